@@ -1,0 +1,62 @@
+// deeplab_caffe._C: each operation binds itself; here is only what they share.
+#include "common/bindings.h"
+
+#include "common/parallel.h"
+
+namespace deeplab {
+namespace argmax {
+void bind(py::module_& module);
+}
+namespace hole {
+void bind(py::module_& module);
+}
+namespace interp {
+void bind(py::module_& module);
+}
+namespace lattice {
+void bind(py::module_& module);
+}
+namespace mean_field {
+void bind(py::module_& module);
+}
+namespace softmax_loss {
+void bind(py::module_& module);
+}
+
+namespace {
+
+TensorView make_view(uintptr_t data, std::vector<int64_t> sizes, std::vector<int64_t> strides, const std::string& dtype,
+                     int device) {
+  DEEPLAB_CHECK(sizes.size() == strides.size(), "TensorView: ", sizes.size(), " sizes but ", strides.size(),
+                " strides");
+  for (int64_t size : sizes) DEEPLAB_CHECK(size >= 0, "TensorView: negative size ", size);
+  return {reinterpret_cast<void*>(data), std::move(sizes), std::move(strides), parse_dtype(dtype), device};
+}
+
+}  // namespace
+}  // namespace deeplab
+
+PYBIND11_MODULE(_C, module) {
+  using deeplab::TensorView;
+  module.doc() = "Kernels of deeplab_caffe. Knows no torch: it sees pointers, sizes, strides, a device and a stream.";
+#ifdef DEEPLAB_WITH_CUDA
+  module.attr("with_cuda") = true;
+  module.attr("cuda_architectures") = DEEPLAB_CUDA_ARCHITECTURES;
+#else
+  module.attr("with_cuda") = false;
+  module.attr("cuda_architectures") = "";
+#endif
+  py::class_<TensorView>(module, "TensorView")
+      .def(py::init(&deeplab::make_view), py::arg("data"), py::arg("sizes"), py::arg("strides"), py::arg("dtype"),
+           py::arg("device"))
+      .def("__repr__", &TensorView::describe);
+  module.def("set_num_threads", &deeplab::set_num_threads, py::arg("threads"),
+             "Threads of all CPU loops; 0 gives the choice back to OpenMP.");
+  module.def("num_threads", &deeplab::num_threads);
+  deeplab::argmax::bind(module);
+  deeplab::hole::bind(module);
+  deeplab::interp::bind(module);
+  deeplab::lattice::bind(module);
+  deeplab::mean_field::bind(module);
+  deeplab::softmax_loss::bind(module);
+}

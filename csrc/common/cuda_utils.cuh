@@ -1,0 +1,51 @@
+// What every kernel file needs: launch sizes, a device guard, and CUDA errors as exceptions that leave no sticky state.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+
+#include "tensor_view.h"
+
+namespace deeplab {
+
+inline void check_cuda(cudaError_t status, const char* what) {
+  if (status == cudaSuccess) return;
+  cudaGetLastError();  // clears a non-sticky error, so that the caller's next CUDA call does not report ours
+  throw std::runtime_error(std::string(what) + ": " + cudaGetErrorString(status));
+}
+
+// Makes a device current for one scope.
+class DeviceGuard {
+ public:
+  explicit DeviceGuard(int device) {
+    check_cuda(cudaGetDevice(&previous_), "cudaGetDevice");
+    check_cuda(cudaSetDevice(device), "cudaSetDevice");
+  }
+  ~DeviceGuard() { cudaSetDevice(previous_); }
+  DeviceGuard(const DeviceGuard&) = delete;
+  DeviceGuard& operator=(const DeviceGuard&) = delete;
+
+ private:
+  int previous_ = 0;
+};
+
+constexpr int kThreadsPerBlock = 256;
+
+// Enough blocks for `count` items, bounded: kernels run grid-stride loops, so fewer blocks than items is fine.
+inline unsigned int blocks_for(int64_t count) {
+  constexpr int64_t kMaxBlocks = 1 << 20;
+  return static_cast<unsigned int>(
+      std::clamp<int64_t>((count + kThreadsPerBlock - 1) / kThreadsPerBlock, 1, kMaxBlocks));
+}
+
+inline cudaStream_t as_stream(uintptr_t stream) { return reinterpret_cast<cudaStream_t>(stream); }
+
+}  // namespace deeplab
+
+#define DEEPLAB_GRID_STRIDE_LOOP(index, count)                                                       \
+  for (int64_t index = blockIdx.x * static_cast<int64_t>(blockDim.x) + threadIdx.x; index < (count); \
+       index += static_cast<int64_t>(blockDim.x) * gridDim.x)

@@ -1,0 +1,23 @@
+// What the hot loops over channels need: a float vector that every compiler knows, and one function compiled for
+// several processors, the best of which is taken when the library is loaded. setup.py forbids contraction into FMA,
+// so all of them give the same bits.
+#pragma once
+
+// What such a function calls must be inlined, or it is compiled for the oldest processor only.
+#define DEEPLAB_ALWAYS_INLINE inline __attribute__((always_inline))
+#define DEEPLAB_INLINE_LAMBDA __attribute__((always_inline))
+
+// Needs glibc's ifunc; a sanitizer's runtime is not up yet when ifuncs are resolved.
+#if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 12 && \
+    !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#define DEEPLAB_TARGET_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#else
+#define DEEPLAB_TARGET_CLONES
+#endif
+
+namespace deeplab {
+
+using Float4 = float __attribute__((vector_size(16)));
+using Float8 = float __attribute__((vector_size(32)));
+
+}  // namespace deeplab

@@ -1,0 +1,62 @@
+// A tensor that somebody else owns: pointer, sizes, strides, dtype, device. All the extension ever sees of torch, numpy
+// or CuPy, so that one binary serves every version of each.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "check.h"
+
+namespace deeplab {
+
+enum class DType { kFloat32, kFloat64, kUInt8, kInt16, kInt32, kInt64 };
+
+DType parse_dtype(const std::string& name);
+const char* dtype_name(DType dtype);
+
+constexpr int kCpu = -1;
+
+struct TensorView {
+  void* data;
+  std::vector<int64_t> sizes;
+  std::vector<int64_t> strides;  // in elements, not bytes
+  DType dtype;
+  int device;  // kCpu, or the CUDA device's index
+
+  bool on_cpu() const { return device == kCpu; }
+  int64_t dim() const { return static_cast<int64_t>(sizes.size()); }
+  int64_t size(int axis) const { return sizes[axis]; }
+  int64_t stride(int axis) const { return strides[axis]; }
+  int64_t numel() const;
+  bool is_contiguous() const;
+  std::string describe() const;  // "float32 (1, 21, 41, 41) on cpu"
+
+  template <typename T>
+  T* ptr() const {
+    return static_cast<T*>(data);
+  }
+};
+
+// Each throws std::invalid_argument that names the argument, what was expected and what came.
+void check_dim(const TensorView& tensor, const char* name, int64_t dim);
+void check_sizes(const TensorView& tensor, const char* name, const std::vector<int64_t>& sizes);
+void check_contiguous(const TensorView& tensor, const char* name);
+void check_dtype(const TensorView& tensor, const char* name, DType dtype);
+void check_same_dtype_and_device(const TensorView& a, const char* a_name, const TensorView& b, const char* b_name);
+
+// Calls `body` with a value of the C++ type of a floating dtype: dispatch_floating(x.dtype, "interp", [&](auto zero) {
+// using scalar_t = decltype(zero); ... }).
+template <typename Body>
+void dispatch_floating(DType dtype, const char* operation, Body&& body) {
+  switch (dtype) {
+    case DType::kFloat32:
+      return body(float{});
+    case DType::kFloat64:
+      return body(double{});
+    default:
+      fail(operation, ": expected float32 or float64, got ", dtype_name(dtype));
+  }
+}
+
+}  // namespace deeplab

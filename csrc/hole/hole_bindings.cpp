@@ -1,0 +1,62 @@
+#include <array>
+#include <limits>
+
+#include "../common/bindings.h"
+#include "hole.h"
+
+namespace deeplab::hole {
+namespace {
+
+using Pair = std::array<int64_t, 2>;  // height, width
+
+// The tensors' sizes are known to agree with the rule once this returns, so that no kernel reads past an end.
+Geometry check_geometry(const TensorView& image, const char* image_name, const TensorView& columns, const Pair& kernel,
+                        const Pair& stride, const Pair& pad, const Pair& hole) {
+  check_dim(image, image_name, 4);
+  check_dim(columns, "columns", 4);
+  check_same_dtype_and_device(image, image_name, columns, "columns");
+  constexpr int64_t kMost = std::numeric_limits<int32_t>::max();
+  Axis axes[2];
+  for (int axis = 0; axis < 2; ++axis) {
+    const char* name = axis == 0 ? "height" : "width";
+    DEEPLAB_CHECK(kernel[axis] >= 1 && stride[axis] >= 1 && hole[axis] >= 1 && pad[axis] >= 0, "im2col: along the ",
+                  name, ", expected kernel, stride and hole of at least 1 and pad of at least 0, got kernel ",
+                  kernel[axis], ", pad ", pad[axis], ", stride ", stride[axis], ", hole ", hole[axis]);
+    DEEPLAB_CHECK(kernel[axis] <= kMost && stride[axis] <= kMost && hole[axis] <= kMost && pad[axis] <= kMost,
+                  "im2col: along the ", name, ", kernel, stride, pad or hole is over ", kMost);
+    const int64_t in = image.size(2 + axis);
+    axes[axis] = {in,           output_size(in, kernel[axis], pad[axis], stride[axis], hole[axis]),
+                  kernel[axis], pad[axis],
+                  stride[axis], hole[axis]};
+    DEEPLAB_CHECK(axes[axis].out >= 1, "im2col: a kernel of ", kernel[axis], " with hole ", hole[axis],
+                  " does not fit into the ", name, " ", in, " with pad ", pad[axis]);
+  }
+  check_sizes(columns, "columns", {image.size(0), image.size(1) * kernel[0] * kernel[1], axes[0].out, axes[1].out});
+  return {axes[0], axes[1]};
+}
+
+void im2col(const TensorView& input, const TensorView& columns, const Pair& kernel, const Pair& stride, const Pair& pad,
+            const Pair& hole, uintptr_t stream) {
+  const Geometry geometry = check_geometry(input, "input", columns, kernel, stride, pad, hole);
+  check_contiguous(columns, "columns");
+  DEEPLAB_DISPATCH_DEVICE(input, im2col, input, columns, geometry);
+}
+
+void col2im(const TensorView& columns, const TensorView& output, const Pair& kernel, const Pair& stride,
+            const Pair& pad, const Pair& hole, uintptr_t stream) {
+  const Geometry geometry = check_geometry(output, "output", columns, kernel, stride, pad, hole);
+  check_contiguous(columns, "columns");
+  check_contiguous(output, "output");
+  DEEPLAB_DISPATCH_DEVICE(output, col2im, columns, output, geometry);
+}
+
+}  // namespace
+
+void bind(py::module_& module) {
+  module.def("im2col", &im2col, py::arg("input"), py::arg("columns"), py::arg("kernel"), py::arg("stride"),
+             py::arg("pad"), py::arg("hole"), py::arg("cuda_stream") = 0, py::call_guard<py::gil_scoped_release>());
+  module.def("col2im", &col2im, py::arg("columns"), py::arg("output"), py::arg("kernel"), py::arg("stride"),
+             py::arg("pad"), py::arg("hole"), py::arg("cuda_stream") = 0, py::call_guard<py::gil_scoped_release>());
+}
+
+}  // namespace deeplab::hole

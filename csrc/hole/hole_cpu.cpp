@@ -1,0 +1,102 @@
+#include <algorithm>
+
+#include "../common/parallel.h"
+#include "hole.h"
+
+namespace deeplab::hole {
+namespace {
+
+// Elements of work per chunk: below this, handing out the chunk costs more than doing it.
+constexpr int64_t kChunk = 1 << 14;
+
+int64_t grain(int64_t elements_per_item) {
+  return std::max<int64_t>(1, kChunk / std::max<int64_t>(1, elements_per_item));
+}
+
+// One row of the column matrix: what one tap (ky, kx) of one channel reads for every output pixel.
+template <typename scalar_t>
+void im2col_row(const scalar_t* plane, int64_t stride_y, int64_t stride_x, scalar_t* row, const Geometry& geometry,
+                int64_t ky, int64_t kx) {
+  const Axis &rows = geometry.rows, &columns = geometry.columns;
+  int64_t y_begin, y_end, x_begin, x_end;
+  inside(rows, ky, y_begin, y_end);
+  inside(columns, kx, x_begin, x_end);
+  std::fill(row, row + y_begin * columns.out, scalar_t(0));
+  for (int64_t y = y_begin; y < y_end; ++y) {
+    scalar_t* target = row + y * columns.out;
+    const scalar_t* from = plane + source(rows, y, ky) * stride_y + source(columns, x_begin, kx) * stride_x;
+    const int64_t step = columns.stride * stride_x;
+    std::fill(target, target + x_begin, scalar_t(0));
+    if (step == 1) {
+      std::copy(from, from + (x_end - x_begin), target + x_begin);
+    } else {
+      for (int64_t x = x_begin; x < x_end; ++x) target[x] = from[(x - x_begin) * step];
+    }
+    std::fill(target + x_end, target + columns.out, scalar_t(0));
+  }
+  std::fill(row + y_end * columns.out, row + rows.out * columns.out, scalar_t(0));
+}
+
+template <typename scalar_t>
+void col2im_row(const scalar_t* row, scalar_t* plane, const Geometry& geometry, int64_t ky, int64_t kx) {
+  const Axis &rows = geometry.rows, &columns = geometry.columns;
+  int64_t y_begin, y_end, x_begin, x_end;
+  inside(rows, ky, y_begin, y_end);
+  inside(columns, kx, x_begin, x_end);
+  const int64_t count = x_end - x_begin;
+  if (count <= 0) return;
+  for (int64_t y = y_begin; y < y_end; ++y) {
+    const scalar_t* from = row + y * columns.out + x_begin;
+    scalar_t* target = plane + source(rows, y, ky) * columns.in + source(columns, x_begin, kx);
+    if (columns.stride == 1) {
+      for (int64_t x = 0; x < count; ++x) target[x] += from[x];
+    } else {
+      for (int64_t x = 0; x < count; ++x) target[x * columns.stride] += from[x];
+    }
+  }
+}
+
+}  // namespace
+
+void im2col_cpu(const TensorView& input, const TensorView& columns, const Geometry& geometry) {
+  if (columns.numel() == 0) return;
+  dispatch_floating(input.dtype, "im2col", [&](auto zero) {
+    using scalar_t = decltype(zero);
+    const int64_t kernel_h = geometry.rows.kernel, kernel_w = geometry.columns.kernel;
+    const int64_t channels = input.size(1);
+    const int64_t out_plane = geometry.rows.out * geometry.columns.out;
+    parallel_for(columns.size(0) * columns.size(1), grain(out_plane), [&](int64_t begin, int64_t end) {
+      for (int64_t row = begin; row < end; ++row) {
+        const int64_t plane = row / (kernel_h * kernel_w);
+        im2col_row(
+            input.ptr<const scalar_t>() + plane / channels * input.stride(0) + plane % channels * input.stride(1),
+            input.stride(2), input.stride(3), columns.ptr<scalar_t>() + row * out_plane, geometry,
+            row / kernel_w % kernel_h, row % kernel_w);
+      }
+    });
+  });
+}
+
+// A plane belongs to one thread, so that scattering into it is a sum in one order.
+void col2im_cpu(const TensorView& columns, const TensorView& output, const Geometry& geometry) {
+  if (output.numel() == 0) return;
+  dispatch_floating(output.dtype, "col2im", [&](auto zero) {
+    using scalar_t = decltype(zero);
+    const int64_t kernel_h = geometry.rows.kernel, kernel_w = geometry.columns.kernel;
+    const int64_t in_plane = geometry.rows.in * geometry.columns.in;
+    const int64_t out_plane = geometry.rows.out * geometry.columns.out;
+    const int64_t work = kernel_h * kernel_w * out_plane + in_plane;
+    parallel_for(output.size(0) * output.size(1), grain(work), [&](int64_t begin, int64_t end) {
+      for (int64_t plane = begin; plane < end; ++plane) {
+        scalar_t* target = output.ptr<scalar_t>() + plane * in_plane;
+        const scalar_t* row = columns.ptr<const scalar_t>() + plane * kernel_h * kernel_w * out_plane;
+        std::fill(target, target + in_plane, scalar_t(0));
+        for (int64_t ky = 0; ky < kernel_h; ++ky) {
+          for (int64_t kx = 0; kx < kernel_w; ++kx, row += out_plane) col2im_row(row, target, geometry, ky, kx);
+        }
+      }
+    });
+  });
+}
+
+}  // namespace deeplab::hole

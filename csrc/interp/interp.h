@@ -1,0 +1,74 @@
+// Align-corners bilinear resizing, as DeepLab v1's INTERP layer does it.
+//
+// The rule (the original's util/interp.cpp:20-84): position = ratio * index with ratio = (in - 1) / (out - 1) held in
+// float whatever the dtype; the neighbour at the far edge is the edge itself; an output of one row takes row 0; equal
+// sizes copy. Negative padding crops the input before any of this.
+#pragma once
+
+#include <cstdint>
+
+#include "../common/host_device.h"
+#include "../common/tensor_view.h"
+
+namespace deeplab::interp {
+
+// One axis of the resize: `in` counts what is left after cropping.
+struct Axis {
+  int64_t in;
+  int64_t out;
+  float ratio;
+};
+
+inline Axis make_axis(int64_t in, int64_t out) {
+  return {in, out, out > 1 ? static_cast<float>(in - 1) / static_cast<float>(out - 1) : 0.f};
+}
+
+// Where output `index` reads: near * in[low] + far * in[high].
+template <typename scalar_t>
+struct Tap {
+  int64_t low;
+  int64_t high;
+  scalar_t near;
+  scalar_t far;
+};
+
+template <typename scalar_t>
+DEEPLAB_HOST_DEVICE Tap<scalar_t> tap(const Axis& axis, int64_t index) {
+  if (axis.in == axis.out) return {index, index, scalar_t(1), scalar_t(0)};
+  const float position = axis.ratio * static_cast<float>(index);
+  const int64_t low = static_cast<int64_t>(position);
+  const scalar_t far = static_cast<scalar_t>(position - static_cast<float>(low));
+  return {low, low < axis.in - 1 ? low + 1 : low, scalar_t(1) - far, far};
+}
+
+// First and one-past-last output index whose tap may touch input `index`; generous by one at each end, because the
+// exact border depends on float rounding that only tap() knows.
+DEEPLAB_HOST_DEVICE void touched_range(const Axis& axis, int64_t index, int64_t& begin, int64_t& end) {
+  if (axis.ratio == 0.f) {
+    begin = 0;
+    end = axis.out;
+    return;
+  }
+  begin = static_cast<int64_t>(static_cast<float>(index - 1) / axis.ratio) - 1;
+  end = static_cast<int64_t>(static_cast<float>(index + 1) / axis.ratio) + 3;
+  begin = begin < 0 ? 0 : begin;
+  end = end > axis.out ? axis.out : end;
+}
+
+// Weight with which output `out_index` reads input `in_index`; 0 if it does not.
+template <typename scalar_t>
+DEEPLAB_HOST_DEVICE scalar_t tap_weight(const Axis& axis, int64_t out_index, int64_t in_index) {
+  const Tap<scalar_t> t = tap<scalar_t>(axis, out_index);
+  return (t.low == in_index ? t.near : scalar_t(0)) + (t.high == in_index ? t.far : scalar_t(0));
+}
+
+// input (N, C, H, W) any strides; output (N, C, OH, OW) contiguous; `crop` = -pad_beg rows and columns dropped at the
+// top and left, `crop_end` = -pad_end at the bottom and right.
+void forward_cpu(const TensorView& input, const TensorView& output, int64_t crop, int64_t crop_end);
+// The exact adjoint: grad_output (N, C, OH, OW) contiguous, grad_input (N, C, H, W) contiguous, overwritten.
+void backward_cpu(const TensorView& grad_output, const TensorView& grad_input, int64_t crop, int64_t crop_end);
+void forward_cuda(const TensorView& input, const TensorView& output, int64_t crop, int64_t crop_end, uintptr_t stream);
+void backward_cuda(const TensorView& grad_output, const TensorView& grad_input, int64_t crop, int64_t crop_end,
+                   uintptr_t stream);
+
+}  // namespace deeplab::interp

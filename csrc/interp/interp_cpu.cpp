@@ -1,0 +1,122 @@
+#include <algorithm>
+#include <vector>
+
+#include "../common/parallel.h"
+#include "interp.h"
+
+namespace deeplab::interp {
+namespace {
+
+template <typename scalar_t>
+std::vector<Tap<scalar_t>> taps(const Axis& axis) {
+  std::vector<Tap<scalar_t>> all(axis.out);
+  for (int64_t i = 0; i < axis.out; ++i) all[i] = tap<scalar_t>(axis, i);
+  return all;
+}
+
+// A source row is resized along x once and then serves every output row between it and the next: with zoom 8 that saves
+// seven of eight gathers, and the arithmetic stays near_y * (near_x * a + far_x * b) + far_y * (...), the original's.
+template <typename scalar_t>
+class ResizedRows {
+ public:
+  ResizedRows(const scalar_t* plane, int64_t stride_y, int64_t stride_x, const std::vector<Tap<scalar_t>>& columns)
+      : plane_(plane), stride_y_(stride_y), stride_x_(stride_x), columns_(columns) {
+    for (Slot& slot : slots_) slot.values.resize(columns.size());
+  }
+
+  // Valid until the row after next is asked for.
+  const scalar_t* row(int64_t y) {
+    Slot& slot = slots_[y & 1];
+    if (slot.y != y) {
+      const scalar_t* source = plane_ + y * stride_y_;
+      for (size_t x = 0; x < columns_.size(); ++x) {
+        const Tap<scalar_t>& t = columns_[x];
+        slot.values[x] = t.near * source[t.low * stride_x_] + t.far * source[t.high * stride_x_];
+      }
+      slot.y = y;
+    }
+    return slot.values.data();
+  }
+
+ private:
+  struct Slot {
+    int64_t y = -1;
+    std::vector<scalar_t> values;
+  };
+  const scalar_t* plane_;
+  int64_t stride_y_, stride_x_;
+  const std::vector<Tap<scalar_t>>& columns_;
+  Slot slots_[2];
+};
+
+template <typename scalar_t>
+void forward_plane(ResizedRows<scalar_t> source, scalar_t* output, const std::vector<Tap<scalar_t>>& rows,
+                   int64_t width) {
+  for (size_t y = 0; y < rows.size(); ++y) {
+    const Tap<scalar_t>& t = rows[y];
+    const scalar_t* low = source.row(t.low);
+    const scalar_t* high = source.row(t.high);
+    scalar_t* out = output + static_cast<int64_t>(y) * width;
+    for (int64_t x = 0; x < width; ++x) out[x] = t.near * low[x] + t.far * high[x];
+  }
+}
+
+template <typename scalar_t>
+void backward_plane(const scalar_t* grad_output, scalar_t* grad_input, int64_t stride_y,
+                    const std::vector<Tap<scalar_t>>& rows, const std::vector<Tap<scalar_t>>& columns) {
+  const int64_t width = static_cast<int64_t>(columns.size());
+  for (size_t y = 0; y < rows.size(); ++y) {
+    const scalar_t* source = grad_output + static_cast<int64_t>(y) * width;
+    scalar_t* low = grad_input + rows[y].low * stride_y;
+    scalar_t* high = grad_input + rows[y].high * stride_y;
+    for (int64_t x = 0; x < width; ++x) {
+      const Tap<scalar_t>& t = columns[x];
+      const scalar_t near = rows[y].near * source[x];
+      const scalar_t far = rows[y].far * source[x];
+      low[t.low] += near * t.near;
+      low[t.high] += near * t.far;
+      high[t.low] += far * t.near;
+      high[t.high] += far * t.far;
+    }
+  }
+}
+
+}  // namespace
+
+void forward_cpu(const TensorView& input, const TensorView& output, int64_t crop, int64_t crop_end) {
+  dispatch_floating(input.dtype, "interp", [&](auto zero) {
+    using scalar_t = decltype(zero);
+    const auto rows = taps<scalar_t>(make_axis(input.size(2) - crop - crop_end, output.size(2)));
+    const auto columns = taps<scalar_t>(make_axis(input.size(3) - crop - crop_end, output.size(3)));
+    const int64_t channels = input.size(1);
+    const int64_t out_plane = output.size(2) * output.size(3);
+    parallel_for(input.size(0) * channels, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t plane = begin; plane < end; ++plane) {
+        const scalar_t* source = input.ptr<const scalar_t>() + plane / channels * input.stride(0) +
+                                 plane % channels * input.stride(1) + crop * (input.stride(2) + input.stride(3));
+        forward_plane<scalar_t>(ResizedRows<scalar_t>(source, input.stride(2), input.stride(3), columns),
+                                output.ptr<scalar_t>() + plane * out_plane, rows, output.size(3));
+      }
+    });
+  });
+}
+
+void backward_cpu(const TensorView& grad_output, const TensorView& grad_input, int64_t crop, int64_t crop_end) {
+  dispatch_floating(grad_output.dtype, "interp backward", [&](auto zero) {
+    using scalar_t = decltype(zero);
+    const int64_t height = grad_input.size(2), width = grad_input.size(3);
+    const auto rows = taps<scalar_t>(make_axis(height - crop - crop_end, grad_output.size(2)));
+    const auto columns = taps<scalar_t>(make_axis(width - crop - crop_end, grad_output.size(3)));
+    const int64_t out_plane = grad_output.size(2) * grad_output.size(3);
+    parallel_for(grad_input.size(0) * grad_input.size(1), 1, [&](int64_t begin, int64_t end) {
+      for (int64_t plane = begin; plane < end; ++plane) {
+        scalar_t* target = grad_input.ptr<scalar_t>() + plane * height * width;
+        std::fill(target, target + height * width, scalar_t(0));
+        backward_plane(grad_output.ptr<const scalar_t>() + plane * out_plane, target + crop * (width + 1), width, rows,
+                       columns);
+      }
+    });
+  });
+}
+
+}  // namespace deeplab::interp

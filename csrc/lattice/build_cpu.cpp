@@ -1,0 +1,321 @@
+// Building the lattice, in four steps of which only the merge is serial:
+//   1. chunks of points find their simplices and number the vertices they touch, each chunk in a small table of its
+//   own;
+//   2. the chunks' vertices are merged into one numbering (several times fewer keys than simplex corners);
+//   3. chunks write their corners under the common numbers, by point and by vertex;
+//   4. every vertex looks its neighbours up, once for all blurs to come.
+// Chunks and numbering do not depend on the number of threads.
+#include <algorithm>
+#include <array>
+#include <exception>
+#include <mutex>
+#include <utility>
+
+#include "../common/parallel.h"
+#include "key_table.h"
+#include "lattice.h"
+
+namespace deeplab::lattice {
+namespace {
+
+constexpr int64_t kChunk = 2048;
+constexpr int64_t kVertexGrain = 4096;
+
+struct Range {
+  float low = 0.f;
+  float high = 0.f;
+};
+using Ranges = std::array<Range, kMaxDims>;
+
+// parallel_for's bodies must not throw, but here they allocate.
+class FirstError {
+ public:
+  template <typename Body>
+  void guard(const Body& body) noexcept {
+    try {
+      body();
+    } catch (...) {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      if (!error_) error_ = std::current_exception();
+    }
+  }
+  void rethrow() const {
+    if (error_) std::rethrow_exception(error_);
+  }
+
+ private:
+  std::mutex mutex_;
+  std::exception_ptr error_;
+};
+
+const float* row(const TensorView& features, int64_t point) {
+  return features.ptr<const float>() + point * features.stride(0);
+}
+
+// Range of each feature; throws for one that is not finite.
+Ranges feature_ranges(const TensorView& features, bool with_zero) {
+  const int64_t points = features.size(0), dims = features.size(1), step = features.stride(1);
+  const int64_t chunks = (points + kChunk - 1) / kChunk;
+  std::vector<Ranges> ranges(chunks);
+  std::vector<int64_t> bad(chunks, -1);
+  parallel_for(points, kChunk, [&](int64_t begin, int64_t end) {
+    Ranges& mine = ranges[begin / kChunk];
+    for (int64_t i = 0; i < dims; ++i) {
+      float low = row(features, begin)[i * step], high = low;
+      for (int64_t point = begin; point < end; ++point) {
+        const float value = row(features, point)[i * step];
+        if (!std::isfinite(value)) bad[begin / kChunk] = point;
+        low = value < low ? value : low;
+        high = value > high ? value : high;
+      }
+      mine[i] = {low, high};
+    }
+  });
+  for (int64_t point : bad) DEEPLAB_CHECK(point < 0, "features: point ", point, " has a value that is not finite");
+  Ranges all{};
+  for (int64_t i = 0; i < dims; ++i) {
+    if (!with_zero) all[i] = ranges[0][i];
+    for (const Ranges& one : ranges) {
+      all[i] = {std::min(all[i].low, one[i].low), std::max(all[i].high, one[i].high)};
+    }
+  }
+  return all;
+}
+
+// Ranges of the elevated coordinates, from those of the features: sum of the later features less j times this one.
+std::array<Range, kMaxDims + 1> elevated_ranges(const Ranges& features, const float* scale, int dims) {
+  std::array<Range, kMaxDims + 1> elevated;
+  double low = 0, high = 0;
+  for (int j = dims; j > 0; --j) {
+    const double own_low = double(features[j - 1].low) * scale[j - 1],
+                 own_high = double(features[j - 1].high) * scale[j - 1];
+    elevated[j] = {static_cast<float>(low - j * own_high), static_cast<float>(high - j * own_low)};
+    low += own_low;
+    high += own_high;
+  }
+  elevated[0] = {static_cast<float>(low), static_cast<float>(high)};
+  return elevated;
+}
+
+struct Fields {
+  std::array<int32_t, kMaxDims> low;
+  std::array<int, kMaxDims> width;
+  int bits = 0;
+};
+
+Fields fields(const Ranges& features, const float* scale, int dims) {
+  const auto elevated = elevated_ranges(features, scale, dims);
+  Fields result;
+  for (int i = 0; i <= dims; ++i) {
+    const float reach = std::max(-elevated[i].low, elevated[i].high);
+    DEEPLAB_CHECK(reach <= kMaxCoordinate, "features reach ", reach, " lattice units from the origin, but float32 ",
+                  "places points only within ", kMaxCoordinate, ": is a standard deviation too small?");
+    if (i == dims) break;  // the last coordinate follows from the others
+    // Rounding moves a coordinate by at most (dims + 1) / 2, wrapping, the simplex' corners and their neighbours by
+    // at most dims + 1 each.
+    const int32_t margin = 4 * (dims + 1);
+    result.low[i] = static_cast<int32_t>(std::floor(elevated[i].low)) - margin;
+    const int64_t span = static_cast<int64_t>(std::ceil(elevated[i].high)) + margin - result.low[i];
+    result.width[i] = 1;
+    while ((int64_t{1} << result.width[i]) <= span) ++result.width[i];
+    result.bits += result.width[i];
+  }
+  return result;
+}
+
+template <typename Key>
+Packing<Key> make_packing(const Fields& fields, int dims) {
+  Packing<Key> packing;
+  int shift = 0;
+  for (int i = 0; i < dims; ++i) {
+    packing.low[i] = fields.low[i];
+    packing.width[i] = fields.width[i];
+    packing.unit[i] = Key(1) << shift;
+    packing.ones += packing.unit[i];
+    shift += fields.width[i];
+  }
+  return packing;
+}
+
+// What one chunk of points knows of its vertices.
+template <typename Key>
+struct Chunk {
+  std::vector<Key> keys;        // by local number
+  std::vector<int64_t> cursor;  // by local number: its entries here, counted; then where the next one goes
+  std::vector<int32_t> vertex;  // by local number: number in the lattice, from 1
+};
+
+template <typename Key, int Dims>
+class Builder {
+ public:
+  Builder(const TensorView& features, const Packing<Key>& packing, const float* scale)
+      : features_(features), packing_(packing), scale_(scale) {}
+
+  std::shared_ptr<const Lattice> build(bool with_zero) {
+    lattice_->dims = dims();
+    lattice_->points = features_.size(0);
+    lattice_->alpha = 1.0f / (1.0f + std::pow(2.0f, static_cast<float>(-dims())));
+    lattice_->point_vertex = AlignedBuffer<int32_t>(lattice_->points * corners());
+    lattice_->point_weight = AlignedBuffer<float>(lattice_->points * corners());
+    chunks_.resize((lattice_->points + kChunk - 1) / kChunk);
+
+    FirstError error;
+    parallel_for(lattice_->points, kChunk,
+                 [&](int64_t begin, int64_t end) { error.guard([&] { locate_chunk(begin, end); }); });
+    error.rethrow();
+    merge(with_zero);
+    lattice_->entry_point = AlignedBuffer<int32_t>(lattice_->points * corners());
+    lattice_->entry_weight = AlignedBuffer<float>(lattice_->points * corners());
+    parallel_for(lattice_->points, kChunk, [&](int64_t begin, int64_t end) { place_entries(begin, end); });
+    find_neighbours();
+    return lattice_;
+  }
+
+ private:
+  int dims() const { return Dims ? Dims : static_cast<int>(features_.size(1)); }
+  int corners() const { return dims() + 1; }
+
+  void locate_chunk(int64_t begin, int64_t end) {
+    Chunk<Key>& chunk = chunks_[begin / kChunk];
+    KeyTable<Key> table(12);
+    Simplex<Dims ? Dims : kMaxDims> simplex{};
+    float feature[kMaxDims];
+    for (int64_t point = begin; point < end; ++point) {
+      const float* source = row(features_, point);
+      for (int i = 0; i < dims(); ++i) feature[i] = source[i * features_.stride(1)];
+      locate<Dims>(feature, scale_, dims(), simplex);
+      Key key = packing_.pack(simplex.base, dims());
+      for (int r = 0; r < corners(); ++r) {
+        if (r > 0) key = packing_.next(key, simplex.at_rank[corners() - r], dims());
+        const int32_t number = table.insert(key);
+        if (number == static_cast<int32_t>(chunk.cursor.size())) chunk.cursor.push_back(0);
+        ++chunk.cursor[number];
+        lattice_->point_vertex[point * corners() + r] = number;
+        lattice_->point_weight[point * corners() + r] = simplex.weight[r];
+      }
+    }
+    chunk.keys = table.take_keys();
+  }
+
+  void merge(bool with_zero) {
+    std::vector<int64_t> entries;  // by vertex
+    for (Chunk<Key>& chunk : chunks_) {
+      chunk.vertex.resize(chunk.keys.size());
+      for (size_t number = 0; number < chunk.keys.size(); ++number) {
+        const int32_t vertex = table_.insert(chunk.keys[number]);
+        if (vertex == static_cast<int32_t>(entries.size())) entries.push_back(0);
+        entries[vertex] += chunk.cursor[number];
+        chunk.vertex[number] = vertex + 1;
+      }
+      std::vector<Key>().swap(chunk.keys);
+    }
+    if (with_zero) insert_zero();
+    lattice_->vertices = static_cast<int64_t>(table_.keys().size());
+    entries.resize(lattice_->vertices, 0);
+
+    lattice_->row_start = AlignedBuffer<int64_t>(lattice_->vertices + 1);
+    int64_t start = 0;
+    for (int64_t vertex = 0; vertex < lattice_->vertices; ++vertex) {
+      lattice_->row_start[vertex] = start;
+      start += std::exchange(entries[vertex], start);
+    }
+    lattice_->row_start[lattice_->vertices] = start;
+    for (Chunk<Key>& chunk : chunks_) {
+      for (size_t number = 0; number < chunk.vertex.size(); ++number) {
+        int64_t& next = entries[chunk.vertex[number] - 1];
+        next += std::exchange(chunk.cursor[number], next);
+      }
+    }
+  }
+
+  void insert_zero() {
+    const float feature[kMaxDims] = {};
+    Simplex<Dims ? Dims : kMaxDims> simplex{};
+    locate<Dims>(feature, scale_, dims(), simplex);
+    Key key = packing_.pack(simplex.base, dims());
+    for (int r = 0; r < corners(); ++r) {
+      if (r > 0) key = packing_.next(key, simplex.at_rank[corners() - r], dims());
+      table_.insert(key);
+    }
+  }
+
+  void place_entries(int64_t begin, int64_t end) {
+    Chunk<Key>& chunk = chunks_[begin / kChunk];
+    for (int64_t point = begin; point < end; ++point) {
+      for (int64_t corner = point * corners(); corner < (point + 1) * corners(); ++corner) {
+        const int32_t number = lattice_->point_vertex[corner];
+        const int64_t entry = chunk.cursor[number]++;
+        lattice_->entry_point[entry] = static_cast<int32_t>(point);
+        lattice_->entry_weight[entry] = lattice_->point_weight[corner];
+        lattice_->point_vertex[corner] = chunk.vertex[number];
+      }
+    }
+  }
+
+  void find_neighbours() {
+    const int64_t vertices = lattice_->vertices;
+    const std::vector<Key>& keys = table_.keys();
+    lattice_->keys = AlignedBuffer<int32_t>(vertices * dims());
+    lattice_->neighbours = AlignedBuffer<Neighbours>(vertices * corners());
+    parallel_for(vertices * corners(), kVertexGrain, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) lattice_->neighbours[i] = {0, 0};
+    });
+    parallel_for(vertices, kVertexGrain, [&](int64_t begin, int64_t end) {
+      for (int64_t vertex = begin; vertex < end; ++vertex) {
+        packing_.unpack(keys[vertex], dims(), &lattice_->keys[vertex * dims()]);
+      }
+      for (int axis = 0; axis <= dims(); ++axis) {
+        Neighbours* neighbours = &lattice_->neighbours[axis * vertices];
+        for (int64_t vertex = begin; vertex < end; ++vertex) {
+          const int32_t before = table_.find(packing_.before(keys[vertex], axis, dims()));
+          if (before < 0) continue;
+          neighbours[vertex].before = before + 1;
+          neighbours[before].after = static_cast<int32_t>(vertex) + 1;  // nobody else's to write
+        }
+      }
+    });
+  }
+
+  const TensorView& features_;
+  const Packing<Key> packing_;
+  const float* scale_;
+  std::shared_ptr<Lattice> lattice_ = std::make_shared<Lattice>();
+  std::vector<Chunk<Key>> chunks_;
+  KeyTable<Key> table_{16};
+};
+
+template <typename Key>
+std::shared_ptr<const Lattice> build(const TensorView& features, const Fields& fields, const float* scale,
+                                     bool with_zero) {
+  const int dims = static_cast<int>(features.size(1));
+  const Packing<Key> packing = make_packing<Key>(fields, dims);
+  switch (dims) {
+    case 2:
+      return Builder<Key, 2>(features, packing, scale).build(with_zero);
+    case 5:
+      return Builder<Key, 5>(features, packing, scale).build(with_zero);
+    default:
+      return Builder<Key, 0>(features, packing, scale).build(with_zero);
+  }
+}
+
+}  // namespace
+
+int64_t Lattice::bytes() const {
+  return point_vertex.bytes() + point_weight.bytes() + row_start.bytes() + entry_point.bytes() + entry_weight.bytes() +
+         neighbours.bytes() + keys.bytes();
+}
+
+std::shared_ptr<const Lattice> build_cpu(const TensorView& features, bool sse_padding) {
+  const int dims = static_cast<int>(features.size(1));
+  const bool with_zero = sse_padding && features.size(0) % 4 != 0;
+  float scale[kMaxDims];
+  scale_factors(dims, scale);
+  const Fields needed = fields(feature_ranges(features, with_zero), scale, dims);
+  DEEPLAB_CHECK(needed.bits <= 128, "features span ", needed.bits, " bits of lattice keys, but 128 is the most that a ",
+                "key can have: ", dims, " features with such small standard deviations are too many");
+  return needed.bits <= 64 ? build<uint64_t>(features, needed, scale, with_zero)
+                           : build<uint128_t>(features, needed, scale, with_zero);
+}
+
+}  // namespace deeplab::lattice

@@ -1,0 +1,81 @@
+// Filtering with a lattice: splat the points' values onto its vertices, blur along its axes, slice them back.
+//
+// Values are rows of `width` floats, channel last, `width` being a padded_width(): a point's or a vertex' row is then a
+// few whole vectors. Vertex rows are counted from 1; row 0 is all zero and stands for every missing neighbour.
+#pragma once
+
+#include <cstdint>
+#include <utility>
+
+#include "../common/aligned_buffer.h"
+#include "../common/simd.h"
+#include "lattice.h"
+
+namespace deeplab::lattice {
+
+constexpr int kMaxVectors = 4;  // of a row held in registers at once
+
+inline int64_t padded_width(int64_t channels) { return channels == 1 ? 1 : channels <= 4 ? 4 : (channels + 7) / 8 * 8; }
+
+// A piece of a row: so many vectors of this type. (Passed instead of vectors, whose passing depends on the processor.)
+template <typename V, int kCount>
+struct Piece {
+  using Vector = V;
+  static constexpr int kVectors = kCount;
+};
+
+// Calls body(Piece, first column) for pieces that together cover a row.
+template <typename Body>
+DEEPLAB_ALWAYS_INLINE void for_each_piece(int64_t width, const Body& body) {
+  if (width == 1) return body(Piece<float, 1>{}, 0);
+  if (width == 4) return body(Piece<Float4, 1>{}, 0);
+  int64_t column = 0;
+  for (; column + 8 * kMaxVectors <= width; column += 8 * kMaxVectors) body(Piece<Float8, kMaxVectors>{}, column);
+  switch ((width - column) / 8) {
+    case 1:
+      return body(Piece<Float8, 1>{}, column);
+    case 2:
+      return body(Piece<Float8, 2>{}, column);
+    case 3:
+      return body(Piece<Float8, 3>{}, column);
+    default:
+      return;
+  }
+}
+
+// One point's slice of a blurred lattice, columns [column, column + vectors): sum over the corners of its simplex.
+template <typename Vector, int kVectors>
+DEEPLAB_ALWAYS_INLINE void slice_point(const Lattice& lattice, const float* blurred, int64_t width, int64_t column,
+                                       int64_t point, Vector (&sum)[kVectors]) {
+  const int corners = lattice.dims + 1;
+  const int32_t* vertex = lattice.point_vertex.data() + point * corners;
+  const float* weight = lattice.point_weight.data() + point * corners;
+  for (int k = 0; k < kVectors; ++k) sum[k] = Vector{};
+  for (int r = 0; r < corners; ++r) {
+    const Vector* source = reinterpret_cast<const Vector*>(blurred + vertex[r] * width + column);
+    const float share = weight[r] * lattice.alpha;
+    for (int k = 0; k < kVectors; ++k) sum[k] += share * source[k];
+  }
+}
+
+// Two arrays of vertex rows, blurred back and forth.
+class VertexValues {
+ public:
+  VertexValues(const Lattice& lattice, int64_t width);
+
+  // rows (points, width)
+  void splat(const float* rows);
+  void blur();
+  const float* data() const { return front_.data(); }  // (vertices + 1, width)
+  static int64_t bytes(int64_t vertices, int64_t width) { return 2 * (vertices + 1) * width * 4; }
+
+ private:
+  const Lattice& lattice_;
+  int64_t width_;
+  AlignedBuffer<float> front_, back_;
+};
+
+// values (points, channels) any strides -> out (points, channels) contiguous, float32
+void filter_cpu(const Lattice& lattice, const TensorView& values, const TensorView& out);
+
+}  // namespace deeplab::lattice

@@ -1,0 +1,69 @@
+#include <algorithm>
+#include <limits>
+
+#include "../common/bindings.h"
+#include "filter.h"
+#include "lattice.h"
+
+namespace deeplab::lattice {
+namespace {
+
+std::shared_ptr<const Lattice> build(const TensorView& features, bool sse_padding) {
+  check_dim(features, "features", 2);
+  check_dtype(features, "features", DType::kFloat32);
+  DEEPLAB_CHECK(features.on_cpu(), "features: expected a tensor on cpu, got ", features.describe());
+  DEEPLAB_CHECK(features.size(0) >= 1 && features.size(0) < std::numeric_limits<int32_t>::max(),
+                "features: expected between 1 and 2^31 - 2 points, got ", features.describe());
+  DEEPLAB_CHECK(features.size(1) >= 1 && features.size(1) <= kMaxDims, "features: expected between 1 and ", kMaxDims,
+                " dimensions, got ", features.describe());
+  return build_cpu(features, sse_padding);
+}
+
+void filter(const Lattice& lattice, const TensorView& values, const TensorView& out) {
+  check_dim(values, "values", 2);
+  check_dtype(values, "values", DType::kFloat32);
+  DEEPLAB_CHECK(values.on_cpu(), "values: expected a tensor on cpu, got ", values.describe());
+  DEEPLAB_CHECK(values.size(0) == lattice.points, "values: expected one row for each of the lattice's ", lattice.points,
+                " points, got ", values.describe());
+  check_sizes(out, "out", values.sizes);
+  check_same_dtype_and_device(values, "values", out, "out");
+  check_contiguous(out, "out");
+  if (values.size(1) > 0) filter_cpu(lattice, values, out);
+}
+
+template <typename T>
+void copy_to(const AlignedBuffer<T>& source, const TensorView& out, DType dtype) {
+  check_dtype(out, "out", dtype);
+  check_contiguous(out, "out");
+  DEEPLAB_CHECK(out.numel() == source.size(), "out: expected ", source.size(), " elements, got ", out.describe());
+  std::copy_n(source.data(), source.size(), out.ptr<T>());
+}
+
+}  // namespace
+
+void bind(py::module_& module) {
+  py::class_<Lattice, std::shared_ptr<Lattice>>(module, "Lattice")
+      .def_static(
+          "build",
+          [](const TensorView& features, bool sse_padding) {
+            return std::const_pointer_cast<Lattice>(build(features, sse_padding));
+          },
+          py::arg("features"), py::arg("sse_padding"), py::call_guard<py::gil_scoped_release>())
+      .def_readonly("dims", &Lattice::dims)
+      .def_readonly("points", &Lattice::points)
+      .def_readonly("vertices", &Lattice::vertices)
+      .def_property_readonly("nbytes", &Lattice::bytes)
+      .def("filter", &filter, py::arg("values"), py::arg("out"), py::call_guard<py::gil_scoped_release>())
+      .def("copy_keys",
+           [](const Lattice& lattice, const TensorView& out) { copy_to(lattice.keys, out, DType::kInt32); })
+      .def("copy_point_vertex",
+           [](const Lattice& lattice, const TensorView& out) { copy_to(lattice.point_vertex, out, DType::kInt32); })
+      .def("copy_point_weight",
+           [](const Lattice& lattice, const TensorView& out) { copy_to(lattice.point_weight, out, DType::kFloat32); });
+  module.def("lattice_min_bytes", &Lattice::min_bytes, py::arg("points"), py::arg("dims"),
+             "Bytes that a lattice of so many points takes at the least, before its vertices are counted.");
+  module.def("lattice_value_bytes",
+             [](int64_t vertices, int64_t channels) { return VertexValues::bytes(vertices, padded_width(channels)); });
+}
+
+}  // namespace deeplab::lattice

@@ -1,0 +1,54 @@
+"""Images, label maps, list files, MAT and BIN files, and Caffe's IMAGE_SEG_DATA, in numpy alone.
+
+Images are uint8 RGB ``(H, W, 3)`` at the public edge; blobs are float32 ``(N, C, H, W)``, B, G, R order minus the mean,
+as Caffe has them.
+"""
+
+from __future__ import annotations
+
+from deeplab_caffe.data.atomic import atomic_write
+from deeplab_caffe.data.binfile import (
+    read_labels_bin,
+    read_probabilities_bin,
+    write_labels_bin,
+    write_probabilities_bin,
+)
+from deeplab_caffe.data.image_seg_config import ImageSegDataConfig
+from deeplab_caffe.data.image_seg_data import ImageSegData
+from deeplab_caffe.data.images import MAX_PIXELS, load_grey, load_image, load_label, save_image, save_labels_png
+from deeplab_caffe.data.lists import ListEntry, read_id_list, read_image_list
+from deeplab_caffe.data.mat import blob_mat_shape, read_blob_mat, read_scores_mat, write_blob_mat
+from deeplab_caffe.data.mat_io import MatNames, MatReader, MatWriter
+from deeplab_caffe.data.resize import resize_bilinear
+from deeplab_caffe.data.rng import CaffeRNG
+from deeplab_caffe.data.transform import SegTransform, image_to_blob
+
+__all__ = [
+    "MAX_PIXELS",
+    "CaffeRNG",
+    "ImageSegData",
+    "ImageSegDataConfig",
+    "ListEntry",
+    "MatNames",
+    "MatReader",
+    "MatWriter",
+    "SegTransform",
+    "atomic_write",
+    "blob_mat_shape",
+    "image_to_blob",
+    "load_grey",
+    "load_image",
+    "load_label",
+    "read_blob_mat",
+    "read_id_list",
+    "read_image_list",
+    "read_labels_bin",
+    "read_probabilities_bin",
+    "read_scores_mat",
+    "resize_bilinear",
+    "save_image",
+    "save_labels_png",
+    "write_blob_mat",
+    "write_labels_bin",
+    "write_probabilities_bin",
+]

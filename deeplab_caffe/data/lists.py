@@ -1,0 +1,84 @@
+"""List files: image lists of the data layers and id lists of MAT_WRITE and MAT_READ."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+
+from deeplab_caffe.errors import DataError
+
+
+@dataclass(frozen=True)
+class ListEntry:
+    """One line of an image list.
+
+    Attributes:
+        image: the first word, to be put behind the root folder as it is.
+        label: the second word, or "" where the line has one word.
+        line: line number from 1.
+    """
+
+    image: str
+    label: str
+    line: int
+
+
+def read_image_list(path: str | PathLike[str], *, label_required: bool = False) -> list[ListEntry]:
+    """Read "image label" lines as IMAGE_SEG_DATA does (layers/image_seg_data_layer.cpp).
+
+    Words are parted by white space, so names cannot hold any; words after the second are not looked at. Blank lines are
+    left out (the original fails on them).
+
+    Args:
+        path: the list file.
+        label_required: whether a line without a second word is an error.
+
+    Raises:
+        DataError: if the file cannot be read, holds no line, or a line lacks its label.
+    """
+    entries = []
+    for number, words in _lines_of_words(path):
+        if len(words) < 2 and label_required:
+            raise DataError(f"expected 'image label', got '{words[0]}' alone", path, number)
+        entries.append(ListEntry(words[0], words[1] if len(words) > 1 else "", number))
+    if not entries:
+        raise DataError("the list holds no image", path)
+    return entries
+
+
+def read_id_list(path: str | PathLike[str], *, strip: int = 0) -> list[str]:
+    """Read the first word of every line less its last ``strip`` characters (layers/mat_write_layer.cpp).
+
+    Args:
+        path: the list file.
+        strip: how many characters to take off the end, 4 for ".jpg".
+
+    Raises:
+        DataError: if the file cannot be read, ``strip`` is negative, or it leaves nothing of a name.
+    """
+    if strip < 0:
+        raise DataError(f"strip must not be negative, got {strip}", path)
+    names = []
+    for number, words in _lines_of_words(path):
+        if len(words[0]) <= strip:
+            raise DataError(f"stripping {strip} characters leaves nothing of '{words[0]}'", path, number)
+        names.append(words[0][: len(words[0]) - strip])
+    return names
+
+
+def _lines_of_words(path: str | PathLike[str]) -> list[tuple[int, list[str]]]:
+    try:
+        content = Path(path).read_bytes()
+    except (OSError, ValueError) as exc:
+        raise DataError(f"cannot be read: {getattr(exc, 'strerror', None) or exc}", path) from exc
+    lines = []
+    # Bytes part at ASCII white space only, as C++ streams do; str.split would also part names at, say, U+00A0.
+    for number, line in enumerate(content.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
+        words = line.split()
+        if any(b"\0" in word for word in words):
+            raise DataError("a NUL byte: this is no text file", path, number)
+        if words:
+            lines.append((number, [os.fsdecode(word) for word in words]))
+    return lines

@@ -1,0 +1,156 @@
+"""From a photograph and its label map to the blobs of a net: DataTransformer::TransformImgAndSeg.
+
+The rule is the original's (data_transformer.cpp:309-464): pad at the bottom and at the right up to ``crop_size``, the
+image with the mean and the labels with ``ignore_label``; crop at a random place in TRAIN, in the middle in TEST;
+mirror; subtract the mean, multiply by ``scale``; channels in B, G, R order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+Phase = Literal["TRAIN", "TEST"]
+
+# The mean of the ImageNet pixels in B, G, R order, as DeepLab's prototxt files have it.
+VOC_MEAN = (104.008, 116.669, 122.675)
+
+
+@dataclass(frozen=True)
+class Placement:
+    """What chance (TRAIN) or the middle (TEST) chose for one image.
+
+    Attributes:
+        mirror: whether the crop is mirrored, padding included.
+        h_off: first row of the crop in the padded image.
+        w_off: first column of the crop in the padded image.
+    """
+
+    mirror: bool = False
+    h_off: int = 0
+    w_off: int = 0
+
+
+@dataclass(frozen=True)
+class SegTransform:
+    """TransformationParameter with its phase.
+
+    Attributes:
+        phase: ``"TRAIN"`` crops at random, ``"TEST"`` in the middle.
+        crop_size: side of the square crop; 0 takes the image as it is.
+        mirror: mirror half of the images at random (in both phases, as the original).
+        mean_value: one value, or one per channel in B, G, R order; empty for none.
+        scale: factor after the subtraction.
+    """
+
+    phase: Phase = "TEST"
+    crop_size: int = 0
+    mirror: bool = False
+    mean_value: tuple[float, ...] = ()
+    scale: float = 1.0
+
+    @property
+    def needs_rand(self) -> bool:
+        """Whether a generator is seeded for each batch (DataTransformer::InitRand)."""
+        return self.mirror or (self.phase == "TRAIN" and self.crop_size > 0)
+
+    @property
+    def words_per_image(self) -> int:
+        """How many random words :meth:`place` takes for one image."""
+        return int(self.mirror) + (2 if self.phase == "TRAIN" and self.crop_size > 0 else 0)
+
+    def means(self, channels: int) -> np.ndarray:
+        """The mean of every channel, float32 ``(channels,)``.
+
+        Raises:
+            ValueError: if there is neither one value nor one per channel.
+        """
+        if len(self.mean_value) not in (0, 1, channels):
+            raise ValueError(
+                f"expected one mean_value or as many as channels ({channels}), got {len(self.mean_value)} values"
+            )
+        return np.broadcast_to(np.float32(self.mean_value or (0,)), (channels,))
+
+    def place(self, height: int, width: int, words: Sequence[int]) -> Placement:
+        """Choose mirror and offsets for an image of this size from ``words_per_image`` random words, in this order."""
+        drawn = iter(words)
+        mirror = self.mirror and next(drawn) % 2 == 1
+        if self.crop_size == 0:
+            return Placement(mirror)
+        spare_height, spare_width = max(height - self.crop_size, 0), max(width - self.crop_size, 0)
+        if self.phase == "TRAIN":
+            return Placement(mirror, next(drawn) % (spare_height + 1), next(drawn) % (spare_width + 1))
+        return Placement(mirror, spare_height // 2, spare_width // 2)
+
+    def image_into(self, image: np.ndarray, placement: Placement, out: np.ndarray) -> None:
+        """Write one image into its item of the data blob.
+
+        Args:
+            image: uint8 RGB ``(H, W, 3)`` or grey ``(H, W)``.
+            placement: from :meth:`place`.
+            out: float32 ``(3, height, width)``, or ``(1, height, width)`` for grey; overwritten whole.
+        """
+        channels, height, width = out.shape
+        mean = self.means(channels)
+        window = image[placement.h_off : placement.h_off + height, placement.w_off : placement.w_off + width]
+        # Padding has the value of the mean in the original, so exactly 0 once the mean is off.
+        rows, columns = window.shape[:2]
+        out[:, rows:] = 0
+        out[:, :rows, columns:] = 0
+        for channel in range(channels):
+            plane = window[..., channels - 1 - channel] if window.ndim == 3 else window
+            # One pass that converts and subtracts: a byte is exact in float32.
+            np.subtract(plane, mean[channel], out=out[channel, :rows, :columns], dtype=np.float32)
+        if self.scale != 1.0:
+            out *= np.float32(self.scale)
+        if placement.mirror:
+            out[...] = out[..., ::-1].copy()
+
+    def label_into(self, label: np.ndarray, placement: Placement, out: np.ndarray, ignore_label: int) -> None:
+        """Write one label map into its item of the label blob.
+
+        Args:
+            label: uint8 ``(H, W)``.
+            placement: the image's.
+            out: float32 ``(height, width)``; overwritten whole.
+            ignore_label: value of the padding.
+        """
+        height, width = out.shape
+        window = label[placement.h_off : placement.h_off + height, placement.w_off : placement.w_off + width]
+        rows, columns = window.shape
+        out[rows:] = ignore_label
+        out[:rows, columns:] = ignore_label
+        out[:rows, :columns] = window
+        if placement.mirror:
+            out[...] = out[..., ::-1].copy()
+
+
+def image_to_blob(
+    image: np.ndarray,
+    *,
+    mean_value: Sequence[float] = VOC_MEAN,
+    scale: float = 1.0,
+    size: tuple[int, int] | None = None,
+) -> np.ndarray:
+    """One photograph as a net's input, padded at the bottom and at the right.
+
+    Args:
+        image: uint8 RGB ``(H, W, 3)`` or grey ``(H, W)``.
+        mean_value: one value, or one per channel in B, G, R order.
+        scale: factor after the subtraction.
+        size: ``(height, width)`` of the blob, at least the image's; None takes the image's.
+
+    Returns:
+        float32 ``(1, C, height, width)``, channels B, G, R; 0 in the padding.
+    """
+    if image.dtype != np.uint8 or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3):
+        raise ValueError(f"expected a uint8 image (H, W, 3) or (H, W), got {image.dtype} {image.shape}")
+    height, width = size or image.shape[:2]
+    if height < image.shape[0] or width < image.shape[1]:
+        raise ValueError(f"an image of {image.shape[0]} x {image.shape[1]} does not fit into {height} x {width}")
+    blob = np.empty((1, 3 if image.ndim == 3 else 1, height, width), np.float32)
+    SegTransform(mean_value=tuple(mean_value), scale=scale).image_into(image, Placement(), blob[0])
+    return blob

@@ -1,0 +1,87 @@
+"""The exceptions that deeplab_caffe raises for bad input.
+
+Every one of them is a :class:`DeepLabCaffeError`, so that a caller (the command line, a service) can turn all of them
+into one line for its user with a single ``except``. Messages say which file, layer, blob or argument is meant, what was
+expected, and what came.
+"""
+
+from __future__ import annotations
+
+from os import PathLike
+
+
+class DeepLabCaffeError(Exception):
+    """Base of all errors that bad input, bad files or a bad request cause."""
+
+
+class PrototxtError(DeepLabCaffeError, ValueError):
+    """A prototxt cannot be read.
+
+    Attributes:
+        path: the file, or ``"<string>"`` for text that came from memory.
+        line: line number from 1, or None where no single line is to blame.
+    """
+
+    def __init__(self, message: str, path: str | PathLike[str] = "<string>", line: int | None = None) -> None:
+        self.path = str(path)
+        self.line = line
+        where = self.path if line is None else f"{self.path}:{line}"
+        super().__init__(f"{where}: {message}")
+
+
+class CaffeModelError(DeepLabCaffeError, ValueError):
+    """A caffemodel, solverstate or binaryproto file cannot be read.
+
+    Attributes:
+        path: the file.
+        offset: byte offset of the offending field, or None.
+        layer: name of the layer being read, or None.
+    """
+
+    def __init__(
+        self, message: str, path: str | PathLike[str], offset: int | None = None, layer: str | None = None
+    ) -> None:
+        self.path = str(path)
+        self.offset = offset
+        self.layer = layer
+        where = self.path
+        if offset is not None:
+            where += f" at byte {offset}"
+        if layer is not None:
+            where += f", layer '{layer}'"
+        super().__init__(f"{where}: {message}")
+
+
+class NetError(DeepLabCaffeError, ValueError):
+    """A network cannot be built, fed or run as asked.
+
+    Attributes:
+        layer: name of the layer, or None where the net as a whole is meant.
+    """
+
+    def __init__(self, message: str, layer: str | None = None) -> None:
+        self.layer = layer
+        super().__init__(message if layer is None else f"layer '{layer}': {message}")
+
+
+class DataError(DeepLabCaffeError, ValueError):
+    """An image, label map, list, MAT or BIN file cannot be read or written, or does not fit its partner.
+
+    Attributes:
+        path: the file.
+        line: line number from 1 in a list file, or None.
+    """
+
+    def __init__(self, message: str, path: str | PathLike[str], line: int | None = None) -> None:
+        self.path = str(path)
+        self.line = line
+        where = self.path if line is None else f"{self.path}:{line}"
+        super().__init__(f"{where}: {message}")
+
+
+class CRFError(DeepLabCaffeError, ValueError):
+    """Scores, image or parameters of a dense CRF do not fit together."""
+
+
+class EvaluationError(DeepLabCaffeError, ValueError):
+    """Label maps and predictions do not fit together, or hold classes that do not exist."""

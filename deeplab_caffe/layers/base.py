@@ -1,0 +1,157 @@
+"""What every layer is made of, and the registry that finds a class for a layer type."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
+
+from torch import Tensor, nn
+
+from deeplab_caffe.errors import NetError
+from deeplab_caffe.proto import caffe_pb2, modern_name, type_name
+
+if TYPE_CHECKING:
+    from deeplab_caffe.data.rng import CaffeRNG
+
+Shape = tuple[int, ...]
+
+
+@dataclass
+class NetContext:
+    """What a layer may know of the net around it.
+
+    Attributes:
+        phase: ``caffe_pb2.TRAIN`` or ``caffe_pb2.TEST``.
+        engine: ``"CAFFE"`` or ``"CUDNN"`` overrides every convolution's own ``engine``; None leaves it to them.
+        rng: the net's random numbers, Caffe's generator; None where no layer draws any.
+        label_reading: ``"index"`` or ``"luminance"``: how palette label PNGs are read (see ``docs/differences.md``).
+        crf_image_of_first: DENSE_CRF uses the image of batch item 0 for all items, as the original does.
+    """
+
+    phase: int = caffe_pb2.TEST
+    engine: str | None = None
+    rng: CaffeRNG | None = field(default=None, repr=False)
+    label_reading: str = "index"
+    crf_image_of_first: bool = False
+
+    @property
+    def training(self) -> bool:
+        return self.phase == caffe_pb2.TRAIN
+
+
+class Window(NamedTuple):
+    """How a layer's output pixel looks at its input: the numbers that receptive fields are computed from."""
+
+    kernel: tuple[float, float] = (1, 1)
+    stride: tuple[float, float] = (1, 1)
+    pad: tuple[float, float] = (0, 0)
+
+
+class Layer(nn.Module):
+    """One Caffe layer.
+
+    A subclass sets ``TYPE`` and the numbers of bottoms and tops, creates its parameters in :meth:`setup`, computes top
+    shapes in :meth:`top_shapes` and tops in :meth:`forward`. Blobs are tensors; labels are float blobs too, as in Caffe.
+
+    Attributes:
+        name: the layer's name in the prototxt.
+        param: its LayerParameter.
+        inplace: set by the net where the top may overwrite the bottom's memory.
+        shared_with: for each parameter blob, the name of the layer that owns it, or None.
+    """
+
+    TYPE: ClassVar[str]
+    BOTTOMS: ClassVar[tuple[int, float]] = (1, 1)
+    TOPS: ClassVar[tuple[int, float]] = (1, 1)
+    # True where bfloat16 and float16 bottoms are fine; the net hands float32 to all others.
+    HALF: ClassVar[bool] = False
+    # True where the tops do not depend on the bottoms alone: data sources.
+    IS_SOURCE: ClassVar[bool] = False
+    # True where a top may share memory with the bottom, so that later layers must not work in place on it.
+    ALIASES: ClassVar[bool] = False
+    # True where a layer without a top gets one, named "(automatic)", as Caffe's losses do.
+    AUTO_TOP: ClassVar[bool] = False
+    # Bottoms that never get a gradient, not even by force_backward: labels.
+    LABEL_BOTTOMS: ClassVar[tuple[int, ...]] = ()
+    # 1 for losses: the weight of a top that names none.
+    DEFAULT_LOSS_WEIGHT: ClassVar[float] = 0.0
+
+    def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:
+        super().__init__()
+        self.name = param.name
+        self.param = param
+        self.context = context
+        self.inplace = False
+        for role, names, (low, high) in (("bottom", param.bottom, self.BOTTOMS), ("top", param.top, self.TOPS)):
+            if not low <= len(names) <= high:
+                wanted = str(low) if low == high else f"at least {low}" if high == math.inf else f"{low} to {high}"
+                raise self.error(f"{modern_name(self.TYPE)} takes {wanted} {role} blobs, got {len(names)}")
+
+    def error(self, message: str) -> NetError:
+        """An error that names this layer."""
+        return NetError(message, layer=self.name)
+
+    def setup(self, bottom_shapes: list[Shape]) -> None:
+        """Creates the parameters; called once, before :meth:`top_shapes`."""
+
+    def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
+        """Shapes of the tops for these bottoms.
+
+        Raises:
+            NetError: the bottoms do not fit the layer or each other.
+        """
+        return [bottom_shapes[0]] * len(self.param.top)
+
+    def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
+        """The tops."""
+        raise NotImplementedError
+
+    def allows_gradient(self, bottom: int) -> bool:
+        """Whether ``force_backward`` may ask for the gradient of this bottom (Caffe's AllowForceBackward)."""
+        return bottom not in self.LABEL_BOTTOMS
+
+    @property
+    def blobs(self) -> list[nn.Parameter]:
+        """Parameter blobs in Caffe's order (weight, bias, ...)."""
+        return list(self.parameters(recurse=False))
+
+    def multiply_adds(self, bottom_shapes: list[Shape], top_shapes: list[Shape]) -> int:
+        """Multiply-adds of one forward pass; 0 for layers that only move, compare or add."""
+        return 0
+
+    def window(self) -> Window | None:
+        """How an output pixel looks at the input; None where it may see all of it."""
+        return Window()
+
+    def extra_repr(self) -> str:
+        return f"{', '.join(self.param.bottom)} -> {', '.join(self.param.top)}"
+
+
+def legacy_shape(shape: Shape) -> Shape:
+    """A parameter's 4-D shape as 2014 Caffe stores it: (O,) is (1, 1, 1, O), (O, K) is (1, 1, O, K)."""
+    return (1,) * (4 - len(shape)) + tuple(shape)
+
+
+LAYERS: dict[str, type[Layer]] = {}
+
+
+def register(cls: type[Layer]) -> type[Layer]:
+    """Class decorator: makes ``cls`` the class of its ``TYPE``."""
+    LAYERS[cls.TYPE] = cls
+    return cls
+
+
+def create_layer(param: caffe_pb2.LayerParameter, context: NetContext) -> Layer:
+    """The layer that a LayerParameter describes.
+
+    Raises:
+        NetError: there is no such layer type, or the layer refuses its parameters.
+    """
+    name = type_name(param.type)
+    if name not in LAYERS:
+        close = difflib.get_close_matches(name, LAYERS, n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise NetError(f"layer type {name} is not implemented{hint}", layer=param.name)
+    return LAYERS[name](param, context)

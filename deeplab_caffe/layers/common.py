@@ -1,0 +1,234 @@
+"""Layers that rearrange or combine blobs: INNER_PRODUCT, SOFTMAX, ARGMAX, CONCAT, SLICE, SPLIT, ELTWISE, SILENCE."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from deeplab_caffe.layers.base import Layer, Shape, Window, register
+from deeplab_caffe.layers.fillers import fill
+from deeplab_caffe.ops.argmax import argmax
+from deeplab_caffe.proto import caffe_pb2
+
+
+@register
+class InnerProduct(Layer):
+    """Fully connected layer over all of C, H, W: (N, K, 1, 1) (layers/inner_product_layer.cpp).
+
+    Parameter blobs: weight (K, C * H * W) and, with ``bias_term``, bias (K,).
+    """
+
+    TYPE = "INNER_PRODUCT"
+    HALF = True
+
+    def setup(self, bottom_shapes: list[Shape]) -> None:
+        inner = self.param.inner_product_param
+        if inner.num_output < 1:
+            raise self.error(f"num_output must be positive, got {inner.num_output}")
+        inputs = math.prod(bottom_shapes[0][1:])
+        self.weight = nn.Parameter(torch.empty(inner.num_output, inputs))
+        fill(self.weight.data, inner.weight_filler, inputs)
+        if inner.bias_term:
+            self.bias = nn.Parameter(torch.empty(inner.num_output))
+            fill(self.bias.data, inner.bias_filler, inner.num_output)
+        else:
+            self.register_parameter("bias", None)
+
+    def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
+        shape = bottom_shapes[0]
+        if math.prod(shape[1:]) != self.weight.shape[1]:
+            raise self.error(f"the weights are for {self.weight.shape[1]} inputs, the bottom is {tuple(shape)}")
+        return [(shape[0], self.weight.shape[0], 1, 1)]
+
+    def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
+        return (F.linear(bottoms[0].flatten(1), self.weight, self.bias)[:, :, None, None],)
+
+    def multiply_adds(self, bottom_shapes: list[Shape], top_shapes: list[Shape]) -> int:
+        return bottom_shapes[0][0] * self.weight.numel()
+
+    def window(self) -> None:
+        return None
+
+
+@register
+class Softmax(Layer):
+    """Softmax over the channels of each pixel (layers/softmax_layer.cpp)."""
+
+    TYPE = "SOFTMAX"
+
+    def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
+        return (F.softmax(bottoms[0], dim=1),)
+
+
+@register
+class ArgMax(Layer):
+    """Channels of the ``top_k`` largest values per pixel, then with ``out_max_val`` the values themselves.
+
+    Among equal values the largest channel comes first. Source: layers/argmax_layer.cpp.
+    """
+
+    TYPE = "ARGMAX"
+
+    def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
+        n, c, *rest = bottom_shapes[0]
+        top_k = self.param.argmax_param.top_k
+        if not 1 <= top_k <= c:
+            raise self.error(f"top_k must lie between 1 and the {c} channels, got {top_k}")
+        return [(n, top_k * (2 if self.param.argmax_param.out_max_val else 1), *rest)]
+
+    def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
+        param = self.param.argmax_param
+        return (argmax(bottoms[0], top_k=param.top_k, out_max_val=param.out_max_val),)
+
+
+@register
+class Concat(Layer):
+    """Blobs one after the other along channels (or items: ``concat_dim`` 0) (layers/concat_layer.cpp)."""
+
+    TYPE = "CONCAT"
+    BOTTOMS = (1, math.inf)
+    HALF = True
+
+    def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
+        dim = self.param.concat_param.concat_dim
+        if dim > 1:
+            raise self.error(f"concat_dim must be 0 or 1, got {dim}")
+        first = bottom_shapes[0]
+        for blob, shape in zip(self.param.bottom, bottom_shapes, strict=True):
+            if any(a != b for axis, (a, b) in enumerate(zip(first, shape, strict=True)) if axis != dim):
+                raise self.error(f"bottom '{blob}' is {tuple(shape)} and does not fit {tuple(first)} along axis {dim}")
+        total = sum(shape[dim] for shape in bottom_shapes)
+        return [tuple(total if axis == dim else size for axis, size in enumerate(first))]
+
+    def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
+        return (torch.cat(bottoms, dim=self.param.concat_param.concat_dim),)
+
+
+@register
+class Slice(Layer):
+    """Cuts a blob along channels (or items: ``slice_dim`` 0) at ``slice_point`` or evenly (layers/slice_layer.cpp)."""
+
+    TYPE = "SLICE"
+    TOPS = (1, math.inf)
+    HALF = True
+    ALIASES = True
+
+    def _sizes(self, shape: Shape) -> list[int]:
+        param, count = self.param.slice_param, len(self.param.top)
+        if param.slice_dim > 1:
+            raise self.error(f"slice_dim must be 0 or 1, got {param.slice_dim}")
+        length = shape[param.slice_dim]
+        if not param.slice_point:
+            if length % count:
+                raise self.error(f"{length} along axis {param.slice_dim} cannot be cut into {count} equal tops")
+            return [length // count] * count
+        points = [0, *param.slice_point, length]
+        sizes = [b - a for a, b in zip(points[:-1], points[1:], strict=True)]
+        if len(param.slice_point) != count - 1 or min(sizes) < 1:
+            raise self.error(
+                f"{count} tops need {count - 1} rising slice points below {length}, got {list(param.slice_point)}"
+            )
+        return sizes
+
+    def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
+        shape, dim = bottom_shapes[0], self.param.slice_param.slice_dim
+        return [tuple(n if axis == dim else s for axis, s in enumerate(shape)) for n in self._sizes(shape)]
+
+    def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
+        return bottoms[0].split(self._sizes(bottoms[0].shape), dim=self.param.slice_param.slice_dim)
+
+
+@register
+class Split(Layer):
+    """Hands one blob to several layers; gradients add up (layers/split_layer.cpp). The tops share the bottom's memory."""
+
+    TYPE = "SPLIT"
+    TOPS = (1, math.inf)
+    HALF = True
+    ALIASES = True
+
+    def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
+        return bottoms * len(self.param.top)
+
+
+class _Product(torch.autograd.Function):
+    """Product of blobs with Caffe's two gradients: of the other factors, or the top divided by the factor."""
+
+    @staticmethod
+    def forward(ctx, stable: bool, *factors: Tensor) -> Tensor:
+        product = math.prod(factors[1:], start=factors[0])
+        ctx.stable = stable
+        ctx.save_for_backward(product, *factors)
+        return product
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
+        product, *factors = ctx.saved_tensors
+        grads: list[Tensor | None] = [None]
+        for i, factor in enumerate(factors):
+            if ctx.stable:
+                others = factors[:i] + factors[i + 1 :]
+                grads.append(grad * math.prod(others[1:], start=others[0]))
+            else:
+                grads.append(grad * (product / factor))
+        return tuple(grads)
+
+
+@register
+class Eltwise(Layer):
+    """Sum (with coefficients), product or maximum of blobs, number by number (layers/eltwise_layer.cpp).
+
+    Of equal values the second bottom's counts as the maximum, before the first's and any later one's.
+    """
+
+    TYPE = "ELTWISE"
+    BOTTOMS = (2, math.inf)
+    HALF = True
+
+    def __init__(self, param, context) -> None:
+        super().__init__(param, context)
+        self.operation = caffe_pb2.EltwiseParameter.EltwiseOp.Name(param.eltwise_param.operation)
+        self.coeff = list(param.eltwise_param.coeff)
+        if self.coeff and len(self.coeff) != len(param.bottom):
+            raise self.error(f"{len(param.bottom)} bottoms need as many coefficients, got {len(self.coeff)}")
+        if self.coeff and self.operation != "SUM":
+            raise self.error(f"coefficients are for SUM, the operation is {self.operation}")
+
+    def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
+        for blob, shape in zip(self.param.bottom, bottom_shapes, strict=True):
+            if tuple(shape) != tuple(bottom_shapes[0]):
+                raise self.error(f"bottom '{blob}' is {tuple(shape)}, the first bottom is {tuple(bottom_shapes[0])}")
+        return [bottom_shapes[0]]
+
+    def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
+        if self.operation == "PROD":
+            return (_Product.apply(self.param.eltwise_param.stable_prod_grad, *bottoms),)
+        if self.operation == "SUM":
+            terms = [x if c == 1 else c * x for c, x in zip(self.coeff or [1.0] * len(bottoms), bottoms, strict=True)]
+            return (sum(terms[1:], start=terms[0]),)
+        # where(), not maximum(): that would halve the gradient where both are equal.
+        top = torch.where(bottoms[0] > bottoms[1], bottoms[0], bottoms[1])
+        for x in bottoms[2:]:
+            top = torch.where(x > top, x, top)
+        return (top,)
+
+
+@register
+class Silence(Layer):
+    """Swallows blobs that nobody uses, so that they are not printed as outputs (layers/silence_layer.cpp)."""
+
+    TYPE = "SILENCE"
+    BOTTOMS = (1, math.inf)
+    TOPS = (0, 0)
+
+    def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
+        return []
+
+    def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
+        return ()
+
+    def window(self) -> Window | None:
+        return None

@@ -1,0 +1,50 @@
+"""Initial values of parameters, as Caffe's fillers give them (include/caffe/filler.hpp)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from deeplab_caffe.proto import caffe_pb2
+
+
+def fill(
+    tensor: Tensor, filler: caffe_pb2.FillerParameter, fan_in: int, generator: torch.Generator | None = None
+) -> None:
+    """Fills a parameter in place.
+
+    Args:
+        tensor: the parameter's memory, any shape.
+        filler: what to fill with; an unset filler means constant 0.
+        fan_in: inputs of one output unit (count / num in Caffe's terms).
+        generator: source of the random numbers; torch's own by default.
+
+    Raises:
+        ValueError: an unknown filler type.
+    """
+    kind = filler.type
+    if kind == "constant":
+        tensor.fill_(filler.value)
+    elif kind == "uniform":
+        tensor.uniform_(filler.min, filler.max, generator=generator)
+    elif kind == "gaussian":
+        tensor.normal_(filler.mean, filler.std, generator=generator)
+        if filler.sparse >= 0:
+            # `sparse` is the expected number of non-zero inputs of an output unit.
+            keep = filler.sparse / max(tensor.shape[0], 1)
+            tensor.mul_(torch.empty_like(tensor).bernoulli_(min(keep, 1.0), generator=generator))
+    elif kind == "positive_unitball":
+        tensor.uniform_(0, 1, generator=generator)
+        rows = tensor.view(tensor.shape[0], -1)
+        rows.div_(rows.sum(dim=1, keepdim=True))
+    elif kind == "xavier":
+        bound = math.sqrt(3 / fan_in)
+        tensor.uniform_(-bound, bound, generator=generator)
+    elif kind == "msra":
+        tensor.normal_(0, math.sqrt(2 / fan_in), generator=generator)
+    else:
+        raise ValueError(
+            f"unknown filler type '{kind}': expected constant, uniform, gaussian, positive_unitball, xavier or msra"
+        )

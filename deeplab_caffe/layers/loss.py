@@ -1,0 +1,160 @@
+"""Layers that compare scores with labels: SOFTMAX_LOSS, ACCURACY, SEG_ACCURACY."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from deeplab_caffe.errors import DataError
+from deeplab_caffe.evaluation.confusion import ConfusionMatrix
+from deeplab_caffe.layers.base import Layer, NetContext, Shape, Window, register
+from deeplab_caffe.ops.argmax import argmax_labels
+from deeplab_caffe.ops.softmax_loss import softmax_loss
+from deeplab_caffe.proto import caffe_pb2
+
+
+def read_class_weights(path: str) -> list[float]:
+    """The ``weight_source`` file: one number per class, in the order of the classes.
+
+    Raises:
+        DataError: the file cannot be read, or holds something other than numbers that are not negative.
+    """
+    try:
+        words = Path(path).read_text(encoding="utf-8").split()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot read class weights: {error}", path) from None
+    try:
+        weights = [float(word) for word in words]
+    except ValueError as error:
+        raise DataError(f"expected one number per class: {error}", path) from None
+    if any(not weight >= 0 or math.isinf(weight) for weight in weights):
+        raise DataError(f"class weights must be finite and not negative, got {weights}", path)
+    return weights
+
+
+def check_label_map(layer: Layer, scores: Shape, labels: Shape) -> None:
+    """Raises NetError unless ``labels`` is (N, 1, H, W) for scores (N, C, H, W)."""
+    expected = (scores[0], 1, *scores[2:])
+    if tuple(labels) != expected:
+        raise layer.error(f"labels for scores {tuple(scores)} must be {expected}, got {tuple(labels)}")
+
+
+@register
+class SoftmaxLoss(Layer):
+    """Weighted cross entropy of the softmax, averaged over the pixels that are not ignored.
+
+    Bottoms: scores (N, C, H, W), labels (N, 1, H, W). Tops: the loss (1, 1, 1, 1) and, if asked for, the softmax.
+    Source: layers/softmax_loss_layer.cpp; see :func:`deeplab_caffe.ops.softmax_loss.softmax_loss`.
+    """
+
+    TYPE = "SOFTMAX_LOSS"
+    BOTTOMS = (2, 2)
+    LABEL_BOTTOMS = (1,)
+    TOPS = (1, 2)
+    AUTO_TOP = True
+    DEFAULT_LOSS_WEIGHT = 1.0
+
+    def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:
+        super().__init__(param, context)
+        source = param.softmaxloss_param.weight_source
+        weights = torch.tensor(read_class_weights(source)) if source else None
+        self.register_buffer("class_weights", weights, persistent=False)
+        self.ignored = tuple(param.softmaxloss_param.ignore_label)
+
+    def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
+        scores, labels = bottom_shapes
+        check_label_map(self, scores, labels)
+        if self.class_weights is not None and len(self.class_weights) != scores[1]:
+            source = self.param.softmaxloss_param.weight_source
+            raise self.error(f"{source} has {len(self.class_weights)} class weights, the scores {scores[1]} channels")
+        return [(1, 1, 1, 1), scores][: len(self.param.top)]
+
+    def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
+        scores, labels = bottoms
+        try:
+            loss = softmax_loss(scores, labels, ignore_labels=self.ignored, class_weights=self.class_weights)
+        except ValueError as error:
+            raise self.error(str(error)) from None
+        tops = (loss.reshape(1, 1, 1, 1), F.softmax(scores.detach(), dim=1))
+        return tops[: len(self.param.top)]
+
+    def window(self) -> Window | None:
+        return None
+
+
+@register
+class Accuracy(Layer):
+    """Share of the items whose label is among the ``top_k`` best classes: (1, 1, 1, 1) (layers/accuracy_layer.cpp).
+
+    Among equal scores the larger class counts as the better one.
+    """
+
+    TYPE = "ACCURACY"
+    BOTTOMS = (2, 2)
+    LABEL_BOTTOMS = (1,)
+
+    def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
+        scores, labels = bottom_shapes
+        classes, top_k = math.prod(scores[1:]), self.param.accuracy_param.top_k
+        if not 1 <= top_k <= classes:
+            raise self.error(f"top_k must lie between 1 and the {classes} classes, got {top_k}")
+        if tuple(labels) != (scores[0], 1, 1, 1):
+            raise self.error(f"labels for scores {tuple(scores)} must be ({scores[0]}, 1, 1, 1), got {tuple(labels)}")
+        return [(1, 1, 1, 1)]
+
+    def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
+        scores, labels = bottoms[0].detach().flatten(1), bottoms[1].long().flatten()
+        classes = torch.arange(scores.shape[1], device=scores.device)
+        known = ((labels >= 0) & (labels < scores.shape[1]))[:, None]
+        own = scores.gather(1, labels.clamp(0, scores.shape[1] - 1)[:, None])
+        better = (scores > own) | ((scores == own) & (classes > labels[:, None]))
+        hits = known[:, 0] & (better.sum(dim=1) < self.param.accuracy_param.top_k)
+        return (hits.to(scores.dtype).mean().reshape(1, 1, 1, 1),)
+
+    def window(self) -> Window | None:
+        return None
+
+
+@register
+class SegAccuracy(Layer):
+    """Pixel accuracy, mean recall and mean IoU of a segmentation: (1, 1, 1, 3) (layers/seg_accuracy_layer.cpp).
+
+    Recall is averaged over the classes that the labels have, IoU over all classes, one that neither labels nor predictions
+    have counting 1. Among equal scores the larger class is the prediction. With ``reset: false`` the counts add up from
+    one forward pass to the next.
+    """
+
+    TYPE = "SEG_ACCURACY"
+    BOTTOMS = (2, 2)
+    LABEL_BOTTOMS = (1,)
+
+    def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:
+        super().__init__(param, context)
+        self.ignored = tuple(param.seg_accuracy_param.ignore_label)
+        self.confusion: ConfusionMatrix | None = None
+
+    def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
+        check_label_map(self, *bottom_shapes)
+        return [(1, 1, 1, 3)]
+
+    def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
+        scores, labels = bottoms
+        if self.confusion is None or self.confusion.num_classes != scores.shape[1]:
+            self.confusion = ConfusionMatrix(scores.shape[1], self.ignored)
+        elif self.param.seg_accuracy_param.reset:
+            self.confusion.clear()
+        predicted = argmax_labels(scores.detach(), ties="last")
+        self.confusion.accumulate(labels.detach().squeeze(1).cpu().numpy(), predicted.cpu().numpy())
+        found = [
+            self.confusion.pixel_accuracy(),
+            self.confusion.mean_recall(),
+            self.confusion.mean_iou(absent="one"),
+        ]
+        return (torch.tensor(found, dtype=scores.dtype, device=scores.device).reshape(1, 1, 1, 3),)
+
+    def window(self) -> Window | None:
+        return None

@@ -1,0 +1,43 @@
+"""Layers that work number by number: RELU, DROPOUT."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from deeplab_caffe.layers.base import Layer, register
+
+
+@register
+class ReLU(Layer):
+    """max(x, 0) + negative_slope * min(x, 0) (layers/relu_layer.cpp)."""
+
+    TYPE = "RELU"
+    HALF = True
+
+    def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
+        slope = self.param.relu_param.negative_slope
+        if slope == 0:
+            return (F.relu(bottoms[0], inplace=self.inplace),)
+        return (F.leaky_relu(bottoms[0], slope, inplace=self.inplace),)
+
+
+@register
+class Dropout(Layer):
+    """Zeroes a share of the values and scales the rest by 1 / (1 - ratio); in phase TEST the top is the bottom.
+
+    Source: layers/dropout_layer.cpp.
+    """
+
+    TYPE = "DROPOUT"
+    HALF = True
+    ALIASES = True
+
+    def __init__(self, param, context) -> None:
+        super().__init__(param, context)
+        self.ratio = param.dropout_param.dropout_ratio
+        if not 0 < self.ratio < 1:
+            raise self.error(f"dropout_ratio must lie between 0 and 1, got {self.ratio}")
+
+    def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
+        return (F.dropout(bottoms[0], self.ratio, training=self.context.training, inplace=self.inplace),)

@@ -1,0 +1,359 @@
+"""A network built from a prototxt: :class:`Net`."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from os import PathLike
+
+import torch
+from torch import Tensor, nn
+
+from deeplab_caffe import proto
+from deeplab_caffe.data.rng import CaffeRNG
+from deeplab_caffe.errors import DeepLabCaffeError, NetError
+from deeplab_caffe.layers import LAYERS, Layer, NetContext, Shape, create_layer
+from deeplab_caffe.proto import caffe_pb2
+from deeplab_caffe.weights import load_weights
+
+
+@dataclass(frozen=True)
+class Step:
+    """One layer's place in the net.
+
+    Attributes:
+        layer: the layer.
+        bottoms: names of the blobs it reads.
+        tops: names of the blobs it makes; a name that is also a bottom is overwritten (in-place layers).
+        dead: names of the blobs that nobody reads after this step.
+        loss_weights: weight of each top in the net's loss.
+    """
+
+    layer: Layer
+    bottoms: tuple[str, ...]
+    tops: tuple[str, ...]
+    dead: tuple[str, ...]
+    loss_weights: tuple[float, ...]
+
+
+class Net(nn.Module):
+    """A Caffe network as a torch module.
+
+    ``net(blob)`` feeds the net's input (several inputs: in their order, or by name) and returns its output; a net with
+    data layers takes no arguments and reads the next batch. Blobs are BGR minus mean, as Caffe has them; to go from image
+    to labels use :class:`deeplab_caffe.Segmenter`. Any input size goes: shapes are worked out anew at each call.
+
+    Args:
+        prototxt: path of the file, or a NetParameter in any layout.
+        weights: path of a caffemodel; None leaves the fillers' values.
+        phase: ``"TEST"`` or ``"TRAIN"``.
+        variables: values for ``${NAME}`` in the file; the environment fills the rest.
+        level: the state's level, for include and exclude rules.
+        stages: the state's stages.
+        engine: ``"CAFFE"`` or ``"CUDNN"`` for all convolutions; None keeps each layer's own.
+        dtype: torch.float32 (exact) or torch.bfloat16: dtype of parameters and of the layers that can do with it.
+        channels_last: keep images in channels-last order inside: often faster, and not bit for bit the same.
+        seed: seed of Caffe's random numbers; None takes one from the operating system.
+        label_reading: how palette label PNGs are read: ``"index"``, or ``"luminance"`` as the original.
+        crf_image_of_first: DENSE_CRF uses the first item's image for the whole batch, as the original.
+
+    Attributes:
+        param: the NetParameter that the net was built from: filtered, splits inserted.
+        steps: the layers in order, with the names of their blobs.
+        blob_shapes: shape of every blob at the sizes that the prototxt gives.
+        inputs: names of the input blobs.
+        outputs: names of the blobs that no layer reads.
+
+    Raises:
+        PrototxtError: the file cannot be read.
+        NetError: the layers do not fit together, or the weights do not fit them.
+        CaffeModelError: the caffemodel cannot be read.
+    """
+
+    def __init__(
+        self,
+        prototxt: str | PathLike[str] | caffe_pb2.NetParameter,
+        weights: str | PathLike[str] | None = None,
+        phase: str | int = "TEST",
+        *,
+        variables: Mapping[str, str] | None = None,
+        level: int = 0,
+        stages: Iterable[str] = (),
+        engine: str | None = None,
+        dtype: torch.dtype = torch.float32,
+        channels_last: bool = False,
+        seed: int | None = None,
+        label_reading: str = "index",
+        crf_image_of_first: bool = False,
+    ) -> None:
+        super().__init__()
+        if engine not in (None, "DEFAULT", "CAFFE", "CUDNN"):
+            raise NetError(f"engine must be CAFFE, CUDNN, DEFAULT or None, got {engine!r}")
+        net = prototxt
+        if not isinstance(net, caffe_pb2.NetParameter):
+            net = proto.read_net(net, variables=variables)
+        net = proto.filter_net(net, phase, level=level, stages=stages)
+        self.param = proto.insert_splits(net)
+        self.context = NetContext(
+            phase=self.param.state.phase,
+            engine=None if engine == "DEFAULT" else engine,
+            rng=CaffeRNG(seed),
+            label_reading=label_reading,
+            crf_image_of_first=crf_image_of_first,
+        )
+        self.dtype = dtype
+        self.channels_last = channels_last
+        self.inputs = list(self.param.input)
+        self.blob_shapes = self._input_shapes()
+        self.layers = nn.ModuleList()
+        self.steps = self._build()
+        self.outputs = self._outputs()
+        self.by_name = {layer.name: layer for layer in self.layers}
+        if weights is not None:
+            self.copy_from(weights)
+        if self.dtype != torch.float32:
+            for layer in self.layers:
+                layer.to(self.dtype if layer.HALF else torch.float32)
+        if channels_last:
+            self.to(memory_format=torch.channels_last)
+        self.train(self.context.training)
+
+    @property
+    def name(self) -> str:
+        """The net's name in the prototxt."""
+        return self.param.name
+
+    def _input_shapes(self) -> dict[str, Shape]:
+        dims = list(self.param.input_dim)
+        if len(dims) != 4 * len(self.inputs):
+            raise NetError(f"{len(self.inputs)} inputs need {4 * len(self.inputs)} input_dim, got {len(dims)}")
+        shapes = {name: tuple(dims[4 * i : 4 * i + 4]) for i, name in enumerate(self.inputs)}
+        for name, shape in shapes.items():
+            if min(shape) < 1:
+                raise NetError(f"input '{name}': input_dim must be positive, got {shape}")
+        return shapes
+
+    def _build(self) -> list[Step]:
+        owners: dict[str, tuple[Layer, str]] = {}
+        last_use = {blob: i for i, param in enumerate(self.param.layers) for blob in (*param.bottom, *param.top)}
+        used = {blob for param in self.param.layers for blob in param.bottom}
+        owned: set[str] = set()
+        steps = []
+        for i, param in enumerate(self.param.layers):
+            if not param.top and LAYERS.get(proto.type_name(param.type), Layer).AUTO_TOP:
+                taken = "(automatic)" in self.blob_shapes
+                param.top.append(f"(automatic) {param.name}" if taken else "(automatic)")
+            layer = create_layer(param, self.context)
+            bottom_shapes = [self.blob_shapes[blob] for blob in param.bottom]
+            layer.setup(bottom_shapes)
+            self._share_parameters(layer, owners)
+            tops = tuple(param.top)
+            for blob, shape in zip(tops, layer.top_shapes(bottom_shapes), strict=True):
+                if blob in self.blob_shapes and blob not in param.bottom:
+                    raise layer.error(f"top '{blob}' is made by an earlier layer too")
+                self.blob_shapes[blob] = tuple(shape)
+            # Only memory that an earlier layer made for itself may be overwritten: not a caller's, nor a split's.
+            layer.inplace = bool(tops) and tops[0] in param.bottom and tops[0] in owned
+            if not layer.ALIASES:
+                owned |= set(tops)
+            dead = tuple(blob for blob in {*param.bottom, *tops} if last_use.get(blob, i) == i and blob in used)
+            steps.append(Step(layer, tuple(param.bottom), tops, dead, self._loss_weights(layer, tops)))
+            self.layers.append(layer)
+        return steps
+
+    @staticmethod
+    def _loss_weights(layer: Layer, tops: tuple[str, ...]) -> tuple[float, ...]:
+        given = list(layer.param.loss_weight)
+        if len(given) > len(tops):
+            raise layer.error(f"{len(given)} loss weights for {len(tops)} tops")
+        # A loss's first top weighs 1, its others nothing, unless the prototxt says otherwise.
+        weights = given or [layer.DEFAULT_LOSS_WEIGHT]
+        return tuple(weights[: len(tops)] + [0.0] * (len(tops) - len(weights)))
+
+    def _share_parameters(self, layer: Layer, owners: dict[str, tuple[Layer, str]]) -> None:
+        """Lets parameters with the same ``param`` name be one parameter (net.cpp, AppendParam)."""
+        names = [name for name, _ in layer.named_parameters(recurse=False)]
+        shared = list(layer.param.param)
+        if len(shared) > len(names):
+            raise layer.error(f"{len(shared)} param names for {len(names)} parameter blobs")
+        modes = list(layer.param.blob_share_mode)
+        for i, (attribute, key) in enumerate(zip(names, shared, strict=False)):
+            if not key:
+                continue
+            if key not in owners:
+                owners[key] = (layer, attribute)
+                continue
+            owner, owner_attribute = owners[key]
+            source, own = getattr(owner, owner_attribute), getattr(layer, attribute)
+            permissive = i < len(modes) and modes[i] == caffe_pb2.LayerParameter.PERMISSIVE
+            if source.shape != own.shape and not (permissive and source.numel() == own.numel()):
+                raise layer.error(
+                    f"param '{key}' has shape {tuple(own.shape)} here and {tuple(source.shape)} in layer '{owner.name}'"
+                )
+            if source.shape != own.shape:
+                raise layer.error(
+                    f"param '{key}': sharing one parameter in two shapes, {tuple(own.shape)} here and "
+                    f"{tuple(source.shape)} in layer '{owner.name}', is not supported"
+                )
+            setattr(layer, attribute, source)
+
+    def _outputs(self) -> list[str]:
+        read = {blob for step in self.steps for blob in step.bottoms if blob not in step.tops}
+        later = OrderedDict.fromkeys(blob for step in self.steps for blob in step.tops)
+        for name in self.inputs:
+            later.setdefault(name)
+        return [blob for blob in later if blob not in read]
+
+    def copy_from(self, weights: str | PathLike[str], *, missing: str | None = None) -> None:
+        """Loads a caffemodel: parameters are matched by layer name, as Caffe does.
+
+        Args:
+            weights: path of the caffemodel.
+            missing: what to do about layers that the file has no weights for: ``"error"`` (the default in phase TEST) or
+                ``"warn"`` (the default in phase TRAIN: they keep their fillers' values).
+
+        Raises:
+            CaffeModelError: the file cannot be read.
+            NetError: weights are missing or do not fit; nothing has been loaded then.
+        """
+        load_weights(self, weights, missing=missing or ("warn" if self.context.training else "error"))
+
+    def infer_shapes(self, **inputs: Shape) -> dict[str, Shape]:
+        """Shape of every blob for the given input shapes; inputs that are not given keep the prototxt's.
+
+        Raises:
+            NetError: an unknown input, or a shape that does not fit a layer.
+        """
+        self._check_names(inputs, "shapes")
+        shapes = {name: tuple(inputs.get(name, self.blob_shapes[name])) for name in self.inputs}
+        for step in self.steps:
+            tops = step.layer.top_shapes([shapes[blob] for blob in step.bottoms])
+            shapes.update(zip(step.tops, map(tuple, tops), strict=True))
+        return shapes
+
+    def _check_names(self, given: Mapping[str, object], what: str) -> None:
+        unknown = [name for name in given if name not in self.inputs]
+        if unknown:
+            raise NetError(f"{what} for unknown inputs {unknown}; the net's inputs are {self.inputs}")
+
+    def forward(self, *args: Tensor, blobs: Iterable[str] = (), **inputs: Tensor) -> Tensor | dict[str, Tensor]:
+        """Runs the net.
+
+        Args:
+            *args: the input blobs (N, C, H, W) in the order of :attr:`inputs`.
+            blobs: names of further blobs to return; all others are freed as soon as nobody reads them.
+            **inputs: input blobs by name.
+
+        Returns:
+            The output if there is one and no ``blobs`` are asked for, else a dict from names to tensors.
+
+        Raises:
+            NetError: inputs are missing, unknown or do not fit, or a layer fails on its data.
+        """
+        wanted = [*self.outputs, *blobs]
+        unknown = [name for name in blobs if name not in self.blob_shapes]
+        if unknown:
+            raise NetError(f"the net has no blob {unknown[0]!r}; it has {', '.join(self.blob_shapes)}")
+        values = self._feed(args, inputs)
+        keep = set(wanted)
+        for step in self.steps:
+            self._run(step, values)
+            for blob in step.dead:
+                if blob not in keep:
+                    values.pop(blob, None)
+        found = {name: values[name] for name in OrderedDict.fromkeys(wanted)}
+        if len(found) == 1 and not blobs:
+            return next(iter(found.values()))
+        return found
+
+    def loss(self, blobs: Mapping[str, Tensor]) -> Tensor:
+        """The net's loss: the weighted sum of the loss tops, given what :meth:`forward` returned as a dict."""
+        terms = [
+            weight * blobs[top].sum()
+            for step in self.steps
+            for top, weight in zip(step.tops, step.loss_weights, strict=True)
+            if weight and top in blobs
+        ]
+        return sum(terms[1:], start=terms[0]) if terms else torch.zeros(())
+
+    def _feed(self, args: tuple[Tensor, ...], inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        if len(args) > len(self.inputs):
+            raise NetError(f"{len(args)} inputs given, the net has {len(self.inputs)}: {', '.join(self.inputs) or '-'}")
+        values = dict(zip(self.inputs, args, strict=False))
+        twice = [name for name in inputs if name in values]
+        if twice:
+            raise NetError(f"input {twice[0]!r} is given by place and by name")
+        self._check_names(inputs, "values")
+        values.update(inputs)
+        missing = [name for name in self.inputs if name not in values]
+        if missing:
+            raise NetError(f"no value for the inputs {', '.join(missing)}")
+        for name, value in values.items():
+            if not isinstance(value, Tensor) or value.dim() != len(self.blob_shapes[name]):
+                came = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+                raise NetError(f"input '{name}': expected a tensor like {self.blob_shapes[name]}, got {came}")
+        return values
+
+    def _run(self, step: Step, values: dict[str, Tensor]) -> None:
+        values.update(zip(step.tops, self.run_layer(step, [values[blob] for blob in step.bottoms]), strict=True))
+
+    def run_layer(self, step: Step, bottoms: list[Tensor]) -> tuple[Tensor, ...]:
+        """Runs one layer, with its bottoms brought to the dtype, memory order and device that it works in.
+
+        Raises:
+            NetError: the bottoms do not fit the layer; other errors come with the layer's name.
+        """
+        layer = step.layer
+        try:
+            if layer.IS_SOURCE:
+                return tuple(self._place(x) for x in layer())
+            layer.top_shapes([tuple(x.shape) for x in bottoms])
+            return layer(*(self._cast(layer, x) for x in bottoms))
+        except DeepLabCaffeError:
+            raise
+        except (RuntimeError, ValueError) as error:
+            raise layer.error(f"{type(error).__name__}: {error}") from error
+
+    def _place(self, x: Tensor) -> Tensor:
+        reference = next(self.parameters(), None)
+        return x if reference is None else x.to(reference.device)
+
+    def _cast(self, layer: Layer, x: Tensor) -> Tensor:
+        if not layer.HALF:
+            return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+        weight = next(layer.parameters(recurse=False), None)
+        if weight is not None and x.dtype != weight.dtype:
+            x = x.to(weight.dtype)
+        if self.channels_last and weight is not None and x.dim() == 4:
+            x = x.contiguous(memory_format=torch.channels_last)
+        return x
+
+    def parameter_count(self) -> int:
+        """Numbers in all parameter blobs, shared ones counted once."""
+        return sum(p.numel() for p in self.parameters())
+
+    def multiply_adds(self, shapes: Mapping[str, Shape] | None = None) -> int:
+        """Multiply-adds of one forward pass at the prototxt's sizes, or at ``shapes`` from :meth:`infer_shapes`."""
+        shapes = self.blob_shapes if shapes is None else shapes
+        return sum(
+            step.layer.multiply_adds([shapes[b] for b in step.bottoms], [shapes[t] for t in step.tops])
+            for step in self.steps
+        )
+
+    def activation_bytes(self, shapes: Mapping[str, Shape] | None = None) -> int:
+        """Most bytes of float32 activations alive at one time in a forward pass without gradients (an estimate)."""
+        shapes = self.blob_shapes if shapes is None else shapes
+        alive: dict[str, int] = {name: math.prod(shapes[name]) for name in self.inputs}
+        peak = sum(alive.values())
+        for step in self.steps:
+            alive.update({top: math.prod(shapes[top]) for top in step.tops})
+            peak = max(peak, sum(alive.values()))
+            for blob in step.dead:
+                if blob not in self.outputs:
+                    alive.pop(blob, None)
+        return 4 * peak
+
+    def extra_repr(self) -> str:
+        return f"name={self.name!r}, inputs={self.inputs}, outputs={self.outputs}"

@@ -1,0 +1,39 @@
+"""pycaffe's face, name for name: old scripts change one import.
+
+>>> import deeplab_caffe.pycaffe as caffe
+>>> net = caffe.Net("deploy.prototxt", "x.caffemodel", caffe.TEST)
+>>> net.blobs["data"].data[...] = x
+>>> net.forward()["fc8_interp"]
+"""
+
+from deeplab_caffe.layers import LAYERS
+from deeplab_caffe.proto import caffe_pb2, modern_name
+from deeplab_caffe.pycaffe import io, proto
+from deeplab_caffe.pycaffe.blob import Blob
+from deeplab_caffe.pycaffe.classifier import Classifier
+from deeplab_caffe.pycaffe.mode import set_device, set_mode_cpu, set_mode_gpu, set_random_seed
+from deeplab_caffe.pycaffe.net import Net
+
+TRAIN = caffe_pb2.TRAIN
+TEST = caffe_pb2.TEST
+
+
+def layer_type_list() -> list[str]:
+    """Names of the layer types that networks may be made of."""
+    return sorted(modern_name(name) for name in LAYERS)
+
+
+__all__ = [
+    "TEST",
+    "TRAIN",
+    "Blob",
+    "Classifier",
+    "Net",
+    "io",
+    "layer_type_list",
+    "proto",
+    "set_device",
+    "set_mode_cpu",
+    "set_mode_gpu",
+    "set_random_seed",
+]

@@ -1,0 +1,159 @@
+"""pycaffe's Blob: live numpy arrays over the memory that the network computes in."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+
+class Memory:
+    """One tensor, on the CPU or a GPU, and the numpy array through which a script sees and changes it.
+
+    On the CPU the array is the tensor's own memory. On a GPU it is a copy: asking for it brings the numbers over, and as the
+    script may have written to it, they go back before the next computation (as Caffe's SyncedMemory does it).
+    """
+
+    def __init__(self, get: Callable[[], Tensor]) -> None:
+        self._get = get
+        self._host: np.ndarray | None = None
+        self._host_is_newer = False
+
+    def array(self) -> np.ndarray:
+        tensor = self._get()
+        if tensor.device.type == "cpu":
+            return tensor.numpy()
+        if not self._host_is_newer:
+            fresh = tensor.cpu().numpy()
+            if self._host is None or self._host.shape != fresh.shape:
+                self._host = fresh
+            else:
+                self._host[...] = fresh
+            self._host_is_newer = True
+        return self._host
+
+    def tensor(self) -> Tensor:
+        tensor = self._get()
+        if self._host_is_newer and self._host is not None and tensor.device.type != "cpu":
+            tensor.copy_(torch.from_numpy(self._host))
+        self._host_is_newer = False
+        return tensor
+
+    def forget_host(self) -> None:
+        """The tensor has just been written: what the host holds is old."""
+        self._host_is_newer = False
+
+
+class Blob:
+    """A blob with ``data`` and ``diff`` of one shape, as pycaffe shows it.
+
+    Attributes:
+        data: live float32 array; writing to it changes the network's values.
+        diff: live float32 array of the gradient.
+    """
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self._data_tensor = torch.zeros(shape)
+        self._diff_tensor = torch.zeros(shape)
+        self._data = Memory(lambda: self._data_tensor)
+        self._diff = Memory(lambda: self._diff_tensor)
+
+    @property
+    def data(self) -> np.ndarray:
+        return self._data.array()
+
+    @property
+    def diff(self) -> np.ndarray:
+        return self._diff.array()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self._data._get().shape)
+
+    @property
+    def count(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def num(self) -> int:
+        return self._legacy(0)
+
+    @property
+    def channels(self) -> int:
+        return self._legacy(1)
+
+    @property
+    def height(self) -> int:
+        return self._legacy(2)
+
+    @property
+    def width(self) -> int:
+        return self._legacy(3)
+
+    def _legacy(self, axis: int) -> int:
+        return self.shape[axis] if axis < len(self.shape) else 1
+
+    def reshape(self, *shape: int) -> None:
+        """Gives the blob another shape; memory is kept where the count is the same, else it is new and zero.
+
+        Raises:
+            ValueError: a dimension is not positive.
+        """
+        dims = tuple(int(size) for size in (shape[0] if len(shape) == 1 and not np.isscalar(shape[0]) else shape))
+        if not dims or min(dims) < 0:
+            raise ValueError(f"a blob's dimensions must not be negative, got {dims}")
+        if dims == self.shape:
+            return
+        same = math.prod(dims) == self.count
+        for memory, name in ((self._data, "_data_tensor"), (self._diff, "_diff_tensor")):
+            tensor = memory.tensor()
+            setattr(self, name, tensor.view(dims) if same else torch.zeros(dims, device=tensor.device))
+
+    def to(self, device: torch.device) -> None:
+        """Moves the memory to a device."""
+        if self._data_tensor.device != device:
+            self._data_tensor = self._data.tensor().to(device)
+            self._diff_tensor = self._diff.tensor().to(device)
+
+    def write_data(self, value: Tensor) -> None:
+        """Takes over a computed value; arrays that a script holds stay live where the shape is the same."""
+        self._write(self._data, value)
+
+    def write_diff(self, value: Tensor) -> None:
+        self._write(self._diff, value)
+
+    def _write(self, memory: Memory, value: Tensor) -> None:
+        self.reshape(*value.shape)
+        memory.forget_host()
+        memory.tensor().copy_(value.detach())
+
+
+class ParameterBlob(Blob):
+    """A layer's parameter as a blob, in the 4-D shape of 2014 Caffe.
+
+    Args:
+        parameter: the parameter; ``data`` is its memory, wherever it is moved to.
+        shape: the 4-D shape.
+    """
+
+    def __init__(self, parameter: nn.Parameter, shape: tuple[int, ...]) -> None:
+        self.parameter = parameter
+        self._shape = shape
+        self._diff_tensor = torch.zeros(shape)
+        self._data = Memory(lambda: parameter.data.view(shape))
+        self._diff = Memory(lambda: self._diff_tensor)
+
+    def reshape(self, *shape: int) -> None:
+        if tuple(shape) not in (self._shape, tuple(self.parameter.shape)):
+            raise ValueError(f"a parameter blob keeps its shape {self._shape}, asked for {shape}")
+
+    def to(self, device: torch.device) -> None:
+        if self._diff_tensor.device != device:
+            self._diff_tensor = self._diff.tensor().to(device)
+
+    def write_diff(self, value: Tensor) -> None:
+        self._diff.forget_host()
+        self._diff.tensor().copy_(value.detach().view(self._shape))

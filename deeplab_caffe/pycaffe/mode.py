@@ -1,0 +1,58 @@
+"""Caffe's process-wide settings: CPU or GPU, which GPU, the random seed."""
+
+from __future__ import annotations
+
+import torch
+
+from deeplab_caffe.errors import NetError
+
+_device = torch.device("cpu")
+_gpu_index = 0
+_seed: int | None = None
+
+
+def set_mode_cpu() -> None:
+    """Networks compute on the CPU from now on."""
+    global _device
+    _device = torch.device("cpu")
+
+
+def set_mode_gpu() -> None:
+    """Networks compute on the GPU chosen by :func:`set_device` from now on.
+
+    Raises:
+        NetError: there is no such GPU.
+    """
+    global _device
+    if not torch.cuda.is_available():
+        raise NetError("set_mode_gpu: torch sees no CUDA device on this machine")
+    if _gpu_index >= torch.cuda.device_count():
+        raise NetError(f"set_mode_gpu: there are {torch.cuda.device_count()} GPUs, device {_gpu_index} was asked for")
+    _device = torch.device("cuda", _gpu_index)
+
+
+def set_device(index: int) -> None:
+    """Chooses the GPU for :func:`set_mode_gpu`; if a GPU is in use already, the change acts at once."""
+    global _gpu_index
+    if index < 0:
+        raise NetError(f"set_device: expected an index from 0, got {index}")
+    _gpu_index = int(index)
+    if _device.type == "cuda":
+        set_mode_gpu()
+
+
+def set_random_seed(seed: int) -> None:
+    """Seeds the random numbers of networks built from now on, and torch's."""
+    global _seed
+    _seed = int(seed) % 2**32
+    torch.manual_seed(_seed)
+
+
+def current_device() -> torch.device:
+    """Where networks compute."""
+    return _device
+
+
+def current_seed() -> int | None:
+    """The seed that :func:`set_random_seed` set last, or None."""
+    return _seed

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from deeplab_caffe.data import atomic_write
+from deeplab_caffe.errors import DataError
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_the_file_appears_whole(tmp_path: Path) -> None:
+    target = tmp_path / "a.bin"
+    with atomic_write(target) as stream:
+        stream.write(b"half")
+        assert not target.exists()
+        stream.write(b" and half")
+    assert target.read_bytes() == b"half and half"
+    assert names(tmp_path) == ["a.bin"]
+
+
+def test_an_error_in_the_block_leaves_the_old_file(tmp_path: Path) -> None:
+    target = tmp_path / "a.bin"
+    target.write_bytes(b"old")
+    with pytest.raises(RuntimeError, match="stop"), atomic_write(target, sync=True) as stream:
+        stream.write(b"new")
+        raise RuntimeError("stop")
+    assert target.read_bytes() == b"old"
+    assert names(tmp_path) == ["a.bin"]
+
+
+def test_a_full_disk_is_a_data_error_and_leaves_nothing(tmp_path: Path) -> None:
+    target = tmp_path / "a.bin"
+    with pytest.raises(DataError, match=r"a\.bin: cannot be written: No space left on device"), atomic_write(target):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert names(tmp_path) == []
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
+def test_what_the_system_finds_full_at_closing_time() -> None:
+    with pytest.raises(DataError, match="No space left"), atomic_write("/dev/full") as stream:
+        stream.write(b"x")
+
+
+def test_missing_folders(tmp_path: Path) -> None:
+    target = tmp_path / "one" / "two" / "a.bin"
+    with pytest.raises(DataError, match="No such file"), atomic_write(target):
+        pass
+    assert names(tmp_path) == []
+    with atomic_write(target, make_folders=True) as stream:
+        stream.write(b"x")
+    assert target.read_bytes() == b"x"
+
+
+@pytest.mark.parametrize("name", ["", "."])
+def test_a_folder_is_not_overwritten(tmp_path: Path, name: str) -> None:
+    with pytest.raises(DataError, match="it is a folder"), atomic_write(tmp_path / name):
+        pass
+
+
+def test_a_file_in_the_way_of_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(DataError, match="cannot be written"), atomic_write(tmp_path / "file" / "a", make_folders=True):
+        pass
+
+
+def test_a_link_is_followed(tmp_path: Path) -> None:
+    real = tmp_path / "real"
+    real.write_bytes(b"old")
+    link = tmp_path / "link"
+    link.symlink_to(real)
+    with atomic_write(link) as stream:
+        stream.write(b"new")
+    assert link.is_symlink()
+    assert real.read_bytes() == b"new"
+
+
+def test_a_device_stays_a_device() -> None:
+    with atomic_write(os.devnull) as stream:
+        stream.write(b"x")
+    assert stat.S_ISCHR(Path(os.devnull).stat().st_mode)
+
+
+def test_the_mode_is_that_of_any_new_file(tmp_path: Path) -> None:
+    (tmp_path / "plain").write_bytes(b"")
+    with atomic_write(tmp_path / "atomic"):
+        pass
+    assert (tmp_path / "atomic").stat().st_mode == (tmp_path / "plain").stat().st_mode

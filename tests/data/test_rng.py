@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from deeplab_caffe.data import CaffeRNG
+
+
+def test_words_are_those_the_c_plus_plus_standard_names() -> None:
+    # [rand.predef]: the 10000th word of a default-constructed std::mt19937 (seed 5489).
+    rng = CaffeRNG(5489)
+    assert rng.word() == 3499211612
+    rng.words(9998)
+    assert rng.word() == 4123659995
+
+
+def test_rand_is_a_word_modulo_n() -> None:
+    words = CaffeRNG(7).words(50)
+    rng = CaffeRNG(7)
+    assert [rng.rand(n) for n in range(1, 51)] == [word % n for word, n in zip(words, range(1, 51), strict=True)]
+
+
+def test_no_words() -> None:
+    assert CaffeRNG(1).words(0) == []
+
+
+# Computed with boost 1.74: boost::mt19937 and boost::uniform_int<std::ptrdiff_t> in Caffe's shuffle.
+@pytest.mark.parametrize(
+    ("seed", "expected", "next_word"),
+    [
+        (0, [0, 1], 2546248239),
+        (0, [0, 1, 3, 4, 2], 2588848963),
+        (1, [1, 6, 0, 4, 3, 5, 2], 1298508491),
+        (1701, [4, 2, 1, 5, 6, 3, 0], 2064242003),
+        (4294967295, [5, 1, 3, 2, 4, 6, 0], 3350089942),
+    ],
+)
+def test_shuffle_is_boosts(seed: int, expected: list[int], next_word: int) -> None:
+    rng = CaffeRNG(seed)
+    values = np.arange(len(expected))
+    rng.shuffle(values)
+    assert values.tolist() == expected
+    assert rng.word() == next_word
+
+
+def test_shuffle_of_a_thousand_is_boosts() -> None:
+    rng = CaffeRNG(1701)
+    values = np.arange(1000)
+    rng.shuffle(values)
+    assert values[:7].tolist() == [360, 347, 635, 201, 688, 311, 1]
+    digest = 0
+    for value in values.tolist():
+        digest = (digest * 31 + value) % 2**64
+    assert digest == 7488654822767953080
+    assert rng.word() == 1225810686
+
+
+def test_uniform_int_reaches_both_ends() -> None:
+    rng = CaffeRNG(3)
+    drawn = [rng.uniform_int(2) for _ in range(300)]
+    assert set(drawn) == {0, 1, 2}
+    before = rng.state_dict()["pos"]
+    assert rng.uniform_int(0) == 0
+    assert rng.state_dict()["pos"] == before
+
+
+def test_state_goes_round() -> None:
+    rng = CaffeRNG(11)
+    rng.words(1000)
+    state = rng.state_dict()
+    ahead = rng.words(700)
+    other = CaffeRNG(12)
+    other.load_state_dict(state)
+    assert other.words(700) == ahead
+
+
+@pytest.mark.parametrize("state", [{"key": [1, 2], "pos": 0}, {"key": [0] * 624, "pos": 625}])
+def test_a_wrong_state_is_refused(state: dict) -> None:
+    with pytest.raises(ValueError, match="624 words"):
+        CaffeRNG(1).load_state_dict(state)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_a_seed_out_of_range_is_refused(seed: int) -> None:
+    with pytest.raises(ValueError, match="seed must be from 0"):
+        CaffeRNG(seed)
+
+
+def test_rand_needs_a_positive_bound() -> None:
+    with pytest.raises(ValueError, match="positive bound"):
+        CaffeRNG(1).rand(0)
+
+
+def test_without_a_seed_two_differ() -> None:
+    assert CaffeRNG().words(4) != CaffeRNG().words(4)

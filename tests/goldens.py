@@ -1,0 +1,56 @@
+"""The golden cases: what the original program computed, case by case (see ../shared/golden/README.md).
+
+All of them are used where ``../shared/golden`` lies beside the checkout; elsewhere the choice kept in ``tests/golden``.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = ROOT.parent / "shared" / "golden"
+BUNDLED = ROOT / "tests" / "golden"
+GOLDEN_ROOTS = [root for root in (SHARED, BUNDLED) if root.is_dir()]
+
+# The original's scores and gradients: norm of the difference over norm, float32.
+RELATIVE_TOLERANCE = 1e-5
+# The original compiled with FMA contraction moves its own CRF marginals by up to 3.1e-6.
+CRF_TOLERANCE = 1e-5
+
+
+@lru_cache
+def case_dirs() -> dict[str, Path]:
+    """Every case that is to be had here, by name."""
+    found: dict[str, Path] = {}
+    for root in GOLDEN_ROOTS:
+        for path in sorted(root.glob("*/case.json")):
+            found.setdefault(path.parent.name, path.parent)
+    return found
+
+
+def case_dir(name: str) -> Path:
+    """Folder of one case; skips the test where neither place has it."""
+    if name not in case_dirs():
+        pytest.skip(f"golden case {name} is in ../shared/golden only, which is not beside this checkout")
+    return case_dirs()[name]
+
+
+def load_case(name: str) -> dict:
+    return json.loads((case_dir(name) / "case.json").read_text())
+
+
+def case_names(prefix: str = "") -> list[str]:
+    return [name for name in case_dirs() if name.startswith(prefix)]
+
+
+def relative_error(actual: np.ndarray, expected: np.ndarray) -> float:
+    """Norm of the difference over the norm of what was expected (plain norm where nothing was expected)."""
+    actual, expected = np.asarray(actual, np.float64), np.asarray(expected, np.float64)
+    assert actual.shape == expected.shape, f"shape {actual.shape}, expected {expected.shape}"
+    scale = np.linalg.norm(expected)
+    return float(np.linalg.norm(actual - expected) / (scale if scale > 0 else 1.0))

@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+from torch.autograd import gradcheck, gradgradcheck
+
+from deeplab_caffe.ops.interp import _interp, _interp_backward, interp, interp_size
+from tests.goldens import RELATIVE_TOLERANCE, case_names, relative_error
+from tests.replay import replay
+
+
+def slow_interp(x: Tensor, height: int, width: int, pad_beg: int = 0, pad_end: int = 0) -> Tensor:
+    """The rule, pixel by pixel, in double."""
+    x = x[:, :, -pad_beg : x.shape[2] + pad_end, -pad_beg : x.shape[3] + pad_end].double()
+    out = x.new_zeros((*x.shape[:2], height, width))
+    ratio_y = (x.shape[2] - 1) / (height - 1) if height > 1 else 0.0
+    ratio_x = (x.shape[3] - 1) / (width - 1) if width > 1 else 0.0
+    for i in range(height):
+        for j in range(width):
+            y, fy = divmod(min(i * ratio_y, x.shape[2] - 1), 1)
+            u, fu = divmod(min(j * ratio_x, x.shape[3] - 1), 1)
+            y0, u0 = int(y), int(u)
+            y1, u1 = min(y0 + 1, x.shape[2] - 1), min(u0 + 1, x.shape[3] - 1)
+            top = (1 - fu) * x[:, :, y0, u0] + fu * x[:, :, y0, u1]
+            bottom = (1 - fu) * x[:, :, y1, u0] + fu * x[:, :, y1, u1]
+            out[:, :, i, j] = (1 - fy) * top + fy * bottom
+    return out
+
+
+def test_by_hand(device: str, dtype: torch.dtype) -> None:
+    x = torch.tensor([[[[0.0, 2.0], [4.0, 6.0]]]], dtype=dtype, device=device)
+    expected = torch.tensor([[[[0.0, 1.0, 2.0], [2.0, 3.0, 4.0], [4.0, 5.0, 6.0]]]], dtype=dtype, device=device)
+    assert torch.equal(interp(x, zoom_factor=2), expected)
+    assert torch.equal(interp(expected, shrink_factor=2), x)
+    assert torch.equal(interp(x, height=1, width=1), x[:, :, :1, :1])
+    assert torch.equal(interp(expected, height=2, width=2, pad_beg=-1), expected[:, :, 1:, 1:])
+
+
+@pytest.mark.parametrize(
+    ("size", "ways", "expected"),
+    [
+        (41, {"zoom_factor": 8}, 321),
+        (321, {"shrink_factor": 8}, 41),
+        (40, {"shrink_factor": 8}, 5),
+        (9, {"target": 20}, 20),
+        (9, {"zoom_factor": 4, "pad_beg": -1, "pad_end": -2}, 21),
+        (1, {"zoom_factor": 8}, 1),
+    ],
+)
+def test_size(size: int, ways: dict, expected: int) -> None:
+    assert interp_size(size, **ways) == expected
+
+
+SIZES = [
+    ((2, 3, 5, 7), 9, 13, 0, 0),
+    ((1, 2, 9, 8), 4, 3, 0, 0),
+    ((1, 1, 6, 6), 6, 6, -1, 0),
+    ((1, 2, 7, 9), 12, 5, -2, -1),
+    ((2, 1, 1, 1), 5, 6, 0, 0),
+    ((1, 1, 4, 6), 1, 1, 0, 0),
+    ((1, 1, 4, 6), 1, 9, 0, -1),
+]
+
+
+@pytest.mark.parametrize("case", SIZES)
+def test_against_slow_reference(case: tuple, device: str, dtype: torch.dtype, generator: torch.Generator) -> None:
+    shape, height, width, pad_beg, pad_end = case
+    x = torch.randn(shape, generator=generator, dtype=dtype)
+    actual = interp(x.to(device), height=height, width=width, pad_beg=pad_beg, pad_end=pad_end).cpu()
+    # The ratio is held in float whatever the dtype, as in the original.
+    torch.testing.assert_close(
+        actual.double(), slow_interp(x, height, width, pad_beg, pad_end), rtol=1e-5, atol=1e-5, check_dtype=False
+    )
+
+
+@pytest.mark.parametrize("case", SIZES)
+def test_backward_is_the_adjoint(case: tuple, device: str, generator: torch.Generator) -> None:
+    shape, height, width, pad_beg, pad_end = case
+    x = torch.randn(shape, generator=generator, dtype=torch.float64).to(device)
+    y = torch.randn((*shape[:2], height, width), generator=generator, dtype=torch.float64).to(device)
+    forward = (_interp(x, height, width, pad_beg, pad_end) * y).sum()
+    backward = (_interp_backward(y, shape[2], shape[3], pad_beg, pad_end) * x).sum()
+    torch.testing.assert_close(forward, backward, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("layout", ["channels_last", "transposed", "strided"])
+def test_non_contiguous(layout: str, device: str, dtype: torch.dtype, generator: torch.Generator) -> None:
+    x = torch.randn((2, 4, 6, 10), generator=generator, dtype=dtype).to(device)
+    x = {
+        "channels_last": x.contiguous(memory_format=torch.channels_last),
+        "transposed": x.transpose(2, 3),
+        "strided": x[:, ::2, :, 1::3],
+    }[layout]
+    assert not x.is_contiguous()
+    assert torch.equal(interp(x, height=11, width=7), interp(x.contiguous(), height=11, width=7))
+
+
+@pytest.mark.parametrize("shape", [(0, 3, 4, 4), (2, 0, 4, 4)])
+def test_empty(shape: tuple, device: str) -> None:
+    assert interp(torch.zeros(shape, device=device), zoom_factor=2).shape == (*shape[:2], 7, 7)
+
+
+def test_bit_equal_from_run_to_run_and_for_any_number_of_threads(device: str, generator: torch.Generator) -> None:
+    from deeplab_caffe import _C
+
+    x = torch.randn((2, 5, 17, 19), generator=generator).to(device)
+    grad = torch.randn((2, 5, 65, 73), generator=generator).to(device)
+    results = []
+    for threads in (1, 2, 5):
+        _C.set_num_threads(threads)
+        results.append((_interp(x, 65, 73, 0, 0), _interp_backward(grad, 17, 19, 0, 0)))
+    _C.set_num_threads(0)
+    for forward, backward in results[1:]:
+        assert torch.equal(forward, results[0][0])
+        assert torch.equal(backward, results[0][1])
+
+
+@pytest.mark.parametrize("ways", [{"zoom_factor": 3}, {"shrink_factor": 2}, {"height": 3, "width": 8, "pad_end": -1}])
+def test_gradcheck(ways: dict, device: str, generator: torch.Generator) -> None:
+    x = torch.randn((2, 2, 5, 4), generator=generator, dtype=torch.float64).to(device).requires_grad_()
+    assert gradcheck(lambda t: interp(t, **ways), (x,))
+    assert gradgradcheck(lambda t: interp(t, **ways), (x,))
+
+
+def test_opcheck(device: str) -> None:
+    x = torch.randn(1, 2, 4, 5, device=device, requires_grad=True)
+    torch.library.opcheck(_interp, (x, 7, 9, 0, 0))
+    torch.library.opcheck(_interp_backward, (x, 3, 2, 0, 0))
+
+
+@pytest.mark.parametrize(
+    ("ways", "message"),
+    [
+        ({}, "exactly one of"),
+        ({"zoom_factor": 2, "shrink_factor": 2}, "zoom_factor, shrink_factor"),
+        ({"height": 4}, "height and width go together"),
+        ({"zoom_factor": 0}, "zoom_factor must be positive, got 0"),
+        ({"zoom_factor": 2, "pad_beg": 1}, "must not be positive"),
+        ({"zoom_factor": 2, "pad_beg": -3, "pad_end": -2}, "leaves nothing"),
+    ],
+)
+def test_bad_arguments(ways: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        interp(torch.zeros(1, 1, 5, 5), **ways)
+
+
+def test_bad_tensors() -> None:
+    with pytest.raises(ValueError, match=r"expected \(N, C, H, W\)"):
+        interp(torch.zeros(5, 5), zoom_factor=2)
+    with pytest.raises(ValueError, match="expected float32 or float64"):
+        interp(torch.zeros(1, 1, 5, 5, dtype=torch.int32), zoom_factor=2)
+    with pytest.raises(ValueError, match="on cpu or cuda, got one on meta"):
+        _interp._init_fn(torch.zeros(1, 1, 5, 5, device="meta"), 3, 3, 0, 0)
+
+
+@pytest.mark.parametrize("name", case_names("interp_"))
+def test_golden(name: str, device: str) -> None:
+    for kind, blob, actual, expected in replay(name, device=device):
+        assert relative_error(actual, expected) < RELATIVE_TOLERANCE, f"{kind} of {blob}"

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import copy
+import pickle
+import subprocess
+import sys
+
+import pytest
+
+from deeplab_caffe.proto import caffe_pb2
+from deeplab_caffe.proto.schema import Schema, enum_table, field_table, v1_schema
+from deeplab_caffe.proto.text_schema import text_v1_schema, text_v2_schema
+
+
+@pytest.mark.parametrize("dialect", ["v1", "v2"])
+def test_tables_have_no_number_or_name_twice(dialect):
+    for key in ("number", "field"):
+        seen = [(row.message, getattr(row, key)) for row in field_table(dialect)]
+        assert len(seen) == len(set(seen))
+    names = [(row.enum, row.name) for row in enum_table(dialect)]
+    assert len(names) == len(set(names))
+
+
+def test_deeplab_v1_numbers():
+    layer = caffe_pb2.LayerParameter
+    assert (layer.IMAGE_SEG_DATA, layer.INTERP, layer.DENSE_CRF, layer.ONEHOT) == (39, 41, 45, 56)
+    numbers = {field.name: field.number for field in layer.DESCRIPTOR.fields}
+    assert (numbers["interp_param"], numbers["softmaxloss_param"], numbers["dense_crf_param"]) == (43, 44, 48)
+    assert numbers["strict_dim"] == 1003
+    assert caffe_pb2.ConvolutionParameter.HOLE_FIELD_NUMBER == 17
+    assert len(layer.LayerType.keys()) == 57
+
+
+def test_shaped_as_protoc_makes_it():
+    assert (caffe_pb2.TRAIN, caffe_pb2.TEST) == (0, 1)
+    assert caffe_pb2.Phase.Name(1) == "TEST"
+    assert caffe_pb2.LayerParameter.LayerType.Name(4) == "CONVOLUTION"
+    assert caffe_pb2.ConvolutionParameter.CUDNN == 2
+    namespace: dict[str, object] = {}
+    exec("from deeplab_caffe.proto.caffe_pb2 import *", namespace)
+    assert namespace["NetParameter"] is caffe_pb2.NetParameter
+    assert namespace["TRAIN"] == 0
+
+
+def test_defaults_are_those_of_the_table():
+    assert caffe_pb2.ConvolutionParameter().hole == 1
+    assert caffe_pb2.ConvolutionParameter().bias_term is True
+    assert caffe_pb2.ImageDataParameter().ignore_label == 255
+    assert caffe_pb2.SolverParameter().solver_mode == caffe_pb2.SolverParameter.GPU
+    assert caffe_pb2.WindowDataParameter().crop_mode == "warp"
+    assert caffe_pb2.NetState().phase == caffe_pb2.TEST
+    assert not caffe_pb2.InterpParameter().HasField("zoom_factor")
+
+
+def test_bytes_by_hand():
+    # field 10 (convolution_param) of field 2 (layers): num_output (1) = 3, hole (17) = 12
+    raw = bytes([0x12, 0x07, 0x52, 0x05, 0x08, 0x03, 0x88, 0x01, 0x0C])
+    net = caffe_pb2.NetParameter.FromString(raw)
+    assert net.layers[0].convolution_param.num_output == 3
+    assert net.layers[0].convolution_param.hole == 12
+    assert net.SerializeToString() == raw
+
+
+def test_messages_copy_and_pickle():
+    net = caffe_pb2.NetParameter(name="n")
+    net.layers.add(name="a", type=caffe_pb2.LayerParameter.INTERP).interp_param.zoom_factor = 8
+    assert pickle.loads(pickle.dumps(net)) == net
+    assert copy.deepcopy(net) == net
+
+
+def test_text_schemas_are_supersets_of_the_dialects():
+    for schema, dialect in ((text_v1_schema(), "v1"), (text_v2_schema(), "v2")):
+        for row in field_table(dialect):
+            if row.message in ("V0LayerParameter", "V1LayerParameter") or (row.message, row.field) == (
+                "NetParameter",
+                "layers",
+            ):
+                continue
+            assert row.field in schema.messages[row.message].DESCRIPTOR.fields_by_name
+    assert "censor_label_param" in text_v2_schema().messages["LayerParameter"].DESCRIPTOR.fields_by_name
+    assert "hole_h" in text_v2_schema().messages["ConvolutionParameter"].DESCRIPTOR.fields_by_name
+    assert "layers" not in text_v2_schema().messages["NetParameter"].DESCRIPTOR.fields_by_name
+
+
+def test_unknown_type_in_a_table_is_an_error():
+    rows = [row for row in field_table("v1") if row.message == "ConcatParameter"]
+    bad = [type(rows[0])("ConcatParameter", "x", 9, "optional", "uint23", "", False)]
+    with pytest.raises(ValueError, match=r"ConcatParameter\.x has unknown type 'uint23'"):
+        Schema("bad.proto", rows + bad, [])
+
+
+def test_pools_are_private():
+    from google.protobuf import descriptor_pool
+
+    with pytest.raises(KeyError):
+        descriptor_pool.Default().FindMessageTypeByName("caffe.NetParameter")
+    assert v1_schema().pool.FindMessageTypeByName("caffe.NetParameter") is caffe_pb2.NetParameter.DESCRIPTOR
+
+
+def test_import_needs_no_torch():
+    code = "import sys, deeplab_caffe.proto; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
