@@ -1,8 +1,8 @@
 """Builds the extension ``deeplab_caffe._C``: always for the CPU, and for CUDA where nvcc is found.
 
 Environment variables, printed with their values at build time:
-    DEEPLAB_CAFFE_CUDA      auto (default): build the CUDA half if nvcc is found; 1: its absence is an error; 0: leave it out
-    DEEPLAB_CAFFE_ARCHS     CUDA architectures, e.g. "80;90" (default "80;90"; the last one is added as PTX for newer cards)
+    DEEPLAB_CAFFE_CUDA      auto (default): build the CUDA half if nvcc is found; 1: it must be found; 0: leave it out
+    DEEPLAB_CAFFE_ARCHS     CUDA architectures (default "80;90"); the last one is added as PTX for newer cards
     CUDA_HOME               where the CUDA toolkit is; else nvcc on PATH, else the nvidia-cuda-nvcc wheel
     NVCC_FLAGS              more flags for nvcc
     DEEPLAB_CAFFE_DEBUG     1: no optimisation, debug symbols
@@ -25,6 +25,7 @@ from pathlib import Path
 import pybind11
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
 CSRC = Path("csrc")
@@ -56,7 +57,7 @@ def find_cuda_home() -> Path | None:
 
 
 def find_cudart(home: Path) -> Path | None:
-    """cudart is linked statically, so that the wheel imports on machines without a driver."""
+    """The static cudart, which lets the wheel be imported on machines without a driver."""
     for folder in ("lib64", "lib", "targets/x86_64-linux/lib", "targets/sbsa-linux/lib"):
         if (home / folder / "libcudart_static.a").exists():
             return home / folder / "libcudart_static.a"
@@ -64,6 +65,7 @@ def find_cudart(home: Path) -> Path | None:
 
 
 def gencode_flags() -> list[str]:
+    """Flags of nvcc for DEEPLAB_CAFFE_ARCHS."""
     archs = [arch.strip().removesuffix("+PTX") for arch in ARCHS.replace(",", ";").split(";") if arch.strip()]
     flags = [f"-gencode=arch=compute_{arch},code=sm_{arch}" for arch in archs]
     return [*flags, f"-gencode=arch=compute_{archs[-1]},code=compute_{archs[-1]}"]
@@ -73,6 +75,7 @@ class BuildExtension(build_ext):
     """build_ext that compiles several files at once, recompiles only what changed, and knows .cu files."""
 
     def build_extension(self, ext: Extension) -> None:
+        """Compiles and links csrc/."""
         cuda_home = self._cuda_home()
         self._print_options(cuda_home)
         cpp_sources = sorted(CSRC.rglob("*.cpp"))
@@ -153,4 +156,21 @@ class BuildExtension(build_ext):
         subprocess.run(command, check=True, cwd=ROOT)
 
 
-setup(ext_modules=[Extension("deeplab_caffe._C", sources=[])], cmdclass={"build_ext": BuildExtension})
+class BuildPython(build_py):
+    """build_py that puts the root's prototxt/ into the package; an editable install reads it where it is."""
+
+    def run(self) -> None:
+        """Copies the modules, the package's data and the prototxts."""
+        super().run()
+        if self.editable_mode:
+            return
+        for source in sorted(Path("prototxt").rglob("*.prototxt")):
+            target = Path(self.build_lib) / "deeplab_caffe" / source
+            self.mkpath(str(target.parent))
+            self.copy_file(str(source), str(target))
+
+
+setup(
+    ext_modules=[Extension("deeplab_caffe._C", sources=[])],
+    cmdclass={"build_ext": BuildExtension, "build_py": BuildPython},
+)

@@ -4,7 +4,8 @@
 >>> net = dc.Net("deploy.prototxt", "x.caffemodel")  # torch.nn.Module: blob in, tensor out
 >>> seg = dc.Segmenter("deploy.prototxt", "x.caffemodel", crf=dc.CRFParams())  # RGB image in, labels out
 
-What needs torch is imported when first asked for, so that ``deeplab_caffe.crf``, ``.proto`` and ``.data`` do without it.
+What needs torch is imported when first asked for, so that ``deeplab_caffe.crf``, ``.proto`` and ``.data`` do without
+it.
 """
 
 from __future__ import annotations

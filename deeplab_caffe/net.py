@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 
 import torch
@@ -15,6 +15,8 @@ from deeplab_caffe import proto
 from deeplab_caffe.data.rng import CaffeRNG
 from deeplab_caffe.errors import DeepLabCaffeError, NetError
 from deeplab_caffe.layers import LAYERS, Layer, NetContext, Shape, create_layer
+from deeplab_caffe.layers.neuron import ReLU
+from deeplab_caffe.layers.vision import Convolution
 from deeplab_caffe.proto import caffe_pb2
 from deeplab_caffe.weights import load_weights
 
@@ -29,6 +31,7 @@ class Step:
         tops: names of the blobs it makes; a name that is also a bottom is overwritten (in-place layers).
         dead: names of the blobs that nobody reads after this step.
         loss_weights: weight of each top in the net's loss.
+        relu_follows: the next step is a plain ReLU in place on the top, which the layer may take along.
     """
 
     layer: Layer
@@ -36,14 +39,15 @@ class Step:
     tops: tuple[str, ...]
     dead: tuple[str, ...]
     loss_weights: tuple[float, ...]
+    relu_follows: bool = False
 
 
 class Net(nn.Module):
     """A Caffe network as a torch module.
 
     ``net(blob)`` feeds the net's input (several inputs: in their order, or by name) and returns its output; a net with
-    data layers takes no arguments and reads the next batch. Blobs are BGR minus mean, as Caffe has them; to go from image
-    to labels use :class:`deeplab_caffe.Segmenter`. Any input size goes: shapes are worked out anew at each call.
+    data layers takes no arguments and reads the next batch. Blobs are BGR minus mean, as Caffe has them; to go from
+    image to labels use :class:`deeplab_caffe.Segmenter`. Any input size goes: shapes are worked out at each call.
 
     Args:
         prototxt: path of the file, or a NetParameter in any layout.
@@ -102,9 +106,9 @@ class Net(nn.Module):
             rng=CaffeRNG(seed),
             label_reading=label_reading,
             crf_image_of_first=crf_image_of_first,
+            channels_last=channels_last,
         )
         self.dtype = dtype
-        self.channels_last = channels_last
         self.inputs = list(self.param.input)
         self.blob_shapes = self._input_shapes()
         self.layers = nn.ModuleList()
@@ -161,7 +165,23 @@ class Net(nn.Module):
             dead = tuple(blob for blob in {*param.bottom, *tops} if last_use.get(blob, i) == i and blob in used)
             steps.append(Step(layer, tuple(param.bottom), tops, dead, self._loss_weights(layer, tops)))
             self.layers.append(layer)
-        return steps
+        return self._mark_relus(steps)
+
+    @staticmethod
+    def _mark_relus(steps: list[Step]) -> list[Step]:
+        """Finds the convolutions with a ReLU right behind them that works in place on their only top."""
+        marked = []
+        for step, following in zip(steps, [*steps[1:], None], strict=True):
+            fits = (
+                following is not None
+                and isinstance(step.layer, Convolution)
+                and isinstance(following.layer, ReLU)
+                and len(step.tops) == 1
+                and following.bottoms == following.tops == step.tops
+                and following.layer.param.relu_param.negative_slope == 0
+            )
+            marked.append(replace(step, relu_follows=fits))
+        return marked
 
     @staticmethod
     def _loss_weights(layer: Layer, tops: tuple[str, ...]) -> tuple[float, ...]:
@@ -211,8 +231,8 @@ class Net(nn.Module):
 
         Args:
             weights: path of the caffemodel.
-            missing: what to do about layers that the file has no weights for: ``"error"`` (the default in phase TEST) or
-                ``"warn"`` (the default in phase TRAIN: they keep their fillers' values).
+            missing: what to do about layers that the file has no weights for: ``"error"`` (the default in phase TEST)
+                or ``"warn"`` (the default in phase TRAIN: they keep their fillers' values).
 
         Raises:
             CaffeModelError: the file cannot be read.
@@ -258,8 +278,9 @@ class Net(nn.Module):
             raise NetError(f"the net has no blob {unknown[0]!r}; it has {', '.join(self.blob_shapes)}")
         values = self._feed(args, inputs)
         keep = set(wanted)
+        done_by_previous = False
         for step in self.steps:
-            self._run(step, values)
+            done_by_previous = self._run(step, values) if not done_by_previous else False
             for blob in step.dead:
                 if blob not in keep:
                     values.pop(blob, None)
@@ -296,11 +317,20 @@ class Net(nn.Module):
                 raise NetError(f"input '{name}': expected a tensor like {self.blob_shapes[name]}, got {came}")
         return values
 
-    def _run(self, step: Step, values: dict[str, Tensor]) -> None:
-        values.update(zip(step.tops, self.run_layer(step, [values[blob] for blob in step.bottoms]), strict=True))
+    def _run(self, step: Step, values: dict[str, Tensor]) -> bool:
+        """Runs one step; True if it did the next one's work too."""
+        bottoms = [values[blob] for blob in step.bottoms]
+        with_relu = step.relu_follows and step.layer.can_pack([self._cast(step.layer, x) for x in bottoms])
+        values.update(zip(step.tops, self.run_layer(step, bottoms, with_relu=with_relu), strict=True))
+        return with_relu
 
-    def run_layer(self, step: Step, bottoms: list[Tensor]) -> tuple[Tensor, ...]:
+    def run_layer(self, step: Step, bottoms: list[Tensor], *, with_relu: bool = False) -> tuple[Tensor, ...]:
         """Runs one layer, with its bottoms brought to the dtype, memory order and device that it works in.
+
+        Args:
+            step: the layer and its place.
+            bottoms: its bottoms.
+            with_relu: take the ReLU behind a convolution along; see :attr:`Step.relu_follows`.
 
         Raises:
             NetError: the bottoms do not fit the layer; other errors come with the layer's name.
@@ -310,7 +340,8 @@ class Net(nn.Module):
             if layer.IS_SOURCE:
                 return tuple(self._place(x) for x in layer())
             layer.top_shapes([tuple(x.shape) for x in bottoms])
-            return layer(*(self._cast(layer, x) for x in bottoms))
+            run = layer.forward_relu if with_relu else layer
+            return run(*(self._cast(layer, x) for x in bottoms))
         except DeepLabCaffeError:
             raise
         except (RuntimeError, ValueError) as error:
@@ -326,7 +357,7 @@ class Net(nn.Module):
         weight = next(layer.parameters(recurse=False), None)
         if weight is not None and x.dtype != weight.dtype:
             x = x.to(weight.dtype)
-        if self.channels_last and weight is not None and x.dim() == 4:
+        if self.context.channels_last and weight is not None and x.dim() == 4:
             x = x.contiguous(memory_format=torch.channels_last)
         return x
 
@@ -356,4 +387,5 @@ class Net(nn.Module):
         return 4 * peak
 
     def extra_repr(self) -> str:
+        """What ``repr`` says of the net itself."""
         return f"name={self.name!r}, inputs={self.inputs}, outputs={self.outputs}"

@@ -52,7 +52,7 @@ def replay(
         **options: keyword arguments of the net.
 
     Yields:
-        (kind, blob or layer, what came, what the original gave); kind is "data", "diff", "param", "param_diff" or "loss".
+        (kind, blob or layer, what came, what the original gave); kind: data, diff, param, param_diff or loss.
     """
     case, source = load_case(name), case_dir(name)
     folder = folder or source

@@ -51,12 +51,13 @@ struct Kernel {
 // One image's inference. All memory is allocated by the constructor.
 class MeanField {
  public:
-  // scores (C, points) float32, any strides; -inf marks a label as impossible at a pixel. Q is softmax(scores).
-  MeanField(const TensorView& scores, std::vector<Kernel> kernels);
+  // scores (C, points) float32, any strides; -inf marks a label as impossible at a pixel. With `probabilities` it is
+  // their logarithms that are the scores. Q is softmax(scores).
+  MeanField(const TensorView& scores, std::vector<Kernel> kernels, bool probabilities);
 
   void run(int64_t iterations);
-  // out (C, points) float32, contiguous
-  void marginals(const TensorView& out) const;
+  // out (C, points) float32, contiguous: Q, or with `logarithm` log(max(Q, FLT_MIN))
+  void marginals(const TensorView& out, bool logarithm) const;
 
   int64_t iterations() const { return iterations_; }
   int64_t channels() const { return channels_; }

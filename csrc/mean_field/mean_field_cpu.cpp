@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "../common/parallel.h"
@@ -11,23 +12,39 @@ using lattice::Lattice;
 
 constexpr int64_t kPointGrain = 512;
 
-// row = softmax(row), in place, for rows of kWidth floats (0: known at run time only). The sum runs over the labels in
-// order, as the original's does.
-template <int kWidth>
-DEEPLAB_ALWAYS_INLINE void normalise_exp(float* row, int64_t channels, int64_t runtime_width) {
+// row = softmax(row), in place, for kRows rows of kWidth floats (0: known at run time only). The sum runs over the
+// labels in order, as the original's does: a chain of additions, of which several rows at a time keep the processor
+// busy.
+template <int kWidth, int kRows>
+DEEPLAB_ALWAYS_INLINE void normalise_exp(float* rows, int64_t channels, int64_t runtime_width) {
   const int64_t width = kWidth ? kWidth : runtime_width;
-  float largest = row[0];
-  for (int64_t c = 1; c < width; ++c) largest = row[c] > largest ? row[c] : largest;
-  for (int64_t c = 0; c < width; ++c) row[c] = fast_exp(row[c] - largest);
-  float sum = 0.f;
-  for (int64_t c = 0; c < channels; ++c) sum += row[c];
-  for (int64_t c = 0; c < width; ++c) row[c] /= sum;
+  for (int r = 0; r < kRows; ++r) {
+    float* row = rows + r * width;
+    Float4 lanes = *reinterpret_cast<const Float4*>(row);
+    for (int64_t c = 4; c < width; c += 4) {
+      const Float4 other = *reinterpret_cast<const Float4*>(row + c);
+      lanes = other > lanes ? other : lanes;
+    }
+    const float largest = std::max(std::max(lanes[0], lanes[1]), std::max(lanes[2], lanes[3]));
+    for (int64_t c = 0; c < width; ++c) row[c] -= largest;
+  }
+  for (int64_t i = 0; i < kRows * width; ++i) rows[i] = fast_exp(rows[i]);
+  float sum[kRows] = {};
+  for (int64_t c = 0; c < channels; ++c) {
+    for (int r = 0; r < kRows; ++r) sum[r] += rows[r * width + c];
+  }
+  for (int r = 0; r < kRows; ++r) {
+    for (int64_t c = 0; c < width; ++c) rows[r * width + c] /= sum[r];
+  }
 }
 
 template <int kWidth>
 DEEPLAB_ALWAYS_INLINE void normalise_exp_range(float* rows, int64_t channels, int64_t width, int64_t begin,
                                                int64_t end) {
-  for (int64_t point = begin; point < end; ++point) normalise_exp<kWidth>(rows + point * width, channels, width);
+  constexpr int kRows = 8;
+  int64_t point = begin;
+  for (; point + kRows <= end; point += kRows) normalise_exp<kWidth, kRows>(rows + point * width, channels, width);
+  for (; point < end; ++point) normalise_exp<kWidth, 1>(rows + point * width, channels, width);
 }
 
 DEEPLAB_TARGET_CLONES
@@ -94,7 +111,7 @@ AlignedBuffer<float> message_factor(const Lattice& lattice, float weight) {
 
 }  // namespace
 
-MeanField::MeanField(const TensorView& scores, std::vector<Kernel> kernels)
+MeanField::MeanField(const TensorView& scores, std::vector<Kernel> kernels, bool probabilities)
     : channels_(scores.size(0)),
       points_(scores.size(1)),
       // One channel needs no vectors, but rows of one float would be worked off without any.
@@ -112,7 +129,10 @@ MeanField::MeanField(const TensorView& scores, std::vector<Kernel> kernels)
       // Lanes without a label behave as one that is impossible everywhere.
       std::fill_n(row, width_, -std::numeric_limits<float>::infinity());
       const float* source = scores.ptr<const float>() + point * scores.stride(1);
-      for (int64_t c = 0; c < channels_; ++c) row[c] = source[c * scores.stride(0)];
+      for (int64_t c = 0; c < channels_; ++c) {
+        const float value = source[c * scores.stride(0)];
+        row[c] = probabilities ? std::log(value) : value;
+      }
     }
     std::copy(scores_.data() + begin * width_, scores_.data() + end * width_, q_.data() + begin * width_);
     normalise_exp_range(q_.data(), channels_, width_, begin, end);
@@ -138,11 +158,14 @@ void MeanField::run(int64_t iterations) {
   for (int64_t i = 0; i < iterations; ++i) step();
 }
 
-void MeanField::marginals(const TensorView& out) const {
+void MeanField::marginals(const TensorView& out, bool logarithm) const {
   float* target = out.ptr<float>();
   parallel_for(points_, kPointGrain, [&](int64_t begin, int64_t end) {
     for (int64_t c = 0; c < channels_; ++c) {
-      for (int64_t point = begin; point < end; ++point) target[c * points_ + point] = q_[point * width_ + c];
+      for (int64_t point = begin; point < end; ++point) {
+        const float value = q_[point * width_ + c];
+        target[c * points_ + point] = logarithm ? std::log(std::max(value, std::numeric_limits<float>::min())) : value;
+      }
     }
   });
 }

@@ -28,6 +28,7 @@ class NetContext:
         rng: the net's random numbers, Caffe's generator; None where no layer draws any.
         label_reading: ``"index"`` or ``"luminance"``: how palette label PNGs are read (see ``docs/differences.md``).
         crf_image_of_first: DENSE_CRF uses the image of batch item 0 for all items, as the original does.
+        channels_last: images are kept in channels-last order, and inference on the CPU may use packed weights.
     """
 
     phase: int = caffe_pb2.TEST
@@ -35,9 +36,11 @@ class NetContext:
     rng: CaffeRNG | None = field(default=None, repr=False)
     label_reading: str = "index"
     crf_image_of_first: bool = False
+    channels_last: bool = False
 
     @property
     def training(self) -> bool:
+        """Whether the phase is TRAIN."""
         return self.phase == caffe_pb2.TRAIN
 
 
@@ -53,7 +56,8 @@ class Layer(nn.Module):
     """One Caffe layer.
 
     A subclass sets ``TYPE`` and the numbers of bottoms and tops, creates its parameters in :meth:`setup`, computes top
-    shapes in :meth:`top_shapes` and tops in :meth:`forward`. Blobs are tensors; labels are float blobs too, as in Caffe.
+    shapes in :meth:`top_shapes` and tops in :meth:`forward`. Blobs are tensors; labels are float blobs too, as in
+    Caffe.
 
     Attributes:
         name: the layer's name in the prototxt.

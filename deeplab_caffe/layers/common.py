@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import torch
@@ -126,7 +127,7 @@ class Slice(Layer):
                 raise self.error(f"{length} along axis {param.slice_dim} cannot be cut into {count} equal tops")
             return [length // count] * count
         points = [0, *param.slice_point, length]
-        sizes = [b - a for a, b in zip(points[:-1], points[1:], strict=True)]
+        sizes = [b - a for a, b in itertools.pairwise(points)]
         if len(param.slice_point) != count - 1 or min(sizes) < 1:
             raise self.error(
                 f"{count} tops need {count - 1} rising slice points below {length}, got {list(param.slice_point)}"
@@ -143,7 +144,7 @@ class Slice(Layer):
 
 @register
 class Split(Layer):
-    """Hands one blob to several layers; gradients add up (layers/split_layer.cpp). The tops share the bottom's memory."""
+    """Hands one blob to several layers; gradients add up (layers/split_layer.cpp). Tops share the bottom's memory."""
 
     TYPE = "SPLIT"
     TOPS = (1, math.inf)

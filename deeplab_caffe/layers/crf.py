@@ -14,9 +14,9 @@ from deeplab_caffe.proto import caffe_pb2
 class DenseCRF(Layer):
     """Mean-field inference in a fully connected CRF (layers/densecrf_layer.cpp).
 
-    Bottoms: scores (N, C, H, W), data_dim (N, 1, 1, 2) and the image (N, 3, H, W), BGR, mean-subtracted; without the image
-    only the Gaussian kernels act. Top: marginals (N, C, H, W), or their logarithm with ``output_probability: false``; 0
-    outside the ``data_dim`` part. No gradient.
+    Bottoms: scores (N, C, H, W), data_dim (N, 1, 1, 2) and the image (N, 3, H, W), BGR, mean-subtracted; without the
+    image only the Gaussian kernels act. Top: marginals (N, C, H, W), or their logarithm with ``output_probability:
+    false``; 0 outside the ``data_dim`` part. No gradient.
     """
 
     TYPE = "DENSE_CRF"

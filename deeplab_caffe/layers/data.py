@@ -17,8 +17,8 @@ from deeplab_caffe.proto import caffe_pb2
 class ImageSegData(Layer):
     """Batches of images, label maps and image sizes from a list file (layers/image_seg_data_layer.cpp).
 
-    Tops: data (N, C, H, W) BGR minus mean, label (N, 1, H, W), and optionally data_dim (N, 1, 1, 2): height and width of
-    the part that is image, not padding.
+    Tops: data (N, C, H, W) BGR minus mean, label (N, 1, H, W), and optionally data_dim (N, 1, 1, 2): height and width
+    of the part that is image, not padding.
     """
 
     TYPE = "IMAGE_SEG_DATA"

@@ -1,4 +1,4 @@
-"""Layers of the weakly supervised recipes: BIAS_CHANNEL, ADAPTIVE_BIAS_CHANNEL, UNIQUE_LABEL (Papandreou et al. 2015)."""
+"""Layers for weak labels (Papandreou et al. 2015): BIAS_CHANNEL, ADAPTIVE_BIAS_CHANNEL, UNIQUE_LABEL."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class BiasChannel(Layer):
     """Adds ``bg_bias`` to channel 0 and ``fg_bias`` to the other classes that the labels name: the E-step of EM-Fixed.
 
     Bottoms: scores (N, C, H, W) and labels; ``label_type`` IMAGE: (N, L, 1, 1) with -1 in unused places, each class
-    named gets its bias at every pixel; PIXEL: (N, 1, H, W), channel 0 gets ``bg_bias`` at every pixel that is not ignored,
-    and the pixel's own class ``fg_bias``. Source: layers/bias_channel_layer.cpp.
+    named gets its bias at every pixel; PIXEL: (N, 1, H, W), channel 0 gets ``bg_bias`` at every pixel that is not
+    ignored, and the pixel's own class ``fg_bias``. Source: layers/bias_channel_layer.cpp.
     """
 
     TYPE = "BIAS_CHANNEL"

@@ -123,9 +123,9 @@ class Accuracy(Layer):
 class SegAccuracy(Layer):
     """Pixel accuracy, mean recall and mean IoU of a segmentation: (1, 1, 1, 3) (layers/seg_accuracy_layer.cpp).
 
-    Recall is averaged over the classes that the labels have, IoU over all classes, one that neither labels nor predictions
-    have counting 1. Among equal scores the larger class is the prediction. With ``reset: false`` the counts add up from
-    one forward pass to the next.
+    Recall is averaged over the classes that the labels have, IoU over all classes, one that neither labels nor
+    predictions have counting 1. Among equal scores the larger class is the prediction. With ``reset: false`` the counts
+    add up from one forward pass to the next.
     """
 
     TYPE = "SEG_ACCURACY"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -15,6 +16,7 @@ from deeplab_caffe.layers.fillers import fill
 from deeplab_caffe.ops.hole import conv2d
 from deeplab_caffe.ops.im2col import conv_output_size, im2col
 from deeplab_caffe.ops.interp import interp, interp_size
+from deeplab_caffe.ops.packed_conv import PackedConv2d, supported
 from deeplab_caffe.proto import caffe_pb2
 
 
@@ -41,7 +43,8 @@ class Geometry(NamedTuple):
         """
         try:
             height, width = (
-                conv_output_size(shape[2 + i], self.kernel[i], self.stride[i], self.pad[i], self.hole[i]) for i in (0, 1)
+                conv_output_size(shape[2 + i], self.kernel[i], self.stride[i], self.pad[i], self.hole[i])
+                for i in (0, 1)
             )
         except ValueError as error:
             raise layer.error(f"bottom {tuple(shape)}: {error}") from None
@@ -112,13 +115,12 @@ class Convolution(Layer):
         self.group = conv.group
         self.num_output = conv.num_output
         if self.group < 1 or self.num_output < 1 or self.num_output % self.group:
-            raise self.error(
-                f"num_output must be a positive multiple of group, got {self.num_output} and {self.group}"
-            )
+            raise self.error(f"num_output must be a positive multiple of group, got {self.num_output} and {self.group}")
         if len(param.bottom) != len(param.top):
             raise self.error(f"as many tops as bottoms are needed, got {len(param.bottom)} and {len(param.top)}")
         engine = context.engine or caffe_pb2.ConvolutionParameter.Engine.Name(conv.engine)
         self.engine = "CUDNN" if engine == "DEFAULT" else engine
+        self.packed = PackedConv2d(self.geometry.stride, self.geometry.pad, self.geometry.hole, self.group)
 
     def setup(self, bottom_shapes: list[Shape]) -> None:
         _check_image(self, bottom_shapes[0])
@@ -147,10 +149,23 @@ class Convolution(Layer):
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         g = self.geometry
         if self.engine == "CAFFE":
-            return tuple(
-                conv2d(x, self.weight, self.bias, g.stride, g.pad, g.hole, self.group) for x in bottoms
-            )
+            return tuple(conv2d(x, self.weight, self.bias, g.stride, g.pad, g.hole, self.group) for x in bottoms)
+        if self.can_pack(bottoms):
+            return tuple(self.packed(x, self.weight, self.bias, relu=False) for x in bottoms)
         return tuple(F.conv2d(x, self.weight, self.bias, g.stride, g.pad, g.hole, self.group) for x in bottoms)
+
+    def can_pack(self, bottoms: Sequence[Tensor]) -> bool:
+        """Whether the bottoms may go through :class:`PackedConv2d`."""
+        return (
+            self.context.channels_last
+            and self.engine == "CUDNN"
+            and len(bottoms) == 1
+            and supported(bottoms[0], self.weight)
+        )
+
+    def forward_relu(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
+        """:meth:`forward` and the ReLU behind it in one; only where :meth:`can_pack` holds."""
+        return (self.packed(bottoms[0], self.weight, self.bias, relu=True),)
 
     def multiply_adds(self, bottom_shapes: list[Shape], top_shapes: list[Shape]) -> int:
         return sum(math.prod(shape) for shape in top_shapes) * self.weight[0].numel()
@@ -188,8 +203,8 @@ class Pooling(Layer):
     """Maximum or average over a window (layers/pooling_layer.cpp).
 
     Output sizes round up, and with padding a last window that would start beyond ``height + pad`` is dropped. MAX takes
-    the first maximum in row-major order; its optional second top is that maximum's index within the plane. AVE divides by
-    the window clipped to the padded plane, so padding counts.
+    the first maximum in row-major order; its optional second top is that maximum's index within the plane. AVE divides
+    by the window clipped to the padded plane, so padding counts.
     """
 
     TYPE = "POOLING"
@@ -242,7 +257,9 @@ class Pooling(Layer):
         # torch's ceil_mode drops the last window by another rule and limits pad to half the kernel, so whatever differs
         # from the plain case is padded by hand with the lowest float, which Caffe starts its maximum from.
         bottom, right = self._extra(x.shape, g, size)
-        simple = bottom <= g.pad[0] and right <= g.pad[1] and all(2 * p <= k for p, k in zip(g.pad, g.kernel, strict=True))
+        simple = (
+            bottom <= g.pad[0] and right <= g.pad[1] and all(2 * p <= k for p, k in zip(g.pad, g.kernel, strict=True))
+        )
         if simple and len(self.param.top) == 1:
             y = F.max_pool2d(x, g.kernel, g.stride, g.pad)
             if y.shape[2:] == size:
@@ -273,7 +290,8 @@ class Pooling(Layer):
         for axis in range(2):
             start = torch.arange(size[axis], device=x.device) * g.stride[axis] - g.pad[axis]
             end = (start + g.kernel[axis]).clamp(max=x.shape[2 + axis] + g.pad[axis])
-            # A window wholly beyond the plane (stride over kernel, no pad) averages nothing: 0, where the original has 0 / 0.
+            # A window wholly beyond the plane (stride over kernel, no pad) averages nothing: 0, where the original has
+            # 0 / 0.
             extents.append((end - start).clamp(min=1).to(x.dtype))
         return total / (extents[0][:, None] * extents[1][None, :])
 

@@ -13,11 +13,7 @@ from deeplab_caffe.errors import CaffeModelError
 from deeplab_caffe.proto.blobs import ModelBlob, read_blob_message
 from deeplab_caffe.proto.mapped import map_file, named_errors
 from deeplab_caffe.proto.names import CONTESTED_TYPE, enum_name, enum_name_of_v0, type_name
-from deeplab_caffe.proto.wire import BYTES, FIXED32, VARINT, Field, WireError, expect, read_field, read_text
-
-# A hostile file could hold a two-byte layer after another; no net has that many parts, and each costs far more than two
-# bytes once it is a Python object.
-MAX_PARTS = 1_000_000
+from deeplab_caffe.proto.wire import BYTES, FIXED32, MAX_PARTS, VARINT, Field, WireError, expect, read_field, read_text
 
 _NET_NAME, _NET_V1_LAYERS, _NET_INPUT, _NET_V2_LAYER = 1, 2, 3, 100
 
@@ -27,7 +23,7 @@ _V1 = {2: "bottoms", 3: "tops", 4: "name", 5: "v1_type", 6: "blobs", 7: "floats"
 _V2 = {1: "name", 2: "v2_type", 3: "bottoms", 4: "tops", 5: "floats", 7: "blobs"}
 
 
-@dataclass
+@dataclass(slots=True)
 class ModelLayer:
     """A layer of a model file.
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from deeplab_caffe.errors import CaffeModelError
 from deeplab_caffe.proto.blobs import ModelBlob, read_blob_message
 from deeplab_caffe.proto.mapped import map_file, named_errors
-from deeplab_caffe.proto.wire import BYTES, VARINT, WireError, expect, read_field, read_text, to_signed
+from deeplab_caffe.proto.wire import BYTES, MAX_PARTS, VARINT, WireError, expect, read_field, read_text, to_signed
 
 _ITER, _LEARNED_NET, _HISTORY, _CURRENT_STEP = 1, 2, 3, 4
 
@@ -55,6 +55,8 @@ def read_solverstate(path: str | os.PathLike[str]) -> SolverSnapshot:
                 state.current_step = to_signed(part.value, 32)
             elif part.number == _HISTORY:
                 expect(part, BYTES, "history")
+                if len(state.history) == MAX_PARTS:
+                    raise WireError(f"has more than {MAX_PARTS} blobs", part.offset)
                 try:
                     state.history.append(read_blob_message(buffer, part.start, part.end))
                 except WireError as error:

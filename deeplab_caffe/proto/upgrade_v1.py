@@ -37,7 +37,7 @@ def move_loss_param(source: Message, target: Message, where: Source) -> None:
         raise where.error(
             "normalize: false has no equivalent: DeepLab v1 divides by the pixels that count", "loss_param", "normalize"
         )
-    if loss.HasField("ignore_label") and loss.ignore_label not in target.softmaxloss_param.ignore_label:
+    if loss.HasField("ignore_label") and loss.ignore_label not in source.softmaxloss_param.ignore_label:
         target.softmaxloss_param.ignore_label.append(loss.ignore_label)
 
 

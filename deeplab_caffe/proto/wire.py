@@ -15,6 +15,9 @@ WIRE_TYPE_NAMES = ("varint", "64-bit", "length-delimited", "start of group", "en
 
 # As protobuf's own recursion limit.
 MAX_DEPTH = 100
+# A hostile file could hold one two-byte layer after another, each of which costs hundreds of bytes once it is a Python
+# object. No net has as many layers, blobs and names as this.
+MAX_PARTS = 100_000
 _MAX_VARINT_BYTES = 10
 _MAX_FIELD_NUMBER = (1 << 29) - 1
 

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 class Memory:
     """One tensor, on the CPU or a GPU, and the numpy array through which a script sees and changes it.
 
-    On the CPU the array is the tensor's own memory. On a GPU it is a copy: asking for it brings the numbers over, and as the
-    script may have written to it, they go back before the next computation (as Caffe's SyncedMemory does it).
+    On the CPU the array is the tensor's own memory. On a GPU it is a copy: asking for it brings the numbers over, and
+    as the script may have written to it, they go back before the next computation (as Caffe's SyncedMemory does it).
     """
 
     def __init__(self, get: Callable[[], Tensor]) -> None:
@@ -23,6 +23,7 @@ class Memory:
         self._host_is_newer = False
 
     def array(self) -> np.ndarray:
+        """The numbers as a numpy array, live."""
         tensor = self._get()
         if tensor.device.type == "cpu":
             return tensor.numpy()
@@ -36,6 +37,7 @@ class Memory:
         return self._host
 
     def tensor(self) -> Tensor:
+        """The numbers as a tensor, with what the script wrote."""
         tensor = self._get()
         if self._host_is_newer and self._host is not None and tensor.device.type != "cpu":
             tensor.copy_(torch.from_numpy(self._host))
@@ -63,34 +65,42 @@ class Blob:
 
     @property
     def data(self) -> np.ndarray:
+        """Live array of the values."""
         return self._data.array()
 
     @property
     def diff(self) -> np.ndarray:
+        """Live array of the gradient."""
         return self._diff.array()
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Dimensions."""
         return tuple(self._data._get().shape)
 
     @property
     def count(self) -> int:
+        """Number of elements."""
         return math.prod(self.shape)
 
     @property
     def num(self) -> int:
+        """Items in the batch."""
         return self._legacy(0)
 
     @property
     def channels(self) -> int:
+        """Channels of an item."""
         return self._legacy(1)
 
     @property
     def height(self) -> int:
+        """Rows of a channel."""
         return self._legacy(2)
 
     @property
     def width(self) -> int:
+        """Columns of a channel."""
         return self._legacy(3)
 
     def _legacy(self, axis: int) -> int:
@@ -123,6 +133,7 @@ class Blob:
         self._write(self._data, value)
 
     def write_diff(self, value: Tensor) -> None:
+        """As :meth:`write_data`, for the gradient."""
         self._write(self._diff, value)
 
     def _write(self, memory: Memory, value: Tensor) -> None:
@@ -147,13 +158,20 @@ class ParameterBlob(Blob):
         self._diff = Memory(lambda: self._diff_tensor)
 
     def reshape(self, *shape: int) -> None:
+        """A parameter keeps its shape.
+
+        Raises:
+            ValueError: another shape is asked for.
+        """
         if tuple(shape) not in (self._shape, tuple(self.parameter.shape)):
             raise ValueError(f"a parameter blob keeps its shape {self._shape}, asked for {shape}")
 
     def to(self, device: torch.device) -> None:
+        """Moves the gradient; the parameter itself moves with its module."""
         if self._diff_tensor.device != device:
             self._diff_tensor = self._diff.tensor().to(device)
 
     def write_diff(self, value: Tensor) -> None:
+        """Takes over a computed gradient."""
         self._diff.forget_host()
         self._diff.tensor().copy_(value.detach().view(self._shape))

@@ -84,35 +84,42 @@ class Net:
 
     @property
     def inputs(self) -> list[str]:
+        """Names of the input blobs."""
         return self.module.inputs
 
     @property
     def outputs(self) -> list[str]:
+        """Names of the output blobs."""
         return self.module.outputs
 
     @property
     def layers(self) -> list[LayerFace]:
+        """The layers in order."""
         return [LayerFace(modern_name(s.layer.TYPE), self.params.get(s.layer.name, [])) for s in self._steps]
 
     @property
     def layer_dict(self) -> OrderedDict[str, LayerFace]:
+        """The layers by name."""
         return OrderedDict(zip(self._layer_names, self.layers, strict=True))
 
     @property
     def bottom_names(self) -> OrderedDict[str, list[str]]:
+        """Names of the bottoms by layer."""
         return OrderedDict((step.layer.name, list(step.bottoms)) for step in self._steps)
 
     @property
     def top_names(self) -> OrderedDict[str, list[str]]:
+        """Names of the tops by layer."""
         return OrderedDict((step.layer.name, list(step.tops)) for step in self._steps)
 
     @property
     def blob_loss_weights(self) -> OrderedDict[str, float]:
+        """Weight in the loss by blob."""
         weights = dict(self._loss_tops)
         return OrderedDict((name, weights.get(name, 0.0)) for name in self.blobs)
 
     def copy_from(self, weights: str | PathLike[str]) -> None:
-        """Loads the caffemodel's blobs into the layers of the same name; layers it lacks keep theirs, with a warning."""
+        """Loads a caffemodel by layer names; layers that it lacks keep their values, with a warning."""
         self._sync_parameters()
         load_weights(self.module, weights, missing="warn")
 
@@ -263,9 +270,13 @@ class Net:
         for name, array in given.items():
             array = np.asarray(array)
             if array.ndim and array.shape[0] != self.blobs[name].num:
-                raise NetError(f"blob '{name}' is not batch sized: it has {self.blobs[name].num} items, got {len(array)}")
+                raise NetError(
+                    f"blob '{name}' is not batch sized: it has {self.blobs[name].num} items, got {len(array)}"
+                )
             if array.shape != self.blobs[name].shape:
-                raise NetError(f"blob '{name}' is {self.blobs[name].shape}, got an array of {array.shape}: reshape it first")
+                raise NetError(
+                    f"blob '{name}' is {self.blobs[name].shape}, got an array of {array.shape}: reshape it first"
+                )
             getattr(self.blobs[name], which)[...] = array
 
     def _place(self) -> None:
@@ -321,7 +332,9 @@ class Net:
         found = []
         for step in self._steps:
             layer = step.layer
-            down = [needed.get(name, False) or (force and layer.allows_gradient(i)) for i, name in enumerate(step.bottoms)]
+            down = [
+                needed.get(name, False) or (force and layer.allows_gradient(i)) for i, name in enumerate(step.bottoms)
+            ]
             rates = list(layer.param.blobs_lr) or [1.0] * len(layer.blobs)
             learns = bool(layer.blobs) and any(rates)
             runs = learns or any(down)

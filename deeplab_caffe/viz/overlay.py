@@ -48,7 +48,8 @@ def overlay(
         )
     # Fixed point with 8 bits: no float image of the photograph's size is needed, and the result is the same everywhere.
     share = round(alpha * 256)
-    mixed = image.astype(np.uint16) * np.uint16(256 - share) + colorize(labels, colormap) * np.uint16(share)
+    mixed = image.astype(np.uint16) * np.uint16(256 - share)
+    mixed += colorize(labels, colormap).astype(np.uint16) * np.uint16(share)
     result = ((mixed + 128) >> 8).astype(np.uint8)
     if ignore_label is not None:
         ignored = labels == ignore_label

@@ -61,7 +61,7 @@ def test_the_originals_blobs(name: str, monkeypatch: pytest.MonkeyPatch) -> None
 def test_palette_label_maps_give_indices_unless_asked_otherwise(tmp_path: Path, monkeypatch) -> None:
     images(tmp_path, [(2, 2)])
     label = Image.fromarray(np.array([[0, 1], [2, 255]], np.uint8))
-    label.putpalette([0, 0, 0, 128, 0, 0, 0, 128, 0])
+    label.putpalette([0, 0, 0, 128, 0, 0, 0, 128, 0, *[0] * 759])
     label.save(tmp_path / "0_label.png")
     source = ImageSegData(config(tmp_path), "TEST")
     assert source.next_batch()[1].tolist() == [[[[0, 1], [2, 255]]]]

@@ -30,7 +30,9 @@ def test_unfilled_variables_are_named_with_their_lines(monkeypatch):
     for name in ("TRAIN_SET", "FG_BIAS"):
         monkeypatch.delenv(name, raising=False)
     text = 'name: "x"\nsource: "${TRAIN_SET}"\nfg_bias: ${FG_BIAS}\nagain: ${TRAIN_SET}'
-    with pytest.raises(PrototxtError, match=r"train.prototxt:2: no value for \$\{TRAIN_SET\}.*\$\{FG_BIAS\} \(line 3\)") as e:
+    with pytest.raises(
+        PrototxtError, match=r"train.prototxt:2: no value for \$\{TRAIN_SET\}.*\$\{FG_BIAS\} \(line 3\)"
+    ) as e:
         fill_template(text, {}, "train.prototxt")
     assert e.value.line == 2
 
@@ -44,7 +46,7 @@ def test_comments_do_not_count(monkeypatch):
 
 @pytest.mark.parametrize("bad", ["${", "${}", "${A B}", "${1A}", '"${A"', "${A}${"])
 def test_malformed_variables(bad):
-    with pytest.raises(PrototxtError, match="<string>:2: .*not followed by a variable's name"):
+    with pytest.raises(PrototxtError, match=r"<string>:2: .*not followed by a variable's name"):
         fill_template(f"\nx: {bad}", {"A": "1"})
 
 

@@ -1,0 +1,75 @@
+"""The command ``deeplab-caffe``: one file per verb, loaded when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import warnings
+
+import click
+
+from deeplab_caffe import __version__
+from deeplab_caffe.errors import DeepLabCaffeError
+
+# Verb: what --help says of it. Its command is the function of that name in the module of that name.
+VERBS = {
+    "crf": "Refine score files by a dense CRF, as the original's densecrf programs.",
+    "net": "List a network's layers, shapes, parameters and receptive fields, or draw it.",
+    "segment": "Segment photographs.",
+    "test": "Run a test.prototxt, as `caffe test`.",
+    "time": "Time a network layer by layer, as `caffe time`.",
+}
+
+
+class _Verbs(click.Group):
+    """Imports a verb's module only when the verb is used, so that ``--help`` need not wait for torch."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names of the verbs."""
+        return sorted(VERBS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """The command of a verb."""
+        if name not in VERBS:
+            return None
+        return getattr(importlib.import_module(f"deeplab_caffe.cli.{name}"), name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The table of verbs in ``--help``."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, VERBS[name]) for name in self.list_commands(ctx)])
+
+
+@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="deeplab-caffe")
+def cli() -> None:
+    """DeepLab v1 from its own prototxt files and caffemodels, without Caffe."""
+
+
+def _one_line_warning(message: Warning | str, category: type[Warning], *_: object) -> None:
+    click.echo(f"warning: {message}", err=True)
+
+
+def main(args: list[str] | None = None) -> None:
+    """Entry point: whatever bad input causes becomes one line on stderr and exit status 1."""
+    warnings.showwarning = _one_line_warning
+    try:
+        cli.main(args=args, prog_name="deeplab-caffe", standalone_mode=False)
+    except click.exceptions.Exit as status:
+        sys.exit(status.exit_code)
+    except click.Abort:
+        click.echo("interrupted", err=True)
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except DeepLabCaffeError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(1)
+    except MemoryError as error:
+        click.echo(f"error: out of memory: {error}", err=True)
+        sys.exit(1)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        click.echo(f"error: {where}{error.strerror or error}", err=True)
+        sys.exit(1)

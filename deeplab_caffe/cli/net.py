@@ -1,0 +1,86 @@
+"""``deeplab-caffe net``: what a network is made of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from deeplab_caffe.cli.options import path_option, phase_option, readable_count, variables_option
+from deeplab_caffe.data.atomic import atomic_write
+from deeplab_caffe.net import Net
+from deeplab_caffe.summary import Field, summarize
+from deeplab_caffe.viz.graph import net_dot, net_svg
+
+
+def _pair(values: tuple) -> str:
+    texts = [f"{float(value):g}" for value in values]
+    return texts[0] if texts[0] == texts[1] else "x".join(texts)
+
+
+def _field(field: Field | None) -> tuple[str, str]:
+    return ("-", "-") if field is None else (_pair(field.size), _pair(field.step))
+
+
+@click.command()
+@click.argument("prototxt", type=click.Path(path_type=Path))
+@phase_option
+@variables_option
+@click.option("--size", type=click.IntRange(min=1), nargs=2, metavar="H W", help="Size of the image input.")
+@path_option("--dot", help="Write a Graphviz drawing here.")
+@path_option("--svg", help="Write an SVG drawing here.")
+def net(
+    prototxt: Path,
+    phase: str,
+    variables: dict[str, str],
+    size: tuple[int, int] | None,
+    dot: Path | None,
+    svg: Path | None,
+) -> None:
+    """List the layers of PROTOTXT: shapes, parameters, multiply-adds and receptive fields.
+
+    A receptive field is the theoretical one, in pixels of the input: all that can reach a pixel far from the borders.
+    The step is the distance between neighbouring pixels' fields.
+    """
+    found = Net(prototxt, None, phase, variables=variables)
+    shapes = found.blob_shapes
+    if size is not None:
+        shapes = found.infer_shapes(**{name: (*shapes[name][:2], *size) for name in found.inputs[:1]})
+    rows = summarize(found, shapes)
+
+    table = Table(title=f"{found.name or prototxt.name} ({phase})", title_justify="left", box=None, pad_edge=False)
+    for heading, justify in (
+        ("layer", "left"),
+        ("type", "left"),
+        ("tops", "left"),
+        ("shape", "left"),
+        ("parameters", "right"),
+        ("multiply-adds", "right"),
+        ("field", "right"),
+        ("step", "right"),
+    ):
+        table.add_column(heading, justify=justify, no_wrap=True)
+    for name in found.inputs:
+        table.add_row(name, "input", name, " ".join(map(str, shapes[name])), "", "", "1", "1")
+    for row in rows:
+        shape = " ".join(map(str, row.top_shapes[0])) if row.top_shapes else ""
+        parameters = f"{row.parameters:,}" if row.parameters else ""
+        work = readable_count(row.multiply_adds) if row.multiply_adds else ""
+        table.add_row(row.name, row.type, ", ".join(row.tops), shape, parameters, work, *_field(row.field))
+    console = Console()
+    # Piped into a file, lines are not to be cut at 80 columns.
+    console.print(table, width=max(console.width, 132) if not console.is_terminal else None)
+    total = found.multiply_adds(shapes)
+    console.print(
+        f"{found.parameter_count():,} parameters, {readable_count(total)} multiply-adds, "
+        f"{found.activation_bytes(shapes) / 2**20:.0f} MiB of activations at most",
+        highlight=False,
+        soft_wrap=True,
+    )
+    for path, text in ((dot, net_dot), (svg, net_svg)):
+        if path is not None:
+            with atomic_write(path) as file:
+                file.write(text(found, shapes).encode())
+            click.echo(f"wrote {path}")

@@ -1,0 +1,62 @@
+"""Options and small tools that several verbs share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+MODEL_HELP = "The network: a prototxt file."
+WEIGHTS_HELP = "Its weights: a caffemodel."
+
+
+def _variables(_: click.Context, __: click.Parameter, pairs: tuple[str, ...]) -> dict[str, str]:
+    found = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise click.BadParameter(f"expected NAME=VALUE, got {pair!r}")
+        found[name] = value
+    return found
+
+
+def device_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds ``--device`` and Caffe's ``--gpu``."""
+    function = click.option("--gpu", type=click.IntRange(min=0), help="Caffe's way to say --device cuda:INDEX.")(
+        function
+    )
+    return click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:INDEX.")(function)
+
+
+def chosen_device(device: str, gpu: int | None) -> str:
+    """What ``--device`` and ``--gpu`` ask for together."""
+    return f"cuda:{gpu}" if gpu is not None else device
+
+
+variables_option = click.option(
+    "--var",
+    "variables",
+    multiple=True,
+    callback=_variables,
+    metavar="NAME=VALUE",
+    help="Value of ${NAME} in the prototxt; the environment gives the others. May be repeated.",
+)
+
+phase_option = click.option(
+    "--phase", type=click.Choice(["TRAIN", "TEST"], case_sensitive=False), default="TEST", show_default=True
+)
+
+
+def path_option(*names: str, **options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """A file option; that the file is there and good is for its reader to say, which says more."""
+    return click.option(*names, type=click.Path(path_type=Path), **options)
+
+
+def readable_count(number: float) -> str:
+    """``20505429 -> "20.51 M"``."""
+    for limit, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(number) >= limit:
+            return f"{number / limit:.2f} {unit}"
+    return f"{number:.0f}"

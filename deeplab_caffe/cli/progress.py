@@ -1,0 +1,38 @@
+"""Progress bars on stderr, for people: nothing is drawn where stderr is no terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+
+class Advance:
+    """Call it after each item; :meth:`log` prints a line without tearing the bar."""
+
+    def __init__(self, bar: Progress, task: int) -> None:
+        self._bar = bar
+        self._task = task
+
+    def __call__(self, items: int = 1) -> None:
+        """Counts ``items`` more as done."""
+        self._bar.advance(self._task, items)
+
+    def log(self, line: str) -> None:
+        """Prints a line."""
+        if self._bar.disable:
+            click.echo(line)
+        else:
+            self._bar.console.print(line, highlight=False, markup=False)
+
+
+@contextmanager
+def progress(what: str, total: int) -> Iterator[Advance]:
+    """A bar for ``total`` items of work."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        yield Advance(bar, bar.add_task(what, total=total))

@@ -1,0 +1,193 @@
+"""``deeplab-caffe segment``: photographs in, label maps and overlays out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import numpy as np
+import torch
+
+from deeplab_caffe.cli.options import (
+    MODEL_HELP,
+    WEIGHTS_HELP,
+    chosen_device,
+    device_option,
+    path_option,
+    variables_option,
+)
+from deeplab_caffe.cli.progress import progress
+from deeplab_caffe.crf import CRFParams
+from deeplab_caffe.data import load_image, save_image, save_labels_png, write_blob_mat
+from deeplab_caffe.data.atomic import atomic_write
+from deeplab_caffe.errors import DeepLabCaffeError, NetError
+from deeplab_caffe.segmenter import Segmentation, Segmenter
+from deeplab_caffe.viz import CAMVID_CLASSES, CAMVID_COLORMAP, VOC_CLASSES, VOC_COLORMAP, overlay
+from deeplab_caffe.zoo.default import DEFAULT_MODEL
+
+_COLORMAPS = {"voc": (VOC_COLORMAP, VOC_CLASSES), "camvid": (CAMVID_COLORMAP, CAMVID_CLASSES)}
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One photograph and where its results go."""
+
+    photo: Path
+    stem: Path
+    marginals: str | None
+    colormap: str
+
+    def write(self, image: np.ndarray, found: Segmentation) -> list[Path]:
+        """Writes all results or, if one cannot be written, none."""
+        colours = _COLORMAPS[self.colormap][0]
+        writers: list[tuple[str, Callable[[Path], None]]] = [
+            ("_labels.png", lambda path: save_labels_png(path, found.labels, colours)),
+            ("_overlay.png", lambda path: save_image(path, overlay(image, found.labels, colours))),
+        ]
+        if self.marginals == "npy":
+            writers.append(("_marginals.npy", lambda path: _save_npy(path, found.probabilities())))
+        elif self.marginals == "mat":
+            writers.append(("_marginals.mat", lambda path: write_blob_mat(path, found.probabilities()[None])))
+        written: list[Path] = []
+        try:
+            for suffix, write in writers:
+                path = self.stem.with_name(self.stem.name + suffix)
+                write(path)
+                written.append(path)
+        except BaseException:
+            for path in written:
+                path.unlink(missing_ok=True)
+            raise
+        return written
+
+
+def _save_npy(path: Path, array: np.ndarray) -> None:
+    with atomic_write(path) as file:
+        np.save(file, array)
+
+
+def _crf_params(
+    use: bool, preset: str | None, fallback: CRFParams | None, overrides: dict[str, float | None]
+) -> CRFParams | None:
+    given = {name: value for name, value in overrides.items() if value is not None}
+    if not use:
+        if preset or given:
+            raise click.UsageError("CRF parameters are given, but no --crf")
+        return None
+    base = CRFParams.for_model(preset) if preset else fallback or CRFParams()
+    return base.replace(**given)
+
+
+@click.command()
+@click.argument("photos", nargs=-1, required=True, type=click.Path(path_type=Path))
+@path_option("--model", help=f"{MODEL_HELP} Without it: the small CamVid network that comes with the package.")
+@path_option("--weights", help=WEIGHTS_HELP)
+@path_option("--out", default=Path("out"), show_default=True, help="Folder for the results; made if need be.")
+@click.option("--crf/--no-crf", default=False, help="Refine the scores by the dense CRF.")
+@click.option("--preset", help="CRF parameters of a released model, e.g. deeplab_largefov.")
+@click.option("--crf-iterations", type=click.IntRange(min=0), help="Mean-field iterations.")
+@click.option("--pos-w", type=float, help="Weight of the Gaussian kernel.")
+@click.option("--pos-xy-std", type=float, help="Its standard deviation in pixels.")
+@click.option("--bi-w", type=float, help="Weight of the bilateral kernel.")
+@click.option("--bi-xy-std", type=float, help="Its standard deviation in pixels.")
+@click.option("--bi-rgb-std", type=float, help="Its standard deviation in colour levels, 0 to 255.")
+@click.option("--marginals", type=click.Choice(["npy", "mat"]), help="Write each class's probabilities too.")
+@click.option("--blob", help="Name of the blob that holds the scores; the net's output by default.")
+@click.option("--crop-size", type=click.IntRange(min=1), help="Pad to at least this side, as test.prototxt does: 513.")
+@click.option("--max-side", type=click.IntRange(min=8), help="Work on larger photographs at this size.")
+@click.option("--colormap", type=click.Choice(sorted(_COLORMAPS)), help="voc, or camvid for the built-in network.")
+@click.option("--bfloat16", is_flag=True, help="Compute in bfloat16: faster, scores to about two digits.")
+@click.option("--channels-last", is_flag=True, help="Channels-last memory order: faster, last digits may differ.")
+@device_option
+@variables_option
+def segment(
+    photos: tuple[Path, ...],
+    model: Path | None,
+    weights: Path | None,
+    out: Path,
+    crf: bool,
+    preset: str | None,
+    crf_iterations: int | None,
+    pos_w: float | None,
+    pos_xy_std: float | None,
+    bi_w: float | None,
+    bi_xy_std: float | None,
+    bi_rgb_std: float | None,
+    marginals: str | None,
+    blob: str | None,
+    crop_size: int | None,
+    max_side: int | None,
+    colormap: str | None,
+    bfloat16: bool,
+    channels_last: bool,
+    device: str,
+    gpu: int | None,
+    variables: dict[str, str],
+) -> None:
+    """Segment PHOTOS: NAME_labels.png (palette) and NAME_overlay.png go to --out."""
+    if (model is None) != (weights is None):
+        raise click.UsageError("--model and --weights go together: give both, or none for the built-in network")
+    built_in = model is None
+    params = _crf_params(
+        crf,
+        preset,
+        CRFParams(**DEFAULT_MODEL.crf) if built_in else None,
+        {
+            "iterations": crf_iterations,
+            "pos_w": pos_w,
+            "pos_xy_std": pos_xy_std,
+            "bi_w": bi_w,
+            "bi_xy_std": bi_xy_std,
+            "bi_rgb_std": bi_rgb_std,
+        },
+    )
+    stems = [out / photo.stem for photo in photos]
+    twice = {stem.name for stem in stems if stems.count(stem) > 1}
+    if twice:
+        raise click.UsageError(f"several photos are called {', '.join(sorted(twice))}: their results would collide")
+    if marginals and max_side:
+        raise click.UsageError("--marginals and --max-side exclude each other: marginals would be at the reduced size")
+    segmenter = Segmenter(
+        DEFAULT_MODEL.deploy if built_in else model,
+        DEFAULT_MODEL.weights if built_in else weights,
+        crf=params,
+        device=chosen_device(device, gpu),
+        blob=blob,
+        crop_size=crop_size,
+        max_side=max_side,
+        dtype=torch.bfloat16 if bfloat16 else torch.float32,
+        channels_last=channels_last or bfloat16,
+        variables=variables,
+    )
+    colours = colormap or (DEFAULT_MODEL.colormap if built_in else "voc")
+    if segmenter.num_classes > 256:
+        raise NetError(f"label maps are bytes: the net has {segmenter.num_classes} classes, at most 256 fit")
+    failed = 0
+    with progress("segmenting", len(photos)) as advance:
+        for photo, stem in zip(photos, stems, strict=True):
+            try:
+                image = load_image(photo)
+                found = segmenter.segment(image)
+                out.mkdir(parents=True, exist_ok=True)
+                written = _Job(photo, stem, marginals, colours).write(image, found)
+                advance.log(f"{photo}: {_shares(found.labels, _COLORMAPS[colours][1])}")
+                for path in written:
+                    advance.log(f"  {path}")
+            except DeepLabCaffeError as error:
+                failed += 1
+                click.echo(f"error: {photo}: {error}" if str(photo) not in str(error) else f"error: {error}", err=True)
+            advance()
+    if failed:
+        raise click.exceptions.Exit(1)
+
+
+def _shares(labels: np.ndarray, names: tuple[str, ...], most: int = 4) -> str:
+    """The classes that cover most of the picture: ``"Building 41 %, Sky 23 %"``."""
+    counts = np.bincount(labels.ravel())
+    largest = [label for label in np.argsort(-counts, kind="stable")[:most] if counts[label]]
+    return ", ".join(
+        f"{names[label] if label < len(names) else label} {100 * counts[label] / labels.size:.0f} %"
+        for label in largest
+    )

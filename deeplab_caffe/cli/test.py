@@ -1,0 +1,77 @@
+"""``deeplab-caffe test``: what ``caffe test`` does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import torch
+
+from deeplab_caffe.cli.options import (
+    MODEL_HELP,
+    WEIGHTS_HELP,
+    chosen_device,
+    device_option,
+    path_option,
+    phase_option,
+    variables_option,
+)
+from deeplab_caffe.cli.progress import progress
+from deeplab_caffe.devices import resolve_device
+from deeplab_caffe.errors import NetError
+from deeplab_caffe.net import Net
+
+# Outputs with more numbers than this are blobs that somebody forgot to SILENCE, not results.
+_MOST_PRINTED = 64
+
+
+@click.command()
+@path_option("--model", required=True, help=MODEL_HELP)
+@path_option("--weights", required=True, help=WEIGHTS_HELP)
+@click.option("--iterations", type=click.IntRange(min=1), default=50, show_default=True, help="Batches to run.")
+@click.option("--quiet", is_flag=True, help="Print only the averages.")
+@click.option(
+    "--label-reading",
+    type=click.Choice(["index", "luminance"]),
+    default="index",
+    show_default=True,
+    help="How palette label PNGs are read; luminance is the original's way, which makes them wrong.",
+)
+@phase_option
+@device_option
+@variables_option
+def test(
+    model: Path,
+    weights: Path,
+    iterations: int,
+    quiet: bool,
+    label_reading: str,
+    phase: str,
+    device: str,
+    gpu: int | None,
+    variables: dict[str, str],
+) -> None:
+    """Run a network with data layers for some batches; print each output and their averages."""
+    place = resolve_device(chosen_device(device, gpu))
+    net = Net(model, weights, phase, variables=variables, label_reading=label_reading).to(place)
+    if net.inputs:
+        raise NetError(f"{model}: needs data layers, but it has inputs: {', '.join(net.inputs)}")
+    sums: dict[str, torch.Tensor] = {}
+    with torch.no_grad(), progress("testing", iterations) as advance:
+        for batch in range(iterations):
+            found = net(blobs=net.outputs[:1])
+            for name, value in found.items():
+                if value.numel() > _MOST_PRINTED:
+                    continue
+                numbers = value.double().cpu().flatten()
+                sums[name] = sums.get(name, 0) + numbers
+                if not quiet:
+                    for number in numbers.tolist():
+                        advance.log(f"Batch {batch}, {name} = {number:g}")
+            advance()
+    weights_of = {t: w for step in net.steps for t, w in zip(step.tops, step.loss_weights, strict=True) if w}
+    for name, total in sums.items():
+        for number in (total / iterations).tolist():
+            loss = f" (* {weights_of[name]:g} = {number * weights_of[name]:g} loss)" if name in weights_of else ""
+            click.echo(f"{name} = {number:g}{loss}")
+    click.echo(f"{iterations} batches done")

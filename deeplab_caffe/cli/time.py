@@ -1,0 +1,112 @@
+"""``deeplab-caffe time``: what ``caffe time`` does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+
+import click
+import torch
+from rich.console import Console
+from rich.table import Table
+
+import deeplab_caffe.pycaffe as caffe
+from deeplab_caffe.cli.options import (
+    MODEL_HELP,
+    WEIGHTS_HELP,
+    chosen_device,
+    device_option,
+    path_option,
+    phase_option,
+    variables_option,
+)
+from deeplab_caffe.cli.progress import progress
+from deeplab_caffe.devices import resolve_device
+from deeplab_caffe.pycaffe import mode
+
+
+def _synchronize() -> None:
+    if mode.current_device().type == "cuda":
+        torch.cuda.synchronize(mode.current_device())
+
+
+@click.command()
+@path_option("--model", required=True, help=MODEL_HELP)
+@path_option("--weights", help=f"{WEIGHTS_HELP} Fillers' values without.")
+@click.option("--iterations", type=click.IntRange(min=1), default=50, show_default=True, help="Counted passes.")
+@click.option("--forward-only", is_flag=True, help="Leave the backward passes out.")
+@click.option("--engine", type=click.Choice(["DEFAULT", "CAFFE", "CUDNN"]), default="DEFAULT", show_default=True)
+@phase_option
+@device_option
+@variables_option
+def time(
+    model: Path,
+    weights: Path | None,
+    iterations: int,
+    forward_only: bool,
+    engine: str,
+    phase: str,
+    device: str,
+    gpu: int | None,
+    variables: dict[str, str],
+) -> None:
+    """Time each layer's forward and backward pass; print the median of the passes in milliseconds.
+
+    Inputs are random numbers. Layers run one by one, each on its own: the sum is an upper bound of what the network
+    takes as a whole.
+    """
+    place = resolve_device(chosen_device(device, gpu))
+    if place.type == "cuda":
+        caffe.set_device(place.index or 0)
+        caffe.set_mode_gpu()
+    else:
+        caffe.set_mode_cpu()
+    caffe.set_random_seed(1)
+    net = caffe.Net(model, weights, getattr(caffe, phase), engine=engine, variables=variables)
+    generator = torch.Generator().manual_seed(1)
+    for name in net.inputs:
+        blob = net.blobs[name]
+        blob.data[...] = torch.randn(blob.shape, generator=generator).numpy()
+    count = len(net.layers)
+    net._record = net._record or not forward_only
+    forward: list[list[float]] = [[] for _ in range(count)]
+    backward: list[list[float]] = [[] for _ in range(count)]
+    with progress("timing", iterations + 1) as advance:
+        for iteration in range(iterations + 1):
+            for index in range(count):
+                forward[index].append(_timed(lambda i=index: net._forward(i, i)))
+            if not forward_only:
+                for index in range(count - 1, -1, -1):
+                    backward[index].append(_timed(lambda i=index: net._backward(i, i)))
+            if iteration == 0:
+                # Memory is first touched and kernels are first chosen in this pass.
+                for times in (*forward, *backward):
+                    times.clear()
+            advance()
+
+    table = Table(
+        title=f"{net.module.name or model.name} on {place}, {iterations} passes", title_justify="left", box=None
+    )
+    for heading, justify in (("layer", "left"), ("type", "left"), ("forward ms", "right"), ("backward ms", "right")):
+        table.add_column(heading, justify=justify, no_wrap=True)
+    totals = [0.0, 0.0]
+    for index, layer in enumerate(net.layers):
+        cells = []
+        for which, times in enumerate((forward[index], backward[index])):
+            value = median(times) * 1e3 if times else None
+            totals[which] += value or 0.0
+            cells.append("-" if value is None else f"{value:.3f}")
+        table.add_row(net._layer_names[index], layer.type, *cells)
+    table.add_section()
+    table.add_row("total", "", f"{totals[0]:.3f}", f"{totals[1]:.3f}" if not forward_only else "-")
+    console = Console()
+    console.print(table, width=max(console.width, 100) if not console.is_terminal else None)
+
+
+def _timed(work: object) -> float:
+    _synchronize()
+    begin = perf_counter()
+    work()
+    _synchronize()
+    return perf_counter() - begin

@@ -1,0 +1,230 @@
+"""What the original's command-line programs prog_refine_pascal and prog_refine_pascal_v4 do, for a folder of images.
+
+``mat``: scores as MAT_WRITE leaves them, ``<image>_blob_0.mat``, the image at their top left (the v4 program).
+``bin``: class probabilities, ``<image>.bin`` (the first program; densecrf/refine_pascal/dense_inference.cpp).
+Out comes ``<image>.bin``, a label map, and on request the same as a palette PNG.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from deeplab_caffe.crf.inference import dense_crf
+from deeplab_caffe.crf.params import CRFParams
+from deeplab_caffe.crf.presets import find_preset
+from deeplab_caffe.errors import CRFError, DataError, DeepLabCaffeError
+
+InputKind = Literal["mat", "bin"]
+SUFFIXES: dict[str, str] = {"mat": "_blob_0.mat", "bin": ".bin"}
+PROGRAMS: dict[str, str] = {"mat": "refine_pascal_v4", "bin": "refine_pascal"}
+
+# Among images of one name the program's own format goes first.
+_IMAGE_SUFFIXES = (".ppm", ".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".pgm", ".pnm", ".jp2")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One image to refine.
+
+    Attributes:
+        name: file name without its ending.
+        scores: file of its scores or probabilities.
+        image: file of its photograph; None where there is none, which fails when the job is run.
+    """
+
+    name: str
+    scores: Path
+    image: Path | None
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Where the program reads and writes.
+
+    Attributes:
+        images: the photographs (-id).
+        scores: the scores or probabilities (-fd).
+        results: the label maps (-sd); made where missing.
+        kind: what the scores are.
+    """
+
+    images: Path
+    scores: Path
+    results: Path
+    kind: InputKind
+
+
+@dataclass
+class Summary:
+    """What became of the jobs, by name.
+
+    Attributes:
+        done: refined.
+        skipped: left alone because their results exist.
+        failed: with the reason.
+    """
+
+    done: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    failed: list[tuple[str, str]] = field(default_factory=list)
+
+
+def default_params(kind: InputKind) -> CRFParams:
+    """Parameters of the original program that reads this kind of input."""
+    return find_preset(PROGRAMS[kind]).params
+
+
+def detect_kind(folder: str | os.PathLike[str]) -> InputKind:
+    """Which kind of scores a folder holds.
+
+    Raises:
+        DataError: if the folder cannot be read, or holds both kinds or none.
+    """
+    names = _names(folder)
+    found = [kind for kind, suffix in SUFFIXES.items() if any(name.endswith(suffix) for name in names)]
+    if len(found) != 1:
+        what = "both *_blob_0.mat and *.bin: say which with --input" if found else "neither *_blob_0.mat nor *.bin"
+        raise DataError(f"holds {what}", folder)
+    return found[0]
+
+
+def find_jobs(folders: Folders) -> tuple[list[Job], list[str]]:
+    """Pairs scores and photographs by name.
+
+    Returns:
+        The jobs, one for each file of scores, in the order of their names; and the photographs without scores.
+
+    Raises:
+        DataError: if a folder cannot be read, there are no scores, or the results would overwrite them.
+    """
+    suffix = SUFFIXES[folders.kind]
+    names = sorted(name[: -len(suffix)] for name in _names(folders.scores) if name.endswith(suffix))
+    names = [name for name in names if name]
+    if not names:
+        raise DataError(f"holds no *{suffix}", folders.scores)
+    if folders.kind == "bin" and folders.results.resolve() == folders.scores.resolve():
+        raise DataError(
+            "the label maps would overwrite the probabilities: give another folder for them", folders.results
+        )
+    images: dict[str, Path] = {}
+    for name in sorted(_names(folders.images)):
+        path = folders.images / name
+        rank = _rank(path)
+        if rank is not None and (path.stem not in images or rank < _rank(images[path.stem])):
+            images[path.stem] = path
+    jobs = [Job(name, folders.scores / (name + suffix), images.get(name)) for name in names]
+    return jobs, sorted(images.keys() - set(names))
+
+
+def refine(job: Job, kind: InputKind, params: CRFParams) -> np.ndarray:
+    """Reads one job's files and infers.
+
+    Returns:
+        Marginals, float32 ``(C, H, W)``.
+
+    Raises:
+        DeepLabCaffeError: naming the file that is missing, damaged, or does not fit its partner.
+    """
+    from deeplab_caffe.data.binfile import read_probabilities_bin
+    from deeplab_caffe.data.images import load_image
+    from deeplab_caffe.data.mat import read_scores_mat
+
+    if job.image is None:
+        raise DataError(f"no image of the name '{job.name}' belongs to these scores", job.scores)
+    # As the pixels are stored: that is what the scores were computed for.
+    image = load_image(job.image, exif_orientation=False)
+    if kind == "mat":
+        scores = read_scores_mat(job.scores, image.shape[:2])
+    else:
+        scores = read_probabilities_bin(job.scores)
+        if scores.shape[1:] != image.shape[:2]:
+            raise DataError(
+                f"the probabilities are {scores.shape[1]} x {scores.shape[2]} (height x width), but the image "
+                f"{job.image} is {image.shape[0]} x {image.shape[1]}",
+                job.scores,
+            )
+    try:
+        return dense_crf(scores, image, params, probabilities=kind == "bin")
+    except CRFError as exc:
+        raise DataError(str(exc), job.scores) from exc
+
+
+def refine_folder(
+    folders: Folders,
+    params: CRFParams,
+    *,
+    png: bool = False,
+    overwrite: bool = False,
+    on_progress: Callable[[int, int, str], None] = lambda done, total, name: None,
+    on_error: Callable[[str], None] = lambda message: None,
+    on_warning: Callable[[str], None] = lambda message: None,
+) -> Summary:
+    """Refines every image of a folder that has scores, in the order of their names.
+
+    A run that was broken off goes on where it stopped. One image's failure does not stop the others.
+
+    Args:
+        folders: where to read and write.
+        params: the kernels and iterations.
+        png: write ``<image>.png`` with PASCAL VOC's colours too.
+        overwrite: do images again whose results exist.
+        on_progress: called with the number of finished jobs, of all jobs, and the name of the next ("" after the last).
+        on_error: called with each failure's message.
+        on_warning: called with what is worth saying beside.
+
+    Raises:
+        DataError: see :func:`find_jobs`.
+    """
+    jobs, without_scores = find_jobs(folders)
+    if without_scores:
+        on_warning(
+            f"{folders.images}: {len(without_scores)} images have no scores in {folders.scores} and are left out, "
+            f"the first is '{without_scores[0]}'"
+        )
+    summary = Summary()
+    for index, job in enumerate(jobs):
+        on_progress(index, len(jobs), job.name)
+        results = [folders.results / f"{job.name}.bin", *([folders.results / f"{job.name}.png"] if png else [])]
+        if not overwrite and all(path.exists() for path in results):
+            summary.skipped.append(job.name)
+            continue
+        try:
+            _write_labels(refine(job, folders.kind, params).argmax(axis=0), results)
+            summary.done.append(job.name)
+        except (DeepLabCaffeError, MemoryError) as exc:
+            message = str(exc) or f"{job.scores}: not enough memory"
+            summary.failed.append((job.name, message))
+            on_error(message)
+    on_progress(len(jobs), len(jobs), "")
+    return summary
+
+
+def _write_labels(labels: np.ndarray, paths: list[Path]) -> None:
+    from deeplab_caffe.data.binfile import write_labels_bin
+    from deeplab_caffe.data.images import save_labels_png
+    from deeplab_caffe.viz.colormap import VOC_COLORMAP
+
+    # The .bin last: where it exists, the image is finished.
+    for path in reversed(paths):
+        if path.suffix == ".png":
+            save_labels_png(path, labels, VOC_COLORMAP)
+        else:
+            write_labels_bin(path, labels)
+
+
+def _names(folder: str | os.PathLike[str]) -> list[str]:
+    try:
+        return [path.name for path in Path(folder).iterdir()]
+    except OSError as exc:
+        raise DataError(f"cannot be read as a folder: {exc.strerror}", folder) from exc
+
+
+def _rank(path: Path) -> int | None:
+    suffix = path.suffix.lower()
+    return _IMAGE_SUFFIXES.index(suffix) if suffix in _IMAGE_SUFFIXES else None

@@ -1,0 +1,93 @@
+"""Inference convolutions on the CPU with weights in oneDNN's own order, and the ReLU that follows taken along.
+
+torch's ordinary convolution brings the weights into that order at every call and writes its result to memory before a
+ReLU reads it again: in bfloat16 a quarter of LargeFOV's time (`benchmarks/fps.py`). The operators used here are those
+that torch's compiler emits for a frozen model; where a torch build lacks them, :func:`supported` says so.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+_Key = tuple[object, ...]
+
+
+@lru_cache
+def _operators_exist() -> bool:
+    try:
+        return bool(torch.backends.mkldnn.is_available() and torch.ops.mkldnn._convolution_pointwise)
+    except (AttributeError, RuntimeError):
+        return False
+
+
+@lru_cache
+def _bfloat16_is_fast() -> bool:
+    try:
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    except (AttributeError, RuntimeError):
+        return False
+
+
+def supported(x: Tensor, weight: Tensor) -> bool:
+    """Whether :class:`PackedConv2d` can take this input with this weight."""
+    if x.device.type != "cpu" or weight.device.type != "cpu" or torch.is_grad_enabled() or not _operators_exist():
+        return False
+    if torch.compiler.is_compiling() or x.dtype != weight.dtype or x.numel() == 0:
+        return False
+    return x.dtype == torch.float32 or (x.dtype == torch.bfloat16 and _bfloat16_is_fast())
+
+
+class PackedConv2d:
+    """A convolution that keeps its weight packed for the shape of the last input.
+
+    Bit for bit equal to ``torch.relu(torch.conv2d(...))`` on a channels-last input. Packed anew when the weight has
+    been changed or another shape comes.
+
+    Args:
+        stride: (height, width).
+        pad: (height, width).
+        hole: (height, width).
+        group: number of groups.
+    """
+
+    def __init__(self, stride: tuple[int, int], pad: tuple[int, int], hole: tuple[int, int], group: int) -> None:
+        self._stride, self._pad, self._hole = list(stride), list(pad), list(hole)
+        self._group = group
+        self._key: _Key | None = None
+        self._packed: Tensor | None = None
+
+    def __call__(self, x: Tensor, weight: Tensor, bias: Tensor | None, *, relu: bool) -> Tensor:
+        """The convolution of ``x`` (N, C, H, W), with a ReLU behind it if asked for."""
+        key = (weight.data_ptr(), weight._version, weight.dtype, tuple(x.shape))
+        if key != self._key:
+            self._packed = torch._C._nn.mkldnn_reorder_conv2d_weight(
+                weight.detach().contiguous().to_mkldnn(),
+                self._pad,
+                self._stride,
+                self._hole,
+                self._group,
+                list(x.shape),
+            )
+            self._key = key
+        x = x.contiguous(memory_format=torch.channels_last)
+        return torch.ops.mkldnn._convolution_pointwise(
+            x,
+            self._packed,
+            None if bias is None else bias.detach(),
+            self._pad,
+            self._stride,
+            self._hole,
+            self._group,
+            "relu" if relu else "none",
+            [],
+            "",
+        )
+
+    def __deepcopy__(self, memo: dict) -> PackedConv2d:
+        return PackedConv2d(tuple(self._stride), tuple(self._pad), tuple(self._hole), self._group)
+
+    def __reduce__(self) -> tuple:
+        return PackedConv2d, (tuple(self._stride), tuple(self._pad), tuple(self._hole), self._group)

@@ -1,0 +1,213 @@
+"""From photograph to label map: :class:`Segmenter`."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from os import PathLike
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from deeplab_caffe.crf import CRFParams, dense_crf
+from deeplab_caffe.data.transform import VOC_MEAN, image_to_blob
+from deeplab_caffe.devices import available_memory, resolve_device
+from deeplab_caffe.errors import NetError
+from deeplab_caffe.net import Net
+from deeplab_caffe.ops.argmax import argmax_labels
+from deeplab_caffe.ops.interp import interp
+from deeplab_caffe.proto import caffe_pb2
+
+# Images are padded until the net's output covers them; a stride of 32 is the coarsest that VGG has.
+_MOST_PADDING = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class Segmentation:
+    """What a network says of one image.
+
+    Attributes:
+        labels: uint8 (H, W): the best class of each pixel.
+        scores: float32 (C, H, W): the network's scores at the image's size.
+        marginals: float32 (C, H, W): probabilities after the CRF, or None without one.
+    """
+
+    labels: np.ndarray
+    scores: np.ndarray
+    marginals: np.ndarray | None = None
+
+    def probabilities(self) -> np.ndarray:
+        """The marginals, or without a CRF the softmax of the scores: float32 (C, H, W)."""
+        if self.marginals is not None:
+            return self.marginals
+        return torch.softmax(torch.from_numpy(self.scores), dim=0).numpy()
+
+
+class Segmenter:
+    """A network and, if wanted, a dense CRF behind it: RGB image in, labels out, any size.
+
+    The image is padded at the bottom and right with the mean, as IMAGE_SEG_DATA pads it, until the network's output
+    covers it (sides of 8 k + 1 for a stride of 8), and the scores are cut back to the image. Where several classes
+    share the best score the largest wins, as in the ARGMAX layer; where they share the best marginal, the smallest, as
+    in the densecrf programs.
+
+    Args:
+        prototxt: a deploy prototxt: one image input (N, 3, H, W); or a NetParameter.
+        weights: a caffemodel; None leaves the fillers' values.
+        crf: parameters of the dense CRF; None for none.
+        device: ``"auto"`` (a GPU if there is one), ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
+        mean: what to subtract from B, G and R.
+        blob: name of the blob that holds the scores; by default the net's one output.
+        crop_size: pad every image to at least this side first, as the released test.prototxt does with 513.
+        max_side: images with a longer side are worked on at this size, and their labels brought back to full size.
+        dtype: torch.float32 or torch.bfloat16, see :class:`deeplab_caffe.Net`.
+        channels_last: see :class:`deeplab_caffe.Net`.
+        variables: values for ``${NAME}`` in the prototxt.
+
+    Raises:
+        PrototxtError: the prototxt cannot be read.
+        CaffeModelError: the caffemodel cannot be read.
+        NetError: the weights are of another network, or the net is no segmentation network.
+    """
+
+    def __init__(
+        self,
+        prototxt: str | PathLike[str] | caffe_pb2.NetParameter,
+        weights: str | PathLike[str] | None,
+        *,
+        crf: CRFParams | None = None,
+        device: str = "auto",
+        mean: tuple[float, float, float] = VOC_MEAN,
+        blob: str | None = None,
+        crop_size: int | None = None,
+        max_side: int | None = None,
+        dtype: torch.dtype = torch.float32,
+        channels_last: bool = False,
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
+        self.crf = crf
+        self.mean = mean
+        self.device = resolve_device(device)
+        self.crop_size = crop_size or 1
+        self.max_side = max_side
+        self.net = Net(prototxt, weights, "TEST", variables=variables, dtype=dtype, channels_last=channels_last)
+        if len(self.net.inputs) != 1:
+            raise NetError(
+                f"a segmenter needs a net with one input, a deploy prototxt; '{self.net.name}' has "
+                f"{', '.join(self.net.inputs) or 'none, but data layers'}"
+            )
+        self.input = self.net.inputs[0]
+        if self.net.blob_shapes[self.input][1] != 3:
+            raise NetError(f"input '{self.input}' must have 3 channels, it has {self.net.blob_shapes[self.input][1]}")
+        self.blob = blob or self._one_output()
+        if self.blob not in self.net.blob_shapes:
+            raise NetError(f"the net has no blob '{self.blob}'; it has {', '.join(self.net.blob_shapes)}")
+        self.net.to(self.device)
+        self._padded: dict[int, tuple[int, int]] = {}
+
+    def _one_output(self) -> str:
+        if len(self.net.outputs) != 1:
+            raise NetError(f"the net has outputs {', '.join(self.net.outputs) or '-'}: say which blob holds the scores")
+        return self.net.outputs[0]
+
+    @property
+    def num_classes(self) -> int:
+        """Channels of the scores."""
+        return self.net.blob_shapes[self.blob][1]
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        """Labels of an image.
+
+        Args:
+            image: uint8 RGB (H, W, 3).
+
+        Returns:
+            uint8 (H, W).
+
+        Raises:
+            NetError: not such an image, or too large for the memory there is.
+        """
+        return self.segment(image).labels
+
+    def segment(self, image: np.ndarray) -> Segmentation:
+        """Labels, scores and marginals of an image; arguments and errors as for calling it.
+
+        With ``max_side``, scores and marginals are at the reduced size, labels at the full one.
+        """
+        small = self._reduced(_checked(image))
+        scores = self._scores(small)
+        if self.crf is None:
+            labels = argmax_labels(scores[None], ties="last")[0].cpu().numpy()
+            found = Segmentation(labels, scores.cpu().numpy())
+        else:
+            host_scores = scores.cpu().numpy()
+            marginals = dense_crf(host_scores, small, self.crf)
+            found = Segmentation(marginals.argmax(axis=0).astype(np.uint8), host_scores, marginals)
+        if small.shape != image.shape:
+            full = Image.fromarray(found.labels).resize((image.shape[1], image.shape[0]), Image.Resampling.NEAREST)
+            found = dataclasses.replace(found, labels=np.asarray(full))
+        return found
+
+    def scores(self, image: np.ndarray) -> np.ndarray:
+        """The network's scores: float32 (C, H, W); arguments and errors as for calling it."""
+        return self._scores(self._reduced(_checked(image))).cpu().numpy()
+
+    def _reduced(self, image: np.ndarray) -> np.ndarray:
+        side = max(image.shape[:2])
+        if self.max_side is None or side <= self.max_side:
+            return image
+        height, width = (max(1, round(size * self.max_side / side)) for size in image.shape[:2])
+        return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
+
+    @torch.no_grad()
+    def _scores(self, image: np.ndarray) -> Tensor:
+        height, width = image.shape[:2]
+        (in_height, out_height), (in_width, out_width) = self._fit(height), self._fit(width)
+        self._check_memory(in_height, in_width)
+        blob = torch.from_numpy(image_to_blob(image, mean_value=self.mean, size=(in_height, in_width)))
+        found = self.net(blob.to(self.device), blobs=[self.blob])
+        scores = found[self.blob].float()
+        if (out_height, out_width) != (in_height, in_width):
+            # A net that ends at its own stride, without INTERP: corners lie on corners.
+            scores = interp(scores, height=in_height, width=in_width)
+        return scores[0, :, :height, :width].contiguous()
+
+    def _fit(self, size: int) -> tuple[int, int]:
+        """The smallest input side that holds ``size`` and gives an output of that side; and the output side."""
+        if size not in self._padded:
+            first = max(size, self.crop_size)
+            outputs = {}
+            for side in range(first, first + _MOST_PADDING):
+                try:
+                    shapes = self.net.infer_shapes(**{self.input: (1, 3, side, side)})
+                except NetError:
+                    continue
+                outputs[side] = shapes[self.blob][2]
+                if outputs[side] == side:
+                    break
+            if not outputs:
+                raise NetError(f"an image side of {size} pixels is too small for net '{self.net.name}'")
+            exact = [side for side, out in outputs.items() if out == side]
+            side = exact[0] if exact else min(outputs)
+            self._padded[size] = (side, outputs[side])
+        return self._padded[size]
+
+    def _check_memory(self, height: int, width: int) -> None:
+        needed = self.net.activation_bytes(self.net.infer_shapes(**{self.input: (1, 3, height, width)}))
+        available = available_memory(self.device)
+        if available is not None and needed > available:
+            raise NetError(
+                f"an image of {width}x{height} needs about {needed / 2**30:.1f} GiB on {self.device}, "
+                f"{available / 2**30:.1f} GiB are free: set max_side to work at a smaller size"
+            )
+
+
+def _checked(image: np.ndarray) -> np.ndarray:
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        came = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
+        raise NetError(f"expected a uint8 RGB image (H, W, 3), got {came}")
+    if 0 in image.shape:
+        raise NetError(f"the image is empty: {image.shape}")
+    return image

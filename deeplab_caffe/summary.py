@@ -1,0 +1,119 @@
+"""What a network is made of: shapes, parameters, multiply-adds, receptive fields."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+
+from deeplab_caffe.layers import Shape
+from deeplab_caffe.net import Net
+from deeplab_caffe.proto import modern_name
+
+
+@dataclass(frozen=True)
+class Field:
+    """The theoretical receptive field of a blob's pixel, in input pixels, as (height, width).
+
+    Attributes:
+        size: rows and columns of the input that can change one pixel.
+        step: input pixels between neighbouring pixels.
+        start: position of the first pixel's field's first row and column; negative where it begins in the padding.
+    """
+
+    size: tuple[Fraction, Fraction]
+    step: tuple[Fraction, Fraction]
+    start: tuple[Fraction, Fraction]
+
+
+_INPUT = Field((Fraction(1),) * 2, (Fraction(1),) * 2, (Fraction(0),) * 2)
+
+
+@dataclass(frozen=True)
+class LayerSummary:
+    """One layer's row of the table.
+
+    Attributes:
+        name: the layer's name.
+        type: the modern name of its type.
+        bottoms: names of the blobs it reads.
+        tops: names of the blobs it makes.
+        top_shapes: their shapes.
+        parameters: numbers in its parameter blobs; 0 for one that shares another layer's.
+        multiply_adds: of one forward pass.
+        field: receptive field of its first top; None where a pixel may depend on the whole input, or on no input.
+    """
+
+    name: str
+    type: str
+    bottoms: tuple[str, ...]
+    tops: tuple[str, ...]
+    top_shapes: tuple[Shape, ...]
+    parameters: int
+    multiply_adds: int
+    field: Field | None
+
+
+def receptive_fields(net: Net) -> dict[str, Field | None]:
+    """The receptive field of every blob, with respect to the net's inputs or its data layers' tops.
+
+    A window of k pixels over a blob whose pixels see r and lie s apart sees r + (k - 1) s; zero padding moves its start
+    but takes nothing off, so sizes are those of a pixel far from the border. Where branches meet, the field is the box
+    around theirs.
+    """
+    fields: dict[str, Field | None] = dict.fromkeys(net.inputs, _INPUT)
+    for step in net.steps:
+        if step.layer.IS_SOURCE:
+            fields.update(dict.fromkeys(step.tops, _INPUT))
+            continue
+        seen = [fields[blob] for blob in step.bottoms]
+        window = step.layer.window()
+        if window is None or not seen or None in seen:
+            found = None
+        else:
+            below = _around([field for field in seen if field is not None])
+            kernel, stride, pad = (tuple(Fraction(value).limit_denominator() for value in part) for part in window)
+            found = Field(
+                size=tuple(below.size[i] + (math.ceil(kernel[i]) - 1) * below.step[i] for i in (0, 1)),
+                step=tuple(below.step[i] * stride[i] for i in (0, 1)),
+                start=tuple(below.start[i] - pad[i] * below.step[i] for i in (0, 1)),
+            )
+        fields.update(dict.fromkeys(step.tops, found))
+    return fields
+
+
+def _around(fields: list[Field]) -> Field:
+    starts = tuple(min(field.start[i] for field in fields) for i in (0, 1))
+    ends = tuple(max(field.start[i] + field.size[i] for field in fields) for i in (0, 1))
+    return Field(tuple(ends[i] - starts[i] for i in (0, 1)), fields[0].step, starts)
+
+
+def summarize(net: Net, shapes: Mapping[str, Shape] | None = None) -> list[LayerSummary]:
+    """One row per layer, in order.
+
+    Args:
+        net: the net.
+        shapes: shapes from :meth:`deeplab_caffe.Net.infer_shapes`; the prototxt's sizes by default.
+    """
+    shapes = net.blob_shapes if shapes is None else shapes
+    fields = receptive_fields(net)
+    rows = []
+    counted: set[int] = set()
+    for step in net.steps:
+        own = [blob for blob in step.layer.blobs if id(blob) not in counted]
+        counted |= {id(blob) for blob in own}
+        tops = tuple(shapes[top] for top in step.tops)
+        rows.append(
+            LayerSummary(
+                name=step.layer.name,
+                type=modern_name(step.layer.TYPE),
+                bottoms=step.bottoms,
+                tops=step.tops,
+                top_shapes=tops,
+                parameters=sum(blob.numel() for blob in own),
+                multiply_adds=step.layer.multiply_adds([shapes[b] for b in step.bottoms], list(tops)),
+                field=fields[step.tops[0]] if step.tops else None,
+            )
+        )
+    return rows

@@ -1,0 +1,64 @@
+"""protobuf itself as the oracle for our reader of binary files."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import lru_cache
+
+import numpy as np
+
+from deeplab_caffe.proto import CaffeModel, ModelBlob, enum_name, type_name
+from deeplab_caffe.proto.schema import Schema, enum_table, field_table
+
+
+@lru_cache
+def bvlc_schema(packed: bool = True) -> Schema:
+    """BVLC's own messages, V1 and V2 layers; optionally with the floats one by one, as the oldest Caffe wrote them."""
+    fields = [replace(row, packed=row.packed and packed) for row in field_table("v2")]
+    return Schema(f"test/bvlc_{packed}.proto", fields, enum_table("v2"))
+
+
+@lru_cache
+def deeplab_schema(packed: bool = True) -> Schema:
+    fields = [replace(row, packed=row.packed and packed) for row in field_table("v1")]
+    return Schema(f"test/deeplab_{packed}.proto", fields, enum_table("v1"))
+
+
+def blob_of(message) -> tuple[tuple[int, ...], bytes, bytes | None]:
+    """Shape, data and diff of a BlobProto as BVLC's Blob::FromProto takes them."""
+    legacy = any(message.HasField(name) for name in ("num", "channels", "height", "width"))
+    has_shape = "shape" in message.DESCRIPTOR.fields_by_name and message.HasField("shape")
+    shape = (message.num, message.channels, message.height, message.width)
+    if has_shape and not legacy:
+        shape = tuple(message.shape.dim)
+    doubles = getattr(message, "double_data", ())
+    data = np.array(doubles, "<f8") if len(doubles) else np.array(message.data, "<f4")
+    double_diff = getattr(message, "double_diff", ())
+    diff = np.array(double_diff, "<f8") if len(double_diff) else np.array(message.diff, "<f4")
+    return shape, data.tobytes(), diff.tobytes() if diff.size else None
+
+
+def ours(blob: ModelBlob) -> tuple[tuple[int, ...], bytes, bytes | None]:
+    assert blob.data.shape == blob.shape
+    return blob.shape, blob.data.tobytes(), None if blob.diff is None else blob.diff.tobytes()
+
+
+def expected_type(layer) -> str:
+    if isinstance(layer.type, str):
+        try:
+            return enum_name(layer.type) if layer.HasField("type") else "NONE"
+        except KeyError:
+            return layer.type
+    return "DECONVOLUTION" if layer.type == 39 and layer.blobs else type_name(layer.type)
+
+
+def assert_same(model: CaffeModel, net) -> None:
+    """The model that was read is the message that protobuf has."""
+    layers = net.layers if len(net.layers) else net.layer
+    assert model.name == net.name
+    assert model.inputs == list(net.input)
+    assert len(model.layers) == len(layers)
+    for mine, theirs in zip(model.layers, layers, strict=True):
+        assert (mine.name, mine.bottoms, mine.tops) == (theirs.name, list(theirs.bottom), list(theirs.top))
+        assert mine.type == expected_type(theirs)
+        assert [ours(blob) for blob in mine.blobs] == [blob_of(blob) for blob in theirs.blobs]

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import pytest
+
+from deeplab_caffe.errors import DeepLabCaffeError
+from deeplab_caffe.zoo import NETWORKS, paths, prototxt_path
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("kind", paths.KINDS)
+def test_every_file_is_there(name: str, kind: str) -> None:
+    path = prototxt_path(name, kind)
+    assert path.is_file()
+    assert path.name == f"{kind}.prototxt"
+
+
+def test_deploy_is_the_default() -> None:
+    assert prototxt_path("deeplab_largefov").name == "deploy.prototxt"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"), [(("resnet",), "resnet.*deeplab_largefov"), (("deeplab", "val"), "val")]
+)
+def test_unknown_names_list_what_there_is(arguments: tuple[str, ...], message: str) -> None:
+    with pytest.raises(DeepLabCaffeError, match=message):
+        prototxt_path(*arguments)
+
+
+def test_an_installed_package_carries_the_folder_inside(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inside = tmp_path / "site-packages" / "deeplab_caffe"
+    monkeypatch.setattr(paths, "files", lambda _: inside)
+    with pytest.raises(DeepLabCaffeError, match="prototxt folder is missing"):
+        prototxt_path("deeplab")
+    (inside / "prototxt").mkdir(parents=True)
+    assert prototxt_path("deeplab") == inside / "prototxt" / "deeplab" / "deploy.prototxt"

@@ -1,0 +1,155 @@
+"""The released networks' prototxts: they parse, build, and have the sizes that the papers and the data call for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import deeplab_caffe as dc
+from deeplab_caffe import proto
+from deeplab_caffe.errors import PrototxtError
+from deeplab_caffe.proto import caffe_pb2
+from deeplab_caffe.zoo.paths import KINDS, NETWORKS, prototxt_path
+
+# Chen et al. 2015, Table 2, in millions with 21 classes: 20.5, 65.1 and 134.3.
+PARAMETERS = {"deeplab_largefov": 20_505_429, "deeplab": 65_140_565, "deeplab_7x7": 134_346_581}
+SCORES = {"deeplab_largefov": "fc8_voc12", "deeplab": "fc8_pascal", "deeplab_7x7": "fc8_voc12"}
+
+
+@pytest.fixture
+def variables(tmp_path: Path) -> dict[str, str]:
+    """Values for all templates, with a list of one image of 40 x 30 and its label map behind them."""
+    lists = tmp_path / "exper" / "voc12" / "list"
+    lists.mkdir(parents=True)
+    Image.fromarray(np.full((30, 40, 3), 128, np.uint8)).save(tmp_path / "a.png")
+    Image.fromarray(np.full((30, 40), 3, np.uint8)).save(tmp_path / "a_labels.png")
+    for name in ("train_aug", "val"):
+        (lists / f"{name}.txt").write_text("/a.png /a_labels.png\n")
+        (lists / f"{name}_id.txt").write_text("a\n")
+    return {
+        "EXP": "voc12",
+        "NET_ID": "net",
+        "DATA_ROOT": str(tmp_path),
+        "TRAIN_SET": "train_aug",
+        "TEST_SET": "val",
+        "NUM_LABELS": "21",
+        "FEATURE_DIR": str(tmp_path / "features"),
+    }
+
+
+@pytest.fixture
+def in_exper(tmp_path: Path, variables: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The released scripts run from the folder that holds ``voc12/``."""
+    monkeypatch.chdir(tmp_path / "exper")
+
+
+def build(name: str, kind: str, variables: dict[str, str], phase: str, **edits: int) -> dc.Net:
+    """The net with its parameters on no device: shapes are all that is asked."""
+    param = proto.read_net(prototxt_path(name, kind), variables)
+    for layer in param.layers:
+        if layer.type == caffe_pb2.LayerParameter.IMAGE_SEG_DATA:
+            layer.image_data_param.batch_size = edits.get("batch_size", layer.image_data_param.batch_size)
+            layer.transform_param.crop_size = edits.get("crop_size", layer.transform_param.crop_size)
+    with torch.device("meta"):
+        return dc.Net(param, None, phase)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_file_parses(name: str, kind: str, variables: dict[str, str]) -> None:
+    read = proto.read_solver if kind.startswith("solver") else proto.read_net
+    message = read(prototxt_path(name, kind), variables)
+    assert message.max_iter in (6000, 8000, 12000) if kind.startswith("solver") else len(message.layers) > 30
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "deploy"])
+def test_an_unfilled_variable_is_named(name: str, kind: str, variables: dict[str, str], monkeypatch) -> None:
+    for variable in variables:
+        monkeypatch.delenv(variable, raising=False)
+    read = proto.read_solver if kind.startswith("solver") else proto.read_net
+    first = "EXP" if kind.startswith("solver") else "NET_ID"
+    with pytest.raises(PrototxtError, match=rf"\$\{{{first}\}}"):
+        read(prototxt_path(name, kind), {name: v for name, v in variables.items() if name != first})
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_deploy_needs_no_variables_and_has_the_papers_size(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("EXP", "NET_ID", "NUM_LABELS"):
+        monkeypatch.delenv(variable, raising=False)
+    net = build(name, "deploy", {}, "TEST")
+    assert net.parameter_count() == PARAMETERS[name]
+    assert net.inputs == ["data"]
+    side = 514 if name == "deeplab" else 513
+    assert net.blob_shapes["data"] == (1, 3, side, side)
+    assert net.outputs == ["fc8_crop" if name == "deeplab" else "fc8_interp"]
+    assert net.blob_shapes[net.outputs[0]] == (1, 21, side, side)
+    assert SCORES[name] in net.by_name
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_scores_cover_every_image_of_a_fitting_side(name: str) -> None:
+    net = build(name, "deploy", {}, "TEST")
+    for k in (3, 20, 40, 64, 111):
+        side = 8 * k + (2 if name == "deeplab" else 1)
+        shapes = net.infer_shapes(data=(1, 3, side, side + 8))
+        assert shapes[net.outputs[0]] == (1, 21, side, side + 8)
+
+
+@pytest.mark.parametrize(
+    ("name", "crop", "scores"), [("deeplab_largefov", 321, 41), ("deeplab", 306, 39), ("deeplab_7x7", 321, 41)]
+)
+@pytest.mark.usefixtures("in_exper")
+def test_train_labels_shrink_to_the_scores(name: str, crop: int, scores: int, variables: dict[str, str]) -> None:
+    net = build(name, "train", variables, "TRAIN", batch_size=1)
+    assert net.blob_shapes["data"] == (1, 3, crop, crop)
+    assert net.blob_shapes[SCORES[name]] == (1, 21, scores, scores)
+    assert net.blob_shapes["label_shrink"] == (1, 1, scores, scores)
+    assert net.parameter_count() == PARAMETERS[name]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.usefixtures("in_exper")
+def test_train_rates_are_the_recipes(name: str, variables: dict[str, str]) -> None:
+    param = proto.read_net(prototxt_path(name, "train"), variables)
+    convolutions = [layer for layer in param.layers if layer.type == caffe_pb2.LayerParameter.CONVOLUTION]
+    assert len(convolutions) == 16
+    for layer in convolutions:
+        assert list(layer.blobs_lr) == ([10, 20] if layer.name.startswith("fc8") else [1, 2])
+        assert list(layer.weight_decay) == [1, 0]
+    filler = convolutions[-1].convolution_param.weight_filler
+    assert (filler.type, filler.std) == ("gaussian", pytest.approx(0.01))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.usefixtures("in_exper")
+def test_test_writes_scores_and_crf(name: str, variables: dict[str, str]) -> None:
+    net = build(name, "test", variables, "TEST")
+    side = 514 if name == "deeplab" else 513
+    writers = [layer for layer in net.layers if layer.TYPE == "MAT_WRITE"]
+    assert [layer.name for layer in writers] == ["fc8_mat", "crf_mat"]
+    assert net.blob_shapes["crf_inf"] == (1, 21, side, side)
+    assert net.blob_shapes["data_dim"] == (1, 1, 1, 2)
+    crf = net.by_name["crf"].crf
+    assert (crf.pos_w, crf.bi_w, crf.bi_xy_std, crf.bi_rgb_std) == ((3.0,), (5.0,), (50.0,), (10.0,))
+
+
+@pytest.mark.usefixtures("in_exper")
+def test_largefov_test_runs_into_files(variables: dict[str, str], tmp_path: Path) -> None:
+    """The whole pipeline, with the released file's own layers at a smaller crop: zero weights, so equal scores."""
+    param = proto.read_net(prototxt_path("deeplab_largefov", "test"), variables)
+    for layer in param.layers:
+        if layer.type == caffe_pb2.LayerParameter.IMAGE_SEG_DATA:
+            layer.transform_param.crop_size = 41
+    dc.Net(param, None, "TEST").forward()
+    scores = dc.data.read_blob_mat(tmp_path / "features" / "val" / "fc8" / "a_blob_0.mat")
+    marginals = dc.data.read_blob_mat(tmp_path / "features" / "val" / "crf" / "a_blob_0.mat")
+    assert scores.shape == marginals.shape == (1, 21, 41, 41)
+    assert not scores.any()
+    np.testing.assert_allclose(marginals[:, :, :30, :40], 1 / 21, rtol=1e-5)
+    assert not marginals[:, :, 30:].any()
+    assert not marginals[:, :, :, 40:].any()
