@@ -58,8 +58,11 @@ class Net(nn.Module):
         stages: the state's stages.
         engine: ``"CAFFE"`` or ``"CUDNN"`` for all convolutions; None keeps each layer's own.
         dtype: torch.float32 (exact) or torch.bfloat16: dtype of parameters and of the layers that can do with it.
-        channels_last: keep images in channels-last order inside: often faster, and not bit for bit the same.
-        seed: seed of Caffe's random numbers; None takes one from the operating system.
+        channels_last: keep images in channels-last order inside: often faster, and not bit for bit the same. On the CPU,
+            inference keeps packed copies of the weights; it notices whatever torch counts as a change of a weight,
+            which a change through ``weight.data`` or a numpy view is not.
+        seed: of all random numbers: initial values, and Caffe's own generator, so that a seed drops, crops and mirrors
+            as it does in the original; None takes one from the operating system.
         label_reading: how palette label PNGs are read: ``"index"``, or ``"luminance"`` as the original.
         crf_image_of_first: DENSE_CRF uses the first item's image for the whole batch, as the original.
 
@@ -68,7 +71,7 @@ class Net(nn.Module):
         steps: the layers in order, with the names of their blobs.
         blob_shapes: shape of every blob at the sizes that the prototxt gives.
         inputs: names of the input blobs.
-        outputs: names of the blobs that no layer reads.
+        outputs: names of the blobs that no layer reads, sorted.
 
     Raises:
         PrototxtError: the file cannot be read.
@@ -95,6 +98,10 @@ class Net(nn.Module):
         super().__init__()
         if engine not in (None, "DEFAULT", "CAFFE", "CUDNN"):
             raise NetError(f"engine must be CAFFE, CUDNN, DEFAULT or None, got {engine!r}")
+        if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+            raise NetError(f"dtype must be a floating-point torch.dtype, got {dtype!r}")
+        if seed is not None and not 0 <= seed < 2**32:
+            raise NetError(f"seed must be from 0 to {2**32 - 1}, got {seed}")
         net = prototxt
         if not isinstance(net, caffe_pb2.NetParameter):
             net = proto.read_net(net, variables=variables)
@@ -104,6 +111,7 @@ class Net(nn.Module):
             phase=self.param.state.phase,
             engine=None if engine == "DEFAULT" else engine,
             rng=CaffeRNG(seed),
+            seeded=seed is not None,
             label_reading=label_reading,
             crf_image_of_first=crf_image_of_first,
             channels_last=channels_last,
@@ -112,7 +120,10 @@ class Net(nn.Module):
         self.inputs = list(self.param.input)
         self.blob_shapes = self._input_shapes()
         self.layers = nn.ModuleList()
-        self.steps = self._build()
+        with torch.random.fork_rng(devices=(), enabled=seed is not None):
+            if seed is not None:
+                torch.default_generator.manual_seed(seed)
+            self.steps = self._build()
         self.outputs = self._outputs()
         self.by_name = {layer.name: layer for layer in self.layers}
         if weights is not None:
@@ -144,6 +155,7 @@ class Net(nn.Module):
         last_use = {blob: i for i, param in enumerate(self.param.layers) for blob in (*param.bottom, *param.top)}
         used = {blob for param in self.param.layers for blob in param.bottom}
         owned: set[str] = set()
+        learners: set[str] = set()
         steps = []
         for i, param in enumerate(self.param.layers):
             if not param.top and LAYERS.get(proto.type_name(param.type), Layer).AUTO_TOP:
@@ -152,10 +164,13 @@ class Net(nn.Module):
             layer = create_layer(param, self.context)
             bottom_shapes = [self.blob_shapes[blob] for blob in param.bottom]
             layer.setup(bottom_shapes)
+            if layer.blobs and layer.name in learners:
+                raise layer.error("an earlier layer with weights has this name too: caffemodels tell them by name")
+            learners |= {layer.name} if layer.blobs else set()
             self._share_parameters(layer, owners)
             tops = tuple(param.top)
-            for blob, shape in zip(tops, layer.top_shapes(bottom_shapes), strict=True):
-                if blob in self.blob_shapes and blob not in param.bottom:
+            for k, (blob, shape) in enumerate(zip(tops, layer.top_shapes(bottom_shapes), strict=True)):
+                if blob in tops[:k] or (blob in self.blob_shapes and blob not in param.bottom[k : k + 1]):
                     raise layer.error(f"top '{blob}' is made by an earlier layer too")
                 self.blob_shapes[blob] = tuple(shape)
             # Only memory that an earlier layer made for itself may be overwritten: not a caller's, nor a split's.
@@ -221,10 +236,9 @@ class Net(nn.Module):
 
     def _outputs(self) -> list[str]:
         read = {blob for step in self.steps for blob in step.bottoms if blob not in step.tops}
-        later = OrderedDict.fromkeys(blob for step in self.steps for blob in step.tops)
-        for name in self.inputs:
-            later.setdefault(name)
-        return [blob for blob in later if blob not in read]
+        made = {*self.inputs, *(blob for step in self.steps for blob in step.tops)}
+        # In the alphabet's order, as net.cpp has them: they lie in a std::set there.
+        return sorted(made - read)
 
     def copy_from(self, weights: str | PathLike[str], *, missing: str | None = None) -> None:
         """Loads a caffemodel: parameters are matched by layer name, as Caffe does.
@@ -289,14 +303,27 @@ class Net(nn.Module):
             return next(iter(found.values()))
         return found
 
-    def loss(self, blobs: Mapping[str, Tensor]) -> Tensor:
-        """The net's loss: the weighted sum of the loss tops, given what :meth:`forward` returned as a dict."""
-        terms = [
-            weight * blobs[top].sum()
-            for step in self.steps
-            for top, weight in zip(step.tops, step.loss_weights, strict=True)
-            if weight and top in blobs
-        ]
+    @property
+    def losses(self) -> dict[str, float]:
+        """The blobs that make up the loss, and their weights."""
+        tops = ((top, weight) for s in self.steps for top, weight in zip(s.tops, s.loss_weights, strict=True))
+        return {top: weight for top, weight in tops if weight}
+
+    def loss(self, found: Tensor | Mapping[str, Tensor]) -> Tensor:
+        """The net's loss: the weighted sum of its loss blobs.
+
+        Args:
+            found: what :meth:`forward` returned.
+
+        Raises:
+            NetError: a loss blob is not there: another layer reads it, so ask :meth:`forward` for ``blobs=net.losses``.
+        """
+        if isinstance(found, Tensor):
+            found = {self.outputs[0]: found}
+        missing = [blob for blob in self.losses if blob not in found]
+        if missing:
+            raise NetError(f"no value for the loss blob {missing[0]!r}: run forward with blobs=net.losses")
+        terms = [weight * found[blob].sum() for blob, weight in self.losses.items()]
         return sum(terms[1:], start=terms[0]) if terms else torch.zeros(())
 
     def _feed(self, args: tuple[Tensor, ...], inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -319,8 +346,8 @@ class Net(nn.Module):
 
     def _run(self, step: Step, values: dict[str, Tensor]) -> bool:
         """Runs one step; True if it did the next one's work too."""
-        bottoms = [values[blob] for blob in step.bottoms]
-        with_relu = step.relu_follows and step.layer.can_pack([self._cast(step.layer, x) for x in bottoms])
+        bottoms = [self._cast(step.layer, values[blob]) for blob in step.bottoms]
+        with_relu = step.relu_follows and step.layer.can_pack(bottoms)
         values.update(zip(step.tops, self.run_layer(step, bottoms, with_relu=with_relu), strict=True))
         return with_relu
 

@@ -43,7 +43,9 @@ def load_weights(net: Net, path: str | PathLike[str], *, missing: str = "error")
     model = CaffeModel(path)
     with_blobs = [layer for layer in net.layers if layer.blobs]
     sources = {layer.name: layer for layer in model.layers if layer.blobs}
-    absent = [layer.name for layer in with_blobs if layer.name not in sources]
+    # A layer that shares all its parameters gets them through their other owners too.
+    filled = {id(blob) for layer in with_blobs if layer.name in sources for blob in layer.blobs}
+    absent = [layer.name for layer in with_blobs if not filled >= {id(blob) for blob in layer.blobs}]
     if absent and len(absent) == len(with_blobs):
         raise NetError(
             f"{path}: has no weights for any layer of net '{net.name}': it is of another network "
@@ -106,10 +108,7 @@ def save_weights(net: Net, path: str | PathLike[str], diffs: dict[str, list[np.n
     Raises:
         CaffeModelError: the file cannot be written.
     """
-    saved = caffe_pb2.NetParameter()
-    saved.CopyFrom(net.param)
-    saved.ClearField("input_dim")
-    saved.ClearField("state")
+    saved = caffe_pb2.NetParameter(name=net.param.name, input=net.param.input, layers=net.param.layers)
     blobs = {
         layer.name: [blob.detach().float().cpu().numpy() for blob in layer.blobs] for layer in net.layers if layer.blobs
     }

@@ -1,17 +1,15 @@
 // Building the lattice, in four steps of which only the merge is serial:
-//   1. chunks of points find their simplices and number the vertices they touch, each chunk in a small table of its
-//   own;
+//   1. chunks of points find their simplices and number the vertices they touch, each chunk in its own small table;
 //   2. the chunks' vertices are merged into one numbering (several times fewer keys than simplex corners);
 //   3. chunks write their corners under the common numbers, by point and by vertex;
 //   4. every vertex looks its neighbours up, once for all blurs to come.
 // Chunks and numbering do not depend on the number of threads.
-#include <algorithm>
-#include <array>
 #include <exception>
 #include <mutex>
 #include <utility>
 
 #include "../common/parallel.h"
+#include "key_fields.h"
 #include "key_table.h"
 #include "lattice.h"
 
@@ -20,12 +18,6 @@ namespace {
 
 constexpr int64_t kChunk = 2048;
 constexpr int64_t kVertexGrain = 4096;
-
-struct Range {
-  float low = 0.f;
-  float high = 0.f;
-};
-using Ranges = std::array<Range, kMaxDims>;
 
 // parallel_for's bodies must not throw, but here they allocate.
 class FirstError {
@@ -52,79 +44,8 @@ const float* row(const TensorView& features, int64_t point) {
   return features.ptr<const float>() + point * features.stride(0);
 }
 
-// Range of each feature; throws for one that is not finite.
-Ranges feature_ranges(const TensorView& features, bool with_zero) {
-  const int64_t points = features.size(0), dims = features.size(1), step = features.stride(1);
-  const int64_t chunks = (points + kChunk - 1) / kChunk;
-  std::vector<Ranges> ranges(chunks);
-  std::vector<int64_t> bad(chunks, -1);
-  parallel_for(points, kChunk, [&](int64_t begin, int64_t end) {
-    Ranges& mine = ranges[begin / kChunk];
-    for (int64_t i = 0; i < dims; ++i) {
-      float low = row(features, begin)[i * step], high = low;
-      for (int64_t point = begin; point < end; ++point) {
-        const float value = row(features, point)[i * step];
-        if (!std::isfinite(value)) bad[begin / kChunk] = point;
-        low = value < low ? value : low;
-        high = value > high ? value : high;
-      }
-      mine[i] = {low, high};
-    }
-  });
-  for (int64_t point : bad) DEEPLAB_CHECK(point < 0, "features: point ", point, " has a value that is not finite");
-  Ranges all{};
-  for (int64_t i = 0; i < dims; ++i) {
-    if (!with_zero) all[i] = ranges[0][i];
-    for (const Ranges& one : ranges) {
-      all[i] = {std::min(all[i].low, one[i].low), std::max(all[i].high, one[i].high)};
-    }
-  }
-  return all;
-}
-
-// Ranges of the elevated coordinates, from those of the features: sum of the later features less j times this one.
-std::array<Range, kMaxDims + 1> elevated_ranges(const Ranges& features, const float* scale, int dims) {
-  std::array<Range, kMaxDims + 1> elevated;
-  double low = 0, high = 0;
-  for (int j = dims; j > 0; --j) {
-    const double own_low = double(features[j - 1].low) * scale[j - 1],
-                 own_high = double(features[j - 1].high) * scale[j - 1];
-    elevated[j] = {static_cast<float>(low - j * own_high), static_cast<float>(high - j * own_low)};
-    low += own_low;
-    high += own_high;
-  }
-  elevated[0] = {static_cast<float>(low), static_cast<float>(high)};
-  return elevated;
-}
-
-struct Fields {
-  std::array<int32_t, kMaxDims> low;
-  std::array<int, kMaxDims> width;
-  int bits = 0;
-};
-
-Fields fields(const Ranges& features, const float* scale, int dims) {
-  const auto elevated = elevated_ranges(features, scale, dims);
-  Fields result;
-  for (int i = 0; i <= dims; ++i) {
-    const float reach = std::max(-elevated[i].low, elevated[i].high);
-    DEEPLAB_CHECK(reach <= kMaxCoordinate, "features reach ", reach, " lattice units from the origin, but float32 ",
-                  "places points only within ", kMaxCoordinate, ": is a standard deviation too small?");
-    if (i == dims) break;  // the last coordinate follows from the others
-    // Rounding moves a coordinate by at most (dims + 1) / 2, wrapping, the simplex' corners and their neighbours by
-    // at most dims + 1 each.
-    const int32_t margin = 4 * (dims + 1);
-    result.low[i] = static_cast<int32_t>(std::floor(elevated[i].low)) - margin;
-    const int64_t span = static_cast<int64_t>(std::ceil(elevated[i].high)) + margin - result.low[i];
-    result.width[i] = 1;
-    while ((int64_t{1} << result.width[i]) <= span) ++result.width[i];
-    result.bits += result.width[i];
-  }
-  return result;
-}
-
 template <typename Key>
-Packing<Key> make_packing(const Fields& fields, int dims) {
+Packing<Key> make_packing(const KeyFields& fields, int dims) {
   Packing<Key> packing;
   int shift = 0;
   for (int i = 0; i < dims; ++i) {
@@ -285,7 +206,7 @@ class Builder {
 };
 
 template <typename Key>
-std::shared_ptr<const Lattice> build(const TensorView& features, const Fields& fields, const float* scale,
+std::shared_ptr<const Lattice> build(const TensorView& features, const KeyFields& fields, const float* scale,
                                      bool with_zero) {
   const int dims = static_cast<int>(features.size(1));
   const Packing<Key> packing = make_packing<Key>(fields, dims);
@@ -311,7 +232,7 @@ std::shared_ptr<const Lattice> build_cpu(const TensorView& features, bool sse_pa
   const bool with_zero = sse_padding && features.size(0) % 4 != 0;
   float scale[kMaxDims];
   scale_factors(dims, scale);
-  const Fields needed = fields(feature_ranges(features, with_zero), scale, dims);
+  const KeyFields needed = key_fields(features, with_zero, scale);
   DEEPLAB_CHECK(needed.bits <= 128, "features span ", needed.bits, " bits of lattice keys, but 128 is the most that a ",
                 "key can have: ", dims, " features with such small standard deviations are too many");
   return needed.bits <= 64 ? build<uint64_t>(features, needed, scale, with_zero)

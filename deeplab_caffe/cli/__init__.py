@@ -54,9 +54,10 @@ def main(args: list[str] | None = None) -> None:
     """Entry point: whatever bad input causes becomes one line on stderr and exit status 1."""
     warnings.showwarning = _one_line_warning
     try:
-        cli.main(args=args, prog_name="deeplab-caffe", standalone_mode=False)
-    except click.exceptions.Exit as status:
-        sys.exit(status.exit_code)
+        # Outside its standalone mode click hands an Exit's status back as if it were a result.
+        status = cli.main(args=args, prog_name="deeplab-caffe", standalone_mode=False)
+        if isinstance(status, int) and status:
+            sys.exit(status)
     except click.Abort:
         click.echo("interrupted", err=True)
         sys.exit(130)

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import sys
+from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-if TYPE_CHECKING:
-    from deeplab_caffe.crf import CRFParams
-
-_FOLDER = click.Path(path_type=Path)
+from deeplab_caffe import _C
+from deeplab_caffe.cli.options import path_option
+from deeplab_caffe.cli.progress import progress
+from deeplab_caffe.crf import CRFParams, find_preset
+from deeplab_caffe.crf.program import Folders, default_params, detect_kind, find_jobs, refine_jobs
+from deeplab_caffe.errors import DeepLabCaffeError
 
 
 @click.command()
-@click.option("-id", "--image-dir", type=_FOLDER, required=True, help="Photographs: .ppm or what Pillow reads.")
-@click.option("-fd", "--feature-dir", type=_FOLDER, required=True, help="Scores <image>_blob_0.mat or <image>.bin.")
-@click.option("-sd", "--save-dir", type=_FOLDER, required=True, help="Label maps <image>.bin go here.")
+@path_option("-id", "--image-dir", required=True, help="Photographs: .ppm or what Pillow reads.")
+@path_option("-fd", "--feature-dir", required=True, help="Scores <image>_blob_0.mat or <image>.bin.")
+@path_option("-sd", "--save-dir", required=True, help="Label maps <image>.bin go here.")
 @click.option("-i", "--iterations", type=click.IntRange(min=0), default=10, show_default=True)
 @click.option("-px", "--pos-x-std", type=float, help="Smoothness kernel: deviation along x, pixels.  [3]")
 @click.option("-py", "--pos-y-std", type=float, help="... along y.  [3]")
@@ -57,31 +58,32 @@ def crf(
     Images whose label maps exist are skipped. An image that fails is reported, the others are done, and the exit status
     is 1.
     """
-    from deeplab_caffe import _C
-    from deeplab_caffe.crf import find_preset
-    from deeplab_caffe.crf.program import Folders, default_params, detect_kind, refine_folder
-    from deeplab_caffe.errors import DeepLabCaffeError
-
     try:
         kind = detect_kind(feature_dir) if kind == "auto" else kind
         params = default_params(kind) if preset is None else find_preset(preset).params
         params = _changed(params, kernels).replace(iterations=iterations)
-        _C.set_num_threads(threads)
-        with _Progress() as progress:
-            summary = refine_folder(
-                Folders(image_dir, feature_dir, save_dir, kind),
-                params,
-                png=png,
-                overwrite=overwrite,
-                on_progress=progress.show,
-                on_error=lambda message: progress.say(f"error: {message}"),
-                on_warning=lambda message: progress.say(f"warning: {message}"),
-            )
-    except DeepLabCaffeError as exc:
-        raise click.ClickException(str(exc)) from exc
-    click.echo(f"{len(summary.done)} refined, {len(summary.skipped)} skipped, {len(summary.failed)} failed")
-    if summary.failed:
-        sys.exit(1)
+        folders = Folders(image_dir, feature_dir, save_dir, kind)
+        jobs, without_scores = find_jobs(folders)
+    except DeepLabCaffeError as error:
+        click.echo(f"error: {error}", err=True)
+        raise click.exceptions.Exit(1) from None
+    if without_scores:
+        click.echo(
+            f"warning: {image_dir}: {len(without_scores)} images have no scores in {feature_dir} and are left out, "
+            f"the first is '{without_scores[0]}'",
+            err=True,
+        )
+    _C.set_num_threads(threads)
+    counts = Counter[str]()
+    with progress("refining", len(jobs)) as advance:
+        for outcome in refine_jobs(jobs, folders, params, png=png, overwrite=overwrite):
+            counts[outcome.status] += 1
+            if outcome.message:
+                click.echo(f"error: {outcome.message}", err=True)
+            advance()
+    click.echo(", ".join(f"{counts[status]} {status}" for status in ("refined", "skipped", "failed")))
+    if counts["failed"]:
+        raise click.exceptions.Exit(1)
 
 
 def _changed(params: CRFParams, kernels: dict[str, float | None]) -> CRFParams:
@@ -98,29 +100,3 @@ def _changed(params: CRFParams, kernels: dict[str, float | None]) -> CRFParams:
         bi_xy_std=(tuple(either(f"bi_{a}_std", std) for a, std in zip("xy", colours.xy_std, strict=True)),),
         bi_rgb_std=(tuple(either(f"bi_{c}_std", std) for c, std in zip("rgb", colours.rgb_std, strict=True)),),
     )
-
-
-class _Progress:
-    """A progress bar on a terminal's stderr; elsewhere only what is said."""
-
-    def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        self._console = Console(stderr=True, soft_wrap=True)
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self._bar = Progress(*columns, console=self._console, disable=not self._console.is_terminal, transient=True)
-        self._task = self._bar.add_task("crf")
-
-    def __enter__(self) -> _Progress:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-    def show(self, done: int, total: int, name: str) -> None:
-        self._bar.update(self._task, completed=done, total=total, description=name or "crf")
-
-    def say(self, message: str) -> None:
-        self._console.print(message, markup=False, highlight=False)

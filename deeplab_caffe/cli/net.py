@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from deeplab_caffe.cli.options import path_option, phase_option, readable_count, variables_option
+from deeplab_caffe.cli.tables import plain_table, print_table
 from deeplab_caffe.data.atomic import atomic_write
 from deeplab_caffe.net import Net
 from deeplab_caffe.summary import Field, summarize
@@ -50,18 +49,9 @@ def net(
         shapes = found.infer_shapes(**{name: (*shapes[name][:2], *size) for name in found.inputs[:1]})
     rows = summarize(found, shapes)
 
-    table = Table(title=f"{found.name or prototxt.name} ({phase})", title_justify="left", box=None, pad_edge=False)
-    for heading, justify in (
-        ("layer", "left"),
-        ("type", "left"),
-        ("tops", "left"),
-        ("shape", "left"),
-        ("parameters", "right"),
-        ("multiply-adds", "right"),
-        ("field", "right"),
-        ("step", "right"),
-    ):
-        table.add_column(heading, justify=justify, no_wrap=True)
+    columns = [(heading, "left") for heading in ("layer", "type", "tops", "shape")]
+    columns += [(heading, "right") for heading in ("parameters", "multiply-adds", "field", "step")]
+    table = plain_table(f"{found.name or prototxt.name} ({phase})", columns)
     for name in found.inputs:
         table.add_row(name, "input", name, " ".join(map(str, shapes[name])), "", "", "1", "1")
     for row in rows:
@@ -69,15 +59,10 @@ def net(
         parameters = f"{row.parameters:,}" if row.parameters else ""
         work = readable_count(row.multiply_adds) if row.multiply_adds else ""
         table.add_row(row.name, row.type, ", ".join(row.tops), shape, parameters, work, *_field(row.field))
-    console = Console()
-    # Piped into a file, lines are not to be cut at 80 columns.
-    console.print(table, width=max(console.width, 132) if not console.is_terminal else None)
-    total = found.multiply_adds(shapes)
-    console.print(
-        f"{found.parameter_count():,} parameters, {readable_count(total)} multiply-adds, "
-        f"{found.activation_bytes(shapes) / 2**20:.0f} MiB of activations at most",
-        highlight=False,
-        soft_wrap=True,
+    print_table(table)
+    click.echo(
+        f"{found.parameter_count():,} parameters, {readable_count(found.multiply_adds(shapes))} multiply-adds, "
+        f"{found.activation_bytes(shapes) / 2**20:.0f} MiB of activations at most"
     )
     for path, text in ((dot, net_dot), (svg, net_svg)):
         if path is not None:

@@ -8,8 +8,6 @@ from time import perf_counter
 
 import click
 import torch
-from rich.console import Console
-from rich.table import Table
 
 import deeplab_caffe.pycaffe as caffe
 from deeplab_caffe.cli.options import (
@@ -22,6 +20,7 @@ from deeplab_caffe.cli.options import (
     variables_option,
 )
 from deeplab_caffe.cli.progress import progress
+from deeplab_caffe.cli.tables import plain_table, print_table
 from deeplab_caffe.devices import resolve_device
 from deeplab_caffe.pycaffe import mode
 
@@ -85,11 +84,10 @@ def time(
                     times.clear()
             advance()
 
-    table = Table(
-        title=f"{net.module.name or model.name} on {place}, {iterations} passes", title_justify="left", box=None
+    table = plain_table(
+        f"{net.module.name or model.name} on {place}, median of {iterations} passes",
+        (("layer", "left"), ("type", "left"), ("forward ms", "right"), ("backward ms", "right")),
     )
-    for heading, justify in (("layer", "left"), ("type", "left"), ("forward ms", "right"), ("backward ms", "right")):
-        table.add_column(heading, justify=justify, no_wrap=True)
     totals = [0.0, 0.0]
     for index, layer in enumerate(net.layers):
         cells = []
@@ -100,8 +98,7 @@ def time(
         table.add_row(net._layer_names[index], layer.type, *cells)
     table.add_section()
     table.add_row("total", "", f"{totals[0]:.3f}", f"{totals[1]:.3f}" if not forward_only else "-")
-    console = Console()
-    console.print(table, width=max(console.width, 100) if not console.is_terminal else None)
+    print_table(table)
 
 
 def _timed(work: object) -> float:

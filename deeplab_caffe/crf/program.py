@@ -8,8 +8,8 @@ Out comes ``<image>.bin``, a label map, and on request the same as a palette PNG
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -60,19 +60,19 @@ class Folders:
     kind: InputKind
 
 
-@dataclass
-class Summary:
-    """What became of the jobs, by name.
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one job.
 
     Attributes:
-        done: refined.
-        skipped: left alone because their results exist.
-        failed: with the reason.
+        name: the job's.
+        status: "skipped" where its results existed already.
+        message: the reason of a failure, naming the file.
     """
 
-    done: list[str] = field(default_factory=list)
-    skipped: list[str] = field(default_factory=list)
-    failed: list[tuple[str, str]] = field(default_factory=list)
+    name: str
+    status: Literal["refined", "skipped", "failed"]
+    message: str = ""
 
 
 def default_params(kind: InputKind) -> CRFParams:
@@ -155,54 +155,34 @@ def refine(job: Job, kind: InputKind, params: CRFParams) -> np.ndarray:
         raise DataError(str(exc), job.scores) from exc
 
 
-def refine_folder(
-    folders: Folders,
-    params: CRFParams,
-    *,
-    png: bool = False,
-    overwrite: bool = False,
-    on_progress: Callable[[int, int, str], None] = lambda done, total, name: None,
-    on_error: Callable[[str], None] = lambda message: None,
-    on_warning: Callable[[str], None] = lambda message: None,
-) -> Summary:
-    """Refines every image of a folder that has scores, in the order of their names.
+def refine_jobs(
+    jobs: Sequence[Job], folders: Folders, params: CRFParams, *, png: bool = False, overwrite: bool = False
+) -> Iterator[Outcome]:
+    """Refines one image after the other; one that fails does not stop the others.
 
-    A run that was broken off goes on where it stopped. One image's failure does not stop the others.
+    A run that was broken off goes on where it stopped.
 
     Args:
-        folders: where to read and write.
+        jobs: from :func:`find_jobs`.
+        folders: where to write.
         params: the kernels and iterations.
         png: write ``<image>.png`` with PASCAL VOC's colours too.
         overwrite: do images again whose results exist.
-        on_progress: called with the number of finished jobs, of all jobs, and the name of the next ("" after the last).
-        on_error: called with each failure's message.
-        on_warning: called with what is worth saying beside.
 
-    Raises:
-        DataError: see :func:`find_jobs`.
+    Yields:
+        Each job's outcome, once its results are written.
     """
-    jobs, without_scores = find_jobs(folders)
-    if without_scores:
-        on_warning(
-            f"{folders.images}: {len(without_scores)} images have no scores in {folders.scores} and are left out, "
-            f"the first is '{without_scores[0]}'"
-        )
-    summary = Summary()
-    for index, job in enumerate(jobs):
-        on_progress(index, len(jobs), job.name)
+    for job in jobs:
         results = [folders.results / f"{job.name}.bin", *([folders.results / f"{job.name}.png"] if png else [])]
         if not overwrite and all(path.exists() for path in results):
-            summary.skipped.append(job.name)
+            yield Outcome(job.name, "skipped")
             continue
         try:
             _write_labels(refine(job, folders.kind, params).argmax(axis=0), results)
-            summary.done.append(job.name)
         except (DeepLabCaffeError, MemoryError) as exc:
-            message = str(exc) or f"{job.scores}: not enough memory"
-            summary.failed.append((job.name, message))
-            on_error(message)
-    on_progress(len(jobs), len(jobs), "")
-    return summary
+            yield Outcome(job.name, "failed", str(exc) or f"{job.scores}: not enough memory")
+        else:
+            yield Outcome(job.name, "refined")
 
 
 def _write_labels(labels: np.ndarray, paths: list[Path]) -> None:

@@ -61,6 +61,11 @@ class CaffeRNG:
             if value <= high:
                 return value
 
+    def bernoulli(self, count: int, p: float) -> np.ndarray:
+        """``count`` draws, True with probability ``p``: ``boost::bernoulli_distribution<float>``, a word for each."""
+        words = np.asarray(self._bits.random_raw(count)).astype(np.float32)
+        return words <= np.float32(p) * np.float32(_WORD - 1)
+
     def shuffle(self, values: np.ndarray) -> None:
         """Fisher and Yates' shuffle from the end, in place, as Caffe's ``shuffle`` (include/caffe/util/rng.hpp)."""
         for i in range(len(values) - 1, 0, -1):

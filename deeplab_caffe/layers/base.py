@@ -7,9 +7,11 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from deeplab_caffe.errors import NetError
+from deeplab_caffe.layers.fillers import fill
 from deeplab_caffe.proto import caffe_pb2, modern_name, type_name
 
 if TYPE_CHECKING:
@@ -26,17 +28,23 @@ class NetContext:
         phase: ``caffe_pb2.TRAIN`` or ``caffe_pb2.TEST``.
         engine: ``"CAFFE"`` or ``"CUDNN"`` overrides every convolution's own ``engine``; None leaves it to them.
         rng: the net's random numbers, Caffe's generator; None where no layer draws any.
+        seeded: the generator's seed was asked for: whatever can be drawn from it is, even where torch's own random
+            numbers are faster.
         label_reading: ``"index"`` or ``"luminance"``: how palette label PNGs are read (see ``docs/differences.md``).
         crf_image_of_first: DENSE_CRF uses the image of batch item 0 for all items, as the original does.
-        channels_last: images are kept in channels-last order, and inference on the CPU may use packed weights.
+        channels_last: images are kept in channels-last order.
+        packed: inference on the CPU may keep a packed copy of the weights; not where somebody writes to them behind
+            torch's back, as pycaffe's users do.
     """
 
     phase: int = caffe_pb2.TEST
     engine: str | None = None
     rng: CaffeRNG | None = field(default=None, repr=False)
+    seeded: bool = False
     label_reading: str = "index"
     crf_image_of_first: bool = False
     channels_last: bool = False
+    packed: bool = True
 
     @property
     def training(self) -> bool:
@@ -63,7 +71,6 @@ class Layer(nn.Module):
         name: the layer's name in the prototxt.
         param: its LayerParameter.
         inplace: set by the net where the top may overwrite the bottom's memory.
-        shared_with: for each parameter blob, the name of the layer that owns it, or None.
     """
 
     TYPE: ClassVar[str]
@@ -77,6 +84,8 @@ class Layer(nn.Module):
     ALIASES: ClassVar[bool] = False
     # True where a layer without a top gets one, named "(automatic)", as Caffe's losses do.
     AUTO_TOP: ClassVar[bool] = False
+    # False where no gradient flows from the tops to the bottoms; such a layer is never run for a gradient's sake.
+    DIFFERENTIABLE: ClassVar[bool] = True
     # Bottoms that never get a gradient, not even by force_backward: labels.
     LABEL_BOTTOMS: ClassVar[tuple[int, ...]] = ()
     # 1 for losses: the weight of a top that names none.
@@ -88,6 +97,7 @@ class Layer(nn.Module):
         self.param = param
         self.context = context
         self.inplace = False
+        self.training = context.training
         for role, names, (low, high) in (("bottom", param.bottom, self.BOTTOMS), ("top", param.top, self.TOPS)):
             if not low <= len(names) <= high:
                 wanted = str(low) if low == high else f"at least {low}" if high == math.inf else f"{low} to {high}"
@@ -96,6 +106,23 @@ class Layer(nn.Module):
     def error(self, message: str) -> NetError:
         """An error that names this layer."""
         return NetError(message, layer=self.name)
+
+    def overwrites(self, bottom: Tensor) -> bool:
+        """Whether to compute in the bottom's own memory: never while a gradient may need what it holds."""
+        return self.inplace and not (bottom.requires_grad and torch.is_grad_enabled())
+
+    def new_blob(self, shape: Shape, filler: caffe_pb2.FillerParameter, fan_in: int) -> nn.Parameter:
+        """A parameter blob with its initial values; see :func:`deeplab_caffe.layers.fillers.fill`.
+
+        Raises:
+            NetError: the filler is unknown or has senseless numbers.
+        """
+        try:
+            blob = nn.Parameter(torch.empty(shape))
+            fill(blob.data, filler, fan_in)
+        except (ValueError, RuntimeError) as error:
+            raise self.error(str(error).partition("\n")[0]) from None
+        return blob
 
     def setup(self, bottom_shapes: list[Shape]) -> None:
         """Creates the parameters; called once, before :meth:`top_shapes`."""

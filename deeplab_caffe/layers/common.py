@@ -7,10 +7,9 @@ import math
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from deeplab_caffe.layers.base import Layer, Shape, Window, register
-from deeplab_caffe.layers.fillers import fill
 from deeplab_caffe.ops.argmax import argmax
 from deeplab_caffe.proto import caffe_pb2
 
@@ -30,11 +29,9 @@ class InnerProduct(Layer):
         if inner.num_output < 1:
             raise self.error(f"num_output must be positive, got {inner.num_output}")
         inputs = math.prod(bottom_shapes[0][1:])
-        self.weight = nn.Parameter(torch.empty(inner.num_output, inputs))
-        fill(self.weight.data, inner.weight_filler, inputs)
+        self.weight = self.new_blob((inner.num_output, inputs), inner.weight_filler, inner.num_output * inputs)
         if inner.bias_term:
-            self.bias = nn.Parameter(torch.empty(inner.num_output))
-            fill(self.bias.data, inner.bias_filler, inner.num_output)
+            self.bias = self.new_blob((inner.num_output,), inner.bias_filler, inner.num_output)
         else:
             self.register_parameter("bias", None)
 
@@ -72,6 +69,7 @@ class ArgMax(Layer):
     """
 
     TYPE = "ARGMAX"
+    DIFFERENTIABLE = False
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
         n, c, *rest = bottom_shapes[0]

@@ -21,6 +21,7 @@ class DenseCRF(Layer):
 
     TYPE = "DENSE_CRF"
     BOTTOMS = (2, 3)
+    DIFFERENTIABLE = False
 
     def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:
         super().__init__(param, context)

@@ -25,6 +25,7 @@ class ImageSegData(Layer):
     BOTTOMS = (0, 0)
     TOPS = (1, 3)
     IS_SOURCE = True
+    DIFFERENTIABLE = False
 
     def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:
         super().__init__(param, context)
@@ -49,6 +50,7 @@ class MatRead(Layer):
     BOTTOMS = (0, 0)
     TOPS = (1, math.inf)
     IS_SOURCE = True
+    DIFFERENTIABLE = False
 
     def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:
         super().__init__(param, context)
@@ -68,6 +70,7 @@ class MatWrite(Layer):
     TYPE = "MAT_WRITE"
     BOTTOMS = (1, math.inf)
     TOPS = (0, 0)
+    DIFFERENTIABLE = False
 
     def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:
         super().__init__(param, context)

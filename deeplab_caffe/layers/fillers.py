@@ -18,7 +18,8 @@ def fill(
     Args:
         tensor: the parameter's memory, any shape.
         filler: what to fill with; an unset filler means constant 0.
-        fan_in: inputs of one output unit (count / num in Caffe's terms).
+        fan_in: count / num of the blob in 2014 Caffe's four dimensions: a convolution's inputs per output unit, but the
+            whole count for INNER_PRODUCT weights (1, 1, K, C * H * W) and for biases (1, 1, 1, O).
         generator: source of the random numbers; torch's own by default.
 
     Raises:
@@ -37,7 +38,7 @@ def fill(
             tensor.mul_(torch.empty_like(tensor).bernoulli_(min(keep, 1.0), generator=generator))
     elif kind == "positive_unitball":
         tensor.uniform_(0, 1, generator=generator)
-        rows = tensor.view(tensor.shape[0], -1)
+        rows = tensor.view(-1, fan_in)
         rows.div_(rows.sum(dim=1, keepdim=True))
     elif kind == "xavier":
         bound = math.sqrt(3 / fan_in)

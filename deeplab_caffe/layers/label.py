@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -91,6 +92,7 @@ class AdaptiveBiasChannel(Layer):
 
     TYPE = "ADAPTIVE_BIAS_CHANNEL"
     BOTTOMS = (2, 2)
+    DIFFERENTIABLE = False
     LABEL_BOTTOMS = (1,)
 
     def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:
@@ -134,8 +136,8 @@ class AdaptiveBiasChannel(Layer):
         for _ in range(param.num_iter):
             for label in self._shuffled(present):
                 portion = param.bg_portion if label == 0 else param.fg_portion
-                # Portion 1 would be one past the end: the original reads there.
-                rank = min(int(portion * best.numel()), best.numel() - 1)
+                # The product of two floats, as in the original, which for portion 1 reads one past the end.
+                rank = min(int(np.float32(portion) * np.float32(best.numel())), best.numel() - 1)
                 scores[label] += (best - scores[label]).kthvalue(rank + 1).values
                 best = torch.maximum(best, scores[label])
         scores += (mean_before - best.double().mean()).to(scores.dtype)
@@ -161,6 +163,7 @@ class UniqueLabel(Layer):
     """
 
     TYPE = "UNIQUE_LABEL"
+    DIFFERENTIABLE = False
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
         param = self.param.unique_label_param

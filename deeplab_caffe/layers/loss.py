@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from deeplab_caffe.errors import DataError
+from deeplab_caffe.errors import DataError, EvaluationError
 from deeplab_caffe.evaluation.confusion import ConfusionMatrix
 from deeplab_caffe.layers.base import Layer, NetContext, Shape, Window, register
 from deeplab_caffe.ops.argmax import argmax_labels
@@ -95,6 +95,7 @@ class Accuracy(Layer):
 
     TYPE = "ACCURACY"
     BOTTOMS = (2, 2)
+    DIFFERENTIABLE = False
     LABEL_BOTTOMS = (1,)
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
@@ -130,6 +131,7 @@ class SegAccuracy(Layer):
 
     TYPE = "SEG_ACCURACY"
     BOTTOMS = (2, 2)
+    DIFFERENTIABLE = False
     LABEL_BOTTOMS = (1,)
 
     def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:
@@ -147,8 +149,12 @@ class SegAccuracy(Layer):
             self.confusion = ConfusionMatrix(scores.shape[1], self.ignored)
         elif self.param.seg_accuracy_param.reset:
             self.confusion.clear()
-        predicted = argmax_labels(scores.detach(), ties="last")
-        self.confusion.accumulate(labels.detach().squeeze(1).cpu().numpy(), predicted.cpu().numpy())
+        dtype = torch.uint8 if scores.shape[1] <= 256 else torch.int64
+        predicted = argmax_labels(scores.detach(), ties="last", dtype=dtype)
+        try:
+            self.confusion.accumulate(labels.detach().squeeze(1).cpu().numpy(), predicted.cpu().numpy())
+        except EvaluationError as error:
+            raise self.error(str(error)) from None
         found = [
             self.confusion.pixel_accuracy(),
             self.confusion.mean_recall(),

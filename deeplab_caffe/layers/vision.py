@@ -9,10 +9,9 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from google.protobuf.message import Message
-from torch import Tensor, nn
+from torch import Tensor
 
 from deeplab_caffe.layers.base import Layer, Shape, Window, register
-from deeplab_caffe.layers.fillers import fill
 from deeplab_caffe.ops.hole import conv2d
 from deeplab_caffe.ops.im2col import conv_output_size, im2col
 from deeplab_caffe.ops.interp import interp, interp_size
@@ -128,11 +127,10 @@ class Convolution(Layer):
         if channels % self.group:
             raise self.error(f"{channels} input channels cannot be split into {self.group} groups")
         conv = self.param.convolution_param
-        self.weight = nn.Parameter(torch.empty(self.num_output, channels // self.group, *self.geometry.kernel))
-        fill(self.weight.data, conv.weight_filler, self.weight[0].numel())
+        shape = (self.num_output, channels // self.group, *self.geometry.kernel)
+        self.weight = self.new_blob(shape, conv.weight_filler, math.prod(shape[1:]))
         if conv.bias_term:
-            self.bias = nn.Parameter(torch.empty(self.num_output))
-            fill(self.bias.data, conv.bias_filler, self.num_output)
+            self.bias = self.new_blob((self.num_output,), conv.bias_filler, self.num_output)
         else:
             self.register_parameter("bias", None)
 
@@ -158,10 +156,16 @@ class Convolution(Layer):
         """Whether the bottoms may go through :class:`PackedConv2d`."""
         return (
             self.context.channels_last
+            and self.context.packed
             and self.engine == "CUDNN"
             and len(bottoms) == 1
             and supported(bottoms[0], self.weight)
         )
+
+    def _apply(self, *args, **kwargs) -> Convolution:
+        # A move may bring other numbers to the old address with the old version count.
+        self.packed.clear()
+        return super()._apply(*args, **kwargs)
 
     def forward_relu(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         """:meth:`forward` and the ReLU behind it in one; only where :meth:`can_pack` holds."""
@@ -220,8 +224,11 @@ class Pooling(Layer):
         if len(param.top) == 2 and self.method != "MAX":
             raise self.error("only MAX pooling has a second top")
         self.geometry = None if pool.global_pooling else read_geometry(self, pool)
-        if pool.global_pooling and (pool.HasField("kernel_size") or pool.HasField("kernel_h")):
-            raise self.error("global_pooling and a kernel size exclude each other")
+        neutral = {"pad": 0, "pad_h": 0, "pad_w": 0, "stride": 1, "stride_h": 1, "stride_w": 1}
+        given = [field.name for field, value in pool.ListFields() if value != neutral.get(field.name)]
+        refused = [name for name in given if name in neutral or name.startswith("kernel")]
+        if pool.global_pooling and refused:
+            raise self.error(f"global_pooling and {', '.join(refused)} exclude each other")
         if self.geometry and any(p >= k for p, k in zip(self.geometry.pad, self.geometry.kernel, strict=True)):
             raise self.error(f"pad {self.geometry.pad} must be smaller than the kernel {self.geometry.kernel}")
 
@@ -273,7 +280,8 @@ class Pooling(Layer):
         row = torch.div(index, padded.shape[3], rounding_mode="floor") - g.pad[0]
         column = index % padded.shape[3] - g.pad[1]
         mask = (row * x.shape[3] + column).masked_fill(y == lowest, -1)
-        return y, mask.to(x.dtype)
+        # Half precision has no room for large indices.
+        return y, mask.to(torch.promote_types(x.dtype, torch.float32))
 
     def _average(self, x: Tensor, g: Geometry, size: tuple[int, int]) -> Tensor:
         bottom, right = self._extra(x.shape, g, size)

@@ -37,6 +37,8 @@ def supported(x: Tensor, weight: Tensor) -> bool:
         return False
     if torch.compiler.is_compiling() or x.dtype != weight.dtype or x.numel() == 0:
         return False
+    if weight.is_inference():  # it counts no versions: a change could not be seen
+        return False
     return x.dtype == torch.float32 or (x.dtype == torch.bfloat16 and _bfloat16_is_fast())
 
 
@@ -44,7 +46,8 @@ class PackedConv2d:
     """A convolution that keeps its weight packed for the shape of the last input.
 
     Bit for bit equal to ``torch.relu(torch.conv2d(...))`` on a channels-last input. Packed anew when the weight has
-    been changed or another shape comes.
+    been changed or another shape comes. Changes are seen by torch's version counter, which writes through
+    ``weight.data`` or a numpy view pass by: :meth:`clear` after those.
 
     Args:
         stride: (height, width).
@@ -58,6 +61,10 @@ class PackedConv2d:
         self._group = group
         self._key: _Key | None = None
         self._packed: Tensor | None = None
+
+    def clear(self) -> None:
+        """Forgets the packed weight."""
+        self._key = self._packed = None
 
     def __call__(self, x: Tensor, weight: Tensor, bias: Tensor | None, *, relu: bool) -> Tensor:
         """The convolution of ``x`` (N, C, H, W), with a ReLU behind it if asked for."""

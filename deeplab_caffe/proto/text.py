@@ -125,8 +125,10 @@ def _read_text(path: str | os.PathLike[str]) -> str:
         raise PrototxtError(f"cannot be read: {error.strerror or error}", path) from error
     except ValueError as error:  # a NUL in the file name
         raise PrototxtError(f"cannot be read: {error}", path) from error
-    if len(raw) > MAX_TEXT_BYTES or re.search(rb"[\x00-\x08\x0e-\x1f]", raw[:4096]):
+    if re.search(rb"[\x00-\x08\x0e-\x1f]", raw[:4096]):
         raise PrototxtError("is not prototxt text (is it a binary caffemodel?)", path)
+    if len(raw) > MAX_TEXT_BYTES:
+        raise PrototxtError(f"is longer than {MAX_TEXT_BYTES >> 20} MiB: that is no net or solver", path)
     # Comments in other encodings are common and harmless; what survives of them outside comments is refused below.
     return raw.decode("utf-8-sig", errors="surrogateescape")
 

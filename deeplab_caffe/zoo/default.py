@@ -17,7 +17,7 @@ class EmbeddedModel:
 
     Attributes:
         name: the net's name.
-        prototxt: its deploy prototxt.
+        deploy: its deploy prototxt.
         weights: its caffemodel.
         card: its model card.
         classes: names of labels 0, 1, 2, ...
@@ -26,7 +26,7 @@ class EmbeddedModel:
     """
 
     name: str
-    prototxt: Path
+    deploy: Path
     weights: Path
     card: Path
     classes: tuple[str, ...]
@@ -39,7 +39,7 @@ _CAMVID = _ZOO / "camvid_slim"
 
 DEFAULT_MODEL = EmbeddedModel(
     name="deeplab_largefov_slim_camvid",
-    prototxt=_CAMVID / "deploy.prototxt",
+    deploy=_CAMVID / "deploy.prototxt",
     weights=_CAMVID / "deeplab_largefov_slim_camvid.caffemodel",
     card=_CAMVID / "MODEL_CARD.md",
     classes=CAMVID_CLASSES,

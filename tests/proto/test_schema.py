@@ -42,6 +42,15 @@ def test_shaped_as_protoc_makes_it():
     assert namespace["TRAIN"] == 0
 
 
+def test_the_name_that_scripts_for_pycaffe_import():
+    import deeplab_caffe.pycaffe.proto.caffe_pb2 as by_module
+    from deeplab_caffe.pycaffe.proto import caffe_pb2 as by_package
+
+    assert by_module is by_package
+    assert by_module.NetParameter is caffe_pb2.NetParameter
+    assert (by_module.TRAIN, by_module.LayerParameter.CONVOLUTION) == (0, 4)
+
+
 def test_defaults_are_those_of_the_table():
     assert caffe_pb2.ConvolutionParameter().hole == 1
     assert caffe_pb2.ConvolutionParameter().bias_term is True

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from deeplab_caffe.errors import PrototxtError
 from deeplab_caffe.proto import caffe_pb2, format_message, parse_net, parse_solver, read_net, read_solver
+from deeplab_caffe.proto.text import MAX_TEXT_BYTES
 
 V1_NET = """
 name: "n"  # a comment
@@ -139,6 +140,13 @@ def test_files_that_cannot_be_read(tmp_path):
         read_net(os.fspath(tmp_path) + "/a\0b")
     with pytest.raises(PrototxtError, match="not prototxt text"):
         read_net("/dev/zero" if os.path.exists("/dev/zero") else tmp_path)  # noqa: PTH110
+
+
+def test_a_text_that_is_far_too_long(tmp_path):
+    path = tmp_path / "long.prototxt"
+    path.write_bytes(b"#" * (MAX_TEXT_BYTES + 1))
+    with pytest.raises(PrototxtError, match="longer than 64 MiB"):
+        read_net(path)
 
 
 def test_a_caffemodel_given_as_prototxt(tmp_path):

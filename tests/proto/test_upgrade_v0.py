@@ -61,11 +61,8 @@ def test_every_field_of_the_table_exists():
 
 
 def test_data_layers():
-    data = parse_net(
-        v0(
-            'name: "d" type: "data" source: "s" batchsize: 5 scale: 0.5 meanfile: "m" cropsize: 7 mirror: true rand_skip: 2'
-        )
-    ).layers[0]
+    fields = 'source: "s" batchsize: 5 scale: 0.5 meanfile: "m" cropsize: 7 mirror: true rand_skip: 2'
+    data = parse_net(v0(f'type: "data" {fields}')).layers[0]
     assert (data.data_param.source, data.data_param.batch_size, data.data_param.rand_skip) == ("s", 5, 2)
     transform = data.transform_param
     assert (transform.scale, transform.mean_file, transform.crop_size, transform.mirror) == (0.5, "m", 7, True)

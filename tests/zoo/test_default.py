@@ -8,7 +8,7 @@ from deeplab_caffe.zoo import DEFAULT_MODEL, DEMO_PHOTO
 
 
 def test_the_weights_are_whole_and_fit() -> None:
-    net = dc.Net(DEFAULT_MODEL.prototxt, DEFAULT_MODEL.weights)
+    net = dc.Net(DEFAULT_MODEL.deploy, DEFAULT_MODEL.weights)
     assert net.name == DEFAULT_MODEL.name
     assert net.parameter_count() == 1_284_571
     assert net.outputs == ["fc8_interp"]
@@ -40,7 +40,7 @@ def test_the_photograph_comes_with_its_attribution() -> None:
 
 
 def test_it_finds_sky_and_trees_in_the_photograph() -> None:
-    labels = dc.Segmenter(DEFAULT_MODEL.prototxt, DEFAULT_MODEL.weights, device="cpu")(load_image(DEMO_PHOTO))
+    labels = dc.Segmenter(DEFAULT_MODEL.deploy, DEFAULT_MODEL.weights, device="cpu")(load_image(DEMO_PHOTO))
     assert labels.shape == (427, 640)
     sky, tree = (DEFAULT_MODEL.classes.index(name) for name in ("Sky", "Tree"))
     assert (labels[:90, 400:] == sky).mean() > 0.95

@@ -1,0 +1,54 @@
+# A fresh machine: `make demo`, `make test`. Everything is installed into .venv/ of this folder.
+PYTHON ?= python3
+# pytest's workers: two suit a small machine; `make test WORKERS=8` a large one.
+WORKERS ?= 2
+PHOTO ?= deeplab_caffe/zoo/china.jpg
+OUT ?= out/demo
+
+VENV := .venv
+BIN := $(VENV)/bin
+ENV_STAMP := $(VENV)/.env-stamp
+BUILD_STAMP := $(VENV)/.build-stamp
+CSRC := $(shell find csrc -name '*.cpp' -o -name '*.cu' -o -name '*.h' -o -name '*.cuh')
+
+.PHONY: env build demo test lint format clean docs-table
+
+env: $(ENV_STAMP)
+
+$(ENV_STAMP): constraints.txt pyproject.toml tools/requirements.py
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python tools/requirements.py test lint plot > $(VENV)/requirements.txt
+	$(BIN)/python -m pip install --disable-pip-version-check -q wheel -r $(VENV)/requirements.txt -c constraints.txt
+	touch $@
+
+build: $(BUILD_STAMP)
+
+$(BUILD_STAMP): $(ENV_STAMP) setup.py pyproject.toml $(CSRC)
+	$(BIN)/python -m pip install --disable-pip-version-check -v --no-build-isolation --no-deps -e . > $(VENV)/build.log 2>&1 \
+	  || { tail -n 60 $(VENV)/build.log; exit 1; }
+	grep 'deeplab_caffe: ' $(VENV)/build.log
+	touch $@
+
+demo: build
+	$(BIN)/deeplab-caffe segment $(PHOTO) --crf --out $(OUT)
+	@echo "The label map and the overlay of $(PHOTO) are in $(abspath $(OUT))"
+
+test: build
+	$(BIN)/python -m pytest -q -n $(WORKERS) $(PYTEST_FLAGS)
+
+lint: env
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/clang-format --dry-run -Werror $(CSRC)
+
+format: env
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $(CSRC)
+
+docs-table: build
+	$(BIN)/python -m tools.golden_table
+
+clean:
+	rm -rf build dist out *.egg-info .pytest_cache .ruff_cache .hypothesis $(BUILD_STAMP) deeplab_caffe/_C*.so
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

@@ -1,0 +1,22 @@
+// How many bits each coordinate of a vertex key needs.
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "../common/tensor_view.h"
+#include "lattice.h"
+
+namespace deeplab::lattice {
+
+struct KeyFields {
+  std::array<int32_t, kMaxDims> low;  // smallest value of each coordinate
+  std::array<int, kMaxDims> width;    // bits
+  int bits = 0;                       // of all together
+};
+
+// Fields wide enough for every vertex around the features, and around feature 0 too if `with_zero`, and for those
+// vertices' neighbours. Throws std::invalid_argument for features that are not finite or reach beyond kMaxCoordinate.
+KeyFields key_fields(const TensorView& features, bool with_zero, const float* scale);
+
+}  // namespace deeplab::lattice

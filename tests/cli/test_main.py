@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import deeplab_caffe
+
+
+def test_version_and_help(run) -> None:
+    assert deeplab_caffe.__version__ in run("--version").out
+    outcome = run("--help")
+    for verb in ("crf", "net", "segment", "test", "time"):
+        assert f"\n  {verb} " in outcome.out
+
+
+def test_unknown_verb(run) -> None:
+    outcome = run("segmnt")
+    assert outcome.status == 2
+    assert "segmnt" in outcome.err
+
+
+def test_help_and_light_rooms_need_no_torch() -> None:
+    code = (
+        "import sys, deeplab_caffe, deeplab_caffe.cli, deeplab_caffe.proto, deeplab_caffe.data, deeplab_caffe.crf\n"
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_module_is_the_command() -> None:
+    found = subprocess.run(
+        [sys.executable, "-m", "deeplab_caffe", "--version"], capture_output=True, text=True, check=True
+    )
+    assert deeplab_caffe.__version__ in found.stdout

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from deeplab_caffe.zoo.default import DEFAULT_MODEL
+from deeplab_caffe.zoo.paths import prototxt_path
+
+
+@pytest.mark.parametrize(
+    ("name", "side", "parameters", "field"),
+    # Table 2 of the paper: 20.5 M, 65.1 M and 134.3 M. The fields are derived in docs/receptive-field.md.
+    [
+        ("deeplab_largefov", 65, "20,505,429", "435"),
+        ("deeplab", 66, "65,140,565", "308"),
+        ("deeplab_7x7", 65, "134,346,581", "419"),
+    ],
+)
+def test_the_released_networks(run, name: str, side: int, parameters: str, field: str) -> None:
+    outcome = run("net", prototxt_path(name), "--size", side, side)
+    assert outcome.status == 0, outcome.err
+    assert f"{parameters} parameters" in outcome.out
+    (fc8,) = [line.split() for line in outcome.out.splitlines() if line.startswith("fc8") and "Convolution" in line]
+    assert fc8[3:5] == ["1", "21"]
+    assert fc8[-2:] == [field, "8"]
+
+
+def test_rows_by_hand(run, tmp_path: Path) -> None:
+    (tmp_path / "n.prototxt").write_text(
+        """
+        name: "n" input: "data" input_dim: 2 input_dim: 3 input_dim: 9 input_dim: 11
+        layers { name: "c" type: CONVOLUTION bottom: "data" top: "c"
+          convolution_param { num_output: 4 kernel_size: 3 hole: 2 } }
+        layers { name: "p" type: POOLING bottom: "c" top: "p" pooling_param { kernel_size: 2 stride: 2 } }
+        """
+    )
+    outcome = run("net", tmp_path / "n.prototxt")
+    rows = {line.split()[0]: line.split() for line in outcome.out.splitlines() if line}
+    # 4 x 3 x 3 x 3 weights and 4 biases; 2 x 4 x 5 x 7 outputs of 27 multiply-adds each.
+    assert rows["c"] == ["c", "Convolution", "c", "2", "4", "5", "7", "112", "7.56", "k", "5", "1"]
+    assert rows["p"] == ["p", "Pooling", "p", "2", "4", "3", "4", "6", "2"]
+
+
+def test_drawings(run, tmp_path: Path) -> None:
+    outcome = run("net", DEFAULT_MODEL.deploy, "--svg", tmp_path / "n.svg", "--dot", tmp_path / "n.dot")
+    assert outcome.status == 0, outcome.err
+    texts = [element.text for element in ElementTree.parse(tmp_path / "n.svg").iter() if element.tag.endswith("text")]
+    assert {"data", "conv1_1", "fc8_interp"} <= set(texts)
+    dot = (tmp_path / "n.dot").read_text()
+    assert dot.startswith('digraph "deeplab_largefov_slim_camvid"')
+    assert '"layer:conv1_1" -> "layer:relu1_1"' in dot
+
+
+def test_errors(run, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.prototxt"
+    bad.write_text('name: "x"\nlayers { name: "a" type: CONVOLUTIN bottom: "d" top: "a" }\n')
+    assert "bad.prototxt:2" in run("net", bad).error_line()
+    bad.write_text('name: "x"\nlayers { name: "a" type: RELU bottom: "e" top: "a" }')
+    assert "'e'" in run("net", bad).error_line()
+    outcome = run("net", DEFAULT_MODEL.deploy, "--svg", tmp_path / "no" / "folder.svg")
+    assert "folder.svg" in outcome.error_line()

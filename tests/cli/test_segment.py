@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from deeplab_caffe.data import load_label, read_blob_mat
+from deeplab_caffe.segmenter import Segmenter
+from deeplab_caffe.viz import CAMVID_COLORMAP
+from deeplab_caffe.zoo.default import DEFAULT_MODEL
+
+
+def test_the_built_in_network_writes_labels_and_overlay(run, photo: Path, tmp_path: Path) -> None:
+    outcome = run("segment", photo, "--out", tmp_path / "out", "--device", "cpu")
+    assert outcome.status == 0, outcome.err
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["photo_labels.png", "photo_overlay.png"]
+    labels = load_label(tmp_path / "out" / "photo_labels.png")
+    expected = Segmenter(DEFAULT_MODEL.deploy, DEFAULT_MODEL.weights, device="cpu")(np.asarray(Image.open(photo)))
+    np.testing.assert_array_equal(labels, expected)
+    with Image.open(tmp_path / "out" / "photo_labels.png") as image:
+        assert image.mode == "P"
+        np.testing.assert_array_equal(np.array(image.getpalette()[:33]).reshape(11, 3), CAMVID_COLORMAP)
+
+
+@pytest.mark.parametrize("kind", ["npy", "mat"])
+def test_marginals_on_request(run, photo: Path, tmp_path: Path, kind: str) -> None:
+    outcome = run("segment", photo, "--out", tmp_path, "--device", "cpu", "--marginals", kind, "--crf")
+    assert outcome.status == 0, outcome.err
+    path = tmp_path / f"photo_marginals.{kind}"
+    marginals = np.load(path) if kind == "npy" else read_blob_mat(path)[0]
+    assert marginals.shape == (11, 97, 129)
+    np.testing.assert_allclose(marginals.sum(0), 1, atol=1e-5)
+    np.testing.assert_array_equal(marginals.argmax(0), load_label(tmp_path / "photo_labels.png"))
+
+
+def test_crf_overrides_change_the_result(run, photo: Path, tmp_path: Path) -> None:
+    for name, words in {
+        "none": (),
+        "crf": ("--crf",),
+        "preset": ("--crf", "--preset", "deeplab_largefov"),
+        "zero": ("--crf", "--crf-iterations", "0"),
+    }.items():
+        assert run("segment", photo, "--out", tmp_path / name, "--device", "cpu", *words).status == 0
+    labels = {p.name: load_label(p / "photo_labels.png") for p in tmp_path.iterdir() if p.is_dir()}
+    np.testing.assert_array_equal(labels["zero"], labels["none"])
+    assert (labels["crf"] != labels["none"]).any()
+    assert (labels["preset"] != labels["crf"]).any()
+
+
+def test_a_bad_photo_does_not_stop_the_others(run, photo: Path, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.jpg"
+    bad.write_bytes(b"no image")
+    outcome = run("segment", bad, photo, "--out", tmp_path / "out", "--device", "cpu")
+    assert "bad.jpg" in outcome.error_line()
+    assert (tmp_path / "out" / "photo_labels.png").exists()
+    assert not list((tmp_path / "out").glob("bad*"))
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA", "I;16", "P", "LA", "1"])
+def test_every_kind_of_photo(run, tmp_path: Path, mode: str) -> None:
+    grey = (np.arange(30 * 40).reshape(30, 40) % 251).astype(np.uint8)
+    if mode == "I;16":
+        Image.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / "x.png")
+    else:
+        Image.fromarray(grey).convert("RGB").convert(mode).save(tmp_path / "x.png")
+    outcome = run("segment", tmp_path / "x.png", "--out", tmp_path / "out", "--device", "cpu")
+    assert outcome.status == 0, outcome.err
+    assert load_label(tmp_path / "out" / "x_labels.png").shape == (30, 40)
+
+
+def _zero_size(path: Path) -> None:
+    path.write_bytes(b"P6\n0 0\n255\n")
+
+
+def _huge(path: Path) -> None:
+    # 20,000 x 20,000 pixels of one colour make a small file.
+    Image.new("1", (20_000, 20_000)).save(path.with_suffix(".png"))
+    path.with_suffix(".png").rename(path)
+
+
+def _truncated(path: Path) -> None:
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)).save(path, "JPEG")
+    path.write_bytes(path.read_bytes()[:700])
+
+
+@pytest.mark.parametrize("make", [_zero_size, _huge, _truncated, lambda path: path.mkdir(), lambda path: None])
+def test_photos_that_are_none(run, tmp_path: Path, make) -> None:
+    path = tmp_path / "photo.jpg"
+    make(path)
+    outcome = run("segment", path, "--out", tmp_path / "out", "--device", "cpu")
+    assert "photo.jpg" in outcome.error_line()
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--model", "missing.prototxt", "--weights", "w.caffemodel"), "missing.prototxt"),
+        (("--model", DEFAULT_MODEL.deploy, "--weights", "missing.caffemodel"), "missing.caffemodel"),
+        (("--model", DEFAULT_MODEL.weights, "--weights", DEFAULT_MODEL.weights), "camvid.caffemodel"),
+        (("--model", DEFAULT_MODEL.deploy, "--weights", DEFAULT_MODEL.deploy), "deploy.prototxt"),
+        (("--device", "tpu"), "auto, cpu or cuda"),
+        (("--blob", "nothing"), "nothing"),
+        (("--crf", "--preset", "nothing"), "nothing"),
+        (("--crf", "--bi-rgb-std", "0"), "bi_rgb_std"),
+    ],
+)
+def test_errors_are_one_line_and_leave_nothing(run, photo: Path, tmp_path: Path, words: tuple, message: str) -> None:
+    outcome = run("segment", photo, "--out", tmp_path / "out", *words)
+    assert message in outcome.error_line()
+    assert not (tmp_path / "out").exists()
+
+
+def test_truncated_and_foreign_weights(run, photo: Path, tmp_path: Path) -> None:
+    cut = tmp_path / "cut.caffemodel"
+    cut.write_bytes(DEFAULT_MODEL.weights.read_bytes()[:1_000_000])
+    outcome = run("segment", photo, "--model", DEFAULT_MODEL.deploy, "--weights", cut, "--out", tmp_path / "out")
+    assert "cut.caffemodel" in outcome.error_line()
+    other = tmp_path / "other.prototxt"
+    text = DEFAULT_MODEL.deploy.read_text()
+    other.write_text(text.replace("num_output: 16 ", "num_output: 24 "))
+    outcome = run("segment", photo, "--model", other, "--weights", DEFAULT_MODEL.weights, "--out", tmp_path / "out")
+    assert "layer 'conv1_1'" in outcome.error_line()
+    other.write_text(text.replace("conv5_1", "renamed"))
+    outcome = run("segment", photo, "--model", other, "--weights", DEFAULT_MODEL.weights, "--out", tmp_path / "out")
+    assert "'renamed'" in outcome.error_line()
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_failed_write_leaves_nothing(run, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "out" / "photo_overlay.png").mkdir(parents=True)
+    outcome = run("segment", photo, "--out", tmp_path / "out", "--device", "cpu")
+    assert "photo_overlay.png" in outcome.error_line()
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["photo_overlay.png"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--model", "only.prototxt"),
+        ("--preset", "deeplab"),
+        ("--marginals", "npy", "--max-side", "64"),
+        ("--marginals", "bmp"),
+    ],
+)
+def test_wrong_usage(run, photo: Path, words: tuple) -> None:
+    outcome = run("segment", photo, *words)
+    assert outcome.status == 2
+    assert "Usage:" in outcome.err
+
+
+def test_two_photos_of_one_name(run, photo: Path, tmp_path: Path) -> None:
+    outcome = run("segment", photo, tmp_path / "elsewhere" / "photo.jpg")
+    assert outcome.status == 2
+    assert "collide" in outcome.err

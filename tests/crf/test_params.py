@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+
+from deeplab_caffe.crf import CRFParams, PairwiseKernel
+from deeplab_caffe.errors import CRFError
+
+
+def test_one_kernel_of_each_kind() -> None:
+    assert CRFParams(3, 2, 4, 121, 5).kernels == (
+        PairwiseKernel(3.0, (2.0, 2.0)),
+        PairwiseKernel(4.0, (121.0, 121.0), (5.0, 5.0, 5.0)),
+    )
+
+
+def test_tuples_are_kernels_and_tuples_within_them_are_axes_or_colours() -> None:
+    params = CRFParams(pos_w=(2, 1), pos_xy_std=(3, (8, 9)), bi_w=(3,), bi_xy_std=((40, 30),), bi_rgb_std=((9, 8, 7),))
+    assert params.kernels == (
+        PairwiseKernel(2.0, (3.0, 3.0)),
+        PairwiseKernel(1.0, (8.0, 9.0)),
+        PairwiseKernel(3.0, (40.0, 30.0), (9.0, 8.0, 7.0)),
+    )
+
+
+def test_a_number_goes_with_every_kernel_and_an_empty_tuple_means_none() -> None:
+    assert [kernel.weight for kernel in CRFParams(pos_w=2, pos_xy_std=(3, 5), bi_w=()).kernels] == [2, 2]
+    assert CRFParams(pos_w=(), bi_xy_std=()).kernels == ()
+
+
+def test_lists_and_arrays_become_tuples_so_that_parameters_compare_and_hash() -> None:
+    one = CRFParams(pos_w=[1, 2], pos_xy_std=np.array([[3, 4], [5, 6]]), bi_w=np.float32(2), bi_rgb_std=np.array(5.0))
+    same = CRFParams(pos_w=(1, 2), pos_xy_std=((3, 4), (5, 6)), bi_w=2.0, bi_rgb_std=5)
+    assert one == same
+    assert hash(one) == hash(same)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        one.iterations = 3  # type: ignore[misc]
+
+
+def test_replace() -> None:
+    assert CRFParams().replace(bi_w=9, iterations=2) == CRFParams(bi_w=9, iterations=2)
+    with pytest.raises(CRFError, match="bi_w must be a finite number"):
+        CRFParams().replace(bi_w="x")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"pos_xy_std": 0}, "pos_xy_std must be a positive, finite number, got 0"),
+        ({"bi_rgb_std": -5.0}, "bi_rgb_std must be a positive, finite number, got -5.0"),
+        ({"bi_xy_std": float("nan")}, "bi_xy_std must be a positive, finite number, got nan"),
+        ({"bi_xy_std": float("inf")}, "bi_xy_std must be a positive, finite number, got inf"),
+        ({"bi_xy_std": "50"}, "bi_xy_std must be a positive, finite number, got '50'"),
+        ({"bi_xy_std": None}, "bi_xy_std must be a positive, finite number, got None"),
+        ({"bi_rgb_std": ((1, 2),)}, "bi_rgb_std of one kernel must be one number or 3"),
+        ({"pos_xy_std": ((1, 2, 3),)}, "pos_xy_std of one kernel must be one number or 2"),
+        ({"pos_xy_std": ((1, 0),)}, "pos_xy_std must be a positive, finite number, got 0"),
+        ({"pos_w": float("nan")}, "pos_w must be a finite number, got nan"),
+        ({"pos_w": True}, "pos_w must be a finite number, got True"),
+        ({"bi_w": (1, 2), "bi_xy_std": (1, 2, 3)}, "2 of bi_w, 3 of bi_xy_std"),
+        ({"iterations": -1}, "iterations must not be negative, got -1"),
+        ({"iterations": 2.5}, "iterations must be a whole number, got 2.5"),
+        ({"iterations": float("nan")}, "iterations must be a whole number, got nan"),
+        ({"iterations": float("inf")}, "iterations must be a whole number, got inf"),
+        ({"iterations": "10"}, "iterations must be a whole number, got '10'"),
+        ({"iterations": True}, "iterations must be a whole number, got True"),
+    ],
+)
+def test_bad_parameters(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(CRFError, match=message):
+        CRFParams(**changes)

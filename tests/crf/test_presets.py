@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import pytest
+
+from deeplab_caffe.crf import PRESETS, CRFParams, find_preset
+from deeplab_caffe.errors import CRFError
+
+
+@pytest.mark.parametrize(
+    ("name", "params"),
+    [
+        ("DeepLab", CRFParams(3, 3, 5, 50, 10)),
+        ("DeepLab-MSc", CRFParams(3, 3, 3, 95, 3)),
+        ("DeepLab-COCO", CRFParams(3, 3, 5, 67, 3)),
+        ("DeepLab-LargeFOV", CRFParams(3, 3, 4, 121, 5)),
+        ("DeepLab-MSc-LargeFOV", CRFParams(3, 3, 5, 140, 5)),
+        ("DeepLab-COCO-LargeFOV", CRFParams(3, 3, 5, 69, 5)),
+        ("deeplab_largefov_slim_camvid", CRFParams(1, 3, 3, 30, 5)),
+        ("refine_pascal", CRFParams(3, 3, 10, 60, 20)),
+        ("refine_pascal_v4", CRFParams(3, 3, 5, 70, 5)),
+    ],
+)
+def test_tuned_parameters(name: str, params: CRFParams) -> None:
+    assert CRFParams.for_model(name) == params
+
+
+def test_names_are_found_however_they_are_spelt() -> None:
+    expected = CRFParams.for_model("DeepLab-LargeFOV")
+    for name in ("deeplab_largefov", "deeplab largefov", "DEEPLAB-LARGEFOV", "20M_largewin3"):
+        assert CRFParams.for_model(name) == expected
+    assert find_preset("vgg128_noup").name == "DeepLab"
+
+
+def test_every_preset_names_its_source_and_is_found_by_its_names() -> None:
+    for preset in PRESETS:
+        assert preset.source
+        assert preset.params.iterations == 10
+        for name in (preset.name, *preset.aliases):
+            assert find_preset(name) is preset
+
+
+def test_an_unknown_name_is_answered_with_near_ones() -> None:
+    with pytest.raises(CRFError, match=r"'DeepLab-LargeFOW'; there are some for .*DeepLab-LargeFOV"):
+        CRFParams.for_model("DeepLab-LargeFOW")
+    with pytest.raises(CRFError, match="'zzzzzz'; there are some for DeepLab"):
+        CRFParams.for_model("zzzzzz")

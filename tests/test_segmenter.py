@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import deeplab_caffe as dc
+from deeplab_caffe import proto
+from deeplab_caffe.data import load_image
+from deeplab_caffe.devices import available_memory, resolve_device
+from deeplab_caffe.zoo.default import DEFAULT_MODEL, DEMO_PHOTO
+
+TOY = """
+name: "toy" input: "data" input_dim: 1 input_dim: 3 input_dim: 9 input_dim: 9
+layers { name: "c" type: CONVOLUTION bottom: "data" top: "s" convolution_param { num_output: 2 kernel_size: 1 } }
+"""
+STRIDE8 = """
+name: "stride8" input: "data" input_dim: 1 input_dim: 3 input_dim: 9 input_dim: 9
+layers { name: "p" type: POOLING bottom: "data" top: "p" pooling_param { pool: AVE kernel_size: 9 stride: 8 pad: 4 } }
+"""
+
+
+def toy_segmenter(text: str = TOY, **options: object) -> dc.Segmenter:
+    seg = dc.Segmenter(proto.parse_net(text), None, device="cpu", **options)
+    if text is TOY:
+        # Class 1 where blue (channel 0 of BGR) is above its mean, class 0 where below.
+        seg.net.by_name["c"].weight.data.zero_()
+        seg.net.by_name["c"].weight.data[1, 0] = 1
+    return seg
+
+
+@pytest.fixture(scope="module")
+def photo() -> np.ndarray:
+    return load_image(DEMO_PHOTO)
+
+
+@pytest.fixture(scope="module")
+def bundled() -> dc.Segmenter:
+    return dc.Segmenter(DEFAULT_MODEL.deploy, DEFAULT_MODEL.weights, device="cpu")
+
+
+def test_by_hand() -> None:
+    image = np.zeros((2, 3, 3), np.uint8)
+    image[0, 1, 2] = 105  # blue, above its mean of 104.008
+    assert toy_segmenter()(image).tolist() == [[0, 1, 0], [0, 0, 0]]
+
+
+def test_ties_go_to_the_larger_class_without_crf_and_to_the_smaller_with_one() -> None:
+    seg = toy_segmenter()
+    seg.net.by_name["c"].weight.data.zero_()
+    image = np.zeros((4, 5, 3), np.uint8)
+    assert seg(image).tolist() == np.ones((4, 5)).tolist()
+    seg.crf = dc.CRFParams(iterations=1)
+    assert seg(image).tolist() == np.zeros((4, 5)).tolist()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (8, 17), (97, 129), (100, 130)])
+def test_any_size(bundled: dc.Segmenter, photo: np.ndarray, size: tuple[int, int]) -> None:
+    image = photo[: size[0], : size[1]]
+    found = bundled.segment(image)
+    assert found.labels.shape == size
+    assert found.labels.dtype == np.uint8
+    assert found.scores.shape == (11, *size)
+    np.testing.assert_array_equal(found.labels, found.scores.argmax(0))
+
+
+def test_padding_is_the_mean_at_the_bottom_and_right(bundled: dc.Segmenter, photo: np.ndarray) -> None:
+    image = photo[100:190, 200:300]
+    blob = np.zeros((1, 3, 97, 105), np.float32)
+    mean = np.array([104.008, 116.669, 122.675], np.float32)[:, None, None]
+    blob[0, :, :90, :100] = image[:, :, ::-1].transpose(2, 0, 1).astype(np.float32) - mean
+    with torch.no_grad():
+        expected = bundled.net(torch.from_numpy(blob))[0, :, :90, :100].numpy()
+    np.testing.assert_allclose(bundled.scores(image), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_crop_size_pads_as_the_released_test_net_does(photo: np.ndarray) -> None:
+    seg = dc.Segmenter(DEFAULT_MODEL.deploy, DEFAULT_MODEL.weights, device="cpu", crop_size=129)
+    seen = []
+    seg.net.register_forward_pre_hook(lambda module, args: seen.append(tuple(args[0].shape)))
+    seg(photo[:50, :60])
+    assert seen == [(1, 3, 129, 129)]
+
+
+def test_a_net_without_interp_is_brought_to_the_image(photo: np.ndarray) -> None:
+    found = toy_segmenter(STRIDE8).segment(photo[:30, :45])
+    assert found.scores.shape == (3, 30, 45)
+
+
+def test_crf_refines_on_the_rgb_image(bundled: dc.Segmenter, photo: np.ndarray) -> None:
+    image = np.ascontiguousarray(photo[100:160, 200:280])
+    params = dc.CRFParams(**DEFAULT_MODEL.crf)
+    seg = dc.Segmenter(DEFAULT_MODEL.deploy, DEFAULT_MODEL.weights, crf=params, device="cpu")
+    found = seg.segment(image)
+    expected = dc.dense_crf(bundled.scores(image), image, params)
+    np.testing.assert_array_equal(found.marginals, expected)
+    np.testing.assert_array_equal(found.labels, expected.argmax(0))
+    np.testing.assert_allclose(found.probabilities().sum(0), 1, atol=1e-5)
+
+
+def test_max_side_gives_labels_at_full_size(photo: np.ndarray) -> None:
+    seg = dc.Segmenter(DEFAULT_MODEL.deploy, DEFAULT_MODEL.weights, device="cpu", max_side=160)
+    found = seg.segment(photo)
+    assert found.labels.shape == photo.shape[:2]
+    assert found.scores.shape == (11, 107, 160)
+
+
+def test_same_bits_twice(bundled: dc.Segmenter, photo: np.ndarray) -> None:
+    np.testing.assert_array_equal(bundled.scores(photo[:97, :129]), bundled.scores(photo[:97, :129]))
+
+
+def test_bfloat16_labels_agree(bundled: dc.Segmenter, photo: np.ndarray) -> None:
+    seg = dc.Segmenter(
+        DEFAULT_MODEL.deploy, DEFAULT_MODEL.weights, device="cpu", dtype=torch.bfloat16, channels_last=True
+    )
+    assert (seg(photo) == bundled(photo)).mean() > 0.98
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (np.zeros((4, 4), np.uint8), r"uint8 RGB image \(H, W, 3\), got uint8 \(4, 4\)"),
+        (np.zeros((4, 4, 3), np.float32), "got float32"),
+        (np.zeros((4, 4, 4), np.uint8), r"got uint8 \(4, 4, 4\)"),
+        (np.zeros((0, 4, 3), np.uint8), "empty"),
+        ([[1]], "got list"),
+    ],
+)
+def test_bad_images(image: object, message: str) -> None:
+    with pytest.raises(dc.NetError, match=message):
+        toy_segmenter()(image)
+
+
+def test_an_image_beyond_the_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deeplab_caffe.segmenter.available_memory", lambda device: 10_000)
+    with pytest.raises(dc.NetError, match=r"an image of 200x100 needs about .* set max_side"):
+        toy_segmenter()(np.zeros((100, 200, 3), np.uint8))
+
+
+def test_nets_that_cannot_segment() -> None:
+    two = TOY.replace("input:", 'input: "other" input_dim: 1 input_dim: 1 input_dim: 1 input_dim: 1 input:', 1)
+    with pytest.raises(dc.NetError, match="one input"):
+        toy_segmenter(two)
+    with pytest.raises(dc.NetError, match="3 channels, it has 4"):
+        toy_segmenter(TOY.replace("input_dim: 3", "input_dim: 4"))
+    with pytest.raises(dc.NetError, match="no blob 'fc8'"):
+        toy_segmenter(TOY, blob="fc8")
+    both = TOY + 'layers { name: "d" type: CONVOLUTION bottom: "data" top: "t" convolution_param { num_output: 2 '
+    with pytest.raises(dc.NetError, match="say which blob"):
+        toy_segmenter(both + "kernel_size: 1 } }")
+
+
+def test_devices() -> None:
+    assert resolve_device("cpu").type == "cpu"
+    assert resolve_device("auto").type in ("cpu", "cuda")
+    assert available_memory(torch.device("cpu")) > 0
+    for name in ("gpu", "meta", "tpu:1"):
+        with pytest.raises(dc.NetError, match="auto, cpu or cuda"):
+            resolve_device(name)
+    if not torch.cuda.is_available():
+        with pytest.raises(dc.NetError, match="sees no CUDA device"):
+            resolve_device("cuda")
