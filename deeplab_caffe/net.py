@@ -58,13 +58,17 @@ class Net(nn.Module):
         stages: the state's stages.
         engine: ``"CAFFE"`` or ``"CUDNN"`` for all convolutions; None keeps each layer's own.
         dtype: torch.float32 (exact) or torch.bfloat16: dtype of parameters and of the layers that can do with it.
-        channels_last: keep images in channels-last order inside: often faster, and not bit for bit the same. On the CPU,
-            inference keeps packed copies of the weights; it notices whatever torch counts as a change of a weight,
-            which a change through ``weight.data`` or a numpy view is not.
+        channels_last: keep images in channels-last order inside: often faster, and not bit for bit the same. Inference
+            on the CPU then keeps packed copies of the weights; it notices whatever torch counts as a change of a
+            weight, which a change through ``weight.data`` or a numpy view is not.
         seed: of all random numbers: initial values, and Caffe's own generator, so that a seed drops, crops and mirrors
             as it does in the original; None takes one from the operating system.
         label_reading: how palette label PNGs are read: ``"index"``, or ``"luminance"`` as the original.
         crf_image_of_first: DENSE_CRF uses the first item's image for the whole batch, as the original.
+        workers: how many threads of each data layer decode ahead of the net; 0 decodes when a batch is asked for. The
+            batches are the same at any number.
+        shard: (rank, world): of each global batch of ``world`` times the prototxt's ``batch_size`` entries this process
+            reads its part; together the processes read what one would with the global batch.
 
     Attributes:
         param: the NetParameter that the net was built from: filtered, splits inserted.
@@ -94,6 +98,8 @@ class Net(nn.Module):
         seed: int | None = None,
         label_reading: str = "index",
         crf_image_of_first: bool = False,
+        workers: int = 0,
+        shard: tuple[int, int] = (0, 1),
     ) -> None:
         super().__init__()
         if engine not in (None, "DEFAULT", "CAFFE", "CUDNN"):
@@ -115,6 +121,8 @@ class Net(nn.Module):
             label_reading=label_reading,
             crf_image_of_first=crf_image_of_first,
             channels_last=channels_last,
+            workers=workers,
+            shard=shard,
         )
         self.dtype = dtype
         self.inputs = list(self.param.input)
@@ -167,6 +175,9 @@ class Net(nn.Module):
             if layer.blobs and layer.name in learners:
                 raise layer.error("an earlier layer with weights has this name too: caffemodels tell them by name")
             learners |= {layer.name} if layer.blobs else set()
+            for field in ("blobs_lr", "weight_decay"):
+                if len(getattr(param, field)) not in (0, len(layer.blobs)):
+                    raise layer.error(f"{len(layer.blobs)} parameter blobs need as many {field}, or none")
             self._share_parameters(layer, owners)
             tops = tuple(param.top)
             for k, (blob, shape) in enumerate(zip(tops, layer.top_shapes(bottom_shapes), strict=True)):

@@ -68,6 +68,15 @@ def read_id_list(path: str | PathLike[str], *, strip: int = 0) -> list[str]:
     return names
 
 
+def read_words(path: str | PathLike[str]) -> list[str]:
+    """Read all words of a file, as HDF5_DATA reads its list of files.
+
+    Raises:
+        DataError: if the file cannot be read.
+    """
+    return [word for _, words in _lines_of_words(path) for word in words]
+
+
 def _lines_of_words(path: str | PathLike[str]) -> list[tuple[int, list[str]]]:
     try:
         content = Path(path).read_bytes()

@@ -35,6 +35,9 @@ class NetContext:
         channels_last: images are kept in channels-last order.
         packed: inference on the CPU may keep a packed copy of the weights; not where somebody writes to them behind
             torch's back, as pycaffe's users do.
+        workers: how many threads of each data layer decode ahead; 0 decodes where the batch is asked for.
+        shard: (rank, world): this process's part of each global batch of ``world`` times the prototxt's ``batch_size``;
+            see :class:`deeplab_caffe.data.Shard`.
     """
 
     phase: int = caffe_pb2.TEST
@@ -45,6 +48,8 @@ class NetContext:
     crf_image_of_first: bool = False
     channels_last: bool = False
     packed: bool = True
+    workers: int = 0
+    shard: tuple[int, int] = (0, 1)
 
     @property
     def training(self) -> bool:

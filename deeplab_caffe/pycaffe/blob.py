@@ -110,7 +110,7 @@ class Blob:
         """Gives the blob another shape; memory is kept where the count is the same, else it is new and zero.
 
         Raises:
-            ValueError: a dimension is not positive.
+            ValueError: a dimension is negative.
         """
         dims = tuple(int(size) for size in (shape[0] if len(shape) == 1 and not np.isscalar(shape[0]) else shape))
         if not dims or min(dims) < 0:
@@ -154,7 +154,7 @@ class ParameterBlob(Blob):
         self.parameter = parameter
         self._shape = shape
         self._diff_tensor = torch.zeros(shape)
-        self._data = Memory(lambda: parameter.data.view(shape))
+        self._data = Memory(lambda: self.parameter.data.view(shape))
         self._diff = Memory(lambda: self._diff_tensor)
 
     def reshape(self, *shape: int) -> None:

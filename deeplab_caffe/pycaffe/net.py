@@ -9,14 +9,14 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import nn
 
 from deeplab_caffe import net as core
 from deeplab_caffe.errors import NetError
-from deeplab_caffe.layers import legacy_shape
 from deeplab_caffe.proto import caffe_pb2, modern_name
 from deeplab_caffe.pycaffe import mode
-from deeplab_caffe.pycaffe.blob import Blob, ParameterBlob
+from deeplab_caffe.pycaffe.blob import ParameterBlob
+from deeplab_caffe.pycaffe.execution import Execution
 from deeplab_caffe.weights import load_weights, save_weights
 
 
@@ -27,7 +27,7 @@ class LayerFace(NamedTuple):
     blobs: list[ParameterBlob]
 
 
-class Net:
+class Net(Execution):
     """``Net(prototxt[, weights][, phase])``, as ``caffe.Net``.
 
     Args:
@@ -56,29 +56,10 @@ class Net:
         if isinstance(weights, int):
             weights, phase = (None, weights) if phase is None else (phase, weights)
         options.setdefault("seed", mode.current_seed())
-        self.module = core.Net(prototxt, None, caffe_pb2.TEST if phase is None else phase, **options)
-        for layer in self.module.layers:
-            # Each blob is a memory of its own here, which scripts may look at.
-            layer.inplace = False
-        self._steps = self.module.steps
-        self._layer_names = [step.layer.name for step in self._steps]
-        self.blobs = OrderedDict((name, Blob(shape)) for name, shape in self.module.blob_shapes.items())
-        self.params: OrderedDict[str, list[ParameterBlob]] = OrderedDict()
-        for step in self._steps:
-            found = [ParameterBlob(blob, legacy_shape(tuple(blob.shape))) for blob in step.layer.blobs]
-            if found:
-                self.params[step.layer.name] = found
-        self._loss_tops = [
-            (top, weight)
-            for step in self._steps
-            for top, weight in zip(step.tops, step.loss_weights, strict=True)
-            if weight
-        ]
-        for top, weight in self._loss_tops:
-            self.blobs[top].diff[...] = weight
-        self._needs = self._find_backward()
-        self._tape: dict[int, tuple[list[Tensor], tuple[Tensor, ...]]] = {}
-        self._record = bool(self._loss_tops) or self.module.param.force_backward or self.module.context.training
+        if options.get("dtype", torch.float32) != torch.float32:
+            raise NetError(f"pycaffe's arrays are float32: dtype cannot be {options['dtype']}")
+        module = core.Net(prototxt, None, caffe_pb2.TEST if phase is None else phase, **options)
+        super().__init__(module)
         if weights is not None:
             self.copy_from(weights)
 
@@ -115,8 +96,7 @@ class Net:
     @property
     def blob_loss_weights(self) -> OrderedDict[str, float]:
         """Weight in the loss by blob."""
-        weights = dict(self._loss_tops)
-        return OrderedDict((name, weights.get(name, 0.0)) for name in self.blobs)
+        return OrderedDict((name, self._loss_weights.get(name, 0.0)) for name in self.blobs)
 
     def copy_from(self, weights: str | PathLike[str]) -> None:
         """Loads a caffemodel by layer names; layers that it lacks keep their values, with a warning."""
@@ -132,17 +112,20 @@ class Net:
     def share_with(self, other: Net) -> None:
         """Takes over the parameters of the layers of the same name: one memory for both nets from now on."""
         self._sync_parameters()
-        theirs = other.module.by_name
-        for step in self._steps:
-            layer = step.layer
-            if not layer.blobs or layer.name not in theirs:
-                continue
-            source = theirs[layer.name]
-            shapes = [[tuple(blob.shape) for blob in each.blobs] for each in (layer, source)]
+        replaced: dict[int, nn.Parameter] = {}
+        for name in self.params.keys() & other.params.keys():
+            mine, theirs = ([blob.parameter for blob in net.params[name]] for net in (self, other))
+            shapes = [[tuple(blob.shape) for blob in blobs] for blobs in (mine, theirs)]
             if shapes[0] != shapes[1]:
-                raise NetError(f"share_with: parameters are {shapes[0]} here and {shapes[1]} there", layer.name)
-            for mine, blob in zip(self.params[layer.name], source.blobs, strict=True):
-                mine.parameter.data = blob.data
+                raise NetError(f"share_with: parameters are {shapes[0]} here and {shapes[1]} there", name)
+            replaced.update((id(blob), source) for blob, source in zip(mine, theirs, strict=True))
+        # The very Parameter objects: one memory even after either net has moved to another device.
+        for step in self._steps:
+            for attribute, blob in list(step.layer.named_parameters(recurse=False)):
+                setattr(step.layer, attribute, replaced.get(id(blob), blob))
+        for blobs in self.params.values():
+            for blob in blobs:
+                blob.parameter = replaced.get(id(blob.parameter), blob.parameter)
 
     def reshape(self) -> None:
         """Gives every blob the shape that follows from the shapes of the inputs."""
@@ -177,6 +160,8 @@ class Net:
             self._set_arrays(inputs, self.inputs, "data")
         first = self._index(start, 0)
         last = self._index(end, len(self._steps) - 1)
+        if first > last:
+            raise NetError(f"forward: layer '{start}' comes after layer '{end}'")
         self._forward(first, last)
         names = [*(self._steps[last].tops if end is not None else self.outputs), *extra]
         return {name: self.blobs[name].data for name in names}
@@ -208,6 +193,8 @@ class Net:
             self._set_arrays(gradients, self.outputs, "diff")
         first = self._index(start, len(self._steps) - 1)
         last = self._index(end, 0)
+        if first < last:
+            raise NetError(f"backward: layer '{start}' comes before layer '{end}'")
         self._backward(first, last)
         names = [*(self._steps[last].bottoms if end is not None else self.inputs), *extra]
         return {name: self.blobs[name].diff for name in names}
@@ -218,9 +205,10 @@ class Net:
         Returns:
             One array per output (and per name in ``blobs``), with as many items as were given.
         """
-        size = self.blobs[self.inputs[0]].num
+        self._check_inputs(inputs, self.inputs)
+        size = self.blobs[self.inputs[0]].num if self.inputs else 0
         counts = {len(array) for array in inputs.values()}
-        if len(counts) != 1:
+        if len(counts) != 1 or not size:
             raise NetError(f"forward_all: every input needs as many items, got {sorted(counts)}")
         count = counts.pop()
         parts: dict[str, list[np.ndarray]] = {}
@@ -243,10 +231,13 @@ class Net:
     def set_phase_test(self) -> None:
         """The first pycaffe's way to say TEST."""
         self.module.context.phase = caffe_pb2.TEST
+        self.module.eval()
 
     def set_phase_train(self) -> None:
         """The first pycaffe's way to say TRAIN."""
         self.module.context.phase = caffe_pb2.TRAIN
+        self.module.train()
+        self._record = True
 
     set_mode_cpu = staticmethod(mode.set_mode_cpu)
     set_mode_gpu = staticmethod(mode.set_mode_gpu)
@@ -264,9 +255,13 @@ class Net:
             raise NetError(f"the net has no layer '{layer}'; it has {', '.join(self._layer_names)}")
         return self._layer_names.index(layer)
 
-    def _set_arrays(self, given: dict[str, np.ndarray], expected: list[str], which: str) -> None:
+    @staticmethod
+    def _check_inputs(given: Iterable[str], expected: list[str]) -> None:
         if set(given) != set(expected):
             raise NetError(f"values for {sorted(given)} do not match the net's {sorted(expected)}")
+
+    def _set_arrays(self, given: dict[str, np.ndarray], expected: list[str], which: str) -> None:
+        self._check_inputs(given, expected)
         for name, array in given.items():
             array = np.asarray(array)
             if array.ndim and array.shape[0] != self.blobs[name].num:
@@ -278,105 +273,3 @@ class Net:
                     f"blob '{name}' is {self.blobs[name].shape}, got an array of {array.shape}: reshape it first"
                 )
             getattr(self.blobs[name], which)[...] = array
-
-    def _place(self) -> None:
-        """Follows the mode: parameters and blobs go where the computation is to be."""
-        device = mode.current_device()
-        parameter = next(self.module.parameters(), None)
-        if parameter is not None and parameter.device != device:
-            self._sync_parameters()
-            self.module.to(device)
-        for blob in self.blobs.values():
-            blob.to(device)
-        for blobs in self.params.values():
-            for blob in blobs:
-                blob.to(device)
-        self._sync_parameters()
-
-    def _sync_parameters(self) -> None:
-        for blobs in self.params.values():
-            for blob in blobs:
-                blob._data.tensor()
-
-    def _forward(self, first: int, last: int) -> float:
-        """Runs layers ``first`` to ``last``; the weighted loss of their tops."""
-        self._place()
-        loss = 0.0
-        for index in range(first, last + 1):
-            self._run(index, record=self._record and self._needs[index][0])
-            step = self._steps[index]
-            for top, weight in zip(step.tops, step.loss_weights, strict=True):
-                if weight:
-                    loss += weight * float(self.blobs[top]._data.tensor().sum())
-        return loss
-
-    def _run(self, index: int, record: bool) -> None:
-        step = self._steps[index]
-        bottoms = [self.blobs[name]._data.tensor().detach() for name in step.bottoms]
-        if record:
-            # The blob's memory will hold the top; the gradient may need the bottom.
-            bottoms = [x.clone() if name in step.tops else x for name, x in zip(step.bottoms, bottoms, strict=True)]
-            bottoms = [x.requires_grad_() for x in bottoms]
-        with torch.set_grad_enabled(record):
-            tops = self.module.run_layer(step, bottoms)
-        self._tape.pop(index, None)
-        if record:
-            self._tape[index] = (bottoms, tops)
-        for name, top in zip(step.tops, tops, strict=True):
-            self.blobs[name].write_data(top)
-
-    def _find_backward(self) -> list[tuple[bool, list[bool]]]:
-        """For each layer: does it run backwards, and into which bottoms (net.cpp, Init)."""
-        force = self.module.param.force_backward
-        needed = dict.fromkeys(self.inputs, force)
-        found = []
-        for step in self._steps:
-            layer = step.layer
-            down = [
-                needed.get(name, False) or (force and layer.allows_gradient(i)) for i, name in enumerate(step.bottoms)
-            ]
-            rates = list(layer.param.blobs_lr) or [1.0] * len(layer.blobs)
-            learns = bool(layer.blobs) and any(rates)
-            runs = learns or any(down)
-            needed.update(dict.fromkeys(step.tops, runs))
-            found.append((runs, down))
-        return found
-
-    def _backward(self, first: int, last: int) -> None:
-        self._place()
-        if not self._record:
-            # No gradient was expected of this net: its layers are run once more to learn what they need.
-            self._record = True
-            for index in range(first + 1):
-                if self._needs[index][0] and not self._steps[index].layer.IS_SOURCE:
-                    self._run(index, record=True)
-        for index in range(first, last - 1, -1):
-            runs, down = self._needs[index]
-            if runs:
-                self._backward_layer(index, down)
-
-    def _backward_layer(self, index: int, propagate_down: list[bool]) -> None:
-        """Gradients of one layer: of its parameters, and of the bottoms that ``propagate_down`` names."""
-        step = self._steps[index]
-        if index not in self._tape:
-            raise NetError("backward before forward: there is nothing to differentiate yet", step.layer.name)
-        bottoms, tops = self._tape[index]
-        outputs = [(top, self.blobs[name]._diff.tensor()) for name, top in zip(step.tops, tops, strict=True)]
-        outputs = [(top, diff.clone()) for top, diff in outputs if top.requires_grad]
-        if not outputs:
-            return
-        wanted = [i for i, asked in enumerate(propagate_down) if asked]
-        blobs = step.layer.blobs
-        gradients = torch.autograd.grad(
-            [top for top, _ in outputs],
-            [*(bottoms[i] for i in wanted), *blobs],
-            [diff for _, diff in outputs],
-            retain_graph=True,
-            allow_unused=True,
-        )
-        for i, gradient in zip(wanted, gradients, strict=False):
-            if gradient is not None:
-                self.blobs[step.bottoms[i]].write_diff(gradient)
-        for blob, gradient in zip(self.params.get(step.layer.name, []), gradients[len(wanted) :], strict=True):
-            if gradient is not None:
-                blob.write_diff(gradient)

@@ -233,6 +233,9 @@ def test_memory_is_asked_for_before_it_is_taken(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="address space limits are Linux' here")
+@pytest.mark.skipif(
+    "asan" in os.environ.get("LD_PRELOAD", ""), reason="AddressSanitizer's shadow needs terabytes of it"
+)
 def test_running_out_of_memory_is_an_exception() -> None:
     """Also where a worker thread runs out of it, and where nobody had estimated the need."""
     code = """

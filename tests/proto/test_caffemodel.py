@@ -101,6 +101,12 @@ def test_old_dimensions_win_over_a_shape(tmp_path):
     assert open_model(tmp_path, v1_layer("a", both)).layers[0].blobs[0].shape == (1, 1, 2, 3)
 
 
+def test_doubles_win_over_floats(tmp_path):
+    both = blob_4d(1, 1, 1, 1) + chunk(5, floats(1)) + chunk(6, floats(2)) + chunk(8, doubles(3)) + chunk(9, doubles(4))
+    blob = open_model(tmp_path, v1_layer("a", both)).layers[0].blobs[0]
+    assert (blob.data.item(), blob.diff.item(), blob.data.dtype) == (3, 4, np.float64)
+
+
 def test_a_shape_in_two_pieces_is_one(tmp_path):
     blob = chunk(7, chunk(1, varint(2))) + chunk(7, number(1, 3)) + chunk(5, floats(*range(6)))
     assert open_model(tmp_path, v2_layer("a", blob)).layers[0].blobs[0].shape == (2, 3)

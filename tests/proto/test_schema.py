@@ -43,6 +43,7 @@ def test_shaped_as_protoc_makes_it():
 
 
 def test_the_name_that_scripts_for_pycaffe_import():
+    pytest.importorskip("torch")
     import deeplab_caffe.pycaffe.proto.caffe_pb2 as by_module
     from deeplab_caffe.pycaffe.proto import caffe_pb2 as by_package
 

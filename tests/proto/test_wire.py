@@ -172,7 +172,9 @@ def test_runs_of_single_numbers_are_taken_at_once(count):
     assert result.tolist() == values.tolist()
     assert steps == 1
     # The run ends where the tag does not fit any more, whatever the payload looks like.
-    assert collect(raw + chunk(5, floats(0.5)))[0].tolist() == [*values.tolist(), 0.5]
+    result, steps = collect(raw + chunk(5, floats(0.5)))
+    assert result.tolist() == [*values.tolist(), 0.5]
+    assert steps == 2
 
 
 def test_doubles():

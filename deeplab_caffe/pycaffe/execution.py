@@ -1,0 +1,169 @@
+"""Running a network layer by layer over blobs, forwards and backwards: what is under pycaffe's Net."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import torch
+from torch import Tensor
+
+from deeplab_caffe import net as core
+from deeplab_caffe.errors import NetError
+from deeplab_caffe.layers import Layer, legacy_shape
+from deeplab_caffe.pycaffe import mode
+from deeplab_caffe.pycaffe.blob import Blob, ParameterBlob
+
+
+class Execution:
+    """A module, a blob for each of its tensors, and the gradients' way back through them.
+
+    Args:
+        module: the network; its parameters' memory is what ``params`` shows.
+
+    Attributes:
+        module: the network.
+        blobs: ordered dict from blob names to :class:`Blob`.
+        params: ordered dict from layer names to lists of parameter blobs.
+    """
+
+    def __init__(self, module: core.Net) -> None:
+        self.module = module
+        # Scripts write to parameters through numpy, which torch does not notice.
+        module.context.packed = False
+        for layer in module.layers:
+            # Each blob is a memory of its own here, which scripts may look at.
+            layer.inplace = False
+        self._steps = module.steps
+        self._layer_names = [step.layer.name for step in self._steps]
+        self.blobs = OrderedDict((name, Blob(shape)) for name, shape in module.blob_shapes.items())
+        self.params: OrderedDict[str, list[ParameterBlob]] = OrderedDict()
+        for step in self._steps:
+            found = [ParameterBlob(blob, legacy_shape(tuple(blob.shape))) for blob in step.layer.blobs]
+            if found:
+                self.params[step.layer.name] = found
+        self._loss_weights = module.losses
+        for top, weight in self._loss_weights.items():
+            self.blobs[top].diff[...] = weight
+        self._device = torch.device("cpu")
+        self._needs = self._find_backward()
+        self._tape: dict[int, tuple[list[Tensor], tuple[Tensor, ...]]] = {}
+        self._record = bool(self._loss_weights) or module.param.force_backward or module.context.training
+
+    def _place(self) -> None:
+        """Follows the mode: parameters and blobs go where the computation is to be."""
+        device = mode.current_device()
+        if device != self._device:
+            self._sync_parameters()
+            self.module.to(device)
+            self._device = device
+        for blob in self.blobs.values():
+            blob.to(device)
+        for blobs in self.params.values():
+            for blob in blobs:
+                blob.to(device)
+        self._sync_parameters()
+
+    def _sync_parameters(self) -> None:
+        for blobs in self.params.values():
+            for blob in blobs:
+                blob._data.tensor()
+
+    def _forward(self, first: int, last: int) -> float:
+        """Runs layers ``first`` to ``last``; the weighted loss of their tops."""
+        self._place()
+        loss = 0.0
+        for index in range(first, last + 1):
+            step = self._steps[index]
+            tops = self._compute(index, record=self._record and self._needs[index][0])
+            for name, top, weight in zip(step.tops, tops, step.loss_weights, strict=True):
+                blob = self.blobs[name]
+                resized = blob.shape != tuple(top.shape)
+                blob.write_data(top)
+                if weight:
+                    loss += weight * float(blob._data.tensor().sum())
+                    if resized:
+                        blob.diff[...] = weight
+        return loss
+
+    def _compute(self, index: int, record: bool) -> tuple[Tensor, ...]:
+        """One layer's tops from its bottoms as they are now; recorded for :meth:`_backward_layer` if asked for."""
+        step = self._steps[index]
+        # `data` and not `detach()`: scripts may change a blob between forward and backward, as Caffe lets them.
+        bottoms = [self.blobs[name]._data.tensor().data for name in step.bottoms]
+        if record:
+            # The blob's memory will hold the top; the gradient may need the bottom.
+            bottoms = [x.clone() if name in step.tops else x for name, x in zip(step.bottoms, bottoms, strict=True)]
+            bottoms = [x.requires_grad_() for x in bottoms]
+        with torch.set_grad_enabled(record):
+            tops = self.module.run_layer(step, bottoms)
+        self._tape.pop(index, None)
+        if record:
+            self._tape[index] = (bottoms, tops)
+        return tops
+
+    def _find_backward(self) -> list[tuple[bool, list[bool]]]:
+        """For each layer: does it run backwards, and into which bottoms (net.cpp, Init)."""
+        force = self.module.param.force_backward
+        needed = dict.fromkeys(self.inputs, force)
+        found = []
+        for step in self._steps:
+            layer = step.layer
+            down = [
+                needed.get(name, False) or (force and layer.allows_gradient(i)) for i, name in enumerate(step.bottoms)
+            ]
+            runs = any(down) or any(self._learning(layer))
+            needed.update(dict.fromkeys(step.tops, runs))
+            found.append((runs and layer.DIFFERENTIABLE, down))
+        return found
+
+    @staticmethod
+    def _learning(layer: Layer) -> list[bool]:
+        """For each parameter blob: does it get a gradient; not where ``blobs_lr`` is 0."""
+        return [rate > 0 for rate in layer.param.blobs_lr] or [True] * len(layer.blobs)
+
+    def _backward(self, first: int, last: int) -> None:
+        self._place()
+        if not self._record:
+            # No gradient was expected of this net: its layers are run once more for what they need. The blobs stay as
+            # they are; in-place layers find their tops there, which is also what Caffe's backward works from.
+            self._record = True
+            for index in range(last, first + 1):
+                if self._needs[index][0]:
+                    self._compute(index, record=True)
+        for index in range(first, last - 1, -1):
+            runs, down = self._needs[index]
+            if runs:
+                self._backward_layer(index, down)
+
+    def _backward_layer(self, index: int, propagate_down: list[bool]) -> None:
+        """Gradients of one layer: of its parameters, and of the bottoms that ``propagate_down`` names."""
+        step = self._steps[index]
+        if not step.layer.DIFFERENTIABLE:
+            return
+        if index not in self._tape:
+            raise NetError("backward before forward: there is nothing to differentiate yet", step.layer.name)
+        bottoms, tops = self._tape[index]
+        outputs = [(top, self.blobs[name]._diff.tensor()) for name, top in zip(step.tops, tops, strict=True)]
+        outputs = [(top, diff.clone()) for top, diff in outputs if top.requires_grad]
+        if not outputs:
+            return
+        wanted = [(self.blobs[step.bottoms[i]], bottoms[i]) for i, asked in enumerate(propagate_down) if asked]
+        if step.layer.blobs:
+            learners = zip(self.params[step.layer.name], self._learning(step.layer), strict=True)
+            wanted += [(blob, blob.parameter) for blob, learns in learners if learns]
+        if not wanted:
+            return
+        try:
+            gradients = torch.autograd.grad(
+                [top for top, _ in outputs],
+                [tensor for _, tensor in wanted],
+                [diff for _, diff in outputs],
+                retain_graph=True,
+                allow_unused=True,
+            )
+        except RuntimeError as error:
+            reason = str(error).partition("\n")[0]
+            raise NetError(f"backward: {reason}: run forward again first", step.layer.name) from error
+        for (blob, _), gradient in zip(wanted, gradients, strict=True):
+            if gradient is not None:
+                blob.write_diff(gradient)

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from deeplab_caffe.errors import NetError
+from deeplab_caffe.layers import LAYERS, NetContext, create_layer, legacy_shape
+from deeplab_caffe.proto import caffe_pb2
+from tests.layers.build import layer_param, make, noise
+
+# (type, params, bottoms, tops) that are just right.
+RIGHT = {
+    "ACCURACY": ("", 2, 1),
+    "ADAPTIVE_BIAS_CHANNEL": ("", 2, 1),
+    "ARGMAX": ("", 1, 1),
+    "BIAS_CHANNEL": ("", 2, 1),
+    "CONCAT": ("", 2, 1),
+    "CONVOLUTION": ("convolution_param { num_output: 2 kernel_size: 1 }", 1, 1),
+    "DENSE_CRF": (
+        "dense_crf_param { max_iter: 1 pos_xy_std: 3 pos_w: 3 bi_xy_std: 5 bi_rgb_std: 5 bi_w: 5 }",
+        3,
+        1,
+    ),
+    "DROPOUT": ("", 1, 1),
+    "ELTWISE": ("", 2, 1),
+    "IM2COL": ("convolution_param { kernel_size: 3 }", 1, 1),
+    "INNER_PRODUCT": ("inner_product_param { num_output: 2 }", 1, 1),
+    "INTERP": ("interp_param { zoom_factor: 2 }", 1, 1),
+    "MAT_WRITE": ("", 1, 0),
+    "PADDING": ("", 1, 1),
+    "POOLING": ("pooling_param { kernel_size: 2 }", 1, 1),
+    "RELU": ("", 1, 1),
+    "SEG_ACCURACY": ("", 2, 1),
+    "SILENCE": ("", 1, 0),
+    "SLICE": ("", 1, 2),
+    "SOFTMAX": ("", 1, 1),
+    "SOFTMAX_LOSS": ("", 2, 1),
+    "SPLIT": ("", 1, 2),
+    "UNIQUE_LABEL": ("", 1, 1),
+}
+# They open their files when they are made: tests/layers/test_data.py.
+SOURCES = {"IMAGE_SEG_DATA", "MAT_READ"}
+
+
+def test_every_layer_of_the_issue_is_registered() -> None:
+    assert set(RIGHT) | SOURCES <= set(LAYERS)
+    assert all(LAYERS[name].TYPE == name for name in LAYERS)
+
+
+@pytest.mark.parametrize("kind", sorted(RIGHT))
+def test_counts_of_bottoms_and_tops(kind: str) -> None:
+    params, bottoms, tops = RIGHT[kind]
+    make(kind, params, bottoms=bottoms, tops=tops)
+    (low, high), (fewest, most) = LAYERS[kind].BOTTOMS, LAYERS[kind].TOPS
+    wrong = [(low - 1, tops)] if low else []
+    wrong += [(high + 1, tops)] if high < 9 else []
+    wrong += [(bottoms, fewest - 1)] if fewest else []
+    wrong += [(bottoms, most + 1)] if most < 9 else []
+    assert wrong
+    for bad_bottoms, bad_tops in wrong:
+        with pytest.raises(NetError, match=r"layer 'l': \w+ takes .* (bottom|top) blobs, got \d"):
+            make(kind, params, bottoms=bad_bottoms, tops=bad_tops)
+
+
+def test_an_unknown_type_is_named_with_its_neighbour() -> None:
+    param = layer_param("DOMINANT_CHANNEL")
+    if "DOMINANT_CHANNEL" in LAYERS:
+        param.type = caffe_pb2.LayerParameter.NONE
+    with pytest.raises(NetError, match=r"layer 'l': layer type \w+ is not implemented"):
+        create_layer(param, NetContext())
+
+
+def test_legacy_shapes() -> None:
+    assert legacy_shape((5,)) == (1, 1, 1, 5)
+    assert legacy_shape((5, 7)) == (1, 1, 5, 7)
+    assert legacy_shape((2, 3, 4, 5)) == (2, 3, 4, 5)
+
+
+@pytest.mark.parametrize("kind", sorted(k for k in RIGHT if LAYERS[k].HALF))
+def test_bfloat16_where_the_class_says_so(kind: str) -> None:
+    params, bottoms, tops = RIGHT[kind]
+    blobs = [noise(2, 4, 6, 6, seed=i) for i in range(bottoms)]
+    layer = make(kind, params, [(2, 4, 6, 6)] * bottoms, tops=tops)
+    exact = layer(*blobs)
+    for got, want in zip(layer.bfloat16()(*(blob.bfloat16() for blob in blobs)), exact, strict=True):
+        assert got.dtype == torch.bfloat16
+        torch.testing.assert_close(got.float(), want, rtol=3e-2, atol=3e-2)
+
+
+def test_overwriting_is_for_the_allowed_and_gradient_free() -> None:
+    layer, x = make("RELU"), noise(1, 1, 2, 2)
+    assert not layer.overwrites(x)
+    layer.inplace = True
+    assert layer.overwrites(x)
+    x.requires_grad_()
+    assert not layer.overwrites(x)
+    with torch.no_grad():
+        assert layer.overwrites(x)
+
+
+@pytest.mark.parametrize(
+    ("filler", "message"),
+    [
+        ('type: "bilinear"', "unknown filler type 'bilinear'"),
+        ('type: "uniform" min: 1 max: 0', "uniform_"),
+        ('type: "gaussian" std: -1', "normal"),
+    ],
+)
+def test_a_bad_filler_names_the_layer(filler: str, message: str) -> None:
+    params = f"inner_product_param {{ num_output: 2 weight_filler {{ {filler} }} }}"
+    with pytest.raises(NetError, match=f"layer 'l': .*{message}"):
+        make("INNER_PRODUCT", params, [(1, 3, 1, 1)])
