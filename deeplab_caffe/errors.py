@@ -64,6 +64,18 @@ class NetError(DeepLabCaffeError, ValueError):
         super().__init__(message if layer is None else f"layer '{layer}': {message}")
 
 
+class SolverError(DeepLabCaffeError, ValueError):
+    """Training cannot start, go on or be resumed as asked.
+
+    Attributes:
+        path: the solver prototxt, solverstate or snapshot that is meant, or None.
+    """
+
+    def __init__(self, message: str, path: str | PathLike[str] | None = None) -> None:
+        self.path = None if path is None else str(path)
+        super().__init__(message if path is None else f"{path}: {message}")
+
+
 class DataError(DeepLabCaffeError, ValueError):
     """An image, label map, list, MAT or BIN file cannot be read or written, or does not fit its partner.
 

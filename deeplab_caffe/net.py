@@ -197,7 +197,7 @@ class Net(nn.Module):
     def _mark_relus(steps: list[Step]) -> list[Step]:
         """Finds the convolutions with a ReLU right behind them that works in place on their only top."""
         marked = []
-        for step, following in zip(steps, [*steps[1:], None], strict=True):
+        for step, following in zip(steps, [*steps[1:], None], strict=False):
             fits = (
                 following is not None
                 and isinstance(step.layer, Convolution)
@@ -393,7 +393,8 @@ class Net(nn.Module):
         if not layer.HALF:
             return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
         weight = next(layer.parameters(recurse=False), None)
-        if weight is not None and x.dtype != weight.dtype:
+        # Under autocast the layer itself brings both to one dtype.
+        if weight is not None and x.dtype != weight.dtype and not torch.is_autocast_enabled(x.device.type):
             x = x.to(weight.dtype)
         if self.context.channels_last and weight is not None and x.dim() == 4:
             x = x.contiguous(memory_format=torch.channels_last)

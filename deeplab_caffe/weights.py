@@ -103,13 +103,17 @@ def save_weights(net: Net, path: str | PathLike[str], diffs: dict[str, list[np.n
     Args:
         net: the net.
         path: the file; it appears under its name only when it is complete.
-        diffs: gradients by layer name, to be written beside the weights.
+        diffs: gradients by layer name, four-dimensional as the saved blobs, to be written beside the weights.
 
     Raises:
         CaffeModelError: the file cannot be written.
     """
     saved = caffe_pb2.NetParameter(name=net.param.name, input=net.param.input, layers=net.param.layers)
     blobs = {
-        layer.name: [blob.detach().float().cpu().numpy() for blob in layer.blobs] for layer in net.layers if layer.blobs
+        layer.name: [
+            blob.detach().float().cpu().numpy().reshape(legacy_shape(tuple(blob.shape))) for blob in layer.blobs
+        ]
+        for layer in net.layers
+        if layer.blobs
     }
     write_caffemodel(path, saved, blobs, diffs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 
 import deeplab_caffe.pycaffe as caffe
+from deeplab_caffe.proto import CaffeModel
 from tests.goldens import case_dir, load_case
 
 BGR_MEAN = np.array([104.008, 116.669, 122.675], np.float32).reshape(1, 3, 1, 1)
@@ -52,7 +54,8 @@ def replay(
         **options: keyword arguments of the net.
 
     Yields:
-        (kind, blob or layer, what came, what the original gave); kind: data, diff, param, param_diff or loss.
+        (kind, blob or layer, what came, what the original gave); kind: data, diff, param, param_diff, saved or
+        loss.
     """
     case, source = load_case(name), case_dir(name)
     folder = folder or source
@@ -92,7 +95,17 @@ def replay(
                         index = net._index(step["layer"], 0)
                         net._backward_layer(index, [bool(flag) for flag in step["propagate_down"]])
                 elif op == "save":
-                    net.save(folder / f"saved_{step['file']}")
+                    with tempfile.TemporaryDirectory() as elsewhere:
+                        net.save(Path(elsewhere) / step["file"])
+                        ours = CaffeModel(Path(elsewhere) / step["file"]).by_name
+                        for theirs in CaffeModel(source / step["file"]).layers:
+                            for blob, expected in zip(ours[theirs.name].blobs, theirs.blobs, strict=True):
+                                yield (
+                                    "saved",
+                                    theirs.name,
+                                    blob.data.reshape(blob.shape),
+                                    expected.data.reshape(expected.shape),
+                                )
                 elif op == "get_data":
                     expected = np.load(source / step["file"])
                     yield "data", step["blob"], _stored(step, net.blobs[step["blob"]].data), expected

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from os import PathLike
 from pathlib import Path
@@ -22,7 +23,13 @@ MAX_PIXELS = 178_956_970
 _EXIF_ORIENTATION = 0x0112
 
 
-def load_image(path: str | PathLike[str], *, exif_orientation: bool = True, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+def load_image(
+    path: str | PathLike[str],
+    *,
+    exif_orientation: bool = True,
+    max_pixels: int = MAX_PIXELS,
+    content: bytes | None = None,
+) -> np.ndarray:
     """Read a photograph as ``cv::imread`` does in colour, but in R, G, B order.
 
     Grey images get three equal channels, palettes their colours; an alpha channel is dropped, not composited; of 16-bit
@@ -35,6 +42,7 @@ def load_image(path: str | PathLike[str], *, exif_orientation: bool = True, max_
             layers pass False.
         max_pixels: an image with more pixels is refused before it is decoded. Above ``MAX_PIXELS`` Pillow's own limit
             (``PIL.Image.MAX_IMAGE_PIXELS``) has to be raised as well.
+        content: the file's bytes, where they are at hand; ``path`` is then but a name for messages.
 
     Returns:
         uint8 RGB ``(H, W, 3)``.
@@ -42,7 +50,7 @@ def load_image(path: str | PathLike[str], *, exif_orientation: bool = True, max_
     Raises:
         DataError: if the file is missing, no image, truncated, of size zero, too large, or of 32-bit samples.
     """
-    with _open(path, max_pixels) as image:
+    with _open(path, max_pixels, content) as image:
         return _own(_colour(_decoded(image, path), path, exif_orientation))
 
 
@@ -171,10 +179,10 @@ def _own(pixels: np.ndarray) -> np.ndarray:
     return np.require(pixels, requirements=["C", "W"])
 
 
-def _open(path: str | PathLike[str], max_pixels: int) -> Image.Image:
+def _open(path: str | PathLike[str], max_pixels: int, content: bytes | None = None) -> Image.Image:
     """Read the header alone and refuse what must not be decoded."""
     try:
-        image = Image.open(path)
+        image = Image.open(path if content is None else io.BytesIO(content))
     except Image.UnidentifiedImageError as exc:
         raise DataError(_why_unidentified(path), path) from exc
     except Image.DecompressionBombError as exc:

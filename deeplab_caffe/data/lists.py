@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -48,6 +49,46 @@ def read_image_list(path: str | PathLike[str], *, label_required: bool = False) 
     return entries
 
 
+@dataclass(frozen=True)
+class LabelledEntry:
+    """One line of IMAGE_DATA's list.
+
+    Attributes:
+        image: the first word, to be put behind the root folder as it is.
+        labels: the numbers behind it.
+        line: line number from 1.
+    """
+
+    image: str
+    labels: tuple[int, ...]
+    line: int
+
+
+def read_labelled_list(path: str | PathLike[str], max_labels: int | None) -> list[LabelledEntry]:
+    """Read "image label label ..." lines as IMAGE_DATA does (layers/image_data_layer.cpp).
+
+    Args:
+        path: the list file.
+        max_labels: how many labels a line may have; None leaves out whatever is behind the images.
+
+    Raises:
+        DataError: if the file cannot be read, holds no line, or a line has more labels or one that is no whole number.
+    """
+    entries = []
+    for number, (image, *words) in _lines_of_words(path):
+        if max_labels is None:
+            words = []
+        elif len(words) > max_labels:
+            raise DataError(f"'{image}' has {len(words)} labels, max_labels is {max_labels}", path, number)
+        for word in words:
+            if not re.fullmatch(r"[+-]?\d{1,9}", word, re.ASCII):
+                raise DataError(f"expected a label for '{image}', a whole number, got '{word}'", path, number)
+        entries.append(LabelledEntry(image, tuple(int(word) for word in words), number))
+    if not entries:
+        raise DataError("the list holds no image", path)
+    return entries
+
+
 def read_id_list(path: str | PathLike[str], *, strip: int = 0) -> list[str]:
     """Read the first word of every line less its last ``strip`` characters (layers/mat_write_layer.cpp).
 
@@ -74,7 +115,16 @@ def read_words(path: str | PathLike[str]) -> list[str]:
     Raises:
         DataError: if the file cannot be read.
     """
-    return [word for _, words in _lines_of_words(path) for word in words]
+    return [word for _, word in numbered_words(path)]
+
+
+def numbered_words(path: str | PathLike[str]) -> list[tuple[int, str]]:
+    """Read all words of a file, each with the number of its line from 1.
+
+    Raises:
+        DataError: if the file cannot be read.
+    """
+    return [(number, word) for number, words in _lines_of_words(path) for word in words]
 
 
 def _lines_of_words(path: str | PathLike[str]) -> list[tuple[int, list[str]]]:

@@ -138,7 +138,7 @@ class MatReader:
         """Shapes ``(batch_size, C, H, W)`` of the next batch, from the headers of its first files."""
         return [(self.batch_size, *blob_mat_shape(self.names.path(self.iteration, i))[1:]) for i in range(self.tops)]
 
-    def read(self) -> list[np.ndarray]:
+    def next_batch(self) -> list[np.ndarray]:
         """Read the next batch.
 
         Returns:
@@ -161,6 +161,14 @@ class MatReader:
                 blob[item] = image[0]
             self.iteration = (self.iteration + 1) % self.count
         return blobs
+
+    def state_dict(self) -> dict[str, Any]:
+        """Which file is next."""
+        return {"iteration": self.iteration}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where :meth:`state_dict` was taken."""
+        self.iteration = int(state["iteration"]) % self.count
 
     def _count(self) -> int:
         if self.names.names is not None:

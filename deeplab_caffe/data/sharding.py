@@ -11,8 +11,8 @@ from deeplab_caffe.errors import NetError
 class Shard:
     """One of ``world`` processes that share out each global batch of ``world * batch_size`` consecutive entries.
 
-    Rank r has entries ``r * batch_size`` up to ``(r + 1) * batch_size`` of it. Random words are drawn for all of them, so
-    that together the processes see what one process with the global batch would.
+    Rank r has entries ``r * batch_size`` up to ``(r + 1) * batch_size`` of it. Random words are drawn for all of them,
+    so that together the processes see what one process with the global batch would.
 
     Attributes:
         rank: from 0.

@@ -1,17 +1,19 @@
-"""From a photograph and its label map to the blobs of a net: DataTransformer::TransformImgAndSeg.
+"""From a photograph and its label map to the blobs of a net: DataTransformer.
 
-The rule is the original's (data_transformer.cpp:309-464): pad at the bottom and at the right up to ``crop_size``, the
-image with the mean and the labels with ``ignore_label``; crop at a random place in TRAIN, in the middle in TEST;
-mirror; subtract the mean, multiply by ``scale``; channels in B, G, R order.
+The rule is the original's (data_transformer.cpp, TransformImgAndSeg in lines 309-464): pad at the bottom and at the
+right up to ``crop_size``, the image with the mean and the labels with ``ignore_label``; crop at a random place in
+TRAIN, in the middle in TEST; mirror; subtract the mean, multiply by ``scale``; channels in B, G, R order.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import numpy as np
+
+from deeplab_caffe.errors import NetError
 
 Phase = Literal["TRAIN", "TEST"]
 
@@ -44,6 +46,7 @@ class SegTransform:
         mirror: mirror half of the images at random (in both phases, as the original).
         mean_value: one value, or one per channel in B, G, R order; empty for none.
         scale: factor after the subtraction.
+        mean_image: a mean for every pixel, float32 ``(C, H, W)``, instead of ``mean_value``.
     """
 
     phase: Phase = "TEST"
@@ -51,6 +54,33 @@ class SegTransform:
     mirror: bool = False
     mean_value: tuple[float, ...] = ()
     scale: float = 1.0
+    mean_image: np.ndarray | None = field(default=None, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.phase not in ("TRAIN", "TEST"):
+            raise ValueError(f"phase must be TRAIN or TEST, got {self.phase!r}")
+
+    @classmethod
+    def from_param(cls, transform_param: Any, phase: Phase) -> SegTransform:
+        """Read a TransformationParameter message, and the mean image if it names one.
+
+        Raises:
+            NetError: there are both ``mean_file`` and ``mean_value``.
+            CaffeModelError: the mean file cannot be read.
+        """
+        mean_image = None
+        if transform_param.mean_file:
+            if transform_param.mean_value:
+                raise NetError("mean_file and mean_value exclude each other")
+            mean_image = read_mean(transform_param.mean_file)
+        return cls(
+            phase,
+            transform_param.crop_size,
+            transform_param.mirror,
+            tuple(transform_param.mean_value),
+            transform_param.scale,
+            mean_image,
+        )
 
     @property
     def needs_rand(self) -> bool:
@@ -85,6 +115,22 @@ class SegTransform:
             return Placement(mirror, next(drawn) % (spare_height + 1), next(drawn) % (spare_width + 1))
         return Placement(mirror, spare_height // 2, spare_width // 2)
 
+    def check(self, shape: tuple[int, int, int], *, pads: bool) -> None:
+        """Look whether an image fits.
+
+        Args:
+            shape: its ``(C, H, W)``.
+            pads: whether it may be smaller than the crop.
+
+        Raises:
+            ValueError: it does not fit the mean, or is smaller than ``crop_size`` where it must not be.
+        """
+        self.means(shape[0])
+        if self.mean_image is not None and self.mean_image.shape != shape:
+            raise ValueError(f"the image is {shape} (channels, height, width), the mean file's {self.mean_image.shape}")
+        if min(shape[1:]) < self.crop_size and not (pads and self.mean_image is None):
+            raise ValueError(f"the image is {shape[1]} x {shape[2]} (height x width), crop_size is {self.crop_size}")
+
     def image_into(self, image: np.ndarray, placement: Placement, out: np.ndarray) -> None:
         """Write one image into its item of the data blob.
 
@@ -93,21 +139,31 @@ class SegTransform:
             placement: from :meth:`place`.
             out: float32 ``(3, height, width)``, or ``(1, height, width)`` for grey; overwritten whole.
         """
+        self.planes_into(bgr_planes(image), placement, out)
+
+    def planes_into(self, planes: np.ndarray, placement: Placement, out: np.ndarray) -> None:
+        """Write one image, plane by plane, into its item of the data blob.
+
+        Args:
+            planes: numbers ``(C, H, W)``.
+            placement: from :meth:`place`.
+            out: float32 ``(C, height, width)``; overwritten whole.
+        """
         channels, height, width = out.shape
-        mean = self.means(channels)
-        window = image[placement.h_off : placement.h_off + height, placement.w_off : placement.w_off + width]
+        where = np.s_[:, placement.h_off : placement.h_off + height, placement.w_off : placement.w_off + width]
+        window = planes[where]
+        mean = self.means(channels) if self.mean_image is None else self.mean_image[where]
+        if placement.mirror:
+            out = out[..., ::-1]
         # Padding has the value of the mean in the original, so exactly 0 once the mean is off.
-        rows, columns = window.shape[:2]
+        rows, columns = window.shape[1:]
         out[:, rows:] = 0
         out[:, :rows, columns:] = 0
         for channel in range(channels):
-            plane = window[..., channels - 1 - channel] if window.ndim == 3 else window
             # One pass that converts and subtracts: a byte is exact in float32.
-            np.subtract(plane, mean[channel], out=out[channel, :rows, :columns], dtype=np.float32)
+            np.subtract(window[channel], mean[channel], out=out[channel, :rows, :columns], dtype=np.float32)
         if self.scale != 1.0:
             out *= np.float32(self.scale)
-        if placement.mirror:
-            out[...] = out[..., ::-1].copy()
 
     def label_into(self, label: np.ndarray, placement: Placement, out: np.ndarray, ignore_label: int) -> None:
         """Write one label map into its item of the label blob.
@@ -120,12 +176,39 @@ class SegTransform:
         """
         height, width = out.shape
         window = label[placement.h_off : placement.h_off + height, placement.w_off : placement.w_off + width]
+        if placement.mirror:
+            out = out[:, ::-1]
         rows, columns = window.shape
         out[rows:] = ignore_label
         out[:rows, columns:] = ignore_label
         out[:rows, :columns] = window
-        if placement.mirror:
-            out[...] = out[..., ::-1].copy()
+
+
+def bgr_planes(image: np.ndarray) -> np.ndarray:
+    """A view of an image, RGB ``(H, W, 3)`` or grey ``(H, W)``, as Caffe has it: B, G, R ``(3, H, W)``, ``(1, H, W)``."""
+    return image[None] if image.ndim == 2 else image.transpose(2, 0, 1)[::-1]
+
+
+def read_mean(path: str) -> np.ndarray:
+    """Read a mean image.
+
+    Args:
+        path: a ``.binaryproto`` of one item.
+
+    Returns:
+        float32 ``(C, H, W)``.
+
+    Raises:
+        NetError: the file holds several items.
+        CaffeModelError: the file cannot be read.
+    """
+    from deeplab_caffe.proto import read_blob
+
+    blob = read_blob(path)
+    shape = (1,) * (4 - len(blob.shape)) + tuple(blob.shape)
+    if len(shape) != 4 or shape[0] != 1:
+        raise NetError(f"mean_file '{path}': expected one image (1, C, H, W), got shape {tuple(blob.shape)}")
+    return np.array(blob.data, np.float32).reshape(shape[1:])
 
 
 def image_to_blob(

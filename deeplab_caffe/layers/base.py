@@ -148,6 +148,13 @@ class Layer(nn.Module):
         """Whether ``force_backward`` may ask for the gradient of this bottom (Caffe's AllowForceBackward)."""
         return bottom not in self.LABEL_BOTTOMS
 
+    def loss_divisor(self, *bottoms: Tensor) -> Tensor | None:
+        """What a loss of these bottoms is divided by, a scalar, where that hangs on their values; else None.
+
+        Processes that share a batch need it: their losses add up to the whole batch's in proportion to it.
+        """
+        return None
+
     @property
     def blobs(self) -> list[nn.Parameter]:
         """Parameter blobs in Caffe's order (weight, bias, ...)."""
@@ -163,6 +170,21 @@ class Layer(nn.Module):
 
     def extra_repr(self) -> str:
         return f"{', '.join(self.param.bottom)} -> {', '.join(self.param.top)}"
+
+
+class Loss(Layer):
+    """A layer whose top (1, 1, 1, 1) is to be minimised; it weighs 1 unless ``loss_weight`` says otherwise."""
+
+    BOTTOMS = (2, 2)
+    LABEL_BOTTOMS = (1,)
+    AUTO_TOP = True
+    DEFAULT_LOSS_WEIGHT = 1.0
+
+    def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
+        return [(1, 1, 1, 1)]
+
+    def window(self) -> Window | None:
+        return None
 
 
 def legacy_shape(shape: Shape) -> Shape:

@@ -1,4 +1,7 @@
-"""Layers that rearrange or combine blobs: INNER_PRODUCT, SOFTMAX, ARGMAX, CONCAT, SLICE, SPLIT, ELTWISE, SILENCE."""
+"""Layers that rearrange or combine blobs.
+
+INNER_PRODUCT, SOFTMAX, ARGMAX, CONCAT, SLICE, SPLIT, FLATTEN, ELTWISE, SILENCE.
+"""
 
 from __future__ import annotations
 
@@ -151,6 +154,24 @@ class Split(Layer):
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         return bottoms * len(self.param.top)
+
+
+@register
+class Flatten(Layer):
+    """Each item's numbers as channels: (N, C * H * W, 1, 1) (layers/flatten_layer.cpp)."""
+
+    TYPE = "FLATTEN"
+    HALF = True
+    ALIASES = True
+
+    def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
+        return [(bottom_shapes[0][0], math.prod(bottom_shapes[0][1:]), 1, 1)]
+
+    def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
+        return (bottoms[0].flatten(1)[:, :, None, None],)
+
+    def window(self) -> Window | None:
+        return None
 
 
 class _Product(torch.autograd.Function):

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from deeplab_caffe.errors import DataError, EvaluationError
 from deeplab_caffe.evaluation.confusion import ConfusionMatrix
-from deeplab_caffe.layers.base import Layer, NetContext, Shape, Window, register
+from deeplab_caffe.layers.base import Layer, Loss, NetContext, Shape, Window, register
 from deeplab_caffe.ops.argmax import argmax_labels
 from deeplab_caffe.ops.softmax_loss import softmax_loss
 from deeplab_caffe.proto import caffe_pb2
@@ -44,7 +44,7 @@ def check_label_map(layer: Layer, scores: Shape, labels: Shape) -> None:
 
 
 @register
-class SoftmaxLoss(Layer):
+class SoftmaxLoss(Loss):
     """Weighted cross entropy of the softmax, averaged over the pixels that are not ignored.
 
     Bottoms: scores (N, C, H, W), labels (N, 1, H, W). Tops: the loss (1, 1, 1, 1) and, if asked for, the softmax.
@@ -52,11 +52,7 @@ class SoftmaxLoss(Layer):
     """
 
     TYPE = "SOFTMAX_LOSS"
-    BOTTOMS = (2, 2)
-    LABEL_BOTTOMS = (1,)
     TOPS = (1, 2)
-    AUTO_TOP = True
-    DEFAULT_LOSS_WEIGHT = 1.0
 
     def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:
         super().__init__(param, context)
@@ -82,8 +78,15 @@ class SoftmaxLoss(Layer):
         tops = (loss.reshape(1, 1, 1, 1), F.softmax(scores.detach(), dim=1))
         return tops[: len(self.param.top)]
 
-    def window(self) -> Window | None:
-        return None
+    def loss_divisor(self, *bottoms: Tensor) -> Tensor:
+        """The sum of the class weights over the pixels that are not ignored."""
+        labels = bottoms[1].detach().long()
+        counted = torch.ones_like(labels, dtype=torch.bool)
+        for ignored in self.ignored:
+            counted &= labels != ignored
+        if self.class_weights is None:
+            return counted.sum().double()
+        return self.class_weights.double()[labels[counted]].sum()
 
 
 @register

@@ -1,12 +1,15 @@
-"""Layers that work number by number: RELU, DROPOUT."""
+"""Layers that work number by number: RELU, DROPOUT, ABSVAL, BNLL, EXP, POWER, SIGMOID, TANH, THRESHOLD."""
 
 from __future__ import annotations
+
+import math
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from deeplab_caffe.layers.base import Layer, register
+from deeplab_caffe.layers.base import Layer, NetContext, register
+from deeplab_caffe.proto import caffe_pb2
 
 
 @register
@@ -48,5 +51,101 @@ class Dropout(Layer):
         rng = self.context.rng
         if not self.context.seeded or rng is None:
             return (F.dropout(x, self.ratio, training=True, inplace=self.overwrites(x)),)
-        kept = torch.from_numpy(rng.bernoulli(x.numel(), 1 - self.ratio)).view(x.shape)
+        rank, world = self.context.shard
+        kept = rng.bernoulli(world * x.numel(), 1 - self.ratio)[rank * x.numel() : (rank + 1) * x.numel()]
+        kept = torch.from_numpy(kept).view(x.shape)
         return (x * kept.to(x.device, x.dtype) * (1 / (1 - self.ratio)),)
+
+
+@register
+class AbsVal(Layer):
+    """abs(x); its slope at 0 is 0 (layers/absval_layer.cpp)."""
+
+    TYPE = "ABSVAL"
+    HALF = True
+
+    def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
+        return (bottoms[0].abs(),)
+
+
+@register
+class BNLL(Layer):
+    """log(1 + exp(x)) (layers/bnll_layer.cpp)."""
+
+    TYPE = "BNLL"
+
+    def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
+        return (torch.logaddexp(bottoms[0], torch.zeros_like(bottoms[0])),)
+
+
+@register
+class Exp(Layer):
+    """base ** (scale * x + shift); ``base: -1``, the default, is e (layers/exp_layer.cpp)."""
+
+    TYPE = "EXP"
+
+    def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:
+        super().__init__(param, context)
+        base = param.exp_param.base
+        if base != -1 and not 0 < base < math.inf:
+            raise self.error(f"base must be positive, or -1 for e, got {base:g}")
+        self.log_base = 1.0 if base == -1 else math.log(base)
+
+    def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
+        param = self.param.exp_param
+        top = (bottoms[0] * (self.log_base * param.scale)).exp()
+        return (top if param.shift == 0 else top * math.exp(self.log_base * param.shift),)
+
+
+@register
+class Power(Layer):
+    """(shift + scale * x) ** power (layers/power_layer.cpp).
+
+    Where x and ``shift`` are 0 the slope is the true one; the original divides 0 by 0 there.
+    """
+
+    TYPE = "POWER"
+    ALIASES = True
+
+    def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
+        x, param = bottoms[0], self.param.power_param
+        if param.power * param.scale == 0:
+            # A constant, whatever x is, infinite or not; with a slope of 0 rather than none.
+            constant = torch.full_like(x, param.shift).pow(param.power)
+            return (torch.where(torch.ones_like(x, dtype=torch.bool), constant, x),)
+        top = x if param.scale == 1 else x * param.scale
+        top = top if param.shift == 0 else top + param.shift
+        return (top if param.power == 1 else top.pow(param.power),)
+
+
+@register
+class Sigmoid(Layer):
+    """1 / (1 + exp(-x)) (layers/sigmoid_layer.cpp)."""
+
+    TYPE = "SIGMOID"
+    HALF = True
+
+    def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
+        return (bottoms[0].sigmoid(),)
+
+
+@register
+class TanH(Layer):
+    """tanh(x) (layers/tanh_layer.cpp); 1 for large x, where the original's exp(2 * x) overflows into NaN."""
+
+    TYPE = "TANH"
+    HALF = True
+
+    def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
+        return (bottoms[0].tanh(),)
+
+
+@register
+class Threshold(Layer):
+    """1 where x is above ``threshold``, else 0; no gradient (layers/threshold_layer.cpp)."""
+
+    TYPE = "THRESHOLD"
+    DIFFERENTIABLE = False
+
+    def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
+        return ((bottoms[0] > self.param.threshold_param.threshold).to(bottoms[0].dtype),)

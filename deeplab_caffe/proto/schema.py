@@ -157,7 +157,11 @@ def _file_descriptor(
     return file_proto
 
 
+# Later Caffe's way to add up gradients, under its number there. A SolverParameter is only read: the original never sees it.
+_LATER_FIELDS = (FieldRow("SolverParameter", "iter_size", 36, "optional", "int32", "1", False),)
+
+
 @cache
 def v1_schema() -> Schema:
     """The DeepLab v1 dialect: the internal form, and what its caffemodel and solverstate files are written in."""
-    return Schema("deeplab_caffe/caffe_v1.proto", field_table("v1"), enum_table("v1"))
+    return Schema("deeplab_caffe/caffe_v1.proto", (*field_table("v1"), *_LATER_FIELDS), enum_table("v1"))

@@ -40,18 +40,21 @@ def upgrade_net(message: Message, tree: Node, path: str | os.PathLike[str]) -> M
 
 
 def _upgrade_net(message: Message, where: Source) -> Message:
+    # The number that each layer has in the text: Input and padding layers are there, and not in the result.
     if "layer" in message.DESCRIPTOR.fields_by_name:
         net = downgrade_v2_net(message, where)
         layers_field = "layer"
+        numbers = [i for i, layer in enumerate(message.layer) if layer.type != "Input"]
     else:
         net = caffe_pb2.NetParameter()
         copy_fields(message, net, where, V1_HANDLERS, V1_NEUTRAL)
         layers_field = "layers"
-    if any(layer.HasField("layer") for layer in net.layers):
-        net = upgrade_v0_net(net, where)
-        layers_field = ""  # padding layers are gone: the numbers no longer fit the text
-    for i, layer in enumerate(net.layers):
-        place = where.at_layer(layers_field, i, layer.name)
+        numbers = list(range(len(net.layers)))
+        if any(layer.HasField("layer") for layer in net.layers):
+            numbers = [i for i in numbers if net.layers[i].layer.type != "padding"]
+            net = upgrade_v0_net(net, where)
+    for number, layer in zip(numbers, net.layers, strict=True):
+        place = where.at_layer(layers_field, number, layer.name)
         if layer.type == caffe_pb2.LayerParameter.NONE:
             raise place.error("has no type")
         if layer.include and layer.exclude:
@@ -92,7 +95,6 @@ def upgrade_solver(message: Message, tree: Node, path: str | os.PathLike[str]) -
         }
     }
     neutral = {
-        ("SolverParameter", "iter_size"): (1,),
         ("SolverParameter", "clip_gradients"): (-1.0,),
         ("SolverParameter", "snapshot_format"): (1,),  # BINARYPROTO
     }

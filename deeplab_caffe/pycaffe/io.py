@@ -82,8 +82,9 @@ class Transformer:
     def set_channel_swap(self, in_: str, order: Sequence[int]) -> None:
         """Order of the channels, e.g. (2, 1, 0) from RGB to BGR."""
         self._check(in_)
-        if len(order) != self.inputs[in_][1]:
-            raise NetError(f"channel_swap of '{in_}' needs {self.inputs[in_][1]} channels, got {tuple(order)}")
+        channels = self.inputs[in_][1]
+        if len(order) != channels or not set(order) <= set(range(channels)):
+            raise NetError(f"channel_swap of '{in_}' needs {channels} channels, got {tuple(order)}")
         self.channel_swap[in_] = tuple(order)
 
     def set_raw_scale(self, in_: str, scale: float) -> None:

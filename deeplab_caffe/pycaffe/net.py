@@ -113,7 +113,7 @@ class Net(Execution):
         """Takes over the parameters of the layers of the same name: one memory for both nets from now on."""
         self._sync_parameters()
         replaced: dict[int, nn.Parameter] = {}
-        for name in self.params.keys() & other.params.keys():
+        for name in (name for name in self.params if name in other.params):
             mine, theirs = ([blob.parameter for blob in net.params[name]] for net in (self, other))
             shapes = [[tuple(blob.shape) for blob in blobs] for blobs in (mine, theirs)]
             if shapes[0] != shapes[1]:

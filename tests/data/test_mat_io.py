@@ -66,7 +66,7 @@ def test_the_original_case_of_reading(monkeypatch: pytest.MonkeyPatch) -> None:
     forwards = 0
     for step in case["steps"]:
         if step["op"] == "forward":
-            (top,) = reader.read()
+            (top,) = reader.next_batch()
             # The shape is the original's; the data it never copies, nor does it get beyond its first files.
             expected = [files[(2 * forwards + item) % 3] for item in range(2)]
             np.testing.assert_array_equal(top, np.concatenate(expected))
@@ -83,7 +83,7 @@ def test_reading_in_turn_from_a_list(tmp_path: Path) -> None:
         write_blob_mat(tmp_path / f"{name}_blob_1.mat", blob(10 * k, (1, 1, 2, 2)))
     reader = MatReader(f"{tmp_path}/", tmp_path / "ids", strip=4, batch_size=2, tops=2)
     assert reader.shapes() == [(2, 2, 3, 4), (2, 1, 2, 2)]
-    batches = [reader.read() for _ in range(3)]
+    batches = [reader.next_batch() for _ in range(3)]
     assert [first[:, 0, 0, 0].tolist() for first, _ in batches] == [[0, 1], [2, 0], [1, 2]]
     assert [second[:, 0, 0, 0].tolist() for _, second in batches] == [[0, 10], [20, 0], [10, 20]]
 
@@ -92,10 +92,10 @@ def test_a_batch_of_several_sizes(tmp_path: Path) -> None:
     write_blob_mat(tmp_path / "iter_0_blob_0.mat", blob(0))
     write_blob_mat(tmp_path / "iter_1_blob_0.mat", blob(1, (1, 2, 3, 5)))
     with pytest.raises(DataError, match=r"iter_1_blob_0\.mat: expected .*\(1, 2, 3, 4\).* got \(1, 2, 3, 5\)"):
-        MatReader(f"{tmp_path}/", batch_size=2).read()
+        MatReader(f"{tmp_path}/", batch_size=2).next_batch()
     write_blob_mat(tmp_path / "iter_0_blob_0.mat", blob(0, (2, 2, 3, 4)))
     with pytest.raises(DataError, match="expected one image a file"):
-        MatReader(f"{tmp_path}/").read()
+        MatReader(f"{tmp_path}/").next_batch()
 
 
 def test_nothing_to_read(tmp_path: Path) -> None:

@@ -93,3 +93,13 @@ def test_rand_needs_a_positive_bound() -> None:
 
 def test_without_a_seed_two_differ() -> None:
     assert CaffeRNG().words(4) != CaffeRNG().words(4)
+
+
+def test_bernoulli_takes_a_word_each() -> None:
+    # 3499211612, 581869302, 3890346734, 3586334585 of 2**32 - 1: 0.81, 0.14, 0.91 and 0.84.
+    rng = CaffeRNG(5489)
+    assert rng.bernoulli(4, 0.825).tolist() == [True, True, False, False]
+    assert rng.bernoulli(0, 0.5).tolist() == []
+    assert rng.word() == CaffeRNG(5489).words(5)[4]
+    assert rng.bernoulli(1000, 1).all()
+    assert not rng.bernoulli(1000, 0).any()

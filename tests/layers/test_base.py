@@ -44,7 +44,7 @@ SOURCES = {"IMAGE_SEG_DATA", "MAT_READ"}
 
 def test_every_layer_of_the_issue_is_registered() -> None:
     assert set(RIGHT) | SOURCES <= set(LAYERS)
-    assert all(LAYERS[name].TYPE == name for name in LAYERS)
+    assert all(name == LAYERS[name].TYPE for name in LAYERS)
 
 
 @pytest.mark.parametrize("kind", sorted(RIGHT))

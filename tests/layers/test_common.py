@@ -18,7 +18,9 @@ def test_inner_product_by_hand() -> None:
 
 
 def test_inner_product_takes_channels_last_in_channel_order() -> None:
-    layer = make("INNER_PRODUCT", 'inner_product_param { num_output: 3 weight_filler { type: "xavier" } }', [(2, 3, 4, 5)])
+    layer = make(
+        "INNER_PRODUCT", 'inner_product_param { num_output: 3 weight_filler { type: "xavier" } }', [(2, 3, 4, 5)]
+    )
     x = noise(2, 3, 4, 5)
     assert torch.equal(layer(x)[0], layer(x.contiguous(memory_format=torch.channels_last))[0])
 
@@ -103,7 +105,14 @@ def test_eltwise_maximum_sends_ties_to_the_second_bottom() -> None:
 
 
 @pytest.mark.parametrize(
-    "params", ["", "coeff: 2 coeff: -1 coeff: 0.5", "operation: PROD", "operation: PROD stable_prod_grad: false", "operation: MAX"]
+    "params",
+    [
+        "",
+        "coeff: 2 coeff: -1 coeff: 0.5",
+        "operation: PROD",
+        "operation: PROD stable_prod_grad: false",
+        "operation: MAX",
+    ],
 )
 def test_eltwise_gradient(params: str) -> None:
     layer = make("ELTWISE", f"eltwise_param {{ {params} }}", bottoms=3)

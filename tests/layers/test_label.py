@@ -53,7 +53,9 @@ def test_adaptive_bias_by_hand() -> None:
     # Four pixels; class 1 is present. Differences to the best (class 1's own) are 0, so nothing is raised, and class 0,
     # absent, is pushed below class 1 where it beats it.
     scores = torch.tensor([[[[5.0, 0, 0, 0]], [[1, 2, 3, 4]]]])
-    found = run("ADAPTIVE_BIAS_CHANNEL", "adaptive_bias_channel_param { margin_others: 0.5 }", scores, image_labels([1]))
+    found = run(
+        "ADAPTIVE_BIAS_CHANNEL", "adaptive_bias_channel_param { margin_others: 0.5 }", scores, image_labels([1])
+    )
     assert found.tolist() == [[[[0.5, 0, 0, 0]], [[1, 2, 3, 4]]]]
 
 

@@ -79,9 +79,9 @@ def test_softmax_loss_refuses_labels() -> None:
     [
         (None, "cannot read class weights"),
         ("1 two 3", "expected one number per class"),
-        ("1 -2 3", "must be finite and not negative"),
-        ("1 nan 3", "must be finite and not negative"),
-        ("1 inf 3", "must be finite and not negative"),
+        ("1 -2 3", "class weights must be finite and not negative"),
+        ("1 nan 3", "class weights must be finite and not negative"),
+        ("1 inf 3", "class weights must be finite and not negative"),
     ],
 )
 def test_class_weights_that_are_none(text: str | None, message: str, tmp_path: Path) -> None:

@@ -13,7 +13,9 @@ from tests.layers.build import image, make, noise, run
 
 
 def conv(params: str, shapes: list[tuple[int, ...]], **options: object) -> torch.nn.Module:
-    text = f'convolution_param {{ {params} weight_filler {{ type: "gaussian" std: 0.5 }} bias_filler {{ value: 0.3 }} }}'
+    text = (
+        f'convolution_param {{ {params} weight_filler {{ type: "gaussian" std: 0.5 }} bias_filler {{ value: 0.3 }} }}'
+    )
     torch.manual_seed(0)
     return make("CONVOLUTION", text, shapes, **options)
 
@@ -293,7 +295,9 @@ def test_interp_refuses(params: str, message: str) -> None:
 
 def test_padding() -> None:
     x = image([1, 2], [3, 4])
-    assert run("PADDING", "padding_param { pad_beg: 1 pad_end: 0 }", x).tolist() == [[[[0, 0, 0], [0, 1, 2], [0, 3, 4]]]]
+    assert run("PADDING", "padding_param { pad_beg: 1 pad_end: 0 }", x).tolist() == [
+        [[[0, 0, 0], [0, 1, 2], [0, 3, 4]]]
+    ]
     assert run("PADDING", "padding_param { pad_beg: -1 pad_end: 1 }", x).tolist() == [[[[4, 0], [0, 0]]]]
     same = run("PADDING", "padding_param { pad_beg: 0 pad_end: 0 }", x)
     assert torch.equal(same, x)

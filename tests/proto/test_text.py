@@ -79,6 +79,12 @@ def test_modern_solver_types(modern, kind):
     assert parse_solver(f'type: "{modern}" iter_size: 1').solver_type == getattr(caffe_pb2.SolverParameter, kind)
 
 
+def test_iter_size_of_later_caffe():
+    assert parse_solver("net: 'a'").iter_size == 1
+    assert parse_solver("iter_size: 3").iter_size == 3
+    assert parse_solver("iter_size: 2 net_param { layer { name: 'r' type: 'ReLU' } }").iter_size == 2
+
+
 @pytest.mark.parametrize(
     ("text", "line", "message"),
     [
@@ -115,7 +121,6 @@ def test_bad_nets_are_named_with_their_line(text, line, message):
     ("text", "line", "message"),
     [
         ('\ntype: "Adam"', 2, "solver type 'Adam' is not in DeepLab v1, which has SGD, Nesterov, AdaGrad"),
-        ("iter_size: 2", 1, "iter_size: 2 has no equivalent"),
         ("clip_gradients: 35", 1, "clip_gradients: 35.0 has no equivalent"),
         ("snapshot_format: HDF5", 1, "snapshot_format: HDF5 has no equivalent"),
         ("solver_type: ADAM", 1, "no value ADAM"),

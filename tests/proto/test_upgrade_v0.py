@@ -107,3 +107,10 @@ def test_errors(text, line, message):
     with pytest.raises(PrototxtError, match=message) as error:
         parse_net(text)
     assert error.value.line == line
+
+
+def test_lines_are_right_after_a_padding_layer():
+    text = PAD + v0('name: "c" type: "conv"', 'bottom: "p"') + v0('type: "relu"', "include { }\nexclude { }")
+    with pytest.raises(PrototxtError, match="layer '#2': has both include and exclude") as error:
+        parse_net(text)
+    assert error.value.line == 5

@@ -179,6 +179,13 @@ def test_what_has_no_equivalent_is_refused_by_name_and_line(kind, body, line, me
     assert error.value.line == line
 
 
+def test_lines_are_right_after_an_input_layer():
+    text = 'layer { type: "Input" top: "x" input_param { shape { } } }\nlayer { type: "ReLU" }\nlayer { name: "q" }'
+    with pytest.raises(PrototxtError, match="layer 'q': has no type") as error:
+        parse_net(text)
+    assert error.value.line == 3
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -1,0 +1,123 @@
+"""Losses of items that each have one label: HINGE_LOSS, MULTINOMIAL_LOGISTIC_LOSS, INFOGAIN_LOSS."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from deeplab_caffe.layers.base import Loss, NetContext, Shape, register
+from deeplab_caffe.proto import caffe_pb2, read_blob
+
+# Probabilities below it count as it (the original's kLOG_THRESHOLD).
+LOG_THRESHOLD = 1e-20
+
+
+class _Log(torch.autograd.Function):
+    """Logarithm of max(p, LOG_THRESHOLD), with the slope 1 / max(p, LOG_THRESHOLD): not 0 below, as in the original."""
+
+    @staticmethod
+    def forward(ctx, p: Tensor) -> Tensor:
+        p = p.clamp_min(LOG_THRESHOLD)
+        ctx.save_for_backward(p)
+        return p.log()
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> Tensor:
+        (p,) = ctx.saved_tensors
+        return grad / p
+
+
+class ClassLoss(Loss):
+    """A loss of items (N, C, H, W), all of C * H * W being classes, and their labels (N, 1, 1, 1)."""
+
+    def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
+        scores, labels = (tuple(shape) for shape in bottom_shapes[:2])
+        if labels != (scores[0], 1, 1, 1):
+            raise self.error(f"labels for {scores} must be {(scores[0], 1, 1, 1)}, got {labels}")
+        return super().top_shapes(bottom_shapes)
+
+    def label_column(self, labels: Tensor, classes: int) -> Tensor:
+        """The labels as indices (N, 1).
+
+        Raises:
+            NetError: a label is not one of the classes.
+        """
+        column = labels.detach().long().reshape(-1, 1)
+        wrong = ((column < 0) | (column >= classes)).flatten().nonzero()
+        if wrong.numel():
+            item = int(wrong[0])
+            raise self.error(f"label {int(column[item])} of item {item}: expected 0 to {classes - 1}")
+        return column
+
+
+@register
+class HingeLoss(ClassLoss):
+    """Sum of max(0, 1 - score) for the label's class and of max(0, 1 + score) for all others, per item.
+
+    With ``norm: L2`` of their squares. Source: layers/hinge_loss_layer.cpp.
+    """
+
+    TYPE = "HINGE_LOSS"
+
+    def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
+        scores = bottoms[0].flatten(1)
+        own = self.label_column(bottoms[1], scores.shape[1])
+        sign = torch.ones_like(scores).scatter_(1, own, -1)
+        hinge = F.relu(1 + sign * scores)
+        if self.param.hinge_loss_param.norm == caffe_pb2.HingeLossParameter.L2:
+            hinge = hinge.square()
+        return ((hinge.sum() / len(scores)).reshape(1, 1, 1, 1),)
+
+
+@register
+class MultinomialLogisticLoss(ClassLoss):
+    """Minus the logarithm of the probability of each item's label, averaged over the items.
+
+    Bottoms: probabilities and labels. Source: layers/multinomial_logistic_loss_layer.cpp.
+    """
+
+    TYPE = "MULTINOMIAL_LOGISTIC_LOSS"
+
+    def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
+        probabilities = bottoms[0].flatten(1)
+        own = probabilities.gather(1, self.label_column(bottoms[1], probabilities.shape[1]))
+        return ((-_Log.apply(own).sum() / len(probabilities)).reshape(1, 1, 1, 1),)
+
+
+@register
+class InfogainLoss(ClassLoss):
+    """Minus the label's row of a matrix H times the logarithms of the probabilities, averaged over the items.
+
+    Bottoms: probabilities, labels, and H (1, 1, K, K) for K classes, unless ``source`` names a binaryproto that has it.
+    Source: layers/infogain_loss_layer.cpp.
+    """
+
+    TYPE = "INFOGAIN_LOSS"
+    BOTTOMS = (2, 3)
+    LABEL_BOTTOMS = (1, 2)
+
+    def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:
+        super().__init__(param, context)
+        matrix = None
+        if len(param.bottom) < 3:
+            if not param.infogain_loss_param.source:
+                raise self.error("the infogain matrix is missing: give a third bottom or infogain_loss_param.source")
+            matrix = torch.from_numpy(read_blob(param.infogain_loss_param.source).copy())
+        self.register_buffer("matrix", matrix, persistent=False)
+
+    def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
+        classes = math.prod(bottom_shapes[0][1:])
+        shape = tuple(bottom_shapes[2] if self.matrix is None else self.matrix.shape)
+        if shape != (1, 1, classes, classes):
+            where = "the third bottom" if self.matrix is None else self.param.infogain_loss_param.source
+            raise self.error(f"{where}: expected a matrix {(1, 1, classes, classes)} for the classes, got {shape}")
+        return super().top_shapes(bottom_shapes)
+
+    def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
+        probabilities = bottoms[0].flatten(1)
+        matrix = (bottoms[2].detach() if self.matrix is None else self.matrix)[0, 0].to(probabilities.dtype)
+        rows = matrix[self.label_column(bottoms[1], probabilities.shape[1]).flatten()]
+        return ((-(rows * _Log.apply(probabilities)).sum() / len(probabilities)).reshape(1, 1, 1, 1),)

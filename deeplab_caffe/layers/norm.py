@@ -1,0 +1,99 @@
+"""Layers that normalise: LRN, MVN."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from deeplab_caffe.layers.base import Layer, NetContext, Window, register
+from deeplab_caffe.proto import caffe_pb2
+
+
+@register
+class LRN(Layer):
+    """Local response normalisation (Krizhevsky et al. 2012, section 3.3).
+
+    Each number is divided by (k + alpha * mean of the squares of ``local_size`` numbers around it) ** beta; the numbers
+    lie along the channels, or WITHIN_CHANNEL in a square of ``local_size`` times ``local_size`` pixels, where k is 1
+    whatever the prototxt says. Beyond the edges there are zeros, which count. Source: layers/lrn_layer.cpp.
+    """
+
+    TYPE = "LRN"
+
+    def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:
+        super().__init__(param, context)
+        self.size = param.lrn_param.local_size
+        if self.size % 2 == 0:
+            raise self.error(f"local_size must be odd, got {self.size}")
+        self.within = param.lrn_param.norm_region == caffe_pb2.LRNParameter.WITHIN_CHANNEL
+
+    def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
+        x, param = bottoms[0], self.param.lrn_param
+        if not self.within:
+            return (F.local_response_norm(x, self.size, param.alpha, param.beta, param.k),)
+        mean = F.avg_pool2d(x * x, self.size, stride=1, padding=self.size // 2)
+        return (x * (1 + param.alpha * mean).pow(-param.beta),)
+
+    def window(self) -> Window:
+        if not self.within:
+            return Window()
+        return Window(kernel=(self.size, self.size), pad=(self.size // 2, self.size // 2))
+
+
+# What the original adds to the standard deviation.
+_EPSILON = 1e-10
+
+
+class _Normalized(torch.autograd.Function):
+    """Rows minus their mean, over their standard deviation.
+
+    Of the deviation plus epsilon; the gradient is written out, as the root's own is infinite for a constant row.
+    """
+
+    @staticmethod
+    def forward(ctx, x: Tensor) -> Tensor:
+        centred = x - x.mean(dim=1, keepdim=True)
+        deviation = centred.square().mean(dim=1, keepdim=True).sqrt() + _EPSILON
+        top = centred / deviation
+        ctx.save_for_backward(top, deviation)
+        return top
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> Tensor:
+        top, deviation = ctx.saved_tensors
+        parallel = top * (top * grad).mean(dim=1, keepdim=True)
+        return (grad - grad.mean(dim=1, keepdim=True) - parallel) / deviation
+
+
+class _MinusMean(torch.autograd.Function):
+    """Rows minus their mean, with the original's gradient: a copy, as if the mean were a constant."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor) -> Tensor:
+        return x - x.mean(dim=1, keepdim=True)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> Tensor:
+        return grad.clone()
+
+
+@register
+class MVN(Layer):
+    """Mean 0 and, with ``normalize_variance``, variance 1 in each channel of each item.
+
+    With ``across_channels`` in each item as a whole (where the original reads beyond its buffers). Without
+    ``normalize_variance`` the gradient passes unchanged, as in the original. Source: layers/mvn_layer.cpp.
+    """
+
+    TYPE = "MVN"
+
+    def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
+        x, param = bottoms[0], self.param.mvn_param
+        n, c = x.shape[:2]
+        rows = x.reshape(n if param.across_channels else n * c, -1)
+        kernel = _Normalized if param.normalize_variance else _MinusMean
+        return (kernel.apply(rows).reshape(x.shape),)
+
+    def window(self) -> Window | None:
+        return None

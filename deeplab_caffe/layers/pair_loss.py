@@ -1,0 +1,133 @@
+"""Layers that compare two blobs number by number.
+
+EUCLIDEAN_LOSS, RELATIVE_ERROR, CONTRASTIVE_LOSS, SIGMOID_CROSS_ENTROPY_LOSS.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from deeplab_caffe.layers.base import Layer, Loss, Shape, Window, register
+from deeplab_caffe.proto import caffe_pb2
+
+
+def _check_same_shape(layer: Layer, bottom_shapes: list[Shape]) -> None:
+    first, second = (tuple(shape) for shape in bottom_shapes[:2])
+    if first != second:
+        raise layer.error(f"both bottoms must have one shape, got {first} and {second}")
+
+
+class _Root(torch.autograd.Function):
+    """Square root whose slope stays finite: the original divides by 1e-6 where the root is smaller."""
+
+    @staticmethod
+    def forward(ctx, square: Tensor) -> Tensor:
+        root = square.sqrt()
+        ctx.save_for_backward(root)
+        return root
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> Tensor:
+        (root,) = ctx.saved_tensors
+        return grad / (2 * root.clamp_min(1e-6))
+
+
+@register
+class EuclideanLoss(Loss):
+    """Half the mean of the squared differences, or with ``type: L2sqrt`` the root of their mean.
+
+    Bottoms: two blobs of one shape; both get a gradient. The mean is over all numbers, where BVLC's Caffe divides by
+    the items only. Source: layers/euclidean_loss_layer.cpp.
+    """
+
+    TYPE = "EUCLIDEAN_LOSS"
+    LABEL_BOTTOMS = ()
+
+    def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
+        _check_same_shape(self, bottom_shapes)
+        return super().top_shapes(bottom_shapes)
+
+    def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
+        mean = (bottoms[0] - bottoms[1]).square().mean()
+        root = self.param.euclidean_loss_param.type == caffe_pb2.EuclideanLossParameter.L2sqrt
+        return ((_Root.apply(mean) if root else mean / 2).reshape(1, 1, 1, 1),)
+
+
+@register
+class RelativeError(Layer):
+    """Root of the squared differences' mean over the mean of the second bottom's squares: (1, 1, 1, 1).
+
+    The latter counts as 1e-6 at least. No gradient. Source: layers/relative_error_layer.cpp.
+    """
+
+    TYPE = "RELATIVE_ERROR"
+    BOTTOMS = (2, 2)
+    DIFFERENTIABLE = False
+
+    def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
+        _check_same_shape(self, bottom_shapes)
+        return [(1, 1, 1, 1)]
+
+    def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
+        found, truth = bottoms
+        error = (found - truth).square().mean() / truth.square().mean().clamp_min(1e-6)
+        return (error.sqrt().reshape(1, 1, 1, 1),)
+
+    def window(self) -> Window | None:
+        return None
+
+
+@register
+class ContrastiveLoss(Loss):
+    """Draws similar pairs together and pushes others apart (Hadsell et al. 2006, in Caffe's first version).
+
+    Bottoms: two blobs of vectors (N, C, 1, 1) and their similarity (N, 1, 1, 1), not 0 for similar pairs. With the
+    squared distance d: d for similar pairs, max(``margin`` - d, 0) for others, summed over the pairs and divided by
+    2 * N. Source: layers/contrastive_loss_layer.cpp.
+    """
+
+    TYPE = "CONTRASTIVE_LOSS"
+    BOTTOMS = (3, 3)
+    LABEL_BOTTOMS = (2,)
+
+    def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
+        _check_same_shape(self, bottom_shapes)
+        vectors, similar = (tuple(shape) for shape in bottom_shapes[1:])
+        if vectors != (*vectors[:2], 1, 1):
+            raise self.error(f"the vectors must be {(*vectors[:2], 1, 1)}, got {vectors}")
+        if similar != (vectors[0], 1, 1, 1):
+            raise self.error(f"the similarity for {vectors} must be {(vectors[0], 1, 1, 1)}, got {similar}")
+        return super().top_shapes(bottom_shapes)
+
+    def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
+        first, second, similar = bottoms
+        distance = (first - second).square().sum(dim=1, keepdim=True)
+        apart = F.relu(self.param.contrastive_loss_param.margin - distance)
+        loss = torch.where(similar.long() != 0, distance, apart).sum() / (2 * len(first))
+        return (loss.reshape(1, 1, 1, 1),)
+
+
+@register
+class SigmoidCrossEntropyLoss(Loss):
+    """Cross entropy of the sigmoids of scores (N, ...) and as many target probabilities, summed, per item.
+
+    The targets get no gradient. Source: layers/sigmoid_cross_entropy_loss_layer.cpp.
+    """
+
+    TYPE = "SIGMOID_CROSS_ENTROPY_LOSS"
+
+    def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
+        scores, targets = (tuple(shape) for shape in bottom_shapes)
+        if scores[0] != targets[0] or math.prod(scores) != math.prod(targets):
+            raise self.error(f"scores {scores} need as many targets in as many items, got {targets}")
+        return super().top_shapes(bottom_shapes)
+
+    def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
+        scores, targets = bottoms
+        targets = targets.detach().reshape(scores.shape)
+        loss = F.binary_cross_entropy_with_logits(scores, targets, reduction="sum") / len(scores)
+        return (loss.reshape(1, 1, 1, 1),)

@@ -1,0 +1,137 @@
+"""What a solver prototxt says: its nets and their states, checked before anything is built (solver.cpp, Init)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+
+from deeplab_caffe import proto
+from deeplab_caffe.errors import PrototxtError, SolverError
+from deeplab_caffe.proto import caffe_pb2
+from deeplab_caffe.proto.outline import outline
+
+_TRAIN_NET_FIELDS = ("net", "net_param", "train_net", "train_net_param")
+_NOT_NEGATIVE = ("display", "snapshot", "test_interval", "max_iter", "device_id", "weight_decay")
+
+
+@dataclass(frozen=True)
+class SolverConfig:
+    """A solver's parameters and the nets that they name.
+
+    Attributes:
+        param: the SolverParameter.
+        path: the file it came from, for messages.
+        train_net: the training net, its state complete.
+        test_nets: one (where it came from, net) for each entry of ``test_iter``.
+    """
+
+    param: caffe_pb2.SolverParameter
+    path: str
+    train_net: caffe_pb2.NetParameter
+    test_nets: tuple[tuple[str, caffe_pb2.NetParameter], ...]
+
+    def error(self, message: str) -> PrototxtError:
+        """An error about a field of the solver, which the message begins with; it names file and line."""
+        return solver_error(message, self.path)
+
+
+def read_config(
+    solver: str | PathLike[str] | caffe_pb2.SolverParameter, variables: Mapping[str, object] | None = None
+) -> SolverConfig:
+    """Reads a solver and its nets. File names in it are relative to the working directory, as in the original.
+
+    Args:
+        solver: path of the prototxt, or its content.
+        variables: values of ``${NAME}`` in the solver and its nets; the environment gives the rest.
+
+    Raises:
+        PrototxtError: a file cannot be read, or the solver's fields do not go together.
+    """
+    path = "<solver>"
+    if not isinstance(solver, caffe_pb2.SolverParameter):
+        path = os.fspath(solver)
+        solver = proto.read_solver(solver, variables)
+    try:
+        _check(solver)
+        return SolverConfig(solver, path, _train_net(solver, variables), tuple(_test_nets(solver, variables)))
+    except SolverError as error:
+        raise solver_error(str(error), path) from None
+
+
+def solver_error(message: str, path: str) -> PrototxtError:
+    """An error about the solver's field that the message begins with: with the field's line, where the file has it."""
+    field = message.replace(":", " ").split()[0]
+    line = None
+    with suppress(OSError, UnicodeDecodeError, ValueError):
+        nodes = outline(Path(path).read_text(encoding="utf-8")).all(field)
+        line = nodes[0].line if nodes else None
+    return PrototxtError(message, path, line)
+
+
+def _check(param: caffe_pb2.SolverParameter) -> None:
+    for field in _NOT_NEGATIVE:
+        if getattr(param, field) < 0:
+            raise SolverError(f"{field} must not be negative, got {getattr(param, field):g}")
+    for field in ("average_loss", "iter_size"):
+        if getattr(param, field) < 1:
+            raise SolverError(f"{field} must be positive, got {getattr(param, field)}")
+    if not 0 <= param.momentum < 1:
+        raise SolverError(f"momentum must be at least 0 and below 1, got {param.momentum:g}")
+    if param.random_seed >= 2**32:
+        raise SolverError(f"random_seed must be below {2**32}, got {param.random_seed}")
+
+
+def _train_net(param: caffe_pb2.SolverParameter, variables: Mapping[str, object] | None) -> caffe_pb2.NetParameter:
+    given = [field for field in _TRAIN_NET_FIELDS if param.HasField(field)]
+    if len(given) != 1:
+        came = ", ".join(given) or "none"
+        raise SolverError(
+            f"{given[1] if given else 'net'}: exactly one of {', '.join(_TRAIN_NET_FIELDS)} must be set, got {came}"
+        )
+    found = getattr(param, given[0])
+    net = caffe_pb2.NetParameter()
+    net.CopyFrom(proto.read_net(found, variables) if isinstance(found, str) else found)
+    _set_state(net, caffe_pb2.TRAIN, param.train_state)
+    return net
+
+
+def _test_nets(
+    param: caffe_pb2.SolverParameter, variables: Mapping[str, object] | None
+) -> list[tuple[str, caffe_pb2.NetParameter]]:
+    generic = param.HasField("net") or param.HasField("net_param")
+    named = len(param.test_net) + len(param.test_net_param)
+    count = len(param.test_iter)
+    if count < named or (count > named and not generic):
+        raise SolverError(f"test_iter must be given once for each of the {named} test nets, got {count}")
+    if len(param.test_state) not in (0, count):
+        raise SolverError(f"test_state must be given once for each of the {count} test nets, got {len(param.test_state)}")
+    if any(iterations < 1 for iterations in param.test_iter):
+        raise SolverError(f"test_iter must be positive, got {min(param.test_iter)}")
+    if count and param.test_interval < 1:
+        raise SolverError(f"test_interval must be positive where there are test nets, got {param.test_interval}")
+    found = [(f"test_net_param #{i}", net) for i, net in enumerate(param.test_net_param)]
+    found += [(file, proto.read_net(file, variables)) for file in param.test_net]
+    if count > named:
+        origin = param.net or "net_param"
+        net = proto.read_net(param.net, variables) if param.HasField("net") else param.net_param
+        found += [(origin, net)] * (count - named)
+    nets = []
+    for i, (origin, net) in enumerate(found):
+        own = caffe_pb2.NetParameter()
+        own.CopyFrom(net)
+        _set_state(own, caffe_pb2.TEST, param.test_state[i] if param.test_state else None)
+        nets.append((origin, own))
+    return nets
+
+
+def _set_state(net: caffe_pb2.NetParameter, phase: int, state: caffe_pb2.NetState | None) -> None:
+    """The phase is the weakest word, then the net's own state, then the solver's."""
+    merged = caffe_pb2.NetState(phase=phase)
+    merged.MergeFrom(net.state)
+    if state is not None:
+        merged.MergeFrom(state)
+    net.state.CopyFrom(merged)

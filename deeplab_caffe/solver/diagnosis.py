@@ -1,0 +1,116 @@
+"""What the solver says of a net's inside: where numbers stop being finite, and ``debug_info``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from deeplab_caffe.errors import DeepLabCaffeError
+from deeplab_caffe.net import Net
+from deeplab_caffe.solver.parameters import ParameterBlob
+
+
+@torch.no_grad()
+def first_non_finite(net: Net, sources: Mapping[str, Tensor]) -> str | None:
+    """The first place, in net order, where a batch meets numbers that are not finite.
+
+    Args:
+        net: the net; it is run once more.
+        sources: the tops of its data layers.
+
+    Returns:
+        ``"layer 'fc6': its output 'fc6'"`` or the like; None where all is finite, which happens when what the layers draw
+        at random made the difference.
+    """
+    values: dict[str, Tensor] = {}
+    for step in net.steps:
+        layer = step.layer
+        for index, blob in enumerate(layer.blobs):
+            if not _finite(blob):
+                return f"layer '{layer.name}': its parameter blob {index}"
+        if layer.IS_SOURCE:
+            tops = tuple(sources[top] for top in step.tops)
+        else:
+            try:
+                # Copies: layers in place would overwrite what is needed to name the first one.
+                tops = net.run_layer(step, [values[name].clone() for name in step.bottoms])
+            except DeepLabCaffeError as error:
+                return str(error)
+        for name, top in zip(step.tops, tops, strict=True):
+            if not _finite(top):
+                return f"layer '{layer.name}': its output '{name}'"
+            values[name] = top
+    return None
+
+
+def non_finite_parameter(blobs: list[ParameterBlob]) -> ParameterBlob | None:
+    """The first parameter blob with a number that is not finite."""
+    return next((blob for blob in blobs if not _finite(blob.parameter.detach())), None)
+
+
+def _finite(x: Tensor) -> bool:
+    return not x.is_floating_point() or bool(torch.isfinite(x).all())
+
+
+@contextmanager
+def debug_info(net: Net, emit: Callable[[str], None]) -> Iterator[None]:
+    """Within the block, each layer's forward and backward pass writes Caffe's lines (net.cpp, ForwardDebugInfo)."""
+    handles = []
+
+    def hooks(step):
+        name = step.layer.name
+
+        def forward(_, __, tops):
+            for blob, top in zip(step.tops, tops, strict=True):
+                emit(f"    [Forward] Layer {name}, top blob {blob} data: {mean_abs(top):g}")
+
+        def before(_, bottoms):
+            for blob, bottom in zip(step.bottoms, bottoms, strict=True):
+                if bottom.requires_grad:
+                    bottom.register_hook(
+                        lambda diff, blob=blob: emit(
+                            f"    [Backward] Layer {name}, bottom blob {blob} diff: {mean_abs(diff):g}"
+                        )
+                    )
+
+        return before, forward
+
+    for step in net.steps:
+        before, forward = hooks(step)
+        handles += [step.layer.register_forward_pre_hook(before), step.layer.register_forward_hook(forward)]
+        for index, parameter in enumerate(step.layer.blobs):
+            if parameter.requires_grad:
+                text = f"    [Backward] Layer {step.layer.name}, param blob {index} diff: "
+                handles.append(parameter.register_hook(lambda diff, text=text: emit(f"{text}{mean_abs(diff):g}")))
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def update_lines(blobs: list[ParameterBlob], values: list[Tensor]) -> Iterator[str]:
+    """Caffe's lines about an update (net.cpp, UpdateDebugInfo): the parameters as they were before it."""
+    for blob, value in zip(blobs, values, strict=True):
+        where = f"    [Update] Layer {blob.layer.name}, param {_display_name(blob)}"
+        if blob.owner is None:
+            before = blob.parameter.detach() + value
+            yield f"{where} data: {mean_abs(before):g}; diff: {mean_abs(value):g}"
+        else:
+            owner = blobs[blob.owner]
+            yield (
+                f"{where} (owned by layer {owner.layer.name}, param {_display_name(owner)}) diff: {mean_abs(value):g}"
+            )
+
+
+def _display_name(blob: ParameterBlob) -> str:
+    names = blob.layer.param.param
+    return names[blob.index] if blob.index < len(names) and names[blob.index] else str(blob.index)
+
+
+def mean_abs(x: Tensor) -> float:
+    """Mean of the absolute values."""
+    return float(x.detach().abs().float().mean()) if x.numel() else 0.0

@@ -1,0 +1,171 @@
+"""What a training run tells: Caffe's lines, JSON lines in a file, TensorBoard."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+from collections.abc import Callable, Iterable
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from deeplab_caffe.errors import DataError, SolverError
+
+
+def to_stderr(line: str) -> None:
+    """Writes a line to stderr; a terminal that is gone does not end the training."""
+    try:
+        print(line, file=sys.stderr, flush=True)
+    except OSError:
+        pass
+
+
+class TrainingLog:
+    """Where a solver writes.
+
+    Args:
+        echo: takes Caffe's lines, without their end; None for silence.
+        path: file for JSON lines, one per iteration, test and snapshot; lines are added to what is there.
+        tensorboard: folder for TensorBoard's event files; needs the package ``tensorboard``.
+
+    Raises:
+        DataError: the file cannot be opened.
+        SolverError: TensorBoard is not installed.
+    """
+
+    def __init__(
+        self,
+        echo: Callable[[str], None] | None = to_stderr,
+        path: str | PathLike[str] | None = None,
+        tensorboard: str | PathLike[str] | None = None,
+    ) -> None:
+        self._echo = echo
+        self._path = path
+        self._file = None if path is None else _open_for_lines(Path(path))
+        self._board = None if tensorboard is None else _summary_writer(tensorboard)
+
+    def line(self, text: str) -> None:
+        """Writes one of Caffe's lines."""
+        if self._echo is not None:
+            self._echo(text)
+
+    def outputs(self, kind: str, rows: Iterable[tuple[str, list[float], float]]) -> None:
+        """Writes a net's outputs as Caffe does.
+
+        Args:
+            kind: ``"Train"`` or ``"Test"``.
+            rows: name, numbers and loss weight of each output.
+        """
+        index = 0
+        for name, numbers, weight in rows:
+            for number in numbers:
+                loss = f" (* {weight:g} = {weight * number:g} loss)" if weight else ""
+                self.line(f"    {kind} net output #{index}: {name} = {number:g}{loss}")
+                index += 1
+
+    def record(self, event: str, iteration: int, **values: Any) -> None:
+        """Writes one JSON line, and the numbers in it to TensorBoard.
+
+        A file that cannot be written to any more is given up with a message: the training is worth more.
+        """
+        if self._file is not None:
+            try:
+                entry = {"event": event, "iteration": iteration, **values}
+                self._file.write(json.dumps(_plain(entry), allow_nan=False) + "\n")
+                self._file.flush()
+            except OSError as error:
+                self.line(f"warning: {self._path}: cannot be written, going on without: {error.strerror or error}")
+                self._file = None
+        if self._board is not None:
+            for name, number in _scalars(values):
+                self._board.add_scalar(f"{event}/{name}", number, iteration)
+
+    def close(self) -> None:
+        """Ends the files."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+        if self._board is not None:
+            self._board.close()
+            self._board = None
+
+
+def read_log(path: str | PathLike[str]) -> list[dict[str, Any]]:
+    """The records of a JSON-lines file, as the run that was finished wrote them.
+
+    A run that was resumed from a snapshot repeats the iterations since: what the earlier run wrote of them is left out.
+    Lines that were cut off when a run was killed are left out too.
+
+    Raises:
+        DataError: the file cannot be read, or holds no record.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot be read: {getattr(error, 'strerror', None) or error}", path) from None
+    records: list[dict[str, Any]] = []
+    for line in lines:
+        try:
+            entry = json.loads(line)
+            iteration = int(entry["iteration"])
+        except (ValueError, TypeError, KeyError):
+            continue
+        if entry.get("event") == "start":
+            records = [record for record in records if record["iteration"] < iteration]
+        records.append(entry)
+    if not records:
+        raise DataError("holds no record of a training run", path)
+    return records
+
+
+def _open_for_lines(path: Path) -> Any:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torn = False
+        if path.exists() and path.stat().st_size:
+            with path.open("rb") as file:
+                file.seek(-1, os.SEEK_END)
+                torn = file.read(1) != b"\n"
+        file = path.open("a", encoding="utf-8")
+        if torn:
+            file.write("\n")
+    except OSError as error:
+        raise DataError(f"cannot be written: {error.strerror or error}", path) from None
+    return file
+
+
+def _summary_writer(folder: str | PathLike[str]) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise SolverError(f"--tensorboard needs: pip install 'deeplab-caffe[tensorboard]' ({error})") from None
+    return SummaryWriter(os.fspath(folder))
+
+
+def _plain(value: Any) -> Any:
+    """JSON has no NaN and no infinity: they become null."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _scalars(values: dict[str, Any]) -> Iterable[tuple[str, float]]:
+    for name, value in values.items():
+        if isinstance(value, bool) or value is None or isinstance(value, str):
+            continue
+        if isinstance(value, (int, float)):
+            yield name, float(value)
+        elif isinstance(value, dict):
+            yield from ((f"{name}/{key}", number) for key, number in _scalars(value))
+        elif isinstance(value, (list, tuple)):
+            numbers = dict(enumerate(value))
+            if len(numbers) == 1:
+                yield from ((name, number) for _, number in _scalars({"0": numbers[0]}))
+            else:
+                yield from ((f"{name}/{key}", n) for i, v in numbers.items() for key, n in _scalars({str(i): v}))

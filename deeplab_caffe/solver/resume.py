@@ -1,0 +1,87 @@
+"""Where a run stands besides weights, momentum and iteration: random numbers, positions in the data, running sums."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+
+from deeplab_caffe.errors import DataError, SolverError
+from deeplab_caffe.evaluation.confusion import ConfusionMatrix
+from deeplab_caffe.layers import Layer
+from deeplab_caffe.layers.loss import SegAccuracy
+from deeplab_caffe.net import Net
+from deeplab_caffe.solver.world import World
+
+
+def net_state(net: Net) -> dict[str, Any]:
+    """Where a net's generator, data layers and running sums stand."""
+    layers = {layer.name: source.state_dict() for layer, source in _sources(net)}
+    sums = {layer.name: layer.confusion.matrix.copy() for layer in _summing(net) if layer.confusion is not None}
+    return {"rng": net.context.rng.state_dict(), "sources": layers, "confusion": sums}
+
+
+def load_net_state(net: Net, state: dict[str, Any]) -> None:
+    """Goes on where :func:`net_state` was taken.
+
+    Raises:
+        SolverError: the state is of another net.
+        DataError: a data layer's position does not fit its list or files.
+    """
+    try:
+        for layer, source in _sources(net):
+            if layer.name in state["sources"]:
+                source.load_state_dict(state["sources"][layer.name])
+        for layer in _summing(net):
+            if layer.name in state["confusion"]:
+                matrix = np.asarray(state["confusion"][layer.name], np.int64)
+                layer.confusion = ConfusionMatrix(len(matrix), layer.ignored)
+                layer.confusion.matrix[...] = matrix
+        # Last: a source may draw from the generator when it is moved.
+        net.context.rng.load_state_dict(state["rng"])
+    except DataError:
+        raise
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        raise SolverError(f"the saved state does not fit net '{net.name}': {type(error).__name__}: {error}") from error
+
+
+def _sources(net: Net) -> Iterator[tuple[Layer, Any]]:
+    for layer in net.layers:
+        source = getattr(layer, "source", None)
+        if hasattr(source, "state_dict"):
+            yield layer, source
+
+
+def _summing(net: Net) -> Iterator[SegAccuracy]:
+    for layer in net.layers:
+        if isinstance(layer, SegAccuracy) and not layer.param.seg_accuracy_param.reset:
+            yield layer
+
+
+def torch_state(device: torch.device) -> dict[str, Any]:
+    """Where torch's generators stand, the CPU's and the device's."""
+    cuda = torch.cuda.get_rng_state(device).numpy() if device.type == "cuda" else None
+    return {"cpu": torch.get_rng_state().numpy(), "cuda": cuda}
+
+
+def load_torch_state(device: torch.device, states: list[dict[str, Any]], world: World) -> bool:
+    """Goes on where :func:`torch_state` was taken, process by process.
+
+    Returns:
+        Whether it could: not with more processes than there were, nor on a GPU what was begun on a CPU.
+
+    Raises:
+        SolverError: the states are none.
+    """
+    if world.rank >= len(states):
+        return False
+    state = states[world.rank]
+    try:
+        torch.set_rng_state(torch.from_numpy(state["cpu"].copy()))
+        if device.type == "cuda" and state["cuda"] is not None:
+            torch.cuda.set_rng_state(torch.from_numpy(state["cuda"].copy()), device)
+    except (KeyError, TypeError, RuntimeError, AttributeError) as error:
+        raise SolverError(f"the saved random state cannot be used: {error}") from error
+    return device.type != "cuda" or state["cuda"] is not None

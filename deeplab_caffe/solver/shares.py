@@ -1,0 +1,50 @@
+"""Loss and gradient of a batch that several processes share out, exactly as one process would have them.
+
+A loss layer divides by something: SOFTMAX_LOSS by the weight of its valid pixels, which differs from process to process,
+others by the number of items. With ``v_r`` a process's loss and ``d_r`` what it was divided by, the whole batch's loss is
+``sum(v_r d_r) / sum(d_r)``: neither the mean of the ``v_r`` nor, for the gradient, the mean that DistributedDataParallel
+takes. So each process multiplies each of its loss tops by ``d_r / sum(d_r)``; losses and gradients then simply add up.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from deeplab_caffe.net import Net, Step
+from deeplab_caffe.solver.world import World
+
+
+class LossShares:
+    """Makes each loss top of a net this process's share of the whole batch's loss.
+
+    Tops with a ``loss_weight`` that are no loss layer's: one number counts as a mean over the batch, more than one as
+    sums, which add up as they are.
+
+    Args:
+        net: the training net; its loss layers get forward hooks.
+        world: the processes.
+    """
+
+    def __init__(self, net: Net, world: World) -> None:
+        self._world = world
+        if world.size > 1:
+            for step in net.steps:
+                if any(step.loss_weights):
+                    step.layer.register_forward_hook(lambda _, bottoms, tops, step=step: self._scale(step, bottoms, tops))
+
+    def _scale(self, step: Step, bottoms: tuple[Tensor, ...], tops: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        divisor = step.layer.loss_divisor(*bottoms)
+        share: Tensor | float = 1 / self._world.size
+        if divisor is not None:
+            total = self._world.sum(divisor.detach().clone())
+            share = torch.where(total > 0, divisor / total, 0.0)
+        is_loss = step.layer.DEFAULT_LOSS_WEIGHT > 0
+        return tuple(
+            top if not weight or not (is_loss or top.numel() == 1) else top * _as(share, top)
+            for top, weight in zip(tops, step.loss_weights, strict=True)
+        )
+
+
+def _as(share: Tensor | float, top: Tensor) -> Tensor | float:
+    return share.to(top) if isinstance(share, Tensor) else share

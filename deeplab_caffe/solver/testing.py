@@ -1,0 +1,79 @@
+"""The test nets of a solver (solver.cpp, Test)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from deeplab_caffe.net import Net
+
+# As many numbers of an output as are worth a line each.
+_MOST_AVERAGED = 64
+
+
+@dataclass(frozen=True)
+class TestResult:
+    """Means over the batches of a test.
+
+    Attributes:
+        loss: the net's weighted loss.
+        outputs: the numbers of each output blob.
+    """
+
+    loss: float
+    outputs: dict[str, list[float]]
+
+
+def share_parameters(test: Net, train: Net) -> None:
+    """Makes the parameters of layers of the same name the training net's (net.cpp, ShareTrainedLayersWith).
+
+    Raises:
+        NetError: a layer's parameters differ in number or shape.
+    """
+    for layer in test.layers:
+        source = train.by_name.get(layer.name)
+        if source is None or not source.blobs or not layer.blobs:
+            continue
+        shapes = [[tuple(blob.shape) for blob in side.blobs] for side in (source, layer)]
+        if shapes[0] != shapes[1]:
+            raise layer.error(f"its parameters are {shapes[1]} in the test net and {shapes[0]} in the training net")
+        names = [name for name, _ in layer.named_parameters(recurse=False)]
+        for name, blob in zip(names, source.blobs, strict=True):
+            setattr(layer, name, blob)
+
+
+@torch.no_grad()
+def test_net(
+    forward: Callable[[], dict[str, Tensor]], net: Net, batches: int, asked_to_stop: Callable[[], bool]
+) -> TestResult | None:
+    """Runs a net for some batches and averages its outputs.
+
+    Args:
+        forward: runs it for one batch; gives its outputs and losses.
+        net: the net.
+        batches: how many.
+        asked_to_stop: looked at before each batch.
+
+    Returns:
+        The means; None where it was asked to stop.
+    """
+    loss = 0.0
+    sums: dict[str, Tensor] = {}
+    for _ in range(batches):
+        if asked_to_stop():
+            return None
+        found = forward()
+        loss += float(net.loss(found))
+        for name in net.outputs:
+            if found[name].numel() <= _MOST_AVERAGED:
+                numbers = found[name].double().flatten()
+                sums[name] = sums[name] + numbers if name in sums else numbers.clone()
+    return TestResult(loss / batches, {name: (total / batches).tolist() for name, total in sums.items()})
+
+
+# pytest collects what is called test_...
+test_net.__test__ = False
+TestResult.__test__ = False

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from deeplab_caffe.pycaffe.blob import Blob, ParameterBlob
+
+
+def test_sizes() -> None:
+    blob = Blob((2, 3, 4, 5))
+    assert blob.shape == blob.data.shape == blob.diff.shape == (2, 3, 4, 5)
+    assert (blob.num, blob.channels, blob.height, blob.width, blob.count) == (2, 3, 4, 5, 120)
+    assert blob.data.dtype == blob.diff.dtype == np.float32
+    assert Blob((7, 2)).height == Blob((7, 2)).width == 1
+
+
+def test_arrays_are_the_memory_itself() -> None:
+    blob = Blob((1, 1, 2, 2))
+    data, diff = blob.data, blob.diff
+    data[...] = 3
+    diff[0, 0, 0, 1] = 4
+    assert blob.data.tolist() == [[[[3, 3], [3, 3]]]]
+    assert blob.diff.tolist() == [[[[0, 4], [0, 0]]]]
+    blob.write_data(torch.full((1, 1, 2, 2), 5.0))
+    blob.write_diff(torch.full((1, 1, 2, 2), 6.0, requires_grad=True))
+    assert set(data.ravel()) == {5}
+    assert set(diff.ravel()) == {6}
+    assert np.shares_memory(data, blob.data)
+
+
+def test_reshape_keeps_the_numbers_where_the_count_stays() -> None:
+    blob = Blob((1, 2, 3, 4))
+    blob.data[...] = np.arange(24).reshape(1, 2, 3, 4)
+    before = blob.data
+    blob.reshape(1, 1, 4, 6)
+    assert blob.data.ravel().tolist() == list(range(24))
+    assert np.shares_memory(before, blob.data)
+    blob.reshape(2, 2, 3, 4)
+    assert blob.data.shape == blob.diff.shape == (2, 2, 3, 4)
+    assert not blob.data.any()
+    blob.reshape((1, 1, 1, 2))
+    assert blob.shape == (1, 1, 1, 2)
+    for dims in [(), (1, -1, 2, 2)]:
+        with pytest.raises(ValueError, match="must not be negative"):
+            blob.reshape(*dims)
+
+
+def test_written_values_bring_their_shape() -> None:
+    blob = Blob((1, 1, 2, 2))
+    blob.write_data(torch.ones(1, 1, 3, 3))
+    assert blob.shape == blob.diff.shape == (1, 1, 3, 3)
+
+
+def test_parameter_blobs_show_the_parameter() -> None:
+    parameter = nn.Parameter(torch.arange(6.0).reshape(2, 3))
+    blob = ParameterBlob(parameter, (1, 1, 2, 3))
+    assert blob.shape == (1, 1, 2, 3)
+    blob.data[0, 0, 1, 2] = 9
+    assert parameter[1, 2] == 9
+    with torch.no_grad():
+        parameter.mul_(2)
+    assert blob.data[0, 0, 1].tolist() == [6, 8, 18]
+    parameter.data = torch.zeros(2, 3)
+    assert not blob.data.any()
+    blob.write_diff(torch.ones(2, 3))
+    assert blob.diff.shape == (1, 1, 2, 3)
+    assert blob.diff.all()
+    blob.reshape(1, 1, 2, 3)
+    with pytest.raises(ValueError, match=r"keeps its shape \(1, 1, 2, 3\), asked for \(1, 1, 3, 2\)"):
+        blob.reshape(1, 1, 3, 2)

@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from deeplab_caffe import NetError
+from deeplab_caffe.errors import DataError
+from deeplab_caffe.pycaffe import io
+
+
+def numbers(*shape: int) -> np.ndarray:
+    return np.random.default_rng(0).random(shape, np.float32)
+
+
+def test_load_image(tmp_path: Path) -> None:
+    Image.fromarray(np.array([[[255, 0, 51]]], np.uint8)).save(tmp_path / "a.png")
+    found = io.load_image(str(tmp_path / "a.png"))
+    assert found.dtype == np.float32
+    assert found.tolist() == [[[1, 0, pytest.approx(0.2)]]]
+    assert io.load_image(tmp_path / "a.png", color=False).shape == (1, 1, 1)
+    Image.fromarray(np.full((2, 3), 102, np.uint8)).save(tmp_path / "grey.png")
+    assert np.allclose(io.load_image(tmp_path / "grey.png"), np.full((2, 3, 3), 0.4))
+    assert np.allclose(io.load_image(tmp_path / "grey.png", color=False), np.full((2, 3, 1), 0.4))
+    with pytest.raises(DataError, match=r"none\.png"):
+        io.load_image(tmp_path / "none.png")
+
+
+def test_resize_image() -> None:
+    image = numbers(4, 6, 3)
+    same = io.resize_image(image, (4, 6))
+    assert np.array_equal(same, image)
+    assert not np.shares_memory(same, image)
+    assert np.allclose(io.resize_image(np.full((3, 5, 2), 0.3, np.float32), (7, 4)), 0.3)
+    # Halving a step of two pixels leaves the step; doubling a ramp keeps its slope inside.
+    step = np.repeat(np.array([0.0, 0, 1, 1], np.float32), 2).reshape(1, 8, 1)
+    assert io.resize_image(step, (1, 4)).ravel().tolist() == [0, 0, 1, 1]
+    ramp = np.arange(4, dtype=np.float32).reshape(1, 4, 1)
+    assert np.allclose(io.resize_image(ramp, (1, 8)).ravel()[1:-1], np.arange(0.25, 3, 0.5))
+    for order in (0, 3):
+        found = io.resize_image(image, (9, 13), interp_order=order)
+        assert found.shape == (9, 13, 3)
+        assert image.min() <= found.min() <= found.max() <= image.max()
+
+
+def test_oversample() -> None:
+    images = np.arange(2 * 4 * 5, dtype=np.float32).reshape(2, 4, 5, 1)
+    crops = io.oversample(images, (2, 3))
+    assert crops.shape == (20, 2, 3, 1)
+    first = images[0]
+    corners = [first[:2, :3], first[:2, 2:], first[2:, :3], first[2:, 2:], first[1:3, 1:4]]
+    for k, crop in enumerate(corners):
+        assert np.array_equal(crops[k], crop)
+        assert np.array_equal(crops[5 + k], crop[:, ::-1])
+    assert np.array_equal(crops[10], images[1][:2, :3])
+
+
+@pytest.fixture
+def transformer() -> io.Transformer:
+    found = io.Transformer({"data": (1, 3, 4, 5)})
+    found.set_transpose("data", (2, 0, 1))
+    found.set_channel_swap("data", (2, 1, 0))
+    found.set_raw_scale("data", 255)
+    found.set_mean("data", np.array([104.0, 117, 123]))
+    found.set_input_scale("data", 0.5)
+    return found
+
+
+def test_transformer_by_hand(transformer: io.Transformer) -> None:
+    image = np.zeros((4, 5, 3), np.float32)
+    image[..., 0] = 1  # red
+    found = transformer.preprocess("data", image)
+    assert found.shape == (3, 4, 5)
+    assert found.dtype == np.float32
+    assert found[:, 0, 0].tolist() == [-52, -58.5, 66]
+
+
+def test_transformer_round_trip(transformer: io.Transformer) -> None:
+    image = numbers(4, 5, 3)
+    assert np.allclose(transformer.deprocess("data", transformer.preprocess("data", image)), image, atol=1e-6)
+    batch = transformer.preprocess("data", image)[None]
+    assert np.allclose(transformer.deprocess("data", batch), image, atol=1e-6)
+
+
+def test_transformer_round_trip_with_a_channel_order_that_is_not_its_own_inverse() -> None:
+    transformer = io.Transformer({"data": (1, 3, 4, 5)})
+    transformer.set_transpose("data", (2, 1, 0))
+    transformer.inputs["data"] = (1, 3, 4, 5)
+    transformer.set_channel_swap("data", (1, 2, 0))
+    image = numbers(4, 5, 3)
+    found = transformer.preprocess("data", image)
+    assert np.array_equal(found[0], image[..., 1].T)
+    assert np.array_equal(transformer.deprocess("data", found), image)
+
+
+def test_transformer_resizes(transformer: io.Transformer) -> None:
+    assert transformer.preprocess("data", numbers(9, 7, 3)).shape == (3, 4, 5)
+    full = numbers(3, 4, 5)
+    transformer.set_mean("data", full)
+    assert np.array_equal(transformer.mean["data"], full)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda t: t.preprocess("image", numbers(4, 5, 3)), r"'image' is not one of the net's inputs: \['data'\]"),
+        (lambda t: t.set_raw_scale("image", 1), "'image' is not one"),
+        (lambda t: t.set_transpose("data", (2, 0)), "transpose of 'data' must order 3 axes"),
+        (lambda t: t.set_transpose("data", (2, 0, 0)), "transpose of 'data' must order 3 axes"),
+        (lambda t: t.set_channel_swap("data", (1, 0)), "channel_swap of 'data' needs 3 channels"),
+        (lambda t: t.set_channel_swap("data", (0, 1, 3)), "channel_swap of 'data' needs 3 channels"),
+        (lambda t: t.set_mean("data", np.zeros(2)), "mean of 'data' needs 3 channels, got 2"),
+        (lambda t: t.set_mean("data", np.zeros((3, 4, 4))), r"mean of 'data' must be \(3, 4, 5\), got \(3, 4, 4\)"),
+    ],
+)
+def test_transformer_refuses(transformer: io.Transformer, call: object, message: str) -> None:
+    with pytest.raises(NetError, match=message):
+        call(transformer)
+
+
+def test_arrays_and_messages() -> None:
+    data, diff = numbers(2, 3, 4, 5), numbers(2, 3, 4, 5) + 1
+    blob = io.array_to_blobproto(data, diff)
+    assert (blob.num, blob.channels, blob.height, blob.width) == (2, 3, 4, 5)
+    assert np.array_equal(io.blobproto_to_array(blob), data)
+    assert np.array_equal(io.blobproto_to_array(blob, return_diff=True), diff)
+    for array in (numbers(3, 4, 5), np.arange(24, dtype=np.uint8).reshape(1, 4, 6)):
+        datum = io.array_to_datum(array, label=7)
+        assert datum.label == 7
+        assert np.array_equal(io.datum_to_array(datum), array)
+        assert io.datum_to_array(datum).dtype == array.dtype
+    with pytest.raises(ValueError, match="4 dimensions, got 2"):
+        io.array_to_blobproto(np.zeros((2, 2)))
+    with pytest.raises(ValueError, match="3 dimensions, got 2"):
+        io.array_to_datum(np.zeros((2, 2)))

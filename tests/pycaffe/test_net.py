@@ -1,0 +1,425 @@
+from __future__ import annotations
+
+import gc
+import resource
+import weakref
+from collections import OrderedDict
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import deeplab_caffe.pycaffe as caffe
+from deeplab_caffe import NetError
+from deeplab_caffe.weights import WeightsWarning
+from tests.goldens import relative_error
+from tests.nets import INTERP, SMALL, conv, inputs, layer, noise, parse, relu
+
+DEPLOY = SMALL + INTERP
+FORCED = "force_backward: true " + DEPLOY
+X = noise(1, 3, 9, 11).numpy()
+
+
+def make(text: str = DEPLOY, phase: int = caffe.TEST, **options: object) -> caffe.Net:
+    options.setdefault("seed", 1)
+    return caffe.Net(parse(text), phase, **options)
+
+
+API = {
+    "blobs",
+    "params",
+    "inputs",
+    "outputs",
+    "layers",
+    "layer_dict",
+    "bottom_names",
+    "top_names",
+    "blob_loss_weights",
+    "forward",
+    "backward",
+    "forward_all",
+    "copy_from",
+    "save",
+    "share_with",
+    "reshape",
+    "clear_param_diffs",
+    "set_mode_cpu",
+    "set_mode_gpu",
+    "set_device",
+    "set_phase_train",
+    "set_phase_test",
+}
+
+
+def test_names() -> None:
+    assert (caffe.TRAIN, caffe.TEST) == (0, 1)
+    assert {"Convolution", "Interp", "SoftmaxWithLoss", "DenseCRF"} <= set(caffe.layer_type_list())
+    message = caffe.proto.caffe_pb2.NetParameter()
+    assert message.DESCRIPTOR.name == "NetParameter"
+    net = make()
+    assert set(dir(net)) >= API
+    assert net.inputs == ["data"]
+    assert net.outputs == ["up"]
+    assert isinstance(net.blobs, OrderedDict)
+    assert list(net.blobs) == ["data", "conv1", "pool1", "fc", "score", "up"]
+    assert list(net.params) == ["conv1", "fc", "score"]
+    assert [blob.shape for blob in net.params["fc"]] == [(6, 4, 3, 3), (1, 1, 1, 6)]
+    assert [each.type for each in net.layers[:3]] == ["Convolution", "ReLU", "Pooling"]
+    assert net.layers[0].blobs[0] is net.params["conv1"][0]
+    assert net.layer_dict["pool1"].blobs == []
+    assert net.bottom_names["pool1"] == ["conv1"]
+    assert net.top_names["pool1"] == ["pool1"]
+    assert net.blob_loss_weights["up"] == 0
+
+
+@pytest.mark.parametrize("order", ["phase", "weights phase", "phase keyword", "weights"])
+def test_ways_to_make_one(order: str, tmp_path: Path) -> None:
+    source, prototxt, weights = make(seed=9), tmp_path / "net.prototxt", str(tmp_path / "x.caffemodel")
+    prototxt.write_text(DEPLOY)
+    source.save(weights)
+    made = {
+        "phase": lambda: caffe.Net(str(prototxt), caffe.TRAIN),
+        "weights phase": lambda: caffe.Net(str(prototxt), weights, caffe.TRAIN),
+        "phase keyword": lambda: caffe.Net(str(prototxt), weights=weights, phase=caffe.TRAIN),
+        "weights": lambda: caffe.Net(str(prototxt), weights),
+    }[order]()
+    assert made.module.context.phase == (caffe.TEST if order == "weights" else caffe.TRAIN)
+    same = np.array_equal(made.params["fc"][0].data, source.params["fc"][0].data)
+    assert same == (order != "phase")
+
+
+def test_arrays_stay_live_across_forwards() -> None:
+    net = make()
+    data, out = net.blobs["data"].data, net.blobs["up"].data
+    data[...] = X
+    first = net.forward()["up"]
+    assert first is not None
+    assert np.shares_memory(first, out)
+    before = out.copy()
+    data *= -1
+    net.forward()
+    assert not np.array_equal(out, before)
+    with torch.no_grad():
+        expected = net.module(torch.from_numpy(-X)).numpy()
+    assert np.array_equal(out, expected)
+
+
+def test_reshaping_the_input_reshapes_the_rest() -> None:
+    net = make()
+    net.blobs["data"].reshape(2, 3, 21, 13)
+    assert net.blobs["up"].shape == (1, 5, 9, 11)
+    net.reshape()
+    assert net.blobs["up"].shape == (2, 5, 21, 13)
+    net.blobs["data"].reshape(1, 3, 5, 5)
+    assert net.forward()["up"].shape == (1, 5, 5, 5)
+    net.blobs["data"].reshape(1, 4, 5, 5)
+    with pytest.raises(NetError, match="layer 'conv1': the weights are for 3 input channels"):
+        net.forward()
+
+
+def test_changed_parameters_count_at_once() -> None:
+    for options in ({}, {"channels_last": True}, {"engine": "CAFFE"}):
+        net = make(**options)
+        first = net.forward(data=X)["up"].copy()
+        for blob in net.params["score"]:
+            blob.data[...] *= 2
+        assert relative_error(net.forward()["up"], 2 * first) < 1e-6
+        net.params["conv1"][0].data[...] = 0
+        net.params["conv1"][1].data[...] = 0
+        assert np.ptp(net.forward(blobs=["conv1"])["conv1"]) == 0
+
+
+def test_forward_with_start_end_and_blobs() -> None:
+    net = make()
+    assert list(net.forward(data=X)) == ["up"]
+    assert set(net.forward(blobs=["conv1", "fc"])) == {"up", "conv1", "fc"}
+    score = net.blobs["score"].data.copy()
+    assert list(net.forward(end="pool1")) == ["pool1"]
+    assert list(net.forward(start="fc", end="score")) == ["score"]
+    assert np.array_equal(net.blobs["score"].data, score)
+    net.blobs["score"].data[...] = 1
+    assert np.array_equal(net.forward(start="up")["up"], np.ones((1, 5, 9, 11)))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda net: net.forward(start="nowhere"), "the net has no layer 'nowhere'; it has conv1, relu1"),
+        (lambda net: net.forward(blobs=["nothing"]), "the net has no blob 'nothing'; it has data, conv1"),
+        (lambda net: net.forward(image=X), r"values for \['image'\] do not match the net's \['data'\]"),
+        (
+            lambda net: net.forward(data=np.zeros((2, 3, 9, 11))),
+            "blob 'data' is not batch sized: it has 1 items, got 2",
+        ),
+        (lambda net: net.forward(data=np.zeros((1, 3, 9, 9))), r"blob 'data' is \(1, 3, 9, 11\), .*reshape it first"),
+        (lambda net: net.forward(data=1), r"blob 'data' is \(1, 3, 9, 11\), got an array of \(\)"),
+        (lambda net: net.forward(start="score", end="fc"), "forward: layer 'score' comes after layer 'fc'"),
+        (lambda net: net.backward(start="fc", end="score"), "backward: layer 'fc' comes before layer 'score'"),
+        (lambda net: net.backward(diffs=["nothing"]), "the net has no blob 'nothing'"),
+        (lambda net: net.backward(fc=X), r"values for \['fc'\] do not match the net's \['up'\]"),
+        (lambda net: net.forward_all(image=X), r"values for \['image'\] do not match"),
+    ],
+)
+def test_calls_that_do_not_fit(call: object, message: str) -> None:
+    with pytest.raises(NetError, match=message):
+        call(make())
+
+
+def gradients(net: caffe.Net) -> list[np.ndarray]:
+    return [net.blobs["data"].diff.copy()] + [blob.diff.copy() for blobs in net.params.values() for blob in blobs]
+
+
+def expected_gradients(net: caffe.Net, x: np.ndarray, gradient: np.ndarray) -> list[np.ndarray]:
+    """By one run of autograd through the whole net."""
+    data = torch.from_numpy(x).requires_grad_()
+    parameters = [blob.parameter for blobs in net.params.values() for blob in blobs]
+    with torch.enable_grad():
+        out = net.module(data)
+    found = torch.autograd.grad(out, [data, *parameters], torch.from_numpy(gradient))
+    return [each.numpy() for each in found]
+
+
+def check_gradients(net: caffe.Net, x: np.ndarray, gradient: np.ndarray) -> None:
+    for found, expected in zip(gradients(net), expected_gradients(net, x, gradient), strict=True):
+        assert relative_error(found.ravel(), expected.ravel()) < 1e-5
+
+
+def test_backward() -> None:
+    net, gradient = make(FORCED), noise(1, 5, 9, 11, seed=4).numpy()
+    net.forward(data=X)
+    found = net.backward(up=gradient)
+    assert list(found) == ["data"]
+    check_gradients(net, X, gradient)
+    again = gradients(net)
+    net.backward()  # the same once more: gradients are overwritten, not added
+    assert all(np.array_equal(a, b) for a, b in zip(gradients(net), again, strict=True))
+    x = noise(1, 3, 9, 11, seed=5).numpy()
+    net.forward(data=x)
+    net.backward(up=2 * gradient)
+    check_gradients(net, x, 2 * gradient)
+
+
+def test_backward_in_pieces() -> None:
+    net, gradient = make(FORCED), noise(1, 5, 9, 11, seed=4).numpy()
+    net.forward(data=X)
+    assert set(net.backward(up=gradient, end="score", diffs=["score"])) == {"fc", "score"}
+    assert not net.blobs["pool1"].diff.any()
+    net.backward(start="drop")
+    check_gradients(net, X, gradient)
+
+
+def test_backward_of_a_deploy_net() -> None:
+    # Nobody said that gradients would be asked for: the parameters get theirs, the input none.
+    net, forced, gradient = make(), make(FORCED), noise(1, 5, 9, 11, seed=4).numpy()
+    for each in (net, forced):
+        each.forward(data=X)
+    blobs = {name: blob.data.copy() for name, blob in net.blobs.items()}
+    for _ in range(2):
+        net.backward(up=gradient)
+        forced.backward(up=gradient)
+        for found, expected in zip(gradients(net)[1:], gradients(forced)[1:], strict=True):
+            assert np.array_equal(found, expected)
+        assert not net.blobs["data"].diff.any()
+        assert all(np.array_equal(net.blobs[name].data, data) for name, data in blobs.items())
+        for each in (net, forced):
+            each.forward()
+
+
+def test_backward_does_not_run_what_has_no_gradient_again(tmp_path: Path) -> None:
+    text = inputs(data=(1, 3, 4, 4), label=(1, 1, 4, 4)) + conv("score", "data", out=2)
+    text += layer("MAT_WRITE", "write", "score", "", f'mat_write_param {{ prefix: "{tmp_path}/" }}')
+    text += layer("SEG_ACCURACY", "acc", "score label", "acc", "seg_accuracy_param { reset: false }")
+    net = make(text)
+    net.forward()
+    net.backward()
+    net.forward()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["iter_0_blob_0.mat", "iter_1_blob_0.mat"]
+    assert net.module.by_name["acc"].confusion.matrix.sum() == 2 * 16
+
+
+def test_backward_before_forward() -> None:
+    with pytest.raises(NetError, match="layer 'up': backward before forward"):
+        make(FORCED).backward()
+
+
+def test_backward_after_parts_ran_again() -> None:
+    net, gradient = make(FORCED), noise(1, 5, 9, 11, seed=4).numpy()
+    net.forward(data=X)
+    net.forward(end="pool1")
+    net.forward(start="fc", end="drop")
+    net.backward(up=gradient)
+    check_gradients(net, X, gradient)
+
+
+def test_backward_works_from_the_blobs_as_they_are() -> None:
+    net = make("force_backward: true " + inputs(data=(1, 3, 5, 5)) + conv("c", "data"))
+    net.forward(data=noise(1, 3, 5, 5).numpy())
+    x = noise(1, 3, 5, 5, seed=8).numpy()
+    net.blobs["data"].data[...] = x
+    net.blobs["c"].diff[...] = 1
+    net.backward()
+    fresh = expected_gradients(net, x, np.ones((1, 4, 5, 5), np.float32))
+    assert relative_error(net.params["c"][0].diff, fresh[1]) < 1e-5
+
+
+def test_backward_after_other_weights_says_so(tmp_path: Path) -> None:
+    net = make(FORCED)
+    net.forward()
+    net.save(tmp_path / "x.caffemodel")
+    net.copy_from(tmp_path / "x.caffemodel")
+    with pytest.raises(NetError, match="layer 'score': backward: .*run forward again first"):
+        net.backward()
+    net.forward()
+    net.backward()
+
+
+def test_frozen_parameters_get_no_gradient() -> None:
+    text = inputs(data=(1, 3, 5, 5)) + conv("a", "data", more="blobs_lr: 0 blobs_lr: 0")
+    text += conv("b", "a", more="blobs_lr: 1 blobs_lr: 0")
+    net = make(text)
+    net.forward(data=noise(1, 3, 5, 5).numpy())
+    net.blobs["b"].diff[...] = 1
+    net.backward()
+    assert net.params["b"][0].diff.any()
+    for blob in (*net.params["a"], net.params["b"][1], net.blobs["a"]):
+        assert not blob.diff.any()
+
+
+LOSS = (
+    inputs(data=(2, 3, 4, 4), label=(2, 1, 4, 4))
+    + conv("score", "data", out=3)
+    + layer("SOFTMAX_LOSS", "loss", "score label", "loss", "loss_weight: 0.5")
+)
+
+
+def test_losses_start_the_backward_pass() -> None:
+    net = make(LOSS, caffe.TRAIN)
+    label = np.random.default_rng(0).integers(0, 3, (2, 1, 4, 4))
+    net.blobs["data"].data[...] = noise(2, 3, 4, 4).numpy()
+    net.blobs["label"].data[...] = label
+    loss = net._forward(0, len(net.layers) - 1)
+    assert loss == pytest.approx(0.5 * net.blobs["loss"].data.item())
+    assert net.blobs["loss"].diff.item() == 0.5
+    net.backward()
+    found = net.params["score"][0].diff.copy()
+    out = net.module(torch.from_numpy(net.blobs["data"].data), torch.from_numpy(net.blobs["label"].data))
+    (expected,) = torch.autograd.grad(net.module.loss(out), net.params["score"][0].parameter)
+    assert relative_error(found, expected.numpy()) < 1e-5
+    net.clear_param_diffs()
+    assert not net.params["score"][0].diff.any()
+
+
+def test_a_weighted_blob_keeps_its_weight_when_its_shape_changes() -> None:
+    net = make(inputs(data=(1, 1, 2, 2)) + layer("RELU", "r", "data", "r", "loss_weight: 3"))
+    net.blobs["data"].reshape(1, 1, 3, 3)
+    net.blobs["data"].data[...] = 1
+    assert net._forward(0, 0) == 27
+    assert set(net.blobs["r"].diff.ravel()) == {3}
+
+
+def test_phases_can_be_switched() -> None:
+    net = make(FORCED)
+    still = net.forward(data=X)["up"].copy()
+    net.set_phase_train()
+    assert not np.array_equal(net.forward()["up"], still)
+    net.backward(up=np.ones((1, 5, 9, 11)))
+    net.set_phase_test()
+    assert np.array_equal(net.forward()["up"], still)
+
+
+def test_share_with() -> None:
+    net, other = make(seed=1), make(seed=2)
+    net.share_with(other)
+    assert np.array_equal(net.forward(data=X)["up"], other.forward(data=X)["up"])
+    other.params["fc"][0].data[...] = 0
+    assert not net.params["fc"][0].data.any()
+    assert np.shares_memory(net.params["fc"][0].data, other.params["fc"][0].data)
+    assert np.array_equal(net.forward()["up"], other.forward()["up"])
+    # One Parameter: it stays one wherever either net moves.
+    assert net.module.by_name["fc"].weight is other.module.by_name["fc"].weight
+    wider = make(DEPLOY.replace("num_output: 6", "num_output: 8"))
+    with pytest.raises(NetError, match=r"layer 'fc': share_with: parameters are \[\(8, 4, 3, 3\), \(8,\)\] here"):
+        wider.share_with(net)
+    make(inputs(data=(1, 3, 4, 4)) + conv("unknown", "data")).share_with(net)
+
+
+def test_share_with_reaches_internally_shared_parameters() -> None:
+    text = inputs(data=(1, 4, 5, 5)) + conv("one", "data", more='param: "w"') + conv("two", "one", more='param: "w"')
+    net, other = make(text, seed=1), make(text, seed=2)
+    net.share_with(other)
+    weights = {id(each.module.by_name[name].weight) for each in (net, other) for name in ("one", "two")}
+    assert len(weights) == 1
+
+
+def test_save_and_copy_from(tmp_path: Path) -> None:
+    net, other = make(FORCED, seed=1), make(FORCED, seed=2)
+    net.forward(data=X)
+    net.backward(up=np.ones((1, 5, 9, 11)))
+    net.save(str(tmp_path / "x.caffemodel"), True)
+    other.copy_from(str(tmp_path / "x.caffemodel"))
+    assert np.array_equal(other.forward(data=X)["up"], net.blobs["up"].data)
+    message = caffe.proto.caffe_pb2.NetParameter()
+    message.ParseFromString((tmp_path / "x.caffemodel").read_bytes())
+    saved = next(each for each in message.layers if each.name == "fc").blobs[0]
+    assert np.array_equal(caffe.io.blobproto_to_array(saved), net.params["fc"][0].data)
+    assert np.array_equal(caffe.io.blobproto_to_array(saved, return_diff=True), net.params["fc"][0].diff)
+    with pytest.warns(WeightsWarning, match="no weights for 'new'"):
+        make(DEPLOY + conv("new", "up")).copy_from(tmp_path / "x.caffemodel")
+
+
+def test_forward_all() -> None:
+    net = make(DEPLOY.replace("input_dim: 1 ", "input_dim: 2 ", 1))
+    items = noise(5, 3, 9, 11).numpy()
+    found = net.forward_all(data=items, blobs=["fc"])
+    assert {name: array.shape for name, array in found.items()} == {"up": (5, 5, 9, 11), "fc": (5, 6, 5, 6)}
+    one = make()
+    for item, out in zip(items, found["up"], strict=True):
+        assert relative_error(one.forward(data=item[None])["up"][0], out) < 1e-6
+    two = make(inputs(a=(1, 1, 2, 2), b=(1, 1, 2, 2)) + layer("ELTWISE", "e", "a b", "e"))
+    with pytest.raises(NetError, match=r"every input needs as many items, got \[2, 3\]"):
+        two.forward_all(a=np.ones((2, 1, 2, 2)), b=np.ones((3, 1, 2, 2)))
+
+
+def test_in_place_layers_and_splits_have_memory_of_their_own() -> None:
+    text = (
+        inputs(data=(1, 3, 4, 4))
+        + relu("r", "data")
+        + conv("a", "data")
+        + layer("SPLIT", "s", "a", "b c")
+        + relu("rb", "b")
+    )
+    net = make(text)
+    net.forward(data=noise(1, 3, 4, 4).numpy())
+    assert net.blobs["data"].data.min() == 0
+    assert net.blobs["b"].data.min() == 0
+    assert net.blobs["c"].data.min() < 0
+    assert net.blobs["a"].data.min() < 0
+
+
+def test_only_float32() -> None:
+    with pytest.raises(NetError, match="pycaffe's arrays are float32: dtype cannot be torch.bfloat16"):
+        make(dtype=torch.bfloat16)
+
+
+def test_memory_does_not_grow() -> None:
+    net = make(FORCED)
+    made: list[weakref.ref] = []
+    for each in net.module.layers:
+        each.register_forward_hook(lambda module, args, tops: made.extend(weakref.ref(top) for top in tops))
+    for _ in range(4):
+        net.forward(data=X)
+        net.backward()
+    gc.collect()
+    assert len({id(ref()) for ref in made if ref() is not None}) <= len(net.layers)
+    net.blobs["data"].reshape(8, 3, 65, 65)
+    for _ in range(2):
+        net.forward()
+        net.backward()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for _ in range(10):
+        net.forward()
+        net.backward()
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    activations = sum(blob.data.nbytes for blob in net.blobs.values())
+    assert grown * 1024 < 4 * activations

@@ -1,0 +1,235 @@
+from __future__ import annotations
+
+import os
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import deeplab_caffe as dc
+from deeplab_caffe import NetError
+from deeplab_caffe.errors import CaffeModelError
+from deeplab_caffe.layers import legacy_shape
+from deeplab_caffe.proto import caffe_pb2
+from deeplab_caffe.weights import WeightsWarning, load_weights, save_weights
+from tests.goldens import case_dir
+from tests.nets import SMALL, build, conv, inputs, layer, noise
+
+
+def saved(net: dc.Net, folder: Path) -> Path:
+    path = folder / "net.caffemodel"
+    save_weights(net, path)
+    return path
+
+
+def state(net: dc.Net) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in net.state_dict().items()}
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def parsed(path: Path) -> caffe_pb2.NetParameter:
+    message = caffe_pb2.NetParameter()
+    message.ParseFromString(path.read_bytes())
+    return message
+
+
+def dims(blob: caffe_pb2.BlobProto) -> tuple[int, ...]:
+    return blob.num, blob.channels, blob.height, blob.width
+
+
+def test_save_then_load(tmp_path: Path) -> None:
+    net, other = build(SMALL, seed=1), build(SMALL, seed=2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        other.copy_from(saved(net, tmp_path))
+        again = dc.Net(other.param, saved(net, tmp_path))
+    assert same(state(net), state(other))
+    assert same(state(net), state(again))
+    assert [path.name for path in tmp_path.iterdir()] == ["net.caffemodel"]
+
+
+def test_what_the_file_holds(tmp_path: Path) -> None:
+    text = 'name: "n" force_backward: true ' + SMALL + layer("RELU", "extra", "fc", "extra")
+    net = build(text, stages=["deploy"])
+    message = parsed(saved(net, tmp_path))
+    assert message.name == "n"
+    assert list(message.input) == ["data"]
+    assert {field.name for field, _ in message.ListFields()} == {"name", "input", "layers"}
+    assert [each.name for each in message.layers] == [step.layer.name for step in net.steps]
+    assert any(each.type == caffe_pb2.LayerParameter.SPLIT for each in message.layers)
+    by_name = {each.name: each for each in message.layers}
+    assert [dims(blob) for blob in by_name["fc"].blobs] == [(6, 4, 3, 3), (1, 1, 1, 6)]
+    weight = net.by_name["fc"].weight.detach().numpy()
+    assert np.array_equal(np.array(by_name["fc"].blobs[0].data, np.float32).reshape(weight.shape), weight)
+
+
+def test_diffs_go_with_the_weights(tmp_path: Path) -> None:
+    net = build(SMALL)
+    gradients = {
+        each.name: [np.full(legacy_shape(tuple(blob.shape)), 2.0, np.float32) for blob in each.blobs]
+        for each in net.layers
+        if each.blobs
+    }
+    save_weights(net, tmp_path / "x.caffemodel", gradients)
+    blob = next(each for each in parsed(tmp_path / "x.caffemodel").layers if each.name == "fc").blobs[0]
+    assert set(blob.diff) == {2.0}
+    assert len(blob.diff) == len(blob.data)
+
+
+def test_shared_parameters_are_saved_with_every_layer_and_needed_once(tmp_path: Path) -> None:
+    text = inputs(data=(1, 4, 4, 4)) + conv("one", "data", more='param: "w" param: "b"')
+    net = build(text + conv("two", "one", more='param: "w" param: "b"'))
+    message = parsed(saved(net, tmp_path))
+    assert [len(each.blobs) for each in message.layers] == [2, 2]
+    alone = build(text, seed=3)
+    net.copy_from(saved(alone, tmp_path))
+    assert torch.equal(net.by_name["two"].weight, alone.by_name["one"].weight)
+
+
+@pytest.mark.parametrize(
+    ("name", "net"), [("strict_dim_false_load", "src_net.prototxt"), ("slim_largefov_small", "net.prototxt")]
+)
+def test_our_file_has_what_the_originals_has(name: str, net: str, tmp_path: Path) -> None:
+    folder = case_dir(name)
+    original = next(path for path in sorted(folder.glob("*.caffemodel")) if not path.name.startswith("saved_"))
+    built = dc.Net(folder / net, original)
+    ours, theirs = parsed(saved(built, tmp_path)), parsed(original)
+    assert ours.name == theirs.name
+    assert list(ours.input) == list(theirs.input)
+    assert [(x.name, x.type) for x in ours.layers] == [(x.name, x.type) for x in theirs.layers]
+    for our, their in zip(ours.layers, theirs.layers, strict=True):
+        assert [dims(blob) for blob in our.blobs] == [dims(blob) for blob in their.blobs]
+        assert [list(blob.data) for blob in our.blobs] == [list(blob.data) for blob in their.blobs]
+        assert list(our.bottom) == list(their.bottom)
+        assert list(our.top) == list(their.top)
+
+
+def test_missing_weights_are_an_error_in_test_and_a_warning_in_train(tmp_path: Path) -> None:
+    path = saved(build(SMALL.replace('"score"', '"score7"'), seed=2), tmp_path)
+    for options in ({}, {"phase": "TRAIN"}):
+        net = build(SMALL, **options)
+        before = state(net)
+        if options:
+            with pytest.warns(WeightsWarning) as found:
+                net.copy_from(path)
+            messages = sorted(str(each.message) for each in found)
+            assert len(messages) == 2
+            assert "no weights for 'score': they keep their initial values" in messages[0]
+            assert "weights of 'score7' are not used by net" in messages[1]
+            assert found[0].filename == __file__
+            assert torch.equal(net.by_name["score"].weight, before[_key(net, "score")])
+            assert not torch.equal(net.by_name["fc"].weight, before[_key(net, "fc")])
+        else:
+            with pytest.raises(NetError, match=r"net\.caffemodel: has no weights for 'score'; its layers are 'conv1'"):
+                net.copy_from(path)
+            assert same(state(net), before)
+            with pytest.warns(WeightsWarning) as found:
+                net.copy_from(path, missing="warn")
+            assert len(found) == 2
+
+
+def _key(net: dc.Net, name: str) -> str:
+    return next(f"layers.{i}.weight" for i, each in enumerate(net.layers) if each.name == name)
+
+
+def test_missing_must_be_one_of_two_words() -> None:
+    with pytest.raises(ValueError, match="missing must be 'error' or 'warn', got 'ignore'"):
+        load_weights(build(SMALL), "x", missing="ignore")
+
+
+@pytest.mark.parametrize("phase", ["TEST", "TRAIN"])
+def test_weights_of_another_network(phase: str, tmp_path: Path) -> None:
+    path = saved(build(inputs(data=(1, 3, 4, 4)) + conv("other", "data")), tmp_path)
+    net = build(SMALL, phase=phase)
+    with pytest.raises(NetError, match=r"no weights for any layer of net '': it is of another network .*file: 'other'"):
+        net.copy_from(path)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (
+            SMALL.replace("num_output: 6", "num_output: 8"),
+            r"layer 'fc': parameter blob 0 needs the shape \(6, 4, 3, 3\), .*\(8, 4, 3, 3\)",
+        ),
+        (
+            SMALL.replace("num_output: 5", "num_output: 5 bias_term: false"),
+            "layer 'score': needs 2 parameter blobs, .* has 1",
+        ),
+    ],
+)
+def test_shapes_that_do_not_fit_change_nothing(changed: str, message: str, tmp_path: Path) -> None:
+    path = saved(build(changed, seed=2), tmp_path)
+    net = build(SMALL)
+    before = state(net)
+    with pytest.raises(NetError, match=message):
+        net.copy_from(path)
+    assert same(state(net), before)
+
+
+FC = layer(
+    "INNER_PRODUCT", "fc", "data", "fc", 'inner_product_param { num_output: 5 weight_filler { type: "xavier" } }'
+)
+AS_CONVOLUTION = layer(
+    "CONVOLUTION", "fc", "data", "fc", "convolution_param { num_output: 5 kernel_h: 2 kernel_w: 3 } strict_dim: false"
+)
+
+
+def test_fully_connected_weights_become_a_convolution(tmp_path: Path) -> None:
+    head = inputs(data=(1, 4, 2, 3))
+    dense, whole = build(head + FC), build(head + AS_CONVOLUTION)
+    path = saved(dense, tmp_path)
+    whole.copy_from(path)
+    x = noise(1, 4, 2, 3)
+    torch.testing.assert_close(whole(x), dense(x))
+    with pytest.raises(
+        NetError, match=r"layer 'fc': parameter blob 0 needs the shape \(5, 4, 2, 3\), .* has \(1, 1, 5, 24\)"
+    ):
+        build(head + AS_CONVOLUTION.replace("strict_dim: false", "")).copy_from(path)
+    with pytest.raises(NetError, match="as many numbers as in"):
+        build(inputs(data=(1, 5, 2, 3)) + AS_CONVOLUTION).copy_from(path)
+
+
+def test_a_truncated_or_missing_file_changes_nothing(tmp_path: Path) -> None:
+    net = build(SMALL)
+    before = state(net)
+    data = saved(build(SMALL, seed=2), tmp_path).read_bytes()
+    bad = tmp_path / "bad.caffemodel"
+    for size in (0, 1, len(data) // 3, len(data) // 2, len(data) - 1):
+        bad.write_bytes(data[:size])
+        with pytest.raises((CaffeModelError, NetError), match=r"bad\.caffemodel"):
+            net.copy_from(bad)
+        assert same(state(net), before)
+    with pytest.raises(CaffeModelError, match="none"):
+        net.copy_from(tmp_path / "none")
+
+
+def test_the_file_may_go_away_after_loading(tmp_path: Path) -> None:
+    source = build(SMALL, seed=2)
+    path = saved(source, tmp_path)
+    net = dc.Net(source.param, path)
+    os.truncate(path, 0)
+    assert same(state(net), state(source))
+
+
+def test_a_failed_save_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(CaffeModelError):
+        save_weights(build(SMALL), tmp_path / "no" / "x.caffemodel")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_loading_into_and_saving_from_other_dtypes(tmp_path: Path) -> None:
+    source = build(SMALL, seed=2)
+    path = saved(source, tmp_path)
+    half = dc.Net(source.param, path, dtype=torch.bfloat16)
+    assert torch.equal(half.by_name["fc"].weight, source.by_name["fc"].weight.bfloat16())
+    last = dc.Net(source.param, path, channels_last=True)
+    assert saved(last, tmp_path).read_bytes() == path.read_bytes()
+    back = build(SMALL)
+    back.copy_from(saved(half, tmp_path))
+    assert torch.equal(back.by_name["fc"].weight, half.by_name["fc"].weight.float())
