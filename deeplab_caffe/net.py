@@ -387,7 +387,8 @@ class Net(nn.Module):
 
     def _place(self, x: Tensor) -> Tensor:
         reference = next(self.parameters(), None)
-        return x if reference is None else x.to(reference.device)
+        # The copy may go on meanwhile where the memory is page-locked, as data layers' is beside a GPU.
+        return x if reference is None else x.to(reference.device, non_blocking=True)
 
     def _cast(self, layer: Layer, x: Tensor) -> Tensor:
         if not layer.HALF:

@@ -109,6 +109,10 @@ def save_weights(net: Net, path: str | PathLike[str], diffs: dict[str, list[np.n
         CaffeModelError: the file cannot be written.
     """
     saved = caffe_pb2.NetParameter(name=net.param.name, input=net.param.input, layers=net.param.layers)
+    for written, layer in zip(saved.layers, net.layers, strict=True):
+        if layer.DEFAULT_LOSS_WEIGHT and not written.loss_weight:
+            # The original's loss layers note their weight when they are set up (loss_layer.cpp).
+            written.loss_weight.append(layer.DEFAULT_LOSS_WEIGHT)
     blobs = {
         layer.name: [
             blob.detach().float().cpu().numpy().reshape(legacy_shape(tuple(blob.shape))) for blob in layer.blobs

@@ -65,7 +65,9 @@ class VertexValues {
 
   // rows (points, width)
   void splat(const float* rows);
-  void blur();
+  // With `adjoint` the axes go in the reverse order: each axis' blur is symmetric, but they do not commute where
+  // neighbours are missing.
+  void blur(bool adjoint = false);
   const float* data() const { return front_.data(); }  // (vertices + 1, width)
   static int64_t bytes(int64_t vertices, int64_t width) { return 2 * (vertices + 1) * width * 4; }
 
@@ -75,7 +77,10 @@ class VertexValues {
   AlignedBuffer<float> front_, back_;
 };
 
-// values (points, channels) any strides -> out (points, channels) contiguous, float32
-void filter_cpu(const Lattice& lattice, const TensorView& values, const TensorView& out);
+// values (points, channels) any strides -> out (points, channels) contiguous, float32 or float64. With `adjoint` it is
+// the transposed filter, that is the gradient of the filter's values.
+void filter_cpu(const Lattice& lattice, const TensorView& values, const TensorView& out, bool adjoint = false);
+// What filter_cpu does for float64: plain loops, for checks of gradients.
+void filter_double_cpu(const Lattice& lattice, const TensorView& values, const TensorView& out, bool adjoint);
 
 }  // namespace deeplab::lattice

@@ -73,8 +73,9 @@ void VertexValues::splat(const float* rows) {
                [&](int64_t begin, int64_t end) { splat_range(lattice_, rows, width_, front_.data(), begin, end); });
 }
 
-void VertexValues::blur() {
-  for (int axis = 0; axis <= lattice_.dims; ++axis) {
+void VertexValues::blur(bool adjoint) {
+  for (int i = 0; i <= lattice_.dims; ++i) {
+    const int axis = adjoint ? lattice_.dims - i : i;
     const Neighbours* neighbours = lattice_.neighbours.data() + axis * lattice_.vertices;
     parallel_for(lattice_.vertices, kVertexGrain, [&](int64_t begin, int64_t end) {
       blur_range(neighbours, front_.data(), width_, back_.data(), begin, end);
@@ -83,7 +84,8 @@ void VertexValues::blur() {
   }
 }
 
-void filter_cpu(const Lattice& lattice, const TensorView& values, const TensorView& out) {
+void filter_cpu(const Lattice& lattice, const TensorView& values, const TensorView& out, bool adjoint) {
+  if (values.dtype == DType::kFloat64) return filter_double_cpu(lattice, values, out, adjoint);
   const int64_t channels = values.size(1), width = padded_width(channels);
   AlignedBuffer<float> rows(lattice.points * width);
   parallel_for(lattice.points, kPointGrain, [&](int64_t begin, int64_t end) {
@@ -96,7 +98,7 @@ void filter_cpu(const Lattice& lattice, const TensorView& values, const TensorVi
   });
   VertexValues vertices(lattice, width);
   vertices.splat(rows.data());
-  vertices.blur();
+  vertices.blur(adjoint);
   parallel_for(lattice.points, kPointGrain, [&](int64_t begin, int64_t end) {
     slice_range(lattice, vertices.data(), width, rows.data(), begin, end);
     for (int64_t point = begin; point < end; ++point) {

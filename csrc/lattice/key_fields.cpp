@@ -11,10 +11,6 @@ namespace {
 
 constexpr int64_t kChunk = 4096;
 
-struct Range {
-  float low = 0.f;
-  float high = 0.f;
-};
 using Ranges = std::array<Range, kMaxDims>;
 
 float value(const TensorView& features, int64_t point, int64_t dim) {
@@ -68,9 +64,8 @@ std::array<Range, kMaxDims + 1> elevated_ranges(const Ranges& features, const fl
 
 }  // namespace
 
-KeyFields key_fields(const TensorView& features, bool with_zero, const float* scale) {
-  const int dims = static_cast<int>(features.size(1));
-  const auto elevated = elevated_ranges(feature_ranges(features, with_zero), scale, dims);
+KeyFields key_fields(const std::array<Range, kMaxDims>& ranges, const float* scale, int dims) {
+  const auto elevated = elevated_ranges(ranges, scale, dims);
   KeyFields result;
   for (int i = 0; i <= dims; ++i) {
     const float reach = std::max(-elevated[i].low, elevated[i].high);
@@ -87,6 +82,10 @@ KeyFields key_fields(const TensorView& features, bool with_zero, const float* sc
     result.bits += result.width[i];
   }
   return result;
+}
+
+KeyFields key_fields(const TensorView& features, bool with_zero, const float* scale) {
+  return key_fields(feature_ranges(features, with_zero), scale, static_cast<int>(features.size(1)));
 }
 
 }  // namespace deeplab::lattice

@@ -15,6 +15,15 @@ struct KeyFields {
   int bits = 0;                       // of all together
 };
 
+struct Range {
+  float low = 0.f;
+  float high = 0.f;
+};
+
+// Fields wide enough for every vertex around features within these ranges, and for those vertices' neighbours. Throws
+// std::invalid_argument for ranges that reach beyond kMaxCoordinate.
+KeyFields key_fields(const std::array<Range, kMaxDims>& ranges, const float* scale, int dims);
+
 // Fields wide enough for every vertex around the features, and around feature 0 too if `with_zero`, and for those
 // vertices' neighbours. Throws std::invalid_argument for features that are not finite or reach beyond kMaxCoordinate.
 KeyFields key_fields(const TensorView& features, bool with_zero, const float* scale);

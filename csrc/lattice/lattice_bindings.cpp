@@ -19,16 +19,17 @@ std::shared_ptr<const Lattice> build(const TensorView& features, bool sse_paddin
   return build_cpu(features, sse_padding);
 }
 
-void filter(const Lattice& lattice, const TensorView& values, const TensorView& out) {
+void filter(const Lattice& lattice, const TensorView& values, const TensorView& out, bool adjoint) {
   check_dim(values, "values", 2);
-  check_dtype(values, "values", DType::kFloat32);
+  DEEPLAB_CHECK(values.dtype == DType::kFloat32 || values.dtype == DType::kFloat64,
+                "values: expected float32 or float64, got ", values.describe());
   DEEPLAB_CHECK(values.on_cpu(), "values: expected a tensor on cpu, got ", values.describe());
   DEEPLAB_CHECK(values.size(0) == lattice.points, "values: expected one row for each of the lattice's ", lattice.points,
                 " points, got ", values.describe());
   check_sizes(out, "out", values.sizes);
   check_same_dtype_and_device(values, "values", out, "out");
   check_contiguous(out, "out");
-  if (values.size(1) > 0) filter_cpu(lattice, values, out);
+  if (values.size(1) > 0) filter_cpu(lattice, values, out, adjoint);
 }
 
 template <typename T>
@@ -53,7 +54,8 @@ void bind(py::module_& module) {
       .def_readonly("points", &Lattice::points)
       .def_readonly("vertices", &Lattice::vertices)
       .def_property_readonly("nbytes", &Lattice::bytes)
-      .def("filter", &filter, py::arg("values"), py::arg("out"), py::call_guard<py::gil_scoped_release>())
+      .def("filter", &filter, py::arg("values"), py::arg("out"), py::arg("adjoint") = false,
+           py::call_guard<py::gil_scoped_release>())
       .def("copy_keys",
            [](const Lattice& lattice, const TensorView& out) { copy_to(lattice.keys, out, DType::kInt32); })
       .def("copy_point_vertex",

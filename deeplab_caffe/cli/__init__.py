@@ -15,9 +15,11 @@ from deeplab_caffe.errors import DeepLabCaffeError
 VERBS = {
     "crf": "Refine score files by a dense CRF, as the original's densecrf programs.",
     "net": "List a network's layers, shapes, parameters and receptive fields, or draw it.",
+    "plot": "Plot training logs: loss, learning rate and accuracies over the iterations.",
     "segment": "Segment photographs.",
     "test": "Run a test.prototxt, as `caffe test`.",
     "time": "Time a network layer by layer, as `caffe time`.",
+    "train": "Train a network by a solver prototxt, as `caffe train`.",
 }
 
 

@@ -13,8 +13,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 class Advance:
     """Call it after each item; :meth:`log` prints a line without tearing the bar."""
 
-    def __init__(self, bar: Progress, task: int) -> None:
+    def __init__(self, bar: Progress, task: int, to_stderr: bool) -> None:
         self._bar = bar
+        self._to_stderr = to_stderr
         self._task = task
 
     def __call__(self, items: int = 1) -> None:
@@ -24,15 +25,22 @@ class Advance:
     def log(self, line: str) -> None:
         """Prints a line."""
         if self._bar.disable:
-            click.echo(line)
+            click.echo(line, err=self._to_stderr)
         else:
             self._bar.console.print(line, highlight=False, markup=False)
 
 
 @contextmanager
-def progress(what: str, total: int) -> Iterator[Advance]:
-    """A bar for ``total`` items of work."""
+def progress(what: str, total: int, *, to_stderr: bool = False, hidden: bool = False) -> Iterator[Advance]:
+    """A bar for ``total`` items of work.
+
+    Args:
+        what: name of the work.
+        total: how many items.
+        to_stderr: where there is no bar, lines go to stderr too.
+        hidden: draw no bar.
+    """
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        yield Advance(bar, bar.add_task(what, total=total))
+    with Progress(*columns, console=console, disable=hidden or not console.is_terminal) as bar:
+        yield Advance(bar, bar.add_task(what, total=total), to_stderr)

@@ -86,7 +86,7 @@ def detect_kind(folder: str | os.PathLike[str]) -> InputKind:
     Raises:
         DataError: if the folder cannot be read, or holds both kinds or none.
     """
-    names = _names(folder)
+    names = folder_names(folder)
     found = [kind for kind, suffix in SUFFIXES.items() if any(name.endswith(suffix) for name in names)]
     if len(found) != 1:
         what = "both *_blob_0.mat and *.bin: say which with --input" if found else "neither *_blob_0.mat nor *.bin"
@@ -104,7 +104,7 @@ def find_jobs(folders: Folders) -> tuple[list[Job], list[str]]:
         DataError: if a folder cannot be read, there are no scores, or the results would overwrite them.
     """
     suffix = SUFFIXES[folders.kind]
-    names = sorted(name[: -len(suffix)] for name in _names(folders.scores) if name.endswith(suffix))
+    names = sorted(name[: -len(suffix)] for name in folder_names(folders.scores) if name.endswith(suffix))
     names = [name for name in names if name]
     if not names:
         raise DataError(f"holds no *{suffix}", folders.scores)
@@ -112,14 +112,36 @@ def find_jobs(folders: Folders) -> tuple[list[Job], list[str]]:
         raise DataError(
             "the label maps would overwrite the probabilities: give another folder for them", folders.results
         )
+    images = find_images(folders.images)
+    jobs = [Job(name, folders.scores / (name + suffix), images.get(name)) for name in names]
+    return jobs, sorted(images.keys() - set(names))
+
+
+def find_images(folder: str | os.PathLike[str]) -> dict[str, Path]:
+    """The images in a folder by their names without ending; of several of one name the first of the formats counts.
+
+    Raises:
+        DataError: if the folder cannot be read.
+    """
     images: dict[str, Path] = {}
-    for name in sorted(_names(folders.images)):
-        path = folders.images / name
+    for name in sorted(folder_names(folder)):
+        path = Path(folder) / name
         rank = _rank(path)
         if rank is not None and (path.stem not in images or rank < _rank(images[path.stem])):
             images[path.stem] = path
-    jobs = [Job(name, folders.scores / (name + suffix), images.get(name)) for name in names]
-    return jobs, sorted(images.keys() - set(names))
+    return images
+
+
+def folder_names(folder: str | os.PathLike[str]) -> list[str]:
+    """Names of what is in a folder.
+
+    Raises:
+        DataError: if it cannot be read.
+    """
+    try:
+        return [path.name for path in Path(folder).iterdir()]
+    except OSError as exc:
+        raise DataError(f"cannot be read as a folder: {exc.strerror}", folder) from exc
 
 
 def refine(job: Job, kind: InputKind, params: CRFParams) -> np.ndarray:
@@ -196,13 +218,6 @@ def _write_labels(labels: np.ndarray, paths: list[Path]) -> None:
             save_labels_png(path, labels, VOC_COLORMAP)
         else:
             write_labels_bin(path, labels)
-
-
-def _names(folder: str | os.PathLike[str]) -> list[str]:
-    try:
-        return [path.name for path in Path(folder).iterdir()]
-    except OSError as exc:
-        raise DataError(f"cannot be read as a folder: {exc.strerror}", folder) from exc
 
 
 def _rank(path: Path) -> int | None:

@@ -1,4 +1,4 @@
-"""Images, label maps, list files, MAT and BIN files, and Caffe's IMAGE_SEG_DATA, in numpy alone.
+"""Images, label maps, list files, MAT and BIN files, and the sources of Caffe's data layers, in numpy alone.
 
 Images are uint8 RGB ``(H, W, 3)`` at the public edge; blobs are float32 ``(N, C, H, W)``, B, G, R order minus the mean,
 as Caffe has them.
@@ -13,26 +13,39 @@ from deeplab_caffe.data.binfile import (
     write_labels_bin,
     write_probabilities_bin,
 )
+from deeplab_caffe.data.database_data import DatabaseData
+from deeplab_caffe.data.hdf5 import HDF5Source, HDF5Writer
+from deeplab_caffe.data.image_data import ImageData
 from deeplab_caffe.data.image_seg_config import ImageSegDataConfig
 from deeplab_caffe.data.image_seg_data import ImageSegData
 from deeplab_caffe.data.images import MAX_PIXELS, load_grey, load_image, load_label, save_image, save_labels_png
 from deeplab_caffe.data.lists import ListEntry, read_id_list, read_image_list
 from deeplab_caffe.data.mat import blob_mat_shape, read_blob_mat, read_scores_mat, write_blob_mat
 from deeplab_caffe.data.mat_io import MatNames, MatReader, MatWriter
+from deeplab_caffe.data.memory_data import MemoryData
 from deeplab_caffe.data.resize import resize_bilinear
 from deeplab_caffe.data.rng import CaffeRNG
+from deeplab_caffe.data.sharding import Shard
 from deeplab_caffe.data.transform import SegTransform, image_to_blob
+from deeplab_caffe.data.window_data import WindowData
 
 __all__ = [
     "MAX_PIXELS",
     "CaffeRNG",
+    "DatabaseData",
+    "HDF5Source",
+    "HDF5Writer",
+    "ImageData",
     "ImageSegData",
     "ImageSegDataConfig",
     "ListEntry",
     "MatNames",
     "MatReader",
     "MatWriter",
+    "MemoryData",
     "SegTransform",
+    "Shard",
+    "WindowData",
     "atomic_write",
     "blob_mat_shape",
     "image_to_blob",

@@ -18,7 +18,8 @@ from deeplab_caffe.errors import DataError, NetError
 class Database(ABC):
     """Values by key. Keys have an order; values may be asked for in any thread.
 
-    A copy in another process (by fork or by pickle) opens the database for itself.
+    A pickled copy opens the database for itself; a forked child reads on in what its parent has opened, which does no
+    harm as neither writes.
 
     Args:
         path: the database.
@@ -48,12 +49,12 @@ class _Handle:
         self._process = os.getpid()
 
     def __del__(self) -> None:
-        # A forked child's copy is not its to close.
+        # A forked child's copy is not its to close: LevelDB might wait for a thread that only the parent has.
         if self._process == os.getpid():
             self.database.close()
 
 
-_handles: WeakValueDictionary[tuple[int, str], _Handle] = WeakValueDictionary()
+_handles: WeakValueDictionary[str, _Handle] = WeakValueDictionary()
 _lock = threading.Lock()
 
 
@@ -64,7 +65,7 @@ class _Opened(Database):
         super().__init__(path)
         if not Path(path).exists():
             raise DataError("no such database", path)
-        self._held: tuple[int, _Handle] | None = None
+        self._held: _Handle | None = None
         self._handle()
 
     @abstractmethod
@@ -73,18 +74,14 @@ class _Opened(Database):
 
     def _handle(self) -> Any:
         """The open database; once opened it stays so for as long as somebody reads it."""
-        process = os.getpid()
-        held = self._held
-        if held is not None and held[0] == process:
-            return held[1].database
-        key = (process, os.path.realpath(self.path))
-        with _lock:
-            handle = _handles.get(key)
-            if handle is None:
-                handle = _Handle(self._open())
-                _handles[key] = handle
-        self._held = (process, handle)
-        return handle.database
+        if self._held is None:
+            key = os.path.realpath(self.path)
+            with _lock:
+                handle = _handles.get(key)
+                if handle is None:
+                    handle = _handles[key] = _Handle(self._open())
+                self._held = handle
+        return self._held.database
 
     @contextmanager
     def _named(self, doing: str) -> Iterator[None]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Shape4 = tuple[int, int, int, int]
 
-# Compressed files are decompressed by the chunk: one that does not fit here would be for every batch that it has rows of.
+# Compressed files are decompressed chunk by chunk: one that does not fit here, for every batch with rows of it.
 _CHUNK_CACHE_BYTES = 64 << 20
 
 

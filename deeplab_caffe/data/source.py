@@ -250,12 +250,12 @@ class ItemSource(ABC, Generic[Entry, Item]):
         self._planned.clear()
 
     def _look_at_process(self) -> None:
-        """A forked child has its parent's plans, but none of its threads."""
+        """A forked child has its parent's plans, but none of its threads, nor the files it reads through libraries."""
         if self._process != os.getpid():
             self._process, self._pool = os.getpid(), None
-            if self._planned:
-                self._set_order(self._planned[0].order)
-                self._planned.clear()
+            order = self._planned[0].order if self._planned else self._order()
+            self._planned.clear()
+            self._set_order(order)
 
     def __getstate__(self) -> dict[str, Any]:
         order = self._planned[0].order if self._planned else None

@@ -185,7 +185,7 @@ class SegTransform:
 
 
 def bgr_planes(image: np.ndarray) -> np.ndarray:
-    """A view of an image, RGB ``(H, W, 3)`` or grey ``(H, W)``, as Caffe has it: B, G, R ``(3, H, W)``, ``(1, H, W)``."""
+    """View an image, RGB ``(H, W, 3)`` or grey ``(H, W)``, as Caffe has it: B, G, R ``(3, H, W)`` or ``(1, H, W)``."""
     return image[None] if image.ndim == 2 else image.transpose(2, 0, 1)[::-1]
 
 

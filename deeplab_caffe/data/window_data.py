@@ -38,8 +38,8 @@ class Warped(NamedTuple):
 class WindowData(ItemSource[Sample, Warped]):
     """The source of WINDOW_DATA's batches: background windows first, then ``fg_fraction`` of foreground.
 
-    Windows are drawn with replacement by a generator of the layer's own, which one word of the net's seeds at set-up. As
-    in the original further words of the net's generator are drawn, like for the other layers, and not used.
+    Windows are drawn with replacement by a generator of the layer's own, which one word of the net's seeds at set-up.
+    As in the original further words of the net's generator are drawn, like for the other layers, and not used.
 
     Args:
         layer_param: LayerParameter message with ``window_data_param`` and ``transform_param``. ``scale`` is

@@ -55,7 +55,8 @@ def read_window_file(path: str | PathLike[str], fg_threshold: float, bg_threshol
     """Read a window file.
 
     For each image: "# index", the image file's name, channels, height, width, the number of boxes, and for each box
-    "class overlap x1 y1 x2 y2"; all parted by white space. Boxes that are neither foreground nor background are left out.
+    "class overlap x1 y1 x2 y2"; all parted by white space. Boxes that are neither foreground nor background are left
+    out.
 
     Raises:
         DataError: the file cannot be read, is empty or malformed, or a foreground box has class 0 or less.

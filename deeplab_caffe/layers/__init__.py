@@ -11,6 +11,7 @@ from deeplab_caffe.layers import (
     loss,
     neuron,
     norm,
+    output,
     pair_loss,
     vision,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "loss",
     "neuron",
     "norm",
+    "output",
     "pair_loss",
     "vision",
 ]

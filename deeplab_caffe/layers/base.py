@@ -35,6 +35,8 @@ class NetContext:
         channels_last: images are kept in channels-last order.
         packed: inference on the CPU may keep a packed copy of the weights; not where somebody writes to them behind
             torch's back, as pycaffe's users do.
+        keep_ignored_diff: SOFTMAX_LOSS gives ignored pixels what is left of their last gradient, as the original does
+            when it trains, instead of 0.
         workers: how many threads of each data layer decode ahead; 0 decodes where the batch is asked for.
         shard: (rank, world): this process's part of each global batch of ``world`` times the prototxt's ``batch_size``;
             see :class:`deeplab_caffe.data.Shard`.
@@ -48,6 +50,7 @@ class NetContext:
     crf_image_of_first: bool = False
     channels_last: bool = False
     packed: bool = True
+    keep_ignored_diff: bool = False
     workers: int = 0
     shard: tuple[int, int] = (0, 1)
 

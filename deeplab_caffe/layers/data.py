@@ -1,21 +1,27 @@
-"""Layers that read or write files or make up data: the face that the sources of ``deeplab_caffe.data`` have in a net."""
+"""Layers that make batches: the face that the sources of ``deeplab_caffe.data`` have in a net."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from deeplab_caffe.data.hdf5 import HDF5Source, HDF5Writer
+from deeplab_caffe.data.database_data import DatabaseData
+from deeplab_caffe.data.hdf5 import HDF5Source
+from deeplab_caffe.data.image_data import ImageData as ImageSource
 from deeplab_caffe.data.image_seg_data import ImageSegData as ImageSegSource
-from deeplab_caffe.data.mat_io import MatReader, MatWriter
+from deeplab_caffe.data.mat_io import MatReader
+from deeplab_caffe.data.memory_data import MemoryData as MemorySource
 from deeplab_caffe.data.sharding import Shard
+from deeplab_caffe.data.source import ItemSource
+from deeplab_caffe.data.window_data import WindowData as WindowSource
 from deeplab_caffe.errors import NetError
-from deeplab_caffe.layers.base import Layer, NetContext, Shape, Window, register
+from deeplab_caffe.layers.base import Layer, NetContext, Shape, register
 from deeplab_caffe.layers.fillers import fill
 from deeplab_caffe.proto import caffe_pb2
 
@@ -62,11 +68,31 @@ class SourceLayer(Layer):
         return list(self.source.shapes())[: len(self.param.top)]
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
-        return tuple(torch.from_numpy(blob) for blob in self.source.next_batch())[: len(self.param.top)]
+        return tuple(_tensor(blob) for blob in self.source.next_batch())[: len(self.param.top)]
+
+
+class ItemSourceLayer(SourceLayer):
+    """A layer whose source reads item by item, with workers, into page-locked memory where there is a GPU in use."""
+
+    SOURCE: ClassVar[Callable[..., ItemSource]]
+
+    def make_source(self, param: caffe_pb2.LayerParameter, context: NetContext) -> Source:
+        phase = "TRAIN" if context.training else "TEST"
+        options = self.options(context)
+        return self.SOURCE(param, phase, context.rng, Shard(*context.shard), context.workers, **options)
+
+    def options(self, context: NetContext) -> dict[str, Any]:
+        """Further arguments of the source."""
+        return {}
+
+    def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
+        if torch.cuda.is_initialized():
+            self.source.allocate = _page_locked
+        return super().forward(*bottoms)
 
 
 @register
-class ImageSegData(SourceLayer):
+class ImageSegData(ItemSourceLayer):
     """Batches of images, label maps and image sizes from a list file (layers/image_seg_data_layer.cpp).
 
     Tops: data (N, C, H, W) BGR minus mean, label (N, 1, H, W), and optionally data_dim (N, 1, 1, 2): height and width
@@ -75,10 +101,47 @@ class ImageSegData(SourceLayer):
 
     TYPE = "IMAGE_SEG_DATA"
     TOPS = (1, 3)
+    SOURCE = ImageSegSource.from_param
 
-    def make_source(self, param: caffe_pb2.LayerParameter, context: NetContext) -> Source:
-        phase = "TRAIN" if context.training else "TEST"
-        return ImageSegSource.from_param(param, phase, context.rng, label_reading=context.label_reading)
+    def options(self, context: NetContext) -> dict[str, Any]:
+        return {"label_reading": context.label_reading}
+
+
+@register
+class ImageData(ItemSourceLayer):
+    """Batches of images and labels from a list file (layers/image_data_layer.cpp).
+
+    Tops: data (N, C, H, W) BGR minus mean, and optionally label (N, max_labels, 1, 1), -1 where a line has fewer. The
+    original gives no pixels here but bytes of floating-point numbers.
+    """
+
+    TYPE = "IMAGE_DATA"
+    TOPS = (1, 2)
+    SOURCE = ImageSource
+
+
+@register
+class Data(ItemSourceLayer):
+    """Batches of Datum messages from an LMDB or a LevelDB (layers/data_layer.cpp).
+
+    Tops: data (N, C, H, W), and optionally label (N, 1, 1, 1).
+    """
+
+    TYPE = "DATA"
+    TOPS = (1, 2)
+    SOURCE = DatabaseData
+
+
+@register
+class WindowData(ItemSourceLayer):
+    """Batches of warped boxes of images, so many of them objects (layers/window_data_layer.cpp).
+
+    Tops: data (N, 3, crop_size, crop_size) BGR minus mean, label (N, 1, 1, 1), 0 for background.
+    """
+
+    TYPE = "WINDOW_DATA"
+    TOPS = (2, 2)
+    SOURCE = WindowSource
 
 
 @register
@@ -95,6 +158,26 @@ class HDF5Data(SourceLayer):
         if param.HasField("transform_param"):
             raise NetError("HDF5_DATA takes the numbers as they are: transform_param has no meaning here")
         return HDF5Source.from_param(param, Shard(*context.shard))
+
+
+@register
+class MemoryData(SourceLayer):
+    """Batches from arrays that ``source.reset`` (pycaffe: ``set_input_arrays``) is given
+    (layers/memory_data_layer.cpp).
+
+    Tops: data (N, C, H, W), label (N, 1, 1, 1).
+    """
+
+    TYPE = "MEMORY_DATA"
+    TOPS = (2, 2)
+
+    def make_source(self, param: caffe_pb2.LayerParameter, context: NetContext) -> Source:
+        if param.HasField("transform_param"):
+            warnings.warn(
+                f"layer '{param.name}': MEMORY_DATA takes arrays as they are, transform_param does nothing",
+                stacklevel=2,
+            )
+        return MemorySource.from_param(param, Shard(*context.shard))
 
 
 @register
@@ -161,63 +244,11 @@ class DummyData(Layer):
         return tuple(tops)
 
 
-@register
-class MatWrite(Layer):
-    """Writes each bottom into a MAT file per forward pass (layers/mat_write_layer.cpp)."""
-
-    TYPE = "MAT_WRITE"
-    BOTTOMS = (1, math.inf)
-    TOPS = (0, 0)
-    DIFFERENTIABLE = False
-
-    def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:
-        super().__init__(param, context)
-        self.writer = MatWriter.from_param(param)
-
-    def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
-        return []
-
-    def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
-        self.writer.write([_array(blob) for blob in bottoms])
-        return ()
-
-    def window(self) -> Window | None:
-        return None
+def _page_locked(shape: Shape) -> np.ndarray:
+    """Memory that a GPU can fetch by itself; the array's ``base`` is the tensor."""
+    return torch.empty(shape, pin_memory=True).numpy()
 
 
-@register
-class HDF5Output(Layer):
-    """Writes its two bottoms as the datasets ``data`` and ``label`` (layers/hdf5_output_layer.cpp).
-
-    The original fails at the second batch; here each batch's items follow the last one's.
-    """
-
-    TYPE = "HDF5_OUTPUT"
-    BOTTOMS = (2, 2)
-    TOPS = (0, 0)
-    DIFFERENTIABLE = False
-
-    def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:
-        super().__init__(param, context)
-        try:
-            self.writer = HDF5Writer(param.hdf5_output_param.file_name)
-        except NetError as error:
-            raise self.error(str(error)) from None
-
-    def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
-        data, label = bottom_shapes
-        if data[0] != label[0]:
-            raise self.error(f"both bottoms need as many items, got {data[0]} and {label[0]}")
-        return []
-
-    def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
-        data, label = (_array(blob) for blob in bottoms)
-        self.writer.write(data, label)
-        return ()
-
-    def window(self) -> Window | None:
-        return None
-
-
-def _array(blob: Tensor) -> np.ndarray:
-    return blob.detach().float().cpu().numpy()
+def _tensor(blob: np.ndarray) -> Tensor:
+    # The very tensor, where there is one: its memory is given back only once the GPU has fetched it.
+    return blob.base if isinstance(blob.base, Tensor) and blob.base.shape == blob.shape else torch.from_numpy(blob)

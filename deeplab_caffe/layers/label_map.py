@@ -32,7 +32,7 @@ class CensorLabel(Layer):
         return [pixels]
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
-        pixels, names = bottoms
+        pixels, names = (blob.detach() for blob in bottoms)
         named = ((pixels == names) & (names != -1)).any(dim=1, keepdim=True)
         return (torch.where(named, pixels, self.param.censor_label_param.ignore_label),)
 
@@ -57,7 +57,7 @@ class IgnoreOverlay(Layer):
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         ignored = self.param.ignore_overlay_param.ignore_label
-        return (torch.where(bottoms[0].trunc() == ignored, ignored, bottoms[1]),)
+        return (torch.where(bottoms[0].detach().trunc() == ignored, ignored, bottoms[1].detach()),)
 
 
 @register

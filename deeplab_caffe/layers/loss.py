@@ -60,6 +60,7 @@ class SoftmaxLoss(Loss):
         weights = torch.tensor(read_class_weights(source)) if source else None
         self.register_buffer("class_weights", weights, persistent=False)
         self.ignored = tuple(param.softmaxloss_param.ignore_label)
+        self.kept_diff: Tensor | None = None
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
         scores, labels = bottom_shapes
@@ -71,22 +72,49 @@ class SoftmaxLoss(Loss):
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         scores, labels = bottoms
+        keeps = self.context.keep_ignored_diff and scores.requires_grad and torch.is_grad_enabled()
+        scores = scores.view_as(scores) if keeps else scores
         try:
             loss = softmax_loss(scores, labels, ignore_labels=self.ignored, class_weights=self.class_weights)
         except ValueError as error:
             raise self.error(str(error)) from None
+        if keeps:
+            self._keep_ignored_diff(scores, labels, loss)
         tops = (loss.reshape(1, 1, 1, 1), F.softmax(scores.detach(), dim=1))
         return tops[: len(self.param.top)]
 
-    def loss_divisor(self, *bottoms: Tensor) -> Tensor:
-        """The sum of the class weights over the pixels that are not ignored."""
-        labels = bottoms[1].detach().long()
+    def _keep_ignored_diff(self, scores: Tensor, labels: Tensor, loss: Tensor) -> None:
+        """Has the backward pass do what the original's does: it leaves the diff of ignored pixels as it was, and then
+        scales the whole blob by the top's diff over the sum of the weights (softmax_loss_layer.cpp:107-140).
+        """
+        divisor = self.loss_divisor(scores, labels)
+        ignored = ~self._counted(labels)
+        scale: list[Tensor] = []
+        loss.register_hook(lambda diff: scale.append(torch.where(divisor > 0, diff / divisor, 0.0)))
+
+        def replace(diff: Tensor) -> Tensor:
+            if self.kept_diff is not None and self.kept_diff.shape == diff.shape:
+                diff = torch.where(ignored, self.kept_diff * scale[-1].to(diff), diff)
+            self.kept_diff = diff.clone()
+            return diff
+
+        scores.register_hook(replace)
+
+    def _counted(self, labels: Tensor) -> Tensor:
+        labels = labels.detach().long()
         counted = torch.ones_like(labels, dtype=torch.bool)
         for ignored in self.ignored:
             counted &= labels != ignored
+        return counted
+
+    def loss_divisor(self, *bottoms: Tensor) -> Tensor:
+        """The sum of the class weights over the pixels that are not ignored."""
+        labels = bottoms[1]
+        counted = self._counted(labels)
         if self.class_weights is None:
             return counted.sum().double()
-        return self.class_weights.double()[labels[counted]].sum()
+        weights = self.class_weights.double()[labels.detach().long().clamp(0, len(self.class_weights) - 1)]
+        return torch.where(counted, weights, 0.0).sum()
 
 
 @register

@@ -73,7 +73,7 @@ class RelativeError(Layer):
         return [(1, 1, 1, 1)]
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
-        found, truth = bottoms
+        found, truth = (blob.detach() for blob in bottoms)
         error = (found - truth).square().mean() / truth.square().mean().clamp_min(1e-6)
         return (error.sqrt().reshape(1, 1, 1, 1),)
 

@@ -13,6 +13,7 @@ from deeplab_caffe.pycaffe.blob import Blob
 from deeplab_caffe.pycaffe.classifier import Classifier
 from deeplab_caffe.pycaffe.mode import set_device, set_mode_cpu, set_mode_gpu, set_random_seed
 from deeplab_caffe.pycaffe.net import Net
+from deeplab_caffe.pycaffe.solver import AdaGradSolver, NesterovSolver, SGDSolver, get_solver
 
 TRAIN = caffe_pb2.TRAIN
 TEST = caffe_pb2.TEST
@@ -26,9 +27,13 @@ def layer_type_list() -> list[str]:
 __all__ = [
     "TEST",
     "TRAIN",
+    "AdaGradSolver",
     "Blob",
     "Classifier",
+    "NesterovSolver",
     "Net",
+    "SGDSolver",
+    "get_solver",
     "io",
     "layer_type_list",
     "proto",

@@ -13,6 +13,7 @@ from torch import nn
 
 from deeplab_caffe import net as core
 from deeplab_caffe.errors import NetError
+from deeplab_caffe.layers.data import MemoryData
 from deeplab_caffe.proto import caffe_pb2, modern_name
 from deeplab_caffe.pycaffe import mode
 from deeplab_caffe.pycaffe.blob import ParameterBlob
@@ -221,6 +222,24 @@ class Net(Execution):
             for name, out in self.forward(blobs=blobs, **batch).items():
                 parts.setdefault(name, []).append(out.copy())
         return {name: np.concatenate(out)[:count] for name, out in parts.items()}
+
+    def set_input_arrays(self, data: np.ndarray, labels: np.ndarray) -> None:
+        """Gives the net's first layer, a MEMORY_DATA, its arrays.
+
+        Args:
+            data: (n, C, H, W), n a multiple of the batch size.
+            labels: (n,) or (n, 1, 1, 1).
+
+        Raises:
+            NetError: the first layer is no MEMORY_DATA, or the shapes do not fit it.
+        """
+        layer = self._steps[0].layer if self._steps else None
+        if not isinstance(layer, MemoryData):
+            raise NetError("set_input_arrays: the first layer must be a MEMORY_DATA")
+        try:
+            layer.source.reset(data, labels)
+        except NetError as error:
+            raise layer.error(f"set_input_arrays: {error}") from None
 
     def clear_param_diffs(self) -> None:
         """Sets the gradients of all parameters to zero."""

@@ -108,7 +108,9 @@ def _test_nets(
     if count < named or (count > named and not generic):
         raise SolverError(f"test_iter must be given once for each of the {named} test nets, got {count}")
     if len(param.test_state) not in (0, count):
-        raise SolverError(f"test_state must be given once for each of the {count} test nets, got {len(param.test_state)}")
+        raise SolverError(
+            f"test_state must be given once for each of the {count} test nets, got {len(param.test_state)}"
+        )
     if any(iterations < 1 for iterations in param.test_iter):
         raise SolverError(f"test_iter must be positive, got {min(param.test_iter)}")
     if count and param.test_interval < 1:

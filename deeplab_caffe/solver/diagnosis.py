@@ -22,8 +22,8 @@ def first_non_finite(net: Net, sources: Mapping[str, Tensor]) -> str | None:
         sources: the tops of its data layers.
 
     Returns:
-        ``"layer 'fc6': its output 'fc6'"`` or the like; None where all is finite, which happens when what the layers draw
-        at random made the difference.
+        ``"layer 'fc6': its output 'fc6'"`` or the like; None where all is finite, which happens when what the layers
+        draw at random made the difference.
     """
     values: dict[str, Tensor] = {}
     for step in net.steps:

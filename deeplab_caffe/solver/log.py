@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -16,10 +17,8 @@ from deeplab_caffe.errors import DataError, SolverError
 
 def to_stderr(line: str) -> None:
     """Writes a line to stderr; a terminal that is gone does not end the training."""
-    try:
+    with contextlib.suppress(OSError):
         print(line, file=sys.stderr, flush=True)
-    except OSError:
-        pass
 
 
 class TrainingLog:

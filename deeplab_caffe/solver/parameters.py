@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch import Tensor, nn
+from torch import nn
 
 from deeplab_caffe.errors import NetError
 from deeplab_caffe.layers import Layer, legacy_shape
@@ -67,9 +67,7 @@ def collect_parameters(net: Net) -> list[ParameterBlob]:
                 parameter = nn.Parameter(parameter.detach())
                 setattr(layer, name, parameter)
             parameter.requires_grad_(rates[index] > 0 and layer.name in trained)
-            found.append(
-                ParameterBlob(layer, index, parameter, rates[index], decays[index], owner if shares else None)
-            )
+            found.append(ParameterBlob(layer, index, parameter, rates[index], decays[index], owner if shares else None))
     return found
 
 
@@ -84,8 +82,3 @@ def _layers_below_losses(net: Net) -> set[str]:
             trained.add(step.layer.name)
             needed |= {name for i, name in enumerate(step.bottoms) if step.layer.allows_gradient(i)}
     return trained
-
-
-def gradients(blobs: list[ParameterBlob]) -> list[Tensor | None]:
-    """The gradients that the last backward pass left."""
-    return [blob.parameter.grad for blob in blobs]

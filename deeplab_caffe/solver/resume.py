@@ -11,7 +11,7 @@ import torch
 from deeplab_caffe.errors import DataError, SolverError
 from deeplab_caffe.evaluation.confusion import ConfusionMatrix
 from deeplab_caffe.layers import Layer
-from deeplab_caffe.layers.loss import SegAccuracy
+from deeplab_caffe.layers.loss import SegAccuracy, SoftmaxLoss
 from deeplab_caffe.net import Net
 from deeplab_caffe.solver.world import World
 
@@ -58,6 +58,27 @@ def _summing(net: Net) -> Iterator[SegAccuracy]:
     for layer in net.layers:
         if isinstance(layer, SegAccuracy) and not layer.param.seg_accuracy_param.reset:
             yield layer
+
+
+def kept_diffs(net: Net, world: World) -> dict[str, np.ndarray]:
+    """What SOFTMAX_LOSS layers keep of their last gradients, for the whole batch; see ``keep_ignored_diff``."""
+    own = {layer.name: layer.kept_diff.cpu().numpy() for layer in _keeping(net) if layer.kept_diff is not None}
+    parts = world.gather(own)
+    return {name: np.concatenate([part[name] for part in parts]) for name in own if all(name in part for part in parts)}
+
+
+def load_kept_diffs(net: Net, saved: dict[str, np.ndarray], device: torch.device, world: World) -> None:
+    """Takes this process's part of what :func:`kept_diffs` gave; a batch of another size begins anew."""
+    for layer in _keeping(net):
+        whole = saved.get(layer.name)
+        layer.kept_diff = None
+        if whole is not None and len(whole) % world.size == 0:
+            part = np.split(np.asarray(whole, np.float32), world.size)[world.rank]
+            layer.kept_diff = torch.from_numpy(part.copy()).to(device)
+
+
+def _keeping(net: Net) -> Iterator[SoftmaxLoss]:
+    return (layer for layer in net.layers if isinstance(layer, SoftmaxLoss) and layer.context.keep_ignored_diff)
 
 
 def torch_state(device: torch.device) -> dict[str, Any]:

@@ -1,14 +1,16 @@
 """Loss and gradient of a batch that several processes share out, exactly as one process would have them.
 
-A loss layer divides by something: SOFTMAX_LOSS by the weight of its valid pixels, which differs from process to process,
-others by the number of items. With ``v_r`` a process's loss and ``d_r`` what it was divided by, the whole batch's loss is
-``sum(v_r d_r) / sum(d_r)``: neither the mean of the ``v_r`` nor, for the gradient, the mean that DistributedDataParallel
-takes. So each process multiplies each of its loss tops by ``d_r / sum(d_r)``; losses and gradients then simply add up.
+A loss layer divides by something: SOFTMAX_LOSS by the weight of its valid pixels, which differs from process to
+process, others by the number of items. With ``v_r`` a process's loss and ``d_r`` what it was divided by, the whole
+batch's loss is ``sum(v_r d_r) / sum(d_r)``: not the mean of the ``v_r``, and its gradient is not the mean that
+DistributedDataParallel takes. So each process multiplies each of its loss tops by ``d_r / sum(d_r)``; losses and
+gradients then simply add up.
 """
 
 from __future__ import annotations
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 
 from deeplab_caffe.net import Net, Step
@@ -31,7 +33,9 @@ class LossShares:
         if world.size > 1:
             for step in net.steps:
                 if any(step.loss_weights):
-                    step.layer.register_forward_hook(lambda _, bottoms, tops, step=step: self._scale(step, bottoms, tops))
+                    step.layer.register_forward_hook(
+                        lambda _, bottoms, tops, step=step: self._scale(step, bottoms, tops)
+                    )
 
     def _scale(self, step: Step, bottoms: tuple[Tensor, ...], tops: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         divisor = step.layer.loss_divisor(*bottoms)
@@ -44,6 +48,21 @@ class LossShares:
             top if not weight or not (is_loss or top.numel() == 1) else top * _as(share, top)
             for top, weight in zip(tops, step.loss_weights, strict=True)
         )
+
+
+# Without annotations: DistributedDataParallel compares them with its own, and strings, as here, are not equal to those.
+def add_up(_, bucket):
+    """DistributedDataParallel's way to bring gradients together (a comm hook): their sum over the processes.
+
+    Args:
+        _: the hook's state, not used.
+        bucket: a ``torch.distributed.GradBucket``.
+
+    Returns:
+        A future of the sum.
+    """
+    future = dist.all_reduce(bucket.buffer(), async_op=True).get_future()
+    return future.then(lambda done: done.value()[0])
 
 
 def _as(share: Tensor | float, top: Tensor) -> Tensor | float:

@@ -138,7 +138,9 @@ def check_prefix(prefix: str) -> None:
         with tempfile.NamedTemporaryFile(dir=folder, prefix=".writable.", suffix=".tmp"):
             pass
     except OSError as error:
-        raise SolverError(f"snapshot_prefix: no files can be written there: {error.strerror or error}", prefix) from None
+        raise SolverError(
+            f"snapshot_prefix: no files can be written there: {error.strerror or error}", prefix
+        ) from None
 
 
 def latest_snapshot(prefix: str) -> Path | None:

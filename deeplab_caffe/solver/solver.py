@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from os import PathLike
 from pathlib import Path
 from time import perf_counter
@@ -13,35 +13,24 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
+from torch import Tensor
 
 from deeplab_caffe.devices import resolve_device
 from deeplab_caffe.errors import SolverError
 from deeplab_caffe.net import Net
 from deeplab_caffe.proto import caffe_pb2
-from deeplab_caffe.solver.config import SolverConfig, read_config
-from deeplab_caffe.solver.diagnosis import debug_info, first_non_finite, non_finite_parameter, update_lines
+from deeplab_caffe.solver.checkpoint import data_state, load_data_state, restore_checkpoint, save_checkpoint
+from deeplab_caffe.solver.config import read_config
+from deeplab_caffe.solver.diagnosis import debug_info, first_non_finite, update_lines
+from deeplab_caffe.solver.engine import Engine
 from deeplab_caffe.solver.log import TrainingLog
-from deeplab_caffe.solver.losses import LossReader, SmoothedLoss
-from deeplab_caffe.solver.parameters import ParameterBlob, collect_parameters, gradients
+from deeplab_caffe.solver.losses import SmoothedLoss
+from deeplab_caffe.solver.parameters import ParameterBlob
 from deeplab_caffe.solver.policies import LearningRate
-from deeplab_caffe.solver.resume import load_net_state, load_torch_state, net_state, torch_state
-from deeplab_caffe.solver.shares import LossShares
-from deeplab_caffe.solver.snapshot import (
-    SnapshotFiles,
-    SnapshotWarning,
-    check_prefix,
-    read_snapshot,
-    remove_leftovers,
-    write_snapshot,
-)
-from deeplab_caffe.solver.testing import share_parameters, test_net
+from deeplab_caffe.solver.snapshot import check_prefix, remove_leftovers
+from deeplab_caffe.solver.testing import MOST_SHOWN, run_test
 from deeplab_caffe.solver.updates import create_rule
 from deeplab_caffe.solver.world import World
-
-# Outputs with more numbers than this are blobs that somebody forgot to SILENCE, not results.
-_MOST_SHOWN = 64
 
 
 class Solver:
@@ -50,38 +39,39 @@ class Solver:
     Before iteration n: a snapshot where ``snapshot`` divides n, tests where ``test_interval`` does. Then forward,
     backward, display, update. After the last one: snapshot, display, tests.
 
+    ``random_seed`` seeds everything that is drawn at random; without one the seed comes from the operating system.
+    Either way torch's own generator is seeded too, as Caffe's is.
+
     Args:
         solver: path of the solver prototxt, or a SolverParameter.
         device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"auto"``; None: as ``solver_mode`` and ``device_id`` say, and the
             CPU where there is no GPU.
         variables: values of ``${NAME}`` in the solver and its nets; the environment gives the rest.
-        engine: ``"CAFFE"`` or ``"CUDNN"`` for all convolutions; None keeps each layer's own.
-        bfloat16: run the layers that can do with it in bfloat16 (autocast); parameters and updates stay float32.
-        channels_last: keep images in channels-last order inside.
-        workers: threads of each data layer that decode ahead.
-        label_reading: how palette label PNGs are read: ``"index"`` or ``"luminance"``.
+        solver_type: ``"SGD"``, ``"NESTEROV"`` or ``"ADAGRAD"`` in place of the prototxt's.
+        default_seed: ``random_seed`` where the prototxt has none.
+        ignored_gradient: of pixels with an ignored label: ``"original"``: what is left of this place's last gradient,
+            as the original has it, about one part in the number of valid pixels; or ``"zero"``.
         allow_nan: go on where the loss is not finite.
-        world: the processes that train together; see ``docs/training.md`` for the rule of the effective batch.
+        world: the processes that train together; ``docs/training.md`` has the rule of the effective batch.
         log: where to write; None for Caffe's lines on stderr alone.
-
-    ``random_seed`` seeds everything that is drawn at random; without one the seed comes from the operating system. Either
-    way torch's own generator is seeded too, as Caffe's is.
+        **options: ``bfloat16``: forward passes under autocast, parameters and updates stay float32;
+            ``channels_last``, ``engine``, ``workers``, ``label_reading``: as for :class:`deeplab_caffe.Net`.
 
     Attributes:
-        config: the solver's parameters and nets.
-        net: the training net.
-        test_nets: the test nets, whose parameters are the training net's; only in the first process.
-        blobs: the parameter blobs in net order.
+        param: the SolverParameter.
         rule: the update rule, with its history.
         rate: the learning-rate policy.
         iteration: the next iteration.
         losses: loss of each iteration since the solver was made.
+        after_iteration: called after each iteration, or None.
 
     Raises:
         PrototxtError: a file cannot be read, or the solver's fields do not go together.
         NetError: a net cannot be built.
-        SolverError: the training net has no loss.
+        SolverError: a net has inputs, or the training net no loss.
     """
+
+    ENGINE = Engine
 
     def __init__(
         self,
@@ -89,82 +79,79 @@ class Solver:
         *,
         device: str | torch.device | None = None,
         variables: Mapping[str, str] | None = None,
-        engine: str | None = None,
-        bfloat16: bool = False,
-        channels_last: bool = False,
-        workers: int = 0,
-        label_reading: str = "index",
+        solver_type: str | None = None,
+        default_seed: int | None = None,
+        ignored_gradient: str = "original",
         allow_nan: bool = False,
         world: World | None = None,
         log: TrainingLog | None = None,
+        **options: Any,
     ) -> None:
+        if ignored_gradient not in ("original", "zero"):
+            raise SolverError(f"ignored_gradient must be 'original' or 'zero', got {ignored_gradient!r}")
         self.config = read_config(solver, variables)
         self.param = self.config.param
+        if solver_type is not None:
+            self.param.solver_type = caffe_pb2.SolverParameter.SolverType.Value(solver_type)
+        if default_seed is not None and self.param.random_seed < 0:
+            self.param.random_seed = default_seed
         self.device = solver_device(self.param) if device is None else resolve_device(device)
         self.world = world or World()
         self.log = log or TrainingLog()
-        self.bfloat16 = bfloat16
         self.allow_nan = allow_nan
-        self.iteration = 0
         self.losses: list[float] = []
+        self.after_iteration: Callable[[], object] | None = None
         self._stop = 0
-        self._started_at = 0
-        self._module: nn.Module | None = None
-
-        options = {
-            "engine": engine,
-            "channels_last": channels_last,
-            "label_reading": label_reading,
-            "workers": workers,
-        }
-        self.seed = self._choose_seed()
-        self.net = self._build(
-            self.config.train_net, seed=self.seed, shard=(self.world.rank, self.world.size), **options
-        )
-        if not self.net.losses:
-            raise SolverError(f"net '{self.net.name}' has no loss in phase TRAIN: there is nothing to train for")
-        self.blobs = collect_parameters(self.net)
+        self._snapshot_asked = False
+        self.start_from(0)
+        self.seed = self.param.random_seed
+        if self.seed < 0:
+            self.seed = self.world.broadcast(secrets.randbits(32))
+        options["keep_ignored_diff"] = ignored_gradient == "original"
+        self.engine = self.ENGINE(self.config, self.device, self.world, self.seed, **options)
         try:
             self.rate = LearningRate(self.param)
             self.rule = create_rule(self.param, self.blobs)
         except SolverError as error:
             raise self.config.error(str(error)) from None
-        self.test_nets: list[Net] = []
-        for i, (_, test) in enumerate(self.config.test_nets if self.world.is_first else ()):
-            net = self._build(test, seed=(self.seed + 1 + i) % 2**32, **options)
-            share_parameters(net, self.net)
-            self.test_nets.append(net)
-        self._smoothed = SmoothedLoss(self.param.average_loss)
-        self._reader = LossReader(self.device)
-        LossShares(self.net, self.world)
+        self.smoothed = SmoothedLoss(self.param.average_loss)
         torch.manual_seed(self.seed + self.world.rank)
 
-    def _choose_seed(self) -> int:
-        if self.param.random_seed >= 0:
-            return self.param.random_seed
-        return self.world.broadcast(secrets.randbits(32))
+    @property
+    def net(self) -> Net:
+        """The training net."""
+        return self.engine.net
 
-    def _build(self, param: caffe_pb2.NetParameter, **options: Any) -> Net:
-        net = Net(param, **options)
-        if net.inputs:
-            raise SolverError(
-                f"net '{net.name}' has inputs ({', '.join(net.inputs)}): a solver's nets read their data by data layers"
-            )
-        # Drawing dropout's masks from Caffe's generator is slow: only where the original's very numbers were asked for.
-        net.context.seeded = self.param.random_seed >= 0
-        return net.to(self.device)
+    @property
+    def test_nets(self) -> list[Net]:
+        """The test nets, whose parameters are the training net's; only in the first process."""
+        return self.engine.test_nets
+
+    @property
+    def blobs(self) -> list[ParameterBlob]:
+        """The parameter blobs in net order."""
+        return self.engine.blobs
 
     def copy_from(self, weights: str | PathLike[str]) -> None:
         """Loads a caffemodel into the training net; layers that it lacks keep their initial values, with a warning."""
+        self.engine.before_snapshot()
         self.net.copy_from(weights)
+
+    def start_from(self, iteration: int) -> None:
+        """Sets the next iteration."""
+        self.iteration = self._start = iteration
 
     def request_stop(self, status: int = 1) -> None:
         """Has :meth:`solve` or :meth:`step` end before the next iteration; safe to call from a signal handler."""
         self._stop = status
 
+    def request_snapshot(self) -> None:
+        """Has a snapshot written before the next iteration; safe to call from a signal handler."""
+        self._snapshot_asked = True
+
     @property
     def stopped(self) -> int:
-        """What :meth:`request_stop` was called with, in any process; 0 where nobody has."""
+        """What :meth:`request_stop` was called with, in any of the processes; 0 where it was not."""
         return self._stop
 
     def step(self, iterations: int) -> None:
@@ -173,19 +160,22 @@ class Solver:
         Raises:
             SolverError: the loss is not finite, or a snapshot cannot be written.
         """
-        self._prepare(self.iteration + iterations)
+        if iterations < 0:
+            raise SolverError(f"step: expected a number of iterations, got {iterations}")
+        self._check_snapshots(self.iteration + iterations, afterwards=False)
         self._iterate(self.iteration + iterations)
 
     def solve(self) -> None:
         """Trains up to ``max_iter``; then the last snapshot, display and tests.
 
         Raises:
-            SolverError: as :meth:`step`; or ``max_iter`` is not set.
+            SolverError: as :meth:`step`.
+            PrototxtError: ``max_iter`` is not set.
         """
         param = self.param
         if param.max_iter < 1:
             raise self.config.error("max_iter must be set, and positive")
-        self._prepare(param.max_iter)
+        self._check_snapshots(param.max_iter, afterwards=True)
         self.log.line(f"Solving {self.net.name}")
         if self._iterate(param.max_iter):
             self.snapshot()
@@ -195,106 +185,73 @@ class Solver:
         if param.snapshot_after_train:
             self.snapshot()
         if param.display and self.iteration % param.display == 0:
-            with torch.no_grad(), self._autocast():
-                found = self._forward(self.net)
-                loss = float(self.world.sum(self.net.loss(found).detach().clone()))
-            self.log.line(f"Iteration {self.iteration}, loss = {loss:g}")
+            self.log.line(f"Iteration {self.iteration}, loss = {self.engine.forward():g}")
         if param.test_interval and self.iteration % param.test_interval == 0:
             self.test_all()
         self.log.line("Optimization Done.")
         self.log.record("done", self.iteration)
 
-    def _prepare(self, last: int) -> None:
-        """What is better found out before hours of training than after."""
-        if self.world.is_first and (self.param.snapshot_after_train or 0 < self.param.snapshot <= last):
+    def _check_snapshots(self, last: int, *, afterwards: bool) -> None:
+        """Finds out now what would be a pity to find out after hours of training."""
+        wanted = 0 < self.param.snapshot <= last or (afterwards and self.param.snapshot_after_train)
+        if wanted and self.world.is_first:
             check_prefix(self.param.snapshot_prefix)
             remove_leftovers(self.param.snapshot_prefix)
-        if self._module is None:
-            self._module = self._wrap()
-
-    def _wrap(self) -> nn.Module:
-        if self.world.size == 1 or not any(blob.parameter.requires_grad for blob in self.blobs):
-            return self.net
-        devices = [self.device] if self.device.type == "cuda" else None
-        return DistributedDataParallel(self.net, device_ids=devices, broadcast_buffers=False)
 
     def _iterate(self, until: int) -> bool:
         """Runs iterations; whether it was asked to stop before the last one."""
         param = self.param
         while self.iteration < until:
-            if self._asked_to_stop():
+            # The processes must agree, and one message is enough for both wishes.
+            self._stop, asked = divmod(self.world.largest(2 * self._stop + self._snapshot_asked), 2)
+            self._snapshot_asked = False
+            if self._stop:
                 return True
             n = self.iteration
-            if param.snapshot and n > self._started_at and n % param.snapshot == 0:
+            due = bool(param.snapshot) and n > self._start and n % param.snapshot == 0
+            if due or asked:
                 self.snapshot()
             if param.test_interval and n % param.test_interval == 0 and (n > 0 or param.test_initialization):
-                before = self._data_state()
+                before = data_state(self)
                 if not self.test_all():
-                    # The test is left half done: resumed, it begins anew.
-                    self._load_data_state(before)
+                    # A test that was broken off begins anew when the run is resumed.
+                    load_data_state(self, before)
                     continue
             self._train_once()
             self.iteration += 1
+            if self.after_iteration is not None:
+                self.after_iteration()
         return False
 
-    def _asked_to_stop(self) -> bool:
-        self._stop = self.world.largest(self._stop)
-        return self._stop != 0
-
     def _train_once(self) -> None:
-        param, n = self.param, self.iteration
+        param, engine, n = self.param, self.engine, self.iteration
         begin = perf_counter()
         display = bool(param.display) and n % param.display == 0
-        telling = debug_info(self.net, self.log.line) if display and param.debug_info else contextlib.nullcontext()
-        for blob in self.blobs:
-            blob.parameter.grad = None
-        with telling:
+        telling = display and param.debug_info
+        engine.begin()
+        with debug_info(self.net, self.log.line) if telling else contextlib.nullcontext():
             for part in range(param.iter_size):
-                found = self._forward_backward(is_last=part == param.iter_size - 1)
-        # Waits for the forward passes only: a GPU is still busy with the last backward pass.
-        loss = self._reader.read() / param.iter_size
+                found = engine.forward_backward(is_last=part == param.iter_size - 1)
+        loss = engine.loss() / param.iter_size
         rate = self.rate(n)
         self._check_finite(loss, rate, found)
         self.losses.append(loss)
-        smoothed = self._smoothed.add(loss)
+        smoothed = self.smoothed.add(loss)
         shown = self._display(smoothed, rate, found) if display else {}
-        diffs = gradients(self.blobs)
+        diffs = [blob.parameter.grad for blob in self.blobs]
         if param.iter_size > 1:
             torch._foreach_mul_([diff for diff in diffs if diff is not None], 1 / param.iter_size)
         self.rule.apply(diffs, rate)
-        if display and param.debug_info and self.rule.values is not None:
+        engine.updated(self.rule.values)
+        if telling:
             for line in update_lines(self.blobs, self.rule.values):
                 self.log.line(line)
-        seconds = perf_counter() - begin
-        self.log.record("train", n, loss=loss, lr=rate, seconds=round(seconds, 6), **shown)
+        self.log.record("train", n, loss=loss, lr=rate, seconds=round(perf_counter() - begin, 6), **shown)
 
-    def _forward_backward(self, *, is_last: bool) -> dict[str, Tensor]:
-        """One batch forward and backward: gradients add up in the parameters."""
-        module = self._module or self.net
-        wait = contextlib.nullcontext()
-        if isinstance(module, DistributedDataParallel) and not is_last:
-            wait = module.no_sync()
-        with wait:
-            with self._autocast():
-                found = self._forward(module)
-                loss = self.net.loss(found)
-            self._reader.add(self.world.sum(loss.detach().clone()))
-            if loss.requires_grad:
-                # DistributedDataParallel averages; what each process has is a share, and shares add up.
-                (loss * self.world.size if module is not self.net else loss).backward()
-        return found
-
-    def _forward(self, module: nn.Module) -> dict[str, Tensor]:
-        sources = [top for step in self.net.steps if step.layer.IS_SOURCE for top in step.tops]
-        return module(blobs=[*self.net.losses, *sources])
-
-    def _autocast(self) -> contextlib.AbstractContextManager:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16)
-
-    def _check_finite(self, loss: float, rate: float, found: dict[str, Tensor]) -> None:
+    def _check_finite(self, loss: float, rate: float, found: Mapping[str, Tensor]) -> None:
         if self.allow_nan or np.isfinite(loss):
             return
-        with self._autocast():
+        with self.engine.autocast():
             own = first_non_finite(self.net, found)
         place = next((place for place in self.world.gather(own) if place is not None), None)
         where = f"the first that is not finite: {place}" if place else "run again, all layers' outputs were finite"
@@ -304,11 +261,11 @@ class Solver:
             self.config.path,
         )
 
-    def _display(self, smoothed: float, rate: float, found: dict[str, Tensor]) -> dict[str, Any]:
+    def _display(self, smoothed: float, rate: float, found: Mapping[str, Tensor]) -> dict[str, Any]:
         rows = []
         for name in self.net.outputs:
             value, weight = found[name].detach(), self.net.losses.get(name, 0.0)
-            if value.numel() <= _MOST_SHOWN:
+            if value.numel() <= MOST_SHOWN:
                 # Losses are shares that add up; of other outputs the processes' mean is shown.
                 total = self.world.sum(value.float().clone()) / (1 if weight else self.world.size)
                 rows.append((name, total.flatten().tolist(), weight))
@@ -319,8 +276,7 @@ class Solver:
 
     def test_all(self) -> bool:
         """Tests all test nets, in the first process; False where it was asked to stop before the end."""
-        done = self.world.run_on_first(lambda: all(self.test(i) for i in range(len(self.test_nets))))
-        return bool(done)
+        return bool(self.world.run_on_first(lambda: all(self.test(i) for i in range(len(self.test_nets)))))
 
     def test(self, index: int = 0) -> bool:
         """Runs a test net for its ``test_iter`` batches and writes the means of its outputs.
@@ -330,8 +286,7 @@ class Solver:
         """
         self.log.line(f"Iteration {self.iteration}, Testing net (#{index})")
         net, batches = self.test_nets[index], self.param.test_iter[index]
-        with self._autocast():
-            found = test_net(lambda: self._test_forward(index), net, batches, lambda: self._stop != 0)
+        found = run_test(lambda: self.engine.test_forward(index), net, batches, lambda: self._stop != 0)
         if found is None:
             return False
         extra = {}
@@ -343,10 +298,6 @@ class Solver:
         self.log.record("test", self.iteration, net=index, outputs=found.outputs, **extra)
         return True
 
-    def _test_forward(self, index: int) -> dict[str, Tensor]:
-        net = self.test_nets[index]
-        return net(blobs=[*net.losses, *net.outputs])
-
     def snapshot(self) -> Path:
         """Writes the three files of a snapshot; see :mod:`deeplab_caffe.solver.snapshot`.
 
@@ -357,49 +308,7 @@ class Solver:
             SolverError: they cannot be written, or a parameter is not finite (and ``allow_nan`` is not set); what was
                 there before is still there.
         """
-        files = SnapshotFiles.of(self.param.snapshot_prefix, self.iteration)
-        resume = {
-            "iteration": self.iteration,
-            "started_at": self._started_at,
-            "smoothed_loss": self._smoothed.state_dict(),
-            "torch": self.world.gather(torch_state(self.device)),
-            **self._data_state(),
-        }
-        self.world.run_on_first(lambda: self._write_snapshot(files, resume))
-        return files.state
-
-    def _write_snapshot(self, files: SnapshotFiles, resume: dict[str, Any]) -> None:
-        bad = None if self.allow_nan else non_finite_parameter(self.blobs)
-        if bad is not None:
-            raise SolverError(f"the snapshot of iteration {self.iteration} is not written: {bad} is not finite")
-        self.log.line(f"Snapshotting to {files.model}")
-        self.log.line(f"Snapshotting solver state to {files.state}")
-        write_snapshot(
-            files,
-            self.net,
-            iteration=self.iteration,
-            current_step=self.rate.current_step,
-            history=self.rule.history,
-            diffs=self._last_updates() if self.param.snapshot_diff else None,
-            resume=resume,
-        )
-        self.log.record("snapshot", self.iteration, path=str(files.state))
-
-    def _last_updates(self) -> dict[str, list[np.ndarray]]:
-        """What the last update took off each layer's blobs: Caffe leaves it in their diffs."""
-        found: dict[str, list[np.ndarray]] = {}
-        for i, blob in enumerate(self.blobs):
-            value = torch.zeros_like(blob.parameter) if self.rule.values is None else self.rule.values[i]
-            found.setdefault(blob.layer.name, []).append(value.detach().float().cpu().numpy())
-        return found
-
-    def _data_state(self) -> dict[str, Any]:
-        return {"train": net_state(self.net), "test": [net_state(net) for net in self.test_nets]}
-
-    def _load_data_state(self, state: Mapping[str, Any]) -> None:
-        load_net_state(self.net, state["train"])
-        for net, saved in zip(self.test_nets, state["test"], strict=False):
-            load_net_state(net, saved)
+        return save_checkpoint(self).state
 
     def restore(self, path: str | PathLike[str]) -> None:
         """Goes on from a ``.solverstate``, ours or the original's.
@@ -409,40 +318,10 @@ class Solver:
 
         Raises:
             CaffeModelError: a file cannot be read.
-            SolverError: it is of another net, or a file is missing or damaged. Nothing has been changed then.
+            SolverError: it is of another net, or a file is missing or damaged.
+            DataError: a data layer's position does not fit its list or files.
         """
-        found = read_snapshot(path, self.blobs)
-        if found.model is None:
-            warnings.warn(f"{path}: names no caffemodel: the weights stay as they are", SnapshotWarning, 2)
-        else:
-            self.net.copy_from(found.model)
-        with torch.no_grad():
-            for history, array in zip(self.rule.history, found.history, strict=True):
-                history.copy_(torch.from_numpy(np.array(array, np.float32)).view(history.shape))
-        self.rule.regroup()
-        self.rule.values = None
-        self.iteration = self._started_at = found.iteration
-        self.rate.current_step = found.current_step
-        if found.resume is None:
-            warnings.warn(
-                f"{path}: there is no .resume file of this state beside it: the order of the data and the random numbers "
-                "begin anew",
-                SnapshotWarning,
-                2,
-            )
-            return
-        try:
-            self._load_data_state(found.resume)
-            self._smoothed.load_state_dict(found.resume["smoothed_loss"])
-            complete = load_torch_state(self.device, found.resume["torch"], self.world)
-        except (KeyError, TypeError) as error:
-            raise SolverError(f"its .resume file lacks {error}", path) from error
-        if not complete:
-            warnings.warn(
-                f"{path}: written by other processes or on another device: torch's random numbers begin anew",
-                SnapshotWarning,
-                2,
-            )
+        restore_checkpoint(self, path)
 
 
 def solver_device(param: caffe_pb2.SolverParameter) -> torch.device:
@@ -454,10 +333,3 @@ def solver_device(param: caffe_pb2.SolverParameter) -> torch.device:
             warnings.warn("solver_mode: GPU: torch sees no CUDA device here: training on the CPU", UserWarning, 3)
         return torch.device("cpu")
     return resolve_device(f"cuda:{param.device_id}")
-
-
-def describe(config: SolverConfig) -> str:
-    """One line on what is to be done."""
-    param = config.param
-    kind = caffe_pb2.SolverParameter.SolverType.Name(param.solver_type)
-    return f"{kind}, {param.lr_policy} policy from {param.base_lr:g}, {param.max_iter} iterations"

@@ -44,7 +44,16 @@ def read_state(path: str | PathLike[str]) -> dict[str, Any]:
         state = _decode(json.loads(arrays.pop(_TREE).tobytes()), arrays)
         if not isinstance(state, dict):
             raise ValueError("holds no dict")
-    except (OSError, ValueError, KeyError, EOFError, RecursionError, AttributeError, zipfile.BadZipFile, zlib.error) as e:
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        EOFError,
+        RecursionError,
+        AttributeError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as e:
         reason = getattr(e, "strerror", None) or f"{type(e).__name__}: {e}"
         raise SolverError(f"cannot be read: {reason}", path) from e
     return state

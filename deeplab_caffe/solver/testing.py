@@ -10,12 +10,12 @@ from torch import Tensor
 
 from deeplab_caffe.net import Net
 
-# As many numbers of an output as are worth a line each.
-_MOST_AVERAGED = 64
+# Outputs with more numbers than this are blobs that somebody forgot to SILENCE, not results.
+MOST_SHOWN = 64
 
 
 @dataclass(frozen=True)
-class TestResult:
+class Averages:
     """Means over the batches of a test.
 
     Attributes:
@@ -46,9 +46,9 @@ def share_parameters(test: Net, train: Net) -> None:
 
 
 @torch.no_grad()
-def test_net(
+def run_test(
     forward: Callable[[], dict[str, Tensor]], net: Net, batches: int, asked_to_stop: Callable[[], bool]
-) -> TestResult | None:
+) -> Averages | None:
     """Runs a net for some batches and averages its outputs.
 
     Args:
@@ -68,12 +68,7 @@ def test_net(
         found = forward()
         loss += float(net.loss(found))
         for name in net.outputs:
-            if found[name].numel() <= _MOST_AVERAGED:
+            if found[name].numel() <= MOST_SHOWN:
                 numbers = found[name].double().flatten()
                 sums[name] = sums[name] + numbers if name in sums else numbers.clone()
-    return TestResult(loss / batches, {name: (total / batches).tolist() for name, total in sums.items()})
-
-
-# pytest collects what is called test_...
-test_net.__test__ = False
-TestResult.__test__ = False
+    return Averages(loss / batches, {name: (total / batches).tolist() for name, total in sums.items()})

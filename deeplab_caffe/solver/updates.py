@@ -65,6 +65,12 @@ class UpdateRule:
             groups.setdefault(together, []).append(i)
         self._groups = list(groups.values())
 
+    def to(self, device: torch.device) -> None:
+        """Follows the parameters to a device."""
+        self.history = [history.to(device) for history in self.history]
+        self.values = None
+        self.regroup()
+
     @torch.no_grad()
     def apply(self, gradients: list[Tensor | None], rate: float) -> None:
         """Updates the parameters; the gradients are overwritten.
@@ -134,15 +140,8 @@ class Nesterov(UpdateRule):
 
     TYPE = "NESTEROV"
 
-    def __init__(self, param: caffe_pb2.SolverParameter, blobs: list[ParameterBlob]) -> None:
-        super().__init__(param, blobs)
-        with torch.no_grad():
-            self._buffers = [torch.zeros_like(blob.parameter) for blob in blobs]
-
     def _step(self, group: list[int], history: list[Tensor], diffs: list[Tensor], rate: float) -> list[Tensor]:
-        steps = [self._buffers[i] for i in group]
-        torch._foreach_copy_(steps, history)
-        torch._foreach_mul_(steps, -self.momentum)
+        steps = torch._foreach_mul(history, -self.momentum)
         torch._foreach_mul_(history, self.momentum)
         torch._foreach_add_(history, diffs, alpha=rate)
         torch._foreach_add_(steps, history, alpha=1 + self.momentum)
@@ -160,17 +159,12 @@ class AdaGrad(UpdateRule):
             raise SolverError(f"momentum must be 0 for AdaGrad, got {param.momentum:g}")
         super().__init__(param, blobs)
         self.delta = param.delta
-        with torch.no_grad():
-            self._buffers = [torch.zeros_like(blob.parameter) for blob in blobs]
 
     def _step(self, group: list[int], history: list[Tensor], diffs: list[Tensor], rate: float) -> list[Tensor]:
-        steps = [self._buffers[i] for i in group]
         torch._foreach_addcmul_(history, diffs, diffs)
-        torch._foreach_copy_(steps, history)
-        torch._foreach_sqrt_(steps)
-        torch._foreach_add_(steps, self.delta)
-        torch._foreach_div_(diffs, steps)
-        torch._foreach_copy_(steps, diffs)
+        scales = torch._foreach_sqrt(history)
+        torch._foreach_add_(scales, self.delta)
+        steps = torch._foreach_div(diffs, scales)
         torch._foreach_mul_(steps, rate)
         return steps
 

@@ -107,7 +107,9 @@ def join_world(device: torch.device) -> World:
             dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=_PATIENCE)
         control = dist.new_group(backend="gloo", timeout=_PATIENCE)
     except (RuntimeError, ValueError) as error:
-        raise SolverError(f"the {size} processes cannot reach each other: {str(error).partition(chr(10))[0]}") from error
+        raise SolverError(
+            f"the {size} processes cannot reach each other: {str(error).partition(chr(10))[0]}"
+        ) from error
     return World(dist.get_rank(), dist.get_world_size(), control)
 
 

@@ -81,6 +81,13 @@ def test_slice() -> None:
             make("SLICE", params, [(1, 6, 1, 1)], tops=4)
 
 
+def test_flatten() -> None:
+    x = noise(2, 3, 4, 5)
+    y = run("FLATTEN", "", x.contiguous(memory_format=torch.channels_last))
+    assert y.shape == (2, 60, 1, 1)
+    assert torch.equal(y.flatten(), x.flatten())
+
+
 def test_split_and_its_gradient() -> None:
     x = noise(1, 1, 2, 2).requires_grad_()
     tops = run("SPLIT", "", x, tops=3)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -69,3 +71,80 @@ def test_seeded_dropout_by_hand() -> None:
 def test_dropout_refuses_senseless_ratios(ratio: float) -> None:
     with pytest.raises(NetError, match="layer 'l': dropout_ratio"):
         make("DROPOUT", f"dropout_param {{ dropout_ratio: {ratio} }}")
+
+
+X = image([-2, 0], [0.5, 3])
+
+
+def values(kind: str, params: str = "", x: torch.Tensor = X) -> list[float]:
+    return run(kind, params, x).flatten().tolist()
+
+
+def slopes(kind: str, params: str = "", x: torch.Tensor = X) -> list[float]:
+    x = x.clone().requires_grad_()
+    run(kind, params, x).sum().backward()
+    return x.grad.flatten().tolist()
+
+
+def test_absval() -> None:
+    assert values("ABSVAL") == [2, 0, 0.5, 3]
+    assert slopes("ABSVAL") == [-1, 0, 1, 1]
+
+
+def test_bnll() -> None:
+    assert values("BNLL") == pytest.approx([math.log(1 + math.exp(x)) for x in (-2, 0, 0.5, 3)])
+    # exp(500) is no float.
+    assert values("BNLL", x=image([-500, 500])) == [0, 500]
+    assert slopes("BNLL", x=image([-500, 0, 500])) == [0, 0.5, 1]
+
+
+def test_exp() -> None:
+    assert values("EXP") == pytest.approx([math.exp(x) for x in (-2, 0, 0.5, 3)])
+    assert values("EXP", "exp_param { base: 2 }") == pytest.approx([1 / 4, 1, math.sqrt(2), 8])
+    assert values("EXP", "exp_param { base: 2 scale: 2 shift: -1 }") == pytest.approx([1 / 32, 1 / 2, 1, 32])
+    assert slopes("EXP", "exp_param { base: 2 scale: 2 }")[1] == pytest.approx(2 * math.log(2))
+
+
+@pytest.mark.parametrize("base", ["0", "-2", "inf", "nan"])
+def test_exp_refuses_bases(base: str) -> None:
+    with pytest.raises(NetError, match="layer 'l': base must be positive, or -1 for e, got"):
+        make("EXP", f"exp_param {{ base: {base} }}")
+
+
+def test_power() -> None:
+    assert values("POWER", "power_param { scale: 2 shift: 1 }") == [-3, 1, 2, 7]
+    assert values("POWER", "power_param { power: 2 }") == [4, 0, 0.25, 9]
+    assert values("POWER", "power_param { power: -1 shift: 3 }") == pytest.approx([1, 1 / 3, 1 / 3.5, 1 / 6])
+    assert slopes("POWER", "power_param { power: 3 scale: 2 }") == [96, 0, 6, 216]
+
+
+def test_power_that_is_constant() -> None:
+    x = image([-math.inf, 0, math.nan, 3])
+    for params, constant in [
+        ("power: 0", 1),
+        ("power: 0 shift: 0 scale: 5", 1),
+        ("power: 2 scale: 0 shift: 3", 9),
+        ("power: 0.5 scale: 0 shift: 4", 2),
+    ]:
+        assert values("POWER", f"power_param {{ {params} }}", x) == [constant] * 4
+        assert slopes("POWER", f"power_param {{ {params} }}", x) == [0] * 4
+
+
+def test_power_without_effect_leaves_its_bottom() -> None:
+    assert values("POWER") == [-2, 0, 0.5, 3]
+    assert slopes("POWER") == [1] * 4
+
+
+def test_sigmoid_and_tanh() -> None:
+    x = image([-1000, 0, 1000])
+    assert values("SIGMOID", x=x) == [0, 0.5, 1]
+    assert slopes("SIGMOID", x=x) == [0, 0.25, 0]
+    assert values("SIGMOID", x=image([1])) == pytest.approx([1 / (1 + math.exp(-1))])
+    assert values("TANH", x=x) == [-1, 0, 1]
+    assert slopes("TANH", x=x) == [0, 1, 0]
+    assert values("TANH", x=image([1])) == pytest.approx([math.tanh(1)])
+
+
+def test_threshold() -> None:
+    assert values("THRESHOLD") == [0, 0, 1, 1]
+    assert values("THRESHOLD", "threshold_param { threshold: 0.5 }") == [0, 0, 0, 1]

@@ -1,0 +1,73 @@
+// The filter in float64, channel by channel and without vectors: what numerical derivatives are compared with.
+#include <algorithm>
+#include <utility>
+
+#include "../common/parallel.h"
+#include "filter.h"
+
+namespace deeplab::lattice {
+namespace {
+
+constexpr int64_t kPointGrain = 2048;
+constexpr int64_t kVertexGrain = 1024;
+
+void splat(const Lattice& lattice, const TensorView& values, AlignedBuffer<double>& to) {
+  const int64_t channels = values.size(1);
+  std::fill_n(to.data(), channels, 0.0);
+  parallel_for(lattice.vertices, kVertexGrain, [&](int64_t begin, int64_t end) {
+    for (int64_t vertex = begin; vertex < end; ++vertex) {
+      double* target = to.data() + (vertex + 1) * channels;
+      std::fill_n(target, channels, 0.0);
+      for (int64_t entry = lattice.row_start[vertex]; entry < lattice.row_start[vertex + 1]; ++entry) {
+        const double* source = values.ptr<const double>() + lattice.entry_point[entry] * values.stride(0);
+        const double weight = lattice.entry_weight[entry];
+        for (int64_t c = 0; c < channels; ++c) target[c] += weight * source[c * values.stride(1)];
+      }
+    }
+  });
+}
+
+void blur(const Lattice& lattice, int axis, int64_t channels, const AlignedBuffer<double>& from,
+          AlignedBuffer<double>& to) {
+  const Neighbours* neighbours = lattice.neighbours.data() + axis * lattice.vertices;
+  std::fill_n(to.data(), channels, 0.0);
+  parallel_for(lattice.vertices, kVertexGrain, [&](int64_t begin, int64_t end) {
+    for (int64_t vertex = begin; vertex < end; ++vertex) {
+      const double* old = from.data() + (vertex + 1) * channels;
+      const double* before = from.data() + neighbours[vertex].before * channels;
+      const double* after = from.data() + neighbours[vertex].after * channels;
+      double* target = to.data() + (vertex + 1) * channels;
+      for (int64_t c = 0; c < channels; ++c) target[c] = old[c] + 0.5 * (before[c] + after[c]);
+    }
+  });
+}
+
+void slice(const Lattice& lattice, int64_t channels, const AlignedBuffer<double>& from, double* out) {
+  const int corners = lattice.dims + 1;
+  parallel_for(lattice.points, kPointGrain, [&](int64_t begin, int64_t end) {
+    for (int64_t point = begin; point < end; ++point) {
+      double* target = out + point * channels;
+      std::fill_n(target, channels, 0.0);
+      for (int64_t corner = point * corners; corner < (point + 1) * corners; ++corner) {
+        const double* source = from.data() + lattice.point_vertex[corner] * channels;
+        const double weight = static_cast<double>(lattice.point_weight[corner]) * lattice.alpha;
+        for (int64_t c = 0; c < channels; ++c) target[c] += weight * source[c];
+      }
+    }
+  });
+}
+
+}  // namespace
+
+void filter_double_cpu(const Lattice& lattice, const TensorView& values, const TensorView& out, bool adjoint) {
+  const int64_t channels = values.size(1);
+  AlignedBuffer<double> front((lattice.vertices + 1) * channels), back((lattice.vertices + 1) * channels);
+  splat(lattice, values, front);
+  for (int i = 0; i <= lattice.dims; ++i) {
+    blur(lattice, adjoint ? lattice.dims - i : i, channels, front, back);
+    std::swap(front, back);
+  }
+  slice(lattice, channels, front, out.ptr<double>());
+}
+
+}  // namespace deeplab::lattice

@@ -1,0 +1,222 @@
+"""``deeplab-caffe train``: what ``caffe train`` does."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import click
+import torch
+
+from deeplab_caffe import __version__
+from deeplab_caffe.cli.options import chosen_device, path_option, variables_option
+from deeplab_caffe.cli.progress import progress
+from deeplab_caffe.devices import resolve_device
+from deeplab_caffe.errors import SolverError
+from deeplab_caffe.proto import caffe_pb2
+from deeplab_caffe.solver import (
+    Solver,
+    TrainingLog,
+    World,
+    join_world,
+    latest_snapshot,
+    leave_world,
+    local_rank,
+    read_config,
+    training_memory,
+)
+from deeplab_caffe.solver.solver import solver_device
+
+# As shells report a process that a signal ended.
+_SIGNAL_STATUS = 128
+_MOST_WORKERS = 8
+
+
+@click.command()
+@path_option("--solver", required=True, help="The solver: a prototxt file.")
+@click.option("--weights", help="Caffemodels to begin with, separated by commas; matched by layer names.")
+@click.option("--snapshot", help="A .solverstate to go on from; `latest`: the newest of the solver's snapshot_prefix.")
+@path_option("--log", "log_path", help="File for JSON lines: every iteration, test and snapshot.")
+@path_option("--tensorboard", help="Folder for TensorBoard's event files.")
+@click.option("--bfloat16", is_flag=True, help="Forward passes in bfloat16; weights and updates stay float32.")
+@click.option("--channels-last", is_flag=True, help="Channels-last memory order: often faster, last digits differ.")
+@click.option("--engine", type=click.Choice(["DEFAULT", "CAFFE", "CUDNN"]), default="DEFAULT", show_default=True)
+@click.option("--workers", type=click.IntRange(min=0), help="Threads that decode ahead; by default the cores but one.")
+@click.option("--label-reading", type=click.Choice(["index", "luminance"]), default="index", show_default=True)
+@click.option(
+    "--ignored-gradient",
+    type=click.Choice(["original", "zero"]),
+    default="original",
+    show_default=True,
+    help="Gradient of pixels with an ignored label.",
+)
+@click.option("--allow-nan", is_flag=True, help="Go on where the loss is not finite.")
+@click.option("--device", help="auto, cpu, cuda or cuda:INDEX; by default what the solver's solver_mode says.")
+@click.option("--gpu", type=click.IntRange(min=0), help="Caffe's way to say --device cuda:INDEX.")
+@variables_option
+def train(
+    solver: Path,
+    weights: str | None,
+    snapshot: str | None,
+    log_path: Path | None,
+    tensorboard: Path | None,
+    bfloat16: bool,
+    channels_last: bool,
+    engine: str,
+    workers: int | None,
+    label_reading: str,
+    ignored_gradient: str,
+    allow_nan: bool,
+    device: str | None,
+    gpu: int | None,
+    variables: dict[str, str],
+) -> None:
+    """Train a network by a solver prototxt.
+
+    SIGINT (Ctrl-C) and SIGTERM end it with a snapshot and exit status 130 or 143; a second one ends it at once. SIGHUP
+    writes a snapshot and goes on.
+
+    Under torchrun each process takes its part of each batch, which is as many times the prototxt's batch_size as there
+    are processes.
+    """
+    if weights and snapshot:
+        raise click.UsageError("--weights and --snapshot exclude each other: a snapshot has its own weights")
+    config = read_config(solver, variables)
+    place = _device(device, gpu, config.param)
+    world = join_world(place)
+    try:
+        # The same bits run after run are worth more in training than cuDNN's fastest kernels.
+        torch.backends.cudnn.deterministic = True
+        state = _snapshot_path(snapshot, config.param.snapshot_prefix)
+        with progress("training", config.param.max_iter, to_stderr=True, hidden=not world.is_first) as advance:
+            log = _log(world, advance.log, log_path, tensorboard)
+            trainer = Solver(
+                solver,
+                device=place,
+                variables=variables,
+                engine=engine,
+                bfloat16=bfloat16,
+                channels_last=channels_last,
+                workers=_workers() if workers is None else workers,
+                label_reading=label_reading,
+                ignored_gradient=ignored_gradient,
+                allow_nan=allow_nan,
+                world=world,
+                log=log,
+            )
+            if state is not None:
+                trainer.restore(state)
+                log.line(f"Resuming from {state}")
+            for path in filter(None, (weights or "").split(",")):
+                trainer.copy_from(path)
+                log.line(f"Finetuning from {path}")
+            _describe(trainer, bfloat16)
+            advance(trainer.iteration)
+            trainer.after_iteration = advance
+            with _signals(trainer):
+                trainer.solve()
+            log.close()
+    finally:
+        leave_world()
+    if trainer.stopped:
+        raise click.exceptions.Exit(_SIGNAL_STATUS + trainer.stopped)
+
+
+def _device(device: str | None, gpu: int | None, param: caffe_pb2.SolverParameter) -> torch.device:
+    """What the command line asks for, or else the solver; under torchrun each process has the GPU of its number."""
+    if device is None and gpu is None:
+        place, named = solver_device(param), False
+    else:
+        place = resolve_device(chosen_device(device or "auto", gpu))
+        named = place.index is not None
+    if "LOCAL_RANK" not in os.environ or place.type != "cuda":
+        return place
+    if named:
+        raise click.UsageError("under torchrun each process has the GPU of its number: leave --gpu and the index out")
+    return resolve_device(f"cuda:{local_rank()}")
+
+
+def _workers() -> int:
+    """Threads to decode with: this process's share of the cores but one, which is for the network."""
+    try:
+        cores = len(os.sched_getaffinity(0))
+    except AttributeError:
+        cores = os.cpu_count() or 1
+    share = cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return min(max(share - 1, 1), _MOST_WORKERS)
+
+
+def _snapshot_path(snapshot: str | None, prefix: str) -> Path | None:
+    if snapshot is None:
+        return None
+    if snapshot != "latest":
+        return Path(snapshot)
+    found = latest_snapshot(prefix)
+    if found is None:
+        raise SolverError("--snapshot latest: there is no snapshot with this prefix", f"{prefix}_iter_*.solverstate")
+    return found
+
+
+def _log(world: World, echo: Callable[[str], None], path: Path | None, tensorboard: Path | None) -> TrainingLog:
+    if not world.is_first:
+        return TrainingLog(None)
+
+    def line(text: str) -> None:
+        # A terminal that is gone does not end the training.
+        with suppress(OSError):
+            echo(text)
+
+    return TrainingLog(line, path, tensorboard)
+
+
+def _describe(trainer: Solver, bfloat16: bool) -> None:
+    """What is about to be done, on stderr and in the log."""
+    param, net, world = trainer.param, trainer.net, trainer.world
+    buffers = 1 if trainer.rule.TYPE == "SGD" else 2
+    memory = training_memory(net, bfloat16=bfloat16, buffers=buffers)
+    sources = [step for step in net.steps if step.layer.IS_SOURCE and step.tops]
+    batch = net.blob_shapes[sources[0].tops[0]][0] if sources else 0
+    log = trainer.log
+    log.line(f"{net.name}: {net.parameter_count():,} parameters, on {trainer.device}, random seed {trainer.seed}")
+    whole = batch * world.size * param.iter_size
+    log.line(
+        f"Effective batch: {batch} (batch_size) x {world.size} (processes) x {param.iter_size} (iter_size) = {whole}"
+    )
+    log.line(f"Memory, about: {memory}")
+    log.record(
+        "start",
+        trainer.iteration,
+        net=net.name,
+        max_iter=param.max_iter,
+        device=str(trainer.device),
+        processes=world.size,
+        batch=whole,
+        seed=trainer.seed,
+        activation_bytes=memory.activations,
+        bfloat16=bfloat16,
+        version=__version__,
+        torch=torch.__version__,
+    )
+
+
+@contextmanager
+def _signals(trainer: Solver) -> Iterator[None]:
+    """Within the block, signals ask the solver to stop or to write a snapshot."""
+
+    def stop(number: int, _: object) -> None:
+        if trainer.stopped:
+            raise KeyboardInterrupt
+        trainer.request_stop(number)
+
+    handlers: dict[int, object] = {signal.SIGINT: stop, signal.SIGTERM: stop}
+    if hasattr(signal, "SIGHUP"):
+        handlers[signal.SIGHUP] = lambda *_: trainer.request_snapshot()
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

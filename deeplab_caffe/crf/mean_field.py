@@ -1,0 +1,237 @@
+"""Mean field inference in the dense CRF as a torch module, differentiable (CRF as RNN; Zheng et al., 2015)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from deeplab_caffe.crf.inference import _lattice
+from deeplab_caffe.crf.params import CRFParams, check_iterations
+from deeplab_caffe.errors import CRFError
+from deeplab_caffe.ops.lattice_filter import lattice_filter, lattice_keys
+
+Normalization = Literal["after", "before", "symmetric", "none"]
+Weights = Literal["scalar", "diagonal", "full"]
+Compatibility = Literal["potts", "diagonal", "full"]
+
+_TINY = 1e-20
+
+
+@dataclass(frozen=True)
+class GaussianFilter:
+    """One kernel's filter for a batch of images: ``after * lattice(before * values)``.
+
+    Attributes:
+        lattices: int64 ``(N,)``, see :func:`deeplab_caffe.ops.lattice_filter.lattice_keys`.
+        before: ``(N, H * W, 1)``, or None for 1.
+        after: ``(N, H * W, 1)``, or None for 1.
+    """
+
+    lattices: Tensor
+    before: Tensor | None
+    after: Tensor | None
+
+    def __call__(self, values: Tensor) -> Tensor:
+        """Filters values ``(N, H * W, C)``."""
+        if self.before is not None:
+            values = values * self.before
+        values = lattice_filter(values, self.lattices)
+        return values if self.after is None else values * self.after
+
+
+class MeanField(nn.Module):
+    """Mean field inference whose kernel weights and label compatibility are learned with the network before it.
+
+    An iteration is ``Q = softmax(scores - M @ sum over kernels k of W_k @ filter_k(Q))``; at the start Q is
+    ``softmax(scores)``. As constructed it computes what :func:`deeplab_caffe.crf.dense_crf` does: M is Potts'
+    (minus the identity), W_k the weight of kernel k for every label. Marginals differ from dense_crf's by rounding and
+    by exp, which is torch's here and the original's fast_exp there: by less than 1e-5.
+
+    There are no gradients with respect to the image and the standard deviations, as in CRF as RNN.
+    Backpropagation keeps 1 + K arrays ``(N, C, H, W)`` for each iteration with K kernels, without ``recompute``.
+
+    Args:
+        num_classes: C.
+        params: kernels, their first weights, and iterations; None for the defaults of :class:`CRFParams`.
+        iterations: instead of ``params.iterations``; may be changed later, CRF as RNN trains with 5 and tests with 10.
+        weights: ``"scalar"``: one weight for each kernel; ``"diagonal"``: one for each kernel and label; ``"full"``: a
+            matrix for each kernel, as in CRF as RNN.
+        compatibility: ``"potts"``: fixed; ``"diagonal"``: one penalty for each label; ``"full"``: a matrix. Row: the
+            label that is penalised, column: the label of the other pixels.
+        normalization: of each kernel: ``"after"`` filtering (DeepLab), ``"before"``, ``"symmetric"`` (pydensecrf's
+            default) or ``"none"``.
+        recompute: keep Q alone for the backward pass, and filter a second time there.
+        sse_padding: see :meth:`deeplab_caffe.crf.Lattice.build`.
+
+    Attributes:
+        kernel_weights: Parameter ``(K,)``, ``(K, C)`` or ``(K, C, C)``; kernels in the order of ``params.kernels``.
+        compatibility: Parameter ``(C,)`` or ``(C, C)``, or None for ``"potts"``.
+        iterations: mean field iterations.
+
+    Raises:
+        CRFError: an argument that is none of these.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        params: CRFParams | None = None,
+        *,
+        iterations: int | None = None,
+        weights: Weights = "scalar",
+        compatibility: Compatibility = "full",
+        normalization: Normalization = "after",
+        recompute: bool = False,
+        sse_padding: bool = True,
+    ) -> None:
+        super().__init__()
+        if isinstance(num_classes, bool) or not isinstance(num_classes, int) or num_classes < 1:
+            raise CRFError(f"num_classes must be a positive whole number, got {num_classes!r}")
+        for name, value, known in (
+            ("weights", weights, Weights),
+            ("compatibility", compatibility, Compatibility),
+            ("normalization", normalization, Normalization),
+        ):
+            if value not in get_args(known):
+                raise CRFError(f"{name} must be one of {', '.join(get_args(known))}, got {value!r}")
+        self.num_classes = num_classes
+        self.params = CRFParams() if params is None else params
+        self.iterations = check_iterations(self.params.iterations if iterations is None else iterations)
+        self.normalization = normalization
+        self.recompute = recompute
+        self.sse_padding = sse_padding
+
+        first = torch.tensor([kernel.weight for kernel in self.params.kernels])
+        identity = torch.eye(num_classes)
+        shapes = {"scalar": torch.ones(()), "diagonal": torch.ones(num_classes), "full": identity}
+        self.kernel_weights = nn.Parameter(torch.stack([weight * shapes[weights] for weight in first]))
+        penalties = {"potts": None, "diagonal": -torch.ones(num_classes), "full": -identity}[compatibility]
+        self.compatibility = None if penalties is None else nn.Parameter(penalties)
+
+    def forward(
+        self,
+        scores: Tensor,
+        image: Tensor | None,
+        *,
+        log: bool = False,
+        filters: tuple[GaussianFilter, ...] | None = None,
+    ) -> Tensor:
+        """Refine a batch of scores.
+
+        Args:
+            scores: ``(N, C, H, W)``, raw scores (the unary energy is their negative), float32 or float64; half
+                precision is computed in float32. float64 is for checks of gradients: features stay float32 and the
+                lattice is slow.
+            image: R, G, B from 0 to 255, ``(N, 3, H, W)`` or ``(N, H, W, 3)``, uint8 or any real type; None where no
+                kernel looks at colours, or with ``filters``.
+            log: return log(Q), for :func:`torch.nn.functional.nll_loss`.
+            filters: what :meth:`filters` returned for these images, to use it again.
+
+        Returns:
+            Marginals Q ``(N, C, H, W)`` on the device of the scores.
+
+        Raises:
+            CRFError: shapes that do not fit, colours that are not finite, a device without lattices.
+        """
+        if scores.dim() != 4 or scores.shape[1] != self.num_classes or 0 in scores.shape:
+            raise CRFError(f"scores must be (N, {self.num_classes}, H, W), got {tuple(scores.shape)}")
+        if not scores.is_floating_point():
+            raise CRFError(f"scores must be floating point, got {scores.dtype}")
+        count, channels, height, width = scores.shape
+        with torch.autocast(scores.device.type, enabled=False):
+            scores = scores.float() if scores.dtype in (torch.float16, torch.bfloat16) else scores
+            if filters is None:
+                filters = self.filters(image, count, (height, width), scores.device)
+            unary = scores.permute(0, 2, 3, 1).reshape(count, height * width, channels)
+            energies = unary
+            for _ in range(self.iterations if filters else 0):
+                if self.recompute:
+                    energies = checkpoint(self._step, unary, energies, filters, use_reentrant=False)
+                else:
+                    energies = self._step(unary, energies, filters)
+            marginals = energies.log_softmax(dim=2) if log else energies.softmax(dim=2)
+        return marginals.reshape(count, height, width, channels).permute(0, 3, 1, 2)
+
+    def _step(self, unary: Tensor, energies: Tensor, filters: tuple[GaussianFilter, ...]) -> Tensor:
+        q = energies.softmax(dim=2)
+        message = sum(
+            _times(weight, gaussian(q)) for weight, gaussian in zip(self.kernel_weights.to(q), filters, strict=True)
+        )
+        if self.compatibility is None:
+            return unary + message
+        return unary - _times(self.compatibility.to(q), message)
+
+    def extra_repr(self) -> str:
+        """Classes, kernels and iterations."""
+        return (
+            f"{self.num_classes}, kernels={len(self.params.kernels)}, iterations={self.iterations}, "
+            f"normalization={self.normalization}"
+        )
+
+    @torch.no_grad()
+    def filters(
+        self, image: Tensor | None, count: int, size: tuple[int, int], device: torch.device | str = "cpu"
+    ) -> tuple[GaussianFilter, ...]:
+        """The kernels' filters for a batch of images: the part of :meth:`forward` that does not depend on the scores.
+
+        Args:
+            image: as for :meth:`forward`.
+            count: N.
+            size: (H, W).
+            device: where the scores are.
+
+        Raises:
+            CRFError: as :meth:`forward`.
+        """
+        device = torch.device(device)
+        build = _builder(device)
+        colours = None if image is None else _colours(image, count, size)
+        found = []
+        for kernel in self.params.kernels:
+            if kernel.rgb_std is None:
+                # Positions are the same in all images of one size.
+                lattices = [build(*size, kernel, None, self.sse_padding)] * count
+            elif colours is None:
+                raise CRFError("the params have kernels with colours: an image is needed")
+            else:
+                lattices = [build(*size, kernel, one, self.sse_padding) for one in colours]
+            keys = lattice_keys(lattices)
+            before = after = None
+            if self.normalization != "none":
+                ones = torch.ones(count, size[0] * size[1], 1, device=device)
+                norm = lattice_filter(ones, keys) + _TINY
+                norm = norm.rsqrt() if self.normalization == "symmetric" else norm.reciprocal()
+                before = norm if self.normalization in ("before", "symmetric") else None
+                after = norm if self.normalization in ("after", "symmetric") else None
+            found.append(GaussianFilter(keys, before, after))
+        return tuple(found)
+
+
+def _times(weight: Tensor, message: Tensor) -> Tensor:
+    """A scalar, a diagonal ``(C,)`` or a matrix ``(C, C)`` times the labels of ``(N, P, C)``."""
+    return message @ weight.T if weight.dim() == 2 else message * weight
+
+
+def _colours(image: Tensor, count: int, size: tuple[int, int]) -> Tensor:
+    """The image as ``(N, H, W, 3)``."""
+    if tuple(image.shape) == (count, 3, *size):
+        return image.permute(0, 2, 3, 1)
+    if tuple(image.shape) == (count, *size, 3):
+        return image
+    raise CRFError(
+        f"scores are {count} of (height, width) {size} but the image is {tuple(image.shape)}: expected (N, 3, H, W) or "
+        "(N, H, W, 3)"
+    )
+
+
+def _builder(device: torch.device) -> Callable:
+    if device.type == "cpu":
+        return lambda height, width, kernel, colours, padding: _lattice(
+            height, width, kernel, None if colours is None else colours.detach().cpu().numpy(), "rgb", padding
+        )
+    raise CRFError(f"there is no lattice for {device}")

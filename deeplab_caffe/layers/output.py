@@ -1,0 +1,76 @@
+"""Layers that write files: MAT_WRITE and HDF5_OUTPUT."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from torch import Tensor
+
+from deeplab_caffe.data.hdf5 import HDF5Writer
+from deeplab_caffe.data.mat_io import MatWriter
+from deeplab_caffe.errors import NetError
+from deeplab_caffe.layers.base import Layer, NetContext, Shape, Window, register
+from deeplab_caffe.proto import caffe_pb2
+
+
+@register
+class MatWrite(Layer):
+    """Writes each bottom into a MAT file per forward pass (layers/mat_write_layer.cpp)."""
+
+    TYPE = "MAT_WRITE"
+    BOTTOMS = (1, math.inf)
+    TOPS = (0, 0)
+    DIFFERENTIABLE = False
+
+    def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:
+        super().__init__(param, context)
+        self.writer = MatWriter.from_param(param)
+
+    def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
+        return []
+
+    def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
+        self.writer.write([_array(blob) for blob in bottoms])
+        return ()
+
+    def window(self) -> Window | None:
+        return None
+
+
+@register
+class HDF5Output(Layer):
+    """Writes its two bottoms as the datasets ``data`` and ``label`` (layers/hdf5_output_layer.cpp).
+
+    The original fails at the second batch; here each batch's items follow the last one's.
+    """
+
+    TYPE = "HDF5_OUTPUT"
+    BOTTOMS = (2, 2)
+    TOPS = (0, 0)
+    DIFFERENTIABLE = False
+
+    def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:
+        super().__init__(param, context)
+        try:
+            self.writer = HDF5Writer(param.hdf5_output_param.file_name)
+        except NetError as error:
+            raise self.error(str(error)) from None
+
+    def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
+        data, label = bottom_shapes
+        if data[0] != label[0]:
+            raise self.error(f"both bottoms need as many items, got {data[0]} and {label[0]}")
+        return []
+
+    def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
+        data, label = (_array(blob) for blob in bottoms)
+        self.writer.write(data, label)
+        return ()
+
+    def window(self) -> Window | None:
+        return None
+
+
+def _array(blob: Tensor) -> np.ndarray:
+    return blob.detach().float().cpu().numpy()

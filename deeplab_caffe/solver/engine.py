@@ -1,0 +1,151 @@
+"""The nets of a solver and how they are run: forwards, backwards, on one device or shared out over processes."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from deeplab_caffe.errors import SolverError
+from deeplab_caffe.net import Net
+from deeplab_caffe.proto import caffe_pb2
+from deeplab_caffe.solver.config import SolverConfig
+from deeplab_caffe.solver.losses import LossReader
+from deeplab_caffe.solver.parameters import collect_parameters
+from deeplab_caffe.solver.shares import LossShares, add_up
+from deeplab_caffe.solver.testing import share_parameters
+from deeplab_caffe.solver.world import World
+
+
+class Engine:
+    """Builds a solver's nets and runs batches through them.
+
+    Args:
+        config: the nets.
+        device: where they compute.
+        world: the processes that share out each batch; the first one has the test nets.
+        seed: of the training net; the test nets' follow it.
+        bfloat16: forward passes under autocast.
+        keep_ignored_diff: see :class:`deeplab_caffe.layers.NetContext`.
+        **options: further arguments of :class:`deeplab_caffe.Net`.
+
+    Attributes:
+        net: the training net.
+        test_nets: the test nets, whose parameters are the training net's.
+        blobs: the parameter blobs in net order.
+
+    Raises:
+        NetError: a net cannot be built.
+        SolverError: a net has inputs, or the training net no loss.
+    """
+
+    def __init__(
+        self,
+        config: SolverConfig,
+        device: torch.device,
+        world: World,
+        seed: int,
+        *,
+        bfloat16: bool = False,
+        keep_ignored_diff: bool = True,
+        **options: Any,
+    ) -> None:
+        self.device = device
+        self.world = world
+        self.bfloat16 = bfloat16
+        self._seeded = config.param.random_seed >= 0
+        self._options = options
+        self._reader = LossReader(device)
+        self._module: nn.Module | None = None
+        self.net = self._build(config.train_net, seed, shard=(world.rank, world.size))
+        self.net.context.keep_ignored_diff = keep_ignored_diff
+        if not self.net.losses:
+            raise SolverError(f"net '{self.net.name}' has no loss in phase TRAIN: there is nothing to train for")
+        self.blobs = collect_parameters(self.net)
+        self.test_nets: list[Net] = []
+        for i, (_, test) in enumerate(config.test_nets if world.is_first else ()):
+            net = self._build(test, (seed + 1 + i) % 2**32)
+            share_parameters(net, self.net)
+            self.test_nets.append(net)
+        self._shares = LossShares(self.net, world)
+        self._sources = [top for step in self.net.steps if step.layer.IS_SOURCE for top in step.tops]
+
+    def _build(self, param: caffe_pb2.NetParameter, seed: int, **options: Any) -> Net:
+        net = Net(param, seed=seed, **options, **self._options)
+        if net.inputs:
+            raise SolverError(
+                f"net '{net.name}' has inputs ({', '.join(net.inputs)}): a solver's nets read their data by data layers"
+            )
+        # Drawing dropout's masks from Caffe's generator is slow: only where the original's very numbers were asked for.
+        net.context.seeded = self._seeded
+        return net.to(self.device)
+
+    def begin(self) -> None:
+        """Before an iteration: no gradients."""
+        for blob in self.blobs:
+            blob.parameter.grad = None
+
+    def forward_backward(self, *, is_last: bool = True) -> dict[str, Tensor]:
+        """The next batch forwards and backwards; gradients add up in the parameters.
+
+        Args:
+            is_last: the update follows: the processes bring their gradients together.
+
+        Returns:
+            The net's outputs, losses and the tops of its data layers.
+        """
+        module = self._wrapped()
+        wait = contextlib.nullcontext()
+        if isinstance(module, DistributedDataParallel) and not is_last:
+            wait = module.no_sync()
+        with wait:
+            found, loss = self._forward(module)
+            if loss.requires_grad:
+                loss.backward()
+        return found
+
+    def forward(self) -> float:
+        """The next batch forwards only; its loss."""
+        with torch.no_grad():
+            self._forward(self.net)
+        return self.loss()
+
+    def loss(self) -> float:
+        """The sum of the losses since the last call; waits for the forward passes only."""
+        return self._reader.read()
+
+    def test_forward(self, index: int) -> dict[str, Tensor]:
+        """The next batch of a test net: its outputs and losses."""
+        net = self.test_nets[index]
+        with torch.no_grad(), self.autocast():
+            return net(blobs=[*net.losses, *net.outputs])
+
+    def updated(self, values: list[Tensor]) -> None:
+        """After an update: what it took off the parameters."""
+
+    def before_snapshot(self) -> None:
+        """Before the parameters are read or written from outside."""
+
+    def autocast(self) -> contextlib.AbstractContextManager:
+        """Within it, forward passes compute in bfloat16 if that was asked for."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16)
+
+    def _wrapped(self) -> nn.Module:
+        if self._module is None:
+            self._module = self.net
+            if self.world.size > 1 and any(blob.parameter.requires_grad for blob in self.blobs):
+                devices = [self.device] if self.device.type == "cuda" else None
+                self._module = DistributedDataParallel(self.net, device_ids=devices)
+                # Its own way is to average; what each process has is a share, and shares add up.
+                self._module.register_comm_hook(None, add_up)
+        return self._module
+
+    def _forward(self, module: nn.Module) -> tuple[dict[str, Tensor], Tensor]:
+        with self.autocast():
+            found = module(blobs=[*self.net.losses, *self._sources])
+            loss = self.net.loss(found)
+        self._reader.add(self.world.sum(loss.detach().clone()))
+        return found, loss

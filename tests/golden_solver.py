@@ -1,0 +1,108 @@
+"""Replays the golden training runs: losses, learning rates, and every number of the files that they leave behind."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from deeplab_caffe.proto import CaffeModel, ModelBlob, read_solverstate
+from deeplab_caffe.solver import SnapshotWarning, Solver, TrainingLog
+from tests.goldens import relative_error
+from tests.replay import inside
+
+
+class Rates(TrainingLog):
+    """Keeps the learning rates of the iterations and writes nothing."""
+
+    def __init__(self) -> None:
+        super().__init__(echo=None)
+        self.rates: list[float] = []
+
+    def record(self, event: str, iteration: int, **values: object) -> None:
+        if event == "train":
+            self.rates.append(float(values["lr"]))
+
+
+def check_solver(case: dict, folder: Path, source: Path, **options: object) -> Iterator[tuple[str, float]]:
+    """Trains as the case says and compares.
+
+    Args:
+        case: the case's ``case.json``.
+        folder: a copy of the case to run in.
+        source: the case's own folder.
+        **options: keyword arguments of the solver.
+
+    Yields:
+        (what, relative error): of each iteration's loss, of the rates, and of each blob of each snapshot. A different
+        name, shape, type or number of things is an infinite error.
+    """
+    first = 0
+    if case["resume"] != "-":
+        first = int(re.search(r"_iter_(\d+)", case["resume"])[1])
+    snapshots = _snapshots(source, first)
+    for name in snapshots:
+        (folder / name).unlink()
+    log = Rates()
+    with inside(folder), warnings.catch_warnings():
+        solver = Solver("solver.prototxt", log=log, **options)
+        if case["resume"] == "-":
+            solver.copy_from(case["initial_weights"])
+        else:
+            # The original's states have no .resume file beside them.
+            warnings.simplefilter("ignore", SnapshotWarning)
+            solver.restore(case["resume"])
+        solver.solve()
+    yield "number of iterations", _same(len(solver.losses), len(case["losses"]))
+    for k, (actual, expected) in enumerate(zip(solver.losses, case["losses"], strict=False), first):
+        yield f"loss of iteration {k}", abs(actual - expected) / abs(expected)
+    yield "learning rates", relative_error(np.array(log.rates), np.array(case["rates"]))
+    yield "names of the snapshots", _same(_snapshots(folder, first), snapshots)
+    for name in snapshots:
+        compare = _models if name.endswith(".caffemodel") else _states
+        for what, error in compare(folder / name, source / name):
+            yield f"{name}: {what}", error
+
+
+def _snapshots(folder: Path, after: int) -> list[str]:
+    """Names of Caffe's own files of the snapshots after an iteration."""
+    found = [path.name for ending in ("caffemodel", "solverstate") for path in folder.glob(f"snap_iter_*.{ending}")]
+    return sorted(name for name in found if int(re.search(r"_iter_(\d+)", name)[1]) > after)
+
+
+def _same(actual: object, expected: object) -> float:
+    return 0.0 if actual == expected else np.inf
+
+
+def _models(actual: Path, expected: Path) -> Iterator[tuple[str, float]]:
+    ours, theirs = CaffeModel(actual), CaffeModel(expected)
+    outlines = [
+        [(layer.name, layer.type, layer.bottoms, layer.tops) for layer in model.layers] for model in (ours, theirs)
+    ]
+    yield (
+        "name, layers and their blobs' names",
+        _same((ours.name, ours.inputs, outlines[0]), (theirs.name, theirs.inputs, outlines[1])),
+    )
+    for mine, other in zip(ours.layers, theirs.layers, strict=False):
+        yield from _blobs(mine.name, mine.blobs, other.blobs)
+
+
+def _states(actual: Path, expected: Path) -> Iterator[tuple[str, float]]:
+    ours, theirs = read_solverstate(actual), read_solverstate(expected)
+    for field in ("iteration", "learned_net", "current_step"):
+        yield field, _same(getattr(ours, field), getattr(theirs, field))
+    yield from _blobs("history", ours.history, theirs.history)
+
+
+def _blobs(name: str, ours: list[ModelBlob], theirs: list[ModelBlob]) -> Iterator[tuple[str, float]]:
+    yield f"number of blobs of {name}", _same(len(ours), len(theirs))
+    for i, (mine, other) in enumerate(zip(ours, theirs, strict=False)):
+        yield f"shape of {name} {i}", _same(mine.shape, other.shape)
+        yield f"diff of {name} {i} is there", _same(mine.diff is None, other.diff is None)
+        for what in ("data", "diff"):
+            actual, expected = getattr(mine, what), getattr(other, what)
+            if actual is not None and expected is not None and actual.shape == expected.shape:
+                yield f"{what} of {name} {i}", relative_error(actual, expected)

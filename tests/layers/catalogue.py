@@ -1,0 +1,126 @@
+"""An example of every layer type that needs no files: its parameters and bottoms that fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from tests.layers.build import noise
+
+
+class Example(NamedTuple):
+    """A layer's parameters, what makes its bottoms in a dtype, and its number of tops."""
+
+    params: str
+    bottoms: Callable[[torch.dtype], list[Tensor]]
+    tops: int = 1
+
+
+def labels(*shape: int, count: int = 4, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Labels below ``count``."""
+    return torch.randint(0, count, shape, generator=torch.Generator().manual_seed(3)).to(dtype)
+
+
+def _images(number: int = 1) -> Callable[[torch.dtype], list[Tensor]]:
+    return lambda dtype: [noise(2, 4, 4, 5, seed=i, dtype=dtype) for i in range(number)]
+
+
+def _pixel_labels(dtype: torch.dtype) -> list[Tensor]:
+    return [noise(2, 4, 4, 5, dtype=dtype), labels(2, 1, 4, 5, dtype=dtype)]
+
+
+def _image_labels(dtype: torch.dtype) -> list[Tensor]:
+    return [noise(2, 4, 4, 5, dtype=dtype), labels(2, 3, 1, 1, dtype=dtype)]
+
+
+def _item_labels(dtype: torch.dtype) -> list[Tensor]:
+    return [noise(5, 4, 1, 1, dtype=dtype), labels(5, 1, 1, 1, dtype=dtype)]
+
+
+def _probabilities(dtype: torch.dtype) -> list[Tensor]:
+    scores, classes = _item_labels(dtype)
+    return [scores.softmax(1), classes]
+
+
+def _targets(dtype: torch.dtype) -> list[Tensor]:
+    return [noise(2, 4, 3, 1, dtype=dtype), noise(2, 4, 3, 1, seed=1, dtype=dtype).sigmoid()]
+
+
+def _vectors(dtype: torch.dtype) -> list[Tensor]:
+    return [*(noise(5, 3, 1, 1, seed=i, dtype=dtype) for i in (1, 2)), labels(5, 1, 1, 1, count=2, dtype=dtype)]
+
+
+EXAMPLES: dict[str, Example] = {
+    "ABSVAL": Example("", _images()),
+    "ACCURACY": Example("", _item_labels),
+    "ADAPTIVE_BIAS_CHANNEL": Example("", _image_labels),
+    "ARGMAX": Example("argmax_param { top_k: 2 out_max_val: true }", _images()),
+    "BIAS_CHANNEL": Example("", _image_labels),
+    "BNLL": Example("", _images()),
+    "CENSOR_LABEL": Example(
+        "censor_label_param { ignore_label: 255 }",
+        lambda dtype: [labels(2, 1, 4, 5, dtype=dtype), labels(2, 2, 1, 1, dtype=dtype)],
+    ),
+    "CONCAT": Example("", _images(2)),
+    "CONTRASTIVE_LOSS": Example("contrastive_loss_param { margin: 5 }", _vectors),
+    "CONVOLUTION": Example(
+        "convolution_param { num_output: 2 kernel_size: 3 hole: 2 pad: 2 "
+        'weight_filler { type: "xavier" } bias_filler { type: "gaussian" } }',
+        _images(),
+    ),
+    "DENSE_CRF": Example(
+        "dense_crf_param { max_iter: 1 pos_xy_std: 3 pos_w: 3 bi_xy_std: 5 bi_rgb_std: 5 bi_w: 5 }",
+        lambda dtype: [
+            noise(2, 4, 4, 5, dtype=dtype),
+            torch.tensor([4, 5], dtype=dtype).expand(2, 1, 1, 2).clone(),
+            noise(2, 3, 4, 5, seed=1, dtype=dtype),
+        ],
+    ),
+    "DOMINANT_CHANNEL": Example("dominant_channel_param { top_k: 2 }", _images()),
+    "DROPOUT": Example("", _images()),
+    "ELTWISE": Example("eltwise_param { operation: PROD }", _images(3)),
+    "EUCLIDEAN_LOSS": Example("euclidean_loss_param { type: L2sqrt }", _images(2)),
+    "EXP": Example("exp_param { base: 2 scale: 0.5 shift: 1 }", _images()),
+    "FLATTEN": Example("", _images()),
+    # Gains far from the threshold; a mean of 1 would make the gradient another than the derivative.
+    "GAIN_CHANNEL": Example(
+        'gain_channel_param { num_output_nz: 2 norm_mean: false gain_filler { type: "uniform" min: 1 max: 2 } }',
+        _images(),
+    ),
+    "HINGE_LOSS": Example("hinge_loss_param { norm: L2 }", _item_labels),
+    "HISTOGRAM": Example("histogram_param { num_labels: 4 }", lambda dtype: [labels(2, 1, 4, 5, dtype=dtype)]),
+    "IGNORE_OVERLAY": Example(
+        "ignore_overlay_param { ignore_label: 3 }",
+        lambda dtype: [labels(2, 1, 4, 5, dtype=dtype), labels(2, 1, 4, 5, count=2, dtype=dtype)],
+    ),
+    "IM2COL": Example("convolution_param { kernel_size: 3 }", _images()),
+    "INFOGAIN_LOSS": Example("", lambda dtype: [*_probabilities(dtype), noise(1, 1, 4, 4, seed=9, dtype=dtype).abs()]),
+    "INNER_PRODUCT": Example(
+        'inner_product_param { num_output: 3 weight_filler { type: "xavier" } bias_filler { type: "gaussian" } }',
+        _images(),
+    ),
+    "INTERP": Example("interp_param { zoom_factor: 2 }", _images()),
+    "LRN": Example("lrn_param { local_size: 3 alpha: 0.5 beta: 0.75 k: 2 }", _images()),
+    "MULTINOMIAL_LOGISTIC_LOSS": Example("", _probabilities),
+    "MVN": Example("", _images()),
+    "ONEHOT": Example("onehot_param { num_labels: 5 }", lambda dtype: [labels(2, 3, 4, 5, dtype=dtype) - 1]),
+    "PADDING": Example("padding_param { pad_beg: 2 pad_end: -1 }", _images()),
+    "POOLING": Example("pooling_param { pool: MAX kernel_size: 3 stride: 2 pad: 1 }", _images()),
+    "POWER": Example("power_param { power: 3 scale: 0.5 shift: 1 }", _images()),
+    "RELATIVE_ERROR": Example("", _images(2)),
+    "RELU": Example("relu_param { negative_slope: 0.1 }", _images()),
+    "SEG_ACCURACY": Example("", _pixel_labels),
+    "SIGMOID": Example("", _images()),
+    "SIGMOID_CROSS_ENTROPY_LOSS": Example("", _targets),
+    "SILENCE": Example("", _images(2), tops=0),
+    "SLICE": Example("", _images(), tops=2),
+    "SOFTMAX": Example("", _images()),
+    "SOFTMAX_LOSS": Example("softmaxloss_param { ignore_label: 3 }", _pixel_labels),
+    "SPLIT": Example("", _images(), tops=2),
+    "TANH": Example("", _images()),
+    "THRESHOLD": Example("threshold_param { threshold: 0.3 }", _images()),
+    "UNIQUE_LABEL": Example("unique_label_param { max_labels: 4 }", lambda dtype: [labels(2, 1, 4, 5, dtype=dtype)]),
+}

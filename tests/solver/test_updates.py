@@ -1,0 +1,227 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from deeplab_caffe import Net
+from deeplab_caffe.errors import SolverError
+from deeplab_caffe.proto import parse_net, parse_solver
+from deeplab_caffe.solver.parameters import collect_parameters
+from deeplab_caffe.solver.updates import UpdateRule, create_rule
+
+ONE_BLOB = """
+    input: "x" input_dim: 1 input_dim: 2 input_dim: 1 input_dim: 1
+    layers { name: "c" type: CONVOLUTION bottom: "x" top: "y" blobs_lr: %s weight_decay: %s
+      convolution_param { num_output: 1 kernel_size: 1 bias_term: false } }
+    layers { name: "loss" type: EUCLIDEAN_LOSS bottom: "y" bottom: "z" top: "loss" }
+    input: "z" input_dim: 1 input_dim: 1 input_dim: 1 input_dim: 1
+"""
+START = [1.0, -2.0]
+
+
+def make(text: str, lr_mult: float = 1, decay_mult: float = 1) -> tuple[UpdateRule, torch.nn.Parameter]:
+    net = Net(parse_net(ONE_BLOB % (lr_mult, decay_mult)), phase="TRAIN")
+    weight = net.by_name["c"].weight
+    with torch.no_grad():
+        weight.copy_(torch.tensor(START).view(1, 2, 1, 1))
+    return create_rule(parse_solver(text), collect_parameters(net)), weight
+
+
+def run(text: str, gradients: list[list[float]], rate: float = 0.1, **mults: float) -> tuple[list[float], list[float]]:
+    rule, weight = make(text, **mults)
+    for gradient in gradients:
+        rule.apply([torch.tensor(gradient).view(1, 2, 1, 1)], rate)
+    return weight.flatten().tolist(), rule.history[0].flatten().tolist()
+
+
+def test_sgd_by_hand() -> None:
+    # V = 0.5 V + 0.1 g: 0.1, then 0.05 + 0.2; the rate is in the history.
+    weight, history = run("momentum: 0.5", [[1, 0], [2, 0]])
+    assert weight == pytest.approx([1 - 0.1 - 0.25, -2])
+    assert history == pytest.approx([0.25, 0])
+
+
+def test_decay_and_multipliers_by_hand() -> None:
+    # rate 0.1 * 2, decay 0.5 * 3: V = 0.2 * (1 + 1.5 * W)
+    weight, _ = run("weight_decay: 0.5", [[1, 1]], lr_mult=2, decay_mult=3)
+    assert weight == pytest.approx([1 - 0.2 * (1 + 1.5), -2 - 0.2 * (1 - 3)])
+
+
+def test_l1_by_hand() -> None:
+    weight, _ = run('weight_decay: 0.5 regularization_type: "L1"', [[1, 1]])
+    assert weight == pytest.approx([1 - 0.1 * 1.5, -2 - 0.1 * 0.5])
+
+
+def test_l2sqrt_by_hand() -> None:
+    weight, _ = run('weight_decay: 0.5 regularization_type: "L2sqrt"', [[1, 1]])
+    norm = 5**0.5
+    assert weight == pytest.approx([1 - 0.1 * (1 + 0.5 / norm), -2 - 0.1 * (1 - 1 / norm)])
+
+
+def test_l2sqrt_of_nothing_is_nothing() -> None:
+    rule, weight = make('weight_decay: 0.5 regularization_type: "L2sqrt"')
+    with torch.no_grad():
+        weight.zero_()
+    rule.apply([torch.zeros(1, 2, 1, 1)], 0.1)
+    assert weight.flatten().tolist() == [0, 0]
+
+
+def test_nesterov_by_hand() -> None:
+    # V1 = 0.1, step 1.5 * 0.1; V2 = 0.05 + 0.2, step 1.5 * 0.25 - 0.5 * 0.1
+    weight, history = run("momentum: 0.5 solver_type: NESTEROV", [[1, 0], [2, 0]])
+    assert weight == pytest.approx([1 - 0.15 - (0.375 - 0.05), -2])
+    assert history == pytest.approx([0.25, 0])
+
+
+def test_adagrad_by_hand() -> None:
+    # H = 9, then 25: steps 0.1 * 3 / 4 and 0.1 * 4 / 6 with delta 1
+    weight, history = run("solver_type: ADAGRAD delta: 1", [[3, 0], [4, 0]])
+    assert weight == pytest.approx([1 - 0.1 * 3 / 4 - 0.1 * 4 / 6, -2])
+    assert history == pytest.approx([25, 0])
+
+
+@pytest.mark.parametrize("kind", ["SGD", "NESTEROV", "ADAGRAD"])
+def test_against_slow_loops(kind: str) -> None:
+    """Twelve steps, number by number in double, as solver.cpp spells them out."""
+    momentum = 0.0 if kind == "ADAGRAD" else 0.9
+    rng = np.random.default_rng(1)
+    gradients = rng.normal(size=(12, 2))
+    w, h = np.array(START), np.zeros(2)
+    for g in gradients:
+        for i in range(2):
+            d = g[i] + 0.01 * w[i]
+            if kind == "ADAGRAD":
+                h[i] += d * d
+                w[i] -= 0.1 * d / (np.sqrt(h[i]) + 1e-8)
+            else:
+                old = h[i]
+                h[i] = momentum * h[i] + 0.1 * d
+                w[i] -= h[i] if kind == "SGD" else (1 + momentum) * h[i] - momentum * old
+    weight, history = run(f"momentum: {momentum} weight_decay: 0.01 solver_type: {kind}", gradients.tolist())
+    np.testing.assert_allclose(weight, w, rtol=1e-5)
+    np.testing.assert_allclose(history, h, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["SGD", "NESTEROV", "ADAGRAD"])
+def test_values_are_what_was_taken_off(kind: str) -> None:
+    rule, weight = make(f"momentum: {0 if kind == 'ADAGRAD' else 0.9} solver_type: {kind}")
+    for _ in range(2):
+        before = weight.detach().clone()
+        rule.apply([torch.ones(1, 2, 1, 1)], 0.1)
+        torch.testing.assert_close(before - weight.detach(), rule.values[0])
+
+
+def test_a_rate_multiplier_of_0_rests() -> None:
+    weight, history = run("momentum: 0.9 weight_decay: 0.5", [[1, 1]], lr_mult=0)
+    assert (weight, history) == (START, [0, 0])
+
+
+def test_a_rate_multiplier_of_0_runs_out_what_momentum_there_is() -> None:
+    # As the original: V = m V + 0, W -= V.
+    rule, weight = make("momentum: 0.5", lr_mult=0)
+    rule.history[0].fill_(1)
+    rule.regroup()
+    rule.apply([None], 0.1)
+    assert weight.flatten().tolist() == [0.5, -2.5]
+
+
+def test_no_gradient_counts_as_zero() -> None:
+    rule, weight = make("momentum: 0.5 weight_decay: 0.5")
+    rule.apply([None], 0.1)
+    assert weight.flatten().tolist() == pytest.approx([1 - 0.05, -2 + 0.1])
+
+
+SHARED = """
+    input: "x" input_dim: 1 input_dim: 2 input_dim: 1 input_dim: 1
+    layers { name: "a" type: CONVOLUTION bottom: "x" top: "m" param: "w" blobs_lr: 1 weight_decay: 1
+      convolution_param { num_output: 2 kernel_size: 1 bias_term: false } }
+    layers { name: "b" type: CONVOLUTION bottom: "m" top: "y" param: "w" blobs_lr: 2 weight_decay: 0
+      convolution_param { num_output: 2 kernel_size: 1 bias_term: false } }
+    layers { name: "loss" type: EUCLIDEAN_LOSS bottom: "y" bottom: "z" top: "loss" }
+    input: "z" input_dim: 1 input_dim: 2 input_dim: 1 input_dim: 1
+"""
+
+
+def shared() -> tuple[Net, list, UpdateRule]:
+    net = Net(parse_net(SHARED), phase="TRAIN")
+    with torch.no_grad():
+        net.by_name["a"].weight.copy_(torch.tensor([[1.0, 2], [3, 4]]).view(2, 2, 1, 1))
+    blobs = collect_parameters(net)
+    return net, blobs, create_rule(parse_solver("momentum: 0.5 weight_decay: 0.1"), blobs)
+
+
+def test_shared_parameters_have_a_history_each() -> None:
+    """Each use has its own gradient, multipliers and momentum; their changes add up (net.cpp, Update)."""
+    net, blobs, rule = shared()
+    assert [blob.owner for blob in blobs] == [None, 0]
+    a, b = (net.by_name[name].weight for name in "ab")
+    assert a.data_ptr() == b.data_ptr()
+    start = a.detach().clone()
+    ones = torch.ones(2, 2, 1, 1)
+    rule.apply([ones.clone(), 2 * ones], 0.1)
+    first = 0.1 * (1 + 0.1 * start) + 0.1 * 2 * 2
+    torch.testing.assert_close(a.detach(), start - first)
+    assert torch.equal(a, b)
+    torch.testing.assert_close(rule.values[0], first)
+    middle = a.detach().clone()
+    rule.apply([torch.zeros(2, 2, 1, 1), torch.zeros(2, 2, 1, 1)], 0.1)
+    second = 0.5 * 0.1 * (1 + 0.1 * start) + 0.1 * 0.1 * middle + 0.5 * 0.4
+    torch.testing.assert_close(a.detach(), middle - second)
+
+
+def test_shared_parameters_get_a_gradient_each() -> None:
+    net, blobs, _ = shared()
+    x, z = torch.tensor([1.0, -1]).view(1, 2, 1, 1), torch.zeros(1, 2, 1, 1)
+    net.loss(net(x, z)).backward()
+    w = torch.tensor([[1.0, 2], [3, 4]], requires_grad=True)
+    v = torch.tensor([[1.0, 2], [3, 4]], requires_grad=True)
+    (0.5 * (v @ (w @ torch.tensor([1.0, -1]))).square().mean()).backward()
+    torch.testing.assert_close(blobs[0].parameter.grad.view(2, 2), w.grad)
+    torch.testing.assert_close(blobs[1].parameter.grad.view(2, 2), v.grad)
+
+
+def test_a_change_of_shared_memory_is_counted_for_both() -> None:
+    # The packed weights of a test net are told by the version.
+    net, _, rule = shared()
+    before = net.by_name["b"].weight._version
+    rule.apply([torch.ones(2, 2, 1, 1), torch.ones(2, 2, 1, 1)], 0.1)
+    assert net.by_name["b"].weight._version > before
+
+
+def test_only_what_a_loss_depends_on_gets_a_gradient() -> None:
+    net = Net(
+        parse_net(
+            """
+            input: "x" input_dim: 1 input_dim: 2 input_dim: 1 input_dim: 1
+            layers { name: "a" type: CONVOLUTION bottom: "x" top: "y" convolution_param { num_output: 2 kernel_size: 1 } }
+            layers { name: "b" type: CONVOLUTION bottom: "x" top: "z" convolution_param { num_output: 2 kernel_size: 1 } }
+            layers { name: "fixed" type: CONVOLUTION bottom: "y" top: "y2" blobs_lr: 0 blobs_lr: 1
+              convolution_param { num_output: 2 kernel_size: 1 } }
+            layers { name: "arg" type: ARGMAX bottom: "z" top: "label" }
+            layers { name: "loss" type: SOFTMAX_LOSS bottom: "y2" bottom: "label" top: "loss" }
+            """
+        ),
+        phase="TRAIN",
+    )
+    found = {(blob.layer.name, blob.index): blob.parameter.requires_grad for blob in collect_parameters(net)}
+    assert found == {
+        ("a", 0): True,
+        ("a", 1): True,
+        ("b", 0): False,
+        ("b", 1): False,
+        ("fixed", 0): False,
+        ("fixed", 1): True,
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("solver_type: ADAGRAD momentum: 0.9", "momentum must be 0 for AdaGrad, got 0.9"),
+        ('regularization_type: "L3"', "regularization_type: unknown type 'L3': expected one of L2, L1, L2sqrt"),
+    ],
+)
+def test_what_does_not_go_together(text: str, message: str) -> None:
+    with pytest.raises(SolverError, match=message):
+        make(text)
