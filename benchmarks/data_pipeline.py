@@ -4,7 +4,8 @@
     python benchmarks/data_pipeline.py                                        # made-up photographs of VOC's usual size
 
 Decode, random crop, mirror, mean: what IMAGE_SEG_DATA does in phase TRAIN. Nothing is trained, so that all cores are
-the pipeline's. The list goes round: the files come from the page cache after the first time.
+the pipeline's. The list goes round: the files come from the page cache after the first time. Numbers of workers take
+turns, and the best run of each counts: others may be busy on the machine.
 
 ``--processes`` also times as many processes as workers, each with a source of its own and no workers: what could be had
 without Python's lock, were there no cost in handing batches from one process to another.
@@ -48,30 +49,20 @@ def make_photographs(folder: Path, count: int) -> Path:
     return folder / "list.txt"
 
 
-def images_per_second(config: ImageSegDataConfig, workers: int, seconds: float) -> float:
-    """Best of three runs of at least ``seconds`` / 3, after two batches to warm up."""
-    source = ImageSegData(config, "TRAIN", CaffeRNG(1), workers=workers)
-    best = 0.0
-    for _ in range(2):
+def run(source: ImageSegData, seconds: float) -> tuple[float, float]:
+    """Images a second over ``seconds`` or two batches, and milliseconds of processor time per image."""
+    source.next_batch()
+    batches, start, used = 0, time.perf_counter(), time.process_time()
+    while (passed := time.perf_counter() - start) < seconds or batches < 2:
         source.next_batch()
-    for _ in range(3):
-        batches, start = 0, time.perf_counter()
-        while (passed := time.perf_counter() - start) < seconds / 3 or batches < 2:
-            source.next_batch()
-            batches += 1
-        best = max(best, batches * config.batch_size / passed)
-    source.close()
-    return best
+        batches += 1
+    images = batches * source.batch_size
+    return images / passed, 1e3 * (time.process_time() - used) / images
 
 
-def of_processes(config: ImageSegDataConfig, count: int, seconds: float) -> float:
-    """As :func:`images_per_second`, the sum over ``count`` processes side by side."""
-    with ProcessPoolExecutor(count, multiprocessing.get_context("spawn")) as pool:
-        # Starting them takes longer than a run: the first round is for that.
-        for share in (0.3, seconds):
-            runs = [pool.submit(images_per_second, config, 0, share) for _ in range(count)]
-            total = sum(run.result() for run in runs)
-    return total
+def run_alone(config: ImageSegDataConfig, seconds: float) -> float:
+    """What a process by itself gives, without workers."""
+    return run(ImageSegData(config, "TRAIN", CaffeRNG(1)), seconds)[0]
 
 
 def main() -> None:
@@ -80,7 +71,8 @@ def main() -> None:
     parser.add_argument("--root", default="", help="put before every name as it is")
     parser.add_argument("--batch", type=int, default=30)
     parser.add_argument("--crop", type=int, default=321)
-    parser.add_argument("--seconds", type=float, default=6.0, help="for each number of workers")
+    parser.add_argument("--seconds", type=float, default=1.0, help="of one run")
+    parser.add_argument("--rounds", type=int, default=5, help="runs of each number of workers, which take turns")
     parser.add_argument("--workers", type=int, nargs="*", help="default 0, 1, 2, 4, ... up to the number of cores")
     parser.add_argument("--processes", action="store_true", help="time processes too")
     parser.add_argument("--out", type=Path, default=RESULTS / "data_pipeline.json")
@@ -103,13 +95,26 @@ def main() -> None:
             mirror=True,
             mean_value=VOC_MEAN,
         )
-        found, processes = {}, {}
-        for workers in numbers:
-            found[workers] = round(images_per_second(config, workers, args.seconds), 1)
-            print(f"{workers:3d} workers: {found[workers]:8.1f} images/s", flush=True)
-            if args.processes and workers:
-                processes[workers] = round(of_processes(config, workers, args.seconds), 1)
-                print(f"{workers:3d} processes: {processes[workers]:6.1f} images/s", flush=True)
+        sources = {count: ImageSegData(config, "TRAIN", CaffeRNG(1), workers=count) for count in numbers}
+        spawn = multiprocessing.get_context("spawn")
+        pools = {count: ProcessPoolExecutor(count, spawn) for count in numbers if count and args.processes}
+        found, used, processes = ({key: [] for key in keys} for keys in (sources, sources, pools))
+        for _ in range(args.rounds):
+            for count, source in sources.items():
+                rate, cpu = run(source, args.seconds)
+                found[count].append(rate)
+                used[count].append(cpu)
+                source.close()
+            for count, pool in pools.items():
+                runs = [pool.submit(run_alone, config, args.seconds) for _ in range(count)]
+                processes[count].append(sum(each.result() for each in runs))
+        for pool in pools.values():
+            pool.shutdown()
+        best = {count: round(max(rates), 1) for count, rates in found.items()}
+        apart = {count: round(max(rates), 1) for count, rates in processes.items()}
+        for count in numbers:
+            beside = f"   {count} processes: {apart[count]:7.1f}" if count in apart else ""
+            print(f"{count:3d} workers: {best[count]:8.1f} images/s, {min(used[count]):.2f} ms each{beside}")
         content = {
             "benchmark": "data_pipeline",
             "images": "made-up JPEGs 375 x 500" if args.list is None else args.list.name,
@@ -118,8 +123,9 @@ def main() -> None:
             "crop": args.crop,
             "mirror": True,
             "usable_cores": cores,
-            "images_per_second_by_workers": found,
-            **({"images_per_second_by_separate_processes": processes} if processes else {}),
+            "images_per_second_by_workers": best,
+            "processor_milliseconds_per_image_by_workers": {count: round(min(ms), 3) for count, ms in used.items()},
+            **({"images_per_second_by_separate_processes": apart} if apart else {}),
             **describe(torch.device("cpu")),
         }
     write_json(args.out, content)

@@ -18,6 +18,9 @@ void bind(py::module_& module);
 }
 namespace mean_field {
 void bind(py::module_& module);
+#ifdef DEEPLAB_WITH_CUDA
+void bind_cuda(py::module_& module);
+#endif
 }
 namespace softmax_loss {
 void bind(py::module_& module);
@@ -52,11 +55,16 @@ PYBIND11_MODULE(_C, module) {
       .def("__repr__", &TensorView::describe);
   module.def("set_num_threads", &deeplab::set_num_threads, py::arg("threads"),
              "Threads of all CPU loops; 0 gives the choice back to OpenMP.");
+  module.def("set_num_threads_here", &deeplab::set_num_threads_here, py::arg("threads"),
+             "The same for what the calling thread calls; 0 gives the choice back.");
   module.def("num_threads", &deeplab::num_threads);
   deeplab::argmax::bind(module);
   deeplab::hole::bind(module);
   deeplab::interp::bind(module);
   deeplab::lattice::bind(module);
   deeplab::mean_field::bind(module);
+#ifdef DEEPLAB_WITH_CUDA
+  deeplab::mean_field::bind_cuda(module);
+#endif
   deeplab::softmax_loss::bind(module);
 }

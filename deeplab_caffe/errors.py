@@ -97,3 +97,11 @@ class CRFError(DeepLabCaffeError, ValueError):
 
 class EvaluationError(DeepLabCaffeError, ValueError):
     """Label maps and predictions do not fit together, or hold classes that do not exist."""
+
+
+class DownloadError(DeepLabCaffeError):
+    """Weights cannot be fetched, or what is there is not what it should be."""
+
+
+class ConversionError(DeepLabCaffeError, ValueError):
+    """Weights or a network cannot be converted to or from another format."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from os import PathLike
 
 import numpy as np
@@ -15,6 +15,7 @@ from deeplab_caffe.crf import CRFParams, dense_crf
 from deeplab_caffe.data.transform import VOC_MEAN, image_to_blob
 from deeplab_caffe.devices import available_memory, resolve_device
 from deeplab_caffe.errors import NetError
+from deeplab_caffe.multi_scale import Views, average_views
 from deeplab_caffe.net import Net
 from deeplab_caffe.ops.argmax import argmax_labels
 from deeplab_caffe.ops.interp import interp
@@ -62,6 +63,11 @@ class Segmenter:
         blob: name of the blob that holds the scores; by default the net's one output.
         crop_size: pad every image to at least this side first, as the released test.prototxt does with 513.
         max_side: images with a longer side are worked on at this size, and their labels brought back to full size.
+        scales: factors of the image's sides to look at it with, (0.5, 0.75, 1) say.
+        flip: look at the mirrored image too.
+        window: cut images that are larger into windows of this side, 513 say.
+        stride: pixels from one window to the next; by default two thirds of the window. With more than one view of a
+            pixel the softmax probabilities are averaged, and their logarithm is what ``scores`` holds.
         dtype: torch.float32 or torch.bfloat16, see :class:`deeplab_caffe.Net`.
         channels_last: see :class:`deeplab_caffe.Net`.
         variables: values for ``${NAME}`` in the prototxt.
@@ -83,6 +89,10 @@ class Segmenter:
         blob: str | None = None,
         crop_size: int | None = None,
         max_side: int | None = None,
+        scales: Sequence[float] = (1.0,),
+        flip: bool = False,
+        window: int | None = None,
+        stride: int | None = None,
         dtype: torch.dtype = torch.float32,
         channels_last: bool = False,
         variables: Mapping[str, str] | None = None,
@@ -92,6 +102,7 @@ class Segmenter:
         self.device = resolve_device(device)
         self.crop_size = crop_size or 1
         self.max_side = max_side
+        self.views = Views(tuple(scales), flip, window, stride)
         self.net = Net(prototxt, weights, "TEST", variables=variables, dtype=dtype, channels_last=channels_last)
         if len(self.net.inputs) != 1:
             raise NetError(
@@ -163,6 +174,11 @@ class Segmenter:
 
     @torch.no_grad()
     def _scores(self, image: np.ndarray) -> Tensor:
+        if self.views.is_single(*image.shape[:2]):
+            return self._one_view(image)
+        return average_views(image, self.views, self._one_view)
+
+    def _one_view(self, image: np.ndarray) -> Tensor:
         height, width = image.shape[:2]
         (in_height, out_height), (in_width, out_width) = self._fit(height), self._fit(width)
         self._check_memory(in_height, in_width)
@@ -200,7 +216,8 @@ class Segmenter:
         if available is not None and needed > available:
             raise NetError(
                 f"an image of {width}x{height} needs about {needed / 2**30:.1f} GiB on {self.device}, "
-                f"{available / 2**30:.1f} GiB are free: set max_side to work at a smaller size"
+                f"{available / 2**30:.1f} GiB are free: set max_side to work at a smaller size, "
+                f"or window to work piece by piece"
             )
 
 

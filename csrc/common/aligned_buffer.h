@@ -8,9 +8,14 @@
 #include <new>
 #include <type_traits>
 
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
+
 namespace deeplab {
 
 constexpr size_t kCacheLine = 64;
+constexpr size_t kHugePage = size_t{1} << 21;
 
 template <typename T>
 class AlignedBuffer {
@@ -21,7 +26,15 @@ class AlignedBuffer {
   // Throws std::bad_alloc, Python's MemoryError.
   explicit AlignedBuffer(int64_t count) : count_(count) {
     if (count < 0 || static_cast<uint64_t>(count) > SIZE_MAX / 2 / sizeof(T)) throw std::bad_alloc();
-    data_.reset(static_cast<T*>(::operator new(count * sizeof(T), std::align_val_t(kCacheLine))));
+    const size_t bytes = count * sizeof(T);
+    const size_t alignment = bytes < 2 * kHugePage ? kCacheLine : kHugePage;
+    data_ = std::unique_ptr<T, Free>(static_cast<T*>(::operator new(bytes, std::align_val_t(alignment))),
+                                     Free{std::align_val_t(alignment)});
+#ifdef __linux__
+    // Gathers over tens of megabytes spend their time on address translation otherwise. Whole pages only: what is
+    // touched of one is all taken.
+    if (alignment == kHugePage) madvise(data_.get(), bytes / kHugePage * kHugePage, MADV_HUGEPAGE);
+#endif
   }
 
   T* data() { return data_.get(); }
@@ -33,7 +46,8 @@ class AlignedBuffer {
 
  private:
   struct Free {
-    void operator()(T* data) const { ::operator delete(data, std::align_val_t(kCacheLine)); }
+    std::align_val_t alignment{kCacheLine};
+    void operator()(T* data) const { ::operator delete(data, alignment); }
   };
   std::unique_ptr<T, Free> data_;
   int64_t count_ = 0;

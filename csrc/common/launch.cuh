@@ -7,12 +7,12 @@ namespace deeplab {
 
 template <typename... Parameters, typename... Arguments>
 void launch(const char* what, void (*kernel)(Parameters...), dim3 grid, dim3 block, uintptr_t stream,
-            Arguments&&... arguments) {
+            const Arguments&... arguments) {
   cudaLaunchConfig_t config{};
   config.gridDim = grid;
   config.blockDim = block;
   config.stream = as_stream(stream);
-  check_cuda(cudaLaunchKernelEx(&config, kernel, Parameters(std::forward<Arguments>(arguments))...), what);
+  check_cuda(cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...), what);
 }
 
 // Blocks that a device works on at once. Kernels over a count that only the device knows run grid-stride loops with

@@ -13,6 +13,8 @@ namespace deeplab {
 
 // Threads used by all CPU loops of the extension; 0 means OpenMP's own choice (OMP_NUM_THREADS, else the cores).
 void set_num_threads(int threads);
+// The same for loops that the calling thread starts; 0 gives the choice back.
+void set_num_threads_here(int threads);
 int num_threads();
 
 // Calls body(begin, end) for consecutive chunks of at most `grain` items that together cover [0, count).

@@ -3,6 +3,8 @@
 // so all of them give the same bits.
 #pragma once
 
+#include <cstdint>
+
 // What such a function calls must be inlined, or it is compiled for the oldest processor only.
 #define DEEPLAB_ALWAYS_INLINE inline __attribute__((always_inline))
 #define DEEPLAB_INLINE_LAMBDA __attribute__((always_inline))
@@ -19,5 +21,8 @@ namespace deeplab {
 
 using Float4 = float __attribute__((vector_size(16)));
 using Float8 = float __attribute__((vector_size(32)));
+using Float16 = float __attribute__((vector_size(64)));
+using Int4 = int32_t __attribute__((vector_size(16)));
+using Int16 = int32_t __attribute__((vector_size(64)));
 
 }  // namespace deeplab

@@ -89,6 +89,7 @@ class Builder {
     lattice_->entry_weight = AlignedBuffer<float>(lattice_->points * corners());
     parallel_for(lattice_->points, kChunk, [&](int64_t begin, int64_t end) { place_entries(begin, end); });
     find_neighbours();
+    chain_neighbours();
     return lattice_;
   }
 
@@ -197,6 +198,27 @@ class Builder {
     });
   }
 
+  void chain_neighbours() {
+    const int64_t vertices = lattice_->vertices;
+    for (int axis = 0; axis <= dims(); ++axis) {
+      const Neighbours* neighbours = &lattice_->neighbours[axis * vertices];
+      int64_t length = vertices + 1;
+      for (int64_t vertex = 0; vertex < vertices; ++vertex) length += neighbours[vertex].before == 0;
+      lattice_->chain_start[axis + 1] = lattice_->chain_start[axis] + length;
+    }
+    lattice_->chains = AlignedBuffer<int32_t>(lattice_->chain_start[corners()]);
+    parallel_for(corners(), 1, [&](int64_t axis, int64_t) {
+      const Neighbours* neighbours = &lattice_->neighbours[axis * vertices];
+      int32_t* next = &lattice_->chains[lattice_->chain_start[axis]];
+      for (int64_t vertex = 0; vertex < vertices; ++vertex) {
+        if (neighbours[vertex].before) continue;
+        *next++ = 0;
+        for (int32_t row = static_cast<int32_t>(vertex) + 1; row; row = neighbours[row - 1].after) *next++ = row;
+      }
+      *next = 0;
+    });
+  }
+
   const TensorView& features_;
   const Packing<Key> packing_;
   const float* scale_;
@@ -224,7 +246,7 @@ std::shared_ptr<const Lattice> build(const TensorView& features, const KeyFields
 
 int64_t Lattice::bytes() const {
   return point_vertex.bytes() + point_weight.bytes() + row_start.bytes() + entry_point.bytes() + entry_weight.bytes() +
-         neighbours.bytes() + keys.bytes();
+         neighbours.bytes() + keys.bytes() + chains.bytes();
 }
 
 std::shared_ptr<const Lattice> build_cpu(const TensorView& features, bool sse_padding) {

@@ -44,10 +44,11 @@ DEEPLAB_ALWAYS_INLINE void for_each_piece(int64_t width, const Body& body) {
 }
 
 // One point's slice of a blurred lattice, columns [column, column + vectors): sum over the corners of its simplex.
-template <typename Vector, int kVectors>
+// Corners = 0 means known at run time only.
+template <int Corners, typename Vector, int kVectors>
 DEEPLAB_ALWAYS_INLINE void slice_point(const Lattice& lattice, const float* blurred, int64_t width, int64_t column,
                                        int64_t point, Vector (&sum)[kVectors]) {
-  const int corners = lattice.dims + 1;
+  const int corners = Corners ? Corners : lattice.dims + 1;
   const int32_t* vertex = lattice.point_vertex.data() + point * corners;
   const float* weight = lattice.point_weight.data() + point * corners;
   for (int k = 0; k < kVectors; ++k) sum[k] = Vector{};
@@ -58,23 +59,24 @@ DEEPLAB_ALWAYS_INLINE void slice_point(const Lattice& lattice, const float* blur
   }
 }
 
-// Two arrays of vertex rows, blurred back and forth.
+// An array of vertex rows.
 class VertexValues {
  public:
   VertexValues(const Lattice& lattice, int64_t width);
 
-  // rows (points, width)
-  void splat(const float* rows);
-  // With `adjoint` the axes go in the reverse order: each axis' blur is symmetric, but they do not commute where
-  // neighbours are missing.
+  // rows (points, width); entry_weight (points * (dims + 1)) instead of the lattice's own, if given
+  void splat(const float* rows, const float* entry_weight = nullptr);
+  // In place. With `adjoint` the axes go in the reverse order: each axis' blur is symmetric, but they do not commute
+  // where neighbours are missing.
   void blur(bool adjoint = false);
-  const float* data() const { return front_.data(); }  // (vertices + 1, width)
-  static int64_t bytes(int64_t vertices, int64_t width) { return 2 * (vertices + 1) * width * 4; }
+  float* data() { return values_.data(); }
+  const float* data() const { return values_.data(); }  // (vertices + 1, width)
+  static int64_t bytes(int64_t vertices, int64_t width) { return (vertices + 1) * width * 4; }
 
  private:
   const Lattice& lattice_;
   int64_t width_;
-  AlignedBuffer<float> front_, back_;
+  AlignedBuffer<float> values_;
 };
 
 // values (points, channels) any strides -> out (points, channels) contiguous, float32 or float64. With `adjoint` it is

@@ -8,11 +8,13 @@ namespace {
 
 constexpr int64_t kPointGrain = 2048;
 constexpr int64_t kVertexGrain = 1024;
+constexpr int64_t kChainGrain = 2048;
 
 // Vertices [begin, end), counted from 0: each sums its points' rows in the points' order, as the original's loop over
 // points did.
 DEEPLAB_TARGET_CLONES
-void splat_range(const Lattice& lattice, const float* rows, int64_t width, float* values, int64_t begin, int64_t end) {
+void splat_range(const Lattice& lattice, const float* entry_weight, const float* rows, int64_t width, float* values,
+                 int64_t begin, int64_t end) {
   for_each_piece(width, [&](auto piece, int64_t column) DEEPLAB_INLINE_LAMBDA {
     using Vector = typename decltype(piece)::Vector;
     constexpr int kVectors = decltype(piece)::kVectors;
@@ -20,7 +22,7 @@ void splat_range(const Lattice& lattice, const float* rows, int64_t width, float
       Vector sum[kVectors] = {};
       for (int64_t entry = lattice.row_start[vertex]; entry < lattice.row_start[vertex + 1]; ++entry) {
         const Vector* row = reinterpret_cast<const Vector*>(rows + lattice.entry_point[entry] * width + column);
-        for (int k = 0; k < kVectors; ++k) sum[k] += lattice.entry_weight[entry] * row[k];
+        for (int k = 0; k < kVectors; ++k) sum[k] += entry_weight[entry] * row[k];
       }
       Vector* target = reinterpret_cast<Vector*>(values + (vertex + 1) * width + column);
       for (int k = 0; k < kVectors; ++k) target[k] = sum[k];
@@ -28,20 +30,29 @@ void splat_range(const Lattice& lattice, const float* rows, int64_t width, float
   });
 }
 
+// rows[chain[0]] is the zero row, and so is rows[chain[count]]; what lies between are whole chains. Each row is read once
+// and written once.
 DEEPLAB_TARGET_CLONES
-void blur_range(const Neighbours* neighbours, const float* from, int64_t width, float* to, int64_t begin, int64_t end) {
+void blur_chains(const int32_t* chain, int64_t count, int64_t width, float* rows) {
   for_each_piece(width, [&](auto piece, int64_t column) DEEPLAB_INLINE_LAMBDA {
     using Vector = typename decltype(piece)::Vector;
     constexpr int kVectors = decltype(piece)::kVectors;
-    for (int64_t vertex = begin; vertex < end; ++vertex) {
-      const auto row = [&](int64_t index) DEEPLAB_INLINE_LAMBDA {
-        return reinterpret_cast<const Vector*>(from + index * width + column);
-      };
-      const Vector* old = row(vertex + 1);
-      const Vector* before = row(neighbours[vertex].before);
-      const Vector* after = row(neighbours[vertex].after);
-      Vector* target = reinterpret_cast<Vector*>(to + (vertex + 1) * width + column);
-      for (int k = 0; k < kVectors; ++k) target[k] = old[k] + 0.5f * (before[k] + after[k]);
+    Vector nowhere[kVectors];  // the zero row stays as it is
+    Vector before[kVectors], old[kVectors];
+    const Vector* first = reinterpret_cast<const Vector*>(rows + chain[1] * width + column);
+    for (int k = 0; k < kVectors; ++k) {
+      before[k] = Vector{};
+      old[k] = first[k];
+    }
+    for (int64_t i = 1; i < count; ++i) {
+      const Vector* after = reinterpret_cast<const Vector*>(rows + chain[i + 1] * width + column);
+      Vector* target = chain[i] ? reinterpret_cast<Vector*>(rows + chain[i] * width + column) : nowhere;
+      for (int k = 0; k < kVectors; ++k) {
+        const Vector next = after[k];
+        target[k] = old[k] + 0.5f * (before[k] + next);
+        before[k] = old[k];
+        old[k] = next;
+      }
     }
   });
 }
@@ -53,7 +64,7 @@ void slice_range(const Lattice& lattice, const float* blurred, int64_t width, fl
     constexpr int kVectors = decltype(piece)::kVectors;
     for (int64_t point = begin; point < end; ++point) {
       Vector sum[kVectors];
-      slice_point(lattice, blurred, width, column, point, sum);
+      slice_point<0>(lattice, blurred, width, column, point, sum);
       Vector* target = reinterpret_cast<Vector*>(rows + point * width + column);
       for (int k = 0; k < kVectors; ++k) target[k] = sum[k];
     }
@@ -63,25 +74,46 @@ void slice_range(const Lattice& lattice, const float* blurred, int64_t width, fl
 }  // namespace
 
 VertexValues::VertexValues(const Lattice& lattice, int64_t width)
-    : lattice_(lattice), width_(width), front_((lattice.vertices + 1) * width), back_((lattice.vertices + 1) * width) {
-  std::fill_n(front_.data(), width, 0.f);
-  std::fill_n(back_.data(), width, 0.f);
+    : lattice_(lattice), width_(width), values_((lattice.vertices + 1) * width) {
+  std::fill_n(values_.data(), width, 0.f);
 }
 
-void VertexValues::splat(const float* rows) {
-  parallel_for(lattice_.vertices, kVertexGrain,
-               [&](int64_t begin, int64_t end) { splat_range(lattice_, rows, width_, front_.data(), begin, end); });
+void VertexValues::splat(const float* rows, const float* entry_weight) {
+  if (!entry_weight) entry_weight = lattice_.entry_weight.data();
+  parallel_for(lattice_.vertices, kVertexGrain, [&](int64_t begin, int64_t end) {
+    splat_range(lattice_, entry_weight, rows, width_, values_.data(), begin, end);
+  });
 }
 
 void VertexValues::blur(bool adjoint) {
   for (int i = 0; i <= lattice_.dims; ++i) {
     const int axis = adjoint ? lattice_.dims - i : i;
-    const Neighbours* neighbours = lattice_.neighbours.data() + axis * lattice_.vertices;
-    parallel_for(lattice_.vertices, kVertexGrain, [&](int64_t begin, int64_t end) {
-      blur_range(neighbours, front_.data(), width_, back_.data(), begin, end);
+    const int32_t* chains = lattice_.chains.data() + lattice_.chain_start[axis];
+    const int64_t last = lattice_.chain_start[axis + 1] - lattice_.chain_start[axis] - 1;
+    parallel_for(last, kChainGrain, [&](int64_t begin, int64_t end) {
+      // The chains that start in here, wherever they end.
+      while (begin < end && chains[begin]) ++begin;
+      if (begin == end) return;
+      while (chains[end]) ++end;
+      blur_chains(chains + begin, end - begin, width_, values_.data());
     });
-    std::swap(front_, back_);
   }
+}
+
+const AlignedBuffer<float>& Lattice::filtered_ones() const {
+  const std::lock_guard<std::mutex> lock(filtered_ones_mutex_);
+  if (filtered_ones_.size() == 0) {
+    AlignedBuffer<float> ones(points);
+    std::fill_n(ones.data(), points, 1.f);
+    VertexValues values(*this, 1);
+    values.splat(ones.data());
+    values.blur();
+    parallel_for(points, kPointGrain, [&](int64_t begin, int64_t end) {
+      slice_range(*this, values.data(), 1, ones.data(), begin, end);
+    });
+    filtered_ones_ = std::move(ones);
+  }
+  return filtered_ones_;
 }
 
 void filter_cpu(const Lattice& lattice, const TensorView& values, const TensorView& out, bool adjoint) {

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 
 #include "../common/aligned_buffer.h"
 #include "../common/host_device.h"
@@ -120,9 +121,21 @@ struct Lattice {
   AlignedBuffer<Neighbours> neighbours;  // (dims + 1, vertices)
   AlignedBuffer<int32_t> keys;           // (vertices, dims)
 
+  // For each axis all rows once, along chains of neighbours, a 0 before each chain and after the last: the way of a
+  // blur in place. Those of an axis are [chain_start[axis], chain_start[axis + 1]).
+  AlignedBuffer<int32_t> chains;
+  int64_t chain_start[kMaxDims + 2] = {};
+
+  // filter(1) of each point, which every normalisation needs; computed when first asked for.
+  const AlignedBuffer<float>& filtered_ones() const;
+
   int64_t bytes() const;
   // What a lattice takes at the least, whatever the number of its vertices.
   static int64_t min_bytes(int64_t points, int dims) { return points * (dims + 1) * 16; }
+
+ private:
+  mutable std::mutex filtered_ones_mutex_;
+  mutable AlignedBuffer<float> filtered_ones_;
 };
 
 // features (points, dims) float32, any strides, finite. With `sse_padding`, what the original's blocks of four points

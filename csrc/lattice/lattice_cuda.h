@@ -49,6 +49,7 @@ struct DeviceLattice {
   int32_t entries;   // points * (dims + 1), more with SSE padding
   int64_t capacity;  // vertices that `neighbours` has room for along each axis
   Status* status;
+  void* keys;               // (vertices): words of 64 or 128 bits, rising
   int32_t* point_vertex;    // (points, dims + 1), counted from 1
   float* point_share;       // (points, dims + 1): weight * alpha, what slicing multiplies with
   Entry* entry;             // (entries): by vertex, then by point
@@ -57,7 +58,7 @@ struct DeviceLattice {
   int32_t* heavy;           // (status->heavy), in any order
   NeighbourPair* neighbours;  // (dims + 1, capacity)
 
-  int64_t segments() const { return (static_cast<int64_t>(entries) + kSegment - 1) / kSegment; }
+  DEEPLAB_HOST_DEVICE int64_t segments() const { return (static_cast<int64_t>(entries) + kSegment - 1) / kSegment; }
 };
 
 // Where features come from: positions, or an image, or both.
@@ -86,8 +87,10 @@ class CudaLattice {
 
   // Finds and numbers the vertices. `image`: (height, width, channels) float32 or uint8 of any strides, or null.
   void build(const TensorView* image, const TensorView& memory, const TensorView& scratch, uintptr_t stream);
-  // Finds the neighbours, with the scratch as build left it. `capacity`: count()'s answer, or max_vertices().
-  void connect(const TensorView& table, int64_t capacity, const TensorView& scratch, uintptr_t stream);
+  // Finds the neighbours. `capacity`: what count_vertices says, or max_vertices().
+  void connect(const TensorView& table, int64_t capacity, uintptr_t stream);
+  // Coordinates of the vertices, as Lattice::keys: out (vertices, dims) int32 on the CPU; waits for the device.
+  void copy_keys(const TensorView& out, uintptr_t stream) const;
 
   int device() const { return device_; }
   int dims() const { return dims_; }
@@ -109,6 +112,9 @@ class CudaLattice {
 
 // Number of vertices of each lattice, one wait for all; -1 for one whose features were outside their ranges.
 std::vector<int64_t> count_vertices(const std::vector<std::shared_ptr<CudaLattice>>& lattices, uintptr_t stream);
+
+// Whether a CUDA graph is being captured from the stream: then nothing may wait for the device.
+bool is_capturing(uintptr_t stream);
 
 // Smallest and largest value of each channel of an image (height, width, channels), float32 or uint8; waits for the
 // device. `scratch`: 8 bytes for each channel. A range that is not finite tells of values that are not.

@@ -1,8 +1,9 @@
-// Mean field inference in a fully connected CRF with Potts compatibility, as DeepLab v1 does it
-// (layers/densecrf_layer.cpp, util/densecrf_pairwise.cpp; Kraehenbuehl and Koltun, 2011).
+// Mean field inference in a fully connected CRF (Kraehenbuehl and Koltun, 2011).
 //
-// Q starts as softmax(score). An iteration is Q = softmax(score + sum over kernels of weight * norm * filter(Q)), with
-// norm = 1 / (filter(1) + 1e-20) per pixel after the filter: not symmetric, the pixel itself included, no damping.
+// Q starts as softmax(score). An iteration is Q = softmax(score + sum over kernels of message). The default is what
+// DeepLab v1 does (layers/densecrf_layer.cpp, util/densecrf_pairwise.cpp): Potts compatibility, and the message is
+// weight * norm * filter(Q) with norm = 1 / (filter(1) + 1e-20) per pixel after the filter: not symmetric, the pixel
+// itself included, no damping. The others are those of Kraehenbuehl's 2013 code, which pydensecrf wraps.
 #pragma once
 
 #include <cstdint>
@@ -43,21 +44,44 @@ DEEPLAB_HOST_DEVICE float fast_exp(float x) {
   return vanishes ? 0.f : power;
 }
 
+// Where norm = 1 / (filter(1) + 1e-20) goes.
+enum class Normalization {
+  kNone,
+  kBefore,     // filter(norm * Q)
+  kAfter,      // norm * filter(Q)
+  kSymmetric,  // sqrt(norm) * filter(sqrt(norm) * Q)
+};
+
 struct Kernel {
   std::shared_ptr<const lattice::Lattice> lattice;
   float weight;
+  Normalization normalization = Normalization::kAfter;
+  // What the message f of the labels costs: nothing of this for Potts, whose message is weight * f; C numbers for
+  // -weight * costs[l] * f[l]; or C * C for -weight * sum over k of costs[l][k] * f[k].
+  std::vector<float> costs = {};
+};
+
+// Parts of the free energy of Q, whose sum is its KL divergence from the CRF's distribution up to a constant.
+struct Energies {
+  double entropy = 0;            // sum of Q log Q: minus the entropy
+  double unary = 0;              // sum of -score * Q
+  std::vector<double> pairwise;  // by kernel: sum of -message * Q
 };
 
 // One image's inference. All memory is allocated by the constructor.
 class MeanField {
  public:
-  // scores (C, points) float32, any strides; -inf marks a label as impossible at a pixel. With `probabilities` it is
-  // their logarithms that are the scores. Q is softmax(scores).
-  MeanField(const TensorView& scores, std::vector<Kernel> kernels, bool probabilities);
+  MeanField(int64_t channels, int64_t points, std::vector<Kernel> kernels);
 
+  // scores (C, points) float32, any strides; -inf marks a label as impossible at a pixel. With `probabilities` it is
+  // their logarithms that are the scores. Q becomes softmax(scores).
+  void start(const TensorView& scores, bool probabilities);
   void run(int64_t iterations);
+  // q (C, points) float32, any strides
+  void set_marginals(const TensorView& q);
   // out (C, points) float32, contiguous: Q, or with `logarithm` log(max(Q, FLT_MIN))
   void marginals(const TensorView& out, bool logarithm) const;
+  Energies energies();
 
   int64_t iterations() const { return iterations_; }
   int64_t channels() const { return channels_; }
@@ -69,9 +93,14 @@ class MeanField {
   struct Message {
     std::shared_ptr<const lattice::Lattice> lattice;
     lattice::VertexValues values;
-    AlignedBuffer<float> factor;  // (points): weight * norm
+    AlignedBuffer<float> entry_weight;  // the lattice's times a norm before the filter; empty where there is none
+    AlignedBuffer<float> factor;        // (points): weight * norm
+    AlignedBuffer<float> costs;         // empty, (width) or (C, width)
   };
 
+  Message make_message(const Kernel& kernel) const;
+  // Everything of a message but its slice.
+  void send(Message& message);
   void step();
 
   int64_t channels_, points_, width_;

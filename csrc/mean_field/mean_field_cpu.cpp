@@ -1,9 +1,11 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 #include "../common/parallel.h"
 #include "mean_field.h"
+#include "softmax.h"
 
 namespace deeplab::mean_field {
 namespace {
@@ -11,57 +13,8 @@ namespace {
 using lattice::Lattice;
 
 constexpr int64_t kPointGrain = 512;
-
-// row = softmax(row), in place, for kRows rows of kWidth floats (0: known at run time only). The sum runs over the
-// labels in order, as the original's does: a chain of additions, of which several rows at a time keep the processor
-// busy.
-template <int kWidth, int kRows>
-DEEPLAB_ALWAYS_INLINE void normalise_exp(float* rows, int64_t channels, int64_t runtime_width) {
-  const int64_t width = kWidth ? kWidth : runtime_width;
-  for (int r = 0; r < kRows; ++r) {
-    float* row = rows + r * width;
-    Float4 lanes = *reinterpret_cast<const Float4*>(row);
-    for (int64_t c = 4; c < width; c += 4) {
-      const Float4 other = *reinterpret_cast<const Float4*>(row + c);
-      lanes = other > lanes ? other : lanes;
-    }
-    const float largest = std::max(std::max(lanes[0], lanes[1]), std::max(lanes[2], lanes[3]));
-    for (int64_t c = 0; c < width; ++c) row[c] -= largest;
-  }
-  for (int64_t i = 0; i < kRows * width; ++i) rows[i] = fast_exp(rows[i]);
-  float sum[kRows] = {};
-  for (int64_t c = 0; c < channels; ++c) {
-    for (int r = 0; r < kRows; ++r) sum[r] += rows[r * width + c];
-  }
-  for (int r = 0; r < kRows; ++r) {
-    for (int64_t c = 0; c < width; ++c) rows[r * width + c] /= sum[r];
-  }
-}
-
-template <int kWidth>
-DEEPLAB_ALWAYS_INLINE void normalise_exp_range(float* rows, int64_t channels, int64_t width, int64_t begin,
-                                               int64_t end) {
-  constexpr int kRows = 8;
-  int64_t point = begin;
-  for (; point + kRows <= end; point += kRows) normalise_exp<kWidth, kRows>(rows + point * width, channels, width);
-  for (; point < end; ++point) normalise_exp<kWidth, 1>(rows + point * width, channels, width);
-}
-
-DEEPLAB_TARGET_CLONES
-void normalise_exp_range(float* rows, int64_t channels, int64_t width, int64_t begin, int64_t end) {
-  switch (width) {
-    case 4:
-      return normalise_exp_range<4>(rows, channels, width, begin, end);
-    case 8:
-      return normalise_exp_range<8>(rows, channels, width, begin, end);
-    case 16:
-      return normalise_exp_range<16>(rows, channels, width, begin, end);
-    case 24:
-      return normalise_exp_range<24>(rows, channels, width, begin, end);
-    default:
-      return normalise_exp_range<0>(rows, channels, width, begin, end);
-  }
-}
+constexpr int64_t kVertexGrain = 1024;
+constexpr int kRows = 8;  // that go through the update together
 
 struct Slice {
   const Lattice* lattice;
@@ -69,10 +22,49 @@ struct Slice {
   const float* factor;   // (points)
 };
 
-// Q before the normalised exp: the scores and the slices of all kernels in one pass over the pixels.
+// Softmax of rows [begin, end).
+template <int kWidth>
+DEEPLAB_ALWAYS_INLINE void softmax_range(float* rows, int64_t channels, int64_t width, int64_t begin, int64_t end) {
+  int64_t point = begin;
+  for (; point + kRows <= end; point += kRows) softmax_rows<kWidth, kRows>(rows + point * width, channels, width);
+  for (; point < end; ++point) softmax_rows<kWidth, 1>(rows + point * width, channels, width);
+}
+
+// Calls body(std::integral_constant<int, width>), 0 for widths that are not worth code of their own.
+template <typename Body>
+DEEPLAB_ALWAYS_INLINE void for_width(int64_t width, const Body& body) {
+  switch (width) {
+    case 4:
+      return body(std::integral_constant<int, 4>{});
+    case 8:
+      return body(std::integral_constant<int, 8>{});
+    case 16:
+      return body(std::integral_constant<int, 16>{});
+    case 24:
+      return body(std::integral_constant<int, 24>{});
+    default:
+      return body(std::integral_constant<int, 0>{});
+  }
+}
+
 DEEPLAB_TARGET_CLONES
-void update_range(const std::vector<Slice>& slices, const float* scores, int64_t width, float* q, int64_t begin,
-                  int64_t end) {
+void softmax_range(float* rows, int64_t channels, int64_t width, int64_t begin, int64_t end) {
+  for_width(width, [&](auto known) DEEPLAB_INLINE_LAMBDA {
+    softmax_range<decltype(known)::value>(rows, channels, width, begin, end);
+  });
+}
+
+template <int Corners, typename Vector, int kVectors>
+DEEPLAB_ALWAYS_INLINE void add_message(const Slice& slice, int64_t width, int64_t column, int64_t point,
+                                       Vector (&next)[kVectors]) {
+  Vector message[kVectors];
+  lattice::slice_point<Corners>(*slice.lattice, slice.blurred, width, column, point, message);
+  for (int k = 0; k < kVectors; ++k) next[k] += slice.factor[point] * message[k];
+}
+
+// Q before the softmax: the scores and the slices of all kernels in one pass over the pixels.
+DEEPLAB_ALWAYS_INLINE void add_messages(const std::vector<Slice>& slices, const float* scores, int64_t width, float* q,
+                                        int64_t begin, int64_t end) {
   lattice::for_each_piece(width, [&](auto piece, int64_t column) DEEPLAB_INLINE_LAMBDA {
     using Vector = typename decltype(piece)::Vector;
     constexpr int kVectors = decltype(piece)::kVectors;
@@ -81,9 +73,16 @@ void update_range(const std::vector<Slice>& slices, const float* scores, int64_t
       Vector next[kVectors];
       for (int k = 0; k < kVectors; ++k) next[k] = score[k];
       for (const Slice& slice : slices) {
-        Vector message[kVectors];
-        lattice::slice_point(*slice.lattice, slice.blurred, width, column, point, message);
-        for (int k = 0; k < kVectors; ++k) next[k] += slice.factor[point] * message[k];
+        switch (slice.lattice->dims) {
+          case 2:
+            add_message<3>(slice, width, column, point, next);
+            break;
+          case 5:
+            add_message<6>(slice, width, column, point, next);
+            break;
+          default:
+            add_message<0>(slice, width, column, point, next);
+        }
       }
       Vector* target = reinterpret_cast<Vector*>(q + point * width + column);
       for (int k = 0; k < kVectors; ++k) target[k] = next[k];
@@ -91,51 +90,118 @@ void update_range(const std::vector<Slice>& slices, const float* scores, int64_t
   });
 }
 
-// weight / (filter(1) + 1e-20) per point
-AlignedBuffer<float> message_factor(const Lattice& lattice, float weight) {
-  AlignedBuffer<float> factor(lattice.points);
-  std::fill_n(factor.data(), lattice.points, 1.f);
-  lattice::VertexValues values(lattice, 1);
-  values.splat(factor.data());
-  values.blur();
-  parallel_for(lattice.points, kPointGrain, [&](int64_t begin, int64_t end) {
-    for (int64_t point = begin; point < end; ++point) {
-      float sum[1];
-      lattice::slice_point(lattice, values.data(), 1, 0, point, sum);
-      const float norm = 1.f / (sum[0] + 1e-20f);
-      factor[point] = weight * norm;
+DEEPLAB_TARGET_CLONES
+void update_range(const std::vector<Slice>& slices, const float* scores, int64_t channels, int64_t width, float* q,
+                  int64_t begin, int64_t end) {
+  for_width(width, [&](auto known) DEEPLAB_INLINE_LAMBDA {
+    // A few rows at a time, which stay in the nearest cache from one step to the next.
+    for (int64_t point = begin; point < end; point += kRows) {
+      const int64_t last = std::min<int64_t>(point + kRows, end);
+      add_messages(slices, scores, width, q, point, last);
+      softmax_range<decltype(known)::value>(q, channels, width, point, last);
     }
   });
-  return factor;
+}
+
+// Each row replaced by what it costs the labels. Slicing is linear, so that this can be done for the vertices, of which
+// there are fewer than pixels.
+DEEPLAB_TARGET_CLONES
+void apply_costs(const float* costs, bool full, int64_t channels, int64_t width, float* rows, float* scratch,
+                 int64_t begin, int64_t end) {
+  for (int64_t i = begin; i < end; ++i) {
+    float* row = rows + i * width;
+    if (!full) {
+      for (int64_t c = 0; c < width; ++c) row[c] *= costs[c];
+      continue;
+    }
+    std::fill_n(scratch, width, 0.f);
+    for (int64_t k = 0; k < channels; ++k) {
+      for (int64_t c = 0; c < width; ++c) scratch[c] += row[k] * costs[k * width + c];
+    }
+    std::copy_n(scratch, width, row);
+  }
 }
 
 }  // namespace
 
-MeanField::MeanField(const TensorView& scores, std::vector<Kernel> kernels, bool probabilities)
-    : channels_(scores.size(0)),
-      points_(scores.size(1)),
+MeanField::MeanField(int64_t channels, int64_t points, std::vector<Kernel> kernels)
+    : channels_(channels),
+      points_(points),
       // One channel needs no vectors, but rows of one float would be worked off without any.
       width_(lattice::padded_width(std::max<int64_t>(channels_, 2))),
       scores_(points_ * width_),
       q_(points_ * width_) {
   messages_.reserve(kernels.size());
-  for (Kernel& kernel : kernels) {
-    messages_.push_back({kernel.lattice, lattice::VertexValues(*kernel.lattice, width_),
-                         message_factor(*kernel.lattice, kernel.weight)});
+  for (const Kernel& kernel : kernels) messages_.push_back(make_message(kernel));
+}
+
+MeanField::Message MeanField::make_message(const Kernel& kernel) const {
+  const Lattice& lattice = *kernel.lattice;
+  Message message{kernel.lattice, lattice::VertexValues(lattice, width_), {}, AlignedBuffer<float>(points_), {}};
+  const float weight = kernel.costs.empty() ? kernel.weight : 1.f;
+  if (kernel.normalization == Normalization::kNone) {
+    std::fill_n(message.factor.data(), points_, weight);
+  } else {
+    const AlignedBuffer<float>& ones = lattice.filtered_ones();
+    AlignedBuffer<float> norm(points_);
+    parallel_for(points_, kPointGrain, [&](int64_t begin, int64_t end) {
+      for (int64_t point = begin; point < end; ++point) {
+        norm[point] = 1.f / (ones[point] + 1e-20f);
+        if (kernel.normalization == Normalization::kSymmetric) norm[point] = std::sqrt(norm[point]);
+        message.factor[point] = kernel.normalization == Normalization::kBefore ? weight : weight * norm[point];
+      }
+    });
+    if (kernel.normalization != Normalization::kAfter) {
+      message.entry_weight = AlignedBuffer<float>(lattice.entry_weight.size());
+      parallel_for(message.entry_weight.size(), kPointGrain, [&](int64_t begin, int64_t end) {
+        for (int64_t entry = begin; entry < end; ++entry) {
+          message.entry_weight[entry] = lattice.entry_weight[entry] * norm[lattice.entry_point[entry]];
+        }
+      });
+    }
   }
+  if (!kernel.costs.empty()) {
+    const int64_t rows = static_cast<int64_t>(kernel.costs.size()) / channels_;
+    message.costs = AlignedBuffer<float>(rows * width_);
+    std::fill_n(message.costs.data(), rows * width_, 0.f);
+    for (int64_t r = 0; r < rows; ++r) {
+      for (int64_t c = 0; c < channels_; ++c) {
+        // Column r of the matrix, or the diagonal.
+        const float cost = kernel.costs[rows == 1 ? c : c * channels_ + r];
+        message.costs[r * width_ + c] = -kernel.weight * cost;
+      }
+    }
+  }
+  return message;
+}
+
+void MeanField::start(const TensorView& scores, bool probabilities) {
   parallel_for(points_, kPointGrain, [&](int64_t begin, int64_t end) {
     for (int64_t point = begin; point < end; ++point) {
       float* row = scores_.data() + point * width_;
-      // Lanes without a label behave as one that is impossible everywhere.
-      std::fill_n(row, width_, -std::numeric_limits<float>::infinity());
       const float* source = scores.ptr<const float>() + point * scores.stride(1);
       for (int64_t c = 0; c < channels_; ++c) {
         const float value = source[c * scores.stride(0)];
         row[c] = probabilities ? std::log(value) : value;
       }
+      // Lanes without a label behave as one that is impossible everywhere.
+      std::fill_n(row + channels_, width_ - channels_, -std::numeric_limits<float>::infinity());
     }
     std::copy(scores_.data() + begin * width_, scores_.data() + end * width_, q_.data() + begin * width_);
-    normalise_exp_range(q_.data(), channels_, width_, begin, end);
+    softmax_range(q_.data(), channels_, width_, begin, end);
+  });
+  iterations_ = 0;
+}
+
+void MeanField::send(Message& message) {
+  message.values.splat(q_.data(), message.entry_weight.size() ? message.entry_weight.data() : nullptr);
+  message.values.blur();
+  if (message.costs.size() == 0) return;
+  const bool full = message.costs.size() > width_;
+  parallel_for(message.lattice->vertices, kVertexGrain, [&](int64_t begin, int64_t end) {
+    std::vector<float> scratch(full ? width_ : 0);
+    apply_costs(message.costs.data(), full, channels_, width_, message.values.data() + width_, scratch.data(), begin,
+                end);
   });
 }
 
@@ -143,19 +209,28 @@ void MeanField::step() {
   std::vector<Slice> slices;
   slices.reserve(messages_.size());
   for (Message& message : messages_) {
-    message.values.splat(q_.data());
-    message.values.blur();
+    send(message);
     slices.push_back({message.lattice.get(), message.values.data(), message.factor.data()});
   }
   parallel_for(points_, kPointGrain, [&](int64_t begin, int64_t end) {
-    update_range(slices, scores_.data(), width_, q_.data(), begin, end);
-    normalise_exp_range(q_.data(), channels_, width_, begin, end);
+    update_range(slices, scores_.data(), channels_, width_, q_.data(), begin, end);
   });
   ++iterations_;
 }
 
 void MeanField::run(int64_t iterations) {
   for (int64_t i = 0; i < iterations; ++i) step();
+}
+
+void MeanField::set_marginals(const TensorView& q) {
+  parallel_for(points_, kPointGrain, [&](int64_t begin, int64_t end) {
+    for (int64_t point = begin; point < end; ++point) {
+      float* row = q_.data() + point * width_;
+      const float* source = q.ptr<const float>() + point * q.stride(1);
+      for (int64_t c = 0; c < channels_; ++c) row[c] = source[c * q.stride(0)];
+      std::fill_n(row + channels_, width_ - channels_, 0.f);
+    }
+  });
 }
 
 void MeanField::marginals(const TensorView& out, bool logarithm) const {
@@ -168,6 +243,48 @@ void MeanField::marginals(const TensorView& out, bool logarithm) const {
       }
     }
   });
+}
+
+// Sums over all points: by chunk first, so that they do not depend on the number of threads.
+template <typename Term>
+static double sum_over_points(int64_t points, const Term& term) {
+  std::vector<double> sums((points + kPointGrain - 1) / kPointGrain);
+  parallel_for(points, kPointGrain, [&](int64_t begin, int64_t end) {
+    for (int64_t point = begin; point < end; ++point) sums[begin / kPointGrain] += term(point);
+  });
+  return std::accumulate(sums.begin(), sums.end(), 0.0);
+}
+
+Energies MeanField::energies() {
+  Energies energies;
+  energies.entropy = sum_over_points(points_, [&](int64_t point) {
+    double sum = 0;
+    for (int64_t c = 0; c < channels_; ++c) {
+      const double q = q_[point * width_ + c];
+      sum += q * std::log(std::max(q, 1e-20));
+    }
+    return sum;
+  });
+  energies.unary = sum_over_points(points_, [&](int64_t point) {
+    double sum = 0;
+    for (int64_t i = point * width_; i < point * width_ + channels_; ++i) {
+      if (q_[i] > 0) sum -= static_cast<double>(scores_[i]) * q_[i];
+    }
+    return sum;
+  });
+  for (Message& message : messages_) {
+    send(message);
+    energies.pairwise.push_back(sum_over_points(points_, [&](int64_t point) {
+      double sum = 0;
+      for (int64_t c = 0; c < channels_; ++c) {
+        float filtered[1];
+        lattice::slice_point<0>(*message.lattice, message.values.data(), width_, c, point, filtered);
+        sum -= static_cast<double>(message.factor[point]) * filtered[0] * q_[point * width_ + c];
+      }
+      return sum;
+    }));
+  }
+  return energies;
 }
 
 int64_t MeanField::bytes(int64_t points, int64_t channels, int64_t kernels) {

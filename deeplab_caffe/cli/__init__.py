@@ -11,9 +11,15 @@ import click
 from deeplab_caffe import __version__
 from deeplab_caffe.errors import DeepLabCaffeError
 
-# Verb: what --help says of it. Its command is the function of that name in the module of that name.
+# Verb: what --help says of it. Its command is the function of that name, with _ for -, in the module of that name.
 VERBS = {
+    "convert": "Convert weights between caffemodel, safetensors, PyTorch and ONNX.",
     "crf": "Refine score files by a dense CRF, as the original's densecrf programs.",
+    "crf-search": "Search the dense CRF's parameters on validation images, as the DeepLab paper does.",
+    "download": "Fetch the weights of a model of the papers, or check those that were fetched.",
+    "eval": "Evaluate results: IoU, accuracies, trimaps, as the original's MATLAB; an HTML report.",
+    "models": "List the models of the papers: networks, published results, CRF parameters, files.",
+    "experiment": "Train, test, refine and evaluate a network in the release's folders, as run_pascal.sh.",
     "net": "List a network's layers, shapes, parameters and receptive fields, or draw it.",
     "plot": "Plot training logs: loss, learning rate and accuracies over the iterations.",
     "segment": "Segment photographs.",
@@ -34,7 +40,8 @@ class _Verbs(click.Group):
         """The command of a verb."""
         if name not in VERBS:
             return None
-        return getattr(importlib.import_module(f"deeplab_caffe.cli.{name}"), name)
+        module = name.replace("-", "_")
+        return getattr(importlib.import_module(f"deeplab_caffe.cli.{module}"), module)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The table of verbs in ``--help``."""

@@ -12,14 +12,14 @@ from deeplab_caffe.cli.options import path_option
 from deeplab_caffe.cli.progress import progress
 from deeplab_caffe.crf import CRFParams, find_preset
 from deeplab_caffe.crf.program import Folders, default_params, detect_kind, find_jobs, refine_jobs
-from deeplab_caffe.errors import DeepLabCaffeError
+from deeplab_caffe.errors import CRFError, DeepLabCaffeError
 
 
 @click.command()
 @path_option("-id", "--image-dir", required=True, help="Photographs: .ppm or what Pillow reads.")
 @path_option("-fd", "--feature-dir", required=True, help="Scores <image>_blob_0.mat or <image>.bin.")
 @path_option("-sd", "--save-dir", required=True, help="Label maps <image>.bin go here.")
-@click.option("-i", "--iterations", type=click.IntRange(min=0), default=10, show_default=True)
+@click.option("-i", "--iterations", type=click.IntRange(min=0), help="Mean field iterations.  [10]")
 @click.option("-px", "--pos-x-std", type=float, help="Smoothness kernel: deviation along x, pixels.  [3]")
 @click.option("-py", "--pos-y-std", type=float, help="... along y.  [3]")
 @click.option("-pw", "--pos-w", type=float, help="... its weight.  [3]")
@@ -29,7 +29,12 @@ from deeplab_caffe.errors import DeepLabCaffeError
 @click.option("-bg", "--bi-g-std", type=float, help="... of green.  [mat 5, bin 20]")
 @click.option("-bb", "--bi-b-std", type=float, help="... of blue.  [mat 5, bin 20]")
 @click.option("-bw", "--bi-w", type=float, help="... its weight.  [mat 5, bin 10]")
-@click.option("--params", "preset", metavar="NAME", help="Defaults tuned for a model, such as DeepLab-LargeFOV.")
+@click.option(
+    "--params",
+    "preset",
+    metavar="NAME|FILE",
+    help="Defaults tuned for a model, such as DeepLab-LargeFOV; or from a .json file, such as crf-search's best.json.",
+)
 @click.option(
     "--input",
     "kind",
@@ -45,7 +50,7 @@ def crf(
     image_dir: Path,
     feature_dir: Path,
     save_dir: Path,
-    iterations: int,
+    iterations: int | None,
     kind: str,
     preset: str | None,
     png: bool,
@@ -60,8 +65,8 @@ def crf(
     """
     try:
         kind = detect_kind(feature_dir) if kind == "auto" else kind
-        params = default_params(kind) if preset is None else find_preset(preset).params
-        params = _changed(params, kernels).replace(iterations=iterations)
+        params = _changed(default_params(kind) if preset is None else _named(preset), kernels)
+        params = params if iterations is None else params.replace(iterations=iterations)
         folders = Folders(image_dir, feature_dir, save_dir, kind)
         jobs, without_scores = find_jobs(folders)
     except DeepLabCaffeError as error:
@@ -86,8 +91,16 @@ def crf(
         raise click.exceptions.Exit(1)
 
 
+def _named(name: str) -> CRFParams:
+    return CRFParams.from_file(name) if name.lower().endswith(".json") else find_preset(name).params
+
+
 def _changed(params: CRFParams, kernels: dict[str, float | None]) -> CRFParams:
     """The parameters with the flags that were given."""
+    if all(value is None for value in kernels.values()):
+        return params
+    if [kernel.rgb_std is None for kernel in params.kernels] != [True, False]:
+        raise CRFError("the flags of the kernels go with one smoothness and one appearance kernel, --params has others")
 
     def either(flag: str, default: float) -> float:
         return default if kernels[flag] is None else kernels[flag]

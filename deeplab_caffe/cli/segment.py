@@ -69,13 +69,17 @@ def _save_npy(path: Path, array: np.ndarray) -> None:
 
 
 def _crf_params(
-    use: bool, preset: str | None, fallback: CRFParams | None, overrides: dict[str, float | None]
+    use: bool, preset: str | None, file: Path | None, fallback: CRFParams | None, overrides: dict[str, float | None]
 ) -> CRFParams | None:
     given = {name: value for name, value in overrides.items() if value is not None}
     if not use:
-        if preset or given:
+        if preset or file or given:
             raise click.UsageError("CRF parameters are given, but no --crf")
         return None
+    if preset and file:
+        raise click.UsageError("--preset and --crf-params exclude each other")
+    if file:
+        return CRFParams.from_file(file).replace(**given)
     base = CRFParams.for_model(preset) if preset else fallback or CRFParams()
     return base.replace(**given)
 
@@ -87,6 +91,7 @@ def _crf_params(
 @path_option("--out", default=Path("out"), show_default=True, help="Folder for the results; made if need be.")
 @click.option("--crf/--no-crf", default=False, help="Refine the scores by the dense CRF.")
 @click.option("--preset", help="CRF parameters of a released model, e.g. deeplab_largefov.")
+@path_option("--crf-params", help="CRF parameters from a .json file, such as crf-search's best.json.")
 @click.option("--crf-iterations", type=click.IntRange(min=0), help="Mean-field iterations.")
 @click.option("--pos-w", type=float, help="Weight of the Gaussian kernel.")
 @click.option("--pos-xy-std", type=float, help="Its standard deviation in pixels.")
@@ -97,6 +102,10 @@ def _crf_params(
 @click.option("--blob", help="Name of the blob that holds the scores; the net's output by default.")
 @click.option("--crop-size", type=click.IntRange(min=1), help="Pad to at least this side, as test.prototxt does: 513.")
 @click.option("--max-side", type=click.IntRange(min=8), help="Work on larger photographs at this size.")
+@click.option("--scales", default="1", show_default=True, help="Average over these scales of the image: 0.5,0.75,1.")
+@click.option("--flip", is_flag=True, help="Average over the mirrored image too.")
+@click.option("--window", type=click.IntRange(min=1), help="Cut larger photographs into windows of this side: 513.")
+@click.option("--stride", type=click.IntRange(min=1), help="Pixels from window to window.  [2/3 of the window]")
 @click.option("--colormap", type=click.Choice(sorted(_COLORMAPS)), help="voc, or camvid for the built-in network.")
 @click.option("--bfloat16", is_flag=True, help="Compute in bfloat16: faster, scores to about two digits.")
 @click.option("--channels-last", is_flag=True, help="Channels-last memory order: faster, last digits may differ.")
@@ -109,6 +118,7 @@ def segment(
     out: Path,
     crf: bool,
     preset: str | None,
+    crf_params: Path | None,
     crf_iterations: int | None,
     pos_w: float | None,
     pos_xy_std: float | None,
@@ -119,6 +129,10 @@ def segment(
     blob: str | None,
     crop_size: int | None,
     max_side: int | None,
+    scales: str,
+    flip: bool,
+    window: int | None,
+    stride: int | None,
     colormap: str | None,
     bfloat16: bool,
     channels_last: bool,
@@ -133,6 +147,7 @@ def segment(
     params = _crf_params(
         crf,
         preset,
+        crf_params,
         CRFParams(**DEFAULT_MODEL.crf) if built_in else None,
         {
             "iterations": crf_iterations,
@@ -157,6 +172,10 @@ def segment(
         blob=blob,
         crop_size=crop_size,
         max_side=max_side,
+        scales=_scales(scales),
+        flip=flip,
+        window=window,
+        stride=stride,
         dtype=torch.bfloat16 if bfloat16 else torch.float32,
         channels_last=channels_last or bfloat16,
         variables=variables,
@@ -181,6 +200,13 @@ def segment(
             advance()
     if failed:
         raise click.exceptions.Exit(1)
+
+
+def _scales(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise click.BadParameter(f"--scales: expected numbers with commas, got '{text}'") from None
 
 
 def _shares(labels: np.ndarray, names: tuple[str, ...], most: int = 4) -> str:

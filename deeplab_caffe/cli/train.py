@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -39,7 +40,12 @@ _MOST_WORKERS = 8
 @path_option("--solver", required=True, help="The solver: a prototxt file.")
 @click.option("--weights", help="Caffemodels to begin with, separated by commas; matched by layer names.")
 @click.option("--snapshot", help="A .solverstate to go on from; `latest`: the newest of the solver's snapshot_prefix.")
-@path_option("--log", "log_path", help="File for JSON lines: every iteration, test and snapshot.")
+@path_option(
+    "--log",
+    "--log-file",
+    "log_path",
+    help="File for JSON lines; torchrun takes --log for its own: use --log-file there.",
+)
 @path_option("--tensorboard", help="Folder for TensorBoard's event files.")
 @click.option("--bfloat16", is_flag=True, help="Forward passes in bfloat16; weights and updates stay float32.")
 @click.option("--channels-last", is_flag=True, help="Channels-last memory order: often faster, last digits differ.")
@@ -87,40 +93,42 @@ def train(
     config = read_config(solver, variables)
     place = _device(device, gpu, config.param)
     world = join_world(place)
-    try:
-        # The same bits run after run are worth more in training than cuDNN's fastest kernels.
-        torch.backends.cudnn.deterministic = True
-        state = _snapshot_path(snapshot, config.param.snapshot_prefix)
-        with progress("training", config.param.max_iter, to_stderr=True, hidden=not world.is_first) as advance:
-            log = _log(world, advance.log, log_path, tensorboard)
-            trainer = Solver(
-                solver,
-                device=place,
-                variables=variables,
-                engine=engine,
-                bfloat16=bfloat16,
-                channels_last=channels_last,
-                workers=_workers() if workers is None else workers,
-                label_reading=label_reading,
-                ignored_gradient=ignored_gradient,
-                allow_nan=allow_nan,
-                world=world,
-                log=log,
-            )
-            if state is not None:
-                trainer.restore(state)
-                log.line(f"Resuming from {state}")
-            for path in filter(None, (weights or "").split(",")):
-                trainer.copy_from(path)
-                log.line(f"Finetuning from {path}")
-            _describe(trainer, bfloat16)
-            advance(trainer.iteration)
-            trainer.after_iteration = advance
-            with _signals(trainer):
-                trainer.solve()
-            log.close()
-    finally:
-        leave_world()
+    if not world.is_first:
+        # What is to be warned of is the same in all processes.
+        warnings.simplefilter("ignore")
+    # The same bits run after run are worth more in training than cuDNN's fastest kernels.
+    torch.backends.cudnn.deterministic = True
+    state = _snapshot_path(snapshot, config.param.snapshot_prefix)
+    with progress("training", config.param.max_iter, to_stderr=True, hidden=not world.is_first) as advance:
+        log = _log(world, advance.log, log_path, tensorboard)
+        trainer = Solver(
+            solver,
+            device=place,
+            variables=variables,
+            engine=engine,
+            bfloat16=bfloat16,
+            channels_last=channels_last,
+            workers=_workers() if workers is None else workers,
+            label_reading=label_reading,
+            ignored_gradient=ignored_gradient,
+            allow_nan=allow_nan,
+            world=world,
+            log=log,
+        )
+        if state is not None:
+            trainer.restore(state)
+            log.line(f"Resuming from {state}")
+        for path in filter(None, (weights or "").split(",")):
+            trainer.copy_from(path)
+            log.line(f"Finetuning from {path}")
+        _describe(trainer, bfloat16)
+        advance(trainer.iteration)
+        trainer.after_iteration = advance
+        with _signals(trainer):
+            trainer.solve()
+        log.close()
+    # Not after an error: the others may wait for this process, until torchrun ends them.
+    leave_world()
     if trainer.stopped:
         raise click.exceptions.Exit(_SIGNAL_STATUS + trainer.stopped)
 

@@ -7,7 +7,10 @@
 
 from __future__ import annotations
 
-from deeplab_caffe.crf.inference import dense_crf, layer_inference
+from typing import TYPE_CHECKING, Any
+
+from deeplab_caffe.crf.dense_crf import DenseCRF, DenseCRF2D, Energies, Inference
+from deeplab_caffe.crf.inference import clear_cache, dense_crf, layer_inference
 from deeplab_caffe.crf.lattice import Lattice
 from deeplab_caffe.crf.memory import CRFMemoryError
 from deeplab_caffe.crf.params import CRFParams, PairwiseKernel
@@ -17,10 +20,27 @@ __all__ = [
     "PRESETS",
     "CRFMemoryError",
     "CRFParams",
+    "DenseCRF",
+    "DenseCRF2D",
+    "Energies",
+    "Inference",
     "Lattice",
     "PairwiseKernel",
     "Preset",
+    "clear_cache",
     "dense_crf",
     "find_preset",
     "layer_inference",
 ]
+
+if TYPE_CHECKING:
+    from deeplab_caffe.crf.mean_field import MeanField as MeanField
+
+
+def __getattr__(name: str) -> Any:
+    # Not in __all__: importing everything must not import torch.
+    if name == "MeanField":
+        from deeplab_caffe.crf.mean_field import MeanField
+
+        return MeanField
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -43,7 +43,8 @@ class Grid:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            values = getattr(self, field.name)
+            values = tuple(float(value) for value in getattr(self, field.name))
+            object.__setattr__(self, field.name, values)
             if not values:
                 raise CRFError(f"{field.name} has no value to try")
             if not all(math.isfinite(value) for value in values) or list(values) != sorted(set(values)):
@@ -61,17 +62,15 @@ class Grid:
     def refined(self, best: Point, factor: int = 2) -> Grid:
         """The next, finer grid: from the neighbour before the best value to the one behind it, ``factor`` times finer.
 
-        Where the best value is the first or last of its axis the new axis reaches one step beyond it, unless that is no
-        allowed value. An axis of one value stays as it is.
+        Where the best value is the last of its axis the new axis reaches one step beyond it; where it is the first, as
+        far below, but at most down to half of it. An axis of one value stays as it is.
 
         Args:
             best: a point of this grid.
             factor: into how many parts each step is cut.
         """
         axes = {field.name: getattr(self, field.name) for field in fields(self)}
-        return Grid(
-            **{name: _refined(values, getattr(best, name), factor, name == "w1") for name, values in axes.items()}
-        )
+        return Grid(**{name: _refined(values, getattr(best, name), factor) for name, values in axes.items()})
 
     def edges(self, best: Point) -> list[str]:
         """Axes on whose first or last value ``best`` lies: a wider range may hold something better."""
@@ -111,14 +110,14 @@ def parse_range(text: str, name: str) -> tuple[float, ...]:
     return tuple(round(start + index * step, _DECIMALS) for index in range(int(steps) + 1))
 
 
-def _refined(values: tuple[float, ...], best: float, factor: int, zero_allowed: bool) -> tuple[float, ...]:
+def _refined(values: tuple[float, ...], best: float, factor: int) -> tuple[float, ...]:
     if len(values) == 1:
         return values
     index = values.index(best)
-    below = values[index] - values[index - 1] if index > 0 else values[1] - values[0]
+    below = values[index] - values[index - 1] if index > 0 else min(values[1] - values[0], best / 2)
     above = values[index + 1] - values[index] if index + 1 < len(values) else values[-1] - values[-2]
     finer = {best}
     for part in range(1, factor + 1):
         finer.add(round(best - below * part / factor, _DECIMALS))
         finer.add(round(best + above * part / factor, _DECIMALS))
-    return tuple(sorted(value for value in finer if value > 0 or (value == 0 and zero_allowed)))
+    return tuple(sorted(finer))

@@ -1,12 +1,21 @@
-"""Mean field inference in the dense CRF, for one image and for blobs (layers/densecrf_layer.cpp)."""
+"""Mean field inference in the dense CRF, for images and for blobs (layers/densecrf_layer.cpp)."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
 from deeplab_caffe import _C
+from deeplab_caffe.crf._arrays import as_kind_of, is_torch, to_numpy
+from deeplab_caffe.crf._checks import checked_colours as _checked_colours
+from deeplab_caffe.crf._checks import checked_scores as _checked_scores
+from deeplab_caffe.crf._checks import misfit, sizes
+from deeplab_caffe.crf._device import is_on_gpu
 from deeplab_caffe.crf._view import float32, view
 from deeplab_caffe.crf.memory import check_memory, memory_errors
 from deeplab_caffe.crf.params import CRFParams, PairwiseKernel, check_iterations
@@ -14,32 +23,44 @@ from deeplab_caffe.errors import CRFError
 
 # Above this the lattice of positions, which depends on the size alone, is not kept for the next image of that size.
 _CACHED_POINTS = 1 << 20
+_CACHED_LATTICES = 4
 
 
 def dense_crf(
-    scores: np.ndarray,
-    image: np.ndarray | None,
+    scores: Any,
+    image: Any,
     params: CRFParams | None = None,
     *,
     iterations: int | None = None,
     probabilities: bool = False,
     sse_padding: bool = True,
-) -> np.ndarray:
-    """Refine one image's scores with the dense CRF, as the original's densecrf programs do.
+    half: bool = False,
+) -> Any:
+    """Refine scores with the dense CRF, as the original's densecrf programs do.
+
+    Arrays are numpy's, torch's or CuPy's; the marginals are of the same kind and on the same device as the scores.
+    On the CPU a batch or list is worked off image by image, several at a time (see ``_C.set_num_threads``), each of
+    which takes the memory that one takes.
+
+    The lattices of positions of the last four image sizes and widths are kept (about 60 bytes a pixel, images of up
+    to 2^20 pixels; :func:`clear_cache` gives them back).
 
     Args:
         scores: ``(C, H, W)`` of any strides, computed in float32. The scores of the network (not a softmax of them:
-            the unary energy is minus the score), or with ``probabilities`` class probabilities.
-        image: RGB ``(H, W, 3)`` from 0 to 255, uint8 or any real type; None leaves the colour kernels out.
+            the unary energy is minus the score), or with ``probabilities`` class probabilities. Or a batch
+            ``(N, C, H, W)``, or a list of images of different sizes.
+        image: RGB ``(H, W, 3)`` from 0 to 255, uint8 or any real type; None leaves the colour kernels out. For a batch
+            ``(N, H, W, 3)`` or a list, for a list a list.
         params: the kernels; None for the defaults of :class:`CRFParams`.
         iterations: mean field iterations instead of ``params.iterations``; 0 gives the softmax of the scores.
         probabilities: the scores are probabilities, and their logarithm is what counts
             (densecrf/refine_pascal/dense_inference.cpp:289). A probability of 0 rules the label out at that pixel.
         sse_padding: see :meth:`Lattice.build`; True for the original's numbers.
+        half: on a GPU, keep values on the lattice in half precision: see :func:`deeplab_caffe.crf.cuda.infer`.
 
     Returns:
-        Marginals Q, float32 ``(C, H, W)``; they sum to 1 at each pixel. The label is the first maximum:
-        ``Q.argmax(axis=0)``. The same bits for any number of threads.
+        Marginals Q, float32 of the shape of ``scores`` (a list for a list); they sum to 1 at each pixel. The label is
+        the first maximum: ``Q.argmax(0)``. On the CPU the same bits for any number of threads.
 
     Raises:
         CRFError: shapes that do not fit (a transposed axis is the usual case), scores or colours that are not finite,
@@ -47,13 +68,105 @@ def dense_crf(
         CRFMemoryError: not enough memory.
     """
     params = CRFParams() if params is None else params
-    scores = _checked_scores(np.asarray(scores), 3, "(C, H, W)", probabilities)
-    if image is not None:
-        image = np.asarray(image)
-        if image.ndim != 3 or image.shape[2] != 3 or image.shape[:2] != scores.shape[1:]:
-            raise CRFError(_misfit(scores.shape, image.shape))
-        image = _checked_colours(image, "image")
-    return _infer(scores, image, params, "rgb", iterations, sse_padding, probabilities=probabilities)
+    several = isinstance(scores, (list, tuple))
+    if not several and np.ndim(scores) != 4:
+        return _dense_crf_all([scores], [image], params, iterations, probabilities, sse_padding, half)[0]
+    images = [None] * len(scores) if image is None else list(image)
+    if len(images) != len(scores):
+        raise CRFError(f"there are {len(scores)} images of scores but {len(images)} images")
+    marginals = _dense_crf_all(list(scores), images, params, iterations, probabilities, sse_padding, half)
+    if several:
+        return marginals
+    if not marginals:
+        raise CRFError(f"scores are empty: (N, C, H, W) = {tuple(scores.shape)}")
+    return _stack(marginals)
+
+
+def clear_cache() -> None:
+    """Give back the memory of the lattices kept for the next image of their size, on the CPU and on GPUs."""
+    _position_lattice.cache_clear()
+    from deeplab_caffe.crf import cuda
+
+    cuda.clear_cache()
+
+
+def _dense_crf_all(
+    scores: list[Any],
+    images: list[Any],
+    params: CRFParams,
+    iterations: int | None,
+    probabilities: bool,
+    sse_padding: bool,
+    half: bool,
+) -> list[Any]:
+    on_gpu = [is_on_gpu(one) for one in scores]
+    if any(on_gpu):
+        if not all(on_gpu):
+            raise CRFError("some scores are on a GPU, others are not")
+        return _dense_crf_on_gpu(scores, images, params, iterations, probabilities, sse_padding, half)
+
+    def one(score: Any, image: Any) -> Any:
+        array = _checked_scores(to_numpy(score, "scores"), 3, "(C, H, W)", probabilities)
+        colours = None if image is None else to_numpy(image, "image")
+        if colours is not None:
+            _check_fit(array.shape, colours.shape)
+            colours = _checked_colours(colours, "image")
+        marginals = _infer(array, colours, params, "rgb", iterations, sse_padding, probabilities=probabilities)
+        return as_kind_of(score, marginals)
+
+    threads = min(_C.num_threads(), len(scores))
+    if threads < 2:
+        return [one(score, image) for score, image in zip(scores, images, strict=True)]
+    # Threads that share an image wait for each other, those with an image each do not.
+    with ThreadPoolExecutor(threads, initializer=_C.set_num_threads_here, initargs=(1,)) as pool:
+        return list(pool.map(one, scores, images))
+
+
+def _dense_crf_on_gpu(
+    scores: list[Any],
+    images: list[Any],
+    params: CRFParams,
+    iterations: int | None,
+    probabilities: bool,
+    sse_padding: bool,
+    half: bool,
+) -> list[Any]:
+    from deeplab_caffe.crf import _device, cuda
+
+    arrays = _device.arrays_of(scores[0])
+    problems = []
+    for score, image in zip(scores, images, strict=True):
+        if score.ndim != 3 or 0 in score.shape:
+            raise CRFError(f"scores must be (C, H, W), got shape {tuple(score.shape)}")
+        if "float" not in arrays.dtype(score):
+            raise CRFError(f"scores must be floating point, got {arrays.dtype(score)}")
+        colours = None
+        if image is not None:
+            colours = arrays.take(image)
+            _check_fit(tuple(score.shape), tuple(colours.shape))
+            colours = colours if arrays.dtype(colours) == "uint8" else arrays.float32(colours)
+        array = arrays.float32(arrays.take(score))
+        problems.append(cuda.Problem(array, colours, arrays.empty(tuple(score.shape), "float32")))
+    # Images that share launches have the same number of labels.
+    for labels in sorted({problem.scores.shape[0] for problem in problems}):
+        some = [problem for problem in problems if problem.scores.shape[0] == labels]
+        cuda.infer(
+            arrays, some, params, "rgb", iterations, sse_padding=sse_padding, probabilities=probabilities, half=half
+        )
+    return [problem.out for problem in problems]
+
+
+def _check_fit(scores: tuple[int, ...], image: tuple[int, ...]) -> None:
+    if len(image) != 3 or image[2] != 3 or image[:2] != scores[1:]:
+        raise CRFError(misfit(scores, image))
+
+
+def _stack(marginals: Sequence[Any]) -> Any:
+    first = marginals[0]
+    if isinstance(first, np.ndarray):
+        return np.stack(marginals)
+    library = sys.modules["torch" if is_torch(first) else "cupy"]
+    return library.stack(list(marginals))
 
 
 def layer_inference(
@@ -73,7 +186,7 @@ def layer_inference(
     numbers than :func:`dense_crf` gives for R, G, B from 0 to 255, in the original as here.
 
     Args:
-        scores: ``(N, C, H, W)``, raw scores.
+        scores: ``(N, C, H, W)``, raw scores; numpy's, or of torch or CuPy on a GPU.
         data_dim: (height, width) of each image before padding, ``(N, 1, 1, 2)`` or anything else with two values for
             each; one pair serves all. Only that part at the top left is used. None uses all.
         image: ``(N, 3, H, W)``, channels B, G, R, minus the mean; None (two bottoms) leaves the colour kernels out.
@@ -85,15 +198,28 @@ def layer_inference(
         sse_padding: see :meth:`Lattice.build`.
 
     Returns:
-        float32 ``(N, C, H, W)``; 0 outside the part of ``data_dim``.
+        float32 ``(N, C, H, W)``, on the device of the scores; 0 outside the part of ``data_dim``.
 
     Raises:
         CRFError: as :func:`dense_crf`, and a ``data_dim`` that is no size.
         CRFMemoryError: not enough memory.
     """
     params = CRFParams() if params is None else params
+    if is_on_gpu(scores):
+        from deeplab_caffe.crf import cuda
+
+        return cuda.layer_inference(
+            scores,
+            data_dim,
+            image,
+            params,
+            iterations=iterations,
+            output_probability=output_probability,
+            image_of_first=image_of_first,
+            sse_padding=sse_padding,
+        )
     scores = _checked_scores(np.asarray(scores), 4, "(N, C, H, W)", probabilities=False)
-    sizes = _sizes(data_dim, scores.shape)
+    parts = sizes(data_dim, scores.shape)
     if image is not None:
         image = np.asarray(image)
         fits = image.ndim == 4 and image.shape[1] == 3 and image.shape[2:] == scores.shape[2:]
@@ -101,7 +227,7 @@ def layer_inference(
             raise CRFError(f"scores are {scores.shape} but the image blob is {image.shape}: expected (N, 3, H, W)")
         image = _checked_colours(image, "image")
     marginals = np.zeros(scores.shape, np.float32)
-    for item, (height, width) in enumerate(sizes):
+    for item, (height, width) in enumerate(parts):
         colours = None
         if image is not None:
             colours = image[0 if image_of_first else item, :, :height, :width].transpose(1, 2, 0)
@@ -171,7 +297,7 @@ def _lattice(
     return _build(features, kernel, sse_padding)
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=_CACHED_LATTICES)
 def _position_lattice(height: int, width: int, kernel: PairwiseKernel, sse_padding: bool) -> _C.Lattice:
     return _build(np.empty((height, width, 2), np.float32), kernel, sse_padding)
 
@@ -187,55 +313,3 @@ def _build(features: np.ndarray, kernel: PairwiseKernel, sse_padding: bool) -> _
         return _C.Lattice.build(view(features.reshape(-1, dims)), sse_padding)
     except ValueError as exc:
         raise CRFError(f"kernel with xy_std {kernel.xy_std} and rgb_std {kernel.rgb_std}: {exc}") from exc
-
-
-def _checked_scores(scores: np.ndarray, dims: int, layout: str, probabilities: bool) -> np.ndarray:
-    name = "probabilities" if probabilities else "scores"
-    if scores.ndim != dims:
-        raise CRFError(f"{name} must be {layout}, got shape {scores.shape}")
-    if not np.issubdtype(scores.dtype, np.floating):
-        raise CRFError(f"{name} must be floating point, got {scores.dtype}")
-    if scores.size == 0:
-        raise CRFError(f"{name} are empty: {layout} = {scores.shape}")
-    with np.errstate(over="ignore"):
-        scores = float32(scores)
-    low, high = scores.min(), scores.max()
-    if not (np.isfinite(low) and np.isfinite(high)):
-        raise CRFError(f"{name} must be finite (in float32), got values from {low} to {high}")
-    if probabilities:
-        if low < 0:
-            raise CRFError(f"probabilities must not be negative, got {low}")
-        if not scores.max(axis=0).all():
-            y, x = np.argwhere(scores.max(axis=0) == 0)[0]
-            raise CRFError(f"probabilities are 0 for every label at row {y}, column {x}")
-    return scores
-
-
-def _checked_colours(image: np.ndarray, name: str) -> np.ndarray:
-    if not (np.issubdtype(image.dtype, np.floating) or np.issubdtype(image.dtype, np.integer)):
-        raise CRFError(f"{name} must be of real numbers, got {image.dtype}")
-    if np.issubdtype(image.dtype, np.floating) and not np.isfinite(image).all():
-        raise CRFError(f"{name} must be finite, got values that are not")
-    with np.errstate(over="ignore"):
-        return image.astype(np.float32, copy=False)
-
-
-def _misfit(scores: tuple[int, ...], image: tuple[int, ...]) -> str:
-    message = f"scores are {scores} but the image is {image}"
-    height_width = scores[1:]
-    looks_transposed = sorted(image) == sorted((*height_width, 3)) or scores[:2] == image[:2]
-    return f"{message}: transpose?" if looks_transposed else f"{message}: expected (C, H, W) and (H, W, 3)"
-
-
-def _sizes(data_dim: np.ndarray | None, shape: tuple[int, ...]) -> list[tuple[int, int]]:
-    """Height and width of each item's part, never more than the blob's (densecrf_layer.cpp:143-155)."""
-    count, _, height, width = shape
-    if data_dim is None:
-        return [(height, width)] * count
-    pairs = np.asarray(data_dim, np.float64)
-    if pairs.size not in (2, 2 * count):
-        raise CRFError(f"data_dim must hold (height, width) of each of {count} images, got shape {pairs.shape}")
-    pairs = np.broadcast_to(pairs.reshape(-1, 2), (count, 2))
-    if not (pairs >= 1).all() or not np.isfinite(pairs).all():
-        raise CRFError(f"data_dim must be heights and widths of 1 or more, got {pairs.tolist()}")
-    return [(min(int(h), height), min(int(w), width)) for h, w in pairs]

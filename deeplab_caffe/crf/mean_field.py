@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -11,9 +10,9 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from deeplab_caffe.crf.inference import _lattice
-from deeplab_caffe.crf.params import CRFParams, check_iterations
+from deeplab_caffe.crf.params import CRFParams, PairwiseKernel, check_iterations
 from deeplab_caffe.errors import CRFError
-from deeplab_caffe.ops.lattice_filter import lattice_filter, lattice_keys
+from deeplab_caffe.ops.lattice_filter import LatticeLike, lattice_filter, lattice_keys
 
 Normalization = Literal["after", "before", "symmetric", "none"]
 Weights = Literal["scalar", "diagonal", "full"]
@@ -189,18 +188,15 @@ class MeanField(nn.Module):
             CRFError: as :meth:`forward`.
         """
         device = torch.device(device)
-        build = _builder(device)
-        colours = None if image is None else _colours(image, count, size)
+        colours = None if image is None else _colours(image.detach(), count, size)
         found = []
         for kernel in self.params.kernels:
-            if kernel.rgb_std is None:
-                # Positions are the same in all images of one size.
-                lattices = [build(*size, kernel, None, self.sse_padding)] * count
-            elif colours is None:
+            if kernel.rgb_std is not None and colours is None:
                 raise CRFError("the params have kernels with colours: an image is needed")
-            else:
-                lattices = [build(*size, kernel, one, self.sse_padding) for one in colours]
-            keys = lattice_keys(lattices)
+            # Positions are the same in all images of one size.
+            images = [None] if kernel.rgb_std is None else list(colours)
+            lattices = _lattices(device, size, kernel, images, self.sse_padding)
+            keys = lattice_keys(lattices if len(lattices) == count else lattices * count)
             before = after = None
             if self.normalization != "none":
                 ones = torch.ones(count, size[0] * size[1], 1, device=device)
@@ -229,9 +225,19 @@ def _colours(image: Tensor, count: int, size: tuple[int, int]) -> Tensor:
     )
 
 
-def _builder(device: torch.device) -> Callable:
+def _lattices(
+    device: torch.device, size: tuple[int, int], kernel: PairwiseKernel, images: list[Tensor | None], padding: bool
+) -> list[LatticeLike]:
+    """The lattice of each image, on the device."""
     if device.type == "cpu":
-        return lambda height, width, kernel, colours, padding: _lattice(
-            height, width, kernel, None if colours is None else colours.detach().cpu().numpy(), "rgb", padding
-        )
-    raise CRFError(f"there is no lattice for {device}")
+        arrays = [None if image is None else image.cpu().numpy() for image in images]
+        return [_lattice(*size, kernel, array, "rgb", padding) for array in arrays]
+    if device.type == "cuda":
+        from deeplab_caffe.crf._device import arrays_on
+        from deeplab_caffe.crf.cuda import build_lattices
+
+        arrays = arrays_on(str(device))
+        taken = [None if image is None else arrays.take(image) for image in images]
+        floats = [one if one is None or one.dtype == torch.uint8 else arrays.float32(one) for one in taken]
+        return build_lattices(arrays, [(size, kernel, image) for image in floats], "rgb", padding)
+    raise CRFError(f"there are lattices for cpu and cuda, not for {device}")

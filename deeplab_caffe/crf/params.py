@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from numbers import Real
+from os import PathLike
 from typing import Any
 
 from deeplab_caffe.errors import CRFError
@@ -98,6 +99,19 @@ class CRFParams:
     def replace(self, **changes: Any) -> CRFParams:
         """A copy with some parameters changed."""
         return replace(self, **changes)
+
+    @classmethod
+    def from_file(cls, path: str | PathLike[str]) -> CRFParams:
+        """Parameters from a JSON file: see :func:`deeplab_caffe.crf.params_file.read_params`."""
+        from deeplab_caffe.crf.params_file import read_params
+
+        return read_params(path, cls)
+
+    def to_file(self, path: str | PathLike[str]) -> None:
+        """Write the parameters: see :func:`deeplab_caffe.crf.params_file.write_params`."""
+        from deeplab_caffe.crf.params_file import write_params
+
+        write_params(path, self)
 
 
 def check_iterations(iterations: int) -> int:

@@ -53,8 +53,8 @@ class Result:
     def mean_iou(self) -> float:
         """PASCAL VOC's measure, from 0 to 1: of the confusion of the whole data set, not a mean over images.
 
-        Classes that are neither in the labels nor predicted do not count. By VOC's own rule they make the mean NaN, and a
-        few images seldom have all classes.
+        Classes that are neither in the labels nor predicted do not count. By VOC's own rule they make the mean NaN, and
+        a few images seldom have all classes.
         """
         return self.matrix.mean_iou("skip")
 
@@ -106,6 +106,7 @@ class Search:
 
     Raises:
         DataError: a file that is missing or damaged, or does not fit its partners.
+        EvaluationError: no pixel counts.
     """
 
     def __init__(
@@ -129,6 +130,8 @@ class Search:
         self.num_classes = len(self.samples[0].load().scores)
         self._most_bytes = 0
         self.baseline = Result(None, 0, self._examine())
+        if not self.baseline.matrix.matrix.any():
+            raise EvaluationError(f"every pixel of the {len(self.samples)} samples is ignored")
         available = available_memory()
         if available is not None:
             self._jobs = max(1, min(self._jobs, available // self._most_bytes))
@@ -212,10 +215,12 @@ class Search:
             for point, marginals in marginals_by_point(content.scores, content.image, weights, self.settings):
                 if self._stop.is_set():
                     return
-                found[point.w1] = self._counts(sample, content, marginals)
+                w1, alpha, beta = point
+                found[w1] = self._counts(sample, content, marginals)
                 advance(1)
-                if len(found) == len(weights[point[1:]]):
-                    self._results.add(self._key(sample, *point[1:]), found, {"image": sample.name, **point._asdict()})
+                if len(found) == len(weights[alpha, beta]):
+                    about = {"image": sample.name, "sigma_alpha": alpha, "sigma_beta": beta}
+                    self._results.add(self._key(sample, alpha, beta), found, about)
                     found = {}
         except CRFMemoryError:
             raise

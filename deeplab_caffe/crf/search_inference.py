@@ -51,7 +51,7 @@ class Settings:
 def marginals_by_point(
     scores: np.ndarray, image: np.ndarray, weights: Mapping[Sigmas, Sequence[float]], settings: Settings
 ) -> Iterator[tuple[Point, np.ndarray]]:
-    """What :func:`dense_crf` gives for each of several points: one lattice of positions, one of colours for each sigmas.
+    """What :func:`dense_crf` gives for several points, with one lattice of positions, and of colours one for all w1.
 
     Args:
         scores: float32 ``(C, H, W)``, finite.

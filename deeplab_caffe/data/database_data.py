@@ -46,7 +46,8 @@ def decode_datum(value: bytes, name: str) -> Datum:
     except DecodeError as exc:
         raise ValueError("is no Datum message") from exc
     if datum.encoded:
-        return Datum(bgr_planes(load_image(name, exif_orientation=False, content=datum.data)), datum.label)
+        image = load_image(name, exif_orientation=False, content=datum.data, view=True)
+        return Datum(bgr_planes(image), datum.label)
     shape = (datum.channels, datum.height, datum.width)
     # Bytes count if there are any, as in the original.
     planes = np.frombuffer(datum.data, np.uint8) if datum.data else np.array(datum.float_data, np.float32)
@@ -106,8 +107,11 @@ class DatabaseData(ItemSource[bytes, Datum]):
             self._item_shape = self._out_shape(self._read(self._first))
         return (self.batch_size, *self._item_shape), (self.batch_size, 1, 1, 1)
 
+    def _size_varies(self) -> bool:
+        return self.batch_size == 1 and not self.transform.crop_size
+
     def _batch_shapes(self, first: Callable[[], Datum]) -> tuple[Shape4, ...]:
-        if self.batch_size > 1 or self.transform.crop_size:
+        if not self._size_varies():
             return self.shapes()
         return (1, *self._out_shape(first())), (1, 1, 1, 1)
 

@@ -95,7 +95,7 @@ class ImageData(ListSource[LabelledEntry, np.ndarray]):
     def _read(self, entry: LabelledEntry) -> np.ndarray:
         load = load_image if self.param.is_color else load_grey
         try:
-            image = load(self.param.root_folder + entry.image, exif_orientation=False)
+            image = load(self.param.root_folder + entry.image, exif_orientation=False, view=True)
         except DataError as exc:
             raise self._error(entry, str(exc)) from exc
         if self.param.new_height:

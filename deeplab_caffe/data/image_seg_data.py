@@ -119,9 +119,9 @@ class ImageSegData(ListSource[ListEntry, Pair]):
         load = load_image if config.is_color else load_grey
         label = None
         try:
-            image = load(self._path(entry.image), exif_orientation=config.exif_orientation)
+            image = load(self._path(entry.image), exif_orientation=config.exif_orientation, view=True)
             if with_label and config.label_type == "PIXEL":
-                label = load_label(self._path(entry.label), reading=config.label_reading)
+                label = load_label(self._path(entry.label), reading=config.label_reading, view=True)
                 if label.shape != image.shape[:2]:
                     raise DataError(
                         f"the label map is {label.shape[0]} x {label.shape[1]} (height x width), its image "

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from deeplab_caffe.data.atomic import atomic_write
+from deeplab_caffe.data.lent import lent_pixels
 from deeplab_caffe.errors import DataError
 
 LabelReading = Literal["index", "luminance"]
@@ -29,6 +30,7 @@ def load_image(
     exif_orientation: bool = True,
     max_pixels: int = MAX_PIXELS,
     content: bytes | None = None,
+    view: bool = False,
 ) -> np.ndarray:
     """Read a photograph as ``cv::imread`` does in colour, but in R, G, B order.
 
@@ -43,6 +45,7 @@ def load_image(
         max_pixels: an image with more pixels is refused before it is decoded. Above ``MAX_PIXELS`` Pillow's own limit
             (``PIL.Image.MAX_IMAGE_PIXELS``) has to be raised as well.
         content: the file's bytes, where they are at hand; ``path`` is then but a name for messages.
+        view: give Pillow's own memory where that goes: faster, but read-only and perhaps not contiguous.
 
     Returns:
         uint8 RGB ``(H, W, 3)``.
@@ -51,10 +54,13 @@ def load_image(
         DataError: if the file is missing, no image, truncated, of size zero, too large, or of 32-bit samples.
     """
     with _open(path, max_pixels, content) as image:
-        return _own(_colour(_decoded(image, path), path, exif_orientation))
+        pixels = _colour(_decoded(image, path), path, exif_orientation)
+    return pixels if view else _own(pixels)
 
 
-def load_grey(path: str | PathLike[str], *, exif_orientation: bool = True, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+def load_grey(
+    path: str | PathLike[str], *, exif_orientation: bool = True, max_pixels: int = MAX_PIXELS, view: bool = False
+) -> np.ndarray:
     """Read an image as ``cv::imread`` does with ``IMREAD_GRAYSCALE``, to the same bytes.
 
     Each of OpenCV's decoders has its own formula: PNG libpng's (15-bit weights, not rounded), JPEG the Y channel as
@@ -69,7 +75,7 @@ def load_grey(path: str | PathLike[str], *, exif_orientation: bool = True, max_p
         is_png = image.format == "PNG"
         pixels = _colour(_decoded(image, path), path, exif_orientation)
     if pixels.strides[2] == 0:
-        return _own(pixels[..., 0])
+        return pixels[..., 0] if view else _own(pixels[..., 0])
     red, green, blue = (pixels[..., channel].astype(np.int32) for channel in range(3))
     if is_png:
         return ((9797 * red + 19234 * green + 3737 * blue) >> 15).astype(np.uint8)
@@ -77,7 +83,11 @@ def load_grey(path: str | PathLike[str], *, exif_orientation: bool = True, max_p
 
 
 def load_label(
-    path: str | PathLike[str], *, reading: LabelReading = "index", max_pixels: int = MAX_PIXELS
+    path: str | PathLike[str],
+    *,
+    reading: LabelReading = "index",
+    max_pixels: int = MAX_PIXELS,
+    view: bool = False,
 ) -> np.ndarray:
     """Read a label map.
 
@@ -88,6 +98,7 @@ def load_label(
             and B are equal throughout. ``"luminance"`` is the original's reading, ``cv::imread`` in grey
             (util/io.cpp:72-81), which turns palette indices into the brightness of their colours.
         max_pixels: as in :func:`load_image`.
+        view: likewise.
 
     Returns:
         uint8 ``(H, W)``. EXIF orientation is not looked at.
@@ -98,12 +109,13 @@ def load_label(
     if reading not in LABEL_READINGS:
         raise ValueError(f"reading must be one of {', '.join(LABEL_READINGS)}, got {reading!r}")
     if reading == "luminance":
-        return load_grey(path, exif_orientation=False, max_pixels=max_pixels)
+        return load_grey(path, exif_orientation=False, max_pixels=max_pixels, view=view)
     with _open(path, max_pixels) as image:
         _decoded(image, path)
         if image.mode in ("P", "L", "PA", "LA", "La"):
-            pixels = np.asarray(image)
-            return _own(pixels if pixels.ndim == 2 else pixels[..., 0])
+            pixels = lent_pixels(image)
+            pixels = pixels if pixels.ndim == 2 else pixels[..., 0]
+            return pixels if view else _own(pixels)
         if image.mode.startswith("I"):
             pixels = np.asarray(image)
             if pixels.min() < 0 or pixels.max() > 255:
@@ -240,13 +252,13 @@ def _colour(image: Image.Image, path: str | PathLike[str], exif_orientation: boo
         palette = np.zeros((256, 3), np.uint8)
         colours = np.array(image.getpalette("RGB") or [], np.uint8).reshape(-1, 3)
         palette[: len(colours)] = colours
-        indices = np.asarray(image)
+        indices = lent_pixels(image)
         pixels = palette[indices if indices.ndim == 2 else indices[..., 0]]
     elif mode in ("L", "LA", "La"):
-        pixels = np.asarray(image)
+        pixels = lent_pixels(image)
         pixels = pixels if pixels.ndim == 2 else pixels[..., 0]
     elif mode in ("RGB", "RGBA", "RGBX"):
-        pixels = np.asarray(image)[..., :3]
+        pixels = lent_pixels(image)[..., :3]
     else:
         pixels = np.asarray(image.convert("RGB"))
     if exif_orientation:

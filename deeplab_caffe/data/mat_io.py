@@ -11,6 +11,7 @@ import numpy as np
 
 from deeplab_caffe.data.lists import read_id_list
 from deeplab_caffe.data.mat import blob_mat_shape, read_blob_mat, write_blob_mat
+from deeplab_caffe.data.sharding import Shard
 from deeplab_caffe.errors import DataError, NetError
 
 
@@ -107,6 +108,7 @@ class MatReader:
         strip: as for :class:`MatNames`.
         batch_size: files a batch.
         tops: how many blobs to read; blob i comes from the ``_blob_<i>.mat`` files.
+        shard: this process's part of each batch.
 
     Raises:
         DataError: if the list is empty or the first file does not exist.
@@ -119,24 +121,27 @@ class MatReader:
         strip: int = 0,
         batch_size: int = 1,
         tops: int = 1,
+        shard: Shard | None = None,
     ) -> None:
         if batch_size < 1:
             raise NetError(f"batch_size must be positive, got {batch_size}")
         self.names = MatNames(prefix, source, strip)
         self.batch_size = batch_size
         self.tops = tops
+        self.shard = shard or Shard()
         self.iteration = 0
         self.count = self._count()
 
     @classmethod
-    def from_param(cls, layer_param: Any) -> MatReader:
+    def from_param(cls, layer_param: Any, shard: Shard | None = None) -> MatReader:
         """Build it from a LayerParameter message with ``mat_read_param``."""
         param = layer_param.mat_read_param
-        return cls(param.prefix, param.source or None, param.strip, param.batch_size, len(layer_param.top))
+        return cls(param.prefix, param.source or None, param.strip, param.batch_size, len(layer_param.top), shard)
 
     def shapes(self) -> list[tuple[int, int, int, int]]:
         """Shapes ``(batch_size, C, H, W)`` of the next batch, from the headers of its first files."""
-        return [(self.batch_size, *blob_mat_shape(self.names.path(self.iteration, i))[1:]) for i in range(self.tops)]
+        first = self._after(self.shard.before(self.batch_size))
+        return [(self.batch_size, *blob_mat_shape(self.names.path(first, i))[1:]) for i in range(self.tops)]
 
     def next_batch(self) -> list[np.ndarray]:
         """Read the next batch.
@@ -149,8 +154,9 @@ class MatReader:
         """
         blobs = [np.empty(shape, np.float32) for shape in self.shapes()]
         for item in range(self.batch_size):
+            file = self._after(self.shard.before(self.batch_size) + item)
             for i, blob in enumerate(blobs):
-                path = self.names.path(self.iteration, i)
+                path = self.names.path(file, i)
                 image = read_blob_mat(path)
                 if image.shape != (1, *blob.shape[1:]):
                     raise DataError(
@@ -159,7 +165,7 @@ class MatReader:
                         path,
                     )
                 blob[item] = image[0]
-            self.iteration = (self.iteration + 1) % self.count
+        self.iteration = self._after(self.batch_size * self.shard.world)
         return blobs
 
     def state_dict(self) -> dict[str, Any]:
@@ -169,6 +175,9 @@ class MatReader:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where :meth:`state_dict` was taken."""
         self.iteration = int(state["iteration"]) % self.count
+
+    def _after(self, files: int) -> int:
+        return (self.iteration + files) % self.count
 
     def _count(self) -> int:
         if self.names.names is not None:

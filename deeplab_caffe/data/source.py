@@ -121,6 +121,10 @@ class ItemSource(ABC, Generic[Entry, Item]):
     def _write(self, entry: Entry, item: Item, words: list[int], blobs: Blobs, i: int) -> None:
         """Writes an item into place ``i`` of a batch; ``words`` are its ``transform.words_per_image`` random words."""
 
+    def _size_varies(self) -> bool:
+        """Whether a batch has the size of its first item, and not that of all batches."""
+        return False
+
     def _batch_shapes(self, first: Callable[[], Item]) -> tuple[Shape4, ...]:
         """Shapes of the blobs of a batch that begins with the item that ``first`` gives."""
         return self.shapes()
@@ -150,7 +154,8 @@ class ItemSource(ABC, Generic[Entry, Item]):
             # What goes wrong here goes wrong again, and is heard of, when its turn comes.
             with suppress(Exception):
                 self._plan()
-                self._fill(self._planned[0])
+                if not self._size_varies():
+                    self._fill(self._planned[0])
         assert batch.blobs is not None
         return batch.blobs
 

@@ -131,7 +131,7 @@ class WindowData(ItemSource[Sample, Warped]):
     def _read(self, entry: Sample) -> Warped:
         window, path = entry.window, self.param.root_folder + entry.window.image
         try:
-            image = load_image(path, exif_orientation=False, content=self._content(path))
+            image = load_image(path, exif_orientation=False, content=self._content(path), view=True)
             return warp_window(
                 image,
                 window,

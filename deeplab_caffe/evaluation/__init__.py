@@ -2,6 +2,29 @@
 
 from __future__ import annotations
 
+from deeplab_caffe.evaluation.classes import Classes, find_classes
 from deeplab_caffe.evaluation.confusion import ConfusionMatrix
+from deeplab_caffe.evaluation.evaluate import Evaluation, ImageResult, Pair, evaluate, find_pairs, read_ids
+from deeplab_caffe.evaluation.metrics import RULES, Metrics, Rule, measure
+from deeplab_caffe.evaluation.predictions import detect_kind, first_maximum, read_prediction
+from deeplab_caffe.evaluation.trimap import Trimap
 
-__all__ = ["ConfusionMatrix"]
+__all__ = [
+    "RULES",
+    "Classes",
+    "ConfusionMatrix",
+    "Evaluation",
+    "ImageResult",
+    "Metrics",
+    "Pair",
+    "Rule",
+    "Trimap",
+    "detect_kind",
+    "evaluate",
+    "find_classes",
+    "find_pairs",
+    "first_maximum",
+    "measure",
+    "read_ids",
+    "read_prediction",
+]

@@ -9,7 +9,7 @@ import numpy as np
 
 from deeplab_caffe.errors import EvaluationError
 
-Absent = Literal["one", "skip", "nan"]
+Absent = Literal["one", "zero", "skip", "nan"]
 
 
 class ConfusionMatrix:
@@ -76,9 +76,13 @@ class ConfusionMatrix:
         """Share of every class's pixels that are found, float64 ``(K,)``; NaN for classes without pixels."""
         return _ratios(np.diag(self.matrix), self.matrix.sum(axis=1))
 
-    def mean_recall(self) -> float:
-        """Mean of :meth:`recall` over the classes that have pixels (util/confusion_matrix.cpp, avgRecall)."""
-        return _mean(self.recall(), "skip")
+    def mean_recall(self, absent: Absent = "skip") -> float:
+        """Mean of :meth:`recall`, by default over the classes that have pixels (util/confusion_matrix.cpp, avgRecall).
+
+        Args:
+            absent: what a class without true pixels counts, as for :meth:`mean_iou`.
+        """
+        return _mean(self.recall(), absent)
 
     def iou(self) -> np.ndarray:
         """Intersection over union of every class, float64 ``(K,)``; NaN for classes neither true nor predicted."""
@@ -90,9 +94,9 @@ class ConfusionMatrix:
 
         Args:
             absent: what a class counts that is neither true nor predicted anywhere. ``"one"``: 1.0, as SEG_ACCURACY has
-                it (avgJaccard, util/confusion_matrix.cpp:263-312). ``"skip"``: nothing. ``"nan"``: it makes the mean
-                NaN, as the 0/0 of PASCAL VOC's MATLAB evaluation does (VOCevalseg.m); on a whole data set no class is
-                absent and the three agree.
+                it (avgJaccard, util/confusion_matrix.cpp:263-312). ``"zero"``: 0, as DeepLab's MATLAB has it
+                (MyVOCevalseg.m). ``"skip"``: nothing. ``"nan"``: it makes the mean NaN, as the 0/0 of PASCAL VOC's own
+                MATLAB does (VOCevalseg.m); on a whole data set no class is absent and the four agree.
         """
         return _mean(self.iou(), absent)
 
@@ -116,10 +120,10 @@ def _ratios(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
 
 
 def _mean(values: np.ndarray, absent: Absent) -> float:
-    if absent not in ("one", "skip", "nan"):
-        raise ValueError(f"absent must be 'one', 'skip' or 'nan', got {absent!r}")
-    if absent == "one":
-        values = np.nan_to_num(values, nan=1.0)
+    if absent not in ("one", "zero", "skip", "nan"):
+        raise ValueError(f"absent must be 'one', 'zero', 'skip' or 'nan', got {absent!r}")
+    if absent in ("one", "zero"):
+        values = np.nan_to_num(values, nan=1.0 if absent == "one" else 0.0)
     elif absent == "skip":
         values = values[~np.isnan(values)]
     return float(values.mean()) if values.size else float("nan")

@@ -48,7 +48,9 @@ class DenseCRF(Layer):
         return [scores]
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
-        scores, dim, *image = (blob.detach().float().cpu().numpy() for blob in bottoms)
+        scores, dim, *image = (blob.detach().float() for blob in bottoms)
+        if not scores.is_cuda:
+            scores, dim, *image = (blob.cpu().numpy() for blob in (scores, dim, *image))
         try:
             top = layer_inference(
                 scores,
@@ -60,7 +62,7 @@ class DenseCRF(Layer):
             )
         except ValueError as error:
             raise self.error(str(error)) from None
-        return (torch.from_numpy(top).to(bottoms[0]),)
+        return (torch.as_tensor(top).to(bottoms[0]),)
 
     def window(self) -> Window | None:
         return None

@@ -191,7 +191,7 @@ class MatRead(SourceLayer):
     TOPS = (1, math.inf)
 
     def make_source(self, param: caffe_pb2.LayerParameter, context: NetContext) -> Source:
-        return MatReader.from_param(param)
+        return MatReader.from_param(param, Shard(*context.shard))
 
 
 @register
@@ -238,9 +238,11 @@ class DummyData(Layer):
         for shape, filler in zip(self.shapes, self.fillers, strict=True):
             if filler.type != "constant" and self.context.rng is not None:
                 self.generator.manual_seed(self.context.rng.word())
-            top = torch.empty(shape)
+            # The global batch's numbers, so that several processes together have those of one.
+            rank, world = self.context.shard
+            top = torch.empty((world * shape[0], *shape[1:]))
             fill(top, filler, math.prod(shape[1:]), self.generator)
-            tops.append(top)
+            tops.append(top.chunk(world)[rank])
         return tuple(tops)
 
 

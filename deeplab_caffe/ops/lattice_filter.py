@@ -16,7 +16,7 @@ from deeplab_caffe.ops._view import check_device, stream, view
 
 
 class LatticeLike(Protocol):
-    """A lattice of either device: ``_C.Lattice``, ``_C.LatticeCuda``."""
+    """A lattice of either device: ``_C.Lattice``, :class:`deeplab_caffe.crf.cuda.CudaLattice`."""
 
     points: int
 
@@ -64,7 +64,7 @@ def _lattice_filter(values: Tensor, lattices: Tensor, adjoint: bool) -> Tensor:
     for lattice, source, target in zip(_found(lattices), values, filtered, strict=True):
         _check_place(lattice, values)
         if values.is_cuda:
-            lattice.filter(view(source), view(target), adjoint, stream(values))
+            lattice.filter(view(source), view(target), adjoint, stream(values), values.shape[2])
         else:
             lattice.filter(view(source), view(target), adjoint)
     return filtered
@@ -92,8 +92,8 @@ def _gradient(ctx: torch.autograd.function.FunctionCtx, grad: Tensor) -> tuple:
     return _lattice_filter(grad, lattices, not ctx.adjoint), None, None
 
 
-# The filter is linear: slice * blurs * splat. Slice is a multiple of splat transposed; each axis' blur is symmetric, but
-# they do not commute where vertices are missing. So the transpose blurs along the axes in reverse order.
+# The filter is linear: slice * blurs * splat. Slice is a multiple of splat transposed; each axis' blur is symmetric,
+# but they do not commute where vertices are missing. So the transpose blurs along the axes in reverse order.
 _lattice_filter.register_autograd(_gradient, setup_context=_save)
 
 

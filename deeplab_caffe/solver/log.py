@@ -76,6 +76,9 @@ class TrainingLog:
                 self._file.flush()
             except OSError as error:
                 self.line(f"warning: {self._path}: cannot be written, going on without: {error.strerror or error}")
+                # What is still in the buffer has no place either.
+                with contextlib.suppress(OSError):
+                    self._file.close()
                 self._file = None
         if self._board is not None:
             for name, number in _scalars(values):

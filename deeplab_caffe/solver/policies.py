@@ -68,8 +68,10 @@ class LearningRate:
         param = self.param
         base = param.base_lr
         try:
-            rate = base * self._factor(param.lr_policy, iteration)
-        except OverflowError:
+            # What is no number in C is complex in Python: a negative one to the power of a fraction.
+            factor = self._factor(param.lr_policy, iteration)
+            rate = math.nan if isinstance(factor, complex) else base * factor
+        except (OverflowError, ZeroDivisionError):
             rate = math.inf
         if not math.isfinite(rate):
             raise SolverError(f"the learning rate of iteration {iteration} is {rate}")

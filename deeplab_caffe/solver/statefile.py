@@ -15,6 +15,21 @@ from deeplab_caffe.errors import SolverError
 
 _TREE = "tree"
 _ARRAY = "$array"
+# What numpy, zipfile and json raise on files that are cut off, changed or something else.
+_DAMAGE = (
+    OSError,
+    ValueError,
+    TypeError,
+    KeyError,
+    EOFError,
+    AttributeError,
+    SyntaxError,
+    MemoryError,
+    OverflowError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 def write_state(path: str | PathLike[str], state: dict[str, Any]) -> None:
@@ -44,18 +59,9 @@ def read_state(path: str | PathLike[str]) -> dict[str, Any]:
         state = _decode(json.loads(arrays.pop(_TREE).tobytes()), arrays)
         if not isinstance(state, dict):
             raise ValueError("holds no dict")
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        EOFError,
-        RecursionError,
-        AttributeError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as e:
-        reason = getattr(e, "strerror", None) or f"{type(e).__name__}: {e}"
-        raise SolverError(f"cannot be read: {reason}", path) from e
+    except _DAMAGE as error:
+        reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
+        raise SolverError(f"cannot be read: {reason}", path) from error
     return state
 
 

@@ -114,7 +114,7 @@ class UpdateRule:
         if self.regularization == "L2":
             torch._foreach_add_(diffs, parameters, alpha=decay)
         elif self.regularization == "L1":
-            torch._foreach_add_(diffs, [p.sign() for p in parameters], alpha=decay)
+            torch._foreach_add_(diffs, torch._foreach_sign(parameters), alpha=decay)
         else:
             for p, diff in zip(parameters, diffs, strict=True):
                 diff.addcdiv_(p, torch.linalg.vector_norm(p).clamp(min=_LEAST_NORM), value=decay)

@@ -1,8 +1,25 @@
-"""The networks that come with the package: the released prototxts, and a small trained network with a photograph."""
+"""The models of the papers: prototxts, published results, weights; and a small trained network with a photograph."""
 
 from __future__ import annotations
 
 from deeplab_caffe.zoo.default import DEFAULT_MODEL, DEMO_PHOTO, EmbeddedModel
-from deeplab_caffe.zoo.paths import NETWORKS, prototxt_path
+from deeplab_caffe.zoo.download import fetch
+from deeplab_caffe.zoo.models import INIT_WEIGHTS, MODELS, Model, RemoteFile, Score, find_model
+from deeplab_caffe.zoo.paths import BASES, KINDS, NETWORKS, prototxt_path
 
-__all__ = ["DEFAULT_MODEL", "DEMO_PHOTO", "NETWORKS", "EmbeddedModel", "prototxt_path"]
+__all__ = [
+    "BASES",
+    "DEFAULT_MODEL",
+    "DEMO_PHOTO",
+    "INIT_WEIGHTS",
+    "KINDS",
+    "MODELS",
+    "NETWORKS",
+    "EmbeddedModel",
+    "Model",
+    "RemoteFile",
+    "Score",
+    "fetch",
+    "find_model",
+    "prototxt_path",
+]

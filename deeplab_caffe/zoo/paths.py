@@ -4,29 +4,60 @@ from __future__ import annotations
 
 from importlib.resources import files
 from pathlib import Path
+from types import MappingProxyType
 
 from deeplab_caffe.errors import DeepLabCaffeError
 
-NETWORKS = ("deeplab_largefov", "deeplab", "deeplab_7x7")
 KINDS = ("train", "test", "deploy", "solver", "solver2")
+
+# Networks with files of all kinds.
+NETWORKS = (
+    "deeplab_largefov",
+    "deeplab",
+    "deeplab_4x4",
+    "deeplab_7x7",
+    "deeplab_pool3",
+    "deeplab_msc",
+    "deeplab_msc_largefov",
+)
+
+# Name: the network whose files it takes where it has none of its own. Recipes have their own train.prototxt; the others
+# differ from the network in what it is trained on, so in TRAIN_SET and in the weights that training starts from.
+BASES = MappingProxyType(
+    {
+        "deeplab_coco": "deeplab_pool3",
+        "deeplab_coco_largefov": "deeplab_largefov",
+        "deeplab_msc_coco_largefov": "deeplab_msc_largefov",
+        "deeplab_weak_em_adapt": "deeplab_pool3",
+        "deeplab_weak_em_fixed": "deeplab_pool3",
+        "deeplab_bbox_rect": "deeplab_largefov",
+        "deeplab_bbox_seg": "deeplab_largefov",
+        "deeplab_bbox_em_fixed": "deeplab_largefov",
+        "deeplab_semi_em_fixed": "deeplab_largefov",
+        "deeplab_semi_bbox_em_fixed": "deeplab_largefov",
+    }
+)
 
 
 def prototxt_path(name: str, kind: str = "deploy") -> Path:
-    """The path of a released network's prototxt.
+    """The path of a network's or recipe's prototxt.
 
     Args:
-        name: ``"deeplab_largefov"``, ``"deeplab"`` or ``"deeplab_7x7"``.
+        name: one of :data:`NETWORKS` or :data:`BASES`. The latter have their base's files where they have none of their
+            own: ``prototxt_path("deeplab_weak_em_adapt", "test")`` is deeplab_pool3's.
         kind: ``"train"``, ``"test"``, ``"deploy"``, ``"solver"`` or ``"solver2"``. All but ``"deploy"`` have ``${VAR}``
             to be filled; their first lines say which.
 
     Raises:
         DeepLabCaffeError: there is no such network or file.
     """
-    if name not in NETWORKS:
-        raise DeepLabCaffeError(f"no network {name!r} in the package: it has {', '.join(NETWORKS)}")
+    if name not in NETWORKS and name not in BASES:
+        raise DeepLabCaffeError(f"no network {name!r} in the package: it has {', '.join((*NETWORKS, *BASES))}")
     if kind not in KINDS:
         raise DeepLabCaffeError(f"no prototxt {kind!r} of {name}: there are {', '.join(KINDS)}")
-    return _folder() / name / f"{kind}.prototxt"
+    folder = _folder()
+    own = folder / name / f"{kind}.prototxt"
+    return own if name in NETWORKS or own.is_file() else folder / BASES[name] / f"{kind}.prototxt"
 
 
 def _folder() -> Path:

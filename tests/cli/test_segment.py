@@ -49,6 +49,18 @@ def test_crf_overrides_change_the_result(run, photo: Path, tmp_path: Path) -> No
     assert (labels["preset"] != labels["crf"]).any()
 
 
+def test_several_views(run, photo: Path, tmp_path: Path) -> None:
+    words = ("--scales", "0.75,1", "--flip", "--window", "97", "--stride", "32")
+    assert run("segment", photo, "--out", tmp_path, "--device", "cpu", "--marginals", "npy", *words).status == 0
+    segmenter = Segmenter(
+        DEFAULT_MODEL.deploy, DEFAULT_MODEL.weights, device="cpu", scales=(0.75, 1), flip=True, window=97, stride=32
+    )
+    expected = segmenter.segment(np.asarray(Image.open(photo)))
+    np.testing.assert_array_equal(load_label(tmp_path / "photo_labels.png"), expected.labels)
+    np.testing.assert_array_equal(np.load(tmp_path / "photo_marginals.npy"), expected.probabilities())
+    assert run("segment", photo, "--out", tmp_path, "--scales", "big").status == 2
+
+
 def test_a_bad_photo_does_not_stop_the_others(run, photo: Path, tmp_path: Path) -> None:
     bad = tmp_path / "bad.jpg"
     bad.write_bytes(b"no image")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from deeplab_caffe import proto
-from deeplab_caffe.data import MatNames, MatReader, MatWriter, read_blob_mat, write_blob_mat
+from deeplab_caffe.data import MatNames, MatReader, MatWriter, Shard, read_blob_mat, write_blob_mat
 from deeplab_caffe.errors import DataError, NetError
 from tests.goldens import case_dir, load_case
 
@@ -86,6 +86,19 @@ def test_reading_in_turn_from_a_list(tmp_path: Path) -> None:
     batches = [reader.next_batch() for _ in range(3)]
     assert [first[:, 0, 0, 0].tolist() for first, _ in batches] == [[0, 1], [2, 0], [1, 2]]
     assert [second[:, 0, 0, 0].tolist() for _, second in batches] == [[0, 10], [20, 0], [10, 20]]
+
+
+def test_shards_and_position(tmp_path: Path) -> None:
+    for k in range(5):
+        write_blob_mat(tmp_path / f"iter_{k}_blob_0.mat", blob(k))
+    whole = MatReader(f"{tmp_path}/", batch_size=4)
+    parts = [MatReader(f"{tmp_path}/", batch_size=2, shard=Shard(rank, 2)) for rank in range(2)]
+    for _ in range(3):
+        state = whole.state_dict()
+        (expected,) = whole.next_batch()
+        np.testing.assert_array_equal(np.concatenate([part.next_batch()[0] for part in parts]), expected)
+    whole.load_state_dict(state)
+    np.testing.assert_array_equal(whole.next_batch()[0], expected)
 
 
 def test_a_batch_of_several_sizes(tmp_path: Path) -> None:

@@ -23,6 +23,8 @@ def test_by_hand() -> None:
     np.testing.assert_array_equal(confusion.iou(), [2 / 5, 2 / 3, 0, math.nan])
     assert confusion.mean_iou() == pytest.approx((2 / 5 + 2 / 3 + 0) / 3)
     assert confusion.mean_iou("one") == pytest.approx((2 / 5 + 2 / 3 + 0 + 1) / 4)
+    assert confusion.mean_iou("zero") == pytest.approx((2 / 5 + 2 / 3 + 0 + 0) / 4)
+    assert confusion.mean_recall("zero") == pytest.approx((2 / 3 + 1 + 0 + 0) / 4)
     assert math.isnan(confusion.mean_iou("nan"))
 
 
@@ -110,6 +112,6 @@ def test_unexpected_labels(actual: list, predicted: list, message: str) -> None:
 
 def test_unknown_words() -> None:
     with pytest.raises(ValueError, match="absent must be"):
-        ConfusionMatrix(2).mean_iou("zero")  # type: ignore[arg-type]
+        ConfusionMatrix(2).mean_iou("none")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="num_classes must be positive"):
         ConfusionMatrix(0)

@@ -196,6 +196,10 @@ def test_dummy_data_draws_anew_from_the_nets_generator() -> None:
     assert rng.word() == CaffeRNG(4).words(3)[2]
     again = make("DUMMY_DATA", params, [], tops=2, rng=CaffeRNG(4))
     assert torch.equal(again()[0], first)
+    whole = make("DUMMY_DATA", params.replace("num: 1", "num: 3"), [], tops=2, rng=CaffeRNG(4))()
+    parts = [make("DUMMY_DATA", params, [], tops=2, rng=CaffeRNG(4), shard=(rank, 3))() for rank in range(3)]
+    for top, *shards in zip(whole, *parts, strict=True):
+        assert torch.equal(torch.cat(shards), top)
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,15 @@ def test_a_rate_that_overflows_is_an_error() -> None:
         rate(20)
 
 
+def test_a_rate_that_is_no_number_is_an_error() -> None:
+    rate = LearningRate(parse_solver('base_lr: 1 lr_policy: "inv" gamma: -1 power: 0.5'))
+    assert rate(0) == 1
+    with pytest.raises(SolverError, match="the learning rate of iteration 1 is inf"):
+        rate(1)
+    with pytest.raises(SolverError, match="the learning rate of iteration 2 is nan"):
+        rate(2)
+
+
 def test_every_policy_has_its_fields_in_the_schema() -> None:
     names = {field.name for field in parse_solver('net: "x"').DESCRIPTOR.fields}
     assert {field for fields in POLICIES.values() for field in fields} <= names

@@ -31,7 +31,7 @@ def make(text: str, lr_mult: float = 1, decay_mult: float = 1) -> tuple[UpdateRu
 def run(text: str, gradients: list[list[float]], rate: float = 0.1, **mults: float) -> tuple[list[float], list[float]]:
     rule, weight = make(text, **mults)
     for gradient in gradients:
-        rule.apply([torch.tensor(gradient).view(1, 2, 1, 1)], rate)
+        rule.apply([torch.tensor(gradient, dtype=torch.float32).view(1, 2, 1, 1)], rate)
     return weight.flatten().tolist(), rule.history[0].flatten().tolist()
 
 
@@ -194,8 +194,10 @@ def test_only_what_a_loss_depends_on_gets_a_gradient() -> None:
         parse_net(
             """
             input: "x" input_dim: 1 input_dim: 2 input_dim: 1 input_dim: 1
-            layers { name: "a" type: CONVOLUTION bottom: "x" top: "y" convolution_param { num_output: 2 kernel_size: 1 } }
-            layers { name: "b" type: CONVOLUTION bottom: "x" top: "z" convolution_param { num_output: 2 kernel_size: 1 } }
+            layers { name: "a" type: CONVOLUTION bottom: "x" top: "y"
+              convolution_param { num_output: 2 kernel_size: 1 } }
+            layers { name: "b" type: CONVOLUTION bottom: "x" top: "z"
+              convolution_param { num_output: 2 kernel_size: 1 } }
             layers { name: "fixed" type: CONVOLUTION bottom: "y" top: "y2" blobs_lr: 0 blobs_lr: 1
               convolution_param { num_output: 2 kernel_size: 1 } }
             layers { name: "arg" type: ARGMAX bottom: "z" top: "label" }

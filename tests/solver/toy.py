@@ -38,7 +38,8 @@ def net_text(
     folder: Path, *, batch: int = 4, random: bool = True, dropout: bool = True, extra: str = "", phase: str = ""
 ) -> str:
     """The net: IMAGE_SEG_DATA, a convolution, dropout, a second convolution, SOFTMAX_LOSS, SEG_ACCURACY."""
-    draws = "crop_size: 9 mirror: true" if random else "crop_size: 9"
+    # In phase TRAIN every crop is a random one.
+    draws = "crop_size: 9 mirror: true" if random else ""
     shuffle = "shuffle: true" if random else ""
     drop = (
         'layers { name: "drop" type: DROPOUT bottom: "c1" top: "c1" dropout_param { dropout_ratio: 0.25 } }'

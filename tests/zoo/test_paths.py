@@ -6,12 +6,23 @@ from deeplab_caffe.errors import DeepLabCaffeError
 from deeplab_caffe.zoo import NETWORKS, paths, prototxt_path
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", [*NETWORKS, *paths.BASES])
 @pytest.mark.parametrize("kind", paths.KINDS)
 def test_every_file_is_there(name: str, kind: str) -> None:
     path = prototxt_path(name, kind)
     assert path.is_file()
     assert path.name == f"{kind}.prototxt"
+
+
+def test_a_recipe_has_its_own_training_and_its_networks_other_files() -> None:
+    assert prototxt_path("deeplab_weak_em_adapt", "train").parent.name == "deeplab_weak_em_adapt"
+    assert prototxt_path("deeplab_weak_em_adapt", "test").parent.name == "deeplab_pool3"
+    assert prototxt_path("deeplab_coco_largefov", "train").parent.name == "deeplab_largefov"
+
+
+def test_every_folder_has_a_name() -> None:
+    folders = {path.name for path in prototxt_path("deeplab").parent.parent.iterdir()}
+    assert set(NETWORKS) <= folders <= {*NETWORKS, *paths.BASES}
 
 
 def test_deploy_is_the_default() -> None:

@@ -13,11 +13,30 @@ import deeplab_caffe as dc
 from deeplab_caffe import proto
 from deeplab_caffe.errors import PrototxtError
 from deeplab_caffe.proto import caffe_pb2
-from deeplab_caffe.zoo.paths import KINDS, NETWORKS, prototxt_path
+from deeplab_caffe.zoo.paths import BASES, KINDS, NETWORKS, prototxt_path
 
-# Chen et al. 2015, Table 2, in millions with 21 classes: 20.5, 65.1 and 134.3.
-PARAMETERS = {"deeplab_largefov": 20_505_429, "deeplab": 65_140_565, "deeplab_7x7": 134_346_581}
-SCORES = {"deeplab_largefov": "fc8_voc12", "deeplab": "fc8_pascal", "deeplab_7x7": "fc8_voc12"}
+# Chen et al. 2015, Table 2, in millions with 21 classes: 20.5, 65.1 (both 4x4 networks) and 134.3. The MSc networks
+# add, for the image and poolings of 64, 128, 256 and 512 channels, filters of 3x3 and 1x1 and scores.
+MSC = sum(c * 9 * 128 + 128 + 128 * 128 + 128 + 128 * 21 + 21 for c in (3, 64, 128, 256, 512))
+PARAMETERS = {
+    "deeplab_largefov": 20_505_429,
+    "deeplab": 65_140_565,
+    "deeplab_4x4": 65_140_565,
+    "deeplab_7x7": 134_346_581,
+    "deeplab_pool3": 65_140_565,
+    "deeplab_msc": 65_140_565 + MSC,
+    "deeplab_msc_largefov": 20_505_429 + MSC,
+}
+PASCAL = ("deeplab", "deeplab_msc")  # The first two that were released call their last layer fc8_pascal.
+WITHOUT_TEMPLATE = [(name, kind) for name in NETWORKS for kind in KINDS if kind != "deploy"]
+
+
+def score_layer(name: str) -> str:
+    return "fc8_pascal" if name in PASCAL else "fc8_voc12"
+
+
+def output(name: str) -> str:
+    return "fc_fusion" if "msc" in name else "fc8_crop" if name == "deeplab" else "fc8_interp"
 
 
 @pytest.fixture
@@ -37,6 +56,10 @@ def variables(tmp_path: Path) -> dict[str, str]:
         "TRAIN_SET": "train_aug",
         "TEST_SET": "val",
         "NUM_LABELS": "21",
+        "TRAIN_SET_STRONG": "train_aug",
+        "TRAIN_SET_WEAK": "val",
+        "BG_BIAS": "1",
+        "FG_BIAS": "2",
         "FEATURE_DIR": str(tmp_path / "features"),
     }
 
@@ -58,7 +81,7 @@ def build(name: str, kind: str, variables: dict[str, str], phase: str, **edits: 
         return dc.Net(param, None, phase)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", [*NETWORKS, *BASES])
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_file_parses(name: str, kind: str, variables: dict[str, str]) -> None:
     read = proto.read_solver if kind.startswith("solver") else proto.read_net
@@ -66,8 +89,7 @@ def test_every_file_parses(name: str, kind: str, variables: dict[str, str]) -> N
     assert message.max_iter in (6000, 8000, 12000) if kind.startswith("solver") else len(message.layers) > 30
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "deploy"])
+@pytest.mark.parametrize(("name", "kind"), WITHOUT_TEMPLATE)
 def test_an_unfilled_variable_is_named(name: str, kind: str, variables: dict[str, str], monkeypatch) -> None:
     for variable in variables:
         monkeypatch.delenv(variable, raising=False)
@@ -86,9 +108,9 @@ def test_deploy_needs_no_variables_and_has_the_papers_size(name: str, monkeypatc
     assert net.inputs == ["data"]
     side = 514 if name == "deeplab" else 513
     assert net.blob_shapes["data"] == (1, 3, side, side)
-    assert net.outputs == ["fc8_crop" if name == "deeplab" else "fc8_interp"]
+    assert net.outputs == [output(name)]
     assert net.blob_shapes[net.outputs[0]] == (1, 21, side, side)
-    assert SCORES[name] in net.by_name
+    assert score_layer(name) in net.by_name
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -100,29 +122,62 @@ def test_scores_cover_every_image_of_a_fitting_side(name: str) -> None:
         assert shapes[net.outputs[0]] == (1, 21, side, side + 8)
 
 
-@pytest.mark.parametrize(
-    ("name", "crop", "scores"), [("deeplab_largefov", 321, 41), ("deeplab", 306, 39), ("deeplab_7x7", 321, 41)]
-)
+@pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.usefixtures("in_exper")
-def test_train_labels_shrink_to_the_scores(name: str, crop: int, scores: int, variables: dict[str, str]) -> None:
+def test_train_labels_shrink_to_the_scores(name: str, variables: dict[str, str]) -> None:
+    crop, scores = (306, 39) if name == "deeplab" else (321, 41)
     net = build(name, "train", variables, "TRAIN", batch_size=1)
     assert net.blob_shapes["data"] == (1, 3, crop, crop)
-    assert net.blob_shapes[SCORES[name]] == (1, 21, scores, scores)
+    assert net.blob_shapes["fc_fusion" if "msc" in name else score_layer(name)] == (1, 21, scores, scores)
     assert net.blob_shapes["label_shrink"] == (1, 1, scores, scores)
     assert net.parameter_count() == PARAMETERS[name]
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.usefixtures("in_exper")
+def convolutions(param: caffe_pb2.NetParameter) -> list[caffe_pb2.LayerParameter]:
+    return [layer for layer in param.layers if layer.type == caffe_pb2.LayerParameter.CONVOLUTION]
+
+
+@pytest.mark.parametrize("name", [name for name in (*NETWORKS, *BASES) if "msc" not in name])
 def test_train_rates_are_the_recipes(name: str, variables: dict[str, str]) -> None:
-    param = proto.read_net(prototxt_path(name, "train"), variables)
-    convolutions = [layer for layer in param.layers if layer.type == caffe_pb2.LayerParameter.CONVOLUTION]
-    assert len(convolutions) == 16
-    for layer in convolutions:
+    layers = convolutions(proto.read_net(prototxt_path(name, "train"), variables))
+    assert len(layers) == 16
+    for layer in layers:
         assert list(layer.blobs_lr) == ([10, 20] if layer.name.startswith("fc8") else [1, 2])
         assert list(layer.weight_decay) == [1, 0]
-    filler = convolutions[-1].convolution_param.weight_filler
+    filler = layers[-1].convolution_param.weight_filler
     assert (filler.type, filler.std) == ("gaussian", pytest.approx(0.01))
+
+
+@pytest.mark.parametrize("name", [name for name in (*NETWORKS, *BASES) if "msc" in name])
+def test_msc_learns_the_scores_and_nothing_below_them(name: str, variables: dict[str, str]) -> None:
+    layers = convolutions(proto.read_net(prototxt_path(name, "train"), variables))
+    assert len(layers) == 16 + 3 * 5
+    for layer in layers:
+        kept = layer.name.startswith("conv") or layer.name in ("fc6", "fc7")
+        assert list(layer.blobs_lr) == ([0, 0] if kept else [1, 2])
+        assert list(layer.weight_decay) == ([0, 0] if kept else [1, 0])
+
+
+@pytest.mark.parametrize("name", ["deeplab_msc", "deeplab_msc_largefov"])
+def test_msc_branches_have_strides_in_training_and_are_enlarged_in_test(name: str, variables: dict[str, str]) -> None:
+    sources = ("data", "pool1", "pool2", "pool3", "pool4")
+    for kind, strides in (("train", (8, 4, 2, 1, 1)), ("test", (1,) * 5), ("deploy", (1,) * 5)):
+        layers = {layer.name: layer for layer in proto.read_net(prototxt_path(name, kind), variables).layers}
+        assert tuple(layers[f"{source}_conv"].convolution_param.stride for source in sources) == strides
+        enlarged = [f"{source}_interp" for source in sources[1:]] + ["fc8_interp"]
+        small = [f"{source}_ms" for source in sources[1:]] + [score_layer(name)]
+        assert list(layers["fc_fusion"].bottom) == ["data_ms", *(small if kind == "train" else enlarged)]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_kinds_of_a_network_have_the_same_parameters(name: str, variables: dict[str, str]) -> None:
+    """So that a caffemodel of one loads into the others."""
+    shapes = []
+    for kind in ("train", "test", "deploy"):
+        layers = convolutions(proto.read_net(prototxt_path(name, kind), variables))
+        convs = [(layer.name, layer.convolution_param) for layer in layers]
+        shapes.append([(name, conv.num_output, conv.kernel_size, conv.hole, conv.pad) for name, conv in convs])
+    assert shapes[0] == shapes[1] == shapes[2]
 
 
 @pytest.mark.parametrize("name", NETWORKS)

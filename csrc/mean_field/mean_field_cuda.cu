@@ -1,0 +1,200 @@
+#include "mean_field_cuda.h"
+
+#include <cmath>
+#include <limits>
+
+#include "update_cuda.cuh"
+
+namespace deeplab::mean_field {
+namespace {
+
+using lattice::FilterJob;
+
+Planes planes_of(const TensorView& image) {
+  return {image.ptr<float>(), image.stride(0), image.stride(1), image.stride(2), static_cast<int32_t>(image.size(2))};
+}
+
+// One launch for some images: adds the messages of `job[..].slices` kernels, and normalises if they are the last.
+template <typename Storage>
+void update(const Updates& updates, int count, int64_t vectors, bool softmax, int device, uintptr_t stream) {
+  int64_t points = 0;
+  for (int i = 0; i < count; ++i) points = std::max(points, updates.job[i].points);
+  const auto run = [&](int vectors_per_lane, auto kernel) {
+    const int lanes = static_cast<int>((vectors + vectors_per_lane - 1) / vectors_per_lane);
+    const int64_t per_block = 32 / lanes * (kThreadsPerBlock / 32);
+    const dim3 grid(resident_blocks(device, points, per_block), count);
+    launch("mean field update", kernel, grid, kThreadsPerBlock, stream, updates, vectors, lanes, softmax);
+  };
+  if (vectors <= 32) {
+    run(1, update_kernel<Storage, 1>);
+  } else if (vectors <= 64) {
+    run(2, update_kernel<Storage, 2>);
+  } else {
+    const dim3 grid(resident_blocks(device, points, kThreadsPerBlock / 32), count);
+    launch("mean field update", update_wide_kernel<Storage>, grid, kThreadsPerBlock, stream, updates, vectors, softmax);
+  }
+}
+
+void update(const std::vector<UpdateJob>& jobs, const std::vector<std::vector<SliceJob>>& slices, int64_t vectors,
+            bool half, int device, uintptr_t stream) {
+  for (size_t first = 0; first < jobs.size(); first += kMaxUpdates) {
+    const int count = static_cast<int>(std::min<size_t>(kMaxUpdates, jobs.size() - first));
+    size_t most = 0;
+    for (int i = 0; i < count; ++i) most = std::max(most, slices[first + i].size());
+    // More kernels than a launch takes go by several, by way of Q.
+    for (size_t done = 0; done == 0 || done < most; done += kMaxSlices) {
+      Updates updates{};
+      for (int i = 0; i < count; ++i) {
+        const std::vector<SliceJob>& own = slices[first + i];
+        UpdateJob& job = updates.job[i] = jobs[first + i];
+        if (done > 0) job.start = job.q;
+        job.slices = 0;
+        for (size_t k = done; k < own.size() && k < done + kMaxSlices; ++k) job.slice[job.slices++] = own[k];
+      }
+      const bool softmax = done + kMaxSlices >= most;
+      if (half) {
+        update<lattice::Half4>(updates, count, vectors, softmax, device, stream);
+      } else {
+        update<float4>(updates, count, vectors, softmax, device, stream);
+      }
+    }
+  }
+}
+
+// A vertex' sum is at most the number of points, a little more when blurred.
+float half_scale(int64_t points) {
+  constexpr float kLargestHalf = 65504.f;
+  float scale = 1.f;
+  while (2.f * static_cast<float>(points) * scale > kLargestHalf) scale *= 0.5f;
+  return scale;
+}
+
+}  // namespace
+
+CudaMeanField::CudaMeanField(int device, int64_t height, int64_t width, int64_t channels,
+                             std::vector<CudaKernel> kernels, bool half)
+    : device_(device),
+      height_(height),
+      width_(width),
+      channels_(channels),
+      row_(lattice::cuda_width(channels)),
+      kernels_(std::move(kernels)),
+      half_(half) {
+  DEEPLAB_CHECK(height >= 1 && width >= 1 && channels >= 1, "expected at least one label and one pixel, got ", channels,
+                " labels of ", height, " x ", width, " pixels");
+  DEEPLAB_CHECK(height <= std::numeric_limits<int32_t>::max() / width, "expected fewer than 2^31 pixels, got ", height,
+                " x ", width);
+  for (size_t k = 0; k < kernels_.size(); ++k) {
+    const auto& lattice = kernels_[k].lattice;
+    DEEPLAB_CHECK(lattice && lattice->connected() && lattice->points() == height * width && lattice->device() == device,
+                  "kernel ", k, ": expected a connected lattice of ", height * width, " points on cuda:", device);
+  }
+}
+
+int64_t CudaMeanField::place(void* workspace) {
+  Carver carver(workspace);
+  const int64_t points = height_ * width_;
+  scores_ = carver.take<float>(points * row_);
+  q_ = carver.take<float>(points * row_);
+  jobs_.clear();
+  for (const CudaKernel& kernel : kernels_) {
+    FilterJob job{};
+    job.lattice = kernel.lattice->view();
+    job.rows = q_;
+    job.factor = kernel.before;
+    job.scale = half_ ? half_scale(points) : 1.f;
+    job.place(carver, row_, half_);
+    jobs_.push_back(job);
+  }
+  return carver.bytes();
+}
+
+int64_t CudaMeanField::workspace_bytes() const { return CudaMeanField(*this).place(nullptr); }
+
+void CudaMeanField::check_image(const TensorView& image, const char* name) const {
+  check_sizes(image, name, {channels_, height_, width_});
+  check_dtype(image, name, DType::kFloat32);
+  DEEPLAB_CHECK(image.device == device_, name, ": expected a tensor on cuda:", device_, ", got ", image.describe());
+}
+
+void CudaMeanField::start(const TensorView& scores, bool probabilities, const TensorView& workspace,
+                          uintptr_t stream) {
+  check_image(scores, "scores");
+  check_dtype(workspace, "workspace", DType::kUInt8);
+  check_contiguous(workspace, "workspace");
+  const int64_t bytes = workspace_bytes();
+  DEEPLAB_CHECK(workspace.device == device_ && workspace.numel() >= bytes, "workspace: expected ", bytes,
+                " bytes on cuda:", device_, ", got ", workspace.describe());
+  DeviceGuard guard(device_);
+  place(workspace.data);
+  const int64_t points = height_ * width_, vectors = row_ / 4;
+  launch("mean field start", start_kernel, blocks_for(points * vectors), kThreadsPerBlock, stream, planes_of(scores),
+         probabilities, reinterpret_cast<float4*>(scores_), points, channels_, vectors);
+  update({{scores_, q_, points, 0, {}}}, {{}}, vectors, half_, device_, stream);
+}
+
+void CudaMeanField::marginals(const TensorView& out, bool logarithm, uintptr_t stream) const {
+  DEEPLAB_CHECK(q_, "an inference is started before it has marginals");
+  check_image(out, "out");
+  DeviceGuard guard(device_);
+  const int64_t points = height_ * width_, vectors = row_ / 4;
+  launch("marginals", marginals_kernel, blocks_for(points * vectors), kThreadsPerBlock, stream,
+         reinterpret_cast<const float4*>(q_), planes_of(out), logarithm, points, channels_, vectors);
+}
+
+void run_cuda(const std::vector<std::shared_ptr<CudaMeanField>>& fields, int64_t iterations, uintptr_t stream) {
+  if (fields.empty()) return;
+  const CudaMeanField& one = *fields[0];
+  std::vector<FilterJob> filters;
+  std::vector<UpdateJob> updates;
+  std::vector<std::vector<SliceJob>> slices;
+  for (const auto& field : fields) {
+    DEEPLAB_CHECK(field->q_, "an inference is started before it runs");
+    DEEPLAB_CHECK(field->row_ == one.row_ && field->half_ == one.half_ && field->device_ == one.device_,
+                  "inferences that run together must have the same number of labels, storage and device");
+    updates.push_back({field->scores_, field->q_, field->height_ * field->width_, 0, {}});
+    slices.emplace_back();
+    for (size_t k = 0; k < field->jobs_.size(); ++k) {
+      const FilterJob& job = field->jobs_[k];
+      const CudaKernel& kernel = field->kernels_[k];
+      filters.push_back(job);
+      slices.back().push_back({job.lattice.point_vertex, job.lattice.point_share, job.blurred(), kernel.after,
+                               kernel.weight, 1.f / job.scale, job.lattice.dims + 1});
+    }
+  }
+  DeviceGuard guard(one.device_);
+  for (int64_t i = 0; i < iterations; ++i) {
+    lattice::splat_and_blur(filters, one.row_, one.half_, false, one.device_, stream);
+    update(updates, slices, one.row_ / 4, one.half_, one.device_, stream);
+  }
+}
+
+void inspect_scores(const TensorView& scores, bool probabilities, const TensorView& faults, uintptr_t stream) {
+  check_dim(scores, "scores", 3);
+  check_dtype(scores, "scores", DType::kFloat32);
+  check_dtype(faults, "faults", DType::kInt32);
+  DEEPLAB_CHECK(!scores.on_cpu() && faults.device == scores.device && faults.numel() == 1 && scores.numel() > 0,
+                "expected scores and one fault word on one CUDA device, got ", scores.describe(), " and ",
+                faults.describe());
+  const int64_t points = scores.size(1) * scores.size(2);
+  DEEPLAB_CHECK(points <= std::numeric_limits<int32_t>::max(), "expected fewer than 2^31 pixels, got ",
+                scores.describe());
+  DeviceGuard guard(scores.device);
+  check_cuda(cudaMemsetAsync(faults.data, 0, sizeof(int32_t), as_stream(stream)), "inspection of scores");
+  launch("inspection of scores", inspect_kernel, blocks_for(points), kThreadsPerBlock, stream, planes_of(scores),
+         probabilities, points, scores.size(0), kNotFinite, kNegative, kAllZero, faults.ptr<int32_t>());
+}
+
+std::vector<int32_t> read_faults(const TensorView& faults, uintptr_t stream) {
+  check_dtype(faults, "faults", DType::kInt32);
+  check_contiguous(faults, "faults");
+  DeviceGuard guard(faults.device);
+  std::vector<int32_t> result(faults.numel());
+  check_cuda(cudaMemcpyAsync(result.data(), faults.data, result.size() * sizeof(int32_t), cudaMemcpyDeviceToHost,
+                             as_stream(stream)),
+             "inspection of scores");
+  check_cuda(cudaStreamSynchronize(as_stream(stream)), "inspection of scores");
+  return result;
+}
+
+}  // namespace deeplab::mean_field

@@ -1,0 +1,58 @@
+// Mean field inference on a GPU: what mean_field.h does, in the same order of operations but for the sums over a
+// vertex' points, for several images in the same launches.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "../common/tensor_view.h"
+#include "../lattice/filter_cuda.h"
+#include "../lattice/lattice_cuda.h"
+
+namespace deeplab::mean_field {
+
+struct CudaKernel {
+  std::shared_ptr<const lattice::CudaLattice> lattice;  // connected
+  float weight;
+  // (points) on the device, or null for 1: what Q is multiplied with before the filter, and the message after it.
+  const float* before;
+  const float* after;
+};
+
+// One image's inference. Its memory is the caller's and must live as long.
+class CudaMeanField {
+ public:
+  // With `half`, values on the vertices are stored in half precision (sums and everything else are float32).
+  CudaMeanField(int device, int64_t height, int64_t width, int64_t channels, std::vector<CudaKernel> kernels, bool half);
+
+  int64_t workspace_bytes() const;
+  // Q = softmax(scores). scores (channels, height, width) float32, any strides; see MeanField for `probabilities`.
+  void start(const TensorView& scores, bool probabilities, const TensorView& workspace, uintptr_t stream);
+  // out (channels, height, width) float32, any strides: Q, or with `logarithm` log(max(Q, FLT_MIN))
+  void marginals(const TensorView& out, bool logarithm, uintptr_t stream) const;
+
+ private:
+  friend void run_cuda(const std::vector<std::shared_ptr<CudaMeanField>>& fields, int64_t iterations, uintptr_t stream);
+
+  int64_t place(void* workspace);
+  void check_image(const TensorView& image, const char* name) const;
+
+  int device_;
+  int64_t height_, width_, channels_, row_;  // row_: floats of a pixel's row
+  std::vector<CudaKernel> kernels_;
+  bool half_;
+  float *scores_ = nullptr, *q_ = nullptr;  // (points, row)
+  std::vector<lattice::FilterJob> jobs_;
+};
+
+// Iterations of several images at once, all with the same number of channels and storage. Never waits for the device.
+void run_cuda(const std::vector<std::shared_ptr<CudaMeanField>>& fields, int64_t iterations, uintptr_t stream);
+
+// What is wrong with scores (channels, height, width), as bits of one int32 that is set to 0 first.
+enum ScoreFault : int32_t { kNotFinite = 1, kNegative = 2, kAllZero = 4 };
+void inspect_scores(const TensorView& scores, bool probabilities, const TensorView& faults, uintptr_t stream);
+// Waits for the device.
+std::vector<int32_t> read_faults(const TensorView& faults, uintptr_t stream);
+
+}  // namespace deeplab::mean_field

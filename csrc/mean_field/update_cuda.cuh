@@ -1,0 +1,205 @@
+// The kernels of a mean field step behind the filters: scores, the slices of all kernels and the softmax in one pass.
+#pragma once
+
+#include <cfloat>
+
+#include "../lattice/rows.cuh"
+#include "mean_field.h"
+
+namespace deeplab::mean_field {
+
+constexpr int kMaxSlices = 4;
+constexpr int kMaxUpdates = 8;
+constexpr unsigned int kWholeWarp = 0xffffffffu;
+
+// The message of one kernel.
+struct SliceJob {
+  const int32_t* point_vertex;
+  const float* point_share;
+  const void* values;
+  const float* after;  // null for 1
+  float weight;
+  float unscale;  // undoes FilterJob::scale
+  int corners;
+};
+struct UpdateJob {
+  const float* start;  // what the messages are added to
+  float* q;
+  int64_t points;
+  int slices;
+  SliceJob slice[kMaxSlices];
+};
+// Of one launch, by blockIdx.y.
+struct Updates {
+  UpdateJob job[kMaxUpdates];
+};
+static_assert(sizeof(Updates) <= 3584, "too many arguments for a kernel");
+
+template <typename Storage>
+__device__ __forceinline__ float4 with_messages(const UpdateJob& job, int64_t point, int64_t vectors, int64_t column) {
+  float4 next = reinterpret_cast<const float4*>(job.start)[point * vectors + column];
+  for (int k = 0; k < job.slices; ++k) {
+    const SliceJob& slice = job.slice[k];
+    float4 message = lattice::slice(slice.point_vertex, slice.point_share, point, slice.corners,
+                                    static_cast<const Storage*>(slice.values), vectors, column);
+    if (sizeof(Storage) < sizeof(float4)) message = lattice::scaled(slice.unscale, message);
+    const float factor = slice.after ? slice.weight * slice.after[point] : slice.weight;
+    next = lattice::add(next, lattice::scaled(factor, message));
+  }
+  return next;
+}
+
+__device__ __forceinline__ float largest_of(float4 a) { return fmaxf(fmaxf(a.x, a.y), fmaxf(a.z, a.w)); }
+__device__ __forceinline__ float4 exp_of(float4 a, float largest) {
+  return make_float4(fast_exp(a.x - largest), fast_exp(a.y - largest), fast_exp(a.z - largest),
+                     fast_exp(a.w - largest));
+}
+// In the order of the channels, as the original sums.
+__device__ __forceinline__ float plus_all(float sum, float4 a) { return sum + a.x + a.y + a.z + a.w; }
+__device__ __forceinline__ float4 divided(float4 a, float by) {
+  return make_float4(a.x / by, a.y / by, a.z / by, a.w / by);
+}
+
+// A warp works on as many pixels as fit: `lanes` lanes for each, kVectors neighbouring columns to a lane.
+template <typename Storage, int kVectors>
+__global__ void update_kernel(const __grid_constant__ Updates updates, int64_t vectors, int lanes, bool softmax) {
+  const UpdateJob& job = updates.job[blockIdx.y];
+  const int lane = static_cast<int>(threadIdx.x % 32);
+  const int pixels = 32 / lanes, pixel = lane / lanes, member = lane % lanes, first = pixel * lanes;
+  const int64_t warp = (blockIdx.x * int64_t{blockDim.x} + threadIdx.x) / 32;
+  const int64_t warps = int64_t{gridDim.x} * blockDim.x / 32;
+  float4* q = reinterpret_cast<float4*>(job.q);
+  // All lanes stay in the loop, for the shuffles.
+  for (int64_t base = warp * pixels; base < job.points; base += warps * pixels) {
+    const int64_t point = base + pixel;
+    float4 next[kVectors];
+    bool mine[kVectors];
+    float largest = -INFINITY;
+#pragma unroll
+    for (int v = 0; v < kVectors; ++v) {
+      const int64_t column = member * kVectors + v;
+      mine[v] = pixel < pixels && point < job.points && column < vectors;
+      next[v] = mine[v] ? with_messages<Storage>(job, point, vectors, column)
+                        : make_float4(-INFINITY, -INFINITY, -INFINITY, -INFINITY);
+      largest = fmaxf(largest, largest_of(next[v]));
+    }
+    if (softmax) {
+      float of_all = largest;
+      for (int l = 0; l < lanes; ++l) of_all = fmaxf(of_all, __shfl_sync(kWholeWarp, largest, first + l));
+#pragma unroll
+      for (int v = 0; v < kVectors; ++v) next[v] = exp_of(next[v], of_all);
+      float sum = 0.f;
+      for (int l = 0; l < lanes; ++l) {
+        float with_mine = sum;
+#pragma unroll
+        for (int v = 0; v < kVectors; ++v) with_mine = plus_all(with_mine, next[v]);
+        sum = __shfl_sync(kWholeWarp, with_mine, first + l);
+      }
+#pragma unroll
+      for (int v = 0; v < kVectors; ++v) next[v] = divided(next[v], sum);
+    }
+#pragma unroll
+    for (int v = 0; v < kVectors; ++v) {
+      if (mine[v]) q[point * vectors + member * kVectors + v] = next[v];
+    }
+  }
+}
+
+// Rows that a warp's registers do not hold: a warp for each pixel, the row of Q itself for intermediate results. Each
+// lane reads only what it wrote.
+template <typename Storage>
+__global__ void update_wide_kernel(const __grid_constant__ Updates updates, int64_t vectors, bool softmax) {
+  const UpdateJob& job = updates.job[blockIdx.y];
+  const int lane = static_cast<int>(threadIdx.x % 32);
+  const int64_t warp = (blockIdx.x * int64_t{blockDim.x} + threadIdx.x) / 32;
+  const int64_t warps = int64_t{gridDim.x} * blockDim.x / 32;
+  for (int64_t point = warp; point < job.points; point += warps) {
+    float4* q = reinterpret_cast<float4*>(job.q) + point * vectors;
+    float largest = -INFINITY;
+    for (int64_t column = lane; column < vectors; column += 32) {
+      q[column] = with_messages<Storage>(job, point, vectors, column);
+      largest = fmaxf(largest, largest_of(q[column]));
+    }
+    if (!softmax) continue;
+    for (int reach = 16; reach > 0; reach /= 2) {
+      largest = fmaxf(largest, __shfl_xor_sync(kWholeWarp, largest, reach));
+    }
+    float sum = 0.f;
+    for (int64_t first = 0; first < vectors; first += 32) {
+      const int64_t column = first + lane;
+      float4 power = make_float4(0.f, 0.f, 0.f, 0.f);
+      if (column < vectors) q[column] = power = exp_of(q[column], largest);
+      for (int l = 0; l < 32; ++l) sum = __shfl_sync(kWholeWarp, plus_all(sum, power), l);
+    }
+    for (int64_t column = lane; column < vectors; column += 32) q[column] = divided(q[column], sum);
+  }
+}
+
+// A picture's plane of a channel, or the pixel's place in it.
+struct Planes {
+  float* data;
+  int64_t stride_c, stride_y, stride_x;
+  int32_t width;
+
+  __device__ __forceinline__ int64_t offset(int32_t point) const {
+    return point / width * stride_y + point % width * stride_x;
+  }
+};
+
+// One thread per pixel and four channels, pixels fastest: reads of planes are coalesced.
+__global__ void start_kernel(Planes scores, bool probabilities, float4* rows, int32_t points, int64_t channels,
+                             int64_t vectors) {
+  DEEPLAB_GRID_STRIDE_LOOP(index, points * vectors) {
+    const int64_t column = index / points;
+    const int32_t point = static_cast<int32_t>(index - column * points);
+    const float* source = scores.data + scores.offset(point);
+    float lanes[4];
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      const int64_t channel = column * 4 + i;
+      // Lanes without a label behave as one that is impossible everywhere.
+      lanes[i] = -INFINITY;
+      if (channel < channels) {
+        const float value = source[channel * scores.stride_c];
+        lanes[i] = probabilities ? logf(value) : value;
+      }
+    }
+    rows[point * vectors + column] = make_float4(lanes[0], lanes[1], lanes[2], lanes[3]);
+  }
+}
+
+__global__ void marginals_kernel(const float4* rows, Planes out, bool logarithm, int32_t points, int64_t channels,
+                                 int64_t vectors) {
+  DEEPLAB_GRID_STRIDE_LOOP(index, points * vectors) {
+    const int64_t column = index / points;
+    const int32_t point = static_cast<int32_t>(index - column * points);
+    const float4 row = rows[point * vectors + column];
+    const float lanes[4] = {row.x, row.y, row.z, row.w};
+    float* target = out.data + out.offset(point);
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      const int64_t channel = column * 4 + i;
+      // Not fmaxf, which would take a NaN for FLT_MIN.
+      const float floored = lanes[i] < FLT_MIN ? FLT_MIN : lanes[i];
+      if (channel < channels) target[channel * out.stride_c] = logarithm ? logf(floored) : lanes[i];
+    }
+  }
+}
+
+__global__ void inspect_kernel(Planes scores, bool probabilities, int32_t points, int64_t channels, int32_t finite,
+                               int32_t negative, int32_t all_zero, int32_t* faults) {
+  DEEPLAB_GRID_STRIDE_LOOP(index, points) {
+    const float* source = scores.data + scores.offset(static_cast<int32_t>(index));
+    int32_t found = all_zero;
+    for (int64_t c = 0; c < channels; ++c) {
+      const float value = source[c * scores.stride_c];
+      if (!isfinite(value)) found |= finite;
+      if (value < 0.f) found |= negative;
+      if (value != 0.f) found &= ~all_zero;
+    }
+    if (!probabilities) found &= finite;
+    if (found) atomicOr(faults, found);
+  }
+}
+
+}  // namespace deeplab::mean_field

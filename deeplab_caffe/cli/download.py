@@ -1,0 +1,43 @@
+"""``deeplab-caffe download``: weights of the models of the papers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from deeplab_caffe.cli.options import path_option
+from deeplab_caffe.zoo.download import fetch, recorded_sha256
+from deeplab_caffe.zoo.models import find_model
+
+
+class _Progress:
+    """Tells on stderr how far a download is, each time another part in twenty has come."""
+
+    def __init__(self) -> None:
+        self.told = -1
+
+    def __call__(self, there: int, total: int | None) -> None:
+        step = there // (32 << 20) if total is None else 20 * there // max(total, 1)
+        if step != self.told:
+            self.told = step
+            of = "" if total is None else f" of {total / 1e6:.1f}"
+            click.echo(f"{there / 1e6:.1f}{of} MB", err=True)
+
+
+@click.command()
+@click.argument("name")
+@path_option("--from", "source", metavar="DIR", help="Take the file from this folder (or file) instead of fetching it.")
+@path_option("--cache", metavar="DIR", help="Where to keep it; else DEEPLAB_CAFFE_CACHE, ~/.cache/deeplab-caffe.")
+def download(name: str, source: Path | None, cache: Path | None) -> None:
+    """Fetch the weights of the model NAME, once; print where they are.
+
+    A download that broke off is resumed. The SHA-256 of the first one is recorded beside the file, in FILE.lock, and
+    checked afterwards each time: no checksum was ever published.
+    """
+    model = find_model(name)
+    path = fetch(model, cache=cache, source=source, report=_Progress())
+    click.echo(path)
+    click.echo(f"sha256 {recorded_sha256(path) or model.file.sha256}", err=True)
+    for note in model.notes:
+        click.echo(f"note: {note}", err=True)

@@ -1,0 +1,113 @@
+"""``deeplab-caffe eval``: what EvalSegResults.m, MyVOCevalseg.m and the trimap script do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from deeplab_caffe.cli.options import path_option
+from deeplab_caffe.cli.progress import progress
+from deeplab_caffe.crf.grid import parse_range
+from deeplab_caffe.crf.program import find_images
+from deeplab_caffe.data.atomic import atomic_write
+from deeplab_caffe.evaluation import RULES, detect_kind, evaluate, find_classes, find_pairs, read_ids
+from deeplab_caffe.evaluation.report import html_report
+from deeplab_caffe.evaluation.tables import json_text, markdown, notes, text_report
+
+
+def parse_widths(text: str) -> list[int]:
+    """``"1:40"``, ``"1:5:40"`` or ``"1,2,5"`` as whole numbers of pixels."""
+    widths = parse_range(text, "--trimap")
+    if any(width < 1 or width != int(width) for width in widths):
+        raise click.UsageError(f"--trimap: expected whole numbers of pixels, 1 or more, got '{text}'")
+    return [int(width) for width in widths]
+
+
+@click.command("eval")
+@path_option("--predictions", required=True, help="Results: <id>.png, <id>_blob_0.mat (scores) or <id>.bin.")
+@path_option("--labels", required=True, help="True labels <id>.png, palette or grey; 255 does not count.")
+@path_option("--list", "list_path", required=True, help="What to evaluate: val_id.txt or val.txt.")
+@click.option("--classes", "classes_name", default="voc12", show_default=True, help="voc12, camvid or a file of names.")
+@click.option("--trimap", help="Widths of trimaps in pixels, as 1:40.")
+@click.option("--input", "kind", type=click.Choice(["auto", "png", "mat", "bin"]), default="auto", show_default=True)
+@click.option(
+    "--absent",
+    type=click.Choice(RULES),
+    default="original",
+    show_default=True,
+    help="What classes count that are neither true nor predicted; docs/evaluation.md says what the original does.",
+)
+@click.option("--skip-missing", is_flag=True, help="Leave out images without a result, as the original does.")
+@click.option("--ignore-label", type=int, default=255, show_default=True)
+@click.option("--jobs", type=click.IntRange(min=0), default=0, help="Images at a time; 0: all cores.  [0]")
+@path_option("--json", "json_path", help="Write all numbers.")
+@path_option("--markdown", "markdown_path", help="Write the tables.")
+@path_option("--plot", "plot_path", help="Write a figure: .png, .svg, .pdf.")
+@path_option("--html", "html_path", help="Write a report: tables, confusion, bars, worst images.")
+@path_option("--images", help="Photographs <id>.*, for the report.")
+@click.option("--worst", type=click.IntRange(min=0), default=6, show_default=True, help="Images in the report.")
+@click.option("--title", default="Evaluation", help="Of the report.")
+def eval(
+    predictions: Path,
+    labels: Path,
+    list_path: Path,
+    classes_name: str,
+    trimap: str | None,
+    kind: str,
+    absent: str,
+    skip_missing: bool,
+    ignore_label: int,
+    jobs: int,
+    json_path: Path | None,
+    markdown_path: Path | None,
+    plot_path: Path | None,
+    html_path: Path | None,
+    images: Path | None,
+    worst: int,
+    title: str,
+) -> None:
+    """Evaluate label maps or scores: per class and mean IoU, pixel and class accuracy, trimaps.
+
+    The confusion of the whole data set is counted, and the numbers are those of the original's MATLAB scripts.
+    """
+    classes = find_classes(classes_name)
+    widths = parse_widths(trimap) if trimap else []
+    kind = detect_kind(predictions) if kind == "auto" else kind
+    pairs, missing = find_pairs(predictions, labels, read_ids(list_path), kind, skip_missing=skip_missing)
+    photographs = find_images(images) if images else None
+    with progress("evaluating", len(pairs)) as advance:
+        found = evaluate(
+            pairs,
+            classes,
+            kind,
+            widths=widths,
+            ignore_label=ignore_label,
+            rule=absent,
+            missing=missing,
+            jobs=jobs,
+            advance=advance,
+        )
+    click.echo(text_report(found))
+    for note in notes(found):
+        click.echo(f"warning: {note}", err=True)
+    if json_path:
+        _write(json_path, json_text(found))
+    if markdown_path:
+        _write(markdown_path, markdown(found, title))
+    if html_path:
+        _write(html_path, html_report(found, pairs, kind, images=photographs, worst=worst, title=title))
+    if plot_path:
+        from deeplab_caffe.viz.evaluation import draw_evaluation
+
+        figure = draw_evaluation(found)
+        kind_of_file = plot_path.suffix.lstrip(".").lower() or "png"
+        if kind_of_file not in figure.canvas.get_supported_filetypes():
+            raise click.UsageError(f"--plot: no picture format is known by the ending '{plot_path.suffix}'")
+        with atomic_write(plot_path, make_folders=True) as file:
+            figure.savefig(file, format=kind_of_file, dpi=120)
+
+
+def _write(path: Path, text: str) -> None:
+    with atomic_write(path, make_folders=True) as file:
+        file.write(text.encode())

@@ -1,0 +1,64 @@
+"""``deeplab-caffe experiment``: what run_pascal.sh, run_densecrf.sh and EvalSegResults.m do, in the same folders."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import click
+
+from deeplab_caffe.cli.options import path_option, variables_option
+from deeplab_caffe.experiment import STEPS, Runner, Settings
+
+
+def _names(_: click.Context, __: click.Parameter, text: str) -> tuple[str, ...]:
+    return tuple(part for part in text.split(",") if part)
+
+
+@click.command()
+@click.argument("exp")
+@path_option("--data-root", required=True, help="DATA_ROOT: the lists' paths are put behind it.")
+@click.option("--model", required=True, help="A network of prototxt/, or a folder with train, test, solver.prototxt.")
+@click.option(
+    "--steps",
+    default="train,test,crf,eval",
+    show_default=True,
+    callback=_names,
+    help=f"Which of {','.join(STEPS)}.",
+)
+@path_option("--exper-root", "root", default=Path("exper"), show_default=True, help="Folder of all experiments.")
+@click.option("--net-id", help="NET_ID, the name of the network's folders; by default the model's.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done.")
+@click.option("--train-set", default="train_aug", show_default=True, help="TRAIN_SET of step train.")
+@click.option("--test-set", "test_sets", default="val", show_default=True, callback=_names, help="Sets with commas.")
+@click.option("--train-set2", default="trainval_aug", show_default=True, help="TRAIN_SET of step train2.")
+@click.option("--test-set2", "test_sets2", default="val,test", show_default=True, callback=_names)
+@click.option("--train-set-strong", "strong_set", help="TRAIN_SET_STRONG: the others are the weakly labelled ones.")
+@click.option("--train-set-weak-len", "weak_length", type=click.IntRange(min=1), help="TRAIN_SET_WEAK_LEN.")
+@path_option("--init", help="Weights to begin with, in place of model/<NET_ID>/init.caffemodel.")
+@path_option("--weights", help="Weights to test, in place of test.caffemodel or the newest snapshot.")
+@path_option("--lists", help="Where list files are copied from; by default DATA_ROOT/list.")
+@click.option("--strict-lists", is_flag=True, help="Fail where a list of voc12 is not the released one.")
+@path_option("--labels", help="Folder of true labels; by default DATA_ROOT/SegmentationClass, or as listed.")
+@click.option("--classes", help="As for eval; by default those of EXP.")
+@click.option("--trimap", default="1:40", show_default=True, help="As for eval; empty for none.")
+@click.option("--crf", help="CRF preset or .json file; by default what crf-search found, or the model's preset.")
+@click.option("--search-set", help="Set of step crf-search; by default val.")
+@click.option("--search-options", default="", help="Further words for crf-search: '--samples 50 --rounds 1'.")
+@click.option("--device", help="As for train and test.")
+@variables_option
+def experiment(
+    steps: tuple[str, ...], dry_run: bool, search_options: str, trimap: str, test_sets: tuple[str, ...], **given: object
+) -> None:
+    """Run the experiment EXP (voc12, camvid, or any data set with such lists), step by step.
+
+    Folders config, features, features2, list, log, model and res are those of the release, under exper/EXP. A step that
+    is finished for the same inputs is skipped; one that was broken off goes on.
+    """
+    if not test_sets:
+        raise click.UsageError("--test-set: name a set")
+    settings = Settings(
+        search_options=tuple(shlex.split(search_options)), trimap=trimap or None, test_sets=test_sets, **given
+    )
+    runner = Runner(settings, echo=click.echo, warn=lambda line: click.echo(f"warning: {line}", err=True))
+    runner.run(steps, dry=dry_run)

@@ -1,0 +1,196 @@
+"""Arrays on a GPU, whoever made them: torch, CuPy, or anything with ``__cuda_array_interface__``.
+
+Neither library is imported here unless the caller's arrays are of it, or numpy arrays are to be worked on there.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+import numpy as np
+
+from deeplab_caffe import _C
+from deeplab_caffe.crf.memory import CRFMemoryError
+from deeplab_caffe.errors import CRFError
+
+
+class TorchArrays:
+    """Memory and stream of torch on one device."""
+
+    def __init__(self, index: int) -> None:
+        self.torch = importlib.import_module("torch")
+        self.index = index
+        self.device = self.torch.device("cuda", index)
+
+    @property
+    def stream(self) -> int:
+        """The current stream's handle."""
+        return self.torch.cuda.current_stream(self.device).cuda_stream
+
+    def empty(self, shape: int | tuple[int, ...], dtype: str) -> Any:
+        """An array whose values are whatever the memory held."""
+        try:
+            return self.torch.empty(shape, dtype=getattr(self.torch, dtype), device=self.device)
+        except self.torch.cuda.OutOfMemoryError as exc:
+            raise CRFMemoryError(f"cuda:{self.index}: not enough memory for {dtype} {shape}") from exc
+
+    def zeros(self, shape: tuple[int, ...], dtype: str) -> Any:
+        """An array of zeros."""
+        return self.empty(shape, dtype).zero_()
+
+    def channels_last(self, array: Any) -> Any:
+        """A view ``(H, W, C)`` of an array ``(C, H, W)``."""
+        return array.permute(1, 2, 0)
+
+    def take(self, array: Any) -> Any:
+        """The array on this device, itself where it is there already."""
+        if isinstance(array, np.ndarray):
+            native = array.astype(array.dtype.newbyteorder("="), copy=False)
+            array = self.torch.from_numpy(native if native.flags.writeable else native.copy())
+        return self.torch.as_tensor(array, device=self.device).detach()
+
+    def dtype(self, array: Any) -> str:
+        """The name of the array's dtype."""
+        return str(array.dtype).removeprefix("torch.")
+
+    def float32(self, array: Any) -> Any:
+        """The array as float32."""
+        return array.to(self.torch.float32)
+
+    def numpy(self, array: Any) -> np.ndarray:
+        """The array on the host; waits for the device."""
+        return array.cpu().numpy()
+
+    def view(self, array: Any) -> _C.TensorView:
+        """The extension's view; the array must outlive what is done with it."""
+        return _C.TensorView(array.data_ptr(), tuple(array.shape), array.stride(), self.dtype(array), self.index)
+
+
+class CupyArrays:
+    """Memory and stream of CuPy on one device."""
+
+    def __init__(self, index: int) -> None:
+        self.cupy = importlib.import_module("cupy")
+        self.index = index
+
+    @property
+    def stream(self) -> int:
+        """The current stream's handle."""
+        with self.cupy.cuda.Device(self.index):
+            return self.cupy.cuda.get_current_stream().ptr
+
+    def empty(self, shape: int | tuple[int, ...], dtype: str) -> Any:
+        """An array whose values are whatever the memory held."""
+        try:
+            with self.cupy.cuda.Device(self.index):
+                return self.cupy.empty(shape, dtype)
+        except self.cupy.cuda.memory.OutOfMemoryError as exc:
+            raise CRFMemoryError(f"cuda:{self.index}: not enough memory for {dtype} {shape}") from exc
+
+    def zeros(self, shape: tuple[int, ...], dtype: str) -> Any:
+        """An array of zeros."""
+        array = self.empty(shape, dtype)
+        with self.cupy.cuda.Device(self.index):
+            array.fill(0)
+        return array
+
+    def channels_last(self, array: Any) -> Any:
+        """A view ``(H, W, C)`` of an array ``(C, H, W)``."""
+        return array.transpose(1, 2, 0)
+
+    def take(self, array: Any) -> Any:
+        """The array on this device, itself where it is there already."""
+        with self.cupy.cuda.Device(self.index):
+            return self.cupy.asarray(array)
+
+    def dtype(self, array: Any) -> str:
+        """The name of the array's dtype."""
+        return array.dtype.name
+
+    def float32(self, array: Any) -> Any:
+        """The array as float32."""
+        with self.cupy.cuda.Device(self.index):
+            return array.astype(self.cupy.float32, copy=False)
+
+    def numpy(self, array: Any) -> np.ndarray:
+        """The array on the host; waits for the device."""
+        return self.cupy.asnumpy(array)
+
+    def view(self, array: Any) -> _C.TensorView:
+        """The extension's view; the array must outlive what is done with it."""
+        strides = tuple(stride // array.itemsize for stride in array.strides)
+        return _C.TensorView(array.data.ptr, array.shape, strides, array.dtype.name, self.index)
+
+
+Arrays = TorchArrays | CupyArrays
+
+
+def _torch_tensor(array: Any) -> bool:
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(array, torch.Tensor)
+
+
+def is_on_gpu(array: Any) -> bool:
+    """Whether an array's memory is a CUDA device's."""
+    if _torch_tensor(array):
+        return array.is_cuda
+    return hasattr(array, "__cuda_array_interface__")
+
+
+def arrays_of(array: Any) -> Arrays:
+    """The library to allocate with for an array on a GPU: its own, and CuPy for one that is of neither."""
+    _check_extension()
+    if _torch_tensor(array):
+        return TorchArrays(array.device.index)
+    cupy = _imported("cupy")
+    if cupy is None:
+        raise CRFError(
+            f"{type(array).__name__} on a GPU: torch tensors and CuPy arrays are known, and CuPy is not installed"
+        )
+    return CupyArrays((array if isinstance(array, cupy.ndarray) else cupy.asarray(array)).device.id)
+
+
+def arrays_on(device: str) -> Arrays:
+    """A library to work with on ``"cuda"`` or ``"cuda:1"``: torch where it is imported, else CuPy, else torch.
+
+    Raises:
+        CRFError: no such device, no library that knows it, or an extension without CUDA.
+    """
+    kind, _, number = device.partition(":")
+    if kind != "cuda" or (number and not number.isdecimal()):
+        raise CRFError(f"device must be cpu, cuda or cuda:<index>, got {device!r}")
+    _check_extension()
+    problems = []
+    for name in ("torch", "cupy") if "torch" in sys.modules else ("cupy", "torch"):
+        library = _imported(name)
+        if library is None:
+            problems.append(f"{name} is not installed")
+            continue
+        try:
+            count = library.cuda.device_count() if name == "torch" else library.cuda.runtime.getDeviceCount()
+        except RuntimeError as exc:  # CuPy's without a driver
+            problems.append(f"{name}: {exc}")
+            continue
+        if count == 0:
+            problems.append(f"{name} sees no CUDA device")
+            continue
+        if number and int(number) >= count:
+            raise CRFError(f"device {device}: there are {count} CUDA devices")
+        if name == "torch":
+            return TorchArrays(int(number) if number else library.cuda.current_device())
+        return CupyArrays(int(number) if number else library.cuda.runtime.getDevice())
+    raise CRFError(f"device {device}: {', '.join(problems)}")
+
+
+def _imported(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        return None
+
+
+def _check_extension() -> None:
+    if not _C.with_cuda:
+        raise CRFError("deeplab_caffe was built without CUDA: rebuild with nvcc on PATH or CUDA_HOME set")

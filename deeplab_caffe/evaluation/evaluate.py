@@ -1,0 +1,211 @@
+"""A folder of results against a folder of labels."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from deeplab_caffe.data.images import load_label
+from deeplab_caffe.data.lists import read_image_list
+from deeplab_caffe.errors import DataError, EvaluationError
+from deeplab_caffe.evaluation.classes import Classes
+from deeplab_caffe.evaluation.confusion import ConfusionMatrix
+from deeplab_caffe.evaluation.metrics import Metrics, Rule, measure
+from deeplab_caffe.evaluation.predictions import SUFFIXES, Kind, read_prediction
+from deeplab_caffe.evaluation.trimap import Trimap
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One image's files: its id, its result and its true labels."""
+
+    name: str
+    prediction: Path
+    label: Path
+
+
+@dataclass(frozen=True)
+class ImageResult:
+    """How good one image is, in per cent; NaN where no pixel counts.
+
+    Attributes:
+        name: its id.
+        pixel_accuracy: share of its counted pixels that are right.
+        mean_iou: mean over the classes that are true or predicted in it.
+    """
+
+    name: str
+    pixel_accuracy: float
+    mean_iou: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation found.
+
+    Attributes:
+        classes: names and colours.
+        confusion: counts of all images together.
+        trimap: counts by distance from the boundaries, or None.
+        images: the images in the order of the list.
+        missing: ids without a result, which count nothing.
+        rule: what absent classes count, see :func:`measure`.
+    """
+
+    classes: Classes
+    confusion: ConfusionMatrix
+    trimap: Trimap | None
+    images: tuple[ImageResult, ...]
+    missing: tuple[str, ...] = ()
+    rule: Rule = "original"
+
+    @property
+    def metrics(self) -> Metrics:
+        """The numbers of whole images."""
+        return measure(self.confusion, self.rule)
+
+    def curve(self) -> dict[int, Metrics]:
+        """The numbers by width of the trimap; empty without one."""
+        if self.trimap is None:
+            return {}
+        return {width: measure(self.trimap.band(width), self.rule, boundary=True) for width in self.trimap.widths}
+
+    def worst(self, count: int) -> list[ImageResult]:
+        """Images with the lowest mean IoU of their own, the worst first."""
+        counted = [image for image in self.images if not np.isnan(image.mean_iou)]
+        return sorted(counted, key=lambda image: image.mean_iou)[:count]
+
+
+def read_ids(path: str | os.PathLike[str]) -> list[str]:
+    """Ids of a list: bare ones (``val_id.txt``), or the names of the images without folder and ending (``val.txt``).
+
+    Raises:
+        DataError: the list cannot be read, holds nothing, or an id twice.
+    """
+    names = {}
+    for entry in read_image_list(path):
+        name = entry.image
+        if "/" in name or entry.label:
+            name = Path(name).stem
+        if name in names:
+            raise DataError(f"'{name}' is in line {names[name]} already", path, entry.line)
+        names[name] = entry.line
+    return list(names)
+
+
+def find_pairs(
+    predictions: str | os.PathLike[str],
+    labels: str | os.PathLike[str] | Mapping[str, Path],
+    ids: Sequence[str],
+    kind: Kind,
+    *,
+    skip_missing: bool = False,
+) -> tuple[list[Pair], list[str]]:
+    """Pairs results and labels.
+
+    Args:
+        predictions: folder of the results.
+        labels: folder of ``<id>.png``, or the file of each id.
+        ids: what to evaluate.
+        kind: which files are the results.
+        skip_missing: leave images without a result out, as MyVOCevalseg.m does (it warns), instead of failing.
+
+    Returns:
+        The pairs, and the ids without a result.
+
+    Raises:
+        DataError: a result or label is missing, or all results.
+    """
+    pairs, missing = [], []
+    for name in ids:
+        label = Path(labels[name]) if isinstance(labels, Mapping) else Path(labels) / f"{name}.png"
+        pair = Pair(name, Path(predictions) / (name + SUFFIXES[kind]), label)
+        if not pair.prediction.is_file():
+            missing.append(name)
+        elif not pair.label.is_file():
+            raise DataError("the labels are missing", pair.label)
+        else:
+            pairs.append(pair)
+    if missing and (not skip_missing or not pairs):
+        others = f" and of {len(missing) - 1} others" if len(missing) > 1 else ""
+        raise DataError(f"holds no result of '{missing[0]}' ({missing[0]}{SUFFIXES[kind]}){others}", predictions)
+    return pairs, missing
+
+
+def evaluate(
+    pairs: Sequence[Pair],
+    classes: Classes,
+    kind: Kind,
+    *,
+    widths: Sequence[int] = (),
+    ignore_label: int = 255,
+    rule: Rule = "original",
+    missing: Sequence[str] = (),
+    jobs: int = 0,
+    advance: Callable[[], object] = lambda: None,
+) -> Evaluation:
+    """Evaluates images side by side; the numbers do not depend on how many.
+
+    Args:
+        pairs: from :func:`find_pairs`.
+        classes: K names.
+        kind: what the results are.
+        widths: of trimaps, in pixels; none for none.
+        ignore_label: the true label that does not count.
+        rule: what absent classes count, see :func:`measure`.
+        missing: ids without a result, for the report.
+        jobs: how many images at a time; 0 for the number of cores.
+        advance: called after each image.
+
+    Raises:
+        DataError: a file that cannot be read or does not fit its partner, or holds a class that does not exist.
+        EvaluationError: nothing to evaluate.
+    """
+    if not pairs:
+        raise EvaluationError("there is nothing to evaluate: the list holds no id")
+    total = ConfusionMatrix(len(classes), [ignore_label])
+    trimap = Trimap(len(classes), widths, ignore_label) if widths else None
+    images = []
+
+    def work(pair: Pair) -> tuple[ConfusionMatrix, Trimap | None]:
+        return _count(pair, len(classes), kind, widths, ignore_label)
+
+    with ThreadPoolExecutor(jobs or _cores(), "eval") as pool:
+        try:
+            for pair, (counts, bands) in zip(pairs, pool.map(work, pairs), strict=True):
+                total.add(counts.matrix)
+                if trimap is not None:
+                    trimap.counts += bands.counts
+                own = measure(counts, "skip")
+                images.append(ImageResult(pair.name, own.pixel_accuracy, own.mean_iou))
+                advance()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return Evaluation(classes, total, trimap, tuple(images), tuple(missing), rule)
+
+
+def _count(
+    pair: Pair, num_classes: int, kind: Kind, widths: Sequence[int], ignore_label: int
+) -> tuple[ConfusionMatrix, Trimap | None]:
+    labels = load_label(pair.label)
+    predicted = read_prediction(pair.prediction, kind, labels.shape)
+    confusion = ConfusionMatrix(num_classes, [ignore_label])
+    try:
+        confusion.accumulate(labels, predicted)
+    except EvaluationError as exc:
+        raise DataError(str(exc), pair.label if "label" in str(exc) else pair.prediction) from exc
+    if not widths:
+        return confusion, None
+    trimap = Trimap(num_classes, widths, ignore_label)
+    trimap.accumulate(labels, predicted)
+    return confusion, trimap
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

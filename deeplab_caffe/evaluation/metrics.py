@@ -1,0 +1,92 @@
+"""What DeepLab's MATLAB scripts print of a confusion matrix, in per cent and to the last digit.
+
+Facts of the scripts, as public copies of them have it: MyVOCevalseg.m gives a class that is neither true nor predicted
+0 and counts it in both means; MyVOCevalsegBoundary.m, for trimaps, leaves classes without true pixels out of the class
+accuracy, and such a class that nobody predicts makes the mean IoU NaN (0/0), as PASCAL VOC's own VOCevalseg.m does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from deeplab_caffe.errors import EvaluationError
+from deeplab_caffe.evaluation.confusion import ConfusionMatrix
+
+Rule = Literal["original", "zero", "skip", "nan", "one"]
+RULES: tuple[Rule, ...] = ("original", "zero", "skip", "nan", "one")
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Numbers of one confusion matrix, all in per cent.
+
+    Attributes:
+        pixel_accuracy: share of the counted pixels whose class is right; NaN where none is counted.
+        mean_class_accuracy: mean of ``class_accuracy``.
+        mean_iou: mean of ``iou``.
+        class_accuracy: share of every class's pixels that are found, float64 ``(K,)``; NaN for classes without pixels.
+        iou: intersection over union of every class, float64 ``(K,)``; NaN for classes neither true nor predicted.
+        pixels: true pixels of every class, int64 ``(K,)``.
+    """
+
+    pixel_accuracy: float
+    mean_class_accuracy: float
+    mean_iou: float
+    class_accuracy: np.ndarray
+    iou: np.ndarray
+    pixels: np.ndarray
+
+    @property
+    def absent(self) -> list[int]:
+        """Classes that are neither true nor predicted."""
+        return np.flatnonzero(np.isnan(self.iou)).tolist()
+
+
+def measure(confusion: ConfusionMatrix, rule: Rule = "original", *, boundary: bool = False) -> Metrics:
+    """Computes what the scripts compute, in their order of operations.
+
+    Args:
+        confusion: the counts of the whole data set.
+        rule: what absent classes count in the means. ``"original"``: as the script for whole images or for trimaps has
+            it. ``"zero"``, ``"skip"``, ``"nan"``, ``"one"``: see :meth:`ConfusionMatrix.mean_iou`; of these the class
+            accuracy knows ``"zero"`` and ``"skip"``.
+        boundary: whether the counts are those of a trimap.
+
+    Raises:
+        EvaluationError: no such rule.
+    """
+    if rule not in RULES:
+        raise EvaluationError(f"absent classes: expected one of {', '.join(RULES)}, got {rule!r}")
+    if rule == "original":
+        iou_rule, class_rule = ("nan", "skip") if boundary else ("zero", "zero")
+    else:
+        iou_rule, class_rule = rule, "zero" if rule == "zero" else "skip"
+    counts = confusion.matrix.astype(np.float64)
+    right, true, found = np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)
+    class_accuracy, iou = _shares(right, true), _shares(right, true + found - right)
+    total = counts.sum()
+    return Metrics(
+        pixel_accuracy=float(100 * right.sum() / total) if total else float("nan"),
+        mean_class_accuracy=_mean(class_accuracy, class_rule),
+        mean_iou=_mean(iou, iou_rule),
+        class_accuracy=class_accuracy,
+        iou=iou,
+        pixels=confusion.matrix.sum(axis=1),
+    )
+
+
+def _shares(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    return np.divide(100 * part, whole, out=np.full(part.shape, np.nan), where=whole != 0)
+
+
+def _mean(values: Sequence[float], absent: str) -> float:
+    if absent == "skip":
+        values = [value for value in values if not np.isnan(value)]
+    elif absent in ("zero", "one"):
+        values = [{"zero": 0.0, "one": 100.0}[absent] if np.isnan(value) else value for value in values]
+    # One after the other, as MATLAB's sum adds few numbers: numpy's adds in pairs, which may turn a last digit.
+    return float(sum(values) / len(values)) if len(values) else float("nan")

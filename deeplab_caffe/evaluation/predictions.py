@@ -1,0 +1,107 @@
+"""Results on disk as label maps: palette or grey PNG, MAT_WRITE's scores, .bin of the densecrf programs."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from deeplab_caffe.data.binfile import read_labels_bin, read_probabilities_bin
+from deeplab_caffe.data.images import load_label
+from deeplab_caffe.data.mat import read_scores_mat
+from deeplab_caffe.errors import DataError, EvaluationError
+
+Kind = Literal["png", "mat", "bin"]
+# What follows the id in a file's name.
+SUFFIXES: dict[Kind, str] = {"png": ".png", "mat": "_blob_0.mat", "bin": ".bin"}
+
+
+def detect_kind(folder: str | os.PathLike[str]) -> Kind:
+    """Which kind of results a folder holds.
+
+    Raises:
+        DataError: it cannot be read, or holds several kinds, or none.
+    """
+    try:
+        names = [entry.name for entry in os.scandir(folder)]
+    except OSError as exc:
+        raise DataError(f"cannot be read as a folder: {exc.strerror}", folder) from exc
+    found = [kind for kind, suffix in SUFFIXES.items() if any(name.endswith(suffix) for name in names)]
+    if len(found) == 1:
+        return found[0]
+    endings = [f"*{SUFFIXES[kind]}" for kind in found or SUFFIXES]
+    what = f"holds {', '.join(endings)}: say which" if found else f"holds no results: none of {', '.join(endings)}"
+    raise DataError(what, folder)
+
+
+def read_prediction(path: str | os.PathLike[str], kind: Kind, size: tuple[int, int]) -> np.ndarray:
+    """One image's predicted labels.
+
+    Args:
+        path: the file.
+        kind: what it is. ``"mat"``: scores, cut to the image at their top left, of which the first maximum counts, as
+            MATLAB's ``max`` in EvalSegResults.m; a single channel holds labels. ``"bin"``: a label map, or class
+            probabilities.
+        size: ``(height, width)`` of the image.
+
+    Returns:
+        Whole numbers ``(H, W)``.
+
+    Raises:
+        DataError: the file is missing, damaged or of another size.
+    """
+    if kind == "png":
+        labels = load_label(path)
+    elif kind == "mat":
+        scores = read_scores_mat(path, size)
+        labels = first_maximum(scores) if len(scores) > 1 else _whole(scores[0], path)
+    elif kind == "bin":
+        labels = _read_bin(path)
+    else:
+        raise EvaluationError(f"kind of results: expected one of {', '.join(SUFFIXES)}, got {kind!r}")
+    if labels.shape != tuple(size):
+        raise DataError(
+            f"is {labels.shape[0]} x {labels.shape[1]} (height x width), the labels are {size[0]} x {size[1]}", path
+        )
+    return labels
+
+
+def first_maximum(scores: np.ndarray) -> np.ndarray:
+    """The channel with the largest score, the first where several share it; NaN is never the largest, as in MATLAB.
+
+    Args:
+        scores: ``(C, H, W)``, C up to 256.
+
+    Returns:
+        uint8 ``(H, W)``.
+    """
+    if len(scores) > 256:
+        raise EvaluationError(f"label maps are bytes: {len(scores)} classes, at most 256 fit")
+    labels = np.zeros(scores.shape[1:], np.uint8)
+    best = np.full(scores.shape[1:], -np.inf, scores.dtype)
+    for channel, plane in enumerate(scores):
+        # Channel by channel: argmax over the first axis strides through memory and takes several times as long.
+        better = plane > best
+        labels[better] = channel
+        np.copyto(best, plane, where=better)
+    return labels
+
+
+def _read_bin(path: str | os.PathLike[str]) -> np.ndarray:
+    try:
+        with Path(path).open("rb") as stream:
+            header = np.fromfile(stream, "<i4", 3)
+    except OSError as exc:
+        raise DataError(f"cannot be read: {exc.strerror}", path) from exc
+    # The formats differ in their channels alone: a label map has one.
+    if len(header) == 3 and header[2] > 1:
+        return first_maximum(read_probabilities_bin(path))
+    return read_labels_bin(path)
+
+
+def _whole(values: np.ndarray, path: str | os.PathLike[str]) -> np.ndarray:
+    if not np.isfinite(values).all() or not np.array_equal(values, np.trunc(values)) or np.abs(values).max() > 2**15:
+        raise DataError("a single channel must hold labels, whole numbers", path)
+    return values.astype(np.int64)

@@ -1,0 +1,147 @@
+"""An evaluation as text, Markdown and JSON."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+
+from deeplab_caffe.evaluation.evaluate import Evaluation
+from deeplab_caffe.evaluation.metrics import Metrics
+
+
+def text_report(evaluation: Evaluation) -> str:
+    """The lines that MyVOCevalseg.m prints, with its number of digits, and a line for each trimap."""
+    metrics, names = evaluation.metrics, evaluation.classes.names
+    rule = "-" * 25
+    lines = [
+        f"Percentage of pixels correctly labelled overall: {metrics.pixel_accuracy:6.3f}%",
+        "Accuracy for each class (pixel accuracy)",
+        *_class_lines(names, metrics.class_accuracy),
+        rule,
+        f"Mean Class Accuracy: {metrics.mean_class_accuracy:6.3f}%",
+        "Accuracy for each class (intersection/union measure)",
+        *_class_lines(names, metrics.iou),
+        rule,
+        f"Average accuracy: {metrics.mean_iou:6.3f}%",
+    ]
+    curve = evaluation.curve()
+    if curve:
+        lines += ["", "Trimap   pixel accuracy   mean class accuracy   mean IoU"]
+        lines += [
+            f"{width:4d} px{one.pixel_accuracy:15.3f}%{one.mean_class_accuracy:21.3f}%{one.mean_iou:10.3f}%"
+            for width, one in curve.items()
+        ]
+    return "\n".join(lines)
+
+
+def notes(evaluation: Evaluation) -> list[str]:
+    """What a reader should know besides the numbers."""
+    found = []
+    if evaluation.missing:
+        count = len(evaluation.missing)
+        found.append(f"{count} images have no result and count nothing, the first is '{evaluation.missing[0]}'")
+    absent = evaluation.metrics.absent
+    if absent:
+        treatment = {
+            "original": "they count 0 % in the means (MyVOCevalseg.m)",
+            "zero": "they count 0 % in the means",
+            "skip": "they are left out of the means",
+            "nan": "they make the mean IoU NaN",
+            "one": "they count 100 % in the mean IoU",
+        }[evaluation.rule]
+        names = ", ".join(evaluation.classes.names[label] for label in absent)
+        found.append(f"neither true nor predicted: {names}; {treatment}")
+    return found
+
+
+def markdown(evaluation: Evaluation, title: str = "Evaluation") -> str:
+    """The same as tables in Markdown."""
+    metrics, names = evaluation.metrics, evaluation.classes.names
+    lines = [
+        f"# {title}",
+        "",
+        f"{len(evaluation.images)} images, {int(metrics.pixels.sum()):,} pixels counted, all numbers in per cent.",
+        "",
+        "| mean IoU | pixel accuracy | mean class accuracy |",
+        "| ---: | ---: | ---: |",
+        f"| {cell(metrics.mean_iou)} | {cell(metrics.pixel_accuracy)} | {cell(metrics.mean_class_accuracy)} |",
+        "",
+        "| class | IoU | class accuracy | pixels |",
+        "| :--- | ---: | ---: | ---: |",
+    ]
+    for label, name in enumerate(names):
+        accuracy, iou = cell(metrics.class_accuracy[label]), cell(metrics.iou[label])
+        lines.append(f"| {name} | {iou} | {accuracy} | {int(metrics.pixels[label]):,} |")
+    curve = evaluation.curve()
+    if curve:
+        lines += [
+            "",
+            "| trimap width | mean IoU | pixel accuracy | mean class accuracy |",
+            "| ---: | ---: | ---: | ---: |",
+        ]
+        for width, one in curve.items():
+            cells = (one.mean_iou, one.pixel_accuracy, one.mean_class_accuracy)
+            lines.append(f"| {width} px | {' | '.join(cell(value) for value in cells)} |")
+    for note in notes(evaluation):
+        lines += ["", f"Note: {note}."]
+    return "\n".join(lines) + "\n"
+
+
+def as_json(evaluation: Evaluation) -> dict[str, Any]:
+    """All numbers, the confusion counts and each image's; NaN is null."""
+    metrics = evaluation.metrics
+    content: dict[str, Any] = {
+        "unit": "per cent",
+        "absent_classes": evaluation.rule,
+        "images": len(evaluation.images),
+        "missing": list(evaluation.missing),
+        **_numbers(metrics),
+        "classes": {
+            name: {
+                "iou": _number(metrics.iou[label]),
+                "class_accuracy": _number(metrics.class_accuracy[label]),
+                "pixels": int(metrics.pixels[label]),
+            }
+            for label, name in enumerate(evaluation.classes.names)
+        },
+        "confusion": evaluation.confusion.matrix.tolist(),
+        "per_image": {
+            image.name: {"mean_iou": _number(image.mean_iou), "pixel_accuracy": _number(image.pixel_accuracy)}
+            for image in evaluation.images
+        },
+    }
+    curve = evaluation.curve()
+    if curve:
+        content["trimap"] = {str(width): _numbers(one) for width, one in curve.items()}
+    return content
+
+
+def json_text(evaluation: Evaluation) -> str:
+    """:func:`as_json` as text."""
+    return json.dumps(as_json(evaluation), indent=1, allow_nan=False) + "\n"
+
+
+def cell(value: float) -> str:
+    """A number with the scripts' three digits, or ``"-"`` where there is none."""
+    return "-" if np.isnan(value) else f"{value:.3f}"
+
+
+def _class_lines(names: tuple[str, ...], values: np.ndarray) -> list[str]:
+    # An absent class is 0 in MyVOCevalseg.m's lines, whatever the means make of it.
+    return [
+        f"  {name:>14}: {0.0 if np.isnan(value) else value:6.3f}%" for name, value in zip(names, values, strict=True)
+    ]
+
+
+def _numbers(metrics: Metrics) -> dict[str, float | None]:
+    return {
+        "mean_iou": _number(metrics.mean_iou),
+        "pixel_accuracy": _number(metrics.pixel_accuracy),
+        "mean_class_accuracy": _number(metrics.mean_class_accuracy),
+    }
+
+
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)

@@ -1,0 +1,66 @@
+"""Accuracy in a narrow band around the objects' boundaries (Kraehenbuehl & Koltun 2011; DeepLab, ICLR 2015, Figure 5).
+
+PASCAL VOC's label maps have a void line along each boundary. The band of width w is what a dilation of the void label
+by a square of side 2 w + 1 adds to it (MyVOCevalsegBoundary.m): the pixels within a chessboard distance of 1 to w.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from deeplab_caffe.errors import EvaluationError
+from deeplab_caffe.evaluation.confusion import ConfusionMatrix
+
+
+def void_distance(labels: np.ndarray, ignore_label: int = 255) -> np.ndarray | None:
+    """Chessboard distance of every pixel from the nearest void one, int32 ``(H, W)``; None where there is none."""
+    from scipy.ndimage import distance_transform_cdt
+
+    counted = labels != ignore_label
+    if counted.all():
+        return None
+    return distance_transform_cdt(counted, metric="chessboard")
+
+
+class Trimap:
+    """Confusion counts by distance from the void label; every band is a sum over them.
+
+    Args:
+        num_classes: K.
+        widths: the bands, in pixels.
+        ignore_label: the void label.
+
+    Attributes:
+        counts: int64 ``(W, K, K)``, the counts at distances 1 to W, the largest width.
+
+    Raises:
+        EvaluationError: no width, or one that is not positive.
+    """
+
+    def __init__(self, num_classes: int, widths: Sequence[int], ignore_label: int = 255) -> None:
+        if not widths or min(widths) < 1 or any(width != int(width) for width in widths):
+            raise EvaluationError(f"trimap widths must be whole numbers of 1 pixel or more, got {list(widths)}")
+        self.num_classes = num_classes
+        self.widths = tuple(sorted({int(width) for width in widths}))
+        self.ignore_label = ignore_label
+        self.counts = np.zeros((self.widths[-1], num_classes, num_classes), np.int64)
+
+    def accumulate(self, labels: np.ndarray, predicted: np.ndarray) -> None:
+        """Counts the pixels of one image; both whole numbers ``(H, W)``, already checked by the confusion matrix."""
+        distance = void_distance(labels, self.ignore_label)
+        if distance is None:
+            return
+        near = (distance > 0) & (distance <= self.widths[-1])
+        pairs = (distance[near].astype(np.intp) - 1) * self.num_classes + labels[near]
+        pairs = pairs * self.num_classes + predicted[near]
+        self.counts += np.bincount(pairs, minlength=self.counts.size).reshape(self.counts.shape)
+
+    def band(self, width: int) -> ConfusionMatrix:
+        """Confusion of the pixels within ``width`` of the void label."""
+        if width not in self.widths:
+            raise EvaluationError(f"no trimap of width {width}: there are {', '.join(map(str, self.widths))}")
+        confusion = ConfusionMatrix(self.num_classes, [self.ignore_label])
+        confusion.add(self.counts[:width].sum(axis=0))
+        return confusion

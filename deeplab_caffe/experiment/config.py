@@ -1,0 +1,111 @@
+"""The prototxts of an experiment: templates, and the same filled in, as sub.sed does."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from deeplab_caffe.data.atomic import atomic_write
+from deeplab_caffe.errors import DeepLabCaffeError
+from deeplab_caffe.experiment.settings import NUM_LABELS, ExperimentError, Settings
+from deeplab_caffe.proto.templates import fill_template
+from deeplab_caffe.zoo import prototxt_path
+
+_SNAPSHOT = re.compile(r"_iter_(\d+)\.caffemodel$")
+
+
+class Config:
+    """The folder ``config/<NET_ID>``.
+
+    Args:
+        settings: the experiment.
+        dry: write nothing.
+    """
+
+    def __init__(self, settings: Settings, *, dry: bool = False) -> None:
+        self.settings = settings
+        self.dry = dry
+        self.notes: list[str] = []
+
+    def file(self, kind: str, name: str | None = None) -> str:
+        """``config/<NET_ID>/<kind>[_<set>].prototxt``, relative to the experiments' folder."""
+        return f"{self.settings.folder('config')}/{kind}{f'_{name}' if name else ''}.prototxt"
+
+    def variables(self, **more: str | None) -> dict[str, str]:
+        """Values of the variables of sub.sed; those given by the user go first."""
+        settings = self.settings
+        values = {
+            "EXP": settings.exp,
+            "NET_ID": str(settings.net_id),
+            "DATA_ROOT": str(settings.data_root),
+            **{name: value for name, value in more.items() if value is not None},
+        }
+        if settings.exp in NUM_LABELS:
+            values["NUM_LABELS"] = str(NUM_LABELS[settings.exp])
+        if settings.strong_set is not None:
+            values["TRAIN_SET_STRONG"] = settings.strong_set
+        return {**values, **settings.variables}
+
+    def fill(self, kind: str, set_name: str, values: Mapping[str, str]) -> str:
+        """Fills a template and writes it to ``config/<NET_ID>/<kind>_<set>.prototxt``.
+
+        The template is the one in ``config/<NET_ID>``, so that it may be edited there, or else the model's, which is
+        copied to there.
+
+        Returns:
+            The text.
+
+        Raises:
+            PrototxtError: a variable has no value.
+            ExperimentError: there is no template.
+        """
+        template = self._template(kind)
+        path = self.settings.path(self.file(kind, set_name))
+        text = fill_template(template, values, self.settings.path(self.file(kind)))
+        self.write(path, text)
+        return text
+
+    def write(self, path: Path, text: str) -> None:
+        """Writes a file, unless it has this content already or nothing is to be written."""
+        if self.dry or (path.is_file() and path.read_bytes() == text.encode()):
+            return
+        with atomic_write(path, make_folders=True) as stream:
+            stream.write(text.encode())
+
+    def _template(self, kind: str) -> str:
+        own = self.settings.path(self.file(kind))
+        origin = self._origin(kind)
+        if own.is_file():
+            text = own.read_text(encoding="utf-8")
+            if origin is not None and origin.is_file() and origin.read_text(encoding="utf-8") != text:
+                self.notes.append(f"{self.file(kind)} is not (or no longer) what {origin} is: the former is used")
+            return text
+        if origin is None or not origin.is_file():
+            where = f"{own} nor {origin}" if origin else f"{own} nor a network '{self.settings.model}'"
+            raise ExperimentError(f"there is no {kind}.prototxt: neither {where}")
+        text = origin.read_text(encoding="utf-8")
+        self.write(own, text)
+        return text
+
+    def _origin(self, kind: str) -> Path | None:
+        folder = Path(self.settings.model)
+        if folder.is_dir():
+            return folder / f"{kind}.prototxt"
+        try:
+            return prototxt_path(self.settings.model, kind)
+        except DeepLabCaffeError as error:
+            if self.settings.path(self.file(kind)).is_file():
+                return None
+            raise ExperimentError(str(error)) from error
+
+
+def newest_snapshot(folder: Path, prefix: str) -> Path | None:
+    """The ``<prefix>_iter_*.caffemodel`` that was written last, as ``ls -t`` finds it; of equals the largest number."""
+    found = [path for path in folder.glob(f"{prefix}_iter_*.caffemodel") if _SNAPSHOT.search(path.name)]
+    return max(found, key=lambda path: (path.stat().st_mtime, _number(path)), default=None)
+
+
+def _number(path: Path) -> int:
+    match = _SNAPSHOT.search(path.name)
+    return int(match[1]) if match else -1

@@ -1,0 +1,131 @@
+"""The list files of an experiment: where they come from, and whether they are the released ones."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from deeplab_caffe.data.atomic import atomic_write
+from deeplab_caffe.data.lists import ListEntry, read_image_list
+from deeplab_caffe.errors import DataError
+from deeplab_caffe.experiment.settings import ExperimentError, Settings
+
+# Lines and the beginning of the SHA-256 of the released lists of voc12.
+RELEASED = {
+    "train": (1464, "d3a74d3fda5df419"),
+    "train_aug": (10582, "656221098f98c756"),
+    "trainval": (2913, "89e5077ecbeca66f"),
+    "trainval_aug": (12031, "ba7832c99bf8df07"),
+    "val": (1449, "e8e5e47a6710a667"),
+    "test": (1456, "ec3a15639bfa6747"),
+    "val_id": (1449, "cdc1326d12f69ce5"),
+    "test_id": (1456, "5e8fe0c14b2e6633"),
+}
+_WHERE = "the lists of the DeepLab release go to exper/<EXP>/list, to DATA_ROOT/list or, with --lists, anywhere"
+
+
+class Lists:
+    """The lists of one experiment.
+
+    Args:
+        settings: the experiment.
+        dry: write nothing: lists that would be made are kept in memory.
+    """
+
+    def __init__(self, settings: Settings, *, dry: bool = False) -> None:
+        self.settings = settings
+        self.dry = dry
+        self._content: dict[str, bytes] = {}
+
+    def content(self, name: str) -> bytes:
+        """The bytes of a list; where the experiment has none it is copied, or made, first.
+
+        Raises:
+            ExperimentError: the list is nowhere to be found.
+            DataError: it cannot be read or written.
+        """
+        if name not in self._content:
+            path = self.settings.path(self.settings.list_file(name))
+            if path.is_file():
+                self._content[name] = path.read_bytes()
+            else:
+                self._content[name] = self._made(name)
+                if not self.dry:
+                    with atomic_write(path, make_folders=True) as stream:
+                        stream.write(self._content[name])
+        return self._content[name]
+
+    def entries(self, name: str) -> list[ListEntry]:
+        """The lines of an image list."""
+        self.content(name)
+        return read_image_list(self._source(name))
+
+    def ids(self, name: str) -> list[str]:
+        """The ids of a set, from its ``_id`` list."""
+        self.content(f"{name}_id")
+        found = [entry.image for entry in self.entries(name)]
+        ids = _lines(self._content[f"{name}_id"])
+        if len(ids) != len(found):
+            raise DataError(f"has {len(ids)} ids, {name}.txt {len(found)} images", self._source(f"{name}_id"))
+        return ids
+
+    def checksum(self, name: str) -> str:
+        """SHA-256 of a list."""
+        return hashlib.sha256(self.content(name)).hexdigest()
+
+    def check(self, name: str) -> str | None:
+        """How a list of voc12 differs from the released one, or None."""
+        if self.settings.exp != "voc12" or name not in RELEASED:
+            return None
+        lines, checksum = RELEASED[name]
+        content = self.content(name)
+        if hashlib.sha256(content).hexdigest().startswith(checksum):
+            return None
+        found = len(_lines(content))
+        if found != lines:
+            return f"list/{name}.txt has {found} lines, the released one {lines}"
+        return f"list/{name}.txt has {lines} lines as the released one, but others, or in another order"
+
+    def missing_files(self, name: str) -> list[str]:
+        """Images and labels of a list that are not under DATA_ROOT."""
+        words = [word for entry in self.entries(name) for word in (entry.image, entry.label) if word.startswith("/")]
+        return [word for word in words if not Path(f"{self.settings.data_root}{word}").is_file()]
+
+    def weak_set(self, train_set: str) -> str | None:
+        """Makes the list of a training set's weak images, as run_pascal.sh does, and returns its name (or None)."""
+        strong, length = self.settings.strong_set, self.settings.weak_length
+        if strong is None:
+            return None
+        known = set(_lines(self.content(strong)))
+        others = [line for line in _lines(self.content(train_set)) if line not in known]
+        name = f"{train_set}_diff_{strong}" + (f"_head{length}" if length else "")
+        content = "".join(f"{line}\n" for line in others[:length]).encode()
+        if not others:
+            raise ExperimentError(f"every image of {train_set} is in {strong}: no weakly labelled image is left")
+        path = self.settings.path(self.settings.list_file(name))
+        self._content[name] = content
+        if not self.dry and (not path.is_file() or path.read_bytes() != content):
+            with atomic_write(path, make_folders=True) as stream:
+                stream.write(content)
+        return name
+
+    def _source(self, name: str) -> Path:
+        """A file that holds the list, also where nothing is written."""
+        path = self.settings.path(self.settings.list_file(name))
+        return path if path.is_file() else self._origin(name)
+
+    def _origin(self, name: str) -> Path:
+        return (self.settings.lists or self.settings.data_root / "list") / f"{name}.txt"
+
+    def _made(self, name: str) -> bytes:
+        origin = self._origin(name)
+        if origin.is_file():
+            return origin.read_bytes()
+        if name.endswith("_id"):
+            return "".join(f"{Path(entry.image).stem}\n" for entry in self.entries(name[:-3])).encode()
+        here = self.settings.path(self.settings.list_file(name))
+        raise ExperimentError(f"there is no list '{name}': neither {here} nor {origin}; {_WHERE}")
+
+
+def _lines(content: bytes) -> list[str]:
+    return [line.strip() for line in content.decode("utf-8", "surrogateescape").splitlines() if line.strip()]

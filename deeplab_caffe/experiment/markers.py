@@ -1,0 +1,110 @@
+"""Which steps are finished: a small JSON file for each, written in one go.
+
+A step counts as finished only if its file says so for the same inputs and everything that it made is still there, at
+its size. A step that was begun says with which inputs, so that a half of it can be gone on with, or thrown away.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from deeplab_caffe.data.atomic import atomic_write
+from deeplab_caffe.errors import DataError
+
+
+class Marker:
+    """The file that tells how far a step is.
+
+    Args:
+        path: the file.
+        root: what the outputs' names are relative to.
+    """
+
+    def __init__(self, path: Path, root: Path) -> None:
+        self.path = path
+        self.root = root
+
+    def read(self) -> dict[str, Any]:
+        """Its content; empty where there is none, or it is damaged."""
+        try:
+            content = json.loads(self.path.read_bytes())
+        except (OSError, ValueError):
+            return {}
+        return content if isinstance(content, dict) else {}
+
+    def finished(self, inputs: Mapping[str, str] | None = None) -> bool:
+        """Whether the step is finished with these inputs (None: with any) and its outputs are all there."""
+        content = self.read()
+        if content.get("state") != "finished" or (inputs is not None and content.get("inputs") != dict(inputs)):
+            return False
+        outputs = content.get("outputs")
+        if not isinstance(outputs, dict):
+            return False
+        return all(_size(self.root / name) == size for name, size in outputs.items())
+
+    def begun(self, inputs: Mapping[str, str]) -> bool:
+        """Whether the step was begun with these inputs; its outputs, so far as they are there, are good."""
+        content = self.read()
+        return content.get("inputs") == dict(inputs) and content.get("state") in ("begun", "finished")
+
+    @property
+    def half(self) -> bool:
+        """Whether the step was begun, with whatever inputs, and not finished."""
+        return self.read().get("state") == "begun"
+
+    @property
+    def key(self) -> str:
+        """A hash of the inputs, for the steps behind."""
+        return digest(json.dumps(self.read().get("inputs"), sort_keys=True))
+
+    def begin(self, inputs: Mapping[str, str]) -> None:
+        """Says that the step is begun."""
+        self._write({"state": "begun", "inputs": dict(inputs)})
+
+    def finish(self, inputs: Mapping[str, str], outputs: Iterable[str]) -> None:
+        """Says that the step is finished.
+
+        Raises:
+            DataError: an output is not there: the step is not finished, whatever its command said.
+        """
+        sizes = {name: _size(self.root / name) for name in outputs}
+        missing = [name for name, size in sizes.items() if size is None]
+        if missing:
+            raise DataError(f"was not written, nor were {len(missing) - 1} others", self.root / missing[0])
+        self._write({"state": "finished", "inputs": dict(inputs), "outputs": sizes})
+
+    def _write(self, content: dict[str, Any]) -> None:
+        with atomic_write(self.path, make_folders=True, sync=True) as stream:
+            stream.write((json.dumps(content, indent=1) + "\n").encode())
+
+
+def digest(content: str | bytes) -> str:
+    """SHA-256 of a text or bytes."""
+    return hashlib.sha256(content.encode() if isinstance(content, str) else content).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    found = hashlib.sha256()
+    try:
+        with path.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                found.update(block)
+    except OSError as exc:
+        raise DataError(f"cannot be read: {exc.strerror}", path) from exc
+    return found.hexdigest()
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None

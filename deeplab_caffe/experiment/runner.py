@@ -1,0 +1,226 @@
+"""Runs the steps of an experiment, each once."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from deeplab_caffe.experiment.refining import build_crf, build_eval, build_search
+from deeplab_caffe.experiment.settings import STEPS, ExperimentError, Settings
+from deeplab_caffe.experiment.steps import Step, Workshop, build_test, build_train, summary
+
+# Runs one command of ours: words, folder to run in, log to append to; returns the exit status.
+Execute = Callable[[Sequence[str], Path, Path], int]
+_KINDS = ("config", "features", "features2", "log", "model")
+
+
+def execute(words: Sequence[str], folder: Path, log: Path) -> int:
+    """Runs ``deeplab-caffe`` as a process of its own; what it writes goes to stdout and the log."""
+    environment = os.environ | {"PYTHONUNBUFFERED": "1"}
+    package = str(Path(__file__).resolve().parents[2])
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
+    command = [sys.executable, "-m", "deeplab_caffe", *words]
+    with log.open("ab") as file:
+        file.write(f"$ {shlex.join(command)}\n".encode())
+        file.flush()
+        child = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        with _passed_on(child):
+            assert child.stdout is not None
+            for line in child.stdout:
+                file.write(line)
+                file.flush()
+                sys.stdout.write(line.decode(errors="replace"))
+                sys.stdout.flush()
+            return child.wait()
+
+
+class Runner:
+    """One experiment.
+
+    Args:
+        settings: what it is.
+        echo: prints a line.
+        warn: prints a warning.
+        execute: runs a command.
+
+    Raises:
+        ExperimentError: a step's name is unknown, something that it needs is missing, or it fails.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        echo: Callable[[str], None] = print,
+        warn: Callable[[str], None] = print,
+        execute: Execute = execute,
+    ) -> None:
+        self.settings = settings
+        self.echo = echo
+        self.warn = warn
+        self.execute = execute
+
+    def run(self, steps: Sequence[str], *, dry: bool = False) -> None:
+        """Runs steps in the order of :data:`STEPS`; finished ones are skipped, half-finished ones gone on with.
+
+        Args:
+            steps: their names.
+            dry: say what would be done, and do nothing.
+        """
+        unknown = [step for step in steps if step not in STEPS]
+        if unknown or not steps:
+            came = f"got '{unknown[0]}'" if unknown else "got none"
+            raise ExperimentError(f"steps: expected some of {', '.join(STEPS)}, {came}")
+        chosen = [step for step in STEPS if step in steps]
+        settings = self.settings
+        if not settings.data_root.is_dir():
+            raise ExperimentError(f"{settings.data_root}: there is no such data root")
+        folders = [settings.folder(kind) for kind in _KINDS] + [f"{settings.exp}/list", f"{settings.exp}/res"]
+        for folder in folders:
+            if dry:
+                if not settings.path(folder).is_dir():
+                    self.echo(f"would make {settings.path(folder)}")
+            else:
+                settings.path(folder).mkdir(parents=True, exist_ok=True)
+        self._check_lists(chosen, dry)
+        for step in chosen:
+            for build in self._builders(step, chosen):
+                # Built when its turn comes: it depends on what the earlier ones left.
+                shop = Workshop(settings, dry=dry)
+                self._one(shop, build(shop), dry)
+            if step in ("eval", "eval2") and not dry:
+                self._summarize()
+
+    def _builders(self, step: str, chosen: Sequence[str]) -> Iterator[Callable[[Workshop], Step]]:
+        stage = "2" if step.endswith("2") else ""
+        kind = step.removesuffix("2")
+        searching, refining = "crf-search" in chosen, f"crf{stage}" in chosen
+        if kind == "train":
+            yield lambda shop: build_train(shop, stage)
+        elif kind == "crf-search":
+            yield build_search
+        else:
+            for set_name in self._sets(step, chosen):
+                if kind == "test":
+                    yield lambda shop, name=set_name: build_test(shop, stage, name)
+                elif kind == "crf":
+                    yield lambda shop, name=set_name: build_crf(shop, stage, name, searching=searching)
+                else:
+                    yield lambda shop, name=set_name: build_eval(shop, stage, name, refining=refining)
+
+    def _sets(self, step: str, chosen: Sequence[str]) -> list[str]:
+        settings = self.settings
+        found = settings.test_sets2 if step.endswith("2") else settings.test_sets
+        if step == "test" and "crf-search" in chosen:
+            found = (*found, settings.searched)
+        return list(dict.fromkeys(found))
+
+    def _check_lists(self, chosen: Sequence[str], dry: bool) -> None:
+        shop = Workshop(self.settings, dry=dry)
+        names = [self.settings.train_set] if "train" in chosen else []
+        names += [self.settings.train_set2] if "train2" in chosen else []
+        names += [
+            name for step in chosen if not step.startswith(("train", "crf-search")) for name in self._sets(step, chosen)
+        ]
+        names += [self.settings.strong_set] if self.settings.strong_set else []
+        problems = []
+        for name in dict.fromkeys(names):
+            ids = [] if name in (self.settings.train_set, self.settings.train_set2) else [f"{name}_id"]
+            problems += filter(None, map(shop.lists.check, [name, *ids]))
+            missing = shop.lists.missing_files(name)
+            if missing:
+                others = f" nor {len(missing) - 1} others" if len(missing) > 1 else ""
+                raise ExperimentError(f"{self.settings.data_root}{missing[0]} of list '{name}' is not there{others}")
+        for problem in problems:
+            if self.settings.strict_lists:
+                raise ExperimentError(problem)
+            self.warn(f"{problem}: numbers will not be comparable with the published ones")
+
+    def _one(self, shop: Workshop, step: Step, dry: bool) -> None:
+        marker = shop.marker(step.name)
+        for note in (*shop.config.notes, *step.notes):
+            self.warn(f"{step.name}: {note}")
+        if marker.finished(step.inputs):
+            self.echo(f"{step.name}: finished before")
+            return
+        goes_on = marker.begun(step.inputs)
+        if dry:
+            self.echo(f"{step.name}: would {'go on' if goes_on else 'run'}, in {self.settings.root}:")
+            for words in step.commands:
+                self.echo(f"  {shlex.join(['deeplab-caffe', *words])}")
+            return
+        self.echo(f"{step.name}: {'goes on' if goes_on else 'begins'}")
+        if not goes_on:
+            # Before the marker: were it the other way round, a crash between the two would let old files pass for new.
+            self._clear(step)
+        marker.begin(step.inputs)
+        log = self.settings.path(f"{self.settings.folder('log')}/{step.name}.log")
+        for words in step.commands:
+            status = self.execute(words, self.settings.root, log)
+            if status:
+                raise ExperimentError(
+                    f"step {step.name} is not finished: deeplab-caffe {words[0]} ended with status {status}; see {log}"
+                )
+        marker.finish(step.inputs, step.outputs)
+
+    def _clear(self, step: Step) -> None:
+        """Files of other inputs must not pass for this step's: snapshots are moved aside, results deleted."""
+        if step.aside:
+            folder = step.aside[0].parent
+            number = 1
+            while (folder / f"superseded{number}").exists():
+                number += 1
+            aside = folder / f"superseded{number}"
+            aside.mkdir()
+            for path in step.aside:
+                path.replace(aside / path.name)
+            self.warn(f"{step.name}: snapshots of another training are moved to {aside}")
+        for name in step.outputs:
+            self.settings.path(name).unlink(missing_ok=True)
+
+    def _summarize(self) -> None:
+        settings, found = self.settings, []
+        for stage in ("", "2"):
+            for set_name in settings.test_sets2 if stage else settings.test_sets:
+                for post in ("post_none", "post_densecrf"):
+                    where = settings.path(f"{settings.exp}/res/features{stage}/{settings.net_id}/{set_name}/fc8")
+                    shop = Workshop(settings)
+                    if not shop.marker(f"eval{stage}-{set_name}").finished():
+                        continue
+                    for name in shop.marker(f"eval{stage}-{set_name}").read()["outputs"]:
+                        path = settings.path(name)
+                        if (
+                            path.name == "eval.json"
+                            and path.parent.name.startswith(post)
+                            and path.parent.parent == where
+                        ):
+                            found.append((f"{set_name}, features{stage}, {path.parent.name}", path))
+        if found:
+            text = summary(found)
+            shop = Workshop(settings)
+            shop.config.write(settings.path(f"{settings.exp}/res/{settings.net_id}.md"), text)
+            self.echo(text)
+
+
+@contextlib.contextmanager
+def _passed_on(child: subprocess.Popen) -> Iterator[None]:
+    """Ctrl-C reaches the child from the terminal, and ends it in its own way; SIGTERM is passed on."""
+    try:
+        before = {
+            signal.SIGINT: signal.signal(signal.SIGINT, lambda *_: None),
+            signal.SIGTERM: signal.signal(signal.SIGTERM, lambda *_: child.terminate()),
+        }
+    except ValueError:
+        # Not in the main thread: signals go elsewhere.
+        before = {}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

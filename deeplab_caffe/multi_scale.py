@@ -1,0 +1,127 @@
+"""Testing at several scales, mirrored, and in windows: how :class:`deeplab_caffe.Segmenter` averages over views.
+
+Averaged are the softmax probabilities, not the scores: a score has no common zero from one view to the next, and the
+mean of probabilities is what the mean over views of a classifier says. Their logarithm then stands for the scores, of
+which it is the softmax's inverse, so that argmax and dense CRF go on as after one view.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from deeplab_caffe.errors import NetError
+from deeplab_caffe.ops.interp import interp
+
+# Scores of an image (H, W, 3): (C, H, W).
+Scores = Callable[[np.ndarray], Tensor]
+
+
+@dataclass(frozen=True)
+class Views:
+    """Which views of an image to average over.
+
+    Attributes:
+        scales: factors of the image's sides.
+        flip: whether each is seen mirrored too.
+        window: side of the windows that larger images are cut into; None for none.
+        stride: pixels from one window to the next; None for two thirds of the window.
+
+    Raises:
+        NetError: a scale, window or stride that is not positive, or a stride that leaves gaps.
+    """
+
+    scales: tuple[float, ...] = (1.0,)
+    flip: bool = False
+    window: int | None = None
+    stride: int | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "scales", tuple(float(scale) for scale in self.scales))
+        if not self.scales or not all(math.isfinite(scale) and scale > 0 for scale in self.scales):
+            raise NetError(f"scales must be positive numbers, got {self.scales}")
+        if self.window is None:
+            if self.stride is not None:
+                raise NetError("a stride is given, but no window")
+            return
+        if self.window < 1:
+            raise NetError(f"the window must be positive, got {self.window}")
+        if self.stride is not None and not 1 <= self.stride <= self.window:
+            raise NetError(f"the stride must be from 1 to the window, {self.window}, got {self.stride}")
+
+    @property
+    def step(self) -> int:
+        """Pixels from one window to the next."""
+        assert self.window is not None
+        return self.stride or max(1, self.window * 2 // 3)
+
+    def is_single(self, height: int, width: int) -> bool:
+        """Whether an image of this size is seen but once, as it is."""
+        fits = self.window is None or max(height, width) <= self.window
+        return self.scales == (1.0,) and not self.flip and fits
+
+
+def average_views(image: np.ndarray, views: Views, scores: Scores) -> Tensor:
+    """Logarithm of the mean probabilities over the views.
+
+    The image is resized bilinearly, smoothed where it shrinks, as Pillow does it; probabilities come back to its size
+    as INTERP brings scores to theirs: bilinearly, corners on corners.
+
+    Args:
+        image: uint8 RGB ``(H, W, 3)``.
+        views: which.
+        scores: the network.
+
+    Returns:
+        ``(C, H, W)``; at least the logarithm of FLT_MIN, as DENSE_CRF writes it.
+    """
+    height, width = image.shape[:2]
+    total: Tensor | float = 0.0
+    for scale in views.scales:
+        size = _scaled(height, width, scale)
+        resized = image
+        if size != (height, width):
+            resized = np.asarray(Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR))
+        for mirrored in (False, True) if views.flip else (False,):
+            seen = np.ascontiguousarray(resized[:, ::-1]) if mirrored else resized
+            found = _windowed(seen, views, scores)
+            found = found.flip(-1) if mirrored else found
+            if size != (height, width):
+                found = interp(found[None].contiguous(), height=height, width=width)[0]
+            total = total + found
+    mean = total / (len(views.scales) * (2 if views.flip else 1))
+    return mean.clamp_min(torch.finfo(torch.float32).tiny).log()
+
+
+def starts(size: int, window: int, step: int) -> list[int]:
+    """First pixels of the windows along a side: ``step`` apart, the last one ending with the image."""
+    if size <= window:
+        return [0]
+    return [*range(0, size - window, step), size - window]
+
+
+def _windowed(image: np.ndarray, views: Views, scores: Scores) -> Tensor:
+    height, width = image.shape[:2]
+    if views.window is None or max(height, width) <= views.window:
+        return torch.softmax(scores(image), dim=0)
+    total, seen = None, None
+    for top in starts(height, views.window, views.step):
+        for left in starts(width, views.window, views.step):
+            rows, columns = slice(top, top + views.window), slice(left, left + views.window)
+            found = torch.softmax(scores(np.ascontiguousarray(image[rows, columns])), dim=0)
+            if total is None:
+                total = found.new_zeros((len(found), height, width))
+                seen = found.new_zeros((height, width))
+            total[:, rows, columns] += found
+            seen[rows, columns] += 1
+    return total / seen
+
+
+def _scaled(height: int, width: int, scale: float) -> tuple[int, int]:
+    return max(1, round(height * scale)), max(1, round(width * scale))

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deeplab_caffe.data import save_labels_png
+from deeplab_caffe.viz import VOC_COLORMAP
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    save_labels_png(tmp_path / "labels" / "a.png", np.array([[0, 0, 255], [1, 1, 1]]), VOC_COLORMAP)
+    save_labels_png(tmp_path / "results" / "a.png", np.array([[0, 1, 2], [1, 1, 0]]), VOC_COLORMAP)
+    (tmp_path / "val_id.txt").write_text("a\n")
+    (tmp_path / "names.txt").write_text("road\ncar\n")
+    return tmp_path
+
+
+def words(folder: Path, *more: object) -> tuple:
+    given = ("--predictions", folder / "results", "--labels", folder / "labels", "--list", folder / "val_id.txt")
+    return ("eval", *given, "--classes", folder / "names.txt", *more)
+
+
+def test_numbers_and_files(run, folder: Path) -> None:
+    pytest.importorskip("matplotlib")
+    files = [folder / "out" / name for name in ("x.json", "x.md", "x.png", "x.html")]
+    outcome = run(
+        *words(folder, "--trimap", "1:2", "--json", files[0], "--markdown", files[1]),
+        "--plot",
+        files[2],
+        "--html",
+        files[3],
+    )
+    assert outcome.status == 0, outcome.err
+    assert "Average accuracy: 41.667%" in outcome.out
+    assert "Percentage of pixels correctly labelled overall: 60.000%" in outcome.out
+    assert all(path.stat().st_size > 200 for path in files)
+    content = json.loads(files[0].read_text())
+    assert content["mean_iou"] == (100 / 3 + 50) / 2
+    assert list(content["trimap"]) == ["1", "2"]
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (("--classes", "none.txt"), "none.txt"),
+        (("--trimap", "a:b"), "--trimap"),
+        (("--list", "none_id.txt"), "none_id.txt"),
+        (("--predictions", "nowhere"), "nowhere"),
+    ],
+)
+def test_errors_are_one_line(run, folder: Path, more: tuple, message: str) -> None:
+    assert message in run(*words(folder, *more)).error_line()
+
+
+def test_wrong_usage(run, folder: Path) -> None:
+    assert run(*words(folder, "--trimap", "0:3")).status == 2
+    assert run(*words(folder, "--absent", "maybe")).status == 2
+
+
+def test_absent_classes_are_said(run, folder: Path) -> None:
+    with (folder / "names.txt").open("a") as file:
+        file.write("cow\n")
+    outcome = run(*words(folder))
+    assert "warning: neither true nor predicted: cow" in outcome.err
+    assert "Average accuracy: 27.778%" in outcome.out
+    assert "Average accuracy: 41.667%" in run(*words(folder, "--absent", "skip")).out

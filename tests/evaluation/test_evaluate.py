@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deeplab_caffe.data import save_image, save_labels_png
+from deeplab_caffe.errors import DataError, EvaluationError
+from deeplab_caffe.evaluation import Classes, evaluate, find_pairs, read_ids
+from deeplab_caffe.evaluation.report import html_report
+from deeplab_caffe.viz import VOC_COLORMAP
+from deeplab_caffe.viz.evaluation import draw_evaluation
+
+CLASSES = Classes(("back <ground>", "car", "dog"), VOC_COLORMAP)
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> Path:
+    truth = {"a": [[0, 0, 255], [1, 1, 1]], "b": [[0, 0], [255, 2]]}
+    found = {"a": [[0, 1, 2], [1, 1, 0]], "b": [[0, 0], [0, 1]]}
+    for name in truth:
+        save_labels_png(tmp_path / "labels" / f"{name}.png", np.array(truth[name]), VOC_COLORMAP)
+        save_labels_png(tmp_path / "results" / f"{name}.png", np.array(found[name]), VOC_COLORMAP)
+        save_image(tmp_path / "images" / f"{name}.png", np.zeros((*np.shape(truth[name]), 3), np.uint8))
+    (tmp_path / "val_id.txt").write_text("a\nb\n")
+    (tmp_path / "val.txt").write_text("/JPEGImages/a.jpg /Labels/a.png\n/JPEGImages/b.jpg /Labels/b.png\n")
+    return tmp_path
+
+
+def pairs_of(folders: Path, ids: tuple[str, ...] = ("a", "b"), **options: bool):
+    return find_pairs(folders / "results", folders / "labels", ids, "png", **options)
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_by_hand(folders: Path, jobs: int) -> None:
+    pairs, missing = pairs_of(folders)
+    calls = []
+    found = evaluate(pairs, CLASSES, "png", widths=[1, 2], jobs=jobs, advance=lambda: calls.append(1))
+    assert found.confusion.matrix.tolist() == [[3, 1, 0], [1, 2, 0], [0, 1, 0]]
+    assert len(calls) == 2
+    assert not missing
+    metrics = found.metrics
+    assert metrics.pixel_accuracy == 100 * 5 / 8
+    assert metrics.mean_iou == (60 + 40 + 0) / 3
+    # The confusion is that of the data set: the mean over images is another number.
+    assert [image.mean_iou for image in found.images] == [(100 / 3 + 50) / 2, 100 / 3]
+    assert [image.name for image in found.worst(1)] == ["b"]
+    # Near the void of a: one 0 taken for 1, two 1s of which the last is taken for 0; of b: all.
+    assert found.trimap.band(1).matrix.tolist() == [[2, 1, 0], [1, 1, 0], [0, 1, 0]]
+    assert found.curve()[2].pixel_accuracy == 100 * 5 / 8
+
+
+def test_ids(folders: Path) -> None:
+    assert read_ids(folders / "val_id.txt") == read_ids(folders / "val.txt") == ["a", "b"]
+    (folders / "twice.txt").write_text("a\na\n")
+    with pytest.raises(DataError, match=r"twice\.txt:2: 'a' is in line 1 already"):
+        read_ids(folders / "twice.txt")
+    (folders / "dotted.txt").write_text("2007.01\n")
+    assert read_ids(folders / "dotted.txt") == ["2007.01"]
+
+
+def test_missing_results_fail_or_are_left_out(folders: Path) -> None:
+    (folders / "results" / "b.png").unlink()
+    with pytest.raises(DataError, match="holds no result of 'b'"):
+        pairs_of(folders)
+    pairs, missing = pairs_of(folders, skip_missing=True)
+    assert [pair.name for pair in pairs] == ["a"]
+    assert missing == ["b"]
+    with pytest.raises(DataError, match="holds no result of 'c'"):
+        pairs_of(folders, ("c",), skip_missing=True)
+
+
+def test_missing_labels_and_classes_that_do_not_exist(folders: Path) -> None:
+    two = Classes(CLASSES.names[:2], VOC_COLORMAP)
+    with pytest.raises(DataError, match=r"b\.png: unexpected label 2: expected 0 to 1"):
+        evaluate(pairs_of(folders)[0], two, "png")
+    save_labels_png(folders / "results" / "a.png", np.full((2, 3), 3), VOC_COLORMAP)
+    with pytest.raises(DataError, match=r"results/a\.png: unexpected prediction 3"):
+        evaluate(pairs_of(folders)[0], CLASSES, "png")
+    (folders / "labels" / "b.png").unlink()
+    with pytest.raises(DataError, match="the labels are missing"):
+        pairs_of(folders)
+    with pytest.raises(EvaluationError, match="nothing to evaluate"):
+        evaluate([], CLASSES, "png")
+
+
+def test_html_needs_no_other_file(folders: Path) -> None:
+    pairs, _ = pairs_of(folders)
+    found = evaluate(pairs, CLASSES, "png", widths=[1, 2])
+    images = {name: folders / "images" / f"{name}.png" for name in "ab"}
+    page = html_report(found, pairs, "png", images=images, title="a < b")
+    assert "mean IoU <b>33.333 %</b>" in page
+    assert "a &lt; b" in page
+    assert "back &lt;ground&gt;" in page
+    assert page.count("data:image/jpeg;base64,") == 8
+    assert html_report(found, pairs, "png", worst=1).count("data:image") == 3
+    assert "src='http" not in page
+    assert "<svg" in page
+
+
+def test_figure(folders: Path) -> None:
+    pytest.importorskip("matplotlib")
+    pairs, _ = pairs_of(folders)
+    figure = draw_evaluation(evaluate(pairs, CLASSES, "png", widths=[1, 2]))
+    bars, curves = figure.axes
+    np.testing.assert_allclose([bar.get_height() for bar in bars.patches], [60, 40, 0])
+    np.testing.assert_array_equal(curves.lines[1].get_ydata(), [50, 62.5])

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from deeplab_caffe import Net
+from deeplab_caffe.solver import training_memory
+from deeplab_caffe.zoo.paths import prototxt_path
+from tests.solver.toy import net_text, write_images
+
+
+def kept_bytes(net: Net) -> int:
+    """Bytes of the storages that autograd keeps, without the parameters'."""
+    kept: dict[int, int] = {}
+    parameters = {p.untyped_storage().data_ptr() for p in net.parameters()}
+
+    def pack(x: torch.Tensor) -> torch.Tensor:
+        storage = x.untyped_storage()
+        if storage.data_ptr() not in parameters:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return x
+
+    held = []
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
+        held.append(net.loss(net(blobs=net.losses)))
+    return sum(kept.values())
+
+
+def test_parameters_by_hand(tmp_path: Path) -> None:
+    write_images(tmp_path)
+    (tmp_path / "net.prototxt").write_text(net_text(tmp_path).replace("blobs_lr: 10 blobs_lr: 20", ""))
+    memory = training_memory(Net(tmp_path / "net.prototxt", phase="TRAIN"), buffers=2)
+    count = 6 * 27 + 6 + 3 * 6 + 3
+    assert (memory.parameters, memory.gradients, memory.history) == (4 * count, 4 * count, 8 * count)
+    assert memory.total == memory.parameters + memory.gradients + memory.history + memory.activations
+
+
+def test_activations_of_the_toy_by_hand(tmp_path: Path) -> None:
+    write_images(tmp_path)
+    (tmp_path / "net.prototxt").write_text(net_text(tmp_path, dropout=False))
+    memory = training_memory(Net(tmp_path / "net.prototxt", phase="TRAIN"))
+    pixels = 4 * 9 * 9
+    # The data, the ReLU's result, scores and labels, and two numbers a pixel of the softmax.
+    assert memory.activations == 4 * pixels * (3 + 6 + 3 + 1 + 2)
+
+
+def test_half_of_it_in_bfloat16(tmp_path: Path) -> None:
+    write_images(tmp_path)
+    (tmp_path / "net.prototxt").write_text(net_text(tmp_path, dropout=False))
+    net = Net(tmp_path / "net.prototxt", phase="TRAIN")
+    pixels = 4 * 9 * 9
+    half = training_memory(net, bfloat16=True).activations
+    assert half == training_memory(net).activations - 2 * pixels * (6 + 3)
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_largefov_as_measured(tmp_path: Path, batch: int) -> None:
+    """The released network with an eighth of its channels: the estimate is what autograd keeps, within a tenth."""
+    write_images(tmp_path, count=2, size=98)
+    text = prototxt_path("deeplab_largefov", "train").read_text()
+    for channels in (64, 128, 256, 512, 1024):
+        text = text.replace(f"num_output: {channels} ", f"num_output: {channels // 8} ")
+    text = text.replace("batch_size: 30", f"batch_size: {batch}").replace("crop_size: 321", "crop_size: 97")
+    (tmp_path / "voc" / "list").mkdir(parents=True)
+    (tmp_path / "voc" / "list" / "train.txt").write_text((tmp_path / "list.txt").read_text())
+    (tmp_path / "net.prototxt").write_text(text)
+    variables = {
+        "EXP": f"{tmp_path}/voc",
+        "DATA_ROOT": f"{tmp_path}/img",
+        "TRAIN_SET": "train",
+        "NUM_LABELS": "21",
+        "NET_ID": "slim",
+    }
+    net = Net(tmp_path / "net.prototxt", phase="TRAIN", variables=variables)
+    assert net.parameter_count() < 1e6
+    measured = kept_bytes(net)
+    assert training_memory(net).activations == pytest.approx(measured, rel=0.1)
