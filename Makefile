@@ -17,7 +17,7 @@ env: $(ENV_STAMP)
 
 $(ENV_STAMP): constraints.txt pyproject.toml tools/requirements.py
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python tools/requirements.py test lint plot > $(VENV)/requirements.txt
+	$(BIN)/python tools/requirements.py test lint plot convert > $(VENV)/requirements.txt
 	$(BIN)/python -m pip install --disable-pip-version-check -q wheel -r $(VENV)/requirements.txt -c constraints.txt
 	touch $@
 
@@ -48,6 +48,7 @@ format: env
 
 docs-table: build
 	$(BIN)/python -m tools.golden_table
+	$(BIN)/python -m tools.models_page
 
 clean:
 	rm -rf build dist out *.egg-info .pytest_cache .ruff_cache .hypothesis $(BUILD_STAMP) deeplab_caffe/_C*.so

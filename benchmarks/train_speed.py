@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
 import torch
@@ -179,13 +179,14 @@ def synchronize(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def timed(contender: Contender, steps: int, device: torch.device) -> float:
+def timed(contender: Contender, steps: int, device: torch.device) -> tuple[float, float]:
+    """Seconds a step by the clock, and of processor time, which other programs on the machine disturb less."""
     synchronize(device)
-    begin = perf_counter()
+    begin, used = perf_counter(), process_time()
     for _ in range(steps):
         contender.step()
     synchronize(device)
-    return (perf_counter() - begin) / steps
+    return (perf_counter() - begin) / steps, (process_time() - used) / steps
 
 
 def measure(dtype: str, count: int, size: int, device: torch.device, options: argparse.Namespace) -> dict[str, Any]:
@@ -200,11 +201,14 @@ def measure(dtype: str, count: int, size: int, device: torch.device, options: ar
     memory = training_memory(solver.net, bfloat16=dtype == "bfloat16")
     errors = check(contenders, dtype, device)
     times: dict[str, list[float]] = {name: [] for name in contenders}
+    used: dict[str, list[float]] = {name: [] for name in contenders}
     for contender in contenders.values():
         timed(contender, 1, device)
     for _ in range(options.repeats):
         for name, contender in contenders.items():
-            times[name].append(timed(contender, options.steps, device))
+            clock, processor = timed(contender, options.steps, device)
+            times[name].append(clock)
+            used[name].append(processor)
     rows = {}
     for name, values in times.items():
         peer = name.replace("ours", "plain")
@@ -213,6 +217,8 @@ def measure(dtype: str, count: int, size: int, device: torch.device, options: ar
             "s_per_step": round(median(values), 5),
             "images_per_s": round(count / median(values), 3),
             "time_over_plain": round(median(ratios), 4),
+            "processor_s_per_step": round(median(used[name]), 5),
+            "processor_time_over_plain": round(median(used[name]) / median(used[peer]), 4),
             "times_the_papers_speed": round(count / median(values) / PAPER_IMAGES_PER_S, 2),
             "step_relative_error_to_plain": errors[name],
             "all_s": [round(value, 5) for value in values],

@@ -21,7 +21,7 @@ void bind(py::module_& module);
 #ifdef DEEPLAB_WITH_CUDA
 void bind_cuda(py::module_& module);
 #endif
-}
+}  // namespace mean_field
 namespace softmax_loss {
 void bind(py::module_& module);
 }

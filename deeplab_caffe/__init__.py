@@ -13,12 +13,21 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from deeplab_caffe.errors import CaffeModelError, CRFError, DataError, DeepLabCaffeError, NetError, PrototxtError
+from deeplab_caffe.errors import (
+    CaffeModelError,
+    CRFError,
+    DataError,
+    DeepLabCaffeError,
+    NetError,
+    PrototxtError,
+    SolverError,
+)
 
 if TYPE_CHECKING:
     from deeplab_caffe.crf import CRFParams, dense_crf
     from deeplab_caffe.net import Net
     from deeplab_caffe.segmenter import Segmenter
+    from deeplab_caffe.solver import Solver
 
 __version__ = "0.1.0"
 
@@ -26,6 +35,7 @@ _LAZY = {
     "CRFParams": "deeplab_caffe.crf",
     "Net": "deeplab_caffe.net",
     "Segmenter": "deeplab_caffe.segmenter",
+    "Solver": "deeplab_caffe.solver",
     "dense_crf": "deeplab_caffe.crf",
 }
 
@@ -39,6 +49,8 @@ __all__ = [
     "NetError",
     "PrototxtError",
     "Segmenter",
+    "Solver",
+    "SolverError",
     "__version__",
     "dense_crf",
 ]

@@ -206,6 +206,8 @@ class Net(nn.Module):
                 and following.bottoms == following.tops == step.tops
                 and following.layer.param.relu_param.negative_slope == 0
             )
+            if fits:
+                following.layer.bottom_is_spare = True
             marked.append(replace(step, relu_follows=fits))
         return marked
 

@@ -153,9 +153,9 @@ class Segmenter:
             labels = argmax_labels(scores[None], ties="last")[0].cpu().numpy()
             found = Segmentation(labels, scores.cpu().numpy())
         else:
-            host_scores = scores.cpu().numpy()
-            marginals = dense_crf(host_scores, small, self.crf)
-            found = Segmentation(marginals.argmax(axis=0).astype(np.uint8), host_scores, marginals)
+            marginals = dense_crf(scores, small, self.crf)
+            labels = argmax_labels(marginals[None], ties="first")[0]
+            found = Segmentation(*(one.cpu().numpy() for one in (labels, scores, marginals)))
         if small.shape != image.shape:
             full = Image.fromarray(found.labels).resize((image.shape[1], image.shape[0]), Image.Resampling.NEAREST)
             found = dataclasses.replace(found, labels=np.asarray(full))

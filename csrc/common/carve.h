@@ -1,5 +1,5 @@
-// One allocation of the caller's, cut into arrays. Run with a null base it only measures, so that the size asked for and
-// the arrays taken come from one function.
+// One allocation of the caller's, cut into arrays. Run with a null base it only measures, so that the size asked for
+// and the arrays taken come from one function.
 #pragma once
 
 #include <cstdint>

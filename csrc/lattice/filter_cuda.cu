@@ -193,13 +193,6 @@ FilterJob prepare(const CudaLattice& lattice, Carver& carver, int64_t width) {
   return job;
 }
 
-void check_workspace(const CudaLattice& lattice, int64_t channels, const TensorView& workspace) {
-  check_dtype(workspace, "workspace", DType::kUInt8);
-  const int64_t bytes = filter_workspace_bytes(lattice, channels);
-  DEEPLAB_CHECK(workspace.device == lattice.device() && workspace.is_contiguous() && workspace.numel() >= bytes,
-                "workspace: expected ", bytes, " bytes on cuda:", lattice.device(), ", got ", workspace.describe());
-}
-
 }  // namespace
 
 void FilterJob::place(Carver& carver, int64_t width, bool half) {
@@ -233,7 +226,7 @@ int64_t filter_workspace_bytes(const CudaLattice& lattice, int64_t channels) {
 void filter_cuda(const CudaLattice& lattice, const TensorView& values, const TensorView& out, bool adjoint,
                  const TensorView& workspace, uintptr_t stream) {
   const int64_t channels = values.size(1), width = cuda_width(channels), points = lattice.points();
-  check_workspace(lattice, channels, workspace);
+  check_cuda_memory(workspace, "workspace", lattice.device(), filter_workspace_bytes(lattice, channels));
   DeviceGuard guard(lattice.device());
   Carver carver(workspace.data);
   FilterJob job = prepare(lattice, carver, width);
@@ -254,7 +247,7 @@ void norm_cuda(const CudaLattice& lattice, bool root, const TensorView& out, con
   check_contiguous(out, "out");
   DEEPLAB_CHECK(out.device == lattice.device(), "out: expected a tensor on cuda:", lattice.device(), ", got ",
                 out.describe());
-  check_workspace(lattice, 1, workspace);
+  check_cuda_memory(workspace, "workspace", lattice.device(), filter_workspace_bytes(lattice, 1));
   DeviceGuard guard(lattice.device());
   Carver carver(workspace.data);
   const FilterJob job = prepare(lattice, carver, cuda_width(1));

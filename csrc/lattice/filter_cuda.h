@@ -39,7 +39,8 @@ int64_t filter_workspace_bytes(const CudaLattice& lattice, int64_t channels);
 void filter_cuda(const CudaLattice& lattice, const TensorView& values, const TensorView& out, bool adjoint,
                  const TensorView& workspace, uintptr_t stream);
 
-// out (points) float32: 1 / (filter(1) + 1e-20), or with `root` 1 / sqrt(filter(1) + 1e-20). Workspace as of one channel.
+// out (points) float32: 1 / (filter(1) + 1e-20), or with `root` 1 / sqrt(filter(1) + 1e-20). Workspace as of one
+// channel.
 void norm_cuda(const CudaLattice& lattice, bool root, const TensorView& out, const TensorView& workspace,
                uintptr_t stream);
 

@@ -49,13 +49,13 @@ struct DeviceLattice {
   int32_t entries;   // points * (dims + 1), more with SSE padding
   int64_t capacity;  // vertices that `neighbours` has room for along each axis
   Status* status;
-  void* keys;               // (vertices): words of 64 or 128 bits, rising
-  int32_t* point_vertex;    // (points, dims + 1), counted from 1
-  float* point_share;       // (points, dims + 1): weight * alpha, what slicing multiplies with
-  Entry* entry;             // (entries): by vertex, then by point
-  int32_t* row_start;       // (vertices + 1): entries of vertex v are [row_start[v - 1], row_start[v])
-  int32_t* segment_vertex;  // (segments): the vertex of each segment's first entry
-  int32_t* heavy;           // (status->heavy), in any order
+  void* keys;                 // (vertices): words of 64 or 128 bits, rising
+  int32_t* point_vertex;      // (points, dims + 1), counted from 1
+  float* point_share;         // (points, dims + 1): weight * alpha, what slicing multiplies with
+  Entry* entry;               // (entries): by vertex, then by point
+  int32_t* row_start;         // (vertices + 1): entries of vertex v are [row_start[v - 1], row_start[v])
+  int32_t* segment_vertex;    // (segments): the vertex of each segment's first entry
+  int32_t* heavy;             // (status->heavy), in any order
   NeighbourPair* neighbours;  // (dims + 1, capacity)
 
   DEEPLAB_HOST_DEVICE int64_t segments() const { return (static_cast<int64_t>(entries) + kSegment - 1) / kSegment; }
@@ -63,7 +63,7 @@ struct DeviceLattice {
 
 // Where features come from: positions, or an image, or both.
 struct FeatureSource {
-  const void* data;    // (height, width, channels), float32 or uint8; null for positions alone
+  const void* data;  // (height, width, channels), float32 or uint8; null for positions alone
   bool is_byte;
   int64_t strides[3];  // in elements
   int32_t width;
@@ -109,6 +109,9 @@ class CudaLattice {
   FeatureSource source_{};
   DeviceLattice view_{};
 };
+
+// Throws std::invalid_argument unless the memory is uint8, contiguous, on the device and has so many bytes.
+void check_cuda_memory(const TensorView& memory, const char* name, int device, int64_t bytes);
 
 // Number of vertices of each lattice, one wait for all; -1 for one whose features were outside their ranges.
 std::vector<int64_t> count_vertices(const std::vector<std::shared_ptr<CudaLattice>>& lattices, uintptr_t stream);

@@ -75,7 +75,7 @@ inline dim3 row_block(int64_t vectors) {
 }  // namespace deeplab::lattice
 
 // For each row in [0, count) and column of a row_block's thread; the loops of a block's threads need not be in step.
-#define DEEPLAB_ROW_LOOP(row, count)                                                            \
+#define DEEPLAB_ROW_LOOP(row, count)                                                             \
   for (int64_t row = blockIdx.x * static_cast<int64_t>(blockDim.y) + threadIdx.y; row < (count); \
        row += static_cast<int64_t>(gridDim.x) * blockDim.y)
 #define DEEPLAB_COLUMN_LOOP(column, vectors) \

@@ -41,8 +41,8 @@ void filter(const CudaLattice& lattice, const TensorView& values, const TensorVi
   check_dim(values, "values", 2);
   check_dtype(values, "values", DType::kFloat32);
   DEEPLAB_CHECK(values.size(0) == lattice.points() && values.size(1) >= 1 && values.device == lattice.device(),
-                "values: expected one row for each of the lattice's ", lattice.points(), " points on cuda:",
-                lattice.device(), ", got ", values.describe());
+                "values: expected one row for each of the lattice's ", lattice.points(),
+                " points on cuda:", lattice.device(), ", got ", values.describe());
   check_sizes(out, "out", values.sizes);
   check_same_dtype_and_device(values, "values", out, "out");
   check_contiguous(out, "out");

@@ -1,8 +1,7 @@
-#include "mean_field_cuda.h"
-
 #include <cmath>
 #include <limits>
 
+#include "mean_field_cuda.h"
 #include "update_cuda.cuh"
 
 namespace deeplab::mean_field {
@@ -117,14 +116,9 @@ void CudaMeanField::check_image(const TensorView& image, const char* name) const
   DEEPLAB_CHECK(image.device == device_, name, ": expected a tensor on cuda:", device_, ", got ", image.describe());
 }
 
-void CudaMeanField::start(const TensorView& scores, bool probabilities, const TensorView& workspace,
-                          uintptr_t stream) {
+void CudaMeanField::start(const TensorView& scores, bool probabilities, const TensorView& workspace, uintptr_t stream) {
   check_image(scores, "scores");
-  check_dtype(workspace, "workspace", DType::kUInt8);
-  check_contiguous(workspace, "workspace");
-  const int64_t bytes = workspace_bytes();
-  DEEPLAB_CHECK(workspace.device == device_ && workspace.numel() >= bytes, "workspace: expected ", bytes,
-                " bytes on cuda:", device_, ", got ", workspace.describe());
+  lattice::check_cuda_memory(workspace, "workspace", device_, workspace_bytes());
   DeviceGuard guard(device_);
   place(workspace.data);
   const int64_t points = height_ * width_, vectors = row_ / 4;

@@ -24,7 +24,8 @@ struct CudaKernel {
 class CudaMeanField {
  public:
   // With `half`, values on the vertices are stored in half precision (sums and everything else are float32).
-  CudaMeanField(int device, int64_t height, int64_t width, int64_t channels, std::vector<CudaKernel> kernels, bool half);
+  CudaMeanField(int device, int64_t height, int64_t width, int64_t channels, std::vector<CudaKernel> kernels,
+                bool half);
 
   int64_t workspace_bytes() const;
   // Q = softmax(scores). scores (channels, height, width) float32, any strides; see MeanField for `probabilities`.

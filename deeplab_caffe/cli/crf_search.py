@@ -100,7 +100,9 @@ def _print(outcome: Outcome, top: int) -> None:
     print_table(table)
     edges = outcome.rounds[-1].edges(outcome.best.point)
     if edges:
-        click.echo(f"{', '.join(edges)}: the best value is the first or the last tried, a wider range may hold a better one")
+        click.echo(
+            f"{', '.join(edges)}: the best value is the first or last tried, a wider range may hold a better one"
+        )
 
 
 def _cells(result: Result, baseline: Result) -> tuple[str, ...]:

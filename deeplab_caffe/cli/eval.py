@@ -11,8 +11,10 @@ from deeplab_caffe.cli.progress import progress
 from deeplab_caffe.crf.grid import parse_range
 from deeplab_caffe.crf.program import find_images
 from deeplab_caffe.data.atomic import atomic_write
-from deeplab_caffe.evaluation import RULES, detect_kind, evaluate, find_classes, find_pairs, read_ids
+from deeplab_caffe.evaluation import RULES, Classes, detect_kind, evaluate, find_classes, find_pairs, read_ids
+from deeplab_caffe.evaluation.predictions import Kind
 from deeplab_caffe.evaluation.report import html_report
+from deeplab_caffe.evaluation.save import save_pngs
 from deeplab_caffe.evaluation.tables import json_text, markdown, notes, text_report
 
 
@@ -26,7 +28,7 @@ def parse_widths(text: str) -> list[int]:
 
 @click.command("eval")
 @path_option("--predictions", required=True, help="Results: <id>.png, <id>_blob_0.mat (scores) or <id>.bin.")
-@path_option("--labels", required=True, help="True labels <id>.png, palette or grey; 255 does not count.")
+@path_option("--labels", help="True labels <id>.png, palette or grey; 255 does not count. None: --save-png alone.")
 @path_option("--list", "list_path", required=True, help="What to evaluate: val_id.txt or val.txt.")
 @click.option("--classes", "classes_name", default="voc12", show_default=True, help="voc12, camvid or a file of names.")
 @click.option("--trimap", help="Widths of trimaps in pixels, as 1:40.")
@@ -41,6 +43,7 @@ def parse_widths(text: str) -> list[int]:
 @click.option("--skip-missing", is_flag=True, help="Leave out images without a result, as the original does.")
 @click.option("--ignore-label", type=int, default=255, show_default=True)
 @click.option("--jobs", type=click.IntRange(min=0), default=0, help="Images at a time; 0: all cores.  [0]")
+@path_option("--save-png", help="Folder for the results as palette PNGs, as PASCAL VOC's server takes them.")
 @path_option("--json", "json_path", help="Write all numbers.")
 @path_option("--markdown", "markdown_path", help="Write the tables.")
 @path_option("--plot", "plot_path", help="Write a figure: .png, .svg, .pdf.")
@@ -50,7 +53,7 @@ def parse_widths(text: str) -> list[int]:
 @click.option("--title", default="Evaluation", help="Of the report.")
 def eval(
     predictions: Path,
-    labels: Path,
+    labels: Path | None,
     list_path: Path,
     classes_name: str,
     trimap: str | None,
@@ -59,6 +62,7 @@ def eval(
     skip_missing: bool,
     ignore_label: int,
     jobs: int,
+    save_png: Path | None,
     json_path: Path | None,
     markdown_path: Path | None,
     plot_path: Path | None,
@@ -69,13 +73,23 @@ def eval(
 ) -> None:
     """Evaluate label maps or scores: per class and mean IoU, pixel and class accuracy, trimaps.
 
-    The confusion of the whole data set is counted, and the numbers are those of the original's MATLAB scripts.
+    The confusion of the whole data set is counted, and the numbers are those of the original's MATLAB scripts. Without
+    labels, as for a test set, results are only saved as PNGs.
     """
     classes = find_classes(classes_name)
     widths = parse_widths(trimap) if trimap else []
     kind = detect_kind(predictions) if kind == "auto" else kind
-    pairs, missing = find_pairs(predictions, labels, read_ids(list_path), kind, skip_missing=skip_missing)
+    ids = read_ids(list_path)
     photographs = find_images(images) if images else None
+    if labels is None:
+        if save_png is None or photographs is None:
+            raise click.UsageError("without --labels there is nothing to do but --save-png, which needs --images")
+        _save(save_png, predictions, kind, ids, photographs, classes, jobs)
+        return
+    pairs, missing = find_pairs(predictions, labels, ids, kind, skip_missing=skip_missing)
+    if save_png is not None:
+        partners = {pair.name: pair.label for pair in pairs}
+        _save(save_png, predictions, kind, list(partners), partners, classes, jobs)
     with progress("evaluating", len(pairs)) as advance:
         found = evaluate(
             pairs,
@@ -106,6 +120,14 @@ def eval(
             raise click.UsageError(f"--plot: no picture format is known by the ending '{plot_path.suffix}'")
         with atomic_write(plot_path, make_folders=True) as file:
             figure.savefig(file, format=kind_of_file, dpi=120)
+
+
+def _save(
+    folder: Path, predictions: Path, kind: Kind, ids: list[str], partners: dict[str, Path], classes: Classes, jobs: int
+) -> None:
+    with progress("saving", len(ids)) as advance:
+        save_pngs(predictions, kind, ids, partners, folder, classes.colormap, jobs=jobs, advance=advance)
+    click.echo(f"{len(ids)} results saved in {folder}")
 
 
 def _write(path: Path, text: str) -> None:

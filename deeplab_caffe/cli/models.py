@@ -42,7 +42,7 @@ def row(model: Model) -> list[str]:
     ]
 
 
-HEADINGS = ("name", "title", "trained on", "val", "test", "CRF", "parameters", "weights")
+HEADINGS = ("name", "title", "trained on", "published val", "published test", "CRF", "parameters", "weights")
 
 
 def _details(model: Model) -> None:
@@ -51,7 +51,7 @@ def _details(model: Model) -> None:
     if model.parameters is not None:
         facts.append(("parameters", f"{model.parameters:,} with 21 classes"))
     for score in model.scores:
-        facts.append((f"mean IoU, {score.images}", f"{_pair(score)} (network / with CRF; {score.source})"))
+        facts.append((f"published {score.images}", f"{_pair(score)} (mean IoU, network / with CRF; {score.source})"))
     if model.crf is not None:
         preset = find_preset(model.crf)
         facts.append(("CRF", f"{preset.params} ({preset.name}: {preset.source})"))
@@ -72,8 +72,8 @@ def _details(model: Model) -> None:
 def models(name: str | None, as_json: bool) -> None:
     """List the models of the papers, or tell all about NAME.
 
-    val and test: published mean IoU on PASCAL VOC 2012 in percent, network / with CRF. CRF: bi_w / bi_xy_std /
-    bi_rgb_std. They are the authors' numbers, not measured here.
+    Published val and test: the authors' mean IoU on PASCAL VOC 2012 in percent, network / with CRF; not measured here.
+    CRF: bi_w / bi_xy_std / bi_rgb_std.
     """
     if name is not None:
         model = find_model(name)

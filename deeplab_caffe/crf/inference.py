@@ -15,7 +15,7 @@ from deeplab_caffe.crf._arrays import as_kind_of, is_torch, to_numpy
 from deeplab_caffe.crf._checks import checked_colours as _checked_colours
 from deeplab_caffe.crf._checks import checked_scores as _checked_scores
 from deeplab_caffe.crf._checks import misfit, sizes
-from deeplab_caffe.crf._device import is_on_gpu
+from deeplab_caffe.crf._device import arrays_on, is_on_gpu
 from deeplab_caffe.crf._view import float32, view
 from deeplab_caffe.crf.memory import check_memory, memory_errors
 from deeplab_caffe.crf.params import CRFParams, PairwiseKernel, check_iterations
@@ -35,6 +35,7 @@ def dense_crf(
     probabilities: bool = False,
     sse_padding: bool = True,
     half: bool = False,
+    device: str | None = None,
 ) -> Any:
     """Refine scores with the dense CRF, as the original's densecrf programs do.
 
@@ -57,6 +58,8 @@ def dense_crf(
             (densecrf/refine_pascal/dense_inference.cpp:289). A probability of 0 rules the label out at that pixel.
         sse_padding: see :meth:`Lattice.build`; True for the original's numbers.
         half: on a GPU, keep values on the lattice in half precision: see :func:`deeplab_caffe.crf.cuda.infer`.
+        device: where to compute with arrays on the CPU: ``"cpu"`` (the default), ``"cuda"`` or ``"cuda:1"``. Arrays on
+            a GPU are worked on where they are.
 
     Returns:
         Marginals Q, float32 of the shape of ``scores`` (a list for a list); they sum to 1 at each pixel. The label is
@@ -70,11 +73,11 @@ def dense_crf(
     params = CRFParams() if params is None else params
     several = isinstance(scores, (list, tuple))
     if not several and np.ndim(scores) != 4:
-        return _dense_crf_all([scores], [image], params, iterations, probabilities, sse_padding, half)[0]
+        return _dense_crf_all([scores], [image], params, iterations, probabilities, sse_padding, half, device)[0]
     images = [None] * len(scores) if image is None else list(image)
     if len(images) != len(scores):
         raise CRFError(f"there are {len(scores)} images of scores but {len(images)} images")
-    marginals = _dense_crf_all(list(scores), images, params, iterations, probabilities, sse_padding, half)
+    marginals = _dense_crf_all(list(scores), images, params, iterations, probabilities, sse_padding, half, device)
     if several:
         return marginals
     if not marginals:
@@ -98,12 +101,18 @@ def _dense_crf_all(
     probabilities: bool,
     sse_padding: bool,
     half: bool,
+    device: str | None,
 ) -> list[Any]:
     on_gpu = [is_on_gpu(one) for one in scores]
     if any(on_gpu):
         if not all(on_gpu):
             raise CRFError("some scores are on a GPU, others are not")
         return _dense_crf_on_gpu(scores, images, params, iterations, probabilities, sse_padding, half)
+    if device not in (None, "cpu"):
+        arrays = arrays_on(device)
+        taken = [arrays.take(to_numpy(one, "scores")) for one in scores]
+        found = _dense_crf_on_gpu(taken, images, params, iterations, probabilities, sse_padding, half)
+        return [as_kind_of(score, arrays.numpy(one)) for score, one in zip(scores, found, strict=True)]
 
     def one(score: Any, image: Any) -> Any:
         array = _checked_scores(to_numpy(score, "scores"), 3, "(C, H, W)", probabilities)

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from deeplab_caffe.crf.dense_crf_2d import Normalization
 from deeplab_caffe.crf.inference import _lattice
 from deeplab_caffe.crf.params import CRFParams, PairwiseKernel, check_iterations
 from deeplab_caffe.errors import CRFError
 from deeplab_caffe.ops.lattice_filter import LatticeLike, lattice_filter, lattice_keys
 
-Normalization = Literal["after", "before", "symmetric", "none"]
 Weights = Literal["scalar", "diagonal", "full"]
 Compatibility = Literal["potts", "diagonal", "full"]
 
@@ -132,7 +132,7 @@ class MeanField(nn.Module):
             filters: what :meth:`filters` returned for these images, to use it again.
 
         Returns:
-            Marginals Q ``(N, C, H, W)`` on the device of the scores.
+            Marginals Q ``(N, C, H, W)``, contiguous, on the device of the scores.
 
         Raises:
             CRFError: shapes that do not fit, colours that are not finite, a device without lattices.
@@ -141,6 +141,7 @@ class MeanField(nn.Module):
             raise CRFError(f"scores must be (N, {self.num_classes}, H, W), got {tuple(scores.shape)}")
         if not scores.is_floating_point():
             raise CRFError(f"scores must be floating point, got {scores.dtype}")
+        _check_device(scores.device)
         count, channels, height, width = scores.shape
         with torch.autocast(scores.device.type, enabled=False):
             scores = scores.float() if scores.dtype in (torch.float16, torch.bfloat16) else scores
@@ -148,22 +149,19 @@ class MeanField(nn.Module):
                 filters = self.filters(image, count, (height, width), scores.device)
             unary = scores.permute(0, 2, 3, 1).reshape(count, height * width, channels)
             energies = unary
+            # As arguments: recomputing happens later, when torch.func may have put other parameters in the module.
+            common = (self.kernel_weights.to(unary), self._compatibility(unary), filters)
             for _ in range(self.iterations if filters else 0):
                 if self.recompute:
-                    energies = checkpoint(self._step, unary, energies, filters, use_reentrant=False)
+                    energies = checkpoint(_step, unary, energies, *common, use_reentrant=False)
                 else:
-                    energies = self._step(unary, energies, filters)
+                    energies = _step(unary, energies, *common)
             marginals = energies.log_softmax(dim=2) if log else energies.softmax(dim=2)
-        return marginals.reshape(count, height, width, channels).permute(0, 3, 1, 2)
+        # Contiguous, which the gradient of nll_loss insists on.
+        return marginals.reshape(count, height, width, channels).permute(0, 3, 1, 2).contiguous()
 
-    def _step(self, unary: Tensor, energies: Tensor, filters: tuple[GaussianFilter, ...]) -> Tensor:
-        q = energies.softmax(dim=2)
-        message = sum(
-            _times(weight, gaussian(q)) for weight, gaussian in zip(self.kernel_weights.to(q), filters, strict=True)
-        )
-        if self.compatibility is None:
-            return unary + message
-        return unary - _times(self.compatibility.to(q), message)
+    def _compatibility(self, like: Tensor) -> Tensor:
+        return -like.new_ones(()) if self.compatibility is None else self.compatibility.to(like)
 
     def extra_repr(self) -> str:
         """Classes, kernels and iterations."""
@@ -188,6 +186,7 @@ class MeanField(nn.Module):
             CRFError: as :meth:`forward`.
         """
         device = torch.device(device)
+        _check_device(device)
         colours = None if image is None else _colours(image.detach(), count, size)
         found = []
         for kernel in self.params.kernels:
@@ -206,6 +205,19 @@ class MeanField(nn.Module):
                 after = norm if self.normalization in ("after", "symmetric") else None
             found.append(GaussianFilter(keys, before, after))
         return tuple(found)
+
+
+def _check_device(device: torch.device) -> None:
+    if device.type not in ("cpu", "cuda"):
+        raise CRFError(f"there are lattices for cpu and cuda, not for {device}")
+
+
+def _step(
+    unary: Tensor, energies: Tensor, weights: Tensor, compatibility: Tensor, filters: tuple[GaussianFilter, ...]
+) -> Tensor:
+    q = energies.softmax(dim=2)
+    message = sum(_times(weight, gaussian(q)) for weight, gaussian in zip(weights, filters, strict=True))
+    return unary - _times(compatibility, message)
 
 
 def _times(weight: Tensor, message: Tensor) -> Tensor:
@@ -232,12 +244,10 @@ def _lattices(
     if device.type == "cpu":
         arrays = [None if image is None else image.cpu().numpy() for image in images]
         return [_lattice(*size, kernel, array, "rgb", padding) for array in arrays]
-    if device.type == "cuda":
-        from deeplab_caffe.crf._device import arrays_on
-        from deeplab_caffe.crf.cuda import build_lattices
+    from deeplab_caffe.crf._device import arrays_on
+    from deeplab_caffe.crf.cuda import build_lattices
 
-        arrays = arrays_on(str(device))
-        taken = [None if image is None else arrays.take(image) for image in images]
-        floats = [one if one is None or one.dtype == torch.uint8 else arrays.float32(one) for one in taken]
-        return build_lattices(arrays, [(size, kernel, image) for image in floats], "rgb", padding)
-    raise CRFError(f"there are lattices for cpu and cuda, not for {device}")
+    arrays = arrays_on(str(device))
+    taken = [None if image is None else arrays.take(image) for image in images]
+    floats = [one if one is None or one.dtype == torch.uint8 else arrays.float32(one) for one in taken]
+    return build_lattices(arrays, [(size, kernel, image) for image in floats], "rgb", padding)

@@ -91,7 +91,7 @@ class Search:
     """Evaluates points on samples, each but once.
 
     All points share the scores and the lattice of positions, those of one sigma_alpha and sigma_beta the lattice of
-    colours. Images are worked on side by side, each by one thread; results do not depend on how many.
+    colours. Images are worked on side by side, each by one thread if there are several; results do not depend on how many.
 
     Args:
         samples: what to evaluate on.
@@ -266,10 +266,9 @@ class Search:
     def _run(self, tasks: Iterable[tuple], work: Callable[..., None]) -> None:
         """Works the tasks off side by side; the first error, or Ctrl-C, stops the others soon."""
         self._stop.clear()
-        threads = _C.num_threads()
-        if self._jobs > 1:
-            _C.set_num_threads(1)
-        pool = ThreadPoolExecutor(self._jobs, "crf-search")
+        # Threads that share an image wait for each other, those with an image each do not.
+        alone = {"initializer": _C.set_num_threads_here, "initargs": (1,)} if self._jobs > 1 else {}
+        pool = ThreadPoolExecutor(self._jobs, "crf-search", **alone)
         try:
             futures: list[Future] = [pool.submit(work, *task) for task in tasks]
             done, _ = wait(futures, return_when=FIRST_EXCEPTION)
@@ -278,7 +277,6 @@ class Search:
         finally:
             self._stop.set()
             pool.shutdown(cancel_futures=True)
-            _C.set_num_threads(threads)
 
 
 def _cores() -> int:

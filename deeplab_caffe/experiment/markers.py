@@ -51,6 +51,13 @@ class Marker:
         content = self.read()
         return content.get("inputs") == dict(inputs) and content.get("state") in ("begun", "finished")
 
+    def intact(self, name: str) -> bool:
+        """Whether an output is there, and has the size that it had when the step was finished (if it was)."""
+        outputs = self.read().get("outputs")
+        size = _size(self.root / name)
+        recorded = outputs.get(name, size) if isinstance(outputs, dict) else size
+        return size is not None and size == recorded
+
     @property
     def half(self) -> bool:
         """Whether the step was begun, with whatever inputs, and not finished."""

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from deeplab_caffe.crf import CRFParams, find_preset
 from deeplab_caffe.errors import CRFError
-from deeplab_caffe.evaluation.classes import KNOWN
+from deeplab_caffe.evaluation.classes import KNOWN, find_classes
 from deeplab_caffe.experiment.markers import digest, file_digest
 from deeplab_caffe.experiment.settings import ExperimentError
 from deeplab_caffe.experiment.steps import UNKNOWN, Step, Workshop
+from deeplab_caffe.zoo.paths import BASES
 
 
 def build_search(shop: Workshop) -> Step:
@@ -24,7 +25,7 @@ def build_search(shop: Workshop) -> Step:
         "features": shop.features_key("", set_name),
         "ids": shop.lists.checksum(f"{set_name}_id"),
         "options": digest("\0".join(settings.search_options)),
-        "labels": str(labels),
+        "labels": _labels_key(shop, set_name, labels),
     }
     words = ["crf-search", "--scores", shop.features("", set_name), "--images", str(shop.images(set_name))]
     words += ["--labels", str(labels), "--list", settings.list_file(f"{set_name}_id"), "--out", out]
@@ -55,8 +56,7 @@ def build_crf(shop: Workshop, stage: str, set_name: str, *, searching: bool = Fa
     numbers |= {f"-b{colour}": std for colour, std in zip("rgb", colours.rgb_std, strict=True)}
     words = ["crf", "-id", str(shop.images(set_name)), "-fd", shop.features(stage, set_name), "-sd", out]
     words += ["--input", "mat", *(word for flag, number in numbers.items() for word in (flag, f"{number:g}"))]
-    notes = [f"CRF parameters: {source}"]
-    return Step(f"crf{stage}-{set_name}", inputs, [f"{out}/{name}.bin" for name in ids], [words], notes)
+    return Step(f"crf{stage}-{set_name}", inputs, [f"{out}/{name}.bin" for name in ids], [words], about=source)
 
 
 def build_eval(shop: Workshop, stage: str, set_name: str, *, refining: bool = False) -> Step:
@@ -86,13 +86,15 @@ def build_eval(shop: Workshop, stage: str, set_name: str, *, refining: bool = Fa
         sources.append((folder, "bin", folder))
     elif marker.read():
         notes.append("the dense CRF's results are half finished or of other scores: they are not evaluated")
-    inputs["options"] = digest(f"{settings.classes} {settings.trimap}")
+    classes = _classes(shop)
+    inputs["options"] = digest(f"{find_classes(classes).names} {settings.trimap}")
     dataset = "VOC2012" if settings.exp == "voc12" else settings.exp
     outputs, commands = [], []
     for folder, kind, out in sources:
         words = ["eval", "--predictions", folder, "--input", kind, "--list", settings.list_file(f"{set_name}_id")]
-        words += ["--save-png", f"{out}/results/{dataset}/Segmentation/comp6_{set_name}_cls"]
-        words += ["--classes", _classes(shop), "--images", str(shop.images(set_name))]
+        pictures = f"{out}/results/{dataset}/Segmentation/comp6_{set_name}_cls"
+        outputs += [f"{pictures}/{name}.png" for name in shop.lists.ids(set_name)]
+        words += ["--save-png", pictures, "--classes", classes, "--images", str(shop.images(set_name))]
         if labels is not None:
             words += ["--labels", str(labels), "--title", f"{settings.net_id} {set_name} {Path(out).name}"]
             words += [*(["--trimap", settings.trimap] if settings.trimap else [])]
@@ -117,15 +119,17 @@ def _params(shop: Workshop, searching: bool) -> tuple[CRFParams, str]:
     if marker.finished() and marker.read()["inputs"]["features"] == shop.features_key("", settings.searched):
         best = next(iter(marker.read()["outputs"]))
         return _simple(CRFParams.from_file(settings.path(best))), f"searched on {settings.searched}, {best}"
-    for name in (str(settings.net_id), Path(settings.model).name):
+    later = "; the search before this step may find others" if searching and shop.dry else ""
+    model = Path(settings.model).name
+    # A recipe without parameters of its own has those of its network.
+    for name in (str(settings.net_id), model, BASES.get(model, model), BASES.get(str(settings.net_id), model)):
         try:
             preset = find_preset(name)
         except CRFError:
             continue
-        later = "; the search before decides on others" if searching and shop.dry else ""
         return preset.params, f"preset {preset.name} ({preset.source}){later}"
     preset = find_preset("refine_pascal_v4")
-    return preset.params, f"{preset.source}: no preset is known for {settings.net_id}, and none were searched"
+    return preset.params, f"{preset.source}: no preset is known for {settings.net_id}{later}"
 
 
 def _simple(params: CRFParams) -> CRFParams:

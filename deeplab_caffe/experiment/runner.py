@@ -88,14 +88,15 @@ class Runner:
                     self.echo(f"would make {settings.path(folder)}")
             else:
                 settings.path(folder).mkdir(parents=True, exist_ok=True)
-        self._check_lists(chosen, dry)
-        for step in chosen:
-            for build in self._builders(step, chosen):
-                # Built when its turn comes: it depends on what the earlier ones left.
-                shop = Workshop(settings, dry=dry)
-                self._one(shop, build(shop), dry)
-            if step in ("eval", "eval2") and not dry:
-                self._summarize()
+        with contextlib.nullcontext() if dry else _alone(settings.path(f"{settings.folder('log')}/lock")):
+            self._check_lists(chosen, dry)
+            for step in chosen:
+                for build in self._builders(step, chosen):
+                    # Built when its turn comes: it depends on what the earlier ones left.
+                    shop = Workshop(settings, dry=dry)
+                    self._one(shop, build(shop), dry)
+                if step in ("eval", "eval2") and not dry:
+                    self._summarize()
 
     def _builders(self, step: str, chosen: Sequence[str]) -> Iterator[Callable[[Workshop], Step]]:
         stage = "2" if step.endswith("2") else ""
@@ -150,15 +151,19 @@ class Runner:
             self.echo(f"{step.name}: finished before")
             return
         goes_on = marker.begun(step.inputs)
+        about = f" ({step.about})" if step.about else ""
         if dry:
-            self.echo(f"{step.name}: would {'go on' if goes_on else 'run'}, in {self.settings.root}:")
+            self.echo(f"{step.name}{about}: would {'go on' if goes_on else 'run'}, in {self.settings.root}:")
             for words in step.commands:
                 self.echo(f"  {shlex.join(['deeplab-caffe', *words])}")
             return
-        self.echo(f"{step.name}: {'goes on' if goes_on else 'begins'}")
+        self.echo(f"{step.name}{about}: {'goes on' if goes_on else 'begins'}")
         if not goes_on:
             # Before the marker: were it the other way round, a crash between the two would let old files pass for new.
             self._clear(step)
+        for name in step.outputs:
+            if not marker.intact(name):
+                self.settings.path(name).unlink(missing_ok=True)
         marker.begin(step.inputs)
         log = self.settings.path(f"{self.settings.folder('log')}/{step.name}.log")
         for words in step.commands:
@@ -206,6 +211,22 @@ class Runner:
             shop = Workshop(settings)
             shop.config.write(settings.path(f"{settings.exp}/res/{settings.net_id}.md"), text)
             self.echo(text)
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Keeps a second run of the same experiment out; the lock ends with the process, however that ends."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as exc:
+            raise ExperimentError(f"another run of this experiment is at work ({path} is locked)") from exc
+        yield
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -76,8 +77,8 @@ class Settings:
         for name in ("data_root", "root", "lists", "init", "weights", "labels"):
             value = getattr(self, name)
             if value is not None:
-                # Commands run in the experiments' folder, so paths must not depend on it.
-                object.__setattr__(self, name, Path(value).absolute())
+                # Commands run in the experiments' folder, so paths must not depend on it; links stay links.
+                object.__setattr__(self, name, Path(os.path.abspath(value)))  # noqa: PTH100
         object.__setattr__(self, "net_id", self.net_id or Path(self.model).name)
         for what, name in (("EXP", self.exp), ("NET_ID", self.net_id), *(("a set", name) for name in self.sets)):
             if not name or not all(letter.isalnum() or letter in "._-" for letter in name) or name.startswith("."):

@@ -27,8 +27,9 @@ class Step:
         inputs: hashes of all that its results depend on.
         outputs: its files, relative to the experiments' folder.
         commands: words behind ``deeplab-caffe``, run one after the other in the experiments' folder.
-        notes: what a user should know.
+        notes: what a user should be warned of.
         aside: files that results of other inputs would be mistaken for, to be moved away; outputs are deleted.
+        about: what it does, beyond its name.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Step:
     commands: list[list[str]]
     notes: list[str] = field(default_factory=list)
     aside: list[Path] = field(default_factory=list)
+    about: str = ""
 
 
 class Workshop:
@@ -156,8 +158,9 @@ def build_train(shop: Workshop, stage: str) -> Step:
     inputs["weights"] = "none" if weights is None else UNKNOWN if weights == UNKNOWN else file_digest(Path(weights))
     words = ["train", "--solver", config.file(f"solver{stage}", train_set)]
     # Halves of the same training are gone on with; a training with other inputs begins anew.
-    resumes = shop.marker(f"train{stage}").begun(inputs) and any(settings.path(prefix).parent.glob("*.solverstate"))
-    words += ["--snapshot", "latest"] if resumes else ["--weights", str(weights)] if weights else []
+    state = _last_state(shop, f"train{stage}", prefix) if shop.marker(f"train{stage}").begun(inputs) else None
+    shown = _newest(settings, "") if weights == UNKNOWN else weights
+    words += ["--snapshot", state] if state else ["--weights", shown] if shown else []
     words += ["--log", f"{settings.folder('log')}/train{stage}.jsonl", *shop.device()]
     old = settings.path(prefix)
     aside = sorted(old.parent.glob(f"{old.name}_iter_*"))
@@ -183,10 +186,8 @@ def build_test(shop: Workshop, stage: str, set_name: str) -> Step:
     model, count = config.file("test", set_name), len(ids)
     name = f"test{stage}-{set_name}"
     if shop.marker(name).begun(inputs):
-        model, count = _rest(shop, set_name, text, by_id)
-    shown = (
-        f"<the newest {settings.folder('model')}/train{stage}_iter_*.caffemodel>" if weights is None else str(weights)
-    )
+        model, count = _rest(shop, shop.marker(name), set_name, text, by_id)
+    shown = _newest(settings, stage) if weights is None else str(weights)
     words = ["test", "--model", model, "--weights", shown, "--iterations", str(count), "--quiet", *shop.device()]
     return Step(name, inputs, [path for paths in by_id.values() for path in paths], [words] if count else [])
 
@@ -201,6 +202,22 @@ def summary(files: Iterable[tuple[str, Path]]) -> str:
             cells = ["-" if number is None else f"{number:.3f}" for number in numbers]
             lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def _newest(settings: Settings, stage: str) -> str:
+    """Stands for weights that are still to be trained, in a dry run."""
+    return f"<the newest {settings.folder('model')}/train{stage}_iter_*.caffemodel>"
+
+
+def _last_state(shop: Workshop, step: str, prefix: str) -> str | None:
+    """The newest ``.solverstate`` whose weights are there and whole."""
+    settings, marker = shop.settings, shop.marker(step)
+    found = {}
+    for path in settings.path(prefix).parent.glob(f"{Path(prefix).name}_iter_*.solverstate"):
+        number = path.stem.rpartition("_")[2]
+        if number.isdigit() and marker.intact(f"{prefix}_iter_{number}.caffemodel"):
+            found[int(number)] = f"{prefix}_iter_{number}.solverstate"
+    return found[max(found)] if found else None
 
 
 def _initial_weights(shop: Workshop, stage: str) -> str | None:
@@ -245,10 +262,10 @@ def _written(net: caffe_pb2.NetParameter, ids: list[str]) -> dict[str, list[str]
     return found
 
 
-def _rest(shop: Workshop, set_name: str, text: str, by_id: dict[str, list[str]]) -> tuple[str, int]:
+def _rest(shop: Workshop, marker: Marker, set_name: str, text: str, by_id: dict[str, list[str]]) -> tuple[str, int]:
     """A prototxt for the images that a broken-off test has not come to, and how many these are."""
     settings, config = shop.settings, shop.config
-    left = [n for n, paths in enumerate(by_id.values()) if not all(settings.path(path).is_file() for path in paths)]
+    left = [n for n, paths in enumerate(by_id.values()) if not all(map(marker.intact, paths))]
     whole = config.file("test", set_name), len(by_id)
     if not left or len(left) == len(by_id):
         return whole[0], len(left)

@@ -79,6 +79,7 @@ class Layer(nn.Module):
         name: the layer's name in the prototxt.
         param: its LayerParameter.
         inplace: set by the net where the top may overwrite the bottom's memory.
+        bottom_is_spare: set by the net where no gradient needs what the bottom holds: a convolution's top.
     """
 
     TYPE: ClassVar[str]
@@ -105,6 +106,7 @@ class Layer(nn.Module):
         self.param = param
         self.context = context
         self.inplace = False
+        self.bottom_is_spare = False
         self.training = context.training
         for role, names, (low, high) in (("bottom", param.bottom, self.BOTTOMS), ("top", param.top, self.TOPS)):
             if not low <= len(names) <= high:
@@ -117,7 +119,7 @@ class Layer(nn.Module):
 
     def overwrites(self, bottom: Tensor) -> bool:
         """Whether to compute in the bottom's own memory: never while a gradient may need what it holds."""
-        return self.inplace and not (bottom.requires_grad and torch.is_grad_enabled())
+        return self.inplace and (self.bottom_is_spare or not (bottom.requires_grad and torch.is_grad_enabled()))
 
     def new_blob(self, shape: Shape, filler: caffe_pb2.FillerParameter, fan_in: int) -> nn.Parameter:
         """A parameter blob with its initial values; see :func:`deeplab_caffe.layers.fillers.fill`.

@@ -94,7 +94,7 @@ class SoftmaxLoss(Loss):
 
         def replace(diff: Tensor) -> Tensor:
             if self.kept_diff is not None and self.kept_diff.shape == diff.shape:
-                diff = torch.where(ignored, self.kept_diff * scale[-1].to(diff), diff)
+                diff = torch.where(ignored, self.kept_diff.to(diff) * scale[-1].to(diff), diff)
             self.kept_diff = diff.clone()
             return diff
 

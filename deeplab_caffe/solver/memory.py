@@ -86,6 +86,9 @@ def _activations(net: Net, bfloat16: bool) -> int:
         elif layer.TYPE not in _KEEPS_NOTHING:
             kept |= set(bottoms)
         extra += _extra(net, step)
+        if width == _HALF:
+            # Autocast's copies of the weights are kept too.
+            extra += _HALF * sum(blob.numel() for blob in layer.blobs)
     return sum(sizes[tensor] for tensor in kept) + extra
 
 

@@ -20,9 +20,9 @@ from pathlib import Path
 from deeplab_caffe.data.atomic import atomic_write
 from deeplab_caffe.errors import CaffeModelError, DownloadError
 from deeplab_caffe.proto import CaffeModel, caffe_pb2, read_net
-from deeplab_caffe.zoo.http import fetch_url
 from deeplab_caffe.zoo.models import Model, find_model
 from deeplab_caffe.zoo.paths import prototxt_path
+from deeplab_caffe.zoo.transfer import fetch_url
 
 CHUNK = 1 << 20
 _CONVOLUTION = caffe_pb2.LayerParameter.CONVOLUTION

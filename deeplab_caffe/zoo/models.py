@@ -110,6 +110,7 @@ _COCO = "ImageNet, MS-COCO, VOC 2012 aug"
 _WEAK_CRF_NOTE = (
     "The CRF parameters hang on the number of strongly labelled images: presets DeepLab-EM-Fixed-200 to -5K."
 )
+_BOX_CRF_NOTE = "The CRF parameters are those of the authors' experiment of that name, with a 4x4 fc6."
 _SEMI_NOTE = "The paper reports up to 69.0 on test for the best mix of strong and weak labels."
 
 MODELS: tuple[Model, ...] = (
@@ -256,7 +257,7 @@ MODELS: tuple[Model, ...] = (
         parameters=20_505_429,
         crf="bbox",
         init="vgg16_20M",
-        notes=("LargeFOV's training, on label maps of plain rectangles.",),
+        notes=("LargeFOV's training, on label maps of plain rectangles.", _BOX_CRF_NOTE),
     ),
     Model(
         name="deeplab_bbox_seg",
@@ -267,7 +268,7 @@ MODELS: tuple[Model, ...] = (
         scores=(Score("test", _WEAK, None, 62.2),),
         crf="bbox_crf2",
         init="vgg16_20M",
-        notes=("LargeFOV's training, on rectangles cut out by the CRF (presets erode_gt and bboxErode20).",),
+        notes=("LargeFOV's training, on rectangles cut out by the CRF (presets erode_gt, bboxErode20).", _BOX_CRF_NOTE),
     ),
     Model(
         name="deeplab_bbox_em_fixed",
@@ -277,7 +278,7 @@ MODELS: tuple[Model, ...] = (
         parameters=20_505_429,
         crf="bbox",
         init="vgg16_20M",
-        notes=("Reconstructed from the paper and the layers.",),
+        notes=("Reconstructed from the paper and the layers.", _BOX_CRF_NOTE),
     ),
     Model(
         name="deeplab_semi_em_fixed",

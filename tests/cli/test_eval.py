@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deeplab_caffe.data import save_labels_png
+from deeplab_caffe.data import load_label, save_labels_png, write_blob_mat
 from deeplab_caffe.viz import VOC_COLORMAP
 
 
@@ -68,3 +68,16 @@ def test_absent_classes_are_said(run, folder: Path) -> None:
     assert "warning: neither true nor predicted: cow" in outcome.err
     assert "Average accuracy: 27.778%" in outcome.out
     assert "Average accuracy: 41.667%" in run(*words(folder, "--absent", "skip")).out
+
+
+def test_results_are_saved_without_labels_too(run, folder: Path) -> None:
+    save_labels_png(folder / "images" / "a.png", np.zeros((2, 3), int), VOC_COLORMAP)
+    write_blob_mat(folder / "scores" / "a_blob_0.mat", np.arange(16.0).reshape(1, 2, 2, 4))
+    given = ("--predictions", folder / "scores", "--list", folder / "val_id.txt", "--save-png", folder / "out")
+    assert run("eval", *given).status == 2
+    outcome = run("eval", *given, "--images", folder / "images")
+    assert outcome.status == 0, outcome.err
+    assert load_label(folder / "out" / "a.png").tolist() == [[1, 1, 1], [1, 1, 1]]
+    assert run(*words(folder, "--save-png", folder / "again")).status == 0
+    assert load_label(folder / "again" / "a.png").tolist() == [[0, 1, 2], [1, 1, 0]]
+    assert "cannot be read" in run("eval", *given, "--images", folder / "none").error_line()

@@ -23,7 +23,7 @@ def test_one_model_with_its_honesty_note(run) -> None:
     assert "vgg128_noup_pool3_20M_largewin3" in out
     assert "20,505,429" in out
     assert "val it scores far above the paper" in out
-    assert "network / with CRF; Chen et al., ICLR 2015, Table 1" in out
+    assert "mean IoU, network / with CRF; Chen et al., ICLR 2015, Table 1" in out
 
 
 def test_json(run) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from deeplab_caffe import _C
+from tests.ops.conftest import device as device
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ def scene(seed: int, size: tuple[int, int] = (18, 22)) -> tuple[np.ndarray, np.n
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[: size[0], : size[1]]
     labels = np.zeros(size, np.uint8)
-    labels[(y - size[0] / 2) ** 2 + (x - rng.integers(5, size[1] - 5)) ** 2 < 25] = 1
-    labels[: rng.integers(3, 6)] = 2
+    labels[(y - size[0] / 2) ** 2 + (x - rng.integers(size[1])) ** 2 < 25] = 1
+    labels[: rng.integers(1, 1 + size[0] // 3)] = 2
     colours = rng.integers(0, 200, (CLASSES, 3))
     image = (colours[labels] + rng.integers(0, 12, (*size, 3))).astype(np.uint8)
     scores = np.where(np.arange(CLASSES)[:, None, None] == labels, 1.0, 0.0) + rng.normal(0, 0.8, (CLASSES, *size))

@@ -3,12 +3,13 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from deeplab_caffe.crf import CRFMemoryError, CRFParams, dense_crf, layer_inference, memory
+from deeplab_caffe.crf import CRFMemoryError, CRFParams, clear_cache, dense_crf, layer_inference, memory
 from deeplab_caffe.errors import CRFError
 from tests.goldens import CRF_TOLERANCE, case_dir, case_names, load_case
 
@@ -154,6 +155,59 @@ def test_torch_is_not_imported() -> None:
     code = "import sys, deeplab_caffe.crf, deeplab_caffe.crf.program; print('torch' in sys.modules)"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "False"
+
+
+def test_a_batch_or_a_list_is_image_by_image(rng: np.random.Generator, for_threads: Callable) -> None:
+    cases = [random_case(rng, 3, height, width) for height, width in ((9, 11), (4, 5), (9, 11))]
+    expected = [dense_crf(*case) for case in cases]
+    scores, images = [list(column) for column in zip(*cases, strict=True)]
+    for results in for_threads(lambda: dense_crf(scores, images)):
+        assert isinstance(results, list)
+        for actual, one in zip(results, expected, strict=True):
+            np.testing.assert_array_equal(actual, one)
+    batch = dense_crf(np.stack(scores[::2]), np.stack(images[::2]))
+    np.testing.assert_array_equal(batch, np.stack(expected[::2]))
+    np.testing.assert_array_equal(dense_crf(np.stack(scores[::2]), None)[1], dense_crf(scores[2], None))
+    assert dense_crf([], []) == []
+
+
+def test_a_batch_that_does_not_fit(rng: np.random.Generator) -> None:
+    scores, image = random_case(rng)
+    with pytest.raises(CRFError, match="there are 2 images of scores but 1 images"):
+        dense_crf([scores, scores], [image])
+    with pytest.raises(CRFError, match=re.escape("scores are (3, 9, 11) but the image is (11, 9, 3): transpose?")):
+        dense_crf([scores, scores], [image, image.transpose(1, 0, 2)])
+    with pytest.raises(CRFError, match="scores are empty"):
+        dense_crf(np.zeros((0, 3, 4, 5)), None)
+
+
+def test_torch_tensors_in_torch_tensors_out(rng: np.random.Generator) -> None:
+    torch = pytest.importorskip("torch")
+    scores, image = random_case(rng)
+    expected = dense_crf(scores, image)
+    tensor = torch.from_numpy(scores).requires_grad_()
+    for same in (
+        tensor,
+        torch.from_numpy(scores.astype(np.float64)),
+        torch.from_numpy(scores.copy()).mT.contiguous().mT,
+    ):
+        for colours in (image, torch.from_numpy(image)):
+            actual = dense_crf(same, colours)
+            assert isinstance(actual, torch.Tensor)
+            assert actual.dtype == torch.float32
+            np.testing.assert_array_equal(actual.numpy(), expected)
+    halves = torch.from_numpy(scores).bfloat16()
+    np.testing.assert_array_equal(dense_crf(halves, image).numpy(), dense_crf(halves.float().numpy(), image))
+    batch = dense_crf(torch.from_numpy(scores)[None], torch.from_numpy(image)[None])
+    assert isinstance(batch, torch.Tensor)
+    np.testing.assert_array_equal(batch[0].numpy(), expected)
+
+
+def test_the_lattices_kept_can_be_given_back(rng: np.random.Generator) -> None:
+    scores, image = random_case(rng)
+    expected = dense_crf(scores, image)
+    clear_cache()
+    np.testing.assert_array_equal(dense_crf(scores, image), expected)
 
 
 # layer_inference

@@ -53,7 +53,7 @@ def test_draws_are_repeatable_and_nested(tmp_path: Path) -> None:
     samples = found(tmp_path)
     five = draw_samples(samples, 5, seed=0)
     # A literal: other machines and versions must draw the same.
-    assert [sample.name for sample in five] == ["01", "02", "03", "04", "11"]
+    assert [sample.name for sample in five] == ["01", "04", "05", "07", "10"]
     assert set(five) <= set(draw_samples(samples, 8, seed=0))
     assert draw_samples(samples[::-1], 5, seed=0) == five[::-1]
     assert draw_samples(samples, 5, seed=1) != five

@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from deeplab_caffe.errors import EvaluationError
 from deeplab_caffe.evaluation import ConfusionMatrix, find_classes, measure
@@ -117,3 +119,27 @@ def test_classes(tmp_path) -> None:
     (tmp_path / "empty.txt").write_text("\n")
     with pytest.raises(EvaluationError, match="got 0"):
         find_classes(str(tmp_path / "empty.txt"))
+
+
+def script(counts: list[list[int]]) -> tuple[float, float, float]:
+    """MyVOCevalseg.m's three numbers, statement by statement."""
+    num = len(counts)
+    overall = 100 * sum(counts[j][j] for j in range(num)) / sum(map(sum, counts))
+    class_accuracy, iou = [], []
+    for j in range(num):
+        true, found = sum(counts[j]), sum(row[j] for row in counts)
+        class_accuracy.append(100 * counts[j][j] / (true or 1))
+        iou.append(100 * counts[j][j] / ((true + found - counts[j][j]) or 1))
+    return overall, sum(class_accuracy) / num, sum(iou) / num
+
+
+@given(st.integers(1, 21), st.integers(0, 2**32 - 1))
+def test_against_the_script_to_the_last_bit(classes: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    counts = rng.integers(0, 10**7, (classes, classes))
+    absent = rng.random(classes) < 0.2
+    counts[absent] = 0
+    counts[:, absent] = 0
+    counts[0, 0] += 1
+    found = measure(counted(counts.tolist()))
+    assert (found.pixel_accuracy, found.mean_class_accuracy, found.mean_iou) == script(counts.tolist())

@@ -101,13 +101,13 @@ def test_two_processes_of_4_are_one_of_8(tmp_path: Path) -> None:
 
     Then one process goes on from what the two have left.
     """
-    extra = "snapshot: 3 test_iter: 2 test_interval: 6"
+    extra = "iter_size: 2 snapshot: 3 test_iter: 2 test_interval: 6"
     one = Solver(write_problem(tmp_path / "one", extra, max_iter=6, batch=8), log=TrainingLog(None))
     one.solve()
     path = write_problem(tmp_path / "two", extra, max_iter=6, batch=4)
     done = torchrun(tmp_path, "--solver", path, "--log-file", tmp_path / "log.jsonl", "--device", "cpu")
     assert done.returncode == 0, done.stderr
-    assert "Effective batch: 4 (batch_size) x 2 (processes) x 1 (iter_size) = 8" in done.stderr
+    assert "Effective batch: 4 (batch_size) x 2 (processes) x 2 (iter_size) = 16" in done.stderr
     assert done.stderr.count("Optimization Done.") == 1
     records = read_log(tmp_path / "log.jsonl")
     losses = [record["loss"] for record in records if record["event"] == "train"]

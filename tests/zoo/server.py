@@ -17,6 +17,8 @@ class Host:
         breaks_after: the connection ends after this many bytes of an answer; None sends all of it.
         status: answer with this status and no file; None serves it.
         ranges: whether the host knows Range.
+        if_range: whether it knows If-Range.
+        unasked_part: send the second half where all of it is asked for.
         requests: the Range header of each request, None where it had none.
     """
 
@@ -26,6 +28,8 @@ class Host:
         self.breaks_after: int | None = None
         self.status: int | None = None
         self.ranges = True
+        self.if_range = True
+        self.unasked_part = False
         self.requests: list[str | None] = []
         self.url = ""
 
@@ -42,8 +46,9 @@ def serving(content: bytes) -> Iterator[Host]:
             if host.status is not None:
                 self.send_error(host.status)
                 return
-            start = 0
-            if asked and host.ranges and self.headers.get("If-Range") == host.etag:
+            start = len(host.content) // 2 if host.unasked_part else 0
+            same = not host.if_range or self.headers.get("If-Range") == host.etag
+            if asked and host.ranges and same:
                 start = int(asked.removeprefix("bytes=").removesuffix("-"))
                 if start >= len(host.content):
                     self.send_error(416)

@@ -88,13 +88,15 @@ def test_a_truncated_download_is_never_used_and_is_resumed(host: Host, tmp_path:
     assert names(tmp_path / "w") == {FILE, f"{FILE}.lock"}
 
 
-def test_a_file_that_changed_meanwhile_is_fetched_anew(host: Host, tmp_path: Path) -> None:
+@pytest.mark.parametrize("if_range", [True, False])
+def test_a_file_that_changed_meanwhile_is_fetched_anew(host: Host, tmp_path: Path, if_range: bool) -> None:
+    host.if_range = if_range
     host.breaks_after = 100_000
     with pytest.raises(DownloadError, match="truncated"):
         fetch(model(host.url), cache=tmp_path)
     host.content, host.etag, host.breaks_after = weights(value=2), '"2"', None
     assert fetch(model(host.url), cache=tmp_path).read_bytes() == host.content
-    assert host.requests[-1] == "bytes=100000-"
+    assert host.requests[1:] == ["bytes=100000-", None][: 1 if if_range else 2]
 
 
 @pytest.mark.parametrize("without", ["ranges", "etag"])
@@ -260,3 +262,9 @@ def test_the_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
 
 def test_the_released_file_is_the_first_address() -> None:
     assert find_model("deeplab_largefov").file.urls[0].endswith("/DeepLab-LargeFOV/train2_iter_8000.caffemodel")
+
+
+def test_a_part_that_was_not_asked_for_is_refused(host: Host, tmp_path: Path) -> None:
+    host.unasked_part = True
+    with pytest.raises(DownloadError, match="sent a part of the file where all of it was asked for"):
+        fetch(model(host.url), cache=tmp_path)

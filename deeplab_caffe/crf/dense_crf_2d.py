@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any, Literal
 
 import numpy as np
@@ -298,8 +296,7 @@ def _marginals(field: _C.MeanField, scores: Any) -> Any:
 
 def _costs(compatibility: Compatibility) -> float | np.ndarray:
     """A number, (C,) or (C, C), finite."""
-    real: Callable[[Any], bool] = lambda value: isinstance(value, Real) and not isinstance(value, bool)  # noqa: E731
-    array = np.asarray(compatibility if real(compatibility) else to_numpy(compatibility, "compatibility"))
+    array = to_numpy(compatibility, "compatibility")
     if array.dtype == bool or not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)):
         raise CRFError(f"compatibility must be of real numbers, got {compatibility!r}")
     if array.ndim > 2 or (array.ndim == 2 and array.shape[0] != array.shape[1]) or array.size == 0:

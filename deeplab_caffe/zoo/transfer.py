@@ -18,6 +18,10 @@ CHUNK = 1 << 18
 TIMEOUT = 60.0
 
 
+class _ChangedError(Exception):
+    """The host has another file now than the one that a part is there of."""
+
+
 def fetch_url(url: str, part: Path, report: Callable[[int, int | None], None] | None = None) -> None:
     """Fetches ``url`` into ``part``, going on where an earlier call left off.
 
@@ -39,18 +43,26 @@ def fetch_url(url: str, part: Path, report: Callable[[int, int | None], None] | 
         headers |= {"Range": f"bytes={start}-", "If-Range": validator}
     try:
         with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT) as answer:
-            start = start if _continues(answer, start) else 0
+            if answer.status == 206 and not start:
+                raise DownloadError("the host sent a part of the file where all of it was asked for")
+            if answer.status == 206 and not _continues(answer, start, validator):
+                raise _ChangedError
+            start = start if answer.status == 206 else 0
             total = _total(answer, start)
-            _remember(url, answer, memory)
             with part.open("r+b" if start else "wb") as file:
                 file.seek(start)
-                file.truncate()
+                # Only now that nothing of an earlier version is left may the part be taken for one of this.
+                _remember(url, answer, memory)
                 there = start
                 while chunk := answer.read(CHUNK):
                     file.write(chunk)
                     there += len(chunk)
                     if report is not None:
                         report(there, total)
+    except _ChangedError:
+        _forget(part, memory)
+        fetch_url(url, part, report)
+        return
     except urllib.error.HTTPError as error:
         if error.code == 416 and start:
             _forget(part, memory)
@@ -62,7 +74,7 @@ def fetch_url(url: str, part: Path, report: Callable[[int, int | None], None] | 
     except (HTTPException, TimeoutError, ConnectionError) as error:
         raise DownloadError(f"the connection broke: {error or type(error).__name__}; call again to go on") from error
     except OSError as error:
-        raise DownloadError(f"{part}: cannot be written: {error.strerror or error}") from error
+        raise DownloadError(f"the transfer to {part} failed: {error.strerror or error}") from error
     if total is not None and there != total:
         if there > total:
             _forget(part, memory)
@@ -82,12 +94,16 @@ def _earlier(url: str, part: Path, memory: Path) -> tuple[int, str]:
     return 0, ""
 
 
-def _remember(url: str, answer: HTTPResponse, memory: Path) -> None:
+def _validator(answer: HTTPResponse) -> str:
+    """How the host tells this version of the file from others; empty if it does not."""
     tag = answer.headers.get("ETag", "")
     # A weak tag says that the file means the same, not that it is the same bytes.
-    validator = answer.headers.get("Last-Modified", "") if not tag or tag.startswith("W/") else tag
+    return answer.headers.get("Last-Modified", "") if not tag or tag.startswith("W/") else tag
+
+
+def _remember(url: str, answer: HTTPResponse, memory: Path) -> None:
     with atomic_write(memory) as file:
-        file.write(json.dumps({"url": url, "validator": validator}).encode())
+        file.write(json.dumps({"url": url, "validator": _validator(answer)}).encode())
 
 
 def _forget(part: Path, memory: Path) -> None:
@@ -95,13 +111,10 @@ def _forget(part: Path, memory: Path) -> None:
     memory.unlink(missing_ok=True)
 
 
-def _continues(answer: HTTPResponse, start: int) -> bool:
-    if answer.status != 206:
-        return False
+def _continues(answer: HTTPResponse, start: int, validator: str) -> bool:
+    """Whether a part of the file is the one that was asked for: some hosts do not look at If-Range."""
     sent = re.match(r"bytes (\d+)-", answer.headers.get("Content-Range", ""))
-    if sent is None or int(sent[1]) != start:
-        raise DownloadError(f"the host sent the wrong part of the file: {answer.headers.get('Content-Range')!r}")
-    return True
+    return sent is not None and int(sent[1]) == start and _validator(answer) in ("", validator)
 
 
 def _total(answer: HTTPResponse, start: int) -> int | None:

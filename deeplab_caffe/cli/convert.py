@@ -1,0 +1,28 @@
+"""``deeplab-caffe convert``: weights from one format to another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from deeplab_caffe.cli.options import path_option, variables_option
+from deeplab_caffe.convert import FORMATS
+from deeplab_caffe.convert import convert as convert_weights
+from deeplab_caffe.net import Net
+
+
+@click.command()
+@click.argument("source", type=click.Path(path_type=Path))
+@path_option("--model", required=True, help="The network: its deploy prototxt.")
+@click.option("--to", type=click.Choice(FORMATS), help="The format to write; else by the suffix of --out.")
+@path_option("--out", required=True, help="The file to write.")
+@variables_option
+def convert(source: Path, model: Path, to: str | None, out: Path, variables: dict[str, str]) -> None:
+    """Convert weights, SOURCE: a caffemodel, or a safetensors or state_dict file that came from one.
+
+    Weights stay the same bit for bit. Their names become LAYER.weight and LAYER.bias. ONNX holds the network too.
+    """
+    net = Net(model, None, "TEST", variables=variables)
+    written = convert_weights(source, net, out, to)
+    click.echo(f"{out}: {written}, {net.parameter_count():,} parameters, {out.stat().st_size / 1e6:.1f} MB")

@@ -1,0 +1,73 @@
+"""Weights between caffemodel, safetensors, PyTorch's state_dict and ONNX."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+
+from deeplab_caffe.convert.onnx import to_onnx
+from deeplab_caffe.convert.tensors import load_tensors, read_tensors, save_safetensors, save_state_dict, tensors_of
+from deeplab_caffe.errors import ConversionError
+from deeplab_caffe.net import Net
+from deeplab_caffe.weights import save_weights
+
+__all__ = [
+    "FORMATS",
+    "convert",
+    "load_tensors",
+    "read_tensors",
+    "save_safetensors",
+    "save_state_dict",
+    "tensors_of",
+    "to_onnx",
+]
+
+SUFFIXES = {".caffemodel": "caffemodel", ".safetensors": "safetensors", ".pth": "state_dict", ".pt": "state_dict"}
+SUFFIXES |= {".onnx": "onnx"}
+FORMATS = ("caffemodel", "safetensors", "state_dict", "onnx")
+
+
+def convert(source: str | PathLike[str], net: Net, out: str | PathLike[str], to: str | None = None) -> str:
+    """Converts weights; between all formats but ONNX they stay the same bit for bit.
+
+    Args:
+        source: a caffemodel, or a safetensors or state_dict file with the names of :func:`tensors_of`.
+        net: the network that the weights are of; it has them afterwards.
+        out: the file to write; it appears under its name only when it is complete.
+        to: one of :data:`FORMATS`; None: by the file's suffix.
+
+    Returns:
+        The format written.
+
+    Raises:
+        ConversionError: the source cannot be read, does not fit the net, or the net has no counterpart in ONNX.
+        NetError: a caffemodel does not fit the net.
+        CaffeModelError: a caffemodel cannot be read or written.
+    """
+    chosen = to or SUFFIXES.get(Path(out).suffix.lower())
+    if chosen not in FORMATS:
+        raise ConversionError(
+            f"{out}: cannot tell the format: expected {', '.join(FORMATS)}, got {to or Path(out).suffix!r}"
+        )
+    load(net, source)
+    writers = {
+        "safetensors": save_safetensors,
+        "state_dict": save_state_dict,
+        "onnx": to_onnx,
+        "caffemodel": save_weights,
+    }
+    writers[chosen](net, out)
+    return chosen
+
+
+def load(net: Net, source: str | PathLike[str]) -> None:
+    """Loads weights of any of the formats but ONNX; the file's first bytes tell which.
+
+    Raises:
+        ConversionError, NetError, CaffeModelError: it cannot be read or does not fit.
+    """
+    found = read_tensors(source)
+    if found is None:
+        net.copy_from(source)
+    else:
+        load_tensors(net, found, source)

@@ -1,0 +1,71 @@
+"""Results as palette PNGs, which PASCAL VOC's server takes (the first half of EvalSegResults.m)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from deeplab_caffe.data.images import save_labels_png
+from deeplab_caffe.errors import DataError
+from deeplab_caffe.evaluation.predictions import SUFFIXES, Kind, read_prediction
+
+
+def save_pngs(
+    predictions: str | os.PathLike[str],
+    kind: Kind,
+    ids: Sequence[str],
+    partners: Mapping[str, Path],
+    folder: str | os.PathLike[str],
+    colormap: np.ndarray,
+    *,
+    jobs: int = 0,
+    advance: Callable[[], object] = lambda: None,
+) -> None:
+    """Writes ``<folder>/<id>.png`` for every id.
+
+    Args:
+        predictions: folder of the results.
+        kind: what they are.
+        ids: of the images.
+        partners: an image of each id's size: its photograph or its labels.
+        folder: where to write; made where missing.
+        colormap: uint8 RGB ``(K, 3)``.
+        jobs: how many images at a time; 0 for the number of cores.
+        advance: called after each image.
+
+    Raises:
+        DataError: a file that is missing, damaged or of another size, or cannot be written.
+    """
+
+    def save(name: str) -> None:
+        if name not in partners:
+            raise DataError(f"nothing says how large '{name}' is: no photograph and no labels", folder)
+        size = image_size(partners[name])
+        labels = read_prediction(Path(predictions) / (name + SUFFIXES[kind]), kind, size)
+        save_labels_png(Path(folder) / f"{name}.png", labels, colormap)
+
+    with ThreadPoolExecutor(jobs or os.cpu_count() or 1, "save") as pool:
+        try:
+            for _ in pool.map(save, ids):
+                advance()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """``(height, width)`` of an image file, from its head alone.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
+        with Image.open(path) as image:
+            return image.height, image.width
+    except OSError as exc:
+        raise DataError(f"cannot be read: {exc.strerror or exc}", path) from exc

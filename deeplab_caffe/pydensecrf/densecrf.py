@@ -1,0 +1,338 @@
+"""The classes of pydensecrf.densecrf (1.0rc3), with its arguments, defaults and results.
+
+Marginals are within 1e-4 of pydensecrf's. What differs:
+
+- Arrays of other dtypes and memory layouts are taken, where pydensecrf refuses all but contiguous float32.
+- Results are numpy arrays, where pydensecrf's must be passed through ``np.array``; that still works.
+- ``setUnary`` leaves its argument usable. ``startInference`` without unary energies gives uniform marginals, where
+  pydensecrf gives zeros.
+- :meth:`DenseCRF.map`, :attr:`DenseCRF.nlabels` and :attr:`DenseCRF.npixels` are there too.
+- Energies that are NaN are an error, and positive infinity is a label that is impossible.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from numbers import Number
+from typing import Any
+
+import numpy as np
+
+from deeplab_caffe.crf._arrays import to_numpy
+from deeplab_caffe.crf._view import float32, view
+from deeplab_caffe.crf.dense_crf_2d import DenseCRF as _Points
+from deeplab_caffe.crf.dense_crf_2d import DenseCRF2D as _Pixels
+from deeplab_caffe.errors import CRFError
+
+
+class NormalizationType(IntEnum):
+    """Where a kernel's filter is normalised: see :meth:`deeplab_caffe.crf.DenseCRF.add_pairwise`."""
+
+    NO_NORMALIZATION = 0
+    NORMALIZE_BEFORE = 1
+    NORMALIZE_AFTER = 2
+    NORMALIZE_SYMMETRIC = 3
+
+
+class KernelType(IntEnum):
+    """What learning could change of a kernel's features. There is no learning here, nor in pydensecrf: all give the
+    same marginals.
+    """
+
+    CONST_KERNEL = 0
+    DIAG_KERNEL = 1
+    FULL_KERNEL = 2
+
+
+NO_NORMALIZATION = NormalizationType.NO_NORMALIZATION
+NORMALIZE_BEFORE = NormalizationType.NORMALIZE_BEFORE
+NORMALIZE_AFTER = NormalizationType.NORMALIZE_AFTER
+NORMALIZE_SYMMETRIC = NormalizationType.NORMALIZE_SYMMETRIC
+CONST_KERNEL = KernelType.CONST_KERNEL
+DIAG_KERNEL = KernelType.DIAG_KERNEL
+FULL_KERNEL = KernelType.FULL_KERNEL
+
+_NORMALIZATIONS = {
+    NO_NORMALIZATION: "none",
+    NORMALIZE_BEFORE: "before",
+    NORMALIZE_AFTER: "after",
+    NORMALIZE_SYMMETRIC: "symmetric",
+}
+
+
+class Unary:
+    """Unary energies: a subclass says what they are."""
+
+    def get(self) -> np.ndarray:
+        """Energies, float32 ``(nlabels, nvar)``."""
+        raise TypeError("Unary has no energies of its own: use ConstUnary or LogisticUnary")
+
+
+class ConstUnary(Unary):
+    """Given energies ``u`` ``(nlabels, nvar)``."""
+
+    def __init__(self, u: Any) -> None:
+        self._energies = _matrix(u, "unary energy").copy()
+
+    def get(self) -> np.ndarray:
+        """Energies, float32 ``(nlabels, nvar)``."""
+        return self._energies
+
+
+class LogisticUnary(Unary):
+    """Energies ``L @ f`` of weights ``L`` ``(nlabels, k)`` and features ``f`` ``(k, nvar)``."""
+
+    def __init__(self, L: Any, f: Any) -> None:  # noqa: N803
+        weights, features = _matrix(L, "L of a logistic unary"), _matrix(f, "f of a logistic unary")
+        if weights.shape[1] != features.shape[0]:
+            raise CRFError(f"Bad shapes for logistic unary: L is {weights.shape} and f is {features.shape}")
+        self._energies = weights @ features
+
+    def get(self) -> np.ndarray:
+        """Energies, float32 ``(nlabels, nvar)``."""
+        return self._energies
+
+
+class DenseCRF:
+    """A dense CRF over ``nvar`` variables with any features.
+
+    Args:
+        nvar: number of variables.
+        nlabels: number of labels.
+    """
+
+    _crf: _Points
+
+    def __init__(self, nvar: int, nlabels: int, *_: Any, **__: Any) -> None:
+        self._begin(_Points(nvar), nlabels)
+
+    def _begin(self, crf: _Points, nlabels: int) -> None:
+        if isinstance(nlabels, bool) or nlabels != int(nlabels) or nlabels < 1:
+            raise CRFError(f"nlabels must be a whole number of 1 or more, got {nlabels!r}")
+        self._crf = crf
+        self._nlabels = int(nlabels)
+        self._unary: np.ndarray | None = None
+        self._running: Any = None
+
+    @property
+    def npixels(self) -> int:
+        """Number of variables."""
+        return self._crf.points
+
+    @property
+    def nlabels(self) -> int:
+        """Number of labels."""
+        return self._nlabels
+
+    def setUnary(self, u: Unary) -> None:
+        """Sets the unary energies."""
+        if not isinstance(u, Unary):
+            raise TypeError(f"Argument 'u' has incorrect type (expected Unary, got {type(u).__name__})")
+        self._set(u.get())
+
+    def setUnaryEnergy(self, u: Any, f: Any = None) -> None:
+        """Sets the unary energies ``u`` ``(nlabels, nvar)``, minus the logarithm of probabilities; with ``f`` the
+        energies are ``u @ f``.
+        """
+        self._set(_matrix(u, "unary energy") if f is None else LogisticUnary(u, f).get())
+
+    def _set(self, energies: np.ndarray) -> None:
+        need = (self._nlabels, self.npixels)
+        if energies.shape != need:
+            hint = ": transpose?" if energies.shape == need[::-1] else ""
+            raise CRFError(f"Bad shape for unary energy (Need {need}, got {energies.shape}){hint}")
+        scores = -energies
+        best = scores.max(axis=0)
+        if not np.isfinite(best).all():
+            where = np.flatnonzero(~np.isfinite(best))[0]
+            raise CRFError(
+                f"Bad unary energy of variable {where}: {energies[:, where][:4]}..., but it must not be NaN or minus "
+                "infinity, nor infinite for every label (-log(0) is: clip probabilities, as unary_from_softmax does)"
+            )
+        self._unary = scores
+        self._running = None
+
+    def addPairwiseEnergy(
+        self,
+        features: Any,
+        compat: Any,
+        kernel: int = DIAG_KERNEL,
+        normalization: int = NORMALIZE_SYMMETRIC,
+    ) -> None:
+        """Adds a Gaussian kernel of features ``(d, nvar)``, each divided by its standard deviation.
+
+        Args:
+            features: d from 1 to 16.
+            compat: a number w for Potts; energies ``(nlabels,)`` or ``(nlabels, nlabels)`` that are added where labels
+                meet (a matrix is made symmetric).
+            kernel: makes no difference, see :class:`KernelType`.
+            normalization: a :class:`NormalizationType`.
+        """
+        array = _matrix(features, "pairwise energy")
+        if array.shape[1] != self.npixels:
+            raise CRFError(f"Bad shape for pairwise energy (Need (?, {self.npixels}), got {array.shape})")
+        self._crf.add_pairwise(array.T, self._compat(compat), _normalization(kernel, normalization))
+        self._running = None
+
+    def _compat(self, compat: Any) -> Any:
+        if isinstance(compat, Number):
+            return compat
+        array = np.asarray(compat, np.float32)
+        if array.ndim > 2:
+            raise CRFError(f"LabelCompatibility of dimension >2 not meaningful (got shape {array.shape})")
+        if array.ndim > 0 and array.shape != (self._nlabels,) * array.ndim:
+            raise CRFError(f"Bad shape for compat (Need {(self._nlabels,) * array.ndim}, got {array.shape})")
+        return 0.5 * (array + array.T) if array.ndim == 2 else array
+
+    def inference(self, niter: int) -> np.ndarray:
+        """Marginals after so many iterations, float32 ``(nlabels, nvar)``."""
+        field = self._field()
+        field.start(view(self._scores()), False)
+        field.run(_whole(niter))
+        return self._marginals(field, np.empty((self._nlabels, self.npixels), np.float32))
+
+    def map(self, niter: int) -> np.ndarray:
+        """The most probable label of each variable after so many iterations, int64 ``(nvar,)``."""
+        return self.inference(niter).argmax(axis=0)
+
+    def startInference(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Marginals to begin with, and two arrays for :meth:`stepInference` to be called with."""
+        return self.inference(0), np.empty((0, 0), np.float32), np.empty((0, 0), np.float32)
+
+    def stepInference(self, Q: np.ndarray, tmp1: Any = None, tmp2: Any = None) -> None:  # noqa: N803
+        """Does one iteration from the marginals ``Q``, and writes the next into it."""
+        marginals = self._checked(Q)
+        if not isinstance(Q, np.ndarray) or not Q.flags.writeable:
+            raise CRFError("Q must be an array that can be written to, as startInference returns it")
+        field = self._field()
+        field.start(view(self._scores()), False)
+        field.set_marginals(view(marginals))
+        field.run(1)
+        self._marginals(field, Q)
+
+    def klDivergence(self, Q: Any) -> float:  # noqa: N803
+        """The marginals' KL divergence from the CRF's distribution, up to a constant."""
+        field = self._field()
+        field.start(view(self._scores()), False)
+        field.set_marginals(view(self._checked(Q)))
+        parts = field.energies()
+        return parts.entropy + parts.unary + sum(parts.pairwise)
+
+    def _field(self) -> Any:
+        if self._running is None:
+            self._running = self._crf._field(self._nlabels)
+        return self._running
+
+    def _scores(self) -> np.ndarray:
+        return np.zeros((self._nlabels, self.npixels), np.float32) if self._unary is None else self._unary
+
+    def _checked(self, marginals: Any) -> np.ndarray:
+        array = _matrix(marginals, "Q")
+        if array.shape != (self._nlabels, self.npixels):
+            raise CRFError(f"Bad shape for Q (Need {(self._nlabels, self.npixels)}, got {array.shape})")
+        return array
+
+    @staticmethod
+    def _marginals(field: Any, out: np.ndarray) -> np.ndarray:
+        whole = out if out.flags.c_contiguous and out.dtype == np.float32 else np.empty(out.shape, np.float32)
+        field.marginals(view(whole))
+        if whole is not out:
+            out[...] = whole
+        return out
+
+
+class DenseCRF2D(DenseCRF):
+    """A dense CRF over the pixels of an image; variable ``y * w + x`` is the pixel at row y, column x.
+
+    Args:
+        w: width.
+        h: height.
+        nlabels: number of labels.
+    """
+
+    _crf: _Pixels
+
+    def __init__(self, w: int, h: int, nlabels: int, *_: Any, **__: Any) -> None:
+        self._begin(_Pixels((h, w)), nlabels)
+
+    def addPairwiseGaussian(
+        self, sxy: Any, compat: Any, kernel: int = DIAG_KERNEL, normalization: int = NORMALIZE_SYMMETRIC
+    ) -> None:
+        """Adds a kernel of positions alone.
+
+        Args:
+            sxy: standard deviation in pixels, a number or (x, y). DeepLab's pos_xy_std.
+            compat: see :meth:`addPairwiseEnergy`. DeepLab's pos_w.
+            kernel: see :meth:`addPairwiseEnergy`.
+            normalization: see :meth:`addPairwiseEnergy`.
+        """
+        self._crf.add_gaussian(_pair(sxy), self._compat(compat), _normalization(kernel, normalization))
+        self._running = None
+
+    def addPairwiseBilateral(
+        self,
+        sxy: Any,
+        srgb: Any,
+        rgbim: Any,
+        compat: Any,
+        kernel: int = DIAG_KERNEL,
+        normalization: int = NORMALIZE_SYMMETRIC,
+    ) -> None:
+        """Adds a kernel of positions and colours.
+
+        Args:
+            sxy: standard deviation of position in pixels, a number or (x, y). DeepLab's bi_xy_std.
+            srgb: of colour, a number or one for each channel. DeepLab's bi_rgb_std.
+            rgbim: uint8 ``(h, w, 3)``.
+            compat: see :meth:`addPairwiseEnergy`. DeepLab's bi_w.
+            kernel: see :meth:`addPairwiseEnergy`.
+            normalization: see :meth:`addPairwiseEnergy`.
+        """
+        image = to_numpy(rgbim, "rgbim")
+        height, width = self._crf.size
+        if image.ndim != 3 or image.shape[:2] != (height, width):
+            hint = ": transpose?" if image.shape[:2] == (width, height) else ""
+            raise CRFError(f"Bad shape for pairwise bilateral (Need {(height, width, 3)}, got {image.shape}){hint}")
+        if image.shape[2] != 3:
+            raise CRFError(
+                "addPairwiseBilateral only works for RGB images. For other types, use `utils.create_pairwise_bilateral`"
+                f" to construct your own pairwise energy and add it through `addPairwiseEnergy` (got {image.shape})."
+            )
+        if image.dtype != np.uint8:
+            raise CRFError(f"rgbim must be uint8 from 0 to 255, got {image.dtype}: (image * 255).astype(np.uint8)?")
+        colour_std = tuple(srgb) if np.ndim(srgb) else (srgb,) * 3
+        how = _normalization(kernel, normalization)
+        self._crf.add_bilateral(image, _pair(sxy), colour_std, self._compat(compat), how)
+        self._running = None
+
+
+def _matrix(array: Any, name: str) -> np.ndarray:
+    """A real matrix as contiguous float32."""
+    found = to_numpy(array, name)
+    if found.ndim != 2 or not (np.issubdtype(found.dtype, np.floating) or np.issubdtype(found.dtype, np.integer)):
+        raise CRFError(f"Bad {name}: need a matrix of real numbers, got {found.dtype} {found.shape}")
+    return np.ascontiguousarray(float32(found))
+
+
+def _normalization(kernel: int, normalization: int) -> Any:
+    if kernel not in tuple(KernelType):
+        raise CRFError(f"kernel must be CONST_KERNEL, DIAG_KERNEL or FULL_KERNEL, got {kernel!r}")
+    if normalization not in _NORMALIZATIONS:
+        raise CRFError(
+            "normalization must be NO_NORMALIZATION, NORMALIZE_BEFORE, NORMALIZE_AFTER or NORMALIZE_SYMMETRIC, got "
+            f"{normalization!r}"
+        )
+    return _NORMALIZATIONS[NormalizationType(normalization)]
+
+
+def _pair(sxy: Any) -> tuple[float, float]:
+    if not np.ndim(sxy):
+        return (sxy, sxy)
+    # pydensecrf reads the first two and ignores the rest.
+    return (sxy[0], sxy[1])
+
+
+def _whole(niter: int) -> int:
+    if isinstance(niter, bool) or niter != int(niter):
+        raise CRFError(f"the number of iterations must be whole, got {niter!r}")
+    return max(int(niter), 0)

@@ -1,0 +1,155 @@
+"""The functions of pydensecrf.utils (1.0rc3)."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from numbers import Number
+from typing import Any
+
+import numpy as np
+
+from deeplab_caffe.errors import CRFError
+
+
+def unary_from_labels(labels: np.ndarray, n_labels: int, gt_prob: float, zero_unsure: bool = True) -> np.ndarray:
+    """Energies of a label map that is right with a certain probability.
+
+    Args:
+        labels: whole numbers of any shape. With ``zero_unsure`` 0 means unknown and labels count from 1; else from 0.
+        n_labels: number of labels, without the unknown.
+        gt_prob: probability that a label is right, between 0 and 1.
+        zero_unsure: give pixels of label 0 the same energy for all labels.
+
+    Returns:
+        float32 ``(n_labels, labels.size)``.
+
+    Raises:
+        CRFError: a probability or labels out of range.
+    """
+    if not 0 < gt_prob < 1:
+        raise CRFError(f"`gt_prob` must be in (0,1), got {gt_prob}")
+    if n_labels < 2:
+        raise CRFError(f"`n_labels` must be 2 or more, got {n_labels}")
+    flat = np.asarray(labels).ravel()
+    if not np.issubdtype(flat.dtype, np.integer):
+        raise CRFError(f"labels must be whole numbers, got {flat.dtype}")
+    flat = flat.astype(np.int64)
+    most = n_labels if zero_unsure else n_labels - 1
+    if flat.size and not 0 <= flat.min() <= flat.max() <= most:
+        raise CRFError(
+            f"labels must be from 0 to {most} for n_labels={n_labels} and zero_unsure={zero_unsure}, got "
+            f"{flat.min()} to {flat.max()}"
+        )
+    energies = np.full((n_labels, flat.size), -np.log((1.0 - gt_prob) / (n_labels - 1)), np.float32)
+    columns = np.arange(flat.size)
+    energies[flat - 1 if zero_unsure else flat, columns] = -np.log(gt_prob)
+    if zero_unsure:
+        energies[:, flat == 0] = -np.log(1.0 / n_labels)
+    return energies
+
+
+def compute_unary(labels: np.ndarray, M: int, GT_PROB: float = 0.5) -> np.ndarray:  # noqa: N803
+    """Deprecated, use :func:`unary_from_labels`."""
+    warnings.warn("compute_unary is deprecated, use unary_from_labels instead", FutureWarning, stacklevel=2)
+    return unary_from_labels(labels, M, GT_PROB)
+
+
+def unary_from_softmax(sm: np.ndarray, scale: float | None = None, clip: float | None = 1e-5) -> np.ndarray:
+    """Energies of class probabilities: minus their logarithms.
+
+    Args:
+        sm: probabilities, classes first, ``(C, ...)``.
+        scale: how far to trust them, in (0, 1]: ``scale * sm + (1 - scale) / C``. None trusts them as they are.
+        clip: the least probability; None for no clipping, after which a probability of 0 has infinite energy.
+
+    Returns:
+        float32 ``(C, number of pixels)``.
+
+    Raises:
+        CRFError: a scale out of range, or numbers that are no probabilities.
+    """
+    probabilities = np.asarray(sm)
+    if probabilities.ndim < 1 or not np.issubdtype(probabilities.dtype, np.floating):
+        raise CRFError(f"`sm` must be floating point (C, ...), got {probabilities.dtype} {probabilities.shape}")
+    if np.isnan(probabilities).any() or (probabilities < 0).any():
+        raise CRFError("`sm` must be probabilities, but holds NaN or negative numbers: are these scores?")
+    classes = probabilities.shape[0]
+    if scale is not None:
+        if not 0 < scale <= 1:
+            raise CRFError(f"`scale` needs to be in (0,1], got {scale}")
+        probabilities = scale * probabilities + (1 - scale) * (np.ones(probabilities.shape) / classes)
+    if clip is not None:
+        probabilities = np.clip(probabilities, clip, 1.0)
+    with np.errstate(divide="ignore"):
+        return -np.log(probabilities).reshape([classes, -1]).astype(np.float32)
+
+
+def softmax_to_unary(sm: np.ndarray, GT_PROB: float = 1) -> np.ndarray:  # noqa: N803
+    """Deprecated, use :func:`unary_from_softmax`."""
+    warnings.warn("softmax_to_unary is deprecated, use unary_from_softmax instead", FutureWarning, stacklevel=2)
+    return unary_from_softmax(sm, None if GT_PROB == 1 else GT_PROB, clip=None)
+
+
+def create_pairwise_gaussian(sdims: Sequence[float], shape: Sequence[int]) -> np.ndarray:
+    """Features of positions, for ``addPairwiseEnergy``.
+
+    Args:
+        sdims: standard deviation along each axis of ``shape``: for an image (y, x), the other way round than ``sxy``.
+        shape: of the image or volume.
+
+    Returns:
+        float32 ``(len(shape), number of pixels)``.
+
+    Raises:
+        CRFError: not one deviation for each axis, or one that is not positive.
+    """
+    return _positions(sdims, shape).reshape(len(sdims), -1)
+
+
+def create_pairwise_bilateral(
+    sdims: Sequence[float], schan: float | Sequence[float], img: np.ndarray, chdim: int = -1
+) -> np.ndarray:
+    """Features of positions and channels, for ``addPairwiseEnergy``.
+
+    Args:
+        sdims: standard deviation along each axis of the image but its channels': (y, x).
+        schan: of the channels, a number or one for each.
+        img: the image or volume.
+        chdim: the axis of its channels; -1 if it has none (not: the last).
+
+    Returns:
+        float32 ``(len(sdims) + channels, number of pixels)``.
+
+    Raises:
+        CRFError: deviations that do not fit the image or are not positive.
+    """
+    image = np.asarray(img)
+    channels = (image[np.newaxis] if chdim == -1 else np.moveaxis(image, chdim, 0)).astype(np.float32)
+    deviations = [schan] * len(channels) if isinstance(schan, Number) else list(schan)
+    if len(deviations) != len(channels):
+        raise CRFError(
+            f"`schan` has {len(deviations)} entries, but the image {image.shape} has {len(channels)} channels with "
+            f"chdim={chdim}"
+        )
+    _check_positive("schan", deviations)
+    for channel, deviation in zip(channels, deviations, strict=True):
+        channel /= deviation
+    features = np.concatenate([_positions(sdims, channels.shape[1:]), channels])
+    return features.reshape(len(features), -1)
+
+
+def _positions(sdims: Sequence[float], shape: Sequence[int]) -> np.ndarray:
+    """Positions over deviations, float32 ``(axes, *shape)``."""
+    if len(sdims) != len(shape):
+        raise CRFError(f"`sdims` has {len(sdims)} entries, but there are {len(shape)} axes: {tuple(shape)}")
+    _check_positive("sdims", sdims)
+    mesh = np.array(np.meshgrid(*(range(size) for size in shape), indexing="ij"), dtype=np.float32)
+    for axis, deviation in zip(mesh, sdims, strict=True):
+        axis /= deviation
+    return mesh
+
+
+def _check_positive(name: str, deviations: Sequence[Any]) -> None:
+    if not all(np.isfinite(one) and one > 0 for one in deviations):
+        raise CRFError(f"`{name}` must be positive, finite numbers, got {list(deviations)}")

@@ -1,0 +1,194 @@
+"""ONNX models run in onnxruntime and give what the net gives."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import deeplab_caffe as dc
+from deeplab_caffe import proto
+from deeplab_caffe.convert import to_onnx
+from deeplab_caffe.errors import ConversionError
+from deeplab_caffe.proto import caffe_pb2
+from deeplab_caffe.zoo import DEFAULT_MODEL, NETWORKS, prototxt_path
+from tests.nets import INTERP, SMALL, build, conv, inputs, layer, noise, relu
+
+pytest.importorskip("onnx", reason="the package onnx is not installed")
+onnxruntime = pytest.importorskip("onnxruntime", reason="the package onnxruntime is not installed")
+
+
+def run(net: dc.Net, folder: Path, x: torch.Tensor) -> dict[str, np.ndarray]:
+    """What onnxruntime makes of ``x``, by the outputs' names."""
+    path = folder / "net.onnx"
+    if not path.exists():
+        to_onnx(net, path)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    assert names == net.outputs
+    return dict(zip(names, session.run(None, {net.inputs[0]: x.numpy()}), strict=True))
+
+
+def assert_same(net: dc.Net, folder: Path, x: torch.Tensor, tolerance: float = 1e-4) -> None:
+    with torch.no_grad():
+        found = net(x)
+    expected = found if isinstance(found, dict) else {net.outputs[0]: found}
+    for name, came in run(net, folder, x).items():
+        assert came.dtype == np.float32
+        assert came.shape == tuple(expected[name].shape)
+        np.testing.assert_allclose(came, expected[name].numpy(), rtol=0, atol=tolerance)
+
+
+def test_the_embedded_network_at_any_batch_and_size(tmp_path: Path) -> None:
+    net = dc.Net(DEFAULT_MODEL.deploy, DEFAULT_MODEL.weights)
+    for shape in ((1, 3, 65, 89), (3, 3, 41, 49), (2, 3, 65, 65)):
+        # Pixels minus mean, as they come in a photograph.
+        assert_same(net, tmp_path, 60 * noise(*shape))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_network_with_narrow_layers(name: str, tmp_path: Path) -> None:
+    param = proto.read_net(prototxt_path(name))
+    for one in param.layers:
+        convolution = one.convolution_param
+        if one.type == caffe_pb2.LayerParameter.CONVOLUTION:
+            convolution.num_output = max(convolution.num_output // 32, 3)
+            convolution.weight_filler.CopyFrom(caffe_pb2.FillerParameter(type="xavier"))
+            convolution.bias_filler.CopyFrom(caffe_pb2.FillerParameter(type="uniform", min=-1, max=1))
+    param.input_dim[2:] = [66, 66] if name == "deeplab" else [65, 65]
+    net = dc.Net(param, seed=1)
+    side = 2 if name == "deeplab" else 1
+    assert_same(net, tmp_path, noise(1, 3, 64 + side, 64 + side))
+    assert_same(net, tmp_path, noise(2, 3, 72 + side, 48 + side))
+
+
+# Sizes that divide and that do not; "fixed" where the model is tied to the prototxt's size.
+@pytest.mark.parametrize(
+    ("params", "fixed"),
+    [
+        ("kernel_size: 3 stride: 2 pad: 1", False),
+        ("kernel_size: 2 stride: 2 pad: 1", False),
+        ("kernel_size: 2 stride: 2", False),
+        ("kernel_size: 3 stride: 2", False),
+        ("kernel_size: 3 stride: 1 pad: 1", False),
+        ("kernel_h: 3 kernel_w: 2 stride_h: 2 stride_w: 1 pad_h: 1 pad_w: 0", False),
+        ("kernel_size: 2 stride: 3", True),
+        ("kernel_size: 3 stride: 2 pad: 2", False),
+        ("pool: AVE kernel_size: 3 stride: 1 pad: 1", False),
+        ("pool: AVE kernel_size: 3 stride: 2 pad: 1", True),
+        ("pool: AVE kernel_size: 3 stride: 2", True),
+        ("pool: AVE kernel_size: 2 stride: 2 pad: 1", True),
+        ("pool: AVE global_pooling: true", False),
+        ("global_pooling: true", False),
+    ],
+)
+@pytest.mark.parametrize("size", [(8, 9), (10, 7), (11, 12)])
+def test_pooling(params: str, fixed: bool, size: tuple[int, int], tmp_path: Path) -> None:
+    text = inputs(data=(2, 3, *size)) + layer("POOLING", "p", "data", "p", f"pooling_param {{ {params} }}")
+    net = build(text)
+    assert_same(net, tmp_path, noise(2, 3, *size) - 3, 1e-6)
+    if not fixed:
+        assert_same(net, tmp_path, noise(1, 3, size[0] + 1, size[1] + 2) - 3, 1e-6)
+
+
+@pytest.mark.parametrize(
+    ("kind", "params"),
+    [
+        ("INTERP", "interp_param { zoom_factor: 8 }"),
+        ("INTERP", "interp_param { zoom_factor: 1 }"),
+        ("INTERP", "interp_param { shrink_factor: 3 }"),
+        ("INTERP", "interp_param { height: 5 width: 20 }"),
+        ("INTERP", "interp_param { height: 1 width: 1 }"),
+        ("INTERP", "interp_param { zoom_factor: 2 pad_beg: -1 pad_end: -2 }"),
+        ("PADDING", "padding_param { pad_beg: 2 pad_end: 1 }"),
+        ("PADDING", "padding_param { pad_beg: -2 pad_end: -1 }"),
+        ("PADDING", "padding_param { pad_beg: -2 pad_end: 3 }"),
+        ("RELU", "relu_param { negative_slope: 0.3 }"),
+        ("SIGMOID", ""),
+        ("TANH", ""),
+        ("ABSVAL", ""),
+        ("SOFTMAX", ""),
+        ("ARGMAX", ""),
+        ("POWER", "power_param { power: 2 scale: 0.5 shift: -1 }"),
+        ("POWER", "power_param { scale: 3 }"),
+        ("LRN", "lrn_param { local_size: 3 alpha: 0.7 beta: 0.75 k: 2 }"),
+        ("FLATTEN", ""),
+        ("DROPOUT", ""),
+        ("INNER_PRODUCT", 'inner_product_param { num_output: 5 weight_filler { type: "xavier" } }'),
+        ("INNER_PRODUCT", 'inner_product_param { num_output: 5 bias_term: false weight_filler { type: "xavier" } }'),
+    ],
+)
+def test_layer(kind: str, params: str, tmp_path: Path) -> None:
+    net = build(inputs(data=(2, 4, 7, 9)) + layer(kind, "x", "data", "x", params))
+    assert_same(net, tmp_path, noise(2, 4, 7, 9), 1e-5)
+    assert_same(net, tmp_path, noise(3, 4, 7, 9), 1e-5)
+
+
+def test_interp_of_a_single_pixel(tmp_path: Path) -> None:
+    net = build(inputs(data=(1, 2, 1, 1)) + layer("INTERP", "x", "data", "x", "interp_param { height: 3 width: 4 }"))
+    assert_same(net, tmp_path, noise(1, 2, 1, 1), 0)
+
+
+@pytest.mark.parametrize(
+    "params", ["operation: SUM", "operation: SUM coeff: 1 coeff: -0.5 coeff: 2", "operation: PROD", "operation: MAX"]
+)
+def test_eltwise(params: str, tmp_path: Path) -> None:
+    branches = "".join(conv(f"c{i}", "data", out=3) for i in range(3))
+    text = (
+        inputs(data=(1, 2, 6, 5)) + branches + layer("ELTWISE", "e", "c0 c1 c2", "e", f"eltwise_param {{ {params} }}")
+    )
+    assert_same(build(text), tmp_path, noise(2, 2, 6, 5), 1e-5)
+
+
+def test_slice_concat_and_several_outputs(tmp_path: Path) -> None:
+    text = inputs(data=(1, 6, 4, 4)) + conv("c", "data", out=6)
+    text += layer("SLICE", "s", "c", "a b", "slice_param { slice_point: 2 }")
+    text += layer("CONCAT", "cat", "b a", "cat") + relu("r", "cat") + layer("SILENCE", "q", "data")
+    text += layer("SIGMOID", "g", "c", "g")
+    net = build(text)
+    assert net.outputs == ["cat", "g"]
+    assert_same(net, tmp_path, noise(2, 6, 5, 4), 1e-5)
+
+
+def test_holes_groups_and_no_bias(tmp_path: Path) -> None:
+    fill = 'weight_filler { type: "xavier" }'
+    text = inputs(data=(1, 4, 12, 11)) + layer(
+        "CONVOLUTION",
+        "c",
+        "data",
+        "c",
+        f"convolution_param {{ num_output: 6 group: 2 bias_term: false kernel_h: 3 kernel_w: 2 hole_h: 2 hole_w: 3 "
+        f"stride: 2 pad_h: 2 pad_w: 1 {fill} }}",
+    )
+    assert_same(build(text), tmp_path, noise(2, 4, 12, 11), 1e-5)
+
+
+def test_the_output_has_its_blobs_name_though_written_in_place(tmp_path: Path) -> None:
+    net = build(SMALL + INTERP + layer("DROPOUT", "last", "up", "up"))
+    assert net.outputs == ["up"]
+    assert_same(net, tmp_path, noise(1, 3, 9, 11), 1e-5)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (layer("MVN", "m", "data", "m"), "layer 'm': MVN has no counterpart"),
+        (layer("ARGMAX", "a", "data", "a", "argmax_param { top_k: 2 }"), "layer 'a': ARGMAX with top_k over 1"),
+        (layer("SLICE", "s", "data", "a b", "slice_param { slice_dim: 0 }"), "layer 's': SLICE of the batch"),
+        (layer("POOLING", "p", "data", "a b", "pooling_param { kernel_size: 2 }"), "POOLING with a mask"),
+    ],
+)
+def test_what_has_no_counterpart_is_named(text: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ConversionError, match=message):
+        to_onnx(build(inputs(data=(2, 3, 8, 8)) + text), tmp_path / "net.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_net_with_a_data_layer_is_refused(tmp_path: Path) -> None:
+    text = layer("DUMMY_DATA", "d", "", "d", "dummy_data_param { num: 1 channels: 1 height: 2 width: 2 }")
+    with pytest.raises(ConversionError, match="needs a deploy.prototxt"):
+        to_onnx(build(text), tmp_path / "net.onnx")

@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from deeplab_caffe.crf import CRFParams, DenseCRF, DenseCRF2D, Lattice, dense_crf
+from deeplab_caffe.errors import CRFError
+
+HEIGHT, WIDTH, LABELS = 7, 9, 4
+
+
+@pytest.fixture
+def image(rng: np.random.Generator) -> np.ndarray:
+    return rng.integers(0, 256, size=(HEIGHT, WIDTH, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def scores(rng: np.random.Generator) -> np.ndarray:
+    return rng.normal(scale=2, size=(LABELS, HEIGHT, WIDTH)).astype(np.float32)
+
+
+def softmax(scores: np.ndarray) -> np.ndarray:
+    powers = np.exp(scores - scores.max(axis=0))
+    return powers / powers.sum(axis=0)
+
+
+def messages(
+    features: np.ndarray, q: np.ndarray, compatibility: Any, normalization: str, sse_padding: bool = True
+) -> np.ndarray:
+    """What kernels add to the scores (C, N), in float64 but for the filter."""
+    lattice = Lattice.build(features, sse_padding=sse_padding)
+    norm = 1 / lattice.filter(np.ones(lattice.points)).astype(np.float64)
+    before = {"before": norm, "symmetric": np.sqrt(norm)}.get(normalization, 1)
+    after = {"after": norm, "symmetric": np.sqrt(norm)}.get(normalization, 1)
+    filtered = lattice.filter((q * before).T.astype(np.float32)).T * after
+    costs = np.asarray(compatibility, np.float64)
+    if costs.ndim == 0:
+        return costs * filtered
+    return -(costs @ filtered) if costs.ndim == 2 else -(costs[:, None] * filtered)
+
+
+def test_with_the_defaults_it_is_dense_crf_to_the_bit(image: np.ndarray, scores: np.ndarray) -> None:
+    params = CRFParams(pos_w=(2, 1), pos_xy_std=(3, (4, 2)), bi_w=5, bi_rgb_std=40)
+    crf = DenseCRF2D.for_image(image, params)
+    for several in (scores, scores[::-1].copy(), scores[:2]):
+        np.testing.assert_array_equal(crf.infer(several, 4), dense_crf(several, image, params, iterations=4))
+    probabilities = softmax(scores)
+    expected = dense_crf(probabilities, image, params, iterations=4, probabilities=True)
+    np.testing.assert_array_equal(crf.infer(probabilities, 4, probabilities=True), expected)
+
+
+def test_step_by_step(image: np.ndarray, scores: np.ndarray) -> None:
+    crf = DenseCRF2D.for_image(image, CRFParams())
+    run = crf.start(scores)
+    assert run.iterations == 0
+    np.testing.assert_allclose(run.marginals(), softmax(scores), atol=1e-6)
+    crf.infer(scores[:2], 3)  # another inference in between
+    np.testing.assert_array_equal(run.step().step(2).marginals(), crf.infer(scores, 3))
+    assert run.iterations == 3
+    again = crf.start(scores).set_marginals(run.marginals()).step()
+    np.testing.assert_array_equal(again.marginals(), crf.infer(scores, 4))
+
+
+@pytest.mark.parametrize("normalization", ["after", "before", "symmetric", "none"])
+@pytest.mark.parametrize("kind", ["potts", "diagonal", "full"])
+@pytest.mark.parametrize("labels", [1, 3, 21])
+def test_one_iteration_and_its_energies(kind: str, normalization: Any, labels: int, rng: np.random.Generator) -> None:
+    scale = 0.1 if normalization == "none" else 1.5
+    compatibility = {
+        "potts": scale,
+        "diagonal": rng.normal(scale=scale, size=labels),
+        "full": rng.normal(scale=scale, size=(labels, labels)),
+    }[kind]
+    features = [rng.normal(size=(50, dims)).astype(np.float32) for dims in (2, 4, 5)]
+    scores = rng.normal(size=(labels, 50)).astype(np.float32)
+    crf = DenseCRF(50)
+    for one in features:
+        crf.add_pairwise(one, compatibility, normalization)
+    assert [lattice.dims for lattice in crf.lattices] == [2, 4, 5]
+
+    q = softmax(scores.astype(np.float64))
+    run = crf.start(scores)
+    parts = [messages(one, q, compatibility, normalization) for one in features]
+    energies = run.energies()
+    np.testing.assert_allclose(energies.entropy, (q * np.log(q)).sum(), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(energies.unary, -(q * scores).sum(), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(energies.pairwise, [-(q * part).sum() for part in parts], rtol=1e-5, atol=1e-4)
+    assert energies.kl_divergence == energies.entropy + energies.unary + sum(energies.pairwise)
+    # Asking for energies changes nothing.
+    np.testing.assert_allclose(run.marginals(), q, atol=1e-6)
+    np.testing.assert_allclose(run.step().marginals(), softmax(scores + sum(parts)), atol=2e-6)
+
+
+def test_inference_lowers_the_divergence(image: np.ndarray, scores: np.ndarray) -> None:
+    crf = DenseCRF2D((HEIGHT, WIDTH))
+    crf.add_gaussian(3, 1.0, "symmetric")
+    crf.add_bilateral(image, 8, 60, 1.0, "symmetric")
+    run = crf.start(scores)
+    before = run.energies().kl_divergence
+    assert run.step(5).energies().kl_divergence < before
+
+
+def test_bit_equal_for_any_number_of_threads(for_threads: Callable, rng: np.random.Generator) -> None:
+    features, scores = rng.normal(scale=3, size=(9001, 5)), rng.normal(size=(21, 9001))
+    crf = DenseCRF(9001)
+    crf.add_pairwise(features, rng.normal(size=(21, 21)) / 5, "symmetric")
+
+    def everything() -> np.ndarray:
+        run = crf.start(scores).step(2)
+        return np.append(run.marginals().astype(np.float64), run.energies().kl_divergence)
+
+    first, *others = for_threads(everything)
+    for other in others:
+        np.testing.assert_array_equal(other, first)
+
+
+def test_torch_tensors(image: np.ndarray, scores: np.ndarray) -> None:
+    torch = pytest.importorskip("torch")
+    crf = DenseCRF2D.for_image(torch.from_numpy(image))
+    leaf = torch.from_numpy(scores).requires_grad_()
+    for tensor in (torch.from_numpy(scores), leaf):
+        marginals = crf.infer(tensor, 3)
+        assert isinstance(marginals, torch.Tensor)
+        np.testing.assert_array_equal(marginals.numpy(), crf.infer(scores, 3))
+    run = crf.start(torch.from_numpy(scores)).step(3)
+    np.testing.assert_array_equal(run.marginals().numpy(), crf.infer(scores, 3))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        ("DenseCRF(0)", "points must be a whole number"),
+        ("DenseCRF(2.5)", "points must be a whole number"),
+        ("points.add_pairwise(np.zeros((5, 2)))", "features must be (6, d), got (5, 2)"),
+        ("points.add_pairwise(np.zeros((6, 0)))", "d from 1 to 16"),
+        ("points.add_pairwise(np.zeros((6, 2)), 'a')", "compatibility must be of real numbers"),
+        ("points.add_pairwise(np.zeros((6, 2)), True)", "compatibility must be of real numbers"),
+        ("points.add_pairwise(np.zeros((6, 2)), np.inf)", "compatibility must be finite"),
+        ("points.add_pairwise(np.zeros((6, 2)), np.zeros((2, 3)))", "compatibility must be one number, (C,) or (C, C)"),
+        ("points.add_pairwise(np.zeros((6, 2)), 1, 'After')", "normalization must be after, before, symmetric or none"),
+        ("points.infer(np.zeros((3, 5)))", "scores must be (C, 6), got (3, 5)"),
+        ("points.infer(np.zeros((3, 6)), -1)", "iterations must not be negative"),
+        ("points.infer(np.full((3, 6), np.nan))", "scores must be finite"),
+        ("points.start(np.zeros((3, 6))).step(0.5)", "iterations must be a whole number"),
+        ("points.start(np.zeros((3, 6))).set_marginals(np.zeros((3, 5)))", "marginals must be floating point (3, 6)"),
+        ("pixels.infer(np.zeros((2, 4, 3)))", "scores are (2, 4, 3) but the image is (3, 4, 3): transpose?"),
+        ("pixels.add_bilateral(np.zeros((4, 3, 3)), 3, 3)", "image must be (3, 4, 3), got (4, 3, 3)"),
+        ("pixels.add_bilateral(np.zeros((3, 4, 3)), 3, 0)", "bi_rgb_std must be a positive, finite number, got 0"),
+        ("pixels.add_gaussian((1, 2, 3))", "pos_xy_std of one kernel must be one number or 2"),
+        ("DenseCRF2D.for_image(np.zeros((3, 4)))", "image must be (H, W, 3), got (3, 4)"),
+    ],
+)
+def test_bad_arguments(call: str, message: str) -> None:
+    names = {"points": DenseCRF(6), "pixels": DenseCRF2D((3, 4)), "DenseCRF": DenseCRF, "DenseCRF2D": DenseCRF2D}
+    with pytest.raises(CRFError, match=re.escape(message)):
+        eval(call, {**names, "np": np})
+
+
+def test_compatibilities_for_another_number_of_labels() -> None:
+    crf = DenseCRF(6)
+    crf.add_pairwise(np.zeros((6, 2)), np.zeros((3, 3)))
+    with pytest.raises(CRFError, match=re.escape("compatibility of kernel 0 is (3, 3), but there are 2 labels")):
+        crf.infer(np.zeros((2, 6)))

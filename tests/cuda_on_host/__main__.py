@@ -1,0 +1,102 @@
+"""See this package's docstring."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pybind11
+import pytest
+
+from tests.cuda_on_host import cupy_stand_in
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+KERNELS = [
+    "lattice/build_cuda.cu",
+    "lattice/filter_cuda.cu",
+    "lattice/lattice_cuda.cu",
+    "mean_field/mean_field_cuda.cu",
+]
+
+
+def build(folder: Path, segment: int | None, sanitize: str) -> Path:
+    """Compiles what changed and links the extension."""
+    csrc = ROOT / "csrc"
+    sources = [*csrc.rglob("*.cpp"), *(csrc / name for name in KERNELS), HERE / "runtime.cpp"]
+    headers = [*csrc.rglob("*.h"), *csrc.rglob("*.cuh"), *HERE.rglob("include/**/*.*")]
+    newest = max(path.stat().st_mtime for path in headers)
+    includes = [HERE / "include", sysconfig.get_path("include"), pybind11.get_include()]
+    flags = [
+        "-std=c++17",
+        "-O1",
+        "-g",
+        "-fPIC",
+        "-fvisibility=hidden",
+        "-ffp-contract=off",
+        "-fno-math-errno",
+        "-fopenmp",
+    ]
+    flags += ["-Wall", "-Wno-unknown-pragmas"]
+    flags += ["-DDEEPLAB_WITH_CUDA", '-DDEEPLAB_CUDA_ARCHITECTURES="host"']
+    flags += [f"-DDEEPLAB_SEGMENT={segment}"] if segment else []
+    flags += [f"-fsanitize={sanitize}", "-fno-omit-frame-pointer"] if sanitize else []
+    folder /= f"{segment}_{sanitize.replace(',', '_')}"
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def compiled(source: Path) -> str:
+        target = folder / f"{source.parent.name}_{source.name}.o"
+        if not target.exists() or target.stat().st_mtime < max(newest, source.stat().st_mtime):
+            command = [
+                "g++",
+                *flags,
+                *(f"-I{path}" for path in includes),
+                "-x",
+                "c++",
+                "-c",
+                str(source),
+                "-o",
+                str(target),
+            ]
+            subprocess.run(command, check=True)
+        return str(target)
+
+    with ThreadPoolExecutor(2) as pool:
+        objects = list(pool.map(compiled, sources))
+    library = folder / f"_C{sysconfig.get_config_var('EXT_SUFFIX')}"
+    link = ["g++", "-shared", "-fopenmp", *objects, "-o", str(library)]
+    subprocess.run([*link, f"-fsanitize={sanitize}"] if sanitize else link, check=True)
+    return library
+
+
+def main() -> int:
+    """Builds, puts both stand-ins in place and runs the tests."""
+    parser = argparse.ArgumentParser(prog="python -m tests.cuda_on_host")
+    parser.add_argument("--segment", type=int, help="entries of a segment of the splat")
+    parser.add_argument("--sanitize", default="", help="sanitizers, address,undefined say; LD_PRELOAD libasan with it")
+    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "deeplab_caffe_cuda_on_host")
+    options, arguments = parser.parse_known_args()
+    library = build(options.folder, options.segment, options.sanitize)
+
+    cupy_stand_in.install()
+    # The other operations' kernels are not there, and not called.
+    sys.setdlopenflags(os.RTLD_LAZY)
+    spec = importlib.util.spec_from_file_location("deeplab_caffe._C", library)
+    extension = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(extension)
+    sys.modules["deeplab_caffe._C"] = extension
+    import deeplab_caffe
+
+    deeplab_caffe._C = extension
+    return pytest.main([*(arguments or [str(ROOT / "tests" / "crf" / "test_cuda.py"), "-q"])])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

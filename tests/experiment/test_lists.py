@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from deeplab_caffe.errors import DataError
+from deeplab_caffe.experiment import Settings
+from deeplab_caffe.experiment.lists import Lists
+from deeplab_caffe.experiment.settings import ExperimentError
+
+Make = Callable[..., Settings]
+
+
+def test_lists_are_copied_and_ids_made(settings: Make, data_root: Path, tmp_path: Path) -> None:
+    dry = Lists(settings(), dry=True)
+    assert dry.ids("val") == ["i2", "i3", "i4"]
+    assert not (tmp_path / "exper").exists()
+    lists = Lists(settings())
+    assert lists.ids("val") == ["i2", "i3", "i4"]
+    assert (tmp_path / "exper/toy/list/val.txt").read_bytes() == (data_root / "list/val.txt").read_bytes()
+    # The experiment's own list goes first from then on.
+    (tmp_path / "exper/toy/list/val.txt").write_text("/JPEGImages/i4.png /SegmentationClass/i4.png\n")
+    with pytest.raises(DataError, match=r"val_id\.txt: has 3 ids, val\.txt 1 images"):
+        Lists(settings()).ids("val")
+
+
+def test_weak_images_are_those_that_are_not_strong(settings: Make, data_root: Path, tmp_path: Path) -> None:
+    (data_root / "list" / "strong.txt").write_text("/JPEGImages/i3.png /SegmentationClass/i3.png\n")
+    lists = Lists(settings(strong_set="strong"))
+    assert lists.weak_set("val") == "val_diff_strong"
+    made = (tmp_path / "exper/toy/list/val_diff_strong.txt").read_text()
+    assert made == "/JPEGImages/i2.png /SegmentationClass/i2.png\n/JPEGImages/i4.png /SegmentationClass/i4.png\n"
+    assert Lists(settings(strong_set="strong", weak_length=1)).weak_set("val") == "val_diff_strong_head1"
+    assert (tmp_path / "exper/toy/list/val_diff_strong_head1.txt").read_text().count("\n") == 1
+    assert Lists(settings()).weak_set("val") is None
+    with pytest.raises(ExperimentError, match="no weakly labelled image is left"):
+        Lists(settings(strong_set="val")).weak_set("val")
+
+
+def test_lists_of_voc_are_compared_with_the_released_ones(settings: Make, data_root: Path) -> None:
+    voc = Lists(settings(exp="voc12"))
+    assert voc.check("val") == "list/val.txt has 3 lines, the released one 1449"
+    (data_root / "list" / "trainval.txt").write_text("/JPEGImages/i2.png /SegmentationClass/i2.png\n" * 2913)
+    assert "or in another order" in voc.check("trainval")
+    assert Lists(settings()).check("val") is None
+
+
+def test_files_that_are_not_there(settings: Make, data_root: Path) -> None:
+    assert Lists(settings()).missing_files("val") == []
+    (data_root / "SegmentationClass" / "i3.png").unlink()
+    assert Lists(settings()).missing_files("val") == ["/SegmentationClass/i3.png"]
+    with pytest.raises(ExperimentError, match=r"no list 'fine'.*DATA_ROOT/list"):
+        Lists(settings()).content("fine")

@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import deeplab_caffe.pydensecrf.densecrf as dcrf
+import deeplab_caffe.pydensecrf.utils as utils
+from deeplab_caffe.crf import CRFParams, dense_crf
+from deeplab_caffe.errors import CRFError
+from tests.pydensecrf.cases import cases
+
+REFERENCE = np.load(Path(__file__).with_name("reference.npz"))
+TOLERANCE = 1e-4
+
+
+@pytest.fixture(scope="module")
+def results() -> dict[str, Any]:
+    with pytest.warns(FutureWarning, match="deprecated"):
+        return dict(cases(dcrf, utils))
+
+
+@pytest.mark.parametrize("name", REFERENCE.files)
+def test_as_pydensecrf(name: str, results: dict[str, Any]) -> None:
+    actual, expected = np.asarray(results[name]), REFERENCE[name]
+    assert actual.shape == expected.shape
+    # Divergences are sums over all pixels, of the order of a thousand.
+    np.testing.assert_allclose(actual, expected, rtol=1e-5 if name.endswith("kl") else 0, atol=TOLERANCE)
+
+
+def test_all_cases_are_in_the_reference(results: dict[str, Any]) -> None:
+    assert sorted(results) == sorted(REFERENCE.files)
+
+
+def test_normalize_after_is_deeplabs() -> None:
+    rng = np.random.default_rng(7)
+    image = rng.integers(0, 256, size=(6, 8, 3), dtype=np.uint8)
+    scores = rng.normal(size=(4, 6, 8)).astype(np.float32)
+    crf = dcrf.DenseCRF2D(8, 6, 4)
+    crf.setUnaryEnergy(-scores.reshape(4, -1))
+    crf.addPairwiseGaussian(sxy=3, compat=2, normalization=dcrf.NORMALIZE_AFTER)
+    crf.addPairwiseBilateral(sxy=30, srgb=13, rgbim=image, compat=5, normalization=dcrf.NORMALIZE_AFTER)
+    expected = dense_crf(scores, image, CRFParams(2, 3, 5, 30, 13), iterations=7)
+    np.testing.assert_array_equal(crf.inference(7).reshape(scores.shape), expected)
+    np.testing.assert_array_equal(crf.map(7).reshape(6, 8), expected.argmax(axis=0))
+    assert (crf.nlabels, crf.npixels) == (4, 48)
+
+
+def test_steps_are_inference() -> None:
+    crf = dcrf.DenseCRF2D(5, 4, 3)
+    crf.setUnaryEnergy(np.random.default_rng(0).uniform(size=(3, 20)).astype(np.float32))
+    crf.addPairwiseGaussian(sxy=2, compat=3)
+    marginals, tmp1, tmp2 = crf.startInference()
+    for _ in range(3):
+        crf.stepInference(marginals, tmp1, tmp2)
+    np.testing.assert_array_equal(marginals, crf.inference(3))
+    # A kernel that is added later counts from the next call on.
+    crf.addPairwiseGaussian(sxy=1, compat=3)
+    assert not np.array_equal(marginals, crf.inference(3))
+
+
+def test_other_dtypes_and_layouts() -> None:
+    energies = np.random.default_rng(0).uniform(size=(3, 20)).astype(np.float32)
+    results = []
+    for same in (energies, energies.astype(np.float64), np.asfortranarray(energies), energies.astype(">f4")):
+        crf = dcrf.DenseCRF(20, 3)
+        crf.setUnaryEnergy(same)
+        crf.addPairwiseEnergy(np.arange(40).reshape(20, 2).T, 2)
+        results.append(crf.inference(2))
+    for other in results[1:]:
+        np.testing.assert_array_equal(other, results[0])
+
+
+def test_energies_of_weights_and_features() -> None:
+    # pydensecrf asks for weights of the shape of the energies here, which then fit no features.
+    weights, features = np.arange(6).reshape(3, 2), np.arange(24).reshape(2, 12) / 10
+    marginals = []
+    for call in ("crf.setUnaryEnergy(w, f)", "crf.setUnary(dcrf.LogisticUnary(w, f))", "crf.setUnaryEnergy(w @ f)"):
+        crf = dcrf.DenseCRF2D(4, 3, 3)
+        eval(call, {"crf": crf, "dcrf": dcrf, "w": weights, "f": features})
+        marginals.append(crf.inference(1))
+    np.testing.assert_allclose(marginals[0], marginals[2], atol=1e-6)
+    np.testing.assert_array_equal(marginals[0], marginals[1])
+
+
+def test_an_infinite_energy_is_an_impossible_label() -> None:
+    energies = utils.unary_from_softmax(np.array([[[0.0, 0.5]], [[1.0, 0.5]]]), clip=None)
+    crf = dcrf.DenseCRF2D(2, 1, 2)
+    crf.setUnaryEnergy(energies)
+    crf.addPairwiseGaussian(sxy=1, compat=2)
+    marginals = crf.inference(3)
+    assert marginals[0, 0] == 0
+    assert np.isfinite(marginals).all()
+    assert np.isfinite(crf.klDivergence(marginals))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        ("crf.setUnaryEnergy(np.zeros((4, 12)))", "Bad shape for unary energy (Need (3, 12), got (4, 12))"),
+        ("crf.setUnaryEnergy(np.zeros((12, 3)))", "Bad shape for unary energy (Need (3, 12), got (12, 3)): transpose?"),
+        ("crf.setUnaryEnergy(np.zeros((3, 3, 4)))", "need a matrix of real numbers, got float64 (3, 3, 4)"),
+        ("crf.setUnaryEnergy(np.full((3, 12), np.nan))", "Bad unary energy of variable 0"),
+        ("crf.setUnaryEnergy(np.full((3, 12), np.inf))", "nor infinite for every label"),
+        ("crf.setUnaryEnergy(np.full((3, 12), -np.inf))", "must not be NaN or minus infinity"),
+        ("crf.setUnaryEnergy(np.zeros((3, 2)), np.zeros((3, 12)))", "L is (3, 2) and f is (3, 12)"),
+        ("crf.addPairwiseEnergy(np.zeros((2, 5)), 3)", "Bad shape for pairwise energy (Need (?, 12), got (2, 5))"),
+        ("crf.addPairwiseEnergy(np.zeros((17, 12)), 3)", "d from 1 to 16"),
+        ("crf.addPairwiseEnergy(np.full((2, 12), np.nan), 3)", "has a value that is not finite"),
+        ("crf.addPairwiseGaussian(3, np.zeros((3, 3, 3)))", "LabelCompatibility of dimension >2 not meaningful"),
+        ("crf.addPairwiseGaussian(3, np.zeros(2))", "Bad shape for compat (Need (3,), got (2,))"),
+        ("crf.addPairwiseGaussian(3, np.zeros((2, 3)))", "Bad shape for compat (Need (3, 3), got (2, 3))"),
+        ("crf.addPairwiseGaussian(3, np.nan)", "compatibility must be finite"),
+        ("crf.addPairwiseGaussian(0, 3)", "must be a positive, finite number, got 0"),
+        ("crf.addPairwiseGaussian(-3, 3)", "must be a positive, finite number, got -3"),
+        ("crf.addPairwiseGaussian(3, 3, kernel=3)", "kernel must be CONST_KERNEL"),
+        ("crf.addPairwiseGaussian(3, 3, normalization=4)", "normalization must be NO_NORMALIZATION"),
+        (
+            "crf.addPairwiseBilateral(3, 3, np.zeros((4, 3, 3), np.uint8), 3)",
+            "(Need (3, 4, 3), got (4, 3, 3)): transpose?",
+        ),
+        ("crf.addPairwiseBilateral(3, 3, np.zeros((3, 4), np.uint8), 3)", "Bad shape for pairwise bilateral"),
+        ("crf.addPairwiseBilateral(3, 3, np.zeros((3, 4, 1), np.uint8), 3)", "only works for RGB images"),
+        ("crf.addPairwiseBilateral(3, 3, np.zeros((3, 4, 3)), 3)", "rgbim must be uint8 from 0 to 255, got float64"),
+        ("crf.addPairwiseBilateral(3, 0, np.zeros((3, 4, 3), np.uint8), 3)", "bi_rgb_std must be a positive"),
+        ("crf.klDivergence(np.zeros((3, 5)))", "Bad shape for Q (Need (3, 12), got (3, 5))"),
+        ("crf.inference(1.5)", "number of iterations must be whole"),
+        ("dcrf.DenseCRF(0, 3)", "points must be"),
+        ("dcrf.DenseCRF(3, 0)", "nlabels must be"),
+        ("utils.unary_from_labels(np.zeros(3, int), 2, 1.0)", "`gt_prob` must be in (0,1), got 1.0"),
+        ("utils.unary_from_labels(np.full(3, 255), 21, 0.7)", "labels must be from 0 to 21"),
+        ("utils.unary_from_labels(np.full(3, 2), 2, 0.7, zero_unsure=False)", "labels must be from 0 to 1"),
+        ("utils.unary_from_labels(np.zeros(3), 2, 0.7)", "labels must be whole numbers, got float64"),
+        ("utils.unary_from_softmax(np.ones((2, 3)), scale=0)", "`scale` needs to be in (0,1], got 0"),
+        ("utils.unary_from_softmax(-np.ones((2, 3)))", "are these scores?"),
+        ("utils.create_pairwise_gaussian((1, 2), (3, 4, 5))", "`sdims` has 2 entries, but there are 3 axes"),
+        ("utils.create_pairwise_gaussian((1, 0), (3, 4))", "`sdims` must be positive"),
+        ("utils.create_pairwise_bilateral((1, 1), (1, 2), np.zeros((3, 4, 3)), 2)", "(3, 4, 3) has 3 channels"),
+    ],
+)
+def test_bad_arguments(call: str, message: str) -> None:
+    with pytest.raises(CRFError, match=re.escape(message)):
+        eval(call, {"crf": dcrf.DenseCRF2D(4, 3, 3), "np": np, "dcrf": dcrf, "utils": utils})
+
+
+def test_errors_are_value_errors_as_pydensecrfs_are() -> None:
+    with pytest.raises(ValueError, match="Bad shape for unary energy"):
+        dcrf.DenseCRF2D(4, 3, 3).setUnaryEnergy(np.zeros((3, 5), np.float32))
+    with pytest.raises(TypeError, match="expected Unary, got ndarray"):
+        dcrf.DenseCRF2D(4, 3, 3).setUnary(np.zeros((3, 12), np.float32))
+
+
+def test_torch_is_not_imported() -> None:
+    code = (
+        "import sys, deeplab_caffe.pydensecrf.densecrf, deeplab_caffe.pydensecrf.utils; print('torch' in sys.modules)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "False"

@@ -1,0 +1,106 @@
+"""Writes docs/models.md from the registry: ``python -m tools.models_page``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from deeplab_caffe.cli.models import crf_values
+from deeplab_caffe.crf.presets import find_preset
+from deeplab_caffe.zoo import BASES, INIT_WEIGHTS, MODELS, Model, Score
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "models.md"
+
+HEAD = """\
+# The models of the papers
+
+Written by `python -m tools.models_page` from `deeplab_caffe/zoo/models.py`; `deeplab-caffe models` prints the same.
+
+Scores are mean IoU in percent on PASCAL VOC 2012 as published, network / with CRF; none was measured here. val: trained
+on train_aug; test: trained on trainval_aug. CRF: bi_w / bi_xy_std / bi_rgb_std; the second table says where they come
+from. Parameters are for 21 classes.
+
+"""
+
+NETWORKS = """
+## Networks and recipes
+
+Files: `prototxt/NAME/`. A name with another network beside it has that one's files; a recipe has its own
+train.prototxt. Each file's head says what in it is as released and what is reconstructed.
+
+"""
+
+WEIGHTS = """
+## Weights
+
+`deeplab-caffe download NAME` fetches what has an address, resumes what broke off, and checks what is there; it prints
+the path. `--from DIR` takes the file from a folder of yours: the authors' hosts may be gone. No checksum was ever
+published, so the first download's SHA-256 goes into `FILE.lock` beside the file in the cache (`DEEPLAB_CAFFE_CACHE`,
+else `~/.cache/deeplab-caffe`), and whatever comes later must match it. A file gets its name in the cache only when it
+is whole, a caffemodel, and has the network's layers. From Python: `deeplab_caffe.zoo.fetch("deeplab_largefov")`.
+
+"""
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:g}"
+
+
+def _pair(score: Score | None) -> str:
+    return "" if score is None else f"{_number(score.dcnn) or '-'} / {_number(score.crf) or '-'}"
+
+
+def _table(headings: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    lines = [" | ".join(headings), "|".join("---" for _ in headings), *(" | ".join(row) for row in rows)]
+    return "".join(f"| {line} |\n" if "---" not in line else f"|{line}|\n" for line in lines)
+
+
+def _scores_row(model: Model) -> tuple[str, ...]:
+    sources = dict.fromkeys(score.source for score in model.scores)
+    return (
+        f"`{model.name}`",
+        model.title,
+        model.trained_on,
+        _pair(model.score("val")),
+        _pair(model.score("test")),
+        "; ".join(sources),
+        "" if model.crf is None else crf_values(model.crf),
+        f"{model.parameters:,}",
+    )
+
+
+def _crf_row(model: Model) -> tuple[str, ...]:
+    preset = find_preset(model.crf)
+    return f"`{model.name}`", preset.name, preset.source
+
+
+def _network_row(model: Model) -> tuple[str, ...]:
+    base = BASES.get(model.network)
+    own = "" if base is None else f"`{base}`"
+    return f"`{model.name}`", f"`{model.net_id}`" if model.net_id else "", own, " ".join(model.notes)
+
+
+def _weights_row(model: Model) -> tuple[str, ...]:
+    urls = "" if model.file is None else f"`{model.file.name}`: {' '.join(f'<{url}>' for url in model.file.urls)}"
+    return f"`{model.name}`", urls, " ".join(f"<{page}>" for page in model.pages)
+
+
+def page() -> str:
+    """The page's text."""
+    scored = ("name", "title", "trained on", "val", "test", "published in", "CRF", "parameters")
+    everything = (*MODELS, *INIT_WEIGHTS)
+    with_crf = [model for model in MODELS if model.crf is not None]
+    placed = [model for model in everything if model.file is not None or model.pages]
+    return (
+        HEAD
+        + _table(scored, [_scores_row(model) for model in MODELS])
+        + "\n## Where the CRF parameters come from\n\n"
+        + _table(("name", "preset", "source"), [_crf_row(model) for model in with_crf])
+        + NETWORKS
+        + _table(("name", "NET_ID", "files of", "notes"), [_network_row(model) for model in everything])
+        + WEIGHTS
+        + _table(("name", "file", "pages and folders that told of it"), [_weights_row(model) for model in placed])
+    )
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
