@@ -91,7 +91,7 @@ class Search:
     """Evaluates points on samples, each but once.
 
     All points share the scores and the lattice of positions, those of one sigma_alpha and sigma_beta the lattice of
-    colours. Images are worked on side by side, each by one thread if there are several; results do not depend on how many.
+    colours. Images are worked on side by side, each by one thread; results do not depend on how many.
 
     Args:
         samples: what to evaluate on.

@@ -157,7 +157,8 @@ def _file_descriptor(
     return file_proto
 
 
-# Later Caffe's way to add up gradients, under its number there. A SolverParameter is only read: the original never sees it.
+# Later Caffe's way to add up gradients, under its number there. A SolverParameter is only read, never written for the
+# original.
 _LATER_FIELDS = (FieldRow("SolverParameter", "iter_size", 36, "optional", "int32", "1", False),)
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import subprocess
 import sys
 from pathlib import Path
 
@@ -110,6 +111,12 @@ def test_crf_keeps_the_files_iterations_unless_told(run, folder: Path) -> None:
     CRFParams((1, 2), 3, (), (), ()).to_file(folder / "p.json")
     assert run(*files, "-sd", folder / "two").status == 0
     assert "--params has others" in run(*files, "-sd", folder / "three", "-bw", "3").error_line()
+
+
+def test_the_verb_needs_no_torch(run) -> None:
+    assert "\n  crf-search " in run("--help").out
+    code = "import sys, deeplab_caffe.cli.crf_search; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_fewer_samples(folder: Path, search) -> None:

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deeplab_caffe import proto
@@ -28,6 +28,7 @@ def test_by_hand() -> None:
     assert math.isnan(confusion.mean_iou("nan"))
 
 
+@settings(deadline=None)
 @given(st.integers(1, 30), st.integers(0, 200), st.integers(0, 2**32 - 1))
 def test_against_counting_one_by_one(classes: int, pixels: int, seed: int) -> None:
     rng = np.random.default_rng(seed)

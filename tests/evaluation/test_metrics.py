@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deeplab_caffe.errors import EvaluationError
@@ -133,6 +133,7 @@ def script(counts: list[list[int]]) -> tuple[float, float, float]:
     return overall, sum(class_accuracy) / num, sum(iou) / num
 
 
+@settings(deadline=None)
 @given(st.integers(1, 21), st.integers(0, 2**32 - 1))
 def test_against_the_script_to_the_last_bit(classes: int, seed: int) -> None:
     rng = np.random.default_rng(seed)

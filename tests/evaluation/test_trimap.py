@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deeplab_caffe.errors import EvaluationError
@@ -30,6 +30,7 @@ def test_by_hand() -> None:
     assert measure(trimap.band(2), boundary=True).mean_iou == (100 * 11 / 15 + 50) / 2
 
 
+@settings(deadline=None)
 @given(st.integers(1, 12), st.integers(1, 12), st.integers(0, 2**32 - 1), st.floats(0, 0.2))
 def test_bands_are_dilations_of_the_void_label(height: int, width: int, seed: int, void: float) -> None:
     rng = np.random.default_rng(seed)

@@ -147,5 +147,14 @@ def test_bad_arguments(values: torch.Tensor, message: str) -> None:
         lattice_filter(values, keys_on("cpu"))
 
 
+def test_a_lattice_of_another_device_is_refused() -> None:
+    class Elsewhere:
+        points = POINTS
+
+    elsewhere = Elsewhere()
+    with pytest.raises(ValueError, match="values are on cpu, the lattice is not"):
+        lattice_filter(torch.zeros(1, POINTS, 1), lattice_keys([elsewhere]))
+
+
 def test_no_channels() -> None:
     assert lattice_filter(torch.zeros(1, POINTS, 0), keys_on("cpu")).shape == (1, POINTS, 0)
