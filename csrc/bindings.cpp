@@ -49,7 +49,7 @@ PYBIND11_MODULE(_C, module) {
   module.attr("with_cuda") = false;
   module.attr("cuda_architectures") = "";
 #endif
-  py::class_<TensorView>(module, "TensorView")
+  py::class_<TensorView>(module, "TensorView", py::dynamic_attr())
       .def(py::init(&deeplab::make_view), py::arg("data"), py::arg("sizes"), py::arg("strides"), py::arg("dtype"),
            py::arg("device"))
       .def("__repr__", &TensorView::describe);

@@ -17,8 +17,8 @@ void set_num_threads(int threads);
 void set_num_threads_here(int threads);
 int num_threads();
 
-// Calls body(begin, end) for consecutive chunks of at most `grain` items that together cover [0, count).
-// The body must not throw.
+// Calls body(begin, end) for consecutive chunks of at most `grain` items that together cover [0, count). The body must
+// not throw.
 template <typename Body>
 void parallel_for(int64_t count, int64_t grain, const Body& body) {
   if (count <= 0) return;

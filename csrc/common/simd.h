@@ -1,6 +1,6 @@
 // What the hot loops over channels need: a float vector that every compiler knows, and one function compiled for
-// several processors, the best of which is taken when the library is loaded. setup.py forbids contraction into FMA,
-// so all of them give the same bits.
+// several processors, the best of which is taken when the library is loaded. setup.py forbids contraction into FMA, so
+// all of them give the same bits.
 #pragma once
 
 #include <cstdint>
@@ -24,5 +24,11 @@ using Float8 = float __attribute__((vector_size(32)));
 using Float16 = float __attribute__((vector_size(64)));
 using Int4 = int32_t __attribute__((vector_size(16)));
 using Int16 = int32_t __attribute__((vector_size(64)));
+
+// Asks for a row of floats that will be read some time later, into the second-level cache: more loads from memory can
+// be under way there than the processor keeps by itself.
+DEEPLAB_ALWAYS_INLINE void prefetch(const float* row, int64_t bytes) {
+  for (int64_t line = 0; line < bytes; line += 64) __builtin_prefetch(reinterpret_cast<const char*>(row) + line, 0, 2);
+}
 
 }  // namespace deeplab

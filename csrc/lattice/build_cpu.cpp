@@ -1,7 +1,10 @@
 // Building the lattice, in four steps of which only the merge is serial:
-//   1. chunks of points find their simplices and number the vertices they touch, each chunk in its own small table;
-//   2. the chunks' vertices are merged into one numbering (several times fewer keys than simplex corners);
-//   3. chunks write their corners under the common numbers, by point and by vertex;
+//   1. chunks of points find their simplices and number the vertices they
+//   touch, each chunk in its own small table;
+//   2. the chunks' vertices are merged into one numbering (several times fewer
+//   keys than simplex corners);
+//   3. chunks write their corners under the common numbers, by point and by
+//   vertex;
 //   4. every vertex looks its neighbours up, once for all blurs to come.
 // Chunks and numbering do not depend on the number of threads.
 #include <exception>
@@ -12,12 +15,14 @@
 #include "key_fields.h"
 #include "key_table.h"
 #include "lattice.h"
+#include "locate_lanes.h"
 
 namespace deeplab::lattice {
 namespace {
 
 constexpr int64_t kChunk = 2048;
 constexpr int64_t kVertexGrain = 4096;
+constexpr int64_t kAhead = 16;  // keys whose slots are fetched before they are looked for
 
 // parallel_for's bodies must not throw, but here they allocate.
 class FirstError {
@@ -51,6 +56,7 @@ Packing<Key> make_packing(const KeyFields& fields, int dims) {
   for (int i = 0; i < dims; ++i) {
     packing.low[i] = fields.low[i];
     packing.width[i] = fields.width[i];
+    packing.shift[i] = shift;
     packing.unit[i] = Key(1) << shift;
     packing.ones += packing.unit[i];
     shift += fields.width[i];
@@ -62,12 +68,32 @@ Packing<Key> make_packing(const KeyFields& fields, int dims) {
 template <typename Key>
 struct Chunk {
   std::vector<Key> keys;        // by local number
-  std::vector<int64_t> cursor;  // by local number: its entries here, counted; then where the next one goes
+  std::vector<int64_t> cursor;  // by local number: its entries here, counted;
+                                // then where the next one goes
   std::vector<int32_t> vertex;  // by local number: number in the lattice, from 1
 };
 
+// Wraps locate_lanes for the processor at hand.
+template <typename Key, int Dims, int kSize>
+DEEPLAB_TARGET_CLONES void locate_block(const Packing<Key>& packing, const float* scale, int dims,
+                                        SimplexLanes<Key, kSize>& lanes) {
+  locate_lanes<Key, Dims>(packing, scale, dims, lanes);
+}
+
 template <typename Key, int Dims>
 class Builder {
+  static constexpr int kSize = (Dims ? Dims : kMaxDims) + 1;
+  static constexpr int kRecentBits = 9;
+  static constexpr int kRecent = 1 << kRecentBits;
+  static constexpr uint64_t kNoOrder = ~uint64_t{0};
+
+  // A simplex that was met lately: nearly half of an image's pixels lie in one.
+  struct Recent {
+    Key key = 0;
+    uint64_t order = kNoOrder;  // the ranks of its coordinates, four bits each
+    int32_t number[kSize];
+  };
+
  public:
   Builder(const TensorView& features, const Packing<Key>& packing, const float* scale)
       : features_(features), packing_(packing), scale_(scale) {}
@@ -100,30 +126,64 @@ class Builder {
   void locate_chunk(int64_t begin, int64_t end) {
     Chunk<Key>& chunk = chunks_[begin / kChunk];
     KeyTable<Key> table(12);
-    Simplex<Dims ? Dims : kMaxDims> simplex{};
-    float feature[kMaxDims];
-    for (int64_t point = begin; point < end; ++point) {
-      const float* source = row(features_, point);
-      for (int i = 0; i < dims(); ++i) feature[i] = source[i * features_.stride(1)];
-      locate<Dims>(feature, scale_, dims(), simplex);
-      Key key = packing_.pack(simplex.base, dims());
-      for (int r = 0; r < corners(); ++r) {
-        if (r > 0) key = packing_.next(key, simplex.at_rank[corners() - r], dims());
-        const int32_t number = table.insert(key);
-        if (number == static_cast<int32_t>(chunk.cursor.size())) chunk.cursor.push_back(0);
-        ++chunk.cursor[number];
-        lattice_->point_vertex[point * corners() + r] = number;
-        lattice_->point_weight[point * corners() + r] = simplex.weight[r];
+    std::vector<Recent> recent(kRecent);
+    SimplexLanes<Key, kSize> lanes;
+    for (int64_t first = begin; first < end; first += kLanes) {
+      const int count = static_cast<int>(std::min<int64_t>(kLanes, end - first));
+      for (int i = 0; i < dims(); ++i) {
+        for (int l = 0; l < kLanes; ++l) {
+          lanes.feature[i][l] = row(features_, first + std::min(l, count - 1))[i * features_.stride(1)];
+        }
       }
+      locate_block<Key, Dims>(packing_, scale_, dims(), lanes);
+      for (int l = 0; l < count; ++l) number_corners(lanes, l, first + l, table, recent, chunk.cursor);
     }
     chunk.keys = table.take_keys();
+  }
+
+  // The numbers and weights of one point's corners.
+  void number_corners(const SimplexLanes<Key, kSize>& lanes, int l, int64_t point, KeyTable<Key>& table,
+                      std::vector<Recent>& recent, std::vector<int64_t>& cursor) {
+    float share[kSize + 1];
+    Key at_rank[kSize + 1];  // what the coordinate of this rank wraps by
+    uint64_t order = 0;
+    for (int i = 0; i <= dims(); ++i) {
+      const int32_t rank = lanes.rank[i][l];
+      share[rank] = lanes.share[i][l];
+      at_rank[rank] = i < dims() ? packing_.unit[i] * Key(corners()) : Key(0);
+      if (i < dims()) order = order << 4 | static_cast<uint64_t>(rank);
+    }
+    float* weight = &lattice_->point_weight[point * corners()];
+    weight[0] = share[dims()] + (1.f - share[0]);
+    for (int r = 1; r < corners(); ++r) weight[r] = share[dims() - r] - share[dims() - r + 1];
+
+    int32_t* vertex = &lattice_->point_vertex[point * corners()];
+    Key key = lanes.key[l];
+    Recent& same = recent[(static_cast<uint64_t>(key) * 0x9e3779b97f4a7c15ULL + order * 0xff51afd7ed558ccdULL) >>
+                          (64 - kRecentBits)];
+    // The ranks of sixteen coordinates do not fit.
+    if (same.order != order || same.key != key || dims() == kMaxDims) {
+      same.order = order;
+      same.key = key;
+      for (int r = 0; r < corners(); ++r) {
+        if (r > 0) key += packing_.ones - at_rank[corners() - r];
+        same.number[r] = table.insert(key);
+        if (same.number[r] == static_cast<int32_t>(cursor.size())) cursor.push_back(0);
+      }
+    }
+    for (int r = 0; r < corners(); ++r) {
+      vertex[r] = same.number[r];
+      ++cursor[same.number[r]];
+    }
   }
 
   void merge(bool with_zero) {
     std::vector<int64_t> entries;  // by vertex
     for (Chunk<Key>& chunk : chunks_) {
-      chunk.vertex.resize(chunk.keys.size());
-      for (size_t number = 0; number < chunk.keys.size(); ++number) {
+      const size_t count = chunk.keys.size();
+      chunk.vertex.resize(count);
+      for (size_t number = 0; number < count; ++number) {
+        table_.prefetch(chunk.keys[std::min(number + kAhead, count - 1)]);
         const int32_t vertex = table_.insert(chunk.keys[number]);
         if (vertex == static_cast<int32_t>(entries.size())) entries.push_back(0);
         entries[vertex] += chunk.cursor[number];
@@ -189,6 +249,7 @@ class Builder {
       for (int axis = 0; axis <= dims(); ++axis) {
         Neighbours* neighbours = &lattice_->neighbours[axis * vertices];
         for (int64_t vertex = begin; vertex < end; ++vertex) {
+          table_.prefetch(packing_.before(keys[std::min(vertex + kAhead, end - 1)], axis, dims()));
           const int32_t before = table_.find(packing_.before(keys[vertex], axis, dims()));
           if (before < 0) continue;
           neighbours[vertex].before = before + 1;

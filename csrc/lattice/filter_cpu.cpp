@@ -9,6 +9,9 @@ namespace {
 constexpr int64_t kPointGrain = 2048;
 constexpr int64_t kVertexGrain = 1024;
 constexpr int64_t kChainGrain = 2048;
+// Rows that are fetched before they are used; measured on a Xeon of 2023 with 2 MiB of second-level cache a core.
+constexpr int64_t kAhead = 48;
+constexpr int64_t kChainAhead = 16;
 
 // Vertices [begin, end), counted from 0: each sums its points' rows in the points' order, as the original's loop over
 // points did.
@@ -18,9 +21,12 @@ void splat_range(const Lattice& lattice, const float* entry_weight, const float*
   for_each_piece(width, [&](auto piece, int64_t column) DEEPLAB_INLINE_LAMBDA {
     using Vector = typename decltype(piece)::Vector;
     constexpr int kVectors = decltype(piece)::kVectors;
+    const int64_t last = lattice.row_start[end] - 1;
     for (int64_t vertex = begin; vertex < end; ++vertex) {
       Vector sum[kVectors] = {};
       for (int64_t entry = lattice.row_start[vertex]; entry < lattice.row_start[vertex + 1]; ++entry) {
+        const int64_t later = lattice.entry_point[std::min(entry + kAhead, last)];
+        prefetch(rows + later * width + column, sizeof(sum));
         const Vector* row = reinterpret_cast<const Vector*>(rows + lattice.entry_point[entry] * width + column);
         for (int k = 0; k < kVectors; ++k) sum[k] += entry_weight[entry] * row[k];
       }
@@ -30,8 +36,8 @@ void splat_range(const Lattice& lattice, const float* entry_weight, const float*
   });
 }
 
-// rows[chain[0]] is the zero row, and so is rows[chain[count]]; what lies between are whole chains. Each row is read once
-// and written once.
+// rows[chain[0]] is the zero row, and so is rows[chain[count]]; what lies between are whole chains. Each row is read
+// once and written once.
 DEEPLAB_TARGET_CLONES
 void blur_chains(const int32_t* chain, int64_t count, int64_t width, float* rows) {
   for_each_piece(width, [&](auto piece, int64_t column) DEEPLAB_INLINE_LAMBDA {
@@ -45,6 +51,7 @@ void blur_chains(const int32_t* chain, int64_t count, int64_t width, float* rows
       old[k] = first[k];
     }
     for (int64_t i = 1; i < count; ++i) {
+      prefetch(rows + chain[std::min(i + kChainAhead, count)] * width + column, sizeof(old));
       const Vector* after = reinterpret_cast<const Vector*>(rows + chain[i + 1] * width + column);
       Vector* target = chain[i] ? reinterpret_cast<Vector*>(rows + chain[i] * width + column) : nowhere;
       for (int k = 0; k < kVectors; ++k) {
@@ -108,9 +115,8 @@ const AlignedBuffer<float>& Lattice::filtered_ones() const {
     VertexValues values(*this, 1);
     values.splat(ones.data());
     values.blur();
-    parallel_for(points, kPointGrain, [&](int64_t begin, int64_t end) {
-      slice_range(*this, values.data(), 1, ones.data(), begin, end);
-    });
+    parallel_for(points, kPointGrain,
+                 [&](int64_t begin, int64_t end) { slice_range(*this, values.data(), 1, ones.data(), begin, end); });
     filtered_ones_ = std::move(ones);
   }
   return filtered_ones_;

@@ -20,6 +20,7 @@ template <typename Key>
 struct Packing {
   int32_t low[kMaxDims];  // value of a field of zeros
   int width[kMaxDims];    // bits
+  int shift[kMaxDims];    // bits below it
   Key unit[kMaxDims];     // 1 in one coordinate
   Key ones = 0;           // 1 in every coordinate
 
@@ -56,12 +57,7 @@ class KeyTable {
       if (slots_[slot].key == key) return slots_[slot].number;
       slot = (slot + 1) & (slots_.size() - 1);
     }
-    if (keys_.size() >= static_cast<size_t>(std::numeric_limits<int32_t>::max()) - 1) throw std::bad_alloc();
-    const int32_t number = static_cast<int32_t>(keys_.size());
-    slots_[slot] = {key, number};
-    keys_.push_back(key);
-    if (keys_.size() * 2 > slots_.size()) grow();
-    return number;
+    return insert_new(key, slot);
   }
 
   // -1 if the key is not there.
@@ -73,6 +69,9 @@ class KeyTable {
     }
     return -1;
   }
+
+  // For a key that is about to be looked for.
+  void prefetch(Key key) const { __builtin_prefetch(&slots_[first_slot(key)]); }
 
   const std::vector<Key>& keys() const { return keys_; }
   std::vector<Key> take_keys() { return std::move(keys_); }
@@ -90,8 +89,17 @@ class KeyTable {
     return (word * 0x9e3779b97f4a7c15ULL) >> (64 - bits_);
   }
 
+  __attribute__((noinline)) int32_t insert_new(Key key, size_t slot) {
+    if (keys_.size() >= static_cast<size_t>(std::numeric_limits<int32_t>::max()) - 1) throw std::bad_alloc();
+    const int32_t number = static_cast<int32_t>(keys_.size());
+    slots_[slot] = {key, number};
+    keys_.push_back(key);
+    if (keys_.size() * 2 > slots_.size()) grow();
+    return number;
+  }
+
   void grow() {
-    ++bits_;
+    bits_ += 2;
     std::vector<Slot>(size_t{1} << bits_).swap(slots_);
     for (size_t number = 0; number < keys_.size(); ++number) {
       size_t slot = first_slot(keys_[number]);

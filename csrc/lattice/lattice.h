@@ -139,8 +139,8 @@ struct Lattice {
 };
 
 // features (points, dims) float32, any strides, finite. With `sse_padding`, what the original's blocks of four points
-// do is done too: where `points` is not a multiple of four, the vertices around feature 0 exist as well.
-// Throws std::invalid_argument for features too far from the origin for float32 or for 128-bit keys.
+// do is done too: where `points` is not a multiple of four, the vertices around feature 0 exist as well. Throws
+// std::invalid_argument for features too far from the origin for float32 or for 128-bit keys.
 std::shared_ptr<const Lattice> build_cpu(const TensorView& features, bool sse_padding);
 
 }  // namespace deeplab::lattice

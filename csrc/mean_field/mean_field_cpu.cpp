@@ -14,7 +14,8 @@ using lattice::Lattice;
 
 constexpr int64_t kPointGrain = 512;
 constexpr int64_t kVertexGrain = 1024;
-constexpr int kRows = 8;  // that go through the update together
+constexpr int kRows = 8;        // that go through the update together
+constexpr int64_t kAhead = 16;  // points whose vertices are fetched before they are sliced
 
 struct Slice {
   const Lattice* lattice;
@@ -57,6 +58,12 @@ void softmax_range(float* rows, int64_t channels, int64_t width, int64_t begin, 
 template <int Corners, typename Vector, int kVectors>
 DEEPLAB_ALWAYS_INLINE void add_message(const Slice& slice, int64_t width, int64_t column, int64_t point,
                                        Vector (&next)[kVectors]) {
+  // A lattice of positions alone is small, and its vertices are met in order.
+  if constexpr (Corners == 6) {
+    const int64_t later = std::min(point + kAhead, slice.lattice->points - 1);
+    const int32_t* vertex = slice.lattice->point_vertex.data() + later * Corners;
+    for (int r = 0; r < Corners; ++r) prefetch(slice.blurred + vertex[r] * width + column, sizeof(next));
+  }
   Vector message[kVectors];
   lattice::slice_point<Corners>(*slice.lattice, slice.blurred, width, column, point, message);
   for (int k = 0; k < kVectors; ++k) next[k] += slice.factor[point] * message[k];
@@ -120,6 +127,16 @@ void apply_costs(const float* costs, bool full, int64_t channels, int64_t width,
     }
     std::copy_n(scratch, width, row);
   }
+}
+
+// Sums over all points: by chunk first, so that they do not depend on the number of threads.
+template <typename Term>
+double sum_over_points(int64_t points, const Term& term) {
+  std::vector<double> sums((points + kPointGrain - 1) / kPointGrain);
+  parallel_for(points, kPointGrain, [&](int64_t begin, int64_t end) {
+    for (int64_t point = begin; point < end; ++point) sums[begin / kPointGrain] += term(point);
+  });
+  return std::accumulate(sums.begin(), sums.end(), 0.0);
 }
 
 }  // namespace
@@ -243,16 +260,6 @@ void MeanField::marginals(const TensorView& out, bool logarithm) const {
       }
     }
   });
-}
-
-// Sums over all points: by chunk first, so that they do not depend on the number of threads.
-template <typename Term>
-static double sum_over_points(int64_t points, const Term& term) {
-  std::vector<double> sums((points + kPointGrain - 1) / kPointGrain);
-  parallel_for(points, kPointGrain, [&](int64_t begin, int64_t end) {
-    for (int64_t point = begin; point < end; ++point) sums[begin / kPointGrain] += term(point);
-  });
-  return std::accumulate(sums.begin(), sums.end(), 0.0);
 }
 
 Energies MeanField::energies() {

@@ -9,13 +9,14 @@
 
 namespace deeplab::mean_field {
 
-// x = fast_exp(x) in every lane. Halving an argument until it is at most 0.69 takes its exponent down by as many: how many is
-// read from its bits, because floats above zero are ordered as their bits are, and doubling adds one to the exponent.
+// x = fast_exp(x) in every lane. Halving an argument until it is at most 0.69 takes its exponent down by as many: how
+// many is read from its bits, because floats above zero are ordered as their bits are, and doubling adds one to the
+// exponent.
 template <typename Vector, typename Bits>
 DEEPLAB_ALWAYS_INLINE void fast_exp_lanes(Vector& x) {
   constexpr int32_t kExponentOne = 1 << 23;
   constexpr int32_t kBitsOf069 = 0x3f30a3d7;  // 0.69f
-  const Vector positive = 0.f - x;  // -x would be -0 for 0
+  const Vector positive = 0.f - x;            // -x would be -0 for 0
   const Bits vanishes = positive > 20.f;
   Vector y = vanishes ? Vector{} + 20.f : positive;
   const Bits bits = reinterpret_cast<Bits>(y);
@@ -37,8 +38,8 @@ DEEPLAB_ALWAYS_INLINE void fast_exp_lanes(Vector& x) {
   x = vanishes ? Vector{} : power;
 }
 
-// rows = softmax(row) each, in place, for kRows rows of kWidth floats (0: known at run time only). The sum runs over the
-// labels in order, as the original's does: a chain of additions, of which several rows at a time keep the processor
+// rows = softmax(row) each, in place, for kRows rows of kWidth floats (0: known at run time only). The sum runs over
+// the labels in order, as the original's does: a chain of additions, of which several rows at a time keep the processor
 // busy.
 template <int kWidth, int kRows>
 DEEPLAB_ALWAYS_INLINE void softmax_rows(float* rows, int64_t channels, int64_t runtime_width) {

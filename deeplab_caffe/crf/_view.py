@@ -8,12 +8,14 @@ from deeplab_caffe import _C
 
 
 def view(array: np.ndarray) -> _C.TensorView:
-    """The extension's view of an array's memory, read-only arrays included; the array must outlive it.
+    """The extension's view of an array's memory, read-only arrays included, which keeps the array alive.
 
     The array must be aligned and in native byte order, with strides that are whole elements.
     """
     strides = tuple(stride // array.itemsize for stride in array.strides)
-    return _C.TensorView(array.ctypes.data, array.shape, strides, array.dtype.name, -1)
+    found = _C.TensorView(array.ctypes.data, array.shape, strides, array.dtype.name, -1)
+    found.array = array
+    return found
 
 
 def float32(array: np.ndarray) -> np.ndarray:

@@ -64,7 +64,7 @@ def _lattice_filter(values: Tensor, lattices: Tensor, adjoint: bool) -> Tensor:
     for lattice, source, target in zip(_found(lattices), values, filtered, strict=True):
         _check_place(lattice, values)
         if values.is_cuda:
-            lattice.filter(view(source), view(target), adjoint, stream(values), values.shape[2])
+            lattice.filter(view(source), view(target), adjoint, stream(values))
         else:
             lattice.filter(view(source), view(target), adjoint)
     return filtered
