@@ -13,6 +13,7 @@ float32 means TF32.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -277,6 +278,8 @@ def main(arguments: list[str] | None = None) -> None:
             print_case(cases[-1])
     out = options.out or RESULTS / f"train_speed_{device.type}.json"
     content = {"benchmark": "train_speed", **describe(device), "repeats": options.repeats, "steps": options.steps}
+    # What else the machine did: about as many processes as this number, this one's threads included.
+    content["load_average"] = os.getloadavg()
     write_json(out, {**content, "paper_images_per_s": PAPER_IMAGES_PER_S, "cases": cases})
     print(f"\nwrote {out}")
 

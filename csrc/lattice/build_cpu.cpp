@@ -1,10 +1,7 @@
 // Building the lattice, in four steps of which only the merge is serial:
-//   1. chunks of points find their simplices and number the vertices they
-//   touch, each chunk in its own small table;
-//   2. the chunks' vertices are merged into one numbering (several times fewer
-//   keys than simplex corners);
-//   3. chunks write their corners under the common numbers, by point and by
-//   vertex;
+//   1. chunks of points find their simplices and number the vertices they touch, each chunk in its own small table;
+//   2. the chunks' vertices are merged into one numbering (several times fewer keys than simplex corners);
+//   3. chunks write their corners under the common numbers, by point and by vertex;
 //   4. every vertex looks its neighbours up, once for all blurs to come.
 // Chunks and numbering do not depend on the number of threads.
 #include <exception>
@@ -68,8 +65,7 @@ Packing<Key> make_packing(const KeyFields& fields, int dims) {
 template <typename Key>
 struct Chunk {
   std::vector<Key> keys;        // by local number
-  std::vector<int64_t> cursor;  // by local number: its entries here, counted;
-                                // then where the next one goes
+  std::vector<int64_t> cursor;  // by local number: its entries here, counted; then where the next one goes
   std::vector<int32_t> vertex;  // by local number: number in the lattice, from 1
 };
 
@@ -131,9 +127,8 @@ class Builder {
     for (int64_t first = begin; first < end; first += kLanes) {
       const int count = static_cast<int>(std::min<int64_t>(kLanes, end - first));
       for (int i = 0; i < dims(); ++i) {
-        for (int l = 0; l < kLanes; ++l) {
-          lanes.feature[i][l] = row(features_, first + std::min(l, count - 1))[i * features_.stride(1)];
-        }
+        const float* feature = row(features_, first) + i * features_.stride(1);
+        for (int l = 0; l < kLanes; ++l) lanes.feature[i][l] = feature[std::min(l, count - 1) * features_.stride(0)];
       }
       locate_block<Key, Dims>(packing_, scale_, dims(), lanes);
       for (int l = 0; l < count; ++l) number_corners(lanes, l, first + l, table, recent, chunk.cursor);

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -298,27 +299,28 @@ def _lattice(
 ) -> _C.Lattice:
     if kernel.rgb_std is None:
         build = _position_lattice if height * width <= _CACHED_POINTS else _position_lattice.__wrapped__
-        return build(height, width, kernel, sse_padding)
-    features = np.empty((height, width, 5), np.float32)
-    deviations = kernel.rgb_std if order == "rgb" else kernel.rgb_std[::-1]
+        return build(height, width, replace(kernel, weight=1.0), sse_padding)
+    features = np.empty((5, height, width), np.float32)
+    deviations = np.asarray(kernel.rgb_std if order == "rgb" else kernel.rgb_std[::-1], np.float32)
     with np.errstate(all="ignore"):  # the lattice refuses what is not finite
-        np.divide(image, np.asarray(deviations, np.float32), out=features[..., 2:])
+        for channel, deviation in enumerate(deviations):
+            np.divide(image[..., channel], deviation, out=features[2 + channel])
     return _build(features, kernel, sse_padding)
 
 
 @lru_cache(maxsize=_CACHED_LATTICES)
 def _position_lattice(height: int, width: int, kernel: PairwiseKernel, sse_padding: bool) -> _C.Lattice:
-    return _build(np.empty((height, width, 2), np.float32), kernel, sse_padding)
+    return _build(np.empty((2, height, width), np.float32), kernel, sse_padding)
 
 
 def _build(features: np.ndarray, kernel: PairwiseKernel, sse_padding: bool) -> _C.Lattice:
-    """The lattice of features (H, W, d), the first two of which are filled in here."""
-    height, width, dims = features.shape
+    """The lattice of features (d, H, W), the first two of which are filled in here."""
+    dims, height, width = features.shape
     with np.errstate(all="ignore"):
         x_std, y_std = np.asarray(kernel.xy_std, np.float32)
-        features[..., 0] = np.arange(width, dtype=np.float32) / x_std
-        features[..., 1] = (np.arange(height, dtype=np.float32) / y_std)[:, None]
+        features[0] = np.arange(width, dtype=np.float32) / x_std
+        features[1] = (np.arange(height, dtype=np.float32) / y_std)[:, None]
     try:
-        return _C.Lattice.build(view(features.reshape(-1, dims)), sse_padding)
+        return _C.Lattice.build(view(features.reshape(dims, -1).T), sse_padding)
     except ValueError as exc:
         raise CRFError(f"kernel with xy_std {kernel.xy_std} and rgb_std {kernel.rgb_std}: {exc}") from exc

@@ -1,0 +1,283 @@
+"""The dense CRF: ours with one and two threads (and on a GPU), and pydensecrf, in one run on the same inputs.
+
+    python benchmarks/crf.py --pydensecrf-python /tmp/pydensecrf/bin/python
+    python benchmarks/crf.py --device cuda
+
+pydensecrf runs in a process of its own, with the Python that can import it (tests/pydensecrf/make_reference.py says how
+to make one). Contenders take turns, so that a machine whose speed drifts drifts for all of them; figures are medians.
+Lattices are built anew for each image, but for ours of positions, which is kept for the next image of the same size as
+it is in use; a row says what it takes without. Marginals are compared before anything is timed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+HERE = Path(__file__).resolve().parent
+TOLERANCE = 1e-4
+
+# (width, height), labels, ((bi_w, bi_xy_std, bi_rgb_std)); positions are 3 / 3
+CASES: tuple[tuple[tuple[int, int], int, tuple[float, float, float]], ...] = (
+    ((500, 375), 21, (5, 50, 10)),
+    ((500, 375), 21, (4, 121, 5)),
+    ((500, 375), 2, (5, 50, 10)),
+    ((500, 375), 150, (5, 50, 10)),
+    ((2048, 1024), 21, (5, 50, 10)),
+)
+LINEAR_SIZES = ((250, 188), (500, 375), (707, 530), (1000, 750), (1414, 1060))
+
+
+def inputs(size: tuple[int, int], labels: int) -> tuple[np.ndarray, np.ndarray]:
+    """A photograph, and scores as smooth as a network's that are enlarged eightfold: (C, H, W), (H, W, 3)."""
+    from PIL import Image
+
+    width, height = size
+    photo = Image.open(HERE.parent / "deeplab_caffe" / "zoo" / "china.jpg").convert("RGB")
+    image = np.array(photo.resize(size, Image.Resampling.BICUBIC))
+    coarse = np.random.default_rng(2015).normal(scale=4, size=(labels, height // 8 + 1, width // 8 + 1))
+    planes = (Image.fromarray(plane.astype(np.float32)) for plane in coarse)
+    scores = np.stack([np.array(plane.resize(size, Image.Resampling.BILINEAR)) for plane in planes])
+    return np.ascontiguousarray(scores, np.float32), np.ascontiguousarray(image)
+
+
+def run_pydensecrf(scores: np.ndarray, image: np.ndarray, bilateral: tuple, iterations: int) -> np.ndarray:
+    import pydensecrf.densecrf as dcrf
+
+    labels, height, width = scores.shape
+    weight, xy_std, rgb_std = bilateral
+    how = {"kernel": dcrf.CONST_KERNEL, "normalization": dcrf.NORMALIZE_AFTER}
+    crf = dcrf.DenseCRF2D(width, height, labels)
+    crf.setUnaryEnergy(-scores.reshape(labels, -1))
+    crf.addPairwiseGaussian(sxy=3, compat=3, **how)
+    crf.addPairwiseBilateral(sxy=xy_std, srgb=rgb_std, rgbim=image, compat=weight, **how)
+    return np.asarray(crf.inference(iterations))
+
+
+def ours(name: str, scores: np.ndarray, image: np.ndarray, bilateral: tuple, iterations: int) -> Callable[[], Any]:
+    from deeplab_caffe import _C
+    from deeplab_caffe.crf import CRFParams, clear_cache, dense_crf
+
+    params = CRFParams(3, 3, *bilateral)
+    if name.startswith("ours cuda"):
+        import torch
+
+        tensors = torch.from_numpy(scores).cuda(), torch.from_numpy(image).cuda()
+
+        def on_gpu() -> torch.Tensor:
+            marginals = dense_crf(*tensors, params, iterations=iterations)
+            torch.cuda.synchronize()
+            return marginals
+
+        return on_gpu
+
+    def on_cpu() -> np.ndarray:
+        _C.set_num_threads(2 if "2 threads" in name else 1)
+        if "nothing kept" in name:
+            clear_cache()
+        return dense_crf(scores, image, params, iterations=iterations)
+
+    return on_cpu
+
+
+class Peer:
+    """pydensecrf in a process that answers one line of JSON with another."""
+
+    def __init__(self, python: str, folder: Path) -> None:
+        self.folder = folder
+        self.process = subprocess.Popen(
+            [python, __file__, "--worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def ask(self, **question: Any) -> dict[str, Any]:
+        """One question, one answer."""
+        print(json.dumps({"folder": str(self.folder), **question}), file=self.process.stdin, flush=True)
+        answer = self.process.stdout.readline()
+        if not answer:
+            raise SystemExit("the pydensecrf process ended: see above")
+        return json.loads(answer)
+
+
+def worker() -> None:
+    """The other end of Peer: reads inputs, times one run, writes the marginals where asked."""
+    for line in sys.stdin:
+        question = json.loads(line)
+        folder = Path(question["folder"])
+        scores, image = np.load(folder / "scores.npy"), np.load(folder / "image.npy")
+        begin = perf_counter()
+        marginals = run_pydensecrf(scores, image, question["bilateral"], question["iterations"])
+        seconds = perf_counter() - begin
+        if question.get("save"):
+            np.save(folder / "marginals.npy", marginals)
+        print(json.dumps({"seconds": seconds, "peak_mib": peak_mib()}), flush=True)
+
+
+def peak_mib() -> float:
+    """Peak resident memory of this process. Not getrusage's: that begins with the parent's at the fork."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return round(int(line.split()[1]) / 1024, 1)
+    raise SystemExit("this system does not tell a process's peak memory")
+
+
+def peak_of(name: str, folder: Path, bilateral: tuple, options: argparse.Namespace) -> dict[str, float]:
+    """Peak memory of a process that loads the inputs and infers once, and what of it was there before."""
+    python = options.pydensecrf_python if name == "pydensecrf" else sys.executable
+    question = {"folder": str(folder), "bilateral": bilateral, "iterations": options.iterations, "name": name}
+    command = [python, __file__, "--peak", json.dumps(question)]
+    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def answer_peak(question: dict[str, Any]) -> None:
+    folder = Path(question["folder"])
+    scores, image = np.load(folder / "scores.npy"), np.load(folder / "image.npy")
+    arguments = scores, image, tuple(question["bilateral"]), question["iterations"]
+    if question["name"] == "pydensecrf":
+        import pydensecrf.densecrf  # noqa: F401
+
+        before = peak_mib()
+        run_pydensecrf(*arguments)
+    else:
+        run = ours(question["name"], *arguments)
+        before = peak_mib()
+        run()
+    print(json.dumps({"peak_mib": peak_mib(), "before_mib": before}))
+
+
+def measure(
+    size: tuple[int, int],
+    labels: int,
+    bilateral: tuple,
+    names: list[str],
+    peer: Peer | None,
+    folder: Path,
+    options: Any,
+) -> dict[str, Any]:
+    scores, image = inputs(size, labels)
+    np.save(folder / "scores.npy", scores)
+    np.save(folder / "image.npy", image)
+    question = {"bilateral": bilateral, "iterations": options.iterations}
+    runs = {name: ours(name, scores, image, bilateral, options.iterations) for name in names if name != "pydensecrf"}
+    first = {name: np.asarray(run().cpu() if name.startswith("ours cuda") else run()) for name, run in runs.items()}
+    reference = next(iter(first.values()))
+    if peer is not None:
+        peer.ask(**question, save=True)
+        first["pydensecrf"] = np.load(folder / "marginals.npy").reshape(scores.shape)
+    errors = {name: float(np.abs(marginals - reference).max()) for name, marginals in first.items()}
+    for name, error in errors.items():
+        if not error < TOLERANCE:
+            raise SystemExit(f"marginals of {name} differ from ours by {error:.1e}: nothing is timed")
+    del first
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    for _ in range(options.repeats):
+        for name in names:
+            if name == "pydensecrf":
+                seconds[name].append(peer.ask(**question)["seconds"])
+                continue
+            begin = perf_counter()
+            runs[name]()
+            seconds[name].append(perf_counter() - begin)
+    rows = {}
+    for name in names:
+        rows[name] = {
+            "ms": round(median(seconds[name]) * 1e3, 2),
+            "all_ms": [round(one * 1e3, 2) for one in seconds[name]],
+            "largest_difference_to_ours": errors[name],
+        }
+        if peer is not None:
+            ratios = [theirs / mine for theirs, mine in zip(seconds["pydensecrf"], seconds[name], strict=True)]
+            rows[name]["times_faster_than_pydensecrf"] = round(median(ratios), 2)
+        if not name.startswith("ours cuda") and not options.no_peak:
+            rows[name].update(peak_of(name, folder, bilateral, options))
+    return {"width": size[0], "height": size[1], "labels": labels, "bilateral": bilateral, "rows": rows}
+
+
+def print_case(case: dict[str, Any]) -> None:
+    print(f"\n{case['width']} x {case['height']}, {case['labels']} labels, w/xy/rgb {case['bilateral']}")
+    print(f"  {'':26}{'ms':>10}{'vs pydensecrf':>15}{'peak MiB':>10}{'added MiB':>11}")
+    for name, row in case["rows"].items():
+        faster = f"{row['times_faster_than_pydensecrf']:.2f}x" if "times_faster_than_pydensecrf" in row else "-"
+        peak = f"{row['peak_mib']:.0f}" if "peak_mib" in row else "-"
+        added = f"{row['peak_mib'] - row['before_mib']:.0f}" if "peak_mib" in row else "-"
+        print(f"  {name:26}{row['ms']:>10.1f}{faster:>15}{peak:>10}{added:>11}")
+
+
+def plot(cases: list[dict[str, Any]], path: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(6, 4))
+    pixels = [case["width"] * case["height"] / 1e6 for case in cases]
+    for name in cases[0]["rows"]:
+        axes.plot(pixels, [case["rows"][name]["ms"] for case in cases], "o-", label=name)
+    axes.set(xlabel="megapixels", ylabel="ms, 21 labels, 10 iterations", xlim=(0, None), ylim=(0, None))
+    axes.legend()
+    figure.tight_layout()
+    figure.savefig(path)
+    print(f"wrote {path}")
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--pydensecrf-python", help="a Python that imports pydensecrf")
+    parser.add_argument("--iterations", type=int, default=10)
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--quick", action="store_true", help="the first two cases alone, no plot")
+    parser.add_argument("--no-peak", action="store_true", help="do not measure peak memory")
+    parser.add_argument("--out", type=Path, help="JSON file; benchmarks/results/crf_DEVICE.json by default")
+    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--peak", help=argparse.SUPPRESS)
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    options = parse(arguments)
+    if options.worker:
+        return worker()
+    if options.peak:
+        return answer_peak(json.loads(options.peak))
+    import torch
+    from environment import RESULTS, describe, write_json
+
+    names = ["ours, 1 thread", "ours, 2 threads", "ours, nothing kept"]
+    if options.device == "cuda":
+        names.append("ours cuda")
+    if options.pydensecrf_python:
+        names.append("pydensecrf")
+    cases, linear = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        peer = Peer(options.pydensecrf_python, Path(folder)) if options.pydensecrf_python else None
+        for size, labels, bilateral in CASES[:2] if options.quick else CASES:
+            cases.append(measure(size, labels, bilateral, names, peer, Path(folder), options))
+            print_case(cases[-1])
+        for size in () if options.quick else LINEAR_SIZES:
+            linear.append(measure(size, 21, (5, 50, 10), names, peer, Path(folder), options))
+            print_case(linear[-1])
+        if peer is not None:
+            peer.process.stdin.close()
+            peer.process.wait()
+    out = options.out or RESULTS / f"crf_{options.device}.json"
+    about = describe(torch.device(options.device))
+    content = {"benchmark": "crf", **about, "iterations": options.iterations, "repeats": options.repeats}
+    write_json(out, {**content, "cases": cases, "linear": linear})
+    print(f"\nwrote {out}")
+    if linear:
+        plot(linear, out.with_suffix(".png"))
+    return None
+
+
+if __name__ == "__main__":
+    main()
