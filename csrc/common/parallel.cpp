@@ -1,28 +1,186 @@
 #include "parallel.h"
 
 #include <atomic>
+#include <condition_variable>
+#include <exception>
+#include <mutex>
+#include <thread>
+
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+#ifndef _WIN32
+#include <pthread.h>
+#endif
 
 namespace deeplab {
 namespace {
 
 std::atomic<int> requested_threads{0};
 thread_local int requested_threads_here = 0;
+thread_local bool inside_loop = false;
 
-}  // namespace
+// Turns of looking for work before a thread goes to sleep: some ten
+// microseconds, about what lies between two loops of one operation.
+constexpr int kTurns = 2000;
 
-void set_num_threads(int threads) { requested_threads = std::max(threads, 0); }
-
-void set_num_threads_here(int threads) { requested_threads_here = std::max(threads, 0); }
-
-int num_threads() {
-  if (requested_threads_here > 0) return requested_threads_here;
-  const int requested = requested_threads;
-  if (requested > 0) return requested;
-#ifdef _OPENMP
-  return omp_get_max_threads();
-#else
-  return 1;
+void pause() {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
 #endif
 }
 
-}  // namespace deeplab
+// Threads that wait for the next loop. Never destroyed: they may outlive main.
+class Pool {
+public:
+  // False if another thread's loop is running.
+  bool run(int threads, int64_t chunks, detail::ChunkFunction function,
+           const void *body) {
+    const std::unique_lock<std::mutex> owner(owner_, std::try_to_lock);
+    if (!owner)
+      return false;
+    hire(threads - 1);
+    function_ = function;
+    body_ = body;
+    chunks_ = chunks;
+    next_ = 0;
+    helpers_wanted_ = threads - 1;
+    open_ = true;
+    ++loop_;
+    if (sleeping_ > 0) {
+      const std::lock_guard<std::mutex> lock(sleep_);
+      wake_.notify_all();
+    }
+    work();
+    // Whoever has not come by now need not.
+    open_ = false;
+    for (int turn = 0; inside_ > 0; ++turn) {
+      if (turn < kTurns) {
+        pause();
+      } else {
+        std::this_thread::yield();
+      }
+    }
+    return true;
+  }
+
+private:
+  void hire(int helpers) {
+    for (; helpers_ < helpers; ++helpers_) {
+      try {
+        std::thread([this] { help(); }).detach();
+      } catch (const std::system_error &) {
+        return; // the system has no more; those there are will do
+      }
+    }
+  }
+
+  void help() {
+    inside_loop = true;
+    uint64_t seen = 0;
+    while (true) {
+      wait_for_loop(seen);
+      seen = loop_;
+      // First in, then look whether it is still open: the caller closes first,
+      // then looks who is in.
+      ++inside_;
+      if (open_ && helpers_wanted_.fetch_sub(1) > 0)
+        work();
+      --inside_;
+    }
+  }
+
+  void wait_for_loop(uint64_t seen) {
+    for (int turn = 0; turn < kTurns; ++turn) {
+      if (loop_ != seen)
+        return;
+      pause();
+    }
+    std::unique_lock<std::mutex> lock(sleep_);
+    ++sleeping_;
+    wake_.wait(lock, [&] { return loop_ != seen; });
+    --sleeping_;
+  }
+
+  void work() {
+    for (int64_t chunk = next_++; chunk < chunks_; chunk = next_++)
+      function_(body_, chunk);
+  }
+
+  std::mutex owner_;
+  int helpers_ = 0;
+
+  // Of the loop that is running; read by those inside alone.
+  detail::ChunkFunction function_ = nullptr;
+  const void *body_ = nullptr;
+  int64_t chunks_ = 0;
+
+  alignas(64) std::atomic<uint64_t> loop_{0};
+  alignas(64) std::atomic<int64_t> next_{0};
+  alignas(64) std::atomic<bool> open_{false};
+  std::atomic<int> inside_{0};
+  std::atomic<int> helpers_wanted_{0};
+
+  std::mutex sleep_;
+  std::condition_variable wake_;
+  std::atomic<int> sleeping_{0};
+};
+
+std::atomic<Pool *> pool{nullptr};
+
+Pool &the_pool() {
+  Pool *found = pool;
+  if (found)
+    return *found;
+  Pool *made = new Pool;
+  if (pool.compare_exchange_strong(found, made)) {
+#ifndef _WIN32
+    // A forked process has none of its parent's threads.
+    static std::once_flag registered;
+    std::call_once(registered, [] {
+      pthread_atfork(nullptr, nullptr, [] { pool = nullptr; });
+    });
+#endif
+    return *made;
+  }
+  delete made;
+  return *found;
+}
+
+} // namespace
+
+void set_num_threads(int threads) { requested_threads = std::max(threads, 0); }
+
+void set_num_threads_here(int threads) {
+  requested_threads_here = std::max(threads, 0);
+}
+
+int num_threads() {
+  if (requested_threads_here > 0)
+    return requested_threads_here;
+  const int requested = requested_threads;
+  if (requested > 0)
+    return requested;
+#ifdef _OPENMP
+  return omp_get_max_threads();
+#else
+  return static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+#endif
+}
+
+void detail::run_chunks(int threads, int64_t chunks, ChunkFunction function,
+                        const void *body) {
+  if (!inside_loop) {
+    inside_loop = true;
+    const bool shared = the_pool().run(threads, chunks, function, body);
+    inside_loop = false;
+    if (shared)
+      return;
+  }
+  for (int64_t chunk = 0; chunk < chunks; ++chunk)
+    function(body, chunk);
+}
+
+} // namespace deeplab

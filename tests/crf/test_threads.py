@@ -1,0 +1,64 @@
+"""The extension's own threads, which csrc/common/parallel.cpp keeps: seen through the lattice's filter."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from deeplab_caffe import _C
+from deeplab_caffe.crf import Lattice
+
+
+def work(seed: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return Lattice.build(rng.normal(scale=2, size=(9001, 5))).filter(rng.normal(size=(9001, 7)))
+
+
+def test_loops_that_python_threads_start_at_the_same_time(for_threads) -> None:
+    expected = [work(seed) for seed in range(4)]
+
+    def together() -> np.ndarray:
+        with ThreadPoolExecutor(4) as pool:
+            return np.stack(list(pool.map(work, range(4))))
+
+    for found in for_threads(together):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_the_number_of_threads_of_one_python_thread() -> None:
+    _C.set_num_threads(3)
+    try:
+        with ThreadPoolExecutor(1, initializer=_C.set_num_threads_here, initargs=(1,)) as pool:
+            assert pool.submit(_C.num_threads).result() == 1
+        assert _C.num_threads() == 3
+        _C.set_num_threads_here(2)
+        assert _C.num_threads() == 2
+        _C.set_num_threads_here(0)
+        assert _C.num_threads() == 3
+    finally:
+        _C.set_num_threads(0)
+        _C.set_num_threads_here(0)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_forked_process_has_threads_of_its_own() -> None:
+    code = """
+import os, sys
+import numpy as np
+from deeplab_caffe import _C
+from tests.crf.test_threads import work
+_C.set_num_threads(3)
+expected = work(0)
+child = os.fork()
+if child == 0:
+    os._exit(0 if np.array_equal(work(0), expected) else 3)
+assert np.array_equal(work(0), expected)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=False)
+    assert ran.stdout.strip() == "0", ran.stderr
