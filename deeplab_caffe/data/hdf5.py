@@ -240,9 +240,20 @@ class HDF5Writer:
             raise DataError(f"cannot be written: {reason}", self.path) from exc
         self.rows += len(data)
 
+    def state_dict(self) -> dict[str, Any]:
+        """How many rows there are."""
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where :meth:`state_dict` was taken: the next batch replaces the rows written since."""
+        self.rows = int(state["rows"])
+
     def _append(self, blobs: dict[str, np.ndarray]) -> None:
         with _h5py().File(self.path, "r+") as file:
             for name, blob in blobs.items():
+                if name not in file or len(file[name]) < self.rows:
+                    held = len(file[name]) if name in file else "no"
+                    raise DataError(f"'{name}' has {held} rows, {self.rows} were written: another file?", self.path)
                 if file[name].shape[1:] != blob.shape[1:]:
                     raise DataError(f"'{name}' had items of {file[name].shape[1:]}, now {blob.shape[1:]}", self.path)
             for name, blob in blobs.items():

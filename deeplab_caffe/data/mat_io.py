@@ -93,6 +93,14 @@ class MatWriter:
         self.iteration += 1
         return written
 
+    def state_dict(self) -> dict[str, Any]:
+        """Which iteration is next."""
+        return {"iteration": self.iteration}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where :meth:`state_dict` was taken: files written since are written again."""
+        self.iteration = int(state["iteration"])
+
 
 class MatReader:
     """What MAT_READ is for: batches of blobs from MAT files, one image a file.

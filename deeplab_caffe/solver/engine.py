@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from deeplab_caffe.errors import SolverError
 from deeplab_caffe.net import Net
 from deeplab_caffe.proto import caffe_pb2
 from deeplab_caffe.solver.config import SolverConfig
+from deeplab_caffe.solver.diagnosis import first_non_finite
 from deeplab_caffe.solver.losses import LossReader
 from deeplab_caffe.solver.parameters import collect_parameters
 from deeplab_caffe.solver.shares import LossShares, add_up
@@ -38,7 +40,7 @@ class Engine:
         blobs: the parameter blobs in net order.
 
     Raises:
-        NetError: a net cannot be built.
+        NetError: a net cannot be built, or the training net writes files and there are several processes.
         SolverError: a net has inputs, or the training net no loss.
     """
 
@@ -64,6 +66,9 @@ class Engine:
         self.net.context.keep_ignored_diff = keep_ignored_diff
         if not self.net.losses:
             raise SolverError(f"net '{self.net.name}' has no loss in phase TRAIN: there is nothing to train for")
+        for layer in self.net.layers if world.size > 1 else ():
+            if hasattr(layer, "writer"):
+                raise layer.error(f"writes files, and {world.size} processes would write the same ones")
         self.blobs = collect_parameters(self.net)
         self.test_nets: list[Net] = []
         for i, (_, test) in enumerate(config.test_nets if world.is_first else ()):
@@ -132,6 +137,11 @@ class Engine:
     def autocast(self) -> contextlib.AbstractContextManager:
         """Within it, forward passes compute in bfloat16 if that was asked for."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16)
+
+    def first_non_finite(self, found: Mapping[str, Tensor]) -> str | None:
+        """Where this process's last batch first met numbers that are not finite; ``found``: what it gave."""
+        with self.autocast(), self._shares.paused():
+            return first_non_finite(self.net, found)
 
     def _wrapped(self) -> nn.Module:
         if self._module is None:

@@ -17,7 +17,7 @@ from deeplab_caffe.solver.world import World
 
 
 def net_state(net: Net) -> dict[str, Any]:
-    """Where a net's generator, data layers and running sums stand."""
+    """Where a net's generator, layers that read or write files, and running sums stand."""
     layers = {layer.name: source.state_dict() for layer, source in _sources(net)}
     sums = {layer.name: layer.confusion.matrix.copy() for layer in _summing(net) if layer.confusion is not None}
     return {"rng": net.context.rng.state_dict(), "sources": layers, "confusion": sums}
@@ -48,10 +48,11 @@ def load_net_state(net: Net, state: dict[str, Any]) -> None:
 
 
 def _sources(net: Net) -> Iterator[tuple[Layer, Any]]:
+    """Layers that read or write files, and what knows their position."""
     for layer in net.layers:
-        source = getattr(layer, "source", None)
-        if hasattr(source, "state_dict"):
-            yield layer, source
+        for source in (getattr(layer, "source", None), getattr(layer, "writer", None)):
+            if hasattr(source, "state_dict"):
+                yield layer, source
 
 
 def _summing(net: Net) -> Iterator[SegAccuracy]:

@@ -9,6 +9,9 @@ gradients then simply add up.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -30,6 +33,7 @@ class LossShares:
 
     def __init__(self, net: Net, world: World) -> None:
         self._world = world
+        self._paused = False
         if world.size > 1:
             for step in net.steps:
                 if any(step.loss_weights):
@@ -37,7 +41,18 @@ class LossShares:
                         lambda _, bottoms, tops, step=step: self._scale(step, bottoms, tops)
                     )
 
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Within the block the net can be run by one process alone: loss tops are the process's own."""
+        self._paused = True
+        try:
+            yield
+        finally:
+            self._paused = False
+
     def _scale(self, step: Step, bottoms: tuple[Tensor, ...], tops: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        if self._paused:
+            return tops
         divisor = step.layer.loss_divisor(*bottoms)
         share: Tensor | float = 1 / self._world.size
         if divisor is not None:

@@ -21,7 +21,7 @@ from deeplab_caffe.net import Net
 from deeplab_caffe.proto import caffe_pb2
 from deeplab_caffe.solver.checkpoint import data_state, load_data_state, restore_checkpoint, save_checkpoint
 from deeplab_caffe.solver.config import read_config
-from deeplab_caffe.solver.diagnosis import debug_info, first_non_finite, update_lines
+from deeplab_caffe.solver.diagnosis import debug_info, update_lines
 from deeplab_caffe.solver.engine import Engine
 from deeplab_caffe.solver.log import TrainingLog
 from deeplab_caffe.solver.losses import SmoothedLoss
@@ -251,9 +251,8 @@ class Solver:
     def _check_finite(self, loss: float, rate: float, found: Mapping[str, Tensor]) -> None:
         if self.allow_nan or np.isfinite(loss):
             return
-        with self.engine.autocast():
-            own = first_non_finite(self.net, found)
-        place = next((place for place in self.world.gather(own) if place is not None), None)
+        places = self.world.gather(self.engine.first_non_finite(found))
+        place = next((place for place in places if place is not None), None)
         where = f"the first that is not finite: {place}" if place else "run again, all layers' outputs were finite"
         raise SolverError(
             f"iteration {self.iteration}: the loss is {loss:g} at learning rate {rate:g}; {where}. Nothing was updated "

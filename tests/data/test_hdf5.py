@@ -189,3 +189,19 @@ def test_files_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"out\.h5: cannot be written"):
         writer.write(data, data)
     assert list(tmp_path.iterdir()) == [tmp_path / "out.h5"]
+
+
+def test_a_writer_goes_on_where_its_state_was_taken(tmp_path: Path) -> None:
+    ones = np.ones((2, 1, 1, 1), np.float32)
+    writer = HDF5Writer(tmp_path / "out.h5")
+    writer.write(ones, ones)
+    state = writer.state_dict()
+    writer.write(2 * ones, 2 * ones)
+    again = HDF5Writer(tmp_path / "out.h5")
+    again.load_state_dict(state)
+    again.write(3 * ones[:1], 3 * ones[:1])
+    with h5py.File(tmp_path / "out.h5") as file:
+        assert file["data"][:].ravel().tolist() == file["label"][:].ravel().tolist() == [1, 1, 3]
+    again.load_state_dict({"rows": 9})
+    with pytest.raises(DataError, match=r"out\.h5: 'data' has 3 rows, 9 were written: another file\?"):
+        again.write(ones, ones)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +17,8 @@ import torch
 from torch import Tensor
 
 from deeplab_caffe import Net
-from deeplab_caffe.proto import CaffeModel, parse_net
+from deeplab_caffe.errors import NetError
+from deeplab_caffe.proto import CaffeModel, parse_net, read_solverstate
 from deeplab_caffe.solver import Solver, TrainingLog, World, read_log
 from deeplab_caffe.solver.shares import LossShares
 from tests.solver.toy import write_problem
@@ -128,3 +132,47 @@ def test_an_error_in_the_first_process_ends_all(tmp_path: Path) -> None:
     done = torchrun(tmp_path, "--solver", path, "--device", "cpu")
     assert done.returncode != 0
     assert f"{tmp_path}/img/3.png" in done.stderr
+
+
+def test_a_loss_that_is_not_finite_in_one_process_ends_all(tmp_path: Path) -> None:
+    """Only images of the second half of the batches are broken: the first process must hear of it."""
+    from PIL import Image
+
+    path = write_problem(tmp_path, max_iter=4, batch=2, random=False, dropout=False)
+    text = (tmp_path / "net.prototxt").read_text()
+    # The mean is 100: what is not of that colour overflows behind the convolutions.
+    (tmp_path / "net.prototxt").write_text(text.replace("scale: 0.01", "scale: 1e30"))
+    white = np.full((14, 14, 3), 100, np.uint8)
+    for i in range(10):
+        if i % 4 < 2:
+            Image.fromarray(white).save(tmp_path / "img" / f"{i}.png")
+    done = torchrun(tmp_path, "--solver", path, "--device", "cpu")
+    assert done.returncode != 0
+    assert re.search(r"the loss is nan .* layer 'c1': its output 'c1'\. Nothing was updated", done.stderr), done.stderr
+
+
+def test_a_signal_to_torchrun_snapshots_and_stops_all(tmp_path: Path) -> None:
+    path = write_problem(tmp_path, max_iter=10_000_000)
+    log = tmp_path / "log"
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    command += ["-m", "deeplab_caffe", "train", "--solver", str(path), "--device", "cpu", "--log-file", str(log)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    child = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
+    while not log.exists() or '"train"' not in log.read_text():
+        assert child.poll() is None, child.stderr.read()
+        time.sleep(0.05)
+    child.send_signal(signal.SIGTERM)
+    _, said = child.communicate()
+    assert child.returncode != 0
+    assert "Optimization stopped early." in said
+    (state,) = tmp_path.glob("snap_iter_*.solverstate")
+    assert read_log(log)[-1] == {"event": "stopped", "iteration": read_solverstate(state).iteration}
+
+
+def test_a_training_net_that_writes_files_is_refused_with_several_processes(tmp_path: Path) -> None:
+    layer = 'layers { name: "out" type: MAT_WRITE bottom: "c2" mat_write_param { prefix: "out/" } }'
+    path = write_problem(tmp_path)
+    with (tmp_path / "net.prototxt").open("a") as net:
+        net.write(layer)
+    with pytest.raises(NetError, match="layer 'out': writes files, and 2 processes would write the same ones"):
+        Solver(path, log=TrainingLog(None), world=Half())

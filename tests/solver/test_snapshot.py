@@ -107,6 +107,34 @@ def test_resumed_as_if_never_stopped(tmp_path: Path, kind: str, seed: int | None
     assert again.records == tail
 
 
+def test_files_that_layers_write_go_on_too(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    extra = f"""
+        layers {{ name: "h5" type: HDF5_OUTPUT bottom: "data" bottom: "label" include {{ phase: TRAIN }}
+          hdf5_output_param {{ file_name: "{tmp_path}/out.h5" }} }}
+        layers {{ name: "mat" type: MAT_WRITE bottom: "c2" include {{ phase: TRAIN }}
+          mat_write_param {{ prefix: "{tmp_path}/mat/" period: 2 }} }}"""
+    (tmp_path / "mat").mkdir()
+    path = write_problem(tmp_path, "snapshot: 3", batch=2)
+    with (tmp_path / "net.prototxt").open("a") as net:
+        net.write(extra)
+
+    def written() -> tuple[np.ndarray, dict[str, bytes]]:
+        with h5py.File(tmp_path / "out.h5") as file:
+            return file["data"][:], {one.name: one.read_bytes()[128:] for one in (tmp_path / "mat").iterdir()}
+
+    Solver(path, log=TrainingLog(None)).step(5)
+    rows, mats = written()
+    assert len(rows) == 10
+    assert len(mats) == 3
+    resumed = Solver(path, log=TrainingLog(None))
+    resumed.restore(files(tmp_path, 3).state)
+    resumed.step(2)
+    again = written()
+    np.testing.assert_array_equal(again[0], rows)
+    assert again[1] == mats
+
+
 def test_resuming_twice_from_one_file_gives_the_same(tmp_path: Path) -> None:
     make(tmp_path, "snapshot: 5").step(6)
     runs = []
