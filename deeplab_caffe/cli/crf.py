@@ -13,6 +13,7 @@ from deeplab_caffe.cli.progress import progress
 from deeplab_caffe.crf import CRFParams, find_preset
 from deeplab_caffe.crf.program import Folders, default_params, detect_kind, find_jobs, refine_jobs
 from deeplab_caffe.errors import CRFError, DeepLabCaffeError
+from deeplab_caffe.evaluation.evaluate import read_ids
 
 
 @click.command()
@@ -43,6 +44,7 @@ from deeplab_caffe.errors import CRFError, DeepLabCaffeError
     show_default=True,
     help="mat: scores as MAT_WRITE leaves them (the v4 program); bin: probabilities (the first program).",
 )
+@path_option("--list", "id_list", help="File of the images' ids; without it all that have scores.")
 @click.option("--png", is_flag=True, help="Write <image>.png with PASCAL VOC's colours too.")
 @click.option("--overwrite", is_flag=True, help="Do images again whose label maps exist.")
 @click.option("--threads", type=click.IntRange(min=0), default=0, help="CPU threads; 0: all cores.  [0]")
@@ -52,6 +54,7 @@ def crf(
     save_dir: Path,
     iterations: int | None,
     kind: str,
+    id_list: Path | None,
     preset: str | None,
     png: bool,
     overwrite: bool,
@@ -68,7 +71,7 @@ def crf(
         params = _changed(default_params(kind) if preset is None else _named(preset), kernels)
         params = params if iterations is None else params.replace(iterations=iterations)
         folders = Folders(image_dir, feature_dir, save_dir, kind)
-        jobs, without_scores = find_jobs(folders)
+        jobs, without_scores = find_jobs(folders, None if id_list is None else read_ids(id_list))
     except DeepLabCaffeError as error:
         click.echo(f"error: {error}", err=True)
         raise click.exceptions.Exit(1) from None

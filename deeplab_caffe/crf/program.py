@@ -94,14 +94,19 @@ def detect_kind(folder: str | os.PathLike[str]) -> InputKind:
     return found[0]
 
 
-def find_jobs(folders: Folders) -> tuple[list[Job], list[str]]:
+def find_jobs(folders: Folders, ids: Sequence[str] | None = None) -> tuple[list[Job], list[str]]:
     """Pairs scores and photographs by name.
 
+    Args:
+        folders: where they are.
+        ids: names of the images to do; None for all that have scores.
+
     Returns:
-        The jobs, one for each file of scores, in the order of their names; and the photographs without scores.
+        The jobs, in the order of ``ids`` or of their names; and, where all are done, the photographs without scores.
 
     Raises:
-        DataError: if a folder cannot be read, there are no scores, or the results would overwrite them.
+        DataError: if a folder cannot be read, there are no scores, not for all ``ids``, or the results would overwrite
+            them.
     """
     suffix = SUFFIXES[folders.kind]
     names = sorted(name[: -len(suffix)] for name in folder_names(folders.scores) if name.endswith(suffix))
@@ -113,8 +118,12 @@ def find_jobs(folders: Folders) -> tuple[list[Job], list[str]]:
             "the label maps would overwrite the probabilities: give another folder for them", folders.results
         )
     images = find_images(folders.images)
-    jobs = [Job(name, folders.scores / (name + suffix), images.get(name)) for name in names]
-    return jobs, sorted(images.keys() - set(names))
+    if ids is not None:
+        missing = [name for name in ids if name not in set(names)]
+        if missing:
+            raise DataError(f"holds no scores of {len(missing)} images, the first is '{missing[0]}'", folders.scores)
+    jobs = [Job(name, folders.scores / (name + suffix), images.get(name)) for name in (names if ids is None else ids)]
+    return jobs, sorted(images.keys() - set(names)) if ids is None else []
 
 
 def find_images(folder: str | os.PathLike[str]) -> dict[str, Path]:

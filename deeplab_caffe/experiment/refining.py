@@ -48,6 +48,7 @@ def build_crf(shop: Workshop, stage: str, set_name: str, *, searching: bool = Fa
         "features": shop.features_key(stage, set_name),
         "params": repr(params),
         "images": str(shop.images(set_name)),
+        "ids": shop.lists.checksum(f"{set_name}_id"),
     }
     positions, colours = params.kernels
     numbers = {"-i": params.iterations, "-pw": positions.weight, "-bw": colours.weight}
@@ -55,6 +56,7 @@ def build_crf(shop: Workshop, stage: str, set_name: str, *, searching: bool = Fa
     numbers |= {f"-b{axis}": std for axis, std in zip("xy", colours.xy_std, strict=True)}
     numbers |= {f"-b{colour}": std for colour, std in zip("rgb", colours.rgb_std, strict=True)}
     words = ["crf", "-id", str(shop.images(set_name)), "-fd", shop.features(stage, set_name), "-sd", out]
+    words += ["--list", shop.settings.list_file(f"{set_name}_id")]
     words += ["--input", "mat", *(word for flag, number in numbers.items() for word in (flag, f"{number:g}"))]
     return Step(f"crf{stage}-{set_name}", inputs, [f"{out}/{name}.bin" for name in ids], [words], about=source)
 

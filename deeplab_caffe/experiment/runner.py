@@ -13,7 +13,8 @@ from pathlib import Path
 
 from deeplab_caffe.experiment.refining import build_crf, build_eval, build_search
 from deeplab_caffe.experiment.settings import STEPS, ExperimentError, Settings
-from deeplab_caffe.experiment.steps import Step, Workshop, build_test, build_train, summary
+from deeplab_caffe.experiment.steps import Step, Workshop, build_test, build_train
+from deeplab_caffe.experiment.summary import draw_trimaps, read_evaluations, table
 
 # Runs one command of ours: words, folder to run in, log to append to; returns the exit status.
 Execute = Callable[[Sequence[str], Path, Path], int]
@@ -207,9 +208,10 @@ class Runner:
                         ):
                             found.append((f"{set_name}, features{stage}, {path.parent.name}", path))
         if found:
-            text = summary(found)
-            shop = Workshop(settings)
-            shop.config.write(settings.path(f"{settings.exp}/res/{settings.net_id}.md"), text)
+            evaluations, name = read_evaluations(found), f"{settings.exp}/res/{settings.net_id}"
+            text = table(evaluations)
+            Workshop(settings).config.write(settings.path(f"{name}.md"), text)
+            draw_trimaps(evaluations, settings.path(f"{name}_trimap.png"))
             self.echo(text)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -190,18 +188,6 @@ def build_test(shop: Workshop, stage: str, set_name: str) -> Step:
     shown = _newest(settings, stage) if weights is None else str(weights)
     words = ["test", "--model", model, "--weights", shown, "--iterations", str(count), "--quiet", *shop.device()]
     return Step(name, inputs, [path for paths in by_id.values() for path in paths], [words] if count else [])
-
-
-def summary(files: Iterable[tuple[str, Path]]) -> str:
-    """A Markdown table of several evaluations, by their JSON files; those that are not there are left out."""
-    lines = ["| set | mean IoU % | pixel accuracy % | mean class accuracy % |", "| :--- | ---: | ---: | ---: |"]
-    for name, path in files:
-        if path.is_file():
-            found = json.loads(path.read_text())
-            numbers = (found["mean_iou"], found["pixel_accuracy"], found["mean_class_accuracy"])
-            cells = ["-" if number is None else f"{number:.3f}" for number in numbers]
-            lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
 
 
 def _newest(settings: Settings, stage: str) -> str:

@@ -118,6 +118,17 @@ def test_one_failure_does_not_stop_the_others(folder: Path) -> None:
     assert sorted(path.name for path in (folder / "out").iterdir()) == ["a.bin", "a.png", "c.bin", "c.png"]
 
 
+def test_a_list_says_which_images_are_done(folder: Path) -> None:
+    (folder / "ids.txt").write_text("c\na\n")
+    result = run(folder, "--list", str(folder / "ids.txt"))
+    assert (result.exit_code, "warning" in result.output) == (0, False), result.output
+    assert sorted(path.name for path in (folder / "out").iterdir()) == ["a.bin", "c.bin"]
+    (folder / "ids.txt").write_text("a\nnobody\n")
+    result = run(folder, "--list", str(folder / "ids.txt"))
+    assert result.exit_code == 1
+    assert "mat: holds no scores of 1 images, the first is 'nobody'" in result.output
+
+
 def test_scores_without_an_image_fail_and_images_without_scores_are_told(folder: Path) -> None:
     next((folder / "img").glob("a.*")).unlink()
     save_image(folder / "img" / "other.png", np.zeros((4, 4, 3), np.uint8))

@@ -54,6 +54,10 @@ def test_the_whole_flow(settings: Make, commands: Commands, tmp_path: Path) -> N
     assert labels.shape == (30, 28)
     text = (toy / "res" / "tiny.md").read_text()
     assert f"| val, features, post_none | {found['post_none']['mean_iou']:.3f} |" in text
+    assert "| set | mean IoU % within 1 px |" in text
+    assert f"| val, features, {post.name} | {found[post.name]['trimap']['1']['mean_iou']:.3f} |" in text
+    pytest.importorskip("matplotlib")
+    assert (toy / "res" / "tiny_trimap.png").read_bytes().startswith(b"\x89PNG")
     # Once more, nothing is done.
     assert session.run("train,test,crf-search,crf,eval") == []
     assert session.lines[0] == "train: finished before"

@@ -1,0 +1,63 @@
+"""What the evaluations of an experiment say, side by side: a table, and the trimap curves of the paper's Figure 5."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from deeplab_caffe.data.atomic import atomic_write
+from deeplab_caffe.viz.evaluation import new_figure
+
+# Of the trimap's widths, in pixels, those that the table has a column for.
+_WIDTHS = ("1", "5", "10", "20", "40")
+_HEADS = ("mean IoU %", "pixel accuracy %", "mean class accuracy %")
+_NUMBERS = ("mean_iou", "pixel_accuracy", "mean_class_accuracy")
+
+
+def read_evaluations(files: Iterable[tuple[str, Path]]) -> dict[str, dict[str, Any]]:
+    """The JSON files of ``eval`` by the names given them; those that are not there are left out."""
+    return {name: json.loads(path.read_text()) for name, path in files if path.is_file()}
+
+
+def table(found: Mapping[str, Mapping[str, Any]]) -> str:
+    """A Markdown table: a row for each evaluation; where they have trimaps, a second one of mean IoU within them."""
+    lines = _rows(_HEADS, {name: [one[number] for number in _NUMBERS] for name, one in found.items()})
+    widths = [width for width in _WIDTHS if any(width in one.get("trimap", {}) for one in found.values())]
+    if widths:
+        heads = [f"mean IoU % within {width} px" for width in widths]
+        bands = {name: one.get("trimap", {}) for name, one in found.items()}
+        rows = {name: [band.get(width, {}).get("mean_iou") for width in widths] for name, band in bands.items()}
+        lines += ["", *_rows(heads, rows)]
+    return "\n".join(lines) + "\n"
+
+
+def _rows(heads: Iterable[str], rows: Mapping[str, Iterable[float | None]]) -> list[str]:
+    heads = list(heads)
+    lines = [f"| set | {' | '.join(heads)} |", f"| :--- |{' ---: |' * len(heads)}"]
+    for name, numbers in rows.items():
+        lines.append(f"| {name} | {' | '.join('-' if one is None else f'{one:.3f}' for one in numbers)} |")
+    return lines
+
+
+def draw_trimaps(found: Mapping[str, Mapping[str, Any]], path: Path) -> bool:
+    """Writes a picture of accuracy over the width of the trimap, a line for each evaluation.
+
+    Returns:
+        Whether it did: without trimaps or matplotlib there is no picture.
+    """
+    curves = {name: one["trimap"] for name, one in found.items() if len(one.get("trimap", {})) > 1}
+    if not curves or importlib.util.find_spec("matplotlib") is None:
+        return False
+    figure = new_figure((10, 4.8))
+    for axes, number, title in zip(figure.subplots(1, 2), _NUMBERS, _HEADS, strict=False):
+        for name, curve in curves.items():
+            axes.plot([int(width) for width in curve], [one[number] for one in curve.values()], label=name)
+        axes.set(xlabel="trimap width, pixels", ylabel=title)
+        axes.grid(alpha=0.3)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize="small")
+    with atomic_write(path) as file:
+        figure.savefig(file, format="png", dpi=120)
+    return True
