@@ -13,6 +13,12 @@ void bind(py::module_& module);
 namespace interp {
 void bind(py::module_& module);
 }
+namespace interp_argmax {
+void bind(py::module_& module);
+}
+namespace interp_softmax {
+void bind(py::module_& module);
+}
 namespace lattice {
 void bind(py::module_& module);
 }
@@ -22,6 +28,9 @@ void bind(py::module_& module);
 void bind_cuda(py::module_& module);
 #endif
 }  // namespace mean_field
+namespace preprocess {
+void bind(py::module_& module);
+}
 namespace softmax_loss {
 void bind(py::module_& module);
 }
@@ -61,10 +70,13 @@ PYBIND11_MODULE(_C, module) {
   deeplab::argmax::bind(module);
   deeplab::hole::bind(module);
   deeplab::interp::bind(module);
+  deeplab::interp_argmax::bind(module);
+  deeplab::interp_softmax::bind(module);
   deeplab::lattice::bind(module);
   deeplab::mean_field::bind(module);
 #ifdef DEEPLAB_WITH_CUDA
   deeplab::mean_field::bind_cuda(module);
 #endif
+  deeplab::preprocess::bind(module);
   deeplab::softmax_loss::bind(module);
 }

@@ -6,8 +6,10 @@
 namespace deeplab {
 namespace {
 
-constexpr std::array<std::pair<const char*, DType>, 6> kDTypes{{{"float32", DType::kFloat32},
+constexpr std::array<std::pair<const char*, DType>, 8> kDTypes{{{"float32", DType::kFloat32},
                                                                 {"float64", DType::kFloat64},
+                                                                {"float16", DType::kFloat16},
+                                                                {"bfloat16", DType::kBFloat16},
                                                                 {"uint8", DType::kUInt8},
                                                                 {"int16", DType::kInt16},
                                                                 {"int32", DType::kInt32},
@@ -27,7 +29,7 @@ DType parse_dtype(const std::string& name) {
   for (const auto& [known, dtype] : kDTypes) {
     if (name == known) return dtype;
   }
-  fail("dtype ", name, " is not supported: expected float32, float64, uint8, int16, int32 or int64");
+  fail("dtype ", name, " is not supported: expected float32, float64, float16, bfloat16, uint8, int16, int32 or int64");
 }
 
 const char* dtype_name(DType dtype) {

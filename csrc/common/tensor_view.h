@@ -10,7 +10,7 @@
 
 namespace deeplab {
 
-enum class DType { kFloat32, kFloat64, kUInt8, kInt16, kInt32, kInt64 };
+enum class DType { kFloat32, kFloat64, kFloat16, kBFloat16, kUInt8, kInt16, kInt32, kInt64 };
 
 DType parse_dtype(const std::string& name);
 const char* dtype_name(DType dtype);

@@ -23,6 +23,11 @@ inline Axis make_axis(int64_t in, int64_t out) {
   return {in, out, out > 1 ? static_cast<float>(in - 1) / static_cast<float>(out - 1) : 0.f};
 }
 
+// The pixels of a resized image that are wanted: what is cut away is not computed.
+struct Window {
+  int64_t top, left, height, width;
+};
+
 // Where output `index` reads: near * in[low] + far * in[high].
 template <typename scalar_t>
 struct Tap {

@@ -23,6 +23,8 @@ Problem make_problem(const TensorView& scores, const TensorView& labels, const s
   Problem problem{scores, labels, class_weights, stats, totals, {static_cast<int>(ignored.size()), {}}};
   std::copy(ignored.begin(), ignored.end(), problem.ignored.values);
   const int64_t n = scores.size(0), height = scores.size(2), width = scores.size(3);
+  DEEPLAB_CHECK(labels.dtype != DType::kFloat16 && labels.dtype != DType::kBFloat16,
+                "labels: expected integers, float32 or float64, got ", labels.describe());
   check_member(problem, labels, "labels", labels.dtype, {n, height, width});
   if (class_weights) check_member(problem, *class_weights, "class_weights", scores.dtype, {scores.size(1)});
   check_member(problem, stats, "stats", scores.dtype, {n, 2, height, width});
