@@ -285,36 +285,52 @@ class Net(nn.Module):
         if unknown:
             raise NetError(f"{what} for unknown inputs {unknown}; the net's inputs are {self.inputs}")
 
-    def forward(self, *args: Tensor, blobs: Iterable[str] = (), **inputs: Tensor) -> Tensor | dict[str, Tensor]:
+    def forward(
+        self, *args: Tensor, blobs: Iterable[str] = (), before: str | None = None, **inputs: Tensor
+    ) -> Tensor | dict[str, Tensor]:
         """Runs the net.
 
         Args:
             *args: the input blobs (N, C, H, W) in the order of :attr:`inputs`.
             blobs: names of further blobs to return; all others are freed as soon as nobody reads them.
+            before: name of a layer: stop there, and return a dict of what it would read instead.
             **inputs: input blobs by name.
 
         Returns:
             The output if there is one and no ``blobs`` are asked for, else a dict from names to tensors.
 
         Raises:
-            NetError: inputs are missing, unknown or do not fit, or a layer fails on its data.
+            NetError: inputs are missing, unknown or do not fit, there is no such layer, or a layer fails on its data.
         """
+        if before is not None:
+            return self._bottoms_of(before, self._feed(args, inputs))
         wanted = [*self.outputs, *blobs]
         unknown = [name for name in blobs if name not in self.blob_shapes]
         if unknown:
             raise NetError(f"the net has no blob {unknown[0]!r}; it has {', '.join(self.blob_shapes)}")
         values = self._feed(args, inputs)
-        keep = set(wanted)
-        done_by_previous = False
-        for step in self.steps:
-            done_by_previous = self._run(step, values) if not done_by_previous else False
-            for blob in step.dead:
-                if blob not in keep:
-                    values.pop(blob, None)
+        self._run_steps(self.steps, values, set(wanted))
         found = {name: values[name] for name in OrderedDict.fromkeys(wanted)}
         if len(found) == 1 and not blobs:
             return next(iter(found.values()))
         return found
+
+    def _bottoms_of(self, name: str, values: dict[str, Tensor]) -> dict[str, Tensor]:
+        places = [i for i, step in enumerate(self.steps) if step.layer.name == name]
+        if not places:
+            raise NetError(f"the net has no layer '{name}'")
+        last = self.steps[places[0]]
+        self._run_steps(self.steps[: places[0]], values, set(last.bottoms))
+        return {blob: values[blob] for blob in last.bottoms}
+
+    def _run_steps(self, steps: list[Step], values: dict[str, Tensor], keep: set[str]) -> None:
+        done_by_previous = False
+        for step in steps:
+            # The last one's ReLU, if it has one, is not among these steps.
+            done_by_previous = self._run(step, values, step is not steps[-1]) if not done_by_previous else False
+            for blob in step.dead:
+                if blob not in keep:
+                    values.pop(blob, None)
 
     @property
     def losses(self) -> dict[str, float]:
@@ -357,10 +373,10 @@ class Net(nn.Module):
                 raise NetError(f"input '{name}': expected a tensor like {self.blob_shapes[name]}, got {came}")
         return values
 
-    def _run(self, step: Step, values: dict[str, Tensor]) -> bool:
+    def _run(self, step: Step, values: dict[str, Tensor], may_take_next: bool) -> bool:
         """Runs one step; True if it did the next one's work too."""
         bottoms = [self._cast(step.layer, values[blob]) for blob in step.bottoms]
-        with_relu = step.relu_follows and step.layer.can_pack(bottoms)
+        with_relu = may_take_next and step.relu_follows and step.layer.can_pack(bottoms)
         values.update(zip(step.tops, self.run_layer(step, bottoms, with_relu=with_relu), strict=True))
         return with_relu
 

@@ -12,13 +12,16 @@ from PIL import Image
 from torch import Tensor
 
 from deeplab_caffe.crf import CRFParams, dense_crf
-from deeplab_caffe.data.transform import VOC_MEAN, image_to_blob
+from deeplab_caffe.data.transform import VOC_MEAN
 from deeplab_caffe.devices import available_memory, resolve_device
 from deeplab_caffe.errors import NetError
 from deeplab_caffe.multi_scale import Views, average_views
 from deeplab_caffe.net import Net
+from deeplab_caffe.net_ends import last_interp, takes_weights_dtype
 from deeplab_caffe.ops.argmax import argmax_labels
 from deeplab_caffe.ops.interp import interp
+from deeplab_caffe.ops.interp_argmax import interp_argmax
+from deeplab_caffe.ops.preprocess import as_tensor, preprocess
 from deeplab_caffe.proto import caffe_pb2
 
 # Images are padded until the net's output covers them; a stride of 32 is the coarsest that VGG has.
@@ -116,6 +119,7 @@ class Segmenter:
         if self.blob not in self.net.blob_shapes:
             raise NetError(f"the net has no blob '{self.blob}'; it has {', '.join(self.net.blob_shapes)}")
         self.net.to(self.device)
+        self._last_interp = last_interp(self.net, self.blob)
         self._padded: dict[int, tuple[int, int]] = {}
 
     def _one_output(self) -> str:
@@ -140,7 +144,34 @@ class Segmenter:
         Raises:
             NetError: not such an image, or too large for the memory there is.
         """
-        return self.segment(image).labels
+        small = self._reduced(_checked(image))
+        if not self._straight_to_labels(small):
+            return self.segment(image).labels
+        return _brought_back(self._labels([small])[0], image)
+
+    def batch(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        """Labels of several images of one size, which go through the network together where there is no CRF and but one
+        view of each.
+
+        The labels of calling it for each, up to the last bits of scores: convolutions may sum in another order.
+
+        Args:
+            images: uint8 RGB (H, W, 3) each, or an array (N, H, W, 3).
+
+        Returns:
+            uint8 (N, H, W).
+
+        Raises:
+            NetError: no images, images of several sizes, and as for calling it.
+        """
+        shapes = {_checked(image).shape for image in images}
+        if len(shapes) != 1:
+            sizes = ", ".join(f"{height}x{width}" for height, width, _ in sorted(shapes)) or "none"
+            raise NetError(f"a batch needs images of one size, got {sizes}")
+        small = [self._reduced(image) for image in images]
+        if not self._straight_to_labels(small[0]):
+            return np.stack([self(image) for image in images])
+        return np.stack([_brought_back(found, images[0]) for found in self._labels(small)])
 
     def segment(self, image: np.ndarray) -> Segmentation:
         """Labels, scores and marginals of an image; arguments and errors as for calling it.
@@ -156,10 +187,7 @@ class Segmenter:
             marginals = dense_crf(scores, small, self.crf)
             labels = argmax_labels(marginals[None], ties="first")[0]
             found = Segmentation(*(one.cpu().numpy() for one in (labels, scores, marginals)))
-        if small.shape != image.shape:
-            full = Image.fromarray(found.labels).resize((image.shape[1], image.shape[0]), Image.Resampling.NEAREST)
-            found = dataclasses.replace(found, labels=np.asarray(full))
-        return found
+        return dataclasses.replace(found, labels=_brought_back(found.labels, image))
 
     def scores(self, image: np.ndarray) -> np.ndarray:
         """The network's scores: float32 (C, H, W); arguments and errors as for calling it."""
@@ -181,14 +209,44 @@ class Segmenter:
     def _one_view(self, image: np.ndarray) -> Tensor:
         height, width = image.shape[:2]
         (in_height, out_height), (in_width, out_width) = self._fit(height), self._fit(width)
-        self._check_memory(in_height, in_width)
-        blob = torch.from_numpy(image_to_blob(image, mean_value=self.mean, size=(in_height, in_width)))
-        found = self.net(blob.to(self.device), blobs=[self.blob])
+        found = self.net(self._input([image], in_height, in_width), blobs=[self.blob])
         scores = found[self.blob].float()
         if (out_height, out_width) != (in_height, in_width):
             # A net that ends at its own stride, without INTERP: corners lie on corners.
             scores = interp(scores, height=in_height, width=in_width)
         return scores[0, :, :height, :width].contiguous()
+
+    def _straight_to_labels(self, image: np.ndarray) -> bool:
+        return self.crf is None and self.views.is_single(*image.shape[:2])
+
+    @torch.no_grad()
+    def _labels(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        """Labels (N, H, W) of images of one size, seen once: those of :meth:`_one_view`'s scores, without them."""
+        height, width = images[0].shape[:2]
+        (in_height, out_height), (in_width, out_width) = self._fit(height), self._fit(width)
+        blob = self._input(images, in_height, in_width)
+        fits = (out_height, out_width) == (in_height, in_width)
+        if fits and self._last_interp is not None:
+            labels = self._last_interp.labels(self.net, blob, (height, width))
+        else:
+            scores = self.net(blob, blobs=[self.blob])[self.blob].float()
+            if fits:
+                labels = argmax_labels(scores[:, :, :height, :width], ties="last")
+            else:
+                labels = interp_argmax(scores, in_height, in_width, crop=(height, width), ties="last")
+        return labels.cpu().numpy()
+
+    def _input(self, images: Sequence[np.ndarray], height: int, width: int) -> Tensor:
+        """The net's input. Only bytes go to the device."""
+        self._check_memory(len(images), height, width)
+        pixels = [as_tensor(image).to(self.device, non_blocking=True) for image in images]
+        return preprocess(
+            pixels,
+            mean=self.mean,
+            size=(height, width),
+            dtype=takes_weights_dtype(self.net, self.input),
+            channels_last=self.net.context.channels_last,
+        )
 
     def _fit(self, size: int) -> tuple[int, int]:
         """The smallest input side that holds ``size`` and gives an output of that side; and the output side."""
@@ -210,15 +268,24 @@ class Segmenter:
             self._padded[size] = (side, outputs[side])
         return self._padded[size]
 
-    def _check_memory(self, height: int, width: int) -> None:
-        needed = self.net.activation_bytes(self.net.infer_shapes(**{self.input: (1, 3, height, width)}))
+    def _check_memory(self, count: int, height: int, width: int) -> None:
+        needed = self.net.activation_bytes(self.net.infer_shapes(**{self.input: (count, 3, height, width)}))
         available = available_memory(self.device)
         if available is not None and needed > available:
+            what = f"{count} images" if count > 1 else "an image"
             raise NetError(
-                f"an image of {width}x{height} needs about {needed / 2**30:.1f} GiB on {self.device}, "
+                f"{what} of {width}x{height} needs about {needed / 2**30:.1f} GiB on {self.device}, "
                 f"{available / 2**30:.1f} GiB are free: set max_side to work at a smaller size, "
                 f"or window to work piece by piece"
             )
+
+
+def _brought_back(labels: np.ndarray, image: np.ndarray) -> np.ndarray:
+    """Labels of a reduced image at the size of the image itself."""
+    if labels.shape == image.shape[:2]:
+        return labels
+    full = Image.fromarray(labels).resize((image.shape[1], image.shape[0]), Image.Resampling.NEAREST)
+    return np.asarray(full)
 
 
 def _checked(image: np.ndarray) -> np.ndarray:

@@ -160,3 +160,92 @@ def test_devices() -> None:
     if not torch.cuda.is_available():
         with pytest.raises(dc.NetError, match="sees no CUDA device"):
             resolve_device("cuda")
+
+
+CONV = 'layers { name: "c" type: CONVOLUTION bottom: "data" top: "s" convolution_param { num_output: 4 '
+STRIDED = (
+    'name: "n" input: "data" input_dim: 1 input_dim: 3 input_dim: 17 input_dim: 17 '
+    + CONV
+    + "kernel_size: 9 stride: 8 pad: 4 } } "
+)
+ZOOMED = STRIDED + 'layers { name: "i" type: INTERP bottom: "s" top: "f" interp_param { zoom_factor: 8 } } '
+ENDS = {
+    "zoom": ZOOMED,
+    "own stride": STRIDED,
+    "full size": STRIDED.replace("kernel_size: 9 stride: 8 pad: 4", "kernel_size: 3 pad: 1"),
+    "crop behind": ZOOMED.replace("pad: 4", "pad: 11")
+    + 'layers { name: "p" type: PADDING bottom: "f" top: "g" padding_param { pad_beg: -7 pad_end: -9 } }',
+    "crop inside": STRIDED.replace("pad: 4", "pad: 12")
+    + 'layers { name: "i" type: INTERP bottom: "s" top: "f" interp_param { zoom_factor: 8 pad_beg: -1 pad_end: -1 } }',
+    "padding behind": ZOOMED
+    + 'layers { name: "p" type: PADDING bottom: "f" top: "g" padding_param { pad_beg: 1 pad_end: -1 } }',
+    "layer behind": ZOOMED + 'layers { name: "a" type: ABSVAL bottom: "f" top: "f" }',
+    "another reader": ZOOMED + 'layers { name: "a" type: ABSVAL bottom: "f" top: "a" }',
+    "wrong zoom": ZOOMED.replace("zoom_factor: 8", "zoom_factor: 3"),
+}
+
+
+def ends_with(name: str, **options: object) -> dc.Segmenter:
+    seg = dc.Segmenter(proto.parse_net(ENDS[name]), None, device="cpu", blob=BLOBS.get(name), **options)
+    weight = seg.net.by_name["c"].weight
+    values = torch.randn(weight.shape, generator=torch.Generator().manual_seed(5))
+    weight.data.copy_(values)
+    return seg
+
+
+BLOBS = {"another reader": "f"}
+FOUND = {"zoom": 0, "wrong zoom": 0, "crop behind": 7, "crop inside": 0, "another reader": 0}
+
+
+@pytest.mark.parametrize("name", ENDS)
+@pytest.mark.parametrize("options", [{}, {"dtype": torch.bfloat16}, {"channels_last": True}], ids=["", "bf16", "cl"])
+def test_labels_are_those_of_the_scores(photo: np.ndarray, name: str, options: dict) -> None:
+    seg = ends_with(name, **options)
+    assert (seg._last_interp.crop if seg._last_interp else None) == FOUND.get(name)
+    for height, width in ((1, 1), (50, 83), (57, 65)):
+        image = photo[90 : 90 + height, 200 : 200 + width]
+        found = seg.segment(image)
+        assert found.scores.shape == (4, height, width)
+        np.testing.assert_array_equal(seg(image), found.labels)
+        np.testing.assert_array_equal(seg(image), 3 - found.scores[::-1].argmax(0))
+
+
+def test_scores_at_full_size_are_not_computed_for_labels(photo: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    seg = ends_with("zoom")
+    sizes = []
+    real = seg.net.by_name["i"].forward
+    monkeypatch.setattr(seg.net.by_name["i"], "forward", lambda *x: sizes.append(x[0].shape) or real(*x))
+    seg(photo[:60, :60])
+    assert not sizes
+    seg.segment(photo[:60, :60])
+    assert len(sizes) == 1
+
+
+@pytest.mark.parametrize("options", [{}, {"max_side": 40}, {"flip": True}, {"crf": dc.CRFParams(iterations=1)}])
+def test_batch(photo: np.ndarray, options: dict) -> None:
+    seg = ends_with("zoom", **options)
+    images = np.stack([photo[i : i + 50, i : i + 70] for i in (0, 100, 200)])
+    found = seg.batch(images)
+    assert found.dtype == np.uint8
+    assert found.shape == (3, 50, 70)
+    np.testing.assert_array_equal(found, seg.batch(list(images)))
+    for one, image in zip(found, images, strict=True):
+        assert (one == seg(image)).mean() > 0.999
+
+
+def test_batch_refuses_what_is_none(photo: np.ndarray) -> None:
+    seg = ends_with("zoom")
+    with pytest.raises(dc.NetError, match="a batch needs images of one size, got none"):
+        seg.batch([])
+    with pytest.raises(dc.NetError, match="a batch needs images of one size, got 20x30, 21x30"):
+        seg.batch([photo[:20, :30], photo[:21, :30]])
+    with pytest.raises(dc.NetError, match="uint8 RGB image"):
+        seg.batch([photo[..., 0]])
+
+
+def test_a_photo_that_must_not_be_written_is_taken(photo: np.ndarray) -> None:
+    seg = ends_with("zoom")
+    locked = photo[:30, :40].copy()
+    locked.flags.writeable = False
+    np.testing.assert_array_equal(seg(locked), seg(photo[:30, :40]))
+    np.testing.assert_array_equal(seg(photo[:30, :40][::-1]), seg(photo[:30, :40][::-1].copy()))

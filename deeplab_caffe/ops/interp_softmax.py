@@ -34,8 +34,10 @@ def interp_softmax(
     """Class probabilities at full size from coarse scores, without the scores at full size.
 
     What ``torch.softmax(interp(scores, height=height, width=width), 1)`` says, to 4e-7 in float32, cut to ``crop``. As
-    there, a pixel with a NaN or an infinite score among its own is NaN in all channels. Probabilities go down to the
-    least float before they are 0.
+    there, a pixel with a NaN or +inf among its scores is NaN in all channels. Probabilities go down to the least float
+    before they are 0.
+
+    For the dense CRF's unary, which is the scores and not their softmax, see :func:`deeplab_caffe.crf.dense_crf`.
 
     Args:
         scores: (N, C, h, w) float32, float64, float16 or bfloat16 (the last two widened to float32), any strides, on

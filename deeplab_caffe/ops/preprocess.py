@@ -45,7 +45,12 @@ def _(
     return _empty(images, height, width, dtype, channels_last)
 
 
-def _as_tensor(image: Image) -> Tensor:
+def as_tensor(image: Image) -> Tensor:
+    """The image as a tensor, on its own memory where torch can take that.
+
+    Raises:
+        ValueError: neither a tensor nor a numpy array.
+    """
     if isinstance(image, Tensor):
         return image
     if not isinstance(image, np.ndarray):
@@ -57,7 +62,7 @@ def _as_tensor(image: Image) -> Tensor:
 
 def _batches(images: Image | Sequence[Image]) -> list[Tensor]:
     whole = isinstance(images, (Tensor, np.ndarray))
-    found = [_as_tensor(image) for image in ([images] if whole else images)]
+    found = [as_tensor(image) for image in ([images] if whole else images)]
     if not found:
         raise ValueError("preprocess: there are no images")
     for image in found:

@@ -1,0 +1,68 @@
+"""The two ends of a segmentation net, seen from outside: what its input may be, and a resize that it ends with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from deeplab_caffe.layers.vision import Convolution, Interp, Padding
+from deeplab_caffe.net import Net, Step
+from deeplab_caffe.ops.interp_argmax import interp_argmax
+
+
+@dataclass(frozen=True)
+class LastInterp:
+    """An INTERP layer at the end of a net, and the crop behind it if there is one.
+
+    Attributes:
+        step: the layer and its place.
+        crop: rows and columns that a PADDING layer takes off at the top and left.
+    """
+
+    step: Step
+    crop: int = 0
+
+    def labels(self, net: Net, blob: Tensor, size: tuple[int, int]) -> Tensor:
+        """Labels of the best class in the first (height, width) pixels of the net's output, which is not computed.
+
+        Args:
+            net: the net.
+            blob: its input, (N, C, H, W).
+            size: height and width of the part that is wanted, within the output.
+
+        Returns:
+            uint8 (N, height, width); of classes with one score the largest, as in the ARGMAX layer.
+        """
+        layer = self.step.layer
+        (scores,) = net(blob, before=layer.name).values()
+        _, _, height, width = layer.top_shapes([tuple(scores.shape)])[0]
+        begin, end = -layer.options["pad_beg"], -layer.options["pad_end"]
+        scores = scores[:, :, begin : scores.shape[2] - end, begin : scores.shape[3] - end]
+        return interp_argmax(scores, height, width, crop=size, origin=(self.crop, self.crop), ties="last")
+
+
+def last_interp(net: Net, blob: str) -> LastInterp | None:
+    """The INTERP layer that makes a blob, if nothing but a crop comes after it. None for a net in float64, whose scores
+    are rounded to float32 before anything is made of them.
+    """
+    makers = [step for step in net.steps if blob in step.tops]
+    if not makers or net.dtype == torch.float64:
+        return None
+    step, crop = makers[-1], 0
+    if isinstance(step.layer, Padding):
+        param = step.layer.param.padding_param
+        before = [one for one in net.steps[: net.steps.index(step)] if step.bottoms[0] in one.tops]
+        if param.pad_beg > 0 or param.pad_end > 0 or not before:
+            return None
+        step, crop = before[-1], -param.pad_beg
+    return LastInterp(step, crop) if isinstance(step.layer, Interp) and len(step.tops) == 1 else None
+
+
+def takes_weights_dtype(net: Net, blob: str) -> torch.dtype:
+    """The dtype in which an input goes to its readers: their weights', where all bring it to that, else float32."""
+    layers = [step.layer for step in net.steps if blob in step.bottoms]
+    dtypes = {layer.weight.dtype if isinstance(layer, Convolution) else torch.float32 for layer in layers}
+    fits = len(dtypes) == 1 and dtypes <= {torch.float32, torch.float16, torch.bfloat16}
+    return dtypes.pop() if fits else torch.float32
