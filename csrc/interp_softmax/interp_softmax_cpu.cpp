@@ -16,7 +16,7 @@ using interp::RowRun;
 // Rows of the result that share the work of resizing two source rows along x.
 constexpr int64_t kRows = 32;
 // Pixels whose values in all channels stay in the nearest caches.
-constexpr int64_t kPixels = 256;
+constexpr int64_t kPixels = 128;
 
 // One output row's part: resized source rows (C, stride), and where its probabilities go.
 template <typename scalar_t>
@@ -26,6 +26,7 @@ struct Piece {
   int64_t stride;
   interp::Tap<scalar_t> tap;
   int64_t channels, count;
+  scalar_t* values;  // (C, kPixels), scratch: the result is written once, to memory that nobody has touched before
   scalar_t* out;
   int64_t plane;  // from one channel of `out` to the next
 };
@@ -37,27 +38,23 @@ DEEPLAB_ALWAYS_INLINE void softmax_piece(const Piece<scalar_t>& piece) {
   for (int64_t c = 0; c < piece.channels; ++c) {
     const scalar_t* low = piece.low + c * piece.stride;
     const scalar_t* high = piece.high + c * piece.stride;
-    scalar_t* out = piece.out + c * piece.plane;
-    if (c == 0) {
-      for (int64_t i = 0; i < count; ++i) largest[i] = out[i] = piece.tap.near * low[i] + piece.tap.far * high[i];
-      continue;
-    }
-    for (int64_t i = 0; i < count; ++i) {
-      out[i] = piece.tap.near * low[i] + piece.tap.far * high[i];
-      largest[i] = larger(largest[i], out[i]);
-    }
+    scalar_t* values = piece.values + c * kPixels;
+    for (int64_t i = 0; i < count; ++i) values[i] = piece.tap.near * low[i] + piece.tap.far * high[i];
+    if (c == 0) std::copy(values, values + count, largest);
+    for (int64_t i = 0; i < count; ++i) largest[i] = larger(largest[i], values[i]);
   }
   std::fill(sum, sum + count, scalar_t(0));
   for (int64_t c = 0; c < piece.channels; ++c) {
-    scalar_t* out = piece.out + c * piece.plane;
+    scalar_t* values = piece.values + c * kPixels;
     for (int64_t i = 0; i < count; ++i) {
-      out[i] = exponential(out[i] - largest[i]);
-      sum[i] += out[i];
+      values[i] = exponential(values[i] - largest[i]);
+      sum[i] += values[i];
     }
   }
   for (int64_t c = 0; c < piece.channels; ++c) {
+    const scalar_t* values = piece.values + c * kPixels;
     scalar_t* out = piece.out + c * piece.plane;
-    for (int64_t i = 0; i < count; ++i) out[i] /= sum[i];
+    for (int64_t i = 0; i < count; ++i) out[i] = values[i] / sum[i];
   }
 }
 
@@ -100,7 +97,8 @@ void run(const TensorView& scores, const TensorView& probabilities, const Axis& 
   const int64_t channels = scores.size(1), plane = window.height * window.width;
   const int64_t run_count = static_cast<int64_t>(runs.size());
   parallel_for(scores.size(0) * run_count, 1, [&](int64_t begin, int64_t end) {
-    std::vector<scalar_t> low(channels * window.width), high(channels * window.width), scratch(scores.size(3));
+    std::vector<scalar_t> low(channels * window.width), high(channels * window.width), scratch(scores.size(3)),
+        values(channels * kPixels);
     for (int64_t index = begin; index < end; ++index) {
       const int64_t item = index / run_count;
       const RowRun& run = runs[index % run_count];
@@ -110,7 +108,7 @@ void run(const TensorView& scores, const TensorView& probabilities, const Axis& 
         scalar_t* out = probabilities.ptr<scalar_t>() + item * channels * plane + (y - window.top) * window.width;
         for (int64_t x = 0; x < window.width; x += kPixels) {
           softmax(Piece<scalar_t>{low.data() + x, high.data() + x, window.width, interp::tap<scalar_t>(rows, y),
-                                  channels, std::min(kPixels, window.width - x), out + x, plane});
+                                  channels, std::min(kPixels, window.width - x), values.data(), out + x, plane});
         }
       }
     }

@@ -20,11 +20,15 @@ from tests.cuda_on_host import cupy_stand_in
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 KERNELS = [
+    "interp_argmax/interp_argmax_cuda.cu",
+    "interp_softmax/interp_softmax_cuda.cu",
     "lattice/build_cuda.cu",
     "lattice/filter_cuda.cu",
     "lattice/lattice_cuda.cu",
     "mean_field/mean_field_cuda.cu",
+    "preprocess/preprocess_cuda.cu",
 ]
+TESTS = ["crf/test_cuda.py", "ops/test_ends_on_host.py"]
 
 
 def build(folder: Path, segment: int | None, sanitize: str) -> Path:
@@ -95,7 +99,7 @@ def main() -> int:
     import deeplab_caffe
 
     deeplab_caffe._C = extension
-    return pytest.main([*(arguments or [str(ROOT / "tests" / "crf" / "test_cuda.py"), "-q"])])
+    return pytest.main([*(arguments or [*(str(ROOT / "tests" / name) for name in TESTS), "-q"])])
 
 
 if __name__ == "__main__":

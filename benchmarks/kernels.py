@@ -1,0 +1,278 @@
+"""Each custom operation's bandwidth against that of a copy on the same device.
+
+    python benchmarks/kernels.py --device cpu
+    python benchmarks/kernels.py --device cuda
+
+An operation's bytes are those that it cannot do without: what it reads, once, and what it writes, once. The copy is of
+as many bytes, read and written together, into new memory as the operation's result is, so that what caches and page
+faults do to one they do to the other. Results are compared with torch's own operations before anything is timed. The
+two take turns; figures are the least times, because whatever else a machine does only adds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from environment import RESULTS, describe, write_json
+
+from deeplab_caffe.data.transform import VOC_MEAN
+from deeplab_caffe.devices import resolve_device
+from deeplab_caffe.ops.argmax import argmax, argmax_labels
+from deeplab_caffe.ops.im2col import col2im, im2col
+from deeplab_caffe.ops.interp import _interp_backward, interp
+from deeplab_caffe.ops.interp_argmax import interp_argmax
+from deeplab_caffe.ops.interp_softmax import interp_softmax
+from deeplab_caffe.ops.preprocess import preprocess
+from deeplab_caffe.ops.softmax_loss import _softmax_loss, _softmax_loss_backward
+
+CLASSES = 21
+SIDE, COARSE = 513, 65  # of an image and of its scores
+# Sums in another order.
+TOLERANCE = 2e-5
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One operation on data of a net's sizes.
+
+    Attributes:
+        name: the operation, with what it works on.
+        run: runs it.
+        reference: computes the same with torch, or with the operations that a fused one stands for.
+        reads: the tensors that it reads.
+    """
+
+    name: str
+    run: Callable[[], Tensor]
+    reference: Callable[[], Tensor]
+    reads: tuple[Tensor, ...]
+
+
+def holes(batch: int, device: torch.device) -> Iterator[Case]:
+    """Layers of LargeFOV at 321 x 321: the widest columns, those with the largest hole, a strided one."""
+    shapes = {
+        "conv1_2": ((batch, 64, 161, 161), 3, 1, 1, 1),
+        "conv5_1, hole 2": ((batch, 512, 41, 41), 3, 1, 2, 2),
+        "fc6, hole 12": ((batch, 512, 41, 41), 3, 1, 12, 12),
+        "7x7, stride 2": ((batch, 3, 321, 321), 7, 2, 3, 1),
+    }
+    for name, (shape, kernel, stride_, pad, hole) in shapes.items():
+        x = torch.randn(shape, generator=torch.Generator().manual_seed(1)).to(device)
+        options = {"kernel_size": kernel, "stride": stride_, "padding": pad, "dilation": hole}
+        columns = functional.unfold(x, **options)
+        geometry = {"kernel": kernel, "stride": stride_, "pad": pad, "hole": hole}
+        mine = im2col(x, **geometry)
+        yield Case(
+            f"im2col {name}",
+            lambda x=x, geometry=geometry: im2col(x, **geometry),
+            lambda columns=columns, like=mine: columns.view(like.shape),
+            (x,),
+        )
+        yield Case(
+            f"col2im {name}",
+            lambda c=mine, shape=shape, geometry=geometry: col2im(c, shape[2:], **geometry),
+            lambda c=columns, shape=shape, options=options: functional.fold(c, shape[2:], **options),
+            (mine,),
+        )
+
+
+def ends(batch: int, device: torch.device) -> Iterator[Case]:
+    """From coarse scores to what a net is asked for, fused and in steps; and its input."""
+    generator = torch.Generator().manual_seed(2)
+    coarse = torch.randn((batch, CLASSES, COARSE, COARSE), generator=generator).to(device)
+    scores = interp(coarse, height=SIDE, width=SIDE)
+    size = {"size": (SIDE, SIDE), "mode": "bilinear", "align_corners": True}
+    yield Case(
+        "interp",
+        lambda: interp(coarse, height=SIDE, width=SIDE),
+        lambda: functional.interpolate(coarse, **size),
+        (coarse,),
+    )
+
+    def torchs_gradient() -> Tensor:
+        with torch.enable_grad():
+            x = coarse.clone().requires_grad_()
+            return torch.autograd.grad(functional.interpolate(x, **size), x, scores)[0]
+
+    yield Case("interp backward", lambda: _interp_backward(scores, COARSE, COARSE, 0, 0), torchs_gradient, (scores,))
+    yield Case("argmax, labels", lambda: argmax_labels(scores), lambda: scores.argmax(1).byte(), (scores,))
+    yield Case(
+        "argmax, layer", lambda: argmax(scores), lambda: scores.argmax(1, keepdim=True).to(scores.dtype), (scores,)
+    )
+    for name in DTYPES:
+        given = coarse.to(DTYPES[name])
+        yield Case(
+            f"interp_argmax {name}",
+            lambda given=given: interp_argmax(given, SIDE, SIDE),
+            lambda given=given: argmax_labels(interp(given.float(), height=SIDE, width=SIDE), ties="last"),
+            (given,),
+        )
+    yield Case(
+        "interp_softmax", lambda: interp_softmax(coarse, SIDE, SIDE), lambda: torch.softmax(scores, 1), (coarse,)
+    )
+    images = torch.randint(0, 256, (batch, 375, 500, 3), generator=generator, dtype=torch.uint8).to(device)
+    for name, dtype in DTYPES.items():
+        for layout in ("", " channels_last"):
+
+            def plain(dtype: torch.dtype = dtype) -> Tensor:
+                blob = images.flip(3).permute(0, 3, 1, 2).float()
+                blob = blob - torch.tensor(VOC_MEAN, device=device).view(1, 3, 1, 1)
+                return functional.pad(blob, (0, SIDE - 500, 0, SIDE - 375)).to(dtype)
+
+            yield Case(
+                f"preprocess {name}{layout}",
+                lambda dtype=dtype, layout=layout: preprocess(
+                    images, mean=VOC_MEAN, size=(SIDE, SIDE), dtype=dtype, channels_last=bool(layout)
+                ),
+                plain,
+                (images,),
+            )
+
+
+def losses(batch: int, device: torch.device) -> Iterator[Case]:
+    """The training loss at the scores' own size (41 x 41) and at an image's."""
+    for side in (41, 321):
+        generator = torch.Generator().manual_seed(3)
+        scores = torch.randn((batch, CLASSES, side, side), generator=generator).to(device)
+        labels = torch.randint(0, CLASSES, (batch, side, side), generator=generator, dtype=torch.uint8).to(device)
+        long = labels.long()
+        _, stats, totals = _softmax_loss(scores, labels, None, [255], False)
+        one = torch.ones((), device=device)
+        yield Case(
+            f"softmax_loss {side}x{side}",
+            lambda s=scores, y=labels: _softmax_loss(s, y, None, [255], False)[0],
+            lambda s=scores, y=long: functional.cross_entropy(s, y),
+            (scores, labels),
+        )
+
+        def torchs_gradient(scores: Tensor = scores, long: Tensor = long) -> Tensor:
+            with torch.enable_grad():
+                x = scores.clone().requires_grad_()
+                return torch.autograd.grad(functional.cross_entropy(x, long), x)[0]
+
+        yield Case(
+            f"softmax_loss backward {side}x{side}",
+            lambda s=scores, y=labels, a=stats, b=totals, g=one: _softmax_loss_backward(g, s, y, None, a, b, [255]),
+            torchs_gradient,
+            (scores, labels, stats),
+        )
+
+
+def check(case: Case, found: Tensor) -> float:
+    """Relative error; stops where it is too large. Labels must be equal."""
+    expected = case.reference()
+    if not found.is_floating_point():
+        error = float((found != expected).double().mean())
+        tolerance = 0.0
+    else:
+        error = float((found.double() - expected.double()).norm() / expected.double().norm())
+        tolerance = TOLERANCE if found.dtype == torch.float32 else 0.0
+    if not error <= tolerance:
+        raise SystemExit(f"{case.name}: differs from torch by {error:.1e}: nothing is timed")
+    return error
+
+
+def size_of(tensors: tuple[Tensor, ...]) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
+def seconds(runs: list[Callable[[], Any]], device: torch.device, repeats: int) -> list[float]:
+    """Least time of each run; they take turns. On a GPU by its own clock, with so much ahead that launching is free."""
+    for run in runs:
+        run()
+    if device.type != "cuda":
+        times: list[list[float]] = [[] for _ in runs]
+        for _ in range(repeats):
+            for run, mine in zip(runs, times, strict=True):
+                begin = perf_counter()
+                run()
+                mine.append(perf_counter() - begin)
+        return [min(mine) for mine in times]
+    marks = [[torch.cuda.Event(enable_timing=True) for _ in range(len(runs) + 1)] for _ in range(repeats)]
+    # About as long as it takes to put all of the following into the queue.
+    torch.cuda._sleep(200_000 * repeats)
+    for events in marks:
+        events[0].record()
+        for run, event in zip(runs, events[1:], strict=True):
+            run()
+            event.record()
+    torch.cuda.synchronize(device)
+    return [min(events[i].elapsed_time(events[i + 1]) for events in marks) / 1e3 for i in range(len(runs))]
+
+
+def copy_of(size: int, device: torch.device) -> Callable[[], Tensor]:
+    """A copy that reads and writes ``size`` bytes in all."""
+    return torch.ones(max(size // 2, 1), dtype=torch.uint8, device=device).clone
+
+
+def measure(case: Case, device: torch.device, repeats: int) -> dict[str, Any]:
+    found = case.run()
+    error = check(case, found)
+    size = size_of((*case.reads, found))
+    mine, copy = seconds([case.run, copy_of(size, device)], device, repeats)
+    return {
+        "operation": case.name,
+        "ms": round(mine * 1e3, 4),
+        "mib": round(size / 2**20, 2),
+        "gb_per_s": round(size / mine / 1e9, 2),
+        "copy_gb_per_s": round(size / copy / 1e9, 2),
+        "share_of_copy": round(copy / mine, 3),
+        "relative_error_to_torch": error,
+    }
+
+
+def print_rows(rows: list[dict[str, Any]]) -> None:
+    print(f"{'':34}{'MiB':>9}{'ms':>10}{'GB/s':>9}{'copy':>9}{'share':>8}")
+    for row in rows:
+        print(
+            f"{row['operation']:34}{row['mib']:>9.1f}{row['ms']:>10.3f}{row['gb_per_s']:>9.1f}"
+            f"{row['copy_gb_per_s']:>9.1f}{row['share_of_copy']:>8.2f}"
+        )
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:INDEX")
+    parser.add_argument("--batch", type=int, default=0, help="images; by default 1 on the CPU, 16 on a GPU")
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0: torch's choice")
+    parser.add_argument("--repeats", type=int, default=0, help="by default 11 on the CPU, 101 on a GPU")
+    parser.add_argument("--out", type=Path, help="JSON file; benchmarks/results/kernels_DEVICE.json by default")
+    return parser.parse_args(arguments)
+
+
+@torch.no_grad()
+def main(arguments: list[str] | None = None) -> None:
+    options = parse(arguments)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    device = resolve_device(options.device)
+    on_gpu = device.type == "cuda"
+    batch, repeats = options.batch or (16 if on_gpu else 1), options.repeats or (101 if on_gpu else 11)
+    rows = []
+    for cases in (holes, ends, losses):
+        for case in cases(batch, device):
+            rows.append(measure(case, device, repeats))
+    large = 1 << 30
+    peak = large / seconds([copy_of(large, device)], device, repeats)[0] / 1e9
+    print_rows(rows)
+    print(f"\na copy of half a gigabyte, read and written: {peak:.1f} GB/s")
+    out = options.out or RESULTS / f"kernels_{device.type}.json"
+    content = {"batch": batch, "repeats": repeats, "large_copy_gb_per_s": round(peak, 2), "rows": rows}
+    write_json(out, {"benchmark": "kernels", **describe(device), **content})
+    print(f"wrote {out}")
+
+
+if __name__ == "__main__":
+    main()

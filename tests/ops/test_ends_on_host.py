@@ -1,0 +1,84 @@
+"""The CUDA kernels of the fused ends against the CPU's loops, bit by bit, on the host: see tests/cuda_on_host."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from deeplab_caffe import _C
+from deeplab_caffe.ops._view import view
+
+pytestmark = pytest.mark.skipif(_C.cuda_architectures != "host", reason="python -m tests.cuda_on_host runs these")
+DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
+
+
+def on_device(tensor: Tensor) -> _C.TensorView:
+    """A view that says that the memory is a CUDA device's."""
+    name = str(tensor.dtype).removeprefix("torch.")
+    return _C.TensorView(tensor.data_ptr(), tuple(tensor.shape), tensor.stride(), name, 0)
+
+
+def scores_of(shape: tuple[int, ...], dtype: torch.dtype, seed: int) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    scores = 3 * torch.randn(shape, generator=generator)
+    scores[torch.rand(shape, generator=generator) < 0.01] = float("nan")
+    return scores.round(decimals=1).to(dtype)
+
+
+CASES = [
+    # scores, resized, (top, left, rows, columns)
+    ((2, 4, 5, 6), (33, 41), (0, 0, 33, 41)),
+    ((1, 21, 5, 5), (33, 33), (2, 3, 29, 7)),
+    ((1, 40, 3, 4), (9, 30), (0, 0, 9, 30)),
+    ((2, 3, 1, 1), (7, 5), (1, 0, 6, 5)),
+    ((2, 3, 9, 8), (9, 8), (0, 0, 9, 8)),
+    ((1, 3, 17, 18), (5, 6), (0, 0, 5, 6)),
+]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("label", [torch.uint8, torch.int64])
+def test_interp_argmax(case: tuple, dtype: torch.dtype, last: bool, label: torch.dtype) -> None:
+    shape, (height, width), (top, left, rows, columns) = case
+    for scores in (scores_of(shape, dtype, 1), scores_of((*shape[:2], shape[3], shape[2]), dtype, 2).transpose(2, 3)):
+        expected, found = (torch.full((shape[0], rows, columns), 77, dtype=label) for _ in range(2))
+        _C.interp_argmax(view(scores), view(expected), height, width, top, left, last)
+        _C.interp_argmax(on_device(scores), on_device(found), height, width, top, left, last)
+        assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("case", CASES)
+def test_interp_softmax(case: tuple, dtype: torch.dtype) -> None:
+    shape, (height, width), (top, left, rows, columns) = case
+    wide = torch.float64 if dtype == torch.float64 else torch.float32
+    for scores in (scores_of(shape, dtype, 1), scores_of((*shape[:2], shape[3], shape[2]), dtype, 2).transpose(2, 3)):
+        expected, found = (torch.full((*shape[:2], rows, columns), 77.0, dtype=wide) for _ in range(2))
+        _C.interp_softmax(view(scores), view(expected), height, width, top, left)
+        _C.interp_softmax(on_device(scores), on_device(found), height, width, top, left)
+        np.testing.assert_array_equal(found.numpy(), expected.numpy())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("shift", [0, 1])
+def test_preprocess(dtype: torch.dtype, layout: torch.memory_format, shift: int) -> None:
+    sizes = [((7, 9), (8, 11)), ((1, 1), (1, 1)), ((5, 6), (5, 6)), ((3, 40), (9, 41)), ((30, 2), (30, 3))]
+    for count, (image, blob) in itertools.product((1, 3), sizes):
+        images = torch.from_numpy(np.random.default_rng(count).integers(0, 256, (count, *image, 3), dtype=np.uint8))
+        # With a shift the blob is not aligned to the widest store, as an item in the middle of a batch may be.
+        blobs = []
+        for _ in range(2):
+            memory = torch.full((count * 3 * blob[0] * blob[1] + shift,), 77.0, dtype=dtype)
+            like = torch.empty((count, 3, *blob), dtype=dtype, memory_format=layout)
+            blobs.append(memory[shift:].as_strided(like.shape, like.stride(), shift))
+        means = [104.008, 116.669, 122.675]
+        _C.preprocess(view(images), view(blobs[0]), means)
+        _C.preprocess(on_device(images), on_device(blobs[1]), means)
+        assert torch.equal(blobs[0], blobs[1])
