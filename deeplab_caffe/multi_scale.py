@@ -19,8 +19,8 @@ from torch import Tensor
 from deeplab_caffe.errors import NetError
 from deeplab_caffe.ops.interp import interp
 
-# Scores of an image (H, W, 3): (C, H, W).
-Scores = Callable[[np.ndarray], Tensor]
+# Class probabilities of an image (H, W, 3): (C, H, W).
+Probabilities = Callable[[np.ndarray], Tensor]
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Views:
         return self.scales == (1.0,) and not self.flip and fits
 
 
-def average_views(image: np.ndarray, views: Views, scores: Scores) -> Tensor:
+def average_views(image: np.ndarray, views: Views, probabilities: Probabilities) -> Tensor:
     """Logarithm of the mean probabilities over the views.
 
     The image is resized bilinearly, smoothed where it shrinks, as Pillow does it; probabilities come back to its size
@@ -76,7 +76,7 @@ def average_views(image: np.ndarray, views: Views, scores: Scores) -> Tensor:
     Args:
         image: uint8 RGB ``(H, W, 3)``.
         views: which.
-        scores: the network.
+        probabilities: the network's, of one view.
 
     Returns:
         ``(C, H, W)``; at least the logarithm of FLT_MIN, as DENSE_CRF writes it.
@@ -90,7 +90,7 @@ def average_views(image: np.ndarray, views: Views, scores: Scores) -> Tensor:
             resized = np.asarray(Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR))
         for mirrored in (False, True) if views.flip else (False,):
             seen = np.ascontiguousarray(resized[:, ::-1]) if mirrored else resized
-            found = _windowed(seen, views, scores)
+            found = _windowed(seen, views, probabilities)
             found = found.flip(-1) if mirrored else found
             if size != (height, width):
                 found = interp(found[None].contiguous(), height=height, width=width)[0]
@@ -106,15 +106,15 @@ def starts(size: int, window: int, step: int) -> list[int]:
     return [*range(0, size - window, step), size - window]
 
 
-def _windowed(image: np.ndarray, views: Views, scores: Scores) -> Tensor:
+def _windowed(image: np.ndarray, views: Views, probabilities: Probabilities) -> Tensor:
     height, width = image.shape[:2]
     if views.window is None or max(height, width) <= views.window:
-        return torch.softmax(scores(image), dim=0)
+        return probabilities(image)
     total, seen = None, None
     for top in starts(height, views.window, views.step):
         for left in starts(width, views.window, views.step):
             rows, columns = slice(top, top + views.window), slice(left, left + views.window)
-            found = torch.softmax(scores(np.ascontiguousarray(image[rows, columns])), dim=0)
+            found = probabilities(np.ascontiguousarray(image[rows, columns]))
             if total is None:
                 total = found.new_zeros((len(found), height, width))
                 seen = found.new_zeros((height, width))

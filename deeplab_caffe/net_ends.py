@@ -9,7 +9,42 @@ from torch import Tensor
 
 from deeplab_caffe.layers.vision import Convolution, Interp, Padding
 from deeplab_caffe.net import Net, Step
+from deeplab_caffe.ops.argmax import argmax_labels
 from deeplab_caffe.ops.interp_argmax import interp_argmax
+from deeplab_caffe.ops.interp_softmax import interp_softmax
+
+
+@dataclass(frozen=True)
+class Ending:
+    """Scores before the last resize, and which part of its result is wanted: all that is needed to go without the rest.
+
+    Attributes:
+        scores: (N, C, h, w).
+        resized: height and width that they are brought to, corners on corners; None: they stay as they are.
+        origin: row and column of the result where the part begins.
+        size: height and width of the part.
+    """
+
+    scores: Tensor
+    resized: tuple[int, int] | None
+    origin: tuple[int, int]
+    size: tuple[int, int]
+
+    def labels(self) -> Tensor:
+        """uint8 (N, *size): the best class; of classes with one score the largest, as in the ARGMAX layer."""
+        if self.resized is None:
+            return argmax_labels(self._part(), ties="last")
+        return interp_argmax(self.scores, *self.resized, crop=self.size, origin=self.origin, ties="last")
+
+    def probabilities(self) -> Tensor:
+        """float32 (N, C, *size): the softmax of the scores."""
+        if self.resized is None:
+            return torch.softmax(self._part(), 1)
+        return interp_softmax(self.scores, *self.resized, crop=self.size, origin=self.origin)
+
+    def _part(self) -> Tensor:
+        (top, left), (height, width) = self.origin, self.size
+        return self.scores[:, :, top : top + height, left : left + width]
 
 
 @dataclass(frozen=True)
@@ -24,23 +59,20 @@ class LastInterp:
     step: Step
     crop: int = 0
 
-    def labels(self, net: Net, blob: Tensor, size: tuple[int, int]) -> Tensor:
-        """Labels of the best class in the first (height, width) pixels of the net's output, which is not computed.
+    def ending(self, net: Net, blob: Tensor, size: tuple[int, int]) -> Ending:
+        """Runs the net up to the layer.
 
         Args:
             net: the net.
             blob: its input, (N, C, H, W).
-            size: height and width of the part that is wanted, within the output.
-
-        Returns:
-            uint8 (N, height, width); of classes with one score the largest, as in the ARGMAX layer.
+            size: height and width of the first part of the net's output that is wanted.
         """
         layer = self.step.layer
         (scores,) = net(blob, before=layer.name).values()
-        _, _, height, width = layer.top_shapes([tuple(scores.shape)])[0]
+        _, _, *resized = layer.top_shapes([tuple(scores.shape)])[0]
         begin, end = -layer.options["pad_beg"], -layer.options["pad_end"]
         scores = scores[:, :, begin : scores.shape[2] - end, begin : scores.shape[3] - end]
-        return interp_argmax(scores, height, width, crop=size, origin=(self.crop, self.crop), ties="last")
+        return Ending(scores, tuple(resized), (self.crop, self.crop), size)
 
 
 def last_interp(net: Net, blob: str) -> LastInterp | None:

@@ -17,10 +17,9 @@ from deeplab_caffe.devices import available_memory, resolve_device
 from deeplab_caffe.errors import NetError
 from deeplab_caffe.multi_scale import Views, average_views
 from deeplab_caffe.net import Net
-from deeplab_caffe.net_ends import last_interp, takes_weights_dtype
+from deeplab_caffe.net_ends import Ending, last_interp, takes_weights_dtype
 from deeplab_caffe.ops.argmax import argmax_labels
 from deeplab_caffe.ops.interp import interp
-from deeplab_caffe.ops.interp_argmax import interp_argmax
 from deeplab_caffe.ops.preprocess import as_tensor, preprocess
 from deeplab_caffe.proto import caffe_pb2
 
@@ -145,9 +144,11 @@ class Segmenter:
             NetError: not such an image, or too large for the memory there is.
         """
         small = self._reduced(_checked(image))
-        if not self._straight_to_labels(small):
-            return self.segment(image).labels
-        return _brought_back(self._labels([small])[0], image)
+        if self._straight_to_labels(small):
+            labels = self._ending([small]).labels()[0]
+        else:
+            labels, _, _ = self._found(small)
+        return _brought_back(labels.cpu().numpy(), image)
 
     def batch(self, images: Sequence[np.ndarray]) -> np.ndarray:
         """Labels of several images of one size, which go through the network together where there is no CRF and but one
@@ -171,23 +172,25 @@ class Segmenter:
         small = [self._reduced(image) for image in images]
         if not self._straight_to_labels(small[0]):
             return np.stack([self(image) for image in images])
-        return np.stack([_brought_back(found, images[0]) for found in self._labels(small)])
+        return np.stack([_brought_back(found, images[0]) for found in self._ending(small).labels().cpu().numpy()])
 
     def segment(self, image: np.ndarray) -> Segmentation:
         """Labels, scores and marginals of an image; arguments and errors as for calling it.
 
         With ``max_side``, scores and marginals are at the reduced size, labels at the full one.
         """
-        small = self._reduced(_checked(image))
-        scores = self._scores(small)
+        labels, *rest = (
+            None if one is None else one.cpu().numpy() for one in self._found(self._reduced(_checked(image)))
+        )
+        return Segmentation(_brought_back(labels, image), *rest)
+
+    def _found(self, image: np.ndarray) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Labels, scores, and marginals where there is a CRF, on the device."""
+        scores = self._scores(image)
         if self.crf is None:
-            labels = argmax_labels(scores[None], ties="last")[0].cpu().numpy()
-            found = Segmentation(labels, scores.cpu().numpy())
-        else:
-            marginals = dense_crf(scores, small, self.crf)
-            labels = argmax_labels(marginals[None], ties="first")[0]
-            found = Segmentation(*(one.cpu().numpy() for one in (labels, scores, marginals)))
-        return dataclasses.replace(found, labels=_brought_back(found.labels, image))
+            return argmax_labels(scores[None], ties="last")[0], scores, None
+        marginals = dense_crf(scores, image, self.crf)
+        return argmax_labels(marginals[None], ties="first")[0], scores, marginals
 
     def scores(self, image: np.ndarray) -> np.ndarray:
         """The network's scores: float32 (C, H, W); arguments and errors as for calling it."""
@@ -204,7 +207,7 @@ class Segmenter:
     def _scores(self, image: np.ndarray) -> Tensor:
         if self.views.is_single(*image.shape[:2]):
             return self._one_view(image)
-        return average_views(image, self.views, self._one_view)
+        return average_views(image, self.views, lambda view: self._ending([view]).probabilities()[0])
 
     def _one_view(self, image: np.ndarray) -> Tensor:
         height, width = image.shape[:2]
@@ -220,21 +223,16 @@ class Segmenter:
         return self.crf is None and self.views.is_single(*image.shape[:2])
 
     @torch.no_grad()
-    def _labels(self, images: Sequence[np.ndarray]) -> np.ndarray:
-        """Labels (N, H, W) of images of one size, seen once: those of :meth:`_one_view`'s scores, without them."""
+    def _ending(self, images: Sequence[np.ndarray]) -> Ending:
+        """What stands for :meth:`_one_view`'s scores of images of one size, but for their last resize."""
         height, width = images[0].shape[:2]
         (in_height, out_height), (in_width, out_width) = self._fit(height), self._fit(width)
         blob = self._input(images, in_height, in_width)
         fits = (out_height, out_width) == (in_height, in_width)
         if fits and self._last_interp is not None:
-            labels = self._last_interp.labels(self.net, blob, (height, width))
-        else:
-            scores = self.net(blob, blobs=[self.blob])[self.blob].float()
-            if fits:
-                labels = argmax_labels(scores[:, :, :height, :width], ties="last")
-            else:
-                labels = interp_argmax(scores, in_height, in_width, crop=(height, width), ties="last")
-        return labels.cpu().numpy()
+            return self._last_interp.ending(self.net, blob, (height, width))
+        scores = self.net(blob, blobs=[self.blob])[self.blob].float()
+        return Ending(scores, None if fits else (in_height, in_width), (0, 0), (height, width))
 
     def _input(self, images: Sequence[np.ndarray], height: int, width: int) -> Tensor:
         """The net's input. Only bytes go to the device."""

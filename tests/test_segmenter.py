@@ -221,6 +221,16 @@ def test_scores_at_full_size_are_not_computed_for_labels(photo: np.ndarray, monk
     assert len(sizes) == 1
 
 
+def test_probabilities_of_several_views_come_from_the_coarse_scores(photo: np.ndarray) -> None:
+    image = photo[90:140, 200:283]
+    mirrored = np.ascontiguousarray(image[:, ::-1])
+    for name in ("zoom", "crop behind", "own stride", "full size"):
+        seg = ends_with(name)
+        both = [torch.softmax(torch.from_numpy(seg.scores(one)), 0) for one in (image, mirrored)]
+        seen = np.exp(ends_with(name, flip=True).scores(image))
+        np.testing.assert_allclose(seen, ((both[0] + both[1].flip(-1)) / 2).numpy(), atol=1e-6)
+
+
 @pytest.mark.parametrize("options", [{}, {"max_side": 40}, {"flip": True}, {"crf": dc.CRFParams(iterations=1)}])
 def test_batch(photo: np.ndarray, options: dict) -> None:
     seg = ends_with("zoom", **options)
