@@ -167,7 +167,8 @@ def measure(end: str, batch: int, device: torch.device, options: argparse.Namesp
 def print_case(case: dict[str, Any]) -> None:
     print(f"\n{case['end']}  batch {case['batch']}  {case['size']}x{case['size']}  ({case['speedup']} times as fast)")
     for name, row in case["rows"].items():
-        print(f"  {name:10}{row['ms']:>10.3f} ms{row.get('mib', float('nan')):>10.1f} MiB")
+        memory = f"{row['mib']:>10.1f} MiB" if "mib" in row else ""
+        print(f"  {name:10}{row['ms']:>10.3f} ms, at best {row['least_ms']:.3f} ms{memory}")
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:

@@ -31,6 +31,8 @@ for tool in memcheck racecheck; do
 done
 step sanitizer_crf 120 compute-sanitizer --tool memcheck --error-exitcode 9 --target-processes all \
   "$python" -m pytest -q -x -m cuda tests/crf/test_cuda.py -k "several_kernels and 8 or heavy"
+step kernels 120 "$python" benchmarks/kernels.py --device cuda --out "$out/kernels_cuda.json"
+step ends 120 "$python" benchmarks/ends.py --device cuda --batch 1 8 32 --out "$out/ends_cuda.json"
 step fps 180 "$python" benchmarks/fps.py --device cuda --batch 1 8 32 --repeats 7 --out "$out/fps_cuda.json"
 
 if [ ${#failed[@]} -gt 0 ]; then
