@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from os import PathLike
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,9 @@ from deeplab_caffe.layers.neuron import ReLU
 from deeplab_caffe.layers.vision import Convolution
 from deeplab_caffe.proto import caffe_pb2
 from deeplab_caffe.weights import load_weights
+
+if TYPE_CHECKING:
+    from deeplab_caffe.inference import OptimizedNet
 
 
 @dataclass(frozen=True)
@@ -367,10 +371,15 @@ class Net(nn.Module):
         missing = [name for name in self.inputs if name not in values]
         if missing:
             raise NetError(f"no value for the inputs {', '.join(missing)}")
+        weight = next(self.parameters(), None)
         for name, value in values.items():
             if not isinstance(value, Tensor) or value.dim() != len(self.blob_shapes[name]):
                 came = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
                 raise NetError(f"input '{name}': expected a tensor like {self.blob_shapes[name]}, got {came}")
+            if weight is not None and value.device != weight.device:
+                raise NetError(
+                    f"input '{name}' is on {value.device}, the net's weights are on {weight.device}: move one of them"
+                )
         return values
 
     def _run(self, step: Step, values: dict[str, Tensor], may_take_next: bool) -> bool:
@@ -418,6 +427,59 @@ class Net(nn.Module):
         if self.context.channels_last and weight is not None and x.dim() == 4:
             x = x.contiguous(memory_format=torch.channels_last)
         return x
+
+    def optimize(
+        self,
+        *,
+        dtype: torch.dtype | str | None = None,
+        batch: int | None = None,
+        size: int | tuple[int, int] | None = None,
+        blobs: Iterable[str] | None = None,
+        autotune: bool = True,
+        ways: Mapping[str, str] | None = None,
+        graphs: bool = True,
+        cache_size: int = 4,
+        copy_outputs: bool = True,
+        release: bool = False,
+    ) -> OptimizedNet:
+        """The net made ready to run fast where it is, CPU or GPU; see docs/inference.md.
+
+        Weights are prepared once, in channels-last or the library's own order, each convolution takes its bias and ReLU
+        along, layers that do nothing vanish, and on a GPU the forward pass is one CUDA graph for each input shape.
+        Results are those of the net to rounding errors.
+
+        Args:
+            dtype: ``torch.float32`` (strict), ``"tf32"``, ``torch.bfloat16`` or ``torch.float16``; None: the net's own.
+            batch: batch size to prepare for; None: the prototxt's. Other sizes run too.
+            size: side, or (height, width), of the first input to prepare for; None: the prototxt's.
+            blobs: names of the blobs to compute; None: the outputs.
+            autotune: measure the ways to compute convolutions with holes and of 1x1 and keep the best of each. Without,
+                each takes the usual one, the same in every process.
+            ways: the way of a convolution by its name, not to be measured; see ``OptimizedNet.choices``.
+            graphs: on a GPU, capture CUDA graphs.
+            cache_size: how many input shapes to keep graphs of.
+            copy_outputs: give outputs memory of their own; without, the next call for the same shape overwrites them.
+            release: take the weights away from this net, which can then compute nothing, to save their memory.
+
+        Raises:
+            NetError: a net in phase TRAIN or with data layers, a dtype that the device has not, no such blob or way, or
+                not enough memory.
+        """
+        from deeplab_caffe.inference import OptimizedNet
+
+        return OptimizedNet(
+            self,
+            dtype=dtype,
+            batch=batch,
+            size=size,
+            blobs=None if blobs is None else list(blobs),
+            autotune=autotune,
+            ways=ways,
+            graphs=graphs,
+            cache_size=cache_size,
+            copy_outputs=copy_outputs,
+            release=release,
+        )
 
     def parameter_count(self) -> int:
         """Numbers in all parameter blobs, shared ones counted once."""

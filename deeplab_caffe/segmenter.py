@@ -22,9 +22,7 @@ from deeplab_caffe.ops.argmax import argmax_labels
 from deeplab_caffe.ops.interp import interp
 from deeplab_caffe.ops.preprocess import as_tensor, preprocess
 from deeplab_caffe.proto import caffe_pb2
-
-# Images are padded until the net's output covers them; a stride of 32 is the coarsest that VGG has.
-_MOST_PADDING = 64
+from deeplab_caffe.sides import fit_side
 
 
 @dataclasses.dataclass(frozen=True)
@@ -249,21 +247,14 @@ class Segmenter:
     def _fit(self, size: int) -> tuple[int, int]:
         """The smallest input side that holds ``size`` and gives an output of that side; and the output side."""
         if size not in self._padded:
-            first = max(size, self.crop_size)
-            outputs = {}
-            for side in range(first, first + _MOST_PADDING):
-                try:
-                    shapes = self.net.infer_shapes(**{self.input: (1, 3, side, side)})
-                except NetError:
-                    continue
-                outputs[side] = shapes[self.blob][2]
-                if outputs[side] == side:
-                    break
-            if not outputs:
-                raise NetError(f"an image side of {size} pixels is too small for net '{self.net.name}'")
-            exact = [side for side, out in outputs.items() if out == side]
-            side = exact[0] if exact else min(outputs)
-            self._padded[size] = (side, outputs[side])
+
+            def output_side(side: int) -> int:
+                return self.net.infer_shapes(**{self.input: (1, 3, side, side)})[self.blob][2]
+
+            try:
+                self._padded[size] = fit_side(max(size, self.crop_size), output_side)
+            except NetError:
+                raise NetError(f"an image side of {size} pixels is too small for net '{self.net.name}'") from None
         return self._padded[size]
 
     def _check_memory(self, count: int, height: int, width: int) -> None:

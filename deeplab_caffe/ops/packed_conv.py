@@ -16,7 +16,8 @@ _Key = tuple[object, ...]
 
 
 @lru_cache
-def _operators_exist() -> bool:
+def operators_exist() -> bool:
+    """Whether this torch build has the operators."""
     try:
         return bool(torch.backends.mkldnn.is_available() and torch.ops.mkldnn._convolution_pointwise)
     except (AttributeError, RuntimeError):
@@ -24,7 +25,8 @@ def _operators_exist() -> bool:
 
 
 @lru_cache
-def _bfloat16_is_fast() -> bool:
+def bfloat16_is_fast() -> bool:
+    """Whether oneDNN has bfloat16 kernels for this processor."""
     try:
         return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
     except (AttributeError, RuntimeError):
@@ -33,13 +35,13 @@ def _bfloat16_is_fast() -> bool:
 
 def supported(x: Tensor, weight: Tensor) -> bool:
     """Whether :class:`PackedConv2d` can take this input with this weight."""
-    if x.device.type != "cpu" or weight.device.type != "cpu" or torch.is_grad_enabled() or not _operators_exist():
+    if x.device.type != "cpu" or weight.device.type != "cpu" or torch.is_grad_enabled() or not operators_exist():
         return False
     if torch.compiler.is_compiling() or x.dtype != weight.dtype or x.numel() == 0:
         return False
     if weight.is_inference():  # it counts no versions: a change could not be seen
         return False
-    return x.dtype == torch.float32 or (x.dtype == torch.bfloat16 and _bfloat16_is_fast())
+    return x.dtype == torch.float32 or (x.dtype == torch.bfloat16 and bfloat16_is_fast())
 
 
 class PackedConv2d:

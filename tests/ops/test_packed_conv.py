@@ -18,12 +18,12 @@ GEOMETRIES = [
     ((4, 4), (1, 1), (6, 6), (4, 4), 1),
     ((3, 2), (2, 1), (2, 0), (1, 3), 2),
 ]
-DTYPES = [torch.float32] + [torch.bfloat16] * packed_conv._bfloat16_is_fast()
+DTYPES = [torch.float32] + [torch.bfloat16] * packed_conv.bfloat16_is_fast()
 
 
 @pytest.fixture(autouse=True)
 def _inference() -> None:
-    if not packed_conv._operators_exist():
+    if not packed_conv.operators_exist():
         pytest.skip("this torch has no oneDNN pointwise convolution")
     with torch.no_grad():
         yield

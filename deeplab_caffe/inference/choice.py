@@ -1,0 +1,134 @@
+"""Which way to compute a convolution is best, found by trying."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from time import perf_counter
+
+import torch
+from torch import Tensor
+
+from deeplab_caffe.errors import NetError
+from deeplab_caffe.inference.convolution import ConvSpec, Run, caffe_engine, direct, ways
+
+_ROUNDS = 3
+_RUNS_ON_GPU = 5
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What was found for one layer.
+
+    Attributes:
+        layer: its name.
+        way: the way that is used.
+        milliseconds: what each way took; empty where there was nothing to choose.
+        failures: why ways dropped out, by name.
+    """
+
+    layer: str
+    way: str
+    milliseconds: dict[str, float] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+
+
+def seconds(runs: Mapping[str, Callable[[], object]], device: torch.device) -> dict[str, float]:
+    """The shortest time of each, taking turns, after one run that does not count."""
+    best = dict.fromkeys(runs, float("inf"))
+    for turn in range(_ROUNDS + 1):
+        for name, run in runs.items():
+            took = _on_gpu(run, device) if device.type == "cuda" else _on_cpu(run)
+            if turn:
+                best[name] = min(best[name], took)
+    return best
+
+
+def _on_cpu(run: Callable[[], object]) -> float:
+    begin = perf_counter()
+    run()
+    return perf_counter() - begin
+
+
+def _on_gpu(run: Callable[[], object], device: torch.device) -> float:
+    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    with torch.cuda.device(device):
+        begin.record()
+        for _ in range(_RUNS_ON_GPU):
+            run()
+        end.record()
+    end.synchronize()
+    return begin.elapsed_time(end) / 1e3 / _RUNS_ON_GPU
+
+
+class Chooser:
+    """Chooses ways and remembers: layers that are alike are tried once.
+
+    A way that fails, or whose result is not torch's own, drops out, by name and reason.
+
+    Args:
+        tolerance: relative error up to which a result counts as the same.
+        autotune: try all ways; without, each layer gets the usual one.
+        fixed: ways by layer name, not to be tried.
+    """
+
+    def __init__(self, tolerance: float, *, autotune: bool, fixed: Mapping[str, str] | None = None) -> None:
+        self.tolerance = tolerance
+        self.autotune = autotune
+        self.fixed = dict(fixed or {})
+        self.choices: list[Choice] = []
+        self._known: dict[tuple, Choice] = {}
+
+    def choose(self, name: str, engine: str, spec: ConvSpec, x: Tensor) -> tuple[Run, Tensor]:
+        """The best way for a layer, ready to run, and its result for ``x``.
+
+        Raises:
+            NetError: ``fixed`` names a way that this layer has not.
+        """
+        if engine == "CAFFE":
+            self.choices.append(Choice(name, "caffe_engine"))
+            run = caffe_engine(spec)
+            return run, run(x)
+        found = ways(spec, x.shape)
+        if name in self.fixed:
+            if self.fixed[name] not in found:
+                raise NetError(f"there is no way {self.fixed[name]!r}; there are {', '.join(found)}", layer=name)
+            found = {self.fixed[name]: found[self.fixed[name]]}
+        elif not self.autotune:
+            found = dict(list(found.items())[:1])
+        if len(found) == 1:
+            way, make = next(iter(found.items()))
+            self.choices.append(Choice(name, way))
+            run = make()
+            return run, run(x)
+        key = (tuple(spec.weight.shape), spec.bias is None, spec.stride, spec.pad, spec.hole, spec.group, spec.relu)
+        key += tuple(x.shape)
+        if key not in self._known:
+            self._known[key] = self._try(name, found, spec, x)
+        known = self._known[key]
+        self.choices.append(Choice(name, known.way, known.milliseconds, known.failures))
+        run = found[known.way]()
+        return run, run(x)
+
+    def _try(self, name: str, found: Mapping[str, Callable[[], Run]], spec: ConvSpec, x: Tensor) -> Choice:
+        expected = direct(spec)(x).float()
+        scale = max(float(expected.norm()), torch.finfo(torch.float32).tiny)
+        runs: dict[str, Callable[[], object]] = {}
+        failures: dict[str, str] = {}
+        for way, make in found.items():
+            try:
+                run = make()
+                got = run(x)
+                error = float((got.float() - expected).norm()) / scale if got.shape == expected.shape else float("inf")
+            except (RuntimeError, ValueError, TypeError, AttributeError) as problem:
+                failures[way] = f"{type(problem).__name__}: {problem}".partition("\n")[0]
+                continue
+            if not error <= self.tolerance:
+                failures[way] = f"differs from torch's convolution by {error:.1e}"
+                continue
+            runs[way] = lambda run=run: run(x)
+        if not runs:
+            raise NetError(f"no way to compute it: {failures}", layer=name)
+        times = seconds(runs, x.device)
+        milliseconds = {way: round(took * 1e3, 4) for way, took in times.items()}
+        return Choice(name, min(times, key=times.__getitem__), milliseconds, failures)

@@ -1,0 +1,223 @@
+"""Ways to compute a convolution and the ReLU behind it, each with its weights prepared once.
+
+All take and give channels-last tensors of the weights' dtype. :func:`ways` says which of them a device has for a layer;
+:mod:`deeplab_caffe.inference.choice` measures which is best.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from deeplab_caffe.inference import sub_grids
+from deeplab_caffe.layers.vision import Convolution
+from deeplab_caffe.ops.hole import conv2d
+from deeplab_caffe.ops.packed_conv import operators_exist
+
+Pair = tuple[int, int]
+Run = Callable[[Tensor], Tensor]
+
+# Columns of im2col are written and read back once; beyond this they are no contender but a risk.
+_MOST_COLUMN_BYTES = 2 << 30
+# Tensor cores multiply channels in groups of so many half-precision numbers.
+_TENSOR_CORE_CHANNELS = 8
+
+
+@dataclass(frozen=True)
+class ConvSpec:
+    """One convolution.
+
+    Attributes:
+        weight: (O, C / group, kh, kw), channels-last, in the dtype and on the device it runs in.
+        bias: (O,) likewise, or None.
+        stride: (height, width), as are pad and hole.
+        relu: max(x, 0) behind it.
+    """
+
+    weight: Tensor
+    bias: Tensor | None
+    stride: Pair
+    pad: Pair
+    hole: Pair
+    group: int
+    relu: bool
+
+    @property
+    def kernel(self) -> Pair:
+        """(height, width)."""
+        return tuple(self.weight.shape[2:])
+
+    @property
+    def pointwise(self) -> bool:
+        """Whether it is a matrix product over the channels of each pixel."""
+        return self.kernel == (1, 1) and self.stride == (1, 1) and self.pad == (0, 0) and self.group == 1
+
+    @property
+    def dilated(self) -> bool:
+        """Whether its hole matters."""
+        return any(h > 1 and k > 1 for h, k in zip(self.hole, self.kernel, strict=True))
+
+    def output_size(self, x: Tensor) -> Pair:
+        """(OH, OW) for this input."""
+        sizes = zip(x.shape[2:], self.kernel, self.stride, self.pad, self.hole, strict=True)
+        return tuple((n + 2 * p - (h * (k - 1) + 1)) // s + 1 for n, k, s, p, h in sizes)
+
+
+def spec_of(layer: Convolution, relu: bool, device: torch.device, dtype: torch.dtype) -> ConvSpec:
+    """The spec of a layer, its weights brought to a device and dtype."""
+    weight = layer.weight.detach().to(device, dtype).contiguous(memory_format=torch.channels_last)
+    bias = None if layer.bias is None else layer.bias.detach().to(device, dtype)
+    g = layer.geometry
+    return ConvSpec(weight, bias, tuple(g.stride), tuple(g.pad), tuple(g.hole), layer.group, relu)
+
+
+def direct(spec: ConvSpec) -> Run:
+    """The convolution of torch, and a ReLU in its memory: the reference of all others."""
+
+    def run(x: Tensor) -> Tensor:
+        y = F.conv2d(x, spec.weight, spec.bias, spec.stride, spec.pad, spec.hole, spec.group)
+        return y.relu_() if spec.relu else y
+
+    return run
+
+
+def cudnn_fused(spec: ConvSpec) -> Run:
+    """The convolution of cuDNN with bias and ReLU in its epilogue, where torch adds the bias in a pass of its own."""
+    bias = spec.bias
+    if bias is None:
+        bias = spec.weight.new_zeros(spec.weight.shape[0])
+
+    def run(x: Tensor) -> Tensor:
+        return torch.cudnn_convolution_relu(
+            x, spec.weight, bias, list(spec.stride), list(spec.pad), list(spec.hole), spec.group
+        )
+
+    return run
+
+
+def onednn_packed(spec: ConvSpec, shape: Sequence[int]) -> Run:
+    """The convolution of oneDNN with ReLU, its weights in an order that suits ``shape`` best but takes any."""
+    geometry = list(spec.pad), list(spec.stride), list(spec.hole), spec.group
+    packed = torch._C._nn.mkldnn_reorder_conv2d_weight(spec.weight.contiguous().to_mkldnn(), *geometry, list(shape))
+    bias, activation = spec.bias, "relu" if spec.relu else "none"
+
+    def run(x: Tensor) -> Tensor:
+        return torch.ops.mkldnn._convolution_pointwise(x, packed, bias, *geometry, activation, [], "")
+
+    return run
+
+
+def _product(rows: Tensor, matrix: Tensor, bias: Tensor | None, relu: bool) -> Tensor:
+    """The product of rows (M, K) and matrix (K, O), plus bias, rectified."""
+    if bias is None:
+        y = rows @ matrix
+        return y.relu_() if relu else y
+    return torch._addmm_activation(bias, rows, matrix) if relu else torch.addmm(bias, rows, matrix)
+
+
+def pointwise_product(spec: ConvSpec) -> Run:
+    """A 1x1 convolution as one matrix product, bias and ReLU in its epilogue."""
+    matrix = spec.weight.flatten(1).t()
+
+    def run(x: Tensor) -> Tensor:
+        pixels = x.permute(0, 2, 3, 1)
+        y = _product(pixels.reshape(-1, x.shape[1]), matrix, spec.bias, spec.relu)
+        return y.view(*pixels.shape[:3], -1).permute(0, 3, 1, 2)
+
+    return run
+
+
+def im2col_product(spec: ConvSpec) -> Run:
+    """The columns that the kernel sees, written out, times the weights."""
+    matrix = spec.weight.permute(0, 2, 3, 1).flatten(1).t()
+
+    def run(x: Tensor) -> Tensor:
+        height, width = spec.output_size(x)
+        image = F.pad(x, (spec.pad[1], spec.pad[1], spec.pad[0], spec.pad[0])).permute(0, 2, 3, 1)
+        image = image.contiguous()
+        n, sy, sx, sc = image.stride()
+        taps = image.as_strided(
+            (x.shape[0], height, width, *spec.kernel, x.shape[1]),
+            (n, sy * spec.stride[0], sx * spec.stride[1], sy * spec.hole[0], sx * spec.hole[1], sc),
+        )
+        y = _product(taps.reshape(-1, matrix.shape[0]), matrix, spec.bias, spec.relu)
+        return y.view(x.shape[0], height, width, -1).permute(0, 3, 1, 2)
+
+    return run
+
+
+def on_sub_grids(spec: ConvSpec, dense: Callable[[ConvSpec], Run]) -> Run:
+    """Dense convolutions on the sub-grids of the hole; see :mod:`deeplab_caffe.inference.sub_grids`."""
+    inner = dense(replace(spec, pad=sub_grids.dense_padding(spec.pad, spec.hole), hole=(1, 1)))
+    return lambda x: sub_grids.convolve(x, spec.hole, spec.pad, spec.kernel, inner)
+
+
+def padded_channels(spec: ConvSpec, convolution: Callable[[ConvSpec], Run]) -> Run:
+    """The input's channels filled up with zeros to what tensor cores take: for images of three."""
+    more = -spec.weight.shape[1] % _TENSOR_CORE_CHANNELS
+    weight = F.pad(spec.weight, (0, 0, 0, 0, 0, more)).contiguous(memory_format=torch.channels_last)
+    inner = convolution(replace(spec, weight=weight))
+    return lambda x: inner(F.pad(x, (0, 0, 0, 0, 0, more)).contiguous(memory_format=torch.channels_last))
+
+
+def caffe_engine(spec: ConvSpec) -> Run:
+    """The original's arithmetic, on channels-first memory: engine CAFFE."""
+    weight = spec.weight.contiguous()
+
+    def run(x: Tensor) -> Tensor:
+        y = conv2d(x.contiguous(), weight, spec.bias, spec.stride, spec.pad, spec.hole, spec.group)
+        return y.relu_() if spec.relu else y
+
+    return run
+
+
+def ways(spec: ConvSpec, shape: Sequence[int]) -> dict[str, Callable[[], Run]]:
+    """The ways to compute a convolution on its device, by name, the usual one first.
+
+    Args:
+        spec: the convolution.
+        shape: of the input it will mostly see.
+    """
+    on_gpu = spec.weight.is_cuda
+    if not on_gpu and not operators_exist():
+        return {"direct": lambda: direct(spec)}
+    base: Callable[[ConvSpec], Run]
+    if on_gpu:
+        base = cudnn_fused if spec.relu else direct
+        found = {"cudnn_fused" if spec.relu else "direct": lambda: base(spec)}
+        if spec.relu:
+            found["direct"] = lambda: direct(spec)
+        if spec.group == 1 and spec.weight.dtype != torch.float32 and spec.weight.shape[1] < _TENSOR_CORE_CHANNELS:
+            found["padded_channels"] = lambda: padded_channels(spec, base)
+    else:
+        found = {"onednn_packed": lambda: onednn_packed(spec, shape)}
+
+        def base(dense: ConvSpec) -> Run:
+            return onednn_packed(dense, _sub_grid_shape(spec, shape))
+
+    if spec.pointwise:
+        found["pointwise_product"] = lambda: pointwise_product(spec)
+    if spec.dilated and spec.stride == (1, 1):
+        found["sub_grids"] = lambda: on_sub_grids(spec, base)
+    if spec.dilated and spec.group == 1:
+        height, width = spec.output_size(torch.empty(tuple(shape), device="meta"))
+        columns = shape[0] * height * width * spec.weight[0].numel() * spec.weight.element_size()
+        if columns <= _MOST_COLUMN_BYTES:
+            found["im2col_product"] = lambda: im2col_product(spec)
+    return found
+
+
+def _sub_grid_shape(spec: ConvSpec, shape: Sequence[int]) -> tuple[int, ...]:
+    x = torch.empty(tuple(shape), device="meta").contiguous(memory_format=torch.channels_last)
+    return tuple(sub_grids.split(x, spec.hole, spec.pad).shape)
+
+
+def flops(spec: ConvSpec, shape: Sequence[int]) -> int:
+    """Floating-point operations for an input of this shape."""
+    height, width = spec.output_size(torch.empty(tuple(shape), device="meta"))
+    return 2 * shape[0] * height * width * math.prod(spec.weight.shape)

@@ -1,0 +1,76 @@
+"""A function of tensors captured in a CUDA graph, and a small cache of such."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
+from typing import Generic, TypeVar
+
+import torch
+from torch import Tensor
+
+from deeplab_caffe.errors import NetError
+
+Function = Callable[..., dict[str, Tensor]]
+Value = TypeVar("Value")
+
+# The first run loads kernels and measures algorithms, the second takes the memory that stays.
+_WARMUP_RUNS = 2
+
+
+class LRUCache(Generic[Value]):
+    """The values of the keys used last."""
+
+    def __init__(self, size: int) -> None:
+        if size < 1:
+            raise NetError(f"the cache must hold at least one graph, got {size}")
+        self.size = size
+        self._values: OrderedDict[Hashable, Value] = OrderedDict()
+
+    def get(self, key: Hashable, make: Callable[[], Value]) -> Value:
+        """The value of a key, made where it is not there; the one not used for longest goes first, before that."""
+        if key in self._values:
+            self._values.move_to_end(key)
+            return self._values[key]
+        while len(self._values) >= self.size:
+            self._values.popitem(last=False)
+        self._values[key] = make()
+        return self._values[key]
+
+    def keys(self) -> list[Hashable]:
+        """The keys, the one used last at the end."""
+        return list(self._values)
+
+    def clear(self) -> None:
+        """Forgets all."""
+        self._values.clear()
+
+
+class CapturedFunction:
+    """A function as one CUDA graph: its inputs and outputs keep their places in memory.
+
+    Args:
+        function: asks the device nothing and gives tensors by name.
+        inputs: examples; they tell shapes, dtypes and the device.
+    """
+
+    def __init__(self, function: Function, inputs: Sequence[Tensor]) -> None:
+        device = inputs[0].device
+        with torch.cuda.device(device):
+            self.inputs = [x.clone() for x in inputs]
+            stream = torch.cuda.Stream()
+            stream.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(stream):
+                for _ in range(_WARMUP_RUNS):
+                    function(*self.inputs)
+            torch.cuda.current_stream().wait_stream(stream)
+            self.graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(self.graph, stream=stream):
+                self.outputs = function(*self.inputs)
+
+    def __call__(self, *inputs: Tensor) -> dict[str, Tensor]:
+        """The outputs, in memory that the next call overwrites."""
+        for kept, given in zip(self.inputs, inputs, strict=True):
+            kept.copy_(given, non_blocking=True)
+        self.graph.replay()
+        return self.outputs

@@ -1,0 +1,116 @@
+"""The operations of a plan made ready to run: weights prepared, ways chosen."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from deeplab_caffe.errors import DeepLabCaffeError
+from deeplab_caffe.inference.choice import Chooser
+from deeplab_caffe.inference.convolution import spec_of
+from deeplab_caffe.inference.plan import Operation
+from deeplab_caffe.inference.precision import Precision
+from deeplab_caffe.layers import Layer
+from deeplab_caffe.layers.vision import Convolution
+
+Kernel = Callable[[Sequence[Tensor]], Sequence[Tensor]]
+
+_HALF = (torch.bfloat16, torch.float16)
+
+
+def prepare(
+    operation: Operation,
+    bottoms: Sequence[Tensor],
+    precision: Precision,
+    chooser: Chooser,
+    *,
+    release: bool,
+) -> tuple[Kernel, Sequence[Tensor]]:
+    """Makes an operation ready.
+
+    Args:
+        operation: what to run; its layer is left as it is, but for ``release``.
+        bottoms: examples of what it will see.
+        precision: what to compute in.
+        chooser: chooses among the ways to compute a convolution.
+        release: the layer's own weights are given up.
+
+    Returns:
+        The kernel, which refers to nothing of the layer's weights, and its tops for the examples.
+
+    Raises:
+        NetError: the layer fails; the message names it.
+    """
+    layer = operation.layer
+    try:
+        if isinstance(layer, Convolution):
+            kernel, tops = _convolution(layer, operation.relu, bottoms, precision, chooser)
+        else:
+            kernel = _layer(layer, bottoms[0].device, precision)
+            tops = kernel(bottoms)
+    except DeepLabCaffeError:
+        raise
+    except torch.OutOfMemoryError:
+        raise
+    except (RuntimeError, ValueError) as error:
+        raise layer.error(f"{type(error).__name__}: {error}") from error
+    if release:
+        _release(layer)
+    return kernel, tops
+
+
+def _convolution(
+    layer: Convolution, relu: bool, bottoms: Sequence[Tensor], precision: Precision, chooser: Chooser
+) -> tuple[Kernel, Sequence[Tensor]]:
+    dtype = torch.float32 if layer.engine == "CAFFE" else precision.dtype
+    examples = [_image(x, dtype) for x in bottoms]
+    spec = spec_of(layer, relu, bottoms[0].device, dtype)
+    run, top = chooser.choose(layer.name, layer.engine, spec, examples[0])
+
+    def kernel(given: Sequence[Tensor]) -> Sequence[Tensor]:
+        return [run(_image(x, dtype)) for x in given]
+
+    return kernel, [top, *(run(x) for x in examples[1:])]
+
+
+def _image(x: Tensor, dtype: torch.dtype) -> Tensor:
+    return x.to(dtype, memory_format=torch.channels_last)
+
+
+def _layer(layer: Layer, device: torch.device, precision: Precision) -> Kernel:
+    twin = copy.copy(layer)
+    dtype = precision.dtype if layer.HALF else torch.float32
+    twin._parameters = {
+        name: None if p is None else nn.Parameter(p.detach().to(device, dtype), requires_grad=False)
+        for name, p in layer._parameters.items()
+    }
+    weighted = any(p is not None for p in twin._parameters.values())
+
+    def kernel(given: Sequence[Tensor]) -> Sequence[Tensor]:
+        if not twin.HALF:
+            given = [x.float() if x.dtype in _HALF else x for x in given]
+        elif weighted:
+            given = [x.to(dtype) for x in given]
+        return twin(*given)
+
+    return kernel
+
+
+def without_weights(layer: Layer) -> Layer:
+    """A layer that knows the shapes of its weights and not their numbers."""
+    twin = copy.copy(layer)
+    twin._parameters = dict(layer._parameters)
+    _release(twin)
+    return twin
+
+
+def _release(layer: Layer) -> None:
+    """Lets go of a layer's weights, packed ones too: their shapes stay, their numbers do not."""
+    for name, parameter in layer._parameters.items():
+        if parameter is not None:
+            layer._parameters[name] = nn.Parameter(parameter.detach().to("meta"), requires_grad=False)
+    if isinstance(layer, Convolution):
+        layer.packed = copy.deepcopy(layer.packed)

@@ -1,0 +1,84 @@
+"""Which numbers a device multiplies, by name, and torch's switches for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+
+from deeplab_caffe.errors import NetError
+from deeplab_caffe.ops.packed_conv import bfloat16_is_fast, operators_exist
+
+
+@dataclass(frozen=True)
+class Precision:
+    """How a net is computed.
+
+    Attributes:
+        name: ``"float32"``, ``"tf32"``, ``"bfloat16"`` or ``"float16"``.
+        dtype: of weights and of the layers that can do with it.
+        tf32: float32 products may be rounded to 10 bits of mantissa.
+        tolerance: relative error between two right ways to compute one convolution.
+    """
+
+    name: str
+    dtype: torch.dtype
+    tf32: bool
+    tolerance: float
+
+
+_ALL = {
+    "float32": Precision("float32", torch.float32, False, 1e-5),
+    "tf32": Precision("tf32", torch.float32, True, 3e-3),
+    "bfloat16": Precision("bfloat16", torch.bfloat16, False, 1e-2),
+    "float16": Precision("float16", torch.float16, False, 2e-3),
+}
+
+
+def precision_of(dtype: torch.dtype | str, device: torch.device) -> Precision:
+    """The precision of a torch dtype or a name, on a device.
+
+    Raises:
+        NetError: there is no such precision, or the device does not have it.
+    """
+    name = str(dtype).removeprefix("torch.")
+    if name not in _ALL:
+        raise NetError(f"dtype must be one of {', '.join(_ALL)}, got {name}")
+    found = _ALL[name]
+    if device.type == "cpu" and found.tf32:
+        raise NetError("dtype tf32 is a GPU's: on the CPU use float32 or bfloat16")
+    if device.type == "cpu" and found.dtype == torch.float16 and not _float16_on_cpu():
+        raise NetError("dtype float16: this processor, or this torch build, cannot multiply it: use bfloat16")
+    if device.type == "cpu" and found.dtype == torch.bfloat16 and operators_exist() and not bfloat16_is_fast():
+        raise NetError("dtype bfloat16: this processor has no instructions for it: use float32")
+    return found
+
+
+def _float16_on_cpu() -> bool:
+    try:
+        return bool(torch.ops.mkldnn._is_mkldnn_fp16_supported())
+    except (AttributeError, RuntimeError):
+        return False
+
+
+@contextmanager
+def switched(precision: Precision, device: torch.device) -> Iterator[None]:
+    """Torch's switches set for a precision, without gradients; all as before afterwards.
+
+    cuDNN measures its algorithms and keeps to those that give the same bits at every run.
+    """
+    with torch.no_grad():
+        if device.type != "cuda":
+            yield
+            return
+        before = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision("high" if precision.tf32 else "highest")
+        try:
+            with torch.backends.cudnn.flags(
+                enabled=True, benchmark=True, deterministic=True, allow_tf32=precision.tf32
+            ):
+                yield
+        finally:
+            torch.set_float32_matmul_precision(before)

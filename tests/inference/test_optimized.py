@@ -1,0 +1,247 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import deeplab_caffe as dc
+from deeplab_caffe.errors import NetError
+from deeplab_caffe.inference import OptimizedNet, optimized
+from deeplab_caffe.inference.precision import precision_of
+from deeplab_caffe.ops.argmax import argmax_labels
+from deeplab_caffe.zoo.default import DEFAULT_MODEL
+from tests import nets
+from tests.inference.narrow import NETWORKS, error, narrow, photo_like
+
+
+def runs(dtype: torch.dtype) -> bool:
+    try:
+        precision_of(dtype, torch.device("cpu"))
+    except NetError:
+        return False
+    return True
+
+
+needs_bfloat16 = pytest.mark.skipif(not runs(torch.bfloat16), reason="no bfloat16 on this processor")
+
+
+@pytest.fixture
+def small() -> dc.Net:
+    return nets.build(nets.SMALL + nets.INTERP)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@torch.no_grad()
+def test_float32_is_the_net(name: str) -> None:
+    net, x = narrow(name), photo_like(2, 3, 65, 81)
+    expected = net(x)
+    fast = net.optimize(batch=2, size=(65, 81))
+    assert error(fast(x), expected) < 2e-6
+    assert torch.equal(fast(x), fast(x))
+    labels = fast.labels(x)
+    assert (labels == argmax_labels(expected, ties="last")).float().mean() > 0.999
+    usual = net.optimize(batch=2, size=(65, 81), autotune=False)
+    assert error(usual(x), expected) < 2e-6
+    assert len(fast.choices) == len([layer for layer in net.layers if layer.blobs])
+
+
+@needs_bfloat16
+@pytest.mark.parametrize("name", NETWORKS)
+@torch.no_grad()
+def test_bfloat16_is_near(name: str) -> None:
+    net, x = narrow(name), photo_like(2, 3, 65, 81)
+    fast = net.optimize(dtype=torch.bfloat16, batch=2, size=(65, 81))
+    assert fast(x).dtype == torch.float32
+    assert error(fast(x), net(x)) < 2e-2
+
+
+@torch.no_grad()
+def test_other_batches_and_sizes_run_too(small: dc.Net) -> None:
+    fast = small.optimize(batch=2, size=17)
+    for shape in ((1, 3, 9, 11), (5, 3, 17, 17), (2, 3, 40, 9)):
+        x = photo_like(*shape)
+        assert error(fast(x), small(x)) < 2e-6
+
+
+@torch.no_grad()
+def test_engine_caffe() -> None:
+    net, x = narrow("deeplab_largefov", engine="CAFFE"), photo_like(1, 3, 65, 65)
+    fast = net.optimize(batch=1, size=65)
+    assert {choice.way for choice in fast.choices} == {"caffe_engine"}
+    assert error(fast(x), net(x)) < 1e-7
+
+
+@torch.no_grad()
+def test_blobs_of_the_callers_choice(small: dc.Net) -> None:
+    x = photo_like(2, 3, 9, 11)
+    fast = small.optimize(blobs=["fc", "conv1"])
+    found = fast(data=x)
+    expected = small(x, blobs=["conv1", "fc"])
+    assert list(found) == ["fc", "conv1"]
+    for name, blob in found.items():
+        assert error(blob, expected[name]) < 2e-6
+    with pytest.raises(NetError, match=r"labels come from one blob, the net was optimized for fc, conv1"):
+        fast.labels(x)
+
+
+def test_the_net_goes_on_as_it_was(small: dc.Net) -> None:
+    x = photo_like(1, 3, 9, 11)
+    before = small(x)
+    fast = small.optimize()
+    assert before.requires_grad
+    assert not fast(x).requires_grad
+    assert torch.equal(small(x), before)
+    kept = fast(x)
+    with torch.no_grad():
+        small.by_name["conv1"].weight.zero_()
+    assert torch.equal(fast(x), kept)
+
+
+def test_it_does_not_hold_the_nets_weights(small: dc.Net) -> None:
+    fast = small.optimize()
+    assert all(o.layer.weight.is_meta for o in fast.plan.operations if o.layer.blobs)
+    assert not any(parameter.is_meta for parameter in small.parameters())
+
+
+def test_release_gives_the_weights_up(small: dc.Net) -> None:
+    x = photo_like(1, 3, 9, 11)
+    expected = small.optimize()(x)
+    fast = small.optimize(release=True)
+    assert all(parameter.is_meta for parameter in small.parameters())
+    assert torch.equal(fast(x), expected)
+    assert small.infer_shapes(data=(1, 3, 9, 11))["up"] == tuple(expected.shape)
+    with pytest.raises(NetError, match="weights are on meta"):
+        small(x)
+
+
+def test_label_images_is_the_segmenter() -> None:
+    crf = dc.CRFParams(**DEFAULT_MODEL.crf)
+    photos = np.random.default_rng(1).integers(0, 256, (2, 50, 71, 3), dtype=np.uint8)
+    photos = np.repeat(np.repeat(photos[:, ::10, ::10], 10, 1), 10, 2)[:, :50, :71].copy()
+    for params in (None, crf):
+        segmenter = dc.Segmenter(DEFAULT_MODEL.deploy, DEFAULT_MODEL.weights, crf=params, device="cpu")
+        fast = segmenter.net.optimize(batch=2, size=73)
+        labels = fast.label_images(photos, crf=params)
+        assert labels.dtype == torch.uint8
+        for found, photo in zip(labels, photos, strict=True):
+            assert (found.numpy() == segmenter(photo)).mean() > 0.999
+
+
+class Recorded:
+    """Stands in for CapturedFunction: outputs keep their place in memory."""
+
+    made = 0
+
+    def __init__(self, function, inputs) -> None:
+        type(self).made += 1
+        self.function = function
+        self.outputs = function(*inputs)
+
+    def __call__(self, *inputs):
+        for name, value in self.function(*inputs).items():
+            self.outputs[name].copy_(value)
+        return self.outputs
+
+
+@pytest.fixture
+def with_graphs(monkeypatch: pytest.MonkeyPatch):
+    """Optimises as on a GPU, with something that stands in for the graphs."""
+    monkeypatch.setattr(optimized, "CapturedFunction", Recorded)
+    monkeypatch.setattr(Recorded, "made", 0)
+
+    def make(net: dc.Net, **options: object) -> OptimizedNet:
+        fast = net.optimize(**options)
+        fast.whole = ""
+        return fast
+
+    return make
+
+
+@torch.no_grad()
+def test_one_graph_for_each_shape_and_task(small: dc.Net, with_graphs) -> None:
+    fast = with_graphs(small, cache_size=3)
+    shapes = [(1, 3, 9, 11), (2, 3, 9, 11), (1, 3, 9, 11), (2, 3, 9, 11)]
+    for shape in shapes:
+        x = photo_like(*shape, seed=shape[0])
+        assert error(fast(x), small(x)) < 2e-6
+    assert Recorded.made == 2
+    fast.labels(x)
+    assert Recorded.made == 3
+    fast(photo_like(3, 3, 9, 11))  # Takes the place of the first.
+    fast(photo_like(2, 3, 9, 11))
+    assert Recorded.made == 4
+    fast(photo_like(1, 3, 9, 11))
+    assert Recorded.made == 5
+
+
+def test_outputs_are_the_callers_unless_it_says_otherwise(small: dc.Net, with_graphs) -> None:
+    a, b = photo_like(1, 3, 9, 11, seed=1), photo_like(1, 3, 9, 11, seed=2)
+    fast = with_graphs(small)
+    first = fast(a)
+    kept = first.clone()
+    fast(b)
+    assert torch.equal(first, kept)
+    shared = with_graphs(small, copy_outputs=False)
+    first = shared(a)
+    assert torch.equal(first, kept)
+    shared(b)
+    assert not torch.equal(first, kept)
+
+
+def test_out_of_memory_says_what_to_do(small: dc.Net, monkeypatch: pytest.MonkeyPatch) -> None:
+    fast, x = small.optimize(), photo_like(1, 3, 9, 11)
+    expected = fast(x)
+
+    def full(*given):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+
+    with monkeypatch.context() as patch:
+        patch.setitem(fast._kernels, fast.plan.operations[0].tops[0], full)
+        with pytest.raises(
+            NetError, match=r"not enough memory on cpu for inputs \(1, 3, 9, 11\): take fewer at a time"
+        ):
+            fast(x)
+    assert torch.equal(fast(x), expected)
+
+
+def test_refusals(small: dc.Net) -> None:
+    fast = small.optimize()
+    x = photo_like(1, 3, 9, 11)
+    with pytest.raises(NetError, match=r"input 'data' is on meta, the net is on cpu: move it there"):
+        fast(x.to("meta"))
+    with pytest.raises(NetError, match=r"input 'data': expected a floating-point blob like \(1, 3, 9, 11\), got"):
+        fast(x[:, :2])
+    with pytest.raises(NetError, match=r"got torch.uint8"):
+        fast(x.byte())
+    with pytest.raises(NetError, match=r"expected the inputs data, got 2 by place"):
+        fast(x, x)
+    with pytest.raises(NetError, match=r"expected the inputs data, got 0 by place and \['image'\]"):
+        fast(image=x)
+    with pytest.raises(NetError, match=r"expected uint8 RGB images"):
+        fast.label_images(x)
+    with pytest.raises(NetError, match=r"the net gives \d+ rows for \d+|too small"):
+        nets.build(nets.SMALL).optimize().label_images(torch.zeros((1, 9, 9, 3), dtype=torch.uint8))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"dtype": "int8"}, "dtype must be one of float32, tf32, bfloat16, float16, got int8"),
+        ({"dtype": "tf32"}, "tf32 is a GPU's"),
+        ({"batch": 0}, "batch must be positive, got 0"),
+        ({"size": (3, 0)}, "size must be positive, got 0"),
+        ({"cache_size": 0}, "at least one graph, got 0"),
+        ({"ways": {"conv9": "direct"}}, "ways for unknown convolutions conv9"),
+        ({"ways": {"conv1": "magic"}}, "layer 'conv1': there is no way 'magic'"),
+        ({"size": 1}, "layer '"),
+    ],
+)
+def test_options_that_do_not_fit(options: dict, message: str) -> None:
+    text = (
+        nets.SMALL
+        if options != {"size": 1}
+        else nets.inputs(data=(1, 3, 9, 9))
+        + nets.layer("CONVOLUTION", "c", "data", "c", "convolution_param { num_output: 2 kernel_size: 3 }")
+    )
+    with pytest.raises(NetError, match=message):
+        nets.build(text).optimize(**options)
