@@ -22,6 +22,9 @@ void bind(py::module_& module);
 namespace lattice {
 void bind(py::module_& module);
 }
+namespace max_pool {
+void bind(py::module_& module);
+}
 namespace mean_field {
 void bind(py::module_& module);
 #ifdef DEEPLAB_WITH_CUDA
@@ -73,6 +76,7 @@ PYBIND11_MODULE(_C, module) {
   deeplab::interp_argmax::bind(module);
   deeplab::interp_softmax::bind(module);
   deeplab::lattice::bind(module);
+  deeplab::max_pool::bind(module);
   deeplab::mean_field::bind(module);
 #ifdef DEEPLAB_WITH_CUDA
   deeplab::mean_field::bind_cuda(module);

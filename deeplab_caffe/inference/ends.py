@@ -1,12 +1,10 @@
-"""What stands before and behind the layers: from bytes to a blob, from scores to labels."""
+"""What stands behind the layers: from scores to labels."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from deeplab_caffe.crf import CRFParams, dense_crf
@@ -16,6 +14,7 @@ from deeplab_caffe.layers import Shape
 from deeplab_caffe.layers.vision import Interp
 from deeplab_caffe.ops.argmax import argmax_labels
 from deeplab_caffe.ops.interp import interp
+from deeplab_caffe.ops.interp_argmax import interp_argmax
 
 Pair = tuple[int, int]
 
@@ -36,9 +35,11 @@ class End:
 
     def full_size(self, scores: Tensor) -> Pair:
         """(H, W) of the scores after the INTERP layer."""
-        if self.interp is None:
-            return tuple(scores.shape[2:])
-        return tuple(self.interp.top_shapes([tuple(scores.shape)])[0][2:])
+        return self.full_size_of(tuple(scores.shape[2:]))
+
+    def full_size_of(self, size: Pair) -> Pair:
+        """(H, W) after the INTERP layer, from that before."""
+        return size if self.interp is None else tuple(self.interp.top_shapes([(1, 1, *size)])[0][2:])
 
     def scores(self, scores: Tensor, crop: Pair) -> Tensor:
         """float32 (N, C, *crop), contiguous: enlarged as the layer does and cut at the bottom and right."""
@@ -47,7 +48,12 @@ class End:
 
     def labels(self, scores: Tensor, crop: Pair) -> Tensor:
         """uint8 (N, *crop): of equal scores the last class wins, as in the ARGMAX layer."""
-        return argmax_labels(self.scores(scores, crop), ties="last")
+        if self.interp is None:
+            return argmax_labels(self.scores(scores, crop), ties="last")
+        begin, end = (self.interp.options[name] for name in ("pad_beg", "pad_end"))
+        size = scores.shape[2:]
+        scores = scores[:, :, -begin : size[0] + end, -begin : size[1] + end]
+        return interp_argmax(scores, *self.full_size_of(size), crop=crop, ties="last")
 
     def refined(self, scores: Tensor, images: Tensor, crf: CRFParams) -> Tensor:
         """uint8 (N, H, W) after the dense CRF, of equal marginals the first class, as in the densecrf programs."""
@@ -81,18 +87,3 @@ def shapes_of(plan: Plan, inputs: Sequence[Shape]) -> Mapping[str, Shape]:
         tops = operation.layer.top_shapes([known[number] for number in operation.bottoms])
         known.update(zip(operation.tops, map(tuple, tops), strict=True))
     return {name: known[number] for name, number in plan.outputs.items()}
-
-
-def preprocess(images: Tensor, mean: Sequence[float], size: Pair, dtype: torch.dtype) -> Tensor:
-    """The net's input for RGB images: BGR minus mean, zeros below and to the right, channels-last.
-
-    Args:
-        images: uint8 (N, H, W, 3).
-        mean: of B, G and R.
-        size: (H, W) of the result.
-        dtype: of the result.
-    """
-    bgr = images.flip(3).float() - torch.tensor(mean, dtype=torch.float32).to(images.device, non_blocking=True)
-    height, width = images.shape[1:3]
-    padded = F.pad(bgr, (0, 0, 0, size[1] - width, 0, size[0] - height))
-    return padded.to(dtype).permute(0, 3, 1, 2)

@@ -14,7 +14,8 @@ from deeplab_caffe.inference.convolution import spec_of
 from deeplab_caffe.inference.plan import Operation
 from deeplab_caffe.inference.precision import Precision
 from deeplab_caffe.layers import Layer
-from deeplab_caffe.layers.vision import Convolution
+from deeplab_caffe.layers.vision import Convolution, Pooling
+from deeplab_caffe.ops.max_pool import max_pool
 
 Kernel = Callable[[Sequence[Tensor]], Sequence[Tensor]]
 
@@ -48,6 +49,9 @@ def prepare(
     try:
         if isinstance(layer, Convolution):
             kernel, tops = _convolution(layer, operation.relu, bottoms, precision, chooser)
+        elif isinstance(layer, Pooling) and layer.pools_maxima():
+            kernel = _max_pooling(layer)
+            tops = kernel(bottoms)
         else:
             kernel = _layer(layer, bottoms[0].device, precision)
             tops = kernel(bottoms)
@@ -78,6 +82,17 @@ def _convolution(
 
 def _image(x: Tensor, dtype: torch.dtype) -> Tensor:
     return x.to(dtype, memory_format=torch.channels_last)
+
+
+def _max_pooling(layer: Pooling) -> Kernel:
+    """Torch's pooling writes, beside each maximum, where it was: several times the memory traffic."""
+    g = layer.geometry
+
+    def kernel(given: Sequence[Tensor]) -> Sequence[Tensor]:
+        size = layer.top_shapes([tuple(given[0].shape)])[0][2:]
+        return [max_pool(given[0], g.kernel, g.stride, g.pad, size)]
+
+    return kernel
 
 
 def _layer(layer: Layer, device: torch.device, precision: Precision) -> Kernel:

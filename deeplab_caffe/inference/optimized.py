@@ -17,12 +17,13 @@ from deeplab_caffe.crf import CRFParams
 from deeplab_caffe.data.transform import VOC_MEAN
 from deeplab_caffe.errors import NetError
 from deeplab_caffe.inference.choice import Choice, Chooser
-from deeplab_caffe.inference.ends import end_of, preprocess, shapes_of
+from deeplab_caffe.inference.ends import end_of, shapes_of
 from deeplab_caffe.inference.graphs import CapturedFunction, LRUCache
 from deeplab_caffe.inference.kernels import Kernel, prepare, without_weights
 from deeplab_caffe.inference.plan import Operation, Plan, build_plan
 from deeplab_caffe.inference.precision import precision_of, switched
 from deeplab_caffe.layers import Shape
+from deeplab_caffe.ops.preprocess import preprocess
 from deeplab_caffe.sides import fit_side
 
 if TYPE_CHECKING:
@@ -188,7 +189,8 @@ class OptimizedNet:
         self, images: Tensor, *, crf: CRFParams | None, mean: tuple[float, ...], size: tuple[int, int]
     ) -> dict[str, Tensor]:
         end = end_of(self.plan)
-        scores = self._forward(preprocess(images, mean, size, self.precision.dtype), plan=end.plan)[end.blob]
+        blob = preprocess(images, mean=mean, size=size, dtype=self.precision.dtype, channels_last=True)
+        scores = self._forward(blob, plan=end.plan)[end.blob]
         if crf is None:
             return {"labels": end.labels(scores, tuple(images.shape[1:3]))}
         return {"labels": end.refined(scores, images, crf)}

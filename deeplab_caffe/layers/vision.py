@@ -232,6 +232,10 @@ class Pooling(Layer):
         if self.geometry and any(p >= k for p, k in zip(self.geometry.pad, self.geometry.kernel, strict=True)):
             raise self.error(f"pad {self.geometry.pad} must be smaller than the kernel {self.geometry.kernel}")
 
+    def pools_maxima(self) -> bool:
+        """Whether the only top is the maximum over windows of one size."""
+        return self.method == "MAX" and self.geometry is not None and len(self.param.top) == 1
+
     def _geometry(self, shape: Shape) -> Geometry:
         return self.geometry or Geometry(kernel=tuple(shape[2:]), stride=(1, 1), pad=(0, 0), hole=(1, 1))
 

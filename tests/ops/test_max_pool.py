@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from deeplab_caffe import _C
+from deeplab_caffe.ops._view import view
+from deeplab_caffe.ops.max_pool import max_pool
+
+DTYPES = [torch.float32, torch.bfloat16, torch.float16]
+
+
+def pool(x: Tensor, kernel: int, stride: int, pad: int, size: tuple[int, int]) -> Tensor:
+    return max_pool(x, (kernel, kernel), (stride, stride), (pad, pad), size)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_by_hand(device: str, dtype: torch.dtype) -> None:
+    x = torch.tensor([[1.0, -2.0, 3.0], [-4.0, -5.0, -6.0]], dtype=dtype, device=device).view(1, 1, 2, 3)
+    assert pool(x, 2, 1, 0, (1, 2)).flatten().tolist() == [1, 3]
+    # The padding never wins, and windows are cut at the image's end.
+    assert pool(-x.abs(), 3, 2, 1, (1, 2)).flatten().tolist() == [-1, -2]
+    assert pool(x[:, :, 1:], 2, 2, 1, (1, 2)).flatten().tolist() == [-4, -5]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_special_numbers(device: str, dtype: torch.dtype) -> None:
+    inf, nan = float("inf"), float("nan")
+
+    def largest(*values: float) -> float:
+        x = torch.tensor(values, dtype=dtype, device=device).view(1, 1, 1, -1)
+        return max_pool(x, (1, len(values)), (1, 1), (0, 0), (1, 1)).item()
+
+    assert largest(-inf, -1.0, -0.5) == -0.5
+    assert largest(1.0, inf) == inf
+    assert largest(-inf, -inf) == torch.finfo(dtype).min
+    assert str(largest(-0.0, 0.0)) == "0.0"
+    assert largest(1.0, nan, inf) != largest(1.0, nan, inf)
+    x = torch.ones((1, 1, 1, 1), dtype=dtype, device=device)
+    assert pool(x, 1, 2, 0, (2, 1)).flatten().tolist() == [1, torch.finfo(dtype).min]
+
+
+# channels, height, width, kernel, stride, pad
+CASES = [
+    (64, 33, 41, 3, 2, 1),
+    (128, 7, 5, 3, 1, 1),
+    (70, 9, 8, 2, 2, 1),
+    (3, 17, 16, 2, 1, 1),
+    (8, 1, 1, 3, 1, 1),
+    (1, 6, 70, 5, 3, 2),
+]
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_it_is_torchs_pooling(device: str, case: tuple, dtype: torch.dtype, layout: torch.memory_format) -> None:
+    channels, height, width, kernel, stride, pad = case
+    x = torch.randn((3, channels, height, width), generator=torch.Generator().manual_seed(1)).to(dtype)
+    expected = F.max_pool2d(x.float(), kernel, stride, pad, ceil_mode=True).to(dtype)
+    x = x.to(device, memory_format=layout)
+    found = pool(x, kernel, stride, pad, tuple(expected.shape[2:]))
+    assert torch.equal(found.cpu(), expected)
+    assert found.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_refusals() -> None:
+    x = torch.zeros((1, 2, 4, 4))
+    with pytest.raises(ValueError, match=r"expected \(N, C, H, W\) float32, float16 or bfloat16, got float64"):
+        pool(x.double(), 2, 1, 0, (3, 3))
+    with pytest.raises(ValueError, match=r"got float32 \(2, 4, 4\)"):
+        pool(x[0], 2, 1, 0, (3, 3))
+    with pytest.raises(ValueError, match=r"positive kernel and stride and no negative pad, got 0, 1 and 0"):
+        pool(x, 0, 1, 0, (3, 3))
+    with pytest.raises(ValueError, match=r"expected a tensor on cpu or cuda, got one on meta"):
+        pool(x.to("meta"), 2, 1, 0, (3, 3))
+    with pytest.raises(ValueError, match=r"input: expected channels-last memory without gaps"):
+        _C.max_pool(view(x), view(x), (1, 1), (1, 1), (0, 0))
+    integers = torch.zeros((1, 2, 4, 4), dtype=torch.int32).contiguous(memory_format=torch.channels_last)
+    with pytest.raises(ValueError, match=r"max_pool: expected float32, float16 or bfloat16, got int32"):
+        _C.max_pool(view(integers), view(integers), (1, 1), (1, 1), (0, 0))
