@@ -1,0 +1,149 @@
+"""The ways to run a network that fps.py sets side by side."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from plain import HEADS, PlainDeepLab
+
+from deeplab_caffe import Net
+from deeplab_caffe.zoo.paths import prototxt_path
+
+DTYPES = {
+    "float32": torch.float32,
+    "tf32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+# Relative errors against plain PyTorch in float32. float32: other summation orders; the others: every activation is
+# rounded, by each its own way.
+TOLERANCES = {"float32": 1e-5, "tf32": 1e-2, "bfloat16": 5e-2, "float16": 1e-2}
+OURS = {"fast": "ours", "default": "ours, Net", "CAFFE": "ours, engine CAFFE"}
+PLAIN = ("plain", "plain channels_last")
+COMPILED = "compiled"
+COMPILE_MODE = "max-autotune"
+
+Run = Callable[[], torch.Tensor]
+
+
+def names(dtype: str, engines: list[str], *, plain: bool, compiled: bool) -> list[str]:
+    """The contenders of a case, ours first."""
+    ours = [OURS[engine] for engine in engines if engine != "CAFFE" or dtype in ("float32", "tf32")]
+    return [*ours, *(PLAIN if plain else ()), *([COMPILED] if plain and compiled else ())]
+
+
+def network_path(model: str) -> Path:
+    """The deploy prototxt of one of the package's networks, of a folder, or the file itself."""
+    path = Path(model)
+    if path.is_dir() and (path / "deploy.prototxt").is_file():
+        return path / "deploy.prototxt"
+    return path if path.is_file() else prototxt_path(model)
+
+
+@lru_cache(maxsize=1)
+def random_weights(model: str) -> Net:
+    """The network with weights that keep activations at one size from layer to layer."""
+    net = Net(network_path(model))
+    generator = torch.Generator().manual_seed(2015)
+    with torch.no_grad():
+        for layer in net.layers:
+            if layer.blobs:
+                weight, *bias = layer.blobs
+                weight.normal_(0, (2 / weight[0].numel()) ** 0.5, generator=generator)
+                for one in bias:
+                    one.normal_(0, 0.1, generator=generator)
+    return net
+
+
+def has_plain(model: str) -> bool:
+    """Whether the network is written in plain PyTorch as well."""
+    return model in HEADS
+
+
+def contender(name: str, model: str, dtype: str, x: torch.Tensor, weights: Net | None) -> Run:
+    """One way to run the network on one input; without ``weights`` they stay as they come (for peak memory)."""
+    number = DTYPES[dtype]
+    if name in (*PLAIN, COMPILED):
+        plain = PlainDeepLab(model).eval()
+        if weights is not None:
+            plain.copy_weights(weights)
+        plain, image = plain.to(x.device, number), x.to(number)
+        if name != "plain":
+            plain = plain.to(memory_format=torch.channels_last)
+            image = image.contiguous(memory_format=torch.channels_last)
+        if name == COMPILED:
+            compiled = torch.compile(plain, mode=COMPILE_MODE)
+            # Its CUDA graphs give the same memory at each call.
+            return lambda: compiled(image).clone()
+        return lambda: plain(image)
+    engine = "CAFFE" if name == OURS["CAFFE"] else "DEFAULT"
+    own = number if name == OURS["default"] else torch.float32
+    net = Net(network_path(model), engine=engine, dtype=own, channels_last=name == OURS["default"])
+    if weights is not None:
+        net.load_state_dict(weights.state_dict())
+    net = net.to(x.device)
+    if name == OURS["fast"]:
+        fast = net.optimize(dtype=dtype, batch=x.shape[0], size=tuple(x.shape[2:]), release=True)
+        del net
+        run: Run = lambda: fast(x)  # noqa: E731
+        run.choices = fast.choices  # type: ignore[attr-defined]
+        return run
+    return lambda: net(x).float()
+
+
+@contextmanager
+def switches(dtype: str) -> Iterator[None]:
+    """Torch's switches as one who wants speed sets them; float32 is strict."""
+    tf32 = dtype == "tf32"
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high" if tf32 else "highest")
+    try:
+        with torch.no_grad(), torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=tf32):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def own_peak_mib() -> float:
+    """Peak resident memory of this process. Not getrusage's: that begins with the parent's at the fork."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 1024
+    raise SystemExit("this system does not tell a process's peak memory: use --no-peak")
+
+
+def cpu_peak_mib(name: str, model: str, dtype: str, batch: int, size: int, threads: int) -> float:
+    """Peak resident memory of a process that does nothing but build this contender and run it."""
+    command = [sys.executable, __file__, "--name", name, "--model", model, "--dtype", dtype]
+    command += ["--batch", str(batch), "--size", str(size), "--threads", str(threads)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])["peak_mib"]
+
+
+def _peak_process() -> None:
+    parser = argparse.ArgumentParser(description="One contender in a process of its own: prints its peak memory.")
+    for option in ("--name", "--model", "--dtype"):
+        parser.add_argument(option, required=True)
+    for option in ("--batch", "--size", "--threads"):
+        parser.add_argument(option, type=int, required=True)
+    options = parser.parse_args()
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    x = torch.randn(options.batch, 3, options.size, options.size)
+    with switches(options.dtype):
+        run = contender(options.name, options.model, options.dtype, x, None)
+        for _ in range(3):
+            run()
+    print(json.dumps({"peak_mib": round(own_peak_mib(), 1)}))
+
+
+if __name__ == "__main__":
+    _peak_process()

@@ -1,0 +1,69 @@
+"""What a device can do at best, measured: a large matrix product and a large copy."""
+
+from __future__ import annotations
+
+from statistics import median
+from time import perf_counter
+
+import torch
+
+# Sides of the matrices: large enough for the peak, small enough for a moment.
+_GPU_SIDE, _CPU_SIDE = 8192, 2048
+_GPU_COPY_BYTES, _CPU_COPY_BYTES = 1 << 30, 1 << 28
+_REPEATS = 5
+
+
+def synchronize(device: torch.device) -> None:
+    """Waits for a GPU."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _seconds(run, device: torch.device) -> float:
+    times = []
+    for _ in range(_REPEATS + 2):
+        synchronize(device)
+        begin = perf_counter()
+        run()
+        synchronize(device)
+        times.append(perf_counter() - begin)
+    # The fastest is the peak; the median would be what else the machine does.
+    return min(times[2:])
+
+
+def matrix_peak(dtype: torch.dtype, device: torch.device) -> float:
+    """Operations per second of a square matrix product."""
+    side = _GPU_SIDE if device.type == "cuda" else _CPU_SIDE
+    a = torch.randn((side, side), device=device).to(dtype)
+    b = torch.randn((side, side), device=device).to(dtype)
+    out = torch.empty_like(a)
+    return 2 * side**3 / _seconds(lambda: torch.mm(a, b, out=out), device)
+
+
+def copy_peak(device: torch.device) -> float:
+    """Bytes per second, read and written, of a copy within the device's memory."""
+    source = torch.ones(_GPU_COPY_BYTES if device.type == "cuda" else _CPU_COPY_BYTES, dtype=torch.uint8, device=device)
+    target = torch.empty_like(source)
+    return 2 * source.numel() / _seconds(lambda: target.copy_(source), device)
+
+
+def time_blocks(runs: dict, device: torch.device, repeats: int, inner: int) -> dict[str, list[float]]:
+    """Seconds a call, taking turns: each of ``repeats`` figures is the mean over a block of ``inner`` calls."""
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(repeats):
+        for name, run in runs.items():
+            synchronize(device)
+            begin = perf_counter()
+            for _ in range(inner):
+                run()
+            synchronize(device)
+            times[name].append((perf_counter() - begin) / inner)
+    return times
+
+
+def inner_calls(run, device: torch.device, seconds: float = 0.05) -> int:
+    """How many calls make a block of about so many seconds; one on the CPU."""
+    if device.type == "cpu":
+        return 1
+    single = median(time_blocks({"": run}, device, 3, 1)[""])
+    return max(1, min(100, round(seconds / single)))

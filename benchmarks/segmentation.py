@@ -1,0 +1,191 @@
+"""From images to labels: the parts of fps.py that go beyond one network pass."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+from contenders import network_path, random_weights, switches
+from peaks import inner_calls, synchronize, time_blocks
+from PIL import Image
+
+import deeplab_caffe as dc
+from deeplab_caffe.inference import OptimizedNet
+from deeplab_caffe.zoo.default import DEFAULT_MODEL, DEMO_PHOTO
+
+# A VOC image; LargeFOV then sees 505 x 377.
+_PHOTO_SIZE = (500, 375)
+_CRF = dc.CRFParams(pos_w=3, pos_xy_std=3, bi_w=4, bi_xy_std=121, bi_rgb_std=5, iterations=10)
+_AGREEMENT = 0.995
+_SUFFIXES = (".jpg", ".jpeg", ".png")
+
+
+def photos(count: int) -> np.ndarray:
+    """So many versions of the demo's photograph, each shifted: uint8 (count, 375, 500, 3)."""
+    image = np.asarray(Image.open(DEMO_PHOTO).convert("RGB").resize(_PHOTO_SIZE, Image.Resampling.BICUBIC))
+    return np.stack([np.roll(image, 7 * shift, axis=1) for shift in range(count)])
+
+
+def optimized(model: str, dtype: str, device: torch.device, batch: int) -> OptimizedNet:
+    """The network with random weights, ready for VOC images."""
+    net = dc.Net(network_path(model))
+    net.load_state_dict(random_weights(model).state_dict())
+    side = max(_PHOTO_SIZE) + 5
+    return net.to(device).optimize(dtype=dtype, batch=batch, size=side, release=True, copy_outputs=False)
+
+
+def _best_dtype(dtypes: Sequence[str]) -> str:
+    return "bfloat16" if "bfloat16" in dtypes else dtypes[0]
+
+
+def crf_cases(device: torch.device, dtypes: Sequence[str], options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Images in memory to labels, without and with the CRF, at each batch size."""
+    dtype, model, found = _best_dtype(dtypes), options.model[0], []
+    for batch in options.batch:
+        fast = optimized(model, dtype, device, batch)
+        images = torch.from_numpy(photos(batch)).to(device)
+        runs = {
+            "labels": lambda fast=fast, images=images: fast.label_images(images),
+            "labels after the CRF": lambda fast=fast, images=images: fast.label_images(images, crf=_CRF),
+        }
+        for run in runs.values():
+            run()
+        inner = inner_calls(runs["labels after the CRF"], device)
+        times = {name: median(took) for name, took in time_blocks(runs, device, options.repeats, inner).items()}
+        rows = {
+            name: {"ms": round(took * 1e3, 3), "images_per_s": round(batch / took, 2)} for name, took in times.items()
+        }
+        found.append({"model": model, "dtype": dtype, "batch": batch, "size": list(_PHOTO_SIZE), "rows": rows})
+        print(f"\n{model}  {dtype}  batch {batch}  images of {_PHOTO_SIZE[0]}x{_PHOTO_SIZE[1]} to labels")
+        for name, row in rows.items():
+            print(f"  {name:22}{row['ms']:>12.3f} ms{row['images_per_s']:>12.2f} images/s")
+    return found
+
+
+def decode(path: Path) -> np.ndarray:
+    """uint8 RGB (H, W, 3)."""
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def decoded(paths: Sequence[Path], workers: int, ahead: int) -> Iterator[np.ndarray]:
+    """The images in order, decoded ahead by threads: Pillow decodes without the interpreter's lock."""
+    rest = iter(paths)
+    with ThreadPoolExecutor(workers) as pool:
+        waiting = [pool.submit(decode, path) for path in islice(rest, ahead)]
+        while waiting:
+            yield waiting.pop(0).result()
+            waiting += [pool.submit(decode, path) for path in islice(rest, 1)]
+
+
+def segment_files(
+    fast: OptimizedNet, paths: Sequence[Path], batch: int, workers: int, crf: dc.CRFParams | None
+) -> Iterator[np.ndarray]:
+    """Labels (n, H, W) of each batch of files of one size; the device works on one while the next is decoded."""
+    images = decoded(paths, workers, 2 * batch + workers)
+    on_gpu = fast.device.type == "cuda"
+    pending: tuple[torch.Tensor, torch.cuda.Event | None] | None = None
+    while group := list(islice(images, batch)):
+        stacked = torch.from_numpy(np.stack(group))
+        labels = fast.label_images(stacked.pin_memory() if on_gpu else stacked, crf=crf)
+        event = None
+        if on_gpu:
+            # Page-locked, so that the copy is queued behind the work, and nothing waits before the next batch is there.
+            host = torch.empty(labels.shape, dtype=labels.dtype, pin_memory=True)
+            host.copy_(labels, non_blocking=True)
+            event = torch.cuda.Event()
+            event.record()
+            labels = host
+        if pending is not None:
+            yield _ready(*pending)
+        pending = labels, event
+    if pending is not None:
+        yield _ready(*pending)
+
+
+def _ready(labels: torch.Tensor, event: torch.cuda.Event | None) -> np.ndarray:
+    if event is not None:
+        event.synchronize()
+    return labels.numpy()
+
+
+def end_to_end(device: torch.device, dtypes: Sequence[str], options: argparse.Namespace) -> dict[str, Any]:
+    """JPEG files to labels with the CRF."""
+    dtype, model, batch = _best_dtype(dtypes), options.model[0], max(options.batch)
+    workers = options.workers or os.cpu_count() or 1
+    fast = optimized(model, dtype, device, batch)
+    count = batch * (32 if device.type == "cuda" else 2)
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [Path(folder) / f"{index}.jpg" for index in range(count)]
+        for path, photo in zip(paths, photos(count), strict=True):
+            Image.fromarray(photo).save(path, quality=92)
+        with switches("float32"):
+            segmenter = dc.Segmenter(network_path(model), None, crf=_CRF, device=str(device))
+            segmenter.net.load_state_dict(random_weights(model).state_dict())
+            expected = segmenter(decode(paths[0]))
+        first = next(segment_files(fast, paths[:batch], batch, workers, _CRF))[0]
+        agreement = float((first == expected).mean())
+        times = []
+        for _ in range(options.repeats):
+            synchronize(device)
+            begin = perf_counter()
+            done = sum(len(labels) for labels in segment_files(fast, paths, batch, workers, _CRF))
+            times.append(done / (perf_counter() - begin))
+    found = {"model": model, "dtype": dtype, "batch": batch, "size": list(_PHOTO_SIZE), "workers": workers}
+    found |= {
+        "images": count,
+        "images_per_s": round(median(times), 2),
+        "all_images_per_s": [round(t, 2) for t in times],
+    }
+    found["agreement_with_segmenter_float32"] = round(agreement, 5)
+    print(f"\n{model}  {dtype}  JPEG files to labels with the CRF, batch {batch}, {workers} decoding threads")
+    print(f"  {found['images_per_s']:.2f} images/s; {agreement:.2%} of pixels as the Segmenter's in float32")
+    return found
+
+
+def label_agreement(device: torch.device, dtypes: Sequence[str], options: argparse.Namespace) -> dict[str, Any]:
+    """The bundled network's labels in each dtype against float32, on a folder of images.
+
+    A VOC-shaped folder with list/test.txt gives its test images, any other all it has.
+    """
+    paths = test_images(options.agreement)
+    nets = {}
+    for dtype in dict.fromkeys(("float32", *dtypes)):
+        net = dc.Net(DEFAULT_MODEL.deploy, DEFAULT_MODEL.weights).to(device)
+        nets[dtype] = net.optimize(dtype=dtype, batch=1, size=361, autotune=False)
+    same, pixels = dict.fromkeys(nets, 0), 0
+    for path in paths:
+        image = torch.from_numpy(decode(path).copy())[None]
+        labels = {dtype: fast.label_images(image) for dtype, fast in nets.items()}
+        pixels += labels["float32"].numel()
+        for dtype, found in labels.items():
+            same[dtype] += int((found == labels["float32"]).sum())
+    shares = {dtype: round(count / pixels, 6) for dtype, count in same.items() if dtype != "float32"}
+    print(f"\n{DEFAULT_MODEL.name}: pixels with float32's label, {len(paths)} images")
+    for dtype, share in shares.items():
+        print(f"  {dtype:22}{share:>12.4%}{'' if share >= _AGREEMENT else f', below {_AGREEMENT:.1%}'}")
+    return {"model": DEFAULT_MODEL.name, "images": len(paths), "pixels": pixels, "shares": shares}
+
+
+def test_images(folder: Path) -> list[Path]:
+    """The images of a folder, or the test images of a VOC-shaped one."""
+    images = folder / "JPEGImages" if (folder / "JPEGImages").is_dir() else folder
+    lists = [folder / "list" / name for name in ("test_id.txt", "test.txt")]
+    wanted = next((set(path.read_text().split()) for path in lists if path.is_file()), None)
+    found = [path for path in sorted(images.iterdir()) if path.suffix.lower() in _SUFFIXES]
+    if wanted is not None:
+        stems = {Path(name).stem for name in wanted}
+        found = [path for path in found if path.stem in stems]
+    if not found:
+        raise SystemExit(f"no images in {images}")
+    return found
