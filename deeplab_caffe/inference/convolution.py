@@ -33,7 +33,7 @@ class ConvSpec:
     """One convolution.
 
     Attributes:
-        weight: (O, C / group, kh, kw), channels-last, in the dtype and on the device it runs in.
+        weight: (O, C / group, kh, kw) in the dtype and on the device it runs in; on a GPU channels-last.
         bias: (O,) likewise, or None.
         stride: (height, width), as are pad and hole.
         relu: max(x, 0) behind it.
@@ -70,7 +70,9 @@ class ConvSpec:
 
 def spec_of(layer: Convolution, relu: bool, device: torch.device, dtype: torch.dtype) -> ConvSpec:
     """The spec of a layer, its weights brought to a device and dtype."""
-    weight = layer.weight.detach().to(device, dtype).contiguous(memory_format=torch.channels_last)
+    weight = layer.weight.detach().to(device, dtype)
+    if weight.is_cuda:
+        weight = weight.contiguous(memory_format=torch.channels_last)
     bias = None if layer.bias is None else layer.bias.detach().to(device, dtype)
     g = layer.geometry
     return ConvSpec(weight, bias, tuple(g.stride), tuple(g.pad), tuple(g.hole), layer.group, relu)

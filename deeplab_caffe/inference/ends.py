@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from torch import Tensor
@@ -10,7 +9,6 @@ from torch import Tensor
 from deeplab_caffe.crf import CRFParams, dense_crf
 from deeplab_caffe.errors import NetError
 from deeplab_caffe.inference.plan import Plan
-from deeplab_caffe.layers import Shape
 from deeplab_caffe.layers.vision import Interp
 from deeplab_caffe.ops.argmax import argmax_labels
 from deeplab_caffe.ops.interp import interp
@@ -74,16 +72,3 @@ def end_of(plan: Plan) -> End:
     if last is None or not isinstance(last.layer, Interp):
         return End(plan, name, None)
     return End(replace(plan, operations=plan.operations[:-1], outputs={name: last.bottoms[0]}), name, last.layer)
-
-
-def shapes_of(plan: Plan, inputs: Sequence[Shape]) -> Mapping[str, Shape]:
-    """Shapes of the outputs for these input shapes.
-
-    Raises:
-        NetError: they do not fit.
-    """
-    known = dict(zip(plan.inputs.values(), map(tuple, inputs), strict=True))
-    for operation in plan.operations:
-        tops = operation.layer.top_shapes([known[number] for number in operation.bottoms])
-        known.update(zip(operation.tops, map(tuple, tops), strict=True))
-    return {name: known[number] for name, number in plan.outputs.items()}

@@ -13,7 +13,7 @@ from deeplab_caffe.inference.choice import Chooser
 from deeplab_caffe.inference.convolution import spec_of
 from deeplab_caffe.inference.plan import Operation
 from deeplab_caffe.inference.precision import Precision
-from deeplab_caffe.layers import Layer
+from deeplab_caffe.layers import Layer, Shape
 from deeplab_caffe.layers.vision import Convolution, Pooling
 from deeplab_caffe.ops.max_pool import max_pool
 
@@ -24,64 +24,49 @@ _HALF = (torch.bfloat16, torch.float16)
 
 def prepare(
     operation: Operation,
-    bottoms: Sequence[Tensor],
+    shapes: Sequence[Shape],
+    device: torch.device,
     precision: Precision,
     chooser: Chooser,
     *,
     release: bool,
-) -> tuple[Kernel, Sequence[Tensor]]:
-    """Makes an operation ready.
+) -> Kernel:
+    """Makes an operation ready. It refers to nothing of the layer's weights then.
 
     Args:
         operation: what to run; its layer is left as it is, but for ``release``.
-        bottoms: examples of what it will see.
+        shapes: of the bottoms that it will mostly see.
+        device: where it will run.
         precision: what to compute in.
         chooser: chooses among the ways to compute a convolution.
         release: the layer's own weights are given up.
 
-    Returns:
-        The kernel, which refers to nothing of the layer's weights, and its tops for the examples.
-
     Raises:
-        NetError: the layer fails; the message names it.
+        NetError: the layer cannot be computed; the message names it.
     """
     layer = operation.layer
     try:
         if isinstance(layer, Convolution):
-            kernel, tops = _convolution(layer, operation.relu, bottoms, precision, chooser)
+            kernel = _convolution(layer, operation.relu, shapes[0], device, precision, chooser)
         elif isinstance(layer, Pooling) and layer.pools_maxima():
             kernel = _max_pooling(layer)
-            tops = kernel(bottoms)
         else:
-            kernel = _layer(layer, bottoms[0].device, precision)
-            tops = kernel(bottoms)
-    except DeepLabCaffeError:
-        raise
-    except torch.OutOfMemoryError:
+            kernel = _layer(layer, device, precision)
+    except (DeepLabCaffeError, torch.OutOfMemoryError):
         raise
     except (RuntimeError, ValueError) as error:
         raise layer.error(f"{type(error).__name__}: {error}") from error
     if release:
         _release(layer)
-    return kernel, tops
+    return kernel
 
 
 def _convolution(
-    layer: Convolution, relu: bool, bottoms: Sequence[Tensor], precision: Precision, chooser: Chooser
-) -> tuple[Kernel, Sequence[Tensor]]:
+    layer: Convolution, relu: bool, shape: Shape, device: torch.device, precision: Precision, chooser: Chooser
+) -> Kernel:
     dtype = torch.float32 if layer.engine == "CAFFE" else precision.dtype
-    examples = [_image(x, dtype) for x in bottoms]
-    spec = spec_of(layer, relu, bottoms[0].device, dtype)
-    run, top = chooser.choose(layer.name, layer.engine, spec, examples[0])
-
-    def kernel(given: Sequence[Tensor]) -> Sequence[Tensor]:
-        return [run(_image(x, dtype)) for x in given]
-
-    return kernel, [top, *(run(x) for x in examples[1:])]
-
-
-def _image(x: Tensor, dtype: torch.dtype) -> Tensor:
-    return x.to(dtype, memory_format=torch.channels_last)
+    run = chooser.choose(layer.name, layer.engine, spec_of(layer, relu, device, dtype), shape)
+    return lambda given: [run(x.to(dtype, memory_format=torch.channels_last)) for x in given]
 
 
 def _max_pooling(layer: Pooling) -> Kernel:

@@ -17,7 +17,7 @@ from deeplab_caffe.crf import CRFParams
 from deeplab_caffe.data.transform import VOC_MEAN
 from deeplab_caffe.errors import NetError
 from deeplab_caffe.inference.choice import Choice, Chooser
-from deeplab_caffe.inference.ends import end_of, shapes_of
+from deeplab_caffe.inference.ends import end_of
 from deeplab_caffe.inference.graphs import CapturedFunction, LRUCache
 from deeplab_caffe.inference.kernels import Kernel, prepare, without_weights
 from deeplab_caffe.inference.plan import Operation, Plan, build_plan
@@ -77,16 +77,12 @@ class OptimizedNet:
         if self.device.type == "cpu" and plan.per_item:
             shapes = [(min(shape[0], _CPU_ITEMS_AT_ONCE), *shape[1:]) for shape in shapes]
         with self._working(shapes):
-            generator = torch.Generator().manual_seed(0)
-            # As large as images minus mean are, so that rounding errors are what they will be.
-            examples = [torch.randn(shape, generator=generator).mul_(50).to(self.device) for shape in shapes]
-
-            def run(operation: Operation, bottoms: list[Tensor]) -> Sequence[Tensor]:
-                kernel, tops = prepare(operation, bottoms, self.precision, chooser, release=release)
-                self._kernels[operation.tops[0]] = kernel
-                return tops
-
-            plan.execute(examples, run)
+            known = plan.shapes(shapes)
+            for operation in plan.operations:
+                bottoms = [known[number] for number in operation.bottoms]
+                self._kernels[operation.tops[0]] = prepare(
+                    operation, bottoms, self.device, self.precision, chooser, release=release
+                )
         unknown = set(chooser.fixed) - {choice.layer for choice in self.choices}
         if unknown:
             raise NetError(f"ways for unknown convolutions {', '.join(sorted(unknown))}")
@@ -155,9 +151,10 @@ class OptimizedNet:
 
     def _fit(self, least: int) -> int:
         (channels,) = {shape[1] for shape in self.input_shapes.values()}
+        (number,) = self.plan.outputs.values()
 
         def output_side(side: int) -> int:
-            return next(iter(shapes_of(self.plan, [(1, channels, side, side)]).values()))[2]
+            return self.plan.shapes([(1, channels, side, side)])[number][2]
 
         side, output = fit_side(least, output_side)
         if side != output:

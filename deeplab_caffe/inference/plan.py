@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from deeplab_caffe.errors import NetError
-from deeplab_caffe.layers import Layer
+from deeplab_caffe.layers import Layer, Shape
 from deeplab_caffe.layers.neuron import ReLU
 from deeplab_caffe.layers.vision import Convolution
 
@@ -81,6 +81,18 @@ class Plan:
             if layer.TYPE == "SLICE" and layer.param.slice_param.slice_dim == 0:
                 return False
         return True
+
+    def shapes(self, inputs: Sequence[Shape]) -> dict[int, Shape]:
+        """Shapes of all values for these input shapes.
+
+        Raises:
+            NetError: they do not fit a layer.
+        """
+        known = dict(zip(self.inputs.values(), map(tuple, inputs), strict=True))
+        for operation in self.operations:
+            tops = operation.layer.top_shapes([known[number] for number in operation.bottoms])
+            known.update(zip(operation.tops, map(tuple, tops), strict=True))
+        return known
 
     def execute(self, inputs: Sequence[Tensor], run: Callable[[Operation, list[Tensor]], Sequence[Tensor]]) -> dict:
         """The wanted blobs by name.
