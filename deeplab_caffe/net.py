@@ -435,7 +435,7 @@ class Net(nn.Module):
         batch: int | None = None,
         size: int | tuple[int, int] | None = None,
         blobs: Iterable[str] | None = None,
-        autotune: bool = True,
+        autotune: bool | None = None,
         ways: Mapping[str, str] | None = None,
         graphs: bool = True,
         cache_size: int = 4,
@@ -453,8 +453,8 @@ class Net(nn.Module):
             batch: batch size to prepare for; None: the prototxt's. Other sizes run too.
             size: side, or (height, width), of the first input to prepare for; None: the prototxt's.
             blobs: names of the blobs to compute; None: the outputs.
-            autotune: measure the ways to compute convolutions with holes and of 1x1 and keep the best of each. Without,
-                each takes the usual one, the same in every process.
+            autotune: measure the ways to compute each convolution and keep the best, which may be another in another
+                process; without, each is computed the usual way. None: on a GPU. On the CPU the usual way has won.
             ways: the way of a convolution by its name, not to be measured; see ``OptimizedNet.choices``.
             graphs: on a GPU, capture CUDA graphs.
             cache_size: how many input shapes to keep graphs of.

@@ -55,7 +55,7 @@ class OptimizedNet:
         batch: int | None = None,
         size: int | tuple[int, int] | None = None,
         blobs: Sequence[str] | None = None,
-        autotune: bool = True,
+        autotune: bool | None = None,
         ways: Mapping[str, str] | None = None,
         graphs: bool = True,
         cache_size: int = 4,
@@ -68,6 +68,7 @@ class OptimizedNet:
         plan = build_plan(net, net.outputs if blobs is None else blobs)
         self.input_shapes = _sample_shapes(net, batch, size)
         self.copy_outputs = copy_outputs
+        autotune = self.device.type == "cuda" if autotune is None else autotune
         chooser = Chooser(self.precision.tolerance, autotune=autotune, fixed=ways)
         self.choices: list[Choice] = chooser.choices
         self._kernels: dict[int, Kernel] = {}

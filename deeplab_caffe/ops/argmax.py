@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from deeplab_caffe import _C
+from deeplab_caffe.ops._direct import call
 from deeplab_caffe.ops._view import check_device, stream, view
 
 
@@ -62,7 +63,7 @@ def argmax(scores: Tensor, top_k: int = 1, out_max_val: bool = False) -> Tensor:
     _check_scores("argmax", scores)
     if not 1 <= top_k <= scores.shape[1]:
         raise ValueError(f"argmax: top_k must be between 1 and the {scores.shape[1]} channels, got {top_k}")
-    return _argmax(scores.detach(), top_k, out_max_val)
+    return call(_argmax, scores.detach(), top_k, out_max_val)
 
 
 def argmax_labels(scores: Tensor, ties: str = "first", dtype: torch.dtype = torch.uint8) -> Tensor:
@@ -85,4 +86,4 @@ def argmax_labels(scores: Tensor, ties: str = "first", dtype: torch.dtype = torc
     _check_scores("argmax_labels", scores)
     if ties not in ("first", "last"):
         raise ValueError(f'argmax_labels: ties must be "first" or "last", got {ties!r}')
-    return _argmax_labels(scores.detach(), ties == "last", dtype)
+    return call(_argmax_labels, scores.detach(), ties == "last", dtype)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from deeplab_caffe import _C
+from deeplab_caffe.ops._direct import call
 from deeplab_caffe.ops._view import stream, view
 from deeplab_caffe.ops.im2col import Pair, check_image, col2im, conv_output_size, im2col, output_hw, pair
 
@@ -239,4 +240,4 @@ def conv2d(
     """
     pairs = {"stride": stride, "pad": pad, "hole": hole}
     bias = None if bias is None else bias.reshape(-1)
-    return _conv2d(x, weight, bias, *(pair(name, value) for name, value in pairs.items()), groups)
+    return call(_conv2d, x, weight, bias, *(pair(name, value) for name, value in pairs.items()), groups)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from deeplab_caffe import _C
+from deeplab_caffe.ops._direct import call
 from deeplab_caffe.ops._view import check_device, stream, view
 
 Pair = int | tuple[int, int]
@@ -150,7 +151,7 @@ def im2col(x: Tensor, kernel: Pair, *, stride: Pair = 1, pad: Pair = 0, hole: Pa
         ValueError: a wrong dtype or number of dimensions, an argument out of its range, a kernel that does not fit.
     """
     pairs = {"kernel": kernel, "stride": stride, "pad": pad, "hole": hole}
-    return _im2col(x, *(pair(name, value) for name, value in pairs.items()))
+    return call(_im2col, x, *(pair(name, value) for name, value in pairs.items()))
 
 
 def col2im(columns: Tensor, size: Pair, kernel: Pair, *, stride: Pair = 1, pad: Pair = 0, hole: Pair = 1) -> Tensor:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from deeplab_caffe import _C
+from deeplab_caffe.ops._direct import call
 from deeplab_caffe.ops._view import check_device, stream, view
 
 
@@ -133,4 +134,4 @@ def interp(
     factors = {"zoom_factor": zoom_factor, "shrink_factor": shrink_factor, "pad_beg": pad_beg, "pad_end": pad_end}
     out_height = interp_size(x.shape[2], target=height, **factors)
     out_width = interp_size(x.shape[3], target=width, **factors)
-    return _interp(x, out_height, out_width, pad_beg, pad_end)
+    return call(_interp, x, out_height, out_width, pad_beg, pad_end)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from deeplab_caffe import _C
+from deeplab_caffe.ops._direct import call
 from deeplab_caffe.ops._view import check_device, stream, view
 from deeplab_caffe.ops._window import Size, window
 
@@ -80,4 +81,4 @@ def interp_argmax(
     part = window("interp_argmax", scores, height, width, crop, origin)
     if ties not in ("first", "last"):
         raise ValueError(f'interp_argmax: ties must be "first" or "last", got {ties!r}')
-    return _interp_argmax(scores.detach(), height, width, *part, ties == "last", dtype)
+    return call(_interp_argmax, scores.detach(), height, width, *part, ties == "last", dtype)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from deeplab_caffe import _C
+from deeplab_caffe.ops._direct import call
 from deeplab_caffe.ops._view import check_device, stream, view
 from deeplab_caffe.ops._window import Size, window
 
@@ -56,4 +57,4 @@ def interp_softmax(
         ValueError: a wrong shape or dtype, or a crop that is not within the resized image.
     """
     part = window("interp_softmax", scores, height, width, crop, origin)
-    return _interp_softmax(scores.detach(), height, width, *part)
+    return call(_interp_softmax, scores.detach(), height, width, *part)

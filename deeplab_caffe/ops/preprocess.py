@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from deeplab_caffe import _C
+from deeplab_caffe.ops._direct import call
 from deeplab_caffe.ops._view import check_device, stream, view
 
 Image = Tensor | np.ndarray
@@ -117,4 +118,4 @@ def preprocess(
         raise ValueError(f"preprocess: expected one mean or three, got {len(means)}")
     if dtype not in (torch.float32, torch.float16, torch.bfloat16):
         raise ValueError(f"preprocess: dtype must be float32, float16 or bfloat16, got {dtype}")
-    return _preprocess(batches, means, height, width, dtype, channels_last)
+    return call(_preprocess, batches, means, height, width, dtype, channels_last)

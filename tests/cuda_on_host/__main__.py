@@ -25,6 +25,7 @@ KERNELS = [
     "lattice/build_cuda.cu",
     "lattice/filter_cuda.cu",
     "lattice/lattice_cuda.cu",
+    "max_pool/max_pool_cuda.cu",
     "mean_field/mean_field_cuda.cu",
     "preprocess/preprocess_cuda.cu",
 ]

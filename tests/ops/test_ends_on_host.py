@@ -82,3 +82,19 @@ def test_preprocess(dtype: torch.dtype, layout: torch.memory_format, shift: int)
         _C.preprocess(view(images), view(blobs[0]), means)
         _C.preprocess(on_device(images), on_device(blobs[1]), means)
         assert torch.equal(blobs[0], blobs[1])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("case", [(64, 33, 41, 3, 2, 1), (24, 7, 5, 3, 1, 1), (3, 9, 8, 2, 2, 1), (8, 1, 1, 3, 1, 1)])
+def test_max_pool(dtype: torch.dtype, case: tuple) -> None:
+    channels, height, width, kernel, stride, pad = case
+    size = torch.nn.functional.max_pool2d(torch.zeros(1, 1, height, width), kernel, stride, pad, ceil_mode=True).shape
+    x = scores_of((3, channels, height, width), dtype, 1).contiguous(memory_format=torch.channels_last)
+    tops = [
+        torch.full((3, channels, *size[2:]), 77.0, dtype=dtype).contiguous(memory_format=torch.channels_last)
+        for _ in range(2)
+    ]
+    pairs = (kernel, kernel), (stride, stride), (pad, pad)
+    _C.max_pool(view(x), view(tops[0]), *pairs)
+    _C.max_pool(on_device(x), on_device(tops[1]), *pairs)
+    np.testing.assert_array_equal(tops[1].float().numpy(), tops[0].float().numpy())

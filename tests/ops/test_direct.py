@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from deeplab_caffe.ops import _direct
+from deeplab_caffe.ops.argmax import argmax_labels
+from deeplab_caffe.ops.interp import interp
+
+SCRIPT = """
+import sys, torch
+from deeplab_caffe.ops.argmax import argmax, argmax_labels
+from deeplab_caffe.ops.hole import conv2d
+from deeplab_caffe.ops.im2col import im2col
+from deeplab_caffe.ops.interp import interp
+from deeplab_caffe.ops.interp_argmax import interp_argmax
+from deeplab_caffe.ops.interp_softmax import interp_softmax
+from deeplab_caffe.ops.preprocess import preprocess
+x = torch.ones(1, 2, 3, 3)
+interp(x, zoom_factor=2), argmax(x), argmax_labels(x), im2col(x, 1), conv2d(x, x[:, :, :1, :1], None)
+interp_argmax(x, 5, 5), interp_softmax(x, 5, 5), preprocess(torch.zeros(1, 2, 2, 3, dtype=torch.uint8), mean=1)
+interp(torch.nn.Parameter(x, requires_grad=False), zoom_factor=2)
+print("torch._dynamo" in sys.modules)
+"""
+
+
+def test_nothing_is_imported_for_a_mere_result() -> None:
+    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False"]
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Whether each call that follows was direct."""
+    found: list[bool] = []
+    original = _direct._unobserved
+    monkeypatch.setattr(_direct, "_unobserved", lambda args: found.append(original(args)) or found[-1])
+    return found
+
+
+def test_whoever_looks_is_served_by_the_dispatcher(calls: list[bool]) -> None:
+    x = torch.ones(1, 2, 3, 3)
+    leaf = x.clone().requires_grad_()
+    interp(leaf, zoom_factor=2).sum().backward()
+    assert leaf.grad.sum() == 50
+    with torch.no_grad():
+        interp(leaf, zoom_factor=2)
+    assert torch.vmap(lambda one: interp(one, zoom_factor=2))(x[None]).shape == (1, 1, 2, 5, 5)
+    with torch.profiler.profile() as profile:
+        argmax_labels(x)
+    assert any("argmax_labels" in event.key for event in profile.key_averages())
+    graph = torch.fx.experimental.proxy_tensor.make_fx(lambda one: interp(one, zoom_factor=2))(x)
+    assert "deeplab_caffe.interp" in graph.code
+    with torch._subclasses.FakeTensorMode() as mode:
+        assert interp(mode.from_tensor(x), zoom_factor=2).shape == (1, 2, 5, 5)
+    assert calls[:2] == [False, True]
+    assert not any(calls[2:])
