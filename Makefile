@@ -49,6 +49,7 @@ format: env
 docs-table: build
 	$(BIN)/python -m tools.golden_table
 	$(BIN)/python -m tools.models_page
+	$(BIN)/python -m tools.fps_table
 
 clean:
 	rm -rf build dist out *.egg-info .pytest_cache .ruff_cache .hypothesis $(BUILD_STAMP) deeplab_caffe/_C*.so

@@ -29,7 +29,12 @@ def plot(content: dict[str, Any], path: Path) -> bool:
     names = list(dict.fromkeys(name for case in drawn for name in case["rows"]))
     models = list(dict.fromkeys(case["model"] for case in drawn))
     figure, panels = pyplot.subplots(
-        1, len(dtypes), figsize=(1.5 + 3.5 * len(dtypes), 1.5 + 0.9 * len(models)), squeeze=False, sharey=True
+        1,
+        len(dtypes),
+        figsize=(1.5 + 3.5 * len(dtypes), 1.5 + 0.9 * len(models)),
+        squeeze=False,
+        sharey=True,
+        layout="constrained",
     )
     for axes, dtype in zip(panels[0], dtypes, strict=True):
         found = {case["model"]: case["rows"] for case in drawn if case["dtype"] == dtype}
@@ -42,7 +47,6 @@ def plot(content: dict[str, Any], path: Path) -> bool:
     panels[0][0].invert_yaxis()
     panels[0][-1].legend(fontsize="small")
     figure.suptitle(f"{content['device']}, batch {batch}, {size} x {size}")
-    figure.tight_layout()
     figure.savefig(path)
     pyplot.close(figure)
     return True

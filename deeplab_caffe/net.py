@@ -409,6 +409,9 @@ class Net(nn.Module):
             return run(*(self._cast(layer, x) for x in bottoms))
         except DeepLabCaffeError:
             raise
+        except torch.OutOfMemoryError as error:
+            where, shapes = bottoms[0].device, ", ".join(str(tuple(x.shape)) for x in bottoms)
+            raise layer.error(f"not enough memory on {where} for bottoms {shapes}: take fewer or smaller") from error
         except (RuntimeError, ValueError) as error:
             raise layer.error(f"{type(error).__name__}: {error}") from error
 

@@ -209,7 +209,10 @@ class OptimizedNet:
         try:
             with switched(self.precision, self.device):
                 yield
-        except torch.OutOfMemoryError as error:
+        except RuntimeError as error:
+            # A capture that breaks off says so in an error of another type.
+            if not isinstance(error, torch.OutOfMemoryError) and "out of memory" not in str(error):
+                raise
             self._cache.clear()
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
