@@ -8,8 +8,8 @@ from torch import Tensor
 
 from deeplab_caffe.crf import CRFParams, dense_crf
 from deeplab_caffe.errors import NetError
-from deeplab_caffe.inference.plan import Plan
-from deeplab_caffe.layers.vision import Interp
+from deeplab_caffe.inference.plan import Operation, Plan
+from deeplab_caffe.layers.vision import Interp, Padding
 from deeplab_caffe.ops.argmax import argmax_labels
 from deeplab_caffe.ops.interp import interp
 from deeplab_caffe.ops.interp_argmax import interp_argmax
@@ -22,36 +22,40 @@ class End:
     """How labels come from a plan's last values.
 
     Attributes:
-        plan: what is run before: the net's plan, without the INTERP layer at its end if it has one.
+        plan: what is run before: the net's plan, without the INTERP layer at its end, and the PADDING layer behind that
+            which crops, if it has them.
         blob: name under which the plan gives the scores.
-        interp: that layer, or None.
+        interp: the INTERP layer, or None.
+        cut: rows and columns that the PADDING layer takes off, at the top and left and at the bottom and right.
     """
 
     plan: Plan
     blob: str
     interp: Interp | None
+    cut: Pair = (0, 0)
 
-    def full_size(self, scores: Tensor) -> Pair:
-        """(H, W) of the scores after the INTERP layer."""
-        return self.full_size_of(tuple(scores.shape[2:]))
-
-    def full_size_of(self, size: Pair) -> Pair:
-        """(H, W) after the INTERP layer, from that before."""
-        return size if self.interp is None else tuple(self.interp.top_shapes([(1, 1, *size)])[0][2:])
-
-    def scores(self, scores: Tensor, crop: Pair) -> Tensor:
-        """float32 (N, C, *crop), contiguous: enlarged as the layer does and cut at the bottom and right."""
-        scores = interp(scores.float(), **self.interp.options) if self.interp is not None else scores.float()
-        return scores[:, :, : crop[0], : crop[1]].contiguous()
-
-    def labels(self, scores: Tensor, crop: Pair) -> Tensor:
-        """uint8 (N, *crop): of equal scores the last class wins, as in the ARGMAX layer."""
+    def size(self, scores: Tensor) -> Pair:
+        """(H, W) of the net's output for these scores."""
         if self.interp is None:
-            return argmax_labels(self.scores(scores, crop), ties="last")
-        begin, end = (self.interp.options[name] for name in ("pad_beg", "pad_end"))
-        size = scores.shape[2:]
-        scores = scores[:, :, -begin : size[0] + end, -begin : size[1] + end]
-        return interp_argmax(scores, *self.full_size_of(size), crop=crop, ties="last")
+            return tuple(scores.shape[2:])
+        height, width = self.interp.top_shapes([tuple(scores.shape)])[0][2:]
+        return height - sum(self.cut), width - sum(self.cut)
+
+    def scores(self, scores: Tensor, size: Pair) -> Tensor:
+        """float32 (N, C, *size), contiguous: the first rows and columns of the net's output."""
+        scores, first = scores.float(), self.cut[0]
+        if self.interp is not None:
+            scores = interp(scores, **self.interp.options)
+        return scores[:, :, first : first + size[0], first : first + size[1]].contiguous()
+
+    def labels(self, scores: Tensor, size: Pair) -> Tensor:
+        """uint8 (N, *size): of equal scores the last class wins, as in the ARGMAX layer."""
+        if self.interp is None:
+            return argmax_labels(self.scores(scores, size), ties="last")
+        height, width = self.interp.top_shapes([tuple(scores.shape)])[0][2:]
+        begin, end = -self.interp.options["pad_beg"], -self.interp.options["pad_end"]
+        scores = scores[:, :, begin : scores.shape[2] - end, begin : scores.shape[3] - end]
+        return interp_argmax(scores, height, width, crop=size, origin=(self.cut[0],) * 2, ties="last")
 
     def refined(self, scores: Tensor, images: Tensor, crf: CRFParams) -> Tensor:
         """uint8 (N, H, W) after the dense CRF, of equal marginals the first class, as in the densecrf programs."""
@@ -68,7 +72,16 @@ def end_of(plan: Plan) -> End:
     if len(plan.outputs) != 1:
         raise NetError(f"labels come from one blob, the net was optimized for {', '.join(plan.outputs)}")
     (name,) = plan.outputs
-    last = plan.operations[-1] if plan.operations else None
+    operations, cut = plan.operations, (0, 0)
+    if operations and isinstance(operations[-1].layer, Padding):
+        param = operations[-1].layer.param.padding_param
+        if max(param.pad_beg, param.pad_end) <= 0 and operations[-2:-1] and _reads(operations[-1], operations[-2]):
+            operations, cut = operations[:-1], (-param.pad_beg, -param.pad_end)
+    last = operations[-1] if operations else None
     if last is None or not isinstance(last.layer, Interp):
         return End(plan, name, None)
-    return End(replace(plan, operations=plan.operations[:-1], outputs={name: last.bottoms[0]}), name, last.layer)
+    return End(replace(plan, operations=operations[:-1], outputs={name: last.bottoms[0]}), name, last.layer, cut)
+
+
+def _reads(operation: Operation, maker: Operation) -> bool:
+    return operation.bottoms == maker.tops

@@ -181,7 +181,7 @@ class OptimizedNet:
     def _label(self, x: Tensor) -> dict[str, Tensor]:
         end = end_of(self.plan)
         scores = self._forward(x, plan=end.plan)[end.blob]
-        return {"labels": end.labels(scores, end.full_size(scores))}
+        return {"labels": end.labels(scores, end.size(scores))}
 
     def _label_images(
         self, images: Tensor, *, crf: CRFParams | None, mean: tuple[float, ...], size: tuple[int, int]
