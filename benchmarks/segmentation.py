@@ -27,6 +27,8 @@ from deeplab_caffe.zoo.default import DEFAULT_MODEL, DEMO_PHOTO
 _PHOTO_SIZE = (500, 375)
 _CRF = dc.CRFParams(pos_w=3, pos_xy_std=3, bi_w=4, bi_xy_std=121, bi_rgb_std=5, iterations=10)
 _AGREEMENT = 0.995
+# Images in a batch of files: a captured CRF takes memory for the most vertices possible of each.
+_MOST_FILES = 8
 _SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
@@ -121,7 +123,7 @@ def _ready(labels: torch.Tensor, event: torch.cuda.Event | None) -> np.ndarray:
 
 def end_to_end(device: torch.device, dtypes: Sequence[str], options: argparse.Namespace) -> dict[str, Any]:
     """JPEG files to labels with the CRF."""
-    dtype, model, batch = _best_dtype(dtypes), options.model[0], max(options.batch)
+    dtype, model, batch = _best_dtype(dtypes), options.model[0], min(max(options.batch), _MOST_FILES)
     workers = options.workers or os.cpu_count() or 1
     fast = optimized(model, dtype, device, batch)
     count = batch * (32 if device.type == "cuda" else 2)

@@ -49,6 +49,8 @@ class LRUCache(Generic[Value]):
 class CapturedFunction:
     """A function as one CUDA graph: its inputs and outputs keep their places in memory.
 
+    Calls on several streams wait for each other.
+
     Args:
         function: asks the device nothing and gives tensors by name.
         inputs: examples; they tell shapes, dtypes and the device.
@@ -67,10 +69,15 @@ class CapturedFunction:
             self.graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(self.graph, stream=stream):
                 self.outputs = function(*self.inputs)
+            self._done = torch.cuda.Event()
 
-    def __call__(self, *inputs: Tensor) -> dict[str, Tensor]:
-        """The outputs, in memory that the next call overwrites."""
+    def __call__(self, *inputs: Tensor, copy: bool) -> dict[str, Tensor]:
+        """The outputs: with ``copy`` in memory of their own, else in memory that the next call overwrites."""
+        stream = torch.cuda.current_stream(self.inputs[0].device)
+        stream.wait_event(self._done)
         for kept, given in zip(self.inputs, inputs, strict=True):
             kept.copy_(given, non_blocking=True)
         self.graph.replay()
-        return self.outputs
+        found = {name: x.clone() if copy else x for name, x in self.outputs.items()}
+        self._done.record(stream)
+        return found

@@ -73,7 +73,7 @@ class OptimizedNet:
         self.choices: list[Choice] = chooser.choices
         self._kernels: dict[int, Kernel] = {}
         self._lock = threading.Lock()
-        self._cache: LRUCache[Callable[..., dict[str, Tensor]]] = LRUCache(cache_size)
+        self._cache: LRUCache[CapturedFunction] = LRUCache(cache_size)
         shapes = list(self.input_shapes.values())
         if self.device.type == "cpu" and plan.per_item:
             shapes = [(min(shape[0], _CPU_ITEMS_AT_ONCE), *shape[1:]) for shape in shapes]
@@ -201,8 +201,8 @@ class OptimizedNet:
             if self.whole:
                 return function(*inputs)
             key = (task, tuple((shape, x.dtype) for shape, x in zip(shapes, inputs, strict=True)))
-            found = self._cache.get(key, partial(CapturedFunction, function, inputs))(*inputs)
-            return {name: x.clone() for name, x in found.items()} if self.copy_outputs else dict(found)
+            captured = self._cache.get(key, partial(CapturedFunction, function, inputs))
+            return captured(*inputs, copy=self.copy_outputs)
 
     @contextmanager
     def _working(self, shapes: Sequence[Shape]) -> Iterator[None]:

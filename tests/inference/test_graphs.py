@@ -39,5 +39,7 @@ def test_what_cannot_be_made_is_not_kept() -> None:
 def test_a_captured_function_runs_anew_on_each_input() -> None:
     x = torch.arange(6.0, device="cuda")
     run = CapturedFunction(lambda x: {"y": x * 2 + 1}, [x])
-    assert run(x)["y"].tolist() == [1, 3, 5, 7, 9, 11]
-    assert run(-x)["y"].tolist() == [1, -1, -3, -5, -7, -9]
+    first, shared = run(x, copy=True)["y"], run(x, copy=False)["y"]
+    assert run(-x, copy=True)["y"].tolist() == [1, -1, -3, -5, -7, -9]
+    assert first.tolist() == [1, 3, 5, 7, 9, 11]
+    assert shared.tolist() == [1, -1, -3, -5, -7, -9]
