@@ -63,8 +63,9 @@ def _on_gpu(run: Callable[[], object], device: torch.device) -> float:
 
 def _example(spec: ConvSpec, shape: Sequence[int]) -> Tensor:
     """As large as images minus mean are, so that rounding errors are what they will be."""
-    x = torch.randn(tuple(shape), generator=torch.Generator().manual_seed(0)).mul_(50)
-    return x.to(spec.weight.device, spec.weight.dtype).contiguous(memory_format=torch.channels_last)
+    device = spec.weight.device
+    x = torch.randn(tuple(shape), generator=torch.Generator(device).manual_seed(0), device=device).mul_(50)
+    return x.to(spec.weight.dtype, memory_format=torch.channels_last)
 
 
 class Chooser:

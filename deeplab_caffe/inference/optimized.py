@@ -23,6 +23,7 @@ from deeplab_caffe.inference.kernels import Kernel, prepare, without_weights
 from deeplab_caffe.inference.plan import Operation, Plan, build_plan
 from deeplab_caffe.inference.precision import precision_of, switched
 from deeplab_caffe.layers import Shape
+from deeplab_caffe.layers.vision import Convolution
 from deeplab_caffe.ops.preprocess import preprocess
 from deeplab_caffe.sides import fit_side
 
@@ -77,16 +78,17 @@ class OptimizedNet:
         shapes = list(self.input_shapes.values())
         if self.device.type == "cpu" and plan.per_item:
             shapes = [(min(shape[0], _CPU_ITEMS_AT_ONCE), *shape[1:]) for shape in shapes]
-        with self._working(shapes):
-            known = plan.shapes(shapes)
+        convolutions = {o.layer.name for o in plan.operations if isinstance(o.layer, Convolution)}
+        unknown = set(chooser.fixed) - convolutions
+        if unknown:
+            raise NetError(f"ways for unknown convolutions {', '.join(sorted(unknown))}")
+        known = plan.shapes(shapes)
+        with self._memory_errors(shapes), switched(self.precision, self.device):
             for operation in plan.operations:
                 bottoms = [known[number] for number in operation.bottoms]
                 self._kernels[operation.tops[0]] = prepare(
                     operation, bottoms, self.device, self.precision, chooser, release=release
                 )
-        unknown = set(chooser.fixed) - {choice.layer for choice in self.choices}
-        if unknown:
-            raise NetError(f"ways for unknown convolutions {', '.join(sorted(unknown))}")
         self.plan = replace(plan, operations=tuple(replace(o, layer=without_weights(o.layer)) for o in plan.operations))
         self.whole = self._why_not_captured(graphs)
 
@@ -197,18 +199,23 @@ class OptimizedNet:
         self, task: Hashable, inputs: list[Tensor], function: Callable[..., dict[str, Tensor]]
     ) -> dict[str, Tensor]:
         shapes = [tuple(x.shape) for x in inputs]
-        with self._lock, self._working(shapes):
-            if self.whole:
+        if self.whole:
+            with self._memory_errors(shapes), switched(self.precision, self.device):
                 return function(*inputs)
-            key = (task, tuple((shape, x.dtype) for shape, x in zip(shapes, inputs, strict=True)))
-            captured = self._cache.get(key, partial(CapturedFunction, function, inputs))
-            return captured(*inputs, copy=self.copy_outputs)
+
+        def capture() -> CapturedFunction:
+            with switched(self.precision, self.device):
+                return CapturedFunction(function, inputs)
+
+        key = (task, tuple((shape, x.dtype) for shape, x in zip(shapes, inputs, strict=True)))
+        # What was captured runs with the switches of that time.
+        with self._lock, self._memory_errors(shapes), torch.no_grad():
+            return self._cache.get(key, capture)(*inputs, copy=self.copy_outputs)
 
     @contextmanager
-    def _working(self, shapes: Sequence[Shape]) -> Iterator[None]:
+    def _memory_errors(self, shapes: Sequence[Shape]) -> Iterator[None]:
         try:
-            with switched(self.precision, self.device):
-                yield
+            yield
         except RuntimeError as error:
             # A capture that breaks off says so in an error of another type.
             if not isinstance(error, torch.OutOfMemoryError) and "out of memory" not in str(error):
