@@ -141,7 +141,9 @@ def print_case(case: dict[str, Any]) -> None:
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:INDEX")
-    parser.add_argument("--model", nargs="+", default=list(HEADS), help="networks of the package, folders or prototxts")
+    parser.add_argument(
+        "--model", nargs="*", default=list(HEADS), help="networks of the package, folders, prototxts; or none"
+    )
     parser.add_argument("--batch", nargs="+", type=int, default=[1, 8, 32])
     parser.add_argument("--size", nargs="+", type=int, default=[306, 321, 513])
     parser.add_argument("--dtype", nargs="+", choices=DTYPES, help="default: all that the device has")
@@ -155,7 +157,10 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--no-peak", action="store_true", help="do not measure peak memory on the CPU")
     parser.add_argument("--out", type=Path, help="JSON file, PNG beside it; benchmarks/results/fps_DEVICE by default")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if not options.model and (options.crf or options.end_to_end):
+        parser.error("--crf and --end-to-end take the first --model")
+    return options
 
 
 def main(arguments: list[str] | None = None) -> None:
