@@ -33,6 +33,7 @@ from deeplab_caffe.ops.im2col import col2im, im2col
 from deeplab_caffe.ops.interp import _interp_backward, interp
 from deeplab_caffe.ops.interp_argmax import interp_argmax
 from deeplab_caffe.ops.interp_softmax import interp_softmax
+from deeplab_caffe.ops.max_pool import max_pool
 from deeplab_caffe.ops.preprocess import preprocess
 from deeplab_caffe.ops.softmax_loss import _softmax_loss, _softmax_loss_backward
 
@@ -138,6 +139,21 @@ def ends(batch: int, device: torch.device) -> Iterator[Case]:
                 ),
                 plain,
                 (images,),
+            )
+
+
+def poolings(batch: int, device: torch.device) -> Iterator[Case]:
+    """The first and the last maximum pooling of LargeFOV at 321 x 321."""
+    for name, dtype in DTYPES.items():
+        for shape, stride_ in (((batch, 64, 321, 321), 2), ((batch, 512, 41, 41), 1)):
+            x = torch.randn(shape, generator=torch.Generator().manual_seed(4)).to(device, dtype)
+            x = x.contiguous(memory_format=torch.channels_last)
+            size = functional.max_pool2d(x[:1, :1].float(), 3, stride_, 1).shape[2:]
+            yield Case(
+                f"max_pool {shape[2]}x{shape[3]} {name}",
+                lambda x=x, s=stride_, size=size: max_pool(x, (3, 3), (s, s), (1, 1), size),
+                lambda x=x, s=stride_: functional.max_pool2d(x, 3, s, 1),
+                (x,),
             )
 
 
@@ -261,7 +277,7 @@ def main(arguments: list[str] | None = None) -> None:
     on_gpu = device.type == "cuda"
     batch, repeats = options.batch or (16 if on_gpu else 1), options.repeats or (101 if on_gpu else 11)
     rows = []
-    for cases in (holes, ends, losses):
+    for cases in (holes, ends, poolings, losses):
         for case in cases(batch, device):
             rows.append(measure(case, device, repeats))
     large = 1 << 30
