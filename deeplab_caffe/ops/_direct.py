@@ -19,7 +19,11 @@ def call(operator: Any, *args: Any) -> Any:
         *args: its arguments; tensors may stand in lists.
     """
     function = getattr(operator, "_init_fn", None)
-    return function(*args) if function is not None and _unobserved(args) else operator(*args)
+    try:
+        direct = function is not None and _unobserved(args)
+    except AttributeError:  # a torch that keeps these things elsewhere
+        direct = False
+    return function(*args) if direct else operator(*args)
 
 
 def _unobserved(args: tuple[Any, ...]) -> bool:
@@ -27,18 +31,13 @@ def _unobserved(args: tuple[Any, ...]) -> bool:
         return False
     if torch._C._functorch.peek_interpreter_stack() is not None or torch.autograd.profiler._is_profiler_enabled:
         return False
+    if torch.autograd.forward_ad._current_level >= 0:
+        return False
     tensors = [x for arg in args for x in (arg if isinstance(arg, (list, tuple)) else [arg]) if isinstance(x, Tensor)]
-    return (
-        all(
-            type(x) in (Tensor, torch.nn.Parameter)
-            and x.device.type in ("cpu", "cuda")
-            and not (x.requires_grad and torch.is_grad_enabled())
-            and not torch._C._functorch.is_functorch_wrapped_tensor(x)
-            for x in tensors
-        )
-        and not _forward_gradients()
+    return all(
+        type(x) in (Tensor, torch.nn.Parameter)
+        and x.device.type in ("cpu", "cuda")
+        and not (x.requires_grad and torch.is_grad_enabled())
+        and not torch._C._functorch.is_functorch_wrapped_tensor(x)
+        for x in tensors
     )
-
-
-def _forward_gradients() -> bool:
-    return torch.autograd.forward_ad._current_level >= 0
