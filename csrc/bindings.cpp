@@ -1,6 +1,7 @@
 // deeplab_caffe._C: each operation binds itself; here is only what they share.
 #include "common/bindings.h"
 
+#include "common/kernel_launch.h"
 #include "common/parallel.h"
 
 namespace deeplab {
@@ -58,6 +59,10 @@ PYBIND11_MODULE(_C, module) {
   module.def("set_num_threads_here", &deeplab::set_num_threads_here, py::arg("threads"),
              "The same for what the calling thread calls; 0 gives the choice back.");
   module.def("num_threads", &deeplab::num_threads);
+  module.def("use_run_time_kernels", &deeplab::use_run_time_kernels,
+             "Whether deeplab_caffe.nvrtc compiles the kernels that are launched.");
+  module.def("set_run_time_kernels", &deeplab::set_run_time_kernels, py::arg("wanted"),
+             "False: back to the kernels that the extension holds compiled.");
   deeplab::argmax::bind(module);
   deeplab::hole::bind(module);
   deeplab::interp::bind(module);

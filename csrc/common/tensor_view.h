@@ -3,14 +3,22 @@
 #pragma once
 
 #include <cstdint>
+
+namespace deeplab {
+
+enum class DType { kFloat32, kFloat64, kUInt8, kInt16, kInt32, kInt64 };
+struct TensorView;
+
+}  // namespace deeplab
+
+#ifndef __CUDACC_RTC__  // NVRTC, which compiles kernels at run time, has no host headers
+
 #include <string>
 #include <vector>
 
 #include "check.h"
 
 namespace deeplab {
-
-enum class DType { kFloat32, kFloat64, kUInt8, kInt16, kInt32, kInt64 };
 
 DType parse_dtype(const std::string& name);
 const char* dtype_name(DType dtype);
@@ -60,3 +68,5 @@ void dispatch_floating(DType dtype, const char* operation, Body&& body) {
 }
 
 }  // namespace deeplab
+
+#endif
