@@ -9,7 +9,7 @@ computes the launch and, where it has no compiled kernel, calls :func:`launch` h
 
 from __future__ import annotations
 
-from deeplab_caffe.nvrtc.kernels import check_available, enable, enabled, launch
+from deeplab_caffe.nvrtc.kernels import enable, enabled, launch
 from deeplab_caffe.nvrtc.sources import program
 
-__all__ = ["check_available", "enable", "enabled", "launch", "program"]
+__all__ = ["enable", "enabled", "launch", "program"]

@@ -34,16 +34,6 @@ def enable(wanted: bool = True) -> None:
     _C.set_run_time_kernels(wanted)
 
 
-def check_available() -> None:
-    """Nothing where CUDA kernels can be launched, compiled at run time or before.
-
-    Raises:
-        KernelError: the extension was built without CUDA, and CuPy is not installed.
-    """
-    if enabled():
-        _cupy()
-
-
 def _cupy() -> Any:
     try:
         return importlib.import_module("cupy")
