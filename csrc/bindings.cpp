@@ -1,8 +1,8 @@
 // deeplab_caffe._C: each operation binds itself; here is only what they share.
 #include "common/bindings.h"
 
-#include "common/kernel_launch.h"
 #include "common/parallel.h"
+#include "common/run_time_kernels.h"
 
 namespace deeplab {
 namespace argmax {

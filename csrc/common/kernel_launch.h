@@ -2,12 +2,12 @@
 // the package carries (deeplab_caffe/nvrtc). Host code over this is the same for both, and builds without CUDA too.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <string>
 #include <type_traits>
 
 #include "launch_size.h"
+#include "run_time_kernels.h"
 #include "tensor_view.h"
 
 #ifdef DEEPLAB_WITH_CUDA
@@ -15,14 +15,6 @@
 #endif
 
 namespace deeplab {
-
-struct Launch {
-  const char* what;  // for error messages
-  int device;
-  uintptr_t stream;
-  std::array<unsigned int, 3> grid;
-  std::array<unsigned int, 3> block;
-};
 
 // One thread per item, in grid-stride loops.
 inline Launch launch_over(const char* what, int device, uintptr_t stream, int64_t count) {
@@ -78,13 +70,6 @@ struct NotCompiled {};
 #define DEEPLAB_KERNEL(source, kernel, ...)                                          \
   (::deeplab::Kernel<std::decay_t<decltype(DEEPLAB_COMPILED(kernel<__VA_ARGS__>))>>{ \
       source, #kernel, &::deeplab::kernel_name<__VA_ARGS__>, DEEPLAB_COMPILED(kernel<__VA_ARGS__>)})
-
-// Calls deeplab_caffe.nvrtc.launch. `parameters` points to each argument's value.
-void launch_at_run_time(const char* source, const std::string& name, const Launch& where, void** parameters);
-
-// Whether kernels are compiled at run time: because the extension has no others, or because somebody wants it.
-bool use_run_time_kernels();
-void set_run_time_kernels(bool wanted);
 
 #ifdef DEEPLAB_WITH_CUDA
 template <typename... Parameters, typename... Arguments>

@@ -1,10 +1,12 @@
-#include "kernel_launch.h"
+#include "run_time_kernels.h"
 
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
 #include <atomic>
 #include <cstdlib>
+
+#include "check.h"
 
 namespace deeplab {
 namespace {
