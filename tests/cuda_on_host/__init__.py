@@ -1,11 +1,7 @@
-"""Runs the CUDA kernels and their host and Python sides on a machine without a GPU, slowly.
+"""Runs the CRF's CUDA kernels and their Python side on a machine without a GPU, slowly.
 
 ``python -m tests.cuda_on_host [--segment N] [--sanitize address,undefined] [pytest arguments]`` compiles the kernels as
 plain C++ against ``include/``, a CUDA runtime of coroutines (see ``include/cuda_runtime.h``), puts a numpy-backed CuPy
-in the place of CuPy, and runs ``tests/crf/test_cuda.py``; ``tests/ops/test_cupy.py`` runs too where it is named. With
-``--segment 1048576`` each vertex is summed in the order of its points, as on the CPU. Says nothing about speed, and
-CUB's sort is not the real one.
-
-The same CuPy (``nvrtc_stand_in.py``) has a ``RawModule`` that compiles what NVRTC would compile, against the same
-runtime. ``tests/ops/test_cupy.py`` uses it on every machine.
+in the place of CuPy, and runs ``tests/crf/test_cuda.py``. With ``--segment 1048576`` each vertex is summed in the order
+of its points, as on the CPU. Says nothing about speed, and CUB's sort is not the real one.
 """

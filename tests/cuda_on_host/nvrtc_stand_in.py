@@ -1,4 +1,7 @@
-"""A CuPy on numpy's memory that compiles modules for the host: see this package's docstring."""
+"""A CuPy on numpy's memory whose ``RawModule`` compiles for the host what NVRTC would compile for a GPU.
+
+The kernels run in ``include/cuda_runtime.h``'s coroutines, as those of ``python -m tests.cuda_on_host``.
+"""
 
 from __future__ import annotations
 
@@ -82,9 +85,8 @@ def _launch_kernel(function: Any, *arguments: int) -> None:
     function((ctypes.c_uint * 6)(*size), ctypes.c_void_p(parameters))
 
 
-def make() -> ModuleType:
-    """The module to stand in for ``cupy``."""
-    cupy = cupy_stand_in.make()
+def extend(cupy: ModuleType) -> None:
+    """Puts into a stand-in for ``cupy`` what compiling modules and the operations take."""
     cupy.RawModule = RawModule
     cupy.cuda.driver = SimpleNamespace(launchKernel=_launch_kernel)
     cupy.ascontiguousarray = lambda array: np.ascontiguousarray(array).reshape(array.shape).view(cupy.ndarray)
@@ -92,4 +94,13 @@ def make() -> ModuleType:
     cupy.zeros = lambda shape, dtype: np.zeros(shape, dtype).view(cupy.ndarray)
     cupy.broadcast_to = lambda array, shape: np.broadcast_to(array, shape, subok=True)
     cupy.matmul = np.matmul
+
+
+def make() -> ModuleType:
+    """A module to stand in for ``cupy``, all on the host."""
+    cupy = ModuleType("cupy")
+    cupy.ndarray, cupy.empty = cupy_stand_in.ndarray, cupy_stand_in.empty
+    cupy.asnumpy = lambda array: np.array(array.view(np.ndarray))
+    cupy.cuda = SimpleNamespace(Device=cupy_stand_in.device, get_current_stream=cupy_stand_in.Stream)
+    extend(cupy)
     return cupy
