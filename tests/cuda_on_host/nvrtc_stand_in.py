@@ -90,7 +90,11 @@ def extend(cupy: ModuleType) -> None:
     cupy.RawModule = RawModule
     cupy.cuda.driver = SimpleNamespace(launchKernel=_launch_kernel)
     cupy.ascontiguousarray = lambda array: np.ascontiguousarray(array).reshape(array.shape).view(cupy.ndarray)
-    cupy.asarray = lambda array, dtype=None: np.asarray(array, dtype).view(cupy.ndarray)
+    cupy.asarray = lambda array, dtype=None: (
+        array
+        if type(array) is cupy.ndarray and dtype in (None, array.dtype)
+        else np.array(array, dtype).view(cupy.ndarray)
+    )
     cupy.zeros = lambda shape, dtype: np.zeros(shape, dtype).view(cupy.ndarray)
     cupy.broadcast_to = lambda array, shape: np.broadcast_to(array, shape, subok=True)
     cupy.matmul = np.matmul
