@@ -8,6 +8,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "loops.cuh"
 #include "tensor_view.h"
 
 namespace deeplab {
@@ -33,8 +34,6 @@ class DeviceGuard {
   int previous_ = 0;
 };
 
-constexpr int kThreadsPerBlock = 256;
-
 // Enough blocks for `count` items, bounded: kernels run grid-stride loops, so fewer blocks than items is fine.
 inline unsigned int blocks_for(int64_t count) {
   constexpr int64_t kMaxBlocks = 1 << 20;
@@ -45,7 +44,3 @@ inline unsigned int blocks_for(int64_t count) {
 inline cudaStream_t as_stream(uintptr_t stream) { return reinterpret_cast<cudaStream_t>(stream); }
 
 }  // namespace deeplab
-
-#define DEEPLAB_GRID_STRIDE_LOOP(index, count)                                                       \
-  for (int64_t index = blockIdx.x * static_cast<int64_t>(blockDim.x) + threadIdx.x; index < (count); \
-       index += static_cast<int64_t>(blockDim.x) * gridDim.x)

@@ -1,0 +1,12 @@
+// What kernels take from the host's side of a launch. No host code: this also compiles at run time (NVRTC).
+#pragma once
+
+namespace deeplab {
+
+constexpr int kThreadsPerBlock = 256;
+
+}  // namespace deeplab
+
+#define DEEPLAB_GRID_STRIDE_LOOP(index, count)                                                       \
+  for (int64_t index = blockIdx.x * static_cast<int64_t>(blockDim.x) + threadIdx.x; index < (count); \
+       index += static_cast<int64_t>(blockDim.x) * gridDim.x)
