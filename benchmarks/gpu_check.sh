@@ -30,7 +30,8 @@ for tool in memcheck racecheck; do
     "$python" -m pytest -q -x -m cuda tests/ops -k "by_hand"
 done
 step sanitizer_crf 120 compute-sanitizer --tool memcheck --error-exitcode 9 --target-processes all \
-  "$python" -m pytest -q -x -m cuda tests/crf/test_cuda.py -k "several_kernels and 8 or heavy"
+  "$python" -m pytest -q -x -m cuda tests/crf/test_cuda.py tests/crf/test_cuda_dense_crf.py -k "several_kernels and 8 or heavy or compatibilities and 3-none"
+step crf 240 "$python" benchmarks/crf.py --device cuda --quick --no-peak --out "$out/crf_cuda.json"
 step fps 180 "$python" benchmarks/fps.py --device cuda --batch 1 8 32 --repeats 7 --out "$out/fps_cuda.json"
 
 if [ ${#failed[@]} -gt 0 ]; then

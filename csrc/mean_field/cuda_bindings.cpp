@@ -94,8 +94,9 @@ void bind_cuda(py::module_& module) {
       .def_property_readonly("nbytes", &CudaLattice::bytes)
       .def_property_readonly("scratch_bytes", &CudaLattice::scratch_bytes)
       .def("table_bytes", &CudaLattice::table_bytes, py::arg("capacity"))
-      .def_property_readonly("norm_workspace_bytes",
-           [](const std::shared_ptr<CudaLattice>& self) { return lattice::filter_workspace_bytes({self}, 1); })
+      .def_property_readonly(
+          "norm_workspace_bytes",
+          [](const std::shared_ptr<CudaLattice>& self) { return lattice::filter_workspace_bytes({self}, 1); })
       .def("build", &CudaLattice::build, py::arg("image").none(true), py::arg("memory"), py::arg("scratch"),
            py::arg("stream"), release())
       .def("connect", &CudaLattice::connect, py::arg("table"), py::arg("capacity"), py::arg("stream"), release())

@@ -253,4 +253,7 @@ def _imported(name: str) -> Any:
 
 def _check_extension() -> None:
     if not _C.with_cuda:
-        raise CRFError("deeplab_caffe was built without CUDA: rebuild with nvcc on PATH or CUDA_HOME set")
+        raise CRFError(
+            "deeplab_caffe was built without CUDA, and the dense CRF has no kernels that CuPy compiles at run time: "
+            "rebuild with nvcc on PATH or CUDA_HOME set, or compute on the CPU"
+        )

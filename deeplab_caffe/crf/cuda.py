@@ -138,8 +138,10 @@ def infer(
         logarithm: write log(max(Q, FLT_MIN)).
         normalization: where 1 / filter(1) goes: "after" the filter (the original), "before", "symmetric" or "none".
         half: store values on lattice vertices in half precision: half the bytes of the blurs. A message's relative
-            error is then up to (d + 2) / 2048 for d features, 3e-3; iterations amplify it where labels compete. On
-            noise marginals moved by less than 5e-3 at 99 of 100 pixels, by 2e-2 at worst.
+            error is then up to (d + 2) / 2048 for d features, 3e-3; iterations amplify it where labels compete. On a
+            photograph of 160 x 120 with smooth scores of 21 labels and 10 iterations marginals moved by less than
+            3e-4 at 99 of 100 pixels and by 7e-3 at worst, and 1 to 3 labels of 19,200 changed; on noise by less than
+            5e-3 at 99 of 100, by 2e-2 at worst. (Measured with the kernels on the host, tests/cuda_on_host.)
         held: lattices of positions that the caller keeps: see :func:`build_lattices`.
 
     Raises:
