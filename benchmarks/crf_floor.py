@@ -126,7 +126,7 @@ def build(points: int, lattice: LatticeSize) -> Traffic:
 def inference(
     points: int, labels: int, lattices: Sequence[LatticeSize], iterations: int, half: bool = False
 ) -> Traffic:
-    """One image from scores ``(labels, points)`` and uint8 colours to marginals, with the lattices that are not kept."""
+    """One image from scores ``(labels, points)`` and uint8 colours to marginals; lattices are built unless kept."""
     width = row_floats(labels)
     # Rows are made of the planes, the first softmax reads and writes them, and planes of the last.
     ends = 2 * points * 4 * labels + 4 * points * 4 * width
