@@ -2,13 +2,18 @@
 // (NVRTC).
 #pragma once
 
-#include "../common/device_std.h"
+#include <cstdint>
+
 #include "../common/loops.cuh"
 #include "device_lattice.h"
 
 namespace deeplab::lattice {
 
+#ifdef __CUDACC_RTC__
+using uint128_t = unsigned __int128;
+#else
 __extension__ typedef unsigned __int128 uint128_t;
+#endif
 
 constexpr int kScanThreads = 1024;
 constexpr int kScanItems = 2048;  // entries that a block numbers

@@ -1,7 +1,8 @@
 // What kernels see of a lattice on a GPU. No host code: this also compiles at run time (NVRTC).
 #pragma once
 
-#include "../common/device_std.h"
+#include <cstdint>
+
 #include "../common/host_device.h"
 #include "simplex.h"
 

@@ -1,7 +1,9 @@
 // The range of each channel of an image. No host code: this also compiles at run time (NVRTC).
 #pragma once
 
-#include "../common/device_std.h"
+#include <cmath>
+#include <cstdint>
+
 #include "../common/loops.cuh"
 
 namespace deeplab::lattice {
@@ -10,7 +12,7 @@ __global__ void channel_range_kernel(const void* data, int32_t is_byte, int64_t 
                                      int64_t stride_c, int32_t width, int64_t points, int32_t* lows, int32_t* highs) {
   __shared__ int32_t low[kThreadsPerBlock], high[kThreadsPerBlock];
   const int channel = static_cast<int>(blockIdx.y), thread = static_cast<int>(threadIdx.x);
-  int32_t least = INT32_MAX, most = INT32_MIN;
+  int32_t least = INT32_MAX, most = -INT32_MAX - 1;
   DEEPLAB_GRID_STRIDE_LOOP(point, points) {
     const int64_t offset = point / width * stride_y + point % width * stride_x + channel * stride_c;
     float value = is_byte ? static_cast<float>(static_cast<const uint8_t*>(data)[offset])

@@ -4,7 +4,8 @@
 
 #include <cuda_fp16.h>
 
-#include "../common/device_std.h"
+#include <cstdint>
+
 #include "../common/loops.cuh"
 
 namespace deeplab::lattice {

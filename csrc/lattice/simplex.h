@@ -1,7 +1,9 @@
 // Where a feature lies in the permutohedral lattice: the arithmetic that decides, for either device.
 #pragma once
 
-#include "../common/device_std.h"
+#include <cmath>
+#include <cstdint>
+
 #include "../common/host_device.h"
 
 namespace deeplab::lattice {

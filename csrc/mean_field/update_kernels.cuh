@@ -2,6 +2,9 @@
 // No host code: this also compiles at run time (NVRTC).
 #pragma once
 
+#include <cfloat>
+#include <cmath>
+
 #include "../lattice/rows.cuh"
 #include "fast_exp.h"
 
