@@ -6,7 +6,9 @@
 pydensecrf runs in a process of its own, with the Python that can import it (tests/pydensecrf/make_reference.py says how
 to make one). Contenders take turns, so that a machine whose speed drifts drifts for all of them; figures are medians.
 Lattices are built anew for each image, but for ours of positions, which is kept for the next image of the same size as
-it is in use; a row says what it takes without. Marginals are compared before anything is timed.
+it is in use; a row says what it takes without. Marginals are compared before anything is timed. On a GPU there are rows
+for nothing kept, positions kept, half precision, a CUDA graph, a batch (time per image) and the original's steps with
+torch's operators (crf_gpu.py); beside ours stands the least time that an H100 could take (crf_floor.py).
 """
 
 from __future__ import annotations
@@ -69,17 +71,6 @@ def ours(name: str, scores: np.ndarray, image: np.ndarray, bilateral: tuple, ite
     from deeplab_caffe.crf import CRFParams, clear_cache, dense_crf
 
     params = CRFParams(3, 3, *bilateral)
-    if name.startswith("ours cuda"):
-        import torch
-
-        tensors = torch.from_numpy(scores).cuda(), torch.from_numpy(image).cuda()
-
-        def on_gpu() -> torch.Tensor:
-            marginals = dense_crf(*tensors, params, iterations=iterations)
-            torch.cuda.synchronize()
-            return marginals
-
-        return on_gpu
 
     def on_cpu() -> np.ndarray:
         _C.set_num_threads(2 if "2 threads" in name else 1)
@@ -167,15 +158,23 @@ def measure(
     np.save(folder / "scores.npy", scores)
     np.save(folder / "image.npy", image)
     question = {"bilateral": bilateral, "iterations": options.iterations}
-    runs = {name: ours(name, scores, image, bilateral, options.iterations) for name in names if name != "pydensecrf"}
-    first = {name: np.asarray(run().cpu() if name.startswith("ours cuda") else run()) for name, run in runs.items()}
+    on_gpu = [name for name in names if "cuda" in name]
+    on_cpu = [name for name in names if name not in (*on_gpu, "pydensecrf")]
+    runs = {name: ours(name, scores, image, bilateral, options.iterations) for name in on_cpu}
+    floors: dict[str, Any] = {}
+    if on_gpu:
+        import crf_gpu
+
+        runs.update(crf_gpu.runs(scores, image, bilateral, options.iterations, on_gpu))
+        floors = crf_gpu.floors(labels, image, bilateral, options.iterations)
+    first = {name: np.asarray(run().cpu() if name in on_gpu else run()) for name, run in runs.items()}
     reference = next(iter(first.values()))
     if peer is not None:
         peer.ask(**question, save=True)
         first["pydensecrf"] = np.load(folder / "marginals.npy").reshape(scores.shape)
     errors = {name: float(np.abs(marginals - reference).max()) for name, marginals in first.items()}
     for name, error in errors.items():
-        if not error < TOLERANCE:
+        if not error < (crf_gpu.HALF_TOLERANCE if name in on_gpu and name == crf_gpu.HALF else TOLERANCE):
             raise SystemExit(f"marginals of {name} differ from ours by {error:.1e}: nothing is timed")
     del first
     seconds: dict[str, list[float]] = {name: [] for name in names}
@@ -186,7 +185,8 @@ def measure(
                 continue
             begin = perf_counter()
             runs[name]()
-            seconds[name].append(perf_counter() - begin)
+            images = crf_gpu.images_of(name) if name in on_gpu else 1
+            seconds[name].append((perf_counter() - begin) / images)
     rows = {}
     for name in names:
         rows[name] = {
@@ -197,19 +197,26 @@ def measure(
         if peer is not None:
             ratios = [theirs / mine for theirs, mine in zip(seconds["pydensecrf"], seconds[name], strict=True)]
             rows[name]["times_faster_than_pydensecrf"] = round(median(ratios), 2)
-        if not name.startswith("ours cuda") and not options.no_peak:
+        if name in on_gpu:
+            rows[name]["images_per_second"] = round(1e3 / rows[name]["ms"], 1)
+        if name in floors:
+            rows[name]["floor_ms_h100"] = round(floors[name].floor_ms(), 3)
+            rows[name]["cache_mb"] = round(floors[name].cache / 1e6, 1)
+            rows[name]["memory_mb"] = round(floors[name].memory / 1e6, 1)
+        if name not in on_gpu and not options.no_peak:
             rows[name].update(peak_of(name, folder, bilateral, options))
     return {"width": size[0], "height": size[1], "labels": labels, "bilateral": bilateral, "rows": rows}
 
 
 def print_case(case: dict[str, Any]) -> None:
     print(f"\n{case['width']} x {case['height']}, {case['labels']} labels, w/xy/rgb {case['bilateral']}")
-    print(f"  {'':26}{'ms':>10}{'vs pydensecrf':>15}{'peak MiB':>10}{'added MiB':>11}")
+    print(f"  {'':26}{'ms':>10}{'vs pydensecrf':>15}{'peak MiB':>10}{'added MiB':>11}{'floor ms':>10}{'images/s':>10}")
     for name, row in case["rows"].items():
         faster = f"{row['times_faster_than_pydensecrf']:.2f}x" if "times_faster_than_pydensecrf" in row else "-"
         peak = f"{row['peak_mib']:.0f}" if "peak_mib" in row else "-"
         added = f"{row['peak_mib'] - row['before_mib']:.0f}" if "peak_mib" in row else "-"
-        print(f"  {name:26}{row['ms']:>10.1f}{faster:>15}{peak:>10}{added:>11}")
+        floor, rate = (row.get(key, "-") for key in ("floor_ms_h100", "images_per_second"))
+        print(f"  {name:26}{row['ms']:>10.2f}{faster:>15}{peak:>10}{added:>11}{floor:>10}{rate:>10}")
 
 
 def plot(cases: list[dict[str, Any]], path: Path) -> None:
@@ -254,7 +261,9 @@ def main(arguments: list[str] | None = None) -> None:
 
     names = ["ours, 1 thread", "ours, 2 threads", "ours, nothing kept"]
     if options.device == "cuda":
-        names.append("ours cuda")
+        import crf_gpu
+
+        names += crf_gpu.NAMES
     if options.pydensecrf_python:
         names.append("pydensecrf")
     cases, linear = [], []

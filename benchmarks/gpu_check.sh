@@ -49,7 +49,8 @@ for tool in memcheck racecheck; do
     "$python" -m pytest -q -x -m cuda tests/ops -k "by_hand"
 done
 step sanitizer_crf 60 compute-sanitizer --tool memcheck --error-exitcode 9 --target-processes all \
-  "$python" -m pytest -q -x -m cuda tests/crf/test_cuda.py -k "several_kernels and 8 or heavy"
+  "$python" -m pytest -q -x -m cuda tests/crf/test_cuda.py tests/crf/test_cuda_dense_crf.py \
+  -k "several_kernels and 8 or heavy or compatibilities and 3-none"
 step fps_all 120 "$python" benchmarks/fps.py --device cuda --size 321 --batch 1 32 --dtype bfloat16 float16 float32 \
   --no-compile --repeats 3 --out "$out/fps_all_cuda.json"
 

@@ -7,10 +7,25 @@
 #include <vector>
 
 #include "../common/carve.h"
-#include "build_cuda.cuh"
+#include "../common/launch.cuh"
+#include "build_kernels.cuh"
+#include "lattice_cuda.h"
 
 namespace deeplab::lattice {
 namespace {
+
+template <typename Key>
+DevicePacking<Key> make_packing(const KeyFields& fields, int dims) {
+  DevicePacking<Key> packing{};
+  int shift = 0;
+  for (int i = 0; i < dims; ++i) {
+    packing.low[i] = fields.low[i];
+    packing.unit[i] = Key(1) << shift;
+    packing.ones += packing.unit[i];
+    shift += fields.width[i];
+  }
+  return packing;
+}
 
 // What building takes besides the lattice.
 template <typename Key>
@@ -160,6 +175,7 @@ void CudaLattice::build(const TensorView* image, const TensorView& memory, const
   check_cuda_memory(scratch, "scratch", device_, scratch_bytes());
   DeviceGuard guard(device_);
   place(memory.data, view_);
+  vertices_ = -1;
   check_cuda(cudaMemsetAsync(view_.status, 0, sizeof(Status), as_stream(stream)), "lattice status");
   dispatch_key(fields_,
                [&](auto word) { Builder<decltype(word)>(view_, fields_, scratch.data, stream).build(source); });
@@ -167,12 +183,15 @@ void CudaLattice::build(const TensorView* image, const TensorView& memory, const
 
 void CudaLattice::connect(const TensorView& table, int64_t capacity, uintptr_t stream) {
   DEEPLAB_CHECK(view_.keys, "a lattice is built before it is connected");
-  DEEPLAB_CHECK(capacity >= 1 && capacity <= entries_, "capacity: expected between 1 and ", entries_, " vertices, got ",
-                capacity);
+  DEEPLAB_CHECK(capacity == entries_ || capacity == vertices_, "capacity: expected ", entries_, ", or the ",
+                vertices_ < 0 ? "number of vertices once they are counted" : std::to_string(vertices_) + " vertices",
+                ", got ", capacity);
   check_cuda_memory(table, "table", device_, table_bytes(capacity));
   DeviceGuard guard(device_);
   view_.capacity = capacity;
   view_.neighbours = table.ptr<NeighbourPair>();
+  // A lattice may be connected again, in another table.
+  check_cuda(cudaMemsetAsync(&view_.status->heavy, 0, sizeof(int32_t), as_stream(stream)), "lattice status");
   dispatch_key(fields_, [&](auto word) {
     using Key = decltype(word);
     const dim3 grid(resident_blocks(device_, capacity, kThreadsPerBlock), dims_ + 1);

@@ -8,49 +8,16 @@
 #include "../common/carve.h"
 #include "../common/launch.cuh"
 #include "lattice_cuda.h"
+#include "range_kernels.cuh"
 
 namespace deeplab::lattice {
-namespace {
-
-__global__ void channel_range_kernel(const void* data, bool is_byte, int64_t stride_y, int64_t stride_x,
-                                     int64_t stride_c, int32_t width, int64_t points, int32_t* lows, int32_t* highs) {
-  __shared__ int32_t low[kThreadsPerBlock], high[kThreadsPerBlock];
-  const int channel = static_cast<int>(blockIdx.y), thread = static_cast<int>(threadIdx.x);
-  int32_t least = INT32_MAX, most = INT32_MIN;
-  DEEPLAB_GRID_STRIDE_LOOP(point, points) {
-    const int64_t offset = point / width * stride_y + point % width * stride_x + channel * stride_c;
-    float value = is_byte ? static_cast<float>(static_cast<const uint8_t*>(data)[offset])
-                          : static_cast<const float*>(data)[offset];
-    if (!(value == value)) value = INFINITY;
-    // Floats as integers of the same order.
-    const int32_t bits = __float_as_int(value);
-    const int32_t ordered = bits >= 0 ? bits : bits ^ INT32_MAX;
-    least = ordered < least ? ordered : least;
-    most = ordered > most ? ordered : most;
-  }
-  low[thread] = least;
-  high[thread] = most;
-  __syncthreads();
-  for (int half = kThreadsPerBlock / 2; half > 0; half /= 2) {
-    if (thread < half) {
-      low[thread] = low[thread + half] < low[thread] ? low[thread + half] : low[thread];
-      high[thread] = high[thread + half] > high[thread] ? high[thread + half] : high[thread];
-    }
-    __syncthreads();
-  }
-  if (thread == 0) {
-    atomicMin(&lows[channel], low[0]);
-    atomicMax(&highs[channel], high[0]);
-  }
-}
-
-}  // namespace
-
 void check_cuda_memory(const TensorView& memory, const char* name, int device, int64_t bytes) {
   check_dtype(memory, name, DType::kUInt8);
   check_contiguous(memory, name);
   DEEPLAB_CHECK(memory.device == device && memory.numel() >= bytes, name, ": expected ", bytes,
                 " bytes on cuda:", device, ", got ", memory.describe());
+  // Kernels read four floats, or a key of 128 bits, at once.
+  DEEPLAB_CHECK(reinterpret_cast<uintptr_t>(memory.data) % 16 == 0, name, ": expected memory aligned to 16 bytes");
 }
 
 CudaLattice::CudaLattice(int device, int64_t height, int64_t width, bool positions, const std::vector<float>& divisors,
@@ -130,7 +97,10 @@ std::vector<int64_t> count_vertices(const std::vector<std::shared_ptr<CudaLattic
   }
   check_cuda(cudaStreamSynchronize(as_stream(stream)), "building lattices");
   std::vector<int64_t> counts;
-  for (const Status& status : statuses) counts.push_back(status.beyond ? -1 : status.vertices);
+  for (size_t i = 0; i < lattices.size(); ++i) {
+    counts.push_back(statuses[i].beyond ? -1 : statuses[i].vertices);
+    lattices[i]->counted(counts.back());
+  }
   return counts;
 }
 
@@ -148,6 +118,7 @@ std::vector<std::pair<float, float>> channel_ranges(const TensorView& image, con
   DEEPLAB_CHECK(image.numel() > 0 && image.size(1) < std::numeric_limits<int32_t>::max(),
                 "image: expected some pixels, got ", image.describe());
   const int64_t channels = image.size(2), points = image.size(0) * image.size(1);
+  DEEPLAB_CHECK(channels <= kMaxDims, "image: expected at most ", kMaxDims, " channels, got ", image.describe());
   check_cuda_memory(scratch, "scratch", image.device, 8 * channels);
   DeviceGuard guard(image.device);
   int32_t *lows = scratch.ptr<int32_t>(), *highs = lows + channels;

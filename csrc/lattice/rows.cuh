@@ -1,9 +1,12 @@
-// Four channels of a row: float4 in registers, float or half in memory.
+// Four channels of a row: float4 in registers, float or half in memory. No host code: this also compiles at run time
+// (NVRTC).
 #pragma once
 
 #include <cuda_fp16.h>
 
-#include "../common/launch.cuh"
+#include <cstdint>
+
+#include "../common/loops.cuh"
 
 namespace deeplab::lattice {
 
@@ -12,6 +15,10 @@ __device__ __forceinline__ float4 add(float4 a, float4 b) {
 }
 __device__ __forceinline__ float4 scaled(float factor, float4 a) {
   return make_float4(factor * a.x, factor * a.y, factor * a.z, factor * a.w);
+}
+
+__device__ __forceinline__ float4 product(float4 a, float4 b) {
+  return make_float4(a.x * b.x, a.y * b.y, a.z * b.z, a.w * b.w);
 }
 
 struct alignas(8) Half4 {
@@ -66,15 +73,10 @@ __device__ __forceinline__ float4 slice(const int32_t* __restrict__ point_vertex
   return sum;
 }
 
-// A block whose threads run over the columns of a row, then over rows: a warp's accesses are whole rows.
-inline dim3 row_block(int64_t vectors) {
-  const unsigned int columns = static_cast<unsigned int>(std::min<int64_t>(vectors, kThreadsPerBlock));
-  return dim3(columns, kThreadsPerBlock / columns);
-}
-
 }  // namespace deeplab::lattice
 
-// For each row in [0, count) and column of a row_block's thread; the loops of a block's threads need not be in step.
+// For each row in [0, count) and column of a thread of a row_block (filter_cuda.h); the loops of a block's threads need
+// not be in step.
 #define DEEPLAB_ROW_LOOP(row, count)                                                             \
   for (int64_t row = blockIdx.x * static_cast<int64_t>(blockDim.y) + threadIdx.y; row < (count); \
        row += static_cast<int64_t>(gridDim.x) * blockDim.y)

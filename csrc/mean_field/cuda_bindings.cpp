@@ -24,29 +24,54 @@ const float* norm_of(const TensorView* norm, const CudaLattice& lattice, const c
   return norm->ptr<const float>();
 }
 
-using PythonKernel = std::tuple<std::shared_ptr<CudaLattice>, float, const TensorView*, const TensorView*>;
+// Costs of a kernel: (1 or row, row) on its device, or none.
+const float* costs_of(const TensorView* costs, const CudaLattice& lattice, int64_t channels) {
+  if (!costs) return nullptr;
+  check_sizes(*costs, "costs", {costs->dim() == 2 ? costs->size(0) : 1, lattice::cuda_width(channels)});
+  check_dtype(*costs, "costs", DType::kFloat32);
+  check_contiguous(*costs, "costs");
+  DEEPLAB_CHECK(costs->device == lattice.device() && reinterpret_cast<uintptr_t>(costs->data) % 16 == 0,
+                "costs: expected memory on cuda:", lattice.device(), ", aligned to 16 bytes, got ", costs->describe());
+  return costs->ptr<const float>();
+}
+
+// lattice, weight, norms before and after, costs
+using PythonKernel =
+    std::tuple<std::shared_ptr<CudaLattice>, float, const TensorView*, const TensorView*, const TensorView*>;
 
 std::shared_ptr<CudaMeanField> make(int device, int64_t height, int64_t width, int64_t channels,
                                     const std::vector<PythonKernel>& kernels, bool half) {
   std::vector<CudaKernel> checked;
-  for (const auto& [lattice, weight, before, after] : kernels) {
+  for (const auto& [lattice, weight, before, after, costs] : kernels) {
     DEEPLAB_CHECK(lattice != nullptr, "kernel ", checked.size(), ": expected a lattice, got None");
-    checked.push_back({lattice, weight, norm_of(before, *lattice, "before"), norm_of(after, *lattice, "after")});
+    checked.push_back({lattice, weight, norm_of(before, *lattice, "before"), norm_of(after, *lattice, "after"),
+                       costs_of(costs, *lattice, channels), costs ? static_cast<int32_t>(costs->size(0)) : 0});
   }
   return std::make_shared<CudaMeanField>(device, height, width, channels, std::move(checked), half);
 }
 
-void filter(const CudaLattice& lattice, const TensorView& values, const TensorView& out, bool adjoint,
-            const TensorView& workspace, uintptr_t stream) {
-  check_dim(values, "values", 2);
+using Lattices = std::vector<std::shared_ptr<CudaLattice>>;
+
+void check_lattices(const Lattices& lattices, const TensorView& values) {
+  check_dim(values, "values", 3);
   check_dtype(values, "values", DType::kFloat32);
-  DEEPLAB_CHECK(values.size(0) == lattice.points() && values.size(1) >= 1 && values.device == lattice.device(),
-                "values: expected one row for each of the lattice's ", lattice.points(),
-                " points on cuda:", lattice.device(), ", got ", values.describe());
+  DEEPLAB_CHECK(values.size(0) == static_cast<int64_t>(lattices.size()), "values: expected one item for each of ",
+                lattices.size(), " lattices, got ", values.describe());
+  for (const auto& lattice : lattices) {
+    DEEPLAB_CHECK(lattice != nullptr, "expected lattices, got None");
+    DEEPLAB_CHECK(values.size(1) == lattice->points() && values.device == lattice->device(),
+                  "values: expected one row for each of the lattice's ", lattice->points(),
+                  " points on cuda:", lattice->device(), ", got ", values.describe());
+  }
+}
+
+void filter(const Lattices& lattices, const TensorView& values, const TensorView& out, bool adjoint,
+            const TensorView& workspace, uintptr_t stream) {
+  check_lattices(lattices, values);
   check_sizes(out, "out", values.sizes);
   check_same_dtype_and_device(values, "values", out, "out");
   check_contiguous(out, "out");
-  lattice::filter_cuda(lattice, values, out, adjoint, workspace, stream);
+  lattice::filter_cuda(lattices, values, out, adjoint, workspace, stream);
 }
 
 void run(const std::vector<std::shared_ptr<CudaMeanField>>& fields, int64_t iterations, uintptr_t stream) {
@@ -69,22 +94,24 @@ void bind_cuda(py::module_& module) {
       .def_property_readonly("nbytes", &CudaLattice::bytes)
       .def_property_readonly("scratch_bytes", &CudaLattice::scratch_bytes)
       .def("table_bytes", &CudaLattice::table_bytes, py::arg("capacity"))
-      .def("norm_workspace_bytes", [](const CudaLattice& self) { return lattice::filter_workspace_bytes(self, 1); })
-      .def(
-          "filter_workspace_bytes",
-          [](const CudaLattice& self, const TensorView& values) {
-            check_dim(values, "values", 2);
-            return lattice::filter_workspace_bytes(self, values.size(1));
-          },
-          py::arg("values"))
+      .def_property_readonly(
+          "norm_workspace_bytes",
+          [](const std::shared_ptr<CudaLattice>& self) { return lattice::filter_workspace_bytes({self}, 1); })
       .def("build", &CudaLattice::build, py::arg("image").none(true), py::arg("memory"), py::arg("scratch"),
            py::arg("stream"), release())
       .def("connect", &CudaLattice::connect, py::arg("table"), py::arg("capacity"), py::arg("stream"), release())
       .def("copy_keys", &CudaLattice::copy_keys, py::arg("out"), py::arg("stream"), release())
       .def("norm", &lattice::norm_cuda, py::arg("root"), py::arg("out"), py::arg("workspace"), py::arg("stream"),
-           release())
-      .def("filter", &filter, py::arg("values"), py::arg("out"), py::arg("adjoint"), py::arg("workspace"),
-           py::arg("stream"), release());
+           release());
+  module.def(
+      "cuda_filter_bytes",
+      [](const Lattices& lattices, const TensorView& values) {
+        check_lattices(lattices, values);
+        return lattice::filter_workspace_bytes(lattices, values.size(2));
+      },
+      py::arg("lattices"), py::arg("values"), "Bytes of the workspace that cuda_filter takes.");
+  module.def("cuda_filter", &filter, py::arg("lattices"), py::arg("values"), py::arg("out"), py::arg("adjoint"),
+             py::arg("workspace"), py::arg("stream"), release());
   module.def("count_vertices", &lattice::count_vertices, py::arg("lattices"), py::arg("stream"), release());
   module.def("channel_ranges", &lattice::channel_ranges, py::arg("image"), py::arg("scratch"), py::arg("stream"),
              release());
@@ -95,7 +122,10 @@ void bind_cuda(py::module_& module) {
       .def_property_readonly("workspace_bytes", &CudaMeanField::workspace_bytes)
       .def("start", &CudaMeanField::start, py::arg("scores"), py::arg("probabilities"), py::arg("workspace"),
            py::arg("stream"), release())
-      .def("marginals", &CudaMeanField::marginals, py::arg("out"), py::arg("logarithm"), py::arg("stream"), release());
+      .def("marginals", &CudaMeanField::marginals, py::arg("out"), py::arg("logarithm"), py::arg("stream"), release())
+      .def("set_marginals", &CudaMeanField::set_marginals, py::arg("q"), py::arg("stream"), release())
+      .def_property_readonly("energy_bytes", &CudaMeanField::energy_bytes)
+      .def("energies", &CudaMeanField::energies, py::arg("scratch"), py::arg("stream"), release());
   module.def("run_mean_fields", &run, py::arg("fields"), py::arg("iterations"), py::arg("stream"), release());
   module.def("inspect_scores", &inspect_scores, py::arg("scores"), py::arg("probabilities"), py::arg("faults"),
              py::arg("stream"), release());

@@ -1,13 +1,17 @@
 #include <cmath>
 #include <limits>
+#include <numeric>
 
+#include "../common/launch.cuh"
 #include "mean_field_cuda.h"
-#include "update_cuda.cuh"
+#include "update_kernels.cuh"
 
 namespace deeplab::mean_field {
 namespace {
 
 using lattice::FilterJob;
+
+constexpr unsigned int kEnergyBlocks = 256;  // a number of its own, whatever the device: sums depend on it
 
 Planes planes_of(const TensorView& image) {
   return {image.ptr<float>(), image.stride(0), image.stride(1), image.stride(2), static_cast<int32_t>(image.size(2))};
@@ -87,6 +91,8 @@ CudaMeanField::CudaMeanField(int device, int64_t height, int64_t width, int64_t 
     const auto& lattice = kernels_[k].lattice;
     DEEPLAB_CHECK(lattice && lattice->connected() && lattice->points() == height * width && lattice->device() == device,
                   "kernel ", k, ": expected a connected lattice of ", height * width, " points on cuda:", device);
+    DEEPLAB_CHECK(!kernels_[k].costs || kernels_[k].cost_rows == 1 || kernels_[k].cost_rows == row_, "kernel ", k,
+                  ": expected 1 or ", row_, " rows of costs, got ", kernels_[k].cost_rows);
   }
 }
 
@@ -101,8 +107,10 @@ int64_t CudaMeanField::place(void* workspace) {
     job.lattice = kernel.lattice->view();
     job.rows = q_;
     job.factor = kernel.before;
+    job.costs = kernel.costs;
+    job.cost_rows = kernel.cost_rows;
     job.scale = half_ ? half_scale(points) : 1.f;
-    job.place(carver, row_, half_);
+    lattice::place(job, carver, row_, half_);
     jobs_.push_back(job);
   }
   return carver.bytes();
@@ -122,8 +130,10 @@ void CudaMeanField::start(const TensorView& scores, bool probabilities, const Te
   DeviceGuard guard(device_);
   place(workspace.data);
   const int64_t points = height_ * width_, vectors = row_ / 4;
-  launch("mean field start", start_kernel, blocks_for(points * vectors), kThreadsPerBlock, stream, planes_of(scores),
-         probabilities, reinterpret_cast<float4*>(scores_), points, channels_, vectors);
+  // Lanes without a label behave as one that is impossible everywhere.
+  launch("mean field start", rows_kernel, blocks_for(points * vectors), kThreadsPerBlock, stream, planes_of(scores),
+         probabilities, -std::numeric_limits<float>::infinity(), reinterpret_cast<float4*>(scores_), points, channels_,
+         vectors);
   update({{scores_, q_, points, 0, {}}}, {{}}, vectors, half_, device_, stream);
 }
 
@@ -134,6 +144,56 @@ void CudaMeanField::marginals(const TensorView& out, bool logarithm, uintptr_t s
   const int64_t points = height_ * width_, vectors = row_ / 4;
   launch("marginals", marginals_kernel, blocks_for(points * vectors), kThreadsPerBlock, stream,
          reinterpret_cast<const float4*>(q_), planes_of(out), logarithm, points, channels_, vectors);
+}
+
+void CudaMeanField::set_marginals(const TensorView& q, uintptr_t stream) {
+  DEEPLAB_CHECK(q_, "an inference is started before its marginals are set");
+  check_image(q, "q");
+  DeviceGuard guard(device_);
+  const int64_t points = height_ * width_, vectors = row_ / 4;
+  launch("marginals", rows_kernel, blocks_for(points * vectors), kThreadsPerBlock, stream, planes_of(q), false, 0.f,
+         reinterpret_cast<float4*>(q_), points, channels_, vectors);
+}
+
+std::vector<SliceJob> CudaMeanField::slices() const {
+  std::vector<SliceJob> found;
+  for (size_t k = 0; k < jobs_.size(); ++k) {
+    const FilterJob& job = jobs_[k];
+    found.push_back({job.lattice.point_vertex, job.lattice.point_share, job.values(), kernels_[k].after,
+                     kernels_[k].weight, 1.f / job.scale, job.lattice.dims + 1});
+  }
+  return found;
+}
+
+int64_t CudaMeanField::energy_bytes() const {
+  return (2 + static_cast<int64_t>(kernels_.size())) * kEnergyBlocks * static_cast<int64_t>(sizeof(double));
+}
+
+Energies CudaMeanField::energies(const TensorView& scratch, uintptr_t stream) {
+  DEEPLAB_CHECK(q_, "an inference is started before it has energies");
+  lattice::check_cuda_memory(scratch, "scratch", device_, energy_bytes());
+  DeviceGuard guard(device_);
+  const int64_t points = height_ * width_, vectors = row_ / 4;
+  double* sums = scratch.ptr<double>();
+  launch("energies", energy_kernel, kEnergyBlocks, kThreadsPerBlock, stream, scores_, q_, points, channels_, row_, sums,
+         sums + kEnergyBlocks);
+  lattice::splat_and_blur(jobs_, row_, half_, false, device_, stream);
+  double* own = sums + 2 * kEnergyBlocks;
+  for (const SliceJob& slice : slices()) {
+    launch("energies", half_ ? pairwise_energy_kernel<lattice::Half4> : pairwise_energy_kernel<float4>, kEnergyBlocks,
+           kThreadsPerBlock, stream, slice, reinterpret_cast<const float4*>(q_), points, vectors, own);
+    own += kEnergyBlocks;
+  }
+  std::vector<double> host(energy_bytes() / sizeof(double));
+  check_cuda(cudaMemcpyAsync(host.data(), sums, energy_bytes(), cudaMemcpyDeviceToHost, as_stream(stream)), "energies");
+  check_cuda(cudaStreamSynchronize(as_stream(stream)), "energies");
+  const auto total = [&](size_t kind) {
+    const auto first = host.begin() + static_cast<int64_t>(kind * kEnergyBlocks);
+    return std::accumulate(first, first + kEnergyBlocks, 0.0);
+  };
+  Energies found{total(0), total(1), {}};
+  for (size_t k = 0; k < kernels_.size(); ++k) found.pairwise.push_back(total(2 + k));
+  return found;
 }
 
 void run_cuda(const std::vector<std::shared_ptr<CudaMeanField>>& fields, int64_t iterations, uintptr_t stream) {
@@ -147,14 +207,8 @@ void run_cuda(const std::vector<std::shared_ptr<CudaMeanField>>& fields, int64_t
     DEEPLAB_CHECK(field->row_ == one.row_ && field->half_ == one.half_ && field->device_ == one.device_,
                   "inferences that run together must have the same number of labels, storage and device");
     updates.push_back({field->scores_, field->q_, field->height_ * field->width_, 0, {}});
-    slices.emplace_back();
-    for (size_t k = 0; k < field->jobs_.size(); ++k) {
-      const FilterJob& job = field->jobs_[k];
-      const CudaKernel& kernel = field->kernels_[k];
-      filters.push_back(job);
-      slices.back().push_back({job.lattice.point_vertex, job.lattice.point_share, job.blurred(), kernel.after,
-                               kernel.weight, 1.f / job.scale, job.lattice.dims + 1});
-    }
+    slices.push_back(field->slices());
+    filters.insert(filters.end(), field->jobs_.begin(), field->jobs_.end());
   }
   DeviceGuard guard(one.device_);
   for (int64_t i = 0; i < iterations; ++i) {

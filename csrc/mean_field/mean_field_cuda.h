@@ -9,6 +9,7 @@
 #include "../common/tensor_view.h"
 #include "../lattice/filter_cuda.h"
 #include "../lattice/lattice_cuda.h"
+#include "mean_field.h"
 
 namespace deeplab::mean_field {
 
@@ -18,7 +19,13 @@ struct CudaKernel {
   // (points) on the device, or null for 1: what Q is multiplied with before the filter, and the message after it.
   const float* before;
   const float* after;
+  // Instead of the weight's Potts: minus what labels cost, (1, row) for a label beside itself or (row, row) for row k
+  // beside column l, row being cuda_width(labels) and 0 behind the last label. Null for none.
+  const float* costs;
+  int32_t cost_rows;
 };
+
+struct SliceJob;
 
 // One image's inference. Its memory is the caller's and must live as long.
 class CudaMeanField {
@@ -32,11 +39,17 @@ class CudaMeanField {
   void start(const TensorView& scores, bool probabilities, const TensorView& workspace, uintptr_t stream);
   // out (channels, height, width) float32, any strides: Q, or with `logarithm` log(max(Q, FLT_MIN))
   void marginals(const TensorView& out, bool logarithm, uintptr_t stream) const;
+  // q (channels, height, width) float32, any strides
+  void set_marginals(const TensorView& q, uintptr_t stream);
+  // Waits for the device. `scratch`: energy_bytes().
+  Energies energies(const TensorView& scratch, uintptr_t stream);
+  int64_t energy_bytes() const;
 
  private:
   friend void run_cuda(const std::vector<std::shared_ptr<CudaMeanField>>& fields, int64_t iterations, uintptr_t stream);
 
   int64_t place(void* workspace);
+  std::vector<SliceJob> slices() const;
   void check_image(const TensorView& image, const char* name) const;
 
   int device_;

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from deeplab_caffe.crf.cuda_graph import CapturedCRF
 from deeplab_caffe.crf.dense_crf_2d import DenseCRF, DenseCRF2D, Energies, Inference
 from deeplab_caffe.crf.inference import clear_cache, dense_crf, layer_inference
 from deeplab_caffe.crf.lattice import Lattice
@@ -20,6 +21,7 @@ __all__ = [
     "PRESETS",
     "CRFMemoryError",
     "CRFParams",
+    "CapturedCRF",
     "DenseCRF",
     "DenseCRF2D",
     "Energies",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -44,12 +45,26 @@ class TorchArrays:
         """A view ``(H, W, C)`` of an array ``(C, H, W)``."""
         return array.permute(1, 2, 0)
 
+    def capture(self, body: Callable[[], None]) -> Callable[[], None]:
+        """A CUDA graph of what ``body`` does; calling it does that again on the current stream."""
+        graph = self.torch.cuda.CUDAGraph()
+        with self.torch.cuda.device(self.device), self.torch.cuda.graph(graph):
+            body()
+        return graph.replay
+
     def take(self, array: Any) -> Any:
         """The array on this device, itself where it is there already."""
         if isinstance(array, np.ndarray):
             native = array.astype(array.dtype.newbyteorder("="), copy=False)
-            array = self.torch.from_numpy(native if native.flags.writeable else native.copy())
+            # torch knows no memory that is read-only, goes backwards or in parts of elements.
+            fits = native.flags.writeable and native.flags.aligned
+            fits = fits and all(step >= 0 and step % native.itemsize == 0 for step in native.strides)
+            array = self.torch.from_numpy(native if fits else native.copy(order="C"))
         return self.torch.as_tensor(array, device=self.device).detach()
+
+    def copy(self, array: Any) -> Any:
+        """A contiguous copy of an array on this device."""
+        return array.clone(memory_format=self.torch.contiguous_format)
 
     def dtype(self, array: Any) -> str:
         """The name of the array's dtype."""
@@ -58,6 +73,10 @@ class TorchArrays:
     def float32(self, array: Any) -> Any:
         """The array as float32."""
         return array.to(self.torch.float32)
+
+    def columns_have_finite_minimum(self, array: Any) -> bool:
+        """Whether the least value of each column is finite, and no value is NaN; waits for the device."""
+        return bool(self.torch.isfinite(array.amin(0)).all())
 
     def numpy(self, array: Any) -> np.ndarray:
         """The array on the host; waits for the device."""
@@ -100,10 +119,36 @@ class CupyArrays:
         """A view ``(H, W, C)`` of an array ``(C, H, W)``."""
         return array.transpose(1, 2, 0)
 
+    def capture(self, body: Callable[[], None]) -> Callable[[], None]:
+        """A CUDA graph of what ``body`` does; calling it does that again on the current stream."""
+        cuda = self.cupy.cuda
+        with cuda.Device(self.index) as device:
+            pool = cuda.MemoryPool()  # of the graph alone: what body frees must go to nobody else
+            stream = cuda.Stream(non_blocking=True)
+            device.synchronize()
+            with cuda.using_allocator(pool.malloc), stream:
+                # Not the default, in which no memory can be taken meanwhile.
+                stream.begin_capture(cuda.runtime.streamCaptureModeRelaxed)
+                try:
+                    body()
+                finally:
+                    graph = stream.end_capture()
+
+        def replay(memory: Any = pool) -> None:
+            with cuda.Device(self.index):
+                graph.launch(cuda.get_current_stream())
+
+        return replay
+
     def take(self, array: Any) -> Any:
         """The array on this device, itself where it is there already."""
         with self.cupy.cuda.Device(self.index):
             return self.cupy.asarray(array)
+
+    def copy(self, array: Any) -> Any:
+        """A contiguous copy of an array on this device."""
+        with self.cupy.cuda.Device(self.index):
+            return array.copy()
 
     def dtype(self, array: Any) -> str:
         """The name of the array's dtype."""
@@ -113,6 +158,11 @@ class CupyArrays:
         """The array as float32."""
         with self.cupy.cuda.Device(self.index):
             return array.astype(self.cupy.float32, copy=False)
+
+    def columns_have_finite_minimum(self, array: Any) -> bool:
+        """Whether the least value of each column is finite, and no value is NaN; waits for the device."""
+        with self.cupy.cuda.Device(self.index):
+            return bool(self.cupy.isfinite(array.min(axis=0)).all())
 
     def numpy(self, array: Any) -> np.ndarray:
         """The array on the host; waits for the device."""
@@ -130,6 +180,16 @@ Arrays = TorchArrays | CupyArrays
 def _torch_tensor(array: Any) -> bool:
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(array, torch.Tensor)
+
+
+def real_colours(arrays: Arrays, image: Any, name: str) -> Any:
+    """Colours as uint8 or float32, or CRFError where they are no real numbers. Not whether they are finite."""
+    dtype = arrays.dtype(image)
+    if dtype == "uint8":
+        return image
+    if not dtype.startswith(("uint", "int", "float", "bfloat")):
+        raise CRFError(f"{name} must be of real numbers, got {dtype}")
+    return arrays.float32(image)
 
 
 def is_on_gpu(array: Any) -> bool:
@@ -193,4 +253,7 @@ def _imported(name: str) -> Any:
 
 def _check_extension() -> None:
     if not _C.with_cuda:
-        raise CRFError("deeplab_caffe was built without CUDA: rebuild with nvcc on PATH or CUDA_HOME set")
+        raise CRFError(
+            "deeplab_caffe was built without CUDA, and the dense CRF has no kernels that CuPy compiles at run time: "
+            "rebuild with nvcc on PATH or CUDA_HOME set, or compute on the CPU"
+        )

@@ -7,14 +7,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from deeplab_caffe import _C
-from deeplab_caffe.crf._arrays import as_kind_of, to_numpy
-from deeplab_caffe.crf._checks import checked_colours, checked_scores, misfit
-from deeplab_caffe.crf._view import float32, view
-from deeplab_caffe.crf.inference import _lattice
-from deeplab_caffe.crf.lattice import Lattice
-from deeplab_caffe.crf.memory import check_memory, memory_errors
-from deeplab_caffe.crf.params import CRFParams, PairwiseKernel, check_iterations
+from deeplab_caffe.crf._arrays import to_numpy
+from deeplab_caffe.crf._backends import Backend, Field, backend_of, backend_on
+from deeplab_caffe.crf._checks import misfit
+from deeplab_caffe.crf._device import is_on_gpu
+from deeplab_caffe.crf.params import CRFParams, check_iterations
 from deeplab_caffe.errors import CRFError
 
 Normalization = Literal["after", "before", "symmetric", "none"]
@@ -45,7 +42,8 @@ class Energies:
 class Inference:
     """One run of mean field inference, step by step. Made by :meth:`DenseCRF.start`."""
 
-    def __init__(self, field: _C.MeanField, scores: Any) -> None:
+    def __init__(self, backend: Backend, field: Field, scores: Any) -> None:
+        self._backend = backend
         self._field = field
         self._scores = scores
 
@@ -61,16 +59,14 @@ class Inference:
 
     def marginals(self) -> Any:
         """Q, float32 of the shape and kind of the scores."""
-        return _marginals(self._field, self._scores)
+        return self._backend.like(self._scores, self._field.marginals())
 
     def set_marginals(self, marginals: Any) -> Inference:
         """Goes on from these marginals, of the shape of the scores; returns itself."""
-        array = to_numpy(marginals, "marginals")
-        if array.shape != tuple(self._scores.shape) or not np.issubdtype(array.dtype, np.floating):
-            raise CRFError(
-                f"marginals must be floating point {tuple(self._scores.shape)}, got {array.dtype} {array.shape}"
-            )
-        self._field.set_marginals(view(float32(array).reshape(len(array), -1)))
+        array = self._backend.take(marginals, "marginals")
+        if tuple(array.shape) != tuple(self._scores.shape):
+            raise CRFError(f"marginals must be floating point {tuple(self._scores.shape)}, got {tuple(array.shape)}")
+        self._field.set_marginals(self._backend.float32(array, "marginals").reshape(len(array), -1))
         return self
 
     def energies(self) -> Energies:
@@ -86,30 +82,34 @@ class DenseCRF:
     >>> crf.add_pairwise(features, compatibility=3, normalization="symmetric")  # (N, d)
     >>> marginals = crf.infer(scores, iterations=5)  # (C, N)
 
-    On the CPU. Arrays may be numpy's or torch's; marginals are of the kind of the scores. An object may be used by one
-    thread at a time.
+    Arrays may be numpy's or torch's, on a GPU CuPy's too; marginals are of the kind of the scores and where those are.
+    An object may be used by one thread at a time, and on a GPU with one stream.
 
     Args:
         points: N.
         sse_padding: see :meth:`Lattice.build`.
+        device: where to compute: ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
 
     Raises:
         CRFError: a number of points that is none.
     """
 
-    def __init__(self, points: int, *, sse_padding: bool = True) -> None:
+    def __init__(self, points: int, *, sse_padding: bool = True, device: str | None = None) -> None:
         if isinstance(points, bool) or points != int(points) or not 1 <= points < 2**31 - 1:
             raise CRFError(f"points must be a whole number from 1 to 2^31 - 2, got {points!r}")
         self.points = int(points)
         self._sse_padding = sse_padding
-        self._kernels: list[tuple[_C.Lattice, Compatibility, _C.Normalization]] = []
-        self._spare: _C.MeanField | None = None
+        self._backend = backend_on(device)
+        self._kernels: list[tuple[Any, float | np.ndarray, str]] = []
+        self._spare: Field | None = None
         self._spare_labels = 0
 
     @property
-    def lattices(self) -> tuple[Lattice, ...]:
-        """The kernels' lattices, in the order in which they were added."""
-        return tuple(Lattice(lattice) for lattice, _, _ in self._kernels)
+    def lattices(self) -> tuple[Any, ...]:
+        """The kernels' lattices in the order in which they were added: :class:`Lattice`, or of a GPU
+        :class:`deeplab_caffe.crf.cuda_lattice.CudaLattice`.
+        """
+        return tuple(self._backend.lattice(lattice) for lattice, _, _ in self._kernels)
 
     def add_pairwise(
         self, features: Any, compatibility: Compatibility = 1.0, normalization: Normalization = "after"
@@ -128,11 +128,11 @@ class DenseCRF:
             CRFError: features or compatibilities that are not fit.
             CRFMemoryError: not enough memory.
         """
-        array = to_numpy(features, "features")
+        array = self._backend.take(features, "features")
         if array.ndim != 2 or len(array) != self.points:
-            raise CRFError(f"features must be ({self.points}, d), got {array.shape}")
+            raise CRFError(f"features must be ({self.points}, d), got {tuple(array.shape)}")
         self._check(compatibility, normalization)
-        self._add(Lattice.build(array, sse_padding=self._sse_padding)._handle, compatibility, normalization)
+        self._add(self._backend.feature_lattice(array, self._sse_padding), compatibility, normalization)
 
     def infer(self, scores: Any, iterations: int = 10, *, probabilities: bool = False) -> Any:
         """Marginals after so many iterations, float32 of the shape and kind of the scores: see :meth:`start`."""
@@ -142,10 +142,10 @@ class DenseCRF:
         field, self._spare = self._spare, None
         if field is None or self._spare_labels != labels:
             field = self._field(labels)
-        field.start(view(array), probabilities)
+        field.start(array, probabilities)
         field.run(iterations)
         self._spare, self._spare_labels = field, labels
-        return _marginals(field, scores)
+        return self._backend.like(scores, field.marginals())
 
     def start(self, scores: Any, *, probabilities: bool = False) -> Inference:
         """Begins inference that goes step by step.
@@ -160,13 +160,13 @@ class DenseCRF:
         """
         array = self._checked(scores, probabilities)
         field = self._field(len(array))
-        field.start(view(array), probabilities)
-        return Inference(field, scores)
+        field.start(array, probabilities)
+        return Inference(self._backend, field, scores)
 
-    def _checked(self, scores: Any, probabilities: bool) -> np.ndarray:
-        array = checked_scores(to_numpy(scores, "scores"), 2, "(C, N)", probabilities)
+    def _checked(self, scores: Any, probabilities: bool) -> Any:
+        array = self._backend.scores(self._backend.take(scores, "scores"), "(C, N)", probabilities)
         if array.shape[1] != self.points:
-            raise CRFError(f"scores must be (C, {self.points}), got {array.shape}")
+            raise CRFError(f"scores must be (C, {self.points}), got {tuple(array.shape)}")
         return array
 
     def _check(self, compatibility: Compatibility, normalization: str) -> None:
@@ -174,25 +174,15 @@ class DenseCRF:
             raise CRFError(f"normalization must be after, before, symmetric or none, got {normalization!r}")
         _costs(compatibility)
 
-    def _add(self, lattice: _C.Lattice, compatibility: Compatibility, normalization: str) -> None:
-        self._kernels.append((lattice, _costs(compatibility), getattr(_C.Normalization, normalization.upper())))
+    def _add(self, lattice: Any, compatibility: Compatibility, normalization: str) -> None:
+        self._kernels.append((lattice, _costs(compatibility), normalization))
         self._spare = None
 
-    def _field(self, labels: int) -> _C.MeanField:
-        what = f"the dense CRF of {self.points:,} points with {labels} labels"
-        needed = _C.mean_field_bytes(self.points, labels, len(self._kernels))
-        check_memory(needed + sum(_C.lattice_value_bytes(one.vertices, labels) for one, _, _ in self._kernels), what)
-        kernels = []
-        for i, (lattice, costs, normalization) in enumerate(self._kernels):
-            if isinstance(costs, float):
-                kernels.append((lattice, costs, normalization, []))
-                continue
-            if len(costs) != labels:
+    def _field(self, labels: int) -> Field:
+        for i, (_, costs, _) in enumerate(self._kernels):
+            if not isinstance(costs, float) and len(costs) != labels:
                 raise CRFError(f"the compatibility of kernel {i} is {costs.shape}, but there are {labels} labels")
-            # A vector of one label is as long as a matrix of one, and means the same.
-            kernels.append((lattice, 1.0, normalization, costs.ravel().tolist()))
-        with memory_errors(what):
-            return _C.MeanField(labels, self.points, kernels)
+        return self._backend.field(labels, self.points, self._kernels)
 
 
 class DenseCRF2D(DenseCRF):
@@ -209,25 +199,36 @@ class DenseCRF2D(DenseCRF):
     Args:
         size: (H, W).
         sse_padding: see :meth:`Lattice.build`.
+        device: see :class:`DenseCRF`.
 
     Raises:
         CRFError: a size that is none.
     """
 
-    def __init__(self, size: tuple[int, int], *, sse_padding: bool = True) -> None:
+    def __init__(self, size: tuple[int, int], *, sse_padding: bool = True, device: str | None = None) -> None:
         height, width = size
-        super().__init__(height * width, sse_padding=sse_padding)
+        super().__init__(height * width, sse_padding=sse_padding, device=device)
         self.size = (int(height), int(width))
 
     @classmethod
     def for_image(
-        cls, image: Any, params: CRFParams | None = None, normalization: Normalization = "after"
+        cls,
+        image: Any,
+        params: CRFParams | None = None,
+        normalization: Normalization = "after",
+        *,
+        device: str | None = None,
     ) -> DenseCRF2D:
-        """A CRF with the kernels of ``params`` on an image ``(H, W, 3)``, RGB from 0 to 255."""
-        array = to_numpy(image, "image")
+        """A CRF with the kernels of ``params`` on an image ``(H, W, 3)``, RGB from 0 to 255.
+
+        It computes on ``device``, by default where the image is.
+        """
+        backend = backend_on(device) if device or not is_on_gpu(image) else backend_of(image)
+        array = backend.take(image, "image")
         if array.ndim != 3 or array.shape[2] != 3:
-            raise CRFError(f"image must be (H, W, 3), got {array.shape}")
-        crf = cls(array.shape[:2])
+            raise CRFError(f"image must be (H, W, 3), got {tuple(array.shape)}")
+        crf = cls(tuple(array.shape[:2]))
+        crf._backend = backend
         for kernel in (params or CRFParams()).kernels:
             if kernel.rgb_std is None:
                 crf.add_gaussian(kernel.xy_std, kernel.weight, normalization)
@@ -247,7 +248,8 @@ class DenseCRF2D(DenseCRF):
         """
         self._check(compatibility, normalization)
         (kernel,) = CRFParams(1.0, (xy_std,), (), (), ()).kernels
-        self._add(_lattice(*self.size, kernel, None, "rgb", self._sse_padding), compatibility, normalization)
+        lattice = self._backend.pixel_lattice(self.size, kernel, None, self._sse_padding)
+        self._add(lattice, compatibility, normalization)
 
     def add_bilateral(
         self,
@@ -267,31 +269,19 @@ class DenseCRF2D(DenseCRF):
             normalization: see :meth:`add_pairwise`.
         """
         self._check(compatibility, normalization)
-        array = to_numpy(image, "image")
-        if array.shape != (*self.size, 3):
-            raise CRFError(f"image must be {(*self.size, 3)}, got {array.shape}")
+        array = self._backend.take(image, "image")
+        if tuple(array.shape) != (*self.size, 3):
+            raise CRFError(f"image must be {(*self.size, 3)}, got {tuple(array.shape)}")
         (kernel,) = CRFParams((), (), 1.0, (xy_std,), (rgb_std,)).kernels
-        self._add(self._colour_lattice(kernel, checked_colours(array, "image")), compatibility, normalization)
+        lattice = self._backend.pixel_lattice(self.size, kernel, array, self._sse_padding)
+        self._add(lattice, compatibility, normalization)
 
-    def _colour_lattice(self, kernel: PairwiseKernel, image: np.ndarray) -> _C.Lattice:
-        height, width = self.size
-        what = f"the dense CRF of a {width} x {height} image"
-        check_memory(_C.lattice_min_bytes(self.points, 5) + 20 * self.points, what)
-        with memory_errors(what):
-            return _lattice(height, width, kernel, image, "rgb", self._sse_padding)
-
-    def _checked(self, scores: Any, probabilities: bool) -> np.ndarray:
-        array = to_numpy(scores, "scores")
-        if array.ndim == 3 and array.shape[1:] != self.size:
-            raise CRFError(misfit(array.shape, (*self.size, 3)))
-        array = checked_scores(array, 3, "(C, H, W)", probabilities)
+    def _checked(self, scores: Any, probabilities: bool) -> Any:
+        array = self._backend.take(scores, "scores")
+        if array.ndim == 3 and tuple(array.shape[1:]) != self.size:
+            raise CRFError(misfit(tuple(array.shape), (*self.size, 3)))
+        array = self._backend.scores(array, "(C, H, W)", probabilities)
         return array.reshape(len(array), self.points)
-
-
-def _marginals(field: _C.MeanField, scores: Any) -> Any:
-    marginals = np.empty(tuple(scores.shape), np.float32)
-    field.marginals(view(marginals.reshape(len(marginals), -1)))
-    return as_kind_of(scores, marginals)
 
 
 def _costs(compatibility: Compatibility) -> float | np.ndarray:

@@ -154,7 +154,7 @@ def _dense_crf_on_gpu(
         if image is not None:
             colours = arrays.take(image)
             _check_fit(tuple(score.shape), tuple(colours.shape))
-            colours = colours if arrays.dtype(colours) == "uint8" else arrays.float32(colours)
+            colours = _device.real_colours(arrays, colours, "image")
         array = arrays.float32(arrays.take(score))
         problems.append(cuda.Problem(array, colours, arrays.empty(tuple(score.shape), "float32")))
     # Images that share launches have the same number of labels.

@@ -142,6 +142,8 @@ class MeanField(nn.Module):
         if not scores.is_floating_point():
             raise CRFError(f"scores must be floating point, got {scores.dtype}")
         _check_device(scores.device)
+        if scores.is_cuda and scores.dtype == torch.float64:
+            raise CRFError("scores must be float32 on a GPU, got float64: its lattices filter float32 alone")
         count, channels, height, width = scores.shape
         with torch.autocast(scores.device.type, enabled=False):
             scores = scores.float() if scores.dtype in (torch.float16, torch.bfloat16) else scores
@@ -244,10 +246,10 @@ def _lattices(
     if device.type == "cpu":
         arrays = [None if image is None else image.cpu().numpy() for image in images]
         return [_lattice(*size, kernel, array, "rgb", padding) for array in arrays]
-    from deeplab_caffe.crf._device import arrays_on
+    from deeplab_caffe.crf._device import arrays_on, real_colours
     from deeplab_caffe.crf.cuda import build_lattices
 
     arrays = arrays_on(str(device))
     taken = [None if image is None else arrays.take(image) for image in images]
-    floats = [one if one is None or one.dtype == torch.uint8 else arrays.float32(one) for one in taken]
+    floats = [None if one is None else real_colours(arrays, one, "image") for one in taken]
     return build_lattices(arrays, [(size, kernel, image) for image in floats], "rgb", padding)

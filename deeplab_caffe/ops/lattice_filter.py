@@ -16,7 +16,7 @@ from deeplab_caffe.ops._view import check_device, stream, view
 
 
 class LatticeLike(Protocol):
-    """A lattice of either device: ``_C.Lattice``, :class:`deeplab_caffe.crf.cuda.CudaLattice`."""
+    """A lattice of either device: ``_C.Lattice``, :class:`deeplab_caffe.crf.cuda_lattice.CudaLattice`."""
 
     points: int
 
@@ -61,12 +61,14 @@ def _found(keys: Tensor) -> list[LatticeLike]:
 def _lattice_filter(values: Tensor, lattices: Tensor, adjoint: bool) -> Tensor:
     check_device("lattice_filter", values)
     filtered = values.new_empty(values.shape)
-    for lattice, source, target in zip(_found(lattices), values, filtered, strict=True):
+    lattices = _found(lattices)
+    for lattice in lattices:
         _check_place(lattice, values)
-        if values.is_cuda:
-            lattice.filter(view(source), view(target), adjoint, stream(values))
-        else:
-            lattice.filter(view(source), view(target), adjoint)
+    if values.is_cuda and lattices:
+        lattices[0].filter_all(lattices, view(values), view(filtered), adjoint, stream(values))
+        return filtered
+    for lattice, source, target in zip(lattices, values, filtered, strict=True):
+        lattice.filter(view(source), view(target), adjoint)
     return filtered
 
 

@@ -8,6 +8,7 @@ Marginals are within 1e-4 of pydensecrf's. What differs:
   pydensecrf gives zeros.
 - :meth:`DenseCRF.map`, :attr:`DenseCRF.nlabels` and :attr:`DenseCRF.npixels` are there too.
 - Energies that are NaN are an error, and positive infinity is a label that is impossible.
+- ``device="cuda"`` computes on a GPU; marginals are then where the unary energies were, numpy's if those were numpy's.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from typing import Any
 import numpy as np
 
 from deeplab_caffe.crf._arrays import to_numpy
-from deeplab_caffe.crf._view import float32, view
+from deeplab_caffe.crf._device import is_on_gpu
+from deeplab_caffe.crf._view import float32
 from deeplab_caffe.crf.dense_crf_2d import DenseCRF as _Points
 from deeplab_caffe.crf.dense_crf_2d import DenseCRF2D as _Pixels
 from deeplab_caffe.errors import CRFError
@@ -99,19 +101,22 @@ class DenseCRF:
     Args:
         nvar: number of variables.
         nlabels: number of labels.
+        device: where to compute: ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
     """
 
     _crf: _Points
 
-    def __init__(self, nvar: int, nlabels: int, *_: Any, **__: Any) -> None:
-        self._begin(_Points(nvar), nlabels)
+    def __init__(self, nvar: int, nlabels: int, *_: Any, device: str | None = None, **__: Any) -> None:
+        self._begin(_Points(nvar, device=device), nlabels)
 
     def _begin(self, crf: _Points, nlabels: int) -> None:
         if isinstance(nlabels, bool) or nlabels != int(nlabels) or nlabels < 1:
             raise CRFError(f"nlabels must be a whole number of 1 or more, got {nlabels!r}")
         self._crf = crf
         self._nlabels = int(nlabels)
-        self._unary: np.ndarray | None = None
+        self._backend = crf._backend
+        self._unary: Any = None
+        self._kind: Any = None  # marginals are of the kind of this
         self._running: Any = None
 
     @property
@@ -134,7 +139,18 @@ class DenseCRF:
         """Sets the unary energies ``u`` ``(nlabels, nvar)``, minus the logarithm of probabilities; with ``f`` the
         energies are ``u @ f``.
         """
-        self._set(_matrix(u, "unary energy") if f is None else LogisticUnary(u, f).get())
+        if is_on_gpu(u) and f is None:
+            self._set_on_gpu(u)
+        else:
+            self._set(_matrix(u, "unary energy") if f is None else LogisticUnary(u, f).get())
+
+    def _set_on_gpu(self, u: Any) -> None:
+        energies = self._backend.float32(self._backend.take(u, "unary energies"), "unary energies")
+        need = (self._nlabels, self.npixels)
+        # Looked at there, where they are fit; the words for those that are not are the CPU's.
+        if tuple(energies.shape) != need or not self._backend.arrays.columns_have_finite_minimum(energies):
+            self._set(_matrix(self._backend.arrays.numpy(energies), "unary energy"))
+        self._unary, self._kind, self._running = -energies, u, None
 
     def _set(self, energies: np.ndarray) -> None:
         need = (self._nlabels, self.npixels)
@@ -149,8 +165,7 @@ class DenseCRF:
                 f"Bad unary energy of variable {where}: {energies[:, where][:4]}..., but it must not be NaN or minus "
                 "infinity, nor infinite for every label (-log(0) is: clip probabilities, as unary_from_softmax does)"
             )
-        self._unary = scores
-        self._running = None
+        self._unary, self._kind, self._running = self._backend.take(scores, "unary energies"), scores, None
 
     def addPairwiseEnergy(
         self,
@@ -168,9 +183,10 @@ class DenseCRF:
             kernel: makes no difference, see :class:`KernelType`.
             normalization: a :class:`NormalizationType`.
         """
-        array = _matrix(features, "pairwise energy")
-        if array.shape[1] != self.npixels:
-            raise CRFError(f"Bad shape for pairwise energy (Need (?, {self.npixels}), got {array.shape})")
+        on_gpu = is_on_gpu(features)
+        array = self._backend.take(features, "features") if on_gpu else _matrix(features, "pairwise energy")
+        if array.ndim != 2 or array.shape[1] != self.npixels:
+            raise CRFError(f"Bad shape for pairwise energy (Need (?, {self.npixels}), got {tuple(array.shape)})")
         self._crf.add_pairwise(array.T, self._compat(compat), _normalization(kernel, normalization))
         self._running = None
 
@@ -187,13 +203,13 @@ class DenseCRF:
     def inference(self, niter: int) -> np.ndarray:
         """Marginals after so many iterations, float32 ``(nlabels, nvar)``."""
         field = self._field()
-        field.start(view(self._scores()), False)
+        field.start(self._scores())
         field.run(_whole(niter))
-        return self._marginals(field, np.empty((self._nlabels, self.npixels), np.float32))
+        return self._backend.like(self._kind, field.marginals())
 
     def map(self, niter: int) -> np.ndarray:
         """The most probable label of each variable after so many iterations, int64 ``(nvar,)``."""
-        return self.inference(niter).argmax(axis=0)
+        return self.inference(niter).argmax(0)
 
     def startInference(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Marginals to begin with, and two arrays for :meth:`stepInference` to be called with."""
@@ -202,19 +218,19 @@ class DenseCRF:
     def stepInference(self, Q: np.ndarray, tmp1: Any = None, tmp2: Any = None) -> None:  # noqa: N803
         """Does one iteration from the marginals ``Q``, and writes the next into it."""
         marginals = self._checked(Q)
-        if not isinstance(Q, np.ndarray) or not Q.flags.writeable:
+        if not is_on_gpu(Q) and not (isinstance(Q, np.ndarray) and Q.flags.writeable):
             raise CRFError("Q must be an array that can be written to, as startInference returns it")
         field = self._field()
-        field.start(view(self._scores()), False)
-        field.set_marginals(view(marginals))
+        field.start(self._scores())
+        field.set_marginals(marginals)
         field.run(1)
-        self._marginals(field, Q)
+        Q[...] = self._backend.like(Q, field.marginals())
 
     def klDivergence(self, Q: Any) -> float:  # noqa: N803
         """The marginals' KL divergence from the CRF's distribution, up to a constant."""
         field = self._field()
-        field.start(view(self._scores()), False)
-        field.set_marginals(view(self._checked(Q)))
+        field.start(self._scores())
+        field.set_marginals(self._checked(Q))
         parts = field.energies()
         return parts.entropy + parts.unary + sum(parts.pairwise)
 
@@ -223,22 +239,17 @@ class DenseCRF:
             self._running = self._crf._field(self._nlabels)
         return self._running
 
-    def _scores(self) -> np.ndarray:
-        return np.zeros((self._nlabels, self.npixels), np.float32) if self._unary is None else self._unary
+    def _scores(self) -> Any:
+        if self._unary is None:
+            self._set(np.zeros((self._nlabels, self.npixels), np.float32))
+        return self._unary
 
-    def _checked(self, marginals: Any) -> np.ndarray:
-        array = _matrix(marginals, "Q")
-        if array.shape != (self._nlabels, self.npixels):
-            raise CRFError(f"Bad shape for Q (Need {(self._nlabels, self.npixels)}, got {array.shape})")
-        return array
-
-    @staticmethod
-    def _marginals(field: Any, out: np.ndarray) -> np.ndarray:
-        whole = out if out.flags.c_contiguous and out.dtype == np.float32 else np.empty(out.shape, np.float32)
-        field.marginals(view(whole))
-        if whole is not out:
-            out[...] = whole
-        return out
+    def _checked(self, marginals: Any) -> Any:
+        on_gpu = is_on_gpu(marginals)
+        array = self._backend.take(marginals if on_gpu else _matrix(marginals, "Q"), "Q")
+        if tuple(array.shape) != (self._nlabels, self.npixels):
+            raise CRFError(f"Bad shape for Q (Need {(self._nlabels, self.npixels)}, got {tuple(array.shape)})")
+        return self._backend.float32(array, "Q")
 
 
 class DenseCRF2D(DenseCRF):
@@ -248,12 +259,13 @@ class DenseCRF2D(DenseCRF):
         w: width.
         h: height.
         nlabels: number of labels.
+        device: where to compute: ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
     """
 
     _crf: _Pixels
 
-    def __init__(self, w: int, h: int, nlabels: int, *_: Any, **__: Any) -> None:
-        self._begin(_Pixels((h, w)), nlabels)
+    def __init__(self, w: int, h: int, nlabels: int, *_: Any, device: str | None = None, **__: Any) -> None:
+        self._begin(_Pixels((h, w), device=device), nlabels)
 
     def addPairwiseGaussian(
         self, sxy: Any, compat: Any, kernel: int = DIAG_KERNEL, normalization: int = NORMALIZE_SYMMETRIC
@@ -288,17 +300,20 @@ class DenseCRF2D(DenseCRF):
             kernel: see :meth:`addPairwiseEnergy`.
             normalization: see :meth:`addPairwiseEnergy`.
         """
-        image = to_numpy(rgbim, "rgbim")
+        image = self._backend.take(rgbim, "rgbim")
         height, width = self._crf.size
-        if image.ndim != 3 or image.shape[:2] != (height, width):
-            hint = ": transpose?" if image.shape[:2] == (width, height) else ""
-            raise CRFError(f"Bad shape for pairwise bilateral (Need {(height, width, 3)}, got {image.shape}){hint}")
+        came = tuple(image.shape)
+        if len(came) != 3 or came[:2] != (height, width):
+            hint = ": transpose?" if came[:2] == (width, height) else ""
+            raise CRFError(
+                f"Bad shape for pairwise bilateral (Need {(height, width, 3)}, got {tuple(image.shape)}){hint}"
+            )
         if image.shape[2] != 3:
             raise CRFError(
                 "addPairwiseBilateral only works for RGB images. For other types, use `utils.create_pairwise_bilateral`"
-                f" to construct your own pairwise energy and add it through `addPairwiseEnergy` (got {image.shape})."
+                f" to construct your own pairwise energy and add it through `addPairwiseEnergy` (got {came})."
             )
-        if image.dtype != np.uint8:
+        if str(image.dtype).removeprefix("torch.") != "uint8":
             raise CRFError(f"rgbim must be uint8 from 0 to 255, got {image.dtype}: (image * 255).astype(np.uint8)?")
         colour_std = tuple(srgb) if np.ndim(srgb) else (srgb,) * 3
         how = _normalization(kernel, normalization)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,66 +9,17 @@ import pytest
 
 from deeplab_caffe import _C
 from deeplab_caffe.crf import CRFParams, Lattice, PairwiseKernel, cuda, dense_crf, layer_inference
-from deeplab_caffe.crf._device import CupyArrays, TorchArrays
+from deeplab_caffe.crf._device import TorchArrays
 from deeplab_caffe.crf._view import view
+from deeplab_caffe.crf.cuda_lattice import CudaLattice
 from deeplab_caffe.errors import CRFError
+from tests.crf.gpu import HALF_TOLERANCE, TOLERANCE, arrays_or_reason, assert_alike, case, on_gpu, sorted_keys
+from tests.crf.gpu import arrays as arrays
 from tests.crf.reference import image_features, lattice_filter
 from tests.crf.test_inference import layer_params, load_blob
 from tests.goldens import CRF_TOLERANCE, case_dir, case_names, load_case
 
 pytestmark = pytest.mark.cuda
-
-# Sums over a vertex' points are added up segment by segment here, point by point there.
-TOLERANCE = 1e-5
-HALF_TOLERANCE = 5e-3
-
-
-def _arrays(name: str) -> TorchArrays | CupyArrays | str:
-    """The library's arrays on its first GPU, or why not."""
-    if not _C.with_cuda:
-        return "the extension was built without CUDA"
-    try:
-        library = importlib.import_module(name)
-        count = library.cuda.device_count() if name == "torch" else library.cuda.runtime.getDeviceCount()
-    except ImportError:
-        return f"{name} is not installed"
-    except RuntimeError as exc:
-        return f"{name}: {exc}"
-    if count == 0:
-        return f"{name} sees no CUDA device"
-    return TorchArrays(0) if name == "torch" else CupyArrays(0)
-
-
-@pytest.fixture(params=["torch", "cupy"])
-def arrays(request: pytest.FixtureRequest) -> Iterator[TorchArrays | CupyArrays]:
-    found = _arrays(request.param)
-    if isinstance(found, str):
-        pytest.skip(found)
-    yield found
-    cuda.clear_cache()
-
-
-def on_gpu(arrays: Any, scores: np.ndarray, image: np.ndarray | None, *args: Any, **kwargs: Any) -> np.ndarray:
-    found = dense_crf(arrays.take(scores), None if image is None else arrays.take(image), *args, **kwargs)
-    assert type(found) is type(arrays.empty(1, "float32"))
-    return arrays.numpy(found)
-
-
-def case(rng: np.random.Generator, labels: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    scores = rng.normal(scale=2, size=(labels, height, width)).astype(np.float32)
-    return scores, rng.integers(0, 256, size=(height, width, 3), dtype=np.uint8)
-
-
-def assert_alike(actual: np.ndarray, expected: np.ndarray, tolerance: float = TOLERANCE) -> None:
-    np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance)
-    best = np.sort(expected, axis=0)
-    clear = best[-1] - best[-2] > 2 * tolerance if len(best) > 1 else np.ones(best.shape[1:], bool)
-    np.testing.assert_array_equal(actual.argmax(0)[clear], expected.argmax(0)[clear])
-
-
-def sorted_keys(keys: np.ndarray) -> np.ndarray:
-    return keys[np.lexsort(keys.T)]
-
 
 # The lattice
 
@@ -101,14 +50,46 @@ def test_filter_is_the_reference(arrays: Any, channels: int, adjoint: bool, rng:
     (lattice,) = cuda.build_lattices(arrays, [((6, 7), kernel, arrays.take(image))], "rgb", True)
     features = image_features(6, 7, kernel.xy_std, image, kernel.rgb_std)
     values = rng.normal(size=(42, channels)).astype(np.float32)
-    taken, out = arrays.take(values), arrays.empty((42, channels), "float32")
-    lattice.filter(arrays.view(taken), arrays.view(out), adjoint, arrays.stream)
+    taken, out = arrays.take(values[None]), arrays.empty((1, 42, channels), "float32")
+    CudaLattice.filter_all([lattice], arrays.view(taken), arrays.view(out), adjoint, arrays.stream)
     if adjoint:
         identity = lattice_filter(features, np.eye(42, dtype=np.float32))
         expected = identity.astype(np.float64).T @ values
     else:
         expected = lattice_filter(features, values)
-    np.testing.assert_allclose(arrays.numpy(out), expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(arrays.numpy(out)[0], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_batch_is_filtered_item_by_item(arrays: Any, rng: np.random.Generator) -> None:
+    kernel = PairwiseKernel(1.0, (5.0, 5.0), (60.0, 60.0, 60.0))
+    images = [case(rng, 1, 4, 5)[1] for _ in range(18)]  # more than a launch takes
+    lattices = cuda.build_lattices(arrays, [((4, 5), kernel, arrays.take(one)) for one in images], "rgb", True)
+    values = rng.normal(size=(18, 3, 20)).astype(np.float32).transpose(0, 2, 1)  # channels are not the last in memory
+    taken, out = arrays.take(values), arrays.empty((18, 20, 3), "float32")
+    CudaLattice.filter_all(lattices, arrays.view(taken), arrays.view(out), False, arrays.stream)
+    for item, image, found in zip(values, images, arrays.numpy(out), strict=True):
+        expected = lattice_filter(image_features(4, 5, kernel.xy_std, image, kernel.rgb_std), item)
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_no_channels_are_filtered_to_none(arrays: Any) -> None:
+    (lattice,) = cuda.build_lattices(arrays, [((2, 3), PairwiseKernel(1.0, (3.0, 3.0)), None)], "rgb", True)
+    nothing = arrays.empty((1, 6, 0), "float32")
+    CudaLattice.filter_all([lattice], arrays.view(nothing), arrays.view(nothing), False, arrays.stream)
+
+
+def test_a_lattice_may_be_connected_again(arrays: Any) -> None:
+    # One colour and a deviation beyond the image: a vertex whose entries fill many segments.
+    kernel = PairwiseKernel(1.0, (500.0, 500.0), (60.0, 60.0, 60.0))
+    request = ((40, 50), kernel, arrays.take(np.full((40, 50, 3), 90, np.uint8)))
+    (lattice,) = cuda.build_lattices(arrays, [request], "rgb", True)
+    norms = [arrays.numpy(lattice.norm(False))]
+    for vertices in (lattice.vertices, lattice.handle.max_vertices):
+        lattice.connect(vertices)
+        lattice._norms.clear()
+        norms.append(arrays.numpy(lattice.norm(False)))
+    np.testing.assert_array_equal(norms[0], norms[1])
+    np.testing.assert_array_equal(norms[0], norms[2])
 
 
 # Inference
@@ -188,6 +169,16 @@ def test_small_deviations_widen_the_keys(arrays: Any, rng: np.random.Generator) 
     assert_alike(on_gpu(arrays, scores, image, params), dense_crf(scores, image, params))
 
 
+def test_numpy_arrays_that_torch_does_not_take(arrays: Any, rng: np.random.Generator) -> None:
+    scores, image = case(rng, 3, 9, 11)
+    expected = dense_crf(scores, image)
+    backwards = np.ascontiguousarray(image[::-1])[::-1]
+    fixed, swapped = image.copy(), scores.astype(">f4")
+    fixed.flags.writeable = False
+    assert_alike(dense_crf(scores, backwards, device="cuda"), expected)
+    assert_alike(dense_crf(swapped, fixed, device="cuda"), expected)
+
+
 def test_probabilities(arrays: Any, rng: np.random.Generator) -> None:
     scores, image = case(rng, 3, 9, 11)
     powers = np.exp(scores)
@@ -261,7 +252,7 @@ def test_another_stream(arrays: Any, rng: np.random.Generator) -> None:
 
 
 def test_a_graph_replays_with_other_images(rng: np.random.Generator) -> None:
-    arrays = _arrays("torch")
+    arrays = arrays_or_reason("torch")
     if isinstance(arrays, str):
         pytest.skip(arrays)
     torch = arrays.torch
@@ -293,6 +284,7 @@ def test_a_graph_replays_with_other_images(rng: np.random.Generator) -> None:
         (lambda s, i: (s, np.where(i == i.max(), np.inf, i.astype(np.float32))), "image must be finite"),
         (lambda s, i: (s, i.transpose(1, 0, 2)), "transpose?"),
         (lambda s, i: (s[0], i), "scores must be"),
+        (lambda s, i: (s, i > 100), "image must be of real numbers, got bool"),
     ],
 )
 def test_bad_input(arrays: Any, change: Any, message: str, rng: np.random.Generator) -> None:
@@ -321,4 +313,30 @@ def test_the_extension_checks_memory(arrays: Any) -> None:
     with pytest.raises(ValueError, match="built before it is connected"):
         lattice.connect(small, 1, arrays.stream)
     with pytest.raises(ValueError, match="kernel 0: expected a connected lattice of 30 points"):
-        _C.CudaMeanField(0, 5, 6, 3, [(lattice, 1.0, None, None)], False)
+        _C.CudaMeanField(0, 5, 6, 3, [(lattice, 1.0, None, None, None)], False)
+    memory = arrays.empty(lattice.nbytes + 16, "uint8")
+    room = arrays.empty(lattice.scratch_bytes, "uint8")
+    scratch = arrays.view(room)
+    with pytest.raises(ValueError, match="memory: expected memory aligned to 16 bytes"):
+        lattice.build(None, arrays.view(memory[4:]), scratch, arrays.stream)
+    lattice.build(None, arrays.view(memory), scratch, arrays.stream)
+    neighbours = arrays.empty(lattice.table_bytes(lattice.max_vertices), "uint8")
+    table = arrays.view(neighbours)
+    with pytest.raises(ValueError, match="the number of vertices once they are counted, got 5"):
+        lattice.connect(table, 5, arrays.stream)
+    (vertices,) = _C.count_vertices([lattice], arrays.stream)
+    with pytest.raises(ValueError, match=f"or the {vertices} vertices, got {vertices - 1}"):
+        lattice.connect(table, vertices - 1, arrays.stream)
+    lattice.connect(table, vertices, arrays.stream)
+    costs = arrays.empty((3, 3), "float32")
+    with pytest.raises(ValueError, match="costs: expected"):
+        _C.CudaMeanField(0, 4, 5, 3, [(lattice, 1.0, None, None, arrays.view(costs))], False)
+    costs = arrays.empty((2, 4), "float32")
+    with pytest.raises(ValueError, match="kernel 0: expected 1 or 4 rows of costs, got 2"):
+        _C.CudaMeanField(0, 4, 5, 3, [(lattice, 1.0, None, None, arrays.view(costs))], False)
+
+
+def test_images_of_many_channels_are_refused(arrays: Any) -> None:
+    image, scratch = arrays.empty((2, 2, 17), "float32"), arrays.empty(8 * 17, "uint8")
+    with pytest.raises(ValueError, match="at most 16 channels"):
+        _C.channel_ranges(arrays.view(image), arrays.view(scratch), arrays.stream)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import os
 import sys
 import types
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -35,8 +38,27 @@ def asarray(array: Any) -> ndarray:
 def empty(shape: int | tuple[int, ...], dtype: str) -> ndarray:
     """Full of rubbish, so that whoever reads what nobody wrote is found out."""
     array = np.empty(shape, dtype)
+    if CAPTURED is not None:
+        CAPTURED.append(array)
     array.reshape(-1).view(np.uint8)[:] = np.random.default_rng(0).integers(0, 256, array.nbytes, np.uint8)
     return array.view(ndarray)
+
+
+LIBRARY: ctypes.CDLL | None = None
+CAPTURED: list[np.ndarray] | None = None  # memory of the graph that is being captured
+
+
+class Graph:
+    """What a stream was told while it was captured."""
+
+    def __init__(self, number: int, memory: list[np.ndarray]) -> None:
+        self.number = number
+        self.memory = memory
+
+    def launch(self, stream: Stream) -> None:
+        for array in self.memory:  # what a replay leaves there must not matter to the next
+            array.reshape(-1).view(np.uint8)[:] = 0xAB
+        LIBRARY.host_replay(self.number)
 
 
 class Stream:
@@ -44,6 +66,16 @@ class Stream:
 
     def __init__(self, non_blocking: bool = False) -> None:
         pass
+
+    def begin_capture(self, mode: int) -> None:
+        global CAPTURED
+        CAPTURED = []
+        LIBRARY.host_begin_capture()
+
+    def end_capture(self) -> Graph:
+        global CAPTURED
+        graph, CAPTURED = Graph(LIBRARY.host_end_capture(), CAPTURED), None
+        return graph
 
     def __enter__(self) -> Stream:
         return self
@@ -56,21 +88,27 @@ class Stream:
 
 
 @contextlib.contextmanager
-def device(index: int) -> Iterator[None]:
+def device(index: int) -> Iterator[SimpleNamespace]:
     assert index == 0
-    yield
+    yield SimpleNamespace(synchronize=lambda: None)
 
 
-def install() -> None:
-    """Makes ``import cupy`` find this."""
+def install(library: Path) -> None:
+    """Makes ``import cupy`` find this; ``library`` is the extension that was compiled for the host."""
+    global LIBRARY
+    LIBRARY = ctypes.CDLL(str(library), os.RTLD_LAZY)
     cupy = types.ModuleType("cupy")
     cupy.ndarray, cupy.asarray, cupy.empty, cupy.float32, cupy.stack = ndarray, asarray, empty, np.float32, np.stack
+    cupy.IS_STAND_IN = True
+    cupy.isfinite = np.isfinite
     cupy.asnumpy = lambda array: np.array(array.view(np.ndarray))
     cupy.cuda = SimpleNamespace(
         Device=device,
         Stream=Stream,
         get_current_stream=Stream,
         memory=SimpleNamespace(OutOfMemoryError=MemoryError),
-        runtime=SimpleNamespace(getDeviceCount=lambda: 1, getDevice=lambda: 0),
+        MemoryPool=lambda: SimpleNamespace(malloc=None),
+        using_allocator=lambda malloc: contextlib.nullcontext(),
+        runtime=SimpleNamespace(getDeviceCount=lambda: 1, getDevice=lambda: 0, streamCaptureModeRelaxed=2),
     )
     sys.modules["cupy"] = cupy

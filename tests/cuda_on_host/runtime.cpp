@@ -1,8 +1,32 @@
 #include "cuda_runtime.h"
-extern "C" __attribute__((visibility("default"))) int host_capturing;
-int host_capturing = 0;
-extern "C" __attribute__((visibility("default"))) void host_seed(int s) { on_host::state.order.seed(s); }
-extern "C" __attribute__((visibility("default"))) void host_capture(int s) { host_capturing = s; }
+#define EXPORTED extern "C" __attribute__((visibility("default")))
+
+namespace on_host {
+static bool capturing = false;
+static std::vector<std::vector<std::function<void()>>> graphs;
+bool is_capturing() { return capturing; }
+void enqueue(std::function<void()> work) {
+  if (capturing) {
+    graphs.back().push_back(std::move(work));
+  } else {
+    work();
+  }
+}
+}  // namespace on_host
+
+EXPORTED void host_seed(int seed) { on_host::state.order.seed(seed); }
+EXPORTED void host_begin_capture() {
+  on_host::capturing = true;
+  on_host::graphs.emplace_back();
+}
+EXPORTED int host_end_capture() {
+  on_host::capturing = false;
+  return static_cast<int>(on_host::graphs.size()) - 1;
+}
+EXPORTED void host_replay(int graph) {
+  for (const auto& work : on_host::graphs[graph]) work();
+}
+
 namespace on_host {
 State state;
 static void entry() {

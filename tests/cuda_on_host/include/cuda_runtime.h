@@ -47,7 +47,11 @@ struct cudaLaunchConfig_t {
   size_t dynamicSmemBytes;
   cudaStream_t stream;
 };
-extern "C" int host_capturing;
+namespace on_host {
+bool is_capturing();
+// Does it, or keeps it for the graph that is being captured.
+void enqueue(std::function<void()> work);
+}  // namespace on_host
 inline cudaError_t cudaGetLastError() { return cudaSuccess; }
 inline const char* cudaGetErrorString(cudaError_t) { return "not while a graph is captured"; }
 inline cudaError_t cudaGetDevice(int* d) {
@@ -60,21 +64,19 @@ inline cudaError_t cudaDeviceGetAttribute(int* v, int, int) {
   return cudaSuccess;
 }
 inline cudaError_t cudaMemsetAsync(void* p, int v, size_t n, cudaStream_t) {
-  memset(p, v, n);
+  on_host::enqueue([=] { memset(p, v, n); });
   return cudaSuccess;
 }
 inline cudaError_t cudaMemcpyAsync(void* d, const void* s, size_t n, int, cudaStream_t) {
+  if (on_host::is_capturing()) return cudaErrorStreamCaptureUnsupported;
   memcpy(d, s, n);
   return cudaSuccess;
 }
 inline cudaError_t cudaStreamSynchronize(cudaStream_t) {
-  if (host_capturing) {
-    return cudaErrorStreamCaptureUnsupported;
-  }
-  return cudaSuccess;
+  return on_host::is_capturing() ? cudaErrorStreamCaptureUnsupported : cudaSuccess;
 }
 inline cudaError_t cudaStreamIsCapturing(cudaStream_t, cudaStreamCaptureStatus* s) {
-  *s = host_capturing ? cudaStreamCaptureStatusActive : cudaStreamCaptureStatusNone;
+  *s = on_host::is_capturing() ? cudaStreamCaptureStatusActive : cudaStreamCaptureStatusNone;
   return cudaSuccess;
 }
 
@@ -180,6 +182,7 @@ using std::isfinite;
 template <typename... P, typename... A>
 cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* c, void (*kernel)(P...), A&&... a) {
   std::tuple<std::decay_t<P>...> arguments(static_cast<P>(a)...);
-  on_host::run(c->gridDim, c->blockDim, [&] { std::apply(kernel, arguments); });
+  const dim3 grid = c->gridDim, block = c->blockDim;
+  on_host::enqueue([=] { on_host::run(grid, block, [=] { std::apply(kernel, arguments); }); });
   return cudaSuccess;
 }

@@ -18,27 +18,32 @@ struct DeviceRadixSort {
       bytes = 123;
       return cudaSuccess;
     }
-    memset(temp, 0xee, bytes);
-    std::vector<int> idx(n);
-    std::iota(idx.begin(), idx.end(), 0);
-    const uint64_t mask = (end >= 64 ? ~0ull : (1ull << end) - 1) & ~((1ull << begin) - 1);
-    std::stable_sort(idx.begin(), idx.end(),
-                     [&](int a, int b) { return (k.Current()[a] & mask) < (k.Current()[b] & mask); });
     const bool swap = (end - begin + 7) / 8 % 2;  // as an odd number of passes would
-    std::vector<K> kk(n);
-    std::vector<V> vv(n);
-    for (int i = 0; i < n; ++i) {
-      kk[i] = k.Current()[idx[i]];
-      vv[i] = v.Current()[idx[i]];
-    }
-    memset(k.Current(), 0xdd, n * sizeof(K));
-    memset(v.Current(), 0xdd, n * sizeof(V));
+    K* const keys = k.Current();
+    V* const values = v.Current();
     if (swap) {
       k.selector ^= 1;
       v.selector ^= 1;
     }
-    std::copy(kk.begin(), kk.end(), k.Current());
-    std::copy(vv.begin(), vv.end(), v.Current());
+    K* const sorted_keys = k.Current();
+    V* const sorted_values = v.Current();
+    on_host::enqueue([=, bytes = bytes] {
+      memset(temp, 0xee, bytes);
+      std::vector<int> idx(n);
+      std::iota(idx.begin(), idx.end(), 0);
+      const uint64_t mask = (end >= 64 ? ~0ull : (1ull << end) - 1) & ~((1ull << begin) - 1);
+      std::stable_sort(idx.begin(), idx.end(), [&](int a, int b) { return (keys[a] & mask) < (keys[b] & mask); });
+      std::vector<K> kk(n);
+      std::vector<V> vv(n);
+      for (int i = 0; i < n; ++i) {
+        kk[i] = keys[idx[i]];
+        vv[i] = values[idx[i]];
+      }
+      memset(keys, 0xdd, n * sizeof(K));
+      memset(values, 0xdd, n * sizeof(V));
+      std::copy(kk.begin(), kk.end(), sorted_keys);
+      std::copy(vv.begin(), vv.end(), sorted_values);
+    });
     return cudaSuccess;
   }
 };

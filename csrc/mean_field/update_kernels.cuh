@@ -1,10 +1,12 @@
 // The kernels of a mean field step behind the filters: scores, the slices of all kernels and the softmax in one pass.
+// No host code: this also compiles at run time (NVRTC).
 #pragma once
 
 #include <cfloat>
+#include <cmath>
 
 #include "../lattice/rows.cuh"
-#include "mean_field.h"
+#include "fast_exp.h"
 
 namespace deeplab::mean_field {
 
@@ -20,13 +22,13 @@ struct SliceJob {
   const float* after;  // null for 1
   float weight;
   float unscale;  // undoes FilterJob::scale
-  int corners;
+  int32_t corners;
 };
 struct UpdateJob {
   const float* start;  // what the messages are added to
   float* q;
   int64_t points;
-  int slices;
+  int32_t slices;
   SliceJob slice[kMaxSlices];
 };
 // Of one launch, by blockIdx.y.
@@ -36,15 +38,18 @@ struct Updates {
 static_assert(sizeof(Updates) <= 3584, "too many arguments for a kernel");
 
 template <typename Storage>
+__device__ __forceinline__ float4 message_of(const SliceJob& slice, int64_t point, int64_t vectors, int64_t column) {
+  float4 message = lattice::slice(slice.point_vertex, slice.point_share, point, slice.corners,
+                                  static_cast<const Storage*>(slice.values), vectors, column);
+  if (sizeof(Storage) < sizeof(float4)) message = lattice::scaled(slice.unscale, message);
+  return lattice::scaled(slice.after ? slice.weight * slice.after[point] : slice.weight, message);
+}
+
+template <typename Storage>
 __device__ __forceinline__ float4 with_messages(const UpdateJob& job, int64_t point, int64_t vectors, int64_t column) {
   float4 next = reinterpret_cast<const float4*>(job.start)[point * vectors + column];
   for (int k = 0; k < job.slices; ++k) {
-    const SliceJob& slice = job.slice[k];
-    float4 message = lattice::slice(slice.point_vertex, slice.point_share, point, slice.corners,
-                                    static_cast<const Storage*>(slice.values), vectors, column);
-    if (sizeof(Storage) < sizeof(float4)) message = lattice::scaled(slice.unscale, message);
-    const float factor = slice.after ? slice.weight * slice.after[point] : slice.weight;
-    next = lattice::add(next, lattice::scaled(factor, message));
+    next = lattice::add(next, message_of<Storage>(job.slice[k], point, vectors, column));
   }
   return next;
 }
@@ -62,7 +67,8 @@ __device__ __forceinline__ float4 divided(float4 a, float by) {
 
 // A warp works on as many pixels as fit: `lanes` lanes for each, kVectors neighbouring columns to a lane.
 template <typename Storage, int kVectors>
-__global__ void update_kernel(const __grid_constant__ Updates updates, int64_t vectors, int lanes, bool softmax) {
+__global__ void update_kernel(const __grid_constant__ Updates updates, int64_t vectors, int32_t lanes,
+                              int32_t softmax) {
   const UpdateJob& job = updates.job[blockIdx.y];
   const int lane = static_cast<int>(threadIdx.x % 32);
   const int pixels = 32 / lanes, pixel = lane / lanes, member = lane % lanes, first = pixel * lanes;
@@ -108,7 +114,7 @@ __global__ void update_kernel(const __grid_constant__ Updates updates, int64_t v
 // Rows that a warp's registers do not hold: a warp for each pixel, the row of Q itself for intermediate results. Each
 // lane reads only what it wrote.
 template <typename Storage>
-__global__ void update_wide_kernel(const __grid_constant__ Updates updates, int64_t vectors, bool softmax) {
+__global__ void update_wide_kernel(const __grid_constant__ Updates updates, int64_t vectors, int32_t softmax) {
   const UpdateJob& job = updates.job[blockIdx.y];
   const int lane = static_cast<int>(threadIdx.x % 32);
   const int64_t warp = (blockIdx.x * int64_t{blockDim.x} + threadIdx.x) / 32;
@@ -146,29 +152,29 @@ struct Planes {
   }
 };
 
-// One thread per pixel and four channels, pixels fastest: reads of planes are coalesced.
-__global__ void start_kernel(Planes scores, bool probabilities, float4* rows, int32_t points, int64_t channels,
-                             int64_t vectors) {
+// One thread per pixel and four channels, pixels fastest: reads of planes are coalesced. `padding` goes behind the last
+// channel.
+__global__ void rows_kernel(Planes source, int32_t logarithm, float padding, float4* rows, int32_t points,
+                            int64_t channels, int64_t vectors) {
   DEEPLAB_GRID_STRIDE_LOOP(index, points * vectors) {
     const int64_t column = index / points;
     const int32_t point = static_cast<int32_t>(index - column * points);
-    const float* source = scores.data + scores.offset(point);
+    const float* own = source.data + source.offset(point);
     float lanes[4];
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
       const int64_t channel = column * 4 + i;
-      // Lanes without a label behave as one that is impossible everywhere.
-      lanes[i] = -INFINITY;
+      lanes[i] = padding;
       if (channel < channels) {
-        const float value = source[channel * scores.stride_c];
-        lanes[i] = probabilities ? logf(value) : value;
+        const float value = own[channel * source.stride_c];
+        lanes[i] = logarithm ? logf(value) : value;
       }
     }
     rows[point * vectors + column] = make_float4(lanes[0], lanes[1], lanes[2], lanes[3]);
   }
 }
 
-__global__ void marginals_kernel(const float4* rows, Planes out, bool logarithm, int32_t points, int64_t channels,
+__global__ void marginals_kernel(const float4* rows, Planes out, int32_t logarithm, int32_t points, int64_t channels,
                                  int64_t vectors) {
   DEEPLAB_GRID_STRIDE_LOOP(index, points * vectors) {
     const int64_t column = index / points;
@@ -186,7 +192,7 @@ __global__ void marginals_kernel(const float4* rows, Planes out, bool logarithm,
   }
 }
 
-__global__ void inspect_kernel(Planes scores, bool probabilities, int32_t points, int64_t channels, int32_t finite,
+__global__ void inspect_kernel(Planes scores, int32_t probabilities, int32_t points, int64_t channels, int32_t finite,
                                int32_t negative, int32_t all_zero, int32_t* faults) {
   DEEPLAB_GRID_STRIDE_LOOP(index, points) {
     const float* source = scores.data + scores.offset(static_cast<int32_t>(index));
@@ -200,6 +206,57 @@ __global__ void inspect_kernel(Planes scores, bool probabilities, int32_t points
     if (!probabilities) found &= finite;
     if (found) atomicOr(faults, found);
   }
+}
+
+// Sums of a block's threads: the same in every run, for a block of kThreadsPerBlock. Thread 0 has them.
+__device__ __forceinline__ double block_sum(double own, double* sums) {
+  const int thread = static_cast<int>(threadIdx.x);
+  __syncthreads();
+  sums[thread] = own;
+  for (int half = kThreadsPerBlock / 2; half > 0; half /= 2) {
+    __syncthreads();
+    if (thread < half) sums[thread] += sums[thread + half];
+  }
+  return sums[0];
+}
+
+// Parts of the free energy, one number of each kind from each block: entropy[block] is a sum of Q log Q, unary[block]
+// of -score * Q.
+__global__ void energy_kernel(const float* scores, const float* q, int64_t points, int64_t channels, int64_t width,
+                              double* entropy, double* unary) {
+  __shared__ double sums[kThreadsPerBlock];
+  double own_entropy = 0, own_unary = 0;
+  DEEPLAB_GRID_STRIDE_LOOP(point, points) {
+    for (int64_t i = point * width; i < point * width + channels; ++i) {
+      const double power = q[i];
+      own_entropy += power * log(power > 1e-20 ? power : 1e-20);
+      if (power > 0) own_unary -= scores[i] * power;
+    }
+  }
+  own_entropy = block_sum(own_entropy, sums);
+  own_unary = block_sum(own_unary, sums);
+  if (threadIdx.x == 0) {
+    entropy[blockIdx.x] = own_entropy;
+    unary[blockIdx.x] = own_unary;
+  }
+}
+
+// Of one kernel: energy[block] is a sum of -message * Q.
+template <typename Storage>
+__global__ void pairwise_energy_kernel(SliceJob job, const float4* q, int64_t points, int64_t vectors, double* energy) {
+  __shared__ double sums[kThreadsPerBlock];
+  double own = 0;
+  DEEPLAB_GRID_STRIDE_LOOP(point, points) {
+    for (int64_t column = 0; column < vectors; ++column) {
+      const float4 message = message_of<Storage>(job, point, vectors, column);
+      const float4 power = q[point * vectors + column];
+      // Not of the padding behind the last channel: 0 there.
+      own -= double{message.x} * power.x + double{message.y} * power.y + double{message.z} * power.z +
+             double{message.w} * power.w;
+    }
+  }
+  own = block_sum(own, sums);
+  if (threadIdx.x == 0) energy[blockIdx.x] = own;
 }
 
 }  // namespace deeplab::mean_field

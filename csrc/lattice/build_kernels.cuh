@@ -1,12 +1,19 @@
-// The kernels that build a lattice; build_cuda.cu says in which order.
+// The kernels that build a lattice; build_cuda.cu says in which order. No host code: this also compiles at run time
+// (NVRTC).
 #pragma once
 
-#include "../common/launch.cuh"
-#include "lattice_cuda.h"
+#include <cstdint>
+
+#include "../common/loops.cuh"
+#include "device_lattice.h"
 
 namespace deeplab::lattice {
 
+#ifdef __CUDACC_RTC__
+using uint128_t = unsigned __int128;
+#else
 __extension__ typedef unsigned __int128 uint128_t;
+#endif
 
 constexpr int kScanThreads = 1024;
 constexpr int kScanItems = 2048;  // entries that a block numbers
@@ -33,19 +40,6 @@ struct DevicePacking {
     return ones - (axis < dims ? unit[axis] * Key(dims + 1) : Key(0));
   }
 };
-
-template <typename Key>
-DevicePacking<Key> make_packing(const KeyFields& fields, int dims) {
-  DevicePacking<Key> packing{};
-  int shift = 0;
-  for (int i = 0; i < dims; ++i) {
-    packing.low[i] = fields.low[i];
-    packing.unit[i] = Key(1) << shift;
-    packing.ones += packing.unit[i];
-    shift += fields.width[i];
-  }
-  return packing;
-}
 
 // Feature `i` of a point. What is outside its range, or not a number, would leave the key's fields.
 __device__ float load_feature(const FeatureSource& source, int32_t point, int i, bool& beyond) {

@@ -1,0 +1,121 @@
+"""The dense CRF as a CUDA graph: for images of one size, one after the other, without Python or launches between."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from deeplab_caffe.crf._device import arrays_of, is_on_gpu
+from deeplab_caffe.crf.cuda import Problem, infer, inspect
+from deeplab_caffe.crf.cuda_lattice import build_lattices, position_key
+from deeplab_caffe.crf.params import CRFParams, check_iterations
+from deeplab_caffe.errors import CRFError
+
+
+class CapturedCRF:
+    """Inference for scores ``(C, H, W)`` and an image of one size, recorded once and replayed.
+
+    >>> captured = CapturedCRF(scores, image, params)  # on a GPU
+    >>> marginals = captured(other_scores, other_image)  # overwritten by the next call
+
+    The lattices of positions are built here, those of colours in each replay. Nothing waits for the GPU then, so memory
+    is taken for the most vertices possible (about ``50 * C`` bytes a pixel and kernel of colours instead of what the
+    image needs), and nothing is checked: scores that are not finite give NaN, at their pixels first and, after
+    an iteration, wherever those reach.
+
+    Args:
+        scores: float32 ``(C, H, W)`` of torch or CuPy on a GPU, fit to be computed with.
+        image: uint8 ``(H, W, 3)`` on the same GPU, or None.
+        params: the kernels; None for the defaults of :class:`CRFParams`.
+        iterations: instead of ``params.iterations``.
+        probabilities: see :func:`deeplab_caffe.crf.dense_crf`.
+        sse_padding: see :meth:`deeplab_caffe.crf.Lattice.build`.
+        half: see :func:`deeplab_caffe.crf.dense_crf`.
+
+    Attributes:
+        scores: what the next :meth:`replay` reads; write into it.
+        image: the same, or None.
+        marginals: what the last one wrote.
+
+    Raises:
+        CRFError: arrays that are not on a GPU, of other dtypes or not fit.
+        CRFMemoryError: not enough memory on the GPU.
+    """
+
+    def __init__(
+        self,
+        scores: Any,
+        image: Any | None,
+        params: CRFParams | None = None,
+        *,
+        iterations: int | None = None,
+        probabilities: bool = False,
+        sse_padding: bool = True,
+        half: bool = False,
+    ) -> None:
+        if not is_on_gpu(scores):
+            raise CRFError(f"a CUDA graph needs scores on a GPU, got {type(scores).__name__} on the CPU")
+        params = CRFParams() if params is None else params
+        iterations = params.iterations if iterations is None else check_iterations(iterations)
+        arrays = arrays_of(scores)
+        if scores.ndim != 3 or 0 in scores.shape or arrays.dtype(scores) != "float32":
+            raise CRFError(f"scores must be float32 (C, H, W), got {arrays.dtype(scores)} {tuple(scores.shape)}")
+        self._arrays = arrays
+        self._height_width = tuple(scores.shape[1:])
+        self.scores = arrays.copy(arrays.take(scores))
+        inspect(arrays, self.scores, probabilities)
+        self.image = None
+        if image is not None:
+            image = arrays.take(image)
+            self._check_image(image)
+            self.image = arrays.copy(image)
+        self.marginals = arrays.empty(tuple(scores.shape), "float32")
+        problem = Problem(self.scores, self.image, self.marginals)
+        options = {"sse_padding": sse_padding, "probabilities": probabilities, "half": half}
+
+        kernels = [kernel for kernel in params.kernels if kernel.weight != 0 and kernel.rgb_std is None]
+        requests = [(self._height_width, kernel, None) for kernel in kernels if iterations]
+        lattices = build_lattices(arrays, requests, "rgb", sse_padding)
+        # Kept here: the graph reads them in every replay.
+        self._held = {
+            position_key(size, kernel, sse_padding): lattice
+            for (size, kernel, _), lattice in zip(requests, lattices, strict=True)
+        }
+        for lattice in lattices:
+            lattice.factors("after")
+        # Once without: kernels are loaded when they are first launched, which must not be while recording.
+        infer(arrays, [problem], params, "rgb", iterations, held=self._held, **options)
+        self._replay = arrays.capture(
+            lambda: infer(arrays, [problem], params, "rgb", iterations, held=self._held, **options)
+        )
+
+    def _check_image(self, image: Any) -> None:
+        came = tuple(image.shape)
+        if came != (*self._height_width, 3) or self._arrays.dtype(image) != "uint8":
+            raise CRFError(
+                f"image must be uint8 {(*self._height_width, 3)}, got {self._arrays.dtype(image)} {came}: a graph must "
+                "know the range of the colours"
+            )
+
+    def replay(self) -> None:
+        """Computes ``marginals`` from ``scores`` and ``image`` as they are now, on the current stream."""
+        self._replay()
+
+    def __call__(self, scores: Any, image: Any | None) -> Any:
+        """Copies in, replays and returns :attr:`marginals`, which the next call overwrites.
+
+        Raises:
+            CRFError: shapes or dtypes that are not those of the recording.
+        """
+        arrays = self._arrays
+        scores = arrays.take(scores)
+        if tuple(scores.shape) != tuple(self.scores.shape):
+            raise CRFError(f"scores must be {tuple(self.scores.shape)} as recorded, got {tuple(scores.shape)}")
+        if (image is None) != (self.image is None):
+            raise CRFError(f"the graph was recorded with{'out' if self.image is None else ''} an image")
+        if image is not None:
+            image = arrays.take(image)
+            self._check_image(image)
+            self.image[...] = image
+        self.scores[...] = scores
+        self.replay()
+        return self.marginals
