@@ -134,17 +134,16 @@ Pool &the_pool() {
   Pool *found = pool;
   if (found)
     return *found;
-  Pool *made = new Pool;
-  if (pool.compare_exchange_strong(found, made)) {
 #ifndef _WIN32
-    // A forked process has none of its parent's threads.
-    static std::once_flag registered;
-    std::call_once(registered, [] {
-      pthread_atfork(nullptr, nullptr, [] { pool = nullptr; });
-    });
+  // A forked process has none of its parent's threads. Asked for before there is a pool, so that none is without it.
+  static std::once_flag registered;
+  std::call_once(registered, [] {
+    pthread_atfork(nullptr, nullptr, [] { pool = nullptr; });
+  });
 #endif
+  Pool *made = new Pool;
+  if (pool.compare_exchange_strong(found, made))
     return *made;
-  }
   delete made;
   return *found;
 }

@@ -14,7 +14,7 @@ from deeplab_caffe.crf._view import float32, view
 from deeplab_caffe.crf.inference import _lattice
 from deeplab_caffe.crf.lattice import Lattice
 from deeplab_caffe.crf.memory import check_memory, memory_errors
-from deeplab_caffe.crf.params import CRFParams, PairwiseKernel, check_iterations
+from deeplab_caffe.crf.params import CRFParams, check_iterations
 from deeplab_caffe.errors import CRFError
 
 Normalization = Literal["after", "before", "symmetric", "none"]
@@ -247,7 +247,9 @@ class DenseCRF2D(DenseCRF):
         """
         self._check(compatibility, normalization)
         (kernel,) = CRFParams(1.0, (xy_std,), (), (), ()).kernels
-        self._add(_lattice(*self.size, kernel, None, "rgb", self._sse_padding), compatibility, normalization)
+        with memory_errors(self._check_memory(2)):
+            lattice = _lattice(*self.size, kernel, None, "rgb", self._sse_padding)
+        self._add(lattice, compatibility, normalization)
 
     def add_bilateral(
         self,
@@ -271,14 +273,15 @@ class DenseCRF2D(DenseCRF):
         if array.shape != (*self.size, 3):
             raise CRFError(f"image must be {(*self.size, 3)}, got {array.shape}")
         (kernel,) = CRFParams((), (), 1.0, (xy_std,), (rgb_std,)).kernels
-        self._add(self._colour_lattice(kernel, checked_colours(array, "image")), compatibility, normalization)
+        with memory_errors(self._check_memory(5)):  # before colours are converted
+            lattice = _lattice(*self.size, kernel, checked_colours(array, "image"), "rgb", self._sse_padding)
+        self._add(lattice, compatibility, normalization)
 
-    def _colour_lattice(self, kernel: PairwiseKernel, image: np.ndarray) -> _C.Lattice:
+    def _check_memory(self, dims: int) -> str:
         height, width = self.size
         what = f"the dense CRF of a {width} x {height} image"
-        check_memory(_C.lattice_min_bytes(self.points, 5) + 20 * self.points, what)
-        with memory_errors(what):
-            return _lattice(height, width, kernel, image, "rgb", self._sse_padding)
+        check_memory(_C.lattice_min_bytes(self.points, dims) + 4 * dims * self.points, what)
+        return what
 
     def _checked(self, scores: Any, probabilities: bool) -> np.ndarray:
         array = to_numpy(scores, "scores")
