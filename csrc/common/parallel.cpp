@@ -34,13 +34,11 @@ void pause() {
 
 // Threads that wait for the next loop. Never destroyed: they may outlive main.
 class Pool {
-public:
+ public:
   // False if another thread's loop is running.
-  bool run(int threads, int64_t chunks, detail::ChunkFunction function,
-           const void *body) {
+  bool run(int threads, int64_t chunks, detail::ChunkFunction function, const void* body) {
     const std::unique_lock<std::mutex> owner(owner_, std::try_to_lock);
-    if (!owner)
-      return false;
+    if (!owner) return false;
     hire(threads - 1);
     function_ = function;
     body_ = body;
@@ -66,13 +64,13 @@ public:
     return true;
   }
 
-private:
+ private:
   void hire(int helpers) {
     for (; helpers_ < helpers; ++helpers_) {
       try {
         std::thread([this] { help(); }).detach();
-      } catch (const std::system_error &) {
-        return; // the system has no more; those there are will do
+      } catch (const std::system_error&) {
+        return;  // the system has no more; those there are will do
       }
     }
   }
@@ -86,16 +84,14 @@ private:
       // First in, then look whether it is still open: the caller closes first,
       // then looks who is in.
       ++inside_;
-      if (open_ && helpers_wanted_.fetch_sub(1) > 0)
-        work();
+      if (open_ && helpers_wanted_.fetch_sub(1) > 0) work();
       --inside_;
     }
   }
 
   void wait_for_loop(uint64_t seen) {
     for (int turn = 0; turn < kTurns; ++turn) {
-      if (loop_ != seen)
-        return;
+      if (loop_ != seen) return;
       pause();
     }
     std::unique_lock<std::mutex> lock(sleep_);
@@ -105,8 +101,7 @@ private:
   }
 
   void work() {
-    for (int64_t chunk = next_++; chunk < chunks_; chunk = next_++)
-      function_(body_, chunk);
+    for (int64_t chunk = next_++; chunk < chunks_; chunk = next_++) function_(body_, chunk);
   }
 
   std::mutex owner_;
@@ -114,7 +109,7 @@ private:
 
   // Of the loop that is running; read by those inside alone.
   detail::ChunkFunction function_ = nullptr;
-  const void *body_ = nullptr;
+  const void* body_ = nullptr;
   int64_t chunks_ = 0;
 
   alignas(64) std::atomic<uint64_t> loop_{0};
@@ -128,41 +123,32 @@ private:
   std::atomic<int> sleeping_{0};
 };
 
-std::atomic<Pool *> pool{nullptr};
+std::atomic<Pool*> pool{nullptr};
 
-Pool &the_pool() {
-  Pool *found = pool;
-  if (found)
-    return *found;
-  Pool *made = new Pool;
-  if (pool.compare_exchange_strong(found, made)) {
+Pool& the_pool() {
+  Pool* found = pool;
+  if (found) return *found;
 #ifndef _WIN32
-    // A forked process has none of its parent's threads.
-    static std::once_flag registered;
-    std::call_once(registered, [] {
-      pthread_atfork(nullptr, nullptr, [] { pool = nullptr; });
-    });
+  // A forked process has none of its parent's threads. Asked for before there is a pool, so that none is without it.
+  static std::once_flag registered;
+  std::call_once(registered, [] { pthread_atfork(nullptr, nullptr, [] { pool = nullptr; }); });
 #endif
-    return *made;
-  }
+  Pool* made = new Pool;
+  if (pool.compare_exchange_strong(found, made)) return *made;
   delete made;
   return *found;
 }
 
-} // namespace
+}  // namespace
 
 void set_num_threads(int threads) { requested_threads = std::max(threads, 0); }
 
-void set_num_threads_here(int threads) {
-  requested_threads_here = std::max(threads, 0);
-}
+void set_num_threads_here(int threads) { requested_threads_here = std::max(threads, 0); }
 
 int num_threads() {
-  if (requested_threads_here > 0)
-    return requested_threads_here;
+  if (requested_threads_here > 0) return requested_threads_here;
   const int requested = requested_threads;
-  if (requested > 0)
-    return requested;
+  if (requested > 0) return requested;
 #ifdef _OPENMP
   return omp_get_max_threads();
 #else
@@ -170,17 +156,14 @@ int num_threads() {
 #endif
 }
 
-void detail::run_chunks(int threads, int64_t chunks, ChunkFunction function,
-                        const void *body) {
+void detail::run_chunks(int threads, int64_t chunks, ChunkFunction function, const void* body) {
   if (!inside_loop) {
     inside_loop = true;
     const bool shared = the_pool().run(threads, chunks, function, body);
     inside_loop = false;
-    if (shared)
-      return;
+    if (shared) return;
   }
-  for (int64_t chunk = 0; chunk < chunks; ++chunk)
-    function(body, chunk);
+  for (int64_t chunk = 0; chunk < chunks; ++chunk) function(body, chunk);
 }
 
-} // namespace deeplab
+}  // namespace deeplab

@@ -23,38 +23,32 @@ int num_threads();
 
 namespace detail {
 
-using ChunkFunction = void (*)(const void *body, int64_t chunk);
+using ChunkFunction = void (*)(const void* body, int64_t chunk);
 
 // Calls function(body, chunk) for all chunks, by the calling thread and up to
 // `threads` - 1 others.
-void run_chunks(int threads, int64_t chunks, ChunkFunction function,
-                const void *body);
+void run_chunks(int threads, int64_t chunks, ChunkFunction function, const void* body);
 
-} // namespace detail
+}  // namespace detail
 
 // Calls body(begin, end) for consecutive chunks of at most `grain` items that
 // together cover [0, count). The body must not throw. Loops inside of loops,
 // and those that two threads start at the same time, are not shared out.
 template <typename Body>
-void parallel_for(int64_t count, int64_t grain, const Body &body) {
-  if (count <= 0)
-    return;
+void parallel_for(int64_t count, int64_t grain, const Body& body) {
+  if (count <= 0) return;
   grain = std::max<int64_t>(grain, 1);
   const int64_t chunks = (count + grain - 1) / grain;
-  const auto run = [&](int64_t chunk) {
-    body(chunk * grain, std::min(count, (chunk + 1) * grain));
-  };
-  const int threads =
-      static_cast<int>(std::min<int64_t>(num_threads(), chunks));
+  const auto run = [&](int64_t chunk) { body(chunk * grain, std::min(count, (chunk + 1) * grain)); };
+  const int threads = static_cast<int>(std::min<int64_t>(num_threads(), chunks));
   if (threads > 1) {
-    const auto call = [](const void *function, int64_t chunk) {
-      (*static_cast<const decltype(run) *>(function))(chunk);
+    const auto call = [](const void* function, int64_t chunk) {
+      (*static_cast<const decltype(run)*>(function))(chunk);
     };
     detail::run_chunks(threads, chunks, call, &run);
     return;
   }
-  for (int64_t chunk = 0; chunk < chunks; ++chunk)
-    run(chunk);
+  for (int64_t chunk = 0; chunk < chunks; ++chunk) run(chunk);
 }
 
-} // namespace deeplab
+}  // namespace deeplab

@@ -13,17 +13,37 @@
 #if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 12 && \
     !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 #define DEEPLAB_TARGET_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#define DEEPLAB_TARGET_VERSIONS(define)                         \
+  define(__attribute__((target("arch=x86-64-v4"))), Lanes<16>); \
+  define(__attribute__((target("arch=x86-64-v3"))), Lanes<8>);  \
+  define(__attribute__((target("default"))), Lanes<4>)
 #else
 #define DEEPLAB_TARGET_CLONES
+// define(attribute, lanes) defines a function for each of several processors, where lanes is the Lanes that are its
+// registers. Only what compares vectors need know them: GCC works those that are wider off number by number.
+#define DEEPLAB_TARGET_VERSIONS(define) define(, Lanes<4>)
 #endif
 
 namespace deeplab {
 
+using Float2 = float __attribute__((vector_size(8)));
 using Float4 = float __attribute__((vector_size(16)));
 using Float8 = float __attribute__((vector_size(32)));
-using Float16 = float __attribute__((vector_size(64)));
-using Int4 = int32_t __attribute__((vector_size(16)));
-using Int16 = int32_t __attribute__((vector_size(64)));
+
+template <int kCount>
+struct Lanes {
+  static constexpr int kLanes = kCount;
+  using Float __attribute__((vector_size(4 * kCount))) = float;
+  using Int __attribute__((vector_size(4 * kCount))) = int32_t;
+  using Pair __attribute__((vector_size(4 * kCount))) = uint64_t;
+};
+
+// Four of the eight elements of two Float4.
+#ifdef __clang__
+#define DEEPLAB_SHUFFLE(a, b, i, j, k, l) __builtin_shufflevector(a, b, i, j, k, l)
+#else
+#define DEEPLAB_SHUFFLE(a, b, i, j, k, l) __builtin_shuffle(a, b, ::deeplab::Lanes<4>::Int{i, j, k, l})
+#endif
 
 // Asks for a row of floats that will be read some time later, into the second-level cache: more loads from memory can
 // be under way there than the processor keeps by itself.

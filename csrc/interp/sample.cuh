@@ -6,11 +6,6 @@
 
 namespace deeplab::interp {
 
-// Of scores (N, C, H, W), in elements.
-struct Strides {
-  int64_t n, c, y, x;
-};
-
 inline Strides strides_of(const TensorView& scores) {
   return {scores.stride(0), scores.stride(1), scores.stride(2), scores.stride(3)};
 }

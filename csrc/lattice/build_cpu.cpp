@@ -1,9 +1,11 @@
-// Building the lattice, in four steps of which only the merge is serial:
+// Building the lattice, in four steps:
 //   1. chunks of points find their simplices and number the vertices they touch, each chunk in its own small table;
-//   2. the chunks' vertices are merged into one numbering (several times fewer keys than simplex corners);
+//   2. the chunks' vertices are merged into one numbering, chunk by chunk (several times fewer keys than simplex
+//      corners): one thread does so while others go on with step 1;
 //   3. chunks write their corners under the common numbers, by point and by vertex;
 //   4. every vertex looks its neighbours up, once for all blurs to come.
 // Chunks and numbering do not depend on the number of threads.
+#include <atomic>
 #include <exception>
 #include <mutex>
 #include <utility>
@@ -67,6 +69,13 @@ struct Chunk {
   std::vector<Key> keys;        // by local number
   std::vector<int64_t> cursor;  // by local number: its entries here, counted; then where the next one goes
   std::vector<int32_t> vertex;  // by local number: number in the lattice, from 1
+  std::atomic<bool> located{false};
+};
+
+// Neighbours of a vertex along one axis, as numbers from 1; 0 for a missing one.
+struct Neighbours {
+  int32_t before;  // key[k] - 1 for all k, but key[axis] + dims
+  int32_t after;   // the opposite
 };
 
 // Wraps locate_lanes for the processor at hand.
@@ -100,16 +109,22 @@ class Builder {
     lattice_->alpha = 1.0f / (1.0f + std::pow(2.0f, static_cast<float>(-dims())));
     lattice_->point_vertex = AlignedBuffer<int32_t>(lattice_->points * corners());
     lattice_->point_weight = AlignedBuffer<float>(lattice_->points * corners());
-    chunks_.resize((lattice_->points + kChunk - 1) / kChunk);
+    chunks_ = std::vector<Chunk<Key>>((lattice_->points + kChunk - 1) / kChunk);
 
     FirstError error;
-    parallel_for(lattice_->points, kChunk,
-                 [&](int64_t begin, int64_t end) { error.guard([&] { locate_chunk(begin, end); }); });
+    parallel_for(lattice_->points, kChunk, [&](int64_t begin, int64_t end) {
+      error.guard([&] {
+        locate_chunk(begin, end);
+        merge_located();
+      });
+    });
     error.rethrow();
-    merge(with_zero);
-    lattice_->entry_point = AlignedBuffer<int32_t>(lattice_->points * corners());
-    lattice_->entry_weight = AlignedBuffer<float>(lattice_->points * corners());
+    merge_located();  // of those that were located while another thread was just leaving
+    if (with_zero) insert_zero();
+    start_rows();
+    lattice_->entries = AlignedBuffer<Entry>(lattice_->points * corners());
     parallel_for(lattice_->points, kChunk, [&](int64_t begin, int64_t end) { place_entries(begin, end); });
+    std::vector<Chunk<Key>>().swap(chunks_);
     find_neighbours();
     chain_neighbours();
     return lattice_;
@@ -134,32 +149,27 @@ class Builder {
       for (int l = 0; l < count; ++l) number_corners(lanes, l, first + l, table, recent, chunk.cursor);
     }
     chunk.keys = table.take_keys();
+    chunk.located = true;
   }
 
   // The numbers and weights of one point's corners.
   void number_corners(const SimplexLanes<Key, kSize>& lanes, int l, int64_t point, KeyTable<Key>& table,
                       std::vector<Recent>& recent, std::vector<int64_t>& cursor) {
-    float share[kSize + 1];
-    Key at_rank[kSize + 1];  // what the coordinate of this rank wraps by
-    uint64_t order = 0;
-    for (int i = 0; i <= dims(); ++i) {
-      const int32_t rank = lanes.rank[i][l];
-      share[rank] = lanes.share[i][l];
-      at_rank[rank] = i < dims() ? packing_.unit[i] * Key(corners()) : Key(0);
-      if (i < dims()) order = order << 4 | static_cast<uint64_t>(rank);
-    }
     float* weight = &lattice_->point_weight[point * corners()];
-    weight[0] = share[dims()] + (1.f - share[0]);
-    for (int r = 1; r < corners(); ++r) weight[r] = share[dims() - r] - share[dims() - r + 1];
+    for (int r = 0; r < corners(); ++r) weight[r] = lanes.weight[r][l];
 
     int32_t* vertex = &lattice_->point_vertex[point * corners()];
     Key key = lanes.key[l];
+    const uint64_t order = lanes.order[l];
     Recent& same = recent[(static_cast<uint64_t>(key) * 0x9e3779b97f4a7c15ULL + order * 0xff51afd7ed558ccdULL) >>
                           (64 - kRecentBits)];
     // The ranks of sixteen coordinates do not fit.
     if (same.order != order || same.key != key || dims() == kMaxDims) {
       same.order = order;
       same.key = key;
+      Key at_rank[kSize + 1];  // what the coordinate of this rank wraps by
+      for (int i = 0; i <= dims(); ++i)
+        at_rank[lanes.rank[i][l]] = i < dims() ? packing_.unit[i] * Key(corners()) : Key(0);
       for (int r = 0; r < corners(); ++r) {
         if (r > 0) key += packing_.ones - at_rank[corners() - r];
         same.number[r] = table.insert(key);
@@ -172,34 +182,46 @@ class Builder {
     }
   }
 
-  void merge(bool with_zero) {
-    std::vector<int64_t> entries;  // by vertex
-    for (Chunk<Key>& chunk : chunks_) {
-      const size_t count = chunk.keys.size();
-      chunk.vertex.resize(count);
-      for (size_t number = 0; number < count; ++number) {
-        table_.prefetch(chunk.keys[std::min(number + kAhead, count - 1)]);
-        const int32_t vertex = table_.insert(chunk.keys[number]);
-        if (vertex == static_cast<int32_t>(entries.size())) entries.push_back(0);
-        entries[vertex] += chunk.cursor[number];
-        chunk.vertex[number] = vertex + 1;
-      }
-      std::vector<Key>().swap(chunk.keys);
+  // Merges all chunks whose turn it is; nothing if another thread is at it.
+  void merge_located() {
+    const std::unique_lock<std::mutex> lock(merging_, std::try_to_lock);
+    if (!lock) return;
+    while (merged_ < chunks_.size() && chunks_[merged_].located) {
+      // Where memory runs out in the middle of a chunk the table is of no use any more.
+      const size_t next = std::exchange(merged_, chunks_.size());
+      merge(chunks_[next]);
+      merged_ = next + 1;
     }
-    if (with_zero) insert_zero();
+  }
+
+  void merge(Chunk<Key>& chunk) {
+    const size_t count = chunk.keys.size();
+    chunk.vertex.resize(count);
+    for (size_t number = 0; number < count; ++number) {
+      table_.prefetch(chunk.keys[std::min(number + kAhead, count - 1)]);
+      const int32_t vertex = table_.insert(chunk.keys[number]);
+      if (vertex == static_cast<int32_t>(next_entry_.size())) next_entry_.push_back(0);
+      next_entry_[vertex] += chunk.cursor[number];
+      chunk.vertex[number] = vertex + 1;
+    }
+    std::vector<Key>().swap(chunk.keys);
+  }
+
+  // From the numbers of entries of each vertex, and of those in each chunk, to where they go.
+  void start_rows() {
     lattice_->vertices = static_cast<int64_t>(table_.keys().size());
-    entries.resize(lattice_->vertices, 0);
+    next_entry_.resize(lattice_->vertices, 0);
 
     lattice_->row_start = AlignedBuffer<int64_t>(lattice_->vertices + 1);
     int64_t start = 0;
     for (int64_t vertex = 0; vertex < lattice_->vertices; ++vertex) {
       lattice_->row_start[vertex] = start;
-      start += std::exchange(entries[vertex], start);
+      start += std::exchange(next_entry_[vertex], start);
     }
     lattice_->row_start[lattice_->vertices] = start;
     for (Chunk<Key>& chunk : chunks_) {
       for (size_t number = 0; number < chunk.vertex.size(); ++number) {
-        int64_t& next = entries[chunk.vertex[number] - 1];
+        int64_t& next = next_entry_[chunk.vertex[number] - 1];
         next += std::exchange(chunk.cursor[number], next);
       }
     }
@@ -222,8 +244,7 @@ class Builder {
       for (int64_t corner = point * corners(); corner < (point + 1) * corners(); ++corner) {
         const int32_t number = lattice_->point_vertex[corner];
         const int64_t entry = chunk.cursor[number]++;
-        lattice_->entry_point[entry] = static_cast<int32_t>(point);
-        lattice_->entry_weight[entry] = lattice_->point_weight[corner];
+        lattice_->entries[entry] = {static_cast<int32_t>(point), lattice_->point_weight[corner]};
         lattice_->point_vertex[corner] = chunk.vertex[number];
       }
     }
@@ -233,16 +254,16 @@ class Builder {
     const int64_t vertices = lattice_->vertices;
     const std::vector<Key>& keys = table_.keys();
     lattice_->keys = AlignedBuffer<int32_t>(vertices * dims());
-    lattice_->neighbours = AlignedBuffer<Neighbours>(vertices * corners());
+    neighbours_ = AlignedBuffer<Neighbours>(vertices * corners());
     parallel_for(vertices * corners(), kVertexGrain, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) lattice_->neighbours[i] = {0, 0};
+      for (int64_t i = begin; i < end; ++i) neighbours_[i] = {0, 0};
     });
     parallel_for(vertices, kVertexGrain, [&](int64_t begin, int64_t end) {
       for (int64_t vertex = begin; vertex < end; ++vertex) {
         packing_.unpack(keys[vertex], dims(), &lattice_->keys[vertex * dims()]);
       }
       for (int axis = 0; axis <= dims(); ++axis) {
-        Neighbours* neighbours = &lattice_->neighbours[axis * vertices];
+        Neighbours* neighbours = &neighbours_[axis * vertices];
         for (int64_t vertex = begin; vertex < end; ++vertex) {
           table_.prefetch(packing_.before(keys[std::min(vertex + kAhead, end - 1)], axis, dims()));
           const int32_t before = table_.find(packing_.before(keys[vertex], axis, dims()));
@@ -257,14 +278,14 @@ class Builder {
   void chain_neighbours() {
     const int64_t vertices = lattice_->vertices;
     for (int axis = 0; axis <= dims(); ++axis) {
-      const Neighbours* neighbours = &lattice_->neighbours[axis * vertices];
+      const Neighbours* neighbours = &neighbours_[axis * vertices];
       int64_t length = vertices + 1;
       for (int64_t vertex = 0; vertex < vertices; ++vertex) length += neighbours[vertex].before == 0;
       lattice_->chain_start[axis + 1] = lattice_->chain_start[axis] + length;
     }
     lattice_->chains = AlignedBuffer<int32_t>(lattice_->chain_start[corners()]);
     parallel_for(corners(), 1, [&](int64_t axis, int64_t) {
-      const Neighbours* neighbours = &lattice_->neighbours[axis * vertices];
+      const Neighbours* neighbours = &neighbours_[axis * vertices];
       int32_t* next = &lattice_->chains[lattice_->chain_start[axis]];
       for (int64_t vertex = 0; vertex < vertices; ++vertex) {
         if (neighbours[vertex].before) continue;
@@ -280,7 +301,11 @@ class Builder {
   const float* scale_;
   std::shared_ptr<Lattice> lattice_ = std::make_shared<Lattice>();
   std::vector<Chunk<Key>> chunks_;
+  std::mutex merging_;
+  size_t merged_ = 0;
   KeyTable<Key> table_{16};
+  std::vector<int64_t> next_entry_;       // by vertex: entries so far, counted; then where the next one goes
+  AlignedBuffer<Neighbours> neighbours_;  // (dims + 1, vertices)
 };
 
 template <typename Key>
@@ -301,8 +326,8 @@ std::shared_ptr<const Lattice> build(const TensorView& features, const KeyFields
 }  // namespace
 
 int64_t Lattice::bytes() const {
-  return point_vertex.bytes() + point_weight.bytes() + row_start.bytes() + entry_point.bytes() + entry_weight.bytes() +
-         neighbours.bytes() + keys.bytes() + chains.bytes();
+  return point_vertex.bytes() + point_weight.bytes() + row_start.bytes() + entries.bytes() + keys.bytes() +
+         chains.bytes();
 }
 
 std::shared_ptr<const Lattice> build_cpu(const TensorView& features, bool sse_padding) {

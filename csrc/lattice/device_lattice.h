@@ -17,10 +17,6 @@ constexpr int kSegment = DEEPLAB_SEGMENT;
 // A vertex whose entries span more segments than this is summed by a block instead of a few threads.
 constexpr int kHeavySegments = 16;
 
-struct alignas(8) Entry {
-  int32_t point;  // its highest bit is set in the first entry of a vertex
-  float weight;
-};
 struct alignas(8) NeighbourPair {
   int32_t before, after;
 };
@@ -41,7 +37,7 @@ struct DeviceLattice {
   void* keys;                 // (vertices): words of 64 or 128 bits, rising
   int32_t* point_vertex;      // (points, dims + 1), counted from 1
   float* point_share;         // (points, dims + 1): weight * alpha, what slicing multiplies with
-  Entry* entry;               // (entries): by vertex, then by point
+  Entry* entry;               // (entries): by vertex, then by point; the highest bit of a vertex's first point is set
   int32_t* row_start;         // (vertices + 1): entries of vertex v are [row_start[v - 1], row_start[v])
   int32_t* segment_vertex;    // (segments): the vertex of each segment's first entry
   int32_t* heavy;             // (status->heavy), in any order

@@ -15,7 +15,9 @@ namespace deeplab::lattice {
 
 constexpr int kMaxVectors = 4;  // of a row held in registers at once
 
-inline int64_t padded_width(int64_t channels) { return channels == 1 ? 1 : channels <= 4 ? 4 : (channels + 7) / 8 * 8; }
+inline int64_t padded_width(int64_t channels) {
+  return channels <= 2 ? channels : channels <= 4 ? 4 : (channels + 7) / 8 * 8;
+}
 
 // A piece of a row: so many vectors of this type. (Passed instead of vectors, whose passing depends on the processor.)
 template <typename V, int kCount>
@@ -28,6 +30,7 @@ struct Piece {
 template <typename Body>
 DEEPLAB_ALWAYS_INLINE void for_each_piece(int64_t width, const Body& body) {
   if (width == 1) return body(Piece<float, 1>{}, 0);
+  if (width == 2) return body(Piece<Float2, 1>{}, 0);
   if (width == 4) return body(Piece<Float4, 1>{}, 0);
   int64_t column = 0;
   for (; column + 8 * kMaxVectors <= width; column += 8 * kMaxVectors) body(Piece<Float8, kMaxVectors>{}, column);
@@ -64,8 +67,8 @@ class VertexValues {
  public:
   VertexValues(const Lattice& lattice, int64_t width);
 
-  // rows (points, width); entry_weight (points * (dims + 1)) instead of the lattice's own, if given
-  void splat(const float* rows, const float* entry_weight = nullptr);
+  // rows (points, width), null for a 1 each (then width is 1); entries instead of the lattice's own, if given
+  void splat(const float* rows, const Entry* entries = nullptr);
   // In place. With `adjoint` the axes go in the reverse order: each axis' blur is symmetric, but they do not commute
   // where neighbours are missing.
   void blur(bool adjoint = false);

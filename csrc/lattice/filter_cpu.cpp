@@ -16,7 +16,7 @@ constexpr int64_t kChainAhead = 16;
 // Vertices [begin, end), counted from 0: each sums its points' rows in the points' order, as the original's loop over
 // points did.
 DEEPLAB_TARGET_CLONES
-void splat_range(const Lattice& lattice, const float* entry_weight, const float* rows, int64_t width, float* values,
+void splat_range(const Lattice& lattice, const Entry* entries, const float* rows, int64_t width, float* values,
                  int64_t begin, int64_t end) {
   for_each_piece(width, [&](auto piece, int64_t column) DEEPLAB_INLINE_LAMBDA {
     using Vector = typename decltype(piece)::Vector;
@@ -25,15 +25,27 @@ void splat_range(const Lattice& lattice, const float* entry_weight, const float*
     for (int64_t vertex = begin; vertex < end; ++vertex) {
       Vector sum[kVectors] = {};
       for (int64_t entry = lattice.row_start[vertex]; entry < lattice.row_start[vertex + 1]; ++entry) {
-        const int64_t later = lattice.entry_point[std::min(entry + kAhead, last)];
+        const int64_t later = entries[std::min(entry + kAhead, last)].point;
         prefetch(rows + later * width + column, sizeof(sum));
-        const Vector* row = reinterpret_cast<const Vector*>(rows + lattice.entry_point[entry] * width + column);
-        for (int k = 0; k < kVectors; ++k) sum[k] += entry_weight[entry] * row[k];
+        const auto [point, weight] = entries[entry];
+        const Vector* row = reinterpret_cast<const Vector*>(rows + point * width + column);
+        for (int k = 0; k < kVectors; ++k) sum[k] += weight * row[k];
       }
       Vector* target = reinterpret_cast<Vector*>(values + (vertex + 1) * width + column);
       for (int k = 0; k < kVectors; ++k) target[k] = sum[k];
     }
   });
+}
+
+// The same for rows of a single 1.
+void splat_ones(const Lattice& lattice, const Entry* entries, float* values, int64_t begin, int64_t end) {
+  for (int64_t vertex = begin; vertex < end; ++vertex) {
+    float sum = 0.f;
+    for (int64_t entry = lattice.row_start[vertex]; entry < lattice.row_start[vertex + 1]; ++entry) {
+      sum += entries[entry].weight;
+    }
+    values[vertex + 1] = sum;
+  }
 }
 
 // rows[chain[0]] is the zero row, and so is rows[chain[count]]; what lies between are whole chains. Each row is read
@@ -85,10 +97,14 @@ VertexValues::VertexValues(const Lattice& lattice, int64_t width)
   std::fill_n(values_.data(), width, 0.f);
 }
 
-void VertexValues::splat(const float* rows, const float* entry_weight) {
-  if (!entry_weight) entry_weight = lattice_.entry_weight.data();
+void VertexValues::splat(const float* rows, const Entry* entries) {
+  if (!entries) entries = lattice_.entries.data();
   parallel_for(lattice_.vertices, kVertexGrain, [&](int64_t begin, int64_t end) {
-    splat_range(lattice_, entry_weight, rows, width_, values_.data(), begin, end);
+    if (rows) {
+      splat_range(lattice_, entries, rows, width_, values_.data(), begin, end);
+    } else {
+      splat_ones(lattice_, entries, values_.data(), begin, end);
+    }
   });
 }
 
@@ -111,9 +127,8 @@ const AlignedBuffer<float>& Lattice::filtered_ones() const {
   const std::lock_guard<std::mutex> lock(filtered_ones_mutex_);
   if (filtered_ones_.size() == 0) {
     AlignedBuffer<float> ones(points);
-    std::fill_n(ones.data(), points, 1.f);
     VertexValues values(*this, 1);
-    values.splat(ones.data());
+    values.splat(nullptr);
     values.blur();
     parallel_for(points, kPointGrain,
                  [&](int64_t begin, int64_t end) { slice_range(*this, values.data(), 1, ones.data(), begin, end); });

@@ -19,8 +19,8 @@ void splat(const Lattice& lattice, const TensorView& values, AlignedBuffer<doubl
       double* target = to.data() + (vertex + 1) * channels;
       std::fill_n(target, channels, 0.0);
       for (int64_t entry = lattice.row_start[vertex]; entry < lattice.row_start[vertex + 1]; ++entry) {
-        const double* source = values.ptr<const double>() + lattice.entry_point[entry] * values.stride(0);
-        const double weight = lattice.entry_weight[entry];
+        const double* source = values.ptr<const double>() + lattice.entries[entry].point * values.stride(0);
+        const double weight = lattice.entries[entry].weight;
         for (int64_t c = 0; c < channels; ++c) target[c] += weight * source[c * values.stride(1)];
       }
     }
@@ -29,14 +29,16 @@ void splat(const Lattice& lattice, const TensorView& values, AlignedBuffer<doubl
 
 void blur(const Lattice& lattice, int axis, int64_t channels, const AlignedBuffer<double>& from,
           AlignedBuffer<double>& to) {
-  const Neighbours* neighbours = lattice.neighbours.data() + axis * lattice.vertices;
+  const int32_t* chain = lattice.chains.data() + lattice.chain_start[axis];
+  const int64_t last = lattice.chain_start[axis + 1] - lattice.chain_start[axis] - 1;
   std::fill_n(to.data(), channels, 0.0);
-  parallel_for(lattice.vertices, kVertexGrain, [&](int64_t begin, int64_t end) {
-    for (int64_t vertex = begin; vertex < end; ++vertex) {
-      const double* old = from.data() + (vertex + 1) * channels;
-      const double* before = from.data() + neighbours[vertex].before * channels;
-      const double* after = from.data() + neighbours[vertex].after * channels;
-      double* target = to.data() + (vertex + 1) * channels;
+  parallel_for(last, kVertexGrain, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      if (chain[i] == 0) continue;
+      const double* before = from.data() + chain[i - 1] * channels;
+      const double* old = from.data() + chain[i] * channels;
+      const double* after = from.data() + chain[i + 1] * channels;
+      double* target = to.data() + chain[i] * channels;
       for (int64_t c = 0; c < channels; ++c) target[c] = old[c] + 0.5 * (before[c] + after[c]);
     }
   });

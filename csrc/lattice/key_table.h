@@ -99,7 +99,7 @@ class KeyTable {
   }
 
   void grow() {
-    bits_ += 2;
+    ++bits_;
     std::vector<Slot>(size_t{1} << bits_).swap(slots_);
     for (size_t number = 0; number < keys_.size(); ++number) {
       size_t slot = first_slot(keys_[number]);

@@ -28,12 +28,6 @@ inline void scale_factors(int dims, float* scale) {
   }
 }
 
-// Neighbours of a vertex along one axis, as rows of a value array in which row 0 is all zero: the missing vertex.
-struct Neighbours {
-  int32_t before;  // key[k] - 1 for all k, but key[axis] + dims
-  int32_t after;   // the opposite
-};
-
 // The lattice of a set of features. Vertices are numbered from 1 in the order of the first feature that touches them,
 // whatever the number of threads.
 struct Lattice {
@@ -48,15 +42,14 @@ struct Lattice {
 
   // The same, by vertex and then by point: what splatting reads, so that each vertex is summed by one thread in one
   // order. Entries of vertex v are [row_start[v - 1], row_start[v]).
-  AlignedBuffer<int64_t> row_start;    // (vertices + 1)
-  AlignedBuffer<int32_t> entry_point;  // (points * (dims + 1))
-  AlignedBuffer<float> entry_weight;   // (points * (dims + 1))
+  AlignedBuffer<int64_t> row_start;  // (vertices + 1)
+  AlignedBuffer<Entry> entries;      // (points * (dims + 1))
 
-  AlignedBuffer<Neighbours> neighbours;  // (dims + 1, vertices)
-  AlignedBuffer<int32_t> keys;           // (vertices, dims)
+  AlignedBuffer<int32_t> keys;  // (vertices, dims)
 
-  // For each axis all rows once, along chains of neighbours, a 0 before each chain and after the last: the way of a
-  // blur in place. Those of an axis are [chain_start[axis], chain_start[axis + 1]).
+  // For each axis all vertices once, along chains of neighbours, a 0 before each chain and after the last: the way of a
+  // blur in place. From a vertex to the next one of its chain all coordinates grow by 1, but that of the axis falls by
+  // dims. Those of an axis are [chain_start[axis], chain_start[axis + 1]).
   AlignedBuffer<int32_t> chains;
   int64_t chain_start[kMaxDims + 2] = {};
 

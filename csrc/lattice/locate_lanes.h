@@ -16,12 +16,12 @@ template <typename Key, int kSize>
 struct SimplexLanes {
   alignas(kCacheLine) float feature[kSize][kLanes];
   alignas(kCacheLine) int32_t rank[kSize][kLanes];  // of each coordinate
-  alignas(kCacheLine) float share[kSize][kLanes];   // of each coordinate: what
-                                                    // locate() keeps by rank
+  alignas(kCacheLine) float weight[kSize][kLanes];  // of each corner
   alignas(kCacheLine) Key key[kLanes];              // of the closest vertex of colour 0
+  alignas(kCacheLine) uint64_t order[kLanes];       // the ranks of all coordinates but the last, four bits each
 };
 
-// feature -> rank, share and key
+// feature -> rank, weight, key and order
 template <typename Key, int Dims, int kSize>
 DEEPLAB_ALWAYS_INLINE void locate_lanes(const Packing<Key>& packing, const float* scale, int runtime_dims,
                                         SimplexLanes<Key, kSize>& lanes) {
@@ -60,20 +60,33 @@ DEEPLAB_ALWAYS_INLINE void locate_lanes(const Packing<Key>& packing, const float
       }
     }
   }
+  alignas(kCacheLine) float share[kSize][kLanes];  // by rank
   for (int l = 0; l < kLanes; ++l) lanes.key[l] = 0;
+  for (int l = 0; l < kLanes; ++l) lanes.order[l] = 0;
+  for (int r = 0; r <= dims; ++r) {
+    for (int l = 0; l < kLanes; ++l) share[r][l] = 0.f;
+  }
   for (int i = 0; i <= dims; ++i) {
     for (int l = 0; l < kLanes; ++l) {
       const int32_t rank = lanes.rank[i][l] + sum[l];
       const int32_t wrap = rank < 0 ? dims + 1 : rank > dims ? -(dims + 1) : 0;
       lanes.rank[i][l] = rank + wrap;
       base[i][l] += static_cast<float>(wrap);
-      lanes.share[i][l] = (elevated[i][l] - base[i][l]) * inv_count;
+      offset[i][l] = (elevated[i][l] - base[i][l]) * inv_count;
+    }
+    for (int r = 0; r <= dims; ++r) {
+      for (int l = 0; l < kLanes; ++l) share[r][l] = lanes.rank[i][l] == r ? offset[i][l] : share[r][l];
     }
     if (i == dims) break;
+    for (int l = 0; l < kLanes; ++l) lanes.order[l] = lanes.order[l] << 4 | static_cast<uint32_t>(lanes.rank[i][l]);
     for (int l = 0; l < kLanes; ++l) {
       lanes.key[l] += static_cast<Key>(static_cast<uint32_t>(static_cast<int32_t>(base[i][l]) - packing.low[i]))
                       << packing.shift[i];
     }
+  }
+  for (int l = 0; l < kLanes; ++l) lanes.weight[0][l] = share[dims][l] + (1.f - share[0][l]);
+  for (int r = 1; r <= dims; ++r) {
+    for (int l = 0; l < kLanes; ++l) lanes.weight[r][l] = share[dims - r][l] - share[dims - r + 1][l];
   }
 }
 

@@ -10,6 +10,12 @@ namespace deeplab::lattice {
 
 constexpr int kMaxDims = 16;
 
+// One corner of a point's simplex, as its vertex sees it.
+struct alignas(8) Entry {
+  int32_t point;
+  float weight;
+};
+
 // The simplex around one feature. Vertex r (r = 0..dims) has key[i] = base[i] + r, less dims + 1 for the coordinates
 // whose rank exceeds dims - r; its weight is weight[r]. Coordinate dims is minus the sum of the others and not kept.
 template <int N>

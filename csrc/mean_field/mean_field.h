@@ -67,9 +67,9 @@ class MeanField {
   struct Message {
     std::shared_ptr<const lattice::Lattice> lattice;
     lattice::VertexValues values;
-    AlignedBuffer<float> entry_weight;  // the lattice's times a norm before the filter; empty where there is none
-    AlignedBuffer<float> factor;        // (points): weight * norm
-    AlignedBuffer<float> costs;         // empty, (width) or (C, width)
+    AlignedBuffer<lattice::Entry> entries;  // the lattice's times a norm before the filter; empty where there is none
+    AlignedBuffer<float> factor;            // (points): weight * norm
+    AlignedBuffer<float> costs;             // empty, (width) or (C, width)
   };
 
   Message make_message(const Kernel& kernel) const;

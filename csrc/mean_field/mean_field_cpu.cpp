@@ -5,6 +5,7 @@
 
 #include "../common/parallel.h"
 #include "mean_field.h"
+#include "planes.h"
 #include "softmax.h"
 
 namespace deeplab::mean_field {
@@ -14,22 +15,7 @@ using lattice::Lattice;
 
 constexpr int64_t kPointGrain = 512;
 constexpr int64_t kVertexGrain = 1024;
-constexpr int kRows = 8;        // that go through the update together
 constexpr int64_t kAhead = 16;  // points whose vertices are fetched before they are sliced
-
-// Points [begin, end) of (C, points) into rows, a block of points at a time, whose rows stay in the nearest cache. In
-// it label by label, because that is how most arrays lie in memory.
-void copy_rows(const TensorView& source, int64_t width, float* rows, int64_t begin, int64_t end) {
-  constexpr int64_t kBlock = 64;
-  for (; begin < end; begin += kBlock) {
-    for (int64_t c = 0; c < source.size(0); ++c) {
-      const float* values = source.ptr<const float>() + c * source.stride(0);
-      for (int64_t point = begin; point < std::min(begin + kBlock, end); ++point) {
-        rows[point * width + c] = values[point * source.stride(1)];
-      }
-    }
-  }
-}
 
 struct Slice {
   const Lattice* lattice;
@@ -37,18 +23,12 @@ struct Slice {
   const float* factor;   // (points)
 };
 
-// Softmax of rows [begin, end).
-template <int kWidth>
-DEEPLAB_ALWAYS_INLINE void softmax_range(float* rows, int64_t channels, int64_t width, int64_t begin, int64_t end) {
-  int64_t point = begin;
-  for (; point + kRows <= end; point += kRows) softmax_rows<kWidth, kRows>(rows + point * width, channels, width);
-  for (; point < end; ++point) softmax_rows<kWidth, 1>(rows + point * width, channels, width);
-}
-
 // Calls body(std::integral_constant<int, width>), 0 for widths that are not worth code of their own.
 template <typename Body>
 DEEPLAB_ALWAYS_INLINE void for_width(int64_t width, const Body& body) {
   switch (width) {
+    case 2:
+      return body(std::integral_constant<int, 2>{});
     case 4:
       return body(std::integral_constant<int, 4>{});
     case 8:
@@ -60,13 +40,6 @@ DEEPLAB_ALWAYS_INLINE void for_width(int64_t width, const Body& body) {
     default:
       return body(std::integral_constant<int, 0>{});
   }
-}
-
-DEEPLAB_TARGET_CLONES
-void softmax_range(float* rows, int64_t channels, int64_t width, int64_t begin, int64_t end) {
-  for_width(width, [&](auto known) DEEPLAB_INLINE_LAMBDA {
-    softmax_range<decltype(known)::value>(rows, channels, width, begin, end);
-  });
 }
 
 template <int Corners, typename Vector, int kVectors>
@@ -111,18 +84,26 @@ DEEPLAB_ALWAYS_INLINE void add_messages(const std::vector<Slice>& slices, const 
   });
 }
 
-DEEPLAB_TARGET_CLONES
-void update_range(const std::vector<Slice>& slices, const float* scores, int64_t channels, int64_t width, float* q,
-                  int64_t begin, int64_t end) {
+// q = softmax(scores + slices) for points [begin, end), a few at a time, which stay in the nearest cache from one step
+// to the next.
+template <typename L>
+DEEPLAB_ALWAYS_INLINE void update(const std::vector<Slice>& slices, const float* scores, int64_t channels,
+                                  int64_t width, float* q, int64_t begin, int64_t end) {
   for_width(width, [&](auto known) DEEPLAB_INLINE_LAMBDA {
-    // A few rows at a time, which stay in the nearest cache from one step to the next.
-    for (int64_t point = begin; point < end; point += kRows) {
-      const int64_t last = std::min<int64_t>(point + kRows, end);
+    for (int64_t point = begin; point < end; point += kSoftmaxRows) {
+      const int64_t last = std::min<int64_t>(point + kSoftmaxRows, end);
       add_messages(slices, scores, width, q, point, last);
-      softmax_range<decltype(known)::value>(q, channels, width, point, last);
+      softmax_range<L, decltype(known)::value>(q + point * width, last - point, channels, width);
     }
   });
 }
+
+#define DEEPLAB_DEFINE_UPDATE(target, lanes)                                                                       \
+  target void update_range(const std::vector<Slice>& slices, const float* scores, int64_t channels, int64_t width, \
+                           float* q, int64_t begin, int64_t end) {                                                 \
+    update<lanes>(slices, scores, channels, width, q, begin, end);                                                 \
+  }
+DEEPLAB_TARGET_VERSIONS(DEEPLAB_DEFINE_UPDATE)
 
 // Each row replaced by what it costs the labels. Slicing is linear, so that this can be done for the vertices, of which
 // there are fewer than pixels.
@@ -183,10 +164,11 @@ MeanField::Message MeanField::make_message(const Kernel& kernel) const {
       }
     });
     if (kernel.normalization != Normalization::kAfter) {
-      message.entry_weight = AlignedBuffer<float>(lattice.entry_weight.size());
-      parallel_for(message.entry_weight.size(), kPointGrain, [&](int64_t begin, int64_t end) {
-        for (int64_t entry = begin; entry < end; ++entry) {
-          message.entry_weight[entry] = lattice.entry_weight[entry] * norm[lattice.entry_point[entry]];
+      message.entries = AlignedBuffer<lattice::Entry>(lattice.entries.size());
+      parallel_for(message.entries.size(), kPointGrain, [&](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; ++i) {
+          const auto [point, entry_weight] = lattice.entries[i];
+          message.entries[i] = {point, entry_weight * norm[point]};
         }
       });
     }
@@ -208,22 +190,22 @@ MeanField::Message MeanField::make_message(const Kernel& kernel) const {
 
 void MeanField::start(const TensorView& scores, bool probabilities) {
   parallel_for(points_, kPointGrain, [&](int64_t begin, int64_t end) {
-    // Lanes without a label behave as one that is impossible everywhere.
-    std::fill(scores_.data() + begin * width_, scores_.data() + end * width_, -std::numeric_limits<float>::infinity());
-    copy_rows(scores, width_, scores_.data(), begin, end);
-    if (probabilities) {
-      for (int64_t point = begin; point < end; ++point) {
-        for (int64_t i = point * width_; i < point * width_ + channels_; ++i) scores_[i] = std::log(scores_[i]);
+    for (int64_t point = begin; point < end; point += kBlock) {
+      const int64_t count = std::min(kBlock, end - point);
+      float* rows = scores_.data() + point * width_;
+      load_rows(scores, width_, point, count, rows);
+      if (!probabilities) continue;
+      for (int64_t i = 0; i < count; ++i) {
+        for (int64_t c = 0; c < channels_; ++c) rows[i * width_ + c] = std::log(rows[i * width_ + c]);
       }
     }
-    std::copy(scores_.data() + begin * width_, scores_.data() + end * width_, q_.data() + begin * width_);
-    softmax_range(q_.data(), channels_, width_, begin, end);
+    update_range({}, scores_.data(), channels_, width_, q_.data(), begin, end);
   });
   iterations_ = 0;
 }
 
 void MeanField::send(Message& message) {
-  message.values.splat(q_.data(), message.entry_weight.size() ? message.entry_weight.data() : nullptr);
+  message.values.splat(q_.data(), message.entries.size() ? message.entries.data() : nullptr);
   message.values.blur();
   if (message.costs.size() == 0) return;
   const bool full = message.costs.size() > width_;
@@ -254,17 +236,26 @@ void MeanField::run(int64_t iterations) {
 void MeanField::set_marginals(const TensorView& q) {
   parallel_for(points_, kPointGrain, [&](int64_t begin, int64_t end) {
     std::fill(q_.data() + begin * width_, q_.data() + end * width_, 0.f);
-    copy_rows(q, width_, q_.data(), begin, end);
+    for (int64_t point = begin; point < end; ++point) {
+      for (int64_t c = 0; c < channels_; ++c) {
+        q_[point * width_ + c] = q.ptr<const float>()[c * q.stride(0) + point * q.stride(1)];
+      }
+    }
   });
 }
 
 void MeanField::marginals(const TensorView& out, bool logarithm) const {
   float* target = out.ptr<float>();
   parallel_for(points_, kPointGrain, [&](int64_t begin, int64_t end) {
+    for (int64_t point = begin; point < end; point += kBlock) {
+      const int64_t count = std::min(kBlock, end - point);
+      store_rows(q_.data() + point * width_, channels_, width_, point, count, target, points_);
+    }
+    if (!logarithm) return;
     for (int64_t c = 0; c < channels_; ++c) {
       for (int64_t point = begin; point < end; ++point) {
-        const float value = q_[point * width_ + c];
-        target[c * points_ + point] = logarithm ? std::log(std::max(value, std::numeric_limits<float>::min())) : value;
+        float& value = target[c * points_ + point];
+        value = std::log(std::max(value, std::numeric_limits<float>::min()));
       }
     }
   });

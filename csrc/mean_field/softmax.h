@@ -3,22 +3,24 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <type_traits>
 
 #include "../common/simd.h"
 #include "mean_field.h"
 
 namespace deeplab::mean_field {
 
-// x = fast_exp(x) in every lane. Halving an argument until it is at most 0.69 takes its exponent down by as many: how
-// many is read from its bits, because floats above zero are ordered as their bits are, and doubling adds one to the
-// exponent.
-template <typename Vector, typename Bits>
-DEEPLAB_ALWAYS_INLINE void fast_exp_lanes(Vector& x) {
+// x = fast_exp(-x) in every lane, x >= +0. Halving an argument until it is at most 0.69 takes its exponent down by as
+// many: how many is read from its bits, because floats above zero are ordered as their bits are, and doubling adds one
+// to the exponent.
+template <typename L>
+DEEPLAB_ALWAYS_INLINE void fast_exp_lanes(typename L::Float& x) {
+  using Vector = typename L::Float;
+  using Bits = typename L::Int;
   constexpr int32_t kExponentOne = 1 << 23;
   constexpr int32_t kBitsOf069 = 0x3f30a3d7;  // 0.69f
-  const Vector positive = 0.f - x;            // -x would be -0 for 0
-  const Bits vanishes = positive > 20.f;
-  Vector y = vanishes ? Vector{} + 20.f : positive;
+  const Bits vanishes = x > 20.f;
+  Vector y = vanishes ? Vector{} + 20.f : x;
   const Bits bits = reinterpret_cast<Bits>(y);
   Bits halvings = (bits - (kBitsOf069 + 1 - kExponentOne)) >> 23;
   halvings = halvings > 0 ? halvings : Bits{};
@@ -38,33 +40,72 @@ DEEPLAB_ALWAYS_INLINE void fast_exp_lanes(Vector& x) {
   x = vanishes ? Vector{} : power;
 }
 
-// rows = softmax(row) each, in place, for kRows rows of kWidth floats (0: known at run time only). The sum runs over
-// the labels in order, as the original's does: a chain of additions, of which several rows at a time keep the processor
-// busy.
-template <int kWidth, int kRows>
+constexpr int kSoftmaxRows = 8;  // that go through softmax_rows together
+
+// rows = softmax(row) each, in place, for kRows rows of two floats: a row's other float is a lane's neighbour.
+template <typename L, int kRows>
+DEEPLAB_ALWAYS_INLINE void softmax_pairs(float* rows) {
+  using Vector = typename L::Float;
+  using Pair = typename L::Pair;
+  Vector* lanes = reinterpret_cast<Vector*>(rows);
+  for (int i = 0; i < 2 * kRows / L::kLanes; ++i) {
+    Vector x = lanes[i];
+    const Pair halves = reinterpret_cast<Pair>(x);
+    const Vector other = reinterpret_cast<Vector>((halves << 32) | (halves >> 32));
+    x = (x > other ? x : other) + 0.f - x;  // + 0, because fast_exp_lanes takes no -0
+    fast_exp_lanes<L>(x);
+    const Pair powers = reinterpret_cast<Pair>(x);
+    lanes[i] = x / (x + reinterpret_cast<Vector>((powers << 32) | (powers >> 32)));
+  }
+}
+
+// rows = softmax(row) each, in place, for kRows rows of kWidth floats, 2 or a multiple of 4 (0: known at run time
+// only). The sum runs over the labels in order, as the original's does: a chain of additions, of which several rows at
+// a time keep the processor busy.
+template <typename L, int kWidth, int kRows>
 DEEPLAB_ALWAYS_INLINE void softmax_rows(float* rows, int64_t channels, int64_t runtime_width) {
-  const int64_t width = kWidth ? kWidth : runtime_width;
-  for (int r = 0; r < kRows; ++r) {
-    Float4* row = reinterpret_cast<Float4*>(rows + r * width);
-    Float4 lanes = row[0];
-    for (int64_t i = 1; i < width / 4; ++i) lanes = row[i] > lanes ? row[i] : lanes;
-    const float largest = std::max(std::max(lanes[0], lanes[1]), std::max(lanes[2], lanes[3]));
-    for (int64_t i = 0; i < width / 4; ++i) row[i] -= largest;
-  }
-  if constexpr (kRows % 4 == 0) {
-    Float16* lanes = reinterpret_cast<Float16*>(rows);
-    for (int64_t i = 0; i < kRows * width / 16; ++i) fast_exp_lanes<Float16, Int16>(lanes[i]);
+  if constexpr (kWidth == 2) {
+    softmax_pairs<L, kRows>(rows);
   } else {
-    Float4* lanes = reinterpret_cast<Float4*>(rows);
-    for (int64_t i = 0; i < kRows * width / 4; ++i) fast_exp_lanes<Float4, Int4>(lanes[i]);
+    const int64_t width = kWidth ? kWidth : runtime_width;
+    for (int r = 0; r < kRows; ++r) {
+      Float4* row = reinterpret_cast<Float4*>(rows + r * width);
+      Float4 lanes = row[0];
+      for (int64_t i = 1; i < width / 4; ++i) lanes = row[i] > lanes ? row[i] : lanes;
+      const float largest = std::max(std::max(lanes[0], lanes[1]), std::max(lanes[2], lanes[3])) + 0.f;
+      for (int64_t i = 0; i < width / 4; ++i) row[i] = largest - row[i];
+    }
+    using Vector = typename L::Float;
+    Vector* lanes = reinterpret_cast<Vector*>(rows);
+    for (int64_t i = 0; i < kRows * width / L::kLanes; ++i) fast_exp_lanes<L>(lanes[i]);
+    float sum[kRows] = {};
+    for (int64_t c = 0; c < channels; ++c) {
+      for (int r = 0; r < kRows; ++r) sum[r] += rows[r * width + c];
+    }
+    using Part = std::conditional_t<kWidth == 4 || kWidth == 0, Float4, Float8>;
+    constexpr int kPart = sizeof(Part) / sizeof(float);
+    for (int r = 0; r < kRows; ++r) {
+      Part* row = reinterpret_cast<Part*>(rows + r * width);
+      for (int64_t i = 0; i < width / kPart; ++i) row[i] /= sum[r];
+    }
   }
-  float sum[kRows] = {};
-  for (int64_t c = 0; c < channels; ++c) {
-    for (int r = 0; r < kRows; ++r) sum[r] += rows[r * width + c];
+}
+
+// Softmax of rows [0, count).
+template <typename L, int kWidth>
+DEEPLAB_ALWAYS_INLINE void softmax_range(float* rows, int64_t count, int64_t channels, int64_t runtime_width) {
+  const int64_t width = kWidth ? kWidth : runtime_width;
+  int64_t row = 0;
+  for (; row + kSoftmaxRows <= count; row += kSoftmaxRows) {
+    softmax_rows<L, kWidth, kSoftmaxRows>(rows + row * width, channels, width);
   }
-  for (int r = 0; r < kRows; ++r) {
-    Float4* row = reinterpret_cast<Float4*>(rows + r * width);
-    for (int64_t i = 0; i < width / 4; ++i) row[i] /= sum[r];
+  if constexpr (kWidth == 2) {
+    alignas(64) float last[2 * kSoftmaxRows] = {};
+    std::copy(rows + 2 * row, rows + 2 * count, last);
+    softmax_pairs<L, kSoftmaxRows>(last);
+    std::copy_n(last, 2 * (count - row), rows + 2 * row);
+  } else {
+    for (; row < count; ++row) softmax_rows<Lanes<4>, kWidth, 1>(rows + row * width, channels, width);
   }
 }
 

@@ -116,11 +116,14 @@ def _dense_crf_all(
         return [as_kind_of(score, arrays.numpy(one)) for score, one in zip(scores, found, strict=True)]
 
     def one(score: Any, image: Any) -> Any:
-        array = _checked_scores(to_numpy(score, "scores"), 3, "(C, H, W)", probabilities)
+        array = to_numpy(score, "scores")
         colours = None if image is None else to_numpy(image, "image")
-        if colours is not None:
-            _check_fit(array.shape, colours.shape)
-            colours = _checked_colours(colours, "image")
+        if array.ndim == 3 and array.size > 0:
+            if colours is not None:
+                _check_fit(array.shape, colours.shape)
+            _check_memory(array.shape, _kernels(params, colours, iterations))  # before anything is converted
+        array = _checked_scores(array, 3, "(C, H, W)", probabilities)
+        colours = None if colours is None else _checked_colours(colours, "image")
         marginals = _infer(array, colours, params, "rgb", iterations, sse_padding, probabilities=probabilities)
         return as_kind_of(score, marginals)
 
@@ -265,20 +268,11 @@ def _infer(
     logarithm: bool = False,
 ) -> np.ndarray:
     """Inference for scores (C, H, W) and an image (H, W, 3) whose channels are in the ``order`` "rgb" or "bgr"."""
-    iterations = params.iterations if iterations is None else check_iterations(iterations)
+    kernels = _kernels(params, image, iterations)
+    iterations = params.iterations if iterations is None else iterations
     channels, height, width = scores.shape
-    # A kernel of weight 0 adds exact zeros.
-    kernels = [one for one in params.kernels if one.weight != 0 and (one.rgb_std is None or image is not None)]
-    if iterations == 0:
-        kernels = []
-
-    what = f"the dense CRF of a {width} x {height} image with {channels} labels"
     points = height * width
-    needed = _C.mean_field_bytes(points, channels, len(kernels)) + 8 * scores.size
-    for kernel in kernels:
-        dims = 2 if kernel.rgb_std is None else 5
-        needed += _C.lattice_min_bytes(points, dims) + 4 * points * dims
-    check_memory(needed, what)
+    what = _check_memory(scores.shape, kernels)
     with memory_errors(what):
         lattices = [_lattice(height, width, kernel, image, order, sse_padding) for kernel in kernels]
         # Only now is it known how many vertices there are.
@@ -292,6 +286,26 @@ def _infer(
         marginals = np.empty((channels, points), np.float32)
         field.marginals(view(marginals), logarithm)
     return marginals.reshape(channels, height, width)
+
+
+def _kernels(params: CRFParams, image: Any, iterations: int | None) -> list[PairwiseKernel]:
+    """Those that count: without an image none of colours, and none of weight 0, which adds exact zeros."""
+    if (params.iterations if iterations is None else check_iterations(iterations)) == 0:
+        return []
+    return [one for one in params.kernels if one.weight != 0 and (one.rgb_std is None or image is not None)]
+
+
+def _check_memory(shape: tuple[int, int, int], kernels: Sequence[PairwiseKernel]) -> str:
+    """Asks for the least that scores (C, H, W) with these kernels need; returns what it is for, for messages."""
+    channels, height, width = shape
+    points = height * width
+    needed = _C.mean_field_bytes(points, channels, len(kernels)) + 8 * points * channels
+    for kernel in kernels:
+        dims = 2 if kernel.rgb_std is None else 5
+        needed += _C.lattice_min_bytes(points, dims) + 4 * points * dims
+    what = f"the dense CRF of a {width} x {height} image with {channels} labels"
+    check_memory(needed, what)
+    return what
 
 
 def _lattice(

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deeplab_caffe.crf import CRFParams, DenseCRF, DenseCRF2D, Lattice, dense_crf
+from deeplab_caffe.crf import CRFMemoryError, CRFParams, DenseCRF, DenseCRF2D, Lattice, dense_crf, dense_crf_2d, memory
 from deeplab_caffe.errors import CRFError
 
 HEIGHT, WIDTH, LABELS = 7, 9, 4
@@ -165,3 +165,18 @@ def test_compatibilities_for_another_number_of_labels() -> None:
     crf.add_pairwise(np.zeros((6, 2)), np.zeros((3, 3)))
     with pytest.raises(CRFError, match=re.escape("compatibility of kernel 0 is (3, 3), but there are 2 labels")):
         crf.infer(np.zeros((2, 6)))
+
+
+def test_an_image_too_large_is_refused_before_it_is_converted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "available_memory", lambda: 30_000)
+    monkeypatch.setattr(dense_crf_2d, "checked_colours", lambda *_: pytest.fail("converts the image"))
+    monkeypatch.setattr(dense_crf_2d, "_lattice", lambda *_: pytest.fail("builds the lattice"))
+    image = np.zeros((40, 50, 3), np.uint8)
+    crf = DenseCRF2D((40, 50))
+    for add in (
+        lambda: crf.add_gaussian(3),
+        lambda: crf.add_bilateral(image, 50, 10),
+        lambda: DenseCRF2D.for_image(image),
+    ):
+        with pytest.raises(CRFMemoryError, match="50 x 40 image needs at least"):
+            add()

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deeplab_caffe.crf import CRFMemoryError, CRFParams, clear_cache, dense_crf, layer_inference, memory
+from deeplab_caffe.crf import CRFMemoryError, CRFParams, clear_cache, dense_crf, inference, layer_inference, memory
 from deeplab_caffe.errors import CRFError
 from tests.goldens import CRF_TOLERANCE, case_dir, case_names, load_case
 
@@ -140,6 +140,14 @@ def test_memory_is_asked_for_before_it_is_taken(monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(CRFMemoryError, match="the dense CRF of a 20 x 10 image with 5 labels needs at least"):
         dense_crf(np.zeros((5, 10, 20)), np.zeros((10, 20, 3)))
     assert dense_crf(np.zeros((2, 2, 2)), np.zeros((2, 2, 3))).shape == (2, 2, 2)
+
+
+def test_memory_is_asked_for_before_anything_is_converted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "available_memory", lambda: 30_000)
+    monkeypatch.setattr(inference, "_checked_scores", lambda *_: pytest.fail("converts the scores"))
+    monkeypatch.setattr(inference, "_checked_colours", lambda *_: pytest.fail("converts the image"))
+    with pytest.raises(CRFMemoryError, match="50 x 40 image with 2 labels"):
+        dense_crf(np.zeros((2, 40, 50)), np.zeros((40, 50, 3), np.uint8))
 
 
 def test_an_image_too_large_is_refused_without_touching_its_memory() -> None:
