@@ -12,7 +12,7 @@ import numpy as np
 
 from deeplab_caffe.errors import BoxError, DataError
 
-# As in the authors' script: boxes below these are foreground throughout, and the centre may be this much larger than asked.
+# As in the authors' script: boxes below these are foreground throughout, and the centre may be larger by this share.
 MIN_AREA = 121
 MIN_SIDE = 10
 CENTRE_MARGIN = 0.05
@@ -198,5 +198,3 @@ def box_probabilities(
     said[0][outside] = count[0][outside] = 1
     found = np.where(count > 0, (said + bonus) / np.maximum(count, 1), 0)
     return (found / found.sum(axis=0)).astype(np.float32)
-
-
