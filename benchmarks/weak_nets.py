@@ -1,4 +1,4 @@
-"""The package's recipes for weak labels, made narrow enough to learn in a minute on one core."""
+"""The package's recipes for weak labels, made narrow enough for a few seconds on one core."""
 
 from __future__ import annotations
 
