@@ -91,6 +91,10 @@ class DataError(DeepLabCaffeError, ValueError):
         super().__init__(f"{where}: {message}")
 
 
+class BoxError(DeepLabCaffeError, ValueError):
+    """A bounding box is none, or does not fit its image or classes."""
+
+
 class CRFError(DeepLabCaffeError, ValueError):
     """Scores, image or parameters of a dense CRF do not fit together."""
 

@@ -13,6 +13,7 @@ from deeplab_caffe.errors import DeepLabCaffeError
 
 # Verb: what --help says of it. Its command is the function of that name, with _ for -, in the module of that name.
 VERBS = {
+    "boxes": "Make label maps from bounding boxes: rectangles, or objects cut out by the CRF.",
     "convert": "Convert weights between caffemodel, safetensors, PyTorch and ONNX.",
     "crf": "Refine score files by a dense CRF, as the original's densecrf programs.",
     "crf-search": "Search the dense CRF's parameters on validation images, as the DeepLab paper does.",

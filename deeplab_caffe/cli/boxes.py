@@ -1,0 +1,108 @@
+"""``deeplab-caffe boxes``: label maps from bounding boxes, Bbox-Rect and Bbox-Seg of Papandreou et al. (ICCV 2015)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from deeplab_caffe import _C
+from deeplab_caffe.cli.options import path_option
+from deeplab_caffe.cli.progress import progress
+from deeplab_caffe.crf import CRFParams, find_preset
+from deeplab_caffe.crf.boxes import segment_boxes
+from deeplab_caffe.crf.program import find_images
+from deeplab_caffe.data import load_image, load_label, save_labels_png
+from deeplab_caffe.data.boxes import Box, label_map_boxes, read_voc_boxes, rectangles
+from deeplab_caffe.errors import BoxError, DataError, DeepLabCaffeError
+from deeplab_caffe.evaluation import find_classes, read_ids
+
+
+@click.command()
+@path_option("--annotations", help="PASCAL VOC's Annotations folder: <id>.xml.")
+@path_option("--labels", help="Instead: true label maps <id>.png, whose objects' boxes are taken.")
+@path_option("--instances", help="With --labels: maps of objects <id>.png (SegmentationObject); else regions count.")
+@path_option("--images", required=True, help="Photographs <id>.*")
+@path_option("--list", "list_path", required=True, help="train_id.txt or train.txt.")
+@path_option("--out", required=True, help="Folder for the label maps <id>.png.")
+@click.option(
+    "--method",
+    type=click.Choice(["rect", "crf"]),
+    required=True,
+    help="rect: whole boxes, the smallest on top; crf: objects cut out of them.",
+)
+@click.option("--params", default="bboxErode20", show_default=True, metavar="NAME|FILE", help="The CRF's, as for crf.")
+@click.option(
+    "--centre",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=0.2,
+    show_default=True,
+    help="Share of a box that is foreground for certain.",
+)
+@click.option("--classes", "classes_name", default="voc12", show_default=True, help="voc12, camvid or a file of names.")
+@click.option("--min-area", type=click.IntRange(min=1), default=1, show_default=True, help="With --labels: pixels.")
+@click.option("--overwrite", is_flag=True, help="Do images again whose label maps exist.")
+def boxes(
+    annotations: Path | None,
+    labels: Path | None,
+    instances: Path | None,
+    images: Path,
+    list_path: Path,
+    out: Path,
+    method: str,
+    params: str,
+    centre: float,
+    classes_name: str,
+    min_area: int,
+    overwrite: bool,
+) -> None:
+    """Make label maps from bounding boxes, to train on in place of true ones.
+
+    An image that fails is reported, the others are done, and the exit status is 1.
+    """
+    if (annotations is None) == (labels is None):
+        raise click.UsageError("the boxes come either from --annotations or from --labels")
+    if instances is not None and labels is None:
+        raise click.UsageError("--instances goes with --labels")
+    classes = find_classes(classes_name)
+    crf = CRFParams.from_file(params) if params.lower().endswith(".json") else find_preset(params).params
+    photographs = find_images(images)
+    _C.set_num_threads(0)
+
+    def boxes_of(name: str) -> list[Box]:
+        if annotations is not None:
+            return read_voc_boxes(annotations / f"{name}.xml", classes.names)
+        assert labels is not None
+        objects = None if instances is None else load_label(instances / f"{name}.png")
+        return label_map_boxes(load_label(labels / f"{name}.png"), objects, min_area=min_area)
+
+    def work(name: str) -> None:
+        if name not in photographs:
+            raise DataError("there is no photograph of this name", images / name)
+        image = load_image(photographs[name], exif_orientation=False)
+        try:
+            found = boxes_of(name)
+            made = rectangles(found, image.shape[:2])
+            if method == "crf":
+                made = segment_boxes(found, image, crf, centre=centre)
+        except BoxError as error:
+            raise DataError(str(error), photographs[name]) from None
+        save_labels_png(out / f"{name}.png", made, classes.colormap)
+
+    made, skipped, failed = 0, 0, 0
+    names = read_ids(list_path)
+    with progress("boxes", len(names)) as advance:
+        for name in names:
+            if (out / f"{name}.png").exists() and not overwrite:
+                skipped += 1
+            else:
+                try:
+                    work(name)
+                    made += 1
+                except DeepLabCaffeError as error:
+                    failed += 1
+                    click.echo(f"error: {error}", err=True)
+            advance()
+    click.echo(f"{made} made, {skipped} skipped, {failed} failed")
+    if failed:
+        raise click.exceptions.Exit(1)

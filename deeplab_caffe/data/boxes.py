@@ -1,0 +1,200 @@
+"""Bounding boxes of objects as label maps: the weak labels of Papandreou, Chen, Murphy, Yuille (ICCV 2015)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+
+from deeplab_caffe.errors import BoxError, DataError
+
+# As in the authors' script: boxes below these are foreground throughout, and the centre may be larger by this share.
+MIN_AREA = 121
+MIN_SIDE = 10
+CENTRE_MARGIN = 0.05
+
+
+@dataclass(frozen=True)
+class Box:
+    """The pixels ``left <= x < right``, ``top <= y < bottom``, with the class of the object they frame.
+
+    Raises:
+        BoxError: the box is empty or reaches outside the first quadrant, or its label is not from 1 to 254.
+    """
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+    label: int
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.left < self.right and 0 <= self.top < self.bottom):
+            raise BoxError(f"a box must have 0 <= left < right and 0 <= top < bottom, got {self}")
+        if not 1 <= self.label <= 254:
+            raise BoxError(f"the class of a box must be from 1 to 254, got {self.label}")
+
+    @property
+    def area(self) -> int:
+        """Pixels."""
+        return (self.right - self.left) * (self.bottom - self.top)
+
+    @property
+    def place(self) -> tuple[slice, slice]:
+        """Rows and columns, to index an array ``(H, W, ...)`` with."""
+        return slice(self.top, self.bottom), slice(self.left, self.right)
+
+    def centre(self, share: float) -> Box:
+        """The middle of the box, as many pixels away from it on all sides, with ``share`` of its area.
+
+        As in the authors' script, pixels are taken off all around until less than ``share`` + 0.05 of the area is left,
+        and a box of less than 121 pixels or with a side below 10 stays whole.
+        """
+        width, height = self.right - self.left, self.bottom - self.top
+        if share >= 1 or self.area < MIN_AREA or min(width, height) < MIN_SIDE:
+            return self
+        border = 1
+        while (width - 2 * border) * (height - 2 * border) >= (share + CENTRE_MARGIN) * self.area:
+            border += 1
+        # A long, thin box would be gone before its area is small enough.
+        border = min(border, (min(width, height) - 1) // 2)
+        return Box(self.left + border, self.top + border, self.right - border, self.bottom - border, self.label)
+
+
+def label_map_boxes(labels: np.ndarray, instances: np.ndarray | None = None, *, min_area: int = 1) -> list[Box]:
+    """The boxes around the objects of a label map.
+
+    Args:
+        labels: ``(H, W)``; 0 is background, 255 is nothing.
+        instances: ``(H, W)``, numbers of objects (VOC's SegmentationObject), 0 and 255 are none; None: every connected
+            region (8 neighbours) of a class is an object.
+        min_area: objects with fewer pixels get no box.
+
+    Raises:
+        BoxError: the shapes differ.
+    """
+    from scipy.ndimage import find_objects, label
+
+    labels = np.asarray(labels)
+    if instances is not None and np.shape(instances) != labels.shape:
+        raise BoxError(f"labels are {labels.shape}, instances {np.shape(instances)}")
+    boxes = []
+    for value in sorted(set(np.unique(labels).tolist()) - {0, 255}):
+        if instances is None:
+            objects, _ = label(labels == value, np.ones((3, 3)))
+        else:
+            objects = np.where((labels == value) & (np.asarray(instances) != 255), instances, 0).astype(np.int32)
+        counts = np.bincount(objects.ravel())
+        for number, place in enumerate(find_objects(objects), 1):
+            if place is not None and counts[number] >= min_area:
+                rows, columns = place
+                boxes.append(Box(columns.start, rows.start, columns.stop, rows.stop, int(value)))
+    return boxes
+
+
+def read_voc_boxes(path: str | PathLike[str], classes: Sequence[str]) -> list[Box]:
+    """The boxes of an annotation file of PASCAL VOC (``Annotations/<id>.xml``), objects marked difficult too.
+
+    Args:
+        path: the XML file; its corners count from 1 and lie inside.
+        classes: names of labels 0, 1, 2, ...
+
+    Raises:
+        DataError: the file cannot be read or is no such annotation, or names another class.
+    """
+    try:
+        root = ElementTree.fromstring(Path(path).read_bytes())
+    except (OSError, ElementTree.ParseError) as error:
+        raise DataError(f"cannot be read as an annotation: {error}", path) from None
+    boxes = []
+    for item in root.iter("object"):
+        name = (item.findtext("name") or "").strip()
+        if name not in classes:
+            raise DataError(f"expected an object of one of {len(classes)} classes, got '{name}'", path)
+        try:
+            left, top, right, bottom = (
+                round(float(item.findtext(f"bndbox/{side}") or "")) for side in ("xmin", "ymin", "xmax", "ymax")
+            )
+            boxes.append(Box(left - 1, top - 1, right, bottom, list(classes).index(name)))
+        except (ValueError, OverflowError, BoxError) as error:
+            raise DataError(f"the bndbox of '{name}' is none: {error}", path) from None
+    return boxes
+
+
+def _largest_first(boxes: Iterable[Box], shape: tuple[int, int]) -> list[Box]:
+    found = sorted(boxes, key=lambda box: -box.area)
+    for box in found:
+        if box.bottom > shape[0] or box.right > shape[1]:
+            raise BoxError(f"{box} reaches outside an image of {shape[1]} x {shape[0]} pixels")
+    return found
+
+
+def rectangles(boxes: Iterable[Box], shape: tuple[int, int]) -> np.ndarray:
+    """Bbox-Rect: a pixel has the class of the smallest box that it lies in, 0 outside all; uint8 ``(H, W)``.
+
+    Raises:
+        BoxError: a box reaches outside the image.
+    """
+    labels = np.zeros(shape, np.uint8)
+    for box in _largest_first(boxes, shape):
+        labels[box.place] = box.label
+    return labels
+
+
+def box_probabilities(
+    boxes: Iterable[Box],
+    shape: tuple[int, int],
+    num_classes: int,
+    *,
+    centre: float = 0.2,
+    occluder_bias: float = 0.1,
+) -> np.ndarray:
+    """What boxes say of each pixel, for the CRF of Bbox-Seg: float32 ``(num_classes, H, W)``, sums of 1.
+
+    Background is certain outside all boxes. A box says its class for its centre, and class or background, as likely
+    as each other, for the rest of it; where boxes overlap, what they say is averaged. The centre of a box that overlaps
+    larger ones gets ``occluder_bias`` more, times how many such boxes there have been, since the smaller object tends
+    to be in front. So does the authors' script for bboxErode20, but for an impossible label it has 1e-12, which its own
+    CRF's pairwise terms (60 in all) outweigh; here it is 0, and what the paper calls constrained stays so.
+
+    Args:
+        boxes: inside the image, with labels below ``num_classes``.
+        shape: ``(H, W)``.
+        num_classes: with background.
+        centre: share of a box's area that its centre has.
+        occluder_bias: see above; 0 for none.
+
+    Raises:
+        BoxError: a box reaches outside the image or has no such class, or ``centre`` is not from 0 to 1.
+    """
+    if not 0 < centre <= 1:
+        raise BoxError(f"the centre's share of a box must be above 0 and at most 1, got {centre}")
+    ordered = _largest_first(boxes, shape)
+    said = np.zeros((num_classes, *shape))
+    bonus = np.zeros((num_classes, *shape))
+    count = np.zeros((num_classes, *shape), np.int64)
+    occluders = 0
+    for box in ordered:
+        if box.label >= num_classes:
+            raise BoxError(f"{box}: there are but {num_classes} classes")
+        middle = box.centre(centre).place
+        overlaps = count[0][middle] > 0
+        own = np.zeros(shape)
+        own[box.place] = 0.5
+        own[middle] = 1
+        inside = own > 0
+        said[box.label] += own
+        said[0] += np.where(inside, 1 - own, 0)
+        count[box.label] += inside
+        count[0] += inside
+        if overlaps.any():
+            occluders += 1
+            bonus[box.label][middle] += overlaps * occluders * occluder_bias
+    outside = count[0] == 0
+    said[0][outside] = count[0][outside] = 1
+    found = np.where(count > 0, (said + bonus) / np.maximum(count, 1), 0)
+    return (found / found.sum(axis=0)).astype(np.float32)

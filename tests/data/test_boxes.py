@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deeplab_caffe.data.boxes import Box, box_probabilities, label_map_boxes, read_voc_boxes, rectangles
+from deeplab_caffe.errors import BoxError, DataError
+
+
+def test_the_smallest_box_is_on_top() -> None:
+    boxes = [Box(1, 0, 3, 2, 7), Box(0, 0, 4, 3, 5)]
+    expected = [[5, 7, 7, 5, 0], [5, 7, 7, 5, 0], [5, 5, 5, 5, 0], [0, 0, 0, 0, 0]]
+    for order in (boxes, boxes[::-1]):
+        assert rectangles(order, (4, 5)).tolist() == expected
+    assert rectangles([], (1, 2)).tolist() == [[0, 0]]
+
+
+def test_centre_by_hand() -> None:
+    # 20 x 20: 18^2, 16^2, 14^2, 12^2 of 400 pixels are too many for 0.2 + 0.05, 10^2 is just as many, 8^2 is less.
+    assert Box(5, 0, 25, 20, 1).centre(0.2) == Box(11, 6, 19, 14, 1)
+    assert Box(5, 0, 25, 20, 1).centre(1) == Box(5, 0, 25, 20, 1)
+    small = Box(0, 0, 10, 12, 1)
+    assert small.centre(0.2) == small
+    thin = Box(0, 0, 9, 200, 1)
+    assert thin.centre(0.2) == thin
+    # 10 x 300: at most 4 pixels can be taken off each side.
+    assert Box(0, 0, 10, 300, 1).centre(0.001) == Box(4, 4, 6, 296, 1)
+
+
+def test_boxes_of_a_label_map() -> None:
+    labels = np.array([[1, 1, 0, 2], [0, 0, 1, 0], [255, 0, 0, 2]], np.uint8)
+    assert label_map_boxes(labels) == [Box(0, 0, 3, 2, 1), Box(3, 0, 4, 1, 2), Box(3, 2, 4, 3, 2)]
+    assert label_map_boxes(labels, min_area=2) == [Box(0, 0, 3, 2, 1)]
+    instances = np.array([[4, 4, 0, 9], [0, 0, 5, 0], [255, 0, 0, 9]], np.uint8)
+    assert label_map_boxes(labels, instances) == [Box(0, 0, 2, 1, 1), Box(2, 1, 3, 2, 1), Box(3, 0, 4, 3, 2)]
+    with pytest.raises(BoxError, match=r"labels are \(3, 4\), instances \(2, 4\)"):
+        label_map_boxes(labels, instances[:2])
+
+
+@pytest.mark.parametrize("corners", [(0, 0, 0, 1), (-1, 0, 1, 1), (0, 3, 1, 2)])
+def test_what_is_no_box(corners: tuple[int, int, int, int]) -> None:
+    with pytest.raises(BoxError, match="a box must have"):
+        Box(*corners, label=1)
+
+
+def test_refusals() -> None:
+    for label in (0, 255):
+        with pytest.raises(BoxError, match="class of a box"):
+            Box(0, 0, 1, 1, label)
+    outside = [Box(0, 0, 3, 2, 1)]
+    with pytest.raises(BoxError, match="outside an image of 2 x 2 pixels"):
+        rectangles(outside, (2, 2))
+    with pytest.raises(BoxError, match="outside"):
+        box_probabilities(outside, (2, 2), 2)
+    with pytest.raises(BoxError, match="but 1 classes"):
+        box_probabilities(outside, (2, 3), 1)
+    with pytest.raises(BoxError, match="centre"):
+        box_probabilities(outside, (2, 3), 2, centre=0)
+
+
+def test_probabilities_of_one_box() -> None:
+    found = box_probabilities([Box(5, 0, 25, 20, 2)], (30, 30), 3)
+    assert found.dtype == np.float32
+    assert found.sum(axis=0) == pytest.approx(np.ones((30, 30)))
+    sure = np.zeros((30, 30), bool)
+    sure[6:14, 11:19] = True
+    inside = np.zeros((30, 30), bool)
+    inside[:20, 5:25] = True
+    assert found[2][sure] == pytest.approx(1)
+    assert found[2][inside & ~sure] == pytest.approx(0.5)
+    assert found[0][inside & ~sure] == pytest.approx(0.5)
+    assert found[0][~inside] == pytest.approx(1)
+    assert not found[1].any()
+
+
+def test_the_smaller_object_is_in_front() -> None:
+    # Both too small for erosion: 100 and 9 pixels, all centre. Where they overlap the votes are 1 and 1, and the
+    # smaller has 0.1 more: 1.1 of 2.1, since the background has none.
+    found = box_probabilities([Box(2, 2, 5, 5, 1), Box(0, 0, 10, 10, 2)], (10, 10), 3)
+    assert found[:, 3, 3] == pytest.approx([0, 1.1 / 2.1, 1 / 2.1], abs=1e-6)
+    assert found[:, 8, 8] == pytest.approx([0, 0, 1], abs=1e-6)
+    even = box_probabilities([Box(2, 2, 5, 5, 1), Box(0, 0, 10, 10, 2)], (10, 10), 3, occluder_bias=0)
+    assert even[:, 3, 3] == pytest.approx([0, 0.5, 0.5], abs=1e-6)
+
+
+XML = """<annotation><object><name>cat</name><bndbox><xmin>1</xmin><ymin>2</ymin><xmax>3</xmax><ymax>4.0</ymax>
+</bndbox></object><object><name>dog</name><difficult>1</difficult><bndbox><xmax>2</xmax><xmin>2</xmin><ymin>1</ymin>
+<ymax>1</ymax></bndbox><part><name>head</name></part></object></annotation>"""
+
+
+def test_voc_annotation(tmp_path: Path) -> None:
+    path = tmp_path / "a.xml"
+    path.write_text(XML)
+    assert read_voc_boxes(path, ["background", "cat", "dog"]) == [Box(0, 1, 3, 4, 1), Box(1, 0, 2, 1, 2)]
+    with pytest.raises(DataError, match=r"a\.xml: expected an object of one of 2 classes, got 'dog'"):
+        read_voc_boxes(path, ["background", "cat"])
+    for text, message in [("<a>", "annotation"), (XML.replace("<xmin>1", "<xmin>x"), "bndbox of 'cat'")]:
+        path.write_text(text)
+        with pytest.raises(DataError, match=message):
+            read_voc_boxes(path, ["background", "cat", "dog"])
+    with pytest.raises(DataError, match="none.xml"):
+        read_voc_boxes(tmp_path / "none.xml", [])
