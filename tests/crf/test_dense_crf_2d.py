@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deeplab_caffe.crf import CRFMemoryError, CRFParams, DenseCRF, DenseCRF2D, Lattice, dense_crf, dense_crf_2d, memory
+from deeplab_caffe.crf import CRFMemoryError, CRFParams, DenseCRF, DenseCRF2D, Lattice, _backends, dense_crf, memory
 from deeplab_caffe.errors import CRFError
 
 HEIGHT, WIDTH, LABELS = 7, 9, 4
@@ -169,8 +169,8 @@ def test_compatibilities_for_another_number_of_labels() -> None:
 
 def test_an_image_too_large_is_refused_before_it_is_converted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "available_memory", lambda: 30_000)
-    monkeypatch.setattr(dense_crf_2d, "checked_colours", lambda *_: pytest.fail("converts the image"))
-    monkeypatch.setattr(dense_crf_2d, "_lattice", lambda *_: pytest.fail("builds the lattice"))
+    monkeypatch.setattr(_backends, "checked_colours", lambda *_: pytest.fail("converts the image"))
+    monkeypatch.setattr(_backends, "_lattice", lambda *_: pytest.fail("builds the lattice"))
     image = np.zeros((40, 50, 3), np.uint8)
     crf = DenseCRF2D((40, 50))
     for add in (
