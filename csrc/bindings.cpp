@@ -1,6 +1,7 @@
 // deeplab_caffe._C: each operation binds itself; here is only what they share.
 #include "common/bindings.h"
 
+#include "common/block_cache.h"
 #include "common/parallel.h"
 #include "common/run_time_kernels.h"
 
@@ -66,6 +67,9 @@ PYBIND11_MODULE(_C, module) {
       .def(py::init(&deeplab::make_view), py::arg("data"), py::arg("sizes"), py::arg("strides"), py::arg("dtype"),
            py::arg("device"))
       .def("__repr__", &TensorView::describe);
+  module.def("keep_blocks", &deeplab::keep_blocks, py::arg("bytes"),
+             "Keeps at most so many bytes of large buffers for their next use; returns how many it was before.");
+  module.def("kept_block_bytes", &deeplab::kept_block_bytes, "Bytes of the large buffers that are kept now.");
   module.def("set_num_threads", &deeplab::set_num_threads, py::arg("threads"),
              "Threads of all CPU loops; 0 gives the choice back to OpenMP.");
   module.def("set_num_threads_here", &deeplab::set_num_threads_here, py::arg("threads"),

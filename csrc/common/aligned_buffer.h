@@ -8,14 +8,11 @@
 #include <new>
 #include <type_traits>
 
-#ifdef __linux__
-#include <sys/mman.h>
-#endif
+#include "block_cache.h"
 
 namespace deeplab {
 
 constexpr size_t kCacheLine = 64;
-constexpr size_t kHugePage = size_t{1} << 21;
 
 template <typename T>
 class AlignedBuffer {
@@ -27,14 +24,12 @@ class AlignedBuffer {
   explicit AlignedBuffer(int64_t count) : count_(count) {
     if (count < 0 || static_cast<uint64_t>(count) > SIZE_MAX / 2 / sizeof(T)) throw std::bad_alloc();
     const size_t bytes = count * sizeof(T);
-    const size_t alignment = bytes < 2 * kHugePage ? kCacheLine : kHugePage;
-    data_ = std::unique_ptr<T, Free>(static_cast<T*>(::operator new(bytes, std::align_val_t(alignment))),
-                                     Free{std::align_val_t(alignment)});
-#ifdef __linux__
-    // Gathers over tens of megabytes spend their time on address translation otherwise. Whole pages only: what is
-    // touched of one is all taken.
-    if (alignment == kHugePage) madvise(data_.get(), bytes / kHugePage * kHugePage, MADV_HUGEPAGE);
-#endif
+    if (bytes < 2 * kHugePage) {
+      data_ = {static_cast<T*>(::operator new(bytes, std::align_val_t(kCacheLine))), Free{0}};
+    } else {
+      const Block block = take_block(bytes);
+      data_ = {static_cast<T*>(block.data), Free{block.bytes}};
+    }
   }
 
   T* data() { return data_.get(); }
@@ -46,8 +41,11 @@ class AlignedBuffer {
 
  private:
   struct Free {
-    std::align_val_t alignment{kCacheLine};
-    void operator()(T* data) const { ::operator delete(data, alignment); }
+    size_t block_bytes = 0;  // 0: no block
+    void operator()(T* data) const {
+      if (block_bytes) return give_block({data, block_bytes});
+      ::operator delete(data, std::align_val_t(kCacheLine));
+    }
   };
   std::unique_ptr<T, Free> data_;
   int64_t count_ = 0;

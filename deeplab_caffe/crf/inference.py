@@ -87,8 +87,9 @@ def dense_crf(
 
 
 def clear_cache() -> None:
-    """Give back the memory of the lattices kept for the next image of their size, on the CPU and on GPUs."""
+    """Give back the memory kept for the next image, on the CPU and on GPUs: lattices of positions, and buffers."""
     _position_lattice.cache_clear()
+    _C.keep_blocks(_C.keep_blocks(0))
     from deeplab_caffe.crf import cuda
 
     cuda.clear_cache()

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from deeplab_caffe import _C
 from deeplab_caffe.errors import CRFError
 
 
@@ -36,7 +37,8 @@ def available_memory() -> int | None:
             if ceiling != resource.RLIM_INFINITY:
                 pages = int(Path("/proc/self/statm").read_text().split()[0])
                 limits.append(ceiling - pages * resource.getpagesize())
-    return max(0, min(limits)) if limits else None
+    # What is kept for the next image is given back if that needs other sizes.
+    return max(0, min(limits)) + _C.kept_block_bytes() if limits else None
 
 
 def check_memory(needed: int, what: str) -> None:
