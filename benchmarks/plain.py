@@ -101,6 +101,13 @@ class PlainDeepLab(nn.Module):
         begin, end = self.head.crop
         return scores[:, :, begin : scores.shape[2] - end, begin : scores.shape[3] - end]
 
+    @property
+    def features(self) -> nn.Sequential:
+        """From the image to the scores at their own resolution, for networks without multi-scale scores."""
+        if self.head.scales:
+            raise ValueError("the scores of a multi-scale network are sums of several resolutions")
+        return nn.Sequential(*self.blocks, self.top)
+
     @torch.no_grad()
     def copy_weights(self, net: Net) -> None:
         """Takes the weights of the same network built from its prototxt."""

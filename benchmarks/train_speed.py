@@ -97,7 +97,8 @@ def plain(
     data, labels = batch
     targets = labels[:, 0, ::8, ::8].long()
     net = PlainDeepLab(MODEL, CLASSES).train().to(device)
-    convs = [module for module in net.features if isinstance(module, nn.Conv2d)]
+    features = net.features
+    convs = [module for module in features.modules() if isinstance(module, nn.Conv2d)]
     parameters = [p for conv in convs for p in (conv.weight, conv.bias)]
     with torch.no_grad():
         for mine, theirs in zip(parameters, weights, strict=True):
@@ -113,7 +114,7 @@ def plain(
         {"params": parameters[head:][1:], "lr": 0.02, "weight_decay": 0.0},
     ]
     optimizer = torch.optim.SGD(groups, lr=0.001, momentum=0.9)
-    drops = [module for module in net.features if isinstance(module, nn.Dropout)]
+    drops = [module for module in features.modules() if isinstance(module, nn.Dropout)]
 
     def set_dropout(on: bool) -> None:
         for module in drops:
@@ -122,7 +123,7 @@ def plain(
     def step() -> float:
         optimizer.zero_grad(set_to_none=True)
         with torch.autocast(device.type, torch.bfloat16, enabled=dtype == "bfloat16"):
-            scores = net.features(data)
+            scores = features(data)
         loss = F.cross_entropy(scores.float(), targets, ignore_index=255)
         loss.backward()
         optimizer.step()
