@@ -26,6 +26,7 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from environment import RESULTS, describe, write_json
 
+from deeplab_caffe import _C
 from deeplab_caffe.data.transform import VOC_MEAN, image_to_blob
 from deeplab_caffe.devices import resolve_device
 from deeplab_caffe.ops.argmax import argmax_labels
@@ -177,7 +178,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--batch", nargs="+", type=int, default=[1])
     parser.add_argument("--size", type=int, default=513, help="side of the image, 8 n + 1")
     parser.add_argument("--classes", type=int, default=21)
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0: torch's choice")
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0: torch's and OpenMP's choice")
     parser.add_argument("--repeats", type=int, default=51)
     parser.add_argument("--no-peak", action="store_true", help="do not measure memory")
     parser.add_argument("--out", type=Path, help="JSON file; benchmarks/results/ends_DEVICE.json by default")
@@ -193,6 +194,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parse(arguments)
     if options.threads:
         torch.set_num_threads(options.threads)
+        _C.set_num_threads(options.threads)
     if options.peak_of:
         end, name = options.peak_of
         cpu = torch.device("cpu")

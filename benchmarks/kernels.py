@@ -19,6 +19,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -26,6 +27,7 @@ from torch.nn import functional
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from environment import RESULTS, describe, write_json
 
+from deeplab_caffe import _C
 from deeplab_caffe.data.transform import VOC_MEAN
 from deeplab_caffe.devices import resolve_device
 from deeplab_caffe.ops.argmax import argmax, argmax_labels
@@ -228,9 +230,12 @@ def seconds(runs: list[Callable[[], Any]], device: torch.device, repeats: int) -
     return [min(events[i].elapsed_time(events[i + 1]) for events in marks) / 1e3 for i in range(len(runs))]
 
 
-def copy_of(size: int, device: torch.device) -> Callable[[], Tensor]:
-    """A copy that reads and writes ``size`` bytes in all."""
-    return torch.ones(max(size // 2, 1), dtype=torch.uint8, device=device).clone
+def copy_of(size: int, device: torch.device) -> Callable[[], Any]:
+    """A copy that reads and writes ``size`` bytes in all; on the CPU one thread's, which waits for no other."""
+    source = torch.ones(max(size // 2, 1), dtype=torch.uint8, device=device)
+    if device.type == "cuda":
+        return source.clone
+    return lambda: np.copyto(torch.empty_like(source).numpy(), source.numpy())
 
 
 def measure(case: Case, device: torch.device, repeats: int) -> dict[str, Any]:
@@ -262,7 +267,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:INDEX")
     parser.add_argument("--batch", type=int, default=0, help="images; by default 1 on the CPU, 16 on a GPU")
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0: torch's choice")
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0: torch's and OpenMP's choice")
     parser.add_argument("--repeats", type=int, default=0, help="by default 11 on the CPU, 101 on a GPU")
     parser.add_argument("--out", type=Path, help="JSON file; benchmarks/results/kernels_DEVICE.json by default")
     return parser.parse_args(arguments)
@@ -273,6 +278,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parse(arguments)
     if options.threads:
         torch.set_num_threads(options.threads)
+        _C.set_num_threads(options.threads)
     device = resolve_device(options.device)
     on_gpu = device.type == "cuda"
     batch, repeats = options.batch or (16 if on_gpu else 1), options.repeats or (101 if on_gpu else 11)
