@@ -80,6 +80,15 @@ METHODS = (
     Method("bbox_rect", "Bbox-Rect: boxes as truth", "boxes", "deeplab_bbox_rect", "rect"),
     Method("bbox_seg", "Bbox-Seg: cut out by the CRF", "boxes", "deeplab_bbox_seg", "seg"),
     Method("bbox_em_fixed", "Bbox-EM-Fixed", "boxes", "deeplab_bbox_em_fixed", "rect", bias=(5, 8)),
+    Method("semi_em_fixed", "Semi-EM-Fixed", "few maps, image labels", "deeplab_semi_em_fixed", "strong"),
+    Method(
+        "semi_bbox_em_fixed",
+        "Semi-Bbox-EM-Fixed",
+        "few maps, boxes",
+        "deeplab_semi_bbox_em_fixed",
+        "rect",
+        bias=(5, 8),
+    ),
 )
 # What must hold: the first beats the second.
 CLAIMS = (("em_adapt", "image_objects"), ("em_adapt", "image_all"), ("bbox_em_fixed", "bbox_rect"))

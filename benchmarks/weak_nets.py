@@ -42,7 +42,7 @@ class Size:
 
 def variables(exp: str, num_labels: int, bias: tuple[float, float] = (1, 2)) -> dict[str, str]:
     """What the recipes' ``${NAME}`` are filled with; data layers get their lists from :func:`training_net`."""
-    unused = {name: name for name in ("NET_ID", "DATA_ROOT", "TRAIN_SET")}
+    unused = {name: name for name in ("NET_ID", "DATA_ROOT", "TRAIN_SET", "TRAIN_SET_STRONG", "TRAIN_SET_WEAK")}
     return {
         **unused,
         "EXP": exp,
@@ -60,6 +60,7 @@ def training_net(
     *,
     exp: str = EXP,
     num_labels: int = 5,
+    few_set: str = "train_few",
     bias: tuple[float, float] = (1, 2),
     portions: tuple[float, float] | None = None,
 ) -> caffe_pb2.NetParameter:
@@ -72,16 +73,19 @@ def training_net(
         size: of the network.
         exp: part of the score layer's name.
         num_labels: classes.
+        few_set: ``list/<few_set>.txt``: what has label maps, for the half batches of the semi-supervised recipes.
         bias: BG_BIAS and FG_BIAS of EM-Fixed.
         portions: bg_portion and fg_portion of EM-Adapt; None for the recipe's.
     """
     net = proto.read_net(prototxt_path(recipe, "train"), variables(exp, num_labels, bias))
     _narrow(net, size, num_labels)
+    sources = sum(layer.type == caffe_pb2.LayerParameter.IMAGE_SEG_DATA for layer in net.layers)
     for layer in net.layers:
         if layer.type == caffe_pb2.LayerParameter.IMAGE_SEG_DATA:
             layer.image_data_param.root_folder = str(folder)
-            layer.image_data_param.source = str(folder / "list" / f"{train_set}.txt")
-            layer.image_data_param.batch_size = size.batch
+            own_set = few_set if layer.name == "data_strong" else train_set
+            layer.image_data_param.source = str(folder / "list" / f"{own_set}.txt")
+            layer.image_data_param.batch_size = size.batch // sources
             layer.transform_param.crop_size = size.crop
         if layer.type == caffe_pb2.LayerParameter.ADAPTIVE_BIAS_CHANNEL and portions:
             param = layer.adaptive_bias_channel_param
