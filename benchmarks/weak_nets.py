@@ -14,7 +14,7 @@ from deeplab_caffe.zoo.default import DEFAULT_MODEL
 from deeplab_caffe.zoo.paths import prototxt_path
 
 BODY = "deeplab_largefov"
-EXP = "weak"
+EXP = "crops"
 
 
 @dataclass(frozen=True)

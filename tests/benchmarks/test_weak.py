@@ -15,7 +15,7 @@ from deeplab_caffe.zoo.paths import prototxt_path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 import weak
-from weak_nets import BODY, Size, deploy_net, fill_start, training_net, variables
+from weak_nets import BODY, EXP, Size, deploy_net, fill_start, training_net, variables
 from weak_task import CLASSES, FOLDERS, SIDE, cut, image_label_map, object_table, window
 
 TINY = Size(crop=33, batch=2, width=32, fc_channels=8, hole=2)
@@ -146,7 +146,7 @@ def test_every_recipe_is_the_same_network(method: weak.Method, ran: Path) -> Non
     shapes = {layer.param.name: [blob.shape for blob in layer.blobs] for layer in net.layers if layer.blobs}
     assert shapes == {layer.param.name: [blob.shape for blob in layer.blobs] for layer in deploy.layers if layer.blobs}
     assert deploy.infer_shapes(data=(1, 3, SIDE, SIDE))["fc8_interp"] == (1, 5, SIDE, SIDE)
-    released = proto.read_net(prototxt_path(method.recipe, "train"), variables("weak", 5))
+    released = proto.read_net(prototxt_path(method.recipe, "train"), variables(EXP, 5))
     assert {x.name for x in released.layers} | {"pool5a"} == {x.name for x in param.layers}
     if method.key == "bbox_em_fixed":
         bias = next(x for x in param.layers if x.name == "fc8_biased").bias_channel_param
