@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 from plain import HEADS, PlainDeepLab
+from process_memory import memory_mib
 
 from deeplab_caffe import Net
 from deeplab_caffe.zoo.paths import prototxt_path
@@ -112,14 +113,6 @@ def switches(dtype: str) -> Iterator[None]:
         torch.set_float32_matmul_precision(before)
 
 
-def own_peak_mib() -> float:
-    """Peak resident memory of this process. Not getrusage's: that begins with the parent's at the fork."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) / 1024
-    raise SystemExit("this system does not tell a process's peak memory: use --no-peak")
-
-
 def cpu_peak_mib(name: str, model: str, dtype: str, batch: int, size: int, threads: int) -> float:
     """Peak resident memory of a process that does nothing but build this contender and run it."""
     command = [sys.executable, __file__, "--name", name, "--model", model, "--dtype", dtype]
@@ -142,7 +135,7 @@ def _peak_process() -> None:
         run = contender(options.name, options.model, options.dtype, x, None)
         for _ in range(3):
             run()
-    print(json.dumps({"peak_mib": round(own_peak_mib(), 1)}))
+    print(json.dumps({"peak_mib": round(memory_mib(), 1)}))
 
 
 if __name__ == "__main__":

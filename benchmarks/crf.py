@@ -25,6 +25,7 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
+from process_memory import memory_mib
 
 HERE = Path(__file__).resolve().parent
 TOLERANCE = 1e-4
@@ -110,15 +111,7 @@ def worker() -> None:
         seconds = perf_counter() - begin
         if question.get("save"):
             np.save(folder / "marginals.npy", marginals)
-        print(json.dumps({"seconds": seconds, "peak_mib": peak_mib()}), flush=True)
-
-
-def peak_mib() -> float:
-    """Peak resident memory of this process. Not getrusage's: that begins with the parent's at the fork."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return round(int(line.split()[1]) / 1024, 1)
-    raise SystemExit("this system does not tell a process's peak memory")
+        print(json.dumps({"seconds": seconds, "peak_mib": round(memory_mib(), 1)}), flush=True)
 
 
 def peak_of(name: str, folder: Path, bilateral: tuple, options: argparse.Namespace) -> dict[str, float]:
@@ -136,13 +129,13 @@ def answer_peak(question: dict[str, Any]) -> None:
     if question["name"] == "pydensecrf":
         import pydensecrf.densecrf  # noqa: F401
 
-        before = peak_mib()
+        before = round(memory_mib(), 1)
         run_pydensecrf(*arguments)
     else:
         run = ours(question["name"], *arguments)
-        before = peak_mib()
+        before = round(memory_mib(), 1)
         run()
-    print(json.dumps({"peak_mib": peak_mib(), "before_mib": before}))
+    print(json.dumps({"peak_mib": round(memory_mib(), 1), "before_mib": before}))
 
 
 def measure(

@@ -25,6 +25,7 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from environment import RESULTS, describe, write_json
+from process_memory import memory_mib
 
 from deeplab_caffe import _C
 from deeplab_caffe.data.transform import VOC_MEAN, image_to_blob
@@ -115,20 +116,12 @@ def timed(run: Run, device: torch.device) -> float:
     return perf_counter() - begin
 
 
-def memory_of_this_process(what: str) -> float:
-    """``VmHWM`` (peak) or ``VmRSS`` (now) in MiB."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(f"{what}:"):
-            return int(line.split()[1]) / 1024
-    raise SystemExit("this system does not tell a process's memory: use --no-peak")
-
-
 def growth_mib(run: Run) -> float:
     """Memory that a run takes in this process, after one on nothing to speak of has loaded the code."""
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
-    before = memory_of_this_process("VmRSS")
+    before = memory_mib("VmRSS")
     run()
-    return memory_of_this_process("VmHWM") - before
+    return memory_mib() - before
 
 
 def peak_mib(end: str, name: str, batch: int, options: argparse.Namespace, device: torch.device, run: Run) -> float:

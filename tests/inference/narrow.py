@@ -8,16 +8,6 @@ import deeplab_caffe as dc
 from deeplab_caffe import proto
 from deeplab_caffe.zoo.paths import prototxt_path
 
-NETWORKS = (
-    "deeplab_largefov",
-    "deeplab",
-    "deeplab_4x4",
-    "deeplab_7x7",
-    "deeplab_pool3",
-    "deeplab_msc",
-    "deeplab_msc_largefov",
-)
-
 
 def narrow(name: str, width: int = 16, **options: object) -> dc.Net:
     """A bundled network with its channels, but the scores', divided by ``width``."""

@@ -10,8 +10,9 @@ from deeplab_caffe.inference import OptimizedNet, optimized
 from deeplab_caffe.inference.precision import precision_of
 from deeplab_caffe.ops.argmax import argmax_labels
 from deeplab_caffe.zoo.default import DEFAULT_MODEL
+from deeplab_caffe.zoo.paths import NETWORKS
 from tests import nets
-from tests.inference.narrow import NETWORKS, error, narrow, photo_like
+from tests.inference.narrow import error, narrow, photo_like
 
 
 def runs(dtype: torch.dtype) -> bool:
