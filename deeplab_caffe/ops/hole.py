@@ -11,7 +11,7 @@ from deeplab_caffe import _C
 from deeplab_caffe.ops._direct import call
 from deeplab_caffe.ops._view import stream, view
 from deeplab_caffe.ops.im2col import check_image, col2im, im2col
-from deeplab_caffe.ops.sizes import Pair, conv_output_size, output_hw, pair
+from deeplab_caffe.ops.sizes import Pair, check_weight, conv_output_size, output_hw, pair
 
 __all__ = ["col2im", "conv2d", "conv_output_size", "im2col"]
 
@@ -67,18 +67,7 @@ class _Images:
 
 def _check_convolution(x: Tensor, weight: Tensor, bias: Tensor | None, groups: int) -> None:
     check_image("convolution", x)
-    if weight.dim() != 4:
-        raise ValueError(f"convolution: expected weight (O, C / groups, KH, KW), got shape {tuple(weight.shape)}")
-    if groups < 1 or x.shape[1] % groups or weight.shape[0] % groups:
-        raise ValueError(
-            f"convolution: groups must divide the input's and output's channels, "
-            f"got {groups} groups, {x.shape[1]} input and {weight.shape[0]} output channels"
-        )
-    if weight.shape[1] * groups != x.shape[1]:
-        raise ValueError(
-            f"convolution: weight {tuple(weight.shape)} with {groups} groups is for {weight.shape[1] * groups} "
-            f"input channels, got an input of {x.shape[1]}"
-        )
+    check_weight(x.shape, weight.shape, groups)
     if bias is not None and bias.numel() != weight.shape[0]:
         raise ValueError(f"convolution: expected {weight.shape[0]} biases, got shape {tuple(bias.shape)}")
     for name, tensor in (("weight", weight), ("bias", bias)):

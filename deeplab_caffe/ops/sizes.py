@@ -51,6 +51,32 @@ def output_hw(
     return height, width
 
 
+def check_weight(x: Sequence[int], weight: Sequence[int], groups: int, *, least_outputs: int = 0) -> None:
+    """Whether a weight (O, C / groups, KH, KW) goes with an input (N, C, H, W).
+
+    Args:
+        x: shape of the input.
+        weight: shape of the weight.
+        groups: of a grouped convolution.
+        least_outputs: the smallest O.
+
+    Raises:
+        ValueError: it does not.
+    """
+    if len(weight) != 4:
+        raise ValueError(f"convolution: expected weight (O, C / groups, KH, KW), got shape {tuple(weight)}")
+    if groups < 1 or x[1] % groups or weight[0] % groups or weight[0] < least_outputs:
+        raise ValueError(
+            f"convolution: groups must divide the input's and output's channels, "
+            f"got {groups} groups, {x[1]} input and {weight[0]} output channels"
+        )
+    if weight[1] * groups != x[1]:
+        raise ValueError(
+            f"convolution: weight {tuple(weight)} with {groups} groups is for {weight[1] * groups} "
+            f"input channels, got an input of {x[1]}"
+        )
+
+
 def interp_size(
     size: int,
     *,

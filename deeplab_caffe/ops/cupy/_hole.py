@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from deeplab_caffe import _C
 from deeplab_caffe.ops.cupy._arrays import library, stream_of, take, take_images, view
-from deeplab_caffe.ops.sizes import Pair, output_hw, pair
+from deeplab_caffe.ops.sizes import Pair, check_weight, output_hw, pair
 
 if TYPE_CHECKING:
     import cupy
@@ -53,18 +53,7 @@ class _Images:
 
 def _taken(x: Any, weight: Any, groups: int) -> tuple[cupy.ndarray, cupy.ndarray]:
     x, weight = take_images("convolution", "x", x), take("convolution", "weight", weight)
-    if weight.ndim != 4:
-        raise ValueError(f"convolution: expected weight (O, C / groups, KH, KW), got shape {weight.shape}")
-    if groups < 1 or x.shape[1] % groups or weight.shape[0] % groups or weight.shape[0] == 0:
-        raise ValueError(
-            f"convolution: groups must divide the input's and output's channels, "
-            f"got {groups} groups, {x.shape[1]} input and {weight.shape[0]} output channels"
-        )
-    if weight.shape[1] * groups != x.shape[1]:
-        raise ValueError(
-            f"convolution: weight {weight.shape} with {groups} groups is for {weight.shape[1] * groups} "
-            f"input channels, got an input of {x.shape[1]}"
-        )
+    check_weight(x.shape, weight.shape, groups, least_outputs=1)
     _check_same("weight", x, weight)
     return x, weight
 
