@@ -30,6 +30,9 @@ from setuptools.command.build_py import build_py
 ROOT = Path(__file__).resolve().parent
 CSRC = Path("csrc")
 
+# Operations whose host code builds without CUDA: see csrc/common/kernel_launch.h.
+RUN_TIME_KERNELS = ("argmax", "hole", "interp", "softmax_loss")
+
 CUDA = os.environ.get("DEEPLAB_CAFFE_CUDA", "auto")
 ARCHS = os.environ.get("DEEPLAB_CAFFE_ARCHS", "80;90")
 NVCC_FLAGS = os.environ.get("NVCC_FLAGS", "")
@@ -88,6 +91,13 @@ class BuildExtension(build_ext):
         for source in cpp_sources:
             target = objects_root / source.with_suffix(".o")
             jobs.append((source, target, [*compiler, *cpp_flags, "-c", str(source), "-o", str(target)]))
+        if not cuda_home:
+            # Not under another suffix: nvcc compiles the same files where it is there.
+            for source in (CSRC / name / f"{name}_cuda.cu" for name in RUN_TIME_KERNELS):
+                target = objects_root / source.with_suffix(".cu.o")
+                jobs.append(
+                    (source, target, [*compiler, *cpp_flags, "-x", "c++", "-c", str(source), "-o", str(target)])
+                )
         for source in cu_sources:
             target = objects_root / source.with_suffix(".cu.o")
             jobs.append((source, target, [*self._nvcc_command(cuda_home), "-c", str(source), "-o", str(target)]))
@@ -157,14 +167,15 @@ class BuildExtension(build_ext):
 
 
 class BuildPython(build_py):
-    """build_py that puts the root's prototxt/ into the package; an editable install reads it where it is."""
+    """build_py that puts the root's prototxt/ and csrc/ into the package; an editable install reads them in place."""
 
     def run(self) -> None:
-        """Copies the modules, the package's data and the prototxts."""
+        """Copies the modules, the package's data, the prototxts, and what NVRTC compiles."""
         super().run()
         if self.editable_mode:
             return
-        for source in sorted(Path("prototxt").rglob("*.prototxt")):
+        kernels = (path for path in CSRC.rglob("*") if path.suffix in (".h", ".cuh") or path.parent.name == "nvrtc")
+        for source in sorted([*Path("prototxt").rglob("*.prototxt"), *kernels]):
             target = Path(self.build_lib) / "deeplab_caffe" / source
             self.mkpath(str(target.parent))
             self.copy_file(str(source), str(target))

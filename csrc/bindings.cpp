@@ -2,6 +2,7 @@
 #include "common/bindings.h"
 
 #include "common/parallel.h"
+#include "common/run_time_kernels.h"
 
 namespace deeplab {
 namespace argmax {
@@ -58,6 +59,10 @@ PYBIND11_MODULE(_C, module) {
   module.def("set_num_threads_here", &deeplab::set_num_threads_here, py::arg("threads"),
              "The same for what the calling thread calls; 0 gives the choice back.");
   module.def("num_threads", &deeplab::num_threads);
+  module.def("use_run_time_kernels", &deeplab::use_run_time_kernels,
+             "Whether deeplab_caffe.nvrtc compiles the kernels that are launched.");
+  module.def("set_run_time_kernels", &deeplab::set_run_time_kernels, py::arg("wanted"),
+             "False: back to the kernels that the extension holds compiled.");
   deeplab::argmax::bind(module);
   deeplab::hole::bind(module);
   deeplab::interp::bind(module);

@@ -105,3 +105,7 @@ class DownloadError(DeepLabCaffeError):
 
 class ConversionError(DeepLabCaffeError, ValueError):
     """Weights or a network cannot be converted to or from another format."""
+
+
+class KernelError(DeepLabCaffeError, RuntimeError):
+    """A CUDA kernel cannot be compiled or launched on this machine."""

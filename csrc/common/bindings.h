@@ -28,3 +28,7 @@ namespace py = pybind11;
     name##_cpu(__VA_ARGS__);                                                                \
   } while (false)
 #endif
+
+// The same for an operation whose host code builds without CUDA, see kernel_launch.h.
+#define DEEPLAB_DISPATCH_KERNELS(tensor, name, ...) \
+  ((tensor).on_cpu() ? name##_cpu(__VA_ARGS__) : name##_cuda(__VA_ARGS__, stream))

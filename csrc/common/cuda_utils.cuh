@@ -3,12 +3,11 @@
 
 #include <cuda_runtime.h>
 
-#include <algorithm>
 #include <cstdint>
 #include <stdexcept>
 #include <string>
 
-#include "loops.cuh"
+#include "launch_size.h"
 #include "tensor_view.h"
 
 namespace deeplab {
@@ -33,13 +32,6 @@ class DeviceGuard {
  private:
   int previous_ = 0;
 };
-
-// Enough blocks for `count` items, bounded: kernels run grid-stride loops, so fewer blocks than items is fine.
-inline unsigned int blocks_for(int64_t count) {
-  constexpr int64_t kMaxBlocks = 1 << 20;
-  return static_cast<unsigned int>(
-      std::clamp<int64_t>((count + kThreadsPerBlock - 1) / kThreadsPerBlock, 1, kMaxBlocks));
-}
 
 inline cudaStream_t as_stream(uintptr_t stream) { return reinterpret_cast<cudaStream_t>(stream); }
 

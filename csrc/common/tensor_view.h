@@ -3,14 +3,21 @@
 #pragma once
 
 #include <cstdint>
+
+#ifndef __CUDACC_RTC__  // NVRTC, which compiles kernels at run time, has no host headers
 #include <string>
 #include <vector>
 
 #include "check.h"
+#endif
 
 namespace deeplab {
 
 enum class DType { kFloat32, kFloat64, kUInt8, kInt16, kInt32, kInt64 };
+
+struct TensorView;
+
+#ifndef __CUDACC_RTC__
 
 DType parse_dtype(const std::string& name);
 const char* dtype_name(DType dtype);
@@ -58,5 +65,7 @@ void dispatch_floating(DType dtype, const char* operation, Body&& body) {
       fail(operation, ": expected float32 or float64, got ", dtype_name(dtype));
   }
 }
+
+#endif
 
 }  // namespace deeplab

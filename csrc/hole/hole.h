@@ -27,6 +27,11 @@ struct Geometry {
   Axis columns;
 };
 
+// Of a tensor (N, C, H, W), in elements.
+struct Strides {
+  int64_t n, c, y, x;
+};
+
 inline int64_t output_size(int64_t in, int64_t kernel, int64_t pad, int64_t stride, int64_t hole) {
   const int64_t room = in + 2 * pad - ((kernel - 1) * hole + 1);
   return room < 0 ? 0 : room / stride + 1;

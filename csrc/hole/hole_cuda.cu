@@ -1,69 +1,15 @@
 #include <limits>
 
-#include "../common/cuda_utils.cuh"
+#include "../common/kernel_launch.h"
 #include "hole.h"
+#ifdef DEEPLAB_WITH_CUDA
+#include "hole_kernels.cuh"
+#endif
 
 namespace deeplab::hole {
 namespace {
 
-struct Strides {
-  int64_t n, c, y, x;
-};
-
-// One thread per element of the columns, x fastest: writes are coalesced, and so are reads where the stride is 1.
-template <typename scalar_t, typename index_t>
-__global__ void im2col_kernel(const scalar_t* input, Strides strides,  // (N, C, H, W)
-                              scalar_t* columns,                       // (N, C * kernel_h * kernel_w, OH, OW)
-                              int64_t count, index_t channels, Geometry geometry) {
-  const index_t out_w = static_cast<index_t>(geometry.columns.out), out_h = static_cast<index_t>(geometry.rows.out);
-  const index_t kernel_w = static_cast<index_t>(geometry.columns.kernel);
-  const index_t kernel_h = static_cast<index_t>(geometry.rows.kernel);
-  DEEPLAB_GRID_STRIDE_LOOP(item, count) {
-    const index_t index = static_cast<index_t>(item);
-    const index_t row_of_outputs = index / out_w;
-    const index_t row_of_columns = row_of_outputs / out_h;
-    const index_t kernel_row = row_of_columns / kernel_w;
-    const index_t plane = kernel_row / kernel_h;
-    const index_t y = source<index_t>(geometry.rows, row_of_outputs % out_h, kernel_row % kernel_h);
-    const index_t x = source<index_t>(geometry.columns, index % out_w, row_of_columns % kernel_w);
-    scalar_t value = 0;
-    if (y >= 0 && y < static_cast<index_t>(geometry.rows.in) && x >= 0 &&
-        x < static_cast<index_t>(geometry.columns.in)) {
-      value = input[static_cast<int64_t>(plane / channels) * strides.n +
-                    static_cast<int64_t>(plane % channels) * strides.c + static_cast<int64_t>(y) * strides.y +
-                    static_cast<int64_t>(x) * strides.x];
-    }
-    columns[item] = value;
-  }
-}
-
-// One thread per input pixel gathers from every column that read it: no atomics, so the sum has one order.
-template <typename scalar_t, typename index_t>
-__global__ void col2im_kernel(const scalar_t* columns,  // (N, C * kernel_h * kernel_w, OH, OW)
-                              scalar_t* output,         // (N, C, H, W)
-                              int64_t count, Geometry geometry) {
-  const index_t in_w = static_cast<index_t>(geometry.columns.in), in_h = static_cast<index_t>(geometry.rows.in);
-  const index_t out_w = static_cast<index_t>(geometry.columns.out);
-  const index_t kernel_w = static_cast<index_t>(geometry.columns.kernel);
-  const index_t kernel_h = static_cast<index_t>(geometry.rows.kernel);
-  const int64_t out_plane = geometry.rows.out * geometry.columns.out;
-  DEEPLAB_GRID_STRIDE_LOOP(item, count) {
-    const index_t index = static_cast<index_t>(item);
-    const index_t x = index % in_w;
-    const index_t y = index / in_w % in_h;
-    const scalar_t* plane = columns + static_cast<int64_t>(index / in_w / in_h) * kernel_h * kernel_w * out_plane;
-    scalar_t sum = 0;
-    for (index_t ky = 0; ky < kernel_h; ++ky) {
-      const index_t out_y = reader<index_t>(geometry.rows, y, ky);
-      if (out_y < 0) continue;
-      for (index_t kx = 0; kx < kernel_w; ++kx) {
-        const index_t out_x = reader<index_t>(geometry.columns, x, kx);
-        if (out_x >= 0) sum += plane[(ky * kernel_w + kx) * out_plane + out_y * out_w + out_x];
-      }
-    }
-    output[item] = sum;
-  }
-}
+constexpr const char* kSource = "hole/hole_kernels.cuh";
 
 // Integer division is what these kernels spend their time on, and 64-bit division is several times slower. Besides the
 // tensors, every position that the rule computes must fit: |o * stride - pad + t * hole| <= in + 2 * pad.
@@ -88,32 +34,31 @@ void dispatch_index(bool narrow, Body&& body) {
 void im2col_cuda(const TensorView& input, const TensorView& columns, const Geometry& geometry, uintptr_t stream) {
   const int64_t count = columns.numel();
   if (count == 0) return;
-  DeviceGuard guard(input.device);
   dispatch_floating(input.dtype, "im2col", [&](auto zero) {
     using scalar_t = decltype(zero);
     dispatch_index(fits_32_bits(count, geometry), [&](auto index_zero) {
       using index_t = decltype(index_zero);
-      im2col_kernel<scalar_t, index_t><<<blocks_for(count), kThreadsPerBlock, 0, as_stream(stream)>>>(
-          input.ptr<const scalar_t>(), Strides{input.stride(0), input.stride(1), input.stride(2), input.stride(3)},
-          columns.ptr<scalar_t>(), count, static_cast<index_t>(input.size(1)), geometry);
+      launch_kernel(launch_over("im2col", input.device, stream, count),
+                    DEEPLAB_KERNEL(kSource, deeplab::hole::im2col_kernel, scalar_t, index_t),
+                    input.ptr<const scalar_t>(),
+                    Strides{input.stride(0), input.stride(1), input.stride(2), input.stride(3)},
+                    columns.ptr<scalar_t>(), count, static_cast<index_t>(input.size(1)), geometry);
     });
   });
-  check_cuda(cudaGetLastError(), "im2col");
 }
 
 void col2im_cuda(const TensorView& columns, const TensorView& output, const Geometry& geometry, uintptr_t stream) {
   const int64_t count = output.numel();
   if (count == 0) return;
-  DeviceGuard guard(output.device);
   dispatch_floating(output.dtype, "col2im", [&](auto zero) {
     using scalar_t = decltype(zero);
     dispatch_index(fits_32_bits(count, geometry), [&](auto index_zero) {
       using index_t = decltype(index_zero);
-      col2im_kernel<scalar_t, index_t><<<blocks_for(count), kThreadsPerBlock, 0, as_stream(stream)>>>(
-          columns.ptr<const scalar_t>(), output.ptr<scalar_t>(), count, geometry);
+      launch_kernel(launch_over("col2im", output.device, stream, count),
+                    DEEPLAB_KERNEL(kSource, deeplab::hole::col2im_kernel, scalar_t, index_t),
+                    columns.ptr<const scalar_t>(), output.ptr<scalar_t>(), count, geometry);
     });
   });
-  check_cuda(cudaGetLastError(), "col2im");
 }
 
 }  // namespace deeplab::hole

@@ -19,6 +19,11 @@ struct Axis {
   float ratio;
 };
 
+// Of a tensor (N, C, H, W), in elements.
+struct Strides {
+  int64_t n, c, y, x;
+};
+
 inline Axis make_axis(int64_t in, int64_t out) {
   return {in, out, out > 1 ? static_cast<float>(in - 1) / static_cast<float>(out - 1) : 0.f};
 }

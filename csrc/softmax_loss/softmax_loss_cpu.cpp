@@ -1,7 +1,7 @@
 #include <algorithm>
 
 #include "../common/parallel.h"
-#include "softmax_loss.h"
+#include "problem.h"
 
 namespace deeplab::softmax_loss {
 namespace {

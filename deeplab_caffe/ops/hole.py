@@ -9,7 +9,8 @@ from torch import Tensor
 
 from deeplab_caffe import _C
 from deeplab_caffe.ops._view import stream, view
-from deeplab_caffe.ops.im2col import Pair, check_image, col2im, conv_output_size, im2col, output_hw, pair
+from deeplab_caffe.ops.im2col import check_image, col2im, im2col
+from deeplab_caffe.ops.sizes import Pair, conv_output_size, output_hw, pair
 
 __all__ = ["col2im", "conv2d", "conv_output_size", "im2col"]
 

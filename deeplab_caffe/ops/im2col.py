@@ -9,52 +9,9 @@ from torch import Tensor
 
 from deeplab_caffe import _C
 from deeplab_caffe.ops._view import check_device, stream, view
+from deeplab_caffe.ops.sizes import Pair, conv_output_size, output_hw, pair
 
-Pair = int | tuple[int, int]
-
-
-def conv_output_size(size: int, kernel: int, stride: int = 1, pad: int = 0, hole: int = 1) -> int:
-    """Output size of a convolution or im2col along one axis (layers/conv_layer.cpp:123-126): rounded DOWN.
-
-    Args:
-        size: input size in pixels.
-        kernel: taps of the kernel.
-        stride: pixels between outputs.
-        pad: zeros before and after the input.
-        hole: pixels between taps; the kernel then covers ``kernel + (kernel - 1) * (hole - 1)`` pixels.
-
-    Raises:
-        ValueError: an argument out of its range, or a kernel that does not fit.
-    """
-    for name, value, least in (("kernel", kernel, 1), ("stride", stride, 1), ("pad", pad, 0), ("hole", hole, 1)):
-        if value < least:
-            raise ValueError(f"convolution: {name} must be at least {least}, got {value}")
-    effective = kernel + (kernel - 1) * (hole - 1)
-    room = size + 2 * pad - effective
-    if room < 0:
-        raise ValueError(
-            f"convolution: a kernel of {kernel} with hole {hole} covers {effective} pixels "
-            f"and does not fit into {size} with pad {pad} on both sides"
-        )
-    return room // stride + 1
-
-
-def pair(name: str, value: Pair) -> list[int]:
-    """An argument given once or as (height, width)."""
-    if isinstance(value, int):
-        return [value, value]
-    if len(value) != 2:
-        raise ValueError(f"convolution: {name} must be one number or (height, width), got {tuple(value)}")
-    return [int(value[0]), int(value[1])]
-
-
-def output_hw(
-    shape: Sequence[int], kernel: Sequence[int], stride: Sequence[int], pad: Sequence[int], hole: Sequence[int]
-) -> tuple[int, int]:
-    """(OH, OW) of a convolution over a (N, C, H, W) shape; each other argument is (height, width)."""
-    sizes = zip(shape[2:], kernel, stride, pad, hole, strict=True)
-    height, width = (conv_output_size(*axis) for axis in sizes)
-    return height, width
+__all__ = ["Pair", "col2im", "conv_output_size", "im2col"]
 
 
 def check_image(operation: str, x: Tensor) -> None:

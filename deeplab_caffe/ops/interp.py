@@ -7,49 +7,9 @@ from torch import Tensor
 
 from deeplab_caffe import _C
 from deeplab_caffe.ops._view import check_device, stream, view
+from deeplab_caffe.ops.sizes import interp_size
 
-
-def interp_size(
-    size: int,
-    *,
-    target: int | None = None,
-    zoom_factor: int | None = None,
-    shrink_factor: int | None = None,
-    pad_beg: int = 0,
-    pad_end: int = 0,
-) -> int:
-    """Output size of :func:`interp` along one axis (layers/interp_layer.cpp:14-50).
-
-    Args:
-        size: input size in pixels, before cropping.
-        target: the output size itself (the layer's ``height`` or ``width``).
-        zoom_factor: n pixels become ``n + (n - 1) * (zoom_factor - 1)``.
-        shrink_factor: n pixels become ``(n - 1) // shrink_factor + 1``.
-        pad_beg: 0 or negative: pixels dropped before the first.
-        pad_end: 0 or negative: pixels dropped after the last.
-
-    Raises:
-        ValueError: not exactly one way to size the output, a positive padding, or nothing left.
-    """
-    given = {"target": target, "zoom_factor": zoom_factor, "shrink_factor": shrink_factor}
-    ways = [name for name, value in given.items() if value is not None]
-    if len(ways) != 1:
-        raise ValueError(
-            "interp: exactly one of zoom_factor, shrink_factor, or height and width must be set, "
-            f"got {', '.join(ways) or 'none'}"
-        )
-    if given[ways[0]] < 1:
-        raise ValueError(f"interp: {ways[0]} must be positive, got {given[ways[0]]}")
-    if pad_beg > 0 or pad_end > 0:
-        raise ValueError(f"interp: pad_beg and pad_end must not be positive, got {pad_beg} and {pad_end}")
-    left = size + pad_beg + pad_end
-    if left < 1:
-        raise ValueError(f"interp: padding {pad_beg} and {pad_end} leaves nothing of {size} pixels")
-    if zoom_factor is not None:
-        return left + (left - 1) * (zoom_factor - 1)
-    if shrink_factor is not None:
-        return (left - 1) // shrink_factor + 1
-    return target
+__all__ = ["interp", "interp_size"]
 
 
 @torch.library.custom_op("deeplab_caffe::interp", mutates_args=())

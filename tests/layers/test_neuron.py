@@ -47,6 +47,28 @@ def test_dropout_drops_its_share_and_scales_the_rest() -> None:
     assert torch.equal(run("DROPOUT", "dropout_param { dropout_ratio: 0 }", x, train=True), x)
 
 
+@pytest.mark.parametrize("ratio", [0.5, 0.25, 0.0078125, 0.3])
+@pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last])
+def test_dropout_drops_at_random_and_its_gradient_is_what_it_multiplied_with(
+    ratio: float, memory: torch.memory_format
+) -> None:
+    torch.manual_seed(7)
+    x = torch.ones(2, 16, 101, 99).contiguous(memory_format=memory).requires_grad_()
+    y = run("DROPOUT", f"dropout_param {{ dropout_ratio: {ratio} }}", x, train=True)
+    y.sum().backward()
+    assert torch.equal(x.grad, y.detach())
+    assert y.is_contiguous(memory_format=memory)
+    torch.testing.assert_close(y.unique(), torch.tensor([0, 1 / (1 - ratio)]))
+    # Five standard deviations of a share of so many draws.
+    off = 5 * (ratio * (1 - ratio) / x.numel()) ** 0.5
+    assert abs((y == 0).double().mean().item() - ratio) < off
+    neighbours = ((y[..., 1:] == 0) & (y[..., :-1] == 0)).double().mean().item()
+    assert abs(neighbours - ratio**2) < 2 * off
+    torch.manual_seed(7)
+    again = run("DROPOUT", f"dropout_param {{ dropout_ratio: {ratio} }}", x, train=True)
+    assert torch.equal(again, y)
+
+
 def test_dropout_follows_train_and_eval() -> None:
     layer, x = make("DROPOUT", train=True), torch.ones(1, 1, 50, 50)
     assert (layer(x)[0] == 0).any()

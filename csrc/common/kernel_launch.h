@@ -1,0 +1,97 @@
+// Launching kernels that the extension holds compiled, or else has compiled at run time by NVRTC from the sources that
+// the package carries (deeplab_caffe/nvrtc). Host code over this is the same for both, and builds without CUDA too.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <type_traits>
+
+#include "launch_size.h"
+#include "run_time_kernels.h"
+#include "tensor_view.h"
+
+#ifdef DEEPLAB_WITH_CUDA
+#include "launch.cuh"
+#endif
+
+namespace deeplab {
+
+// One thread per item, in grid-stride loops.
+inline Launch launch_over(const char* what, int device, uintptr_t stream, int64_t count) {
+  return {what, device, stream, {blocks_for(count), 1, 1}, {kThreadsPerBlock, 1, 1}};
+}
+
+// How NVRTC is told of a template's arguments. A kernel over another type specialises it.
+template <typename T>
+constexpr const char* kTypeName = nullptr;
+template <>
+inline constexpr const char* kTypeName<float> = "float";
+template <>
+inline constexpr const char* kTypeName<double> = "double";
+template <>
+inline constexpr const char* kTypeName<uint8_t> = "uint8_t";
+template <>
+inline constexpr const char* kTypeName<int32_t> = "int32_t";
+template <>
+inline constexpr const char* kTypeName<int64_t> = "int64_t";
+template <>
+inline constexpr const char* kTypeName<std::true_type> = "std::true_type";
+template <>
+inline constexpr const char* kTypeName<std::false_type> = "std::false_type";
+
+// "deeplab::hole::im2col_kernel<float, int32_t>"
+template <typename... Types>
+std::string kernel_name(const char* name) {
+  static_assert(((kTypeName<Types> != nullptr) && ...), "kTypeName lacks this type");
+  std::string types;
+  ((types += (types.empty() ? "" : ", "), types += kTypeName<Types>), ...);
+  return types.empty() ? name : std::string(name) + "<" + types + ">";
+}
+
+// What NVRTC needs to know of a kernel, and the compiled one where the extension has it.
+template <typename Compiled>
+struct Kernel {
+  const char* source;  // of its definition, within csrc
+  const char* name;    // with all namespaces, without template arguments
+  std::string (*full_name)(const char* name);
+  Compiled compiled;
+};
+
+struct NotCompiled {};
+
+#ifdef DEEPLAB_WITH_CUDA
+#define DEEPLAB_COMPILED(...) (&__VA_ARGS__)
+#else
+#define DEEPLAB_COMPILED(...) (::deeplab::NotCompiled{})
+#endif
+
+// A kernel template with types for arguments: DEEPLAB_KERNEL("interp/interp_kernels.cuh",
+// deeplab::interp::forward_kernel, scalar_t).
+#define DEEPLAB_KERNEL(source, kernel, ...)                                          \
+  (::deeplab::Kernel<std::decay_t<decltype(DEEPLAB_COMPILED(kernel<__VA_ARGS__>))>>{ \
+      source, #kernel, &::deeplab::kernel_name<__VA_ARGS__>, DEEPLAB_COMPILED(kernel<__VA_ARGS__>)})
+
+#ifdef DEEPLAB_WITH_CUDA
+template <typename... Parameters, typename... Arguments>
+void launch_compiled(const Launch& where, void (*kernel)(Parameters...), const Arguments&... arguments) {
+  // Arguments go to NVRTC's kernels as they are: what would be converted here would be misread there.
+  static_assert((std::is_same_v<Parameters, Arguments> && ...), "the arguments' types are not the parameters'");
+  DeviceGuard guard(where.device);
+  launch(where.what, kernel, dim3(where.grid[0], where.grid[1], where.grid[2]),
+         dim3(where.block[0], where.block[1], where.block[2]), where.stream, arguments...);
+}
+#endif
+
+template <typename Compiled, typename... Arguments>
+void launch_kernel(const Launch& where, const Kernel<Compiled>& kernel, Arguments... arguments) {
+#ifdef DEEPLAB_WITH_CUDA
+  if (!use_run_time_kernels()) {
+    launch_compiled(where, kernel.compiled, arguments...);
+    return;
+  }
+#endif
+  void* parameters[] = {const_cast<void*>(static_cast<const void*>(&arguments))...};
+  launch_at_run_time(kernel.source, kernel.full_name(kernel.name), where, parameters);
+}
+
+}  // namespace deeplab

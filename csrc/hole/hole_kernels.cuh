@@ -1,0 +1,64 @@
+// The kernels of im2col and col2im. No host code: this also compiles at run time (NVRTC).
+#pragma once
+
+#include "../common/loops.cuh"
+#include "hole.h"
+
+namespace deeplab::hole {
+
+// One thread per element of the columns, x fastest: writes are coalesced, and so are reads where the stride is 1.
+template <typename scalar_t, typename index_t>
+__global__ void im2col_kernel(const scalar_t* input, Strides strides,  // (N, C, H, W)
+                              scalar_t* columns,                       // (N, C * kernel_h * kernel_w, OH, OW)
+                              int64_t count, index_t channels, Geometry geometry) {
+  const index_t out_w = static_cast<index_t>(geometry.columns.out), out_h = static_cast<index_t>(geometry.rows.out);
+  const index_t kernel_w = static_cast<index_t>(geometry.columns.kernel);
+  const index_t kernel_h = static_cast<index_t>(geometry.rows.kernel);
+  DEEPLAB_GRID_STRIDE_LOOP(item, count) {
+    const index_t index = static_cast<index_t>(item);
+    const index_t row_of_outputs = index / out_w;
+    const index_t row_of_columns = row_of_outputs / out_h;
+    const index_t kernel_row = row_of_columns / kernel_w;
+    const index_t plane = kernel_row / kernel_h;
+    const index_t y = source<index_t>(geometry.rows, row_of_outputs % out_h, kernel_row % kernel_h);
+    const index_t x = source<index_t>(geometry.columns, index % out_w, row_of_columns % kernel_w);
+    scalar_t value = 0;
+    if (y >= 0 && y < static_cast<index_t>(geometry.rows.in) && x >= 0 &&
+        x < static_cast<index_t>(geometry.columns.in)) {
+      value = input[static_cast<int64_t>(plane / channels) * strides.n +
+                    static_cast<int64_t>(plane % channels) * strides.c + static_cast<int64_t>(y) * strides.y +
+                    static_cast<int64_t>(x) * strides.x];
+    }
+    columns[item] = value;
+  }
+}
+
+// One thread per input pixel gathers from every column that read it: no atomics, so the sum has one order.
+template <typename scalar_t, typename index_t>
+__global__ void col2im_kernel(const scalar_t* columns,  // (N, C * kernel_h * kernel_w, OH, OW)
+                              scalar_t* output,         // (N, C, H, W)
+                              int64_t count, Geometry geometry) {
+  const index_t in_w = static_cast<index_t>(geometry.columns.in), in_h = static_cast<index_t>(geometry.rows.in);
+  const index_t out_w = static_cast<index_t>(geometry.columns.out);
+  const index_t kernel_w = static_cast<index_t>(geometry.columns.kernel);
+  const index_t kernel_h = static_cast<index_t>(geometry.rows.kernel);
+  const int64_t out_plane = geometry.rows.out * geometry.columns.out;
+  DEEPLAB_GRID_STRIDE_LOOP(item, count) {
+    const index_t index = static_cast<index_t>(item);
+    const index_t x = index % in_w;
+    const index_t y = index / in_w % in_h;
+    const scalar_t* plane = columns + static_cast<int64_t>(index / in_w / in_h) * kernel_h * kernel_w * out_plane;
+    scalar_t sum = 0;
+    for (index_t ky = 0; ky < kernel_h; ++ky) {
+      const index_t out_y = reader<index_t>(geometry.rows, y, ky);
+      if (out_y < 0) continue;
+      for (index_t kx = 0; kx < kernel_w; ++kx) {
+        const index_t out_x = reader<index_t>(geometry.columns, x, kx);
+        if (out_x >= 0) sum += plane[(ky * kernel_w + kx) * out_plane + out_y * out_w + out_x];
+      }
+    }
+    output[item] = sum;
+  }
+}
+
+}  // namespace deeplab::hole

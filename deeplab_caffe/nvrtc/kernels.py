@@ -1,0 +1,84 @@
+"""Compiling and launching by CuPy. Its cache on disk (``CUPY_CACHE_DIR``) keeps what was compiled for the next time."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from typing import Any
+
+from deeplab_caffe import _C
+from deeplab_caffe.errors import KernelError
+from deeplab_caffe.nvrtc.sources import program
+
+# No contraction into FMA, as in the compiled half: a product is rounded before it is added, as on the CPU.
+OPTIONS = ("--std=c++17", "--fmad=false")
+
+_REBUILD = "rebuild it with nvcc on PATH or CUDA_HOME set"
+_INSTALL = "install CuPy with NVRTC (pip install 'deeplab-caffe[cupy]')"
+
+# By device, source and name. A function holds its module.
+_FUNCTIONS: dict[tuple[int, str, str], Any] = {}
+
+
+def enabled() -> bool:
+    """Whether CUDA kernels are those compiled at run time; always so where the extension was built without CUDA."""
+    return _C.use_run_time_kernels()
+
+
+def enable(wanted: bool = True) -> None:
+    """Has all CUDA kernels compiled at run time from now on, or with False launched as the extension has them.
+
+    Raises:
+        ValueError: False, but the extension was built without CUDA.
+    """
+    _C.set_run_time_kernels(wanted)
+
+
+def _cupy() -> Any:
+    try:
+        return importlib.import_module("cupy")
+    except ImportError as exc:
+        why = "was built without CUDA" if not _C.with_cuda else "is to compile its CUDA kernels at run time"
+        ways = f"either {_REBUILD}, or {_INSTALL}" if not _C.with_cuda else _INSTALL
+        raise KernelError(f"deeplab_caffe {why}, and CuPy cannot be imported ({exc}): {ways}") from exc
+
+
+def launch(
+    device: int, source: str, name: str, grid: Sequence[int], block: Sequence[int], stream: int, parameters: int
+) -> None:
+    """Launches a kernel, and compiles it before its first launch on a device. Called by the extension.
+
+    While a CUDA graph is captured, kernels must have been launched on that device before: loading one is not allowed.
+
+    Args:
+        device: the CUDA device's index.
+        source: the file within csrc that defines the kernel.
+        name: with its template arguments: ``"deeplab::interp::forward_kernel<float>"``.
+        grid: blocks along x, y, z.
+        block: threads along x, y, z.
+        stream: a ``cudaStream_t`` of that device.
+        parameters: the address of an array with the address of each argument.
+
+    Raises:
+        KernelError: CuPy or NVRTC is missing, or the kernel cannot be compiled or launched.
+    """
+    cupy = _cupy()
+    try:
+        with cupy.cuda.Device(device):
+            function = _FUNCTIONS.get((device, source, name))
+            if function is None:
+                function = _FUNCTIONS[device, source, name] = _compiled(cupy, source, name)
+            cupy.cuda.driver.launchKernel(function.ptr, *grid, *block, 0, stream, parameters, 0)
+    except RuntimeError as exc:  # CuPy's errors of the driver and the runtime
+        if isinstance(exc, KernelError):
+            raise
+        raise KernelError(f"{name} on cuda:{device}: {exc}") from exc
+
+
+def _compiled(cupy: Any, source: str, name: str) -> Any:
+    module = cupy.RawModule(code=program(source), options=OPTIONS, name_expressions=(name,))
+    try:
+        # For the architecture of the current device, which CuPy looks up.
+        return module.get_function(name).kernel
+    except Exception as exc:  # CuPy's own of several bases; also where libnvrtc cannot be loaded
+        raise KernelError(f"NVRTC cannot compile {name} of {source}: {exc}") from exc

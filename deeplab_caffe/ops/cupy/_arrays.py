@@ -1,0 +1,72 @@
+"""How CuPy arrays reach the extension."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from deeplab_caffe import _C
+from deeplab_caffe.errors import KernelError
+
+if TYPE_CHECKING:
+    import cupy
+
+
+def library() -> Any:
+    """CuPy.
+
+    Raises:
+        KernelError: it is not installed.
+    """
+    try:
+        return importlib.import_module("cupy")
+    except ImportError as exc:
+        raise KernelError(f"CuPy cannot be imported ({exc}): pip install 'deeplab-caffe[cupy]'") from exc
+
+
+def take(operation: str, name: str, array: Any) -> cupy.ndarray:
+    """An array on a GPU as CuPy's, without a copy.
+
+    Raises:
+        ValueError: it is not on a GPU.
+    """
+    cp = library()
+    if not isinstance(array, cp.ndarray):
+        if hasattr(array, "__cuda_array_interface__"):
+            array = cp.asarray(array)
+        elif hasattr(array, "__dlpack_device__") and array.__dlpack_device__()[0] == _DLPACK_CUDA:
+            array = cp.from_dlpack(array)
+        else:
+            raise ValueError(f"{operation}: expected {name} as an array on a GPU, got {type(array).__name__}")
+    # Parts of records and of complex numbers: their strides are no whole elements.
+    whole = all(stride % array.itemsize == 0 for stride in array.strides)
+    return array if whole else cp.ascontiguousarray(array)
+
+
+_DLPACK_CUDA = 2
+
+
+def take_images(operation: str, name: str, array: Any) -> cupy.ndarray:
+    """Like :func:`take`, for what must be (N, C, H, W) of float32 or float64."""
+    array = take(operation, name, array)
+    if array.ndim != 4:
+        raise ValueError(f"{operation}: expected {name} (N, C, H, W), got shape {array.shape}")
+    if array.dtype.name not in ("float32", "float64"):
+        raise ValueError(f"{operation}: expected {name} of float32 or float64, got {array.dtype}")
+    return array
+
+
+@contextmanager
+def stream_of(array: cupy.ndarray) -> Iterator[int]:
+    """Makes an array's device current, and gives CuPy's current stream there."""
+    cuda = library().cuda
+    with cuda.Device(array.device.id):
+        yield cuda.get_current_stream().ptr
+
+
+def view(array: cupy.ndarray) -> _C.TensorView:
+    """The extension's view; the array must outlive what is done with it."""
+    strides = tuple(stride // array.itemsize for stride in array.strides)
+    return _C.TensorView(array.data.ptr, array.shape, strides, array.dtype.name, array.device.id)
