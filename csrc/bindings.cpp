@@ -19,9 +19,7 @@ void bind(py::module_& module);
 }
 namespace mean_field {
 void bind(py::module_& module);
-#ifdef DEEPLAB_WITH_CUDA
 void bind_cuda(py::module_& module);
-#endif
 }  // namespace mean_field
 namespace softmax_loss {
 void bind(py::module_& module);
@@ -68,8 +66,6 @@ PYBIND11_MODULE(_C, module) {
   deeplab::interp::bind(module);
   deeplab::lattice::bind(module);
   deeplab::mean_field::bind(module);
-#ifdef DEEPLAB_WITH_CUDA
   deeplab::mean_field::bind_cuda(module);
-#endif
   deeplab::softmax_loss::bind(module);
 }
