@@ -109,12 +109,11 @@ class CpuBackend:
         self, size: tuple[int, int], kernel: PairwiseKernel, image: np.ndarray | None, sse_padding: bool
     ) -> _C.Lattice:
         """The lattice of an image's pixels; ``image`` ``(H, W, 3)`` RGB, or None for positions alone."""
-        if image is None:
-            return _lattice(*size, kernel, None, "rgb", sse_padding)
-        colours, points = checked_colours(image, "image"), size[0] * size[1]
+        points, dims = size[0] * size[1], 2 if image is None else 5
         what = f"the dense CRF of a {size[1]} x {size[0]} image"
-        check_memory(_C.lattice_min_bytes(points, 5) + 20 * points, what)
+        check_memory(_C.lattice_min_bytes(points, dims) + 4 * dims * points, what)  # before colours are converted
         with memory_errors(what):
+            colours = None if image is None else checked_colours(image, "image")
             return _lattice(*size, kernel, colours, "rgb", sse_padding)
 
     def lattice(self, lattice: _C.Lattice) -> Lattice:
