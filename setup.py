@@ -31,7 +31,17 @@ ROOT = Path(__file__).resolve().parent
 CSRC = Path("csrc")
 
 # Operations whose host code builds without CUDA: see csrc/common/kernel_launch.h.
-RUN_TIME_KERNELS = ("argmax", "hole", "interp", "softmax_loss")
+RUN_TIME_KERNELS = (
+    "argmax/argmax",
+    "common/device_runtime",
+    "hole/hole",
+    "interp/interp",
+    "lattice/build",
+    "lattice/filter",
+    "lattice/lattice",
+    "mean_field/mean_field",
+    "softmax_loss/softmax_loss",
+)
 
 CUDA = os.environ.get("DEEPLAB_CAFFE_CUDA", "auto")
 ARCHS = os.environ.get("DEEPLAB_CAFFE_ARCHS", "80;90")
@@ -93,7 +103,7 @@ class BuildExtension(build_ext):
             jobs.append((source, target, [*compiler, *cpp_flags, "-c", str(source), "-o", str(target)]))
         if not cuda_home:
             # Not under another suffix: nvcc compiles the same files where it is there.
-            for source in (CSRC / name / f"{name}_cuda.cu" for name in RUN_TIME_KERNELS):
+            for source in (CSRC / f"{name}_cuda.cu" for name in RUN_TIME_KERNELS):
                 target = objects_root / source.with_suffix(".cu.o")
                 jobs.append(
                     (source, target, [*compiler, *cpp_flags, "-x", "c++", "-c", str(source), "-o", str(target)])

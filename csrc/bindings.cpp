@@ -29,9 +29,7 @@ void bind(py::module_& module);
 }
 namespace mean_field {
 void bind(py::module_& module);
-#ifdef DEEPLAB_WITH_CUDA
 void bind_cuda(py::module_& module);
-#endif
 }  // namespace mean_field
 namespace preprocess {
 void bind(py::module_& module);
@@ -87,9 +85,7 @@ PYBIND11_MODULE(_C, module) {
   deeplab::lattice::bind(module);
   deeplab::max_pool::bind(module);
   deeplab::mean_field::bind(module);
-#ifdef DEEPLAB_WITH_CUDA
   deeplab::mean_field::bind_cuda(module);
-#endif
   deeplab::preprocess::bind(module);
   deeplab::softmax_loss::bind(module);
 }

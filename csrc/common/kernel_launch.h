@@ -71,6 +71,11 @@ struct NotCompiled {};
   (::deeplab::Kernel<std::decay_t<decltype(DEEPLAB_COMPILED(kernel<__VA_ARGS__>))>>{ \
       source, #kernel, &::deeplab::kernel_name<__VA_ARGS__>, DEEPLAB_COMPILED(kernel<__VA_ARGS__>)})
 
+// A kernel that is no template.
+#define DEEPLAB_PLAIN_KERNEL(source, kernel)                                                                       \
+  (::deeplab::Kernel<std::decay_t<decltype(DEEPLAB_COMPILED(kernel))>>{source, #kernel, &::deeplab::kernel_name<>, \
+                                                                       DEEPLAB_COMPILED(kernel)})
+
 #ifdef DEEPLAB_WITH_CUDA
 template <typename... Parameters, typename... Arguments>
 void launch_compiled(const Launch& where, void (*kernel)(Parameters...), const Arguments&... arguments) {

@@ -3,16 +3,35 @@
 // by vertex and by point; the neighbours are found in the sorted keys. No atomics decide anything but the order of a
 // list whose order does not matter, so the lattice is the same in every run.
 #include <cmath>
-#include <cub/device/device_radix_sort.cuh>
 #include <vector>
 
 #include "../common/carve.h"
-#include "../common/launch.cuh"
-#include "build_kernels.cuh"
+#include "../common/device_runtime.h"
+#include "../common/kernel_launch.h"
+#include "device_packing.h"
 #include "lattice_cuda.h"
+#ifdef DEEPLAB_WITH_CUDA
+#include "build_kernels.cuh"
+#endif
+
+namespace deeplab {
+
+template <>
+inline constexpr const char* kTypeName<uint64_t> = "uint64_t";
+template <>
+inline constexpr const char* kTypeName<lattice::uint128_t> = "deeplab::lattice::uint128_t";
+template <int Dims>
+inline constexpr const char* kTypeName<std::integral_constant<int, Dims>> =
+    Dims == 0   ? "std::integral_constant<int, 0>"
+    : Dims == 2 ? "std::integral_constant<int, 2>"
+                : "std::integral_constant<int, 5>";
+
+}  // namespace deeplab
 
 namespace deeplab::lattice {
 namespace {
+
+constexpr const char* kSource = "lattice/build_kernels.cuh";
 
 template <typename Key>
 DevicePacking<Key> make_packing(const KeyFields& fields, int dims) {
@@ -32,7 +51,7 @@ template <typename Key>
 struct Scratch {
   static constexpr bool kWide = sizeof(Key) > sizeof(uint64_t);
 
-  Scratch(void* memory, int64_t entries) {
+  Scratch(int device, void* memory, int64_t entries) {
     Carver carver(memory);
     if (kWide) {
       keys = carver.take<Key>(entries);
@@ -44,14 +63,8 @@ struct Scratch {
     }
     weights = carver.take<float>(entries);
     counts = carver.take<int32_t>(blocks(entries));
-    cub::DoubleBuffer<uint64_t> words_buffer(words[0], words[1]);
-    cub::DoubleBuffer<uint32_t> order_buffer(order[0], order[1]);
-    check_cuda(cub::DeviceRadixSort::SortPairs(nullptr, sort_bytes, words_buffer, order_buffer,
-                                               static_cast<int>(entries), 0, 64),
-               "size of a radix sort");
-    // Not nothing, which would be a question for the size again.
-    sort_bytes = std::max<size_t>(sort_bytes, 1);
-    sort_memory = carver.take<char>(static_cast<int64_t>(sort_bytes));
+    sort_memory_bytes = sort_bytes(device, entries);
+    sort_memory = carver.take<char>(sort_memory_bytes);
     bytes = carver.bytes();
   }
   static int64_t blocks(int64_t entries) { return (entries + kScanItems - 1) / kScanItems; }
@@ -62,24 +75,30 @@ struct Scratch {
   float* weights;
   int32_t* counts;
   char* sort_memory;
-  size_t sort_bytes = 0;
+  int64_t sort_memory_bytes = 0;
   int64_t bytes;
 };
 
 template <typename Key>
 class Builder {
  public:
-  Builder(const DeviceLattice& lattice, const KeyFields& fields, void* scratch, uintptr_t stream)
-      : lattice_(lattice), fields_(fields), scratch_(scratch, lattice.entries), stream_(stream) {}
+  Builder(int device, const DeviceLattice& lattice, const KeyFields& fields, void* scratch, uintptr_t stream)
+      : device_(device),
+        lattice_(lattice),
+        fields_(fields),
+        scratch_(device, scratch, lattice.entries),
+        stream_(stream) {}
 
   void build(const FeatureSource& source) {
     if constexpr (Scratch<Key>::kWide) {
       locate(source, scratch_.keys);
-      launch_entries("low words of keys", half_keys_kernel<false>, scratch_.keys, order(), words(), entries());
+      half_keys("low words of keys", std::false_type{});
       sort(64);
-      launch_entries("high words of keys", half_keys_kernel<true>, scratch_.keys, order(), words(), entries());
+      half_keys("high words of keys", std::true_type{});
       sort(fields_.bits - 64);
-      launch_entries("sorted keys", ordered_keys_kernel, scratch_.keys, order(), scratch_.sorted_keys, entries());
+      launch_kernel(over_entries("sorted keys"),
+                    DEEPLAB_KERNEL(kSource, deeplab::lattice::ordered_keys_kernel, uint128_t), constant(scratch_.keys),
+                    constant(order()), scratch_.sorted_keys, entries());
       number(scratch_.sorted_keys);
     } else {
       locate(source, words());
@@ -93,9 +112,17 @@ class Builder {
   uint64_t* words() { return scratch_.words[current_]; }
   uint32_t* order() { return scratch_.order[current_]; }
 
-  template <typename... Parameters, typename... Arguments>
-  void launch_entries(const char* what, void (*kernel)(Parameters...), const Arguments&... arguments) {
-    launch(what, kernel, blocks_for(entries()), kThreadsPerBlock, stream_, arguments...);
+  template <typename T>
+  static const T* constant(T* pointer) {
+    return pointer;
+  }
+
+  Launch over_entries(const char* what) const { return launch_over(what, device_, stream_, entries()); }
+
+  template <typename upper_t>
+  void half_keys(const char* what, upper_t) {
+    launch_kernel(over_entries(what), DEEPLAB_KERNEL(kSource, deeplab::lattice::half_keys_kernel, uint128_t, upper_t),
+                  constant(scratch_.keys), constant(order()), words(), entries());
   }
 
   void locate(const FeatureSource& source, Key* keys) {
@@ -103,39 +130,42 @@ class Builder {
     scale_factors(lattice_.dims, scale.factor);
     const float alpha = 1.f / (1.f + std::pow(2.f, -static_cast<float>(lattice_.dims)));
     const DevicePacking<Key> packing = make_packing<Key>(fields_, lattice_.dims);
-    const auto run = [&](auto kernel) {
-      launch("lattice simplices", kernel, blocks_for(entries() / (lattice_.dims + 1)), kThreadsPerBlock, stream_,
-             source, scale, packing, lattice_, keys, order(), scratch_.weights, alpha);
+    const auto run = [&](auto dims) {
+      using dims_t = decltype(dims);
+      launch_kernel(launch_over("lattice simplices", device_, stream_, entries() / (lattice_.dims + 1)),
+                    DEEPLAB_KERNEL(kSource, deeplab::lattice::locate_kernel, Key, dims_t), source, scale, packing,
+                    lattice_, keys, order(), scratch_.weights, alpha);
     };
     switch (lattice_.dims) {
       case 2:
-        return run(locate_kernel<Key, 2>);
+        return run(std::integral_constant<int, 2>{});
       case 5:
-        return run(locate_kernel<Key, 5>);
+        return run(std::integral_constant<int, 5>{});
       default:
-        return run(locate_kernel<Key, 0>);
+        return run(std::integral_constant<int, 0>{});
     }
   }
 
   void sort(int bits) {
-    cub::DoubleBuffer<uint64_t> keys(words(), scratch_.words[1 - current_]);
-    cub::DoubleBuffer<uint32_t> values(order(), scratch_.order[1 - current_]);
-    check_cuda(cub::DeviceRadixSort::SortPairs(scratch_.sort_memory, scratch_.sort_bytes, keys, values,
-                                               static_cast<int>(entries()), 0, bits, as_stream(stream_)),
-               "sorting lattice keys");
-    current_ ^= keys.selector;  // both pairs of buffers are swapped alike
+    const int other = 1 - current_;
+    const SortBuffers buffers{{words(), scratch_.words[other]}, {order(), scratch_.order[other]}};
+    current_ ^=
+        sort_pairs(device_, buffers, entries(), bits, scratch_.sort_memory, scratch_.sort_memory_bytes, stream_);
   }
 
   void number(const Key* keys) {
-    const dim3 blocks(static_cast<unsigned int>(Scratch<Key>::blocks(entries())));
-    launch("counting lattice vertices", count_kernel<Key>, blocks, kThreadsPerBlock, stream_, keys, entries(),
-           scratch_.counts);
-    launch("numbering lattice vertices", scan_kernel, 1, kScanThreads, stream_, scratch_.counts, blocks.x,
-           lattice_.status);
-    launch("lattice entries", number_kernel<Key>, blocks, kThreadsPerBlock, stream_, keys, order(), scratch_.weights,
-           scratch_.counts, static_cast<Key*>(lattice_.keys), lattice_);
+    const auto blocks = static_cast<unsigned int>(Scratch<Key>::blocks(entries()));
+    launch_kernel({"counting lattice vertices", device_, stream_, {blocks, 1, 1}, {kThreadsPerBlock, 1, 1}},
+                  DEEPLAB_KERNEL(kSource, deeplab::lattice::count_kernel, Key), keys, entries(), scratch_.counts);
+    launch_kernel({"numbering lattice vertices", device_, stream_, {1, 1, 1}, {kScanThreads, 1, 1}},
+                  DEEPLAB_PLAIN_KERNEL(kSource, deeplab::lattice::scan_kernel), scratch_.counts,
+                  static_cast<int32_t>(blocks), lattice_.status);
+    launch_kernel({"lattice entries", device_, stream_, {blocks, 1, 1}, {kThreadsPerBlock, 1, 1}},
+                  DEEPLAB_KERNEL(kSource, deeplab::lattice::number_kernel, Key), keys, constant(order()),
+                  constant(scratch_.weights), constant(scratch_.counts), static_cast<Key*>(lattice_.keys), lattice_);
   }
 
+  int device_;
   DeviceLattice lattice_;
   KeyFields fields_;
   Scratch<Key> scratch_;
@@ -152,8 +182,7 @@ auto dispatch_key(const KeyFields& fields, const Body& body) {
 }  // namespace
 
 int64_t CudaLattice::scratch_bytes() const {
-  DeviceGuard guard(device_);
-  return dispatch_key(fields_, [&](auto word) { return Scratch<decltype(word)>(nullptr, entries_).bytes; });
+  return dispatch_key(fields_, [&](auto word) { return Scratch<decltype(word)>(device_, nullptr, entries_).bytes; });
 }
 
 void CudaLattice::build(const TensorView* image, const TensorView& memory, const TensorView& scratch,
@@ -173,12 +202,12 @@ void CudaLattice::build(const TensorView* image, const TensorView& memory, const
   }
   check_cuda_memory(memory, "memory", device_, bytes());
   check_cuda_memory(scratch, "scratch", device_, scratch_bytes());
-  DeviceGuard guard(device_);
   place(memory.data, view_);
   vertices_ = -1;
-  check_cuda(cudaMemsetAsync(view_.status, 0, sizeof(Status), as_stream(stream)), "lattice status");
-  dispatch_key(fields_,
-               [&](auto word) { Builder<decltype(word)>(view_, fields_, scratch.data, stream).build(source); });
+  set_bytes(device_, view_.status, 0, sizeof(Status), stream);
+  dispatch_key(fields_, [&](auto word) {
+    Builder<decltype(word)>(device_, view_, fields_, scratch.data, stream).build(source);
+  });
 }
 
 void CudaLattice::connect(const TensorView& table, int64_t capacity, uintptr_t stream) {
@@ -187,16 +216,20 @@ void CudaLattice::connect(const TensorView& table, int64_t capacity, uintptr_t s
                 vertices_ < 0 ? "number of vertices once they are counted" : std::to_string(vertices_) + " vertices",
                 ", got ", capacity);
   check_cuda_memory(table, "table", device_, table_bytes(capacity));
-  DeviceGuard guard(device_);
   view_.capacity = capacity;
   view_.neighbours = table.ptr<NeighbourPair>();
   // A lattice may be connected again, in another table.
-  check_cuda(cudaMemsetAsync(&view_.status->heavy, 0, sizeof(int32_t), as_stream(stream)), "lattice status");
+  set_bytes(device_, &view_.status->heavy, 0, sizeof(int32_t), stream);
   dispatch_key(fields_, [&](auto word) {
     using Key = decltype(word);
-    const dim3 grid(resident_blocks(device_, capacity, kThreadsPerBlock), dims_ + 1);
-    launch("lattice neighbours", connect_kernel<Key>, grid, kThreadsPerBlock, stream, static_cast<Key*>(view_.keys),
-           make_packing<Key>(fields_, dims_), view_);
+    const unsigned int blocks = resident_blocks(device_, capacity, kThreadsPerBlock);
+    launch_kernel({"lattice neighbours",
+                   device_,
+                   stream,
+                   {blocks, static_cast<unsigned int>(dims_ + 1), 1},
+                   {kThreadsPerBlock, 1, 1}},
+                  DEEPLAB_KERNEL(kSource, deeplab::lattice::connect_kernel, Key), static_cast<const Key*>(view_.keys),
+                  make_packing<Key>(fields_, dims_), view_);
   });
 }
 
@@ -206,14 +239,10 @@ void CudaLattice::copy_keys(const TensorView& out, uintptr_t stream) const {
   check_dim(out, "out", 2);
   DEEPLAB_CHECK(out.on_cpu() && out.size(1) == dims_ && view_.keys, "out: expected (vertices, ", dims_,
                 ") on cpu and a lattice that is built, got ", out.describe());
-  DeviceGuard guard(device_);
   dispatch_key(fields_, [&](auto word) {
     using Key = decltype(word);
     std::vector<Key> keys(out.size(0));
-    check_cuda(
-        cudaMemcpyAsync(keys.data(), view_.keys, keys.size() * sizeof(Key), cudaMemcpyDeviceToHost, as_stream(stream)),
-        "reading lattice keys");
-    check_cuda(cudaStreamSynchronize(as_stream(stream)), "reading lattice keys");
+    read_back(device_, keys.data(), view_.keys, static_cast<int64_t>(keys.size() * sizeof(Key)), stream);
     int32_t* coordinate = out.ptr<int32_t>();
     for (Key key : keys) {
       for (int i = 0; i < dims_; ++i) {

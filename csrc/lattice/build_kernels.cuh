@@ -3,43 +3,14 @@
 #pragma once
 
 #include <cstdint>
+#include <type_traits>
 
 #include "../common/loops.cuh"
-#include "device_lattice.h"
+#include "device_packing.h"
 
 namespace deeplab::lattice {
 
-#ifdef __CUDACC_RTC__
-using uint128_t = unsigned __int128;
-#else
-__extension__ typedef unsigned __int128 uint128_t;
-#endif
-
-constexpr int kScanThreads = 1024;
-constexpr int kScanItems = 2048;  // entries that a block numbers
 constexpr unsigned int kWholeWarp = 0xffffffffu;
-
-struct Scale {
-  float factor[kMaxDims];
-};
-
-// As Packing in key_table.h.
-template <typename Key>
-struct DevicePacking {
-  int32_t low[kMaxDims];
-  Key unit[kMaxDims];
-  Key ones;
-
-  DEEPLAB_HOST_DEVICE Key pack(const int32_t* coordinates, int dims) const {
-    Key key = 0;
-    for (int i = 0; i < dims; ++i) key += static_cast<Key>(static_cast<uint32_t>(coordinates[i] - low[i])) * unit[i];
-    return key;
-  }
-  // What a vertex' key is larger by than that of its neighbour `before` along an axis, modulo the word.
-  DEEPLAB_HOST_DEVICE Key step(int axis, int dims) const {
-    return ones - (axis < dims ? unit[axis] * Key(dims + 1) : Key(0));
-  }
-};
 
 // Feature `i` of a point. What is outside its range, or not a number, would leave the key's fields.
 __device__ float load_feature(const FeatureSource& source, int32_t point, int i, bool& beyond) {
@@ -60,9 +31,10 @@ __device__ float load_feature(const FeatureSource& source, int32_t point, int i,
 }
 
 // One thread per point; one more for the vertices around feature 0, whose entries weigh nothing.
-template <typename Key, int Dims>
+template <typename Key, typename dims_t>
 __global__ void locate_kernel(FeatureSource source, Scale scale, DevicePacking<Key> packing, DeviceLattice lattice,
                               Key* keys, uint32_t* order, float* weights, float alpha) {
+  constexpr int Dims = dims_t::value;  // 0: known at run time only
   const int dims = Dims ? Dims : lattice.dims;
   const int corners = dims + 1;
   DEEPLAB_GRID_STRIDE_LOOP(index, lattice.entries / corners) {
@@ -89,14 +61,15 @@ __global__ void locate_kernel(FeatureSource source, Scale scale, DevicePacking<K
   }
 }
 
-template <bool upper>
-__global__ void half_keys_kernel(const uint128_t* keys, const uint32_t* order, uint64_t* halves, int64_t count) {
+template <typename Key, typename upper_t>
+__global__ void half_keys_kernel(const Key* keys, const uint32_t* order, uint64_t* halves, int64_t count) {
   DEEPLAB_GRID_STRIDE_LOOP(i, count) {
-    halves[i] = upper ? static_cast<uint64_t>(keys[order[i]] >> 64) : static_cast<uint64_t>(keys[i]);
+    halves[i] = upper_t::value ? static_cast<uint64_t>(keys[order[i]] >> 64) : static_cast<uint64_t>(keys[i]);
   }
 }
 
-__global__ void ordered_keys_kernel(const uint128_t* keys, const uint32_t* order, uint128_t* ordered, int64_t count) {
+template <typename Key>
+__global__ void ordered_keys_kernel(const Key* keys, const uint32_t* order, Key* ordered, int64_t count) {
   DEEPLAB_GRID_STRIDE_LOOP(i, count) { ordered[i] = keys[order[i]]; }
 }
 

@@ -1,16 +1,28 @@
 #include <algorithm>
 
-#include "../common/launch.cuh"
+#include "../common/device_runtime.h"
+#include "../common/kernel_launch.h"
 #include "filter_cuda.h"
+#include "row_types.h"
+#ifdef DEEPLAB_WITH_CUDA
 #include "filter_kernels.cuh"
+#endif
 
 namespace deeplab::lattice {
 namespace {
 
-// A block whose threads run over the columns of a row, then over rows: a warp's accesses are whole rows.
-inline dim3 row_block(int64_t vectors) {
+constexpr const char* kSource = "lattice/filter_kernels.cuh";
+
+// A launch over rows of so many columns for each of some jobs. A block's threads run over the columns of a row, then
+// over rows: a warp's accesses are whole rows.
+Launch launch_rows(const char* what, int device, uintptr_t stream, int64_t rows, int64_t vectors, int jobs) {
   const unsigned int columns = static_cast<unsigned int>(std::min<int64_t>(vectors, kThreadsPerBlock));
-  return dim3(columns, kThreadsPerBlock / columns);
+  const unsigned int per_block = kThreadsPerBlock / columns;
+  return {what,
+          device,
+          stream,
+          {resident_blocks(device, rows, per_block), static_cast<unsigned int>(jobs), 1},
+          {columns, per_block, 1}};
 }
 
 template <typename Storage>
@@ -24,14 +36,21 @@ void splat_and_blur(const Jobs& jobs, int count, int64_t vectors, bool adjoint, 
     turns = std::max(turns, jobs.job[i].lattice.dims + 1);
     with_costs |= jobs.job[i].costs != nullptr;
   }
-  const dim3 block = row_block(vectors);
-  const auto grid = [&](int64_t rows) { return dim3(resident_blocks(device, rows, block.y), count); };
-  launch("splat", splat_kernel<Storage>, grid(segments), block, stream, jobs, vectors);
-  launch("splat", join_kernel<Storage>, grid(vertices), block, stream, jobs, vectors);
-  for (int turn = 0; turn < turns; ++turn) {
-    launch("blur", blur_kernel<Storage>, grid(vertices), block, stream, jobs, vectors, turn, adjoint);
+  const auto over = [&](const char* what, int64_t rows) {
+    return launch_rows(what, device, stream, rows, vectors, count);
+  };
+  launch_kernel(over("splat", segments), DEEPLAB_KERNEL(kSource, deeplab::lattice::splat_kernel, Storage), jobs,
+                vectors);
+  launch_kernel(over("splat", vertices), DEEPLAB_KERNEL(kSource, deeplab::lattice::join_kernel, Storage), jobs,
+                vectors);
+  for (int32_t turn = 0; turn < turns; ++turn) {
+    launch_kernel(over("blur", vertices), DEEPLAB_KERNEL(kSource, deeplab::lattice::blur_kernel, Storage), jobs,
+                  vectors, turn, static_cast<int32_t>(adjoint));
   }
-  if (with_costs) launch("label costs", cost_kernel<Storage>, grid(vertices), block, stream, jobs, vectors);
+  if (with_costs) {
+    launch_kernel(over("label costs", vertices), DEEPLAB_KERNEL(kSource, deeplab::lattice::cost_kernel, Storage), jobs,
+                  vectors);
+  }
 }
 
 FilterJob prepare(const CudaLattice& lattice, Carver& carver, int64_t width) {
@@ -46,8 +65,7 @@ FilterJob prepare(const CudaLattice& lattice, Carver& carver, int64_t width) {
 }  // namespace
 
 void place(FilterJob& job, Carver& carver, int64_t width, bool half) {
-  const int64_t bytes =
-      (job.lattice.capacity + 1) * width * static_cast<int64_t>(half ? sizeof(__half) : sizeof(float));
+  const int64_t bytes = (job.lattice.capacity + 1) * width * (half ? 2 : 4);
   job.front = carver.take<char>(bytes);
   job.back = carver.take<char>(bytes);
   job.partial = carver.take<float>(job.lattice.segments() * 2 * width);
@@ -83,12 +101,11 @@ void filter_cuda(const std::vector<std::shared_ptr<CudaLattice>>& lattices, cons
   const int64_t width = cuda_width(channels);
   const int device = lattices[0]->device();
   check_cuda_memory(workspace, "workspace", device, filter_workspace_bytes(lattices, channels));
-  DeviceGuard guard(device);
   Carver carver(workspace.data);
   float* rows = carver.take<float>(items * points * width);
-  launch("filter", pad_kernel, blocks_for(items * points * width), kThreadsPerBlock, stream, values.ptr<const float>(),
-         values.stride(0), values.stride(1), values.stride(2), rows, items, points, channels, width);
-  const dim3 block = row_block(width / 4);
+  launch_kernel(launch_over("filter", device, stream, items * points * width),
+                DEEPLAB_PLAIN_KERNEL(kSource, deeplab::lattice::pad_kernel), values.ptr<const float>(),
+                values.stride(0), values.stride(1), values.stride(2), rows, items, points, channels, width);
   for (int64_t first = 0; first < items; first += kMaxJobs) {
     const int count = static_cast<int>(std::min<int64_t>(kMaxJobs, items - first));
     Jobs jobs{};
@@ -97,8 +114,9 @@ void filter_cuda(const std::vector<std::shared_ptr<CudaLattice>>& lattices, cons
       jobs.job[i].rows = rows + (first + i) * points * width;
     }
     splat_and_blur<float4>(jobs, count, width / 4, adjoint, device, stream);
-    launch("filter", slice_kernel, dim3(resident_blocks(device, points, block.y), count), block, stream, jobs,
-           width / 4, out.ptr<float>() + first * points * channels, channels);
+    launch_kernel(launch_rows("filter", device, stream, points, width / 4, count),
+                  DEEPLAB_PLAIN_KERNEL(kSource, deeplab::lattice::slice_kernel), jobs, width / 4,
+                  out.ptr<float>() + first * points * channels, channels);
   }
 }
 
@@ -110,12 +128,12 @@ void norm_cuda(const std::shared_ptr<CudaLattice>& lattice, bool root, const Ten
   DEEPLAB_CHECK(out.device == lattice->device(), "out: expected a tensor on cuda:", lattice->device(), ", got ",
                 out.describe());
   check_cuda_memory(workspace, "workspace", lattice->device(), filter_workspace_bytes({lattice}, 1));
-  DeviceGuard guard(lattice->device());
   Carver carver(workspace.data);
   const FilterJob job = prepare(*lattice, carver, cuda_width(1));
   splat_and_blur({job}, cuda_width(1), false, false, lattice->device(), stream);
-  launch("kernel norms", norm_kernel, blocks_for(lattice->points()), kThreadsPerBlock, stream, job, root,
-         out.ptr<float>());
+  launch_kernel(launch_over("kernel norms", lattice->device(), stream, lattice->points()),
+                DEEPLAB_PLAIN_KERNEL(kSource, deeplab::lattice::norm_kernel), job, static_cast<int32_t>(root),
+                out.ptr<float>());
 }
 
 }  // namespace deeplab::lattice

@@ -117,7 +117,7 @@ __global__ void join_kernel(const __grid_constant__ Jobs jobs, int64_t vectors) 
 
 // The `turn`-th axis of each job's lattice.
 template <typename Storage>
-__global__ void blur_kernel(const __grid_constant__ Jobs jobs, int64_t vectors, int turn, bool adjoint) {
+__global__ void blur_kernel(const __grid_constant__ Jobs jobs, int64_t vectors, int32_t turn, int32_t adjoint) {
   const FilterJob& job = jobs.job[blockIdx.y];
   if (turn > job.lattice.dims) return;
   const int axis = adjoint ? job.lattice.dims - turn : turn;

@@ -6,9 +6,12 @@
 #include <limits>
 
 #include "../common/carve.h"
-#include "../common/launch.cuh"
+#include "../common/device_runtime.h"
+#include "../common/kernel_launch.h"
 #include "lattice_cuda.h"
+#ifdef DEEPLAB_WITH_CUDA
 #include "range_kernels.cuh"
+#endif
 
 namespace deeplab::lattice {
 void check_cuda_memory(const TensorView& memory, const char* name, int device, int64_t bytes) {
@@ -86,16 +89,13 @@ int64_t CudaLattice::table_bytes(int64_t capacity) const {
 
 std::vector<int64_t> count_vertices(const std::vector<std::shared_ptr<CudaLattice>>& lattices, uintptr_t stream) {
   if (lattices.empty()) return {};
-  DeviceGuard guard(lattices[0]->device());
   std::vector<Status> statuses(lattices.size());
   for (size_t i = 0; i < lattices.size(); ++i) {
     DEEPLAB_CHECK(lattices[i]->view().status, "a lattice is built before its vertices are counted");
     DEEPLAB_CHECK(lattices[i]->device() == lattices[0]->device(), "expected lattices on one device");
-    check_cuda(cudaMemcpyAsync(&statuses[i], lattices[i]->view().status, sizeof(Status), cudaMemcpyDeviceToHost,
-                               as_stream(stream)),
-               "reading a lattice's status");
+    // One wait after the other: the first is the longest, the others find all done.
+    read_back(lattices[i]->device(), &statuses[i], lattices[i]->view().status, sizeof(Status), stream);
   }
-  check_cuda(cudaStreamSynchronize(as_stream(stream)), "building lattices");
   std::vector<int64_t> counts;
   for (size_t i = 0; i < lattices.size(); ++i) {
     counts.push_back(statuses[i].beyond ? -1 : statuses[i].vertices);
@@ -104,11 +104,7 @@ std::vector<int64_t> count_vertices(const std::vector<std::shared_ptr<CudaLattic
   return counts;
 }
 
-bool is_capturing(uintptr_t stream) {
-  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
-  check_cuda(cudaStreamIsCapturing(as_stream(stream), &status), "cudaStreamIsCapturing");
-  return status != cudaStreamCaptureStatusNone;
-}
+bool is_capturing(int device, uintptr_t stream) { return deeplab::is_capturing(device, stream); }
 
 std::vector<std::pair<float, float>> channel_ranges(const TensorView& image, const TensorView& scratch,
                                                     uintptr_t stream) {
@@ -120,19 +116,21 @@ std::vector<std::pair<float, float>> channel_ranges(const TensorView& image, con
   const int64_t channels = image.size(2), points = image.size(0) * image.size(1);
   DEEPLAB_CHECK(channels <= kMaxDims, "image: expected at most ", kMaxDims, " channels, got ", image.describe());
   check_cuda_memory(scratch, "scratch", image.device, 8 * channels);
-  DeviceGuard guard(image.device);
   int32_t *lows = scratch.ptr<int32_t>(), *highs = lows + channels;
   // Floats as large and as small as their order's integers of these bytes.
-  check_cuda(cudaMemsetAsync(lows, 0x7f, 4 * channels, as_stream(stream)), "channel ranges");
-  check_cuda(cudaMemsetAsync(highs, 0x80, 4 * channels, as_stream(stream)), "channel ranges");
-  const dim3 grid(resident_blocks(image.device, points, kThreadsPerBlock), static_cast<unsigned int>(channels));
-  launch("channel ranges", channel_range_kernel, grid, kThreadsPerBlock, stream, image.data,
-         image.dtype == DType::kUInt8, image.stride(0), image.stride(1), image.stride(2), image.size(1), points, lows,
-         highs);
+  set_bytes(image.device, lows, 0x7f, 4 * channels, stream);
+  set_bytes(image.device, highs, 0x80, 4 * channels, stream);
+  const unsigned int blocks = resident_blocks(image.device, points, kThreadsPerBlock);
+  launch_kernel({"channel ranges",
+                 image.device,
+                 stream,
+                 {blocks, static_cast<unsigned int>(channels), 1},
+                 {kThreadsPerBlock, 1, 1}},
+                DEEPLAB_PLAIN_KERNEL("lattice/range_kernels.cuh", deeplab::lattice::channel_range_kernel),
+                image.ptr<const void>(), static_cast<int32_t>(image.dtype == DType::kUInt8), image.stride(0),
+                image.stride(1), image.stride(2), static_cast<int32_t>(image.size(1)), points, lows, highs);
   std::vector<int32_t> bits(2 * channels);
-  check_cuda(cudaMemcpyAsync(bits.data(), lows, 8 * channels, cudaMemcpyDeviceToHost, as_stream(stream)),
-             "channel ranges");
-  check_cuda(cudaStreamSynchronize(as_stream(stream)), "channel ranges");
+  read_back(image.device, bits.data(), lows, 8 * channels, stream);
   const auto as_float = [](int32_t ordered) {
     const int32_t own = ordered >= 0 ? ordered : ordered ^ std::numeric_limits<int32_t>::max();
     float value;

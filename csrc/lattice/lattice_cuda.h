@@ -65,7 +65,7 @@ void check_cuda_memory(const TensorView& memory, const char* name, int device, i
 std::vector<int64_t> count_vertices(const std::vector<std::shared_ptr<CudaLattice>>& lattices, uintptr_t stream);
 
 // Whether a CUDA graph is being captured from the stream: then nothing may wait for the device.
-bool is_capturing(uintptr_t stream);
+bool is_capturing(int device, uintptr_t stream);
 
 // Smallest and largest value of each channel of an image (height, width, channels), float32 or uint8; waits for the
 // device. `scratch`: 8 bytes for each channel. A range that is not finite tells of values that are not.

@@ -1,8 +1,5 @@
 // The lattice and mean field on a GPU, for deeplab_caffe/crf/cuda.py, which allocates their memory.
 #include "../common/bindings.h"
-
-#ifdef DEEPLAB_WITH_CUDA
-
 #include "../lattice/filter_cuda.h"
 #include "../lattice/lattice_cuda.h"
 #include "mean_field_cuda.h"
@@ -130,9 +127,7 @@ void bind_cuda(py::module_& module) {
   module.def("inspect_scores", &inspect_scores, py::arg("scores"), py::arg("probabilities"), py::arg("faults"),
              py::arg("stream"), release());
   module.def("read_faults", &read_faults, py::arg("faults"), py::arg("stream"), release());
-  module.def("is_capturing", &lattice::is_capturing, py::arg("stream"));
+  module.def("is_capturing", &lattice::is_capturing, py::arg("device"), py::arg("stream"), release());
 }
 
 }  // namespace deeplab::mean_field
-
-#endif

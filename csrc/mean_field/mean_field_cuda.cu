@@ -2,12 +2,27 @@
 #include <limits>
 #include <numeric>
 
-#include "../common/launch.cuh"
+#include "../common/device_runtime.h"
+#include "../common/kernel_launch.h"
+#include "../lattice/row_types.h"
 #include "mean_field_cuda.h"
+#include "update_job.h"
+#ifdef DEEPLAB_WITH_CUDA
 #include "update_kernels.cuh"
+#endif
+
+namespace deeplab {
+
+template <int Vectors>
+inline constexpr const char* kTypeName<std::integral_constant<int, Vectors>> =
+    Vectors == 1 ? "std::integral_constant<int, 1>" : "std::integral_constant<int, 2>";
+
+}  // namespace deeplab
 
 namespace deeplab::mean_field {
 namespace {
+
+constexpr const char* kSource = "mean_field/update_kernels.cuh";
 
 using lattice::FilterJob;
 
@@ -22,19 +37,29 @@ template <typename Storage>
 void update(const Updates& updates, int count, int64_t vectors, bool softmax, int device, uintptr_t stream) {
   int64_t points = 0;
   for (int i = 0; i < count; ++i) points = std::max(points, updates.job[i].points);
-  const auto run = [&](int vectors_per_lane, auto kernel) {
-    const int lanes = static_cast<int>((vectors + vectors_per_lane - 1) / vectors_per_lane);
-    const int64_t per_block = 32 / lanes * (kThreadsPerBlock / 32);
-    const dim3 grid(resident_blocks(device, points, per_block), count);
-    launch("mean field update", kernel, grid, kThreadsPerBlock, stream, updates, vectors, lanes, softmax);
+  const auto over = [&](int64_t per_block) -> Launch {
+    return {"mean field update",
+            device,
+            stream,
+            {resident_blocks(device, points, per_block), static_cast<unsigned int>(count), 1},
+            {kThreadsPerBlock, 1, 1}};
+  };
+  constexpr int kWarps = kThreadsPerBlock / 32;
+  const int32_t last = softmax;
+  const auto run = [&](auto vectors_per_lane) {
+    using vectors_t = decltype(vectors_per_lane);
+    const int32_t lanes = static_cast<int32_t>((vectors + vectors_t::value - 1) / vectors_t::value);
+    launch_kernel(over(32 / lanes * kWarps),
+                  DEEPLAB_KERNEL(kSource, deeplab::mean_field::update_kernel, Storage, vectors_t), updates, vectors,
+                  lanes, last);
   };
   if (vectors <= 32) {
-    run(1, update_kernel<Storage, 1>);
+    run(std::integral_constant<int, 1>{});
   } else if (vectors <= 64) {
-    run(2, update_kernel<Storage, 2>);
+    run(std::integral_constant<int, 2>{});
   } else {
-    const dim3 grid(resident_blocks(device, points, kThreadsPerBlock / 32), count);
-    launch("mean field update", update_wide_kernel<Storage>, grid, kThreadsPerBlock, stream, updates, vectors, softmax);
+    launch_kernel(over(kWarps), DEEPLAB_KERNEL(kSource, deeplab::mean_field::update_wide_kernel, Storage), updates,
+                  vectors, last);
   }
 }
 
@@ -127,32 +152,33 @@ void CudaMeanField::check_image(const TensorView& image, const char* name) const
 void CudaMeanField::start(const TensorView& scores, bool probabilities, const TensorView& workspace, uintptr_t stream) {
   check_image(scores, "scores");
   lattice::check_cuda_memory(workspace, "workspace", device_, workspace_bytes());
-  DeviceGuard guard(device_);
   place(workspace.data);
   const int64_t points = height_ * width_, vectors = row_ / 4;
   // Lanes without a label behave as one that is impossible everywhere.
-  launch("mean field start", rows_kernel, blocks_for(points * vectors), kThreadsPerBlock, stream, planes_of(scores),
-         probabilities, -std::numeric_limits<float>::infinity(), reinterpret_cast<float4*>(scores_), points, channels_,
-         vectors);
+  launch_kernel(launch_over("mean field start", device_, stream, points * vectors),
+                DEEPLAB_PLAIN_KERNEL(kSource, deeplab::mean_field::rows_kernel), planes_of(scores),
+                static_cast<int32_t>(probabilities), -std::numeric_limits<float>::infinity(),
+                reinterpret_cast<float4*>(scores_), static_cast<int32_t>(points), channels_, vectors);
   update({{scores_, q_, points, 0, {}}}, {{}}, vectors, half_, device_, stream);
 }
 
 void CudaMeanField::marginals(const TensorView& out, bool logarithm, uintptr_t stream) const {
   DEEPLAB_CHECK(q_, "an inference is started before it has marginals");
   check_image(out, "out");
-  DeviceGuard guard(device_);
   const int64_t points = height_ * width_, vectors = row_ / 4;
-  launch("marginals", marginals_kernel, blocks_for(points * vectors), kThreadsPerBlock, stream,
-         reinterpret_cast<const float4*>(q_), planes_of(out), logarithm, points, channels_, vectors);
+  launch_kernel(launch_over("marginals", device_, stream, points * vectors),
+                DEEPLAB_PLAIN_KERNEL(kSource, deeplab::mean_field::marginals_kernel),
+                reinterpret_cast<const float4*>(q_), planes_of(out), static_cast<int32_t>(logarithm),
+                static_cast<int32_t>(points), channels_, vectors);
 }
 
 void CudaMeanField::set_marginals(const TensorView& q, uintptr_t stream) {
   DEEPLAB_CHECK(q_, "an inference is started before its marginals are set");
   check_image(q, "q");
-  DeviceGuard guard(device_);
   const int64_t points = height_ * width_, vectors = row_ / 4;
-  launch("marginals", rows_kernel, blocks_for(points * vectors), kThreadsPerBlock, stream, planes_of(q), false, 0.f,
-         reinterpret_cast<float4*>(q_), points, channels_, vectors);
+  launch_kernel(launch_over("marginals", device_, stream, points * vectors),
+                DEEPLAB_PLAIN_KERNEL(kSource, deeplab::mean_field::rows_kernel), planes_of(q), int32_t{0}, 0.f,
+                reinterpret_cast<float4*>(q_), static_cast<int32_t>(points), channels_, vectors);
 }
 
 std::vector<SliceJob> CudaMeanField::slices() const {
@@ -172,21 +198,29 @@ int64_t CudaMeanField::energy_bytes() const {
 Energies CudaMeanField::energies(const TensorView& scratch, uintptr_t stream) {
   DEEPLAB_CHECK(q_, "an inference is started before it has energies");
   lattice::check_cuda_memory(scratch, "scratch", device_, energy_bytes());
-  DeviceGuard guard(device_);
   const int64_t points = height_ * width_, vectors = row_ / 4;
   double* sums = scratch.ptr<double>();
-  launch("energies", energy_kernel, kEnergyBlocks, kThreadsPerBlock, stream, scores_, q_, points, channels_, row_, sums,
-         sums + kEnergyBlocks);
+  const Launch over{"energies", device_, stream, {kEnergyBlocks, 1, 1}, {kThreadsPerBlock, 1, 1}};
+  launch_kernel(over, DEEPLAB_PLAIN_KERNEL(kSource, deeplab::mean_field::energy_kernel),
+                static_cast<const float*>(scores_), static_cast<const float*>(q_), points, channels_, row_, sums,
+                sums + kEnergyBlocks);
   lattice::splat_and_blur(jobs_, row_, half_, false, device_, stream);
   double* own = sums + 2 * kEnergyBlocks;
   for (const SliceJob& slice : slices()) {
-    launch("energies", half_ ? pairwise_energy_kernel<lattice::Half4> : pairwise_energy_kernel<float4>, kEnergyBlocks,
-           kThreadsPerBlock, stream, slice, reinterpret_cast<const float4*>(q_), points, vectors, own);
+    const auto run = [&](auto* storage) {
+      using Storage = std::remove_pointer_t<decltype(storage)>;
+      launch_kernel(over, DEEPLAB_KERNEL(kSource, deeplab::mean_field::pairwise_energy_kernel, Storage), slice,
+                    reinterpret_cast<const float4*>(q_), points, vectors, own);
+    };
+    if (half_) {
+      run(static_cast<lattice::Half4*>(nullptr));
+    } else {
+      run(static_cast<float4*>(nullptr));
+    }
     own += kEnergyBlocks;
   }
   std::vector<double> host(energy_bytes() / sizeof(double));
-  check_cuda(cudaMemcpyAsync(host.data(), sums, energy_bytes(), cudaMemcpyDeviceToHost, as_stream(stream)), "energies");
-  check_cuda(cudaStreamSynchronize(as_stream(stream)), "energies");
+  read_back(device_, host.data(), sums, energy_bytes(), stream);
   const auto total = [&](size_t kind) {
     const auto first = host.begin() + static_cast<int64_t>(kind * kEnergyBlocks);
     return std::accumulate(first, first + kEnergyBlocks, 0.0);
@@ -210,7 +244,6 @@ void run_cuda(const std::vector<std::shared_ptr<CudaMeanField>>& fields, int64_t
     slices.push_back(field->slices());
     filters.insert(filters.end(), field->jobs_.begin(), field->jobs_.end());
   }
-  DeviceGuard guard(one.device_);
   for (int64_t i = 0; i < iterations; ++i) {
     lattice::splat_and_blur(filters, one.row_, one.half_, false, one.device_, stream);
     update(updates, slices, one.row_ / 4, one.half_, one.device_, stream);
@@ -227,21 +260,19 @@ void inspect_scores(const TensorView& scores, bool probabilities, const TensorVi
   const int64_t points = scores.size(1) * scores.size(2);
   DEEPLAB_CHECK(points <= std::numeric_limits<int32_t>::max(), "expected fewer than 2^31 pixels, got ",
                 scores.describe());
-  DeviceGuard guard(scores.device);
-  check_cuda(cudaMemsetAsync(faults.data, 0, sizeof(int32_t), as_stream(stream)), "inspection of scores");
-  launch("inspection of scores", inspect_kernel, blocks_for(points), kThreadsPerBlock, stream, planes_of(scores),
-         probabilities, points, scores.size(0), kNotFinite, kNegative, kAllZero, faults.ptr<int32_t>());
+  set_bytes(scores.device, faults.data, 0, sizeof(int32_t), stream);
+  launch_kernel(launch_over("inspection of scores", scores.device, stream, points),
+                DEEPLAB_PLAIN_KERNEL(kSource, deeplab::mean_field::inspect_kernel), planes_of(scores),
+                static_cast<int32_t>(probabilities), static_cast<int32_t>(points), scores.size(0),
+                static_cast<int32_t>(kNotFinite), static_cast<int32_t>(kNegative), static_cast<int32_t>(kAllZero),
+                faults.ptr<int32_t>());
 }
 
 std::vector<int32_t> read_faults(const TensorView& faults, uintptr_t stream) {
   check_dtype(faults, "faults", DType::kInt32);
   check_contiguous(faults, "faults");
-  DeviceGuard guard(faults.device);
   std::vector<int32_t> result(faults.numel());
-  check_cuda(cudaMemcpyAsync(result.data(), faults.data, result.size() * sizeof(int32_t), cudaMemcpyDeviceToHost,
-                             as_stream(stream)),
-             "inspection of scores");
-  check_cuda(cudaStreamSynchronize(as_stream(stream)), "inspection of scores");
+  read_back(faults.device, result.data(), faults.data, 4 * faults.numel(), stream);
   return result;
 }
 

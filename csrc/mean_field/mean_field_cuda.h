@@ -10,6 +10,7 @@
 #include "../lattice/filter_cuda.h"
 #include "../lattice/lattice_cuda.h"
 #include "mean_field.h"
+#include "update_job.h"
 
 namespace deeplab::mean_field {
 
@@ -24,8 +25,6 @@ struct CudaKernel {
   const float* costs;
   int32_t cost_rows;
 };
-
-struct SliceJob;
 
 // One image's inference. Its memory is the caller's and must live as long.
 class CudaMeanField {

@@ -7,35 +7,11 @@
 
 #include "../lattice/rows.cuh"
 #include "fast_exp.h"
+#include "update_job.h"
 
 namespace deeplab::mean_field {
 
-constexpr int kMaxSlices = 4;
-constexpr int kMaxUpdates = 8;
 constexpr unsigned int kWholeWarp = 0xffffffffu;
-
-// The message of one kernel.
-struct SliceJob {
-  const int32_t* point_vertex;
-  const float* point_share;
-  const void* values;
-  const float* after;  // null for 1
-  float weight;
-  float unscale;  // undoes FilterJob::scale
-  int32_t corners;
-};
-struct UpdateJob {
-  const float* start;  // what the messages are added to
-  float* q;
-  int64_t points;
-  int32_t slices;
-  SliceJob slice[kMaxSlices];
-};
-// Of one launch, by blockIdx.y.
-struct Updates {
-  UpdateJob job[kMaxUpdates];
-};
-static_assert(sizeof(Updates) <= 3584, "too many arguments for a kernel");
 
 template <typename Storage>
 __device__ __forceinline__ float4 message_of(const SliceJob& slice, int64_t point, int64_t vectors, int64_t column) {
@@ -66,9 +42,10 @@ __device__ __forceinline__ float4 divided(float4 a, float by) {
 }
 
 // A warp works on as many pixels as fit: `lanes` lanes for each, kVectors neighbouring columns to a lane.
-template <typename Storage, int kVectors>
+template <typename Storage, typename vectors_t>
 __global__ void update_kernel(const __grid_constant__ Updates updates, int64_t vectors, int32_t lanes,
                               int32_t softmax) {
+  constexpr int kVectors = vectors_t::value;
   const UpdateJob& job = updates.job[blockIdx.y];
   const int lane = static_cast<int>(threadIdx.x % 32);
   const int pixels = 32 / lanes, pixel = lane / lanes, member = lane % lanes, first = pixel * lanes;
@@ -140,17 +117,6 @@ __global__ void update_wide_kernel(const __grid_constant__ Updates updates, int6
     for (int64_t column = lane; column < vectors; column += 32) q[column] = divided(q[column], sum);
   }
 }
-
-// A picture's plane of a channel, or the pixel's place in it.
-struct Planes {
-  float* data;
-  int64_t stride_c, stride_y, stride_x;
-  int32_t width;
-
-  __device__ __forceinline__ int64_t offset(int32_t point) const {
-    return point / width * stride_y + point % width * stride_x;
-  }
-};
 
 // One thread per pixel and four channels, pixels fastest: reads of planes are coalesced. `padding` goes behind the last
 // channel.

@@ -252,8 +252,8 @@ def _imported(name: str) -> Any:
 
 
 def _check_extension() -> None:
-    if not _C.with_cuda:
+    if not _C.with_cuda and _imported("cupy") is None:
         raise CRFError(
-            "deeplab_caffe was built without CUDA, and the dense CRF has no kernels that CuPy compiles at run time: "
-            "rebuild with nvcc on PATH or CUDA_HOME set, or compute on the CPU"
+            "deeplab_caffe was built without CUDA: rebuild it with nvcc on PATH or CUDA_HOME set, or install CuPy, "
+            "which compiles the kernels at run time (pip install 'deeplab-caffe[cupy]')"
         )

@@ -152,7 +152,7 @@ def infer(
     for first in range(0, len(problems), _IMAGES_AT_ONCE):
         some = problems[first : first + _IMAGES_AT_ONCE]
         scores = [problem.scores for problem in some]
-        if _C.is_capturing(arrays.stream):
+        if _C.is_capturing(arrays.index, arrays.stream):
             lattices = _lattices(arrays, some, params, order, iterations, sse_padding, held)
         else:
             faults = _start_inspection(arrays, scores, probabilities)
@@ -195,7 +195,7 @@ def _lattices(
 
 def inspect(arrays: Arrays, scores: Any, probabilities: bool) -> None:
     """Raises CRFError for float32 scores ``(C, H, W)`` that are not fit; waits for the GPU."""
-    if not _C.is_capturing(arrays.stream):
+    if not _C.is_capturing(arrays.index, arrays.stream):
         _finish_inspection(arrays, [scores], probabilities, _start_inspection(arrays, [scores], probabilities))
 
 

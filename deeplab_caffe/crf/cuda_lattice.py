@@ -121,7 +121,7 @@ def pixel_lattice(
     if kernel.rgb_std is None:
         return CudaLattice(arrays, make(kernel.xy_std, []), None)
     deviations = (*kernel.xy_std, *(kernel.rgb_std if order == "rgb" else kernel.rgb_std[::-1]))
-    capturing = _C.is_capturing(arrays.stream)
+    capturing = _C.is_capturing(arrays.index, arrays.stream)
     if arrays.dtype(image) == "uint8":
         try:
             handle = make(deviations, _BYTE_RANGE)
@@ -190,7 +190,7 @@ def build_lattices(
         held: lattices of positions by :func:`position_key` that the caller keeps, to be used instead of new ones.
     """
     stream = arrays.stream
-    capturing = _C.is_capturing(stream)
+    capturing = _C.is_capturing(arrays.index, stream)
     place = (type(arrays), arrays.index, stream)
     found: list[CudaLattice] = []
     shared: dict[tuple | None, CudaLattice] = dict(held or {})

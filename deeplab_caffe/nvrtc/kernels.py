@@ -11,7 +11,8 @@ from deeplab_caffe.errors import KernelError
 from deeplab_caffe.nvrtc.sources import program
 
 # No contraction into FMA, as in the compiled half: a product is rounded before it is added, as on the CPU.
-OPTIONS = ("--std=c++17", "--fmad=false")
+# The CRF's wide keys are of 128 bits.
+OPTIONS = ("--std=c++17", "--fmad=false", "--device-int128")
 
 _REBUILD = "rebuild it with nvcc on PATH or CUDA_HOME set"
 _INSTALL = "install CuPy with NVRTC (pip install 'deeplab-caffe[cupy]')"

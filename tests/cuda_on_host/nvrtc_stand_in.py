@@ -85,6 +85,29 @@ def _launch_kernel(function: Any, *arguments: int) -> None:
     function((ctypes.c_uint * 6)(*size), ctypes.c_void_p(parameters))
 
 
+def _memset(data: int, value: int, count: int, stream: int) -> None:
+    ctypes.memset(data, value, count)
+
+
+def _memcpy(target: int, source: int, count: int, kind: int, stream: int) -> None:
+    assert kind == 2
+    ctypes.memmove(target, source, count)
+
+
+def _extend_runtime(cupy: ModuleType) -> None:
+    """What deeplab_caffe/nvrtc/runtime.py takes."""
+    runtime = cupy.cuda.__dict__.setdefault("runtime", SimpleNamespace())
+    runtime.memsetAsync, runtime.memcpyAsync = _memset, _memcpy
+    runtime.streamSynchronize = lambda stream: None
+    runtime.streamIsCapturing = lambda stream: cupy_stand_in.CAPTURED is not None
+    runtime.deviceGetAttribute = lambda attribute, device: {16: 1}[attribute]
+    cupy.cuda.UnownedMemory = lambda pointer, size, owner, device: (ctypes.c_char * size).from_address(pointer)
+    cupy.cuda.MemoryPointer = lambda memory, offset: memory
+    cupy.cuda.ExternalStream = lambda stream, device: cupy_stand_in.Stream()
+    cupy.dtype = np.dtype
+    cupy.argsort = lambda array: np.argsort(array, kind="stable")
+
+
 def extend(cupy: ModuleType) -> None:
     """Puts into a stand-in for ``cupy`` what compiling modules and the operations take."""
     cupy.RawModule = RawModule
@@ -98,6 +121,7 @@ def extend(cupy: ModuleType) -> None:
     cupy.zeros = lambda shape, dtype: np.zeros(shape, dtype).view(cupy.ndarray)
     cupy.broadcast_to = lambda array, shape: np.broadcast_to(array, shape, subok=True)
     cupy.matmul = np.matmul
+    _extend_runtime(cupy)
 
 
 def make() -> ModuleType:

@@ -1,0 +1,61 @@
+"""What csrc/common/device_runtime.h needs besides kernels where the extension was built without CUDA, by CuPy.
+
+Called by the extension alone; pointers and streams are addresses.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from deeplab_caffe.nvrtc.kernels import _cupy
+
+_MULTIPROCESSORS = 16  # cudaDevAttrMultiProcessorCount
+_DEVICE_TO_HOST = 2  # cudaMemcpyDeviceToHost
+
+
+def set_bytes(device: int, data: int, value: int, count: int, stream: int) -> bool:
+    """Fills memory, asynchronously."""
+    cupy = _cupy()
+    with cupy.cuda.Device(device):
+        cupy.cuda.runtime.memsetAsync(data, value, count, stream)
+    return True
+
+
+def read_back(device: int, host: int, data: int, count: int, stream: int) -> bool:
+    """Copies to the host, and waits for the stream."""
+    cupy = _cupy()
+    with cupy.cuda.Device(device):
+        cupy.cuda.runtime.memcpyAsync(host, data, count, _DEVICE_TO_HOST, stream)
+        cupy.cuda.runtime.streamSynchronize(stream)
+    return True
+
+
+def processors(device: int) -> int:
+    """Multiprocessors of a device."""
+    return int(_cupy().cuda.runtime.deviceGetAttribute(_MULTIPROCESSORS, device))
+
+
+def is_capturing(device: int, stream: int) -> bool:
+    """Whether a CUDA graph is being captured from the stream."""
+    cupy = _cupy()
+    with cupy.cuda.Device(device):
+        return bool(cupy.cuda.runtime.streamIsCapturing(stream))
+
+
+def sort_pairs(
+    device: int, words: int, numbers: int, sorted_words: int, sorted_numbers: int, count: int, stream: int
+) -> bool:
+    """Sorts uint64 words, equal ones in the order in which they are, with a uint32 number beside each."""
+    cupy = _cupy()
+
+    def at(pointer: int, dtype: str) -> Any:
+        size = count * cupy.dtype(dtype).itemsize
+        memory = cupy.cuda.UnownedMemory(pointer, size, None, device)
+        return cupy.ndarray((count,), dtype, cupy.cuda.MemoryPointer(memory, 0))
+
+    with cupy.cuda.Device(device), cupy.cuda.ExternalStream(stream, device):
+        taken = at(words, "uint64")
+        order = cupy.argsort(taken)  # by Thrust's stable sort
+        at(sorted_words, "uint64")[...] = taken[order]
+        at(sorted_numbers, "uint32")[...] = at(numbers, "uint32")[order]
+    return True
