@@ -30,19 +30,6 @@ from setuptools.command.build_py import build_py
 ROOT = Path(__file__).resolve().parent
 CSRC = Path("csrc")
 
-# Operations whose host code builds without CUDA: see csrc/common/kernel_launch.h.
-RUN_TIME_KERNELS = (
-    "argmax/argmax",
-    "common/device_runtime",
-    "hole/hole",
-    "interp/interp",
-    "lattice/build",
-    "lattice/filter",
-    "lattice/lattice",
-    "mean_field/mean_field",
-    "softmax_loss/softmax_loss",
-)
-
 CUDA = os.environ.get("DEEPLAB_CAFFE_CUDA", "auto")
 ARCHS = os.environ.get("DEEPLAB_CAFFE_ARCHS", "80;90")
 NVCC_FLAGS = os.environ.get("NVCC_FLAGS", "")
@@ -92,7 +79,7 @@ class BuildExtension(build_ext):
         cuda_home = self._cuda_home()
         self._print_options(cuda_home)
         cpp_sources = sorted(CSRC.rglob("*.cpp"))
-        cu_sources = sorted(CSRC.rglob("*.cu")) if cuda_home else []
+        cu_sources = sorted(CSRC.rglob("*.cu"))
 
         compiler = shlex.split(os.environ.get("CXX", "g++" if sys.platform != "darwin" else "clang++"))
         cpp_flags = self._cpp_flags(ext, cuda_home)
@@ -101,16 +88,11 @@ class BuildExtension(build_ext):
         for source in cpp_sources:
             target = objects_root / source.with_suffix(".o")
             jobs.append((source, target, [*compiler, *cpp_flags, "-c", str(source), "-o", str(target)]))
-        if not cuda_home:
-            # Not under another suffix: nvcc compiles the same files where it is there.
-            for source in (CSRC / f"{name}_cuda.cu" for name in RUN_TIME_KERNELS):
-                target = objects_root / source.with_suffix(".cu.o")
-                jobs.append(
-                    (source, target, [*compiler, *cpp_flags, "-x", "c++", "-c", str(source), "-o", str(target)])
-                )
+        # Without nvcc their host code is compiled, whose kernels are then compiled at run time: kernel_launch.h.
+        cu_command = self._nvcc_command(cuda_home) if cuda_home else [*compiler, *cpp_flags, "-x", "c++"]
         for source in cu_sources:
             target = objects_root / source.with_suffix(".cu.o")
-            jobs.append((source, target, [*self._nvcc_command(cuda_home), "-c", str(source), "-o", str(target)]))
+            jobs.append((source, target, [*cu_command, "-c", str(source), "-o", str(target)]))
         with ThreadPoolExecutor(JOBS) as pool:
             list(pool.map(self._compile, jobs))
 

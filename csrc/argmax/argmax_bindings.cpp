@@ -17,7 +17,7 @@ void top(const TensorView& scores, const TensorView& output, int64_t top_k, bool
   check_same_dtype_and_device(scores, "scores", output, "output");
   check_sizes(output, "output", {scores.size(0), out_max_val ? 2 * top_k : top_k, scores.size(2), scores.size(3)});
   check_contiguous(output, "output");
-  DEEPLAB_DISPATCH_KERNELS(scores, top, scores, output, top_k);
+  DEEPLAB_DISPATCH_DEVICE(scores, top, scores, output, top_k);
 }
 
 void labels(const TensorView& scores, const TensorView& labels, bool last, uintptr_t stream) {
@@ -30,7 +30,7 @@ void labels(const TensorView& scores, const TensorView& labels, bool last, uintp
                 " and ", labels.describe());
   check_sizes(labels, "labels", {scores.size(0), scores.size(2), scores.size(3)});
   check_contiguous(labels, "labels");
-  DEEPLAB_DISPATCH_KERNELS(scores, labels, scores, labels, last);
+  DEEPLAB_DISPATCH_DEVICE(scores, labels, scores, labels, last);
 }
 
 }  // namespace

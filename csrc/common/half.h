@@ -8,10 +8,6 @@
 #include "host_device.h"
 #include "tensor_view.h"
 
-#ifdef __CUDACC__
-#include <cuda_fp16.h>
-#endif
-
 namespace deeplab {
 
 struct Half {
@@ -38,8 +34,10 @@ DEEPLAB_HOST_DEVICE float widen(float value) { return value; }
 DEEPLAB_HOST_DEVICE double widen(double value) { return value; }
 DEEPLAB_HOST_DEVICE float widen(BFloat16 value) { return bits_float(static_cast<uint32_t>(value.bits) << 16); }
 DEEPLAB_HOST_DEVICE float widen(Half value) {
-#ifdef __CUDA_ARCH__
-  return __half2float(__ushort_as_half(value.bits));
+#ifdef __CUDA_ARCH__  // not by cuda_fp16.h, which NVRTC may be without
+  float wide;
+  asm("cvt.f32.f16 %0, %1;" : "=f"(wide) : "h"(value.bits));
+  return wide;
 #else
   constexpr uint32_t kLeastNormal = 0x0400, kInfinity = 0x7c00;
   constexpr uint32_t kExponents = 112u << 23;  // what lies between the two formats' exponents of 1
@@ -71,7 +69,9 @@ DEEPLAB_HOST_DEVICE BFloat16 narrow<BFloat16>(float value) {
 template <>
 DEEPLAB_HOST_DEVICE Half narrow<Half>(float value) {
 #ifdef __CUDA_ARCH__
-  return {__half_as_ushort(__float2half_rn(value))};
+  Half rounded;
+  asm("cvt.rn.f16.f32 %0, %1;" : "=h"(rounded.bits) : "f"(value));
+  return rounded;
 #else
   constexpr uint32_t kInfinity = 0x7f800000, kTooLarge = 0x477ff000 /* 65520 */, kLeastNormal = 0x38800000 /* 2^-14 */;
   const uint32_t bits = float_bits(value);
@@ -96,6 +96,8 @@ DEEPLAB_HOST_DEVICE Half narrow<Half>(float value) {
 template <typename stored_t>
 using compute_t = decltype(widen(stored_t{}));
 
+#ifndef __CUDACC_RTC__
+
 // Calls `body` with a value of the type in which scores of any floating dtype are stored.
 template <typename Body>
 void dispatch_stored(DType dtype, const char* operation, Body&& body) {
@@ -112,5 +114,7 @@ void dispatch_stored(DType dtype, const char* operation, Body&& body) {
       fail(operation, ": expected float32, float64, float16 or bfloat16, got ", dtype_name(dtype));
   }
 }
+
+#endif
 
 }  // namespace deeplab

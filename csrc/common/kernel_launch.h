@@ -6,6 +6,7 @@
 #include <string>
 #include <type_traits>
 
+#include "half.h"
 #include "launch_size.h"
 #include "run_time_kernels.h"
 #include "tensor_view.h"
@@ -29,7 +30,13 @@ inline constexpr const char* kTypeName<float> = "float";
 template <>
 inline constexpr const char* kTypeName<double> = "double";
 template <>
+inline constexpr const char* kTypeName<Half> = "deeplab::Half";
+template <>
+inline constexpr const char* kTypeName<BFloat16> = "deeplab::BFloat16";
+template <>
 inline constexpr const char* kTypeName<uint8_t> = "uint8_t";
+template <>
+inline constexpr const char* kTypeName<int16_t> = "int16_t";
 template <>
 inline constexpr const char* kTypeName<int32_t> = "int32_t";
 template <>
@@ -39,12 +46,21 @@ inline constexpr const char* kTypeName<std::true_type> = "std::true_type";
 template <>
 inline constexpr const char* kTypeName<std::false_type> = "std::false_type";
 
+template <typename T>
+struct TypeName {
+  static_assert(kTypeName<T> != nullptr, "kTypeName lacks this type");
+  static std::string text() { return kTypeName<T>; }
+};
+template <int N>
+struct TypeName<std::integral_constant<int, N>> {
+  static std::string text() { return "std::integral_constant<int, " + std::to_string(N) + ">"; }
+};
+
 // "deeplab::hole::im2col_kernel<float, int32_t>"
 template <typename... Types>
 std::string kernel_name(const char* name) {
-  static_assert(((kTypeName<Types> != nullptr) && ...), "kTypeName lacks this type");
   std::string types;
-  ((types += (types.empty() ? "" : ", "), types += kTypeName<Types>), ...);
+  ((types += (types.empty() ? "" : ", ") + TypeName<Types>::text()), ...);
   return types.empty() ? name : std::string(name) + "<" + types + ">";
 }
 

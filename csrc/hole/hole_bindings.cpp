@@ -39,7 +39,7 @@ void im2col(const TensorView& input, const TensorView& columns, const Pair& kern
             const Pair& hole, uintptr_t stream) {
   const Geometry geometry = check_geometry(input, "input", columns, kernel, stride, pad, hole);
   check_contiguous(columns, "columns");
-  DEEPLAB_DISPATCH_KERNELS(input, im2col, input, columns, geometry);
+  DEEPLAB_DISPATCH_DEVICE(input, im2col, input, columns, geometry);
 }
 
 void col2im(const TensorView& columns, const TensorView& output, const Pair& kernel, const Pair& stride,
@@ -47,7 +47,7 @@ void col2im(const TensorView& columns, const TensorView& output, const Pair& ker
   const Geometry geometry = check_geometry(output, "output", columns, kernel, stride, pad, hole);
   check_contiguous(columns, "columns");
   check_contiguous(output, "output");
-  DEEPLAB_DISPATCH_KERNELS(output, col2im, columns, output, geometry);
+  DEEPLAB_DISPATCH_DEVICE(output, col2im, columns, output, geometry);
 }
 
 }  // namespace

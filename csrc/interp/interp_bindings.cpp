@@ -20,7 +20,7 @@ void check_geometry(const TensorView& small, const char* small_name, const Tenso
 void forward(const TensorView& input, const TensorView& output, int64_t pad_beg, int64_t pad_end, uintptr_t stream) {
   check_geometry(input, "input", output, "output", pad_beg, pad_end);
   check_contiguous(output, "output");
-  DEEPLAB_DISPATCH_KERNELS(input, forward, input, output, -pad_beg, -pad_end);
+  DEEPLAB_DISPATCH_DEVICE(input, forward, input, output, -pad_beg, -pad_end);
 }
 
 void backward(const TensorView& grad_output, const TensorView& grad_input, int64_t pad_beg, int64_t pad_end,
@@ -28,7 +28,7 @@ void backward(const TensorView& grad_output, const TensorView& grad_input, int64
   check_geometry(grad_input, "grad_input", grad_output, "grad_output", pad_beg, pad_end);
   check_contiguous(grad_output, "grad_output");
   check_contiguous(grad_input, "grad_input");
-  DEEPLAB_DISPATCH_KERNELS(grad_input, backward, grad_output, grad_input, -pad_beg, -pad_end);
+  DEEPLAB_DISPATCH_DEVICE(grad_input, backward, grad_output, grad_input, -pad_beg, -pad_end);
 }
 
 }  // namespace

@@ -6,10 +6,6 @@
 
 namespace deeplab::interp {
 
-inline Strides strides_of(const TensorView& scores) {
-  return {scores.stride(0), scores.stride(1), scores.stride(2), scores.stride(3)};
-}
-
 // A row of the source between two of its columns.
 template <typename stored_t>
 DEEPLAB_HOST_DEVICE compute_t<stored_t> sample_row(const stored_t* row, int64_t stride,

@@ -1,79 +1,32 @@
-#include "../common/launch.cuh"
-#include "../interp/sample.cuh"
+#include "../common/kernel_launch.h"
+#include "../interp/window_check.h"
 #include "interp_argmax.h"
+#ifdef DEEPLAB_WITH_CUDA
+#include "interp_argmax_kernels.cuh"
+#endif
 
 namespace deeplab::interp_argmax {
 namespace {
 
-using interp::Axis;
-using interp::Strides;
-using interp::Tap;
-using interp::Window;
-
-// Pixels below one another that a thread labels: most of them lie between the same two source rows, which are resized
-// along x once for all.
-constexpr int kRows = 4;
-
-// Neighbouring threads have neighbouring columns: reads hit the same cache lines, writes are coalesced.
-template <bool last, typename stored_t, typename label_t>
-__global__ void labels_kernel(const stored_t* scores, Strides strides, int64_t channels, label_t* labels, int64_t count,
-                              Axis rows, Axis columns, Window window) {
-  using scalar_t = compute_t<stored_t>;
-  const int64_t strips = (window.height + kRows - 1) / kRows;
-  DEEPLAB_GRID_STRIDE_LOOP(index, count) {
-    const int64_t x = index % window.width;
-    const int64_t strip = index / window.width;
-    const int64_t item = strip / strips, y = strip % strips * kRows;
-    const Tap<scalar_t> tx = interp::tap<scalar_t>(columns, window.left + x);
-    Tap<scalar_t> ty[kRows];
-    scalar_t leader[kRows];
-    int32_t leading[kRows];
-#pragma unroll
-    for (int r = 0; r < kRows; ++r) {
-      const int64_t row = window.top + (y + r < window.height ? y + r : window.height - 1);
-      ty[r] = interp::tap<scalar_t>(rows, row);
-    }
-    const stored_t* plane = scores + item * strides.n;
-    for (int32_t c = 0; c < channels; ++c, plane += strides.c) {
-      int64_t read = -1;
-      scalar_t low = 0, high = 0;
-#pragma unroll
-      for (int r = 0; r < kRows; ++r) {
-        if (ty[r].low != read) {
-          read = ty[r].low;
-          low = interp::sample_row(plane + ty[r].low * strides.y, strides.x, tx);
-          high = interp::sample_row(plane + ty[r].high * strides.y, strides.x, tx);
-        }
-        const scalar_t value = ty[r].near * low + ty[r].far * high;
-        if (c == 0 || argmax::takes_lead<last>(value, leader[r])) {
-          leader[r] = value;
-          leading[r] = c;
-        }
-      }
-    }
-    label_t* target = labels + (item * window.height + y) * window.width + x;
-#pragma unroll
-    for (int r = 0; r < kRows; ++r) {
-      if (y + r < window.height) target[r * window.width] = static_cast<label_t>(leading[r]);
-    }
-  }
-}
+constexpr const char* kSource = "interp_argmax/interp_argmax_kernels.cuh";
 
 }  // namespace
 
 void labels_cuda(const TensorView& scores, const TensorView& labels, int64_t height, int64_t width,
-                 const Window& window, bool last, uintptr_t stream) {
+                 const interp::Window& window, bool last, uintptr_t stream) {
   if (labels.numel() == 0) return;
-  DeviceGuard guard(scores.device);
-  const Axis rows = interp::make_axis(scores.size(2), height), columns = interp::make_axis(scores.size(3), width);
+  const interp::Axis rows = interp::make_axis(scores.size(2), height),
+                     columns = interp::make_axis(scores.size(3), width);
   const int64_t count = scores.size(0) * ((window.height + kRows - 1) / kRows) * window.width;
   dispatch_stored(scores.dtype, "interp_argmax", [&](auto stored) {
     argmax::dispatch_labels(labels.dtype, last, [&](auto ties, auto label) {
+      using last_t = decltype(ties);
       using stored_t = decltype(stored);
       using label_t = decltype(label);
-      launch("interp_argmax", labels_kernel<decltype(ties)::value, stored_t, label_t>, blocks_for(count),
-             kThreadsPerBlock, stream, scores.ptr<const stored_t>(), interp::strides_of(scores), scores.size(1),
-             labels.ptr<label_t>(), count, rows, columns, window);
+      launch_kernel(launch_over("interp_argmax", scores.device, stream, count),
+                    DEEPLAB_KERNEL(kSource, deeplab::interp_argmax::labels_kernel, last_t, stored_t, label_t),
+                    scores.ptr<const stored_t>(), interp::strides_of(scores), scores.size(1), labels.ptr<label_t>(),
+                    count, rows, columns, window);
     });
   });
 }

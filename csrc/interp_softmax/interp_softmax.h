@@ -8,6 +8,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <type_traits>
 
 #include "../common/half.h"
 #include "../interp/interp.h"
@@ -47,6 +48,11 @@ template <typename scalar_t>
 DEEPLAB_HOST_DEVICE scalar_t larger(scalar_t a, scalar_t b) {
   return (a > b) | (a != a) ? a : b;
 }
+
+// Channels whose values a thread keeps in registers, so that each is computed once and written once. Where there are
+// more, values are computed anew for each of the three passes: the source is small enough for the caches.
+using MostHeld = std::integral_constant<int, 32>;
+using NoneHeld = std::integral_constant<int, 0>;
 
 // scores (N, C, H, W), any strides, any floating dtype; 16-bit ones are widened to float. probabilities (N, C,
 // window.height, window.width), float32, or float64 for float64 scores, contiguous. `height` and `width` are the

@@ -20,11 +20,6 @@ template <>
 inline constexpr const char* kTypeName<uint64_t> = "uint64_t";
 template <>
 inline constexpr const char* kTypeName<lattice::uint128_t> = "deeplab::lattice::uint128_t";
-template <int Dims>
-inline constexpr const char* kTypeName<std::integral_constant<int, Dims>> =
-    Dims == 0   ? "std::integral_constant<int, 0>"
-    : Dims == 2 ? "std::integral_constant<int, 2>"
-                : "std::integral_constant<int, 5>";
 
 }  // namespace deeplab
 

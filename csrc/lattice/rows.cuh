@@ -2,10 +2,9 @@
 // (NVRTC).
 #pragma once
 
-#include <cuda_fp16.h>
-
 #include <cstdint>
 
+#include "../common/half.h"
 #include "../common/loops.cuh"
 
 namespace deeplab::lattice {
@@ -22,18 +21,17 @@ __device__ __forceinline__ float4 product(float4 a, float4 b) {
 }
 
 struct alignas(8) Half4 {
-  __half2 low, high;
+  Half x, y, z, w;
 };
 
 __device__ __forceinline__ float4 load(const float4* source) { return *source; }
 __device__ __forceinline__ float4 load(const Half4* source) {
   const Half4 packed = *source;
-  const float2 low = __half22float2(packed.low), high = __half22float2(packed.high);
-  return make_float4(low.x, low.y, high.x, high.y);
+  return make_float4(widen(packed.x), widen(packed.y), widen(packed.z), widen(packed.w));
 }
 __device__ __forceinline__ void store(float4* target, float4 value) { *target = value; }
 __device__ __forceinline__ void store(Half4* target, float4 value) {
-  *target = {__floats2half2_rn(value.x, value.y), __floats2half2_rn(value.z, value.w)};
+  *target = {narrow<Half>(value.x), narrow<Half>(value.y), narrow<Half>(value.z), narrow<Half>(value.w)};
 }
 
 template <int kCorners, typename Storage>

@@ -35,6 +35,14 @@ DEEPLAB_HOST_DEVICE bits_t ordered(bits_t bits) {
   return static_cast<bits_t>(bits ^ ((bits >> (8 * sizeof(bits_t) - 1)) & kMagnitude));
 }
 
+// What one GPU thread reads and writes at once: 16 bytes of neighbouring channels where they lie so, else one channel.
+template <typename bits_t, typename count_t>
+struct alignas(sizeof(bits_t) * count_t::value) Pack {
+  bits_t of[count_t::value];
+};
+
+#ifndef __CUDACC_RTC__
+
 // Bits of the lowest number of a dtype.
 inline int32_t lowest_bits(DType dtype) {
   switch (dtype) {
@@ -61,5 +69,7 @@ void dispatch_bits(DType dtype, Body&& body) {
 void forward_cpu(const TensorView& input, const TensorView& output, const Axis& rows, const Axis& columns);
 void forward_cuda(const TensorView& input, const TensorView& output, const Axis& rows, const Axis& columns,
                   uintptr_t stream);
+
+#endif
 
 }  // namespace deeplab::max_pool

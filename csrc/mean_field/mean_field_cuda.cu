@@ -11,14 +11,6 @@
 #include "update_kernels.cuh"
 #endif
 
-namespace deeplab {
-
-template <int Vectors>
-inline constexpr const char* kTypeName<std::integral_constant<int, Vectors>> =
-    Vectors == 1 ? "std::integral_constant<int, 1>" : "std::integral_constant<int, 2>";
-
-}  // namespace deeplab
-
 namespace deeplab::mean_field {
 namespace {
 

@@ -4,6 +4,7 @@
 
 #include <cfloat>
 #include <cmath>
+#include <type_traits>
 
 #include "../lattice/rows.cuh"
 #include "fast_exp.h"

@@ -38,7 +38,7 @@ void forward(const TensorView& scores, const TensorView& labels, const std::opti
   const Problem problem = make_problem(scores, labels, class_weights, stats, totals, ignored);
   check_member(problem, workspace, "workspace", DType::kFloat64, {chunks_for(problem.pixels()), 3});
   check_member(problem, loss, "loss", scores.dtype, {});
-  DEEPLAB_DISPATCH_KERNELS(scores, forward, problem, workspace, loss);
+  DEEPLAB_DISPATCH_DEVICE(scores, forward, problem, workspace, loss);
 }
 
 void backward(const TensorView& scores, const TensorView& labels, const std::optional<TensorView>& class_weights,
@@ -47,7 +47,7 @@ void backward(const TensorView& scores, const TensorView& labels, const std::opt
   const Problem problem = make_problem(scores, labels, class_weights, stats, totals, ignored);
   check_member(problem, grad_loss, "grad_loss", scores.dtype, {});
   check_member(problem, grad_scores, "grad_scores", scores.dtype, scores.sizes);
-  DEEPLAB_DISPATCH_KERNELS(scores, backward, problem, grad_loss, grad_scores);
+  DEEPLAB_DISPATCH_DEVICE(scores, backward, problem, grad_loss, grad_scores);
 }
 
 }  // namespace

@@ -6,7 +6,7 @@ from typing import Any
 
 from deeplab_caffe.crf._device import arrays_of, is_on_gpu
 from deeplab_caffe.crf.cuda import Problem, infer, inspect
-from deeplab_caffe.crf.cuda_lattice import build_lattices, position_key
+from deeplab_caffe.crf.cuda_lattice import build_lattices, check_capturable, position_key
 from deeplab_caffe.crf.params import CRFParams, check_iterations
 from deeplab_caffe.errors import CRFError
 
@@ -37,7 +37,8 @@ class CapturedCRF:
         marginals: what the last one wrote.
 
     Raises:
-        CRFError: arrays that are not on a GPU, of other dtypes or not fit.
+        CRFError: arrays that are not on a GPU, of other dtypes or not fit; or an image, where kernels are compiled at
+            run time (see :mod:`deeplab_caffe.nvrtc`).
         CRFMemoryError: not enough memory on the GPU.
     """
 
@@ -65,6 +66,7 @@ class CapturedCRF:
         inspect(arrays, self.scores, probabilities)
         self.image = None
         if image is not None:
+            check_capturable()
             image = arrays.take(image)
             self._check_image(image)
             self.image = arrays.copy(image)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from deeplab_caffe import _C
+from deeplab_caffe import _C, nvrtc
 from deeplab_caffe.crf._device import Arrays
 from deeplab_caffe.crf.lattice import MAX_DIMS
 from deeplab_caffe.crf.params import PairwiseKernel
@@ -200,6 +200,8 @@ def build_lattices(
         # A graph that is replayed needs lattices that nobody else drops.
         lattice = shared.get(key) or (None if capturing or key is None else _CACHE.get((*place, *key)))
         if lattice is None:
+            if capturing:
+                check_capturable()
             lattice = pixel_lattice(arrays, size, kernel, image, order, sse_padding)
             new.append(lattice)
             if key is not None:
@@ -215,6 +217,19 @@ def build_lattices(
         for key in shared.keys() - (held or {}).keys():
             _CACHE.put((*place, *key), shared[key])
     return found
+
+
+def check_capturable() -> None:
+    """Whether a CUDA graph can hold the building of a lattice.
+
+    Raises:
+        CRFError: kernels are compiled at run time, and so CuPy sorts the keys, which waits for the GPU.
+    """
+    if nvrtc.enabled():
+        raise CRFError(
+            "a CUDA graph cannot hold the dense CRF where kernels are compiled at run time: CuPy, which then sorts the "
+            "lattices' keys, waits for the GPU. Build deeplab_caffe with nvcc on PATH or CUDA_HOME set"
+        )
 
 
 class _Cache:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from deeplab_caffe import nvrtc
 from deeplab_caffe.crf import CRFParams
 from deeplab_caffe.data.transform import VOC_MEAN
 from deeplab_caffe.errors import NetError
@@ -150,7 +151,9 @@ class OptimizedNet:
         size = tuple(self._fit(side) for side in images.shape[1:3])
         images = images.to(self.device, non_blocking=True)
         function = partial(self._label_images, crf=crf, mean=tuple(mean), size=size)
-        return self._run(("images", crf, tuple(mean)), [images], function)["labels"]
+        # A CRF whose kernels are compiled at run time waits for the GPU.
+        whole = crf is None or not nvrtc.enabled()
+        return self._run(("images", crf, tuple(mean)), [images], function, capture=whole)["labels"]
 
     def _fit(self, least: int) -> int:
         (channels,) = {shape[1] for shape in self.input_shapes.values()}
@@ -196,21 +199,26 @@ class OptimizedNet:
         return {"labels": end.refined(scores, images, crf)}
 
     def _run(
-        self, task: Hashable, inputs: list[Tensor], function: Callable[..., dict[str, Tensor]]
+        self,
+        task: Hashable,
+        inputs: list[Tensor],
+        function: Callable[..., dict[str, Tensor]],
+        *,
+        capture: bool = True,
     ) -> dict[str, Tensor]:
         shapes = [tuple(x.shape) for x in inputs]
-        if self.whole:
+        if self.whole or not capture:
             with self._memory_errors(shapes), switched(self.precision, self.device):
                 return function(*inputs)
 
-        def capture() -> CapturedFunction:
+        def captured() -> CapturedFunction:
             with switched(self.precision, self.device):
                 return CapturedFunction(function, inputs)
 
         key = (task, tuple((shape, x.dtype) for shape, x in zip(shapes, inputs, strict=True)))
         # What was captured runs with the switches of that time.
         with self._lock, self._memory_errors(shapes), torch.no_grad():
-            return self._cache.get(key, capture)(*inputs, copy=self.copy_outputs)
+            return self._cache.get(key, captured)(*inputs, copy=self.copy_outputs)
 
     @contextmanager
     def _memory_errors(self, shapes: Sequence[Shape]) -> Iterator[None]:

@@ -78,7 +78,7 @@ def interp_argmax(
         ValueError: a wrong shape or dtype, another word for ``ties``, too many channels for ``dtype``, or a crop that
             is not within the resized image.
     """
-    part = window("interp_argmax", scores, height, width, crop, origin)
+    part = window("interp_argmax", scores.shape, height, width, crop, origin)
     if ties not in ("first", "last"):
         raise ValueError(f'interp_argmax: ties must be "first" or "last", got {ties!r}')
     return call(_interp_argmax, scores.detach(), height, width, *part, ties == "last", dtype)

@@ -56,5 +56,5 @@ def interp_softmax(
     Raises:
         ValueError: a wrong shape or dtype, or a crop that is not within the resized image.
     """
-    part = window("interp_softmax", scores, height, width, crop, origin)
+    part = window("interp_softmax", scores.shape, height, width, crop, origin)
     return call(_interp_softmax, scores.detach(), height, width, *part)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from deeplab_caffe import _C
 from deeplab_caffe.ops._direct import call
+from deeplab_caffe.ops._photographs import blob_size, check_photograph, three_means
 from deeplab_caffe.ops._view import check_device, stream, view
 
 Image = Tensor | np.ndarray
@@ -64,15 +65,8 @@ def as_tensor(image: Image) -> Tensor:
 def _batches(images: Image | Sequence[Image]) -> list[Tensor]:
     whole = isinstance(images, (Tensor, np.ndarray))
     found = [as_tensor(image) for image in ([images] if whole else images)]
-    if not found:
-        raise ValueError("preprocess: there are no images")
     for image in found:
-        if image.dtype != torch.uint8 or image.dim() not in ((3, 4) if whole else (3,)) or image.shape[-1] != 3:
-            shapes = "(H, W, 3) or (N, H, W, 3)" if whole else "(H, W, 3) each"
-            raise ValueError(
-                f"preprocess: expected uint8 RGB images {shapes}, "
-                f"got {str(image.dtype).removeprefix('torch.')} {tuple(image.shape)}"
-            )
+        check_photograph(image.shape, str(image.dtype).removeprefix("torch."), batch=whole)
         if image.device != found[0].device:
             raise ValueError(f"preprocess: images on two devices, {found[0].device} and {image.device}")
     return [image if image.dim() == 4 else image[None] for image in found]
@@ -106,16 +100,8 @@ def preprocess(
         ValueError: not such images, images on two devices, a size that does not hold them, or another dtype.
     """
     batches = _batches(images)
-    height, width = (max(batch.shape[axis] for batch in batches) for axis in (1, 2))
-    if size is not None:
-        if size[0] < height or size[1] < width:
-            raise ValueError(f"preprocess: an image of {height} x {width} does not fit into {size[0]} x {size[1]}")
-        height, width = size
-    means = [float(mean)] * 3 if isinstance(mean, (int, float)) else [float(value) for value in mean]
-    if len(means) == 1:
-        means *= 3
-    if len(means) != 3:
-        raise ValueError(f"preprocess: expected one mean or three, got {len(means)}")
+    height, width = blob_size([batch.shape for batch in batches], size)
+    means = three_means(mean)
     if dtype not in (torch.float32, torch.float16, torch.bfloat16):
         raise ValueError(f"preprocess: dtype must be float32, float16 or bfloat16, got {dtype}")
     return call(_preprocess, batches, means, height, width, dtype, channels_last)

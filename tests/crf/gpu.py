@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deeplab_caffe import _C
+from deeplab_caffe import _C, nvrtc
 from deeplab_caffe.crf import cuda, dense_crf
 from deeplab_caffe.crf._device import CupyArrays, TorchArrays
 
@@ -18,9 +18,9 @@ TOLERANCE = 1e-5
 HALF_TOLERANCE = 5e-3
 
 
-def arrays_or_reason(name: str) -> TorchArrays | CupyArrays | str:
-    """The library's arrays on its first GPU, or why not."""
-    if not _C.with_cuda:
+def arrays_or_reason(name: str, run_time: bool = False) -> TorchArrays | CupyArrays | str:
+    """The library's arrays on its first GPU, or why not; with kernels compiled at run time or compiled ones."""
+    if not _C.with_cuda and not run_time:
         return "the extension was built without CUDA"
     try:
         library = importlib.import_module(name)
@@ -34,13 +34,17 @@ def arrays_or_reason(name: str) -> TorchArrays | CupyArrays | str:
     return TorchArrays(0) if name == "torch" else CupyArrays(0)
 
 
-@pytest.fixture(params=["torch", "cupy"])
+@pytest.fixture(params=["torch", "cupy", "cupy_nvrtc"])
 def arrays(request: pytest.FixtureRequest) -> Iterator[TorchArrays | CupyArrays]:
-    found = arrays_or_reason(request.param)
+    name, _, run_time = request.param.partition("_")
+    found = arrays_or_reason(name, bool(run_time))
     if isinstance(found, str):
         pytest.skip(found)
+    before = nvrtc.enabled()
+    nvrtc.enable(bool(run_time))
     yield found
     cuda.clear_cache()
+    nvrtc.enable(before)
 
 
 def on_gpu(arrays: Any, scores: np.ndarray, image: np.ndarray | None, *args: Any, **kwargs: Any) -> np.ndarray:

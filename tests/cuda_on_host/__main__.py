@@ -78,8 +78,7 @@ def main() -> int:
     options, arguments = parser.parse_known_args()
     library = build(options.folder, options.segment, options.sanitize)
 
-    cupy_stand_in.install(library)
-    nvrtc_stand_in.extend(sys.modules["cupy"])
+    nvrtc_stand_in.extend(cupy_stand_in.install(library))
     spec = importlib.util.spec_from_file_location("deeplab_caffe._C", library)
     extension = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(extension)

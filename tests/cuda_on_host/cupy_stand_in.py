@@ -93,10 +93,8 @@ def device(index: int) -> Iterator[SimpleNamespace]:
     yield SimpleNamespace(synchronize=lambda: None)
 
 
-def install(library: Path) -> None:
-    """Makes ``import cupy`` find this; ``library`` is the extension that was compiled for the host."""
-    global LIBRARY
-    LIBRARY = ctypes.CDLL(str(library), os.RTLD_LAZY)
+def make() -> types.ModuleType:
+    """A module to stand in for ``cupy``."""
     cupy = types.ModuleType("cupy")
     cupy.ndarray, cupy.asarray, cupy.empty, cupy.float32, cupy.stack = ndarray, asarray, empty, np.float32, np.stack
     cupy.IS_STAND_IN = True
@@ -111,4 +109,12 @@ def install(library: Path) -> None:
         using_allocator=lambda malloc: contextlib.nullcontext(),
         runtime=SimpleNamespace(getDeviceCount=lambda: 1, getDevice=lambda: 0, streamCaptureModeRelaxed=2),
     )
-    sys.modules["cupy"] = cupy
+    return cupy
+
+
+def install(library: Path) -> types.ModuleType:
+    """Makes ``import cupy`` find this; ``library`` is the extension that was compiled for the host."""
+    global LIBRARY
+    LIBRARY = ctypes.CDLL(str(library), os.RTLD_LAZY)
+    sys.modules["cupy"] = make()
+    return sys.modules["cupy"]

@@ -96,7 +96,7 @@ def _memcpy(target: int, source: int, count: int, kind: int, stream: int) -> Non
 
 def _extend_runtime(cupy: ModuleType) -> None:
     """What deeplab_caffe/nvrtc/runtime.py takes."""
-    runtime = cupy.cuda.__dict__.setdefault("runtime", SimpleNamespace())
+    runtime = cupy.cuda.runtime
     runtime.memsetAsync, runtime.memcpyAsync = _memset, _memcpy
     runtime.streamSynchronize = lambda stream: None
     runtime.streamIsCapturing = lambda stream: cupy_stand_in.CAPTURED is not None
@@ -126,9 +126,6 @@ def extend(cupy: ModuleType) -> None:
 
 def make() -> ModuleType:
     """A module to stand in for ``cupy``, all on the host."""
-    cupy = ModuleType("cupy")
-    cupy.ndarray, cupy.empty = cupy_stand_in.ndarray, cupy_stand_in.empty
-    cupy.asnumpy = lambda array: np.array(array.view(np.ndarray))
-    cupy.cuda = SimpleNamespace(Device=cupy_stand_in.device, get_current_stream=cupy_stand_in.Stream)
+    cupy = cupy_stand_in.make()
     extend(cupy)
     return cupy

@@ -15,9 +15,6 @@ import pytest
 from deeplab_caffe import _C, nvrtc
 from deeplab_caffe.errors import KernelError
 from deeplab_caffe.nvrtc import kernels
-from tests.nvrtc import libnvrtc
-
-FLOATS = ("float32", "float64")
 
 
 @pytest.fixture(autouse=True)
@@ -227,72 +224,3 @@ def test_nothing_is_launched_for_nothing(cupy: FakeCupy) -> None:
     _C.im2col(view((2, 0, 5, 5)), view((2, 0, 3, 3)), [3, 3], [1, 1], [0, 0], [1, 1])
     _C.argmax_top(view((0, 3, 5, 5)), view((0, 1, 5, 5)), 1, False)
     assert cupy.launched == []
-
-
-def run_everything() -> None:
-    """All operations in all types, so that the host code asks for every kernel there is."""
-    for dtype in FLOATS:
-        for size in (5, 40000):  # with 32 and 64 bits
-            geometry = ([3, 3], [1, 1], [1, 1], [1, 1])
-            image, columns = view((1, 2, size, size), dtype), view((1, 18, size, size), dtype)
-            _C.im2col(image, columns, *geometry)
-            _C.col2im(columns, image, *geometry)
-        scores, larger, labels = view((1, 3, 5, 5), dtype), view((1, 3, 9, 9), dtype), view((1, 5, 5), "uint8")
-        _C.interp_forward(scores, larger, 0, 0)
-        _C.interp_backward(larger, scores, 0, 0)
-        _C.argmax_top(scores, view((1, 1, 5, 5), dtype), 1, False)
-        for last, label_dtype in itertools.product((False, True), ("uint8", "int64")):
-            _C.argmax_labels(scores, view((1, 5, 5), label_dtype), last)
-        stats, totals, scalar = view((1, 2, 5, 5), dtype), view((3,), "float64"), view((), dtype)
-        _C.softmax_loss_forward(scores, labels, None, [], view((1, 3), "float64"), scalar, stats, totals)
-        _C.softmax_loss_backward(scores, labels, None, [], stats, totals, scalar, scores)
-
-
-@pytest.fixture
-def wanted(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
-    """The names of all kernels by source."""
-    found: dict[str, list[str]] = {}
-
-    def launch(device: int, source: str, name: str, *_: object) -> None:
-        if name not in found.setdefault(source, []):
-            found[source].append(name)
-
-    monkeypatch.setattr(nvrtc, "launch", launch)
-    run_everything()
-    return found
-
-
-def test_all_kernels_are_asked_for(wanted: dict[str, list[str]]) -> None:
-    counts = {source.split("/")[0]: len(names) for source, names in wanted.items()}
-    assert counts == {"hole": 8, "interp": 4, "argmax": 10, "softmax_loss": 6}
-    assert set(counts) == {path.parent.name for path in kernels_with_host_code()}
-
-
-def kernels_with_host_code() -> list[Any]:
-    """The operations that launch by csrc/common/kernel_launch.h."""
-    return [path for path in nvrtc.sources.csrc_folder().rglob("*.cu") if "common/kernel_launch.h" in path.read_text()]
-
-
-@pytest.mark.skipif(libnvrtc.find() is None, reason="no libnvrtc: none in CUDA_HOME, NVIDIA's wheels or the system")
-@pytest.mark.parametrize("arch", ["sm_80", "sm_90", "compute_90"])
-def test_nvrtc_compiles_every_kernel(arch: str, wanted: dict[str, list[str]]) -> None:
-    options = (*kernels.OPTIONS, *libnvrtc.CUPY_OPTIONS)
-    for source, names in wanted.items():
-        lowered, code = libnvrtc.compile(nvrtc.program(source), names, arch, options)
-        assert len(set(lowered)) == len(names)
-        for name, symbol in zip(names, lowered, strict=True):
-            short = name.split("<")[0].split("::")[-1]
-            assert short in symbol
-            assert symbol.encode() in code, f"{name} is not in what NVRTC made of {source}"
-
-
-@pytest.mark.skipif(libnvrtc.find() is None, reason="no libnvrtc: none in CUDA_HOME, NVIDIA's wheels or the system")
-def test_single_precision_kernels_compute_in_single_precision(wanted: dict[str, list[str]]) -> None:
-    options = (*kernels.OPTIONS, *libnvrtc.CUPY_OPTIONS)
-    for source, names in wanted.items():
-        if source.startswith("softmax_loss"):  # sums in double
-            continue
-        singles = [name for name in names if "float" in name]
-        _, code = libnvrtc.compile(nvrtc.program(source), singles, "compute_80", options)
-        assert b".f64" not in code
-        assert b"fma." not in code

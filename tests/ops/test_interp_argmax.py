@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import sys
+
 import pytest
 import torch
 from torch import Tensor
 
 from deeplab_caffe import _C
+from deeplab_caffe.errors import KernelError
 from deeplab_caffe.ops.argmax import argmax_labels
 from deeplab_caffe.ops.interp import interp
 from deeplab_caffe.ops.interp_argmax import _interp_argmax, interp_argmax
@@ -199,10 +202,11 @@ def test_bad_arguments(arguments: dict, message: str) -> None:
 
 
 @pytest.mark.skipif(_C.with_cuda, reason="the extension was built with CUDA")
-def test_without_cuda_a_tensor_elsewhere_is_refused() -> None:
+def test_without_cuda_and_cupy_a_tensor_elsewhere_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cupy", None)
     on_gpu = _C.TensorView(0, (1, 2, 2, 2), (8, 4, 2, 1), "float32", 0)
     labels = _C.TensorView(0, (1, 4, 4), (16, 4, 1), "uint8", 0)
-    with pytest.raises(ValueError, match="built without CUDA"):
+    with pytest.raises(KernelError, match="built without CUDA.*nvcc on PATH.*deeplab-caffe.cupy"):
         _C.interp_argmax(on_gpu, labels, 4, 4, 0, 0, True)
 
 

@@ -17,6 +17,9 @@ from deeplab_caffe.ops.cupy._argmax import argmax, argmax_labels
 from deeplab_caffe.ops.cupy._hole import conv2d, conv2d_backward
 from deeplab_caffe.ops.cupy._im2col import col2im, im2col
 from deeplab_caffe.ops.cupy._interp import interp, interp_backward
+from deeplab_caffe.ops.cupy._interp_argmax import interp_argmax
+from deeplab_caffe.ops.cupy._interp_softmax import interp_softmax
+from deeplab_caffe.ops.cupy._preprocess import preprocess
 from deeplab_caffe.ops.cupy._softmax_loss import SoftmaxLoss, softmax_loss
 from deeplab_caffe.ops.sizes import conv_output_size, interp_size
 
@@ -30,7 +33,10 @@ __all__ = [
     "conv_output_size",
     "im2col",
     "interp",
+    "interp_argmax",
     "interp_backward",
     "interp_size",
+    "interp_softmax",
+    "preprocess",
     "softmax_loss",
 ]

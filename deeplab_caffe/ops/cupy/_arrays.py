@@ -13,6 +13,8 @@ from deeplab_caffe.errors import KernelError
 if TYPE_CHECKING:
     import cupy
 
+_DLPACK_CUDA = 2
+
 
 def library() -> Any:
     """CuPy.
@@ -45,16 +47,19 @@ def take(operation: str, name: str, array: Any) -> cupy.ndarray:
     return array if whole else cp.ascontiguousarray(array)
 
 
-_DLPACK_CUDA = 2
+# What the operations that resize scores and then do something with them read, widened to float32 or float64.
+SCORES = ("float32", "float64", "float16", "bfloat16")
 
 
-def take_images(operation: str, name: str, array: Any) -> cupy.ndarray:
-    """Like :func:`take`, for what must be (N, C, H, W) of float32 or float64."""
+def take_images(
+    operation: str, name: str, array: Any, dtypes: tuple[str, ...] = ("float32", "float64")
+) -> cupy.ndarray:
+    """Like :func:`take`, for what must be (N, C, H, W) of one of some dtypes."""
     array = take(operation, name, array)
     if array.ndim != 4:
         raise ValueError(f"{operation}: expected {name} (N, C, H, W), got shape {array.shape}")
-    if array.dtype.name not in ("float32", "float64"):
-        raise ValueError(f"{operation}: expected {name} of float32 or float64, got {array.dtype}")
+    if array.dtype.name not in dtypes:
+        raise ValueError(f"{operation}: expected {name} of {' or '.join(dtypes)}, got {array.dtype}")
     return array
 
 

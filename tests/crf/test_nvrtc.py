@@ -1,0 +1,74 @@
+"""The dense CRF on CuPy arrays by kernels compiled at run time; on the host here, on a GPU see test_cuda*.py."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from deeplab_caffe import nvrtc
+from deeplab_caffe.crf import CRFParams, cuda, dense_crf
+from deeplab_caffe.crf._device import CupyArrays, arrays_of
+from deeplab_caffe.crf.cuda_graph import CapturedCRF
+from deeplab_caffe.errors import CRFError
+from deeplab_caffe.nvrtc import kernels
+from tests.crf.gpu import HALF_TOLERANCE, assert_alike, case
+from tests.cuda_on_host import nvrtc_stand_in
+
+
+@pytest.fixture
+def cupy(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A CuPy that compiles for the host what NVRTC would compile for a GPU."""
+    if shutil.which("g++") is None:
+        pytest.skip("no g++ to compile the kernels with")
+    found = nvrtc_stand_in.make()
+    monkeypatch.setitem(sys.modules, "cupy", found)
+    monkeypatch.setattr(kernels, "_FUNCTIONS", {})
+    before = nvrtc.enabled()
+    nvrtc.enable()
+    yield found
+    cuda.clear_cache()
+    nvrtc.enable(before)
+
+
+def test_marginals_are_the_cpus(cupy: Any, rng: np.random.Generator) -> None:
+    scores, image = case(rng, 3, 12, 17)
+    found = dense_crf(cupy.asarray(scores), cupy.asarray(image))
+    assert isinstance(arrays_of(found), CupyArrays)
+    assert_alike(cupy.asnumpy(found), dense_crf(scores, image))
+    # The same bits again, in a batch and from an image that is no block of memory.
+    wide = np.zeros((12, 34, 3), np.uint8)
+    wide[:, ::2] = image
+    again = dense_crf(cupy.asarray(np.stack([scores, -scores])), [cupy.asarray(wide)[:, ::2]] * 2)
+    np.testing.assert_array_equal(cupy.asnumpy(again)[0], cupy.asnumpy(found))
+
+
+def test_wide_keys_and_half_precision(cupy: Any, rng: np.random.Generator) -> None:
+    scores, image = case(rng, 3, 9, 10)
+    params = CRFParams(bi_xy_std=0.1, bi_rgb_std=0.02, iterations=2)  # more than 64 bits a key
+    found = dense_crf(cupy.asarray(scores), cupy.asarray(image), params, half=True)
+    assert_alike(cupy.asnumpy(found), dense_crf(scores, image, params), HALF_TOLERANCE)
+
+
+def test_bad_scores_are_refused(cupy: Any, rng: np.random.Generator) -> None:
+    scores, image = case(rng, 3, 9, 10)
+    scores[1, 2, 3] = np.nan
+    with pytest.raises(CRFError, match="finite"):
+        dense_crf(cupy.asarray(scores), cupy.asarray(image))
+
+
+def test_no_graph(cupy: Any, rng: np.random.Generator) -> None:
+    scores, image = case(rng, 3, 9, 10)
+    with pytest.raises(CRFError, match="CUDA graph cannot hold .* compiled at run time: CuPy"):
+        CapturedCRF(cupy.asarray(scores), cupy.asarray(image))
+
+
+def test_without_cupy(cupy: Any, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator) -> None:
+    scores = cupy.asarray(case(rng, 3, 9, 10)[0])
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    with pytest.raises(CRFError, match=r"nvcc on PATH|CuPy is not installed"):
+        dense_crf(scores, None)
