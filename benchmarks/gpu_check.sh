@@ -31,7 +31,7 @@ step() { # step NAME SECONDS COMMAND...: runs it within the time, its output in 
 nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv >"$out/gpu.txt" 2>&1
 step build 240 env DEEPLAB_CAFFE_CUDA=1 DEEPLAB_CAFFE_ARCHS="${DEEPLAB_CAFFE_ARCHS:-90}" \
   "$python" setup.py build_ext --inplace
-step tests 150 "$python" -m pytest -q -m cuda tests
+step tests 150 "$python" -m pytest -q -m cuda tests -k "not nvrtc"
 # The headline: LargeFOV, with torch.compile beside it. Results are written case by case.
 step fps 170 "$python" benchmarks/fps.py --device cuda --model deeplab_largefov --size 321 --batch 32 1 8 \
   --dtype bfloat16 --repeats 5 --out "$out/fps_cuda.json"
@@ -51,6 +51,8 @@ done
 step sanitizer_crf 60 compute-sanitizer --tool memcheck --error-exitcode 9 --target-processes all \
   "$python" -m pytest -q -x -m cuda tests/crf/test_cuda.py tests/crf/test_cuda_dense_crf.py \
   -k "several_kernels and 8 or heavy or compatibilities and 3-none"
+# The same kernels compiled at run time, on CuPy's and torch's arrays.
+step nvrtc 150 "$python" -m pytest -q -m cuda tests/ops tests/crf tests/nvrtc -k nvrtc
 step fps_all 120 "$python" benchmarks/fps.py --device cuda --size 321 --batch 1 32 --dtype bfloat16 float16 float32 \
   --no-compile --repeats 3 --out "$out/fps_all_cuda.json"
 
