@@ -6,6 +6,7 @@ All take and give channels-last tensors of the weights' dtype. :func:`ways` says
 
 from __future__ import annotations
 
+import importlib.util
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -26,6 +27,9 @@ Run = Callable[[Tensor], Tensor]
 _MOST_COLUMN_BYTES = 2 << 30
 # Tensor cores multiply channels in groups of so many half-precision numbers.
 _TENSOR_CORE_CHANNELS = 8
+# With fewer, most of what an implicit GEMM multiplies is padding.
+_LEAST_CHANNELS_OF_A_TILE = 32
+_FIRST_WITH_BFLOAT16 = (8, 0)
 
 
 @dataclass(frozen=True)
@@ -211,7 +215,27 @@ def ways(spec: ConvSpec, shape: Sequence[int]) -> dict[str, Callable[[], Run]]:
         columns = shape[0] * height * width * spec.weight[0].numel() * spec.weight.element_size()
         if columns <= _MOST_COLUMN_BYTES:
             found["im2col_product"] = lambda: im2col_product(spec)
-    return found
+    return found | _implicit_gemms(spec)
+
+
+def _implicit_gemms(spec: ConvSpec) -> dict[str, Callable[[], Run]]:
+    """Ways by Triton, one a tile, where it and tensor cores are there."""
+    wide = spec.group == 1 and spec.weight.shape[1] >= _LEAST_CHANNELS_OF_A_TILE and not spec.pointwise
+    half = spec.weight.dtype in (torch.bfloat16, torch.float16)
+    if not (spec.weight.is_cuda and wide and half) or importlib.util.find_spec("triton") is None:
+        return {}
+    if torch.cuda.get_device_capability(spec.weight.device) < _FIRST_WITH_BFLOAT16:
+        return {}
+    from deeplab_caffe.inference import implicit_gemm  # imports triton
+
+    def way(tile: implicit_gemm.Tile) -> Callable[[], Run]:
+        return lambda: implicit_gemm.convolution(
+            spec.weight, spec.bias, spec.stride, spec.pad, spec.hole, spec.relu, tile
+        )
+
+    narrowest = min(tile.outputs for tile in implicit_gemm.TILES)
+    fitting = [tile for tile in implicit_gemm.TILES if tile.outputs <= max(spec.weight.shape[0], narrowest)]
+    return {f"implicit_gemm_{tile.pixels}x{tile.outputs}": way(tile) for tile in fitting}
 
 
 def _sub_grid_shape(spec: ConvSpec, shape: Sequence[int]) -> tuple[int, ...]:

@@ -42,7 +42,19 @@ TILES = (Tile(128, 256, 64, 8, 3), Tile(128, 128, 64, 8, 4), Tile(64, 128, 64, 4
 _ROWS_TOGETHER = 8
 
 # Of numbers that differ from layer to layer and net to net: one compilation serves all.
-_ANY = ["rows", "height", "width", "out_height", "out_width", "stride_y", "stride_x", "pad_y", "pad_x", "hole_y", "hole_x"]
+_ANY = [
+    "rows",
+    "height",
+    "width",
+    "out_height",
+    "out_width",
+    "stride_y",
+    "stride_x",
+    "pad_y",
+    "pad_x",
+    "hole_y",
+    "hole_x",
+]
 
 
 @triton.jit(do_not_specialize=_ANY)
@@ -74,7 +86,7 @@ def _kernel(
     DEPTH: tl.constexpr,
     TOGETHER: tl.constexpr,
 ):
-    """x (N, height, width, channels), weight (KERNEL_H * KERNEL_W * channels, outputs), y (rows, outputs)."""
+    """Images x (N, height, width, channels), weight (KERNEL_H * KERNEL_W * channels, outputs), y (rows, outputs)."""
     row_tiles = tl.cdiv(rows, PIXELS)
     column_tiles = tl.cdiv(outputs, OUTPUTS)
     number = tl.program_id(0)
@@ -107,7 +119,9 @@ def _kernel(
             wanted &= (channel < channels)[None, :]
             known &= (channel < channels)[:, None]
         pixels = tl.load(pixel[:, None] + channel[None, :], mask=wanted, other=0.0)
-        weights = tl.load(weight + (tap * channels + channel)[:, None] * outputs + column[None, :], mask=known, other=0.0)
+        weights = tl.load(
+            weight + (tap * channels + channel)[:, None] * outputs + column[None, :], mask=known, other=0.0
+        )
         sums = tl.dot(pixels, weights, sums)
 
     if HAS_BIAS:
@@ -163,9 +177,7 @@ def convolution(
         }
         numbers = (rows, height, width, *size, *stride, *pad, *hole, channels, outputs)
         try:
-            _kernel[(blocks,)](
-                x, matrix, bias, y, *numbers, **constants, num_warps=tile.warps, num_stages=tile.stages
-            )
+            _kernel[(blocks,)](x, matrix, bias, y, *numbers, **constants, num_warps=tile.warps, num_stages=tile.stages)
         except RuntimeError:
             raise
         except Exception as error:  # Triton's own have no base but this
