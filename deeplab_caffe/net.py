@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
 from os import PathLike
 from typing import TYPE_CHECKING
 
@@ -15,35 +14,13 @@ from torch import Tensor, nn
 from deeplab_caffe import proto
 from deeplab_caffe.data.rng import CaffeRNG
 from deeplab_caffe.errors import DeepLabCaffeError, NetError
-from deeplab_caffe.layers import LAYERS, Layer, NetContext, Shape, create_layer
-from deeplab_caffe.layers.neuron import ReLU
-from deeplab_caffe.layers.vision import Convolution
+from deeplab_caffe.layers import Layer, NetContext, Shape
+from deeplab_caffe.net_building import Step, build_steps, input_shapes, output_names
 from deeplab_caffe.proto import caffe_pb2
 from deeplab_caffe.weights import load_weights
 
 if TYPE_CHECKING:
     from deeplab_caffe.inference import OptimizedNet
-
-
-@dataclass(frozen=True)
-class Step:
-    """One layer's place in the net.
-
-    Attributes:
-        layer: the layer.
-        bottoms: names of the blobs it reads.
-        tops: names of the blobs it makes; a name that is also a bottom is overwritten (in-place layers).
-        dead: names of the blobs that nobody reads after this step.
-        loss_weights: weight of each top in the net's loss.
-        relu_follows: the next step is a plain ReLU in place on the top, which the layer may take along.
-    """
-
-    layer: Layer
-    bottoms: tuple[str, ...]
-    tops: tuple[str, ...]
-    dead: tuple[str, ...]
-    loss_weights: tuple[float, ...]
-    relu_follows: bool = False
 
 
 class Net(nn.Module):
@@ -130,13 +107,13 @@ class Net(nn.Module):
         )
         self.dtype = dtype
         self.inputs = list(self.param.input)
-        self.blob_shapes = self._input_shapes()
-        self.layers = nn.ModuleList()
+        self.blob_shapes = input_shapes(self.param)
         with torch.random.fork_rng(devices=(), enabled=seed is not None):
             if seed is not None:
                 torch.default_generator.manual_seed(seed)
-            self.steps = self._build()
-        self.outputs = self._outputs()
+            self.steps = build_steps(self.param, self.context, self.blob_shapes)
+        self.layers = nn.ModuleList(step.layer for step in self.steps)
+        self.outputs = output_names(self.inputs, self.steps)
         self.by_name = {layer.name: layer for layer in self.layers}
         if weights is not None:
             self.copy_from(weights)
@@ -151,111 +128,6 @@ class Net(nn.Module):
     def name(self) -> str:
         """The net's name in the prototxt."""
         return self.param.name
-
-    def _input_shapes(self) -> dict[str, Shape]:
-        dims = list(self.param.input_dim)
-        if len(dims) != 4 * len(self.inputs):
-            raise NetError(f"{len(self.inputs)} inputs need {4 * len(self.inputs)} input_dim, got {len(dims)}")
-        shapes = {name: tuple(dims[4 * i : 4 * i + 4]) for i, name in enumerate(self.inputs)}
-        for name, shape in shapes.items():
-            if min(shape) < 1:
-                raise NetError(f"input '{name}': input_dim must be positive, got {shape}")
-        return shapes
-
-    def _build(self) -> list[Step]:
-        owners: dict[str, tuple[Layer, str]] = {}
-        last_use = {blob: i for i, param in enumerate(self.param.layers) for blob in (*param.bottom, *param.top)}
-        used = {blob for param in self.param.layers for blob in param.bottom}
-        owned: set[str] = set()
-        learners: set[str] = set()
-        steps = []
-        for i, param in enumerate(self.param.layers):
-            if not param.top and LAYERS.get(proto.type_name(param.type), Layer).AUTO_TOP:
-                taken = "(automatic)" in self.blob_shapes
-                param.top.append(f"(automatic) {param.name}" if taken else "(automatic)")
-            layer = create_layer(param, self.context)
-            bottom_shapes = [self.blob_shapes[blob] for blob in param.bottom]
-            layer.setup(bottom_shapes)
-            if layer.blobs and layer.name in learners:
-                raise layer.error("an earlier layer with weights has this name too: caffemodels tell them by name")
-            learners |= {layer.name} if layer.blobs else set()
-            for field in ("blobs_lr", "weight_decay"):
-                if len(getattr(param, field)) not in (0, len(layer.blobs)):
-                    raise layer.error(f"{len(layer.blobs)} parameter blobs need as many {field}, or none")
-            self._share_parameters(layer, owners)
-            tops = tuple(param.top)
-            for k, (blob, shape) in enumerate(zip(tops, layer.top_shapes(bottom_shapes), strict=True)):
-                if blob in tops[:k] or (blob in self.blob_shapes and blob not in param.bottom[k : k + 1]):
-                    raise layer.error(f"top '{blob}' is made by an earlier layer too")
-                self.blob_shapes[blob] = tuple(shape)
-            # Only memory that an earlier layer made for itself may be overwritten: not a caller's, nor a split's.
-            layer.inplace = bool(tops) and tops[0] in param.bottom and tops[0] in owned
-            if not layer.ALIASES:
-                owned |= set(tops)
-            dead = tuple(blob for blob in {*param.bottom, *tops} if last_use.get(blob, i) == i and blob in used)
-            steps.append(Step(layer, tuple(param.bottom), tops, dead, self._loss_weights(layer, tops)))
-            self.layers.append(layer)
-        return self._mark_relus(steps)
-
-    @staticmethod
-    def _mark_relus(steps: list[Step]) -> list[Step]:
-        """Finds the convolutions with a ReLU right behind them that works in place on their only top."""
-        marked = []
-        for step, following in zip(steps, [*steps[1:], None], strict=False):
-            fits = (
-                following is not None
-                and isinstance(step.layer, Convolution)
-                and isinstance(following.layer, ReLU)
-                and len(step.tops) == 1
-                and following.bottoms == following.tops == step.tops
-                and following.layer.param.relu_param.negative_slope == 0
-            )
-            if fits:
-                following.layer.bottom_is_spare = True
-            marked.append(replace(step, relu_follows=fits))
-        return marked
-
-    @staticmethod
-    def _loss_weights(layer: Layer, tops: tuple[str, ...]) -> tuple[float, ...]:
-        given = list(layer.param.loss_weight)
-        if len(given) > len(tops):
-            raise layer.error(f"{len(given)} loss weights for {len(tops)} tops")
-        # A loss's first top weighs 1, its others nothing, unless the prototxt says otherwise.
-        weights = given or [layer.DEFAULT_LOSS_WEIGHT]
-        return tuple(weights[: len(tops)] + [0.0] * (len(tops) - len(weights)))
-
-    def _share_parameters(self, layer: Layer, owners: dict[str, tuple[Layer, str]]) -> None:
-        """Lets parameters with the same ``param`` name be one parameter (net.cpp, AppendParam)."""
-        names = [name for name, _ in layer.named_parameters(recurse=False)]
-        shared = list(layer.param.param)
-        if len(shared) > len(names):
-            raise layer.error(f"{len(shared)} param names for {len(names)} parameter blobs")
-        modes = list(layer.param.blob_share_mode)
-        for i, (attribute, key) in enumerate(zip(names, shared, strict=False)):
-            if not key:
-                continue
-            if key not in owners:
-                owners[key] = (layer, attribute)
-                continue
-            owner, owner_attribute = owners[key]
-            source, own = getattr(owner, owner_attribute), getattr(layer, attribute)
-            permissive = i < len(modes) and modes[i] == caffe_pb2.LayerParameter.PERMISSIVE
-            if source.shape != own.shape and not (permissive and source.numel() == own.numel()):
-                raise layer.error(
-                    f"param '{key}' has shape {tuple(own.shape)} here and {tuple(source.shape)} in layer '{owner.name}'"
-                )
-            if source.shape != own.shape:
-                raise layer.error(
-                    f"param '{key}': sharing one parameter in two shapes, {tuple(own.shape)} here and "
-                    f"{tuple(source.shape)} in layer '{owner.name}', is not supported"
-                )
-            setattr(layer, attribute, source)
-
-    def _outputs(self) -> list[str]:
-        read = {blob for step in self.steps for blob in step.bottoms if blob not in step.tops}
-        made = {*self.inputs, *(blob for step in self.steps for blob in step.tops)}
-        # In the alphabet's order, as net.cpp has them: they lie in a std::set there.
-        return sorted(made - read)
 
     def copy_from(self, weights: str | PathLike[str], *, missing: str | None = None) -> None:
         """Loads a caffemodel: parameters are matched by layer name, as Caffe does.

@@ -61,24 +61,71 @@ void forward_plane(ResizedRows<scalar_t> source, scalar_t* output, const std::ve
   }
 }
 
+// The adjoint: output rows are added up along y first, into the two source rows that are being read, and a row goes to
+// the source along x once all of its output rows are in: with zoom 8 one row in eight is scattered.
 template <typename scalar_t>
-void backward_plane(const scalar_t* grad_output, scalar_t* grad_input, int64_t stride_y,
-                    const std::vector<Tap<scalar_t>>& rows, const std::vector<Tap<scalar_t>>& columns) {
-  const int64_t width = static_cast<int64_t>(columns.size());
-  for (size_t y = 0; y < rows.size(); ++y) {
-    const scalar_t* source = grad_output + static_cast<int64_t>(y) * width;
-    scalar_t* low = grad_input + rows[y].low * stride_y;
-    scalar_t* high = grad_input + rows[y].high * stride_y;
-    for (int64_t x = 0; x < width; ++x) {
-      const Tap<scalar_t>& t = columns[x];
-      const scalar_t near = rows[y].near * source[x];
-      const scalar_t far = rows[y].far * source[x];
-      low[t.low] += near * t.near;
-      low[t.high] += near * t.far;
-      high[t.low] += far * t.near;
-      high[t.high] += far * t.far;
+class GatheredRows {
+ public:
+  GatheredRows(scalar_t* plane, int64_t stride_y, const std::vector<Tap<scalar_t>>& columns)
+      : plane_(plane), stride_y_(stride_y), columns_(columns) {
+    for (Slot& slot : slots_) slot.values.resize(columns.size());
+  }
+
+  // Rows are asked for in rising order; the row before the last is done then.
+  scalar_t* row(int64_t y) {
+    Slot& slot = slots_[y & 1];
+    if (slot.y != y) {
+      scatter(slot);
+      std::fill(slot.values.begin(), slot.values.end(), scalar_t(0));
+      slot.y = y;
+    }
+    return slot.values.data();
+  }
+
+  void finish() {
+    for (const Slot& slot : slots_) scatter(slot);
+  }
+
+ private:
+  struct Slot {
+    int64_t y = -1;
+    std::vector<scalar_t> values;
+  };
+
+  void scatter(const Slot& slot) {
+    if (slot.y < 0) return;
+    scalar_t* target = plane_ + slot.y * stride_y_;
+    for (size_t x = 0; x < columns_.size(); ++x) {
+      const Tap<scalar_t>& t = columns_[x];
+      target[t.low] += t.near * slot.values[x];
+      target[t.high] += t.far * slot.values[x];
     }
   }
+
+  scalar_t* plane_;
+  int64_t stride_y_;
+  const std::vector<Tap<scalar_t>>& columns_;
+  Slot slots_[2];
+};
+
+template <typename scalar_t>
+void backward_plane(const scalar_t* grad_output, GatheredRows<scalar_t> target, const std::vector<Tap<scalar_t>>& rows,
+                    int64_t width) {
+  for (size_t y = 0; y < rows.size(); ++y) {
+    const Tap<scalar_t>& t = rows[y];
+    const scalar_t* source = grad_output + static_cast<int64_t>(y) * width;
+    scalar_t* low = target.row(t.low);
+    if (t.high == t.low) {
+      for (int64_t x = 0; x < width; ++x) low[x] += (t.near + t.far) * source[x];
+      continue;
+    }
+    scalar_t* high = target.row(t.high);
+    for (int64_t x = 0; x < width; ++x) {
+      low[x] += t.near * source[x];
+      high[x] += t.far * source[x];
+    }
+  }
+  target.finish();
 }
 
 }  // namespace
@@ -112,8 +159,8 @@ void backward_cpu(const TensorView& grad_output, const TensorView& grad_input, i
       for (int64_t plane = begin; plane < end; ++plane) {
         scalar_t* target = grad_input.ptr<scalar_t>() + plane * height * width;
         std::fill(target, target + height * width, scalar_t(0));
-        backward_plane(grad_output.ptr<const scalar_t>() + plane * out_plane, target + crop * (width + 1), width, rows,
-                       columns);
+        backward_plane(grad_output.ptr<const scalar_t>() + plane * out_plane,
+                       GatheredRows<scalar_t>(target + crop * (width + 1), width, columns), rows, grad_output.size(3));
       }
     });
   });

@@ -14,7 +14,8 @@ from deeplab_caffe.data.atomic import atomic_write
 from deeplab_caffe.errors import ConversionError, DataError
 
 if TYPE_CHECKING:
-    from deeplab_caffe.net import Net, Step
+    from deeplab_caffe.net import Net
+    from deeplab_caffe.net_building import Step
 
 OPSET = 18
 IR_VERSION = 9

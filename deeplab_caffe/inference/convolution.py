@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from deeplab_caffe.inference import sub_grids
-from deeplab_caffe.layers.vision import Convolution
+from deeplab_caffe.layers.convolution import Convolution
 from deeplab_caffe.ops.hole import conv2d
 from deeplab_caffe.ops.packed_conv import operators_exist
 

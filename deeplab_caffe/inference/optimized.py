@@ -24,7 +24,7 @@ from deeplab_caffe.inference.kernels import Kernel, prepare, without_weights
 from deeplab_caffe.inference.plan import Operation, Plan, build_plan
 from deeplab_caffe.inference.precision import precision_of, switched
 from deeplab_caffe.layers import Shape
-from deeplab_caffe.layers.vision import Convolution
+from deeplab_caffe.layers.convolution import Convolution
 from deeplab_caffe.ops.preprocess import preprocess
 from deeplab_caffe.sides import fit_side
 

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from deeplab_caffe.errors import NetError
 from deeplab_caffe.layers import Layer, Shape
+from deeplab_caffe.layers.convolution import Convolution
 from deeplab_caffe.layers.neuron import ReLU
-from deeplab_caffe.layers.vision import Convolution
 
 if TYPE_CHECKING:
     from deeplab_caffe.net import Net

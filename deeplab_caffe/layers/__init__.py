@@ -4,8 +4,10 @@ from deeplab_caffe.layers import (
     channel,
     class_loss,
     common,
+    convolution,
     crf,
     data,
+    interp,
     label,
     label_map,
     loss,
@@ -13,7 +15,7 @@ from deeplab_caffe.layers import (
     norm,
     output,
     pair_loss,
-    vision,
+    pooling,
 )
 from deeplab_caffe.layers.base import LAYERS, Layer, Loss, NetContext, Shape, Window, create_layer, legacy_shape
 
@@ -27,9 +29,11 @@ __all__ = [
     "channel",
     "class_loss",
     "common",
+    "convolution",
     "create_layer",
     "crf",
     "data",
+    "interp",
     "label",
     "label_map",
     "legacy_shape",
@@ -38,5 +42,5 @@ __all__ = [
     "norm",
     "output",
     "pair_loss",
-    "vision",
+    "pooling",
 ]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from deeplab_caffe.net import Net, Step
+from deeplab_caffe.net import Net
+from deeplab_caffe.net_building import Step
 
 # What autograd keeps of a layer for its backward pass. Layers that are not named here keep their bottoms.
 _KEEPS_TOP = {"RELU", "SIGMOID", "TANH", "SOFTMAX", "EXP"}

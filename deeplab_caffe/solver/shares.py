@@ -16,7 +16,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from deeplab_caffe.net import Net, Step
+from deeplab_caffe.net import Net
+from deeplab_caffe.net_building import Step
 from deeplab_caffe.solver.world import World
 
 

@@ -1,0 +1,90 @@
+"""Kernel, stride, pad and hole of layers over an image plane."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from google.protobuf.message import Message
+
+from deeplab_caffe.layers.base import Layer, Shape, Window
+from deeplab_caffe.ops.im2col import conv_output_size
+
+
+class Geometry(NamedTuple):
+    """Kernel, stride, pad and hole as (height, width) pairs."""
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    pad: tuple[int, int]
+    hole: tuple[int, int]
+
+    @property
+    def effective_kernel(self) -> tuple[int, int]:
+        return tuple(k + (k - 1) * (h - 1) for k, h in zip(self.kernel, self.hole, strict=True))
+
+    def window(self) -> Window:
+        return Window(self.effective_kernel, self.stride, self.pad)
+
+    def conv_output_size(self, layer: Layer, shape: Shape) -> tuple[int, int]:
+        """Height and width of a convolution's top.
+
+        Raises:
+            NetError: the bottom is smaller than the kernel.
+        """
+        try:
+            height, width = (
+                conv_output_size(shape[2 + i], self.kernel[i], self.stride[i], self.pad[i], self.hole[i])
+                for i in (0, 1)
+            )
+        except ValueError as error:
+            raise layer.error(f"bottom {tuple(shape)}: {error}") from None
+        return height, width
+
+
+def _pair(layer: Layer, message: Message, field: str, default: int | None) -> tuple[int, int]:
+    """A size given as one number (``kernel_size``) or as a pair (``kernel_h`` and ``kernel_w``), never both."""
+    single = {"kernel": "kernel_size"}.get(field, field)
+    parts = [f"{field}_h", f"{field}_w"]
+    known = {descriptor.name for descriptor in message.DESCRIPTOR.fields}
+    given = [part for part in parts if part in known and message.HasField(part)]
+    if given and message.HasField(single):
+        raise layer.error(f"{single} and {given[0]} exclude each other: set one or the other")
+    if given:
+        if len(given) == 1:
+            missing = next(part for part in parts if part not in given)
+            raise layer.error(f"{given[0]} is set but {missing} is not: a pair needs both")
+        return getattr(message, parts[0]), getattr(message, parts[1])
+    if single not in known or not message.HasField(single):
+        if default is None:
+            raise layer.error(f"{single}, or {parts[0]} and {parts[1]}, must be set")
+        return default, default
+    value = getattr(message, single)
+    return value, value
+
+
+def read_geometry(layer: Layer, message: Message) -> Geometry:
+    """Kernel, stride, pad and hole of a convolution_param or pooling_param.
+
+    Raises:
+        NetError: a size given twice, by half or not at all, or a kernel, stride or hole of 0.
+    """
+    geometry = Geometry(
+        kernel=_pair(layer, message, "kernel", None),
+        stride=_pair(layer, message, "stride", 1),
+        pad=_pair(layer, message, "pad", 0),
+        hole=_pair(layer, message, "hole", 1),
+    )
+    for name in ("kernel", "stride", "hole"):
+        if min(getattr(geometry, name)) < 1:
+            raise layer.error(f"{name} must be positive, got {getattr(geometry, name)}")
+    return geometry
+
+
+def check_image(layer: Layer, shape: Shape) -> None:
+    """Whether a bottom is of images.
+
+    Raises:
+        NetError: it is not (N, C, H, W).
+    """
+    if len(shape) != 4:
+        raise layer.error(f"expected a bottom of shape (N, C, H, W), got {tuple(shape)}")

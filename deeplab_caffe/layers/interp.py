@@ -1,0 +1,82 @@
+"""Layers that change an image plane's size: INTERP, PADDING."""
+
+from __future__ import annotations
+
+import math
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from deeplab_caffe.layers.base import Layer, Shape, Window, register
+from deeplab_caffe.layers.geometry import check_image
+from deeplab_caffe.ops.interp import interp, interp_size
+
+
+@register
+class Interp(Layer):
+    """Align-corners bilinear resizing (layers/interp_layer.cpp); see :func:`deeplab_caffe.ops.interp.interp`."""
+
+    TYPE = "INTERP"
+
+    def __init__(self, param, context) -> None:
+        super().__init__(param, context)
+        message = param.interp_param
+        self.options = {
+            name: getattr(message, name)
+            for name in ("height", "width", "zoom_factor", "shrink_factor")
+            if message.HasField(name)
+        }
+        self.options |= {"pad_beg": message.pad_beg, "pad_end": message.pad_end}
+        if ("height" in self.options) != ("width" in self.options):
+            raise self.error("height and width go together: one of them is not set")
+
+    def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
+        shape = bottom_shapes[0]
+        check_image(self, shape)
+        options = {name: value for name, value in self.options.items() if name not in ("height", "width")}
+        try:
+            height = interp_size(shape[2], target=self.options.get("height"), **options)
+            width = interp_size(shape[3], target=self.options.get("width"), **options)
+        except ValueError as error:
+            raise self.error(str(error)) from None
+        return [(*shape[:2], height, width)]
+
+    def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
+        return (interp(bottoms[0], **self.options),)
+
+    def multiply_adds(self, bottom_shapes: list[Shape], top_shapes: list[Shape]) -> int:
+        return 4 * math.prod(top_shapes[0])
+
+    def window(self) -> Window | None:
+        options = self.options
+        if "zoom_factor" in options:
+            # A pixel between two samples sees both, but stands for a step 1 / zoom as long.
+            zoom = options["zoom_factor"]
+            return Window((2, 2) if zoom > 1 else (1, 1), (1 / zoom, 1 / zoom), (options["pad_beg"],) * 2)
+        if "shrink_factor" in options:
+            return Window((1, 1), (options["shrink_factor"],) * 2, (options["pad_beg"],) * 2)
+        return None
+
+
+@register
+class Padding(Layer):
+    """Adds zeros at the borders, or crops where negative (layers/padding_layer.cpp)."""
+
+    TYPE = "PADDING"
+    HALF = True
+
+    def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
+        shape = bottom_shapes[0]
+        check_image(self, shape)
+        param = self.param.padding_param
+        size = [length + param.pad_beg + param.pad_end for length in shape[2:]]
+        if min(size) < 1:
+            raise self.error(f"padding {param.pad_beg} and {param.pad_end} leaves nothing of {shape[2]}x{shape[3]}")
+        return [(*shape[:2], *size)]
+
+    def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
+        param = self.param.padding_param
+        return (F.pad(bottoms[0], (param.pad_beg, param.pad_end, param.pad_beg, param.pad_end)),)
+
+    def window(self) -> Window:
+        return Window(pad=(self.param.padding_param.pad_beg,) * 2)

@@ -1,0 +1,127 @@
+"""POOLING: the largest or the mean of each window's numbers."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from deeplab_caffe.layers.base import Layer, Shape, Window, register
+from deeplab_caffe.layers.geometry import Geometry, check_image, read_geometry
+from deeplab_caffe.proto import caffe_pb2
+
+
+@register
+class Pooling(Layer):
+    """Maximum or average over a window (layers/pooling_layer.cpp).
+
+    Output sizes round up, and with padding a last window that would start beyond ``height + pad`` is dropped. MAX takes
+    the first maximum in row-major order; its optional second top is that maximum's index within the plane. AVE divides
+    by the window clipped to the padded plane, so padding counts.
+    """
+
+    TYPE = "POOLING"
+    TOPS = (1, 2)
+    HALF = True
+
+    def __init__(self, param, context) -> None:
+        super().__init__(param, context)
+        pool = param.pooling_param
+        self.method = caffe_pb2.PoolingParameter.PoolMethod.Name(pool.pool)
+        if self.method == "STOCHASTIC":
+            raise self.error("STOCHASTIC pooling is not implemented: the original has none on the CPU either")
+        if len(param.top) == 2 and self.method != "MAX":
+            raise self.error("only MAX pooling has a second top")
+        self.geometry = None if pool.global_pooling else read_geometry(self, pool)
+        neutral = {"pad": 0, "pad_h": 0, "pad_w": 0, "stride": 1, "stride_h": 1, "stride_w": 1}
+        given = [field.name for field, value in pool.ListFields() if value != neutral.get(field.name)]
+        refused = [name for name in given if name in neutral or name.startswith("kernel")]
+        if pool.global_pooling and refused:
+            raise self.error(f"global_pooling and {', '.join(refused)} exclude each other")
+        if self.geometry and any(p >= k for p, k in zip(self.geometry.pad, self.geometry.kernel, strict=True)):
+            raise self.error(f"pad {self.geometry.pad} must be smaller than the kernel {self.geometry.kernel}")
+
+    def pools_maxima(self) -> bool:
+        """Whether the only top is the maximum over windows of one size."""
+        return self.method == "MAX" and self.geometry is not None and len(self.param.top) == 1
+
+    def _geometry(self, shape: Shape) -> Geometry:
+        return self.geometry or Geometry(kernel=tuple(shape[2:]), stride=(1, 1), pad=(0, 0), hole=(1, 1))
+
+    def _output_size(self, shape: Shape) -> tuple[int, int]:
+        g = self._geometry(shape)
+        size = []
+        for axis in range(2):
+            length, k, s, p = shape[2 + axis], g.kernel[axis], g.stride[axis], g.pad[axis]
+            count = -((length + 2 * p - k) // -s) + 1
+            if any(g.pad) and (count - 1) * s >= length + p:
+                count -= 1
+            if count < 1:
+                raise self.error(f"a bottom of {shape[2]}x{shape[3]} is smaller than the kernel {g.kernel}")
+            size.append(count)
+        return size[0], size[1]
+
+    def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
+        check_image(self, bottom_shapes[0])
+        shape = (*bottom_shapes[0][:2], *self._output_size(bottom_shapes[0]))
+        return [shape] * len(self.param.top)
+
+    def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
+        x = bottoms[0]
+        g, size = self._geometry(x.shape), self._output_size(x.shape)
+        if self.method == "MAX":
+            return self._max(x, g, size)
+        return (self._average(x, g, size),)
+
+    def _max(self, x: Tensor, g: Geometry, size: tuple[int, int]) -> tuple[Tensor, ...]:
+        # torch's ceil_mode drops the last window by another rule and limits pad to half the kernel, so whatever differs
+        # from the plain case is padded by hand with the lowest float, which Caffe starts its maximum from.
+        bottom, right = self._extra(x.shape, g, size)
+        simple = (
+            bottom <= g.pad[0] and right <= g.pad[1] and all(2 * p <= k for p, k in zip(g.pad, g.kernel, strict=True))
+        )
+        if simple and len(self.param.top) == 1:
+            y = F.max_pool2d(x, g.kernel, g.stride, g.pad)
+            if y.shape[2:] == size:
+                return (y,)
+        lowest = torch.finfo(x.dtype).min
+        padded = F.pad(x, (g.pad[1], max(right, 0), g.pad[0], max(bottom, 0)), value=lowest)
+        if len(self.param.top) == 1:
+            return (F.max_pool2d(padded, g.kernel, g.stride)[:, :, : size[0], : size[1]],)
+        y, index = F.max_pool2d(padded, g.kernel, g.stride, return_indices=True)
+        y, index = y[:, :, : size[0], : size[1]], index[:, :, : size[0], : size[1]]
+        row = torch.div(index, padded.shape[3], rounding_mode="floor") - g.pad[0]
+        column = index % padded.shape[3] - g.pad[1]
+        mask = (row * x.shape[3] + column).masked_fill(y == lowest, -1)
+        # Half precision has no room for large indices.
+        return y, mask.to(torch.promote_types(x.dtype, torch.float32))
+
+    def _average(self, x: Tensor, g: Geometry, size: tuple[int, int]) -> Tensor:
+        bottom, right = self._extra(x.shape, g, size)
+        # avg_pool2d divides by the window clipped to the plane padded by pad on both sides, with ceil_mode beyond that:
+        # Caffe's divisor. Pads over half a kernel, which it refuses, are padded by hand.
+        if all(2 * p <= k for p, k in zip(g.pad, g.kernel, strict=True)):
+            ceil_mode = bottom > g.pad[0] or right > g.pad[1]
+            y = F.avg_pool2d(x, g.kernel, g.stride, g.pad, ceil_mode=ceil_mode, count_include_pad=True)
+            if y.shape[2:] == size:
+                return y
+        padded = F.pad(x, (g.pad[1], max(right, 0), g.pad[0], max(bottom, 0)))
+        total = F.avg_pool2d(padded, g.kernel, g.stride, divisor_override=1)[:, :, : size[0], : size[1]]
+        extents = []
+        for axis in range(2):
+            start = torch.arange(size[axis], device=x.device) * g.stride[axis] - g.pad[axis]
+            end = (start + g.kernel[axis]).clamp(max=x.shape[2 + axis] + g.pad[axis])
+            # A window wholly beyond the plane (stride over kernel, no pad) averages nothing: 0, where the original has
+            # 0 / 0.
+            extents.append((end - start).clamp(min=1).to(x.dtype))
+        return total / (extents[0][:, None] * extents[1][None, :])
+
+    @staticmethod
+    def _extra(shape: Shape, g: Geometry, size: tuple[int, int]) -> tuple[int, int]:
+        """Rows and columns after the plane that the last windows reach."""
+        return tuple(
+            (size[axis] - 1) * g.stride[axis] + g.kernel[axis] - g.pad[axis] - shape[2 + axis] for axis in range(2)
+        )
+
+    def window(self) -> Window | None:
+        return self.geometry.window() if self.geometry else None

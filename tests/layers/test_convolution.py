@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from deeplab_caffe.errors import NetError
+from deeplab_caffe.layers import Window
+from tests.goldens import relative_error
+from tests.layers.build import image, make, noise, run
+
+
+def conv(params: str, shapes: list[tuple[int, ...]], **options: object) -> torch.nn.Module:
+    text = (
+        f'convolution_param {{ {params} weight_filler {{ type: "gaussian" std: 0.5 }} bias_filler {{ value: 0.3 }} }}'
+    )
+    torch.manual_seed(0)
+    return make("CONVOLUTION", text, shapes, **options)
+
+
+@pytest.mark.parametrize("engine", ["CAFFE", "CUDNN"])
+def test_convolution_by_hand(engine: str) -> None:
+    layer = conv("num_output: 1 kernel_size: 2 hole: 2", [(1, 1, 3, 3)], engine=engine)
+    layer.weight.data[...] = torch.tensor([[1.0, 10], [100, 1000]])
+    layer.bias.data[...] = 0.5
+    (y,) = layer(image([1, 0, 2], [0, 0, 0], [3, 0, 4]))
+    assert y.tolist() == [[[[4321.5]]]]
+
+
+GEOMETRIES = [
+    ("kernel_size: 3", 1),
+    ("kernel_size: 1", 1),
+    ("kernel_size: 3 pad: 1", 2),
+    ("kernel_size: 3 pad: 4 hole: 4", 1),
+    ("kernel_size: 4 pad: 6 hole: 4", 1),
+    ("kernel_size: 3 stride: 2 pad: 2 hole: 2", 2),
+    ("kernel_h: 1 kernel_w: 5 pad_h: 0 pad_w: 3 stride_h: 3 stride_w: 2", 1),
+    ("kernel_h: 3 kernel_w: 2 hole_h: 2 hole_w: 5 pad_h: 3 pad_w: 1", 4),
+    ("kernel_size: 2 stride: 3", 4),
+]
+
+
+@pytest.mark.parametrize(("params", "group"), GEOMETRIES)
+def test_convolution_engines_agree(params: str, group: int) -> None:
+    x = noise(2, 4, 11, 13)
+    results = []
+    for engine in ("CAFFE", "CUDNN"):
+        layer = conv(f"num_output: 8 group: {group} {params}", [tuple(x.shape)], engine=engine)
+        inputs = x.clone().requires_grad_()
+        (y,) = layer(inputs)
+        assert tuple(y.shape) == layer.top_shapes([tuple(x.shape)])[0]
+        (y * noise(*y.shape, seed=1)).sum().backward()
+        results.append([y.detach(), inputs.grad, layer.weight.grad, layer.bias.grad])
+    for a, b in zip(*results, strict=True):
+        assert relative_error(a.numpy(), b.numpy()) < 1e-5
+
+
+def test_convolution_engine_of_the_layer_and_of_the_net() -> None:
+    shapes = [(1, 1, 3, 3)]
+    assert conv("num_output: 1 kernel_size: 1", shapes).engine == "CUDNN"
+    assert conv("num_output: 1 kernel_size: 1 engine: CAFFE", shapes).engine == "CAFFE"
+    assert conv("num_output: 1 kernel_size: 1 engine: CAFFE", shapes, engine="CUDNN").engine == "CUDNN"
+
+
+def test_convolution_of_several_bottoms_shares_its_weights() -> None:
+    layer = conv("num_output: 2 kernel_size: 3", [(1, 1, 4, 4), (1, 1, 6, 5)], tops=2)
+    blobs = noise(1, 1, 4, 4), noise(1, 1, 6, 5)
+    tops = layer(*blobs)
+    for x, y in zip(blobs, tops, strict=True):
+        torch.testing.assert_close(y, F.conv2d(x, layer.weight, layer.bias))
+
+
+def test_convolution_without_bias() -> None:
+    layer = conv("num_output: 2 kernel_size: 1 bias_term: false", [(1, 3, 4, 4)])
+    assert len(layer.blobs) == 1
+    assert layer(torch.zeros(1, 3, 4, 4))[0].abs().max() == 0
+
+
+@pytest.mark.parametrize("engine", ["CAFFE", "CUDNN"])
+def test_convolution_gradient(engine: str) -> None:
+    layer = conv("num_output: 2 kernel_size: 2 hole: 2 group: 2 pad: 1", [(1, 2, 4, 4)], engine=engine).double()
+    x = noise(1, 2, 4, 4, dtype=torch.float64).requires_grad_()
+    assert torch.autograd.gradcheck(lambda x, *_: layer(x)[0], (x, layer.weight, layer.bias))
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ("kernel_size: 3", "num_output must be a positive multiple of group, got 0 and 1"),
+        ("num_output: 3 group: 2 kernel_size: 3", "num_output must be a positive multiple of group, got 3 and 2"),
+        ("num_output: 2 group: 2 kernel_size: 1", "3 input channels cannot be split into 2 groups"),
+        ("num_output: 2", "kernel_size, or kernel_h and kernel_w, must be set"),
+        ("num_output: 2 kernel_size: 3 kernel_h: 3", "kernel_size and kernel_h exclude each other"),
+        ("num_output: 2 kernel_h: 3", "kernel_h is set but kernel_w is not"),
+        ("num_output: 2 kernel_size: 0", r"kernel must be positive, got \(0, 0\)"),
+        ("num_output: 2 kernel_size: 1 stride: 0", "stride must be positive"),
+        ("num_output: 2 kernel_size: 1 hole: 0", "hole must be positive"),
+        ("num_output: 2 kernel_size: 3 hole: 3", r"bottom \(1, 3, 5, 6\): "),
+    ],
+)
+def test_convolution_refuses(params: str, message: str) -> None:
+    with pytest.raises(NetError, match=f"layer 'l': {message}"):
+        conv(params, [(1, 3, 5, 6)])
+
+
+def test_convolution_refuses_other_channels() -> None:
+    layer = conv("num_output: 2 kernel_size: 1", [(1, 3, 5, 5)])
+    with pytest.raises(NetError, match="the weights are for 3 input channels, the bottom has 4"):
+        layer.top_shapes([(1, 4, 5, 5)])
+    with pytest.raises(NetError, match="as many tops as bottoms"):
+        make("CONVOLUTION", "convolution_param { num_output: 2 kernel_size: 1 }", bottoms=2, tops=1)
+
+
+def test_convolution_cost_and_window() -> None:
+    layer = conv("num_output: 4 kernel_size: 3 pad: 2 hole: 2", [(2, 3, 8, 9)])
+    assert layer.multiply_adds([(2, 3, 8, 9)], [(2, 4, 8, 9)]) == 2 * 4 * 8 * 9 * 3 * 9
+    assert layer.window() == Window((5, 5), (1, 1), (2, 2))
+
+
+def test_im2col_by_hand() -> None:
+    y = run("IM2COL", "convolution_param { kernel_size: 2 hole: 2 }", image([1, 2, 3], [4, 5, 6], [7, 8, 9]))
+    assert y.flatten().tolist() == [1, 3, 7, 9]
+
+
+@pytest.mark.parametrize("params", [params for params, _ in GEOMETRIES])
+def test_im2col_agrees_with_torch(params: str) -> None:
+    x = noise(2, 3, 11, 13)
+    layer = make("IM2COL", f"convolution_param {{ {params} }}", [tuple(x.shape)])
+    g = layer.geometry
+    expected = F.unfold(x, g.kernel, dilation=g.hole, padding=g.pad, stride=g.stride)
+    (y,) = layer(x)
+    assert torch.equal(y.flatten(2), expected)
+    assert tuple(y.shape) == layer.top_shapes([tuple(x.shape)])[0]
