@@ -202,10 +202,14 @@ class Solver:
         """Runs iterations; whether it was asked to stop before the last one."""
         param = self.param
         while self.iteration < until:
-            # The processes must agree, and one message is enough for both wishes.
-            self._stop, asked = divmod(self.world.largest(2 * self._stop + self._snapshot_asked), 2)
-            self._snapshot_asked = False
-            if self._stop:
+            # The processes must agree, and one message is enough for both wishes. A signal that comes meanwhile is one
+            # for the next time: nothing may be written over it.
+            wished = self._snapshot_asked
+            stop, asked = divmod(self.world.largest(2 * self._stop + wished), 2)
+            if wished:
+                self._snapshot_asked = False
+            if stop:
+                self._stop = stop
                 return True
             n = self.iteration
             due = bool(param.snapshot) and n > self._start and n % param.snapshot == 0

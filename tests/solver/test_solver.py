@@ -10,6 +10,7 @@ import torch
 from deeplab_caffe import Net, proto
 from deeplab_caffe.errors import PrototxtError, SolverError
 from deeplab_caffe.solver import Solver, TrainingLog
+from deeplab_caffe.solver.world import World
 from tests.solver.toy import Recorder, net_text, solver_text, write_images, write_problem
 
 QUIET = {"device": "cpu"}
@@ -292,6 +293,24 @@ def test_a_stop_during_a_test_does_not_wait_for_its_end(tmp_path: Path) -> None:
     solver.solve()
     assert len(calls) == 3
     assert log.events() == [("train", 0), ("train", 1), ("snapshot", 2), ("stopped", 2)]
+
+
+@pytest.mark.parametrize("wish", ["stop", "snapshot"])
+def test_a_signal_while_the_processes_agree_is_not_lost(
+    wish: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = Recorder()
+    solver = make(tmp_path, log=log)
+
+    def largest(_: World, value: int) -> int:
+        if solver.iteration == 2 and not solver.losses[2:]:
+            solver.request_stop(15) if wish == "stop" else solver.request_snapshot()
+        return value
+
+    monkeypatch.setattr(World, "largest", largest)
+    solver.step(5)
+    assert solver.iteration == (3 if wish == "stop" else 5)
+    assert [event for event in log.events() if event[0] == "snapshot"] == [("snapshot", 3)] * (wish == "snapshot")
 
 
 def test_a_snapshot_on_demand(tmp_path: Path) -> None:
