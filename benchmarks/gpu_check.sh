@@ -4,6 +4,9 @@
 # A step that fails is reported and the others still run; the exit status says whether all were well. A step gets the
 # time that is left of $SECONDS_IN_ALL (default: 560) where that is less than its own limit. Needs nvcc, torch with CUDA
 # and pybind11; fetches nothing.
+#
+#   benchmarks/gpu_check.sh              all steps
+#   benchmarks/gpu_check.sh fps crf      the build and these
 set -uo pipefail
 cd "$(dirname "$0")/.."
 out="${OUT:-out/gpu_check}"
@@ -11,11 +14,13 @@ mkdir -p "$out"
 python="${PYTHON:-python3}"
 in_all="${SECONDS_IN_ALL:-560}"
 export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1
-failed=()
+wanted=("$@") failed=() known=()
 
 step() { # step NAME SECONDS COMMAND...: runs it within the time, its output in NAME.log
   local name="$1" limit="$2" begin=$SECONDS left=$((in_all - SECONDS))
   shift 2
+  known+=("$name")
+  if [ ${#wanted[@]} -gt 0 ] && [ "$name" != build ] && [[ " ${wanted[*]} " != *" $name "* ]]; then return; fi
   if [ "$left" -lt 10 ]; then
     echo "== $name: no time left"
     failed+=("$name (no time left)")
@@ -56,6 +61,9 @@ step nvrtc 150 "$python" -m pytest -q -m cuda tests/ops tests/crf tests/nvrtc -k
 step fps_all 120 "$python" benchmarks/fps.py --device cuda --size 321 --batch 1 32 --dtype bfloat16 float16 float32 \
   --no-compile --repeats 3 --out "$out/fps_all_cuda.json"
 
+for name in ${wanted[@]+"${wanted[@]}"}; do
+  [[ " ${known[*]} " == *" $name "* ]] || failed+=("$name (there are ${known[*]})")
+done
 if [ ${#failed[@]} -gt 0 ]; then
   echo "failed: ${failed[*]}"
   exit 1

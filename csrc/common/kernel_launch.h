@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <type_traits>
 
@@ -21,6 +22,20 @@ namespace deeplab {
 inline Launch launch_over(const char* what, int device, uintptr_t stream, int64_t count) {
   return {what, device, stream, {blocks_for(count), 1, 1}, {kThreadsPerBlock, 1, 1}};
 }
+
+// Calls body(index_t{}) with the integer that a kernel is to count in: divisions in 64 bits take several times longer
+// than in 32, and longer than the memory that they find their way in.
+template <typename Body>
+void dispatch_index(bool narrow, const Body& body) {
+  if (narrow) {
+    body(int32_t{});
+  } else {
+    body(int64_t{});
+  }
+}
+
+// Whether counts up to this one, and a thread's step beyond it, fit into 32 bits.
+inline bool fits_32_bits(int64_t count) { return count <= std::numeric_limits<int32_t>::max() / 2; }
 
 // How NVRTC is told of a template's arguments. A kernel over another type specialises it.
 template <typename T>

@@ -1,5 +1,3 @@
-#include <limits>
-
 #include "../common/kernel_launch.h"
 #include "hole.h"
 #ifdef DEEPLAB_WITH_CUDA
@@ -11,29 +9,20 @@ namespace {
 
 constexpr const char* kSource = "hole/hole_kernels.cuh";
 
-// Integer division is what these kernels spend their time on, and 64-bit division is several times slower. Besides the
-// tensors, every position that the rule computes must fit: |o * stride - pad + t * hole| <= in + 2 * pad.
-bool fits_32_bits(int64_t numel, const Geometry& geometry) {
-  constexpr int64_t kLimit = std::numeric_limits<int32_t>::max() / 2;
-  const auto reach = [](const Axis& axis) { return axis.in + 2 * axis.pad + axis.kernel * axis.hole; };
-  return numel <= kLimit && reach(geometry.rows) <= kLimit && reach(geometry.columns) <= kLimit &&
-         geometry.rows.stride <= kLimit && geometry.columns.stride <= kLimit;
-}
-
-template <typename Body>
-void dispatch_index(bool narrow, Body&& body) {
-  if (narrow) {
-    body(int32_t{});
-  } else {
-    body(int64_t{});
-  }
+// Besides the threads, every position that the rule computes must fit: |o * stride - pad + t * hole| <= in + 2 * pad.
+bool fits_32_bits(int64_t count, const Geometry& geometry) {
+  const auto fits = [](const Axis& axis) {
+    return deeplab::fits_32_bits(axis.in + 2 * axis.pad + axis.kernel * axis.hole) &&
+           deeplab::fits_32_bits(axis.stride);
+  };
+  return deeplab::fits_32_bits(count) && fits(geometry.rows) && fits(geometry.columns);
 }
 
 }  // namespace
 
 void im2col_cuda(const TensorView& input, const TensorView& columns, const Geometry& geometry, uintptr_t stream) {
-  const int64_t count = columns.numel();
-  if (count == 0) return;
+  if (columns.numel() == 0) return;
+  const int64_t count = columns.numel() / (geometry.rows.kernel * geometry.columns.kernel);
   dispatch_floating(input.dtype, "im2col", [&](auto zero) {
     using scalar_t = decltype(zero);
     dispatch_index(fits_32_bits(count, geometry), [&](auto index_zero) {

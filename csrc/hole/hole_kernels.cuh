@@ -6,30 +6,36 @@
 
 namespace deeplab::hole {
 
-// One thread per element of the columns, x fastest: writes are coalesced, and so are reads where the stride is 1.
+// One thread per output pixel of a channel writes all taps: what it costs to find the pixel is shared by the kernel's
+// area, writes are coalesced in every row of the columns, and so are reads where the stride is 1.
 template <typename scalar_t, typename index_t>
 __global__ void im2col_kernel(const scalar_t* input, Strides strides,  // (N, C, H, W)
                               scalar_t* columns,                       // (N, C * kernel_h * kernel_w, OH, OW)
-                              int64_t count, index_t channels, Geometry geometry) {
+                              int64_t count,                           // N * C * OH * OW
+                              index_t channels, Geometry geometry) {
   const index_t out_w = static_cast<index_t>(geometry.columns.out), out_h = static_cast<index_t>(geometry.rows.out);
+  const index_t in_w = static_cast<index_t>(geometry.columns.in), in_h = static_cast<index_t>(geometry.rows.in);
   const index_t kernel_w = static_cast<index_t>(geometry.columns.kernel);
   const index_t kernel_h = static_cast<index_t>(geometry.rows.kernel);
+  const int64_t out_plane = geometry.rows.out * geometry.columns.out;
   DEEPLAB_GRID_STRIDE_LOOP(item, count) {
     const index_t index = static_cast<index_t>(item);
-    const index_t row_of_outputs = index / out_w;
-    const index_t row_of_columns = row_of_outputs / out_h;
-    const index_t kernel_row = row_of_columns / kernel_w;
-    const index_t plane = kernel_row / kernel_h;
-    const index_t y = source<index_t>(geometry.rows, row_of_outputs % out_h, kernel_row % kernel_h);
-    const index_t x = source<index_t>(geometry.columns, index % out_w, row_of_columns % kernel_w);
-    scalar_t value = 0;
-    if (y >= 0 && y < static_cast<index_t>(geometry.rows.in) && x >= 0 &&
-        x < static_cast<index_t>(geometry.columns.in)) {
-      value = input[static_cast<int64_t>(plane / channels) * strides.n +
-                    static_cast<int64_t>(plane % channels) * strides.c + static_cast<int64_t>(y) * strides.y +
-                    static_cast<int64_t>(x) * strides.x];
+    const index_t row = index / out_w;
+    const index_t plane = row / out_h;
+    const index_t out_x = index % out_w, out_y = row % out_h;
+    const scalar_t* image =
+        input + static_cast<int64_t>(plane / channels) * strides.n + static_cast<int64_t>(plane % channels) * strides.c;
+    scalar_t* target = columns + static_cast<int64_t>(plane) * kernel_h * kernel_w * out_plane +
+                       static_cast<int64_t>(out_y) * out_w + out_x;
+    for (index_t ky = 0; ky < kernel_h; ++ky) {
+      const index_t y = source<index_t>(geometry.rows, out_y, ky);
+      for (index_t kx = 0; kx < kernel_w; ++kx, target += out_plane) {
+        const index_t x = source<index_t>(geometry.columns, out_x, kx);
+        const bool is_inside = y >= 0 && y < in_h && x >= 0 && x < in_w;
+        *target =
+            is_inside ? image[static_cast<int64_t>(y) * strides.y + static_cast<int64_t>(x) * strides.x] : scalar_t(0);
+      }
     }
-    columns[item] = value;
   }
 }
 

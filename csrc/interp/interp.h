@@ -33,6 +33,9 @@ struct Window {
   int64_t top, left, height, width;
 };
 
+// Rows of an output that a GPU's thread resizes at one column.
+constexpr int kStripRows = 4;
+
 // Where output `index` reads: near * in[low] + far * in[high].
 template <typename scalar_t>
 struct Tap {

@@ -12,16 +12,21 @@ constexpr const char* kSource = "interp/interp_kernels.cuh";
 }  // namespace
 
 void forward_cuda(const TensorView& input, const TensorView& output, int64_t crop, int64_t crop_end, uintptr_t stream) {
-  const int64_t count = output.numel();
-  if (count == 0) return;
+  if (output.numel() == 0) return;
+  const int64_t strips = (output.size(2) + kStripRows - 1) / kStripRows;
+  const int64_t count = output.size(0) * output.size(1) * strips * output.size(3);
   dispatch_floating(input.dtype, "interp", [&](auto zero) {
     using scalar_t = decltype(zero);
     const Strides strides{input.stride(0), input.stride(1), input.stride(2), input.stride(3)};
-    launch_kernel(launch_over("interp forward", input.device, stream, count),
-                  DEEPLAB_KERNEL(kSource, deeplab::interp::forward_kernel, scalar_t),
-                  input.ptr<const scalar_t>() + crop * (strides.y + strides.x), strides, output.ptr<scalar_t>(), count,
-                  input.size(1), make_axis(input.size(2) - crop - crop_end, output.size(2)),
-                  make_axis(input.size(3) - crop - crop_end, output.size(3)));
+    dispatch_index(fits_32_bits(count), [&](auto index) {
+      using index_t = decltype(index);
+      launch_kernel(launch_over("interp forward", input.device, stream, count),
+                    DEEPLAB_KERNEL(kSource, deeplab::interp::forward_kernel, scalar_t, index_t),
+                    input.ptr<const scalar_t>() + crop * (strides.y + strides.x), strides, output.ptr<scalar_t>(),
+                    count, static_cast<index_t>(input.size(1)),
+                    make_axis(input.size(2) - crop - crop_end, output.size(2)),
+                    make_axis(input.size(3) - crop - crop_end, output.size(3)));
+    });
   });
 }
 

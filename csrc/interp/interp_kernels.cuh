@@ -3,24 +3,42 @@
 
 #include "../common/loops.cuh"
 #include "interp.h"
+#include "sample.cuh"
 
 namespace deeplab::interp {
 
-template <typename scalar_t>
+// One thread per column of a strip of rows: enlarged, most of them lie between the same two source rows, which are
+// resized along x once for all. Writes are coalesced in every row.
+template <typename scalar_t, typename index_t>
 __global__ void forward_kernel(const scalar_t* input,  // (N, C, H, W), cropped: points at the first pixel that is read
-                               Strides strides, scalar_t* output /* (N, C, OH, OW) */, int64_t count, int64_t channels,
-                               Axis rows, Axis columns) {
-  DEEPLAB_GRID_STRIDE_LOOP(index, count) {
-    const int64_t x = index % columns.out;
-    const int64_t y = index / columns.out % rows.out;
-    const int64_t plane = index / (columns.out * rows.out);
-    const scalar_t* source = input + plane / channels * strides.n + plane % channels * strides.c;
-    const Tap<scalar_t> ty = tap<scalar_t>(rows, y);
+                               Strides strides, scalar_t* output,  // (N, C, OH, OW)
+                               int64_t count,                      // N * C * strips * OW
+                               index_t channels, Axis rows, Axis columns) {
+  const index_t width = static_cast<index_t>(columns.out);
+  const index_t strips = static_cast<index_t>((rows.out + kStripRows - 1) / kStripRows);
+  DEEPLAB_GRID_STRIDE_LOOP(item, count) {
+    const index_t index = static_cast<index_t>(item);
+    const index_t strip = index / width;
+    const index_t plane = strip / strips;
+    const index_t x = index % width;
+    const int64_t first = static_cast<int64_t>(strip % strips) * kStripRows;
+    const scalar_t* source =
+        input + static_cast<int64_t>(plane / channels) * strides.n + static_cast<int64_t>(plane % channels) * strides.c;
+    scalar_t* target = output + (plane * rows.out + first) * columns.out + x;
     const Tap<scalar_t> tx = tap<scalar_t>(columns, x);
-    const scalar_t* low = source + ty.low * strides.y;
-    const scalar_t* high = source + ty.high * strides.y;
-    output[index] = ty.near * (tx.near * low[tx.low * strides.x] + tx.far * low[tx.high * strides.x]) +
-                    ty.far * (tx.near * high[tx.low * strides.x] + tx.far * high[tx.high * strides.x]);
+    int64_t read = -1;
+    scalar_t low = 0, high = 0;
+#pragma unroll
+    for (int r = 0; r < kStripRows; ++r) {
+      if (first + r >= rows.out) break;
+      const Tap<scalar_t> ty = tap<scalar_t>(rows, first + r);
+      if (ty.low != read) {
+        read = ty.low;
+        low = sample_row(source + ty.low * strides.y, strides.x, tx);
+        high = sample_row(source + ty.high * strides.y, strides.x, tx);
+      }
+      target[r * columns.out] = ty.near * low + ty.far * high;
+    }
   }
 }
 

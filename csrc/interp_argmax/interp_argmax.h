@@ -37,10 +37,6 @@ DEEPLAB_HOST_DEVICE bool leads_between(const Leader<scalar_t>& a, const Leader<s
   return size < kLarge && a.gap > needed && b.gap > needed && c.gap > needed && d.gap > needed;
 }
 
-// Pixels below one another that a thread labels: most of them lie between the same two source rows, which are resized
-// along x once for all.
-constexpr int kRows = 4;
-
 // scores (N, C, H, W), any strides, any floating dtype; 16-bit ones are widened to float. labels (N, window.height,
 // window.width), uint8 or int64, contiguous. `height` and `width` are the resized image's; `last` as in argmax.h.
 void labels_cpu(const TensorView& scores, const TensorView& labels, int64_t height, int64_t width,

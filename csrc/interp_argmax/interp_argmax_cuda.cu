@@ -17,7 +17,7 @@ void labels_cuda(const TensorView& scores, const TensorView& labels, int64_t hei
   if (labels.numel() == 0) return;
   const interp::Axis rows = interp::make_axis(scores.size(2), height),
                      columns = interp::make_axis(scores.size(3), width);
-  const int64_t count = scores.size(0) * ((window.height + kRows - 1) / kRows) * window.width;
+  const int64_t count = scores.size(0) * ((window.height + interp::kStripRows - 1) / interp::kStripRows) * window.width;
   dispatch_stored(scores.dtype, "interp_argmax", [&](auto stored) {
     argmax::dispatch_labels(labels.dtype, last, [&](auto ties, auto label) {
       using last_t = decltype(ties);

@@ -17,17 +17,17 @@ template <typename last_t, typename stored_t, typename label_t>
 __global__ void labels_kernel(const stored_t* scores, Strides strides, int64_t channels, label_t* labels, int64_t count,
                               Axis rows, Axis columns, Window window) {
   using scalar_t = compute_t<stored_t>;
-  const int64_t strips = (window.height + kRows - 1) / kRows;
+  const int64_t strips = (window.height + interp::kStripRows - 1) / interp::kStripRows;
   DEEPLAB_GRID_STRIDE_LOOP(index, count) {
     const int64_t x = index % window.width;
     const int64_t strip = index / window.width;
-    const int64_t item = strip / strips, y = strip % strips * kRows;
+    const int64_t item = strip / strips, y = strip % strips * interp::kStripRows;
     const Tap<scalar_t> tx = interp::tap<scalar_t>(columns, window.left + x);
-    Tap<scalar_t> ty[kRows];
-    scalar_t leader[kRows];
-    int32_t leading[kRows];
+    Tap<scalar_t> ty[interp::kStripRows];
+    scalar_t leader[interp::kStripRows];
+    int32_t leading[interp::kStripRows];
 #pragma unroll
-    for (int r = 0; r < kRows; ++r) {
+    for (int r = 0; r < interp::kStripRows; ++r) {
       const int64_t row = window.top + (y + r < window.height ? y + r : window.height - 1);
       ty[r] = interp::tap<scalar_t>(rows, row);
     }
@@ -36,7 +36,7 @@ __global__ void labels_kernel(const stored_t* scores, Strides strides, int64_t c
       int64_t read = -1;
       scalar_t low = 0, high = 0;
 #pragma unroll
-      for (int r = 0; r < kRows; ++r) {
+      for (int r = 0; r < interp::kStripRows; ++r) {
         if (ty[r].low != read) {
           read = ty[r].low;
           low = interp::sample_row(plane + ty[r].low * strides.y, strides.x, tx);
@@ -51,7 +51,7 @@ __global__ void labels_kernel(const stored_t* scores, Strides strides, int64_t c
     }
     label_t* target = labels + (item * window.height + y) * window.width + x;
 #pragma unroll
-    for (int r = 0; r < kRows; ++r) {
+    for (int r = 0; r < interp::kStripRows; ++r) {
       if (y + r < window.height) target[r * window.width] = static_cast<label_t>(leading[r]);
     }
   }

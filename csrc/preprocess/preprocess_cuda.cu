@@ -13,22 +13,16 @@ template <typename stored_t, typename count_t>
 void run(const Images& images, const TensorView& blob, const Mean& mean, uintptr_t stream) {
   constexpr int kCount = count_t::value;
   const int64_t count = blob.numel();
-  const auto with_index = [&](auto index, auto channels_last) {
-    using index_t = decltype(index);
-    using channels_last_t = decltype(channels_last);
-    launch_kernel(
-        launch_over("preprocess", blob.device, stream, (count + kCount - 1) / kCount),
-        DEEPLAB_KERNEL(kSource, deeplab::preprocess::images_kernel, stored_t, count_t, channels_last_t, index_t),
-        images, blob.ptr<stored_t>(), count, static_cast<index_t>(blob.size(2)), static_cast<index_t>(blob.size(3)),
-        mean);
-  };
   const auto with_layout = [&](auto channels_last) {
-    // Two vectors' room, so that the index behind the last element fits too.
-    if (count < (int64_t{1} << 31) - 2 * kCount) {
-      with_index(int32_t{}, channels_last);
-    } else {
-      with_index(int64_t{}, channels_last);
-    }
+    using channels_last_t = decltype(channels_last);
+    dispatch_index(fits_32_bits(count), [&](auto index) {
+      using index_t = decltype(index);
+      launch_kernel(
+          launch_over("preprocess", blob.device, stream, (count + kCount - 1) / kCount),
+          DEEPLAB_KERNEL(kSource, deeplab::preprocess::images_kernel, stored_t, count_t, channels_last_t, index_t),
+          images, blob.ptr<stored_t>(), count, static_cast<index_t>(blob.size(2)), static_cast<index_t>(blob.size(3)),
+          mean);
+    });
   };
   if (is_channels_last(blob)) {
     with_layout(std::true_type{});

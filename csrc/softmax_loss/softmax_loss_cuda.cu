@@ -37,12 +37,15 @@ void backward_cuda(const Problem& problem, const TensorView& grad_loss, const Te
   if (count == 0) return;
   dispatch_floating(problem.scores.dtype, "softmax_loss backward", [&](auto zero) {
     using scalar_t = decltype(zero);
-    launch_kernel(launch_over("softmax_loss backward", problem.scores.device, stream, count),
-                  DEEPLAB_KERNEL(kSource, deeplab::softmax_loss::backward_kernel, scalar_t),
-                  problem.scores.ptr<const scalar_t>(), problem.labels.ptr<const void>(), problem.labels.dtype,
-                  problem.weights<scalar_t>(), problem.ignored, problem.stats.ptr<const scalar_t>(),
-                  problem.totals.ptr<const Totals>(), grad_loss.ptr<const scalar_t>(), grad_scores.ptr<scalar_t>(),
-                  count, problem.channels(), problem.plane());
+    dispatch_index(fits_32_bits(count), [&](auto index) {
+      using index_t = decltype(index);
+      launch_kernel(launch_over("softmax_loss backward", problem.scores.device, stream, count),
+                    DEEPLAB_KERNEL(kSource, deeplab::softmax_loss::backward_kernel, scalar_t, index_t),
+                    problem.scores.ptr<const scalar_t>(), problem.labels.ptr<const void>(), problem.labels.dtype,
+                    problem.weights<scalar_t>(), problem.ignored, problem.stats.ptr<const scalar_t>(),
+                    problem.totals.ptr<const Totals>(), grad_loss.ptr<const scalar_t>(), grad_scores.ptr<scalar_t>(),
+                    count, static_cast<index_t>(problem.channels()), static_cast<index_t>(problem.plane()));
+    });
   });
 }
 

@@ -66,16 +66,16 @@ __global__ void combine_kernel(const Totals* partial, int64_t chunks, Totals* to
   }
 }
 
-template <typename scalar_t>
+template <typename scalar_t, typename index_t>
 __global__ void backward_kernel(const scalar_t* scores, const void* labels, DType label_dtype, const scalar_t* weights,
                                 IgnoredLabels ignored, const scalar_t* stats, const Totals* totals,
-                                const scalar_t* grad_loss, scalar_t* grad_scores, int64_t count, int64_t channels,
-                                int64_t plane) {
+                                const scalar_t* grad_loss, scalar_t* grad_scores, int64_t count, index_t channels,
+                                index_t plane) {
   const scalar_t scale = static_cast<scalar_t>(gradient_scale(*grad_loss, *totals));
   DEEPLAB_GRID_STRIDE_LOOP(index, count) {
-    const int64_t offset = index % plane;
-    const int64_t c = index / plane % channels;
-    const int64_t item = index / plane / channels;
+    const index_t plane_index = static_cast<index_t>(index) / plane;
+    const int64_t offset = static_cast<index_t>(index) % plane;
+    const int64_t c = plane_index % channels, item = plane_index / channels;
     const int64_t label = load_label(labels, label_dtype, item * plane + offset);
     scalar_t value = 0;
     if (label >= 0 && label < channels && !is_ignored(ignored, label)) {

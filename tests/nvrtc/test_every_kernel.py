@@ -45,15 +45,21 @@ def run_operations() -> None:
             image, columns = view((1, 2, size, size), dtype), view((1, 18, size, size), dtype)
             _C.im2col(image, columns, *geometry)
             _C.col2im(columns, image, *geometry)
-        scores, larger, labels = view((1, 3, 5, 5), dtype), view((1, 3, 9, 9), dtype), view((1, 5, 5), "uint8")
-        _C.interp_forward(scores, larger, 0, 0)
-        _C.interp_backward(larger, scores, 0, 0)
+            _C.interp_forward(view((1, 3, 5, 5), dtype), view((1, 3, size, size), dtype), 0, 0)
+            loss_of(size, dtype)
+        scores = view((1, 3, 5, 5), dtype)
+        _C.interp_backward(view((1, 3, 9, 9), dtype), scores, 0, 0)
         _C.argmax_top(scores, view((1, 1, 5, 5), dtype), 1, False)
         for last, label_dtype in itertools.product((False, True), ("uint8", "int64")):
             _C.argmax_labels(scores, view((1, 5, 5), label_dtype), last)
-        stats, totals, scalar = view((1, 2, 5, 5), dtype), view((3,), "float64"), view((), dtype)
-        _C.softmax_loss_forward(scores, labels, None, [], view((1, 3), "float64"), scalar, stats, totals)
-        _C.softmax_loss_backward(scores, labels, None, [], stats, totals, scalar, scores)
+
+
+def loss_of(size: int, dtype: str) -> None:
+    scores, labels = view((1, 3, size, size), dtype), view((1, size, size), "uint8")
+    stats, totals, scalar = view((1, 2, size, size), dtype), view((3,), "float64"), view((), dtype)
+    workspace = view((-(-size * size // 256), 3), "float64")
+    _C.softmax_loss_forward(scores, labels, None, [], workspace, scalar, stats, totals)
+    _C.softmax_loss_backward(scores, labels, None, [], stats, totals, scalar, scores)
 
 
 def run_ends() -> None:
@@ -140,9 +146,9 @@ def test_all_kernels_are_asked_for(wanted: dict[str, list[str]]) -> None:
     counts = {source: len(names) for source, names in wanted.items()}
     assert counts == {
         "hole/hole_kernels.cuh": 2 * 2 * 2,  # dtypes, widths of indices
-        "interp/interp_kernels.cuh": 2 * 2,
+        "interp/interp_kernels.cuh": 2 * 2 + 2,
         "argmax/argmax_kernels.cuh": 2 + 2 * 4,
-        "softmax_loss/softmax_loss_kernels.cuh": 3 * 2,
+        "softmax_loss/softmax_loss_kernels.cuh": 2 + 2 + 2 * 2,
         "interp_argmax/interp_argmax_kernels.cuh": 4 * 4,
         "interp_softmax/interp_softmax_kernels.cuh": 4 * 2,
         "preprocess/preprocess_kernels.cuh": 3 * 2 * 2 * 2,

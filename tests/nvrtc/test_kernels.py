@@ -99,13 +99,13 @@ def test_no_cupy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_nvrtc_fails(cupy: FakeCupy) -> None:
     cupy.error = ImportError("libnvrtc.so.13 not found")
-    with pytest.raises(KernelError, match=r"cannot compile deeplab::interp::forward_kernel<float> of .*libnvrtc"):
+    with pytest.raises(KernelError, match=r"cannot compile deeplab::interp::forward_kernel<float, int32_t> of .*libnvrtc"):
         _C.interp_forward(view((1, 1, 2, 2)), view((1, 1, 3, 3)), 0, 0)
 
 
 def test_the_launch_fails(cupy: FakeCupy) -> None:
     cupy.error = RuntimeError("CUDA_ERROR_INVALID_VALUE")
-    with pytest.raises(KernelError, match=r"forward_kernel<float> on cuda:0: CUDA_ERROR_INVALID_VALUE"):
+    with pytest.raises(KernelError, match=r"forward_kernel<float, int32_t> on cuda:0: CUDA_ERROR_INVALID_VALUE"):
         _C.interp_forward(view((1, 1, 2, 2)), view((1, 1, 3, 3)), 0, 0)
 
 
@@ -145,7 +145,7 @@ def arguments(layout: str) -> Callable[[int], tuple]:
 
 
 def test_interp_arguments(cupy: FakeCupy) -> None:
-    cupy.look = arguments("P 4q P q q qqfi qqfi")
+    cupy.look = arguments("P 4q P q i qqfi qqfi")
     # Rows 1 to 5 and columns 1 to 6 of an image whose rows are 16 apart.
     input = view((2, 3, 6, 7), "float64", 1 << 20, (300, 100, 16, 2))
     _C.interp_forward(input, view((2, 3, 9, 4), "float64", 1 << 30), -1, 0, 5)
@@ -153,7 +153,7 @@ def test_interp_arguments(cupy: FakeCupy) -> None:
     assert size == [1, 1, 1, 256, 1, 1]
     assert (shared, stream) == (0, 5)
     *front, rows, columns = found
-    assert front == [(1 << 20) + (16 + 2) * 8, (300, 100, 16, 2), 1 << 30, 2 * 3 * 9 * 4, 3]
+    assert front == [(1 << 20) + (16 + 2) * 8, (300, 100, 16, 2), 1 << 30, 2 * 3 * 3 * 4, 3]  # strips of 4 rows
     assert rows[:3] == (5, 9, 0.5)
     assert columns[:3] == (6, 4, pytest.approx(5 / 3))
 
@@ -172,8 +172,8 @@ def test_im2col_arguments(cupy: FakeCupy) -> None:
     image, columns = view((2, 5, 9, 8), address=1 << 20), view((2, 30, 4, 5), address=1 << 30)
     cupy.look = arguments("P 4q P q i 12q")
     _C.im2col(image, columns, *geometry, 5)
-    assert cupy.launched[0][-1] == (1 << 20, (360, 72, 8, 1), 1 << 30, 1200, 5, expected)
-    assert cupy.launched[0][2:8] == (5, 1, 1, 256, 1, 1)
+    assert cupy.launched[0][-1] == (1 << 20, (360, 72, 8, 1), 1 << 30, 200, 5, expected)
+    assert cupy.launched[0][2:8] == (1, 1, 1, 256, 1, 1)
     cupy.look = arguments("P P q 12q")
     _C.col2im(columns, image, *geometry, 5)
     assert cupy.launched[1][-1] == (1 << 30, 1 << 20, 720, expected)
@@ -181,7 +181,7 @@ def test_im2col_arguments(cupy: FakeCupy) -> None:
     cupy.look = arguments("P 4q P q q 12q")
     _C.im2col(view((64, 512, 321, 321)), view((64, 4608, 321, 321)), [3, 3], [1, 1], [1, 1], [1, 1])
     *_, count, channels, _ = cupy.launched[2][-1]
-    assert (count, channels) == (64 * 4608 * 321 * 321, 512)
+    assert (count, channels) == (64 * 512 * 321 * 321, 512)
     assert cupy.launched[2][2] == 1 << 20
     assert "im2col_kernel<float, int64_t>" in cupy.launched[2][1]
 
@@ -201,7 +201,7 @@ def test_softmax_loss_arguments(cupy: FakeCupy) -> None:
     assert second == (3, 3, 6, 4)
     assert [launch[2] for launch in cupy.launched] == [3, 1]
 
-    cupy.look = arguments("P P i P 257i P P P P q q q")
+    cupy.look = arguments("P P i P 257i P P P P q i i")
     _C.softmax_loss_backward(
         scores, labels, None, [], stats, totals, view((), address=7), view((2, 5, 10, 30), address=8), 9
     )
