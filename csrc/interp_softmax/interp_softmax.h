@@ -3,7 +3,7 @@
 //
 // The rule: interp.h's scores; minus the largest of the pixel (a NaN makes all of the pixel NaN); exponential; divided
 // by their sum, added up channel after channel. In float the exponential is the one below, so that every processor and
-// device gives the same bits; in double it is the library's.
+// device gives the same bits (below FLT_MIN not where CuPy compiles, with -ftz=true); in double it is the library's.
 #pragma once
 
 #include <cmath>

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import numpy as np
@@ -47,8 +48,10 @@ class TorchArrays:
 
     def capture(self, body: Callable[[], None]) -> Callable[[], None]:
         """A CUDA graph of what ``body`` does; calling it does that again on the current stream."""
-        graph = self.torch.cuda.CUDAGraph()
-        with self.torch.cuda.device(self.device), self.torch.cuda.graph(graph):
+        cuda = self.torch.cuda
+        graph = cuda.CUDAGraph()
+        # Torch's own stream for this is made once, on the device that was the first to need it.
+        with cuda.device(self.device), cuda.graph(graph, stream=cuda.Stream(self.device)):
             body()
         return graph.replay
 
@@ -65,6 +68,23 @@ class TorchArrays:
     def copy(self, array: Any) -> Any:
         """A contiguous copy of an array on this device."""
         return array.clone(memory_format=self.torch.contiguous_format)
+
+    def assign(self, target: Any, source: Any) -> None:
+        """Copies one array on this device into another."""
+        target.copy_(source)
+
+    def in_turn(self) -> Callable[[], AbstractContextManager]:
+        """Has what is queued within the context follow, on any stream, what the context before queued."""
+        done = self.torch.cuda.Event()
+
+        @contextmanager
+        def turn() -> Iterator[None]:
+            stream = self.torch.cuda.current_stream(self.device)
+            stream.wait_event(done)
+            yield
+            done.record(stream)
+
+        return turn
 
     def dtype(self, array: Any) -> str:
         """The name of the array's dtype."""
@@ -149,6 +169,26 @@ class CupyArrays:
         """A contiguous copy of an array on this device."""
         with self.cupy.cuda.Device(self.index):
             return array.copy()
+
+    def assign(self, target: Any, source: Any) -> None:
+        """Copies one array on this device into another."""
+        with self.cupy.cuda.Device(self.index):
+            target[...] = source
+
+    def in_turn(self) -> Callable[[], AbstractContextManager]:
+        """Has what is queued within the context follow, on any stream, what the context before queued."""
+        with self.cupy.cuda.Device(self.index):
+            done = self.cupy.cuda.Event(disable_timing=True)
+
+        @contextmanager
+        def turn() -> Iterator[None]:
+            with self.cupy.cuda.Device(self.index):
+                stream = self.cupy.cuda.get_current_stream()
+                stream.wait_event(done)
+                yield
+                done.record(stream)
+
+        return turn
 
     def dtype(self, array: Any) -> str:
         """The name of the array's dtype."""

@@ -86,9 +86,12 @@ class CapturedCRF:
             lattice.factors("after")
         # Once without: kernels are loaded when they are first launched, which must not be while recording.
         infer(arrays, [problem], params, "rgb", iterations, held=self._held, **options)
+        self._in_turn = arrays.in_turn()
         self._replay = arrays.capture(
             lambda: infer(arrays, [problem], params, "rgb", iterations, held=self._held, **options)
         )
+        with self._in_turn():  # whichever stream comes first waits for what was queued here
+            pass
 
     def _check_image(self, image: Any) -> None:
         came = tuple(image.shape)
@@ -100,7 +103,8 @@ class CapturedCRF:
 
     def replay(self) -> None:
         """Computes ``marginals`` from ``scores`` and ``image`` as they are now, on the current stream."""
-        self._replay()
+        with self._in_turn():
+            self._replay()
 
     def __call__(self, scores: Any, image: Any | None) -> Any:
         """Copies in, replays and returns :attr:`marginals`, which the next call overwrites.
@@ -117,7 +121,9 @@ class CapturedCRF:
         if image is not None:
             image = arrays.take(image)
             self._check_image(image)
-            self.image[...] = image
-        self.scores[...] = scores
-        self.replay()
+        with self._in_turn():
+            if image is not None:
+                arrays.assign(self.image, image)
+            arrays.assign(self.scores, scores)
+            self._replay()
         return self.marginals

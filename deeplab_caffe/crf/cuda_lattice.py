@@ -16,6 +16,7 @@ import numpy as np
 from deeplab_caffe import _C, nvrtc
 from deeplab_caffe.crf._device import Arrays
 from deeplab_caffe.crf.lattice import MAX_DIMS
+from deeplab_caffe.crf.memory import memory_errors
 from deeplab_caffe.crf.params import PairwiseKernel
 from deeplab_caffe.errors import CRFError
 
@@ -23,6 +24,7 @@ from deeplab_caffe.errors import CRFError
 _CACHED_POINTS = 1 << 20
 _CACHED_LATTICES = 4
 
+_PER_THREAD_STREAM = 2  # cudaStreamPerThread
 _BYTE_RANGE = [(0.0, 255.0)] * 3
 
 
@@ -41,7 +43,8 @@ class CudaLattice:
         self._memory = arrays.empty(handle.nbytes, "uint8")
         scratch = arrays.empty(handle.scratch_bytes, "uint8")
         colours = None if image is None else arrays.view(image)
-        handle.build(colours, arrays.view(self._memory), arrays.view(scratch), arrays.stream)
+        with memory_errors(f"a lattice of {handle.points} points on cuda:{arrays.index}"):  # CuPy's, where it sorts
+            handle.build(colours, arrays.view(self._memory), arrays.view(scratch), arrays.stream)
         self._norms: dict[bool, Any] = {}
 
     def connect(self, vertices: int) -> None:
@@ -54,13 +57,14 @@ class CudaLattice:
 
     def norm(self, root: bool) -> Any:
         """float32 ``(points,)``: n = 1 / (filter(1) + 1e-20), or with ``root`` its square root."""
-        if root not in self._norms:
-            arrays = self.arrays
-            norm = arrays.empty(self.points, "float32")
-            workspace = arrays.empty(self.handle.norm_workspace_bytes, "uint8")
-            self.handle.norm(root, arrays.view(norm), arrays.view(workspace), arrays.stream)
-            self._norms[root] = norm
-        return self._norms[root]
+        if root in self._norms:
+            return self._norms[root]
+        arrays = self.arrays
+        norm = arrays.empty(self.points, "float32")
+        workspace = arrays.empty(self.handle.norm_workspace_bytes, "uint8")
+        self.handle.norm(root, arrays.view(norm), arrays.view(workspace), arrays.stream)
+        # Another thread may have been faster, and the extension may hold its norm's address by now.
+        return self._norms.setdefault(root, norm)
 
     def factors(self, normalization: str) -> tuple[Any | None, Any | None]:
         """What values are multiplied with before and after the filter: float32 ``(points,)``, None for 1."""
@@ -191,7 +195,8 @@ def build_lattices(
     """
     stream = arrays.stream
     capturing = _C.is_capturing(arrays.index, stream)
-    place = (type(arrays), arrays.index, stream)
+    # One handle stands for each thread's own default stream.
+    place = (type(arrays), arrays.index, stream, threading.get_ident() if stream == _PER_THREAD_STREAM else 0)
     found: list[CudaLattice] = []
     shared: dict[tuple | None, CudaLattice] = dict(held or {})
     new: list[CudaLattice] = []
@@ -223,12 +228,13 @@ def check_capturable() -> None:
     """Whether a CUDA graph can hold the building of a lattice.
 
     Raises:
-        CRFError: kernels are compiled at run time, and so CuPy sorts the keys, which waits for the GPU.
+        CRFError: kernels are compiled at run time, and so CuPy sorts the keys.
     """
     if nvrtc.enabled():
         raise CRFError(
             "a CUDA graph cannot hold the dense CRF where kernels are compiled at run time: CuPy, which then sorts the "
-            "lattices' keys, waits for the GPU. Build deeplab_caffe with nvcc on PATH or CUDA_HOME set"
+            "lattices' keys, takes memory that the graph would not keep, and before version 14.2 waits for the GPU. "
+            "Build deeplab_caffe with nvcc on PATH or CUDA_HOME set"
         )
 
 

@@ -179,8 +179,11 @@ def _stack(marginals: Sequence[Any]) -> Any:
     first = marginals[0]
     if isinstance(first, np.ndarray):
         return np.stack(marginals)
-    library = sys.modules["torch" if is_torch(first) else "cupy"]
-    return library.stack(list(marginals))
+    if is_torch(first):
+        return sys.modules["torch"].stack(list(marginals))
+    cupy = sys.modules["cupy"]
+    with cupy.cuda.Device(first.device.id):
+        return cupy.stack(list(marginals))
 
 
 def layer_inference(

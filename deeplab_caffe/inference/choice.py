@@ -14,6 +14,7 @@ from deeplab_caffe.inference.convolution import ConvSpec, Run, caffe_engine, dir
 
 _ROUNDS = 3
 _RUNS_ON_GPU = 5
+_CYCLES_TO_QUEUE_RUNS = 4_000_000  # some 2 ms
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,8 @@ def _on_cpu(run: Callable[[], object]) -> float:
 def _on_gpu(run: Callable[[], object], device: torch.device) -> float:
     begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
     with torch.cuda.device(device):
+        # The GPU waits until all is queued: what Python takes for a launch is no part of a graph's time.
+        torch.cuda._sleep(_CYCLES_TO_QUEUE_RUNS)
         begin.record()
         for _ in range(_RUNS_ON_GPU):
             run()
@@ -68,6 +71,12 @@ def _example(spec: ConvSpec, shape: Sequence[int]) -> Tensor:
     return x.to(spec.weight.dtype, memory_format=torch.channels_last)
 
 
+def _usual(found: Mapping[str, Callable[[], Run]], *, fall_back: bool) -> dict[str, Callable[[], Run]]:
+    """The usual way, and to fall back on torch's own."""
+    first = next(iter(found))
+    return {name: make for name, make in found.items() if name == first or (fall_back and name == "direct")}
+
+
 class Chooser:
     """Chooses ways and remembers: layers that are alike are tried once.
 
@@ -75,12 +84,17 @@ class Chooser:
 
     Args:
         tolerance: relative error up to which a result counts as the same.
-        autotune: try all ways; without, each layer gets the usual one.
-        fixed: ways by layer name, not to be tried.
+        autotune: time all ways; without, each layer gets the usual one.
+        fixed: ways by layer name, not to be timed.
+        verify: run also what is not timed once, to see that the device can: a GPU's libraries have not everything. For
+            the usual way torch's own then stands in.
     """
 
-    def __init__(self, tolerance: float, *, autotune: bool, fixed: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, tolerance: float, *, autotune: bool, fixed: Mapping[str, str] | None = None, verify: bool = False
+    ) -> None:
         self.tolerance = tolerance
+        self.verify = verify
         self.autotune = autotune
         self.fixed = dict(fixed or {})
         self.choices: list[Choice] = []
@@ -96,7 +110,7 @@ class Chooser:
             shape: of the input it will mostly see.
 
         Raises:
-            NetError: ``fixed`` names a way that this layer has not.
+            NetError: ``fixed`` names a way that this layer has not, or nothing computes it.
         """
         if engine == "CAFFE":
             self.choices.append(Choice(name, "caffe_engine"))
@@ -107,13 +121,13 @@ class Chooser:
                 raise NetError(f"there is no way {self.fixed[name]!r}; there are {', '.join(found)}", layer=name)
             found = {self.fixed[name]: found[self.fixed[name]]}
         elif not self.autotune:
-            found = dict(list(found.items())[:1])
-        if len(found) == 1:
+            found = _usual(found, fall_back=self.verify)
+        if len(found) == 1 and not self.verify:
             way, make = next(iter(found.items()))
             self.choices.append(Choice(name, way))
             return make()
         key = (tuple(spec.weight.shape), spec.bias is None, spec.stride, spec.pad, spec.hole, spec.group, spec.relu)
-        key += tuple(shape)
+        key += (*shape, self.fixed.get(name))
         if key not in self._known:
             self._known[key] = self._try(name, found, spec, _example(spec, shape))
         known = self._known[key]
@@ -128,6 +142,9 @@ class Chooser:
         for way, make in found.items():
             try:
                 run = make()
+                if x.is_cuda:
+                    # Memory that the result is likely to get: a way that reads it before it writes is found out.
+                    torch.full_like(expected, float("nan"), dtype=x.dtype, memory_format=torch.channels_last)
                 got = run(x)
                 error = float((got.float() - expected).norm()) / scale if got.shape == expected.shape else float("inf")
             except (RuntimeError, ValueError, TypeError, AttributeError) as problem:
@@ -136,6 +153,8 @@ class Chooser:
             if not error <= self.tolerance:
                 failures[way] = f"differs from torch's convolution by {error:.1e}"
                 continue
+            if not self.autotune or len(found) == 1:
+                return Choice(name, way, failures=failures)
             runs[way] = lambda run=run: run(x)
         if not runs:
             raise NetError(f"no way to compute it: {failures}", layer=name)

@@ -6,6 +6,7 @@ Bias and ReLU are in its epilogue. Importing this imports Triton, which torch's 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -35,7 +36,13 @@ class Tile(NamedTuple):
 
 
 # Large tiles read operands least often; the smaller ones fill a GPU where one image gives few pixels.
-TILES = (Tile(128, 256, 64, 8, 3), Tile(128, 128, 64, 8, 4), Tile(64, 128, 64, 4, 4), Tile(128, 64, 64, 4, 4))
+TILES = (
+    Tile(128, 256, 64, 8, 3),
+    Tile(128, 128, 64, 8, 4),
+    Tile(64, 128, 64, 4, 4),
+    Tile(128, 64, 64, 4, 4),
+    Tile(64, 64, 64, 4, 5),
+)
 
 # Blocks that follow one another take this many rows of tiles before the next column: they find weights and pixels in
 # the L2 cache.
@@ -176,8 +183,11 @@ def convolution(
             "TOGETHER": _ROWS_TOGETHER,
         }
         numbers = (rows, height, width, *size, *stride, *pad, *hole, channels, outputs)
+        options = {"num_warps": tile.warps, "num_stages": tile.stages}
+        # Triton launches on the current device, whichever the tensors are on.
         try:
-            _kernel[(blocks,)](x, matrix, bias, y, *numbers, **constants, num_warps=tile.warps, num_stages=tile.stages)
+            with torch.cuda.device(x.device) if x.is_cuda else nullcontext():
+                _kernel[(blocks,)](x, matrix, bias, y, *numbers, **constants, **options)
         except RuntimeError:
             raise
         except Exception as error:  # Triton's own have no base but this

@@ -71,9 +71,10 @@ class OptimizedNet:
         self.input_shapes = _sample_shapes(net, batch, size)
         self.copy_outputs = copy_outputs
         autotune = self.device.type == "cuda" if autotune is None else autotune
-        chooser = Chooser(self.precision.tolerance, autotune=autotune, fixed=ways)
+        chooser = Chooser(self.precision.tolerance, autotune=autotune, fixed=ways, verify=self.device.type == "cuda")
         self.choices: list[Choice] = chooser.choices
         self._kernels: dict[int, Kernel] = {}
+        self._sides: dict[int, int] = {}
         self._lock = threading.Lock()
         self._cache: LRUCache[CapturedFunction] = LRUCache(cache_size)
         shapes = list(self.input_shapes.values())
@@ -148,14 +149,19 @@ class OptimizedNet:
             raise NetError(f"expected uint8 RGB images (N, H, W, 3), got {images.dtype} {tuple(images.shape)}")
         if len(self.input_shapes) != 1:
             raise NetError(f"images are for nets of one input, this one has {', '.join(self.input_shapes)}")
-        size = tuple(self._fit(side) for side in images.shape[1:3])
+        size = tuple(map(self._fit, images.shape[1:3]))
         images = images.to(self.device, non_blocking=True)
         function = partial(self._label_images, crf=crf, mean=tuple(mean), size=size)
-        # A CRF whose kernels are compiled at run time waits for the GPU.
+        # A CRF whose kernels are compiled at run time takes memory that a graph would not keep.
         whole = crf is None or not nvrtc.enabled()
         return self._run(("images", crf, tuple(mean)), [images], function, capture=whole)["labels"]
 
     def _fit(self, least: int) -> int:
+        if least not in self._sides:
+            self._sides[least] = self._fitting_side(least)
+        return self._sides[least]
+
+    def _fitting_side(self, least: int) -> int:
         (channels,) = {shape[1] for shape in self.input_shapes.values()}
         (number,) = self.plan.outputs.values()
 

@@ -66,9 +66,12 @@ def launch(
     cupy = _cupy()
     try:
         with cupy.cuda.Device(device):
+            # A thread's first call of the driver finds no context; Device makes one current only where another was.
+            cupy.cuda.runtime.setDevice(device)
             function = _FUNCTIONS.get((device, source, name))
             if function is None:
-                function = _FUNCTIONS[device, source, name] = _compiled(cupy, source, name)
+                # The first of two threads' is kept: the other's module is unloaded before anything of it runs.
+                function = _FUNCTIONS.setdefault((device, source, name), _compiled(cupy, source, name))
             cupy.cuda.driver.launchKernel(function.ptr, *grid, *block, 0, stream, parameters, 0)
     except RuntimeError as exc:  # CuPy's errors of the driver and the runtime
         if isinstance(exc, KernelError):

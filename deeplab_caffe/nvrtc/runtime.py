@@ -9,8 +9,28 @@ from typing import Any
 
 from deeplab_caffe.nvrtc.kernels import _cupy
 
+# The first CuPy whose streams from elsewhere are not destroyed with the object; the older class for them is deprecated.
+_BORROWS_STREAMS = (14, 2)
 _MULTIPROCESSORS = 16  # cudaDevAttrMultiProcessorCount
 _DEVICE_TO_HOST = 2  # cudaMemcpyDeviceToHost
+
+
+class _Pointer:
+    """A stream as CUDA's protocol for Python tells it."""
+
+    def __init__(self, stream: int) -> None:
+        self._stream = stream
+
+    def __cuda_stream__(self) -> tuple[int, int]:
+        return 0, self._stream
+
+
+def _borrowed(cupy: Any, stream: int) -> Any:
+    """CuPy's stream object for a stream of the current device that somebody else owns."""
+    version = tuple(int(part) for part in cupy.__version__.split(".")[:2])
+    if version >= _BORROWS_STREAMS:
+        return cupy.cuda.Stream.from_external(_Pointer(stream))
+    return cupy.cuda.ExternalStream(stream)
 
 
 def set_bytes(device: int, data: int, value: int, count: int, stream: int) -> bool:
@@ -53,7 +73,7 @@ def sort_pairs(
         memory = cupy.cuda.UnownedMemory(pointer, size, None, device)
         return cupy.ndarray((count,), dtype, cupy.cuda.MemoryPointer(memory, 0))
 
-    with cupy.cuda.Device(device), cupy.cuda.ExternalStream(stream, device):
+    with cupy.cuda.Device(device), _borrowed(cupy, stream):
         taken = at(words, "uint64")
         order = cupy.argsort(taken)  # by Thrust's stable sort
         at(sorted_words, "uint64")[...] = taken[order]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from deeplab_caffe import nvrtc
 from deeplab_caffe.crf import CRFParams, cuda, dense_crf
 from deeplab_caffe.crf._device import CupyArrays, arrays_of
 from deeplab_caffe.crf.cuda_graph import CapturedCRF
+from deeplab_caffe.crf.cuda_lattice import CudaLattice
 from deeplab_caffe.errors import CRFError
 from deeplab_caffe.nvrtc import kernels
 from tests.crf.gpu import HALF_TOLERANCE, assert_alike, case
@@ -65,6 +67,19 @@ def test_no_graph(cupy: Any, rng: np.random.Generator) -> None:
     scores, image = case(rng, 3, 9, 10)
     with pytest.raises(CRFError, match="CUDA graph cannot hold .* compiled at run time: CuPy"):
         CapturedCRF(cupy.asarray(scores), cupy.asarray(image))
+
+
+def test_a_norm_that_another_thread_made_first_is_kept() -> None:
+    """The extension may hold its address by then."""
+    lattice = CudaLattice.__new__(CudaLattice)
+    lattice._norms = {}
+    lattice.arrays = SimpleNamespace(empty=lambda *_: object(), view=lambda _: None, stream=0)
+    theirs = object()
+    lattice.handle = SimpleNamespace(
+        points=3, norm_workspace_bytes=1, norm=lambda root, *_: lattice._norms.setdefault(root, theirs)
+    )
+    assert lattice.norm(False) is theirs
+    assert lattice.norm(False) is theirs
 
 
 def test_without_cupy(cupy: Any, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator) -> None:

@@ -86,6 +86,17 @@ class Stream:
     def synchronize(self) -> None:
         pass
 
+    def wait_event(self, event: Event) -> None:
+        pass
+
+
+class Event:
+    def __init__(self, disable_timing: bool = False) -> None:
+        pass
+
+    def record(self, stream: Stream) -> None:
+        pass
+
 
 @contextlib.contextmanager
 def device(index: int) -> Iterator[SimpleNamespace]:
@@ -103,6 +114,7 @@ def make() -> types.ModuleType:
     cupy.cuda = SimpleNamespace(
         Device=device,
         Stream=Stream,
+        Event=Event,
         get_current_stream=Stream,
         memory=SimpleNamespace(OutOfMemoryError=MemoryError),
         MemoryPool=lambda: SimpleNamespace(malloc=None),

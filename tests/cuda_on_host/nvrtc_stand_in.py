@@ -94,6 +94,12 @@ def _memcpy(target: int, source: int, count: int, kind: int, stream: int) -> Non
     ctypes.memmove(target, source, count)
 
 
+def _from_external(stream: Any) -> cupy_stand_in.Stream:
+    version, pointer = stream.__cuda_stream__()
+    assert (version, pointer) == (0, cupy_stand_in.Stream.ptr)
+    return cupy_stand_in.Stream()
+
+
 def _extend_runtime(cupy: ModuleType) -> None:
     """What deeplab_caffe/nvrtc/runtime.py takes."""
     runtime = cupy.cuda.runtime
@@ -103,7 +109,9 @@ def _extend_runtime(cupy: ModuleType) -> None:
     runtime.deviceGetAttribute = lambda attribute, device: {16: 1}[attribute]
     cupy.cuda.UnownedMemory = lambda pointer, size, owner, device: (ctypes.c_char * size).from_address(pointer)
     cupy.cuda.MemoryPointer = lambda memory, offset: memory
-    cupy.cuda.ExternalStream = lambda stream, device: cupy_stand_in.Stream()
+    runtime.setDevice = lambda device: None
+    cupy.cuda.Stream.from_external = staticmethod(_from_external)
+    cupy.__version__ = "14.2.0"
     cupy.dtype = np.dtype
     cupy.argsort = lambda array: np.argsort(array, kind="stable")
 

@@ -65,6 +65,30 @@ def test_fixed_and_untuned_ways_are_not_tried(alternatives: list[str]) -> None:
         Chooser(1e-5, autotune=True, fixed={"conv": "best"}).choose("conv", "CUDNN", s, x.shape)
 
 
+def test_what_is_not_timed_is_verified_where_that_is_wanted(
+    alternatives: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    s, x = spec(3, 1, 2, 2, 1, relu=True), image(1, 6, 9, 9)
+    with pytest.raises(
+        NetError, match="layer 'conv': no way to compute it: .*'broken': 'RuntimeError: no such engine'"
+    ):
+        Chooser(1e-5, autotune=False, verify=True).choose("conv", "CUDNN", s, x.shape)
+    others = choice.ways
+    monkeypatch.setattr(choice, "ways", lambda s, shape: others(s, shape) | {"direct": lambda: direct(s)})
+    chooser = Chooser(1e-5, autotune=False, verify=True)
+    assert torch.equal(chooser.choose("conv", "CUDNN", s, x.shape)(x), expected(s, x))
+    chooser.fixed["other"] = "right"
+    chooser.choose("other", "CUDNN", s, x.shape)
+    assert [(c.layer, c.way, c.milliseconds) for c in chooser.choices] == [
+        ("conv", "direct", {}),
+        ("other", "right", {}),
+    ]
+    assert set(chooser.choices[0].failures) == {"broken"}
+    chooser.fixed["third"] = "wrong"
+    with pytest.raises(NetError, match="layer 'third': no way .*differs from torch's convolution by 1.0e-03"):
+        chooser.choose("third", "CUDNN", s, x.shape)
+
+
 def test_nothing_works(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choice, "ways", lambda s, shape: dict.fromkeys("ab", lambda: lambda x: x))
     s, x = spec(3, 1, 0, 2, 1, relu=False), image(1, 6, 9, 9)

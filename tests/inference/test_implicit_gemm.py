@@ -97,7 +97,8 @@ def test_tiles_that_fit_a_layer() -> None:
         "implicit_gemm_128x128",
         "implicit_gemm_64x128",
         "implicit_gemm_128x64",
+        "implicit_gemm_64x64",
     ]
-    assert tiles(torch.float16, "cuda", 21) == ["implicit_gemm_128x64"]
+    assert tiles(torch.float16, "cuda", 21) == ["implicit_gemm_128x64", "implicit_gemm_64x64"]
     assert tiles(torch.float32, "cuda") == []
     assert tiles(torch.bfloat16, "cuda", 128, 1) == []

@@ -41,7 +41,15 @@ class FakeCupy(ModuleType):
         self.launched: list[tuple] = []
         self.error: Exception | None = None
         self.look: Callable[[int], Any] = lambda parameters: None
-        self.cuda = SimpleNamespace(Device=self._device, driver=SimpleNamespace(launchKernel=self._launch))
+        self.bound: int | None = None
+        self.cuda = SimpleNamespace(
+            Device=self._device,
+            driver=SimpleNamespace(launchKernel=self._launch),
+            runtime=SimpleNamespace(setDevice=self._bind),
+        )
+
+    def _bind(self, index: int) -> None:
+        self.bound = index
 
     @contextlib.contextmanager
     def _device(self, index: int) -> Iterator[None]:
@@ -52,6 +60,9 @@ class FakeCupy(ModuleType):
     def _launch(self, function: Any, *arguments: int) -> None:
         if isinstance(self.error, RuntimeError):
             raise self.error
+        # The driver wants a context of the thread's own, which Device alone does not make: cupy/cupy#72.
+        assert self.bound == self.current
+        self.bound = None
         self.launched.append((self.current, function, *arguments[:-2], self.look(arguments[-2])))
         assert arguments[-1] == 0
 
@@ -99,7 +110,9 @@ def test_no_cupy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_nvrtc_fails(cupy: FakeCupy) -> None:
     cupy.error = ImportError("libnvrtc.so.13 not found")
-    with pytest.raises(KernelError, match=r"cannot compile deeplab::interp::forward_kernel<float, int32_t> of .*libnvrtc"):
+    with pytest.raises(
+        KernelError, match=r"cannot compile deeplab::interp::forward_kernel<float, int32_t> of .*libnvrtc"
+    ):
         _C.interp_forward(view((1, 1, 2, 2)), view((1, 1, 3, 3)), 0, 0)
 
 

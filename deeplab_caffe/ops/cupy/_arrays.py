@@ -44,7 +44,10 @@ def take(operation: str, name: str, array: Any) -> cupy.ndarray:
             raise ValueError(f"{operation}: expected {name} as an array on a GPU, got {type(array).__name__}")
     # Parts of records and of complex numbers: their strides are no whole elements.
     whole = all(stride % array.itemsize == 0 for stride in array.strides)
-    return array if whole else cp.ascontiguousarray(array)
+    if whole:
+        return array
+    with cp.cuda.Device(array.device.id):
+        return cp.ascontiguousarray(array)
 
 
 # What the operations that resize scores and then do something with them read, widened to float32 or float64.
