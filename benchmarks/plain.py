@@ -42,6 +42,7 @@ class Head:
 HEADS = {
     "deeplab_largefov": Head(1024, 3, 12, 12, average=True),
     "deeplab": Head(4096, 4, 6, 4, pool=2, crop=(7, 8)),
+    "deeplab_pool3": Head(4096, 4, 6, 4),
     "deeplab_4x4": Head(4096, 4, 12, 8),
     "deeplab_7x7": Head(4096, 7, 12, 4),
     "deeplab_msc": Head(4096, 4, 6, 4, scales=True),

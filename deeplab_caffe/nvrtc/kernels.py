@@ -35,7 +35,12 @@ def enable(wanted: bool = True) -> None:
     _C.set_run_time_kernels(wanted)
 
 
-def _cupy() -> Any:
+def import_cupy() -> Any:
+    """CuPy.
+
+    Raises:
+        KernelError: it cannot be imported; the message says what to do.
+    """
     try:
         return importlib.import_module("cupy")
     except ImportError as exc:
@@ -63,7 +68,7 @@ def launch(
     Raises:
         KernelError: CuPy or NVRTC is missing, or the kernel cannot be compiled or launched.
     """
-    cupy = _cupy()
+    cupy = import_cupy()
     try:
         with cupy.cuda.Device(device):
             # A thread's first call of the driver finds no context; Device makes one current only where another was.
