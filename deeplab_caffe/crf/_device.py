@@ -1,4 +1,4 @@
-"""Arrays on a GPU, whoever made them: torch, CuPy, or anything with ``__cuda_array_interface__``.
+"""Arrays on a GPU, whoever made them: torch, CuPy, or anything with ``__dlpack__`` or ``__cuda_array_interface__``.
 
 Neither library is imported here unless the caller's arrays are of it, or numpy arrays are to be worked on there.
 """
@@ -16,6 +16,7 @@ import numpy as np
 from deeplab_caffe import _C
 from deeplab_caffe.crf.memory import CRFMemoryError
 from deeplab_caffe.errors import CRFError
+from deeplab_caffe.gpu_arrays import as_cupy, offers_gpu_memory
 
 
 class TorchArrays:
@@ -163,7 +164,7 @@ class CupyArrays:
     def take(self, array: Any) -> Any:
         """The array on this device, itself where it is there already."""
         with self.cupy.cuda.Device(self.index):
-            return self.cupy.asarray(array)
+            return as_cupy(self.cupy, array) if offers_gpu_memory(array) else self.cupy.asarray(array)
 
     def copy(self, array: Any) -> Any:
         """A contiguous copy of an array on this device."""
@@ -236,7 +237,7 @@ def is_on_gpu(array: Any) -> bool:
     """Whether an array's memory is a CUDA device's."""
     if _torch_tensor(array):
         return array.is_cuda
-    return hasattr(array, "__cuda_array_interface__")
+    return offers_gpu_memory(array)
 
 
 def arrays_of(array: Any) -> Arrays:
@@ -249,7 +250,7 @@ def arrays_of(array: Any) -> Arrays:
         raise CRFError(
             f"{type(array).__name__} on a GPU: torch tensors and CuPy arrays are known, and CuPy is not installed"
         )
-    return CupyArrays((array if isinstance(array, cupy.ndarray) else cupy.asarray(array)).device.id)
+    return CupyArrays(as_cupy(cupy, array).device.id)
 
 
 def arrays_on(device: str) -> Arrays:

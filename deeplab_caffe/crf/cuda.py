@@ -124,6 +124,7 @@ def infer(
     normalization: str = "after",
     half: bool = False,
     held: Mapping[tuple | None, CudaLattice] | None = None,
+    whole_range: bool = False,
 ) -> None:
     """Inference for several images, some at a time in the same launches.
 
@@ -143,6 +144,7 @@ def infer(
             3e-4 at 99 of 100 pixels and by 7e-3 at worst, and 1 to 3 labels of 19,200 changed; on noise by less than
             5e-3 at 99 of 100, by 2e-2 at worst. (Measured with the kernels on the host, tests/cuda_on_host.)
         held: lattices of positions that the caller keeps: see :func:`build_lattices`.
+        whole_range: do not look which colours an image has, as while a CUDA graph is captured: the same kernels then.
 
     Raises:
         CRFError: input that is not fit, as on the CPU.
@@ -153,10 +155,10 @@ def infer(
         some = problems[first : first + _IMAGES_AT_ONCE]
         scores = [problem.scores for problem in some]
         if _C.is_capturing(arrays.index, arrays.stream):
-            lattices = _lattices(arrays, some, params, order, iterations, sse_padding, held)
+            lattices = _lattices(arrays, some, params, order, iterations, sse_padding, held, whole_range)
         else:
             faults = _start_inspection(arrays, scores, probabilities)
-            lattices = _lattices(arrays, some, params, order, iterations, sse_padding, held)
+            lattices = _lattices(arrays, some, params, order, iterations, sse_padding, held, whole_range)
             _finish_inspection(arrays, scores, probabilities, faults)
         fields = []
         for problem, own in zip(some, lattices, strict=True):
@@ -177,6 +179,7 @@ def _lattices(
     iterations: int,
     sse_padding: bool,
     held: Mapping[tuple | None, CudaLattice] | None,
+    whole_range: bool,
 ) -> list[list[tuple[CudaLattice, float]]]:
     """Lattice and weight of each kernel of each image."""
     # A kernel of weight 0 adds exact zeros.
@@ -189,7 +192,7 @@ def _lattices(
         for problem, own in zip(problems, owned, strict=True)
         for kernel in own
     ]
-    lattices = iter(build_lattices(arrays, requests, order, sse_padding, held))
+    lattices = iter(build_lattices(arrays, requests, order, sse_padding, held, whole_range))
     return [[(next(lattices), kernel.weight) for kernel in own] for own in owned]
 
 

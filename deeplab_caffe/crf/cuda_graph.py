@@ -85,7 +85,7 @@ class CapturedCRF:
         for lattice in lattices:
             lattice.factors("after")
         # Once without: kernels are loaded when they are first launched, which must not be while recording.
-        infer(arrays, [problem], params, "rgb", iterations, held=self._held, **options)
+        infer(arrays, [problem], params, "rgb", iterations, held=self._held, whole_range=True, **options)
         self._in_turn = arrays.in_turn()
         self._replay = arrays.capture(
             lambda: infer(arrays, [problem], params, "rgb", iterations, held=self._held, **options)

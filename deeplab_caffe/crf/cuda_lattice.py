@@ -106,9 +106,24 @@ class CudaLattice:
 
 
 def pixel_lattice(
-    arrays: Arrays, size: tuple[int, int], kernel: PairwiseKernel, image: Any | None, order: str, sse_padding: bool
+    arrays: Arrays,
+    size: tuple[int, int],
+    kernel: PairwiseKernel,
+    image: Any | None,
+    order: str,
+    sse_padding: bool,
+    whole_range: bool = False,
 ) -> CudaLattice:
-    """The lattice of an image's pixels, not connected yet; ``image`` ``(H, W, 3)`` uint8 or float32.
+    """The lattice of an image's pixels, not connected yet.
+
+    Args:
+        arrays: where it is.
+        size: (H, W).
+        kernel: its standard deviations.
+        image: ``(H, W, 3)`` uint8 or float32; None for positions alone.
+        order: of its channels, "rgb" or "bgr".
+        sse_padding: see :meth:`deeplab_caffe.crf.Lattice.build`.
+        whole_range: keys for all colours of uint8, not for those of this image, even where that makes them wide.
 
     Raises:
         CRFError: colours that are not finite, or deviations too small for the image.
@@ -134,7 +149,7 @@ def pixel_lattice(
                 raise
         else:
             # Wide keys cost twice as much, so it pays to look at the colours that there are.
-            if capturing or handle.key_bits <= 64:
+            if capturing or whole_range or handle.key_bits <= 64:
                 return CudaLattice(arrays, handle, image)
     elif capturing:
         raise CRFError("while a CUDA graph is being captured the image must be uint8, whose range is known")
@@ -183,6 +198,7 @@ def build_lattices(
     order: str,
     sse_padding: bool,
     held: Mapping[tuple | None, CudaLattice] | None = None,
+    whole_range: bool = False,
 ) -> list[CudaLattice]:
     """Lattices of ((H, W), kernel, image), connected, with one wait for the GPU, or none while a graph is captured.
 
@@ -192,6 +208,7 @@ def build_lattices(
         order: of the images' channels, "rgb" or "bgr".
         sse_padding: see :meth:`deeplab_caffe.crf.Lattice.build`.
         held: lattices of positions by :func:`position_key` that the caller keeps, to be used instead of new ones.
+        whole_range: see :func:`pixel_lattice`.
     """
     stream = arrays.stream
     capturing = _C.is_capturing(arrays.index, stream)
@@ -207,7 +224,7 @@ def build_lattices(
         if lattice is None:
             if capturing:
                 check_capturable()
-            lattice = pixel_lattice(arrays, size, kernel, image, order, sse_padding)
+            lattice = pixel_lattice(arrays, size, kernel, image, order, sse_padding, whole_range)
             new.append(lattice)
             if key is not None:
                 shared[key] = lattice

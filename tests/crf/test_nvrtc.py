@@ -49,6 +49,23 @@ def test_marginals_are_the_cpus(cupy: Any, rng: np.random.Generator) -> None:
     np.testing.assert_array_equal(cupy.asnumpy(again)[0], cupy.asnumpy(found))
 
 
+def test_arrays_by_dlpack(cupy: Any, rng: np.random.Generator) -> None:
+    class Array:
+        def __init__(self, array: Any) -> None:
+            self.array, self.shape, self.ndim, self.dtype = array, array.shape, array.ndim, array.dtype
+
+        def __dlpack_device__(self) -> tuple[int, int]:
+            return 2, 0
+
+        def __dlpack__(self, **_: Any) -> Any:
+            return self.array
+
+    scores, image = (cupy.asarray(one) for one in case(rng, 3, 9, 10))
+    found = dense_crf(Array(scores), Array(image))
+    assert isinstance(found, cupy.ndarray)
+    np.testing.assert_array_equal(cupy.asnumpy(found), cupy.asnumpy(dense_crf(scores, image)))
+
+
 def test_wide_keys_and_half_precision(cupy: Any, rng: np.random.Generator) -> None:
     scores, image = case(rng, 3, 9, 10)
     params = CRFParams(bi_xy_std=0.1, bi_rgb_std=0.02, iterations=2)  # more than 64 bits a key

@@ -126,6 +126,7 @@ def extend(cupy: ModuleType) -> None:
         if type(array) is cupy.ndarray and dtype in (None, array.dtype)
         else np.array(array, dtype).view(cupy.ndarray)
     )
+    cupy.from_dlpack = lambda array: array.__dlpack__()
     cupy.zeros = lambda shape, dtype: np.zeros(shape, dtype).view(cupy.ndarray)
     cupy.broadcast_to = lambda array, shape: np.broadcast_to(array, shape, subok=True)
     cupy.matmul = np.matmul

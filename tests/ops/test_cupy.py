@@ -283,6 +283,23 @@ def test_arrays_of_another_library(cupy: Any, rng: np.random.Generator) -> None:
     )
 
 
+def test_arrays_by_dlpack(cupy: Any, rng: np.random.Generator) -> None:
+    class Array:
+        def __init__(self, array: Any) -> None:
+            self.array = array
+
+        def __dlpack_device__(self) -> tuple[int, int]:
+            return 2, 0
+
+        def __dlpack__(self, **options: Any) -> Any:
+            return self.array if hasattr(cupy, "IS_STAND_IN") else self.array.__dlpack__(**options)
+
+    x = cupy.asarray(rng.normal(size=(1, 3, 4, 5)).astype(np.float32))
+    np.testing.assert_array_equal(
+        cupy.asnumpy(ops.interp(Array(x), zoom_factor=3)), cupy.asnumpy(ops.interp(x, zoom_factor=3))
+    )
+
+
 def test_bad_arguments(cupy: Any) -> None:
     x = cupy.asarray(np.zeros((1, 4, 5, 5), np.float32))
     weight = cupy.asarray(np.zeros((2, 4, 3, 3), np.float32))

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from deeplab_caffe import _C
 from deeplab_caffe.errors import KernelError
+from deeplab_caffe.gpu_arrays import as_cupy, offers_gpu_memory
 
 if TYPE_CHECKING:
     import cupy
-
-_DLPACK_CUDA = 2
 
 
 def library() -> Any:
@@ -35,13 +34,9 @@ def take(operation: str, name: str, array: Any) -> cupy.ndarray:
         ValueError: it is not on a GPU.
     """
     cp = library()
-    if not isinstance(array, cp.ndarray):
-        if hasattr(array, "__cuda_array_interface__"):
-            array = cp.asarray(array)
-        elif hasattr(array, "__dlpack_device__") and array.__dlpack_device__()[0] == _DLPACK_CUDA:
-            array = cp.from_dlpack(array)
-        else:
-            raise ValueError(f"{operation}: expected {name} as an array on a GPU, got {type(array).__name__}")
+    if not isinstance(array, cp.ndarray) and not offers_gpu_memory(array):
+        raise ValueError(f"{operation}: expected {name} as an array on a GPU, got {type(array).__name__}")
+    array = as_cupy(cp, array)
     # Parts of records and of complex numbers: their strides are no whole elements.
     whole = all(stride % array.itemsize == 0 for stride in array.strides)
     if whole:
