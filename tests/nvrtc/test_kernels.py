@@ -99,7 +99,9 @@ def test_no_cupy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_nvrtc_fails(cupy: FakeCupy) -> None:
     cupy.error = ImportError("libnvrtc.so.13 not found")
-    with pytest.raises(KernelError, match=r"cannot compile deeplab::interp::forward_kernel<float, int32_t> of .*libnvrtc"):
+    with pytest.raises(
+        KernelError, match=r"cannot compile deeplab::interp::forward_kernel<float, int32_t> of .*libnvrtc"
+    ):
         _C.interp_forward(view((1, 1, 2, 2)), view((1, 1, 3, 3)), 0, 0)
 
 
