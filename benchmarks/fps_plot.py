@@ -14,7 +14,7 @@ def plot(content: dict[str, Any], path: Path) -> bool:
 
     Drawn is the largest batch measured at 321 x 321, or at the first size where that was not measured.
     """
-    cases = content["cases"]
+    cases = [case for case in content["cases"] if case["rows"]]
     if not cases:
         return False
     import matplotlib
@@ -43,7 +43,12 @@ def plot(content: dict[str, Any], path: Path) -> bool:
             values = [found.get(model, {}).get(name, {}).get("frames_per_s", 0) for model in models]
             offsets = [row + (place - (len(names) - 1) / 2) * height for row in range(len(models))]
             axes.barh(offsets, values, height, label=name)
-        axes.set(title=dtype, xlabel="frames/s", yticks=range(len(models)), yticklabels=[Path(model).name for model in models])
+        axes.set(
+            title=dtype,
+            xlabel="frames/s",
+            yticks=range(len(models)),
+            yticklabels=[Path(model).name for model in models],
+        )
     panels[0][0].invert_yaxis()
     panels[0][-1].legend(fontsize="small")
     figure.suptitle(f"{content['device']}, batch {batch}, {size} x {size}")

@@ -21,6 +21,7 @@ from PIL import Image
 
 import deeplab_caffe as dc
 from deeplab_caffe.inference import OptimizedNet
+from deeplab_caffe.sides import fit_side
 from deeplab_caffe.zoo.default import DEFAULT_MODEL, DEMO_PHOTO
 
 # A VOC image; LargeFOV then sees 505 x 377.
@@ -38,12 +39,22 @@ def photos(count: int) -> np.ndarray:
     return np.stack([np.roll(image, 7 * shift, axis=1) for shift in range(count)])
 
 
+def input_size(net: dc.Net) -> tuple[int, int]:
+    """Height and width of what the network sees of a photograph."""
+
+    def output_side(side: int) -> int:
+        return net.infer_shapes(**{net.inputs[0]: (1, 3, side, side)})[net.outputs[0]][2]
+
+    width, height = (fit_side(least, output_side)[0] for least in _PHOTO_SIZE)
+    return height, width
+
+
 def optimized(model: str, dtype: str, device: torch.device, batch: int) -> OptimizedNet:
     """The network with random weights, ready for VOC images."""
     net = dc.Net(network_path(model))
     net.load_state_dict(random_weights(model).state_dict())
-    side = max(_PHOTO_SIZE) + 5
-    return net.to(device).optimize(dtype=dtype, batch=batch, size=side, release=True, copy_outputs=False)
+    size = input_size(net)
+    return net.to(device).optimize(dtype=dtype, batch=batch, size=size, release=True, copy_outputs=False)
 
 
 def _best_dtype(dtypes: Sequence[str]) -> str:
