@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 
 class WrongResult(Exception):  # noqa: N818
@@ -31,13 +32,13 @@ class Failures:
         print(f"\n{self.lines[-1]}")
 
     @contextmanager
-    def caught(self, name: str) -> Iterator[dict[str, str]]:
+    def caught(self, name: str) -> Iterator[dict[str, Any]]:
         """Notes an exception of the block and goes on behind it.
 
         Yields:
-            A dictionary that has ``failed``, the reason, where the block failed.
+            A dictionary for the block to fill; it gets ``failed``, the reason, where the block fails.
         """
-        found: dict[str, str] = {}
+        found: dict[str, Any] = {}
         try:
             yield found
         except Exception as error:  # whatever it is, the other cases are not to be lost by it

@@ -43,7 +43,7 @@ from failures import Failures, first_line
 from fps_plot import plot
 from peaks import copy_peak, inner_calls, matrix_peak, time_blocks
 from plain import HEADS
-from segmentation import crf_cases, end_to_end, label_agreement
+from segmentation import crf_case, end_to_end, label_agreement
 
 from deeplab_caffe.devices import resolve_device
 from deeplab_caffe.errors import NetError
@@ -197,25 +197,29 @@ def main(arguments: list[str] | None = None) -> None:
                 continue
             for dtype in dtypes:
                 for batch in options.batch:
-                    case = {"model": model, "dtype": dtype, "batch": batch, "size": size}
                     title = f"{model}, {dtype}, batch {batch}, {size}x{size}"
-                    with failures.caught(title) as failed:
+                    with failures.caught(title) as case:
+                        case |= {"model": model, "dtype": dtype, "batch": batch, "size": size, "rows": {}}
                         case |= measure(model, dtype, batch, size, device, options, peaks)
                         print_case(case)
                         for name in OURS.values():
                             if "failed" in case["rows"].get(name, {}):
                                 failures.add(f"{title}, {name}", case["rows"][name]["failed"])
-                    content["cases"].append({"rows": {}} | case | failed)
+                    content["cases"].append(case)
                     write_json(out, content)
+    for batch in options.batch if options.crf else ():
+        with failures.caught(f"crf, batch {batch}") as case:
+            case["batch"] = batch
+            case |= crf_case(device, dtypes, batch, options)
+        content.setdefault("crf", []).append(case)
+        write_json(out, content)
     for wanted, key, part in (
-        (options.crf, "crf", crf_cases),
         (options.end_to_end, "end_to_end", end_to_end),
         (options.agreement, "agreement", label_agreement),
     ):
         if wanted:
-            with failures.caught(key) as failed:
-                content[key] = part(device, dtypes, options)
-            content |= {key: failed} if failed else {}
+            with failures.caught(key) as content[key]:
+                content[key] |= part(device, dtypes, options)
             write_json(out, content)
     write_json(out, content)
     print(f"\nwrote {out}")

@@ -131,15 +131,16 @@ def test_a_case_or_part_that_fails_does_not_end_the_others(
         return original(model, batch, *given)
 
     monkeypatch.setattr(fps, "problem", full)
-    monkeypatch.setattr(fps, "crf_cases", lambda *given: 1 // 0)
-    with pytest.raises(
-        SystemExit, match=r"batch 3, 33x33: OutOfMemoryError: CUDA out of memory; crf: ZeroDivisionError"
-    ):
+    monkeypatch.setattr(fps, "crf_case", lambda device, dtypes, batch, options: {"rows": 1 // (batch - 3)})
+    with pytest.raises(SystemExit, match=r"batch 3, 33x33: OutOfMemoryError: CUDA out of memory; crf, batch 3: Zero"):
         run(tiny, "--batch", "3", "1", "--dtype", "float32", "--crf")
     content = json.loads((tiny / "out.json").read_text())
     assert content["cases"][0]["failed"] == "OutOfMemoryError: CUDA out of memory"
     assert "ms" in content["cases"][1]["rows"]["ours"]
-    assert content["crf"] == {"failed": "ZeroDivisionError: integer division or modulo by zero"}
+    assert content["crf"] == [
+        {"batch": 3, "failed": "ZeroDivisionError: integer division or modulo by zero"},
+        {"batch": 1, "rows": -1},
+    ]
 
 
 @pytest.mark.parametrize("name", ["deeplab_largefov", "deeplab_msc"])
