@@ -7,11 +7,12 @@
 #   benchmarks/gpu_check.sh fps crf      these steps
 #   SECONDS_IN_ALL=3000 benchmarks/gpu_check.sh all
 #
-# A step that fails is reported and the others still run; the exit status says whether all were well. A step gets what is
-# left of $SECONDS_IN_ALL (default: 540) where that is less than its own limit; the limits of each part, the build's with
-# them, add up to no more than that. Logs, JSON and plots go to out/gpu_check. Where $OUT is set (a lent machine brings
-# back few files from it), it gets all of them after each step as gpu_check.tgz; and the extension as built.tgz: put as
-# out/built.tgz and carried to a later call, it is unpacked there, and nothing is compiled while the sources are the same.
+# A step that fails is reported and the others still run; the exit status says whether all were well. A step gets what
+# is left of $SECONDS_IN_ALL (default: 540) where that is less than its own limit; the limits of each part, the build's
+# with them, add up to no more than that. Logs, JSON and plots go to out/gpu_check. Where $OUT is set (a lent machine
+# brings back few files from it), it gets all of them after each step as gpu_check.tgz; and the extension as built.tgz:
+# put as out/built.tgz and carried to a later call, it is unpacked there, and while the sources are the same nothing is
+# compiled.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit
 work=out/gpu_check
