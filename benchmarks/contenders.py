@@ -24,9 +24,11 @@ DTYPES = {
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
 }
-# Relative errors against plain PyTorch in float32. float32: other summation orders; the others: every activation is
-# rounded, by each its own way.
+# Relative errors against plain PyTorch. float32: other summation orders; the others: every activation is rounded, by
+# each its own way.
 TOLERANCES = {"float32": 1e-5, "tf32": 1e-2, "bfloat16": 5e-2, "float16": 1e-2}
+# cuDNN's float32 may be Winograd's, which alone is off by some 1e-5.
+FLOAT32_TOLERANCE_ON_CUDA = 3e-5
 OURS = {"fast": "ours", "default": "ours, Net", "CAFFE": "ours, engine CAFFE"}
 PLAIN = ("plain", "plain channels_last")
 COMPILED = "compiled"
@@ -69,6 +71,21 @@ def has_plain(model: str) -> bool:
     return model in HEADS
 
 
+def tolerance(dtype: str, device: torch.device) -> float:
+    """The largest relative error of a result that is right."""
+    return FLOAT32_TOLERANCE_ON_CUDA if (dtype, device.type) == ("float32", "cuda") else TOLERANCES[dtype]
+
+
+def float64_scores(model: str, x: torch.Tensor, weights: Net) -> torch.Tensor:
+    """What plain PyTorch computes in float64, up to the upsampling; image by image, which bounds the memory."""
+    plain = PlainDeepLab(model).eval()
+    plain.copy_weights(weights)
+    plain = plain.to(x.device, torch.float64)
+    # Nothing is measured here, so nothing is to be tuned.
+    with torch.no_grad(), torch.backends.cudnn.flags(enabled=True, benchmark=False, allow_tf32=False):
+        return torch.cat([plain(image.double()) for image in x.split(1)])
+
+
 def contender(name: str, model: str, dtype: str, x: torch.Tensor, weights: Net | None) -> Run:
     """One way to run the network on one input; without ``weights`` they stay as they come (for peak memory)."""
     number = DTYPES[dtype]
@@ -81,7 +98,9 @@ def contender(name: str, model: str, dtype: str, x: torch.Tensor, weights: Net |
             plain = plain.to(memory_format=torch.channels_last)
             image = image.contiguous(memory_format=torch.channels_last)
         if name == COMPILED:
-            compiled = torch.compile(plain, mode=COMPILE_MODE)
+            # Compiled anew for each shape: after a second one torch would make a program for all, a slower one.
+            torch.compiler.reset()
+            compiled = torch.compile(plain, mode=COMPILE_MODE, dynamic=False)
             # Its CUDA graphs give the same memory at each call.
             return lambda: compiled(image).clone()
         return lambda: plain(image)

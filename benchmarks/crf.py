@@ -6,9 +6,10 @@
 pydensecrf runs in a process of its own, with the Python that can import it (tests/pydensecrf/make_reference.py says how
 to make one). Contenders take turns, so that a machine whose speed drifts drifts for all of them; figures are medians.
 Lattices are built anew for each image, but for ours of positions, which is kept for the next image of the same size as
-it is in use; a row says what it takes without. Marginals are compared before anything is timed. On a GPU there are rows
-for nothing kept, positions kept, half precision, a CUDA graph, a batch (time per image) and the original's steps with
-torch's operators (crf_gpu.py); beside ours stands the least time that an H100 could take (crf_floor.py).
+it is in use; a row says what it takes without. Marginals are compared first; what differs is not timed, and the others
+go on. On a GPU there are rows for nothing kept, positions kept, half precision, a CUDA graph, a batch (time per image)
+and the original's steps with torch's operators (crf_gpu.py), and of the CPU's one, run once, to compare with; beside
+ours stands the least time that an H100 could take (crf_floor.py). Results are written case by case.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
+from failures import first_line
 from process_memory import memory_mib
 
 HERE = Path(__file__).resolve().parent
@@ -154,40 +156,58 @@ def measure(
     on_gpu = [name for name in names if "cuda" in name]
     on_cpu = [name for name in names if name not in (*on_gpu, "pydensecrf")]
     runs = {name: ours(name, scores, image, bilateral, options.iterations) for name in on_cpu}
+    tolerances = dict.fromkeys(names, TOLERANCE)
     floors: dict[str, Any] = {}
     if on_gpu:
         import crf_gpu
 
         runs.update(crf_gpu.runs(scores, image, bilateral, options.iterations, on_gpu))
         floors = crf_gpu.floors(labels, image, bilateral, options.iterations)
-    first = {name: np.asarray(run().cpu() if name in on_gpu else run()) for name, run in runs.items()}
-    reference = next(iter(first.values()))
-    if peer is not None:
-        peer.ask(**question, save=True)
-        first["pydensecrf"] = np.load(folder / "marginals.npy").reshape(scores.shape)
-    errors = {name: float(np.abs(marginals - reference).max()) for name, marginals in first.items()}
-    for name, error in errors.items():
-        if not error < (crf_gpu.HALF_TOLERANCE if name in on_gpu and name == crf_gpu.HALF else TOLERANCE):
-            raise SystemExit(f"marginals of {name} differ from ours by {error:.1e}: nothing is timed")
-    del first
-    seconds: dict[str, list[float]] = {name: [] for name in names}
-    for _ in range(options.repeats):
-        for name in names:
-            if name == "pydensecrf":
-                seconds[name].append(peer.ask(**question)["seconds"])
-                continue
-            begin = perf_counter()
-            runs[name]()
-            images = crf_gpu.images_of(name) if name in on_gpu else 1
-            seconds[name].append((perf_counter() - begin) / images)
-    rows = {}
+        tolerances[crf_gpu.HALF] = crf_gpu.HALF_TOLERANCE
+
+    def marginals_of(name: str) -> np.ndarray:
+        if name == "pydensecrf":
+            peer.ask(**question, save=True)
+            return np.load(folder / "marginals.npy").reshape(scores.shape)
+        return np.asarray(runs[name]().cpu() if name in on_gpu else runs[name]())
+
+    def timed(name: str) -> float:
+        if name == "pydensecrf":
+            return peer.ask(**question)["seconds"]
+        begin = perf_counter()
+        runs[name]()
+        return (perf_counter() - begin) / (crf_gpu.images_of(name) if name in on_gpu else 1)
+
+    seconds: dict[str, list[float]] = {}
+    rows: dict[str, Any] = {name: {} for name in names}
+    reference = None
     for name in names:
-        rows[name] = {
-            "ms": round(median(seconds[name]) * 1e3, 2),
-            "all_ms": [round(one * 1e3, 2) for one in seconds[name]],
-            "largest_difference_to_ours": errors[name],
+        begin = perf_counter()
+        try:
+            marginals = marginals_of(name)
+        except Exception as error:  # of CUDA, of compilers, of memory
+            if reference is None:
+                raise
+            rows[name]["failed"] = first_line(error)
+            continue
+        # On a GPU the CPU's time is there for comparison alone, and its repeats would take longer than all the rest.
+        seconds[name] = [perf_counter() - begin] if on_gpu and name in on_cpu else []
+        reference = marginals if reference is None else reference
+        error = float(np.abs(marginals - reference).max())
+        rows[name]["largest_difference_to_ours"] = error
+        if not error < tolerances[name]:
+            rows[name]["failed"] = f"marginals differ from ours by {error:.1e}: not timed"
+            del seconds[name]
+    repeated = [name for name, once in seconds.items() if not once]
+    for _ in range(options.repeats):
+        for name in repeated:
+            seconds[name].append(timed(name))
+    for name in seconds:
+        rows[name] |= {
+            "ms": round(median(seconds[name]) * 1e3, 3),
+            "all_ms": [round(one * 1e3, 3) for one in seconds[name]],
         }
-        if peer is not None:
+        if "pydensecrf" in repeated and name in repeated:
             ratios = [theirs / mine for theirs, mine in zip(seconds["pydensecrf"], seconds[name], strict=True)]
             rows[name]["times_faster_than_pydensecrf"] = round(median(ratios), 2)
         if name in on_gpu:
@@ -198,13 +218,16 @@ def measure(
             rows[name]["memory_mb"] = round(floors[name].memory / 1e6, 1)
         if name not in on_gpu and not options.no_peak:
             rows[name].update(peak_of(name, folder, bilateral, options))
-    return {"width": size[0], "height": size[1], "labels": labels, "bilateral": bilateral, "rows": rows}
+    return {"rows": rows}
 
 
 def print_case(case: dict[str, Any]) -> None:
     print(f"\n{case['width']} x {case['height']}, {case['labels']} labels, w/xy/rgb {case['bilateral']}")
     print(f"  {'':26}{'ms':>10}{'vs pydensecrf':>15}{'peak MiB':>10}{'added MiB':>11}{'floor ms':>10}{'images/s':>10}")
     for name, row in case["rows"].items():
+        if "failed" in row:
+            print(f"  {name:26}  failed: {row['failed']}")
+            continue
         faster = f"{row['times_faster_than_pydensecrf']:.2f}x" if "times_faster_than_pydensecrf" in row else "-"
         peak = f"{row['peak_mib']:.0f}" if "peak_mib" in row else "-"
         added = f"{row['peak_mib'] - row['before_mib']:.0f}" if "peak_mib" in row else "-"
@@ -213,6 +236,9 @@ def print_case(case: dict[str, Any]) -> None:
 
 
 def plot(cases: list[dict[str, Any]], path: Path) -> None:
+    cases = [case for case in cases if case["rows"]]
+    if not cases:
+        return
     import matplotlib
 
     matplotlib.use("Agg")
@@ -221,7 +247,7 @@ def plot(cases: list[dict[str, Any]], path: Path) -> None:
     figure, axes = pyplot.subplots(figsize=(6, 4))
     pixels = [case["width"] * case["height"] / 1e6 for case in cases]
     for name in cases[0]["rows"]:
-        axes.plot(pixels, [case["rows"][name]["ms"] for case in cases], "o-", label=name)
+        axes.plot(pixels, [case["rows"][name].get("ms", np.nan) for case in cases], "o-", label=name)
     axes.set(xlabel="megapixels", ylabel="ms, 21 labels, 10 iterations", xlim=(0, None), ylim=(0, None))
     axes.legend()
     figure.tight_layout()
@@ -251,34 +277,41 @@ def main(arguments: list[str] | None = None) -> None:
         return answer_peak(json.loads(options.peak))
     import torch
     from environment import RESULTS, describe, write_json
+    from failures import Failures
 
     names = ["ours, 1 thread", "ours, 2 threads", "ours, nothing kept"]
     if options.device == "cuda":
         import crf_gpu
 
-        names += crf_gpu.NAMES
+        names = ["ours, 2 threads", *crf_gpu.NAMES]
     if options.pydensecrf_python:
         names.append("pydensecrf")
-    cases, linear = [], []
-    with tempfile.TemporaryDirectory() as folder:
-        peer = Peer(options.pydensecrf_python, Path(folder)) if options.pydensecrf_python else None
-        for size, labels, bilateral in CASES[:2] if options.quick else CASES:
-            cases.append(measure(size, labels, bilateral, names, peer, Path(folder), options))
-            print_case(cases[-1])
-        for size in () if options.quick else LINEAR_SIZES:
-            linear.append(measure(size, 21, (5, 50, 10), names, peer, Path(folder), options))
-            print_case(linear[-1])
-        if peer is not None:
-            peer.process.stdin.close()
-            peer.process.wait()
     out = options.out or RESULTS / f"crf_{options.device}.json"
     about = describe(torch.device(options.device))
     content = {"benchmark": "crf", **about, "iterations": options.iterations, "repeats": options.repeats}
-    write_json(out, {**content, "cases": cases, "linear": linear})
+    content |= {"cases": [], "linear": []}
+    asked = [("cases", *case) for case in CASES[: 2 if options.quick else None]]
+    asked += [] if options.quick else [("linear", size, 21, (5, 50, 10)) for size in LINEAR_SIZES]
+    failures = Failures()
+    with tempfile.TemporaryDirectory() as folder:
+        peer = Peer(options.pydensecrf_python, Path(folder)) if options.pydensecrf_python else None
+        for part, size, labels, bilateral in asked:
+            title = f"{size[0]} x {size[1]}, {labels} labels, {bilateral}"
+            with failures.caught(title) as case:
+                case |= {"width": size[0], "height": size[1], "labels": labels, "bilateral": bilateral, "rows": {}}
+                case |= measure(size, labels, bilateral, names, peer, Path(folder), options)
+                print_case(case)
+                for name, row in case["rows"].items():
+                    if "failed" in row:
+                        failures.add(f"{title}, {name}", row["failed"])
+            content[part].append(case)
+            write_json(out, content)
+        if peer is not None:
+            peer.process.stdin.close()
+            peer.process.wait()
     print(f"\nwrote {out}")
-    if linear:
-        plot(linear, out.with_suffix(".png"))
-    return None
+    plot(content["linear"], out.with_suffix(".png"))
+    return failures.end()
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ iterations are timed.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -122,15 +123,22 @@ def runs(
     def batched() -> torch.Tensor:
         return dense_crf([own_scores] * BATCH, [own_image] * BATCH, params)[-1]
 
-    captured = CapturedCRF(own_scores, own_image, params) if GRAPH in names else None
-    steps = original_run(scores, image, params, iterations, own_scores.device) if ORIGINAL in names else None
+    # Made at the first run, so that one that cannot be made leaves the others.
+    @cache
+    def captured() -> CapturedCRF:
+        return CapturedCRF(own_scores, own_image, params)
+
+    @cache
+    def steps() -> Callable[[], torch.Tensor]:
+        return original_run(scores, image, params, iterations, own_scores.device)
+
     found = {
         BUILT: built,
         KEPT: lambda: dense_crf(own_scores, own_image, params),
         HALF: lambda: dense_crf(own_scores, own_image, params, half=True),
-        GRAPH: lambda: captured(own_scores, own_image),
+        GRAPH: lambda: captured()(own_scores, own_image),
         BATCHED: batched,
-        ORIGINAL: steps,
+        ORIGINAL: lambda: steps()(),
     }
 
     def waiting(run: Callable[[], torch.Tensor]) -> Callable[[], torch.Tensor]:

@@ -3,8 +3,9 @@
     python benchmarks/ends.py --device cpu
     python benchmarks/ends.py --device cuda --batch 1 8 32
 
-Results are compared before anything is timed. Contenders take turns; figures are medians. Memory is what a run takes
-beyond its input: on the CPU the growth of a process of its own, on a GPU torch's peak.
+Results are compared first; what differs is not timed, and the others go on. Contenders take turns; figures are medians,
+written case by case. Memory is what a run takes beyond its input: on the CPU the growth of a process of its own, on a
+GPU torch's peak.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from environment import RESULTS, describe, write_json
+from failures import Failures, WrongResult
 from process_memory import memory_mib
 
 from deeplab_caffe import _C
@@ -93,14 +95,14 @@ ENDS = ("labels", "labels of noise", "probabilities", "input float32", "input bf
 
 
 def check(end: str, runs: dict[str, Run]) -> None:
-    """Stops where the contenders do not agree."""
+    """Raises WrongResult where the contenders do not agree."""
     unfused, fused = (run() for run in runs.values())
     if end == "probabilities":
         error = float((unfused - fused).abs().max())
         if not error < PROBABILITY_TOLERANCE:
-            raise SystemExit(f"{end}: fused and unfused differ by {error:.1e}: nothing is timed")
+            raise WrongResult(f"fused and unfused differ by {error:.1e}: not timed")
     elif not torch.equal(unfused, fused):
-        raise SystemExit(f"{end}: fused and unfused differ: nothing is timed")
+        raise WrongResult("fused and unfused differ: not timed")
 
 
 def synchronize(device: torch.device) -> None:
@@ -196,14 +198,19 @@ def main(arguments: list[str] | None = None) -> None:
         print(json.dumps({"mib": growth_mib(run)}))
         return
     device = resolve_device(options.device)
-    cases = []
+    out = options.out or RESULTS / f"ends_{device.type}.json"
+    content = {"benchmark": "ends", **describe(device), "repeats": options.repeats, "cases": []}
+    failures = Failures()
     for batch in options.batch:
         for end in ENDS:
-            cases.append(measure(end, batch, device, options))
-            print_case(cases[-1])
-    out = options.out or RESULTS / f"ends_{device.type}.json"
-    write_json(out, {"benchmark": "ends", **describe(device), "repeats": options.repeats, "cases": cases})
+            with failures.caught(f"{end}, batch {batch}") as case:
+                case |= {"end": end, "batch": batch}
+                case |= measure(end, batch, device, options)
+                print_case(case)
+            content["cases"].append(case)
+            write_json(out, content)
     print(f"\nwrote {out}")
+    failures.end()
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ def plot(content: dict[str, Any], path: Path) -> bool:
 
     Drawn is the largest batch measured at 321 x 321, or at the first size where that was not measured.
     """
-    cases = content["cases"]
+    cases = [case for case in content["cases"] if case["rows"]]
     if not cases:
         return False
     import matplotlib

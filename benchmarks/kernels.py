@@ -5,8 +5,9 @@
 
 An operation's bytes are those that it cannot do without: what it reads, once, and what it writes, once. The copy is of
 as many bytes, read and written together, into new memory as the operation's result is, so that what caches and page
-faults do to one they do to the other. Results are compared with torch's own operations before anything is timed. The
-two take turns; figures are the least times, because whatever else a machine does only adds.
+faults do to one they do to the other. Results are compared with torch's own operations first; an operation that
+differs is not timed, and the others go on. The two take turns; figures are the least times, because whatever else a
+machine does only adds. Each row is written as it is there.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from torch.nn import functional
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from environment import RESULTS, describe, write_json
+from failures import Failures, WrongResult
 
 from deeplab_caffe import _C
 from deeplab_caffe.data.transform import VOC_MEAN
@@ -189,7 +191,7 @@ def losses(batch: int, device: torch.device) -> Iterator[Case]:
 
 
 def check(case: Case, found: Tensor) -> float:
-    """Relative error; stops where it is too large. Labels must be equal."""
+    """Relative error; WrongResult where it is too large. Labels must be equal."""
     expected = case.reference()
     if not found.is_floating_point():
         error = float((found != expected).double().mean())
@@ -198,7 +200,7 @@ def check(case: Case, found: Tensor) -> float:
         error = float((found.double() - expected.double()).norm() / expected.double().norm())
         tolerance = TOLERANCE if found.dtype == torch.float32 else 0.0
     if not error <= tolerance:
-        raise SystemExit(f"{case.name}: differs from torch by {error:.1e}: nothing is timed")
+        raise WrongResult(f"differs from torch by {error:.1e}: not timed")
     return error
 
 
@@ -244,7 +246,6 @@ def measure(case: Case, device: torch.device, repeats: int) -> dict[str, Any]:
     size = size_of((*case.reads, found))
     mine, copy = seconds([case.run, copy_of(size, device)], device, repeats)
     return {
-        "operation": case.name,
         "ms": round(mine * 1e3, 4),
         "mib": round(size / 2**20, 2),
         "gb_per_s": round(size / mine / 1e9, 2),
@@ -254,13 +255,11 @@ def measure(case: Case, device: torch.device, repeats: int) -> dict[str, Any]:
     }
 
 
-def print_rows(rows: list[dict[str, Any]]) -> None:
-    print(f"{'':34}{'MiB':>9}{'ms':>10}{'GB/s':>9}{'copy':>9}{'share':>8}")
-    for row in rows:
-        print(
-            f"{row['operation']:34}{row['mib']:>9.1f}{row['ms']:>10.3f}{row['gb_per_s']:>9.1f}"
-            f"{row['copy_gb_per_s']:>9.1f}{row['share_of_copy']:>8.2f}"
-        )
+def print_row(row: dict[str, Any]) -> None:
+    print(
+        f"{row['operation']:34}{row['mib']:>9.1f}{row['ms']:>10.3f}{row['gb_per_s']:>9.1f}"
+        f"{row['copy_gb_per_s']:>9.1f}{row['share_of_copy']:>8.2f}"
+    )
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -282,18 +281,25 @@ def main(arguments: list[str] | None = None) -> None:
     device = resolve_device(options.device)
     on_gpu = device.type == "cuda"
     batch, repeats = options.batch or (16 if on_gpu else 1), options.repeats or (101 if on_gpu else 11)
-    rows = []
-    for cases in (holes, ends, poolings, losses):
-        for case in cases(batch, device):
-            rows.append(measure(case, device, repeats))
+    out = options.out or RESULTS / f"kernels_{device.type}.json"
     large = 1 << (30 if on_gpu else 28)
     peak = large / seconds([copy_of(large, device)], device, repeats)[0] / 1e9
-    print_rows(rows)
-    print(f"\na copy of {large >> 21} MiB, read and written: {peak:.1f} GB/s")
-    out = options.out or RESULTS / f"kernels_{device.type}.json"
-    content = {"batch": batch, "repeats": repeats, "large_copy_gb_per_s": round(peak, 2), "rows": rows}
-    write_json(out, {"benchmark": "kernels", **describe(device), **content})
+    print(f"a copy of {large >> 21} MiB, read and written: {peak:.1f} GB/s\n")
+    content = {"benchmark": "kernels", **describe(device), "batch": batch, "repeats": repeats}
+    content |= {"large_copy_gb_per_s": round(peak, 2), "rows": []}
+    failures = Failures()
+    print(f"{'':34}{'MiB':>9}{'ms':>10}{'GB/s':>9}{'copy':>9}{'share':>8}")
+    for cases in (holes, ends, poolings, losses):
+        with failures.caught(cases.__name__):
+            for case in cases(batch, device):
+                with failures.caught(case.name) as row:
+                    row["operation"] = case.name
+                    row |= measure(case, device, repeats)
+                    print_row(row)
+                content["rows"].append(row)
+                write_json(out, content)
     print(f"wrote {out}")
+    failures.end()
 
 
 if __name__ == "__main__":

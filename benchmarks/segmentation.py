@@ -21,6 +21,7 @@ from PIL import Image
 
 import deeplab_caffe as dc
 from deeplab_caffe.inference import OptimizedNet
+from deeplab_caffe.sides import fit_side
 from deeplab_caffe.zoo.default import DEFAULT_MODEL, DEMO_PHOTO
 
 # A VOC image; LargeFOV then sees 505 x 377.
@@ -38,40 +39,46 @@ def photos(count: int) -> np.ndarray:
     return np.stack([np.roll(image, 7 * shift, axis=1) for shift in range(count)])
 
 
+def input_size(net: dc.Net) -> tuple[int, int]:
+    """Height and width of what the network sees of a photograph."""
+
+    def output_side(side: int) -> int:
+        return net.infer_shapes(**{net.inputs[0]: (1, 3, side, side)})[net.outputs[0]][2]
+
+    width, height = (fit_side(least, output_side)[0] for least in _PHOTO_SIZE)
+    return height, width
+
+
 def optimized(model: str, dtype: str, device: torch.device, batch: int) -> OptimizedNet:
     """The network with random weights, ready for VOC images."""
     net = dc.Net(network_path(model))
     net.load_state_dict(random_weights(model).state_dict())
-    side = max(_PHOTO_SIZE) + 5
-    return net.to(device).optimize(dtype=dtype, batch=batch, size=side, release=True, copy_outputs=False)
+    size = input_size(net)
+    return net.to(device).optimize(dtype=dtype, batch=batch, size=size, release=True, copy_outputs=False)
 
 
 def _best_dtype(dtypes: Sequence[str]) -> str:
     return "bfloat16" if "bfloat16" in dtypes else dtypes[0]
 
 
-def crf_cases(device: torch.device, dtypes: Sequence[str], options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Images in memory to labels, without and with the CRF, at each batch size."""
-    dtype, model, found = _best_dtype(dtypes), options.model[0], []
-    for batch in options.batch:
-        fast = optimized(model, dtype, device, batch)
-        images = torch.from_numpy(photos(batch)).to(device)
-        runs = {
-            "labels": lambda fast=fast, images=images: fast.label_images(images),
-            "labels after the CRF": lambda fast=fast, images=images: fast.label_images(images, crf=_CRF),
-        }
-        for run in runs.values():
-            run()
-        inner = inner_calls(runs["labels after the CRF"], device)
-        times = {name: median(took) for name, took in time_blocks(runs, device, options.repeats, inner).items()}
-        rows = {
-            name: {"ms": round(took * 1e3, 3), "images_per_s": round(batch / took, 2)} for name, took in times.items()
-        }
-        found.append({"model": model, "dtype": dtype, "batch": batch, "size": list(_PHOTO_SIZE), "rows": rows})
-        print(f"\n{model}  {dtype}  batch {batch}  images of {_PHOTO_SIZE[0]}x{_PHOTO_SIZE[1]} to labels")
-        for name, row in rows.items():
-            print(f"  {name:22}{row['ms']:>12.3f} ms{row['images_per_s']:>12.2f} images/s")
-    return found
+def crf_case(device: torch.device, dtypes: Sequence[str], batch: int, options: argparse.Namespace) -> dict[str, Any]:
+    """Images in memory to labels, without and with the CRF."""
+    dtype, model = _best_dtype(dtypes), options.model[0]
+    fast = optimized(model, dtype, device, batch)
+    images = torch.from_numpy(photos(batch)).to(device)
+    runs = {
+        "labels": lambda: fast.label_images(images),
+        "labels after the CRF": lambda: fast.label_images(images, crf=_CRF),
+    }
+    for run in runs.values():
+        run()
+    inner = inner_calls(runs["labels after the CRF"], device)
+    times = {name: median(took) for name, took in time_blocks(runs, device, options.repeats, inner).items()}
+    rows = {name: {"ms": round(took * 1e3, 3), "images_per_s": round(batch / took, 2)} for name, took in times.items()}
+    print(f"\n{model}  {dtype}  batch {batch}  images of {_PHOTO_SIZE[0]}x{_PHOTO_SIZE[1]} to labels")
+    for name, row in rows.items():
+        print(f"  {name:22}{row['ms']:>12.3f} ms{row['images_per_s']:>12.2f} images/s")
+    return {"model": model, "dtype": dtype, "batch": batch, "size": list(_PHOTO_SIZE), "rows": rows}
 
 
 def decode(path: Path) -> np.ndarray:

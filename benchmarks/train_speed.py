@@ -6,8 +6,8 @@
 One step is forward, backward and update of a batch that lies in memory: the data pipeline has a benchmark of its own.
 Ours is `Solver.step` with the released train.prototxt and solver.prototxt, SEG_ACCURACY included, only the data layer
 exchanged; the peer's SGD has the same rates, decays and momentum. One step of each is compared before anything is
-timed. Contenders take turns, so that a machine whose speed drifts drifts for all of them; figures are medians. On a GPU
-float32 means TF32.
+timed; a case that differs is not, and the others go on. Contenders take turns, so that a machine whose speed drifts
+drifts for all of them; figures are medians, written case by case. On a GPU float32 means TF32.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from environment import RESULTS, describe, write_json
+from failures import Failures, WrongResult
 from plain import PlainDeepLab
 
 from deeplab_caffe import proto
@@ -172,7 +173,7 @@ def check(contenders: dict[str, Contender], dtype: str, device: torch.device) ->
     for name, (own_loss, own_change) in results.items():
         errors[name] = max(abs(own_loss - loss) / loss, float((own_change - change).norm() / change.norm()))
         if not errors[name] < TOLERANCE[dtype, device.type]:
-            raise SystemExit(f"{name} ({dtype}): its step differs from plain PyTorch's by {errors[name]:.2e}")
+            raise WrongResult(f"{name}: its step differs from plain PyTorch's by {errors[name]:.2e}: nothing is timed")
     return errors
 
 
@@ -272,17 +273,21 @@ def main(arguments: list[str] | None = None) -> None:
         torch.backends.cudnn.allow_tf32 = True
         # As the command line trains, and for both.
         torch.backends.cudnn.deterministic = True
-    cases = []
-    for dtype in options.dtype:
-        for count in options.batch:
-            cases.append(measure(dtype, count, options.size, device, options))
-            print_case(cases[-1])
     out = options.out or RESULTS / f"train_speed_{device.type}.json"
     content = {"benchmark": "train_speed", **describe(device), "repeats": options.repeats, "steps": options.steps}
-    # What else the machine did: about as many processes as this number, this one's threads included.
-    content["load_average"] = os.getloadavg()
-    write_json(out, {**content, "paper_images_per_s": PAPER_IMAGES_PER_S, "cases": cases})
+    content |= {"paper_images_per_s": PAPER_IMAGES_PER_S, "cases": []}
+    failures = Failures()
+    for dtype in options.dtype:
+        for count in options.batch:
+            with failures.caught(f"{dtype}, batch {count}") as case:
+                case |= {"model": MODEL, "dtype": dtype, "batch": count, "size": options.size}
+                case |= measure(dtype, count, options.size, device, options)
+                print_case(case)
+            content["cases"].append(case)
+            # What else the machine did: about as many processes as this number, this one's threads included.
+            write_json(out, content | {"load_average": os.getloadavg()})
     print(f"\nwrote {out}")
+    failures.end()
 
 
 if __name__ == "__main__":

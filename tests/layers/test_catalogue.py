@@ -74,6 +74,7 @@ def test_no_gradient_flows_through(kind: str) -> None:
 
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA device")
+@pytest.mark.usefixtures("no_tf32")
 @pytest.mark.parametrize("kind", EXAMPLES)
 def test_cuda_gives_what_the_cpu_gives(kind: str) -> None:
     layer, blobs = example(kind, torch.float32)

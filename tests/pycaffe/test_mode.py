@@ -57,6 +57,7 @@ def test_the_seed_settles_initial_values_and_dropout() -> None:
 
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.usefixtures("no_tf32")
 def test_on_the_gpu() -> None:
     text, x = "force_backward: true " + SMALL, noise(1, 3, 9, 11).numpy()
     cpu, gpu, sharer = (caffe.Net(parse(text), caffe.TEST, seed=1) for _ in range(3))
