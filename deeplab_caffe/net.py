@@ -334,7 +334,8 @@ class Net(nn.Module):
             graphs: on a GPU, capture CUDA graphs.
             cache_size: how many input shapes to keep graphs of.
             copy_outputs: give outputs memory of their own; without, the next call for the same shape overwrites them.
-            release: take the weights away from this net, which can then compute nothing, to save their memory.
+            release: take the weights away from this net, layer by layer, to save their memory: it can then compute
+                nothing, also where a later layer fails and this raises.
 
         Raises:
             NetError: a net in phase TRAIN or with data layers, a dtype that the device has not, no such blob or way, or
