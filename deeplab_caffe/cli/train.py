@@ -128,7 +128,7 @@ def train(
             trainer.solve()
         log.close()
     # Not after an error: the others may wait for this process, until torchrun ends them.
-    leave_world()
+    leave_world(world)
     if trainer.stopped:
         raise click.exceptions.Exit(_SIGNAL_STATUS + trainer.stopped)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import time
+import weakref
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -15,6 +17,8 @@ from deeplab_caffe.errors import SolverError
 
 # The first process tests and writes alone while the others wait; torchrun ends them if it dies.
 _PATIENCE = timedelta(hours=24)
+# For a thread to let go of a message: a turn of the scheduler, or some where the machine is busy.
+_WAIT_SECONDS, _MOST_WAITS = 0.001, 5000
 
 
 @dataclass(frozen=True)
@@ -118,7 +122,28 @@ def local_rank() -> int:
     return int(os.environ.get("LOCAL_RANK", "0"))
 
 
-def leave_world() -> None:
-    """Closes the connections that :func:`join_world` has opened."""
-    if dist.is_available() and dist.is_initialized():
-        dist.destroy_process_group()
+def leave_world(world: World) -> None:
+    """Waits until all processes are here, and closes the connections that :func:`join_world` has opened."""
+    if world.size == 1:
+        return
+    # Twice, for the two threads of each group.
+    for group in (world.control, None) * 2:
+        if dist.get_backend(group) == "gloo":
+            _wait_for_threads(group)
+    dist.destroy_process_group()
+
+
+def _wait_for_threads(group: Any) -> None:
+    """Until gloo's threads hold no tensor of a message any more.
+
+    They do for a moment after the call is over. Letting go of it takes Python's lock, and a thread that asks for that
+    when the interpreter is being taken down ends the process by an abort (pytorch/pytorch#179291).
+    """
+    message = torch.zeros(1)
+    dist.all_reduce(message, group=group)
+    held = weakref.ref(message)
+    del message
+    for _ in range(_MOST_WAITS):
+        if held() is None:
+            return
+        time.sleep(_WAIT_SECONDS)

@@ -169,6 +169,25 @@ def test_a_signal_to_torchrun_snapshots_and_stops_all(tmp_path: Path) -> None:
     assert read_log(log)[-1] == {"event": "stopped", "iteration": read_solverstate(state).iteration}
 
 
+LEAVE = """
+import weakref, torch, torch.distributed as dist
+from deeplab_caffe.solver.world import World, leave_world
+dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+world = World(0, 2, dist.new_group(backend="gloo"))
+message = torch.zeros(1)
+dist.all_reduce(message, group=world.control)
+held = weakref.ref(message)
+del message
+leave_world(world)
+assert held() is None and not dist.is_initialized()
+"""
+
+
+def test_no_thread_holds_a_message_behind_the_end() -> None:
+    done = subprocess.run([sys.executable, "-c", LEAVE], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_training_net_that_writes_files_is_refused_with_several_processes(tmp_path: Path) -> None:
     layer = 'layers { name: "out" type: MAT_WRITE bottom: "c2" mat_write_param { prefix: "out/" } }'
     path = write_problem(tmp_path)
