@@ -17,7 +17,7 @@ from deeplab_caffe import _C
 from deeplab_caffe.crf._checks import checked_scores, sizes
 from deeplab_caffe.crf._device import Arrays, arrays_of, is_on_gpu, real_colours
 from deeplab_caffe.crf.cuda_lattice import CudaLattice, build_lattices, clear_cache
-from deeplab_caffe.crf.params import CRFParams, check_iterations
+from deeplab_caffe.crf.params import CRFParams, check_iterations, kernels_that_count
 from deeplab_caffe.errors import CRFError
 
 __all__ = ["CudaField", "Problem", "build_lattices", "clear_cache", "infer", "inspect", "layer_inference"]
@@ -182,11 +182,7 @@ def _lattices(
     whole_range: bool,
 ) -> list[list[tuple[CudaLattice, float]]]:
     """Lattice and weight of each kernel of each image."""
-    # A kernel of weight 0 adds exact zeros.
-    kernels = [kernel for kernel in params.kernels if kernel.weight != 0] if iterations else []
-    owned = [
-        [kernel for kernel in kernels if kernel.rgb_std is None or problem.image is not None] for problem in problems
-    ]
+    owned = [kernels_that_count(params, iterations, colours=problem.image is not None) for problem in problems]
     requests = [
         (tuple(problem.scores.shape[1:]), kernel, problem.image)
         for problem, own in zip(problems, owned, strict=True)

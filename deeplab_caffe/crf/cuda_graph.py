@@ -7,7 +7,7 @@ from typing import Any
 from deeplab_caffe.crf._device import arrays_of, is_on_gpu
 from deeplab_caffe.crf.cuda import Problem, infer, inspect
 from deeplab_caffe.crf.cuda_lattice import build_lattices, check_capturable, position_key
-from deeplab_caffe.crf.params import CRFParams, check_iterations
+from deeplab_caffe.crf.params import CRFParams, check_iterations, kernels_that_count
 from deeplab_caffe.errors import CRFError
 
 
@@ -74,8 +74,8 @@ class CapturedCRF:
         problem = Problem(self.scores, self.image, self.marginals)
         options = {"sse_padding": sse_padding, "probabilities": probabilities, "half": half}
 
-        kernels = [kernel for kernel in params.kernels if kernel.weight != 0 and kernel.rgb_std is None]
-        requests = [(self._height_width, kernel, None) for kernel in kernels if iterations]
+        of_positions = kernels_that_count(params, iterations, colours=False)
+        requests = [(self._height_width, kernel, None) for kernel in of_positions]
         lattices = build_lattices(arrays, requests, "rgb", sse_padding)
         # Kept here: the graph reads them in every replay.
         self._held = {

@@ -112,7 +112,7 @@ def pixel_lattice(
     image: Any | None,
     order: str,
     sse_padding: bool,
-    whole_range: bool = False,
+    whole_range: bool,
 ) -> CudaLattice:
     """The lattice of an image's pixels, not connected yet.
 
@@ -123,7 +123,8 @@ def pixel_lattice(
         image: ``(H, W, 3)`` uint8 or float32; None for positions alone.
         order: of its channels, "rgb" or "bgr".
         sse_padding: see :meth:`deeplab_caffe.crf.Lattice.build`.
-        whole_range: keys for all colours of uint8, not for those of this image, even where that makes them wide.
+        whole_range: keys for all colours of uint8, not for those of this image, even where that makes them wide:
+            looking at those waits for the GPU, which a CUDA graph cannot hold.
 
     Raises:
         CRFError: colours that are not finite, or deviations too small for the image.
@@ -140,18 +141,17 @@ def pixel_lattice(
     if kernel.rgb_std is None:
         return CudaLattice(arrays, make(kernel.xy_std, []), None)
     deviations = (*kernel.xy_std, *(kernel.rgb_std if order == "rgb" else kernel.rgb_std[::-1]))
-    capturing = _C.is_capturing(arrays.index, arrays.stream)
     if arrays.dtype(image) == "uint8":
         try:
             handle = make(deviations, _BYTE_RANGE)
         except CRFError:
-            if capturing:
+            if whole_range:
                 raise
         else:
             # Wide keys cost twice as much, so it pays to look at the colours that there are.
-            if capturing or whole_range or handle.key_bits <= 64:
+            if whole_range or handle.key_bits <= 64:
                 return CudaLattice(arrays, handle, image)
-    elif capturing:
+    elif whole_range:
         raise CRFError("while a CUDA graph is being captured the image must be uint8, whose range is known")
     return CudaLattice(arrays, make(deviations, _ranges(arrays, image, "image")), image)
 
@@ -224,7 +224,7 @@ def build_lattices(
         if lattice is None:
             if capturing:
                 check_capturable()
-            lattice = pixel_lattice(arrays, size, kernel, image, order, sse_padding, whole_range)
+            lattice = pixel_lattice(arrays, size, kernel, image, order, sse_padding, capturing or whole_range)
             new.append(lattice)
             if key is not None:
                 shared[key] = lattice

@@ -19,7 +19,7 @@ from deeplab_caffe.crf._checks import misfit, sizes
 from deeplab_caffe.crf._device import arrays_on, is_on_gpu
 from deeplab_caffe.crf._view import float32, view
 from deeplab_caffe.crf.memory import check_memory, memory_errors
-from deeplab_caffe.crf.params import CRFParams, PairwiseKernel, check_iterations
+from deeplab_caffe.crf.params import CRFParams, PairwiseKernel, kernels_that_count
 from deeplab_caffe.errors import CRFError
 
 # Above this the lattice of positions, which depends on the size alone, is not kept for the next image of that size.
@@ -122,7 +122,8 @@ def _dense_crf_all(
         if array.ndim == 3 and array.size > 0:
             if colours is not None:
                 _check_fit(array.shape, colours.shape)
-            _check_memory(array.shape, _kernels(params, colours, iterations))  # before anything is converted
+            kernels = kernels_that_count(params, iterations, colours=colours is not None)
+            _check_memory(array.shape, kernels)  # before anything is converted
         array = _checked_scores(array, 3, "(C, H, W)", probabilities)
         colours = None if colours is None else _checked_colours(colours, "image")
         marginals = _infer(array, colours, params, "rgb", iterations, sse_padding, probabilities=probabilities)
@@ -272,7 +273,7 @@ def _infer(
     logarithm: bool = False,
 ) -> np.ndarray:
     """Inference for scores (C, H, W) and an image (H, W, 3) whose channels are in the ``order`` "rgb" or "bgr"."""
-    kernels = _kernels(params, image, iterations)
+    kernels = kernels_that_count(params, iterations, colours=image is not None)
     iterations = params.iterations if iterations is None else iterations
     channels, height, width = scores.shape
     points = height * width
@@ -290,13 +291,6 @@ def _infer(
         marginals = np.empty((channels, points), np.float32)
         field.marginals(view(marginals), logarithm)
     return marginals.reshape(channels, height, width)
-
-
-def _kernels(params: CRFParams, image: Any, iterations: int | None) -> list[PairwiseKernel]:
-    """Those that count: without an image none of colours, and none of weight 0, which adds exact zeros."""
-    if (params.iterations if iterations is None else check_iterations(iterations)) == 0:
-        return []
-    return [one for one in params.kernels if one.weight != 0 and (one.rgb_std is None or image is not None)]
 
 
 def _check_memory(shape: tuple[int, int, int], kernels: Sequence[PairwiseKernel]) -> str:

@@ -123,6 +123,24 @@ def check_iterations(iterations: int) -> int:
     return int(iterations)
 
 
+def kernels_that_count(params: CRFParams, iterations: int | None, *, colours: bool) -> list[PairwiseKernel]:
+    """Those of ``params.kernels`` that an inference needs lattices for.
+
+    None where there are no iterations, none of weight 0, which adds exact zeros, and without an image none of colours.
+
+    Args:
+        params: the kernels.
+        iterations: instead of ``params.iterations``.
+        colours: whether there is an image.
+
+    Raises:
+        CRFError: a number of iterations that is none.
+    """
+    if (params.iterations if iterations is None else check_iterations(iterations)) == 0:
+        return []
+    return [one for one in params.kernels if one.weight != 0 and (one.rgb_std is None or colours)]
+
+
 def int_or_none(value: Real) -> int | None:
     """``int(value)``, or None for what has none (infinity, not a number)."""
     return int(value) if math.isfinite(value) else None

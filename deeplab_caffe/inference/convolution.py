@@ -19,6 +19,7 @@ from deeplab_caffe.inference import sub_grids
 from deeplab_caffe.layers.convolution import Convolution
 from deeplab_caffe.ops.hole import conv2d
 from deeplab_caffe.ops.packed_conv import operators_exist
+from deeplab_caffe.ops.sizes import output_hw
 
 Pair = tuple[int, int]
 Run = Callable[[Tensor], Tensor]
@@ -68,8 +69,7 @@ class ConvSpec:
 
     def output_size(self, x: Tensor) -> Pair:
         """(OH, OW) for this input."""
-        sizes = zip(x.shape[2:], self.kernel, self.stride, self.pad, self.hole, strict=True)
-        return tuple((n + 2 * p - (h * (k - 1) + 1)) // s + 1 for n, k, s, p, h in sizes)
+        return output_hw(x.shape, self.kernel, self.stride, self.pad, self.hole)
 
 
 def spec_of(layer: Convolution, relu: bool, device: torch.device, dtype: torch.dtype) -> ConvSpec:

@@ -14,6 +14,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from deeplab_caffe.ops.sizes import output_hw
+
 Pair = tuple[int, int]
 
 
@@ -164,10 +166,7 @@ def convolution(
     def run(x: Tensor) -> Tensor:
         x = x.contiguous(memory_format=torch.channels_last)
         n, _, height, width = x.shape
-        size = [
-            (length + 2 * p - h * (k - 1) - 1) // s + 1
-            for length, p, h, k, s in zip((height, width), pad, hole, kernel, stride, strict=True)
-        ]
+        size = output_hw(x.shape, kernel, stride, pad, hole)
         y = torch.empty((n, outputs, *size), dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
         rows = n * size[0] * size[1]
         blocks = triton.cdiv(rows, tile.pixels) * triton.cdiv(outputs, tile.outputs)

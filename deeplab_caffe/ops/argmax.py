@@ -7,6 +7,7 @@ from torch import Tensor
 
 from deeplab_caffe import _C
 from deeplab_caffe.ops._direct import call
+from deeplab_caffe.ops._ties import last_wins
 from deeplab_caffe.ops._view import check_device, stream, view
 
 
@@ -84,6 +85,5 @@ def argmax_labels(scores: Tensor, ties: str = "first", dtype: torch.dtype = torc
         ValueError: a wrong shape or dtype, another word for ``ties``, or too many channels for ``dtype``.
     """
     _check_scores("argmax_labels", scores)
-    if ties not in ("first", "last"):
-        raise ValueError(f'argmax_labels: ties must be "first" or "last", got {ties!r}')
-    return call(_argmax_labels, scores.detach(), ties == "last", dtype)
+    last = last_wins("argmax_labels", ties)
+    return call(_argmax_labels, scores.detach(), last, dtype)

@@ -11,7 +11,7 @@ from deeplab_caffe import _C
 from deeplab_caffe.ops._direct import call
 from deeplab_caffe.ops._view import stream, view
 from deeplab_caffe.ops.im2col import check_image, col2im, im2col
-from deeplab_caffe.ops.sizes import Pair, check_weight, conv_output_size, output_hw, pair
+from deeplab_caffe.ops.sizes import Pair, check_weight, conv_output_size, output_hw, pairs
 
 __all__ = ["col2im", "conv2d", "conv_output_size", "im2col"]
 
@@ -228,6 +228,5 @@ def conv2d(
         ValueError: shapes, dtypes or devices that do not fit together, an argument out of its range, a kernel that does
             not fit.
     """
-    pairs = {"stride": stride, "pad": pad, "hole": hole}
     bias = None if bias is None else bias.reshape(-1)
-    return call(_conv2d, x, weight, bias, *(pair(name, value) for name, value in pairs.items()), groups)
+    return call(_conv2d, x, weight, bias, *pairs(stride=stride, pad=pad, hole=hole), groups)

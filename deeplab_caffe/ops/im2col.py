@@ -10,7 +10,7 @@ from torch import Tensor
 from deeplab_caffe import _C
 from deeplab_caffe.ops._direct import call
 from deeplab_caffe.ops._view import check_device, stream, view
-from deeplab_caffe.ops.sizes import Pair, conv_output_size, output_hw, pair
+from deeplab_caffe.ops.sizes import Pair, conv_output_size, output_hw, pairs
 
 __all__ = ["Pair", "col2im", "conv_output_size", "im2col"]
 
@@ -107,8 +107,7 @@ def im2col(x: Tensor, kernel: Pair, *, stride: Pair = 1, pad: Pair = 0, hole: Pa
     Raises:
         ValueError: a wrong dtype or number of dimensions, an argument out of its range, a kernel that does not fit.
     """
-    pairs = {"kernel": kernel, "stride": stride, "pad": pad, "hole": hole}
-    return call(_im2col, x, *(pair(name, value) for name, value in pairs.items()))
+    return call(_im2col, x, *pairs(kernel=kernel, stride=stride, pad=pad, hole=hole))
 
 
 def col2im(columns: Tensor, size: Pair, kernel: Pair, *, stride: Pair = 1, pad: Pair = 0, hole: Pair = 1) -> Tensor:
@@ -128,5 +127,4 @@ def col2im(columns: Tensor, size: Pair, kernel: Pair, *, stride: Pair = 1, pad: 
     Raises:
         ValueError: ``columns`` is not what :func:`im2col` makes of such an image.
     """
-    pairs = {"size": size, "kernel": kernel, "stride": stride, "pad": pad, "hole": hole}
-    return _col2im(columns, *(pair(name, value) for name, value in pairs.items()))
+    return _col2im(columns, *pairs(size=size, kernel=kernel, stride=stride, pad=pad, hole=hole))

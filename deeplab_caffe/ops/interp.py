@@ -8,7 +8,7 @@ from torch import Tensor
 from deeplab_caffe import _C
 from deeplab_caffe.ops._direct import call
 from deeplab_caffe.ops._view import check_device, stream, view
-from deeplab_caffe.ops.sizes import interp_size
+from deeplab_caffe.ops.sizes import interp_hw, interp_size
 
 __all__ = ["interp", "interp_size"]
 
@@ -89,9 +89,13 @@ def interp(
     """
     if x.dim() != 4:
         raise ValueError(f"interp: expected (N, C, H, W), got shape {tuple(x.shape)}")
-    if (height is None) != (width is None):
-        raise ValueError(f"interp: height and width go together, got height={height} and width={width}")
-    factors = {"zoom_factor": zoom_factor, "shrink_factor": shrink_factor, "pad_beg": pad_beg, "pad_end": pad_end}
-    out_height = interp_size(x.shape[2], target=height, **factors)
-    out_width = interp_size(x.shape[3], target=width, **factors)
-    return call(_interp, x, out_height, out_width, pad_beg, pad_end)
+    size = interp_hw(
+        x.shape,
+        height=height,
+        width=width,
+        zoom_factor=zoom_factor,
+        shrink_factor=shrink_factor,
+        pad_beg=pad_beg,
+        pad_end=pad_end,
+    )
+    return call(_interp, x, *size, pad_beg, pad_end)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from deeplab_caffe import _C
 from deeplab_caffe.ops._direct import call
+from deeplab_caffe.ops._ties import last_wins
 from deeplab_caffe.ops._view import check_device, stream, view
 from deeplab_caffe.ops._window import Size, window
 
@@ -79,6 +80,5 @@ def interp_argmax(
             is not within the resized image.
     """
     part = window("interp_argmax", scores.shape, height, width, crop, origin)
-    if ties not in ("first", "last"):
-        raise ValueError(f'interp_argmax: ties must be "first" or "last", got {ties!r}')
-    return call(_interp_argmax, scores.detach(), height, width, *part, ties == "last", dtype)
+    last = last_wins("interp_argmax", ties)
+    return call(_interp_argmax, scores.detach(), height, width, *part, last, dtype)

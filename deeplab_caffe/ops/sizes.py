@@ -42,6 +42,11 @@ def pair(name: str, value: Pair) -> list[int]:
     return [int(value[0]), int(value[1])]
 
 
+def pairs(**named: Pair) -> list[list[int]]:
+    """Arguments given once or as (height, width), in their order; see :func:`pair`."""
+    return [pair(name, value) for name, value in named.items()]
+
+
 def output_hw(
     shape: Sequence[int], kernel: Sequence[int], stride: Sequence[int], pad: Sequence[int], hole: Sequence[int]
 ) -> tuple[int, int]:
@@ -118,3 +123,20 @@ def interp_size(
     if shrink_factor is not None:
         return (left - 1) // shrink_factor + 1
     return target
+
+
+def interp_hw(shape: Sequence[int], *, height: int | None, width: int | None, **factors: int | None) -> tuple[int, int]:
+    """(OH, OW) of interp over a (N, C, H, W) shape.
+
+    Args:
+        shape: of the input.
+        height: output height; needs ``width`` too.
+        width: output width.
+        factors: what else :func:`interp_size` takes, for both axes.
+
+    Raises:
+        ValueError: as :func:`interp_size`, and one of height and width without the other.
+    """
+    if (height is None) != (width is None):
+        raise ValueError(f"interp: height and width go together, got height={height} and width={width}")
+    return interp_size(shape[2], target=height, **factors), interp_size(shape[3], target=width, **factors)

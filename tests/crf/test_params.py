@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from deeplab_caffe.crf import CRFParams, PairwiseKernel
+from deeplab_caffe.crf.params import kernels_that_count
 from deeplab_caffe.errors import CRFError
 
 
@@ -72,3 +73,26 @@ def test_replace() -> None:
 def test_bad_parameters(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(CRFError, match=message):
         CRFParams(**changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "iterations", "colours", "weights"),
+    [
+        ({}, None, True, [3, 4]),
+        ({}, None, False, [3]),
+        ({}, 0, True, []),
+        ({"iterations": 0}, None, True, []),
+        ({"iterations": 0}, 1, True, [3, 4]),
+        ({"pos_w": 0}, None, True, [4]),
+        ({"bi_w": 0}, None, True, [3]),
+        ({"pos_w": -1}, None, False, [-1]),
+    ],
+)
+def test_kernels_that_count(changes: dict[str, Any], iterations: int | None, colours: bool, weights: list[int]) -> None:
+    params = CRFParams(3, 2, 4, 121, 5).replace(**changes)
+    assert [one.weight for one in kernels_that_count(params, iterations, colours=colours)] == weights
+
+
+def test_kernels_that_count_refuse_a_bad_number_of_iterations() -> None:
+    with pytest.raises(CRFError, match="iterations must not be negative, got -1"):
+        kernels_that_count(CRFParams(), -1, colours=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from deeplab_caffe import _C
+from deeplab_caffe.ops._ties import last_wins
 from deeplab_caffe.ops.cupy._arrays import library, stream_of, take_images, view
 
 if TYPE_CHECKING:
@@ -52,13 +53,12 @@ def argmax_labels(scores: Any, ties: str = "first", dtype: str = "uint8") -> cup
         ValueError: a wrong shape or dtype, another word for ``ties``, or too many channels for ``dtype``.
     """
     scores = _taken("argmax_labels", scores)
-    if ties not in ("first", "last"):
-        raise ValueError(f'argmax_labels: ties must be "first" or "last", got {ties!r}')
+    last = last_wins("argmax_labels", ties)
     cp = library()
     with stream_of(scores) as stream:
         scores = cp.ascontiguousarray(scores)
         labels = cp.empty((scores.shape[0], *scores.shape[2:]), dtype)
-        _C.argmax_labels(view(scores), view(labels), ties == "last", stream)
+        _C.argmax_labels(view(scores), view(labels), last, stream)
     return labels
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from deeplab_caffe import _C
 from deeplab_caffe.ops.cupy._arrays import library, stream_of, take, take_images, view
-from deeplab_caffe.ops.sizes import Pair, check_weight, output_hw, pair
+from deeplab_caffe.ops.sizes import Pair, check_weight, output_hw, pairs
 
 if TYPE_CHECKING:
     import cupy
@@ -67,8 +67,7 @@ def _check_same(name: str, x: cupy.ndarray, array: cupy.ndarray) -> None:
 
 
 def _geometry(weight: cupy.ndarray, stride: Pair, pad: Pair, hole: Pair) -> list[list[int]]:
-    named = {"stride": stride, "pad": pad, "hole": hole}
-    return [list(weight.shape[2:]), *(pair(name, value) for name, value in named.items())]
+    return [list(weight.shape[2:]), *pairs(stride=stride, pad=pad, hole=hole)]
 
 
 def conv2d(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from deeplab_caffe import _C
 from deeplab_caffe.ops.cupy._arrays import library, stream_of, take_images, view
-from deeplab_caffe.ops.sizes import Pair, output_hw, pair
+from deeplab_caffe.ops.sizes import Pair, output_hw, pairs
 
 if TYPE_CHECKING:
     import cupy
@@ -29,8 +29,7 @@ def im2col(x: Any, kernel: Pair, *, stride: Pair = 1, pad: Pair = 0, hole: Pair 
         ValueError: as there.
     """
     x = take_images("im2col", "x", x)
-    named = {"kernel": kernel, "stride": stride, "pad": pad, "hole": hole}
-    geometry = [pair(name, value) for name, value in named.items()]
+    geometry = pairs(kernel=kernel, stride=stride, pad=pad, hole=hole)
     size = output_hw(x.shape, *geometry)
     taps = geometry[0][0] * geometry[0][1]
     with stream_of(x) as stream:
@@ -57,9 +56,7 @@ def col2im(columns: Any, size: Pair, kernel: Pair, *, stride: Pair = 1, pad: Pai
         ValueError: ``columns`` is not what :func:`im2col` makes of such an image.
     """
     columns = take_images("col2im", "columns", columns)
-    height, width = pair("size", size)
-    named = {"kernel": kernel, "stride": stride, "pad": pad, "hole": hole}
-    geometry = [pair(name, value) for name, value in named.items()]
+    (height, width), *geometry = pairs(size=size, kernel=kernel, stride=stride, pad=pad, hole=hole)
     output_hw((0, 0, height, width), *geometry)  # refuses what the division below cannot take
     cp = library()
     with stream_of(columns) as stream:

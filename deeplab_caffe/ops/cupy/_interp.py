@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from deeplab_caffe import _C
 from deeplab_caffe.ops.cupy._arrays import library, stream_of, take_images, view
-from deeplab_caffe.ops.sizes import interp_size
+from deeplab_caffe.ops.sizes import interp_hw
 
 if TYPE_CHECKING:
     import cupy
@@ -40,10 +40,15 @@ def interp(
         ValueError: as there.
     """
     x = take_images("interp", "x", x)
-    if (height is None) != (width is None):
-        raise ValueError(f"interp: height and width go together, got height={height} and width={width}")
-    factors = {"zoom_factor": zoom_factor, "shrink_factor": shrink_factor, "pad_beg": pad_beg, "pad_end": pad_end}
-    size = interp_size(x.shape[2], target=height, **factors), interp_size(x.shape[3], target=width, **factors)
+    size = interp_hw(
+        x.shape,
+        height=height,
+        width=width,
+        zoom_factor=zoom_factor,
+        shrink_factor=shrink_factor,
+        pad_beg=pad_beg,
+        pad_end=pad_end,
+    )
     with stream_of(x) as stream:
         output = library().empty((*x.shape[:2], *size), x.dtype)
         _C.interp_forward(view(x), view(output), pad_beg, pad_end, stream)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from deeplab_caffe import _C
+from deeplab_caffe.ops._ties import last_wins
 from deeplab_caffe.ops._window import Size, window
 from deeplab_caffe.ops.cupy._arrays import SCORES, library, stream_of, take_images, view
 
@@ -41,9 +42,8 @@ def interp_argmax(
     """
     scores = take_images("interp_argmax", "scores", scores, SCORES)
     top, left, rows, columns = window("interp_argmax", scores.shape, height, width, crop, origin)
-    if ties not in ("first", "last"):
-        raise ValueError(f'interp_argmax: ties must be "first" or "last", got {ties!r}')
+    last = last_wins("interp_argmax", ties)
     with stream_of(scores) as stream:
         labels = library().empty((scores.shape[0], rows, columns), dtype)
-        _C.interp_argmax(view(scores), view(labels), height, width, top, left, ties == "last", stream)
+        _C.interp_argmax(view(scores), view(labels), height, width, top, left, last, stream)
     return labels
