@@ -144,7 +144,7 @@ def fill_start(net: Net) -> None:
     known = CaffeModel(DEFAULT_MODEL.weights).by_name
     for layer in net.layers:
         name = layer.param.name
-        if layer.TYPE != "CONVOLUTION" or name.startswith("fc8"):
+        if layer.TYPE != "Convolution" or name.startswith("fc8"):
             continue
         weight, bias = layer.blobs
         if known[name].blobs[0].shape == tuple(weight.shape):

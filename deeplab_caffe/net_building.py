@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from deeplab_caffe import proto
 from deeplab_caffe.errors import NetError
-from deeplab_caffe.layers import LAYERS, Layer, NetContext, Shape, create_layer
+from deeplab_caffe.layers import Layer, NetContext, Shape, create_layer, layer_class
 from deeplab_caffe.layers.convolution import Convolution
 from deeplab_caffe.layers.neuron import ReLU
 from deeplab_caffe.proto import caffe_pb2
@@ -68,7 +67,7 @@ def build_steps(net: caffe_pb2.NetParameter, context: NetContext, blob_shapes: d
     learners: set[str] = set()
     steps = []
     for i, param in enumerate(net.layers):
-        if not param.top and LAYERS.get(proto.type_name(param.type), Layer).AUTO_TOP:
+        if not param.top and layer_class(param).AUTO_TOP:
             taken = "(automatic)" in blob_shapes
             param.top.append(f"(automatic) {param.name}" if taken else "(automatic)")
         layer = create_layer(param, context)

@@ -9,7 +9,6 @@ from fractions import Fraction
 
 from deeplab_caffe.layers import Shape
 from deeplab_caffe.net import Net
-from deeplab_caffe.proto import modern_name
 
 
 @dataclass(frozen=True)
@@ -107,7 +106,7 @@ def summarize(net: Net, shapes: Mapping[str, Shape] | None = None) -> list[Layer
         rows.append(
             LayerSummary(
                 name=step.layer.name,
-                type=modern_name(step.layer.TYPE),
+                type=step.layer.TYPE,
                 bottoms=step.bottoms,
                 tops=step.tops,
                 top_shapes=tops,

@@ -274,8 +274,8 @@ def test_nets_that_do_not_fit_together(text: str, message: str) -> None:
 
 
 def test_an_unknown_layer_type(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(LAYERS, "RELU")
-    with pytest.raises(NetError, match="layer 'relu1': layer type RELU is not implemented"):
+    monkeypatch.delitem(LAYERS, "ReLU")
+    with pytest.raises(NetError, match="layer 'relu1': layer type ReLU is not implemented"):
         build(SMALL)
     with pytest.raises(PrototxtError, match=r"<string>:2: .*RELUX"):
         build(SMALL.replace("RELU", "RELUX"))
@@ -390,7 +390,7 @@ def test_autograd_equals_pycaffes_backward(engine: str) -> None:
 @torch.no_grad()
 def test_engines_agree() -> None:
     fast, exact = build(SMALL, engine="CUDNN"), build(SMALL, engine="CAFFE")
-    assert {step.layer.engine for step in exact.steps if step.layer.TYPE == "CONVOLUTION"} == {"CAFFE"}
+    assert {step.layer.engine for step in exact.steps if step.layer.TYPE == "Convolution"} == {"CAFFE"}
     assert relative_error(fast(X).numpy(), exact(X).numpy()) < 1e-5
 
 

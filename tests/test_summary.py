@@ -59,7 +59,7 @@ def test_receptive_fields_of_largefov(largefov: dc.Net) -> None:
 
 def test_the_upsampled_scores_step_by_one_pixel(largefov: dc.Net) -> None:
     fields = receptive_fields(largefov)
-    scores = next(step for step in largefov.steps if step.layer.TYPE == "INTERP")
+    scores = next(step for step in largefov.steps if step.layer.TYPE == "Interp")
     below, above = fields[scores.bottoms[0]], fields[scores.tops[0]]
     assert below.step == (8, 8)
     assert above.step == (1, 1)

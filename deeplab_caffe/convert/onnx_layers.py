@@ -36,7 +36,7 @@ def _int64(*values: int) -> np.ndarray:
     return np.array(values, np.int64)
 
 
-@_register("CONVOLUTION")
+@_register("Convolution")
 def _convolution(graph: Graph, step: Step, bottoms: list[str]) -> list[str]:
     g = step.layer.geometry
     weights = _weights(graph, step.layer)
@@ -50,7 +50,7 @@ def _convolution(graph: Graph, step: Step, bottoms: list[str]) -> list[str]:
     return [graph.node("Conv", [x, *weights], top, **options) for x, top in zip(bottoms, step.tops, strict=True)]
 
 
-@_register("INNER_PRODUCT")
+@_register("InnerProduct")
 def _inner_product(graph: Graph, step: Step, bottoms: list[str]) -> list[str]:
     graph.fixed_size = step.layer.name
     flat = graph.node("Flatten", bottoms, axis=1)
@@ -58,7 +58,7 @@ def _inner_product(graph: Graph, step: Step, bottoms: list[str]) -> list[str]:
     return [graph.node("Unsqueeze", [product, graph.constant("axes", _int64(2, 3))], step.tops[0])]
 
 
-@_register("RELU")
+@_register("ReLU")
 def _relu(graph: Graph, step: Step, bottoms: list[str]) -> list[str]:
     slope = step.layer.param.relu_param.negative_slope
     if slope == 0:
@@ -66,22 +66,22 @@ def _relu(graph: Graph, step: Step, bottoms: list[str]) -> list[str]:
     return [graph.node("LeakyRelu", bottoms, step.tops[0], alpha=slope)]
 
 
-@_register("SIGMOID")
+@_register("Sigmoid")
 def _sigmoid(graph: Graph, step: Step, bottoms: list[str]) -> list[str]:
     return [graph.node("Sigmoid", bottoms, step.tops[0])]
 
 
-@_register("TANH")
+@_register("TanH")
 def _tanh(graph: Graph, step: Step, bottoms: list[str]) -> list[str]:
     return [graph.node("Tanh", bottoms, step.tops[0])]
 
 
-@_register("ABSVAL")
+@_register("AbsVal")
 def _absval(graph: Graph, step: Step, bottoms: list[str]) -> list[str]:
     return [graph.node("Abs", bottoms, step.tops[0])]
 
 
-@_register("POWER")
+@_register("Power")
 def _power(graph: Graph, step: Step, bottoms: list[str]) -> list[str]:
     param = step.layer.param.power_param
     x = bottoms[0]
@@ -91,25 +91,25 @@ def _power(graph: Graph, step: Step, bottoms: list[str]) -> list[str]:
     return [x]
 
 
-@_register("DROPOUT", "SPLIT")
+@_register("Dropout", "Split")
 def _same(graph: Graph, step: Step, bottoms: list[str]) -> list[str]:
     # A net for deployment drops nothing, and a tensor may have any number of readers.
-    if step.layer.TYPE == "DROPOUT" and step.layer.context.training:
+    if step.layer.TYPE == "Dropout" and step.layer.context.training:
         raise graph.unsupported("DROPOUT in phase TRAIN")
     return bottoms * len(step.tops)
 
 
-@_register("SILENCE")
+@_register("Silence")
 def _silence(graph: Graph, step: Step, bottoms: list[str]) -> list[str]:
     return []
 
 
-@_register("SOFTMAX")
+@_register("Softmax")
 def _softmax(graph: Graph, step: Step, bottoms: list[str]) -> list[str]:
     return [graph.node("Softmax", bottoms, step.tops[0], axis=1)]
 
 
-@_register("ARGMAX")
+@_register("ArgMax")
 def _argmax(graph: Graph, step: Step, bottoms: list[str]) -> list[str]:
     param = step.layer.param.argmax_param
     if param.top_k != 1 or param.out_max_val:
@@ -126,19 +126,19 @@ def _lrn(graph: Graph, step: Step, bottoms: list[str]) -> list[str]:
     return [graph.node("LRN", bottoms, step.tops[0], alpha=p.alpha, beta=p.beta, bias=p.k, size=p.local_size)]
 
 
-@_register("FLATTEN")
+@_register("Flatten")
 def _flatten(graph: Graph, step: Step, bottoms: list[str]) -> list[str]:
     graph.fixed_size = step.layer.name
     flat = graph.node("Flatten", bottoms, axis=1)
     return [graph.node("Unsqueeze", [flat, graph.constant("axes", _int64(2, 3))], step.tops[0])]
 
 
-@_register("CONCAT")
+@_register("Concat")
 def _concat(graph: Graph, step: Step, bottoms: list[str]) -> list[str]:
     return [graph.node("Concat", bottoms, step.tops[0], axis=step.layer.param.concat_param.concat_dim)]
 
 
-@_register("SLICE")
+@_register("Slice")
 def _slice(graph: Graph, step: Step, bottoms: list[str]) -> list[str]:
     axis = step.layer.param.slice_param.slice_dim
     if axis == 0:
@@ -149,7 +149,7 @@ def _slice(graph: Graph, step: Step, bottoms: list[str]) -> list[str]:
     return tops
 
 
-@_register("ELTWISE")
+@_register("Eltwise")
 def _eltwise(graph: Graph, step: Step, bottoms: list[str]) -> list[str]:
     layer = step.layer
     if layer.operation == "PROD":
@@ -164,7 +164,7 @@ def _eltwise(graph: Graph, step: Step, bottoms: list[str]) -> list[str]:
     return [graph.node({"SUM": "Sum", "MAX": "Max"}[layer.operation], terms, step.tops[0])]
 
 
-@_register("PADDING")
+@_register("Padding")
 def _padding(graph: Graph, step: Step, bottoms: list[str]) -> list[str]:
     param = step.layer.param.padding_param
     x = _crop(graph, bottoms[0], min(param.pad_beg, 0), min(param.pad_end, 0))
@@ -186,7 +186,7 @@ def _pad(graph: Graph, x: str, beg: tuple[int, int], end: tuple[int, int], value
     return graph.node("Pad", [x, pads, graph.constant("value", np.float32(value))])
 
 
-@_register("INTERP")
+@_register("Interp")
 def _interp(graph: Graph, step: Step, bottoms: list[str]) -> list[str]:
     options = step.layer.options
     x = _crop(graph, bottoms[0], options["pad_beg"], options["pad_end"])
@@ -210,7 +210,7 @@ def _interp(graph: Graph, step: Step, bottoms: list[str]) -> list[str]:
     return [resized]
 
 
-@_register("POOLING")
+@_register("Pooling")
 def _pooling(graph: Graph, step: Step, bottoms: list[str]) -> list[str]:
     layer = step.layer
     if len(step.tops) > 1:

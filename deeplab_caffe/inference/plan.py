@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 # Layers that ask the device nothing, wait for nothing and keep no state: what a CUDA graph can hold.
 # fmt: off
 CAPTURABLE = frozenset((
-    "ABSVAL", "ARGMAX", "BNLL", "CONCAT", "CONVOLUTION", "ELTWISE", "EXP", "FLATTEN", "IM2COL", "INNER_PRODUCT",
-    "INTERP", "LRN", "MVN", "PADDING", "POOLING", "POWER", "RELU", "SIGMOID", "SLICE", "SOFTMAX", "TANH",
-    "THRESHOLD",
+    "AbsVal", "ArgMax", "BNLL", "Concat", "Convolution", "Eltwise", "Exp", "Flatten", "Im2col", "InnerProduct",
+    "Interp", "LRN", "MVN", "Padding", "Pooling", "Power", "ReLU", "Sigmoid", "Slice", "Softmax", "TanH",
+    "Threshold",
 ))
 # fmt: on
 
@@ -76,9 +76,9 @@ class Plan:
             layer = operation.layer
             if layer.TYPE not in CAPTURABLE:
                 return False
-            if layer.TYPE == "CONCAT" and layer.param.concat_param.concat_dim == 0:
+            if layer.TYPE == "Concat" and layer.param.concat_param.concat_dim == 0:
                 return False
-            if layer.TYPE == "SLICE" and layer.param.slice_param.slice_dim == 0:
+            if layer.TYPE == "Slice" and layer.param.slice_param.slice_dim == 0:
                 return False
         return True
 
@@ -111,7 +111,7 @@ class Plan:
 
 
 def _vanishes(layer: Layer) -> bool:
-    return layer.TYPE == "SPLIT" or (layer.TYPE == "DROPOUT" and not layer.training)
+    return layer.TYPE == "Split" or (layer.TYPE == "Dropout" and not layer.training)
 
 
 def build_plan(net: Net, blobs: Iterable[str]) -> Plan:

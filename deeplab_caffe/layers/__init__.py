@@ -17,7 +17,17 @@ from deeplab_caffe.layers import (
     pair_loss,
     pooling,
 )
-from deeplab_caffe.layers.base import LAYERS, Layer, Loss, NetContext, Shape, Window, create_layer, legacy_shape
+from deeplab_caffe.layers.base import (
+    LAYERS,
+    Layer,
+    Loss,
+    NetContext,
+    Shape,
+    Window,
+    create_layer,
+    layer_class,
+    legacy_shape,
+)
 
 __all__ = [
     "LAYERS",
@@ -36,6 +46,7 @@ __all__ = [
     "interp",
     "label",
     "label_map",
+    "layer_class",
     "legacy_shape",
     "loss",
     "neuron",

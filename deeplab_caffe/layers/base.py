@@ -111,7 +111,7 @@ class Layer(nn.Module):
         for role, names, (low, high) in (("bottom", param.bottom, self.BOTTOMS), ("top", param.top, self.TOPS)):
             if not low <= len(names) <= high:
                 wanted = str(low) if low == high else f"at least {low}" if high == math.inf else f"{low} to {high}"
-                raise self.error(f"{modern_name(self.TYPE)} takes {wanted} {role} blobs, got {len(names)}")
+                raise self.error(f"{self.TYPE} takes {wanted} {role} blobs, got {len(names)}")
 
     def error(self, message: str) -> NetError:
         """An error that names this layer."""
@@ -206,15 +206,24 @@ def register(cls: type[Layer]) -> type[Layer]:
     return cls
 
 
+def layer_class(param: caffe_pb2.LayerParameter) -> type[Layer]:
+    """The class of a LayerParameter's type.
+
+    Raises:
+        NetError: there is no such layer type.
+    """
+    name = "" if param.type == param.NONE else modern_name(type_name(param.type))
+    if name not in LAYERS:
+        close = difflib.get_close_matches(name, LAYERS, n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise NetError(f"layer type {name or 'NONE'} is not implemented{hint}", layer=param.name)
+    return LAYERS[name]
+
+
 def create_layer(param: caffe_pb2.LayerParameter, context: NetContext) -> Layer:
     """The layer that a LayerParameter describes.
 
     Raises:
         NetError: there is no such layer type, or the layer refuses its parameters.
     """
-    name = type_name(param.type)
-    if name not in LAYERS:
-        close = difflib.get_close_matches(name, LAYERS, n=1)
-        hint = f"; did you mean {close[0]}?" if close else ""
-        raise NetError(f"layer type {name} is not implemented{hint}", layer=param.name)
-    return LAYERS[name](param, context)
+    return layer_class(param)(param, context)

@@ -44,7 +44,7 @@ class ChannelAggregator(Layer):
     Source: layers/channel_aggregator_layer.cpp.
     """
 
-    TYPE = "CHANNEL_AGGREGATOR"
+    TYPE = "ChannelAggregator"
 
     def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:
         super().__init__(param, context)
@@ -75,7 +75,7 @@ class DominantChannel(Layer):
     Source: layers/dominant_channel_layer.cpp.
     """
 
-    TYPE = "DOMINANT_CHANNEL"
+    TYPE = "DominantChannel"
     DIFFERENTIABLE = False
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
@@ -130,7 +130,7 @@ class GainChannel(Layer):
     :func:`deeplab_caffe.layers.selection.nth_largest_neighbour`. Source: layers/gain_channel_layer.cpp.
     """
 
-    TYPE = "GAIN_CHANNEL"
+    TYPE = "GainChannel"
 
     def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:
         super().__init__(param, context)

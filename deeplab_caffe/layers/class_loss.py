@@ -60,7 +60,7 @@ class HingeLoss(ClassLoss):
     With ``norm: L2`` of their squares. Source: layers/hinge_loss_layer.cpp.
     """
 
-    TYPE = "HINGE_LOSS"
+    TYPE = "HingeLoss"
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         scores = bottoms[0].flatten(1)
@@ -79,7 +79,7 @@ class MultinomialLogisticLoss(ClassLoss):
     Bottoms: probabilities and labels. Source: layers/multinomial_logistic_loss_layer.cpp.
     """
 
-    TYPE = "MULTINOMIAL_LOGISTIC_LOSS"
+    TYPE = "MultinomialLogisticLoss"
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         probabilities = bottoms[0].flatten(1)
@@ -95,7 +95,7 @@ class InfogainLoss(ClassLoss):
     Source: layers/infogain_loss_layer.cpp.
     """
 
-    TYPE = "INFOGAIN_LOSS"
+    TYPE = "InfogainLoss"
     BOTTOMS = (2, 3)
     LABEL_BOTTOMS = (1, 2)
 

@@ -24,7 +24,7 @@ class InnerProduct(Layer):
     Parameter blobs: weight (K, C * H * W) and, with ``bias_term``, bias (K,).
     """
 
-    TYPE = "INNER_PRODUCT"
+    TYPE = "InnerProduct"
     HALF = True
 
     def setup(self, bottom_shapes: list[Shape]) -> None:
@@ -58,7 +58,7 @@ class InnerProduct(Layer):
 class Softmax(Layer):
     """Softmax over the channels of each pixel (layers/softmax_layer.cpp)."""
 
-    TYPE = "SOFTMAX"
+    TYPE = "Softmax"
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         return (F.softmax(bottoms[0], dim=1),)
@@ -71,7 +71,7 @@ class ArgMax(Layer):
     Among equal values the largest channel comes first. Source: layers/argmax_layer.cpp.
     """
 
-    TYPE = "ARGMAX"
+    TYPE = "ArgMax"
     DIFFERENTIABLE = False
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
@@ -90,7 +90,7 @@ class ArgMax(Layer):
 class Concat(Layer):
     """Blobs one after the other along channels (or items: ``concat_dim`` 0) (layers/concat_layer.cpp)."""
 
-    TYPE = "CONCAT"
+    TYPE = "Concat"
     BOTTOMS = (1, math.inf)
     HALF = True
 
@@ -113,7 +113,7 @@ class Concat(Layer):
 class Slice(Layer):
     """Cuts a blob along channels (or items: ``slice_dim`` 0) at ``slice_point`` or evenly (layers/slice_layer.cpp)."""
 
-    TYPE = "SLICE"
+    TYPE = "Slice"
     TOPS = (1, math.inf)
     HALF = True
     ALIASES = True
@@ -147,7 +147,7 @@ class Slice(Layer):
 class Split(Layer):
     """Hands one blob to several layers; gradients add up (layers/split_layer.cpp). Tops share the bottom's memory."""
 
-    TYPE = "SPLIT"
+    TYPE = "Split"
     TOPS = (1, math.inf)
     HALF = True
     ALIASES = True
@@ -160,7 +160,7 @@ class Split(Layer):
 class Flatten(Layer):
     """Each item's numbers as channels: (N, C * H * W, 1, 1) (layers/flatten_layer.cpp)."""
 
-    TYPE = "FLATTEN"
+    TYPE = "Flatten"
     HALF = True
     ALIASES = True
 
@@ -204,7 +204,7 @@ class Eltwise(Layer):
     Of equal values the second bottom's counts as the maximum, before the first's and any later one's.
     """
 
-    TYPE = "ELTWISE"
+    TYPE = "Eltwise"
     BOTTOMS = (2, math.inf)
     HALF = True
 
@@ -240,7 +240,7 @@ class Eltwise(Layer):
 class Silence(Layer):
     """Swallows blobs that nobody uses, so that they are not printed as outputs (layers/silence_layer.cpp)."""
 
-    TYPE = "SILENCE"
+    TYPE = "Silence"
     BOTTOMS = (1, math.inf)
     TOPS = (0, 0)
 

@@ -24,7 +24,7 @@ class Convolution(Layer):
     CAFFE is hole-im2col and GEMM, the original's arithmetic; CUDNN, and DEFAULT, is torch's dilated convolution.
     """
 
-    TYPE = "CONVOLUTION"
+    TYPE = "Convolution"
     BOTTOMS = (1, math.inf)
     TOPS = (1, math.inf)
     HALF = True
@@ -104,7 +104,7 @@ class Convolution(Layer):
 class Im2col(Layer):
     """The columns a convolution multiplies: (N, C * kh * kw, OH, OW) (layers/im2col_layer.cpp)."""
 
-    TYPE = "IM2COL"
+    TYPE = "Im2col"
 
     def __init__(self, param, context) -> None:
         super().__init__(param, context)

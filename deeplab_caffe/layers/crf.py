@@ -19,7 +19,7 @@ class DenseCRF(Layer):
     false``; 0 outside the ``data_dim`` part. No gradient.
     """
 
-    TYPE = "DENSE_CRF"
+    TYPE = "DenseCRF"
     BOTTOMS = (2, 3)
     DIFFERENTIABLE = False
 

@@ -99,7 +99,7 @@ class ImageSegData(ItemSourceLayer):
     of the part that is image, not padding.
     """
 
-    TYPE = "IMAGE_SEG_DATA"
+    TYPE = "ImageSegData"
     TOPS = (1, 3)
     SOURCE = ImageSegSource.from_param
 
@@ -115,7 +115,7 @@ class ImageData(ItemSourceLayer):
     original gives no pixels here but bytes of floating-point numbers.
     """
 
-    TYPE = "IMAGE_DATA"
+    TYPE = "ImageData"
     TOPS = (1, 2)
     SOURCE = ImageSource
 
@@ -127,7 +127,7 @@ class Data(ItemSourceLayer):
     Tops: data (N, C, H, W), and optionally label (N, 1, 1, 1).
     """
 
-    TYPE = "DATA"
+    TYPE = "Data"
     TOPS = (1, 2)
     SOURCE = DatabaseData
 
@@ -139,7 +139,7 @@ class WindowData(ItemSourceLayer):
     Tops: data (N, 3, crop_size, crop_size) BGR minus mean, label (N, 1, 1, 1), 0 for background.
     """
 
-    TYPE = "WINDOW_DATA"
+    TYPE = "WindowData"
     TOPS = (2, 2)
     SOURCE = WindowSource
 
@@ -151,7 +151,7 @@ class HDF5Data(SourceLayer):
     Tops: (N, C, H, W) each; dimensions that a dataset does not have are 1.
     """
 
-    TYPE = "HDF5_DATA"
+    TYPE = "HDF5Data"
     TOPS = (1, math.inf)
 
     def make_source(self, param: caffe_pb2.LayerParameter, context: NetContext) -> Source:
@@ -168,7 +168,7 @@ class MemoryData(SourceLayer):
     Tops: data (N, C, H, W), label (N, 1, 1, 1).
     """
 
-    TYPE = "MEMORY_DATA"
+    TYPE = "MemoryData"
     TOPS = (2, 2)
 
     def make_source(self, param: caffe_pb2.LayerParameter, context: NetContext) -> Source:
@@ -187,7 +187,7 @@ class MatRead(SourceLayer):
     The original returns zeros and starts again at the first file each time; this one returns what the files hold.
     """
 
-    TYPE = "MAT_READ"
+    TYPE = "MatRead"
     TOPS = (1, math.inf)
 
     def make_source(self, param: caffe_pb2.LayerParameter, context: NetContext) -> Source:
@@ -203,7 +203,7 @@ class DummyData(Layer):
     ones for each batch; their seeds come from the net's generator.
     """
 
-    TYPE = "DUMMY_DATA"
+    TYPE = "DummyData"
     BOTTOMS = (0, 0)
     TOPS = (1, math.inf)
     IS_SOURCE = True

@@ -16,7 +16,7 @@ from deeplab_caffe.ops.interp import interp, interp_size
 class Interp(Layer):
     """Align-corners bilinear resizing (layers/interp_layer.cpp); see :func:`deeplab_caffe.ops.interp.interp`."""
 
-    TYPE = "INTERP"
+    TYPE = "Interp"
 
     def __init__(self, param, context) -> None:
         super().__init__(param, context)
@@ -62,7 +62,7 @@ class Interp(Layer):
 class Padding(Layer):
     """Adds zeros at the borders, or crops where negative (layers/padding_layer.cpp)."""
 
-    TYPE = "PADDING"
+    TYPE = "Padding"
     HALF = True
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:

@@ -32,7 +32,7 @@ class BiasChannel(Layer):
     ignored, and the pixel's own class ``fg_bias``. Source: layers/bias_channel_layer.cpp.
     """
 
-    TYPE = "BIAS_CHANNEL"
+    TYPE = "BiasChannel"
     BOTTOMS = (2, 2)
     LABEL_BOTTOMS = (1,)
 
@@ -90,7 +90,7 @@ class AdaptiveBiasChannel(Layer):
     Source: layers/adaptive_bias_channel_layer.cpp.
     """
 
-    TYPE = "ADAPTIVE_BIAS_CHANNEL"
+    TYPE = "AdaptiveBiasChannel"
     BOTTOMS = (2, 2)
     DIFFERENTIABLE = False
     LABEL_BOTTOMS = (1,)
@@ -162,7 +162,7 @@ class UniqueLabel(Layer):
     ``ignore_label`` values are left out, ``force_label`` values always in. Source: layers/unique_label_layer.cpp.
     """
 
-    TYPE = "UNIQUE_LABEL"
+    TYPE = "UniqueLabel"
     DIFFERENTIABLE = False
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:

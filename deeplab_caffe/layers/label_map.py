@@ -17,7 +17,7 @@ class CensorLabel(Layer):
     Source: layers/censor_label_layer.cpp.
     """
 
-    TYPE = "CENSOR_LABEL"
+    TYPE = "CensorLabel"
     BOTTOMS = (2, 2)
     DIFFERENTIABLE = False
     LABEL_BOTTOMS = (0, 1)
@@ -44,7 +44,7 @@ class IgnoreOverlay(Layer):
     No gradient. Source: layers/ignore_overlay_layer.cpp.
     """
 
-    TYPE = "IGNORE_OVERLAY"
+    TYPE = "IgnoreOverlay"
     BOTTOMS = (2, 2)
     DIFFERENTIABLE = False
     LABEL_BOTTOMS = (0, 1)
@@ -68,7 +68,7 @@ class Histogram(Layer):
     original's way. No gradient. Source: layers/histogram_layer.cpp.
     """
 
-    TYPE = "HISTOGRAM"
+    TYPE = "Histogram"
     DIFFERENTIABLE = False
     LABEL_BOTTOMS = (0,)
 
@@ -108,7 +108,7 @@ class OneHot(Layer):
     gradient. Source: layers/onehot_layer.cpp.
     """
 
-    TYPE = "ONEHOT"
+    TYPE = "OneHot"
     DIFFERENTIABLE = False
     LABEL_BOTTOMS = (0,)
 

@@ -51,7 +51,7 @@ class SoftmaxLoss(Loss):
     Source: layers/softmax_loss_layer.cpp; see :func:`deeplab_caffe.ops.softmax_loss.softmax_loss`.
     """
 
-    TYPE = "SOFTMAX_LOSS"
+    TYPE = "SoftmaxWithLoss"
     TOPS = (1, 2)
 
     def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:
@@ -124,7 +124,7 @@ class Accuracy(Layer):
     Among equal scores the larger class counts as the better one.
     """
 
-    TYPE = "ACCURACY"
+    TYPE = "Accuracy"
     BOTTOMS = (2, 2)
     DIFFERENTIABLE = False
     LABEL_BOTTOMS = (1,)
@@ -160,7 +160,7 @@ class SegAccuracy(Layer):
     add up from one forward pass to the next.
     """
 
-    TYPE = "SEG_ACCURACY"
+    TYPE = "SegAccuracy"
     BOTTOMS = (2, 2)
     DIFFERENTIABLE = False
     LABEL_BOTTOMS = (1,)

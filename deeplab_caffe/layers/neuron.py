@@ -16,7 +16,7 @@ from deeplab_caffe.proto import caffe_pb2
 class ReLU(Layer):
     """max(x, 0) + negative_slope * min(x, 0) (layers/relu_layer.cpp)."""
 
-    TYPE = "RELU"
+    TYPE = "ReLU"
     HALF = True
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
@@ -37,7 +37,7 @@ class Dropout(Layer):
     faster. Source: layers/dropout_layer.cpp.
     """
 
-    TYPE = "DROPOUT"
+    TYPE = "Dropout"
     HALF = True
     ALIASES = True
 
@@ -76,7 +76,7 @@ def _kept(x: Tensor, ratio: float) -> Tensor:
 class AbsVal(Layer):
     """abs(x); its slope at 0 is 0 (layers/absval_layer.cpp)."""
 
-    TYPE = "ABSVAL"
+    TYPE = "AbsVal"
     HALF = True
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
@@ -97,7 +97,7 @@ class BNLL(Layer):
 class Exp(Layer):
     """base ** (scale * x + shift); ``base: -1``, the default, is e (layers/exp_layer.cpp)."""
 
-    TYPE = "EXP"
+    TYPE = "Exp"
 
     def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:
         super().__init__(param, context)
@@ -119,7 +119,7 @@ class Power(Layer):
     Where x and ``shift`` are 0 the slope is the true one; the original divides 0 by 0 there.
     """
 
-    TYPE = "POWER"
+    TYPE = "Power"
     ALIASES = True
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
@@ -137,7 +137,7 @@ class Power(Layer):
 class Sigmoid(Layer):
     """1 / (1 + exp(-x)) (layers/sigmoid_layer.cpp)."""
 
-    TYPE = "SIGMOID"
+    TYPE = "Sigmoid"
     HALF = True
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
@@ -148,7 +148,7 @@ class Sigmoid(Layer):
 class TanH(Layer):
     """tanh(x) (layers/tanh_layer.cpp); 1 for large x, where the original's exp(2 * x) overflows into NaN."""
 
-    TYPE = "TANH"
+    TYPE = "TanH"
     HALF = True
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
@@ -159,7 +159,7 @@ class TanH(Layer):
 class Threshold(Layer):
     """1 where x is above ``threshold``, else 0; no gradient (layers/threshold_layer.cpp)."""
 
-    TYPE = "THRESHOLD"
+    TYPE = "Threshold"
     DIFFERENTIABLE = False
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:

@@ -18,7 +18,7 @@ from deeplab_caffe.proto import caffe_pb2
 class MatWrite(Layer):
     """Writes each bottom into a MAT file per forward pass (layers/mat_write_layer.cpp)."""
 
-    TYPE = "MAT_WRITE"
+    TYPE = "MatWrite"
     BOTTOMS = (1, math.inf)
     TOPS = (0, 0)
     DIFFERENTIABLE = False
@@ -45,7 +45,7 @@ class HDF5Output(Layer):
     The original fails at the second batch; here each batch's items follow the last one's.
     """
 
-    TYPE = "HDF5_OUTPUT"
+    TYPE = "HDF5Output"
     BOTTOMS = (2, 2)
     TOPS = (0, 0)
     DIFFERENTIABLE = False

@@ -44,7 +44,7 @@ class EuclideanLoss(Loss):
     the items only. Source: layers/euclidean_loss_layer.cpp.
     """
 
-    TYPE = "EUCLIDEAN_LOSS"
+    TYPE = "EuclideanLoss"
     LABEL_BOTTOMS = ()
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
@@ -64,7 +64,7 @@ class RelativeError(Layer):
     The latter counts as 1e-6 at least. No gradient. Source: layers/relative_error_layer.cpp.
     """
 
-    TYPE = "RELATIVE_ERROR"
+    TYPE = "RelativeError"
     BOTTOMS = (2, 2)
     DIFFERENTIABLE = False
 
@@ -90,7 +90,7 @@ class ContrastiveLoss(Loss):
     2 * N. Source: layers/contrastive_loss_layer.cpp.
     """
 
-    TYPE = "CONTRASTIVE_LOSS"
+    TYPE = "ContrastiveLoss"
     BOTTOMS = (3, 3)
     LABEL_BOTTOMS = (2,)
 
@@ -118,7 +118,7 @@ class SigmoidCrossEntropyLoss(Loss):
     The targets get no gradient. Source: layers/sigmoid_cross_entropy_loss_layer.cpp.
     """
 
-    TYPE = "SIGMOID_CROSS_ENTROPY_LOSS"
+    TYPE = "SigmoidCrossEntropyLoss"
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
         scores, targets = (tuple(shape) for shape in bottom_shapes)

@@ -20,7 +20,7 @@ class Pooling(Layer):
     by the window clipped to the padded plane, so padding counts.
     """
 
-    TYPE = "POOLING"
+    TYPE = "Pooling"
     TOPS = (1, 2)
     HALF = True
 

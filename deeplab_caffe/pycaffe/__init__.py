@@ -7,7 +7,7 @@
 """
 
 from deeplab_caffe.layers import LAYERS
-from deeplab_caffe.proto import caffe_pb2, modern_name
+from deeplab_caffe.proto import caffe_pb2
 from deeplab_caffe.pycaffe import io, proto
 from deeplab_caffe.pycaffe.blob import Blob
 from deeplab_caffe.pycaffe.classifier import Classifier
@@ -21,7 +21,7 @@ TEST = caffe_pb2.TEST
 
 def layer_type_list() -> list[str]:
     """Names of the layer types that networks may be made of."""
-    return sorted(modern_name(name) for name in LAYERS)
+    return sorted(LAYERS)
 
 
 __all__ = [

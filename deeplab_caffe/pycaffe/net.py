@@ -14,7 +14,7 @@ from torch import nn
 from deeplab_caffe import net as core
 from deeplab_caffe.errors import NetError
 from deeplab_caffe.layers.data import MemoryData
-from deeplab_caffe.proto import caffe_pb2, modern_name
+from deeplab_caffe.proto import caffe_pb2
 from deeplab_caffe.pycaffe import mode
 from deeplab_caffe.pycaffe.blob import ParameterBlob
 from deeplab_caffe.pycaffe.execution import Execution
@@ -77,7 +77,7 @@ class Net(Execution):
     @property
     def layers(self) -> list[LayerFace]:
         """The layers in order."""
-        return [LayerFace(modern_name(s.layer.TYPE), self.params.get(s.layer.name, [])) for s in self._steps]
+        return [LayerFace(s.layer.TYPE, self.params.get(s.layer.name, [])) for s in self._steps]
 
     @property
     def layer_dict(self) -> OrderedDict[str, LayerFace]:

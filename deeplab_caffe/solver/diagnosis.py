@@ -67,7 +67,7 @@ def debug_info(net: Net, emit: Callable[[str], None]) -> Iterator[None]:
             for blob, top in zip(step.tops, tops, strict=True):
                 emit(f"    [Forward] Layer {name}, top blob {blob} data: {mean_abs(top):g}")
             # A split's tops are one tensor, but each branch brings its own gradient.
-            return tuple(top.view_as(top) for top in tops) if step.layer.TYPE == "SPLIT" else None
+            return tuple(top.view_as(top) for top in tops) if step.layer.TYPE == "Split" else None
 
         def before(_, bottoms):
             for blob, bottom in zip(step.bottoms, bottoms, strict=True):

@@ -9,8 +9,8 @@ from deeplab_caffe.net import Net
 from deeplab_caffe.net_building import Step
 
 # What autograd keeps of a layer for its backward pass. Layers that are not named here keep their bottoms.
-_KEEPS_TOP = {"RELU", "SIGMOID", "TANH", "SOFTMAX", "EXP"}
-_KEEPS_NOTHING = {"SPLIT", "CONCAT", "SLICE", "FLATTEN", "INTERP", "PADDING", "SILENCE", "IM2COL"}
+_KEEPS_TOP = {"ReLU", "Sigmoid", "TanH", "Softmax", "Exp"}
+_KEEPS_NOTHING = {"Split", "Concat", "Slice", "Flatten", "Interp", "Padding", "Silence", "Im2col"}
 _FLOAT, _HALF, _INDEX = 4, 2, 8
 
 
@@ -75,13 +75,13 @@ def _activations(net: Net, bfloat16: bool) -> int:
         passes = any(flows.get(name, False) for name in step.bottoms)
         learns = layer.DIFFERENTIABLE and (passes or any(blob.requires_grad for blob in layer.blobs))
         for name in step.tops:
-            current[name] = bottoms[0] if layer.TYPE == "SPLIT" else new_tensor(name, width)
+            current[name] = bottoms[0] if layer.TYPE == "Split" else new_tensor(name, width)
             flows[name] = learns
         if not learns:
             continue
         if layer.TYPE in _KEEPS_TOP:
             kept |= {current[name] for name in step.tops}
-        elif layer.TYPE == "DROPOUT":
+        elif layer.TYPE == "Dropout":
             # The mask: as wide as the numbers on the CPU, a byte on a GPU; the wider one counts.
             extra += sizes[current[step.tops[0]]]
         elif layer.TYPE not in _KEEPS_NOTHING:
@@ -95,9 +95,9 @@ def _activations(net: Net, bfloat16: bool) -> int:
 
 def _extra(net: Net, step: Step) -> int:
     """What a layer keeps besides blobs."""
-    if step.layer.TYPE == "POOLING" and step.layer.method == "MAX":
+    if step.layer.TYPE == "Pooling" and step.layer.method == "MAX":
         return _INDEX * math.prod(net.blob_shapes[step.tops[0]])
-    if step.layer.TYPE == "SOFTMAX_LOSS":
+    if step.layer.TYPE == "SoftmaxWithLoss":
         count, _, height, width = net.blob_shapes[step.bottoms[0]]
         return 2 * _FLOAT * count * height * width
     return 0

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
-from deeplab_caffe.proto import modern_name
-
 if TYPE_CHECKING:
     from deeplab_caffe.net import Net
 
@@ -34,7 +32,7 @@ def _rows(net: Net, shapes: Mapping[str, tuple[int, ...]]) -> list[tuple[str, st
     """(id, name, second line, colour) of every input and layer."""
     rows = [(f"input:{name}", name, " x ".join(map(str, shapes[name])), "#fff2cc") for name in net.inputs]
     for step in net.steps:
-        kind = modern_name(step.layer.TYPE)
+        kind = step.layer.TYPE
         shape = " x ".join(map(str, shapes[step.tops[0]])) if step.tops else ""
         second = f"{kind}  {shape}".rstrip()
         rows.append((f"layer:{step.layer.name}", step.layer.name, second, _COLOURS.get(kind, _PLAIN)))

@@ -11,12 +11,12 @@ from tests.inference.narrow import narrow, photo_like
 
 
 def kinds(plan) -> list[str]:
-    return [operation.layer.TYPE + ("+RELU" if operation.relu else "") for operation in plan.operations]
+    return [operation.layer.TYPE + ("+ReLU" if operation.relu else "") for operation in plan.operations]
 
 
 def test_small_net_by_hand() -> None:
     plan = build_plan(nets.build(nets.SMALL), ["score"])
-    assert kinds(plan) == ["CONVOLUTION+RELU", "POOLING", "CONVOLUTION+RELU", "CONVOLUTION"]
+    assert kinds(plan) == ["Convolution+ReLU", "Pooling", "Convolution+ReLU", "Convolution"]
     # Values: 0 data; 1 and 2 conv1 before and after its ReLU; 3 pool1; 4 and 5 fc; 6 score.
     assert [(o.bottoms, o.tops, o.dead) for o in plan.operations] == [
         ((0,), (2,), (0,)),
@@ -31,21 +31,21 @@ def test_small_net_by_hand() -> None:
 
 def test_layers_that_nothing_wanted_needs_are_left_out() -> None:
     plan = build_plan(nets.build(nets.SMALL), ["pool1"])
-    assert kinds(plan) == ["CONVOLUTION+RELU", "POOLING"]
+    assert kinds(plan) == ["Convolution+ReLU", "Pooling"]
 
 
 def test_a_blob_that_others_read_before_its_relu_keeps_both_values() -> None:
     text = nets.inputs(data=(1, 3, 5, 5)) + nets.conv("conv1", "data") + nets.layer("RELU", "relu", "conv1", "positive")
     plan = build_plan(nets.build(text), ["conv1", "positive"])
-    assert kinds(plan) == ["CONVOLUTION", "RELU"]
+    assert kinds(plan) == ["Convolution", "ReLU"]
     plan = build_plan(nets.build(text), ["positive"])
-    assert kinds(plan) == ["CONVOLUTION+RELU"]
+    assert kinds(plan) == ["Convolution+ReLU"]
 
 
 def test_leaky_relus_stay() -> None:
     text = nets.inputs(data=(1, 3, 5, 5)) + nets.conv("conv1", "data")
     text += nets.layer("RELU", "relu", "conv1", "conv1", "relu_param { negative_slope: 0.1 }")
-    assert kinds(build_plan(nets.build(text), ["conv1"])) == ["CONVOLUTION", "RELU"]
+    assert kinds(build_plan(nets.build(text), ["conv1"])) == ["Convolution", "ReLU"]
 
 
 def test_an_input_can_be_an_output() -> None:
@@ -76,7 +76,7 @@ def test_the_layers_themselves_give_the_nets_result(name: str) -> None:
     net = narrow(name)
     x = photo_like(2, 3, 65, 81)
     plan = build_plan(net, net.outputs)
-    assert not {"DROPOUT", "SPLIT", "RELU"} & set(kinds(plan))
+    assert not {"Dropout", "Split", "ReLU"} & set(kinds(plan))
     (got,) = plan.execute([x.clone()], run_layer).values()
     assert torch.equal(got, net(x))
 

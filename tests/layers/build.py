@@ -17,7 +17,7 @@ def layer_param(
     kind: str, params: str = "", bottoms: int = 1, tops: int = 1, name: str = "l"
 ) -> caffe_pb2.LayerParameter:
     blobs = [f'bottom: "b{i}"' for i in range(bottoms)] + [f'top: "t{i}"' for i in range(tops)]
-    text = f'layers {{ name: "{name}" type: {kind} {" ".join(blobs)} {params} }}'
+    text = f'layers {{ name: "{name}" type: {proto.enum_name(kind)} {" ".join(blobs)} {params} }}'
     return proto.parse_net(text).layers[0]
 
 

@@ -11,7 +11,7 @@ from tests.layers.catalogue import EXAMPLES
 
 # (params, bottoms, tops) that are just right.
 RIGHT = {kind: (params, len(bottoms(torch.float32)), tops) for kind, (params, bottoms, tops) in EXAMPLES.items()}
-RIGHT["MAT_WRITE"] = ("", 1, 0)
+RIGHT["MatWrite"] = ("", 1, 0)
 
 
 def test_layers_are_registered_by_their_types() -> None:
@@ -34,7 +34,7 @@ def test_counts_of_bottoms_and_tops(kind: str) -> None:
 
 
 def test_an_unknown_type_is_named_with_its_neighbour() -> None:
-    param = layer_param("RELU")
+    param = layer_param("ReLU")
     param.type = caffe_pb2.LayerParameter.NONE
     with pytest.raises(NetError, match=r"layer 'l': layer type \w+ is not implemented"):
         create_layer(param, NetContext())
@@ -58,7 +58,7 @@ def test_bfloat16_where_the_class_says_so(kind: str) -> None:
 
 
 def test_overwriting_is_for_the_allowed_and_gradient_free() -> None:
-    layer, x = make("RELU"), noise(1, 1, 2, 2)
+    layer, x = make("ReLU"), noise(1, 1, 2, 2)
     assert not layer.overwrites(x)
     layer.inplace = True
     assert layer.overwrites(x)
@@ -79,4 +79,4 @@ def test_overwriting_is_for_the_allowed_and_gradient_free() -> None:
 def test_a_bad_filler_names_the_layer(filler: str, message: str) -> None:
     params = f"inner_product_param {{ num_output: 2 weight_filler {{ {filler} }} }}"
     with pytest.raises(NetError, match=f"layer 'l': .*{message}"):
-        make("INNER_PRODUCT", params, [(1, 3, 1, 1)])
+        make("InnerProduct", params, [(1, 3, 1, 1)])

@@ -8,23 +8,23 @@ from torch import Tensor
 from torch.func import functional_call
 
 from deeplab_caffe.layers import LAYERS, Layer
-from deeplab_caffe.proto import caffe_pb2
+from deeplab_caffe.proto import caffe_pb2, modern_name
 from tests.layers.build import make
 from tests.layers.catalogue import EXAMPLES
 
 # They read or write files, or take no bottoms: tests/layers/test_data.py and test_channel.py.
 FILES = {
-    "CHANNEL_AGGREGATOR",
-    "DATA",
-    "DUMMY_DATA",
-    "HDF5_DATA",
-    "HDF5_OUTPUT",
-    "IMAGE_DATA",
-    "IMAGE_SEG_DATA",
-    "MAT_READ",
-    "MAT_WRITE",
-    "MEMORY_DATA",
-    "WINDOW_DATA",
+    "ChannelAggregator",
+    "Data",
+    "DummyData",
+    "HDF5Data",
+    "HDF5Output",
+    "ImageData",
+    "ImageSegData",
+    "MatRead",
+    "MatWrite",
+    "MemoryData",
+    "WindowData",
 }
 
 
@@ -35,8 +35,8 @@ def example(kind: str, dtype: torch.dtype = torch.float64) -> tuple[Layer, list[
 
 
 def test_every_type_of_the_enum_is_there() -> None:
-    types = set(caffe_pb2.LayerParameter.LayerType.keys())
-    assert types - {"NONE"} == set(LAYERS)
+    types = set(caffe_pb2.LayerParameter.LayerType.keys()) - {"NONE"}
+    assert {modern_name(name) for name in types} == set(LAYERS)
     assert set(LAYERS) - FILES == set(EXAMPLES)
 
 

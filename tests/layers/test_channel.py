@@ -21,25 +21,25 @@ def label_map(tmp_path: Path) -> str:
 
 def test_channel_aggregator_by_hand(label_map: str) -> None:
     x = torch.tensor([7.0, math.log(2), math.log(3), math.log(5), -math.inf]).reshape(1, 5, 1, 1)
-    found = run("CHANNEL_AGGREGATOR", label_map, x)
+    found = run("ChannelAggregator", label_map, x)
     assert found.flatten().tolist() == pytest.approx([7, math.log(5), math.log(8)])
 
 
 def test_channel_aggregator_does_not_overflow(label_map: str) -> None:
-    found = run("CHANNEL_AGGREGATOR", label_map, torch.full((1, 5, 1, 1), 500.0))
+    found = run("ChannelAggregator", label_map, torch.full((1, 5, 1, 1), 500.0))
     assert found.flatten().tolist() == pytest.approx([500, 500 + math.log(2), 500 + math.log(3)])
 
 
 def test_channel_aggregator_gradient(label_map: str) -> None:
-    layer = make("CHANNEL_AGGREGATOR", label_map)
+    layer = make("ChannelAggregator", label_map)
     assert torch.autograd.gradcheck(lambda x: layer(x)[0], noise(2, 5, 2, 3, dtype=torch.float64).requires_grad_())
 
 
 def test_channel_aggregator_refuses(label_map: str) -> None:
     with pytest.raises(NetError, match=r"layer 'l': .*map.txt:3: label 4 is none of the bottom's 4 channels"):
-        make("CHANNEL_AGGREGATOR", label_map, [(1, 4, 2, 2)])
+        make("ChannelAggregator", label_map, [(1, 4, 2, 2)])
     with pytest.raises(NetError, match="layer 'l': channel_aggregator_param needs a label_map_file"):
-        make("CHANNEL_AGGREGATOR")
+        make("ChannelAggregator")
 
 
 @pytest.mark.parametrize(
@@ -63,9 +63,9 @@ def test_label_maps_that_are_none(text: str | None, message: str, tmp_path: Path
 def test_dominant_channel_by_hand() -> None:
     # Four pixels; ranks from the best: (2, 0), (2, 1), (0, 1), (0, 1).
     scores = torch.tensor([[2.0, 1, 3, 3], [1, 2, 2, 2], [3, 3, 1, 0]]).reshape(1, 3, 2, 2)
-    assert run("DOMINANT_CHANNEL", "dominant_channel_param { top_k: 1 }", scores).item() == 0
+    assert run("DominantChannel", "dominant_channel_param { top_k: 1 }", scores).item() == 0
     # 0 and 2 are both first twice; 0 is second once, 2 never.
-    both = run("DOMINANT_CHANNEL", "dominant_channel_param { top_k: 2 }", scores)
+    both = run("DominantChannel", "dominant_channel_param { top_k: 2 }", scores)
     assert both.shape == (1, 2, 1, 1)
     assert both.flatten().tolist() == [0, 2]
 
@@ -81,14 +81,14 @@ def slow_dominant(scores: torch.Tensor, top_k: int) -> list[int]:
 @pytest.mark.parametrize("top_k", [1, 2, 5])
 def test_dominant_channel_agrees_with_a_loop(top_k: int) -> None:
     scores = noise(3, 5, 4, 6)
-    found = run("DOMINANT_CHANNEL", f"dominant_channel_param {{ top_k: {top_k} }}", scores)
+    found = run("DominantChannel", f"dominant_channel_param {{ top_k: {top_k} }}", scores)
     assert found.squeeze((2, 3)).tolist() == [slow_dominant(item, top_k) for item in scores]
 
 
 @pytest.mark.parametrize("top_k", [0, 4, -1])
 def test_dominant_channel_refuses(top_k: int) -> None:
     with pytest.raises(NetError, match=f"layer 'l': top_k must lie between 1 and the 3 channels, got {top_k}"):
-        make("DOMINANT_CHANNEL", f"dominant_channel_param {{ top_k: {top_k} }}", [(1, 3, 2, 2)])
+        make("DominantChannel", f"dominant_channel_param {{ top_k: {top_k} }}", [(1, 3, 2, 2)])
 
 
 ONES = 'gain_filler { type: "constant" value: 1 }'
@@ -96,7 +96,7 @@ ONES = 'gain_filler { type: "constant" value: 1 }'
 
 def gain_layer(gains: list[float], params: str, **options: object) -> torch.nn.Module:
     text = f"gain_channel_param {{ {ONES} {params} }}"
-    layer = make("GAIN_CHANNEL", text, [(1, len(gains), 1, 1)], **options)
+    layer = make("GainChannel", text, [(1, len(gains), 1, 1)], **options)
     layer.gain.data[...] = torch.tensor(gains).reshape(1, -1, 1, 1)
     return layer
 
@@ -172,7 +172,7 @@ def test_gain_channel_two_passes_before_the_gradient() -> None:
 )
 def test_gain_channel_refuses(params: str, message: str) -> None:
     with pytest.raises(NetError, match=f"layer 'l': .*{message}"):
-        make("GAIN_CHANNEL", f"gain_channel_param {{ {params} }}", [(1, 3, 2, 2)])
+        make("GainChannel", f"gain_channel_param {{ {params} }}", [(1, 3, 2, 2)])
 
 
 def test_gain_channel_refuses_another_number_of_channels() -> None:

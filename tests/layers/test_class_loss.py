@@ -23,17 +23,17 @@ LABELS = rows([0], [2])
 def test_hinge_loss_by_hand() -> None:
     # 1 - 2, 1 - 3, 1 + 0.5 and 1 + 0.25, 1 - 1, 1 - 1; what is below 0 counts as 0.
     scores = SCORES.clone().requires_grad_()
-    loss = run("HINGE_LOSS", "", scores, LABELS)
+    loss = run("HingeLoss", "", scores, LABELS)
     assert loss.item() == pytest.approx((1.5 + 1.25) / 2)
     loss.backward()
     assert scores.grad.flatten().tolist() == [0, 0, 0.5, 0.5, 0, 0]
-    squared = run("HINGE_LOSS", "hinge_loss_param { norm: L2 }", SCORES, LABELS)
+    squared = run("HingeLoss", "hinge_loss_param { norm: L2 }", SCORES, LABELS)
     assert squared.item() == pytest.approx((1.5**2 + 1.25**2) / 2)
 
 
 def test_multinomial_logistic_loss_by_hand() -> None:
     p = rows([0.5, 0.25, 0.25], [0.9, 0.1, 0]).requires_grad_()
-    loss = run("MULTINOMIAL_LOGISTIC_LOSS", "", p, LABELS)
+    loss = run("MultinomialLogisticLoss", "", p, LABELS)
     # A probability of 0 counts as 1e-20, and so does its slope.
     assert loss.item() == pytest.approx((math.log(2) + 20 * math.log(10)) / 2)
     loss.backward()
@@ -42,7 +42,7 @@ def test_multinomial_logistic_loss_by_hand() -> None:
 
 def test_infogain_loss_by_hand() -> None:
     p, matrix = rows([0.5, 0.25], [0.25, 0.75]).requires_grad_(), torch.tensor([[1.0, 0], [2, 3]])[None, None]
-    loss = run("INFOGAIN_LOSS", "", p, rows([0], [1]), matrix)
+    loss = run("InfogainLoss", "", p, rows([0], [1]), matrix)
     assert loss.item() == pytest.approx((math.log(2) + 2 * math.log(4) - 3 * math.log(0.75)) / 2)
     loss.backward()
     assert p.grad.flatten().tolist() == pytest.approx([-1, 0, -4, -2])
@@ -50,8 +50,8 @@ def test_infogain_loss_by_hand() -> None:
 
 def test_infogain_with_the_identity_is_the_multinomial_loss() -> None:
     p, labels = noise(4, 5, 1, 1).softmax(1), rows([0], [4], [2], [2])
-    found = run("INFOGAIN_LOSS", "", p, labels, torch.eye(5)[None, None])
-    torch.testing.assert_close(found, run("MULTINOMIAL_LOGISTIC_LOSS", "", p, labels))
+    found = run("InfogainLoss", "", p, labels, torch.eye(5)[None, None])
+    torch.testing.assert_close(found, run("MultinomialLogisticLoss", "", p, labels))
 
 
 def test_infogain_matrix_from_a_file(tmp_path: Path) -> None:
@@ -60,8 +60,8 @@ def test_infogain_matrix_from_a_file(tmp_path: Path) -> None:
     proto.write_blob(path, matrix.numpy())
     p, labels = noise(2, 3, 1, 1).softmax(1), rows([0], [2])
     params = f'infogain_loss_param {{ source: "{path}" }}'
-    assert torch.equal(run("INFOGAIN_LOSS", params, p, labels), run("INFOGAIN_LOSS", "", p, labels, matrix))
-    layer = make("INFOGAIN_LOSS", params, bottoms=2)
+    assert torch.equal(run("InfogainLoss", params, p, labels), run("InfogainLoss", "", p, labels, matrix))
+    layer = make("InfogainLoss", params, bottoms=2)
     assert layer.blobs == []
     assert layer.state_dict() == {}
 
@@ -70,17 +70,17 @@ def test_infogain_refuses(tmp_path: Path) -> None:
     path = tmp_path / "H.binaryproto"
     params = f'infogain_loss_param {{ source: "{path}" }}'
     with pytest.raises(NetError, match="layer 'l': the infogain matrix is missing"):
-        make("INFOGAIN_LOSS", "", bottoms=2)
+        make("InfogainLoss", "", bottoms=2)
     with pytest.raises(CaffeModelError, match="H.binaryproto"):
-        make("INFOGAIN_LOSS", params, bottoms=2)
+        make("InfogainLoss", params, bottoms=2)
     proto.write_blob(path, np.eye(3, dtype=np.float32)[None, None])
     with pytest.raises(NetError, match=r"layer 'l': .*H.binaryproto: expected a matrix \(1, 1, 4, 4\)"):
-        make("INFOGAIN_LOSS", params, [(2, 4, 1, 1), (2, 1, 1, 1)])
+        make("InfogainLoss", params, [(2, 4, 1, 1), (2, 1, 1, 1)])
     with pytest.raises(NetError, match=r"layer 'l': the third bottom: expected a matrix \(1, 1, 4, 4\)"):
-        make("INFOGAIN_LOSS", "", [(2, 4, 1, 1), (2, 1, 1, 1), (1, 1, 4, 3)])
+        make("InfogainLoss", "", [(2, 4, 1, 1), (2, 1, 1, 1), (1, 1, 4, 3)])
 
 
-KINDS = {"HINGE_LOSS": 2, "MULTINOMIAL_LOGISTIC_LOSS": 2, "INFOGAIN_LOSS": 3}
+KINDS = {"HingeLoss": 2, "MultinomialLogisticLoss": 2, "InfogainLoss": 3}
 
 
 @pytest.mark.parametrize("kind", KINDS)

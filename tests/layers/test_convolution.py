@@ -15,7 +15,7 @@ def conv(params: str, shapes: list[tuple[int, ...]], **options: object) -> torch
         f'convolution_param {{ {params} weight_filler {{ type: "gaussian" std: 0.5 }} bias_filler {{ value: 0.3 }} }}'
     )
     torch.manual_seed(0)
-    return make("CONVOLUTION", text, shapes, **options)
+    return make("Convolution", text, shapes, **options)
 
 
 @pytest.mark.parametrize("engine", ["CAFFE", "CUDNN"])
@@ -108,7 +108,7 @@ def test_convolution_refuses_other_channels() -> None:
     with pytest.raises(NetError, match="the weights are for 3 input channels, the bottom has 4"):
         layer.top_shapes([(1, 4, 5, 5)])
     with pytest.raises(NetError, match="as many tops as bottoms"):
-        make("CONVOLUTION", "convolution_param { num_output: 2 kernel_size: 1 }", bottoms=2, tops=1)
+        make("Convolution", "convolution_param { num_output: 2 kernel_size: 1 }", bottoms=2, tops=1)
 
 
 def test_convolution_cost_and_window() -> None:
@@ -118,14 +118,14 @@ def test_convolution_cost_and_window() -> None:
 
 
 def test_im2col_by_hand() -> None:
-    y = run("IM2COL", "convolution_param { kernel_size: 2 hole: 2 }", image([1, 2, 3], [4, 5, 6], [7, 8, 9]))
+    y = run("Im2col", "convolution_param { kernel_size: 2 hole: 2 }", image([1, 2, 3], [4, 5, 6], [7, 8, 9]))
     assert y.flatten().tolist() == [1, 3, 7, 9]
 
 
 @pytest.mark.parametrize("params", [params for params, _ in GEOMETRIES])
 def test_im2col_agrees_with_torch(params: str) -> None:
     x = noise(2, 3, 11, 13)
-    layer = make("IM2COL", f"convolution_param {{ {params} }}", [tuple(x.shape)])
+    layer = make("Im2col", f"convolution_param {{ {params} }}", [tuple(x.shape)])
     g = layer.geometry
     expected = F.unfold(x, g.kernel, dilation=g.hole, padding=g.pad, stride=g.stride)
     (y,) = layer(x)

@@ -15,12 +15,12 @@ def dims(*sizes: tuple[int, int]) -> torch.Tensor:
 
 
 def crf(*blobs: torch.Tensor, extra: str = "", **options: object) -> torch.Tensor:
-    return run("DENSE_CRF", f"dense_crf_param {{ {PARAMS} {extra} }}", *blobs, **options)
+    return run("DenseCRF", f"dense_crf_param {{ {PARAMS} {extra} }}", *blobs, **options)
 
 
 def test_no_iterations_is_the_softmax() -> None:
     params = f"dense_crf_param {{ {PARAMS.replace('max_iter: 3', 'max_iter: 0')} }}"
-    found = run("DENSE_CRF", params, SCORES, dims((8, 10), (8, 10)), IMAGE)
+    found = run("DenseCRF", params, SCORES, dims((8, 10), (8, 10)), IMAGE)
     torch.testing.assert_close(found, SCORES.softmax(1), rtol=1e-4, atol=1e-5)
 
 
@@ -74,12 +74,12 @@ def test_no_gradient_and_any_dtype() -> None:
 )
 def test_shapes_that_do_not_fit(shapes: list[tuple[int, ...]], message: str) -> None:
     with pytest.raises(NetError, match=f"layer 'l': {message}"):
-        make("DENSE_CRF", f"dense_crf_param {{ {PARAMS} }}", shapes)
+        make("DenseCRF", f"dense_crf_param {{ {PARAMS} }}", shapes)
 
 
 def test_bad_values_name_the_layer() -> None:
     with pytest.raises(NetError, match="layer 'l': "):
-        make("DENSE_CRF", "dense_crf_param { max_iter: 2 pos_xy_std: 3 bi_xy_std: 9 bi_rgb_std: 5 bi_w: 4 }", bottoms=3)
+        make("DenseCRF", "dense_crf_param { max_iter: 2 pos_xy_std: 3 bi_xy_std: 9 bi_rgb_std: 5 bi_w: 4 }", bottoms=3)
     with pytest.raises(NetError, match="layer 'l': .*finite"):
         crf(torch.full_like(SCORES, float("nan")), dims((8, 10), (8, 10)), IMAGE)
     with pytest.raises(NetError, match="layer 'l': data_dim"):

@@ -37,7 +37,7 @@ def seg_params(folder: Path, extra: str = "") -> str:
 
 @pytest.mark.parametrize("tops", [1, 2, 3])
 def test_image_seg_data(photos: Path, tops: int) -> None:
-    layer = make("IMAGE_SEG_DATA", seg_params(photos), [], tops=tops)
+    layer = make("ImageSegData", seg_params(photos), [], tops=tops)
     assert layer.top_shapes([]) == [(1, 3, 8, 8), (1, 1, 8, 8), (1, 1, 1, 2)][:tops]
     for k, (height, width) in enumerate([(4, 6), (5, 3), (4, 6)]):
         found = layer()
@@ -51,7 +51,7 @@ def test_image_seg_data(photos: Path, tops: int) -> None:
 
 
 def test_batches_are_memory_of_their_own(photos: Path) -> None:
-    layer = make("IMAGE_SEG_DATA", seg_params(photos), [], tops=2)
+    layer = make("ImageSegData", seg_params(photos), [], tops=2)
     first = layer()
     before = [blob.clone() for blob in first]
     layer()
@@ -60,11 +60,11 @@ def test_batches_are_memory_of_their_own(photos: Path) -> None:
 
 def test_image_seg_data_without_files(tmp_path: Path) -> None:
     with pytest.raises(DeepLabCaffeError, match=r"list\.txt"):
-        make("IMAGE_SEG_DATA", seg_params(tmp_path), [], tops=2)
+        make("ImageSegData", seg_params(tmp_path), [], tops=2)
 
 
 def test_mat_write_and_read(tmp_path: Path) -> None:
-    writer = make("MAT_WRITE", f'mat_write_param {{ prefix: "{tmp_path}/" }}', [(1, 2, 3, 4), (1, 1, 1, 5)], tops=0)
+    writer = make("MatWrite", f'mat_write_param {{ prefix: "{tmp_path}/" }}', [(1, 2, 3, 4), (1, 1, 1, 5)], tops=0)
     batches = [(noise(1, 2, 3, 4, seed=k), noise(1, 1, 1, 5, seed=9 + k)) for k in range(3)]
     for blobs in batches:
         assert writer(*blobs) == ()
@@ -73,14 +73,14 @@ def test_mat_write_and_read(tmp_path: Path) -> None:
     ]
     assert np.array_equal(read_blob_mat(tmp_path / "iter_1_blob_0.mat"), batches[1][0].numpy())
 
-    reader = make("MAT_READ", f'mat_read_param {{ prefix: "{tmp_path}/" batch_size: 1 }}', [], tops=2)
+    reader = make("MatRead", f'mat_read_param {{ prefix: "{tmp_path}/" batch_size: 1 }}', [], tops=2)
     assert reader.top_shapes([]) == [(1, 2, 3, 4), (1, 1, 1, 5)]
     for blobs in (*batches, batches[0]):
         assert all(torch.equal(a, b) for a, b in zip(reader(), blobs, strict=True))
 
 
 def test_mat_write_takes_gradients_and_half_precision(tmp_path: Path) -> None:
-    writer = make("MAT_WRITE", f'mat_write_param {{ prefix: "{tmp_path}/" }}', tops=0)
+    writer = make("MatWrite", f'mat_write_param {{ prefix: "{tmp_path}/" }}', tops=0)
     writer(noise(1, 1, 2, 2).requires_grad_())
     writer(torch.ones(1, 1, 2, 2, dtype=torch.bfloat16))
     assert read_blob_mat(tmp_path / "iter_1_blob_0.mat").tolist() == [[[[1, 1], [1, 1]]]]
@@ -88,21 +88,21 @@ def test_mat_write_takes_gradients_and_half_precision(tmp_path: Path) -> None:
 
 def test_mat_files_that_are_not_there(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"iter_0_blob_0\.mat: does not exist"):
-        make("MAT_READ", f'mat_read_param {{ prefix: "{tmp_path}/" }}', [])
+        make("MatRead", f'mat_read_param {{ prefix: "{tmp_path}/" }}', [])
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="file"):
-        make("MAT_WRITE", f'mat_write_param {{ prefix: "{tmp_path}/file/" }}', tops=0)(noise(1, 1, 1, 1))
+        make("MatWrite", f'mat_write_param {{ prefix: "{tmp_path}/file/" }}', tops=0)(noise(1, 1, 1, 1))
     with pytest.raises(NetError, match="period must be positive"):
-        make("MAT_WRITE", 'mat_write_param { prefix: "x" period: 0 }', tops=0)
+        make("MatWrite", 'mat_write_param { prefix: "x" period: 0 }', tops=0)
 
 
 def test_mat_read_of_two_sizes(tmp_path: Path) -> None:
     for k, size in enumerate((2, 3)):
         write_blob_mat(tmp_path / f"iter_{k}_blob_0.mat", np.ones((1, 1, size, size), np.float32))
-    reader = make("MAT_READ", f'mat_read_param {{ prefix: "{tmp_path}/" }}', [])
+    reader = make("MatRead", f'mat_read_param {{ prefix: "{tmp_path}/" }}', [])
     assert [tuple(reader()[0].shape) for _ in range(2)] == [(1, 1, 2, 2), (1, 1, 3, 3)]
     with pytest.raises(DataError, match="expected one image a file"):
-        make("MAT_READ", f'mat_read_param {{ prefix: "{tmp_path}/" batch_size: 2 }}', [])()
+        make("MatRead", f'mat_read_param {{ prefix: "{tmp_path}/" batch_size: 2 }}', [])()
 
 
 def hdf5_files(folder: Path) -> Path:
@@ -151,7 +151,7 @@ def test_hdf5_data_that_does_not_fit(tmp_path: Path) -> None:
 def test_hdf5_output(tmp_path: Path) -> None:
     h5py = pytest.importorskip("h5py")
     params = f'hdf5_output_param {{ file_name: "{tmp_path}/out.h5" }}'
-    layer = make("HDF5_OUTPUT", params, [(2, 3, 1, 1), (2, 1, 1, 1)], tops=0)
+    layer = make("HDF5Output", params, [(2, 3, 1, 1), (2, 1, 1, 1)], tops=0)
     assert layer.window() is None
     data, label = noise(4, 3, 1, 1).requires_grad_(), torch.arange(4.0).view(4, 1, 1, 1)
     for first in (0, 2):
@@ -160,14 +160,14 @@ def test_hdf5_output(tmp_path: Path) -> None:
         np.testing.assert_array_equal(file["data"][()], data.detach().numpy())
         assert file["label"][:, 0, 0, 0].tolist() == [0, 1, 2, 3]
     with pytest.raises(NetError, match="both bottoms need as many items, got 2 and 3"):
-        make("HDF5_OUTPUT", params, [(2, 3, 1, 1), (3, 1, 1, 1)], tops=0)
+        make("HDF5Output", params, [(2, 3, 1, 1), (3, 1, 1, 1)], tops=0)
     with pytest.raises(NetError, match="layer 'l': hdf5_output_param needs a file_name"):
-        make("HDF5_OUTPUT", "", [(2, 3, 1, 1), (2, 1, 1, 1)], tops=0)
+        make("HDF5Output", "", [(2, 3, 1, 1), (2, 1, 1, 1)], tops=0)
 
 
 def test_dummy_data_constants() -> None:
     params = 'dummy_data_param { num: 2 channels: 3 height: 4 width: 5 data_filler { type: "constant" value: 2.5 } }'
-    layer = make("DUMMY_DATA", params, [])
+    layer = make("DummyData", params, [])
     assert layer.top_shapes([]) == [(2, 3, 4, 5)]
     top = layer()[0]
     assert tuple(top.shape) == (2, 3, 4, 5)
@@ -175,7 +175,7 @@ def test_dummy_data_constants() -> None:
     top.zero_()
     assert layer()[0].unique().tolist() == [2.5]
     params = "dummy_data_param { num: 2 num: 1 channels: 3 height: 1 width: 1 }"
-    tops = make("DUMMY_DATA", params, [], tops=2)()
+    tops = make("DummyData", params, [], tops=2)()
     assert [tuple(top.shape) for top in tops] == [(2, 3, 1, 1), (1, 3, 1, 1)]
     assert not any(top.any() for top in tops)
 
@@ -186,7 +186,7 @@ def test_dummy_data_draws_anew_from_the_nets_generator() -> None:
         'data_filler { type: "gaussian" mean: 3 std: 0.5 } data_filler { type: "constant" value: 1 } }'
     )
     rng = CaffeRNG(4)
-    layer = make("DUMMY_DATA", params, [], tops=2, rng=rng)
+    layer = make("DummyData", params, [], tops=2, rng=rng)
     first, ones = layer()
     second, _ = layer()
     assert not torch.equal(first, second)
@@ -194,10 +194,10 @@ def test_dummy_data_draws_anew_from_the_nets_generator() -> None:
     assert first.std().item() == pytest.approx(0.5, abs=0.05)
     assert ones.unique().tolist() == [1]
     assert rng.word() == CaffeRNG(4).words(3)[2]
-    again = make("DUMMY_DATA", params, [], tops=2, rng=CaffeRNG(4))
+    again = make("DummyData", params, [], tops=2, rng=CaffeRNG(4))
     assert torch.equal(again()[0], first)
-    whole = make("DUMMY_DATA", params.replace("num: 1", "num: 3"), [], tops=2, rng=CaffeRNG(4))()
-    parts = [make("DUMMY_DATA", params, [], tops=2, rng=CaffeRNG(4), shard=(rank, 3))() for rank in range(3)]
+    whole = make("DummyData", params.replace("num: 1", "num: 3"), [], tops=2, rng=CaffeRNG(4))()
+    parts = [make("DummyData", params, [], tops=2, rng=CaffeRNG(4), shard=(rank, 3))() for rank in range(3)]
     for top, *shards in zip(whole, *parts, strict=True):
         assert torch.equal(torch.cat(shards), top)
 
@@ -214,7 +214,7 @@ def test_dummy_data_draws_anew_from_the_nets_generator() -> None:
 )
 def test_dummy_data_that_does_not_fit(params: str, tops: int, message: str) -> None:
     with pytest.raises(NetError, match=message):
-        make("DUMMY_DATA", f"dummy_data_param {{ {params} }}", [], tops=tops)
+        make("DummyData", f"dummy_data_param {{ {params} }}", [], tops=tops)
 
 
 def image_params(folder: Path) -> str:
@@ -227,7 +227,7 @@ def image_params(folder: Path) -> str:
 
 @pytest.mark.parametrize("tops", [1, 2])
 def test_image_data(photos: Path, tops: int) -> None:
-    layer = make("IMAGE_DATA", image_params(photos), [], tops=tops)
+    layer = make("ImageData", image_params(photos), [], tops=tops)
     assert layer.top_shapes([]) == [(2, 3, 4, 4), (2, 1, 1, 1)][:tops]
     found = layer()
     assert found[0][:, :, 0, 0].tolist() == [[3, 2, 1], [3, 2, 11]]
@@ -242,25 +242,25 @@ def test_data(tmp_path: Path) -> None:
             datum = caffe_pb2.Datum(channels=1, height=2, width=2, data=bytes([i] * 4), label=10 + i)
             transaction.put(b"%d" % i, datum.SerializeToString())
     params = f'data_param {{ source: "{tmp_path}/db" batch_size: 2 backend: LMDB }}'
-    layer = make("DATA", params, [], tops=2, workers=2)
+    layer = make("Data", params, [], tops=2, workers=2)
     assert layer.top_shapes([]) == [(2, 1, 2, 2), (2, 1, 1, 1)]
     assert [layer()[1].flatten().tolist() for _ in range(3)] == [[10, 11], [12, 10], [11, 12]]
     layer.source.close()
-    assert len(make("DATA", params, [], tops=1)()) == 1
+    assert len(make("Data", params, [], tops=1)()) == 1
     with pytest.raises(DataError, match="none: no such database"):
-        make("DATA", params.replace("/db", "/none"), [], tops=2)
+        make("Data", params.replace("/db", "/none"), [], tops=2)
 
 
 def test_memory_data() -> None:
     params = "memory_data_param { batch_size: 2 channels: 1 height: 1 width: 3 }"
-    layer = make("MEMORY_DATA", params, [], tops=2)
+    layer = make("MemoryData", params, [], tops=2)
     assert layer.top_shapes([]) == [(2, 1, 1, 3), (2, 1, 1, 1)]
     layer.source.reset(np.arange(12).reshape(4, 1, 1, 3), np.arange(4))
     assert [layer()[1].flatten().tolist() for _ in range(3)] == [[0, 1], [2, 3], [0, 1]]
     with pytest.raises(NetError, match="layer 'l': .* must be positive in memory_data_param"):
-        make("MEMORY_DATA", "", [], tops=2)
+        make("MemoryData", "", [], tops=2)
     with pytest.warns(UserWarning, match="layer 'l': MEMORY_DATA takes arrays as they are"):
-        make("MEMORY_DATA", params + " transform_param { scale: 2 }", [], tops=2)
+        make("MemoryData", params + " transform_param { scale: 2 }", [], tops=2)
 
 
 def test_window_data(photos: Path) -> None:
@@ -269,13 +269,13 @@ def test_window_data(photos: Path) -> None:
         f'transform_param {{ crop_size: 2 }} window_data_param {{ source: "{photos}/windows.txt" '
         f'root_folder: "{photos}" batch_size: 4 fg_fraction: 0.5 }}'
     )
-    layer = make("WINDOW_DATA", params, [], tops=2, train=True)
+    layer = make("WindowData", params, [], tops=2, train=True)
     assert layer.top_shapes([]) == [(4, 3, 2, 2), (4, 1, 1, 1)]
     data, label = layer()
     assert data.unique().tolist() == [1, 2, 3]
     assert label.flatten().tolist() == [0, 0, 9, 9]
     with pytest.raises(NetError, match="layer 'l': transform_param needs a crop_size"):
-        make("WINDOW_DATA", params.replace("crop_size: 2", ""), [], tops=2)
+        make("WindowData", params.replace("crop_size: 2", ""), [], tops=2)
 
 
 def test_workers_and_shards_of_a_net(photos: Path) -> None:
@@ -299,7 +299,7 @@ def test_workers_and_shards_of_a_net(photos: Path) -> None:
 
 def test_a_missing_image_ends_the_batch_and_not_the_process(photos: Path) -> None:
     (photos / "1.png").unlink()
-    layer = make("IMAGE_SEG_DATA", seg_params(photos), [], tops=2, workers=2)
+    layer = make("ImageSegData", seg_params(photos), [], tops=2, workers=2)
     layer()
     with pytest.raises(DataError, match=r"list\.txt:2: .*1\.png: cannot be read: No such file"):
         layer()

@@ -48,10 +48,10 @@ def test_positive_unitball_sums_to_one_per_unit() -> None:
 def test_inner_product_weights_count_as_one_unit() -> None:
     # Their blob is (1, 1, K, inputs) in 2014 Caffe, and fan_in is count / num = K * inputs.
     params = 'inner_product_param { num_output: 30 weight_filler { type: "xavier" } bias_filler { type: "xavier" } }'
-    layer = make("INNER_PRODUCT", params, [(1, 40, 1, 1)])
+    layer = make("InnerProduct", params, [(1, 40, 1, 1)])
     assert layer.weight.abs().max().item() == pytest.approx(math.sqrt(3 / 1200), rel=0.02)
     assert layer.bias.abs().max().item() == pytest.approx(math.sqrt(3 / 30), rel=0.2)
-    ball = make("INNER_PRODUCT", params.replace("xavier", "positive_unitball", 1), [(1, 40, 1, 1)])
+    ball = make("InnerProduct", params.replace("xavier", "positive_unitball", 1), [(1, 40, 1, 1)])
     assert ball.weight.sum().item() == pytest.approx(1, rel=1e-4)
 
 

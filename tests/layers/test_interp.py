@@ -21,20 +21,20 @@ from tests.layers.build import image, make, noise, run
     ],
 )
 def test_interp_by_hand(params: str, expected: list[list[float]]) -> None:
-    assert run("INTERP", f"interp_param {{ {params} }}", image([1, 2], [3, 4])).tolist() == [[expected]]
+    assert run("Interp", f"interp_param {{ {params} }}", image([1, 2], [3, 4])).tolist() == [[expected]]
 
 
 @pytest.mark.parametrize("params", ["zoom_factor: 8", "height: 9 width: 4", "shrink_factor: 2", "height: 5 width: 6"])
 def test_interp_agrees_with_torch(params: str) -> None:
     x = noise(2, 3, 5, 7)
-    y = run("INTERP", f"interp_param {{ {params} }}", x)
+    y = run("Interp", f"interp_param {{ {params} }}", x)
     expected = F.interpolate(x, y.shape[2:], mode="bilinear", align_corners=True)
     torch.testing.assert_close(y, expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("params", ["zoom_factor: 2 pad_beg: -1", "height: 3 width: 9", "shrink_factor: 2 pad_end: -1"])
 def test_interp_gradient(params: str) -> None:
-    layer = make("INTERP", f"interp_param {{ {params} }}")
+    layer = make("Interp", f"interp_param {{ {params} }}")
     x = noise(1, 2, 5, 4, dtype=torch.float64).requires_grad_()
     assert torch.autograd.gradcheck(lambda x: layer(x)[0], x)
 
@@ -53,19 +53,19 @@ def test_interp_gradient(params: str) -> None:
 )
 def test_interp_refuses(params: str, message: str) -> None:
     with pytest.raises(NetError, match=f"layer 'l': .*{message}"):
-        make("INTERP", f"interp_param {{ {params} }}", [(1, 1, 4, 5)])
+        make("Interp", f"interp_param {{ {params} }}", [(1, 1, 4, 5)])
 
 
 def test_padding() -> None:
     x = image([1, 2], [3, 4])
-    assert run("PADDING", "padding_param { pad_beg: 1 pad_end: 0 }", x).tolist() == [
+    assert run("Padding", "padding_param { pad_beg: 1 pad_end: 0 }", x).tolist() == [
         [[[0, 0, 0], [0, 1, 2], [0, 3, 4]]]
     ]
-    assert run("PADDING", "padding_param { pad_beg: -1 pad_end: 1 }", x).tolist() == [[[[4, 0], [0, 0]]]]
-    same = run("PADDING", "padding_param { pad_beg: 0 pad_end: 0 }", x)
+    assert run("Padding", "padding_param { pad_beg: -1 pad_end: 1 }", x).tolist() == [[[[4, 0], [0, 0]]]]
+    same = run("Padding", "padding_param { pad_beg: 0 pad_end: 0 }", x)
     assert torch.equal(same, x)
     assert same.data_ptr() != x.data_ptr()
     with pytest.raises(NetError, match="layer 'l': padding -1 and -1 leaves nothing of 2x2"):
-        make("PADDING", "padding_param { pad_beg: -1 pad_end: -1 }", [(1, 1, 2, 2)])
-    layer = make("PADDING", "padding_param { pad_beg: -1 pad_end: 2 }")
+        make("Padding", "padding_param { pad_beg: -1 pad_end: -1 }", [(1, 1, 2, 2)])
+    layer = make("Padding", "padding_param { pad_beg: -1 pad_end: 2 }")
     assert torch.autograd.gradcheck(lambda x: layer(x)[0], noise(1, 2, 3, 4, dtype=torch.float64).requires_grad_())

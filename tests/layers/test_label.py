@@ -16,31 +16,31 @@ def image_labels(*rows: list[float]) -> torch.Tensor:
 
 def test_bias_channel_of_image_labels() -> None:
     params = "bias_channel_param { bg_bias: 1 fg_bias: 2 }"
-    assert run("BIAS_CHANNEL", params, ZEROS, image_labels([0, 2, -1])).tolist() == [[[[1, 1]], [[0, 0]], [[2, 2]]]]
-    assert torch.equal(run("BIAS_CHANNEL", params, ZEROS, image_labels([-1, -1, -1])), ZEROS)
+    assert run("BiasChannel", params, ZEROS, image_labels([0, 2, -1])).tolist() == [[[[1, 1]], [[0, 0]], [[2, 2]]]]
+    assert torch.equal(run("BiasChannel", params, ZEROS, image_labels([-1, -1, -1])), ZEROS)
     ignoring = "bias_channel_param { bg_bias: 1 fg_bias: 2 ignore_label: 0 ignore_label: 255 }"
-    assert run("BIAS_CHANNEL", ignoring, ZEROS, image_labels([0, 1, 255])).tolist() == [[[[0, 0]], [[2, 2]], [[0, 0]]]]
+    assert run("BiasChannel", ignoring, ZEROS, image_labels([0, 1, 255])).tolist() == [[[[0, 0]], [[2, 2]], [[0, 0]]]]
 
 
 def test_bias_channel_of_pixel_labels() -> None:
     params = "bias_channel_param { bg_bias: 1 fg_bias: 2 ignore_label: 255 label_type: PIXEL }"
     scores, labels = torch.zeros(1, 3, 2, 2), torch.tensor([[0.0, 2], [255, 1]])[None, None]
-    found = run("BIAS_CHANNEL", params, scores, labels)
+    found = run("BiasChannel", params, scores, labels)
     assert found.tolist() == [[[[1, 1], [0, 1]], [[0, 0], [0, 2]], [[0, 2], [0, 0]]]]
 
 
 @pytest.mark.parametrize(("kind", "labels"), [("IMAGE", image_labels([3])), ("PIXEL", torch.full((1, 1, 1, 2), 3.0))])
 def test_bias_channel_refuses_labels(kind: str, labels: torch.Tensor) -> None:
     with pytest.raises(NetError, match="layer 'l': label 3 is neither one of the 3 classes nor ignored"):
-        run("BIAS_CHANNEL", f"bias_channel_param {{ label_type: {kind} }}", ZEROS, labels)
+        run("BiasChannel", f"bias_channel_param {{ label_type: {kind} }}", ZEROS, labels)
     with pytest.raises(NetError, match=f"layer 'l': {kind} labels for scores"):
-        make("BIAS_CHANNEL", f"bias_channel_param {{ label_type: {kind} }}", [(1, 3, 2, 2), (2, 1, 1, 1)])
+        make("BiasChannel", f"bias_channel_param {{ label_type: {kind} }}", [(1, 3, 2, 2), (2, 1, 1, 1)])
 
 
 @pytest.mark.parametrize("kind", ["IMAGE", "PIXEL"])
 def test_bias_channel_gradient_passes(kind: str) -> None:
     labels = image_labels([1, 0]) if kind == "IMAGE" else torch.ones(1, 1, 2, 2)
-    layer = make("BIAS_CHANNEL", f"bias_channel_param {{ fg_bias: 2 label_type: {kind} }}", bottoms=2)
+    layer = make("BiasChannel", f"bias_channel_param {{ fg_bias: 2 label_type: {kind} }}", bottoms=2)
     scores = noise(1, 3, 2, 2, dtype=torch.float64).requires_grad_()
     assert torch.autograd.gradcheck(lambda x: layer(x, labels)[0], scores)
 
@@ -53,9 +53,7 @@ def test_adaptive_bias_by_hand() -> None:
     # Four pixels; class 1 is present. Differences to the best (class 1's own) are 0, so nothing is raised, and class 0,
     # absent, is pushed below class 1 where it beats it.
     scores = torch.tensor([[[[5.0, 0, 0, 0]], [[1, 2, 3, 4]]]])
-    found = run(
-        "ADAPTIVE_BIAS_CHANNEL", "adaptive_bias_channel_param { margin_others: 0.5 }", scores, image_labels([1])
-    )
+    found = run("AdaptiveBiasChannel", "adaptive_bias_channel_param { margin_others: 0.5 }", scores, image_labels([1]))
     assert found.tolist() == [[[[0.5, 0, 0, 0]], [[1, 2, 3, 4]]]]
 
 
@@ -63,7 +61,7 @@ def test_adaptive_bias_gives_each_class_its_share() -> None:
     scores = noise(1, 4, 20, 25)
     scores[:, 0] += 6
     params = "adaptive_bias_channel_param { num_iter: 10 bg_portion: 0.4 fg_portion: 0.2 }"
-    found = run("ADAPTIVE_BIAS_CHANNEL", params, scores, image_labels([0, 2, 3, -1]))
+    found = run("AdaptiveBiasChannel", params, scores, image_labels([0, 2, 3, -1]))
     assert best_share(found, 1) == 0
     assert best_share(found, 2) == pytest.approx(0.2, abs=0.05)
     assert best_share(found, 3) == pytest.approx(0.2, abs=0.05)
@@ -75,7 +73,7 @@ def test_adaptive_bias_gives_each_class_its_share() -> None:
 def test_adaptive_bias_at_the_ends(portion: int) -> None:
     scores = noise(1, 2, 3, 4)
     params = f"adaptive_bias_channel_param {{ bg_portion: {portion} fg_portion: {portion} suppress_others: false }}"
-    found = run("ADAPTIVE_BIAS_CHANNEL", params, scores, image_labels([1, 0]))
+    found = run("AdaptiveBiasChannel", params, scores, image_labels([1, 0]))
     assert found.isfinite().all()
     if portion == 1:
         # The last class that was raised wins everywhere, or draws.
@@ -87,13 +85,13 @@ def test_adaptive_bias_counts_in_float32() -> None:
     assert int(np.float32(0.7) * np.float32(10)) == 7
     scores = torch.stack([torch.arange(10.0), torch.zeros(10)])[None, :, None]
     params = "adaptive_bias_channel_param { num_iter: 1 bg_portion: 0 fg_portion: 0.7 suppress_others: false }"
-    found = run("ADAPTIVE_BIAS_CHANNEL", params, scores, image_labels([0, 1]))
+    found = run("AdaptiveBiasChannel", params, scores, image_labels([0, 1]))
     assert (found[0, 1] - found[0, 0]).flatten().tolist() == pytest.approx([7.0 - k for k in range(10)])
 
 
 def test_adaptive_bias_without_labels_changes_nothing() -> None:
     scores = noise(2, 3, 2, 2)
-    assert torch.equal(run("ADAPTIVE_BIAS_CHANNEL", "", scores, image_labels([-1], [-1])), scores)
+    assert torch.equal(run("AdaptiveBiasChannel", "", scores, image_labels([-1], [-1])), scores)
 
 
 def test_adaptive_bias_refuses() -> None:
@@ -104,20 +102,20 @@ def test_adaptive_bias_refuses() -> None:
         ("margin_others: -1", "margin_others not negative"),
     ]:
         with pytest.raises(NetError, match=f"layer 'l': .*{message}"):
-            make("ADAPTIVE_BIAS_CHANNEL", f"adaptive_bias_channel_param {{ {params} }}", bottoms=2)
+            make("AdaptiveBiasChannel", f"adaptive_bias_channel_param {{ {params} }}", bottoms=2)
     with pytest.raises(NetError, match="label 5 is neither"):
-        run("ADAPTIVE_BIAS_CHANNEL", "", ZEROS, image_labels([5]))
+        run("AdaptiveBiasChannel", "", ZEROS, image_labels([5]))
     with pytest.raises(NetError, match="labels for scores"):
-        make("ADAPTIVE_BIAS_CHANNEL", "", [(1, 3, 2, 2), (1, 1, 2, 2)])
+        make("AdaptiveBiasChannel", "", [(1, 3, 2, 2), (1, 1, 2, 2)])
 
 
 def test_unique_label() -> None:
     labels = torch.tensor([[[3.0, 255], [1, 3]], [[255, 255], [255, 255]]])[:, None]
     params = "unique_label_param { max_labels: 4 ignore_label: 255 force_label: 0 }"
-    assert run("UNIQUE_LABEL", params, labels).squeeze().tolist() == [[0, 1, 3, -1], [0, -1, -1, -1]]
+    assert run("UniqueLabel", params, labels).squeeze().tolist() == [[0, 1, 3, -1], [0, -1, -1, -1]]
     bare = "unique_label_param { max_labels: 3 }"
-    assert run("UNIQUE_LABEL", bare, labels).squeeze().tolist() == [[1, 3, 255], [255, -1, -1]]
+    assert run("UniqueLabel", bare, labels).squeeze().tolist() == [[1, 3, 255], [255, -1, -1]]
     with pytest.raises(NetError, match="layer 'l': item 0 has 3 labels, max_labels is 2"):
-        run("UNIQUE_LABEL", "unique_label_param { max_labels: 2 }", labels)
+        run("UniqueLabel", "unique_label_param { max_labels: 2 }", labels)
     with pytest.raises(NetError, match="max_labels must be positive"):
-        make("UNIQUE_LABEL", "unique_label_param { max_labels: 0 }", [(1, 1, 2, 2)])
+        make("UniqueLabel", "unique_label_param { max_labels: 0 }", [(1, 1, 2, 2)])

@@ -18,18 +18,18 @@ def vectors(*rows: list[float]) -> torch.Tensor:
 
 def test_euclidean_loss_by_hand() -> None:
     a, b = image([1, 2], [3, 4]).requires_grad_(), image([1, 0], [3, 0]).requires_grad_()
-    loss = run("EUCLIDEAN_LOSS", "", a, b)
+    loss = run("EuclideanLoss", "", a, b)
     assert loss.shape == (1, 1, 1, 1)
     assert loss.item() == 2.5  # (4 + 16) / 2 / 4
     loss.backward()
     assert a.grad.flatten().tolist() == [0, 0.5, 0, 1]
     assert torch.equal(b.grad, -a.grad)
-    assert run("EUCLIDEAN_LOSS", ROOT, a, b).item() == pytest.approx(math.sqrt(5))
+    assert run("EuclideanLoss", ROOT, a, b).item() == pytest.approx(math.sqrt(5))
 
 
 @pytest.mark.parametrize("params", ["", ROOT])
 def test_euclidean_loss_gradient(params: str) -> None:
-    layer = make("EUCLIDEAN_LOSS", params, bottoms=2)
+    layer = make("EuclideanLoss", params, bottoms=2)
     blobs = [noise(2, 3, 2, 2, seed=i, dtype=torch.float64).requires_grad_() for i in range(2)]
     assert torch.autograd.gradcheck(lambda *blobs: layer(*blobs)[0], blobs)
 
@@ -37,21 +37,21 @@ def test_euclidean_loss_gradient(params: str) -> None:
 def test_euclidean_root_of_next_to_nothing() -> None:
     # The slope is d / (count * max(root, 1e-6)), so 0 for equal blobs.
     a, b = image([1e-7, 0]).requires_grad_(), image([0, 0])
-    run("EUCLIDEAN_LOSS", ROOT, a, b).backward()
+    run("EuclideanLoss", ROOT, a, b).backward()
     assert a.grad.flatten().tolist() == pytest.approx([0.05, 0])
     a.grad = None
-    run("EUCLIDEAN_LOSS", ROOT, a, a.detach()).backward()
+    run("EuclideanLoss", ROOT, a, a.detach()).backward()
     assert a.grad.flatten().tolist() == [0, 0]
 
 
 def test_relative_error() -> None:
-    assert run("RELATIVE_ERROR", "", image([3, 5]), image([3, 4])).item() == pytest.approx(1 / 5)
+    assert run("RelativeError", "", image([3, 5]), image([3, 4])).item() == pytest.approx(1 / 5)
     # The reference's mean square counts as 1e-6 at least.
-    assert run("RELATIVE_ERROR", "", image([1e-3, 1e-3]), image([0, 0])).item() == pytest.approx(1)
-    assert run("RELATIVE_ERROR", "", image([0]), image([0])).item() == 0
+    assert run("RelativeError", "", image([1e-3, 1e-3]), image([0, 0])).item() == pytest.approx(1)
+    assert run("RelativeError", "", image([0]), image([0])).item() == 0
 
 
-@pytest.mark.parametrize("kind", ["EUCLIDEAN_LOSS", "RELATIVE_ERROR"])
+@pytest.mark.parametrize("kind", ["EuclideanLoss", "RelativeError"])
 def test_blobs_of_two_shapes(kind: str) -> None:
     with pytest.raises(
         NetError, match=r"layer 'l': both bottoms must have one shape, got \(1, 1, 2, 3\) and \(1, 1, 3, 2\)"
@@ -63,7 +63,7 @@ def test_contrastive_loss_by_hand() -> None:
     a, b = vectors([1, 2], [0, 0], [0, 0]).requires_grad_(), vectors([1, 0], [1, 0], [0, 2])
     similar = vectors([1], [0], [0])
     # Squared distances 4 (similar), 1 and 4 (not): 4, 3 - 1 and 0, over 6.
-    loss = run("CONTRASTIVE_LOSS", "contrastive_loss_param { margin: 3 }", a, b, similar)
+    loss = run("ContrastiveLoss", "contrastive_loss_param { margin: 3 }", a, b, similar)
     assert loss.item() == pytest.approx(1)
     loss.backward()
     assert a.grad.flatten().tolist() == pytest.approx([0, 2 / 3, 1 / 3, 0, 0, 0])
@@ -76,12 +76,12 @@ def test_contrastive_loss_refuses() -> None:
         ([(2, 3, 1, 1), (2, 3, 1, 1), (1, 1, 1, 1)], r"the similarity for .* must be \(2, 1, 1, 1\)"),
     ]:
         with pytest.raises(NetError, match=f"layer 'l': {message}"):
-            make("CONTRASTIVE_LOSS", "", shapes)
+            make("ContrastiveLoss", "", shapes)
 
 
 def test_sigmoid_cross_entropy_by_hand() -> None:
     scores, targets = vectors([0, math.log(3)], [500, -500]).requires_grad_(), vectors([1, 0], [1, 0.5])
-    loss = run("SIGMOID_CROSS_ENTROPY_LOSS", "", scores, targets)
+    loss = run("SigmoidCrossEntropyLoss", "", scores, targets)
     # -log(1/2) - log(1/4), and 0 + 0.5 * 500; two items.
     assert loss.item() == pytest.approx((math.log(8) + 250) / 2)
     loss.backward()
@@ -90,29 +90,29 @@ def test_sigmoid_cross_entropy_by_hand() -> None:
 
 def test_sigmoid_cross_entropy_leaves_targets_without_gradient() -> None:
     scores, targets = noise(2, 3, 1, 1).requires_grad_(), noise(2, 3, 1, 1, seed=1).sigmoid().requires_grad_()
-    run("SIGMOID_CROSS_ENTROPY_LOSS", "", scores, targets).backward()
+    run("SigmoidCrossEntropyLoss", "", scores, targets).backward()
     assert targets.grad is None
 
 
 def test_sigmoid_cross_entropy_takes_targets_in_another_shape() -> None:
     scores, targets = noise(2, 6, 1, 1), noise(2, 3, 2, 1).sigmoid()
-    found = run("SIGMOID_CROSS_ENTROPY_LOSS", "", scores, targets)
-    assert torch.equal(found, run("SIGMOID_CROSS_ENTROPY_LOSS", "", scores, targets.reshape(2, 6, 1, 1)))
+    found = run("SigmoidCrossEntropyLoss", "", scores, targets)
+    assert torch.equal(found, run("SigmoidCrossEntropyLoss", "", scores, targets.reshape(2, 6, 1, 1)))
     for shape in [(2, 3, 1, 1), (4, 3, 1, 1)]:
         with pytest.raises(NetError, match=r"layer 'l': scores \(2, 6, 1, 1\) need as many targets"):
-            make("SIGMOID_CROSS_ENTROPY_LOSS", "", [(2, 6, 1, 1), shape])
+            make("SigmoidCrossEntropyLoss", "", [(2, 6, 1, 1), shape])
 
 
 @pytest.mark.parametrize(
     "kind",
     [
-        "CONTRASTIVE_LOSS",
-        "EUCLIDEAN_LOSS",
-        "HINGE_LOSS",
-        "INFOGAIN_LOSS",
-        "MULTINOMIAL_LOGISTIC_LOSS",
-        "SIGMOID_CROSS_ENTROPY_LOSS",
-        "SOFTMAX_LOSS",
+        "ContrastiveLoss",
+        "EuclideanLoss",
+        "HingeLoss",
+        "InfogainLoss",
+        "MultinomialLogisticLoss",
+        "SigmoidCrossEntropyLoss",
+        "SoftmaxWithLoss",
     ],
 )
 def test_losses_count_by_themselves(kind: str) -> None:

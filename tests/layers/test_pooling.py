@@ -54,14 +54,14 @@ def test_pooling_against_the_slow_rule(params: str, size: tuple[int, int]) -> No
     x = (noise(1, 2, *size) * 2).round().double()
     for method in ("MAX", "AVE"):
         text = f"pooling_param {{ pool: {method} {params} }}"
-        layer = make("POOLING", text, [tuple(x.shape)])
+        layer = make("Pooling", text, [tuple(x.shape)])
         top, mask = caffe_pool(x, layer._geometry(x.shape), method)
         inputs = x.clone().requires_grad_()
         (y,) = layer(inputs)
         assert y.shape == top.shape == layer.top_shapes([tuple(x.shape)])[0]
         torch.testing.assert_close(y, top, rtol=1e-12, atol=1e-12)
         if method == "MAX":
-            both = run("POOLING", text, x, tops=2)
+            both = run("Pooling", text, x, tops=2)
             assert torch.equal(both[0], top)
             assert torch.equal(both[1], mask)
             # The gradient goes to the first maximum; an empty window has none.
@@ -76,17 +76,17 @@ def test_pooling_against_the_slow_rule(params: str, size: tuple[int, int]) -> No
 
 def test_pooling_by_hand() -> None:
     x = image([1, 2, 3], [4, 5, 6], [7, 8, 9])
-    assert run("POOLING", "pooling_param { kernel_size: 2 stride: 2 }", x).tolist() == [[[[5, 6], [8, 9]]]]
-    average = run("POOLING", "pooling_param { pool: AVE kernel_size: 2 stride: 2 pad: 1 }", x)
+    assert run("Pooling", "pooling_param { kernel_size: 2 stride: 2 }", x).tolist() == [[[[5, 6], [8, 9]]]]
+    average = run("Pooling", "pooling_param { pool: AVE kernel_size: 2 stride: 2 pad: 1 }", x)
     assert average.tolist() == [[[[0.25, 1.25], [2.75, 7]]]]
     # Windows are clipped to 2 + 1 rows and columns: they divide by 9, 6, 6 and 4.
-    clipped = run("POOLING", "pooling_param { pool: AVE kernel_size: 3 stride: 2 pad: 1 }", image([9, 18], [0, 36]))
+    clipped = run("Pooling", "pooling_param { pool: AVE kernel_size: 3 stride: 2 pad: 1 }", image([9, 18], [0, 36]))
     assert clipped.tolist() == [[[[7, 9], [6, 9]]]]
 
 
 @pytest.mark.parametrize("method", ["MAX", "AVE"])
 def test_pooling_gradient(method: str) -> None:
-    layer = make("POOLING", f"pooling_param {{ pool: {method} kernel_size: 3 stride: 2 pad: 2 }}")
+    layer = make("Pooling", f"pooling_param {{ pool: {method} kernel_size: 3 stride: 2 pad: 2 }}")
     x = noise(1, 2, 5, 6, dtype=torch.float64).requires_grad_()
     assert torch.autograd.gradcheck(lambda x: layer(x)[0], x)
 
@@ -94,7 +94,7 @@ def test_pooling_gradient(method: str) -> None:
 def test_pooling_mask_is_exact_in_half_precision() -> None:
     x = torch.zeros(1, 1, 40, 40)
     x[0, 0, 30, 37] = 1
-    _, mask = run("POOLING", "pooling_param { kernel_size: 40 }", x.bfloat16(), tops=2)
+    _, mask = run("Pooling", "pooling_param { kernel_size: 40 }", x.bfloat16(), tops=2)
     assert mask.item() == 30 * 40 + 37
 
 
@@ -111,9 +111,9 @@ def test_pooling_mask_is_exact_in_half_precision() -> None:
 )
 def test_pooling_refuses(params: str, message: str) -> None:
     with pytest.raises(NetError, match=f"layer 'l': {message}"):
-        make("POOLING", f"pooling_param {{ {params} }}", [(1, 1, 4, 5)])
+        make("Pooling", f"pooling_param {{ {params} }}", [(1, 1, 4, 5)])
 
 
 def test_pooling_has_a_mask_for_max_only() -> None:
     with pytest.raises(NetError, match="only MAX pooling has a second top"):
-        make("POOLING", "pooling_param { pool: AVE kernel_size: 2 }", tops=2)
+        make("Pooling", "pooling_param { pool: AVE kernel_size: 2 }", tops=2)

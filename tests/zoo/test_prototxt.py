@@ -185,7 +185,7 @@ def test_the_kinds_of_a_network_have_the_same_parameters(name: str, variables: d
 def test_test_writes_scores_and_crf(name: str, variables: dict[str, str]) -> None:
     net = build(name, "test", variables, "TEST")
     side = 514 if name == "deeplab" else 513
-    writers = [layer for layer in net.layers if layer.TYPE == "MAT_WRITE"]
+    writers = [layer for layer in net.layers if layer.TYPE == "MatWrite"]
     assert [layer.name for layer in writers] == ["fc8_mat", "crf_mat"]
     assert net.blob_shapes["crf_inf"] == (1, 21, side, side)
     assert net.blob_shapes["data_dim"] == (1, 1, 1, 2)

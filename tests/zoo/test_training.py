@@ -114,7 +114,7 @@ def test_the_loss_takes_the_estimated_labels(name: str, losses: dict[str, float]
     assert estimated.shape == (weak, 1, 5, 5)
     assert set(estimated.unique().tolist()) <= {0.0, 1.0, 2.0, 3.0}
     net.loss(found).backward()
-    assert all(layer.weight.grad is not None for layer in net.layers if layer.TYPE == "CONVOLUTION")
+    assert all(layer.weight.grad is not None for layer in net.layers if layer.TYPE == "Convolution")
 
 
 def test_adapt_only_gives_labels_that_the_image_has(exper: Path) -> None:
