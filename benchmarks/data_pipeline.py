@@ -30,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from environment import RESULTS, describe, write_json
 
 from deeplab_caffe.data import CaffeRNG, ImageSegData, ImageSegDataConfig
-from deeplab_caffe.data.transform import VOC_MEAN
+from deeplab_caffe.data.sources.transform import VOC_MEAN
 
 
 def make_photographs(folder: Path, count: int) -> Path:

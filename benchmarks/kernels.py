@@ -30,7 +30,7 @@ from environment import RESULTS, describe, write_json
 from failures import Failures, WrongResult
 
 from deeplab_caffe import _C
-from deeplab_caffe.data.transform import VOC_MEAN
+from deeplab_caffe.data.sources.transform import VOC_MEAN
 from deeplab_caffe.devices import resolve_device
 from deeplab_caffe.ops.argmax import argmax, argmax_labels
 from deeplab_caffe.ops.im2col import col2im, im2col

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from deeplab_caffe.cli.options import path_option
-from deeplab_caffe.data.atomic import atomic_write
+from deeplab_caffe.data.io.atomic import atomic_write
 from deeplab_caffe.errors import DeepLabCaffeError
 from deeplab_caffe.solver.log import read_log
 

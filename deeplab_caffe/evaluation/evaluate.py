@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from deeplab_caffe.data.images import load_label
-from deeplab_caffe.data.lists import read_image_list
+from deeplab_caffe.data.io.images import load_label
+from deeplab_caffe.data.io.lists import read_image_list
 from deeplab_caffe.errors import DataError, EvaluationError
 from deeplab_caffe.evaluation.classes import Classes
 from deeplab_caffe.evaluation.confusion import ConfusionMatrix

@@ -8,9 +8,9 @@ from typing import Literal
 
 import numpy as np
 
-from deeplab_caffe.data.binfile import read_labels_bin, read_probabilities_bin
-from deeplab_caffe.data.images import load_label
-from deeplab_caffe.data.mat import read_scores_mat
+from deeplab_caffe.data.io.bin import read_labels_bin, read_probabilities_bin
+from deeplab_caffe.data.io.images import load_label
+from deeplab_caffe.data.io.mat import read_scores_mat
 from deeplab_caffe.errors import DataError, EvaluationError
 
 Kind = Literal["png", "mat", "bin"]

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from deeplab_caffe.data.images import load_image, load_label
+from deeplab_caffe.data.io.images import load_image, load_label
 from deeplab_caffe.errors import DeepLabCaffeError
 from deeplab_caffe.evaluation.evaluate import Evaluation, Pair
 from deeplab_caffe.evaluation.predictions import Kind, read_prediction

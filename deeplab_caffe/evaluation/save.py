@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from deeplab_caffe.data.images import save_labels_png
+from deeplab_caffe.data.io.images import save_labels_png
 from deeplab_caffe.errors import DataError
 from deeplab_caffe.evaluation.predictions import SUFFIXES, Kind, read_prediction
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from deeplab_caffe.data.atomic import atomic_write
+from deeplab_caffe.data.io.atomic import atomic_write
 from deeplab_caffe.errors import DeepLabCaffeError
 from deeplab_caffe.experiment.settings import NUM_LABELS, ExperimentError, Settings
 from deeplab_caffe.proto.templates import fill_template

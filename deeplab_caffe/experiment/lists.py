@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from deeplab_caffe.data.atomic import atomic_write
-from deeplab_caffe.data.lists import ListEntry, read_image_list
+from deeplab_caffe.data.io.atomic import atomic_write
+from deeplab_caffe.data.io.lists import ListEntry, read_image_list
 from deeplab_caffe.errors import DataError
 from deeplab_caffe.experiment.settings import ExperimentError, Settings
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from deeplab_caffe.data.atomic import atomic_write
+from deeplab_caffe.data.io.atomic import atomic_write
 from deeplab_caffe.errors import DataError
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from deeplab_caffe.data.atomic import atomic_write
+from deeplab_caffe.data.io.atomic import atomic_write
 from deeplab_caffe.viz.evaluation import new_figure
 
 # Of the trimap's widths, in pixels, those that the table has a column for.

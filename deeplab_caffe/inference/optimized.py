@@ -15,7 +15,7 @@ from torch import Tensor
 
 from deeplab_caffe import nvrtc
 from deeplab_caffe.crf import CRFParams
-from deeplab_caffe.data.transform import VOC_MEAN
+from deeplab_caffe.data.sources.transform import VOC_MEAN
 from deeplab_caffe.errors import NetError
 from deeplab_caffe.inference.choice import Choice, Chooser
 from deeplab_caffe.inference.ends import end_of

@@ -15,7 +15,7 @@ from deeplab_caffe.layers.fillers import fill
 from deeplab_caffe.proto import caffe_pb2, modern_name, type_name
 
 if TYPE_CHECKING:
-    from deeplab_caffe.data.rng import CaffeRNG
+    from deeplab_caffe.data.sources.rng import CaffeRNG
 
 Shape = tuple[int, ...]
 

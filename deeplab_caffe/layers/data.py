@@ -11,15 +11,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from deeplab_caffe.data.database_data import DatabaseData
-from deeplab_caffe.data.hdf5 import HDF5Source
-from deeplab_caffe.data.image_data import ImageData as ImageSource
-from deeplab_caffe.data.image_seg_data import ImageSegData as ImageSegSource
-from deeplab_caffe.data.mat_io import MatReader
-from deeplab_caffe.data.memory_data import MemoryData as MemorySource
-from deeplab_caffe.data.sharding import Shard
-from deeplab_caffe.data.source import ItemSource
-from deeplab_caffe.data.window_data import WindowData as WindowSource
+from deeplab_caffe.data.sources.base import ItemSource
+from deeplab_caffe.data.sources.database import DatabaseData
+from deeplab_caffe.data.sources.hdf5 import HDF5Source
+from deeplab_caffe.data.sources.image import ImageData as ImageSource
+from deeplab_caffe.data.sources.image_seg import ImageSegData as ImageSegSource
+from deeplab_caffe.data.sources.mat import MatReader
+from deeplab_caffe.data.sources.memory import MemoryData as MemorySource
+from deeplab_caffe.data.sources.sharding import Shard
+from deeplab_caffe.data.sources.window import WindowData as WindowSource
 from deeplab_caffe.errors import NetError
 from deeplab_caffe.layers.base import Layer, NetContext, Shape, register
 from deeplab_caffe.layers.fillers import fill

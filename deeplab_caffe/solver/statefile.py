@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from deeplab_caffe.data.atomic import atomic_write
+from deeplab_caffe.data.io.atomic import atomic_write
 from deeplab_caffe.errors import SolverError
 
 _TREE = "tree"

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 
-from deeplab_caffe.data.atomic import atomic_write
+from deeplab_caffe.data.io.atomic import atomic_write
 from deeplab_caffe.errors import CaffeModelError, DownloadError
 from deeplab_caffe.proto import CaffeModel, caffe_pb2, read_net
 from deeplab_caffe.zoo.models import Model, find_model

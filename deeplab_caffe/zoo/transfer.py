@@ -11,7 +11,7 @@ from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 
 from deeplab_caffe import __version__
-from deeplab_caffe.data.atomic import atomic_write
+from deeplab_caffe.data.io.atomic import atomic_write
 from deeplab_caffe.errors import DownloadError
 
 CHUNK = 1 << 18

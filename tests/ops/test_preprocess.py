@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from deeplab_caffe import _C
-from deeplab_caffe.data.transform import VOC_MEAN, image_to_blob
+from deeplab_caffe.data.sources.transform import VOC_MEAN, image_to_blob
 from deeplab_caffe.ops.preprocess import _preprocess, preprocess
 
 DTYPES = [torch.float32, torch.float16, torch.bfloat16]

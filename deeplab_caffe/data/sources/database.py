@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from deeplab_caffe.data.database import DATABASES
-from deeplab_caffe.data.images import load_image
-from deeplab_caffe.data.rng import CaffeRNG
-from deeplab_caffe.data.sharding import Shard
-from deeplab_caffe.data.source import Blobs, ItemSource, Shape4
-from deeplab_caffe.data.transform import Phase, SegTransform, bgr_planes
+from deeplab_caffe.data.io.database import DATABASES
+from deeplab_caffe.data.io.images import load_image
+from deeplab_caffe.data.sources.base import Blobs, ItemSource, Shape4
+from deeplab_caffe.data.sources.rng import CaffeRNG
+from deeplab_caffe.data.sources.sharding import Shard
+from deeplab_caffe.data.sources.transform import Phase, SegTransform, bgr_planes
 from deeplab_caffe.errors import DataError, NetError
 
 # DataParameter.DB of the v1 caffe.proto.

@@ -8,8 +8,8 @@ from PIL import Image
 
 from deeplab_caffe import proto
 from deeplab_caffe.data import CaffeRNG, Shard, WindowData, load_image, resize_bilinear
-from deeplab_caffe.data.window_data import warp_window
-from deeplab_caffe.data.windows import Window
+from deeplab_caffe.data.io.windows import Window
+from deeplab_caffe.data.sources.window import warp_window
 from deeplab_caffe.errors import DataError, NetError
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (10, 12, 3), dtype=np.uint8)

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from deeplab_caffe.data import load_grey, load_image, load_label
-from deeplab_caffe.data.lent import lent_pixels
+from deeplab_caffe.data.io.lent import lent_pixels
 
 RNG = np.random.default_rng(0)
 COLOURS = RNG.integers(0, 256, (5, 7, 3), dtype=np.uint8)

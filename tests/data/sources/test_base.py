@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from deeplab_caffe.data import CaffeRNG, Shard
-from deeplab_caffe.data.source import Blobs, ItemSource
-from deeplab_caffe.data.transform import SegTransform
+from deeplab_caffe.data.sources.base import Blobs, ItemSource
+from deeplab_caffe.data.sources.transform import SegTransform
 from deeplab_caffe.errors import DataError, NetError
 
 CROPPED = SegTransform("TRAIN", crop_size=2, mirror=True)
@@ -212,7 +212,7 @@ def test_a_source_that_nobody_holds_leaves_no_thread() -> None:
 SCRIPT = """
 import os, signal, sys, threading, time
 sys.path.insert(0, {root!r})
-from tests.data.test_source import CROPPED, CaffeRNG, Numbers
+from tests.data.sources.test_base import CROPPED, CaffeRNG, Numbers
 source = Numbers(4, CROPPED, CaffeRNG(1), workers=3, slow=0.02)
 {body}
 """

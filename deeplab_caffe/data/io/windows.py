@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from os import PathLike
 from typing import TypeVar
 
-from deeplab_caffe.data.lists import numbered_words
+from deeplab_caffe.data.io.lists import numbered_words
 from deeplab_caffe.errors import DataError
 
 Number = TypeVar("Number", int, float)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deeplab_caffe.data import SegTransform, image_to_blob
-from deeplab_caffe.data.transform import Placement
+from deeplab_caffe.data.sources.transform import Placement
 
 
 def by_hand(

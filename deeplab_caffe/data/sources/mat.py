@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from deeplab_caffe.data.lists import read_id_list
-from deeplab_caffe.data.mat import blob_mat_shape, read_blob_mat, write_blob_mat
-from deeplab_caffe.data.sharding import Shard
+from deeplab_caffe.data.io.lists import read_id_list
+from deeplab_caffe.data.io.mat import blob_mat_shape, read_blob_mat, write_blob_mat
+from deeplab_caffe.data.sources.sharding import Shard
 from deeplab_caffe.errors import DataError, NetError
 
 

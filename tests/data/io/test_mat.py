@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from deeplab_caffe.data import blob_mat_shape, read_blob_mat, read_scores_mat, write_blob_mat
-from deeplab_caffe.data.mat5 import MAX_BYTES, MatFormatError, find_variable
+from deeplab_caffe.data.io.mat5 import MAX_BYTES, MatFormatError, find_variable
 from deeplab_caffe.errors import DataError
 from tests.goldens import case_dir
 

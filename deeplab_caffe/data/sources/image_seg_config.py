@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-from deeplab_caffe.data.images import LABEL_READINGS, LabelReading
+from deeplab_caffe.data.io.images import LABEL_READINGS, LabelReading
 from deeplab_caffe.errors import NetError
 
 # ImageDataParameter.LabelType of the v1 caffe.proto.

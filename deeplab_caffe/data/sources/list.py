@@ -7,10 +7,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from deeplab_caffe.data.rng import CaffeRNG
-from deeplab_caffe.data.sharding import Shard
-from deeplab_caffe.data.source import ItemSource
-from deeplab_caffe.data.transform import SegTransform
+from deeplab_caffe.data.sources.base import ItemSource
+from deeplab_caffe.data.sources.rng import CaffeRNG
+from deeplab_caffe.data.sources.sharding import Shard
+from deeplab_caffe.data.sources.transform import SegTransform
 from deeplab_caffe.errors import DataError
 
 Entry = TypeVar("Entry")

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from deeplab_caffe.data.atomic import atomic_write
-from deeplab_caffe.data.lists import read_words
-from deeplab_caffe.data.sharding import Shard
+from deeplab_caffe.data.io.atomic import atomic_write
+from deeplab_caffe.data.io.lists import read_words
+from deeplab_caffe.data.sources.sharding import Shard
 from deeplab_caffe.errors import DataError, NetError
 
 if TYPE_CHECKING:

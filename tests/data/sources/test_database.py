@@ -12,7 +12,7 @@ from PIL import Image
 
 from deeplab_caffe import proto
 from deeplab_caffe.data import CaffeRNG, DatabaseData, Shard
-from deeplab_caffe.data.database_data import decode_datum
+from deeplab_caffe.data.sources.database import decode_datum
 from deeplab_caffe.errors import DataError, NetError
 from deeplab_caffe.proto import caffe_pb2
 

@@ -14,9 +14,9 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from deeplab_caffe.data.rng import CaffeRNG
-from deeplab_caffe.data.sharding import Shard
-from deeplab_caffe.data.transform import SegTransform
+from deeplab_caffe.data.sources.rng import CaffeRNG
+from deeplab_caffe.data.sources.sharding import Shard
+from deeplab_caffe.data.sources.transform import SegTransform
 from deeplab_caffe.errors import NetError
 
 Shape4 = tuple[int, int, int, int]

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from deeplab_caffe.data.atomic import atomic_write
-from deeplab_caffe.data.mat5 import MAX_BYTES, MatFormatError, NumericArray, encode_header, find_variable
+from deeplab_caffe.data.io.atomic import atomic_write
+from deeplab_caffe.data.io.mat5 import MAX_BYTES, MatFormatError, NumericArray, encode_header, find_variable
 from deeplab_caffe.errors import DataError
 
 _VARIABLE = "data"

@@ -6,15 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from deeplab_caffe.data.image_seg_config import LABEL_TYPES
-from deeplab_caffe.data.images import load_grey, load_image
-from deeplab_caffe.data.list_source import ListSource
-from deeplab_caffe.data.lists import LabelledEntry, read_labelled_list
-from deeplab_caffe.data.resize import resize_bilinear
-from deeplab_caffe.data.rng import CaffeRNG
-from deeplab_caffe.data.sharding import Shard
-from deeplab_caffe.data.source import Blobs, Shape4
-from deeplab_caffe.data.transform import Phase, SegTransform, bgr_planes
+from deeplab_caffe.data.io.images import load_grey, load_image
+from deeplab_caffe.data.io.lists import LabelledEntry, read_labelled_list
+from deeplab_caffe.data.io.resize import resize_bilinear
+from deeplab_caffe.data.sources.base import Blobs, Shape4
+from deeplab_caffe.data.sources.image_seg_config import LABEL_TYPES
+from deeplab_caffe.data.sources.list import ListSource
+from deeplab_caffe.data.sources.rng import CaffeRNG
+from deeplab_caffe.data.sources.sharding import Shard
+from deeplab_caffe.data.sources.transform import Phase, SegTransform, bgr_planes
 from deeplab_caffe.errors import DataError, NetError
 
 # What stands where a line has fewer labels than max_labels.

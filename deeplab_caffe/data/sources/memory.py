@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from deeplab_caffe.data.sharding import Shard
-from deeplab_caffe.data.source import Shape4
+from deeplab_caffe.data.sources.base import Shape4
+from deeplab_caffe.data.sources.sharding import Shard
 from deeplab_caffe.errors import NetError
 
 

@@ -11,8 +11,8 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from deeplab_caffe.data.atomic import atomic_write
-from deeplab_caffe.data.lent import lent_pixels
+from deeplab_caffe.data.io.atomic import atomic_write
+from deeplab_caffe.data.io.lent import lent_pixels
 from deeplab_caffe.errors import DataError
 
 LabelReading = Literal["index", "luminance"]

@@ -8,7 +8,7 @@ from PIL import Image
 
 from deeplab_caffe import proto
 from deeplab_caffe.data import CaffeRNG, ImageData, Shard, load_image
-from deeplab_caffe.data.transform import SegTransform
+from deeplab_caffe.data.sources.transform import SegTransform
 from deeplab_caffe.errors import DataError, DeepLabCaffeError, NetError
 from tests.goldens import case_dir
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from deeplab_caffe.data.atomic import atomic_write
+from deeplab_caffe.data.io.atomic import atomic_write
 from deeplab_caffe.errors import DataError
 
 _HEADER = np.dtype("<i4")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from deeplab_caffe.data.windows import Window, read_window_file
+from deeplab_caffe.data.io.windows import Window, read_window_file
 from deeplab_caffe.errors import DataError
 
 TEXT = """# 0
