@@ -17,35 +17,35 @@ from deeplab_caffe.data.io.images import MAX_PIXELS, load_grey, load_image, load
 from deeplab_caffe.data.io.lists import ListEntry, read_id_list, read_image_list
 from deeplab_caffe.data.io.mat import blob_mat_shape, read_blob_mat, read_scores_mat, write_blob_mat
 from deeplab_caffe.data.io.resize import resize_bilinear
-from deeplab_caffe.data.sources.database import DatabaseData
+from deeplab_caffe.data.sources.database import DatabaseSource
 from deeplab_caffe.data.sources.hdf5 import HDF5Source, HDF5Writer
-from deeplab_caffe.data.sources.image import ImageData
-from deeplab_caffe.data.sources.image_seg import ImageSegData
+from deeplab_caffe.data.sources.image import ImageSource
+from deeplab_caffe.data.sources.image_seg import ImageSegSource
 from deeplab_caffe.data.sources.image_seg_config import ImageSegDataConfig
 from deeplab_caffe.data.sources.mat import MatNames, MatReader, MatWriter
-from deeplab_caffe.data.sources.memory import MemoryData
+from deeplab_caffe.data.sources.memory import MemorySource
 from deeplab_caffe.data.sources.rng import CaffeRNG
 from deeplab_caffe.data.sources.sharding import Shard
 from deeplab_caffe.data.sources.transform import SegTransform, image_to_blob
-from deeplab_caffe.data.sources.window import WindowData
+from deeplab_caffe.data.sources.window import WindowSource
 
 __all__ = [
     "MAX_PIXELS",
     "CaffeRNG",
-    "DatabaseData",
+    "DatabaseSource",
     "HDF5Source",
     "HDF5Writer",
-    "ImageData",
-    "ImageSegData",
     "ImageSegDataConfig",
+    "ImageSegSource",
+    "ImageSource",
     "ListEntry",
     "MatNames",
     "MatReader",
     "MatWriter",
-    "MemoryData",
+    "MemorySource",
     "SegTransform",
     "Shard",
-    "WindowData",
+    "WindowSource",
     "atomic_write",
     "blob_mat_shape",
     "image_to_blob",

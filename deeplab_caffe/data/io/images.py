@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from deeplab_caffe.data.io.atomic import atomic_write
-from deeplab_caffe.data.io.lent import lent_pixels
+from deeplab_caffe.data.io.zero_copy import zero_copy_pixels
 from deeplab_caffe.errors import DataError
 
 LabelReading = Literal["index", "luminance"]
@@ -113,7 +113,7 @@ def load_label(
     with _open(path, max_pixels) as image:
         _decoded(image, path)
         if image.mode in ("P", "L", "PA", "LA", "La"):
-            pixels = lent_pixels(image)
+            pixels = zero_copy_pixels(image)
             pixels = pixels if pixels.ndim == 2 else pixels[..., 0]
             return pixels if view else _own(pixels)
         if image.mode.startswith("I"):
@@ -252,13 +252,13 @@ def _colour(image: Image.Image, path: str | PathLike[str], exif_orientation: boo
         palette = np.zeros((256, 3), np.uint8)
         colours = np.array(image.getpalette("RGB") or [], np.uint8).reshape(-1, 3)
         palette[: len(colours)] = colours
-        indices = lent_pixels(image)
+        indices = zero_copy_pixels(image)
         pixels = palette[indices if indices.ndim == 2 else indices[..., 0]]
     elif mode in ("L", "LA", "La"):
-        pixels = lent_pixels(image)
+        pixels = zero_copy_pixels(image)
         pixels = pixels if pixels.ndim == 2 else pixels[..., 0]
     elif mode in ("RGB", "RGBA", "RGBX"):
-        pixels = lent_pixels(image)[..., :3]
+        pixels = zero_copy_pixels(image)[..., :3]
     else:
         pixels = np.asarray(image.convert("RGB"))
     if exif_orientation:

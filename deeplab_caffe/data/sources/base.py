@@ -10,7 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypedDict, TypeVar
 
 import numpy as np
 
@@ -19,10 +19,27 @@ from deeplab_caffe.data.sources.sharding import Shard
 from deeplab_caffe.data.sources.transform import SegTransform
 from deeplab_caffe.errors import NetError
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
 Shape4 = tuple[int, int, int, int]
 Blobs = tuple[np.ndarray, ...]
 Entry = TypeVar("Entry")
 Item = TypeVar("Item")
+
+
+class SourceOptions(TypedDict, total=False):
+    """Keyword arguments that every :class:`ItemSource` takes.
+
+    Attributes:
+        rng: the net's generator; None (the default) makes one with a seed from the operating system.
+        shard: this process's part of each batch; None (the default) is all of it.
+        workers: threads that read ahead; 0 (the default) reads when a batch is asked for.
+    """
+
+    rng: CaffeRNG | None
+    shard: Shard | None
+    workers: int
 
 
 def _empty(shape: Shape4) -> np.ndarray:
@@ -66,32 +83,24 @@ class ItemSource(ABC, Generic[Entry, Item]):
     Args:
         batch_size: items a batch.
         transform: tells which words are drawn.
-        rng: the net's generator; None makes one with a seed from the operating system.
-        shard: this process's part of each batch.
-        workers: threads that read ahead; 0 reads when a batch is asked for.
+        **options: see :class:`SourceOptions`.
 
     Attributes:
         allocate: makes the memory of a float32 blob of some shape; may be replaced.
     """
 
-    def __init__(
-        self,
-        batch_size: int,
-        transform: SegTransform,
-        rng: CaffeRNG | None = None,
-        shard: Shard | None = None,
-        workers: int = 0,
-    ) -> None:
+    def __init__(self, batch_size: int, transform: SegTransform, **options: Unpack[SourceOptions]) -> None:
+        workers = options.get("workers", 0)
         if batch_size < 1:
             raise NetError(f"batch_size must be positive, got {batch_size}")
         if workers < 0:
             raise NetError(f"workers must not be negative, got {workers}")
         self.batch_size = batch_size
         self.transform = transform
-        self.shard = shard or Shard()
+        self.shard = options.get("shard") or Shard()
         self.workers = workers
         self.allocate: Callable[[Shape4], np.ndarray] = _empty
-        self._rng = rng or CaffeRNG()
+        self._rng = options.get("rng") or CaffeRNG()
         self._seed = 0
         self._planned: deque[_Batch[Entry, Item]] = deque()
         self._pool: ThreadPoolExecutor | None = None
@@ -138,7 +147,7 @@ class ItemSource(ABC, Generic[Entry, Item]):
         Raises:
             DataError: naming file and line, if something cannot be read. The batch is still the next one then.
         """
-        self._look_at_process()
+        self._reset_after_fork()
         try:
             self._plan()
             batch = self._planned[0]
@@ -164,7 +173,7 @@ class ItemSource(ABC, Generic[Entry, Item]):
 
         The state of the net's generator is not in it: that is the net's.
         """
-        self._look_at_process()
+        self._reset_after_fork()
         order = self._planned[0].order if self._planned else self._order()
         copied = {key: value.copy() if isinstance(value, np.ndarray) else value for key, value in order.items()}
         return {**copied, "seed": self._seed}
@@ -175,14 +184,14 @@ class ItemSource(ABC, Generic[Entry, Item]):
         Raises:
             DataError: if the state belongs to other data.
         """
-        self._look_at_process()
+        self._reset_after_fork()
         self._roll_back()
         self._set_order(state)
         self._seed = int(state["seed"])
 
     def close(self) -> None:
         """Stop the workers; the next batch starts them again."""
-        self._look_at_process()
+        self._reset_after_fork()
         self._roll_back()
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
@@ -254,7 +263,7 @@ class ItemSource(ABC, Generic[Entry, Item]):
         self._set_order(self._planned[0].order)
         self._planned.clear()
 
-    def _look_at_process(self) -> None:
+    def _reset_after_fork(self) -> None:
         """A forked child has its parent's plans, but none of its threads, nor the files it reads through libraries."""
         if self._process != os.getpid():
             self._process, self._pool = os.getpid(), None

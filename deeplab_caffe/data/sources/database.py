@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from deeplab_caffe.data.io.database import DATABASES
 from deeplab_caffe.data.io.images import load_image
-from deeplab_caffe.data.sources.base import Blobs, ItemSource, Shape4
-from deeplab_caffe.data.sources.rng import CaffeRNG
-from deeplab_caffe.data.sources.sharding import Shard
+from deeplab_caffe.data.sources.base import Blobs, ItemSource, Shape4, SourceOptions
 from deeplab_caffe.data.sources.transform import Phase, SegTransform, bgr_planes
 from deeplab_caffe.errors import DataError, NetError
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 # DataParameter.DB of the v1 caffe.proto.
 BACKENDS = ("LEVELDB", "LMDB")
@@ -56,7 +57,7 @@ def decode_datum(value: bytes, name: str) -> Datum:
     return Datum(planes.reshape(shape), datum.label)
 
 
-class DatabaseData(ItemSource[bytes, Datum]):
+class DatabaseSource(ItemSource[bytes, Datum]):
     """The source of DATA's batches: records in the order of their keys, again and again.
 
     A batch of one may change its size from batch to batch where there is no ``crop_size``; all other batches have that
@@ -65,9 +66,7 @@ class DatabaseData(ItemSource[bytes, Datum]):
     Args:
         layer_param: LayerParameter message with ``data_param`` and ``transform_param``.
         phase: ``"TRAIN"`` or ``"TEST"``.
-        rng: the net's generator; None makes one with a seed from the operating system.
-        shard: this process's part of each batch.
-        workers: threads that read and decode ahead; 0 reads when a batch is asked for.
+        **options: see :class:`SourceOptions`.
 
     Raises:
         NetError: a parameter has no meaning here, or the database's library is not installed.
@@ -75,20 +74,11 @@ class DatabaseData(ItemSource[bytes, Datum]):
         CaffeModelError: the mean file cannot be read.
     """
 
-    def __init__(
-        self,
-        layer_param: Any,
-        phase: Phase,
-        rng: CaffeRNG | None = None,
-        shard: Shard | None = None,
-        workers: int = 0,
-    ) -> None:
+    def __init__(self, layer_param: Any, phase: Phase, **options: Unpack[SourceOptions]) -> None:
         param = layer_param.data_param
         if not param.source:
             raise NetError("data_param needs a source")
-        super().__init__(
-            param.batch_size, SegTransform.from_param(layer_param.transform_param, phase), rng, shard, workers
-        )
+        super().__init__(param.batch_size, SegTransform.from_param(layer_param.transform_param, phase), **options)
         self.database = DATABASES[BACKENDS[param.backend]](param.source)
         self._next = 0
         self._keys: Iterator[bytes] | None = None

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from deeplab_caffe.data.io.images import load_grey, load_image
 from deeplab_caffe.data.io.lists import LabelledEntry, read_labelled_list
 from deeplab_caffe.data.io.resize import resize_bilinear
-from deeplab_caffe.data.sources.base import Blobs, Shape4
+from deeplab_caffe.data.sources.base import Blobs, Shape4, SourceOptions
 from deeplab_caffe.data.sources.image_seg_config import LABEL_TYPES
 from deeplab_caffe.data.sources.list import ListSource
-from deeplab_caffe.data.sources.rng import CaffeRNG
-from deeplab_caffe.data.sources.sharding import Shard
 from deeplab_caffe.data.sources.transform import Phase, SegTransform, bgr_planes
 from deeplab_caffe.errors import DataError, NetError
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 # What stands where a line has fewer labels than max_labels.
 VOID_LABEL = -1
 
 
-class ImageData(ListSource[LabelledEntry, np.ndarray]):
+class ImageSource(ListSource[LabelledEntry, np.ndarray]):
     """The source of IMAGE_DATA's batches.
 
     The original's output is no pixels but bytes of the doubles it converts them to (data_transformer.cpp:242,280,290);
@@ -31,9 +32,7 @@ class ImageData(ListSource[LabelledEntry, np.ndarray]):
     Args:
         layer_param: LayerParameter message with ``image_data_param`` and ``transform_param``.
         phase: ``"TRAIN"`` or ``"TEST"``.
-        rng: the net's generator; None makes one with a seed from the operating system.
-        shard: this process's part of each batch.
-        workers: threads that decode ahead; 0 decodes when a batch is asked for.
+        **options: see :class:`SourceOptions`.
 
     Raises:
         NetError: a parameter has no meaning here.
@@ -41,14 +40,7 @@ class ImageData(ListSource[LabelledEntry, np.ndarray]):
         CaffeModelError: the mean file cannot be read.
     """
 
-    def __init__(
-        self,
-        layer_param: Any,
-        phase: Phase,
-        rng: CaffeRNG | None = None,
-        shard: Shard | None = None,
-        workers: int = 0,
-    ) -> None:
+    def __init__(self, layer_param: Any, phase: Phase, **options: Unpack[SourceOptions]) -> None:
         param = layer_param.image_data_param
         if not param.source:
             raise NetError("image_data_param needs a source")
@@ -72,9 +64,7 @@ class ImageData(ListSource[LabelledEntry, np.ndarray]):
             param.rand_skip,
             param.batch_size,
             transform,
-            rng,
-            shard,
-            workers,
+            **options,
         )
         self._size: tuple[int, int] | None = None
 

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from deeplab_caffe.data.io.images import load_grey, load_image, load_label
+from deeplab_caffe.data.io.images import LabelReading, load_grey, load_image, load_label
 from deeplab_caffe.data.io.lists import ListEntry, read_image_list
 from deeplab_caffe.data.io.resize import resize_bilinear
-from deeplab_caffe.data.sources.base import Blobs, Shape4
+from deeplab_caffe.data.sources.base import Blobs, Shape4, SourceOptions
 from deeplab_caffe.data.sources.image_seg_config import ImageSegDataConfig
 from deeplab_caffe.data.sources.list import ListSource
-from deeplab_caffe.data.sources.rng import CaffeRNG
-from deeplab_caffe.data.sources.sharding import Shard
 from deeplab_caffe.data.sources.transform import Phase, SegTransform
 from deeplab_caffe.errors import DataError
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 # A photograph, RGB (H, W, 3) or grey (H, W), and its label map (H, W).
 Pair = tuple[np.ndarray, np.ndarray]
 
 
-class ImageSegData(ListSource[ListEntry, Pair]):
+class ImageSegSource(ListSource[ListEntry, Pair]):
     """The source of IMAGE_SEG_DATA's batches.
 
     Random words are drawn from ``rng`` when and as often as the original draws them from its global generator, see
@@ -32,9 +33,7 @@ class ImageSegData(ListSource[ListEntry, Pair]):
     Args:
         config: the parameters.
         phase: ``"TRAIN"`` or ``"TEST"``.
-        rng: the net's generator; None makes one with a seed from the operating system.
-        shard: this process's part of each batch.
-        workers: threads that decode ahead; 0 decodes when a batch is asked for.
+        **options: see :class:`SourceOptions`.
 
     Raises:
         DataError: if the list cannot be read.
@@ -44,9 +43,7 @@ class ImageSegData(ListSource[ListEntry, Pair]):
         self,
         config: ImageSegDataConfig,
         phase: Phase,
-        rng: CaffeRNG | None = None,
-        shard: Shard | None = None,
-        workers: int = 0,
+        **options: Unpack[SourceOptions],
     ) -> None:
         self.config = config
         super().__init__(
@@ -56,9 +53,7 @@ class ImageSegData(ListSource[ListEntry, Pair]):
             config.rand_skip,
             config.batch_size,
             SegTransform(phase, config.crop_size, config.mirror, config.mean_value, config.scale),
-            rng,
-            shard,
-            workers,
+            **options,
         )
         self._size: tuple[int, int] | None = None
 
@@ -67,18 +62,17 @@ class ImageSegData(ListSource[ListEntry, Pair]):
         cls,
         layer_param: Any,
         phase: Phase,
-        rng: CaffeRNG | None = None,
-        shard: Shard | None = None,
-        workers: int = 0,
-        **options: Any,
-    ) -> ImageSegData:
-        """Build it from a LayerParameter message, see :meth:`ImageSegDataConfig.from_param` for the options.
+        *,
+        label_reading: LabelReading | None = None,
+        **options: Unpack[SourceOptions],
+    ) -> ImageSegSource:
+        """Build it from a LayerParameter message, see :meth:`ImageSegDataConfig.from_param`.
 
         Raises:
             NetError: if a parameter has no meaning here.
             DataError: if the list cannot be read.
         """
-        return cls(ImageSegDataConfig.from_param(layer_param, **options), phase, rng, shard, workers)
+        return cls(ImageSegDataConfig.from_param(layer_param, label_reading=label_reading), phase, **options)
 
     def shapes(self) -> tuple[Shape4, Shape4, Shape4]:
         """Shapes of the three blobs: data ``(N, C, H, W)``, label ``(N, 1, H, W)``, dim ``(N, 1, 1, 2)``.

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from os import PathLike
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from deeplab_caffe.data.sources.base import ItemSource
+from deeplab_caffe.data.sources.base import ItemSource, SourceOptions
 from deeplab_caffe.data.sources.rng import CaffeRNG
-from deeplab_caffe.data.sources.sharding import Shard
 from deeplab_caffe.data.sources.transform import SegTransform
 from deeplab_caffe.errors import DataError
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 Entry = TypeVar("Entry")
 Item = TypeVar("Item")
@@ -28,11 +30,9 @@ class ListSource(ItemSource[Entry, Item]):
         entries: its lines.
         shuffle: shuffle them.
         rand_skip: start at a random line below this one.
-        batch_size: as for :class:`ItemSource`, as are the further ones.
+        batch_size: as for :class:`ItemSource`.
         transform: likewise.
-        rng: likewise.
-        shard: likewise.
-        workers: likewise.
+        **options: likewise.
 
     Attributes:
         entries: the lines in the list's own order.
@@ -49,11 +49,9 @@ class ListSource(ItemSource[Entry, Item]):
         rand_skip: int,
         batch_size: int,
         transform: SegTransform,
-        rng: CaffeRNG | None = None,
-        shard: Shard | None = None,
-        workers: int = 0,
+        **options: Unpack[SourceOptions],
     ) -> None:
-        super().__init__(batch_size, transform, rng, shard, workers)
+        super().__init__(batch_size, transform, **options)
         self.source = source
         self.entries = entries
         self._sequence = np.arange(len(entries))

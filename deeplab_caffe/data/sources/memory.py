@@ -11,7 +11,7 @@ from deeplab_caffe.data.sources.sharding import Shard
 from deeplab_caffe.errors import NetError
 
 
-class MemoryData:
+class MemorySource:
     """The source of MEMORY_DATA's batches: items of two arrays in turn, again and again, as they are.
 
     Args:
@@ -38,7 +38,7 @@ class MemoryData:
         self._next = 0
 
     @classmethod
-    def from_param(cls, layer_param: Any, shard: Shard | None = None) -> MemoryData:
+    def from_param(cls, layer_param: Any, shard: Shard | None = None) -> MemorySource:
         """Build it from a LayerParameter message with ``memory_data_param``."""
         param = layer_param.memory_data_param
         return cls(param.batch_size, param.channels, param.height, param.width, shard)

@@ -17,8 +17,8 @@ from deeplab_caffe.errors import NetError
 
 Phase = Literal["TRAIN", "TEST"]
 
-# The mean of the ImageNet pixels in B, G, R order, as DeepLab's prototxt files have it.
-VOC_MEAN = (104.008, 116.669, 122.675)
+# Mean of ImageNet's pixels in B, G, R order, as DeepLab's prototxt files have it.
+IMAGENET_MEAN_BGR = (104.008, 116.669, 122.675)
 
 
 @dataclass(frozen=True)
@@ -214,7 +214,7 @@ def read_mean(path: str) -> np.ndarray:
 def image_to_blob(
     image: np.ndarray,
     *,
-    mean_value: Sequence[float] = VOC_MEAN,
+    mean_value: Sequence[float] = IMAGENET_MEAN_BGR,
     scale: float = 1.0,
     size: tuple[int, int] | None = None,
 ) -> np.ndarray:

@@ -1,26 +1,28 @@
-"""WINDOW_DATA: warped boxes of images, so many of them objects (layers/window_data_layer.cpp; R-CNN's fine-tuning)."""
+"""WINDOW_DATA: warped image windows, a fixed fraction foreground (R-CNN; layers/window_data_layer.cpp)."""
 
 from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from deeplab_caffe.data.io.images import load_image
 from deeplab_caffe.data.io.resize import resize_bilinear
 from deeplab_caffe.data.io.windows import Window, read_window_file
-from deeplab_caffe.data.sources.base import Blobs, ItemSource, Shape4
+from deeplab_caffe.data.sources.base import Blobs, ItemSource, Shape4, SourceOptions
 from deeplab_caffe.data.sources.rng import CaffeRNG
-from deeplab_caffe.data.sources.sharding import Shard
 from deeplab_caffe.data.sources.transform import Phase, SegTransform, bgr_planes
 from deeplab_caffe.errors import DataError, NetError
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 CROP_MODES = ("warp", "square")
 
 
-class Sample(NamedTuple):
+class SampledWindow(NamedTuple):
     """A window that chance chose, and whether it is mirrored."""
 
     window: Window
@@ -35,7 +37,7 @@ class Warped(NamedTuple):
     left: int
 
 
-class WindowData(ItemSource[Sample, Warped]):
+class WindowSource(ItemSource[SampledWindow, Warped]):
     """The source of WINDOW_DATA's batches: background windows first, then ``fg_fraction`` of foreground.
 
     Windows are drawn with replacement by a generator of the layer's own, which one word of the net's seeds at set-up.
@@ -45,9 +47,7 @@ class WindowData(ItemSource[Sample, Warped]):
         layer_param: LayerParameter message with ``window_data_param`` and ``transform_param``. ``scale`` is
             ``transform_param``'s; the original looks for it in ``window_data_param``, which it has emptied before.
         phase: ``"TRAIN"`` or ``"TEST"``: changes how many words are drawn, and nothing else.
-        rng: the net's generator; None makes one with a seed from the operating system.
-        shard: this process's part of each batch.
-        workers: threads that decode ahead; 0 decodes when a batch is asked for.
+        **options: see :class:`SourceOptions`.
 
     Raises:
         NetError: a parameter has no meaning here, or the file has no window of a kind that is needed.
@@ -55,20 +55,11 @@ class WindowData(ItemSource[Sample, Warped]):
         CaffeModelError: the mean file cannot be read.
     """
 
-    def __init__(
-        self,
-        layer_param: Any,
-        phase: Phase,
-        rng: CaffeRNG | None = None,
-        shard: Shard | None = None,
-        workers: int = 0,
-    ) -> None:
+    def __init__(self, layer_param: Any, phase: Phase, **options: Unpack[SourceOptions]) -> None:
         param = layer_param.window_data_param
         if not param.source:
             raise NetError("window_data_param needs a source")
-        super().__init__(
-            param.batch_size, SegTransform.from_param(layer_param.transform_param, phase), rng, shard, workers
-        )
+        super().__init__(param.batch_size, SegTransform.from_param(layer_param.transform_param, phase), **options)
         self.param = param
         self._check()
         self._chooser = CaffeRNG(self._rng.word())
@@ -114,12 +105,12 @@ class WindowData(ItemSource[Sample, Warped]):
         crop = self.transform.crop_size
         return (self.batch_size, 3, crop, crop), (self.batch_size, 1, 1, 1)
 
-    def _draw(self, count: int) -> list[Sample]:
+    def _draw(self, count: int) -> list[SampledWindow]:
         drawn = []
         for i in range(count):
             windows = self.windows.background if i < count - self._foreground else self.windows.foreground
             window = windows[self._chooser.word() % len(windows)]
-            drawn.append(Sample(window, self.transform.mirror and self._chooser.word() % 2 == 1))
+            drawn.append(SampledWindow(window, self.transform.mirror and self._chooser.word() % 2 == 1))
         return drawn
 
     def _order(self) -> dict[str, Any]:
@@ -128,7 +119,7 @@ class WindowData(ItemSource[Sample, Warped]):
     def _set_order(self, order: dict[str, Any]) -> None:
         self._chooser.load_state_dict(order["chooser"])
 
-    def _read(self, entry: Sample) -> Warped:
+    def _read(self, entry: SampledWindow) -> Warped:
         window, path = entry.window, self.param.root_folder + entry.window.image
         try:
             image = load_image(path, exif_orientation=False, content=self._content(path), view=True)
@@ -155,7 +146,7 @@ class WindowData(ItemSource[Sample, Warped]):
                 raise DataError(f"cannot be read: {exc.strerror or exc}", path) from exc
         return self._files[path]
 
-    def _write(self, entry: Sample, item: Warped, words: list[int], blobs: Blobs, i: int) -> None:
+    def _write(self, entry: SampledWindow, item: Warped, words: list[int], blobs: Blobs, i: int) -> None:
         data, label = blobs
         height, width = item.pixels.shape[:2]
         where = np.s_[:, item.top : item.top + height, item.left : item.left + width]

@@ -64,7 +64,7 @@ def taken(source: ItemSource, batches: int) -> list[list[list[float]]]:
 
 def test_numbers_and_words_by_hand() -> None:
     rng = CaffeRNG(3)
-    source = Numbers(2, CROPPED, rng)
+    source = Numbers(2, CROPPED, rng=rng)
     seeds = CaffeRNG(3).words(4)
     # Two words at set-up, the second for the first batch; three per image: mirror, row, column.
     for k in range(2):
@@ -79,8 +79,8 @@ def test_numbers_and_words_by_hand() -> None:
 @pytest.mark.parametrize("batch_size", [1, 4])
 def test_batches_are_the_same_at_any_number_of_workers(workers: int, batch_size: int) -> None:
     rng, other = CaffeRNG(8), CaffeRNG(8)
-    plain = Numbers(batch_size, CROPPED, rng)
-    threaded = Numbers(batch_size, CROPPED, other, workers=workers, slow=0.001)
+    plain = Numbers(batch_size, CROPPED, rng=rng)
+    threaded = Numbers(batch_size, CROPPED, rng=other, workers=workers, slow=0.001)
     for _ in range(6):
         assert taken(threaded, 1) == taken(plain, 1)
         # Somebody else draws from the net's generator between the batches: dropout, say.
@@ -89,7 +89,7 @@ def test_batches_are_the_same_at_any_number_of_workers(workers: int, batch_size:
 
 
 def test_workers_read_ahead_but_not_without_end() -> None:
-    source = Numbers(4, CROPPED, CaffeRNG(1), workers=3)
+    source = Numbers(4, CROPPED, rng=CaffeRNG(1), workers=3)
     source.next_batch()
     deadline = time.monotonic() + 30
     while len(source.reads) < 16 and time.monotonic() < deadline:
@@ -101,7 +101,7 @@ def test_workers_read_ahead_but_not_without_end() -> None:
 
 
 def test_nothing_is_read_before_the_first_batch_is_asked_for() -> None:
-    source = Numbers(4, CROPPED, CaffeRNG(1), workers=2)
+    source = Numbers(4, CROPPED, rng=CaffeRNG(1), workers=2)
     assert source.shapes() == ((4, 1, 1, 1), (4, 3, 1, 1))
     assert source.reads == []
 
@@ -109,13 +109,13 @@ def test_nothing_is_read_before_the_first_batch_is_asked_for() -> None:
 @pytest.mark.parametrize("workers", [0, 3])
 def test_the_position_is_that_of_the_next_batch_to_be_taken(workers: int) -> None:
     rng = CaffeRNG(5)
-    source = Numbers(2, CROPPED, rng, workers=workers)
+    source = Numbers(2, CROPPED, rng=rng, workers=workers)
     source.next_batch()
     state, words = source.state_dict(), rng.state_dict()
     assert state["next"] == 2
     ahead = taken(source, 5)
     other_rng = CaffeRNG(6)
-    other = Numbers(2, CROPPED, other_rng, workers=2 - min(workers, 2))
+    other = Numbers(2, CROPPED, rng=other_rng, workers=2 - min(workers, 2))
     other.next_batch()
     other.load_state_dict(state)
     other_rng.load_state_dict(words)
@@ -129,8 +129,8 @@ def test_the_position_is_that_of_the_next_batch_to_be_taken(workers: int) -> Non
 
 @pytest.mark.parametrize("workers", [0, 1, 4])
 def test_an_error_comes_with_its_batch_and_leaves_the_position(workers: int) -> None:
-    source = Numbers(3, CROPPED, CaffeRNG(2), workers=workers, bad=(7, 8))
-    good = Numbers(3, CROPPED, CaffeRNG(2))
+    source = Numbers(3, CROPPED, rng=CaffeRNG(2), workers=workers, bad=(7, 8))
+    good = Numbers(3, CROPPED, rng=CaffeRNG(2))
     assert taken(source, 2) == taken(good, 2)
     for _ in range(2):
         with pytest.raises(DataError, match="numbers:7: cannot read 7"):
@@ -143,8 +143,8 @@ def test_an_error_comes_with_its_batch_and_leaves_the_position(workers: int) -> 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_shards_together_are_one_process_with_the_global_batch(workers: int) -> None:
-    whole = Numbers(6, CROPPED, CaffeRNG(4))
-    parts = [Numbers(2, CROPPED, CaffeRNG(4), Shard(rank, 3), workers) for rank in range(3)]
+    whole = Numbers(6, CROPPED, rng=CaffeRNG(4))
+    parts = [Numbers(2, CROPPED, rng=CaffeRNG(4), shard=Shard(rank, 3), workers=workers) for rank in range(3)]
     for _ in range(4):
         expected = whole.next_batch()
         found = [part.next_batch() for part in parts]
@@ -158,7 +158,7 @@ def test_shards_together_are_one_process_with_the_global_batch(workers: int) -> 
 
 def test_a_copy_goes_on_at_the_same_batch() -> None:
     rng = CaffeRNG(9)
-    source = Numbers(2, CROPPED, rng, workers=2)
+    source = Numbers(2, CROPPED, rng=rng, workers=2)
     source.next_batch()
     copies = [pickle.loads(pickle.dumps(source)), copy.deepcopy(source)]
     expected = taken(source, 4)
@@ -171,7 +171,7 @@ def test_a_copy_goes_on_at_the_same_batch() -> None:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_child_goes_on_at_the_same_batch() -> None:
-    source = Numbers(2, CROPPED, CaffeRNG(9), workers=2)
+    source = Numbers(2, CROPPED, rng=CaffeRNG(9), workers=2)
     source.next_batch()
     reading, writing = os.pipe()
     child = os.fork()
@@ -189,8 +189,8 @@ def test_a_forked_child_goes_on_at_the_same_batch() -> None:
 
 
 def test_closing_ends_the_threads_and_the_next_batch_starts_them_again() -> None:
-    source = Numbers(2, CROPPED, CaffeRNG(1), workers=3)
-    plain = Numbers(2, CROPPED, CaffeRNG(1))
+    source = Numbers(2, CROPPED, rng=CaffeRNG(1), workers=3)
+    plain = Numbers(2, CROPPED, rng=CaffeRNG(1))
     assert taken(source, 2) == taken(plain, 2)
     source.close()
     assert not [thread for thread in threading.enumerate() if "deeplab-caffe-Numbers" in thread.name]
@@ -199,7 +199,7 @@ def test_closing_ends_the_threads_and_the_next_batch_starts_them_again() -> None
 
 
 def test_a_source_that_nobody_holds_leaves_no_thread() -> None:
-    source = Numbers(2, CROPPED, CaffeRNG(1), workers=2)
+    source = Numbers(2, CROPPED, rng=CaffeRNG(1), workers=2)
     source.next_batch()
     threads = [thread for thread in threading.enumerate() if "deeplab-caffe-Numbers" in thread.name]
     assert threads
@@ -213,7 +213,7 @@ SCRIPT = """
 import os, signal, sys, threading, time
 sys.path.insert(0, {root!r})
 from tests.data.sources.test_base import CROPPED, CaffeRNG, Numbers
-source = Numbers(4, CROPPED, CaffeRNG(1), workers=3, slow=0.02)
+source = Numbers(4, CROPPED, rng=CaffeRNG(1), workers=3, slow=0.02)
 {body}
 """
 
@@ -259,7 +259,7 @@ def test_the_memory_of_a_batch_comes_from_where_one_says() -> None:
         made.append(np.zeros(shape, np.float32))
         return made[-1]
 
-    source = Numbers(2, CROPPED, CaffeRNG(1), workers=1)
+    source = Numbers(2, CROPPED, rng=CaffeRNG(1), workers=1)
     source.allocate = allocate
     first = source.next_batch()
     assert first[0] is made[0]

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from deeplab_caffe import proto
-from deeplab_caffe.data import CaffeRNG, DatabaseData, Shard
+from deeplab_caffe.data import CaffeRNG, DatabaseSource, Shard
 from deeplab_caffe.data.sources.database import decode_datum
 from deeplab_caffe.errors import DataError, NetError
 from deeplab_caffe.proto import caffe_pb2
@@ -55,7 +55,7 @@ def param(path: Path, data: str = "", transform: str = "", batch_size: int = 2, 
 
 
 def test_records_in_order_and_round(database: Path) -> None:
-    source = DatabaseData(param(database), "TEST")
+    source = DatabaseSource(param(database), "TEST")
     assert source.shapes() == ((2, 3, 6, 7), (2, 1, 1, 1))
     for first in (0, 2, 4, 1):
         data, label = source.next_batch()
@@ -77,7 +77,7 @@ def test_bytes_floats_and_encoded_images(tmp_path: Path) -> None:
         found = decode_datum(value, name)
         assert found.label == 3
         np.testing.assert_array_equal(found.planes, planes)
-        data, label = DatabaseData(param(write(tmp_path / name, [value]), batch_size=1), "TEST").next_batch()
+        data, label = DatabaseSource(param(write(tmp_path / name, [value]), batch_size=1), "TEST").next_batch()
         np.testing.assert_array_equal(data[0], planes)
         assert label.item() == 3
     grey = io.BytesIO()
@@ -90,7 +90,7 @@ def test_random_crops_by_hand(database: Path, tmp_path: Path) -> None:
     mean = np.random.default_rng(1).normal(99, 9, (3, 6, 7)).astype(np.float32)
     proto.write_blob(tmp_path / "mean", mean[None])
     transform = f'crop_size: 4 mirror: true scale: 0.25 mean_file: "{tmp_path}/mean"'
-    source = DatabaseData(param(database, "rand_skip: 9", transform), "TRAIN", CaffeRNG(3))
+    source = DatabaseSource(param(database, "rand_skip: 9", transform), "TRAIN", rng=CaffeRNG(3))
     words = CaffeRNG(3).words(4)
     position = words[0] % 9
     for k in range(2):
@@ -106,7 +106,7 @@ def test_random_crops_by_hand(database: Path, tmp_path: Path) -> None:
 
 
 def test_the_middle_in_phase_test(database: Path) -> None:
-    source = DatabaseData(param(database, "", "crop_size: 4 mean_value: 1 mean_value: 2 mean_value: 3"), "TEST")
+    source = DatabaseSource(param(database, "", "crop_size: 4 mean_value: 1 mean_value: 2 mean_value: 3"), "TEST")
     data, _ = source.next_batch()
     expected = IMAGES[:2, :, 1:5, 1:5].astype(np.float32) - np.float32([1, 2, 3]).reshape(3, 1, 1)
     np.testing.assert_array_equal(data, expected)
@@ -116,11 +116,11 @@ def test_the_middle_in_phase_test(database: Path) -> None:
 def test_a_batch_of_one_follows_its_record(tmp_path: Path, workers: int) -> None:
     values = [datum(np.zeros((1, height, 2), np.uint8), 0) for height in (2, 5, 3)]
     path = write(tmp_path / "lmdb", values)
-    source = DatabaseData(param(path, batch_size=1), "TEST", workers=workers)
+    source = DatabaseSource(param(path, batch_size=1), "TEST", workers=workers)
     assert source.shapes()[0] == (1, 1, 2, 2)
     assert [source.next_batch()[0].shape[2] for _ in range(4)] == [2, 5, 3, 2]
     source.close()
-    source = DatabaseData(param(path, batch_size=2), "TEST", workers=workers)
+    source = DatabaseSource(param(path, batch_size=2), "TEST", workers=workers)
     with pytest.raises(DataError, match=r"key '00000001': the record gives \(1, 5, 2\) .* the batch has \(1, 2, 2\)"):
         source.next_batch()
     source.close()
@@ -130,9 +130,10 @@ def test_a_batch_of_one_follows_its_record(tmp_path: Path, workers: int) -> None
 def test_resuming_copies_and_shards(database: Path, workers: int) -> None:
     transform = "crop_size: 4 mirror: true"
     rng = CaffeRNG(1)
-    whole = DatabaseData(param(database, "", transform, 4), "TRAIN", rng)
+    whole = DatabaseSource(param(database, "", transform, 4), "TRAIN", rng=rng)
     parts = [
-        DatabaseData(param(database, "", transform), "TRAIN", CaffeRNG(1), Shard(rank, 2), workers) for rank in range(2)
+        DatabaseSource(param(database, "", transform), "TRAIN", rng=CaffeRNG(1), shard=Shard(rank, 2), workers=workers)
+        for rank in range(2)
     ]
     for k in range(4):
         expected = whole.next_batch()
@@ -142,7 +143,7 @@ def test_resuming_copies_and_shards(database: Path, workers: int) -> None:
             state, rng_state = whole.state_dict(), rng.state_dict()
             copied = pickle.loads(pickle.dumps(whole))
     other_rng = CaffeRNG(7)
-    other = DatabaseData(param(database, "", transform, 4), "TRAIN", other_rng, workers=workers)
+    other = DatabaseSource(param(database, "", transform, 4), "TRAIN", rng=other_rng, workers=workers)
     other.load_state_dict(state)
     other_rng.load_state_dict(rng_state)
     for source in (other, copied):
@@ -158,7 +159,7 @@ def test_resuming_copies_and_shards(database: Path, workers: int) -> None:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_child_opens_the_database_for_itself(database: Path) -> None:
-    source = DatabaseData(param(database), "TEST")
+    source = DatabaseSource(param(database), "TEST")
     source.next_batch()
     reading, writing = os.pipe()
     child = os.fork()
@@ -175,13 +176,13 @@ def test_a_forked_child_opens_the_database_for_itself(database: Path) -> None:
 
 
 def test_two_nets_read_one_database(database: Path) -> None:
-    sources = [DatabaseData(param(database), "TEST") for _ in range(2)]
+    sources = [DatabaseSource(param(database), "TEST") for _ in range(2)]
     for source in sources:
         assert source.next_batch()[1].ravel().tolist() == [0, 1]
     del sources, source
     # Once nobody reads it, it is closed: py-lmdb opens it for writing only then.
     write(database, [datum(IMAGES[4], 9)])
-    assert DatabaseData(param(database), "TEST").next_batch()[1].ravel().tolist() == [9, 1]
+    assert DatabaseSource(param(database), "TEST").next_batch()[1].ravel().tolist() == [9, 1]
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -197,7 +198,7 @@ def test_damaged_records(tmp_path: Path, workers: int) -> None:
     }
     for k, (message, value) in enumerate(cases.items()):
         path = write(tmp_path / str(k), [datum(IMAGES[0], 0), value])
-        source = DatabaseData(param(path, "", "crop_size: 3"), "TEST", workers=workers)
+        source = DatabaseSource(param(path, "", "crop_size: 3"), "TEST", workers=workers)
         with pytest.raises(DataError, match=f"{k}: key '00000001': {message}"):
             source.next_batch()
         source.close()
@@ -205,23 +206,23 @@ def test_damaged_records(tmp_path: Path, workers: int) -> None:
 
 def test_databases_that_cannot_be_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DataError, match="none: no such database"):
-        DatabaseData(param(tmp_path / "none"), "TEST")
+        DatabaseSource(param(tmp_path / "none"), "TEST")
     (tmp_path / "text").write_text("no database")
     with pytest.raises(DataError, match="text: cannot be opened as LMDB: .*"):
-        DatabaseData(param(tmp_path / "text"), "TEST")
+        DatabaseSource(param(tmp_path / "text"), "TEST")
     with pytest.raises(DataError, match="empty: the database is empty"):
-        DatabaseData(param(write(tmp_path / "empty", [])), "TEST")
+        DatabaseSource(param(write(tmp_path / "empty", [])), "TEST")
     layer = proto.parse_net('layers { name: "d" type: DATA top: "x" data_param { batch_size: 1 } }').layers[0]
     with pytest.raises(NetError, match="needs a source"):
-        DatabaseData(layer, "TEST")
+        DatabaseSource(layer, "TEST")
     with pytest.raises(NetError, match="batch_size must be positive, got 0"):
-        DatabaseData(param(tmp_path, batch_size=0), "TEST")
+        DatabaseSource(param(tmp_path, batch_size=0), "TEST")
     monkeypatch.setitem(sys.modules, "plyvel", None)
     with pytest.raises(NetError, match=r"backend LEVELDB .* needs plyvel: .* or convert the database to LMDB"):
-        DatabaseData(param(tmp_path, backend="LEVELDB"), "TEST")
+        DatabaseSource(param(tmp_path, backend="LEVELDB"), "TEST")
     monkeypatch.setitem(sys.modules, "lmdb", None)
     with pytest.raises(NetError, match=r"pip install 'deeplab-caffe\[lmdb\]'"):
-        DatabaseData(param(tmp_path), "TEST")
+        DatabaseSource(param(tmp_path), "TEST")
 
 
 def test_leveldb(tmp_path: Path) -> None:
@@ -229,7 +230,7 @@ def test_leveldb(tmp_path: Path) -> None:
     with plyvel.DB(os.fspath(tmp_path / "db"), create_if_missing=True) as database:
         for i, image in enumerate(IMAGES):
             database.put(f"{i:08d}".encode(), datum(image, i))
-    source = DatabaseData(param(tmp_path / "db", backend="LEVELDB", batch_size=3), "TEST", workers=2)
+    source = DatabaseSource(param(tmp_path / "db", backend="LEVELDB", batch_size=3), "TEST", workers=2)
     for first in (0, 3, 1):
         data, label = source.next_batch()
         wanted = [(first + i) % 5 for i in range(3)]
@@ -238,4 +239,4 @@ def test_leveldb(tmp_path: Path) -> None:
     source.close()
     (tmp_path / "no").mkdir()
     with pytest.raises(DataError, match="no: cannot be opened as LevelDB"):
-        DatabaseData(param(tmp_path / "no", backend="LEVELDB"), "TEST")
+        DatabaseSource(param(tmp_path / "no", backend="LEVELDB"), "TEST")

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from deeplab_caffe import proto
-from deeplab_caffe.data import CaffeRNG, ImageData, Shard, load_image
+from deeplab_caffe.data import CaffeRNG, ImageSource, Shard, load_image
 from deeplab_caffe.data.sources.transform import SegTransform
 from deeplab_caffe.errors import DataError, DeepLabCaffeError, NetError
 from tests.goldens import case_dir
@@ -38,7 +38,7 @@ def photos(tmp_path: Path) -> Path:
 def test_pixels_where_the_original_gives_bytes_of_doubles(monkeypatch: pytest.MonkeyPatch) -> None:
     folder = case_dir("image_data")
     monkeypatch.chdir(folder)
-    source = ImageData(proto.read_net("net.prototxt").layers[0], "TEST")
+    source = ImageSource(proto.read_net("net.prototxt").layers[0], "TEST")
     data, label = source.next_batch()
     pixels = np.stack([load_image(f"im/{k}.png")[..., ::-1].transpose(2, 0, 1) for k in range(2)])
     np.testing.assert_array_equal(data, pixels.astype(np.float32) - 10)
@@ -52,8 +52,10 @@ def test_pixels_where_the_original_gives_bytes_of_doubles(monkeypatch: pytest.Mo
 
 
 def test_random_crops_by_hand(photos: Path) -> None:
-    source = ImageData(
-        param(photos, "shuffle: true", "crop_size: 5 mirror: true mean_value: 7 scale: 0.5", 3), "TRAIN", CaffeRNG(1)
+    source = ImageSource(
+        param(photos, "shuffle: true", "crop_size: 5 mirror: true mean_value: 7 scale: 0.5", 3),
+        "TRAIN",
+        rng=CaffeRNG(1),
     )
     words = CaffeRNG(1).words(5)
     order, shuffler = np.arange(4), CaffeRNG(words[0])
@@ -76,7 +78,7 @@ def test_random_crops_by_hand(photos: Path) -> None:
 
 
 def test_small_images_are_padded_with_the_mean(photos: Path) -> None:
-    data, _ = ImageData(param(photos, "", "crop_size: 12 mean_value: 9"), "TEST").next_batch()
+    data, _ = ImageSource(param(photos, "", "crop_size: 12 mean_value: 9"), "TEST").next_batch()
     image = load_image(photos / "0.png")[..., ::-1].transpose(2, 0, 1).astype(np.float32)
     np.testing.assert_array_equal(data[0, :, :9, :8], image - 9)
     assert not data[0, :, 9:].any()
@@ -87,41 +89,41 @@ def test_mean_file(photos: Path) -> None:
     mean = np.random.default_rng(1).normal(100, 9, (1, 3, 9, 8)).astype(np.float32)
     proto.write_blob(photos / "mean.binaryproto", mean)
     transform = f'mean_file: "{photos}/mean.binaryproto" crop_size: 5 scale: 2'
-    source = ImageData(param(photos, "", transform), "TEST")
+    source = ImageSource(param(photos, "", transform), "TEST")
     data, _ = source.next_batch()
     image = load_image(photos / "0.png")[2:7, 1:6, ::-1].transpose(2, 0, 1).astype(np.float32)
     np.testing.assert_array_equal(data[0], (image - mean[0, :, 2:7, 1:6]) * 2)
     with pytest.raises(DataError, match=r"list\.txt:2: .*1\.png: the image is \(3, 7, 9\) .*mean file's \(3, 9, 8\)"):
         source.next_batch()
     with pytest.raises(NetError, match="mean_file and mean_value exclude each other"):
-        ImageData(param(photos, "", transform + " mean_value: 1"), "TEST")
+        ImageSource(param(photos, "", transform + " mean_value: 1"), "TEST")
     proto.write_blob(photos / "mean.binaryproto", np.zeros((2, 3, 9, 8), np.float32))
     with pytest.raises(NetError, match=r"mean\.binaryproto': expected one image"):
-        ImageData(param(photos, "", transform), "TEST")
+        ImageSource(param(photos, "", transform), "TEST")
     (photos / "mean.binaryproto").write_bytes(b"\xff\xff")
     with pytest.raises(DeepLabCaffeError, match=r"mean\.binaryproto"):
-        ImageData(param(photos, "", transform), "TEST")
+        ImageSource(param(photos, "", transform), "TEST")
     (photos / "mean.binaryproto").unlink()
     with pytest.raises(DeepLabCaffeError, match=r"mean\.binaryproto"):
-        ImageData(param(photos, "", transform), "TEST")
+        ImageSource(param(photos, "", transform), "TEST")
 
 
 def test_labels(photos: Path) -> None:
     (photos / "list.txt").write_text("2.png 3 -4\n2.png\n2.png +5\n")
-    source = ImageData(param(photos, "max_labels: 3", "", 3), "TEST")
+    source = ImageSource(param(photos, "max_labels: 3", "", 3), "TEST")
     assert source.shapes() == ((3, 3, 8, 8), (3, 3, 1, 1))
     assert source.next_batch()[1][..., 0, 0].tolist() == [[3, -4, -1], [-1, -1, -1], [5, -1, -1]]
     for image in ("has_label: false", "label_type: PIXEL"):
-        assert ImageData(param(photos, image, "", 3), "TEST").next_batch()[1].ravel().tolist() == [-1, -1, -1]
+        assert ImageSource(param(photos, image, "", 3), "TEST").next_batch()[1].ravel().tolist() == [-1, -1, -1]
     with pytest.raises(DataError, match=r"list\.txt:1: '2\.png' has 2 labels, max_labels is 1"):
-        ImageData(param(photos), "TEST")
+        ImageSource(param(photos), "TEST")
     (photos / "list.txt").write_text("2.png 3\n2.png cat\n")
     with pytest.raises(DataError, match=r"list\.txt:2: expected a label for '2\.png', a whole number, got 'cat'"):
-        ImageData(param(photos), "TEST")
+        ImageSource(param(photos), "TEST")
 
 
 def test_grey_and_resized(photos: Path) -> None:
-    data, _ = ImageData(param(photos, "is_color: false new_height: 4 new_width: 6"), "TEST").next_batch()
+    data, _ = ImageSource(param(photos, "is_color: false new_height: 4 new_width: 6"), "TEST").next_batch()
     assert data.shape == (1, 1, 4, 6)
 
 
@@ -130,8 +132,8 @@ def test_resuming_and_shards(photos: Path, workers: int) -> None:
     message = param(photos, "shuffle: true rand_skip: 3", "crop_size: 5 mirror: true", 4)
     half = param(photos, "shuffle: true rand_skip: 3", "crop_size: 5 mirror: true", 2)
     rng = CaffeRNG(1)
-    whole = ImageData(message, "TRAIN", rng)
-    parts = [ImageData(half, "TRAIN", CaffeRNG(1), Shard(rank, 2), workers) for rank in range(2)]
+    whole = ImageSource(message, "TRAIN", rng=rng)
+    parts = [ImageSource(half, "TRAIN", rng=CaffeRNG(1), shard=Shard(rank, 2), workers=workers) for rank in range(2)]
     for k in range(4):
         expected = whole.next_batch()
         for blob, first, second in zip(expected, *(part.next_batch() for part in parts), strict=True):
@@ -139,7 +141,7 @@ def test_resuming_and_shards(photos: Path, workers: int) -> None:
         if k == 1:
             state, rng_state = whole.state_dict(), rng.state_dict()
     other_rng = CaffeRNG(7)
-    other = ImageData(message, "TRAIN", other_rng, workers=workers)
+    other = ImageSource(message, "TRAIN", rng=other_rng, workers=workers)
     other.load_state_dict(state)
     other_rng.load_state_dict(rng_state)
     for _ in range(2):
@@ -152,12 +154,12 @@ def test_resuming_and_shards(photos: Path, workers: int) -> None:
 @pytest.mark.parametrize("workers", [0, 2])
 def test_errors_name_line_and_file(photos: Path, workers: int) -> None:
     (photos / "1.png").unlink()
-    source = ImageData(param(photos, "", "crop_size: 4"), "TEST", workers=workers)
+    source = ImageSource(param(photos, "", "crop_size: 4"), "TEST", workers=workers)
     source.next_batch()
     with pytest.raises(DataError, match=r"list\.txt:2: .*/1\.png: cannot be read: No such file"):
         source.next_batch()
     source.close()
-    source = ImageData(param(photos, "", "", 3), "TEST", workers=workers)
+    source = ImageSource(param(photos, "", "", 3), "TEST", workers=workers)
     Image.new("RGB", (8, 9)).save(photos / "1.png")
     with pytest.raises(DataError, match=r"list\.txt:3: .*2\.png: the image is \(3, 8, 8\) .* first one's \(3, 9, 8\)"):
         source.next_batch()
@@ -179,12 +181,12 @@ def test_errors_name_line_and_file(photos: Path, workers: int) -> None:
 )
 def test_senseless_parameters(text: str, message: str) -> None:
     with pytest.raises(NetError, match=message):
-        ImageData(layer(text), "TEST")
+        ImageSource(layer(text), "TEST")
 
 
 def test_batch_size_is_asked_for(photos: Path) -> None:
     with pytest.raises(NetError, match="batch_size must be positive, got 0"):
-        ImageData(param(photos, batch_size=0), "TEST")
+        ImageSource(param(photos, batch_size=0), "TEST")
 
 
 def test_check_of_sizes() -> None:

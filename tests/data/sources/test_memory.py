@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 
 from deeplab_caffe import proto
-from deeplab_caffe.data import MemoryData, Shard
+from deeplab_caffe.data import MemorySource, Shard
 from deeplab_caffe.errors import NetError
 
 DATA = np.arange(24, dtype=np.float64).reshape(6, 1, 2, 2)
 LABELS = np.arange(6)
 
 
-def source(batch_size: int = 2, shard: Shard | None = None) -> MemoryData:
-    return MemoryData(batch_size, 1, 2, 2, shard)
+def source(batch_size: int = 2, shard: Shard | None = None) -> MemorySource:
+    return MemorySource(batch_size, 1, 2, 2, shard)
 
 
 @pytest.mark.parametrize("labels", [LABELS, LABELS.reshape(6, 1, 1, 1).astype(np.float32)])
@@ -68,6 +68,6 @@ def test_arrays_that_do_not_fit() -> None:
 
 def test_parameters() -> None:
     text = 'layers { name: "d" type: MEMORY_DATA memory_data_param { batch_size: 3 channels: 4 height: 5 width: 6 } }'
-    assert MemoryData.from_param(proto.parse_net(text).layers[0]).shapes() == ((3, 4, 5, 6), (3, 1, 1, 1))
+    assert MemorySource.from_param(proto.parse_net(text).layers[0]).shapes() == ((3, 4, 5, 6), (3, 1, 1, 1))
     with pytest.raises(NetError, match="must be positive in memory_data_param, got 3, 4, 5, 0"):
-        MemoryData.from_param(proto.parse_net(text.replace("width: 6", "")).layers[0])
+        MemorySource.from_param(proto.parse_net(text.replace("width: 6", "")).layers[0])

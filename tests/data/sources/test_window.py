@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from deeplab_caffe import proto
-from deeplab_caffe.data import CaffeRNG, Shard, WindowData, load_image, resize_bilinear
+from deeplab_caffe.data import CaffeRNG, Shard, WindowSource, load_image, resize_bilinear
 from deeplab_caffe.data.io.windows import Window
 from deeplab_caffe.data.sources.window import warp_window
 from deeplab_caffe.errors import DataError, NetError
@@ -99,7 +99,7 @@ def param(folder: Path, window: str = "", transform: str = "crop_size: 4", batch
 def test_batches_by_hand(folder: Path, options: str) -> None:
     transform = "crop_size: 4 mirror: true mean_value: 1 mean_value: 2 mean_value: 3 scale: 0.5"
     rng = CaffeRNG(3)
-    source = WindowData(param(folder, options, transform), "TRAIN", rng)
+    source = WindowSource(param(folder, options, transform), "TRAIN", rng=rng)
     assert source.shapes() == ((4, 3, 4, 4), (4, 1, 1, 1))
     words = CaffeRNG(3).words(6)
     chooser = CaffeRNG(words[0])
@@ -121,7 +121,9 @@ def test_batches_by_hand(folder: Path, options: str) -> None:
 
 def test_the_share_of_foreground_is_rounded_down_in_float(folder: Path) -> None:
     for fraction, batch_size, expected in ((0.25, 7, 1), (0.3, 10, 3), (1.0, 3, 3), (0.0, 3, 0)):
-        source = WindowData(param(folder, f"fg_fraction: {fraction}", batch_size=batch_size), "TRAIN", CaffeRNG(1))
+        source = WindowSource(
+            param(folder, f"fg_fraction: {fraction}", batch_size=batch_size), "TRAIN", rng=CaffeRNG(1)
+        )
         assert (source.next_batch()[1] > 0).sum() == expected
 
 
@@ -130,7 +132,7 @@ def test_a_mean_file_counts_in_its_middle_and_padding_stays_zero(folder: Path) -
     proto.write_blob(folder / "mean", mean[None])
     (folder / "windows.txt").write_text("# 0\n0.png\n3 10 12\n1\n7 1 0 0 3 3\n")
     transform = f'crop_size: 8 mean_file: "{folder}/mean"'
-    source = WindowData(param(folder, "context_pad: 2 fg_fraction: 1", transform, 1), "TEST")
+    source = WindowSource(param(folder, "context_pad: 2 fg_fraction: 1", transform, 1), "TEST")
     data, label = source.next_batch()
     assert label.item() == 7
     pixels = resize_bilinear(load_image(folder / "0.png")[0:7, 0:7], 6, 6)[..., ::-1].transpose(2, 0, 1)
@@ -139,22 +141,25 @@ def test_a_mean_file_counts_in_its_middle_and_padding_stays_zero(folder: Path) -
     np.testing.assert_array_equal(data[0], expected)
     proto.write_blob(folder / "mean", mean[None, :, :, :7])
     with pytest.raises(NetError, match=r"the mean file is \(3, 9, 7\) .* no crop \(3, 8, 8\) in its middle"):
-        WindowData(param(folder, "fg_fraction: 1", transform, 1), "TEST")
+        WindowSource(param(folder, "fg_fraction: 1", transform, 1), "TEST")
 
 
 @pytest.mark.parametrize("workers", [0, 3])
 def test_resuming_and_shards(folder: Path, workers: int) -> None:
     options = ("fg_fraction: 0.5", "crop_size: 4 mirror: true")
     rng = CaffeRNG(1)
-    whole = WindowData(param(folder, *options, 8), "TRAIN", rng)
-    parts = [WindowData(param(folder, *options, 4), "TRAIN", CaffeRNG(1), Shard(r, 2), workers) for r in range(2)]
+    whole = WindowSource(param(folder, *options, 8), "TRAIN", rng=rng)
+    parts = [
+        WindowSource(param(folder, *options, 4), "TRAIN", rng=CaffeRNG(1), shard=Shard(r, 2), workers=workers)
+        for r in range(2)
+    ]
     for k in range(4):
         expected = whole.next_batch()
         for blob, first, second in zip(expected, *(part.next_batch() for part in parts), strict=True):
             np.testing.assert_array_equal(np.concatenate([first, second]), blob)
         if k == 1:
             state = whole.state_dict()
-    other = WindowData(param(folder, *options, 8), "TRAIN", CaffeRNG(7), workers=workers)
+    other = WindowSource(param(folder, *options, 8), "TRAIN", rng=CaffeRNG(7), workers=workers)
     other.load_state_dict(state)
     for _ in range(2):
         again = other.next_batch()
@@ -167,12 +172,12 @@ def test_resuming_and_shards(folder: Path, workers: int) -> None:
 @pytest.mark.parametrize("options", ["", "cache_images: true"])
 def test_errors_name_line_and_file(folder: Path, workers: int, options: str) -> None:
     (folder / "windows.txt").write_text("# 0\n0.png\n3 10 12\n1\n7 1 0 0 3 10\n")
-    source = WindowData(param(folder, f"fg_fraction: 1 {options}"), "TRAIN", CaffeRNG(1), workers=workers)
+    source = WindowSource(param(folder, f"fg_fraction: 1 {options}"), "TRAIN", rng=CaffeRNG(1), workers=workers)
     with pytest.raises(DataError, match=r"windows\.txt:5: .*/0\.png: the window from \(0, 0\) to \(3, 10\)"):
         source.next_batch()
     source.close()
     (folder / "0.png").unlink()
-    source = WindowData(param(folder, f"fg_fraction: 1 {options}"), "TRAIN", CaffeRNG(1), workers=workers)
+    source = WindowSource(param(folder, f"fg_fraction: 1 {options}"), "TRAIN", rng=CaffeRNG(1), workers=workers)
     with pytest.raises(DataError, match=r"windows\.txt:5: .*/0\.png: cannot be read: No such file"):
         source.next_batch()
     source.close()
@@ -192,14 +197,14 @@ def test_errors_name_line_and_file(folder: Path, workers: int, options: str) -> 
 )
 def test_senseless_parameters(folder: Path, window: str, transform: str, message: str) -> None:
     with pytest.raises(NetError, match=message):
-        WindowData(param(folder, window, transform), "TRAIN")
+        WindowSource(param(folder, window, transform), "TRAIN")
 
 
 def test_grey_images_and_no_source(folder: Path) -> None:
     (folder / "windows.txt").write_text("# 0\n0.png\n1 10 12\n2\n7 1 0 0 3 3\n7 0 0 0 3 3\n")
     with pytest.raises(NetError, match="images must have 3 channels, got 1"):
-        WindowData(param(folder), "TRAIN")
+        WindowSource(param(folder), "TRAIN")
     message = param(folder)
     message.window_data_param.source = ""
     with pytest.raises(NetError, match="needs a source"):
-        WindowData(message, "TRAIN")
+        WindowSource(message, "TRAIN")

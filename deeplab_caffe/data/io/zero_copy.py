@@ -47,8 +47,8 @@ class _Lender:
         self.__array_interface__ = {"version": 3, "typestr": "|u1", "shape": shape, "data": (address, True)}
 
 
-def lent_pixels(image: Image.Image) -> np.ndarray:
-    """The pixels of a decoded image, if possible in Pillow's own memory.
+def zero_copy_pixels(image: Image.Image) -> np.ndarray:
+    """Return the pixels of a decoded image, if possible in Pillow's own memory.
 
     Args:
         image: of any mode that numpy can read; the image itself may be closed or dropped afterwards.

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from deeplab_caffe.data import load_grey, load_image, load_label
-from deeplab_caffe.data.io.lent import lent_pixels
+from deeplab_caffe.data.io.zero_copy import zero_copy_pixels
 
 RNG = np.random.default_rng(0)
 COLOURS = RNG.integers(0, 256, (5, 7, 3), dtype=np.uint8)
@@ -27,7 +27,7 @@ def images() -> dict[str, Image.Image]:
 @pytest.mark.parametrize("name", images())
 def test_what_asarray_gives(name: str) -> None:
     image = images()[name]
-    found, expected = lent_pixels(image), np.asarray(image)
+    found, expected = zero_copy_pixels(image), np.asarray(image)
     assert found.dtype == expected.dtype
     np.testing.assert_array_equal(found, expected)
 
@@ -37,7 +37,7 @@ def test_the_pixels_outlive_the_image(mode: str) -> None:
     image = Image.fromarray(COLOURS).convert(mode)
     expected = np.asarray(image).copy()
     with image:
-        found = lent_pixels(image)
+        found = zero_copy_pixels(image)
     del image
     gc.collect()
     others = [Image.new(mode, (7, 5), 255 if mode == "L" else (255,) * len(mode)) for _ in range(500)]
@@ -51,7 +51,7 @@ def test_the_pixels_outlive_the_image(mode: str) -> None:
 
 def test_an_older_pillow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(Image.Image, "__arrow_c_array__", raising=False)
-    np.testing.assert_array_equal(lent_pixels(Image.fromarray(COLOURS)), COLOURS)
+    np.testing.assert_array_equal(zero_copy_pixels(Image.fromarray(COLOURS)), COLOURS)
 
 
 def test_readers_lend_only_where_one_asks(tmp_path: Path) -> None:
