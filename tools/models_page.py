@@ -98,7 +98,7 @@ def page() -> str:
         + NETWORKS
         + _table(("name", "NET_ID", "files of", "notes"), [_network_row(model) for model in everything])
         + WEIGHTS
-        + _table(("name", "file", "pages and folders that told of it"), [_weights_row(model) for model in placed])
+        + _table(("name", "file", "pages that linked to it"), [_weights_row(model) for model in placed])
     )
 
 

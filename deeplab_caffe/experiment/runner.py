@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from deeplab_caffe.data.io.lock import exclusive
 from deeplab_caffe.experiment.refining import build_crf, build_eval, build_search
 from deeplab_caffe.experiment.settings import STEPS, ExperimentError, Settings
 from deeplab_caffe.experiment.steps import Step, Workshop, build_test, build_train
@@ -68,7 +69,7 @@ class Runner:
         self.execute = execute
 
     def run(self, steps: Sequence[str], *, dry: bool = False) -> None:
-        """Runs steps in the order of :data:`STEPS`; finished ones are skipped, half-finished ones gone on with.
+        """Run steps in the order of :data:`STEPS`; finished ones are skipped, unfinished ones resumed.
 
         Args:
             steps: their names.
@@ -89,7 +90,9 @@ class Runner:
                     self.echo(f"would make {settings.path(folder)}")
             else:
                 settings.path(folder).mkdir(parents=True, exist_ok=True)
-        with contextlib.nullcontext() if dry else _alone(settings.path(f"{settings.folder('log')}/lock")):
+        lock = settings.path(f"{settings.folder('log')}/lock")
+        busy = ExperimentError(f"another run of this experiment is at work ({lock} is locked)")
+        with contextlib.nullcontext() if dry else exclusive(lock, busy):
             self._check_lists(chosen, dry)
             for step in chosen:
                 for build in self._builders(step, chosen):
@@ -213,22 +216,6 @@ class Runner:
             Workshop(settings).config.write(settings.path(f"{name}.md"), text)
             draw_trimaps(evaluations, settings.path(f"{name}_trimap.png"))
             self.echo(text)
-
-
-@contextlib.contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Keeps a second run of the same experiment out; the lock ends with the process, however that ends."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        yield
-        return
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as exc:
-            raise ExperimentError(f"another run of this experiment is at work ({path} is locked)") from exc
-        yield
 
 
 @contextlib.contextmanager

@@ -78,7 +78,7 @@ class Model:
         file: its weights; None where no address is known.
         init: name of the weights that training starts from.
         saw_val: the file's weights were trained on the validation images too.
-        pages: pages and folders that told of it.
+        pages: pages that linked to it.
         notes: what to know before its numbers are quoted.
     """
 

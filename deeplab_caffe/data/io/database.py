@@ -142,8 +142,8 @@ class LevelDB(_Opened):
             import plyvel
         except ImportError as exc:
             raise NetError(
-                "backend LEVELDB (the default) needs plyvel: pip install plyvel, or convert the database to LMDB and "
-                "say backend: LMDB"
+                "backend LEVELDB (the default) needs plyvel: pip install 'deeplab-caffe[leveldb]', or convert the "
+                "database to LMDB and say backend: LMDB"
             ) from exc
         with self._named("cannot be opened as LevelDB"):
             return plyvel.DB(os.fspath(self.path), create_if_missing=False)
