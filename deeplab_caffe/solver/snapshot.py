@@ -10,24 +10,17 @@ import re
 import shutil
 import tempfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-from torch import Tensor
-
 from deeplab_caffe.errors import CaffeModelError, DataError, SolverError
-from deeplab_caffe.net import Net
 from deeplab_caffe.proto import SolverSnapshot, read_solverstate, write_solverstate
-from deeplab_caffe.solver.parameters import ParameterBlob
 from deeplab_caffe.solver.statefile import read_state, write_state
-from deeplab_caffe.weights import save_weights
 
-_FORMAT = "deeplab_caffe resume 1"
+_FORMAT = "deeplab_caffe resume 2"
 
 
 class SnapshotWarning(UserWarning):
@@ -48,58 +41,27 @@ class SnapshotFiles(NamedTuple):
         return cls(Path(f"{stem}.caffemodel"), Path(f"{stem}.resume"), Path(f"{stem}.solverstate"))
 
 
-@dataclass
-class Snapshot:
-    """What training goes on from.
-
-    Attributes:
-        iteration: the next iteration.
-        current_step: steps that the learning rate has taken.
-        model: the caffemodel; None where the solverstate names none.
-        history: the update rule's history, one array per blob.
-        resume: what the ``.resume`` file holds, or None.
-    """
-
-    iteration: int
-    current_step: int
-    model: Path | None
-    history: list[np.ndarray]
-    resume: dict[str, Any] | None
-
-
-def write_snapshot(
-    files: SnapshotFiles,
-    net: Net,
-    *,
-    iteration: int,
-    current_step: int,
-    history: Sequence[Tensor],
-    diffs: dict[str, list[np.ndarray]] | None,
-    resume: dict[str, Any],
-) -> None:
-    """Writes the three files, or none: they are complete and on the disk before the first one gets its name.
+def write_snapshot(files: SnapshotFiles, state: dict[str, Any], save_model: Callable[[Path], None]) -> None:
+    """Write the three files, or none: they are complete and on the disk before the first one gets its name.
 
     Args:
         files: where.
-        net: its weights.
-        iteration: the next iteration.
-        current_step: steps that the learning rate has taken.
-        history: one tensor per parameter blob.
-        diffs: what ``snapshot_diff`` asks for: the last update by layer name, or None.
-        resume: what Caffe's files cannot hold.
+        state: :meth:`deeplab_caffe.solver.Solver.state_dict`.
+        save_model: writes the caffemodel to the path that it is given.
 
     Raises:
         SolverError: a file cannot be written; what was there before is still there.
     """
+    iteration = state["iteration"]
     folder = files.model.parent
     working: Path | None = None
     try:
         working = Path(tempfile.mkdtemp(prefix=f".{files.model.stem}.", suffix=".tmp", dir=folder))
         parts = SnapshotFiles(*(working / file.name for file in files))
-        save_weights(net, parts.model, diffs)
-        arrays = [tensor.detach().float().cpu().numpy() for tensor in history]
-        write_solverstate(parts.state, iteration, str(files.model), arrays, current_step)
-        write_state(parts.resume, {"format": _FORMAT, "solverstate": _checksum(parts.state), **resume})
+        save_model(parts.model)
+        write_solverstate(parts.state, iteration, str(files.model), state["history"], state["current_step"])
+        identity = {"format": _FORMAT, "solverstate": _checksum(parts.state), "iteration": iteration}
+        write_state(parts.resume, {**identity, **state["run"]})
         # An older solverstate must not be seen beside a newer caffemodel.
         files.state.unlink(missing_ok=True)
         _sync_folder(folder)
@@ -107,9 +69,7 @@ def write_snapshot(
             part.replace(file)
         _sync_folder(folder)
     except (CaffeModelError, DataError, OSError) as error:
-        reason = str(error).rpartition("cannot be written: ")[2]
-        if isinstance(error, OSError):
-            reason = error.strerror or str(error)
+        reason = (error.strerror or str(error)) if isinstance(error, OSError) else error.reason
         raise SolverError(f"the snapshot of iteration {iteration} cannot be written: {reason}", files.model) from error
     finally:
         if working is not None:
@@ -154,32 +114,29 @@ def latest_snapshot(prefix: str) -> Path | None:
     return max(found)[1] if found else None
 
 
-def read_snapshot(path: str | PathLike[str], blobs: Sequence[ParameterBlob]) -> Snapshot:
-    """Reads a ``.solverstate``, the original's too, and the ``.resume`` file beside it.
+def read_snapshot(path: str | PathLike[str]) -> tuple[dict[str, Any], Path | None]:
+    """Read a ``.solverstate``, the original's too, and the ``.resume`` file beside it.
 
-    Args:
-        path: the ``.solverstate``.
-        blobs: the parameter blobs that its history must fit.
+    Returns:
+        The state for :meth:`deeplab_caffe.solver.Solver.load_state_dict`, whose ``run`` is None without a ``.resume``
+        file; and the caffemodel, None if the ``.solverstate`` names none.
 
     Raises:
         CaffeModelError: it cannot be read.
-        SolverError: it is of another net, or its files are damaged or missing.
+        SolverError: its files are damaged or missing.
     """
     path = Path(path)
-    state = read_solverstate(path)
-    if state.iteration < 0:
-        raise SolverError(f"its iteration is {state.iteration}", path)
-    if len(state.history) != len(blobs):
-        raise SolverError(f"its history has {len(state.history)} blobs, the net has {len(blobs)}", path)
-    for i, (found, blob) in enumerate(zip(state.history, blobs, strict=True)):
-        if _padded(found.shape) != blob.shape:
-            raise SolverError(f"history {i} has shape {found.shape}, {blob} has {blob.shape}", path)
-    history = [blob.data for blob in state.history]
-    return Snapshot(state.iteration, state.current_step, _model_of(state, path), history, _resume_of(state, path))
-
-
-def _padded(shape: tuple[int, ...]) -> tuple[int, ...]:
-    return (1,) * (4 - len(shape)) + tuple(shape)
+    found = read_solverstate(path)
+    if found.iteration < 0:
+        raise SolverError(f"its iteration is {found.iteration}", path)
+    model = _model_of(found, path)
+    state = {
+        "iteration": found.iteration,
+        "current_step": found.current_step,
+        "history": [blob.data.reshape(blob.shape) for blob in found.history],
+        "run": _resume_of(found, path),
+    }
+    return state, model
 
 
 def _model_of(state: SolverSnapshot, path: Path) -> Path | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from time import perf_counter
@@ -16,21 +16,37 @@ import torch
 from torch import Tensor
 
 from deeplab_caffe.devices import resolve_device
-from deeplab_caffe.errors import SolverError
+from deeplab_caffe.errors import DataError, SolverError
+from deeplab_caffe.layers import legacy_shape
 from deeplab_caffe.net import Net
 from deeplab_caffe.proto import caffe_pb2
-from deeplab_caffe.solver.checkpoint import data_state, load_data_state, restore_checkpoint, save_checkpoint
 from deeplab_caffe.solver.config import read_config
-from deeplab_caffe.solver.diagnosis import debug_info, update_lines
+from deeplab_caffe.solver.diagnosis import debug_info, non_finite_parameter, update_lines
 from deeplab_caffe.solver.engine import Engine
 from deeplab_caffe.solver.log import TrainingLog
 from deeplab_caffe.solver.losses import SmoothedLoss
 from deeplab_caffe.solver.parameters import ParameterBlob
 from deeplab_caffe.solver.policies import LearningRate
-from deeplab_caffe.solver.snapshot import check_prefix, remove_leftovers
+from deeplab_caffe.solver.resume import (
+    kept_diffs,
+    load_kept_diffs,
+    load_net_state,
+    load_torch_state,
+    net_state,
+    torch_state,
+)
+from deeplab_caffe.solver.snapshot import (
+    SnapshotFiles,
+    SnapshotWarning,
+    check_prefix,
+    read_snapshot,
+    remove_leftovers,
+    write_snapshot,
+)
 from deeplab_caffe.solver.testing import MOST_SHOWN, run_test
 from deeplab_caffe.solver.updates import create_rule
 from deeplab_caffe.solver.world import World
+from deeplab_caffe.weights import save_weights
 
 
 class Solver:
@@ -192,7 +208,7 @@ class Solver:
         self.log.record("done", self.iteration)
 
     def _check_snapshots(self, last: int, *, afterwards: bool) -> None:
-        """Finds out now what would be a pity to find out after hours of training."""
+        """Fail early if snapshots cannot be written."""
         wanted = 0 < self.param.snapshot <= last or (afterwards and self.param.snapshot_after_train)
         if wanted and self.world.is_first:
             check_prefix(self.param.snapshot_prefix)
@@ -216,10 +232,10 @@ class Solver:
             if due or asked:
                 self.snapshot()
             if param.test_interval and n % param.test_interval == 0 and (n > 0 or param.test_initialization):
-                before = data_state(self)
+                before = self._data_state()
                 if not self.test_all():
                     # A test that was broken off begins anew when the run is resumed.
-                    load_data_state(self, before)
+                    self._load_data_state(before)
                     continue
             self._train_once()
             self.iteration += 1
@@ -311,10 +327,32 @@ class Solver:
             SolverError: they cannot be written, or a parameter is not finite (and ``allow_nan`` is not set); what was
                 there before is still there.
         """
-        return save_checkpoint(self).state
+        files = SnapshotFiles.of(self.param.snapshot_prefix, self.iteration)
+        state = self.state_dict()
+        self.world.run_on_first(lambda: self._write_snapshot(files, state))
+        return files.state
+
+    def _write_snapshot(self, files: SnapshotFiles, state: dict[str, Any]) -> None:
+        self.engine.before_snapshot()
+        bad = None if self.allow_nan else non_finite_parameter(self.blobs)
+        if bad is not None:
+            raise SolverError(f"the snapshot of iteration {self.iteration} is not written: {bad} is not finite")
+        self.log.line(f"Snapshotting to {files.model}")
+        self.log.line(f"Snapshotting solver state to {files.state}")
+        diffs = self._last_updates() if self.param.snapshot_diff else None
+        write_snapshot(files, state, lambda path: save_weights(self.net, path, diffs))
+        self.log.record("snapshot", self.iteration, path=str(files.state))
+
+    def _last_updates(self) -> dict[str, list[np.ndarray]]:
+        """Return what the last update took off each layer's blobs: Caffe leaves it in their diffs."""
+        found: dict[str, list[np.ndarray]] = {}
+        for i, blob in enumerate(self.blobs):
+            value = torch.zeros_like(blob.parameter) if self.rule.values is None else self.rule.values[i]
+            found.setdefault(blob.layer.name, []).append(value.detach().float().cpu().numpy().reshape(blob.shape))
+        return found
 
     def restore(self, path: str | PathLike[str]) -> None:
-        """Goes on from a ``.solverstate``, ours or the original's.
+        """Go on from a ``.solverstate``, ours or the original's.
 
         With the ``.resume`` file that lies beside one of ours, training goes on bit for bit as if it had never stopped.
         Without it the order of the data and random numbers begin anew, with a :class:`SnapshotWarning`.
@@ -324,7 +362,97 @@ class Solver:
             SolverError: it is of another net, or a file is missing or damaged.
             DataError: a data layer's position does not fit its list or files.
         """
-        restore_checkpoint(self, path)
+        state, model = read_snapshot(path)
+        try:
+            self._check_history(state["history"])
+            self.engine.before_snapshot()
+            if model is None:
+                warnings.warn(f"{path}: names no caffemodel: the weights stay as they are", SnapshotWarning, 2)
+            else:
+                self.net.copy_from(model)
+            complete = self.load_state_dict(state)
+        except SolverError as error:
+            raise SolverError(str(error), path) from error
+        if state["run"] is None:
+            problem = "no .resume file of this state beside it: the order of the data and random numbers begin anew"
+        elif not complete:
+            problem = "written by other processes or on another device: torch's random numbers begin anew"
+        else:
+            return
+        warnings.warn(f"{path}: {problem}", SnapshotWarning, 2)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what training goes on from besides the net's weights; all processes must call it.
+
+        Returns:
+            ``iteration``, ``current_step`` (of the learning rate), ``history`` (of the update rule: an array for each
+            parameter blob), as a ``.solverstate`` holds them; and ``run``: what Caffe's files cannot hold, random
+            numbers, positions in the data and running sums. Arrays may be views of the solver's own.
+        """
+        return {
+            "iteration": self.iteration,
+            "current_step": self.rate.current_step,
+            "history": [history.detach().float().cpu().numpy() for history in self.rule.history],
+            "run": {
+                "smoothed_loss": self.smoothed.state_dict(),
+                "kept_diffs": kept_diffs(self.net, self.world),
+                "torch": self.world.gather(torch_state(self.device)),
+                **self._data_state(),
+            },
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> bool:
+        """Go on where :meth:`state_dict` was taken; the net's weights are loaded apart.
+
+        Args:
+            state: with ``run`` None the order of the data and random numbers begin anew.
+
+        Returns:
+            Whether torch's random numbers go on too: not with more processes than there were, nor on a GPU what was
+            begun on a CPU.
+
+        Raises:
+            SolverError: it is of another net, or lacks something.
+            DataError: a data layer's position does not fit its list or files.
+        """
+        self._check_history(state["history"])
+        with torch.no_grad():
+            for history, array in zip(self.rule.history, state["history"], strict=True):
+                history.copy_(torch.from_numpy(np.array(array, np.float32)).view(history.shape))
+        self.rule.regroup()
+        self.rule.values = None
+        self.start_from(state["iteration"])
+        self.rate.current_step = state["current_step"]
+        run = state["run"]
+        if run is None:
+            return False
+        try:
+            self._load_data_state(run)
+            self.smoothed.load_state_dict(run["smoothed_loss"])
+            load_kept_diffs(self.net, run["kept_diffs"], self.device, self.world)
+            return load_torch_state(self.device, run["torch"], self.world)
+        except (DataError, SolverError):
+            raise
+        except KeyError as error:
+            raise SolverError(f"its .resume file lacks {error}") from error
+        except (AttributeError, IndexError, OverflowError, RuntimeError, TypeError, ValueError) as error:
+            raise SolverError(f"its .resume file does not fit: {type(error).__name__}: {error}") from error
+
+    def _check_history(self, history: Sequence[np.ndarray]) -> None:
+        if len(history) != len(self.blobs):
+            raise SolverError(f"its history has {len(history)} blobs, the net has {len(self.blobs)}")
+        for i, (found, blob) in enumerate(zip(history, self.blobs, strict=True)):
+            if legacy_shape(found.shape) != blob.shape:
+                raise SolverError(f"history {i} has shape {found.shape}, {blob} has {blob.shape}")
+
+    def _data_state(self) -> dict[str, Any]:
+        """Return where the nets stand in their data, and their generators."""
+        return {"train": net_state(self.net), "test": [net_state(net) for net in self.test_nets]}
+
+    def _load_data_state(self, state: Mapping[str, Any]) -> None:
+        load_net_state(self.net, state["train"])
+        for net, saved in zip(self.test_nets, state["test"], strict=False):
+            load_net_state(net, saved)
 
 
 def solver_device(param: caffe_pb2.SolverParameter) -> torch.device:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -34,7 +35,7 @@ def atomic_write(path: str | PathLike[str], *, make_folders: bool = False, sync:
     # Replacing the link itself would leave the file that others know under its real name untouched.
     target = Path(os.path.realpath(path))
     if target.is_dir():
-        raise DataError("cannot be written: it is a folder", path)
+        raise DataError("cannot be written: it is a folder", path, reason="it is a folder")
     try:
         if make_folders:
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -42,7 +43,7 @@ def atomic_write(path: str | PathLike[str], *, make_folders: bool = False, sync:
         working = target if special else target.with_name(f".{target.name[:128]}.{secrets.token_hex(6)}.tmp")
         stream = working.open("wb" if special else "xb")
     except (OSError, ValueError) as exc:
-        raise DataError(f"cannot be written: {_reason(exc)}", path) from exc
+        raise _unwritable(path, exc) from exc
     try:
         with stream:
             yield stream
@@ -56,10 +57,14 @@ def atomic_write(path: str | PathLike[str], *, make_folders: bool = False, sync:
             with suppress(OSError):
                 working.unlink()
         if isinstance(exc, OSError):
-            raise DataError(f"cannot be written: {_reason(exc)}", path) from exc
+            raise _unwritable(path, exc) from exc
         raise
 
 
-def _reason(exc: Exception) -> str:
-    """The operating system's words without its number and its repetition of the path."""
-    return getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
+def _unwritable(path: str | PathLike[str], exc: Exception) -> DataError:
+    """Return an error with the operating system's words, without its number and its repetition of the path."""
+    reason = getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
+    if re.fullmatch(r"\d+ requested and \d+ written", reason):
+        # numpy's tofile says how many items, and not why.
+        reason = f"no space is left, or a limit of size is reached ({reason})"
+    return DataError(f"cannot be written: {reason}", path, reason=reason)
