@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import click
 
@@ -60,9 +64,32 @@ def _one_line_warning(message: Warning | str, category: type[Warning], *_: objec
     click.echo(f"warning: {message}", err=True)
 
 
+@contextmanager
+def _termination() -> Iterator[None]:
+    """Let SIGTERM raise within the block, so that half-written files are removed; a second one ends the process."""
+
+    def terminate(number: int, _: object) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        sys.exit(128 + number)
+
+    mine = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    if mine:
+        signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        if mine:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
 def main(args: list[str] | None = None) -> None:
-    """Entry point: whatever bad input causes becomes one line on stderr and exit status 1."""
+    """Run a command: whatever bad input causes becomes one line on stderr and exit status 1."""
     warnings.showwarning = _one_line_warning
+    with _termination():
+        _main(args)
+
+
+def _main(args: list[str] | None) -> None:
     try:
         # Outside its standalone mode click hands an Exit's status back as if it were a result.
         status = cli.main(args=args, prog_name="deeplab-caffe", standalone_mode=False)

@@ -112,7 +112,7 @@ def eval(
     if html_path:
         _write(html_path, html_report(found, pairs, kind, images=photographs, worst=worst, title=title))
     if plot_path:
-        from deeplab_caffe.viz.evaluation import draw_evaluation
+        from deeplab_caffe.evaluation.plot import draw_evaluation
 
         figure = draw_evaluation(found)
         kind_of_file = plot_path.suffix.lstrip(".").lower() or "png"

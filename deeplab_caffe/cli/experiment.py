@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from deeplab_caffe.cli.options import path_option, variables_option
-from deeplab_caffe.experiment import STEPS, Runner, Settings
+from deeplab_caffe.experiment import STEPS, ExperimentSettings, Runner
 
 
 def _names(_: click.Context, __: click.Parameter, text: str) -> tuple[str, ...]:
@@ -57,7 +57,7 @@ def experiment(
     """
     if not test_sets:
         raise click.UsageError("--test-set: name a set")
-    settings = Settings(
+    settings = ExperimentSettings(
         search_options=tuple(shlex.split(search_options)), trimap=trimap or None, test_sets=test_sets, **given
     )
     runner = Runner(settings, echo=click.echo, warn=lambda line: click.echo(f"warning: {line}", err=True))

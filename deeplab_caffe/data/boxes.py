@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -96,20 +97,33 @@ def label_map_boxes(labels: np.ndarray, instances: np.ndarray | None = None, *, 
     return boxes
 
 
-def read_voc_boxes(path: str | PathLike[str], classes: Sequence[str]) -> list[Box]:
+def read_voc_boxes(
+    path: str | PathLike[str], classes: Sequence[str], shape: tuple[int, int] | None = None
+) -> list[Box]:
     """The boxes of an annotation file of PASCAL VOC (``Annotations/<id>.xml``), objects marked difficult too.
 
     Args:
         path: the XML file; its corners count from 1 and lie inside.
         classes: names of labels 0, 1, 2, ...
+        shape: ``(H, W)`` of the image, to compare with the annotation's; None compares nothing.
 
     Raises:
-        DataError: the file cannot be read or is no such annotation, or names another class.
+        DataError: the file cannot be read or is no such annotation, is of an image of another size, or names another
+            class.
     """
     try:
         root = ElementTree.fromstring(Path(path).read_bytes())
-    except (OSError, ElementTree.ParseError) as error:
+    # Unknown encodings are LookupErrors, those of several bytes a character ValueErrors.
+    except (OSError, ElementTree.ParseError, LookupError, ValueError) as error:
         raise DataError(f"cannot be read as an annotation: {error}", path) from None
+    size = tuple(_number(root.findtext(f"size/{side}")) for side in ("height", "width"))
+    # 0 x 0 is known to occur, and says nothing.
+    if shape is not None and all(size) and size != shape:
+        raise DataError(
+            f"is of an image of {size[1]} x {size[0]} pixels (width x height), the stored one has {shape[1]} x "
+            f"{shape[0]}: was it annotated as its EXIF orientation turns it?",
+            path,
+        )
     boxes = []
     for item in root.iter("object"):
         name = (item.findtext("name") or "").strip()
@@ -119,10 +133,19 @@ def read_voc_boxes(path: str | PathLike[str], classes: Sequence[str]) -> list[Bo
             left, top, right, bottom = (
                 round(float(item.findtext(f"bndbox/{side}") or "")) for side in ("xmin", "ymin", "xmax", "ymax")
             )
-            boxes.append(Box(left - 1, top - 1, right, bottom, list(classes).index(name)))
+            if min(left, top) == 0:
+                warnings.warn(
+                    f"{path}: xmin or ymin of '{name}' is 0, VOC counts from 1: cut to the image", stacklevel=2
+                )
+            box = Box(max(left, 1) - 1, max(top, 1) - 1, right, bottom, list(classes).index(name))
         except (ValueError, OverflowError, BoxError) as error:
-            raise DataError(f"the bndbox of '{name}' is none: {error}", path) from None
+            raise DataError(f"the bndbox of '{name}' cannot be used: {error}", path) from None
+        boxes.append(box)
     return boxes
+
+
+def _number(text: str | None) -> int:
+    return int(text) if text is not None and text.strip().isdecimal() else 0
 
 
 def _largest_first(boxes: Iterable[Box], shape: tuple[int, int]) -> list[Box]:

@@ -10,18 +10,18 @@ from pathlib import Path
 
 import numpy as np
 
+from deeplab_caffe.data.confusion import ConfusionMatrix
 from deeplab_caffe.data.io.images import load_label
 from deeplab_caffe.data.io.lists import read_image_list
 from deeplab_caffe.errors import DataError, EvaluationError
 from deeplab_caffe.evaluation.classes import Classes
-from deeplab_caffe.evaluation.confusion import ConfusionMatrix
 from deeplab_caffe.evaluation.metrics import Metrics, Rule, measure
 from deeplab_caffe.evaluation.predictions import SUFFIXES, Kind, read_prediction
 from deeplab_caffe.evaluation.trimap import Trimap
 
 
 @dataclass(frozen=True)
-class Pair:
+class ImagePair:
     """One image's files: its id, its result and its true labels."""
 
     name: str
@@ -105,7 +105,7 @@ def find_pairs(
     kind: Kind,
     *,
     skip_missing: bool = False,
-) -> tuple[list[Pair], list[str]]:
+) -> tuple[list[ImagePair], list[str]]:
     """Pairs results and labels.
 
     Args:
@@ -124,7 +124,7 @@ def find_pairs(
     pairs, missing = [], []
     for name in ids:
         label = Path(labels[name]) if isinstance(labels, Mapping) else Path(labels) / f"{name}.png"
-        pair = Pair(name, Path(predictions) / (name + SUFFIXES[kind]), label)
+        pair = ImagePair(name, Path(predictions) / (name + SUFFIXES[kind]), label)
         if not pair.prediction.is_file():
             missing.append(name)
         elif not pair.label.is_file():
@@ -138,7 +138,7 @@ def find_pairs(
 
 
 def evaluate(
-    pairs: Sequence[Pair],
+    pairs: Sequence[ImagePair],
     classes: Classes,
     kind: Kind,
     *,
@@ -172,7 +172,7 @@ def evaluate(
     trimap = Trimap(len(classes), widths, ignore_label) if widths else None
     images = []
 
-    def work(pair: Pair) -> tuple[ConfusionMatrix, Trimap | None]:
+    def work(pair: ImagePair) -> tuple[ConfusionMatrix, Trimap | None]:
         return _count(pair, len(classes), kind, widths, ignore_label)
 
     with ThreadPoolExecutor(jobs or _cores(), "eval") as pool:
@@ -191,7 +191,7 @@ def evaluate(
 
 
 def _count(
-    pair: Pair, num_classes: int, kind: Kind, widths: Sequence[int], ignore_label: int
+    pair: ImagePair, num_classes: int, kind: Kind, widths: Sequence[int], ignore_label: int
 ) -> tuple[ConfusionMatrix, Trimap | None]:
     labels = load_label(pair.label)
     predicted = read_prediction(pair.prediction, kind, labels.shape)

@@ -13,8 +13,8 @@ from typing import Literal
 
 import numpy as np
 
+from deeplab_caffe.data.confusion import ConfusionMatrix
 from deeplab_caffe.errors import EvaluationError
-from deeplab_caffe.evaluation.confusion import ConfusionMatrix
 
 Rule = Literal["original", "zero", "skip", "nan", "one"]
 RULES: tuple[Rule, ...] = ("original", "zero", "skip", "nan", "one")

@@ -13,7 +13,7 @@ from PIL import Image
 
 from deeplab_caffe.data.io.images import load_image, load_label
 from deeplab_caffe.errors import DeepLabCaffeError
-from deeplab_caffe.evaluation.evaluate import Evaluation, Pair
+from deeplab_caffe.evaluation.evaluate import Evaluation, ImagePair
 from deeplab_caffe.evaluation.predictions import Kind, read_prediction
 from deeplab_caffe.evaluation.tables import cell, notes
 from deeplab_caffe.viz.overlay import colorize, overlay
@@ -33,7 +33,7 @@ figure { margin: 1.2em 0; } figure img { max-width: 24%; } figcaption { margin-b
 
 def html_report(
     evaluation: Evaluation,
-    pairs: Sequence[Pair],
+    pairs: Sequence[ImagePair],
     kind: Kind,
     *,
     images: Mapping[str, Path] | None = None,
@@ -141,7 +141,7 @@ def _curve(evaluation: Evaluation) -> str:
     return f"<svg width='{width}' height='{height}' role='img'>{''.join(lines)}</svg>"
 
 
-def _pictures(pair: Pair, kind: Kind, evaluation: Evaluation, photo: Path | None) -> list[str]:
+def _pictures(pair: ImagePair, kind: Kind, evaluation: Evaluation, photo: Path | None) -> list[str]:
     colours = evaluation.classes.colormap
     labels = load_label(pair.label)
     predicted = np.asarray(read_prediction(pair.prediction, kind, labels.shape)).astype(np.int64).clip(0, 255)

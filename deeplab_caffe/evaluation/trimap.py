@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from deeplab_caffe.data.confusion import ConfusionMatrix
 from deeplab_caffe.errors import EvaluationError
-from deeplab_caffe.evaluation.confusion import ConfusionMatrix
 
 
 def void_distance(labels: np.ndarray, ignore_label: int = 255) -> np.ndarray | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from deeplab_caffe.data.io.atomic import atomic_write
 from deeplab_caffe.errors import DeepLabCaffeError
-from deeplab_caffe.experiment.settings import NUM_LABELS, ExperimentError, Settings
+from deeplab_caffe.experiment.settings import NUM_LABELS, ExperimentError, ExperimentSettings
 from deeplab_caffe.proto.templates import fill_template
 from deeplab_caffe.zoo import prototxt_path
 
@@ -23,7 +23,7 @@ class Config:
         dry: write nothing.
     """
 
-    def __init__(self, settings: Settings, *, dry: bool = False) -> None:
+    def __init__(self, settings: ExperimentSettings, *, dry: bool = False) -> None:
         self.settings = settings
         self.dry = dry
         self.notes: list[str] = []

@@ -8,7 +8,7 @@ from pathlib import Path
 from deeplab_caffe.data.io.atomic import atomic_write
 from deeplab_caffe.data.io.lists import ListEntry, read_image_list
 from deeplab_caffe.errors import DataError
-from deeplab_caffe.experiment.settings import ExperimentError, Settings
+from deeplab_caffe.experiment.settings import ExperimentError, ExperimentSettings
 
 # Lines and the beginning of the SHA-256 of the released lists of voc12.
 RELEASED = {
@@ -32,7 +32,7 @@ class Lists:
         dry: write nothing: lists that would be made are kept in memory.
     """
 
-    def __init__(self, settings: Settings, *, dry: bool = False) -> None:
+    def __init__(self, settings: ExperimentSettings, *, dry: bool = False) -> None:
         self.settings = settings
         self.dry = dry
         self._content: dict[str, bytes] = {}

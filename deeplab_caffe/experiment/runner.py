@@ -13,8 +13,8 @@ from pathlib import Path
 
 from deeplab_caffe.data.io.lock import exclusive
 from deeplab_caffe.experiment.refining import build_crf, build_eval, build_search
-from deeplab_caffe.experiment.settings import STEPS, ExperimentError, Settings
-from deeplab_caffe.experiment.steps import Step, Workshop, build_test, build_train
+from deeplab_caffe.experiment.settings import STEPS, ExperimentError, ExperimentSettings
+from deeplab_caffe.experiment.steps import ExperimentStep, Workshop, build_test, build_train
 from deeplab_caffe.experiment.summary import draw_trimaps, read_evaluations, table
 
 # Runs one command of ours: words, folder to run in, log to append to; returns the exit status.
@@ -57,7 +57,7 @@ class Runner:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: ExperimentSettings,
         *,
         echo: Callable[[str], None] = print,
         warn: Callable[[str], None] = print,
@@ -102,7 +102,7 @@ class Runner:
                 if step in ("eval", "eval2") and not dry:
                     self._summarize()
 
-    def _builders(self, step: str, chosen: Sequence[str]) -> Iterator[Callable[[Workshop], Step]]:
+    def _builders(self, step: str, chosen: Sequence[str]) -> Iterator[Callable[[Workshop], ExperimentStep]]:
         stage = "2" if step.endswith("2") else ""
         kind = step.removesuffix("2")
         searching, refining = "crf-search" in chosen, f"crf{stage}" in chosen
@@ -147,7 +147,7 @@ class Runner:
                 raise ExperimentError(problem)
             self.warn(f"{problem}: numbers will not be comparable with the published ones")
 
-    def _one(self, shop: Workshop, step: Step, dry: bool) -> None:
+    def _one(self, shop: Workshop, step: ExperimentStep, dry: bool) -> None:
         marker = shop.marker(step.name)
         for note in (*shop.config.notes, *step.notes):
             self.warn(f"{step.name}: {note}")
@@ -178,7 +178,7 @@ class Runner:
                 )
         marker.finish(step.inputs, step.outputs)
 
-    def _clear(self, step: Step) -> None:
+    def _clear(self, step: ExperimentStep) -> None:
         """Files of other inputs must not pass for this step's: snapshots are moved aside, results deleted."""
         if step.aside:
             folder = step.aside[0].parent

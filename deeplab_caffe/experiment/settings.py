@@ -20,7 +20,7 @@ NUM_LABELS = {"voc12": 21, "camvid": 11}
 
 
 @dataclass(frozen=True)
-class Settings:
+class ExperimentSettings:
     """An experiment. Sets are names of lists: ``train_aug`` is ``<exper>/<EXP>/list/train_aug.txt``.
 
     Attributes:

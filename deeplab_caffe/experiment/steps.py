@@ -9,7 +9,7 @@ from deeplab_caffe import proto
 from deeplab_caffe.experiment.config import Config, newest_snapshot
 from deeplab_caffe.experiment.lists import Lists
 from deeplab_caffe.experiment.markers import Marker, digest, file_digest
-from deeplab_caffe.experiment.settings import ExperimentError, Settings
+from deeplab_caffe.experiment.settings import ExperimentError, ExperimentSettings
 from deeplab_caffe.proto import caffe_pb2
 
 # Stands for the hash of what an earlier step is still to make, in a dry run.
@@ -17,7 +17,7 @@ UNKNOWN = "to be made"
 
 
 @dataclass
-class Step:
+class ExperimentStep:
     """One step for one set of images.
 
     Attributes:
@@ -47,7 +47,7 @@ class Workshop:
         dry: write nothing, and take what is missing for something that an earlier step makes.
     """
 
-    def __init__(self, settings: Settings, *, dry: bool = False) -> None:
+    def __init__(self, settings: ExperimentSettings, *, dry: bool = False) -> None:
         self.settings = settings
         self.dry = dry
         self.lists = Lists(settings, dry=dry)
@@ -134,7 +134,7 @@ class Workshop:
         return None
 
 
-def build_train(shop: Workshop, stage: str) -> Step:
+def build_train(shop: Workshop, stage: str) -> ExperimentStep:
     """``train`` (stage ``""``) and ``train2``: run_pascal.sh's RUN_TRAIN and RUN_TRAIN2."""
     settings, lists, config = shop.settings, shop.lists, shop.config
     train_set = settings.train_set2 if stage else settings.train_set
@@ -163,10 +163,10 @@ def build_train(shop: Workshop, stage: str) -> Step:
     old = settings.path(prefix)
     aside = sorted(old.parent.glob(f"{old.name}_iter_*"))
     output = f"{prefix}_iter_{solver.max_iter}.caffemodel"
-    return Step(f"train{stage}", inputs, [output], [words], notes, aside)
+    return ExperimentStep(f"train{stage}", inputs, [output], [words], notes, aside)
 
 
-def build_test(shop: Workshop, stage: str, set_name: str) -> Step:
+def build_test(shop: Workshop, stage: str, set_name: str) -> ExperimentStep:
     """``test`` and ``test2`` for one set: the scores of all its images, and what else the template writes."""
     settings, lists, config = shop.settings, shop.lists, shop.config
     feature_dir = settings.folder(f"features{stage}")
@@ -187,10 +187,10 @@ def build_test(shop: Workshop, stage: str, set_name: str) -> Step:
         model, count = _rest(shop, shop.marker(name), set_name, text, by_id)
     shown = _newest(settings, stage) if weights is None else str(weights)
     words = ["test", "--model", model, "--weights", shown, "--iterations", str(count), "--quiet", *shop.device()]
-    return Step(name, inputs, [path for paths in by_id.values() for path in paths], [words] if count else [])
+    return ExperimentStep(name, inputs, [path for paths in by_id.values() for path in paths], [words] if count else [])
 
 
-def _newest(settings: Settings, stage: str) -> str:
+def _newest(settings: ExperimentSettings, stage: str) -> str:
     """Stands for weights that are still to be trained, in a dry run."""
     return f"<the newest {settings.folder('model')}/train{stage}_iter_*.caffemodel>"
 

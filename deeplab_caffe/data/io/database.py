@@ -111,9 +111,15 @@ class LMDB(_Opened):
             raise NetError("LMDB databases need lmdb: pip install 'deeplab-caffe[lmdb]'") from exc
         with self._named("cannot be opened as LMDB"):
             # No lock file: the database may lie where one must not write, and nobody writes to it.
-            return lmdb.open(
-                os.fspath(self.path), subdir=Path(self.path).is_dir(), readonly=True, lock=False, max_readers=1
-            )
+            folder = Path(self.path).is_dir()
+            found = lmdb.open(os.fspath(self.path), subdir=folder, readonly=True, lock=False, max_readers=1)
+        # LMDB maps the file: a page beyond its end would end the process.
+        file = Path(self.path) / "data.mdb" if folder else Path(self.path)
+        needed = (found.info()["last_pgno"] + 1) * found.stat()["psize"]
+        if file.stat().st_size < needed:
+            found.close()
+            raise DataError(f"truncated: {needed:,} bytes needed, got {file.stat().st_size:,}", self.path)
+        return found
 
     def keys(self) -> Iterator[bytes]:
         """All keys in order."""

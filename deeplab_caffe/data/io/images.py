@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from deeplab_caffe.data.io.atomic import atomic_write
 from deeplab_caffe.data.io.zero_copy import zero_copy_pixels
@@ -94,7 +94,7 @@ def load_label(
     Args:
         path: the image file.
         reading: ``"index"`` gives the palette index of palette images (PASCAL VOC's SegmentationClass, CamVid) and the
-            value of grey ones; 16-bit grey values are taken as they are. A colour image is accepted only where R, G
+            value of grey ones, of 1 to 16 bits, as it is. A colour image is accepted only where R, G
             and B are equal throughout. ``"luminance"`` is the original's reading, ``cv::imread`` in grey
             (util/io.cpp:72-81), which turns palette indices into the brightness of their colours.
         max_pixels: as in :func:`load_image`.
@@ -111,10 +111,15 @@ def load_label(
     if reading == "luminance":
         return load_grey(path, exif_orientation=False, max_pixels=max_pixels, view=view)
     with _open(path, max_pixels) as image:
+        stretched = _stretched(image)
         _decoded(image, path)
+        if image.mode == "1":
+            return np.asarray(image).astype(np.uint8)
         if image.mode in ("P", "L", "PA", "LA", "La"):
             pixels = zero_copy_pixels(image)
             pixels = pixels if pixels.ndim == 2 else pixels[..., 0]
+            if stretched != 1:
+                return pixels // np.uint8(stretched)
             return pixels if view else _own(pixels)
         if image.mode.startswith("I"):
             pixels = np.asarray(image)
@@ -129,6 +134,16 @@ def load_label(
             path,
         )
     return _own(pixels[..., 0])
+
+
+def image_size(path: str | PathLike[str]) -> tuple[int, int]:
+    """Return ``(height, width)`` of an image file from its header, without regard to EXIF orientation.
+
+    Raises:
+        DataError: as :func:`load_image`, so far as the header tells.
+    """
+    with _open(path, MAX_PIXELS) as image:
+        return image.height, image.width
 
 
 def save_labels_png(path: str | PathLike[str], labels: np.ndarray, colormap: np.ndarray) -> None:
@@ -191,11 +206,17 @@ def _own(pixels: np.ndarray) -> np.ndarray:
     return np.require(pixels, requirements=["C", "W"])
 
 
+def _stretched(image: Image.Image) -> int:
+    """Return the factor that Pillow stretches grey PNGs of 2 and 4 bits by, to be asked before they are decoded."""
+    raw_mode = image.tile[0][3] if image.format == "PNG" and image.tile else None
+    return {"L;2": 85, "L;4": 17}.get(raw_mode, 1) if isinstance(raw_mode, str) else 1
+
+
 def _open(path: str | PathLike[str], max_pixels: int, content: bytes | None = None) -> Image.Image:
     """Read the header alone and refuse what must not be decoded."""
     try:
         image = Image.open(path if content is None else io.BytesIO(content))
-    except Image.UnidentifiedImageError as exc:
+    except UnidentifiedImageError as exc:
         raise DataError(_why_unidentified(path), path) from exc
     except Image.DecompressionBombError as exc:
         count = re.search(r"\d{6,}", str(exc))
@@ -205,7 +226,8 @@ def _open(path: str | PathLike[str], max_pixels: int, content: bytes | None = No
         raise DataError(f"cannot be read: {exc.strerror or exc}", path) from exc
     except Exception as exc:  # Pillow's header parsers raise whatever they stumble over
         raise DataError(f"is not a readable image: {exc or type(exc).__name__}", path) from exc
-    width, height = image.size
+    # Pillow's reader of IM files takes as many numbers for a size as it finds.
+    width, height = image.size if len(image.size) == 2 else (0, 0)
     problem = None
     if width < 1 or height < 1:
         problem = f"the image is empty: {width} x {height}"

@@ -14,7 +14,7 @@ Number = TypeVar("Number", int, float)
 
 
 @dataclass(frozen=True)
-class Window:
+class ImageWindow:
     """A box in an image.
 
     Attributes:
@@ -47,8 +47,8 @@ class WindowFile:
     """
 
     channels: int = 0
-    foreground: list[Window] = field(default_factory=list)
-    background: list[Window] = field(default_factory=list)
+    foreground: list[ImageWindow] = field(default_factory=list)
+    background: list[ImageWindow] = field(default_factory=list)
 
 
 def read_window_file(path: str | PathLike[str], fg_threshold: float, bg_threshold: float) -> WindowFile:
@@ -79,9 +79,9 @@ def read_window_file(path: str | PathLike[str], fg_threshold: float, bg_threshol
             if overlap >= fg_threshold:
                 if label < 1:
                     raise words.error(f"a foreground window (overlap {overlap}) needs a positive class, got {label}")
-                found.foreground.append(Window(image, line, label, x1, y1, x2, y2))
+                found.foreground.append(ImageWindow(image, line, label, x1, y1, x2, y2))
             elif overlap < bg_threshold:
-                found.background.append(Window(image, line, 0, x1, y1, x2, y2))
+                found.background.append(ImageWindow(image, line, 0, x1, y1, x2, y2))
         index += 1
     if index == 0:
         raise DataError("the window file is empty", path)

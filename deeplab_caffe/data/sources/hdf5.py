@@ -35,6 +35,8 @@ def _h5py() -> Any:
 class HDF5Source:
     """The source of HDF5_DATA's batches: rows of datasets, file after file in the order of the list, then again.
 
+    Files must come from where one trusts: a damaged one may end the process inside the HDF5 library.
+
     Each top is the dataset of its name, of float or integer numbers, with 1 to 4 dimensions, rows first. The original
     holds whole files in memory; here a batch's rows are read from the file.
 
@@ -167,8 +169,19 @@ class HDF5Source:
         return handle
 
     def _describe(self, file: int) -> list[tuple[int, ...]]:
-        """Shapes of the datasets; their rows are counted on the way."""
-        handle, path, h5py = self._open(file), self.files[file], _h5py()
+        """Return the shapes of the datasets, and note their number of rows."""
+        handle, path = self._open(file), self.files[file]
+        try:
+            shapes = self._shapes_in(handle, path)
+        except DataError:
+            raise
+        except Exception as exc:  # damage shows as whatever the HDF5 library makes of it
+            raise DataError(f"the HDF5 file is damaged: {str(exc) or type(exc).__name__}", path) from exc
+        self._rows[file] = shapes[0][0]
+        return shapes
+
+    def _shapes_in(self, handle: h5py.File, path: str) -> list[tuple[int, ...]]:
+        h5py = _h5py()
         shapes = []
         for name in self.names:
             dataset = handle.get(name)
@@ -184,16 +197,15 @@ class HDF5Source:
         if len(set(counts.values())) > 1:
             said = ", ".join(f"'{name}' has {count}" for name, count in counts.items())
             raise DataError(f"the datasets differ in their number of rows: {said}", path)
-        self._rows[file] = shapes[0][0]
         return shapes
 
     def _read(self, name: str, row: int, out: np.ndarray) -> None:
         try:
             self._open(self._file)[name].read_direct(out, np.s_[row : row + len(out)])
-        except (OSError, KeyError, TypeError, ValueError) as exc:
-            if isinstance(exc, DataError):
-                raise
-            reason = str(exc).partition("\n")[0]
+        except DataError:
+            raise
+        except Exception as exc:  # damage shows as whatever the HDF5 library makes of it
+            reason = str(exc).partition("\n")[0] or type(exc).__name__
             raise DataError(f"dataset '{name}', row {row}: {reason}", self.files[self._file]) from exc
 
 

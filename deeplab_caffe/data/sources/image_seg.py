@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 # A photograph, RGB (H, W, 3) or grey (H, W), and its label map (H, W).
-Pair = tuple[np.ndarray, np.ndarray]
+PhotoAndLabels = tuple[np.ndarray, np.ndarray]
 
 
-class ImageSegSource(ListSource[ListEntry, Pair]):
+class ImageSegSource(ListSource[ListEntry, PhotoAndLabels]):
     """The source of IMAGE_SEG_DATA's batches.
 
     Random words are drawn from ``rng`` when and as often as the original draws them from its global generator, see
@@ -107,7 +107,7 @@ class ImageSegSource(ListSource[ListEntry, Pair]):
                 self._size = image.shape[:2]
         return self._size
 
-    def _read(self, entry: ListEntry, with_label: bool = True) -> Pair:
+    def _read(self, entry: ListEntry, with_label: bool = True) -> PhotoAndLabels:
         """Image and label map of one line, resized if so asked."""
         config = self.config
         load = load_image if config.is_color else load_grey
@@ -133,7 +133,7 @@ class ImageSegSource(ListSource[ListEntry, Pair]):
             label = np.broadcast_to(np.uint8(flat_label), image.shape[:2])
         return image, label
 
-    def _write(self, entry: ListEntry, item: Pair, words: list[int], blobs: Blobs, i: int) -> None:
+    def _write(self, entry: ListEntry, item: PhotoAndLabels, words: list[int], blobs: Blobs, i: int) -> None:
         image, labels = item
         data, label, dim = (blob[i] for blob in blobs)
         size, blob_size = image.shape[:2], label.shape[1:]

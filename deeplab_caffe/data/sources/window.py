@@ -10,7 +10,7 @@ import numpy as np
 
 from deeplab_caffe.data.io.images import load_image
 from deeplab_caffe.data.io.resize import resize_bilinear
-from deeplab_caffe.data.io.windows import Window, read_window_file
+from deeplab_caffe.data.io.windows import ImageWindow, read_window_file
 from deeplab_caffe.data.sources.base import Blobs, ItemSource, Shape4, SourceOptions
 from deeplab_caffe.data.sources.rng import CaffeRNG
 from deeplab_caffe.data.sources.transform import Phase, SegTransform, bgr_planes
@@ -25,7 +25,7 @@ CROP_MODES = ("warp", "square")
 class SampledWindow(NamedTuple):
     """A window that chance chose, and whether it is mirrored."""
 
-    window: Window
+    window: ImageWindow
     mirror: bool
 
 
@@ -160,7 +160,7 @@ class WindowSource(ItemSource[SampledWindow, Warped]):
 
 def warp_window(
     image: np.ndarray,
-    window: Window,
+    window: ImageWindow,
     crop_size: int,
     context_pad: int = 0,
     *,
@@ -209,7 +209,7 @@ def warp_window(
     return Warped(pixels[:, ::-1] if mirror else pixels, top, left)
 
 
-def _widened(window: Window, crop_size: int, context_pad: int, square: bool) -> tuple[int, int, int, int]:
+def _widened(window: ImageWindow, crop_size: int, context_pad: int, square: bool) -> tuple[int, int, int, int]:
     """The box such that ``context_pad`` of its pixels, once it is resized, are around the window; it may be larger
     than the image. In float32, as the original.
     """

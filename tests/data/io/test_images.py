@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from deeplab_caffe.data import MAX_PIXELS, load_grey, load_image, load_label, save_image, save_labels_png
+from deeplab_caffe.data.io.images import image_size
 from deeplab_caffe.errors import DataError
 from deeplab_caffe.viz import VOC_COLORMAP
 
@@ -61,7 +62,7 @@ def test_grey_becomes_three_equal_channels(tmp_path: Path, mode: str) -> None:
 def test_black_and_white(tmp_path: Path) -> None:
     path = saved(tmp_path, Image.fromarray(np.array([[True, False]])))
     assert load_image(path).tolist() == [[[255] * 3, [0] * 3]]
-    assert load_label(path).tolist() == [[255, 0]]
+    assert load_label(path).tolist() == [[1, 0]]
 
 
 def test_alpha_is_dropped_not_composited(tmp_path: Path) -> None:
@@ -354,3 +355,28 @@ def test_save_image_refuses_other_arrays(tmp_path: Path) -> None:
     for image in (RGB.astype(np.float32), RGB[..., :2], RGB[None]):
         with pytest.raises(ValueError, match="expected a uint8 image"):
             save_image(tmp_path / "x.png", image)
+
+
+@pytest.mark.parametrize(("bits", "values"), [(1, 2), (2, 4), (4, 16), (8, 256)])
+def test_grey_labels_of_few_bits_are_their_samples(tmp_path: Path, bits: int, values: int) -> None:
+    labels = np.arange(values, dtype=np.uint8).reshape(1, -1).repeat(2, axis=0)
+    packed = np.packbits(np.unpackbits(labels[..., None], axis=2)[..., 8 - bits :].reshape(2, -1), axis=1)
+    rows = b"".join(b"\0" + row.tobytes() for row in packed)
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", values, 2, bits, 0, 0, 0, 0))
+    body = chunk(b"IDAT", zlib.compress(rows))
+    (tmp_path / "l.png").write_bytes(b"\x89PNG\r\n\x1a\n" + head + body + chunk(b"IEND", b""))
+    np.testing.assert_array_equal(load_label(tmp_path / "l.png"), labels)
+    assert image_size(tmp_path / "l.png") == (2, values)
+
+
+def test_the_size_alone_is_checked_too(tmp_path: Path) -> None:
+    head = struct.pack(">IIBBBBB", 100_000, 100_000, 8, 0, 0, 0, 0)
+    chunks = [(b"IHDR", head), (b"IDAT", zlib.compress(b"")), (b"IEND", b"")]
+    content = [struct.pack(">I", len(b)) + k + b + struct.pack(">I", zlib.crc32(k + b)) for k, b in chunks]
+    (tmp_path / "i.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(content))
+    with pytest.raises(DataError, match="i.png: the image is too large: 10,000,000,000 pixels"):
+        image_size(tmp_path / "i.png")

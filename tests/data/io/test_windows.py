@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from deeplab_caffe.data.io.windows import Window, read_window_file
+from deeplab_caffe.data.io.windows import ImageWindow, read_window_file
 from deeplab_caffe.errors import DataError
 
 TEXT = """# 0
@@ -34,12 +34,12 @@ def test_windows(tmp_path: Path) -> None:
     found = read(tmp_path, TEXT)
     assert found.channels == 3
     assert found.foreground == [
-        Window("a.jpg", 5, 7, 0, 1, 2, 3),
-        Window("a.jpg", 6, 2, 4, 5, 6, 7),
-        Window("b.jpg", 15, 5, 1, 1, 9, 9),
+        ImageWindow("a.jpg", 5, 7, 0, 1, 2, 3),
+        ImageWindow("a.jpg", 6, 2, 4, 5, 6, 7),
+        ImageWindow("b.jpg", 15, 5, 1, 1, 9, 9),
     ]
     # 0.4 is neither below 0.4 nor above 0.5; background windows have label 0 whatever the file says.
-    assert found.background == [Window("a.jpg", 8, 0, 12, 13, 14, 15)]
+    assert found.background == [ImageWindow("a.jpg", 8, 0, 12, 13, 14, 15)]
     assert len(read(tmp_path, TEXT, bg=0.45).background) == 2
 
 

@@ -12,6 +12,7 @@ from PIL import Image
 
 from deeplab_caffe import proto
 from deeplab_caffe.data import CaffeRNG, DatabaseSource, Shard
+from deeplab_caffe.data.io.database import LMDB
 from deeplab_caffe.data.sources.database import decode_datum
 from deeplab_caffe.errors import DataError, NetError
 from deeplab_caffe.proto import caffe_pb2
@@ -240,3 +241,12 @@ def test_leveldb(tmp_path: Path) -> None:
     (tmp_path / "no").mkdir()
     with pytest.raises(DataError, match="no: cannot be opened as LevelDB"):
         DatabaseSource(param(tmp_path / "no", backend="LEVELDB"), "TEST")
+
+
+def test_a_truncated_lmdb_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "whole", [b"x" * 3000] * 20)
+    content = (path / "data.mdb").read_bytes()
+    for size in (len(content) - 4096, len(content) // 2, 8192):
+        (path / "data.mdb").write_bytes(content[:size])
+        with pytest.raises(DataError, match=rf"truncated: [\d,]+ bytes needed, got {size:,}"):
+            LMDB(path)

@@ -205,3 +205,12 @@ def test_a_writer_goes_on_where_its_state_was_taken(tmp_path: Path) -> None:
     again.load_state_dict({"rows": 9})
     with pytest.raises(DataError, match=r"out\.h5: 'data' has 3 rows, 9 were written: another file\?"):
         again.write(ones, ones)
+
+
+def test_what_the_library_raises_is_a_data_error(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("bad heap")
+
+    monkeypatch.setattr(h5py.Dataset, "ndim", property(fail))
+    with pytest.raises(DataError, match=r"a\.h5: the HDF5 file is damaged: bad heap"):
+        source(files)

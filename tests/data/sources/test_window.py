@@ -8,15 +8,15 @@ from PIL import Image
 
 from deeplab_caffe import proto
 from deeplab_caffe.data import CaffeRNG, Shard, WindowSource, load_image, resize_bilinear
-from deeplab_caffe.data.io.windows import Window
+from deeplab_caffe.data.io.windows import ImageWindow
 from deeplab_caffe.data.sources.window import warp_window
 from deeplab_caffe.errors import DataError, NetError
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (10, 12, 3), dtype=np.uint8)
 
 
-def window(x1: int, y1: int, x2: int, y2: int) -> Window:
-    return Window("0.png", 1, 5, x1, y1, x2, y2)
+def window(x1: int, y1: int, x2: int, y2: int) -> ImageWindow:
+    return ImageWindow("0.png", 1, 5, x1, y1, x2, y2)
 
 
 def test_a_window_of_the_crops_size_is_cut_out() -> None:
