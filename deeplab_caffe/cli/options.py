@@ -44,6 +44,14 @@ variables_option = click.option(
     help="Value of ${NAME} in the prototxt; the environment gives the others. May be repeated.",
 )
 
+dtype_option = click.option(
+    "--dtype",
+    type=click.Choice(["float32", "bfloat16"]),
+    default="float32",
+    show_default=True,
+    help="Number format to compute in: bfloat16 is faster, to about two digits.",
+)
+
 phase_option = click.option(
     "--phase", type=click.Choice(["TRAIN", "TEST"], case_sensitive=False), default="TEST", show_default=True
 )

@@ -15,6 +15,7 @@ from deeplab_caffe.cli.options import (
     WEIGHTS_HELP,
     chosen_device,
     device_option,
+    dtype_option,
     path_option,
     variables_option,
 )
@@ -107,7 +108,7 @@ def _crf_params(
 @click.option("--window", type=click.IntRange(min=1), help="Cut larger photographs into windows of this side: 513.")
 @click.option("--stride", type=click.IntRange(min=1), help="Pixels from window to window.  [2/3 of the window]")
 @click.option("--colormap", type=click.Choice(sorted(_COLORMAPS)), help="voc, or camvid for the built-in network.")
-@click.option("--bfloat16", is_flag=True, help="Compute in bfloat16: faster, scores to about two digits.")
+@dtype_option
 @click.option("--channels-last", is_flag=True, help="Channels-last memory order: faster, last digits may differ.")
 @device_option
 @variables_option
@@ -134,7 +135,7 @@ def segment(
     window: int | None,
     stride: int | None,
     colormap: str | None,
-    bfloat16: bool,
+    dtype: str,
     channels_last: bool,
     device: str,
     gpu: int | None,
@@ -176,8 +177,8 @@ def segment(
         flip=flip,
         window=window,
         stride=stride,
-        dtype=torch.bfloat16 if bfloat16 else torch.float32,
-        channels_last=channels_last or bfloat16,
+        dtype=getattr(torch, dtype),
+        channels_last=channels_last or dtype == "bfloat16",
         variables=variables,
     )
     colours = colormap or (DEFAULT_MODEL.colormap if built_in else "voc")

@@ -60,8 +60,8 @@ class Solver:
 
     Args:
         solver: path of the solver prototxt, or a SolverParameter.
-        device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"auto"``; None: as ``solver_mode`` and ``device_id`` say, and the
-            CPU where there is no GPU.
+        device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``; ``"auto"`` or None: as ``solver_mode`` and ``device_id`` say, and
+            the CPU if there is no GPU.
         variables: values of ``${NAME}`` in the solver and its nets; the environment gives the rest.
         solver_type: ``"SGD"``, ``"NESTEROV"`` or ``"ADAGRAD"`` in place of the prototxt's.
         default_seed: ``random_seed`` where the prototxt has none.
@@ -70,8 +70,9 @@ class Solver:
         allow_nan: go on where the loss is not finite.
         world: the processes that train together; ``docs/training.md`` has the rule of the effective batch.
         log: where to write; None for Caffe's lines on stderr alone.
-        **options: ``bfloat16``: forward passes under autocast, parameters and updates stay float32;
-            ``channels_last``, ``engine``, ``workers``, ``label_reading``: as for :class:`deeplab_caffe.Net`.
+        dtype: ``"float32"``, or ``"bfloat16"``: forward passes under autocast; parameters and updates stay float32. A
+            torch.dtype does too.
+        **options: ``channels_last``, ``engine``, ``workers``, ``label_reading``: as for :class:`deeplab_caffe.Net`.
 
     Attributes:
         param: the SolverParameter.
@@ -101,17 +102,21 @@ class Solver:
         allow_nan: bool = False,
         world: World | None = None,
         log: TrainingLog | None = None,
+        dtype: str | torch.dtype = "float32",
         **options: Any,
     ) -> None:
         if ignored_gradient not in ("original", "zero"):
             raise SolverError(f"ignored_gradient must be 'original' or 'zero', got {ignored_gradient!r}")
+        number_format = str(dtype).removeprefix("torch.")
+        if number_format not in ("float32", "bfloat16"):
+            raise SolverError(f"dtype must be float32 or bfloat16, got {dtype}")
         self.config = read_config(solver, variables)
         self.param = self.config.param
         if solver_type is not None:
             self.param.solver_type = caffe_pb2.SolverParameter.SolverType.Value(solver_type)
         if default_seed is not None and self.param.random_seed < 0:
             self.param.random_seed = default_seed
-        self.device = solver_device(self.param) if device is None else resolve_device(device)
+        self.device = solver_device(self.param) if device in (None, "auto") else resolve_device(device)
         self.world = world or World()
         self.log = log or TrainingLog()
         self.allow_nan = allow_nan
@@ -124,6 +129,7 @@ class Solver:
         if self.seed < 0:
             self.seed = self.world.broadcast(secrets.randbits(32))
         options["keep_ignored_diff"] = ignored_gradient == "original"
+        options["bfloat16"] = number_format == "bfloat16"
         self.engine = self.ENGINE(self.config, self.device, self.world, self.seed, **options)
         try:
             self.rate = LearningRate(self.param)
