@@ -32,7 +32,7 @@ train.prototxt. Each file's head says what in it is as released and what is reco
 WEIGHTS = """
 ## Weights
 
-`deeplab-caffe download NAME` fetches what has an address, resumes what broke off, and checks what is there; it prints
+`deeplab-caffe download NAME` fetches what has an address, and checks what is there; it prints
 the path. `--from DIR` takes the file from a folder of yours: the authors' hosts may be gone. No checksum was ever
 published, so the first download's SHA-256 goes into `FILE.lock` beside the file in the cache (`DEEPLAB_CAFFE_CACHE`,
 else `~/.cache/deeplab-caffe`), and whatever comes later must match it. A file gets its name in the cache only when it

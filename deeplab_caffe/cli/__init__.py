@@ -9,6 +9,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import click
 
@@ -42,14 +43,15 @@ class _Verbs(click.Group):
         return sorted(VERBS)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        """The command of a verb."""
+        """Return the command of a verb."""
         if name not in VERBS:
             return None
         module = name.replace("-", "_")
-        return getattr(importlib.import_module(f"deeplab_caffe.cli.{module}"), module)
+        command: click.Command = getattr(importlib.import_module(f"deeplab_caffe.cli.{module}"), module)
+        return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The table of verbs in ``--help``."""
+        """Write the table of verbs of ``--help``."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, VERBS[name]) for name in self.list_commands(ctx)])
 
@@ -60,7 +62,7 @@ def cli() -> None:
     """DeepLab v1 from its own prototxt files and caffemodels, without Caffe."""
 
 
-def _one_line_warning(message: Warning | str, category: type[Warning], *_: object) -> None:
+def _one_line_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
     click.echo(f"warning: {message}", err=True)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -48,7 +49,7 @@ def _names(_: click.Context, __: click.Parameter, text: str) -> tuple[str, ...]:
 @click.option("--device", help="As for train and test.")
 @variables_option
 def experiment(
-    steps: tuple[str, ...], dry_run: bool, search_options: str, trimap: str, test_sets: tuple[str, ...], **given: object
+    steps: tuple[str, ...], dry_run: bool, search_options: str, trimap: str, test_sets: tuple[str, ...], **given: Any
 ) -> None:
     """Run the experiment EXP (voc12, camvid, or any data set with such lists), step by step.
 

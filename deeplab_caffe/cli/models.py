@@ -29,7 +29,7 @@ def crf_values(name: str | None) -> str:
 
 
 def row(model: Model) -> list[str]:
-    """A model's row in the table."""
+    """Return a model's row in the table."""
     return [
         model.name,
         model.title,

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import FrameType
 
 import click
 import torch
@@ -214,12 +215,12 @@ def _describe(trainer: Solver, dtype: str) -> None:
 def _signals(trainer: Solver) -> Iterator[None]:
     """Within the block, signals ask the solver to stop or to write a snapshot."""
 
-    def stop(number: int, _: object) -> None:
+    def stop(number: int, _: FrameType | None) -> None:
         if trainer.stopped:
             raise KeyboardInterrupt
         trainer.request_stop(number)
 
-    handlers: dict[int, object] = {signal.SIGINT: stop, signal.SIGTERM: stop}
+    handlers: dict[int, Callable[[int, FrameType | None], None]] = {signal.SIGINT: stop, signal.SIGTERM: stop}
     if hasattr(signal, "SIGHUP"):
         handlers[signal.SIGHUP] = lambda *_: trainer.request_snapshot()
     before = {number: signal.signal(number, handler) for number, handler in handlers.items()}

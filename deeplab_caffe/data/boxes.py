@@ -50,7 +50,7 @@ class Box:
         return slice(self.top, self.bottom), slice(self.left, self.right)
 
     def centre(self, share: float) -> Box:
-        """The middle of the box, as many pixels away from it on all sides, with ``share`` of its area.
+        """Return the middle of the box, as many pixels away from it on all sides, with ``share`` of its area.
 
         As in the authors' script, pixels are taken off all around until less than ``share`` + 0.05 of the area is left,
         and a box of less than 121 pixels or with a side below 10 stays whole.
@@ -67,12 +67,12 @@ class Box:
 
 
 def label_map_boxes(labels: np.ndarray, instances: np.ndarray | None = None, *, min_area: int = 1) -> list[Box]:
-    """The boxes around the objects of a label map.
+    """Return the boxes around the objects of a label map.
 
     Args:
         labels: ``(H, W)``; 0 is background, 255 is nothing.
-        instances: ``(H, W)``, numbers of objects (VOC's SegmentationObject), 0 and 255 are none; None: every connected
-            region (8 neighbours) of a class is an object.
+        instances: ``(H, W)``, numbers of objects (VOC's SegmentationObject); 0 and 255 are no object. None: every
+            connected region (8 neighbours) of a class is an object.
         min_area: objects with fewer pixels get no box.
 
     Raises:
@@ -100,7 +100,7 @@ def label_map_boxes(labels: np.ndarray, instances: np.ndarray | None = None, *, 
 def read_voc_boxes(
     path: str | PathLike[str], classes: Sequence[str], shape: tuple[int, int] | None = None
 ) -> list[Box]:
-    """The boxes of an annotation file of PASCAL VOC (``Annotations/<id>.xml``), objects marked difficult too.
+    """Return the boxes of an annotation file of PASCAL VOC (``Annotations/<id>.xml``), objects marked difficult too.
 
     Args:
         path: the XML file; its corners count from 1 and lie inside.
@@ -176,7 +176,7 @@ def box_probabilities(
     centre: float = 0.2,
     occluder_bias: float = 0.1,
 ) -> np.ndarray:
-    """What boxes say of each pixel, for the CRF of Bbox-Seg: float32 ``(num_classes, H, W)``, sums of 1.
+    """Return class probabilities from boxes, for the CRF of Bbox-Seg: float32 ``(num_classes, H, W)``, sums of 1.
 
     Background is certain outside all boxes. A box says its class for its centre, and class or background, as likely
     as each other, for the rest of it; where boxes overlap, what they say is averaged. The centre of a box that overlaps
@@ -203,7 +203,7 @@ def box_probabilities(
     occluders = 0
     for box in ordered:
         if box.label >= num_classes:
-            raise BoxError(f"{box}: there are but {num_classes} classes")
+            raise BoxError(f"{box}: the classes are 0 to {num_classes - 1}")
         middle = box.centre(centre).place
         overlaps = count[0][middle] > 0
         own = np.zeros(shape)
@@ -220,4 +220,4 @@ def box_probabilities(
     outside = count[0] == 0
     said[0][outside] = count[0][outside] = 1
     found = np.where(count > 0, (said + bonus) / np.maximum(count, 1), 0)
-    return (found / found.sum(axis=0)).astype(np.float32)
+    return np.asarray(found / found.sum(axis=0), np.float32)

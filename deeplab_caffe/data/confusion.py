@@ -116,7 +116,7 @@ def _ratio(part: np.integer, whole: np.integer) -> float:
 
 
 def _ratios(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole != 0)
+    return np.asarray(np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole != 0))
 
 
 def _mean(values: np.ndarray, absent: Absent) -> float:

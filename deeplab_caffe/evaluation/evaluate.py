@@ -70,7 +70,7 @@ class Evaluation:
         return measure(self.confusion, self.rule)
 
     def curve(self) -> dict[int, Metrics]:
-        """The numbers by width of the trimap; empty without one."""
+        """Return the numbers by width of the trimap; empty without one."""
         if self.trimap is None:
             return {}
         return {width: measure(self.trimap.band(width), self.rule, boundary=True) for width in self.trimap.widths}
@@ -87,7 +87,7 @@ def read_ids(path: str | os.PathLike[str]) -> list[str]:
     Raises:
         DataError: the list cannot be read, holds nothing, or an id twice.
     """
-    names = {}
+    names: dict[str, int] = {}
     for entry in read_image_list(path):
         name = entry.image
         if "/" in name or entry.label:
@@ -149,7 +149,7 @@ def evaluate(
     jobs: int = 0,
     advance: Callable[[], object] = lambda: None,
 ) -> Evaluation:
-    """Evaluates images side by side; the numbers do not depend on how many.
+    """Evaluate images side by side; the numbers do not depend on how many.
 
     Args:
         pairs: from :func:`find_pairs`.
@@ -179,7 +179,7 @@ def evaluate(
         try:
             for pair, (counts, bands) in zip(pairs, pool.map(work, pairs), strict=True):
                 total.add(counts.matrix)
-                if trimap is not None:
+                if trimap is not None and bands is not None:
                     trimap.counts += bands.counts
                 own = measure(counts, "skip")
                 images.append(ImageResult(pair.name, own.pixel_accuracy, own.mean_iou))

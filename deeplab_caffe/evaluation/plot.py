@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def draw_evaluation(evaluation: Evaluation) -> Any:
-    """A matplotlib figure: a bar for each class, a line for the mean; below, accuracy over the width of the trimap.
+    """Draw a matplotlib figure: a bar for each class, a line for the mean; below, accuracy over the trimap's width.
 
     Raises:
         DeepLabCaffeError: matplotlib is not installed.
@@ -48,7 +48,7 @@ def draw_curves(axes: Any, curves: Mapping[str, Mapping[int, Metrics]], number: 
 
 
 def new_figure(size: tuple[float, float]) -> Any:
-    """An empty matplotlib figure, or DeepLabCaffeError where that is not installed."""
+    """Return an empty matplotlib figure; raise DeepLabCaffeError if that is not installed."""
     try:
         from matplotlib.figure import Figure
     except ImportError as exc:

@@ -69,7 +69,7 @@ def read_prediction(path: str | os.PathLike[str], kind: Kind, size: tuple[int, i
 
 
 def first_maximum(scores: np.ndarray) -> np.ndarray:
-    """The channel with the largest score, the first where several share it; NaN is never the largest, as in MATLAB.
+    """Return the channel with the largest score, of equals the first; NaN is never the largest, as in MATLAB.
 
     Args:
         scores: ``(C, H, W)``, C up to 256.

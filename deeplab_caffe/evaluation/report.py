@@ -40,13 +40,13 @@ def html_report(
     worst: int = 6,
     title: str = "Evaluation",
 ) -> str:
-    """The report as text.
+    """Return the report as text.
 
     Args:
         evaluation: what to report.
         pairs: its images, for the pictures of the worst.
         kind: what the results are.
-        images: photographs by id; where there is none the labels are shown alone.
+        images: photographs by id; without one the labels are shown alone.
         worst: how many of the worst images to show.
         title: of the page.
     """

@@ -25,7 +25,7 @@ def save_pngs(
     jobs: int = 0,
     advance: Callable[[], object] = lambda: None,
 ) -> None:
-    """Writes ``<folder>/<id>.png`` for every id.
+    """Write ``<folder>/<id>.png`` for every id.
 
     Args:
         predictions: folder of the results.

@@ -12,7 +12,7 @@ from deeplab_caffe.evaluation.metrics import Metrics
 
 
 def text_report(evaluation: Evaluation) -> str:
-    """The lines that MyVOCevalseg.m prints, with its number of digits, and a line for each trimap."""
+    """Return the lines that MyVOCevalseg.m prints, with its number of digits, and a line for each trimap."""
     metrics, names = evaluation.metrics, evaluation.classes.names
     rule = "-" * 25
     lines = [
@@ -37,7 +37,7 @@ def text_report(evaluation: Evaluation) -> str:
 
 
 def notes(evaluation: Evaluation) -> list[str]:
-    """What a reader should know besides the numbers."""
+    """Return what a reader should know besides the numbers."""
     found = []
     if evaluation.missing:
         count = len(evaluation.missing)
@@ -57,7 +57,7 @@ def notes(evaluation: Evaluation) -> list[str]:
 
 
 def markdown(evaluation: Evaluation, title: str = "Evaluation") -> str:
-    """The same as tables in Markdown."""
+    """Return the same as tables in Markdown."""
     metrics, names = evaluation.metrics, evaluation.classes.names
     lines = [
         f"# {title}",
@@ -124,7 +124,7 @@ def json_text(evaluation: Evaluation) -> str:
 
 
 def cell(value: float) -> str:
-    """A number with the scripts' three digits, or ``"-"`` where there is none."""
+    """Return a number with the scripts' three digits, or ``"-"`` for NaN."""
     return "-" if np.isnan(value) else f"{value:.3f}"
 
 

@@ -38,7 +38,7 @@ class Lists:
         self._content: dict[str, bytes] = {}
 
     def content(self, name: str) -> bytes:
-        """The bytes of a list; where the experiment has none it is copied, or made, first.
+        """Return the bytes of a list; one that the experiment does not have is copied, or made, first.
 
         Raises:
             ExperimentError: the list is nowhere to be found.
@@ -56,12 +56,12 @@ class Lists:
         return self._content[name]
 
     def entries(self, name: str) -> list[ListEntry]:
-        """The lines of an image list."""
+        """Return the lines of an image list."""
         self.content(name)
         return read_image_list(self._source(name))
 
     def ids(self, name: str) -> list[str]:
-        """The ids of a set, from its ``_id`` list."""
+        """Return the ids of a set, from its ``_id`` list."""
         self.content(f"{name}_id")
         found = [entry.image for entry in self.entries(name)]
         ids = _lines(self._content[f"{name}_id"])
@@ -92,7 +92,7 @@ class Lists:
         return [word for word in words if not Path(f"{self.settings.data_root}{word}").is_file()]
 
     def weak_set(self, train_set: str) -> str | None:
-        """Makes the list of a training set's weak images, as run_pascal.sh does, and returns its name (or None)."""
+        """Make the list of a training set's weak images, as run_pascal.sh does, and return its name (or None)."""
         strong, length = self.settings.strong_set, self.settings.weak_length
         if strong is None:
             return None
@@ -110,7 +110,7 @@ class Lists:
         return name
 
     def _source(self, name: str) -> Path:
-        """A file that holds the list, also where nothing is written."""
+        """Return a file that holds the list, also where nothing is written."""
         path = self.settings.path(self.settings.list_file(name))
         return path if path.is_file() else self._origin(name)
 

@@ -1,7 +1,7 @@
 """Which steps are finished: a small JSON file for each, written in one go.
 
 A step counts as finished only if its file says so for the same inputs and everything that it made is still there, at
-its size. A step that was begun says with which inputs, so that a half of it can be gone on with, or thrown away.
+its size. A step that was begun says with which inputs, so that it can be resumed, or its files thrown away.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Marker:
         self.root = root
 
     def read(self) -> dict[str, Any]:
-        """Its content; empty where there is none, or it is damaged."""
+        """Read its content; empty without a file, or if it is damaged."""
         try:
             content = json.loads(self.path.read_bytes())
         except (OSError, ValueError):

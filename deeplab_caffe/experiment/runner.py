@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from deeplab_caffe.data.io.lock import exclusive
@@ -23,7 +24,7 @@ _KINDS = ("config", "features", "features2", "log", "model")
 
 
 def execute(words: Sequence[str], folder: Path, log: Path) -> int:
-    """Runs ``deeplab-caffe`` as a process of its own; what it writes goes to stdout and the log."""
+    """Run ``deeplab-caffe`` as a process of its own; what it writes goes to stdout and the log."""
     environment = os.environ | {"PYTHONUNBUFFERED": "1"}
     package = str(Path(__file__).resolve().parents[2])
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
@@ -107,17 +108,17 @@ class Runner:
         kind = step.removesuffix("2")
         searching, refining = "crf-search" in chosen, f"crf{stage}" in chosen
         if kind == "train":
-            yield lambda shop: build_train(shop, stage)
+            yield partial(build_train, stage=stage)
         elif kind == "crf-search":
             yield build_search
         else:
             for set_name in self._sets(step, chosen):
                 if kind == "test":
-                    yield lambda shop, name=set_name: build_test(shop, stage, name)
+                    yield partial(build_test, stage=stage, set_name=set_name)
                 elif kind == "crf":
-                    yield lambda shop, name=set_name: build_crf(shop, stage, name, searching=searching)
+                    yield partial(build_crf, stage=stage, set_name=set_name, searching=searching)
                 else:
-                    yield lambda shop, name=set_name: build_eval(shop, stage, name, refining=refining)
+                    yield partial(build_eval, stage=stage, set_name=set_name, refining=refining)
 
     def _sets(self, step: str, chosen: Sequence[str]) -> list[str]:
         settings = self.settings
@@ -134,7 +135,7 @@ class Runner:
             name for step in chosen if not step.startswith(("train", "crf-search")) for name in self._sets(step, chosen)
         ]
         names += [self.settings.strong_set] if self.settings.strong_set else []
-        problems = []
+        problems: list[str] = []
         for name in dict.fromkeys(names):
             ids = [] if name in (self.settings.train_set, self.settings.train_set2) else [f"{name}_id"]
             problems += filter(None, map(shop.lists.check, [name, *ids]))
@@ -219,7 +220,7 @@ class Runner:
 
 
 @contextlib.contextmanager
-def _passed_on(child: subprocess.Popen) -> Iterator[None]:
+def _passed_on(child: subprocess.Popen[bytes]) -> Iterator[None]:
     """Ctrl-C reaches the child from the terminal, and ends it in its own way; SIGTERM is passed on."""
     try:
         before = {

@@ -80,7 +80,7 @@ class ExperimentSettings:
                 # Commands run in the experiments' folder, so paths must not depend on it; links stay links.
                 object.__setattr__(self, name, Path(os.path.abspath(value)))  # noqa: PTH100
         object.__setattr__(self, "net_id", self.net_id or Path(self.model).name)
-        for what, name in (("EXP", self.exp), ("NET_ID", self.net_id), *(("a set", name) for name in self.sets)):
+        for what, name in (("EXP", self.exp), ("NET_ID", str(self.net_id)), *(("a set", one) for one in self.sets)):
             if not name or not all(letter.isalnum() or letter in "._-" for letter in name) or name.startswith("."):
                 raise ExperimentError(f"{what} names files: expected letters, digits, '.', '_' and '-', got '{name}'")
 
@@ -101,9 +101,9 @@ class ExperimentSettings:
         return f"{self.exp}/{kind}/{self.net_id}"
 
     def list_file(self, name: str) -> str:
-        """A list, relative to :attr:`root`."""
+        """Return a list, relative to :attr:`root`."""
         return f"{self.exp}/list/{name}.txt"
 
     def path(self, relative: str) -> Path:
-        """A path relative to :attr:`root` as it is."""
+        """Return a path relative to :attr:`root` as it is."""
         return self.root / relative

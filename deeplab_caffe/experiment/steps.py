@@ -54,7 +54,7 @@ class Workshop:
         self.config = Config(settings, dry=dry)
 
     def marker(self, step: str) -> Marker:
-        """The marker of a step."""
+        """Return the marker of a step."""
         return Marker(self.settings.path(f"{self.settings.folder('log')}/steps/{step}.json"), self.settings.root)
 
     def device(self) -> list[str]:
@@ -62,7 +62,7 @@ class Workshop:
         return ["--device", self.settings.device] if self.settings.device else []
 
     def snapshot(self, stage: str) -> Path | None:
-        """The weights that a stage's training made; None where it is still to be run (in a dry run).
+        """Return the weights that a stage's training made; None if it is still to be run (in a dry run).
 
         Raises:
             ExperimentError: there are none, or the training is half finished.
@@ -70,7 +70,7 @@ class Workshop:
         settings, marker = self.settings, self.marker(f"train{stage}")
         folder = settings.path(settings.folder("model"))
         if marker.finished():
-            return settings.root / next(iter(marker.read()["outputs"]))
+            return settings.root / str(next(iter(marker.read()["outputs"])))
         if self.dry and (marker.half or newest_snapshot(folder, f"train{stage}") is None):
             return None
         if marker.half:
@@ -81,7 +81,7 @@ class Workshop:
         return found
 
     def features_key(self, stage: str, set_name: str) -> str:
-        """A hash of what a set's scores come from.
+        """Return a hash of what a set's scores come from.
 
         Raises:
             ExperimentError: they are not there, or not all of them.
@@ -155,7 +155,7 @@ def build_train(shop: Workshop, stage: str) -> ExperimentStep:
         notes.append(f"no init{stage}.caffemodel: training begins with the fillers' values")
     inputs["weights"] = "none" if weights is None else UNKNOWN if weights == UNKNOWN else file_digest(Path(weights))
     words = ["train", "--solver", config.file(f"solver{stage}", train_set)]
-    # Halves of the same training are gone on with; a training with other inputs begins anew.
+    # An interrupted training is resumed; one with other inputs begins anew.
     state = _last_state(shop, f"train{stage}", prefix) if shop.marker(f"train{stage}").begun(inputs) else None
     shown = _newest(settings, "") if weights == UNKNOWN else weights
     words += ["--snapshot", state] if state else ["--weights", shown] if shown else []
@@ -196,7 +196,7 @@ def _newest(settings: ExperimentSettings, stage: str) -> str:
 
 
 def _last_state(shop: Workshop, step: str, prefix: str) -> str | None:
-    """The newest ``.solverstate`` whose weights are there and whole."""
+    """Return the newest ``.solverstate`` whose weights are there and whole."""
     settings, marker = shop.settings, shop.marker(step)
     found = {}
     for path in settings.path(prefix).parent.glob(f"{Path(prefix).name}_iter_*.solverstate"):
@@ -230,7 +230,7 @@ def _test_weights(shop: Workshop, stage: str) -> Path | None:
 
 
 def _written(net: caffe_pb2.NetParameter, ids: list[str]) -> dict[str, list[str]]:
-    """The files that MAT_WRITE layers write of each image."""
+    """Return the files that MAT_WRITE layers write of each image."""
     for layer in net.layers:
         if layer.HasField("image_data_param") and layer.image_data_param.batch_size != 1:
             raise ExperimentError(f"layer '{layer.name}': test.prototxt needs batch_size 1, a file for each image")
@@ -249,7 +249,7 @@ def _written(net: caffe_pb2.NetParameter, ids: list[str]) -> dict[str, list[str]
 
 
 def _rest(shop: Workshop, marker: Marker, set_name: str, text: str, by_id: dict[str, list[str]]) -> tuple[str, int]:
-    """A prototxt for the images that a broken-off test has not come to, and how many these are."""
+    """Write a prototxt for the images that an interrupted test has not come to; return it and their number."""
     settings, config = shop.settings, shop.config
     left = [n for n, paths in enumerate(by_id.values()) if not all(map(marker.intact, paths))]
     whole = config.file("test", set_name), len(by_id)

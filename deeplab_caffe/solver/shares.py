@@ -67,7 +67,7 @@ class LossShares:
 
 
 # Without annotations: DistributedDataParallel compares them with its own, and strings, as here, are not equal to those.
-def add_up(_, bucket):
+def add_up(_, bucket):  # type: ignore[no-untyped-def]
     """DistributedDataParallel's way to bring gradients together (a comm hook): their sum over the processes.
 
     Args:

@@ -36,7 +36,7 @@ class SnapshotFiles(NamedTuple):
 
     @classmethod
     def of(cls, prefix: str, iteration: int) -> SnapshotFiles:
-        """The files of an iteration, as Caffe names them."""
+        """Return the files of an iteration, as Caffe names them."""
         stem = f"{prefix}_iter_{iteration}"
         return cls(Path(f"{stem}.caffemodel"), Path(f"{stem}.resume"), Path(f"{stem}.solverstate"))
 
@@ -77,7 +77,7 @@ def write_snapshot(files: SnapshotFiles, state: dict[str, Any], save_model: Call
 
 
 def remove_leftovers(prefix: str) -> None:
-    """Removes the unfinished files of runs with this prefix that were killed while they wrote."""
+    """Remove the unfinished files of runs with this prefix that were killed while they wrote."""
     folder, name = Path(prefix).parent, Path(f"{prefix}_iter_").name
     pattern = re.compile(rf"\.{re.escape(name)}\d+\.\w+\.tmp")
     with suppress(OSError):
@@ -87,7 +87,7 @@ def remove_leftovers(prefix: str) -> None:
 
 
 def check_prefix(prefix: str) -> None:
-    """Makes the folder that snapshots go to, and finds out whether files can be written there.
+    """Make the folder that snapshots go to, and check that files can be written there.
 
     Raises:
         SolverError: they cannot.
@@ -104,7 +104,7 @@ def check_prefix(prefix: str) -> None:
 
 
 def latest_snapshot(prefix: str) -> Path | None:
-    """The ``.solverstate`` of this prefix with the largest iteration, or None where there is none."""
+    """Return the ``.solverstate`` of this prefix with the largest iteration, or None if there is no snapshot."""
     name = Path(f"{prefix}_iter_").name
     pattern = re.compile(rf"{re.escape(name)}(\d+)\.solverstate")
     folder = Path(prefix).parent
@@ -140,7 +140,7 @@ def read_snapshot(path: str | PathLike[str]) -> tuple[dict[str, Any], Path | Non
 
 
 def _model_of(state: SolverSnapshot, path: Path) -> Path | None:
-    """The caffemodel: where the solverstate says, or beside it, should both have been moved."""
+    """Return the caffemodel: where the solverstate says, or beside it, should both have been moved."""
     if not state.learned_net:
         return None
     named = Path(state.learned_net)

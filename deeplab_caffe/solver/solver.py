@@ -155,12 +155,12 @@ class Solver:
         return self.engine.blobs
 
     def copy_from(self, weights: str | PathLike[str]) -> None:
-        """Loads a caffemodel into the training net; layers that it lacks keep their initial values, with a warning."""
+        """Load a caffemodel into the training net; layers that it lacks keep their initial values, with a warning."""
         self.engine.before_snapshot()
         self.net.copy_from(weights)
 
     def start_from(self, iteration: int) -> None:
-        """Sets the next iteration."""
+        """Set the next iteration."""
         self.iteration = self._start = iteration
 
     def request_stop(self, status: int = 1) -> None:
@@ -177,7 +177,7 @@ class Solver:
         return self._stop
 
     def step(self, iterations: int) -> None:
-        """Runs some iterations, with their snapshots, tests and displays.
+        """Run some iterations, with their snapshots, tests and displays.
 
         Raises:
             SolverError: the loss is not finite, or a snapshot cannot be written.
@@ -221,7 +221,7 @@ class Solver:
             remove_leftovers(self.param.snapshot_prefix)
 
     def _iterate(self, until: int) -> bool:
-        """Runs iterations; whether it was asked to stop before the last one."""
+        """Run iterations; return whether it was asked to stop before the last one."""
         param = self.param
         while self.iteration < until:
             # The processes must agree, and one message is enough for both wishes. A signal that comes meanwhile is one
@@ -268,9 +268,10 @@ class Solver:
         if param.iter_size > 1:
             torch._foreach_mul_([diff for diff in diffs if diff is not None], 1 / param.iter_size)
         self.rule.apply(diffs, rate)
-        engine.updated(self.rule.values)
+        values = self.rule.values or []
+        engine.updated(values)
         if telling:
-            for line in update_lines(self.blobs, self.rule.values):
+            for line in update_lines(self.blobs, values):
                 self.log.line(line)
         self.log.record("train", n, loss=loss, lr=rate, seconds=round(perf_counter() - begin, 6), **shown)
 
@@ -324,7 +325,7 @@ class Solver:
         return True
 
     def snapshot(self) -> Path:
-        """Writes the three files of a snapshot; see :mod:`deeplab_caffe.solver.snapshot`.
+        """Write the three files of a snapshot; see :mod:`deeplab_caffe.solver.snapshot`.
 
         Returns:
             The ``.solverstate``.
@@ -462,7 +463,7 @@ class Solver:
 
 
 def solver_device(param: caffe_pb2.SolverParameter) -> torch.device:
-    """The device that ``solver_mode`` and ``device_id`` name; the CPU where there is no GPU."""
+    """Return the device that ``solver_mode`` and ``device_id`` name; the CPU if there is no GPU."""
     if param.solver_mode == caffe_pb2.SolverParameter.CPU:
         return torch.device("cpu")
     if not torch.cuda.is_available():

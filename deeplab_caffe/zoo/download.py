@@ -43,7 +43,7 @@ def fetch(
     source: str | PathLike[str] | None = None,
     report: Report | None = None,
 ) -> Path:
-    """The weights of a model: from the cache, from a user's folder, or from where they were published.
+    """Fetch the weights of a model: from the cache, from a user's folder, or from where they were published.
 
     Args:
         name: a model's name; see :func:`deeplab_caffe.zoo.find_model`.
@@ -83,7 +83,7 @@ def fetch(
 
 
 def recorded_sha256(target: Path) -> str | None:
-    """What ``<file>.lock`` says of the file; None where there is no lock file.
+    """Read the SHA-256 that ``<file>.lock`` records; None without a lock file.
 
     Raises:
         DownloadError: the lock file cannot be read.
@@ -110,7 +110,7 @@ def lock_file(target: Path) -> Path:
 
 
 def sha256_of(path: Path) -> str:
-    """A file's SHA-256, in hexadecimal.
+    """Return a file's SHA-256, in hexadecimal.
 
     Raises:
         DownloadError: the file cannot be read.
@@ -124,7 +124,7 @@ def sha256_of(path: Path) -> str:
 
 
 def check_sha256(path: Path, expected: str) -> None:
-    """Compares a file with the checksum that was recorded of it.
+    """Compare a file with the checksum that was recorded of it.
 
     Raises:
         DownloadError: it is another file, or cannot be read.
@@ -144,7 +144,7 @@ def _kept(folder: Path) -> str | None:
 
 
 def _find(source: Path, name: str | None) -> Path:
-    """The file of that name in a user's folder or below it; without a name, the only caffemodel there."""
+    """Return the file of that name in a user's folder or below it; without a name, the only caffemodel there."""
     if source.is_file():
         return source
     if not source.is_dir():
@@ -215,7 +215,7 @@ def _unpack(archive: Path, target: Path, limit: int = _MOST_BYTES) -> Path:
 
 
 def _install(part: Path, target: Path, model: Model, expected: str | None, origin: str) -> Path:
-    """Checks a whole file, records its checksum and gives it its name; a wrong one is removed."""
+    """Check a whole file, record its checksum and give it its name; a wrong one is removed."""
     try:
         found = sha256_of(part)
         if expected is not None and found != expected:

@@ -40,7 +40,7 @@ BASES = MappingProxyType(
 
 
 def prototxt_path(name: str, kind: str = "deploy") -> Path:
-    """The path of a network's or recipe's prototxt.
+    """Return the path of a network's or recipe's prototxt.
 
     Args:
         name: one of :data:`NETWORKS` or :data:`BASES`. The latter have their base's files where they have none of their

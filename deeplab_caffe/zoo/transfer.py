@@ -87,7 +87,8 @@ def _fetch(url: str, file: _Counted) -> None:
     try:
         HTTPDownloader(file, CHUNK, headers=headers, timeout=TIMEOUT)(url, file, None)
     except requests.HTTPError as error:
-        raise DownloadError(f"the host answered {error.response.status_code} {error.response.reason}") from error
+        status, reason = getattr(error.response, "status_code", ""), getattr(error.response, "reason", "")
+        raise DownloadError(f"the host answered {status} {reason}") from error
     except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
         reason = _cause(error)
         if file.total:

@@ -54,7 +54,7 @@ def test_refusals() -> None:
         rectangles(outside, (2, 2))
     with pytest.raises(BoxError, match="outside"):
         box_probabilities(outside, (2, 2), 2)
-    with pytest.raises(BoxError, match="but 1 classes"):
+    with pytest.raises(BoxError, match="the classes are 0 to 0"):
         box_probabilities(outside, (2, 3), 1)
     with pytest.raises(BoxError, match="centre"):
         box_probabilities(outside, (2, 3), 2, centre=0)

@@ -48,7 +48,7 @@ def read_labels_bin(path: str | PathLike[str]) -> np.ndarray:
     labels = _read(path, np.dtype("<i2"))
     if len(labels) != 1:
         raise DataError(f"expected a label map of 1 channel, got {len(labels)}", path)
-    return labels[0]
+    return np.asarray(labels[0])
 
 
 def write_labels_bin(path: str | PathLike[str], labels: np.ndarray) -> None:

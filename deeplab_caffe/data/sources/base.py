@@ -112,7 +112,7 @@ class ItemSource(ABC, Generic[Entry, Item]):
 
     @abstractmethod
     def _draw(self, count: int) -> list[Entry]:
-        """The next ``count`` entries, all of them now behind."""
+        """Return the next ``count`` entries and step behind them."""
 
     @abstractmethod
     def _order(self) -> dict[str, Any]:
@@ -124,11 +124,11 @@ class ItemSource(ABC, Generic[Entry, Item]):
 
     @abstractmethod
     def _read(self, entry: Entry) -> Item:
-        """What an entry holds."""
+        """Read what an entry holds."""
 
     @abstractmethod
     def _write(self, entry: Entry, item: Item, words: list[int], blobs: Blobs, i: int) -> None:
-        """Writes an item into place ``i`` of a batch; ``words`` are its ``transform.words_per_image`` random words."""
+        """Write an item into place ``i`` of a batch; ``words`` are its ``transform.words_per_image`` random words."""
 
     def _size_varies(self) -> bool:
         """Whether a batch has the size of its first item, and not that of all batches."""
@@ -169,7 +169,7 @@ class ItemSource(ABC, Generic[Entry, Item]):
         return batch.blobs
 
     def state_dict(self) -> dict[str, Any]:
-        """The position of the next batch, in plain numbers and arrays; what workers read ahead does not count.
+        """Return the position of the next batch, in plain numbers and arrays; what workers read ahead does not count.
 
         The state of the net's generator is not in it: that is the net's.
         """
@@ -203,7 +203,7 @@ class ItemSource(ABC, Generic[Entry, Item]):
             self._seed = self._rng.word()
 
     def _plan(self) -> None:
-        """Gives batches their entries and the workers what to read: the next batch, and enough to be busy meanwhile."""
+        """Give batches their entries and the workers what to read: the next batch, and enough to be busy meanwhile."""
         ahead = 1 + math.ceil(2 * self.workers / self.batch_size) if self.workers else 1
         while len(self._planned) < ahead:
             order = self._order()
@@ -236,7 +236,7 @@ class ItemSource(ABC, Generic[Entry, Item]):
         batch.blobs, batch.writes, batch.items = blobs, writes, None
 
     def _words(self) -> list[int]:
-        """The random words of this process's part of the next batch."""
+        """Return the random words of this process's part of the next batch."""
         if not self.transform.needs_rand:
             return []
         each = self.transform.words_per_image
@@ -264,7 +264,7 @@ class ItemSource(ABC, Generic[Entry, Item]):
         self._planned.clear()
 
     def _reset_after_fork(self) -> None:
-        """A forked child has its parent's plans, but none of its threads, nor the files it reads through libraries."""
+        """Drop what a forked child cannot use of its parent: threads, and files that libraries read."""
         if self._process != os.getpid():
             self._process, self._pool = os.getpid(), None
             order = self._planned[0].order if self._planned else self._order()

@@ -60,8 +60,7 @@ def decode_datum(value: bytes, name: str) -> Datum:
 class DatabaseSource(ItemSource[bytes, Datum]):
     """The source of DATA's batches: records in the order of their keys, again and again.
 
-    A batch of one may change its size from batch to batch where there is no ``crop_size``; all other batches have that
-    of the first record.
+    Without ``crop_size`` a batch of one has the size of its record; all other batches have that of the first record.
 
     Args:
         layer_param: LayerParameter message with ``data_param`` and ``transform_param``.
@@ -130,13 +129,11 @@ class DatabaseSource(ItemSource[bytes, Datum]):
 
     def _set_order(self, order: dict[str, Any]) -> None:
         target = int(order["next"])
-        self._keys, self._next = None, 0
-        if target:
-            self._keys = self.database.keys()
+        keys = self.database.keys() if target else iter(())
         for key in range(target):
-            if next(self._keys, None) is None:
+            if next(keys, None) is None:
                 raise DataError(f"the saved position is record {target}, there are {key}", self.database.path)
-        self._next = target
+        self._keys, self._next = keys if target else None, target
 
     def _read(self, entry: bytes) -> Datum:
         try:
@@ -156,7 +153,7 @@ class DatabaseSource(ItemSource[bytes, Datum]):
             raise DataError(
                 f"the record gives {shape} (channels, height, width), the batch has {data.shape[1:]}", self._name(entry)
             )
-        self.transform.planes_into(planes, self.transform.place(*planes.shape[1:], words), data[i])
+        self.transform.planes_into(planes, self.transform.place(planes.shape[1], planes.shape[2], words), data[i])
         label[i] = item.label
 
     def _name(self, key: bytes) -> str:

@@ -104,7 +104,7 @@ class ImageSource(ListSource[LabelledEntry, np.ndarray]):
                 )
         except ValueError as exc:
             raise self._error(entry, f"{self.param.root_folder}{entry.image}: {exc}") from exc
-        self.transform.planes_into(planes, self.transform.place(*planes.shape[1:], words), data[i])
+        self.transform.planes_into(planes, self.transform.place(planes.shape[1], planes.shape[2], words), data[i])
         labels[i] = VOID_LABEL
         labels[i, : len(entry.labels), 0, 0] = entry.labels
 

@@ -143,7 +143,7 @@ class ImageSegSource(ListSource[ListEntry, PhotoAndLabels]):
                 f"'{self._path(entry.image)}' is {size[0]} x {size[1]} (height x width), but without crop_size "
                 f"all images must have the first one's {blob_size[0]} x {blob_size[1]}",
             )
-        placement = self.transform.place(*size, words)
+        placement = self.transform.place(size[0], size[1], words)
         self.transform.image_into(image, placement, data)
         self.transform.label_into(labels, placement, label[0], self.config.ignore_label)
         dim[0, 0] = min(blob_size[0], size[0]), min(blob_size[1], size[1])

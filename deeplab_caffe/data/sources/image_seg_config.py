@@ -24,7 +24,7 @@ class ImageSegDataConfig:
         batch_size: images a batch.
         root_folder: put before every name as it is, with no separator.
         label_type: ``"PIXEL"``: the second word names a label map; ``"IMAGE"``: it is the label of all pixels (what
-            ``atoi`` makes of it: 0 where there is none); ``"NONE"``: all pixels get ``ignore_label``.
+            ``atoi`` makes of it: 0 without digits); ``"NONE"``: all pixels get ``ignore_label``.
         ignore_label: value of padding, 0 to 255.
         new_height: resize images and label maps, bilinearly both, to this height; 0 for no resizing.
         new_width: as ``new_height``; both or none.

@@ -69,7 +69,7 @@ class MemorySource:
         self._next = 0
 
     def next_batch(self) -> tuple[np.ndarray, np.ndarray]:
-        """The next items.
+        """Return the next items.
 
         Returns:
             Copies: data float32 ``(N, C, H, W)``, label float32 ``(N, 1, 1, 1)``.

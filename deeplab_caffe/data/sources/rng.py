@@ -1,4 +1,7 @@
-"""Caffe's random numbers: words of a Mersenne Twister, used the way Caffe uses them."""
+"""Caffe's random numbers: words of a Mersenne Twister, used the way Caffe uses them.
+
+The words are numpy's; the distributions are own code, because no library promises boost's bits.
+"""
 
 from __future__ import annotations
 
@@ -33,21 +36,21 @@ class CaffeRNG:
         np.random.RandomState(self._bits).seed(seed)
 
     def word(self) -> int:
-        """The next 32-bit word (``caffe_rng_rand``)."""
+        """Return the next 32-bit word (``caffe_rng_rand``)."""
         return int(self._bits.random_raw())
 
     def words(self, count: int) -> list[int]:
-        """The next ``count`` words."""
+        """Return the next ``count`` words."""
         return [int(word) for word in self._bits.random_raw(count)] if count else []
 
     def rand(self, n: int) -> int:
-        """A number from 0 to ``n - 1``: the next word modulo ``n`` (``DataTransformer::Rand``)."""
+        """Return a number from 0 to ``n - 1``: the next word modulo ``n`` (``DataTransformer::Rand``)."""
         if n < 1:
             raise ValueError(f"rand needs a positive bound, got {n}")
         return self.word() % n
 
     def uniform_int(self, high: int) -> int:
-        """A number from 0 to ``high``, both included, drawn as ``boost::uniform_int`` draws it: by equal buckets.
+        """Return a number from 0 to ``high``, both included, drawn from equal buckets as ``boost::uniform_int`` does.
 
         Args:
             high: from 0 to 2**32 - 2. At 0 no word is drawn.

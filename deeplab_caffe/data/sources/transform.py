@@ -93,7 +93,7 @@ class SegTransform:
         return int(self.mirror) + (2 if self.phase == "TRAIN" and self.crop_size > 0 else 0)
 
     def means(self, channels: int) -> np.ndarray:
-        """The mean of every channel, float32 ``(channels,)``.
+        """Return the mean of every channel, float32 ``(channels,)``.
 
         Raises:
             ValueError: if there is neither one value nor one per channel.
@@ -102,7 +102,7 @@ class SegTransform:
             raise ValueError(
                 f"expected one mean_value or as many as channels ({channels}), got {len(self.mean_value)} values"
             )
-        return np.broadcast_to(np.float32(self.mean_value or (0,)), (channels,))
+        return np.broadcast_to(np.asarray(self.mean_value or (0,), np.float32), (channels,))
 
     def place(self, height: int, width: int, words: Sequence[int]) -> Placement:
         """Choose mirror and offsets for an image of this size from ``words_per_image`` random words, in this order."""

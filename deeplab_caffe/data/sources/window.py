@@ -136,7 +136,7 @@ class WindowSource(ItemSource[SampledWindow, Warped]):
             raise DataError(message, self.param.source, window.line) from exc
 
     def _content(self, path: str) -> bytes | None:
-        """The file's bytes if they are to be kept in memory, as the original keeps them all from the start."""
+        """Return the file's bytes if they are to be kept in memory, as the original keeps them all from the start."""
         if not self.param.cache_images:
             return None
         if path not in self._files:
@@ -210,8 +210,9 @@ def warp_window(
 
 
 def _widened(window: ImageWindow, crop_size: int, context_pad: int, square: bool) -> tuple[int, int, int, int]:
-    """The box such that ``context_pad`` of its pixels, once it is resized, are around the window; it may be larger
-    than the image. In float32, as the original.
+    """Return the box that has ``context_pad`` pixels around the window once it is resized; float32, as the original.
+
+    It may reach outside the image.
     """
     factor = np.float32(crop_size) / np.float32(crop_size - 2 * context_pad)
     half_height = np.float32(window.y2 - window.y1 + 1) / np.float32(2)
