@@ -39,7 +39,7 @@ class _Verbs(click.Group):
     """Imports a verb's module only when the verb is used, so that ``--help`` need not wait for torch."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Names of the verbs."""
+        """Return the names of the verbs."""
         return sorted(VERBS)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:

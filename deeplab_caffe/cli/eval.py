@@ -20,7 +20,7 @@ from deeplab_caffe.evaluation.tables import json_text, markdown, notes, text_rep
 
 
 def parse_widths(text: str) -> list[int]:
-    """``"1:40"``, ``"1:5:40"`` or ``"1,2,5"`` as whole numbers of pixels."""
+    """Parse ``"1:40"``, ``"1:5:40"`` or ``"1,2,5"`` as whole numbers of pixels."""
     widths = parse_range(text, "--trimap")
     if any(width < 1 or width != int(width) for width in widths):
         raise click.UsageError(f"--trimap: expected whole numbers of pixels, 1 or more, got '{text}'")

@@ -63,7 +63,7 @@ def path_option(*names: str, **options: Any) -> Callable[[Callable[..., Any]], C
 
 
 def readable_count(number: float) -> str:
-    """``20505429 -> "20.51 M"``."""
+    """Return a number with a unit: ``20505429 -> "20.51 M"``."""
     for limit, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(number) >= limit:
             return f"{number / limit:.2f} {unit}"

@@ -76,7 +76,7 @@ def draw(runs: Sequence[tuple[Path, list[dict[str, Any]]]], smooth: int, title: 
 
 
 def train_curve(records: Sequence[dict[str, Any]], key: str) -> Curve:
-    """Return iterations and values of a key of the training records; what was not finite is left out."""
+    """Return the iterations and values of a key of the training records; what was not finite is left out."""
     points = [(r["iteration"], r[key]) for r in records if r.get("event") == "train" and r.get(key) is not None]
     return [step for step, _ in points], [value for _, value in points]
 
@@ -111,7 +111,7 @@ def _labels(blob: str, count: int) -> list[str]:
 
 
 def running_mean(values: Sequence[float], count: int) -> list[float]:
-    """Mean of each value and up to ``count - 1`` before it."""
+    """Return the mean of each value and of up to ``count - 1`` before it."""
     means, total = [], 0.0
     for i, value in enumerate(values):
         total += value

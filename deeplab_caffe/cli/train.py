@@ -149,7 +149,7 @@ def _device(device: str | None, gpu: int | None, param: caffe_pb2.SolverParamete
 
 
 def _workers() -> int:
-    """Threads to decode with: this process's share of the cores but one, which is for the network."""
+    """Return the threads to decode with: this process's share of all cores but one, which is for the network."""
     try:
         cores = len(os.sched_getaffinity(0))
     except AttributeError:
@@ -213,7 +213,7 @@ def _describe(trainer: Solver, dtype: str) -> None:
 
 @contextmanager
 def _signals(trainer: Solver) -> Iterator[None]:
-    """Within the block, signals ask the solver to stop or to write a snapshot."""
+    """Let signals ask the solver to stop or to write a snapshot, within the block."""
 
     def stop(number: int, _: FrameType | None) -> None:
         if trainer.stopped:

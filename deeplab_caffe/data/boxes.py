@@ -41,12 +41,12 @@ class Box:
 
     @property
     def area(self) -> int:
-        """Pixels."""
+        """Return the number of pixels."""
         return (self.right - self.left) * (self.bottom - self.top)
 
     @property
     def place(self) -> tuple[slice, slice]:
-        """Rows and columns, to index an array ``(H, W, ...)`` with."""
+        """Return the rows and columns, to index an array ``(H, W, ...)`` with."""
         return slice(self.top, self.bottom), slice(self.left, self.right)
 
     def centre(self, share: float) -> Box:
@@ -157,7 +157,7 @@ def _largest_first(boxes: Iterable[Box], shape: tuple[int, int]) -> list[Box]:
 
 
 def rectangles(boxes: Iterable[Box], shape: tuple[int, int]) -> np.ndarray:
-    """Bbox-Rect: a pixel has the class of the smallest box that it lies in, 0 outside all; uint8 ``(H, W)``.
+    """Label each pixel with the class of the smallest box around it, 0 outside all (Bbox-Rect); uint8 ``(H, W)``.
 
     Raises:
         BoxError: a box reaches outside the image.

@@ -69,15 +69,15 @@ class ConfusionMatrix:
         self.matrix += counts.astype(np.int64)
 
     def pixel_accuracy(self) -> float:
-        """Share of the counted pixels whose class is right; NaN if none is counted."""
+        """Return the share of the counted pixels whose class is right; NaN if none is counted."""
         return _ratio(np.trace(self.matrix), self.matrix.sum())
 
     def recall(self) -> np.ndarray:
-        """Share of every class's pixels that are found, float64 ``(K,)``; NaN for classes without pixels."""
+        """Return the share of every class's pixels that are found, float64 ``(K,)``; NaN for classes without pixels."""
         return _ratios(np.diag(self.matrix), self.matrix.sum(axis=1))
 
     def mean_recall(self, absent: Absent = "skip") -> float:
-        """Mean of :meth:`recall`, by default over the classes that have pixels (util/confusion_matrix.cpp, avgRecall).
+        """Return the mean of :meth:`recall`, by default of classes with pixels (avgRecall, util/confusion_matrix.cpp).
 
         Args:
             absent: what a class without true pixels counts, as for :meth:`mean_iou`.
@@ -85,12 +85,12 @@ class ConfusionMatrix:
         return _mean(self.recall(), absent)
 
     def iou(self) -> np.ndarray:
-        """Intersection over union of every class, float64 ``(K,)``; NaN for classes neither true nor predicted."""
+        """Return intersection over union of every class, float64 ``(K,)``; NaN for those neither true nor predicted."""
         right = np.diag(self.matrix)
         return _ratios(right, self.matrix.sum(axis=0) + self.matrix.sum(axis=1) - right)
 
     def mean_iou(self, absent: Absent = "skip") -> float:
-        """Mean of :meth:`iou`.
+        """Return the mean of :meth:`iou`.
 
         Args:
             absent: what a class counts that is neither true nor predicted anywhere. ``"one"``: 1.0, as SEG_ACCURACY has

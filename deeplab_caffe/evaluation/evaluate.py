@@ -66,7 +66,7 @@ class Evaluation:
 
     @property
     def metrics(self) -> Metrics:
-        """The numbers of whole images."""
+        """Return the numbers of whole images."""
         return measure(self.confusion, self.rule)
 
     def curve(self) -> dict[int, Metrics]:
@@ -76,13 +76,13 @@ class Evaluation:
         return {width: measure(self.trimap.band(width), self.rule, boundary=True) for width in self.trimap.widths}
 
     def worst(self, count: int) -> list[ImageResult]:
-        """Images with the lowest mean IoU of their own, the worst first."""
+        """Return the images with the lowest mean IoU of their own, the worst first."""
         counted = [image for image in self.images if not np.isnan(image.mean_iou)]
         return sorted(counted, key=lambda image: image.mean_iou)[:count]
 
 
 def read_ids(path: str | os.PathLike[str]) -> list[str]:
-    """Ids of a list: bare ones (``val_id.txt``), or the names of the images without folder and ending (``val.txt``).
+    """Read the ids of a list: bare ones (``val_id.txt``), or image names without folder and ending (``val.txt``).
 
     Raises:
         DataError: the list cannot be read, holds nothing, or an id twice.
@@ -106,7 +106,7 @@ def find_pairs(
     *,
     skip_missing: bool = False,
 ) -> tuple[list[ImagePair], list[str]]:
-    """Pairs results and labels.
+    """Pair results and labels.
 
     Args:
         predictions: folder of the results.

@@ -42,7 +42,7 @@ class Metrics:
 
     @property
     def absent(self) -> list[int]:
-        """Classes that are neither true nor predicted."""
+        """Return the classes that are neither true nor predicted."""
         return np.flatnonzero(np.isnan(self.iou)).tolist()
 
 

@@ -39,7 +39,7 @@ def draw_evaluation(evaluation: Evaluation) -> Any:
 
 
 def draw_curves(axes: Any, curves: Mapping[str, Mapping[int, Metrics]], number: str) -> None:
-    """Draws a number of :class:`Metrics` over the width of the trimap, a line for each name."""
+    """Draw a number of :class:`Metrics` over the width of the trimap, a line for each name."""
     for name, curve in curves.items():
         axes.plot(list(curve), [getattr(one, number) for one in curve.values()], marker=".", label=name)
     axes.set_xlabel("trimap width, pixels")

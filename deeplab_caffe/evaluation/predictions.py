@@ -19,7 +19,7 @@ SUFFIXES: dict[Kind, str] = {"png": ".png", "mat": "_blob_0.mat", "bin": ".bin"}
 
 
 def detect_kind(folder: str | os.PathLike[str]) -> Kind:
-    """Which kind of results a folder holds.
+    """Detect which kind of results a folder holds.
 
     Raises:
         DataError: it cannot be read, or holds several kinds, or none.
@@ -37,7 +37,7 @@ def detect_kind(folder: str | os.PathLike[str]) -> Kind:
 
 
 def read_prediction(path: str | os.PathLike[str], kind: Kind, size: tuple[int, int]) -> np.ndarray:
-    """One image's predicted labels.
+    """Read one image's predicted labels.
 
     Args:
         path: the file.

@@ -90,7 +90,7 @@ def markdown(evaluation: Evaluation, title: str = "Evaluation") -> str:
 
 
 def as_json(evaluation: Evaluation) -> dict[str, Any]:
-    """All numbers, the confusion counts and each image's; NaN is null."""
+    """Return all numbers, the confusion counts and each image's; NaN is null."""
     metrics = evaluation.metrics
     content: dict[str, Any] = {
         "unit": "per cent",
@@ -119,7 +119,7 @@ def as_json(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def json_text(evaluation: Evaluation) -> str:
-    """:func:`as_json` as text."""
+    """Return :func:`as_json` as text."""
     return json.dumps(as_json(evaluation), indent=1, allow_nan=False) + "\n"
 
 

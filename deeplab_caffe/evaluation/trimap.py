@@ -58,7 +58,7 @@ class Trimap:
         self.counts += np.bincount(pairs, minlength=self.counts.size).reshape(self.counts.shape)
 
     def band(self, width: int) -> ConfusionMatrix:
-        """Confusion of the pixels within ``width`` of the void label."""
+        """Return the confusion of the pixels within ``width`` of the void label."""
         if width not in self.widths:
             raise EvaluationError(f"no trimap of width {width}: there are {', '.join(map(str, self.widths))}")
         confusion = ConfusionMatrix(self.num_classes, [self.ignore_label])

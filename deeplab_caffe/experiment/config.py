@@ -29,11 +29,11 @@ class Config:
         self.notes: list[str] = []
 
     def file(self, kind: str, name: str | None = None) -> str:
-        """``config/<NET_ID>/<kind>[_<set>].prototxt``, relative to the experiments' folder."""
+        """Return ``config/<NET_ID>/<kind>[_<set>].prototxt``, relative to the experiments' folder."""
         return f"{self.settings.folder('config')}/{kind}{f'_{name}' if name else ''}.prototxt"
 
     def variables(self, **more: str | None) -> dict[str, str]:
-        """Values of the variables of sub.sed; those given by the user go first."""
+        """Return the values of the variables of sub.sed; those given by the user go first."""
         settings = self.settings
         values = {
             "EXP": settings.exp,

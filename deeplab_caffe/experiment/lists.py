@@ -70,11 +70,11 @@ class Lists:
         return ids
 
     def checksum(self, name: str) -> str:
-        """SHA-256 of a list."""
+        """Return the SHA-256 of a list."""
         return hashlib.sha256(self.content(name)).hexdigest()
 
     def check(self, name: str) -> str | None:
-        """How a list of voc12 differs from the released one, or None."""
+        """Return how a list of voc12 differs from the released one, or None."""
         if self.settings.exp != "voc12" or name not in RELEASED:
             return None
         lines, checksum = RELEASED[name]
@@ -87,7 +87,7 @@ class Lists:
         return f"list/{name}.txt has {lines} lines as the released one, but others, or in another order"
 
     def missing_files(self, name: str) -> list[str]:
-        """Images and labels of a list that are not under DATA_ROOT."""
+        """Return the images and labels of a list that are not under DATA_ROOT."""
         words = [word for entry in self.entries(name) for word in (entry.image, entry.label) if word.startswith("/")]
         return [word for word in words if not Path(f"{self.settings.data_root}{word}").is_file()]
 

@@ -180,7 +180,7 @@ class Runner:
         marker.finish(step.inputs, step.outputs)
 
     def _clear(self, step: ExperimentStep) -> None:
-        """Files of other inputs must not pass for this step's: snapshots are moved aside, results deleted."""
+        """Move snapshots of other inputs aside and delete their results, so that they do not pass for this step's."""
         if step.aside:
             folder = step.aside[0].parent
             number = 1
@@ -221,7 +221,7 @@ class Runner:
 
 @contextlib.contextmanager
 def _passed_on(child: subprocess.Popen[bytes]) -> Iterator[None]:
-    """Ctrl-C reaches the child from the terminal, and ends it in its own way; SIGTERM is passed on."""
+    """Leave Ctrl-C to the child, which the terminal sends it to; pass SIGTERM on."""
     try:
         before = {
             signal.SIGINT: signal.signal(signal.SIGINT, lambda *_: None),

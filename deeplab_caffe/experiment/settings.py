@@ -86,18 +86,18 @@ class ExperimentSettings:
 
     @property
     def sets(self) -> tuple[str, ...]:
-        """All sets of images."""
+        """Return all sets of images."""
         searched = (self.search_set,) if self.search_set else ()
         strong = (self.strong_set,) if self.strong_set else ()
         return (self.train_set, *self.test_sets, self.train_set2, *self.test_sets2, *searched, *strong)
 
     @property
     def searched(self) -> str:
-        """The set to search CRF parameters on."""
+        """Return the set to search CRF parameters on."""
         return self.search_set or ("val" if "val" in self.test_sets else self.test_sets[0])
 
     def folder(self, kind: str) -> str:
-        """``config``, ``features``, ``features2``, ``log`` or ``model`` of the network, relative to :attr:`root`."""
+        """Return the network's folder of a kind (config, features, features2, log, model), relative to :attr:`root`."""
         return f"{self.exp}/{kind}/{self.net_id}"
 
     def list_file(self, name: str) -> str:

@@ -58,7 +58,7 @@ class Workshop:
         return Marker(self.settings.path(f"{self.settings.folder('log')}/steps/{step}.json"), self.settings.root)
 
     def device(self) -> list[str]:
-        """Words for the device."""
+        """Return the words for the device."""
         return ["--device", self.settings.device] if self.settings.device else []
 
     def snapshot(self, stage: str) -> Path | None:
@@ -102,21 +102,21 @@ class Workshop:
         return digest("\n".join(f"{path.name} {path.stat().st_size}" for path in files))
 
     def features(self, stage: str, set_name: str) -> str:
-        """Folder of a set's scores, relative to the experiments' folder."""
+        """Return the folder of a set's scores, relative to the experiments' folder."""
         return f"{self.settings.folder(f'features{stage}')}/{set_name}/fc8"
 
     def results(self, stage: str, set_name: str) -> str:
-        """Folder of a set's results, as run_densecrf.sh has it."""
+        """Return the folder of a set's results, as run_densecrf.sh has it."""
         settings = self.settings
         return f"{settings.exp}/res/features{stage}/{settings.net_id}/{set_name}/fc8"
 
     def images(self, set_name: str) -> Path:
-        """Folder of a set's photographs."""
+        """Return the folder of a set's photographs."""
         entry = self.lists.entries(set_name)[0]
         return Path(f"{self.settings.data_root}{entry.image}").parent
 
     def labels(self, set_name: str) -> Path | None:
-        """Folder of a set's true labels; None where it has none, as VOC's test set.
+        """Return the folder of a set's true labels; None for sets without labels, as VOC's test set.
 
         Raises:
             ExperimentError: a folder was named, but lacks some.
@@ -135,7 +135,7 @@ class Workshop:
 
 
 def build_train(shop: Workshop, stage: str) -> ExperimentStep:
-    """``train`` (stage ``""``) and ``train2``: run_pascal.sh's RUN_TRAIN and RUN_TRAIN2."""
+    """Build ``train`` (stage ``""``) or ``train2``: run_pascal.sh's RUN_TRAIN and RUN_TRAIN2."""
     settings, lists, config = shop.settings, shop.lists, shop.config
     train_set = settings.train_set2 if stage else settings.train_set
     weak = lists.weak_set(train_set)
@@ -167,7 +167,7 @@ def build_train(shop: Workshop, stage: str) -> ExperimentStep:
 
 
 def build_test(shop: Workshop, stage: str, set_name: str) -> ExperimentStep:
-    """``test`` and ``test2`` for one set: the scores of all its images, and what else the template writes."""
+    """Build ``test`` or ``test2`` for one set: the scores of all its images, and what else the template writes."""
     settings, lists, config = shop.settings, shop.lists, shop.config
     feature_dir = settings.folder(f"features{stage}")
     text = config.fill("test", set_name, config.variables(TEST_SET=set_name, FEATURE_DIR=feature_dir))
@@ -191,7 +191,7 @@ def build_test(shop: Workshop, stage: str, set_name: str) -> ExperimentStep:
 
 
 def _newest(settings: ExperimentSettings, stage: str) -> str:
-    """Stands for weights that are still to be trained, in a dry run."""
+    """Return a text that stands for weights that are still to be trained, in a dry run."""
     return f"<the newest {settings.folder('model')}/train{stage}_iter_*.caffemodel>"
 
 

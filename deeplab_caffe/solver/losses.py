@@ -39,7 +39,7 @@ class SmoothedLoss:
         return {"seen": self._seen, "losses": list(self._losses), "mean": self._mean}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes on where :meth:`state_dict` was taken; with another ``average_loss`` it begins anew."""
+        """Go on where :meth:`state_dict` was taken; with another ``average_loss`` begin anew."""
         losses = [float(loss) for loss in state["losses"]]
         if len(losses) == min(int(state["seen"]), self._count):
             self._seen, self._losses, self._mean = int(state["seen"]), losses, float(state["mean"])

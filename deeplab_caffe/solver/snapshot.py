@@ -172,7 +172,7 @@ def _checksum(path: Path) -> int:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Has the folder's names on the disk too, on systems that can."""
+    """Write the folder's names to the disk too, on systems that can."""
     with suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:

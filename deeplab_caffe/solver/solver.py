@@ -141,17 +141,17 @@ class Solver:
 
     @property
     def net(self) -> Net:
-        """The training net."""
+        """Return the training net."""
         return self.engine.net
 
     @property
     def test_nets(self) -> list[Net]:
-        """The test nets, whose parameters are the training net's; only in the first process."""
+        """Return the test nets, whose parameters are the training net's; only in the first process."""
         return self.engine.test_nets
 
     @property
     def blobs(self) -> list[ParameterBlob]:
-        """The parameter blobs in net order."""
+        """Return the parameter blobs in net order."""
         return self.engine.blobs
 
     def copy_from(self, weights: str | PathLike[str]) -> None:
@@ -164,16 +164,16 @@ class Solver:
         self.iteration = self._start = iteration
 
     def request_stop(self, status: int = 1) -> None:
-        """Has :meth:`solve` or :meth:`step` end before the next iteration; safe to call from a signal handler."""
+        """Have :meth:`solve` or :meth:`step` end before the next iteration; safe to call from a signal handler."""
         self._stop = status
 
     def request_snapshot(self) -> None:
-        """Has a snapshot written before the next iteration; safe to call from a signal handler."""
+        """Have a snapshot written before the next iteration; safe to call from a signal handler."""
         self._snapshot_asked = True
 
     @property
     def stopped(self) -> int:
-        """What :meth:`request_stop` was called with, in any of the processes; 0 where it was not."""
+        """Return what :meth:`request_stop` was called with, in any of the processes; 0 if it was not."""
         return self._stop
 
     def step(self, iterations: int) -> None:
@@ -188,7 +188,7 @@ class Solver:
         self._iterate(self.iteration + iterations)
 
     def solve(self) -> None:
-        """Trains up to ``max_iter``; then the last snapshot, display and tests.
+        """Train up to ``max_iter``; then the last snapshot, display and tests.
 
         Raises:
             SolverError: as :meth:`step`.
@@ -301,11 +301,11 @@ class Solver:
         return {"smoothed_loss": smoothed, "outputs": {name: numbers for name, numbers, _ in rows}}
 
     def test_all(self) -> bool:
-        """Tests all test nets, in the first process; False where it was asked to stop before the end."""
+        """Test all test nets, in the first process; return False if it was asked to stop before the end."""
         return bool(self.world.run_on_first(lambda: all(self.test(i) for i in range(len(self.test_nets)))))
 
     def test(self, index: int = 0) -> bool:
-        """Runs a test net for its ``test_iter`` batches and writes the means of its outputs.
+        """Run a test net for its ``test_iter`` batches and write the means of its outputs.
 
         Returns:
             False where it was asked to stop before the end: nothing is written then.

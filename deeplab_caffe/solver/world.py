@@ -37,7 +37,7 @@ class World:
 
     @property
     def is_first(self) -> bool:
-        """Whether this is the process that writes."""
+        """Return whether this is the process that writes."""
         return self.rank == 0
 
     def sum(self, tensor: Tensor) -> Tensor:
@@ -55,7 +55,7 @@ class World:
         return int(found)
 
     def gather(self, value: Any) -> list[Any]:
-        """Every process's value, by rank."""
+        """Return every process's value, by rank."""
         if self.size == 1:
             return [value]
         found: list[Any] = [None] * self.size
@@ -134,7 +134,7 @@ def leave_world(world: World) -> None:
 
 
 def _wait_for_threads(group: Any) -> None:
-    """Until gloo's threads hold no tensor of a message any more.
+    """Wait until gloo's threads hold no tensor of a message any more.
 
     They do for a moment after the call is over. Letting go of it takes Python's lock, and a thread that asks for that
     when the interpreter is being taken down ends the process by an abort (pytorch/pytorch#179291).

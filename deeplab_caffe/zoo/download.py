@@ -31,7 +31,7 @@ _MOST_BYTES = 1 << 30
 
 
 def cache_folder() -> Path:
-    """``$DEEPLAB_CAFFE_CACHE``, else ``$XDG_CACHE_HOME/deeplab-caffe``, else ``~/.cache/deeplab-caffe``."""
+    """Return ``$DEEPLAB_CAFFE_CACHE``, else ``$XDG_CACHE_HOME/deeplab-caffe``, else ``~/.cache/deeplab-caffe``."""
     own = os.environ.get("DEEPLAB_CAFFE_CACHE")
     return Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "deeplab-caffe"
 
@@ -105,7 +105,7 @@ def recorded_sha256(target: Path) -> str | None:
 
 
 def lock_file(target: Path) -> Path:
-    """Where a file's checksum is recorded."""
+    """Return where a file's checksum is recorded."""
     return target.with_name(f"{target.name}.lock")
 
 

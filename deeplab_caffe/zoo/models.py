@@ -101,7 +101,7 @@ class Model:
         return next((score for score in self.scores if score.images == images), None)
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it, for JSON."""
+        """Return all of it, for JSON."""
         return asdict(self)
 
 

@@ -30,7 +30,7 @@ class Database(ABC):
 
     @abstractmethod
     def keys(self) -> Iterator[bytes]:
-        """All keys in order."""
+        """Return all keys in order."""
 
     @abstractmethod
     def get(self, key: bytes) -> bytes:
@@ -122,7 +122,7 @@ class LMDB(_Opened):
         return found
 
     def keys(self) -> Iterator[bytes]:
-        """All keys in order."""
+        """Return all keys in order."""
         with self._named("cannot be read"), self._handle().begin() as transaction, transaction.cursor() as cursor:
             yield from cursor.iternext(keys=True, values=False)
 
@@ -155,7 +155,7 @@ class LevelDB(_Opened):
             return plyvel.DB(os.fspath(self.path), create_if_missing=False)
 
     def keys(self) -> Iterator[bytes]:
-        """All keys in order."""
+        """Return all keys in order."""
         with self._named("cannot be read"), self._handle().iterator(include_value=False) as iterator:
             yield from iterator
 

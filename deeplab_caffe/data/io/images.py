@@ -202,7 +202,7 @@ def save_image(path: str | PathLike[str], image: np.ndarray, *, quality: int = 9
 
 
 def _own(pixels: np.ndarray) -> np.ndarray:
-    """Contiguous and writable: Pillow lends its memory read-only, which torch.from_numpy warns about."""
+    """Return contiguous, writable pixels: Pillow lends its memory read-only, which torch.from_numpy warns about."""
     return np.require(pixels, requirements=["C", "W"])
 
 

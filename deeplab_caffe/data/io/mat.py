@@ -66,7 +66,7 @@ def read_blob_mat(path: str | PathLike[str]) -> np.ndarray:
 
 
 def blob_mat_shape(path: str | PathLike[str]) -> tuple[int, int, int, int]:
-    """Shape ``(N, C, H, W)`` of the blob in a MAT file, without reading its values. Errors as :func:`read_blob_mat`."""
+    """Read the shape ``(N, C, H, W)`` of a MAT file's blob, without its values. Errors as :func:`read_blob_mat`."""
     dims, _ = _load(path, with_values=False)
     return _blob_shape(dims, path)
 

@@ -86,7 +86,7 @@ class NumericArray:
 
 
 def encode_header(name: str, dims: Sequence[int], byte_count: int) -> bytes:
-    """All that stands before the values of a file with one single-precision variable.
+    """Return all that stands before the values of a file with one single-precision variable.
 
     Args:
         name: of the variable, up to four characters.
@@ -200,7 +200,7 @@ class _ZlibSource:
 
 
 def _tag(source: _Source, order: str, what: str, *, allow_small: bool = True) -> tuple[int, int, bytes | None]:
-    """Type, byte count, and the bytes themselves where the tag is of the small kind that holds them."""
+    """Read type, byte count, and the bytes themselves if the tag is of the small kind that holds them."""
     raw = source.take(8, what)
     kind, count = struct.unpack(order + "II", raw)
     if kind >> 16 == 0:

@@ -59,7 +59,7 @@ def resize_bilinear(image: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def _positions(out_size: int, in_size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Whole and fractional input position of every output index, in the precision OpenCV uses for each step."""
+    """Return whole and fractional input position of every output index, each step in the precision of OpenCV."""
     scale = 1.0 / (out_size / in_size)
     position = ((np.arange(out_size) + 0.5) * scale - 0.5).astype(np.float32)
     whole = np.floor(position)

@@ -108,7 +108,7 @@ class ItemSource(ABC, Generic[Entry, Item]):
 
     @abstractmethod
     def shapes(self) -> tuple[Shape4, ...]:
-        """Shapes of a batch's blobs."""
+        """Return the shapes of a batch's blobs."""
 
     @abstractmethod
     def _draw(self, count: int) -> list[Entry]:
@@ -116,11 +116,11 @@ class ItemSource(ABC, Generic[Entry, Item]):
 
     @abstractmethod
     def _order(self) -> dict[str, Any]:
-        """Where the order stands: plain numbers and arrays, which nobody changes afterwards."""
+        """Return where the order stands: plain numbers and arrays, which nobody changes afterwards."""
 
     @abstractmethod
     def _set_order(self, order: dict[str, Any]) -> None:
-        """Goes to where :meth:`_order` was."""
+        """Go to where :meth:`_order` was."""
 
     @abstractmethod
     def _read(self, entry: Entry) -> Item:
@@ -131,11 +131,11 @@ class ItemSource(ABC, Generic[Entry, Item]):
         """Write an item into place ``i`` of a batch; ``words`` are its ``transform.words_per_image`` random words."""
 
     def _size_varies(self) -> bool:
-        """Whether a batch has the size of its first item, and not that of all batches."""
+        """Return whether a batch has the size of its first item, and not that of all batches."""
         return False
 
     def _batch_shapes(self, first: Callable[[], Item]) -> tuple[Shape4, ...]:
-        """Shapes of the blobs of a batch that begins with the item that ``first`` gives."""
+        """Return the shapes of the blobs of a batch that begins with the item that ``first`` gives."""
         return self.shapes()
 
     def next_batch(self) -> Blobs:
@@ -198,7 +198,7 @@ class ItemSource(ABC, Generic[Entry, Item]):
             self._pool = None
 
     def _draw_seed(self) -> None:
-        """DataTransformer::InitRand: a word of the net's generator seeds the one that places the next batch."""
+        """Draw the word of the net's generator that seeds the next batch's (DataTransformer::InitRand)."""
         if self.transform.needs_rand:
             self._seed = self._rng.word()
 
@@ -219,7 +219,7 @@ class ItemSource(ABC, Generic[Entry, Item]):
                 batch.items = [self._submit(self._read, entry) for entry in entries]
 
     def _fill(self, batch: _Batch[Entry, Item]) -> None:
-        """Has the batch's items written, by the workers or here."""
+        """Write the batch's items, by the workers or here."""
         if batch.writes is not None:
             return
         items = batch.items
@@ -254,7 +254,7 @@ class ItemSource(ABC, Generic[Entry, Item]):
         return self._pool.submit(job, *args)
 
     def _roll_back(self) -> None:
-        """Forgets what was read ahead."""
+        """Forget what was read ahead."""
         if not self._planned:
             return
         for batch in self._planned:

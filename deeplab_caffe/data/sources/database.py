@@ -91,7 +91,7 @@ class DatabaseSource(ItemSource[bytes, Datum]):
         self._draw_seed()
 
     def shapes(self) -> tuple[Shape4, Shape4]:
-        """Shapes of the blobs: data ``(N, C, H, W)``, label ``(N, 1, 1, 1)``; the first record is read for them."""
+        """Return the shapes of the blobs: data ``(N, C, H, W)``, label ``(N, 1, 1, 1)``, from the first record."""
         if self._item_shape is None:
             self._item_shape = self._out_shape(self._read(self._first))
         return (self.batch_size, *self._item_shape), (self.batch_size, 1, 1, 1)

@@ -77,7 +77,7 @@ class HDF5Source:
         return cls(param.source, list(layer_param.top), param.batch_size, shard)
 
     def shapes(self) -> list[Shape4]:
-        """Shapes of the blobs, ``(batch_size, C, H, W)``; dimensions that a dataset does not have are 1."""
+        """Return the shapes of the blobs, ``(batch_size, C, H, W)``; dimensions that a dataset does not have are 1."""
         return [(self.batch_size, *_four(shape)) for shape in self._row_shapes]
 
     def next_batch(self) -> list[np.ndarray]:
@@ -102,7 +102,7 @@ class HDF5Source:
         return [blob.reshape(shape) for blob, shape in zip(blobs, self.shapes(), strict=True)]
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the next batch begins."""
+        """Return where the next batch begins."""
         return {"file": self._file, "row": self._row}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -253,7 +253,7 @@ class HDF5Writer:
         self.rows += len(data)
 
     def state_dict(self) -> dict[str, Any]:
-        """How many rows there are."""
+        """Return how many rows there are."""
         return {"rows": self.rows}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -69,7 +69,7 @@ class ImageSource(ListSource[LabelledEntry, np.ndarray]):
         self._size: tuple[int, int] | None = None
 
     def shapes(self) -> tuple[Shape4, Shape4]:
-        """Shapes of the blobs: data ``(N, C, H, W)``, label ``(N, max_labels, 1, 1)``.
+        """Return the shapes of the blobs: data ``(N, C, H, W)``, label ``(N, max_labels, 1, 1)``.
 
         Without ``crop_size`` and without resizing the size is that of the first image, which is then read.
         """

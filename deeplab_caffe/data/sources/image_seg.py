@@ -75,7 +75,7 @@ class ImageSegSource(ListSource[ListEntry, PhotoAndLabels]):
         return cls(ImageSegDataConfig.from_param(layer_param, label_reading=label_reading), phase, **options)
 
     def shapes(self) -> tuple[Shape4, Shape4, Shape4]:
-        """Shapes of the three blobs: data ``(N, C, H, W)``, label ``(N, 1, H, W)``, dim ``(N, 1, 1, 2)``.
+        """Return the shapes of the three blobs: data ``(N, C, H, W)``, label ``(N, 1, H, W)``, dim ``(N, 1, 1, 2)``.
 
         Without ``crop_size`` and without resizing the size is that of the first image, which is then read.
         """
@@ -108,7 +108,7 @@ class ImageSegSource(ListSource[ListEntry, PhotoAndLabels]):
         return self._size
 
     def _read(self, entry: ListEntry, with_label: bool = True) -> PhotoAndLabels:
-        """Image and label map of one line, resized if so asked."""
+        """Read image and label map of one line, resized if so asked."""
         config = self.config
         load = load_image if config.is_color else load_grey
         label = None

@@ -76,7 +76,7 @@ class ImageSegDataConfig:
 
     @property
     def channels(self) -> int:
-        """Channels of the data blob."""
+        """Return the number of channels of the data blob."""
         return 3 if self.is_color else 1
 
     @classmethod

@@ -69,7 +69,7 @@ class ListSource(ItemSource[Entry, Item]):
         self._draw_seed()
 
     def __len__(self) -> int:
-        """How many lines the list holds."""
+        """Return how many lines the list holds."""
         return len(self.entries)
 
     def _draw(self, count: int) -> list[Entry]:

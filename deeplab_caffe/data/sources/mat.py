@@ -94,7 +94,7 @@ class MatWriter:
         return written
 
     def state_dict(self) -> dict[str, Any]:
-        """Which iteration is next."""
+        """Return which iteration is next."""
         return {"iteration": self.iteration}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -147,7 +147,7 @@ class MatReader:
         return cls(param.prefix, param.source or None, param.strip, param.batch_size, len(layer_param.top), shard)
 
     def shapes(self) -> list[tuple[int, int, int, int]]:
-        """Shapes ``(batch_size, C, H, W)`` of the next batch, from the headers of its first files."""
+        """Return the shapes ``(batch_size, C, H, W)`` of the next batch, from the headers of its first files."""
         first = self._after(self.shard.before(self.batch_size))
         return [(self.batch_size, *blob_mat_shape(self.names.path(first, i))[1:]) for i in range(self.tops)]
 
@@ -177,7 +177,7 @@ class MatReader:
         return blobs
 
     def state_dict(self) -> dict[str, Any]:
-        """Which file is next."""
+        """Return which file is next."""
         return {"iteration": self.iteration}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -44,7 +44,7 @@ class MemorySource:
         return cls(param.batch_size, param.channels, param.height, param.width, shard)
 
     def shapes(self) -> tuple[Shape4, Shape4]:
-        """Shapes of the blobs: data ``(N, C, H, W)``, label ``(N, 1, 1, 1)``."""
+        """Return the shapes of the blobs: data ``(N, C, H, W)``, label ``(N, 1, 1, 1)``."""
         return (self.batch_size, *self.item_shape), (self.batch_size, 1, 1, 1)
 
     def reset(self, data: np.ndarray, labels: np.ndarray) -> None:
@@ -85,7 +85,7 @@ class MemorySource:
         return data, label
 
     def state_dict(self) -> dict[str, Any]:
-        """Which item is next; the arrays are not in it."""
+        """Return which item is next; the arrays are not in it."""
         return {"next": self._next}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -65,18 +65,18 @@ class CaffeRNG:
                 return value
 
     def bernoulli(self, count: int, p: float) -> np.ndarray:
-        """``count`` draws, True with probability ``p``: ``boost::bernoulli_distribution<float>``, a word for each."""
+        """Draw ``count`` times, True with probability ``p``, a word each: ``boost::bernoulli_distribution<float>``."""
         words = np.asarray(self._bits.random_raw(count)).astype(np.float32)
         return words <= np.float32(p) * np.float32(_WORD - 1)
 
     def shuffle(self, values: np.ndarray) -> None:
-        """Fisher and Yates' shuffle from the end, in place, as Caffe's ``shuffle`` (include/caffe/util/rng.hpp)."""
+        """Shuffle in place as Caffe's ``shuffle``: Fisher and Yates' way, from the end (include/caffe/util/rng.hpp)."""
         for i in range(len(values) - 1, 0, -1):
             j = self.uniform_int(i)
             values[i], values[j] = values[j], values[i]
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the generator stands: ``key`` (624 words) and ``pos``."""
+        """Return where the generator stands: ``key`` (624 words) and ``pos``."""
         state = self._bits.state["state"]
         return {"key": state["key"].copy(), "pos": int(state["pos"])}
 

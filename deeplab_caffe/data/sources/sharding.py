@@ -27,9 +27,9 @@ class Shard:
             raise NetError(f"shard must be (rank, world) with 0 <= rank < world, got ({self.rank}, {self.world})")
 
     def before(self, batch_size: int) -> int:
-        """How many entries of the global batch come before this process's."""
+        """Return how many entries of the global batch come before this process's."""
         return self.rank * batch_size
 
     def after(self, batch_size: int) -> int:
-        """How many entries of the global batch come after this process's."""
+        """Return how many entries of the global batch come after this process's."""
         return (self.world - 1 - self.rank) * batch_size

@@ -84,12 +84,12 @@ class SegTransform:
 
     @property
     def needs_rand(self) -> bool:
-        """Whether a generator is seeded for each batch (DataTransformer::InitRand)."""
+        """Return whether a generator is seeded for each batch (DataTransformer::InitRand)."""
         return self.mirror or (self.phase == "TRAIN" and self.crop_size > 0)
 
     @property
     def words_per_image(self) -> int:
-        """How many random words :meth:`place` takes for one image."""
+        """Return how many random words :meth:`place` takes for one image."""
         return int(self.mirror) + (2 if self.phase == "TRAIN" and self.crop_size > 0 else 0)
 
     def means(self, channels: int) -> np.ndarray:
@@ -218,7 +218,7 @@ def image_to_blob(
     scale: float = 1.0,
     size: tuple[int, int] | None = None,
 ) -> np.ndarray:
-    """One photograph as a net's input, padded at the bottom and at the right.
+    """Make a net's input of one photograph, padded at the bottom and at the right.
 
     Args:
         image: uint8 RGB ``(H, W, 3)`` or grey ``(H, W)``.

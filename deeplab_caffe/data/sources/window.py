@@ -101,7 +101,7 @@ class WindowSource(ItemSource[SampledWindow, Warped]):
             self._mean = self.transform.mean_image[:, off : off + crop, off : off + crop]
 
     def shapes(self) -> tuple[Shape4, Shape4]:
-        """Shapes of the blobs: data ``(N, 3, crop_size, crop_size)``, label ``(N, 1, 1, 1)``."""
+        """Return the shapes of the blobs: data ``(N, 3, crop_size, crop_size)``, label ``(N, 1, 1, 1)``."""
         crop = self.transform.crop_size
         return (self.batch_size, 3, crop, crop), (self.batch_size, 1, 1, 1)
 
@@ -237,6 +237,6 @@ def _check_box(x1: int, y1: int, x2: int, y2: int, rows: int, columns: int) -> N
 
 
 def _round(value: np.floating) -> int:
-    """C's ``round``: halves go away from zero."""
+    """Round as C's ``round``: halves go away from zero."""
     number = float(value)
     return int(math.copysign(math.floor(abs(number) + 0.5), number))
