@@ -141,13 +141,13 @@ def _written(what: str, actual: np.ndarray, expected: np.ndarray) -> Check:
 def _crf_of_given_scores(folder: Path, source: Path) -> Iterator[Check]:
     """The pipeline's DENSE_CRF fed with the original's own scores: what remains is the CRF's difference alone."""
     param = proto.read_net(folder / "net.prototxt")
-    kept = [layer for layer in param.layers if layer.name in ("data", "crf")]
+    kept = [layer for layer in param.layer if layer.name in ("data", "crf")]
     ids = (folder / "val_id.txt").read_text().split()
     scores = {name: read_blob_mat(source / "fc8" / f"{name}_blob_0.mat") for name in ids}
-    del param.layers[:]
-    param.layers.extend(kept)
+    del param.layer[:]
+    param.layer.extend(kept)
     param.input.append("fc8_interp")
-    param.input_dim.extend(scores[ids[0]].shape)
+    param.input_shape.add(dim=scores[ids[0]].shape)
     with inside(folder):
         net = Net(param)
         for name in ids:
@@ -180,17 +180,17 @@ def _net(name: str, case: dict, folder: Path) -> Iterator[Check]:
             yield Check(what, "absolute", _largest(actual - (pixels.astype(np.float32) - 10)), 0.0)
         elif kind != "data":
             yield Check(what, "relative", relative_error(actual, expected), RELATIVE_TOLERANCE)
-        elif kinds.get(blob) == "ARGMAX" and name.startswith("slim_"):
+        elif kinds.get(blob) == "ArgMax" and name.startswith("slim_"):
             yield _argmax(blob, actual, expected, folder, case, noise)
-        elif kinds.get(blob) == "IMAGE_SEG_DATA":
+        elif kinds.get(blob) == "ImageSegData":
             limit = 2.0 if name == "imageseg_jpg" and blob == "data" else 0.0
             yield Check(blob, "absolute", _largest(actual - expected), limit)
-        elif kinds.get(blob) == "DENSE_CRF":
+        elif kinds.get(blob) == "DenseCRF":
             # Logarithms of probabilities are compared as probabilities: that is what the tolerance is about.
             if (expected < 0).any():
                 actual, expected = np.exp(actual), np.exp(expected)
             yield Check(blob, "absolute", _largest(actual - expected), CRF_TOLERANCE)
-        elif kinds.get(blob) in ("ARGMAX", "UNIQUE_LABEL"):
+        elif kinds.get(blob) in ("ArgMax", "UniqueLabel"):
             yield Check(blob, "absolute", _largest(actual - expected), 0.0)
         else:
             yield Check(blob, "relative", relative_error(actual, expected), RELATIVE_TOLERANCE)
@@ -213,8 +213,8 @@ def _kinds(folder: Path, case: dict) -> dict[str, str]:
     found = {}
     for step in case["steps"]:
         if step["op"] == "net":
-            for layer in proto.read_net(folder / step["file"]).layers:
-                found.update(dict.fromkeys(layer.top, proto.type_name(layer.type)))
+            for layer in proto.read_net(folder / step["file"]).layer:
+                found.update(dict.fromkeys(layer.top, layer.type))
     return found
 
 

@@ -68,6 +68,7 @@ class DatabaseData(ItemSource[bytes, Datum]):
         rng: the net's generator; None makes one with a seed from the operating system.
         shard: this process's part of each batch.
         workers: threads that read and decode ahead; 0 reads when a batch is asked for.
+        reseeds: see :class:`ItemSource`.
 
     Raises:
         NetError: a parameter has no meaning here, or the database's library is not installed.
@@ -82,12 +83,19 @@ class DatabaseData(ItemSource[bytes, Datum]):
         rng: CaffeRNG | None = None,
         shard: Shard | None = None,
         workers: int = 0,
+        *,
+        reseeds: bool = True,
     ) -> None:
         param = layer_param.data_param
         if not param.source:
             raise NetError("data_param needs a source")
         super().__init__(
-            param.batch_size, SegTransform.from_param(layer_param.transform_param, phase), rng, shard, workers
+            param.batch_size,
+            SegTransform.from_param(layer_param.transform_param, phase),
+            rng,
+            shard,
+            workers,
+            reseeds=reseeds,
         )
         self.database = DATABASES[BACKENDS[param.backend]](param.source)
         self._next = 0

@@ -34,6 +34,7 @@ class ImageData(ListSource[LabelledEntry, np.ndarray]):
         rng: the net's generator; None makes one with a seed from the operating system.
         shard: this process's part of each batch.
         workers: threads that decode ahead; 0 decodes when a batch is asked for.
+        reseeds: see :class:`ItemSource`.
 
     Raises:
         NetError: a parameter has no meaning here.
@@ -48,6 +49,8 @@ class ImageData(ListSource[LabelledEntry, np.ndarray]):
         rng: CaffeRNG | None = None,
         shard: Shard | None = None,
         workers: int = 0,
+        *,
+        reseeds: bool = True,
     ) -> None:
         param = layer_param.image_data_param
         if not param.source:
@@ -75,6 +78,7 @@ class ImageData(ListSource[LabelledEntry, np.ndarray]):
             rng,
             shard,
             workers,
+            reseeds=reseeds,
         )
         self._size: tuple[int, int] | None = None
 

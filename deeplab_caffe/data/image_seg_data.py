@@ -11,7 +11,7 @@ from deeplab_caffe.data.image_seg_config import ImageSegDataConfig
 from deeplab_caffe.data.images import load_grey, load_image, load_label
 from deeplab_caffe.data.list_source import ListSource
 from deeplab_caffe.data.lists import ListEntry, read_image_list
-from deeplab_caffe.data.resize import resize_bilinear
+from deeplab_caffe.data.resize import resize_bilinear, resize_nearest
 from deeplab_caffe.data.rng import CaffeRNG
 from deeplab_caffe.data.sharding import Shard
 from deeplab_caffe.data.source import Blobs, Shape4
@@ -35,6 +35,7 @@ class ImageSegData(ListSource[ListEntry, Pair]):
         rng: the net's generator; None makes one with a seed from the operating system.
         shard: this process's part of each batch.
         workers: threads that decode ahead; 0 decodes when a batch is asked for.
+        reseeds: see :class:`ItemSource`.
 
     Raises:
         DataError: if the list cannot be read.
@@ -47,6 +48,8 @@ class ImageSegData(ListSource[ListEntry, Pair]):
         rng: CaffeRNG | None = None,
         shard: Shard | None = None,
         workers: int = 0,
+        *,
+        reseeds: bool = True,
     ) -> None:
         self.config = config
         super().__init__(
@@ -55,10 +58,19 @@ class ImageSegData(ListSource[ListEntry, Pair]):
             config.shuffle,
             config.rand_skip,
             config.batch_size,
-            SegTransform(phase, config.crop_size, config.mirror, config.mean_value, config.scale),
+            SegTransform(
+                phase,
+                config.crop_size,
+                config.mirror,
+                config.mean_value,
+                config.scale,
+                crop_pair=config.crop_pair,
+                scale_factors=config.scale_factors,
+            ),
             rng,
             shard,
             workers,
+            reseeds=reseeds,
         )
         self._size: tuple[int, int] | None = None
 
@@ -70,6 +82,8 @@ class ImageSegData(ListSource[ListEntry, Pair]):
         rng: CaffeRNG | None = None,
         shard: Shard | None = None,
         workers: int = 0,
+        *,
+        reseeds: bool = True,
         **options: Any,
     ) -> ImageSegData:
         """Build it from a LayerParameter message, see :meth:`ImageSegDataConfig.from_param` for the options.
@@ -78,7 +92,8 @@ class ImageSegData(ListSource[ListEntry, Pair]):
             NetError: if a parameter has no meaning here.
             DataError: if the list cannot be read.
         """
-        return cls(ImageSegDataConfig.from_param(layer_param, **options), phase, rng, shard, workers)
+        config = ImageSegDataConfig.from_param(layer_param, **options)
+        return cls(config, phase, rng, shard, workers, reseeds=reseeds)
 
     def shapes(self) -> tuple[Shape4, Shape4, Shape4]:
         """Shapes of the three blobs: data ``(N, C, H, W)``, label ``(N, 1, H, W)``, dim ``(N, 1, 1, 2)``.
@@ -104,8 +119,8 @@ class ImageSegData(ListSource[ListEntry, Pair]):
     def _blob_size(self) -> tuple[int, int]:
         if self._size is None:
             config = self.config
-            if config.crop_size:
-                self._size = (config.crop_size, config.crop_size)
+            if self.transform.crop[0]:
+                self._size = self.transform.crop
             elif config.new_height:
                 self._size = (config.new_height, config.new_width)
             else:
@@ -143,13 +158,18 @@ class ImageSegData(ListSource[ListEntry, Pair]):
         image, labels = item
         data, label, dim = (blob[i] for blob in blobs)
         size, blob_size = image.shape[:2], label.shape[1:]
-        if not self.config.crop_size and size != blob_size:
+        if not self.transform.crop[0] and size != blob_size:
             raise self._error(
                 entry,
                 f"'{self._path(entry.image)}' is {size[0]} x {size[1]} (height x width), but without crop_size "
                 f"all images must have the first one's {blob_size[0]} x {blob_size[1]}",
             )
-        placement = self.transform.place(*size, words)
+        factor = self.transform.factor(words)
+        if factor != 1:
+            # The product of two floats, as in the original.
+            height, width = (int(np.float32(length) * np.float32(factor)) for length in size)
+            image, labels = resize_bilinear(image, height, width), resize_nearest(labels, height, width)
+        placement = self.transform.place(*image.shape[:2], words)
         self.transform.image_into(image, placement, data)
         self.transform.label_into(labels, placement, label[0], self.config.ignore_label)
         dim[0, 0] = min(blob_size[0], size[0]), min(blob_size[1], size[1])

@@ -33,6 +33,7 @@ class ListSource(ItemSource[Entry, Item]):
         rng: likewise.
         shard: likewise.
         workers: likewise.
+        reseeds: likewise.
 
     Attributes:
         entries: the lines in the list's own order.
@@ -52,12 +53,16 @@ class ListSource(ItemSource[Entry, Item]):
         rng: CaffeRNG | None = None,
         shard: Shard | None = None,
         workers: int = 0,
+        *,
+        reseeds: bool = True,
     ) -> None:
-        super().__init__(batch_size, transform, rng, shard, workers)
+        super().__init__(batch_size, transform, rng, shard, workers, reseeds=reseeds)
         self.source = source
         self.entries = entries
         self._sequence = np.arange(len(entries))
         self._shuffler: CaffeRNG | None = None
+        if not reseeds:
+            self._draw_seed()
         if shuffle:
             self._shuffler = CaffeRNG(self._rng.word())
             self._shuffle()
@@ -67,7 +72,8 @@ class ListSource(ItemSource[Entry, Item]):
             if self._next >= len(entries):
                 raise DataError(f"not enough points to skip: {len(entries)}, to be skipped {self._next}", source)
         self._first = entries[self._sequence[self._next]]
-        self._draw_seed()
+        if reseeds:
+            self._draw_seed()
         self._draw_seed()
 
     def __len__(self) -> int:

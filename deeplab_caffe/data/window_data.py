@@ -48,6 +48,7 @@ class WindowData(ItemSource[Sample, Warped]):
         rng: the net's generator; None makes one with a seed from the operating system.
         shard: this process's part of each batch.
         workers: threads that decode ahead; 0 decodes when a batch is asked for.
+        reseeds: see :class:`ItemSource`.
 
     Raises:
         NetError: a parameter has no meaning here, or the file has no window of a kind that is needed.
@@ -62,12 +63,19 @@ class WindowData(ItemSource[Sample, Warped]):
         rng: CaffeRNG | None = None,
         shard: Shard | None = None,
         workers: int = 0,
+        *,
+        reseeds: bool = True,
     ) -> None:
         param = layer_param.window_data_param
         if not param.source:
             raise NetError("window_data_param needs a source")
         super().__init__(
-            param.batch_size, SegTransform.from_param(layer_param.transform_param, phase), rng, shard, workers
+            param.batch_size,
+            SegTransform.from_param(layer_param.transform_param, phase),
+            rng,
+            shard,
+            workers,
+            reseeds=reseeds,
         )
         self.param = param
         self._check()

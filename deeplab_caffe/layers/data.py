@@ -79,7 +79,9 @@ class ItemSourceLayer(SourceLayer):
     def make_source(self, param: caffe_pb2.LayerParameter, context: NetContext) -> Source:
         phase = "TRAIN" if context.training else "TEST"
         options = self.options(context)
-        return self.SOURCE(param, phase, context.rng, Shard(*context.shard), context.workers, **options)
+        reseeds = context.dialect.data_reseeds_per_batch
+        shard = Shard(*context.shard)
+        return self.SOURCE(param, phase, context.rng, shard, context.workers, reseeds=reseeds, **options)
 
     def options(self, context: NetContext) -> dict[str, Any]:
         """Further arguments of the source."""
@@ -165,11 +167,11 @@ class MemoryData(SourceLayer):
     """Batches from arrays that ``source.reset`` (pycaffe: ``set_input_arrays``) is given
     (layers/memory_data_layer.cpp).
 
-    Tops: data (N, C, H, W), label (N, 1, 1, 1).
+    Tops: data (N, C, H, W), label (N, 1, 1, 1) and, as in the fork of train-DeepLab, optionally data_dim (N, 1, 1, 2).
     """
 
     TYPE = "MemoryData"
-    TOPS = (2, 2)
+    TOPS = (2, 3)
 
     def make_source(self, param: caffe_pb2.LayerParameter, context: NetContext) -> Source:
         if param.HasField("transform_param"):
@@ -198,8 +200,8 @@ class MatRead(SourceLayer):
 class DummyData(Layer):
     """Blobs of made-up numbers (layers/dummy_data_layer.cpp).
 
-    Tops: (N, C, H, W) each, as ``num``, ``channels``, ``height`` and ``width`` say: one value of each for all tops, or
-    as many as tops. Likewise ``data_filler``; without one the blobs are 0. Fillers that draw random numbers draw new
+    Tops: as ``shape`` says, or (N, C, H, W) each, as ``num``, ``channels``, ``height`` and ``width`` say: one value of
+    each for all tops, or as many as tops. Likewise ``data_filler``; without one the blobs are 0. Fillers that draw random numbers draw new
     ones for each batch; their seeds come from the net's generator.
     """
 
@@ -214,13 +216,7 @@ class DummyData(Layer):
         super().__init__(param, context)
         dummy = param.dummy_data_param
         tops = len(param.top)
-        sizes = []
-        for name in self.DIMENSIONS:
-            values = list(getattr(dummy, name))
-            if len(values) not in (1, tops) or min(values) < 1:
-                raise self.error(f"dummy_data_param needs one positive {name}, or {tops} for the tops, got {values}")
-            sizes.append(values * tops if len(values) == 1 else values)
-        self.shapes: list[Shape] = list(zip(*sizes, strict=True))
+        self.shapes: list[Shape] = self._given_shapes(dummy, tops)
         fillers = list(dummy.data_filler) or [caffe_pb2.FillerParameter(type="constant")]
         if len(fillers) not in (1, tops):
             raise self.error(f"dummy_data_param takes no data_filler, one, or {tops} for the tops, got {len(fillers)}")
@@ -228,7 +224,26 @@ class DummyData(Layer):
         self.generator = torch.Generator()
         # An unknown filler is better found now than at the first batch.
         for filler in self.fillers:
-            self.new_blob((1, 1, 1, 1), filler, 1)
+            self.new_blob((1, 1, 1, 1), filler)
+
+    def _given_shapes(self, dummy: caffe_pb2.DummyDataParameter, tops: int) -> list[Shape]:
+        old = [name for name in self.DIMENSIONS if getattr(dummy, name)]
+        if dummy.shape and old:
+            raise self.error(f"dummy_data_param has shape and {', '.join(old)}: give one kind or the other")
+        if dummy.shape:
+            shapes = [tuple(shape.dim) for shape in dummy.shape]
+            if self.context.dialect.four_axes:
+                shapes = [shape + (1,) * (4 - len(shape)) for shape in shapes]
+            if len(shapes) not in (1, tops) or any(size < 1 for shape in shapes for size in shape):
+                raise self.error(f"dummy_data_param needs one shape of positive sizes, or {tops}, got {shapes}")
+            return shapes * tops if len(shapes) == 1 else shapes
+        sizes = []
+        for name in self.DIMENSIONS:
+            values = list(getattr(dummy, name))
+            if len(values) not in (1, tops) or min(values) < 1:
+                raise self.error(f"dummy_data_param needs one positive {name}, or {tops} for the tops, got {values}")
+            sizes.append(values * tops if len(values) == 1 else values)
+        return list(zip(*sizes, strict=True))
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
         return self.shapes
@@ -241,7 +256,7 @@ class DummyData(Layer):
             # The global batch's numbers, so that several processes together have those of one.
             rank, world = self.context.shard
             top = torch.empty((world * shape[0], *shape[1:]))
-            fill(top, filler, math.prod(shape[1:]), self.generator)
+            fill(top, filler, generator=self.generator)
             tops.append(top.chunk(world)[rank])
         return tuple(tops)
 

@@ -1,4 +1,4 @@
-"""Which layers belong to a net in a given phase: Caffe's ``include`` and ``exclude`` rules."""
+"""The layers that a net has in a given phase: Caffe's ``include`` and ``exclude`` rules and ``phase``."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from google.protobuf.message import Message
 
 from deeplab_caffe.errors import NetError
 from deeplab_caffe.proto import caffe_pb2
+from deeplab_caffe.proto.upgrade.net import fold_inputs, upgrade_net
 
 
 def resolve_state(
     net: Message, phase: int | str | None = None, level: int | None = None, stages: Iterable[str] = ()
 ) -> Message:
-    """The NetState that a net is filtered with.
+    """Return the NetState that a net is filtered with.
 
     What the net's own ``state`` sets stands (a prototxt may pin its phase, as in the original, net.cpp); the arguments
     fill the rest. Stages add up.
@@ -51,7 +52,7 @@ def _phase_number(phase: int | str | None) -> int:
 
 
 def state_meets_rule(state: Message, rule: Message) -> bool:
-    """Whether a NetState meets a NetStateRule: every condition the rule sets must hold (Caffe's StateMeetsRule)."""
+    """Return whether a NetState meets a NetStateRule: every condition the rule sets must hold (Caffe's StateMeetsRule)."""
     if rule.HasField("phase") and rule.phase != state.phase:
         return False
     if rule.HasField("min_level") and state.level < rule.min_level:
@@ -63,15 +64,18 @@ def state_meets_rule(state: Message, rule: Message) -> bool:
 
 
 def layer_is_included(layer: Message, state: Message) -> bool:
-    """Whether a layer takes part in a net of this state.
+    """Return whether a layer takes part in a net of this state.
 
-    With ``include`` rules the layer is in if any of them is met; otherwise it is in unless an ``exclude`` rule is met.
+    A ``phase`` of its own must be the state's. With ``include`` rules the layer is in if any of them is met; otherwise it
+    is in unless an ``exclude`` rule is met.
 
     Raises:
         NetError: the layer has both ``include`` and ``exclude`` rules.
     """
     if layer.include and layer.exclude:
         raise NetError("has both include and exclude rules; give one kind or the other", layer=layer.name)
+    if layer.HasField("phase") and layer.phase != state.phase:
+        return False
     if layer.include:
         return any(state_meets_rule(state, rule) for rule in layer.include)
     return not any(state_meets_rule(state, rule) for rule in layer.exclude)
@@ -80,12 +84,12 @@ def layer_is_included(layer: Message, state: Message) -> bool:
 def filter_net(
     net: Message, phase: int | str | None = None, level: int | None = None, stages: Iterable[str] = ()
 ) -> Message:
-    """A copy of ``net`` with only the layers that its state admits.
+    """Return ``net`` in the inner form, with only the layers that its state admits; Input layers become net inputs.
 
     Args:
-        net: a NetParameter; not changed.
-        phase: ``caffe_pb2.TRAIN``/``TEST`` or ``"TRAIN"``/``"TEST"``; counts where the net's own ``state`` has none.
-        level: counts where the net's own ``state`` has none; default 0.
+        net: a NetParameter of any layout; not changed.
+        phase: ``caffe_pb2.TRAIN``/``TEST`` or ``"TRAIN"``/``"TEST"``; counts if the net's own ``state`` has none.
+        level: counts if the net's own ``state`` has none; default 0.
         stages: added to those of the net's own ``state``.
 
     Returns:
@@ -93,11 +97,15 @@ def filter_net(
 
     Raises:
         NetError: bad phase, or a layer with both ``include`` and ``exclude``.
+        PrototxtError: a net of an older layout cannot be upgraded.
     """
     state = resolve_state(net, phase, level, stages)
-    filtered = caffe_pb2.NetParameter()
-    filtered.CopyFrom(net)
-    del filtered.layers[:]
-    filtered.layers.extend(layer for layer in net.layers if layer_is_included(layer, state))
+    filtered = upgrade_net(net)
+    layers = [layer for layer in filtered.layer if layer_is_included(layer, state)]
+    if len(layers) != len(filtered.layer):
+        kept = caffe_pb2.NetParameter(layer=layers)
+        filtered.ClearField("layer")
+        filtered.layer.extend(kept.layer)
+    fold_inputs(filtered)
     filtered.state.CopyFrom(state)
     return filtered

@@ -98,7 +98,9 @@ def write_snapshot(
         parts = SnapshotFiles(*(working / file.name for file in files))
         save_weights(net, parts.model, diffs)
         arrays = [tensor.detach().float().cpu().numpy() for tensor in history]
-        write_solverstate(parts.state, iteration, str(files.model), arrays, current_step)
+        write_solverstate(
+            parts.state, iteration, str(files.model), arrays, current_step, dialect=net.dialect.name
+        )
         write_state(parts.resume, {"format": _FORMAT, "solverstate": _checksum(parts.state), **resume})
         # An older solverstate must not be seen beside a newer caffemodel.
         files.state.unlink(missing_ok=True)
@@ -172,7 +174,7 @@ def read_snapshot(path: str | PathLike[str], blobs: Sequence[ParameterBlob]) -> 
     if len(state.history) != len(blobs):
         raise SolverError(f"its history has {len(state.history)} blobs, the net has {len(blobs)}", path)
     for i, (found, blob) in enumerate(zip(state.history, blobs, strict=True)):
-        if _padded(found.shape) != blob.shape:
+        if _padded(found.shape) != _padded(blob.shape):
             raise SolverError(f"history {i} has shape {found.shape}, {blob} has {blob.shape}", path)
     history = [blob.data for blob in state.history]
     return Snapshot(state.iteration, state.current_step, _model_of(state, path), history, _resume_of(state, path))

@@ -47,7 +47,7 @@ class Solver:
         device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"auto"``; None: as ``solver_mode`` and ``device_id`` say, and the
             CPU where there is no GPU.
         variables: values of ``${NAME}`` in the solver and its nets; the environment gives the rest.
-        solver_type: ``"SGD"``, ``"NESTEROV"`` or ``"ADAGRAD"`` in place of the prototxt's.
+        solver_type: ``"SGD"``, ``"Nesterov"`` or ``"AdaGrad"`` in place of the prototxt's.
         default_seed: ``random_seed`` where the prototxt has none.
         ignored_gradient: of pixels with an ignored label: ``"original"``: what is left of this place's last gradient,
             as the original has it, about one part in the number of valid pixels; or ``"zero"``.
@@ -92,7 +92,7 @@ class Solver:
         self.config = read_config(solver, variables)
         self.param = self.config.param
         if solver_type is not None:
-            self.param.solver_type = caffe_pb2.SolverParameter.SolverType.Value(solver_type)
+            self.param.type = solver_type
         if default_seed is not None and self.param.random_seed < 0:
             self.param.random_seed = default_seed
         self.device = solver_device(self.param) if device is None else resolve_device(device)
@@ -113,7 +113,7 @@ class Solver:
             self.rate = LearningRate(self.param)
             self.rule = create_rule(self.param, self.blobs)
         except SolverError as error:
-            raise self.config.error(str(error)) from None
+            raise self.config.error(error) from None
         self.smoothed = SmoothedLoss(self.param.average_loss)
         torch.manual_seed(self.seed + self.world.rank)
 
@@ -174,7 +174,7 @@ class Solver:
         """
         param = self.param
         if param.max_iter < 1:
-            raise self.config.error("max_iter must be set, and positive")
+            raise self.config.error(SolverError("max_iter must be set, and positive", field="max_iter"))
         self._check_snapshots(param.max_iter, afterwards=True)
         self.log.line(f"Solving {self.net.name}")
         if self._iterate(param.max_iter):

@@ -19,13 +19,12 @@ from pathlib import Path
 
 from deeplab_caffe.data.atomic import atomic_write
 from deeplab_caffe.errors import CaffeModelError, DownloadError
-from deeplab_caffe.proto import CaffeModel, caffe_pb2, read_net
+from deeplab_caffe.proto import CaffeModel, read_net
 from deeplab_caffe.zoo.models import Model, find_model
 from deeplab_caffe.zoo.paths import prototxt_path
 from deeplab_caffe.zoo.transfer import fetch_url
 
 CHUNK = 1 << 20
-_CONVOLUTION = caffe_pb2.LayerParameter.CONVOLUTION
 
 Report = Callable[[int, int | None], None]
 
@@ -238,7 +237,7 @@ def _check_content(path: Path, model: Model) -> None:
         raise DownloadError(f"what came is no caffemodel: {came}") from error
     if model.network is None:
         return
-    layers = [one for one in read_net(prototxt_path(model.network)).layers if one.type == _CONVOLUTION]
+    layers = [one for one in read_net(prototxt_path(model.network)).layer if one.type == "Convolution"]
     for layer in layers:
         if layer.name.startswith("fc8"):
             continue  # Named after the data set, with as many outputs as that has classes.

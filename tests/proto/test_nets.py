@@ -6,7 +6,7 @@ import pytest
 
 from deeplab_caffe.errors import NetError
 from deeplab_caffe.proto import caffe_pb2, filter_net, parse_net
-from deeplab_caffe.proto.rules import layer_is_included, resolve_state, state_meets_rule
+from deeplab_caffe.proto.nets import layer_is_included, resolve_state, state_meets_rule
 
 TRAIN, TEST = caffe_pb2.TRAIN, caffe_pb2.TEST
 
@@ -17,7 +17,7 @@ def net(*rules: str, state: str = ""):
 
 
 def kept(*rules: str, state: str = "", **arguments) -> str:
-    return "".join(layer.name for layer in filter_net(net(*rules, state=state), **arguments).layers)
+    return "".join(layer.name for layer in filter_net(net(*rules, state=state), **arguments).layer)
 
 
 def test_phase():

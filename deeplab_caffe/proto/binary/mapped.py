@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from deeplab_caffe.errors import CaffeModelError
-from deeplab_caffe.proto.wire import WireError
+from deeplab_caffe.proto.binary.wire import WireError
 
 _SIGNATURES = (
     (b"\x89HDF\r\n\x1a\n", "an HDF5 file"),

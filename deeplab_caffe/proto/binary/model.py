@@ -1,19 +1,21 @@
 """caffemodel files: the weights of a net, mapped into memory.
 
-Read are DeepLab v1's dialect and BVLC's, in all three layouts: V0 (``layers { layer { blobs } }``), V1 (``layers``,
-field 2) and V2 (``layer``, field 100).
+Read are all dialects, DeepLab v1's, v2's and BVLC's, in all three layouts: V0 (``layers { layer { blobs } }``), V1
+(``layers``, field 2) and V2 (``layer``, field 100).
 """
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from functools import cache
 
 from deeplab_caffe.errors import CaffeModelError
-from deeplab_caffe.proto.blobs import ModelBlob, read_blob_message
-from deeplab_caffe.proto.mapped import map_file, named_errors
-from deeplab_caffe.proto.names import CONTESTED_TYPE, enum_name, enum_name_of_v0, type_name
-from deeplab_caffe.proto.wire import BYTES, FIXED32, MAX_PARTS, VARINT, Field, WireError, expect, read_field, read_text
+from deeplab_caffe.proto.binary.blobs import ModelBlob, read_blob_message
+from deeplab_caffe.proto.binary.mapped import map_file, named_errors
+from deeplab_caffe.proto.schema.names import name_of_number, name_of_v0
+from deeplab_caffe.proto.schema.tables import field_table
+from deeplab_caffe.proto.binary.wire import BYTES, FIXED32, MAX_PARTS, VARINT, Field, WireError, expect, read_field, read_text
 
 _NET_NAME, _NET_V1_LAYERS, _NET_INPUT, _NET_V2_LAYER = 1, 2, 3, 100
 
@@ -29,16 +31,16 @@ class ModelLayer:
 
     Attributes:
         name: its name; weights are matched by it.
-        type: name of its type in the V1 layout, ``"CONVOLUTION"``, whatever layout the file has. A type that DeepLab v1
-            does not know keeps the file's own name (``"BatchNorm"``), or ``"UNKNOWN_<number>"``. Number 39 is
-            ``"IMAGE_SEG_DATA"`` without blobs and BVLC's ``"DECONVOLUTION"`` with.
+        type: name of its type, ``"Convolution"``, whatever layout the file has; ``""`` if the file gives none, and
+            ``"UNKNOWN_<number>"`` for a number that no V1 layout has. Number 39 is ``"ImageSegData"`` without blobs and
+            BVLC's ``"Deconvolution"`` with.
         bottoms, tops: names of its blobs.
         blobs: its parameters.
         offset: byte offset of the layer in the file.
     """
 
     name: str = ""
-    type: str = "NONE"
+    type: str = ""
     bottoms: list[str] = field(default_factory=list)
     tops: list[str] = field(default_factory=list)
     blobs: list[ModelBlob] = field(default_factory=list)
@@ -56,6 +58,8 @@ class CaffeModel:
         name: name of the net.
         inputs: names of the net's inputs.
         layers: its layers in file order, those without parameters too.
+        dialect: whose file it is: ``"v1"`` for the V0 and V1 layouts, else ``"v2"`` (DeepLab's release), ``"merge"`` or,
+            if none of the layers that these number differently is in it, ``"bvlc"``.
         by_name: the layers by name. Of several with one name, the last that has blobs, as Caffe's loader has it.
 
     Raises:
@@ -67,6 +71,7 @@ class CaffeModel:
         self.name = ""
         self.inputs: list[str] = []
         self.layers: list[ModelLayer] = []
+        self.dialect = "bvlc"
         self._parts = 0
         self._buffer = map_file(path, "caffemodel")
         with named_errors(path, "caffemodel"):
@@ -96,6 +101,8 @@ class CaffeModel:
                 if layout not in (None, part.number):
                     raise WireError("holds layers of the V1 and of the V2 layout", part.offset)
                 layout = part.number
+                if layout == _NET_V1_LAYERS:
+                    self.dialect = "v1"
                 expect(part, BYTES, "layers" if layout == _NET_V1_LAYERS else "layer")
                 self._count_part(part)
                 self.layers.append(self._read_layer(part))
@@ -144,6 +151,8 @@ class CaffeModel:
                 layer.type = _type_of_text(read_text(buffer, part, "type"), name)
             elif name == "floats":
                 _check_floats(part)
+            elif names is _V2:
+                self.dialect = _telling_parameters().get((layer.type, part.number), self.dialect)
         return number
 
     def _read_blob(self, part: Field, index: int) -> ModelBlob:
@@ -151,6 +160,23 @@ class CaffeModel:
             return read_blob_message(self._buffer, part.start, part.end)
         except WireError as error:
             raise WireError(f"blob {index}: {error}", error.offset) from error
+
+
+@cache
+def _telling_parameters() -> dict[tuple[str, int], str]:
+    """Return the dialects that a layer's type and its parameter's number tell."""
+    owners = {
+        "interp_param": "Interp",
+        "seg_accuracy_param": "SegAccuracy",
+        "mat_write_param": "MatWrite",
+        "dense_crf_param": "DenseCRF",
+    }
+    return {
+        (owners[row.field], row.number): dialect
+        for dialect in ("v2", "merge")
+        for row in field_table(dialect)
+        if row.message == "LayerParameter" and row.field in owners
+    }
 
 
 def _check_floats(part: Field) -> None:
@@ -162,16 +188,16 @@ def _check_floats(part: Field) -> None:
 
 
 def _type_of_number(number: int, has_blobs: bool) -> str:
-    if number == CONTESTED_TYPE and has_blobs:
-        return "DECONVOLUTION"
     try:
-        return type_name(number)
-    except ValueError:
+        return name_of_number(number, deconvolution=has_blobs) if number else ""
+    except KeyError:
         return f"UNKNOWN_{number}"
 
 
 def _type_of_text(text: str, layout: str) -> str:
+    if layout == "v2_type":
+        return "SoftmaxWithLoss" if text == "SoftmaxLoss" else text
     try:
-        return enum_name(text) if layout == "v2_type" else enum_name_of_v0(text)
+        return name_of_v0(text)
     except KeyError:
         return text

@@ -1,80 +1,68 @@
-"""The schemas that prototxt *text* is parsed with: the dialects plus what can be turned into the internal form.
+"""The messages of the inner form, ``caffe_pb2``: DeepLab v2's and BVLC's, with what only DeepLab v1 has beside them.
 
-A text schema is a superset of its dialect. What it adds has private field numbers, as it is never serialised: the
-upgrades move it into fields of the internal form, or refuse it by name.
+Numbers are BVLC's where it has the field. Fields that only DeepLab v1 has keep their number there plus
+``OWN_NUMBERS_FROM`` in messages that both have; messages that only DeepLab v1 has are as they are there.
+``NetParameter.layers`` holds layers of the V1 and V0 layouts as DeepLab v1 has them, number for number:
+``V1LayerParameter``, and ``V1ConvolutionParameter`` with its single ``kernel_size`` and its ``hole``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 from functools import cache
 
-from deeplab_caffe.proto.schema import EnumRow, FieldRow, Schema, enum_table, field_table
+from deeplab_caffe.proto.schema.tables import EnumRow, FieldRow, Schema, enum_table, field_table
 
-_PRIVATE_NUMBERS_FROM = 100_000
+# Fields of the inner form from here on are DeepLab v1's own, or this package's.
+OWN_NUMBERS_FROM = 1000
 
-# In the `layer` layout these are said with `param { }`; the V0 wrapper and the `layers` list have no place there.
-_NOT_IN_V2 = {
-    ("LayerParameter", "layer"),
-    ("LayerParameter", "blobs_lr"),
-    ("LayerParameter", "weight_decay"),
-    ("LayerParameter", "blob_share_mode"),
-    ("NetParameter", "layers"),
+# The inner form says these in ``param { }`` and ``layer { }``.
+_SAID_OTHERWISE = {"layer", "blobs_lr", "weight_decay", "blob_share_mode"}
+
+# What differs in number, label or type between the dialects, as V1LayerParameter refers to it.
+_V1_TYPES = {
+    "ConvolutionParameter": "V1ConvolutionParameter",
+    "ImageDataParameter": "V1ImageDataParameter",
+    "UniqueLabelParameter": "V1UniqueLabelParameter",
+    "LayerParameter": "V1LayerParameter",
+    "LayerParameter.LayerType": "V1LayerParameter.LayerType",
+    "LayerParameter.DimCheckMode": "V1LayerParameter.DimCheckMode",
 }
-_OLD_MESSAGES = ("V0LayerParameter", "V1LayerParameter")
 
-# BVLC's `layers` layout has these, DeepLab's has not.
-_BVLC_IN_V1 = (
-    ("LayerParameter", "loss_param"),
-    ("NetParameter", "input_shape"),
-    ("NetParameter", "debug_info"),
-    ("DummyDataParameter", "shape"),
+# Which behaviour the net is to have; see :mod:`deeplab_caffe.proto.dialect`. It travels with the message.
+_DIALECT = FieldRow("NetParameter", "dialect", OWN_NUMBERS_FROM, "optional", "string", "", False)
+# BVLC's number for it, 42, is DeepLab v1's for seg_accuracy_param.
+_LOSS_PARAM = FieldRow(
+    "V1LayerParameter", "loss_param", OWN_NUMBERS_FROM + 42, "optional", "LossParameter", "", False
 )
-_BVLC_MESSAGES_IN_V1 = ("LossParameter", "BlobShape")
+# BVLC's name for DeepLab v1's IMAGE_SEG_DATA.
+_DECONVOLUTION = EnumRow("V1LayerParameter.LayerType", "DECONVOLUTION", 39)
 
 
-def _merged(base: list[FieldRow], extra: Iterable[FieldRow]) -> list[FieldRow]:
+def _fields() -> list[FieldRow]:
+    base = [row for row in field_table("merge") if row.message != "V1LayerParameter"]
     taken = {(row.message, row.field) for row in base}
-    added = [row for row in extra if (row.message, row.field) not in taken]
-    return base + [replace(row, number=_PRIVATE_NUMBERS_FROM + i) for i, row in enumerate(added)]
+    messages = {row.message for row in base}
+    fields = [*base, _DIALECT]
+    for row in field_table("v1"):
+        if (row.message, row.field) not in taken and not (
+            row.message == "LayerParameter" and row.field in _SAID_OTHERWISE
+        ):
+            fields.append(replace(row, number=row.number + OWN_NUMBERS_FROM * (row.message in messages)))
+        if row.message in _V1_TYPES:
+            fields.append(replace(row, message=_V1_TYPES[row.message], type=_V1_TYPES.get(row.type, row.type)))
+    return [*fields, _LOSS_PARAM]
 
 
-def _enums_of(fields: list[FieldRow], *tables: tuple[EnumRow, ...]) -> list[EnumRow]:
-    """The enums that the fields refer to, each from the first table that has it."""
-    result: list[EnumRow] = []
-    for table in tables:
-        known = {row.enum for row in result}
-        result += [row for row in table if row.enum not in known and row.enum in {field.type for field in fields}]
-    return result
-
-
-@cache
-def text_v1_schema() -> Schema:
-    """DeepLab v1 plus what BVLC's V1 files have, and the solver fields of both dialects."""
-    extra = [
-        row
-        for row in field_table("v2")
-        if row.message in ("SolverParameter", *_BVLC_MESSAGES_IN_V1) or (row.message, row.field) in _BVLC_IN_V1
-    ]
-    fields = _merged(list(field_table("v1")), extra)
-    enums = _enums_of(fields, enum_table("v1"), enum_table("v2"))
-    return Schema("deeplab_caffe/text_v1.proto", fields, enums)
+def _enums() -> list[EnumRow]:
+    base = [row for row in enum_table("merge") if not row.enum.startswith("V1LayerParameter")]
+    known = {row.enum for row in base}
+    enums = base + [row for row in enum_table("v1") if row.enum not in known]
+    enums += [replace(row, enum=_V1_TYPES[row.enum]) for row in enum_table("v1") if row.enum in _V1_TYPES]
+    return [*enums, _DECONVOLUTION]
 
 
 @cache
-def text_v2_schema() -> Schema:
-    """The ``layer`` layout of DeepLab v2 and BVLC plus the layers and fields that only DeepLab v1 has."""
-    base = [
-        row
-        for row in field_table("v2")
-        if row.message not in _OLD_MESSAGES and (row.message, row.field) not in _NOT_IN_V2
-    ]
-    extra = [
-        row
-        for row in field_table("v1")
-        if row.message not in _OLD_MESSAGES and (row.message, row.field) not in _NOT_IN_V2
-    ]
-    fields = _merged(base, extra)
-    enums = _enums_of(fields, enum_table("v2"), enum_table("v1"))
-    return Schema("deeplab_caffe/text_v2.proto", fields, enums)
+def inner_schema() -> Schema:
+    """Return the messages of the inner form, in which every text is parsed too."""
+    return Schema("deeplab_caffe/caffe.proto", _fields(), _enums())

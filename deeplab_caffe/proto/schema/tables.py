@@ -1,19 +1,22 @@
-"""The Caffe message schema, built at import from the field tables that ship beside this file.
+"""Message classes of Caffe's dialects, built from the field tables that ship beside this file.
 
 There is no generated code: protoc's output is tied to the protobuf runtime it was made for, and a ``caffe.proto`` in
 the global descriptor pool clashes with any other Caffe in the process. Here a ``FileDescriptorProto`` is filled from
 ``fields_*.csv`` and ``enums_*.csv`` and loaded into a descriptor pool of its own.
 
-Tables:
-    ``v1``: the dialect of DeepLab v1 (the later public version). Its ``NetParameter`` is this package's internal form.
-    ``v2``: the dialect of DeepLab v2, which is BVLC's ``layer { type: "Convolution" }`` plus DeepLab's layers.
+The dialects' tables:
+    ``v1``: DeepLab v1, the later public version.
+    ``merge``: DeepLab v2 merged with BVLC Caffe of January 2017: ``layer { type: "Convolution" }`` and all layers of
+    both. It is written down in full, as ``fields_v2.csv``.
+    ``v2``: the authors' release of DeepLab v2, which numbers four parameters otherwise and lacks four of BVLC's.
+    ``bvlc``: BVLC Caffe, without DeepLab's own. Both differ from ``merge`` as ``dialects.csv`` says.
 """
 
 from __future__ import annotations
 
 import csv
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -65,15 +68,15 @@ class EnumRow:
 
 
 def read_table(file_name: str) -> list[dict[str, str]]:
-    """The rows of one of this package's CSV tables."""
+    """Return the rows of one of this package's CSV tables."""
     text = resources.files(__package__).joinpath(file_name).read_text(encoding="utf-8")
     return list(csv.DictReader(text.splitlines()))
 
 
 @cache
 def field_table(dialect: str) -> tuple[FieldRow, ...]:
-    """The fields of a dialect (``"v1"`` or ``"v2"``), in declaration order."""
-    return tuple(
+    """Return the fields of a dialect (``"v1"``, ``"v2"``, ``"merge"`` or ``"bvlc"``), in declaration order."""
+    rows = [
         FieldRow(
             row["message"],
             row["field"],
@@ -83,14 +86,22 @@ def field_table(dialect: str) -> tuple[FieldRow, ...]:
             row["default"],
             row["packed"] == "packed",
         )
-        for row in read_table(f"fields_{dialect}.csv")
-    )
+        for row in read_table("fields_v1.csv" if dialect == "v1" else "fields_v2.csv")
+    ]
+    differences = {
+        (row["message"], row["field"]): row["number"]
+        for row in read_table("dialects.csv")
+        if row["dialect"] == dialect
+    }
+    found = ((row, differences.get((row.message, row.field), str(row.number))) for row in rows)
+    return tuple(replace(row, number=int(number)) for row, number in found if number)
 
 
 @cache
 def enum_table(dialect: str) -> tuple[EnumRow, ...]:
-    """The enum values of a dialect (``"v1"`` or ``"v2"``), in declaration order."""
-    return tuple(EnumRow(row["enum"], row["name"], int(row["value"])) for row in read_table(f"enums_{dialect}.csv"))
+    """Return the enum values of a dialect, in declaration order."""
+    rows = read_table("enums_v1.csv" if dialect == "v1" else "enums_v2.csv")
+    return tuple(EnumRow(row["enum"], row["name"], int(row["value"])) for row in rows)
 
 
 class Schema:
@@ -117,7 +128,7 @@ class Schema:
         }
 
     def new(self, message: str) -> Message:
-        """An empty message of the named type."""
+        """Return an empty message of the named type."""
         return self.messages[message]()
 
 
@@ -136,7 +147,10 @@ def _file_descriptor(
             owner, _, short = row.enum.rpartition(".")
             holder = messages[owner].enum_type if owner else file_proto.enum_type
             enum_protos[row.enum] = holder.add(name=short)
-        enum_protos[row.enum].value.add(name=row.name, number=row.value)
+        enum = enum_protos[row.enum]
+        if any(value.number == row.value for value in enum.value):
+            enum.options.allow_alias = True
+        enum.value.add(name=row.name, number=row.value)
 
     for row in fields:
         field = messages[row.message].field.add(name=row.field, number=row.number, label=_LABELS[row.label])
@@ -157,12 +171,7 @@ def _file_descriptor(
     return file_proto
 
 
-# Later Caffe's way to add up gradients, under its number there. A SolverParameter is only read, never written for the
-# original.
-_LATER_FIELDS = (FieldRow("SolverParameter", "iter_size", 36, "optional", "int32", "1", False),)
-
-
 @cache
-def v1_schema() -> Schema:
-    """The DeepLab v1 dialect: the internal form, and what its caffemodel and solverstate files are written in."""
-    return Schema("deeplab_caffe/caffe_v1.proto", (*field_table("v1"), *_LATER_FIELDS), enum_table("v1"))
+def dialect_schema(dialect: str) -> Schema:
+    """Return the messages that files of a dialect (``"v1"``, ``"v2"``, ``"merge"`` or ``"bvlc"``) are written in."""
+    return Schema(f"deeplab_caffe/caffe_{dialect}.proto", field_table(dialect), enum_table(dialect))

@@ -7,17 +7,17 @@ name the line of the field that is to blame.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from os import PathLike
 
-from deeplab_caffe.errors import PrototxtError
+from deeplab_caffe.errors import DeepLabCaffeError, PrototxtError
 
 _TOKEN = re.compile(
     r"""(?P<skip>[ \t\r\f\v]+|\#[^\n]*)
       | (?P<newline>\n)
       | (?P<word>[A-Za-z_][A-Za-z0-9_]*)
-      | (?P<string>"(?:\\.|[^"\\\n])*"?|'(?:\\.|[^'\\\n])*'?)
+      | (?P<string>"[^"\\\n]*(?:\\.[^"\\\n]*)*"?|'[^'\\\n]*(?:\\.[^'\\\n]*)*'?)
       | (?P<mark>[{}<>\[\]:,;])
       | (?P<other>[^\s{}<>\[\]:,;"'\#]+)""",
     re.VERBOSE,
@@ -43,31 +43,41 @@ class Node:
     children: list[Node] = field(default_factory=list)
 
     def all(self, name: str) -> list[Node]:
-        """The children of that name, in order: element ``i`` of a repeated field is ``all(name)[i]``."""
+        """Return the children of that name, in order: element ``i`` of a repeated field is ``all(name)[i]``."""
         return [child for child in self.children if child.name == name]
 
     def line_of(self, path: Iterable[str | int]) -> int | None:
-        """Line of the field at a path such as ``("layers", 3, "convolution_param", "pad")``.
+        """Return the line of the field at a path such as ``("layers", 3, "convolution_param", "pad")``.
 
-        Where the path leads further than the text does, the line of the last field found; None where even the first is
-        not found.
+        If the path leads further than the text does, that is the line of the last field found; None if even the first
+        is not found.
         """
-        node, line = self, None
+        nodes = self._along(path)
+        return nodes[-1].line if nodes else None
+
+    def find(self, path: Sequence[str | int]) -> Node | None:
+        """Return the field at a path, or None if the text has none there."""
+        nodes = self._along(path)
+        return nodes[-1] if nodes and len(nodes) == sum(isinstance(step, str) for step in path) else None
+
+    def _along(self, path: Iterable[str | int]) -> list[Node]:
+        node, found = self, []
         steps = list(path)
         for i, step in enumerate(steps):
             if isinstance(step, int):
                 continue
-            index = steps[i + 1] if i + 1 < len(steps) and isinstance(steps[i + 1], int) else 0
-            found = node.all(step)
-            if index >= len(found):
+            following = steps[i + 1] if i + 1 < len(steps) else None
+            index = following if isinstance(following, int) else 0
+            children = node.all(step)
+            if index >= len(children):
                 break
-            node = found[index]
-            line = node.line
-        return line
+            node = children[index]
+            found.append(node)
+        return found
 
 
 def outline(text: str) -> Node:
-    """The tree of a prototxt's fields. Text that is not well formed gives the tree as far as it can be told."""
+    """Return the tree of a prototxt's fields. Text that is not well formed gives the tree up to there."""
     return _Builder().build(text)
 
 
@@ -142,23 +152,30 @@ class Source:
         tree: its outline.
         steps: where the message at hand stands, such as ``("layer", 3)``.
         layer: name of the layer the place belongs to, or None.
+        into: the dialect that the message is brought into, for messages.
     """
 
     path: str | PathLike[str]
     tree: Node
     steps: tuple[str | int, ...] = ()
     layer: str | None = None
+    into: str = "the inner form"
 
     def at(self, *steps: str | int) -> Source:
-        """A place inside this one."""
+        """Return a place inside this one."""
         return replace(self, steps=self.steps + steps)
 
     def at_layer(self, field: str, index: int, name: str) -> Source:
-        """The layer of that number in the repeated ``field``; a layer without a name is called by its number."""
+        """Return the place of the layer of that number in the repeated ``field``; a layer without a name is called by its number."""
         return replace(self, steps=(*self.steps, field, index), layer=name or f"#{index}")
 
-    def error(self, message: str, *steps: str | int) -> PrototxtError:
-        """The error for the field at ``steps`` inside this place."""
+    def word(self, *steps: str | int) -> str | None:
+        """Return the scalar at ``steps`` inside this place as it is written, or None."""
+        node = self.tree.find(self.steps + steps)
+        return None if node is None else node.value
+
+    def error(self, message: str, *steps: str | int) -> DeepLabCaffeError:
+        """Return the error for the field at ``steps`` inside this place."""
         if self.layer is not None:
             message = f"layer '{self.layer}': {message}"
         return PrototxtError(message, self.path, self.tree.line_of(self.steps + steps))

@@ -14,7 +14,8 @@ from deeplab_caffe.errors import PrototxtError
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 # A line up to its comment: quoted strings may hold '#'. A quote without its partner runs to the end of the line, where
 # the parser proper will complain.
-_CODE = re.compile(r"""(?:[^#"']+|"(?:\\.|[^"\\]|\\$)*(?:"|$)|'(?:\\.|[^'\\]|\\$)*(?:'|$))*""")
+# Each quoted string is unrolled: a group repeated once a character would cost memory for each.
+_CODE = re.compile(r"""(?:[^#"']+|"[^"\\]*(?:\\(?:.|$)[^"\\]*)*(?:"|$)|'[^'\\]*(?:\\(?:.|$)[^'\\]*)*(?:'|$))*""")
 
 
 def strip_comments(text: str) -> str:

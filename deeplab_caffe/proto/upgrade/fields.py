@@ -1,4 +1,4 @@
-"""Moving a message of a text schema into the internal form, field by field, with nothing dropped in silence."""
+"""Copying a message into one of another dialect, field by field, with nothing dropped in silence."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
-from deeplab_caffe.proto.outline import Source
+from deeplab_caffe.proto.text.outline import Source
 
 Handler = Callable[[Message, Message, Source], None]
 Handlers = dict[str, dict[str, Handler]]
-Neutral = dict[tuple[str, str], "tuple[Any, ...] | None"]
+Neutral = dict[tuple[str, str], tuple[Any, ...] | None]
 
 _FLOATS = (FieldDescriptor.CPPTYPE_FLOAT, FieldDescriptor.CPPTYPE_DOUBLE)
 _INTEGERS = (
@@ -24,7 +24,7 @@ _INTEGERS = (
 
 
 def is_repeated(field: FieldDescriptor) -> bool:
-    """Whether a field is repeated, on any protobuf runtime (``label`` goes away, ``is_repeated`` is young)."""
+    """Return whether a field is repeated, on any protobuf runtime (``label`` goes away, ``is_repeated`` is young)."""
     known = getattr(field, "is_repeated", None)
     return bool(field.label == FieldDescriptor.LABEL_REPEATED if known is None else known)
 
@@ -53,16 +53,16 @@ def copy_fields(
     """Copy every field that is set in ``source`` to the field of that name in ``target``, recursively.
 
     Args:
-        source: message of a text schema.
-        target: message of the internal form.
-        where: place of ``source`` in its file.
+        source: the message.
+        target: message of the other dialect.
+        where: place of ``source``; its ``into`` names the other dialect in errors.
         handlers: by message name, then field name: a function that moves that field itself. One that is named for
             several fields of a message moves them together and is called once.
-        neutral: fields the internal form lacks, with the values that ask for what DeepLab v1 does anyway (None: any
-            value); these may be left out.
+        neutral: fields the other dialect lacks, with the values that ask for what it does anyway (None: any value);
+            these may be left out.
 
     Raises:
-        PrototxtError: a field that is set has no equivalent.
+        PrototxtError: a field that is set has no equivalent there (CaffeModelError when a file is written).
     """
     message_name = source.DESCRIPTOR.name
     own = handlers.get(message_name, {})
@@ -78,10 +78,10 @@ def copy_fields(
             allowed = neutral[message_name, field.name]
             if allowed is None or value in allowed:
                 continue
-            raise where.error(f"{describe(field, value)} has no equivalent in DeepLab v1", field.name)
+            raise where.error(f"{describe(field, value)} has no equivalent in {where.into}", field.name)
         other = target.DESCRIPTOR.fields_by_name.get(field.name)
         if other is None or is_repeated(other) != is_repeated(field):
-            raise where.error(f"{describe(field, value)} has no equivalent in DeepLab v1", field.name)
+            raise where.error(f"{describe(field, value)} has no equivalent in {where.into}", field.name)
         if field.message_type is not None:
             _copy_messages(field, value, target, where, handlers, neutral)
         elif is_repeated(field):
@@ -111,15 +111,17 @@ def _scalar(
         name = field.enum_type.values_by_number[value].name
         found = other.enum_type.values_by_name.get(name)
         if found is None:
-            raise where.error(f"{field.name}: {name} has no equivalent in DeepLab v1", *steps)
+            raise where.error(f"{field.name}: {name} has no equivalent in {where.into}", *steps)
         return found.number
     if field.cpp_type == other.cpp_type or (field.cpp_type in _INTEGERS and other.cpp_type in _FLOATS):
         return value
-    raise where.error(f"{describe(field, value)} has no equivalent in DeepLab v1", *steps)
+    if field.cpp_type in _FLOATS and other.cpp_type in _INTEGERS and float(value).is_integer():
+        return int(value)
+    raise where.error(f"{describe(field, value)} has no equivalent in {where.into}", *steps)
 
 
 def describe(field: FieldDescriptor, value: Any) -> str:
-    """A field as a user wrote it, ``axis: 2``; only the name of a message or list."""
+    """Return a field as a user wrote it, ``axis: 2``; only the name of a message or list."""
     if field.message_type is not None or is_repeated(field):
         return field.name
     if field.enum_type is not None:

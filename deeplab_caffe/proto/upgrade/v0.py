@@ -5,15 +5,15 @@ The rules are those of Caffe's upgrade_proto.cpp.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 
 from google.protobuf.message import Message
 
 from deeplab_caffe.proto import caffe_pb2
-from deeplab_caffe.proto.convert import put
-from deeplab_caffe.proto.names import did_you_mean, enum_name_of_v0, v0_names
-from deeplab_caffe.proto.outline import Source
-from deeplab_caffe.proto.schema import read_table
+from deeplab_caffe.proto.schema.names import did_you_mean, enum_of_name, name_of_v0, v0_names
+from deeplab_caffe.proto.schema.tables import read_table
+from deeplab_caffe.proto.text.outline import Source
+from deeplab_caffe.proto.upgrade.fields import put
 
 # For each V0 type: the parameter message and the field that each of its V0 fields goes to. A field without a message
 # goes to the layer itself.
@@ -24,8 +24,10 @@ for _row in read_table("v0_fields.csv"):
 _ON_THE_LAYER = ("name", "blobs", "blobs_lr", "weight_decay")
 
 
-def upgrade_v0_net(net: Message, where: Source) -> Message:
-    """A V0 net in the V1 layout; padding layers are folded into the convolution or pooling that follows.
+def upgrade_v0_layers(net: Message, where: Source) -> Iterator[tuple[int, Message]]:
+    """Yield the layers of a V0 net in the V1 layout, each with its number in the text.
+
+    Padding layers are folded into the convolution or pooling that follows.
 
     Raises:
         PrototxtError: a V1 layer among V0 ones, an unknown type, a field its type does not have, or a padding layer
@@ -34,21 +36,18 @@ def upgrade_v0_net(net: Message, where: Source) -> Message:
     for i, layer in enumerate(net.layers):
         if not layer.HasField("layer"):
             raise where.at_layer("layers", i, layer.name).error("is not in the V0 layout as the others are")
-    result = caffe_pb2.NetParameter()
-    result.CopyFrom(net)
-    del result.layers[:]
     for i, layer in _fold_padding(net, where):
-        place = where.at_layer("layers", i, layer.layer.name)
-        _upgrade_layer(layer, result.layers.add(), place)
-    return result
+        new = caffe_pb2.V1LayerParameter()
+        _upgrade_layer(layer, new, where.at_layer("layers", i, layer.layer.name))
+        yield i, new
 
 
-def _fold_padding(net: Message, where: Source) -> Iterable[tuple[int, Message]]:
-    """The layers but for the padding ones, each with its index in the text."""
+def _fold_padding(net: Message, where: Source) -> Iterator[tuple[int, Message]]:
+    """Yield the layers but for the padding ones, each with its index in the text."""
     writer: dict[str, int | None] = dict.fromkeys(net.input)
     for i, layer in enumerate(net.layers):
         place = where.at_layer("layers", i, layer.layer.name)
-        folded = caffe_pb2.LayerParameter()
+        folded = caffe_pb2.V1LayerParameter()
         folded.CopyFrom(layer)
         for j, blob in enumerate(layer.bottom):
             if blob not in writer:
@@ -74,7 +73,7 @@ def _fold_padding(net: Message, where: Source) -> Iterable[tuple[int, Message]]:
 def _upgrade_layer(old: Message, new: Message, where: Source) -> None:
     v0 = old.layer
     try:
-        new.type = caffe_pb2.LayerParameter.LayerType.Value(enum_name_of_v0(v0.type))
+        new.type = caffe_pb2.V1LayerParameter.LayerType.Value(enum_of_name(name_of_v0(v0.type)))
     except KeyError:
         raise where.error(
             f"unknown V0 layer type '{v0.type}'{did_you_mean(v0.type, v0_names())}", "layer", 0, "type"

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from deeplab_caffe.errors import CaffeModelError
 from deeplab_caffe.proto import CaffeModel, caffe_pb2, read_blob, read_solverstate
-from deeplab_caffe.proto.blobs import MAX_BLOB_AXES
-from deeplab_caffe.proto.wire import MAX_PARTS
+from deeplab_caffe.proto.binary.blobs import MAX_BLOB_AXES
+from deeplab_caffe.proto.binary.wire import MAX_PARTS
 from tests.proto.encode import blob_4d, chunk, doubles, floats, number, open_model, tag, v1_layer, v2_layer, varint
 from tests.proto.oracle import assert_same, bvlc_schema
 from tests.proto.originals import original_files
@@ -72,8 +72,8 @@ def check(folder, raw: bytes, message_class) -> bool:
 def assert_same_but_for_unknown_types(model: CaffeModel, net) -> None:
     # An enum number that the schema lacks is an unknown field to protobuf; we name it UNKNOWN_<number>.
     for mine, theirs in zip(model.layers, net.layers, strict=False):
-        if mine.type.startswith("UNKNOWN_") or (mine.type == "DECONVOLUTION" and not theirs.HasField("type")):
-            mine.type = "NONE"
+        if mine.type.startswith("UNKNOWN_") or (mine.type == "Deconvolution" and not theirs.HasField("type")):
+            mine.type = ""
         if not theirs.HasField("type"):
             theirs.type = 0
     assert_same(model, net)

@@ -23,7 +23,7 @@ def test_v1_by_hand(tmp_path):
     )
     assert (model.name, model.inputs) == ("net", ["data"])
     layer = model.by_name["conv"]
-    assert (layer.type, layer.bottoms, layer.tops) == ("CONVOLUTION", ["in"], ["out"])
+    assert (layer.type, layer.bottoms, layer.tops) == ("Convolution", ["in"], ["out"])
     assert layer.blobs[0].shape == (1, 1, 2, 3)
     assert layer.blobs[0].data.tolist() == [[[[0, 1, 2], [3, 4, 5]]]]
     assert layer.blobs[0].diff is None
@@ -39,7 +39,7 @@ def test_v2_by_hand(tmp_path):
         v2_layer("b", chunk(7, number(1, 2)) + tag(5, 5) + floats(1) + tag(5, 5) + floats(2), type_name="BatchNorm"),
         v2_layer("c", chunk(7, b"") + chunk(5, floats(7)), type_name="Scale"),
     )
-    assert [layer.type for layer in model.layers] == ["CONVOLUTION", "BatchNorm", "Scale"]
+    assert [layer.type for layer in model.layers] == ["Convolution", "BatchNorm", "Scale"]
     a, b, c = (layer.blobs[0] for layer in model.layers)
     assert (a.shape, a.data.dtype, a.data[1, 2], a.diff[0, 0]) == ((2, 3), np.float64, 0.1, 0.2)
     assert (b.shape, b.data.tolist()) == ((2,), [1, 2])
@@ -50,19 +50,19 @@ def test_v0_by_hand(tmp_path):
     blob = blob_4d(1, 1, 1, 2) + chunk(5, floats(1, 2))
     inner = chunk(1, "conv1") + chunk(2, "conv") + chunk(50, blob) + chunk(51, floats(1, 2))
     layer = open_model(tmp_path, chunk(2, chunk(1, inner) + chunk(2, "data") + chunk(3, "conv1"))).layers[0]
-    assert (layer.name, layer.type, layer.bottoms, layer.tops) == ("conv1", "CONVOLUTION", ["data"], ["conv1"])
+    assert (layer.name, layer.type, layer.bottoms, layer.tops) == ("conv1", "Convolution", ["data"], ["conv1"])
     assert layer.blobs[0].data.tolist() == [[[[1, 2]]]]
 
 
 def test_number_39_is_two_layers(tmp_path):
     blob = blob_4d(1, 1, 1, 1) + chunk(5, floats(1))
     model = open_model(tmp_path, v1_layer("data", type_number=39), v1_layer("up", blob, type_number=39))
-    assert [layer.type for layer in model.layers] == ["IMAGE_SEG_DATA", "DECONVOLUTION"]
+    assert [layer.type for layer in model.layers] == ["ImageSegData", "Deconvolution"]
 
 
 def test_types_that_nobody_knows(tmp_path):
     model = open_model(tmp_path, v1_layer("a", type_number=99), v1_layer("b", type_number=2**64 - 1), chunk(2, b""))
-    assert [layer.type for layer in model.layers] == ["UNKNOWN_99", f"UNKNOWN_{2**64 - 1}", "NONE"]
+    assert [layer.type for layer in model.layers] == ["UNKNOWN_99", f"UNKNOWN_{2**64 - 1}", ""]
 
 
 def test_blobs_are_views_of_the_file(tmp_path):

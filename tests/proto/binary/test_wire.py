@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deeplab_caffe.proto.wire import (
+from deeplab_caffe.proto.binary.wire import (
     BYTES,
     FIXED32,
     START_GROUP,

@@ -14,6 +14,7 @@ from deeplab_caffe.proto import (
     caffe_pb2,
     read_blob,
     read_solverstate,
+    upgrade_net,
     write_blob,
     write_caffemodel,
     write_solverstate,
@@ -89,6 +90,13 @@ def test_random_arrays_against_protobuf(tmp_path, values, name, with_diff):
     assert (tmp_path / "m").read_bytes() == expected
 
 
+def bare_v1(path):
+    net = caffe_pb2.NetParameter.FromString(path.read_bytes())
+    for layer in net.layers:
+        del layer.blobs[:]
+    return net
+
+
 MODELS = [path for path in original_files("caffemodel") if path.stat().st_size < 2_000_000]
 
 
@@ -96,13 +104,12 @@ MODELS = [path for path in original_files("caffemodel") if path.stat().st_size <
 def test_the_originals_models_come_back_byte_for_byte(path, tmp_path):
     net = caffe_pb2.NetParameter.FromString(path.read_bytes())
     model = CaffeModel(path)
-    bare = caffe_pb2.NetParameter.FromString(path.read_bytes())
-    for layer in bare.layers:
-        del layer.blobs[:]
+    bare = bare_v1(path)
     blobs = {layer.name: [blob.data for blob in layer.blobs] for layer in model.layers if layer.blobs}
     diffs = {layer.name: [blob.diff for blob in layer.blobs] for layer in model.layers if layer.blobs}
-    write_caffemodel(tmp_path / "m", bare, blobs, diffs)
-    assert (tmp_path / "m").read_bytes() == net.SerializeToString()
+    for written in (bare, upgrade_net(bare)):
+        write_caffemodel(tmp_path / "m", written, blobs, diffs)
+        assert (tmp_path / "m").read_bytes() == net.SerializeToString()
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,11 @@ import sys
 import pytest
 
 from deeplab_caffe.proto import caffe_pb2
-from deeplab_caffe.proto.schema import Schema, enum_table, field_table, v1_schema
-from deeplab_caffe.proto.text_schema import text_v1_schema, text_v2_schema
+from deeplab_caffe.proto.schema.inner import inner_schema
+from deeplab_caffe.proto.schema.tables import Schema, dialect_schema, enum_table, field_table
 
 
-@pytest.mark.parametrize("dialect", ["v1", "v2"])
+@pytest.mark.parametrize("dialect", ["v1", "v2", "merge", "bvlc"])
 def test_tables_have_no_number_or_name_twice(dialect):
     for key in ("number", "field"):
         seen = [(row.message, getattr(row, key)) for row in field_table(dialect)]
@@ -22,13 +22,36 @@ def test_tables_have_no_number_or_name_twice(dialect):
 
 
 def test_deeplab_v1_numbers():
-    layer = caffe_pb2.LayerParameter
+    layer = caffe_pb2.V1LayerParameter
     assert (layer.IMAGE_SEG_DATA, layer.INTERP, layer.DENSE_CRF, layer.ONEHOT) == (39, 41, 45, 56)
     numbers = {field.name: field.number for field in layer.DESCRIPTOR.fields}
     assert (numbers["interp_param"], numbers["softmaxloss_param"], numbers["dense_crf_param"]) == (43, 44, 48)
     assert numbers["strict_dim"] == 1003
-    assert caffe_pb2.ConvolutionParameter.HOLE_FIELD_NUMBER == 17
-    assert len(layer.LayerType.keys()) == 57
+    assert caffe_pb2.V1ConvolutionParameter.HOLE_FIELD_NUMBER == 17
+    assert len(layer.LayerType.keys()) == 58
+    assert layer.DECONVOLUTION == layer.IMAGE_SEG_DATA
+
+
+def test_the_inner_forms_numbers_are_bvlcs_and_its_own_are_beyond():
+    inner = {name: message.DESCRIPTOR for name, message in inner_schema().messages.items()}
+    bvlc = {(row.message, row.field): row.number for row in field_table("bvlc") if row.message != "V1LayerParameter"}
+    for (message, field), number in bvlc.items():
+        assert inner[message].fields_by_name[field].number == number
+    for message in {message for message, _ in bvlc}:
+        merge = {row.field for row in field_table("merge") if row.message == message}
+        own = [field for field in inner[message].fields if field.name not in merge]
+        assert all(field.number >= 1000 for field in own)
+
+
+@pytest.mark.parametrize(
+    ("dialect", "numbers"),
+    [("v2", (143, 144, 145, 146)), ("merge", (153, 154, 155, 152)), ("bvlc", (None, None, None, None))],
+)
+def test_the_numbers_that_tell_the_dialects_of_the_v2_layout(dialect, numbers):
+    fields = dialect_schema(dialect).messages["LayerParameter"].DESCRIPTOR.fields_by_name
+    found = [fields.get(f"{name}_param") for name in ("interp", "seg_accuracy", "mat_write", "dense_crf")]
+    assert tuple(field and field.number for field in found) == numbers
+    assert ("crop_param" in fields) == (dialect != "v2")
 
 
 def test_shaped_as_protoc_makes_it():
@@ -53,7 +76,7 @@ def test_the_name_that_scripts_for_pycaffe_import():
 
 
 def test_defaults_are_those_of_the_table():
-    assert caffe_pb2.ConvolutionParameter().hole == 1
+    assert caffe_pb2.V1ConvolutionParameter().hole == 1
     assert caffe_pb2.ConvolutionParameter().bias_term is True
     assert caffe_pb2.ImageDataParameter().ignore_label == 255
     assert caffe_pb2.SolverParameter().solver_mode == caffe_pb2.SolverParameter.GPU
@@ -73,23 +96,20 @@ def test_bytes_by_hand():
 
 def test_messages_copy_and_pickle():
     net = caffe_pb2.NetParameter(name="n")
-    net.layers.add(name="a", type=caffe_pb2.LayerParameter.INTERP).interp_param.zoom_factor = 8
+    net.layer.add(name="a", type="Interp").interp_param.zoom_factor = 8
     assert pickle.loads(pickle.dumps(net)) == net
     assert copy.deepcopy(net) == net
 
 
-def test_text_schemas_are_supersets_of_the_dialects():
-    for schema, dialect in ((text_v1_schema(), "v1"), (text_v2_schema(), "v2")):
+def test_the_inner_form_is_a_superset_of_the_dialects():
+    renamed = {"LayerParameter": "V1LayerParameter", "ConvolutionParameter": "V1ConvolutionParameter"}
+    for dialect in ("v1", "v2", "merge", "bvlc"):
         for row in field_table(dialect):
-            if row.message in ("V0LayerParameter", "V1LayerParameter") or (row.message, row.field) == (
-                "NetParameter",
-                "layers",
-            ):
-                continue
-            assert row.field in schema.messages[row.message].DESCRIPTOR.fields_by_name
-    assert "censor_label_param" in text_v2_schema().messages["LayerParameter"].DESCRIPTOR.fields_by_name
-    assert "hole_h" in text_v2_schema().messages["ConvolutionParameter"].DESCRIPTOR.fields_by_name
-    assert "layers" not in text_v2_schema().messages["NetParameter"].DESCRIPTOR.fields_by_name
+            message = renamed.get(row.message, row.message) if dialect == "v1" else row.message
+            assert row.field in inner_schema().messages[message].DESCRIPTOR.fields_by_name
+    assert "censor_label_param" in caffe_pb2.LayerParameter.DESCRIPTOR.fields_by_name
+    assert "hole_h" in caffe_pb2.ConvolutionParameter.DESCRIPTOR.fields_by_name
+    assert "blobs_lr" not in caffe_pb2.LayerParameter.DESCRIPTOR.fields_by_name
 
 
 def test_unknown_type_in_a_table_is_an_error():
@@ -104,7 +124,7 @@ def test_pools_are_private():
 
     with pytest.raises(KeyError):
         descriptor_pool.Default().FindMessageTypeByName("caffe.NetParameter")
-    assert v1_schema().pool.FindMessageTypeByName("caffe.NetParameter") is caffe_pb2.NetParameter.DESCRIPTOR
+    assert inner_schema().pool.FindMessageTypeByName("caffe.NetParameter") is caffe_pb2.NetParameter.DESCRIPTOR
 
 
 def test_import_needs_no_torch():

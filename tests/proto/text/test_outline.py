@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deeplab_caffe.proto.outline import Source, outline
+from deeplab_caffe.proto.text.outline import Source, outline
 
 NET = """name: "n"
 layers {

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from deeplab_caffe.errors import PrototxtError
 from deeplab_caffe.proto import caffe_pb2, format_message, parse_net, parse_solver, read_net, read_solver
-from deeplab_caffe.proto.text import MAX_TEXT_BYTES
+from deeplab_caffe.proto.text.parse import MAX_TEXT_BYTES
 
 V1_NET = """
 name: "n"  # a comment
@@ -20,22 +20,23 @@ layers { bottom: "conv" top: "up" name: "up" type: INTERP interp_param { zoom_fa
 """
 
 
-def test_v1_layout_is_taken_as_it_is():
+def test_v1_layout_is_brought_up():
     net = parse_net(V1_NET)
     assert net.name == "n"
-    assert list(net.input_dim) == [1, 3, 8, 8]
-    conv, up = net.layers
-    assert conv.type == caffe_pb2.LayerParameter.CONVOLUTION
-    assert (conv.convolution_param.pad, conv.convolution_param.hole) == (12, 12)
-    assert list(conv.blobs_lr) == [10, 20]
+    assert net.dialect == "v1"
+    assert [list(shape.dim) for shape in net.input_shape] == [[1, 3, 8, 8]]
+    conv, up = net.layer
+    assert conv.type == "Convolution"
+    assert (list(conv.convolution_param.pad), list(conv.convolution_param.dilation)) == ([12], [12])
+    assert [spec.lr_mult for spec in conv.param] == [10, 20]
     assert up.include[0].phase == caffe_pb2.TEST
 
 
 def test_set_is_kept_apart_from_default():
-    interp = parse_net(V1_NET).layers[1].interp_param
+    interp = parse_net(V1_NET).layer[1].interp_param
     assert interp.HasField("zoom_factor")
     assert not interp.HasField("shrink_factor")
-    empty = parse_net("layers { type: POOLING pooling_param { } }").layers[0]
+    empty = parse_net("layers { type: POOLING pooling_param { } }").layer[0]
     assert empty.HasField("pooling_param")
     assert not empty.HasField("dropout_param")
 
@@ -51,7 +52,7 @@ def test_read_net_from_a_file_with_variables(tmp_path, monkeypatch):
     path = tmp_path / "net.prototxt"
     path.write_text('name: "${NAME}"\nlayers { type: CONVOLUTION convolution_param { pad: ${PAD} } }', encoding="utf-8")
     net = read_net(path, {"NAME": "x"})
-    assert (net.name, net.layers[0].convolution_param.pad) == ("x", 3)
+    assert (net.name, list(net.layer[0].convolution_param.pad)) == ("x", [3])
 
 
 def test_windows_files_and_foreign_comments(tmp_path):
@@ -65,18 +66,31 @@ def test_solver():
     solver = parse_solver('net: "train.prototxt"\nlr_policy: "poly" power: 0.9 base_lr: 1e-3 solver_type: NESTEROV')
     assert solver.net == "train.prototxt"
     assert solver.power == pytest.approx(0.9)
-    assert solver.solver_type == caffe_pb2.SolverParameter.NESTEROV
+    assert solver.type == "Nesterov"
+    assert not solver.HasField("solver_type")
 
 
 def test_solver_with_a_net_inside():
     solver = parse_solver('net_param { layer { name: "r" type: "ReLU" } }\ntest_net_param { input: "x" }')
-    assert solver.net_param.layers[0].type == caffe_pb2.LayerParameter.RELU
+    assert solver.net_param.layer[0].type == "ReLU"
     assert list(solver.test_net_param[0].input) == ["x"]
 
 
-@pytest.mark.parametrize(("modern", "kind"), [("SGD", "SGD"), ("Nesterov", "NESTEROV"), ("AdaGrad", "ADAGRAD")])
-def test_modern_solver_types(modern, kind):
-    assert parse_solver(f'type: "{modern}" iter_size: 1').solver_type == getattr(caffe_pb2.SolverParameter, kind)
+@pytest.mark.parametrize("kind", ["SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam"])
+def test_solver_types(kind):
+    assert parse_solver(f'type: "{kind}" iter_size: 1').type == kind
+    assert parse_solver(f"solver_type: {kind.upper()}").type == kind
+
+
+def test_later_solver_fields_are_kept():
+    solver = parse_solver("clip_gradients: 35 snapshot_format: HDF5 momentum2: 0.99 rms_decay: 0.9")
+    assert (solver.clip_gradients, solver.snapshot_format) == (35, solver.HDF5)
+
+
+def test_nets_of_both_layouts_in_one_solver():
+    solver = parse_solver("net_param { layers { type: RELU } }\ntest_net_param { layer { type: 'ReLU' } }")
+    assert solver.net_param.layer[0] == solver.test_net_param[0].layer[0]
+    assert (solver.net_param.dialect, solver.test_net_param[0].dialect) == ("v1", "v2")
 
 
 def test_iter_size_of_later_caffe():
@@ -89,7 +103,6 @@ def test_iter_size_of_later_caffe():
     ("text", "line", "message"),
     [
         ("layers {\n type: CONVOLUTON }", 2, "layer type CONVOLUTON is not in the .* mean 'CONVOLUTION'"),
-        ("layers {\n type: DECONVOLUTION }", 2, "DECONVOLUTION is not in the DeepLab v1 catalogue"),
         ('layers { type: "Convolution" }', 1, "without quotes in this layout .did you mean 'CONVOLUTION'"),
         ("layers { type: RELU }\nlayers {\n nme: 1 }", 3, "LayerParameter has no field 'nme' .did you mean 'name'"),
         ("layers { type: RELU\n convolution_param {\n dilation: 2 } }", 3, "DeepLab v1 calls it 'hole'"),
@@ -120,13 +133,11 @@ def test_bad_nets_are_named_with_their_line(text, line, message):
 @pytest.mark.parametrize(
     ("text", "line", "message"),
     [
-        ('\ntype: "Adam"', 2, "solver type 'Adam' is not in DeepLab v1, which has SGD, Nesterov, AdaGrad"),
-        ("clip_gradients: 35", 1, "clip_gradients: 35.0 has no equivalent"),
-        ("snapshot_format: HDF5", 1, "snapshot_format: HDF5 has no equivalent"),
-        ("solver_type: ADAM", 1, "no value ADAM"),
+        ("solver_type: ADAMM", 1, "no value ADAMM .did you mean 'ADAM'"),
+        ('type: "SGD"\nsolver_type: SGD', 2, "give either type or solver_type"),
         ('lr_polcy: "poly"', 1, "did you mean 'lr_policy'"),
-        ("net_param { layers { type: RELU } }\ntest_net_param { layer { type: 'ReLU' } }", None, "mix"),
-        ("net_param {\n layer {\n type: 'Relux' } }", 3, "layer '#0': layer type 'Relux' is not in"),
+        ("net_param {\n layers { type: RELU }\n layer { type: 'ReLU' } }", 3, "mixes the 'layers' layout .line 2. and"),
+        ("net_param {\n layer {\n name: '' } }", 2, "layer '#0': has no type"),
         ("", None, "is empty"),
     ],
 )
@@ -156,7 +167,7 @@ def test_a_text_that_is_far_too_long(tmp_path):
 
 def test_a_caffemodel_given_as_prototxt(tmp_path):
     path = tmp_path / "x.caffemodel"
-    path.write_bytes(caffe_pb2.NetParameter(name="n", layers=[caffe_pb2.LayerParameter(type=4)]).SerializeToString())
+    path.write_bytes(caffe_pb2.NetParameter(name="n", layers=[caffe_pb2.V1LayerParameter(type=4)]).SerializeToString())
     with pytest.raises(PrototxtError, match=r"is not prototxt text \(is it a binary caffemodel\?\)"):
         read_net(path)
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from deeplab_caffe.errors import PrototxtError
-from deeplab_caffe.proto.templates import fill_template, strip_comments, template_variables
+from deeplab_caffe.proto.text.templates import fill_template, strip_comments, template_variables
 
 
 def test_mapping_comes_before_the_environment(monkeypatch):

@@ -4,8 +4,8 @@ import pytest
 
 from deeplab_caffe.errors import PrototxtError
 from deeplab_caffe.proto import caffe_pb2, parse_net
-from deeplab_caffe.proto.names import v0_names
-from deeplab_caffe.proto.schema import read_table
+from deeplab_caffe.proto.schema.names import v0_names
+from deeplab_caffe.proto.schema.tables import read_table
 
 
 def v0(body: str, wiring: str = "") -> str:
@@ -45,10 +45,9 @@ def test_a_net_of_the_first_days():
 
 @pytest.mark.parametrize("kind", v0_names())
 def test_every_type(kind):
-    layer = parse_net(v0(f'name: "x" type: "{kind}"')).layers[0]
+    layer = parse_net(v0(f'name: "x" type: "{kind}"')).layer[0]
     assert layer.name == "x"
-    assert layer.type != caffe_pb2.LayerParameter.NONE
-    assert not layer.HasField("layer")
+    assert layer.type
 
 
 def test_every_field_of_the_table_exists():
@@ -62,19 +61,19 @@ def test_every_field_of_the_table_exists():
 
 def test_data_layers():
     fields = 'source: "s" batchsize: 5 scale: 0.5 meanfile: "m" cropsize: 7 mirror: true rand_skip: 2'
-    data = parse_net(v0(f'type: "data" {fields}')).layers[0]
+    data = parse_net(v0(f'type: "data" {fields}')).layer[0]
     assert (data.data_param.source, data.data_param.batch_size, data.data_param.rand_skip) == ("s", 5, 2)
     transform = data.transform_param
     assert (transform.scale, transform.mean_file, transform.crop_size, transform.mirror) == (0.5, "m", 7, True)
     assert not data.data_param.HasField("scale")
-    images = parse_net(v0('name: "i" type: "images" shuffle_images: true new_height: 3 new_width: 4')).layers[0]
+    images = parse_net(v0('name: "i" type: "images" shuffle_images: true new_height: 3 new_width: 4')).layer[0]
     param = images.image_data_param
     assert (param.shuffle, param.new_height, param.new_width) == (True, 3, 4)
     window = (
-        parse_net(v0('type: "window_data" det_fg_threshold: 0.25 det_crop_mode: "square"')).layers[0].window_data_param
+        parse_net(v0('type: "window_data" det_fg_threshold: 0.25 det_crop_mode: "square"')).layer[0].window_data_param
     )
     assert (window.fg_threshold, window.crop_mode) == (0.25, "square")
-    output = parse_net(v0('type: "hdf5_output" hdf5_output_param { file_name: "f" }')).layers[0]
+    output = parse_net(v0('type: "hdf5_output" hdf5_output_param { file_name: "f" }')).layer[0]
     assert output.hdf5_output_param.file_name == "f"
 
 
