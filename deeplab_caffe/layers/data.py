@@ -52,6 +52,8 @@ class SourceLayer(Layer):
     BOTTOMS = (0, 0)
     IS_SOURCE = True
     DIFFERENTIABLE = False
+    # The top that has a label an item, (N, 1, 1, 1), or (N,) without the four axes.
+    LABEL_TOP: ClassVar[int | None] = None
 
     def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:
         super().__init__(param, context)
@@ -65,10 +67,17 @@ class SourceLayer(Layer):
         raise NotImplementedError
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
-        return list(self.source.shapes())[: len(self.param.top)]
+        shapes = [self._top_shape(i, tuple(shape)) for i, shape in enumerate(self.source.shapes())]
+        return shapes[: len(self.param.top)]
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
-        return tuple(_tensor(blob) for blob in self.source.next_batch())[: len(self.param.top)]
+        tops = [_tensor(blob) for blob in self.source.next_batch()][: len(self.param.top)]
+        return tuple(top.reshape(self._top_shape(i, tuple(top.shape))) for i, top in enumerate(tops))
+
+    def _top_shape(self, number: int, shape: Shape) -> Shape:
+        if number == self.LABEL_TOP and not self.context.dialect.four_axes and math.prod(shape[1:]) == 1:
+            return shape[:1]
+        return shape
 
 
 class ItemSourceLayer(SourceLayer):
@@ -119,6 +128,7 @@ class ImageData(ItemSourceLayer):
 
     TYPE = "ImageData"
     TOPS = (1, 2)
+    LABEL_TOP = 1
     SOURCE = ImageSource
 
 
@@ -131,6 +141,7 @@ class Data(ItemSourceLayer):
 
     TYPE = "Data"
     TOPS = (1, 2)
+    LABEL_TOP = 1
     SOURCE = DatabaseData
 
 
@@ -143,6 +154,7 @@ class WindowData(ItemSourceLayer):
 
     TYPE = "WindowData"
     TOPS = (2, 2)
+    LABEL_TOP = 1
     SOURCE = WindowSource
 
 
@@ -150,7 +162,7 @@ class WindowData(ItemSourceLayer):
 class HDF5Data(SourceLayer):
     """Rows of HDF5 datasets that have the tops' names (layers/hdf5_data_layer.cpp).
 
-    Tops: (N, C, H, W) each; dimensions that a dataset does not have are 1.
+    Tops: (N, C, H, W) each, dimensions that a dataset does not have being 1; in v2 the datasets' own dimensions.
     """
 
     TYPE = "HDF5Data"
@@ -159,7 +171,7 @@ class HDF5Data(SourceLayer):
     def make_source(self, param: caffe_pb2.LayerParameter, context: NetContext) -> Source:
         if param.HasField("transform_param"):
             raise NetError("HDF5_DATA takes the numbers as they are: transform_param has no meaning here")
-        return HDF5Source.from_param(param, Shard(*context.shard))
+        return HDF5Source.from_param(param, Shard(*context.shard), four_axes=context.dialect.four_axes)
 
 
 @register
@@ -172,6 +184,7 @@ class MemoryData(SourceLayer):
 
     TYPE = "MemoryData"
     TOPS = (2, 3)
+    LABEL_TOP = 1
 
     def make_source(self, param: caffe_pb2.LayerParameter, context: NetContext) -> Source:
         if param.HasField("transform_param"):

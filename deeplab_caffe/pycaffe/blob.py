@@ -113,7 +113,7 @@ class Blob:
             ValueError: a dimension is negative.
         """
         dims = tuple(int(size) for size in (shape[0] if len(shape) == 1 and not np.isscalar(shape[0]) else shape))
-        if not dims or min(dims) < 0:
+        if min(dims, default=0) < 0:
             raise ValueError(f"a blob's dimensions must not be negative, got {dims}")
         if dims == self.shape:
             return
