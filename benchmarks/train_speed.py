@@ -66,9 +66,9 @@ def ours(
         'layers { name: "data" type: DUMMY_DATA top: "data" top: "label" dummy_data_param {'
         + "".join(f" num: {x.shape[0]} channels: {x.shape[1]} height: {x.shape[2]} width: {x.shape[3]}" for x in batch)
         + " } }"
-    ).layers[0]
-    for layer in net.layers:
-        if proto.type_name(layer.type) == "IMAGE_SEG_DATA":
+    ).layer[0]
+    for layer in net.layer:
+        if layer.type == "ImageSegData":
             layer.CopyFrom(source)
     for field in ("train_net", "display", "snapshot"):
         param.ClearField(field)

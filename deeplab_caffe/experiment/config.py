@@ -9,7 +9,7 @@ from pathlib import Path
 from deeplab_caffe.data.io.atomic import atomic_write
 from deeplab_caffe.errors import DeepLabCaffeError
 from deeplab_caffe.experiment.settings import NUM_LABELS, ExperimentError, ExperimentSettings
-from deeplab_caffe.proto.templates import fill_template
+from deeplab_caffe.proto.text.templates import fill_template
 from deeplab_caffe.zoo import prototxt_path
 
 _SNAPSHOT = re.compile(r"_iter_(\d+)\.caffemodel$")

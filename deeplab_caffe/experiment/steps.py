@@ -230,11 +230,11 @@ def _test_weights(shop: Workshop, stage: str) -> Path | None:
 
 
 def _written(net: caffe_pb2.NetParameter, ids: list[str]) -> dict[str, list[str]]:
-    """Return the files that MAT_WRITE layers write of each image."""
-    for layer in net.layers:
+    """The files that MAT_WRITE layers write of each image."""
+    for layer in net.layer:
         if layer.HasField("image_data_param") and layer.image_data_param.batch_size != 1:
             raise ExperimentError(f"layer '{layer.name}': test.prototxt needs batch_size 1, a file for each image")
-    layers = [layer for layer in net.layers if proto.type_name(layer.type) == "MAT_WRITE"]
+    layers = [layer for layer in net.layer if layer.type == "MatWrite"]
     if not layers:
         raise ExperimentError("test.prototxt has no MAT_WRITE layer: it would leave no scores")
     found: dict[str, list[str]] = {name: [] for name in ids}

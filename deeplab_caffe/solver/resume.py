@@ -79,7 +79,7 @@ def load_kept_diffs(net: Net, saved: dict[str, np.ndarray], device: torch.device
 
 
 def _keeping(net: Net) -> Iterator[SoftmaxLoss]:
-    return (layer for layer in net.layers if isinstance(layer, SoftmaxLoss) and layer.context.keep_ignored_diff)
+    return (layer for layer in net.layers if isinstance(layer, SoftmaxLoss) and layer.keeps_diff)
 
 
 def torch_state(device: torch.device) -> dict[str, Any]:

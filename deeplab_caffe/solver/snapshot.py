@@ -41,13 +41,16 @@ class SnapshotFiles(NamedTuple):
         return cls(Path(f"{stem}.caffemodel"), Path(f"{stem}.resume"), Path(f"{stem}.solverstate"))
 
 
-def write_snapshot(files: SnapshotFiles, state: dict[str, Any], save_model: Callable[[Path], None]) -> None:
+def write_snapshot(
+    files: SnapshotFiles, state: dict[str, Any], save_model: Callable[[Path], None], dialect: str
+) -> None:
     """Write the three files, or none: they are complete and on the disk before the first one gets its name.
 
     Args:
         files: where.
         state: :meth:`deeplab_caffe.solver.Solver.state_dict`.
         save_model: writes the caffemodel to the path that it is given.
+        dialect: of the solverstate, see :func:`deeplab_caffe.proto.write_solverstate`.
 
     Raises:
         SolverError: a file cannot be written; what was there before is still there.
@@ -59,7 +62,8 @@ def write_snapshot(files: SnapshotFiles, state: dict[str, Any], save_model: Call
         working = Path(tempfile.mkdtemp(prefix=f".{files.model.stem}.", suffix=".tmp", dir=folder))
         parts = SnapshotFiles(*(working / file.name for file in files))
         save_model(parts.model)
-        write_solverstate(parts.state, iteration, str(files.model), state["history"], state["current_step"])
+        history, step = state["history"], state["current_step"]
+        write_solverstate(parts.state, iteration, str(files.model), history, step, dialect=dialect)
         identity = {"format": _FORMAT, "solverstate": _checksum(parts.state), "iteration": iteration}
         write_state(parts.resume, {**identity, **state["run"]})
         # An older solverstate must not be seen beside a newer caffemodel.

@@ -17,7 +17,6 @@ from torch import Tensor
 
 from deeplab_caffe.devices import resolve_device
 from deeplab_caffe.errors import DataError, SolverError
-from deeplab_caffe.layers import legacy_shape
 from deeplab_caffe.net import Net
 from deeplab_caffe.proto import caffe_pb2
 from deeplab_caffe.solver.config import read_config
@@ -63,7 +62,7 @@ class Solver:
         device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``; ``"auto"`` or None: as ``solver_mode`` and ``device_id`` say, and
             the CPU if there is no GPU.
         variables: values of ``${NAME}`` in the solver and its nets; the environment gives the rest.
-        solver_type: ``"SGD"``, ``"NESTEROV"`` or ``"ADAGRAD"`` in place of the prototxt's.
+        solver_type: ``"SGD"``, ``"Nesterov"`` or ``"AdaGrad"`` in place of the prototxt's.
         default_seed: ``random_seed`` where the prototxt has none.
         ignored_gradient: of pixels with an ignored label: ``"original"``: what is left of this place's last gradient,
             as the original has it, about one part in the number of valid pixels; or ``"zero"``.
@@ -113,7 +112,7 @@ class Solver:
         self.config = read_config(solver, variables)
         self.param = self.config.param
         if solver_type is not None:
-            self.param.solver_type = caffe_pb2.SolverParameter.SolverType.Value(solver_type)
+            self.param.type = solver_type
         if default_seed is not None and self.param.random_seed < 0:
             self.param.random_seed = default_seed
         self.device = solver_device(self.param) if device in (None, "auto") else resolve_device(device)
@@ -135,7 +134,7 @@ class Solver:
             self.rate = LearningRate(self.param)
             self.rule = create_rule(self.param, self.blobs)
         except SolverError as error:
-            raise self.config.error(str(error)) from None
+            raise self.config.error(error) from None
         self.smoothed = SmoothedLoss(self.param.average_loss)
         torch.manual_seed(self.seed + self.world.rank)
 
@@ -196,7 +195,7 @@ class Solver:
         """
         param = self.param
         if param.max_iter < 1:
-            raise self.config.error("max_iter must be set, and positive")
+            raise self.config.error(SolverError("max_iter must be set, and positive", field="max_iter"))
         self._check_snapshots(param.max_iter, afterwards=True)
         self.log.line(f"Solving {self.net.name}")
         if self._iterate(param.max_iter):
@@ -347,7 +346,7 @@ class Solver:
         self.log.line(f"Snapshotting to {files.model}")
         self.log.line(f"Snapshotting solver state to {files.state}")
         diffs = self._last_updates() if self.param.snapshot_diff else None
-        write_snapshot(files, state, lambda path: save_weights(self.net, path, diffs))
+        write_snapshot(files, state, lambda path: save_weights(self.net, path, diffs), self.net.dialect.name)
         self.log.record("snapshot", self.iteration, path=str(files.state))
 
     def _last_updates(self) -> dict[str, list[np.ndarray]]:
@@ -449,7 +448,7 @@ class Solver:
         if len(history) != len(self.blobs):
             raise SolverError(f"its history has {len(history)} blobs, the net has {len(self.blobs)}")
         for i, (found, blob) in enumerate(zip(history, self.blobs, strict=True)):
-            if legacy_shape(found.shape) != blob.shape:
+            if _padded(found.shape) != _padded(blob.shape):
                 raise SolverError(f"history {i} has shape {found.shape}, {blob} has {blob.shape}")
 
     def _data_state(self) -> dict[str, Any]:
@@ -460,6 +459,11 @@ class Solver:
         load_net_state(self.net, state["train"])
         for net, saved in zip(self.test_nets, state["test"], strict=False):
             load_net_state(net, saved)
+
+
+def _padded(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return a shape of at least four axes, as 2014 Caffe pads it: with ones on the left."""
+    return (1,) * (4 - len(shape)) + tuple(shape)
 
 
 def solver_device(param: caffe_pb2.SolverParameter) -> torch.device:

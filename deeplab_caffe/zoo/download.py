@@ -17,13 +17,12 @@ from pathlib import Path
 from deeplab_caffe.data.io.atomic import atomic_write
 from deeplab_caffe.data.io.lock import exclusive
 from deeplab_caffe.errors import CaffeModelError, DownloadError
-from deeplab_caffe.proto import CaffeModel, caffe_pb2, read_net
+from deeplab_caffe.proto import CaffeModel, read_net
 from deeplab_caffe.zoo.models import Model, RemoteFile, find_model
 from deeplab_caffe.zoo.paths import prototxt_path
 from deeplab_caffe.zoo.transfer import Report, fetch_url
 
 CHUNK = 1 << 20
-_CONVOLUTION = caffe_pb2.LayerParameter.CONVOLUTION
 # What a caffemodel may have beyond four bytes for each parameter: names, layers' parameters, an ImageNet classifier.
 _SLACK_BYTES = 64 << 20
 # Of files whose network is not known; VGG-16 with its classifier has 553 MB.
@@ -246,7 +245,7 @@ def _check_content(path: Path, model: Model) -> None:
         raise DownloadError(f"what came is no caffemodel: {came}") from error
     if model.network is None:
         return
-    layers = [one for one in read_net(prototxt_path(model.network)).layers if one.type == _CONVOLUTION]
+    layers = [one for one in read_net(prototxt_path(model.network)).layer if one.type == "Convolution"]
     for layer in layers:
         if layer.name.startswith("fc8"):
             continue  # Named after the data set, with as many outputs as that has classes.

@@ -46,7 +46,7 @@ def test_against_counting_one_by_one(classes: int, pixels: int, seed: int) -> No
 @pytest.mark.parametrize("name", case_names("segaccuracy"))
 def test_the_originals_numbers(name: str) -> None:
     case, folder = load_case(name), case_dir(name)
-    param = proto.read_net(folder / "net.prototxt").layers[0].seg_accuracy_param
+    param = proto.read_net(folder / "net.prototxt").layer[0].seg_accuracy_param
     blobs, confusion, numbers = {}, None, None
     for step in case["steps"]:
         if step["op"] == "set_data":

@@ -24,7 +24,7 @@ FILE = "w.caffemodel"
 
 def weights(count: int = 60_000, value: float = 1.0) -> bytes:
     net = caffe_pb2.NetParameter(name="w")
-    layer = net.layers.add(name="fc", type=caffe_pb2.LayerParameter.CONVOLUTION)
+    layer = net.layers.add(name="fc", type=caffe_pb2.V1LayerParameter.CONVOLUTION)
     layer.blobs.add(num=1, channels=1, height=1, width=count, data=[value] * count)
     return net.SerializeToString()
 

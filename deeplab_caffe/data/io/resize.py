@@ -58,6 +58,24 @@ def resize_bilinear(image: np.ndarray, height: int, width: int) -> np.ndarray:
     return np.asarray(total, np.uint8)
 
 
+def resize_nearest(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Resize as OpenCV's ``INTER_NEAREST``: output x reads input ``floor(x * W / width)``.
+
+    Args:
+        image: ``(H, W)`` or ``(H, W, C)``.
+        height: rows of the result, positive.
+        width: columns of the result, positive.
+
+    Returns:
+        ``(height, width)`` or ``(height, width, C)``.
+    """
+    rows, columns = (
+        np.minimum(np.floor(np.arange(out) * (1.0 / (out / size))).astype(np.int64), size - 1)
+        for out, size in zip((height, width), image.shape, strict=False)
+    )
+    return image[rows[:, None], columns]
+
+
 def _positions(out_size: int, in_size: int) -> tuple[np.ndarray, np.ndarray]:
     """Return whole and fractional input position of every output index, each step in the precision of OpenCV."""
     scale = 1.0 / (out_size / in_size)

@@ -35,11 +35,13 @@ class SourceOptions(TypedDict, total=False):
         rng: the net's generator; None (the default) makes one with a seed from the operating system.
         shard: this process's part of each batch; None (the default) is all of it.
         workers: threads that read ahead; 0 (the default) reads when a batch is asked for.
+        reseeds: seed the generator that places images for each batch, as DeepLab v1 does (the default), or once (v2).
     """
 
     rng: CaffeRNG | None
     shard: Shard | None
     workers: int
+    reseeds: bool
 
 
 def _empty(shape: Shape4) -> np.ndarray:
@@ -72,8 +74,8 @@ class ItemSource(ABC, Generic[Entry, Item]):
     (:meth:`_read`) and where that goes in a batch (:meth:`_write`); the last two run in any thread and order, and
     change nothing but the batch's memory.
 
-    The net's generator is drawn from when and as often as the original draws: where images are mirrored or cropped at
-    random one word at set-up, one for the first batch, and one at the end of every batch for the next
+    The net's generator is drawn from when and as often as the original draws: if images are mirrored, scaled or cropped
+    at random one word at set-up, one for the first batch, and in DeepLab v1 one at the end of every batch for the next
     (base_data_layer.cpp:26,49). The word seeds a generator of its own that places the images of that batch. So workers
     read ahead as far as they like, but place the images of no more than the next batch, and the batches are the same at
     any number of workers.
@@ -102,6 +104,9 @@ class ItemSource(ABC, Generic[Entry, Item]):
         self.allocate: Callable[[Shape4], np.ndarray] = _empty
         self._rng = options.get("rng") or CaffeRNG()
         self._seed = 0
+        # Places the next batch's images, if one generator is for all.
+        self._placer: CaffeRNG | None = None
+        self.reseeds = options.get("reseeds", True)
         self._planned: deque[_Batch[Entry, Item]] = deque()
         self._pool: ThreadPoolExecutor | None = None
         self._process = os.getpid()
@@ -158,7 +163,7 @@ class ItemSource(ABC, Generic[Entry, Item]):
             self._roll_back()
             raise
         self._planned.popleft()
-        self._draw_seed()
+        self._go_on()
         if self.workers:
             # What goes wrong here goes wrong again, and is heard of, when its turn comes.
             with suppress(Exception):
@@ -176,7 +181,7 @@ class ItemSource(ABC, Generic[Entry, Item]):
         self._reset_after_fork()
         order = self._planned[0].order if self._planned else self._order()
         copied = {key: value.copy() if isinstance(value, np.ndarray) else value for key, value in order.items()}
-        return {**copied, "seed": self._seed}
+        return {**copied, "seed": self._seed, "placer": self._placer.state_dict() if self._placer else None}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where :meth:`state_dict` was taken.
@@ -188,6 +193,9 @@ class ItemSource(ABC, Generic[Entry, Item]):
         self._roll_back()
         self._set_order(state)
         self._seed = int(state["seed"])
+        if state.get("placer") is not None:
+            self._placer = CaffeRNG(0)
+            self._placer.load_state_dict(state["placer"])
 
     def close(self) -> None:
         """Stop the workers; the next batch starts them again."""
@@ -198,9 +206,17 @@ class ItemSource(ABC, Generic[Entry, Item]):
             self._pool = None
 
     def _draw_seed(self) -> None:
-        """Draw the word of the net's generator that seeds the next batch's (DataTransformer::InitRand)."""
+        """Seed the generator that places images with a word of the net's (DataTransformer::InitRand)."""
         if self.transform.needs_rand:
             self._seed = self._rng.word()
+            self._placer = None if self.reseeds else CaffeRNG(self._seed)
+
+    def _go_on(self) -> None:
+        """Bring the generator that places images to the next batch."""
+        if self._placer is None:
+            self._draw_seed()
+        else:
+            self._placer.words(self.transform.words_per_image * self.batch_size * self.shard.world)
 
     def _plan(self) -> None:
         """Give batches their entries and the workers what to read: the next batch, and enough to be busy meanwhile."""
@@ -241,6 +257,8 @@ class ItemSource(ABC, Generic[Entry, Item]):
             return []
         each = self.transform.words_per_image
         generator = CaffeRNG(self._seed)
+        if self._placer is not None:
+            generator.load_state_dict(self._placer.state_dict())
         generator.words(each * self.shard.before(self.batch_size))
         return generator.words(each * self.batch_size)
 

@@ -24,6 +24,10 @@ Shape4 = tuple[int, int, int, int]
 _CHUNK_CACHE_BYTES = 64 << 20
 
 
+# Caffe's kMaxBlobAxes.
+_MAX_AXES = 32
+
+
 def _h5py() -> Any:
     try:
         import h5py
@@ -45,6 +49,7 @@ class HDF5Source:
         names: the datasets.
         batch_size: rows a batch.
         shard: this process's part of each batch.
+        four_axes: blobs have four axes, as DeepLab v1's; else those of the datasets.
 
     Raises:
         NetError: h5py is not installed, or ``batch_size`` is 0.
@@ -52,7 +57,13 @@ class HDF5Source:
     """
 
     def __init__(
-        self, source: str | PathLike[str], names: Sequence[str], batch_size: int, shard: Shard | None = None
+        self,
+        source: str | PathLike[str],
+        names: Sequence[str],
+        batch_size: int,
+        shard: Shard | None = None,
+        *,
+        four_axes: bool = True,
     ) -> None:
         if batch_size < 1:
             raise NetError(f"batch_size must be positive, got {batch_size}")
@@ -60,6 +71,7 @@ class HDF5Source:
         self.source = source
         self.names = tuple(names)
         self.batch_size = batch_size
+        self.four_axes = four_axes
         self.shard = shard or Shard()
         self.files = read_words(source)
         if not self.files:
@@ -71,14 +83,14 @@ class HDF5Source:
         self._row_shapes = [shape[1:] for shape in self._describe(0)]
 
     @classmethod
-    def from_param(cls, layer_param: Any, shard: Shard | None = None) -> HDF5Source:
+    def from_param(cls, layer_param: Any, shard: Shard | None = None, *, four_axes: bool = True) -> HDF5Source:
         """Build it from a LayerParameter message with ``hdf5_data_param``."""
         param = layer_param.hdf5_data_param
-        return cls(param.source, list(layer_param.top), param.batch_size, shard)
+        return cls(param.source, list(layer_param.top), param.batch_size, shard, four_axes=four_axes)
 
-    def shapes(self) -> list[Shape4]:
-        """Return the shapes of the blobs, ``(batch_size, C, H, W)``; dimensions that a dataset does not have are 1."""
-        return [(self.batch_size, *_four(shape)) for shape in self._row_shapes]
+    def shapes(self) -> list[tuple[int, ...]]:
+        """Return the shapes of the blobs, ``(batch_size, C, H, W)``, or the datasets' own without ``four_axes``."""
+        return [(self.batch_size, *(_four(shape) if self.four_axes else shape)) for shape in self._row_shapes]
 
     def next_batch(self) -> list[np.ndarray]:
         """Read the next rows.
@@ -190,8 +202,9 @@ class HDF5Source:
                 raise DataError(f"has no dataset '{name}', as the layer's top is called; it has {held}", path)
             if dataset.dtype.kind not in "fiu":
                 raise DataError(f"dataset '{name}': expected numbers, got {dataset.dtype}", path)
-            if not 1 <= dataset.ndim <= 4 or dataset.size == 0:
-                raise DataError(f"dataset '{name}': expected 1 to 4 dimensions and rows, got {dataset.shape}", path)
+            most = 4 if self.four_axes else _MAX_AXES
+            if not 1 <= dataset.ndim <= most or dataset.size == 0:
+                raise DataError(f"dataset '{name}': expected 1 to {most} dimensions and rows, got {dataset.shape}", path)
             shapes.append(tuple(dataset.shape))
         counts = {name: shape[0] for name, shape in zip(self.names, shapes, strict=True)}
         if len(set(counts.values())) > 1:

@@ -9,7 +9,7 @@ import numpy as np
 
 from deeplab_caffe.data.io.images import LabelReading, load_grey, load_image, load_label
 from deeplab_caffe.data.io.lists import ListEntry, read_image_list
-from deeplab_caffe.data.io.resize import resize_bilinear
+from deeplab_caffe.data.io.resize import resize_bilinear, resize_nearest
 from deeplab_caffe.data.sources.base import Blobs, Shape4, SourceOptions
 from deeplab_caffe.data.sources.image_seg_config import ImageSegDataConfig
 from deeplab_caffe.data.sources.list import ListSource
@@ -52,7 +52,15 @@ class ImageSegSource(ListSource[ListEntry, PhotoAndLabels]):
             config.shuffle,
             config.rand_skip,
             config.batch_size,
-            SegTransform(phase, config.crop_size, config.mirror, config.mean_value, config.scale),
+            SegTransform(
+                phase,
+                config.crop_size,
+                config.mirror,
+                config.mean_value,
+                config.scale,
+                crop_pair=config.crop_pair,
+                scale_factors=config.scale_factors,
+            ),
             **options,
         )
         self._size: tuple[int, int] | None = None
@@ -98,8 +106,8 @@ class ImageSegSource(ListSource[ListEntry, PhotoAndLabels]):
     def _blob_size(self) -> tuple[int, int]:
         if self._size is None:
             config = self.config
-            if config.crop_size:
-                self._size = (config.crop_size, config.crop_size)
+            if self.transform.crop[0]:
+                self._size = self.transform.crop
             elif config.new_height:
                 self._size = (config.new_height, config.new_width)
             else:
@@ -137,13 +145,18 @@ class ImageSegSource(ListSource[ListEntry, PhotoAndLabels]):
         image, labels = item
         data, label, dim = (blob[i] for blob in blobs)
         size, blob_size = image.shape[:2], label.shape[1:]
-        if not self.config.crop_size and size != blob_size:
+        if not self.transform.crop[0] and size != blob_size:
             raise self._error(
                 entry,
                 f"'{self._path(entry.image)}' is {size[0]} x {size[1]} (height x width), but without crop_size "
                 f"all images must have the first one's {blob_size[0]} x {blob_size[1]}",
             )
-        placement = self.transform.place(size[0], size[1], words)
+        factor = self.transform.factor(words)
+        if factor != 1:
+            # The product of two floats, as in the original.
+            height, width = (int(np.float32(length) * np.float32(factor)) for length in size)
+            image, labels = resize_bilinear(image, height, width), resize_nearest(labels, height, width)
+        placement = self.transform.place(*image.shape[:2], words)
         self.transform.image_into(image, placement, data)
         self.transform.label_into(labels, placement, label[0], self.config.ignore_label)
         dim[0, 0] = min(blob_size[0], size[0]), min(blob_size[1], size[1])

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from deeplab_caffe.data.io.images import LABEL_READINGS, LabelReading
+from deeplab_caffe.data.sources.transform import crop_of
 from deeplab_caffe.errors import NetError
 
 # ImageDataParameter.LabelType of the v1 caffe.proto.
@@ -32,6 +33,8 @@ class ImageSegDataConfig:
         shuffle: shuffle the list at the start and at every end.
         rand_skip: start at a random line below this one.
         crop_size: side of the square crop; 0 takes the size of the first image for the blobs.
+        crop_pair: height and width of the crop instead.
+        scale_factors: one of them, drawn at random, resizes each image before the crop; empty for none.
         mirror: mirror half of the images at random.
         mean_value: one value, or one per channel in B, G, R order.
         scale: factor after the mean is subtracted.
@@ -53,6 +56,8 @@ class ImageSegDataConfig:
     mirror: bool = False
     mean_value: tuple[float, ...] = ()
     scale: float = 1.0
+    crop_pair: tuple[int, int] = (0, 0)
+    scale_factors: tuple[float, ...] = ()
     label_reading: LabelReading = "index"
     exif_orientation: bool = False
 
@@ -63,6 +68,10 @@ class ImageSegDataConfig:
             raise NetError(f"batch_size must be positive, got {self.batch_size}")
         if (self.new_height > 0) != (self.new_width > 0):
             raise NetError(f"new_height and new_width go together, got {self.new_height} and {self.new_width}")
+        if self.scale_factors and not self.crop_size and not self.crop_pair[0]:
+            raise NetError("scale_factors need crop_size, or crop_height and crop_width")
+        if any(not factor > 0 for factor in self.scale_factors):
+            raise NetError(f"scale_factors must be positive, got {self.scale_factors}")
         if self.label_type not in LABEL_TYPES:
             raise NetError(f"label_type must be one of {', '.join(LABEL_TYPES)}, got {self.label_type!r}")
         if not 0 <= self.ignore_label <= 255:
@@ -110,6 +119,8 @@ class ImageSegDataConfig:
                 shuffle=image.shuffle,
                 rand_skip=image.rand_skip,
                 crop_size=transform.crop_size,
+                crop_pair=crop_of(transform) if transform.crop_height or transform.crop_width else (0, 0),
+                scale_factors=tuple(transform.scale_factors),
                 mirror=transform.mirror,
                 mean_value=tuple(transform.mean_value),
                 scale=transform.scale,

@@ -43,6 +43,8 @@ class SegTransform:
     Attributes:
         phase: ``"TRAIN"`` crops at random, ``"TEST"`` in the middle.
         crop_size: side of the square crop; 0 takes the image as it is.
+        crop_pair: height and width of the crop instead.
+        scale_factors: one of these, drawn at random in both phases, resizes the image before the crop; empty for none.
         mirror: mirror half of the images at random (in both phases, as the original).
         mean_value: one value, or one per channel in B, G, R order; empty for none.
         scale: factor after the subtraction.
@@ -55,6 +57,8 @@ class SegTransform:
     mean_value: tuple[float, ...] = ()
     scale: float = 1.0
     mean_image: np.ndarray | None = field(default=None, repr=False, compare=False)
+    crop_pair: tuple[int, int] = (0, 0)
+    scale_factors: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if self.phase not in ("TRAIN", "TEST"):
@@ -69,13 +73,18 @@ class SegTransform:
             CaffeModelError: the mean file cannot be read.
         """
         mean_image = None
+        if transform_param.scale_factors:
+            raise NetError("scale_factors are for ImageSegData")
+        crop = crop_of(transform_param)
+        if crop[0] != crop[1]:
+            raise NetError(f"crop_height and crop_width must be equal here, got {crop[0]} and {crop[1]}")
         if transform_param.mean_file:
             if transform_param.mean_value:
                 raise NetError("mean_file and mean_value exclude each other")
             mean_image = read_mean(transform_param.mean_file)
         return cls(
             phase,
-            transform_param.crop_size,
+            crop[0],
             transform_param.mirror,
             tuple(transform_param.mean_value),
             transform_param.scale,
@@ -83,14 +92,26 @@ class SegTransform:
         )
 
     @property
+    def crop(self) -> tuple[int, int]:
+        """Return height and width of the crop, 0 for none."""
+        return self.crop_pair if self.crop_pair[0] else (self.crop_size, self.crop_size)
+
+    @property
     def needs_rand(self) -> bool:
-        """Return whether a generator is seeded for each batch (DataTransformer::InitRand)."""
-        return self.mirror or (self.phase == "TRAIN" and self.crop_size > 0)
+        """Return whether a generator is needed (DataTransformer::InitRand)."""
+        return self.words_per_image > 0
 
     @property
     def words_per_image(self) -> int:
-        """Return how many random words :meth:`place` takes for one image."""
-        return int(self.mirror) + (2 if self.phase == "TRAIN" and self.crop_size > 0 else 0)
+        """Return how many random words one image takes: for :meth:`factor`, then for :meth:`place`."""
+        crops_at_random = self.phase == "TRAIN" and self.crop[0] > 0
+        return int(self.mirror) + bool(self.scale_factors) + 2 * crops_at_random
+
+    def factor(self, words: Sequence[int]) -> float:
+        """Choose one of the scale factors from an image's random words; 1 if there are none."""
+        if not self.scale_factors:
+            return 1.0
+        return self.scale_factors[words[int(self.mirror)] % len(self.scale_factors)]
 
     def means(self, channels: int) -> np.ndarray:
         """Return the mean of every channel, float32 ``(channels,)``.
@@ -108,9 +129,12 @@ class SegTransform:
         """Choose mirror and offsets for an image of this size from ``words_per_image`` random words, in this order."""
         drawn = iter(words)
         mirror = self.mirror and next(drawn) % 2 == 1
-        if self.crop_size == 0:
+        if self.scale_factors:
+            next(drawn)
+        crop_height, crop_width = self.crop
+        if crop_height == 0:
             return Placement(mirror)
-        spare_height, spare_width = max(height - self.crop_size, 0), max(width - self.crop_size, 0)
+        spare_height, spare_width = max(height - crop_height, 0), max(width - crop_width, 0)
         if self.phase == "TRAIN":
             return Placement(mirror, next(drawn) % (spare_height + 1), next(drawn) % (spare_width + 1))
         return Placement(mirror, spare_height // 2, spare_width // 2)
@@ -128,7 +152,7 @@ class SegTransform:
         self.means(shape[0])
         if self.mean_image is not None and self.mean_image.shape != shape:
             raise ValueError(f"the image is {shape} (channels, height, width), the mean file's {self.mean_image.shape}")
-        if min(shape[1:]) < self.crop_size and not (pads and self.mean_image is None):
+        if (shape[1] < self.crop[0] or shape[2] < self.crop[1]) and not (pads and self.mean_image is None):
             raise ValueError(f"the image is {shape[1]} x {shape[2]} (height x width), crop_size is {self.crop_size}")
 
     def image_into(self, image: np.ndarray, placement: Placement, out: np.ndarray) -> None:
@@ -182,6 +206,20 @@ class SegTransform:
         out[rows:] = ignore_label
         out[:rows, columns:] = ignore_label
         out[:rows, :columns] = window
+
+
+def crop_of(transform_param: Any) -> tuple[int, int]:
+    """Return height and width of the crop that a TransformationParameter asks for, 0 for none.
+
+    Raises:
+        NetError: ``crop_size`` and ``crop_height`` or ``crop_width`` are given, or only one of the latter.
+    """
+    size, height, width = transform_param.crop_size, transform_param.crop_height, transform_param.crop_width
+    if size and (height or width):
+        raise NetError("crop_size and crop_height, crop_width exclude each other")
+    if (height > 0) != (width > 0):
+        raise NetError(f"crop_height and crop_width go together, got {height} and {width}")
+    return (size, size) if size else (height, width)
 
 
 def bgr_planes(image: np.ndarray) -> np.ndarray:

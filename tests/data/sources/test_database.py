@@ -52,7 +52,7 @@ def param(path: Path, data: str = "", transform: str = "", batch_size: int = 2, 
     return proto.parse_net(
         f'layers {{ name: "d" type: DATA top: "x" top: "y" data_param {{ source: "{path}" batch_size: {batch_size} '
         f"backend: {backend} {data} }} transform_param {{ {transform} }} }}"
-    ).layers[0]
+    ).layer[0]
 
 
 def test_records_in_order_and_round(database: Path) -> None:
@@ -213,7 +213,7 @@ def test_databases_that_cannot_be_opened(tmp_path: Path, monkeypatch: pytest.Mon
         DatabaseSource(param(tmp_path / "text"), "TEST")
     with pytest.raises(DataError, match="empty: the database is empty"):
         DatabaseSource(param(write(tmp_path / "empty", [])), "TEST")
-    layer = proto.parse_net('layers { name: "d" type: DATA top: "x" data_param { batch_size: 1 } }').layers[0]
+    layer = proto.parse_net('layers { name: "d" type: DATA top: "x" data_param { batch_size: 1 } }').layer[0]
     with pytest.raises(NetError, match="needs a source"):
         DatabaseSource(layer, "TEST")
     with pytest.raises(NetError, match="batch_size must be positive, got 0"):

@@ -16,7 +16,7 @@ SIZES = [(9, 8), (7, 9), (8, 8), (9, 9)]
 
 
 def layer(text: str):
-    return proto.parse_net(f'layers {{ name: "d" type: IMAGE_DATA top: "x" top: "y" {text} }}').layers[0]
+    return proto.parse_net(f'layers {{ name: "d" type: IMAGE_DATA top: "x" top: "y" {text} }}').layer[0]
 
 
 def param(folder: Path, image: str = "", transform: str = "", batch_size: int = 1):
@@ -38,7 +38,7 @@ def photos(tmp_path: Path) -> Path:
 def test_pixels_where_the_original_gives_bytes_of_doubles(monkeypatch: pytest.MonkeyPatch) -> None:
     folder = case_dir("image_data")
     monkeypatch.chdir(folder)
-    source = ImageSource(proto.read_net("net.prototxt").layers[0], "TEST")
+    source = ImageSource(proto.read_net("net.prototxt").layer[0], "TEST")
     data, label = source.next_batch()
     pixels = np.stack([load_image(f"im/{k}.png")[..., ::-1].transpose(2, 0, 1) for k in range(2)])
     np.testing.assert_array_equal(data, pixels.astype(np.float32) - 10)

@@ -42,7 +42,7 @@ def test_the_originals_blobs(name: str, monkeypatch: pytest.MonkeyPatch) -> None
     source, blobs = None, {}
     for step in case["steps"]:
         if step["op"] == "net":
-            layer = proto.read_net(step["file"]).layers[0]
+            layer = proto.read_net(step["file"]).layer[0]
             rng = CaffeRNG(case["random_seed"])
             source = ImageSegSource.from_param(layer, case["phase"], rng=rng, **options)
         elif step["op"] == "forward":
@@ -68,7 +68,7 @@ def test_palette_label_maps_give_indices_unless_asked_otherwise(tmp_path: Path, 
     layer = proto.parse_net(
         f'layers {{ name: "d" type: IMAGE_SEG_DATA image_data_param {{ source: "{tmp_path}/list.txt" '
         f'root_folder: "{tmp_path}/" batch_size: 1 label_type: PIXEL }} }}'
-    ).layers[0]
+    ).layer[0]
     assert ImageSegSource.from_param(layer, "TEST").config.label_reading == "index"
     monkeypatch.setenv("DEEPLAB_CAFFE_LABEL_READING", "luminance")
     source = ImageSegSource.from_param(layer, "TEST")
@@ -260,7 +260,7 @@ def test_errors_name_line_and_file(tmp_path: Path) -> None:
     ],
 )
 def test_senseless_parameters_name_the_layer(text: str, message: str) -> None:
-    layer = proto.parse_net(f'layers {{ name: "data" type: IMAGE_SEG_DATA {text} }}').layers[0]
+    layer = proto.parse_net(f'layers {{ name: "data" type: IMAGE_SEG_DATA {text} }}').layer[0]
     with pytest.raises(NetError, match=f"layer 'data': .*{message}"):
         ImageSegSource.from_param(layer, "TEST")
 

@@ -21,7 +21,7 @@ def test_the_originals_files(name: str, tmp_path: Path, monkeypatch: pytest.Monk
     if (folder / "ids.txt").exists():
         (tmp_path / "ids.txt").write_bytes((folder / "ids.txt").read_bytes())
     monkeypatch.chdir(tmp_path)
-    layer = proto.read_net(folder / "net.prototxt").layers[0]
+    layer = proto.read_net(folder / "net.prototxt").layer[0]
     writer, blobs, written = MatWriter.from_param(layer), {}, []
     for step in case["steps"]:
         if step["op"] == "set_data":
@@ -61,7 +61,7 @@ def test_missing_folders_are_created(tmp_path: Path) -> None:
 def test_the_original_case_of_reading(monkeypatch: pytest.MonkeyPatch) -> None:
     case, folder = load_case("matread"), case_dir("matread")
     monkeypatch.chdir(folder)
-    reader = MatReader.from_param(proto.read_net("net.prototxt").layers[0])
+    reader = MatReader.from_param(proto.read_net("net.prototxt").layer[0])
     files = [read_blob_mat(f"in_iter_{k}_blob_0.mat") for k in range(3)]
     forwards = 0
     for step in case["steps"]:

@@ -68,6 +68,6 @@ def test_arrays_that_do_not_fit() -> None:
 
 def test_parameters() -> None:
     text = 'layers { name: "d" type: MEMORY_DATA memory_data_param { batch_size: 3 channels: 4 height: 5 width: 6 } }'
-    assert MemorySource.from_param(proto.parse_net(text).layers[0]).shapes() == ((3, 4, 5, 6), (3, 1, 1, 1))
+    assert MemorySource.from_param(proto.parse_net(text).layer[0]).shapes() == ((3, 4, 5, 6), (3, 1, 1, 1))
     with pytest.raises(NetError, match="must be positive in memory_data_param, got 3, 4, 5, 0"):
-        MemorySource.from_param(proto.parse_net(text.replace("width: 6", "")).layers[0])
+        MemorySource.from_param(proto.parse_net(text.replace("width: 6", "")).layer[0])

@@ -92,7 +92,7 @@ def param(folder: Path, window: str = "", transform: str = "crop_size: 4", batch
     return proto.parse_net(
         f'layers {{ name: "d" type: WINDOW_DATA top: "x" top: "y" window_data_param {{ source: "{folder}/windows.txt" '
         f'root_folder: "{folder}/" batch_size: {batch_size} {window} }} transform_param {{ {transform} }} }}'
-    ).layers[0]
+    ).layer[0]
 
 
 @pytest.mark.parametrize("options", ["fg_fraction: 0.5", "fg_fraction: 0.5 cache_images: true"])
