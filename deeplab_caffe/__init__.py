@@ -13,6 +13,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from deeplab_caffe._version import __version__
 from deeplab_caffe.errors import (
     CaffeModelError,
     CRFError,
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from deeplab_caffe.net import Net
     from deeplab_caffe.segmenter import Segmenter
     from deeplab_caffe.solver import Solver
-
-__version__ = "0.1.0"
 
 _LAZY = {
     "CRFParams": "deeplab_caffe.crf",

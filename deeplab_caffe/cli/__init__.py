@@ -8,7 +8,7 @@ import warnings
 
 import click
 
-from deeplab_caffe import __version__
+from deeplab_caffe._version import __version__
 from deeplab_caffe.errors import DeepLabCaffeError
 
 # Verb: what --help says of it. Its command is the function of that name, with _ for -, in the module of that name.

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 import torch
 
-from deeplab_caffe import __version__
+from deeplab_caffe._version import __version__
 from deeplab_caffe.cli.options import chosen_device, path_option, variables_option
 from deeplab_caffe.cli.progress import progress
 from deeplab_caffe.devices import resolve_device

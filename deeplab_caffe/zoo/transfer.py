@@ -10,7 +10,7 @@ from collections.abc import Callable
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 
-from deeplab_caffe import __version__
+from deeplab_caffe._version import __version__
 from deeplab_caffe.data.atomic import atomic_write
 from deeplab_caffe.errors import DownloadError
 
