@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import csv
 import inspect
 import re
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -59,19 +61,20 @@ def summary_of(cls: type[Layer]) -> str:
     return text.replace("|", r"\|")
 
 
-def v1_name(layer_type: str) -> str:
-    """Return the V1 enum's name of a type, or an empty string if V1 does not have it."""
-    try:
-        return proto.enum_name(layer_type)
-    except KeyError:
-        return ""
+@cache
+def v1_names() -> dict[str, str]:
+    """Return the V1 enum's name of each type that V1 has, from the table in ``deeplab_caffe/proto``."""
+    [table] = Path(proto.__file__).parent.rglob("layer_types.csv")
+    with table.open(encoding="utf-8", newline="") as file:
+        return {row.get("name") or row["modern"]: row["enum"] for row in csv.DictReader(file)}
 
 
 def layer_types(net: Any) -> set[str]:
     """Return the types of a net's layers by their modern names, whichever form the net has."""
     if hasattr(net, "layer"):
         return {layer.type for layer in net.layer}
-    return {proto.modern_name(proto.type_name(layer.type)) for layer in net.layers}
+    names = {enum: name for name, enum in v1_names().items()}
+    return {names[layer.LayerType.Name(layer.type)] for layer in net.layers}
 
 
 def types_of_case(folder: Path) -> set[str]:
@@ -121,7 +124,7 @@ def row(layer_type: str, cls: type[Layer], cases: Cases) -> str:
     path = Path(inspect.getfile(cls)).relative_to(ROOT)
     cells = [
         f"`{layer_type}`",
-        f"`{v1_name(layer_type)}`" if v1_name(layer_type) else "",
+        f"`{v1_names()[layer_type]}`" if layer_type in v1_names() else "",
         f"[`{cls.__name__}`](../{path}) in {path.name}",
         source_of(cls),
         summary_of(cls),
