@@ -10,12 +10,12 @@ from deeplab_caffe import _C
 from deeplab_caffe.cli.options import path_option
 from deeplab_caffe.cli.progress import progress
 from deeplab_caffe.crf import CRFParams, find_preset
-from deeplab_caffe.crf.boxes import segment_boxes
-from deeplab_caffe.crf.program import find_images
 from deeplab_caffe.data import load_image, load_label, save_labels_png
 from deeplab_caffe.data.boxes import Box, label_map_boxes, read_voc_boxes, rectangles
+from deeplab_caffe.data.folders import find_images
 from deeplab_caffe.errors import BoxError, DataError, DeepLabCaffeError
 from deeplab_caffe.evaluation import find_classes, read_ids
+from deeplab_caffe.weak.boxes import segment_boxes
 
 
 @click.command()

@@ -11,9 +11,9 @@ from deeplab_caffe import _C
 from deeplab_caffe.cli.options import path_option
 from deeplab_caffe.cli.progress import progress
 from deeplab_caffe.crf import CRFParams, find_preset
-from deeplab_caffe.crf.program import Folders, default_params, detect_kind, find_jobs, refine_jobs
 from deeplab_caffe.errors import CRFError, DeepLabCaffeError
 from deeplab_caffe.evaluation.evaluate import read_ids
+from deeplab_caffe.experiment.refine import Folders, default_params, detect_kind, find_jobs, refine_jobs
 
 
 @click.command()

@@ -11,12 +11,12 @@ import click
 from deeplab_caffe.cli.options import path_option
 from deeplab_caffe.cli.progress import progress
 from deeplab_caffe.cli.tables import plain_table, print_table
-from deeplab_caffe.crf.grid import Grid, parse_range
-from deeplab_caffe.crf.samples import draw_samples, find_samples
-from deeplab_caffe.crf.search import Outcome, Result, Search, Settings
+from deeplab_caffe.crf_search.grid import Grid, parse_range
+from deeplab_caffe.crf_search.plot import draw_search
+from deeplab_caffe.crf_search.samples import draw_samples, find_samples
+from deeplab_caffe.crf_search.search import Outcome, Result, Search, Settings
 from deeplab_caffe.data.atomic import atomic_write
 from deeplab_caffe.errors import DeepLabCaffeError
-from deeplab_caffe.viz.crf_search import draw_search
 
 
 @click.command("crf-search")

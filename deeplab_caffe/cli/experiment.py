@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 
 from deeplab_caffe.cli.options import path_option, variables_option
-from deeplab_caffe.experiment import STEPS, Runner, Settings
+from deeplab_caffe.experiment.runner import Runner
+from deeplab_caffe.experiment.settings import STEPS, Settings
 
 
 def _names(_: click.Context, __: click.Parameter, text: str) -> tuple[str, ...]:

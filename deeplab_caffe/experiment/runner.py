@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from deeplab_caffe.experiment.refining import build_crf, build_eval, build_search
+from deeplab_caffe.experiment.post_steps import build_crf, build_eval, build_search
 from deeplab_caffe.experiment.settings import STEPS, ExperimentError, Settings
 from deeplab_caffe.experiment.steps import Step, Workshop, build_test, build_train
 from deeplab_caffe.experiment.summary import draw_trimaps, read_evaluations, table

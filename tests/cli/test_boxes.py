@@ -7,7 +7,7 @@ import pytest
 
 from deeplab_caffe.data import load_label, save_image, save_labels_png
 from deeplab_caffe.viz import VOC_COLORMAP
-from tests.crf.test_boxes import discs
+from tests.weak.test_boxes import discs
 
 XML = """<annotation><object><name>cat</name><bndbox><xmin>5</xmin><ymin>11</ymin><xmax>44</xmax><ymax>50</ymax>
 </bndbox></object></annotation>"""

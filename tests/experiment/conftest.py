@@ -11,7 +11,7 @@ import pytest
 
 from deeplab_caffe.cli import main
 from deeplab_caffe.data import save_image, save_labels_png
-from deeplab_caffe.experiment import Settings
+from deeplab_caffe.experiment.settings import Settings
 from deeplab_caffe.viz import VOC_COLORMAP
 
 _DATA = """name: "${NET_ID}"

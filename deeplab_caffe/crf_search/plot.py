@@ -9,8 +9,8 @@ import numpy as np
 from deeplab_caffe.errors import DeepLabCaffeError
 
 if TYPE_CHECKING:
-    from deeplab_caffe.crf.grid import Grid, Point
-    from deeplab_caffe.crf.search import Outcome
+    from deeplab_caffe.crf_search.grid import Grid, Point
+    from deeplab_caffe.crf_search.search import Outcome
 
 _ALPHA, _BETA = r"$\sigma_\alpha$", r"$\sigma_\beta$"
 # With more values of w1 than this each cell shows the best of them.

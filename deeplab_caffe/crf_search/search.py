@@ -17,12 +17,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from deeplab_caffe import _C
-from deeplab_caffe.crf.grid import Grid, Point
 from deeplab_caffe.crf.memory import CRFMemoryError, available_memory
 from deeplab_caffe.crf.params import CRFParams
-from deeplab_caffe.crf.samples import Content, Sample
-from deeplab_caffe.crf.search_inference import Settings, Sigmas, inference_bytes, marginals_by_point
-from deeplab_caffe.crf.search_results import Counts, ResultFile
+from deeplab_caffe.crf_search.grid import Grid, Point
+from deeplab_caffe.crf_search.inference import Settings, Sigmas, inference_bytes, marginals_by_point
+from deeplab_caffe.crf_search.results import Counts, ResultFile
+from deeplab_caffe.crf_search.samples import Content, Sample
 from deeplab_caffe.errors import CRFError, DataError, EvaluationError
 from deeplab_caffe.evaluation.confusion import ConfusionMatrix
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from deeplab_caffe.crf.grid import Grid, Point, parse_range
+from deeplab_caffe.crf_search.grid import Grid, Point, parse_range
 from deeplab_caffe.errors import CRFError
 
 

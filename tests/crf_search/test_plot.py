@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from deeplab_caffe.crf.grid import Grid, Point
-from deeplab_caffe.crf.search import Outcome, Result, Settings
+from deeplab_caffe.crf_search.grid import Grid, Point
+from deeplab_caffe.crf_search.plot import draw_search
+from deeplab_caffe.crf_search.search import Outcome, Result, Settings
 from deeplab_caffe.evaluation import ConfusionMatrix
-from deeplab_caffe.viz.crf_search import draw_search
 
 pytest.importorskip("matplotlib")
 

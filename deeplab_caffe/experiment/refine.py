@@ -18,14 +18,16 @@ import numpy as np
 from deeplab_caffe.crf.inference import dense_crf
 from deeplab_caffe.crf.params import CRFParams
 from deeplab_caffe.crf.presets import find_preset
+from deeplab_caffe.data.binfile import read_probabilities_bin, write_labels_bin
+from deeplab_caffe.data.folders import find_images, folder_names
+from deeplab_caffe.data.images import load_image, save_labels_png
+from deeplab_caffe.data.mat import read_scores_mat
 from deeplab_caffe.errors import CRFError, DataError, DeepLabCaffeError
+from deeplab_caffe.viz.colormap import VOC_COLORMAP
 
 InputKind = Literal["mat", "bin"]
 SUFFIXES: dict[str, str] = {"mat": "_blob_0.mat", "bin": ".bin"}
 PROGRAMS: dict[str, str] = {"mat": "refine_pascal_v4", "bin": "refine_pascal"}
-
-# Among images of one name the program's own format goes first.
-_IMAGE_SUFFIXES = (".ppm", ".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".pgm", ".pnm", ".jp2")
 
 
 @dataclass(frozen=True)
@@ -126,33 +128,6 @@ def find_jobs(folders: Folders, ids: Sequence[str] | None = None) -> tuple[list[
     return jobs, sorted(images.keys() - set(names)) if ids is None else []
 
 
-def find_images(folder: str | os.PathLike[str]) -> dict[str, Path]:
-    """The images in a folder by their names without ending; of several of one name the first of the formats counts.
-
-    Raises:
-        DataError: if the folder cannot be read.
-    """
-    images: dict[str, Path] = {}
-    for name in sorted(folder_names(folder)):
-        path = Path(folder) / name
-        rank = _rank(path)
-        if rank is not None and (path.stem not in images or rank < _rank(images[path.stem])):
-            images[path.stem] = path
-    return images
-
-
-def folder_names(folder: str | os.PathLike[str]) -> list[str]:
-    """Names of what is in a folder.
-
-    Raises:
-        DataError: if it cannot be read.
-    """
-    try:
-        return [path.name for path in Path(folder).iterdir()]
-    except OSError as exc:
-        raise DataError(f"cannot be read as a folder: {exc.strerror}", folder) from exc
-
-
 def refine(job: Job, kind: InputKind, params: CRFParams) -> np.ndarray:
     """Reads one job's files and infers.
 
@@ -162,10 +137,6 @@ def refine(job: Job, kind: InputKind, params: CRFParams) -> np.ndarray:
     Raises:
         DeepLabCaffeError: naming the file that is missing, damaged, or does not fit its partner.
     """
-    from deeplab_caffe.data.binfile import read_probabilities_bin
-    from deeplab_caffe.data.images import load_image
-    from deeplab_caffe.data.mat import read_scores_mat
-
     if job.image is None:
         raise DataError(f"no image of the name '{job.name}' belongs to these scores", job.scores)
     # As the pixels are stored: that is what the scores were computed for.
@@ -217,18 +188,9 @@ def refine_jobs(
 
 
 def _write_labels(labels: np.ndarray, paths: list[Path]) -> None:
-    from deeplab_caffe.data.binfile import write_labels_bin
-    from deeplab_caffe.data.images import save_labels_png
-    from deeplab_caffe.viz.colormap import VOC_COLORMAP
-
     # The .bin last: where it exists, the image is finished.
     for path in reversed(paths):
         if path.suffix == ".png":
             save_labels_png(path, labels, VOC_COLORMAP)
         else:
             write_labels_bin(path, labels)
-
-
-def _rank(path: Path) -> int | None:
-    suffix = path.suffix.lower()
-    return _IMAGE_SUFFIXES.index(suffix) if suffix in _IMAGE_SUFFIXES else None

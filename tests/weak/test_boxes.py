@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from deeplab_caffe.crf import CRFParams
-from deeplab_caffe.crf.boxes import segment_boxes
 from deeplab_caffe.data.boxes import Box, label_map_boxes, rectangles
 from deeplab_caffe.errors import BoxError
+from deeplab_caffe.weak.boxes import segment_boxes
 
 
 def discs() -> tuple[np.ndarray, np.ndarray]:

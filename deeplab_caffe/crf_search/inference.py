@@ -9,10 +9,10 @@ import numpy as np
 
 from deeplab_caffe import _C
 from deeplab_caffe.crf._view import view
-from deeplab_caffe.crf.grid import Point
 from deeplab_caffe.crf.inference import _lattice
 from deeplab_caffe.crf.memory import memory_errors
 from deeplab_caffe.crf.params import CRFParams, PairwiseKernel, check_iterations
+from deeplab_caffe.crf_search.grid import Point
 
 # sigma_alpha and sigma_beta: what a lattice of colours depends on.
 Sigmas = tuple[float, float]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from deeplab_caffe.crf.program import find_images, folder_names
+from deeplab_caffe.data.folders import find_images, folder_names
 from deeplab_caffe.data.images import load_image, load_label
 from deeplab_caffe.data.lists import read_id_list
 from deeplab_caffe.data.mat import read_scores_mat

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deeplab_caffe.crf.samples import draw_samples, find_samples
+from deeplab_caffe.crf_search.samples import draw_samples, find_samples
 from deeplab_caffe.data import save_image, save_labels_png
 from deeplab_caffe.errors import DataError
 from deeplab_caffe.viz import VOC_COLORMAP

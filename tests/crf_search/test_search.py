@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from deeplab_caffe import _C
-from deeplab_caffe.crf import dense_crf, search
-from deeplab_caffe.crf.grid import Grid, Point
-from deeplab_caffe.crf.samples import Sample, find_samples
-from deeplab_caffe.crf.search import Search, Settings
+from deeplab_caffe.crf import dense_crf
+from deeplab_caffe.crf_search import search
+from deeplab_caffe.crf_search.grid import Grid, Point
+from deeplab_caffe.crf_search.samples import Sample, find_samples
+from deeplab_caffe.crf_search.search import Search, Settings
 from deeplab_caffe.data import save_labels_png, write_blob_mat
 from deeplab_caffe.errors import CRFError, DataError, EvaluationError
 from deeplab_caffe.evaluation import ConfusionMatrix
@@ -161,16 +162,16 @@ def test_a_search_that_was_broken_off_goes_on(samples: list[Sample], tmp_path: P
 
 
 def test_one_lattice_for_all_weights(samples: list[Sample], monkeypatch: pytest.MonkeyPatch) -> None:
-    from deeplab_caffe.crf import search_inference
+    from deeplab_caffe.crf_search import inference
 
     built: list[tuple] = []
-    original = search_inference._lattice
+    original = inference._lattice
 
     def counting(height, width, kernel, *rest):
         built.append((height, kernel.xy_std[0], kernel.rgb_std))
         return original(height, width, kernel, *rest)
 
-    monkeypatch.setattr(search_inference, "_lattice", counting)
+    monkeypatch.setattr(inference, "_lattice", counting)
     Search(samples[:1], SETTINGS, jobs=1).evaluate(Grid(tuple(range(1, 9)), (4, 9), (20, 60)))
     colours = [entry for entry in built if entry[2]]
     assert len(colours) == len(set(colours)) == 4

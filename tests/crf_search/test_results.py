@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deeplab_caffe.crf.search_results import ResultFile
+from deeplab_caffe.crf_search.results import ResultFile
 from deeplab_caffe.errors import DataError
 
 ONE = np.array([[5, 0], [1, 0]])
