@@ -74,7 +74,7 @@ PYBIND11_MODULE(_C, module) {
              "The same for what the calling thread calls; 0 gives the choice back.");
   module.def("num_threads", &deeplab::num_threads);
   module.def("use_run_time_kernels", &deeplab::use_run_time_kernels,
-             "Whether deeplab_caffe.nvrtc compiles the kernels that are launched.");
+             "Whether deeplab_caffe.arrays.nvrtc compiles the kernels that are launched.");
   module.def("set_run_time_kernels", &deeplab::set_run_time_kernels, py::arg("wanted"),
              "False: back to the kernels that the extension holds compiled.");
   deeplab::argmax::bind(module);

@@ -5,12 +5,12 @@
 namespace deeplab::by_cupy {
 namespace {
 
-// Calls a function of deeplab_caffe/nvrtc/runtime.py.
+// Calls a function of deeplab_caffe/arrays/nvrtc/runtime.py.
 template <typename Result, typename... Arguments>
 Result ask(const char* function, const Arguments&... arguments) {
   namespace py = pybind11;
   py::gil_scoped_acquire gil;
-  return py::module_::import("deeplab_caffe.nvrtc.runtime").attr(function)(arguments...).template cast<Result>();
+  return py::module_::import("deeplab_caffe.arrays.nvrtc.runtime").attr(function)(arguments...).template cast<Result>();
 }
 
 uintptr_t address(const void* pointer) { return reinterpret_cast<uintptr_t>(pointer); }

@@ -1,5 +1,5 @@
 // What host code asks of a CUDA device besides launches: by the CUDA runtime and CUB or, where kernels are compiled at
-// run time (kernel_launch.h), by CuPy (deeplab_caffe/nvrtc/runtime.py).
+// run time (kernel_launch.h), by CuPy (deeplab_caffe/arrays/nvrtc/runtime.py).
 #pragma once
 
 #include <algorithm>

@@ -1,5 +1,5 @@
 // Launching kernels that the extension holds compiled, or else has compiled at run time by NVRTC from the sources that
-// the package carries (deeplab_caffe/nvrtc). Host code over this is the same for both, and builds without CUDA too.
+// the package carries (deeplab_caffe/arrays/nvrtc). Host code over this is the same for both, and builds without CUDA too.
 #pragma once
 
 #include <cstdint>

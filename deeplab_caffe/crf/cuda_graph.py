@@ -38,7 +38,7 @@ class CapturedCRF:
 
     Raises:
         CRFError: arrays that are not on a GPU, of other dtypes or not fit; or an image, where kernels are compiled at
-            run time (see :mod:`deeplab_caffe.nvrtc`).
+            run time (see :mod:`deeplab_caffe.arrays.nvrtc`).
         CRFMemoryError: not enough memory on the GPU.
     """
 

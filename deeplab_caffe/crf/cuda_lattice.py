@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from deeplab_caffe import _C, nvrtc
+from deeplab_caffe import _C
+from deeplab_caffe.arrays import nvrtc
 from deeplab_caffe.crf._device import Arrays
 from deeplab_caffe.crf.lattice import MAX_DIMS
 from deeplab_caffe.crf.memory import memory_errors

@@ -2,43 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import contextmanager
 
-from deeplab_caffe import _C
+from deeplab_caffe.arrays.memory import available_memory
 from deeplab_caffe.errors import CRFError
+
+__all__ = ["CRFMemoryError", "available_memory", "check_memory", "memory_errors"]
 
 
 class CRFMemoryError(CRFError, MemoryError):
     """A dense CRF would need more memory than there is."""
-
-
-def available_memory() -> int | None:
-    """Bytes that this process can still take, as far as the system tells; None where it does not."""
-    limits = []
-    if sys.platform == "linux":
-        with suppress(OSError, ValueError, IndexError):
-            for line in Path("/proc/meminfo").read_text().splitlines():
-                if line.startswith("MemAvailable:"):
-                    limits.append(int(line.split()[1]) * 1024)
-        # A container's limit, of either version of cgroups.
-        for folder, limit, used in (
-            ("/sys/fs/cgroup", "memory.max", "memory.current"),
-            ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
-        ):
-            with suppress(OSError, ValueError):
-                limits.append(int(Path(folder, limit).read_text()) - int(Path(folder, used).read_text()))
-        with suppress(OSError, ValueError, IndexError):
-            import resource
-
-            ceiling, _ = resource.getrlimit(resource.RLIMIT_AS)
-            if ceiling != resource.RLIM_INFINITY:
-                pages = int(Path("/proc/self/statm").read_text().split()[0])
-                limits.append(ceiling - pages * resource.getpagesize())
-    # What is kept for the next image is given back if that needs other sizes.
-    return max(0, min(limits)) + _C.kept_block_bytes() if limits else None
 
 
 def check_memory(needed: int, what: str) -> None:

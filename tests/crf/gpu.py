@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deeplab_caffe import _C, nvrtc
+from deeplab_caffe import _C
+from deeplab_caffe.arrays import nvrtc
 from deeplab_caffe.crf import cuda, dense_crf
 from deeplab_caffe.crf._device import CupyArrays, TorchArrays
 

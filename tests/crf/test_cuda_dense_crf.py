@@ -11,7 +11,7 @@ import pytest
 
 import deeplab_caffe.pydensecrf.densecrf as dcrf
 import deeplab_caffe.pydensecrf.utils as utils
-from deeplab_caffe import nvrtc
+from deeplab_caffe.arrays import nvrtc
 from deeplab_caffe.crf import CRFParams, DenseCRF, DenseCRF2D, dense_crf
 from deeplab_caffe.crf.cuda_graph import CapturedCRF
 from deeplab_caffe.errors import CRFError

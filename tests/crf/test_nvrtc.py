@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deeplab_caffe import nvrtc
+from deeplab_caffe.arrays import nvrtc
+from deeplab_caffe.arrays.nvrtc import kernels
 from deeplab_caffe.crf import CRFParams, cuda, dense_crf
 from deeplab_caffe.crf._device import CupyArrays, arrays_of
 from deeplab_caffe.crf.cuda_graph import CapturedCRF
 from deeplab_caffe.crf.cuda_lattice import CudaLattice
 from deeplab_caffe.errors import CRFError
-from deeplab_caffe.nvrtc import kernels
 from tests.crf.gpu import HALF_TOLERANCE, assert_alike, case
 from tests.cuda_on_host import nvrtc_stand_in
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from deeplab_caffe import _C, nvrtc
+from deeplab_caffe import _C
+from deeplab_caffe.arrays import nvrtc
 from deeplab_caffe.crf import dense_crf
 from deeplab_caffe.ops.interp import interp
 from deeplab_caffe.ops.interp_softmax import _interp_softmax, interp_softmax

@@ -1,9 +1,9 @@
 """DeepLab v1's operations on CuPy arrays: on CuPy's current stream, with memory of CuPy's pool, without torch.
 
 The kernels are those of the torch operators: the extension's compiled ones or, where it was built without CUDA, the
-same sources compiled by NVRTC (see :mod:`deeplab_caffe.nvrtc`). Besides CuPy arrays the functions take what offers
-``__cuda_array_interface__`` or ``__dlpack__`` on a GPU, without a copy; they give CuPy arrays. There is no autograd:
-``..._backward`` are the gradients.
+same sources compiled by NVRTC (see :mod:`deeplab_caffe.arrays.nvrtc`). Besides CuPy arrays the functions take what
+offers ``__cuda_array_interface__`` or ``__dlpack__`` on a GPU, without a copy; they give CuPy arrays. There is no
+autograd: ``..._backward`` are the gradients.
 
 >>> import cupy
 >>> from deeplab_caffe.ops import cupy as ops

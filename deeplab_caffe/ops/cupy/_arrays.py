@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from deeplab_caffe import _C
-from deeplab_caffe.errors import KernelError
-from deeplab_caffe.gpu_arrays import as_cupy, offers_gpu_memory
+from deeplab_caffe.arrays import import_cupy as library
+from deeplab_caffe.arrays import offers_gpu_memory
+from deeplab_caffe.arrays.libraries import as_cupy
 
 if TYPE_CHECKING:
     import cupy
-
-
-def library() -> Any:
-    """CuPy.
-
-    Raises:
-        KernelError: it is not installed.
-    """
-    try:
-        return importlib.import_module("cupy")
-    except ImportError as exc:
-        raise KernelError(f"CuPy cannot be imported ({exc}): pip install 'deeplab-caffe[cupy]'") from exc
 
 
 def take(operation: str, name: str, array: Any) -> cupy.ndarray:

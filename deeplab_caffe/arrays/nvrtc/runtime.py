@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from deeplab_caffe.nvrtc.kernels import import_cupy
+from deeplab_caffe.arrays.libraries import import_cupy
 
 # The first CuPy whose streams from elsewhere are not destroyed with the object; the older class for them is deprecated.
 _BORROWS_STREAMS = (14, 2)
@@ -35,7 +35,7 @@ def _borrowed(cupy: Any, stream: int) -> Any:
 
 def set_bytes(device: int, data: int, value: int, count: int, stream: int) -> bool:
     """Fills memory, asynchronously."""
-    cupy = import_cupy()
+    cupy = import_cupy(kernels=True)
     with cupy.cuda.Device(device):
         cupy.cuda.runtime.memsetAsync(data, value, count, stream)
     return True
@@ -43,7 +43,7 @@ def set_bytes(device: int, data: int, value: int, count: int, stream: int) -> bo
 
 def read_back(device: int, host: int, data: int, count: int, stream: int) -> bool:
     """Copies to the host, and waits for the stream."""
-    cupy = import_cupy()
+    cupy = import_cupy(kernels=True)
     with cupy.cuda.Device(device):
         cupy.cuda.runtime.memcpyAsync(host, data, count, _DEVICE_TO_HOST, stream)
         cupy.cuda.runtime.streamSynchronize(stream)
@@ -52,12 +52,12 @@ def read_back(device: int, host: int, data: int, count: int, stream: int) -> boo
 
 def processors(device: int) -> int:
     """Multiprocessors of a device."""
-    return int(import_cupy().cuda.runtime.deviceGetAttribute(_MULTIPROCESSORS, device))
+    return int(import_cupy(kernels=True).cuda.runtime.deviceGetAttribute(_MULTIPROCESSORS, device))
 
 
 def is_capturing(device: int, stream: int) -> bool:
     """Whether a CUDA graph is being captured from the stream."""
-    cupy = import_cupy()
+    cupy = import_cupy(kernels=True)
     with cupy.cuda.Device(device):
         return bool(cupy.cuda.runtime.streamIsCapturing(stream))
 
@@ -66,7 +66,7 @@ def sort_pairs(
     device: int, words: int, numbers: int, sorted_words: int, sorted_numbers: int, count: int, stream: int
 ) -> bool:
     """Sorts uint64 words, equal ones in the order in which they are, with a uint32 number beside each."""
-    cupy = import_cupy()
+    cupy = import_cupy(kernels=True)
 
     def at(pointer: int, dtype: str) -> Any:
         size = count * cupy.dtype(dtype).itemsize

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from deeplab_caffe.arrays.nvrtc import program, sources
 from deeplab_caffe.errors import KernelError
-from deeplab_caffe.nvrtc import program, sources
 
 
 def test_includes_are_put_in() -> None:

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deeplab_caffe import _C, nvrtc
+from deeplab_caffe import _C
+from deeplab_caffe.arrays import nvrtc
+from deeplab_caffe.arrays.nvrtc import kernels, runtime
 from deeplab_caffe.crf.cuda import CudaField
 from deeplab_caffe.crf.cuda_lattice import CudaLattice
-from deeplab_caffe.nvrtc import kernels, runtime
-from tests.nvrtc import libnvrtc
-from tests.nvrtc.test_kernels import view
+from tests.arrays.nvrtc import libnvrtc
+from tests.arrays.nvrtc.test_kernels import view
 
 FLOATS = ("float32", "float64")
 NO_NVRTC = "no libnvrtc: none in CUDA_HOME, NVIDIA's wheels or the system"

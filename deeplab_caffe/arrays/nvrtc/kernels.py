@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
 from typing import Any
 
 from deeplab_caffe import _C
+from deeplab_caffe.arrays.libraries import import_cupy
+from deeplab_caffe.arrays.nvrtc.sources import program
 from deeplab_caffe.errors import KernelError
-from deeplab_caffe.nvrtc.sources import program
 
 # No contraction into FMA, as in the compiled half: a product is rounded before it is added, as on the CPU.
 # The CRF's wide keys are of 128 bits.
 OPTIONS = ("--std=c++17", "--fmad=false", "--device-int128")
-
-_REBUILD = "rebuild it with nvcc on PATH or CUDA_HOME set"
-_INSTALL = "install CuPy with NVRTC (pip install 'deeplab-caffe[cupy]')"
 
 # By device, source and name. A function holds its module.
 _FUNCTIONS: dict[tuple[int, str, str], Any] = {}
@@ -33,20 +30,6 @@ def enable(wanted: bool = True) -> None:
         ValueError: False, but the extension was built without CUDA.
     """
     _C.set_run_time_kernels(wanted)
-
-
-def import_cupy() -> Any:
-    """CuPy.
-
-    Raises:
-        KernelError: it cannot be imported; the message says what to do.
-    """
-    try:
-        return importlib.import_module("cupy")
-    except ImportError as exc:
-        why = "was built without CUDA" if not _C.with_cuda else "is to compile its CUDA kernels at run time"
-        ways = f"either {_REBUILD}, or {_INSTALL}" if not _C.with_cuda else _INSTALL
-        raise KernelError(f"deeplab_caffe {why}, and CuPy cannot be imported ({exc}): {ways}") from exc
 
 
 def launch(
@@ -68,7 +51,7 @@ def launch(
     Raises:
         KernelError: CuPy or NVRTC is missing, or the kernel cannot be compiled or launched.
     """
-    cupy = import_cupy()
+    cupy = import_cupy(kernels=True)
     try:
         with cupy.cuda.Device(device):
             # A thread's first call of the driver finds no context; Device makes one current only where another was.

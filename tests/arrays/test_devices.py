@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from deeplab_caffe import NetError
-from deeplab_caffe.devices import available_memory, resolve_device
+from deeplab_caffe.arrays.devices import resolve_device
+from deeplab_caffe.arrays.memory import available_memory
 
 
 def test_devices_by_name(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from deeplab_caffe import _C, nvrtc
+from deeplab_caffe import _C
+from deeplab_caffe.arrays import nvrtc
+from deeplab_caffe.arrays.nvrtc import kernels
 from deeplab_caffe.errors import KernelError
-from deeplab_caffe.nvrtc import kernels
 
 
 @pytest.fixture(autouse=True)
@@ -135,7 +136,7 @@ def test_environment_variable(value: str | None, expected: str, monkeypatch: pyt
     monkeypatch.delenv("DEEPLAB_CAFFE_NVRTC", raising=False)
     if value:
         monkeypatch.setenv("DEEPLAB_CAFFE_NVRTC", value)
-    code = "from deeplab_caffe import nvrtc; print(nvrtc.enabled())"
+    code = "from deeplab_caffe.arrays import nvrtc; print(nvrtc.enabled())"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == expected
 
