@@ -16,30 +16,30 @@ _DECIMALS = 9
 
 
 class Point(NamedTuple):
-    """One setting of the appearance kernel, in the paper's letters (equation 3).
+    """One setting of the appearance kernel.
 
     Attributes:
-        w1: its weight, ``bi_w``.
-        sigma_alpha: its standard deviation of position in pixels, ``bi_xy_std``.
-        sigma_beta: its standard deviation of colour in grey levels, ``bi_rgb_std``.
+        bi_w: its weight; w1 in the paper's equation 3.
+        bi_xy_std: its standard deviation of position in pixels; sigma_alpha there.
+        bi_rgb_std: its standard deviation of colour in grey levels; sigma_beta there.
     """
 
-    w1: float
-    sigma_alpha: float
-    sigma_beta: float
+    bi_w: float
+    bi_xy_std: float
+    bi_rgb_std: float
 
 
 @dataclass(frozen=True)
 class Grid:
     """Values to try, each axis increasing.
 
-    The defaults are the paper's first round (ICLR 2015, section 4.1): w1 in [5, 10], sigma_alpha in [50 : 10 : 100],
-    sigma_beta in [3 : 1 : 10].
+    The defaults are the paper's first round (ICLR 2015, section 4.1): bi_w in [5, 10], bi_xy_std in [50 : 10 : 100],
+    bi_rgb_std in [3 : 1 : 10].
     """
 
-    w1: tuple[float, ...] = tuple(float(value) for value in range(5, 11))
-    sigma_alpha: tuple[float, ...] = tuple(float(value) for value in range(50, 101, 10))
-    sigma_beta: tuple[float, ...] = tuple(float(value) for value in range(3, 11))
+    bi_w: tuple[float, ...] = tuple(float(value) for value in range(5, 11))
+    bi_xy_std: tuple[float, ...] = tuple(float(value) for value in range(50, 101, 10))
+    bi_rgb_std: tuple[float, ...] = tuple(float(value) for value in range(3, 11))
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -49,15 +49,15 @@ class Grid:
                 raise CRFError(f"{field.name} has no value to try")
             if not all(math.isfinite(value) for value in values) or list(values) != sorted(set(values)):
                 raise CRFError(f"{field.name} must be increasing, finite numbers, got {values}")
-            if values[0] < 0 or (field.name != "w1" and values[0] == 0):
-                least = "not be negative" if field.name == "w1" else "be positive"
+            if values[0] < 0 or (field.name != "bi_w" and values[0] == 0):
+                least = "not be negative" if field.name == "bi_w" else "be positive"
                 raise CRFError(f"{field.name} must {least}, got {values[0]:g}")
 
     def __len__(self) -> int:
-        return len(self.w1) * len(self.sigma_alpha) * len(self.sigma_beta)
+        return len(self.bi_w) * len(self.bi_xy_std) * len(self.bi_rgb_std)
 
     def __iter__(self) -> Iterator[Point]:
-        return itertools.starmap(Point, itertools.product(self.w1, self.sigma_alpha, self.sigma_beta))
+        return itertools.starmap(Point, itertools.product(self.bi_w, self.bi_xy_std, self.bi_rgb_std))
 
     def refined(self, best: Point, factor: int = 2) -> Grid:
         """The next, finer grid: from the neighbour before the best value to the one behind it, ``factor`` times finer.

@@ -10,15 +10,15 @@ from deeplab_caffe.errors import DeepLabCaffeError
 
 if TYPE_CHECKING:
     from deeplab_caffe.crf_search.grid import Grid, Point
-    from deeplab_caffe.crf_search.search import Outcome
+    from deeplab_caffe.crf_search.search import SearchOutcome
 
 _ALPHA, _BETA = r"$\sigma_\alpha$", r"$\sigma_\beta$"
-# With more values of w1 than this each cell shows the best of them.
+# With more values of bi_w than this each cell shows the best of them.
 _MOST_PANELS = 12
 
 
-def draw_search(outcome: Outcome) -> Any:
-    """A matplotlib figure: a row for each round, a panel for each w1, sigma_alpha over sigma_beta; the best has a ring.
+def draw_search(outcome: SearchOutcome) -> Any:
+    """A matplotlib figure: a row for each round, a panel for each bi_w, bi_xy_std over bi_rgb_std; the best has a ring.
 
     Raises:
         DeepLabCaffeError: matplotlib is not installed.
@@ -33,8 +33,8 @@ def draw_search(outcome: Outcome) -> Any:
     grid = outcome.rounds[0]
     cell = 0.42
     size = (
-        2.5 + columns * (0.7 + cell * max(3, max(len(grid.sigma_beta) for grid in outcome.rounds))),
-        0.8 + sum(1.2 + cell * max(3, len(grid.sigma_alpha)) for grid in outcome.rounds),
+        2.5 + columns * (0.7 + cell * max(3, max(len(grid.bi_rgb_std) for grid in outcome.rounds))),
+        0.8 + sum(1.2 + cell * max(3, len(grid.bi_xy_std)) for grid in outcome.rounds),
     )
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots(len(rows), columns, squeeze=False)
@@ -44,10 +44,10 @@ def draw_search(outcome: Outcome) -> Any:
         for panel, (title, values, weights) in zip(axes[number], row, strict=False):
             drawn = panel.imshow(values, vmin=low, vmax=high, cmap="viridis", origin="lower", aspect="auto")
             panel.set_title(title, fontsize="small")
-            for set_ticks, ticks in ((panel.set_xticks, grid.sigma_beta), (panel.set_yticks, grid.sigma_alpha)):
+            for set_ticks, ticks in ((panel.set_xticks, grid.bi_rgb_std), (panel.set_yticks, grid.bi_xy_std)):
                 set_ticks(range(len(ticks)), [f"{value:g}" for value in ticks], fontsize="x-small")
-            if best.w1 in weights and best in set(grid):
-                place = (grid.sigma_beta.index(best.sigma_beta), grid.sigma_alpha.index(best.sigma_alpha))
+            if best.bi_w in weights and best in set(grid):
+                place = (grid.bi_rgb_std.index(best.bi_rgb_std), grid.bi_xy_std.index(best.bi_xy_std))
                 panel.plot(*place, marker="o", markersize=12, fillstyle="none", color="red", markeredgewidth=2)
         axes[number][0].set_ylabel(f"round {number + 1}\n{_ALPHA}, pixels")
         for panel in axes[number][len(row) :]:
@@ -57,15 +57,15 @@ def draw_search(outcome: Outcome) -> Any:
     figure.colorbar(drawn, ax=axes, label="mean IoU, %", shrink=0.8)
     figure.suptitle(
         f"{100 * outcome.baseline.mean_iou:.2f} % without CRF, {100 * outcome.best.mean_iou:.2f} % with "
-        f"w1 {best.w1:g}, {_ALPHA} {best.sigma_alpha:g}, {_BETA} {best.sigma_beta:g}"
+        f"bi_w {best.bi_w:g}, {_ALPHA} {best.bi_xy_std:g}, {_BETA} {best.bi_rgb_std:g}"
     )
     return figure
 
 
 def _panels(grid: Grid, mean_iou: dict[Point, float]) -> list[tuple[str, np.ndarray, tuple[float, ...]]]:
-    """Title, values (sigma_alpha, sigma_beta) and values of w1 of each panel."""
-    shape = (len(grid.w1), len(grid.sigma_alpha), len(grid.sigma_beta))
+    """Title, values (bi_xy_std, bi_rgb_std) and values of bi_w of each panel."""
+    shape = (len(grid.bi_w), len(grid.bi_xy_std), len(grid.bi_rgb_std))
     values = np.array([mean_iou[point] for point in grid]).reshape(shape)
-    if len(grid.w1) > _MOST_PANELS:
-        return [("best of all w1", values.max(axis=0), grid.w1)]
-    return [(f"w1 = {w1:g}", part, (w1,)) for w1, part in zip(grid.w1, values, strict=True)]
+    if len(grid.bi_w) > _MOST_PANELS:
+        return [("best of all bi_w", values.max(axis=0), grid.bi_w)]
+    return [(f"bi_w = {bi_w:g}", part, (bi_w,)) for bi_w, part in zip(grid.bi_w, values, strict=True)]

@@ -44,9 +44,9 @@ class ResultFile:
             for line in content.split(b"\n"):
                 self._read(line)
 
-    def get(self, key: str, w1: float, num_classes: int) -> Counts | None:
-        """Counts ``(K, K)`` of an image's ``key`` with the weight ``w1``, or None where there are none."""
-        found = self._found.get((key, w1))
+    def get(self, key: str, bi_w: float, num_classes: int) -> Counts | None:
+        """Counts ``(K, K)`` of an image's ``key`` with the weight ``bi_w``, or None where there are none."""
+        found = self._found.get((key, bi_w))
         if found is None or max(found, default=0) >= num_classes**2:
             return None
         counts = np.zeros(num_classes**2, np.int64)
@@ -54,24 +54,24 @@ class ResultFile:
         return counts.reshape(num_classes, num_classes)
 
     def add(self, key: str, counts: Mapping[float, Counts], about: Mapping[str, object]) -> None:
-        """Keeps counts ``(K, K)`` by w1.
+        """Keeps counts ``(K, K)`` by bi_w.
 
         Args:
             key: what else the counts depend on.
-            counts: by w1.
+            counts: by bi_w.
             about: what the line says for people.
 
         Raises:
             DataError: the line cannot be written.
         """
         sparse = {}
-        for w1, matrix in counts.items():
+        for bi_w, matrix in counts.items():
             flat = matrix.reshape(-1)
-            sparse[w1] = {int(index): int(flat[index]) for index in np.flatnonzero(flat)}
-        line = json.dumps({**about, "key": key, "counts": {repr(w1): found for w1, found in sparse.items()}})
+            sparse[bi_w] = {int(index): int(flat[index]) for index in np.flatnonzero(flat)}
+        line = json.dumps({**about, "key": key, "counts": {repr(bi_w): found for bi_w, found in sparse.items()}})
         with self._lock:
-            for w1, found in sparse.items():
-                self._found[key, w1] = found
+            for bi_w, found in sparse.items():
+                self._found[key, bi_w] = found
             if self.path is not None:
                 self._append(line)
 
@@ -88,10 +88,10 @@ class ResultFile:
     def _read(self, line: bytes) -> None:
         try:
             record = json.loads(line)
-            for w1, found in record["counts"].items():
+            for bi_w, found in record["counts"].items():
                 counts = {int(index): int(count) for index, count in found.items()}
                 if min([0, *counts, *counts.values()]) < 0:
                     raise ValueError
-                self._found[str(record["key"]), float(w1)] = counts
+                self._found[str(record["key"]), float(bi_w)] = counts
         except (ValueError, TypeError, KeyError, AttributeError):
             return

@@ -36,7 +36,7 @@ class Content:
 
 
 @dataclass(frozen=True)
-class Sample:
+class SearchSample:
     """One image's files.
 
     Attributes:
@@ -93,7 +93,7 @@ def find_samples(
     images: str | os.PathLike[str],
     labels: str | os.PathLike[str],
     ids: str | os.PathLike[str] | None = None,
-) -> list[Sample]:
+) -> list[SearchSample]:
     """Pairs the files of three folders by name.
 
     Args:
@@ -127,10 +127,10 @@ def find_samples(
         missing = [name for name in names if name not in where]
         if missing:
             raise DataError(f"holds no {what} of '{missing[0]}'{_others(len(missing) - 1)}", folder)
-    return [Sample(name, found[name], photographs[name], truths[name]) for name in names]
+    return [SearchSample(name, found[name], photographs[name], truths[name]) for name in names]
 
 
-def draw_samples(samples: Sequence[Sample], count: int, seed: int) -> list[Sample]:
+def draw_samples(samples: Sequence[SearchSample], count: int, seed: int) -> list[SearchSample]:
     """``count`` of the samples, or all where there are fewer, drawn by a seed; in their old order.
 
     The same seed and names give the same samples on every machine, and a larger count adds to those of a smaller one.

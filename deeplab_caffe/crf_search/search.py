@@ -1,6 +1,6 @@
 """The paper's search for the dense CRF's parameters, coarse to fine on some validation images (ICLR 2015, section 4.1).
 
-w2 and sigma_gamma stay as they are; w1, sigma_alpha and sigma_beta are those with the best mean IoU on a grid, which is
+The smoothness kernel stays as it is; the appearance kernel gets the numbers with the best mean IoU on a grid, which is
 then refined around them.
 """
 
@@ -17,12 +17,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from deeplab_caffe import _C
-from deeplab_caffe.crf.memory import CRFMemoryError, available_memory
+from deeplab_caffe.arrays.memory import available_memory
+from deeplab_caffe.crf.memory import CRFMemoryError
 from deeplab_caffe.crf.params import CRFParams
 from deeplab_caffe.crf_search.grid import Grid, Point
-from deeplab_caffe.crf_search.inference import Settings, Sigmas, inference_bytes, marginals_by_point
+from deeplab_caffe.crf_search.inference import SearchSettings, Sigmas, inference_bytes, marginals_by_point
 from deeplab_caffe.crf_search.results import Counts, ResultFile
-from deeplab_caffe.crf_search.samples import Content, Sample
+from deeplab_caffe.crf_search.samples import Content, SearchSample
 from deeplab_caffe.errors import CRFError, DataError, EvaluationError
 from deeplab_caffe.evaluation.confusion import ConfusionMatrix
 
@@ -36,7 +37,7 @@ _FORMAT = 1
 
 
 @dataclass(frozen=True)
-class Result:
+class PointResult:
     """How good one point is.
 
     Attributes:
@@ -60,7 +61,7 @@ class Result:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class SearchOutcome:
     """What a search found.
 
     Attributes:
@@ -71,11 +72,11 @@ class Outcome:
         settings: what all had in common.
     """
 
-    baseline: Result
-    results: tuple[Result, ...]
+    baseline: PointResult
+    results: tuple[PointResult, ...]
     rounds: tuple[Grid, ...]
-    best: Result
-    settings: Settings
+    best: PointResult
+    settings: SearchSettings
 
     @property
     def params(self) -> CRFParams:
@@ -90,7 +91,7 @@ def _no_progress(what: str, total: int) -> AbstractContextManager[Advance]:
 class Search:
     """Evaluates points on samples, each but once.
 
-    All points share the scores and the lattice of positions, those of one sigma_alpha and sigma_beta the lattice of
+    All points share the scores and the lattice of positions, those of one bi_xy_std and bi_rgb_std the lattice of
     colours. Images are worked on side by side, each by one thread; results do not depend on how many.
 
     Args:
@@ -111,8 +112,8 @@ class Search:
 
     def __init__(
         self,
-        samples: Sequence[Sample],
-        settings: Settings | None = None,
+        samples: Sequence[SearchSample],
+        settings: SearchSettings | None = None,
         *,
         results: str | os.PathLike[str] | None = None,
         jobs: int = 0,
@@ -121,22 +122,22 @@ class Search:
         if not samples:
             raise CRFError("a search needs at least one sample")
         self.samples = tuple(samples)
-        self.settings = Settings() if settings is None else settings
+        self.settings = SearchSettings() if settings is None else settings
         self._results = ResultFile(results)
         self._progress = progress
         self._jobs = jobs or _cores()
         self._stop = threading.Event()
-        self._checksums: dict[Sample, str] = {}
+        self._checksums: dict[SearchSample, str] = {}
         self.num_classes = len(self.samples[0].load().scores)
         self._most_bytes = 0
-        self.baseline = Result(None, 0, self._examine())
+        self.baseline = PointResult(None, 0, self._examine())
         if not self.baseline.matrix.matrix.any():
             raise EvaluationError(f"every pixel of the {len(self.samples)} samples is ignored")
         available = available_memory()
         if available is not None:
             self._jobs = max(1, min(self._jobs, available // self._most_bytes))
 
-    def evaluate(self, grid: Grid, number: int = 1) -> list[Result]:
+    def evaluate(self, grid: Grid, number: int = 1) -> list[PointResult]:
         """Results of all points of a grid, in its order.
 
         Args:
@@ -156,9 +157,9 @@ class Search:
             pieces = -(-4 * self._jobs // max(1, len(work)))
             tasks = [(sample, piece) for sample, pairs in work for piece in _cut(pairs, pieces)]
             self._run(tasks, lambda sample, piece: self._refine(sample, piece, advance))
-        return [Result(point, number, self._total(point)) for point in points]
+        return [PointResult(point, number, self._total(point)) for point in points]
 
-    def coarse_to_fine(self, grid: Grid | None = None, rounds: int = 2, factor: int = 2) -> Outcome:
+    def coarse_to_fine(self, grid: Grid | None = None, rounds: int = 2, factor: int = 2) -> SearchOutcome:
         """Searches a grid, then finer ones around the best point so far.
 
         Args:
@@ -172,7 +173,7 @@ class Search:
         grid = Grid() if grid is None else grid
         if rounds < 1 or factor < 2:
             raise CRFError(f"rounds must be 1 or more and factor 2 or more, got {rounds} and {factor}")
-        found: dict[Point, Result] = {}
+        found: dict[Point, PointResult] = {}
         grids: list[Grid] = []
         while True:
             grids.append(grid)
@@ -180,7 +181,7 @@ class Search:
                 found.setdefault(result.point, result)
             best = max(found.values(), key=lambda result: result.mean_iou)
             if len(grids) == rounds or len(grid) == 1:
-                return Outcome(self.baseline, tuple(found.values()), tuple(grids), best, self.settings)
+                return SearchOutcome(self.baseline, tuple(found.values()), tuple(grids), best, self.settings)
             grid = grid.refined(best.point, factor)
 
     def _examine(self) -> ConfusionMatrix:
@@ -188,7 +189,7 @@ class Search:
         total = ConfusionMatrix(self.num_classes)
         lock = threading.Lock()
 
-        def examine(sample: Sample) -> None:
+        def examine(sample: SearchSample) -> None:
             content = sample.load()
             if len(content.scores) != self.num_classes:
                 raise DataError(
@@ -208,18 +209,18 @@ class Search:
             self._run([(sample,) for sample in self.samples], examine)
         return total
 
-    def _refine(self, sample: Sample, weights: Mapping[Sigmas, Sequence[float]], advance: Advance) -> None:
+    def _refine(self, sample: SearchSample, weights: Mapping[Sigmas, Sequence[float]], advance: Advance) -> None:
         content = sample.load()
         found: dict[float, Counts] = {}
         try:
             for point, marginals in marginals_by_point(content.scores, content.image, weights, self.settings):
                 if self._stop.is_set():
                     return
-                w1, alpha, beta = point
-                found[w1] = self._counts(sample, content, marginals)
+                bi_w, alpha, beta = point
+                found[bi_w] = self._counts(sample, content, marginals)
                 advance(1)
                 if len(found) == len(weights[alpha, beta]):
-                    about = {"image": sample.name, "sigma_alpha": alpha, "sigma_beta": beta}
+                    about = {"image": sample.name, "bi_xy_std": alpha, "bi_rgb_std": beta}
                     self._results.add(self._key(sample, alpha, beta), found, about)
                     found = {}
         except CRFMemoryError:
@@ -227,7 +228,7 @@ class Search:
         except CRFError as exc:
             raise DataError(str(exc), sample.image) from exc
 
-    def _counts(self, sample: Sample, content: Content, values: np.ndarray) -> Counts:
+    def _counts(self, sample: SearchSample, content: Content, values: np.ndarray) -> Counts:
         matrix = ConfusionMatrix(self.num_classes, self.settings.ignore_labels)
         try:
             matrix.accumulate(content.label, values.argmax(axis=0))
@@ -235,13 +236,13 @@ class Search:
             raise DataError(str(exc), sample.label) from exc
         return matrix.matrix
 
-    def _key(self, sample: Sample, alpha: float, beta: float) -> str:
+    def _key(self, sample: SearchSample, alpha: float, beta: float) -> str:
         settings = self.settings
         parts = (
             _FORMAT,
             self._checksums[sample],
-            float(settings.w2),
-            float(settings.sigma_gamma),
+            float(settings.pos_w),
+            float(settings.pos_xy_std),
             int(settings.iterations),
             sorted(settings.ignore_labels),
             alpha,
@@ -249,18 +250,18 @@ class Search:
         )
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 
-    def _missing(self, sample: Sample, grid: Grid) -> dict[Sigmas, list[float]]:
+    def _missing(self, sample: SearchSample, grid: Grid) -> dict[Sigmas, list[float]]:
         missing: dict[Sigmas, list[float]] = {}
-        for w1, alpha, beta in grid:
-            if self._results.get(self._key(sample, alpha, beta), w1, self.num_classes) is None:
-                missing.setdefault((alpha, beta), []).append(w1)
+        for bi_w, alpha, beta in grid:
+            if self._results.get(self._key(sample, alpha, beta), bi_w, self.num_classes) is None:
+                missing.setdefault((alpha, beta), []).append(bi_w)
         return missing
 
     def _total(self, point: Point) -> ConfusionMatrix:
         total = ConfusionMatrix(self.num_classes)
         for sample in self.samples:
-            key = self._key(sample, point.sigma_alpha, point.sigma_beta)
-            total.add(self._results.get(key, point.w1, self.num_classes))
+            key = self._key(sample, point.bi_xy_std, point.bi_rgb_std)
+            total.add(self._results.get(key, point.bi_w, self.num_classes))
         return total
 
     def _run(self, tasks: Iterable[tuple], work: Callable[..., None]) -> None:

@@ -50,7 +50,7 @@ def build_crf(shop: Workshop, stage: str, set_name: str, *, searching: bool = Fa
         "images": str(shop.images(set_name)),
         "ids": shop.lists.checksum(f"{set_name}_id"),
     }
-    positions, colours = params.kernels
+    positions, colours = params.single_kernels()
     numbers = {"-i": params.iterations, "-pw": positions.weight, "-bw": colours.weight}
     numbers |= {f"-p{axis}": std for axis, std in zip("xy", positions.xy_std, strict=True)}
     numbers |= {f"-b{axis}": std for axis, std in zip("xy", colours.xy_std, strict=True)}
@@ -113,10 +113,11 @@ def build_eval(shop: Workshop, stage: str, set_name: str, *, refining: bool = Fa
 def _params(shop: Workshop, searching: bool) -> tuple[CRFParams, str]:
     settings = shop.settings
     if settings.crf is not None:
+        params = _simple(CRFParams.named(settings.crf))
         if settings.crf.lower().endswith(".json"):
-            return _simple(CRFParams.from_file(settings.crf)), settings.crf
+            return params, settings.crf
         preset = find_preset(settings.crf)
-        return _simple(preset.params), f"{preset.name} ({preset.source})"
+        return params, f"{preset.name} ({preset.source})"
     marker = shop.marker("crf-search")
     if marker.finished() and marker.read()["inputs"]["features"] == shop.features_key("", settings.searched):
         best = next(iter(marker.read()["outputs"]))
@@ -129,19 +130,21 @@ def _params(shop: Workshop, searching: bool) -> tuple[CRFParams, str]:
             preset = find_preset(name)
         except CRFError:
             continue
-        return preset.params, f"preset {preset.name} ({preset.source}){later}"
+        return CRFParams.for_model(name), f"preset {preset.name} ({preset.source}){later}"
     preset = find_preset("refine_pascal_v4")
-    return preset.params, f"{preset.source}: no preset is known for {settings.net_id}{later}"
+    return CRFParams.for_model(preset.name), f"{preset.source}: no preset is known for {settings.net_id}{later}"
 
 
 def _simple(params: CRFParams) -> CRFParams:
-    if [kernel.rgb_std is None for kernel in params.kernels] != [True, False]:
-        raise ExperimentError("the flow needs CRF parameters of one smoothness and one appearance kernel")
+    try:
+        params.single_kernels()
+    except CRFError as exc:
+        raise ExperimentError("the flow needs CRF parameters of one smoothness and one appearance kernel") from exc
     return params
 
 
 def _folder(params: CRFParams) -> str:
-    positions, colours = params.kernels
+    positions, colours = params.single_kernels()
     return (
         f"post_densecrf_W{colours.weight:g}_XStd{colours.xy_std[0]:g}_RStd{colours.rgb_std[0]:g}"
         f"_PosW{positions.weight:g}_PosXStd{positions.xy_std[0]:g}"

@@ -15,9 +15,7 @@ from typing import Literal
 
 import numpy as np
 
-from deeplab_caffe.crf.inference import dense_crf
-from deeplab_caffe.crf.params import CRFParams
-from deeplab_caffe.crf.presets import find_preset
+from deeplab_caffe.crf import CRFParams, dense_crf
 from deeplab_caffe.data.binfile import read_probabilities_bin, write_labels_bin
 from deeplab_caffe.data.folders import find_images, folder_names
 from deeplab_caffe.data.images import load_image, save_labels_png
@@ -63,7 +61,7 @@ class Folders:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class JobOutcome:
     """What became of one job.
 
     Attributes:
@@ -78,12 +76,12 @@ class Outcome:
 
 
 def default_params(kind: InputKind) -> CRFParams:
-    """Parameters of the original program that reads this kind of input."""
-    return find_preset(PROGRAMS[kind]).params
+    """Return the parameters of the original program that reads this kind of input."""
+    return CRFParams.for_model(PROGRAMS[kind])
 
 
 def detect_kind(folder: str | os.PathLike[str]) -> InputKind:
-    """Which kind of scores a folder holds.
+    """Return which kind of scores a folder holds.
 
     Raises:
         DataError: if the folder cannot be read, or holds both kinds or none.
@@ -97,7 +95,7 @@ def detect_kind(folder: str | os.PathLike[str]) -> InputKind:
 
 
 def find_jobs(folders: Folders, ids: Sequence[str] | None = None) -> tuple[list[Job], list[str]]:
-    """Pairs scores and photographs by name.
+    """Pair scores and photographs by name.
 
     Args:
         folders: where they are.
@@ -129,7 +127,7 @@ def find_jobs(folders: Folders, ids: Sequence[str] | None = None) -> tuple[list[
 
 
 def refine(job: Job, kind: InputKind, params: CRFParams) -> np.ndarray:
-    """Reads one job's files and infers.
+    """Read one job's files and infer.
 
     Returns:
         Marginals, float32 ``(C, H, W)``.
@@ -159,8 +157,8 @@ def refine(job: Job, kind: InputKind, params: CRFParams) -> np.ndarray:
 
 def refine_jobs(
     jobs: Sequence[Job], folders: Folders, params: CRFParams, *, png: bool = False, overwrite: bool = False
-) -> Iterator[Outcome]:
-    """Refines one image after the other; one that fails does not stop the others.
+) -> Iterator[JobOutcome]:
+    """Refine one image after the other; one that fails does not stop the others.
 
     A run that was broken off goes on where it stopped.
 
@@ -177,14 +175,14 @@ def refine_jobs(
     for job in jobs:
         results = [folders.results / f"{job.name}.bin", *([folders.results / f"{job.name}.png"] if png else [])]
         if not overwrite and all(path.exists() for path in results):
-            yield Outcome(job.name, "skipped")
+            yield JobOutcome(job.name, "skipped")
             continue
         try:
             _write_labels(refine(job, folders.kind, params).argmax(axis=0), results)
         except (DeepLabCaffeError, MemoryError) as exc:
-            yield Outcome(job.name, "failed", str(exc) or f"{job.scores}: not enough memory")
+            yield JobOutcome(job.name, "failed", str(exc) or f"{job.scores}: not enough memory")
         else:
-            yield Outcome(job.name, "refined")
+            yield JobOutcome(job.name, "refined")
 
 
 def _write_labels(labels: np.ndarray, paths: list[Path]) -> None:

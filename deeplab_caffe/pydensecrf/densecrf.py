@@ -19,11 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from deeplab_caffe.crf._arrays import to_numpy
-from deeplab_caffe.crf._device import is_on_gpu
-from deeplab_caffe.crf._view import float32
-from deeplab_caffe.crf.dense_crf_2d import DenseCRF as _Points
-from deeplab_caffe.crf.dense_crf_2d import DenseCRF2D as _Pixels
+from deeplab_caffe.arrays import is_on_gpu, to_numpy
+from deeplab_caffe.crf import model
+from deeplab_caffe.crf.inputs import NDArray
+from deeplab_caffe.crf.params import validate_number
 from deeplab_caffe.errors import CRFError
 
 
@@ -65,7 +64,7 @@ _NORMALIZATIONS = {
 class Unary:
     """Unary energies: a subclass says what they are."""
 
-    def get(self) -> np.ndarray:
+    def get(self) -> NDArray:
         """Energies, float32 ``(nlabels, nvar)``."""
         raise TypeError("Unary has no energies of its own: use ConstUnary or LogisticUnary")
 
@@ -76,7 +75,7 @@ class ConstUnary(Unary):
     def __init__(self, u: Any) -> None:
         self._energies = _matrix(u, "unary energy").copy()
 
-    def get(self) -> np.ndarray:
+    def get(self) -> NDArray:
         """Energies, float32 ``(nlabels, nvar)``."""
         return self._energies
 
@@ -90,7 +89,7 @@ class LogisticUnary(Unary):
             raise CRFError(f"Bad shapes for logistic unary: L is {weights.shape} and f is {features.shape}")
         self._energies = weights @ features
 
-    def get(self) -> np.ndarray:
+    def get(self) -> NDArray:
         """Energies, float32 ``(nlabels, nvar)``."""
         return self._energies
 
@@ -104,17 +103,17 @@ class DenseCRF:
         device: where to compute: ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
     """
 
-    _crf: _Points
+    _crf: model.DenseCRF
 
     def __init__(self, nvar: int, nlabels: int, *_: Any, device: str | None = None, **__: Any) -> None:
-        self._begin(_Points(nvar, device=device), nlabels)
+        self._begin(model.DenseCRF(nvar, device=device), nlabels)
 
-    def _begin(self, crf: _Points, nlabels: int) -> None:
+    def _begin(self, crf: model.DenseCRF, nlabels: int) -> None:
         if isinstance(nlabels, bool) or nlabels != int(nlabels) or nlabels < 1:
             raise CRFError(f"nlabels must be a whole number of 1 or more, got {nlabels!r}")
         self._crf = crf
         self._nlabels = int(nlabels)
-        self._backend = crf._backend
+        self._backend = crf.backend
         self._unary: Any = None
         self._kind: Any = None  # marginals are of the kind of this
         self._running: Any = None
@@ -152,7 +151,7 @@ class DenseCRF:
             self._set(_matrix(self._backend.arrays.numpy(energies), "unary energy"))
         self._unary, self._kind, self._running = -energies, u, None
 
-    def _set(self, energies: np.ndarray) -> None:
+    def _set(self, energies: NDArray) -> None:
         need = (self._nlabels, self.npixels)
         if energies.shape != need:
             hint = ": transpose?" if energies.shape == need[::-1] else ""
@@ -187,35 +186,38 @@ class DenseCRF:
         array = self._backend.take(features, "features") if on_gpu else _matrix(features, "pairwise energy")
         if array.ndim != 2 or array.shape[1] != self.npixels:
             raise CRFError(f"Bad shape for pairwise energy (Need (?, {self.npixels}), got {tuple(array.shape)})")
-        self._crf.add_pairwise(array.T, self._compat(compat), _normalization(kernel, normalization))
+        self._crf.add_pairwise(array.T, normalization=_normalization(kernel, normalization), **self._compat(compat))
         self._running = None
 
-    def _compat(self, compat: Any) -> Any:
+    def _compat(self, compat: Any) -> dict[str, Any]:
+        """Return what compat says as arguments of the CRF: a weight for Potts, or costs of labels."""
         if isinstance(compat, Number):
-            return compat
+            return {"weight": validate_number("compat", compat)}
         array = np.asarray(compat, np.float32)
+        if array.ndim == 0:
+            return {"weight": validate_number("compat", array.item())}
         if array.ndim > 2:
             raise CRFError(f"LabelCompatibility of dimension >2 not meaningful (got shape {array.shape})")
-        if array.ndim > 0 and array.shape != (self._nlabels,) * array.ndim:
+        if array.shape != (self._nlabels,) * array.ndim:
             raise CRFError(f"Bad shape for compat (Need {(self._nlabels,) * array.ndim}, got {array.shape})")
-        return 0.5 * (array + array.T) if array.ndim == 2 else array
+        return {"weight": 1.0, "compatibility": 0.5 * (array + array.T) if array.ndim == 2 else array}
 
-    def inference(self, niter: int) -> np.ndarray:
+    def inference(self, niter: int) -> NDArray:
         """Marginals after so many iterations, float32 ``(nlabels, nvar)``."""
         field = self._field()
         field.start(self._scores())
         field.run(_whole(niter))
         return self._backend.like(self._kind, field.marginals())
 
-    def map(self, niter: int) -> np.ndarray:
+    def map(self, niter: int) -> NDArray:
         """The most probable label of each variable after so many iterations, int64 ``(nvar,)``."""
         return self.inference(niter).argmax(0)
 
-    def startInference(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def startInference(self) -> tuple[NDArray, NDArray, NDArray]:
         """Marginals to begin with, and two arrays for :meth:`stepInference` to be called with."""
         return self.inference(0), np.empty((0, 0), np.float32), np.empty((0, 0), np.float32)
 
-    def stepInference(self, Q: np.ndarray, tmp1: Any = None, tmp2: Any = None) -> None:  # noqa: N803
+    def stepInference(self, Q: NDArray, tmp1: Any = None, tmp2: Any = None) -> None:  # noqa: N803
         """Does one iteration from the marginals ``Q``, and writes the next into it."""
         marginals = self._checked(Q)
         if not is_on_gpu(Q) and not (isinstance(Q, np.ndarray) and Q.flags.writeable):
@@ -236,7 +238,7 @@ class DenseCRF:
 
     def _field(self) -> Any:
         if self._running is None:
-            self._running = self._crf._field(self._nlabels)
+            self._running = self._crf.field(self._nlabels)
         return self._running
 
     def _scores(self) -> Any:
@@ -262,10 +264,10 @@ class DenseCRF2D(DenseCRF):
         device: where to compute: ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
     """
 
-    _crf: _Pixels
+    _crf: model.DenseCRF2D
 
     def __init__(self, w: int, h: int, nlabels: int, *_: Any, device: str | None = None, **__: Any) -> None:
-        self._begin(_Pixels((h, w), device=device), nlabels)
+        self._begin(model.DenseCRF2D((h, w), device=device), nlabels)
 
     def addPairwiseGaussian(
         self, sxy: Any, compat: Any, kernel: int = DIAG_KERNEL, normalization: int = NORMALIZE_SYMMETRIC
@@ -278,7 +280,8 @@ class DenseCRF2D(DenseCRF):
             kernel: see :meth:`addPairwiseEnergy`.
             normalization: see :meth:`addPairwiseEnergy`.
         """
-        self._crf.add_gaussian(_pair(sxy), self._compat(compat), _normalization(kernel, normalization))
+        how = _normalization(kernel, normalization)
+        self._crf.add_gaussian(_pair(sxy), normalization=how, **self._compat(compat))
         self._running = None
 
     def addPairwiseBilateral(
@@ -317,16 +320,16 @@ class DenseCRF2D(DenseCRF):
             raise CRFError(f"rgbim must be uint8 from 0 to 255, got {image.dtype}: (image * 255).astype(np.uint8)?")
         colour_std = tuple(srgb) if np.ndim(srgb) else (srgb,) * 3
         how = _normalization(kernel, normalization)
-        self._crf.add_bilateral(image, _pair(sxy), colour_std, self._compat(compat), how)
+        self._crf.add_bilateral(image, _pair(sxy), colour_std, normalization=how, **self._compat(compat))
         self._running = None
 
 
-def _matrix(array: Any, name: str) -> np.ndarray:
+def _matrix(array: Any, name: str) -> NDArray:
     """A real matrix as contiguous float32."""
-    found = to_numpy(array, name)
+    found = to_numpy(array, name, CRFError)
     if found.ndim != 2 or not (np.issubdtype(found.dtype, np.floating) or np.issubdtype(found.dtype, np.integer)):
         raise CRFError(f"Bad {name}: need a matrix of real numbers, got {found.dtype} {found.shape}")
-    return np.ascontiguousarray(float32(found))
+    return np.ascontiguousarray(found, np.float32)
 
 
 def _normalization(kernel: int, normalization: int) -> Any:

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from deeplab_caffe.crf.inference import dense_crf
-from deeplab_caffe.crf.params import CRFParams
+from deeplab_caffe.crf import CRFParams, dense_crf
 from deeplab_caffe.data.boxes import Box, box_probabilities, rectangles
 
 
@@ -19,7 +18,7 @@ def segment_boxes(
     centre: float = 0.2,
     occluder_bias: float = 0.1,
 ) -> np.ndarray:
-    """The label map in which each box's centre is its class, all outside is background, and the CRF decides the rest.
+    """Return the label map of boxes: their centres are objects, all outside is background, the CRF decides the rest.
 
     Args:
         boxes: inside the image.
@@ -33,7 +32,7 @@ def segment_boxes(
 
     Raises:
         BoxError: a box reaches outside the image.
-        CRFError: the image is none.
+        CRFError: the image is not (H, W, 3).
     """
     shape = image.shape[:2]
     used = sorted({box.label for box in boxes})

@@ -44,7 +44,7 @@ def test_rectangles_of_annotations(run, folder: Path) -> None:
 
 def test_objects_of_label_maps(run, folder: Path) -> None:
     (folder / "crf.json").write_text('{"pos_w": 3, "pos_xy_std": 3, "bi_w": 3, "bi_xy_std": 20, "bi_rgb_std": 20}')
-    more = ("--instances", folder / "objects", "--method", "crf", "--params", folder / "crf.json")
+    more = ("--instances", folder / "objects", "--method", "crf", "--crf", folder / "crf.json")
     assert run(*words(folder, "labels", *more)).status == 0
     assert (load_label(folder / "out" / "a.png") == load_label(folder / "labels" / "a.png")).mean() > 0.99
 

@@ -22,7 +22,7 @@ from deeplab_caffe.errors import CRFError
     ],
 )
 def test_ranges(text: str, values: tuple) -> None:
-    assert parse_range(text, "--w1") == values
+    assert parse_range(text, "--bi-w") == values
 
 
 @pytest.mark.parametrize(
@@ -42,8 +42,8 @@ def test_ranges(text: str, values: tuple) -> None:
 )
 def test_bad_ranges(text: str, message: str) -> None:
     with pytest.raises(CRFError, match=message) as caught:
-        parse_range(text, "--w1")
-    assert str(caught.value).startswith("--w1: ")
+        parse_range(text, "--bi-w")
+    assert str(caught.value).startswith("--bi-w: ")
 
 
 def test_the_default_is_the_papers_first_round() -> None:
@@ -56,12 +56,12 @@ def test_the_default_is_the_papers_first_round() -> None:
 @pytest.mark.parametrize(
     ("axes", "message"),
     [
-        ({"w1": ()}, "no value"),
-        ({"w1": (2, 1)}, "increasing"),
-        ({"w1": (1, 1)}, "increasing"),
-        ({"w1": (-1, 1)}, "not be negative"),
-        ({"sigma_alpha": (0, 1)}, "be positive"),
-        ({"sigma_beta": (float("nan"),)}, "finite"),
+        ({"bi_w": ()}, "no value"),
+        ({"bi_w": (2, 1)}, "increasing"),
+        ({"bi_w": (1, 1)}, "increasing"),
+        ({"bi_w": (-1, 1)}, "not be negative"),
+        ({"bi_xy_std": (0, 1)}, "be positive"),
+        ({"bi_rgb_std": (float("nan"),)}, "finite"),
     ],
 )
 def test_bad_grids(axes: dict, message: str) -> None:
@@ -87,4 +87,4 @@ def test_every_point_of_interest_is_in_the_refined_grid() -> None:
 def test_edges() -> None:
     grid = Grid((5, 6, 7), (50, 60, 70), (4,))
     assert grid.edges(Point(6, 60, 4)) == []
-    assert grid.edges(Point(5, 70, 4)) == ["w1", "sigma_alpha"]
+    assert grid.edges(Point(5, 70, 4)) == ["bi_w", "bi_xy_std"]

@@ -8,10 +8,12 @@ import pytest
 
 from deeplab_caffe import _C
 from deeplab_caffe.crf import dense_crf
+from deeplab_caffe.crf.backend import LatticeRequest
+from deeplab_caffe.crf.cpu import CpuBackend
 from deeplab_caffe.crf_search import search
 from deeplab_caffe.crf_search.grid import Grid, Point
-from deeplab_caffe.crf_search.samples import Sample, find_samples
-from deeplab_caffe.crf_search.search import Search, Settings
+from deeplab_caffe.crf_search.samples import SearchSample, find_samples
+from deeplab_caffe.crf_search.search import Search, SearchSettings
 from deeplab_caffe.data import save_labels_png, write_blob_mat
 from deeplab_caffe.errors import CRFError, DataError, EvaluationError
 from deeplab_caffe.evaluation import ConfusionMatrix
@@ -19,11 +21,11 @@ from deeplab_caffe.viz import VOC_COLORMAP
 from tests.crf.scenes import CLASSES, write_scenes
 
 GRID = Grid((0, 2, 5), (4, 9), (20, 60))
-SETTINGS = Settings(w2=1.5, sigma_gamma=2, iterations=3)
+SETTINGS = SearchSettings(pos_w=1.5, pos_xy_std=2, iterations=3)
 
 
 @pytest.fixture
-def samples(tmp_path: Path) -> list[Sample]:
+def samples(tmp_path: Path) -> list[SearchSample]:
     write_scenes(tmp_path, ("a", "b", "c"))
     return find_samples(tmp_path / "scores", tmp_path / "images", tmp_path / "labels")
 
@@ -60,7 +62,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[Point]:
     return done
 
 
-def confusion_by_dense_crf(samples: list[Sample], point: Point | None, settings: Settings) -> np.ndarray:
+def confusion_by_dense_crf(samples: list[SearchSample], point: Point | None, settings: SearchSettings) -> np.ndarray:
     total = ConfusionMatrix(CLASSES, settings.ignore_labels)
     for sample in samples:
         content = sample.load()
@@ -72,8 +74,8 @@ def confusion_by_dense_crf(samples: list[Sample], point: Point | None, settings:
 
 
 @pytest.mark.parametrize("jobs", [1, 3])
-@pytest.mark.parametrize("settings", [SETTINGS, Settings(w2=0, iterations=1, ignore_labels=(255, 1))])
-def test_every_point_is_what_dense_crf_gives(samples: list[Sample], jobs: int, settings: Settings) -> None:
+@pytest.mark.parametrize("settings", [SETTINGS, SearchSettings(pos_w=0, iterations=1, ignore_labels=(255, 1))])
+def test_every_point_is_what_dense_crf_gives(samples: list[SearchSample], jobs: int, settings: SearchSettings) -> None:
     found = Search(samples, settings, jobs=jobs)
     np.testing.assert_array_equal(found.baseline.matrix.matrix, confusion_by_dense_crf(samples, None, settings))
     results = found.evaluate(GRID)
@@ -84,14 +86,14 @@ def test_every_point_is_what_dense_crf_gives(samples: list[Sample], jobs: int, s
         )
 
 
-def test_mean_iou_is_of_the_whole_set_and_leaves_absent_classes_out(samples: list[Sample]) -> None:
-    result = Search(samples, Settings(ignore_labels=(255, 2))).baseline
+def test_mean_iou_is_of_the_whole_set_and_leaves_absent_classes_out(samples: list[SearchSample]) -> None:
+    result = Search(samples, SearchSettings(ignore_labels=(255, 2))).baseline
     matrix = result.matrix.matrix
     right, union = np.diag(matrix), matrix.sum(0) + matrix.sum(1) - np.diag(matrix)
     assert result.mean_iou == pytest.approx((right[union > 0] / union[union > 0]).mean())
 
 
-def test_coarse_to_fine(samples: list[Sample]) -> None:
+def test_coarse_to_fine(samples: list[SearchSample]) -> None:
     bars = Bars()
     outcome = Search(samples, SETTINGS, progress=bars).coarse_to_fine(GRID, rounds=3)
     assert outcome.rounds[0] == GRID
@@ -108,11 +110,11 @@ def test_coarse_to_fine(samples: list[Sample]) -> None:
     assert all(total == done for _, total, done, _ in bars.seen)
 
 
-def test_one_point_needs_no_second_round(samples: list[Sample]) -> None:
+def test_one_point_needs_no_second_round(samples: list[SearchSample]) -> None:
     assert len(Search(samples).coarse_to_fine(Grid((1,), (5,), (9,)), rounds=5).rounds) == 1
 
 
-def test_results_are_kept_and_found_again(samples: list[Sample], tmp_path: Path, counted: list[Point]) -> None:
+def test_results_are_kept_and_found_again(samples: list[SearchSample], tmp_path: Path, counted: list[Point]) -> None:
     file = tmp_path / "results.jsonl"
     first = Search(samples, SETTINGS, results=file).evaluate(GRID)
     assert len(counted) == 3 * len(GRID)
@@ -123,22 +125,24 @@ def test_results_are_kept_and_found_again(samples: list[Sample], tmp_path: Path,
     assert [r.matrix.matrix.tolist() for r in again] == [r.matrix.matrix.tolist() for r in first]
 
     # One more weight; one image changed; another setting; some of the lines lost.
-    Search(samples, SETTINGS, results=file).evaluate(Grid((2, 7), GRID.sigma_alpha, GRID.sigma_beta))
-    assert {point.w1 for point in counted} == {7}
+    Search(samples, SETTINGS, results=file).evaluate(Grid((2, 7), GRID.bi_xy_std, GRID.bi_rgb_std))
+    assert {point.bi_w for point in counted} == {7}
     counted.clear()
     write_blob_mat(samples[0].scores, np.ones((1, CLASSES, 30, 30)))
     Search(samples, SETTINGS, results=file).evaluate(GRID)
     assert len(counted) == len(GRID)
     counted.clear()
-    Search(samples, Settings(w2=1.5, sigma_gamma=2, iterations=4), results=file).evaluate(GRID)
+    Search(samples, SearchSettings(pos_w=1.5, pos_xy_std=2, iterations=4), results=file).evaluate(GRID)
     assert len(counted) == 3 * len(GRID)
     counted.clear()
     file.write_bytes(file.read_bytes()[:-20])
-    Search(samples, Settings(w2=1.5, sigma_gamma=2, iterations=4), results=file).evaluate(GRID)
-    assert len(counted) == len(GRID.w1)
+    Search(samples, SearchSettings(pos_w=1.5, pos_xy_std=2, iterations=4), results=file).evaluate(GRID)
+    assert len(counted) == len(GRID.bi_w)
 
 
-def test_a_search_that_was_broken_off_goes_on(samples: list[Sample], tmp_path: Path, monkeypatch, counted) -> None:
+def test_a_search_that_was_broken_off_goes_on(
+    samples: list[SearchSample], tmp_path: Path, monkeypatch, counted
+) -> None:
     file = tmp_path / "results.jsonl"
     threads = _C.num_threads()
     counts = Search._counts
@@ -157,23 +161,21 @@ def test_a_search_that_was_broken_off_goes_on(samples: list[Sample], tmp_path: P
     assert 1 <= lines < 12
     counted.clear()
     found = Search(samples, SETTINGS, results=file).evaluate(GRID)
-    assert len(counted) == (12 - lines) * len(GRID.w1)
+    assert len(counted) == (12 - lines) * len(GRID.bi_w)
     np.testing.assert_array_equal(found[-1].matrix.matrix, confusion_by_dense_crf(samples, found[-1].point, SETTINGS))
 
 
-def test_one_lattice_for_all_weights(samples: list[Sample], monkeypatch: pytest.MonkeyPatch) -> None:
-    from deeplab_caffe.crf_search import inference
-
+def test_one_lattice_for_all_weights(samples: list[SearchSample], monkeypatch: pytest.MonkeyPatch) -> None:
     built: list[tuple] = []
-    original = inference._lattice
+    original = CpuBackend.pixel_lattices
 
-    def counting(height, width, kernel, *rest):
-        built.append((height, kernel.xy_std[0], kernel.rgb_std))
-        return original(height, width, kernel, *rest)
+    def counting(self: CpuBackend, requests: list[LatticeRequest]) -> list:
+        built.extend((request.kernel.xy_std, request.kernel.rgb_std) for request in requests)
+        return original(self, requests)
 
-    monkeypatch.setattr(inference, "_lattice", counting)
+    monkeypatch.setattr(CpuBackend, "pixel_lattices", counting)
     Search(samples[:1], SETTINGS, jobs=1).evaluate(Grid(tuple(range(1, 9)), (4, 9), (20, 60)))
-    colours = [entry for entry in built if entry[2]]
+    colours = [entry for entry in built if entry[1]]
     assert len(colours) == len(set(colours)) == 4
 
 
@@ -194,30 +196,30 @@ def test_one_lattice_for_all_weights(samples: list[Sample], monkeypatch: pytest.
         ),
     ],
 )
-def test_bad_samples_are_found_before_the_work(samples: list[Sample], spoil, error: type, message: str) -> None:
+def test_bad_samples_are_found_before_the_work(samples: list[SearchSample], spoil, error: type, message: str) -> None:
     spoil(samples)
     with pytest.raises(error, match=message):
         Search(samples, SETTINGS)
 
 
-def test_deviations_too_small_name_the_image(samples: list[Sample]) -> None:
+def test_deviations_too_small_name_the_image(samples: list[SearchSample]) -> None:
     with pytest.raises(DataError, match=r"a\.png.*rgb_std"):
         Search(samples[:1]).evaluate(Grid((1,), (5,), (1e-6,)))
 
 
-def test_bad_arguments(samples: list[Sample]) -> None:
+def test_bad_arguments(samples: list[SearchSample]) -> None:
     with pytest.raises(CRFError, match="at least one sample"):
         Search([])
     with pytest.raises(CRFError, match="pos_xy_std"):
-        Settings(sigma_gamma=0)
+        SearchSettings(pos_xy_std=0)
     with pytest.raises(CRFError, match="iterations"):
-        Settings(iterations=-1)
+        SearchSettings(iterations=-1)
     for arguments in ((0, 2), (2, 1)):
         with pytest.raises(CRFError, match="rounds must be"):
             Search(samples).coarse_to_fine(GRID, *arguments)
 
 
-def test_memory_bounds_the_jobs(samples: list[Sample], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_bounds_the_jobs(samples: list[SearchSample], monkeypatch: pytest.MonkeyPatch) -> None:
     needed = search.inference_bytes(*samples[2].load().scores.shape)
     monkeypatch.setattr(search, "available_memory", lambda: 2 * needed + 1)
     assert Search(samples, jobs=8)._jobs == 2

@@ -97,7 +97,7 @@ def settings(tmp_path: Path, data_root: Path, model: Path) -> Callable[..., Sett
             "variables": {"NUM_LABELS": "2"},
             "trimap": "1:3",
             "device": "cpu",
-            "search_options": ("--w1", "1:3:4", "--sigma-alpha", "5", "--sigma-beta", "20", "--rounds", "1"),
+            "search_options": ("--bi-w", "1:3:4", "--bi-xy-std", "5", "--bi-rgb-std", "20", "--rounds", "1"),
         }
         return Settings(**{**values, **changes})
 

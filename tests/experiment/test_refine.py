@@ -81,7 +81,7 @@ def test_short_and_long_flags_reach_the_kernels(folder: Path) -> None:
 
 
 def test_params_of_a_model(folder: Path) -> None:
-    assert run(folder, "--params", "DeepLab-MSc", "-bw", "30").exit_code == 0
+    assert run(folder, "--crf", "DeepLab-MSc", "-bw", "30").exit_code == 0
     params = CRFParams.for_model("DeepLab-MSc").replace(bi_w=30)
     expected = dense_crf(scores_of(folder, "a"), image_of(folder, "a"), params).argmax(axis=0)
     np.testing.assert_array_equal(read_labels_bin(folder / "out" / "a.bin"), expected)
@@ -187,7 +187,7 @@ def test_folders_that_will_not_do(folder: Path) -> None:
         (["-bx", "0"], "bi_xy_std must be a positive, finite number, got 0.0"),
         (["-pw", "nan"], "pos_w must be a finite number, got nan"),
         (["-i", "-1"], "-1"),
-        (["--params", "none such"], "no CRF parameters are known for 'none such'"),
+        (["--crf", "none such"], "no CRF parameters are known for 'none such'"),
         (["--input", "txt"], "'txt'"),
     ],
 )

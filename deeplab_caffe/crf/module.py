@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from deeplab_caffe.crf.dense_crf_2d import Normalization
-from deeplab_caffe.crf.inference import _lattice
-from deeplab_caffe.crf.params import CRFParams, PairwiseKernel, check_iterations
+from deeplab_caffe.crf.backend import LatticeRequest
+from deeplab_caffe.crf.model import Normalization
+from deeplab_caffe.crf.params import CRFParams, validate_iterations
+from deeplab_caffe.crf.place import backend_for
 from deeplab_caffe.errors import CRFError
-from deeplab_caffe.ops.lattice_filter import LatticeLike, lattice_filter, lattice_keys
+from deeplab_caffe.ops.lattice_filter import lattice_filter, lattice_keys
 
-Weights = Literal["scalar", "diagonal", "full"]
-Compatibility = Literal["potts", "diagonal", "full"]
+WeightForm = Literal["scalar", "diagonal", "full"]
+CompatibilityForm = Literal["potts", "diagonal", "full"]
 
 _TINY = 1e-20
 
@@ -36,7 +37,7 @@ class GaussianFilter:
     after: Tensor | None
 
     def __call__(self, values: Tensor) -> Tensor:
-        """Filters values ``(N, H * W, C)``."""
+        """Filter values ``(N, H * W, C)``."""
         if self.before is not None:
             values = values * self.before
         values = lattice_filter(values, self.lattices)
@@ -58,10 +59,10 @@ class MeanField(nn.Module):
         num_classes: C.
         params: kernels, their first weights, and iterations; None for the defaults of :class:`CRFParams`.
         iterations: instead of ``params.iterations``; may be changed later, CRF as RNN trains with 5 and tests with 10.
-        weights: ``"scalar"``: one weight for each kernel; ``"diagonal"``: one for each kernel and label; ``"full"``: a
-            matrix for each kernel, as in CRF as RNN.
-        compatibility: ``"potts"``: fixed; ``"diagonal"``: one penalty for each label; ``"full"``: a matrix. Row: the
-            label that is penalised, column: the label of the other pixels.
+        weight_form: what is learned of each kernel's weight: ``"scalar"``: one number; ``"diagonal"``: one for each
+            label; ``"full"``: a matrix, as in CRF as RNN.
+        compatibility_form: what is learned of the compatibility: ``"potts"``: nothing; ``"diagonal"``: a cost of each
+            label for meeting itself; ``"full"``: a matrix. Row: the label that pays, column: the label that it meets.
         normalization: of each kernel: ``"after"`` filtering (DeepLab), ``"before"``, ``"symmetric"`` (pydensecrf's
             default) or ``"none"``.
         recompute: keep Q alone for the backward pass, and filter a second time there.
@@ -73,7 +74,7 @@ class MeanField(nn.Module):
         iterations: mean field iterations.
 
     Raises:
-        CRFError: an argument that is none of these.
+        CRFError: another value of an argument.
     """
 
     def __init__(
@@ -82,8 +83,8 @@ class MeanField(nn.Module):
         params: CRFParams | None = None,
         *,
         iterations: int | None = None,
-        weights: Weights = "scalar",
-        compatibility: Compatibility = "full",
+        weight_form: WeightForm = "scalar",
+        compatibility_form: CompatibilityForm = "full",
         normalization: Normalization = "after",
         recompute: bool = False,
         sse_padding: bool = True,
@@ -92,15 +93,15 @@ class MeanField(nn.Module):
         if isinstance(num_classes, bool) or not isinstance(num_classes, int) or num_classes < 1:
             raise CRFError(f"num_classes must be a positive whole number, got {num_classes!r}")
         for name, value, known in (
-            ("weights", weights, Weights),
-            ("compatibility", compatibility, Compatibility),
+            ("weight_form", weight_form, WeightForm),
+            ("compatibility_form", compatibility_form, CompatibilityForm),
             ("normalization", normalization, Normalization),
         ):
             if value not in get_args(known):
                 raise CRFError(f"{name} must be one of {', '.join(get_args(known))}, got {value!r}")
         self.num_classes = num_classes
         self.params = CRFParams() if params is None else params
-        self.iterations = check_iterations(self.params.iterations if iterations is None else iterations)
+        self.iterations = validate_iterations(self.params.iterations if iterations is None else iterations)
         self.normalization = normalization
         self.recompute = recompute
         self.sse_padding = sse_padding
@@ -108,8 +109,8 @@ class MeanField(nn.Module):
         first = torch.tensor([kernel.weight for kernel in self.params.kernels])
         identity = torch.eye(num_classes)
         shapes = {"scalar": torch.ones(()), "diagonal": torch.ones(num_classes), "full": identity}
-        self.kernel_weights = nn.Parameter(torch.stack([weight * shapes[weights] for weight in first]))
-        penalties = {"potts": None, "diagonal": -torch.ones(num_classes), "full": -identity}[compatibility]
+        self.kernel_weights = nn.Parameter(torch.stack([weight * shapes[weight_form] for weight in first]))
+        penalties = {"potts": None, "diagonal": -torch.ones(num_classes), "full": -identity}[compatibility_form]
         self.compatibility = None if penalties is None else nn.Parameter(penalties)
 
     def forward(
@@ -141,7 +142,7 @@ class MeanField(nn.Module):
             raise CRFError(f"scores must be (N, {self.num_classes}, H, W), got {tuple(scores.shape)}")
         if not scores.is_floating_point():
             raise CRFError(f"scores must be floating point, got {scores.dtype}")
-        _check_device(scores.device)
+        _validate_device(scores.device)
         if scores.is_cuda and scores.dtype == torch.float64:
             raise CRFError("scores must be float32 on a GPU, got float64: its lattices filter float32 alone")
         count, channels, height, width = scores.shape
@@ -166,7 +167,7 @@ class MeanField(nn.Module):
         return -like.new_ones(()) if self.compatibility is None else self.compatibility.to(like)
 
     def extra_repr(self) -> str:
-        """Classes, kernels and iterations."""
+        """Return classes, kernels and iterations."""
         return (
             f"{self.num_classes}, kernels={len(self.params.kernels)}, iterations={self.iterations}, "
             f"normalization={self.normalization}"
@@ -176,7 +177,7 @@ class MeanField(nn.Module):
     def filters(
         self, image: Tensor | None, count: int, size: tuple[int, int], device: torch.device | str = "cpu"
     ) -> tuple[GaussianFilter, ...]:
-        """The kernels' filters for a batch of images: the part of :meth:`forward` that does not depend on the scores.
+        """Return the kernels' filters for a batch of images, which do not depend on the scores, for :meth:`forward`.
 
         Args:
             image: as for :meth:`forward`.
@@ -188,15 +189,19 @@ class MeanField(nn.Module):
             CRFError: as :meth:`forward`.
         """
         device = torch.device(device)
-        _check_device(device)
-        colours = None if image is None else _colours(image.detach(), count, size)
+        _validate_device(device)
+        backend = backend_for(device=str(device), sse_padding=self.sse_padding)
+        colours: list[Any] = [None]
+        if image is not None:
+            images = _channels_last(image.detach().to(device), count, size)
+            colours = [backend.colours(backend.take(one, "image")) for one in images]
         found = []
         for kernel in self.params.kernels:
-            if kernel.rgb_std is not None and colours is None:
+            if kernel.rgb_std is not None and image is None:
                 raise CRFError("the params have kernels with colours: an image is needed")
             # Positions are the same in all images of one size.
-            images = [None] if kernel.rgb_std is None else list(colours)
-            lattices = _lattices(device, size, kernel, images, self.sse_padding)
+            several = [None] if kernel.rgb_std is None else colours
+            lattices = backend.pixel_lattices([LatticeRequest(size, kernel, one) for one in several])
             keys = lattice_keys(lattices if len(lattices) == count else lattices * count)
             before = after = None
             if self.normalization != "none":
@@ -209,7 +214,7 @@ class MeanField(nn.Module):
         return tuple(found)
 
 
-def _check_device(device: torch.device) -> None:
+def _validate_device(device: torch.device) -> None:
     if device.type not in ("cpu", "cuda"):
         raise CRFError(f"there are lattices for cpu and cuda, not for {device}")
 
@@ -223,12 +228,12 @@ def _step(
 
 
 def _times(weight: Tensor, message: Tensor) -> Tensor:
-    """A scalar, a diagonal ``(C,)`` or a matrix ``(C, C)`` times the labels of ``(N, P, C)``."""
+    """Multiply a scalar, a diagonal ``(C,)`` or a matrix ``(C, C)`` with the labels of ``(N, P, C)``."""
     return message @ weight.T if weight.dim() == 2 else message * weight
 
 
-def _colours(image: Tensor, count: int, size: tuple[int, int]) -> Tensor:
-    """The image as ``(N, H, W, 3)``."""
+def _channels_last(image: Tensor, count: int, size: tuple[int, int]) -> Tensor:
+    """Return the image as ``(N, H, W, 3)``."""
     if tuple(image.shape) == (count, 3, *size):
         return image.permute(0, 2, 3, 1)
     if tuple(image.shape) == (count, *size, 3):
@@ -237,19 +242,3 @@ def _colours(image: Tensor, count: int, size: tuple[int, int]) -> Tensor:
         f"scores are {count} of (height, width) {size} but the image is {tuple(image.shape)}: expected (N, 3, H, W) or "
         "(N, H, W, 3)"
     )
-
-
-def _lattices(
-    device: torch.device, size: tuple[int, int], kernel: PairwiseKernel, images: list[Tensor | None], padding: bool
-) -> list[LatticeLike]:
-    """The lattice of each image, on the device."""
-    if device.type == "cpu":
-        arrays = [None if image is None else image.cpu().numpy() for image in images]
-        return [_lattice(*size, kernel, array, "rgb", padding) for array in arrays]
-    from deeplab_caffe.crf._device import arrays_on, real_colours
-    from deeplab_caffe.crf.cuda import build_lattices
-
-    arrays = arrays_on(str(device))
-    taken = [None if image is None else arrays.take(image) for image in images]
-    floats = [None if one is None else real_colours(arrays, one, "image") for one in taken]
-    return build_lattices(arrays, [(size, kernel, image) for image in floats], "rgb", padding)

@@ -12,7 +12,7 @@ import torch
 from torch.func import functional_call
 
 from deeplab_caffe.crf import CRFParams, Lattice, dense_crf
-from deeplab_caffe.crf.mean_field import MeanField
+from deeplab_caffe.crf.module import MeanField
 from deeplab_caffe.errors import CRFError
 from tests.crf.reference import image_features, mean_field
 from tests.crf.scenes import CLASSES, scene
@@ -47,7 +47,7 @@ def batch(count: int = 2, size: tuple[int, int] = (10, 13)) -> tuple[torch.Tenso
 @pytest.mark.parametrize("weights", ["scalar", "full"])
 def test_as_constructed_it_is_dense_crf(params: CRFParams, compatibility: str, weights: str, device: str) -> None:
     scores, images, _ = batch()
-    module = MeanField(CLASSES, params, compatibility=compatibility, weights=weights).to(device)
+    module = MeanField(CLASSES, params, compatibility_form=compatibility, weight_form=weights).to(device)
     found = module(scores.to(device), images.to(device)).detach().cpu().numpy()
     for item in range(len(scores)):
         expected = dense_crf(scores[item].numpy(), images[item].permute(1, 2, 0).numpy(), params)
@@ -105,7 +105,7 @@ def by_hand(scores: np.ndarray, image: np.ndarray, normalization: str, matrices:
 def test_normalizations_and_full_matrices(normalization: str, device: str) -> None:
     scores, images, _ = batch(1)
     generator = torch.Generator().manual_seed(3)
-    module = MeanField(CLASSES, PARAMS, weights="full", normalization=normalization)
+    module = MeanField(CLASSES, PARAMS, weight_form="full", normalization=normalization)
     # Small, since without normalization messages are sums over many pixels.
     with torch.no_grad():
         module.kernel_weights.copy_(0.1 * torch.randn(2, CLASSES, CLASSES, generator=generator))
@@ -130,8 +130,8 @@ def test_gradients(normalization: str, weights: str, compatibility: str, recompu
     module = MeanField(
         CLASSES,
         params,
-        weights=weights,
-        compatibility=compatibility,
+        weight_form=weights,
+        compatibility_form=compatibility,
         normalization=normalization,
         recompute=recompute,
     ).double()
@@ -156,7 +156,7 @@ def test_float32_gradients_are_those_of_float64(device: str) -> None:
     scores, images, labels = batch()
     grads = {}
     for dtype, place in ((torch.float64, "cpu"), (torch.float32, device)):
-        module = MeanField(CLASSES, PARAMS, weights="full").to(place, dtype)
+        module = MeanField(CLASSES, PARAMS, weight_form="full").to(place, dtype)
         leaf = scores.to(place, dtype).requires_grad_()
         torch.nn.functional.nll_loss(module(leaf, images.to(place), log=True), labels.to(place)).backward()
         grads[dtype] = [value.grad.double().cpu() for value in (leaf, *module.parameters())]
@@ -199,12 +199,12 @@ def test_half_precision_and_autocast_compute_in_float32() -> None:
 
 def test_state_copies_and_iterations() -> None:
     scores, images, _ = batch()
-    module = MeanField(CLASSES, PARAMS, weights="diagonal")
+    module = MeanField(CLASSES, PARAMS, weight_form="diagonal")
     assert sorted(module.state_dict()) == ["compatibility", "kernel_weights"]
     assert module.kernel_weights.shape == (2, CLASSES)
     with torch.no_grad():
         module.kernel_weights.mul_(1.5)
-    other = MeanField(CLASSES, PARAMS, weights="diagonal")
+    other = MeanField(CLASSES, PARAMS, weight_form="diagonal")
     other.load_state_dict(module.state_dict())
     assert torch.equal(other(scores, images), module(scores, images))
     assert torch.equal(copy.deepcopy(module)(scores, images), module(scores, images))
@@ -221,7 +221,7 @@ def test_state_copies_and_iterations() -> None:
 def test_weights_are_learned(device: str) -> None:
     # Whoever made these labels refined noisy scores with kernels; from weights of 0 the module finds what helps.
     scores, images, labels = (value.to(device) for value in batch(3, (16, 18)))
-    module = MeanField(CLASSES, PARAMS, weights="diagonal").to(device)
+    module = MeanField(CLASSES, PARAMS, weight_form="diagonal").to(device)
     filters = module.filters(images, 3, (16, 18), device)
     with torch.no_grad():
         module.kernel_weights.zero_()
@@ -265,8 +265,8 @@ def test_bad_input(scores: torch.Tensor, image: torch.Tensor | None, message: st
     [
         ({"num_classes": 0}, "num_classes"),
         ({"num_classes": 2.0}, "num_classes"),
-        ({"weights": "matrix"}, "weights must be one of scalar, diagonal, full"),
-        ({"compatibility": "none"}, "compatibility must be one of"),
+        ({"weight_form": "matrix"}, "weight_form must be one of scalar, diagonal, full"),
+        ({"compatibility_form": "none"}, "compatibility_form must be one of"),
         ({"normalization": "NORMALIZE_AFTER"}, "normalization must be one of"),
         ({"iterations": -1}, "iterations"),
     ],
@@ -282,7 +282,7 @@ def test_torch_is_imported_with_the_module_alone() -> None:
         "from deeplab_caffe import crf\n"
         "from deeplab_caffe.crf import *\n"
         "assert 'torch' not in sys.modules\n"
-        "assert crf.MeanField.__module__ == 'deeplab_caffe.crf.mean_field'\n"
+        "assert crf.MeanField.__module__ == 'deeplab_caffe.crf.module'\n"
         "assert 'torch' in sys.modules\n"
         "try:\n    crf.Meanfield\nexcept AttributeError as exc:\n    assert 'Meanfield' in str(exc)\n"
         "else:\n    raise SystemExit('no error')\n"

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deeplab_caffe.crf import CRFMemoryError, CRFParams, clear_cache, dense_crf, inference, layer_inference, memory
+from deeplab_caffe.crf import CRFMemoryError, CRFParams, clear_cache, dense_crf, layer_inference, memory
+from deeplab_caffe.crf.cpu import CpuBackend
 from deeplab_caffe.errors import CRFError
 from tests.goldens import CRF_TOLERANCE, case_dir, case_names, load_case
 
@@ -144,8 +145,8 @@ def test_memory_is_asked_for_before_it_is_taken(monkeypatch: pytest.MonkeyPatch)
 
 def test_memory_is_asked_for_before_anything_is_converted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "available_memory", lambda: 30_000)
-    monkeypatch.setattr(inference, "_checked_scores", lambda *_: pytest.fail("converts the scores"))
-    monkeypatch.setattr(inference, "_checked_colours", lambda *_: pytest.fail("converts the image"))
+    monkeypatch.setattr(CpuBackend, "float32", lambda *_: pytest.fail("converts the scores"))
+    monkeypatch.setattr(CpuBackend, "colours", lambda *_: pytest.fail("converts the image"))
     with pytest.raises(CRFMemoryError, match="50 x 40 image with 2 labels"):
         dense_crf(np.zeros((2, 40, 50)), np.zeros((40, 50, 3), np.uint8))
 
@@ -160,7 +161,8 @@ def test_an_image_too_large_is_refused_without_touching_its_memory() -> None:
 
 
 def test_torch_is_not_imported() -> None:
-    code = "import sys, deeplab_caffe.crf, deeplab_caffe.experiment.refine; print('torch' in sys.modules)"
+    modules = "deeplab_caffe.crf, deeplab_caffe.crf_search.search, deeplab_caffe.experiment.refine"
+    code = f"import sys, {modules}; print('torch' in sys.modules)"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "False"
 
@@ -252,7 +254,7 @@ def test_layer_crops_to_data_dim(rng: np.random.Generator) -> None:
 def test_layer_can_return_logarithms(rng: np.random.Generator) -> None:
     scores = rng.normal(scale=40, size=(1, 3, 6, 7)).astype(np.float32)
     marginals = layer_inference(scores, np.array([4, 5]), None)
-    logarithms = layer_inference(scores, np.array([4, 5]), None, output_probability=False)
+    logarithms = layer_inference(scores, np.array([4, 5]), None, log=True)
     assert (marginals[..., :4, :5] == 0).any()
     expected = np.log(np.maximum(marginals[..., :4, :5].astype(np.float64), np.finfo(np.float32).tiny))
     np.testing.assert_allclose(logarithms[..., :4, :5], expected, rtol=1e-6)
@@ -307,7 +309,7 @@ def test_golden_layer(name: str) -> None:
                 blobs["d"],
                 blobs.get("im"),
                 params,
-                output_probability=output_probability,
+                log=not output_probability,
                 image_of_first=True,
             )
         elif step["op"] == "get_data":

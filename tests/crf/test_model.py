@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from deeplab_caffe.crf import CRFMemoryError, CRFParams, DenseCRF, DenseCRF2D, Lattice, _backends, dense_crf, memory
+from deeplab_caffe.crf import CRFMemoryError, CRFParams, DenseCRF, DenseCRF2D, Lattice, dense_crf, memory
+from deeplab_caffe.crf.cpu import CpuBackend
 from deeplab_caffe.errors import CRFError
 
 HEIGHT, WIDTH, LABELS = 7, 9, 4
@@ -53,6 +56,51 @@ def test_with_the_defaults_it_is_dense_crf_to_the_bit(image: np.ndarray, scores:
     np.testing.assert_array_equal(crf.infer(probabilities, 4, probabilities=True), expected)
 
 
+def test_it_keeps_the_iterations_of_its_parameters(image: np.ndarray, scores: np.ndarray, tmp_path: Path) -> None:
+    CRFParams(bi_w=4, bi_rgb_std=20, iterations=3).to_file(tmp_path / "best.json")
+    for params in (CRFParams(iterations=5), CRFParams.from_file(tmp_path / "best.json"), CRFParams(iterations=0)):
+        crf = DenseCRF2D.for_image(image, params)
+        np.testing.assert_array_equal(crf.infer(scores), dense_crf(scores, image, params))
+        np.testing.assert_array_equal(crf.infer(scores, 2), dense_crf(scores, image, params, iterations=2))
+    crf = DenseCRF2D((HEIGHT, WIDTH), iterations=2)
+    crf.add_gaussian(3)
+    np.testing.assert_array_equal(crf.infer(scores), crf.infer(scores, 2))
+
+
+def test_a_weight_multiplies_the_costs_of_labels(image: np.ndarray, scores: np.ndarray) -> None:
+    potts, costs = (DenseCRF2D((HEIGHT, WIDTH)) for _ in range(2))
+    potts.add_bilateral(image, 8, 60, 2.5)
+    costs.add_bilateral(image, 8, 60, 2.5, compatibility=-np.eye(LABELS))
+    np.testing.assert_allclose(costs.infer(scores), potts.infer(scores), atol=1e-6)
+
+
+def test_threads_may_share_it(image: np.ndarray, rng: np.random.Generator) -> None:
+    crf = DenseCRF2D.for_image(image, CRFParams(iterations=3))
+    cases = [rng.normal(size=(3, HEIGHT, WIDTH)).astype(np.float32) for _ in range(4)]
+    expected = [crf.infer(one) for one in cases]
+
+    class Watched:
+        """A field that must be nobody else's while its marginals are read."""
+
+        def __init__(self, field: Any) -> None:
+            self.field = field
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.field, name)
+
+        def marginals(self) -> np.ndarray:
+            assert not crf._spare
+            return self.field.marginals()
+
+    crf._spare = [(Watched(field), *rest) for field, *rest in crf._spare]
+    crf.infer(cases[0])
+    crf._spare.clear()
+    for _ in range(10):
+        with ThreadPoolExecutor(8) as pool:
+            for number, found in enumerate(pool.map(crf.infer, cases * 4)):
+                np.testing.assert_array_equal(found, expected[number % 4])
+
+
 def test_step_by_step(image: np.ndarray, scores: np.ndarray) -> None:
     crf = DenseCRF2D.for_image(image, CRFParams())
     run = crf.start(scores)
@@ -79,7 +127,10 @@ def test_one_iteration_and_its_energies(kind: str, normalization: Any, labels: i
     scores = rng.normal(size=(labels, 50)).astype(np.float32)
     crf = DenseCRF(50)
     for one in features:
-        crf.add_pairwise(one, compatibility, normalization)
+        if kind == "potts":
+            crf.add_pairwise(one, scale, normalization)
+        else:
+            crf.add_pairwise(one, normalization=normalization, compatibility=compatibility)
     assert [lattice.dims for lattice in crf.lattices] == [2, 4, 5]
 
     q = softmax(scores.astype(np.float64))
@@ -107,7 +158,7 @@ def test_inference_lowers_the_divergence(image: np.ndarray, scores: np.ndarray) 
 def test_bit_equal_for_any_number_of_threads(for_threads: Callable, rng: np.random.Generator) -> None:
     features, scores = rng.normal(scale=3, size=(9001, 5)), rng.normal(size=(21, 9001))
     crf = DenseCRF(9001)
-    crf.add_pairwise(features, rng.normal(size=(21, 21)) / 5, "symmetric")
+    crf.add_pairwise(features, normalization="symmetric", compatibility=rng.normal(size=(21, 21)) / 5)
 
     def everything() -> np.ndarray:
         run = crf.start(scores).step(2)
@@ -137,10 +188,21 @@ def test_torch_tensors(image: np.ndarray, scores: np.ndarray) -> None:
         ("DenseCRF(2.5)", "points must be a whole number"),
         ("points.add_pairwise(np.zeros((5, 2)))", "features must be (6, d), got (5, 2)"),
         ("points.add_pairwise(np.zeros((6, 0)))", "d from 1 to 16"),
-        ("points.add_pairwise(np.zeros((6, 2)), 'a')", "compatibility must be of real numbers"),
-        ("points.add_pairwise(np.zeros((6, 2)), True)", "compatibility must be of real numbers"),
-        ("points.add_pairwise(np.zeros((6, 2)), np.inf)", "compatibility must be finite"),
-        ("points.add_pairwise(np.zeros((6, 2)), np.zeros((2, 3)))", "compatibility must be one number, (C,) or (C, C)"),
+        ("points.add_pairwise(np.zeros((6, 2)), 'a')", "weight must be a finite number, got 'a'"),
+        ("points.add_pairwise(np.zeros((6, 2)), True)", "weight must be a finite number, got True"),
+        ("points.add_pairwise(np.zeros((6, 2)), np.inf)", "weight must be a finite number, got inf"),
+        ("points.add_pairwise(np.zeros((6, 2)), np.zeros(3))", "weight must be a finite number, got array"),
+        ("points.add_pairwise(np.zeros((6, 2)), compatibility='a')", "compatibility must be of real numbers"),
+        ("points.add_pairwise(np.zeros((6, 2)), compatibility=[True])", "compatibility must be of real numbers"),
+        ("points.add_pairwise(np.zeros((6, 2)), compatibility=[np.inf])", "compatibility must be finite"),
+        (
+            "points.add_pairwise(np.zeros((6, 2)), compatibility=2)",
+            "got shape (); one number is a weight",
+        ),
+        (
+            "points.add_pairwise(np.zeros((6, 2)), compatibility=np.zeros((2, 3)))",
+            "compatibility must be (C,) or (C, C)",
+        ),
         ("points.add_pairwise(np.zeros((6, 2)), 1, 'After')", "normalization must be after, before, symmetric or none"),
         ("points.infer(np.zeros((3, 5)))", "scores must be (C, 6), got (3, 5)"),
         ("points.infer(np.zeros((3, 6)), -1)", "iterations must not be negative"),
@@ -162,15 +224,15 @@ def test_bad_arguments(call: str, message: str) -> None:
 
 def test_compatibilities_for_another_number_of_labels() -> None:
     crf = DenseCRF(6)
-    crf.add_pairwise(np.zeros((6, 2)), np.zeros((3, 3)))
+    crf.add_pairwise(np.zeros((6, 2)), compatibility=np.zeros((3, 3)))
     with pytest.raises(CRFError, match=re.escape("compatibility of kernel 0 is (3, 3), but there are 2 labels")):
         crf.infer(np.zeros((2, 6)))
 
 
 def test_an_image_too_large_is_refused_before_it_is_converted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "available_memory", lambda: 30_000)
-    monkeypatch.setattr(_backends, "checked_colours", lambda *_: pytest.fail("converts the image"))
-    monkeypatch.setattr(_backends, "_lattice", lambda *_: pytest.fail("builds the lattice"))
+    monkeypatch.setattr(CpuBackend, "colours", lambda *_: pytest.fail("converts the image"))
+    monkeypatch.setattr(CpuBackend, "pixel_lattices", lambda *_: pytest.fail("builds the lattice"))
     image = np.zeros((40, 50, 3), np.uint8)
     crf = DenseCRF2D((40, 50))
     for add in (

@@ -13,7 +13,7 @@ import deeplab_caffe.pydensecrf.densecrf as dcrf
 import deeplab_caffe.pydensecrf.utils as utils
 from deeplab_caffe.arrays import nvrtc
 from deeplab_caffe.crf import CRFParams, DenseCRF, DenseCRF2D, dense_crf
-from deeplab_caffe.crf.cuda_graph import CapturedCRF
+from deeplab_caffe.crf.captured import CapturedCRF
 from deeplab_caffe.errors import CRFError
 from tests.crf.gpu import TOLERANCE, assert_alike, case
 from tests.crf.gpu import arrays as arrays
@@ -29,14 +29,17 @@ pytestmark = pytest.mark.cuda
 def test_compatibilities(arrays: Any, normalization: str, labels: int, rng: np.random.Generator) -> None:
     scores, image = case(rng, labels, 9, 11)
     # Two kernels in one launch, of 3 and 6 corners, so that either buffer holds the result.
-    compatibilities = [2.0, rng.uniform(-1, 0.5, labels), rng.uniform(-1, 0.5, (labels, labels))]
+    compatibilities = [None, rng.uniform(-1, 0.5, labels), rng.uniform(-1, 0.5, (labels, labels))]
+    scale = 0.1 if normalization == "none" else 1.0
     for first in compatibilities:
         for second in compatibilities:
             found = []
             for device in ("cpu", "cuda"):
                 crf = DenseCRF2D((9, 11), device=device)
-                crf.add_gaussian(3, 0.1 * first if normalization == "none" else first, normalization)
-                crf.add_bilateral(image, 50, 60, 0.1 * second if normalization == "none" else second, normalization)
+                crf.add_gaussian(3, scale * (2 if first is None else 1), normalization, compatibility=first)
+                crf.add_bilateral(
+                    image, 50, 60, scale * (2 if second is None else 1), normalization, compatibility=second
+                )
                 found.append(crf.infer(scores, 3))
             assert_alike(found[1], found[0])
 
@@ -74,7 +77,7 @@ def test_step_by_step(arrays: Any, rng: np.random.Generator) -> None:
     for device in ("cpu", "cuda"):
         crf = DenseCRF2D((9, 11), device=device)
         crf.add_gaussian(3, 2.0)
-        crf.add_bilateral(image, 50, 60, costs, "symmetric")
+        crf.add_bilateral(image, 50, 60, 1.0, "symmetric", compatibility=costs)
         runs.append(crf.start(scores))
     for step in range(4):
         (cpu, gpu) = (run.energies() for run in runs)
@@ -115,7 +118,7 @@ def test_bad_input(arrays: Any, rng: np.random.Generator) -> None:
         DenseCRF(9, device="cuda").add_pairwise(np.full((9, 2), 1e9))
     with pytest.raises(CRFError, match="image are on a GPU, but this CRF computes on the CPU"):
         DenseCRF2D((9, 11)).add_bilateral(arrays.take(image), 3, 3)
-    crf.add_gaussian(3, np.zeros(4))
+    crf.add_gaussian(3, compatibility=np.zeros(4))
     with pytest.raises(CRFError, match="the compatibility of kernel 0 is"):
         crf.infer(scores)
 
@@ -199,7 +202,7 @@ def test_captured_inference_refuses_what_it_was_not_made_for(arrays: Any, rng: n
     with pytest.raises(CRFError, match="image must be uint8"):
         captured(scores, image[:5])
     with pytest.raises(CRFError, match="image must be uint8"):
-        CapturedCRF(scores, arrays.float32(image))
+        CapturedCRF(scores, arrays.cast(image, "float32"))
     with pytest.raises(CRFError, match="a CUDA graph needs scores on a GPU"):
         CapturedCRF(np.zeros((3, 6, 7), np.float32), None)
 
@@ -215,7 +218,7 @@ def test_torchs_operator_calls_the_kernels(
     import torch
 
     from deeplab_caffe import _C
-    from deeplab_caffe.crf import PairwiseKernel, cuda
+    from deeplab_caffe.crf import PairwiseKernel, cuda_lattice
     from deeplab_caffe.ops import lattice_filter as ops
 
     def as_on_gpu(tensor: torch.Tensor) -> Any:
@@ -223,7 +226,7 @@ def test_torchs_operator_calls_the_kernels(
 
     kernel = PairwiseKernel(1.0, (5.0, 5.0), (60.0, 60.0, 60.0))
     images = [case(rng, 1, 4, 5)[1] for _ in range(2)]
-    lattices = cuda.build_lattices(arrays, [((4, 5), kernel, arrays.take(one)) for one in images], "rgb", True)
+    lattices = cuda_lattice.build_lattices(arrays, [((4, 5), kernel, arrays.take(one)) for one in images], True)
     keys = ops.lattice_keys(lattices)
     monkeypatch.setattr(torch.Tensor, "is_cuda", property(lambda self: True), raising=False)
     monkeypatch.setattr(ops, "view", as_on_gpu)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from deeplab_caffe.crf._device import arrays_of, is_on_gpu
-from deeplab_caffe.crf.cuda import Problem, infer, inspect
-from deeplab_caffe.crf.cuda_lattice import build_lattices, check_capturable, position_key
-from deeplab_caffe.crf.params import CRFParams, check_iterations, kernels_that_count
+from deeplab_caffe.arrays import Array, arrays_of, is_on_gpu
+from deeplab_caffe.crf.backend import LatticeRequest, Problem, infer
+from deeplab_caffe.crf.cuda import CudaBackend
+from deeplab_caffe.crf.cuda_lattice import check_capturable, position_key
+from deeplab_caffe.crf.params import CRFParams, active_kernels, validate_iterations
 from deeplab_caffe.errors import CRFError
 
 
@@ -56,58 +57,60 @@ class CapturedCRF:
         if not is_on_gpu(scores):
             raise CRFError(f"a CUDA graph needs scores on a GPU, got {type(scores).__name__} on the CPU")
         params = CRFParams() if params is None else params
-        iterations = params.iterations if iterations is None else check_iterations(iterations)
-        arrays = arrays_of(scores)
+        count = params.iterations if iterations is None else validate_iterations(iterations)
+        kernels = active_kernels(params, count, colours=True)
+        backend = CudaBackend(arrays_of(scores, CRFError), sse_padding, half)
+        arrays = self._arrays = backend.arrays
         if scores.ndim != 3 or 0 in scores.shape or arrays.dtype(scores) != "float32":
             raise CRFError(f"scores must be float32 (C, H, W), got {arrays.dtype(scores)} {tuple(scores.shape)}")
-        self._arrays = arrays
-        self._height_width = tuple(scores.shape[1:])
-        self.scores = arrays.copy(arrays.take(scores))
-        inspect(arrays, self.scores, probabilities)
-        self.image = None
+        height, width = self._size = tuple(scores.shape[1:])
+        self.scores: Array = arrays.copy(arrays.take(scores))
+        self.image: Array | None = None
         if image is not None:
             check_capturable()
             image = arrays.take(image)
             self._check_image(image)
             self.image = arrays.copy(image)
-        self.marginals = arrays.empty(tuple(scores.shape), "float32")
-        problem = Problem(self.scores, self.image, self.marginals)
-        options = {"sse_padding": sse_padding, "probabilities": probabilities, "half": half}
+        self.marginals: Array = backend.empty(scores.shape)
 
-        of_positions = kernels_that_count(params, iterations, colours=False)
-        requests = [(self._height_width, kernel, None) for kernel in of_positions]
-        lattices = build_lattices(arrays, requests, "rgb", sse_padding)
-        # Kept here: the graph reads them in every replay.
-        self._held = {
-            position_key(size, kernel, sse_padding): lattice
-            for (size, kernel, _), lattice in zip(requests, lattices, strict=True)
+        requests = [LatticeRequest((height, width), kernel) for kernel in kernels if kernel.rgb_std is None]
+        lattices = backend.pixel_lattices(requests)
+        # Kept by the backend: the graph reads them in every replay.
+        backend.held = {
+            position_key(*request[:2], sse_padding): lattice
+            for request, lattice in zip(requests, lattices, strict=True)
         }
         for lattice in lattices:
             lattice.factors("after")
+        backend.assume_uint8_range = True
+        self._backend = backend
+        problem = Problem(self.scores, self.image, self.marginals)
+
+        def body() -> None:
+            infer(backend, [problem], kernels, count, probabilities=probabilities)
+
         # Once without: kernels are loaded when they are first launched, which must not be while recording.
-        infer(arrays, [problem], params, "rgb", iterations, held=self._held, whole_range=True, **options)
+        body()
         self._in_turn = arrays.in_turn()
-        self._replay = arrays.capture(
-            lambda: infer(arrays, [problem], params, "rgb", iterations, held=self._held, **options)
-        )
+        self._replay = arrays.capture(body)
         with self._in_turn():  # whichever stream comes first waits for what was queued here
             pass
 
     def _check_image(self, image: Any) -> None:
         came = tuple(image.shape)
-        if came != (*self._height_width, 3) or self._arrays.dtype(image) != "uint8":
+        if came != (*self._size, 3) or self._arrays.dtype(image) != "uint8":
             raise CRFError(
-                f"image must be uint8 {(*self._height_width, 3)}, got {self._arrays.dtype(image)} {came}: a graph must "
+                f"image must be uint8 {(*self._size, 3)}, got {self._arrays.dtype(image)} {came}: a graph must "
                 "know the range of the colours"
             )
 
     def replay(self) -> None:
-        """Computes ``marginals`` from ``scores`` and ``image`` as they are now, on the current stream."""
+        """Compute ``marginals`` from ``scores`` and ``image`` as they are now, on the current stream."""
         with self._in_turn():
             self._replay()
 
     def __call__(self, scores: Any, image: Any | None) -> Any:
-        """Copies in, replays and returns :attr:`marginals`, which the next call overwrites.
+        """Copy in, replay and return :attr:`marginals`, which the next call overwrites.
 
         Raises:
             CRFError: shapes or dtypes that are not those of the recording.
