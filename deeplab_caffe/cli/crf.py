@@ -13,7 +13,7 @@ from deeplab_caffe.cli.progress import progress
 from deeplab_caffe.crf import CRFParams
 from deeplab_caffe.errors import CRFError, DeepLabCaffeError
 from deeplab_caffe.evaluation.evaluate import read_ids
-from deeplab_caffe.experiment.refine import Folders, default_params, detect_kind, find_jobs, refine_jobs
+from deeplab_caffe.experiment.refine import Folders, as_kind, default_params, detect_kind, find_jobs, refine_jobs
 
 
 @click.command()
@@ -37,7 +37,7 @@ from deeplab_caffe.experiment.refine import Folders, default_params, detect_kind
 )
 @click.option(
     "--input",
-    "kind",
+    "input_kind",
     type=click.Choice(["mat", "bin", "auto"]),
     default="auto",
     show_default=True,
@@ -52,7 +52,7 @@ def crf(
     feature_dir: Path,
     save_dir: Path,
     iterations: int | None,
-    kind: str,
+    input_kind: str,
     id_list: Path | None,
     named: str | None,
     png: bool,
@@ -66,7 +66,7 @@ def crf(
     is 1.
     """
     try:
-        kind = detect_kind(feature_dir) if kind == "auto" else kind
+        kind = detect_kind(feature_dir) if input_kind == "auto" else as_kind(input_kind)
         params = _changed(default_params(kind) if named is None else CRFParams.named(named), kernels)
         params = params if iterations is None else params.replace(iterations=iterations)
         folders = Folders(image_dir, feature_dir, save_dir, kind)
@@ -99,7 +99,7 @@ def _changed(params: CRFParams, kernels: dict[str, float | None]) -> CRFParams:
     if not given:
         return params
     try:
-        positions, colours = params.single_kernels()
+        now = params.by_axis()
     except CRFError:
         raise CRFError(
             "the flags of the kernels go with one smoothness and one appearance kernel, --crf has others"
@@ -114,9 +114,9 @@ def _changed(params: CRFParams, kernels: dict[str, float | None]) -> CRFParams:
         )
 
     return params.replace(
-        pos_w=given.get("pos_w", positions.weight),
-        pos_xy_std=either("pos", "xy", positions.xy_std),
-        bi_w=given.get("bi_w", colours.weight),
-        bi_xy_std=either("bi", "xy", colours.xy_std),
-        bi_rgb_std=either("bi", "rgb", colours.rgb_std or ()),
+        pos_w=given.get("pos_w", now.pos_w),
+        pos_xy_std=either("pos", "xy", now.pos_xy_std),
+        bi_w=given.get("bi_w", now.bi_w),
+        bi_xy_std=either("bi", "xy", now.bi_xy_std),
+        bi_rgb_std=either("bi", "rgb", now.bi_rgb_std),
     )

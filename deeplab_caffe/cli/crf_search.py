@@ -12,9 +12,10 @@ from deeplab_caffe.cli.options import path_option
 from deeplab_caffe.cli.progress import progress
 from deeplab_caffe.cli.tables import plain_table, print_table
 from deeplab_caffe.crf_search.grid import Grid, parse_range
+from deeplab_caffe.crf_search.inference import SearchSettings
 from deeplab_caffe.crf_search.plot import draw_search
 from deeplab_caffe.crf_search.samples import draw_samples, find_samples
-from deeplab_caffe.crf_search.search import PointResult, Search, SearchOutcome, SearchSettings
+from deeplab_caffe.crf_search.search import Accuracy, PointResult, Search, SearchOutcome
 from deeplab_caffe.data.atomic import atomic_write
 from deeplab_caffe.errors import DeepLabCaffeError
 
@@ -94,7 +95,7 @@ def _print(outcome: SearchOutcome, top: int) -> None:
     table = plain_table(f"the best of {len(outcome.results)} points", [(heading, "right") for heading in headings])
     ranked = sorted(outcome.results, key=lambda result: -result.mean_iou)
     for result in (*ranked[:top], outcome.baseline):
-        if result.point is None:
+        if result is outcome.baseline:
             table.add_section()
         table.add_row(*_cells(result, outcome.baseline))
     print_table(table)
@@ -105,10 +106,10 @@ def _print(outcome: SearchOutcome, top: int) -> None:
         )
 
 
-def _cells(result: PointResult, baseline: PointResult) -> tuple[str, ...]:
+def _cells(result: Accuracy, baseline: Accuracy) -> tuple[str, ...]:
     values = (f"{100 * result.mean_iou:.2f}", f"{100 * (result.mean_iou - baseline.mean_iou):+.2f}")
     accuracy = f"{100 * result.matrix.pixel_accuracy():.2f}"
-    if result.point is None:
+    if not isinstance(result, PointResult):
         return ("-", "-", "no CRF", values[0], "", accuracy, "-")
     return (*(f"{value:g}" for value in result.point), *values, accuracy, str(result.round))
 
@@ -121,7 +122,7 @@ def _csv(outcome: SearchOutcome) -> str:
     names = ("round", "bi_w", "bi_xy_std", "bi_rgb_std", "mean_iou", "pixel_accuracy")
     writer.writerow((*names, *(f"iou_{label}" for label in range(classes))))
     for result in (outcome.baseline, *outcome.results):
-        point = ("", "", "") if result.point is None else result.point
+        number, *point = (result.round, *result.point) if isinstance(result, PointResult) else (0, "", "", "")
         shares = [result.mean_iou, result.matrix.pixel_accuracy(), *result.matrix.iou()]
-        writer.writerow((result.round, *point, *("" if share != share else f"{share:.6f}" for share in shares)))
+        writer.writerow((number, *point, *("" if share != share else f"{share:.6f}" for share in shares)))
     return text.getvalue()

@@ -23,7 +23,7 @@ def _variables(_: click.Context, __: click.Parameter, pairs: tuple[str, ...]) ->
 
 
 def device_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds ``--device`` and Caffe's ``--gpu``."""
+    """Add ``--device`` and Caffe's ``--gpu``."""
     function = click.option("--gpu", type=click.IntRange(min=0), help="Caffe's way to say --device cuda:INDEX.")(
         function
     )
@@ -31,7 +31,7 @@ def device_option(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def chosen_device(device: str, gpu: int | None) -> str:
-    """What ``--device`` and ``--gpu`` ask for together."""
+    """Return the device that ``--device`` and ``--gpu`` name together."""
     return f"cuda:{gpu}" if gpu is not None else device
 
 
@@ -67,7 +67,7 @@ phase_option = click.option(
 
 
 def path_option(*names: str, **options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """A file option; that the file is there and good is for its reader to say, which says more."""
+    """Make a file option; whether the file is there and good is checked by its reader, which says more."""
     return click.option(*names, type=click.Path(path_type=Path), **options)
 
 

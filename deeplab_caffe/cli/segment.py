@@ -41,7 +41,7 @@ class _Job:
     colormap: str
 
     def write(self, image: np.ndarray, found: Segmentation) -> list[Path]:
-        """Writes all results or, if one cannot be written, none."""
+        """Write all results or, if one cannot be written, none."""
         colours = _COLORMAPS[self.colormap][0]
         writers: list[tuple[str, Callable[[Path], None]]] = [
             ("_labels.png", lambda path: save_labels_png(path, found.labels, colours)),
@@ -205,7 +205,7 @@ def _scales(text: str) -> tuple[float, ...]:
 
 
 def _shares(labels: np.ndarray, names: tuple[str, ...], most: int = 4) -> str:
-    """The classes that cover most of the picture: ``"Building 41 %, Sky 23 %"``."""
+    """Return the classes that cover most of the picture: ``"Building 41 %, Sky 23 %"``."""
     counts = np.bincount(labels.ravel())
     largest = [label for label in np.argsort(-counts, kind="stable")[:most] if counts[label]]
     return ", ".join(

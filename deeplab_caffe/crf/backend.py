@@ -53,7 +53,9 @@ class PairwiseTerm(NamedTuple):
 class Field(Protocol):
     """One mean field inference with its workspace. Arrays are float32 ``(C, H, W)`` of the backend's library."""
 
-    iterations: int
+    @property
+    def iterations(self) -> int:
+        """Return the number of iterations since the start."""
 
     def start(self, scores: Array, probabilities: bool = False) -> None:
         """Set Q to the softmax of the scores, or of the logarithms of probabilities."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -182,6 +183,14 @@ def _build(features: NDArray, kernel: PairwiseKernel, sse_padding: bool) -> _C.L
         return _C.Lattice.build(_ARRAYS.view(features.reshape(dims, -1).T), sse_padding)
     except ValueError as exc:
         raise CRFError(f"kernel with xy_std {kernel.xy_std} and rgb_std {kernel.rgb_std}: {exc}") from exc
+
+
+def image_pool(threads: int) -> ThreadPoolExecutor:
+    """Return a pool that works on several images side by side, each by one thread."""
+    if threads == 1:
+        return ThreadPoolExecutor(1, "crf")
+    # Threads that share an image wait for each other, those with an image each do not.
+    return ThreadPoolExecutor(threads, "crf", initializer=_C.set_num_threads_here, initargs=(1,))
 
 
 def clear_cache() -> None:

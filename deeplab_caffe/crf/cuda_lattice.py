@@ -227,8 +227,9 @@ def build_lattices(
     for lattice, count in zip(new, counts, strict=True):
         lattice.connect(count)
     if not capturing:
-        for key in shared.keys() - (held or {}).keys():
-            _CACHE.put((*place, *key), shared[key])
+        for key, lattice in shared.items():
+            if key is not None and key not in (held or {}):
+                _CACHE.put((*place, *key), lattice)
     return found
 
 

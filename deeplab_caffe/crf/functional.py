@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -90,10 +89,7 @@ def dense_crf(
     if backend.images_at_once > 1 or len(pairs) == 1:
         marginals = solve(pairs)
     else:
-        # Threads that share an image wait for each other, those with an image each do not.
-        threads = min(_C.num_threads(), len(pairs))
-        alone = {"initializer": _C.set_num_threads_here, "initargs": (1,)} if threads > 1 else {}
-        with ThreadPoolExecutor(threads, **alone) as pool:
+        with cpu.image_pool(min(_C.num_threads(), len(pairs))) as pool:
             marginals = [found for (found,) in pool.map(lambda pair: solve([pair]), pairs)]
     return marginals[0] if single else marginals if several else _stack(marginals)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -223,7 +224,8 @@ def _step(
     unary: Tensor, energies: Tensor, weights: Tensor, compatibility: Tensor, filters: tuple[GaussianFilter, ...]
 ) -> Tensor:
     q = energies.softmax(dim=2)
-    message = sum(_times(weight, gaussian(q)) for weight, gaussian in zip(weights, filters, strict=True))
+    messages = [_times(weight, gaussian(q)) for weight, gaussian in zip(weights, filters, strict=True)]
+    message = functools.reduce(torch.add, messages)
     return unary - _times(compatibility, message)
 
 

@@ -12,7 +12,7 @@ from numbers import Integral, Real
 from os import PathLike
 from pathlib import Path
 from reprlib import repr as short_repr
-from typing import Any
+from typing import Any, NamedTuple
 
 from deeplab_caffe.crf.presets import find_preset
 from deeplab_caffe.errors import CRFError
@@ -55,6 +55,16 @@ class PairwiseKernel:
     def in_bgr(self) -> PairwiseKernel:
         """Return the same kernel for images whose channels are B, G, R."""
         return self if self.rgb_std is None else dataclasses.replace(self, rgb_std=self.rgb_std[::-1])
+
+
+class ByAxis(NamedTuple):
+    """One smoothness and one appearance kernel, as :class:`CRFParams` names their numbers."""
+
+    pos_w: float
+    pos_xy_std: tuple[float, float]
+    bi_w: float
+    bi_xy_std: tuple[float, float]
+    bi_rgb_std: tuple[float, float, float]
 
 
 @dataclass(frozen=True)
@@ -123,8 +133,8 @@ class CRFParams:
         colours = _by_kernel({"bi_w": self.bi_w, "bi_xy_std": self.bi_xy_std, "bi_rgb_std": self.bi_rgb_std})
         return tuple(PairwiseKernel.of(*numbers) for numbers in (*positions, *colours))
 
-    def single_kernels(self) -> tuple[PairwiseKernel, PairwiseKernel]:
-        """Return the smoothness and the appearance kernel.
+    def by_axis(self) -> ByAxis:
+        """Return the numbers of one smoothness and one appearance kernel.
 
         Raises:
             CRFError: there are not one of each.
@@ -132,7 +142,8 @@ class CRFParams:
         if [kernel.rgb_std is None for kernel in self.kernels] != [True, False]:
             raise CRFError("expected CRF parameters of one smoothness and one appearance kernel, these have others")
         positions, colours = self.kernels
-        return positions, colours
+        assert colours.rgb_std is not None
+        return ByAxis(positions.weight, positions.xy_std, colours.weight, colours.xy_std, colours.rgb_std)
 
     def replace(self, **changes: Any) -> CRFParams:
         """Return a copy with some parameters changed."""
@@ -180,7 +191,7 @@ def validate_iterations(iterations: Any) -> int:
         CRFError: it is no whole number, negative, or beyond 2^31 - 1.
     """
     whole = isinstance(iterations, Integral) or (isinstance(iterations, Real) and float(iterations).is_integer())
-    if not whole or isinstance(iterations, bool):
+    if isinstance(iterations, bool) or not whole:
         raise CRFError(f"iterations must be a whole number, got {short_repr(iterations)}")
     if iterations < 0:
         raise CRFError(f"iterations must not be negative, got {short_repr(iterations)}")
@@ -195,7 +206,7 @@ def validate_number(name: str, value: Any, *, positive: bool = False) -> float:
     Raises:
         CRFError: it is none, or with ``positive`` not above 0.
     """
-    if isinstance(value, Real) and not isinstance(value, bool):
+    if not isinstance(value, bool) and isinstance(value, Real):
         with suppress(OverflowError):  # of a whole number beyond all floats
             number = float(value)
             if math.isfinite(number) and (number > 0 or not positive):

@@ -60,7 +60,7 @@ class Grid:
         return itertools.starmap(Point, itertools.product(self.bi_w, self.bi_xy_std, self.bi_rgb_std))
 
     def refined(self, best: Point, factor: int = 2) -> Grid:
-        """The next, finer grid: from the neighbour before the best value to the one behind it, ``factor`` times finer.
+        """Return a grid ``factor`` times finer, from the neighbour before the best value to the one after it.
 
         Where the best value is the last of its axis the new axis reaches one step beyond it; where it is the first, as
         far below, but at most down to half of it. An axis of one value stays as it is.
@@ -73,13 +73,13 @@ class Grid:
         return Grid(**{name: _refined(values, getattr(best, name), factor) for name, values in axes.items()})
 
     def edges(self, best: Point) -> list[str]:
-        """Axes on whose first or last value ``best`` lies: a wider range may hold something better."""
+        """Return the axes on whose first or last value ``best`` lies: a wider range may hold something better."""
         names = [field.name for field in fields(self) if len(getattr(self, field.name)) > 1]
         return [name for name in names if getattr(best, name) in (getattr(self, name)[0], getattr(self, name)[-1])]
 
 
 def parse_range(text: str, name: str) -> tuple[float, ...]:
-    """Values of one axis.
+    """Return the values of one axis.
 
     Args:
         text: ``"start:step:stop"`` as in the paper and in MATLAB (the stop is included where the steps meet it),

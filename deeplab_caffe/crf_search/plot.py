@@ -18,7 +18,7 @@ _MOST_PANELS = 12
 
 
 def draw_search(outcome: SearchOutcome) -> Any:
-    """A matplotlib figure: a row for each round, a panel for each bi_w, bi_xy_std over bi_rgb_std; the best has a ring.
+    """Return a matplotlib figure: a row for each round, a panel for each bi_w; the best has a ring.
 
     Raises:
         DeepLabCaffeError: matplotlib is not installed.
@@ -63,7 +63,7 @@ def draw_search(outcome: SearchOutcome) -> Any:
 
 
 def _panels(grid: Grid, mean_iou: dict[Point, float]) -> list[tuple[str, np.ndarray, tuple[float, ...]]]:
-    """Title, values (bi_xy_std, bi_rgb_std) and values of bi_w of each panel."""
+    """Return title, values (bi_xy_std, bi_rgb_std) and values of bi_w of each panel."""
     shape = (len(grid.bi_w), len(grid.bi_xy_std), len(grid.bi_rgb_std))
     values = np.array([mean_iou[point] for point in grid]).reshape(shape)
     if len(grid.bi_w) > _MOST_PANELS:

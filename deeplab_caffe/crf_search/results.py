@@ -19,7 +19,7 @@ class ResultFile:
     """Confusion counts by image and parameters: a text file of one JSON object for each line.
 
     Lines are appended, each with one call to the operating system; what is there is never touched. A line that was cut
-    off by a crash, or is none of ours, is left out when the file is read.
+    off by a crash, or is not of this form, is left out when the file is read.
 
     Args:
         path: the file, made when the first result comes; None keeps the results in memory alone.
@@ -45,7 +45,7 @@ class ResultFile:
                 self._read(line)
 
     def get(self, key: str, bi_w: float, num_classes: int) -> Counts | None:
-        """Counts ``(K, K)`` of an image's ``key`` with the weight ``bi_w``, or None where there are none."""
+        """Return the counts ``(K, K)`` of an image's ``key`` with the weight ``bi_w``; None if they are not known."""
         found = self._found.get((key, bi_w))
         if found is None or max(found, default=0) >= num_classes**2:
             return None
@@ -54,7 +54,7 @@ class ResultFile:
         return counts.reshape(num_classes, num_classes)
 
     def add(self, key: str, counts: Mapping[float, Counts], about: Mapping[str, object]) -> None:
-        """Keeps counts ``(K, K)`` by bi_w.
+        """Keep counts ``(K, K)`` by bi_w.
 
         Args:
             key: what else the counts depend on.

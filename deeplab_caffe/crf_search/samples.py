@@ -53,7 +53,7 @@ class SearchSample:
     label: Path
 
     def load(self) -> Content:
-        """Reads the files.
+        """Read the files.
 
         Raises:
             DataError: a file that is missing or damaged, or sizes that do not fit.
@@ -75,7 +75,7 @@ class SearchSample:
         return Content(scores, image, label)
 
     def checksum(self) -> str:
-        """SHA-256 of the three files' bytes."""
+        """Return the SHA-256 of the three files' bytes."""
         digest = hashlib.sha256()
         for path in (self.scores, self.image, self.label):
             try:
@@ -94,7 +94,7 @@ def find_samples(
     labels: str | os.PathLike[str],
     ids: str | os.PathLike[str] | None = None,
 ) -> list[SearchSample]:
-    """Pairs the files of three folders by name.
+    """Pair the files of three folders by name.
 
     Args:
         scores: folder of ``<id>_blob_0.mat`` or ``<id>.npy``.
@@ -117,7 +117,7 @@ def find_samples(
         raise DataError(f"holds neither *{_SCORE_SUFFIXES[0]} nor *{_SCORE_SUFFIXES[1]}", scores)
     names = sorted(found) if ids is None else list(dict.fromkeys(read_id_list(ids)))
     if not names:
-        raise DataError("the list holds no id", ids)
+        raise DataError("holds no id", scores if ids is None else ids)
     photographs, truths = find_images(images), find_images(labels)
     for where, what, folder in (
         (found, "scores", scores),
@@ -131,7 +131,7 @@ def find_samples(
 
 
 def draw_samples(samples: Sequence[SearchSample], count: int, seed: int) -> list[SearchSample]:
-    """``count`` of the samples, or all where there are fewer, drawn by a seed; in their old order.
+    """Draw ``count`` of the samples by a seed, or all if there are fewer; in their old order.
 
     The same seed and names give the same samples on every machine, and a larger count adds to those of a smaller one.
     """

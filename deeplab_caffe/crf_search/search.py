@@ -10,14 +10,15 @@ import hashlib
 import os
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, wait
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from deeplab_caffe import _C
 from deeplab_caffe.arrays.memory import available_memory
+from deeplab_caffe.crf.cpu import image_pool
 from deeplab_caffe.crf.memory import CRFMemoryError
 from deeplab_caffe.crf.params import CRFParams
 from deeplab_caffe.crf_search.grid import Grid, Point
@@ -37,27 +38,37 @@ _FORMAT = 1
 
 
 @dataclass(frozen=True)
-class PointResult:
-    """How good one point is.
+class Accuracy:
+    """How good label maps are.
 
     Attributes:
-        point: None for the scores without a CRF.
-        round: in which round it was tried first, from 1; 0 without a CRF.
         matrix: confusion counts of all samples together.
     """
 
-    point: Point | None
-    round: int
     matrix: ConfusionMatrix
 
     @property
     def mean_iou(self) -> float:
-        """PASCAL VOC's measure, from 0 to 1: of the confusion of the whole data set, not a mean over images.
+        """Return PASCAL VOC's measure, from 0 to 1: of the confusion of the whole data set, not a mean over images.
 
         Classes that are neither in the labels nor predicted do not count. By VOC's own rule they make the mean NaN, and
         a few images seldom have all classes.
         """
         return self.matrix.mean_iou("skip")
+
+
+@dataclass(frozen=True)
+class PointResult(Accuracy):
+    """How good one point is.
+
+    Attributes:
+        matrix: confusion counts of all samples together.
+        point: the parameters.
+        round: in which round it was tried first, from 1.
+    """
+
+    point: Point
+    round: int
 
 
 @dataclass(frozen=True)
@@ -72,7 +83,7 @@ class SearchOutcome:
         settings: what all had in common.
     """
 
-    baseline: PointResult
+    baseline: Accuracy
     results: tuple[PointResult, ...]
     rounds: tuple[Grid, ...]
     best: PointResult
@@ -80,7 +91,7 @@ class SearchOutcome:
 
     @property
     def params(self) -> CRFParams:
-        """The best parameters."""
+        """Return the best parameters."""
         return self.settings.params(self.best.point)
 
 
@@ -130,7 +141,7 @@ class Search:
         self._checksums: dict[SearchSample, str] = {}
         self.num_classes = len(self.samples[0].load().scores)
         self._most_bytes = 0
-        self.baseline = PointResult(None, 0, self._examine())
+        self.baseline = Accuracy(self._examine())
         if not self.baseline.matrix.matrix.any():
             raise EvaluationError(f"every pixel of the {len(self.samples)} samples is ignored")
         available = available_memory()
@@ -138,7 +149,7 @@ class Search:
             self._jobs = max(1, min(self._jobs, available // self._most_bytes))
 
     def evaluate(self, grid: Grid, number: int = 1) -> list[PointResult]:
-        """Results of all points of a grid, in its order.
+        """Return the results of all points of a grid, in its order.
 
         Args:
             grid: the points.
@@ -157,10 +168,10 @@ class Search:
             pieces = -(-4 * self._jobs // max(1, len(work)))
             tasks = [(sample, piece) for sample, pairs in work for piece in _cut(pairs, pieces)]
             self._run(tasks, lambda sample, piece: self._refine(sample, piece, advance))
-        return [PointResult(point, number, self._total(point)) for point in points]
+        return [PointResult(self._total(point), point, number) for point in points]
 
     def coarse_to_fine(self, grid: Grid | None = None, rounds: int = 2, factor: int = 2) -> SearchOutcome:
-        """Searches a grid, then finer ones around the best point so far.
+        """Search a grid, then finer ones around the best point so far.
 
         Args:
             grid: the first round's; None for the paper's.
@@ -185,7 +196,7 @@ class Search:
             grid = grid.refined(best.point, factor)
 
     def _examine(self) -> ConfusionMatrix:
-        """Reads every file once: a bad one is found now, not after hours."""
+        """Read every file once: a bad one is found now, not after hours."""
         total = ConfusionMatrix(self.num_classes)
         lock = threading.Lock()
 
@@ -261,17 +272,17 @@ class Search:
         total = ConfusionMatrix(self.num_classes)
         for sample in self.samples:
             key = self._key(sample, point.bi_xy_std, point.bi_rgb_std)
-            total.add(self._results.get(key, point.bi_w, self.num_classes))
+            counts = self._results.get(key, point.bi_w, self.num_classes)
+            assert counts is not None  # evaluated by now
+            total.add(counts)
         return total
 
-    def _run(self, tasks: Iterable[tuple], work: Callable[..., None]) -> None:
-        """Works the tasks off side by side; the first error, or Ctrl-C, stops the others soon."""
+    def _run(self, tasks: Iterable[tuple[Any, ...]], work: Callable[..., None]) -> None:
+        """Work the tasks off side by side; the first error, or Ctrl-C, stops the others soon."""
         self._stop.clear()
-        # Threads that share an image wait for each other, those with an image each do not.
-        alone = {"initializer": _C.set_num_threads_here, "initargs": (1,)} if self._jobs > 1 else {}
-        pool = ThreadPoolExecutor(self._jobs, "crf-search", **alone)
+        pool = image_pool(self._jobs)
         try:
-            futures: list[Future] = [pool.submit(work, *task) for task in tasks]
+            futures: list[Future[None]] = [pool.submit(work, *task) for task in tasks]
             done, _ = wait(futures, return_when=FIRST_EXCEPTION)
             for future in done:
                 future.result()

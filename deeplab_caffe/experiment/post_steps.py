@@ -15,7 +15,7 @@ from deeplab_caffe.zoo.paths import BASES
 
 
 def build_search(shop: Workshop) -> Step:
-    """``crf-search``: run_densecrf_grid_search.sh, by the paper's rule, on 100 images of the search set."""
+    """Build ``crf-search``: run_densecrf_grid_search.sh, by the paper's rule, on 100 images of the search set."""
     settings, set_name = shop.settings, shop.settings.searched
     labels = shop.labels(set_name)
     if labels is None:
@@ -33,7 +33,7 @@ def build_search(shop: Workshop) -> Step:
 
 
 def build_crf(shop: Workshop, stage: str, set_name: str, *, searching: bool = False) -> Step:
-    """``crf`` and ``crf2`` for one set: run_densecrf.sh.
+    """Build ``crf`` or ``crf2`` for one set: run_densecrf.sh.
 
     Args:
         shop: the experiment.
@@ -50,11 +50,10 @@ def build_crf(shop: Workshop, stage: str, set_name: str, *, searching: bool = Fa
         "images": str(shop.images(set_name)),
         "ids": shop.lists.checksum(f"{set_name}_id"),
     }
-    positions, colours = params.single_kernels()
-    numbers = {"-i": params.iterations, "-pw": positions.weight, "-bw": colours.weight}
-    numbers |= {f"-p{axis}": std for axis, std in zip("xy", positions.xy_std, strict=True)}
-    numbers |= {f"-b{axis}": std for axis, std in zip("xy", colours.xy_std, strict=True)}
-    numbers |= {f"-b{colour}": std for colour, std in zip("rgb", colours.rgb_std, strict=True)}
+    found = params.by_axis()
+    numbers: dict[str, float] = {"-i": params.iterations, "-pw": found.pos_w, "-bw": found.bi_w}
+    numbers |= {f"-p{axis}": std for axis, std in zip("xy", found.pos_xy_std, strict=True)}
+    numbers |= {f"-b{axis}": std for axis, std in zip("xyrgb", (*found.bi_xy_std, *found.bi_rgb_std), strict=True)}
     words = ["crf", "-id", str(shop.images(set_name)), "-fd", shop.features(stage, set_name), "-sd", out]
     words += ["--list", shop.settings.list_file(f"{set_name}_id")]
     words += ["--input", "mat", *(word for flag, number in numbers.items() for word in (flag, f"{number:g}"))]
@@ -62,7 +61,7 @@ def build_crf(shop: Workshop, stage: str, set_name: str, *, searching: bool = Fa
 
 
 def build_eval(shop: Workshop, stage: str, set_name: str, *, refining: bool = False) -> Step:
-    """``eval`` and ``eval2`` for one set: EvalSegResults.m, of the scores and of the CRF's results where there are any.
+    """Build ``eval`` or ``eval2`` for one set (EvalSegResults.m): of the scores, and of the CRF's results if any.
 
     Args:
         shop: the experiment.
@@ -137,17 +136,17 @@ def _params(shop: Workshop, searching: bool) -> tuple[CRFParams, str]:
 
 def _simple(params: CRFParams) -> CRFParams:
     try:
-        params.single_kernels()
+        params.by_axis()
     except CRFError as exc:
         raise ExperimentError("the flow needs CRF parameters of one smoothness and one appearance kernel") from exc
     return params
 
 
 def _folder(params: CRFParams) -> str:
-    positions, colours = params.single_kernels()
+    found = params.by_axis()
     return (
-        f"post_densecrf_W{colours.weight:g}_XStd{colours.xy_std[0]:g}_RStd{colours.rgb_std[0]:g}"
-        f"_PosW{positions.weight:g}_PosXStd{positions.xy_std[0]:g}"
+        f"post_densecrf_W{found.bi_w:g}_XStd{found.bi_xy_std[0]:g}_RStd{found.bi_rgb_std[0]:g}"
+        f"_PosW{found.pos_w:g}_PosXStd{found.pos_xy_std[0]:g}"
     )
 
 

@@ -24,8 +24,8 @@ from deeplab_caffe.errors import CRFError, DataError, DeepLabCaffeError
 from deeplab_caffe.viz.colormap import VOC_COLORMAP
 
 InputKind = Literal["mat", "bin"]
-SUFFIXES: dict[str, str] = {"mat": "_blob_0.mat", "bin": ".bin"}
-PROGRAMS: dict[str, str] = {"mat": "refine_pascal_v4", "bin": "refine_pascal"}
+SUFFIXES: dict[InputKind, str] = {"mat": "_blob_0.mat", "bin": ".bin"}
+PROGRAMS: dict[InputKind, str] = {"mat": "refine_pascal_v4", "bin": "refine_pascal"}
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Job:
     Attributes:
         name: file name without its ending.
         scores: file of its scores or probabilities.
-        image: file of its photograph; None where there is none, which fails when the job is run.
+        image: file of its photograph; None if it has none, which fails when the job is run.
     """
 
     name: str
@@ -78,6 +78,11 @@ class JobOutcome:
 def default_params(kind: InputKind) -> CRFParams:
     """Return the parameters of the original program that reads this kind of input."""
     return CRFParams.for_model(PROGRAMS[kind])
+
+
+def as_kind(name: str) -> InputKind:
+    """Return a kind of input by its name, "mat" or "bin"."""
+    return "mat" if name == "mat" else "bin"
 
 
 def detect_kind(folder: str | os.PathLike[str]) -> InputKind:
@@ -150,9 +155,10 @@ def refine(job: Job, kind: InputKind, params: CRFParams) -> np.ndarray:
                 job.scores,
             )
     try:
-        return dense_crf(scores, image, params, probabilities=kind == "bin")
+        marginals: np.ndarray = dense_crf(scores, image, params, probabilities=kind == "bin")
     except CRFError as exc:
         raise DataError(str(exc), job.scores) from exc
+    return marginals
 
 
 def refine_jobs(

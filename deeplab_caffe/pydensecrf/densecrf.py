@@ -21,6 +21,7 @@ import numpy as np
 
 from deeplab_caffe.arrays import is_on_gpu, to_numpy
 from deeplab_caffe.crf import model
+from deeplab_caffe.crf.backend import Field
 from deeplab_caffe.crf.inputs import NDArray
 from deeplab_caffe.crf.params import validate_number
 from deeplab_caffe.errors import CRFError
@@ -65,7 +66,7 @@ class Unary:
     """Unary energies: a subclass says what they are."""
 
     def get(self) -> NDArray:
-        """Energies, float32 ``(nlabels, nvar)``."""
+        """Return energies, float32 ``(nlabels, nvar)``."""
         raise TypeError("Unary has no energies of its own: use ConstUnary or LogisticUnary")
 
 
@@ -76,7 +77,7 @@ class ConstUnary(Unary):
         self._energies = _matrix(u, "unary energy").copy()
 
     def get(self) -> NDArray:
-        """Energies, float32 ``(nlabels, nvar)``."""
+        """Return energies, float32 ``(nlabels, nvar)``."""
         return self._energies
 
 
@@ -90,7 +91,7 @@ class LogisticUnary(Unary):
         self._energies = weights @ features
 
     def get(self) -> NDArray:
-        """Energies, float32 ``(nlabels, nvar)``."""
+        """Return energies, float32 ``(nlabels, nvar)``."""
         return self._energies
 
 
@@ -116,26 +117,26 @@ class DenseCRF:
         self._backend = crf.backend
         self._unary: Any = None
         self._kind: Any = None  # marginals are of the kind of this
-        self._running: Any = None
+        self._running: Field | None = None
 
     @property
     def npixels(self) -> int:
-        """Number of variables."""
+        """Return the number of variables."""
         return self._crf.points
 
     @property
     def nlabels(self) -> int:
-        """Number of labels."""
+        """Return the number of labels."""
         return self._nlabels
 
     def setUnary(self, u: Unary) -> None:
-        """Sets the unary energies."""
+        """Set the unary energies."""
         if not isinstance(u, Unary):
             raise TypeError(f"Argument 'u' has incorrect type (expected Unary, got {type(u).__name__})")
         self._set(u.get())
 
     def setUnaryEnergy(self, u: Any, f: Any = None) -> None:
-        """Sets the unary energies ``u`` ``(nlabels, nvar)``, minus the logarithm of probabilities; with ``f`` the
+        """Set the unary energies ``u`` ``(nlabels, nvar)``, minus the logarithm of probabilities; with ``f`` the
         energies are ``u @ f``.
         """
         if is_on_gpu(u) and f is None:
@@ -173,7 +174,7 @@ class DenseCRF:
         kernel: int = DIAG_KERNEL,
         normalization: int = NORMALIZE_SYMMETRIC,
     ) -> None:
-        """Adds a Gaussian kernel of features ``(d, nvar)``, each divided by its standard deviation.
+        """Add a Gaussian kernel of features ``(d, nvar)``, each divided by its standard deviation.
 
         Args:
             features: d from 1 to 16.
@@ -203,22 +204,24 @@ class DenseCRF:
         return {"weight": 1.0, "compatibility": 0.5 * (array + array.T) if array.ndim == 2 else array}
 
     def inference(self, niter: int) -> NDArray:
-        """Marginals after so many iterations, float32 ``(nlabels, nvar)``."""
+        """Return marginals after so many iterations, float32 ``(nlabels, nvar)``."""
         field = self._field()
         field.start(self._scores())
         field.run(_whole(niter))
-        return self._backend.like(self._kind, field.marginals())
+        marginals: NDArray = self._backend.like(self._kind, field.marginals())
+        return marginals
 
     def map(self, niter: int) -> NDArray:
-        """The most probable label of each variable after so many iterations, int64 ``(nvar,)``."""
-        return self.inference(niter).argmax(0)
+        """Return the most probable label of each variable after so many iterations, int64 ``(nvar,)``."""
+        labels: NDArray = self.inference(niter).argmax(0)
+        return labels
 
     def startInference(self) -> tuple[NDArray, NDArray, NDArray]:
-        """Marginals to begin with, and two arrays for :meth:`stepInference` to be called with."""
+        """Return marginals to begin with, and two arrays for :meth:`stepInference` to be called with."""
         return self.inference(0), np.empty((0, 0), np.float32), np.empty((0, 0), np.float32)
 
     def stepInference(self, Q: NDArray, tmp1: Any = None, tmp2: Any = None) -> None:  # noqa: N803
-        """Does one iteration from the marginals ``Q``, and writes the next into it."""
+        """Do one iteration from the marginals ``Q``, and write the next into it."""
         marginals = self._checked(Q)
         if not is_on_gpu(Q) and not (isinstance(Q, np.ndarray) and Q.flags.writeable):
             raise CRFError("Q must be an array that can be written to, as startInference returns it")
@@ -229,14 +232,13 @@ class DenseCRF:
         Q[...] = self._backend.like(Q, field.marginals())
 
     def klDivergence(self, Q: Any) -> float:  # noqa: N803
-        """The marginals' KL divergence from the CRF's distribution, up to a constant."""
+        """Return the marginals' KL divergence from the CRF's distribution, up to a constant."""
         field = self._field()
         field.start(self._scores())
         field.set_marginals(self._checked(Q))
-        parts = field.energies()
-        return parts.entropy + parts.unary + sum(parts.pairwise)
+        return model.Inference(self._backend, field, Q).energies().kl_divergence
 
-    def _field(self) -> Any:
+    def _field(self) -> Field:
         if self._running is None:
             self._running = self._crf.field(self._nlabels)
         return self._running
@@ -272,7 +274,7 @@ class DenseCRF2D(DenseCRF):
     def addPairwiseGaussian(
         self, sxy: Any, compat: Any, kernel: int = DIAG_KERNEL, normalization: int = NORMALIZE_SYMMETRIC
     ) -> None:
-        """Adds a kernel of positions alone.
+        """Add a kernel of positions alone.
 
         Args:
             sxy: standard deviation in pixels, a number or (x, y). DeepLab's pos_xy_std.
@@ -293,7 +295,7 @@ class DenseCRF2D(DenseCRF):
         kernel: int = DIAG_KERNEL,
         normalization: int = NORMALIZE_SYMMETRIC,
     ) -> None:
-        """Adds a kernel of positions and colours.
+        """Add a kernel of positions and colours.
 
         Args:
             sxy: standard deviation of position in pixels, a number or (x, y). DeepLab's bi_xy_std.
@@ -325,7 +327,7 @@ class DenseCRF2D(DenseCRF):
 
 
 def _matrix(array: Any, name: str) -> NDArray:
-    """A real matrix as contiguous float32."""
+    """Return a real matrix as contiguous float32."""
     found = to_numpy(array, name, CRFError)
     if found.ndim != 2 or not (np.issubdtype(found.dtype, np.floating) or np.issubdtype(found.dtype, np.integer)):
         raise CRFError(f"Bad {name}: need a matrix of real numbers, got {found.dtype} {found.shape}")

@@ -43,4 +43,5 @@ def segment_boxes(
     unary = box_probabilities(own, shape, 1 + len(used), centre=centre, occluder_bias=occluder_bias)
     params = CRFParams.for_model("bboxErode20") if params is None else params
     marginals = dense_crf(unary, image, params, probabilities=True)
-    return np.array([0, *used], np.uint8)[marginals.argmax(axis=0)]
+    labels: np.ndarray = np.array([0, *used], np.uint8)[marginals.argmax(axis=0)]
+    return labels

@@ -13,7 +13,7 @@ pytest.importorskip("matplotlib")
 def result(point: Point | None, right: int, number: int = 1) -> PointResult:
     matrix = ConfusionMatrix(1 + 1)
     matrix.add([[right, 100 - right], [0, 100]])
-    return PointResult(point, number, matrix)
+    return PointResult(matrix, point, number)
 
 
 def outcome(*grids: Grid) -> SearchOutcome:
