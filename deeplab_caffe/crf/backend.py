@@ -105,15 +105,19 @@ class Backend(ABC):
             CRFError: as :func:`deeplab_caffe.crf.inputs.validate_scores`.
         """
         validate_scores(tuple(array.shape), self.arrays.dtype(array), layout, probabilities)
-        return self.float32(array, "scores")
+        return self.float32(array)
 
-    def float32(self, array: Array, name: str) -> Array:
-        """Return floating point numbers as float32.
+    def floats(self, array: Array, name: str) -> Array:
+        """Validate the dtype of marginals or energies, and return them as float32.
 
         Raises:
             CRFError: they are not floating point.
         """
         validate_floating(self.arrays.dtype(array), name)
+        return self.float32(array)
+
+    def float32(self, array: Array) -> Array:
+        """Return floating point numbers as float32; those beyond it become infinite."""
         with np.errstate(over="ignore"):
             return self.arrays.cast(array, "float32")
 

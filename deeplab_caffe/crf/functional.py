@@ -113,7 +113,7 @@ def _problem(
     own = [one for one in kernels if colours is not None or one.rgb_std is None]
     backend.check_memory(shape[1:], own, shape[0])
     colours = None if colours is None else backend.colours(colours)
-    return Problem(backend.float32(array, "scores"), colours, backend.empty(shape))
+    return Problem(backend.float32(array), colours, backend.empty(shape))
 
 
 def _stack(marginals: Sequence[Any]) -> Any:

@@ -62,7 +62,7 @@ class Inference:
         array = self._backend.take(marginals, "marginals")
         if tuple(array.shape) != tuple(self._scores.shape):
             raise CRFError(f"marginals must be floating point {tuple(self._scores.shape)}, got {tuple(array.shape)}")
-        self._field.set_marginals(self._backend.float32(array, "marginals"))
+        self._field.set_marginals(self._backend.floats(array, "marginals"))
         return self
 
     def energies(self) -> Energies:

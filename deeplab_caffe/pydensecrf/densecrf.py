@@ -145,7 +145,7 @@ class DenseCRF:
             self._set(_matrix(u, "unary energy") if f is None else LogisticUnary(u, f).get())
 
     def _set_on_gpu(self, u: Any) -> None:
-        energies = self._backend.float32(self._backend.take(u, "unary energies"), "unary energies")
+        energies = self._backend.floats(self._backend.take(u, "unary energies"), "unary energies")
         need = (self._nlabels, self.npixels)
         # Looked at there, where they are fit; the words for those that are not are the CPU's.
         if tuple(energies.shape) != need or not self._backend.arrays.columns_have_finite_minimum(energies):
@@ -253,7 +253,7 @@ class DenseCRF:
         array = self._backend.take(marginals if on_gpu else _matrix(marginals, "Q"), "Q")
         if tuple(array.shape) != (self._nlabels, self.npixels):
             raise CRFError(f"Bad shape for Q (Need {(self._nlabels, self.npixels)}, got {tuple(array.shape)})")
-        return self._backend.float32(array, "Q")
+        return self._backend.floats(array, "Q")
 
 
 class DenseCRF2D(DenseCRF):
