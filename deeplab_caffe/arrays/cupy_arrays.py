@@ -100,6 +100,8 @@ class CupyArrays(Arrays):
 
     def matmul(self, a: Array, b: Array, out: Array, *, add: bool = False) -> None:
         """See :class:`Arrays`."""
+        if 0 in out.shape:
+            return
         with self.scope():
             if add:
                 out += self.cupy.matmul(a, b)
@@ -119,7 +121,9 @@ class CupyArrays(Arrays):
     def view(self, array: Array) -> _C.TensorView:
         """See :class:`Arrays`."""
         strides = tuple(stride // array.itemsize for stride in array.strides)
-        return _C.TensorView(array.data.ptr, array.shape, strides, array.dtype.name, self.index)
+        found = _C.TensorView(array.data.ptr, array.shape, strides, array.dtype.name, self.index)
+        found.array = array
+        return found
 
     def is_capturing(self) -> bool:
         """See :class:`Arrays`."""

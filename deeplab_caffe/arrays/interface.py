@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -14,6 +14,18 @@ from deeplab_caffe import _C
 # An array of numpy, torch or CuPy.
 Array = Any
 Shape = int | Sequence[int]
+
+
+class HasShape(Protocol):
+    """An array of any library, as far as types tell."""
+
+    @property
+    def shape(self) -> Any:
+        """Return the sizes, a tuple of integers."""
+
+
+# A function's array and its result, which are of one library.
+ArrayT = TypeVar("ArrayT", bound=HasShape)
 
 
 class Arrays(ABC):
@@ -104,7 +116,7 @@ class Arrays(ABC):
 
     @abstractmethod
     def view(self, array: Array) -> _C.TensorView:
-        """Return the extension's view of an array's memory; the array must outlive its use."""
+        """Return the extension's view of an array's memory; it keeps the array alive."""
 
     @abstractmethod
     def is_capturing(self) -> bool:

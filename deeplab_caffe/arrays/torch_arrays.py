@@ -102,11 +102,11 @@ class TorchArrays(Arrays):
 
     def matmul(self, a: Array, b: Array, out: Array, *, add: bool = False) -> None:
         """Write or add the products one by one: a batched product on the CPU may round otherwise."""
-        for left, right, target in zip(a, b, out, strict=True):
+        for group in range(len(out)):
             if add:
-                target.addmm_(left, right)
+                out[group].addmm_(a[group], b[group])
             else:
-                self.torch.mm(left, right, out=target)
+                self.torch.mm(a[group], b[group], out=out[group])
 
     def columns_have_finite_minimum(self, array: Array) -> bool:
         """See :class:`Arrays`."""
@@ -119,7 +119,9 @@ class TorchArrays(Arrays):
 
     def view(self, array: Array) -> _C.TensorView:
         """See :class:`Arrays`."""
-        return _C.TensorView(array.data_ptr(), tuple(array.shape), array.stride(), self.dtype(array), self.index)
+        found = _C.TensorView(array.data_ptr(), tuple(array.shape), array.stride(), self.dtype(array), self.index)
+        found.array = array
+        return found
 
     def is_capturing(self) -> bool:
         """See :class:`Arrays`."""
