@@ -29,8 +29,16 @@ class CupyArrays(Arrays):
     def __init__(self, index: int) -> None:
         self.cupy = import_cupy()
         self.index = index
-        self.device = f"cuda:{index}"
-        self.out_of_memory = (MemoryError, self.cupy.cuda.memory.OutOfMemoryError)
+
+    @property
+    def device(self) -> str:
+        """Return the device's name: "cuda:0", ..."""
+        return f"cuda:{self.index}"
+
+    @property
+    def out_of_memory(self) -> tuple[type[Exception], ...]:
+        """Return what CuPy raises if there is not enough memory."""
+        return MemoryError, self.cupy.cuda.memory.OutOfMemoryError
 
     @property
     def stream(self) -> int:

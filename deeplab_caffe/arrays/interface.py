@@ -33,15 +33,21 @@ class Arrays(ABC):
 
     Attributes:
         library: "numpy", "torch" or "cupy".
-        device: "cpu", "cuda:0", ...
         index: the CUDA device's index; -1 on the CPU.
-        out_of_memory: what the library raises if there is not enough memory.
     """
 
     library: str
-    device: str
     index: int
-    out_of_memory: tuple[type[Exception], ...] = (MemoryError,)
+
+    @property
+    @abstractmethod
+    def device(self) -> str:
+        """Return the device's name: "cpu", "cuda:0", ..."""
+
+    @property
+    def out_of_memory(self) -> tuple[type[Exception], ...]:
+        """Return what the library raises if there is not enough memory."""
+        return (MemoryError,)
 
     @property
     @abstractmethod

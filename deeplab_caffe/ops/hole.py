@@ -55,8 +55,8 @@ def _check(xp: Arrays, x: Any, weight: Any, groups: int, **others: Any) -> None:
     for name, array in {"weight": weight, **others}.items():
         if array is None:
             continue
-        device = arrays_of(array).device
-        if array.dtype != x.dtype or device != xp.device:
+        if array.dtype != x.dtype or getattr(array, "device", None) != getattr(x, "device", None):
+            device = arrays_of(array).device
             raise ValueError(
                 f"convolution: the input is {xp.dtype(x)} on {xp.device}, "
                 f"but the {name} is {xp.dtype(array)} on {device}"

@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from deeplab_caffe.arrays import Arrays, arrays_of
 
 _LOCK = threading.Lock()
@@ -61,7 +63,7 @@ class Operator:
         return self._run(arrays_of(_first(args)), args)
 
     def _run(self, xp: Arrays, args: tuple[Any, ...]) -> Any:
-        if not xp.device.startswith(("cpu", "cuda")):
+        if xp.index < 0 and xp.device != "cpu":
             raise ValueError(f"{self.name}: expected a tensor on cpu or cuda, got one on {xp.device}")
         with xp.scope():
             result = self._result(xp, *args)
@@ -76,7 +78,8 @@ class Operator:
         """
         xp = arrays_of(_first(args))
         if xp.library != "torch":
-            return self._run(xp, args)
+            # NumPy's may be unaligned or of the other byte order, which the extension cannot read.
+            return self._run(xp, tuple(xp.take(arg) if isinstance(arg, np.ndarray) else arg for arg in args))
         if self._gradient is None:
             args = tuple(_detached(arg) for arg in args)
         try:

@@ -47,5 +47,6 @@ def argmax_labels(scores: Array, ties: str = "first") -> Array:
     if ties == "last":
         return argmax(scores)[0][:, 0].astype(np.int64)
     # The first of equal channels is the last of them read backwards.
-    from_the_end: Array = argmax(scores[:, ::-1])[0][:, 0].astype(np.int64)
-    return scores.shape[1] - 1 - from_the_end
+    from_the_end = argmax(scores[:, ::-1])[0][:, 0].astype(np.int64)
+    labels: Array = scores.shape[1] - 1 - from_the_end
+    return labels
