@@ -16,7 +16,7 @@ Neither torch nor CuPy is imported before an array of it comes or a GPU is asked
 from __future__ import annotations
 
 from deeplab_caffe.arrays.cupy_arrays import CupyArrays
-from deeplab_caffe.arrays.interface import Array, Arrays, Shape
+from deeplab_caffe.arrays.interface import Array, Arrays, ArrayT, Shape
 from deeplab_caffe.arrays.libraries import import_cupy, is_on_gpu, is_torch, offers_gpu_memory
 from deeplab_caffe.arrays.numpy_arrays import NumpyArrays, like, to_numpy
 from deeplab_caffe.arrays.select import arrays_of, arrays_on
@@ -24,6 +24,7 @@ from deeplab_caffe.arrays.torch_arrays import TorchArrays
 
 __all__ = [
     "Array",
+    "ArrayT",
     "Arrays",
     "CupyArrays",
     "NumpyArrays",

@@ -29,8 +29,16 @@ class CupyArrays(Arrays):
     def __init__(self, index: int) -> None:
         self.cupy = import_cupy()
         self.index = index
-        self.device = f"cuda:{index}"
-        self.out_of_memory = (MemoryError, self.cupy.cuda.memory.OutOfMemoryError)
+
+    @property
+    def device(self) -> str:
+        """Return the device's name: "cuda:0", ..."""
+        return f"cuda:{self.index}"
+
+    @property
+    def out_of_memory(self) -> tuple[type[Exception], ...]:
+        """Return what CuPy raises if there is not enough memory."""
+        return MemoryError, self.cupy.cuda.memory.OutOfMemoryError
 
     @property
     def stream(self) -> int:
@@ -100,6 +108,8 @@ class CupyArrays(Arrays):
 
     def matmul(self, a: Array, b: Array, out: Array, *, add: bool = False) -> None:
         """See :class:`Arrays`."""
+        if 0 in out.shape:
+            return
         with self.scope():
             if add:
                 out += self.cupy.matmul(a, b)
@@ -119,7 +129,9 @@ class CupyArrays(Arrays):
     def view(self, array: Array) -> _C.TensorView:
         """See :class:`Arrays`."""
         strides = tuple(stride // array.itemsize for stride in array.strides)
-        return _C.TensorView(array.data.ptr, array.shape, strides, array.dtype.name, self.index)
+        found = _C.TensorView(array.data.ptr, array.shape, strides, array.dtype.name, self.index)
+        found.array = array
+        return found
 
     def is_capturing(self) -> bool:
         """See :class:`Arrays`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -16,20 +16,38 @@ Array = Any
 Shape = int | Sequence[int]
 
 
+class HasShape(Protocol):
+    """An array of any library, as far as types tell."""
+
+    @property
+    def shape(self) -> Any:
+        """Return the sizes, a tuple of integers."""
+
+
+# A function's array and its result, which are of one library.
+ArrayT = TypeVar("ArrayT", bound=HasShape)
+
+
 class Arrays(ABC):
     """One library's memory and stream on one device.
 
     Attributes:
         library: "numpy", "torch" or "cupy".
-        device: "cpu", "cuda:0", ...
         index: the CUDA device's index; -1 on the CPU.
-        out_of_memory: what the library raises if there is not enough memory.
     """
 
     library: str
-    device: str
     index: int
-    out_of_memory: tuple[type[Exception], ...] = (MemoryError,)
+
+    @property
+    @abstractmethod
+    def device(self) -> str:
+        """Return the device's name: "cpu", "cuda:0", ..."""
+
+    @property
+    def out_of_memory(self) -> tuple[type[Exception], ...]:
+        """Return what the library raises if there is not enough memory."""
+        return (MemoryError,)
 
     @property
     @abstractmethod
@@ -104,7 +122,7 @@ class Arrays(ABC):
 
     @abstractmethod
     def view(self, array: Array) -> _C.TensorView:
-        """Return the extension's view of an array's memory; the array must outlive its use."""
+        """Return the extension's view of an array's memory; it keeps the array alive."""
 
     @abstractmethod
     def is_capturing(self) -> bool:

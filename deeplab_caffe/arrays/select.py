@@ -13,7 +13,6 @@ from deeplab_caffe.arrays.torch_arrays import TorchArrays
 from deeplab_caffe.errors import DeepLabCaffeError, NetError
 
 _NUMPY = NumpyArrays()
-_TORCH: dict[Any, TorchArrays] = {}
 
 
 def arrays_of(array: Any, error: type[Exception] = ValueError) -> Arrays:
@@ -27,10 +26,7 @@ def arrays_of(array: Any, error: type[Exception] = ValueError) -> Arrays:
         error: an array on a GPU that is not torch's, and CuPy is not installed.
     """
     if is_torch(array):
-        found = _TORCH.get(array.device)
-        if found is None:
-            found = _TORCH[array.device] = TorchArrays(array.device)
-        return found
+        return TorchArrays(array.device)  # not kept in a dictionary, which torch.compile would have to guard
     if not offers_gpu_memory(array):
         return _NUMPY
     cupy = imported("cupy")

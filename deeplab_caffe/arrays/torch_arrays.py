@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
@@ -27,12 +26,23 @@ class TorchArrays(Arrays):
     library = "torch"
 
     def __init__(self, device: Any) -> None:
-        self.torch = importlib.import_module("torch")
-        self.torch_device = self.torch.device("cuda", device) if isinstance(device, int) else device
-        self.device = str(self.torch_device)
+        import torch  # not by importlib, which torch.compile does not trace
+
+        self.torch = torch
+        self.torch_device = torch.device("cuda", device) if isinstance(device, int) else device
         self._is_cuda = self.torch_device.type == "cuda"
         self.index = (self.torch_device.index or 0) if self._is_cuda else -1
-        self.out_of_memory = (MemoryError, self.torch.cuda.OutOfMemoryError)
+
+    @property
+    def device(self) -> str:
+        """Return the device's name: "cpu", "cuda:0", ..."""
+        kind, index = self.torch_device.type, self.torch_device.index
+        return kind if index is None else f"{kind}:{index}"
+
+    @property
+    def out_of_memory(self) -> tuple[type[Exception], ...]:
+        """Return what torch raises if there is not enough memory."""
+        return MemoryError, self.torch.cuda.OutOfMemoryError
 
     @property
     def stream(self) -> int:
@@ -102,11 +112,11 @@ class TorchArrays(Arrays):
 
     def matmul(self, a: Array, b: Array, out: Array, *, add: bool = False) -> None:
         """Write or add the products one by one: a batched product on the CPU may round otherwise."""
-        for left, right, target in zip(a, b, out, strict=True):
+        for group in range(len(out)):
             if add:
-                target.addmm_(left, right)
+                out[group].addmm_(a[group], b[group])
             else:
-                self.torch.mm(left, right, out=target)
+                self.torch.mm(a[group], b[group], out=out[group])
 
     def columns_have_finite_minimum(self, array: Array) -> bool:
         """See :class:`Arrays`."""
@@ -119,7 +129,9 @@ class TorchArrays(Arrays):
 
     def view(self, array: Array) -> _C.TensorView:
         """See :class:`Arrays`."""
-        return _C.TensorView(array.data_ptr(), tuple(array.shape), array.stride(), self.dtype(array), self.index)
+        found = _C.TensorView(array.data_ptr(), tuple(array.shape), array.stride(), self.dtype(array), self.index)
+        found.array = array
+        return found
 
     def is_capturing(self) -> bool:
         """See :class:`Arrays`."""
@@ -137,7 +149,7 @@ class TorchArrays(Arrays):
 
     def in_turn(self) -> Callable[[], AbstractContextManager[None]]:
         """See :class:`Arrays`."""
-        done = self.torch.cuda.Event()
+        done = self.torch.cuda.Event()  # type: ignore[no-untyped-call]  # torch's own
 
         @contextmanager
         def turn() -> Iterator[None]:

@@ -14,9 +14,9 @@ from deeplab_caffe.crf.cpu import CpuBackend
 from deeplab_caffe.crf.cuda import CudaBackend
 from deeplab_caffe.crf.cuda_lattice import CudaLattice
 from deeplab_caffe.errors import CRFError
+from deeplab_caffe.reference.lattice import image_features, lattice_filter
 from tests.crf.gpu import HALF_TOLERANCE, TOLERANCE, arrays_or_reason, assert_alike, case, on_gpu, sorted_keys
 from tests.crf.gpu import arrays as arrays
-from tests.crf.reference import image_features, lattice_filter
 from tests.crf.test_functional import layer_params, load_blob
 from tests.goldens import CRF_TOLERANCE, case_dir, case_names, load_case
 

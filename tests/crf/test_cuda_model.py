@@ -218,10 +218,11 @@ def test_torchs_operator_calls_the_kernels(
     import torch
 
     from deeplab_caffe import _C
+    from deeplab_caffe.arrays import TorchArrays
     from deeplab_caffe.crf import PairwiseKernel, cuda_lattice
     from deeplab_caffe.ops import lattice_filter as ops
 
-    def as_on_gpu(tensor: torch.Tensor) -> Any:
+    def as_on_gpu(self: TorchArrays, tensor: torch.Tensor) -> Any:
         return _C.TensorView(tensor.data_ptr(), tuple(tensor.shape), tensor.stride(), "float32", 0)
 
     kernel = PairwiseKernel(1.0, (5.0, 5.0), (60.0, 60.0, 60.0))
@@ -229,8 +230,7 @@ def test_torchs_operator_calls_the_kernels(
     lattices = cuda_lattice.build_lattices(arrays, [((4, 5), kernel, arrays.take(one)) for one in images], True)
     keys = ops.lattice_keys(lattices)
     monkeypatch.setattr(torch.Tensor, "is_cuda", property(lambda self: True), raising=False)
-    monkeypatch.setattr(ops, "view", as_on_gpu)
-    monkeypatch.setattr(ops, "stream", lambda tensor: 0)
+    monkeypatch.setattr(TorchArrays, "view", as_on_gpu)
     values = torch.randn(2, 20, 3, requires_grad=True)
     grad = torch.randn(2, 20, 3)
     found = ops.lattice_filter(values, keys)

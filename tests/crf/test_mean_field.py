@@ -8,7 +8,7 @@ import pytest
 from deeplab_caffe import _C
 from deeplab_caffe.arrays import NumpyArrays
 from deeplab_caffe.crf import CRFParams, dense_crf
-from tests.crf.reference import image_features, mean_field
+from deeplab_caffe.reference import image_features, mean_field
 
 NO_KERNELS = CRFParams(pos_w=(), pos_xy_std=(), bi_w=(), bi_xy_std=(), bi_rgb_std=())
 

@@ -14,7 +14,7 @@ from torch.func import functional_call
 from deeplab_caffe.crf import CRFParams, Lattice, dense_crf
 from deeplab_caffe.crf.module import MeanField
 from deeplab_caffe.errors import CRFError
-from tests.crf.reference import image_features, mean_field
+from deeplab_caffe.reference import image_features, mean_field
 from tests.crf.scenes import CLASSES, scene
 
 PARAMS = CRFParams(2, 2, 4, 5, 30, iterations=4)

@@ -19,12 +19,12 @@ _FUNCTIONS: dict[tuple[int, str, str], Any] = {}
 
 
 def enabled() -> bool:
-    """Whether CUDA kernels are those compiled at run time; always so where the extension was built without CUDA."""
-    return _C.use_run_time_kernels()
+    """Return whether CUDA kernels are those compiled at run time; always so if the extension was built without CUDA."""
+    return bool(_C.use_run_time_kernels())
 
 
 def enable(wanted: bool = True) -> None:
-    """Has all CUDA kernels compiled at run time from now on, or with False launched as the extension has them.
+    """Have all CUDA kernels compiled at run time from now on, or with False launched as the extension has them.
 
     Raises:
         ValueError: False, but the extension was built without CUDA.
@@ -35,7 +35,7 @@ def enable(wanted: bool = True) -> None:
 def launch(
     device: int, source: str, name: str, grid: Sequence[int], block: Sequence[int], stream: int, parameters: int
 ) -> None:
-    """Launches a kernel, and compiles it before its first launch on a device. Called by the extension.
+    """Launch a kernel, and compile it before its first launch on a device. Called by the extension.
 
     While a CUDA graph is captured, kernels must have been launched on that device before: loading one is not allowed.
 

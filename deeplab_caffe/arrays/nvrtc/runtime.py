@@ -1,4 +1,4 @@
-"""What csrc/common/device_runtime.h needs besides kernels where the extension was built without CUDA, by CuPy.
+"""What csrc/common/device_runtime.h needs besides kernels if the extension was built without CUDA, by CuPy.
 
 Called by the extension alone; pointers and streams are addresses.
 """
@@ -26,37 +26,35 @@ class _Pointer:
 
 
 def _borrowed(cupy: Any, stream: int) -> Any:
-    """CuPy's stream object for a stream of the current device that somebody else owns."""
+    """Return CuPy's stream object for a stream of the current device that another library owns."""
     version = tuple(int(part) for part in cupy.__version__.split(".")[:2])
     if version >= _BORROWS_STREAMS:
         return cupy.cuda.Stream.from_external(_Pointer(stream))
     return cupy.cuda.ExternalStream(stream)
 
 
-def set_bytes(device: int, data: int, value: int, count: int, stream: int) -> bool:
-    """Fills memory, asynchronously."""
+def set_bytes(device: int, data: int, value: int, count: int, stream: int) -> None:
+    """Fill memory, asynchronously."""
     cupy = import_cupy(kernels=True)
     with cupy.cuda.Device(device):
         cupy.cuda.runtime.memsetAsync(data, value, count, stream)
-    return True
 
 
-def read_back(device: int, host: int, data: int, count: int, stream: int) -> bool:
-    """Copies to the host, and waits for the stream."""
+def read_back(device: int, host: int, data: int, count: int, stream: int) -> None:
+    """Copy to the host, and wait for the stream."""
     cupy = import_cupy(kernels=True)
     with cupy.cuda.Device(device):
         cupy.cuda.runtime.memcpyAsync(host, data, count, _DEVICE_TO_HOST, stream)
         cupy.cuda.runtime.streamSynchronize(stream)
-    return True
 
 
 def processors(device: int) -> int:
-    """Multiprocessors of a device."""
+    """Return the number of multiprocessors of a device."""
     return int(import_cupy(kernels=True).cuda.runtime.deviceGetAttribute(_MULTIPROCESSORS, device))
 
 
 def is_capturing(device: int, stream: int) -> bool:
-    """Whether a CUDA graph is being captured from the stream."""
+    """Return whether a CUDA graph is being captured from the stream."""
     cupy = import_cupy(kernels=True)
     with cupy.cuda.Device(device):
         return bool(cupy.cuda.runtime.streamIsCapturing(stream))
@@ -64,8 +62,8 @@ def is_capturing(device: int, stream: int) -> bool:
 
 def sort_pairs(
     device: int, words: int, numbers: int, sorted_words: int, sorted_numbers: int, count: int, stream: int
-) -> bool:
-    """Sorts uint64 words, equal ones in the order in which they are, with a uint32 number beside each."""
+) -> None:
+    """Sort uint64 words, equal ones in the order in which they are, with a uint32 number beside each."""
     cupy = import_cupy(kernels=True)
 
     def at(pointer: int, dtype: str) -> Any:
@@ -78,4 +76,3 @@ def sort_pairs(
         order = cupy.argsort(taken)  # by Thrust's stable sort
         at(sorted_words, "uint64")[...] = taken[order]
         at(sorted_numbers, "uint32")[...] = at(numbers, "uint32")[order]
-    return True

@@ -13,7 +13,7 @@ _INCLUDE = re.compile(r'\s*#\s*include\s*([<"])([^>"]+)[>"]')
 
 
 def csrc_folder() -> Path:
-    """``csrc/``: inside the package where that was installed, at the checkout's root where it runs from there.
+    """Return ``csrc/``: inside an installed package, or at the root of a checkout.
 
     Raises:
         KernelError: it is in neither place.
@@ -27,7 +27,7 @@ def csrc_folder() -> Path:
 
 @lru_cache
 def program(source: str) -> str:
-    """A source with its includes put in, since CuPy's cache on disk knows a program by its text alone.
+    """Return a source with its includes put in, since CuPy's cache on disk knows a program by its text alone.
 
     What ``#include "file"`` names is looked for beside the including file; ``<name>`` in csrc/nvrtc, which stands in
     for the standard library, and else left to NVRTC.

@@ -1,20 +1,27 @@
-"""The lattice and mean field once more, slowly: point by point, vertex by vertex, in the original's float32 steps."""
+"""The permutohedral lattice, point by point and vertex by vertex, in the original's float32 steps.
+
+Adams, Baek and Davis, "Fast high-dimensional filtering using the permutohedral lattice", 2010, as Kraehenbuehl's code
+of 2011, which DeepLab v1 carries (util/permutohedral.cpp), computes it. Page numbers are the paper's.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
+Array = np.ndarray[Any, Any]
 F = np.float32
 
 
 def scale_factors(dims: int) -> list[np.float32]:
+    """Return the diagonal part of the elevation (p. 5), which gives the blur unit standard deviation."""
     inv_std_dev = F(np.sqrt(2.0 / 3.0) * (dims + 1))
     return [F(1.0 / np.sqrt(float((i + 2) * (i + 1))) * float(inv_std_dev)) for i in range(dims)]
 
 
-def elevate(feature: np.ndarray) -> list[np.float32]:
+def elevate(feature: Array) -> list[np.float32]:
+    """Return a feature (d,) as a point of the plane of d + 1 coordinates whose sum is 0 (p. 5)."""
     dims = len(feature)
     elevated, total = [F(0)] * (dims + 1), F(0)
     for j in range(dims, 0, -1):
@@ -25,8 +32,8 @@ def elevate(feature: np.ndarray) -> list[np.float32]:
     return elevated
 
 
-def locate(feature: np.ndarray) -> tuple[list[tuple[int, ...]], list[np.float32]]:
-    """Keys of the simplex' vertices, and their weights."""
+def locate(feature: Array) -> tuple[list[tuple[int, ...]], list[np.float32]]:
+    """Return the keys of the vertices of the simplex around a feature (d,), and their barycentric weights (p. 10)."""
     dims = len(feature)
     elevated = elevate(feature)
     nearest = [np.rint(e * F(1.0 / F(dims + 1))) for e in elevated]
@@ -55,14 +62,25 @@ def locate(feature: np.ndarray) -> tuple[list[tuple[int, ...]], list[np.float32]
 
 
 def neighbours(key: tuple[int, ...], axis: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the keys of a vertex' two neighbours along an axis: all coordinates one less, but the axis' d more."""
     dims = len(key)
     before = tuple(k + dims if i == axis else k - 1 for i, k in enumerate(key))
     after = tuple(k - dims if i == axis else k + 1 for i, k in enumerate(key))
     return before, after
 
 
-def lattice_filter(features: np.ndarray, values: np.ndarray, sse_padding: bool = True) -> np.ndarray:
-    """features (N, d), values (N, C) -> (N, C)"""
+def lattice_filter(features: Array, values: Array, sse_padding: bool = True) -> Array:
+    """Return values splatted onto the lattice, blurred along each axis, and sliced.
+
+    Args:
+        features: (N, d).
+        values: (N, C).
+        sse_padding: as the original's blocks of four points do: if N is not a multiple of four, the vertices around
+            feature 0 exist as well.
+
+    Returns:
+        (N, C), float32.
+    """
     count, dims = features.shape
     simplices = [locate(feature) for feature in features.astype(F)]
     nothing = np.zeros(values.shape[1], F)
@@ -86,42 +104,27 @@ def lattice_filter(features: np.ndarray, values: np.ndarray, sse_padding: bool =
     return sliced
 
 
-def fast_exp(x: np.ndarray) -> np.ndarray:
-    """exp for x <= 0 by the rule: 0 below -20, else exact (the original's polynomial is within 1e-7 of it)."""
-    return np.where(x < -20, F(0), np.exp(x.astype(np.float64)).astype(F))
-
-
-def softmax(scores: np.ndarray) -> np.ndarray:
-    """(N, C) -> (N, C)"""
-    powers = fast_exp(scores - scores.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)
-
-
-def mean_field(
-    scores: np.ndarray, kernels: Sequence[tuple[np.ndarray, float]], iterations: int, sse_padding: bool = True
-) -> np.ndarray:
-    """scores (N, C) and kernels of (features (N, d), weight) -> marginals (N, C)"""
-    ones = np.ones((len(scores), 1), F)
-    norms = [F(1) / (lattice_filter(features, ones, sse_padding) + F(1e-20)) for features, _ in kernels]
-    q = softmax(scores)
-    for _ in range(iterations):
-        energy = scores.astype(F)
-        for (features, weight), norm in zip(kernels, norms, strict=True):
-            energy = energy + F(weight) * norm * lattice_filter(features, q, sse_padding)
-        q = softmax(energy)
-    return q
-
-
 def image_features(
     height: int,
     width: int,
     xy_std: tuple[float, float],
-    image: np.ndarray | None = None,
+    image: Array | None = None,
     rgb_std: tuple[float, float, float] | None = None,
-) -> np.ndarray:
-    """(H * W, 2) or (H * W, 5), as the original lays them out."""
+) -> Array:
+    """Return the features of an image's pixels: x and y, and R, G, B, each over its standard deviation.
+
+    Args:
+        height: of the image.
+        width: of the image.
+        xy_std: standard deviations of x and y in pixels.
+        image: (H, W, 3); needs ``rgb_std`` too.
+        rgb_std: standard deviations of the colours.
+
+    Returns:
+        (H * W, 2) or (H * W, 5), float32, as the original lays them out.
+    """
     y, x = np.mgrid[:height, :width].astype(F)
     columns = [x / F(xy_std[0]), y / F(xy_std[1])]
-    if rgb_std is not None:
+    if image is not None and rgb_std is not None:
         columns += [image[..., c].astype(F) / F(rgb_std[c]) for c in range(3)]
     return np.stack(columns, axis=-1).reshape(height * width, -1)
