@@ -30,8 +30,8 @@ from failures import Failures, WrongResult
 from process_memory import memory_mib
 
 from deeplab_caffe import _C
+from deeplab_caffe.arrays.devices import resolve_device
 from deeplab_caffe.data.sources.transform import IMAGENET_MEAN_BGR, image_to_blob
-from deeplab_caffe.devices import resolve_device
 from deeplab_caffe.ops.argmax import argmax_labels
 from deeplab_caffe.ops.interp import interp
 from deeplab_caffe.ops.interp_argmax import interp_argmax

@@ -45,7 +45,7 @@ from peaks import copy_peak, inner_calls, matrix_peak, time_blocks
 from plain import HEADS
 from segmentation import crf_case, end_to_end, label_agreement
 
-from deeplab_caffe.devices import resolve_device
+from deeplab_caffe.arrays.devices import resolve_device
 from deeplab_caffe.errors import NetError
 
 

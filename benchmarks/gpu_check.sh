@@ -114,7 +114,7 @@ run_step() {
     train_speed) bench train_speed 60 --batch 30 --dtype float32 bfloat16 --layout contiguous channels_last ;;
     tests) cuda_tests tests 130 tests -k "not nvrtc" ;;
     # The same kernels compiled at run time, on CuPy's and torch's arrays.
-    nvrtc) cuda_tests nvrtc 150 tests/ops tests/crf tests/nvrtc -k nvrtc ;;
+    nvrtc) cuda_tests nvrtc 150 tests/ops tests/crf tests/arrays/nvrtc -k nvrtc ;;
     # The sanitizer slows kernels a hundredfold: one small case of each operation.
     sanitizer_memcheck) sanitized "$1" 50 memcheck tests/ops -k "by_hand and not nvrtc and not cupy" ;;
     sanitizer_racecheck) sanitized "$1" 60 racecheck tests/ops -k "by_hand and not nvrtc and not cupy" ;;

@@ -27,9 +27,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from environment import RESULTS, describe, write_json
 from iclr15_published import FIELDS_OF_VIEW, METHODS, PER_CLASS, Method
 
+from deeplab_caffe.arrays.devices import resolve_device
 from deeplab_caffe.crf import CRFParams, dense_crf
 from deeplab_caffe.data import load_image, load_label
-from deeplab_caffe.devices import resolve_device
 from deeplab_caffe.errors import DeepLabCaffeError
 from deeplab_caffe.evaluation import ConfusionMatrix, Trimap, first_maximum, measure, read_ids
 from deeplab_caffe.segmenter import Segmenter

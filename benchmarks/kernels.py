@@ -30,8 +30,8 @@ from environment import RESULTS, describe, write_json
 from failures import Failures, WrongResult
 
 from deeplab_caffe import _C
+from deeplab_caffe.arrays.devices import resolve_device
 from deeplab_caffe.data.sources.transform import IMAGENET_MEAN_BGR
-from deeplab_caffe.devices import resolve_device
 from deeplab_caffe.ops.argmax import argmax, argmax_labels
 from deeplab_caffe.ops.im2col import col2im, im2col
 from deeplab_caffe.ops.interp import _interp_backward, interp

@@ -32,7 +32,7 @@ from failures import Failures, WrongResult
 from plain import PlainDeepLab
 
 from deeplab_caffe import proto
-from deeplab_caffe.devices import resolve_device
+from deeplab_caffe.arrays.devices import resolve_device
 from deeplab_caffe.layers.neuron import Dropout
 from deeplab_caffe.solver import Solver, TrainingLog, training_memory
 from deeplab_caffe.zoo.paths import prototxt_path

@@ -23,7 +23,8 @@ void bind(py::module_& module);
 }
 namespace lattice {
 void bind(py::module_& module);
-}
+void bind_cuda(py::module_& module);
+}  // namespace lattice
 namespace max_pool {
 void bind(py::module_& module);
 }
@@ -66,23 +67,25 @@ PYBIND11_MODULE(_C, module) {
            py::arg("device"))
       .def("__repr__", &TensorView::describe);
   module.def("keep_blocks", &deeplab::keep_blocks, py::arg("bytes"),
-             "Keeps at most so many bytes of large buffers for their next use; returns how many it was before.");
-  module.def("kept_block_bytes", &deeplab::kept_block_bytes, "Bytes of the large buffers that are kept now.");
+             "Keep at most so many bytes of large buffers for their next use; return the limit before.");
+  module.def("kept_block_bytes", &deeplab::kept_block_bytes,
+             "Return the bytes of the large buffers that are kept now.");
   module.def("set_num_threads", &deeplab::set_num_threads, py::arg("threads"),
-             "Threads of all CPU loops; 0 gives the choice back to OpenMP.");
+             "Set the number of threads of all CPU loops; 0 restores OpenMP's default.");
   module.def("set_num_threads_here", &deeplab::set_num_threads_here, py::arg("threads"),
-             "The same for what the calling thread calls; 0 gives the choice back.");
+             "Set the same for what the calling thread calls; 0 restores the default.");
   module.def("num_threads", &deeplab::num_threads);
   module.def("use_run_time_kernels", &deeplab::use_run_time_kernels,
-             "Whether deeplab_caffe.nvrtc compiles the kernels that are launched.");
+             "Return whether deeplab_caffe.arrays.nvrtc compiles the kernels that are launched.");
   module.def("set_run_time_kernels", &deeplab::set_run_time_kernels, py::arg("wanted"),
-             "False: back to the kernels that the extension holds compiled.");
+             "Choose kernels compiled at run time (True) or those that the extension holds compiled (False).");
   deeplab::argmax::bind(module);
   deeplab::hole::bind(module);
   deeplab::interp::bind(module);
   deeplab::interp_argmax::bind(module);
   deeplab::interp_softmax::bind(module);
   deeplab::lattice::bind(module);
+  deeplab::lattice::bind_cuda(module);
   deeplab::max_pool::bind(module);
   deeplab::mean_field::bind(module);
   deeplab::mean_field::bind_cuda(module);

@@ -11,9 +11,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from deeplab_caffe.arrays.devices import resolve_device
+from deeplab_caffe.arrays.memory import available_memory
 from deeplab_caffe.crf import CRFParams, dense_crf
 from deeplab_caffe.data.sources.transform import IMAGENET_MEAN_BGR
-from deeplab_caffe.devices import available_memory, resolve_device
 from deeplab_caffe.errors import NetError
 from deeplab_caffe.multi_scale import Views, average_views
 from deeplab_caffe.net import Net

@@ -6,8 +6,9 @@ import torch
 
 import deeplab_caffe as dc
 from deeplab_caffe import proto
+from deeplab_caffe.arrays.devices import resolve_device
+from deeplab_caffe.arrays.memory import available_memory
 from deeplab_caffe.data import load_image
-from deeplab_caffe.devices import available_memory, resolve_device
 from deeplab_caffe.zoo.default import DEFAULT_MODEL, DEMO_PHOTO
 
 TOY = """

@@ -64,7 +64,10 @@ def row(name: str, checks: list[Check]) -> str:
 def main() -> int:
     """Run all cases and write the page; the exit status is 1 if a case fails."""
     if not SHARED.is_dir() or not SHARED_V2.is_dir():
-        print("../shared/golden or ../shared/golden_v2 is not beside this checkout: the table needs all cases", file=sys.stderr)
+        print(
+            "../shared/golden or ../shared/golden_v2 is not beside this checkout: the table needs all cases",
+            file=sys.stderr,
+        )
         return 1
     warnings.simplefilter("ignore")
     rows, failed = [], []

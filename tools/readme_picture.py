@@ -6,7 +6,6 @@ Run from the checkout's root: ``python -m tools.readme_picture``.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -19,9 +18,8 @@ PICTURE = Path(__file__).resolve().parent.parent / "docs" / "images" / "china_se
 
 
 def main() -> None:
-    """Segment the photograph and writes the picture."""
-    params: dict[str, Any] = dict(DEFAULT_MODEL.crf)  # numbers, one of them whole
-    segmenter = dc.Segmenter(DEFAULT_MODEL.deploy, DEFAULT_MODEL.weights, crf=dc.CRFParams(**params), device="cpu")
+    """Segments the photograph and writes the picture."""
+    segmenter = dc.Segmenter(DEFAULT_MODEL.deploy, DEFAULT_MODEL.weights, crf=DEFAULT_MODEL.crf, device="cpu")
     photo = load_image(DEMO_PHOTO)
     found = segmenter.segment(photo)
     # Of equal scores the last wins, as in ARGMAX.

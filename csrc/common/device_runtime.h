@@ -1,5 +1,5 @@
 // What host code asks of a CUDA device besides launches: by the CUDA runtime and CUB or, where kernels are compiled at
-// run time (kernel_launch.h), by CuPy (deeplab_caffe/nvrtc/runtime.py).
+// run time (kernel_launch.h), by CuPy (deeplab_caffe/arrays/nvrtc/runtime.py).
 #pragma once
 
 #include <algorithm>
@@ -24,7 +24,7 @@ struct SortBuffers {
 };
 // Bytes of scratch memory, at least 1.
 int64_t sort_bytes(int device, int64_t count);
-// From buffers [0] of `buffers`; returns which of the two holds the result, and leaves rubbish in the other.
+// From buffers [0] of `buffers`; returns which of the two holds the result; the other buffer is unspecified.
 int sort_pairs(int device, const SortBuffers& buffers, int64_t count, int bits, void* scratch, int64_t scratch_bytes,
                uintptr_t stream);
 

@@ -48,7 +48,7 @@ void read_back(int device, void* host, const void* data, int64_t bytes, uintptr_
 
 int processors(int device) {
   static std::mutex mutex;
-  static std::vector<int> known;  // by device, 0 where nobody asked yet
+  static std::vector<int> known;  // by device, 0 if not asked yet
   {
     const std::lock_guard lock(mutex);
     if (device < static_cast<int>(known.size()) && known[device] > 0) return known[device];

@@ -1,5 +1,6 @@
 // Launching kernels that the extension holds compiled, or else has compiled at run time by NVRTC from the sources that
-// the package carries (deeplab_caffe/nvrtc). Host code over this is the same for both, and builds without CUDA too.
+// the package carries (deeplab_caffe/arrays/nvrtc). Host code over this is the same for both, and builds without CUDA
+// too.
 #pragma once
 
 #include <cstdint>
@@ -37,7 +38,7 @@ void dispatch_index(bool narrow, const Body& body) {
 // Whether counts up to this one, and a thread's step beyond it, fit into 32 bits.
 inline bool fits_32_bits(int64_t count) { return count <= std::numeric_limits<int32_t>::max() / 2; }
 
-// How NVRTC is told of a template's arguments. A kernel over another type specialises it.
+// Type names for NVRTC name expressions. A kernel over another type specialises it.
 template <typename T>
 constexpr const char* kTypeName = nullptr;
 template <>

@@ -5,6 +5,8 @@ namespace deeplab {
 
 constexpr int kThreadsPerBlock = 256;
 
+constexpr unsigned int kWholeWarp = 0xffffffffu;  // all lanes take part in a shuffle or ballot
+
 }  // namespace deeplab
 
 #define DEEPLAB_GRID_STRIDE_LOOP(index, count)                                                       \

@@ -1,3 +1,7 @@
+// Measured by benchmarks/thread_pool.py on two cores of an Intel Xeon, load average 13 (results/thread_pool_cpu.json):
+// with two threads a loop of 0.04 ms took 0.055 ms in the median by this pool and 35 ms by OpenMP with dynamic chunks
+// (62 ms with two more busy processes), one of 0.23 ms 0.28 and 36 ms: OpenMP's threads wait at the loop's end for those
+// that have no processor. With one thread both take the same time.
 #include "parallel.h"
 
 #include <atomic>
@@ -20,8 +24,8 @@ std::atomic<int> requested_threads{0};
 thread_local int requested_threads_here = 0;
 thread_local bool inside_loop = false;
 
-// Turns of looking for work before a thread goes to sleep: some ten
-// microseconds, about what lies between two loops of one operation.
+// Turns of looking for work before a thread goes to sleep: some ten microseconds, about what lies between two loops of
+// one operation.
 constexpr int kTurns = 2000;
 
 void pause() {
@@ -52,7 +56,7 @@ class Pool {
       wake_.notify_all();
     }
     work();
-    // Whoever has not come by now need not.
+    // Late helpers skip this loop.
     open_ = false;
     for (int turn = 0; inside_ > 0; ++turn) {
       if (turn < kTurns) {
@@ -70,7 +74,7 @@ class Pool {
       try {
         std::thread([this] { help(); }).detach();
       } catch (const std::system_error&) {
-        return;  // the system has no more; those there are will do
+        return;  // the system has no more; the pool stays as it is
       }
     }
   }
@@ -81,8 +85,7 @@ class Pool {
     while (true) {
       wait_for_loop(seen);
       seen = loop_;
-      // First in, then look whether it is still open: the caller closes first,
-      // then looks who is in.
+      // First in, then look whether it is still open: the caller closes first, then looks who is in.
       ++inside_;
       if (open_ && helpers_wanted_.fetch_sub(1) > 0) work();
       --inside_;

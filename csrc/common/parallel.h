@@ -1,12 +1,9 @@
-// Threads over a range. Work is cut into chunks whose borders do not depend on
-// the number of threads, so a body that writes only its own chunk gives the
-// same bits on one core and on sixty.
+// Threads over a range. Work is cut into chunks whose borders do not depend on the number of threads, so a body that
+// writes only its own chunk gives the same bits on one core and on sixty.
 //
-// Not OpenMP's loops: those end when every thread has come, also one that has
-// nothing left to do but has not got a processor yet. Between other processes'
-// threads a loop of a millisecond then takes ten. Here the caller works chunks
-// off itself, others help where they can, and it waits for no one who holds no
-// chunk.
+// Not OpenMP's loops: those end when every thread has arrived at a barrier, also a thread that has nothing left to do
+// but waits for a processor. Here the caller works chunks off itself, others help if they can, and it waits only for
+// threads that hold a chunk.
 #pragma once
 
 #include <algorithm>
@@ -14,10 +11,9 @@
 
 namespace deeplab {
 
-// Threads used by all CPU loops of the extension; 0 means OpenMP's own choice
-// (OMP_NUM_THREADS, else the cores).
+// Threads used by all CPU loops of the extension; 0 means OpenMP's own choice (OMP_NUM_THREADS, else the cores).
 void set_num_threads(int threads);
-// The same for loops that the calling thread starts; 0 gives the choice back.
+// The same for loops that the calling thread starts; 0 restores the default.
 void set_num_threads_here(int threads);
 int num_threads();
 
@@ -25,15 +21,13 @@ namespace detail {
 
 using ChunkFunction = void (*)(const void* body, int64_t chunk);
 
-// Calls function(body, chunk) for all chunks, by the calling thread and up to
-// `threads` - 1 others.
+// Calls function(body, chunk) for all chunks, by the calling thread and up to `threads` - 1 others.
 void run_chunks(int threads, int64_t chunks, ChunkFunction function, const void* body);
 
 }  // namespace detail
 
-// Calls body(begin, end) for consecutive chunks of at most `grain` items that
-// together cover [0, count). The body must not throw. Loops inside of loops,
-// and those that two threads start at the same time, are not shared out.
+// Calls body(begin, end) for consecutive chunks of at most `grain` items that together cover [0, count). The body must
+// not throw. Loops inside of loops, and those that two threads start at the same time, are not shared out.
 template <typename Body>
 void parallel_for(int64_t count, int64_t grain, const Body& body) {
   if (count <= 0) return;

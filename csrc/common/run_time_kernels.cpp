@@ -36,7 +36,7 @@ void set_run_time_kernels(bool wanted) {
 void launch_at_run_time(const char* source, const std::string& name, const Launch& where, void** parameters) {
   namespace py = pybind11;
   py::gil_scoped_acquire gil;
-  py::module_::import("deeplab_caffe.nvrtc")
+  py::module_::import("deeplab_caffe.arrays.nvrtc")
       .attr("launch")(where.device, source, name, where.grid, where.block, where.stream,
                       reinterpret_cast<uintptr_t>(parameters));
 }

@@ -28,6 +28,8 @@ namespace deeplab {
 
 using Float2 = float __attribute__((vector_size(8)));
 using Float4 = float __attribute__((vector_size(16)));
+// A Float4 that lies anywhere.
+using LooseFloat4 = float __attribute__((vector_size(16), aligned(4)));
 using Float8 = float __attribute__((vector_size(32)));
 
 template <int kCount>

@@ -1,4 +1,4 @@
-// A tensor that somebody else owns: pointer, sizes, strides, dtype, device. All the extension ever sees of torch, numpy
+// A tensor that Python owns: pointer, sizes, strides, dtype, device. All the extension ever sees of torch, numpy
 // or CuPy, so that one binary serves every version of each.
 #pragma once
 
@@ -37,6 +37,8 @@ struct TensorView {
   int64_t stride(int axis) const { return strides[axis]; }
   int64_t numel() const;
   bool is_contiguous() const;
+  // To 16 bytes, what the widest loads and stores want.
+  bool is_aligned() const { return reinterpret_cast<uintptr_t>(data) % 16 == 0; }
   std::string describe() const;  // "float32 (1, 21, 41, 41) on cpu"
 
   template <typename T>

@@ -1,39 +1,25 @@
-// im2col and col2im with hole (the paper's "hole algorithm", section 3.1): the input is read at every `hole`-th pixel
-// under the kernel.
+// im2col and col2im with dilation (the paper's "hole algorithm", section 3.1): the input is read at every `dilation`-th
+// pixel under the kernel.
 //
-// The rule (the original's util/im2col.cpp): the kernel covers kernel + (kernel - 1) * (hole - 1) pixels, the output
-// size is rounded DOWN, and tap t of output o reads input o * stride - pad + t * hole, or zero outside. The columns of
-// an image are (C * kernel_h * kernel_w, OH * OW), rows ordered by channel, then kernel row, then kernel column.
+// The rule (the original's util/im2col.cpp): the kernel covers kernel + (kernel - 1) * (dilation - 1) pixels, the
+// output size is rounded DOWN, and tap t of output o reads input o * stride - pad + t * dilation, or zero outside. The
+// columns of an image are (C * kernel_h * kernel_w, OH * OW), rows ordered by channel, then kernel row, then kernel
+// column.
 #pragma once
 
 #include <cstdint>
 
 #include "../common/host_device.h"
-#include "../common/tensor_view.h"
+#include "../common/nchw.h"
 
 namespace deeplab::hole {
 
-struct Axis {
-  int64_t in;
-  int64_t out;
-  int64_t kernel;
-  int64_t pad;
-  int64_t stride;
-  int64_t hole;
-};
-
 struct Geometry {
-  Axis rows;
-  Axis columns;
+  Axis y, x;
 };
 
-// Of a tensor (N, C, H, W), in elements.
-struct Strides {
-  int64_t n, c, y, x;
-};
-
-inline int64_t output_size(int64_t in, int64_t kernel, int64_t pad, int64_t stride, int64_t hole) {
-  const int64_t room = in + 2 * pad - ((kernel - 1) * hole + 1);
+inline int64_t output_size(int64_t in, int64_t kernel, int64_t pad, int64_t stride, int64_t dilation) {
+  const int64_t room = in + 2 * pad - ((kernel - 1) * dilation + 1);
   return room < 0 ? 0 : room / stride + 1;
 }
 
@@ -41,13 +27,13 @@ inline int64_t output_size(int64_t in, int64_t kernel, int64_t pad, int64_t stri
 template <typename index_t>
 DEEPLAB_HOST_DEVICE index_t source(const Axis& axis, index_t index, index_t tap) {
   return index * static_cast<index_t>(axis.stride) - static_cast<index_t>(axis.pad) +
-         tap * static_cast<index_t>(axis.hole);
+         tap * static_cast<index_t>(axis.dilation);
 }
 
 // The inverse: the output whose tap `tap` reads input `index`, or -1 if there is none.
 template <typename index_t>
 DEEPLAB_HOST_DEVICE index_t reader(const Axis& axis, index_t index, index_t tap) {
-  const index_t position = index + static_cast<index_t>(axis.pad) - tap * static_cast<index_t>(axis.hole);
+  const index_t position = index + static_cast<index_t>(axis.pad) - tap * static_cast<index_t>(axis.dilation);
   const index_t stride = static_cast<index_t>(axis.stride);
   if (position < 0) return -1;
   const index_t output = position / stride;
@@ -56,7 +42,7 @@ DEEPLAB_HOST_DEVICE index_t reader(const Axis& axis, index_t index, index_t tap)
 
 // The outputs [begin, end) whose tap `tap` reads inside the input.
 inline void inside(const Axis& axis, int64_t tap, int64_t& begin, int64_t& end) {
-  const int64_t before = axis.pad - tap * axis.hole;  // pixels by which output 0 reads left of the input
+  const int64_t before = axis.pad - tap * axis.dilation;  // pixels by which output 0 reads left of the input
   const int64_t upto = before + axis.in;
   begin = before > 0 ? (before + axis.stride - 1) / axis.stride : 0;
   end = upto > 0 ? (upto + axis.stride - 1) / axis.stride : 0;

@@ -11,7 +11,7 @@ using Pair = std::array<int64_t, 2>;  // height, width
 
 // The tensors' sizes are known to agree with the rule once this returns, so that no kernel reads past an end.
 Geometry check_geometry(const TensorView& image, const char* image_name, const TensorView& columns, const Pair& kernel,
-                        const Pair& stride, const Pair& pad, const Pair& hole) {
+                        const Pair& stride, const Pair& pad, const Pair& dilation) {
   check_dim(image, image_name, 4);
   check_dim(columns, "columns", 4);
   check_same_dtype_and_device(image, image_name, columns, "columns");
@@ -19,16 +19,16 @@ Geometry check_geometry(const TensorView& image, const char* image_name, const T
   Axis axes[2];
   for (int axis = 0; axis < 2; ++axis) {
     const char* name = axis == 0 ? "height" : "width";
-    DEEPLAB_CHECK(kernel[axis] >= 1 && stride[axis] >= 1 && hole[axis] >= 1 && pad[axis] >= 0, "im2col: along the ",
-                  name, ", expected kernel, stride and hole of at least 1 and pad of at least 0, got kernel ",
-                  kernel[axis], ", pad ", pad[axis], ", stride ", stride[axis], ", hole ", hole[axis]);
-    DEEPLAB_CHECK(kernel[axis] <= kMost && stride[axis] <= kMost && hole[axis] <= kMost && pad[axis] <= kMost,
-                  "im2col: along the ", name, ", kernel, stride, pad or hole is over ", kMost);
+    DEEPLAB_CHECK(kernel[axis] >= 1 && stride[axis] >= 1 && dilation[axis] >= 1 && pad[axis] >= 0, "im2col: along the ",
+                  name, ", expected kernel, stride and dilation of at least 1 and pad of at least 0, got kernel ",
+                  kernel[axis], ", pad ", pad[axis], ", stride ", stride[axis], ", dilation ", dilation[axis]);
+    DEEPLAB_CHECK(kernel[axis] <= kMost && stride[axis] <= kMost && dilation[axis] <= kMost && pad[axis] <= kMost,
+                  "im2col: along the ", name, ", kernel, stride, pad or dilation is over ", kMost);
     const int64_t in = image.size(2 + axis);
-    axes[axis] = {in,           output_size(in, kernel[axis], pad[axis], stride[axis], hole[axis]),
+    axes[axis] = {in,           output_size(in, kernel[axis], pad[axis], stride[axis], dilation[axis]),
                   kernel[axis], pad[axis],
-                  stride[axis], hole[axis]};
-    DEEPLAB_CHECK(axes[axis].out >= 1, "im2col: a kernel of ", kernel[axis], " with hole ", hole[axis],
+                  stride[axis], dilation[axis]};
+    DEEPLAB_CHECK(axes[axis].out >= 1, "im2col: a kernel of ", kernel[axis], " with dilation ", dilation[axis],
                   " does not fit into the ", name, " ", in, " with pad ", pad[axis]);
   }
   check_sizes(columns, "columns", {image.size(0), image.size(1) * kernel[0] * kernel[1], axes[0].out, axes[1].out});
@@ -36,15 +36,15 @@ Geometry check_geometry(const TensorView& image, const char* image_name, const T
 }
 
 void im2col(const TensorView& input, const TensorView& columns, const Pair& kernel, const Pair& stride, const Pair& pad,
-            const Pair& hole, uintptr_t stream) {
-  const Geometry geometry = check_geometry(input, "input", columns, kernel, stride, pad, hole);
+            const Pair& dilation, uintptr_t stream) {
+  const Geometry geometry = check_geometry(input, "input", columns, kernel, stride, pad, dilation);
   check_contiguous(columns, "columns");
   DEEPLAB_DISPATCH_DEVICE(input, im2col, input, columns, geometry);
 }
 
 void col2im(const TensorView& columns, const TensorView& output, const Pair& kernel, const Pair& stride,
-            const Pair& pad, const Pair& hole, uintptr_t stream) {
-  const Geometry geometry = check_geometry(output, "output", columns, kernel, stride, pad, hole);
+            const Pair& pad, const Pair& dilation, uintptr_t stream) {
+  const Geometry geometry = check_geometry(output, "output", columns, kernel, stride, pad, dilation);
   check_contiguous(columns, "columns");
   check_contiguous(output, "output");
   DEEPLAB_DISPATCH_DEVICE(output, col2im, columns, output, geometry);
@@ -54,9 +54,9 @@ void col2im(const TensorView& columns, const TensorView& output, const Pair& ker
 
 void bind(py::module_& module) {
   module.def("im2col", &im2col, py::arg("input"), py::arg("columns"), py::arg("kernel"), py::arg("stride"),
-             py::arg("pad"), py::arg("hole"), py::arg("cuda_stream") = 0, py::call_guard<py::gil_scoped_release>());
+             py::arg("pad"), py::arg("dilation"), py::arg("stream") = 0, py::call_guard<py::gil_scoped_release>());
   module.def("col2im", &col2im, py::arg("columns"), py::arg("output"), py::arg("kernel"), py::arg("stride"),
-             py::arg("pad"), py::arg("hole"), py::arg("cuda_stream") = 0, py::call_guard<py::gil_scoped_release>());
+             py::arg("pad"), py::arg("dilation"), py::arg("stream") = 0, py::call_guard<py::gil_scoped_release>());
 }
 
 }  // namespace deeplab::hole

@@ -17,41 +17,41 @@ int64_t grain(int64_t elements_per_item) {
 template <typename scalar_t>
 void im2col_row(const scalar_t* plane, int64_t stride_y, int64_t stride_x, scalar_t* row, const Geometry& geometry,
                 int64_t ky, int64_t kx) {
-  const Axis &rows = geometry.rows, &columns = geometry.columns;
+  const Axis &vertical = geometry.y, &horizontal = geometry.x;
   int64_t y_begin, y_end, x_begin, x_end;
-  inside(rows, ky, y_begin, y_end);
-  inside(columns, kx, x_begin, x_end);
-  std::fill(row, row + y_begin * columns.out, scalar_t(0));
+  inside(vertical, ky, y_begin, y_end);
+  inside(horizontal, kx, x_begin, x_end);
+  std::fill(row, row + y_begin * horizontal.out, scalar_t(0));
   for (int64_t y = y_begin; y < y_end; ++y) {
-    scalar_t* target = row + y * columns.out;
-    const scalar_t* from = plane + source(rows, y, ky) * stride_y + source(columns, x_begin, kx) * stride_x;
-    const int64_t step = columns.stride * stride_x;
+    scalar_t* target = row + y * horizontal.out;
+    const scalar_t* from = plane + source(vertical, y, ky) * stride_y + source(horizontal, x_begin, kx) * stride_x;
+    const int64_t step = horizontal.stride * stride_x;
     std::fill(target, target + x_begin, scalar_t(0));
     if (step == 1) {
       std::copy(from, from + (x_end - x_begin), target + x_begin);
     } else {
       for (int64_t x = x_begin; x < x_end; ++x) target[x] = from[(x - x_begin) * step];
     }
-    std::fill(target + x_end, target + columns.out, scalar_t(0));
+    std::fill(target + x_end, target + horizontal.out, scalar_t(0));
   }
-  std::fill(row + y_end * columns.out, row + rows.out * columns.out, scalar_t(0));
+  std::fill(row + y_end * horizontal.out, row + vertical.out * horizontal.out, scalar_t(0));
 }
 
 template <typename scalar_t>
 void col2im_row(const scalar_t* row, scalar_t* plane, const Geometry& geometry, int64_t ky, int64_t kx) {
-  const Axis &rows = geometry.rows, &columns = geometry.columns;
+  const Axis &vertical = geometry.y, &horizontal = geometry.x;
   int64_t y_begin, y_end, x_begin, x_end;
-  inside(rows, ky, y_begin, y_end);
-  inside(columns, kx, x_begin, x_end);
+  inside(vertical, ky, y_begin, y_end);
+  inside(horizontal, kx, x_begin, x_end);
   const int64_t count = x_end - x_begin;
   if (count <= 0) return;
   for (int64_t y = y_begin; y < y_end; ++y) {
-    const scalar_t* from = row + y * columns.out + x_begin;
-    scalar_t* target = plane + source(rows, y, ky) * columns.in + source(columns, x_begin, kx);
-    if (columns.stride == 1) {
+    const scalar_t* from = row + y * horizontal.out + x_begin;
+    scalar_t* target = plane + source(vertical, y, ky) * horizontal.in + source(horizontal, x_begin, kx);
+    if (horizontal.stride == 1) {
       for (int64_t x = 0; x < count; ++x) target[x] += from[x];
     } else {
-      for (int64_t x = 0; x < count; ++x) target[x * columns.stride] += from[x];
+      for (int64_t x = 0; x < count; ++x) target[x * horizontal.stride] += from[x];
     }
   }
 }
@@ -62,9 +62,9 @@ void im2col_cpu(const TensorView& input, const TensorView& columns, const Geomet
   if (columns.numel() == 0) return;
   dispatch_floating(input.dtype, "im2col", [&](auto zero) {
     using scalar_t = decltype(zero);
-    const int64_t kernel_h = geometry.rows.kernel, kernel_w = geometry.columns.kernel;
+    const int64_t kernel_h = geometry.y.kernel, kernel_w = geometry.x.kernel;
     const int64_t channels = input.size(1);
-    const int64_t out_plane = geometry.rows.out * geometry.columns.out;
+    const int64_t out_plane = geometry.y.out * geometry.x.out;
     parallel_for(columns.size(0) * columns.size(1), grain(out_plane), [&](int64_t begin, int64_t end) {
       for (int64_t row = begin; row < end; ++row) {
         const int64_t plane = row / (kernel_h * kernel_w);
@@ -82,9 +82,9 @@ void col2im_cpu(const TensorView& columns, const TensorView& output, const Geome
   if (output.numel() == 0) return;
   dispatch_floating(output.dtype, "col2im", [&](auto zero) {
     using scalar_t = decltype(zero);
-    const int64_t kernel_h = geometry.rows.kernel, kernel_w = geometry.columns.kernel;
-    const int64_t in_plane = geometry.rows.in * geometry.columns.in;
-    const int64_t out_plane = geometry.rows.out * geometry.columns.out;
+    const int64_t kernel_h = geometry.y.kernel, kernel_w = geometry.x.kernel;
+    const int64_t in_plane = geometry.y.in * geometry.x.in;
+    const int64_t out_plane = geometry.y.out * geometry.x.out;
     const int64_t work = kernel_h * kernel_w * out_plane + in_plane;
     parallel_for(output.size(0) * output.size(1), grain(work), [&](int64_t begin, int64_t end) {
       for (int64_t plane = begin; plane < end; ++plane) {

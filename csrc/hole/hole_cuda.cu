@@ -9,29 +9,29 @@ namespace {
 
 constexpr const char* kSource = "hole/hole_kernels.cuh";
 
-// Besides the threads, every position that the rule computes must fit: |o * stride - pad + t * hole| <= in + 2 * pad.
+// Besides the threads, every position that the rule computes must fit: |o * stride - pad + t * dilation| <= in + 2 *
+// pad.
 bool fits_32_bits(int64_t count, const Geometry& geometry) {
   const auto fits = [](const Axis& axis) {
-    return deeplab::fits_32_bits(axis.in + 2 * axis.pad + axis.kernel * axis.hole) &&
+    return deeplab::fits_32_bits(axis.in + 2 * axis.pad + axis.kernel * axis.dilation) &&
            deeplab::fits_32_bits(axis.stride);
   };
-  return deeplab::fits_32_bits(count) && fits(geometry.rows) && fits(geometry.columns);
+  return deeplab::fits_32_bits(count) && fits(geometry.y) && fits(geometry.x);
 }
 
 }  // namespace
 
 void im2col_cuda(const TensorView& input, const TensorView& columns, const Geometry& geometry, uintptr_t stream) {
   if (columns.numel() == 0) return;
-  const int64_t count = columns.numel() / (geometry.rows.kernel * geometry.columns.kernel);
+  const int64_t count = columns.numel() / (geometry.y.kernel * geometry.x.kernel);
   dispatch_floating(input.dtype, "im2col", [&](auto zero) {
     using scalar_t = decltype(zero);
     dispatch_index(fits_32_bits(count, geometry), [&](auto index_zero) {
       using index_t = decltype(index_zero);
       launch_kernel(launch_over("im2col", input.device, stream, count),
                     DEEPLAB_KERNEL(kSource, deeplab::hole::im2col_kernel, scalar_t, index_t),
-                    input.ptr<const scalar_t>(),
-                    Strides{input.stride(0), input.stride(1), input.stride(2), input.stride(3)},
-                    columns.ptr<scalar_t>(), count, static_cast<index_t>(input.size(1)), geometry);
+                    input.ptr<const scalar_t>(), strides_of(input), columns.ptr<scalar_t>(), count,
+                    static_cast<index_t>(input.size(1)), geometry);
     });
   });
 }

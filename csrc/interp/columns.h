@@ -13,7 +13,7 @@ namespace deeplab::interp {
 // Columns [begin, begin + count) of the resized image.
 template <typename scalar_t>
 struct Columns {
-  Columns(const Axis& axis, int64_t begin, int64_t count) : low(count), high(count), near(count), far(count) {
+  Columns(const ResizedAxis& axis, int64_t begin, int64_t count) : low(count), high(count), near(count), far(count) {
     for (int64_t i = 0; i < count; ++i) {
       const Tap<scalar_t> t = tap<scalar_t>(axis, begin + i);
       low[i] = static_cast<int32_t>(t.low);
@@ -35,7 +35,7 @@ struct RowRun {
 };
 
 // At most `longest` rows in each.
-inline std::vector<RowRun> row_runs(const Axis& axis, int64_t begin, int64_t count, int64_t longest) {
+inline std::vector<RowRun> row_runs(const ResizedAxis& axis, int64_t begin, int64_t count, int64_t longest) {
   std::vector<RowRun> runs;
   for (int64_t y = begin; y < begin + count; ++y) {
     const Tap<float> t = tap<float>(axis, y);

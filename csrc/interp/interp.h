@@ -8,23 +8,18 @@
 #include <cstdint>
 
 #include "../common/host_device.h"
-#include "../common/tensor_view.h"
+#include "../common/nchw.h"
 
 namespace deeplab::interp {
 
 // One axis of the resize: `in` counts what is left after cropping.
-struct Axis {
+struct ResizedAxis {
   int64_t in;
   int64_t out;
   float ratio;
 };
 
-// Of a tensor (N, C, H, W), in elements.
-struct Strides {
-  int64_t n, c, y, x;
-};
-
-inline Axis make_axis(int64_t in, int64_t out) {
+inline ResizedAxis make_axis(int64_t in, int64_t out) {
   return {in, out, out > 1 ? static_cast<float>(in - 1) / static_cast<float>(out - 1) : 0.f};
 }
 
@@ -35,6 +30,7 @@ struct Window {
 
 // Rows of an output that a GPU's thread resizes at one column.
 constexpr int kStripRows = 4;
+DEEPLAB_HOST_DEVICE int64_t strips(int64_t rows) { return (rows + kStripRows - 1) / kStripRows; }
 
 // Where output `index` reads: near * in[low] + far * in[high].
 template <typename scalar_t>
@@ -46,7 +42,7 @@ struct Tap {
 };
 
 template <typename scalar_t>
-DEEPLAB_HOST_DEVICE Tap<scalar_t> tap(const Axis& axis, int64_t index) {
+DEEPLAB_HOST_DEVICE Tap<scalar_t> tap(const ResizedAxis& axis, int64_t index) {
   if (axis.in == axis.out) return {index, index, scalar_t(1), scalar_t(0)};
   const float position = axis.ratio * static_cast<float>(index);
   const int64_t low = static_cast<int64_t>(position);
@@ -56,7 +52,7 @@ DEEPLAB_HOST_DEVICE Tap<scalar_t> tap(const Axis& axis, int64_t index) {
 
 // First and one-past-last output index whose tap may touch input `index`; generous by one at each end, because the
 // exact border depends on float rounding that only tap() knows.
-DEEPLAB_HOST_DEVICE void touched_range(const Axis& axis, int64_t index, int64_t& begin, int64_t& end) {
+DEEPLAB_HOST_DEVICE void touched_range(const ResizedAxis& axis, int64_t index, int64_t& begin, int64_t& end) {
   if (axis.ratio == 0.f) {
     begin = 0;
     end = axis.out;
@@ -70,7 +66,7 @@ DEEPLAB_HOST_DEVICE void touched_range(const Axis& axis, int64_t index, int64_t&
 
 // Weight with which output `out_index` reads input `in_index`; 0 if it does not.
 template <typename scalar_t>
-DEEPLAB_HOST_DEVICE scalar_t tap_weight(const Axis& axis, int64_t out_index, int64_t in_index) {
+DEEPLAB_HOST_DEVICE scalar_t tap_weight(const ResizedAxis& axis, int64_t out_index, int64_t in_index) {
   const Tap<scalar_t> t = tap<scalar_t>(axis, out_index);
   return (t.low == in_index ? t.near : scalar_t(0)) + (t.high == in_index ? t.far : scalar_t(0));
 }

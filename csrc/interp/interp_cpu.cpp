@@ -8,7 +8,7 @@ namespace deeplab::interp {
 namespace {
 
 template <typename scalar_t>
-std::vector<Tap<scalar_t>> taps(const Axis& axis) {
+std::vector<Tap<scalar_t>> taps(const ResizedAxis& axis) {
   std::vector<Tap<scalar_t>> all(axis.out);
   for (int64_t i = 0; i < axis.out; ++i) all[i] = tap<scalar_t>(axis, i);
   return all;

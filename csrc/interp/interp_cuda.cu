@@ -13,11 +13,10 @@ constexpr const char* kSource = "interp/interp_kernels.cuh";
 
 void forward_cuda(const TensorView& input, const TensorView& output, int64_t crop, int64_t crop_end, uintptr_t stream) {
   if (output.numel() == 0) return;
-  const int64_t strips = (output.size(2) + kStripRows - 1) / kStripRows;
-  const int64_t count = output.size(0) * output.size(1) * strips * output.size(3);
+  const int64_t count = output.size(0) * output.size(1) * strips(output.size(2)) * output.size(3);
   dispatch_floating(input.dtype, "interp", [&](auto zero) {
     using scalar_t = decltype(zero);
-    const Strides strides{input.stride(0), input.stride(1), input.stride(2), input.stride(3)};
+    const Strides strides = strides_of(input);
     dispatch_index(fits_32_bits(count), [&](auto index) {
       using index_t = decltype(index);
       launch_kernel(launch_over("interp forward", input.device, stream, count),

@@ -13,15 +13,15 @@ template <typename scalar_t, typename index_t>
 __global__ void forward_kernel(const scalar_t* input,  // (N, C, H, W), cropped: points at the first pixel that is read
                                Strides strides, scalar_t* output,  // (N, C, OH, OW)
                                int64_t count,                      // N * C * strips * OW
-                               index_t channels, Axis rows, Axis columns) {
+                               index_t channels, ResizedAxis rows, ResizedAxis columns) {
   const index_t width = static_cast<index_t>(columns.out);
-  const index_t strips = static_cast<index_t>((rows.out + kStripRows - 1) / kStripRows);
+  const index_t plane_strips = static_cast<index_t>(strips(rows.out));
   DEEPLAB_GRID_STRIDE_LOOP(item, count) {
     const index_t index = static_cast<index_t>(item);
     const index_t strip = index / width;
-    const index_t plane = strip / strips;
+    const index_t plane = strip / plane_strips;
     const index_t x = index % width;
-    const int64_t first = static_cast<int64_t>(strip % strips) * kStripRows;
+    const int64_t first = static_cast<int64_t>(strip % plane_strips) * kStripRows;
     const scalar_t* source =
         input + static_cast<int64_t>(plane / channels) * strides.n + static_cast<int64_t>(plane % channels) * strides.c;
     scalar_t* target = output + (plane * rows.out + first) * columns.out + x;
@@ -46,7 +46,8 @@ __global__ void forward_kernel(const scalar_t* input,  // (N, C, H, W), cropped:
 template <typename scalar_t>
 __global__ void backward_kernel(const scalar_t* grad_output,  // (N, C, OH, OW)
                                 scalar_t* grad_input,         // (N, C, H, W)
-                                int64_t count, int64_t height, int64_t width, int64_t crop, Axis rows, Axis columns) {
+                                int64_t count, int64_t height, int64_t width, int64_t crop, ResizedAxis rows,
+                                ResizedAxis columns) {
   DEEPLAB_GRID_STRIDE_LOOP(index, count) {
     const int64_t x = index % width - crop;
     const int64_t y = index / width % height - crop;

@@ -6,10 +6,6 @@
 
 namespace deeplab::interp {
 
-inline Strides strides_of(const TensorView& scores) {
-  return {scores.stride(0), scores.stride(1), scores.stride(2), scores.stride(3)};
-}
-
 inline void check_window(const TensorView& scores, int64_t height, int64_t width, const Window& window) {
   check_dim(scores, "scores", 4);
   DEEPLAB_CHECK(scores.size(1) >= 1 && scores.size(2) >= 1 && scores.size(3) >= 1,

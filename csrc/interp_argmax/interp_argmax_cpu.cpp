@@ -10,8 +10,8 @@
 namespace deeplab::interp_argmax {
 namespace {
 
-using interp::Axis;
 using interp::Columns;
+using interp::ResizedAxis;
 using interp::RowRun;
 
 // A block of rows and columns whose leaders stay in the first-level cache while all channels pass.
@@ -161,7 +161,7 @@ class Labeller {
   using scalar_t = compute_t<stored_t>;
 
  public:
-  Labeller(const TensorView& scores, const TensorView& labels, const Axis& rows, const Axis& columns,
+  Labeller(const TensorView& scores, const TensorView& labels, const ResizedAxis& rows, const ResizedAxis& columns,
            const interp::Window& window)
       : scores_(scores),
         labels_(labels.ptr<label_t>()),
@@ -255,7 +255,7 @@ class Labeller {
 
   Scores<stored_t> scores_;
   label_t* labels_;
-  Axis rows_;
+  ResizedAxis rows_;
   interp::Window window_;
   Columns<scalar_t> columns_;
   std::vector<RowRun> runs_;
@@ -267,7 +267,8 @@ class Labeller {
 void labels_cpu(const TensorView& scores, const TensorView& labels, int64_t height, int64_t width,
                 const interp::Window& window, bool last) {
   if (labels.numel() == 0) return;
-  const Axis rows = interp::make_axis(scores.size(2), height), columns = interp::make_axis(scores.size(3), width);
+  const ResizedAxis rows = interp::make_axis(scores.size(2), height),
+                    columns = interp::make_axis(scores.size(3), width);
   dispatch_stored(scores.dtype, "interp_argmax", [&](auto stored) {
     argmax::dispatch_labels(labels.dtype, last, [&](auto ties, auto label) {
       Labeller<decltype(ties)::value, decltype(stored), decltype(label)>(scores, labels, rows, columns, window)

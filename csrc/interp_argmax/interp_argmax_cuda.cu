@@ -15,9 +15,9 @@ constexpr const char* kSource = "interp_argmax/interp_argmax_kernels.cuh";
 void labels_cuda(const TensorView& scores, const TensorView& labels, int64_t height, int64_t width,
                  const interp::Window& window, bool last, uintptr_t stream) {
   if (labels.numel() == 0) return;
-  const interp::Axis rows = interp::make_axis(scores.size(2), height),
-                     columns = interp::make_axis(scores.size(3), width);
-  const int64_t count = scores.size(0) * ((window.height + interp::kStripRows - 1) / interp::kStripRows) * window.width;
+  const interp::ResizedAxis rows = interp::make_axis(scores.size(2), height),
+                            columns = interp::make_axis(scores.size(3), width);
+  const int64_t count = scores.size(0) * interp::strips(window.height) * window.width;
   dispatch_stored(scores.dtype, "interp_argmax", [&](auto stored) {
     argmax::dispatch_labels(labels.dtype, last, [&](auto ties, auto label) {
       using last_t = decltype(ties);
@@ -25,8 +25,8 @@ void labels_cuda(const TensorView& scores, const TensorView& labels, int64_t hei
       using label_t = decltype(label);
       launch_kernel(launch_over("interp_argmax", scores.device, stream, count),
                     DEEPLAB_KERNEL(kSource, deeplab::interp_argmax::labels_kernel, last_t, stored_t, label_t),
-                    scores.ptr<const stored_t>(), interp::strides_of(scores), scores.size(1), labels.ptr<label_t>(),
-                    count, rows, columns, window);
+                    scores.ptr<const stored_t>(), strides_of(scores), scores.size(1), labels.ptr<label_t>(), count,
+                    rows, columns, window);
     });
   });
 }

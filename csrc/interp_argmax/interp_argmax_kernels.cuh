@@ -7,17 +7,16 @@
 
 namespace deeplab::interp_argmax {
 
-using interp::Axis;
-using interp::Strides;
+using interp::ResizedAxis;
 using interp::Tap;
 using interp::Window;
 
 // Neighbouring threads have neighbouring columns: reads hit the same cache lines, writes are coalesced.
 template <typename last_t, typename stored_t, typename label_t>
 __global__ void labels_kernel(const stored_t* scores, Strides strides, int64_t channels, label_t* labels, int64_t count,
-                              Axis rows, Axis columns, Window window) {
+                              ResizedAxis rows, ResizedAxis columns, Window window) {
   using scalar_t = compute_t<stored_t>;
-  const int64_t strips = (window.height + interp::kStripRows - 1) / interp::kStripRows;
+  const int64_t strips = interp::strips(window.height);
   DEEPLAB_GRID_STRIDE_LOOP(index, count) {
     const int64_t x = index % window.width;
     const int64_t strip = index / window.width;

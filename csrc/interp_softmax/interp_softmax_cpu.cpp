@@ -9,8 +9,8 @@
 namespace deeplab::interp_softmax {
 namespace {
 
-using interp::Axis;
 using interp::Columns;
+using interp::ResizedAxis;
 using interp::RowRun;
 
 // Rows of the result that share the work of resizing two source rows along x.
@@ -26,7 +26,7 @@ struct Piece {
   int64_t stride;
   interp::Tap<scalar_t> tap;
   int64_t channels, count;
-  scalar_t* values;  // (C, kPixels), scratch: the result is written once, to memory that nobody has touched before
+  scalar_t* values;  // (C, kPixels), scratch: the result is written once, to memory that has not been touched before
   scalar_t* out;
   int64_t plane;  // from one channel of `out` to the next
 };
@@ -89,8 +89,8 @@ void resize_channels(const TensorView& scores, int64_t item, int64_t y, const Co
 }
 
 template <typename stored_t>
-void run(const TensorView& scores, const TensorView& probabilities, const Axis& rows, const Axis& columns_axis,
-         const interp::Window& window) {
+void run(const TensorView& scores, const TensorView& probabilities, const ResizedAxis& rows,
+         const ResizedAxis& columns_axis, const interp::Window& window) {
   using scalar_t = compute_t<stored_t>;
   const Columns<scalar_t> columns(columns_axis, window.left, window.width);
   const std::vector<RowRun> runs = interp::row_runs(rows, window.top, window.height, kRows);
@@ -120,7 +120,8 @@ void run(const TensorView& scores, const TensorView& probabilities, const Axis& 
 void probabilities_cpu(const TensorView& scores, const TensorView& probabilities, int64_t height, int64_t width,
                        const interp::Window& window) {
   if (probabilities.numel() == 0) return;
-  const Axis rows = interp::make_axis(scores.size(2), height), columns = interp::make_axis(scores.size(3), width);
+  const ResizedAxis rows = interp::make_axis(scores.size(2), height),
+                    columns = interp::make_axis(scores.size(3), width);
   dispatch_stored(scores.dtype, "interp_softmax",
                   [&](auto stored) { run<decltype(stored)>(scores, probabilities, rows, columns, window); });
 }

@@ -15,8 +15,8 @@ constexpr const char* kSource = "interp_softmax/interp_softmax_kernels.cuh";
 void probabilities_cuda(const TensorView& scores, const TensorView& probabilities, int64_t height, int64_t width,
                         const interp::Window& window, uintptr_t stream) {
   if (probabilities.numel() == 0) return;
-  const interp::Axis rows = interp::make_axis(scores.size(2), height),
-                     columns = interp::make_axis(scores.size(3), width);
+  const interp::ResizedAxis rows = interp::make_axis(scores.size(2), height),
+                            columns = interp::make_axis(scores.size(3), width);
   const int64_t channels = scores.size(1), count = scores.size(0) * window.height * window.width;
   dispatch_stored(scores.dtype, "interp_softmax", [&](auto stored) {
     using stored_t = decltype(stored);
@@ -24,7 +24,7 @@ void probabilities_cuda(const TensorView& scores, const TensorView& probabilitie
       using held_t = decltype(held);
       launch_kernel(launch_over("interp_softmax", scores.device, stream, count),
                     DEEPLAB_KERNEL(kSource, deeplab::interp_softmax::probabilities_kernel, held_t, stored_t),
-                    scores.ptr<const stored_t>(), interp::strides_of(scores), channels,
+                    scores.ptr<const stored_t>(), strides_of(scores), channels,
                     probabilities.ptr<compute_t<stored_t>>(), count, rows, columns, window);
     };
     if (channels <= MostHeld::value) {

@@ -7,15 +7,14 @@
 
 namespace deeplab::interp_softmax {
 
-using interp::Axis;
-using interp::Strides;
+using interp::ResizedAxis;
 using interp::Tap;
 using interp::Window;
 
 template <typename held_t, typename stored_t>
 __global__ void probabilities_kernel(const stored_t* scores, Strides strides, int64_t channels,
-                                     compute_t<stored_t>* probabilities, int64_t count, Axis rows, Axis columns,
-                                     Window window) {
+                                     compute_t<stored_t>* probabilities, int64_t count, ResizedAxis rows,
+                                     ResizedAxis columns, Window window) {
   constexpr int kHeld = held_t::value;
   using scalar_t = compute_t<stored_t>;
   const int64_t pixels = window.height * window.width;

@@ -11,7 +11,6 @@
 #include <utility>
 
 #include "../common/parallel.h"
-#include "key_fields.h"
 #include "key_table.h"
 #include "lattice.h"
 #include "locate_lanes.h"
@@ -46,21 +45,6 @@ class FirstError {
 
 const float* row(const TensorView& features, int64_t point) {
   return features.ptr<const float>() + point * features.stride(0);
-}
-
-template <typename Key>
-Packing<Key> make_packing(const KeyFields& fields, int dims) {
-  Packing<Key> packing;
-  int shift = 0;
-  for (int i = 0; i < dims; ++i) {
-    packing.low[i] = fields.low[i];
-    packing.width[i] = fields.width[i];
-    packing.shift[i] = shift;
-    packing.unit[i] = Key(1) << shift;
-    packing.ones += packing.unit[i];
-    shift += fields.width[i];
-  }
-  return packing;
 }
 
 // What one chunk of points knows of its vertices.
@@ -106,7 +90,7 @@ class Builder {
   std::shared_ptr<const Lattice> build(bool with_zero) {
     lattice_->dims = dims();
     lattice_->points = features_.size(0);
-    lattice_->alpha = 1.0f / (1.0f + std::pow(2.0f, static_cast<float>(-dims())));
+    lattice_->alpha = slice_factor(dims());
     lattice_->point_vertex = AlignedBuffer<int32_t>(lattice_->points * corners());
     lattice_->point_weight = AlignedBuffer<float>(lattice_->points * corners());
     chunks_ = std::vector<Chunk<Key>>((lattice_->points + kChunk - 1) / kChunk);
@@ -233,7 +217,7 @@ class Builder {
     locate<Dims>(feature, scale_, dims(), simplex);
     Key key = packing_.pack(simplex.base, dims());
     for (int r = 0; r < corners(); ++r) {
-      if (r > 0) key = packing_.next(key, simplex.at_rank[corners() - r], dims());
+      if (r > 0) key += packing_.step(simplex.at_rank[corners() - r], dims());
       table_.insert(key);
     }
   }
@@ -264,12 +248,13 @@ class Builder {
       }
       for (int axis = 0; axis <= dims(); ++axis) {
         Neighbours* neighbours = &neighbours_[axis * vertices];
+        const Key step = packing_.step(axis, dims());
         for (int64_t vertex = begin; vertex < end; ++vertex) {
-          table_.prefetch(packing_.before(keys[std::min(vertex + kAhead, end - 1)], axis, dims()));
-          const int32_t before = table_.find(packing_.before(keys[vertex], axis, dims()));
+          table_.prefetch(keys[std::min(vertex + kAhead, end - 1)] - step);
+          const int32_t before = table_.find(keys[vertex] - step);
           if (before < 0) continue;
           neighbours[vertex].before = before + 1;
-          neighbours[before].after = static_cast<int32_t>(vertex) + 1;  // nobody else's to write
+          neighbours[before].after = static_cast<int32_t>(vertex) + 1;  // no other thread writes it
         }
       }
     });

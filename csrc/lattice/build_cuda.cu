@@ -2,14 +2,13 @@
 // equal ones stand side by side in the order of their points; runs of equal keys are numbered, which gives both lists,
 // by vertex and by point; the neighbours are found in the sorted keys. No atomics decide anything but the order of a
 // list whose order does not matter, so the lattice is the same in every run.
-#include <cmath>
 #include <vector>
 
 #include "../common/carve.h"
 #include "../common/device_runtime.h"
 #include "../common/kernel_launch.h"
-#include "device_packing.h"
 #include "lattice_cuda.h"
+#include "packing.h"
 #ifdef DEEPLAB_WITH_CUDA
 #include "build_kernels.cuh"
 #endif
@@ -27,19 +26,6 @@ namespace deeplab::lattice {
 namespace {
 
 constexpr const char* kSource = "lattice/build_kernels.cuh";
-
-template <typename Key>
-DevicePacking<Key> make_packing(const KeyFields& fields, int dims) {
-  DevicePacking<Key> packing{};
-  int shift = 0;
-  for (int i = 0; i < dims; ++i) {
-    packing.low[i] = fields.low[i];
-    packing.unit[i] = Key(1) << shift;
-    packing.ones += packing.unit[i];
-    shift += fields.width[i];
-  }
-  return packing;
-}
 
 // What building takes besides the lattice.
 template <typename Key>
@@ -123,13 +109,12 @@ class Builder {
   void locate(const FeatureSource& source, Key* keys) {
     Scale scale{};
     scale_factors(lattice_.dims, scale.factor);
-    const float alpha = 1.f / (1.f + std::pow(2.f, -static_cast<float>(lattice_.dims)));
-    const DevicePacking<Key> packing = make_packing<Key>(fields_, lattice_.dims);
+    const Packing<Key> packing = make_packing<Key>(fields_, lattice_.dims);
     const auto run = [&](auto dims) {
       using dims_t = decltype(dims);
       launch_kernel(launch_over("lattice simplices", device_, stream_, entries() / (lattice_.dims + 1)),
                     DEEPLAB_KERNEL(kSource, deeplab::lattice::locate_kernel, Key, dims_t), source, scale, packing,
-                    lattice_, keys, order(), scratch_.weights, alpha);
+                    lattice_, keys, order(), scratch_.weights, slice_factor(lattice_.dims));
     };
     switch (lattice_.dims) {
       case 2:
@@ -238,12 +223,9 @@ void CudaLattice::copy_keys(const TensorView& out, uintptr_t stream) const {
     using Key = decltype(word);
     std::vector<Key> keys(out.size(0));
     read_back(device_, keys.data(), view_.keys, static_cast<int64_t>(keys.size() * sizeof(Key)), stream);
-    int32_t* coordinate = out.ptr<int32_t>();
-    for (Key key : keys) {
-      for (int i = 0; i < dims_; ++i) {
-        *coordinate++ = static_cast<int32_t>(key & ((Key(1) << fields_.width[i]) - 1)) + fields_.low[i];
-        key >>= fields_.width[i];
-      }
+    const Packing<Key> packing = make_packing<Key>(fields_, dims_);
+    for (size_t vertex = 0; vertex < keys.size(); ++vertex) {
+      packing.unpack(keys[vertex], dims_, out.ptr<int32_t>() + vertex * dims_);
     }
   });
 }

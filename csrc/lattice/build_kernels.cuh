@@ -6,11 +6,10 @@
 #include <type_traits>
 
 #include "../common/loops.cuh"
-#include "device_packing.h"
+#include "device_lattice.h"
+#include "packing.h"
 
 namespace deeplab::lattice {
-
-constexpr unsigned int kWholeWarp = 0xffffffffu;
 
 // Feature `i` of a point. What is outside its range, or not a number, would leave the key's fields.
 __device__ float load_feature(const FeatureSource& source, int32_t point, int i, bool& beyond) {
@@ -32,8 +31,8 @@ __device__ float load_feature(const FeatureSource& source, int32_t point, int i,
 
 // One thread per point; one more for the vertices around feature 0, whose entries weigh nothing.
 template <typename Key, typename dims_t>
-__global__ void locate_kernel(FeatureSource source, Scale scale, DevicePacking<Key> packing, DeviceLattice lattice,
-                              Key* keys, uint32_t* order, float* weights, float alpha) {
+__global__ void locate_kernel(FeatureSource source, Scale scale, Packing<Key> packing, DeviceLattice lattice, Key* keys,
+                              uint32_t* order, float* weights, float alpha) {
   constexpr int Dims = dims_t::value;  // 0: known at run time only
   const int dims = Dims ? Dims : lattice.dims;
   const int corners = dims + 1;
@@ -168,7 +167,7 @@ __device__ int32_t find(const Key* keys, int32_t count, Key key) {
 // One thread per vertex and axis. All neighbours along an axis lie the same step of keys away, so the threads of a warp
 // search almost the same places.
 template <typename Key>
-__global__ void connect_kernel(const Key* keys, DevicePacking<Key> packing, DeviceLattice lattice) {
+__global__ void connect_kernel(const Key* keys, Packing<Key> packing, DeviceLattice lattice) {
   const int32_t vertices = lattice.status->vertices;
   const int axis = static_cast<int>(blockIdx.y);
   const Key step = packing.step(axis, lattice.dims);

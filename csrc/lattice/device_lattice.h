@@ -17,6 +17,14 @@ constexpr int kSegment = DEEPLAB_SEGMENT;
 // A vertex whose entries span more segments than this is summed by a block instead of a few threads.
 constexpr int kHeavySegments = 16;
 
+constexpr int kScanThreads = 1024;
+constexpr int kScanItems = 2048;  // entries that a block numbers
+
+// Factors of scale_factors.
+struct Scale {
+  float factor[kMaxDims];
+};
+
 struct alignas(8) NeighbourPair {
   int32_t before, after;
 };

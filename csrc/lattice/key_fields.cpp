@@ -20,7 +20,6 @@ float value(const TensorView& features, int64_t point, int64_t dim) {
 
 // From the smallest to the largest value; not finite if one is not.
 Range range(const float* values, int64_t stride, int64_t count) {
-  using LooseFloat4 = float __attribute__((vector_size(16), aligned(4)));
   const float first = values[0];
   Float4 low{first, first, first, first}, high = low, fault{};  // fault becomes NaN where a value is not finite
   int64_t i = 0;

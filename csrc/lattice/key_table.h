@@ -1,4 +1,4 @@
-// Vertex keys, packed into one machine word, and the hash table that numbers them.
+// The hash table that numbers vertex keys.
 #pragma once
 
 #include <cstdint>
@@ -6,44 +6,9 @@
 #include <new>
 #include <vector>
 
-#include "../common/simd.h"
-#include "lattice.h"
+#include "packing.h"
 
 namespace deeplab::lattice {
-
-__extension__ typedef unsigned __int128 uint128_t;
-
-// Where each of a key's coordinates sits in the word. Fields are as wide as the features need, with a margin, so that
-// neither a vertex of a simplex nor a neighbour of one can leave its field: adding to all coordinates at once is then
-// one addition of words.
-template <typename Key>
-struct Packing {
-  int32_t low[kMaxDims];  // value of a field of zeros
-  int width[kMaxDims];    // bits
-  int shift[kMaxDims];    // bits below it
-  Key unit[kMaxDims];     // 1 in one coordinate
-  Key ones = 0;           // 1 in every coordinate
-
-  Key pack(const int32_t* coordinates, int dims) const {
-    Key key = 0;
-    for (int i = 0; i < dims; ++i) key += static_cast<Key>(static_cast<uint32_t>(coordinates[i] - low[i])) * unit[i];
-    return key;
-  }
-  void unpack(Key key, int dims, int32_t* coordinates) const {
-    for (int i = 0; i < dims; ++i) {
-      coordinates[i] = static_cast<int32_t>((key & ((Key(1) << width[i]) - 1))) + low[i];
-      key >>= width[i];
-    }
-  }
-  // From a simplex' vertex r - 1 to its vertex r, where `axis` is the coordinate that wraps.
-  Key next(Key key, int axis, int dims) const {
-    return key + ones - (axis < dims ? unit[axis] * Key(dims + 1) : Key(0));
-  }
-  // From a vertex to its neighbour `before` along an axis.
-  Key before(Key key, int axis, int dims) const {
-    return key - ones + (axis < dims ? unit[axis] * Key(dims + 1) : Key(0));
-  }
-};
 
 // Numbers keys from 0 in the order of their insertion.
 template <typename Key>

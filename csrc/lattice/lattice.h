@@ -28,13 +28,16 @@ inline void scale_factors(int dims, float* scale) {
   }
 }
 
+// What a slice multiplies with, 1 / (1 + 2^-dims).
+inline float slice_factor(int dims) { return 1.f / (1.f + std::pow(2.f, static_cast<float>(-dims))); }
+
 // The lattice of a set of features. Vertices are numbered from 1 in the order of the first feature that touches them,
 // whatever the number of threads.
 struct Lattice {
   int dims = 0;
   int64_t points = 0;
   int64_t vertices = 0;
-  float alpha = 0.f;  // the slice's factor 1 / (1 + 2^-dims)
+  float alpha = 0.f;  // slice_factor(dims)
 
   // Simplex of each point: what slicing reads.
   AlignedBuffer<int32_t> point_vertex;  // (points, dims + 1)

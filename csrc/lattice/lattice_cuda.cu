@@ -20,7 +20,7 @@ void check_cuda_memory(const TensorView& memory, const char* name, int device, i
   DEEPLAB_CHECK(memory.device == device && memory.numel() >= bytes, name, ": expected ", bytes,
                 " bytes on cuda:", device, ", got ", memory.describe());
   // Kernels read four floats, or a key of 128 bits, at once.
-  DEEPLAB_CHECK(reinterpret_cast<uintptr_t>(memory.data) % 16 == 0, name, ": expected memory aligned to 16 bytes");
+  DEEPLAB_CHECK(memory.is_aligned(), name, ": expected memory aligned to 16 bytes");
 }
 
 CudaLattice::CudaLattice(int device, int64_t height, int64_t width, bool positions, const std::vector<float>& divisors,
@@ -103,8 +103,6 @@ std::vector<int64_t> count_vertices(const std::vector<std::shared_ptr<CudaLattic
   }
   return counts;
 }
-
-bool is_capturing(int device, uintptr_t stream) { return deeplab::is_capturing(device, stream); }
 
 std::vector<std::pair<float, float>> channel_ranges(const TensorView& image, const TensorView& scratch,
                                                     uintptr_t stream) {

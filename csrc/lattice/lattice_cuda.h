@@ -64,9 +64,6 @@ void check_cuda_memory(const TensorView& memory, const char* name, int device, i
 // Number of vertices of each lattice, one wait for all; -1 for one whose features were outside their ranges.
 std::vector<int64_t> count_vertices(const std::vector<std::shared_ptr<CudaLattice>>& lattices, uintptr_t stream);
 
-// Whether a CUDA graph is being captured from the stream: then nothing may wait for the device.
-bool is_capturing(int device, uintptr_t stream);
-
 // Smallest and largest value of each channel of an image (height, width, channels), float32 or uint8; waits for the
 // device. `scratch`: 8 bytes for each channel. A range that is not finite tells of values that are not.
 std::vector<std::pair<float, float>> channel_ranges(const TensorView& image, const TensorView& scratch,

@@ -4,8 +4,8 @@
 #include <cstdint>
 
 #include "../common/simd.h"
-#include "key_table.h"
 #include "lattice.h"
+#include "packing.h"
 
 namespace deeplab::lattice {
 

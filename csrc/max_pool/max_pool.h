@@ -11,13 +11,10 @@
 #include <type_traits>
 
 #include "../common/host_device.h"
-#include "../common/tensor_view.h"
+#include "../common/nchw.h"
+#include "../common/pack.h"
 
 namespace deeplab::max_pool {
-
-struct Axis {
-  int64_t in, out, kernel, stride, pad;
-};
 
 struct Range {
   int64_t begin, end;
@@ -34,12 +31,6 @@ DEEPLAB_HOST_DEVICE bits_t ordered(bits_t bits) {
   constexpr bits_t kMagnitude = std::numeric_limits<bits_t>::max();
   return static_cast<bits_t>(bits ^ ((bits >> (8 * sizeof(bits_t) - 1)) & kMagnitude));
 }
-
-// What one GPU thread reads and writes at once: 16 bytes of neighbouring channels where they lie so, else one channel.
-template <typename bits_t, typename count_t>
-struct alignas(sizeof(bits_t) * count_t::value) Pack {
-  bits_t of[count_t::value];
-};
 
 #ifndef __CUDACC_RTC__
 

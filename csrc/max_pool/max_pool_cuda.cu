@@ -24,11 +24,9 @@ void run(const TensorView& input, const TensorView& output, const Axis& rows, co
                      {blocks_for(row_packs), static_cast<unsigned int>(std::min(image_rows, kMostRows)), 1},
                      {kThreadsPerBlock, 1, 1}};
   launch_kernel(where, DEEPLAB_KERNEL(kSource, deeplab::max_pool::forward_kernel, bits_t, count_t),
-                input.ptr<const Pack<bits_t, count_t>>(), output.ptr<Pack<bits_t, count_t>>(), image_rows,
+                input.ptr<const Pack<bits_t, count_t::value>>(), output.ptr<Pack<bits_t, count_t::value>>(), image_rows,
                 static_cast<int32_t>(packs), rows, columns, static_cast<bits_t>(lowest_bits(input.dtype)));
 }
-
-bool aligned(const TensorView& tensor) { return reinterpret_cast<uintptr_t>(tensor.data) % 16 == 0; }
 
 }  // namespace
 
@@ -37,8 +35,8 @@ void forward_cuda(const TensorView& input, const TensorView& output, const Axis&
   if (output.numel() == 0) return;
   dispatch_bits(input.dtype, [&](auto zero) {
     using bits_t = decltype(zero);
-    using widest_t = std::integral_constant<int, 16 / sizeof(bits_t)>;
-    if (input.size(1) % widest_t::value == 0 && aligned(input) && aligned(output)) {
+    using widest_t = std::integral_constant<int, kPackBytes / sizeof(bits_t)>;
+    if (input.size(1) % widest_t::value == 0 && input.is_aligned() && output.is_aligned()) {
       run<bits_t, widest_t>(input, output, rows, columns, stream);
     } else {
       run<bits_t, std::integral_constant<int, 1>>(input, output, rows, columns, stream);

@@ -12,8 +12,6 @@ namespace deeplab::mean_field {
 
 constexpr int64_t kBlock = 16;  // points that are copied together: a cache line of each plane
 
-using LooseFloat4 = float __attribute__((vector_size(16), aligned(4)));
-
 // From four rows of four floats to four columns of four.
 DEEPLAB_ALWAYS_INLINE void transpose(const float* const from[4], float* const to[4]) {
   const Float4 a = *reinterpret_cast<const LooseFloat4*>(from[0]), b = *reinterpret_cast<const LooseFloat4*>(from[1]);

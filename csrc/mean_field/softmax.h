@@ -10,9 +10,11 @@
 
 namespace deeplab::mean_field {
 
-// x = fast_exp(-x) in every lane, x >= +0. Halving an argument until it is at most 0.69 takes its exponent down by as
-// many: how many is read from its bits, because floats above zero are ordered as their bits are, and doubling adds one
-// to the exponent.
+// x = fast_exp(-x) in every lane, x >= +0. A second writing of fast_exp.h on purpose: its loop of conditional halvings
+// suits a GPU's thread, reading the number of halvings from the exponent's bits suits vectors, and both give the same
+// bits, which the original's marginals demand. Halving an argument until it is at most 0.69 takes its exponent down by
+// as many: how many is read from its bits, because floats above zero are ordered as their bits are, and doubling adds
+// one to the exponent.
 template <typename L>
 DEEPLAB_ALWAYS_INLINE void fast_exp_lanes(typename L::Float& x) {
   using Vector = typename L::Float;

@@ -12,8 +12,6 @@
 
 namespace deeplab::mean_field {
 
-constexpr unsigned int kWholeWarp = 0xffffffffu;
-
 template <typename Storage>
 __device__ __forceinline__ float4 message_of(const SliceJob& slice, int64_t point, int64_t vectors, int64_t column) {
   float4 message = lattice::slice(slice.point_vertex, slice.point_share, point, slice.corners,

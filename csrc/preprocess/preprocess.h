@@ -1,4 +1,4 @@
-// From photographs to the input of a net: bytes in R, G, B order, pixel by pixel, become B, G, R planes minus the mean.
+// From images to the input of a net: bytes in R, G, B order, pixel by pixel, become B, G, R planes minus the mean.
 //
 // The rule (the original's data_transformer.cpp:309-464 in phase TEST without a crop): byte minus mean in float, then
 // rounded to the blob's type; padding at the bottom and at the right is the mean in the original, so exactly 0 here.
@@ -9,6 +9,7 @@
 
 #include "../common/half.h"
 #include "../common/host_device.h"
+#include "../common/pack.h"
 #include "../common/tensor_view.h"
 
 namespace deeplab::preprocess {
@@ -31,9 +32,9 @@ struct Images {
   int64_t height, width;
 };
 
-// As many elements as 16 bytes hold, the widest store; or one.
+// As many elements as the widest store takes; or one.
 template <typename stored_t>
-using Widest = std::integral_constant<int, 16 / sizeof(stored_t)>;
+using Widest = std::integral_constant<int, kPackBytes / sizeof(stored_t)>;
 using Single = std::integral_constant<int, 1>;
 
 // images (N, H, W, 3) uint8, any strides; blob (N, 3, OH, OW) float32, float16 or bfloat16, contiguous or

@@ -45,7 +45,7 @@ void images_cuda(const TensorView& images, const TensorView& blob, const Mean& m
   dispatch_blob(blob.dtype, [&](auto zero) {
     using stored_t = decltype(zero);
     // An item within a batch of an odd number of elements is not aligned.
-    if (reinterpret_cast<uintptr_t>(blob.data) % (Widest<stored_t>::value * sizeof(stored_t)) == 0) {
+    if (blob.is_aligned()) {
       run<stored_t, Widest<stored_t>>(source, blob, mean, stream);
     } else {
       run<stored_t, Single>(source, blob, mean, stream);

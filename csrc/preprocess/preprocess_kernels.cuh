@@ -6,11 +6,6 @@
 
 namespace deeplab::preprocess {
 
-template <typename stored_t, int kCount>
-struct alignas(sizeof(stored_t) * kCount) Vector {
-  stored_t of[kCount];
-};
-
 // The blob is written in its order in memory, kCount elements at a time; the bytes, a quarter of it and less, come from
 // the caches whenever they are read again. index_t is as wide as the count of elements needs: divisions in 64 bits
 // would take longer than the memory.
@@ -35,7 +30,7 @@ __global__ void images_kernel(Images images, stored_t* blob, int64_t count, inde
       rest /= kChannels;
     }
     index_t n = rest;
-    Vector<stored_t, kCount> values;
+    Pack<stored_t, kCount> values;
 #pragma unroll
     for (int i = 0; i < kCount; ++i) {
       const bool inside = y < images.height && x < images.width && first + i < count;
@@ -61,7 +56,7 @@ __global__ void images_kernel(Images images, stored_t* blob, int64_t count, inde
     }
     stored_t* target = blob + vector * kCount;
     if (vector * kCount + kCount <= count) {
-      *reinterpret_cast<Vector<stored_t, kCount>*>(target) = values;
+      *reinterpret_cast<Pack<stored_t, kCount>*>(target) = values;
     } else {
       for (int i = 0; i < kCount; ++i) {
         if (vector * kCount + i < count) target[i] = values.of[i];

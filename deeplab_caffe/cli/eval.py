@@ -9,9 +9,9 @@ import click
 
 from deeplab_caffe.cli.options import path_option
 from deeplab_caffe.cli.progress import progress
-from deeplab_caffe.crf.grid import parse_range
-from deeplab_caffe.crf.program import find_images
+from deeplab_caffe.crf_search.grid import parse_range
 from deeplab_caffe.data.io.atomic import atomic_write
+from deeplab_caffe.data.io.folders import find_images
 from deeplab_caffe.evaluation import RULES, Classes, Rule, detect_kind, evaluate, find_classes, find_pairs, read_ids
 from deeplab_caffe.evaluation.predictions import Kind
 from deeplab_caffe.evaluation.report import html_report

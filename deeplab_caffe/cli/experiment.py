@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from deeplab_caffe.cli.options import path_option, variables_option
-from deeplab_caffe.experiment import STEPS, ExperimentSettings, Runner
+from deeplab_caffe.experiment.runner import Runner
+from deeplab_caffe.experiment.settings import STEPS, ExperimentSettings
 
 
 def _names(_: click.Context, __: click.Parameter, text: str) -> tuple[str, ...]:

@@ -52,6 +52,23 @@ dtype_option = click.option(
     help="Number format to compute in: bfloat16 is faster, to about two digits.",
 )
 
+_CRF_NUMBERS = (
+    ("pos-w", "-pw", "Weight of the smoothness kernel."),
+    ("pos-xy-std", None, "Its standard deviation in pixels."),
+    ("bi-w", "-bw", "Weight of the appearance kernel."),
+    ("bi-xy-std", None, "Its standard deviation of position in pixels."),
+    ("bi-rgb-std", None, "Its standard deviation of colour in grey levels, 0 to 255."),
+)
+
+
+def crf_number_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add an option for each number of CRFParams, with the short flags of the original's programs."""
+    for name, short, text in reversed(_CRF_NUMBERS):
+        names = (f"--{name}",) if short is None else (short, f"--{name}")
+        function = click.option(*names, type=float, help=text)(function)
+    return click.option("-i", "--iterations", type=click.IntRange(min=0), help="Mean field iterations.")(function)
+
+
 phase_option = click.option(
     "--phase", type=click.Choice(["TRAIN", "TEST"], case_sensitive=False), default="TEST", show_default=True
 )

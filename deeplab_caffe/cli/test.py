@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 import torch
 
+from deeplab_caffe.arrays.devices import resolve_device
 from deeplab_caffe.cli.options import (
     MODEL_HELP,
     WEIGHTS_HELP,
@@ -17,7 +18,6 @@ from deeplab_caffe.cli.options import (
     variables_option,
 )
 from deeplab_caffe.cli.progress import progress
-from deeplab_caffe.devices import resolve_device
 from deeplab_caffe.errors import NetError
 from deeplab_caffe.net import Net
 

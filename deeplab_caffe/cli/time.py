@@ -12,6 +12,7 @@ import click
 import torch
 
 import deeplab_caffe.pycaffe as caffe
+from deeplab_caffe.arrays.devices import resolve_device
 from deeplab_caffe.cli.options import (
     MODEL_HELP,
     WEIGHTS_HELP,
@@ -23,7 +24,6 @@ from deeplab_caffe.cli.options import (
 )
 from deeplab_caffe.cli.progress import progress
 from deeplab_caffe.cli.tables import plain_table, print_table
-from deeplab_caffe.devices import resolve_device
 from deeplab_caffe.pycaffe import mode
 
 

@@ -14,9 +14,9 @@ import click
 import torch
 
 from deeplab_caffe._version import __version__
+from deeplab_caffe.arrays.devices import resolve_device
 from deeplab_caffe.cli.options import chosen_device, dtype_option, path_option, variables_option
 from deeplab_caffe.cli.progress import progress
-from deeplab_caffe.devices import resolve_device
 from deeplab_caffe.errors import SolverError
 from deeplab_caffe.proto import caffe_pb2
 from deeplab_caffe.solver import (

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from deeplab_caffe.data.io.lock import exclusive
-from deeplab_caffe.experiment.refining import build_crf, build_eval, build_search
+from deeplab_caffe.experiment.post_steps import build_crf, build_eval, build_search
 from deeplab_caffe.experiment.settings import STEPS, ExperimentError, ExperimentSettings
 from deeplab_caffe.experiment.steps import ExperimentStep, Workshop, build_test, build_train
 from deeplab_caffe.experiment.summary import draw_trimaps, read_evaluations, table

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from deeplab_caffe import nvrtc
+from deeplab_caffe.arrays import nvrtc
 from deeplab_caffe.crf import CRFParams
 from deeplab_caffe.data.sources.transform import IMAGENET_MEAN_BGR
 from deeplab_caffe.errors import NetError

@@ -144,7 +144,9 @@ class Concat(Layer):
         if self.context.dialect.two_concat_axes and dim > 1:
             raise self.error(f"concat_dim must be 0 or 1, got {dim}")
         for blob, shape in zip(self.param.bottom, bottom_shapes, strict=True):
-            if len(shape) != len(first) or any(a != b for axis, (a, b) in enumerate(zip(first, shape, strict=True)) if axis != dim):
+            if len(shape) != len(first) or any(
+                a != b for axis, (a, b) in enumerate(zip(first, shape, strict=True)) if axis != dim
+            ):
                 raise self.error(f"bottom '{blob}' is {tuple(shape)} and does not fit {tuple(first)} along axis {dim}")
         total = sum(shape[dim] for shape in bottom_shapes)
         return [tuple(total if axis == dim else size for axis, size in enumerate(first))]

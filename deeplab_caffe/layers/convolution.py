@@ -120,7 +120,7 @@ class Im2col(Layer):
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         g = self.geometry
-        return (im2col(bottoms[0], g.kernel, stride=g.stride, pad=g.pad, hole=g.hole),)
+        return (im2col(bottoms[0], g.kernel, stride=g.stride, pad=g.pad, dilation=g.hole),)
 
     def window(self) -> Window:
         return self.geometry.window()

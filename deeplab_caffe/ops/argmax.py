@@ -2,55 +2,44 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from typing import Any
 
 from deeplab_caffe import _C
-from deeplab_caffe.ops._direct import call
-from deeplab_caffe.ops._ties import last_wins
-from deeplab_caffe.ops._view import check_device, stream, view
+from deeplab_caffe.arrays import Arrays, ArrayT, arrays_of
+from deeplab_caffe.ops.operator import operator
+from deeplab_caffe.ops.sizes import last_wins
 
 
-def _check_scores(operation: str, scores: Tensor) -> None:
-    if scores.dim() != 4 or scores.shape[1] < 1:
+def _check_scores(operation: str, scores: Any) -> None:
+    if len(scores.shape) != 4 or scores.shape[1] < 1:
         raise ValueError(f"{operation}: expected scores (N, C, H, W) with C > 0, got shape {tuple(scores.shape)}")
 
 
-@torch.library.custom_op("deeplab_caffe::argmax", mutates_args=())
-def _argmax(scores: Tensor, top_k: int, out_max_val: bool) -> Tensor:
-    check_device("argmax", scores)
-    scores = scores.contiguous()
-    output = scores.new_empty((scores.shape[0], top_k * (1 + out_max_val), *scores.shape[2:]))
-    _C.argmax_top(view(scores), view(output), top_k, out_max_val, stream(scores))
-    return output
+def _top(xp: Arrays, scores: Any, top_k: int, out_max_val: bool) -> Any:
+    return xp.empty((scores.shape[0], top_k * (1 + out_max_val), *scores.shape[2:]), scores.dtype)
 
 
-@_argmax.register_fake
-def _(scores: Tensor, top_k: int, out_max_val: bool) -> Tensor:
-    return scores.new_empty((scores.shape[0], top_k * (1 + out_max_val), *scores.shape[2:]))
+@operator("argmax(Tensor scores, SymInt top_k, bool out_max_val) -> Tensor", result=_top)
+def _argmax(xp: Arrays, output: Any, scores: Any, top_k: int, out_max_val: bool) -> None:
+    _C.argmax_top(xp.view(xp.contiguous(scores)), xp.view(output), top_k, out_max_val, xp.stream)
 
 
-@torch.library.custom_op("deeplab_caffe::argmax_labels", mutates_args=())
-def _argmax_labels(scores: Tensor, last: bool, dtype: torch.dtype) -> Tensor:
-    check_device("argmax_labels", scores)
-    scores = scores.contiguous()
-    labels = scores.new_empty((scores.shape[0], *scores.shape[2:]), dtype=dtype)
-    _C.argmax_labels(view(scores), view(labels), last, stream(scores))
-    return labels
+def _label_map(xp: Arrays, scores: Any, last: bool, dtype: Any) -> Any:
+    return xp.empty((scores.shape[0], *scores.shape[2:]), dtype)
 
 
-@_argmax_labels.register_fake
-def _(scores: Tensor, last: bool, dtype: torch.dtype) -> Tensor:
-    return scores.new_empty((scores.shape[0], *scores.shape[2:]), dtype=dtype)
+@operator("argmax_labels(Tensor scores, bool last, ScalarType dtype) -> Tensor", result=_label_map)
+def _argmax_labels(xp: Arrays, labels: Any, scores: Any, last: bool, dtype: Any) -> None:
+    _C.argmax_labels(xp.view(xp.contiguous(scores)), xp.view(labels), last, xp.stream)
 
 
-def argmax(scores: Tensor, top_k: int = 1, out_max_val: bool = False) -> Tensor:
-    """The ``top_k`` highest channels of each pixel, highest first; among equal values the LARGER index first.
+def argmax(scores: ArrayT, top_k: int = 1, out_max_val: bool = False) -> ArrayT:
+    """Return the ``top_k`` highest channels of each pixel, highest first; among equal values the LARGER index first.
 
     A NaN ranks below every number (the original leaves that undefined).
 
     Args:
-        scores: (N, C, H, W) float32 or float64, on the CPU or a CUDA device.
+        scores: (N, C, H, W) float32 or float64: torch's, CuPy's or NumPy's.
         top_k: from 1 to C.
         out_max_val: append the values.
 
@@ -64,19 +53,20 @@ def argmax(scores: Tensor, top_k: int = 1, out_max_val: bool = False) -> Tensor:
     _check_scores("argmax", scores)
     if not 1 <= top_k <= scores.shape[1]:
         raise ValueError(f"argmax: top_k must be between 1 and the {scores.shape[1]} channels, got {top_k}")
-    return call(_argmax, scores.detach(), top_k, out_max_val)
+    result: ArrayT = _argmax(scores, top_k, out_max_val)
+    return result
 
 
-def argmax_labels(scores: Tensor, ties: str = "first", dtype: torch.dtype = torch.uint8) -> Tensor:
-    """The label map of a score blob: each pixel's highest channel.
+def argmax_labels(scores: ArrayT, ties: str = "first", dtype: Any = "uint8") -> ArrayT:
+    """Return the label map of a score blob: each pixel's highest channel.
 
-    A NaN is highest only where all channels are NaN.
+    A NaN is highest only if all channels are NaN.
 
     Args:
-        scores: (N, C, H, W) float32 or float64, on the CPU or a CUDA device.
+        scores: (N, C, H, W) float32 or float64: torch's, CuPy's or NumPy's.
         ties: which of equal channels wins: "first", as in the densecrf programs (libDenseCRF/densecrf.cpp:201), or
             "last", as in the layers ARGMAX, SEG_ACCURACY and ACCURACY.
-        dtype: torch.uint8 (up to 256 channels) or torch.int64.
+        dtype: "uint8" (up to 256 channels) or "int64", or the library's own dtype of that name.
 
     Returns:
         (N, H, W) labels. Not differentiable.
@@ -86,4 +76,5 @@ def argmax_labels(scores: Tensor, ties: str = "first", dtype: torch.dtype = torc
     """
     _check_scores("argmax_labels", scores)
     last = last_wins("argmax_labels", ties)
-    return call(_argmax_labels, scores.detach(), last, dtype)
+    result: ArrayT = _argmax_labels(scores, last, arrays_of(scores).as_dtype(dtype))
+    return result

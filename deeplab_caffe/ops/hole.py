@@ -1,168 +1,129 @@
-"""Convolution with hole by the original's own arithmetic, im2col and GEMM (layers/conv_layer.cpp): engine CAFFE."""
+"""Convolution with dilation by the original's own arithmetic, im2col and GEMM (layers/conv_layer.cpp): engine CAFFE."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-import torch
-from torch import Tensor
+from typing import Any
 
 from deeplab_caffe import _C
-from deeplab_caffe.ops._direct import call
-from deeplab_caffe.ops._view import stream, view
-from deeplab_caffe.ops.im2col import check_image, col2im, im2col
-from deeplab_caffe.ops.sizes import Pair, check_weight, conv_output_size, output_hw, pairs
+from deeplab_caffe.arrays import Arrays, ArrayT, arrays_of
+from deeplab_caffe.ops.im2col import Sizes, col2im, im2col
+from deeplab_caffe.ops.operator import operator
+from deeplab_caffe.ops.sizes import Pair, check_blob, check_weight, conv_output_size, output_hw, pairs
 
-__all__ = ["col2im", "conv2d", "conv_output_size", "im2col"]
+__all__ = ["col2im", "conv2d", "conv2d_backward", "conv_output_size", "im2col"]
 
 
 class _Images:
     """A convolution taken image by image: one image's columns at a time, in one buffer, as the original has it."""
 
-    def __init__(
-        self,
-        x: Tensor,
-        weight: Tensor,
-        stride: Sequence[int],
-        pad: Sequence[int],
-        hole: Sequence[int],
-        groups: int,
-    ) -> None:
-        self.x = x
+    def __init__(self, xp: Arrays, x: Any, weight: Any, geometry: Sequence[Sizes], groups: int) -> None:
+        self.xp = xp
         self.groups = groups
-        self.geometry = (list(weight.shape[2:]), list(stride), list(pad), list(hole))
-        self.height, self.width = output_hw(x.shape, *self.geometry)
-        self.weight = weight.reshape(groups, weight.shape[0] // groups, weight.shape[1:].numel())
+        self.geometry = [list(weight.shape[2:]), *(list(given) for given in geometry)]
+        size = output_hw(x.shape, *self.geometry)
+        self.pixels = size[0] * size[1]
+        taps = weight.shape[1] * weight.shape[2] * weight.shape[3]
+        self.weight = xp.contiguous(weight).reshape(groups, weight.shape[0] // groups, taps)
         # A 1x1 convolution's columns are the image itself (layers/conv_layer.cpp:61-65).
-        self.direct = all(
-            list(given) == [value, value] for given, value in zip(self.geometry[:3], (1, 1, 0), strict=True)
-        )
+        self.direct = self.geometry[:3] == [[1, 1], [1, 1], [0, 0]]
+        self.x = xp.contiguous(x) if self.direct else x
+        self.buffer = None if self.direct else xp.empty((1, groups * taps, *size), x.dtype)
+
+    def columns(self, n: int) -> Any:
+        """Return the columns of image n as (groups, C / groups * kernel_h * kernel_w, OH * OW)."""
         if self.direct:
-            self.x = x.contiguous()
-            self.buffer = x.new_empty(0)
-        else:
-            taps = self.weight.shape[2] * groups
-            self.buffer = x.new_empty((1, taps, self.height, self.width))
+            return self.split(self.x[n])
+        _C.im2col(self.xp.view(self.x[n : n + 1]), self.xp.view(self.buffer), *self.geometry, self.xp.stream)
+        return self.split(self.buffer)
 
-    def columns(self, n: int) -> Tensor:
-        """The columns of image n as (groups, C / groups * kernel_h * kernel_w, OH * OW)."""
-        columns = self.x[n]
-        if not self.direct:
-            columns = self.buffer
-            _C.im2col(view(self.x[n : n + 1]), view(columns), *self.geometry, stream(columns))
-        return self.split(columns)
+    def split(self, image: Any) -> Any:
+        """Return one image's channels and pixels as (groups, channels / groups, pixels)."""
+        return image.reshape(self.groups, image.shape[-3] // self.groups, self.pixels)
 
-    def split(self, image: Tensor) -> Tensor:
-        """One image's channels and pixels as (groups, channels / groups, pixels)."""
-        return image.view(self.groups, image.shape[-3] // self.groups, self.height * self.width)
-
-    def add_to_image(self, grad: Tensor, target: Tensor) -> None:
-        """Writes the gradient of one image, (1, C, H, W), from that of its output, (groups, O / groups, OH * OW)."""
+    def add_to_image(self, grad: Any, target: Any) -> None:
+        """Write the gradient of one image, (1, C, H, W), from that of its output, (groups, O / groups, OH * OW)."""
         columns = self.split(target if self.direct else self.buffer)
-        for group in range(self.groups):
-            torch.mm(self.weight[group].t(), grad[group], out=columns[group])
+        self.xp.matmul(self.xp.permute(self.weight, (0, 2, 1)), grad, columns)
         if not self.direct:
-            _C.col2im(view(self.buffer), view(target), *self.geometry, stream(target))
+            _C.col2im(self.xp.view(self.buffer), self.xp.view(target), *self.geometry, self.xp.stream)
 
 
-def _check_convolution(x: Tensor, weight: Tensor, bias: Tensor | None, groups: int) -> None:
-    check_image("convolution", x)
+def _check(xp: Arrays, x: Any, weight: Any, groups: int, **others: Any) -> None:
+    check_blob(xp, "convolution", "x", x)
     check_weight(x.shape, weight.shape, groups)
-    if bias is not None and bias.numel() != weight.shape[0]:
-        raise ValueError(f"convolution: expected {weight.shape[0]} biases, got shape {tuple(bias.shape)}")
-    for name, tensor in (("weight", weight), ("bias", bias)):
-        if tensor is not None and (tensor.dtype, tensor.device) != (x.dtype, x.device):
+    for name, array in {"weight": weight, **others}.items():
+        if array is None:
+            continue
+        if array.dtype != x.dtype or getattr(array, "device", None) != getattr(x, "device", None):
+            device = arrays_of(array).device
             raise ValueError(
-                f"convolution: the input is {x.dtype} on {x.device}, "
-                f"but the {name} is {tensor.dtype} on {tensor.device}"
+                f"convolution: the input is {xp.dtype(x)} on {xp.device}, "
+                f"but the {name} is {xp.dtype(array)} on {device}"
             )
 
 
-@torch.library.custom_op("deeplab_caffe::conv2d", mutates_args=())
-def _conv2d(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    stride: Sequence[int],
-    pad: Sequence[int],
-    hole: Sequence[int],
-    groups: int,
-) -> Tensor:
-    _check_convolution(x, weight, bias, groups)
-    images = _Images(x, weight, stride, pad, hole, groups)
-    output = x.new_empty((x.shape[0], weight.shape[0], images.height, images.width))
+def _output(xp: Arrays, x: Any, weight: Any, bias: Any, stride: Sizes, pad: Sizes, dilation: Sizes, groups: int) -> Any:
+    _check(xp, x, weight, groups, bias=bias)
+    if bias is not None and tuple(bias.shape) != (weight.shape[0],):
+        raise ValueError(f"convolution: expected {weight.shape[0]} biases, got shape {tuple(bias.shape)}")
+    size = output_hw(x.shape, weight.shape[2:], stride, pad, dilation)
+    return xp.empty((x.shape[0], weight.shape[0], *size), x.dtype)
+
+
+@operator(
+    "conv2d(Tensor x, Tensor weight, Tensor? bias, SymInt[] stride, SymInt[] pad, SymInt[] dilation, SymInt groups)"
+    " -> Tensor",
+    result=_output,
+)
+def _conv2d(xp: Arrays, output: Any, x: Any, weight: Any, bias: Any, *arguments: Any) -> None:
+    *geometry, groups = arguments
+    images = _Images(xp, x, weight, geometry, groups)
     for n in range(x.shape[0]):
-        columns, target = images.columns(n), images.split(output[n])
-        for group in range(groups):
-            torch.mm(images.weight[group], columns[group], out=target[group])
+        xp.matmul(images.weight, images.columns(n), images.split(output[n]))
     if bias is not None:
-        output += bias.view(-1, 1, 1)
-    return output
+        output += bias.reshape(-1, 1, 1)
 
 
-@_conv2d.register_fake
-def _(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    stride: Sequence[int],
-    pad: Sequence[int],
-    hole: Sequence[int],
-    groups: int,
-) -> Tensor:
-    height, width = output_hw(x.shape, weight.shape[2:], stride, pad, hole)
-    return x.new_empty((x.shape[0], weight.shape[0], height, width))
+def _gradients(xp: Arrays, grad: Any, x: Any, weight: Any, *arguments: Any) -> tuple[Any, Any]:
+    *geometry, groups, wanted = arguments
+    _check(xp, x, weight, groups, grad=grad)
+    expected = (x.shape[0], weight.shape[0], *output_hw(x.shape, weight.shape[2:], *geometry))
+    if tuple(grad.shape) != expected:
+        raise ValueError(f"convolution: expected grad {expected}, got shape {tuple(grad.shape)}")
+    return (
+        xp.empty(x.shape if wanted[0] else (0,), x.dtype),
+        xp.zeros(weight.shape if wanted[1] else (0,), weight.dtype),
+    )
 
 
-@torch.library.custom_op("deeplab_caffe::conv2d_backward", mutates_args=())
-def _conv2d_backward(
-    grad: Tensor,
-    x: Tensor,
-    weight: Tensor,
-    stride: Sequence[int],
-    pad: Sequence[int],
-    hole: Sequence[int],
-    groups: int,
-    wanted: Sequence[bool],
-) -> tuple[Tensor, Tensor]:
-    """Gradients of x and weight; an empty tensor for one that is not wanted."""
-    _check_convolution(x, weight, None, groups)
-    grad = grad.contiguous()
-    images = _Images(x, weight, stride, pad, hole, groups)
-    grad_x = x.new_empty(x.shape if wanted[0] else 0)
-    grad_weight = weight.new_zeros(weight.shape if wanted[1] else 0)
+@operator(
+    "conv2d_backward(Tensor grad, Tensor x, Tensor weight, SymInt[] stride, SymInt[] pad, SymInt[] dilation,"
+    " SymInt groups, bool[] wanted) -> (Tensor, Tensor)",
+    result=_gradients,
+)
+def _conv2d_backward(xp: Arrays, gradients: tuple[Any, Any], grad: Any, x: Any, weight: Any, *arguments: Any) -> None:
+    """Give the gradients of x and weight; an empty array for one that is not wanted."""
+    *geometry, groups, wanted = arguments
+    grad_x, grad_weight = gradients
+    grad = xp.contiguous(grad)
+    images = _Images(xp, x, weight, geometry, groups)
     for n in range(x.shape[0]):
         image_grad = images.split(grad[n])
         if wanted[1]:
             # The columns are made again, not kept from the forward pass: they are kernel_h * kernel_w times the input.
-            columns, sums = images.columns(n), grad_weight.view(images.weight.shape)
-            for group in range(groups):
-                sums[group].addmm_(image_grad[group], columns[group].t())
+            columns = xp.permute(images.columns(n), (0, 2, 1))
+            xp.matmul(image_grad, columns, grad_weight.reshape(images.weight.shape), add=True)
         if wanted[0]:
             images.add_to_image(image_grad, grad_x[n : n + 1])
-    return grad_x, grad_weight
 
 
-@_conv2d_backward.register_fake
-def _(
-    grad: Tensor,
-    x: Tensor,
-    weight: Tensor,
-    stride: Sequence[int],
-    pad: Sequence[int],
-    hole: Sequence[int],
-    groups: int,
-    wanted: Sequence[bool],
-) -> tuple[Tensor, Tensor]:
-    return x.new_empty(x.shape if wanted[0] else 0), weight.new_empty(weight.shape if wanted[1] else 0)
-
-
-def _save_conv2d(ctx: torch.autograd.function.FunctionCtx, inputs: tuple, output: Tensor) -> None:
+def _save_conv2d(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
     x, weight, _, *ctx.geometry = inputs
     ctx.save_for_backward(x, weight)
 
 
-def _conv2d_gradient(ctx: torch.autograd.function.FunctionCtx, grad: Tensor) -> tuple:
+def _conv2d_gradient(ctx: Any, grad: Any) -> tuple[Any, ...]:
     wants_x, wants_weight, wants_bias = ctx.needs_input_grad[:3]
     grad_x = grad_weight = None
     if wants_x or wants_weight:
@@ -175,13 +136,13 @@ def _conv2d_gradient(ctx: torch.autograd.function.FunctionCtx, grad: Tensor) -> 
     )
 
 
-def _save_conv2d_backward(ctx: torch.autograd.function.FunctionCtx, inputs: tuple, output: tuple) -> None:
+def _save_conv2d_backward(ctx: Any, inputs: tuple[Any, ...], output: tuple[Any, ...]) -> None:
     grad, x, weight, *ctx.geometry, ctx.wanted = inputs
     ctx.save_for_backward(grad, x, weight)
 
 
-def _conv2d_backward_gradient(ctx: torch.autograd.function.FunctionCtx, grad_x: Tensor, grad_weight: Tensor) -> tuple:
-    """A convolution is linear in x and in weight, so its backward's gradients are convolutions and backwards again."""
+def _conv2d_backward_gradient(ctx: Any, grad_x: Any, grad_weight: Any) -> tuple[Any, ...]:
+    """Give the second gradients: a convolution is linear in x and weight, so they are convolutions and backwards."""
     grad, x, weight = ctx.saved_tensors
     through_grad = through_x = through_weight = None
     if ctx.wanted[0]:
@@ -194,39 +155,72 @@ def _conv2d_backward_gradient(ctx: torch.autograd.function.FunctionCtx, grad_x: 
     return through_grad, through_x, through_weight, *(None,) * 5
 
 
-_conv2d.register_autograd(_conv2d_gradient, setup_context=_save_conv2d)
-_conv2d_backward.register_autograd(_conv2d_backward_gradient, setup_context=_save_conv2d_backward)
+_conv2d.differentiate(_save_conv2d, _conv2d_gradient)
+_conv2d_backward.differentiate(_save_conv2d_backward, _conv2d_backward_gradient)
 
 
 def conv2d(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
+    x: ArrayT,
+    weight: ArrayT,
+    bias: ArrayT | None = None,
     stride: Pair = 1,
     pad: Pair = 0,
-    hole: Pair = 1,
+    dilation: Pair = 1,
     groups: int = 1,
-) -> Tensor:
-    """Convolution with hole, by the original's own arithmetic: engine CAFFE (layers/conv_layer.cpp).
+) -> ArrayT:
+    """Convolve with dilation, by the original's own arithmetic: engine CAFFE (layers/conv_layer.cpp).
 
     Images are taken one by one, so besides its result it holds the columns of ONE image, forward and backward:
     ``C * kernel_h * kernel_w * OH * OW`` elements. A 1x1 kernel with stride 1 and pad 0 needs none.
 
     Args:
-        x: (N, C, H, W) float32 or float64, any strides, on the CPU or a CUDA device.
+        x: (N, C, H, W) float32 or float64, any strides: torch's, CuPy's or NumPy's.
         weight: (O, C / groups, kernel_h, kernel_w).
         bias: O numbers in any shape, e.g. Caffe's (1, 1, 1, O); or None.
         stride: one number, or (height, width); so the rest.
         pad: zeros around the input.
-        hole: pixels between taps.
+        dilation: pixels from tap to tap, v1's ``hole``.
         groups: Caffe's ``group``.
 
     Returns:
-        (N, O, OH, OW), contiguous; sizes by :func:`conv_output_size`. Differentiable, any number of times.
+        (N, O, OH, OW), contiguous; sizes by :func:`conv_output_size`. torch differentiates it any number of times.
 
     Raises:
         ValueError: shapes, dtypes or devices that do not fit together, an argument out of its range, a kernel that does
             not fit.
     """
-    bias = None if bias is None else bias.reshape(-1)
-    return call(_conv2d, x, weight, bias, *pairs(stride=stride, pad=pad, hole=hole), groups)
+    flat: Any = None if bias is None else bias.reshape(-1)  # type: ignore[attr-defined]  # every library's arrays
+    result: ArrayT = _conv2d(x, weight, flat, *pairs(stride=stride, pad=pad, dilation=dilation), groups)
+    return result
+
+
+def conv2d_backward(
+    grad: ArrayT,
+    x: ArrayT,
+    weight: ArrayT,
+    stride: Pair = 1,
+    pad: Pair = 0,
+    dilation: Pair = 1,
+    groups: int = 1,
+) -> tuple[ArrayT, ArrayT, ArrayT]:
+    """Return the gradients of :func:`conv2d`.
+
+    Args:
+        grad: the gradient of its output, (N, O, OH, OW).
+        x: as for :func:`conv2d`; so the rest.
+        weight: (O, C / groups, kernel_h, kernel_w).
+        stride: one number, or (height, width).
+        pad: zeros around the input.
+        dilation: pixels from tap to tap.
+        groups: Caffe's ``group``.
+
+    Returns:
+        The gradients of x (N, C, H, W), weight (O, C / groups, kernel_h, kernel_w) and bias (O,).
+
+    Raises:
+        ValueError: shapes, dtypes or devices that do not fit together.
+    """
+    geometry = pairs(stride=stride, pad=pad, dilation=dilation)
+    grad_x, grad_weight = _conv2d_backward(grad, x, weight, *geometry, groups, [True, True])
+    with arrays_of(grad).scope():
+        return grad_x, grad_weight, grad.sum((0, 2, 3))  # type: ignore[attr-defined]  # every library's arrays

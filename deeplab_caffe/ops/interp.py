@@ -2,65 +2,56 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from typing import Any
 
 from deeplab_caffe import _C
-from deeplab_caffe.ops._direct import call
-from deeplab_caffe.ops._view import check_device, stream, view
-from deeplab_caffe.ops.sizes import interp_hw, interp_size
+from deeplab_caffe.arrays import Arrays, ArrayT
+from deeplab_caffe.ops.operator import operator
+from deeplab_caffe.ops.sizes import check_blob, interp_hw, interp_size
 
-__all__ = ["interp", "interp_size"]
-
-
-@torch.library.custom_op("deeplab_caffe::interp", mutates_args=())
-def _interp(x: Tensor, height: int, width: int, pad_beg: int, pad_end: int) -> Tensor:
-    check_device("interp", x)
-    output = x.new_empty((x.shape[0], x.shape[1], height, width))
-    _C.interp_forward(view(x), view(output), pad_beg, pad_end, stream(x))
-    return output
+__all__ = ["interp", "interp_backward", "interp_size"]
 
 
-@_interp.register_fake
-def _(x: Tensor, height: int, width: int, pad_beg: int, pad_end: int) -> Tensor:
-    torch._check(x.dim() == 4, lambda: f"interp: expected (N, C, H, W), got {tuple(x.shape)}")
-    return x.new_empty((x.shape[0], x.shape[1], height, width))
+def _resized(xp: Arrays, x: Any, height: int, width: int, *_: int) -> Any:
+    check_blob(xp, "interp", "x", x)
+    return xp.empty((*x.shape[:2], height, width), x.dtype)
 
 
-@torch.library.custom_op("deeplab_caffe::interp_backward", mutates_args=())
-def _interp_backward(grad: Tensor, height: int, width: int, pad_beg: int, pad_end: int) -> Tensor:
-    check_device("interp backward", grad)
-    grad = grad.contiguous()
-    grad_input = grad.new_empty((grad.shape[0], grad.shape[1], height, width))
-    _C.interp_backward(view(grad), view(grad_input), pad_beg, pad_end, stream(grad))
-    return grad_input
+@operator("interp(Tensor x, SymInt height, SymInt width, SymInt pad_beg, SymInt pad_end) -> Tensor", result=_resized)
+def _interp(xp: Arrays, output: Any, x: Any, height: int, width: int, pad_beg: int, pad_end: int) -> None:
+    _C.interp_forward(xp.view(x), xp.view(output), pad_beg, pad_end, xp.stream)
 
 
-@_interp_backward.register_fake
-def _(grad: Tensor, height: int, width: int, pad_beg: int, pad_end: int) -> Tensor:
-    return grad.new_empty((grad.shape[0], grad.shape[1], height, width))
+def _grad_input(xp: Arrays, grad: Any, height: int, width: int, *_: int) -> Any:
+    check_blob(xp, "interp backward", "grad", grad)
+    return xp.empty((*grad.shape[:2], height, width), grad.dtype)
 
 
-def _save_sizes(ctx: torch.autograd.function.FunctionCtx, inputs: tuple, output: Tensor) -> None:
+@operator(
+    "interp_backward(Tensor grad, SymInt height, SymInt width, SymInt pad_beg, SymInt pad_end) -> Tensor",
+    result=_grad_input,
+)
+def _interp_backward(xp: Arrays, output: Any, grad: Any, height: int, width: int, pad_beg: int, pad_end: int) -> None:
+    _C.interp_backward(xp.view(xp.contiguous(grad)), xp.view(output), pad_beg, pad_end, xp.stream)
+
+
+def _save_sizes(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
     x, _, _, ctx.pad_beg, ctx.pad_end = inputs
     ctx.height, ctx.width = x.shape[2:]
 
 
-def _forward_gradient(ctx: torch.autograd.function.FunctionCtx, grad: Tensor) -> tuple:
-    return _interp_backward(grad, ctx.height, ctx.width, ctx.pad_beg, ctx.pad_end), None, None, None, None
-
-
-def _backward_gradient(ctx: torch.autograd.function.FunctionCtx, grad: Tensor) -> tuple:
-    return _interp(grad, ctx.height, ctx.width, ctx.pad_beg, ctx.pad_end), None, None, None, None
-
-
 # The operation is linear and its backward the exact adjoint, so each is the other's gradient.
-_interp.register_autograd(_forward_gradient, setup_context=_save_sizes)
-_interp_backward.register_autograd(_backward_gradient, setup_context=_save_sizes)
+_interp.differentiate(
+    _save_sizes,
+    lambda ctx, grad: (_interp_backward(grad, ctx.height, ctx.width, ctx.pad_beg, ctx.pad_end), *(None,) * 4),
+)
+_interp_backward.differentiate(
+    _save_sizes, lambda ctx, grad: (_interp(grad, ctx.height, ctx.width, ctx.pad_beg, ctx.pad_end), *(None,) * 4)
+)
 
 
 def interp(
-    x: Tensor,
+    x: ArrayT,
     *,
     height: int | None = None,
     width: int | None = None,
@@ -68,11 +59,11 @@ def interp(
     shrink_factor: int | None = None,
     pad_beg: int = 0,
     pad_end: int = 0,
-) -> Tensor:
-    """Resizes a blob bilinearly, corners on corners, after dropping ``-pad_beg`` / ``-pad_end`` border pixels.
+) -> ArrayT:
+    """Resize a blob bilinearly, corners on corners, after dropping ``-pad_beg`` / ``-pad_end`` border pixels.
 
     Args:
-        x: (N, C, H, W) float32 or float64, any strides, on the CPU or a CUDA device.
+        x: (N, C, H, W) float32 or float64, any strides: torch's, CuPy's or NumPy's.
         height: output height; needs ``width`` too.
         width: output width.
         zoom_factor: see :func:`interp_size`.
@@ -81,14 +72,12 @@ def interp(
         pad_end: 0 or negative: rows and columns dropped at the bottom and right.
 
     Returns:
-        (N, C, OH, OW), contiguous, of the input's dtype and device. Differentiable, twice.
+        (N, C, OH, OW), contiguous, of the input's library, dtype and device. torch differentiates it twice.
 
     Raises:
         ValueError: not exactly one way to size the output, a positive padding, nothing left of the input, a wrong
             dtype or number of dimensions.
     """
-    if x.dim() != 4:
-        raise ValueError(f"interp: expected (N, C, H, W), got shape {tuple(x.shape)}")
     size = interp_hw(
         x.shape,
         height=height,
@@ -98,4 +87,24 @@ def interp(
         pad_beg=pad_beg,
         pad_end=pad_end,
     )
-    return call(_interp, x, *size, pad_beg, pad_end)
+    result: ArrayT = _interp(x, *size, pad_beg, pad_end)
+    return result
+
+
+def interp_backward(grad: ArrayT, size: tuple[int, int], pad_beg: int = 0, pad_end: int = 0) -> ArrayT:
+    """Return the gradient of the input of :func:`interp`: its exact adjoint.
+
+    Args:
+        grad: the gradient of its output, (N, C, OH, OW).
+        size: (H, W) of its input.
+        pad_beg: as for :func:`interp`.
+        pad_end: as for :func:`interp`.
+
+    Returns:
+        (N, C, H, W), contiguous. The sum has one order, so the bits do not vary.
+
+    Raises:
+        ValueError: a wrong shape or dtype, or padding that is positive or leaves nothing.
+    """
+    result: ArrayT = _interp_backward(grad, *size, pad_beg, pad_end)
+    return result

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from typing import Any
 
 from deeplab_caffe import _C
-from deeplab_caffe.ops._direct import call
-from deeplab_caffe.ops._ties import last_wins
-from deeplab_caffe.ops._view import check_device, stream, view
-from deeplab_caffe.ops._window import Size, window
+from deeplab_caffe.arrays import Arrays, ArrayT, arrays_of
+from deeplab_caffe.ops.operator import operator
+from deeplab_caffe.ops.sizes import SCORES, Size, check_blob, interp_window, last_wins
 
 
-@torch.library.custom_op("deeplab_caffe::interp_argmax", mutates_args=())
+def _label_map(
+    xp: Arrays, scores: Any, height: int, width: int, top: int, left: int, rows: int, columns: int, *last_dtype: Any
+) -> Any:
+    check_blob(xp, "interp_argmax", "scores", scores, SCORES)
+    return xp.empty((scores.shape[0], rows, columns), last_dtype[1])
+
+
+@operator(
+    "interp_argmax(Tensor scores, SymInt height, SymInt width, SymInt top, SymInt left, SymInt rows, SymInt columns,"
+    " bool last, ScalarType dtype) -> Tensor",
+    result=_label_map,
+)
 def _interp_argmax(
-    scores: Tensor,
+    xp: Arrays,
+    labels: Any,
+    scores: Any,
     height: int,
     width: int,
     top: int,
@@ -22,55 +33,37 @@ def _interp_argmax(
     rows: int,
     columns: int,
     last: bool,
-    dtype: torch.dtype,
-) -> Tensor:
-    check_device("interp_argmax", scores)
-    labels = scores.new_empty((scores.shape[0], rows, columns), dtype=dtype)
-    _C.interp_argmax(view(scores), view(labels), height, width, top, left, last, stream(scores))
-    return labels
-
-
-@_interp_argmax.register_fake
-def _(
-    scores: Tensor,
-    height: int,
-    width: int,
-    top: int,
-    left: int,
-    rows: int,
-    columns: int,
-    last: bool,
-    dtype: torch.dtype,
-) -> Tensor:
-    return scores.new_empty((scores.shape[0], rows, columns), dtype=dtype)
+    dtype: Any,
+) -> None:
+    _C.interp_argmax(xp.view(scores), xp.view(labels), height, width, top, left, last, xp.stream)
 
 
 def interp_argmax(
-    scores: Tensor,
+    scores: ArrayT,
     height: int,
     width: int,
     *,
     crop: Size | None = None,
     ties: str = "last",
     origin: Size = (0, 0),
-    dtype: torch.dtype = torch.uint8,
-) -> Tensor:
-    """Labels at full size from coarse scores, without the scores at full size.
+    dtype: Any = "uint8",
+) -> ArrayT:
+    """Return labels at full size from coarse scores, without the scores at full size.
 
     The same labels as ``argmax_labels(interp(scores, height=height, width=width), ties, dtype)``, cut to ``crop``:
     what is cut away is not computed, and on the CPU neither are pixels between four of which one class leads anyway.
 
     Args:
-        scores: (N, C, h, w) float32, float64, float16 or bfloat16 (the last two widened to float32), any strides, on
-            the CPU or a CUDA device.
+        scores: (N, C, h, w) float32, float64, float16 or bfloat16 (the last two widened to float32), any strides:
+            torch's, CuPy's or NumPy's.
         height: height of the resized image, corners on corners with the coarse one.
         width: its width.
-        crop: (height, width) of the part that is wanted, the image without its padding say; None: all from ``origin``
+        crop: (height, width) of the wanted part, for example the image without its padding; None: all from ``origin``
             on.
         ties: which of equal channels wins: "last", as in the layers ARGMAX, SEG_ACCURACY and ACCURACY, or "first", as
             in the densecrf programs.
         origin: row and column of the resized image where the part begins.
-        dtype: torch.uint8 (up to 256 channels) or torch.int64.
+        dtype: "uint8" (up to 256 channels) or "int64", or the library's own dtype of that name.
 
     Returns:
         (N, *crop) labels. Not differentiable. The same bits for any number of threads, on the CPU and on CUDA.
@@ -79,6 +72,7 @@ def interp_argmax(
         ValueError: a wrong shape or dtype, another word for ``ties``, too many channels for ``dtype``, or a crop that
             is not within the resized image.
     """
-    part = window("interp_argmax", scores.shape, height, width, crop, origin)
+    part = interp_window("interp_argmax", scores.shape, height, width, crop, origin)
     last = last_wins("interp_argmax", ties)
-    return call(_interp_argmax, scores.detach(), height, width, *part, last, dtype)
+    result: ArrayT = _interp_argmax(scores, height, width, *part, last, arrays_of(scores).as_dtype(dtype))
+    return result

@@ -2,50 +2,50 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from typing import Any
 
 from deeplab_caffe import _C
-from deeplab_caffe.ops._direct import call
-from deeplab_caffe.ops._view import check_device, stream, view
-from deeplab_caffe.ops._window import Size, window
+from deeplab_caffe.arrays import Arrays, ArrayT
+from deeplab_caffe.ops.operator import operator
+from deeplab_caffe.ops.sizes import SCORES, Size, check_blob, interp_window
 
 
-def _empty(scores: Tensor, rows: int, columns: int) -> Tensor:
-    dtype = torch.float64 if scores.dtype == torch.float64 else torch.float32
-    return scores.new_empty((*scores.shape[:2], rows, columns), dtype=dtype)
+def _probabilities(
+    xp: Arrays, scores: Any, height: int, width: int, top: int, left: int, rows: int, columns: int
+) -> Any:
+    check_blob(xp, "interp_softmax", "scores", scores, SCORES)
+    dtype = "float64" if xp.dtype(scores) == "float64" else "float32"
+    return xp.empty((*scores.shape[:2], rows, columns), dtype)
 
 
-@torch.library.custom_op("deeplab_caffe::interp_softmax", mutates_args=())
-def _interp_softmax(scores: Tensor, height: int, width: int, top: int, left: int, rows: int, columns: int) -> Tensor:
-    check_device("interp_softmax", scores)
-    probabilities = _empty(scores, rows, columns)
-    _C.interp_softmax(view(scores), view(probabilities), height, width, top, left, stream(scores))
-    return probabilities
-
-
-@_interp_softmax.register_fake
-def _(scores: Tensor, height: int, width: int, top: int, left: int, rows: int, columns: int) -> Tensor:
-    return _empty(scores, rows, columns)
+@operator(
+    "interp_softmax(Tensor scores, SymInt height, SymInt width, SymInt top, SymInt left, SymInt rows, SymInt columns)"
+    " -> Tensor",
+    result=_probabilities,
+)
+def _interp_softmax(
+    xp: Arrays, output: Any, scores: Any, height: int, width: int, top: int, left: int, rows: int, columns: int
+) -> None:
+    _C.interp_softmax(xp.view(scores), xp.view(output), height, width, top, left, xp.stream)
 
 
 def interp_softmax(
-    scores: Tensor, height: int, width: int, *, crop: Size | None = None, origin: Size = (0, 0)
-) -> Tensor:
-    """Class probabilities at full size from coarse scores, without the scores at full size.
+    scores: ArrayT, height: int, width: int, *, crop: Size | None = None, origin: Size = (0, 0)
+) -> ArrayT:
+    """Return class probabilities at full size from coarse scores, without the scores at full size.
 
-    What ``torch.softmax(interp(scores, height=height, width=width), 1)`` says, to 4e-7 in float32, cut to ``crop``. As
+    What ``torch.softmax(interp(scores, height=height, width=width), 1)`` gives, to 4e-7 in float32, cut to ``crop``. As
     there, a pixel with a NaN or +inf among its scores is NaN in all channels. Probabilities go down to the least float
     before they are 0.
 
     For the dense CRF's unary, which is the scores and not their softmax, see :func:`deeplab_caffe.crf.dense_crf`.
 
     Args:
-        scores: (N, C, h, w) float32, float64, float16 or bfloat16 (the last two widened to float32), any strides, on
-            the CPU or a CUDA device.
+        scores: (N, C, h, w) float32, float64, float16 or bfloat16 (the last two widened to float32), any strides:
+            torch's, CuPy's or NumPy's.
         height: height of the resized image, corners on corners with the coarse one.
         width: its width.
-        crop: (height, width) of the part that is wanted, the image without its padding say; None: all from ``origin``
+        crop: (height, width) of the wanted part, for example the image without its padding; None: all from ``origin``
             on.
         origin: row and column of the resized image where the part begins.
 
@@ -56,5 +56,6 @@ def interp_softmax(
     Raises:
         ValueError: a wrong shape or dtype, or a crop that is not within the resized image.
     """
-    part = window("interp_softmax", scores.shape, height, width, crop, origin)
-    return call(_interp_softmax, scores.detach(), height, width, *part)
+    part = interp_window("interp_softmax", scores.shape, height, width, crop, origin)
+    result: ArrayT = _interp_softmax(scores, height, width, *part)
+    return result

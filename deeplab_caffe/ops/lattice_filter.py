@@ -12,13 +12,17 @@ import torch
 from torch import Tensor
 
 from deeplab_caffe import _C
-from deeplab_caffe.ops._view import check_device, stream, view
+from deeplab_caffe.arrays import Arrays
+from deeplab_caffe.ops.operator import operator
 
 
 class LatticeLike(Protocol):
     """A lattice of either device: ``_C.Lattice``, :class:`deeplab_caffe.crf.cuda_lattice.CudaLattice`."""
 
     points: int
+
+    filter: Any
+    filter_all: Any  # on a GPU
 
 
 _KEYS = itertools.count(1)
@@ -42,7 +46,7 @@ class _Owner:
 
 
 def lattice_keys(lattices: Sequence[LatticeLike]) -> Tensor:
-    """What :func:`lattice_filter` takes for lattices, since an operator's arguments are tensors and numbers.
+    """Return what :func:`lattice_filter` takes for lattices, since an operator's arguments are tensors and numbers.
 
     Returns:
         int64 ``(N,)`` on the CPU. It and its views keep the lattices alive; a copy of it does not.
@@ -57,19 +61,20 @@ def _found(keys: Tensor) -> list[LatticeLike]:
         raise ValueError(f"lattice_filter: lattice {exc} is not there any more: keep the tensor of its key") from None
 
 
-@torch.library.custom_op("deeplab_caffe::lattice_filter", mutates_args=())
-def _lattice_filter(values: Tensor, lattices: Tensor, adjoint: bool) -> Tensor:
-    check_device("lattice_filter", values)
-    filtered = values.new_empty(values.shape)
-    lattices = _found(lattices)
-    for lattice in lattices:
+def _filtered(xp: Arrays, values: Any, lattices: Any, adjoint: bool) -> Any:
+    return xp.empty(values.shape, values.dtype)
+
+
+@operator("lattice_filter(Tensor values, Tensor lattices, bool adjoint) -> Tensor", result=_filtered)
+def _lattice_filter(xp: Arrays, filtered: Any, values: Any, lattices: Any, adjoint: bool) -> None:
+    found = _found(lattices)
+    for lattice in found:
         _check_place(lattice, values)
-    if values.is_cuda and lattices:
-        lattices[0].filter_all(lattices, view(values), view(filtered), adjoint, stream(values))
-        return filtered
-    for lattice, source, target in zip(lattices, values, filtered, strict=True):
-        lattice.filter(view(source), view(target), adjoint)
-    return filtered
+    if values.is_cuda and found:
+        found[0].filter_all(found, xp.view(values), xp.view(filtered), adjoint, xp.stream)
+        return
+    for lattice, source, target in zip(found, values, filtered, strict=True):
+        lattice.filter(xp.view(source), xp.view(target), adjoint)
 
 
 def _check_place(lattice: LatticeLike, values: Tensor) -> None:
@@ -79,24 +84,19 @@ def _check_place(lattice: LatticeLike, values: Tensor) -> None:
         raise ValueError(f"lattice_filter: the values are on {values.device}, the lattice is not")
 
 
-@_lattice_filter.register_fake
-def _(values: Tensor, lattices: Tensor, adjoint: bool) -> Tensor:
-    return values.new_empty(values.shape)
-
-
-def _save(ctx: torch.autograd.function.FunctionCtx, inputs: tuple, output: Tensor) -> None:
+def _save(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
     _, lattices, ctx.adjoint = inputs
     ctx.save_for_backward(lattices)
 
 
-def _gradient(ctx: torch.autograd.function.FunctionCtx, grad: Tensor) -> tuple:
+def _gradient(ctx: Any, grad: Any) -> tuple[Any, ...]:
     (lattices,) = ctx.saved_tensors
     return _lattice_filter(grad, lattices, not ctx.adjoint), None, None
 
 
 # The filter is linear: slice * blurs * splat. Slice is a multiple of splat transposed; each axis' blur is symmetric,
 # but they do not commute where vertices are missing. So the transpose blurs along the axes in reverse order.
-_lattice_filter.register_autograd(_gradient, setup_context=_save)
+_lattice_filter.differentiate(_save, _gradient)
 
 
 def lattice_filter(values: Tensor, lattices: Tensor, *, adjoint: bool = False) -> Tensor:
@@ -119,4 +119,5 @@ def lattice_filter(values: Tensor, lattices: Tensor, *, adjoint: bool = False) -
         raise ValueError(
             f"lattice_filter: expected {values.shape[0]} keys of lattices, got {lattices.dtype} {tuple(lattices.shape)}"
         )
-    return _lattice_filter(values, lattices, adjoint)
+    filtered: Tensor = _lattice_filter(values, lattices, adjoint)
+    return filtered

@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from typing import Any
 
 from deeplab_caffe import _C
-from deeplab_caffe.ops._view import check_device, stream, view
+from deeplab_caffe.arrays import Arrays, ArrayT
+from deeplab_caffe.ops.im2col import Sizes
+from deeplab_caffe.ops.operator import operator
+from deeplab_caffe.ops.sizes import Size
 
-Pair = tuple[int, int]
-_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+_DTYPES = ("float32", "float16", "bfloat16")
 
 
-def max_pool(x: Tensor, kernel: Pair, step: Pair, pad: Pair, size: Pair) -> Tensor:
-    """The largest number in each window, channel by channel.
+def _pooled(xp: Arrays, x: Any, kernel: Sizes, stride: Sizes, pad: Sizes, size: Sizes) -> Any:
+    if len(x.shape) != 4 or xp.dtype(x) not in _DTYPES:
+        came = f"{xp.dtype(x)} {tuple(x.shape)}"
+        raise ValueError(f"max_pool: expected (N, C, H, W) float32, float16 or bfloat16, got {came}")
+    return xp.empty((*x.shape[:2], *size), x.dtype, channels_last=True)
 
-    Windows start at ``step * index - pad`` and are cut to the image; one wholly outside gives the lowest number.
+
+@operator("max_pool(Tensor x, SymInt[] kernel, SymInt[] stride, SymInt[] pad, SymInt[] size) -> Tensor", result=_pooled)
+def _max_pool(xp: Arrays, output: Any, x: Any, kernel: Sizes, stride: Sizes, pad: Sizes, size: Sizes) -> None:
+    x = xp.contiguous(x, channels_last=True)
+    _C.max_pool(xp.view(x), xp.view(output), tuple(kernel), tuple(stride), tuple(pad), xp.stream)
+
+
+def max_pool(x: ArrayT, kernel: Size, stride: Size, pad: Size, size: Size) -> ArrayT:
+    """Return the largest number in each window, channel by channel.
+
+    Windows start at ``stride * index - pad`` and are cut to the image; one wholly outside gives the lowest number.
     Numbers are compared by their bits: -0 comes before 0, and a NaN, if its sign bit is 0, is above all.
 
     Args:
-        x: (N, C, H, W) float32, float16 or bfloat16, on the CPU or a CUDA device; copied unless channels-last.
+        x: (N, C, H, W) float32, float16 or bfloat16: torch's, CuPy's or NumPy's; copied unless channels-last.
         kernel: (height, width) of a window.
-        step: the stride: from one window to the next.
+        stride: from one window to the next.
         pad: rows and columns before the image.
         size: (OH, OW): how many windows.
 
@@ -29,14 +43,7 @@ def max_pool(x: Tensor, kernel: Pair, step: Pair, pad: Pair, size: Pair) -> Tens
         (N, C, OH, OW), channels-last, of the input's dtype. Not differentiable.
 
     Raises:
-        ValueError: not such a tensor, or numbers that make no window.
+        ValueError: not such an array, or numbers that make no window.
     """
-    if x.dim() != 4 or x.dtype not in _DTYPES:
-        came = f"{str(x.dtype).removeprefix('torch.')} {tuple(x.shape)}"
-        raise ValueError(f"max_pool: expected (N, C, H, W) float32, float16 or bfloat16, got {came}")
-    check_device("max_pool", x)
-    x = x.detach().contiguous(memory_format=torch.channels_last)
-    shape = (x.shape[0], x.shape[1], *size)
-    output = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
-    _C.max_pool(view(x), view(output), tuple(kernel), tuple(step), tuple(pad), stream(x))
-    return output
+    result: ArrayT = _max_pool(x, *(list(given) for given in (kernel, stride, pad, size)))
+    return result

@@ -12,21 +12,24 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from deeplab_caffe.ops.sizes import Size
+
 _Key = tuple[object, ...]
 
 
 @lru_cache
 def operators_exist() -> bool:
-    """Whether this torch build has the operators."""
+    """Return whether this torch build has the operators."""
     try:
-        return bool(torch.backends.mkldnn.is_available() and torch.ops.mkldnn._convolution_pointwise)
+        available = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]  # torch's own
+        return bool(available and torch.ops.mkldnn._convolution_pointwise)
     except (AttributeError, RuntimeError):
         return False
 
 
 @lru_cache
 def bfloat16_is_fast() -> bool:
-    """Whether oneDNN has bfloat16 kernels for this processor."""
+    """Return whether oneDNN has bfloat16 kernels for this processor."""
     try:
         return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
     except (AttributeError, RuntimeError):
@@ -34,7 +37,7 @@ def bfloat16_is_fast() -> bool:
 
 
 def supported(x: Tensor, weight: Tensor) -> bool:
-    """Whether :class:`PackedConv2d` can take this input with this weight."""
+    """Return whether :class:`PackedConv2d` can take this input with this weight."""
     if x.device.type != "cpu" or weight.device.type != "cpu" or torch.is_grad_enabled() or not operators_exist():
         return False
     if torch.compiler.is_compiling() or x.dtype != weight.dtype or x.numel() == 0:
@@ -54,49 +57,50 @@ class PackedConv2d:
     Args:
         stride: (height, width).
         pad: (height, width).
-        hole: (height, width).
-        group: number of groups.
+        dilation: (height, width).
+        groups: how many.
     """
 
-    def __init__(self, stride: tuple[int, int], pad: tuple[int, int], hole: tuple[int, int], group: int) -> None:
-        self._stride, self._pad, self._hole = list(stride), list(pad), list(hole)
-        self._group = group
+    def __init__(self, stride: Size, pad: Size, dilation: Size, groups: int) -> None:
+        self._arguments = stride, pad, dilation, groups
+        self._stride, self._pad, self._dilation, self._groups = list(stride), list(pad), list(dilation), groups
         self._key: _Key | None = None
         self._packed: Tensor | None = None
 
     def clear(self) -> None:
-        """Forgets the packed weight."""
+        """Forget the packed weight."""
         self._key = self._packed = None
 
     def __call__(self, x: Tensor, weight: Tensor, bias: Tensor | None, *, relu: bool) -> Tensor:
-        """The convolution of ``x`` (N, C, H, W), with a ReLU behind it if asked for."""
+        """Return the convolution of ``x`` (N, C, H, W), followed by a ReLU if asked for."""
         key = (weight.data_ptr(), weight._version, weight.dtype, tuple(x.shape))
         if key != self._key:
-            self._packed = torch._C._nn.mkldnn_reorder_conv2d_weight(
+            self._packed = torch._C._nn.mkldnn_reorder_conv2d_weight(  # type: ignore[call-arg]  # torch's stub is behind
                 weight.detach().contiguous().to_mkldnn(),
                 self._pad,
                 self._stride,
-                self._hole,
-                self._group,
+                self._dilation,
+                self._groups,
                 list(x.shape),
             )
             self._key = key
         x = x.contiguous(memory_format=torch.channels_last)
-        return torch.ops.mkldnn._convolution_pointwise(
+        y: Tensor = torch.ops.mkldnn._convolution_pointwise(
             x,
             self._packed,
             None if bias is None else bias.detach(),
             self._pad,
             self._stride,
-            self._hole,
-            self._group,
+            self._dilation,
+            self._groups,
             "relu" if relu else "none",
             [],
             "",
         )
+        return y
 
-    def __deepcopy__(self, memo: dict) -> PackedConv2d:
-        return PackedConv2d(tuple(self._stride), tuple(self._pad), tuple(self._hole), self._group)
+    def __deepcopy__(self, memo: dict[int, object]) -> PackedConv2d:
+        return PackedConv2d(*self._arguments)
 
-    def __reduce__(self) -> tuple:
-        return PackedConv2d, (tuple(self._stride), tuple(self._pad), tuple(self._hole), self._group)
+    def __reduce__(self) -> tuple[object, ...]:
+        return PackedConv2d, self._arguments

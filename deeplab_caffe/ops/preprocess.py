@@ -1,100 +1,95 @@
-"""From photographs to the input blob of a net: bytes in, B, G, R minus the mean out (data_transformer.cpp:309-464)."""
+"""From images to the input blob of a net: bytes in, B, G, R minus the mean out (data_transformer.cpp:309-464)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from deeplab_caffe import _C
-from deeplab_caffe.ops._direct import call
-from deeplab_caffe.ops._photographs import blob_size, check_photograph, three_means
-from deeplab_caffe.ops._view import check_device, stream, view
+from deeplab_caffe.arrays import Arrays, arrays_of, is_torch, offers_gpu_memory
+from deeplab_caffe.ops.operator import operator
+from deeplab_caffe.ops.sizes import blob_size, check_image, three_means
 
-Image = Tensor | np.ndarray
-
-
-def _empty(images: Sequence[Tensor], height: int, width: int, dtype: torch.dtype, channels_last: bool) -> Tensor:
-    return torch.empty(
-        (sum(batch.shape[0] for batch in images), 3, height, width),
-        dtype=dtype,
-        device=images[0].device,
-        memory_format=torch.channels_last if channels_last else torch.contiguous_format,
-    )
+_DTYPES = ("float32", "float16", "bfloat16")
 
 
-@torch.library.custom_op("deeplab_caffe::preprocess", mutates_args=())
-def _preprocess(
-    images: Sequence[Tensor], mean: Sequence[float], height: int, width: int, dtype: torch.dtype, channels_last: bool
-) -> Tensor:
-    """Batches (n, H, W, 3), each of one size, one after the other into a blob."""
-    blob = _empty(images, height, width, dtype, channels_last)
+def _blob(
+    xp: Arrays, images: Sequence[Any], mean: Sequence[float], height: int, width: int, dtype: Any, channels_last: bool
+) -> Any:
+    count = sum(batch.shape[0] for batch in images)
+    return xp.empty((count, 3, height, width), dtype, channels_last=channels_last)
+
+
+@operator(
+    "preprocess(Tensor[] images, float[] mean, SymInt height, SymInt width, ScalarType dtype, bool channels_last)"
+    " -> Tensor",
+    result=_blob,
+)
+def _preprocess(xp: Arrays, blob: Any, images: Sequence[Any], mean: Sequence[float], *_: Any) -> None:
+    """Write batches (n, H, W, 3), each of one size, one after the other into a blob."""
     first = 0
     for batch in images:
-        check_device("preprocess", batch)
         items = blob[first : first + batch.shape[0]]
-        _C.preprocess(view(batch), view(items), list(mean), stream(batch))
+        _C.preprocess(xp.view(batch), xp.view(items), list(mean), xp.stream)
         first += batch.shape[0]
-    return blob
 
 
-@_preprocess.register_fake
-def _(
-    images: Sequence[Tensor], mean: Sequence[float], height: int, width: int, dtype: torch.dtype, channels_last: bool
-) -> Tensor:
-    return _empty(images, height, width, dtype, channels_last)
-
-
-def as_tensor(image: Image) -> Tensor:
-    """The image as a tensor, on its own memory where torch can take that.
+def as_tensor(image: Any) -> Any:
+    """Return an image as a tensor, on its own memory if torch can take that.
 
     Raises:
-        ValueError: neither a tensor nor a numpy array.
+        ValueError: neither a tensor nor a NumPy array.
     """
-    if isinstance(image, Tensor):
+    if is_torch(image):
         return image
     if not isinstance(image, np.ndarray):
         raise ValueError(f"preprocess: expected a tensor or a numpy array, got {type(image).__name__}")
+    import torch
+
     # torch takes neither arrays that must not be written nor ones that run backwards.
     fits = image.flags.writeable and min(image.strides, default=0) >= 0
     return torch.from_numpy(image if fits else image.copy())
 
 
-def _batches(images: Image | Sequence[Image]) -> list[Tensor]:
-    whole = isinstance(images, (Tensor, np.ndarray))
-    found = [as_tensor(image) for image in ([images] if whole else images)]
-    for image in found:
-        check_photograph(image.shape, str(image.dtype).removeprefix("torch."), batch=whole)
-        if image.device != found[0].device:
-            raise ValueError(f"preprocess: images on two devices, {found[0].device} and {image.device}")
-    return [image if image.dim() == 4 else image[None] for image in found]
+def _batches(images: Any) -> list[Any]:
+    whole = not isinstance(images, (list, tuple))
+    found = [images] if whole else list(images)
+    if not any(not is_torch(image) and offers_gpu_memory(image) for image in found):
+        found = [as_tensor(image) for image in found]
+    devices = [arrays_of(image) for image in found]
+    for image, xp in zip(found, devices, strict=True):
+        check_image(image.shape, xp.dtype(image), batch=whole)
+        if xp.device != devices[0].device:
+            raise ValueError(f"preprocess: images on two devices, {devices[0].device} and {xp.device}")
+    return [image if image.ndim == 4 else image[None] for image in found]
 
 
 def preprocess(
-    images: Image | Sequence[Image],
+    images: Any,
     *,
     mean: float | Sequence[float],
     size: tuple[int, int] | None = None,
-    dtype: torch.dtype = torch.float32,
+    dtype: Any = "float32",
     channels_last: bool = False,
-) -> Tensor:
-    """Photographs as a net's input, padded at the bottom and at the right.
+) -> Any:
+    """Return a net's input from images, padded at the bottom and at the right.
 
     The numbers of :func:`deeplab_caffe.data.image_to_blob` (byte minus mean in float32, 0 in the padding), rounded to
     ``dtype``, in one pass over bytes and blob.
 
     Args:
-        images: uint8 RGB, (H, W, 3), a batch (N, H, W, 3) of any strides, or a list of (H, W, 3) of any sizes; tensors
-            on the CPU or a CUDA device, or numpy arrays.
+        images: uint8 RGB, (H, W, 3), a batch (N, H, W, 3) of any strides, or a list of (H, W, 3) of any sizes: torch's,
+            NumPy's or CuPy's.
         mean: one value, or one per channel in B, G, R order.
         size: (height, width) of the blob, at least the largest image's; None takes the largest image's.
-        dtype: torch.float32, torch.float16 or torch.bfloat16.
+        dtype: "float32", "float16" or "bfloat16" (torch only), or the library's own dtype of that name.
         channels_last: have the channels of a pixel lie together in memory.
 
     Returns:
-        (N, 3, *size), channels B, G, R, on the images' device. The same bits on the CPU and on CUDA.
+        (N, 3, *size), channels B, G, R, on the images' device: CuPy's for CuPy's images, else torch's. The same bits
+        on the CPU and on CUDA.
 
     Raises:
         ValueError: not such images, images on two devices, a size that does not hold them, or another dtype.
@@ -102,6 +97,9 @@ def preprocess(
     batches = _batches(images)
     height, width = blob_size([batch.shape for batch in batches], size)
     means = three_means(mean)
-    if dtype not in (torch.float32, torch.float16, torch.bfloat16):
-        raise ValueError(f"preprocess: dtype must be float32, float16 or bfloat16, got {dtype}")
-    return call(_preprocess, batches, means, height, width, dtype, channels_last)
+    xp = arrays_of(batches[0])
+    known = _DTYPES if xp.library == "torch" else _DTYPES[:2]
+    name = str(dtype).removeprefix("torch.") if not isinstance(dtype, type) else np.dtype(dtype).name
+    if name not in known:
+        raise ValueError(f"preprocess: dtype must be {', '.join(known[:-1])} or {known[-1]}, got {name}")
+    return _preprocess(batches, means, height, width, xp.as_dtype(name), channels_last)

@@ -1,40 +1,76 @@
-"""Output sizes of the operations, and arguments given once or for both axes. Does without torch."""
+"""Sizes and arguments of the operations, checked: the one place of each check. Does without torch."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from deeplab_caffe.arrays import Arrays
 
 Pair = int | tuple[int, int]
+Size = tuple[int, int]
+
+# What the operations that resize scores and then do something with them read, widened to float32 or float64.
+SCORES = ("float32", "float64", "float16", "bfloat16")
 
 
-def conv_output_size(size: int, kernel: int, stride: int = 1, pad: int = 0, hole: int = 1) -> int:
-    """Output size of a convolution or im2col along one axis (layers/conv_layer.cpp:123-126): rounded DOWN.
+def check_4d(operation: str, name: str, shape: Sequence[int]) -> None:
+    """Check that a shape is (N, C, H, W).
+
+    Raises:
+        ValueError: it is not.
+    """
+    if len(shape) != 4:
+        raise ValueError(f"{operation}: expected {name} (N, C, H, W), got shape {tuple(shape)}")
+
+
+def check_blob(
+    xp: Arrays, operation: str, name: str, array: Any, dtypes: Sequence[str] = ("float32", "float64")
+) -> None:
+    """Check that an array is (N, C, H, W) and of one of some dtypes.
+
+    Raises:
+        ValueError: it is not.
+    """
+    check_4d(operation, name, array.shape)
+    if xp.dtype(array) not in dtypes:
+        wanted = f"{', '.join(dtypes[:-1])} or {dtypes[-1]}"
+        raise ValueError(f"{operation}: expected {name} of {wanted}, got {xp.dtype(array)}")
+
+
+def conv_output_size(size: int, kernel: int, stride: int = 1, pad: int = 0, dilation: int = 1) -> int:
+    """Return the output size of a convolution or im2col along one axis (layers/conv_layer.cpp:123-126): rounded DOWN.
 
     Args:
         size: input size in pixels.
         kernel: taps of the kernel.
         stride: pixels between outputs.
         pad: zeros before and after the input.
-        hole: pixels between taps; the kernel then covers ``kernel + (kernel - 1) * (hole - 1)`` pixels.
+        dilation: pixels from tap to tap; the kernel then covers ``kernel + (kernel - 1) * (dilation - 1)`` pixels.
 
     Raises:
         ValueError: an argument out of its range, or a kernel that does not fit.
     """
-    for name, value, least in (("kernel", kernel, 1), ("stride", stride, 1), ("pad", pad, 0), ("hole", hole, 1)):
+    for name, value, least in (
+        ("kernel", kernel, 1),
+        ("stride", stride, 1),
+        ("pad", pad, 0),
+        ("dilation", dilation, 1),
+    ):
         if value < least:
             raise ValueError(f"convolution: {name} must be at least {least}, got {value}")
-    effective = kernel + (kernel - 1) * (hole - 1)
+    effective = kernel + (kernel - 1) * (dilation - 1)
     room = size + 2 * pad - effective
     if room < 0:
         raise ValueError(
-            f"convolution: a kernel of {kernel} with hole {hole} covers {effective} pixels "
+            f"convolution: a kernel of {kernel} with dilation {dilation} covers {effective} pixels "
             f"and does not fit into {size} with pad {pad} on both sides"
         )
     return room // stride + 1
 
 
 def pair(name: str, value: Pair) -> list[int]:
-    """An argument given once or as (height, width)."""
+    """Return an argument given once or as (height, width) as both."""
     if isinstance(value, int):
         return [value, value]
     if len(value) != 2:
@@ -43,34 +79,33 @@ def pair(name: str, value: Pair) -> list[int]:
 
 
 def pairs(**named: Pair) -> list[list[int]]:
-    """Arguments given once or as (height, width), in their order; see :func:`pair`."""
+    """Return arguments given once or as (height, width), each as both, in their order."""
     return [pair(name, value) for name, value in named.items()]
 
 
 def output_hw(
-    shape: Sequence[int], kernel: Sequence[int], stride: Sequence[int], pad: Sequence[int], hole: Sequence[int]
+    shape: Sequence[int], kernel: Sequence[int], stride: Sequence[int], pad: Sequence[int], dilation: Sequence[int]
 ) -> tuple[int, int]:
-    """(OH, OW) of a convolution over a (N, C, H, W) shape; each other argument is (height, width)."""
-    sizes = zip(shape[2:], kernel, stride, pad, hole, strict=True)
+    """Return (OH, OW) of a convolution over a (N, C, H, W) shape; each other argument is (height, width)."""
+    sizes = zip(shape[2:], kernel, stride, pad, dilation, strict=True)
     height, width = (conv_output_size(*axis) for axis in sizes)
     return height, width
 
 
-def check_weight(x: Sequence[int], weight: Sequence[int], groups: int, *, least_outputs: int = 0) -> None:
-    """Whether a weight (O, C / groups, KH, KW) goes with an input (N, C, H, W).
+def check_weight(x: Sequence[int], weight: Sequence[int], groups: int) -> None:
+    """Check that a weight (O, C / groups, KH, KW) goes with an input (N, C, H, W).
 
     Args:
         x: shape of the input.
         weight: shape of the weight.
         groups: of a grouped convolution.
-        least_outputs: the smallest O.
 
     Raises:
         ValueError: it does not.
     """
     if len(weight) != 4:
         raise ValueError(f"convolution: expected weight (O, C / groups, KH, KW), got shape {tuple(weight)}")
-    if groups < 1 or x[1] % groups or weight[0] % groups or weight[0] < least_outputs:
+    if groups < 1 or x[1] % groups or weight[0] % groups:
         raise ValueError(
             f"convolution: groups must divide the input's and output's channels, "
             f"got {groups} groups, {x[1]} input and {weight[0]} output channels"
@@ -91,7 +126,7 @@ def interp_size(
     pad_beg: int = 0,
     pad_end: int = 0,
 ) -> int:
-    """Output size of interp along one axis (layers/interp_layer.cpp:14-50).
+    """Return the output size of interp along one axis (layers/interp_layer.cpp:14-50).
 
     Args:
         size: input size in pixels, before cropping.
@@ -104,15 +139,16 @@ def interp_size(
     Raises:
         ValueError: not exactly one way to size the output, a positive padding, or nothing left.
     """
-    given = {"target": target, "zoom_factor": zoom_factor, "shrink_factor": shrink_factor}
-    ways = [name for name, value in given.items() if value is not None]
-    if len(ways) != 1:
+    named = {"target": target, "zoom_factor": zoom_factor, "shrink_factor": shrink_factor}
+    given = {name: value for name, value in named.items() if value is not None}
+    if len(given) != 1:
         raise ValueError(
             "interp: exactly one of zoom_factor, shrink_factor, or height and width must be set, "
-            f"got {', '.join(ways) or 'none'}"
+            f"got {', '.join(given) or 'none'}"
         )
-    if given[ways[0]] < 1:
-        raise ValueError(f"interp: {ways[0]} must be positive, got {given[ways[0]]}")
+    ((name, way),) = given.items()
+    if way < 1:
+        raise ValueError(f"interp: {name} must be positive, got {way}")
     if pad_beg > 0 or pad_end > 0:
         raise ValueError(f"interp: pad_beg and pad_end must not be positive, got {pad_beg} and {pad_end}")
     left = size + pad_beg + pad_end
@@ -122,11 +158,11 @@ def interp_size(
         return left + (left - 1) * (zoom_factor - 1)
     if shrink_factor is not None:
         return (left - 1) // shrink_factor + 1
-    return target
+    return way
 
 
-def interp_hw(shape: Sequence[int], *, height: int | None, width: int | None, **factors: int | None) -> tuple[int, int]:
-    """(OH, OW) of interp over a (N, C, H, W) shape.
+def interp_hw(shape: Sequence[int], *, height: int | None, width: int | None, **factors: Any) -> tuple[int, int]:
+    """Return (OH, OW) of interp over a (N, C, H, W) shape.
 
     Args:
         shape: of the input.
@@ -137,6 +173,94 @@ def interp_hw(shape: Sequence[int], *, height: int | None, width: int | None, **
     Raises:
         ValueError: as :func:`interp_size`, and one of height and width without the other.
     """
+    check_4d("interp", "x", shape)
     if (height is None) != (width is None):
         raise ValueError(f"interp: height and width go together, got height={height} and width={width}")
     return interp_size(shape[2], target=height, **factors), interp_size(shape[3], target=width, **factors)
+
+
+def interp_window(
+    operation: str, shape: Sequence[int], height: int, width: int, crop: Size | None, origin: Size
+) -> tuple[int, int, int, int]:
+    """Return first row, first column, height and width of the wanted part of scores resized to (height, width).
+
+    Args:
+        operation: its name, for messages.
+        shape: the scores', which must be (N, C, H, W).
+        height: after resizing.
+        width: likewise.
+        crop: (height, width) of the part; None for all from ``origin`` on.
+        origin: row and column where the part begins.
+
+    Raises:
+        ValueError: scores that are not (N, C, H, W) or empty but for N, a size below 1, or a part that is not within.
+    """
+    if len(shape) != 4 or 0 in shape[1:]:
+        raise ValueError(f"{operation}: expected scores (N, C, H, W) with C, H, W > 0, got shape {tuple(shape)}")
+    if height < 1 or width < 1:
+        raise ValueError(f"{operation}: height and width must be positive, got {height} and {width}")
+    top, left = origin
+    rows, columns = (height - top, width - left) if crop is None else crop
+    if min(top, left, rows, columns) < 0 or top + rows > height or left + columns > width:
+        raise ValueError(
+            f"{operation}: a crop of {rows} x {columns} from row {top}, column {left} on is not within "
+            f"{height} x {width}"
+        )
+    return top, left, rows, columns
+
+
+def last_wins(operation: str, ties: str) -> bool:
+    """Return whether the last of equal channels wins, not the first.
+
+    Args:
+        operation: its name, for messages.
+        ties: "first" or "last".
+
+    Raises:
+        ValueError: another word.
+    """
+    if ties not in ("first", "last"):
+        raise ValueError(f'{operation}: ties must be "first" or "last", got {ties!r}')
+    return ties == "last"
+
+
+def check_image(shape: Sequence[int], dtype: str, *, batch: bool) -> None:
+    """Check that an array holds RGB images: uint8 (H, W, 3), or with ``batch`` also (N, H, W, 3).
+
+    Raises:
+        ValueError: it does not.
+    """
+    if dtype != "uint8" or len(shape) not in ((3, 4) if batch else (3,)) or shape[-1] != 3:
+        shapes = "(H, W, 3) or (N, H, W, 3)" if batch else "(H, W, 3) each"
+        raise ValueError(f"preprocess: expected uint8 RGB images {shapes}, got {dtype} {tuple(shape)}")
+
+
+def blob_size(batches: Iterable[Sequence[int]], size: Size | None) -> Size:
+    """Return (height, width) of the blob for batches of these shapes (n, H, W, 3): ``size``, or the largest image's.
+
+    Raises:
+        ValueError: there are no images, or ``size`` does not hold them.
+    """
+    shapes = list(batches)
+    if not shapes:
+        raise ValueError("preprocess: there are no images")
+    height, width = (max(shape[axis] for shape in shapes) for axis in (1, 2))
+    if size is None:
+        return height, width
+    if size[0] < height or size[1] < width:
+        raise ValueError(f"preprocess: an image of {height} x {width} does not fit into {size[0]} x {size[1]}")
+    return size
+
+
+def three_means(mean: float | Sequence[float]) -> list[float]:
+    """Return the means of B, G and R.
+
+    Raises:
+        ValueError: neither one nor three.
+    """
+    means = [float(mean)] * 3 if isinstance(mean, (int, float)) else [float(value) for value in mean]
+    if len(means) == 1:
+        means *= 3
+    if len(means) != 3:
+        raise ValueError(f"preprocess: expected one mean or three, got {len(means)}")
+    return means

@@ -5,26 +5,29 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from deeplab_caffe import _C
-from deeplab_caffe.ops._view import check_device, stream, view
+from deeplab_caffe.arrays import Arrays, arrays_of, is_on_gpu, is_torch
+from deeplab_caffe.ops.operator import operator
+from deeplab_caffe.ops.sizes import check_blob
+
+_LABELS = ("float32", "float64", "uint8", "int16", "int32", "int64")
 
 
-def _plain_labels(labels: Tensor) -> Tensor:
-    """Labels as the extension reads them: one of its dtypes, contiguous, no graph."""
-    labels = labels.detach()
-    if labels.dtype in (torch.float16, torch.bfloat16):
-        labels = labels.float()
-    elif labels.dtype not in (torch.float32, torch.float64, torch.uint8, torch.int16, torch.int32, torch.int64):
-        labels = labels.long()
-    return labels.contiguous()
+def _readable_labels(xp: Arrays, labels: Any) -> Any:
+    """Return labels as the extension reads them: of one of its dtypes, contiguous."""
+    dtype = xp.dtype(labels)
+    if dtype not in _LABELS:
+        labels = xp.cast(labels, "float32" if "float" in dtype else "int64")
+    return xp.contiguous(labels)
 
 
-def _report(labels: Tensor, totals: Tensor, channels: int, ignore_labels: Sequence[int]) -> None:
-    """Raises for an unexpected label, warns where nothing is valid. Waits for the device."""
+def _report(xp: Arrays, labels: Any, totals: Any, channels: int, ignore_labels: Sequence[int]) -> None:
+    """Raise for an unexpected label, warn if nothing is valid. Waits for the device."""
     _, weight, first_bad = totals.tolist()
     if first_bad >= 0:
         count, height, width = labels.shape
@@ -41,105 +44,105 @@ def _report(labels: Tensor, totals: Tensor, channels: int, ignore_labels: Sequen
         )
 
 
-@torch.library.custom_op("deeplab_caffe::softmax_loss", mutates_args=())
+def _view_or_none(xp: Arrays, weights: Any) -> Any:
+    return None if weights is None else xp.view(xp.contiguous(weights))
+
+
+def _loss(xp: Arrays, scores: Any, *_: Any) -> tuple[Any, Any, Any]:
+    count, _, height, width = scores.shape
+    stats = xp.empty((count, 2, height, width), scores.dtype)
+    return xp.empty((), scores.dtype), stats, xp.empty((3,), "float64")
+
+
+@operator(
+    "softmax_loss(Tensor scores, Tensor labels, Tensor? class_weights, SymInt[] ignore_labels, bool check_labels)"
+    " -> (Tensor, Tensor, Tensor)",
+    result=_loss,
+)
 def _softmax_loss(
-    scores: Tensor, labels: Tensor, class_weights: Tensor | None, ignore_labels: Sequence[int], check_labels: bool
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The loss (), each pixel's (maximum, sum of exponentials) (N, 2, H, W), and the totals (3) of the extension."""
-    check_device("softmax_loss", scores)
-    scores, labels = scores.contiguous(), _plain_labels(labels)
+    xp: Arrays,
+    result: tuple[Any, Any, Any],
+    scores: Any,
+    labels: Any,
+    class_weights: Any,
+    ignore_labels: Sequence[int],
+    check_labels: bool,
+) -> None:
+    """Give the loss (), each pixel's (maximum, sum of exponentials) (N, 2, H, W), and the extension's totals (3)."""
+    loss, stats, totals = result
+    labels = _readable_labels(xp, labels)
     count, channels, height, width = scores.shape
-    loss = scores.new_empty(())
-    stats = scores.new_empty((count, 2, height, width))
-    totals = scores.new_empty(3, dtype=torch.float64)
     chunks = math.ceil(count * height * width / _C.softmax_loss_chunk)
-    workspace = scores.new_empty((chunks, 3), dtype=torch.float64)
-    weights = None if class_weights is None else class_weights.contiguous()
     _C.softmax_loss_forward(
-        view(scores),
-        view(labels),
-        None if weights is None else view(weights),
-        ignore_labels,
-        view(workspace),
-        view(loss),
-        view(stats),
-        view(totals),
-        stream(scores),
+        xp.view(xp.contiguous(scores)),
+        xp.view(labels),
+        _view_or_none(xp, class_weights),
+        list(ignore_labels),
+        xp.view(xp.empty((chunks, 3), "float64")),
+        xp.view(loss),
+        xp.view(stats),
+        xp.view(totals),
+        xp.stream,
     )
     if check_labels:
-        _report(labels, totals, channels, ignore_labels)
-    return loss, stats, totals
+        _report(xp, labels, totals, channels, ignore_labels)
 
 
-@_softmax_loss.register_fake
-def _(
-    scores: Tensor, labels: Tensor, class_weights: Tensor | None, ignore_labels: Sequence[int], check_labels: bool
-) -> tuple[Tensor, Tensor, Tensor]:
-    count, _, height, width = scores.shape
-    stats = scores.new_empty((count, 2, height, width))
-    return scores.new_empty(()), stats, scores.new_empty(3, dtype=torch.float64)
+def _scores_like(xp: Arrays, grad_loss: Any, scores: Any, *_: Any) -> Any:
+    return xp.empty(scores.shape, scores.dtype)
 
 
-@torch.library.custom_op("deeplab_caffe::softmax_loss_backward", mutates_args=())
+@operator(
+    "softmax_loss_backward(Tensor grad_loss, Tensor scores, Tensor labels, Tensor? class_weights, Tensor stats,"
+    " Tensor totals, SymInt[] ignore_labels) -> Tensor",
+    result=_scores_like,
+)
 def _softmax_loss_backward(
-    grad_loss: Tensor,
-    scores: Tensor,
-    labels: Tensor,
-    class_weights: Tensor | None,
-    stats: Tensor,
-    totals: Tensor,
+    xp: Arrays,
+    grad_scores: Any,
+    grad_loss: Any,
+    scores: Any,
+    labels: Any,
+    class_weights: Any,
+    stats: Any,
+    totals: Any,
     ignore_labels: Sequence[int],
-) -> Tensor:
-    scores, labels = scores.contiguous(), _plain_labels(labels)
-    weights = None if class_weights is None else class_weights.contiguous()
-    grad_scores = torch.empty_like(scores)
+) -> None:
     _C.softmax_loss_backward(
-        view(scores),
-        view(labels),
-        None if weights is None else view(weights),
-        ignore_labels,
-        view(stats),
-        view(totals),
-        view(grad_loss.contiguous()),
-        view(grad_scores),
-        stream(scores),
+        xp.view(xp.contiguous(scores)),
+        xp.view(_readable_labels(xp, labels)),
+        _view_or_none(xp, class_weights),
+        list(ignore_labels),
+        xp.view(stats),
+        xp.view(totals),
+        xp.view(xp.contiguous(grad_loss)),
+        xp.view(grad_scores),
+        xp.stream,
     )
-    return grad_scores
 
 
-@_softmax_loss_backward.register_fake
-def _(
-    grad_loss: Tensor,
-    scores: Tensor,
-    labels: Tensor,
-    class_weights: Tensor | None,
-    stats: Tensor,
-    totals: Tensor,
-    ignore_labels: Sequence[int],
-) -> Tensor:
-    return scores.new_empty(scores.shape)
-
-
-def _save_forward(ctx: torch.autograd.function.FunctionCtx, inputs: tuple, output: tuple) -> None:
+def _save_forward(ctx: Any, inputs: tuple[Any, ...], output: tuple[Any, ...]) -> None:
     scores, labels, class_weights, ctx.ignore_labels, _ = inputs
     _, stats, totals = output
     ctx.mark_non_differentiable(stats, totals)
     ctx.save_for_backward(scores, labels, class_weights, stats, totals)
 
 
-def _forward_gradient(ctx: torch.autograd.function.FunctionCtx, grad_loss: Tensor, *_: Tensor) -> tuple:
+def _forward_gradient(ctx: Any, grad_loss: Any, *_: Any) -> tuple[Any, ...]:
     return _softmax_loss_backward(grad_loss, *ctx.saved_tensors, ctx.ignore_labels), None, None, None, None
 
 
-def _save_backward(ctx: torch.autograd.function.FunctionCtx, inputs: tuple, output: Tensor) -> None:
+def _save_backward(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
     *tensors, ctx.ignore_labels = inputs
     ctx.save_for_backward(*tensors)
 
 
-def _backward_gradient(ctx: torch.autograd.function.FunctionCtx, grad: Tensor) -> tuple:
-    """Second derivatives are rare enough to be left to torch's own operations."""
+def _backward_gradient(ctx: Any, grad: Any) -> tuple[Any, ...]:
+    """Give second derivatives, rare enough to be left to torch's own operations."""
+    import torch
+
     grad_loss, scores, labels, class_weights, _, totals = ctx.saved_tensors
-    labels = _plain_labels(labels).long()
+    labels = _readable_labels(arrays_of(labels), labels).long()
     valid = (labels >= 0) & (labels < scores.shape[1])
     for ignored in ctx.ignore_labels:
         valid &= labels != ignored
@@ -153,83 +156,124 @@ def _backward_gradient(ctx: torch.autograd.function.FunctionCtx, grad: Tensor) -
     return through_loss, through_scores, *(None,) * 5
 
 
-_softmax_loss.register_autograd(_forward_gradient, setup_context=_save_forward)
-_softmax_loss_backward.register_autograd(_backward_gradient, setup_context=_save_backward)
+_softmax_loss.differentiate(_save_forward, _forward_gradient)
+_softmax_loss_backward.differentiate(_save_backward, _backward_gradient)
 
 
-def _weights_tensor(class_weights: Tensor | Sequence[float] | None, scores: Tensor) -> Tensor | None:
+@dataclass(frozen=True)
+class SoftmaxLoss:
+    """A loss without torch, and what its gradient is computed from.
+
+    Attributes:
+        loss: (), of the scores' dtype. NaN if a label is neither a class nor ignored; 0 if nothing is valid.
+        scores: (N, C, H, W).
+        labels: (N, H, W).
+        class_weights: (C,), or None for all 1.
+        ignore_labels: labels that count nowhere.
+        stats: (N, 2, H, W): each pixel's maximum and sum of exponentials.
+        totals: (3,) float64: the sum of the losses, that of the weights, the first unexpected label's pixel or -1.
+    """
+
+    loss: Any
+    scores: Any
+    labels: Any
+    class_weights: Any | None
+    ignore_labels: tuple[int, ...]
+    stats: Any
+    totals: Any
+
+    def backward(self, grad_loss: Any = 1.0) -> Any:
+        """Return the gradient of the scores, (N, C, H, W).
+
+        Args:
+            grad_loss: the gradient of the loss: a number, or an array of one on the scores' device.
+        """
+        xp = arrays_of(self.scores)
+        grad = xp.cast(xp.take(grad_loss), self.scores.dtype).reshape(())
+        saved = self.scores, self.labels, self.class_weights, self.stats, self.totals
+        return _softmax_loss_backward(grad, *saved, list(self.ignore_labels))
+
+
+def _class_weights(xp: Arrays, class_weights: Any, scores: Any) -> Any:
     if class_weights is None:
         return None
-    if not isinstance(class_weights, Tensor):
+    if not is_torch(class_weights) and not is_on_gpu(class_weights):
         for index, weight in enumerate(class_weights):
             if not 0 <= weight < math.inf:
                 raise ValueError(f"softmax_loss: weights cannot be negative, got {weight} for class {index}")
-        class_weights = torch.tensor(list(class_weights), dtype=scores.dtype)
-    if class_weights.shape != (scores.shape[1],):
+        class_weights = np.asarray(class_weights, np.float64)
+    weights = xp.cast(xp.take(class_weights), scores.dtype)
+    if tuple(weights.shape) != (scores.shape[1],):
         raise ValueError(
-            f"softmax_loss: expected one weight for each of {scores.shape[1]} classes, "
-            f"got shape {tuple(class_weights.shape)}"
+            f"softmax_loss: expected one weight for each of {scores.shape[1]} classes, got shape {tuple(weights.shape)}"
         )
-    return class_weights.detach().to(scores)
+    return weights
 
 
 def softmax_loss(
-    scores: Tensor,
-    labels: Tensor,
+    scores: Any,
+    labels: Any,
     ignore_labels: Sequence[int] = (255,),
-    class_weights: Tensor | Sequence[float] | None = None,
+    class_weights: Any | Sequence[float] | None = None,
     *,
     check_labels: bool | None = None,
-) -> Tensor:
-    """The mean of ``-log(p[label])`` over all valid pixels of the batch, each weighted by its class.
+) -> Any:
+    """Return the mean of ``-log(p[label])`` over all valid pixels of the batch, each weighted by its class.
 
     ``sum(w[y] * -log(max(p[y], FLT_MIN))) / sum(w[y])`` (layers/softmax_loss_layer.cpp:69-91). An ignored pixel counts
-    nowhere and its gradient is 0. Where nothing is valid the original computes 0 / 0; here loss and gradient are 0.
+    nowhere and its gradient is 0. If nothing is valid the original computes 0 / 0; here loss and gradient are 0.
 
     Args:
-        scores: (N, C, H, W) float32 or float64, on the CPU or a CUDA device.
+        scores: (N, C, H, W) float32 or float64: torch's, CuPy's or NumPy's.
         labels: (N, 1, H, W) or (N, H, W), integers or floats (truncated toward zero), on the scores' device.
         ignore_labels: the layer's ``ignore_label`` entries, which may name a class too. At most 256.
-        class_weights: C numbers, none negative: the content of the layer's ``weight_source`` file. None: all 1. A
-            tensor's values are taken as they are.
+        class_weights: C numbers, none negative: the content of the layer's ``weight_source`` file. None: all 1. The
+            values of an array of torch or CuPy are taken as they are.
         check_labels: True: an unexpected label raises ValueError, nothing valid warns; on CUDA that waits for the
             device. False: the loss and its gradient become NaN at an unexpected label. None: True on the CPU, False
             on CUDA.
 
     Returns:
-        The loss, a scalar of the scores' dtype. Differentiable twice with respect to the scores. Sums run in double and
-        in one order, so the bits do not vary.
+        For tensors the loss, a scalar of the scores' dtype, differentiable twice with respect to the scores; for
+        arrays of CuPy and NumPy a :class:`SoftmaxLoss`. Sums run in double and in one order, so the bits do not vary.
 
     Raises:
         ValueError: shapes, dtypes or devices that do not fit together, a number of weights other than C, a negative
             weight, or (see ``check_labels``) a label that is neither in [0, C) nor ignored.
     """
-    if scores.dim() != 4 or scores.shape[1] < 1:
-        raise ValueError(f"softmax_loss: expected scores (N, C, H, W), got shape {tuple(scores.shape)}")
-    if scores.dtype not in (torch.float32, torch.float64):
-        raise ValueError(f"softmax_loss: expected float32 or float64, got {scores.dtype}")
-    count, _, height, width = scores.shape
+    xp = arrays_of(scores)
+    check_blob(xp, "softmax_loss", "scores", scores)
+    count, channels, height, width = scores.shape
+    if channels < 1:
+        raise ValueError(f"softmax_loss: expected scores (N, C, H, W) with C > 0, got shape {tuple(scores.shape)}")
     if tuple(labels.shape) not in ((count, 1, height, width), (count, height, width)):
         raise ValueError(
             f"softmax_loss: expected labels {(count, 1, height, width)} for scores {tuple(scores.shape)}, "
             f"got shape {tuple(labels.shape)}"
         )
-    if labels.device != scores.device:
-        raise ValueError(f"softmax_loss: scores are on {scores.device}, but labels on {labels.device}")
+    device = arrays_of(labels).device
+    if device != xp.device:
+        raise ValueError(f"softmax_loss: scores are on {xp.device}, but labels on {device}")
     if check_labels is None:
-        check_labels = not scores.is_cuda
-    weights = _weights_tensor(class_weights, scores)
-    labels = labels.detach().reshape(count, height, width)
-    return _softmax_loss(scores, labels, weights, list(ignore_labels), check_labels)[0]
+        check_labels = xp.device == "cpu"
+    weights = _class_weights(xp, class_weights, scores)
+    if xp.library == "torch":
+        labels = labels.detach().reshape(count, height, width)
+        return _softmax_loss(scores, labels, weights, list(ignore_labels), check_labels)[0]
+    scores, labels = xp.contiguous(scores), _readable_labels(xp, labels).reshape(count, height, width)
+    found = _softmax_loss(scores, labels, weights, list(ignore_labels), check_labels)
+    return SoftmaxLoss(found[0], scores, labels, weights, tuple(ignore_labels), *found[1:])
 
 
-def softmax_probability(scores: Tensor) -> Tensor:
-    """The layer's optional second top: softmax over channels, without a gradient, as Caffe ignores that top's diff.
+def softmax_probability(scores: Any) -> Any:
+    """Return the layer's optional second top: softmax over channels, without a gradient, as Caffe ignores its diff.
 
     Args:
-        scores: (N, C, H, W), floating point.
+        scores: (N, C, H, W), a floating point tensor.
 
     Returns:
         (N, C, H, W), each pixel's channels summing to 1.
     """
+    import torch
+
     return torch.softmax(scores.detach(), 1)

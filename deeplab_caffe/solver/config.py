@@ -114,7 +114,9 @@ def _test_nets(
     named = len(param.test_net) + len(param.test_net_param)
     count = len(param.test_iter)
     if count < named or (count > named and not generic):
-        raise SolverError(f"test_iter must be given once for each of the {named} test nets, got {count}", field="test_iter")
+        raise SolverError(
+            f"test_iter must be given once for each of the {named} test nets, got {count}", field="test_iter"
+        )
     if len(param.test_state) not in (0, count):
         raise SolverError(
             f"test_state must be given once for each of the {count} test nets, got {len(param.test_state)}",
@@ -123,7 +125,10 @@ def _test_nets(
     if any(iterations < 1 for iterations in param.test_iter):
         raise SolverError(f"test_iter must be positive, got {min(param.test_iter)}", field="test_iter")
     if count and param.test_interval < 1:
-        raise SolverError(f"test_interval must be positive where there are test nets, got {param.test_interval}", field="test_interval")
+        raise SolverError(
+            f"test_interval must be positive where there are test nets, got {param.test_interval}",
+            field="test_interval",
+        )
     found = [(f"test_net_param #{i}", net) for i, net in enumerate(param.test_net_param)]
     found += [(file, proto.read_net(file, variables)) for file in param.test_net]
     if count > named:

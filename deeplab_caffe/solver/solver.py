@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from deeplab_caffe.devices import resolve_device
+from deeplab_caffe.arrays.devices import resolve_device
 from deeplab_caffe.errors import DataError, SolverError
 from deeplab_caffe.net import Net
 from deeplab_caffe.proto import caffe_pb2

@@ -10,7 +10,7 @@ import pytest
 
 from deeplab_caffe.crf import CRFMemoryError, Lattice, memory
 from deeplab_caffe.errors import CRFError
-from tests.crf.reference import elevate, image_features, lattice_filter, locate, neighbours, scale_factors
+from deeplab_caffe.reference.lattice import elevate, image_features, lattice_filter, locate, neighbours, scale_factors
 
 # One lattice unit of a one-dimensional feature: there the elevated coordinates are (s, -s) with s = feature * scale,
 # and the vertices are the whole numbers.

@@ -101,7 +101,7 @@ def _from_external(stream: Any) -> cupy_stand_in.Stream:
 
 
 def _extend_runtime(cupy: ModuleType) -> None:
-    """What deeplab_caffe/nvrtc/runtime.py takes."""
+    """What deeplab_caffe/arrays/nvrtc/runtime.py takes."""
     runtime = cupy.cuda.runtime
     runtime.memsetAsync, runtime.memcpyAsync = _memset, _memcpy
     runtime.streamSynchronize = lambda stream: None

@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 
 from deeplab_caffe.errors import DataError
-from deeplab_caffe.experiment import ExperimentSettings
 from deeplab_caffe.experiment.lists import Lists
-from deeplab_caffe.experiment.settings import ExperimentError
+from deeplab_caffe.experiment.settings import ExperimentError, ExperimentSettings
 
 Make = Callable[..., ExperimentSettings]
 

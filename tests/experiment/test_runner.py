@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from deeplab_caffe.data import load_label, read_blob_mat
-from deeplab_caffe.experiment import ExperimentSettings, Runner
-from deeplab_caffe.experiment.runner import execute
-from deeplab_caffe.experiment.settings import ExperimentError
+from deeplab_caffe.experiment.runner import Runner, execute
+from deeplab_caffe.experiment.settings import ExperimentError, ExperimentSettings
 from tests.experiment.conftest import Commands
 
 Make = Callable[..., ExperimentSettings]

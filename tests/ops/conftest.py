@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 import torch
 
-from deeplab_caffe import _C, nvrtc
-from deeplab_caffe.nvrtc import kernels
+from deeplab_caffe import _C
+from deeplab_caffe.arrays import nvrtc
+from deeplab_caffe.arrays.nvrtc import kernels
 from tests.cuda_on_host import nvrtc_stand_in
 
 

@@ -59,9 +59,9 @@ def test_interp_by_hand(cupy: Any, dtype: str) -> None:
 
 def test_im2col_by_hand(cupy: Any, dtype: str) -> None:
     x = cupy.asarray(np.arange(9, dtype=dtype).reshape(1, 1, 3, 3))
-    columns = ops.im2col(x, 2, hole=2)
+    columns = ops.im2col(x, 2, dilation=2)
     assert cupy.asnumpy(columns).ravel().tolist() == [0, 2, 6, 8]
-    back = ops.col2im(columns, 3, 2, hole=2)
+    back = ops.col2im(columns, 3, 2, dilation=2)
     assert cupy.asnumpy(back)[0, 0].tolist() == [[0, 0, 2], [0, 0, 0], [6, 0, 8]]
 
 
@@ -95,7 +95,7 @@ def test_softmax_loss_by_hand(cupy: Any, dtype: str) -> None:
 def test_conv2d_by_hand(cupy: Any, dtype: str) -> None:
     x = cupy.asarray(np.arange(9, dtype=dtype).reshape(1, 1, 3, 3))
     weight = cupy.asarray(np.array([1, 10, 100, 1000], dtype).reshape(1, 1, 2, 2))
-    y = ops.conv2d(x, weight, cupy.asarray(np.array([0.5], dtype)), hole=2)
+    y = ops.conv2d(x, weight, cupy.asarray(np.array([0.5], dtype)), dilation=2)
     assert cupy.asnumpy(y).ravel().tolist() == [8620.5]
 
 
@@ -115,7 +115,7 @@ GEOMETRIES = [
 def test_im2col_and_col2im_have_the_cpu_bits(case: tuple, cupy: Any, dtype: str, rng: np.random.Generator) -> None:
     shape, kernel, stride, pad, hole = case
     x = rng.normal(size=shape).astype(dtype)
-    geometry = {"stride": stride, "pad": pad, "hole": hole}
+    geometry = {"stride": stride, "pad": pad, "dilation": hole}
     columns = ops.im2col(cupy.asarray(x), kernel, **geometry)
     expected = torch_im2col.im2col(to_torch(x), kernel, **geometry).numpy()
     np.testing.assert_array_equal(cupy.asnumpy(columns), expected)
@@ -263,9 +263,9 @@ def test_bit_equal_from_run_to_run(cupy: Any, rng: np.random.Generator) -> None:
     runs = []
     for _ in range(3):
         found = ops.softmax_loss(scores, labels)
-        y = ops.conv2d(scores, weight, pad=2, hole=2)
+        y = ops.conv2d(scores, weight, pad=2, dilation=2)
         arrays = [found.loss, found.backward(), ops.interp_backward(scores, (9, 7)), y]
-        arrays += ops.conv2d_backward(y, scores, weight, pad=2, hole=2)
+        arrays += ops.conv2d_backward(y, scores, weight, pad=2, dilation=2)
         runs.append([cupy.asnumpy(array).tobytes() for array in arrays])
     assert runs[0] == runs[1] == runs[2]
 
@@ -349,7 +349,8 @@ def test_golden_argmax(name: str, cupy: Any) -> None:
 def test_golden_im2col(name: str, cupy: Any) -> None:
     golden = golden_op(name)
     kernel = golden.pair("kernel", 1)
-    geometry = {key: golden.pair(key, default) for key, default in (("stride", 1), ("pad", 0), ("hole", 1))}
+    names = (("stride", "stride", 1), ("pad", "pad", 0), ("dilation", "hole", 1))
+    geometry = {name: golden.pair(key, default) for name, key, default in names}
     x = gpu(cupy, golden)
     np.testing.assert_array_equal(cupy.asnumpy(ops.im2col(x, kernel, **geometry)), golden.expected_data["y"])
     back = ops.col2im(cupy.asarray(golden.diff["y"]), x.shape[2:], kernel, **geometry)
@@ -403,9 +404,9 @@ def test_large_images_need_64_bit_indices(cupy: Any) -> None:
     # What matters is the rule's reach, not the tensor: this kernel of two taps covers 2^30 pixels.
     hole = (1 << 30) - 1
     x = cupy.asarray(np.arange(4, dtype=np.float32).reshape(1, 1, 2, 2))
-    columns = ops.im2col(x, (2, 1), pad=(1 << 29, 0), hole=(hole, 1), stride=(1 << 29, 1))
+    columns = ops.im2col(x, (2, 1), pad=(1 << 29, 0), dilation=(hole, 1), stride=(1 << 29, 1))
     expected = torch_im2col.im2col(
-        to_torch(cupy.asnumpy(x)), (2, 1), pad=(1 << 29, 0), hole=(hole, 1), stride=(1 << 29, 1)
+        to_torch(cupy.asnumpy(x)), (2, 1), pad=(1 << 29, 0), dilation=(hole, 1), stride=(1 << 29, 1)
     )
     np.testing.assert_array_equal(cupy.asnumpy(columns), expected.numpy())
     assert _C.use_run_time_kernels() or _C.with_cuda

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from deeplab_caffe import _C
-from deeplab_caffe.ops._view import view
+from deeplab_caffe.arrays import TorchArrays
 
 pytestmark = pytest.mark.skipif(_C.cuda_architectures != "host", reason="python -m tests.cuda_on_host runs these")
+ON_CPU = TorchArrays(torch.device("cpu"))
 DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
 
 
@@ -48,7 +49,7 @@ def test_interp_argmax(case: tuple, dtype: torch.dtype, last: bool, label: torch
     shape, (height, width), (top, left, rows, columns) = case
     for scores in (scores_of(shape, dtype, 1), scores_of((*shape[:2], shape[3], shape[2]), dtype, 2).transpose(2, 3)):
         expected, found = (torch.full((shape[0], rows, columns), 77, dtype=label) for _ in range(2))
-        _C.interp_argmax(view(scores), view(expected), height, width, top, left, last)
+        _C.interp_argmax(ON_CPU.view(scores), ON_CPU.view(expected), height, width, top, left, last)
         _C.interp_argmax(on_device(scores), on_device(found), height, width, top, left, last)
         assert torch.equal(found, expected)
 
@@ -60,7 +61,7 @@ def test_interp_softmax(case: tuple, dtype: torch.dtype) -> None:
     wide = torch.float64 if dtype == torch.float64 else torch.float32
     for scores in (scores_of(shape, dtype, 1), scores_of((*shape[:2], shape[3], shape[2]), dtype, 2).transpose(2, 3)):
         expected, found = (torch.full((*shape[:2], rows, columns), 77.0, dtype=wide) for _ in range(2))
-        _C.interp_softmax(view(scores), view(expected), height, width, top, left)
+        _C.interp_softmax(ON_CPU.view(scores), ON_CPU.view(expected), height, width, top, left)
         _C.interp_softmax(on_device(scores), on_device(found), height, width, top, left)
         np.testing.assert_array_equal(found.numpy(), expected.numpy())
 
@@ -79,7 +80,7 @@ def test_preprocess(dtype: torch.dtype, layout: torch.memory_format, shift: int)
             like = torch.empty((count, 3, *blob), dtype=dtype, memory_format=layout)
             blobs.append(memory[shift:].as_strided(like.shape, like.stride(), shift))
         means = [104.008, 116.669, 122.675]
-        _C.preprocess(view(images), view(blobs[0]), means)
+        _C.preprocess(ON_CPU.view(images), ON_CPU.view(blobs[0]), means)
         _C.preprocess(on_device(images), on_device(blobs[1]), means)
         assert torch.equal(blobs[0], blobs[1])
 
@@ -95,6 +96,6 @@ def test_max_pool(dtype: torch.dtype, case: tuple) -> None:
         for _ in range(2)
     ]
     pairs = (kernel, kernel), (stride, stride), (pad, pad)
-    _C.max_pool(view(x), view(tops[0]), *pairs)
+    _C.max_pool(ON_CPU.view(x), ON_CPU.view(tops[0]), *pairs)
     _C.max_pool(on_device(x), on_device(tops[1]), *pairs)
     np.testing.assert_array_equal(tops[1].float().numpy(), tops[0].float().numpy())

@@ -14,7 +14,7 @@ def test_by_hand(device: str, dtype: torch.dtype) -> None:
     x = torch.arange(1.0, 10.0, dtype=dtype, device=device).view(1, 1, 3, 3)
     weight = torch.tensor([[[[1.0, 10.0], [100.0, 1000.0]]]], dtype=dtype, device=device)
     bias = torch.tensor([0.5], dtype=dtype, device=device)
-    assert conv2d(x, weight, bias, hole=2).tolist() == [[[[9731.5]]]]
+    assert conv2d(x, weight, bias, dilation=2).tolist() == [[[[9731.5]]]]
     assert conv2d(x, weight).tolist() == [[[[5421.0, 6532.0], [8754.0, 9865.0]]]]
     assert conv2d(x, weight[:, :, :1, :1] * 3, bias).flatten().tolist() == [3.0 * k + 0.5 for k in range(1, 10)]
 
@@ -88,7 +88,7 @@ def test_non_contiguous(layout: str, kernel: int, device: str, generator: torch.
     grads = []
     for tensors in ((x, weight), (x.contiguous(), weight.contiguous())):
         tensors = [tensor.detach().requires_grad_() for tensor in tensors]
-        y = conv2d(*tensors, pad=1, hole=2)
+        y = conv2d(*tensors, pad=1, dilation=2)
         grads.append((y, *torch.autograd.grad(y.square().sum(), tensors)))
     for ours, expected in zip(*grads, strict=True):
         assert torch.equal(ours, expected)
@@ -128,9 +128,9 @@ def test_opcheck(device: str) -> None:
     x = torch.randn(2, 4, 4, 5, device=device, requires_grad=True)
     weight = torch.randn(6, 2, 3, 2, device=device, requires_grad=True)
     bias = torch.randn(6, device=device, requires_grad=True)
-    torch.library.opcheck(_conv2d, (x, weight, bias, *geometry))
+    torch.library.opcheck(_conv2d.torch, (x, weight, bias, *geometry))
     grad = torch.randn_like(_conv2d(x, weight, None, *geometry)).requires_grad_()
-    torch.library.opcheck(_conv2d_backward, (grad, x, weight, *geometry, [True, True]))
+    torch.library.opcheck(_conv2d_backward.torch, (grad, x, weight, *geometry, [True, True]))
 
 
 @pytest.mark.parametrize(
@@ -141,10 +141,10 @@ def test_opcheck(device: str) -> None:
         ({"groups": 0}, "0 groups"),
         ({"weight": torch.zeros(4, 2, 3, 3)}, "is for 2 input channels, got an input of 3"),
         ({"bias": torch.zeros(3)}, r"expected 4 biases, got shape \(3,\)"),
-        ({"bias": torch.zeros(4).double()}, "but the bias is torch.float64 on cpu"),
-        ({"x": torch.zeros(3, 5, 5)}, r"expected \(N, C, H, W\), got shape \(3, 5, 5\)"),
-        ({"x": torch.zeros(1, 3, 5, 5).half()}, "expected float32 or float64, got torch.float16"),
-        ({"hole": 3}, "covers 7 pixels and does not fit into 5 with pad 0"),
+        ({"bias": torch.zeros(4).double()}, "but the bias is float64 on cpu"),
+        ({"x": torch.zeros(3, 5, 5)}, r"expected x \(N, C, H, W\), got shape \(3, 5, 5\)"),
+        ({"x": torch.zeros(1, 3, 5, 5).half()}, "expected x of float32 or float64, got float16"),
+        ({"dilation": 3}, "covers 7 pixels and does not fit into 5 with pad 0"),
         ({"stride": (1, 0)}, "stride must be at least 1, got 0"),
     ],
 )

@@ -175,7 +175,7 @@ def test_not_differentiable(device: str) -> None:
 
 def test_opcheck(device: str) -> None:
     scores = torch.randn(1, 3, 4, 5, device=device)
-    torch.library.opcheck(_interp_argmax, (scores, 25, 33, 1, 2, 20, 30, True, torch.uint8))
+    torch.library.opcheck(_interp_argmax.torch, (scores, 25, 33, 1, 2, 20, 30, True, torch.uint8))
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,10 @@ def test_opcheck(device: str) -> None:
         ({"scores": torch.zeros(3, 2, 2)}, r"expected scores \(N, C, H, W\)"),
         ({"scores": torch.zeros(1, 0, 2, 2)}, "with C, H, W > 0"),
         ({"scores": torch.zeros(1, 3, 0, 2)}, "with C, H, W > 0"),
-        ({"scores": torch.zeros(1, 3, 2, 2, dtype=torch.int32)}, "expected float32, float64, float16 or bfloat16"),
+        (
+            {"scores": torch.zeros(1, 3, 2, 2, dtype=torch.int32)},
+            "expected scores of float32, float64, float16 or bfloat16",
+        ),
         ({"height": 0}, "height and width must be positive, got 0 and 9"),
         ({"crop": (10, 9)}, "a crop of 10 x 9 from row 0, column 0 on is not within 9 x 9"),
         ({"crop": (-1, 9)}, "is not within"),

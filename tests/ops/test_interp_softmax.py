@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from deeplab_caffe import _C, nvrtc
+from deeplab_caffe import _C
+from deeplab_caffe.arrays import nvrtc
 from deeplab_caffe.crf import dense_crf
 from deeplab_caffe.ops.interp import interp
 from deeplab_caffe.ops.interp_softmax import _interp_softmax, interp_softmax
@@ -160,7 +161,7 @@ def test_not_differentiable(device: str) -> None:
 def test_opcheck(device: str) -> None:
     for dtype in (torch.float32, torch.float64, torch.bfloat16):
         scores = torch.randn(1, 3, 4, 5, device=device).to(dtype)
-        torch.library.opcheck(_interp_softmax, (scores, 25, 33, 1, 2, 20, 30))
+        torch.library.opcheck(_interp_softmax.torch, (scores, 25, 33, 1, 2, 20, 30))
 
 
 @pytest.mark.parametrize(
@@ -168,7 +169,10 @@ def test_opcheck(device: str) -> None:
     [
         ({"scores": torch.zeros(3, 2, 2)}, r"expected scores \(N, C, H, W\)"),
         ({"scores": torch.zeros(1, 0, 2, 2)}, "with C, H, W > 0"),
-        ({"scores": torch.zeros(1, 3, 2, 2, dtype=torch.int32)}, "expected float32, float64, float16 or bfloat16"),
+        (
+            {"scores": torch.zeros(1, 3, 2, 2, dtype=torch.int32)},
+            "expected scores of float32, float64, float16 or bfloat16",
+        ),
         ({"width": -3}, "height and width must be positive, got 9 and -3"),
         ({"crop": (10, 9)}, "a crop of 10 x 9 from row 0, column 0 on is not within 9 x 9"),
     ],

@@ -6,9 +6,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from deeplab_caffe import _C
-from deeplab_caffe.ops._view import view
-from deeplab_caffe.ops.max_pool import max_pool
+from deeplab_caffe.arrays import TorchArrays
+from deeplab_caffe.ops.max_pool import _max_pool, max_pool
 
+ON_CPU = TorchArrays(torch.device("cpu"))
 DTYPES = [torch.float32, torch.bfloat16, torch.float16]
 
 
@@ -66,6 +67,13 @@ def test_it_is_torchs_pooling(device: str, case: tuple, dtype: torch.dtype, layo
     assert found.is_contiguous(memory_format=torch.channels_last)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_opcheck(device: str, dtype: torch.dtype) -> None:
+    x = torch.randn((2, 3, 6, 7), device=device).to(dtype)
+    for given in (x, x.contiguous(memory_format=torch.channels_last)):
+        torch.library.opcheck(_max_pool.torch, (given, [3, 3], [2, 2], [1, 1], [3, 4]))
+
+
 def test_refusals() -> None:
     x = torch.zeros((1, 2, 4, 4))
     with pytest.raises(ValueError, match=r"expected \(N, C, H, W\) float32, float16 or bfloat16, got float64"):
@@ -75,9 +83,9 @@ def test_refusals() -> None:
     with pytest.raises(ValueError, match=r"positive kernel and stride and no negative pad, got 0, 1 and 0"):
         pool(x, 0, 1, 0, (3, 3))
     with pytest.raises(ValueError, match=r"expected a tensor on cpu or cuda, got one on meta"):
-        pool(x.to("meta"), 2, 1, 0, (3, 3))
+        _max_pool.torch._init_fn(x.to("meta"), [2, 2], [1, 1], [0, 0], [3, 3])
     with pytest.raises(ValueError, match=r"input: expected channels-last memory without gaps"):
-        _C.max_pool(view(x), view(x), (1, 1), (1, 1), (0, 0))
+        _C.max_pool(ON_CPU.view(x), ON_CPU.view(x), (1, 1), (1, 1), (0, 0))
     integers = torch.zeros((1, 2, 4, 4), dtype=torch.int32).contiguous(memory_format=torch.channels_last)
     with pytest.raises(ValueError, match=r"max_pool: expected float32, float16 or bfloat16, got int32"):
-        _C.max_pool(view(integers), view(integers), (1, 1), (1, 1), (0, 0))
+        _C.max_pool(ON_CPU.view(integers), ON_CPU.view(integers), (1, 1), (1, 1), (0, 0))

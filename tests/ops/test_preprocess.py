@@ -129,7 +129,7 @@ def test_same_bits_for_any_number_of_threads(device: str) -> None:
 def test_opcheck(device: str) -> None:
     images = [torch.zeros((n, 4, 5, 3), dtype=torch.uint8, device=device) for n in (1, 2)]
     for dtype in DTYPES:
-        torch.library.opcheck(_preprocess, (images, [1.0, 2.0, 3.0], 9, 9, dtype, True))
+        torch.library.opcheck(_preprocess.torch, (images, [1.0, 2.0, 3.0], 9, 9, dtype, True))
 
 
 IMAGE = torch.zeros((4, 5, 3), dtype=torch.uint8)
@@ -146,7 +146,7 @@ IMAGE = torch.zeros((4, 5, 3), dtype=torch.uint8)
         ([[1]], {}, "expected a tensor or a numpy array, got list"),
         (IMAGE, {"size": (4, 4)}, "an image of 4 x 5 does not fit into 4 x 4"),
         (IMAGE, {"mean": (1, 2)}, "expected one mean or three, got 2"),
-        (IMAGE, {"dtype": torch.float64}, "dtype must be float32, float16 or bfloat16, got torch.float64"),
+        (IMAGE, {"dtype": torch.float64}, "dtype must be float32, float16 or bfloat16, got float64"),
         ([IMAGE, IMAGE.to("meta")], {}, "images on two devices, cpu and meta"),
     ],
 )

@@ -7,7 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from deeplab_caffe.proto.binary.wire import BYTES, VARINT, NumberList, WireError, expect, read_field, read_varint, to_signed
+from deeplab_caffe.proto.binary.wire import (
+    BYTES,
+    VARINT,
+    NumberList,
+    WireError,
+    expect,
+    read_field,
+    read_varint,
+    to_signed,
+)
 
 # Caffe's kMaxBlobAxes.
 MAX_BLOB_AXES = 32

@@ -89,9 +89,7 @@ def field_table(dialect: str) -> tuple[FieldRow, ...]:
         for row in read_table("fields_v1.csv" if dialect == "v1" else "fields_v2.csv")
     ]
     differences = {
-        (row["message"], row["field"]): row["number"]
-        for row in read_table("dialects.csv")
-        if row["dialect"] == dialect
+        (row["message"], row["field"]): row["number"] for row in read_table("dialects.csv") if row["dialect"] == dialect
     }
     found = ((row, differences.get((row.message, row.field), str(row.number))) for row in rows)
     return tuple(replace(row, number=int(number)) for row, number in found if number)

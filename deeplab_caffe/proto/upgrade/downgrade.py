@@ -68,9 +68,7 @@ def _move_v2_layers(source: Message, target: Message, where: Source) -> None:
 
 def _move_v1_layers(source: Message, target: Message, where: Source) -> None:
     for i, layer in enumerate(source.layer):
-        copy_fields(
-            layer, target.layers.add(), where.at_layer("layer", i, layer.name), _V1_HANDLERS, _V1_NEUTRAL
-        )
+        copy_fields(layer, target.layers.add(), where.at_layer("layer", i, layer.name), _V1_HANDLERS, _V1_NEUTRAL)
 
 
 def _move_type(source: Message, target: Message, where: Source) -> None:
