@@ -72,9 +72,7 @@ class SolverError(DeepLabCaffeError, ValueError):
         field: the field of the solver prototxt that is to blame, or None.
     """
 
-    def __init__(
-        self, message: str, path: str | PathLike[str] | None = None, *, field: str | None = None
-    ) -> None:
+    def __init__(self, message: str, path: str | PathLike[str] | None = None, *, field: str | None = None) -> None:
         self.path = None if path is None else str(path)
         self.field = field
         super().__init__(message if path is None else f"{path}: {message}")

@@ -125,9 +125,7 @@ def save_weights(
             # The original's loss layers note their weight when they are set up (loss_layer.cpp).
             written.loss_weight.append(layer.DEFAULT_LOSS_WEIGHT)
     blobs = {
-        layer.name: [
-            blob.detach().float().cpu().numpy().reshape(layer.blob_shape(blob.shape)) for blob in layer.blobs
-        ]
+        layer.name: [blob.detach().float().cpu().numpy().reshape(layer.blob_shape(blob.shape)) for blob in layer.blobs]
         for layer in net.layers
         if layer.blobs
     }

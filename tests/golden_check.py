@@ -25,7 +25,7 @@ from deeplab_caffe.net import Net
 from deeplab_caffe.ops.interp import interp
 from deeplab_caffe.solver.updates import RULES
 from tests.golden_solver import check_solver
-from tests.goldens import V2, CRF_TOLERANCE, RELATIVE_TOLERANCE, TRAINING_TOLERANCE, case_dir, load_case, relative_error
+from tests.goldens import CRF_TOLERANCE, RELATIVE_TOLERANCE, TRAINING_TOLERANCE, V2, case_dir, load_case, relative_error
 from tests.replay import inside, replay
 
 # Ten mean-field iterations make up to four times as much of the rounding of a network's own scores (measured: 1.1e-5 in

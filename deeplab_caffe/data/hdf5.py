@@ -191,7 +191,9 @@ class HDF5Source:
                 raise DataError(f"dataset '{name}': expected numbers, got {dataset.dtype}", path)
             most = 4 if self.four_axes else _MAX_AXES
             if not 1 <= dataset.ndim <= most or dataset.size == 0:
-                raise DataError(f"dataset '{name}': expected 1 to {most} dimensions and rows, got {dataset.shape}", path)
+                raise DataError(
+                    f"dataset '{name}': expected 1 to {most} dimensions and rows, got {dataset.shape}", path
+                )
             shapes.append(tuple(dataset.shape))
         counts = {name: shape[0] for name, shape in zip(self.names, shapes, strict=True)}
         if len(set(counts.values())) > 1:

@@ -134,7 +134,9 @@ class Layer(nn.Module):
             NetError: the shape has no such axis.
         """
         if not -len(shape) <= axis < len(shape):
-            raise self.error(f"{name} must lie between {-len(shape)} and {len(shape) - 1} for {tuple(shape)}, got {axis}")
+            raise self.error(
+                f"{name} must lie between {-len(shape)} and {len(shape) - 1} for {tuple(shape)}, got {axis}"
+            )
         return axis % len(shape)
 
     @property

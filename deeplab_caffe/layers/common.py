@@ -80,7 +80,7 @@ class Softmax(Layer):
 class ArgMax(Layer):
     """Indices of the ``top_k`` largest values; among equal values the largest index comes first.
 
-    In DeepLab v1 of each pixel's channels, (N, top_k, H, W), then with ``out_max_val`` the values, (N, 2 * top_k, H, W).
+    In DeepLab v1 of each pixel's channels, (N, top_k, H, W), then with ``out_max_val`` the values, (N, 2 top_k, H, W).
     In v2 along ``axis``, which becomes ``top_k``, and with ``out_max_val`` the values instead; without ``axis`` of all
     numbers of an item: (N, 1, top_k), or with the values (N, 2, top_k). Source: layers/argmax_layer.cpp.
     """
@@ -144,7 +144,9 @@ class Concat(Layer):
         if self.context.dialect.two_concat_axes and dim > 1:
             raise self.error(f"concat_dim must be 0 or 1, got {dim}")
         for blob, shape in zip(self.param.bottom, bottom_shapes, strict=True):
-            if len(shape) != len(first) or any(a != b for axis, (a, b) in enumerate(zip(first, shape, strict=True)) if axis != dim):
+            if len(shape) != len(first) or any(
+                a != b for axis, (a, b) in enumerate(zip(first, shape, strict=True)) if axis != dim
+            ):
                 raise self.error(f"bottom '{blob}' is {tuple(shape)} and does not fit {tuple(first)} along axis {dim}")
         total = sum(shape[dim] for shape in bottom_shapes)
         return [tuple(total if axis == dim else size for axis, size in enumerate(first))]

@@ -49,7 +49,9 @@ class LearningRate:
         self.current_step = 0
         policy = param.lr_policy
         if policy not in POLICIES:
-            raise SolverError(f"lr_policy: unknown policy {policy!r}: expected one of {', '.join(POLICIES)}", field="lr_policy")
+            raise SolverError(
+                f"lr_policy: unknown policy {policy!r}: expected one of {', '.join(POLICIES)}", field="lr_policy"
+            )
         if not param.HasField("base_lr"):
             raise SolverError("base_lr is not set", field="base_lr")
         if not (math.isfinite(param.base_lr) and param.base_lr >= 0):

@@ -98,9 +98,7 @@ def write_snapshot(
         parts = SnapshotFiles(*(working / file.name for file in files))
         save_weights(net, parts.model, diffs)
         arrays = [tensor.detach().float().cpu().numpy() for tensor in history]
-        write_solverstate(
-            parts.state, iteration, str(files.model), arrays, current_step, dialect=net.dialect.name
-        )
+        write_solverstate(parts.state, iteration, str(files.model), arrays, current_step, dialect=net.dialect.name)
         write_state(parts.resume, {"format": _FORMAT, "solverstate": _checksum(parts.state), **resume})
         # An older solverstate must not be seen beside a newer caffemodel.
         files.state.unlink(missing_ok=True)

@@ -176,7 +176,12 @@ def test_the_kinds_of_a_network_have_the_same_parameters(name: str, variables: d
     for kind in ("train", "test", "deploy"):
         layers = convolutions(proto.read_net(prototxt_path(name, kind), variables))
         convs = [(layer.name, layer.convolution_param) for layer in layers]
-        shapes.append([(name, conv.num_output, list(conv.kernel_size), list(conv.dilation), list(conv.pad)) for name, conv in convs])
+        shapes.append(
+            [
+                (name, conv.num_output, list(conv.kernel_size), list(conv.dilation), list(conv.pad))
+                for name, conv in convs
+            ]
+        )
     assert shapes[0] == shapes[1] == shapes[2]
 
 

@@ -13,9 +13,19 @@ from functools import cache
 from deeplab_caffe.errors import CaffeModelError
 from deeplab_caffe.proto.binary.blobs import ModelBlob, read_blob_message
 from deeplab_caffe.proto.binary.mapped import map_file, named_errors
+from deeplab_caffe.proto.binary.wire import (
+    BYTES,
+    FIXED32,
+    MAX_PARTS,
+    VARINT,
+    Field,
+    WireError,
+    expect,
+    read_field,
+    read_text,
+)
 from deeplab_caffe.proto.schema.names import name_of_number, name_of_v0
 from deeplab_caffe.proto.schema.tables import field_table
-from deeplab_caffe.proto.binary.wire import BYTES, FIXED32, MAX_PARTS, VARINT, Field, WireError, expect, read_field, read_text
 
 _NET_NAME, _NET_V1_LAYERS, _NET_INPUT, _NET_V2_LAYER = 1, 2, 3, 100
 
@@ -58,8 +68,8 @@ class CaffeModel:
         name: name of the net.
         inputs: names of the net's inputs.
         layers: its layers in file order, those without parameters too.
-        dialect: whose file it is: ``"v1"`` for the V0 and V1 layouts, else ``"v2"`` (DeepLab's release), ``"merge"`` or,
-            if none of the layers that these number differently is in it, ``"bvlc"``.
+        dialect: whose file it is: ``"v1"`` for the V0 and V1 layouts, else ``"v2"`` (DeepLab's release), ``"merge"``
+            or, if it has none of the layers that these number differently, ``"bvlc"``.
         by_name: the layers by name. Of several with one name, the last that has blobs, as Caffe's loader has it.
 
     Raises:

@@ -8,7 +8,16 @@ from dataclasses import dataclass, field
 from deeplab_caffe.errors import CaffeModelError
 from deeplab_caffe.proto.binary.blobs import ModelBlob, read_blob_message
 from deeplab_caffe.proto.binary.mapped import map_file, named_errors
-from deeplab_caffe.proto.binary.wire import BYTES, MAX_PARTS, VARINT, WireError, expect, read_field, read_text, to_signed
+from deeplab_caffe.proto.binary.wire import (
+    BYTES,
+    MAX_PARTS,
+    VARINT,
+    WireError,
+    expect,
+    read_field,
+    read_text,
+    to_signed,
+)
 
 _ITER, _LEARNED_NET, _HISTORY, _CURRENT_STEP = 1, 2, 3, 4
 

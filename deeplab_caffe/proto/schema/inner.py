@@ -32,9 +32,7 @@ _V1_TYPES = {
 # Which behaviour the net is to have; see :mod:`deeplab_caffe.proto.dialect`. It travels with the message.
 _DIALECT = FieldRow("NetParameter", "dialect", OWN_NUMBERS_FROM, "optional", "string", "", False)
 # BVLC's number for it, 42, is DeepLab v1's for seg_accuracy_param.
-_LOSS_PARAM = FieldRow(
-    "V1LayerParameter", "loss_param", OWN_NUMBERS_FROM + 42, "optional", "LossParameter", "", False
-)
+_LOSS_PARAM = FieldRow("V1LayerParameter", "loss_param", OWN_NUMBERS_FROM + 42, "optional", "LossParameter", "", False)
 # BVLC's name for DeepLab v1's IMAGE_SEG_DATA.
 _DECONVOLUTION = EnumRow("V1LayerParameter.LayerType", "DECONVOLUTION", 39)
 

@@ -18,9 +18,7 @@ from deeplab_caffe.proto import caffe_pb2, format_message, parse_net, upgrade_ne
 def test_transformations_move_out_of_the_data_parameters(kind, param):
     fields = 'scale: 0.5 mean_file: "m" crop_size: 321 mirror: true'
     layer = parse_net(f'layers {{ type: {kind} {param} {{ source: "s" {fields} }} }}').layer[0]
-    expected = parse_net(f'layers {{ type: {kind} {param} {{ source: "s" }} transform_param {{ {fields} }} }}').layer[
-        0
-    ]
+    expected = parse_net(f'layers {{ type: {kind} {param} {{ source: "s" }} transform_param {{ {fields} }} }}').layer[0]
     assert layer == expected
 
 
