@@ -31,6 +31,8 @@ class _Target(Source):
     def error(self, message: str, *steps: str | int) -> CaffeModelError:
         """Return the error for the field at ``steps`` inside this place."""
         names = [step for step in (*self.steps, *steps) if isinstance(step, str) and step not in ("layer", "layers")]
+        if names and message.startswith(names[-1]):
+            names.pop()
         field = f"{'.'.join(names)}: " if names else ""
         return CaffeModelError(f"cannot be written for {self.into}: {field}{message}", self.path, layer=self.layer)
 

@@ -40,7 +40,7 @@ def put(target: Message, field: Field, value: Any, name: str | None = None) -> N
     elif field.message_type is not None:
         getattr(target, name).CopyFrom(value)
     elif field.enum_type is not None:
-        enum = target.DESCRIPTOR.fields_by_name[name].enum_type
+        enum: Any = target.DESCRIPTOR.fields_by_name[name].enum_type
         setattr(target, name, enum.values_by_name[field.enum_type.values_by_number[value].name].number)
     else:
         setattr(target, name, value)
@@ -124,7 +124,7 @@ def _scalar(field: Field, other: Field, value: Any, where: Source, steps: tuple[
 def describe(field: Field, value: Any) -> str:
     """Return a field as a user wrote it, ``axis: 2``; only the name of a message or list."""
     if field.message_type is not None or is_repeated(field):
-        return field.name
+        return str(field.name)
     if field.enum_type is not None:
         return f"{field.name}: {field.enum_type.values_by_number[value].name}"
     if isinstance(value, bool):
