@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from google.protobuf.message import Message
 from torch import Tensor
 
 from deeplab_caffe.proto import CaffeModel, ModelBlob, read_solverstate
+from deeplab_caffe.proto.schema.tables import dialect_schema
 from deeplab_caffe.solver import SnapshotWarning, Solver, TrainingLog
 from tests.goldens import relative_error
 from tests.replay import inside
@@ -114,8 +116,18 @@ def _models(actual: Path, expected: Path) -> Iterator[tuple[str, float]]:
         "name, layers and their blobs' names",
         _same((ours.name, ours.inputs, outlines[0]), (theirs.name, theirs.inputs, outlines[1])),
     )
+    yield "everything but the blobs", _same(*(_without_blobs(path, theirs.dialect) for path in (actual, expected)))
     for mine, other in zip(ours.layers, theirs.layers, strict=False):
         yield from _blobs(mine.name, mine.blobs, other.blobs)
+
+
+def _without_blobs(path: Path, dialect: str) -> Message:
+    """Return a caffemodel as protobuf reads it, in its own dialect."""
+    net = dialect_schema("v2" if dialect == "bvlc" else dialect).new("NetParameter")
+    net.ParseFromString(path.read_bytes())
+    for layer in [*net.layers, *getattr(net, "layer", ())]:
+        layer.ClearField("blobs")
+    return net
 
 
 def _states(actual: Path, expected: Path) -> Iterator[tuple[str, float]]:

@@ -516,3 +516,30 @@ def test_costs() -> None:
     with pytest.raises(NetError, match="shapes for unknown inputs"):
         net.infer_shapes(image=(1, 3, 5, 5))
     assert "inputs=['data']" in repr(net)
+
+
+def test_a_nets_dialect_is_its_files_unless_asked_for() -> None:
+    layers = 'layer { name: "a" type: "ArgMax" bottom: "x" top: "a" } layer { name: "e" type: "EuclideanLoss" '
+    text = 'input: "x" input_shape { dim: 2 dim: 3 dim: 1 dim: 4 } ' + layers + 'bottom: "x" bottom: "x" top: "e" }'
+    param = parse(text)
+    shapes = {"v1": ((2, 1, 1, 4), (1, 1, 1, 1)), "v2": ((2, 1, 1, 1), ())}
+    for asked, name in ((None, "v2"), ("v1", "v1"), ("v2", "v2")):
+        net = dc.Net(param, dialect=asked)
+        assert net.dialect.name == net.param.dialect == name
+        assert (net.blob_shapes["a"], net.blob_shapes["e"]) == shapes[name]
+        # What is made of the net's own message is the same again.
+        assert dc.Net(net.param).dialect is net.dialect
+    with pytest.raises(NetError, match="dialect must be v1 or v2"):
+        dc.Net(param, dialect="bvlc")
+
+
+def test_propagate_down_false_keeps_gradients_from_a_bottom() -> None:
+    text = """input: "x" input_shape { dim: 1 dim: 2 dim: 3 dim: 3 } %s
+        layer { name: "c" type: "Convolution" bottom: "x" top: "c" convolution_param { num_output: 2 kernel_size: 1 } }
+        layer { name: "d" type: "Convolution" bottom: "c" top: "d" propagate_down: false
+            convolution_param { num_output: 2 kernel_size: 1 weight_filler { type: "xavier" } } }"""
+    for force, flows in (("", False), ("force_backward: true", True)):
+        net = dc.Net(parse(text % force), seed=1)
+        net(noise(1, 2, 3, 3)).sum().backward()
+        assert net.by_name["d"].weight.grad is not None
+        assert (net.by_name["c"].weight.grad is not None) == flows

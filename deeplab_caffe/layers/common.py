@@ -80,7 +80,7 @@ class Softmax(Layer):
 class ArgMax(Layer):
     """Indices of the ``top_k`` largest values; among equal values the largest index comes first.
 
-    In DeepLab v1 of each pixel's channels, (N, top_k, H, W), then with ``out_max_val`` the values, (N, 2 * top_k, H, W).
+    In DeepLab v1 of each pixel's channels, (N, top_k, H, W), then with ``out_max_val`` the values, (N, 2 top_k, H, W).
     In v2 along ``axis``, which becomes ``top_k``, and with ``out_max_val`` the values instead; without ``axis`` of all
     numbers of an item: (N, 1, top_k), or with the values (N, 2, top_k). Source: layers/argmax_layer.cpp.
     """

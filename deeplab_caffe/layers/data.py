@@ -217,8 +217,8 @@ class DummyData(Layer):
     """Blobs of made-up numbers (layers/dummy_data_layer.cpp).
 
     Tops: as ``shape`` says, or (N, C, H, W) each, as ``num``, ``channels``, ``height`` and ``width`` say: one value of
-    each for all tops, or as many as tops. Likewise ``data_filler``; without one the blobs are 0. Fillers that draw random numbers draw new
-    ones for each batch; their seeds come from the net's generator.
+    each for all tops, or as many as tops. Likewise ``data_filler``; without one the blobs are 0. Fillers that draw
+    random numbers draw new ones for each batch; their seeds come from the net's generator.
     """
 
     TYPE = "DummyData"

@@ -29,9 +29,9 @@ class BiasChannel(Layer):
 
     Bottoms: scores (N, C, H, W) and labels; ``label_type`` IMAGE: (N, L, 1, 1) with -1 in unused places, each class
     named gets its bias at every pixel; PIXEL: (N, 1, H, W), the background's channel gets ``bg_bias`` at every pixel
-    that is not ignored, and the pixel's own class, unless it is the background, ``fg_bias``. The background is channel 0
-    in DeepLab v1; in v2 it is ``background_label``, and there is none unless that or ``bg_bias`` is set. Source:
-    layers/bias_channel_layer.cpp.
+    that is not ignored, and the pixel's own class, unless it is the background, ``fg_bias``. The background is channel
+    0 in DeepLab v1; in v2 it is ``background_label``, and there is none unless that or ``bg_bias`` is set.
+    Source: layers/bias_channel_layer.cpp.
     """
 
     TYPE = "BiasChannel"

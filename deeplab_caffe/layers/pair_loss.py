@@ -40,8 +40,8 @@ class _Root(torch.autograd.Function):
 class EuclideanLoss(Loss):
     """Half the sum of the squared differences over the items; in DeepLab v1 half their mean over all numbers.
 
-    Or, in v1, with ``type: L2sqrt`` the root of that mean. Bottoms: two blobs of one shape; both get a gradient. Source:
-    layers/euclidean_loss_layer.cpp.
+    Or, in v1, with ``type: L2sqrt`` the root of that mean. Bottoms: two blobs of one shape; both get a gradient.
+    Source: layers/euclidean_loss_layer.cpp.
     """
 
     TYPE = "EuclideanLoss"
@@ -102,9 +102,9 @@ class ContrastiveLoss(Loss):
     """Draws similar pairs together and pushes others apart (Hadsell et al. 2006).
 
     Bottoms: two blobs of vectors (N, C, 1, 1) and their similarity (N, 1, 1, 1), not 0 for similar pairs. With the
-    squared distance d: d for similar pairs, max(``margin`` - sqrt(d), 0)^2 for others, summed over the pairs and divided
-    by 2 * N. With ``legacy_version``, and in DeepLab v1, max(``margin`` - d, 0). Source:
-    layers/contrastive_loss_layer.cpp.
+    squared distance d: d for similar pairs, max(``margin`` - sqrt(d), 0)^2 for others, summed over the pairs and
+    divided by 2 * N. With ``legacy_version``, and in DeepLab v1, max(``margin`` - d, 0).
+    Source: layers/contrastive_loss_layer.cpp.
     """
 
     TYPE = "ContrastiveLoss"

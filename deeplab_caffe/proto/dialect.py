@@ -1,4 +1,4 @@
-"""What DeepLab v1 and v2 compute differently, by name.
+"""Differences of behaviour between DeepLab v1 and v2, by name.
 
 A net has one :class:`Dialect`: asked for, or told by its file's form. ``layers { }`` files are DeepLab v1's; ``layer {
 }`` files are v2's unless they use a layer or a field that only v1 has. Layers get it in their context and read a flag;
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from google.protobuf.message import Message
 
 from deeplab_caffe.errors import NetError
+from deeplab_caffe.proto import caffe_pb2
 from deeplab_caffe.proto.schema.inner import OWN_NUMBERS_FROM
 
 # Layer types that DeepLab v2 no longer has.
@@ -49,8 +50,8 @@ class Dialect:
         softmax_keeps_ignored_diff: when training, SoftmaxWithLoss leaves ignored pixels what was in their gradient.
         interp_takes_one_form: Interp takes one of zoom_factor, shrink_factor, height and width; not shrink and zoom.
         param_diffs_add_up: a backward pass adds to the parameters' gradients; else it overwrites them.
-        updates_shared_once: a parameter that layers share is updated once, with the sum of its gradients; else as often as
-            layers use it.
+        updates_shared_once: a parameter that layers share is updated once, with the sum of its gradients; else as often
+            as layers use it.
         data_reseeds_per_batch: data layers seed a generator for each batch; else one for all.
         rates_for_all_blobs: a layer gives a learning rate for each of its parameter blobs, or none.
     """
@@ -120,7 +121,7 @@ V2 = Dialect(
 DIALECTS = {dialect.name: dialect for dialect in (V1, V2)}
 
 
-def dialect_of(net: Message, asked: str | None = None) -> Dialect:
+def dialect_of(net: caffe_pb2.NetParameter, asked: str | None = None) -> Dialect:
     """Return the dialect of a net.
 
     Args:
@@ -136,7 +137,7 @@ def dialect_of(net: Message, asked: str | None = None) -> Dialect:
     return DIALECTS[name]
 
 
-def dialect_of_form(net: Message) -> str:
+def dialect_of_form(net: caffe_pb2.NetParameter) -> str:
     """Return ``"v1"`` for a net of the V0 or V1 layout or with what only DeepLab v1 has, else ``"v2"``."""
     only_v1 = net.layers or any(layer.type in _V1_TYPES or _has_own_field(layer) for layer in net.layer)
     return "v1" if only_v1 else "v2"

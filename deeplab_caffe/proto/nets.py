@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from google.protobuf.message import Message
-
 from deeplab_caffe.errors import NetError
 from deeplab_caffe.proto import caffe_pb2
 from deeplab_caffe.proto.upgrade.net import fold_inputs, upgrade_net
 
 
 def resolve_state(
-    net: Message, phase: int | str | None = None, level: int | None = None, stages: Iterable[str] = ()
-) -> Message:
+    net: caffe_pb2.NetParameter, phase: int | str | None = None, level: int | None = None, stages: Iterable[str] = ()
+) -> caffe_pb2.NetState:
     """Return the NetState that a net is filtered with.
 
     What the net's own ``state`` sets stands (a prototxt may pin its phase, as in the original, net.cpp); the arguments
@@ -51,8 +49,8 @@ def _phase_number(phase: int | str | None) -> int:
     raise NetError(f"phase must be one of {', '.join(names)} (0 or 1), not {phase!r}")
 
 
-def state_meets_rule(state: Message, rule: Message) -> bool:
-    """Return whether a NetState meets a NetStateRule: every condition the rule sets must hold (Caffe's StateMeetsRule)."""
+def state_meets_rule(state: caffe_pb2.NetState, rule: caffe_pb2.NetStateRule) -> bool:
+    """Return whether a NetState meets a NetStateRule: all that the rule sets must hold (Caffe's StateMeetsRule)."""
     if rule.HasField("phase") and rule.phase != state.phase:
         return False
     if rule.HasField("min_level") and state.level < rule.min_level:
@@ -63,11 +61,11 @@ def state_meets_rule(state: Message, rule: Message) -> bool:
     return all(stage in stages for stage in rule.stage) and not any(stage in stages for stage in rule.not_stage)
 
 
-def layer_is_included(layer: Message, state: Message) -> bool:
+def layer_is_included(layer: caffe_pb2.LayerParameter, state: caffe_pb2.NetState) -> bool:
     """Return whether a layer takes part in a net of this state.
 
-    A ``phase`` of its own must be the state's. With ``include`` rules the layer is in if any of them is met; otherwise it
-    is in unless an ``exclude`` rule is met.
+    A ``phase`` of its own must be the state's. With ``include`` rules the layer is in if any of them is met; otherwise
+    it is in unless an ``exclude`` rule is met.
 
     Raises:
         NetError: the layer has both ``include`` and ``exclude`` rules.
@@ -82,8 +80,8 @@ def layer_is_included(layer: Message, state: Message) -> bool:
 
 
 def filter_net(
-    net: Message, phase: int | str | None = None, level: int | None = None, stages: Iterable[str] = ()
-) -> Message:
+    net: caffe_pb2.NetParameter, phase: int | str | None = None, level: int | None = None, stages: Iterable[str] = ()
+) -> caffe_pb2.NetParameter:
     """Return ``net`` in the inner form, with only the layers that its state admits; Input layers become net inputs.
 
     Args:

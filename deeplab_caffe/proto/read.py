@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from typing import Any
 
 from google.protobuf import text_format
 from google.protobuf.message import Message
@@ -84,7 +85,7 @@ def format_message(message: Message) -> str:
     return text_format.MessageToString(message)
 
 
-def _net_for_text(net: caffe_pb2.NetParameter) -> Message:
+def _net_for_text(net: caffe_pb2.NetParameter) -> Any:
     if net.dialect == "v1":
         try:
             return to_dialect(net, "v1")

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from google.protobuf.message import Message
-
 from deeplab_caffe.errors import NetError
 from deeplab_caffe.proto import caffe_pb2
 from deeplab_caffe.proto.schema.names import did_you_mean
@@ -29,7 +27,7 @@ def split_blob_name(blob: str, layer: str, top_index: int, k: int) -> str:
     return f"{split_layer_name(blob, layer, top_index)}_{k}"
 
 
-def insert_splits(net: Message) -> Message:
+def insert_splits(net: caffe_pb2.NetParameter) -> caffe_pb2.NetParameter:
     """Return a copy of ``net`` in which no blob is the bottom of more than one layer.
 
     The Split layer follows the layer that wrote the blob last (so an in-place chain is split after its end), or stands
@@ -88,7 +86,7 @@ def insert_splits(net: Message) -> Message:
     return result
 
 
-def _add_split(net: Message, blob: str, layer: str, top_index: int, count: int, weight: float) -> None:
+def _add_split(net: caffe_pb2.NetParameter, blob: str, layer: str, top_index: int, count: int, weight: float) -> None:
     split = net.layer.add(name=split_layer_name(blob, layer, top_index), type="Split")
     split.bottom.append(blob)
     split.top.extend(split_blob_name(blob, layer, top_index, k) for k in range(count))

@@ -13,6 +13,7 @@ from deeplab_caffe import proto
 from deeplab_caffe.errors import PrototxtError, SolverError
 from deeplab_caffe.proto import caffe_pb2
 from deeplab_caffe.proto.text.outline import outline
+from deeplab_caffe.solver.updates import rule_class
 
 _TRAIN_NET_FIELDS = ("net", "net_param", "train_net", "train_net_param")
 _NOT_NEGATIVE = ("display", "snapshot", "test_interval", "max_iter", "device_id", "weight_decay")
@@ -42,7 +43,7 @@ class SolverConfig:
 def read_config(
     solver: str | PathLike[str] | caffe_pb2.SolverParameter, variables: Mapping[str, object] | None = None
 ) -> SolverConfig:
-    """Reads a solver and its nets. File names in it are relative to the working directory, as in the original.
+    """Read a solver and its nets. File names in it are relative to the working directory, as in the original.
 
     Args:
         solver: path of the prototxt, or its content.
@@ -82,6 +83,7 @@ def _check(param: caffe_pb2.SolverParameter) -> None:
     for field in ("average_loss", "iter_size"):
         if getattr(param, field) < 1:
             raise SolverError(f"{field} must be positive, got {getattr(param, field)}", field=field)
+    rule_class(param)
     if not 0 <= param.momentum < 1:
         raise SolverError(f"momentum must be at least 0 and below 1, got {param.momentum:g}", field="momentum")
     if param.random_seed >= 2**32:
@@ -145,7 +147,7 @@ def _test_nets(
 
 
 def _set_state(net: caffe_pb2.NetParameter, phase: int, state: caffe_pb2.NetState | None) -> None:
-    """The phase is the weakest word, then the net's own state, then the solver's."""
+    """Set a net's state: the solver's goes before the net's own, which goes before ``phase``."""
     merged = caffe_pb2.NetState(phase=phase)
     merged.MergeFrom(net.state)
     if state is not None:

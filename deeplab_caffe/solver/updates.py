@@ -56,7 +56,7 @@ class UpdateRule:
         self.regroup()
 
     def regroup(self) -> None:
-        """Finds the blobs that are updated together; to be called when :attr:`history` was written to."""
+        """Find the blobs that are updated together; to be called when :attr:`history` was written to."""
         groups: dict[object, list[int]] = {}
         for i, blob in enumerate(self.blobs):
             if self.RESTS and blob.lr_mult == 0 and not self.history[i].any():
@@ -74,7 +74,7 @@ class UpdateRule:
 
     @torch.no_grad()
     def apply(self, gradients: list[Tensor | None], rate: float) -> None:
-        """Updates the parameters; the gradients are overwritten.
+        """Update the parameters; the gradients are overwritten.
 
         Args:
             gradients: one per blob, of its shape; None counts as zeros.
@@ -100,7 +100,7 @@ class UpdateRule:
                 torch._foreach_sub_([self.blobs[i].parameter for i in own], [self.values[i] for i in own])
 
     def _add_up_shared(self) -> None:
-        """The changes of blobs that share memory come together in their owner's (net.cpp, Update)."""
+        """Add up the changes of blobs that share memory in their owner's (net.cpp, Update)."""
         assert self.values is not None
         for owner in self._owners:
             total = self.values[owner].clone()
@@ -173,13 +173,22 @@ class AdaGrad(UpdateRule):
 RULES: dict[str, type[UpdateRule]] = {rule.TYPE: rule for rule in (SGD, Nesterov, AdaGrad)}
 
 
+def rule_class(param: caffe_pb2.SolverParameter) -> type[UpdateRule]:
+    """Return the class of the update rule that ``type`` names.
+
+    Raises:
+        SolverError: there is no such rule.
+    """
+    if param.type not in RULES:
+        known = ", ".join(RULES)
+        raise SolverError(f"solver type '{param.type}' is not implemented: expected one of {known}", field="type")
+    return RULES[param.type]
+
+
 def create_rule(param: caffe_pb2.SolverParameter, blobs: list[ParameterBlob]) -> UpdateRule:
     """Return the update rule that ``type`` names.
 
     Raises:
         SolverError: there is no such rule, or its parameters do not go together.
     """
-    if param.type not in RULES:
-        known = ", ".join(RULES)
-        raise SolverError(f"solver type '{param.type}' is not implemented: expected one of {known}", field="type")
-    return RULES[param.type](param, blobs)
+    return rule_class(param)(param, blobs)

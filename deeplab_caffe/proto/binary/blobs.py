@@ -50,12 +50,12 @@ class ModelBlob:
         return self.data.size
 
     def copy(self) -> np.ndarray:
-        """The data as an array of its own: aligned, contiguous and writable, as ``torch.from_numpy`` needs it."""
+        """Return the data as an array of its own, aligned, contiguous and writable: what ``torch.from_numpy`` needs."""
         return np.array(self.data, dtype=self.data.dtype.newbyteorder("="), order="C")
 
 
 def read_blob_message(buffer: memoryview, start: int, end: int) -> ModelBlob:
-    """The BlobProto in ``buffer[start:end]``.
+    """Read the BlobProto in ``buffer[start:end]``.
 
     Raises:
         WireError: it is malformed, or its shape does not fit the count of its numbers.

@@ -23,7 +23,7 @@ _SIGNATURES = (
 
 
 def map_file(path: str | os.PathLike[str], kind: str) -> memoryview:
-    """The bytes of a file, mapped read-only: no page is read before it is looked at.
+    """Map a file read-only and return its bytes: no page is read before it is looked at.
 
     The mapping lives as long as the view or an array made of it does. The file must not be shortened meanwhile; writing
     it anew under another name and renaming, as this package does, is safe.
@@ -69,7 +69,7 @@ def _looks_like_text(head: bytes) -> bool:
 
 @contextmanager
 def named_errors(path: str | os.PathLike[str], kind: str) -> Iterator[None]:
-    """Turns WireError into CaffeModelError with the file's name."""
+    """Turn WireError into CaffeModelError with the file's name."""
     try:
         yield
     except WireError as error:

@@ -68,8 +68,8 @@ class CaffeModel:
         name: name of the net.
         inputs: names of the net's inputs.
         layers: its layers in file order, those without parameters too.
-        dialect: whose file it is: ``"v1"`` for the V0 and V1 layouts, else ``"v2"`` (DeepLab's release), ``"merge"`` or,
-            if none of the layers that these number differently is in it, ``"bvlc"``.
+        dialect: whose file it is: ``"v1"`` for the V0 and V1 layouts, else ``"v2"`` (DeepLab's release), ``"merge"``
+            or, if it has none of the layers that these number differently, ``"bvlc"``.
         by_name: the layers by name. Of several with one name, the last that has blobs, as Caffe's loader has it.
 
     Raises:

@@ -27,7 +27,7 @@ class WireError(Exception):
 
     Attributes:
         offset: absolute offset of the offending byte or field.
-        layer: name of the layer being read, filled in by whoever knows it.
+        layer: name of the layer being read, set by the caller.
     """
 
     def __init__(self, message: str, offset: int) -> None:
@@ -57,7 +57,7 @@ class Field(NamedTuple):
 
 
 def read_varint(buffer: memoryview, position: int, end: int) -> tuple[int, int]:
-    """An unsigned 64-bit varint and the offset after it.
+    """Return an unsigned 64-bit varint and the offset after it.
 
     Raises:
         WireError: it runs past ``end`` or is longer than 10 bytes or 64 bits.
@@ -76,7 +76,7 @@ def read_varint(buffer: memoryview, position: int, end: int) -> tuple[int, int]:
 
 
 def read_field(buffer: memoryview, position: int, end: int) -> Field:
-    """The field at ``position``; a group is skipped as a whole.
+    """Read the field at ``position``; a group is skipped as a whole.
 
     Raises:
         WireError: it is malformed or does not end by ``end``.
@@ -138,13 +138,13 @@ def expect(field: Field, wire_type: int, name: str) -> None:
 
 
 def to_signed(value: int, bits: int) -> int:
-    """A varint's value as the two's complement number of that many bits, as protobuf reads int32 and int64."""
+    """Return a varint's value as the two's complement number of that many bits, as protobuf reads int32 and int64."""
     value &= (1 << bits) - 1
     return value - (1 << bits) if value >> (bits - 1) else value
 
 
 def read_text(buffer: memoryview, field: Field, name: str) -> str:
-    """A string field.
+    """Return a string field.
 
     Raises:
         WireError: it is not length-delimited or not UTF-8.
@@ -196,7 +196,7 @@ class NumberList:
         return field.end
 
     def _run_length(self, field: Field, end: int) -> int:
-        """Number of fields in a row with the same one-byte tag."""
+        """Return the number of fields in a row with the same one-byte tag."""
         stride = field.end - field.offset
         if field.start - field.offset != 1:
             return 1
@@ -221,7 +221,7 @@ class NumberList:
             self._gathered += numbers.tobytes()
 
     def result(self) -> np.ndarray:
-        """The numbers, shape ``(count,)``; a read-only view of the buffer, not always aligned, where that can be."""
+        """Return the numbers ``(count,)``: if possible a read-only view of the buffer, not always aligned."""
         if self._gathered is not None:
             return np.frombuffer(self._gathered, self._dtype)
         return np.empty(0, self._dtype) if self._view is None else self._view

@@ -33,7 +33,7 @@ _MAX_DIM = 2**31 - 1
 
 def write_caffemodel(
     path: str | os.PathLike[str],
-    net: Message,
+    net: caffe_pb2.NetParameter,
     blobs: Mapping[str, Sequence[np.ndarray]] | None = None,
     diffs: Mapping[str, Sequence[np.ndarray | None]] | None = None,
     *,
@@ -50,8 +50,8 @@ def write_caffemodel(
             float32. DeepLab v1's have at most four dimensions, filled up with leading ones.
         diffs: gradients to go with ``blobs``, of the same shapes.
         dialect: ``"v1"``: the V1 layout of DeepLab v1; ``"v2"``, ``"merge"`` or ``"bvlc"``: the V2 layout with the
-            numbers of DeepLab v2's release, of its merge with BVLC Caffe, or of BVLC Caffe. None: the net's own, ``"v1"``
-            or ``"v2"``.
+            numbers of DeepLab v2's release, of its merge with BVLC Caffe, or of BVLC Caffe. None: the net's own,
+            ``"v1"`` or ``"v2"``.
 
     Raises:
         CaffeModelError: the file cannot be written, an array cannot be a blob, or the net has what the dialect cannot
@@ -70,7 +70,7 @@ def write_caffemodel(
         raise CaffeModelError("diffs need blobs of the same layers", path)
     make_blob = _blob_chunks if dialect == "v1" else _shaped_blob_chunks
 
-    def layer_chunks(layer: Message) -> list[Chunk]:
+    def layer_chunks(layer: caffe_pb2.LayerParameter) -> list[Chunk]:
         if layer.name not in blobs:
             return [_serialized(layer, path)]
         try:
@@ -158,7 +158,7 @@ def _only(message: Message, keep: Callable[[int], bool]) -> Message:
 
 
 def _layer_chunks(
-    layer: Message,
+    layer: caffe_pb2.LayerParameter,
     blobs: Sequence[np.ndarray],
     diffs: Sequence[np.ndarray | None] | None,
     make_blob: Callable[[np.ndarray, np.ndarray | None], list[Chunk]],
@@ -201,7 +201,7 @@ def _number_chunks(array: np.ndarray, diff: np.ndarray | None) -> list[Chunk]:
     for number, numbers in ((_DATA, array), (_DIFF, diff)):
         if numbers is not None and np.size(numbers):
             flat = np.ascontiguousarray(numbers, dtype="<f4").reshape(-1)
-            chunks += [_length_delimited(number, flat.nbytes), memoryview(flat).cast("B")]
+            chunks += [_length_delimited(number, flat.nbytes), flat.view(np.uint8).data]
     return chunks
 
 

@@ -140,15 +140,15 @@ def _file_descriptor(
             messages[row.message] = file_proto.message_type.add(name=row.message)
 
     enum_protos: dict[str, descriptor_pb2.EnumDescriptorProto] = {}
-    for row in enums:
-        if row.enum not in enum_protos:
-            owner, _, short = row.enum.rpartition(".")
+    for value in enums:
+        if value.enum not in enum_protos:
+            owner, _, short = value.enum.rpartition(".")
             holder = messages[owner].enum_type if owner else file_proto.enum_type
-            enum_protos[row.enum] = holder.add(name=short)
-        enum = enum_protos[row.enum]
-        if any(value.number == row.value for value in enum.value):
+            enum_protos[value.enum] = holder.add(name=short)
+        enum = enum_protos[value.enum]
+        if any(known.number == value.value for known in enum.value):
             enum.options.allow_alias = True
-        enum.value.add(name=row.name, number=row.value)
+        enum.value.add(name=value.name, number=value.value)
 
     for row in fields:
         field = messages[row.message].field.add(name=row.field, number=row.number, label=_LABELS[row.label])

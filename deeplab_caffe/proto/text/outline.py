@@ -166,7 +166,7 @@ class Source:
         return replace(self, steps=self.steps + steps)
 
     def at_layer(self, field: str, index: int, name: str) -> Source:
-        """Return the place of the layer of that number in the repeated ``field``; a layer without a name is called by its number."""
+        """Return the place of a layer in the repeated ``field``; a layer without a name goes by its number."""
         return replace(self, steps=(*self.steps, field, index), layer=name or f"#{index}")
 
     def word(self, *steps: str | int) -> str | None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 from google.protobuf import text_format
-from google.protobuf.message import Message
 
 from deeplab_caffe.errors import PrototxtError
 from deeplab_caffe.proto.schema.inner import inner_schema
@@ -28,7 +28,7 @@ _HINTS = {
 }
 
 
-def parse_text(text: str, message_name: str, path: str | os.PathLike[str]) -> tuple[Message, Node]:
+def parse_text(text: str, message_name: str, path: str | os.PathLike[str]) -> tuple[Any, Node]:
     """Return a message of the inner form's schema and the outline of its text.
 
     Args:
@@ -80,12 +80,12 @@ def read_text(path: str | os.PathLike[str]) -> str:
     return raw.decode("utf-8-sig", errors="surrogateescape")
 
 
-def _parse(text: str, message_name: str, path: str | os.PathLike[str]) -> Message:
+def _parse(text: str, message_name: str, path: str | os.PathLike[str]) -> Any:
     for number, line in enumerate(text.split("\n"), start=1):
         bad = re.search("[\ud800-\udfff\x00]", line)
         if bad:
             raise PrototxtError(f"column {bad.start() + 1}: text outside of comments must be UTF-8", path, number)
-    message = inner_schema().new(message_name)
+    message: Any = inner_schema().new(message_name)
     try:
         text_format.Parse(text, message)
     except text_format.ParseError as error:

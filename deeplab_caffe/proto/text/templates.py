@@ -24,7 +24,7 @@ def strip_comments(text: str) -> str:
 
 
 def template_variables(text: str) -> dict[str, int]:
-    """The variables that a template uses outside of comments, each with the line (from 1) of its first use."""
+    """Return the variables that a template uses outside of comments, each with the line (from 1) of its first use."""
     found: dict[str, int] = {}
     for number, line in enumerate(strip_comments(text).split("\n"), start=1):
         for match in _VARIABLE.finditer(line):

@@ -6,8 +6,7 @@ Every field is moved, found to ask for what the dialect's program does anyway, o
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-from google.protobuf.message import Message
+from typing import Any
 
 from deeplab_caffe.errors import CaffeModelError
 from deeplab_caffe.proto import caffe_pb2
@@ -32,11 +31,13 @@ class _Target(Source):
     def error(self, message: str, *steps: str | int) -> CaffeModelError:
         """Return the error for the field at ``steps`` inside this place."""
         names = [step for step in (*self.steps, *steps) if isinstance(step, str) and step not in ("layer", "layers")]
+        if names and message.startswith(names[-1]):
+            names.pop()
         field = f"{'.'.join(names)}: " if names else ""
         return CaffeModelError(f"cannot be written for {self.into}: {field}{message}", self.path, layer=self.layer)
 
 
-def to_dialect(net: Message, dialect: str, path: str = "<NetParameter>") -> Message:
+def to_dialect(net: caffe_pb2.NetParameter, dialect: str, path: str = "<NetParameter>") -> Any:
     """Return a net as a message of a dialect's own schema.
 
     Args:
@@ -61,17 +62,17 @@ def to_dialect(net: Message, dialect: str, path: str = "<NetParameter>") -> Mess
     return target
 
 
-def _move_v2_layers(source: Message, target: Message, where: Source) -> None:
+def _move_v2_layers(source: Any, target: Any, where: Source) -> None:
     for i, layer in enumerate(source.layer):
         copy_fields(layer, target.layer.add(), where.at_layer("layer", i, layer.name), {}, {})
 
 
-def _move_v1_layers(source: Message, target: Message, where: Source) -> None:
+def _move_v1_layers(source: Any, target: Any, where: Source) -> None:
     for i, layer in enumerate(source.layer):
         copy_fields(layer, target.layers.add(), where.at_layer("layer", i, layer.name), _V1_HANDLERS, _V1_NEUTRAL)
 
 
-def _move_type(source: Message, target: Message, where: Source) -> None:
+def _move_type(source: Any, target: Any, where: Source) -> None:
     values = target.DESCRIPTOR.fields_by_name["type"].enum_type.values_by_name
     try:
         target.type = values[enum_of_name(source.type)].number
@@ -81,7 +82,7 @@ def _move_type(source: Message, target: Message, where: Source) -> None:
         ) from None
 
 
-def _refuse_phase(source: Message, target: Message, where: Source) -> None:
+def _refuse_phase(source: Any, target: Any, where: Source) -> None:
     name = caffe_pb2.Phase.Name(source.phase)
     raise where.error(
         f"{name}: its layers run in the net's phase; to have this one in that phase only, write include {{ phase:"
@@ -90,7 +91,7 @@ def _refuse_phase(source: Message, target: Message, where: Source) -> None:
     )
 
 
-def _move_loss_param(source: Message, target: Message, where: Source) -> None:
+def _move_loss_param(source: Any, target: Any, where: Source) -> None:
     """Move ``loss_param`` of SoftmaxWithLoss into DeepLab v1's ``softmaxloss_param``.
 
     DeepLab v1 divides by the weight of the pixels that are not ignored (softmax_loss_layer.cpp): ``normalization:
@@ -110,20 +111,20 @@ def _move_loss_param(source: Message, target: Message, where: Source) -> None:
         target.softmaxloss_param.ignore_label.append(loss.ignore_label)
 
 
-def _learned_blobs(layer: Message) -> int | None:
+def _learned_blobs(layer: Any) -> int | None:
     """Return the number of parameter blobs of a layer if its type fixes it."""
     if layer.type == "Convolution":
-        return 1 + layer.convolution_param.bias_term
+        return 1 + bool(layer.convolution_param.bias_term)
     if layer.type == "InnerProduct":
-        return 1 + layer.inner_product_param.bias_term
+        return 1 + bool(layer.inner_product_param.bias_term)
     return None
 
 
-def _move_param_specs(source: Message, target: Message, where: Source) -> None:
+def _move_param_specs(source: Any, target: Any, where: Source) -> None:
     specs = list(source.param)
     count = _learned_blobs(source) or len(specs)
 
-    def given(field: str, least: int) -> Sequence[Message]:
+    def given(field: str, least: int) -> Sequence[Any]:
         """Return the specs up to the last one that has the field, or ``least`` if any has it."""
         last = max((i + 1 for i, spec in enumerate(specs) if spec.HasField(field)), default=0)
         filled = [*specs, *(caffe_pb2.ParamSpec() for _ in range(count - len(specs)))]
@@ -141,7 +142,7 @@ def _move_param_specs(source: Message, target: Message, where: Source) -> None:
 def _spatial(old: str, new: str, low: str, high: str) -> Handler:
     """Return a mover of a repeated field (one value, or one for each of H and W) to one field or one for each."""
 
-    def move(source: Message, target: Message, where: Source) -> None:
+    def move(source: Any, target: Any, where: Source) -> None:
         values = list(getattr(source, old))
         if len(values) > 2:
             raise where.error(f"{len(values)} values; its convolutions have two spatial axes", old)
@@ -157,7 +158,7 @@ def _spatial(old: str, new: str, low: str, high: str) -> Handler:
 def _axis(name: str) -> Handler:
     """Return a mover of ``axis`` (negative counts from the end) to V1's name for it."""
 
-    def move(source: Message, target: Message, where: Source) -> None:
+    def move(source: Any, target: Any, where: Source) -> None:
         axis = source.axis + _BLOB_AXES if source.axis < 0 else source.axis
         if axis not in (0, 1):
             raise where.error(f"{source.axis} has no equivalent: it knows axes 0 and 1 here", "axis")
@@ -166,7 +167,7 @@ def _axis(name: str) -> Handler:
     return move
 
 
-def _move_crop(source: Message, target: Message, where: Source) -> None:
+def _move_crop(source: Any, target: Any, where: Source) -> None:
     if source.HasField("crop_size") or source.crop_height != source.crop_width:
         raise where.error(
             "has no equivalent unless crop_height and crop_width are equal and crop_size is not set",
@@ -175,24 +176,24 @@ def _move_crop(source: Message, target: Message, where: Source) -> None:
     target.crop_size = source.crop_height
 
 
-def _move_flatten(source: Message, target: Message, where: Source) -> None:
+def _move_flatten(source: Any, target: Any, where: Source) -> None:
     flatten = source.flatten_param
     if flatten.axis not in (1, -3) or flatten.end_axis not in (3, -1):
         raise where.error("it flattens axes 1 to 3 only", "flatten_param")
 
 
-def _move_batch_size(source: Message, target: Message, where: Source) -> None:
+def _move_batch_size(source: Any, target: Any, where: Source) -> None:
     # 0 is what a V1 text without it has become.
     if source.batch_size:
         target.batch_size = source.batch_size
 
 
-def _move_inputs(source: Message, target: Message, where: Source) -> None:
+def _move_inputs(source: Any, target: Any, where: Source) -> None:
     for i, shape in enumerate(source.input_shape):
         target.input_dim.extend(_four_dims(shape.dim, where, "input_shape", i))
 
 
-def _move_dummy_shape(source: Message, target: Message, where: Source) -> None:
+def _move_dummy_shape(source: Any, target: Any, where: Source) -> None:
     if source.num or source.channels or source.height or source.width:
         raise where.error("give either shape or num, channels, height and width, not both", "shape")
     for i, shape in enumerate(source.shape):
@@ -203,7 +204,7 @@ def _move_dummy_shape(source: Message, target: Message, where: Source) -> None:
         target.width.append(width)
 
 
-def _move_blob(source: Message, target: Message, where: Source) -> None:
+def _move_blob(source: Any, target: Any, where: Source) -> None:
     dims = list(source.shape.dim)
     target.num, target.channels, target.height, target.width = _four_dims(
         [1] * (_BLOB_AXES - len(dims)) + dims, where, "shape"

@@ -10,9 +10,12 @@ from google.protobuf.message import Message
 
 from deeplab_caffe.proto.text.outline import Source
 
-Handler = Callable[[Message, Message, Source], None]
+Handler = Callable[[Any, Any, Source], None]
 Handlers = dict[str, dict[str, Handler]]
 Neutral = dict[tuple[str, str], tuple[Any, ...] | None]
+
+# Either of protobuf's implementations has its own class of descriptors.
+Field = Any
 
 _FLOATS = (FieldDescriptor.CPPTYPE_FLOAT, FieldDescriptor.CPPTYPE_DOUBLE)
 _INTEGERS = (
@@ -23,13 +26,13 @@ _INTEGERS = (
 )
 
 
-def is_repeated(field: FieldDescriptor) -> bool:
+def is_repeated(field: Field) -> bool:
     """Return whether a field is repeated, on any protobuf runtime (``label`` goes away, ``is_repeated`` is young)."""
     known = getattr(field, "is_repeated", None)
     return bool(field.label == FieldDescriptor.LABEL_REPEATED if known is None else known)
 
 
-def put(target: Message, field: FieldDescriptor, value: Any, name: str | None = None) -> None:
+def put(target: Message, field: Field, value: Any, name: str | None = None) -> None:
     """Set the field of that name (or ``name``) in ``target``: enums by the name of their value, lists by appending."""
     name = name or field.name
     if is_repeated(field):
@@ -37,7 +40,7 @@ def put(target: Message, field: FieldDescriptor, value: Any, name: str | None = 
     elif field.message_type is not None:
         getattr(target, name).CopyFrom(value)
     elif field.enum_type is not None:
-        enum = target.DESCRIPTOR.fields_by_name[name].enum_type
+        enum: Any = target.DESCRIPTOR.fields_by_name[name].enum_type
         setattr(target, name, enum.values_by_name[field.enum_type.values_by_number[value].name].number)
     else:
         setattr(target, name, value)
@@ -93,7 +96,7 @@ def copy_fields(
 
 
 def _copy_messages(
-    field: FieldDescriptor, value: Any, target: Message, where: Source, handlers: Handlers, neutral: Neutral
+    field: Field, value: Any, target: Message, where: Source, handlers: Handlers, neutral: Neutral
 ) -> None:
     if not is_repeated(field):
         inner = getattr(target, field.name)
@@ -104,9 +107,7 @@ def _copy_messages(
         copy_fields(item, getattr(target, field.name).add(), where.at(field.name, i), handlers, neutral)
 
 
-def _scalar(
-    field: FieldDescriptor, other: FieldDescriptor, value: Any, where: Source, steps: tuple[str | int, ...]
-) -> Any:
+def _scalar(field: Field, other: Field, value: Any, where: Source, steps: tuple[str | int, ...]) -> Any:
     if field.enum_type is not None and other.enum_type is not None:
         name = field.enum_type.values_by_number[value].name
         found = other.enum_type.values_by_name.get(name)
@@ -120,10 +121,10 @@ def _scalar(
     raise where.error(f"{describe(field, value)} has no equivalent in {where.into}", *steps)
 
 
-def describe(field: FieldDescriptor, value: Any) -> str:
+def describe(field: Field, value: Any) -> str:
     """Return a field as a user wrote it, ``axis: 2``; only the name of a message or list."""
     if field.message_type is not None or is_repeated(field):
-        return field.name
+        return str(field.name)
     if field.enum_type is not None:
         return f"{field.name}: {field.enum_type.values_by_number[value].name}"
     if isinstance(value, bool):

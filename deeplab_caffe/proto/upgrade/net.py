@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from google.protobuf.message import Message
-
 from deeplab_caffe.proto import caffe_pb2
 from deeplab_caffe.proto.dialect import DIALECTS, dialect_of_form
 from deeplab_caffe.proto.text.outline import Node, Source
@@ -35,11 +33,11 @@ _MAX_DIM = 2**31 - 1
 _BLOB_AXES = 4
 
 
-def upgrade_net(net: Message, where: Source | None = None) -> Message:
+def upgrade_net(net: caffe_pb2.NetParameter, where: Source | None = None) -> caffe_pb2.NetParameter:
     """Return a NetParameter of any layout in the inner form.
 
-    ``layers`` become ``layer``, ``input_dim`` becomes ``input_shape``, Input layers without rules become net inputs, and
-    ``dialect`` says which program's net it is. A net in the inner form comes back as it is.
+    ``layers`` become ``layer``, ``input_dim`` becomes ``input_shape``, Input layers without rules become net inputs,
+    and ``dialect`` says which program's net it is. A net in the inner form comes back as it is.
 
     Args:
         net: the net; not changed.
@@ -84,14 +82,14 @@ def upgrade_net(net: Message, where: Source | None = None) -> Message:
     return result
 
 
-def _v1_layers(net: Message, where: Source) -> Iterator[tuple[int, Message]]:
+def _v1_layers(net: caffe_pb2.NetParameter, where: Source) -> Iterator[tuple[int, caffe_pb2.V1LayerParameter]]:
     """Yield the V1 layers, V0 ones brought up to V1, each with its number in the text."""
     if any(layer.HasField("layer") for layer in net.layers):
         return upgrade_v0_layers(net, where)
     return iter(enumerate(net.layers))
 
 
-def _move_transform(layer: Message, where: Source) -> None:
+def _move_transform(layer: caffe_pb2.LayerParameter, where: Source) -> None:
     name = _DATA_PARAM_OF.get(layer.type)
     if name is None or not layer.HasField(name):
         return
@@ -106,7 +104,7 @@ def _move_transform(layer: Message, where: Source) -> None:
         old.ClearField(field)
 
 
-def _move_axes(layer: Message, where: Source) -> None:
+def _move_axes(layer: caffe_pb2.LayerParameter, where: Source) -> None:
     for name, old in _AXES.items():
         param = getattr(layer, name)
         if not layer.HasField(name) or not param.HasField(old):
@@ -117,7 +115,7 @@ def _move_axes(layer: Message, where: Source) -> None:
         param.ClearField(old)
 
 
-def _move_inputs(net: Message, where: Source) -> None:
+def _move_inputs(net: caffe_pb2.NetParameter, where: Source) -> None:
     """Bring ``input_dim``, four for each input, to ``input_shape``."""
     for i, shape in enumerate(net.input_shape):
         _check_dims(shape.dim, where, "input_shape", i)
@@ -134,11 +132,11 @@ def _move_inputs(net: Message, where: Source) -> None:
         raise where.error(f"{len(net.input_shape)} input_shape for {len(net.input)} input", "input_shape")
 
 
-def _input_layers(net: Message) -> list[Message]:
+def _input_layers(net: caffe_pb2.NetParameter) -> list[caffe_pb2.LayerParameter]:
     return [layer for layer in net.layer if layer.type == "Input"]
 
 
-def _input_shapes(layer: Message, where: Source) -> None:
+def _input_shapes(layer: caffe_pb2.LayerParameter, where: Source) -> None:
     shapes = list(layer.input_param.shape)
     if len(shapes) not in (1, len(layer.top)):
         raise where.error(f"has {len(layer.top)} tops and {len(shapes)} shapes; give one shape, or one for each top")
@@ -152,7 +150,7 @@ def _check_dims(dims: Sequence[int], where: Source, *steps: str | int) -> None:
             raise where.error(f"dimension {dim} is not in 0 ... {_MAX_DIM}", *steps)
 
 
-def fold_inputs(net: Message) -> None:
+def fold_inputs(net: caffe_pb2.NetParameter) -> None:
     """Turn the Input layers of a net into net inputs, after those that it has. Other layers' parameters in them go."""
     layers = _input_layers(net)
     for layer in layers:
@@ -167,7 +165,7 @@ def fold_inputs(net: Message) -> None:
         net.layer.extend(kept.layer)
 
 
-def upgrade_solver(solver: Message, where: Source | None = None) -> Message:
+def upgrade_solver(solver: caffe_pb2.SolverParameter, where: Source | None = None) -> caffe_pb2.SolverParameter:
     """Return a SolverParameter with its ``type`` as a string and its nets in the inner form.
 
     Raises:

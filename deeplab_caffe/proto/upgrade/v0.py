@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from google.protobuf.message import Message
-
 from deeplab_caffe.proto import caffe_pb2
 from deeplab_caffe.proto.schema.names import did_you_mean, enum_of_name, name_of_v0, v0_names
 from deeplab_caffe.proto.schema.tables import read_table
@@ -24,7 +22,7 @@ for _row in read_table("v0_fields.csv"):
 _ON_THE_LAYER = ("name", "blobs", "blobs_lr", "weight_decay")
 
 
-def upgrade_v0_layers(net: Message, where: Source) -> Iterator[tuple[int, Message]]:
+def upgrade_v0_layers(net: caffe_pb2.NetParameter, where: Source) -> Iterator[tuple[int, caffe_pb2.V1LayerParameter]]:
     """Yield the layers of a V0 net in the V1 layout, each with its number in the text.
 
     Padding layers are folded into the convolution or pooling that follows.
@@ -42,7 +40,7 @@ def upgrade_v0_layers(net: Message, where: Source) -> Iterator[tuple[int, Messag
         yield i, new
 
 
-def _fold_padding(net: Message, where: Source) -> Iterator[tuple[int, Message]]:
+def _fold_padding(net: caffe_pb2.NetParameter, where: Source) -> Iterator[tuple[int, caffe_pb2.V1LayerParameter]]:
     """Yield the layers but for the padding ones, each with its index in the text."""
     writer: dict[str, int | None] = dict.fromkeys(net.input)
     for i, layer in enumerate(net.layers):
@@ -70,7 +68,7 @@ def _fold_padding(net: Message, where: Source) -> Iterator[tuple[int, Message]]:
             yield i, folded
 
 
-def _upgrade_layer(old: Message, new: Message, where: Source) -> None:
+def _upgrade_layer(old: caffe_pb2.V1LayerParameter, new: caffe_pb2.V1LayerParameter, where: Source) -> None:
     v0 = old.layer
     try:
         new.type = caffe_pb2.V1LayerParameter.LayerType.Value(enum_of_name(name_of_v0(v0.type)))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from google.protobuf.message import Message
+from typing import Any
 
 from deeplab_caffe.proto.schema.names import name_of_number
 from deeplab_caffe.proto.text.outline import Source
 from deeplab_caffe.proto.upgrade.fields import Handler, Handlers, copy_fields
 
 
-def upgrade_v1_layer(old: Message, new: Message, where: Source) -> None:
+def upgrade_v1_layer(old: Any, new: Any, where: Source) -> None:
     """Copy a V1LayerParameter into a LayerParameter.
 
     Args:
@@ -26,7 +26,7 @@ def upgrade_v1_layer(old: Message, new: Message, where: Source) -> None:
         new.image_data_param.batch_size = 0
 
 
-def _move_type(old: Message, new: Message, where: Source) -> None:
+def _move_type(old: Any, new: Any, where: Source) -> None:
     # DeepLab v1's IMAGE_SEG_DATA has the number of BVLC's DECONVOLUTION: the text's own word, or what is in it, tells.
     word = where.word("type")
     is_deconvolution = bool(old.HasField("convolution_param") or old.blobs) if word is None else word == "DECONVOLUTION"
@@ -34,7 +34,7 @@ def _move_type(old: Message, new: Message, where: Source) -> None:
         new.type = name_of_number(old.type, deconvolution=is_deconvolution)
 
 
-def _move_params(old: Message, new: Message, where: Source) -> None:
+def _move_params(old: Any, new: Any, where: Source) -> None:
     parts = {
         "name": old.param,
         "share_mode": old.blob_share_mode,
@@ -49,14 +49,14 @@ def _move_params(old: Message, new: Message, where: Source) -> None:
 
 
 def _append(name: str, target: str) -> Handler:
-    def move(old: Message, new: Message, where: Source) -> None:
+    def move(old: Any, new: Any, where: Source) -> None:
         getattr(new, target).append(getattr(old, name))
 
     return move
 
 
-def raise_hole(conv: Message) -> None:
-    """Turn ``hole``, or ``hole_h`` and ``hole_w``, of a V2 ConvolutionParameter into ``dilation``; a half pair stays."""
+def raise_hole(conv: Any) -> None:
+    """Turn ``hole``, or ``hole_h`` and ``hole_w``, of a V2 convolution into ``dilation``; a half pair stays."""
     pair = [name for name in ("hole_h", "hole_w") if conv.HasField(name)]
     if conv.dilation or (conv.HasField("hole") and pair) or len(pair) == 1:
         return

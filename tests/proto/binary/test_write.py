@@ -5,6 +5,7 @@ import stat
 
 import numpy as np
 import pytest
+from google.protobuf import text_format
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -12,6 +13,7 @@ from deeplab_caffe.errors import CaffeModelError
 from deeplab_caffe.proto import (
     CaffeModel,
     caffe_pb2,
+    parse_net,
     read_blob,
     read_solverstate,
     upgrade_net,
@@ -19,7 +21,8 @@ from deeplab_caffe.proto import (
     write_caffemodel,
     write_solverstate,
 )
-from tests.proto.originals import file_id, original_files
+from deeplab_caffe.proto.schema.tables import dialect_schema
+from tests.proto.originals import file_id, original_files, v2_files
 
 
 def net_with_blobs():
@@ -110,6 +113,66 @@ def test_the_originals_models_come_back_byte_for_byte(path, tmp_path):
     for written in (bare, upgrade_net(bare)):
         write_caffemodel(tmp_path / "m", written, blobs, diffs)
         assert (tmp_path / "m").read_bytes() == net.SerializeToString()
+
+
+V2_MODELS = [path for path in v2_files("caffemodel") if CaffeModel(path).dialect != "v1"]
+
+
+@pytest.mark.parametrize("path", V2_MODELS, ids=file_id)
+def test_v2s_models_come_back_byte_for_byte(path, tmp_path):
+    model = CaffeModel(path)
+    dialect = "v2" if model.dialect == "bvlc" else model.dialect
+    message = dialect_schema(dialect).new("NetParameter")
+    message.ParseFromString(path.read_bytes())
+    for layer in message.layer:
+        del layer.blobs[:]
+    net = parse_net(text_format.MessageToString(message))
+    blobs = {layer.name: [blob.data for blob in layer.blobs] for layer in model.layers if layer.blobs}
+    write_caffemodel(tmp_path / "m", net, blobs, dialect=dialect)
+    assert (tmp_path / "m").read_bytes() == path.read_bytes()
+
+
+def test_a_v2_net_with_blobs_of_any_axes(tmp_path):
+    net = parse_net(
+        'layer { name: "c" type: "InnerProduct" phase: TEST } layer { name: "i" type: "Interp" interp_param { } }'
+    )
+    arrays = [np.arange(6, dtype=np.float32).reshape(2, 3), np.zeros(2, np.float32), np.float32(3), np.zeros((1,) * 6)]
+    numbers = {"v2": b"\xfa\x08", "merge": b"\xca\x09"}
+    for dialect, tag in numbers.items():
+        write_caffemodel(tmp_path / "m", net, {"c": arrays}, {"c": [None, np.ones(2), None, None]}, dialect=dialect)
+        model = CaffeModel(tmp_path / "m")
+        assert model.dialect == dialect
+        assert [blob.shape for blob in model.by_name["c"].blobs] == [(2, 3), (2,), (), (1,) * 6]
+        assert model.by_name["c"].blobs[1].diff.tolist() == [1, 1]
+        assert tag in (tmp_path / "m").read_bytes()
+        message = dialect_schema(dialect).new("NetParameter").FromString((tmp_path / "m").read_bytes())
+        assert not message.layer[0].blobs[0].HasField("num")
+    with pytest.raises(CaffeModelError, match="layer 'i': cannot be written for BVLC Caffe: interp_param has no equi"):
+        write_caffemodel(tmp_path / "n", net, dialect="bvlc")
+    with pytest.raises(CaffeModelError, match="layer 'c': cannot be written for DeepLab v1: phase: TEST"):
+        write_caffemodel(tmp_path / "n", net, dialect="v1")
+    assert [path.name for path in tmp_path.iterdir()] == ["m"]
+
+
+def test_the_dialect_is_the_nets_unless_asked_for(tmp_path):
+    for text, dialect in (("layers { name: 'r' type: RELU }", "v1"), ("layer { name: 'r' type: 'ReLU' }", "bvlc")):
+        write_caffemodel(tmp_path / "m", parse_net(text))
+        assert CaffeModel(tmp_path / "m").dialect == dialect
+        write_caffemodel(tmp_path / "m", parse_net(text), dialect="v1")
+        assert CaffeModel(tmp_path / "m").dialect == "v1"
+    write_caffemodel(tmp_path / "m", net_with_blobs(), dialect="v2")
+    model = CaffeModel(tmp_path / "m")
+    assert [(layer.name, layer.type) for layer in model.layers] == [("conv", "Convolution"), ("relu", "ReLU")]
+
+
+def test_solverstate_of_v2(tmp_path):
+    path = tmp_path / "s.solverstate"
+    write_solverstate(path, 5, None, [np.arange(6, dtype=np.float32).reshape(2, 3), np.float32(2)], dialect="v2")
+    expected = caffe_pb2.SolverState(iter=5, current_step=0)
+    expected.history.add(shape={"dim": [2, 3]}, data=range(6))
+    expected.history.add(shape={}, data=[2])
+    assert path.read_bytes() == expected.SerializeToString()
+    assert [blob.shape for blob in read_solverstate(path).history] == [(2, 3), ()]
 
 
 @pytest.mark.parametrize(

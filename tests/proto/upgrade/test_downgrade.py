@@ -116,7 +116,7 @@ def test_inputs_and_blobs():
         ("ReLU", "batch_norm_param { }", "batch_norm_param has no equivalent in DeepLab v1"),
         ("ReLU", "phase: TEST", "phase: TEST: .*write include { phase: TEST }"),
         ("ReLU", "propagate_down: true", "propagate_down has no equivalent"),
-        ("Convolution", "convolution_param { axis: 2 }", "convolution_param.axis: axis: 2 has no equivalent"),
+        ("Convolution", "convolution_param { axis: 2 }", "convolution_param: axis: 2 has no equivalent"),
         ("Convolution", "convolution_param { pad: 1 pad: 1 pad: 1 }", "convolution_param.pad: 3 values"),
         ("Convolution", "convolution_param { weight_filler { variance_norm: AVERAGE } }", "AVERAGE has no equiv"),
         ("Concat", "concat_param { axis: 2 }", "axis: 2 has no equivalent: it knows axes 0 and 1"),
