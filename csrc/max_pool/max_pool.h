@@ -7,7 +7,6 @@
 #pragma once
 
 #include <cstdint>
-#include <limits>
 #include <type_traits>
 
 #include "../common/host_device.h"
@@ -28,7 +27,7 @@ DEEPLAB_HOST_DEVICE Range window(const Axis& axis, int64_t index) {
 // Bits of a float as an integer of the same order, and back: it is its own inverse. bits_t is int16_t or int32_t.
 template <typename bits_t>
 DEEPLAB_HOST_DEVICE bits_t ordered(bits_t bits) {
-  constexpr bits_t kMagnitude = std::numeric_limits<bits_t>::max();
+  constexpr bits_t kMagnitude = static_cast<bits_t>((uint64_t{1} << (8 * sizeof(bits_t) - 1)) - 1);
   return static_cast<bits_t>(bits ^ ((bits >> (8 * sizeof(bits_t) - 1)) & kMagnitude));
 }
 

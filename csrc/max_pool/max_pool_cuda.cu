@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <limits>
 
 #include "../common/kernel_launch.h"
 #include "max_pool.h"

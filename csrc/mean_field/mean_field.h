@@ -67,7 +67,7 @@ class MeanField {
   struct Message {
     std::shared_ptr<const lattice::Lattice> lattice;
     lattice::VertexValues values;
-    AlignedBuffer<lattice::Entry> entries;  // the lattice's times a norm before the filter; empty where there is none
+    AlignedBuffer<lattice::Entry> entries;  // the lattice's times a norm before the filter; empty without such a norm
     AlignedBuffer<float> factor;            // (points): weight * norm
     AlignedBuffer<float> costs;             // empty, (width) or (C, width)
   };

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import importlib.util
 import subprocess
 import sys
@@ -74,7 +75,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.cuda_on_host")
     parser.add_argument("--segment", type=int, help="entries of a segment of the splat")
     parser.add_argument("--sanitize", default="", help="sanitizers, address,undefined say; LD_PRELOAD libasan with it")
-    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "deeplab_caffe_cuda_on_host")
+    checkout = hashlib.sha256(str(ROOT).encode()).hexdigest()[:8]  # two of them must not share objects
+    folder = Path(tempfile.gettempdir()) / f"deeplab_caffe_cuda_on_host_{checkout}"
+    parser.add_argument("--folder", type=Path, default=folder)
     options, arguments = parser.parse_known_args()
     library = build(options.folder, options.segment, options.sanitize)
 

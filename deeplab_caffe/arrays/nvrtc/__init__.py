@@ -1,7 +1,7 @@
 """CUDA kernels compiled at run time, by NVRTC through CuPy: for a GPU, pip and no toolkit.
 
 The extension's host code is the same with and without a compiled CUDA half (csrc/common/kernel_launch.h): it checks,
-computes the launch and, where it has no compiled kernel, calls :func:`launch` here. Nobody else needs to.
+computes the launch and, where it has no compiled kernel, calls :func:`launch` here, and only it needs to.
 
 >>> from deeplab_caffe.arrays import nvrtc
 >>> nvrtc.enable()  # also where the extension has compiled kernels; DEEPLAB_CAFFE_NVRTC=1 says the same
