@@ -21,7 +21,7 @@ from PIL import Image
 
 import deeplab_caffe as dc
 from deeplab_caffe.inference import OptimizedNet
-from deeplab_caffe.sides import fit_side
+from deeplab_caffe.net.sides import fit_side
 from deeplab_caffe.zoo.default import DEFAULT_MODEL, DEMO_PHOTO
 
 # A VOC image; LargeFOV then sees 505 x 377.

@@ -26,7 +26,7 @@ from deeplab_caffe.errors import (
 if TYPE_CHECKING:
     from deeplab_caffe.crf import CRFParams, dense_crf
     from deeplab_caffe.net import Net
-    from deeplab_caffe.segmenter import Segmenter
+    from deeplab_caffe.segmentation import Segmenter
     from deeplab_caffe.solver import Solver
 
 __version__ = "0.1.0"
@@ -34,7 +34,7 @@ __version__ = "0.1.0"
 _LAZY = {
     "CRFParams": "deeplab_caffe.crf",
     "Net": "deeplab_caffe.net",
-    "Segmenter": "deeplab_caffe.segmenter",
+    "Segmenter": "deeplab_caffe.segmentation",
     "Solver": "deeplab_caffe.solver",
     "dense_crf": "deeplab_caffe.crf",
 }

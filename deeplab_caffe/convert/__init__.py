@@ -6,10 +6,10 @@ from os import PathLike
 from pathlib import Path
 
 from deeplab_caffe.convert.onnx import to_onnx
-from deeplab_caffe.convert.tensors import load_tensors, read_tensors, save_safetensors, save_state_dict, tensors_of
 from deeplab_caffe.errors import ConversionError
 from deeplab_caffe.net import Net
-from deeplab_caffe.weights import save_weights
+from deeplab_caffe.net.tensors import load_tensors, read_tensors, save_safetensors, save_state_dict, tensors_of
+from deeplab_caffe.net.weights import save_weights
 
 __all__ = [
     "FORMATS",

@@ -15,7 +15,7 @@ from deeplab_caffe.errors import ConversionError, DataError
 
 if TYPE_CHECKING:
     from deeplab_caffe.net import Net
-    from deeplab_caffe.net_building import Step
+    from deeplab_caffe.net.build import Step
 
 OPSET = 18
 IR_VERSION = 9

@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from deeplab_caffe.convert.onnx import Graph
     from deeplab_caffe.layers import Layer
-    from deeplab_caffe.net_building import Step
+    from deeplab_caffe.net.build import Step
 
 Converter = Callable[["Graph", "Step", list[str]], list[str]]
 CONVERTERS: dict[str, Converter] = {}

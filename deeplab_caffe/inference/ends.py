@@ -8,8 +8,8 @@ from torch import Tensor
 
 from deeplab_caffe.crf import CRFParams, dense_crf
 from deeplab_caffe.errors import NetError
-from deeplab_caffe.inference.plan import Operation, Plan
 from deeplab_caffe.layers.interp import Interp, Padding
+from deeplab_caffe.net.graph import Operation, Plan
 from deeplab_caffe.ops.argmax import argmax_labels
 from deeplab_caffe.ops.interp import interp
 from deeplab_caffe.ops.interp_argmax import interp_argmax

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from deeplab_caffe.errors import DeepLabCaffeError
-from deeplab_caffe.inference.choice import Chooser
+from deeplab_caffe.inference.autotune import Chooser
 from deeplab_caffe.inference.convolution import spec_of
-from deeplab_caffe.inference.plan import Operation
 from deeplab_caffe.inference.precision import Precision
 from deeplab_caffe.layers import Layer, Shape
 from deeplab_caffe.layers.convolution import Convolution
 from deeplab_caffe.layers.pooling import Pooling
+from deeplab_caffe.net.graph import Operation
 from deeplab_caffe.ops.max_pool import max_pool
 
 Kernel = Callable[[Sequence[Tensor]], Sequence[Tensor]]

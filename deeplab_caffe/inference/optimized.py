@@ -17,16 +17,16 @@ from deeplab_caffe import nvrtc
 from deeplab_caffe.crf import CRFParams
 from deeplab_caffe.data.transform import VOC_MEAN
 from deeplab_caffe.errors import NetError
-from deeplab_caffe.inference.choice import Choice, Chooser
+from deeplab_caffe.inference.autotune import Choice, Chooser
 from deeplab_caffe.inference.ends import end_of
 from deeplab_caffe.inference.graphs import CapturedFunction, LRUCache
 from deeplab_caffe.inference.kernels import Kernel, prepare, without_weights
-from deeplab_caffe.inference.plan import Operation, Plan, build_plan
 from deeplab_caffe.inference.precision import precision_of, switched
 from deeplab_caffe.layers import Shape
 from deeplab_caffe.layers.convolution import Convolution
+from deeplab_caffe.net.graph import Operation, Plan, build_plan
+from deeplab_caffe.net.sides import fit_side
 from deeplab_caffe.ops.preprocess import preprocess
-from deeplab_caffe.sides import fit_side
 
 if TYPE_CHECKING:
     from deeplab_caffe.net import Net

@@ -14,11 +14,11 @@ from torch import nn
 from deeplab_caffe import net as core
 from deeplab_caffe.errors import NetError
 from deeplab_caffe.layers.data import MemoryData
+from deeplab_caffe.net.weights import load_weights, save_weights
 from deeplab_caffe.proto import caffe_pb2
 from deeplab_caffe.pycaffe import mode
 from deeplab_caffe.pycaffe.blob import ParameterBlob
 from deeplab_caffe.pycaffe.execution import Execution
-from deeplab_caffe.weights import load_weights, save_weights
 
 
 class LayerFace(NamedTuple):

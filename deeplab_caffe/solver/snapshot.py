@@ -22,10 +22,10 @@ from torch import Tensor
 
 from deeplab_caffe.errors import CaffeModelError, DataError, SolverError
 from deeplab_caffe.net import Net
+from deeplab_caffe.net.weights import save_weights
 from deeplab_caffe.proto import SolverSnapshot, read_solverstate, write_solverstate
 from deeplab_caffe.solver.parameters import ParameterBlob
 from deeplab_caffe.solver.statefile import read_state, write_state
-from deeplab_caffe.weights import save_weights
 
 _FORMAT = "deeplab_caffe resume 1"
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from deeplab_caffe.errors import NetError
-from deeplab_caffe.inference import choice
-from deeplab_caffe.inference.choice import Chooser
+from deeplab_caffe.inference import autotune as choice
+from deeplab_caffe.inference.autotune import Chooser
 from deeplab_caffe.inference.convolution import direct
 from tests.inference.test_convolution import expected, image, spec
 

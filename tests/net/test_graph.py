@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from deeplab_caffe.errors import NetError
-from deeplab_caffe.inference.plan import build_plan, run_layer
+from deeplab_caffe.net.graph import build_plan, run_layer
 from deeplab_caffe.zoo.paths import NETWORKS
 from tests import nets
 from tests.inference.narrow import narrow, photo_like

@@ -132,7 +132,7 @@ def test_bad_images(image: object, message: str) -> None:
 
 
 def test_an_image_beyond_the_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("deeplab_caffe.segmenter.available_memory", lambda device: 10_000)
+    monkeypatch.setattr("deeplab_caffe.segmentation.segmenter.available_memory", lambda device: 10_000)
     with pytest.raises(dc.NetError, match=r"an image of 200x100 needs about .* set max_side"):
         toy_segmenter()(np.zeros((100, 200, 3), np.uint8))
 

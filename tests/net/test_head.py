@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from deeplab_caffe.inference.ends import end_of
-from deeplab_caffe.inference.plan import build_plan
+from deeplab_caffe.net.graph import build_plan
 from deeplab_caffe.ops.argmax import argmax_labels
 from tests import nets
 from tests.inference.narrow import narrow, photo_like

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from deeplab_caffe.net import Net
-from deeplab_caffe.net_building import Step
+from deeplab_caffe.net.build import Step
 
 # What autograd keeps of a layer for its backward pass. Layers that are not named here keep their bottoms.
 _KEEPS_TOP = {"ReLU", "Sigmoid", "TanH", "Softmax", "Exp"}

@@ -12,8 +12,8 @@ import deeplab_caffe as dc
 from deeplab_caffe import NetError
 from deeplab_caffe.errors import CaffeModelError
 from deeplab_caffe.layers import legacy_shape
+from deeplab_caffe.net.weights import WeightsWarning, load_weights, save_weights
 from deeplab_caffe.proto import caffe_pb2
-from deeplab_caffe.weights import WeightsWarning, load_weights, save_weights
 from tests.goldens import case_dir
 from tests.nets import SMALL, build, conv, inputs, layer, noise
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from deeplab_caffe.layers.convolution import Convolution
 from deeplab_caffe.layers.interp import Interp, Padding
 from deeplab_caffe.net import Net
-from deeplab_caffe.net_building import Step
+from deeplab_caffe.net.build import Step
 from deeplab_caffe.ops.argmax import argmax_labels
 from deeplab_caffe.ops.interp_argmax import interp_argmax
 from deeplab_caffe.ops.interp_softmax import interp_softmax

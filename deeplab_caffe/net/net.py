@@ -15,9 +15,9 @@ from deeplab_caffe import proto
 from deeplab_caffe.data.rng import CaffeRNG
 from deeplab_caffe.errors import DeepLabCaffeError, NetError
 from deeplab_caffe.layers import Layer, NetContext, Shape
-from deeplab_caffe.net_building import Step, build_steps, input_shapes, output_names
+from deeplab_caffe.net.build import Step, build_steps, input_shapes, output_names
+from deeplab_caffe.net.weights import load_weights
 from deeplab_caffe.proto import caffe_pb2
-from deeplab_caffe.weights import load_weights
 
 if TYPE_CHECKING:
     from deeplab_caffe.inference import OptimizedNet

@@ -15,14 +15,14 @@ from deeplab_caffe.crf import CRFParams, dense_crf
 from deeplab_caffe.data.transform import VOC_MEAN
 from deeplab_caffe.devices import available_memory, resolve_device
 from deeplab_caffe.errors import NetError
-from deeplab_caffe.multi_scale import Views, average_views
 from deeplab_caffe.net import Net
-from deeplab_caffe.net_ends import Ending, last_interp, takes_weights_dtype
+from deeplab_caffe.net.head import Ending, last_interp, takes_weights_dtype
+from deeplab_caffe.net.sides import fit_side
 from deeplab_caffe.ops.argmax import argmax_labels
 from deeplab_caffe.ops.interp import interp
 from deeplab_caffe.ops.preprocess import as_tensor, preprocess
 from deeplab_caffe.proto import caffe_pb2
-from deeplab_caffe.sides import fit_side
+from deeplab_caffe.segmentation.views import Views, average_views
 
 
 @dataclasses.dataclass(frozen=True)
