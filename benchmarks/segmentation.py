@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 import torch
 from contenders import network_path, random_weights, switches
+from deeplab_caffe.net.sides import fit_side
 from peaks import inner_calls, synchronize, time_blocks
 from PIL import Image
 
 import deeplab_caffe as dc
 from deeplab_caffe.inference import OptimizedNet
-from deeplab_caffe.net.sides import fit_side
 from deeplab_caffe.zoo.default import DEFAULT_MODEL, DEMO_PHOTO
 
 # A VOC image; LargeFOV then sees 505 x 377.

@@ -25,6 +25,7 @@ from deeplab_caffe.errors import (
 
 if TYPE_CHECKING:
     from deeplab_caffe.crf import CRFParams, dense_crf
+    from deeplab_caffe.inference import optimize
     from deeplab_caffe.net import Net
     from deeplab_caffe.segmentation import Segmenter
     from deeplab_caffe.solver import Solver
@@ -37,6 +38,7 @@ _LAZY = {
     "Segmenter": "deeplab_caffe.segmentation",
     "Solver": "deeplab_caffe.solver",
     "dense_crf": "deeplab_caffe.crf",
+    "optimize": "deeplab_caffe.inference",
 }
 
 __all__ = [
@@ -53,6 +55,7 @@ __all__ = [
     "SolverError",
     "__version__",
     "dense_crf",
+    "optimize",
 ]
 
 

@@ -97,7 +97,7 @@ class InfogainLoss(ClassLoss):
 
     TYPE = "InfogainLoss"
     BOTTOMS = (2, 3)
-    LABEL_BOTTOMS = (1, 2)
+    label_bottoms = (1, 2)
 
     def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:
         super().__init__(param, context)

@@ -8,11 +8,14 @@ from __future__ import annotations
 import itertools
 import math
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from deeplab_caffe.layers.base import Layer, Shape, Window, register
+from deeplab_caffe.layers.base import Layer, NetContext, ReceptiveWindow, Shape, register
+from deeplab_caffe.layers.facts import ArgMaxFact, ProbabilityFact
+from deeplab_caffe.layers.onnx import OnnxGraph, int64
 from deeplab_caffe.ops.argmax import argmax
 from deeplab_caffe.proto import caffe_pb2
 
@@ -25,7 +28,10 @@ class InnerProduct(Layer):
     """
 
     TYPE = "InnerProduct"
-    HALF = True
+    roles = ("weight", "bias")
+    capturable = per_item = True
+    kind = "weights"
+    supports_half = True
 
     def setup(self, bottom_shapes: list[Shape]) -> None:
         inner = self.param.inner_product_param
@@ -50,7 +56,12 @@ class InnerProduct(Layer):
     def multiply_adds(self, bottom_shapes: list[Shape], top_shapes: list[Shape]) -> int:
         return bottom_shapes[0][0] * self.weight.numel()
 
-    def window(self) -> None:
+    def to_onnx(self, graph: OnnxGraph, bottoms: list[str], tops: tuple[str, ...]) -> list[str]:
+        graph.fixed_size = self.name
+        product = graph.node("Gemm", [graph.node("Flatten", bottoms, axis=1), *self.onnx_blobs(graph)], transB=1)
+        return [graph.node("Unsqueeze", [product, graph.constant("axes", int64(2, 3))], tops[0])]
+
+    def receptive_window(self) -> None:
         return None
 
 
@@ -59,9 +70,18 @@ class Softmax(Layer):
     """Softmax over the channels of each pixel (layers/softmax_layer.cpp)."""
 
     TYPE = "Softmax"
+    capturable = per_item = True
+    saves = ("tops",)
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         return (F.softmax(bottoms[0], dim=1),)
+
+    @property
+    def fact(self) -> ProbabilityFact:
+        return ProbabilityFact(across=True)
+
+    def to_onnx(self, graph: OnnxGraph, bottoms: list[str], tops: tuple[str, ...]) -> list[str]:
+        return [graph.node("Softmax", bottoms, tops[0], axis=1)]
 
 
 @register
@@ -72,7 +92,8 @@ class ArgMax(Layer):
     """
 
     TYPE = "ArgMax"
-    DIFFERENTIABLE = False
+    capturable = per_item = True
+    differentiable = False
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
         n, c, *rest = bottom_shapes[0]
@@ -85,14 +106,31 @@ class ArgMax(Layer):
         param = self.param.argmax_param
         return (argmax(bottoms[0], top_k=param.top_k, out_max_val=param.out_max_val),)
 
+    @property
+    def fact(self) -> ArgMaxFact:
+        return ArgMaxFact()
+
+    def to_onnx(self, graph: OnnxGraph, bottoms: list[str], tops: tuple[str, ...]) -> list[str]:
+        param = self.param.argmax_param
+        if param.top_k != 1 or param.out_max_val:
+            raise graph.unsupported("ARGMAX with top_k over 1, or with out_max_val,")
+        index = graph.node("ArgMax", bottoms, axis=1, keepdims=1, select_last_index=1)
+        return [graph.node("Cast", [index], tops[0], to=1)]
+
 
 @register
 class Concat(Layer):
     """Blobs one after the other along channels (or items: ``concat_dim`` 0) (layers/concat_layer.cpp)."""
 
     TYPE = "Concat"
+    capturable = per_item = True
+    saves = ()
     BOTTOMS = (1, math.inf)
-    HALF = True
+    supports_half = True
+
+    def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:
+        super().__init__(param, context)
+        self.per_item = param.concat_param.concat_dim != 0
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
         dim = self.param.concat_param.concat_dim
@@ -108,15 +146,24 @@ class Concat(Layer):
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         return (torch.cat(bottoms, dim=self.param.concat_param.concat_dim),)
 
+    def to_onnx(self, graph: OnnxGraph, bottoms: list[str], tops: tuple[str, ...]) -> list[str]:
+        return [graph.node("Concat", bottoms, tops[0], axis=self.param.concat_param.concat_dim)]
+
 
 @register
 class Slice(Layer):
     """Cuts a blob along channels (or items: ``slice_dim`` 0) at ``slice_point`` or evenly (layers/slice_layer.cpp)."""
 
     TYPE = "Slice"
+    capturable = per_item = True
+    saves = ()
     TOPS = (1, math.inf)
-    HALF = True
-    ALIASES = True
+    supports_half = True
+    may_alias = True
+
+    def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:
+        super().__init__(param, context)
+        self.per_item = param.slice_param.slice_dim != 0
 
     def _sizes(self, shape: Shape) -> list[int]:
         param, count = self.param.slice_param, len(self.param.top)
@@ -142,18 +189,36 @@ class Slice(Layer):
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         return bottoms[0].split(self._sizes(bottoms[0].shape), dim=self.param.slice_param.slice_dim)
 
+    def to_onnx(self, graph: OnnxGraph, bottoms: list[str], tops: tuple[str, ...]) -> list[str]:
+        axis = self.param.slice_param.slice_dim
+        if axis == 0:
+            raise graph.unsupported("SLICE of the batch, whose size is to vary,")
+        sizes = graph.constant("sizes", int64(*(graph.shapes[top][axis] for top in tops)))
+        names = [graph.top(top) for top in tops]
+        graph.nodes("Split", [bottoms[0], sizes], names, axis=axis)
+        return names
+
 
 @register
 class Split(Layer):
     """Hands one blob to several layers; gradients add up (layers/split_layer.cpp). Tops share the bottom's memory."""
 
     TYPE = "Split"
+    capturable = per_item = True
+    saves = ()
     TOPS = (1, math.inf)
-    HALF = True
-    ALIASES = True
+    supports_half = True
+    may_alias = True
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         return bottoms * len(self.param.top)
+
+    @property
+    def is_identity(self) -> bool:
+        return True
+
+    def to_onnx(self, graph: OnnxGraph, bottoms: list[str], tops: tuple[str, ...]) -> list[str]:
+        return bottoms * len(tops)
 
 
 @register
@@ -161,8 +226,10 @@ class Flatten(Layer):
     """Each item's numbers as channels: (N, C * H * W, 1, 1) (layers/flatten_layer.cpp)."""
 
     TYPE = "Flatten"
-    HALF = True
-    ALIASES = True
+    capturable = per_item = True
+    saves = ()
+    supports_half = True
+    may_alias = True
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
         return [(bottom_shapes[0][0], math.prod(bottom_shapes[0][1:]), 1, 1)]
@@ -170,7 +237,12 @@ class Flatten(Layer):
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         return (bottoms[0].flatten(1)[:, :, None, None],)
 
-    def window(self) -> Window | None:
+    def to_onnx(self, graph: OnnxGraph, bottoms: list[str], tops: tuple[str, ...]) -> list[str]:
+        graph.fixed_size = self.name
+        flat = graph.node("Flatten", bottoms, axis=1)
+        return [graph.node("Unsqueeze", [flat, graph.constant("axes", int64(2, 3))], tops[0])]
+
+    def receptive_window(self) -> ReceptiveWindow | None:
         return None
 
 
@@ -205,8 +277,9 @@ class Eltwise(Layer):
     """
 
     TYPE = "Eltwise"
+    capturable = per_item = True
     BOTTOMS = (2, math.inf)
-    HALF = True
+    supports_half = True
 
     def __init__(self, param, context) -> None:
         super().__init__(param, context)
@@ -235,12 +308,26 @@ class Eltwise(Layer):
             top = torch.where(x > top, x, top)
         return (top,)
 
+    def to_onnx(self, graph: OnnxGraph, bottoms: list[str], tops: tuple[str, ...]) -> list[str]:
+        if self.operation == "PROD":
+            product = bottoms[0]
+            for x in bottoms[1:-1]:
+                product = graph.node("Mul", [product, x])
+            return [graph.node("Mul", [product, bottoms[-1]], tops[0])]
+        terms = [
+            x if coeff == 1 else graph.node("Mul", [x, graph.constant("coeff", np.float32(coeff))])
+            for x, coeff in zip(bottoms, self.coeff or [1.0] * len(bottoms), strict=True)
+        ]
+        return [graph.node({"SUM": "Sum", "MAX": "Max"}[self.operation], terms, tops[0])]
+
 
 @register
 class Silence(Layer):
     """Swallows blobs that nobody uses, so that they are not printed as outputs (layers/silence_layer.cpp)."""
 
     TYPE = "Silence"
+    capturable = per_item = True
+    saves = ()
     BOTTOMS = (1, math.inf)
     TOPS = (0, 0)
 
@@ -250,5 +337,8 @@ class Silence(Layer):
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         return ()
 
-    def window(self) -> Window | None:
+    def to_onnx(self, graph: OnnxGraph, bottoms: list[str], tops: tuple[str, ...]) -> list[str]:
+        return []
+
+    def receptive_window(self) -> ReceptiveWindow | None:
         return None

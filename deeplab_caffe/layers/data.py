@@ -50,8 +50,10 @@ class SourceLayer(Layer):
     """
 
     BOTTOMS = (0, 0)
-    IS_SOURCE = True
-    DIFFERENTIABLE = False
+    is_source = True
+    differentiable = False
+    capturable = per_item = False
+    kind = "data"
 
     def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:
         super().__init__(param, context)
@@ -69,6 +71,13 @@ class SourceLayer(Layer):
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         return tuple(_tensor(blob) for blob in self.source.next_batch())[: len(self.param.top)]
+
+    def training_state(self) -> dict[str, Any]:
+        return {"source": self.source.state_dict()}
+
+    def load_training_state(self, state: dict[str, Any]) -> None:
+        if "source" in state:
+            self.source.load_state_dict(state["source"])
 
 
 class ItemSourceLayer(SourceLayer):
@@ -170,6 +179,7 @@ class MemoryData(SourceLayer):
 
     TYPE = "MemoryData"
     TOPS = (2, 2)
+    takes_arrays = True
 
     def make_source(self, param: caffe_pb2.LayerParameter, context: NetContext) -> Source:
         if param.HasField("transform_param"):
@@ -178,6 +188,9 @@ class MemoryData(SourceLayer):
                 stacklevel=2,
             )
         return MemorySource.from_param(param, Shard(*context.shard))
+
+    def set_arrays(self, data: np.ndarray, labels: np.ndarray) -> None:
+        self.source.reset(data, labels)
 
 
 @register
@@ -204,10 +217,12 @@ class DummyData(Layer):
     """
 
     TYPE = "DummyData"
+    capturable = per_item = False
+    kind = "data"
     BOTTOMS = (0, 0)
     TOPS = (1, math.inf)
-    IS_SOURCE = True
-    DIFFERENTIABLE = False
+    is_source = True
+    differentiable = False
     DIMENSIONS: ClassVar[tuple[str, ...]] = ("num", "channels", "height", "width")
 
     def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:

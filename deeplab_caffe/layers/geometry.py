@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from google.protobuf.message import Message
 
-from deeplab_caffe.layers.base import Layer, Shape, Window
+from deeplab_caffe.layers.base import Layer, ReceptiveWindow, Shape
 from deeplab_caffe.ops.im2col import conv_output_size
 
 
@@ -22,8 +22,8 @@ class Geometry(NamedTuple):
     def effective_kernel(self) -> tuple[int, int]:
         return tuple(k + (k - 1) * (h - 1) for k, h in zip(self.kernel, self.hole, strict=True))
 
-    def window(self) -> Window:
-        return Window(self.effective_kernel, self.stride, self.pad)
+    def receptive_window(self) -> ReceptiveWindow:
+        return ReceptiveWindow(self.effective_kernel, self.stride, self.pad)
 
     def conv_output_size(self, layer: Layer, shape: Shape) -> tuple[int, int]:
         """Height and width of a convolution's top.

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from deeplab_caffe.layers.base import Layer, NetContext, Shape, Window, register
+from deeplab_caffe.layers.base import Layer, NetContext, ReceptiveWindow, Shape, register
 from deeplab_caffe.proto import caffe_pb2
 
 
@@ -33,8 +33,9 @@ class BiasChannel(Layer):
     """
 
     TYPE = "BiasChannel"
+    capturable = per_item = False
     BOTTOMS = (2, 2)
-    LABEL_BOTTOMS = (1,)
+    label_bottoms = (1,)
 
     def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:
         super().__init__(param, context)
@@ -91,9 +92,10 @@ class AdaptiveBiasChannel(Layer):
     """
 
     TYPE = "AdaptiveBiasChannel"
+    capturable = per_item = False
     BOTTOMS = (2, 2)
-    DIFFERENTIABLE = False
-    LABEL_BOTTOMS = (1,)
+    differentiable = False
+    label_bottoms = (1,)
 
     def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:
         super().__init__(param, context)
@@ -151,7 +153,7 @@ class AdaptiveBiasChannel(Layer):
                 rest[i], rest[j] = rest[j], rest[i]
         return background + rest
 
-    def window(self) -> Window | None:
+    def receptive_window(self) -> ReceptiveWindow | None:
         return None
 
 
@@ -163,7 +165,8 @@ class UniqueLabel(Layer):
     """
 
     TYPE = "UniqueLabel"
-    DIFFERENTIABLE = False
+    capturable = per_item = False
+    differentiable = False
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
         param = self.param.unique_label_param
@@ -183,5 +186,5 @@ class UniqueLabel(Layer):
             top[item, : len(found), 0, 0] = torch.tensor(found, dtype=x.dtype)
         return (top.to(x.device),)
 
-    def window(self) -> Window | None:
+    def receptive_window(self) -> ReceptiveWindow | None:
         return None

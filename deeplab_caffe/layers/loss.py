@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from deeplab_caffe.errors import DataError, EvaluationError
 from deeplab_caffe.evaluation.confusion import ConfusionMatrix
-from deeplab_caffe.layers.base import Layer, Loss, NetContext, Shape, Window, register
+from deeplab_caffe.layers.base import Layer, Loss, NetContext, ReceptiveWindow, Shape, register
 from deeplab_caffe.ops.argmax import argmax_labels
 from deeplab_caffe.ops.softmax_loss import softmax_loss
 from deeplab_caffe.proto import caffe_pb2
@@ -87,7 +89,7 @@ class SoftmaxLoss(Loss):
         """Has the backward pass do what the original's does: it leaves the diff of ignored pixels as it was, and then
         scales the whole blob by the top's diff over the sum of the weights (softmax_loss_layer.cpp:107-140).
         """
-        divisor = self.loss_divisor(scores, labels)
+        divisor = self.normalizer(scores, labels)
         ignored = ~self._counted(labels)
         scale: list[Tensor] = []
         loss.register_hook(lambda diff: scale.append(torch.where(divisor > 0, diff / divisor, 0.0)))
@@ -100,6 +102,17 @@ class SoftmaxLoss(Loss):
 
         scores.register_hook(replace)
 
+    @property
+    def batch_state(self) -> Tensor | None:
+        return self.kept_diff if self.context.keep_ignored_diff else None
+
+    def load_batch_state(self, state: Tensor | None) -> None:
+        self.kept_diff = state if self.context.keep_ignored_diff else None
+
+    def saved_bytes(self, bottom_shapes: list[Shape], top_shapes: list[Shape], width: int) -> int:
+        # Two numbers of the softmax a pixel.
+        return 2 * 4 * math.prod(bottom_shapes[1])
+
     def _counted(self, labels: Tensor) -> Tensor:
         labels = labels.detach().long()
         counted = torch.ones_like(labels, dtype=torch.bool)
@@ -107,7 +120,7 @@ class SoftmaxLoss(Loss):
             counted &= labels != ignored
         return counted
 
-    def loss_divisor(self, *bottoms: Tensor) -> Tensor:
+    def normalizer(self, *bottoms: Tensor) -> Tensor:
         """The sum of the class weights over the pixels that are not ignored."""
         labels = bottoms[1]
         counted = self._counted(labels)
@@ -125,9 +138,11 @@ class Accuracy(Layer):
     """
 
     TYPE = "Accuracy"
+    capturable = per_item = False
+    kind = "compare"
     BOTTOMS = (2, 2)
-    DIFFERENTIABLE = False
-    LABEL_BOTTOMS = (1,)
+    differentiable = False
+    label_bottoms = (1,)
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
         scores, labels = bottom_shapes
@@ -147,7 +162,7 @@ class Accuracy(Layer):
         hits = known[:, 0] & (better.sum(dim=1) < self.param.accuracy_param.top_k)
         return (hits.to(scores.dtype).mean().reshape(1, 1, 1, 1),)
 
-    def window(self) -> Window | None:
+    def receptive_window(self) -> ReceptiveWindow | None:
         return None
 
 
@@ -161,9 +176,11 @@ class SegAccuracy(Layer):
     """
 
     TYPE = "SegAccuracy"
+    capturable = per_item = False
+    kind = "compare"
     BOTTOMS = (2, 2)
-    DIFFERENTIABLE = False
-    LABEL_BOTTOMS = (1,)
+    differentiable = False
+    label_bottoms = (1,)
 
     def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:
         super().__init__(param, context)
@@ -193,5 +210,16 @@ class SegAccuracy(Layer):
         ]
         return (torch.tensor(found, dtype=scores.dtype, device=scores.device).reshape(1, 1, 1, 3),)
 
-    def window(self) -> Window | None:
+    def training_state(self) -> dict[str, Any]:
+        if self.param.seg_accuracy_param.reset or self.confusion is None:
+            return {}
+        return {"confusion": self.confusion.matrix.copy()}
+
+    def load_training_state(self, state: dict[str, Any]) -> None:
+        if "confusion" in state:
+            matrix = np.asarray(state["confusion"], np.int64)
+            self.confusion = ConfusionMatrix(len(matrix), self.ignored)
+            self.confusion.matrix[...] = matrix
+
+    def receptive_window(self) -> ReceptiveWindow | None:
         return None

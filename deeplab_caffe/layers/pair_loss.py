@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from deeplab_caffe.layers.base import Layer, Loss, Shape, Window, register
+from deeplab_caffe.layers.base import Layer, Loss, ReceptiveWindow, Shape, register
 from deeplab_caffe.proto import caffe_pb2
 
 
@@ -45,7 +45,7 @@ class EuclideanLoss(Loss):
     """
 
     TYPE = "EuclideanLoss"
-    LABEL_BOTTOMS = ()
+    label_bottoms = ()
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
         _check_same_shape(self, bottom_shapes)
@@ -65,8 +65,10 @@ class RelativeError(Layer):
     """
 
     TYPE = "RelativeError"
+    capturable = per_item = False
+    kind = "compare"
     BOTTOMS = (2, 2)
-    DIFFERENTIABLE = False
+    differentiable = False
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
         _check_same_shape(self, bottom_shapes)
@@ -77,7 +79,7 @@ class RelativeError(Layer):
         error = (found - truth).square().mean() / truth.square().mean().clamp_min(1e-6)
         return (error.sqrt().reshape(1, 1, 1, 1),)
 
-    def window(self) -> Window | None:
+    def receptive_window(self) -> ReceptiveWindow | None:
         return None
 
 
@@ -92,7 +94,7 @@ class ContrastiveLoss(Loss):
 
     TYPE = "ContrastiveLoss"
     BOTTOMS = (3, 3)
-    LABEL_BOTTOMS = (2,)
+    label_bottoms = (2,)
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
         _check_same_shape(self, bottom_shapes)

@@ -5,13 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from deeplab_caffe.net import Net
-from deeplab_caffe.net.build import Step
+from deeplab_caffe.net.net import Net
 
-# What autograd keeps of a layer for its backward pass. Layers that are not named here keep their bottoms.
-_KEEPS_TOP = {"ReLU", "Sigmoid", "TanH", "Softmax", "Exp"}
-_KEEPS_NOTHING = {"Split", "Concat", "Slice", "Flatten", "Interp", "Padding", "Silence", "Im2col"}
-_FLOAT, _HALF, _INDEX = 4, 2, 8
+_FLOAT, _HALF = 4, 2
 
 
 @dataclass(frozen=True)
@@ -32,7 +28,7 @@ class TrainingMemory:
 
     @property
     def total(self) -> int:
-        """All of it; torch's workspaces come on top."""
+        """Return all of it; torch's workspaces come on top."""
         return self.parameters + self.gradients + self.history + self.activations
 
     def __str__(self) -> str:
@@ -42,7 +38,7 @@ class TrainingMemory:
 
 
 def training_memory(net: Net, *, bfloat16: bool = False, buffers: int = 1) -> TrainingMemory:
-    """An estimate of a training net's memory at the sizes of its prototxt.
+    """Estimate a training net's memory at the sizes of its prototxt.
 
     Args:
         net: the net, in phase TRAIN.
@@ -55,49 +51,37 @@ def training_memory(net: Net, *, bfloat16: bool = False, buffers: int = 1) -> Tr
 
 
 def _activations(net: Net, bfloat16: bool) -> int:
-    # Tensors by number: a layer in place puts another tensor under a blob's old name.
-    current: dict[str, int] = {}
-    sizes: list[int] = []
-    flows: dict[str, bool] = {}
+    sizes: dict[int, int] = {}
+    # What layers hand on as it is, in whatever phase.
+    same: dict[int, int] = {}
+    flows: set[int] = set()
     kept: set[int] = set()
     extra = 0
-
-    def new_tensor(name: str, width: int) -> int:
-        sizes.append(width * math.prod(net.blob_shapes[name]))
-        return len(sizes) - 1
-
-    for name in net.inputs:
-        current[name] = new_tensor(name, _FLOAT)
+    for name, value in net.graph.inputs.items():
+        sizes[value] = _FLOAT * math.prod(net.blob_shapes[name])
     for step in net.steps:
         layer = step.layer
-        width = _HALF if bfloat16 and layer.HALF else _FLOAT
-        bottoms = [current[name] for name in step.bottoms]
-        passes = any(flows.get(name, False) for name in step.bottoms)
-        learns = layer.DIFFERENTIABLE and (passes or any(blob.requires_grad for blob in layer.blobs))
-        for name in step.tops:
-            current[name] = bottoms[0] if layer.TYPE == "Split" else new_tensor(name, width)
-            flows[name] = learns
+        width = _HALF if bfloat16 and layer.supports_half else _FLOAT
+        reads = [same.get(value, value) for value in step.reads]
+        learns = layer.differentiable and (
+            not flows.isdisjoint(step.reads) or any(blob.requires_grad for blob in layer.blobs)
+        )
+        if learns:
+            flows.update(step.makes)
+        for name, value in zip(step.tops, step.makes, strict=True):
+            if layer.is_identity:
+                same[value] = reads[0]
+            else:
+                sizes[value] = width * math.prod(net.blob_shapes[name])
         if not learns:
             continue
-        if layer.TYPE in _KEEPS_TOP:
-            kept |= {current[name] for name in step.tops}
-        elif layer.TYPE == "Dropout":
-            # The mask: as wide as the numbers on the CPU, a byte on a GPU; the wider one counts.
-            extra += sizes[current[step.tops[0]]]
-        elif layer.TYPE not in _KEEPS_NOTHING:
-            kept |= set(bottoms)
-        extra += _extra(net, step)
+        if "tops" in layer.saves:
+            kept.update(step.makes)
+        if "bottoms" in layer.saves:
+            kept.update(reads)
+        bottoms, tops = ([net.blob_shapes[name] for name in names] for names in (step.bottoms, step.tops))
+        extra += layer.saved_bytes(bottoms, tops, width)
         if width == _HALF:
             # Autocast's copies of the weights are kept too.
             extra += _HALF * sum(blob.numel() for blob in layer.blobs)
-    return sum(sizes[tensor] for tensor in kept) + extra
-
-
-def _extra(net: Net, step: Step) -> int:
-    """What a layer keeps besides blobs."""
-    if step.layer.TYPE == "Pooling" and step.layer.method == "MAX":
-        return _INDEX * math.prod(net.blob_shapes[step.tops[0]])
-    if step.layer.TYPE == "SoftmaxWithLoss":
-        count, _, height, width = net.blob_shapes[step.bottoms[0]]
-        return 2 * _FLOAT * count * height * width
-    return 0
+    return sum(sizes[value] for value in kept) + extra

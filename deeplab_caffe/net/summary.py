@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from deeplab_caffe.layers import Shape
-from deeplab_caffe.net import Net
+from deeplab_caffe.net.net import Net
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class LayerSummary:
 
 
 def receptive_fields(net: Net) -> dict[str, Field | None]:
-    """The receptive field of every blob, with respect to the net's inputs or its data layers' tops.
+    """Return the receptive field of every blob, with respect to the net's inputs or its data layers' tops.
 
     A window of k pixels over a blob whose pixels see r and lie s apart sees r + (k - 1) s; zero padding moves its start
     but takes nothing off, so sizes are those of a pixel far from the border. Where branches meet, the field is the box
@@ -63,11 +63,11 @@ def receptive_fields(net: Net) -> dict[str, Field | None]:
     """
     fields: dict[str, Field | None] = dict.fromkeys(net.inputs, _INPUT)
     for step in net.steps:
-        if step.layer.IS_SOURCE:
+        if step.layer.is_source:
             fields.update(dict.fromkeys(step.tops, _INPUT))
             continue
         seen = [fields[blob] for blob in step.bottoms]
-        window = step.layer.window()
+        window = step.layer.receptive_window()
         if window is None or not seen or None in seen:
             found = None
         else:
@@ -89,7 +89,7 @@ def _around(fields: list[Field]) -> Field:
 
 
 def summarize(net: Net, shapes: Mapping[str, Shape] | None = None) -> list[LayerSummary]:
-    """One row per layer, in order.
+    """Return one row per layer, in order.
 
     Args:
         net: the net.

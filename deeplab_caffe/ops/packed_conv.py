@@ -7,7 +7,9 @@ that torch's compiler emits for a frozen model; where a torch build lacks them, 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,7 +19,7 @@ _Key = tuple[object, ...]
 
 @lru_cache
 def operators_exist() -> bool:
-    """Whether this torch build has the operators."""
+    """Return whether this torch build has the operators."""
     try:
         return bool(torch.backends.mkldnn.is_available() and torch.ops.mkldnn._convolution_pointwise)
     except (AttributeError, RuntimeError):
@@ -26,7 +28,7 @@ def operators_exist() -> bool:
 
 @lru_cache
 def bfloat16_is_fast() -> bool:
-    """Whether oneDNN has bfloat16 kernels for this processor."""
+    """Return whether oneDNN has bfloat16 kernels for this processor."""
     try:
         return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
     except (AttributeError, RuntimeError):
@@ -34,7 +36,7 @@ def bfloat16_is_fast() -> bool:
 
 
 def supported(x: Tensor, weight: Tensor) -> bool:
-    """Whether :class:`PackedConv2d` can take this input with this weight."""
+    """Return whether :class:`PackedConv2d` can take this input with this weight."""
     if x.device.type != "cpu" or weight.device.type != "cpu" or torch.is_grad_enabled() or not operators_exist():
         return False
     if torch.compiler.is_compiling() or x.dtype != weight.dtype or x.numel() == 0:
@@ -42,6 +44,29 @@ def supported(x: Tensor, weight: Tensor) -> bool:
     if weight.is_inference():  # it counts no versions: a change could not be seen
         return False
     return x.dtype == torch.float32 or (x.dtype == torch.bfloat16 and bfloat16_is_fast())
+
+
+class Geometry(NamedTuple):
+    """A convolution's numbers; pairs are (height, width)."""
+
+    stride: tuple[int, int]
+    pad: tuple[int, int]
+    dilation: tuple[int, int]
+    groups: int
+
+
+def pack_weight(weight: Tensor, geometry: Geometry, shape: Sequence[int]) -> Tensor:
+    """Return a weight (O, C / groups, kh, kw) in the order that suits inputs of ``shape`` best, but serves any."""
+    stride, pad, dilation, groups = geometry
+    blocked = weight.detach().contiguous().to_mkldnn()
+    return torch._C._nn.mkldnn_reorder_conv2d_weight(blocked, pad, stride, dilation, groups, list(shape))
+
+
+def packed_conv2d(x: Tensor, packed: Tensor, bias: Tensor | None, geometry: Geometry, *, relu: bool) -> Tensor:
+    """Return the convolution of channels-last ``x`` (N, C, H, W) with a packed weight, rectified if asked for."""
+    stride, pad, dilation, groups = geometry
+    activation = "relu" if relu else "none"
+    return torch.ops.mkldnn._convolution_pointwise(x, packed, bias, pad, stride, dilation, groups, activation, [], "")
 
 
 class PackedConv2d:
@@ -52,51 +77,29 @@ class PackedConv2d:
     ``weight.data`` or a numpy view pass by: :meth:`clear` after those.
 
     Args:
-        stride: (height, width).
-        pad: (height, width).
-        hole: (height, width).
-        group: number of groups.
+        geometry: its numbers.
     """
 
-    def __init__(self, stride: tuple[int, int], pad: tuple[int, int], hole: tuple[int, int], group: int) -> None:
-        self._stride, self._pad, self._hole = list(stride), list(pad), list(hole)
-        self._group = group
+    def __init__(self, geometry: Geometry) -> None:
+        self._geometry = geometry
         self._key: _Key | None = None
         self._packed: Tensor | None = None
 
     def clear(self) -> None:
-        """Forgets the packed weight."""
+        """Forget the packed weight."""
         self._key = self._packed = None
 
     def __call__(self, x: Tensor, weight: Tensor, bias: Tensor | None, *, relu: bool) -> Tensor:
-        """The convolution of ``x`` (N, C, H, W), with a ReLU behind it if asked for."""
+        """Return the convolution of ``x`` (N, C, H, W), with a ReLU behind it if asked for."""
         key = (weight.data_ptr(), weight._version, weight.dtype, tuple(x.shape))
-        if key != self._key:
-            self._packed = torch._C._nn.mkldnn_reorder_conv2d_weight(
-                weight.detach().contiguous().to_mkldnn(),
-                self._pad,
-                self._stride,
-                self._hole,
-                self._group,
-                list(x.shape),
-            )
+        if self._packed is None or key != self._key:
+            self._packed = pack_weight(weight, self._geometry, x.shape)
             self._key = key
         x = x.contiguous(memory_format=torch.channels_last)
-        return torch.ops.mkldnn._convolution_pointwise(
-            x,
-            self._packed,
-            None if bias is None else bias.detach(),
-            self._pad,
-            self._stride,
-            self._hole,
-            self._group,
-            "relu" if relu else "none",
-            [],
-            "",
-        )
+        return packed_conv2d(x, self._packed, None if bias is None else bias.detach(), self._geometry, relu=relu)
 
-    def __deepcopy__(self, memo: dict) -> PackedConv2d:
-        return PackedConv2d(tuple(self._stride), tuple(self._pad), tuple(self._hole), self._group)
+    def __deepcopy__(self, memo: dict[int, object]) -> PackedConv2d:
+        return PackedConv2d(self._geometry)
 
-    def __reduce__(self) -> tuple:
-        return PackedConv2d, (tuple(self._stride), tuple(self._pad), tuple(self._hole), self._group)
+    def __reduce__(self) -> tuple[object, ...]:
+        return PackedConv2d, (self._geometry,)

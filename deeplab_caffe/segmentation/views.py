@@ -57,18 +57,18 @@ class Views:
 
     @property
     def step(self) -> int:
-        """Pixels from one window to the next."""
+        """Return the pixels from one window to the next."""
         assert self.window is not None
         return self.stride or max(1, self.window * 2 // 3)
 
     def is_single(self, height: int, width: int) -> bool:
-        """Whether an image of this size is seen but once, as it is."""
+        """Return whether an image of this size is seen but once, as it is."""
         fits = self.window is None or max(height, width) <= self.window
         return self.scales == (1.0,) and not self.flip and fits
 
 
 def average_views(image: np.ndarray, views: Views, probabilities: Probabilities) -> Tensor:
-    """Logarithm of the mean probabilities over the views.
+    """Return the logarithm of the mean probabilities over the views.
 
     The image is resized bilinearly, smoothed where it shrinks, as Pillow does it; probabilities come back to its size
     as INTERP brings scores to theirs: bilinearly, corners on corners.
@@ -100,7 +100,7 @@ def average_views(image: np.ndarray, views: Views, probabilities: Probabilities)
 
 
 def starts(size: int, window: int, step: int) -> list[int]:
-    """First pixels of the windows along a side: ``step`` apart, the last one ending with the image."""
+    """Return the first pixels of the windows along a side: ``step`` apart, the last one ending with the image."""
     if size <= window:
         return [0]
     return [*range(0, size - window, step), size - window]

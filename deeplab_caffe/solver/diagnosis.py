@@ -31,7 +31,7 @@ def first_non_finite(net: Net, sources: Mapping[str, Tensor]) -> str | None:
         for index, blob in enumerate(layer.blobs):
             if not _finite(blob):
                 return f"layer '{layer.name}': its parameter blob {index}"
-        if layer.IS_SOURCE:
+        if layer.is_source:
             tops = tuple(sources[top] for top in step.tops)
         else:
             try:
@@ -67,7 +67,7 @@ def debug_info(net: Net, emit: Callable[[str], None]) -> Iterator[None]:
             for blob, top in zip(step.tops, tops, strict=True):
                 emit(f"    [Forward] Layer {name}, top blob {blob} data: {mean_abs(top):g}")
             # A split's tops are one tensor, but each branch brings its own gradient.
-            return tuple(top.view_as(top) for top in tops) if step.layer.TYPE == "Split" else None
+            return tuple(top.view_as(top) for top in tops) if step.layer.is_identity and len(tops) > 1 else None
 
         def before(_, bottoms):
             for blob, bottom in zip(step.bottoms, bottoms, strict=True):

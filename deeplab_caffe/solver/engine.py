@@ -67,7 +67,7 @@ class Engine:
         if not self.net.losses:
             raise SolverError(f"net '{self.net.name}' has no loss in phase TRAIN: there is nothing to train for")
         for layer in self.net.layers if world.size > 1 else ():
-            if hasattr(layer, "writer"):
+            if layer.writes_files:
                 raise layer.error(f"writes files, and {world.size} processes would write the same ones")
         self.blobs = collect_parameters(self.net)
         self.test_nets: list[Net] = []
@@ -76,7 +76,7 @@ class Engine:
             share_parameters(net, self.net)
             self.test_nets.append(net)
         self._shares = LossShares(self.net, world)
-        self._sources = [top for step in self.net.steps if step.layer.IS_SOURCE for top in step.tops]
+        self._sources = [top for step in self.net.steps if step.layer.is_source for top in step.tops]
 
     def _build(self, param: caffe_pb2.NetParameter, seed: int, **options: Any) -> Net:
         net = Net(param, seed=seed, **options, **self._options)

@@ -54,7 +54,7 @@ def collect_parameters(net: Net) -> list[ParameterBlob]:
     owners: dict[int, int] = {}
     trained = _layers_below_losses(net)
     for layer in net.layers:
-        names = [name for name, _ in layer.named_parameters(recurse=False)]
+        names = list(layer.named_blobs)
         rates = list(layer.param.blobs_lr) or [1.0] * len(names)
         decays = list(layer.param.weight_decay) or [1.0] * len(names)
         for index, name in enumerate(names):
@@ -78,7 +78,7 @@ def _layers_below_losses(net: Net) -> set[str]:
     for step in reversed(net.steps):
         asked = any(top in needed for top in step.tops) or any(step.loss_weights)
         needed -= set(step.tops)
-        if asked and step.layer.DIFFERENTIABLE:
+        if asked and step.layer.differentiable:
             trained.add(step.layer.name)
             needed |= {name for i, name in enumerate(step.bottoms) if step.layer.allows_gradient(i)}
     return trained

@@ -46,7 +46,7 @@ def test_legacy_shapes() -> None:
     assert legacy_shape((2, 3, 4, 5)) == (2, 3, 4, 5)
 
 
-@pytest.mark.parametrize("kind", sorted(k for k in RIGHT if LAYERS[k].HALF))
+@pytest.mark.parametrize("kind", sorted(k for k in RIGHT if LAYERS[k].supports_half))
 def test_bfloat16_where_the_class_says_so(kind: str) -> None:
     params, bottoms, tops = RIGHT[kind]
     blobs = [noise(2, 4, 4, 5, seed=i) for i in range(bottoms)]
