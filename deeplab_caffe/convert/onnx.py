@@ -13,7 +13,7 @@ from deeplab_caffe.net import Net
 
 
 def to_onnx(net: Net, path: str | PathLike[str]) -> None:
-    """Writes a net with its weights as an ONNX model.
+    """Write a net with its weights as an ONNX model.
 
     Its inputs and outputs are the net's, float32 (N, C, H, W), under their blobs' names: for DeepLab ``data``, BGR
     minus mean, to ``fc8_interp``, scores. The batch can have any size; so can the image unless a layer (INNER_PRODUCT,

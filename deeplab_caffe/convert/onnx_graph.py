@@ -72,7 +72,7 @@ class Graph:
         self._names.add(unique)
         return unique
 
-    def constant(self, name: str, value: np.ndarray) -> str:
+    def constant(self, name: str, value: np.ndarray | np.generic) -> str:
         """Add an array of numbers; return its name."""
         unique = self._unique(f"{self._layer}.{name}")
         self._initializers.append(self._onnx.numpy_helper.from_array(np.ascontiguousarray(value), unique))
@@ -117,7 +117,8 @@ class Graph:
         return model
 
     def _dims(self, blob: str, prefix: str) -> list[int | str]:
-        n, *rest = self.shapes[blob]
+        n, *sizes = self.shapes[blob]
+        rest: list[int | str] = [*sizes]
         if self.fixed_size is None and len(rest) == 3:
-            rest = [rest[0], *(f"{prefix}{'_' if prefix else ''}{axis}" for axis in ("height", "width"))]
+            rest[1:] = [f"{prefix}{'_' if prefix else ''}{axis}" for axis in ("height", "width")]
         return ["batch" if n == self.shapes[self._net.inputs[0]][0] else n, *rest]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from time import perf_counter
 
 import torch
@@ -52,16 +53,17 @@ def _on_cpu(run: Callable[[], object]) -> float:
 
 
 def _on_gpu(run: Callable[[], object], device: torch.device) -> float:
-    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    # torch has no types for these.
+    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
     with torch.cuda.device(device):
         # The GPU waits until all is queued: what Python takes for a launch is no part of a graph's time.
-        torch.cuda._sleep(_CYCLES_TO_QUEUE_RUNS)
+        torch.cuda._sleep(_CYCLES_TO_QUEUE_RUNS)  # type: ignore[no-untyped-call]
         begin.record()
         for _ in range(_RUNS_ON_GPU):
             run()
         end.record()
     end.synchronize()
-    return begin.elapsed_time(end) / 1e3 / _RUNS_ON_GPU
+    return float(begin.elapsed_time(end)) / 1e3 / _RUNS_ON_GPU
 
 
 def _example(spec: ConvSpec, shape: Sequence[int]) -> Tensor:
@@ -126,16 +128,8 @@ class Autotuner:
             algorithm, make = next(iter(found.items()))
             self.results.append(TuningResult(name, algorithm))
             return make()
-        key = (
-            tuple(spec.weight.shape),
-            spec.bias is None,
-            spec.stride,
-            spec.pad,
-            spec.dilation,
-            spec.groups,
-            spec.relu,
-        )
-        key += (*shape, self.fixed.get(name))
+        geometry = (spec.stride, spec.pad, spec.dilation, spec.groups)
+        key = (tuple(spec.weight.shape), spec.bias is None, geometry, spec.relu, *shape, self.fixed.get(name))
         if key not in self._known:
             self._known[key] = self._try(name, found, spec, _example(spec, shape))
         known = self._known[key]
@@ -163,7 +157,7 @@ class Autotuner:
                 continue
             if not self.autotune or len(found) == 1:
                 return TuningResult(name, algorithm, failures=failures)
-            runs[algorithm] = lambda run=run: run(x)
+            runs[algorithm] = partial(run, x)
         if not runs:
             raise NetError(f"no algorithm computes it: {failures}", layer=name)
         times = seconds(runs, x.device)

@@ -55,7 +55,8 @@ class ConvSpec:
     @property
     def kernel(self) -> Pair:
         """Return the kernel's (height, width)."""
-        return tuple(self.weight.shape[2:])
+        height, width = self.weight.shape[2:]
+        return height, width
 
     @property
     def pointwise(self) -> bool:

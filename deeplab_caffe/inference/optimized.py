@@ -201,7 +201,7 @@ class OptimizedNet:
         runner, wanted = self.head_runner, tuple(wanted)
         for least in images.shape[1:3]:
             runner.fit(max(least, crop_size))
-        function = partial(runner.results, wanted=wanted, crf=crf, mean=tuple(mean), crop_size=crop_size)
+        function = partial(runner.results, wanted=wanted, crf=crf, mean=mean, crop_size=crop_size)
         # A CRF whose kernels are compiled at run time takes memory that a graph would not keep.
         capture = crf is None or not nvrtc.enabled()
         key = ("images", wanted, crf, tuple(mean), crop_size)

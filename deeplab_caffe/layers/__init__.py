@@ -27,6 +27,7 @@ from deeplab_caffe.layers.base import (
     create_layer,
     layer_class,
     legacy_shape,
+    register,
 )
 from deeplab_caffe.layers.facts import (
     ArgMaxFact,
@@ -72,4 +73,5 @@ __all__ = [
     "output",
     "pair_loss",
     "pooling",
+    "register",
 ]

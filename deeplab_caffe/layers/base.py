@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import difflib
 import math
 from collections import OrderedDict
@@ -172,7 +171,8 @@ class Layer(nn.Module):
 
     def forward_fused(self, activation: Layer, *bottoms: Tensor) -> tuple[Tensor, ...]:
         """Return what ``activation``, one of those that this layer :attr:`fuses`, makes of the top."""
-        return activation(*self(*bottoms))
+        tops: tuple[Tensor, ...] = activation(*self(*bottoms))
+        return tops
 
     @property
     def fact(self) -> Fact | None:
@@ -222,11 +222,11 @@ class Layer(nn.Module):
         A pruned, weight-normed or otherwise parametrized blob is computed anew from what it is made of.
         """
         for hook in self._forward_pre_hooks.values():
-            if isinstance(hook, _COMPUTE_BLOBS):
-                with torch.no_grad():
-                    value = hook.compute_weight(self, False) if isinstance(hook, SpectralNorm) else hook(self, ())
-                if value is not None:
-                    setattr(self, hook.name, value)
+            with torch.no_grad():
+                if isinstance(hook, SpectralNorm):
+                    setattr(self, hook.name, hook.compute_weight(self, do_power_iteration=False))
+                elif isinstance(hook, _COMPUTE_BLOBS):
+                    hook(self, ())
         found = {role: getattr(self, role, None) for role in self.roles}
         return {role: blob for role, blob in found.items() if blob is not None}
 
@@ -250,10 +250,9 @@ class Layer(nn.Module):
                 return
             for hook in self._forward_pre_hooks.values():
                 if isinstance(hook, WeightNorm) and hook.name == role:
-                    self._parameters[f"{role}_g"].copy_(torch.norm_except_dim(value, 2, hook.dim))
+                    getattr(self, f"{role}_g").copy_(torch.norm_except_dim(value, 2, hook.dim))
                     role = f"{role}_v"
-            blob = self._parameters.get(role)
-            (self._parameters[f"{role}_orig"] if blob is None else blob).copy_(value)
+            getattr(self, role if role in self._parameters else f"{role}_orig").copy_(value)
 
     def frozen(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Layer:
         """Return a copy for inference, with blobs of its own that are plain parameters.
@@ -263,9 +262,8 @@ class Layer(nn.Module):
             dtype: of its blobs; None keeps it.
         """
         blobs = self.named_blobs
-        twin = copy.copy(self)
-        if parametrize.is_parametrized(self):
-            twin.__class__ = type(self).__bases__[0]
+        twin: Layer = object.__new__(type(self).__bases__[0] if parametrize.is_parametrized(self) else type(self))
+        twin.__dict__.update(self.__dict__)
         for role in blobs:
             twin.__dict__.pop(role, None)
         twin._modules = {name: each for name, each in self._modules.items() if name != "parametrizations"}

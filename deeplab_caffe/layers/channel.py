@@ -14,7 +14,7 @@ from deeplab_caffe.proto import caffe_pb2
 
 
 def read_label_map(path: str) -> list[list[int]]:
-    """The ``label_map_file``: for each new label, in a line of its own, the old labels that make it up.
+    """Read the ``label_map_file``: for each new label, in a line of its own, the old labels that make it up.
 
     Raises:
         DataError: the file cannot be read, is empty, or a line has anything but labels.
@@ -168,7 +168,7 @@ class GainChannel(Layer):
         return (_Gain.apply(bottoms[0], self.gain, self),)
 
     def steer(self, gradient: Tensor, gain: Tensor) -> Tensor:
-        """The gradient (1, C, 1, 1) of the gains with drift, noise and mean as the parameters ask for."""
+        """Return the gradient (1, C, 1, 1) of the gains with drift, noise and mean as the parameters ask for."""
         param = self.param.gain_channel_param
         if param.drift > 0:
             bound = nth_largest_neighbour(gain.flatten().tolist(), param.num_output_nz)

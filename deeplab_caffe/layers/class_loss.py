@@ -40,7 +40,7 @@ class ClassLoss(Loss):
         return super().top_shapes(bottom_shapes)
 
     def label_column(self, labels: Tensor, classes: int) -> Tensor:
-        """The labels as indices (N, 1).
+        """Return the labels as indices (N, 1).
 
         Raises:
             NetError: a label is not one of the classes.

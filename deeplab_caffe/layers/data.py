@@ -1,4 +1,4 @@
-"""Layers that make batches: the face that the sources of ``deeplab_caffe.data`` have in a net."""
+"""Data layers over the sources of ``deeplab_caffe.data``."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ class Source(Protocol):
     """What makes batches: numpy blobs, and a position to come back to."""
 
     def shapes(self) -> Sequence[Shape]:
-        """Shapes of the blobs of a batch."""
+        """Return the shapes of the blobs of a batch."""
 
     def next_batch(self) -> Sequence[np.ndarray]:
-        """The blobs of the next batch."""
+        """Return the blobs of the next batch."""
 
     def state_dict(self) -> dict[str, Any]:
-        """The position of the next batch, in plain numbers and arrays."""
+        """Return the position of the next batch, in plain numbers and arrays."""
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes back, or on, to a position."""
+        """Go back, or on, to a position."""
 
 
 class SourceLayer(Layer):
@@ -63,7 +63,7 @@ class SourceLayer(Layer):
             raise error if error.layer else self.error(str(error)) from None
 
     def make_source(self, param: caffe_pb2.LayerParameter, context: NetContext) -> Source:
-        """The source that the parameters ask for."""
+        """Make the source that the parameters ask for."""
         raise NotImplementedError
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
@@ -91,7 +91,7 @@ class ItemSourceLayer(SourceLayer):
         return self.SOURCE(param, phase, context.rng, Shard(*context.shard), context.workers, **options)
 
     def options(self, context: NetContext) -> dict[str, Any]:
-        """Further arguments of the source."""
+        """Return further arguments of the source."""
         return {}
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
@@ -143,7 +143,7 @@ class Data(ItemSourceLayer):
 
 @register
 class WindowData(ItemSourceLayer):
-    """Batches of warped boxes of images, so many of them objects (layers/window_data_layer.cpp).
+    """Batches of warped image windows, a fixed fraction foreground (R-CNN; layers/window_data_layer.cpp).
 
     Tops: data (N, 3, crop_size, crop_size) BGR minus mean, label (N, 1, 1, 1), 0 for background.
     """
@@ -262,7 +262,7 @@ class DummyData(Layer):
 
 
 def _page_locked(shape: Shape) -> np.ndarray:
-    """Memory that a GPU can fetch by itself; the array's ``base`` is the tensor."""
+    """Allocate memory that a GPU can fetch by itself; the array's ``base`` is the tensor."""
     return torch.empty(shape, pin_memory=True).numpy()
 
 

@@ -13,7 +13,7 @@ from deeplab_caffe.proto import caffe_pb2
 def fill(
     tensor: Tensor, filler: caffe_pb2.FillerParameter, fan_in: int, generator: torch.Generator | None = None
 ) -> None:
-    """Fills a parameter in place.
+    """Fill a parameter in place.
 
     Args:
         tensor: the parameter's memory, any shape.

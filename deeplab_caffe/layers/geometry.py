@@ -26,7 +26,7 @@ class Geometry(NamedTuple):
         return ReceptiveWindow(self.effective_kernel, self.stride, self.pad)
 
     def conv_output_size(self, layer: Layer, shape: Shape) -> tuple[int, int]:
-        """Height and width of a convolution's top.
+        """Return height and width of a convolution's top.
 
         Raises:
             NetError: the bottom is smaller than the kernel.
@@ -42,7 +42,7 @@ class Geometry(NamedTuple):
 
 
 def _pair(layer: Layer, message: Message, field: str, default: int | None) -> tuple[int, int]:
-    """A size given as one number (``kernel_size``) or as a pair (``kernel_h`` and ``kernel_w``), never both."""
+    """Read a size given as one number (``kernel_size``) or as a pair (``kernel_h`` and ``kernel_w``), never both."""
     single = {"kernel": "kernel_size"}.get(field, field)
     parts = [f"{field}_h", f"{field}_w"]
     known = {descriptor.name for descriptor in message.DESCRIPTOR.fields}
@@ -63,7 +63,7 @@ def _pair(layer: Layer, message: Message, field: str, default: int | None) -> tu
 
 
 def read_geometry(layer: Layer, message: Message) -> Geometry:
-    """Kernel, stride, pad and hole of a convolution_param or pooling_param.
+    """Read kernel, stride, pad and hole of a convolution_param or pooling_param.
 
     Raises:
         NetError: a size given twice, by half or not at all, or a kernel, stride or hole of 0.
@@ -81,7 +81,7 @@ def read_geometry(layer: Layer, message: Message) -> Geometry:
 
 
 def check_image(layer: Layer, shape: Shape) -> None:
-    """Whether a bottom is of images.
+    """Check that a bottom is of images.
 
     Raises:
         NetError: it is not (N, C, H, W).

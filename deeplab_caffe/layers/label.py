@@ -11,7 +11,7 @@ from deeplab_caffe.proto import caffe_pb2
 
 
 def _labels_of_item(layer: Layer, row: Tensor, channels: int, ignored: set[int]) -> list[int]:
-    """Classes named by one item of a (N, L, 1, 1) label blob; -1 fills unused places."""
+    """Return the classes named by one item of a (N, L, 1, 1) label blob; -1 fills unused places."""
     labels = []
     for value in row.flatten().tolist():
         label = int(value)
@@ -126,7 +126,7 @@ class AdaptiveBiasChannel(Layer):
         return (top,)
 
     def _adapt(self, scores: Tensor, present: list[int]) -> None:
-        """Adapts the scores (C, H * W) of one image in place."""
+        """Adapt the scores (C, H * W) of one image in place."""
         param = self.param.adaptive_bias_channel_param
         if param.suppress_others:
             ceiling = scores[present].amin(dim=0)
@@ -145,7 +145,7 @@ class AdaptiveBiasChannel(Layer):
         scores += (mean_before - best.double().mean()).to(scores.dtype)
 
     def _shuffled(self, present: list[int]) -> list[int]:
-        """Background first, the others in random order (the original draws it from libc's rand())."""
+        """Return background first, the others in random order (the original draws it from libc's rand())."""
         background, rest = [c for c in present if c == 0], [c for c in present if c != 0]
         if self.context.rng is not None:
             for i in range(len(rest) - 1, 0, -1):

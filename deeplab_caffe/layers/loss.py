@@ -20,7 +20,7 @@ from deeplab_caffe.proto import caffe_pb2
 
 
 def read_class_weights(path: str) -> list[float]:
-    """The ``weight_source`` file: one number per class, in the order of the classes.
+    """Read the ``weight_source`` file: one number per class, in the order of the classes.
 
     Raises:
         DataError: the file cannot be read, or holds something other than numbers that are not negative.
@@ -39,7 +39,7 @@ def read_class_weights(path: str) -> list[float]:
 
 
 def check_label_map(layer: Layer, scores: Shape, labels: Shape) -> None:
-    """Raises NetError unless ``labels`` is (N, 1, H, W) for scores (N, C, H, W)."""
+    """Raise NetError unless ``labels`` is (N, 1, H, W) for scores (N, C, H, W)."""
     expected = (scores[0], 1, *scores[2:])
     if tuple(labels) != expected:
         raise layer.error(f"labels for scores {tuple(scores)} must be {expected}, got {tuple(labels)}")
@@ -86,7 +86,7 @@ class SoftmaxLoss(Loss):
         return tops[: len(self.param.top)]
 
     def _keep_ignored_diff(self, scores: Tensor, labels: Tensor, loss: Tensor) -> None:
-        """Has the backward pass do what the original's does: it leaves the diff of ignored pixels as it was, and then
+        """Have the backward pass do what the original's does: it leaves the diff of ignored pixels as it was, and then
         scales the whole blob by the top's diff over the sum of the weights (softmax_loss_layer.cpp:107-140).
         """
         divisor = self.normalizer(scores, labels)
@@ -121,7 +121,7 @@ class SoftmaxLoss(Loss):
         return counted
 
     def normalizer(self, *bottoms: Tensor) -> Tensor:
-        """The sum of the class weights over the pixels that are not ignored."""
+        """Return the sum of the class weights over the pixels that are not ignored."""
         labels = bottoms[1]
         counted = self._counted(labels)
         if self.class_weights is None:

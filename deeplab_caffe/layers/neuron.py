@@ -93,7 +93,7 @@ class Dropout(Layer):
 
 
 def _kept(x: Tensor, ratio: float) -> Tensor:
-    """What dropout multiplies with. torch draws a double for each value; a byte will do for a half or a quarter."""
+    """Return what dropout multiplies with. torch draws a double a value; a byte will do for a half or a quarter."""
     words = torch.empty(-(-x.numel() // 8), dtype=torch.int64).random_(-(2**63), None)
     factors = torch.empty_like(x, requires_grad=False)
     # In the order of memory, whatever that is: draws are alike.

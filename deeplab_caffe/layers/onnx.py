@@ -29,7 +29,7 @@ class OnnxGraph(Protocol):
         """Return a new name for a top."""
         ...
 
-    def constant(self, name: str, value: np.ndarray) -> str:
+    def constant(self, name: str, value: np.ndarray | np.generic) -> str:
         """Add an array of numbers; return its name."""
         ...
 

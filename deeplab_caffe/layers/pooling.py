@@ -133,7 +133,7 @@ class Pooling(Layer):
 
     @staticmethod
     def _extra(shape: Shape, g: Geometry, size: tuple[int, int]) -> tuple[int, int]:
-        """Rows and columns after the plane that the last windows reach."""
+        """Return rows and columns after the plane that the last windows reach."""
         return tuple(
             (size[axis] - 1) * g.stride[axis] + g.kernel[axis] - g.pad[axis] - shape[2 + axis] for axis in range(2)
         )

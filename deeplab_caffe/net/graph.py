@@ -153,8 +153,10 @@ class Graph:
 
 def run_layer(step: Step, bottoms: list[Tensor]) -> Sequence[Tensor]:
     """Run the layer itself: the reference for whatever :meth:`Graph.execute` is given."""
-    tops = step.layer(*bottoms)
-    return tops if step.activation is None else step.activation(*tops)
+    tops: Sequence[Tensor] = step.layer(*bottoms)
+    if step.activation is not None:
+        tops = step.activation(*tops)
+    return tops
 
 
 def drop_identities(graph: Graph) -> Graph:

@@ -116,8 +116,10 @@ class Output:
         if self.is_foreground:
             scores = torch.cat([1 - scores, scores], 1)
         if len(scores) == 1:
-            return dense_crf(scores[0], images[0], crf, probabilities=as_probabilities)[None]
-        return dense_crf(scores, images, crf, probabilities=as_probabilities)
+            one: Tensor = dense_crf(scores[0], images[0], crf, probabilities=as_probabilities)
+            return one[None]
+        several: Tensor = dense_crf(scores, images, crf, probabilities=as_probabilities)
+        return several
 
     def results(self, wanted: Sequence[str], images: Tensor | np.ndarray, crf: CRFParams | None) -> dict[str, Tensor]:
         """Return what is wanted of images, by name.
@@ -150,9 +152,11 @@ class Output:
 
 def activated(scores: Tensor, activation: str) -> Tensor:
     """Return the probabilities (N, C, H, W) of scores; see :attr:`Output.activation`."""
+    if activation == "none":
+        return scores
     if activation == "softmax":
         return torch.softmax(scores, 1)
-    return {"sigmoid": torch.sigmoid, "exp": torch.exp, "none": lambda x: x}[activation](scores)
+    return scores.sigmoid() if activation == "sigmoid" else scores.exp()
 
 
 @dataclass(frozen=True)
@@ -199,6 +203,7 @@ class Head:
                 (full,) = self.resize(values if values.dtype == torch.float64 else values.float())
                 whole = replace(whole, values=full)
             return Output(whole.scores(), target, (0, 0), size, activation, self.no_crf)
+        assert self.resize is not None
         _, _, *resized = self._resized(values)
         fact = self.resize.fact
         assert isinstance(fact, ResizeFact)
@@ -344,7 +349,7 @@ class HeadRunner:
         *,
         wanted: Sequence[str] = ("labels",),
         crf: CRFParams | None = None,
-        mean: tuple[float, ...] = VOC_MEAN,
+        mean: tuple[float, float, float] = VOC_MEAN,
         crop_size: int = 1,
     ) -> dict[str, Tensor]:
         """Return what is wanted of photographs, by name; see :meth:`Output.results`.

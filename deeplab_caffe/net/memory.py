@@ -32,8 +32,8 @@ class TrainingMemory:
         return self.parameters + self.gradients + self.history + self.activations
 
     def __str__(self) -> str:
-        parts = (("parameters", self.parameters), ("gradients", self.gradients))
-        parts += (("history", self.history), ("activations", self.activations))
+        parts = [("parameters", self.parameters), ("gradients", self.gradients)]
+        parts += [("history", self.history), ("activations", self.activations)]
         return ", ".join(f"{name} {size / 2**20:.0f} MiB" for name, size in parts)
 
 

@@ -157,7 +157,7 @@ class Net(nn.Module):
             for layer in self.layers:
                 layer.to(self.dtype if layer.supports_half else torch.float32)
         if channels_last:
-            self.to(memory_format=torch.channels_last)
+            self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
         self.train(self.context.training)
 
     def _register_layers(self) -> None:
@@ -169,10 +169,11 @@ class Net(nn.Module):
             taken.add(key)
             # Past add_module, which takes neither dots nor the names of the net's own attributes.
             self._modules[key] = layer
-        for name in taken:
+        for name, child in self.named_children():
             longer = tuple(other for other in taken if other.startswith(f"{name}."))
             if longer:
-                self._modules[name].register_load_state_dict_post_hook(partial(_forgive, longer))
+                forgive = partial(_forgive, longer)
+                child.register_load_state_dict_post_hook(forgive)  # type: ignore[no-untyped-call]  # torch's
 
     def __setattr__(self, name: str, value: Any) -> None:
         # A layer may be called as an attribute of the net is.

@@ -152,10 +152,15 @@ def save_weights(net: CaffeNet, path: str | PathLike[str], diffs: dict[str, list
 
 def save(net: CaffeNet, path: str | PathLike[str]) -> None:
     """Write weights in the format that the file's suffix asks for; see :meth:`deeplab_caffe.Net.save`."""
-    writers = {"caffemodel": save_weights, "safetensors": save_safetensors, "state_dict": save_state_dict}
     suffix = Path(path).suffix.lower()
     if suffix not in WEIGHT_SUFFIXES:
         raise ConversionError(
             f"{path}: weights are saved as {', '.join(WEIGHT_SUFFIXES)}, got {suffix or 'no suffix'!r}"
         )
-    writers[WEIGHT_SUFFIXES[suffix]](net, path)
+    match WEIGHT_SUFFIXES[suffix]:
+        case "caffemodel":
+            save_weights(net, path)
+        case "safetensors":
+            save_safetensors(net, path)
+        case _:
+            save_state_dict(net, path)

@@ -18,7 +18,7 @@ from deeplab_caffe.devices import available_memory, resolve_device
 from deeplab_caffe.errors import NetError
 from deeplab_caffe.inference import OptimizedNet
 from deeplab_caffe.inference.precision import precision_of
-from deeplab_caffe.net import Net, floating_dtype
+from deeplab_caffe.net import Net
 from deeplab_caffe.net.graph import Graph, lower
 from deeplab_caffe.net.head import HeadRunner, Output, activated
 from deeplab_caffe.ops.preprocess import as_tensor
@@ -134,8 +134,16 @@ class Segmenter:
         else:
             net = prototxt
             if not isinstance(net, Net):
-                options = {"dtype": floating_dtype(dtype), "channels_last": channels_last, "engine": engine}
-                net = Net(net, weights, "TEST", variables=variables, seed=seed, **options)
+                net = Net(
+                    net,
+                    weights,
+                    "TEST",
+                    variables=variables,
+                    engine=engine,
+                    dtype=dtype,
+                    channels_last=channels_last,
+                    seed=seed,
+                )
                 net.to(resolve_device(device))
                 self._optimize = optimize is not False
             elif weights is not None:
@@ -211,10 +219,9 @@ class Segmenter:
         """
         small = self._reduced(_checked(image))
         found, activation = self._found([small], ("labels", "scores", "marginals"))
-        labels, scores, marginals = (
-            found[name][0].cpu().numpy() if name in found else None for name in ("labels", "scores", "marginals")
-        )
-        return Segmentation(_brought_back(labels, image), scores, marginals, activation)
+        arrays = {name: each[0].cpu().numpy() for name, each in found.items()}
+        labels = _brought_back(arrays["labels"], image)
+        return Segmentation(labels, arrays["scores"], arrays.get("marginals"), activation)
 
     def scores(self, image: np.ndarray) -> np.ndarray:
         """Return the network's scores: float32 (C, H, W); arguments and errors as for calling it."""
@@ -252,10 +259,8 @@ class Segmenter:
             self._make_optimized(sides)
         tensors = [as_tensor(image) for image in images]
         batch = (tensors[0][None] if len(tensors) == 1 else torch.stack(tensors)).to(self.device, non_blocking=True)
-        options = {"wanted": wanted, "crf": crf, "mean": self.mean, "crop_size": self.crop_size}
-        if self._optimized is not None:
-            return self._optimized.segment_images(batch, **options)
-        return self._runner.results(batch, **options)
+        run = self._runner.results if self._optimized is None else self._optimized.segment_images
+        return run(batch, wanted=wanted, crf=crf, mean=self.mean, crop_size=self.crop_size)
 
     def _make_optimized(self, size: tuple[int, int]) -> None:
         with self._lock:

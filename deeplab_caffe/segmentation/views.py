@@ -82,7 +82,7 @@ def average_views(image: np.ndarray, views: Views, probabilities: Probabilities)
         ``(C, H, W)``; at least the logarithm of FLT_MIN, as DENSE_CRF writes it.
     """
     height, width = image.shape[:2]
-    total: Tensor | float = 0.0
+    total: Tensor | None = None
     for scale in views.scales:
         size = _scaled(height, width, scale)
         resized = image
@@ -94,7 +94,8 @@ def average_views(image: np.ndarray, views: Views, probabilities: Probabilities)
             found = found.flip(-1) if mirrored else found
             if size != (height, width):
                 found = interp(found[None].contiguous(), height=height, width=width)[0]
-            total = total + found
+            total = found if total is None else total + found
+    assert total is not None
     mean = total / (len(views.scales) * (2 if views.flip else 1))
     return mean.clamp_min(torch.finfo(torch.float32).tiny).log()
 
@@ -110,12 +111,13 @@ def _windowed(image: np.ndarray, views: Views, probabilities: Probabilities) -> 
     height, width = image.shape[:2]
     if views.window is None or max(height, width) <= views.window:
         return probabilities(image)
-    total, seen = None, None
+    total = torch.empty(0)
+    seen = torch.empty(0)
     for top in starts(height, views.window, views.step):
         for left in starts(width, views.window, views.step):
             rows, columns = slice(top, top + views.window), slice(left, left + views.window)
             found = probabilities(np.ascontiguousarray(image[rows, columns]))
-            if total is None:
+            if not total.numel():
                 total = found.new_zeros((len(found), height, width))
                 seen = found.new_zeros((height, width))
             total[:, rows, columns] += found

@@ -56,13 +56,13 @@ def load_kept_diffs(net: Net, saved: dict[str, np.ndarray], device: torch.device
 
 
 def torch_state(device: torch.device) -> dict[str, Any]:
-    """Where torch's generators stand, the CPU's and the device's."""
+    """Return where torch's generators stand, the CPU's and the device's."""
     cuda = torch.cuda.get_rng_state(device).numpy() if device.type == "cuda" else None
     return {"cpu": torch.get_rng_state().numpy(), "cuda": cuda}
 
 
 def load_torch_state(device: torch.device, states: list[dict[str, Any]], world: World) -> bool:
-    """Goes on where :func:`torch_state` was taken, process by process.
+    """Go on where :func:`torch_state` was taken, process by process.
 
     Returns:
         Whether it could: not with more processes than there were, nor on a GPU what was begun on a CPU.
