@@ -265,3 +265,76 @@ def test_a_photo_that_must_not_be_written_is_taken(photo: np.ndarray) -> None:
     locked.flags.writeable = False
     np.testing.assert_array_equal(seg(locked), seg(photo[:30, :40]))
     np.testing.assert_array_equal(seg(photo[:30, :40][::-1]), seg(photo[:30, :40][::-1].copy()))
+
+
+def test_a_built_net_is_run_as_it_is(photo: np.ndarray) -> None:
+    net = dc.Net(DEFAULT_MODEL.deploy, DEFAULT_MODEL.weights)
+    image = photo[100:150, 200:280]
+    seg, plain = dc.Segmenter(net), dc.Segmenter(DEFAULT_MODEL.deploy, DEFAULT_MODEL.weights, optimize=False)
+    np.testing.assert_array_equal(seg.scores(image), plain.scores(image))
+    with torch.no_grad():
+        net.by_name[net.steps[0].layer.name].weight.zero_()
+    assert not np.array_equal(seg.scores(image), plain.scores(image))
+    with pytest.raises(dc.NetError, match="a built net has weights already"):
+        dc.Segmenter(net, DEFAULT_MODEL.weights)
+
+
+@pytest.mark.parametrize("crf", [None, dc.CRFParams(iterations=2)])
+def test_an_optimized_net_is_taken_and_gives_the_same(photo: np.ndarray, crf: dc.CRFParams | None) -> None:
+    image = photo[100:150, 200:280]
+    fast = dc.optimize(dc.Net(DEFAULT_MODEL.deploy, DEFAULT_MODEL.weights), size=57)
+    seg, own = dc.Segmenter(fast, crf=crf), dc.Segmenter(DEFAULT_MODEL.deploy, DEFAULT_MODEL.weights, crf=crf)
+    assert seg.num_classes == own.num_classes == 11
+    np.testing.assert_allclose(seg.scores(image), own.scores(image), rtol=1e-4, atol=1e-4)
+    labels = fast.label_images(image[None], crf=crf)[0].numpy()
+    assert (seg(image) == labels).all()
+    assert (own(image) == labels).mean() > 0.999
+    with pytest.raises(dc.NetError, match="weights and blobs of its own"):
+        dc.Segmenter(fast, optimize=False)
+
+
+def test_labels_on_the_bundled_photo_are_the_nets(photo: np.ndarray, bundled: dc.Segmenter) -> None:
+    plain = dc.Segmenter(DEFAULT_MODEL.deploy, DEFAULT_MODEL.weights, device="cpu", optimize=False)
+    np.testing.assert_array_equal(bundled(photo), plain(photo))
+    assert all(parameter.is_meta for parameter in bundled.net.parameters())
+
+
+SOFTMAX = TOY + 'layers { name: "p" type: SOFTMAX bottom: "s" top: "p" }'
+SIGMOID = TOY.replace("num_output: 2", "num_output: 1") + 'layers { name: "p" type: SIGMOID bottom: "s" top: "p" }'
+ARGMAX = TOY + 'layers { name: "a" type: ARGMAX bottom: "s" top: "a" argmax_param { out_max_val: true } }'
+
+
+def blue(text: str, **options: object) -> dc.Segmenter:
+    """The last channel is as much as blue (channel 0 of BGR) is above its mean, a hundredth of it."""
+    seg = dc.Segmenter(proto.parse_net(text), None, device="cpu", **options)
+    seg.net.by_name["c"].weight.data.zero_()
+    seg.net.by_name["c"].weight.data[-1, 0] = 0.01
+    return seg
+
+
+@pytest.mark.parametrize("optimize", [None, False])
+@pytest.mark.parametrize("text", [TOY, SOFTMAX, SIGMOID, SIGMOID[: SIGMOID.index('layers { name: "p"')], ARGMAX])
+def test_heads_of_all_kinds_agree(photo: np.ndarray, text: str, optimize: bool | None) -> None:
+    image = np.ascontiguousarray(photo[100:130, 200:240])
+    seg, options = blue(text, optimize=optimize), {"optimize": optimize}
+    expected = (image[..., 2] > 104.008).astype(np.uint8)
+    found = seg.segment(image)
+    np.testing.assert_array_equal(seg(image), expected)
+    np.testing.assert_array_equal(found.labels, expected)
+    np.testing.assert_array_equal(seg.batch([image, image])[1], expected)
+    np.testing.assert_array_equal(blue(text, flip=True, **options)(image), expected)
+    assert seg.num_classes == 2
+    foreground = 1 / (1 + np.exp(-0.01 * (image[..., 2] - np.float32(104.008))))
+    np.testing.assert_allclose(found.probabilities()[-1], foreground, atol=1e-5)
+    several = blue(text, flip=True, **options).segment(image)
+    np.testing.assert_allclose(several.probabilities()[-1], foreground, atol=1e-5)
+    if text is ARGMAX:
+        with pytest.raises(dc.NetError, match="the net ends in the ARGMAX layer 'a': .* blob='s'"):
+            blue(text, crf=dc.CRFParams(), **options)
+        text, options = text, {**options, "blob": "s"}
+    params = dc.CRFParams(iterations=3)
+    marginals = dc.dense_crf(np.stack([1 - foreground, foreground]), image, params, probabilities=True)
+    for more in ({}, {"flip": True}):
+        refined = blue(text, crf=params, **more, **options).segment(image)
+        np.testing.assert_allclose(refined.marginals, marginals, atol=2e-3)
+        np.testing.assert_array_equal(refined.labels, refined.marginals.argmax(0))
