@@ -114,7 +114,7 @@ def contender(name: str, model: str, dtype: str, x: torch.Tensor, weights: Net |
         fast = net.optimize(dtype=dtype, batch=x.shape[0], size=tuple(x.shape[2:]), release=True)
         del net
         run: Run = lambda: fast(x)  # noqa: E731
-        run.choices = fast.choices  # type: ignore[attr-defined]
+        run.tuning = fast.tuning  # type: ignore[attr-defined]
         return run
     return lambda: net(x).float()
 

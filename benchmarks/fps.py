@@ -96,8 +96,8 @@ def build(
             run()
             torch.cuda.synchronize(x.device)
             rows[name]["peak_mib"] = round((torch.cuda.max_memory_reserved(x.device) - before) / 2**20, 1)
-        if hasattr(run, "choices"):
-            rows[name]["choices"] = [vars(choice) for choice in run.choices if choice.milliseconds]
+        if hasattr(run, "tuning"):
+            rows[name]["tuning"] = [vars(choice) for choice in run.tuning if choice.milliseconds]
         runs[name] = run
     return runs, rows
 

@@ -32,7 +32,7 @@ from deeplab_caffe.crf import CRFParams, dense_crf
 from deeplab_caffe.data import load_image, load_label
 from deeplab_caffe.errors import DeepLabCaffeError
 from deeplab_caffe.evaluation import ConfusionMatrix, Trimap, first_maximum, measure, read_ids
-from deeplab_caffe.segmenter import Segmenter
+from deeplab_caffe.segmentation.segmenter import Segmenter
 from deeplab_caffe.viz import VOC_CLASSES
 from deeplab_caffe.zoo.paths import prototxt_path
 
@@ -218,7 +218,7 @@ def table_1(bench: Bench) -> str:
 def table_2(bench: Bench, speed: int) -> str:
     """Field of view: kernel, input stride, parameters, mean IoU on val with the dense CRF, training speed."""
     from deeplab_caffe.net import Net
-    from deeplab_caffe.summary import receptive_fields
+    from deeplab_caffe.net.summary import receptive_fields
 
     rows = []
     for row in FIELDS_OF_VIEW:

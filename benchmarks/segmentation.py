@@ -21,7 +21,7 @@ from PIL import Image
 
 import deeplab_caffe as dc
 from deeplab_caffe.inference import OptimizedNet
-from deeplab_caffe.sides import fit_side
+from deeplab_caffe.net.head import padded_side
 from deeplab_caffe.zoo.default import DEFAULT_MODEL, DEMO_PHOTO
 
 # A VOC image; LargeFOV then sees 505 x 377.
@@ -45,7 +45,7 @@ def input_size(net: dc.Net) -> tuple[int, int]:
     def output_side(side: int) -> int:
         return net.infer_shapes(**{net.inputs[0]: (1, 3, side, side)})[net.outputs[0]][2]
 
-    width, height = (fit_side(least, output_side)[0] for least in _PHOTO_SIZE)
+    width, height = (padded_side(least, output_side)[0] for least in _PHOTO_SIZE)
     return height, width
 
 
@@ -139,7 +139,7 @@ def end_to_end(device: torch.device, dtypes: Sequence[str], options: argparse.Na
         for path, photo in zip(paths, photos(count), strict=True):
             Image.fromarray(photo).save(path, quality=92)
         with switches("float32"):
-            segmenter = dc.Segmenter(network_path(model), None, crf=_CRF, device=str(device))
+            segmenter = dc.Segmenter(network_path(model), None, crf=_CRF, device=str(device), optimize=False)
             segmenter.net.load_state_dict(random_weights(model).state_dict())
             expected = segmenter(decode(paths[0]))
         first = next(segment_files(fast, paths[:batch], batch, workers, _CRF))[0]

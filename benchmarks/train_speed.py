@@ -33,7 +33,6 @@ from plain import PlainDeepLab
 
 from deeplab_caffe import proto
 from deeplab_caffe.arrays.devices import resolve_device
-from deeplab_caffe.layers.neuron import Dropout
 from deeplab_caffe.solver import Solver, TrainingLog, training_memory
 from deeplab_caffe.zoo.paths import prototxt_path
 
@@ -76,7 +75,7 @@ def ours(
     solver = Solver(param, device=device, dtype=dtype, channels_last=channels_last, log=TrainingLog(None))
     data_layer = solver.net.by_name["data"]
     data_layer.forward = lambda: (data, labels)
-    drops = [layer for layer in solver.net.layers if isinstance(layer, Dropout)]
+    drops = [layer for layer in solver.net.layers if hasattr(layer, "ratio")]
 
     def set_dropout(on: bool) -> None:
         for layer in drops:

@@ -40,8 +40,8 @@ from weak_task import CENTRE, CLASSES, CRF, FOLDERS, SIDE, camvid_crops, write_s
 from deeplab_caffe import _C, Segmenter
 from deeplab_caffe.data import load_image, load_label, read_id_list
 from deeplab_caffe.evaluation import ConfusionMatrix, Metrics, measure
+from deeplab_caffe.net.weights import save_weights
 from deeplab_caffe.solver import Solver, TrainingLog
-from deeplab_caffe.weights import save_weights
 
 CHOOSING_SEED = 100
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from deeplab_caffe import Net, proto
+from deeplab_caffe.layers import ConvolutionFact
 from deeplab_caffe.proto import CaffeModel, caffe_pb2
 from deeplab_caffe.zoo.default import DEFAULT_MODEL
 from deeplab_caffe.zoo.paths import prototxt_path
@@ -145,7 +146,7 @@ def fill_start(net: Net) -> None:
     known = CaffeModel(DEFAULT_MODEL.weights).by_name
     for layer in net.layers:
         name = layer.param.name
-        if layer.TYPE != "Convolution" or name.startswith("fc8"):
+        if not isinstance(layer.fact, ConvolutionFact) or name.startswith("fc8"):
             continue
         weight, bias = layer.blobs
         if known[name].blobs[0].shape == tuple(weight.shape):

@@ -31,9 +31,10 @@ from deeplab_caffe.errors import (
 
 if TYPE_CHECKING:
     from deeplab_caffe.crf import CRFParams, DenseCRF2D, dense_crf
+    from deeplab_caffe.inference import optimize
     from deeplab_caffe.net import Net
     from deeplab_caffe.proto import read_net
-    from deeplab_caffe.segmenter import Segmenter
+    from deeplab_caffe.segmentation import Segmenter
     from deeplab_caffe.solver import Solver
 
 # Name: the module that has it.
@@ -41,26 +42,33 @@ _NAMES = {
     "CRFParams": "deeplab_caffe.crf",
     "DenseCRF2D": "deeplab_caffe.crf",
     "Net": "deeplab_caffe.net",
-    "Segmenter": "deeplab_caffe.segmenter",
+    "Segmenter": "deeplab_caffe.segmentation",
     "Solver": "deeplab_caffe.solver",
     "dense_crf": "deeplab_caffe.crf",
     "read_net": "deeplab_caffe.proto",
+    "optimize": "deeplab_caffe.inference",
 }
 _MODULES = (
+    "arrays",
     "convert",
     "crf",
+    "crf_search",
     "data",
     "errors",
     "evaluation",
     "experiment",
     "inference",
     "layers",
+    "net",
     "ops",
     "proto",
     "pycaffe",
     "pydensecrf",
+    "reference",
+    "segmentation",
     "solver",
     "viz",
+    "weak",
     "zoo",
 )
 
@@ -84,6 +92,7 @@ __all__ = [
     "SolverError",
     "__version__",
     "dense_crf",
+    "optimize",
     "read_net",
 ]
 

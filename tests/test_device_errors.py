@@ -126,7 +126,7 @@ def test_the_fast_engine_is_the_net(dtype: str, name: str) -> None:
     net, x = narrow(name), photo_like(2, 3, 65, 81)
     expected = net(x)
     fast = net.cuda().optimize(dtype=dtype, batch=2, size=(65, 81))
-    assert fast.whole == ""
+    assert fast.graph_break_reason is None
     assert fast.precision == precision_of(dtype, torch.device("cuda"))
     for _ in range(3):
         assert error(fast(x.cuda()).cpu(), expected) < tolerance

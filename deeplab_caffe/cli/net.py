@@ -10,8 +10,8 @@ from deeplab_caffe.cli.options import path_option, phase_option, readable_count,
 from deeplab_caffe.cli.tables import plain_table, print_table
 from deeplab_caffe.data.io.atomic import atomic_write
 from deeplab_caffe.net import Net
-from deeplab_caffe.summary import Field, summarize
-from deeplab_caffe.viz.graph import net_dot, net_svg
+from deeplab_caffe.net.draw import net_dot, net_svg
+from deeplab_caffe.net.summary import ReceptiveField, summarize
 
 
 def _pair(values: tuple) -> str:
@@ -19,7 +19,7 @@ def _pair(values: tuple) -> str:
     return texts[0] if texts[0] == texts[1] else "x".join(texts)
 
 
-def _field(field: Field | None) -> tuple[str, str]:
+def _field(field: ReceptiveField | None) -> tuple[str, str]:
     return ("-", "-") if field is None else (_pair(field.size), _pair(field.step))
 
 

@@ -25,7 +25,7 @@ from deeplab_caffe.crf import CRFParams
 from deeplab_caffe.data import load_image, save_image, save_labels_png, write_blob_mat
 from deeplab_caffe.data.io.atomic import atomic_write
 from deeplab_caffe.errors import DeepLabCaffeError, NetError
-from deeplab_caffe.segmenter import Segmentation, Segmenter
+from deeplab_caffe.segmentation.segmenter import Segmentation, Segmenter
 from deeplab_caffe.viz import CAMVID_CLASSES, CAMVID_COLORMAP, VOC_CLASSES, VOC_COLORMAP, overlay
 from deeplab_caffe.zoo.default import DEFAULT_MODEL
 

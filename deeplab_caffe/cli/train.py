@@ -186,7 +186,7 @@ def _describe(trainer: Solver, dtype: str) -> None:
     param, net, world = trainer.param, trainer.net, trainer.world
     buffers = 1 if trainer.rule.TYPE == "SGD" else 2
     memory = training_memory(net, bfloat16=dtype == "bfloat16", buffers=buffers)
-    sources = [step for step in net.steps if step.layer.IS_SOURCE and step.tops]
+    sources = [step for step in net.steps if step.layer.is_source and step.tops]
     batch = net.blob_shapes[sources[0].tops[0]][0] if sources else 0
     log = trainer.log
     log.line(f"{net.name}: {net.parameter_count():,} parameters, on {trainer.device}, random seed {trainer.seed}")

@@ -6,10 +6,10 @@ from os import PathLike
 from pathlib import Path
 
 from deeplab_caffe.convert.onnx import to_onnx
-from deeplab_caffe.convert.tensors import load_tensors, read_tensors, save_safetensors, save_state_dict, tensors_of
 from deeplab_caffe.errors import ConversionError
 from deeplab_caffe.net import Net
-from deeplab_caffe.weights import save_weights
+from deeplab_caffe.net.tensors import load_tensors, read_tensors, save_safetensors, save_state_dict, tensors_of
+from deeplab_caffe.net.weights import WEIGHT_SUFFIXES, save_weights
 
 __all__ = [
     "FORMATS",
@@ -22,13 +22,12 @@ __all__ = [
     "to_onnx",
 ]
 
-SUFFIXES = {".caffemodel": "caffemodel", ".safetensors": "safetensors", ".pth": "state_dict", ".pt": "state_dict"}
-SUFFIXES |= {".onnx": "onnx"}
+SUFFIXES = WEIGHT_SUFFIXES | {".onnx": "onnx"}
 FORMATS = ("caffemodel", "safetensors", "state_dict", "onnx")
 
 
 def convert(source: str | PathLike[str], net: Net, out: str | PathLike[str], to: str | None = None) -> str:
-    """Converts weights; between all formats but ONNX they stay the same bit for bit.
+    """Convert weights; between all formats but ONNX they stay the same bit for bit.
 
     Args:
         source: a caffemodel, or a safetensors or state_dict file with the names of :func:`tensors_of`.
@@ -49,7 +48,7 @@ def convert(source: str | PathLike[str], net: Net, out: str | PathLike[str], to:
         raise ConversionError(
             f"{out}: cannot tell the format: expected {', '.join(FORMATS)}, got {to or Path(out).suffix!r}"
         )
-    load(net, source)
+    net.copy_from(source, missing="error")
     writers = {
         "safetensors": save_safetensors,
         "state_dict": save_state_dict,
@@ -58,16 +57,3 @@ def convert(source: str | PathLike[str], net: Net, out: str | PathLike[str], to:
     }
     writers[chosen](net, out)
     return chosen
-
-
-def load(net: Net, source: str | PathLike[str]) -> None:
-    """Loads weights of any of the formats but ONNX; the file's first bytes tell which.
-
-    Raises:
-        ConversionError, NetError, CaffeModelError: it cannot be read or does not fit.
-    """
-    found = read_tensors(source)
-    if found is None:
-        net.copy_from(source)
-    else:
-        load_tensors(net, found, source)

@@ -1,14 +1,14 @@
 """Ways to compute a convolution and the ReLU behind it, each with its weights prepared once.
 
 All take and give channels-last tensors of the weights' dtype. :func:`ways` says which of them a device has for a layer;
-:mod:`deeplab_caffe.inference.choice` measures which is best.
+:mod:`deeplab_caffe.inference.autotune` measures which is best.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -16,9 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from deeplab_caffe.inference import sub_grids
-from deeplab_caffe.layers.convolution import Convolution
+from deeplab_caffe.layers import ConvolutionFact
 from deeplab_caffe.ops.hole import conv2d
-from deeplab_caffe.ops.packed_conv import operators_exist
+from deeplab_caffe.ops.packed_conv import Geometry, operators_exist, pack_weight, packed_conv2d
 from deeplab_caffe.ops.sizes import output_hw
 
 Pair = tuple[int, int]
@@ -38,9 +38,9 @@ class ConvSpec:
     """One convolution.
 
     Attributes:
-        weight: (O, C / group, kh, kw) in the dtype and on the device it runs in; on a GPU channels-last.
+        weight: (O, C / groups, kh, kw) in the dtype and on the device it runs in; on a GPU channels-last.
         bias: (O,) likewise, or None.
-        stride: (height, width), as are pad and hole.
+        stride: (height, width), as are pad and dilation.
         relu: max(x, 0) behind it.
     """
 
@@ -48,78 +48,76 @@ class ConvSpec:
     bias: Tensor | None
     stride: Pair
     pad: Pair
-    hole: Pair
-    group: int
+    dilation: Pair
+    groups: int
     relu: bool
 
     @property
     def kernel(self) -> Pair:
-        """(height, width)."""
-        return tuple(self.weight.shape[2:])
+        """Return the kernel's (height, width)."""
+        height, width = self.weight.shape[2:]
+        return height, width
 
     @property
     def pointwise(self) -> bool:
-        """Whether it is a matrix product over the channels of each pixel."""
-        return self.kernel == (1, 1) and self.stride == (1, 1) and self.pad == (0, 0) and self.group == 1
+        """Return whether it is a matrix product over the channels of each pixel."""
+        return self.kernel == (1, 1) and self.stride == (1, 1) and self.pad == (0, 0) and self.groups == 1
 
     @property
     def dilated(self) -> bool:
-        """Whether its hole matters."""
-        return any(h > 1 and k > 1 for h, k in zip(self.hole, self.kernel, strict=True))
+        """Return whether its dilation matters."""
+        return any(h > 1 and k > 1 for h, k in zip(self.dilation, self.kernel, strict=True))
 
     def output_size(self, x: Tensor) -> Pair:
-        """(OH, OW) for this input."""
-        return output_hw(x.shape, self.kernel, self.stride, self.pad, self.hole)
+        """Return (OH, OW) for this input."""
+        return output_hw(x.shape, self.kernel, self.stride, self.pad, self.dilation)
 
 
-def spec_of(layer: Convolution, relu: bool, device: torch.device, dtype: torch.dtype) -> ConvSpec:
-    """The spec of a layer, its weights brought to a device and dtype."""
-    weight = layer.weight.detach().to(device, dtype)
+def spec_of(
+    fact: ConvolutionFact, blobs: Mapping[str, Tensor], relu: bool, device: torch.device, dtype: torch.dtype
+) -> ConvSpec:
+    """Return the spec of a convolution layer, its weights brought to a device and dtype."""
+    weight = blobs["weight"].detach().to(device, dtype)
     if weight.is_cuda:
         weight = weight.contiguous(memory_format=torch.channels_last)
-    bias = None if layer.bias is None else layer.bias.detach().to(device, dtype)
-    g = layer.geometry
-    return ConvSpec(weight, bias, tuple(g.stride), tuple(g.pad), tuple(g.hole), layer.group, relu)
+    bias = blobs["bias"].detach().to(device, dtype) if "bias" in blobs else None
+    return ConvSpec(weight, bias, fact.stride, fact.pad, fact.dilation, fact.groups, relu)
 
 
 def direct(spec: ConvSpec) -> Run:
-    """The convolution of torch, and a ReLU in its memory: the reference of all others."""
+    """Use the convolution of torch, and a ReLU in its memory: the reference of all others."""
 
     def run(x: Tensor) -> Tensor:
-        y = F.conv2d(x, spec.weight, spec.bias, spec.stride, spec.pad, spec.hole, spec.group)
+        y = F.conv2d(x, spec.weight, spec.bias, spec.stride, spec.pad, spec.dilation, spec.groups)
         return y.relu_() if spec.relu else y
 
     return run
 
 
 def cudnn_fused(spec: ConvSpec) -> Run:
-    """The convolution of cuDNN with bias and ReLU in its epilogue, where torch adds the bias in a pass of its own."""
+    """Use cuDNN's convolution with bias and ReLU in its epilogue; torch adds the bias in a pass of its own."""
     bias = spec.bias
     if bias is None:
         bias = spec.weight.new_zeros(spec.weight.shape[0])
 
     def run(x: Tensor) -> Tensor:
         return torch.cudnn_convolution_relu(
-            x, spec.weight, bias, list(spec.stride), list(spec.pad), list(spec.hole), spec.group
+            x, spec.weight, bias, list(spec.stride), list(spec.pad), list(spec.dilation), spec.groups
         )
 
     return run
 
 
 def onednn_packed(spec: ConvSpec, shape: Sequence[int]) -> Run:
-    """The convolution of oneDNN with ReLU, its weights in an order that suits ``shape`` best but takes any."""
-    geometry = list(spec.pad), list(spec.stride), list(spec.hole), spec.group
-    packed = torch._C._nn.mkldnn_reorder_conv2d_weight(spec.weight.contiguous().to_mkldnn(), *geometry, list(shape))
-    bias, activation = spec.bias, "relu" if spec.relu else "none"
-
-    def run(x: Tensor) -> Tensor:
-        return torch.ops.mkldnn._convolution_pointwise(x, packed, bias, *geometry, activation, [], "")
-
-    return run
+    """Use the convolution of oneDNN with ReLU, its weights in an order that suits ``shape`` best but takes any."""
+    geometry = Geometry(spec.stride, spec.pad, spec.dilation, spec.groups)
+    packed = pack_weight(spec.weight, geometry, shape)
+    bias, relu = spec.bias, spec.relu
+    return lambda x: packed_conv2d(x, packed, bias, geometry, relu=relu)
 
 
 def _product(rows: Tensor, matrix: Tensor, bias: Tensor | None, relu: bool) -> Tensor:
-    """The product of rows (M, K) and matrix (K, O), plus bias, rectified."""
+    """Return the product of rows (M, K) and matrix (K, O), plus bias, rectified."""
     if bias is None:
         y = rows @ matrix
         return y.relu_() if relu else y
@@ -127,7 +125,7 @@ def _product(rows: Tensor, matrix: Tensor, bias: Tensor | None, relu: bool) -> T
 
 
 def pointwise_product(spec: ConvSpec) -> Run:
-    """A 1x1 convolution as one matrix product, bias and ReLU in its epilogue."""
+    """Compute a 1x1 convolution as one matrix product, bias and ReLU in its epilogue."""
     matrix = spec.weight.flatten(1).t()
 
     def run(x: Tensor) -> Tensor:
@@ -139,7 +137,7 @@ def pointwise_product(spec: ConvSpec) -> Run:
 
 
 def im2col_product(spec: ConvSpec) -> Run:
-    """The columns that the kernel sees, written out, times the weights."""
+    """Multiply the columns that the kernel sees, written out, by the weights."""
     matrix = spec.weight.permute(0, 2, 3, 1).flatten(1).t()
 
     def run(x: Tensor) -> Tensor:
@@ -149,7 +147,7 @@ def im2col_product(spec: ConvSpec) -> Run:
         n, sy, sx, sc = image.stride()
         taps = image.as_strided(
             (x.shape[0], height, width, *spec.kernel, x.shape[1]),
-            (n, sy * spec.stride[0], sx * spec.stride[1], sy * spec.hole[0], sx * spec.hole[1], sc),
+            (n, sy * spec.stride[0], sx * spec.stride[1], sy * spec.dilation[0], sx * spec.dilation[1], sc),
         )
         y = _product(taps.reshape(-1, matrix.shape[0]), matrix, spec.bias, spec.relu)
         return y.view(x.shape[0], height, width, -1).permute(0, 3, 1, 2)
@@ -158,13 +156,13 @@ def im2col_product(spec: ConvSpec) -> Run:
 
 
 def on_sub_grids(spec: ConvSpec, dense: Callable[[ConvSpec], Run]) -> Run:
-    """Dense convolutions on the sub-grids of the hole; see :mod:`deeplab_caffe.inference.sub_grids`."""
-    inner = dense(replace(spec, pad=sub_grids.dense_padding(spec.pad, spec.hole), hole=(1, 1)))
-    return lambda x: sub_grids.convolve(x, spec.hole, spec.pad, spec.kernel, inner)
+    """Use dense convolutions on the sub-grids of the dilation; see :mod:`deeplab_caffe.inference.sub_grids`."""
+    inner = dense(replace(spec, pad=sub_grids.dense_padding(spec.pad, spec.dilation), dilation=(1, 1)))
+    return lambda x: sub_grids.convolve(x, spec.dilation, spec.pad, spec.kernel, inner)
 
 
 def padded_channels(spec: ConvSpec, convolution: Callable[[ConvSpec], Run]) -> Run:
-    """The input's channels filled up with zeros to what tensor cores take: for images of three."""
+    """Fill the input's channels up with zeros to what tensor cores take: for images of three."""
     more = -spec.weight.shape[1] % _TENSOR_CORE_CHANNELS
     weight = F.pad(spec.weight, (0, 0, 0, 0, 0, more)).contiguous(memory_format=torch.channels_last)
     inner = convolution(replace(spec, weight=weight))
@@ -172,18 +170,18 @@ def padded_channels(spec: ConvSpec, convolution: Callable[[ConvSpec], Run]) -> R
 
 
 def caffe_engine(spec: ConvSpec) -> Run:
-    """The original's arithmetic, on channels-first memory: engine CAFFE."""
+    """Use the original's arithmetic, on channels-first memory: engine CAFFE."""
     weight = spec.weight.contiguous()
 
     def run(x: Tensor) -> Tensor:
-        y = conv2d(x.contiguous(), weight, spec.bias, spec.stride, spec.pad, spec.hole, spec.group)
+        y = conv2d(x.contiguous(), weight, spec.bias, spec.stride, spec.pad, spec.dilation, spec.groups)
         return y.relu_() if spec.relu else y
 
     return run
 
 
-def ways(spec: ConvSpec, shape: Sequence[int]) -> dict[str, Callable[[], Run]]:
-    """The ways to compute a convolution on its device, by name, the usual one first.
+def algorithms(spec: ConvSpec, shape: Sequence[int]) -> dict[str, Callable[[], Run]]:
+    """Return the algorithms for a convolution on its device, by name, the default one first.
 
     Args:
         spec: the convolution.
@@ -198,7 +196,7 @@ def ways(spec: ConvSpec, shape: Sequence[int]) -> dict[str, Callable[[], Run]]:
         found = {"cudnn_fused" if spec.relu else "direct": lambda: base(spec)}
         if spec.relu:
             found["direct"] = lambda: direct(spec)
-        if spec.group == 1 and spec.weight.dtype != torch.float32 and spec.weight.shape[1] < _TENSOR_CORE_CHANNELS:
+        if spec.groups == 1 and spec.weight.dtype != torch.float32 and spec.weight.shape[1] < _TENSOR_CORE_CHANNELS:
             found["padded_channels"] = lambda: padded_channels(spec, base)
     else:
         found = {"onednn_packed": lambda: onednn_packed(spec, shape)}
@@ -210,7 +208,7 @@ def ways(spec: ConvSpec, shape: Sequence[int]) -> dict[str, Callable[[], Run]]:
         found["pointwise_product"] = lambda: pointwise_product(spec)
     if spec.dilated and spec.stride == (1, 1):
         found["sub_grids"] = lambda: on_sub_grids(spec, base)
-    if spec.dilated and spec.group == 1:
+    if spec.dilated and spec.groups == 1:
         height, width = spec.output_size(torch.empty(tuple(shape), device="meta"))
         columns = shape[0] * height * width * spec.weight[0].numel() * spec.weight.element_size()
         if columns <= _MOST_COLUMN_BYTES:
@@ -219,8 +217,8 @@ def ways(spec: ConvSpec, shape: Sequence[int]) -> dict[str, Callable[[], Run]]:
 
 
 def _implicit_gemms(spec: ConvSpec) -> dict[str, Callable[[], Run]]:
-    """Ways by Triton, one a tile, where it and tensor cores are there."""
-    wide = spec.group == 1 and spec.weight.shape[1] >= _LEAST_CHANNELS_OF_A_TILE and not spec.pointwise
+    """Return algorithms by Triton, one a tile, where it and tensor cores are there."""
+    wide = spec.groups == 1 and spec.weight.shape[1] >= _LEAST_CHANNELS_OF_A_TILE and not spec.pointwise
     half = spec.weight.dtype in (torch.bfloat16, torch.float16)
     if not (spec.weight.is_cuda and wide and half) or importlib.util.find_spec("triton") is None:
         return {}
@@ -231,22 +229,22 @@ def _implicit_gemms(spec: ConvSpec) -> dict[str, Callable[[], Run]]:
     except (ImportError, OSError, RuntimeError):
         return {}
 
-    def way(tile: implicit_gemm.Tile) -> Callable[[], Run]:
+    def by_tile(tile: implicit_gemm.Tile) -> Callable[[], Run]:
         return lambda: implicit_gemm.convolution(
-            spec.weight, spec.bias, spec.stride, spec.pad, spec.hole, spec.relu, tile
+            spec.weight, spec.bias, spec.stride, spec.pad, spec.dilation, spec.relu, tile
         )
 
     narrowest = min(tile.outputs for tile in implicit_gemm.TILES)
     fitting = [tile for tile in implicit_gemm.TILES if tile.outputs <= max(spec.weight.shape[0], narrowest)]
-    return {f"implicit_gemm_{tile.pixels}x{tile.outputs}": way(tile) for tile in fitting}
+    return {f"implicit_gemm_{tile.pixels}x{tile.outputs}": by_tile(tile) for tile in fitting}
 
 
 def _sub_grid_shape(spec: ConvSpec, shape: Sequence[int]) -> tuple[int, ...]:
     x = torch.empty(tuple(shape), device="meta").contiguous(memory_format=torch.channels_last)
-    return tuple(sub_grids.split(x, spec.hole, spec.pad).shape)
+    return tuple(sub_grids.split(x, spec.dilation, spec.pad).shape)
 
 
 def flops(spec: ConvSpec, shape: Sequence[int]) -> int:
-    """Floating-point operations for an input of this shape."""
+    """Return the floating-point operations for an input of this shape."""
     height, width = spec.output_size(torch.empty(tuple(shape), device="meta"))
     return 2 * shape[0] * height * width * math.prod(spec.weight.shape)

@@ -28,7 +28,7 @@ class LRUCache(Generic[Value]):
         self._values: OrderedDict[Hashable, Value] = OrderedDict()
 
     def get(self, key: Hashable, make: Callable[[], Value]) -> Value:
-        """The value of a key, made where it is not there; the one not used for longest goes first, before that."""
+        """Return the value of a key, made if it is not there; the one not used for longest goes before that."""
         if key in self._values:
             self._values.move_to_end(key)
             return self._values[key]
@@ -38,11 +38,11 @@ class LRUCache(Generic[Value]):
         return self._values[key]
 
     def keys(self) -> list[Hashable]:
-        """The keys, the one used last at the end."""
+        """Return the keys, the one used last at the end."""
         return list(self._values)
 
     def clear(self) -> None:
-        """Forgets all."""
+        """Forget all."""
         self._values.clear()
 
 
@@ -52,7 +52,7 @@ class CapturedFunction:
     Calls on several streams wait for each other.
 
     Args:
-        function: asks the device nothing and gives tensors by name.
+        function: must not synchronize; returns a dict of tensors.
         inputs: examples; they tell shapes, dtypes and the device.
     """
 
@@ -60,7 +60,7 @@ class CapturedFunction:
         device = inputs[0].device
         with torch.cuda.device(device):
             self.inputs = [x.clone() for x in inputs]
-            stream = torch.cuda.Stream()
+            stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch has no types for it
             stream.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(stream):
                 for _ in range(_WARMUP_RUNS):
@@ -69,10 +69,10 @@ class CapturedFunction:
             self.graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(self.graph, stream=stream):
                 self.outputs = function(*self.inputs)
-            self._done = torch.cuda.Event()
+            self._done = torch.cuda.Event()  # type: ignore[no-untyped-call]  # torch has no types for it
 
     def __call__(self, *inputs: Tensor, copy: bool) -> dict[str, Tensor]:
-        """The outputs: with ``copy`` in memory of their own, else in memory that the next call overwrites."""
+        """Return the outputs: with ``copy`` in memory of their own, else in memory that the next call overwrites."""
         stream = torch.cuda.current_stream(self.inputs[0].device)
         stream.wait_event(self._done)
         for kept, given in zip(self.inputs, inputs, strict=True):

@@ -66,8 +66,8 @@ _ANY = [
 ]
 
 
-@triton.jit(do_not_specialize=_ANY)
-def _kernel(
+@triton.jit(do_not_specialize=_ANY)  # type: ignore[untyped-decorator]  # Triton ships no types
+def _kernel(  # type: ignore[no-untyped-def]  # Triton compiles it
     x,
     weight,
     bias,
@@ -145,7 +145,7 @@ def _kernel(
 def convolution(
     weight: Tensor, bias: Tensor | None, stride: Pair, pad: Pair, hole: Pair, relu: bool, tile: Tile
 ) -> Callable[[Tensor], Tensor]:
-    """A convolution without groups, ready to run on channels-last tensors of the weights' dtype.
+    """Make a convolution without groups, ready to run on channels-last tensors of the weights' dtype.
 
     Args:
         weight: (O, C, kh, kw).

@@ -1,9 +1,9 @@
-"""A net made ready to run fast: :class:`OptimizedNet`."""
+"""A net made ready to run fast: :func:`optimize` and :class:`OptimizedNet`."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -17,94 +17,119 @@ from deeplab_caffe.arrays import nvrtc
 from deeplab_caffe.crf import CRFParams
 from deeplab_caffe.data.sources.transform import IMAGENET_MEAN_BGR
 from deeplab_caffe.errors import NetError
-from deeplab_caffe.inference.choice import Choice, Chooser
-from deeplab_caffe.inference.ends import end_of
+from deeplab_caffe.inference.autotune import Autotuner, TuningResult
 from deeplab_caffe.inference.graphs import CapturedFunction, LRUCache
-from deeplab_caffe.inference.kernels import Kernel, prepare, without_weights
-from deeplab_caffe.inference.plan import Operation, Plan, build_plan
+from deeplab_caffe.inference.kernels import Kernel, prepare
 from deeplab_caffe.inference.precision import precision_of, switched
-from deeplab_caffe.layers import Shape
-from deeplab_caffe.layers.convolution import Convolution
-from deeplab_caffe.ops.preprocess import preprocess
-from deeplab_caffe.sides import fit_side
+from deeplab_caffe.layers import ConvolutionFact, Shape
+from deeplab_caffe.net import Net, OptimizeOptions
+from deeplab_caffe.net.graph import Graph, Step, lower
+from deeplab_caffe.net.head import HeadRunner, checked_images, split_head
 
 if TYPE_CHECKING:
-    from deeplab_caffe.net import Net
+    from typing_extensions import Unpack
 
 # An image's activations at a time: more of them leave the processor's caches, and take memory. See docs/inference.md.
 _CPU_ITEMS_AT_ONCE = 1
 
 
+def optimize(net: Net, **options: Unpack[OptimizeOptions]) -> OptimizedNet:
+    """Make a net ready to run fast where it is, CPU or GPU; see docs/inference.md.
+
+    Weights are prepared once, in channels-last or the library's own order, each convolution takes its bias and ReLU
+    along, layers that do nothing vanish, and on a GPU the forward pass is one CUDA graph for each input shape. Results
+    are those of the net to rounding errors.
+
+    Args:
+        net: a net of phase TEST with inputs.
+        **options: by name:
+
+            dtype: ``"float32"`` (strict), ``"tf32"``, ``"bfloat16"`` or ``"float16"``, or the torch.dtype; None: the
+                net's own.
+            batch: batch size to prepare for; None: the prototxt's. Other sizes run too.
+            size: side, or (height, width), of the first input to prepare for; None: the prototxt's.
+            blobs: names of the blobs to compute; None: the outputs.
+            autotune: measure the algorithms for each convolution and keep the best, which may be another in another
+                process; without, each layer gets the default algorithm. None: on a GPU. On the CPU the default one has
+                won.
+            algorithms: algorithm per layer, skipping autotuning; see :attr:`OptimizedNet.tuning`.
+            graphs: on a GPU, capture CUDA graphs (the default).
+            cache_size: how many input shapes to keep graphs of: 4.
+            copy_outputs: give outputs memory of their own (the default); without, the next call for the same shape
+                overwrites them.
+            release: take the weights away from the net, layer by layer, to save their memory: it can then compute
+                nothing, also where a later layer fails and this raises.
+
+    Raises:
+        NetError: a net in phase TRAIN or with data layers, a dtype that the device has not, no such blob or algorithm,
+            or not enough memory.
+    """
+    return OptimizedNet(net, **options)
+
+
 class OptimizedNet:
-    """A net for inference alone, made by :meth:`deeplab_caffe.Net.optimize`, whose arguments it takes.
+    """A net for inference alone, made by :func:`optimize`, whose arguments it takes.
 
     It holds weights of its own, prepared for the device; later changes of the net's do not reach it. Any input size
-    goes, with the ways chosen for the size it was optimized at. Several threads may call it; on a GPU they take turns.
+    goes, with the algorithms chosen for the size it was optimized at. Several threads may call it; on a GPU they take
+    turns.
 
     Attributes:
         device: where it runs.
         precision: what it computes in.
-        plan: what it runs.
-        choices: how each convolution is computed, and what the alternatives took.
-        whole: why the forward pass is not one CUDA graph; empty where it is.
+        graph: what it runs.
+        input_shapes: shapes of the inputs that it was prepared for, by name.
+        tuning: how each convolution is computed, and what the alternatives took.
+        graph_break_reason: why the forward pass is not one CUDA graph; None: it is.
     """
 
-    def __init__(
-        self,
-        net: Net,
-        *,
-        dtype: torch.dtype | str | None = None,
-        batch: int | None = None,
-        size: int | tuple[int, int] | None = None,
-        blobs: Sequence[str] | None = None,
-        autotune: bool | None = None,
-        ways: Mapping[str, str] | None = None,
-        graphs: bool = True,
-        cache_size: int = 4,
-        copy_outputs: bool = True,
-        release: bool = False,
-    ) -> None:
+    def __init__(self, net: Net, **options: Unpack[OptimizeOptions]) -> None:
+        unknown_options = options.keys() - OptimizeOptions.__annotations__.keys()
+        if unknown_options:
+            raise TypeError(f"optimize takes no {', '.join(sorted(unknown_options))}")
         reference = next(net.parameters(), None)
         self.device = torch.device("cpu") if reference is None else reference.device
-        self.precision = precision_of(net.dtype if dtype is None else dtype, self.device)
-        plan = build_plan(net, net.outputs if blobs is None else blobs)
-        self.input_shapes = _sample_shapes(net, batch, size)
-        self.copy_outputs = copy_outputs
-        autotune = self.device.type == "cuda" if autotune is None else autotune
-        chooser = Chooser(self.precision.tolerance, autotune=autotune, fixed=ways, verify=self.device.type == "cuda")
-        self.choices: list[Choice] = chooser.choices
+        self.precision = precision_of(options.get("dtype") or net.dtype, self.device)
+        graph = _inference_graph(net, options.get("blobs"))
+        self.input_shapes = _sample_shapes(net, options.get("batch"), options.get("size"))
+        self.copy_outputs = options.get("copy_outputs", True)
+        on_gpu = self.device.type == "cuda"
+        autotune = options.get("autotune")
+        autotuner = Autotuner(
+            self.precision.tolerance,
+            autotune=on_gpu if autotune is None else autotune,
+            fixed=options.get("algorithms"),
+            verify=on_gpu,
+        )
+        self.tuning: list[TuningResult] = autotuner.results
         self._kernels: dict[int, Kernel] = {}
-        self._sides: dict[int, int] = {}
+        self._runner: HeadRunner | None = None
         self._lock = threading.Lock()
-        self._cache: LRUCache[CapturedFunction] = LRUCache(cache_size)
+        self._cache: LRUCache[CapturedFunction] = LRUCache(options.get("cache_size", 4))
         shapes = list(self.input_shapes.values())
-        if self.device.type == "cpu" and plan.per_item:
+        if not on_gpu and graph.per_item:
             shapes = [(min(shape[0], _CPU_ITEMS_AT_ONCE), *shape[1:]) for shape in shapes]
-        convolutions = {o.layer.name for o in plan.operations if isinstance(o.layer, Convolution)}
-        unknown = set(chooser.fixed) - convolutions
+        convolutions = {step.layer.name for step in graph.steps if isinstance(step.layer.fact, ConvolutionFact)}
+        unknown = set(autotuner.fixed) - convolutions
         if unknown:
-            raise NetError(f"ways for unknown convolutions {', '.join(sorted(unknown))}")
-        known = plan.shapes(shapes)
+            raise NetError(f"algorithms for unknown convolutions {', '.join(sorted(unknown))}")
+        known = graph.shapes(shapes)
         with self._memory_errors(shapes), switched(self.precision, self.device):
-            for operation in plan.operations:
-                bottoms = [known[number] for number in operation.bottoms]
-                self._kernels[operation.tops[0]] = prepare(
-                    operation, bottoms, self.device, self.precision, chooser, release=release
+            for step in graph.steps:
+                bottoms = [known[number] for number in step.reads]
+                self._kernels[step.makes[0]] = prepare(
+                    step, bottoms, self.device, self.precision, autotuner, release=options.get("release", False)
                 )
-        self.plan = replace(plan, operations=tuple(replace(o, layer=without_weights(o.layer)) for o in plan.operations))
-        self.whole = self._why_not_captured(graphs)
+        self.graph = replace(graph, steps=tuple(replace(s, layer=s.layer.frozen("meta")) for s in graph.steps))
+        self.graph_break_reason = self._find_graph_break(options.get("graphs", True))
 
-    def _why_not_captured(self, graphs: bool) -> str:
+    def _find_graph_break(self, graphs: bool) -> str | None:
         if self.device.type != "cuda":
             return "no GPU"
-        if not graphs:
-            return "not asked for"
-        if not self.plan.capturable:
-            return "it has layers that wait for the GPU or keep a state"
-        return ""
+        return self.graph.graph_break_reason if graphs else "not asked for"
 
     def __call__(self, *args: Tensor, **inputs: Tensor) -> Tensor | dict[str, Tensor]:
-        """As calling the net: the blobs it was optimized for, a tensor if it is one, else a dict.
+        """Return what calling the net returns: the blobs it was optimized for, a tensor if it is one, else a dict.
 
         Raises:
             NetError: inputs that do not fit, are on another device, or too large for the GPU's memory.
@@ -114,7 +139,7 @@ class OptimizedNet:
         return next(iter(found.values())) if len(found) == 1 else found
 
     def labels(self, x: Tensor) -> Tensor:
-        """uint8 (N, H, W): the best class of each pixel of the output; the largest where several are.
+        """Return the best class of each pixel of the output, the largest where several are: uint8 (N, H, W).
 
         Args:
             x: the input blob (N, C, H, W).
@@ -131,7 +156,7 @@ class OptimizedNet:
         crf: CRFParams | None = None,
         mean: tuple[float, float, float] = IMAGENET_MEAN_BGR,
     ) -> Tensor:
-        """Labels of photographs of one size, as :class:`deeplab_caffe.Segmenter` finds them, all on the device.
+        """Return labels of photographs of one size, as :class:`deeplab_caffe.Segmenter` finds them, all on the device.
 
         Args:
             images: uint8 RGB (N, H, W, 3), numpy's or torch's, here or on the device.
@@ -144,65 +169,82 @@ class OptimizedNet:
         Raises:
             NetError: no such images, or a net that does not give scores at the size of its one input.
         """
-        images = torch.from_numpy(images) if isinstance(images, np.ndarray) else images
-        if images.dtype != torch.uint8 or images.dim() != 4 or images.shape[3] != 3 or images.numel() == 0:
-            raise NetError(f"expected uint8 RGB images (N, H, W, 3), got {images.dtype} {tuple(images.shape)}")
-        if len(self.input_shapes) != 1:
-            raise NetError(f"images are for nets of one input, this one has {', '.join(self.input_shapes)}")
-        size = tuple(map(self._fit, images.shape[1:3]))
-        images = images.to(self.device, non_blocking=True)
-        function = partial(self._label_images, crf=crf, mean=tuple(mean), size=size)
+        images = checked_images(images)
+        runner = self.head_runner
+        for least in images.shape[1:3]:
+            side, output = runner.fit(least)
+            if side != output:
+                raise NetError(f"the net gives {output} rows for {side}: it must end with scores at its input's size")
+        return self.segment_images(images, crf=crf, mean=mean)["labels"]
+
+    def segment_images(
+        self,
+        images: Tensor,
+        *,
+        wanted: Sequence[str] = ("labels",),
+        crf: CRFParams | None = None,
+        mean: tuple[float, float, float] = IMAGENET_MEAN_BGR,
+        crop_size: int = 1,
+    ) -> dict[str, Tensor]:
+        """Return what is wanted of photographs of one size: :meth:`deeplab_caffe.net.head.HeadRunner.results`.
+
+        Args:
+            images: uint8 RGB (N, H, W, 3), here or on the device.
+            wanted: ``"labels"``, ``"scores"``, ``"probabilities"``, ``"marginals"``.
+            crf: parameters of the dense CRF; None for none.
+            mean: what to subtract from B, G and R.
+            crop_size: pad images to at least this side.
+
+        Raises:
+            NetError: the net does not take them, or they are too large for the memory.
+        """
+        runner, wanted = self.head_runner, tuple(wanted)
+        for least in images.shape[1:3]:
+            runner.fit(max(least, crop_size))
+        function = partial(runner.results, wanted=wanted, crf=crf, mean=mean, crop_size=crop_size)
         # A CRF whose kernels are compiled at run time takes memory that a graph would not keep.
-        whole = crf is None or not nvrtc.enabled()
-        return self._run(("images", crf, tuple(mean)), [images], function, capture=whole)["labels"]
+        capture = crf is None or not nvrtc.enabled()
+        key = ("images", wanted, crf, tuple(mean), crop_size)
+        return self._run(key, [images.to(self.device, non_blocking=True)], function, capture=capture)
 
-    def _fit(self, least: int) -> int:
-        if least not in self._sides:
-            self._sides[least] = self._fitting_side(least)
-        return self._sides[least]
+    @property
+    def head_runner(self) -> HeadRunner:
+        """Return what brings photographs to the net and its output to labels.
 
-    def _fitting_side(self, least: int) -> int:
-        (channels,) = {shape[1] for shape in self.input_shapes.values()}
-        (number,) = self.plan.outputs.values()
+        Raises:
+            NetError: the net has several inputs or outputs.
+        """
+        if self._runner is None:
+            if len(self.input_shapes) != 1:
+                raise NetError(f"images are for nets of one input, this one has {', '.join(self.input_shapes)}")
+            (channels,) = {shape[1] for shape in self.input_shapes.values()}
 
-        def output_side(side: int) -> int:
-            return self.plan.shapes([(1, channels, side, side)])[number][2]
+            def run(graph: Graph, blob: Tensor) -> Tensor:
+                return next(iter(self._forward(blob, graph=graph).values()))
 
-        side, output = fit_side(least, output_side)
-        if side != output:
-            raise NetError(f"the net gives {output} rows for {side}: it must end with scores at its input's size")
-        return side
+            self._runner = HeadRunner(self.graph, channels, run, self.precision.dtype, channels_last=True)
+        return self._runner
 
-    def _forward(self, *inputs: Tensor, plan: Plan | None = None) -> dict[str, Tensor]:
-        def run(operation: Operation, bottoms: list[Tensor]) -> Sequence[Tensor]:
-            return self._kernels[operation.tops[0]](bottoms)
+    def _forward(self, *inputs: Tensor, graph: Graph | None = None) -> dict[str, Tensor]:
+        def run(step: Step, bottoms: list[Tensor]) -> Sequence[Tensor]:
+            return self._kernels[step.makes[0]](bottoms)
 
-        plan = plan or self.plan
+        graph = graph or self.graph
         items = _CPU_ITEMS_AT_ONCE
-        if self.device.type != "cpu" or not plan.per_item or inputs[0].shape[0] <= items:
-            return plan.execute(inputs, run)
+        if self.device.type != "cpu" or not graph.per_item or inputs[0].shape[0] <= items:
+            return graph.execute(inputs, run)
         found: dict[str, Tensor] = {}
         for begin in range(0, inputs[0].shape[0], items):
-            for name, part in plan.execute([x[begin : begin + items] for x in inputs], run).items():
+            for name, part in graph.execute([x[begin : begin + items] for x in inputs], run).items():
                 if begin == 0:
                     found[name] = part.new_empty((inputs[0].shape[0], *part.shape[1:]))
                 found[name][begin : begin + items] = part
         return found
 
     def _label(self, x: Tensor) -> dict[str, Tensor]:
-        end = end_of(self.plan)
-        scores = self._forward(x, plan=end.plan)[end.blob]
-        return {"labels": end.labels(scores, end.size(scores))}
-
-    def _label_images(
-        self, images: Tensor, *, crf: CRFParams | None, mean: tuple[float, ...], size: tuple[int, int]
-    ) -> dict[str, Tensor]:
-        end = end_of(self.plan)
-        blob = preprocess(images, mean=mean, size=size, dtype=self.precision.dtype, channels_last=True)
-        scores = self._forward(blob, plan=end.plan)[end.blob]
-        if crf is None:
-            return {"labels": end.labels(scores, tuple(images.shape[1:3]))}
-        return {"labels": end.refined(scores, images, crf)}
+        head = split_head(self.graph)
+        (values,) = self._forward(x, graph=head.graph).values()
+        return {"labels": head.output(values, head.size(values)).labels()}
 
     def _run(
         self,
@@ -213,7 +255,7 @@ class OptimizedNet:
         capture: bool = True,
     ) -> dict[str, Tensor]:
         shapes = [tuple(x.shape) for x in inputs]
-        if self.whole or not capture:
+        if self.graph_break_reason or not capture:
             with self._memory_errors(shapes), switched(self.precision, self.device):
                 return function(*inputs)
 
@@ -260,12 +302,26 @@ class OptimizedNet:
         return [values[name] for name in names]
 
     def __repr__(self) -> str:
-        how = f"not one graph: {self.whole}" if self.whole else "one CUDA graph"
-        return f"OptimizedNet({self.precision.name} on {self.device}, {len(self.plan.operations)} operations, {how})"
+        how = f"not one graph: {self.graph_break_reason}" if self.graph_break_reason else "one CUDA graph"
+        return f"OptimizedNet({self.precision.name} on {self.device}, {len(self.graph.steps)} steps, {how})"
+
+
+def _inference_graph(net: Net, blobs: Iterable[str] | None) -> Graph:
+    """Return the graph that computes these blobs, or the outputs.
+
+    Raises:
+        NetError: the net is of phase TRAIN, has data layers, or has no such blob.
+    """
+    if net.context.training:
+        raise NetError(f"net '{net.name}' is of phase TRAIN: optimize is for inference, build it with phase TEST")
+    for step in net.steps:
+        if step.layer.is_source:
+            raise step.layer.error("data layers cannot be optimized: use a deploy prototxt, with inputs")
+    return lower(net.graph, net.graph.wanted(net.outputs if blobs is None else blobs))
 
 
 def _sample_shapes(net: Net, batch: int | None, size: int | tuple[int, int] | None) -> dict[str, Shape]:
-    """Shapes of the inputs: the prototxt's, with another batch size, and another image size for the first."""
+    """Return the inputs' shapes: the prototxt's, with another batch size, and another image size for the first."""
     if not net.inputs:
         raise NetError(f"net '{net.name}' has no inputs")
     for name, value in (("batch", batch), ("size", min(size) if isinstance(size, tuple) else size)):

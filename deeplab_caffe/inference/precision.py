@@ -38,7 +38,7 @@ _ALL = {
 
 
 def precision_of(dtype: torch.dtype | str, device: torch.device) -> Precision:
-    """The precision of a torch dtype or a name, on a device.
+    """Return the precision of a torch dtype or a name, on a device.
 
     Raises:
         NetError: there is no such precision, or the device does not have it.
@@ -65,7 +65,7 @@ def _float16_on_cpu() -> bool:
 
 @contextmanager
 def switched(precision: Precision, device: torch.device) -> Iterator[None]:
-    """Torch's switches set for a precision, without gradients; all as before afterwards.
+    """Set torch's switches for a precision, without gradients; all as before afterwards.
 
     cuDNN measures its algorithms and keeps to those that give the same bits at every run.
     """

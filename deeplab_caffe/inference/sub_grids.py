@@ -1,7 +1,7 @@
-"""A convolution with hole as dense convolutions on the sub-grids of its hole (space to batch), exact.
+"""A dilated convolution as dense convolutions on sub-grids (space to batch), exact.
 
-Pixels whose rows and columns agree modulo the hole never meet any others, so a convolution with hole d of an image is
-one without holes of d * d smaller images, which libraries may have faster kernels for.
+Pixels whose rows and columns agree modulo the dilation never meet any others, so a convolution with dilation d of an
+image is one without dilation of d * d smaller images, which libraries may have faster kernels for.
 """
 
 from __future__ import annotations
@@ -18,51 +18,56 @@ Pair = tuple[int, int]
 _COPIES = 16
 
 
-def dense_padding(pad: Pair, hole: Pair) -> Pair:
-    """Padding of the dense convolution: where the hole divides the padding, it need not be copied in."""
-    return tuple(p // h if p % h == 0 else 0 for p, h in zip(pad, hole, strict=True))
+def dense_padding(pad: Pair, dilation: Pair) -> Pair:
+    """Return the padding of the dense convolution: where the dilation divides the padding, it need not be copied in."""
+    height, width = (p // h if p % h == 0 else 0 for p, h in zip(pad, dilation, strict=True))
+    return height, width
 
 
-def split(x: Tensor, hole: Pair, pad: Pair) -> Tensor:
-    """The sub-grids of ``x`` (N, C, H, W) as (hole_h * hole_w * N, C, h, w), channels-last.
+def split(x: Tensor, dilation: Pair, pad: Pair) -> Tensor:
+    """Return the sub-grids of ``x`` (N, C, H, W) as (hole_h * hole_w * N, C, h, w), channels-last.
 
     Args:
         x: the image, channels-last.
-        hole: (height, width).
-        pad: of the convolution with hole; what :func:`dense_padding` does not leave to the dense one is added here, as
-            are zeros after the last row and column up to a multiple of the hole.
+        dilation: (height, width).
+        pad: of the dilated convolution; what :func:`dense_padding` does not leave to the dense one is added here, as
+            are zeros after the last row and column up to a multiple of the dilation.
     """
     n, channels = x.shape[:2]
     begin, end = [], []
-    for length, p, h, left in zip(x.shape[2:], pad, hole, dense_padding(pad, hole), strict=True):
+    for length, p, h, left in zip(x.shape[2:], pad, dilation, dense_padding(pad, dilation), strict=True):
         own = 0 if left or p == 0 else p
         begin.append(own)
         end.append(own + -(length + 2 * own) % h)
     if any((*begin, *end)):
         x = F.pad(x, (begin[1], end[1], begin[0], end[0]))
     image = x.permute(0, 2, 3, 1)
-    height, width = image.shape[1] // hole[0], image.shape[2] // hole[1]
-    grids = image.reshape(n, height, hole[0], width, hole[1], channels).permute(2, 4, 0, 1, 3, 5)
+    height, width = image.shape[1] // dilation[0], image.shape[2] // dilation[1]
+    grids = image.reshape(n, height, dilation[0], width, dilation[1], channels).permute(2, 4, 0, 1, 3, 5)
     return grids.reshape(-1, height, width, channels).permute(0, 3, 1, 2)
 
 
-def join(grids: Tensor, hole: Pair, n: int, size: Pair) -> Tensor:
-    """The image (n, C, *size), channels-last, whose sub-grids these are; what they hold beyond is dropped."""
+def join(grids: Tensor, dilation: Pair, n: int, size: Pair) -> Tensor:
+    """Return the image (n, C, *size), channels-last, whose sub-grids these are; what they hold beyond is dropped."""
     image = grids.permute(0, 2, 3, 1)
-    image = image.reshape(hole[0], hole[1], n, *image.shape[1:])
+    image = image.reshape(dilation[0], dilation[1], n, *image.shape[1:])
     channels = image.shape[-1]
-    if hole[0] * hole[1] > _COPIES:
-        whole = image.permute(2, 3, 0, 4, 1, 5).reshape(n, image.shape[3] * hole[0], image.shape[4] * hole[1], channels)
+    if dilation[0] * dilation[1] > _COPIES:
+        whole = image.permute(2, 3, 0, 4, 1, 5).reshape(
+            n, image.shape[3] * dilation[0], image.shape[4] * dilation[1], channels
+        )
         return whole[:, : size[0], : size[1]].permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
     whole = image.new_empty((n, *size, channels))
-    for y in range(min(hole[0], size[0])):
-        for x in range(min(hole[1], size[1])):
-            target = whole[:, y :: hole[0], x :: hole[1]]
+    for y in range(min(dilation[0], size[0])):
+        for x in range(min(dilation[1], size[1])):
+            target = whole[:, y :: dilation[0], x :: dilation[1]]
             target.copy_(image[y, x, :, : target.shape[1], : target.shape[2]])
     return whole.permute(0, 3, 1, 2)
 
 
-def convolve(x: Tensor, hole: Pair, pad: Pair, kernel: Pair, dense: Callable[[Tensor], Tensor]) -> Tensor:
-    """A convolution of stride 1 with hole, by a dense convolution ``dense`` padded by :func:`dense_padding`."""
-    size = tuple(length + 2 * p - h * (k - 1) for length, p, h, k in zip(x.shape[2:], pad, hole, kernel, strict=True))
-    return join(dense(split(x, hole, pad)), hole, x.shape[0], size)
+def convolve(x: Tensor, dilation: Pair, pad: Pair, kernel: Pair, dense: Callable[[Tensor], Tensor]) -> Tensor:
+    """Compute a dilated convolution of stride 1 by a dense one, ``dense``, padded by :func:`dense_padding`."""
+    height, width = (
+        length + 2 * p - h * (k - 1) for length, p, h, k in zip(x.shape[2:], pad, dilation, kernel, strict=True)
+    )
+    return join(dense(split(x, dilation, pad)), dilation, x.shape[0], (height, width))

@@ -22,19 +22,38 @@ from deeplab_caffe.layers.base import (
     Layer,
     Loss,
     NetContext,
+    ReceptiveWindow,
     Shape,
-    Window,
     create_layer,
     layer_class,
+    register,
 )
+from deeplab_caffe.layers.facts import (
+    ArgMaxFact,
+    ConvolutionFact,
+    CropFact,
+    Fact,
+    MaxPoolingFact,
+    ProbabilityFact,
+    ResizeFact,
+)
+from deeplab_caffe.layers.onnx import OnnxGraph
 
 __all__ = [
     "LAYERS",
+    "ArgMaxFact",
+    "ConvolutionFact",
+    "CropFact",
+    "Fact",
     "Layer",
     "Loss",
+    "MaxPoolingFact",
     "NetContext",
+    "OnnxGraph",
+    "ProbabilityFact",
+    "ReceptiveWindow",
+    "ResizeFact",
     "Shape",
-    "Window",
     "channel",
     "class_loss",
     "common",
@@ -52,4 +71,5 @@ __all__ = [
     "output",
     "pair_loss",
     "pooling",
+    "register",
 ]

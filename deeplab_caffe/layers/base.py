@@ -4,20 +4,34 @@ from __future__ import annotations
 
 import difflib
 import math
+from collections import OrderedDict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize, prune
+from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.weight_norm import WeightNorm
 
+from deeplab_caffe.arrays.memory import available_memory
 from deeplab_caffe.errors import NetError
+from deeplab_caffe.layers.facts import Fact
 from deeplab_caffe.layers.fillers import fill
 from deeplab_caffe.proto import V1, Dialect, caffe_pb2
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from deeplab_caffe.data.sources.rng import CaffeRNG
+    from deeplab_caffe.layers.onnx import OnnxGraph
 
 Shape = tuple[int, ...]
+
+# Hooks by which torch computes a blob from its parts before each forward pass.
+_COMPUTE_BLOBS = (prune.BasePruningMethod, WeightNorm, SpectralNorm)
+# Smaller parameter blobs are allocated without asking how much memory there is.
+_LEAST_CHECKED_BYTES = 64 << 20
 
 
 @dataclass
@@ -58,12 +72,12 @@ class NetContext:
 
     @property
     def training(self) -> bool:
-        """Whether the phase is TRAIN."""
+        """Return whether the phase is TRAIN."""
         return self.phase == caffe_pb2.TRAIN
 
 
-class Window(NamedTuple):
-    """How a layer's output pixel looks at its input: the numbers that receptive fields are computed from."""
+class ReceptiveWindow(NamedTuple):
+    """Kernel, stride and pad of one output pixel, as (height, width): what receptive fields are computed from."""
 
     kernel: tuple[float, float] = (1, 1)
     stride: tuple[float, float] = (1, 1)
@@ -71,11 +85,16 @@ class Window(NamedTuple):
 
 
 class Layer(nn.Module):
-    """One Caffe layer.
+    """One Caffe layer. All that others must know of it is said here, by traits and methods; nobody asks for its class.
 
     A subclass sets ``TYPE`` and the numbers of bottoms and tops, creates its parameters in :meth:`setup`, computes top
     shapes in :meth:`top_shapes` and tops in :meth:`forward`. Blobs are tensors; labels are float blobs too, as in
     Caffe.
+
+    ``capturable`` and ``per_item`` are False unless a class says otherwise: a CUDA graph that holds a layer which
+    waits for the device cannot be captured, and one that holds a layer with a state, or a batch that is cut where items
+    meet, computes wrong numbers without a word. That is no silent loss: ``OptimizedNet.graph_break_reason`` names the
+    layer, and a test has every class of this package say both for itself.
 
     Attributes:
         name: the layer's name in the prototxt.
@@ -88,20 +107,36 @@ class Layer(nn.Module):
     TYPE: ClassVar[str]
     BOTTOMS: ClassVar[tuple[int, float]] = (1, 1)
     TOPS: ClassVar[tuple[int, float]] = (1, 1)
-    # True where bfloat16 and float16 bottoms are fine; the net hands float32 to all others.
-    HALF: ClassVar[bool] = False
-    # True where the tops do not depend on the bottoms alone: data sources.
-    IS_SOURCE: ClassVar[bool] = False
-    # True where a top may share memory with the bottom, so that later layers must not work in place on it.
-    ALIASES: ClassVar[bool] = False
-    # True where a layer without a top gets one, named "(automatic)", as Caffe's losses do.
-    AUTO_TOP: ClassVar[bool] = False
-    # False where no gradient flows from the tops to the bottoms; such a layer is never run for a gradient's sake.
-    DIFFERENTIABLE: ClassVar[bool] = True
+    # Attributes that hold the parameter blobs, in Caffe's order: weight, bias, ... One that is None does not count.
+    roles: ClassVar[tuple[str, ...]] = ()
+    # bfloat16 and float16 bottoms are fine; the net hands float32 to all others.
+    supports_half: ClassVar[bool] = False
+    # The tops do not depend on the bottoms alone: data sources.
+    is_source: ClassVar[bool] = False
+    # A top may share memory with the bottom, so that later layers must not work in place on it.
+    may_alias: ClassVar[bool] = False
+    # A layer without a top gets one, named "(automatic)", as Caffe's losses do.
+    auto_top: ClassVar[bool] = False
+    # False: no gradient flows from the tops to the bottoms; such a layer is never run for a gradient's sake.
+    differentiable: ClassVar[bool] = True
     # Bottoms that never get a gradient, not even by force_backward: labels.
-    LABEL_BOTTOMS: ClassVar[tuple[int, ...]] = ()
+    label_bottoms: ClassVar[tuple[int, ...]] = ()
     # 1 for losses: the weight of a top that names none.
-    DEFAULT_LOSS_WEIGHT: ClassVar[float] = 0.0
+    default_loss_weight: ClassVar[float] = 0.0
+    # In phase TEST it asks the device nothing, waits for nothing and keeps no state: a CUDA graph can hold it.
+    capturable: ClassVar[bool] = False
+    # Each batch item is worked on by itself, so that a batch may be taken in pieces.
+    per_item: bool = False
+    # What autograd keeps of it for the backward pass: "bottoms", "tops", or neither; see saved_bytes for what else.
+    saves: ClassVar[tuple[str, ...]] = ("bottoms",)
+    # Activations, by name, that forward_fused takes along.
+    fuses: ClassVar[frozenset[str]] = frozenset()
+    # Processes that share a batch must not all run it: it writes files.
+    writes_files: ClassVar[bool] = False
+    # Its batches come from arrays given to set_arrays.
+    takes_arrays: ClassVar[bool] = False
+    # The colour of its box in a drawing: "plain", "weights", "spatial", "data", "compare" or "crf".
+    kind: ClassVar[str] = "plain"
 
     def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:
         super().__init__()
@@ -120,12 +155,8 @@ class Layer(nn.Module):
             raise self.error(f"{len(param.bottom)} bottoms need as many propagate_down, or none")
 
     def error(self, message: str) -> NetError:
-        """An error that names this layer."""
+        """Return an error that names this layer."""
         return NetError(message, layer=self.name)
-
-    def overwrites(self, bottom: Tensor) -> bool:
-        """Whether to compute in the bottom's own memory: never while a gradient may need what it holds."""
-        return self.inplace and (self.bottom_is_spare or not (bottom.requires_grad and torch.is_grad_enabled()))
 
     def axis(self, axis: int, shape: Shape, name: str = "axis") -> int:
         """Return an axis of a shape counted from 0; negative ones count from the end.
@@ -144,28 +175,13 @@ class Layer(nn.Module):
         """Return the shape of a single number: of a loss, an accuracy."""
         return self.context.dialect.scalar()
 
-    def blob_shape(self, shape: Shape) -> Shape:
-        """Return the shape that a parameter of this shape has in files and in pycaffe."""
-        return self.context.dialect.blob_shape(tuple(shape))
-
-    def new_blob(self, shape: Shape, filler: caffe_pb2.FillerParameter) -> nn.Parameter:
-        """Return a parameter blob with its initial values; see :func:`deeplab_caffe.layers.fillers.fill`.
-
-        Raises:
-            NetError: the filler is unknown or has senseless numbers.
-        """
-        try:
-            blob = nn.Parameter(torch.empty(shape))
-            fill(blob.data, filler, self.blob_shape(shape))
-        except (ValueError, RuntimeError) as error:
-            raise self.error(str(error).partition("\n")[0]) from None
-        return blob
+    # What it computes.
 
     def setup(self, bottom_shapes: list[Shape]) -> None:
-        """Creates the parameters; called once, before :meth:`top_shapes`."""
+        """Create the parameters; called once, before :meth:`top_shapes`."""
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
-        """Shapes of the tops for these bottoms.
+        """Return the shapes of the tops for these bottoms.
 
         Raises:
             NetError: the bottoms do not fit the layer or each other.
@@ -173,34 +189,212 @@ class Layer(nn.Module):
         return [bottom_shapes[0]] * len(self.param.top)
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
-        """The tops."""
+        """Return the tops."""
         raise NotImplementedError
 
-    def allows_gradient(self, bottom: int) -> bool:
-        """Whether ``force_backward`` may ask for the gradient of this bottom (Caffe's AllowForceBackward)."""
-        return bottom not in self.LABEL_BOTTOMS
+    def forward_fused(self, activation: Layer, *bottoms: Tensor) -> tuple[Tensor, ...]:
+        """Return what ``activation``, one of those that this layer :attr:`fuses`, makes of the top."""
+        tops: tuple[Tensor, ...] = activation(*self(*bottoms))
+        return tops
 
-    def loss_divisor(self, *bottoms: Tensor) -> Tensor | None:
-        """What a loss of these bottoms is divided by, a scalar, where that hangs on their values; else None.
+    @property
+    def fact(self) -> Fact | None:
+        """Return what it computes, for those who may compute it in another way; None: only the layer knows."""
+        return None
+
+    @property
+    def is_identity(self) -> bool:
+        """Return whether each top is the bottom itself, in this phase."""
+        return False
+
+    @property
+    def activation(self) -> str | None:
+        """Return the name under which a layer before it may take this one along; None: none can."""
+        return None
+
+    def overwrites(self, bottom: Tensor) -> bool:
+        """Return whether to compute in the bottom's own memory: never while a gradient may need what it holds."""
+        return self.inplace and (self.bottom_is_spare or not (bottom.requires_grad and torch.is_grad_enabled()))
+
+    # Its parameter blobs.
+
+    def blob_shape(self, shape: Shape) -> Shape:
+        """Return the shape that a parameter of this shape has in files and in pycaffe."""
+        return self.context.dialect.blob_shape(tuple(shape))
+
+    def new_blob(self, shape: Shape, filler: caffe_pb2.FillerParameter) -> nn.Parameter:
+        """Make a parameter blob with its initial values; see :func:`deeplab_caffe.layers.fillers.fill`.
+
+        Raises:
+            NetError: the filler is unknown or has senseless numbers, or there is not enough memory.
+        """
+        needed = 4 * math.prod(shape)
+        available = available_memory() if needed > _LEAST_CHECKED_BYTES else None
+        try:
+            if available is not None and needed > available:
+                raise MemoryError
+            blob = nn.Parameter(torch.empty(shape))
+        except (RuntimeError, MemoryError):
+            raise self.error(f"not enough memory for a parameter blob {shape}: {needed / 2**30:.1f} GiB") from None
+        try:
+            fill(blob.data, filler, self.blob_shape(shape))
+        except (ValueError, RuntimeError) as error:
+            raise self.error(str(error).partition("\n")[0]) from None
+        return blob
+
+    @property
+    def named_blobs(self) -> dict[str, Tensor]:
+        """Return the parameter blobs by role, in Caffe's order: what the layer computes with.
+
+        A pruned, weight-normed or otherwise parametrized blob is computed anew from what it is made of.
+        """
+        for hook in self._forward_pre_hooks.values():
+            with torch.no_grad():
+                if isinstance(hook, SpectralNorm):
+                    setattr(self, hook.name, hook.compute_weight(self, do_power_iteration=False))
+                elif isinstance(hook, _COMPUTE_BLOBS):
+                    hook(self, ())
+        found = {role: getattr(self, role, None) for role in self.roles}
+        return {role: blob for role, blob in found.items() if blob is not None}
+
+    @property
+    def blobs(self) -> list[Tensor]:
+        """Return the parameter blobs in Caffe's order (weight, bias, ...)."""
+        return list(self.named_blobs.values())
+
+    def load_blob(self, role: str, value: Tensor) -> None:
+        """Copy numbers into a parameter blob, or into what it is made of; a pruning mask stays.
+
+        Raises:
+            NetError: it is parametrized in a way that cannot be inverted.
+        """
+        with torch.no_grad():
+            if parametrize.is_parametrized(self, role):
+                try:
+                    setattr(self, role, value.to(getattr(self, role)))
+                except (NotImplementedError, RuntimeError) as error:
+                    raise self.error(f"its parametrized {role} cannot be loaded: {error}") from error
+                return
+            for hook in self._forward_pre_hooks.values():
+                if isinstance(hook, WeightNorm) and hook.name == role:
+                    getattr(self, f"{role}_g").copy_(torch.norm_except_dim(value, 2, hook.dim))
+                    role = f"{role}_v"
+            getattr(self, role if role in self._parameters else f"{role}_orig").copy_(value)
+
+    def frozen(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Layer:
+        """Return a copy for inference, with blobs of its own that are plain parameters.
+
+        Args:
+            device: where its blobs are to be; ``"meta"``: it knows their shapes and not their numbers.
+            dtype: of its blobs; None keeps it.
+        """
+        blobs = self.named_blobs
+        twin: Layer = object.__new__(type(self).__bases__[0] if parametrize.is_parametrized(self) else type(self))
+        twin.__dict__.update(self.__dict__)
+        for role in blobs:
+            twin.__dict__.pop(role, None)
+        twin._modules = {name: each for name, each in self._modules.items() if name != "parametrizations"}
+        twin._forward_pre_hooks = OrderedDict(
+            (key, hook) for key, hook in self._forward_pre_hooks.items() if not isinstance(hook, _COMPUTE_BLOBS)
+        )
+        twin._parameters = {
+            role: nn.Parameter(blobs[role].detach().to(device, dtype), requires_grad=False) if role in blobs else None
+            for role in self.roles
+        }
+        return twin
+
+    def release(self) -> None:
+        """Let go of the weights: their shapes stay, their numbers do not."""
+        for module in self.modules():
+            for name, parameter in module._parameters.items():
+                if parameter is not None:
+                    module._parameters[name] = nn.Parameter(parameter.detach().to("meta"), requires_grad=False)
+
+    # What training must know of it.
+
+    def allows_gradient(self, bottom: int) -> bool:
+        """Return whether ``force_backward`` may ask for the gradient of this bottom (Caffe's AllowForceBackward)."""
+        return bottom not in self.label_bottoms
+
+    def normalizer(self, *bottoms: Tensor) -> Tensor | None:
+        """Return the loss's denominator, a scalar, if it depends on the bottoms' values; else None.
 
         Processes that share a batch need it: their losses add up to the whole batch's in proportion to it.
         """
         return None
 
-    @property
-    def blobs(self) -> list[nn.Parameter]:
-        """Parameter blobs in Caffe's order (weight, bias, ...)."""
-        return list(self.parameters(recurse=False))
+    def saved_bytes(self, bottom_shapes: list[Shape], top_shapes: list[Shape], width: int) -> int:
+        """Return how many bytes it keeps for its backward pass besides what :attr:`saves` names.
 
-    def multiply_adds(self, bottom_shapes: list[Shape], top_shapes: list[Shape]) -> int:
-        """Multiply-adds of one forward pass; 0 for layers that only move, compare or add."""
+        Args:
+            bottom_shapes: shapes of its bottoms.
+            top_shapes: shapes of its tops.
+            width: bytes of a number in its tops.
+        """
         return 0
 
-    def window(self) -> Window | None:
-        """How an output pixel looks at the input; None where it may see all of it."""
-        return Window()
+    def training_state(self) -> dict[str, Any]:
+        """Return what a resumed run needs of it besides its blobs: positions in data, running sums.
+
+        Plain values and arrays; for processes that share a batch the same in each of them.
+        """
+        return {}
+
+    def load_training_state(self, state: dict[str, Any]) -> None:
+        """Go on where :meth:`training_state` was taken.
+
+        Raises:
+            DataError: a position does not fit the data.
+        """
+
+    @property
+    def batch_state(self) -> Tensor | None:
+        """Return what it keeps from batch to batch, (N, ...), this process's part of the batch; None: nothing."""
+        return None
+
+    def load_batch_state(self, state: Tensor | None) -> None:
+        """Go on with a :attr:`batch_state`; None: begin anew."""
+
+    def set_arrays(self, data: np.ndarray, labels: np.ndarray, data_dim: np.ndarray | None = None) -> None:
+        """Take the arrays that its batches are to come from, if it :attr:`takes_arrays`.
+
+        Raises:
+            NetError: they do not fit.
+        """
+        raise self.error(f"{self.TYPE} takes no arrays")
+
+    # What the net's table, drawing and ONNX model need.
+
+    def multiply_adds(self, bottom_shapes: list[Shape], top_shapes: list[Shape]) -> int:
+        """Return the multiply-adds of one forward pass; 0 for layers that only move, compare or add."""
+        return 0
+
+    def receptive_window(self) -> ReceptiveWindow | None:
+        """Return kernel, stride and pad of one output pixel; None where it may see all of the input."""
+        return ReceptiveWindow()
+
+    def to_onnx(self, graph: OnnxGraph, bottoms: list[str], tops: tuple[str, ...]) -> list[str]:
+        """Add the layer's nodes to an ONNX graph.
+
+        Args:
+            graph: the graph.
+            bottoms: names of the bottoms in the graph.
+            tops: the tops' blobs.
+
+        Returns:
+            Names of the tops in the graph.
+
+        Raises:
+            ConversionError: ONNX has no counterpart.
+        """
+        raise graph.unsupported(self.TYPE)
+
+    def onnx_blobs(self, graph: OnnxGraph) -> list[str]:
+        """Add the parameter blobs to an ONNX graph; return their names there."""
+        return [graph.constant(role, blob.detach().float().cpu().numpy()) for role, blob in self.named_blobs.items()]
 
     def extra_repr(self) -> str:
+        """Return what ``repr`` says of the layer: its blobs."""
         return f"{', '.join(self.param.bottom)} -> {', '.join(self.param.top)}"
 
 
@@ -208,14 +402,16 @@ class Loss(Layer):
     """A layer whose top, a single number, is to be minimised; it weighs 1 unless ``loss_weight`` says otherwise."""
 
     BOTTOMS = (2, 2)
-    LABEL_BOTTOMS = (1,)
-    AUTO_TOP = True
-    DEFAULT_LOSS_WEIGHT = 1.0
+    label_bottoms = (1,)
+    auto_top = True
+    default_loss_weight = 1.0
+    capturable = per_item = False
+    kind = "compare"
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
         return [self.scalar_shape]
 
-    def window(self) -> Window | None:
+    def receptive_window(self) -> ReceptiveWindow | None:
         return None
 
 
@@ -223,13 +419,13 @@ LAYERS: dict[str, type[Layer]] = {}
 
 
 def register(cls: type[Layer]) -> type[Layer]:
-    """Class decorator: makes ``cls`` the class of its ``TYPE``."""
+    """Make ``cls`` the class of its ``TYPE``; a class decorator."""
     LAYERS[cls.TYPE] = cls
     return cls
 
 
 def layer_class(param: caffe_pb2.LayerParameter) -> type[Layer]:
-    """The class of a LayerParameter's type.
+    """Return the class of a LayerParameter's type.
 
     Raises:
         NetError: there is no such layer type.
@@ -243,7 +439,7 @@ def layer_class(param: caffe_pb2.LayerParameter) -> type[Layer]:
 
 
 def create_layer(param: caffe_pb2.LayerParameter, context: NetContext) -> Layer:
-    """The layer that a LayerParameter describes.
+    """Make the layer that a LayerParameter describes.
 
     Raises:
         NetError: there is no such layer type, or the layer refuses its parameters.

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from deeplab_caffe.errors import DataError
-from deeplab_caffe.layers.base import Layer, NetContext, Shape, Window, register
+from deeplab_caffe.layers.base import Layer, NetContext, ReceptiveWindow, Shape, register
 from deeplab_caffe.layers.selection import nth_largest_neighbour
 from deeplab_caffe.proto import caffe_pb2
 
 
 def read_label_map(path: str) -> list[list[int]]:
-    """The ``label_map_file``: for each new label, in a line of its own, the old labels that make it up.
+    """Read the ``label_map_file``: for each new label, in a line of its own, the old labels that make it up.
 
     Raises:
         DataError: the file cannot be read, is empty, or a line has anything but labels.
@@ -45,6 +45,7 @@ class ChannelAggregator(Layer):
     """
 
     TYPE = "ChannelAggregator"
+    capturable = per_item = False
 
     def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:
         super().__init__(param, context)
@@ -76,7 +77,8 @@ class DominantChannel(Layer):
     """
 
     TYPE = "DominantChannel"
-    DIFFERENTIABLE = False
+    capturable = per_item = False
+    differentiable = False
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
         n, c = bottom_shapes[0][:2]
@@ -95,7 +97,7 @@ class DominantChannel(Layer):
         ranked = [sorted(range(c), key=lambda k: item[k], reverse=True) for item in counts.transpose(1, 2).tolist()]
         return (scores.new_tensor([item[:top_k] for item in ranked])[:, :, None, None],)
 
-    def window(self) -> Window | None:
+    def receptive_window(self) -> ReceptiveWindow | None:
         return None
 
 
@@ -131,6 +133,9 @@ class GainChannel(Layer):
     """
 
     TYPE = "GainChannel"
+    roles = ("gain",)
+    capturable = per_item = False
+    kind = "weights"
 
     def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:
         super().__init__(param, context)
@@ -163,7 +168,7 @@ class GainChannel(Layer):
         return (_Gain.apply(bottoms[0], self.gain, self),)
 
     def steer(self, gradient: Tensor, gain: Tensor) -> Tensor:
-        """The gradient (1, C, 1, 1) of the gains with drift, noise and mean as the parameters ask for."""
+        """Return the gradient (1, C, 1, 1) of the gains with drift, noise and mean as the parameters ask for."""
         param = self.param.gain_channel_param
         if param.drift > 0:
             bound = nth_largest_neighbour(gain.flatten().tolist(), param.num_output_nz)

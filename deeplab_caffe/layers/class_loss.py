@@ -41,7 +41,7 @@ class ClassLoss(Loss):
         return super().top_shapes(bottom_shapes)
 
     def label_column(self, labels: Tensor, classes: int) -> Tensor:
-        """The labels as indices (N, 1).
+        """Return the labels as indices (N, 1).
 
         Raises:
             NetError: a label is not one of the classes.
@@ -98,7 +98,7 @@ class InfogainLoss(ClassLoss):
 
     TYPE = "InfogainLoss"
     BOTTOMS = (2, 3)
-    LABEL_BOTTOMS = (1, 2)
+    label_bottoms = (1, 2)
 
     def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:
         super().__init__(param, context)

@@ -8,11 +8,14 @@ from __future__ import annotations
 import itertools
 import math
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from deeplab_caffe.layers.base import Layer, NetContext, Shape, Window, register
+from deeplab_caffe.layers.base import Layer, NetContext, ReceptiveWindow, Shape, register
+from deeplab_caffe.layers.facts import ArgMaxFact, ProbabilityFact
+from deeplab_caffe.layers.onnx import OnnxGraph, int64
 from deeplab_caffe.ops.argmax import argmax
 from deeplab_caffe.proto import caffe_pb2
 
@@ -26,7 +29,10 @@ class InnerProduct(Layer):
     """
 
     TYPE = "InnerProduct"
-    HALF = True
+    roles = ("weight", "bias")
+    capturable = per_item = True
+    kind = "weights"
+    supports_half = True
 
     def setup(self, bottom_shapes: list[Shape]) -> None:
         inner = self.param.inner_product_param
@@ -58,7 +64,18 @@ class InnerProduct(Layer):
     def multiply_adds(self, bottom_shapes: list[Shape], top_shapes: list[Shape]) -> int:
         return math.prod(top_shapes[0]) * self.weight.numel() // self.param.inner_product_param.num_output
 
-    def window(self) -> None:
+    def to_onnx(self, graph: OnnxGraph, bottoms: list[str], tops: tuple[str, ...]) -> list[str]:
+        inner = self.param.inner_product_param
+        if inner.axis not in (1, -3):
+            raise graph.unsupported("INNER_PRODUCT with another axis than 1")
+        graph.fixed_size = self.name
+        inputs = [graph.node("Flatten", bottoms, axis=1), *self.onnx_blobs(graph)]
+        if len(graph.shapes[tops[0]]) == 2:
+            return [graph.node("Gemm", inputs, tops[0], transB=int(not inner.transpose))]
+        product = graph.node("Gemm", inputs, transB=int(not inner.transpose))
+        return [graph.node("Unsqueeze", [product, graph.constant("axes", int64(2, 3))], tops[0])]
+
+    def receptive_window(self) -> None:
         return None
 
 
@@ -67,6 +84,8 @@ class Softmax(Layer):
     """Softmax along ``axis``: of each pixel's channels (layers/softmax_layer.cpp)."""
 
     TYPE = "Softmax"
+    capturable = per_item = True
+    saves = ("tops",)
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
         self.axis(self.param.softmax_param.axis, bottom_shapes[0])
@@ -74,6 +93,13 @@ class Softmax(Layer):
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         return (F.softmax(bottoms[0], dim=self.param.softmax_param.axis),)
+
+    @property
+    def fact(self) -> ProbabilityFact | None:
+        return ProbabilityFact(across=True) if self.param.softmax_param.axis in (1, -3) else None
+
+    def to_onnx(self, graph: OnnxGraph, bottoms: list[str], tops: tuple[str, ...]) -> list[str]:
+        return [graph.node("Softmax", bottoms, tops[0], axis=self.param.softmax_param.axis)]
 
 
 @register
@@ -86,7 +112,8 @@ class ArgMax(Layer):
     """
 
     TYPE = "ArgMax"
-    DIFFERENTIABLE = False
+    capturable = per_item = True
+    differentiable = False
 
     def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:
         super().__init__(param, context)
@@ -129,14 +156,32 @@ class ArgMax(Layer):
             top = top[:, param.top_k :]
         return (top.reshape(shape),)
 
+    @property
+    def fact(self) -> ArgMaxFact | None:
+        # v2's top has the values alone where they are asked for.
+        values_alone = self.param.argmax_param.out_max_val and not self.appends_values
+        return ArgMaxFact() if self.along in (1, -3) and not values_alone else None
+
+    def to_onnx(self, graph: OnnxGraph, bottoms: list[str], tops: tuple[str, ...]) -> list[str]:
+        if not self.gives_labels:
+            raise graph.unsupported("ARGMAX of another axis than the channels, with top_k over 1 or out_max_val,")
+        index = graph.node("ArgMax", bottoms, axis=1, keepdims=1, select_last_index=1)
+        return [graph.node("Cast", [index], tops[0], to=1)]
+
 
 @register
 class Concat(Layer):
     """Blobs one after the other along ``axis``: channels, unless it says otherwise (layers/concat_layer.cpp)."""
 
     TYPE = "Concat"
+    capturable = per_item = True
+    saves = ()
     BOTTOMS = (1, math.inf)
-    HALF = True
+    supports_half = True
+
+    def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:
+        super().__init__(param, context)
+        self.per_item = param.concat_param.axis > 0
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
         first = tuple(bottom_shapes[0])
@@ -154,15 +199,24 @@ class Concat(Layer):
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         return (torch.cat(bottoms, dim=self.param.concat_param.axis),)
 
+    def to_onnx(self, graph: OnnxGraph, bottoms: list[str], tops: tuple[str, ...]) -> list[str]:
+        return [graph.node("Concat", bottoms, tops[0], axis=self.param.concat_param.axis)]
+
 
 @register
 class Slice(Layer):
     """Cuts a blob along ``axis`` (channels by default) at ``slice_point`` or evenly (layers/slice_layer.cpp)."""
 
     TYPE = "Slice"
+    capturable = per_item = True
+    saves = ()
     TOPS = (1, math.inf)
-    HALF = True
-    ALIASES = True
+    supports_half = True
+    may_alias = True
+
+    def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:
+        super().__init__(param, context)
+        self.per_item = param.slice_param.axis > 0
 
     def _sizes(self, shape: Shape) -> list[int]:
         param, count = self.param.slice_param, len(self.param.top)
@@ -190,18 +244,36 @@ class Slice(Layer):
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         return bottoms[0].split(self._sizes(bottoms[0].shape), dim=self.param.slice_param.axis)
 
+    def to_onnx(self, graph: OnnxGraph, bottoms: list[str], tops: tuple[str, ...]) -> list[str]:
+        axis = self.axis(self.param.slice_param.axis, graph.shapes[tops[0]])
+        if axis == 0:
+            raise graph.unsupported("SLICE of the batch, whose size is to vary,")
+        sizes = graph.constant("sizes", int64(*(graph.shapes[top][axis] for top in tops)))
+        names = [graph.top(top) for top in tops]
+        graph.nodes("Split", [bottoms[0], sizes], names, axis=axis)
+        return names
+
 
 @register
 class Split(Layer):
     """Hands one blob to several layers; gradients add up (layers/split_layer.cpp). Tops share the bottom's memory."""
 
     TYPE = "Split"
+    capturable = per_item = True
+    saves = ()
     TOPS = (1, math.inf)
-    HALF = True
-    ALIASES = True
+    supports_half = True
+    may_alias = True
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         return bottoms * len(self.param.top)
+
+    @property
+    def is_identity(self) -> bool:
+        return True
+
+    def to_onnx(self, graph: OnnxGraph, bottoms: list[str], tops: tuple[str, ...]) -> list[str]:
+        return bottoms * len(tops)
 
 
 @register
@@ -212,8 +284,10 @@ class Flatten(Layer):
     """
 
     TYPE = "Flatten"
-    HALF = True
-    ALIASES = True
+    capturable = per_item = True
+    saves = ()
+    supports_half = True
+    may_alias = True
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
         shape = tuple(bottom_shapes[0])
@@ -232,7 +306,17 @@ class Flatten(Layer):
             raise self.error(f"end_axis {param.end_axis} lies before axis {param.axis} for {tuple(shape)}")
         return first, last
 
-    def window(self) -> Window | None:
+    def to_onnx(self, graph: OnnxGraph, bottoms: list[str], tops: tuple[str, ...]) -> list[str]:
+        shape = graph.shapes[tops[0]]
+        if len(shape) != 2 and shape[2:] != (1, 1):
+            raise graph.unsupported("FLATTEN of other axes than 1 to the last")
+        graph.fixed_size = self.name
+        if len(shape) == 2:
+            return [graph.node("Flatten", bottoms, tops[0], axis=1)]
+        flat = graph.node("Flatten", bottoms, axis=1)
+        return [graph.node("Unsqueeze", [flat, graph.constant("axes", int64(2, 3))], tops[0])]
+
+    def receptive_window(self) -> ReceptiveWindow | None:
         return None
 
 
@@ -267,8 +351,9 @@ class Eltwise(Layer):
     """
 
     TYPE = "Eltwise"
+    capturable = per_item = True
     BOTTOMS = (2, math.inf)
-    HALF = True
+    supports_half = True
 
     def __init__(self, param, context) -> None:
         super().__init__(param, context)
@@ -297,12 +382,26 @@ class Eltwise(Layer):
             top = torch.where(x > top, x, top)
         return (top,)
 
+    def to_onnx(self, graph: OnnxGraph, bottoms: list[str], tops: tuple[str, ...]) -> list[str]:
+        if self.operation == "PROD":
+            product = bottoms[0]
+            for x in bottoms[1:-1]:
+                product = graph.node("Mul", [product, x])
+            return [graph.node("Mul", [product, bottoms[-1]], tops[0])]
+        terms = [
+            x if coeff == 1 else graph.node("Mul", [x, graph.constant("coeff", np.float32(coeff))])
+            for x, coeff in zip(bottoms, self.coeff or [1.0] * len(bottoms), strict=True)
+        ]
+        return [graph.node({"SUM": "Sum", "MAX": "Max"}[self.operation], terms, tops[0])]
+
 
 @register
 class Silence(Layer):
     """Swallows blobs that nobody uses, so that they are not printed as outputs (layers/silence_layer.cpp)."""
 
     TYPE = "Silence"
+    capturable = per_item = True
+    saves = ()
     BOTTOMS = (1, math.inf)
     TOPS = (0, 0)
 
@@ -312,5 +411,8 @@ class Silence(Layer):
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         return ()
 
-    def window(self) -> Window | None:
+    def to_onnx(self, graph: OnnxGraph, bottoms: list[str], tops: tuple[str, ...]) -> list[str]:
+        return []
+
+    def receptive_window(self) -> ReceptiveWindow | None:
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from deeplab_caffe.crf import CRFParams, layer_inference
-from deeplab_caffe.layers.base import Layer, NetContext, Shape, Window, register
+from deeplab_caffe.layers.base import Layer, NetContext, ReceptiveWindow, Shape, register
 from deeplab_caffe.proto import caffe_pb2
 
 
@@ -19,8 +19,10 @@ class DenseCRFLayer(Layer):
     """
 
     TYPE = "DenseCRF"
+    capturable = per_item = False
+    kind = "crf"
     BOTTOMS = (2, 3)
-    DIFFERENTIABLE = False
+    differentiable = False
 
     def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:
         super().__init__(param, context)
@@ -61,5 +63,5 @@ class DenseCRFLayer(Layer):
             raise self.error(str(error)) from None
         return (top.to(bottoms[0]),)
 
-    def window(self) -> Window | None:
+    def receptive_window(self) -> ReceptiveWindow | None:
         return None

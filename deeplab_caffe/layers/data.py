@@ -30,16 +30,16 @@ class Source(Protocol):
     """What makes batches: numpy blobs, and a position to come back to."""
 
     def shapes(self) -> Sequence[Shape]:
-        """Shapes of the blobs of a batch."""
+        """Return the shapes of the blobs of a batch."""
 
     def next_batch(self) -> Sequence[np.ndarray]:
-        """The blobs of the next batch."""
+        """Return the blobs of the next batch."""
 
     def state_dict(self) -> dict[str, Any]:
-        """The position of the next batch, in plain numbers and arrays."""
+        """Return the position of the next batch, in plain numbers and arrays."""
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes back, or on, to a position."""
+        """Go back, or on, to a position."""
 
 
 class SourceLayer(Layer):
@@ -50,8 +50,10 @@ class SourceLayer(Layer):
     """
 
     BOTTOMS = (0, 0)
-    IS_SOURCE = True
-    DIFFERENTIABLE = False
+    is_source = True
+    differentiable = False
+    capturable = per_item = False
+    kind = "data"
     # The top that has a label an item, (N, 1, 1, 1), or (N,) without the four axes.
     LABEL_TOP: ClassVar[int | None] = None
 
@@ -63,7 +65,7 @@ class SourceLayer(Layer):
             raise error if error.layer else self.error(str(error)) from None
 
     def make_source(self, param: caffe_pb2.LayerParameter, context: NetContext) -> Source:
-        """The source that the parameters ask for."""
+        """Make the source that the parameters ask for."""
         raise NotImplementedError
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
@@ -78,6 +80,13 @@ class SourceLayer(Layer):
         if number == self.LABEL_TOP and not self.context.dialect.four_axes and math.prod(shape[1:]) == 1:
             return shape[:1]
         return shape
+
+    def training_state(self) -> dict[str, Any]:
+        return {"source": self.source.state_dict()}
+
+    def load_training_state(self, state: dict[str, Any]) -> None:
+        if "source" in state:
+            self.source.load_state_dict(state["source"])
 
 
 class ItemSourceLayer(SourceLayer):
@@ -96,7 +105,7 @@ class ItemSourceLayer(SourceLayer):
         return self.SOURCE(param, phase, **common, **self.options(context))
 
     def options(self, context: NetContext) -> dict[str, Any]:
-        """Further arguments of the source."""
+        """Return further arguments of the source."""
         return {}
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
@@ -188,6 +197,7 @@ class MemoryData(SourceLayer):
     TYPE = "MemoryData"
     TOPS = (2, 3)
     LABEL_TOP = 1
+    takes_arrays = True
 
     def make_source(self, param: caffe_pb2.LayerParameter, context: NetContext) -> Source:
         if param.HasField("transform_param"):
@@ -196,6 +206,9 @@ class MemoryData(SourceLayer):
                 stacklevel=2,
             )
         return MemorySource.from_param(param, Shard(*context.shard))
+
+    def set_arrays(self, data: np.ndarray, labels: np.ndarray, data_dim: np.ndarray | None = None) -> None:
+        self.source.reset(data, labels, data_dim)
 
 
 @register
@@ -222,10 +235,12 @@ class DummyData(Layer):
     """
 
     TYPE = "DummyData"
+    capturable = per_item = False
+    kind = "data"
     BOTTOMS = (0, 0)
     TOPS = (1, math.inf)
-    IS_SOURCE = True
-    DIFFERENTIABLE = False
+    is_source = True
+    differentiable = False
     DIMENSIONS: ClassVar[tuple[str, ...]] = ("num", "channels", "height", "width")
 
     def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:
@@ -278,7 +293,7 @@ class DummyData(Layer):
 
 
 def _page_locked(shape: Shape) -> np.ndarray:
-    """Memory that a GPU can fetch by itself; the array's ``base`` is the tensor."""
+    """Allocate memory that a GPU can fetch by itself; the array's ``base`` is the tensor."""
     return torch.empty(shape, pin_memory=True).numpy()
 
 

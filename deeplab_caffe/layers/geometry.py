@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from google.protobuf.message import Message
 
-from deeplab_caffe.layers.base import Layer, Shape, Window
+from deeplab_caffe.layers.base import Layer, ReceptiveWindow, Shape
 from deeplab_caffe.ops.im2col import conv_output_size
 
 
@@ -22,11 +22,11 @@ class Geometry(NamedTuple):
     def effective_kernel(self) -> tuple[int, int]:
         return tuple(k + (k - 1) * (h - 1) for k, h in zip(self.kernel, self.hole, strict=True))
 
-    def window(self) -> Window:
-        return Window(self.effective_kernel, self.stride, self.pad)
+    def receptive_window(self) -> ReceptiveWindow:
+        return ReceptiveWindow(self.effective_kernel, self.stride, self.pad)
 
     def conv_output_size(self, layer: Layer, shape: Shape) -> tuple[int, int]:
-        """Height and width of a convolution's top.
+        """Return height and width of a convolution's top.
 
         Raises:
             NetError: the bottom is smaller than the kernel.
@@ -77,7 +77,7 @@ def _pair(layer: Layer, message: Message, field: str, default: int | None) -> tu
 
 
 def read_geometry(layer: Layer, message: Message) -> Geometry:
-    """Kernel, stride, pad and hole of a convolution_param or pooling_param.
+    """Read kernel, stride, pad and hole of a convolution_param or pooling_param.
 
     Raises:
         NetError: a size given twice, by half or not at all, or a kernel, stride or hole of 0.
@@ -95,7 +95,7 @@ def read_geometry(layer: Layer, message: Message) -> Geometry:
 
 
 def check_image(layer: Layer, shape: Shape) -> None:
-    """Whether a bottom is of images.
+    """Check that a bottom is of images.
 
     Raises:
         NetError: it is not (N, C, H, W).

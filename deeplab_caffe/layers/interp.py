@@ -7,8 +7,11 @@ import math
 import torch.nn.functional as F
 from torch import Tensor
 
-from deeplab_caffe.layers.base import Layer, Shape, Window, register
+from deeplab_caffe.layers import onnx
+from deeplab_caffe.layers.base import Layer, ReceptiveWindow, Shape, register
+from deeplab_caffe.layers.facts import CropFact, ResizeFact
 from deeplab_caffe.layers.geometry import check_image
+from deeplab_caffe.layers.onnx import OnnxGraph
 from deeplab_caffe.ops.interp import interp, interp_size
 
 
@@ -24,6 +27,9 @@ class Interp(Layer):
     """
 
     TYPE = "Interp"
+    capturable = per_item = True
+    saves = ()
+    kind = "spatial"
 
     def __init__(self, param, context) -> None:
         super().__init__(param, context)
@@ -68,16 +74,36 @@ class Interp(Layer):
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         return (self.resize(bottoms[0]),)
 
+    @property
+    def fact(self) -> ResizeFact:
+        return ResizeFact(-self.options["pad_beg"], -self.options["pad_end"])
+
     def multiply_adds(self, bottom_shapes: list[Shape], top_shapes: list[Shape]) -> int:
         return 4 * math.prod(top_shapes[0])
 
-    def window(self) -> Window | None:
+    def receptive_window(self) -> ReceptiveWindow | None:
         options = self.options
         if "height" in options:
             return None
         # A pixel between two samples sees both, but stands for a step 1 / zoom as long.
         zoom, shrink = options.get("zoom_factor", 1), options.get("shrink_factor", 1)
-        return Window((2, 2) if zoom > 1 else (1, 1), (shrink / zoom,) * 2, (options["pad_beg"],) * 2)
+        return ReceptiveWindow((2, 2) if zoom > 1 else (1, 1), (shrink / zoom,) * 2, (options["pad_beg"],) * 2)
+
+    def to_onnx(self, graph: OnnxGraph, bottoms: list[str], tops: tuple[str, ...]) -> list[str]:
+        options = self.options
+        x = onnx.crop(graph, bottoms[0], options["pad_beg"], options["pad_end"])
+        if "height" in options:
+            sizes = graph.constant("sizes", onnx.int64(options["height"], options["width"]))
+        else:
+            # n pixels become (n - 1) * zoom + 1, or (n - 1) // shrink + 1, at whatever size comes.
+            one = graph.constant("one", onnx.int64(1))
+            steps = graph.node("Sub", [graph.node("Shape", [x], start=2, end=4), one])
+            for op, name in (("Div", "shrink_factor"), ("Mul", "zoom_factor")):
+                if name in options:
+                    steps = graph.node(op, [steps, graph.constant("factor", onnx.int64(options[name]))])
+            sizes = graph.node("Add", [steps, one])
+        mode = {"mode": "linear", "coordinate_transformation_mode": "align_corners"}
+        return [graph.node("Resize", [x, "", "", sizes], tops[0], axes=[2, 3], **mode)]
 
 
 @register
@@ -85,7 +111,10 @@ class Padding(Layer):
     """Adds zeros at the borders, or crops where negative (layers/padding_layer.cpp)."""
 
     TYPE = "Padding"
-    HALF = True
+    capturable = per_item = True
+    saves = ()
+    kind = "spatial"
+    supports_half = True
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
         shape = bottom_shapes[0]
@@ -100,5 +129,16 @@ class Padding(Layer):
         param = self.param.padding_param
         return (F.pad(bottoms[0], (param.pad_beg, param.pad_end, param.pad_beg, param.pad_end)),)
 
-    def window(self) -> Window:
-        return Window(pad=(self.param.padding_param.pad_beg,) * 2)
+    @property
+    def fact(self) -> CropFact | None:
+        param = self.param.padding_param
+        return CropFact(-param.pad_beg, -param.pad_end) if max(param.pad_beg, param.pad_end) <= 0 else None
+
+    def receptive_window(self) -> ReceptiveWindow:
+        return ReceptiveWindow(pad=(self.param.padding_param.pad_beg,) * 2)
+
+    def to_onnx(self, graph: OnnxGraph, bottoms: list[str], tops: tuple[str, ...]) -> list[str]:
+        param = self.param.padding_param
+        x = onnx.crop(graph, bottoms[0], min(param.pad_beg, 0), min(param.pad_end, 0))
+        begin, end = max(param.pad_beg, 0), max(param.pad_end, 0)
+        return [onnx.pad(graph, x, (begin, begin), (end, end)) if begin or end else x]

@@ -6,12 +6,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from deeplab_caffe.layers.base import Layer, NetContext, Shape, Window, register
+from deeplab_caffe.layers.base import Layer, NetContext, ReceptiveWindow, Shape, register
 from deeplab_caffe.proto import caffe_pb2
 
 
 def _labels_of_item(layer: Layer, row: Tensor, channels: int, ignored: set[int]) -> list[int]:
-    """Classes named by one item of a (N, L, 1, 1) label blob; -1 fills unused places."""
+    """Return the classes named by one item of a (N, L, 1, 1) label blob; -1 fills unused places."""
     labels = []
     for value in row.flatten().tolist():
         label = int(value)
@@ -35,8 +35,9 @@ class BiasChannel(Layer):
     """
 
     TYPE = "BiasChannel"
+    capturable = per_item = False
     BOTTOMS = (2, 2)
-    LABEL_BOTTOMS = (1,)
+    label_bottoms = (1,)
 
     def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:
         super().__init__(param, context)
@@ -101,9 +102,10 @@ class AdaptiveBiasChannel(Layer):
     """
 
     TYPE = "AdaptiveBiasChannel"
+    capturable = per_item = False
     BOTTOMS = (2, 2)
-    DIFFERENTIABLE = False
-    LABEL_BOTTOMS = (1,)
+    differentiable = False
+    label_bottoms = (1,)
 
     def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:
         super().__init__(param, context)
@@ -134,7 +136,7 @@ class AdaptiveBiasChannel(Layer):
         return (top,)
 
     def _adapt(self, scores: Tensor, present: list[int]) -> None:
-        """Adapts the scores (C, H * W) of one image in place."""
+        """Adapt the scores (C, H * W) of one image in place."""
         param = self.param.adaptive_bias_channel_param
         if param.suppress_others:
             ceiling = scores[present].amin(dim=0)
@@ -153,7 +155,7 @@ class AdaptiveBiasChannel(Layer):
         scores += (mean_before - best.double().mean()).to(scores.dtype)
 
     def _shuffled(self, present: list[int]) -> list[int]:
-        """Background first, the others in random order (the original draws it from libc's rand())."""
+        """Return background first, the others in random order (the original draws it from libc's rand())."""
         background, rest = [c for c in present if c == 0], [c for c in present if c != 0]
         if self.context.rng is not None:
             for i in range(len(rest) - 1, 0, -1):
@@ -161,7 +163,7 @@ class AdaptiveBiasChannel(Layer):
                 rest[i], rest[j] = rest[j], rest[i]
         return background + rest
 
-    def window(self) -> Window | None:
+    def receptive_window(self) -> ReceptiveWindow | None:
         return None
 
 
@@ -173,7 +175,8 @@ class UniqueLabel(Layer):
     """
 
     TYPE = "UniqueLabel"
-    DIFFERENTIABLE = False
+    capturable = per_item = False
+    differentiable = False
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
         param = self.param.unique_label_param
@@ -193,5 +196,5 @@ class UniqueLabel(Layer):
             top[item, : len(found), 0, 0] = torch.tensor(found, dtype=x.dtype)
         return (top.to(x.device),)
 
-    def window(self) -> Window | None:
+    def receptive_window(self) -> ReceptiveWindow | None:
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from deeplab_caffe.layers.base import Layer, NetContext, Shape, Window, register
+from deeplab_caffe.layers.base import Layer, NetContext, ReceptiveWindow, Shape, register
 from deeplab_caffe.proto import caffe_pb2
 
 
@@ -18,9 +18,10 @@ class CensorLabel(Layer):
     """
 
     TYPE = "CensorLabel"
+    capturable = per_item = False
     BOTTOMS = (2, 2)
-    DIFFERENTIABLE = False
-    LABEL_BOTTOMS = (0, 1)
+    differentiable = False
+    label_bottoms = (0, 1)
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
         pixels, names = bottom_shapes
@@ -45,9 +46,10 @@ class IgnoreOverlay(Layer):
     """
 
     TYPE = "IgnoreOverlay"
+    capturable = per_item = False
     BOTTOMS = (2, 2)
-    DIFFERENTIABLE = False
-    LABEL_BOTTOMS = (0, 1)
+    differentiable = False
+    label_bottoms = (0, 1)
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
         first, second = (tuple(shape) for shape in bottom_shapes)
@@ -69,8 +71,9 @@ class Histogram(Layer):
     """
 
     TYPE = "Histogram"
-    DIFFERENTIABLE = False
-    LABEL_BOTTOMS = (0,)
+    capturable = per_item = False
+    differentiable = False
+    label_bottoms = (0,)
 
     def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:
         super().__init__(param, context)
@@ -96,7 +99,7 @@ class Histogram(Layer):
         top[0, :, 0, 0] = torch.bincount(pixels.long(), minlength=param.num_labels).to(top.dtype)
         return (top,)
 
-    def window(self) -> Window | None:
+    def receptive_window(self) -> ReceptiveWindow | None:
         return None
 
 
@@ -109,8 +112,9 @@ class OneHot(Layer):
     """
 
     TYPE = "OneHot"
-    DIFFERENTIABLE = False
-    LABEL_BOTTOMS = (0,)
+    capturable = per_item = False
+    differentiable = False
+    label_bottoms = (0,)
 
     def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:
         super().__init__(param, context)

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from deeplab_caffe.data.confusion import ConfusionMatrix
 from deeplab_caffe.errors import DataError, EvaluationError
-from deeplab_caffe.layers.base import Layer, Loss, NetContext, Shape, Window, register
+from deeplab_caffe.layers.base import Layer, Loss, NetContext, ReceptiveWindow, Shape, register
 from deeplab_caffe.ops.argmax import argmax_labels
 from deeplab_caffe.ops.softmax_loss import softmax_loss
 from deeplab_caffe.proto import caffe_pb2
 
 
 def read_class_weights(path: str) -> list[float]:
-    """The ``weight_source`` file: one number per class, in the order of the classes.
+    """Read the ``weight_source`` file: one number per class, in the order of the classes.
 
     Raises:
         DataError: the file cannot be read, or holds something other than numbers that are not negative.
@@ -37,7 +39,7 @@ def read_class_weights(path: str) -> list[float]:
 
 
 def check_label_map(layer: Layer, scores: Shape, labels: Shape) -> None:
-    """Raises NetError unless ``labels`` is (N, 1, H, W) for scores (N, C, H, W)."""
+    """Raise NetError unless ``labels`` is (N, 1, H, W) for scores (N, C, H, W)."""
     expected = (scores[0], 1, *scores[2:])
     if tuple(labels) != expected:
         raise layer.error(f"labels for scores {tuple(scores)} must be {expected}, got {tuple(labels)}")
@@ -120,7 +122,7 @@ class SoftmaxLoss(Loss):
         return (loss,) if softmax is None else (loss, softmax)
 
     def _keep_ignored_diff(self, scores: Tensor, labels: Tensor, loss: Tensor) -> None:
-        """Has the backward pass do what the original's does: it leaves the diff of ignored pixels as it was, and then
+        """Have the backward pass do what the original's does: it leaves the diff of ignored pixels as it was, and then
         scales the whole blob by the top's diff over the sum of the weights (softmax_loss_layer.cpp:107-140).
         """
         divisor = self._weight(labels)
@@ -136,6 +138,17 @@ class SoftmaxLoss(Loss):
 
         scores.register_hook(replace)
 
+    @property
+    def batch_state(self) -> Tensor | None:
+        return self.kept_diff if self.keeps_diff else None
+
+    def load_batch_state(self, state: Tensor | None) -> None:
+        self.kept_diff = state if self.keeps_diff else None
+
+    def saved_bytes(self, bottom_shapes: list[Shape], top_shapes: list[Shape], width: int) -> int:
+        # Two numbers of the softmax a pixel.
+        return 2 * 4 * math.prod(bottom_shapes[1])
+
     def _counted(self, labels: Tensor) -> Tensor:
         labels = labels.detach().long()
         counted = torch.ones_like(labels, dtype=torch.bool)
@@ -143,7 +156,7 @@ class SoftmaxLoss(Loss):
             counted &= labels != ignored
         return counted
 
-    def loss_divisor(self, *bottoms: Tensor) -> Tensor | None:
+    def normalizer(self, *bottoms: Tensor) -> Tensor | None:
         """Return the sum of the class weights over the pixels that are not ignored; None if the divisor is fixed."""
         return self._weight(bottoms[1]) if self.normalization == "VALID" else None
 
@@ -165,10 +178,12 @@ class Accuracy(Layer):
     """
 
     TYPE = "Accuracy"
+    capturable = per_item = False
+    kind = "compare"
     BOTTOMS = (2, 2)
     TOPS = (1, 2)
-    DIFFERENTIABLE = False
-    LABEL_BOTTOMS = (1,)
+    differentiable = False
+    label_bottoms = (1,)
 
     def _axis(self, scores: Shape) -> int:
         return 1 if self.context.dialect.accuracy_per_item else self.axis(self.param.accuracy_param.axis, scores)
@@ -209,7 +224,7 @@ class Accuracy(Layer):
         shares = torch.stack([share.mean() if len(share) else share.new_zeros(()) for share in found])
         return accuracy.reshape(self.scalar_shape), shares
 
-    def window(self) -> Window | None:
+    def receptive_window(self) -> ReceptiveWindow | None:
         return None
 
 
@@ -223,9 +238,11 @@ class SegAccuracy(Layer):
     """
 
     TYPE = "SegAccuracy"
+    capturable = per_item = False
+    kind = "compare"
     BOTTOMS = (2, 2)
-    DIFFERENTIABLE = False
-    LABEL_BOTTOMS = (1,)
+    differentiable = False
+    label_bottoms = (1,)
 
     def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:
         super().__init__(param, context)
@@ -255,5 +272,16 @@ class SegAccuracy(Layer):
         ]
         return (torch.tensor(found, dtype=scores.dtype, device=scores.device).reshape(1, 1, 1, 3),)
 
-    def window(self) -> Window | None:
+    def training_state(self) -> dict[str, Any]:
+        if self.param.seg_accuracy_param.reset or self.confusion is None:
+            return {}
+        return {"confusion": self.confusion.matrix.copy()}
+
+    def load_training_state(self, state: dict[str, Any]) -> None:
+        if "confusion" in state:
+            matrix = np.asarray(state["confusion"], np.int64)
+            self.confusion = ConfusionMatrix(len(matrix), self.ignored)
+            self.confusion.matrix[...] = matrix
+
+    def receptive_window(self) -> ReceptiveWindow | None:
         return None

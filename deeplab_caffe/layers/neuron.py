@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from deeplab_caffe.layers.base import Layer, NetContext, register
+from deeplab_caffe.layers.base import Layer, NetContext, Shape, register
+from deeplab_caffe.layers.facts import ProbabilityFact
+from deeplab_caffe.layers.onnx import OnnxGraph
 from deeplab_caffe.proto import caffe_pb2
 
 
@@ -17,13 +20,25 @@ class ReLU(Layer):
     """max(x, 0) + negative_slope * min(x, 0) (layers/relu_layer.cpp)."""
 
     TYPE = "ReLU"
-    HALF = True
+    capturable = per_item = True
+    saves = ("tops",)
+    supports_half = True
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         slope = self.param.relu_param.negative_slope
         if slope == 0:
             return (F.relu(bottoms[0], inplace=self.overwrites(bottoms[0])),)
         return (F.leaky_relu(bottoms[0], slope, inplace=self.overwrites(bottoms[0])),)
+
+    @property
+    def activation(self) -> str | None:
+        return "relu" if self.param.relu_param.negative_slope == 0 else None
+
+    def to_onnx(self, graph: OnnxGraph, bottoms: list[str], tops: tuple[str, ...]) -> list[str]:
+        slope = self.param.relu_param.negative_slope
+        if slope == 0:
+            return [graph.node("Relu", bottoms, tops[0])]
+        return [graph.node("LeakyRelu", bottoms, tops[0], alpha=slope)]
 
 
 _BYTES = 256  # values of a byte
@@ -38,8 +53,10 @@ class Dropout(Layer):
     """
 
     TYPE = "Dropout"
-    HALF = True
-    ALIASES = True
+    capturable = per_item = True
+    saves = ()
+    supports_half = True
+    may_alias = True
 
     def __init__(self, param, context) -> None:
         super().__init__(param, context)
@@ -61,9 +78,22 @@ class Dropout(Layer):
         kept = torch.from_numpy(kept).view(x.shape)
         return (x * kept.to(x.device, x.dtype) * (1 / (1 - self.ratio)),)
 
+    @property
+    def is_identity(self) -> bool:
+        return not self.training
+
+    def saved_bytes(self, bottom_shapes: list[Shape], top_shapes: list[Shape], width: int) -> int:
+        # The mask: as wide as the numbers on the CPU, a byte on a GPU; the wider one counts.
+        return width * math.prod(top_shapes[0])
+
+    def to_onnx(self, graph: OnnxGraph, bottoms: list[str], tops: tuple[str, ...]) -> list[str]:
+        if self.context.training:
+            raise graph.unsupported("DROPOUT in phase TRAIN")
+        return bottoms
+
 
 def _kept(x: Tensor, ratio: float) -> Tensor:
-    """What dropout multiplies with. torch draws a double for each value; a byte will do for a half or a quarter."""
+    """Return what dropout multiplies with. torch draws a double a value; a byte will do for a half or a quarter."""
     words = torch.empty(-(-x.numel() // 8), dtype=torch.int64).random_(-(2**63), None)
     factors = torch.empty_like(x, requires_grad=False)
     # In the order of memory, whatever that is: draws are alike.
@@ -77,10 +107,14 @@ class AbsVal(Layer):
     """abs(x); its slope at 0 is 0 (layers/absval_layer.cpp)."""
 
     TYPE = "AbsVal"
-    HALF = True
+    capturable = per_item = True
+    supports_half = True
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         return (bottoms[0].abs(),)
+
+    def to_onnx(self, graph: OnnxGraph, bottoms: list[str], tops: tuple[str, ...]) -> list[str]:
+        return [graph.node("Abs", bottoms, tops[0])]
 
 
 @register
@@ -88,6 +122,7 @@ class BNLL(Layer):
     """log(1 + exp(x)) (layers/bnll_layer.cpp)."""
 
     TYPE = "BNLL"
+    capturable = per_item = True
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         return (torch.logaddexp(bottoms[0], torch.zeros_like(bottoms[0])),)
@@ -98,6 +133,8 @@ class Exp(Layer):
     """base ** (scale * x + shift); ``base: -1``, the default, is e (layers/exp_layer.cpp)."""
 
     TYPE = "Exp"
+    capturable = per_item = True
+    saves = ("tops",)
 
     def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:
         super().__init__(param, context)
@@ -120,7 +157,8 @@ class Power(Layer):
     """
 
     TYPE = "Power"
-    ALIASES = True
+    capturable = per_item = True
+    may_alias = True
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         x, param = bottoms[0], self.param.power_param
@@ -132,16 +170,32 @@ class Power(Layer):
         top = top if param.shift == 0 else top + param.shift
         return (top if param.power == 1 else top.pow(param.power),)
 
+    def to_onnx(self, graph: OnnxGraph, bottoms: list[str], tops: tuple[str, ...]) -> list[str]:
+        param, x = self.param.power_param, bottoms[0]
+        for op, value, neutral in (("Mul", param.scale, 1), ("Add", param.shift, 0), ("Pow", param.power, 1)):
+            if value != neutral:
+                x = graph.node(op, [x, graph.constant(op, np.float32(value))])
+        return [x]
+
 
 @register
 class Sigmoid(Layer):
     """1 / (1 + exp(-x)) (layers/sigmoid_layer.cpp)."""
 
     TYPE = "Sigmoid"
-    HALF = True
+    capturable = per_item = True
+    saves = ("tops",)
+    supports_half = True
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         return (bottoms[0].sigmoid(),)
+
+    @property
+    def fact(self) -> ProbabilityFact:
+        return ProbabilityFact(across=False)
+
+    def to_onnx(self, graph: OnnxGraph, bottoms: list[str], tops: tuple[str, ...]) -> list[str]:
+        return [graph.node("Sigmoid", bottoms, tops[0])]
 
 
 @register
@@ -149,10 +203,15 @@ class TanH(Layer):
     """tanh(x) (layers/tanh_layer.cpp); 1 for large x, where the original's exp(2 * x) overflows into NaN."""
 
     TYPE = "TanH"
-    HALF = True
+    capturable = per_item = True
+    saves = ("tops",)
+    supports_half = True
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         return (bottoms[0].tanh(),)
+
+    def to_onnx(self, graph: OnnxGraph, bottoms: list[str], tops: tuple[str, ...]) -> list[str]:
+        return [graph.node("Tanh", bottoms, tops[0])]
 
 
 @register
@@ -160,7 +219,8 @@ class Threshold(Layer):
     """1 where x is above ``threshold``, else 0; no gradient (layers/threshold_layer.cpp)."""
 
     TYPE = "Threshold"
-    DIFFERENTIABLE = False
+    capturable = per_item = True
+    differentiable = False
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         return ((bottoms[0] > self.param.threshold_param.threshold).to(bottoms[0].dtype),)

@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from deeplab_caffe.layers.base import Layer, NetContext, Window, register
+from deeplab_caffe.layers.base import Layer, NetContext, ReceptiveWindow, register
+from deeplab_caffe.layers.onnx import OnnxGraph
 from deeplab_caffe.proto import caffe_pb2
 
 
@@ -20,6 +21,7 @@ class LRN(Layer):
     """
 
     TYPE = "LRN"
+    capturable = per_item = True
 
     def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:
         super().__init__(param, context)
@@ -35,10 +37,16 @@ class LRN(Layer):
         mean = F.avg_pool2d(x * x, self.size, stride=1, padding=self.size // 2)
         return (x * (1 + param.alpha * mean).pow(-param.beta),)
 
-    def window(self) -> Window:
+    def receptive_window(self) -> ReceptiveWindow:
         if not self.within:
-            return Window()
-        return Window(kernel=(self.size, self.size), pad=(self.size // 2, self.size // 2))
+            return ReceptiveWindow()
+        return ReceptiveWindow(kernel=(self.size, self.size), pad=(self.size // 2, self.size // 2))
+
+    def to_onnx(self, graph: OnnxGraph, bottoms: list[str], tops: tuple[str, ...]) -> list[str]:
+        if self.within:
+            raise graph.unsupported("LRN WITHIN_CHANNEL")
+        p = self.param.lrn_param
+        return [graph.node("LRN", bottoms, tops[0], alpha=p.alpha, beta=p.beta, bias=p.k, size=p.local_size)]
 
 
 class _Normalized(torch.autograd.Function):
@@ -83,6 +91,7 @@ class MVN(Layer):
     """
 
     TYPE = "MVN"
+    capturable = per_item = True
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         x, param = bottoms[0], self.param.mvn_param
@@ -95,5 +104,5 @@ class MVN(Layer):
             return (_MinusMean.apply(rows).reshape(x.shape),)
         return ((rows - rows.mean(dim=1, keepdim=True)).reshape(x.shape),)
 
-    def window(self) -> Window | None:
+    def receptive_window(self) -> ReceptiveWindow | None:
         return None

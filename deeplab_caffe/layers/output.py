@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -10,18 +11,41 @@ from torch import Tensor
 from deeplab_caffe.data.sources.hdf5 import HDF5Writer
 from deeplab_caffe.data.sources.mat import MatWriter
 from deeplab_caffe.errors import NetError
-from deeplab_caffe.layers.base import Layer, NetContext, Shape, Window, register
+from deeplab_caffe.layers.base import Layer, NetContext, ReceptiveWindow, Shape, register
 from deeplab_caffe.proto import caffe_pb2
 
 
+class WriterLayer(Layer):
+    """A layer without tops that writes its bottoms to files.
+
+    Attributes:
+        writer: what writes them; its ``state_dict`` says where the next pass goes on.
+    """
+
+    TOPS = (0, 0)
+    differentiable = False
+    writes_files = True
+    capturable = per_item = False
+    kind = "data"
+    writer: MatWriter | HDF5Writer
+
+    def receptive_window(self) -> ReceptiveWindow | None:
+        return None
+
+    def training_state(self) -> dict[str, Any]:
+        return {"writer": self.writer.state_dict()}
+
+    def load_training_state(self, state: dict[str, Any]) -> None:
+        if "writer" in state:
+            self.writer.load_state_dict(state["writer"])
+
+
 @register
-class MatWrite(Layer):
+class MatWrite(WriterLayer):
     """Writes each bottom into a MAT file per forward pass (layers/mat_write_layer.cpp)."""
 
     TYPE = "MatWrite"
     BOTTOMS = (1, math.inf)
-    TOPS = (0, 0)
-    DIFFERENTIABLE = False
 
     def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:
         super().__init__(param, context)
@@ -34,12 +58,9 @@ class MatWrite(Layer):
         self.writer.write([_array(blob) for blob in bottoms])
         return ()
 
-    def window(self) -> Window | None:
-        return None
-
 
 @register
-class HDF5Output(Layer):
+class HDF5Output(WriterLayer):
     """Writes its two bottoms as the datasets ``data`` and ``label`` (layers/hdf5_output_layer.cpp).
 
     The original fails at the second batch; here each batch's items follow the last one's.
@@ -47,8 +68,6 @@ class HDF5Output(Layer):
 
     TYPE = "HDF5Output"
     BOTTOMS = (2, 2)
-    TOPS = (0, 0)
-    DIFFERENTIABLE = False
 
     def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:
         super().__init__(param, context)
@@ -67,9 +86,6 @@ class HDF5Output(Layer):
         data, label = (_array(blob) for blob in bottoms)
         self.writer.write(data, label)
         return ()
-
-    def window(self) -> Window | None:
-        return None
 
 
 def _array(blob: Tensor) -> np.ndarray:

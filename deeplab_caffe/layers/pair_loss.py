@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from deeplab_caffe.layers.base import Layer, Loss, Shape, Window, register
+from deeplab_caffe.layers.base import Layer, Loss, ReceptiveWindow, Shape, register
 from deeplab_caffe.proto import caffe_pb2
 
 
@@ -45,7 +45,7 @@ class EuclideanLoss(Loss):
     """
 
     TYPE = "EuclideanLoss"
-    LABEL_BOTTOMS = ()
+    label_bottoms = ()
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
         _check_same_shape(self, bottom_shapes)
@@ -66,8 +66,10 @@ class RelativeError(Layer):
     """
 
     TYPE = "RelativeError"
+    capturable = per_item = False
+    kind = "compare"
     BOTTOMS = (2, 2)
-    DIFFERENTIABLE = False
+    differentiable = False
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
         _check_same_shape(self, bottom_shapes)
@@ -78,7 +80,7 @@ class RelativeError(Layer):
         error = (found - truth).square().mean() / truth.square().mean().clamp_min(1e-6)
         return (error.sqrt().reshape(self.scalar_shape),)
 
-    def window(self) -> Window | None:
+    def receptive_window(self) -> ReceptiveWindow | None:
         return None
 
 
@@ -109,7 +111,7 @@ class ContrastiveLoss(Loss):
 
     TYPE = "ContrastiveLoss"
     BOTTOMS = (3, 3)
-    LABEL_BOTTOMS = (2,)
+    label_bottoms = (2,)
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
         _check_same_shape(self, bottom_shapes)

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from deeplab_caffe.layers.base import Layer, Shape, Window, register
+from deeplab_caffe.layers import onnx
+from deeplab_caffe.layers.base import Layer, ReceptiveWindow, Shape, register
+from deeplab_caffe.layers.facts import MaxPoolingFact
 from deeplab_caffe.layers.geometry import Geometry, check_image, read_geometry
+from deeplab_caffe.layers.onnx import OnnxGraph
 from deeplab_caffe.proto import caffe_pb2
+
+_INDEX_BYTES = 8  # of a maximum's place, which torch keeps for the backward pass
 
 
 @register
@@ -21,8 +29,10 @@ class Pooling(Layer):
     """
 
     TYPE = "Pooling"
+    capturable = per_item = True
+    kind = "spatial"
     TOPS = (1, 2)
-    HALF = True
+    supports_half = True
 
     def __init__(self, param, context) -> None:
         super().__init__(param, context)
@@ -41,9 +51,14 @@ class Pooling(Layer):
         if self.geometry and any(p >= k for p, k in zip(self.geometry.pad, self.geometry.kernel, strict=True)):
             raise self.error(f"pad {self.geometry.pad} must be smaller than the kernel {self.geometry.kernel}")
 
-    def pools_maxima(self) -> bool:
-        """Whether the only top is the maximum over windows of one size."""
-        return self.method == "MAX" and self.geometry is not None and len(self.param.top) == 1
+    @property
+    def fact(self) -> MaxPoolingFact | None:
+        if self.method != "MAX" or self.geometry is None or len(self.param.top) != 1:
+            return None
+        return MaxPoolingFact(self.geometry.kernel, self.geometry.stride, self.geometry.pad)
+
+    def saved_bytes(self, bottom_shapes: list[Shape], top_shapes: list[Shape], width: int) -> int:
+        return _INDEX_BYTES * math.prod(top_shapes[0]) if self.method == "MAX" else 0
 
     def _geometry(self, shape: Shape) -> Geometry:
         return self.geometry or Geometry(kernel=tuple(shape[2:]), stride=(1, 1), pad=(0, 0), hole=(1, 1))
@@ -118,10 +133,48 @@ class Pooling(Layer):
 
     @staticmethod
     def _extra(shape: Shape, g: Geometry, size: tuple[int, int]) -> tuple[int, int]:
-        """Rows and columns after the plane that the last windows reach."""
+        """Return rows and columns after the plane that the last windows reach."""
         return tuple(
             (size[axis] - 1) * g.stride[axis] + g.kernel[axis] - g.pad[axis] - shape[2 + axis] for axis in range(2)
         )
 
-    def window(self) -> Window | None:
-        return self.geometry.window() if self.geometry else None
+    def receptive_window(self) -> ReceptiveWindow | None:
+        return self.geometry.receptive_window() if self.geometry else None
+
+    def to_onnx(self, graph: OnnxGraph, bottoms: list[str], tops: tuple[str, ...]) -> list[str]:
+        if len(tops) > 1:
+            raise graph.unsupported("POOLING with a mask")
+        g = self.geometry
+        if g is None:
+            return [graph.node("GlobalMaxPool" if self.method == "MAX" else "GlobalAveragePool", bottoms, tops[0])]
+        kernel = {"kernel_shape": g.kernel, "strides": g.stride}
+        if self.method == "AVE" and g.stride == (1, 1):
+            # Nothing to round, and the window clipped to the padded plane is a whole one.
+            return [graph.node("AveragePool", bottoms, tops[0], pads=[*g.pad, *g.pad], count_include_pad=1, **kernel)]
+        if self.method == "MAX" and all(s <= k for s, k in zip(g.stride, g.kernel, strict=True)):
+            # ONNX rounds up as Caffe does and drops a last window that starts beyond the plane and its padding; without
+            # padding, where Caffe drops none, there can be none while the stride is no larger than the kernel.
+            return [graph.node("MaxPool", bottoms, tops[0], pads=[*g.pad, *g.pad], ceil_mode=1, **kernel)]
+        return [self._onnx_of_fixed_size(graph, g, bottoms[0], tops[0])]
+
+    def _onnx_of_fixed_size(self, graph: OnnxGraph, g: Geometry, x: str, top: str) -> str:
+        """Pool with all rounding and divisors worked out for the prototxt's sizes."""
+        graph.fixed_size = self.name
+        shape, size = graph.shapes[self.param.bottom[0]], graph.shapes[top][2:]
+        bottom, right = self._extra(shape, g, (size[0], size[1]))
+        lowest = float(np.finfo(np.float32).min)
+        padded = onnx.pad(graph, x, g.pad, (max(bottom, 0), max(right, 0)), lowest if self.method == "MAX" else 0.0)
+        kernel = {"kernel_shape": g.kernel, "strides": g.stride}
+        pooled = graph.node("MaxPool" if self.method == "MAX" else "AveragePool", [padded], **kernel)
+        bounds = [("starts", (0, 0)), ("ends", size), ("axes", (2, 3))]
+        inputs = [pooled, *(graph.constant(name, onnx.int64(*values)) for name, values in bounds)]
+        if self.method == "MAX":
+            return graph.node("Slice", inputs, top)
+        extents = []
+        for axis in range(2):
+            start = np.arange(size[axis]) * g.stride[axis] - g.pad[axis]
+            stop = np.minimum(start + g.kernel[axis], shape[2 + axis] + g.pad[axis])
+            extents.append(np.maximum(stop - start, 1))
+        factor = g.kernel[0] * g.kernel[1] / (extents[0][:, None] * extents[1][None, :])
+        factors = graph.constant("factor", factor.astype(np.float32))
+        return graph.node("Mul", [graph.node("Slice", inputs), factors], top)

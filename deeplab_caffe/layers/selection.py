@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def nth_largest_neighbour(values: list[float], nth: int) -> float:
-    """What stands before place ``nth`` (from 0) once GNU's ``std::nth_element`` has put the largest values first.
+    """Return what stands before place ``nth`` (from 0) once GNU's ``std::nth_element`` has put large values first.
 
     GAIN_CHANNEL takes it for the ``nth`` largest value. It is one of the ``nth`` largest, but not always the smallest
     of them: the algorithm leaves their order open. So that the same gains drift as in the original, the steps of
@@ -28,7 +28,7 @@ def nth_largest_neighbour(values: list[float], nth: int) -> float:
 
 
 def _partition(v: list[float], first: int, last: int) -> int:
-    """Brings the larger values of ``v[first:last]`` before the smaller ones; where the smaller ones begin."""
+    """Bring the larger values of ``v[first:last]`` before the smaller ones; where the smaller ones begin."""
     candidates = (first + 1, first + (last - first) // 2, last - 1)
     pivot = sorted(candidates, key=lambda i: v[i])[1]
     v[first], v[pivot] = v[pivot], v[first]

@@ -7,12 +7,12 @@ that torch's compiler emits for a frozen model; where a torch build lacks them, 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
-
-from deeplab_caffe.ops.sizes import Size
 
 _Key = tuple[object, ...]
 
@@ -47,6 +47,29 @@ def supported(x: Tensor, weight: Tensor) -> bool:
     return x.dtype == torch.float32 or (x.dtype == torch.bfloat16 and bfloat16_is_fast())
 
 
+class Geometry(NamedTuple):
+    """A convolution's numbers; pairs are (height, width)."""
+
+    stride: tuple[int, int]
+    pad: tuple[int, int]
+    dilation: tuple[int, int]
+    groups: int
+
+
+def pack_weight(weight: Tensor, geometry: Geometry, shape: Sequence[int]) -> Tensor:
+    """Return a weight (O, C / groups, kh, kw) in the order that suits inputs of ``shape`` best, but serves any."""
+    stride, pad, dilation, groups = geometry
+    blocked = weight.detach().contiguous().to_mkldnn()
+    return torch._C._nn.mkldnn_reorder_conv2d_weight(blocked, pad, stride, dilation, groups, list(shape))
+
+
+def packed_conv2d(x: Tensor, packed: Tensor, bias: Tensor | None, geometry: Geometry, *, relu: bool) -> Tensor:
+    """Return the convolution of channels-last ``x`` (N, C, H, W) with a packed weight, rectified if asked for."""
+    stride, pad, dilation, groups = geometry
+    activation = "relu" if relu else "none"
+    return torch.ops.mkldnn._convolution_pointwise(x, packed, bias, pad, stride, dilation, groups, activation, [], "")
+
+
 class PackedConv2d:
     """A convolution that keeps its weight packed for the shape of the last input.
 
@@ -55,15 +78,11 @@ class PackedConv2d:
     ``weight.data`` or a numpy view pass by: :meth:`clear` after those.
 
     Args:
-        stride: (height, width).
-        pad: (height, width).
-        dilation: (height, width).
-        groups: how many.
+        geometry: its numbers.
     """
 
-    def __init__(self, stride: Size, pad: Size, dilation: Size, groups: int) -> None:
-        self._arguments = stride, pad, dilation, groups
-        self._stride, self._pad, self._dilation, self._groups = list(stride), list(pad), list(dilation), groups
+    def __init__(self, geometry: Geometry) -> None:
+        self._geometry = geometry
         self._key: _Key | None = None
         self._packed: Tensor | None = None
 
@@ -72,35 +91,16 @@ class PackedConv2d:
         self._key = self._packed = None
 
     def __call__(self, x: Tensor, weight: Tensor, bias: Tensor | None, *, relu: bool) -> Tensor:
-        """Return the convolution of ``x`` (N, C, H, W), followed by a ReLU if asked for."""
+        """Return the convolution of ``x`` (N, C, H, W), with a ReLU behind it if asked for."""
         key = (weight.data_ptr(), weight._version, weight.dtype, tuple(x.shape))
-        if key != self._key:
-            self._packed = torch._C._nn.mkldnn_reorder_conv2d_weight(  # type: ignore[call-arg]  # torch's stub is behind
-                weight.detach().contiguous().to_mkldnn(),
-                self._pad,
-                self._stride,
-                self._dilation,
-                self._groups,
-                list(x.shape),
-            )
+        if self._packed is None or key != self._key:
+            self._packed = pack_weight(weight, self._geometry, x.shape)
             self._key = key
         x = x.contiguous(memory_format=torch.channels_last)
-        y: Tensor = torch.ops.mkldnn._convolution_pointwise(
-            x,
-            self._packed,
-            None if bias is None else bias.detach(),
-            self._pad,
-            self._stride,
-            self._dilation,
-            self._groups,
-            "relu" if relu else "none",
-            [],
-            "",
-        )
-        return y
+        return packed_conv2d(x, self._packed, None if bias is None else bias.detach(), self._geometry, relu=relu)
 
     def __deepcopy__(self, memo: dict[int, object]) -> PackedConv2d:
-        return PackedConv2d(*self._arguments)
+        return PackedConv2d(self._geometry)
 
     def __reduce__(self) -> tuple[object, ...]:
-        return PackedConv2d, self._arguments
+        return PackedConv2d, (self._geometry,)

@@ -119,7 +119,7 @@ class Execution:
             ]
             runs = any(down) or any(self._learning(layer))
             needed.update(dict.fromkeys(step.tops, runs))
-            found.append((runs and layer.DIFFERENTIABLE, down))
+            found.append((runs and layer.differentiable, down))
         return found
 
     @staticmethod
@@ -145,7 +145,7 @@ class Execution:
     def _backward_layer(self, index: int, propagate_down: list[bool]) -> None:
         """Gradients of one layer: of its parameters, and of the bottoms that ``propagate_down`` names."""
         step = self._steps[index]
-        if not step.layer.DIFFERENTIABLE:
+        if not step.layer.differentiable:
             return
         if index not in self._tape:
             raise NetError("backward before forward: there is nothing to differentiate yet", step.layer.name)

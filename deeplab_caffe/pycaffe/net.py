@@ -13,12 +13,11 @@ from torch import nn
 
 from deeplab_caffe import net as core
 from deeplab_caffe.errors import NetError
-from deeplab_caffe.layers.data import MemoryData
+from deeplab_caffe.net.weights import load_weights, save_weights
 from deeplab_caffe.proto import caffe_pb2
 from deeplab_caffe.pycaffe import mode
 from deeplab_caffe.pycaffe.blob import ParameterBlob
 from deeplab_caffe.pycaffe.execution import Execution
-from deeplab_caffe.weights import load_weights, save_weights
 
 
 class LayerFace(NamedTuple):
@@ -122,8 +121,8 @@ class Net(Execution):
             replaced.update((id(blob), source) for blob, source in zip(mine, theirs, strict=True))
         # The very Parameter objects: one memory even after either net has moved to another device.
         for step in self._steps:
-            for attribute, blob in list(step.layer.named_parameters(recurse=False)):
-                setattr(step.layer, attribute, replaced.get(id(blob), blob))
+            for role, blob in step.layer.named_blobs.items():
+                setattr(step.layer, role, replaced.get(id(blob), blob))
         for blobs in self.params.values():
             for blob in blobs:
                 blob.parameter = replaced.get(id(blob.parameter), blob.parameter)
@@ -235,10 +234,10 @@ class Net(Execution):
             NetError: the first layer is no MEMORY_DATA, or the shapes do not fit it.
         """
         layer = self._steps[0].layer if self._steps else None
-        if not isinstance(layer, MemoryData):
+        if layer is None or not layer.takes_arrays:
             raise NetError("set_input_arrays: the first layer must be a MEMORY_DATA")
         try:
-            layer.source.reset(data, labels, data_dim)
+            layer.set_arrays(data, labels, data_dim)
         except NetError as error:
             raise layer.error(f"set_input_arrays: {error}") from None
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from deeplab_caffe.net.memory import TrainingMemory, training_memory
 from deeplab_caffe.solver.config import SolverConfig, read_config
 from deeplab_caffe.solver.log import TrainingLog, read_log
-from deeplab_caffe.solver.memory import TrainingMemory, training_memory
 from deeplab_caffe.solver.policies import POLICIES, LearningRate
 from deeplab_caffe.solver.snapshot import SnapshotFiles, SnapshotWarning, latest_snapshot
 from deeplab_caffe.solver.solver import Solver

@@ -15,7 +15,7 @@ from deeplab_caffe.solver.parameters import ParameterBlob
 
 @torch.no_grad()
 def first_non_finite(net: Net, sources: Mapping[str, Tensor]) -> str | None:
-    """The first place, in net order, where a batch meets numbers that are not finite.
+    """Return the first place, in net order, where a batch meets numbers that are not finite.
 
     Args:
         net: the net; it is run once more.
@@ -31,7 +31,7 @@ def first_non_finite(net: Net, sources: Mapping[str, Tensor]) -> str | None:
         for index, blob in enumerate(layer.blobs):
             if not _finite(blob):
                 return f"layer '{layer.name}': its parameter blob {index}"
-        if layer.IS_SOURCE:
+        if layer.is_source:
             tops = tuple(sources[top] for top in step.tops)
         else:
             try:
@@ -47,7 +47,7 @@ def first_non_finite(net: Net, sources: Mapping[str, Tensor]) -> str | None:
 
 
 def non_finite_parameter(blobs: list[ParameterBlob]) -> ParameterBlob | None:
-    """The first parameter blob with a number that is not finite."""
+    """Return the first parameter blob with a number that is not finite."""
     return next((blob for blob in blobs if not _finite(blob.parameter.detach())), None)
 
 
@@ -57,7 +57,7 @@ def _finite(x: Tensor) -> bool:
 
 @contextmanager
 def debug_info(net: Net, emit: Callable[[str], None]) -> Iterator[None]:
-    """Within the block, each layer's forward and backward pass writes Caffe's lines (net.cpp, ForwardDebugInfo)."""
+    """Write Caffe's lines about each layer's passes within the block (net.cpp, ForwardDebugInfo)."""
     handles = []
 
     def hooks(step):
@@ -67,7 +67,7 @@ def debug_info(net: Net, emit: Callable[[str], None]) -> Iterator[None]:
             for blob, top in zip(step.tops, tops, strict=True):
                 emit(f"    [Forward] Layer {name}, top blob {blob} data: {mean_abs(top):g}")
             # A split's tops are one tensor, but each branch brings its own gradient.
-            return tuple(top.view_as(top) for top in tops) if step.layer.TYPE == "Split" else None
+            return tuple(top.view_as(top) for top in tops) if step.layer.is_identity and len(tops) > 1 else None
 
         def before(_, bottoms):
             for blob, bottom in zip(step.bottoms, bottoms, strict=True):
@@ -95,7 +95,7 @@ def debug_info(net: Net, emit: Callable[[str], None]) -> Iterator[None]:
 
 
 def update_lines(blobs: list[ParameterBlob], values: list[Tensor]) -> Iterator[str]:
-    """Caffe's lines about an update (net.cpp, UpdateDebugInfo): the parameters as they were before it."""
+    """Yield Caffe's lines about an update (net.cpp, UpdateDebugInfo): the parameters as they were before it."""
     for blob, value in zip(blobs, values, strict=True):
         where = f"    [Update] Layer {blob.layer.name}, param {_display_name(blob)}"
         if blob.owner is None:
@@ -114,5 +114,5 @@ def _display_name(blob: ParameterBlob) -> str:
 
 
 def mean_abs(x: Tensor) -> float:
-    """Mean of the absolute values."""
+    """Return the mean of the absolute values."""
     return float(x.detach().abs().float().mean()) if x.numel() else 0.0

@@ -67,7 +67,7 @@ class Engine:
         if not self.net.losses:
             raise SolverError(f"net '{self.net.name}' has no loss in phase TRAIN: there is nothing to train for")
         for layer in self.net.layers if world.size > 1 else ():
-            if hasattr(layer, "writer"):
+            if layer.writes_files:
                 raise layer.error(f"writes files, and {world.size} processes would write the same ones")
         self.blobs = collect_parameters(self.net)
         self.test_nets: list[Net] = []
@@ -76,7 +76,7 @@ class Engine:
             share_parameters(net, self.net)
             self.test_nets.append(net)
         self._shares = LossShares(self.net, world)
-        self._sources = [top for step in self.net.steps if step.layer.IS_SOURCE for top in step.tops]
+        self._sources = [top for step in self.net.steps if step.layer.is_source for top in step.tops]
 
     def _build(self, param: caffe_pb2.NetParameter, seed: int, **options: Any) -> Net:
         net = Net(param, seed=seed, **options, **self._options)
@@ -89,12 +89,12 @@ class Engine:
         return net.to(self.device)
 
     def begin(self) -> None:
-        """Before an iteration: no gradients."""
+        """Begin an iteration: no gradients."""
         for blob in self.blobs:
             blob.parameter.grad = None
 
     def forward_backward(self, *, is_last: bool = True) -> dict[str, Tensor]:
-        """The next batch forwards and backwards; gradients add up in the parameters.
+        """Run the next batch forwards and backwards; gradients add up in the parameters.
 
         Args:
             is_last: the update follows: the processes bring their gradients together.
@@ -113,33 +113,33 @@ class Engine:
         return found
 
     def forward(self) -> float:
-        """The next batch forwards only; its loss."""
+        """Run the next batch forwards only; return its loss."""
         with torch.no_grad():
             self._forward(self.net)
         return self.loss()
 
     def loss(self) -> float:
-        """The sum of the losses since the last call; waits for the forward passes only."""
+        """Return the sum of the losses since the last call; waits for the forward passes only."""
         return self._reader.read()
 
     def test_forward(self, index: int) -> dict[str, Tensor]:
-        """The next batch of a test net: its outputs and losses."""
+        """Run the next batch of a test net; return its outputs and losses."""
         net = self.test_nets[index]
         with torch.no_grad(), self.autocast():
             return net(blobs=[*net.losses, *net.outputs])
 
     def updated(self, values: list[Tensor]) -> None:
-        """After an update: what it took off the parameters."""
+        """Take note of what an update took off the parameters."""
 
     def before_snapshot(self) -> None:
-        """Before the parameters are read or written from outside."""
+        """Prepare for the parameters being read or written from outside."""
 
     def autocast(self) -> contextlib.AbstractContextManager:
-        """Within it, forward passes compute in bfloat16 if that was asked for."""
+        """Have forward passes within it compute in bfloat16 if that was asked for."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16)
 
     def first_non_finite(self, found: Mapping[str, Tensor]) -> str | None:
-        """Where this process's last batch first met numbers that are not finite; ``found``: what it gave."""
+        """Say where this process's last batch first met numbers that are not finite; ``found``: what it gave."""
         with self.autocast(), self._shares.paused():
             return first_non_finite(self.net, found)
 

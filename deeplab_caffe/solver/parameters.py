@@ -94,7 +94,7 @@ def _layers_below_losses(net: Net) -> set[str]:
     for step in reversed(net.steps):
         asked = any(top in needed for top in step.tops) or any(step.loss_weights)
         needed -= set(step.tops)
-        if asked and step.layer.DIFFERENTIABLE:
+        if asked and step.layer.differentiable:
             trained.add(step.layer.name)
             stopped = () if net.param.force_backward else step.layer.stopped_bottoms
             needed |= {

@@ -2,43 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import torch
 
-from deeplab_caffe.data.confusion import ConfusionMatrix
 from deeplab_caffe.errors import DataError, SolverError
-from deeplab_caffe.layers import Layer
-from deeplab_caffe.layers.loss import SegAccuracy, SoftmaxLoss
 from deeplab_caffe.net import Net
 from deeplab_caffe.solver.world import World
 
 
 def net_state(net: Net) -> dict[str, Any]:
-    """Where a net's generator, layers that read or write files, and running sums stand."""
-    layers = {layer.name: source.state_dict() for layer, source in _sources(net)}
-    sums = {layer.name: layer.confusion.matrix.copy() for layer in _summing(net) if layer.confusion is not None}
-    return {"rng": net.context.rng.state_dict(), "sources": layers, "confusion": sums}
+    """Return where a net's generator and its layers stand: positions in files, running sums."""
+    states = {layer.name: layer.training_state() for layer in net.layers}
+    return {"rng": net.context.rng.state_dict(), "layers": {name: state for name, state in states.items() if state}}
 
 
 def load_net_state(net: Net, state: dict[str, Any]) -> None:
-    """Goes on where :func:`net_state` was taken.
+    """Go on where :func:`net_state` was taken.
 
     Raises:
         SolverError: the state is of another net.
         DataError: a data layer's position does not fit its list or files.
     """
     try:
-        for layer, source in _sources(net):
-            if layer.name in state["sources"]:
-                source.load_state_dict(state["sources"][layer.name])
-        for layer in _summing(net):
-            if layer.name in state["confusion"]:
-                matrix = np.asarray(state["confusion"][layer.name], np.int64)
-                layer.confusion = ConfusionMatrix(len(matrix), layer.ignored)
-                layer.confusion.matrix[...] = matrix
+        for layer in net.layers:
+            if layer.name in state["layers"]:
+                layer.load_training_state(state["layers"][layer.name])
         # Last: a source may draw from the generator when it is moved.
         net.context.rng.load_state_dict(state["rng"])
     except DataError:
@@ -47,49 +37,32 @@ def load_net_state(net: Net, state: dict[str, Any]) -> None:
         raise SolverError(f"the saved state does not fit net '{net.name}': {type(error).__name__}: {error}") from error
 
 
-def _sources(net: Net) -> Iterator[tuple[Layer, Any]]:
-    """Layers that read or write files, and what knows their position."""
-    for layer in net.layers:
-        for source in (getattr(layer, "source", None), getattr(layer, "writer", None)):
-            if hasattr(source, "state_dict"):
-                yield layer, source
-
-
-def _summing(net: Net) -> Iterator[SegAccuracy]:
-    for layer in net.layers:
-        if isinstance(layer, SegAccuracy) and not layer.param.seg_accuracy_param.reset:
-            yield layer
-
-
 def kept_diffs(net: Net, world: World) -> dict[str, np.ndarray]:
-    """What SOFTMAX_LOSS layers keep of their last gradients, for the whole batch; see ``keep_ignored_diff``."""
-    own = {layer.name: layer.kept_diff.cpu().numpy() for layer in _keeping(net) if layer.kept_diff is not None}
+    """Return what layers keep from one batch to the next, for the whole batch: see ``keep_ignored_diff``."""
+    states = {layer.name: layer.batch_state for layer in net.layers}
+    own = {name: state.cpu().numpy() for name, state in states.items() if state is not None}
     parts = world.gather(own)
     return {name: np.concatenate([part[name] for part in parts]) for name in own if all(name in part for part in parts)}
 
 
 def load_kept_diffs(net: Net, saved: dict[str, np.ndarray], device: torch.device, world: World) -> None:
-    """Takes this process's part of what :func:`kept_diffs` gave; a batch of another size begins anew."""
-    for layer in _keeping(net):
-        whole = saved.get(layer.name)
-        layer.kept_diff = None
+    """Take this process's part of what :func:`kept_diffs` gave; a batch of another size begins anew."""
+    for layer in net.layers:
+        whole, part = saved.get(layer.name), None
         if whole is not None and len(whole) % world.size == 0:
-            part = np.split(np.asarray(whole, np.float32), world.size)[world.rank]
-            layer.kept_diff = torch.from_numpy(part.copy()).to(device)
-
-
-def _keeping(net: Net) -> Iterator[SoftmaxLoss]:
-    return (layer for layer in net.layers if isinstance(layer, SoftmaxLoss) and layer.keeps_diff)
+            own = np.split(np.asarray(whole, np.float32), world.size)[world.rank]
+            part = torch.from_numpy(own.copy()).to(device)
+        layer.load_batch_state(part)
 
 
 def torch_state(device: torch.device) -> dict[str, Any]:
-    """Where torch's generators stand, the CPU's and the device's."""
+    """Return where torch's generators stand, the CPU's and the device's."""
     cuda = torch.cuda.get_rng_state(device).numpy() if device.type == "cuda" else None
     return {"cpu": torch.get_rng_state().numpy(), "cuda": cuda}
 
 
 def load_torch_state(device: torch.device, states: list[dict[str, Any]], world: World) -> bool:
-    """Goes on where :func:`torch_state` was taken, process by process.
+    """Go on where :func:`torch_state` was taken, process by process.
 
     Returns:
         Whether it could: not with more processes than there were, nor on a GPU what was begun on a CPU.

@@ -17,7 +17,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from deeplab_caffe.net import Net
-from deeplab_caffe.net_building import Step
+from deeplab_caffe.net.build import Step
 from deeplab_caffe.solver.world import World
 
 
@@ -54,12 +54,12 @@ class LossShares:
     def _scale(self, step: Step, bottoms: tuple[Tensor, ...], tops: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         if self._paused:
             return tops
-        divisor = step.layer.loss_divisor(*bottoms)
+        divisor = step.layer.normalizer(*bottoms)
         share: Tensor | float = 1 / self._world.size
         if divisor is not None:
             total = self._world.sum(divisor.detach().clone())
             share = torch.where(total > 0, divisor / total, 0.0)
-        is_loss = step.layer.DEFAULT_LOSS_WEIGHT > 0
+        is_loss = step.layer.default_loss_weight > 0
         return tuple(
             top if not weight or not (is_loss or top.numel() == 1) else top * _as(share, top)
             for top, weight in zip(tops, step.loss_weights, strict=True)

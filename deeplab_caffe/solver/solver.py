@@ -18,6 +18,7 @@ from torch import Tensor
 from deeplab_caffe.arrays.devices import resolve_device
 from deeplab_caffe.errors import DataError, SolverError
 from deeplab_caffe.net import Net
+from deeplab_caffe.net.weights import save_weights
 from deeplab_caffe.proto import caffe_pb2
 from deeplab_caffe.solver.config import read_config
 from deeplab_caffe.solver.diagnosis import debug_info, non_finite_parameter, update_lines
@@ -45,7 +46,6 @@ from deeplab_caffe.solver.snapshot import (
 from deeplab_caffe.solver.testing import MOST_SHOWN, run_test
 from deeplab_caffe.solver.updates import create_rule
 from deeplab_caffe.solver.world import World
-from deeplab_caffe.weights import save_weights
 
 
 class Solver:

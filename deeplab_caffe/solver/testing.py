@@ -40,9 +40,8 @@ def share_parameters(test: Net, train: Net) -> None:
         shapes = [[tuple(blob.shape) for blob in side.blobs] for side in (source, layer)]
         if shapes[0] != shapes[1]:
             raise layer.error(f"its parameters are {shapes[1]} in the test net and {shapes[0]} in the training net")
-        names = [name for name, _ in layer.named_parameters(recurse=False)]
-        for name, blob in zip(names, source.blobs, strict=True):
-            setattr(layer, name, blob)
+        for role, blob in source.named_blobs.items():
+            setattr(layer, role, blob)
 
 
 @torch.no_grad()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import deeplab_caffe as dc
-from deeplab_caffe.weights import save_weights
+from deeplab_caffe.net.weights import save_weights
 from tools.make_voc_like import main as make_voc_like
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))

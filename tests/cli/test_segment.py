@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from deeplab_caffe.data import load_label, read_blob_mat
-from deeplab_caffe.segmenter import Segmenter
+from deeplab_caffe.segmentation.segmenter import Segmenter
 from deeplab_caffe.viz import CAMVID_COLORMAP
 from deeplab_caffe.zoo.default import DEFAULT_MODEL
 

@@ -9,8 +9,8 @@ import torch
 import deeplab_caffe as dc
 from deeplab_caffe.convert import convert, load_tensors, read_tensors, save_state_dict, tensors_of
 from deeplab_caffe.errors import ConversionError, NetError
+from deeplab_caffe.net.weights import save_weights
 from deeplab_caffe.proto import CaffeModel, format_message
-from deeplab_caffe.weights import save_weights
 from deeplab_caffe.zoo import DEFAULT_MODEL
 from tests.nets import SMALL, build, conv, inputs, layer, parse
 

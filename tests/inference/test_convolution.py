@@ -8,13 +8,13 @@ from torch import Tensor
 from deeplab_caffe.inference import sub_grids
 from deeplab_caffe.inference.convolution import (
     ConvSpec,
+    algorithms,
     caffe_engine,
     direct,
     im2col_product,
     on_sub_grids,
     padded_channels,
     pointwise_product,
-    ways,
 )
 from tests.inference.narrow import error, photo_like
 
@@ -45,7 +45,7 @@ def image(*shape: int) -> Tensor:
 
 
 def expected(s: ConvSpec, x: Tensor) -> Tensor:
-    y = F.conv2d(x, s.weight, s.bias, s.stride, s.pad, s.hole, s.group)
+    y = F.conv2d(x, s.weight, s.bias, s.stride, s.pad, s.dilation, s.groups)
     return y.relu() if s.relu else y
 
 
@@ -79,9 +79,9 @@ def test_every_way_gives_the_convolution(geometry: tuple, relu: bool) -> None:
     s = spec(*conv, relu=relu)
     x = image(2, 6, height, width)
     wanted = expected(s, x)
-    found = ways(s, x.shape)
+    found = algorithms(s, x.shape)
     assert "sub_grids" in found
-    assert ("im2col_product" in found) == (s.group == 1)
+    assert ("im2col_product" in found) == (s.groups == 1)
     with torch.no_grad():
         runs = {name: make() for name, make in found.items()}
         runs |= {"sub_grids of direct": on_sub_grids(s, direct), "caffe_engine": caffe_engine(s)}
@@ -96,7 +96,7 @@ def test_every_way_gives_the_convolution(geometry: tuple, relu: bool) -> None:
 def test_strides_leave_no_sub_grids() -> None:
     s = spec(3, 2, 2, 2, 1, relu=True)
     x = image(1, 6, 15, 15)
-    assert "sub_grids" not in ways(s, x.shape)
+    assert "sub_grids" not in algorithms(s, x.shape)
     assert error(im2col_product(s)(x), expected(s, x)) < 2e-6
 
 
@@ -104,9 +104,9 @@ def test_strides_leave_no_sub_grids() -> None:
 @pytest.mark.parametrize("relu", [False, True])
 def test_products(relu: bool, with_bias: bool) -> None:
     s = spec(1, 1, 0, 1, 1, relu=relu)
-    s = s if with_bias else ConvSpec(s.weight, None, s.stride, s.pad, s.hole, s.group, relu)
+    s = s if with_bias else ConvSpec(s.weight, None, s.stride, s.pad, s.dilation, s.groups, relu)
     x = image(2, 6, 5, 7)
-    assert "pointwise_product" in ways(s, x.shape)
+    assert "pointwise_product" in algorithms(s, x.shape)
     assert error(pointwise_product(s)(x), expected(s, x)) < 2e-6
     assert error(im2col_product(s)(x), expected(s, x)) < 2e-6
 
@@ -126,7 +126,7 @@ def test_padded_channels() -> None:
 
 def test_a_packed_weight_takes_other_sizes() -> None:
     s = spec(3, 1, 2, 2, 1, relu=True)
-    found = ways(s, (1, 6, 41, 41))
+    found = algorithms(s, (1, 6, 41, 41))
     if "onednn_packed" not in found:
         pytest.skip("this torch build has no oneDNN")
     run = found["onednn_packed"]()

@@ -11,7 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from deeplab_caffe.inference.convolution import ConvSpec, ways
+from deeplab_caffe.inference.convolution import ConvSpec, algorithms
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -81,7 +81,9 @@ def spec(dtype: torch.dtype, device: str, outputs: int = 128, kernel: int = 3) -
 
 
 def test_not_on_the_cpu() -> None:
-    assert not [name for name in ways(spec(torch.bfloat16, "cpu"), (1, 64, 9, 9)) if name.startswith("implicit_gemm")]
+    assert not [
+        name for name in algorithms(spec(torch.bfloat16, "cpu"), (1, 64, 9, 9)) if name.startswith("implicit_gemm")
+    ]
 
 
 @pytest.mark.cuda
@@ -91,7 +93,7 @@ def test_tiles_that_fit_a_layer() -> None:
     pytest.importorskip("triton")
 
     def tiles(*args: object) -> list[str]:
-        return [name for name in ways(spec(*args), (1, 64, 9, 9)) if name.startswith("implicit_gemm")]
+        return [name for name in algorithms(spec(*args), (1, 64, 9, 9)) if name.startswith("implicit_gemm")]
 
     assert tiles(torch.bfloat16, "cuda") == [
         "implicit_gemm_128x128",

@@ -42,9 +42,9 @@ def test_float32_is_the_net(name: str) -> None:
     labels = fast.labels(x)
     assert (labels == argmax_labels(expected, ties="last")).float().mean() > 0.999
     usual = net.optimize(batch=2, size=(65, 81))
-    assert not any(choice.milliseconds for choice in usual.choices)
+    assert not any(choice.milliseconds for choice in usual.tuning)
     assert error(usual(x), expected) < 2e-6
-    assert len(fast.choices) == len([layer for layer in net.layers if layer.blobs])
+    assert len(fast.tuning) == len([layer for layer in net.layers if layer.blobs])
 
 
 @needs_bfloat16
@@ -69,7 +69,7 @@ def test_other_batches_and_sizes_run_too(small: dc.Net) -> None:
 def test_engine_caffe() -> None:
     net, x = narrow("deeplab_largefov", engine="CAFFE"), photo_like(1, 3, 65, 65)
     fast = net.optimize(batch=1, size=65)
-    assert {choice.way for choice in fast.choices} == {"caffe_engine"}
+    assert {choice.algorithm for choice in fast.tuning} == {"caffe_engine"}
     assert error(fast(x), net(x)) < 1e-7
 
 
@@ -101,7 +101,7 @@ def test_the_net_goes_on_as_it_was(small: dc.Net) -> None:
 
 def test_it_does_not_hold_the_nets_weights(small: dc.Net) -> None:
     fast = small.optimize()
-    assert all(o.layer.weight.is_meta for o in fast.plan.operations if o.layer.blobs)
+    assert all(step.layer.weight.is_meta for step in fast.graph.steps if step.layer.blobs)
     assert not any(parameter.is_meta for parameter in small.parameters())
 
 
@@ -121,7 +121,7 @@ def test_label_images_is_the_segmenter() -> None:
     photos = np.random.default_rng(1).integers(0, 256, (2, 50, 71, 3), dtype=np.uint8)
     photos = np.repeat(np.repeat(photos[:, ::10, ::10], 10, 1), 10, 2)[:, :50, :71].copy()
     for params in (None, crf):
-        segmenter = dc.Segmenter(DEFAULT_MODEL.deploy, DEFAULT_MODEL.weights, crf=params, device="cpu")
+        segmenter = dc.Segmenter(DEFAULT_MODEL.deploy, DEFAULT_MODEL.weights, crf=params, device="cpu", optimize=False)
         fast = segmenter.net.optimize(batch=2, size=73)
         labels = fast.label_images(photos, crf=params)
         assert labels.dtype == torch.uint8
@@ -153,7 +153,7 @@ def with_graphs(monkeypatch: pytest.MonkeyPatch):
 
     def make(net: dc.Net, **options: object) -> OptimizedNet:
         fast = net.optimize(**options)
-        fast.whole = ""
+        fast.graph_break_reason = None
         return fast
 
     return make
@@ -198,7 +198,7 @@ def test_out_of_memory_says_what_to_do(small: dc.Net, monkeypatch: pytest.Monkey
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
 
     with monkeypatch.context() as patch:
-        patch.setitem(fast._kernels, fast.plan.operations[0].tops[0], full)
+        patch.setitem(fast._kernels, fast.graph.steps[0].makes[0], full)
         with pytest.raises(
             NetError, match=r"not enough memory on cpu for inputs \(1, 3, 9, 11\): take fewer at a time"
         ):
@@ -233,8 +233,8 @@ def test_refusals(small: dc.Net) -> None:
         ({"batch": 0}, "batch must be positive, got 0"),
         ({"size": (3, 0)}, "size must be positive, got 0"),
         ({"cache_size": 0}, "at least one graph, got 0"),
-        ({"ways": {"conv9": "direct"}}, "ways for unknown convolutions conv9"),
-        ({"ways": {"conv1": "magic"}}, "layer 'conv1': there is no way 'magic'"),
+        ({"algorithms": {"conv9": "direct"}}, "algorithms for unknown convolutions conv9"),
+        ({"algorithms": {"conv1": "magic"}}, "layer 'conv1': there is no algorithm 'magic'"),
         ({"size": 1}, "layer '"),
     ],
 )

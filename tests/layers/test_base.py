@@ -48,7 +48,7 @@ def test_shapes_of_blobs_in_files() -> None:
     assert (V1.scalar(), V2.scalar()) == ((1, 1, 1, 1), ())
 
 
-@pytest.mark.parametrize("kind", sorted(k for k in RIGHT if LAYERS[k].HALF))
+@pytest.mark.parametrize("kind", sorted(k for k in RIGHT if LAYERS[k].supports_half))
 def test_bfloat16_where_the_class_says_so(kind: str) -> None:
     params, bottoms, tops = RIGHT[kind]
     blobs = [noise(2, 4, 4, 5, seed=i) for i in range(bottoms)]

@@ -49,23 +49,23 @@ def test_tops_are_as_promised_and_bottoms_stay(kind: str) -> None:
     assert all(top.dtype in (torch.float64, torch.float32) for top in tops)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in EXAMPLES if LAYERS[kind].DIFFERENTIABLE and EXAMPLES[kind].tops])
+@pytest.mark.parametrize("kind", [kind for kind in EXAMPLES if LAYERS[kind].differentiable and EXAMPLES[kind].tops])
 def test_gradient(kind: str) -> None:
     layer, blobs = example(kind)
     parameters = dict(layer.named_parameters())
     names = list(parameters)
-    scores = [blob.requires_grad_() for i, blob in enumerate(blobs) if i not in layer.LABEL_BOTTOMS]
+    scores = [blob.requires_grad_() for i, blob in enumerate(blobs) if i not in layer.label_bottoms]
 
     def tops(*tensors: Tensor) -> tuple[Tensor, ...]:
         given = dict(zip(names, tensors[len(scores) :], strict=True))
         bottoms = iter(tensors)
-        bottoms = [blob if i in layer.LABEL_BOTTOMS else next(bottoms) for i, blob in enumerate(blobs)]
+        bottoms = [blob if i in layer.label_bottoms else next(bottoms) for i, blob in enumerate(blobs)]
         return functional_call(layer, given, tuple(bottoms))
 
     assert torch.autograd.gradcheck(tops, [*scores, *parameters.values()])
 
 
-@pytest.mark.parametrize("kind", [kind for kind in EXAMPLES if not LAYERS[kind].DIFFERENTIABLE])
+@pytest.mark.parametrize("kind", [kind for kind in EXAMPLES if not LAYERS[kind].differentiable])
 def test_no_gradient_flows_through(kind: str) -> None:
     layer, blobs = example(kind)
     assert not any(top.requires_grad for top in layer(*(blob.requires_grad_() for blob in blobs)))
@@ -81,11 +81,11 @@ def test_cuda_gives_what_the_cpu_gives(kind: str) -> None:
     for device in ("cpu", "cuda"):
         layer = layer.to(device)
         bottoms = [
-            blob.detach().to(device).requires_grad_(i not in layer.LABEL_BOTTOMS) for i, blob in enumerate(blobs)
+            blob.detach().to(device).requires_grad_(i not in layer.label_bottoms) for i, blob in enumerate(blobs)
         ]
         tops = layer(*bottoms)
         assert all(top.device.type == device for top in tops)
-        if LAYERS[kind].DIFFERENTIABLE and tops:
+        if LAYERS[kind].differentiable and tops:
             sum((top * top).sum() for top in tops).backward()
         runs.append([*(top.detach().cpu() for top in tops), *(b.grad.cpu() for b in bottoms if b.grad is not None)])
     for cpu, cuda in zip(*runs, strict=True):

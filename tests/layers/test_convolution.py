@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from deeplab_caffe.errors import NetError
-from deeplab_caffe.layers import Window
+from deeplab_caffe.layers import ReceptiveWindow
 from tests.goldens import relative_error
 from tests.layers.build import image, make, noise, run
 
@@ -114,7 +114,7 @@ def test_convolution_refuses_other_channels() -> None:
 def test_convolution_cost_and_window() -> None:
     layer = conv("num_output: 4 kernel_size: 3 pad: 2 hole: 2", [(2, 3, 8, 9)])
     assert layer.multiply_adds([(2, 3, 8, 9)], [(2, 4, 8, 9)]) == 2 * 4 * 8 * 9 * 3 * 9
-    assert layer.window() == Window((5, 5), (1, 1), (2, 2))
+    assert layer.receptive_window() == ReceptiveWindow((5, 5), (1, 1), (2, 2))
 
 
 def test_im2col_by_hand() -> None:

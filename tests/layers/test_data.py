@@ -152,7 +152,7 @@ def test_hdf5_output(tmp_path: Path) -> None:
     h5py = pytest.importorskip("h5py")
     params = f'hdf5_output_param {{ file_name: "{tmp_path}/out.h5" }}'
     layer = make("HDF5Output", params, [(2, 3, 1, 1), (2, 1, 1, 1)], tops=0)
-    assert layer.window() is None
+    assert layer.receptive_window() is None
     data, label = noise(4, 3, 1, 1).requires_grad_(), torch.arange(4.0).view(4, 1, 1, 1)
     for first in (0, 2):
         assert layer(data[first : first + 2], label[first : first + 2]) == ()

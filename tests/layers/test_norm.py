@@ -58,8 +58,8 @@ def test_lrn_refuses_even_sizes(size: int) -> None:
 
 
 def test_lrn_window() -> None:
-    assert make("LRN").window().kernel == (1, 1)
-    within = make("LRN", "lrn_param { local_size: 5 norm_region: WITHIN_CHANNEL }").window()
+    assert make("LRN").receptive_window().kernel == (1, 1)
+    within = make("LRN", "lrn_param { local_size: 5 norm_region: WITHIN_CHANNEL }").receptive_window()
     assert (within.kernel, within.pad) == ((5, 5), (2, 2))
 
 

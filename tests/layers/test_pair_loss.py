@@ -116,5 +116,5 @@ def test_sigmoid_cross_entropy_takes_targets_in_another_shape() -> None:
     ],
 )
 def test_losses_count_by_themselves(kind: str) -> None:
-    assert LAYERS[kind].DEFAULT_LOSS_WEIGHT == 1
-    assert LAYERS[kind].AUTO_TOP
+    assert LAYERS[kind].default_loss_weight == 1
+    assert LAYERS[kind].auto_top

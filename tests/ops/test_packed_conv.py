@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from deeplab_caffe.ops import packed_conv
-from deeplab_caffe.ops.packed_conv import PackedConv2d, supported
+from deeplab_caffe.ops.packed_conv import Geometry, PackedConv2d, supported
 
 GEOMETRIES = [
     # kernel, stride, pad, hole, group
@@ -48,7 +48,7 @@ def test_equals_the_plain_convolution(geometry: tuple, dtype: torch.dtype) -> No
     weight = noise(8, 4 // geometry[-1], *kernel, seed=1).to(dtype).contiguous(memory_format=torch.channels_last)
     x = noise(2, 4, 15, 17).to(dtype)
     for bias in (noise(8, seed=2).to(dtype), None):
-        packed = PackedConv2d(*rest)
+        packed = PackedConv2d(Geometry(*rest))
         for relu in (False, True):
             found, expected = packed(x, weight, bias, relu=relu), plain(x, weight, bias, geometry, relu)
             tolerance = 1e-5 if dtype == torch.float32 else 2e-2
@@ -57,7 +57,7 @@ def test_equals_the_plain_convolution(geometry: tuple, dtype: torch.dtype) -> No
 
 def test_sees_what_becomes_of_the_weight() -> None:
     geometry = GEOMETRIES[0]
-    packed, x = PackedConv2d(*geometry[1:]), noise(1, 4, 9, 9)
+    packed, x = PackedConv2d(Geometry(*geometry[1:])), noise(1, 4, 9, 9)
     weight = torch.nn.Parameter(noise(8, 4, 3, 3, seed=1))
 
     def check() -> None:
@@ -77,14 +77,14 @@ def test_sees_what_becomes_of_the_weight() -> None:
 
 def test_sees_another_size_and_comes_back() -> None:
     geometry = GEOMETRIES[0]
-    packed, weight = PackedConv2d(*geometry[1:]), noise(8, 4, 3, 3, seed=1)
+    packed, weight = PackedConv2d(Geometry(*geometry[1:])), noise(8, 4, 3, 3, seed=1)
     for shape in [(1, 4, 9, 9), (2, 4, 20, 5), (1, 4, 1, 1), (1, 4, 9, 9)]:
         x = noise(*shape)
         torch.testing.assert_close(packed(x, weight, None, relu=True), plain(x, weight, None, geometry, True))
 
 
 def test_the_same_bits_every_time() -> None:
-    packed, x, weight = PackedConv2d(*GEOMETRIES[1][1:]), noise(1, 4, 30, 30), noise(8, 4, 3, 3, seed=1)
+    packed, x, weight = PackedConv2d(Geometry(*GEOMETRIES[1][1:])), noise(1, 4, 30, 30), noise(8, 4, 3, 3, seed=1)
     first = packed(x, weight, None, relu=True)
     assert all(torch.equal(packed(x, weight, None, relu=True), first) for _ in range(3))
     packed.clear()
@@ -92,7 +92,7 @@ def test_the_same_bits_every_time() -> None:
 
 
 def test_copies_start_empty() -> None:
-    packed, x, weight = PackedConv2d(*GEOMETRIES[4][1:]), noise(1, 4, 9, 9), noise(8, 2, 3, 2, seed=1)
+    packed, x, weight = PackedConv2d(Geometry(*GEOMETRIES[4][1:])), noise(1, 4, 9, 9), noise(8, 2, 3, 2, seed=1)
     expected = packed(x, weight, None, relu=False)
     for other in (copy.deepcopy(packed), pickle.loads(pickle.dumps(packed))):
         assert other._packed is None

@@ -12,7 +12,7 @@ import torch
 
 import deeplab_caffe.pycaffe as caffe
 from deeplab_caffe import NetError
-from deeplab_caffe.weights import WeightsWarning
+from deeplab_caffe.net.weights import WeightsWarning
 from tests.goldens import relative_error
 from tests.nets import INTERP, SMALL, conv, inputs, layer, noise, parse, relu
 

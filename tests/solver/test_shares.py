@@ -67,7 +67,7 @@ def test_losses_and_gradients_of_two_halves_add_up(tmp_path: Path, weighted: boo
         return loss.item(), net.by_name["c"].weight.grad, found
 
     whole = Net(parse_net(NET % {"n": 4, "weights": source}), phase="TRAIN", seed=1)
-    total = whole.by_name["soft"].loss_divisor(torch.empty(0), y)
+    total = whole.by_name["soft"].normalizer(torch.empty(0), y)
     expected = run(slice(0, 4), None)
     parts = [run(slice(i, i + 2), Half(i // 2, 2, None, [total.clone()])) for i in (0, 2)]
     assert sum(loss for loss, _, _ in parts) == pytest.approx(expected[0], rel=1e-6)

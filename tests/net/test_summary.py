@@ -5,7 +5,7 @@ from fractions import Fraction
 import pytest
 
 import deeplab_caffe as dc
-from deeplab_caffe.summary import receptive_fields, summarize
+from deeplab_caffe.net.summary import receptive_fields, summarize
 from tests.goldens import ROOT
 from tests.nets import SMALL, build, conv, inputs, layer
 

@@ -3,36 +3,50 @@
 from __future__ import annotations
 
 import io
-import pickle
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from deeplab_caffe.data.io.atomic import atomic_write
 from deeplab_caffe.errors import ConversionError, DataError
-
-if TYPE_CHECKING:
-    from deeplab_caffe.net import Net
+from deeplab_caffe.layers import Layer
 
 
-def tensors_of(net: Net) -> dict[str, Tensor]:
-    """A net's weights by name: ``conv1_1.weight`` (O, C, kh, kw), ``conv1_1.bias`` (O,), ... in the net's order.
+class WeightsWarning(UserWarning):
+    """A file of weights and a net do not cover each other; the message names the layers."""
 
-    They share the net's memory. A parameter that several layers share appears under each of them.
+
+class WeightedNet(Protocol):
+    """A net, as far as its weights are concerned."""
+
+    @property
+    def name(self) -> str:
+        """Return its name."""
+        ...
+
+    @property
+    def layers(self) -> Sequence[Layer]:
+        """Return its layers in order."""
+        ...
+
+
+def tensors_of(net: WeightedNet) -> dict[str, Tensor]:
+    """Return a net's weights by name: ``conv1_1.weight`` (O, C, kh, kw), ``conv1_1.bias`` (O,), ... in the net's order.
+
+    The names are those of :meth:`deeplab_caffe.Net.state_dict`, and the numbers what the layers compute with. They
+    share the net's memory, but for blobs that are pruned or parametrized. A parameter that several layers share appears
+    under each of them.
     """
-    return {
-        f"{layer.name}.{name}": blob.detach()
-        for layer in net.layers
-        for name, blob in layer.named_parameters(recurse=False)
-    }
+    return {f"{layer.name}.{role}": blob.detach() for layer in net.layers for role, blob in layer.named_blobs.items()}
 
 
-def save_safetensors(net: Net, path: str | PathLike[str]) -> None:
-    """Writes a safetensors file.
+def save_safetensors(net: WeightedNet, path: str | PathLike[str]) -> None:
+    """Write a safetensors file.
 
     Raises:
         ConversionError: safetensors is not installed, or the file cannot be written.
@@ -47,8 +61,8 @@ def save_safetensors(net: Net, path: str | PathLike[str]) -> None:
     _write(path, save(tensors, metadata={"format": "pt"}))
 
 
-def save_state_dict(net: Net, path: str | PathLike[str]) -> None:
-    """Writes what ``torch.load(path, weights_only=True)`` reads: a dict of tensors.
+def save_state_dict(net: WeightedNet, path: str | PathLike[str]) -> None:
+    """Write what ``torch.load(path, weights_only=True)`` reads: a dict of tensors.
 
     Raises:
         ConversionError: the file cannot be written.
@@ -67,7 +81,7 @@ def _write(path: str | PathLike[str], content: bytes) -> None:
 
 
 def read_tensors(path: str | PathLike[str]) -> dict[str, Tensor] | None:
-    """The tensors of a safetensors or state_dict file; None if it is neither, so presumably a caffemodel.
+    """Return the tensors of a safetensors or state_dict file; None if it is neither, so presumably a caffemodel.
 
     Raises:
         ConversionError: the file cannot be read.
@@ -83,9 +97,9 @@ def read_tensors(path: str | PathLike[str]) -> dict[str, Tensor] | None:
             return _checked(torch.load(path, map_location="cpu", weights_only=True), path)
         if len(head) == 9 and head[8:] == b"{" and 8 < 8 + int.from_bytes(head[:8], "little") <= size:
             return _checked(_safetensors(path), path)
-    except (OSError, RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError) as error:
-        if isinstance(error, ConversionError):
-            raise
+    except ConversionError:
+        raise
+    except Exception as error:  # torch's unpickler raises nearly anything on a damaged file
         raise ConversionError(f"{path}: cannot be read: {str(error).partition(chr(10))[0]}") from error
     return None
 
@@ -108,24 +122,36 @@ def _checked(found: object, path: str | PathLike[str]) -> dict[str, Tensor]:
     return dict(found)
 
 
-def load_tensors(net: Net, tensors: Mapping[str, Tensor], path: str | PathLike[str] = "tensors") -> None:
-    """Copies named tensors into a net; the names are those of :func:`tensors_of`.
+def load_tensors(
+    net: WeightedNet,
+    tensors: Mapping[str, Tensor],
+    path: str | PathLike[str] = "tensors",
+    *,
+    missing: str = "error",
+) -> None:
+    """Copy named tensors into a net; the names are those of :func:`tensors_of`.
 
     Args:
         net: the net; changed only once all of it has been found to fit.
         tensors: float32, or a shorter float that float32 can hold exactly.
         path: the file they come from, for messages.
+        missing: ``"error"`` or ``"warn"`` about names that are missing or unknown.
 
     Raises:
         ConversionError: names are missing or unknown, or shapes or dtypes do not fit.
     """
-    own = tensors_of(net)
-    missing, unknown = [name for name in own if name not in tensors], [name for name in tensors if name not in own]
-    if missing or unknown:
-        parts = [f"has no {_some(missing)}"] * bool(missing) + [f"has {_some(unknown)}, which are none"] * bool(unknown)
-        raise ConversionError(f"{path}: {' and '.join(parts)} of net '{net.name}'")
+    own = {f"{layer.name}.{role}": (layer, role, b) for layer in net.layers for role, b in layer.named_blobs.items()}
+    absent, unknown = [name for name in own if name not in tensors], [name for name in tensors if name not in own]
+    if absent or unknown:
+        parts = [f"has no {some(absent)}"] * bool(absent) + [f"has {some(unknown)}, which are none"] * bool(unknown)
+        message = f"{path}: {' and '.join(parts)} of net '{net.name}'"
+        if missing == "error" or len(absent) == len(own):
+            raise ConversionError(message)
+        warnings.warn(message, WeightsWarning, 4)
     taken: dict[int, tuple[str, Tensor]] = {}
-    for name, blob in own.items():
+    for name, (_, _, blob) in own.items():
+        if name not in tensors:
+            continue
         came = tensors[name]
         if came.shape != blob.shape:
             raise ConversionError(f"{path}: '{name}' needs shape {tuple(blob.shape)}, got {tuple(came.shape)}")
@@ -134,11 +160,12 @@ def load_tensors(net: Net, tensors: Mapping[str, Tensor], path: str | PathLike[s
         first, value = taken.setdefault(blob.data_ptr(), (name, came))
         if value is not came and not torch.equal(value, came):
             raise ConversionError(f"{path}: '{first}' and '{name}' are one parameter of the net, but differ")
-    with torch.no_grad():
-        for name, blob in own.items():
-            blob.copy_(tensors[name])
+    for name, (layer, role, _) in own.items():
+        if name in tensors:
+            layer.load_blob(role, tensors[name])
 
 
-def _some(names: list[str], most: int = 6) -> str:
+def some(names: Sequence[str], most: int = 6) -> str:
+    """Return the first names, quoted, and how many more there are."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(f"'{name}'" for name in names[:most]) + more

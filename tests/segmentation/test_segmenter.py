@@ -71,14 +71,14 @@ def test_padding_is_the_mean_at_the_bottom_and_right(bundled: dc.Segmenter, phot
     mean = np.array([104.008, 116.669, 122.675], np.float32)[:, None, None]
     blob[0, :, :90, :100] = image[:, :, ::-1].transpose(2, 0, 1).astype(np.float32) - mean
     with torch.no_grad():
-        expected = bundled.net(torch.from_numpy(blob))[0, :, :90, :100].numpy()
+        expected = dc.Net(DEFAULT_MODEL.deploy, DEFAULT_MODEL.weights)(torch.from_numpy(blob))[0, :, :90, :100].numpy()
     np.testing.assert_allclose(bundled.scores(image), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_crop_size_pads_as_the_released_test_net_does(photo: np.ndarray) -> None:
-    seg = dc.Segmenter(DEFAULT_MODEL.deploy, DEFAULT_MODEL.weights, device="cpu", crop_size=129)
+    seg = dc.Segmenter(DEFAULT_MODEL.deploy, DEFAULT_MODEL.weights, device="cpu", crop_size=129, optimize=False)
     seen = []
-    seg.net.register_forward_pre_hook(lambda module, args: seen.append(tuple(args[0].shape)))
+    seg.net.layers[0].register_forward_pre_hook(lambda module, args: seen.append(tuple(args[0].shape)))
     seg(photo[:50, :60])
     assert seen == [(1, 3, 129, 129)]
 
@@ -133,7 +133,7 @@ def test_bad_images(image: object, message: str) -> None:
 
 
 def test_an_image_beyond_the_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("deeplab_caffe.segmenter.available_memory", lambda device: 10_000)
+    monkeypatch.setattr("deeplab_caffe.segmentation.segmenter.available_memory", lambda device: 10_000)
     with pytest.raises(dc.NetError, match=r"an image of 200x100 needs about .* set max_side"):
         toy_segmenter()(np.zeros((100, 200, 3), np.uint8))
 
@@ -195,14 +195,20 @@ def ends_with(name: str, **options: object) -> dc.Segmenter:
 
 
 BLOBS = {"another reader": "f"}
+# Rows that a crop behind the INTERP layer takes off at the top.
 FOUND = {"zoom": 0, "wrong zoom": 0, "crop behind": 7, "crop inside": 0, "another reader": 0}
 
 
 @pytest.mark.parametrize("name", ENDS)
-@pytest.mark.parametrize("options", [{}, {"dtype": torch.bfloat16}, {"channels_last": True}], ids=["", "bf16", "cl"])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"optimize": False}, {"dtype": "bfloat16", "optimize": False}, {"channels_last": True, "optimize": False}],
+    ids=["optimized", "net", "bf16", "cl"],
+)
 def test_labels_are_those_of_the_scores(photo: np.ndarray, name: str, options: dict) -> None:
     seg = ends_with(name, **options)
-    assert (seg._last_interp.crop if seg._last_interp else None) == FOUND.get(name)
+    head = seg._runner.head
+    assert (head.crop[0] if head.resize else None) == FOUND.get(name)
     for height, width in ((1, 1), (50, 83), (57, 65)):
         image = photo[90 : 90 + height, 200 : 200 + width]
         found = seg.segment(image)
@@ -212,7 +218,7 @@ def test_labels_are_those_of_the_scores(photo: np.ndarray, name: str, options: d
 
 
 def test_scores_at_full_size_are_not_computed_for_labels(photo: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
-    seg = ends_with("zoom")
+    seg = ends_with("zoom", optimize=False)
     sizes = []
     real = seg.net.by_name["i"].forward
     monkeypatch.setattr(seg.net.by_name["i"], "forward", lambda *x: sizes.append(x[0].shape) or real(*x))
@@ -260,3 +266,76 @@ def test_a_photo_that_must_not_be_written_is_taken(photo: np.ndarray) -> None:
     locked.flags.writeable = False
     np.testing.assert_array_equal(seg(locked), seg(photo[:30, :40]))
     np.testing.assert_array_equal(seg(photo[:30, :40][::-1]), seg(photo[:30, :40][::-1].copy()))
+
+
+def test_a_built_net_is_run_as_it_is(photo: np.ndarray) -> None:
+    net = dc.Net(DEFAULT_MODEL.deploy, DEFAULT_MODEL.weights)
+    image = photo[100:150, 200:280]
+    seg, plain = dc.Segmenter(net), dc.Segmenter(DEFAULT_MODEL.deploy, DEFAULT_MODEL.weights, optimize=False)
+    np.testing.assert_array_equal(seg.scores(image), plain.scores(image))
+    with torch.no_grad():
+        net.by_name[net.steps[0].layer.name].weight.zero_()
+    assert not np.array_equal(seg.scores(image), plain.scores(image))
+    with pytest.raises(dc.NetError, match="a built net has weights already"):
+        dc.Segmenter(net, DEFAULT_MODEL.weights)
+
+
+@pytest.mark.parametrize("crf", [None, dc.CRFParams(iterations=2)])
+def test_an_optimized_net_is_taken_and_gives_the_same(photo: np.ndarray, crf: dc.CRFParams | None) -> None:
+    image = photo[100:150, 200:280]
+    fast = dc.optimize(dc.Net(DEFAULT_MODEL.deploy, DEFAULT_MODEL.weights), size=57)
+    seg, own = dc.Segmenter(fast, crf=crf), dc.Segmenter(DEFAULT_MODEL.deploy, DEFAULT_MODEL.weights, crf=crf)
+    assert seg.num_classes == own.num_classes == 11
+    np.testing.assert_allclose(seg.scores(image), own.scores(image), rtol=1e-4, atol=1e-4)
+    labels = fast.label_images(image[None], crf=crf)[0].numpy()
+    assert (seg(image) == labels).all()
+    assert (own(image) == labels).mean() > 0.999
+    with pytest.raises(dc.NetError, match="weights and blobs of its own"):
+        dc.Segmenter(fast, optimize=False)
+
+
+def test_labels_on_the_bundled_photo_are_the_nets(photo: np.ndarray, bundled: dc.Segmenter) -> None:
+    plain = dc.Segmenter(DEFAULT_MODEL.deploy, DEFAULT_MODEL.weights, device="cpu", optimize=False)
+    np.testing.assert_array_equal(bundled(photo), plain(photo))
+    assert all(parameter.is_meta for parameter in bundled.net.parameters())
+
+
+SOFTMAX = TOY + 'layers { name: "p" type: SOFTMAX bottom: "s" top: "p" }'
+SIGMOID = TOY.replace("num_output: 2", "num_output: 1") + 'layers { name: "p" type: SIGMOID bottom: "s" top: "p" }'
+ARGMAX = TOY + 'layers { name: "a" type: ARGMAX bottom: "s" top: "a" argmax_param { out_max_val: true } }'
+
+
+def blue(text: str, **options: object) -> dc.Segmenter:
+    """The last channel is as much as blue (channel 0 of BGR) is above its mean, a hundredth of it."""
+    seg = dc.Segmenter(proto.parse_net(text), None, device="cpu", **options)
+    seg.net.by_name["c"].weight.data.zero_()
+    seg.net.by_name["c"].weight.data[-1, 0] = 0.01
+    return seg
+
+
+@pytest.mark.parametrize("optimize", [None, False])
+@pytest.mark.parametrize("text", [TOY, SOFTMAX, SIGMOID, SIGMOID[: SIGMOID.index('layers { name: "p"')], ARGMAX])
+def test_heads_of_all_kinds_agree(photo: np.ndarray, text: str, optimize: bool | None) -> None:
+    image = np.ascontiguousarray(photo[100:130, 200:240])
+    seg, options = blue(text, optimize=optimize), {"optimize": optimize}
+    expected = (image[..., 2] > 104.008).astype(np.uint8)
+    found = seg.segment(image)
+    np.testing.assert_array_equal(seg(image), expected)
+    np.testing.assert_array_equal(found.labels, expected)
+    np.testing.assert_array_equal(seg.batch([image, image])[1], expected)
+    np.testing.assert_array_equal(blue(text, flip=True, **options)(image), expected)
+    assert seg.num_classes == 2
+    foreground = 1 / (1 + np.exp(-0.01 * (image[..., 2] - np.float32(104.008))))
+    np.testing.assert_allclose(found.probabilities()[-1], foreground, atol=1e-5)
+    several = blue(text, flip=True, **options).segment(image)
+    np.testing.assert_allclose(several.probabilities()[-1], foreground, atol=1e-5)
+    if text is ARGMAX:
+        with pytest.raises(dc.NetError, match="the net ends in the ARGMAX layer 'a': .* blob='s'"):
+            blue(text, crf=dc.CRFParams(), **options)
+        text, options = text, {**options, "blob": "s"}
+    params = dc.CRFParams(iterations=3)
+    marginals = dc.dense_crf(np.stack([1 - foreground, foreground]), image, params, probabilities=True)
+    for more in ({}, {"flip": True}):
+        refined = blue(text, crf=params, **more, **options).segment(image)
+        np.testing.assert_allclose(refined.marginals, marginals, atol=2e-3)
+        np.testing.assert_array_equal(refined.labels, refined.marginals.argmax(0))

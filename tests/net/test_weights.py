@@ -10,9 +10,9 @@ import torch
 
 import deeplab_caffe as dc
 from deeplab_caffe import NetError
-from deeplab_caffe.errors import CaffeModelError
+from deeplab_caffe.errors import CaffeModelError, ConversionError
+from deeplab_caffe.net.weights import WeightsWarning, load_weights, save_weights
 from deeplab_caffe.proto import caffe_pb2
-from deeplab_caffe.weights import WeightsWarning, load_weights, save_weights
 from tests.goldens import case_dir
 from tests.nets import SMALL, build, conv, inputs, layer, noise
 
@@ -121,8 +121,8 @@ def test_missing_weights_are_an_error_in_test_and_a_warning_in_train(tmp_path: P
             assert "no weights for 'score': they keep their initial values" in messages[0]
             assert "weights of 'score7' are not used by net" in messages[1]
             assert found[0].filename == __file__
-            assert torch.equal(net.by_name["score"].weight, before[_key(net, "score")])
-            assert not torch.equal(net.by_name["fc"].weight, before[_key(net, "fc")])
+            assert torch.equal(net.by_name["score"].weight, before["score.weight"])
+            assert not torch.equal(net.by_name["fc"].weight, before["fc.weight"])
         else:
             with pytest.raises(NetError, match=r"net\.caffemodel: has no weights for 'score'; its layers are 'conv1'"):
                 net.copy_from(path)
@@ -130,10 +130,6 @@ def test_missing_weights_are_an_error_in_test_and_a_warning_in_train(tmp_path: P
             with pytest.warns(WeightsWarning) as found:
                 net.copy_from(path, missing="warn")
             assert len(found) == 2
-
-
-def _key(net: dc.Net, name: str) -> str:
-    return next(f"layers.{i}.weight" for i, each in enumerate(net.layers) if each.name == name)
 
 
 def test_missing_must_be_one_of_two_words() -> None:
@@ -232,3 +228,60 @@ def test_loading_into_and_saving_from_other_dtypes(tmp_path: Path) -> None:
     back = build(SMALL)
     back.copy_from(saved(half, tmp_path))
     assert torch.equal(back.by_name["fc"].weight, half.by_name["fc"].weight.float())
+
+
+@pytest.mark.parametrize("suffix", ["caffemodel", "safetensors", "pth", "pt"])
+def test_save_and_load_by_suffix(suffix: str, tmp_path: Path) -> None:
+    if suffix == "safetensors":
+        pytest.importorskip("safetensors", reason="the package safetensors is not installed")
+    net = build(SMALL, seed=2)
+    net.save(tmp_path / f"x.{suffix}")
+    assert same(state(dc.Net(net.param, tmp_path / f"x.{suffix}")), state(net))
+    assert [path.name for path in tmp_path.iterdir()] == [f"x.{suffix}"]
+    with pytest.raises(ConversionError, match=r"x\.onnx: weights are saved as .caffemodel, .*got '.onnx'"):
+        net.save(tmp_path / "x.onnx")
+
+
+def test_a_state_dict_may_lack_layers_when_training(tmp_path: Path) -> None:
+    build(SMALL.replace('"score"', '"score7"'), seed=2).save(tmp_path / "x.pth")
+    with pytest.raises(ConversionError, match=r"x\.pth: has no 'score\.weight', 'score\.bias' and has 'score7"):
+        build(SMALL).copy_from(tmp_path / "x.pth")
+    net = build(SMALL, phase="TRAIN")
+    with pytest.warns(WeightsWarning, match=r"has no 'score\.weight'"):
+        net.copy_from(tmp_path / "x.pth")
+    assert torch.equal(net.by_name["fc"].weight, build(SMALL, seed=2).by_name["fc"].weight)
+
+
+NAMES = ["conv1_1", "inception/1x1", "a", "a.b", "a.b.weight", "outputs", "training", "forward", "loss", "9"]
+
+
+def test_layer_names_of_all_kinds_are_keys(tmp_path: Path) -> None:
+    text = inputs(data=(1, 3, 5, 5)) + "".join(conv(name, "data", f"top{i}") for i, name in enumerate(NAMES))
+    text += layer("RELU", "a", "top0", "top0") + layer("RELU", "", "top1", "top1")
+    net, other = build(text), build(text, seed=2)
+    keys = [f"{name}.{role}" for name in NAMES for role in ("weight", "bias")]
+    assert list(net.state_dict()) == keys == [name for name, _ in net.named_parameters()]
+    assert other.load_state_dict(net.state_dict()) == ([], [])
+    assert same(state(net), state(other))
+    wrapped = torch.nn.Sequential(build(text, seed=3))
+    wrapped.load_state_dict({f"0.{key}": value for key, value in net.state_dict().items()})
+    assert same(state(wrapped[0]), state(net))
+    for path in (tmp_path / "x.pth", tmp_path / "x.caffemodel"):
+        net.save(path)
+        assert same(state(dc.Net(net.param, path)), state(net))
+    wrong = state(net) | {"nobody.weight": torch.zeros(1), "a.c": torch.zeros(1)}
+    del wrong["a.b.bias"]
+    with pytest.raises(RuntimeError) as error:
+        other.load_state_dict(wrong)
+    assert 'Missing key(s) in state_dict: "a.b.bias"' in str(error.value)
+    assert '"nobody.weight"' in str(error.value)
+    assert '"a.c"' in str(error.value)
+    net.eval()
+    net.train()
+    assert net.training
+    assert net.outputs == sorted(f"top{i}" for i in range(len(NAMES)))
+
+
+def test_names_are_those_of_the_other_phase() -> None:
+    text = SMALL + layer("SILENCE", "s", "score", "", "include { phase: TRAIN }")
+    assert list(build(text).state_dict()) == list(build(text, phase="TRAIN").state_dict())

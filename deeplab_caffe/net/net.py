@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
-from collections import OrderedDict
+import pkgutil
 from collections.abc import Iterable, Mapping
+from functools import partial
 from os import PathLike
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -15,12 +15,43 @@ from deeplab_caffe import proto
 from deeplab_caffe.data.sources.rng import CaffeRNG
 from deeplab_caffe.errors import DeepLabCaffeError, NetError
 from deeplab_caffe.layers import Layer, NetContext, Shape
-from deeplab_caffe.net_building import Step, build_steps, input_shapes, output_names
+from deeplab_caffe.net.build import build_graph, input_shapes
+from deeplab_caffe.net.graph import Step, fuse_activations
+from deeplab_caffe.net.weights import load_weights, save
 from deeplab_caffe.proto import caffe_pb2
-from deeplab_caffe.weights import load_weights
 
 if TYPE_CHECKING:
-    from deeplab_caffe.inference import OptimizedNet
+    from typing_extensions import Unpack
+
+# A room above this one; found by name when it is asked for, so that running a net needs nothing of inference.
+_OPTIMIZE = "deeplab_caffe.inference:optimize"
+
+
+class OptimizeOptions(TypedDict, total=False):
+    """The options of :func:`deeplab_caffe.optimize`, which says what they mean."""
+
+    dtype: torch.dtype | str | None
+    batch: int | None
+    size: int | tuple[int, int] | None
+    blobs: Iterable[str] | None
+    autotune: bool | None
+    algorithms: Mapping[str, str] | None
+    graphs: bool
+    cache_size: int
+    copy_outputs: bool
+    release: bool
+
+
+def floating_dtype(dtype: torch.dtype | str) -> torch.dtype:
+    """Return a floating-point dtype by its name or itself.
+
+    Raises:
+        NetError: it is none.
+    """
+    found = getattr(torch, dtype.removeprefix("torch."), None) if isinstance(dtype, str) else dtype
+    if not isinstance(found, torch.dtype) or not found.is_floating_point:
+        raise NetError(f"dtype must be a floating-point torch.dtype, got {dtype!r}")
+    return found
 
 
 class Net(nn.Module):
@@ -32,15 +63,16 @@ class Net(nn.Module):
 
     Args:
         prototxt: path of the file, or a NetParameter in any layout.
-        weights: path of a caffemodel; None leaves the fillers' values.
         dialect: ``"v1"`` or ``"v2"``: which DeepLab's behaviour; None: what the file's form tells (see
             :mod:`deeplab_caffe.proto.dialect`).
+        weights: path of a caffemodel, safetensors or state_dict file; None leaves the fillers' values.
         phase: ``"TEST"`` or ``"TRAIN"``.
         variables: values for ``${NAME}`` in the file; the environment fills the rest.
         level: the state's level, for include and exclude rules.
         stages: the state's stages.
         engine: ``"CAFFE"`` or ``"CUDNN"`` for all convolutions; None keeps each layer's own.
-        dtype: torch.float32 (exact) or torch.bfloat16: dtype of parameters and of the layers that can do with it.
+        dtype: ``"float32"`` (exact) or ``"bfloat16"``, or the torch.dtype: of parameters and of the layers that can do
+            with it.
         channels_last: keep images in channels-last order inside: often faster, and not bit for bit the same. Inference
             on the CPU then keeps packed copies of the weights; it notices whatever torch counts as a change of a
             weight, which a change through ``weight.data`` or a numpy view is not.
@@ -53,10 +85,14 @@ class Net(nn.Module):
         shard: (rank, world): of each global batch of ``world`` times the prototxt's ``batch_size`` entries this process
             reads its part; together the processes read what one would with the global batch.
 
+    Layers are children under their names: ``net.conv1``, and ``conv1.weight`` in :meth:`state_dict`, whatever the phase
+    and wherever splits were inserted. Names with dots and slashes stay as they are; a layer without parameters that has
+    the name of another one gets a number behind it. ``by_name`` finds all of them.
+
     Attributes:
         param: the NetParameter that the net was built from: in the inner form, filtered, splits inserted.
         dialect: whose behaviour the layers have.
-        steps: the layers in order, with the names of their blobs.
+        graph: what is run.
         blob_shapes: shape of every blob at the sizes that the prototxt gives.
         inputs: names of the input blobs.
         outputs: names of the blobs that no layer reads, sorted.
@@ -78,7 +114,7 @@ class Net(nn.Module):
         stages: Iterable[str] = (),
         dialect: str | None = None,
         engine: str | None = None,
-        dtype: torch.dtype = torch.float32,
+        dtype: torch.dtype | str = torch.float32,
         channels_last: bool = False,
         seed: int | None = None,
         label_reading: str = "index",
@@ -89,8 +125,6 @@ class Net(nn.Module):
         super().__init__()
         if engine not in (None, "DEFAULT", "CAFFE", "CUDNN"):
             raise NetError(f"engine must be CAFFE, CUDNN, DEFAULT or None, got {engine!r}")
-        if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
-            raise NetError(f"dtype must be a floating-point torch.dtype, got {dtype!r}")
         if seed is not None and not 0 <= seed < 2**32:
             raise NetError(f"seed must be from 0 to {2**32 - 1}, got {seed}")
         net = prototxt
@@ -112,56 +146,116 @@ class Net(nn.Module):
             workers=workers,
             shard=shard,
         )
-        self.dtype = dtype
+        self.dtype = floating_dtype(dtype)
         self.inputs = list(self.param.input)
         self.blob_shapes = input_shapes(self.param, self.dialect)
         with torch.random.fork_rng(devices=(), enabled=seed is not None):
             if seed is not None:
                 torch.default_generator.manual_seed(seed)
-            self.steps = build_steps(self.param, self.context, self.blob_shapes)
-        self.layers = nn.ModuleList(step.layer for step in self.steps)
-        self.outputs = output_names(self.inputs, self.steps)
+            self.graph = build_graph(self.param, self.context, self.blob_shapes)
+        # Where no gradient is asked for, layers take along the activations that work in place behind them.
+        self._fused = fuse_activations(self.graph, self.graph.blobs.values())
+        self.outputs = list(self.graph.outputs)
         self.by_name = {layer.name: layer for layer in self.layers}
+        self._register_layers()
         if weights is not None:
             self.copy_from(weights)
         if self.dtype != torch.float32:
             for layer in self.layers:
-                layer.to(self.dtype if layer.HALF else torch.float32)
+                layer.to(self.dtype if layer.supports_half else torch.float32)
         if channels_last:
-            self.to(memory_format=torch.channels_last)
+            self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
         self.train(self.context.training)
+
+    def _register_layers(self) -> None:
+        taken = {layer.name for layer in self.layers if layer.blobs}
+        for number, layer in enumerate(self.layers):
+            key = layer.name
+            if not layer.blobs and (key in taken or not key):
+                key = f"{key}#{number}"
+            taken.add(key)
+            # Past add_module, which takes neither dots nor the names of the net's own attributes.
+            self._modules[key] = layer
+        for name, child in self.named_children():
+            longer = tuple(other for other in taken if other.startswith(f"{name}."))
+            if longer:
+                forgive = partial(_forgive, longer)
+                child.register_load_state_dict_post_hook(forgive)  # type: ignore[no-untyped-call]  # torch's
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # A layer may be called as an attribute of the net is.
+        if name in self.__dict__:
+            object.__setattr__(self, name, value)
+        else:
+            super().__setattr__(name, value)
+
+    def _load_from_state_dict(
+        self,
+        state_dict: Mapping[str, Any],
+        prefix: str,
+        local_metadata: Any,
+        strict: bool,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
+    ) -> None:
+        # torch takes what stands before the first dot for a child's name.
+        known = tuple(f"{prefix}{name}." for name in self._modules)
+        if strict:
+            unexpected_keys += [key for key in state_dict if key.startswith(prefix) and not key.startswith(known)]
+
+    @property
+    def layers(self) -> list[Layer]:
+        """Return the layers in order."""
+        return [step.layer for step in self.graph.steps]
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """Return the layers in order, with the names of their blobs."""
+        return self.graph.steps
 
     @property
     def name(self) -> str:
-        """The net's name in the prototxt."""
+        """Return the net's name in the prototxt."""
         return self.param.name
 
     def copy_from(self, weights: str | PathLike[str], *, missing: str | None = None) -> None:
-        """Loads a caffemodel: parameters are matched by layer name, as Caffe does.
+        """Load weights by layer name, as Caffe does.
 
         Args:
-            weights: path of the caffemodel.
+            weights: path of a caffemodel, or of a safetensors or state_dict file with the names of :meth:`state_dict`;
+                the file's first bytes tell which.
             missing: what to do about layers that the file has no weights for: ``"error"`` (the default in phase TEST)
                 or ``"warn"`` (the default in phase TRAIN: they keep their fillers' values).
 
         Raises:
-            CaffeModelError: the file cannot be read.
+            CaffeModelError: a caffemodel cannot be read.
+            ConversionError: another file cannot be read, or does not fit.
             NetError: weights are missing or do not fit; nothing has been loaded then.
         """
         load_weights(self, weights, missing=missing or ("warn" if self.context.training else "error"))
 
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the weights; the suffix gives the format: .caffemodel, .safetensors, .pth or .pt.
+
+        Blobs are what the layers compute with, whatever torch's pruning or parametrizations make them of. The file
+        appears under its name only when it is complete.
+
+        Raises:
+            ConversionError: another suffix, or the file cannot be written.
+            CaffeModelError: a caffemodel cannot be written.
+        """
+        save(self, path)
+
     def infer_shapes(self, **inputs: Shape) -> dict[str, Shape]:
-        """Shape of every blob for the given input shapes; inputs that are not given keep the prototxt's.
+        """Return the shape of every blob for the given input shapes; inputs that are not given keep the prototxt's.
 
         Raises:
             NetError: an unknown input, or a shape that does not fit a layer.
         """
         self._check_names(inputs, "shapes")
-        shapes = {name: tuple(inputs.get(name, self.blob_shapes[name])) for name in self.inputs}
-        for step in self.steps:
-            tops = step.layer.top_shapes([shapes[blob] for blob in step.bottoms])
-            shapes.update(zip(step.tops, map(tuple, tops), strict=True))
-        return shapes
+        shapes = self.graph.shapes([tuple(inputs.get(name, self.blob_shapes[name])) for name in self.inputs])
+        return {name: shapes[number] for name, number in self.graph.blobs.items()}
 
     def _check_names(self, given: Mapping[str, object], what: str) -> None:
         unknown = [name for name in given if name not in self.inputs]
@@ -171,7 +265,7 @@ class Net(nn.Module):
     def forward(
         self, *args: Tensor, blobs: Iterable[str] = (), before: str | None = None, **inputs: Tensor
     ) -> Tensor | dict[str, Tensor]:
-        """Runs the net.
+        """Run the net.
 
         Args:
             *args: the input blobs (N, C, H, W) in the order of :attr:`inputs`.
@@ -185,44 +279,29 @@ class Net(nn.Module):
         Raises:
             NetError: inputs are missing, unknown or do not fit, there is no such layer, or a layer fails on its data.
         """
+        fuses = self.context.channels_last and self.context.packed and not torch.is_grad_enabled()
+        graph = self._fused if fuses else self.graph
         if before is not None:
-            return self._bottoms_of(before, self._feed(args, inputs))
-        wanted = [*self.outputs, *blobs]
-        unknown = [name for name in blobs if name not in self.blob_shapes]
-        if unknown:
-            raise NetError(f"the net has no blob {unknown[0]!r}; it has {', '.join(self.blob_shapes)}")
-        values = self._feed(args, inputs)
-        self._run_steps(self.steps, values, set(wanted))
-        found = {name: values[name] for name in OrderedDict.fromkeys(wanted)}
+            given = self._feed(args, inputs)
+            part = graph.before(before) or self.graph.before(before)
+            if part is None:
+                raise NetError(f"the net has no layer '{before}'")
+            return part.execute(given, self.run_layer)
+        blobs = list(blobs)
+        wanted = graph.wanted([*self.outputs, *blobs])
+        found = graph.execute(self._feed(args, inputs), self.run_layer, wanted)
         if len(found) == 1 and not blobs:
             return next(iter(found.values()))
         return found
 
-    def _bottoms_of(self, name: str, values: dict[str, Tensor]) -> dict[str, Tensor]:
-        places = [i for i, step in enumerate(self.steps) if step.layer.name == name]
-        if not places:
-            raise NetError(f"the net has no layer '{name}'")
-        last = self.steps[places[0]]
-        self._run_steps(self.steps[: places[0]], values, set(last.bottoms))
-        return {blob: values[blob] for blob in last.bottoms}
-
-    def _run_steps(self, steps: list[Step], values: dict[str, Tensor], keep: set[str]) -> None:
-        done_by_previous = False
-        for step in steps:
-            # The last one's ReLU, if it has one, is not among these steps.
-            done_by_previous = self._run(step, values, step is not steps[-1]) if not done_by_previous else False
-            for blob in step.dead:
-                if blob not in keep:
-                    values.pop(blob, None)
-
     @property
     def losses(self) -> dict[str, float]:
-        """The blobs that make up the loss, and their weights."""
+        """Return the blobs that make up the loss, and their weights."""
         tops = ((top, weight) for s in self.steps for top, weight in zip(s.tops, s.loss_weights, strict=True))
         return {top: weight for top, weight in tops if weight}
 
     def loss(self, found: Tensor | Mapping[str, Tensor]) -> Tensor:
-        """The net's loss: the weighted sum of its loss blobs.
+        """Return the net's loss: the weighted sum of its loss blobs.
 
         Args:
             found: what :meth:`forward` returned.
@@ -238,7 +317,7 @@ class Net(nn.Module):
         terms = [weight * found[blob].sum() for blob, weight in self.losses.items()]
         return sum(terms[1:], start=terms[0]) if terms else torch.zeros(())
 
-    def _feed(self, args: tuple[Tensor, ...], inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def _feed(self, args: tuple[Tensor, ...], inputs: Mapping[str, Tensor]) -> list[Tensor]:
         if len(args) > len(self.inputs):
             raise NetError(f"{len(args)} inputs given, the net has {len(self.inputs)}: {', '.join(self.inputs) or '-'}")
         values = dict(zip(self.inputs, args, strict=False))
@@ -259,35 +338,23 @@ class Net(nn.Module):
                 raise NetError(
                     f"input '{name}' is on {value.device}, the net's weights are on {weight.device}: move one of them"
                 )
-        return values
+        return [values[name] for name in self.inputs]
 
-    def _run(self, step: Step, values: dict[str, Tensor], may_take_next: bool) -> bool:
-        """Runs one step; True if it did the next one's work too."""
-        bottoms = [self._cast(step.layer, values[blob]) for blob in step.bottoms]
-        for i in step.layer.stopped_bottoms if not self.param.force_backward else ():
-            bottoms[i] = bottoms[i].detach()
-        with_relu = may_take_next and step.relu_follows and step.layer.can_pack(bottoms)
-        values.update(zip(step.tops, self.run_layer(step, bottoms, with_relu=with_relu), strict=True))
-        return with_relu
-
-    def run_layer(self, step: Step, bottoms: list[Tensor], *, with_relu: bool = False) -> tuple[Tensor, ...]:
-        """Runs one layer, with its bottoms brought to the dtype, memory order and device that it works in.
-
-        Args:
-            step: the layer and its place.
-            bottoms: its bottoms.
-            with_relu: take the ReLU behind a convolution along; see :attr:`Step.relu_follows`.
+    def run_layer(self, step: Step, bottoms: list[Tensor]) -> tuple[Tensor, ...]:
+        """Run one layer, with its bottoms brought to the dtype, memory order and device that it works in.
 
         Raises:
             NetError: the bottoms do not fit the layer; other errors come with the layer's name.
         """
         layer = step.layer
         try:
-            if layer.IS_SOURCE:
+            if layer.is_source:
                 return tuple(self._place(x) for x in layer())
             layer.top_shapes([tuple(x.shape) for x in bottoms])
-            run = layer.forward_relu if with_relu else layer
-            return run(*(self._cast(layer, x) for x in bottoms))
+            bottoms = [self._cast(layer, x) for x in bottoms]
+            for i in layer.stopped_bottoms if not self.param.force_backward else ():
+                bottoms[i] = bottoms[i].detach()
+            return layer(*bottoms) if step.activation is None else layer.forward_fused(step.activation, *bottoms)
         except DeepLabCaffeError:
             raise
         except torch.OutOfMemoryError as error:
@@ -302,9 +369,9 @@ class Net(nn.Module):
         return x if reference is None else x.to(reference.device, non_blocking=True)
 
     def _cast(self, layer: Layer, x: Tensor) -> Tensor:
-        if not layer.HALF:
+        if not layer.supports_half:
             return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
-        weight = next(layer.parameters(recurse=False), None)
+        weight = next(layer.parameters(), None)
         # Under autocast the layer itself brings both to one dtype.
         if weight is not None and x.dtype != weight.dtype and not torch.is_autocast_enabled(x.device.type):
             x = x.to(weight.dtype)
@@ -312,66 +379,19 @@ class Net(nn.Module):
             x = x.contiguous(memory_format=torch.channels_last)
         return x
 
-    def optimize(
-        self,
-        *,
-        dtype: torch.dtype | str | None = None,
-        batch: int | None = None,
-        size: int | tuple[int, int] | None = None,
-        blobs: Iterable[str] | None = None,
-        autotune: bool | None = None,
-        ways: Mapping[str, str] | None = None,
-        graphs: bool = True,
-        cache_size: int = 4,
-        copy_outputs: bool = True,
-        release: bool = False,
-    ) -> OptimizedNet:
-        """The net made ready to run fast where it is, CPU or GPU; see docs/inference.md.
-
-        Weights are prepared once, in channels-last or the library's own order, each convolution takes its bias and ReLU
-        along, layers that do nothing vanish, and on a GPU the forward pass is one CUDA graph for each input shape.
-        Results are those of the net to rounding errors.
-
-        Args:
-            dtype: ``torch.float32`` (strict), ``"tf32"``, ``torch.bfloat16`` or ``torch.float16``; None: the net's own.
-            batch: batch size to prepare for; None: the prototxt's. Other sizes run too.
-            size: side, or (height, width), of the first input to prepare for; None: the prototxt's.
-            blobs: names of the blobs to compute; None: the outputs.
-            autotune: measure the ways to compute each convolution and keep the best, which may be another in another
-                process; without, each is computed the usual way. None: on a GPU. On the CPU the usual way has won.
-            ways: the way of a convolution by its name, not to be measured; see ``OptimizedNet.choices``.
-            graphs: on a GPU, capture CUDA graphs.
-            cache_size: how many input shapes to keep graphs of.
-            copy_outputs: give outputs memory of their own; without, the next call for the same shape overwrites them.
-            release: take the weights away from this net, layer by layer, to save their memory: it can then compute
-                nothing, also where a later layer fails and this raises.
-
-        Raises:
-            NetError: a net in phase TRAIN or with data layers, a dtype that the device has not, no such blob or way, or
-                not enough memory.
-        """
-        from deeplab_caffe.inference import OptimizedNet
-
-        return OptimizedNet(
-            self,
-            dtype=dtype,
-            batch=batch,
-            size=size,
-            blobs=None if blobs is None else list(blobs),
-            autotune=autotune,
-            ways=ways,
-            graphs=graphs,
-            cache_size=cache_size,
-            copy_outputs=copy_outputs,
-            release=release,
-        )
+    def optimize(self, **options: Unpack[OptimizeOptions]) -> Any:
+        """Make the net ready to run fast where it is, CPU or GPU; see :func:`deeplab_caffe.optimize`."""
+        return pkgutil.resolve_name(_OPTIMIZE)(self, **options)
 
     def parameter_count(self) -> int:
-        """Numbers in all parameter blobs, shared ones counted once."""
+        """Return how many numbers are in all parameter blobs, shared ones counted once."""
         return sum(p.numel() for p in self.parameters())
 
     def multiply_adds(self, shapes: Mapping[str, Shape] | None = None) -> int:
-        """Multiply-adds of one forward pass at the prototxt's sizes, or at ``shapes`` from :meth:`infer_shapes`."""
+        """Return the multiply-adds of one forward pass.
+
+        At the prototxt's sizes, or at ``shapes`` from :meth:`infer_shapes`.
+        """
         shapes = self.blob_shapes if shapes is None else shapes
         return sum(
             step.layer.multiply_adds([shapes[b] for b in step.bottoms], [shapes[t] for t in step.tops])
@@ -379,18 +399,21 @@ class Net(nn.Module):
         )
 
     def activation_bytes(self, shapes: Mapping[str, Shape] | None = None) -> int:
-        """Most bytes of float32 activations alive at one time in a forward pass without gradients (an estimate)."""
+        """Return the most bytes of float32 activations alive at one time in a forward pass without gradients.
+
+        An estimate, at the prototxt's sizes, or at ``shapes`` from :meth:`infer_shapes`.
+        """
         shapes = self.blob_shapes if shapes is None else shapes
-        alive: dict[str, int] = {name: math.prod(shapes[name]) for name in self.inputs}
-        peak = sum(alive.values())
+        known = {number: shapes[name] for name, number in self.graph.inputs.items()}
         for step in self.steps:
-            alive.update({top: math.prod(shapes[top]) for top in step.tops})
-            peak = max(peak, sum(alive.values()))
-            for blob in step.dead:
-                if blob not in self.outputs:
-                    alive.pop(blob, None)
-        return 4 * peak
+            known.update((number, shapes[top]) for top, number in zip(step.tops, step.makes, strict=True))
+        return self.graph.activation_bytes(known)
 
     def extra_repr(self) -> str:
-        """What ``repr`` says of the net itself."""
+        """Return what ``repr`` says of the net itself."""
         return f"name={self.name!r}, inputs={self.inputs}, outputs={self.outputs}"
+
+
+def _forgive(names: tuple[str, ...], _: nn.Module, keys: Any) -> None:
+    """Take keys of layers whose names begin with another layer's name and a dot off that layer's unexpected ones."""
+    keys.unexpected_keys[:] = [key for key in keys.unexpected_keys if not any(f".{n}." in f".{key}" for n in names)]

@@ -1,16 +1,17 @@
-"""Which way to compute a convolution is best, found by trying."""
+"""Autotuning: which algorithm computes a convolution fastest, found by trying."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from time import perf_counter
 
 import torch
 from torch import Tensor
 
 from deeplab_caffe.errors import NetError
-from deeplab_caffe.inference.convolution import ConvSpec, Run, caffe_engine, direct, ways
+from deeplab_caffe.inference.convolution import ConvSpec, Run, algorithms, caffe_engine, direct
 
 _ROUNDS = 3
 _RUNS_ON_GPU = 5
@@ -18,24 +19,24 @@ _CYCLES_TO_QUEUE_RUNS = 4_000_000  # some 2 ms
 
 
 @dataclass(frozen=True)
-class Choice:
-    """What was found for one layer.
+class TuningResult:
+    """The algorithm of one layer, and how it was found.
 
     Attributes:
         layer: its name.
-        way: the way that is used.
-        milliseconds: what each way took; empty where there was nothing to choose.
-        failures: why ways dropped out, by name.
+        algorithm: the algorithm that is used.
+        milliseconds: what each algorithm took; empty where there was nothing to choose.
+        failures: why algorithms dropped out, by name.
     """
 
     layer: str
-    way: str
+    algorithm: str
     milliseconds: dict[str, float] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
 
 
 def seconds(runs: Mapping[str, Callable[[], object]], device: torch.device) -> dict[str, float]:
-    """The shortest time of each, taking turns, after one run that does not count."""
+    """Return the shortest time of each, taking turns, after one run that does not count."""
     best = dict.fromkeys(runs, float("inf"))
     for turn in range(_ROUNDS + 1):
         for name, run in runs.items():
@@ -52,42 +53,43 @@ def _on_cpu(run: Callable[[], object]) -> float:
 
 
 def _on_gpu(run: Callable[[], object], device: torch.device) -> float:
-    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    # torch has no types for these.
+    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
     with torch.cuda.device(device):
         # The GPU waits until all is queued: what Python takes for a launch is no part of a graph's time.
-        torch.cuda._sleep(_CYCLES_TO_QUEUE_RUNS)
+        torch.cuda._sleep(_CYCLES_TO_QUEUE_RUNS)  # type: ignore[no-untyped-call]
         begin.record()
         for _ in range(_RUNS_ON_GPU):
             run()
         end.record()
     end.synchronize()
-    return begin.elapsed_time(end) / 1e3 / _RUNS_ON_GPU
+    return float(begin.elapsed_time(end)) / 1e3 / _RUNS_ON_GPU
 
 
 def _example(spec: ConvSpec, shape: Sequence[int]) -> Tensor:
-    """As large as images minus mean are, so that rounding errors are what they will be."""
+    """Return numbers as large as images minus mean are, so that rounding errors are what they will be."""
     device = spec.weight.device
     x = torch.randn(tuple(shape), generator=torch.Generator(device).manual_seed(0), device=device).mul_(50)
     return x.to(spec.weight.dtype, memory_format=torch.channels_last)
 
 
-def _usual(found: Mapping[str, Callable[[], Run]], *, fall_back: bool) -> dict[str, Callable[[], Run]]:
-    """The usual way, and to fall back on torch's own."""
+def _default(found: Mapping[str, Callable[[], Run]], *, fall_back: bool) -> dict[str, Callable[[], Run]]:
+    """Return the default algorithm, and torch's own to fall back on."""
     first = next(iter(found))
     return {name: make for name, make in found.items() if name == first or (fall_back and name == "direct")}
 
 
-class Chooser:
-    """Chooses ways and remembers: layers that are alike are tried once.
+class Autotuner:
+    """Chooses algorithms and remembers: layers that are alike are tried once.
 
-    A way that fails, or whose result is not torch's own, drops out, by name and reason.
+    An algorithm that fails, or whose result is not torch's own, drops out, by name and reason.
 
     Args:
         tolerance: relative error up to which a result counts as the same.
-        autotune: time all ways; without, each layer gets the usual one.
-        fixed: ways by layer name, not to be timed.
-        verify: run also what is not timed once, to see that the device can: a GPU's libraries have not everything. For
-            the usual way torch's own then stands in.
+        autotune: time all algorithms; without, each layer gets the default one.
+        fixed: algorithms by layer name, not to be timed.
+        verify: run also what is not timed once, to see that the device can: a GPU's libraries have not everything.
+            Torch's own then stands in for the default algorithm.
     """
 
     def __init__(
@@ -97,11 +99,11 @@ class Chooser:
         self.verify = verify
         self.autotune = autotune
         self.fixed = dict(fixed or {})
-        self.choices: list[Choice] = []
-        self._known: dict[tuple, Choice] = {}
+        self.results: list[TuningResult] = []
+        self._known: dict[tuple[object, ...], TuningResult] = {}
 
     def choose(self, name: str, engine: str, spec: ConvSpec, shape: Sequence[int]) -> Run:
-        """The best way for a layer, ready to run.
+        """Return the best algorithm for a layer, ready to run.
 
         Args:
             name: the layer's name.
@@ -110,54 +112,54 @@ class Chooser:
             shape: of the input it will mostly see.
 
         Raises:
-            NetError: ``fixed`` names a way that this layer has not, or nothing computes it.
+            NetError: ``fixed`` names an algorithm that this layer has not, or nothing computes it.
         """
         if engine == "CAFFE":
-            self.choices.append(Choice(name, "caffe_engine"))
+            self.results.append(TuningResult(name, "caffe_engine"))
             return caffe_engine(spec)
-        found = ways(spec, shape)
+        found = algorithms(spec, shape)
         if name in self.fixed:
             if self.fixed[name] not in found:
-                raise NetError(f"there is no way {self.fixed[name]!r}; there are {', '.join(found)}", layer=name)
+                raise NetError(f"there is no algorithm {self.fixed[name]!r}; there are {', '.join(found)}", layer=name)
             found = {self.fixed[name]: found[self.fixed[name]]}
         elif not self.autotune:
-            found = _usual(found, fall_back=self.verify)
+            found = _default(found, fall_back=self.verify)
         if len(found) == 1 and not self.verify:
-            way, make = next(iter(found.items()))
-            self.choices.append(Choice(name, way))
+            algorithm, make = next(iter(found.items()))
+            self.results.append(TuningResult(name, algorithm))
             return make()
-        key = (tuple(spec.weight.shape), spec.bias is None, spec.stride, spec.pad, spec.hole, spec.group, spec.relu)
-        key += (*shape, self.fixed.get(name))
+        geometry = (spec.stride, spec.pad, spec.dilation, spec.groups)
+        key = (tuple(spec.weight.shape), spec.bias is None, geometry, spec.relu, *shape, self.fixed.get(name))
         if key not in self._known:
             self._known[key] = self._try(name, found, spec, _example(spec, shape))
         known = self._known[key]
-        self.choices.append(Choice(name, known.way, known.milliseconds, known.failures))
-        return found[known.way]()
+        self.results.append(TuningResult(name, known.algorithm, known.milliseconds, known.failures))
+        return found[known.algorithm]()
 
-    def _try(self, name: str, found: Mapping[str, Callable[[], Run]], spec: ConvSpec, x: Tensor) -> Choice:
+    def _try(self, name: str, found: Mapping[str, Callable[[], Run]], spec: ConvSpec, x: Tensor) -> TuningResult:
         expected = direct(spec)(x).float()
         scale = max(float(expected.norm()), torch.finfo(torch.float32).tiny)
         runs: dict[str, Callable[[], object]] = {}
         failures: dict[str, str] = {}
-        for way, make in found.items():
+        for algorithm, make in found.items():
             try:
                 run = make()
                 if x.is_cuda:
-                    # Memory that the result is likely to get: a way that reads it before it writes is found out.
+                    # Memory that the result is likely to get: an algorithm that reads it before it writes is found out.
                     torch.full_like(expected, float("nan"), dtype=x.dtype, memory_format=torch.channels_last)
                 got = run(x)
                 error = float((got.float() - expected).norm()) / scale if got.shape == expected.shape else float("inf")
             except (RuntimeError, ValueError, TypeError, AttributeError) as problem:
-                failures[way] = f"{type(problem).__name__}: {problem}".partition("\n")[0]
+                failures[algorithm] = f"{type(problem).__name__}: {problem}".partition("\n")[0]
                 continue
             if not error <= self.tolerance:
-                failures[way] = f"differs from torch's convolution by {error:.1e}"
+                failures[algorithm] = f"differs from torch's convolution by {error:.1e}"
                 continue
             if not self.autotune or len(found) == 1:
-                return Choice(name, way, failures=failures)
-            runs[way] = lambda run=run: run(x)
+                return TuningResult(name, algorithm, failures=failures)
+            runs[algorithm] = partial(run, x)
         if not runs:
-            raise NetError(f"no way to compute it: {failures}", layer=name)
+            raise NetError(f"no algorithm computes it: {failures}", layer=name)
         times = seconds(runs, x.device)
-        milliseconds = {way: round(took * 1e3, 4) for way, took in times.items()}
-        return Choice(name, min(times, key=times.__getitem__), milliseconds, failures)
+        milliseconds = {algorithm: round(took * 1e3, 4) for algorithm, took in times.items()}
+        return TuningResult(name, min(times, key=times.__getitem__), milliseconds, failures)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
-from deeplab_caffe.layers import Shape
-from deeplab_caffe.net import Net
+from deeplab_caffe.layers import ReceptiveWindow, Shape
+from deeplab_caffe.net.net import Net
 
 
 @dataclass(frozen=True)
-class Field:
+class ReceptiveField:
     """The theoretical receptive field of a blob's pixel, in input pixels, as (height, width).
 
     Attributes:
@@ -26,7 +26,7 @@ class Field:
     start: tuple[Fraction, Fraction]
 
 
-_INPUT = Field((Fraction(1),) * 2, (Fraction(1),) * 2, (Fraction(0),) * 2)
+_INPUT = ReceptiveField((Fraction(1),) * 2, (Fraction(1),) * 2, (Fraction(0),) * 2)
 
 
 @dataclass(frozen=True)
@@ -51,45 +51,52 @@ class LayerSummary:
     top_shapes: tuple[Shape, ...]
     parameters: int
     multiply_adds: int
-    field: Field | None
+    field: ReceptiveField | None
 
 
-def receptive_fields(net: Net) -> dict[str, Field | None]:
-    """The receptive field of every blob, with respect to the net's inputs or its data layers' tops.
+def receptive_fields(net: Net) -> dict[str, ReceptiveField | None]:
+    """Return the receptive field of every blob, with respect to the net's inputs or its data layers' tops.
 
     A window of k pixels over a blob whose pixels see r and lie s apart sees r + (k - 1) s; zero padding moves its start
     but takes nothing off, so sizes are those of a pixel far from the border. Where branches meet, the field is the box
     around theirs.
     """
-    fields: dict[str, Field | None] = dict.fromkeys(net.inputs, _INPUT)
+    fields: dict[str, ReceptiveField | None] = dict.fromkeys(net.inputs, _INPUT)
     for step in net.steps:
-        if step.layer.IS_SOURCE:
+        if step.layer.is_source:
             fields.update(dict.fromkeys(step.tops, _INPUT))
             continue
         seen = [fields[blob] for blob in step.bottoms]
-        window = step.layer.window()
+        window = step.layer.receptive_window()
         if window is None or not seen or None in seen:
             found = None
         else:
-            below = _around([field for field in seen if field is not None])
-            kernel, stride, pad = (tuple(Fraction(value).limit_denominator() for value in part) for part in window)
-            found = Field(
-                size=tuple(below.size[i] + (math.ceil(kernel[i]) - 1) * below.step[i] for i in (0, 1)),
-                step=tuple(below.step[i] * stride[i] for i in (0, 1)),
-                start=tuple(below.start[i] - pad[i] * below.step[i] for i in (0, 1)),
-            )
+            found = _seen_through(window, _around([field for field in seen if field is not None]))
         fields.update(dict.fromkeys(step.tops, found))
     return fields
 
 
-def _around(fields: list[Field]) -> Field:
-    starts = tuple(min(field.start[i] for field in fields) for i in (0, 1))
-    ends = tuple(max(field.start[i] + field.size[i] for field in fields) for i in (0, 1))
-    return Field(tuple(ends[i] - starts[i] for i in (0, 1)), fields[0].step, starts)
+def _seen_through(window: ReceptiveWindow, below: ReceptiveField) -> ReceptiveField:
+    kernel, stride, pad = (tuple(Fraction(value).limit_denominator() for value in part) for part in window)
+    return ReceptiveField(
+        size=_pair(lambda i: below.size[i] + (math.ceil(kernel[i]) - 1) * below.step[i]),
+        step=_pair(lambda i: below.step[i] * stride[i]),
+        start=_pair(lambda i: below.start[i] - pad[i] * below.step[i]),
+    )
+
+
+def _around(fields: list[ReceptiveField]) -> ReceptiveField:
+    starts = _pair(lambda i: min(field.start[i] for field in fields))
+    size = _pair(lambda i: max(field.start[i] + field.size[i] for field in fields) - starts[i])
+    return ReceptiveField(size, fields[0].step, starts)
+
+
+def _pair(of: Callable[[int], Fraction]) -> tuple[Fraction, Fraction]:
+    return of(0), of(1)
 
 
 def summarize(net: Net, shapes: Mapping[str, Shape] | None = None) -> list[LayerSummary]:
-    """One row per layer, in order.
+    """Return one row per layer, in order.
 
     Args:
         net: the net.

@@ -57,18 +57,18 @@ class Views:
 
     @property
     def step(self) -> int:
-        """Pixels from one window to the next."""
+        """Return the pixels from one window to the next."""
         assert self.window is not None
         return self.stride or max(1, self.window * 2 // 3)
 
     def is_single(self, height: int, width: int) -> bool:
-        """Whether an image of this size is seen but once, as it is."""
+        """Return whether an image of this size is seen but once, as it is."""
         fits = self.window is None or max(height, width) <= self.window
         return self.scales == (1.0,) and not self.flip and fits
 
 
 def average_views(image: np.ndarray, views: Views, probabilities: Probabilities) -> Tensor:
-    """Logarithm of the mean probabilities over the views.
+    """Return the logarithm of the mean probabilities over the views.
 
     The image is resized bilinearly, smoothed where it shrinks, as Pillow does it; probabilities come back to its size
     as INTERP brings scores to theirs: bilinearly, corners on corners.
@@ -82,7 +82,7 @@ def average_views(image: np.ndarray, views: Views, probabilities: Probabilities)
         ``(C, H, W)``; at least the logarithm of FLT_MIN, as DENSE_CRF writes it.
     """
     height, width = image.shape[:2]
-    total: Tensor | float = 0.0
+    total: Tensor | None = None
     for scale in views.scales:
         size = _scaled(height, width, scale)
         resized = image
@@ -94,13 +94,14 @@ def average_views(image: np.ndarray, views: Views, probabilities: Probabilities)
             found = found.flip(-1) if mirrored else found
             if size != (height, width):
                 found = interp(found[None].contiguous(), height=height, width=width)[0]
-            total = total + found
+            total = found if total is None else total + found
+    assert total is not None
     mean = total / (len(views.scales) * (2 if views.flip else 1))
     return mean.clamp_min(torch.finfo(torch.float32).tiny).log()
 
 
 def starts(size: int, window: int, step: int) -> list[int]:
-    """First pixels of the windows along a side: ``step`` apart, the last one ending with the image."""
+    """Return the first pixels of the windows along a side: ``step`` apart, the last one ending with the image."""
     if size <= window:
         return [0]
     return [*range(0, size - window, step), size - window]
@@ -110,12 +111,13 @@ def _windowed(image: np.ndarray, views: Views, probabilities: Probabilities) -> 
     height, width = image.shape[:2]
     if views.window is None or max(height, width) <= views.window:
         return probabilities(image)
-    total, seen = None, None
+    total = torch.empty(0)
+    seen = torch.empty(0)
     for top in starts(height, views.window, views.step):
         for left in starts(width, views.window, views.step):
             rows, columns = slice(top, top + views.window), slice(left, left + views.window)
             found = probabilities(np.ascontiguousarray(image[rows, columns]))
-            if total is None:
+            if not total.numel():
                 total = found.new_zeros((len(found), height, width))
                 seen = found.new_zeros((height, width))
             total[:, rows, columns] += found

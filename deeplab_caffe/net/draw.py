@@ -1,46 +1,37 @@
-"""A network as a drawing: Graphviz text, or SVG without Graphviz."""
+"""A net as a drawing: Graphviz text, or SVG without Graphviz."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
-if TYPE_CHECKING:
-    from deeplab_caffe.net import Net
+from deeplab_caffe.net.net import Net
 
-# Colours tell apart what reads, what has weights, what looks around, what compares, and the rest.
+# Colours tell apart what has weights, what looks around, what reads or writes, what compares, and the rest.
 _COLOURS = {
-    "Convolution": "#cfe2f3",
-    "InnerProduct": "#cfe2f3",
-    "Pooling": "#d9ead3",
-    "Interp": "#d9ead3",
-    "ImageSegData": "#fff2cc",
-    "MatRead": "#fff2cc",
-    "MatWrite": "#fff2cc",
-    "SoftmaxWithLoss": "#f4cccc",
-    "SegAccuracy": "#f4cccc",
-    "Accuracy": "#f4cccc",
-    "DenseCRF": "#d9d2e9",
+    "weights": "#cfe2f3",
+    "spatial": "#d9ead3",
+    "data": "#fff2cc",
+    "compare": "#f4cccc",
+    "crf": "#d9d2e9",
+    "plain": "#eeeeee",
 }
-_PLAIN = "#eeeeee"
 _BOX_WIDTH, _BOX_HEIGHT = 210, 36
 _GAP_X, _GAP_Y = 30, 22
 
 
 def _rows(net: Net, shapes: Mapping[str, tuple[int, ...]]) -> list[tuple[str, str, str, str]]:
-    """(id, name, second line, colour) of every input and layer."""
-    rows = [(f"input:{name}", name, " x ".join(map(str, shapes[name])), "#fff2cc") for name in net.inputs]
+    """Return (id, name, second line, colour) of every input and layer."""
+    rows = [(f"input:{name}", name, " x ".join(map(str, shapes[name])), _COLOURS["data"]) for name in net.inputs]
     for step in net.steps:
-        kind = step.layer.TYPE
         shape = " x ".join(map(str, shapes[step.tops[0]])) if step.tops else ""
-        second = f"{kind}  {shape}".rstrip()
-        rows.append((f"layer:{step.layer.name}", step.layer.name, second, _COLOURS.get(kind, _PLAIN)))
+        second = f"{step.layer.TYPE}  {shape}".rstrip()
+        rows.append((f"layer:{step.layer.name}", step.layer.name, second, _COLOURS[step.layer.kind]))
     return rows
 
 
 def _edges(net: Net) -> list[tuple[str, str, str]]:
-    """(from id, to id, blob): a blob comes from the layer that wrote it last."""
+    """Return (from id, to id, blob): a blob comes from the layer that wrote it last."""
     writer = {name: f"input:{name}" for name in net.inputs}
     edges = []
     for step in net.steps:
@@ -51,7 +42,7 @@ def _edges(net: Net) -> list[tuple[str, str, str]]:
 
 
 def net_dot(net: Net, shapes: Mapping[str, tuple[int, ...]]) -> str:
-    """The net in Graphviz's language."""
+    """Return the net in Graphviz's language."""
 
     def quoted(text: str) -> str:
         return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
@@ -68,7 +59,7 @@ def net_dot(net: Net, shapes: Mapping[str, tuple[int, ...]]) -> str:
 
 
 def net_svg(net: Net, shapes: Mapping[str, tuple[int, ...]]) -> str:
-    """The net as an SVG picture: each layer stands below all that it reads from."""
+    """Return the net as an SVG picture: each layer stands below all that it reads from."""
     rows, edges = _rows(net, shapes), _edges(net)
     depth = {key: 0 for key, *_ in rows}
     for source, target, _ in edges:
@@ -95,13 +86,18 @@ def net_svg(net: Net, shapes: Mapping[str, tuple[int, ...]]) -> str:
         (x1, y1), (x2, y2) = corner(source), corner(target)
         parts.append(
             f'<path d="M{x1 + _BOX_WIDTH / 2:g},{y1 + _BOX_HEIGHT} L{x2 + _BOX_WIDTH / 2:g},{y2}" stroke="#666" '
-            f'fill="none" marker-end="url(#arrow)"><title>{escape(blob)}</title></path>'
+            f'fill="none" marker-end="url(#arrow)"><title>{_escaped(blob)}</title></path>'
         )
     for key, name, second, colour in rows:
         x, y = corner(key)
         parts.append(
             f'<rect x="{x}" y="{y}" width="{_BOX_WIDTH}" height="{_BOX_HEIGHT}" rx="5" fill="{colour}" stroke="#999"/>'
-            f'<text x="{x + 8}" y="{y + 15}" font-size="12" font-weight="bold">{escape(name)}</text>'
-            f'<text x="{x + 8}" y="{y + 29}" font-size="10" fill="#444">{escape(second)}</text>'
+            f'<text x="{x + 8}" y="{y + 15}" font-size="12" font-weight="bold">{_escaped(name)}</text>'
+            f'<text x="{x + 8}" y="{y + 29}" font-size="10" fill="#444">{_escaped(second)}</text>'
         )
     return "\n".join([*parts, "</svg>", ""])
+
+
+def _escaped(text: str) -> str:
+    """Return a text for XML, which has no control characters: they are written as in Python."""
+    return escape("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text))

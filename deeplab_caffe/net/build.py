@@ -1,36 +1,13 @@
-"""From a NetParameter to the steps that :class:`deeplab_caffe.Net` runs: layers, blob shapes, shared parameters."""
+"""From a NetParameter to the graph that :class:`deeplab_caffe.Net` runs: layers, blob shapes, shared parameters."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 
 from deeplab_caffe.errors import NetError
 from deeplab_caffe.layers import Layer, NetContext, Shape, create_layer, layer_class
-from deeplab_caffe.layers.convolution import Convolution
-from deeplab_caffe.layers.neuron import ReLU
+from deeplab_caffe.net.graph import Graph, Step, mark_dead, mark_inplace
 from deeplab_caffe.proto import Dialect, caffe_pb2
-
-
-@dataclass(frozen=True)
-class Step:
-    """One layer's place in the net.
-
-    Attributes:
-        layer: the layer.
-        bottoms: names of the blobs it reads.
-        tops: names of the blobs it makes; a name that is also a bottom is overwritten (in-place layers).
-        dead: names of the blobs that nobody reads after this step.
-        loss_weights: weight of each top in the net's loss.
-        relu_follows: the next step is a plain ReLU in place on the top, which the layer may take along.
-    """
-
-    layer: Layer
-    bottoms: tuple[str, ...]
-    tops: tuple[str, ...]
-    dead: tuple[str, ...]
-    loss_weights: tuple[float, ...]
-    relu_follows: bool = False
 
 
 def input_shapes(net: caffe_pb2.NetParameter, dialect: Dialect) -> dict[str, Shape]:
@@ -53,8 +30,8 @@ def input_shapes(net: caffe_pb2.NetParameter, dialect: Dialect) -> dict[str, Sha
     return shapes
 
 
-def build_steps(net: caffe_pb2.NetParameter, context: NetContext, blob_shapes: dict[str, Shape]) -> list[Step]:
-    """Makes the layers and joins them.
+def build_graph(net: caffe_pb2.NetParameter, context: NetContext, blob_shapes: dict[str, Shape]) -> Graph:
+    """Make the layers and join them.
 
     Args:
         net: filtered, splits inserted; tops that the original adds by itself are added.
@@ -65,18 +42,20 @@ def build_steps(net: caffe_pb2.NetParameter, context: NetContext, blob_shapes: d
         NetError: a layer is wrong, or does not fit those before it.
     """
     owners: dict[str, tuple[Layer, str]] = {}
-    last_use = {blob: i for i, param in enumerate(net.layer) for blob in (*param.bottom, *param.top)}
-    used = {blob for param in net.layer for blob in param.bottom}
-    owned: set[str] = set()
     learners: set[str] = set()
+    current = {name: number for number, name in enumerate(net.input)}
+    inputs, count = dict(current), len(current)
     steps = []
-    for i, param in enumerate(net.layer):
-        if not param.top and layer_class(param).AUTO_TOP:
+    for param in net.layer:
+        if not param.top and layer_class(param).auto_top:
             taken = "(automatic)" in blob_shapes
             param.top.append(f"(automatic) {param.name}" if taken else "(automatic)")
         layer = create_layer(param, context)
         bottom_shapes = [blob_shapes[blob] for blob in param.bottom]
         layer.setup(bottom_shapes)
+        unnamed = [name for name, _ in layer.named_parameters(recurse=False) if name not in layer.roles]
+        if unnamed:
+            raise layer.error(f"{type(layer).__name__}.roles must name its parameters {', '.join(unnamed)}")
         if layer.blobs and layer.name in learners:
             raise layer.error("an earlier layer with weights has this name too: caffemodels tell them by name")
         learners |= {layer.name} if layer.blobs else set()
@@ -87,31 +66,15 @@ def build_steps(net: caffe_pb2.NetParameter, context: NetContext, blob_shapes: d
             if blob in tops[:k] or (blob in blob_shapes and blob not in param.bottom[k : k + 1]):
                 raise layer.error(f"top '{blob}' is made by an earlier layer too")
             blob_shapes[blob] = tuple(shape)
-        # Only memory that an earlier layer made for itself may be overwritten: not a caller's, nor a split's.
-        layer.inplace = bool(tops) and tops[0] in param.bottom and tops[0] in owned
-        if not layer.ALIASES:
-            owned |= set(tops)
-        dead = tuple(blob for blob in {*param.bottom, *tops} if last_use.get(blob, i) == i and blob in used)
-        steps.append(Step(layer, tuple(param.bottom), tops, dead, _loss_weights(layer, tops)))
-    return _mark_relus(steps)
-
-
-def _mark_relus(steps: list[Step]) -> list[Step]:
-    """Finds the convolutions with a ReLU right behind them that works in place on their only top."""
-    marked = []
-    for step, following in zip(steps, [*steps[1:], None], strict=False):
-        fits = (
-            following is not None
-            and isinstance(step.layer, Convolution)
-            and isinstance(following.layer, ReLU)
-            and len(step.tops) == 1
-            and following.bottoms == following.tops == step.tops
-            and following.layer.param.relu_param.negative_slope == 0
-        )
-        if fits:
-            following.layer.bottom_is_spare = True
-        marked.append(replace(step, relu_follows=fits))
-    return marked
+        reads = tuple(current[blob] for blob in param.bottom)
+        makes = tuple(range(count, count + len(tops)))
+        count += len(tops)
+        current.update(zip(tops, makes, strict=True))
+        steps.append(Step(layer, tuple(param.bottom), tops, _loss_weights(layer, tops), reads, makes))
+    outputs = {name: current[name] for name in output_names(inputs, steps)}
+    graph = mark_dead(Graph(tuple(steps), inputs, outputs, current))
+    mark_inplace(graph)
+    return graph
 
 
 def _loss_weights(layer: Layer, tops: tuple[str, ...]) -> tuple[float, ...]:
@@ -119,7 +82,7 @@ def _loss_weights(layer: Layer, tops: tuple[str, ...]) -> tuple[float, ...]:
     if len(given) > len(tops):
         raise layer.error(f"{len(given)} loss weights for {len(tops)} tops")
     # A loss's first top weighs 1, its others nothing, unless the prototxt says otherwise.
-    weights = given or [layer.DEFAULT_LOSS_WEIGHT]
+    weights = given or [layer.default_loss_weight]
     return tuple(weights[: len(tops)] + [0.0] * (len(tops) - len(weights)))
 
 
@@ -134,9 +97,8 @@ def _check_specs(layer: Layer) -> None:
 
 
 def _share_parameters(layer: Layer, owners: dict[str, tuple[Layer, str]]) -> None:
-    """Lets parameters with the same ``param`` name be one parameter (net.cpp, AppendParam)."""
-    names = [name for name, _ in layer.named_parameters(recurse=False)]
-    for attribute, spec in zip(names, layer.param.param, strict=False):
+    """Let parameters with the same ``param`` name be one parameter (net.cpp, AppendParam)."""
+    for attribute, spec in zip(layer.named_blobs, layer.param.param, strict=False):
         key = spec.name
         if not key:
             continue
@@ -159,7 +121,7 @@ def _share_parameters(layer: Layer, owners: dict[str, tuple[Layer, str]]) -> Non
 
 
 def output_names(inputs: Iterable[str], steps: Iterable[Step]) -> list[str]:
-    """Names of the blobs that no layer reads, in the alphabet's order, as net.cpp has them: a std::set there."""
+    """Return the blobs that no layer reads, in the alphabet's order, as net.cpp has them: a std::set there."""
     steps = list(steps)
     read = {blob for step in steps for blob in step.bottoms if blob not in step.tops}
     made = {*inputs, *(blob for step in steps for blob in step.tops)}

@@ -4,55 +4,56 @@ import pytest
 import torch
 
 from deeplab_caffe.errors import NetError
-from deeplab_caffe.inference.plan import build_plan, run_layer
+from deeplab_caffe.inference.optimized import _inference_graph as inference_graph
+from deeplab_caffe.net.graph import Graph, run_layer
 from deeplab_caffe.zoo.paths import NETWORKS
 from tests import nets
 from tests.inference.narrow import narrow, photo_like
 
 
-def kinds(plan) -> list[str]:
-    return [operation.layer.TYPE + ("+ReLU" if operation.relu else "") for operation in plan.operations]
+def kinds(graph: Graph) -> list[str]:
+    return [step.layer.TYPE + ("+ReLU" if step.activation else "") for step in graph.steps]
 
 
 def test_small_net_by_hand() -> None:
-    plan = build_plan(nets.build(nets.SMALL), ["score"])
-    assert kinds(plan) == ["Convolution+ReLU", "Pooling", "Convolution+ReLU", "Convolution"]
-    # Values: 0 data; 1 and 2 conv1 before and after its ReLU; 3 pool1; 4 and 5 fc; 6 score.
-    assert [(o.bottoms, o.tops, o.dead) for o in plan.operations] == [
+    graph = inference_graph(nets.build(nets.SMALL), ["score"])
+    assert kinds(graph) == ["Convolution+ReLU", "Pooling", "Convolution+ReLU", "Convolution"]
+    # Values: 0 data; 1 and 2 conv1 before and after its ReLU; 3 pool1; 4 and 5 fc; 6 fc after dropout; 7 score.
+    assert [(step.reads, step.makes, step.dead) for step in graph.steps] == [
         ((0,), (2,), (0,)),
         ((2,), (3,), (2,)),
         ((3,), (5,), (3,)),
-        ((5,), (6,), (5,)),
+        ((5,), (7,), (5,)),
     ]
-    assert plan.outputs == {"score": 6}
-    assert plan.capturable
-    assert plan.per_item
+    assert graph.outputs == {"score": 7}
+    assert graph.graph_break_reason is None
+    assert graph.per_item
 
 
 def test_layers_that_nothing_wanted_needs_are_left_out() -> None:
-    plan = build_plan(nets.build(nets.SMALL), ["pool1"])
-    assert kinds(plan) == ["Convolution+ReLU", "Pooling"]
+    graph = inference_graph(nets.build(nets.SMALL), ["pool1"])
+    assert kinds(graph) == ["Convolution+ReLU", "Pooling"]
 
 
 def test_a_blob_that_others_read_before_its_relu_keeps_both_values() -> None:
     text = nets.inputs(data=(1, 3, 5, 5)) + nets.conv("conv1", "data") + nets.layer("RELU", "relu", "conv1", "positive")
-    plan = build_plan(nets.build(text), ["conv1", "positive"])
-    assert kinds(plan) == ["Convolution", "ReLU"]
-    plan = build_plan(nets.build(text), ["positive"])
-    assert kinds(plan) == ["Convolution+ReLU"]
+    graph = inference_graph(nets.build(text), ["conv1", "positive"])
+    assert kinds(graph) == ["Convolution", "ReLU"]
+    graph = inference_graph(nets.build(text), ["positive"])
+    assert kinds(graph) == ["Convolution+ReLU"]
 
 
 def test_leaky_relus_stay() -> None:
     text = nets.inputs(data=(1, 3, 5, 5)) + nets.conv("conv1", "data")
     text += nets.layer("RELU", "relu", "conv1", "conv1", "relu_param { negative_slope: 0.1 }")
-    assert kinds(build_plan(nets.build(text), ["conv1"])) == ["Convolution", "ReLU"]
+    assert kinds(inference_graph(nets.build(text), ["conv1"])) == ["Convolution", "ReLU"]
 
 
 def test_an_input_can_be_an_output() -> None:
-    plan = build_plan(nets.build(nets.SMALL), ["data"])
+    graph = inference_graph(nets.build(nets.SMALL), ["data"])
     x = photo_like(1, 3, 9, 11)
-    assert plan.operations == ()
-    assert torch.equal(plan.execute([x], run_layer)["data"], x)
+    assert graph.steps == ()
+    assert torch.equal(graph.execute([x], run_layer)["data"], x)
 
 
 @pytest.mark.parametrize(
@@ -66,8 +67,8 @@ def test_an_input_can_be_an_output() -> None:
 def test_what_a_graph_can_hold(layer: str, capturable: bool, per_item: bool) -> None:
     text = nets.inputs(data=(1, 5, 9, 11)) + nets.conv("score", "data", out=5) + layer
     net = nets.build(text)
-    plan = build_plan(net, net.outputs)
-    assert (plan.capturable, plan.per_item) == (capturable, per_item)
+    graph = inference_graph(net, net.outputs)
+    assert (graph.graph_break_reason is None, graph.per_item) == (capturable, per_item)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -75,17 +76,17 @@ def test_what_a_graph_can_hold(layer: str, capturable: bool, per_item: bool) -> 
 def test_the_layers_themselves_give_the_nets_result(name: str) -> None:
     net = narrow(name)
     x = photo_like(2, 3, 65, 81)
-    plan = build_plan(net, net.outputs)
-    assert not {"Dropout", "Split", "ReLU"} & set(kinds(plan))
-    (got,) = plan.execute([x.clone()], run_layer).values()
+    graph = inference_graph(net, net.outputs)
+    assert not {"Dropout", "Split", "ReLU"} & set(kinds(graph))
+    (got,) = graph.execute([x.clone()], run_layer).values()
     assert torch.equal(got, net(x))
 
 
 def test_refusals() -> None:
     with pytest.raises(NetError, match=r"phase TRAIN"):
-        build_plan(nets.build(nets.SMALL, phase="TRAIN"), ["score"])
+        inference_graph(nets.build(nets.SMALL, phase="TRAIN"), ["score"])
     with pytest.raises(NetError, match=r"no blob 'nothing'; it has data, conv1"):
-        build_plan(nets.build(nets.SMALL), ["nothing"])
+        inference_graph(nets.build(nets.SMALL), ["nothing"])
     data = "dummy_data_param { num: 1 channels: 1 height: 1 width: 1 }"
     with pytest.raises(NetError, match=r"layer 'd': data layers cannot be optimized"):
-        build_plan(nets.build(nets.layer("DUMMY_DATA", "d", "", "d", data)), ["d"])
+        inference_graph(nets.build(nets.layer("DUMMY_DATA", "d", "", "d", data)), ["d"])

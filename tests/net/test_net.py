@@ -292,7 +292,8 @@ def test_inputs_of_the_prototxt_that_make_no_sense() -> None:
     ("options", "message"),
     [
         ({"engine": "MKL"}, "engine must be CAFFE, CUDNN, DEFAULT or None, got 'MKL'"),
-        ({"dtype": "bfloat16"}, "dtype must be a floating-point torch.dtype, got 'bfloat16'"),
+        ({"dtype": "int8"}, "dtype must be a floating-point torch.dtype, got 'int8'"),
+        ({"dtype": "no"}, "dtype must be a floating-point torch.dtype, got 'no'"),
         ({"dtype": torch.int8}, "dtype must be"),
         ({"seed": -1}, "seed must be from 0 to"),
     ],

@@ -7,8 +7,8 @@ import torch
 import deeplab_caffe as dc
 from deeplab_caffe import proto
 from deeplab_caffe.data import load_image
-from deeplab_caffe.multi_scale import Views, average_views, starts
 from deeplab_caffe.ops.interp import interp
+from deeplab_caffe.segmentation.views import Views, average_views, starts
 from deeplab_caffe.zoo.default import DEMO_PHOTO
 
 # One convolution that sees three pixels to the left of each: mirroring and windows make a difference.
@@ -110,7 +110,7 @@ def test_bad_options(options: dict, message: str) -> None:
 
 
 def test_windows_need_the_memory_of_a_window_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("deeplab_caffe.segmenter.available_memory", lambda device: 20_000)
+    monkeypatch.setattr("deeplab_caffe.segmentation.segmenter.available_memory", lambda device: 20_000)
     image = np.zeros((100, 100, 3), np.uint8)
     with pytest.raises(dc.NetError, match="or window to work piece by piece"):
         segmenter()(image)

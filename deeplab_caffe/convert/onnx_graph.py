@@ -1,0 +1,124 @@
+"""An ONNX graph while it is built from a net's layers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from deeplab_caffe import __version__
+from deeplab_caffe.errors import ConversionError
+from deeplab_caffe.layers import Shape
+from deeplab_caffe.net import Net
+from deeplab_caffe.net.graph import Step
+
+OPSET = 18
+IR_VERSION = 9
+
+
+class Graph:
+    """An ONNX graph while it is built, layer by layer: see :class:`deeplab_caffe.layers.OnnxGraph`.
+
+    Attributes:
+        shapes: shapes of the blobs at the prototxt's sizes.
+        fixed_size: why the images' size cannot vary, or None.
+    """
+
+    def __init__(self, net: Net) -> None:
+        try:
+            import onnx
+        except ImportError as error:
+            raise ConversionError("ONNX needs the package onnx: pip install onnx") from error
+        self._onnx = onnx
+        self._net = net
+        self._nodes: list[Any] = []
+        self._initializers: list[Any] = []
+        self._names: set[str] = set(net.inputs)
+        self._current = {name: name for name in net.inputs}
+        self._last_writer = {top: step.layer.name for step in net.steps for top in step.tops}
+        self._layer = ""
+        self.shapes: Mapping[str, Shape] = net.blob_shapes
+        self.fixed_size: str | None = None
+        if not net.inputs:
+            raise ConversionError(
+                f"net '{net.name}' reads its data by itself: ONNX needs a deploy.prototxt with inputs"
+            )
+        for step in net.steps:
+            self._add_step(step)
+
+    def _add_step(self, step: Step) -> None:
+        layer = step.layer
+        self._layer = layer.name
+        bottoms = [self._current[blob] for blob in step.bottoms]
+        if len(step.tops) > len(set(step.tops)):
+            raise ConversionError(f"layer '{layer.name}': two tops with one name")
+        tops = layer.to_onnx(self, bottoms, step.tops)
+        self._current.update(zip(step.tops, tops, strict=True))
+
+    def unsupported(self, what: str) -> ConversionError:
+        """Return an error that names the layer."""
+        return ConversionError(f"layer '{self._layer}': {what} has no counterpart in ONNX")
+
+    def top(self, blob: str) -> str:
+        """Return a name for a top: the blob's own where this layer is the last to write it."""
+        return self._unique(blob if self._last_writer.get(blob) == self._layer else f"{blob}/{self._layer}")
+
+    def _unique(self, name: str) -> str:
+        number, unique = 0, name
+        while unique in self._names:
+            number += 1
+            unique = f"{name}/{number}"
+        self._names.add(unique)
+        return unique
+
+    def constant(self, name: str, value: np.ndarray | np.generic) -> str:
+        """Add an array of numbers; return its name."""
+        unique = self._unique(f"{self._layer}.{name}")
+        self._initializers.append(self._onnx.numpy_helper.from_array(np.ascontiguousarray(value), unique))
+        return unique
+
+    def node(self, op: str, inputs: Sequence[str], top: str | None = None, **attributes: Any) -> str:
+        """Add a node with one output, named for the blob ``top`` or, in between, after the layer."""
+        output = self.top(top) if top is not None else self._unique(f"{self._layer}/{op}")
+        self.nodes(op, inputs, [output], **attributes)
+        return output
+
+    def nodes(self, op: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: Any) -> None:
+        """Add a node with given outputs."""
+        name = f"{self._layer}/{op}/{len(self._nodes)}"
+        self._nodes.append(self._onnx.helper.make_node(op, inputs, outputs, name=name, **attributes))
+
+    def model(self) -> Any:
+        """Return the checked ModelProto."""
+        helper, kind = self._onnx.helper, self._onnx.TensorProto.FLOAT
+        outputs = []
+        for blob in self._net.outputs:
+            if self._current[blob] != blob:
+                if blob in self._names:
+                    raise ConversionError(f"output '{blob}' is an input too")
+                self._names.add(blob)
+                self._nodes.append(helper.make_node("Identity", [self._current[blob]], [blob], name=f"{blob}/output"))
+            outputs.append(helper.make_tensor_value_info(blob, kind, self._dims(blob, blob)))
+        inputs = [helper.make_tensor_value_info(blob, kind, self._dims(blob, "")) for blob in self._net.inputs]
+        graph = helper.make_graph(self._nodes, self._net.name or "net", inputs, outputs, self._initializers)
+        model = helper.make_model(
+            graph,
+            producer_name="deeplab-caffe",
+            producer_version=__version__,
+            ir_version=IR_VERSION,
+            opset_imports=[helper.make_opsetid("", OPSET)],
+        )
+        try:
+            self._onnx.checker.check_model(model)
+        except ValueError as error:
+            if "2GB" not in str(error).replace(" ", ""):
+                raise ConversionError(f"net '{self._net.name}': {error}") from error
+        return model
+
+    def _dims(self, blob: str, prefix: str) -> list[int | str]:
+        n, *sizes = self.shapes[blob]
+        rest: list[int | str] = [*sizes]
+        if self.fixed_size is None and len(rest) == 3:
+            rest[1:] = [f"{prefix}{'_' if prefix else ''}{axis}" for axis in ("height", "width")]
+        return ["batch" if n == self.shapes[self._net.inputs[0]][0] else n, *rest]

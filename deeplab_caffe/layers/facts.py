@@ -1,0 +1,76 @@
+"""What a layer computes, told to others in plain numbers: :attr:`deeplab_caffe.layers.Layer.fact`.
+
+Inference lowers a layer by its fact, the segmentation head is found by facts. A layer with no fact is run as it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+Pair = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class ConvolutionFact:
+    """A convolution of each bottom with the blobs ``weight`` (O, C / groups, kh, kw) and ``bias`` (O,).
+
+    Attributes:
+        stride: (height, width), as are pad and dilation.
+        groups: number of groups.
+        engine: ``"CAFFE"`` or ``"CUDNN"``.
+    """
+
+    stride: Pair
+    pad: Pair
+    dilation: Pair
+    groups: int
+    engine: str
+
+
+@dataclass(frozen=True)
+class MaxPoolingFact:
+    """The maximum over windows of one size, its only top; pairs are (height, width)."""
+
+    kernel: Pair
+    stride: Pair
+    pad: Pair
+
+
+@dataclass(frozen=True)
+class ResizeFact:
+    """Align-corners bilinear resizing of a part of the bottom.
+
+    Attributes:
+        begin: rows and columns that are cut off at the top and left first.
+        end: rows and columns that are cut off at the bottom and right first.
+    """
+
+    begin: int = 0
+    end: int = 0
+
+
+@dataclass(frozen=True)
+class CropFact:
+    """A crop: ``begin`` rows and columns at the top and left, ``end`` at the bottom and right are taken off."""
+
+    begin: int
+    end: int
+
+
+@dataclass(frozen=True)
+class ProbabilityFact:
+    """Scores become probabilities pixel by pixel.
+
+    Attributes:
+        across: whether the channels of a pixel sum to 1 (softmax), or each stands for itself (sigmoid).
+    """
+
+    across: bool
+
+
+@dataclass(frozen=True)
+class ArgMaxFact:
+    """The first channel of the top is the channel of each pixel's largest value; of equal values, the last."""
+
+
+Fact = ConvolutionFact | MaxPoolingFact | ResizeFact | CropFact | ProbabilityFact | ArgMaxFact

@@ -1,0 +1,62 @@
+"""What :meth:`deeplab_caffe.layers.Layer.to_onnx` is handed, and nodes that several layers need."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+_END = np.iinfo(np.int64).max
+
+
+class OnnxGraph(Protocol):
+    """An ONNX graph while it is built, layer by layer.
+
+    Attributes:
+        shapes: shapes of the blobs at the prototxt's sizes.
+        fixed_size: set to a layer's name where it ties the model to these sizes.
+    """
+
+    shapes: Mapping[str, tuple[int, ...]]
+    fixed_size: str | None
+
+    def unsupported(self, what: str) -> Exception:
+        """Return an error that names the layer and says that ``what`` has no counterpart in ONNX."""
+        ...
+
+    def top(self, blob: str) -> str:
+        """Return a new name for a top."""
+        ...
+
+    def constant(self, name: str, value: np.ndarray | np.generic) -> str:
+        """Add an array of numbers; return its name."""
+        ...
+
+    def node(self, op: str, inputs: Sequence[str], top: str | None = None, **attributes: Any) -> str:
+        """Add a node with one output, named for the blob ``top`` if there is one; return the output's name."""
+        ...
+
+    def nodes(self, op: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: Any) -> None:
+        """Add a node with given outputs."""
+        ...
+
+
+def int64(*values: int) -> np.ndarray:
+    """Return whole numbers as ONNX wants them."""
+    return np.array(values, np.int64)
+
+
+def crop(graph: OnnxGraph, x: str, begin: int, end: int) -> str:
+    """Take ``-begin`` rows and columns off at the top and left, ``-end`` at the bottom and right."""
+    if begin == end == 0:
+        return x
+    last = end or _END
+    bounds = [("starts", (-begin, -begin)), ("ends", (last, last)), ("axes", (2, 3))]
+    return graph.node("Slice", [x, *(graph.constant(name, int64(*values)) for name, values in bounds)])
+
+
+def pad(graph: OnnxGraph, x: str, begin: tuple[int, int], end: tuple[int, int], value: float = 0.0) -> str:
+    """Add rows and columns of ``value``: (rows, columns) at the top and left, and at the bottom and right."""
+    pads = graph.constant("pads", int64(0, 0, *begin, 0, 0, *end))
+    return graph.node("Pad", [x, pads, graph.constant("value", np.float32(value))])

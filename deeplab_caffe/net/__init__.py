@@ -1,0 +1,5 @@
+"""A network built from a prototxt: :class:`Net`, its graph, its weights, and what can be said about it."""
+
+from deeplab_caffe.net.net import Net, OptimizeOptions, floating_dtype
+
+__all__ = ["Net", "OptimizeOptions", "floating_dtype"]

@@ -1,0 +1,382 @@
+"""The segmentation head: from a net's last values to labels, probabilities and the dense CRF.
+
+What a head is, is decided here and nowhere else. The last layer of a net, but for a crop, says what its output is:
+
+* SOFTMAX or SIGMOID: probabilities, which the CRF takes the logarithm of; an INTERP behind resizes them;
+* ARGMAX: labels, of what it reads; there is no CRF;
+* anything else: scores, whose softmax is what probabilities are; of a single channel, the sigmoid.
+
+A single channel is the foreground: label 1 where its probability is at least 0.5, else 0, and for the CRF two classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from deeplab_caffe.crf import CRFParams, dense_crf
+from deeplab_caffe.data.sources.transform import IMAGENET_MEAN_BGR
+from deeplab_caffe.errors import NetError
+from deeplab_caffe.layers import ArgMaxFact, CropFact, Layer, ProbabilityFact, ResizeFact
+from deeplab_caffe.net.graph import Graph, Step, keep_wanted
+from deeplab_caffe.ops.argmax import argmax_labels
+from deeplab_caffe.ops.interp import interp
+from deeplab_caffe.ops.interp_argmax import interp_argmax
+from deeplab_caffe.ops.interp_softmax import interp_softmax
+from deeplab_caffe.ops.preprocess import as_tensor, preprocess
+
+Pair = tuple[int, int]
+
+# Images are padded until the net's output covers them; a stride of 32 is the coarsest that VGG has.
+_MOST_PADDING = 64
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a net says of images, at the size of the images when it is asked for.
+
+    Attributes:
+        values: (N, C, h, w): what the head's resizing begins with.
+        resized: height and width that they are brought to, corners on corners; None: they stay as they are.
+        origin: row and column of the result where the part that is wanted begins.
+        size: height and width of that part.
+        activation: what makes probabilities of them: ``"softmax"``, ``"sigmoid"``, ``"exp"``, or ``"none"``.
+        no_crf: why they are not for the CRF; None: they are.
+        resize: the layer that resizes values, uncut, at full size; None: :func:`deeplab_caffe.ops.interp.interp` does.
+        uncut: what ``resize`` takes.
+    """
+
+    values: Tensor
+    resized: Pair | None
+    origin: Pair
+    size: Pair
+    activation: str
+    no_crf: str | None = None
+    resize: Layer | None = None
+    uncut: Tensor | None = None
+
+    @property
+    def is_foreground(self) -> bool:
+        """Return whether the one channel is the foreground."""
+        return self.values.shape[1] == 1 and self.no_crf is None
+
+    def scores(self) -> Tensor:
+        """Return the values at full size: float32 (N, C, *size), contiguous."""
+        if self.resize is not None and self.uncut is not None:
+            (full,) = self.resize(self.uncut.float())
+        elif self.resized is not None:
+            full = interp(self.values.float(), height=self.resized[0], width=self.resized[1])
+        else:
+            full = self.values.float()
+        return self._part(full).contiguous()
+
+    def labels(self, scores: Tensor | None = None) -> Tensor:
+        """Return the best class of each pixel, uint8 (N, *size); of equal ones the largest, as in the ARGMAX layer.
+
+        Args:
+            scores: :meth:`scores`, if they are there already.
+        """
+        if self.is_foreground:
+            scores = self.scores() if scores is None else scores
+            return (activated(scores, self.activation)[:, 0] >= 0.5).to(torch.uint8)
+        if scores is not None:
+            return argmax_labels(scores, ties="last")
+        if self.resized is None:
+            return argmax_labels(self._part(self.values.float()), ties="last")
+        return interp_argmax(self.values, *self.resized, crop=self.size, origin=self.origin, ties="last")
+
+    def probabilities(self) -> Tensor:
+        """Return the probabilities: float32 (N, C, *size)."""
+        if self.activation == "softmax" and self.resized is not None:
+            return interp_softmax(self.values, *self.resized, crop=self.size, origin=self.origin)
+        return activated(self._part(self.values.float()) if self.resized is None else self.scores(), self.activation)
+
+    def marginals(self, images: Tensor | np.ndarray, crf: CRFParams, scores: Tensor | None = None) -> Tensor:
+        """Return the marginals of the dense CRF: float32 (N, C, *size); of a single channel, (N, 2, *size).
+
+        Args:
+            images: uint8 RGB (N, *size, 3).
+            crf: its parameters.
+            scores: :meth:`scores`, if they are there already.
+
+        Raises:
+            NetError: the net puts out labels.
+            CRFError: the scores or images are not fit.
+        """
+        if self.no_crf is not None:
+            raise NetError(self.no_crf)
+        scores = self.scores() if scores is None else scores
+        as_probabilities = self.activation in ("sigmoid", "none") or self.is_foreground
+        if as_probabilities:
+            scores = activated(scores, self.activation)
+        if self.is_foreground:
+            scores = torch.cat([1 - scores, scores], 1)
+        if len(scores) == 1:
+            one: Tensor = dense_crf(scores[0], images[0], crf, probabilities=as_probabilities)
+            return one[None]
+        several: Tensor = dense_crf(scores, images, crf, probabilities=as_probabilities)
+        return several
+
+    def results(self, wanted: Sequence[str], images: Tensor | np.ndarray, crf: CRFParams | None) -> dict[str, Tensor]:
+        """Return what is wanted of images, by name.
+
+        Args:
+            wanted: ``"labels"`` (after the CRF if there is one: of equal marginals the first class then, as in the
+                densecrf programs), ``"scores"``, ``"probabilities"`` or ``"marginals"``.
+            images: uint8 RGB (N, *size, 3).
+            crf: parameters of the dense CRF; None for none.
+
+        Returns:
+            What is wanted; marginals only with a CRF.
+        """
+        found: dict[str, Tensor] = {}
+        if "scores" in wanted:
+            found["scores"] = self.scores()
+        if "probabilities" in wanted:
+            found["probabilities"] = self.probabilities()
+        if crf is not None and ("marginals" in wanted or "labels" in wanted):
+            found["marginals"] = self.marginals(images, crf, found.get("scores"))
+            found["labels"] = argmax_labels(found["marginals"], ties="first")
+        elif "labels" in wanted:
+            found["labels"] = self.labels(found.get("scores"))
+        return {name: found[name] for name in wanted if name in found}
+
+    def _part(self, full: Tensor) -> Tensor:
+        (top, left), (height, width) = self.origin, self.size
+        return full[:, :, top : top + height, left : left + width]
+
+
+def activated(scores: Tensor, activation: str) -> Tensor:
+    """Return the probabilities (N, C, H, W) of scores; see :attr:`Output.activation`."""
+    if activation == "none":
+        return scores
+    if activation == "softmax":
+        return torch.softmax(scores, 1)
+    return scores.sigmoid() if activation == "sigmoid" else scores.exp()
+
+
+@dataclass(frozen=True)
+class Head:
+    """How labels come from a graph's one output.
+
+    Attributes:
+        graph: what is run before: the net's graph without the INTERP layer at its end and the ARGMAX and crop behind.
+        blob: name under which the graph gives the values.
+        resize: the INTERP layer, or None.
+        crop: rows and columns that are taken off behind it, at the top and left and at the bottom and right.
+        probability: what makes the values probabilities; None: they are scores.
+        no_crf: why there can be no CRF; None: there can.
+    """
+
+    graph: Graph
+    blob: str
+    resize: Layer | None = None
+    crop: Pair = (0, 0)
+    probability: ProbabilityFact | None = None
+    no_crf: str | None = None
+
+    def size(self, values: Tensor) -> Pair:
+        """Return (H, W) of the net's output for these values."""
+        height, width = (tuple(values.shape) if self.resize is None else self._resized(values))[2:]
+        return height - sum(self.crop), width - sum(self.crop)
+
+    def output(self, values: Tensor, size: Pair, target: Pair | None = None) -> Output:
+        """Return what the values say of an image.
+
+        Args:
+            values: what the graph gave, (N, C, h, w).
+            size: height and width of the first part of the net's output that is wanted.
+            target: bring the net's output to this size first; None: it has the right one.
+        """
+        activation = "none" if self.probability else "softmax" if values.shape[1] > 1 else "sigmoid"
+        origin = (self.crop[0],) * 2
+        if target is None and self.resize is None:
+            return Output(values, None, origin, size, activation, self.no_crf)
+        if target is not None or values.dtype == torch.float64:
+            # Scores in float64 are rounded to float32 before anything is made of them.
+            whole = Output(values, None, origin, self.size(values), activation, None)
+            if self.resize is not None:
+                (full,) = self.resize(values if values.dtype == torch.float64 else values.float())
+                whole = replace(whole, values=full)
+            return Output(whole.scores(), target, (0, 0), size, activation, self.no_crf)
+        assert self.resize is not None
+        _, _, *resized = self._resized(values)
+        fact = self.resize.fact
+        assert isinstance(fact, ResizeFact)
+        cut = values[:, :, fact.begin : values.shape[2] - fact.end, fact.begin : values.shape[3] - fact.end]
+        return Output(
+            cut, (resized[0], resized[1]), origin, size, activation, self.no_crf, resize=self.resize, uncut=values
+        )
+
+    def _resized(self, values: Tensor) -> tuple[int, ...]:
+        assert self.resize is not None
+        return tuple(self.resize.top_shapes([tuple(values.shape)])[0])
+
+
+def split_head(graph: Graph) -> Head:
+    """Find the head of a graph with one output, made by :func:`deeplab_caffe.net.graph.lower`.
+
+    Raises:
+        NetError: it has several outputs, or labels that are resized.
+    """
+    if len(graph.outputs) != 1:
+        raise NetError(f"labels come from one blob, the net was optimized for {', '.join(graph.outputs)}")
+    ((blob, value),) = graph.outputs.items()
+    makers = {step.makes[0]: step for step in graph.steps if len(step.makes) == 1 and step.activation is None}
+    resize: Step | None = None
+    argmax: Step | None = None
+    begin = end = 0
+    while value in makers and resize is None:
+        step = makers[value]
+        match step.layer.fact:
+            case CropFact(top, bottom):
+                begin, end = begin + top, end + bottom
+            case ResizeFact():
+                resize = step
+            case ArgMaxFact() if argmax is None:
+                argmax = step
+            case _:
+                break
+        value = step.reads[0]
+    below = value
+    while below in makers and isinstance(makers[below].layer.fact, CropFact):
+        below = makers[below].reads[0]
+    last = makers[below].layer if below in makers else None
+    fact = None if last is None else last.fact
+    if last is not None and isinstance(fact, ArgMaxFact):
+        what = "resizes" if argmax is None else "compares"
+        by = resize or argmax
+        raise NetError(
+            f"layer '{by.layer.name if by else ''}' {what} the labels that ARGMAX layer '{last.name}' makes: "
+            f"name the blob that holds the scores, '{_name(graph, makers[below].reads[0], makers[below])}'"
+        )
+    no_crf = None
+    if argmax is not None:
+        no_crf = (
+            f"the net ends in the ARGMAX layer '{argmax.layer.name}': labels cannot be refined by the dense CRF: "
+            f"name the blob that holds the scores, blob='{_name(graph, argmax.reads[0], argmax)}'"
+        )
+    return Head(
+        keep_wanted(graph, {blob: value}),
+        blob,
+        None if resize is None else resize.layer,
+        (begin, end),
+        fact if isinstance(fact, ProbabilityFact) else None,
+        no_crf,
+    )
+
+
+def _name(graph: Graph, value: int, reader: Step) -> str:
+    return next((name for name, number in graph.blobs.items() if number == value), reader.bottoms[0])
+
+
+def padded_side(least: int, output_side: Callable[[int], int]) -> Pair:
+    """Return the smallest input side from ``least`` up whose output is as large, and the output's side.
+
+    Where no output is as large as its input the first side that the net takes is given.
+
+    Args:
+        least: in pixels.
+        output_side: side of the output for a side of the input; NetError where the net does not take it.
+
+    Raises:
+        NetError: the net takes none of the sides tried.
+    """
+    outputs: dict[int, int] = {}
+    for side in range(least, least + _MOST_PADDING):
+        try:
+            outputs[side] = output_side(side)
+        except NetError:
+            continue
+        if outputs[side] == side:
+            return side, side
+    if not outputs:
+        raise NetError(f"an image side of {least} pixels is too small for the net")
+    side = min(outputs)
+    return side, outputs[side]
+
+
+class HeadRunner:
+    """Runs a net of one image input and its head on photographs: the way from pixels to labels, for whoever runs it.
+
+    Args:
+        graph: the net's graph with one output, made by :func:`deeplab_caffe.net.graph.lower`.
+        channels: channels of the input.
+        run: runs a graph on the input blob; its one output.
+        dtype: of the input blob.
+        channels_last: its memory order.
+
+    Attributes:
+        graph: the graph.
+        head: its head.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        channels: int,
+        run: Callable[[Graph, Tensor], Tensor],
+        dtype: torch.dtype,
+        *,
+        channels_last: bool,
+    ) -> None:
+        self.graph = graph
+        self.head = split_head(graph)
+        self._channels = channels
+        self._run = run
+        self._dtype = dtype
+        self._channels_last = channels_last
+        self._sides: dict[int, Pair] = {}
+
+    def fit(self, least: int) -> Pair:
+        """Return the input side for an image side of ``least`` pixels, and the output's; see :func:`padded_side`."""
+        if least not in self._sides:
+            (number,) = self.graph.outputs.values()
+
+            def output_side(side: int) -> int:
+                return self.graph.shapes([(1, self._channels, side, side)])[number][2]
+
+            self._sides[least] = padded_side(least, output_side)
+        return self._sides[least]
+
+    def results(
+        self,
+        images: Tensor,
+        *,
+        wanted: Sequence[str] = ("labels",),
+        crf: CRFParams | None = None,
+        mean: tuple[float, float, float] = IMAGENET_MEAN_BGR,
+        crop_size: int = 1,
+    ) -> dict[str, Tensor]:
+        """Return what is wanted of photographs, by name; see :meth:`Output.results`.
+
+        Args:
+            images: uint8 RGB (N, H, W, 3), on the net's device.
+            wanted: names.
+            crf: parameters of the dense CRF; None for none.
+            mean: what to subtract from B, G and R.
+            crop_size: pad images to at least this side.
+        """
+        height, width = images.shape[1:3]
+        (in_height, out_height), (in_width, out_width) = (self.fit(max(side, crop_size)) for side in (height, width))
+        size = (in_height, in_width)
+        # A net that ends at its own stride, without INTERP: corners lie on corners.
+        target = None if size == (out_height, out_width) else size
+        blob = preprocess(images, mean=mean, size=size, dtype=self._dtype, channels_last=self._channels_last)
+        return self.head.output(self._run(self.head.graph, blob), (height, width), target).results(wanted, images, crf)
+
+
+def checked_images(images: Tensor | np.ndarray) -> Tensor:
+    """Return photographs as a tensor.
+
+    Raises:
+        NetError: they are not uint8 RGB (N, H, W, 3).
+    """
+    images = as_tensor(images)
+    if images.dtype != torch.uint8 or images.dim() != 4 or images.shape[3] != 3 or images.numel() == 0:
+        raise NetError(f"expected uint8 RGB images (N, H, W, 3), got {images.dtype} {tuple(images.shape)}")
+    return images

@@ -1,0 +1,87 @@
+"""How much memory training takes, from the shapes alone."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from deeplab_caffe.net.net import Net
+
+_FLOAT, _HALF = 4, 2
+
+
+@dataclass(frozen=True)
+class TrainingMemory:
+    """Bytes that training needs while it runs.
+
+    Attributes:
+        parameters: the parameters, float32.
+        gradients: their gradients.
+        history: the update rule's history, and for Nesterov and AdaGrad as much again for the update.
+        activations: what the forward pass keeps for the backward pass.
+    """
+
+    parameters: int
+    gradients: int
+    history: int
+    activations: int
+
+    @property
+    def total(self) -> int:
+        """Return all of it; torch's workspaces come on top."""
+        return self.parameters + self.gradients + self.history + self.activations
+
+    def __str__(self) -> str:
+        parts = [("parameters", self.parameters), ("gradients", self.gradients)]
+        parts += [("history", self.history), ("activations", self.activations)]
+        return ", ".join(f"{name} {size / 2**20:.0f} MiB" for name, size in parts)
+
+
+def training_memory(net: Net, *, bfloat16: bool = False, buffers: int = 1) -> TrainingMemory:
+    """Estimate a training net's memory at the sizes of its prototxt.
+
+    Args:
+        net: the net, in phase TRAIN.
+        bfloat16: with autocast: activations of the layers that can do with it take two bytes a number.
+        buffers: float32 copies of the parameters that the update rule keeps: 1 for SGD, 2 for Nesterov and AdaGrad.
+    """
+    learning = 4 * sum(p.numel() for p in net.parameters() if p.requires_grad)
+    parameters = 4 * net.parameter_count()
+    return TrainingMemory(parameters, learning, buffers * parameters, _activations(net, bfloat16))
+
+
+def _activations(net: Net, bfloat16: bool) -> int:
+    sizes: dict[int, int] = {}
+    # What layers hand on as it is, in whatever phase.
+    same: dict[int, int] = {}
+    flows: set[int] = set()
+    kept: set[int] = set()
+    extra = 0
+    for name, value in net.graph.inputs.items():
+        sizes[value] = _FLOAT * math.prod(net.blob_shapes[name])
+    for step in net.steps:
+        layer = step.layer
+        width = _HALF if bfloat16 and layer.supports_half else _FLOAT
+        reads = [same.get(value, value) for value in step.reads]
+        learns = layer.differentiable and (
+            not flows.isdisjoint(step.reads) or any(blob.requires_grad for blob in layer.blobs)
+        )
+        if learns:
+            flows.update(step.makes)
+        for name, value in zip(step.tops, step.makes, strict=True):
+            if layer.is_identity:
+                same[value] = reads[0]
+            else:
+                sizes[value] = width * math.prod(net.blob_shapes[name])
+        if not learns:
+            continue
+        if "tops" in layer.saves:
+            kept.update(step.makes)
+        if "bottoms" in layer.saves:
+            kept.update(reads)
+        bottoms, tops = ([net.blob_shapes[name] for name in names] for names in (step.bottoms, step.tops))
+        extra += layer.saved_bytes(bottoms, tops, width)
+        if width == _HALF:
+            # Autocast's copies of the weights are kept too.
+            extra += _HALF * sum(blob.numel() for blob in layer.blobs)
+    return sum(sizes[value] for value in kept) + extra

@@ -1,0 +1,185 @@
+"""Weights from a file into a net and back: caffemodels here, named tensors in :mod:`deeplab_caffe.net.tensors`."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Hashable
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from deeplab_caffe.errors import ConversionError, NetError
+from deeplab_caffe.layers import Layer, NetContext
+from deeplab_caffe.net.tensors import (
+    WeightedNet,
+    WeightsWarning,
+    load_tensors,
+    read_tensors,
+    save_safetensors,
+    save_state_dict,
+    some,
+)
+from deeplab_caffe.proto import CaffeModel, Dialect, caffe_pb2, write_caffemodel
+
+if TYPE_CHECKING:
+    from deeplab_caffe.proto import ModelLayer
+
+# The format that a file's suffix asks for.
+WEIGHT_SUFFIXES = {".caffemodel": "caffemodel", ".safetensors": "safetensors"}
+WEIGHT_SUFFIXES |= {".pth": "state_dict", ".pt": "state_dict"}
+
+
+class CaffeNet(WeightedNet, Protocol):
+    """A net that can be written as a caffemodel."""
+
+    @property
+    def param(self) -> caffe_pb2.NetParameter:
+        """Return the NetParameter that it was built from."""
+        ...
+
+    @property
+    def dialect(self) -> Dialect:
+        """Return whose behaviour its layers have."""
+        ...
+
+    @property
+    def context(self) -> NetContext:
+        """Return what its layers know of it."""
+        ...
+
+
+def load_weights(net: WeightedNet, path: str | PathLike[str], *, missing: str = "error") -> None:
+    """Copy weights into the layers of the same name (net.cpp:690-740, CopyTrainedLayersFrom).
+
+    Of a caffemodel, or a safetensors or state_dict file: the first bytes tell. Shapes must be equal; for a layer with
+    ``strict_dim: false`` only a caffemodel's counts, and the numbers are copied in order, which is how fully connected
+    weights become convolutions.
+
+    Args:
+        net: the net; changed only once everything has been found to fit.
+        path: the file.
+        missing: ``"error"`` or ``"warn"`` about layers with parameters that the file has none for.
+
+    Raises:
+        CaffeModelError: a caffemodel cannot be read.
+        ConversionError: another file cannot be read or does not fit.
+        NetError: a caffemodel's weights are missing or do not fit.
+    """
+    if missing not in ("error", "warn"):
+        raise ValueError(f"missing must be 'error' or 'warn', got {missing!r}")
+    tensors = read_tensors(path) if Path(path).is_file() else None
+    if tensors is not None:
+        load_tensors(net, tensors, path, missing=missing)
+        return
+    model = CaffeModel(path)
+    with_blobs = [layer for layer in net.layers if layer.blobs]
+    sources = {layer.name: layer for layer in model.layers if layer.blobs}
+    # A layer that shares all its parameters gets them through their other owners too.
+    filled = {key for layer in with_blobs if layer.name in sources for key in _keys(layer)}
+    absent = [layer.name for layer in with_blobs if not filled >= _keys(layer)]
+    if absent and len(absent) == len(with_blobs):
+        raise NetError(
+            f"{path}: has no weights for any layer of net '{net.name}': it is of another network "
+            f"(net: {some(absent)}; file: {some(list(sources))})"
+        )
+    if absent and missing == "error":
+        raise NetError(f"{path}: has no weights for {some(absent)}; its layers are {some(list(sources))}")
+    copies: list[tuple[Layer, str, Tensor, np.ndarray]] = []
+    for layer in with_blobs:
+        if layer.name in sources:
+            copies += _match(layer, sources[layer.name], path)
+    for layer, role, blob, data in copies:
+        # The view of the mapped file may be unaligned and is read-only: copying is what torch can take.
+        values = torch.from_numpy(np.array(data, dtype=data.dtype.newbyteorder("=")))
+        layer.load_blob(role, values.view(blob.shape))
+    if absent:
+        warnings.warn(f"{path}: no weights for {some(absent)}: they keep their initial values", WeightsWarning, 3)
+    known = {layer.name for layer in with_blobs}
+    unused = [name for name in sources if name not in known]
+    if unused:
+        warnings.warn(f"{path}: weights of {some(unused)} are not used by net '{net.name}'", WeightsWarning, 3)
+
+
+def _keys(layer: Layer) -> set[Hashable]:
+    """Return what tells the layer's parameters from all others; layers may share them."""
+    return {
+        id(blob) if isinstance(blob, nn.Parameter) else (layer.name, role) for role, blob in layer.named_blobs.items()
+    }
+
+
+def _match(layer: Layer, source: ModelLayer, path: str | PathLike[str]) -> list[tuple[Layer, str, Tensor, np.ndarray]]:
+    blobs = layer.named_blobs
+    if len(source.blobs) != len(blobs):
+        raise NetError(f"needs {len(blobs)} parameter blobs, {path} has {len(source.blobs)}", layer.name)
+    for i, (blob, found) in enumerate(zip(blobs.values(), source.blobs, strict=True)):
+        same_shape = _core(blob.shape) == _core(found.shape)
+        if not same_shape and (layer.param.strict_dim or found.count != blob.numel()):
+            kind = "the shape" if layer.param.strict_dim else "as many numbers as in"
+            raise NetError(
+                f"parameter blob {i} needs {kind} {layer.blob_shape(blob.shape)}, {path} has {found.shape}",
+                layer.name,
+            )
+    return [(layer, role, blob, found.data) for (role, blob), found in zip(blobs.items(), source.blobs, strict=True)]
+
+
+def _core(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return a shape without its leading ones, which 4-D Caffe adds and later Caffe does not."""
+    shape = tuple(shape)
+    while shape and shape[0] == 1:
+        shape = shape[1:]
+    return shape
+
+
+def save_weights(
+    net: CaffeNet,
+    path: str | PathLike[str],
+    diffs: dict[str, list[np.ndarray]] | None = None,
+    *,
+    dialect: str | None = None,
+) -> None:
+    """Write a caffemodel that the original reads back (net.cpp, ToProto: automatic splits included).
+
+    Args:
+        net: the net.
+        path: the file; it appears under its name only when it is complete.
+        diffs: gradients by layer name, of the saved blobs' shapes, to be written beside the weights.
+        dialect: whose file, see :func:`deeplab_caffe.proto.write_caffemodel`; None: the net's.
+
+    Raises:
+        CaffeModelError: the file cannot be written, or the dialect cannot hold the net.
+    """
+    dialect = dialect or net.dialect.name
+    saved = caffe_pb2.NetParameter(name=net.param.name, input=net.param.input, layer=net.param.layer)
+    saved.dialect = net.dialect.name
+    for written, layer in zip(saved.layer, net.layers, strict=True):
+        if dialect != "v1":
+            written.phase = net.context.phase
+        if layer.default_loss_weight and not written.loss_weight:
+            # The original's loss layers note their weight when they are set up (loss_layer.cpp).
+            written.loss_weight.append(layer.default_loss_weight)
+    blobs = {
+        layer.name: [blob.detach().float().cpu().numpy().reshape(layer.blob_shape(blob.shape)) for blob in layer.blobs]
+        for layer in net.layers
+        if layer.blobs
+    }
+    write_caffemodel(path, saved, blobs, diffs, dialect=dialect)
+
+
+def save(net: CaffeNet, path: str | PathLike[str]) -> None:
+    """Write weights in the format that the file's suffix asks for; see :meth:`deeplab_caffe.Net.save`."""
+    suffix = Path(path).suffix.lower()
+    if suffix not in WEIGHT_SUFFIXES:
+        raise ConversionError(
+            f"{path}: weights are saved as {', '.join(WEIGHT_SUFFIXES)}, got {suffix or 'no suffix'!r}"
+        )
+    match WEIGHT_SUFFIXES[suffix]:
+        case "caffemodel":
+            save_weights(net, path)
+        case "safetensors":
+            save_safetensors(net, path)
+        case _:
+            save_state_dict(net, path)

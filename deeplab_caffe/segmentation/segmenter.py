@@ -1,0 +1,345 @@
+"""From photograph to label map: :class:`Segmenter`."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections.abc import Mapping, Sequence
+from os import PathLike
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from deeplab_caffe.arrays.devices import resolve_device
+from deeplab_caffe.arrays.memory import available_memory
+from deeplab_caffe.crf import CRFParams
+from deeplab_caffe.data.sources.transform import IMAGENET_MEAN_BGR
+from deeplab_caffe.errors import NetError
+from deeplab_caffe.inference import OptimizedNet
+from deeplab_caffe.inference.precision import precision_of
+from deeplab_caffe.net import Net
+from deeplab_caffe.net.graph import Graph, lower
+from deeplab_caffe.net.head import HeadRunner, Output, activated
+from deeplab_caffe.ops.preprocess import as_tensor
+from deeplab_caffe.proto import caffe_pb2
+from deeplab_caffe.segmentation.views import Views, average_views
+
+
+@dataclasses.dataclass(frozen=True)
+class Segmentation:
+    """What a network says of one image.
+
+    Attributes:
+        labels: uint8 (H, W): the best class of each pixel.
+        scores: float32 (C, H, W): what the network put out, at the image's size.
+        marginals: float32 (C, H, W): probabilities after the CRF, or None without one. Of a net with a single channel,
+            the foreground, they are background's and foreground's: (2, H, W).
+        activation: what makes probabilities of the scores: ``"softmax"``; ``"sigmoid"`` of a single channel;
+            ``"none"`` where the net ends in SOFTMAX or SIGMOID; ``"exp"`` of logarithms.
+    """
+
+    labels: np.ndarray
+    scores: np.ndarray
+    marginals: np.ndarray | None = None
+    activation: str = "softmax"
+
+    def probabilities(self) -> np.ndarray:
+        """Return the marginals, or without a CRF the probabilities that the net says: float32 (C, H, W)."""
+        if self.marginals is not None:
+            return self.marginals
+        return activated(torch.from_numpy(self.scores)[None], self.activation)[0].numpy()
+
+
+class Segmenter:
+    """A network and, if wanted, a dense CRF behind it: RGB image in, labels out, any size.
+
+    The image is padded at the bottom and right with the mean, as IMAGE_SEG_DATA pads it, until the network's output
+    covers it (sides of 8 k + 1 for a stride of 8), and the scores are cut back to the image. Where several classes
+    share the best score the largest wins, as in the ARGMAX layer; where they share the best marginal, the smallest, as
+    in the densecrf programs. :mod:`deeplab_caffe.net.head` says what becomes of nets that end in SOFTMAX, SIGMOID or
+    ARGMAX, or have a single channel.
+
+    At the first image the net is made ready by :func:`deeplab_caffe.optimize`, without autotuning and CUDA graphs,
+    which pay for many images of one size; for those, hand in an optimized net. :attr:`net` gives up its weights then.
+
+    Args:
+        prototxt: a deploy prototxt: one image input (N, 3, H, W); or a NetParameter. Or a built :class:`Net`, which is
+            run as it is, with whatever becomes of its weights, unless ``optimize`` is True. Or an optimized net.
+        weights: a caffemodel, safetensors or state_dict file; None leaves the fillers' values.
+        crf: parameters of the dense CRF; None for none.
+        device: ``"auto"`` (a GPU if there is one), ``"cpu"``, ``"cuda"`` or ``"cuda:1"``. A built net stays
+            where it is.
+        mean: what to subtract from B, G and R.
+        blob: name of the blob that holds the scores; by default the net's one output.
+        crop_size: pad every image to at least this side first, as the released test.prototxt does with 513.
+        max_side: images with a longer side are worked on at this size, and their labels brought back to full size.
+        scales: factors of the image's sides to look at it with, (0.5, 0.75, 1) say.
+        flip: look at the mirrored image too.
+        window: cut images that are larger into windows of this side, 513 say.
+        stride: pixels from one window to the next; by default two thirds of the window. With more than one view of a
+            pixel the probabilities are averaged, and their logarithm is what ``scores`` holds.
+        dtype: ``"float32"`` or ``"bfloat16"``, or the torch.dtype; see :class:`deeplab_caffe.Net`.
+        channels_last: see :class:`deeplab_caffe.Net`; an optimized net always is.
+        engine: see :class:`deeplab_caffe.Net`.
+        seed: see :class:`deeplab_caffe.Net`.
+        optimize: False: run the net layer by layer, the same bits as ``Net``. None: optimize it where the device can.
+        variables: values for ``${NAME}`` in the prototxt.
+
+    Attributes:
+        net: the net, unless an optimized one came.
+        num_classes: number of labels: channels of the scores; 2 for a single channel, the foreground.
+
+    Raises:
+        PrototxtError: the prototxt cannot be read.
+        CaffeModelError: the caffemodel cannot be read.
+        NetError: the weights are of another network, or the net is no segmentation network.
+    """
+
+    def __init__(
+        self,
+        prototxt: str | PathLike[str] | caffe_pb2.NetParameter | Net | OptimizedNet,
+        weights: str | PathLike[str] | None = None,
+        *,
+        crf: CRFParams | None = None,
+        device: str | torch.device = "auto",
+        mean: tuple[float, float, float] = IMAGENET_MEAN_BGR,
+        blob: str | None = None,
+        crop_size: int | None = None,
+        max_side: int | None = None,
+        scales: Sequence[float] = (1.0,),
+        flip: bool = False,
+        window: int | None = None,
+        stride: int | None = None,
+        dtype: torch.dtype | str = torch.float32,
+        channels_last: bool = False,
+        engine: str | None = None,
+        seed: int | None = None,
+        optimize: bool | None = None,
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
+        self.crf = crf
+        self.mean = mean
+        self.crop_size = crop_size or 1
+        self.max_side = max_side
+        self.views = Views(tuple(scales), flip, window, stride)
+        self._lock = threading.Lock()
+        self._optimized = prototxt if isinstance(prototxt, OptimizedNet) else None
+        self._optimize = False
+        if isinstance(prototxt, OptimizedNet):
+            if weights is not None or optimize is False or blob not in (None, *prototxt.graph.outputs):
+                raise NetError("an optimized net has weights and blobs of its own: give neither, nor optimize=False")
+            self.device = prototxt.device
+            graph, shapes, name = prototxt.graph, prototxt.input_shapes, "the net"
+        else:
+            net = prototxt
+            if not isinstance(net, Net):
+                net = Net(
+                    net,
+                    weights,
+                    "TEST",
+                    variables=variables,
+                    engine=engine,
+                    dtype=dtype,
+                    channels_last=channels_last,
+                    seed=seed,
+                )
+                net.to(resolve_device(device))
+                self._optimize = optimize is not False
+            elif weights is not None:
+                raise NetError("a built net has weights already: load others by its copy_from")
+            else:
+                self._optimize = optimize is True
+            weight = next(net.parameters(), None)
+            self.device = resolve_device(device) if weight is None else weight.device
+            if self._optimize and optimize is None:
+                self._optimize = _can_optimize(net, self.device)
+            self.net = net
+            graph, shapes, name = net.graph, {each: net.blob_shapes[each] for each in net.inputs}, f"net '{net.name}'"
+        if len(shapes) != 1:
+            raise NetError(
+                f"a segmenter needs a net with one input, a deploy prototxt; {name.removeprefix('net ')} has "
+                f"{', '.join(shapes) or 'none, but data layers'}"
+            )
+        ((self.input, shape),) = shapes.items()
+        if shape[1] != 3:
+            raise NetError(f"input '{self.input}' must have 3 channels, it has {shape[1]}")
+        self.blob = blob or _one_output(graph)
+        graph = lower(graph, graph.wanted([self.blob]))
+        self._runner = HeadRunner(graph, 3, self._run_layers, self._input_dtype(graph), channels_last=channels_last)
+        no_crf = self._runner.head.no_crf
+        if crf is not None and no_crf is not None:
+            raise NetError(no_crf)
+        (values,) = self._runner.head.graph.outputs.values()
+        channels = self._runner.head.graph.shapes([shape])[values][1]
+        self._is_foreground = channels == 1 and no_crf is None
+        self.num_classes = 2 if self._is_foreground else channels
+        self._name = name
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        """Return the labels of an image.
+
+        Args:
+            image: uint8 RGB (H, W, 3).
+
+        Returns:
+            uint8 (H, W).
+
+        Raises:
+            NetError: not such an image, or too large for the memory there is.
+        """
+        return _brought_back(self._labels([self._reduced(_checked(image))])[0], image)
+
+    def batch(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        """Return the labels of several images of one size.
+
+        With one view per image they go through the network together.
+        The labels of calling it for each, up to the last bits of scores: convolutions may sum in another order.
+
+        Args:
+            images: uint8 RGB (H, W, 3) each, or an array (N, H, W, 3).
+
+        Returns:
+            uint8 (N, H, W).
+
+        Raises:
+            NetError: no images, images of several sizes, and as for calling it.
+        """
+        shapes = {_checked(image).shape for image in images}
+        if len(shapes) != 1:
+            sizes = ", ".join(f"{height}x{width}" for height, width, _ in sorted(shapes)) or "none"
+            raise NetError(f"a batch needs images of one size, got {sizes}")
+        labels = self._labels([self._reduced(image) for image in images])
+        return np.stack([_brought_back(found, image) for found, image in zip(labels, images, strict=True)])
+
+    def segment(self, image: np.ndarray) -> Segmentation:
+        """Return labels, scores and marginals of an image; arguments and errors as for calling it.
+
+        With ``max_side``, scores and marginals are at the reduced size, labels at the full one.
+        """
+        small = self._reduced(_checked(image))
+        found, activation = self._found([small], ("labels", "scores", "marginals"))
+        arrays = {name: each[0].cpu().numpy() for name, each in found.items()}
+        labels = _brought_back(arrays["labels"], image)
+        return Segmentation(labels, arrays["scores"], arrays.get("marginals"), activation)
+
+    def scores(self, image: np.ndarray) -> np.ndarray:
+        """Return the network's scores: float32 (C, H, W); arguments and errors as for calling it."""
+        found, _ = self._found([self._reduced(_checked(image))], ("scores",))
+        return found["scores"][0].cpu().numpy()
+
+    def _labels(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        """Return the labels (N, H, W) of images of one size; several views are taken image by image."""
+        if not self.views.is_single(*images[0].shape[:2]):
+            return np.concatenate([self._found([one], ("labels",))[0]["labels"].cpu().numpy() for one in images])
+        return self._found(images, ("labels",))[0]["labels"].cpu().numpy()
+
+    @torch.no_grad()
+    def _found(self, images: Sequence[np.ndarray], wanted: Sequence[str]) -> tuple[dict[str, Tensor], str]:
+        """Return what is wanted of images of one size, and what makes probabilities of their scores."""
+        crf = self.crf if "labels" in wanted else None
+        head, (height, width) = self._runner.head, images[0].shape[:2]
+        if self.views.is_single(height, width):
+            activation = "none" if head.probability else "sigmoid" if self._is_foreground else "softmax"
+            return self._run_images(images, wanted, crf), activation
+        logarithms = average_views(
+            images[0], self.views, lambda view: self._run_images([view], ("probabilities",), None)["probabilities"][0]
+        )[None]
+        across = head.probability is None or head.probability.across
+        activation = "softmax" if across and logarithms.shape[1] > 1 else "exp"
+        output = Output(logarithms, None, (0, 0), (height, width), activation, head.no_crf)
+        return output.results(wanted, as_tensor(images[0])[None], crf), activation
+
+    def _run_images(
+        self, images: Sequence[np.ndarray], wanted: Sequence[str], crf: CRFParams | None
+    ) -> dict[str, Tensor]:
+        """Run the net, optimized or not, and its head on images of one size. Only bytes go to the device."""
+        sides = self._check_memory(len(images), *images[0].shape[:2])
+        if self._optimize and self._optimized is None:
+            self._make_optimized(sides)
+        tensors = [as_tensor(image) for image in images]
+        batch = (tensors[0][None] if len(tensors) == 1 else torch.stack(tensors)).to(self.device, non_blocking=True)
+        run = self._runner.results if self._optimized is None else self._optimized.segment_images
+        return run(batch, wanted=wanted, crf=crf, mean=self.mean, crop_size=self.crop_size)
+
+    def _make_optimized(self, size: tuple[int, int]) -> None:
+        with self._lock:
+            if self._optimized is None:
+                self._optimized = OptimizedNet(
+                    self.net, batch=1, size=size, blobs=[self.blob], autotune=False, graphs=False, release=True
+                )
+
+    def _run_layers(self, graph: Graph, blob: Tensor) -> Tensor:
+        (values,) = graph.execute([blob], self.net.run_layer).values()
+        return values
+
+    def _input_dtype(self, graph: Graph) -> torch.dtype:
+        """Return the dtype that the input's readers bring it to: their weights', if that is one and short."""
+        (number,) = graph.inputs.values()
+        readers = [step.layer for step in graph.steps if number in step.reads]
+        dtypes = {
+            blob.dtype if layer.supports_half else torch.float32
+            for layer in readers
+            for blob in layer.blobs[:1] or [torch.empty(0)]
+        }
+        short = len(dtypes) == 1 and dtypes <= {torch.float32, torch.float16, torch.bfloat16}
+        return dtypes.pop() if short else torch.float32
+
+    def _reduced(self, image: np.ndarray) -> np.ndarray:
+        side = max(image.shape[:2])
+        if self.max_side is None or side <= self.max_side:
+            return image
+        height, width = (max(1, round(size * self.max_side / side)) for size in image.shape[:2])
+        return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
+
+    def _check_memory(self, count: int, height: int, width: int) -> tuple[int, int]:
+        """Return the height and width of the net's input for images of this size, if there is memory for them."""
+        sides = []
+        for side in (height, width):
+            try:
+                sides.append(self._runner.fit(max(side, self.crop_size))[0])
+            except NetError:
+                raise NetError(f"an image side of {side} pixels is too small for {self._name}") from None
+        graph = self._runner.graph
+        needed = graph.activation_bytes(graph.shapes([(count, 3, *sides)]))
+        available = available_memory(self.device)
+        if available is not None and needed > available:
+            what = f"{count} images" if count > 1 else "an image"
+            raise NetError(
+                f"{what} of {sides[1]}x{sides[0]} needs about {needed / 2**30:.1f} GiB on {self.device}, "
+                f"{available / 2**30:.1f} GiB are free: set max_side to work at a smaller size, "
+                f"or window to work piece by piece"
+            )
+        return sides[0], sides[1]
+
+
+def _can_optimize(net: Net, device: torch.device) -> bool:
+    try:
+        precision_of(net.dtype, device)
+    except NetError:
+        return False
+    return True
+
+
+def _one_output(graph: Graph) -> str:
+    if len(graph.outputs) != 1:
+        raise NetError(f"the net has outputs {', '.join(graph.outputs) or '-'}: say which blob holds the scores")
+    return next(iter(graph.outputs))
+
+
+def _brought_back(labels: np.ndarray, image: np.ndarray) -> np.ndarray:
+    """Return the labels of a reduced image at the size of the image itself."""
+    if labels.shape == image.shape[:2]:
+        return labels
+    full = Image.fromarray(labels).resize((image.shape[1], image.shape[0]), Image.Resampling.NEAREST)
+    return np.asarray(full)
+
+
+def _checked(image: np.ndarray) -> np.ndarray:
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        came = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
+        raise NetError(f"expected a uint8 RGB image (H, W, 3), got {came}")
+    if 0 in image.shape:
+        raise NetError(f"the image is empty: {image.shape}")
+    return image
