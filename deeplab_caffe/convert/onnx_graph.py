@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from deeplab_caffe import __version__
+from deeplab_caffe._version import __version__
 from deeplab_caffe.errors import ConversionError
 from deeplab_caffe.layers import Shape
 from deeplab_caffe.net import Net

@@ -10,7 +10,8 @@ import numpy as np
 from deeplab_caffe.errors import DeepLabCaffeError
 
 if TYPE_CHECKING:
-    from deeplab_caffe.evaluation import Evaluation, Metrics
+    from deeplab_caffe.evaluation.evaluate import Evaluation
+    from deeplab_caffe.evaluation.metrics import Metrics
 
 
 def draw_evaluation(evaluation: Evaluation) -> Any:

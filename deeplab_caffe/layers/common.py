@@ -163,8 +163,10 @@ class ArgMax(Layer):
         return ArgMaxFact() if self.along in (1, -3) and not values_alone else None
 
     def to_onnx(self, graph: OnnxGraph, bottoms: list[str], tops: tuple[str, ...]) -> list[str]:
+        if self.along not in (1, -3):
+            raise graph.unsupported("ARGMAX of another axis than the channels")
         if not self.gives_labels:
-            raise graph.unsupported("ARGMAX of another axis than the channels, with top_k over 1 or out_max_val,")
+            raise graph.unsupported("ARGMAX with top_k over 1, or with out_max_val,")
         index = graph.node("ArgMax", bottoms, axis=1, keepdims=1, select_last_index=1)
         return [graph.node("Cast", [index], tops[0], to=1)]
 
