@@ -111,7 +111,7 @@ def runs(
     scores: np.ndarray, image: np.ndarray, bilateral: tuple, iterations: int, names: list[str]
 ) -> dict[str, Callable[[], Any]]:
     """What is timed, by name: each waits for the GPU, and gives marginals (C, H, W)."""
-    from deeplab_caffe.crf.cuda_graph import CapturedCRF
+    from deeplab_caffe.crf.captured import CapturedCRF
 
     params = CRFParams(3, 3, *bilateral, iterations=iterations)
     own_scores, own_image = torch.from_numpy(scores).cuda(), torch.from_numpy(image).cuda()

@@ -230,7 +230,7 @@ def table_2(bench: Bench, speed: int) -> str:
                 net = Net(deploy, None, "TEST")
             param = net.by_name["fc6"].param.convolution_param if "fc6" in net.by_name else None
             if param is not None:
-                kernel, stride = str(param.kernel_size or param.kernel_h), str(param.hole)
+                kernel, stride = str([*param.kernel_size, param.kernel_h][0]), str([*param.dilation, 1][0])
             extent = receptive_fields(net).get("fc6")
             view = f"{float(extent.size[0]):.0f}" if extent else "-"
             parameters = f"{net.parameter_count() / 1e6:.1f}"
@@ -281,7 +281,7 @@ def figure_5(bench: Bench) -> str:
 
 def draw_figure_5(bench: Bench, path: Path) -> None:
     """Figure 5 as a picture, of what was measured."""
-    from deeplab_caffe.viz.evaluation import draw_curves, new_figure
+    from deeplab_caffe.evaluation.plot import draw_curves, new_figure
 
     figure = new_figure((11, 4.5))
     axes = figure.subplots(1, 2)

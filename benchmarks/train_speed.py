@@ -66,16 +66,14 @@ def ours(
         'layers { name: "data" type: DUMMY_DATA top: "data" top: "label" dummy_data_param {'
         + "".join(f" num: {x.shape[0]} channels: {x.shape[1]} height: {x.shape[2]} width: {x.shape[3]}" for x in batch)
         + " } }"
-    ).layers[0]
-    for layer in net.layers:
-        if proto.type_name(layer.type) == "IMAGE_SEG_DATA":
+    ).layer[0]
+    for layer in net.layer:
+        if layer.type == "ImageSegData":
             layer.CopyFrom(source)
     for field in ("train_net", "display", "snapshot"):
         param.ClearField(field)
     param.train_net_param.CopyFrom(net)
-    solver = Solver(
-        param, device=device, bfloat16=dtype == "bfloat16", channels_last=channels_last, log=TrainingLog(None)
-    )
+    solver = Solver(param, device=device, dtype=dtype, channels_last=channels_last, log=TrainingLog(None))
     data_layer = solver.net.by_name["data"]
     data_layer.forward = lambda: (data, labels)
     drops = [layer for layer in solver.net.layers if isinstance(layer, Dropout)]

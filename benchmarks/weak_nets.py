@@ -79,15 +79,15 @@ def training_net(
     """
     net = proto.read_net(prototxt_path(recipe, "train"), variables(exp, num_labels, bias))
     _narrow(net, size, num_labels)
-    sources = sum(layer.type == caffe_pb2.LayerParameter.IMAGE_SEG_DATA for layer in net.layers)
-    for layer in net.layers:
-        if layer.type == caffe_pb2.LayerParameter.IMAGE_SEG_DATA:
+    sources = sum(layer.type == "ImageSegData" for layer in net.layer)
+    for layer in net.layer:
+        if layer.type == "ImageSegData":
             layer.image_data_param.root_folder = str(folder)
             own_set = few_set if layer.name == "data_strong" else train_set
             layer.image_data_param.source = str(folder / "list" / f"{own_set}.txt")
             layer.image_data_param.batch_size = size.batch // sources
             layer.transform_param.crop_size = size.crop
-        if layer.type == caffe_pb2.LayerParameter.ADAPTIVE_BIAS_CHANNEL and portions:
+        if layer.type == "AdaptiveBiasChannel" and portions:
             param = layer.adaptive_bias_channel_param
             param.bg_portion, param.fg_portion = portions
     return net
@@ -97,7 +97,7 @@ def deploy_net(size: Size, num_labels: int = 5) -> caffe_pb2.NetParameter:
     """LargeFOV's deploy.prototxt, as narrow, its score layer called as in training."""
     net = proto.read_net(prototxt_path(BODY, "deploy"))
     _narrow(net, size, num_labels)
-    for layer in net.layers:
+    for layer in net.layer:
         for names in (layer.bottom, layer.top):
             names[:] = [name.replace("fc8_voc12", f"fc8_{EXP}") for name in names]
         layer.name = layer.name.replace("fc8_voc12", f"fc8_{EXP}")
@@ -106,17 +106,17 @@ def deploy_net(size: Size, num_labels: int = 5) -> caffe_pb2.NetParameter:
 
 def _narrow(net: caffe_pb2.NetParameter, size: Size, num_labels: int) -> None:
     """Fewer filters, msra fillers for what VGG's weights would have filled, LargeFOV's fc6 for all recipes."""
-    released = next(x for x in proto.read_net(prototxt_path(BODY, "deploy")).layers if x.name == "pool5a")
-    names = [layer.name for layer in net.layers]
+    released = next(x for x in proto.read_net(prototxt_path(BODY, "deploy")).layer if x.name == "pool5a")
+    names = [layer.name for layer in net.layer]
     if "pool5a" not in names:
         # The recipes for image-level labels are of DeepLab with a 4x4 fc6: one network is enough here.
-        net.layers.insert(names.index("fc6"), released)
-        net.layers[names.index("fc6") + 1].bottom[0] = "pool5a"
-    for layer in net.layers:
+        net.layer.insert(names.index("fc6"), released)
+        net.layer[names.index("fc6") + 1].bottom[0] = "pool5a"
+    for layer in net.layer:
         conv = layer.convolution_param
-        if layer.type == caffe_pb2.LayerParameter.DROPOUT:
+        if layer.type == "Dropout":
             layer.dropout_param.dropout_ratio = size.dropout
-        if layer.type != caffe_pb2.LayerParameter.CONVOLUTION:
+        if layer.type != "Convolution":
             continue
         if layer.name.startswith("fc8"):
             conv.num_output = num_labels
@@ -124,12 +124,13 @@ def _narrow(net: caffe_pb2.NetParameter, size: Size, num_labels: int) -> None:
         conv.num_output = size.fc_channels if layer.name.startswith("fc") else conv.num_output // size.width
         conv.weight_filler.CopyFrom(caffe_pb2.FillerParameter(type="msra"))
         if layer.name == "fc6":
-            conv.kernel_size, conv.pad, conv.hole = 3, size.hole, size.hole
+            conv.kernel_size[:], conv.pad[:], conv.dilation[:] = [3], [size.hole], [size.hole]
         if layer.name == "conv1_1":
             # Pixels deviate by some 60 from their mean where msra counts on 1.
             conv.weight_filler.CopyFrom(caffe_pb2.FillerParameter(type="gaussian", std=0.0045))
-        if layer.blobs_lr and layer.name.startswith(tuple(size.frozen)):
-            layer.blobs_lr[:] = [0, 0]
+        if layer.name.startswith(tuple(size.frozen)):
+            for spec in layer.param:
+                spec.lr_mult = 0
 
 
 @torch.no_grad()

@@ -9,10 +9,10 @@ import numpy as np
 from PIL import Image
 
 from deeplab_caffe.crf import CRFParams
-from deeplab_caffe.crf.boxes import segment_boxes
 from deeplab_caffe.data import load_image, load_label, read_id_list, save_image, save_labels_png
 from deeplab_caffe.data.boxes import Box, label_map_boxes, rectangles
 from deeplab_caffe.viz import CAMVID_CLASSES, VOC_COLORMAP
+from deeplab_caffe.weak.boxes import segment_boxes
 
 CLASSES = ("background", "car", "pedestrian", "bicyclist", "sign")
 OBJECTS = {"Car": 1, "Pedestrian": 2, "Bicyclist": 3, "SignSymbol": 4}

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from deeplab_caffe import proto
-from deeplab_caffe.data.rng import CaffeRNG
+from deeplab_caffe.data.sources.rng import CaffeRNG
 from deeplab_caffe.errors import DeepLabCaffeError, NetError
 from deeplab_caffe.layers import Layer, NetContext, Shape
 from deeplab_caffe.net_building import Step, build_steps, input_shapes, output_names
@@ -33,6 +33,8 @@ class Net(nn.Module):
     Args:
         prototxt: path of the file, or a NetParameter in any layout.
         weights: path of a caffemodel; None leaves the fillers' values.
+        dialect: ``"v1"`` or ``"v2"``: which DeepLab's behaviour; None: what the file's form tells (see
+            :mod:`deeplab_caffe.proto.dialect`).
         phase: ``"TEST"`` or ``"TRAIN"``.
         variables: values for ``${NAME}`` in the file; the environment fills the rest.
         level: the state's level, for include and exclude rules.
@@ -52,7 +54,8 @@ class Net(nn.Module):
             reads its part; together the processes read what one would with the global batch.
 
     Attributes:
-        param: the NetParameter that the net was built from: filtered, splits inserted.
+        param: the NetParameter that the net was built from: in the inner form, filtered, splits inserted.
+        dialect: whose behaviour the layers have.
         steps: the layers in order, with the names of their blobs.
         blob_shapes: shape of every blob at the sizes that the prototxt gives.
         inputs: names of the input blobs.
@@ -73,6 +76,7 @@ class Net(nn.Module):
         variables: Mapping[str, str] | None = None,
         level: int = 0,
         stages: Iterable[str] = (),
+        dialect: str | None = None,
         engine: str | None = None,
         dtype: torch.dtype = torch.float32,
         channels_last: bool = False,
@@ -93,9 +97,12 @@ class Net(nn.Module):
         if not isinstance(net, caffe_pb2.NetParameter):
             net = proto.read_net(net, variables=variables)
         net = proto.filter_net(net, phase, level=level, stages=stages)
+        self.dialect = proto.dialect_of(net, dialect)
+        net.dialect = self.dialect.name
         self.param = proto.insert_splits(net)
         self.context = NetContext(
             phase=self.param.state.phase,
+            dialect=self.dialect,
             engine=None if engine == "DEFAULT" else engine,
             rng=CaffeRNG(seed),
             seeded=seed is not None,
@@ -107,7 +114,7 @@ class Net(nn.Module):
         )
         self.dtype = dtype
         self.inputs = list(self.param.input)
-        self.blob_shapes = input_shapes(self.param)
+        self.blob_shapes = input_shapes(self.param, self.dialect)
         with torch.random.fork_rng(devices=(), enabled=seed is not None):
             if seed is not None:
                 torch.default_generator.manual_seed(seed)
@@ -257,6 +264,8 @@ class Net(nn.Module):
     def _run(self, step: Step, values: dict[str, Tensor], may_take_next: bool) -> bool:
         """Runs one step; True if it did the next one's work too."""
         bottoms = [self._cast(step.layer, values[blob]) for blob in step.bottoms]
+        for i in step.layer.stopped_bottoms if not self.param.force_backward else ():
+            bottoms[i] = bottoms[i].detach()
         with_relu = may_take_next and step.relu_follows and step.layer.can_pack(bottoms)
         values.update(zip(step.tops, self.run_layer(step, bottoms, with_relu=with_relu), strict=True))
         return with_relu

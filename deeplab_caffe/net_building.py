@@ -9,7 +9,7 @@ from deeplab_caffe.errors import NetError
 from deeplab_caffe.layers import Layer, NetContext, Shape, create_layer, layer_class
 from deeplab_caffe.layers.convolution import Convolution
 from deeplab_caffe.layers.neuron import ReLU
-from deeplab_caffe.proto import caffe_pb2
+from deeplab_caffe.proto import Dialect, caffe_pb2
 
 
 @dataclass(frozen=True)
@@ -33,19 +33,23 @@ class Step:
     relu_follows: bool = False
 
 
-def input_shapes(net: caffe_pb2.NetParameter) -> dict[str, Shape]:
-    """Shapes of the input blobs as the prototxt gives them.
+def input_shapes(net: caffe_pb2.NetParameter, dialect: Dialect) -> dict[str, Shape]:
+    """Return the shapes of the input blobs as the prototxt gives them.
 
     Raises:
         NetError: too few or too many input_dim, or one that is not positive.
     """
-    inputs, dims = list(net.input), list(net.input_dim)
-    if len(dims) != 4 * len(inputs):
-        raise NetError(f"{len(inputs)} inputs need {4 * len(inputs)} input_dim, got {len(dims)}")
-    shapes = {name: tuple(dims[4 * i : 4 * i + 4]) for i, name in enumerate(inputs)}
+    inputs = list(net.input)
+    if len(net.input_shape) != len(inputs):
+        raise NetError(f"{len(inputs)} inputs need {4 * len(inputs)} input_dim, got {len(net.input_dim)}")
+    shapes = {name: tuple(shape.dim) for name, shape in zip(inputs, net.input_shape, strict=True)}
     for name, shape in shapes.items():
-        if min(shape) < 1:
+        if min(shape, default=1) < 1:
             raise NetError(f"input '{name}': input_dim must be positive, got {shape}")
+        if dialect.four_axes and len(shape) > 4:
+            raise NetError(f"input '{name}': shape {shape} has {len(shape)} axes; DeepLab v1's blobs have four")
+        if dialect.four_axes:
+            shapes[name] = shape + (1,) * (4 - len(shape))
     return shapes
 
 
@@ -61,12 +65,12 @@ def build_steps(net: caffe_pb2.NetParameter, context: NetContext, blob_shapes: d
         NetError: a layer is wrong, or does not fit those before it.
     """
     owners: dict[str, tuple[Layer, str]] = {}
-    last_use = {blob: i for i, param in enumerate(net.layers) for blob in (*param.bottom, *param.top)}
-    used = {blob for param in net.layers for blob in param.bottom}
+    last_use = {blob: i for i, param in enumerate(net.layer) for blob in (*param.bottom, *param.top)}
+    used = {blob for param in net.layer for blob in param.bottom}
     owned: set[str] = set()
     learners: set[str] = set()
     steps = []
-    for i, param in enumerate(net.layers):
+    for i, param in enumerate(net.layer):
         if not param.top and layer_class(param).AUTO_TOP:
             taken = "(automatic)" in blob_shapes
             param.top.append(f"(automatic) {param.name}" if taken else "(automatic)")
@@ -76,9 +80,7 @@ def build_steps(net: caffe_pb2.NetParameter, context: NetContext, blob_shapes: d
         if layer.blobs and layer.name in learners:
             raise layer.error("an earlier layer with weights has this name too: caffemodels tell them by name")
         learners |= {layer.name} if layer.blobs else set()
-        for field in ("blobs_lr", "weight_decay"):
-            if len(getattr(param, field)) not in (0, len(layer.blobs)):
-                raise layer.error(f"{len(layer.blobs)} parameter blobs need as many {field}, or none")
+        _check_specs(layer)
         _share_parameters(layer, owners)
         tops = tuple(param.top)
         for k, (blob, shape) in enumerate(zip(tops, layer.top_shapes(bottom_shapes), strict=True)):
@@ -121,14 +123,21 @@ def _loss_weights(layer: Layer, tops: tuple[str, ...]) -> tuple[float, ...]:
     return tuple(weights[: len(tops)] + [0.0] * (len(tops) - len(weights)))
 
 
+def _check_specs(layer: Layer) -> None:
+    specs, count = layer.param.param, len(layer.blobs)
+    v1 = layer.context.dialect.rates_for_all_blobs
+    for field, name in (("lr_mult", "blobs_lr"), ("decay_mult", "weight_decay")):
+        if v1 and sum(spec.HasField(field) for spec in specs) not in (0, count):
+            raise layer.error(f"{count} parameter blobs need as many {name}, or none")
+    if len(specs) > count:
+        raise layer.error(f"{len(specs)} {'param names' if v1 else 'param { }'} for {count} parameter blobs")
+
+
 def _share_parameters(layer: Layer, owners: dict[str, tuple[Layer, str]]) -> None:
     """Lets parameters with the same ``param`` name be one parameter (net.cpp, AppendParam)."""
     names = [name for name, _ in layer.named_parameters(recurse=False)]
-    shared = list(layer.param.param)
-    if len(shared) > len(names):
-        raise layer.error(f"{len(shared)} param names for {len(names)} parameter blobs")
-    modes = list(layer.param.blob_share_mode)
-    for i, (attribute, key) in enumerate(zip(names, shared, strict=False)):
+    for attribute, spec in zip(names, layer.param.param, strict=False):
+        key = spec.name
         if not key:
             continue
         if key not in owners:
@@ -136,7 +145,7 @@ def _share_parameters(layer: Layer, owners: dict[str, tuple[Layer, str]]) -> Non
             continue
         owner, owner_attribute = owners[key]
         source, own = getattr(owner, owner_attribute), getattr(layer, attribute)
-        permissive = i < len(modes) and modes[i] == caffe_pb2.LayerParameter.PERMISSIVE
+        permissive = spec.share_mode == spec.PERMISSIVE
         if source.shape != own.shape and not (permissive and source.numel() == own.numel()):
             raise layer.error(
                 f"param '{key}' has shape {tuple(own.shape)} here and {tuple(source.shape)} in layer '{owner.name}'"

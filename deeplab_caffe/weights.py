@@ -11,12 +11,12 @@ import torch
 from torch import nn
 
 from deeplab_caffe.errors import NetError
-from deeplab_caffe.layers import Layer, legacy_shape
+from deeplab_caffe.layers import Layer
 from deeplab_caffe.proto import CaffeModel, caffe_pb2, write_caffemodel
 
 if TYPE_CHECKING:
     from deeplab_caffe.net import Net
-    from deeplab_caffe.proto.caffemodel import ModelLayer
+    from deeplab_caffe.proto import ModelLayer
 
 
 class WeightsWarning(UserWarning):
@@ -83,7 +83,7 @@ def _match(layer: Layer, source: ModelLayer, path: str | PathLike[str]) -> list[
         if not same_shape and (layer.param.strict_dim or found.count != blob.numel()):
             kind = "the shape" if layer.param.strict_dim else "as many numbers as in"
             raise NetError(
-                f"parameter blob {i} needs {kind} {legacy_shape(tuple(blob.shape))}, {path} has {found.shape}",
+                f"parameter blob {i} needs {kind} {layer.blob_shape(blob.shape)}, {path} has {found.shape}",
                 layer.name,
             )
     return [(blob, found.data) for blob, found in zip(blobs, source.blobs, strict=True)]
@@ -97,27 +97,36 @@ def _core(shape: tuple[int, ...]) -> tuple[int, ...]:
     return shape
 
 
-def save_weights(net: Net, path: str | PathLike[str], diffs: dict[str, list[np.ndarray]] | None = None) -> None:
-    """Writes a caffemodel that the original reads back (net.cpp, ToProto: automatic splits included).
+def save_weights(
+    net: Net,
+    path: str | PathLike[str],
+    diffs: dict[str, list[np.ndarray]] | None = None,
+    *,
+    dialect: str | None = None,
+) -> None:
+    """Write a caffemodel that the original reads back (net.cpp, ToProto: automatic splits included).
 
     Args:
         net: the net.
         path: the file; it appears under its name only when it is complete.
-        diffs: gradients by layer name, four-dimensional as the saved blobs, to be written beside the weights.
+        diffs: gradients by layer name, of the saved blobs' shapes, to be written beside the weights.
+        dialect: whose file, see :func:`deeplab_caffe.proto.write_caffemodel`; None: the net's.
 
     Raises:
-        CaffeModelError: the file cannot be written.
+        CaffeModelError: the file cannot be written, or the dialect cannot hold the net.
     """
-    saved = caffe_pb2.NetParameter(name=net.param.name, input=net.param.input, layers=net.param.layers)
-    for written, layer in zip(saved.layers, net.layers, strict=True):
+    dialect = dialect or net.dialect.name
+    saved = caffe_pb2.NetParameter(name=net.param.name, input=net.param.input, layer=net.param.layer)
+    saved.dialect = net.dialect.name
+    for written, layer in zip(saved.layer, net.layers, strict=True):
+        if dialect != "v1":
+            written.phase = net.context.phase
         if layer.DEFAULT_LOSS_WEIGHT and not written.loss_weight:
             # The original's loss layers note their weight when they are set up (loss_layer.cpp).
             written.loss_weight.append(layer.DEFAULT_LOSS_WEIGHT)
     blobs = {
-        layer.name: [
-            blob.detach().float().cpu().numpy().reshape(legacy_shape(tuple(blob.shape))) for blob in layer.blobs
-        ]
+        layer.name: [blob.detach().float().cpu().numpy().reshape(layer.blob_shape(blob.shape)) for blob in layer.blobs]
         for layer in net.layers
         if layer.blobs
     }
-    write_caffemodel(path, saved, blobs, diffs)
+    write_caffemodel(path, saved, blobs, diffs, dialect=dialect)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from torch import Tensor
 
 from deeplab_caffe.proto import CaffeModel, ModelBlob, read_solverstate
 from deeplab_caffe.solver import SnapshotWarning, Solver, TrainingLog
@@ -47,24 +48,51 @@ def check_solver(case: dict, folder: Path, source: Path, **options: object) -> I
     for name in snapshots:
         (folder / name).unlink()
     log = Rates()
+    # DeepLab v2's cases are of so many updates, whatever max_iter says.
+    updates = len(case["losses"]) if "final_params" in case else None
     with inside(folder), warnings.catch_warnings():
         solver = Solver("solver.prototxt", log=log, **options)
+        losses = solver.losses if updates is None else _last_losses(solver)
         if case["resume"] == "-":
             solver.copy_from(case["initial_weights"])
         else:
             # The original's states have no .resume file beside them.
             warnings.simplefilter("ignore", SnapshotWarning)
             solver.restore(case["resume"])
-        solver.solve()
-    yield "number of iterations", _same(len(solver.losses), len(case["losses"]))
-    for k, (actual, expected) in enumerate(zip(solver.losses, case["losses"], strict=False), first):
+        if updates is None:
+            solver.solve()
+        else:
+            solver.step(updates)
+            losses = losses[solver.param.iter_size - 1 :: solver.param.iter_size]
+            if any(f"_iter_{solver.iteration}." in name for name in snapshots):
+                solver.snapshot()
+    yield "number of iterations", _same(len(losses), len(case["losses"]))
+    for k, (actual, expected) in enumerate(zip(losses, case["losses"], strict=False), first):
         yield f"loss of iteration {k}", abs(actual - expected) / abs(expected)
+    for param in case.get("final_params", []):
+        blob = solver.net.by_name[param["layer"]].blobs[param["index"]]
+        expected = np.load(source / param["file"])
+        yield f"{param['layer']} {param['index']}", relative_error(blob.detach().numpy(), expected)
     yield "learning rates", relative_error(np.array(log.rates), np.array(case["rates"]))
     yield "names of the snapshots", _same(_snapshots(folder, first), snapshots)
     for name in snapshots:
         compare = _models if name.endswith(".caffemodel") else _states
         for what, error in compare(folder / name, source / name):
             yield f"{name}: {what}", error
+
+
+def _last_losses(solver: Solver) -> list[float]:
+    """Return a list that the loss of each forward pass is added to."""
+    losses: list[float] = []
+    forward_backward = solver.engine.forward_backward
+
+    def recorded(**options: bool) -> dict[str, Tensor]:
+        found = forward_backward(**options)
+        losses.append(float(found["loss"].detach()))
+        return found
+
+    solver.engine.forward_backward = recorded
+    return losses
 
 
 def _snapshots(folder: Path, after: int) -> list[str]:

@@ -1,6 +1,7 @@
-"""The golden cases: what the original program computed, case by case (see ../shared/golden/README.md).
+"""The golden cases: what the original programs computed, case by case (see ../shared/golden/README.md).
 
-All of them are used where ``../shared/golden`` lies beside the checkout; elsewhere the choice kept in ``tests/golden``.
+DeepLab v1's cases go by their names, v2's by ``v2/`` and their names. All of them are used if ``../shared/golden`` and
+``../shared/golden_v2`` lie beside the checkout; else the choice kept in ``tests/golden`` and ``tests/golden_v2``.
 """
 
 from __future__ import annotations
@@ -15,7 +16,10 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared" / "golden"
 BUNDLED = ROOT / "tests" / "golden"
+SHARED_V2 = ROOT.parent / "shared" / "golden_v2"
+BUNDLED_V2 = ROOT / "tests" / "golden_v2"
 GOLDEN_ROOTS = [root for root in (SHARED, BUNDLED) if root.is_dir()]
+V2 = "v2/"
 
 # The original's scores and gradients: norm of the difference over norm, float32.
 RELATIVE_TOLERANCE = 1e-5
@@ -29,9 +33,9 @@ CRF_TOLERANCE = 1e-5
 def case_dirs() -> dict[str, Path]:
     """Every case that is to be had here, by name."""
     found: dict[str, Path] = {}
-    for root in GOLDEN_ROOTS:
+    for root, prefix in ((SHARED, ""), (BUNDLED, ""), (SHARED_V2, V2), (BUNDLED_V2, V2)):
         for path in sorted(root.glob("*/case.json")):
-            found.setdefault(path.parent.name, path.parent)
+            found.setdefault(prefix + path.parent.name, path.parent)
     return found
 
 
@@ -47,6 +51,7 @@ def load_case(name: str) -> dict:
 
 
 def case_names(prefix: str = "") -> list[str]:
+    """Return the names of all cases, DeepLab v1's and v2's, that begin so."""
     return [name for name in case_dirs() if name.startswith(prefix)]
 
 

@@ -6,13 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.golden_check import NOTES, OPTIONS, check_case
-from tests.goldens import BUNDLED, SHARED, case_names
+from tests.golden_check import NOT_IMPLEMENTED, NOTES, OPTIONS, check_case, missing_for
+from tests.goldens import BUNDLED, BUNDLED_V2, SHARED, SHARED_V2, case_names
 
 
 @pytest.mark.parametrize("name", case_names())
 @pytest.mark.filterwarnings("ignore:.*every label is ignored", "ignore:.*weights of 'unused' are not used")
 def test_case(name: str, tmp_path: Path) -> None:
+    missing = missing_for(name)
+    if missing is not None:
+        pytest.skip(f"not implemented: {missing}")
     checks = list(check_case(name, tmp_path))
     assert checks
     failed = [check for check in checks if not check.passed]
@@ -22,9 +25,9 @@ def test_case(name: str, tmp_path: Path) -> None:
 
 
 def test_lists_name_real_cases() -> None:
-    if not SHARED.is_dir():
-        pytest.skip("../shared/golden, which has all cases, is not beside this checkout")
-    assert set(OPTIONS) | set(NOTES) <= set(case_names())
+    if not SHARED.is_dir() or not SHARED_V2.is_dir():
+        pytest.skip("../shared/golden and ../shared/golden_v2, which have all cases, are not beside this checkout")
+    assert set(OPTIONS) | set(NOTES) | set(NOT_IMPLEMENTED) <= set(case_names())
 
 
 def test_a_choice_of_cases_comes_with_the_repository() -> None:
@@ -43,4 +46,14 @@ def test_a_choice_of_cases_comes_with_the_repository() -> None:
         "refine_pascal",
     )
     for prefix in (*types, "pipeline_test", "argmax", "eltwise", "slice", "concat", "solver"):
+        assert any(name.startswith(prefix) for name in bundled), prefix
+
+
+def test_a_choice_of_v2s_cases_comes_with_the_repository() -> None:
+    bundled = [path.parent.name for path in BUNDLED_V2.glob("*/case.json")]
+    assert len(bundled) > 150
+    assert sum(path.stat().st_size for path in BUNDLED_V2.rglob("*") if path.is_file()) <= 1.5e6
+    assert not any(missing_for(f"v2/{name}") for name in bundled)
+    layers = ("conv_dil", "pool", "interp", "crf", "imageseg", "softmaxloss", "argmax")
+    for prefix in (*layers, "solver", "caffemodel", "upgrade"):
         assert any(name.startswith(prefix) for name in bundled), prefix

@@ -11,7 +11,6 @@ import torch
 import deeplab_caffe as dc
 from deeplab_caffe import NetError
 from deeplab_caffe.errors import CaffeModelError
-from deeplab_caffe.layers import legacy_shape
 from deeplab_caffe.proto import caffe_pb2
 from deeplab_caffe.weights import WeightsWarning, load_weights, save_weights
 from tests.goldens import case_dir
@@ -71,7 +70,7 @@ def test_what_the_file_holds(tmp_path: Path) -> None:
 def test_diffs_go_with_the_weights(tmp_path: Path) -> None:
     net = build(SMALL)
     gradients = {
-        each.name: [np.full(legacy_shape(tuple(blob.shape)), 2.0, np.float32) for blob in each.blobs]
+        each.name: [np.full(each.blob_shape(blob.shape), 2.0, np.float32) for blob in each.blobs]
         for each in net.layers
         if each.blobs
     }

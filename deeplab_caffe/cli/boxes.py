@@ -9,13 +9,13 @@ import click
 from deeplab_caffe import _C
 from deeplab_caffe.cli.options import path_option
 from deeplab_caffe.cli.progress import progress
-from deeplab_caffe.crf import CRFParams, find_preset
-from deeplab_caffe.crf.boxes import segment_boxes
-from deeplab_caffe.crf.program import find_images
+from deeplab_caffe.crf import CRFParams
 from deeplab_caffe.data import load_image, load_label, save_labels_png
 from deeplab_caffe.data.boxes import Box, label_map_boxes, read_voc_boxes, rectangles
+from deeplab_caffe.data.io.folders import find_images
 from deeplab_caffe.errors import BoxError, DataError, DeepLabCaffeError
 from deeplab_caffe.evaluation import find_classes, read_ids
+from deeplab_caffe.weak.boxes import segment_boxes
 
 
 @click.command()
@@ -31,7 +31,7 @@ from deeplab_caffe.evaluation import find_classes, read_ids
     required=True,
     help="rect: whole boxes, the smallest on top; crf: objects cut out of them.",
 )
-@click.option("--params", default="bboxErode20", show_default=True, metavar="NAME|FILE", help="The CRF's, as for crf.")
+@click.option("--crf", default="bboxErode20", show_default=True, metavar="NAME|FILE", help="The CRF's, as for crf.")
 @click.option(
     "--centre",
     type=click.FloatRange(0, 1, min_open=True),
@@ -50,7 +50,7 @@ def boxes(
     list_path: Path,
     out: Path,
     method: str,
-    params: str,
+    crf: str,
     centre: float,
     classes_name: str,
     min_area: int,
@@ -65,13 +65,13 @@ def boxes(
     if instances is not None and labels is None:
         raise click.UsageError("--instances goes with --labels")
     classes = find_classes(classes_name)
-    crf = CRFParams.from_file(params) if params.lower().endswith(".json") else find_preset(params).params
+    params = CRFParams.named(crf)
     photographs = find_images(images)
     _C.set_num_threads(0)
 
-    def boxes_of(name: str) -> list[Box]:
+    def boxes_of(name: str, shape: tuple[int, int]) -> list[Box]:
         if annotations is not None:
-            return read_voc_boxes(annotations / f"{name}.xml", classes.names)
+            return read_voc_boxes(annotations / f"{name}.xml", classes.names, shape)
         assert labels is not None
         objects = None if instances is None else load_label(instances / f"{name}.png")
         return label_map_boxes(load_label(labels / f"{name}.png"), objects, min_area=min_area)
@@ -81,10 +81,11 @@ def boxes(
             raise DataError("there is no photograph of this name", images / name)
         image = load_image(photographs[name], exif_orientation=False)
         try:
-            found = boxes_of(name)
-            made = rectangles(found, image.shape[:2])
+            shape = (image.shape[0], image.shape[1])
+            found = boxes_of(name, shape)
+            made = rectangles(found, shape)
             if method == "crf":
-                made = segment_boxes(found, image, crf, centre=centre)
+                made = segment_boxes(found, image, params, centre=centre)
         except BoxError as error:
             raise DataError(str(error), photographs[name]) from None
         save_labels_png(out / f"{name}.png", made, classes.colormap)

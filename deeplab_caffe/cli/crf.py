@@ -8,37 +8,36 @@ from pathlib import Path
 import click
 
 from deeplab_caffe import _C
-from deeplab_caffe.cli.options import path_option
+from deeplab_caffe.cli.options import crf_number_options, path_option
 from deeplab_caffe.cli.progress import progress
-from deeplab_caffe.crf import CRFParams, find_preset
-from deeplab_caffe.crf.program import Folders, default_params, detect_kind, find_jobs, refine_jobs
+from deeplab_caffe.crf import CRFParams
 from deeplab_caffe.errors import CRFError, DeepLabCaffeError
 from deeplab_caffe.evaluation.evaluate import read_ids
+from deeplab_caffe.experiment.refine import Folders, as_kind, default_params, detect_kind, find_jobs, refine_jobs
 
 
 @click.command()
 @path_option("-id", "--image-dir", required=True, help="Photographs: .ppm or what Pillow reads.")
 @path_option("-fd", "--feature-dir", required=True, help="Scores <image>_blob_0.mat or <image>.bin.")
 @path_option("-sd", "--save-dir", required=True, help="Label maps <image>.bin go here.")
-@click.option("-i", "--iterations", type=click.IntRange(min=0), help="Mean field iterations.  [10]")
-@click.option("-px", "--pos-x-std", type=float, help="Smoothness kernel: deviation along x, pixels.  [3]")
-@click.option("-py", "--pos-y-std", type=float, help="... along y.  [3]")
-@click.option("-pw", "--pos-w", type=float, help="... its weight.  [3]")
-@click.option("-bx", "--bi-x-std", type=float, help="Appearance kernel: deviation along x, pixels.  [mat 70, bin 60]")
-@click.option("-by", "--bi-y-std", type=float, help="... along y.  [mat 70, bin 60]")
-@click.option("-br", "--bi-r-std", type=float, help="... of red, grey levels.  [mat 5, bin 20]")
-@click.option("-bg", "--bi-g-std", type=float, help="... of green.  [mat 5, bin 20]")
-@click.option("-bb", "--bi-b-std", type=float, help="... of blue.  [mat 5, bin 20]")
-@click.option("-bw", "--bi-w", type=float, help="... its weight.  [mat 5, bin 10]")
+@crf_number_options
+@click.option("-px", "--pos-x-std", type=float, help="--pos-xy-std along x alone.")
+@click.option("-py", "--pos-y-std", type=float, help="... along y.")
+@click.option("-bx", "--bi-x-std", type=float, help="--bi-xy-std along x alone.")
+@click.option("-by", "--bi-y-std", type=float, help="... along y.")
+@click.option("-br", "--bi-r-std", type=float, help="--bi-rgb-std of red alone.")
+@click.option("-bg", "--bi-g-std", type=float, help="... of green.")
+@click.option("-bb", "--bi-b-std", type=float, help="... of blue.")
 @click.option(
-    "--params",
-    "preset",
+    "--crf",
+    "named",
     metavar="NAME|FILE",
-    help="Defaults tuned for a model, such as DeepLab-LargeFOV; or from a .json file, such as crf-search's best.json.",
+    help="CRF parameters tuned for a model, such as DeepLab-LargeFOV, or of a .json file, such as crf-search's "
+    "best.json; by default those of the original's program.",
 )
 @click.option(
     "--input",
-    "kind",
+    "input_kind",
     type=click.Choice(["mat", "bin", "auto"]),
     default="auto",
     show_default=True,
@@ -53,9 +52,9 @@ def crf(
     feature_dir: Path,
     save_dir: Path,
     iterations: int | None,
-    kind: str,
+    input_kind: str,
     id_list: Path | None,
-    preset: str | None,
+    named: str | None,
     png: bool,
     overwrite: bool,
     threads: int,
@@ -67,8 +66,8 @@ def crf(
     is 1.
     """
     try:
-        kind = detect_kind(feature_dir) if kind == "auto" else kind
-        params = _changed(default_params(kind) if preset is None else _named(preset), kernels)
+        kind = detect_kind(feature_dir) if input_kind == "auto" else as_kind(input_kind)
+        params = _changed(default_params(kind) if named is None else CRFParams.named(named), kernels)
         params = params if iterations is None else params.replace(iterations=iterations)
         folders = Folders(image_dir, feature_dir, save_dir, kind)
         jobs, without_scores = find_jobs(folders, None if id_list is None else read_ids(id_list))
@@ -94,25 +93,30 @@ def crf(
         raise click.exceptions.Exit(1)
 
 
-def _named(name: str) -> CRFParams:
-    return CRFParams.from_file(name) if name.lower().endswith(".json") else find_preset(name).params
-
-
 def _changed(params: CRFParams, kernels: dict[str, float | None]) -> CRFParams:
-    """The parameters with the flags that were given."""
-    if all(value is None for value in kernels.values()):
+    """Return the parameters with the flags that were given."""
+    given = {name: value for name, value in kernels.items() if value is not None}
+    if not given:
         return params
-    if [kernel.rgb_std is None for kernel in params.kernels] != [True, False]:
-        raise CRFError("the flags of the kernels go with one smoothness and one appearance kernel, --params has others")
+    try:
+        now = params.by_axis()
+    except CRFError:
+        raise CRFError(
+            "the flags of the kernels go with one smoothness and one appearance kernel, --crf has others"
+        ) from None
 
-    def either(flag: str, default: float) -> float:
-        return default if kernels[flag] is None else kernels[flag]
+    def either(kind: str, axes: str, stds: tuple[float, ...]) -> tuple[tuple[float, ...]]:
+        return (
+            tuple(
+                given.get(f"{kind}_{axis}_std", given.get(f"{kind}_{axes}_std", std))
+                for axis, std in zip(axes, stds, strict=True)
+            ),
+        )
 
-    positions, colours = params.kernels
     return params.replace(
-        pos_w=either("pos_w", positions.weight),
-        pos_xy_std=(tuple(either(f"pos_{a}_std", std) for a, std in zip("xy", positions.xy_std, strict=True)),),
-        bi_w=either("bi_w", colours.weight),
-        bi_xy_std=(tuple(either(f"bi_{a}_std", std) for a, std in zip("xy", colours.xy_std, strict=True)),),
-        bi_rgb_std=(tuple(either(f"bi_{c}_std", std) for c, std in zip("rgb", colours.rgb_std, strict=True)),),
+        pos_w=given.get("pos_w", now.pos_w),
+        pos_xy_std=either("pos", "xy", now.pos_xy_std),
+        bi_w=given.get("bi_w", now.bi_w),
+        bi_xy_std=either("bi", "xy", now.bi_xy_std),
+        bi_rgb_std=either("bi", "rgb", now.bi_rgb_std),
     )

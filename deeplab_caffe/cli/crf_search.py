@@ -11,12 +11,13 @@ import click
 from deeplab_caffe.cli.options import path_option
 from deeplab_caffe.cli.progress import progress
 from deeplab_caffe.cli.tables import plain_table, print_table
-from deeplab_caffe.crf.grid import Grid, parse_range
-from deeplab_caffe.crf.samples import draw_samples, find_samples
-from deeplab_caffe.crf.search import Outcome, Result, Search, Settings
-from deeplab_caffe.data.atomic import atomic_write
+from deeplab_caffe.crf_search.grid import Grid, parse_range
+from deeplab_caffe.crf_search.inference import SearchSettings
+from deeplab_caffe.crf_search.plot import draw_search
+from deeplab_caffe.crf_search.samples import draw_samples, find_samples
+from deeplab_caffe.crf_search.search import Accuracy, PointResult, Search, SearchOutcome
+from deeplab_caffe.data.io.atomic import atomic_write
 from deeplab_caffe.errors import DeepLabCaffeError
-from deeplab_caffe.viz.crf_search import draw_search
 
 
 @click.command("crf-search")
@@ -26,11 +27,11 @@ from deeplab_caffe.viz.crf_search import draw_search
 @path_option("--list", "ids", help="File of ids; without it all that have scores.")
 @click.option("--samples", type=click.IntRange(min=1), default=100, show_default=True, help="How many images to draw.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Which images are drawn.")
-@click.option("--w1", default="5:1:10", show_default=True, help="Weights of the appearance kernel, start:step:stop.")
-@click.option("--sigma-alpha", default="50:10:100", show_default=True, help="Its deviations of position, pixels.")
-@click.option("--sigma-beta", default="3:1:10", show_default=True, help="Its deviations of colour, grey levels.")
-@click.option("--w2", type=float, default=3.0, show_default=True, help="Weight of the smoothness kernel.")
-@click.option("--sigma-gamma", type=float, default=3.0, show_default=True, help="Its deviation, pixels.")
+@click.option("--bi-w", default="5:1:10", show_default=True, help="Weights of the appearance kernel, start:step:stop.")
+@click.option("--bi-xy-std", default="50:10:100", show_default=True, help="Its deviations of position, pixels.")
+@click.option("--bi-rgb-std", default="3:1:10", show_default=True, help="Its deviations of colour, grey levels.")
+@click.option("--pos-w", type=float, default=3.0, show_default=True, help="Weight of the smoothness kernel.")
+@click.option("--pos-xy-std", type=float, default=3.0, show_default=True, help="Its deviation, pixels.")
 @click.option("--iterations", type=click.IntRange(min=0), default=10, show_default=True)
 @click.option("--rounds", type=click.IntRange(min=1), default=2, show_default=True, help="1: no finer grid.")
 @click.option("--factor", type=click.IntRange(min=2), default=2, show_default=True, help="How much finer each is.")
@@ -45,11 +46,11 @@ def crf_search(
     ids: Path | None,
     samples: int,
     seed: int,
-    w1: str,
-    sigma_alpha: str,
-    sigma_beta: str,
-    w2: float,
-    sigma_gamma: float,
+    bi_w: str,
+    bi_xy_std: str,
+    bi_rgb_std: str,
+    pos_w: float,
+    pos_xy_std: float,
     iterations: int,
     rounds: int,
     factor: int,
@@ -60,14 +61,14 @@ def crf_search(
 ) -> None:
     """Search the dense CRF's parameters on validation images, coarse to fine, as the DeepLab paper does.
 
-    The measure is the mean IoU of all drawn images together. To --out go best.json, for `crf --params` and
-    `segment --crf-params`; points.csv, all that was tried; heatmap.png; and results.jsonl, by which a search that was
+    The measure is the mean IoU of all drawn images together. To --out go best.json, for `crf --crf` and
+    `segment --crf`; points.csv, all that was tried; heatmap.png; and results.jsonl, by which a search that was
     broken off, or one with a wider grid, goes on from what is known.
     """
     grid = Grid(
-        parse_range(w1, "--w1"), parse_range(sigma_alpha, "--sigma-alpha"), parse_range(sigma_beta, "--sigma-beta")
+        parse_range(bi_w, "--bi-w"), parse_range(bi_xy_std, "--bi-xy-std"), parse_range(bi_rgb_std, "--bi-rgb-std")
     )
-    settings = Settings(w2, sigma_gamma, iterations, ignored)
+    settings = SearchSettings(pos_w, pos_xy_std, iterations, ignored)
     found = find_samples(scores, images, labels, ids)
     drawn = draw_samples(found, samples, seed)
     click.echo(f"{len(drawn)} of {len(found)} images, {len(grid)} points in the first round")
@@ -89,12 +90,12 @@ def crf_search(
     click.echo(f"wrote {out / 'heatmap.png'}")
 
 
-def _print(outcome: Outcome, top: int) -> None:
-    headings = ("w1", "sigma_alpha", "sigma_beta", "mean IoU %", "gain", "pixel accuracy %", "round")
+def _print(outcome: SearchOutcome, top: int) -> None:
+    headings = ("bi_w", "bi_xy_std", "bi_rgb_std", "mean IoU %", "gain", "pixel accuracy %", "round")
     table = plain_table(f"the best of {len(outcome.results)} points", [(heading, "right") for heading in headings])
     ranked = sorted(outcome.results, key=lambda result: -result.mean_iou)
     for result in (*ranked[:top], outcome.baseline):
-        if result.point is None:
+        if result is outcome.baseline:
             table.add_section()
         table.add_row(*_cells(result, outcome.baseline))
     print_table(table)
@@ -105,23 +106,23 @@ def _print(outcome: Outcome, top: int) -> None:
         )
 
 
-def _cells(result: Result, baseline: Result) -> tuple[str, ...]:
+def _cells(result: Accuracy, baseline: Accuracy) -> tuple[str, ...]:
     values = (f"{100 * result.mean_iou:.2f}", f"{100 * (result.mean_iou - baseline.mean_iou):+.2f}")
     accuracy = f"{100 * result.matrix.pixel_accuracy():.2f}"
-    if result.point is None:
+    if not isinstance(result, PointResult):
         return ("-", "-", "no CRF", values[0], "", accuracy, "-")
     return (*(f"{value:g}" for value in result.point), *values, accuracy, str(result.round))
 
 
-def _csv(outcome: Outcome) -> str:
+def _csv(outcome: SearchOutcome) -> str:
     """All points; the scores without a CRF are round 0. Fractions are of 1; a class that is absent has no IoU."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     classes = outcome.baseline.matrix.num_classes
-    names = ("round", "w1", "sigma_alpha", "sigma_beta", "mean_iou", "pixel_accuracy")
+    names = ("round", "bi_w", "bi_xy_std", "bi_rgb_std", "mean_iou", "pixel_accuracy")
     writer.writerow((*names, *(f"iou_{label}" for label in range(classes))))
     for result in (outcome.baseline, *outcome.results):
-        point = ("", "", "") if result.point is None else result.point
+        number, *point = (result.round, *result.point) if isinstance(result, PointResult) else (0, "", "", "")
         shares = [result.mean_iou, result.matrix.pixel_accuracy(), *result.matrix.iou()]
-        writer.writerow((result.round, *point, *("" if share != share else f"{share:.6f}" for share in shares)))
+        writer.writerow((number, *point, *("" if share != share else f"{share:.6f}" for share in shares)))
     return text.getvalue()

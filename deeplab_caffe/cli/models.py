@@ -7,7 +7,7 @@ import json
 import click
 
 from deeplab_caffe.cli.tables import plain_table, print_table
-from deeplab_caffe.crf.presets import find_preset
+from deeplab_caffe.crf import CRFParams, find_preset
 from deeplab_caffe.zoo.models import INIT_WEIGHTS, MODELS, Model, Score, find_model
 from deeplab_caffe.zoo.paths import prototxt_path
 
@@ -21,15 +21,15 @@ def _pair(score: Score | None) -> str:
 
 
 def crf_values(name: str | None) -> str:
-    """``bi_w / bi_xy_std / bi_rgb_std`` of a preset, or ``"-"``."""
+    """Return ``bi_w / bi_xy_std / bi_rgb_std`` of a preset, or ``"-"``."""
     if name is None:
         return "-"
-    params = find_preset(name).params
-    return " / ".join(f"{value:g}" for value in (params.bi_w, params.bi_xy_std, params.bi_rgb_std))
+    numbers = find_preset(name).numbers
+    return " / ".join(f"{numbers[key]:g}" for key in ("bi_w", "bi_xy_std", "bi_rgb_std"))
 
 
 def row(model: Model) -> list[str]:
-    """A model's row in the table."""
+    """Return a model's row in the table."""
     return [
         model.name,
         model.title,
@@ -54,7 +54,7 @@ def _details(model: Model) -> None:
         facts.append((f"published {score.images}", f"{_pair(score)} (mean IoU, network / with CRF; {score.source})"))
     if model.crf is not None:
         preset = find_preset(model.crf)
-        facts.append(("CRF", f"{preset.params} ({preset.name}: {preset.source})"))
+        facts.append(("CRF", f"{CRFParams.for_model(preset.name)} ({preset.name}: {preset.source})"))
     if model.network is not None:
         facts += [(kind, str(prototxt_path(model.network, kind))) for kind in ("deploy", "train", "test", "solver")]
     facts.append(("starts from", model.init))

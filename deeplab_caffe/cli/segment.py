@@ -14,14 +14,16 @@ from deeplab_caffe.cli.options import (
     MODEL_HELP,
     WEIGHTS_HELP,
     chosen_device,
+    crf_number_options,
     device_option,
+    dtype_option,
     path_option,
     variables_option,
 )
 from deeplab_caffe.cli.progress import progress
 from deeplab_caffe.crf import CRFParams
 from deeplab_caffe.data import load_image, save_image, save_labels_png, write_blob_mat
-from deeplab_caffe.data.atomic import atomic_write
+from deeplab_caffe.data.io.atomic import atomic_write
 from deeplab_caffe.errors import DeepLabCaffeError, NetError
 from deeplab_caffe.segmenter import Segmentation, Segmenter
 from deeplab_caffe.viz import CAMVID_CLASSES, CAMVID_COLORMAP, VOC_CLASSES, VOC_COLORMAP, overlay
@@ -40,7 +42,7 @@ class _Job:
     colormap: str
 
     def write(self, image: np.ndarray, found: Segmentation) -> list[Path]:
-        """Writes all results or, if one cannot be written, none."""
+        """Write all results or, if one cannot be written, none."""
         colours = _COLORMAPS[self.colormap][0]
         writers: list[tuple[str, Callable[[Path], None]]] = [
             ("_labels.png", lambda path: save_labels_png(path, found.labels, colours)),
@@ -69,35 +71,46 @@ def _save_npy(path: Path, array: np.ndarray) -> None:
 
 
 def _crf_params(
-    use: bool, preset: str | None, file: Path | None, fallback: CRFParams | None, overrides: dict[str, float | None]
+    crf: str | None, preset: str | None, fallback: CRFParams, numbers: dict[str, float | None]
 ) -> CRFParams | None:
-    given = {name: value for name, value in overrides.items() if value is not None}
-    if not use:
-        if preset or file or given:
+    """Return the dense CRF's parameters, or None for no CRF.
+
+    Args:
+        crf: the value of ``--crf``: a preset or a file; empty for none; None if the flag was not given.
+        preset: a preset.
+        fallback: parameters if neither names any.
+        numbers: what to change of them.
+    """
+    given = {name: value for name, value in numbers.items() if value is not None}
+    if crf is None:
+        if preset or given:
             raise click.UsageError("CRF parameters are given, but no --crf")
         return None
-    if preset and file:
-        raise click.UsageError("--preset and --crf-params exclude each other")
-    if file:
-        return CRFParams.from_file(file).replace(**given)
-    base = CRFParams.for_model(preset) if preset else fallback or CRFParams()
-    return base.replace(**given)
+    if crf and preset:
+        raise click.UsageError("--preset and the name of --crf exclude each other")
+    named = crf or preset
+    if not named:
+        return fallback.replace(**given)
+    if crf and not crf.lower().endswith(".json") and Path(crf).is_file():
+        raise click.UsageError(f"--crf took '{crf}' as the name of CRF parameters: put --crf behind the photos")
+    return CRFParams.named(named).replace(**given)
 
 
 @click.command()
-@click.argument("photos", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("photos", nargs=-1, type=click.Path(path_type=Path))
 @path_option("--model", help=f"{MODEL_HELP} Without it: the small CamVid network that comes with the package.")
 @path_option("--weights", help=WEIGHTS_HELP)
 @path_option("--out", default=Path("out"), show_default=True, help="Folder for the results; made if need be.")
-@click.option("--crf/--no-crf", default=False, help="Refine the scores by the dense CRF.")
-@click.option("--preset", help="CRF parameters of a released model, e.g. deeplab_largefov.")
-@path_option("--crf-params", help="CRF parameters from a .json file, such as crf-search's best.json.")
-@click.option("--crf-iterations", type=click.IntRange(min=0), help="Mean-field iterations.")
-@click.option("--pos-w", type=float, help="Weight of the Gaussian kernel.")
-@click.option("--pos-xy-std", type=float, help="Its standard deviation in pixels.")
-@click.option("--bi-w", type=float, help="Weight of the bilateral kernel.")
-@click.option("--bi-xy-std", type=float, help="Its standard deviation in pixels.")
-@click.option("--bi-rgb-std", type=float, help="Its standard deviation in colour levels, 0 to 255.")
+@click.option(
+    "--crf",
+    is_flag=False,
+    flag_value="",
+    metavar="[NAME|FILE]",
+    help="Refine the scores by the dense CRF. NAME: parameters tuned for a model, e.g. deeplab_largefov; FILE: of a "
+    ".json file, such as crf-search's best.json; without: the model's own, or the defaults.",
+)
+@click.option("--preset", metavar="NAME", help="--crf NAME in two words: --crf --preset NAME.")
+@crf_number_options
 @click.option("--marginals", type=click.Choice(["npy", "mat"]), help="Write each class's probabilities too.")
 @click.option("--blob", help="Name of the blob that holds the scores; the net's output by default.")
 @click.option("--crop-size", type=click.IntRange(min=1), help="Pad to at least this side, as test.prototxt does: 513.")
@@ -107,7 +120,7 @@ def _crf_params(
 @click.option("--window", type=click.IntRange(min=1), help="Cut larger photographs into windows of this side: 513.")
 @click.option("--stride", type=click.IntRange(min=1), help="Pixels from window to window.  [2/3 of the window]")
 @click.option("--colormap", type=click.Choice(sorted(_COLORMAPS)), help="voc, or camvid for the built-in network.")
-@click.option("--bfloat16", is_flag=True, help="Compute in bfloat16: faster, scores to about two digits.")
+@dtype_option
 @click.option("--channels-last", is_flag=True, help="Channels-last memory order: faster, last digits may differ.")
 @device_option
 @variables_option
@@ -116,15 +129,8 @@ def segment(
     model: Path | None,
     weights: Path | None,
     out: Path,
-    crf: bool,
+    crf: str | None,
     preset: str | None,
-    crf_params: Path | None,
-    crf_iterations: int | None,
-    pos_w: float | None,
-    pos_xy_std: float | None,
-    bi_w: float | None,
-    bi_xy_std: float | None,
-    bi_rgb_std: float | None,
     marginals: str | None,
     blob: str | None,
     crop_size: int | None,
@@ -134,30 +140,20 @@ def segment(
     window: int | None,
     stride: int | None,
     colormap: str | None,
-    bfloat16: bool,
+    dtype: str,
     channels_last: bool,
     device: str,
     gpu: int | None,
     variables: dict[str, str],
+    **crf_numbers: float | None,
 ) -> None:
     """Segment PHOTOS: NAME_labels.png (palette) and NAME_overlay.png go to --out."""
     if (model is None) != (weights is None):
         raise click.UsageError("--model and --weights go together: give both, or none for the built-in network")
     built_in = model is None
-    params = _crf_params(
-        crf,
-        preset,
-        crf_params,
-        CRFParams(**DEFAULT_MODEL.crf) if built_in else None,
-        {
-            "iterations": crf_iterations,
-            "pos_w": pos_w,
-            "pos_xy_std": pos_xy_std,
-            "bi_w": bi_w,
-            "bi_xy_std": bi_xy_std,
-            "bi_rgb_std": bi_rgb_std,
-        },
-    )
+    params = _crf_params(crf, preset, DEFAULT_MODEL.crf if built_in else CRFParams(), crf_numbers)
+    if not photos:
+        raise click.UsageError("Missing argument 'PHOTOS...'.")
     stems = [out / photo.stem for photo in photos]
     twice = {stem.name for stem in stems if stems.count(stem) > 1}
     if twice:
@@ -176,8 +172,8 @@ def segment(
         flip=flip,
         window=window,
         stride=stride,
-        dtype=torch.bfloat16 if bfloat16 else torch.float32,
-        channels_last=channels_last or bfloat16,
+        dtype=getattr(torch, dtype),
+        channels_last=channels_last or dtype == "bfloat16",
         variables=variables,
     )
     colours = colormap or (DEFAULT_MODEL.colormap if built_in else "voc")
@@ -210,7 +206,7 @@ def _scales(text: str) -> tuple[float, ...]:
 
 
 def _shares(labels: np.ndarray, names: tuple[str, ...], most: int = 4) -> str:
-    """The classes that cover most of the picture: ``"Building 41 %, Sky 23 %"``."""
+    """Return the classes that cover most of the picture: ``"Building 41 %, Sky 23 %"``."""
     counts = np.bincount(labels.ravel())
     largest = [label for label in np.argsort(-counts, kind="stable")[:most] if counts[label]]
     return ", ".join(

@@ -53,8 +53,14 @@ def _convolution(graph: Graph, step: Step, bottoms: list[str]) -> list[str]:
 @_register("InnerProduct")
 def _inner_product(graph: Graph, step: Step, bottoms: list[str]) -> list[str]:
     graph.fixed_size = step.layer.name
+    inner = step.layer.param.inner_product_param
+    if inner.axis not in (1, -3):
+        raise graph.unsupported("INNER_PRODUCT with another axis than 1")
     flat = graph.node("Flatten", bottoms, axis=1)
-    product = graph.node("Gemm", [flat, *_weights(graph, step.layer)], transB=1)
+    inputs = [flat, *_weights(graph, step.layer)]
+    if len(graph.shapes[step.tops[0]]) == 2:
+        return [graph.node("Gemm", inputs, step.tops[0], transB=int(not inner.transpose))]
+    product = graph.node("Gemm", inputs, transB=int(not inner.transpose))
     return [graph.node("Unsqueeze", [product, graph.constant("axes", _int64(2, 3))], step.tops[0])]
 
 
@@ -106,14 +112,13 @@ def _silence(graph: Graph, step: Step, bottoms: list[str]) -> list[str]:
 
 @_register("Softmax")
 def _softmax(graph: Graph, step: Step, bottoms: list[str]) -> list[str]:
-    return [graph.node("Softmax", bottoms, step.tops[0], axis=1)]
+    return [graph.node("Softmax", bottoms, step.tops[0], axis=step.layer.param.softmax_param.axis)]
 
 
 @_register("ArgMax")
 def _argmax(graph: Graph, step: Step, bottoms: list[str]) -> list[str]:
-    param = step.layer.param.argmax_param
-    if param.top_k != 1 or param.out_max_val:
-        raise graph.unsupported("ARGMAX with top_k over 1, or with out_max_val,")
+    if not step.layer.gives_labels:
+        raise graph.unsupported("ARGMAX of another axis than the channels, with top_k over 1 or out_max_val,")
     index = graph.node("ArgMax", bottoms, axis=1, keepdims=1, select_last_index=1)
     return [graph.node("Cast", [index], step.tops[0], to=1)]
 
@@ -129,19 +134,24 @@ def _lrn(graph: Graph, step: Step, bottoms: list[str]) -> list[str]:
 @_register("Flatten")
 def _flatten(graph: Graph, step: Step, bottoms: list[str]) -> list[str]:
     graph.fixed_size = step.layer.name
+    shape = graph.shapes[step.tops[0]]
+    if len(shape) != 2 and shape[2:] != (1, 1):
+        raise graph.unsupported("FLATTEN of other axes than 1 to the last")
+    if len(shape) == 2:
+        return [graph.node("Flatten", bottoms, step.tops[0], axis=1)]
     flat = graph.node("Flatten", bottoms, axis=1)
     return [graph.node("Unsqueeze", [flat, graph.constant("axes", _int64(2, 3))], step.tops[0])]
 
 
 @_register("Concat")
 def _concat(graph: Graph, step: Step, bottoms: list[str]) -> list[str]:
-    return [graph.node("Concat", bottoms, step.tops[0], axis=step.layer.param.concat_param.concat_dim)]
+    return [graph.node("Concat", bottoms, step.tops[0], axis=step.layer.param.concat_param.axis)]
 
 
 @_register("Slice")
 def _slice(graph: Graph, step: Step, bottoms: list[str]) -> list[str]:
-    axis = step.layer.param.slice_param.slice_dim
-    if axis == 0:
+    axis = step.layer.param.slice_param.axis
+    if axis % len(graph.shapes[step.bottoms[0]]) == 0:
         raise graph.unsupported("SLICE of the batch, whose size is to vary,")
     sizes = [graph.shapes[top][axis] for top in step.tops]
     tops = [graph.top(top) for top in step.tops]
@@ -194,10 +204,12 @@ def _interp(graph: Graph, step: Step, bottoms: list[str]) -> list[str]:
         sizes = graph.constant("sizes", _int64(options["height"], options["width"]))
     else:
         # n pixels become (n - 1) * zoom + 1, or (n - 1) // shrink + 1, at whatever size comes.
-        op, factor = ("Mul", options["zoom_factor"]) if "zoom_factor" in options else ("Div", options["shrink_factor"])
         one = graph.constant("one", _int64(1))
         side = graph.node("Shape", [x], start=2, end=4)
-        steps = graph.node(op, [graph.node("Sub", [side, one]), graph.constant("factor", _int64(factor))])
+        steps = graph.node("Sub", [side, one])
+        for op, name in (("Div", "shrink_factor"), ("Mul", "zoom_factor")):
+            if name in options:
+                steps = graph.node(op, [steps, graph.constant("factor", _int64(options[name]))])
         sizes = graph.node("Add", [steps, one])
     resized = graph.node(
         "Resize",

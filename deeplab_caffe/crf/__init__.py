@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from deeplab_caffe.crf.cuda_graph import CapturedCRF
-from deeplab_caffe.crf.dense_crf_2d import DenseCRF, DenseCRF2D, Energies, Inference
-from deeplab_caffe.crf.inference import clear_cache, dense_crf, layer_inference
+from deeplab_caffe.crf.captured import CapturedCRF
+from deeplab_caffe.crf.functional import clear_cache, dense_crf, layer_inference
 from deeplab_caffe.crf.lattice import Lattice
 from deeplab_caffe.crf.memory import CRFMemoryError
+from deeplab_caffe.crf.model import DenseCRF, DenseCRF2D, Energies, Inference
 from deeplab_caffe.crf.params import CRFParams, PairwiseKernel
 from deeplab_caffe.crf.presets import PRESETS, Preset, find_preset
 
@@ -36,13 +36,13 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from deeplab_caffe.crf.mean_field import MeanField as MeanField
+    from deeplab_caffe.crf.module import MeanField as MeanField
 
 
 def __getattr__(name: str) -> Any:
     # Not in __all__: importing everything must not import torch.
     if name == "MeanField":
-        from deeplab_caffe.crf.mean_field import MeanField
+        from deeplab_caffe.crf.module import MeanField
 
         return MeanField
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

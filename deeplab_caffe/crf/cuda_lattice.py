@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from deeplab_caffe import _C
-from deeplab_caffe.arrays import nvrtc
-from deeplab_caffe.crf._device import Arrays
+from deeplab_caffe.arrays import Arrays, nvrtc
+from deeplab_caffe.crf.backend import LatticeRequest
 from deeplab_caffe.crf.lattice import MAX_DIMS
-from deeplab_caffe.crf.memory import memory_errors
+from deeplab_caffe.crf.memory import allocate, memory_errors
 from deeplab_caffe.crf.params import PairwiseKernel
 from deeplab_caffe.errors import CRFError
 
@@ -38,37 +38,37 @@ class CudaLattice:
     """
 
     def __init__(self, arrays: Arrays, handle: _C.CudaLattice, image: Any | None) -> None:
-        """Starts building; ``image`` ``(H, W, channels)`` uint8 or float32, None for positions alone."""
+        """Start building; ``image`` ``(H, W, channels)`` uint8 or float32, None for positions alone."""
         self.arrays = arrays
         self.handle = handle
-        self._memory = arrays.empty(handle.nbytes, "uint8")
-        scratch = arrays.empty(handle.scratch_bytes, "uint8")
+        self._memory = allocate(arrays, handle.nbytes, "uint8")
+        scratch = allocate(arrays, handle.scratch_bytes, "uint8")
         colours = None if image is None else arrays.view(image)
         with memory_errors(f"a lattice of {handle.points} points on cuda:{arrays.index}"):  # CuPy's, where it sorts
             handle.build(colours, arrays.view(self._memory), arrays.view(scratch), arrays.stream)
         self._norms: dict[bool, Any] = {}
 
     def connect(self, vertices: int) -> None:
-        """Finds the neighbours of so many vertices."""
+        """Find the neighbours of so many vertices."""
         if vertices < 0:
             raise CRFError("the image changed while its lattice was built")
         self.vertices = vertices
-        self._table = self.arrays.empty(self.handle.table_bytes(vertices), "uint8")
+        self._table = allocate(self.arrays, self.handle.table_bytes(vertices), "uint8")
         self.handle.connect(self.arrays.view(self._table), vertices, self.arrays.stream)
 
     def norm(self, root: bool) -> Any:
-        """float32 ``(points,)``: n = 1 / (filter(1) + 1e-20), or with ``root`` its square root."""
+        """Return float32 ``(points,)``: n = 1 / (filter(1) + 1e-20), or with ``root`` its square root."""
         if root in self._norms:
             return self._norms[root]
         arrays = self.arrays
-        norm = arrays.empty(self.points, "float32")
-        workspace = arrays.empty(self.handle.norm_workspace_bytes, "uint8")
+        norm = allocate(arrays, self.points, "float32")
+        workspace = allocate(arrays, self.handle.norm_workspace_bytes, "uint8")
         self.handle.norm(root, arrays.view(norm), arrays.view(workspace), arrays.stream)
         # Another thread may have been faster, and the extension may hold its norm's address by now.
         return self._norms.setdefault(root, norm)
 
     def factors(self, normalization: str) -> tuple[Any | None, Any | None]:
-        """What values are multiplied with before and after the filter: float32 ``(points,)``, None for 1."""
+        """Return what values are multiplied with before and after the filter: float32 ``(points,)``, None for 1."""
         if normalization == "none":
             return None, None
         norm = self.norm(root=normalization == "symmetric")
@@ -78,7 +78,7 @@ class CudaLattice:
     def filter_all(
         lattices: Sequence[CudaLattice], values: _C.TensorView, out: _C.TensorView, adjoint: bool, stream: int
     ) -> None:
-        """Filters ``(N, points, C)`` float32 on the current stream, each item by its lattice, with shared launches.
+        """Filter ``(N, points, C)`` float32 on the current stream, each item by its lattice, with shared launches.
 
         Args:
             lattices: N lattices, one or more.
@@ -92,44 +92,34 @@ class CudaLattice:
         """
         handles = [lattice.handle for lattice in lattices]
         arrays = lattices[0].arrays
-        workspace = arrays.empty(_C.cuda_filter_bytes(handles, values), "uint8")
+        workspace = allocate(arrays, _C.cuda_filter_bytes(handles, values), "uint8")
         _C.cuda_filter(handles, values, out, adjoint, arrays.view(workspace), stream)
 
     @property
     def points(self) -> int:
-        """Number of points."""
+        """Return the number of points."""
         return self.handle.points
 
     @property
     def dims(self) -> int:
-        """Number of features."""
+        """Return the number of features."""
         return self.handle.dims
 
 
-def pixel_lattice(
-    arrays: Arrays,
-    size: tuple[int, int],
-    kernel: PairwiseKernel,
-    image: Any | None,
-    order: str,
-    sse_padding: bool,
-    whole_range: bool,
-) -> CudaLattice:
-    """The lattice of an image's pixels, not connected yet.
+def pixel_lattice(arrays: Arrays, request: LatticeRequest, sse_padding: bool, assume_uint8_range: bool) -> CudaLattice:
+    """Return the lattice of an image's pixels, not connected yet.
 
     Args:
         arrays: where it is.
-        size: (H, W).
-        kernel: its standard deviations.
-        image: ``(H, W, 3)`` uint8 or float32; None for positions alone.
-        order: of its channels, "rgb" or "bgr".
+        request: the image, uint8 or float32, and the kernel.
         sse_padding: see :meth:`deeplab_caffe.crf.Lattice.build`.
-        whole_range: keys for all colours of uint8, not for those of this image, even where that makes them wide:
-            looking at those waits for the GPU, which a CUDA graph cannot hold.
+        assume_uint8_range: skip the range scan (it waits for the GPU, which a CUDA graph cannot hold): make keys for
+            all colours of uint8, not for those of this image, even where that makes them wide.
 
     Raises:
         CRFError: colours that are not finite, or deviations too small for the image.
     """
+    size, kernel, image = request
 
     def make(deviations: Sequence[float], ranges: Sequence[tuple[float, float]]) -> _C.CudaLattice:
         with np.errstate(all="ignore"):
@@ -139,26 +129,26 @@ def pixel_lattice(
         except ValueError as exc:
             raise CRFError(f"kernel with xy_std {kernel.xy_std} and rgb_std {kernel.rgb_std}: {exc}") from exc
 
-    if kernel.rgb_std is None:
+    if kernel.rgb_std is None or image is None:
         return CudaLattice(arrays, make(kernel.xy_std, []), None)
-    deviations = (*kernel.xy_std, *(kernel.rgb_std if order == "rgb" else kernel.rgb_std[::-1]))
+    deviations = (*kernel.xy_std, *kernel.rgb_std)
     if arrays.dtype(image) == "uint8":
         try:
             handle = make(deviations, _BYTE_RANGE)
         except CRFError:
-            if whole_range:
+            if assume_uint8_range:
                 raise
         else:
             # Wide keys cost twice as much, so it pays to look at the colours that there are.
-            if whole_range or handle.key_bits <= 64:
+            if assume_uint8_range or handle.key_bits <= 64:
                 return CudaLattice(arrays, handle, image)
-    elif whole_range:
+    elif assume_uint8_range:
         raise CRFError("while a CUDA graph is being captured the image must be uint8, whose range is known")
     return CudaLattice(arrays, make(deviations, _ranges(arrays, image, "image")), image)
 
 
 def feature_lattice(arrays: Arrays, features: Any, sse_padding: bool) -> CudaLattice:
-    """The lattice of float32 features ``(N, d)``, each divided by its standard deviation; connected.
+    """Return the lattice of float32 features ``(N, d)``, each divided by its standard deviation; connected.
 
     Raises:
         CRFError: a wrong shape, features that are not finite or too far from 0.
@@ -177,55 +167,55 @@ def feature_lattice(arrays: Arrays, features: Any, sse_padding: bool) -> CudaLat
 
 
 def _ranges(arrays: Arrays, image: Any, name: str) -> list[tuple[float, float]]:
-    """Smallest and largest value of each channel; waits for the GPU."""
-    scratch = arrays.empty(8 * image.shape[2], "uint8")
+    """Return the smallest and largest value of each channel; waits for the GPU."""
+    scratch = allocate(arrays, 8 * image.shape[2], "uint8")
     ranges = _C.channel_ranges(arrays.view(image), arrays.view(scratch), arrays.stream)
     if not np.isfinite(ranges).all():
         raise CRFError(f"{name} must be finite, got values that are not")
     return ranges
 
 
-Request = tuple[tuple[int, int], PairwiseKernel, Any | None]
+# What a lattice of positions depends on: (H, W), standard deviations, sse_padding.
+PositionKey = tuple[tuple[int, int], tuple[float, float], bool]
 
 
-def position_key(size: tuple[int, int], kernel: PairwiseKernel, sse_padding: bool) -> tuple | None:
-    """What a lattice of positions depends on; None for one of colours."""
+def position_key(size: tuple[int, int], kernel: PairwiseKernel, sse_padding: bool) -> PositionKey | None:
+    """Return what a lattice of positions depends on; None for one of colours."""
     return None if kernel.rgb_std else (size, kernel.xy_std, sse_padding)
 
 
 def build_lattices(
     arrays: Arrays,
-    requests: Sequence[Request],
-    order: str,
+    requests: Sequence[LatticeRequest],
     sse_padding: bool,
-    held: Mapping[tuple | None, CudaLattice] | None = None,
-    whole_range: bool = False,
+    held: Mapping[PositionKey | None, CudaLattice] | None = None,
+    assume_uint8_range: bool = False,
 ) -> list[CudaLattice]:
-    """Lattices of ((H, W), kernel, image), connected, with one wait for the GPU, or none while a graph is captured.
+    """Return lattices, connected, with one wait for the GPU, or none while a graph is captured.
 
     Args:
         arrays: where they are.
-        requests: what they are of.
-        order: of the images' channels, "rgb" or "bgr".
+        requests: what they are of; images uint8 or float32.
         sse_padding: see :meth:`deeplab_caffe.crf.Lattice.build`.
         held: lattices of positions by :func:`position_key` that the caller keeps, to be used instead of new ones.
-        whole_range: see :func:`pixel_lattice`.
+        assume_uint8_range: see :func:`pixel_lattice`.
     """
     stream = arrays.stream
     capturing = _C.is_capturing(arrays.index, stream)
     # One handle stands for each thread's own default stream.
     place = (type(arrays), arrays.index, stream, threading.get_ident() if stream == _PER_THREAD_STREAM else 0)
     found: list[CudaLattice] = []
-    shared: dict[tuple | None, CudaLattice] = dict(held or {})
+    shared: dict[PositionKey | None, CudaLattice] = dict(held or {})
     new: list[CudaLattice] = []
-    for size, kernel, image in requests:
-        key = position_key(size, kernel, sse_padding)
+    for request in requests:
+        request = LatticeRequest(*request)
+        key = position_key(request.size, request.kernel, sse_padding)
         # A graph that is replayed needs lattices that nobody else drops.
         lattice = shared.get(key) or (None if capturing or key is None else _CACHE.get((*place, *key)))
         if lattice is None:
             if capturing:
                 check_capturable()
-            lattice = pixel_lattice(arrays, size, kernel, image, order, sse_padding, capturing or whole_range)
+            lattice = pixel_lattice(arrays, request, sse_padding, capturing or assume_uint8_range)
             new.append(lattice)
             if key is not None:
                 shared[key] = lattice
@@ -237,13 +227,14 @@ def build_lattices(
     for lattice, count in zip(new, counts, strict=True):
         lattice.connect(count)
     if not capturing:
-        for key in shared.keys() - (held or {}).keys():
-            _CACHE.put((*place, *key), shared[key])
+        for key, lattice in shared.items():
+            if key is not None and key not in (held or {}):
+                _CACHE.put((*place, *key), lattice)
     return found
 
 
 def check_capturable() -> None:
-    """Whether a CUDA graph can hold the building of a lattice.
+    """Check that a CUDA graph can hold the building of a lattice.
 
     Raises:
         CRFError: kernels are compiled at run time, and so CuPy sorts the keys.
@@ -257,20 +248,20 @@ def check_capturable() -> None:
 
 
 class _Cache:
-    """The last lattices of positions. Of one stream each: another would have to wait for their kernels."""
+    """The last lattices of positions, of one stream each: another would have to wait for their kernels."""
 
     def __init__(self) -> None:
-        self._lattices: OrderedDict[tuple, CudaLattice] = OrderedDict()
+        self._lattices: OrderedDict[tuple[Any, ...], CudaLattice] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, key: tuple) -> CudaLattice | None:
+    def get(self, key: tuple[Any, ...]) -> CudaLattice | None:
         with self._lock:
             if key not in self._lattices:
                 return None
             self._lattices.move_to_end(key)
             return self._lattices[key]
 
-    def put(self, key: tuple, lattice: CudaLattice) -> None:
+    def put(self, key: tuple[Any, ...], lattice: CudaLattice) -> None:
         if lattice.points > _CACHED_POINTS:
             return
         with self._lock:
@@ -287,5 +278,5 @@ _CACHE = _Cache()
 
 
 def clear_cache() -> None:
-    """Gives back the GPU memory of the lattices kept for the next image of their size."""
+    """Give back the GPU memory of the lattices kept for the next image of their size."""
     _CACHE.clear()

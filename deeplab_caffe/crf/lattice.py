@@ -5,11 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from deeplab_caffe import _C
-from deeplab_caffe.crf._view import float32, view
+from deeplab_caffe.arrays import NumpyArrays
+from deeplab_caffe.crf.inputs import NDArray, validate_real
 from deeplab_caffe.crf.memory import check_memory, memory_errors
 from deeplab_caffe.errors import CRFError
 
 MAX_DIMS = 16
+
+_ARRAYS = NumpyArrays()
 
 
 class Lattice:
@@ -17,13 +20,16 @@ class Lattice:
 
     It is the lattice of Kraehenbuehl's 2011 code, which DeepLab v1 carries (util/permutohedral.cpp), to the bit. Make
     one with :meth:`build`.
+
+    Attributes:
+        handle: the extension's lattice.
     """
 
     def __init__(self, handle: _C.Lattice) -> None:
-        self._handle = handle
+        self.handle = handle
 
     @classmethod
-    def build(cls, features: np.ndarray, *, sse_padding: bool = True) -> Lattice:
+    def build(cls, features: NDArray, *, sse_padding: bool = True) -> Lattice:
         """Build the lattice.
 
         Args:
@@ -40,59 +46,58 @@ class Lattice:
         features = np.asarray(features)
         if features.ndim != 2 or not 1 <= features.shape[1] <= MAX_DIMS or len(features) == 0:
             raise CRFError(f"features must be (N, d) with N > 0 and d from 1 to {MAX_DIMS}, got {features.shape}")
-        if not np.issubdtype(features.dtype, np.floating) and not np.issubdtype(features.dtype, np.integer):
-            raise CRFError(f"features must be real numbers, got {features.dtype}")
+        validate_real(features.dtype.name, "features")
         what = f"a lattice of {features.shape[0]:,} points in {features.shape[1]} dimensions"
         check_memory(_C.lattice_min_bytes(*features.shape) + 4 * features.size, what)
         with memory_errors(what), np.errstate(over="ignore"):
-            features = float32(features)
+            features = _ARRAYS.cast(features, np.float32)
             try:
-                return cls(_C.Lattice.build(view(features), sse_padding))
+                return cls(_C.Lattice.build(_ARRAYS.view(features), sse_padding))
             except ValueError as exc:
                 raise CRFError(str(exc)) from exc
 
     @property
     def points(self) -> int:
-        """N, the number of points."""
-        return self._handle.points
+        """Return N, the number of points."""
+        return self.handle.points
 
     @property
     def dims(self) -> int:
-        """d, the number of features of a point."""
-        return self._handle.dims
+        """Return d, the number of features of a point."""
+        return self.handle.dims
 
     @property
     def vertices(self) -> int:
-        """M, the number of lattice vertices around the points."""
-        return self._handle.vertices
+        """Return M, the number of lattice vertices around the points."""
+        return self.handle.vertices
 
     @property
     def nbytes(self) -> int:
-        """Bytes of memory that the lattice takes; filtering C channels takes 8 C bytes a vertex more."""
-        return self._handle.nbytes
+        """Return the bytes of memory that the lattice takes; filtering C channels takes 8 C bytes a vertex more."""
+        return self.handle.nbytes
 
     @property
-    def keys(self) -> np.ndarray:
-        """The vertices' integer coordinates, int32 ``(M, d)``; the last coordinate, minus their sum, is left out."""
+    def keys(self) -> NDArray:
+        """Return the vertices' integer coordinates, int32 ``(M, d)``; the last, minus their sum, is left out."""
         keys = np.empty((self.vertices, self.dims), np.int32)
-        self._handle.copy_keys(view(keys))
+        self.handle.copy_keys(_ARRAYS.view(keys))
         return keys
 
     @property
-    def point_vertices(self) -> np.ndarray:
-        """Indices into :attr:`keys` of the vertices of each point's simplex, int32 ``(N, d + 1)``."""
+    def point_vertices(self) -> NDArray:
+        """Return indices into :attr:`keys` of the vertices of each point's simplex, int32 ``(N, d + 1)``."""
         vertices = np.empty((self.points, self.dims + 1), np.int32)
-        self._handle.copy_point_vertex(view(vertices))
+        self.handle.copy_point_vertex(_ARRAYS.view(vertices))
         return vertices - 1
 
     @property
-    def point_weights(self) -> np.ndarray:
-        """Barycentric weights of those vertices, float32 ``(N, d + 1)``; each row sums to 1."""
+    def point_weights(self) -> NDArray:
+        """Return the barycentric weights of those vertices, float32 ``(N, d + 1)``; each row sums to 1."""
         weights = np.empty((self.points, self.dims + 1), np.float32)
-        self._handle.copy_point_weight(view(weights))
+        self.handle.copy_point_weight(_ARRAYS.view(weights))
         return weights
 
-    def filter(self, values: np.ndarray) -> np.ndarray:
+    def filter(self, values: NDArray) -> NDArray:
         """Splat, blur and slice: each point gets a sum of all points' values, weighted about as a Gaussian of distance.
 
         The weights do not sum to 1; divide by ``filter(ones)`` for means. The same bits for any number of threads.
@@ -114,7 +119,7 @@ class Lattice:
         channels = values.size // self.points
         check_memory(_C.lattice_value_bytes(self.vertices, channels) + 12 * values.size, what)
         with memory_errors(what):
-            columns = float32(values.reshape(self.points, channels))
+            columns = _ARRAYS.cast(values.reshape(self.points, channels), np.float32)
             filtered = np.empty(columns.shape, np.float32)
-            self._handle.filter(view(columns), view(filtered))
+            self.handle.filter(_ARRAYS.view(columns), _ARRAYS.view(filtered))
         return filtered.reshape(values.shape)

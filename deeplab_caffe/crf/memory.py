@@ -1,14 +1,13 @@
-"""Asking for memory before taking it: Linux hands out more than it has, and then kills the process."""
+"""The dense CRF's guard against taking more memory than there is: Linux hands it out, and then kills the process."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from deeplab_caffe.arrays import Array, Arrays, Shape
 from deeplab_caffe.arrays.memory import available_memory
 from deeplab_caffe.errors import CRFError
-
-__all__ = ["CRFMemoryError", "available_memory", "check_memory", "memory_errors"]
 
 
 class CRFMemoryError(CRFError, MemoryError):
@@ -16,7 +15,11 @@ class CRFMemoryError(CRFError, MemoryError):
 
 
 def check_memory(needed: int, what: str) -> None:
-    """Raises CRFMemoryError if ``needed`` bytes are more than is available."""
+    """Check that ``needed`` bytes are available.
+
+    Raises:
+        CRFMemoryError: they are not.
+    """
     available = available_memory()
     if available is not None and needed > available:
         raise CRFMemoryError(f"{what} needs at least {_gib(needed)} of memory, but {_gib(available)} are available")
@@ -24,13 +27,25 @@ def check_memory(needed: int, what: str) -> None:
 
 @contextmanager
 def memory_errors(what: str) -> Iterator[None]:
-    """Turns a MemoryError from within into a CRFMemoryError that says what was being done."""
+    """Turn a MemoryError from within into a CRFMemoryError that says what was being done."""
     try:
         yield
     except CRFMemoryError:
         raise
     except MemoryError as exc:
         raise CRFMemoryError(f"{what}: not enough memory") from exc
+
+
+def allocate(arrays: Arrays, shape: Shape, dtype: str) -> Array:
+    """Return a new array whose values are unspecified.
+
+    Raises:
+        CRFMemoryError: there is not enough memory.
+    """
+    try:
+        return arrays.empty(shape, dtype)
+    except arrays.out_of_memory as exc:
+        raise CRFMemoryError(f"{arrays.device}: not enough memory for {dtype} {shape}") from exc
 
 
 def _gib(count: int) -> str:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from numbers import Real
+from contextlib import suppress
+from dataclasses import dataclass
+from numbers import Integral, Real
 from os import PathLike
-from typing import Any
+from pathlib import Path
+from reprlib import repr as short_repr
+from typing import Any, NamedTuple
 
+from deeplab_caffe.crf.presets import find_preset
 from deeplab_caffe.errors import CRFError
 
 # One number, or one entry for each kernel; an entry of a standard deviation may be a number for each axis or colour.
@@ -18,7 +24,7 @@ Deviations = float | Sequence[float | Sequence[float]]
 
 @dataclass(frozen=True)
 class PairwiseKernel:
-    """One Gaussian kernel.
+    """One Gaussian kernel. :meth:`of` makes one of a caller's numbers.
 
     Attributes:
         weight: what its normalised message is multiplied with.
@@ -29,6 +35,36 @@ class PairwiseKernel:
     weight: float
     xy_std: tuple[float, float]
     rgb_std: tuple[float, float, float] | None = None
+
+    @classmethod
+    def of(cls, weight: Any, xy_std: Any, rgb_std: Any = None) -> PairwiseKernel:
+        """Make a kernel of a weight and deviations, each one number or one for each axis or colour.
+
+        Raises:
+            CRFError: a value that is no finite number, or a standard deviation that is not positive.
+        """
+        kind = "pos" if rgb_std is None else "bi"
+        x, y = _deviations(f"{kind}_xy_std", _frozen(xy_std), 2)
+        weight = validate_number(f"{kind}_w", weight)
+        if rgb_std is None:
+            return cls(weight, (x, y))
+        r, g, b = _deviations("bi_rgb_std", _frozen(rgb_std), 3)
+        return cls(weight, (x, y), (r, g, b))
+
+    @property
+    def in_bgr(self) -> PairwiseKernel:
+        """Return the same kernel for images whose channels are B, G, R."""
+        return self if self.rgb_std is None else dataclasses.replace(self, rgb_std=self.rgb_std[::-1])
+
+
+class ByAxis(NamedTuple):
+    """One smoothness and one appearance kernel, as :class:`CRFParams` names their numbers."""
+
+    pos_w: float
+    pos_xy_std: tuple[float, float]
+    bi_w: float
+    bi_xy_std: tuple[float, float]
+    bi_rgb_std: tuple[float, float, float]
 
 
 @dataclass(frozen=True)
@@ -66,67 +102,123 @@ class CRFParams:
     def __post_init__(self) -> None:
         for name in ("pos_w", "pos_xy_std", "bi_w", "bi_xy_std", "bi_rgb_std"):
             object.__setattr__(self, name, _frozen(getattr(self, name)))
-        check_iterations(self.iterations)
+        validate_iterations(self.iterations)
         _ = self.kernels
 
     @classmethod
     def for_model(cls, name: str) -> CRFParams:
-        """Parameters that were tuned for a model: see :data:`deeplab_caffe.crf.presets.PRESETS` and their sources.
+        """Return the parameters that were tuned for a model: see :mod:`deeplab_caffe.crf.presets` for their sources.
 
         Args:
             name: the released name or the internal NET_ID; case, "-" and "_" do not matter.
 
         Raises:
-            CRFError: if no preset has this name.
+            CRFError: no preset has this name.
         """
-        from deeplab_caffe.crf.presets import find_preset
+        return cls(**find_preset(name).numbers)  # type: ignore[arg-type]  # iterations keeps its default
 
-        return find_preset(name).params
+    @classmethod
+    def named(cls, name: str) -> CRFParams:
+        """Return what a command line names: a ``.json`` file's parameters, or a preset's.
+
+        Raises:
+            CRFError: as :meth:`from_file` and :meth:`for_model`.
+        """
+        return cls.from_file(name) if name.lower().endswith(".json") else cls.for_model(name)
 
     @property
     def kernels(self) -> tuple[PairwiseKernel, ...]:
-        """The kernels in the order in which their messages are added: positions alone, then with colours."""
+        """Return the kernels in the order in which their messages are added: positions alone, then with colours."""
         positions = _by_kernel({"pos_w": self.pos_w, "pos_xy_std": self.pos_xy_std})
         colours = _by_kernel({"bi_w": self.bi_w, "bi_xy_std": self.bi_xy_std, "bi_rgb_std": self.bi_rgb_std})
-        return (
-            *(PairwiseKernel(_weight("pos_w", w), _deviations("pos_xy_std", xy, 2)) for w, xy in positions),
-            *(
-                PairwiseKernel(_weight("bi_w", w), _deviations("bi_xy_std", xy, 2), _deviations("bi_rgb_std", rgb, 3))
-                for w, xy, rgb in colours
-            ),
-        )
+        return tuple(PairwiseKernel.of(*numbers) for numbers in (*positions, *colours))
+
+    def by_axis(self) -> ByAxis:
+        """Return the numbers of one smoothness and one appearance kernel.
+
+        Raises:
+            CRFError: there are not one of each.
+        """
+        if [kernel.rgb_std is None for kernel in self.kernels] != [True, False]:
+            raise CRFError("expected CRF parameters of one smoothness and one appearance kernel, these have others")
+        positions, colours = self.kernels
+        assert colours.rgb_std is not None
+        return ByAxis(positions.weight, positions.xy_std, colours.weight, colours.xy_std, colours.rgb_std)
 
     def replace(self, **changes: Any) -> CRFParams:
-        """A copy with some parameters changed."""
-        return replace(self, **changes)
+        """Return a copy with some parameters changed."""
+        return dataclasses.replace(self, **changes)
 
     @classmethod
     def from_file(cls, path: str | PathLike[str]) -> CRFParams:
-        """Parameters from a JSON file: see :func:`deeplab_caffe.crf.params_file.read_params`."""
-        from deeplab_caffe.crf.params_file import read_params
+        """Read parameters from a JSON file: an object of fields by their names; those left out have their defaults.
 
-        return read_params(path, cls)
+        Raises:
+            CRFError: the file cannot be read, is no JSON object, has an unknown name, or a bad value.
+        """
+        try:
+            values = json.loads(Path(path).read_bytes())
+        except OSError as exc:
+            raise CRFError(f"{path}: cannot be read: {exc.strerror}") from exc
+        except (ValueError, RecursionError) as exc:
+            raise CRFError(f"{path}: is no JSON file: {exc}") from exc
+        names = [field.name for field in dataclasses.fields(cls)]
+        if not isinstance(values, dict) or not values.keys() <= set(names):
+            unknown = sorted(values.keys() - set(names)) if isinstance(values, dict) else [type(values).__name__]
+            raise CRFError(f"{path}: expected an object with {', '.join(names)}, got {', '.join(unknown)}")
+        try:
+            return cls(**values)
+        except CRFError as exc:
+            raise CRFError(f"{path}: {exc}") from exc
 
     def to_file(self, path: str | PathLike[str]) -> None:
-        """Write the parameters: see :func:`deeplab_caffe.crf.params_file.write_params`."""
-        from deeplab_caffe.crf.params_file import write_params
+        """Write the parameters as JSON, for :meth:`from_file`.
 
-        write_params(path, self)
+        Raises:
+            DataError: the file cannot be written.
+        """
+        from deeplab_caffe.data.io.atomic import atomic_write
+
+        text = json.dumps(dataclasses.asdict(self), indent=2) + "\n"
+        with atomic_write(path, make_folders=True) as stream:
+            stream.write(text.encode())
 
 
-def check_iterations(iterations: int) -> int:
-    """The number of iterations, or CRFError where it is none."""
-    if isinstance(iterations, bool) or not isinstance(iterations, Real) or iterations != int_or_none(iterations):
-        raise CRFError(f"iterations must be a whole number, got {iterations!r}")
+def validate_iterations(iterations: Any) -> int:
+    """Validate a number of mean field iterations.
+
+    Raises:
+        CRFError: it is no whole number, negative, or beyond 2^31 - 1.
+    """
+    whole = isinstance(iterations, Integral) or (isinstance(iterations, Real) and float(iterations).is_integer())
+    if isinstance(iterations, bool) or not whole:
+        raise CRFError(f"iterations must be a whole number, got {short_repr(iterations)}")
     if iterations < 0:
-        raise CRFError(f"iterations must not be negative, got {iterations}")
+        raise CRFError(f"iterations must not be negative, got {short_repr(iterations)}")
+    if iterations >= 2**31:
+        raise CRFError(f"iterations must be at most 2^31 - 1, got {short_repr(iterations)}")
     return int(iterations)
 
 
-def kernels_that_count(params: CRFParams, iterations: int | None, *, colours: bool) -> list[PairwiseKernel]:
-    """Those of ``params.kernels`` that an inference needs lattices for.
+def validate_number(name: str, value: Any, *, positive: bool = False) -> float:
+    """Validate a finite number that an argument or field ``name`` must be.
 
-    None where there are no iterations, none of weight 0, which adds exact zeros, and without an image none of colours.
+    Raises:
+        CRFError: it is none, or with ``positive`` not above 0.
+    """
+    if not isinstance(value, bool) and isinstance(value, Real):
+        with suppress(OverflowError):  # of a whole number beyond all floats
+            number = float(value)
+            if math.isfinite(number) and (number > 0 or not positive):
+                return number
+    raise CRFError(f"{name} must be a {'positive, ' if positive else ''}finite number, got {short_repr(value)}")
+
+
+def active_kernels(params: CRFParams, iterations: int | None, *, colours: bool) -> list[PairwiseKernel]:
+    """Return those of ``params.kernels`` that an inference needs lattices for.
+
+    Left out are kernels of weight 0, which add exact zeros; without an image those of colours; and without iterations
+    all.
 
     Args:
         params: the kernels.
@@ -134,20 +226,15 @@ def kernels_that_count(params: CRFParams, iterations: int | None, *, colours: bo
         colours: whether there is an image.
 
     Raises:
-        CRFError: a number of iterations that is none.
+        CRFError: a bad number of iterations.
     """
-    if (params.iterations if iterations is None else check_iterations(iterations)) == 0:
+    if (params.iterations if iterations is None else validate_iterations(iterations)) == 0:
         return []
     return [one for one in params.kernels if one.weight != 0 and (one.rgb_std is None or colours)]
 
 
-def int_or_none(value: Real) -> int | None:
-    """``int(value)``, or None for what has none (infinity, not a number)."""
-    return int(value) if math.isfinite(value) else None
-
-
 def _frozen(value: Any) -> Any:
-    """Lists, arrays and protobuf's repeated fields as tuples, so that parameters compare and hash."""
+    """Return lists, arrays and protobuf's repeated fields as tuples, so that parameters compare and hash."""
     if isinstance(value, (str, bytes)) or not hasattr(value, "__iter__"):
         return value
     if getattr(value, "ndim", None) == 0:
@@ -166,17 +253,8 @@ def _by_kernel(parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
     return list(zip(*columns, strict=True))
 
 
-def _weight(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
-        raise CRFError(f"{name} must be a finite number, got {value!r}")
-    return float(value)
-
-
 def _deviations(name: str, value: Any, count: int) -> tuple[float, ...]:
     values = value if isinstance(value, tuple) else (value,) * count
     if len(values) != count:
-        raise CRFError(f"{name} of one kernel must be one number or {count}, got {value!r}")
-    for one in values:
-        if isinstance(one, bool) or not isinstance(one, Real) or not math.isfinite(one) or one <= 0:
-            raise CRFError(f"{name} must be a positive, finite number, got {one!r}")
-    return tuple(float(one) for one in values)
+        raise CRFError(f"{name} of one kernel must be one number or {count}, got {short_repr(value)}")
+    return tuple(validate_number(name, one, positive=True) for one in values)

@@ -1,4 +1,4 @@
-"""CRF parameters of the released models and scripts, each with the source of its numbers.
+"""CRF parameters of the released models and scripts: a table of plain numbers, each row with its source.
 
 There is no one right set: scripts, prototxts and papers of the same model disagree, so every preset names its source.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass
 
-from deeplab_caffe.crf.params import CRFParams
 from deeplab_caffe.errors import CRFError
 
 _PUBLIC = "matlab/my_script/SetupEnv.m of the released code"
@@ -23,13 +22,13 @@ class Preset:
 
     Attributes:
         name: the released name, or the NET_ID where the model has no other.
-        params: the parameters, with 10 iterations.
+        numbers: the arguments of :class:`deeplab_caffe.crf.CRFParams` by name; 10 iterations.
         source: where the numbers were read.
         aliases: other names that find it.
     """
 
     name: str
-    params: CRFParams
+    numbers: dict[str, float]
     source: str
     aliases: tuple[str, ...] = ()
 
@@ -41,8 +40,9 @@ def _preset(
     *aliases: str,
     positions: tuple[float, float] = (3.0, 3.0),
 ) -> Preset:
-    """A preset of bi_w, bi_xy_std and bi_rgb_std; pos_w and pos_xy_std are 3 and 3 in nearly all."""
-    return Preset(name, CRFParams(*positions, *bilateral), source, aliases)
+    """Make a preset of bi_w, bi_xy_std and bi_rgb_std; pos_w and pos_xy_std are 3 and 3 in nearly all."""
+    names = ("pos_w", "pos_xy_std", "bi_w", "bi_xy_std", "bi_rgb_std")
+    return Preset(name, dict(zip(names, (*positions, *bilateral), strict=True)), source, aliases)
 
 
 PRESETS: tuple[Preset, ...] = (
@@ -93,10 +93,10 @@ PRESETS: tuple[Preset, ...] = (
 
 
 def find_preset(name: str) -> Preset:
-    """The preset of a model, script or program; case, "-" and "_" do not matter.
+    """Return the preset of a model, script or program; case, "-" and "_" do not matter.
 
     Raises:
-        CRFError: if there is none, with the names that come nearest.
+        CRFError: no preset has this name; the message has those that come nearest.
     """
     by_name = {_plain(alias): preset for preset in PRESETS for alias in (preset.name, *preset.aliases)}
     preset = by_name.get(_plain(name))

@@ -11,7 +11,6 @@ from deeplab_caffe.errors import NetError
 from deeplab_caffe.inference.plan import Operation, Plan
 from deeplab_caffe.layers.interp import Interp, Padding
 from deeplab_caffe.ops.argmax import argmax_labels
-from deeplab_caffe.ops.interp import interp
 from deeplab_caffe.ops.interp_argmax import interp_argmax
 
 Pair = tuple[int, int]
@@ -45,7 +44,7 @@ class End:
         """float32 (N, C, *size), contiguous: the first rows and columns of the net's output."""
         scores, first = scores.float(), self.cut[0]
         if self.interp is not None:
-            scores = interp(scores, **self.interp.options)
+            scores = self.interp.resize(scores)
         return scores[:, :, first : first + size[0], first : first + size[1]].contiguous()
 
     def labels(self, scores: Tensor, size: Pair) -> Tensor:

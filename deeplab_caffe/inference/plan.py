@@ -76,9 +76,9 @@ class Plan:
             layer = operation.layer
             if layer.TYPE not in CAPTURABLE:
                 return False
-            if layer.TYPE == "Concat" and layer.param.concat_param.concat_dim == 0:
+            if layer.TYPE == "Concat" and layer.param.concat_param.axis == 0:
                 return False
-            if layer.TYPE == "Slice" and layer.param.slice_param.slice_dim == 0:
+            if layer.TYPE == "Slice" and layer.param.slice_param.axis == 0:
                 return False
         return True
 

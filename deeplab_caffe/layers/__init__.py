@@ -26,7 +26,6 @@ from deeplab_caffe.layers.base import (
     Window,
     create_layer,
     layer_class,
-    legacy_shape,
 )
 
 __all__ = [
@@ -47,7 +46,6 @@ __all__ = [
     "label",
     "label_map",
     "layer_class",
-    "legacy_shape",
     "loss",
     "neuron",
     "norm",

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from deeplab_caffe.errors import NetError
 from deeplab_caffe.layers.fillers import fill
-from deeplab_caffe.proto import caffe_pb2, modern_name, type_name
+from deeplab_caffe.proto import V1, Dialect, caffe_pb2
 
 if TYPE_CHECKING:
-    from deeplab_caffe.data.rng import CaffeRNG
+    from deeplab_caffe.data.sources.rng import CaffeRNG
 
 Shape = tuple[int, ...]
 
@@ -26,6 +26,7 @@ class NetContext:
 
     Attributes:
         phase: ``caffe_pb2.TRAIN`` or ``caffe_pb2.TEST``.
+        dialect: whose behaviour the layers have; they read its flags.
         engine: ``"CAFFE"`` or ``"CUDNN"`` overrides every convolution's own ``engine``; None leaves it to them.
         rng: the net's random numbers, Caffe's generator; None where no layer draws any.
         seeded: the generator's seed was asked for: whatever can be drawn from it is, even where torch's own random
@@ -43,6 +44,7 @@ class NetContext:
     """
 
     phase: int = caffe_pb2.TEST
+    dialect: Dialect = V1
     engine: str | None = None
     rng: CaffeRNG | None = field(default=None, repr=False)
     seeded: bool = False
@@ -79,6 +81,7 @@ class Layer(nn.Module):
         name: the layer's name in the prototxt.
         param: its LayerParameter.
         inplace: set by the net where the top may overwrite the bottom's memory.
+        stopped_bottoms: numbers of the bottoms that ``propagate_down: false`` keeps gradients from.
         bottom_is_spare: set by the net where no gradient needs what the bottom holds: a convolution's top.
     """
 
@@ -107,11 +110,14 @@ class Layer(nn.Module):
         self.context = context
         self.inplace = False
         self.bottom_is_spare = False
+        self.stopped_bottoms = tuple(i for i, down in enumerate(param.propagate_down) if not down)
         self.training = context.training
         for role, names, (low, high) in (("bottom", param.bottom, self.BOTTOMS), ("top", param.top, self.TOPS)):
             if not low <= len(names) <= high:
                 wanted = str(low) if low == high else f"at least {low}" if high == math.inf else f"{low} to {high}"
                 raise self.error(f"{self.TYPE} takes {wanted} {role} blobs, got {len(names)}")
+        if len(param.propagate_down) not in (0, len(param.bottom)):
+            raise self.error(f"{len(param.bottom)} bottoms need as many propagate_down, or none")
 
     def error(self, message: str) -> NetError:
         """An error that names this layer."""
@@ -121,15 +127,36 @@ class Layer(nn.Module):
         """Whether to compute in the bottom's own memory: never while a gradient may need what it holds."""
         return self.inplace and (self.bottom_is_spare or not (bottom.requires_grad and torch.is_grad_enabled()))
 
-    def new_blob(self, shape: Shape, filler: caffe_pb2.FillerParameter, fan_in: int) -> nn.Parameter:
-        """A parameter blob with its initial values; see :func:`deeplab_caffe.layers.fillers.fill`.
+    def axis(self, axis: int, shape: Shape, name: str = "axis") -> int:
+        """Return an axis of a shape counted from 0; negative ones count from the end.
+
+        Raises:
+            NetError: the shape has no such axis.
+        """
+        if not -len(shape) <= axis < len(shape):
+            raise self.error(
+                f"{name} must lie between {-len(shape)} and {len(shape) - 1} for {tuple(shape)}, got {axis}"
+            )
+        return axis % len(shape)
+
+    @property
+    def scalar_shape(self) -> Shape:
+        """Return the shape of a single number: of a loss, an accuracy."""
+        return self.context.dialect.scalar()
+
+    def blob_shape(self, shape: Shape) -> Shape:
+        """Return the shape that a parameter of this shape has in files and in pycaffe."""
+        return self.context.dialect.blob_shape(tuple(shape))
+
+    def new_blob(self, shape: Shape, filler: caffe_pb2.FillerParameter) -> nn.Parameter:
+        """Return a parameter blob with its initial values; see :func:`deeplab_caffe.layers.fillers.fill`.
 
         Raises:
             NetError: the filler is unknown or has senseless numbers.
         """
         try:
             blob = nn.Parameter(torch.empty(shape))
-            fill(blob.data, filler, fan_in)
+            fill(blob.data, filler, self.blob_shape(shape))
         except (ValueError, RuntimeError) as error:
             raise self.error(str(error).partition("\n")[0]) from None
         return blob
@@ -178,7 +205,7 @@ class Layer(nn.Module):
 
 
 class Loss(Layer):
-    """A layer whose top (1, 1, 1, 1) is to be minimised; it weighs 1 unless ``loss_weight`` says otherwise."""
+    """A layer whose top, a single number, is to be minimised; it weighs 1 unless ``loss_weight`` says otherwise."""
 
     BOTTOMS = (2, 2)
     LABEL_BOTTOMS = (1,)
@@ -186,15 +213,10 @@ class Loss(Layer):
     DEFAULT_LOSS_WEIGHT = 1.0
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
-        return [(1, 1, 1, 1)]
+        return [self.scalar_shape]
 
     def window(self) -> Window | None:
         return None
-
-
-def legacy_shape(shape: Shape) -> Shape:
-    """A parameter's 4-D shape as 2014 Caffe stores it: (O,) is (1, 1, 1, O), (O, K) is (1, 1, O, K)."""
-    return (1,) * (4 - len(shape)) + tuple(shape)
 
 
 LAYERS: dict[str, type[Layer]] = {}
@@ -212,7 +234,7 @@ def layer_class(param: caffe_pb2.LayerParameter) -> type[Layer]:
     Raises:
         NetError: there is no such layer type.
     """
-    name = "" if param.type == param.NONE else modern_name(type_name(param.type))
+    name = param.type
     if name not in LAYERS:
         close = difflib.get_close_matches(name, LAYERS, n=1)
         hint = f"; did you mean {close[0]}?" if close else ""

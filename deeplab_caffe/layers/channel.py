@@ -147,7 +147,7 @@ class GainChannel(Layer):
         channels, count = bottom_shapes[0][1], self.param.gain_channel_param.num_output_nz
         if not 1 <= count <= channels:
             raise self.error(f"num_output_nz must lie between 1 and the {channels} channels, got {count}")
-        self.gain = self.new_blob((1, channels, 1, 1), self.param.gain_channel_param.gain_filler, channels)
+        self.gain = self.new_blob((1, channels, 1, 1), self.param.gain_channel_param.gain_filler)
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
         if bottom_shapes[0][1] != self.gain.shape[1]:

@@ -31,12 +31,13 @@ class _Log(torch.autograd.Function):
 
 
 class ClassLoss(Loss):
-    """A loss of items (N, C, H, W), all of C * H * W being classes, and their labels (N, 1, 1, 1)."""
+    """A loss of items (N, C, H, W), all of C * H * W being classes, and their labels, one an item."""
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
         scores, labels = (tuple(shape) for shape in bottom_shapes[:2])
-        if labels != (scores[0], 1, 1, 1):
-            raise self.error(f"labels for {scores} must be {(scores[0], 1, 1, 1)}, got {labels}")
+        expected = (scores[0], 1, 1, 1) if self.context.dialect.four_axes else (scores[0],)
+        if labels != expected and (self.context.dialect.four_axes or math.prod(labels) != scores[0]):
+            raise self.error(f"labels for {scores} must be {expected}, got {labels}")
         return super().top_shapes(bottom_shapes)
 
     def label_column(self, labels: Tensor, classes: int) -> Tensor:
@@ -69,7 +70,7 @@ class HingeLoss(ClassLoss):
         hinge = F.relu(1 + sign * scores)
         if self.param.hinge_loss_param.norm == caffe_pb2.HingeLossParameter.L2:
             hinge = hinge.square()
-        return ((hinge.sum() / len(scores)).reshape(1, 1, 1, 1),)
+        return ((hinge.sum() / len(scores)).reshape(self.scalar_shape),)
 
 
 @register
@@ -84,7 +85,7 @@ class MultinomialLogisticLoss(ClassLoss):
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         probabilities = bottoms[0].flatten(1)
         own = probabilities.gather(1, self.label_column(bottoms[1], probabilities.shape[1]))
-        return ((-_Log.apply(own).sum() / len(probabilities)).reshape(1, 1, 1, 1),)
+        return ((-_Log.apply(own).sum() / len(probabilities)).reshape(self.scalar_shape),)
 
 
 @register
@@ -111,13 +112,14 @@ class InfogainLoss(ClassLoss):
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
         classes = math.prod(bottom_shapes[0][1:])
         shape = tuple(bottom_shapes[2] if self.matrix is None else self.matrix.shape)
-        if shape != (1, 1, classes, classes):
+        if shape not in ((1, 1, classes, classes), self.blob_shape((classes, classes))):
             where = "the third bottom" if self.matrix is None else self.param.infogain_loss_param.source
             raise self.error(f"{where}: expected a matrix {(1, 1, classes, classes)} for the classes, got {shape}")
         return super().top_shapes(bottom_shapes)
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         probabilities = bottoms[0].flatten(1)
-        matrix = (bottoms[2].detach() if self.matrix is None else self.matrix)[0, 0].to(probabilities.dtype)
-        rows = matrix[self.label_column(bottoms[1], probabilities.shape[1]).flatten()]
-        return ((-(rows * _Log.apply(probabilities)).sum() / len(probabilities)).reshape(1, 1, 1, 1),)
+        matrix = (bottoms[2].detach() if self.matrix is None else self.matrix).to(probabilities.dtype)
+        classes = probabilities.shape[1]
+        rows = matrix.reshape(classes, classes)[self.label_column(bottoms[1], classes).flatten()]
+        return ((-(rows * _Log.apply(probabilities)).sum() / len(probabilities)).reshape(self.scalar_shape),)

@@ -12,16 +12,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from deeplab_caffe.layers.base import Layer, Shape, Window, register
+from deeplab_caffe.layers.base import Layer, NetContext, Shape, Window, register
 from deeplab_caffe.ops.argmax import argmax
 from deeplab_caffe.proto import caffe_pb2
 
 
 @register
 class InnerProduct(Layer):
-    """Fully connected layer over all of C, H, W: (N, K, 1, 1) (layers/inner_product_layer.cpp).
+    """Fully connected layer over all axes from ``axis`` on: (N, K), with four axes (N, K, 1, 1).
 
-    Parameter blobs: weight (K, C * H * W) and, with ``bias_term``, bias (K,).
+    Parameter blobs: weight (K, C * H * W), or with ``transpose`` (C * H * W, K), and, with ``bias_term``, bias (K,).
+    Source: layers/inner_product_layer.cpp.
     """
 
     TYPE = "InnerProduct"
@@ -31,24 +32,31 @@ class InnerProduct(Layer):
         inner = self.param.inner_product_param
         if inner.num_output < 1:
             raise self.error(f"num_output must be positive, got {inner.num_output}")
-        inputs = math.prod(bottom_shapes[0][1:])
-        self.weight = self.new_blob((inner.num_output, inputs), inner.weight_filler, inner.num_output * inputs)
+        inputs = math.prod(bottom_shapes[0][self.axis(inner.axis, bottom_shapes[0]) :])
+        shape = (inputs, inner.num_output) if inner.transpose else (inner.num_output, inputs)
+        self.weight = self.new_blob(shape, inner.weight_filler)
         if inner.bias_term:
-            self.bias = self.new_blob((inner.num_output,), inner.bias_filler, inner.num_output)
+            self.bias = self.new_blob((inner.num_output,), inner.bias_filler)
         else:
             self.register_parameter("bias", None)
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
-        shape = bottom_shapes[0]
-        if math.prod(shape[1:]) != self.weight.shape[1]:
-            raise self.error(f"the weights are for {self.weight.shape[1]} inputs, the bottom is {tuple(shape)}")
-        return [(shape[0], self.weight.shape[0], 1, 1)]
+        shape, inner = tuple(bottom_shapes[0]), self.param.inner_product_param
+        axis = self.axis(inner.axis, shape)
+        inputs = self.weight.shape[0 if inner.transpose else 1]
+        if math.prod(shape[axis:]) != inputs:
+            raise self.error(f"the weights are for {inputs} inputs, the bottom is {shape}")
+        top = (*shape[:axis], inner.num_output)
+        return [top + (1,) * (4 - len(top)) if self.context.dialect.four_axes else top]
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
-        return (F.linear(bottoms[0].flatten(1), self.weight, self.bias)[:, :, None, None],)
+        x, inner = bottoms[0], self.param.inner_product_param
+        weight = self.weight.t() if inner.transpose else self.weight
+        top = F.linear(x.flatten(self.axis(inner.axis, x.shape)), weight, self.bias)
+        return (top[(...,) + (None,) * (4 - top.dim())] if self.context.dialect.four_axes else top,)
 
     def multiply_adds(self, bottom_shapes: list[Shape], top_shapes: list[Shape]) -> int:
-        return bottom_shapes[0][0] * self.weight.numel()
+        return math.prod(top_shapes[0]) * self.weight.numel() // self.param.inner_product_param.num_output
 
     def window(self) -> None:
         return None
@@ -56,62 +64,100 @@ class InnerProduct(Layer):
 
 @register
 class Softmax(Layer):
-    """Softmax over the channels of each pixel (layers/softmax_layer.cpp)."""
+    """Softmax along ``axis``: of each pixel's channels (layers/softmax_layer.cpp)."""
 
     TYPE = "Softmax"
 
+    def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
+        self.axis(self.param.softmax_param.axis, bottom_shapes[0])
+        return [bottom_shapes[0]]
+
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
-        return (F.softmax(bottoms[0], dim=1),)
+        return (F.softmax(bottoms[0], dim=self.param.softmax_param.axis),)
 
 
 @register
 class ArgMax(Layer):
-    """Channels of the ``top_k`` largest values per pixel, then with ``out_max_val`` the values themselves.
+    """Indices of the ``top_k`` largest values; among equal values the largest index comes first.
 
-    Among equal values the largest channel comes first. Source: layers/argmax_layer.cpp.
+    In DeepLab v1 of each pixel's channels, (N, top_k, H, W), then with ``out_max_val`` the values, (N, 2 * top_k, H, W).
+    In v2 along ``axis``, which becomes ``top_k``, and with ``out_max_val`` the values instead; without ``axis`` of all
+    numbers of an item: (N, 1, top_k), or with the values (N, 2, top_k). Source: layers/argmax_layer.cpp.
     """
 
     TYPE = "ArgMax"
     DIFFERENTIABLE = False
 
+    def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:
+        super().__init__(param, context)
+        self.appends_values = context.dialect.argmax_over_channels
+        self.along = param.argmax_param.axis if param.argmax_param.HasField("axis") else None
+        if self.appends_values:
+            if self.along not in (None, 1, -3):
+                raise self.error(f"axis: {self.along}: DeepLab v1 compares the channels of each pixel, axis 1")
+            self.along = 1
+
+    @property
+    def gives_labels(self) -> bool:
+        """Return whether the top is each pixel's best channel."""
+        param = self.param.argmax_param
+        return self.along in (1, -3) and param.top_k == 1 and not param.out_max_val
+
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
-        n, c, *rest = bottom_shapes[0]
-        top_k = self.param.argmax_param.top_k
-        if not 1 <= top_k <= c:
-            raise self.error(f"top_k must lie between 1 and the {c} channels, got {top_k}")
-        return [(n, top_k * (2 if self.param.argmax_param.out_max_val else 1), *rest)]
+        shape, param = tuple(bottom_shapes[0]), self.param.argmax_param
+        axis = None if self.along is None else self.axis(self.along, shape)
+        count = math.prod(shape[1:]) if axis is None else shape[axis]
+        if not 1 <= param.top_k <= count:
+            what = "channels" if axis == 1 else "numbers"
+            raise self.error(f"top_k must lie between 1 and the {count} {what}, got {param.top_k}")
+        if axis is None:
+            return [(shape[0], 1 + param.out_max_val, param.top_k) + (1,) * (len(shape) - 3)]
+        size = param.top_k * (1 + (param.out_max_val and self.appends_values))
+        return [(*shape[:axis], size, *shape[axis + 1 :])]
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
-        param = self.param.argmax_param
-        return (argmax(bottoms[0], top_k=param.top_k, out_max_val=param.out_max_val),)
+        x, param = bottoms[0], self.param.argmax_param
+        (shape,) = self.top_shapes([tuple(x.shape)])
+        axis = None if self.along is None else self.axis(self.along, x.shape)
+        if axis == 1 and x.dim() == 4 and (self.appends_values or not param.out_max_val):
+            return (argmax(x, top_k=param.top_k, out_max_val=param.out_max_val),)
+        # As (items, numbers to compare, positions, 1).
+        outer = x.shape[0] if axis is None else math.prod(x.shape[:axis])
+        count = math.prod(x.shape[1:]) if axis is None else x.shape[axis]
+        top = argmax(x.reshape(outer, count, -1, 1), top_k=param.top_k, out_max_val=param.out_max_val)
+        if param.out_max_val and axis is not None:
+            top = top[:, param.top_k :]
+        return (top.reshape(shape),)
 
 
 @register
 class Concat(Layer):
-    """Blobs one after the other along channels (or items: ``concat_dim`` 0) (layers/concat_layer.cpp)."""
+    """Blobs one after the other along ``axis``: channels, unless it says otherwise (layers/concat_layer.cpp)."""
 
     TYPE = "Concat"
     BOTTOMS = (1, math.inf)
     HALF = True
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
-        dim = self.param.concat_param.concat_dim
-        if dim > 1:
+        first = tuple(bottom_shapes[0])
+        dim = self.axis(self.param.concat_param.axis, first)
+        if self.context.dialect.two_concat_axes and dim > 1:
             raise self.error(f"concat_dim must be 0 or 1, got {dim}")
-        first = bottom_shapes[0]
         for blob, shape in zip(self.param.bottom, bottom_shapes, strict=True):
-            if any(a != b for axis, (a, b) in enumerate(zip(first, shape, strict=True)) if axis != dim):
+            if len(shape) != len(first) or any(
+                a != b for axis, (a, b) in enumerate(zip(first, shape, strict=True)) if axis != dim
+            ):
                 raise self.error(f"bottom '{blob}' is {tuple(shape)} and does not fit {tuple(first)} along axis {dim}")
         total = sum(shape[dim] for shape in bottom_shapes)
         return [tuple(total if axis == dim else size for axis, size in enumerate(first))]
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
-        return (torch.cat(bottoms, dim=self.param.concat_param.concat_dim),)
+        return (torch.cat(bottoms, dim=self.param.concat_param.axis),)
 
 
 @register
 class Slice(Layer):
-    """Cuts a blob along channels (or items: ``slice_dim`` 0) at ``slice_point`` or evenly (layers/slice_layer.cpp)."""
+    """Cuts a blob along ``axis`` (channels by default) at ``slice_point`` or evenly (layers/slice_layer.cpp)."""
 
     TYPE = "Slice"
     TOPS = (1, math.inf)
@@ -120,12 +166,13 @@ class Slice(Layer):
 
     def _sizes(self, shape: Shape) -> list[int]:
         param, count = self.param.slice_param, len(self.param.top)
-        if param.slice_dim > 1:
-            raise self.error(f"slice_dim must be 0 or 1, got {param.slice_dim}")
-        length = shape[param.slice_dim]
+        axis = self.axis(param.axis, shape)
+        if self.context.dialect.two_concat_axes and axis > 1:
+            raise self.error(f"slice_dim must be 0 or 1, got {axis}")
+        length = shape[axis]
         if not param.slice_point:
             if length % count:
-                raise self.error(f"{length} along axis {param.slice_dim} cannot be cut into {count} equal tops")
+                raise self.error(f"{length} along axis {axis} cannot be cut into {count} equal tops")
             return [length // count] * count
         points = [0, *param.slice_point, length]
         sizes = [b - a for a, b in itertools.pairwise(points)]
@@ -136,11 +183,12 @@ class Slice(Layer):
         return sizes
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
-        shape, dim = bottom_shapes[0], self.param.slice_param.slice_dim
+        shape = bottom_shapes[0]
+        dim = self.axis(self.param.slice_param.axis, shape)
         return [tuple(n if axis == dim else s for axis, s in enumerate(shape)) for n in self._sizes(shape)]
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
-        return bottoms[0].split(self._sizes(bottoms[0].shape), dim=self.param.slice_param.slice_dim)
+        return bottoms[0].split(self._sizes(bottoms[0].shape), dim=self.param.slice_param.axis)
 
 
 @register
@@ -158,17 +206,31 @@ class Split(Layer):
 
 @register
 class Flatten(Layer):
-    """Each item's numbers as channels: (N, C * H * W, 1, 1) (layers/flatten_layer.cpp)."""
+    """Axes ``axis`` to ``end_axis`` as one: (N, C * H * W), with four axes (N, C * H * W, 1, 1).
+
+    Source: layers/flatten_layer.cpp.
+    """
 
     TYPE = "Flatten"
     HALF = True
     ALIASES = True
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
-        return [(bottom_shapes[0][0], math.prod(bottom_shapes[0][1:]), 1, 1)]
+        shape = tuple(bottom_shapes[0])
+        first, last = self._axes(shape)
+        top = (*shape[:first], math.prod(shape[first : last + 1]), *shape[last + 1 :])
+        return [top + (1,) * (4 - len(top)) if self.context.dialect.four_axes else top]
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
-        return (bottoms[0].flatten(1)[:, :, None, None],)
+        top = bottoms[0].flatten(*self._axes(bottoms[0].shape))
+        return (top[(...,) + (None,) * (4 - top.dim())] if self.context.dialect.four_axes else top,)
+
+    def _axes(self, shape: Shape) -> tuple[int, int]:
+        param = self.param.flatten_param
+        first, last = self.axis(param.axis, shape), self.axis(param.end_axis, shape, "end_axis")
+        if last < first:
+            raise self.error(f"end_axis {param.end_axis} lies before axis {param.axis} for {tuple(shape)}")
+        return first, last
 
     def window(self) -> Window | None:
         return None

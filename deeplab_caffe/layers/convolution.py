@@ -33,6 +33,8 @@ class Convolution(Layer):
         super().__init__(param, context)
         conv = param.convolution_param
         self.geometry = read_geometry(self, conv)
+        if conv.axis not in (1, -3):
+            raise self.error(f"convolution_param: axis {conv.axis} is not implemented, expected 1")
         self.group = conv.group
         self.num_output = conv.num_output
         if self.group < 1 or self.num_output < 1 or self.num_output % self.group:
@@ -50,9 +52,9 @@ class Convolution(Layer):
             raise self.error(f"{channels} input channels cannot be split into {self.group} groups")
         conv = self.param.convolution_param
         shape = (self.num_output, channels // self.group, *self.geometry.kernel)
-        self.weight = self.new_blob(shape, conv.weight_filler, math.prod(shape[1:]))
+        self.weight = self.new_blob(shape, conv.weight_filler)
         if conv.bias_term:
-            self.bias = self.new_blob((self.num_output,), conv.bias_filler, self.num_output)
+            self.bias = self.new_blob((self.num_output,), conv.bias_filler)
         else:
             self.register_parameter("bias", None)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from deeplab_caffe.crf import CRFParams, layer_inference
@@ -11,7 +10,7 @@ from deeplab_caffe.proto import caffe_pb2
 
 
 @register
-class DenseCRF(Layer):
+class DenseCRFLayer(Layer):
     """Mean-field inference in a fully connected CRF (layers/densecrf_layer.cpp).
 
     Bottoms: scores (N, C, H, W), data_dim (N, 1, 1, 2) and the image (N, 3, H, W), BGR, mean-subtracted; without the
@@ -49,20 +48,18 @@ class DenseCRF(Layer):
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         scores, dim, *image = (blob.detach().float() for blob in bottoms)
-        if not scores.is_cuda:
-            scores, dim, *image = (blob.cpu().numpy() for blob in (scores, dim, *image))
         try:
             top = layer_inference(
                 scores,
                 dim,
                 image[0] if image else None,
                 self.crf,
-                output_probability=self.param.dense_crf_param.output_probability,
+                log=not self.param.dense_crf_param.output_probability,
                 image_of_first=self.context.crf_image_of_first,
             )
         except ValueError as error:
             raise self.error(str(error)) from None
-        return (torch.as_tensor(top).to(bottoms[0]),)
+        return (top.to(bottoms[0]),)
 
     def window(self) -> Window | None:
         return None

@@ -1,4 +1,4 @@
-"""Layers that make batches: the face that the sources of ``deeplab_caffe.data`` have in a net."""
+"""Data layers over the sources of ``deeplab_caffe.data``."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from deeplab_caffe.data.database_data import DatabaseData
-from deeplab_caffe.data.hdf5 import HDF5Source
-from deeplab_caffe.data.image_data import ImageData as ImageSource
-from deeplab_caffe.data.image_seg_data import ImageSegData as ImageSegSource
-from deeplab_caffe.data.mat_io import MatReader
-from deeplab_caffe.data.memory_data import MemoryData as MemorySource
-from deeplab_caffe.data.sharding import Shard
-from deeplab_caffe.data.source import ItemSource
-from deeplab_caffe.data.window_data import WindowData as WindowSource
+from deeplab_caffe.data.sources.base import ItemSource, SourceOptions
+from deeplab_caffe.data.sources.database import DatabaseSource
+from deeplab_caffe.data.sources.hdf5 import HDF5Source
+from deeplab_caffe.data.sources.image import ImageSource
+from deeplab_caffe.data.sources.image_seg import ImageSegSource
+from deeplab_caffe.data.sources.mat import MatReader
+from deeplab_caffe.data.sources.memory import MemorySource
+from deeplab_caffe.data.sources.sharding import Shard
+from deeplab_caffe.data.sources.window import WindowSource
 from deeplab_caffe.errors import NetError
 from deeplab_caffe.layers.base import Layer, NetContext, Shape, register
 from deeplab_caffe.layers.fillers import fill
@@ -52,6 +52,8 @@ class SourceLayer(Layer):
     BOTTOMS = (0, 0)
     IS_SOURCE = True
     DIFFERENTIABLE = False
+    # The top that has a label an item, (N, 1, 1, 1), or (N,) without the four axes.
+    LABEL_TOP: ClassVar[int | None] = None
 
     def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:
         super().__init__(param, context)
@@ -65,10 +67,17 @@ class SourceLayer(Layer):
         raise NotImplementedError
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
-        return list(self.source.shapes())[: len(self.param.top)]
+        shapes = [self._top_shape(i, tuple(shape)) for i, shape in enumerate(self.source.shapes())]
+        return shapes[: len(self.param.top)]
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
-        return tuple(_tensor(blob) for blob in self.source.next_batch())[: len(self.param.top)]
+        tops = [_tensor(blob) for blob in self.source.next_batch()][: len(self.param.top)]
+        return tuple(top.reshape(self._top_shape(i, tuple(top.shape))) for i, top in enumerate(tops))
+
+    def _top_shape(self, number: int, shape: Shape) -> Shape:
+        if number == self.LABEL_TOP and not self.context.dialect.four_axes and math.prod(shape[1:]) == 1:
+            return shape[:1]
+        return shape
 
 
 class ItemSourceLayer(SourceLayer):
@@ -78,8 +87,13 @@ class ItemSourceLayer(SourceLayer):
 
     def make_source(self, param: caffe_pb2.LayerParameter, context: NetContext) -> Source:
         phase = "TRAIN" if context.training else "TEST"
-        options = self.options(context)
-        return self.SOURCE(param, phase, context.rng, Shard(*context.shard), context.workers, **options)
+        common: SourceOptions = {
+            "rng": context.rng,
+            "shard": Shard(*context.shard),
+            "workers": context.workers,
+            "reseeds": context.dialect.data_reseeds_per_batch,
+        }
+        return self.SOURCE(param, phase, **common, **self.options(context))
 
     def options(self, context: NetContext) -> dict[str, Any]:
         """Further arguments of the source."""
@@ -117,6 +131,7 @@ class ImageData(ItemSourceLayer):
 
     TYPE = "ImageData"
     TOPS = (1, 2)
+    LABEL_TOP = 1
     SOURCE = ImageSource
 
 
@@ -129,18 +144,20 @@ class Data(ItemSourceLayer):
 
     TYPE = "Data"
     TOPS = (1, 2)
-    SOURCE = DatabaseData
+    LABEL_TOP = 1
+    SOURCE = DatabaseSource
 
 
 @register
 class WindowData(ItemSourceLayer):
-    """Batches of warped boxes of images, so many of them objects (layers/window_data_layer.cpp).
+    """Warped image windows, a fixed fraction foreground (layers/window_data_layer.cpp).
 
     Tops: data (N, 3, crop_size, crop_size) BGR minus mean, label (N, 1, 1, 1), 0 for background.
     """
 
     TYPE = "WindowData"
     TOPS = (2, 2)
+    LABEL_TOP = 1
     SOURCE = WindowSource
 
 
@@ -148,7 +165,7 @@ class WindowData(ItemSourceLayer):
 class HDF5Data(SourceLayer):
     """Rows of HDF5 datasets that have the tops' names (layers/hdf5_data_layer.cpp).
 
-    Tops: (N, C, H, W) each; dimensions that a dataset does not have are 1.
+    Tops: (N, C, H, W) each, dimensions that a dataset does not have being 1; in v2 the datasets' own dimensions.
     """
 
     TYPE = "HDF5Data"
@@ -157,7 +174,7 @@ class HDF5Data(SourceLayer):
     def make_source(self, param: caffe_pb2.LayerParameter, context: NetContext) -> Source:
         if param.HasField("transform_param"):
             raise NetError("HDF5_DATA takes the numbers as they are: transform_param has no meaning here")
-        return HDF5Source.from_param(param, Shard(*context.shard))
+        return HDF5Source.from_param(param, Shard(*context.shard), four_axes=context.dialect.four_axes)
 
 
 @register
@@ -165,11 +182,12 @@ class MemoryData(SourceLayer):
     """Batches from arrays that ``source.reset`` (pycaffe: ``set_input_arrays``) is given
     (layers/memory_data_layer.cpp).
 
-    Tops: data (N, C, H, W), label (N, 1, 1, 1).
+    Tops: data (N, C, H, W), label (N, 1, 1, 1) and, as in the fork of train-DeepLab, optionally data_dim (N, 1, 1, 2).
     """
 
     TYPE = "MemoryData"
-    TOPS = (2, 2)
+    TOPS = (2, 3)
+    LABEL_TOP = 1
 
     def make_source(self, param: caffe_pb2.LayerParameter, context: NetContext) -> Source:
         if param.HasField("transform_param"):
@@ -198,8 +216,8 @@ class MatRead(SourceLayer):
 class DummyData(Layer):
     """Blobs of made-up numbers (layers/dummy_data_layer.cpp).
 
-    Tops: (N, C, H, W) each, as ``num``, ``channels``, ``height`` and ``width`` say: one value of each for all tops, or
-    as many as tops. Likewise ``data_filler``; without one the blobs are 0. Fillers that draw random numbers draw new
+    Tops: as ``shape`` says, or (N, C, H, W) each, as ``num``, ``channels``, ``height`` and ``width`` say: one value of
+    each for all tops, or as many as tops. Likewise ``data_filler``; without one the blobs are 0. Fillers that draw random numbers draw new
     ones for each batch; their seeds come from the net's generator.
     """
 
@@ -214,13 +232,7 @@ class DummyData(Layer):
         super().__init__(param, context)
         dummy = param.dummy_data_param
         tops = len(param.top)
-        sizes = []
-        for name in self.DIMENSIONS:
-            values = list(getattr(dummy, name))
-            if len(values) not in (1, tops) or min(values) < 1:
-                raise self.error(f"dummy_data_param needs one positive {name}, or {tops} for the tops, got {values}")
-            sizes.append(values * tops if len(values) == 1 else values)
-        self.shapes: list[Shape] = list(zip(*sizes, strict=True))
+        self.shapes: list[Shape] = self._given_shapes(dummy, tops)
         fillers = list(dummy.data_filler) or [caffe_pb2.FillerParameter(type="constant")]
         if len(fillers) not in (1, tops):
             raise self.error(f"dummy_data_param takes no data_filler, one, or {tops} for the tops, got {len(fillers)}")
@@ -228,7 +240,26 @@ class DummyData(Layer):
         self.generator = torch.Generator()
         # An unknown filler is better found now than at the first batch.
         for filler in self.fillers:
-            self.new_blob((1, 1, 1, 1), filler, 1)
+            self.new_blob((1, 1, 1, 1), filler)
+
+    def _given_shapes(self, dummy: caffe_pb2.DummyDataParameter, tops: int) -> list[Shape]:
+        old = [name for name in self.DIMENSIONS if getattr(dummy, name)]
+        if dummy.shape and old:
+            raise self.error(f"dummy_data_param has shape and {', '.join(old)}: give one kind or the other")
+        if dummy.shape:
+            shapes = [tuple(shape.dim) for shape in dummy.shape]
+            if self.context.dialect.four_axes:
+                shapes = [shape + (1,) * (4 - len(shape)) for shape in shapes]
+            if len(shapes) not in (1, tops) or any(size < 1 for shape in shapes for size in shape):
+                raise self.error(f"dummy_data_param needs one shape of positive sizes, or {tops}, got {shapes}")
+            return shapes * tops if len(shapes) == 1 else shapes
+        sizes = []
+        for name in self.DIMENSIONS:
+            values = list(getattr(dummy, name))
+            if len(values) not in (1, tops) or min(values) < 1:
+                raise self.error(f"dummy_data_param needs one positive {name}, or {tops} for the tops, got {values}")
+            sizes.append(values * tops if len(values) == 1 else values)
+        return list(zip(*sizes, strict=True))
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
         return self.shapes
@@ -241,7 +272,7 @@ class DummyData(Layer):
             # The global batch's numbers, so that several processes together have those of one.
             rank, world = self.context.shard
             top = torch.empty((world * shape[0], *shape[1:]))
-            fill(top, filler, math.prod(shape[1:]), self.generator)
+            fill(top, filler, generator=self.generator)
             tops.append(top.chunk(world)[rank])
         return tuple(tops)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -11,20 +12,28 @@ from deeplab_caffe.proto import caffe_pb2
 
 
 def fill(
-    tensor: Tensor, filler: caffe_pb2.FillerParameter, fan_in: int, generator: torch.Generator | None = None
+    tensor: Tensor,
+    filler: caffe_pb2.FillerParameter,
+    shape: Sequence[int] | None = None,
+    generator: torch.Generator | None = None,
 ) -> None:
-    """Fills a parameter in place.
+    """Fill a parameter in place.
 
     Args:
         tensor: the parameter's memory, any shape.
         filler: what to fill with; an unset filler means constant 0.
-        fan_in: count / num of the blob in 2014 Caffe's four dimensions: a convolution's inputs per output unit, but the
-            whole count for INNER_PRODUCT weights (1, 1, K, C * H * W) and for biases (1, 1, 1, O).
+        shape: the blob's in Caffe, which the number of inputs of an output unit is worked out from: DeepLab v1's four
+            axes make it the whole count for InnerProduct's weights (1, 1, K, C * H * W); None: the tensor's own.
         generator: source of the random numbers; torch's own by default.
 
     Raises:
         ValueError: an unknown filler type.
     """
+    shape = tuple(tensor.shape if shape is None else shape)
+    count = math.prod(shape)
+    fan_in, fan_out = (count // max(shape[axis], 1) if axis < len(shape) else count for axis in (0, 1))
+    norm = filler.variance_norm
+    spread = {filler.FAN_IN: fan_in, filler.FAN_OUT: fan_out, filler.AVERAGE: (fan_in + fan_out) / 2}[norm]
     kind = filler.type
     if kind == "constant":
         tensor.fill_(filler.value)
@@ -41,10 +50,10 @@ def fill(
         rows = tensor.view(-1, fan_in)
         rows.div_(rows.sum(dim=1, keepdim=True))
     elif kind == "xavier":
-        bound = math.sqrt(3 / fan_in)
+        bound = math.sqrt(3 / spread)
         tensor.uniform_(-bound, bound, generator=generator)
     elif kind == "msra":
-        tensor.normal_(0, math.sqrt(2 / fan_in), generator=generator)
+        tensor.normal_(0, math.sqrt(2 / spread), generator=generator)
     else:
         raise ValueError(
             f"unknown filler type '{kind}': expected constant, uniform, gaussian, positive_unitball, xavier or msra"

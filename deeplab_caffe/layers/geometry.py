@@ -41,25 +41,39 @@ class Geometry(NamedTuple):
         return height, width
 
 
+def _values(message: Message, field: str) -> list[int]:
+    """Return the numbers of a field, repeated or not; none if it is not set or does not exist."""
+    if field not in message.DESCRIPTOR.fields_by_name:
+        return []
+    value = getattr(message, field)
+    if isinstance(value, int):
+        return [value] if message.HasField(field) else []
+    return list(value)
+
+
 def _pair(layer: Layer, message: Message, field: str, default: int | None) -> tuple[int, int]:
-    """A size given as one number (``kernel_size``) or as a pair (``kernel_h`` and ``kernel_w``), never both."""
+    """Return a size given once (``kernel_size``), for each axis, or as ``kernel_h`` and ``kernel_w``, never both."""
     single = {"kernel": "kernel_size"}.get(field, field)
     parts = [f"{field}_h", f"{field}_w"]
-    known = {descriptor.name for descriptor in message.DESCRIPTOR.fields}
-    given = [part for part in parts if part in known and message.HasField(part)]
-    if given and message.HasField(single):
+    values = _values(message, single)
+    if field == "hole":
+        # Inside it is `dilation`; what is left of the old name does not go together.
+        values += _values(message, "dilation")
+    given = [part for part in parts if _values(message, part)]
+    if given and values:
         raise layer.error(f"{single} and {given[0]} exclude each other: set one or the other")
     if given:
         if len(given) == 1:
             missing = next(part for part in parts if part not in given)
             raise layer.error(f"{given[0]} is set but {missing} is not: a pair needs both")
         return getattr(message, parts[0]), getattr(message, parts[1])
-    if single not in known or not message.HasField(single):
+    if not values:
         if default is None:
             raise layer.error(f"{single}, or {parts[0]} and {parts[1]}, must be set")
         return default, default
-    value = getattr(message, single)
-    return value, value
+    if len(values) > 2:
+        raise layer.error(f"{single} has {len(values)} values: only two spatial axes are implemented")
+    return values[0], values[-1]
 
 
 def read_geometry(layer: Layer, message: Message) -> Geometry:

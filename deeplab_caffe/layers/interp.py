@@ -14,7 +14,14 @@ from deeplab_caffe.ops.interp import interp, interp_size
 
 @register
 class Interp(Layer):
-    """Align-corners bilinear resizing (layers/interp_layer.cpp); see :func:`deeplab_caffe.ops.interp.interp`."""
+    """Align-corners bilinear resizing (layers/interp_layer.cpp); see :func:`deeplab_caffe.ops.interp.interp`.
+
+    DeepLab v1 takes one of ``shrink_factor``, ``zoom_factor``, ``height`` and ``width``. In v2 a factor alone counts
+    before ``height`` and ``width``, which count before both factors: the shrunk size is zoomed.
+
+    Attributes:
+        options: what counts, by the names of the fields.
+    """
 
     TYPE = "Interp"
 
@@ -29,33 +36,48 @@ class Interp(Layer):
         self.options |= {"pad_beg": message.pad_beg, "pad_end": message.pad_end}
         if ("height" in self.options) != ("width" in self.options):
             raise self.error("height and width go together: one of them is not set")
+        if not context.dialect.interp_takes_one_form:
+            self._drop_what_loses()
+
+    def _drop_what_loses(self) -> None:
+        factors = [name for name in ("shrink_factor", "zoom_factor") if name in self.options]
+        losing = ("height", "width") if len(factors) == 1 else factors if "height" in self.options else ()
+        for name in losing:
+            self.options.pop(name, None)
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
         shape = bottom_shapes[0]
         check_image(self, shape)
-        options = {name: value for name, value in self.options.items() if name not in ("height", "width")}
         try:
-            height = interp_size(shape[2], target=self.options.get("height"), **options)
-            width = interp_size(shape[3], target=self.options.get("width"), **options)
+            return [(*shape[:2], self._size(shape[2], "height"), self._size(shape[3], "width"))]
         except ValueError as error:
             raise self.error(str(error)) from None
-        return [(*shape[:2], height, width)]
+
+    def _size(self, size: int, side: str) -> int:
+        options = {name: value for name, value in self.options.items() if name not in ("height", "width")}
+        if self.context.dialect.interp_takes_one_form or not {"shrink_factor", "zoom_factor"} <= set(options):
+            return interp_size(size, target=self.options.get(side), **options)
+        zoom = options.pop("zoom_factor")
+        return interp_size(interp_size(size, **options), zoom_factor=zoom)
+
+    def resize(self, x: Tensor) -> Tensor:
+        """Return a blob (N, C, H, W) resized."""
+        height, width = self.top_shapes([tuple(x.shape)])[0][2:]
+        return interp(x, height=height, width=width, pad_beg=self.options["pad_beg"], pad_end=self.options["pad_end"])
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
-        return (interp(bottoms[0], **self.options),)
+        return (self.resize(bottoms[0]),)
 
     def multiply_adds(self, bottom_shapes: list[Shape], top_shapes: list[Shape]) -> int:
         return 4 * math.prod(top_shapes[0])
 
     def window(self) -> Window | None:
         options = self.options
-        if "zoom_factor" in options:
-            # A pixel between two samples sees both, but stands for a step 1 / zoom as long.
-            zoom = options["zoom_factor"]
-            return Window((2, 2) if zoom > 1 else (1, 1), (1 / zoom, 1 / zoom), (options["pad_beg"],) * 2)
-        if "shrink_factor" in options:
-            return Window((1, 1), (options["shrink_factor"],) * 2, (options["pad_beg"],) * 2)
-        return None
+        if "height" in options:
+            return None
+        # A pixel between two samples sees both, but stands for a step 1 / zoom as long.
+        zoom, shrink = options.get("zoom_factor", 1), options.get("shrink_factor", 1)
+        return Window((2, 2) if zoom > 1 else (1, 1), (shrink / zoom,) * 2, (options["pad_beg"],) * 2)
 
 
 @register

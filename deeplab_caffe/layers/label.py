@@ -28,8 +28,10 @@ class BiasChannel(Layer):
     """Adds ``bg_bias`` to channel 0 and ``fg_bias`` to the other classes that the labels name: the E-step of EM-Fixed.
 
     Bottoms: scores (N, C, H, W) and labels; ``label_type`` IMAGE: (N, L, 1, 1) with -1 in unused places, each class
-    named gets its bias at every pixel; PIXEL: (N, 1, H, W), channel 0 gets ``bg_bias`` at every pixel that is not
-    ignored, and the pixel's own class ``fg_bias``. Source: layers/bias_channel_layer.cpp.
+    named gets its bias at every pixel; PIXEL: (N, 1, H, W), the background's channel gets ``bg_bias`` at every pixel
+    that is not ignored, and the pixel's own class, unless it is the background, ``fg_bias``. The background is channel 0
+    in DeepLab v1; in v2 it is ``background_label``, and there is none unless that or ``bg_bias`` is set. Source:
+    layers/bias_channel_layer.cpp.
     """
 
     TYPE = "BiasChannel"
@@ -40,6 +42,10 @@ class BiasChannel(Layer):
         super().__init__(param, context)
         bias = param.bias_channel_param
         self.ignored = set(bias.ignore_label)
+        has_background = (
+            context.dialect.background_is_zero or bias.HasField("bg_bias") or bias.HasField("background_label")
+        )
+        self.background = bias.background_label if has_background else None
         self.per_pixel = bias.label_type == caffe_pb2.BiasChannelParameter.PIXEL
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
@@ -48,6 +54,8 @@ class BiasChannel(Layer):
         if tuple(labels) != expected:
             kind = "PIXEL" if self.per_pixel else "IMAGE"
             raise self.error(f"{kind} labels for scores {tuple(scores)} must be {expected}, got {tuple(labels)}")
+        if self.background is not None and not 0 <= self.background < scores[1]:
+            raise self.error(f"background_label must lie between 0 and {scores[1] - 1}, got {self.background}")
         return [scores]
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
@@ -74,8 +82,10 @@ class BiasChannel(Layer):
             label = int(index[wrong][0])
             raise self.error(f"label {label} is neither one of the {scores.shape[1]} classes nor ignored")
         bias = torch.zeros_like(scores)
-        bias[:, :1] = param.bg_bias * used
-        foreground = used & (index > 0)
+        foreground = used
+        if self.background is not None:
+            bias[:, self.background : self.background + 1] = param.bg_bias * used
+            foreground = used & (index != self.background)
         return bias.scatter_add_(1, index.clamp(0, scores.shape[1] - 1), param.fg_bias * foreground.to(scores.dtype))
 
 

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from deeplab_caffe.data.confusion import ConfusionMatrix
 from deeplab_caffe.errors import DataError, EvaluationError
-from deeplab_caffe.evaluation.confusion import ConfusionMatrix
 from deeplab_caffe.layers.base import Layer, Loss, NetContext, Shape, Window, register
 from deeplab_caffe.ops.argmax import argmax_labels
 from deeplab_caffe.ops.softmax_loss import softmax_loss
@@ -47,8 +47,10 @@ def check_label_map(layer: Layer, scores: Shape, labels: Shape) -> None:
 class SoftmaxLoss(Loss):
     """Weighted cross entropy of the softmax, averaged over the pixels that are not ignored.
 
-    Bottoms: scores (N, C, H, W), labels (N, 1, H, W). Tops: the loss (1, 1, 1, 1) and, if asked for, the softmax.
-    Source: layers/softmax_loss_layer.cpp; see :func:`deeplab_caffe.ops.softmax_loss.softmax_loss`.
+    Bottoms: scores (N, C, H, W), labels (N, 1, H, W), or with ``softmax_param.axis`` any scores and a label for each
+    place but that axis. Tops: the loss and, if asked for, the softmax. ``loss_param.normalization`` gives another
+    divisor: FULL the number of labels, BATCH_SIZE that of the places before the axis, NONE 1. Source:
+    layers/softmax_loss_layer.cpp; see :func:`deeplab_caffe.ops.softmax_loss.softmax_loss`.
     """
 
     TYPE = "SoftmaxWithLoss"
@@ -59,20 +61,49 @@ class SoftmaxLoss(Loss):
         source = param.softmaxloss_param.weight_source
         weights = torch.tensor(read_class_weights(source)) if source else None
         self.register_buffer("class_weights", weights, persistent=False)
-        self.ignored = tuple(param.softmaxloss_param.ignore_label)
+        ignored = list(param.softmaxloss_param.ignore_label)
+        if param.loss_param.HasField("ignore_label") and param.loss_param.ignore_label not in ignored:
+            ignored.append(param.loss_param.ignore_label)
+        self.ignored = tuple(ignored)
+        self.normalization = self._normalization(param.loss_param)
         self.kept_diff: Tensor | None = None
 
+    @property
+    def keeps_diff(self) -> bool:
+        """Return whether ignored pixels keep what is left of their last gradient."""
+        return self.context.keep_ignored_diff and self.context.dialect.softmax_keeps_ignored_diff
+
+    @staticmethod
+    def _normalization(loss: caffe_pb2.LossParameter) -> str:
+        if loss.HasField("normalize") and not loss.HasField("normalization"):
+            return "VALID" if loss.normalize else "BATCH_SIZE"
+        return caffe_pb2.LossParameter.NormalizationMode.Name(loss.normalization)
+
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
-        scores, labels = bottom_shapes
-        check_label_map(self, scores, labels)
-        if self.class_weights is not None and len(self.class_weights) != scores[1]:
+        scores, labels = (tuple(shape) for shape in bottom_shapes)
+        axis = self.axis(self.param.softmax_param.axis, scores)
+        if self.context.dialect.four_axes and axis == 1:
+            check_label_map(self, scores, labels)
+        elif math.prod(labels) * scores[axis] != math.prod(scores):
+            expected = (*scores[:axis], 1, *scores[axis + 1 :])
+            raise self.error(f"labels for scores {scores} must be {expected} or as many, got {labels}")
+        if self.class_weights is not None and len(self.class_weights) != scores[axis]:
             source = self.param.softmaxloss_param.weight_source
-            raise self.error(f"{source} has {len(self.class_weights)} class weights, the scores {scores[1]} channels")
-        return [(1, 1, 1, 1), scores][: len(self.param.top)]
+            raise self.error(
+                f"{source} has {len(self.class_weights)} class weights, the scores {scores[axis]} channels"
+            )
+        return [self.scalar_shape, scores][: len(self.param.top)]
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         scores, labels = bottoms
-        keeps = self.context.keep_ignored_diff and scores.requires_grad and torch.is_grad_enabled()
+        axis = self.axis(self.param.softmax_param.axis, scores.shape)
+        softmax = F.softmax(scores.detach(), dim=axis) if len(self.param.top) > 1 else None
+        before, classes = math.prod(scores.shape[:axis]), scores.shape[axis]
+        if axis != 1 or scores.dim() != 4 or labels.dim() != 4:
+            # As (places before the axis, classes, places behind it, 1).
+            scores = scores.reshape(before, classes, -1, 1)
+            labels = labels.reshape(before, 1, -1, 1)
+        keeps = self.keeps_diff and scores.requires_grad and torch.is_grad_enabled()
         scores = scores.view_as(scores) if keeps else scores
         try:
             loss = softmax_loss(scores, labels, ignore_labels=self.ignored, class_weights=self.class_weights)
@@ -80,14 +111,19 @@ class SoftmaxLoss(Loss):
             raise self.error(str(error)) from None
         if keeps:
             self._keep_ignored_diff(scores, labels, loss)
-        tops = (loss.reshape(1, 1, 1, 1), F.softmax(scores.detach(), dim=1))
-        return tops[: len(self.param.top)]
+        if self.normalization != "VALID":
+            # Processes that share a batch take the mean of their losses: of sums each gives as many times its own.
+            none = 1 / self.context.shard[1]
+            divisor = {"FULL": labels.numel(), "BATCH_SIZE": before, "NONE": none}[self.normalization]
+            loss = loss * (self._weight(labels) / divisor).to(loss)
+        loss = loss.reshape(self.scalar_shape)
+        return (loss,) if softmax is None else (loss, softmax)
 
     def _keep_ignored_diff(self, scores: Tensor, labels: Tensor, loss: Tensor) -> None:
         """Has the backward pass do what the original's does: it leaves the diff of ignored pixels as it was, and then
         scales the whole blob by the top's diff over the sum of the weights (softmax_loss_layer.cpp:107-140).
         """
-        divisor = self.loss_divisor(scores, labels)
+        divisor = self._weight(labels)
         ignored = ~self._counted(labels)
         scale: list[Tensor] = []
         loss.register_hook(lambda diff: scale.append(torch.where(divisor > 0, diff / divisor, 0.0)))
@@ -107,9 +143,11 @@ class SoftmaxLoss(Loss):
             counted &= labels != ignored
         return counted
 
-    def loss_divisor(self, *bottoms: Tensor) -> Tensor:
-        """The sum of the class weights over the pixels that are not ignored."""
-        labels = bottoms[1]
+    def loss_divisor(self, *bottoms: Tensor) -> Tensor | None:
+        """Return the sum of the class weights over the pixels that are not ignored; None if the divisor is fixed."""
+        return self._weight(bottoms[1]) if self.normalization == "VALID" else None
+
+    def _weight(self, labels: Tensor) -> Tensor:
         counted = self._counted(labels)
         if self.class_weights is None:
             return counted.sum().double()
@@ -119,33 +157,57 @@ class SoftmaxLoss(Loss):
 
 @register
 class Accuracy(Layer):
-    """Share of the items whose label is among the ``top_k`` best classes: (1, 1, 1, 1) (layers/accuracy_layer.cpp).
+    """Share of the labels that are among the ``top_k`` best classes (layers/accuracy_layer.cpp).
 
-    Among equal scores the larger class counts as the better one.
+    The classes are all numbers of an item in DeepLab v1, and lie along ``axis`` in v2, where ``ignore_label`` does not
+    count and a second top has the share of each class (0 if no label has it). Among equal scores the larger class
+    counts as the better one.
     """
 
     TYPE = "Accuracy"
     BOTTOMS = (2, 2)
+    TOPS = (1, 2)
     DIFFERENTIABLE = False
     LABEL_BOTTOMS = (1,)
 
+    def _axis(self, scores: Shape) -> int:
+        return 1 if self.context.dialect.accuracy_per_item else self.axis(self.param.accuracy_param.axis, scores)
+
+    def _classes(self, scores: Shape) -> int:
+        return math.prod(scores[1:]) if self.context.dialect.accuracy_per_item else scores[self._axis(scores)]
+
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
-        scores, labels = bottom_shapes
-        classes, top_k = math.prod(scores[1:]), self.param.accuracy_param.top_k
+        scores, labels = (tuple(shape) for shape in bottom_shapes)
+        classes, top_k = self._classes(scores), self.param.accuracy_param.top_k
         if not 1 <= top_k <= classes:
             raise self.error(f"top_k must lie between 1 and the {classes} classes, got {top_k}")
-        if tuple(labels) != (scores[0], 1, 1, 1):
-            raise self.error(f"labels for scores {tuple(scores)} must be ({scores[0]}, 1, 1, 1), got {tuple(labels)}")
-        return [(1, 1, 1, 1)]
+        expected = (scores[0], 1, 1, 1) if self.context.dialect.four_axes else None
+        fits = labels == expected if expected else math.prod(labels) * classes == math.prod(scores)
+        if not fits:
+            raise self.error(f"labels for scores {scores} must be {expected or 'one for each place'}, got {labels}")
+        return [self.scalar_shape, (classes,)][: len(self.param.top)]
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
-        scores, labels = bottoms[0].detach().flatten(1), bottoms[1].long().flatten()
-        classes = torch.arange(scores.shape[1], device=scores.device)
-        known = ((labels >= 0) & (labels < scores.shape[1]))[:, None]
-        own = scores.gather(1, labels.clamp(0, scores.shape[1] - 1)[:, None])
+        scores, count = bottoms[0].detach(), self._classes(bottoms[0].shape)
+        before = math.prod(scores.shape[: self._axis(scores.shape)])
+        # As (labels, classes).
+        scores = scores.reshape(before, count, -1).transpose(1, 2).reshape(-1, count)
+        labels = bottoms[1].long().flatten()
+        classes = torch.arange(count, device=scores.device)
+        known = ((labels >= 0) & (labels < count))[:, None]
+        own = scores.gather(1, labels.clamp(0, count - 1)[:, None])
         better = (scores > own) | ((scores == own) & (classes > labels[:, None]))
-        hits = known[:, 0] & (better.sum(dim=1) < self.param.accuracy_param.top_k)
-        return (hits.to(scores.dtype).mean().reshape(1, 1, 1, 1),)
+        param = self.param.accuracy_param
+        hits = known[:, 0] & (better.sum(dim=1) < param.top_k)
+        if param.HasField("ignore_label"):
+            counted = labels != param.ignore_label
+            hits, labels = hits[counted], labels[counted]
+        accuracy = hits.to(scores.dtype).mean() if len(hits) else scores.new_zeros(())
+        if len(self.param.top) == 1:
+            return (accuracy.reshape(self.scalar_shape),)
+        found = [hits[labels == k].to(scores.dtype) for k in range(count)]
+        shares = torch.stack([share.mean() if len(share) else share.new_zeros(()) for share in found])
+        return accuracy.reshape(self.scalar_shape), shares
 
     def window(self) -> Window | None:
         return None

@@ -41,10 +41,6 @@ class LRN(Layer):
         return Window(kernel=(self.size, self.size), pad=(self.size // 2, self.size // 2))
 
 
-# What the original adds to the standard deviation.
-_EPSILON = 1e-10
-
-
 class _Normalized(torch.autograd.Function):
     """Rows minus their mean, over their standard deviation.
 
@@ -52,18 +48,18 @@ class _Normalized(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, x: Tensor) -> Tensor:
+    def forward(ctx, x: Tensor, epsilon: float) -> Tensor:
         centred = x - x.mean(dim=1, keepdim=True)
-        deviation = centred.square().mean(dim=1, keepdim=True).sqrt() + _EPSILON
+        deviation = centred.square().mean(dim=1, keepdim=True).sqrt() + epsilon
         top = centred / deviation
         ctx.save_for_backward(top, deviation)
         return top
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> Tensor:
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
         top, deviation = ctx.saved_tensors
         parallel = top * (top * grad).mean(dim=1, keepdim=True)
-        return (grad - grad.mean(dim=1, keepdim=True) - parallel) / deviation
+        return (grad - grad.mean(dim=1, keepdim=True) - parallel) / deviation, None
 
 
 class _MinusMean(torch.autograd.Function):
@@ -82,8 +78,8 @@ class _MinusMean(torch.autograd.Function):
 class MVN(Layer):
     """Mean 0 and, with ``normalize_variance``, variance 1 in each channel of each item.
 
-    With ``across_channels`` in each item as a whole (where the original reads beyond its buffers). Without
-    ``normalize_variance`` the gradient passes unchanged, as in the original. Source: layers/mvn_layer.cpp.
+    With ``across_channels`` in each item as a whole (where DeepLab v1 reads beyond its buffers). Without
+    ``normalize_variance`` v1's gradient passes unchanged. Source: layers/mvn_layer.cpp.
     """
 
     TYPE = "MVN"
@@ -92,8 +88,12 @@ class MVN(Layer):
         x, param = bottoms[0], self.param.mvn_param
         n, c = x.shape[:2]
         rows = x.reshape(n if param.across_channels else n * c, -1)
-        kernel = _Normalized if param.normalize_variance else _MinusMean
-        return (kernel.apply(rows).reshape(x.shape),)
+        if param.normalize_variance:
+            epsilon = param.eps if param.HasField("eps") else self.context.dialect.mvn_epsilon
+            return (_Normalized.apply(rows, epsilon).reshape(x.shape),)
+        if self.context.dialect.mvn_copies_mean_gradient:
+            return (_MinusMean.apply(rows).reshape(x.shape),)
+        return ((rows - rows.mean(dim=1, keepdim=True)).reshape(x.shape),)
 
     def window(self) -> Window | None:
         return None

@@ -38,10 +38,10 @@ class _Root(torch.autograd.Function):
 
 @register
 class EuclideanLoss(Loss):
-    """Half the mean of the squared differences, or with ``type: L2sqrt`` the root of their mean.
+    """Half the sum of the squared differences over the items; in DeepLab v1 half their mean over all numbers.
 
-    Bottoms: two blobs of one shape; both get a gradient. The mean is over all numbers, where BVLC's Caffe divides by
-    the items only. Source: layers/euclidean_loss_layer.cpp.
+    Or, in v1, with ``type: L2sqrt`` the root of that mean. Bottoms: two blobs of one shape; both get a gradient. Source:
+    layers/euclidean_loss_layer.cpp.
     """
 
     TYPE = "EuclideanLoss"
@@ -52,9 +52,10 @@ class EuclideanLoss(Loss):
         return super().top_shapes(bottom_shapes)
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
-        mean = (bottoms[0] - bottoms[1]).square().mean()
+        squares = (bottoms[0] - bottoms[1]).square()
+        mean = squares.mean() if self.context.dialect.euclidean_divides_by_count else squares.sum() / len(squares)
         root = self.param.euclidean_loss_param.type == caffe_pb2.EuclideanLossParameter.L2sqrt
-        return ((_Root.apply(mean) if root else mean / 2).reshape(1, 1, 1, 1),)
+        return ((_Root.apply(mean) if root else mean / 2).reshape(self.scalar_shape),)
 
 
 @register
@@ -70,24 +71,40 @@ class RelativeError(Layer):
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
         _check_same_shape(self, bottom_shapes)
-        return [(1, 1, 1, 1)]
+        return [self.scalar_shape]
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         found, truth = (blob.detach() for blob in bottoms)
         error = (found - truth).square().mean() / truth.square().mean().clamp_min(1e-6)
-        return (error.sqrt().reshape(1, 1, 1, 1),)
+        return (error.sqrt().reshape(self.scalar_shape),)
 
     def window(self) -> Window | None:
         return None
 
 
+class _Distance(torch.autograd.Function):
+    """Square root with the original's slope: 1e-4 is added to the root that it is divided by."""
+
+    @staticmethod
+    def forward(ctx, square: Tensor) -> Tensor:
+        root = square.sqrt()
+        ctx.save_for_backward(root)
+        return root
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> Tensor:
+        (root,) = ctx.saved_tensors
+        return grad / (2 * (root + 1e-4))
+
+
 @register
 class ContrastiveLoss(Loss):
-    """Draws similar pairs together and pushes others apart (Hadsell et al. 2006, in Caffe's first version).
+    """Draws similar pairs together and pushes others apart (Hadsell et al. 2006).
 
     Bottoms: two blobs of vectors (N, C, 1, 1) and their similarity (N, 1, 1, 1), not 0 for similar pairs. With the
-    squared distance d: d for similar pairs, max(``margin`` - d, 0) for others, summed over the pairs and divided by
-    2 * N. Source: layers/contrastive_loss_layer.cpp.
+    squared distance d: d for similar pairs, max(``margin`` - sqrt(d), 0)^2 for others, summed over the pairs and divided
+    by 2 * N. With ``legacy_version``, and in DeepLab v1, max(``margin`` - d, 0). Source:
+    layers/contrastive_loss_layer.cpp.
     """
 
     TYPE = "ContrastiveLoss"
@@ -97,18 +114,22 @@ class ContrastiveLoss(Loss):
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
         _check_same_shape(self, bottom_shapes)
         vectors, similar = (tuple(shape) for shape in bottom_shapes[1:])
-        if vectors != (*vectors[:2], 1, 1):
+        if math.prod(vectors) != math.prod(vectors[:2]):
             raise self.error(f"the vectors must be {(*vectors[:2], 1, 1)}, got {vectors}")
-        if similar != (vectors[0], 1, 1, 1):
+        if similar[0] != vectors[0] or math.prod(similar) != vectors[0]:
             raise self.error(f"the similarity for {vectors} must be {(vectors[0], 1, 1, 1)}, got {similar}")
         return super().top_shapes(bottom_shapes)
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         first, second, similar = bottoms
-        distance = (first - second).square().sum(dim=1, keepdim=True)
-        apart = F.relu(self.param.contrastive_loss_param.margin - distance)
-        loss = torch.where(similar.long() != 0, distance, apart).sum() / (2 * len(first))
-        return (loss.reshape(1, 1, 1, 1),)
+        param = self.param.contrastive_loss_param
+        distance = (first - second).flatten(1).square().sum(dim=1)
+        if self.context.dialect.contrastive_is_legacy or param.legacy_version:
+            apart = F.relu(param.margin - distance)
+        else:
+            apart = F.relu(param.margin - _Distance.apply(distance)).square()
+        loss = torch.where(similar.flatten().long() != 0, distance, apart).sum() / (2 * len(first))
+        return (loss.reshape(self.scalar_shape),)
 
 
 @register
@@ -130,4 +151,4 @@ class SigmoidCrossEntropyLoss(Loss):
         scores, targets = bottoms
         targets = targets.detach().reshape(scores.shape)
         loss = F.binary_cross_entropy_with_logits(scores, targets, reduction="sum") / len(scores)
-        return (loss.reshape(1, 1, 1, 1),)
+        return (loss.reshape(self.scalar_shape),)

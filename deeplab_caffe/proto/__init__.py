@@ -1,35 +1,43 @@
-"""prototxt text and caffemodel binaries, read and written; every layout upgraded to DeepLab v1's NetParameter."""
+"""prototxt text and caffemodel binaries, read and written; every layout upgraded to one inner form, V2's.
+
+Four families: ``schema`` (messages and tables), ``text`` (parsing and places), ``upgrade`` (layouts up, dialects down),
+``binary`` (files).
+"""
 
 from __future__ import annotations
 
 from deeplab_caffe.proto import caffe_pb2
-from deeplab_caffe.proto.blobs import ModelBlob
-from deeplab_caffe.proto.caffemodel import CaffeModel, ModelLayer
-from deeplab_caffe.proto.names import enum_name, modern_name, type_name
-from deeplab_caffe.proto.rules import filter_net
+from deeplab_caffe.proto.binary.blobs import ModelBlob
+from deeplab_caffe.proto.binary.model import CaffeModel, ModelLayer
+from deeplab_caffe.proto.binary.states import SolverSnapshot, read_blob, read_solverstate
+from deeplab_caffe.proto.binary.write import write_blob, write_caffemodel, write_solverstate
+from deeplab_caffe.proto.dialect import V1, V2, Dialect, dialect_of
+from deeplab_caffe.proto.nets import filter_net
+from deeplab_caffe.proto.read import format_message, parse_net, parse_solver, read_net, read_solver
 from deeplab_caffe.proto.splits import insert_splits
-from deeplab_caffe.proto.states import SolverSnapshot, read_blob, read_solverstate
-from deeplab_caffe.proto.text import format_message, parse_net, parse_solver, read_net, read_solver
-from deeplab_caffe.proto.write import write_blob, write_caffemodel, write_solverstate
+from deeplab_caffe.proto.upgrade.net import upgrade_net, upgrade_solver
 
 __all__ = [
+    "V1",
+    "V2",
     "CaffeModel",
+    "Dialect",
     "ModelBlob",
     "ModelLayer",
     "SolverSnapshot",
     "caffe_pb2",
-    "enum_name",
+    "dialect_of",
     "filter_net",
     "format_message",
     "insert_splits",
-    "modern_name",
     "parse_net",
     "parse_solver",
     "read_blob",
     "read_net",
     "read_solver",
     "read_solverstate",
-    "type_name",
+    "upgrade_net",
+    "upgrade_solver",
     "write_blob",
     "write_caffemodel",
     "write_solverstate",

@@ -1,14 +1,14 @@
-"""DeepLab v1's protobuf messages, as ``protoc`` would name them: ``caffe_pb2.NetParameter``, ``caffe_pb2.TRAIN``, ...
+"""The inner form's protobuf messages, as ``protoc`` would name them: ``caffe_pb2.NetParameter``, ``caffe_pb2.TRAIN``, ...
 
-Old scripts do ``from caffe.proto import caffe_pb2``; they find here the classes they expect. The classes are made at
-import by :mod:`deeplab_caffe.proto.schema`.
+They are BVLC's (``net.layer``, ``type: "Convolution"``) with DeepLab's own fields and messages beside them, and, for
+scripts of 2014, ``net.layers`` in DeepLab v1's layout. See :mod:`deeplab_caffe.proto.schema.inner`.
 """
 
 from __future__ import annotations
 
-from deeplab_caffe.proto.schema import v1_schema as _v1_schema
+from deeplab_caffe.proto.schema.inner import inner_schema as _inner_schema
 
-_schema = _v1_schema()
+_schema = _inner_schema()
 DESCRIPTOR = _schema.descriptor
 
 for _name, _message in _schema.messages.items():

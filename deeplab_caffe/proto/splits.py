@@ -1,4 +1,4 @@
-"""Split insertion: a blob that several layers read gets a SPLIT layer, as Caffe's ``InsertSplits`` does it.
+"""Split insertion: a blob that several layers read gets a Split layer, as Caffe's ``InsertSplits`` does it.
 
 Caffe's names are kept (``<blob>_<layer>_<top index>_split``, tops ``..._split_<k>``), because saved caffemodels and
 scripts that look blobs up by name contain them.
@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 
 from deeplab_caffe.errors import NetError
 from deeplab_caffe.proto import caffe_pb2
-from deeplab_caffe.proto.names import did_you_mean
+from deeplab_caffe.proto.schema.names import did_you_mean
 
 # (layer index, top index); layer index -1 stands for the net's inputs.
 _Source = tuple[int, int]
@@ -20,24 +20,24 @@ _INPUT = -1
 
 
 def split_layer_name(blob: str, layer: str, top_index: int) -> str:
-    """Name of the automatic SPLIT layer of a blob; ``layer`` is ``"input"`` for net inputs."""
+    """Return the name of the automatic Split layer of a blob; ``layer`` is ``"input"`` for net inputs."""
     return f"{blob}_{layer}_{top_index}_split"
 
 
 def split_blob_name(blob: str, layer: str, top_index: int, k: int) -> str:
-    """Name of top ``k`` of the automatic SPLIT layer."""
+    """Return the name of top ``k`` of the automatic Split layer."""
     return f"{split_layer_name(blob, layer, top_index)}_{k}"
 
 
 def insert_splits(net: Message) -> Message:
-    """A copy of ``net`` in which no blob is the bottom of more than one layer.
+    """Return a copy of ``net`` in which no blob is the bottom of more than one layer.
 
-    The SPLIT layer follows the layer that wrote the blob last (so an in-place chain is split after its end), or stands
-    first for a net input. A top with a ``loss_weight`` counts as one more use; its weight moves to the SPLIT layer's
+    The Split layer follows the layer that wrote the blob last (so an in-place chain is split after its end), or stands
+    first for a net input. A top with a ``loss_weight`` counts as one more use; its weight moves to the Split layer's
     first top.
 
     Args:
-        net: a NetParameter that has been filtered for its phase; not changed.
+        net: a NetParameter of the inner form that has been filtered for its phase; not changed.
 
     Raises:
         NetError: a bottom names a blob that no input or earlier layer makes.
@@ -46,7 +46,7 @@ def insert_splits(net: Message) -> Message:
     source_of: dict[tuple[int, int], _Source] = {}
     uses: dict[_Source, int] = defaultdict(int)
     loss_weight: dict[_Source, float] = {}
-    for i, layer in enumerate(net.layers):
+    for i, layer in enumerate(net.layer):
         for j, blob in enumerate(layer.bottom):
             if blob not in last_writer:
                 raise NetError(f"unknown bottom blob '{blob}'{did_you_mean(blob, last_writer)}", layer=layer.name)
@@ -61,18 +61,18 @@ def insert_splits(net: Message) -> Message:
 
     result = caffe_pb2.NetParameter()
     result.CopyFrom(net)
-    del result.layers[:]
+    del result.layer[:]
     for i, blob in enumerate(net.input):
         if uses[_INPUT, i] > 1:
             _add_split(result, blob, "input", i, uses[_INPUT, i], 0.0)
     next_top: dict[_Source, int] = defaultdict(int)
-    for i, layer in enumerate(net.layers):
-        added = result.layers.add()
+    for i, layer in enumerate(net.layer):
+        added = result.layer.add()
         added.CopyFrom(layer)
         for j, blob in enumerate(layer.bottom):
             source = source_of[i, j]
             if uses[source] > 1:
-                writer = "input" if source[0] == _INPUT else net.layers[source[0]].name
+                writer = "input" if source[0] == _INPUT else net.layer[source[0]].name
                 added.bottom[j] = split_blob_name(blob, writer, source[1], next_top[source])
                 next_top[source] += 1
         for j, blob in enumerate(layer.top):
@@ -89,7 +89,7 @@ def insert_splits(net: Message) -> Message:
 
 
 def _add_split(net: Message, blob: str, layer: str, top_index: int, count: int, weight: float) -> None:
-    split = net.layers.add(name=split_layer_name(blob, layer, top_index), type=caffe_pb2.LayerParameter.SPLIT)
+    split = net.layer.add(name=split_layer_name(blob, layer, top_index), type="Split")
     split.bottom.append(blob)
     split.top.extend(split_blob_name(blob, layer, top_index, k) for k in range(count))
     if weight:

@@ -113,7 +113,7 @@ class Blob:
             ValueError: a dimension is negative.
         """
         dims = tuple(int(size) for size in (shape[0] if len(shape) == 1 and not np.isscalar(shape[0]) else shape))
-        if not dims or min(dims) < 0:
+        if min(dims, default=0) < 0:
             raise ValueError(f"a blob's dimensions must not be negative, got {dims}")
         if dims == self.shape:
             return
@@ -143,11 +143,11 @@ class Blob:
 
 
 class ParameterBlob(Blob):
-    """A layer's parameter as a blob, in the 4-D shape of 2014 Caffe.
+    """A layer's parameter as a blob, in the shape that it has in Caffe's files.
 
     Args:
         parameter: the parameter; ``data`` is its memory, wherever it is moved to.
-        shape: the 4-D shape.
+        shape: the shape: with four axes in DeepLab v1.
     """
 
     def __init__(self, parameter: nn.Parameter, shape: tuple[int, ...]) -> None:
@@ -170,6 +170,10 @@ class ParameterBlob(Blob):
         """Moves the gradient; the parameter itself moves with its module."""
         if self._diff_tensor.device != device:
             self._diff_tensor = self._diff.tensor().to(device)
+
+    def add_diff(self, value: Tensor) -> None:
+        """Add a computed gradient to what is there."""
+        self._diff.tensor().add_(value.detach().view(self._shape))
 
     def write_diff(self, value: Tensor) -> None:
         """Takes over a computed gradient."""

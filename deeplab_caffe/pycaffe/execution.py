@@ -9,7 +9,7 @@ from torch import Tensor
 
 from deeplab_caffe import net as core
 from deeplab_caffe.errors import NetError
-from deeplab_caffe.layers import Layer, legacy_shape
+from deeplab_caffe.layers import Layer
 from deeplab_caffe.pycaffe import mode
 from deeplab_caffe.pycaffe.blob import Blob, ParameterBlob
 
@@ -37,8 +37,12 @@ class Execution:
         self._layer_names = [step.layer.name for step in self._steps]
         self.blobs = OrderedDict((name, Blob(shape)) for name, shape in module.blob_shapes.items())
         self.params: OrderedDict[str, list[ParameterBlob]] = OrderedDict()
+        shared: dict[int, ParameterBlob] = {}
         for step in self._steps:
-            found = [ParameterBlob(blob, legacy_shape(tuple(blob.shape))) for blob in step.layer.blobs]
+            found = [ParameterBlob(blob, step.layer.blob_shape(blob.shape)) for blob in step.layer.blobs]
+            if module.dialect.param_diffs_add_up:
+                # A shared parameter has one gradient.
+                found = [shared.setdefault(id(blob.parameter), blob) for blob in found]
             if found:
                 self.params[step.layer.name] = found
         self._loss_weights = module.losses
@@ -108,8 +112,10 @@ class Execution:
         found = []
         for step in self._steps:
             layer = step.layer
+            asked = list(layer.param.propagate_down)
             down = [
-                needed.get(name, False) or (force and layer.allows_gradient(i)) for i, name in enumerate(step.bottoms)
+                (asked[i] if asked else needed.get(name, False)) or (force and layer.allows_gradient(i))
+                for i, name in enumerate(step.bottoms)
             ]
             runs = any(down) or any(self._learning(layer))
             needed.update(dict.fromkeys(step.tops, runs))
@@ -118,8 +124,9 @@ class Execution:
 
     @staticmethod
     def _learning(layer: Layer) -> list[bool]:
-        """For each parameter blob: does it get a gradient; not where ``blobs_lr`` is 0."""
-        return [rate > 0 for rate in layer.param.blobs_lr] or [True] * len(layer.blobs)
+        """Return for each parameter blob whether it gets a gradient: not if its ``lr_mult`` is 0."""
+        specs = list(layer.param.param)
+        return [i >= len(specs) or specs[i].lr_mult > 0 for i in range(len(layer.blobs))]
 
     def _backward(self, first: int, last: int) -> None:
         self._place()
@@ -165,5 +172,9 @@ class Execution:
             reason = str(error).partition("\n")[0]
             raise NetError(f"backward: {reason}: run forward again first", step.layer.name) from error
         for (blob, _), gradient in zip(wanted, gradients, strict=True):
-            if gradient is not None:
+            if gradient is None:
+                continue
+            if isinstance(blob, ParameterBlob) and self.module.dialect.param_diffs_add_up:
+                blob.add_diff(gradient)
+            else:
                 blob.write_diff(gradient)

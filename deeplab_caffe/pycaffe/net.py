@@ -223,12 +223,13 @@ class Net(Execution):
                 parts.setdefault(name, []).append(out.copy())
         return {name: np.concatenate(out)[:count] for name, out in parts.items()}
 
-    def set_input_arrays(self, data: np.ndarray, labels: np.ndarray) -> None:
-        """Gives the net's first layer, a MEMORY_DATA, its arrays.
+    def set_input_arrays(self, data: np.ndarray, labels: np.ndarray, data_dim: np.ndarray | None = None) -> None:
+        """Give the net's first layer, a MEMORY_DATA, its arrays.
 
         Args:
             data: (n, C, H, W), n a multiple of the batch size.
             labels: (n,) or (n, 1, 1, 1).
+            data_dim: (n, 1, 1, 2), the images' heights and widths; None: all of the items.
 
         Raises:
             NetError: the first layer is no MEMORY_DATA, or the shapes do not fit it.
@@ -237,7 +238,7 @@ class Net(Execution):
         if not isinstance(layer, MemoryData):
             raise NetError("set_input_arrays: the first layer must be a MEMORY_DATA")
         try:
-            layer.source.reset(data, labels)
+            layer.source.reset(data, labels, data_dim)
         except NetError as error:
             raise layer.error(f"set_input_arrays: {error}") from None
 

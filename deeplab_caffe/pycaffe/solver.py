@@ -10,10 +10,10 @@ from torch import Tensor
 
 from deeplab_caffe import net as core
 from deeplab_caffe import solver as training
-from deeplab_caffe.proto import caffe_pb2, read_solver
 from deeplab_caffe.pycaffe import mode
 from deeplab_caffe.pycaffe.execution import Execution
 from deeplab_caffe.pycaffe.net import Net
+from deeplab_caffe.solver.config import read_config
 from deeplab_caffe.solver.engine import Engine
 
 
@@ -40,15 +40,21 @@ class _LayerwiseEngine(Engine):
         self.face = _Face(self.net)
         self.test_faces = [_Face(net) for net in self.test_nets]
 
+    def begin(self) -> None:
+        """Clear the gradients before an iteration, also those that scripts see if they add up."""
+        super().begin()
+        if self.net.dialect.param_diffs_add_up:
+            self.face.clear_param_diffs()
+
     def forward_backward(self, *, is_last: bool = True) -> dict[str, Tensor]:
-        """The next batch forwards and backwards; each blob's diff is the last batch's."""
+        """The next batch forwards and backwards; each blob's diff is the last batch's, or in v2 the sum of all."""
         last = len(self.face.layers) - 1
         self._reader.add(torch.tensor(self.face._forward(0, last), dtype=torch.float64))
         self.face._backward(last, 0)
         for blob, trained in zip(self.blobs, self._trained, strict=True):
             if trained:
                 diff = self.face.params[blob.layer.name][blob.index]._diff.tensor().view(blob.parameter.shape)
-                before = blob.parameter.grad
+                before = None if self.net.dialect.param_diffs_add_up else blob.parameter.grad
                 blob.parameter.grad = diff.clone() if before is None else before + diff
         return _values(self.face)
 
@@ -153,17 +159,21 @@ class SGDSolver:
 class NesterovSolver(SGDSolver):
     """Nesterov's accelerated gradient."""
 
-    SOLVER_TYPE = "NESTEROV"
+    SOLVER_TYPE = "Nesterov"
 
 
 class AdaGradSolver(SGDSolver):
     """AdaGrad; ``momentum`` must be 0."""
 
-    SOLVER_TYPE = "ADAGRAD"
+    SOLVER_TYPE = "AdaGrad"
 
 
 def get_solver(solver_file: str | PathLike[str], **options: Any) -> SGDSolver:
-    """The solver that the prototxt's ``solver_type`` names."""
-    name = caffe_pb2.SolverParameter.SolverType.Name(read_solver(solver_file, options.get("variables")).solver_type)
-    classes = (SGDSolver, NesterovSolver, AdaGradSolver)
-    return next(cls for cls in classes if name == cls.SOLVER_TYPE)(solver_file, **options)
+    """Return the solver that the prototxt's ``type`` names.
+
+    Raises:
+        PrototxtError: the type is not implemented.
+    """
+    name = read_config(solver_file, options.get("variables")).param.type
+    classes = {cls.SOLVER_TYPE: cls for cls in (SGDSolver, NesterovSolver, AdaGradSolver)}
+    return classes[name](solver_file, **options)

@@ -19,11 +19,11 @@ from typing import Any
 
 import numpy as np
 
-from deeplab_caffe.crf._arrays import to_numpy
-from deeplab_caffe.crf._device import is_on_gpu
-from deeplab_caffe.crf._view import float32
-from deeplab_caffe.crf.dense_crf_2d import DenseCRF as _Points
-from deeplab_caffe.crf.dense_crf_2d import DenseCRF2D as _Pixels
+from deeplab_caffe.arrays import is_on_gpu, to_numpy
+from deeplab_caffe.crf import model
+from deeplab_caffe.crf.backend import Field
+from deeplab_caffe.crf.inputs import NDArray
+from deeplab_caffe.crf.params import validate_number
 from deeplab_caffe.errors import CRFError
 
 
@@ -65,8 +65,8 @@ _NORMALIZATIONS = {
 class Unary:
     """Unary energies: a subclass says what they are."""
 
-    def get(self) -> np.ndarray:
-        """Energies, float32 ``(nlabels, nvar)``."""
+    def get(self) -> NDArray:
+        """Return energies, float32 ``(nlabels, nvar)``."""
         raise TypeError("Unary has no energies of its own: use ConstUnary or LogisticUnary")
 
 
@@ -76,8 +76,8 @@ class ConstUnary(Unary):
     def __init__(self, u: Any) -> None:
         self._energies = _matrix(u, "unary energy").copy()
 
-    def get(self) -> np.ndarray:
-        """Energies, float32 ``(nlabels, nvar)``."""
+    def get(self) -> NDArray:
+        """Return energies, float32 ``(nlabels, nvar)``."""
         return self._energies
 
 
@@ -90,8 +90,8 @@ class LogisticUnary(Unary):
             raise CRFError(f"Bad shapes for logistic unary: L is {weights.shape} and f is {features.shape}")
         self._energies = weights @ features
 
-    def get(self) -> np.ndarray:
-        """Energies, float32 ``(nlabels, nvar)``."""
+    def get(self) -> NDArray:
+        """Return energies, float32 ``(nlabels, nvar)``."""
         return self._energies
 
 
@@ -104,39 +104,39 @@ class DenseCRF:
         device: where to compute: ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
     """
 
-    _crf: _Points
+    _crf: model.DenseCRF
 
     def __init__(self, nvar: int, nlabels: int, *_: Any, device: str | None = None, **__: Any) -> None:
-        self._begin(_Points(nvar, device=device), nlabels)
+        self._begin(model.DenseCRF(nvar, device=device), nlabels)
 
-    def _begin(self, crf: _Points, nlabels: int) -> None:
+    def _begin(self, crf: model.DenseCRF, nlabels: int) -> None:
         if isinstance(nlabels, bool) or nlabels != int(nlabels) or nlabels < 1:
             raise CRFError(f"nlabels must be a whole number of 1 or more, got {nlabels!r}")
         self._crf = crf
         self._nlabels = int(nlabels)
-        self._backend = crf._backend
+        self._backend = crf.backend
         self._unary: Any = None
         self._kind: Any = None  # marginals are of the kind of this
-        self._running: Any = None
+        self._running: Field | None = None
 
     @property
     def npixels(self) -> int:
-        """Number of variables."""
+        """Return the number of variables."""
         return self._crf.points
 
     @property
     def nlabels(self) -> int:
-        """Number of labels."""
+        """Return the number of labels."""
         return self._nlabels
 
     def setUnary(self, u: Unary) -> None:
-        """Sets the unary energies."""
+        """Set the unary energies."""
         if not isinstance(u, Unary):
             raise TypeError(f"Argument 'u' has incorrect type (expected Unary, got {type(u).__name__})")
         self._set(u.get())
 
     def setUnaryEnergy(self, u: Any, f: Any = None) -> None:
-        """Sets the unary energies ``u`` ``(nlabels, nvar)``, minus the logarithm of probabilities; with ``f`` the
+        """Set the unary energies ``u`` ``(nlabels, nvar)``, minus the logarithm of probabilities; with ``f`` the
         energies are ``u @ f``.
         """
         if is_on_gpu(u) and f is None:
@@ -145,14 +145,14 @@ class DenseCRF:
             self._set(_matrix(u, "unary energy") if f is None else LogisticUnary(u, f).get())
 
     def _set_on_gpu(self, u: Any) -> None:
-        energies = self._backend.float32(self._backend.take(u, "unary energies"), "unary energies")
+        energies = self._backend.floats(self._backend.take(u, "unary energies"), "unary energies")
         need = (self._nlabels, self.npixels)
         # Looked at there, where they are fit; the words for those that are not are the CPU's.
         if tuple(energies.shape) != need or not self._backend.arrays.columns_have_finite_minimum(energies):
             self._set(_matrix(self._backend.arrays.numpy(energies), "unary energy"))
         self._unary, self._kind, self._running = -energies, u, None
 
-    def _set(self, energies: np.ndarray) -> None:
+    def _set(self, energies: NDArray) -> None:
         need = (self._nlabels, self.npixels)
         if energies.shape != need:
             hint = ": transpose?" if energies.shape == need[::-1] else ""
@@ -174,7 +174,7 @@ class DenseCRF:
         kernel: int = DIAG_KERNEL,
         normalization: int = NORMALIZE_SYMMETRIC,
     ) -> None:
-        """Adds a Gaussian kernel of features ``(d, nvar)``, each divided by its standard deviation.
+        """Add a Gaussian kernel of features ``(d, nvar)``, each divided by its standard deviation.
 
         Args:
             features: d from 1 to 16.
@@ -187,36 +187,41 @@ class DenseCRF:
         array = self._backend.take(features, "features") if on_gpu else _matrix(features, "pairwise energy")
         if array.ndim != 2 or array.shape[1] != self.npixels:
             raise CRFError(f"Bad shape for pairwise energy (Need (?, {self.npixels}), got {tuple(array.shape)})")
-        self._crf.add_pairwise(array.T, self._compat(compat), _normalization(kernel, normalization))
+        self._crf.add_pairwise(array.T, normalization=_normalization(kernel, normalization), **self._compat(compat))
         self._running = None
 
-    def _compat(self, compat: Any) -> Any:
+    def _compat(self, compat: Any) -> dict[str, Any]:
+        """Return what compat says as arguments of the CRF: a weight for Potts, or costs of labels."""
         if isinstance(compat, Number):
-            return compat
+            return {"weight": validate_number("compat", compat)}
         array = np.asarray(compat, np.float32)
+        if array.ndim == 0:
+            return {"weight": validate_number("compat", array.item())}
         if array.ndim > 2:
             raise CRFError(f"LabelCompatibility of dimension >2 not meaningful (got shape {array.shape})")
-        if array.ndim > 0 and array.shape != (self._nlabels,) * array.ndim:
+        if array.shape != (self._nlabels,) * array.ndim:
             raise CRFError(f"Bad shape for compat (Need {(self._nlabels,) * array.ndim}, got {array.shape})")
-        return 0.5 * (array + array.T) if array.ndim == 2 else array
+        return {"weight": 1.0, "compatibility": 0.5 * (array + array.T) if array.ndim == 2 else array}
 
-    def inference(self, niter: int) -> np.ndarray:
-        """Marginals after so many iterations, float32 ``(nlabels, nvar)``."""
+    def inference(self, niter: int) -> NDArray:
+        """Return marginals after so many iterations, float32 ``(nlabels, nvar)``."""
         field = self._field()
         field.start(self._scores())
         field.run(_whole(niter))
-        return self._backend.like(self._kind, field.marginals())
+        marginals: NDArray = self._backend.like(self._kind, field.marginals())
+        return marginals
 
-    def map(self, niter: int) -> np.ndarray:
-        """The most probable label of each variable after so many iterations, int64 ``(nvar,)``."""
-        return self.inference(niter).argmax(0)
+    def map(self, niter: int) -> NDArray:
+        """Return the most probable label of each variable after so many iterations, int64 ``(nvar,)``."""
+        labels: NDArray = self.inference(niter).argmax(0)
+        return labels
 
-    def startInference(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Marginals to begin with, and two arrays for :meth:`stepInference` to be called with."""
+    def startInference(self) -> tuple[NDArray, NDArray, NDArray]:
+        """Return marginals to begin with, and two arrays for :meth:`stepInference` to be called with."""
         return self.inference(0), np.empty((0, 0), np.float32), np.empty((0, 0), np.float32)
 
-    def stepInference(self, Q: np.ndarray, tmp1: Any = None, tmp2: Any = None) -> None:  # noqa: N803
-        """Does one iteration from the marginals ``Q``, and writes the next into it."""
+    def stepInference(self, Q: NDArray, tmp1: Any = None, tmp2: Any = None) -> None:  # noqa: N803
+        """Do one iteration from the marginals ``Q``, and write the next into it."""
         marginals = self._checked(Q)
         if not is_on_gpu(Q) and not (isinstance(Q, np.ndarray) and Q.flags.writeable):
             raise CRFError("Q must be an array that can be written to, as startInference returns it")
@@ -227,16 +232,15 @@ class DenseCRF:
         Q[...] = self._backend.like(Q, field.marginals())
 
     def klDivergence(self, Q: Any) -> float:  # noqa: N803
-        """The marginals' KL divergence from the CRF's distribution, up to a constant."""
+        """Return the marginals' KL divergence from the CRF's distribution, up to a constant."""
         field = self._field()
         field.start(self._scores())
         field.set_marginals(self._checked(Q))
-        parts = field.energies()
-        return parts.entropy + parts.unary + sum(parts.pairwise)
+        return model.Inference(self._backend, field, Q).energies().kl_divergence
 
-    def _field(self) -> Any:
+    def _field(self) -> Field:
         if self._running is None:
-            self._running = self._crf._field(self._nlabels)
+            self._running = self._crf.field(self._nlabels)
         return self._running
 
     def _scores(self) -> Any:
@@ -249,7 +253,7 @@ class DenseCRF:
         array = self._backend.take(marginals if on_gpu else _matrix(marginals, "Q"), "Q")
         if tuple(array.shape) != (self._nlabels, self.npixels):
             raise CRFError(f"Bad shape for Q (Need {(self._nlabels, self.npixels)}, got {tuple(array.shape)})")
-        return self._backend.float32(array, "Q")
+        return self._backend.floats(array, "Q")
 
 
 class DenseCRF2D(DenseCRF):
@@ -262,15 +266,15 @@ class DenseCRF2D(DenseCRF):
         device: where to compute: ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
     """
 
-    _crf: _Pixels
+    _crf: model.DenseCRF2D
 
     def __init__(self, w: int, h: int, nlabels: int, *_: Any, device: str | None = None, **__: Any) -> None:
-        self._begin(_Pixels((h, w), device=device), nlabels)
+        self._begin(model.DenseCRF2D((h, w), device=device), nlabels)
 
     def addPairwiseGaussian(
         self, sxy: Any, compat: Any, kernel: int = DIAG_KERNEL, normalization: int = NORMALIZE_SYMMETRIC
     ) -> None:
-        """Adds a kernel of positions alone.
+        """Add a kernel of positions alone.
 
         Args:
             sxy: standard deviation in pixels, a number or (x, y). DeepLab's pos_xy_std.
@@ -278,7 +282,8 @@ class DenseCRF2D(DenseCRF):
             kernel: see :meth:`addPairwiseEnergy`.
             normalization: see :meth:`addPairwiseEnergy`.
         """
-        self._crf.add_gaussian(_pair(sxy), self._compat(compat), _normalization(kernel, normalization))
+        how = _normalization(kernel, normalization)
+        self._crf.add_gaussian(_pair(sxy), normalization=how, **self._compat(compat))
         self._running = None
 
     def addPairwiseBilateral(
@@ -290,7 +295,7 @@ class DenseCRF2D(DenseCRF):
         kernel: int = DIAG_KERNEL,
         normalization: int = NORMALIZE_SYMMETRIC,
     ) -> None:
-        """Adds a kernel of positions and colours.
+        """Add a kernel of positions and colours.
 
         Args:
             sxy: standard deviation of position in pixels, a number or (x, y). DeepLab's bi_xy_std.
@@ -317,16 +322,16 @@ class DenseCRF2D(DenseCRF):
             raise CRFError(f"rgbim must be uint8 from 0 to 255, got {image.dtype}: (image * 255).astype(np.uint8)?")
         colour_std = tuple(srgb) if np.ndim(srgb) else (srgb,) * 3
         how = _normalization(kernel, normalization)
-        self._crf.add_bilateral(image, _pair(sxy), colour_std, self._compat(compat), how)
+        self._crf.add_bilateral(image, _pair(sxy), colour_std, normalization=how, **self._compat(compat))
         self._running = None
 
 
-def _matrix(array: Any, name: str) -> np.ndarray:
-    """A real matrix as contiguous float32."""
-    found = to_numpy(array, name)
+def _matrix(array: Any, name: str) -> NDArray:
+    """Return a real matrix as contiguous float32."""
+    found = to_numpy(array, name, CRFError)
     if found.ndim != 2 or not (np.issubdtype(found.dtype, np.floating) or np.issubdtype(found.dtype, np.integer)):
         raise CRFError(f"Bad {name}: need a matrix of real numbers, got {found.dtype} {found.shape}")
-    return np.ascontiguousarray(float32(found))
+    return np.ascontiguousarray(found, np.float32)
 
 
 def _normalization(kernel: int, normalization: int) -> Any:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from numbers import Number
 from typing import Any
 
 import numpy as np
 
+from deeplab_caffe.crf.inputs import NDArray
 from deeplab_caffe.errors import CRFError
 
 
-def unary_from_labels(labels: np.ndarray, n_labels: int, gt_prob: float, zero_unsure: bool = True) -> np.ndarray:
-    """Energies of a label map that is right with a certain probability.
+def unary_from_labels(labels: NDArray, n_labels: int, gt_prob: float, zero_unsure: bool = True) -> NDArray:
+    """Return energies of a label map that is right with a certain probability.
 
     Args:
         labels: whole numbers of any shape. With ``zero_unsure`` 0 means unknown and labels count from 1; else from 0.
@@ -49,14 +49,14 @@ def unary_from_labels(labels: np.ndarray, n_labels: int, gt_prob: float, zero_un
     return energies
 
 
-def compute_unary(labels: np.ndarray, M: int, GT_PROB: float = 0.5) -> np.ndarray:  # noqa: N803
-    """Deprecated, use :func:`unary_from_labels`."""
+def compute_unary(labels: NDArray, M: int, GT_PROB: float = 0.5) -> NDArray:  # noqa: N803
+    """Call the new name; deprecated, use :func:`unary_from_labels`."""
     warnings.warn("compute_unary is deprecated, use unary_from_labels instead", FutureWarning, stacklevel=2)
     return unary_from_labels(labels, M, GT_PROB)
 
 
-def unary_from_softmax(sm: np.ndarray, scale: float | None = None, clip: float | None = 1e-5) -> np.ndarray:
-    """Energies of class probabilities: minus their logarithms.
+def unary_from_softmax(sm: NDArray, scale: float | None = None, clip: float | None = 1e-5) -> NDArray:
+    """Return energies of class probabilities: minus their logarithms.
 
     Args:
         sm: probabilities, classes first, ``(C, ...)``.
@@ -82,17 +82,18 @@ def unary_from_softmax(sm: np.ndarray, scale: float | None = None, clip: float |
     if clip is not None:
         probabilities = np.clip(probabilities, clip, 1.0)
     with np.errstate(divide="ignore"):
-        return -np.log(probabilities).reshape([classes, -1]).astype(np.float32)
+        energies: NDArray = -np.log(probabilities).reshape([classes, -1]).astype(np.float32)
+    return energies
 
 
-def softmax_to_unary(sm: np.ndarray, GT_PROB: float = 1) -> np.ndarray:  # noqa: N803
-    """Deprecated, use :func:`unary_from_softmax`."""
+def softmax_to_unary(sm: NDArray, GT_PROB: float = 1) -> NDArray:  # noqa: N803
+    """Call the new name; deprecated, use :func:`unary_from_softmax`."""
     warnings.warn("softmax_to_unary is deprecated, use unary_from_softmax instead", FutureWarning, stacklevel=2)
     return unary_from_softmax(sm, None if GT_PROB == 1 else GT_PROB, clip=None)
 
 
-def create_pairwise_gaussian(sdims: Sequence[float], shape: Sequence[int]) -> np.ndarray:
-    """Features of positions, for ``addPairwiseEnergy``.
+def create_pairwise_gaussian(sdims: Sequence[float], shape: Sequence[int]) -> NDArray:
+    """Return features of positions, for ``addPairwiseEnergy``.
 
     Args:
         sdims: standard deviation along each axis of ``shape``: for an image (y, x), the other way round than ``sxy``.
@@ -108,9 +109,9 @@ def create_pairwise_gaussian(sdims: Sequence[float], shape: Sequence[int]) -> np
 
 
 def create_pairwise_bilateral(
-    sdims: Sequence[float], schan: float | Sequence[float], img: np.ndarray, chdim: int = -1
-) -> np.ndarray:
-    """Features of positions and channels, for ``addPairwiseEnergy``.
+    sdims: Sequence[float], schan: float | Sequence[float], img: NDArray, chdim: int = -1
+) -> NDArray:
+    """Return features of positions and channels, for ``addPairwiseEnergy``.
 
     Args:
         sdims: standard deviation along each axis of the image but its channels': (y, x).
@@ -126,7 +127,7 @@ def create_pairwise_bilateral(
     """
     image = np.asarray(img)
     channels = (image[np.newaxis] if chdim == -1 else np.moveaxis(image, chdim, 0)).astype(np.float32)
-    deviations = [schan] * len(channels) if isinstance(schan, Number) else list(schan)
+    deviations = [schan] * len(channels) if isinstance(schan, (int, float, np.number)) else list(schan)
     if len(deviations) != len(channels):
         raise CRFError(
             f"`schan` has {len(deviations)} entries, but the image {image.shape} has {len(channels)} channels with "
@@ -139,8 +140,8 @@ def create_pairwise_bilateral(
     return features.reshape(len(features), -1)
 
 
-def _positions(sdims: Sequence[float], shape: Sequence[int]) -> np.ndarray:
-    """Positions over deviations, float32 ``(axes, *shape)``."""
+def _positions(sdims: Sequence[float], shape: Sequence[int]) -> NDArray:
+    """Return positions over deviations, float32 ``(axes, *shape)``."""
     if len(sdims) != len(shape):
         raise CRFError(f"`sdims` has {len(sdims)} entries, but there are {len(shape)} axes: {tuple(shape)}")
     _check_positive("sdims", sdims)

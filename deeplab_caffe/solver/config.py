@@ -12,7 +12,7 @@ from pathlib import Path
 from deeplab_caffe import proto
 from deeplab_caffe.errors import PrototxtError, SolverError
 from deeplab_caffe.proto import caffe_pb2
-from deeplab_caffe.proto.outline import outline
+from deeplab_caffe.proto.text.outline import outline
 
 _TRAIN_NET_FIELDS = ("net", "net_param", "train_net", "train_net_param")
 _NOT_NEGATIVE = ("display", "snapshot", "test_interval", "max_iter", "device_id", "weight_decay")
@@ -34,9 +34,9 @@ class SolverConfig:
     train_net: caffe_pb2.NetParameter
     test_nets: tuple[tuple[str, caffe_pb2.NetParameter], ...]
 
-    def error(self, message: str) -> PrototxtError:
-        """An error about a field of the solver, which the message begins with; it names file and line."""
-        return solver_error(message, self.path)
+    def error(self, error: SolverError) -> PrototxtError:
+        """Return an error about a field of the solver as one that names file and line."""
+        return solver_error(error, self.path)
 
 
 def read_config(
@@ -55,34 +55,41 @@ def read_config(
     if not isinstance(solver, caffe_pb2.SolverParameter):
         path = os.fspath(solver)
         solver = proto.read_solver(solver, variables)
+    if solver.HasField("solver_type"):
+        solver = proto.upgrade_solver(solver)
     try:
         _check(solver)
         return SolverConfig(solver, path, _train_net(solver, variables), tuple(_test_nets(solver, variables)))
     except SolverError as error:
-        raise solver_error(str(error), path) from None
+        raise solver_error(error, path) from None
 
 
-def solver_error(message: str, path: str) -> PrototxtError:
-    """An error about the solver's field that the message begins with: with the field's line, where the file has it."""
-    field = message.replace(":", " ").split()[0]
+def solver_error(error: SolverError, path: str) -> PrototxtError:
+    """Return an error about a field as one of the prototxt: with the field's line, if the file has it."""
+    # What `type` may be called in the file.
+    names = ("type", "solver_type") if error.field == "type" else (error.field or "",)
     line = None
     with suppress(OSError, UnicodeDecodeError, ValueError):
-        nodes = outline(Path(path).read_text(encoding="utf-8")).all(field)
-        line = nodes[0].line if nodes else None
-    return PrototxtError(message, path, line)
+        tree = outline(Path(path).read_text(encoding="utf-8"))
+        line = next((node.line for name in names for node in tree.all(name)), None)
+    return PrototxtError(str(error), path, line)
 
 
 def _check(param: caffe_pb2.SolverParameter) -> None:
     for field in _NOT_NEGATIVE:
         if getattr(param, field) < 0:
-            raise SolverError(f"{field} must not be negative, got {getattr(param, field):g}")
+            raise SolverError(f"{field} must not be negative, got {getattr(param, field):g}", field=field)
     for field in ("average_loss", "iter_size"):
         if getattr(param, field) < 1:
-            raise SolverError(f"{field} must be positive, got {getattr(param, field)}")
+            raise SolverError(f"{field} must be positive, got {getattr(param, field)}", field=field)
     if not 0 <= param.momentum < 1:
-        raise SolverError(f"momentum must be at least 0 and below 1, got {param.momentum:g}")
+        raise SolverError(f"momentum must be at least 0 and below 1, got {param.momentum:g}", field="momentum")
     if param.random_seed >= 2**32:
-        raise SolverError(f"random_seed must be below {2**32}, got {param.random_seed}")
+        raise SolverError(f"random_seed must be below {2**32}, got {param.random_seed}", field="random_seed")
+    if param.clip_gradients >= 0:
+        raise SolverError("clip_gradients is not implemented", field="clip_gradients")
+    if param.snapshot_format != param.BINARYPROTO:
+        raise SolverError("snapshot_format: HDF5 is not implemented, expected BINARYPROTO", field="snapshot_format")
 
 
 def _train_net(param: caffe_pb2.SolverParameter, variables: Mapping[str, object] | None) -> caffe_pb2.NetParameter:
@@ -90,7 +97,8 @@ def _train_net(param: caffe_pb2.SolverParameter, variables: Mapping[str, object]
     if len(given) != 1:
         came = ", ".join(given) or "none"
         raise SolverError(
-            f"{given[1] if given else 'net'}: exactly one of {', '.join(_TRAIN_NET_FIELDS)} must be set, got {came}"
+            f"{given[1] if given else 'net'}: exactly one of {', '.join(_TRAIN_NET_FIELDS)} must be set, got {came}",
+            field=given[1] if given else "net",
         )
     found = getattr(param, given[0])
     net = caffe_pb2.NetParameter()
@@ -106,15 +114,21 @@ def _test_nets(
     named = len(param.test_net) + len(param.test_net_param)
     count = len(param.test_iter)
     if count < named or (count > named and not generic):
-        raise SolverError(f"test_iter must be given once for each of the {named} test nets, got {count}")
+        raise SolverError(
+            f"test_iter must be given once for each of the {named} test nets, got {count}", field="test_iter"
+        )
     if len(param.test_state) not in (0, count):
         raise SolverError(
-            f"test_state must be given once for each of the {count} test nets, got {len(param.test_state)}"
+            f"test_state must be given once for each of the {count} test nets, got {len(param.test_state)}",
+            field="test_state",
         )
     if any(iterations < 1 for iterations in param.test_iter):
-        raise SolverError(f"test_iter must be positive, got {min(param.test_iter)}")
+        raise SolverError(f"test_iter must be positive, got {min(param.test_iter)}", field="test_iter")
     if count and param.test_interval < 1:
-        raise SolverError(f"test_interval must be positive where there are test nets, got {param.test_interval}")
+        raise SolverError(
+            f"test_interval must be positive where there are test nets, got {param.test_interval}",
+            field="test_interval",
+        )
     found = [(f"test_net_param #{i}", net) for i, net in enumerate(param.test_net_param)]
     found += [(file, proto.read_net(file, variables)) for file in param.test_net]
     if count > named:

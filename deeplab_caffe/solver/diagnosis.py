@@ -109,7 +109,7 @@ def update_lines(blobs: list[ParameterBlob], values: list[Tensor]) -> Iterator[s
 
 
 def _display_name(blob: ParameterBlob) -> str:
-    names = blob.layer.param.param
+    names = [spec.name for spec in blob.layer.param.param]
     return names[blob.index] if blob.index < len(names) and names[blob.index] else str(blob.index)
 
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from torch import nn
 
 from deeplab_caffe.errors import NetError
-from deeplab_caffe.layers import Layer, legacy_shape
+from deeplab_caffe.layers import Layer
 from deeplab_caffe.net import Net
+from deeplab_caffe.proto import caffe_pb2
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,8 +21,8 @@ class ParameterBlob:
         index: number of the blob in the layer.
         parameter: its values; a blob that shares another's has a Parameter of its own over the same memory, so that
             each has a gradient of its own.
-        lr_mult: factor on the learning rate (``blobs_lr``).
-        decay_mult: factor on the weight decay (``weight_decay``).
+        lr_mult: factor on the learning rate (in the V1 layout ``blobs_lr``).
+        decay_mult: factor on the weight decay (in the V1 layout ``weight_decay``).
         owner: number of the blob whose values this one shares, or None.
     """
 
@@ -34,41 +35,56 @@ class ParameterBlob:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape in 2014 Caffe's four dimensions."""
-        return legacy_shape(tuple(self.parameter.shape))
+        """Return the shape that Caffe's files give it."""
+        return self.layer.blob_shape(self.parameter.shape)
 
     def __str__(self) -> str:
         return f"layer '{self.layer.name}', parameter blob {self.index}"
 
 
 def collect_parameters(net: Net) -> list[ParameterBlob]:
-    """All parameter blobs in net order, shared ones as often as layers use them (net.cpp, AppendParam).
+    """Return all parameter blobs in net order (net.cpp, AppendParam).
 
-    Where layers share a parameter, all but the first get a Parameter of their own over the same memory. Blobs with
-    ``blobs_lr: 0``, and those that no loss depends on, no longer ask for a gradient.
+    DeepLab v1 updates a shared parameter as often as layers use it: all but the first get a Parameter of their own over
+    the same memory. In v2 the first layer's blob is updated with the sum of the gradients. Blobs with ``lr_mult: 0``,
+    and those that no loss depends on, no longer ask for a gradient.
 
     Raises:
-        NetError: a negative or not finite ``blobs_lr``.
+        NetError: an ``lr_mult`` is negative or not finite, or layers that share a parameter give different ones.
     """
     found: list[ParameterBlob] = []
     owners: dict[int, int] = {}
     trained = _layers_below_losses(net)
     for layer in net.layers:
         names = [name for name, _ in layer.named_parameters(recurse=False)]
-        rates = list(layer.param.blobs_lr) or [1.0] * len(names)
-        decays = list(layer.param.weight_decay) or [1.0] * len(names)
-        for index, name in enumerate(names):
-            if not 0 <= rates[index] < float("inf"):
-                raise NetError(f"blobs_lr must be finite and not negative, got {rates[index]:g}", layer.name)
+        specs = list(layer.param.param)
+        specs += [caffe_pb2.ParamSpec() for _ in names[len(specs) :]]
+        for index, (name, spec) in enumerate(zip(names, specs, strict=True)):
+            rate = spec.lr_mult
+            if not 0 <= rate < float("inf"):
+                raise NetError(f"lr_mult (blobs_lr) must be finite and not negative, got {rate:g}", layer.name)
             parameter = getattr(layer, name)
             owner = owners.setdefault(id(parameter), len(found))
             shares = owner != len(found)
+            if shares and layer.context.dialect.updates_shared_once:
+                _check_factors(found[owner], spec, layer)
+                continue
             if shares:
                 parameter = nn.Parameter(parameter.detach())
                 setattr(layer, name, parameter)
-            parameter.requires_grad_(rates[index] > 0 and layer.name in trained)
-            found.append(ParameterBlob(layer, index, parameter, rates[index], decays[index], owner if shares else None))
+            parameter.requires_grad_(rate > 0 and layer.name in trained)
+            found.append(ParameterBlob(layer, index, parameter, rate, spec.decay_mult, owner if shares else None))
     return found
+
+
+def _check_factors(owner: ParameterBlob, spec: caffe_pb2.ParamSpec, layer: Layer) -> None:
+    for field in ("lr_mult", "decay_mult"):
+        if spec.HasField(field) and getattr(spec, field) != getattr(owner, field):
+            raise NetError(
+                f"param '{spec.name}': {field} is {getattr(spec, field):g} here and {getattr(owner, field):g} in layer "
+                f"'{owner.layer.name}', which it is shared with",
+                layer.name,
+            )
 
 
 def _layers_below_losses(net: Net) -> set[str]:
@@ -80,5 +96,8 @@ def _layers_below_losses(net: Net) -> set[str]:
         needed -= set(step.tops)
         if asked and step.layer.DIFFERENTIABLE:
             trained.add(step.layer.name)
-            needed |= {name for i, name in enumerate(step.bottoms) if step.layer.allows_gradient(i)}
+            stopped = () if net.param.force_backward else step.layer.stopped_bottoms
+            needed |= {
+                name for i, name in enumerate(step.bottoms) if step.layer.allows_gradient(i) and i not in stopped
+            }
     return trained

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -41,7 +42,7 @@ class LearningRate:
         current_step: how many steps ``step`` and ``multistep`` have taken; a ``.solverstate`` holds it.
 
     Raises:
-        SolverError: an unknown policy, or one that lacks a field; the message begins with the field to blame.
+        SolverError: an unknown policy, or one that lacks a field; ``field`` is the field to blame.
     """
 
     def __init__(self, param: caffe_pb2.SolverParameter) -> None:
@@ -49,22 +50,23 @@ class LearningRate:
         self.current_step = 0
         policy = param.lr_policy
         if policy not in POLICIES:
-            raise SolverError(f"lr_policy: unknown policy {policy!r}: expected one of {', '.join(POLICIES)}")
+            expected = ", ".join(POLICIES)
+            raise SolverError(f"lr_policy: unknown policy {policy!r}: expected one of {expected}", field="lr_policy")
         if not param.HasField("base_lr"):
-            raise SolverError("base_lr is not set")
+            raise SolverError("base_lr is not set", field="base_lr")
         if not (math.isfinite(param.base_lr) and param.base_lr >= 0):
-            raise SolverError(f"base_lr must be finite and not negative, got {param.base_lr:g}")
+            raise SolverError(f"base_lr must be finite and not negative, got {param.base_lr:g}", field="base_lr")
         for field in POLICIES[policy]:
             given = len(param.stepvalue) if field == "stepvalue" else param.HasField(field)
             if not given:
-                raise SolverError(f'lr_policy: "{policy}" needs {field}, which is not set')
+                raise SolverError(f'lr_policy: "{policy}" needs {field}, which is not set', field="lr_policy")
         if policy == "step" and param.stepsize < 1:
-            raise SolverError(f"stepsize must be positive, got {param.stepsize}")
+            raise SolverError(f"stepsize must be positive, got {param.stepsize}", field="stepsize")
         if policy == "poly" and param.max_iter < 1:
-            raise SolverError(f"max_iter must be positive, got {param.max_iter}")
+            raise SolverError(f"max_iter must be positive, got {param.max_iter}", field="max_iter")
 
     def __call__(self, iteration: int) -> float:
-        """The rate of the update that ends ``iteration``; to be asked once for each, in order: multistep counts."""
+        """Return the rate of the update that ends ``iteration``; call once for each, in order: multistep counts."""
         param = self.param
         base = param.base_lr
         try:
@@ -77,7 +79,7 @@ class LearningRate:
             raise SolverError(f"the learning rate of iteration {iteration} is {rate}")
         return float(np.float32(rate))
 
-    def _factor(self, policy: str, iteration: int) -> float:
+    def _factor(self, policy: str, iteration: int) -> Any:
         param = self.param
         if policy == "step":
             self.current_step = iteration // param.stepsize

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from deeplab_caffe.data.confusion import ConfusionMatrix
 from deeplab_caffe.errors import DataError, SolverError
-from deeplab_caffe.evaluation.confusion import ConfusionMatrix
 from deeplab_caffe.layers import Layer
 from deeplab_caffe.layers.loss import SegAccuracy, SoftmaxLoss
 from deeplab_caffe.net import Net
@@ -79,7 +79,7 @@ def load_kept_diffs(net: Net, saved: dict[str, np.ndarray], device: torch.device
 
 
 def _keeping(net: Net) -> Iterator[SoftmaxLoss]:
-    return (layer for layer in net.layers if isinstance(layer, SoftmaxLoss) and layer.context.keep_ignored_diff)
+    return (layer for layer in net.layers if isinstance(layer, SoftmaxLoss) and layer.keeps_diff)
 
 
 def torch_state(device: torch.device) -> dict[str, Any]:

@@ -30,7 +30,7 @@ class UpdateRule:
         values: what the last update took off each blob (Caffe leaves it in the blob's diff), or None before the first.
 
     Raises:
-        SolverError: parameters that do not go together; the message begins with the field to blame.
+        SolverError: parameters that do not go together; its ``field`` is to blame.
     """
 
     TYPE: ClassVar[str]
@@ -41,7 +41,8 @@ class UpdateRule:
         if param.regularization_type not in REGULARIZATIONS:
             raise SolverError(
                 f"regularization_type: unknown type {param.regularization_type!r}: "
-                f"expected one of {', '.join(REGULARIZATIONS)}"
+                f"expected one of {', '.join(REGULARIZATIONS)}",
+                field="regularization_type",
             )
         self.blobs = blobs
         self.momentum = param.momentum
@@ -138,7 +139,7 @@ class SGD(UpdateRule):
 class Nesterov(UpdateRule):
     """``V' = momentum * V + rate * (gradient + decay * W); W -= (1 + momentum) * V' - momentum * V``."""
 
-    TYPE = "NESTEROV"
+    TYPE = "Nesterov"
 
     def _step(self, group: list[int], history: list[Tensor], diffs: list[Tensor], rate: float) -> list[Tensor]:
         steps = torch._foreach_mul(history, -self.momentum)
@@ -151,12 +152,12 @@ class Nesterov(UpdateRule):
 class AdaGrad(UpdateRule):
     """``H += g * g; W -= rate * g / (sqrt(H) + delta)`` with ``g = gradient + decay * W``; no momentum."""
 
-    TYPE = "ADAGRAD"
+    TYPE = "AdaGrad"
     RESTS = False
 
     def __init__(self, param: caffe_pb2.SolverParameter, blobs: list[ParameterBlob]) -> None:
         if param.momentum != 0:
-            raise SolverError(f"momentum must be 0 for AdaGrad, got {param.momentum:g}")
+            raise SolverError(f"momentum must be 0 for AdaGrad, got {param.momentum:g}", field="momentum")
         super().__init__(param, blobs)
         self.delta = param.delta
 
@@ -169,11 +170,16 @@ class AdaGrad(UpdateRule):
         return steps
 
 
-RULES: dict[int, type[UpdateRule]] = {
-    caffe_pb2.SolverParameter.SolverType.Value(rule.TYPE): rule for rule in (SGD, Nesterov, AdaGrad)
-}
+RULES: dict[str, type[UpdateRule]] = {rule.TYPE: rule for rule in (SGD, Nesterov, AdaGrad)}
 
 
 def create_rule(param: caffe_pb2.SolverParameter, blobs: list[ParameterBlob]) -> UpdateRule:
-    """The update rule that ``solver_type`` names."""
-    return RULES[param.solver_type](param, blobs)
+    """Return the update rule that ``type`` names.
+
+    Raises:
+        SolverError: there is no such rule, or its parameters do not go together.
+    """
+    if param.type not in RULES:
+        known = ", ".join(RULES)
+        raise SolverError(f"solver type '{param.type}' is not implemented: expected one of {known}", field="type")
+    return RULES[param.type](param, blobs)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from types import MappingProxyType
 
+from deeplab_caffe.crf import CRFParams
 from deeplab_caffe.viz.colormap import CAMVID_CLASSES
 
 
@@ -22,7 +21,7 @@ class EmbeddedModel:
         card: its model card.
         classes: names of labels 0, 1, 2, ...
         colormap: name of its colours in :mod:`deeplab_caffe.viz`: ``"camvid"`` or ``"voc"``.
-        crf: keyword arguments of :class:`deeplab_caffe.CRFParams`, chosen on validation images.
+        crf: parameters of the dense CRF, chosen on validation images.
     """
 
     name: str
@@ -31,7 +30,7 @@ class EmbeddedModel:
     card: Path
     classes: tuple[str, ...]
     colormap: str
-    crf: Mapping[str, float]
+    crf: CRFParams
 
 
 _ZOO = Path(str(files("deeplab_caffe.zoo")))
@@ -44,9 +43,7 @@ DEFAULT_MODEL = EmbeddedModel(
     card=_CAMVID / "MODEL_CARD.md",
     classes=CAMVID_CLASSES,
     colormap="camvid",
-    crf=MappingProxyType(
-        {"pos_w": 1.0, "pos_xy_std": 3.0, "bi_w": 3.0, "bi_xy_std": 30.0, "bi_rgb_std": 5.0, "iterations": 10}
-    ),
+    crf=CRFParams.for_model("deeplab_largefov_slim_camvid"),
 )
 
 DEMO_PHOTO = _ZOO / "china.jpg"

@@ -147,12 +147,12 @@ def test_every_recipe_is_the_same_network(method: weak.Method, ran: Path) -> Non
     assert shapes == {layer.param.name: [blob.shape for blob in layer.blobs] for layer in deploy.layers if layer.blobs}
     assert deploy.infer_shapes(data=(1, 3, SIDE, SIDE))["fc8_interp"] == (1, 5, SIDE, SIDE)
     released = proto.read_net(prototxt_path(method.recipe, "train"), variables(EXP, 5))
-    assert {x.name for x in released.layers} | {"pool5a"} == {x.name for x in param.layers}
+    assert {x.name for x in released.layer} | {"pool5a"} == {x.name for x in param.layer}
     if method.key == "bbox_em_fixed":
-        bias = next(x for x in param.layers if x.name == "fc8_biased").bias_channel_param
+        bias = next(x for x in param.layer if x.name == "fc8_biased").bias_channel_param
         assert (bias.bg_bias, bias.fg_bias) == (3, 5)
     if method.key == "em_adapt":
-        bias = next(x for x in param.layers if x.name == "fc8_biased").adaptive_bias_channel_param
+        bias = next(x for x in param.layer if x.name == "fc8_biased").adaptive_bias_channel_param
         assert (bias.bg_portion, bias.fg_portion) == pytest.approx((0.3, 0.1))
 
 

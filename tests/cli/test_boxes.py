@@ -7,7 +7,7 @@ import pytest
 
 from deeplab_caffe.data import load_label, save_image, save_labels_png
 from deeplab_caffe.viz import VOC_COLORMAP
-from tests.crf.test_boxes import discs
+from tests.weak.test_boxes import discs
 
 XML = """<annotation><object><name>cat</name><bndbox><xmin>5</xmin><ymin>11</ymin><xmax>44</xmax><ymax>50</ymax>
 </bndbox></object></annotation>"""
@@ -44,7 +44,7 @@ def test_rectangles_of_annotations(run, folder: Path) -> None:
 
 def test_objects_of_label_maps(run, folder: Path) -> None:
     (folder / "crf.json").write_text('{"pos_w": 3, "pos_xy_std": 3, "bi_w": 3, "bi_xy_std": 20, "bi_rgb_std": 20}')
-    more = ("--instances", folder / "objects", "--method", "crf", "--params", folder / "crf.json")
+    more = ("--instances", folder / "objects", "--method", "crf", "--crf", folder / "crf.json")
     assert run(*words(folder, "labels", *more)).status == 0
     assert (load_label(folder / "out" / "a.png") == load_label(folder / "labels" / "a.png")).mean() > 0.99
 

@@ -26,7 +26,7 @@ def folder(tmp_path: Path) -> Path:
 def search(run, folder: Path):
     def call(*more: object):
         folders = [word for name in ("scores", "images", "labels") for word in (f"--{name}", folder / name)]
-        ranges = ("--w1", "1:2:5", "--sigma-alpha", "4:4:8", "--sigma-beta", "20,60", "--w2", 1)
+        ranges = ("--bi-w", "1:2:5", "--bi-xy-std", "4:4:8", "--bi-rgb-std", "20,60", "--pos-w", 1)
         return run("crf-search", *folders, *ranges, "--iterations", 2, "--out", folder / "out", *more)
 
     return call
@@ -46,18 +46,18 @@ def test_the_whole_way(run, folder: Path, search) -> None:
     with (folder / "out" / "points.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert rows[0]["round"] == "0"
-    assert rows[0]["w1"] == ""
+    assert rows[0]["bi_w"] == ""
     assert {row["round"] for row in rows} == {"0", "1", "2"}
     assert {"iou_0", "iou_1", "iou_2"} <= rows[0].keys()
     best = max(rows[1:], key=lambda row: float(row["mean_iou"]))
     params = CRFParams.from_file(folder / "out" / "best.json")
     assert params == CRFParams(
-        1, 3, float(best["w1"]), float(best["sigma_alpha"]), float(best["sigma_beta"]), iterations=2
+        1, 3, float(best["bi_w"]), float(best["bi_xy_std"]), float(best["bi_rgb_std"]), iterations=2
     )
     table = [line.split() for line in outcome.out.splitlines()]
     gain = 100 * (float(best["mean_iou"]) - float(rows[0]["mean_iou"]))
     assert gain > 0
-    first = next(words for words in table if words[:1] == [f"{float(best['w1']):g}"])
+    first = next(words for words in table if words[:1] == [f"{float(best['bi_w']):g}"])
     assert float(first[3]) == pytest.approx(100 * float(best["mean_iou"]), abs=0.006)
     assert float(first[4]) == pytest.approx(gain, abs=0.011)
     with Image.open(folder / "out" / "heatmap.png") as image:
@@ -65,7 +65,7 @@ def test_the_whole_way(run, folder: Path, search) -> None:
 
     # The file goes on to the verbs that use it.
     refined = run(
-        "crf", "-id", folder / "images", "-fd", folder / "scores", "-sd", folder / "res", "--params",
+        "crf", "-id", folder / "images", "-fd", folder / "scores", "-sd", folder / "res", "--crf",
         folder / "out" / "best.json",
     )  # fmt: skip
     assert refined.status == 0, refined.err
@@ -83,9 +83,9 @@ def test_segment_takes_the_file(run, photo: Path, tmp_path: Path) -> None:
     labels = {}
     for name, words in {
         "without": (),
-        "none": ("--crf", "--crf-params", tmp_path / "none.json"),
-        "strong": ("--crf", "--crf-params", tmp_path / "strong.json"),
-        "less": ("--crf", "--crf-params", tmp_path / "strong.json", "--bi-w", "1"),
+        "none": ("--crf", tmp_path / "none.json"),
+        "strong": ("--crf", tmp_path / "strong.json"),
+        "less": ("--crf", tmp_path / "strong.json", "--bi-w", "1"),
     }.items():
         outcome = run("segment", photo, "--out", tmp_path / name, "--device", "cpu", *words)
         assert outcome.status == 0, outcome.err
@@ -93,16 +93,16 @@ def test_segment_takes_the_file(run, photo: Path, tmp_path: Path) -> None:
     np.testing.assert_array_equal(labels["none"], labels["without"])
     assert (labels["strong"] != labels["none"]).any()
     assert (labels["less"] != labels["strong"]).any()
-    missing = run("segment", photo, "--out", tmp_path / "x", "--crf", "--crf-params", tmp_path / "no.json")
+    missing = run("segment", photo, "--out", tmp_path / "x", "--crf", tmp_path / "no.json")
     assert "no.json" in missing.error_line()
-    both = run("segment", photo, "--crf", "--preset", "DeepLab", "--crf-params", tmp_path / "none.json")
+    both = run("segment", photo, "--crf", tmp_path / "none.json", "--preset", "DeepLab")
     assert both.status == 2
-    assert run("segment", photo, "--crf-params", tmp_path / "none.json").status == 2
+    assert run("segment", photo, "--bi-w", "3").status == 2
 
 
 def test_crf_keeps_the_files_iterations_unless_told(run, folder: Path) -> None:
     CRFParams(iterations=0).to_file(folder / "p.json")
-    files = ("crf", "-id", folder / "images", "-fd", folder / "scores", "--params", folder / "p.json")
+    files = ("crf", "-id", folder / "images", "-fd", folder / "scores", "--crf", folder / "p.json")
     assert run(*files, "-sd", folder / "zero").status == 0
     _, _, scores = scene(0, (18, 22))
     np.testing.assert_array_equal(read_labels_bin(folder / "zero" / "a.bin"), scores.argmax(0))
@@ -110,7 +110,7 @@ def test_crf_keeps_the_files_iterations_unless_told(run, folder: Path) -> None:
     assert (read_labels_bin(folder / "ten" / "a.bin") != scores.argmax(0)).any()
     CRFParams((1, 2), 3, (), (), ()).to_file(folder / "p.json")
     assert run(*files, "-sd", folder / "two").status == 0
-    assert "--params has others" in run(*files, "-sd", folder / "three", "-bw", "3").error_line()
+    assert "--crf has others" in run(*files, "-sd", folder / "three", "-bw", "3").error_line()
 
 
 def test_the_verb_needs_no_torch(run) -> None:
@@ -128,8 +128,8 @@ def test_fewer_samples(folder: Path, search) -> None:
 
 
 def test_a_wider_range_is_advised(search) -> None:
-    outcome = search("--w1", "0.1,0.2", "--rounds", 1)
-    assert "w1" in next(line for line in outcome.out.splitlines() if "wider range" in line)
+    outcome = search("--bi-w", "0.1,0.2", "--rounds", 1)
+    assert "bi_w" in next(line for line in outcome.out.splitlines() if "wider range" in line)
 
 
 def test_without_matplotlib(folder: Path, search, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,10 +144,10 @@ def test_without_matplotlib(folder: Path, search, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--w1", "10:1:5"), "--w1: the range is empty"),
-        (("--sigma-alpha", "x"), "--sigma-alpha: expected start:step:stop"),
-        (("--sigma-beta", "0:1:3"), "sigma_beta must be positive"),
-        (("--sigma-gamma", "-1"), "pos_xy_std"),
+        (("--bi-w", "10:1:5"), "--bi-w: the range is empty"),
+        (("--bi-xy-std", "x"), "--bi-xy-std: expected start:step:stop"),
+        (("--bi-rgb-std", "0:1:3"), "bi_rgb_std must be positive"),
+        (("--pos-xy-std", "-1"), "pos_xy_std"),
         (("--labels", "missing"), "missing"),
         (("--list", "missing.txt"), "missing.txt"),
         (("--ignore-label", "254"), "unexpected label 255"),

@@ -40,13 +40,15 @@ def test_crf_overrides_change_the_result(run, photo: Path, tmp_path: Path) -> No
         "none": (),
         "crf": ("--crf",),
         "preset": ("--crf", "--preset", "deeplab_largefov"),
-        "zero": ("--crf", "--crf-iterations", "0"),
+        "name": ("--crf", "deeplab_largefov"),
+        "zero": ("--crf", "--iterations", "0"),
     }.items():
         assert run("segment", photo, "--out", tmp_path / name, "--device", "cpu", *words).status == 0
     labels = {p.name: load_label(p / "photo_labels.png") for p in tmp_path.iterdir() if p.is_dir()}
     np.testing.assert_array_equal(labels["zero"], labels["none"])
     assert (labels["crf"] != labels["none"]).any()
     assert (labels["preset"] != labels["crf"]).any()
+    np.testing.assert_array_equal(labels["name"], labels["preset"])
 
 
 def test_several_views(run, photo: Path, tmp_path: Path) -> None:
@@ -116,6 +118,7 @@ def test_photos_that_are_none(run, tmp_path: Path, make) -> None:
         (("--device", "tpu"), "auto, cpu or cuda"),
         (("--blob", "nothing"), "nothing"),
         (("--crf", "--preset", "nothing"), "nothing"),
+        (("--crf", "nothing"), "nothing"),
         (("--crf", "--bi-rgb-std", "0"), "bi_rgb_std"),
     ],
 )
@@ -153,6 +156,7 @@ def test_a_failed_write_leaves_nothing(run, photo: Path, tmp_path: Path, monkeyp
     [
         ("--model", "only.prototxt"),
         ("--preset", "deeplab"),
+        ("--crf", "deeplab", "--preset", "deeplab"),
         ("--marginals", "npy", "--max-side", "64"),
         ("--marginals", "bmp"),
     ],
@@ -161,6 +165,14 @@ def test_wrong_usage(run, photo: Path, words: tuple) -> None:
     outcome = run("segment", photo, *words)
     assert outcome.status == 2
     assert "Usage:" in outcome.err
+
+
+def test_a_photo_behind_crf_is_no_name_of_parameters(run, photo: Path) -> None:
+    for words in ((photo,), (photo, photo)):
+        outcome = run("segment", "--crf", *words)
+        assert outcome.status == 2
+        assert "put --crf behind the photos" in outcome.err
+    assert "Missing argument 'PHOTOS...'" in run("segment", "--crf").err
 
 
 def test_two_photos_of_one_name(run, photo: Path, tmp_path: Path) -> None:

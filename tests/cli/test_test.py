@@ -72,7 +72,7 @@ def test_averages_and_losses(run, tmp_path: Path) -> None:
     weight = np.zeros((2, 3, 1, 1), np.float32)
     weight[1] = 0.01  # class 1 scores 0.3 on the first image and 1.5 on the second
     net = caffe_pb2.NetParameter(name="n")
-    net.layers.add(name="c", type=caffe_pb2.LayerParameter.CONVOLUTION)
+    net.layers.add(name="c", type=caffe_pb2.V1LayerParameter.CONVOLUTION)
     write_caffemodel(tmp_path / "w.caffemodel", net, {"c": [weight, np.zeros(2, np.float32)]})
     words = ("test", "--model", "net.prototxt", "--weights", "w.caffemodel", "--iterations", 2)
     with inside(tmp_path):

@@ -53,13 +53,13 @@ def test_the_embedded_network_at_any_batch_and_size(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_network_with_narrow_layers(name: str, tmp_path: Path) -> None:
     param = proto.read_net(prototxt_path(name))
-    for one in param.layers:
+    for one in param.layer:
         convolution = one.convolution_param
-        if one.type == caffe_pb2.LayerParameter.CONVOLUTION:
+        if one.type == "Convolution":
             convolution.num_output = max(convolution.num_output // 32, 3)
             convolution.weight_filler.CopyFrom(caffe_pb2.FillerParameter(type="xavier"))
             convolution.bias_filler.CopyFrom(caffe_pb2.FillerParameter(type="uniform", min=-1, max=1))
-    param.input_dim[2:] = [66, 66] if name == "deeplab" else [65, 65]
+    param.input_shape[0].dim[2:] = [66, 66] if name == "deeplab" else [65, 65]
     net = dc.Net(param, seed=1)
     side = 2 if name == "deeplab" else 1
     assert_same(net, tmp_path, noise(1, 3, 64 + side, 64 + side))

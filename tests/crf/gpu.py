@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 
 from deeplab_caffe import _C
-from deeplab_caffe.arrays import nvrtc
-from deeplab_caffe.crf import cuda, dense_crf
-from deeplab_caffe.crf._device import CupyArrays, TorchArrays
+from deeplab_caffe.arrays import CupyArrays, TorchArrays, nvrtc
+from deeplab_caffe.crf import cuda_lattice, dense_crf
 
 # Sums over a vertex' points are added up segment by segment here, point by point there.
 TOLERANCE = 1e-5
@@ -44,7 +43,7 @@ def arrays(request: pytest.FixtureRequest) -> Iterator[TorchArrays | CupyArrays]
     before = nvrtc.enabled()
     nvrtc.enable(bool(run_time))
     yield found
-    cuda.clear_cache()
+    cuda_lattice.clear_cache()
     nvrtc.enable(before)
 
 

@@ -8,15 +8,16 @@ import numpy as np
 import pytest
 
 from deeplab_caffe import _C
-from deeplab_caffe.crf import CRFParams, Lattice, PairwiseKernel, cuda, dense_crf, layer_inference
-from deeplab_caffe.crf._device import TorchArrays
-from deeplab_caffe.crf._view import view
+from deeplab_caffe.arrays import TorchArrays
+from deeplab_caffe.crf import CRFParams, DenseCRF2D, Lattice, PairwiseKernel, cuda_lattice, dense_crf, layer_inference
+from deeplab_caffe.crf.cpu import CpuBackend
+from deeplab_caffe.crf.cuda import CudaBackend
 from deeplab_caffe.crf.cuda_lattice import CudaLattice
 from deeplab_caffe.errors import CRFError
 from deeplab_caffe.reference.lattice import image_features, lattice_filter
 from tests.crf.gpu import HALF_TOLERANCE, TOLERANCE, arrays_or_reason, assert_alike, case, on_gpu, sorted_keys
 from tests.crf.gpu import arrays as arrays
-from tests.crf.test_inference import layer_params, load_blob
+from tests.crf.test_functional import layer_params, load_blob
 from tests.goldens import CRF_TOLERANCE, case_dir, case_names, load_case
 
 pytestmark = pytest.mark.cuda
@@ -32,7 +33,7 @@ def test_keys_are_the_cpus(
 ) -> None:
     _, image = case(rng, 1, height, width)
     kernel = PairwiseKernel(1.0, (std[0],) * 2, (std[1],) * 3)
-    (lattice,) = cuda.build_lattices(arrays, [((height, width), kernel, arrays.take(image))], "rgb", sse_padding)
+    (lattice,) = cuda_lattice.build_lattices(arrays, [((height, width), kernel, arrays.take(image))], sse_padding)
     features = image_features(height, width, kernel.xy_std, image, kernel.rgb_std)
     expected = Lattice.build(features, sse_padding=sse_padding)
     assert lattice.vertices == expected.vertices
@@ -47,7 +48,7 @@ def test_keys_are_the_cpus(
 def test_filter_is_the_reference(arrays: Any, channels: int, adjoint: bool, rng: np.random.Generator) -> None:
     _, image = case(rng, 1, 6, 7)
     kernel = PairwiseKernel(1.0, (5.0, 5.0), (60.0, 60.0, 60.0))
-    (lattice,) = cuda.build_lattices(arrays, [((6, 7), kernel, arrays.take(image))], "rgb", True)
+    (lattice,) = cuda_lattice.build_lattices(arrays, [((6, 7), kernel, arrays.take(image))], True)
     features = image_features(6, 7, kernel.xy_std, image, kernel.rgb_std)
     values = rng.normal(size=(42, channels)).astype(np.float32)
     taken, out = arrays.take(values[None]), arrays.empty((1, 42, channels), "float32")
@@ -63,7 +64,7 @@ def test_filter_is_the_reference(arrays: Any, channels: int, adjoint: bool, rng:
 def test_a_batch_is_filtered_item_by_item(arrays: Any, rng: np.random.Generator) -> None:
     kernel = PairwiseKernel(1.0, (5.0, 5.0), (60.0, 60.0, 60.0))
     images = [case(rng, 1, 4, 5)[1] for _ in range(18)]  # more than a launch takes
-    lattices = cuda.build_lattices(arrays, [((4, 5), kernel, arrays.take(one)) for one in images], "rgb", True)
+    lattices = cuda_lattice.build_lattices(arrays, [((4, 5), kernel, arrays.take(one)) for one in images], True)
     values = rng.normal(size=(18, 3, 20)).astype(np.float32).transpose(0, 2, 1)  # channels are not the last in memory
     taken, out = arrays.take(values), arrays.empty((18, 20, 3), "float32")
     CudaLattice.filter_all(lattices, arrays.view(taken), arrays.view(out), False, arrays.stream)
@@ -73,7 +74,7 @@ def test_a_batch_is_filtered_item_by_item(arrays: Any, rng: np.random.Generator)
 
 
 def test_no_channels_are_filtered_to_none(arrays: Any) -> None:
-    (lattice,) = cuda.build_lattices(arrays, [((2, 3), PairwiseKernel(1.0, (3.0, 3.0)), None)], "rgb", True)
+    (lattice,) = cuda_lattice.build_lattices(arrays, [((2, 3), PairwiseKernel(1.0, (3.0, 3.0)), None)], True)
     nothing = arrays.empty((1, 6, 0), "float32")
     CudaLattice.filter_all([lattice], arrays.view(nothing), arrays.view(nothing), False, arrays.stream)
 
@@ -82,7 +83,7 @@ def test_a_lattice_may_be_connected_again(arrays: Any) -> None:
     # One colour and a deviation beyond the image: a vertex whose entries fill many segments.
     kernel = PairwiseKernel(1.0, (500.0, 500.0), (60.0, 60.0, 60.0))
     request = ((40, 50), kernel, arrays.take(np.full((40, 50, 3), 90, np.uint8)))
-    (lattice,) = cuda.build_lattices(arrays, [request], "rgb", True)
+    (lattice,) = cuda_lattice.build_lattices(arrays, [request], True)
     norms = [arrays.numpy(lattice.norm(False))]
     for vertices in (lattice.vertices, lattice.handle.max_vertices):
         lattice.connect(vertices)
@@ -105,7 +106,7 @@ def test_golden(arrays: Any, name: str) -> None:
         elif step["op"] == "set_data":
             blobs[step["blob"]] = arrays.take(load_blob(folder, step))
         elif step["op"] == "forward":
-            options = {"output_probability": output_probability, "image_of_first": True}
+            options = {"log": not output_probability, "image_of_first": True}
             found = layer_inference(blobs["s"], blobs["d"], blobs.get("im"), params, **options)
         elif step["op"] == "get_data":
             for actual, expected in zip(arrays.numpy(found), load_blob(folder, step), strict=True):
@@ -141,7 +142,7 @@ def test_images_of_any_type_and_strides(arrays: Any, dtype: type, rng: np.random
     signed = (image.astype(np.int64) - 128).astype(dtype)
     assert_alike(on_gpu(arrays, scores, signed), dense_crf(scores, signed))
     planes = arrays.take(np.ascontiguousarray(signed.transpose(2, 0, 1)))
-    found = dense_crf(arrays.take(scores), arrays.channels_last(planes))
+    found = dense_crf(arrays.take(scores), arrays.permute(planes, (1, 2, 0)))
     np.testing.assert_array_equal(arrays.numpy(found), on_gpu(arrays, scores, signed))
 
 
@@ -149,18 +150,12 @@ def test_images_of_any_type_and_strides(arrays: Any, dtype: type, rng: np.random
 def test_normalizations(arrays: Any, normalization: str, rng: np.random.Generator) -> None:
     scores, image = case(rng, 3, 9, 11)
     params = CRFParams(pos_w=0.5, bi_w=0.25, bi_rgb_std=60, iterations=3)
-    taken = cuda.Problem(arrays.take(scores), arrays.take(image), arrays.empty(scores.shape, "float32"))
-    cuda.infer(arrays, [taken], params, "rgb", None, normalization=normalization)
-    features = [image_features(9, 11, (3, 3)), image_features(9, 11, (50, 50), image, (60, 60, 60))]
-    lattices = [_C.Lattice.build(view(one), True) for one in features]
-    kind = getattr(_C.Normalization, normalization.upper())
-    kernels = [(lattice, weight, kind, []) for lattice, weight in zip(lattices, (0.5, 0.25), strict=True)]
-    field = _C.MeanField(3, 99, kernels)
-    field.start(view(scores.reshape(3, 99)))
-    field.run(3)
-    expected = np.empty((3, 99), np.float32)
-    field.marginals(view(expected))
-    assert_alike(arrays.numpy(taken.out).reshape(3, 99), expected)
+    found = []
+    for device in ("cuda", "cpu"):
+        crf = DenseCRF2D.for_image(image, params, normalization, device=device)
+        assert isinstance(crf.backend, CpuBackend if device == "cpu" else CudaBackend)
+        found.append(crf.infer(scores))
+    assert_alike(*found)
 
 
 def test_small_deviations_widen_the_keys(arrays: Any, rng: np.random.Generator) -> None:
@@ -215,7 +210,7 @@ def test_the_same_bits_in_every_run(arrays: Any, rng: np.random.Generator) -> No
     image[10:] = 80
     first = on_gpu(arrays, scores, image)
     for _ in range(3):
-        cuda.clear_cache()
+        cuda_lattice.clear_cache()
         np.testing.assert_array_equal(on_gpu(arrays, scores, image), first)
 
 
@@ -231,7 +226,7 @@ def test_layer_crops_and_pads(arrays: Any, rng: np.random.Generator) -> None:
     scores = rng.normal(size=(2, 3, 6, 7)).astype(np.float32)
     image = rng.normal(scale=50, size=(2, 3, 6, 7)).astype(np.float32)
     data_dim = np.array([[4, 5], [90, 6]], np.float32).reshape(2, 1, 1, 2)
-    for options in ({}, {"output_probability": False}, {"image_of_first": True}):
+    for options in ({}, {"log": True}, {"image_of_first": True}):
         found = layer_inference(arrays.take(scores), arrays.take(data_dim), arrays.take(image), **options)
         expected = layer_inference(scores, data_dim, image, **options)
         np.testing.assert_allclose(arrays.numpy(found), expected, rtol=1e-4, atol=TOLERANCE)

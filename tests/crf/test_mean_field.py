@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from deeplab_caffe import _C
+from deeplab_caffe.arrays import NumpyArrays
 from deeplab_caffe.crf import CRFParams, dense_crf
-from deeplab_caffe.crf._view import view
 from deeplab_caffe.reference import image_features, mean_field
 
 NO_KERNELS = CRFParams(pos_w=(), pos_xy_std=(), bi_w=(), bi_xy_std=(), bi_rgb_std=())
@@ -102,32 +102,32 @@ def test_bit_equal_for_any_number_of_threads(for_threads: Callable, rng: np.rand
 def test_step_by_step_is_the_same_as_at_once(rng: np.random.Generator) -> None:
     scores = rng.normal(scale=3, size=(3, 60)).astype(np.float32)
     features = image_features(6, 10, (3, 3))
-    lattice = _C.Lattice.build(view(features), True)
+    lattice = _C.Lattice.build(NumpyArrays().view(features), True)
     results = []
     for steps in ([5], [2, 0, 3]):
-        field = _C.MeanField(view(scores), [(lattice, 2.5)])
+        field = _C.MeanField(NumpyArrays().view(scores), [(lattice, 2.5)])
         for count in steps:
             field.run(count)
         assert field.iterations == 5
         marginals = np.empty((3, 60), np.float32)
-        field.marginals(view(marginals))
+        field.marginals(NumpyArrays().view(marginals))
         results.append(marginals)
     np.testing.assert_array_equal(*results)
 
 
 def test_the_extension_checks_what_it_is_given() -> None:
     scores, out = np.zeros((3, 8), np.float32), np.zeros((3, 8), np.float32)
-    lattice = _C.Lattice.build(view(np.zeros((4, 2), np.float32)), True)
+    lattice = _C.Lattice.build(NumpyArrays().view(np.zeros((4, 2), np.float32)), True)
     with pytest.raises(ValueError, match="kernel 0: expected a lattice of 8 points"):
-        _C.MeanField(view(scores), [(lattice, 1.0)])
+        _C.MeanField(NumpyArrays().view(scores), [(lattice, 1.0)])
     with pytest.raises(ValueError, match="scores: expected float32"):
-        _C.MeanField(view(scores.astype(np.float64)), [])
+        _C.MeanField(NumpyArrays().view(scores.astype(np.float64)), [])
     with pytest.raises(ValueError, match="at least one label and one pixel"):
-        _C.MeanField(view(scores[:0]), [])
-    field = _C.MeanField(view(scores), [])
+        _C.MeanField(NumpyArrays().view(scores[:0]), [])
+    field = _C.MeanField(NumpyArrays().view(scores), [])
     with pytest.raises(ValueError, match="iterations: expected 0 or more, got -1"):
         field.run(-1)
     with pytest.raises(ValueError, match=r"out: expected shape \(3, 8\)"):
-        field.marginals(view(out[:2]))
+        field.marginals(NumpyArrays().view(out[:2]))
     with pytest.raises(ValueError, match="out: expected contiguous memory"):
-        field.marginals(view(np.zeros((8, 3), np.float32).T))
+        field.marginals(NumpyArrays().view(np.zeros((8, 3), np.float32).T))

@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deeplab_caffe.arrays import nvrtc
+from deeplab_caffe.arrays import CupyArrays, arrays_of, nvrtc
 from deeplab_caffe.arrays.nvrtc import kernels
-from deeplab_caffe.crf import CRFParams, cuda, dense_crf
-from deeplab_caffe.crf._device import CupyArrays, arrays_of
-from deeplab_caffe.crf.cuda_graph import CapturedCRF
+from deeplab_caffe.crf import CRFParams, cuda_lattice, dense_crf
+from deeplab_caffe.crf.captured import CapturedCRF
 from deeplab_caffe.crf.cuda_lattice import CudaLattice
 from deeplab_caffe.errors import CRFError
 from tests.crf.gpu import HALF_TOLERANCE, assert_alike, case
@@ -33,7 +32,7 @@ def cupy(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     before = nvrtc.enabled()
     nvrtc.enable()
     yield found
-    cuda.clear_cache()
+    cuda_lattice.clear_cache()
     nvrtc.enable(before)
 
 

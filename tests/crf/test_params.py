@@ -1,14 +1,15 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from deeplab_caffe.crf import CRFParams, PairwiseKernel
-from deeplab_caffe.crf.params import kernels_that_count
-from deeplab_caffe.errors import CRFError
+from deeplab_caffe.crf.params import active_kernels
+from deeplab_caffe.errors import CRFError, DataError
 
 
 def test_one_kernel_of_each_kind() -> None:
@@ -88,11 +89,71 @@ def test_bad_parameters(changes: dict[str, Any], message: str) -> None:
         ({"pos_w": -1}, None, False, [-1]),
     ],
 )
-def test_kernels_that_count(changes: dict[str, Any], iterations: int | None, colours: bool, weights: list[int]) -> None:
+def test_active_kernels(changes: dict[str, Any], iterations: int | None, colours: bool, weights: list[int]) -> None:
     params = CRFParams(3, 2, 4, 121, 5).replace(**changes)
-    assert [one.weight for one in kernels_that_count(params, iterations, colours=colours)] == weights
+    assert [one.weight for one in active_kernels(params, iterations, colours=colours)] == weights
 
 
-def test_kernels_that_count_refuse_a_bad_number_of_iterations() -> None:
+def test_active_kernels_refuse_a_bad_number_of_iterations() -> None:
     with pytest.raises(CRFError, match="iterations must not be negative, got -1"):
-        kernels_that_count(CRFParams(), -1, colours=True)
+        active_kernels(CRFParams(), -1, colours=True)
+
+
+# Names and files
+
+
+def test_a_name_is_a_presets_or_a_files(tmp_path: Path) -> None:
+    path = str(tmp_path / "mine.JSON")
+    CRFParams(iterations=2).to_file(path)
+    assert CRFParams.named(path) == CRFParams(iterations=2)
+    assert CRFParams.named("deeplab_msc") == CRFParams.for_model("DeepLab-MSc")
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        CRFParams(),
+        CRFParams.for_model("DeepLab-LargeFOV").replace(iterations=3),
+        CRFParams((1, 2), (3, (4, 5)), (), (), ()),
+        CRFParams(bi_rgb_std=((1.5, 2.5, 3.5),)),
+    ],
+)
+def test_parameters_come_back(tmp_path: Path, params: CRFParams) -> None:
+    params.to_file(tmp_path / "made" / "params.json")
+    assert CRFParams.from_file(tmp_path / "made" / "params.json") == params
+
+
+def test_what_is_left_out_has_its_default(tmp_path: Path) -> None:
+    (tmp_path / "params.json").write_text('{"bi_w": 4, "bi_xy_std": 121}')
+    assert CRFParams.from_file(tmp_path / "params.json") == CRFParams(bi_w=4, bi_xy_std=121)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "no JSON file"),
+        (b"\xff\xfe{", "no JSON file"),
+        (b"[" * 100_000, "no JSON file"),
+        (b"[]", "expected an object with pos_w"),
+        (b'{"w1": 5}', "got w1"),
+        (b'{"bi_w": "5"}', "bi_w"),
+        (b'{"bi_rgb_std": 0}', "bi_rgb_std"),
+        (b'{"iterations": -1}', "iterations"),
+        (b'{"bi_w": NaN}', "bi_w"),
+        (b'{"bi_w": 1' + b"0" * 400 + b"}", "bi_w must be a finite number"),
+        (b'{"iterations": 1' + b"0" * 400 + b"}", "iterations must be at most"),
+    ],
+)
+def test_bad_files_are_named(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "params.json"
+    path.write_bytes(content)
+    with pytest.raises(CRFError, match=message) as caught:
+        CRFParams.from_file(path)
+    assert str(caught.value).startswith(f"{path}: ")
+
+
+def test_files_that_cannot_be(tmp_path: Path) -> None:
+    with pytest.raises(CRFError, match="No such file"):
+        CRFParams.from_file(tmp_path / "missing.json")
+    with pytest.raises(DataError, match="is a folder"):
+        CRFParams().to_file(tmp_path)

@@ -34,7 +34,7 @@ def test_names_are_found_however_they_are_spelt() -> None:
 def test_every_preset_names_its_source_and_is_found_by_its_names() -> None:
     for preset in PRESETS:
         assert preset.source
-        assert preset.params.iterations == 10
+        assert CRFParams.for_model(preset.name) == CRFParams(**preset.numbers)
         for name in (preset.name, *preset.aliases):
             assert find_preset(name) is preset
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from deeplab_caffe import proto
-from deeplab_caffe.proto.templates import fill_template
+from deeplab_caffe.proto.text.templates import fill_template
 
 FOLDER = Path(__file__).resolve().parents[2] / "examples" / "camvid" / "quarter"
 VALUES = {
@@ -37,5 +37,5 @@ def test_camvids_solver_writes_where_the_flow_looks() -> None:
     solver = proto.parse_solver(filled("solver"))
     assert solver.train_net == "camvid/config/quarter/train_train.prototxt"
     assert solver.snapshot_prefix == "camvid/model/quarter/train"
-    names = [layer.name for layer in proto.parse_net(filled("test")).layers]
+    names = [layer.name for layer in proto.parse_net(filled("test")).layer]
     assert names[-1] == "fc8_mat"

@@ -12,7 +12,7 @@ from deeplab_caffe.zoo.paths import prototxt_path
 def narrow(name: str, width: int = 16, **options: object) -> dc.Net:
     """A bundled network with its channels, but the scores', divided by ``width``."""
     param = proto.read_net(prototxt_path(name))
-    for layer in param.layers:
+    for layer in param.layer:
         if layer.HasField("convolution_param") and layer.convolution_param.num_output > 21:
             layer.convolution_param.num_output = max(4, layer.convolution_param.num_output // width)
     net = dc.Net(param, **options)

@@ -8,17 +8,18 @@ import torch
 from torch import Tensor
 
 from deeplab_caffe import proto
-from deeplab_caffe.data.rng import CaffeRNG
+from deeplab_caffe.data.sources.rng import CaffeRNG
 from deeplab_caffe.layers import Layer, NetContext, create_layer
 from deeplab_caffe.proto import caffe_pb2
+from deeplab_caffe.proto.schema.names import enum_of_name
 
 
 def layer_param(
     kind: str, params: str = "", bottoms: int = 1, tops: int = 1, name: str = "l"
 ) -> caffe_pb2.LayerParameter:
     blobs = [f'bottom: "b{i}"' for i in range(bottoms)] + [f'top: "t{i}"' for i in range(tops)]
-    text = f'layers {{ name: "{name}" type: {proto.enum_name(kind)} {" ".join(blobs)} {params} }}'
-    return proto.parse_net(text).layers[0]
+    text = f'layers {{ name: "{name}" type: {enum_of_name(kind)} {" ".join(blobs)} {params} }}'
+    return proto.parse_net(text).layer[0]
 
 
 def make(

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from deeplab_caffe.errors import NetError
-from deeplab_caffe.layers import LAYERS, NetContext, create_layer, legacy_shape
-from deeplab_caffe.proto import caffe_pb2
+from deeplab_caffe.layers import LAYERS, NetContext, create_layer
+from deeplab_caffe.proto import V1, V2
 from tests.layers.build import layer_param, make, noise
 from tests.layers.catalogue import EXAMPLES
 
@@ -35,15 +35,17 @@ def test_counts_of_bottoms_and_tops(kind: str) -> None:
 
 def test_an_unknown_type_is_named_with_its_neighbour() -> None:
     param = layer_param("ReLU")
-    param.type = caffe_pb2.LayerParameter.NONE
+    param.ClearField("type")
     with pytest.raises(NetError, match=r"layer 'l': layer type \w+ is not implemented"):
         create_layer(param, NetContext())
 
 
-def test_legacy_shapes() -> None:
-    assert legacy_shape((5,)) == (1, 1, 1, 5)
-    assert legacy_shape((5, 7)) == (1, 1, 5, 7)
-    assert legacy_shape((2, 3, 4, 5)) == (2, 3, 4, 5)
+def test_shapes_of_blobs_in_files() -> None:
+    assert V1.blob_shape((5,)) == (1, 1, 1, 5)
+    assert V1.blob_shape((5, 7)) == (1, 1, 5, 7)
+    assert V1.blob_shape((2, 3, 4, 5)) == (2, 3, 4, 5)
+    assert V2.blob_shape((5,)) == (5,)
+    assert (V1.scalar(), V2.scalar()) == ((1, 1, 1, 1), ())
 
 
 @pytest.mark.parametrize("kind", sorted(k for k in RIGHT if LAYERS[k].HALF))

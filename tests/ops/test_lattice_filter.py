@@ -29,14 +29,14 @@ def features(std: float = 40.0) -> np.ndarray:
 def keys_on(device: str, count: int = 1) -> torch.Tensor:
     """Lattices of the same points on either device."""
     if device == "cpu":
-        return lattice_keys([Lattice.build(features())._handle] * count)
-    from deeplab_caffe.crf._device import arrays_on
-    from deeplab_caffe.crf.cuda import build_lattices
+        return lattice_keys([Lattice.build(features()).handle] * count)
+    from deeplab_caffe.arrays import arrays_on
+    from deeplab_caffe.crf.cuda_lattice import build_lattices
 
     arrays = arrays_on(device)
     kernel = PairwiseKernel(1.0, (3.0, 3.0), (40.0, 40.0, 40.0))
     request = ((HEIGHT, WIDTH), kernel, arrays.take(image()))
-    return lattice_keys(build_lattices(arrays, [request], "rgb", True) * count)
+    return lattice_keys(build_lattices(arrays, [request], True) * count)
 
 
 def matrix(keys: torch.Tensor, dtype: torch.dtype, device: str = "cpu", adjoint: bool = False) -> torch.Tensor:
@@ -48,7 +48,7 @@ def matrix(keys: torch.Tensor, dtype: torch.dtype, device: str = "cpu", adjoint:
 def test_it_is_the_numpy_filter_item_by_item() -> None:
     values = torch.randn(3, POINTS, 5, generator=torch.Generator().manual_seed(1))
     lattices = [Lattice.build(features(std)) for std in (20, 40, 80)]
-    found = lattice_filter(values, lattice_keys([lattice._handle for lattice in lattices]))
+    found = lattice_filter(values, lattice_keys([lattice.handle for lattice in lattices]))
     for item, lattice in enumerate(lattices):
         np.testing.assert_array_equal(found[item].numpy(), lattice.filter(values[item].numpy()))
 
@@ -113,7 +113,7 @@ def test_any_strides_and_threads_give_the_same_bits(dtype: torch.dtype) -> None:
 
 def test_keys_keep_lattices_alive_and_copies_do_not() -> None:
     values = torch.ones(1, POINTS, 1)
-    keys = lattice_keys([Lattice.build(features())._handle])
+    keys = lattice_keys([Lattice.build(features()).handle])
     expected = lattice_filter(values, keys)
     view, duplicate = keys.view(1), copy.deepcopy(keys)
     del keys

@@ -7,15 +7,16 @@ from functools import lru_cache
 
 import numpy as np
 
-from deeplab_caffe.proto import CaffeModel, ModelBlob, enum_name, type_name
-from deeplab_caffe.proto.schema import Schema, enum_table, field_table
+from deeplab_caffe.proto import CaffeModel, ModelBlob
+from deeplab_caffe.proto.schema.names import name_of_number
+from deeplab_caffe.proto.schema.tables import Schema, enum_table, field_table
 
 
 @lru_cache
 def bvlc_schema(packed: bool = True) -> Schema:
     """BVLC's own messages, V1 and V2 layers; optionally with the floats one by one, as the oldest Caffe wrote them."""
-    fields = [replace(row, packed=row.packed and packed) for row in field_table("v2")]
-    return Schema(f"test/bvlc_{packed}.proto", fields, enum_table("v2"))
+    fields = [replace(row, packed=row.packed and packed) for row in field_table("merge")]
+    return Schema(f"test/bvlc_{packed}.proto", fields, enum_table("merge"))
 
 
 @lru_cache
@@ -50,11 +51,8 @@ def ours(blob: ModelBlob) -> tuple[tuple[int, ...], bytes, bytes | None]:
 
 def expected_type(layer) -> str:
     if isinstance(layer.type, str):
-        try:
-            return enum_name(layer.type) if layer.HasField("type") else "NONE"
-        except KeyError:
-            return layer.type
-    return "DECONVOLUTION" if layer.type == 39 and layer.blobs else type_name(layer.type)
+        return "SoftmaxWithLoss" if layer.type == "SoftmaxLoss" else layer.type
+    return name_of_number(layer.type, deconvolution=bool(layer.blobs)) if layer.type else ""
 
 
 def assert_same(model: CaffeModel, net) -> None:

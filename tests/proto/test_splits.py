@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deeplab_caffe.errors import NetError
-from deeplab_caffe.proto import CaffeModel, caffe_pb2, filter_net, insert_splits, parse_net, read_net, type_name
+from deeplab_caffe.proto import CaffeModel, caffe_pb2, filter_net, insert_splits, parse_net, read_net
 from tests.goldens import case_dir
 
 
@@ -18,9 +18,9 @@ def net(*layers: str, inputs: str = ""):
         name, _, wiring = text.partition(":")
         bottoms, _, tops = wiring.partition("->")
         tops, _, weights = tops.partition("|")
-        result.layers.add(
+        result.layer.add(
             name=name,
-            type=caffe_pb2.LayerParameter.POWER,
+            type="Power",
             bottom=bottoms.split(),
             top=tops.split(),
             loss_weight=[float(weight) for weight in weights.split()],
@@ -30,7 +30,7 @@ def net(*layers: str, inputs: str = ""):
 
 def written(result) -> list[str]:
     lines = []
-    for layer in result.layers:
+    for layer in result.layer:
         weights = "".join(f" {weight:g}" for weight in layer.loss_weight)
         line = f"{layer.name}: {' '.join(layer.bottom)} -> {' '.join(layer.top)}"
         lines.append(line + (f" |{weights}" if weights else ""))
@@ -45,7 +45,7 @@ def test_a_blob_read_twice():
         "b: x_a_0_split_0 -> y",
         "c: x_a_0_split_1 y -> z",
     ]
-    assert result.layers[1].type == caffe_pb2.LayerParameter.SPLIT
+    assert result.layer[1].type == "Split"
 
 
 def test_net_inputs_are_split_first_and_named_by_their_number():
@@ -131,7 +131,7 @@ def _nets(draw):
         bottoms = draw(st.lists(st.sampled_from(blobs), max_size=3))
         # Old names among the tops make in-place layers and blobs that are written anew.
         tops = draw(st.lists(st.sampled_from([*blobs, f"t{i}", f"u{i}"]), max_size=2, unique=True))
-        result.layers.add(name=f"l{i}", type=caffe_pb2.LayerParameter.POWER, bottom=bottoms, top=tops)
+        result.layer.add(name=f"l{i}", type="Power", bottom=bottoms, top=tops)
         blobs += [top for top in tops if top not in blobs]
     return result
 
@@ -140,9 +140,9 @@ def _reads(net) -> list[tuple[str, list[tuple[str, int]]]]:
     """For each layer that is no split, the (layer, top) that each bottom comes from, through splits."""
     writer = {name: ("input", i) for i, name in enumerate(net.input)}
     reads = []
-    for layer in net.layers:
+    for layer in net.layer:
         sources = [writer[bottom] for bottom in layer.bottom]
-        split = layer.type == caffe_pb2.LayerParameter.SPLIT
+        split = layer.type == "Split"
         if not split:
             reads.append((layer.name, sources))
         for j, top in enumerate(layer.top):
@@ -158,7 +158,7 @@ def test_random_nets(original):
     assert _reads(result) == _reads(original)
     version: Counter[str] = Counter()
     read: Counter[tuple[str, int]] = Counter()
-    for layer in result.layers:
+    for layer in result.layer:
         for bottom in layer.bottom:
             read[bottom, version[bottom]] += 1
         for top in layer.top:
@@ -178,8 +178,8 @@ def test_random_nets(original):
 )
 def test_layers_of_the_models_that_the_original_saved(case, prototxt, model):
     folder = case_dir(case)
-    layers = insert_splits(filter_net(read_net(folder / prototxt), "TRAIN" if "train" in prototxt else "TEST")).layers
-    ours = [(layer.name, type_name(layer.type), list(layer.bottom), list(layer.top)) for layer in layers]
+    layers = insert_splits(filter_net(read_net(folder / prototxt), "TRAIN" if "train" in prototxt else "TEST")).layer
+    ours = [(layer.name, layer.type, list(layer.bottom), list(layer.top)) for layer in layers]
     theirs = [(layer.name, layer.type, layer.bottoms, layer.tops) for layer in CaffeModel(folder / model).layers]
     assert ours == theirs
 
@@ -187,4 +187,5 @@ def test_layers_of_the_models_that_the_original_saved(case, prototxt, model):
 def test_split_names_do_not_depend_on_the_layout():
     v1 = parse_net('input: "d" layers { name: "r" type: RELU bottom: "d" bottom: "d" top: "e" }')
     v2 = parse_net('input: "d" layer { name: "r" type: "ReLU" bottom: "d" bottom: "d" top: "e" }')
-    assert insert_splits(v1) == insert_splits(v2)
+    assert (v1.dialect, v2.dialect) == ("v1", "v2")
+    assert insert_splits(v1).layer == insert_splits(v2).layer

@@ -115,7 +115,7 @@ def test_an_infinite_energy_is_an_impossible_label() -> None:
         ("crf.addPairwiseGaussian(3, np.zeros((3, 3, 3)))", "LabelCompatibility of dimension >2 not meaningful"),
         ("crf.addPairwiseGaussian(3, np.zeros(2))", "Bad shape for compat (Need (3,), got (2,))"),
         ("crf.addPairwiseGaussian(3, np.zeros((2, 3)))", "Bad shape for compat (Need (3, 3), got (2, 3))"),
-        ("crf.addPairwiseGaussian(3, np.nan)", "compatibility must be finite"),
+        ("crf.addPairwiseGaussian(3, np.nan)", "compat must be a finite number, got nan"),
         ("crf.addPairwiseGaussian(0, 3)", "must be a positive, finite number, got 0"),
         ("crf.addPairwiseGaussian(-3, 3)", "must be a positive, finite number, got -3"),
         ("crf.addPairwiseGaussian(3, 3, kernel=3)", "kernel must be CONST_KERNEL"),

@@ -49,9 +49,9 @@ def test_what_caffes_files_hold(tmp_path: Path) -> None:
     model, state = CaffeModel(found.model), read_solverstate(found.state)
     assert model.name == "toy"
     assert [(layer.name, layer.type) for layer in model.layers][:3] == [
-        ("data", "IMAGE_SEG_DATA"),
-        ("label_data_1_split", "SPLIT"),
-        ("c1", "CONVOLUTION"),
+        ("data", "ImageSegData"),
+        ("label_data_1_split", "Split"),
+        ("c1", "Convolution"),
     ]
     shapes = [(6, 3, 3, 3), (1, 1, 1, 6), (3, 6, 1, 1), (1, 1, 1, 3)]
     blobs = [blob for layer in model.layers for blob in layer.blobs]

@@ -23,8 +23,7 @@ def test_every_class_has_a_name_and_a_colour() -> None:
 
 
 def test_the_crf_parameters_are_the_cards() -> None:
-    params = dc.CRFParams(**DEFAULT_MODEL.crf)
-    assert params == dc.CRFParams.for_model(DEFAULT_MODEL.name)
+    assert DEFAULT_MODEL.crf == dc.CRFParams.for_model(DEFAULT_MODEL.name)
     assert "w/std 1/3, w/xy/rgb 3/30/5" in DEFAULT_MODEL.card.read_text()
 
 

@@ -73,8 +73,8 @@ def in_exper(tmp_path: Path, variables: dict[str, str], monkeypatch: pytest.Monk
 def build(name: str, kind: str, variables: dict[str, str], phase: str, **edits: int) -> dc.Net:
     """The net with its parameters on no device: shapes are all that is asked."""
     param = proto.read_net(prototxt_path(name, kind), variables)
-    for layer in param.layers:
-        if layer.type == caffe_pb2.LayerParameter.IMAGE_SEG_DATA:
+    for layer in param.layer:
+        if layer.type == "ImageSegData":
             layer.image_data_param.batch_size = edits.get("batch_size", layer.image_data_param.batch_size)
             layer.transform_param.crop_size = edits.get("crop_size", layer.transform_param.crop_size)
     with torch.device("meta"):
@@ -134,7 +134,7 @@ def test_train_labels_shrink_to_the_scores(name: str, variables: dict[str, str])
 
 
 def convolutions(param: caffe_pb2.NetParameter) -> list[caffe_pb2.LayerParameter]:
-    return [layer for layer in param.layers if layer.type == caffe_pb2.LayerParameter.CONVOLUTION]
+    return [layer for layer in param.layer if layer.type == "Convolution"]
 
 
 @pytest.mark.parametrize("name", [name for name in (*NETWORKS, *BASES) if "msc" not in name])
@@ -142,7 +142,7 @@ def test_train_rates_are_the_recipes(name: str, variables: dict[str, str]) -> No
     layers = convolutions(proto.read_net(prototxt_path(name, "train"), variables))
     assert len(layers) == 16
     for layer in layers:
-        assert list(layer.blobs_lr) == ([10, 20] if layer.name.startswith("fc8") else [1, 2])
+        assert [spec.lr_mult for spec in layer.param] == ([10, 20] if layer.name.startswith("fc8") else [1, 2])
         assert list(layer.weight_decay) == [1, 0]
     filler = layers[-1].convolution_param.weight_filler
     assert (filler.type, filler.std) == ("gaussian", pytest.approx(0.01))
@@ -154,7 +154,7 @@ def test_msc_learns_the_scores_and_nothing_below_them(name: str, variables: dict
     assert len(layers) == 16 + 3 * 5
     for layer in layers:
         kept = layer.name.startswith("conv") or layer.name in ("fc6", "fc7")
-        assert list(layer.blobs_lr) == ([0, 0] if kept else [1, 2])
+        assert [spec.lr_mult for spec in layer.param] == ([0, 0] if kept else [1, 2])
         assert list(layer.weight_decay) == ([0, 0] if kept else [1, 0])
 
 
@@ -162,7 +162,7 @@ def test_msc_learns_the_scores_and_nothing_below_them(name: str, variables: dict
 def test_msc_branches_have_strides_in_training_and_are_enlarged_in_test(name: str, variables: dict[str, str]) -> None:
     sources = ("data", "pool1", "pool2", "pool3", "pool4")
     for kind, strides in (("train", (8, 4, 2, 1, 1)), ("test", (1,) * 5), ("deploy", (1,) * 5)):
-        layers = {layer.name: layer for layer in proto.read_net(prototxt_path(name, kind), variables).layers}
+        layers = {layer.name: layer for layer in proto.read_net(prototxt_path(name, kind), variables).layer}
         assert tuple(layers[f"{source}_conv"].convolution_param.stride for source in sources) == strides
         enlarged = [f"{source}_interp" for source in sources[1:]] + ["fc8_interp"]
         small = [f"{source}_ms" for source in sources[1:]] + [score_layer(name)]
@@ -176,7 +176,12 @@ def test_the_kinds_of_a_network_have_the_same_parameters(name: str, variables: d
     for kind in ("train", "test", "deploy"):
         layers = convolutions(proto.read_net(prototxt_path(name, kind), variables))
         convs = [(layer.name, layer.convolution_param) for layer in layers]
-        shapes.append([(name, conv.num_output, conv.kernel_size, conv.hole, conv.pad) for name, conv in convs])
+        shapes.append(
+            [
+                (name, conv.num_output, list(conv.kernel_size), list(conv.dilation), list(conv.pad))
+                for name, conv in convs
+            ]
+        )
     assert shapes[0] == shapes[1] == shapes[2]
 
 
@@ -197,8 +202,8 @@ def test_test_writes_scores_and_crf(name: str, variables: dict[str, str]) -> Non
 def test_largefov_test_runs_into_files(variables: dict[str, str], tmp_path: Path) -> None:
     """The whole pipeline, with the released file's own layers at a smaller crop: zero weights, so equal scores."""
     param = proto.read_net(prototxt_path("deeplab_largefov", "test"), variables)
-    for layer in param.layers:
-        if layer.type == caffe_pb2.LayerParameter.IMAGE_SEG_DATA:
+    for layer in param.layer:
+        if layer.type == "ImageSegData":
             layer.transform_param.crop_size = 41
     dc.Net(param, None, "TEST").forward()
     scores = dc.data.read_blob_mat(tmp_path / "features" / "val" / "fc8" / "a_blob_0.mat")

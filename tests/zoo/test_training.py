@@ -50,15 +50,15 @@ def exper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def reduced(name: str, data_root: Path) -> caffe_pb2.NetParameter:
     """The recipe with a 32nd of the filters, crops of 4 x 4 scores and an edge, and batches of 2."""
     param = proto.read_net(prototxt_path(name, "train"), VARIABLES | {"DATA_ROOT": str(data_root)})
-    for layer in param.layers:
-        if layer.type == caffe_pb2.LayerParameter.IMAGE_SEG_DATA:
+    for layer in param.layer:
+        if layer.type == "ImageSegData":
             layer.image_data_param.batch_size = 2
             # The 4x4 network's fc6 has its taps 4 places from the centre: it needs 9 of them.
             layer.transform_param.crop_size = {"deeplab": 34, "deeplab_4x4": 65}.get(name, 33)
         conv = layer.convolution_param
         if conv.num_output > 4:
             conv.num_output //= NARROWER
-        if layer.type == caffe_pb2.LayerParameter.CONVOLUTION:
+        if layer.type == "Convolution":
             # Most layers have no filler, as VGG's weights are to come; the biases keep so narrow a net's ReLUs alive.
             conv.weight_filler.CopyFrom(caffe_pb2.FillerParameter(type="xavier"))
             conv.bias_filler.CopyFrom(caffe_pb2.FillerParameter(type="constant", value=0.2))
@@ -84,7 +84,7 @@ def test_a_training_step_moves_what_has_a_rate(name: str, exper: Path) -> None:
 
     moved = 0
     for layer in solver.net.layers:
-        for blob, rate in zip(layer.blobs, layer.param.blobs_lr, strict=True):
+        for blob, rate in zip(layer.blobs, [spec.lr_mult for spec in layer.param.param], strict=True):
             key = next(key for key, value in solver.net.named_parameters() if value is blob)
             assert torch.isfinite(blob).all()
             same = torch.equal(blob.detach(), before[key])

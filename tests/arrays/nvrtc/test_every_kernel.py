@@ -14,6 +14,7 @@ import pytest
 from deeplab_caffe import _C
 from deeplab_caffe.arrays import nvrtc
 from deeplab_caffe.arrays.nvrtc import kernels, runtime
+from deeplab_caffe.crf.backend import PairwiseTerm
 from deeplab_caffe.crf.cuda import CudaField
 from deeplab_caffe.crf.cuda_lattice import CudaLattice
 from tests.arrays.nvrtc import libnvrtc
@@ -24,12 +25,14 @@ NO_NVRTC = "no libnvrtc: none in CUDA_HOME, NVIDIA's wheels or the system"
 
 
 class NoArrays:
-    """Arrays on GPU 0 that nobody reads, as deeplab_caffe/crf/_device.py's."""
+    """Arrays on GPU 0 that nobody reads, as :class:`deeplab_caffe.arrays.Arrays`."""
 
     index, stream = 0, 0
 
     def empty(self, shape: int | tuple[int, ...], dtype: str) -> SimpleNamespace:
-        return SimpleNamespace(shape=(shape,) if isinstance(shape, int) else shape, dtype=dtype)
+        array = SimpleNamespace(shape=(shape,) if isinstance(shape, int) else shape, dtype=dtype)
+        array.reshape = lambda shape: self.empty(shape, dtype)
+        return array
 
     def take(self, array: np.ndarray) -> SimpleNamespace:
         return self.empty(array.shape, array.dtype.name)
@@ -98,8 +101,11 @@ def run_crf() -> None:
     CudaLattice.filter_all(lattices[:1], view((1, 42, 2)), view((1, 42, 2)), False, 0)
     for labels, half in itertools.product((21, 200, 300), (False, True)):
         lattice = lattices[1]
-        potts, costs = (lattice, 3.0, "symmetric"), (lattice, np.ones(labels, np.float32), "after")
-        field = CudaField(arrays, (6, 7), labels, [potts, costs], half)
+        terms = [
+            PairwiseTerm(lattice, 3.0, None, "symmetric"),
+            PairwiseTerm(lattice, 1.0, np.ones(labels, np.float32), "after"),
+        ]
+        field = CudaField(arrays, (labels, 6, 7), terms, half)
         scores = arrays.empty((labels, 6, 7), "float32")
         field.start(scores)
         field.run(1)

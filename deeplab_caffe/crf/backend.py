@@ -1,0 +1,259 @@
+"""Where a dense CRF computes: what the driver needs of the CPU and of a GPU, and the driver."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from deeplab_caffe import _C
+from deeplab_caffe.arrays import Array, Arrays, to_numpy
+from deeplab_caffe.crf.inputs import validate_floating, validate_scores
+from deeplab_caffe.crf.memory import allocate
+from deeplab_caffe.crf.params import PairwiseKernel
+from deeplab_caffe.errors import CRFError
+
+# A handle of _C: its Lattice, or a deeplab_caffe.crf.cuda_lattice.CudaLattice.
+LatticeHandle = Any
+
+
+class LatticeRequest(NamedTuple):
+    """The pixels that a lattice is to be built of.
+
+    Attributes:
+        size: (H, W).
+        kernel: its standard deviations.
+        image: what :meth:`Backend.colours` returned, ``(H, W, 3)``; None for positions alone.
+    """
+
+    size: tuple[int, int]
+    kernel: PairwiseKernel
+    image: Array | None = None
+
+
+class PairwiseTerm(NamedTuple):
+    """One pairwise term of the energy.
+
+    Attributes:
+        lattice: of a Gaussian kernel.
+        weight: what its messages are multiplied with.
+        compatibility: cost of each label for meeting itself ``(C,)``, or of label l (row) for meeting label k (column)
+            ``(C, C)``, float32; None for Potts: -1 where labels agree.
+        normalization: of the filter: "after", "before", "symmetric" or "none".
+    """
+
+    lattice: LatticeHandle
+    weight: float
+    compatibility: np.ndarray[Any, Any] | None = None
+    normalization: str = "after"
+
+
+class Field(Protocol):
+    """One mean field inference with its workspace. Arrays are float32 ``(C, H, W)`` of the backend's library."""
+
+    @property
+    def iterations(self) -> int:
+        """Return the number of iterations since the start."""
+
+    def start(self, scores: Array, probabilities: bool = False) -> None:
+        """Set Q to the softmax of the scores, or of the logarithms of probabilities."""
+
+    def run(self, iterations: int) -> None:
+        """Do so many iterations."""
+
+    def set_marginals(self, marginals: Array) -> None:
+        """Set Q."""
+
+    def marginals(self, out: Array | None = None, *, log: bool = False) -> Array:
+        """Write Q, or log(max(Q, FLT_MIN)), to ``out`` or a new array, and return that."""
+
+    def energies(self) -> _C.Energies:
+        """Return the parts of the free energy."""
+
+
+class Backend(ABC):
+    """The CPU or one GPU: its arrays, lattices and mean fields.
+
+    Attributes:
+        arrays: the library whose arrays it works on.
+        images_at_once: how many images go through the same launches.
+        sse_padding: see :meth:`deeplab_caffe.crf.Lattice.build`.
+    """
+
+    arrays: Arrays
+    images_at_once: int
+    sse_padding: bool
+
+    @abstractmethod
+    def take(self, array: Any, name: str) -> Array:
+        """Convert any supported array to the backend's library and device.
+
+        Raises:
+            CRFError: it is on a GPU, and the backend is the CPU.
+        """
+
+    @abstractmethod
+    def like(self, array: Any, result: Array) -> Any:
+        """Convert a result to the shape of ``array``, to its library, and to where it is."""
+
+    def scores(self, array: Array, layout: str, probabilities: bool = False) -> Array:
+        """Validate all of scores but their values, see :meth:`inspect`, and return them as float32.
+
+        Raises:
+            CRFError: as :func:`deeplab_caffe.crf.inputs.validate_scores`.
+        """
+        validate_scores(tuple(array.shape), self.arrays.dtype(array), layout, probabilities)
+        return self.float32(array)
+
+    def floats(self, array: Array, name: str) -> Array:
+        """Validate the dtype of marginals or energies, and return them as float32.
+
+        Raises:
+            CRFError: they are not floating point.
+        """
+        validate_floating(self.arrays.dtype(array), name)
+        return self.float32(array)
+
+    def float32(self, array: Array) -> Array:
+        """Return floating point numbers as float32; those beyond it become infinite."""
+        with np.errstate(over="ignore"):
+            return self.arrays.cast(array, "float32")
+
+    def empty(self, shape: Sequence[int]) -> Array:
+        """Return a new float32 array whose values are unspecified."""
+        return allocate(self.arrays, tuple(shape), "float32")
+
+    @abstractmethod
+    def colours(self, image: Array) -> Array:
+        """Return an image's colours as numbers that lattices are built of.
+
+        Raises:
+            CRFError: they are not real, or (here or by :meth:`pixel_lattices`) not finite.
+        """
+
+    @abstractmethod
+    def inspect(self, scores: Sequence[Array], probabilities: bool) -> Callable[[], None]:
+        """Begin to look at the values of scores ``(C, H, W)``; the function returned ends it.
+
+        Raises:
+            CRFError: here or by that function, as :func:`deeplab_caffe.crf.inputs.validate_score_values`.
+        """
+
+    @abstractmethod
+    def check_memory(self, size: tuple[int, int], kernels: Sequence[PairwiseKernel], num_classes: int = 0) -> None:
+        """Check that there is the least memory that lattices of these kernels, and an inference, take.
+
+        Args:
+            size: (H, W).
+            kernels: what lattices are built of.
+            num_classes: C; 0 for the lattices alone.
+
+        Raises:
+            CRFMemoryError: there is not.
+        """
+
+    @abstractmethod
+    def pixel_lattices(self, requests: Sequence[LatticeRequest]) -> list[LatticeHandle]:
+        """Return lattices of images' pixels; those of positions alone may be shared.
+
+        Raises:
+            CRFError: colours that are not finite, or standard deviations too small for the image.
+            CRFMemoryError: there is not enough memory.
+        """
+
+    @abstractmethod
+    def feature_lattice(self, features: Array) -> LatticeHandle:
+        """Return the lattice of features ``(N, d)``. Errors as :meth:`deeplab_caffe.crf.Lattice.build`."""
+
+    @abstractmethod
+    def public_lattice(self, lattice: LatticeHandle) -> Any:
+        """Return what a user sees of a lattice."""
+
+    @abstractmethod
+    def field(self, shape: tuple[int, int, int], terms: Sequence[PairwiseTerm]) -> Field:
+        """Return a mean field for scores of ``shape`` (C, H, W), with its workspace, not started.
+
+        Raises:
+            CRFMemoryError: there is not enough memory.
+        """
+
+    def run(self, fields: Sequence[Field], iterations: int) -> None:
+        """Do so many iterations of each field."""
+        for field in fields:
+            field.run(iterations)
+
+
+class Problem(NamedTuple):
+    """One image to refine, in arrays of one backend, of any strides.
+
+    Attributes:
+        scores: float32 ``(C, H, W)``.
+        image: what :meth:`Backend.colours` returned, ``(H, W, 3)``; None leaves the kernels of colours out.
+        out: float32 ``(C, H, W)``, where the marginals go.
+    """
+
+    scores: Array
+    image: Array | None
+    out: Array
+
+
+def infer(
+    backend: Backend,
+    problems: Sequence[Problem],
+    kernels: Sequence[PairwiseKernel],
+    iterations: int,
+    *,
+    probabilities: bool = False,
+    log: bool = False,
+) -> None:
+    """Infer the marginals of several images.
+
+    Args:
+        backend: where.
+        problems: the images.
+        kernels: for the channels as the images have them.
+        iterations: mean field iterations.
+        probabilities: the scores are probabilities.
+        log: write log(max(Q, FLT_MIN)) instead of Q.
+
+    Raises:
+        CRFError: scores or colours whose values are not fit, or standard deviations too small for the image.
+        CRFMemoryError: there is not enough memory.
+    """
+    for some in _groups(problems, backend.images_at_once):
+        owned = [[one for one in kernels if problem.image is not None or one.rgb_std is None] for problem in some]
+        requests = []
+        for (scores, image, _), own in zip(some, owned, strict=True):
+            num_classes, *size = scores.shape
+            backend.check_memory((size[0], size[1]), own, num_classes)
+            requests += [LatticeRequest((size[0], size[1]), kernel, image) for kernel in own]
+        # Begun before the lattices, ended after: a GPU is then waited for once.
+        finish_inspection = backend.inspect([problem.scores for problem in some], probabilities)
+        lattices = iter(backend.pixel_lattices(requests))
+        finish_inspection()
+        fields = []
+        for (scores, _, _), own in zip(some, owned, strict=True):
+            terms = [PairwiseTerm(next(lattices), kernel.weight) for kernel in own]
+            fields.append(backend.field(tuple(scores.shape), terms))
+            fields[-1].start(scores, probabilities)
+        backend.run(fields, iterations)
+        for problem, field in zip(some, fields, strict=True):
+            field.marginals(problem.out, log=log)
+
+
+def _groups(problems: Sequence[Problem], most: int) -> Iterator[list[Problem]]:
+    """Yield problems with the same number of classes, so many at a time."""
+    for num_classes in sorted({len(problem.scores) for problem in problems}):
+        same = [problem for problem in problems if len(problem.scores) == num_classes]
+        for first in range(0, len(same), most):
+            yield same[first : first + most]
+
+
+def on_host(array: Any, name: str, backend: Backend) -> np.ndarray[Any, Any]:
+    """Return a small array of any library as numpy's."""
+    try:
+        return to_numpy(array, name, CRFError)
+    except CRFError:
+        return backend.arrays.numpy(backend.take(array, name))

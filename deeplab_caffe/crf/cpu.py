@@ -1,0 +1,199 @@
+"""The dense CRF on the CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from deeplab_caffe import _C
+from deeplab_caffe.arrays import NumpyArrays, is_on_gpu, like, to_numpy
+from deeplab_caffe.crf.backend import Backend, LatticeRequest, PairwiseTerm
+from deeplab_caffe.crf.inputs import NDArray, validate_finite, validate_real, validate_score_values
+from deeplab_caffe.crf.lattice import Lattice
+from deeplab_caffe.crf.memory import check_memory, memory_errors
+from deeplab_caffe.crf.params import PairwiseKernel
+from deeplab_caffe.errors import CRFError
+
+# Above this the lattice of positions, which depends on the size alone, is not kept for the next image of that size.
+_CACHED_POINTS = 1 << 20
+_CACHED_LATTICES = 4
+
+_ARRAYS = NumpyArrays()
+
+
+class CpuField:
+    """:class:`deeplab_caffe.crf.backend.Field` with numpy arrays."""
+
+    def __init__(self, shape: tuple[int, int, int], terms: Sequence[PairwiseTerm]) -> None:
+        self._shape = shape
+        num_classes, height, width = shape
+        kernels: list[tuple[_C.Lattice, float, Any, list[float]]] = []
+        for lattice, weight, compatibility, normalization in terms:
+            kind = getattr(_C.Normalization, normalization.upper())
+            if compatibility is None:
+                kernels.append((lattice, weight, kind, []))
+            else:
+                kernels.append((lattice, 1.0, kind, (np.float32(weight) * compatibility).ravel().tolist()))
+        self._field = _C.MeanField(num_classes, height * width, kernels)
+
+    @property
+    def iterations(self) -> int:
+        """Return the number of iterations since the start."""
+        return self._field.iterations
+
+    def start(self, scores: NDArray, probabilities: bool = False) -> None:
+        """See :class:`deeplab_caffe.crf.backend.Field`."""
+        self._field.start(self._rows(scores), probabilities)
+
+    def run(self, iterations: int) -> None:
+        """See :class:`deeplab_caffe.crf.backend.Field`."""
+        self._field.run(iterations)
+
+    def set_marginals(self, marginals: NDArray) -> None:
+        """See :class:`deeplab_caffe.crf.backend.Field`."""
+        self._field.set_marginals(self._rows(marginals))
+
+    def marginals(self, out: NDArray | None = None, *, log: bool = False) -> NDArray:
+        """See :class:`deeplab_caffe.crf.backend.Field`."""
+        direct = out if out is not None and out.flags.c_contiguous else np.empty(self._shape, np.float32)
+        self._field.marginals(self._rows(direct), log)
+        if out is None or out is direct:
+            return direct
+        out[...] = direct
+        return out
+
+    def energies(self) -> _C.Energies:
+        """See :class:`deeplab_caffe.crf.backend.Field`."""
+        return self._field.energies()
+
+    def _rows(self, array: NDArray) -> _C.TensorView:
+        return _ARRAYS.view(array.reshape(self._shape[0], -1))
+
+
+class CpuBackend(Backend):
+    """numpy arrays, and torch's on the CPU.
+
+    Args:
+        sse_padding: see :meth:`deeplab_caffe.crf.Lattice.build`.
+    """
+
+    arrays = _ARRAYS
+    images_at_once = 1
+
+    def __init__(self, sse_padding: bool = True) -> None:
+        self.sse_padding = sse_padding
+
+    def take(self, array: Any, name: str) -> NDArray:
+        """See :class:`deeplab_caffe.crf.backend.Backend`."""
+        if is_on_gpu(array):
+            raise CRFError(f"{name} are on a GPU, but this CRF computes on the CPU: make it with device='cuda'")
+        return to_numpy(array, name, CRFError)
+
+    def like(self, array: Any, result: NDArray) -> Any:
+        """See :class:`deeplab_caffe.crf.backend.Backend`."""
+        return like(array, result.reshape(np.shape(array)))
+
+    def colours(self, image: NDArray) -> NDArray:
+        """See :class:`deeplab_caffe.crf.backend.Backend`."""
+        validate_real(image.dtype.name, "image")
+        validate_finite(image, "image")
+        with np.errstate(over="ignore"):
+            return image.astype(np.float32, copy=False)
+
+    def inspect(self, scores: Sequence[NDArray], probabilities: bool) -> Callable[[], None]:
+        """See :class:`deeplab_caffe.crf.backend.Backend`."""
+        for one in scores:
+            validate_score_values(one, probabilities)
+        return lambda: None
+
+    def check_memory(self, size: tuple[int, int], kernels: Sequence[PairwiseKernel], num_classes: int = 0) -> None:
+        """See :class:`deeplab_caffe.crf.backend.Backend`."""
+        points = size[0] * size[1]
+        needed = _field_bytes(points, num_classes, len(kernels)) if num_classes else 0
+        for kernel in kernels:
+            dims = 2 if kernel.rgb_std is None else 5
+            needed += _C.lattice_min_bytes(points, dims) + 4 * points * dims
+        check_memory(needed, _what(size, num_classes))
+
+    def pixel_lattices(self, requests: Sequence[LatticeRequest]) -> list[_C.Lattice]:
+        """See :class:`deeplab_caffe.crf.backend.Backend`."""
+        return [self._pixel_lattice(*request) for request in requests]
+
+    def _pixel_lattice(self, size: tuple[int, int], kernel: PairwiseKernel, image: NDArray | None) -> _C.Lattice:
+        with memory_errors(_what(size)):
+            if kernel.rgb_std is None:
+                cached = size[0] * size[1] <= _CACHED_POINTS
+                build = _position_lattice if cached else _position_lattice.__wrapped__
+                return build(size, replace(kernel, weight=1.0), self.sse_padding)
+            assert image is not None
+            features = np.empty((5, *size), np.float32)
+            with np.errstate(all="ignore"):  # the lattice refuses what is not finite
+                for channel, deviation in enumerate(np.asarray(kernel.rgb_std, np.float32)):
+                    np.divide(image[..., channel], deviation, out=features[2 + channel])
+            return _build(features, kernel, self.sse_padding)
+
+    def feature_lattice(self, features: NDArray) -> _C.Lattice:
+        """See :class:`deeplab_caffe.crf.backend.Backend`."""
+        return Lattice.build(features, sse_padding=self.sse_padding).handle
+
+    def public_lattice(self, lattice: _C.Lattice) -> Lattice:
+        """See :class:`deeplab_caffe.crf.backend.Backend`."""
+        return Lattice(lattice)
+
+    def field(self, shape: tuple[int, int, int], terms: Sequence[PairwiseTerm]) -> CpuField:
+        """See :class:`deeplab_caffe.crf.backend.Backend`."""
+        num_classes, *size = shape
+        what = _what((size[0], size[1]), num_classes)
+        # Only now is it known how many vertices there are.
+        values = sum(_C.lattice_value_bytes(term.lattice.vertices, num_classes) for term in terms)
+        check_memory(_field_bytes(size[0] * size[1], num_classes, len(terms)) + values, what)
+        with memory_errors(what):
+            return CpuField(shape, terms)
+
+
+def _what(size: tuple[int, int], num_classes: int = 0) -> str:
+    """Return what memory is for, for messages."""
+    what = f"the dense CRF of a {size[1]} x {size[0]} image" if size[0] > 1 else f"the dense CRF of {size[1]:,} points"
+    return f"{what} with {num_classes} labels" if num_classes else what
+
+
+def _field_bytes(points: int, num_classes: int, kernels: int) -> int:
+    """Return the bytes of an inference, its scores and marginals, but not of the values on its lattices."""
+    return _C.mean_field_bytes(points, num_classes, kernels) + 8 * points * num_classes
+
+
+@lru_cache(maxsize=_CACHED_LATTICES)
+def _position_lattice(size: tuple[int, int], kernel: PairwiseKernel, sse_padding: bool) -> _C.Lattice:
+    return _build(np.empty((2, *size), np.float32), kernel, sse_padding)
+
+
+def _build(features: NDArray, kernel: PairwiseKernel, sse_padding: bool) -> _C.Lattice:
+    """Return the lattice of features (d, H, W), the first two of which are filled in here."""
+    dims, height, width = features.shape
+    with np.errstate(all="ignore"):
+        x_std, y_std = np.asarray(kernel.xy_std, np.float32)
+        features[0] = np.arange(width, dtype=np.float32) / x_std
+        features[1] = (np.arange(height, dtype=np.float32) / y_std)[:, None]
+    try:
+        return _C.Lattice.build(_ARRAYS.view(features.reshape(dims, -1).T), sse_padding)
+    except ValueError as exc:
+        raise CRFError(f"kernel with xy_std {kernel.xy_std} and rgb_std {kernel.rgb_std}: {exc}") from exc
+
+
+def image_pool(threads: int) -> ThreadPoolExecutor:
+    """Return a pool that works on several images side by side, each by one thread."""
+    if threads == 1:
+        return ThreadPoolExecutor(1, "crf")
+    # Threads that share an image wait for each other, those with an image each do not.
+    return ThreadPoolExecutor(threads, "crf", initializer=_C.set_num_threads_here, initargs=(1,))
+
+
+def clear_cache() -> None:
+    """Give back the memory of the lattices and buffers kept for the next image."""
+    _position_lattice.cache_clear()
+    _C.keep_blocks(_C.keep_blocks(0))

@@ -1,0 +1,187 @@
+"""The dense CRF as functions: for images, and for blobs as the DENSE_CRF layer has them (densecrf_layer.cpp)."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from deeplab_caffe import _C
+from deeplab_caffe.arrays import is_on_gpu, is_torch
+from deeplab_caffe.crf import cpu, cuda_lattice
+from deeplab_caffe.crf.backend import Backend, Problem, infer, on_host
+from deeplab_caffe.crf.inputs import image_sizes, validate_fit, validate_scores
+from deeplab_caffe.crf.params import CRFParams, PairwiseKernel, active_kernels, validate_iterations
+from deeplab_caffe.crf.place import backend_for
+from deeplab_caffe.errors import CRFError
+
+
+def dense_crf(
+    scores: Any,
+    image: Any,
+    params: CRFParams | None = None,
+    *,
+    iterations: int | None = None,
+    probabilities: bool = False,
+    sse_padding: bool = True,
+    half: bool = False,
+    device: str | None = None,
+) -> Any:
+    """Refine scores with the dense CRF, as the original's densecrf programs do.
+
+    Arrays are numpy's, torch's or CuPy's; the marginals are of the same kind and on the same device as the scores.
+    On the CPU a batch or list is worked off image by image, several at a time (see ``_C.set_num_threads``), each of
+    which takes the memory that one takes.
+
+    The lattices of positions of the last four image sizes and widths are kept (about 60 bytes a pixel, images of up
+    to 2^20 pixels; :func:`clear_cache` gives them back).
+
+    Args:
+        scores: ``(C, H, W)`` of any strides, computed in float32. The scores of the network (not a softmax of them:
+            the unary energy is minus the score), or with ``probabilities`` class probabilities. Or a batch
+            ``(N, C, H, W)``, or a list of images of different sizes.
+        image: RGB ``(H, W, 3)`` from 0 to 255, uint8 or any real type; None leaves the colour kernels out. For a batch
+            ``(N, H, W, 3)`` or a list, for a list a list.
+        params: the kernels; None for the defaults of :class:`CRFParams`.
+        iterations: mean field iterations instead of ``params.iterations``; 0 gives the softmax of the scores.
+        probabilities: the scores are probabilities, and their logarithm is what counts
+            (densecrf/refine_pascal/dense_inference.cpp:289). A probability of 0 rules the label out at that pixel.
+        sse_padding: see :meth:`Lattice.build`; True for the original's numbers.
+        half: on a GPU, keep values on the lattice in half precision: see :class:`deeplab_caffe.crf.cuda.CudaBackend`.
+        device: where to compute with arrays on the CPU: ``"cpu"`` (the default), ``"cuda"`` or ``"cuda:1"``. Arrays on
+            a GPU are worked on where they are.
+
+    Returns:
+        Marginals Q, float32 of the shape of ``scores`` (a list for a list); they sum to 1 at each pixel. The label is
+        the first maximum: ``Q.argmax(0)``. On the CPU the same bits for any number of threads.
+
+    Raises:
+        CRFError: shapes that do not fit (a transposed axis is the usual case), scores or colours that are not finite,
+            probabilities that are negative or all 0 at a pixel, standard deviations too small for the image's size.
+        CRFMemoryError: not enough memory.
+    """
+    params = CRFParams() if params is None else params
+    count = params.iterations if iterations is None else validate_iterations(iterations)
+    kernels = active_kernels(params, count, colours=True)
+    several = isinstance(scores, (list, tuple))
+    single = not several and np.ndim(scores) != 4
+    all_scores = [scores] if single else list(scores)
+    images = [image] if single else [None] * len(all_scores) if image is None else list(image)
+    if len(images) != len(all_scores):
+        raise CRFError(f"there are {len(all_scores)} images of scores but {len(images)} images")
+    if not all_scores:
+        if several:
+            return []
+        raise CRFError(f"scores are empty: (N, C, H, W) = {tuple(scores.shape)}")
+    on_gpu = [is_on_gpu(one) for one in all_scores]
+    if any(on_gpu) and not all(on_gpu):
+        raise CRFError("some scores are on a GPU, others are not")
+    backend = backend_for(all_scores[0], None if all(on_gpu) else device, sse_padding=sse_padding, half=half)
+
+    def solve(pairs: Sequence[tuple[Any, Any]]) -> list[Any]:
+        problems = [_problem(backend, *pair, kernels, probabilities) for pair in pairs]
+        infer(backend, problems, kernels, count, probabilities=probabilities)
+        return [backend.like(score, problem.out) for (score, _), problem in zip(pairs, problems, strict=True)]
+
+    pairs = list(zip(all_scores, images, strict=True))
+    if backend.images_at_once > 1 or len(pairs) == 1:
+        marginals = solve(pairs)
+    else:
+        with cpu.image_pool(min(_C.num_threads(), len(pairs))) as pool:
+            marginals = [found for (found,) in pool.map(lambda pair: solve([pair]), pairs)]
+    return marginals[0] if single else marginals if several else _stack(marginals)
+
+
+def clear_cache() -> None:
+    """Give back the memory kept for the next image, on the CPU and on GPUs: lattices of positions, and buffers."""
+    cpu.clear_cache()
+    cuda_lattice.clear_cache()
+
+
+def _problem(
+    backend: Backend, score: Any, image: Any, kernels: Sequence[PairwiseKernel], probabilities: bool
+) -> Problem:
+    array = backend.take(score, "scores")
+    shape = tuple(array.shape)
+    validate_scores(shape, backend.arrays.dtype(array), "(C, H, W)", probabilities)
+    colours = None if image is None else backend.take(image, "image")
+    if colours is not None:
+        validate_fit(shape, tuple(colours.shape))
+    # Before anything is converted.
+    own = [one for one in kernels if colours is not None or one.rgb_std is None]
+    backend.check_memory(shape[1:], own, shape[0])
+    colours = None if colours is None else backend.colours(colours)
+    return Problem(backend.float32(array), colours, backend.empty(shape))
+
+
+def _stack(marginals: Sequence[Any]) -> Any:
+    first = marginals[0]
+    if isinstance(first, np.ndarray):
+        return np.stack(marginals)
+    if is_torch(first):
+        return sys.modules["torch"].stack(list(marginals))
+    cupy = sys.modules["cupy"]
+    with cupy.cuda.Device(first.device.id):
+        return cupy.stack(list(marginals))
+
+
+def layer_inference(
+    scores: Any,
+    data_dim: Any | None,
+    image: Any | None,
+    params: CRFParams | None = None,
+    *,
+    iterations: int | None = None,
+    log: bool = False,
+    image_of_first: bool = False,
+    sse_padding: bool = True,
+) -> Any:
+    """Compute what the DENSE_CRF layer does from its bottom blobs.
+
+    A lattice depends on its origin and on the order of the axes: the blob's B, G, R minus the mean gives slightly other
+    numbers than :func:`dense_crf` gives for R, G, B from 0 to 255, in the original as here.
+
+    Args:
+        scores: ``(N, C, H, W)``, raw scores; numpy's, torch's or CuPy's.
+        data_dim: (height, width) of each image before padding, ``(N, 1, 1, 2)`` or anything else with two values for
+            each; one pair serves all. Only that part at the top left is used. None uses all.
+        image: ``(N, 3, H, W)``, channels B, G, R, minus the mean; None (two bottoms) leaves the colour kernels out.
+        params: the kernels; ``bi_rgb_std`` with three values is (r, g, b) here too.
+        iterations: mean field iterations instead of ``params.iterations``.
+        log: return log(max(Q, FLT_MIN)) instead of Q.
+        image_of_first: the original filters every item of a batch with the colours of item 0 (densecrf_layer.cpp:333,
+            no batch offset). False gives each item its own.
+        sse_padding: see :meth:`Lattice.build`.
+
+    Returns:
+        float32 ``(N, C, H, W)``, of the kind and on the device of the scores; 0 outside the part of ``data_dim``.
+
+    Raises:
+        CRFError: as :func:`dense_crf`, and a ``data_dim`` that is no size.
+        CRFMemoryError: not enough memory.
+    """
+    params = CRFParams() if params is None else params
+    count = params.iterations if iterations is None else validate_iterations(iterations)
+    backend = backend_for(scores, sse_padding=sse_padding)
+    array = backend.scores(backend.take(scores, "scores"), "(N, C, H, W)")
+    shape = tuple(array.shape)
+    sizes = image_sizes(None if data_dim is None else on_host(data_dim, "data_dim", backend), shape)
+    planes = None
+    if image is not None:
+        image = backend.take(image, "image")
+        came = tuple(image.shape)
+        fits = len(came) == 4 and came[1] == 3 and came[2:] == shape[2:]
+        if not fits or not (came[0] == shape[0] or (image_of_first and came[0] > 0)):
+            raise CRFError(f"scores are {shape} but the image blob is {came}: expected (N, 3, H, W)")
+        planes = backend.arrays.permute(backend.colours(image), (0, 2, 3, 1))
+    marginals = backend.arrays.zeros(shape, "float32")
+    problems = []
+    for item, (height, width) in enumerate(sizes):
+        colours = None if planes is None else planes[0 if image_of_first else item, :height, :width]
+        part = (item, slice(None), slice(height), slice(width))
+        problems.append(Problem(array[part], colours, marginals[part]))
+    kernels = [kernel.in_bgr for kernel in active_kernels(params, count, colours=True)]
+    infer(backend, problems, kernels, count, log=log)
+    return backend.like(scores, marginals)

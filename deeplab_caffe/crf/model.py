@@ -1,0 +1,341 @@
+"""A dense CRF as an object: kernels and lattices once, then as many scores as there are, at once or step by step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from deeplab_caffe.arrays import Array
+from deeplab_caffe.crf.backend import Backend, Field, LatticeHandle, LatticeRequest, PairwiseTerm
+from deeplab_caffe.crf.inputs import validate_compatibility, validate_fit
+from deeplab_caffe.crf.params import CRFParams, PairwiseKernel, validate_iterations, validate_number
+from deeplab_caffe.crf.place import backend_for
+from deeplab_caffe.errors import CRFError
+
+Normalization = Literal["after", "before", "symmetric", "none"]
+
+
+@dataclass(frozen=True)
+class Energies:
+    """Parts of the mean field's free energy (Kraehenbuehl and Koltun, 2011), summed over all points.
+
+    Attributes:
+        entropy: sum of Q log Q, which is minus the entropy of Q.
+        unary: sum of -score * Q.
+        pairwise: by kernel in the order in which they were added, sum of Q times what its message costs.
+    """
+
+    entropy: float
+    unary: float
+    pairwise: tuple[float, ...]
+
+    @property
+    def kl_divergence(self) -> float:
+        """Return their sum: KL(Q || P) up to a constant, as pydensecrf has it (pairs count twice, from either end)."""
+        return self.entropy + self.unary + sum(self.pairwise)
+
+
+class Inference:
+    """One run of mean field inference, step by step. Made by :meth:`DenseCRF.start`."""
+
+    def __init__(self, backend: Backend, field: Field, scores: Any) -> None:
+        self._backend = backend
+        self._field = field
+        self._scores = scores
+
+    @property
+    def iterations(self) -> int:
+        """Return the number of iterations done so far."""
+        return self._field.iterations
+
+    def step(self, count: int = 1) -> Inference:
+        """Do so many more iterations, and return itself."""
+        self._field.run(validate_iterations(count))
+        return self
+
+    def marginals(self) -> Any:
+        """Return Q, float32 of the shape and kind of the scores."""
+        return self._backend.like(self._scores, self._field.marginals())
+
+    def set_marginals(self, marginals: Any) -> Inference:
+        """Go on from these marginals, of the shape of the scores; return itself."""
+        array = self._backend.take(marginals, "marginals")
+        if tuple(array.shape) != tuple(self._scores.shape):
+            raise CRFError(f"marginals must be floating point {tuple(self._scores.shape)}, got {tuple(array.shape)}")
+        self._field.set_marginals(self._backend.floats(array, "marginals"))
+        return self
+
+    def energies(self) -> Energies:
+        """Return the energies of the marginals as they are now."""
+        parts = self._field.energies()
+        return Energies(parts.entropy, parts.unary, tuple(parts.pairwise))
+
+
+class DenseCRF:
+    """A dense CRF over points with any features.
+
+    >>> crf = DenseCRF(points)
+    >>> crf.add_pairwise(features, weight=3, normalization="symmetric")  # (N, d)
+    >>> marginals = crf.infer(scores, iterations=5)  # (C, N)
+
+    Arrays may be numpy's or torch's, on a GPU CuPy's too; marginals are of the kind of the scores and where those are.
+    Threads may share an object on the CPU. On a GPU it may be used with one stream.
+
+    Args:
+        points: N.
+        iterations: how many :meth:`infer` does unless told.
+        sse_padding: see :meth:`Lattice.build`.
+        device: where to compute: ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
+        backend: instead of ``sse_padding`` and ``device``.
+
+    Attributes:
+        points: N.
+        iterations: as given.
+        backend: where it computes.
+
+    Raises:
+        CRFError: points is not a positive integer below 2^31 - 1, or another argument that is not fit.
+    """
+
+    def __init__(
+        self,
+        points: int,
+        *,
+        iterations: int = 10,
+        sse_padding: bool = True,
+        device: str | None = None,
+        backend: Backend | None = None,
+    ) -> None:
+        if isinstance(points, bool) or points != int(points) or not 1 <= points < 2**31 - 1:
+            raise CRFError(f"points must be a whole number from 1 to 2^31 - 2, got {points!r}")
+        self.points = int(points)
+        self.iterations = validate_iterations(iterations)
+        self.backend = backend or backend_for(device=device, sse_padding=sse_padding)
+        self._shape = (1, self.points)  # (H, W)
+        self._terms: tuple[PairwiseTerm, ...] = ()
+        # A field that infer is done with, for its next call, and the terms it was made of. At most one.
+        self._spare: list[tuple[Field, int, tuple[PairwiseTerm, ...]]] = []
+
+    @property
+    def lattices(self) -> tuple[Any, ...]:
+        """Return the kernels' lattices in the order in which they were added: :class:`Lattice`, or of a GPU
+        :class:`deeplab_caffe.crf.cuda_lattice.CudaLattice`.
+        """
+        return tuple(self.backend.public_lattice(term.lattice) for term in self._terms)
+
+    def add_pairwise(
+        self,
+        features: Any,
+        weight: float = 1.0,
+        normalization: Normalization = "after",
+        *,
+        compatibility: Any = None,
+    ) -> None:
+        """Add a Gaussian kernel.
+
+        Args:
+            features: ``(N, d)``, d from 1 to 16, each divided by its standard deviation.
+            weight: what its messages are multiplied with.
+            normalization: of the filter, which in itself sums to no particular number: ``"after"`` divides each point's
+                message by filter(1) there (DeepLab v1), ``"before"`` what each point sends, ``"symmetric"`` divides
+                both by the root of it (pydensecrf's default), ``"none"`` neither.
+            compatibility: what a message costs, times the weight: a cost of each label for meeting itself ``(C,)``, or
+                of label l (row) for meeting label k (column) ``(C, C)``; None for Potts, -1 where labels agree.
+
+        Raises:
+            CRFError: an argument that is not fit.
+            CRFMemoryError: not enough memory.
+        """
+        array = self.backend.take(features, "features")
+        if array.ndim != 2 or len(array) != self.points:
+            raise CRFError(f"features must be ({self.points}, d), got {tuple(array.shape)}")
+        term = _term(weight, normalization, compatibility)
+        self._add(term, self.backend.feature_lattice(array))
+
+    def infer(self, scores: Any, iterations: int | None = None, *, probabilities: bool = False) -> Any:
+        """Return the marginals, float32 of the shape and kind of the scores.
+
+        Args:
+            scores: ``(C, N)``, see :func:`dense_crf`.
+            iterations: instead of :attr:`iterations`.
+            probabilities: the scores are probabilities.
+
+        Raises:
+            CRFError: scores that are not fit, or compatibilities for another number of labels.
+            CRFMemoryError: not enough memory.
+        """
+        count = self.iterations if iterations is None else validate_iterations(iterations)
+        array = self._scores(scores, probabilities)
+        terms = self._terms
+        field = None
+        try:  # not looked at first: another thread may be faster
+            spare, num_classes, made_of = self._spare.pop()
+            field = spare if num_classes == len(array) and made_of is terms else None
+        except IndexError:
+            pass
+        field = field or self.field(len(array))
+        field.start(array, probabilities)
+        self.backend.run([field], count)
+        marginals = field.marginals()
+        if not self._spare:
+            self._spare.append((field, len(array), terms))
+        return self.backend.like(scores, marginals)
+
+    def start(self, scores: Any, *, probabilities: bool = False) -> Inference:
+        """Begin inference that goes step by step; arguments and errors as of :meth:`infer`."""
+        array = self._scores(scores, probabilities)
+        field = self.field(len(array))
+        field.start(array, probabilities)
+        return Inference(self.backend, field, scores)
+
+    def field(self, num_classes: int) -> Field:
+        """Return a mean field that is not started, for callers that check their own scores.
+
+        Raises:
+            CRFError: compatibilities for another number of labels.
+            CRFMemoryError: not enough memory.
+        """
+        for i, term in enumerate(self._terms):
+            if term.compatibility is not None and len(term.compatibility) != num_classes:
+                shape = term.compatibility.shape
+                raise CRFError(f"the compatibility of kernel {i} is {shape}, but there are {num_classes} labels")
+        return self.backend.field((num_classes, *self._shape), self._terms)
+
+    def _scores(self, scores: Any, probabilities: bool) -> Array:
+        """Return scores that are fit as float32 (C, H, W)."""
+        array = self.backend.scores(self.backend.take(scores, "scores"), "(C, N)", probabilities)
+        if array.shape[1] != self.points:
+            raise CRFError(f"scores must be (C, {self.points}), got {tuple(array.shape)}")
+        return self._inspected(array, probabilities)
+
+    def _inspected(self, array: Array, probabilities: bool) -> Array:
+        array = array.reshape(len(array), *self._shape)
+        self.backend.inspect([array], probabilities)()
+        return array
+
+    def _add(self, term: PairwiseTerm, lattice: LatticeHandle) -> None:
+        self._terms = (*self._terms, term._replace(lattice=lattice))
+
+
+class DenseCRF2D(DenseCRF):
+    """A dense CRF over the pixels of an image.
+
+    >>> crf = DenseCRF2D.for_image(image, CRFParams.for_model("DeepLab-LargeFOV"))
+    >>> for scores in several:  # (C, H, W)
+    ...     marginals = crf.infer(scores)
+    >>> run = crf.start(scores)
+    >>> run.step().energies().kl_divergence
+
+    With ``"after"`` and Potts, the defaults, the marginals are :func:`dense_crf`'s to the bit.
+
+    Args:
+        size: (H, W).
+        iterations: see :class:`DenseCRF`.
+        sse_padding: see :meth:`Lattice.build`.
+        device: see :class:`DenseCRF`.
+        backend: see :class:`DenseCRF`.
+
+    Attributes:
+        size: (H, W).
+
+    Raises:
+        CRFError: a height or width that is not a positive integer, or another argument that is not fit.
+    """
+
+    def __init__(
+        self,
+        size: tuple[int, int],
+        *,
+        iterations: int = 10,
+        sse_padding: bool = True,
+        device: str | None = None,
+        backend: Backend | None = None,
+    ) -> None:
+        height, width = size
+        super().__init__(height * width, iterations=iterations, sse_padding=sse_padding, device=device, backend=backend)
+        self.size = self._shape = (int(height), int(width))
+
+    @classmethod
+    def for_image(
+        cls,
+        image: Any,
+        params: CRFParams | None = None,
+        normalization: Normalization = "after",
+        *,
+        sse_padding: bool = True,
+        device: str | None = None,
+    ) -> DenseCRF2D:
+        """Make a CRF with the kernels and iterations of ``params`` on an image ``(H, W, 3)``, RGB from 0 to 255.
+
+        It computes on ``device``, by default where the image is.
+        """
+        params = CRFParams() if params is None else params
+        backend = backend_for(image, device, sse_padding=sse_padding)
+        array = backend.take(image, "image")
+        if array.ndim != 3 or array.shape[2] != 3:
+            raise CRFError(f"image must be (H, W, 3), got {tuple(array.shape)}")
+        crf = cls(tuple(array.shape[:2]), iterations=params.iterations, backend=backend)
+        for kernel in params.kernels:
+            crf._add_kernel(kernel, None if kernel.rgb_std is None else array, _term(kernel.weight, normalization))
+        return crf
+
+    def add_gaussian(
+        self,
+        xy_std: float | tuple[float, float],
+        weight: float = 3.0,
+        normalization: Normalization = "after",
+        *,
+        compatibility: Any = None,
+    ) -> None:
+        """Add a kernel of positions alone; ``xy_std`` in pixels, one number or (x, y). Else as :meth:`add_pairwise`.
+
+        Its lattice depends on the size alone and is kept for the next image of that size.
+        """
+        term = _term(weight, normalization, compatibility)
+        self._add_kernel(PairwiseKernel.of(1.0, xy_std), None, term)
+
+    def add_bilateral(
+        self,
+        image: Any,
+        xy_std: float | tuple[float, float],
+        rgb_std: float | tuple[float, float, float],
+        weight: float = 5.0,
+        normalization: Normalization = "after",
+        *,
+        compatibility: Any = None,
+    ) -> None:
+        """Add a kernel of positions and colours.
+
+        Args:
+            image: RGB ``(H, W, 3)``, from 0 to 255, uint8 or any real type.
+            xy_std: standard deviation of position, in pixels; one number or (x, y).
+            rgb_std: of colour, in grey levels; one number or (r, g, b).
+            weight: see :meth:`add_pairwise`.
+            normalization: see :meth:`add_pairwise`.
+            compatibility: see :meth:`add_pairwise`.
+        """
+        term = _term(weight, normalization, compatibility)
+        array = self.backend.take(image, "image")
+        if tuple(array.shape) != (*self.size, 3):
+            raise CRFError(f"image must be {(*self.size, 3)}, got {tuple(array.shape)}")
+        self._add_kernel(PairwiseKernel.of(1.0, xy_std, rgb_std), array, term)
+
+    def _add_kernel(self, kernel: PairwiseKernel, image: Array | None, term: PairwiseTerm) -> None:
+        self.backend.check_memory(self.size, [kernel])  # before colours are converted
+        colours = None if image is None else self.backend.colours(image)
+        (lattice,) = self.backend.pixel_lattices([LatticeRequest(self.size, kernel, colours)])
+        self._add(term, lattice)
+
+    def _scores(self, scores: Any, probabilities: bool) -> Array:
+        array = self.backend.take(scores, "scores")
+        if array.ndim == 3:
+            validate_fit(tuple(array.shape), (*self.size, 3))
+        return self._inspected(self.backend.scores(array, "(C, H, W)", probabilities), probabilities)
+
+
+def _term(weight: Any, normalization: str, compatibility: Any = None) -> PairwiseTerm:
+    """Validate all of a term but its lattice."""
+    if normalization not in ("after", "before", "symmetric", "none"):
+        raise CRFError(f"normalization must be after, before, symmetric or none, got {normalization!r}")
+    costs = None if compatibility is None else validate_compatibility(compatibility)
+    return PairwiseTerm(None, validate_number("weight", weight), costs, normalization)

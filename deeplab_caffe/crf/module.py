@@ -1,0 +1,246 @@
+"""Mean field inference in the dense CRF as a torch module, differentiable (CRF as RNN; Zheng et al., 2015)."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from deeplab_caffe.crf.backend import LatticeRequest
+from deeplab_caffe.crf.model import Normalization
+from deeplab_caffe.crf.params import CRFParams, validate_iterations
+from deeplab_caffe.crf.place import backend_for
+from deeplab_caffe.errors import CRFError
+from deeplab_caffe.ops.lattice_filter import lattice_filter, lattice_keys
+
+WeightForm = Literal["scalar", "diagonal", "full"]
+CompatibilityForm = Literal["potts", "diagonal", "full"]
+
+_TINY = 1e-20
+
+
+@dataclass(frozen=True)
+class GaussianFilter:
+    """One kernel's filter for a batch of images: ``after * lattice(before * values)``.
+
+    Attributes:
+        lattices: int64 ``(N,)``, see :func:`deeplab_caffe.ops.lattice_filter.lattice_keys`.
+        before: ``(N, H * W, 1)``, or None for 1.
+        after: ``(N, H * W, 1)``, or None for 1.
+    """
+
+    lattices: Tensor
+    before: Tensor | None
+    after: Tensor | None
+
+    def __call__(self, values: Tensor) -> Tensor:
+        """Filter values ``(N, H * W, C)``."""
+        if self.before is not None:
+            values = values * self.before
+        values = lattice_filter(values, self.lattices)
+        return values if self.after is None else values * self.after
+
+
+class MeanField(nn.Module):
+    """Mean field inference whose kernel weights and label compatibility are learned with the network before it.
+
+    An iteration is ``Q = softmax(scores - M @ sum over kernels k of W_k @ filter_k(Q))``; at the start Q is
+    ``softmax(scores)``. As constructed it computes what :func:`deeplab_caffe.crf.dense_crf` does: M is Potts'
+    (minus the identity), W_k the weight of kernel k for every label. Marginals differ from dense_crf's by rounding and
+    by exp, which is torch's here and the original's fast_exp there: by less than 1e-5.
+
+    There are no gradients with respect to the image and the standard deviations, as in CRF as RNN.
+    Backpropagation keeps 1 + K arrays ``(N, C, H, W)`` for each iteration with K kernels, without ``recompute``.
+
+    Args:
+        num_classes: C.
+        params: kernels, their first weights, and iterations; None for the defaults of :class:`CRFParams`.
+        iterations: instead of ``params.iterations``; may be changed later, CRF as RNN trains with 5 and tests with 10.
+        weight_form: what is learned of each kernel's weight: ``"scalar"``: one number; ``"diagonal"``: one for each
+            label; ``"full"``: a matrix, as in CRF as RNN.
+        compatibility_form: what is learned of the compatibility: ``"potts"``: nothing; ``"diagonal"``: a cost of each
+            label for meeting itself; ``"full"``: a matrix. Row: the label that pays, column: the label that it meets.
+        normalization: of each kernel: ``"after"`` filtering (DeepLab), ``"before"``, ``"symmetric"`` (pydensecrf's
+            default) or ``"none"``.
+        recompute: keep Q alone for the backward pass, and filter a second time there.
+        sse_padding: see :meth:`deeplab_caffe.crf.Lattice.build`.
+
+    Attributes:
+        kernel_weights: Parameter ``(K,)``, ``(K, C)`` or ``(K, C, C)``; kernels in the order of ``params.kernels``.
+        compatibility: Parameter ``(C,)`` or ``(C, C)``, or None for ``"potts"``.
+        iterations: mean field iterations.
+
+    Raises:
+        CRFError: another value of an argument.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        params: CRFParams | None = None,
+        *,
+        iterations: int | None = None,
+        weight_form: WeightForm = "scalar",
+        compatibility_form: CompatibilityForm = "full",
+        normalization: Normalization = "after",
+        recompute: bool = False,
+        sse_padding: bool = True,
+    ) -> None:
+        super().__init__()
+        if isinstance(num_classes, bool) or not isinstance(num_classes, int) or num_classes < 1:
+            raise CRFError(f"num_classes must be a positive whole number, got {num_classes!r}")
+        for name, value, known in (
+            ("weight_form", weight_form, WeightForm),
+            ("compatibility_form", compatibility_form, CompatibilityForm),
+            ("normalization", normalization, Normalization),
+        ):
+            if value not in get_args(known):
+                raise CRFError(f"{name} must be one of {', '.join(get_args(known))}, got {value!r}")
+        self.num_classes = num_classes
+        self.params = CRFParams() if params is None else params
+        self.iterations = validate_iterations(self.params.iterations if iterations is None else iterations)
+        self.normalization = normalization
+        self.recompute = recompute
+        self.sse_padding = sse_padding
+
+        first = torch.tensor([kernel.weight for kernel in self.params.kernels])
+        identity = torch.eye(num_classes)
+        shapes = {"scalar": torch.ones(()), "diagonal": torch.ones(num_classes), "full": identity}
+        self.kernel_weights = nn.Parameter(torch.stack([weight * shapes[weight_form] for weight in first]))
+        penalties = {"potts": None, "diagonal": -torch.ones(num_classes), "full": -identity}[compatibility_form]
+        self.compatibility = None if penalties is None else nn.Parameter(penalties)
+
+    def forward(
+        self,
+        scores: Tensor,
+        image: Tensor | None,
+        *,
+        log: bool = False,
+        filters: tuple[GaussianFilter, ...] | None = None,
+    ) -> Tensor:
+        """Refine a batch of scores.
+
+        Args:
+            scores: ``(N, C, H, W)``, raw scores (the unary energy is their negative), float32 or float64; half
+                precision is computed in float32. float64 is for checks of gradients: features stay float32 and the
+                lattice is slow.
+            image: R, G, B from 0 to 255, ``(N, 3, H, W)`` or ``(N, H, W, 3)``, uint8 or any real type; None where no
+                kernel looks at colours, or with ``filters``.
+            log: return log(Q), for :func:`torch.nn.functional.nll_loss`.
+            filters: what :meth:`filters` returned for these images, to use it again.
+
+        Returns:
+            Marginals Q ``(N, C, H, W)``, contiguous, on the device of the scores.
+
+        Raises:
+            CRFError: shapes that do not fit, colours that are not finite, a device without lattices.
+        """
+        if scores.dim() != 4 or scores.shape[1] != self.num_classes or 0 in scores.shape:
+            raise CRFError(f"scores must be (N, {self.num_classes}, H, W), got {tuple(scores.shape)}")
+        if not scores.is_floating_point():
+            raise CRFError(f"scores must be floating point, got {scores.dtype}")
+        _validate_device(scores.device)
+        if scores.is_cuda and scores.dtype == torch.float64:
+            raise CRFError("scores must be float32 on a GPU, got float64: its lattices filter float32 alone")
+        count, channels, height, width = scores.shape
+        with torch.autocast(scores.device.type, enabled=False):
+            scores = scores.float() if scores.dtype in (torch.float16, torch.bfloat16) else scores
+            if filters is None:
+                filters = self.filters(image, count, (height, width), scores.device)
+            unary = scores.permute(0, 2, 3, 1).reshape(count, height * width, channels)
+            energies = unary
+            # As arguments: recomputing happens later, when torch.func may have put other parameters in the module.
+            common = (self.kernel_weights.to(unary), self._compatibility(unary), filters)
+            for _ in range(self.iterations if filters else 0):
+                if self.recompute:
+                    energies = checkpoint(_step, unary, energies, *common, use_reentrant=False)
+                else:
+                    energies = _step(unary, energies, *common)
+            marginals = energies.log_softmax(dim=2) if log else energies.softmax(dim=2)
+        # Contiguous, which the gradient of nll_loss insists on.
+        return marginals.reshape(count, height, width, channels).permute(0, 3, 1, 2).contiguous()
+
+    def _compatibility(self, like: Tensor) -> Tensor:
+        return -like.new_ones(()) if self.compatibility is None else self.compatibility.to(like)
+
+    def extra_repr(self) -> str:
+        """Return classes, kernels and iterations."""
+        return (
+            f"{self.num_classes}, kernels={len(self.params.kernels)}, iterations={self.iterations}, "
+            f"normalization={self.normalization}"
+        )
+
+    @torch.no_grad()
+    def filters(
+        self, image: Tensor | None, count: int, size: tuple[int, int], device: torch.device | str = "cpu"
+    ) -> tuple[GaussianFilter, ...]:
+        """Return the kernels' filters for a batch of images, which do not depend on the scores, for :meth:`forward`.
+
+        Args:
+            image: as for :meth:`forward`.
+            count: N.
+            size: (H, W).
+            device: where the scores are.
+
+        Raises:
+            CRFError: as :meth:`forward`.
+        """
+        device = torch.device(device)
+        _validate_device(device)
+        backend = backend_for(device=str(device), sse_padding=self.sse_padding)
+        colours: list[Any] = [None]
+        if image is not None:
+            images = _channels_last(image.detach().to(device), count, size)
+            colours = [backend.colours(backend.take(one, "image")) for one in images]
+        found = []
+        for kernel in self.params.kernels:
+            if kernel.rgb_std is not None and image is None:
+                raise CRFError("the params have kernels with colours: an image is needed")
+            # Positions are the same in all images of one size.
+            several = [None] if kernel.rgb_std is None else colours
+            lattices = backend.pixel_lattices([LatticeRequest(size, kernel, one) for one in several])
+            keys = lattice_keys(lattices if len(lattices) == count else lattices * count)
+            before = after = None
+            if self.normalization != "none":
+                ones = torch.ones(count, size[0] * size[1], 1, device=device)
+                norm = lattice_filter(ones, keys) + _TINY
+                norm = norm.rsqrt() if self.normalization == "symmetric" else norm.reciprocal()
+                before = norm if self.normalization in ("before", "symmetric") else None
+                after = norm if self.normalization in ("after", "symmetric") else None
+            found.append(GaussianFilter(keys, before, after))
+        return tuple(found)
+
+
+def _validate_device(device: torch.device) -> None:
+    if device.type not in ("cpu", "cuda"):
+        raise CRFError(f"there are lattices for cpu and cuda, not for {device}")
+
+
+def _step(
+    unary: Tensor, energies: Tensor, weights: Tensor, compatibility: Tensor, filters: tuple[GaussianFilter, ...]
+) -> Tensor:
+    q = energies.softmax(dim=2)
+    messages = [_times(weight, gaussian(q)) for weight, gaussian in zip(weights, filters, strict=True)]
+    message = functools.reduce(torch.add, messages)
+    return unary - _times(compatibility, message)
+
+
+def _times(weight: Tensor, message: Tensor) -> Tensor:
+    """Multiply a scalar, a diagonal ``(C,)`` or a matrix ``(C, C)`` with the labels of ``(N, P, C)``."""
+    return message @ weight.T if weight.dim() == 2 else message * weight
+
+
+def _channels_last(image: Tensor, count: int, size: tuple[int, int]) -> Tensor:
+    """Return the image as ``(N, H, W, 3)``."""
+    if tuple(image.shape) == (count, 3, *size):
+        return image.permute(0, 2, 3, 1)
+    if tuple(image.shape) == (count, *size, 3):
+        return image
+    raise CRFError(
+        f"scores are {count} of (height, width) {size} but the image is {tuple(image.shape)}: expected (N, 3, H, W) or "
+        "(N, H, W, 3)"
+    )

@@ -1,0 +1,32 @@
+"""The backend for a device, or for the device where an array is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from deeplab_caffe.arrays import arrays_of, arrays_on, is_on_gpu
+from deeplab_caffe.crf.backend import Backend
+from deeplab_caffe.crf.cpu import CpuBackend
+from deeplab_caffe.crf.cuda import CudaBackend
+from deeplab_caffe.errors import CRFError
+
+
+def backend_for(
+    array: Any = None, device: str | None = None, *, sse_padding: bool = True, half: bool = False
+) -> Backend:
+    """Return the backend to compute with.
+
+    Args:
+        array: by default it computes where this is; None for the CPU.
+        device: instead: ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
+        sse_padding: see :meth:`deeplab_caffe.crf.Lattice.build`.
+        half: see :class:`deeplab_caffe.crf.cuda.CudaBackend`; nothing on the CPU.
+
+    Raises:
+        CRFError: an unknown device, or no library or no CUDA kernels for it.
+    """
+    if device is None and is_on_gpu(array):
+        return CudaBackend(arrays_of(array, CRFError), sse_padding, half)
+    if device in (None, "cpu"):
+        return CpuBackend(sse_padding)
+    return CudaBackend(arrays_on(device, CRFError), sse_padding, half)

@@ -1,0 +1,97 @@
+"""Results of a parameter search on disk, so that a search that was broken off goes on where it stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from deeplab_caffe.errors import DataError
+
+Counts = np.ndarray
+
+
+class ResultFile:
+    """Confusion counts by image and parameters: a text file of one JSON object for each line.
+
+    Lines are appended, each with one call to the operating system; what is there is never touched. A line that was cut
+    off by a crash, or is not of this form, is left out when the file is read.
+
+    Args:
+        path: the file, made when the first result comes; None keeps the results in memory alone.
+
+    Raises:
+        DataError: the file is there but cannot be read.
+    """
+
+    def __init__(self, path: str | os.PathLike[str] | None) -> None:
+        self.path = None if path is None else Path(path)
+        self._lock = threading.Lock()
+        self._found: dict[tuple[str, float], dict[int, int]] = {}
+        self._needs_newline = False
+        if self.path is not None:
+            try:
+                content = self.path.read_bytes()
+            except FileNotFoundError:
+                content = b""
+            except OSError as exc:
+                raise DataError(f"cannot be read: {exc.strerror}", self.path) from exc
+            self._needs_newline = bool(content) and not content.endswith(b"\n")
+            for line in content.split(b"\n"):
+                self._read(line)
+
+    def get(self, key: str, bi_w: float, num_classes: int) -> Counts | None:
+        """Return the counts ``(K, K)`` of an image's ``key`` with the weight ``bi_w``; None if they are not known."""
+        found = self._found.get((key, bi_w))
+        if found is None or max(found, default=0) >= num_classes**2:
+            return None
+        counts = np.zeros(num_classes**2, np.int64)
+        counts[list(found)] = list(found.values())
+        return counts.reshape(num_classes, num_classes)
+
+    def add(self, key: str, counts: Mapping[float, Counts], about: Mapping[str, object]) -> None:
+        """Keep counts ``(K, K)`` by bi_w.
+
+        Args:
+            key: what else the counts depend on.
+            counts: by bi_w.
+            about: what the line says for people.
+
+        Raises:
+            DataError: the line cannot be written.
+        """
+        sparse = {}
+        for bi_w, matrix in counts.items():
+            flat = matrix.reshape(-1)
+            sparse[bi_w] = {int(index): int(flat[index]) for index in np.flatnonzero(flat)}
+        line = json.dumps({**about, "key": key, "counts": {repr(bi_w): found for bi_w, found in sparse.items()}})
+        with self._lock:
+            for bi_w, found in sparse.items():
+                self._found[key, bi_w] = found
+            if self.path is not None:
+                self._append(line)
+
+    def _append(self, line: str) -> None:
+        assert self.path is not None
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("ab", buffering=0) as stream:
+                stream.write(("\n" * self._needs_newline + line + "\n").encode())
+        except OSError as exc:
+            raise DataError(f"cannot be written: {exc.strerror}", self.path) from exc
+        self._needs_newline = False
+
+    def _read(self, line: bytes) -> None:
+        try:
+            record = json.loads(line)
+            for bi_w, found in record["counts"].items():
+                counts = {int(index): int(count) for index, count in found.items()}
+                if min([0, *counts, *counts.values()]) < 0:
+                    raise ValueError
+                self._found[str(record["key"]), float(bi_w)] = counts
+        except (ValueError, TypeError, KeyError, AttributeError):
+            return

@@ -1,0 +1,301 @@
+"""The paper's search for the dense CRF's parameters, coarse to fine on some validation images (ICLR 2015, section 4.1).
+
+The smoothness kernel stays as it is; the appearance kernel gets the numbers with the best mean IoU on a grid, which is
+then refined around them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, wait
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from deeplab_caffe.arrays.memory import available_memory
+from deeplab_caffe.crf.cpu import image_pool
+from deeplab_caffe.crf.memory import CRFMemoryError
+from deeplab_caffe.crf.params import CRFParams
+from deeplab_caffe.crf_search.grid import Grid, Point
+from deeplab_caffe.crf_search.inference import SearchSettings, Sigmas, inference_bytes, marginals_by_point
+from deeplab_caffe.crf_search.results import Counts, ResultFile
+from deeplab_caffe.crf_search.samples import Content, SearchSample
+from deeplab_caffe.data.confusion import ConfusionMatrix
+from deeplab_caffe.errors import CRFError, DataError, EvaluationError
+
+# Called with how many evaluations (one image with one point) are done.
+Advance = Callable[[int], None]
+# Opens a progress bar: name of the work, evaluations in all.
+Progress = Callable[[str, int], AbstractContextManager[Advance]]
+
+# Part of the key of every result: to be raised when marginals change.
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """How good label maps are.
+
+    Attributes:
+        matrix: confusion counts of all samples together.
+    """
+
+    matrix: ConfusionMatrix
+
+    @property
+    def mean_iou(self) -> float:
+        """Return PASCAL VOC's measure, from 0 to 1: of the confusion of the whole data set, not a mean over images.
+
+        Classes that are neither in the labels nor predicted do not count. By VOC's own rule they make the mean NaN, and
+        a few images seldom have all classes.
+        """
+        return self.matrix.mean_iou("skip")
+
+
+@dataclass(frozen=True)
+class PointResult(Accuracy):
+    """How good one point is.
+
+    Attributes:
+        matrix: confusion counts of all samples together.
+        point: the parameters.
+        round: in which round it was tried first, from 1.
+    """
+
+    point: Point
+    round: int
+
+
+@dataclass(frozen=True)
+class SearchOutcome:
+    """What a search found.
+
+    Attributes:
+        baseline: the scores without a CRF.
+        results: all points in the order in which they were tried.
+        rounds: the grids.
+        best: the result with the largest mean IoU; of several the first.
+        settings: what all had in common.
+    """
+
+    baseline: Accuracy
+    results: tuple[PointResult, ...]
+    rounds: tuple[Grid, ...]
+    best: PointResult
+    settings: SearchSettings
+
+    @property
+    def params(self) -> CRFParams:
+        """Return the best parameters."""
+        return self.settings.params(self.best.point)
+
+
+def _no_progress(what: str, total: int) -> AbstractContextManager[Advance]:
+    return nullcontext(lambda items=1: None)
+
+
+class Search:
+    """Evaluates points on samples, each but once.
+
+    All points share the scores and the lattice of positions, those of one bi_xy_std and bi_rgb_std the lattice of
+    colours. Images are worked on side by side, each by one thread; results do not depend on how many.
+
+    Args:
+        samples: what to evaluate on.
+        settings: what all points have in common.
+        results: a file that keeps results, see :class:`ResultFile`; None for none.
+        jobs: how many images at a time; 0 for the number of cores. Fewer where memory is short.
+        progress: opens a bar for each stage.
+
+    Attributes:
+        baseline: the scores without a CRF.
+        num_classes: K.
+
+    Raises:
+        DataError: a file that is missing or damaged, or does not fit its partners.
+        EvaluationError: no pixel counts.
+    """
+
+    def __init__(
+        self,
+        samples: Sequence[SearchSample],
+        settings: SearchSettings | None = None,
+        *,
+        results: str | os.PathLike[str] | None = None,
+        jobs: int = 0,
+        progress: Progress = _no_progress,
+    ) -> None:
+        if not samples:
+            raise CRFError("a search needs at least one sample")
+        self.samples = tuple(samples)
+        self.settings = SearchSettings() if settings is None else settings
+        self._results = ResultFile(results)
+        self._progress = progress
+        self._jobs = jobs or _cores()
+        self._stop = threading.Event()
+        self._checksums: dict[SearchSample, str] = {}
+        self.num_classes = len(self.samples[0].load().scores)
+        self._most_bytes = 0
+        self.baseline = Accuracy(self._examine())
+        if not self.baseline.matrix.matrix.any():
+            raise EvaluationError(f"every pixel of the {len(self.samples)} samples is ignored")
+        available = available_memory()
+        if available is not None:
+            self._jobs = max(1, min(self._jobs, available // self._most_bytes))
+
+    def evaluate(self, grid: Grid, number: int = 1) -> list[PointResult]:
+        """Return the results of all points of a grid, in its order.
+
+        Args:
+            grid: the points.
+            number: of the round.
+
+        Raises:
+            DeepLabCaffeError: as the constructor, and standard deviations too small for the images.
+        """
+        points = list(grid)
+        work = [(sample, self._missing(sample, grid)) for sample in self.samples]
+        work = [(sample, pairs) for sample, pairs in work if pairs]
+        total = len(points) * len(self.samples)
+        with self._progress(f"round {number}", total) as advance:
+            advance(total - sum(len(weights) for _, pairs in work for weights in pairs.values()))
+            # Enough pieces that no core waits long for the others at the end.
+            pieces = -(-4 * self._jobs // max(1, len(work)))
+            tasks = [(sample, piece) for sample, pairs in work for piece in _cut(pairs, pieces)]
+            self._run(tasks, lambda sample, piece: self._refine(sample, piece, advance))
+        return [PointResult(self._total(point), point, number) for point in points]
+
+    def coarse_to_fine(self, grid: Grid | None = None, rounds: int = 2, factor: int = 2) -> SearchOutcome:
+        """Search a grid, then finer ones around the best point so far.
+
+        Args:
+            grid: the first round's; None for the paper's.
+            rounds: how many, 1 for the first alone.
+            factor: how much finer each round's steps are, see :meth:`Grid.refined`.
+
+        Raises:
+            DeepLabCaffeError: as :meth:`evaluate`.
+        """
+        grid = Grid() if grid is None else grid
+        if rounds < 1 or factor < 2:
+            raise CRFError(f"rounds must be 1 or more and factor 2 or more, got {rounds} and {factor}")
+        found: dict[Point, PointResult] = {}
+        grids: list[Grid] = []
+        while True:
+            grids.append(grid)
+            for result in self.evaluate(grid, len(grids)):
+                found.setdefault(result.point, result)
+            best = max(found.values(), key=lambda result: result.mean_iou)
+            if len(grids) == rounds or len(grid) == 1:
+                return SearchOutcome(self.baseline, tuple(found.values()), tuple(grids), best, self.settings)
+            grid = grid.refined(best.point, factor)
+
+    def _examine(self) -> ConfusionMatrix:
+        """Read every file once: a bad one is found now, not after hours."""
+        total = ConfusionMatrix(self.num_classes)
+        lock = threading.Lock()
+
+        def examine(sample: SearchSample) -> None:
+            content = sample.load()
+            if len(content.scores) != self.num_classes:
+                raise DataError(
+                    f"the scores have {len(content.scores)} classes, but those of {self.samples[0].scores} have "
+                    f"{self.num_classes}",
+                    sample.scores,
+                )
+            counts = self._counts(sample, content, content.scores)
+            checksum = sample.checksum()
+            with lock:
+                total.add(counts)
+                self._checksums[sample] = checksum
+                self._most_bytes = max(self._most_bytes, inference_bytes(*content.scores.shape))
+                advance(1)
+
+        with self._progress("reading", len(self.samples)) as advance:
+            self._run([(sample,) for sample in self.samples], examine)
+        return total
+
+    def _refine(self, sample: SearchSample, weights: Mapping[Sigmas, Sequence[float]], advance: Advance) -> None:
+        content = sample.load()
+        found: dict[float, Counts] = {}
+        try:
+            for point, marginals in marginals_by_point(content.scores, content.image, weights, self.settings):
+                if self._stop.is_set():
+                    return
+                bi_w, alpha, beta = point
+                found[bi_w] = self._counts(sample, content, marginals)
+                advance(1)
+                if len(found) == len(weights[alpha, beta]):
+                    about = {"image": sample.name, "bi_xy_std": alpha, "bi_rgb_std": beta}
+                    self._results.add(self._key(sample, alpha, beta), found, about)
+                    found = {}
+        except CRFMemoryError:
+            raise
+        except CRFError as exc:
+            raise DataError(str(exc), sample.image) from exc
+
+    def _counts(self, sample: SearchSample, content: Content, values: np.ndarray) -> Counts:
+        matrix = ConfusionMatrix(self.num_classes, self.settings.ignore_labels)
+        try:
+            matrix.accumulate(content.label, values.argmax(axis=0))
+        except EvaluationError as exc:
+            raise DataError(str(exc), sample.label) from exc
+        return matrix.matrix
+
+    def _key(self, sample: SearchSample, alpha: float, beta: float) -> str:
+        settings = self.settings
+        parts = (
+            _FORMAT,
+            self._checksums[sample],
+            float(settings.pos_w),
+            float(settings.pos_xy_std),
+            int(settings.iterations),
+            sorted(settings.ignore_labels),
+            alpha,
+            beta,
+        )
+        return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+    def _missing(self, sample: SearchSample, grid: Grid) -> dict[Sigmas, list[float]]:
+        missing: dict[Sigmas, list[float]] = {}
+        for bi_w, alpha, beta in grid:
+            if self._results.get(self._key(sample, alpha, beta), bi_w, self.num_classes) is None:
+                missing.setdefault((alpha, beta), []).append(bi_w)
+        return missing
+
+    def _total(self, point: Point) -> ConfusionMatrix:
+        total = ConfusionMatrix(self.num_classes)
+        for sample in self.samples:
+            key = self._key(sample, point.bi_xy_std, point.bi_rgb_std)
+            counts = self._results.get(key, point.bi_w, self.num_classes)
+            assert counts is not None  # evaluated by now
+            total.add(counts)
+        return total
+
+    def _run(self, tasks: Iterable[tuple[Any, ...]], work: Callable[..., None]) -> None:
+        """Work the tasks off side by side; the first error, or Ctrl-C, stops the others soon."""
+        self._stop.clear()
+        pool = image_pool(self._jobs)
+        try:
+            futures: list[Future[None]] = [pool.submit(work, *task) for task in tasks]
+            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+            for future in done:
+                future.result()
+        finally:
+            self._stop.set()
+            pool.shutdown(cancel_futures=True)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _cut(pairs: Mapping[Sigmas, list[float]], pieces: int) -> list[dict[Sigmas, list[float]]]:
+    keys = list(pairs)
+    size = -(-len(keys) // pieces)
+    return [{key: pairs[key] for key in keys[start : start + size]} for start in range(0, len(keys), size)]

@@ -1,0 +1,200 @@
+"""What the original's command-line programs prog_refine_pascal and prog_refine_pascal_v4 do, for a folder of images.
+
+``mat``: scores as MAT_WRITE leaves them, ``<image>_blob_0.mat``, the image at their top left (the v4 program).
+``bin``: class probabilities, ``<image>.bin`` (the first program; densecrf/refine_pascal/dense_inference.cpp).
+Out comes ``<image>.bin``, a label map, and on request the same as a palette PNG.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from deeplab_caffe.crf import CRFParams, dense_crf
+from deeplab_caffe.data.io.bin import read_probabilities_bin, write_labels_bin
+from deeplab_caffe.data.io.folders import find_images, folder_names
+from deeplab_caffe.data.io.images import load_image, save_labels_png
+from deeplab_caffe.data.io.mat import read_scores_mat
+from deeplab_caffe.errors import CRFError, DataError, DeepLabCaffeError
+from deeplab_caffe.viz.colormap import VOC_COLORMAP
+
+InputKind = Literal["mat", "bin"]
+SUFFIXES: dict[InputKind, str] = {"mat": "_blob_0.mat", "bin": ".bin"}
+PROGRAMS: dict[InputKind, str] = {"mat": "refine_pascal_v4", "bin": "refine_pascal"}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One image to refine.
+
+    Attributes:
+        name: file name without its ending.
+        scores: file of its scores or probabilities.
+        image: file of its photograph; None if it has none, which fails when the job is run.
+    """
+
+    name: str
+    scores: Path
+    image: Path | None
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Where the program reads and writes.
+
+    Attributes:
+        images: the photographs (-id).
+        scores: the scores or probabilities (-fd).
+        results: the label maps (-sd); made where missing.
+        kind: what the scores are.
+    """
+
+    images: Path
+    scores: Path
+    results: Path
+    kind: InputKind
+
+
+@dataclass(frozen=True)
+class JobOutcome:
+    """What became of one job.
+
+    Attributes:
+        name: the job's.
+        status: "skipped" where its results existed already.
+        message: the reason of a failure, naming the file.
+    """
+
+    name: str
+    status: Literal["refined", "skipped", "failed"]
+    message: str = ""
+
+
+def default_params(kind: InputKind) -> CRFParams:
+    """Return the parameters of the original program that reads this kind of input."""
+    return CRFParams.for_model(PROGRAMS[kind])
+
+
+def as_kind(name: str) -> InputKind:
+    """Return a kind of input by its name, "mat" or "bin"."""
+    return "mat" if name == "mat" else "bin"
+
+
+def detect_kind(folder: str | os.PathLike[str]) -> InputKind:
+    """Return which kind of scores a folder holds.
+
+    Raises:
+        DataError: if the folder cannot be read, or holds both kinds or none.
+    """
+    names = folder_names(folder)
+    found = [kind for kind, suffix in SUFFIXES.items() if any(name.endswith(suffix) for name in names)]
+    if len(found) != 1:
+        what = "both *_blob_0.mat and *.bin: say which with --input" if found else "neither *_blob_0.mat nor *.bin"
+        raise DataError(f"holds {what}", folder)
+    return found[0]
+
+
+def find_jobs(folders: Folders, ids: Sequence[str] | None = None) -> tuple[list[Job], list[str]]:
+    """Pair scores and photographs by name.
+
+    Args:
+        folders: where they are.
+        ids: names of the images to do; None for all that have scores.
+
+    Returns:
+        The jobs, in the order of ``ids`` or of their names; and, where all are done, the photographs without scores.
+
+    Raises:
+        DataError: if a folder cannot be read, there are no scores, not for all ``ids``, or the results would overwrite
+            them.
+    """
+    suffix = SUFFIXES[folders.kind]
+    names = sorted(name[: -len(suffix)] for name in folder_names(folders.scores) if name.endswith(suffix))
+    names = [name for name in names if name]
+    if not names:
+        raise DataError(f"holds no *{suffix}", folders.scores)
+    if folders.kind == "bin" and folders.results.resolve() == folders.scores.resolve():
+        raise DataError(
+            "the label maps would overwrite the probabilities: give another folder for them", folders.results
+        )
+    images = find_images(folders.images)
+    if ids is not None:
+        missing = [name for name in ids if name not in set(names)]
+        if missing:
+            raise DataError(f"holds no scores of {len(missing)} images, the first is '{missing[0]}'", folders.scores)
+    jobs = [Job(name, folders.scores / (name + suffix), images.get(name)) for name in (names if ids is None else ids)]
+    return jobs, sorted(images.keys() - set(names)) if ids is None else []
+
+
+def refine(job: Job, kind: InputKind, params: CRFParams) -> np.ndarray:
+    """Read one job's files and infer.
+
+    Returns:
+        Marginals, float32 ``(C, H, W)``.
+
+    Raises:
+        DeepLabCaffeError: naming the file that is missing, damaged, or does not fit its partner.
+    """
+    if job.image is None:
+        raise DataError(f"no image of the name '{job.name}' belongs to these scores", job.scores)
+    # As the pixels are stored: that is what the scores were computed for.
+    image = load_image(job.image, exif_orientation=False)
+    if kind == "mat":
+        scores = read_scores_mat(job.scores, image.shape[:2])
+    else:
+        scores = read_probabilities_bin(job.scores)
+        if scores.shape[1:] != image.shape[:2]:
+            raise DataError(
+                f"the probabilities are {scores.shape[1]} x {scores.shape[2]} (height x width), but the image "
+                f"{job.image} is {image.shape[0]} x {image.shape[1]}",
+                job.scores,
+            )
+    try:
+        marginals: np.ndarray = dense_crf(scores, image, params, probabilities=kind == "bin")
+    except CRFError as exc:
+        raise DataError(str(exc), job.scores) from exc
+    return marginals
+
+
+def refine_jobs(
+    jobs: Sequence[Job], folders: Folders, params: CRFParams, *, png: bool = False, overwrite: bool = False
+) -> Iterator[JobOutcome]:
+    """Refine one image after the other; one that fails does not stop the others.
+
+    A run that was broken off goes on where it stopped.
+
+    Args:
+        jobs: from :func:`find_jobs`.
+        folders: where to write.
+        params: the kernels and iterations.
+        png: write ``<image>.png`` with PASCAL VOC's colours too.
+        overwrite: do images again whose results exist.
+
+    Yields:
+        Each job's outcome, once its results are written.
+    """
+    for job in jobs:
+        results = [folders.results / f"{job.name}.bin", *([folders.results / f"{job.name}.png"] if png else [])]
+        if not overwrite and all(path.exists() for path in results):
+            yield JobOutcome(job.name, "skipped")
+            continue
+        try:
+            _write_labels(refine(job, folders.kind, params).argmax(axis=0), results)
+        except (DeepLabCaffeError, MemoryError) as exc:
+            yield JobOutcome(job.name, "failed", str(exc) or f"{job.scores}: not enough memory")
+        else:
+            yield JobOutcome(job.name, "refined")
+
+
+def _write_labels(labels: np.ndarray, paths: list[Path]) -> None:
+    # The .bin last: where it exists, the image is finished.
+    for path in reversed(paths):
+        if path.suffix == ".png":
+            save_labels_png(path, labels, VOC_COLORMAP)
+        else:
+            write_labels_bin(path, labels)

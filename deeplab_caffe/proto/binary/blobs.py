@@ -1,0 +1,133 @@
+"""BlobProto: a blob's shape and its numbers, as views of the file they lie in."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from deeplab_caffe.proto.binary.wire import (
+    BYTES,
+    VARINT,
+    NumberList,
+    WireError,
+    expect,
+    read_field,
+    read_varint,
+    to_signed,
+)
+
+# Caffe's kMaxBlobAxes.
+MAX_BLOB_AXES = 32
+
+_LEGACY = {1: "num", 2: "channels", 3: "height", 4: "width"}
+_SHAPE = 7
+_NUMBERS = {5: ("data", "<f4"), 6: ("diff", "<f4"), 8: ("double_data", "<f8"), 9: ("double_diff", "<f8")}
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class ModelBlob:
+    """A parameter blob of a model file.
+
+    Attributes:
+        shape: as the file gives it: ``(num, channels, height, width)`` in DeepLab v1's and other old files, any
+            number of dimensions in newer ones.
+        data: array of that shape, float32 (float64 where the file has doubles). A read-only view of the mapped file,
+            which need not be aligned; :meth:`copy` gives an array that is.
+        diff: the gradient, likewise, or None where the file has none.
+        offset: byte offset of the blob in the file.
+    """
+
+    shape: tuple[int, ...]
+    data: np.ndarray
+    diff: np.ndarray | None = None
+    offset: int = 0
+
+    @property
+    def count(self) -> int:
+        """Number of elements."""
+        return self.data.size
+
+    def copy(self) -> np.ndarray:
+        """The data as an array of its own: aligned, contiguous and writable, as ``torch.from_numpy`` needs it."""
+        return np.array(self.data, dtype=self.data.dtype.newbyteorder("="), order="C")
+
+
+def read_blob_message(buffer: memoryview, start: int, end: int) -> ModelBlob:
+    """The BlobProto in ``buffer[start:end]``.
+
+    Raises:
+        WireError: it is malformed, or its shape does not fit the count of its numbers.
+    """
+    legacy: dict[str, int] = {}
+    dims: list[int] | None = None
+    numbers: dict[str, NumberList] = {}
+    position = start
+    while position < end:
+        field = read_field(buffer, position, end)
+        position = field.end
+        if field.number in _NUMBERS:
+            name, dtype = _NUMBERS[field.number]
+            if name not in numbers:
+                numbers[name] = NumberList(buffer, dtype, name)
+            position = numbers[name].add(field, end)
+        elif field.number in _LEGACY:
+            name = _LEGACY[field.number]
+            expect(field, VARINT, name)
+            legacy[name] = to_signed(field.value, 32)
+            if legacy[name] < 0:
+                raise WireError(f"{name} is {legacy[name]}: a dimension cannot be negative", field.offset)
+        elif field.number == _SHAPE:
+            expect(field, BYTES, "shape")
+            dims = [] if dims is None else dims
+            _read_dims(buffer, field.start, field.end, dims)
+
+    arrays = {name: found.result() for name, found in numbers.items()}
+    # As Blob::FromProto of BVLC's blob.cpp: the old dimensions count where any is given, doubles win over floats.
+    shape = tuple(legacy.get(name, 0) for name in _LEGACY.values()) if legacy or dims is None else tuple(dims)
+    data = _first_filled(arrays, "double_data", "data")
+    diff = _first_filled(arrays, "double_diff", "diff")
+    count = math.prod(shape)
+    if data is None:
+        if count:
+            raise WireError(f"the shape {shape} wants {count} numbers, the file has none", start)
+        data = np.empty(0, "<f4")
+    for name, array in (("data", data), ("diff", diff)):
+        if array is not None and array.size != count:
+            raise WireError(f"the shape {shape} wants {count} numbers, {name} has {array.size}", start)
+    try:
+        return ModelBlob(shape, data.reshape(shape), None if diff is None else diff.reshape(shape), start)
+    except (ValueError, OverflowError) as error:  # no numbers, yet dimensions beyond the address space
+        raise WireError(f"the shape {shape} cannot be an array's", start) from error
+
+
+def _first_filled(arrays: dict[str, np.ndarray], *names: str) -> np.ndarray | None:
+    return next((arrays[name] for name in names if name in arrays and arrays[name].size), None)
+
+
+def _read_dims(buffer: memoryview, start: int, end: int, dims: list[int]) -> None:
+    position = start
+    while position < end:
+        field = read_field(buffer, position, end)
+        position = field.end
+        if field.number != 1:
+            continue
+        if field.wire_type == VARINT:
+            _append_dim(dims, field.value, field.offset)
+            continue
+        expect(field, BYTES, "dim")
+        at = field.start
+        while at < field.end:
+            value, after = read_varint(buffer, at, field.end)
+            _append_dim(dims, value, at)
+            at = after
+
+
+def _append_dim(dims: list[int], value: int, offset: int) -> None:
+    dim = to_signed(value, 64)
+    if dim < 0:
+        raise WireError(f"dimension {len(dims)} is {dim}: it cannot be negative", offset)
+    if len(dims) == MAX_BLOB_AXES:
+        raise WireError(f"a blob has more than {MAX_BLOB_AXES} dimensions", offset)
+    dims.append(dim)

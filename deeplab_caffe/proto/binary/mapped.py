@@ -1,0 +1,76 @@
+"""Opening a binary Caffe file: mapped into memory, checked to be one at all."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from deeplab_caffe.errors import CaffeModelError
+from deeplab_caffe.proto.binary.wire import WireError
+
+_SIGNATURES = (
+    (b"\x89HDF\r\n\x1a\n", "an HDF5 file"),
+    (b"PK\x03\x04", "a zip archive (a PyTorch checkpoint?)"),
+    (b"\x1f\x8b", "a gzip archive; unpack it first"),
+    (b"<!DOCTYPE", "a web page: the download went wrong"),
+    (b"<html", "a web page: the download went wrong"),
+    (b"version https://git-lfs", "a git-lfs pointer; run git lfs pull"),
+)
+
+
+def map_file(path: str | os.PathLike[str], kind: str) -> memoryview:
+    """The bytes of a file, mapped read-only: no page is read before it is looked at.
+
+    The mapping lives as long as the view or an array made of it does. The file must not be shortened meanwhile; writing
+    it anew under another name and renaming, as this package does, is safe.
+
+    Args:
+        path: the file.
+        kind: what it is meant to be (``"caffemodel"``), for messages.
+
+    Raises:
+        CaffeModelError: it cannot be opened, is empty, or is plainly of another kind.
+    """
+    try:
+        # Before opening: to open a named pipe is to wait for its writer.
+        info = Path(path).stat()
+        if not stat.S_ISREG(info.st_mode):
+            raise CaffeModelError("is a directory" if stat.S_ISDIR(info.st_mode) else "is not a regular file", path)
+        if info.st_size == 0:
+            raise CaffeModelError("is empty", path)
+        with Path(path).open("rb") as file:
+            try:
+                buffer = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+            except (OSError, ValueError):  # a file system that cannot map
+                buffer = memoryview(file.read())
+    except OSError as error:
+        raise CaffeModelError(f"cannot be read: {error.strerror or error}", path) from error
+    except CaffeModelError:
+        raise
+    except ValueError as error:  # a NUL in the file name
+        raise CaffeModelError(f"cannot be read: {error}", path) from error
+    head = bytes(buffer[:256])
+    for signature, what in _SIGNATURES:
+        if head.startswith(signature):
+            raise CaffeModelError(f"is not a binary {kind} but {what}", path, 0)
+    if _looks_like_text(head):
+        raise CaffeModelError(f"is not a binary {kind} but text (a prototxt?)", path, 0)
+    return buffer
+
+
+def _looks_like_text(head: bytes) -> bool:
+    # A net's, a state's and a blob's second field at the latest has a tag or value below 32 in its first bytes.
+    return len(head) >= 16 and all(byte >= 32 or byte in b"\t\r\n" for byte in head)
+
+
+@contextmanager
+def named_errors(path: str | os.PathLike[str], kind: str) -> Iterator[None]:
+    """Turns WireError into CaffeModelError with the file's name."""
+    try:
+        yield
+    except WireError as error:
+        raise CaffeModelError(f"is not a sound {kind}: {error}", path, error.offset, error.layer) from error

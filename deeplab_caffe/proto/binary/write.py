@@ -1,0 +1,252 @@
+"""Writing caffemodel and binaryproto files: streamed, and all or nothing.
+
+The bytes are those that protobuf makes of the same message (fields in the order of their numbers, floats packed), but
+blobs go from array to file without a copy of the whole model in between, and a model may exceed protobuf's 2 GiB.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from google.protobuf.message import EncodeError, Message
+
+from deeplab_caffe.errors import CaffeModelError
+from deeplab_caffe.proto import caffe_pb2
+from deeplab_caffe.proto.binary.wire import BYTES
+from deeplab_caffe.proto.dialect import dialect_of
+from deeplab_caffe.proto.upgrade.downgrade import to_dialect
+from deeplab_caffe.proto.upgrade.fields import put
+from deeplab_caffe.proto.upgrade.net import upgrade_net
+
+Chunk = bytes | bytearray | memoryview
+_BLOB_AXES = 4
+_DATA = caffe_pb2.BlobProto.DESCRIPTOR.fields_by_name["data"].number
+_DIFF = caffe_pb2.BlobProto.DESCRIPTOR.fields_by_name["diff"].number
+_MAX_DIM = 2**31 - 1
+
+
+def write_caffemodel(
+    path: str | os.PathLike[str],
+    net: Message,
+    blobs: Mapping[str, Sequence[np.ndarray]] | None = None,
+    diffs: Mapping[str, Sequence[np.ndarray | None]] | None = None,
+    *,
+    dialect: str | None = None,
+) -> None:
+    """Write a caffemodel that the program of a dialect reads.
+
+    The file appears under its name only when it is complete and on the disk.
+
+    Args:
+        path: the file; one that exists is replaced.
+        net: a ``caffe_pb2.NetParameter`` of any layout.
+        blobs: arrays by layer name, in place of the ``blobs`` that ``net`` itself has for these layers; written as
+            float32. DeepLab v1's have at most four dimensions, filled up with leading ones.
+        diffs: gradients to go with ``blobs``, of the same shapes.
+        dialect: ``"v1"``: the V1 layout of DeepLab v1; ``"v2"``, ``"merge"`` or ``"bvlc"``: the V2 layout with the
+            numbers of DeepLab v2's release, of its merge with BVLC Caffe, or of BVLC Caffe. None: the net's own, ``"v1"``
+            or ``"v2"``.
+
+    Raises:
+        CaffeModelError: the file cannot be written, an array cannot be a blob, or the net has what the dialect cannot
+            hold (it names layer and field). Nothing is left behind.
+    """
+    blobs, diffs = blobs or {}, diffs or {}
+    dialect = dialect or dialect_of(net).name
+    if not (net.layers and dialect == "v1"):
+        net = to_dialect(upgrade_net(net), dialect, os.fspath(path))
+    field = net.DESCRIPTOR.fields_by_name["layers" if dialect == "v1" else "layer"]
+    layers = getattr(net, field.name)
+    unknown = (set(blobs) | set(diffs)) - {layer.name for layer in layers}
+    if unknown:
+        raise CaffeModelError(f"blobs given for layers that the net does not have: {', '.join(sorted(unknown))}", path)
+    if set(diffs) - set(blobs):
+        raise CaffeModelError("diffs need blobs of the same layers", path)
+    make_blob = _blob_chunks if dialect == "v1" else _shaped_blob_chunks
+
+    def layer_chunks(layer: Message) -> list[Chunk]:
+        if layer.name not in blobs:
+            return [_serialized(layer, path)]
+        try:
+            return _layer_chunks(layer, blobs[layer.name], diffs.get(layer.name), make_blob, path)
+        except CaffeModelError:
+            raise
+        except (ValueError, TypeError) as error:
+            raise CaffeModelError(str(error), path, layer=layer.name) from error
+
+    def write(file: BinaryIO) -> None:
+        file.write(_serialized(_only(net, lambda number: number < field.number), path))
+        for layer in layers:
+            _write_chunks(file, field.number, layer_chunks(layer))
+        file.write(_serialized(_only(net, lambda number: number > field.number), path))
+
+    _write_atomically(path, write)
+
+
+def write_blob(path: str | os.PathLike[str], array: np.ndarray) -> None:
+    """Write one array as a ``.binaryproto`` (a BlobProto, such as Caffe's mean images).
+
+    Raises:
+        CaffeModelError: the file cannot be written, or the array has more than four dimensions.
+    """
+    try:
+        chunks = _blob_chunks(array, None)
+    except (ValueError, TypeError) as error:
+        raise CaffeModelError(str(error), path) from error
+    _write_atomically(path, lambda file: file.writelines(chunks))
+
+
+def write_solverstate(
+    path: str | os.PathLike[str],
+    iteration: int,
+    learned_net: str | None,
+    history: Sequence[np.ndarray],
+    current_step: int = 0,
+    *,
+    dialect: str = "v1",
+) -> None:
+    """Write a ``.solverstate`` that DeepLab resumes from.
+
+    Args:
+        path: the file; one that exists is replaced.
+        iteration: the iteration to go on from.
+        learned_net: path of the caffemodel of that iteration, or None.
+        history: the momentum of every parameter blob, in net order.
+        current_step: how many steps of the learning rate have been taken.
+        dialect: ``"v1"`` writes blobs of four dimensions, any other their true shapes.
+
+    Raises:
+        CaffeModelError: the file cannot be written, or an array cannot be a blob.
+    """
+    make_blob = _blob_chunks if dialect == "v1" else _shaped_blob_chunks
+    try:
+        head = caffe_pb2.SolverState(iter=iteration, learned_net=learned_net)
+        tail = caffe_pb2.SolverState(current_step=current_step)
+        blobs = [make_blob(array, None) for array in history]
+    except (ValueError, TypeError) as error:
+        raise CaffeModelError(str(error), path) from error
+
+    def write(file: BinaryIO) -> None:
+        file.write(head.SerializeToString())
+        for chunks in blobs:
+            _write_chunks(file, caffe_pb2.SolverState.HISTORY_FIELD_NUMBER, chunks)
+        file.write(tail.SerializeToString())
+
+    _write_atomically(path, write)
+
+
+def _serialized(message: Message, path: str | os.PathLike[str]) -> bytes:
+    try:
+        return message.SerializeToString(deterministic=True)
+    except (EncodeError, ValueError) as error:
+        raise CaffeModelError(f"cannot be written: {error}", path, reason=str(error)) from error
+
+
+def _only(message: Message, keep: Callable[[int], bool]) -> Message:
+    """Return a copy with the fields whose number ``keep`` admits."""
+    part = type(message)()
+    for field, value in message.ListFields():
+        if keep(field.number):
+            put(part, field, value)
+    return part
+
+
+def _layer_chunks(
+    layer: Message,
+    blobs: Sequence[np.ndarray],
+    diffs: Sequence[np.ndarray | None] | None,
+    make_blob: Callable[[np.ndarray, np.ndarray | None], list[Chunk]],
+    path: str | os.PathLike[str],
+) -> list[Chunk]:
+    number = layer.DESCRIPTOR.fields_by_name["blobs"].number
+    if diffs is not None and len(diffs) != len(blobs):
+        raise ValueError(f"{len(diffs)} diffs for {len(blobs)} blobs")
+    chunks: list[Chunk] = [_serialized(_only(layer, lambda other: other < number), path)]
+    for i, array in enumerate(blobs):
+        blob = make_blob(array, None if diffs is None else diffs[i])
+        chunks += [_length_delimited(number, _size(blob)), *blob]
+    chunks.append(_serialized(_only(layer, lambda other: other > number), path))
+    return chunks
+
+
+def _blob_chunks(array: np.ndarray, diff: np.ndarray | None) -> list[Chunk]:
+    """Return a BlobProto of the old kind, of four dimensions."""
+    array = np.asarray(array)
+    if array.ndim > _BLOB_AXES or any(dim > _MAX_DIM for dim in array.shape):
+        raise ValueError(f"an array of shape {array.shape} cannot be a blob of four int32 dimensions")
+    num, channels, height, width = (1,) * (_BLOB_AXES - array.ndim) + array.shape
+    head = caffe_pb2.BlobProto(num=num, channels=channels, height=height, width=width)
+    return [head.SerializeToString(), *_number_chunks(array, diff)]
+
+
+def _shaped_blob_chunks(array: np.ndarray, diff: np.ndarray | None) -> list[Chunk]:
+    """Return a BlobProto with a BlobShape."""
+    array = np.asarray(array)
+    tail = caffe_pb2.BlobProto()
+    tail.shape.SetInParent()
+    tail.shape.dim.extend(array.shape)
+    return [*_number_chunks(array, diff), tail.SerializeToString()]
+
+
+def _number_chunks(array: np.ndarray, diff: np.ndarray | None) -> list[Chunk]:
+    if diff is not None and np.shape(diff) != array.shape:
+        raise ValueError(f"the diff has shape {np.shape(diff)}, its blob {array.shape}")
+    chunks: list[Chunk] = []
+    for number, numbers in ((_DATA, array), (_DIFF, diff)):
+        if numbers is not None and np.size(numbers):
+            flat = np.ascontiguousarray(numbers, dtype="<f4").reshape(-1)
+            chunks += [_length_delimited(number, flat.nbytes), memoryview(flat).cast("B")]
+    return chunks
+
+
+def _size(chunks: Sequence[Chunk]) -> int:
+    return sum(len(chunk) for chunk in chunks)
+
+
+def _varint(value: int) -> bytes:
+    encoded = bytearray()
+    while value >= 0x80:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    encoded.append(value)
+    return bytes(encoded)
+
+
+def _length_delimited(number: int, length: int) -> bytes:
+    return _varint(number << 3 | BYTES) + _varint(length)
+
+
+def _write_chunks(file: BinaryIO, number: int, chunks: Sequence[Chunk]) -> None:
+    file.write(_length_delimited(number, _size(chunks)))
+    file.writelines(chunks)
+
+
+def _write_atomically(path: str | os.PathLike[str], write: Callable[[BinaryIO], object]) -> None:
+    try:
+        # Through links: the link stays, what it names is replaced.
+        target = Path(path).resolve()
+        if target.is_dir():
+            raise CaffeModelError("cannot be written: it is a directory", path, reason="it is a directory")
+        temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
+        try:
+            # Not tempfile: its mode 0600 would stay with the result.
+            with temporary.open("xb") as file:
+                write(file)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(target)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise
+    except CaffeModelError:
+        raise
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise CaffeModelError(f"cannot be written: {reason}", path, reason=str(reason)) from error

@@ -1,0 +1,111 @@
+"""The layers that a net has in a given phase: Caffe's ``include`` and ``exclude`` rules and ``phase``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from google.protobuf.message import Message
+
+from deeplab_caffe.errors import NetError
+from deeplab_caffe.proto import caffe_pb2
+from deeplab_caffe.proto.upgrade.net import fold_inputs, upgrade_net
+
+
+def resolve_state(
+    net: Message, phase: int | str | None = None, level: int | None = None, stages: Iterable[str] = ()
+) -> Message:
+    """Return the NetState that a net is filtered with.
+
+    What the net's own ``state`` sets stands (a prototxt may pin its phase, as in the original, net.cpp); the arguments
+    fill the rest. Stages add up.
+
+    Args:
+        net: a NetParameter.
+        phase: ``caffe_pb2.TRAIN`` or ``caffe_pb2.TEST``, or their names; None means TEST, NetState's default.
+        level: default 0.
+        stages: names of stages.
+
+    Raises:
+        NetError: ``phase`` is neither TRAIN nor TEST.
+    """
+    state = caffe_pb2.NetState()
+    state.CopyFrom(net.state)
+    if not state.HasField("phase"):
+        state.phase = _phase_number(phase)
+    if not state.HasField("level"):
+        state.level = level or 0
+    for stage in [stages] if isinstance(stages, str) else stages:
+        if stage not in state.stage:
+            state.stage.append(stage)
+    return state
+
+
+def _phase_number(phase: int | str | None) -> int:
+    if phase is None:
+        return caffe_pb2.TEST
+    names = caffe_pb2.Phase.keys()
+    if isinstance(phase, str) and phase.upper() in names:
+        return caffe_pb2.Phase.Value(phase.upper())
+    if not isinstance(phase, str) and phase in caffe_pb2.Phase.values():
+        return int(phase)
+    raise NetError(f"phase must be one of {', '.join(names)} (0 or 1), not {phase!r}")
+
+
+def state_meets_rule(state: Message, rule: Message) -> bool:
+    """Return whether a NetState meets a NetStateRule: every condition the rule sets must hold (Caffe's StateMeetsRule)."""
+    if rule.HasField("phase") and rule.phase != state.phase:
+        return False
+    if rule.HasField("min_level") and state.level < rule.min_level:
+        return False
+    if rule.HasField("max_level") and state.level > rule.max_level:
+        return False
+    stages = set(state.stage)
+    return all(stage in stages for stage in rule.stage) and not any(stage in stages for stage in rule.not_stage)
+
+
+def layer_is_included(layer: Message, state: Message) -> bool:
+    """Return whether a layer takes part in a net of this state.
+
+    A ``phase`` of its own must be the state's. With ``include`` rules the layer is in if any of them is met; otherwise it
+    is in unless an ``exclude`` rule is met.
+
+    Raises:
+        NetError: the layer has both ``include`` and ``exclude`` rules.
+    """
+    if layer.include and layer.exclude:
+        raise NetError("has both include and exclude rules; give one kind or the other", layer=layer.name)
+    if layer.HasField("phase") and layer.phase != state.phase:
+        return False
+    if layer.include:
+        return any(state_meets_rule(state, rule) for rule in layer.include)
+    return not any(state_meets_rule(state, rule) for rule in layer.exclude)
+
+
+def filter_net(
+    net: Message, phase: int | str | None = None, level: int | None = None, stages: Iterable[str] = ()
+) -> Message:
+    """Return ``net`` in the inner form, with only the layers that its state admits; Input layers become net inputs.
+
+    Args:
+        net: a NetParameter of any layout; not changed.
+        phase: ``caffe_pb2.TRAIN``/``TEST`` or ``"TRAIN"``/``"TEST"``; counts if the net's own ``state`` has none.
+        level: counts if the net's own ``state`` has none; default 0.
+        stages: added to those of the net's own ``state``.
+
+    Returns:
+        A NetParameter whose ``state`` is the resolved one: ``filtered.state.phase`` is the phase it runs in.
+
+    Raises:
+        NetError: bad phase, or a layer with both ``include`` and ``exclude``.
+        PrototxtError: a net of an older layout cannot be upgraded.
+    """
+    state = resolve_state(net, phase, level, stages)
+    filtered = upgrade_net(net)
+    layers = [layer for layer in filtered.layer if layer_is_included(layer, state)]
+    if len(layers) != len(filtered.layer):
+        kept = caffe_pb2.NetParameter(layer=layers)
+        filtered.ClearField("layer")
+        filtered.layer.extend(kept.layer)
+    fold_inputs(filtered)
+    filtered.state.CopyFrom(state)
+    return filtered

@@ -1,0 +1,66 @@
+"""The messages of the inner form, ``caffe_pb2``: DeepLab v2's and BVLC's, with what only DeepLab v1 has beside them.
+
+Numbers are BVLC's where it has the field. Fields that only DeepLab v1 has keep their number there plus
+``OWN_NUMBERS_FROM`` in messages that both have; messages that only DeepLab v1 has are as they are there.
+``NetParameter.layers`` holds layers of the V1 and V0 layouts as DeepLab v1 has them, number for number:
+``V1LayerParameter``, and ``V1ConvolutionParameter`` with its single ``kernel_size`` and its ``hole``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+
+from deeplab_caffe.proto.schema.tables import EnumRow, FieldRow, Schema, enum_table, field_table
+
+# Fields of the inner form from here on are DeepLab v1's own, or this package's.
+OWN_NUMBERS_FROM = 1000
+
+# The inner form says these in ``param { }`` and ``layer { }``.
+_SAID_OTHERWISE = {"layer", "blobs_lr", "weight_decay", "blob_share_mode"}
+
+# What differs in number, label or type between the dialects, as V1LayerParameter refers to it.
+_V1_TYPES = {
+    "ConvolutionParameter": "V1ConvolutionParameter",
+    "ImageDataParameter": "V1ImageDataParameter",
+    "UniqueLabelParameter": "V1UniqueLabelParameter",
+    "LayerParameter": "V1LayerParameter",
+    "LayerParameter.LayerType": "V1LayerParameter.LayerType",
+    "LayerParameter.DimCheckMode": "V1LayerParameter.DimCheckMode",
+}
+
+# Which behaviour the net is to have; see :mod:`deeplab_caffe.proto.dialect`. It travels with the message.
+_DIALECT = FieldRow("NetParameter", "dialect", OWN_NUMBERS_FROM, "optional", "string", "", False)
+# BVLC's number for it, 42, is DeepLab v1's for seg_accuracy_param.
+_LOSS_PARAM = FieldRow("V1LayerParameter", "loss_param", OWN_NUMBERS_FROM + 42, "optional", "LossParameter", "", False)
+# BVLC's name for DeepLab v1's IMAGE_SEG_DATA.
+_DECONVOLUTION = EnumRow("V1LayerParameter.LayerType", "DECONVOLUTION", 39)
+
+
+def _fields() -> list[FieldRow]:
+    base = [row for row in field_table("merge") if row.message != "V1LayerParameter"]
+    taken = {(row.message, row.field) for row in base}
+    messages = {row.message for row in base}
+    fields = [*base, _DIALECT]
+    for row in field_table("v1"):
+        if (row.message, row.field) not in taken and not (
+            row.message == "LayerParameter" and row.field in _SAID_OTHERWISE
+        ):
+            fields.append(replace(row, number=row.number + OWN_NUMBERS_FROM * (row.message in messages)))
+        if row.message in _V1_TYPES:
+            fields.append(replace(row, message=_V1_TYPES[row.message], type=_V1_TYPES.get(row.type, row.type)))
+    return [*fields, _LOSS_PARAM]
+
+
+def _enums() -> list[EnumRow]:
+    base = [row for row in enum_table("merge") if not row.enum.startswith("V1LayerParameter")]
+    known = {row.enum for row in base}
+    enums = base + [row for row in enum_table("v1") if row.enum not in known]
+    enums += [replace(row, enum=_V1_TYPES[row.enum]) for row in enum_table("v1") if row.enum in _V1_TYPES]
+    return [*enums, _DECONVOLUTION]
+
+
+@cache
+def inner_schema() -> Schema:
+    """Return the messages of the inner form, in which every text is parsed too."""
+    return Schema("deeplab_caffe/caffe.proto", _fields(), _enums())

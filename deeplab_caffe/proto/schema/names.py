@@ -1,0 +1,78 @@
+"""Names of layer types: a net inside says ``Convolution``, V1 files ``CONVOLUTION`` (a number), V0 files ``conv``.
+
+The table is ``layer_types.csv``. Enum names are DeepLab v1's and BVLC's, names those of BVLC's caffe.proto and, for
+DeepLab's own layers, of its v2 files (``DenseCRF``, ``Interp``, ``ImageSegData``).
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+from deeplab_caffe.proto.schema.tables import enum_table, read_table
+
+_TABLE = read_table("layer_types.csv")
+_NAME_OF_ENUM = {row["enum"]: row["name"] for row in _TABLE}
+_ENUM_OF_NAME = {row["name"]: row["enum"] for row in _TABLE}
+# The layer class is SoftmaxWithLossLayer, yet files of the transition period also say SoftmaxLoss.
+_ENUM_OF_NAME["SoftmaxLoss"] = "SOFTMAX_LOSS"
+_NAME_OF_V0 = {row["v0"]: row["name"] for row in _TABLE if row["v0"]}
+_ENUM_OF_NUMBER = {row.value: row.name for row in enum_table("v1") if row.enum == "LayerParameter.LayerType"}
+
+
+def name_of_enum(enum: str) -> str:
+    """Return the name of a V1 enum value, ``"CONVOLUTION" -> "Convolution"``.
+
+    Raises:
+        KeyError: the V1 layout has no such layer type.
+    """
+    return _NAME_OF_ENUM[enum]
+
+
+def enum_of_name(name: str) -> str:
+    """Return the V1 enum value of a name, ``"SoftmaxWithLoss" -> "SOFTMAX_LOSS"``.
+
+    Raises:
+        KeyError: the V1 layout has no such layer type.
+    """
+    return _ENUM_OF_NAME[name]
+
+
+def name_of_number(number: int, *, deconvolution: bool) -> str:
+    """Return the name of a V1 layer type's number, ``4 -> "Convolution"``.
+
+    Args:
+        number: the number.
+        deconvolution: 39 is BVLC's DECONVOLUTION here, not DeepLab v1's IMAGE_SEG_DATA.
+
+    Raises:
+        KeyError: the V1 layout has no layer type of that number, or it is 0: no type.
+    """
+    enum = _ENUM_OF_NUMBER[number]
+    return name_of_enum("DECONVOLUTION" if enum == "IMAGE_SEG_DATA" and deconvolution else enum)
+
+
+def name_of_v0(v0_name: str) -> str:
+    """Return the name of a V0 layer type, ``"conv" -> "Convolution"``.
+
+    Raises:
+        KeyError: no such V0 layer type.
+    """
+    return _NAME_OF_V0[v0_name]
+
+
+def v1_names() -> list[str]:
+    """Return the names of all layer types of the V1 layout."""
+    return list(_ENUM_OF_NAME)
+
+
+def v0_names() -> list[str]:
+    """Return all layer types of the V0 layout."""
+    return list(_NAME_OF_V0)
+
+
+def did_you_mean(word: str, candidates: Iterable[str]) -> str:
+    """Return `` (did you mean 'x'?)`` for the nearest candidate, or an empty string if none is near."""
+    by_lower = {candidate.lower(): candidate for candidate in candidates}
+    near = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.6)
+    return f" (did you mean '{by_lower[near[0]]}'?)" if near else ""

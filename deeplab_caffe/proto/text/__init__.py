@@ -1,0 +1,1 @@
+"""prototxt as text: templates, parsing, and where each field stands."""

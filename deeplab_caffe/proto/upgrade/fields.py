@@ -1,0 +1,131 @@
+"""Copying a message into one of another dialect, field by field, with nothing dropped in silence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+
+from deeplab_caffe.proto.text.outline import Source
+
+Handler = Callable[[Message, Message, Source], None]
+Handlers = dict[str, dict[str, Handler]]
+Neutral = dict[tuple[str, str], tuple[Any, ...] | None]
+
+_FLOATS = (FieldDescriptor.CPPTYPE_FLOAT, FieldDescriptor.CPPTYPE_DOUBLE)
+_INTEGERS = (
+    FieldDescriptor.CPPTYPE_INT32,
+    FieldDescriptor.CPPTYPE_INT64,
+    FieldDescriptor.CPPTYPE_UINT32,
+    FieldDescriptor.CPPTYPE_UINT64,
+)
+
+
+def is_repeated(field: FieldDescriptor) -> bool:
+    """Return whether a field is repeated, on any protobuf runtime (``label`` goes away, ``is_repeated`` is young)."""
+    known = getattr(field, "is_repeated", None)
+    return bool(field.label == FieldDescriptor.LABEL_REPEATED if known is None else known)
+
+
+def put(target: Message, field: FieldDescriptor, value: Any, name: str | None = None) -> None:
+    """Set the field of that name (or ``name``) in ``target``: enums by the name of their value, lists by appending."""
+    name = name or field.name
+    if is_repeated(field):
+        getattr(target, name).extend(value)
+    elif field.message_type is not None:
+        getattr(target, name).CopyFrom(value)
+    elif field.enum_type is not None:
+        enum = target.DESCRIPTOR.fields_by_name[name].enum_type
+        setattr(target, name, enum.values_by_name[field.enum_type.values_by_number[value].name].number)
+    else:
+        setattr(target, name, value)
+
+
+def copy_fields(
+    source: Message,
+    target: Message,
+    where: Source,
+    handlers: Handlers,
+    neutral: Neutral,
+) -> None:
+    """Copy every field that is set in ``source`` to the field of that name in ``target``, recursively.
+
+    Args:
+        source: the message.
+        target: message of the other dialect.
+        where: place of ``source``; its ``into`` names the other dialect in errors.
+        handlers: by message name, then field name: a function that moves that field itself. One that is named for
+            several fields of a message moves them together and is called once.
+        neutral: fields the other dialect lacks, with the values that ask for what it does anyway (None: any value);
+            these may be left out.
+
+    Raises:
+        PrototxtError: a field that is set has no equivalent there (CaffeModelError when a file is written).
+    """
+    message_name = source.DESCRIPTOR.name
+    own = handlers.get(message_name, {})
+    called: set[Handler] = set()
+    for field, value in source.ListFields():
+        if field.name in own:
+            handler = own[field.name]
+            if handler not in called:
+                called.add(handler)
+                handler(source, target, where)
+            continue
+        if (message_name, field.name) in neutral:
+            allowed = neutral[message_name, field.name]
+            if allowed is None or value in allowed:
+                continue
+            raise where.error(f"{describe(field, value)} has no equivalent in {where.into}", field.name)
+        other = target.DESCRIPTOR.fields_by_name.get(field.name)
+        if other is None or is_repeated(other) != is_repeated(field):
+            raise where.error(f"{describe(field, value)} has no equivalent in {where.into}", field.name)
+        if field.message_type is not None:
+            _copy_messages(field, value, target, where, handlers, neutral)
+        elif is_repeated(field):
+            getattr(target, field.name).extend(
+                _scalar(field, other, item, where, (field.name, i)) for i, item in enumerate(value)
+            )
+        else:
+            setattr(target, field.name, _scalar(field, other, value, where, (field.name,)))
+
+
+def _copy_messages(
+    field: FieldDescriptor, value: Any, target: Message, where: Source, handlers: Handlers, neutral: Neutral
+) -> None:
+    if not is_repeated(field):
+        inner = getattr(target, field.name)
+        inner.SetInParent()
+        copy_fields(value, inner, where.at(field.name), handlers, neutral)
+        return
+    for i, item in enumerate(value):
+        copy_fields(item, getattr(target, field.name).add(), where.at(field.name, i), handlers, neutral)
+
+
+def _scalar(
+    field: FieldDescriptor, other: FieldDescriptor, value: Any, where: Source, steps: tuple[str | int, ...]
+) -> Any:
+    if field.enum_type is not None and other.enum_type is not None:
+        name = field.enum_type.values_by_number[value].name
+        found = other.enum_type.values_by_name.get(name)
+        if found is None:
+            raise where.error(f"{field.name}: {name} has no equivalent in {where.into}", *steps)
+        return found.number
+    if field.cpp_type == other.cpp_type or (field.cpp_type in _INTEGERS and other.cpp_type in _FLOATS):
+        return value
+    if field.cpp_type in _FLOATS and other.cpp_type in _INTEGERS and float(value).is_integer():
+        return int(value)
+    raise where.error(f"{describe(field, value)} has no equivalent in {where.into}", *steps)
+
+
+def describe(field: FieldDescriptor, value: Any) -> str:
+    """Return a field as a user wrote it, ``axis: 2``; only the name of a message or list."""
+    if field.message_type is not None or is_repeated(field):
+        return field.name
+    if field.enum_type is not None:
+        return f"{field.name}: {field.enum_type.values_by_number[value].name}"
+    if isinstance(value, bool):
+        return f"{field.name}: {str(value).lower()}"
+    return f"{field.name}: {value}"

@@ -1,0 +1,77 @@
+"""A layer of the V1 layout (``layers { type: CONVOLUTION }``), DeepLab v1's or BVLC's, brought up to V2."""
+
+from __future__ import annotations
+
+from google.protobuf.message import Message
+
+from deeplab_caffe.proto.schema.names import name_of_number
+from deeplab_caffe.proto.text.outline import Source
+from deeplab_caffe.proto.upgrade.fields import Handler, Handlers, copy_fields
+
+
+def upgrade_v1_layer(old: Message, new: Message, where: Source) -> None:
+    """Copy a V1LayerParameter into a LayerParameter.
+
+    Args:
+        old: the layer.
+        new: an empty LayerParameter.
+        where: place of the layer.
+
+    Raises:
+        PrototxtError: a field has no meaning there, or the layer has no type.
+    """
+    copy_fields(old, new, where, _HANDLERS, {})
+    if new.type in ("ImageData", "ImageSegData") and not new.image_data_param.HasField("batch_size"):
+        # The one default that differs: 1 in V2, 0 (that is, "must be given") in DeepLab v1.
+        new.image_data_param.batch_size = 0
+
+
+def _move_type(old: Message, new: Message, where: Source) -> None:
+    # DeepLab v1's IMAGE_SEG_DATA has the number of BVLC's DECONVOLUTION: the text's own word, or what is in it, tells.
+    word = where.word("type")
+    is_deconvolution = bool(old.HasField("convolution_param") or old.blobs) if word is None else word == "DECONVOLUTION"
+    if old.type != old.NONE:
+        new.type = name_of_number(old.type, deconvolution=is_deconvolution)
+
+
+def _move_params(old: Message, new: Message, where: Source) -> None:
+    parts = {
+        "name": old.param,
+        "share_mode": old.blob_share_mode,
+        "lr_mult": old.blobs_lr,
+        "decay_mult": old.weight_decay,
+    }
+    for _ in range(max(map(len, parts.values()))):
+        new.param.add()
+    for field, values in parts.items():
+        for spec, value in zip(new.param, values, strict=False):
+            setattr(spec, field, value)
+
+
+def _append(name: str, target: str) -> Handler:
+    def move(old: Message, new: Message, where: Source) -> None:
+        getattr(new, target).append(getattr(old, name))
+
+    return move
+
+
+def raise_hole(conv: Message) -> None:
+    """Turn ``hole``, or ``hole_h`` and ``hole_w``, of a V2 ConvolutionParameter into ``dilation``; a half pair stays."""
+    pair = [name for name in ("hole_h", "hole_w") if conv.HasField(name)]
+    if conv.dilation or (conv.HasField("hole") and pair) or len(pair) == 1:
+        return
+    for name in ("hole", *pair):
+        if conv.HasField(name):
+            conv.dilation.append(getattr(conv, name))
+            conv.ClearField(name)
+
+
+_move_param_specs = dict.fromkeys(("param", "blob_share_mode", "blobs_lr", "weight_decay"), _move_params)
+_HANDLERS: Handlers = {
+    "V1LayerParameter": {"type": _move_type, **_move_param_specs},
+    "V1ConvolutionParameter": {
+        "pad": _append("pad", "pad"),
+        "kernel_size": _append("kernel_size", "kernel_size"),
+        "stride": _append("stride", "stride"),
+    },
+}

@@ -1,0 +1,1 @@
+"""Weak supervision: label maps from bounding boxes (ICCV 2015)."""
