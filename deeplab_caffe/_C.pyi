@@ -141,8 +141,8 @@ def col2im(
     kernel: Sequence[SupportsIndex],
     stride: Sequence[SupportsIndex],
     pad: Sequence[SupportsIndex],
-    hole: Sequence[SupportsIndex],
-    cuda_stream: SupportsIndex = 0,
+    dilation: Sequence[SupportsIndex],
+    stream: SupportsIndex = 0,
 ) -> None: ...
 def count_vertices(lattices: Sequence[CudaLattice], stream: SupportsIndex) -> list[int]: ...
 def cuda_filter(
@@ -160,8 +160,8 @@ def im2col(
     kernel: Sequence[SupportsIndex],
     stride: Sequence[SupportsIndex],
     pad: Sequence[SupportsIndex],
-    hole: Sequence[SupportsIndex],
-    cuda_stream: SupportsIndex = 0,
+    dilation: Sequence[SupportsIndex],
+    stream: SupportsIndex = 0,
 ) -> None: ...
 def inspect_scores(scores: TensorView, probabilities: bool, faults: TensorView, stream: SupportsIndex) -> None: ...
 def interp_argmax(
@@ -202,7 +202,7 @@ def max_pool(
     input: TensorView,
     output: TensorView,
     kernel: tuple[SupportsIndex, SupportsIndex],
-    stride_of: tuple[SupportsIndex, SupportsIndex],
+    stride: tuple[SupportsIndex, SupportsIndex],
     pad: tuple[SupportsIndex, SupportsIndex],
     stream: SupportsIndex = 0,
 ) -> None: ...

@@ -68,7 +68,7 @@ void bind(py::module_& module) {
           [](const Lattice& lattice, const TensorView& out) { copy_to(lattice.point_weight, out, DType::kFloat32); },
           py::arg("out"));
   module.def("lattice_min_bytes", &Lattice::min_bytes, py::arg("points"), py::arg("dims"),
-             "Bytes that a lattice of so many points takes at the least, before its vertices are counted.");
+             "Return the least bytes that a lattice of so many points takes, before its vertices are counted.");
   module.def(
       "lattice_value_bytes",
       [](int64_t vertices, int64_t channels) { return VertexValues::bytes(vertices, padded_width(channels)); },

@@ -20,13 +20,14 @@ class _Images:
     def __init__(self, xp: Arrays, x: Any, weight: Any, geometry: Sequence[Sizes], groups: int) -> None:
         self.xp = xp
         self.groups = groups
-        self.geometry = [list(weight.shape[2:]), *(list(given) for given in geometry)]
+        stride, pad, dilation = (list(given) for given in geometry)
+        self.geometry = list(weight.shape[2:]), stride, pad, dilation
         size = output_hw(x.shape, *self.geometry)
         self.pixels = size[0] * size[1]
         taps = weight.shape[1] * weight.shape[2] * weight.shape[3]
         self.weight = xp.contiguous(weight).reshape(groups, weight.shape[0] // groups, taps)
         # A 1x1 convolution's columns are the image itself (layers/conv_layer.cpp:61-65).
-        self.direct = self.geometry[:3] == [[1, 1], [1, 1], [0, 0]]
+        self.direct = self.geometry[:3] == ([1, 1], [1, 1], [0, 0])
         self.x = xp.contiguous(x) if self.direct else x
         self.buffer = None if self.direct else xp.empty((1, groups * taps, *size), x.dtype)
 

@@ -24,8 +24,8 @@ def _columns(xp: Arrays, x: Any, kernel: Sizes, stride: Sizes, pad: Sizes, dilat
 @operator(
     "im2col(Tensor x, SymInt[] kernel, SymInt[] stride, SymInt[] pad, SymInt[] dilation) -> Tensor", result=_columns
 )
-def _im2col(xp: Arrays, columns: Any, x: Any, *geometry: Sizes) -> None:
-    _C.im2col(xp.view(x), xp.view(columns), *geometry, xp.stream)
+def _im2col(xp: Arrays, columns: Any, x: Any, kernel: Sizes, stride: Sizes, pad: Sizes, dilation: Sizes) -> None:
+    _C.im2col(xp.view(x), xp.view(columns), kernel, stride, pad, dilation, xp.stream)
 
 
 def _image(xp: Arrays, columns: Any, size: Sizes, kernel: Sizes, stride: Sizes, pad: Sizes, dilation: Sizes) -> Any:
@@ -39,8 +39,10 @@ def _image(xp: Arrays, columns: Any, size: Sizes, kernel: Sizes, stride: Sizes, 
     " -> Tensor",
     result=_image,
 )
-def _col2im(xp: Arrays, image: Any, columns: Any, size: Sizes, *geometry: Sizes) -> None:
-    _C.col2im(xp.view(xp.contiguous(columns)), xp.view(image), *geometry, xp.stream)
+def _col2im(
+    xp: Arrays, image: Any, columns: Any, size: Sizes, kernel: Sizes, stride: Sizes, pad: Sizes, dilation: Sizes
+) -> None:
+    _C.col2im(xp.view(xp.contiguous(columns)), xp.view(image), kernel, stride, pad, dilation, xp.stream)
 
 
 def _save_im2col(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:

@@ -21,9 +21,9 @@ def _pooled(xp: Arrays, x: Any, kernel: Sizes, stride: Sizes, pad: Sizes, size: 
 
 
 @operator("max_pool(Tensor x, SymInt[] kernel, SymInt[] stride, SymInt[] pad, SymInt[] size) -> Tensor", result=_pooled)
-def _max_pool(xp: Arrays, output: Any, x: Any, kernel: Sizes, stride: Sizes, pad: Sizes, size: Sizes) -> None:
+def _max_pool(xp: Arrays, output: Any, x: Any, kernel: Size, stride: Size, pad: Size, size: Size) -> None:
     x = xp.contiguous(x, channels_last=True)
-    _C.max_pool(xp.view(x), xp.view(output), tuple(kernel), tuple(stride), tuple(pad), xp.stream)
+    _C.max_pool(xp.view(x), xp.view(output), kernel, stride, pad, xp.stream)
 
 
 def max_pool(x: ArrayT, kernel: Size, stride: Size, pad: Size, size: Size) -> ArrayT:
