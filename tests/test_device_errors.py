@@ -141,7 +141,7 @@ def test_the_fast_engine_is_the_net(dtype: str, name: str) -> None:
 @needs_gpu
 @pytest.mark.usefixtures("no_tf32")
 def test_the_crf_in_the_graph_is_the_segmenters() -> None:
-    crf = dc.CRFParams(**DEFAULT_MODEL.crf)
+    crf = DEFAULT_MODEL.crf
     segmenter = dc.Segmenter(DEFAULT_MODEL.deploy, DEFAULT_MODEL.weights, crf=crf, device="cuda")
     fast = segmenter.net.optimize(batch=2, size=73)
     photos = torch.randint(0, 256, (2, 5, 8, 3), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)

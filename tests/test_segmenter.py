@@ -90,7 +90,7 @@ def test_a_net_without_interp_is_brought_to_the_image(photo: np.ndarray) -> None
 
 def test_crf_refines_on_the_rgb_image(bundled: dc.Segmenter, photo: np.ndarray) -> None:
     image = np.ascontiguousarray(photo[100:160, 200:280])
-    params = dc.CRFParams(**DEFAULT_MODEL.crf)
+    params = DEFAULT_MODEL.crf
     seg = dc.Segmenter(DEFAULT_MODEL.deploy, DEFAULT_MODEL.weights, crf=params, device="cpu")
     found = seg.segment(image)
     expected = dc.dense_crf(bundled.scores(image), image, params)

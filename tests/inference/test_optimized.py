@@ -117,7 +117,7 @@ def test_release_gives_the_weights_up(small: dc.Net) -> None:
 
 
 def test_label_images_is_the_segmenter() -> None:
-    crf = dc.CRFParams(**DEFAULT_MODEL.crf)
+    crf = DEFAULT_MODEL.crf
     photos = np.random.default_rng(1).integers(0, 256, (2, 50, 71, 3), dtype=np.uint8)
     photos = np.repeat(np.repeat(photos[:, ::10, ::10], 10, 1), 10, 2)[:, :50, :71].copy()
     for params in (None, crf):
