@@ -18,7 +18,7 @@ PICTURE = Path(__file__).resolve().parent.parent / "docs" / "images" / "china_se
 
 
 def main() -> None:
-    """Segments the photograph and writes the picture."""
+    """Segment the photograph and write the picture."""
     segmenter = dc.Segmenter(DEFAULT_MODEL.deploy, DEFAULT_MODEL.weights, crf=DEFAULT_MODEL.crf, device="cpu")
     photo = load_image(DEMO_PHOTO)
     found = segmenter.segment(photo)

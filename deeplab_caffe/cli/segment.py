@@ -161,7 +161,7 @@ def segment(
     if marginals and max_side:
         raise click.UsageError("--marginals and --max-side exclude each other: marginals would be at the reduced size")
     segmenter = Segmenter(
-        DEFAULT_MODEL.deploy if built_in else model,
+        DEFAULT_MODEL.deploy if model is None else model,
         DEFAULT_MODEL.weights if built_in else weights,
         crf=params,
         device=chosen_device(device, gpu),
