@@ -11,15 +11,16 @@ from deeplab_caffe import proto
 from deeplab_caffe.data.sources.rng import CaffeRNG
 from deeplab_caffe.layers import Layer, NetContext, create_layer
 from deeplab_caffe.proto import caffe_pb2
-from deeplab_caffe.proto.schema.names import enum_of_name
+from deeplab_caffe.proto.schema.names import enum_of_name, v1_names
 
 
 def layer_param(
     kind: str, params: str = "", bottoms: int = 1, tops: int = 1, name: str = "l"
 ) -> caffe_pb2.LayerParameter:
     blobs = [f'bottom: "b{i}"' for i in range(bottoms)] + [f'top: "t{i}"' for i in range(tops)]
-    text = f'layers {{ name: "{name}" type: {enum_of_name(kind)} {" ".join(blobs)} {params} }}'
-    return proto.parse_net(text).layer[0]
+    # In the V1 layout, whose parameters most examples are written in; what came later has no place there.
+    field, kind = ("layers", enum_of_name(kind)) if kind in v1_names() else ("layer", f'"{kind}"')
+    return proto.parse_net(f'{field} {{ name: "{name}" type: {kind} {" ".join(blobs)} {params} }}').layer[0]
 
 
 def make(
