@@ -16,6 +16,7 @@ from deeplab_caffe.layers import (
     output,
     pair_loss,
     pooling,
+    scale,
 )
 from deeplab_caffe.layers.base import (
     LAYERS,
@@ -72,4 +73,5 @@ __all__ = [
     "pair_loss",
     "pooling",
     "register",
+    "scale",
 ]

@@ -174,6 +174,26 @@ def test_the_output_has_its_blobs_name_though_written_in_place(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
+    ("kind", "bottoms", "params"),
+    [
+        ("Scale", "x", "bias_term: true filler { type: 'xavier' } bias_filler { type: 'xavier' }"),
+        ("Scale", "x", "num_axes: 0 filler { type: 'constant' value: 3 }"),
+        ("Scale", "x", "axis: 2 num_axes: -1 filler { type: 'xavier' }"),
+        ("Scale", "x o", "axis: 0 bias_term: true bias_filler { type: 'xavier' }"),
+        ("Bias", "x", "filler { type: 'xavier' }"),
+        ("Bias", "x o", "axis: 0"),
+    ],
+)
+def test_scale_and_bias(kind: str, bottoms: str, params: str, tmp_path: Path) -> None:
+    text = 'input: "x" input_shape { dim: 2 dim: 3 dim: 4 dim: 5 }'
+    inner = "inner_product_param { num_output: 3 weight_filler { type: 'xavier' } }"
+    text += f'layer {{ name: "o" type: "InnerProduct" bottom: "x" top: "o" {inner} }}'
+    named = " ".join(f'bottom: "{bottom}"' for bottom in bottoms.split())
+    text += f'layer {{ name: "l" type: "{kind}" {named} top: "y" {kind.lower()}_param {{ {params} }} }}'
+    assert_same(build(text), tmp_path, noise(2, 3, 4, 5))
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         (layer("MVN", "m", "data", "m"), "layer 'm': MVN has no counterpart"),

@@ -58,6 +58,7 @@ EXAMPLES: dict[str, Example] = {
     "Accuracy": Example("", _item_labels),
     "AdaptiveBiasChannel": Example("", _image_labels),
     "ArgMax": Example("argmax_param { top_k: 2 out_max_val: true }", _images()),
+    "Bias": Example("", _images()),
     "BiasChannel": Example("", _image_labels),
     "BNLL": Example("", _images()),
     "CensorLabel": Example(
@@ -113,6 +114,7 @@ EXAMPLES: dict[str, Example] = {
     "RelativeError": Example("", _images(2)),
     "ReLU": Example("relu_param { negative_slope: 0.1 }", _images()),
     "SegAccuracy": Example("", _pixel_labels),
+    "Scale": Example("scale_param { bias_term: true }", _images()),
     "Sigmoid": Example("", _images()),
     "SigmoidCrossEntropyLoss": Example("", _targets),
     "Silence": Example("", _images(2), tops=0),

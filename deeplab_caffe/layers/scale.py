@@ -1,0 +1,164 @@
+"""Layers that multiply or add along some axes of a blob: SCALE, BIAS."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from torch import Tensor
+
+from deeplab_caffe.layers.base import Layer, NetContext, Shape, register
+from deeplab_caffe.layers.onnx import OnnxGraph, int64
+from deeplab_caffe.proto import caffe_pb2
+
+
+class AlongAxes(Layer):
+    """What SCALE and BIAS share: numbers that belong to the bottom's axes from ``axis`` on.
+
+    With one bottom they are a parameter blob over ``num_axes`` axes (-1: all that follow, 0: a single number), with two
+    they are the second bottom.
+    """
+
+    BOTTOMS = (1, 2)
+    capturable = per_item = True
+    kind = "weights"
+    supports_half = True
+
+    def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:
+        super().__init__(param, context)
+        self.learns = len(param.bottom) == 1
+        options = self.options
+        if options.num_axes < -1:
+            raise self.error(f"num_axes must be at least -1, got {options.num_axes}")
+        # A second bottom may have no batch axis to be cut along.
+        self.per_item = self.learns and options.axis > 0
+
+    @property
+    def options(self) -> caffe_pb2.ScaleParameter | caffe_pb2.BiasParameter:
+        """Return the parameters of the layer's type."""
+        raise NotImplementedError
+
+    def first_axis(self, x: Shape, other: Shape) -> int:
+        """Return the axis of the bottom at which the numbers' axes begin; a single number begins at the first."""
+        return self.axis(self.options.axis, x) if other else 0
+
+    def inner_shape(self, x: Shape) -> Shape:
+        """Return the shape of the parameter blob for a bottom.
+
+        Raises:
+            NetError: the bottom has too few axes.
+        """
+        count = self.options.num_axes
+        if count == 0:
+            return ()
+        first = self.axis(self.options.axis, x)
+        if count > len(x) - first:
+            raise self.error(f"axis {first} and the {count} from there on are not all axes of the bottom {tuple(x)}")
+        return tuple(x[first:] if count == -1 else x[first : first + count])
+
+    def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
+        x = tuple(bottom_shapes[0])
+        other = self.inner_shape(x) if self.learns else tuple(bottom_shapes[1])
+        first = self.first_axis(x, other)
+        if x[first : first + len(other)] != other:
+            raise self.error(f"bottom '{self.param.bottom[1]}' is {other}, expected axes of {x} from axis {first} on")
+        for role, blob in self.named_blobs.items():
+            if tuple(blob.shape) != other:
+                raise self.error(f"the {role} is for {tuple(blob.shape)}, the bottom {x} needs {other}")
+        return [x]
+
+    def aligned(self, numbers: Tensor, x: Tensor) -> Tensor:
+        """Return the numbers with axes of length 1 behind their own, so that they meet the bottom's axes."""
+        first = self.first_axis(tuple(x.shape), tuple(numbers.shape))
+        return numbers.reshape(*numbers.shape, *(1,) * (x.dim() - first - numbers.dim()))
+
+    def onnx_operand(self, graph: OnnxGraph, name: str, blobs: tuple[str, ...], top: str) -> str:
+        """Add a parameter blob, or the second bottom, aligned; return its name in the graph.
+
+        Args:
+            graph: the graph.
+            name: the blob's role, or the bottom's name in the graph if ``blobs`` does not have it.
+            blobs: the layer's roles.
+            top: name of the top.
+        """
+        x = graph.shapes[top]
+        if name in blobs:
+            blob = self.named_blobs[name].detach().float().cpu()
+            return graph.constant(name, np.asarray(self.aligned(blob, blob.new_empty(x).to("meta"))))
+        other = graph.shapes[self.param.bottom[1]]
+        behind = len(x) - self.first_axis(x, other) - len(other)
+        if not behind or not other:
+            return name
+        return graph.node("Unsqueeze", [name, graph.constant("axes", int64(*range(len(other), len(other) + behind)))])
+
+
+@register
+class Scale(AlongAxes):
+    """Product with a factor along some axes, each channel's by default; then with ``bias_term`` plus a bias.
+
+    Parameter blobs: the factor, unless it is the second bottom, and the bias, of the factor's shape. A factor without a
+    ``filler`` begins with 1. Source: layers/scale_layer.cpp.
+    """
+
+    TYPE = "Scale"
+    roles = ("weight", "bias")
+
+    @property
+    def options(self) -> caffe_pb2.ScaleParameter:
+        """Return ``scale_param``."""
+        return self.param.scale_param
+
+    def setup(self, bottom_shapes: list[Shape]) -> None:
+        param = self.options
+        shape = self.inner_shape(bottom_shapes[0]) if self.learns else tuple(bottom_shapes[1])
+        self.register_parameter("weight", None)
+        self.register_parameter("bias", None)
+        if self.learns:
+            one = caffe_pb2.FillerParameter(type="constant", value=1)
+            self.weight = self.new_blob(shape, param.filler if param.HasField("filler") else one)
+        if param.bias_term:
+            self.bias = self.new_blob(shape, param.bias_filler)
+
+    def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
+        x = bottoms[0]
+        top = x * self.aligned(self.weight if self.learns else bottoms[1], x)
+        return (top if self.bias is None else top + self.aligned(self.bias, x),)
+
+    def multiply_adds(self, bottom_shapes: list[Shape], top_shapes: list[Shape]) -> int:
+        return math.prod(top_shapes[0])
+
+    def to_onnx(self, graph: OnnxGraph, bottoms: list[str], tops: tuple[str, ...]) -> list[str]:
+        factor = self.onnx_operand(graph, "weight" if self.learns else bottoms[1], self.roles, tops[0])
+        if self.bias is None:
+            return [graph.node("Mul", [bottoms[0], factor], tops[0])]
+        product = graph.node("Mul", [bottoms[0], factor])
+        return [graph.node("Add", [product, self.onnx_operand(graph, "bias", self.roles, tops[0])], tops[0])]
+
+
+@register
+class Bias(AlongAxes):
+    """Sum with a bias along some axes, each channel's by default (layers/bias_layer.cpp).
+
+    Parameter blobs: the bias, unless it is the second bottom.
+    """
+
+    TYPE = "Bias"
+    roles = ("bias",)
+    saves = ()
+
+    @property
+    def options(self) -> caffe_pb2.BiasParameter:
+        """Return ``bias_param``."""
+        return self.param.bias_param
+
+    def setup(self, bottom_shapes: list[Shape]) -> None:
+        self.register_parameter("bias", None)
+        if self.learns:
+            self.bias = self.new_blob(self.inner_shape(bottom_shapes[0]), self.options.filler)
+
+    def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
+        return (bottoms[0] + self.aligned(self.bias if self.learns else bottoms[1], bottoms[0]),)
+
+    def to_onnx(self, graph: OnnxGraph, bottoms: list[str], tops: tuple[str, ...]) -> list[str]:
+        other = self.onnx_operand(graph, "bias" if self.learns else bottoms[1], self.roles, tops[0])
+        return [graph.node("Add", [bottoms[0], other], tops[0])]
