@@ -4,6 +4,7 @@ PYTHON ?= python3
 WORKERS ?= 2
 PHOTO ?= deeplab_caffe/zoo/china.jpg
 OUT ?= out/demo
+SITE ?= out/site
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -11,7 +12,7 @@ ENV_STAMP := $(VENV)/.env-stamp
 BUILD_STAMP := $(VENV)/.build-stamp
 CSRC := $(shell find csrc -name '*.cpp' -o -name '*.cu' -o -name '*.h' -o -name '*.cuh')
 
-.PHONY: env build demo test lint format clean docs-table
+.PHONY: env build demo test lint format stubs clean docs docs-table
 
 env: $(ENV_STAMP)
 
@@ -36,21 +37,39 @@ demo: build
 test: build
 	$(BIN)/python -m pytest -q -n $(WORKERS) $(PYTEST_FLAGS)
 
-lint: env
+# The quick ones first. The stubs are compared with the built extension.
+lint: build
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/clang-format --dry-run -Werror $(CSRC)
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/python -m tools.stubs --check
+	$(BIN)/python -m tools.layers_page --check
+	$(BIN)/python -m tools.models_page --check
+	$(BIN)/python -m tools.fps_table --check
+	$(BIN)/mypy
 
 format: env
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/clang-format -i $(CSRC)
 
+stubs: build
+	$(BIN)/python -m tools.stubs
+
 docs-table: build
 	$(BIN)/python -m tools.golden_table
+	$(BIN)/python -m tools.layers_page
 	$(BIN)/python -m tools.models_page
 	$(BIN)/python -m tools.fps_table
 
+# The site: the pages of docs/ and the API from the docstrings.
+docs: build
+	$(BIN)/python tools/requirements.py docs > $(VENV)/requirements-docs.txt
+	$(BIN)/python -m pip install --disable-pip-version-check -q -r $(VENV)/requirements-docs.txt -c constraints.txt
+	$(BIN)/python -m sphinx -q -b html docs $(SITE)
+	@echo "The site is in $(abspath $(SITE))/index.html"
+
 clean:
-	rm -rf build dist out *.egg-info .pytest_cache .ruff_cache .hypothesis $(BUILD_STAMP) deeplab_caffe/_C*.so
+	rm -rf build dist out docs/api *.egg-info .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis $(BUILD_STAMP) deeplab_caffe/_C*.so
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

@@ -40,7 +40,7 @@ JOBS = int(os.environ.get("MAX_JOBS", os.cpu_count() or 1))
 
 
 def find_cuda_home() -> Path | None:
-    """The toolkit's root: CUDA_HOME, else around the nvcc on PATH, else inside the nvidia-cuda-nvcc wheel."""
+    """Return the toolkit's root: CUDA_HOME, else around the nvcc on PATH, else inside the nvidia-cuda-nvcc wheel."""
     candidates = []
     if os.environ.get("CUDA_HOME"):
         candidates.append(Path(os.environ["CUDA_HOME"]))
@@ -57,7 +57,7 @@ def find_cuda_home() -> Path | None:
 
 
 def find_cudart(home: Path) -> Path | None:
-    """The static cudart, which lets the wheel be imported on machines without a driver."""
+    """Return the static cudart, which lets the wheel be imported on machines without a driver."""
     for folder in ("lib64", "lib", "targets/x86_64-linux/lib", "targets/sbsa-linux/lib"):
         if (home / folder / "libcudart_static.a").exists():
             return home / folder / "libcudart_static.a"
@@ -65,7 +65,7 @@ def find_cudart(home: Path) -> Path | None:
 
 
 def gencode_flags() -> list[str]:
-    """Flags of nvcc for DEEPLAB_CAFFE_ARCHS."""
+    """Return the flags of nvcc for DEEPLAB_CAFFE_ARCHS."""
     archs = [arch.strip().removesuffix("+PTX") for arch in ARCHS.replace(",", ";").split(";") if arch.strip()]
     flags = [f"-gencode=arch=compute_{arch},code=sm_{arch}" for arch in archs]
     return [*flags, f"-gencode=arch=compute_{archs[-1]},code=compute_{archs[-1]}"]
@@ -162,7 +162,7 @@ class BuildPython(build_py):
     """build_py that puts the root's prototxt/ and csrc/ into the package; an editable install reads them in place."""
 
     def run(self) -> None:
-        """Copies the modules, the package's data, the prototxts, and what NVRTC compiles."""
+        """Copy the modules, the package's data, the prototxts, and what NVRTC compiles."""
         super().run()
         if self.editable_mode:
             return

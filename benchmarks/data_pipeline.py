@@ -21,6 +21,7 @@ import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import torch
@@ -29,8 +30,9 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from environment import RESULTS, describe, write_json
 
-from deeplab_caffe.data import CaffeRNG, ImageSegData, ImageSegDataConfig
-from deeplab_caffe.data.transform import VOC_MEAN
+from deeplab_caffe.data import CaffeRNG, ImageSegDataConfig, ImageSegSource
+from deeplab_caffe.data.io import images
+from deeplab_caffe.data.sources.transform import IMAGENET_MEAN_BGR
 
 
 def make_photographs(folder: Path, count: int) -> Path:
@@ -49,7 +51,7 @@ def make_photographs(folder: Path, count: int) -> Path:
     return folder / "list.txt"
 
 
-def run(source: ImageSegData, seconds: float) -> tuple[float, float]:
+def run(source: ImageSegSource, seconds: float) -> tuple[float, float]:
     """Images a second over ``seconds`` or two batches, and milliseconds of processor time per image."""
     source.next_batch()
     batches, start, used = 0, time.perf_counter(), time.process_time()
@@ -62,7 +64,7 @@ def run(source: ImageSegData, seconds: float) -> tuple[float, float]:
 
 def run_alone(config: ImageSegDataConfig, seconds: float) -> float:
     """What a process by itself gives, without workers."""
-    return run(ImageSegData(config, "TRAIN", CaffeRNG(1)), seconds)[0]
+    return run(ImageSegSource(config, "TRAIN", rng=CaffeRNG(1)), seconds)[0]
 
 
 def main() -> None:
@@ -74,6 +76,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1.0, help="of one run")
     parser.add_argument("--rounds", type=int, default=5, help="runs of each number of workers, which take turns")
     parser.add_argument("--workers", type=int, nargs="*", help="default 0, 1, 2, 4, ... up to the number of cores")
+    parser.add_argument("--copies", action="store_true", help="time Pillow's pixels copied by np.asarray too")
     parser.add_argument("--processes", action="store_true", help="time processes too")
     parser.add_argument("--out", type=Path, default=RESULTS / "data_pipeline.json")
     args = parser.parse_args()
@@ -93,13 +96,21 @@ def main() -> None:
             shuffle=True,
             crop_size=args.crop,
             mirror=True,
-            mean_value=VOC_MEAN,
+            mean_value=IMAGENET_MEAN_BGR,
         )
-        sources = {count: ImageSegData(config, "TRAIN", CaffeRNG(1), workers=count) for count in numbers}
+        sources = {count: ImageSegSource(config, "TRAIN", rng=CaffeRNG(1), workers=count) for count in numbers}
         spawn = multiprocessing.get_context("spawn")
         pools = {count: ProcessPoolExecutor(count, spawn) for count in numbers if count and args.processes}
         found, used, processes = ({key: [] for key in keys} for keys in (sources, sources, pools))
+        copied: dict[int, list[float]] = {count: [] for count in numbers if args.copies}
+        copied_cpu: dict[int, list[float]] = {count: [] for count in copied}
         for _ in range(args.rounds):
+            for count in copied:
+                with mock.patch.object(images, "zero_copy_pixels", np.asarray):
+                    rate, cpu = run(sources[count], args.seconds)
+                    sources[count].close()
+                copied[count].append(rate)
+                copied_cpu[count].append(cpu)
             for count, source in sources.items():
                 rate, cpu = run(source, args.seconds)
                 found[count].append(rate)
@@ -115,16 +126,21 @@ def main() -> None:
         for count in numbers:
             beside = f"   {count} processes: {apart[count]:7.1f}" if count in apart else ""
             print(f"{count:3d} workers: {best[count]:8.1f} images/s, {min(used[count]):.2f} ms each{beside}")
+        for count in copied:
+            print(
+                f"{count:3d} workers, copies: {max(copied[count]):.1f} images/s, {min(copied_cpu[count]):.2f} ms each"
+            )
         content = {
             "benchmark": "data_pipeline",
             "images": "made-up JPEGs 375 x 500" if args.list is None else args.list.name,
-            "list_length": len(ImageSegData(config, "TRAIN")),
+            "list_length": len(ImageSegSource(config, "TRAIN")),
             "batch": args.batch,
             "crop": args.crop,
             "mirror": True,
             "usable_cores": cores,
             "images_per_second_by_workers": best,
             "processor_milliseconds_per_image_by_workers": {count: round(min(ms), 3) for count, ms in used.items()},
+            **({"images_per_second_copied": {n: round(max(r), 1) for n, r in copied.items()}} if copied else {}),
             **({"images_per_second_by_separate_processes": apart} if apart else {}),
             **describe(torch.device("cpu")),
         }

@@ -30,7 +30,7 @@ from failures import Failures, WrongResult
 from process_memory import memory_mib
 
 from deeplab_caffe import _C
-from deeplab_caffe.data.transform import VOC_MEAN, image_to_blob
+from deeplab_caffe.data.sources.transform import IMAGENET_MEAN_BGR, image_to_blob
 from deeplab_caffe.devices import resolve_device
 from deeplab_caffe.ops.argmax import argmax_labels
 from deeplab_caffe.ops.interp import interp
@@ -73,7 +73,11 @@ def contenders(end: str, batch: int, classes: int, size: int, device: torch.devi
         def fused_input() -> Tensor:
             pixels = [torch.from_numpy(image).to(device) for image in images]
             return preprocess(
-                pixels, mean=VOC_MEAN, size=(size, size), dtype=dtype, channels_last=layout == torch.channels_last
+                pixels,
+                mean=IMAGENET_MEAN_BGR,
+                size=(size, size),
+                dtype=dtype,
+                channels_last=layout == torch.channels_last,
             )
 
         return {"unfused": unfused_input, "fused": fused_input}

@@ -281,7 +281,7 @@ def figure_5(bench: Bench) -> str:
 
 def draw_figure_5(bench: Bench, path: Path) -> None:
     """Figure 5 as a picture, of what was measured."""
-    from deeplab_caffe.viz.evaluation import draw_curves, new_figure
+    from deeplab_caffe.evaluation.plot import draw_curves, new_figure
 
     figure = new_figure((11, 4.5))
     axes = figure.subplots(1, 2)

@@ -30,7 +30,7 @@ from environment import RESULTS, describe, write_json
 from failures import Failures, WrongResult
 
 from deeplab_caffe import _C
-from deeplab_caffe.data.transform import VOC_MEAN
+from deeplab_caffe.data.sources.transform import IMAGENET_MEAN_BGR
 from deeplab_caffe.devices import resolve_device
 from deeplab_caffe.ops.argmax import argmax, argmax_labels
 from deeplab_caffe.ops.im2col import col2im, im2col
@@ -133,13 +133,13 @@ def ends(batch: int, device: torch.device) -> Iterator[Case]:
 
             def plain(dtype: torch.dtype = dtype) -> Tensor:
                 blob = images.flip(3).permute(0, 3, 1, 2).float()
-                blob = blob - torch.tensor(VOC_MEAN, device=device).view(1, 3, 1, 1)
+                blob = blob - torch.tensor(IMAGENET_MEAN_BGR, device=device).view(1, 3, 1, 1)
                 return functional.pad(blob, (0, SIDE - 500, 0, SIDE - 375)).to(dtype)
 
             yield Case(
                 f"preprocess {name}{layout}",
                 lambda dtype=dtype, layout=layout: preprocess(
-                    images, mean=VOC_MEAN, size=(SIDE, SIDE), dtype=dtype, channels_last=bool(layout)
+                    images, mean=IMAGENET_MEAN_BGR, size=(SIDE, SIDE), dtype=dtype, channels_last=bool(layout)
                 ),
                 plain,
                 (images,),

@@ -73,9 +73,7 @@ def ours(
     for field in ("train_net", "display", "snapshot"):
         param.ClearField(field)
     param.train_net_param.CopyFrom(net)
-    solver = Solver(
-        param, device=device, bfloat16=dtype == "bfloat16", channels_last=channels_last, log=TrainingLog(None)
-    )
+    solver = Solver(param, device=device, dtype=dtype, channels_last=channels_last, log=TrainingLog(None))
     data_layer = solver.net.by_name["data"]
     data_layer.forward = lambda: (data, labels)
     drops = [layer for layer in solver.net.layers if isinstance(layer, Dropout)]

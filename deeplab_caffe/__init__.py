@@ -1,11 +1,11 @@
-"""DeepLab v1 from its own prototxt files and caffemodels, on PyTorch, without Caffe; and its dense CRF.
+"""DeepLab from its own prototxt files and caffemodels, on PyTorch, without Caffe; and its dense CRF.
 
 >>> import deeplab_caffe as dc
 >>> net = dc.Net("deploy.prototxt", "x.caffemodel")  # torch.nn.Module: blob in, tensor out
 >>> seg = dc.Segmenter("deploy.prototxt", "x.caffemodel", crf=dc.CRFParams())  # RGB image in, labels out
 
-What needs torch is imported when first asked for, so that ``deeplab_caffe.crf``, ``.proto`` and ``.data`` do without
-it.
+Names are imported when they are first asked for, so that ``deeplab_caffe.crf``, ``.proto`` and ``.data`` do without
+torch.
 """
 
 from __future__ import annotations
@@ -13,38 +13,69 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from deeplab_caffe._version import __version__
 from deeplab_caffe.errors import (
+    BoxError,
     CaffeModelError,
+    ConversionError,
     CRFError,
     DataError,
     DeepLabCaffeError,
+    DownloadError,
+    EvaluationError,
+    KernelError,
     NetError,
     PrototxtError,
     SolverError,
 )
 
 if TYPE_CHECKING:
-    from deeplab_caffe.crf import CRFParams, dense_crf
+    from deeplab_caffe.crf import CRFParams, DenseCRF2D, dense_crf
     from deeplab_caffe.net import Net
+    from deeplab_caffe.proto import read_net
     from deeplab_caffe.segmenter import Segmenter
     from deeplab_caffe.solver import Solver
 
-__version__ = "0.1.0"
-
-_LAZY = {
+# Name: the module that has it.
+_NAMES = {
     "CRFParams": "deeplab_caffe.crf",
+    "DenseCRF2D": "deeplab_caffe.crf",
     "Net": "deeplab_caffe.net",
     "Segmenter": "deeplab_caffe.segmenter",
     "Solver": "deeplab_caffe.solver",
     "dense_crf": "deeplab_caffe.crf",
+    "read_net": "deeplab_caffe.proto",
 }
+_MODULES = (
+    "convert",
+    "crf",
+    "data",
+    "errors",
+    "evaluation",
+    "experiment",
+    "inference",
+    "layers",
+    "ops",
+    "proto",
+    "pycaffe",
+    "pydensecrf",
+    "solver",
+    "viz",
+    "zoo",
+)
 
 __all__ = [
+    "BoxError",
     "CRFError",
     "CRFParams",
     "CaffeModelError",
+    "ConversionError",
     "DataError",
     "DeepLabCaffeError",
+    "DenseCRF2D",
+    "DownloadError",
+    "EvaluationError",
+    "KernelError",
     "Net",
     "NetError",
     "PrototxtError",
@@ -53,14 +84,17 @@ __all__ = [
     "SolverError",
     "__version__",
     "dense_crf",
+    "read_net",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        return getattr(importlib.import_module(_LAZY[name]), name)
+    if name in _NAMES:
+        return getattr(importlib.import_module(_NAMES[name]), name)
+    if name in _MODULES:
+        return importlib.import_module(f"deeplab_caffe.{name}")
     raise AttributeError(f"module 'deeplab_caffe' has no attribute '{name}'")
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return sorted([*__all__, *_MODULES])

@@ -10,16 +10,16 @@ import torch
 from deeplab_caffe.errors import NetError
 
 
-def resolve_device(device: str | torch.device) -> torch.device:
-    """A device by name.
+def resolve_device(device: str | torch.device | None) -> torch.device:
+    """Return a device by name.
 
     Args:
-        device: ``"auto"``: the first GPU if there is one, else the CPU; ``"cpu"``, ``"cuda"``, ``"cuda:1"``.
+        device: None or ``"auto"``: the first GPU if there is one, else the CPU; ``"cpu"``, ``"cuda"``, ``"cuda:1"``.
 
     Raises:
         NetError: an unknown name, or no such GPU.
     """
-    if device == "auto":
+    if device is None or device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         found = torch.device(device)

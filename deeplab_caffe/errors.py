@@ -36,12 +36,20 @@ class CaffeModelError(DeepLabCaffeError, ValueError):
         path: the file.
         offset: byte offset of the offending field, or None.
         layer: name of the layer being read, or None.
+        reason: what the operating system said, or the message itself.
     """
 
     def __init__(
-        self, message: str, path: str | PathLike[str], offset: int | None = None, layer: str | None = None
+        self,
+        message: str,
+        path: str | PathLike[str],
+        offset: int | None = None,
+        layer: str | None = None,
+        *,
+        reason: str | None = None,
     ) -> None:
         self.path = str(path)
+        self.reason = message if reason is None else reason
         self.offset = offset
         self.layer = layer
         where = self.path
@@ -69,7 +77,7 @@ class SolverError(DeepLabCaffeError, ValueError):
 
     Attributes:
         path: the solver prototxt, solverstate or snapshot that is meant, or None.
-        field: the field of the solver prototxt that is to blame, or None.
+        field: the SolverParameter field that is wrong, or None.
     """
 
     def __init__(self, message: str, path: str | PathLike[str] | None = None, *, field: str | None = None) -> None:
@@ -84,17 +92,21 @@ class DataError(DeepLabCaffeError, ValueError):
     Attributes:
         path: the file.
         line: line number from 1 in a list file, or None.
+        reason: what the operating system said ("No space left on device"), or the message itself.
     """
 
-    def __init__(self, message: str, path: str | PathLike[str], line: int | None = None) -> None:
+    def __init__(
+        self, message: str, path: str | PathLike[str], line: int | None = None, *, reason: str | None = None
+    ) -> None:
         self.path = str(path)
         self.line = line
+        self.reason = message if reason is None else reason
         where = self.path if line is None else f"{self.path}:{line}"
         super().__init__(f"{where}: {message}")
 
 
 class BoxError(DeepLabCaffeError, ValueError):
-    """A bounding box is none, or does not fit its image or classes."""
+    """A bounding box is empty, or does not fit its image or classes."""
 
 
 class CRFError(DeepLabCaffeError, ValueError):

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from deeplab_caffe import proto
-from deeplab_caffe.data.rng import CaffeRNG
+from deeplab_caffe.data.sources.rng import CaffeRNG
 from deeplab_caffe.errors import DeepLabCaffeError, NetError
 from deeplab_caffe.layers import Layer, NetContext, Shape
 from deeplab_caffe.net_building import Step, build_steps, input_shapes, output_names

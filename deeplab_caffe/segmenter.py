@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from deeplab_caffe.crf import CRFParams, dense_crf
-from deeplab_caffe.data.transform import VOC_MEAN
+from deeplab_caffe.data.sources.transform import IMAGENET_MEAN_BGR
 from deeplab_caffe.devices import available_memory, resolve_device
 from deeplab_caffe.errors import NetError
 from deeplab_caffe.multi_scale import Views, average_views
@@ -85,7 +85,7 @@ class Segmenter:
         *,
         crf: CRFParams | None = None,
         device: str = "auto",
-        mean: tuple[float, float, float] = VOC_MEAN,
+        mean: tuple[float, float, float] = IMAGENET_MEAN_BGR,
         blob: str | None = None,
         crop_size: int | None = None,
         max_side: int | None = None,

@@ -10,7 +10,7 @@ from deeplab_caffe.devices import available_memory, resolve_device
 def test_devices_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     assert resolve_device("cpu") == resolve_device(torch.device("cpu")) == torch.device("cpu")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert resolve_device("auto") == torch.device("cpu")
+    assert resolve_device("auto") == resolve_device(None) == torch.device("cpu")
     with pytest.raises(NetError, match=r"device cuda: torch .* sees no CUDA device"):
         resolve_device("cuda")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)

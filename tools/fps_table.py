@@ -22,7 +22,7 @@ HEADS = ("Device", "dtype", "batch", "`net.optimize`", "plain, channels-last", "
 
 
 def table(results: Iterable[dict[str, Any]]) -> str:
-    """The table's Markdown for the contents of fps_*.json: LargeFOV at 321 x 321, frames per second."""
+    """Return the table's Markdown for the contents of fps_*.json: LargeFOV at 321 x 321, frames per second."""
     lines = ["| " + " | ".join(HEADS) + " |", "|---|---|" + "---:|" * (len(HEADS) - 2)]
     for content in results:
         for case in content["cases"]:
@@ -43,13 +43,13 @@ def _device(content: dict[str, Any]) -> str:
 
 
 def results() -> list[dict[str, Any]]:
-    """The contents of the result files, GPU before CPU."""
+    """Return the contents of the result files, GPU before CPU."""
     paths = (RESULTS / f"fps_{device}.json" for device in ("cuda", "cpu"))
     return [json.loads(path.read_text(encoding="utf-8")) for path in paths if path.is_file()]
 
 
 def updated(readme: str, new: str) -> str:
-    """The README with the table between its marks replaced.
+    """Return the README with the table between its marks replaced.
 
     Raises:
         SystemExit: the marks are not there.
@@ -62,7 +62,7 @@ def updated(readme: str, new: str) -> str:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Writes, or checks."""
+    """Write the table into the README, or check it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true")
     readme = README.read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Writes docs/goldens.md: case by case, how near this package comes to the original's numbers.
+"""Write docs/goldens.md: case by case, how near this package comes to the original's numbers.
 
 Run from the checkout's root: ``python -m tools.golden_table``. It needs all cases: ../shared/golden and
 ../shared/golden_v2.
@@ -45,7 +45,7 @@ The table shows each case's worst check: the one that comes nearest to its limit
 
 
 def worst(checks: list[Check]) -> Check:
-    """The check that comes nearest to its limit or is farthest beyond it; a blob rather than a loss as near."""
+    """Return the check that comes nearest to its limit or is farthest beyond it; a blob rather than a loss as near."""
     return max(
         checks, key=lambda one: (not one.passed, one.error / (one.limit or 1e-300), not one.what.startswith("loss"))
     )
@@ -62,7 +62,7 @@ def row(name: str, checks: list[Check]) -> str:
 
 
 def main() -> int:
-    """Runs all cases and writes the page; the exit status is 1 if a case fails."""
+    """Run all cases and write the page; the exit status is 1 if a case fails."""
     if not SHARED.is_dir() or not SHARED_V2.is_dir():
         print(
             "../shared/golden or ../shared/golden_v2 is not beside this checkout: the table needs all cases",

@@ -65,7 +65,7 @@ def drawn(count: int, seed: int = 0, size: tuple[int, int] = (61, 53)) -> Iterat
 
 
 def write(items: Iterator[tuple[str, np.ndarray, np.ndarray]], out: Path) -> dict[str, list[str]]:
-    """Writes everything; returns the ids of each list. Of four images two are for train, one for val, one for test."""
+    """Write everything; return the ids of each list. Of four images two are for train, one for val, one for test."""
     names = []
     for name, image, labels in items:
         names.append(name)

@@ -1,7 +1,12 @@
-"""Writes docs/models.md from the registry: ``python -m tools.models_page``."""
+"""Write docs/models.md from the registry: ``python -m tools.models_page``.
+
+With ``--check`` nothing is written, and the exit status is 1 if the page is not current.
+"""
 
 from __future__ import annotations
 
+import argparse
+import sys
 from pathlib import Path
 
 from deeplab_caffe.cli.models import crf_values
@@ -32,7 +37,7 @@ train.prototxt. Each file's head says what in it is as released and what is reco
 WEIGHTS = """
 ## Weights
 
-`deeplab-caffe download NAME` fetches what has an address, resumes what broke off, and checks what is there; it prints
+`deeplab-caffe download NAME` fetches what has an address, and checks what is there; it prints
 the path. `--from DIR` takes the file from a folder of yours: the authors' hosts may be gone. No checksum was ever
 published, so the first download's SHA-256 goes into `FILE.lock` beside the file in the cache (`DEEPLAB_CAFFE_CACHE`,
 else `~/.cache/deeplab-caffe`), and whatever comes later must match it. A file gets its name in the cache only when it
@@ -69,12 +74,13 @@ def _scores_row(model: Model) -> tuple[str, ...]:
 
 
 def _crf_row(model: Model) -> tuple[str, ...]:
+    assert model.crf is not None
     preset = find_preset(model.crf)
     return f"`{model.name}`", preset.name, preset.source
 
 
 def _network_row(model: Model) -> tuple[str, ...]:
-    base = BASES.get(model.network)
+    base = BASES.get(model.network or "")
     own = "" if base is None else f"`{base}`"
     return f"`{model.name}`", f"`{model.net_id}`" if model.net_id else "", own, " ".join(model.notes)
 
@@ -85,7 +91,7 @@ def _weights_row(model: Model) -> tuple[str, ...]:
 
 
 def page() -> str:
-    """The page's text."""
+    """Return the page's text."""
     scored = ("name", "title", "trained on", "val", "test", "published in", "CRF", "parameters")
     everything = (*MODELS, *INIT_WEIGHTS)
     with_crf = [model for model in MODELS if model.crf is not None]
@@ -98,9 +104,23 @@ def page() -> str:
         + NETWORKS
         + _table(("name", "NET_ID", "files of", "notes"), [_network_row(model) for model in everything])
         + WEIGHTS
-        + _table(("name", "file", "pages and folders that told of it"), [_weights_row(model) for model in placed])
+        + _table(("name", "file", "pages that linked to it"), [_weights_row(model) for model in placed])
     )
 
 
+def main(arguments: list[str] | None = None) -> int:
+    """Write the page, or check it; the exit status is 1 if it is not current."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if the page is not current")
+    check = parser.parse_args(arguments).check
+    text = page()
+    if not check:
+        PAGE.write_text(text, encoding="utf-8")
+    elif text != PAGE.read_text(encoding="utf-8"):
+        print("docs/models.md is not current: run `make docs-table` and commit it", file=sys.stderr)
+        return 1
+    return 0
+
+
 if __name__ == "__main__":
-    PAGE.write_text(page(), encoding="utf-8")
+    sys.exit(main())

@@ -6,6 +6,7 @@ Run from the checkout's root: ``python -m tools.readme_picture``.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,10 +19,9 @@ PICTURE = Path(__file__).resolve().parent.parent / "docs" / "images" / "china_se
 
 
 def main() -> None:
-    """Segments the photograph and writes the picture."""
-    segmenter = dc.Segmenter(
-        DEFAULT_MODEL.deploy, DEFAULT_MODEL.weights, crf=dc.CRFParams(**DEFAULT_MODEL.crf), device="cpu"
-    )
+    """Segment the photograph and writes the picture."""
+    params: dict[str, Any] = dict(DEFAULT_MODEL.crf)  # numbers, one of them whole
+    segmenter = dc.Segmenter(DEFAULT_MODEL.deploy, DEFAULT_MODEL.weights, crf=dc.CRFParams(**params), device="cpu")
     photo = load_image(DEMO_PHOTO)
     found = segmenter.segment(photo)
     # Of equal scores the last wins, as in ARGMAX.

@@ -1,4 +1,4 @@
-"""Prints what the project needs, a line each, from pyproject.toml: ``python tools/requirements.py test lint``.
+"""Print what the project needs, a line each, from pyproject.toml: ``python tools/requirements.py test lint``.
 
 Named extras are included, and what the build needs. pip cannot install a project's dependencies without the project.
 """
@@ -11,11 +11,11 @@ from pathlib import Path
 try:
     import tomllib
 except ImportError:  # Python 3.10
-    from pip._vendor import tomli as tomllib
+    from pip._vendor import tomli as tomllib  # type: ignore[no-redef]  # the same functions
 
 
 def main(extras: list[str]) -> None:
-    """Prints the requirements, with those of the extras."""
+    """Print the requirements, with those of the extras."""
     text = (Path(__file__).resolve().parent.parent / "pyproject.toml").read_text(encoding="utf-8")
     tables = tomllib.loads(text)
     project = tables["project"]

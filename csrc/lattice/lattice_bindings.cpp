@@ -56,16 +56,23 @@ void bind(py::module_& module) {
       .def_property_readonly("nbytes", &Lattice::bytes)
       .def("filter", &filter, py::arg("values"), py::arg("out"), py::arg("adjoint") = false,
            py::call_guard<py::gil_scoped_release>())
-      .def("copy_keys",
-           [](const Lattice& lattice, const TensorView& out) { copy_to(lattice.keys, out, DType::kInt32); })
-      .def("copy_point_vertex",
-           [](const Lattice& lattice, const TensorView& out) { copy_to(lattice.point_vertex, out, DType::kInt32); })
-      .def("copy_point_weight",
-           [](const Lattice& lattice, const TensorView& out) { copy_to(lattice.point_weight, out, DType::kFloat32); });
+      .def(
+          "copy_keys", [](const Lattice& lattice, const TensorView& out) { copy_to(lattice.keys, out, DType::kInt32); },
+          py::arg("out"))
+      .def(
+          "copy_point_vertex",
+          [](const Lattice& lattice, const TensorView& out) { copy_to(lattice.point_vertex, out, DType::kInt32); },
+          py::arg("out"))
+      .def(
+          "copy_point_weight",
+          [](const Lattice& lattice, const TensorView& out) { copy_to(lattice.point_weight, out, DType::kFloat32); },
+          py::arg("out"));
   module.def("lattice_min_bytes", &Lattice::min_bytes, py::arg("points"), py::arg("dims"),
              "Bytes that a lattice of so many points takes at the least, before its vertices are counted.");
-  module.def("lattice_value_bytes",
-             [](int64_t vertices, int64_t channels) { return VertexValues::bytes(vertices, padded_width(channels)); });
+  module.def(
+      "lattice_value_bytes",
+      [](int64_t vertices, int64_t channels) { return VertexValues::bytes(vertices, padded_width(channels)); },
+      py::arg("vertices"), py::arg("channels"));
 }
 
 }  // namespace deeplab::lattice

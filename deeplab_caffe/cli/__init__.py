@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import click
 
-from deeplab_caffe import __version__
+from deeplab_caffe._version import __version__
 from deeplab_caffe.errors import DeepLabCaffeError
 
 # Verb: what --help says of it. Its command is the function of that name, with _ for -, in the module of that name.
@@ -34,18 +39,19 @@ class _Verbs(click.Group):
     """Imports a verb's module only when the verb is used, so that ``--help`` need not wait for torch."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Names of the verbs."""
+        """Return the names of the verbs."""
         return sorted(VERBS)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        """The command of a verb."""
+        """Return the command of a verb."""
         if name not in VERBS:
             return None
         module = name.replace("-", "_")
-        return getattr(importlib.import_module(f"deeplab_caffe.cli.{module}"), module)
+        command: click.Command = getattr(importlib.import_module(f"deeplab_caffe.cli.{module}"), module)
+        return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The table of verbs in ``--help``."""
+        """Write the table of verbs of ``--help``."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, VERBS[name]) for name in self.list_commands(ctx)])
 
@@ -56,13 +62,36 @@ def cli() -> None:
     """DeepLab v1 from its own prototxt files and caffemodels, without Caffe."""
 
 
-def _one_line_warning(message: Warning | str, category: type[Warning], *_: object) -> None:
+def _one_line_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
     click.echo(f"warning: {message}", err=True)
 
 
+@contextmanager
+def _termination() -> Iterator[None]:
+    """Let SIGTERM raise within the block, so that half-written files are removed; a second one ends the process."""
+
+    def terminate(number: int, _: object) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        sys.exit(128 + number)
+
+    mine = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    if mine:
+        signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        if mine:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
 def main(args: list[str] | None = None) -> None:
-    """Entry point: whatever bad input causes becomes one line on stderr and exit status 1."""
+    """Run a command: whatever bad input causes becomes one line on stderr and exit status 1."""
     warnings.showwarning = _one_line_warning
+    with _termination():
+        _main(args)
+
+
+def _main(args: list[str] | None) -> None:
     try:
         # Outside its standalone mode click hands an Exit's status back as if it were a result.
         status = cli.main(args=args, prog_name="deeplab-caffe", standalone_mode=False)

@@ -69,9 +69,9 @@ def boxes(
     photographs = find_images(images)
     _C.set_num_threads(0)
 
-    def boxes_of(name: str) -> list[Box]:
+    def boxes_of(name: str, shape: tuple[int, int]) -> list[Box]:
         if annotations is not None:
-            return read_voc_boxes(annotations / f"{name}.xml", classes.names)
+            return read_voc_boxes(annotations / f"{name}.xml", classes.names, shape)
         assert labels is not None
         objects = None if instances is None else load_label(instances / f"{name}.png")
         return label_map_boxes(load_label(labels / f"{name}.png"), objects, min_area=min_area)
@@ -81,8 +81,9 @@ def boxes(
             raise DataError("there is no photograph of this name", images / name)
         image = load_image(photographs[name], exif_orientation=False)
         try:
-            found = boxes_of(name)
-            made = rectangles(found, image.shape[:2])
+            shape = (image.shape[0], image.shape[1])
+            found = boxes_of(name, shape)
+            made = rectangles(found, shape)
             if method == "crf":
                 made = segment_boxes(found, image, crf, centre=centre)
         except BoxError as error:

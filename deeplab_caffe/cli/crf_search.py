@@ -14,7 +14,7 @@ from deeplab_caffe.cli.tables import plain_table, print_table
 from deeplab_caffe.crf.grid import Grid, parse_range
 from deeplab_caffe.crf.samples import draw_samples, find_samples
 from deeplab_caffe.crf.search import Outcome, Result, Search, Settings
-from deeplab_caffe.data.atomic import atomic_write
+from deeplab_caffe.data.io.atomic import atomic_write
 from deeplab_caffe.errors import DeepLabCaffeError
 from deeplab_caffe.viz.crf_search import draw_search
 

@@ -32,12 +32,13 @@ class _Progress:
 def download(name: str, source: Path | None, cache: Path | None) -> None:
     """Fetch the weights of the model NAME, once; print where they are.
 
-    A download that broke off is resumed. The SHA-256 of the first one is recorded beside the file, in FILE.lock, and
+    A download that broke off begins anew. The SHA-256 of the first one is recorded beside the file, in FILE.lock, and
     checked afterwards each time: no checksum was ever published.
     """
     model = find_model(name)
     path = fetch(model, cache=cache, source=source, report=_Progress())
     click.echo(path)
-    click.echo(f"sha256 {recorded_sha256(path) or model.file.sha256}", err=True)
+    pinned = None if model.file is None else model.file.sha256
+    click.echo(f"sha256 {recorded_sha256(path) or pinned}", err=True)
     for note in model.notes:
         click.echo(f"note: {note}", err=True)

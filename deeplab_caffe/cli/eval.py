@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -10,8 +11,8 @@ from deeplab_caffe.cli.options import path_option
 from deeplab_caffe.cli.progress import progress
 from deeplab_caffe.crf.grid import parse_range
 from deeplab_caffe.crf.program import find_images
-from deeplab_caffe.data.atomic import atomic_write
-from deeplab_caffe.evaluation import RULES, Classes, detect_kind, evaluate, find_classes, find_pairs, read_ids
+from deeplab_caffe.data.io.atomic import atomic_write
+from deeplab_caffe.evaluation import RULES, Classes, Rule, detect_kind, evaluate, find_classes, find_pairs, read_ids
 from deeplab_caffe.evaluation.predictions import Kind
 from deeplab_caffe.evaluation.report import html_report
 from deeplab_caffe.evaluation.save import save_pngs
@@ -19,7 +20,7 @@ from deeplab_caffe.evaluation.tables import json_text, markdown, notes, text_rep
 
 
 def parse_widths(text: str) -> list[int]:
-    """``"1:40"``, ``"1:5:40"`` or ``"1,2,5"`` as whole numbers of pixels."""
+    """Parse ``"1:40"``, ``"1:5:40"`` or ``"1,2,5"`` as whole numbers of pixels."""
     widths = parse_range(text, "--trimap")
     if any(width < 1 or width != int(width) for width in widths):
         raise click.UsageError(f"--trimap: expected whole numbers of pixels, 1 or more, got '{text}'")
@@ -57,8 +58,8 @@ def eval(
     list_path: Path,
     classes_name: str,
     trimap: str | None,
-    kind: str,
-    absent: str,
+    kind: Kind | Literal["auto"],
+    absent: Rule,
     skip_missing: bool,
     ignore_label: int,
     jobs: int,
@@ -78,23 +79,23 @@ def eval(
     """
     classes = find_classes(classes_name)
     widths = parse_widths(trimap) if trimap else []
-    kind = detect_kind(predictions) if kind == "auto" else kind
+    found_kind = detect_kind(predictions) if kind == "auto" else kind
     ids = read_ids(list_path)
     photographs = find_images(images) if images else None
     if labels is None:
         if save_png is None or photographs is None:
             raise click.UsageError("without --labels there is nothing to do but --save-png, which needs --images")
-        _save(save_png, predictions, kind, ids, photographs, classes, jobs)
+        _save(save_png, predictions, found_kind, ids, photographs, classes, jobs)
         return
-    pairs, missing = find_pairs(predictions, labels, ids, kind, skip_missing=skip_missing)
+    pairs, missing = find_pairs(predictions, labels, ids, found_kind, skip_missing=skip_missing)
     if save_png is not None:
         partners = {pair.name: pair.label for pair in pairs}
-        _save(save_png, predictions, kind, list(partners), partners, classes, jobs)
+        _save(save_png, predictions, found_kind, list(partners), partners, classes, jobs)
     with progress("evaluating", len(pairs)) as advance:
         found = evaluate(
             pairs,
             classes,
-            kind,
+            found_kind,
             widths=widths,
             ignore_label=ignore_label,
             rule=absent,
@@ -110,9 +111,9 @@ def eval(
     if markdown_path:
         _write(markdown_path, markdown(found, title))
     if html_path:
-        _write(html_path, html_report(found, pairs, kind, images=photographs, worst=worst, title=title))
+        _write(html_path, html_report(found, pairs, found_kind, images=photographs, worst=worst, title=title))
     if plot_path:
-        from deeplab_caffe.viz.evaluation import draw_evaluation
+        from deeplab_caffe.evaluation.plot import draw_evaluation
 
         figure = draw_evaluation(found)
         kind_of_file = plot_path.suffix.lstrip(".").lower() or "png"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
+from typing import Any
 
 import click
 
 from deeplab_caffe.cli.options import path_option, variables_option
-from deeplab_caffe.experiment import STEPS, Runner, Settings
+from deeplab_caffe.experiment import STEPS, ExperimentSettings, Runner
 
 
 def _names(_: click.Context, __: click.Parameter, text: str) -> tuple[str, ...]:
@@ -48,7 +49,7 @@ def _names(_: click.Context, __: click.Parameter, text: str) -> tuple[str, ...]:
 @click.option("--device", help="As for train and test.")
 @variables_option
 def experiment(
-    steps: tuple[str, ...], dry_run: bool, search_options: str, trimap: str, test_sets: tuple[str, ...], **given: object
+    steps: tuple[str, ...], dry_run: bool, search_options: str, trimap: str, test_sets: tuple[str, ...], **given: Any
 ) -> None:
     """Run the experiment EXP (voc12, camvid, or any data set with such lists), step by step.
 
@@ -57,7 +58,7 @@ def experiment(
     """
     if not test_sets:
         raise click.UsageError("--test-set: name a set")
-    settings = Settings(
+    settings = ExperimentSettings(
         search_options=tuple(shlex.split(search_options)), trimap=trimap or None, test_sets=test_sets, **given
     )
     runner = Runner(settings, echo=click.echo, warn=lambda line: click.echo(f"warning: {line}", err=True))

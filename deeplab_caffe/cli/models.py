@@ -21,7 +21,7 @@ def _pair(score: Score | None) -> str:
 
 
 def crf_values(name: str | None) -> str:
-    """``bi_w / bi_xy_std / bi_rgb_std`` of a preset, or ``"-"``."""
+    """Return ``bi_w / bi_xy_std / bi_rgb_std`` of a preset, or ``"-"``."""
     if name is None:
         return "-"
     params = find_preset(name).params
@@ -29,7 +29,7 @@ def crf_values(name: str | None) -> str:
 
 
 def row(model: Model) -> list[str]:
-    """A model's row in the table."""
+    """Return a model's row in the table."""
     return [
         model.name,
         model.title,

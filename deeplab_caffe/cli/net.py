@@ -8,7 +8,7 @@ import click
 
 from deeplab_caffe.cli.options import path_option, phase_option, readable_count, variables_option
 from deeplab_caffe.cli.tables import plain_table, print_table
-from deeplab_caffe.data.atomic import atomic_write
+from deeplab_caffe.data.io.atomic import atomic_write
 from deeplab_caffe.net import Net
 from deeplab_caffe.summary import Field, summarize
 from deeplab_caffe.viz.graph import net_dot, net_svg

@@ -23,7 +23,7 @@ def _variables(_: click.Context, __: click.Parameter, pairs: tuple[str, ...]) ->
 
 
 def device_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds ``--device`` and Caffe's ``--gpu``."""
+    """Add ``--device`` and Caffe's ``--gpu``."""
     function = click.option("--gpu", type=click.IntRange(min=0), help="Caffe's way to say --device cuda:INDEX.")(
         function
     )
@@ -31,7 +31,7 @@ def device_option(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def chosen_device(device: str, gpu: int | None) -> str:
-    """What ``--device`` and ``--gpu`` ask for together."""
+    """Return what ``--device`` and ``--gpu`` ask for together."""
     return f"cuda:{gpu}" if gpu is not None else device
 
 
@@ -44,18 +44,26 @@ variables_option = click.option(
     help="Value of ${NAME} in the prototxt; the environment gives the others. May be repeated.",
 )
 
+dtype_option = click.option(
+    "--dtype",
+    type=click.Choice(["float32", "bfloat16"]),
+    default="float32",
+    show_default=True,
+    help="Number format to compute in: bfloat16 is faster, to about two digits.",
+)
+
 phase_option = click.option(
     "--phase", type=click.Choice(["TRAIN", "TEST"], case_sensitive=False), default="TEST", show_default=True
 )
 
 
 def path_option(*names: str, **options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """A file option; that the file is there and good is for its reader to say, which says more."""
+    """Make a file option; its reader checks the file, and says more of what is wrong with it."""
     return click.option(*names, type=click.Path(path_type=Path), **options)
 
 
 def readable_count(number: float) -> str:
-    """``20505429 -> "20.51 M"``."""
+    """Return a number with a unit: ``20505429 -> "20.51 M"``."""
     for limit, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(number) >= limit:
             return f"{number / limit:.2f} {unit}"

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from deeplab_caffe.cli.options import path_option
-from deeplab_caffe.data.atomic import atomic_write
+from deeplab_caffe.data.io.atomic import atomic_write
 from deeplab_caffe.errors import DeepLabCaffeError
 from deeplab_caffe.solver.log import read_log
 
@@ -37,7 +37,7 @@ def plot(logs: tuple[Path, ...], out: Path, smooth: int, title: str | None) -> N
 
 
 def draw(runs: Sequence[tuple[Path, list[dict[str, Any]]]], smooth: int, title: str | None) -> Any:
-    """A matplotlib figure of some logs: loss, learning rate, and a panel of the test nets' outputs if there are any.
+    """Draw some logs as a matplotlib figure: loss, learning rate, and the test nets' outputs if there are any.
 
     Raises:
         DeepLabCaffeError: matplotlib is not installed.
@@ -76,13 +76,13 @@ def draw(runs: Sequence[tuple[Path, list[dict[str, Any]]]], smooth: int, title: 
 
 
 def train_curve(records: Sequence[dict[str, Any]], key: str) -> Curve:
-    """Iterations and values of a key of the training records; what was not finite is left out."""
+    """Return the iterations and values of a key of the training records; what was not finite is left out."""
     points = [(r["iteration"], r[key]) for r in records if r.get("event") == "train" and r.get(key) is not None]
     return [step for step, _ in points], [value for _, value in points]
 
 
 def output_curves(records: Sequence[dict[str, Any]], event: str) -> dict[str, Curve]:
-    """The curve of each number that the nets put out in a ``test`` or a ``train`` event, by a name for the legend."""
+    """Return the curve of each number that the nets put out in ``test`` or ``train`` events, by its name."""
     several = len({record.get("net") for record in records if record.get("event") == event}) > 1
     curves: dict[str, Curve] = {}
     for record in records:
@@ -111,7 +111,7 @@ def _labels(blob: str, count: int) -> list[str]:
 
 
 def running_mean(values: Sequence[float], count: int) -> list[float]:
-    """Mean of each value and up to ``count - 1`` before it."""
+    """Return the mean of each value and of up to ``count - 1`` before it."""
     means, total = [], 0.0
     for i, value in enumerate(values):
         total += value

@@ -7,23 +7,23 @@ from contextlib import contextmanager
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 
 class Advance:
     """Call it after each item; :meth:`log` prints a line without tearing the bar."""
 
-    def __init__(self, bar: Progress, task: int, to_stderr: bool) -> None:
+    def __init__(self, bar: Progress, task: TaskID, to_stderr: bool) -> None:
         self._bar = bar
         self._to_stderr = to_stderr
         self._task = task
 
     def __call__(self, items: int = 1) -> None:
-        """Counts ``items`` more as done."""
+        """Count ``items`` more as done."""
         self._bar.advance(self._task, items)
 
     def log(self, line: str) -> None:
-        """Prints a line."""
+        """Print a line."""
         if self._bar.disable:
             click.echo(line, err=self._to_stderr)
         else:
@@ -32,12 +32,12 @@ class Advance:
 
 @contextmanager
 def progress(what: str, total: int, *, to_stderr: bool = False, hidden: bool = False) -> Iterator[Advance]:
-    """A bar for ``total`` items of work.
+    """Show a bar for ``total`` items of work.
 
     Args:
         what: name of the work.
         total: how many items.
-        to_stderr: where there is no bar, lines go to stderr too.
+        to_stderr: without a bar, lines go to stderr too.
         hidden: draw no bar.
     """
     console = Console(stderr=True)

@@ -15,13 +15,14 @@ from deeplab_caffe.cli.options import (
     WEIGHTS_HELP,
     chosen_device,
     device_option,
+    dtype_option,
     path_option,
     variables_option,
 )
 from deeplab_caffe.cli.progress import progress
 from deeplab_caffe.crf import CRFParams
 from deeplab_caffe.data import load_image, save_image, save_labels_png, write_blob_mat
-from deeplab_caffe.data.atomic import atomic_write
+from deeplab_caffe.data.io.atomic import atomic_write
 from deeplab_caffe.errors import DeepLabCaffeError, NetError
 from deeplab_caffe.segmenter import Segmentation, Segmenter
 from deeplab_caffe.viz import CAMVID_CLASSES, CAMVID_COLORMAP, VOC_CLASSES, VOC_COLORMAP, overlay
@@ -40,7 +41,7 @@ class _Job:
     colormap: str
 
     def write(self, image: np.ndarray, found: Segmentation) -> list[Path]:
-        """Writes all results or, if one cannot be written, none."""
+        """Write all results or, if one cannot be written, none."""
         colours = _COLORMAPS[self.colormap][0]
         writers: list[tuple[str, Callable[[Path], None]]] = [
             ("_labels.png", lambda path: save_labels_png(path, found.labels, colours)),
@@ -107,7 +108,7 @@ def _crf_params(
 @click.option("--window", type=click.IntRange(min=1), help="Cut larger photographs into windows of this side: 513.")
 @click.option("--stride", type=click.IntRange(min=1), help="Pixels from window to window.  [2/3 of the window]")
 @click.option("--colormap", type=click.Choice(sorted(_COLORMAPS)), help="voc, or camvid for the built-in network.")
-@click.option("--bfloat16", is_flag=True, help="Compute in bfloat16: faster, scores to about two digits.")
+@dtype_option
 @click.option("--channels-last", is_flag=True, help="Channels-last memory order: faster, last digits may differ.")
 @device_option
 @variables_option
@@ -134,7 +135,7 @@ def segment(
     window: int | None,
     stride: int | None,
     colormap: str | None,
-    bfloat16: bool,
+    dtype: str,
     channels_last: bool,
     device: str,
     gpu: int | None,
@@ -176,8 +177,8 @@ def segment(
         flip=flip,
         window=window,
         stride=stride,
-        dtype=torch.bfloat16 if bfloat16 else torch.float32,
-        channels_last=channels_last or bfloat16,
+        dtype=getattr(torch, dtype),
+        channels_last=channels_last or dtype == "bfloat16",
         variables=variables,
     )
     colours = colormap or (DEFAULT_MODEL.colormap if built_in else "voc")
@@ -210,7 +211,7 @@ def _scales(text: str) -> tuple[float, ...]:
 
 
 def _shares(labels: np.ndarray, names: tuple[str, ...], most: int = 4) -> str:
-    """The classes that cover most of the picture: ``"Building 41 %, Sky 23 %"``."""
+    """Return the classes that cover most of the picture: ``"Building 41 %, Sky 23 %"``."""
     counts = np.bincount(labels.ravel())
     largest = [label for label in np.argsort(-counts, kind="stable")[:most] if counts[label]]
     return ", ".join(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -75,10 +77,10 @@ def time(
     with progress("timing", iterations + 1) as advance:
         for iteration in range(iterations + 1):
             for index in range(count):
-                forward[index].append(_timed(lambda i=index: net._forward(i, i)))
+                forward[index].append(_timed(partial(net._forward, index, index)))
             if not forward_only:
                 for index in range(count - 1, -1, -1):
-                    backward[index].append(_timed(lambda i=index: net._backward(i, i)))
+                    backward[index].append(_timed(partial(net._backward, index, index)))
             if iteration == 0:
                 # Memory is first touched and kernels are first chosen in this pass.
                 for times in (*forward, *backward):
@@ -102,7 +104,7 @@ def time(
     print_table(table)
 
 
-def _timed(work: object) -> float:
+def _timed(work: Callable[[], object]) -> float:
     _synchronize()
     begin = perf_counter()
     work()

@@ -8,12 +8,13 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import FrameType
 
 import click
 import torch
 
-from deeplab_caffe import __version__
-from deeplab_caffe.cli.options import chosen_device, path_option, variables_option
+from deeplab_caffe._version import __version__
+from deeplab_caffe.cli.options import chosen_device, dtype_option, path_option, variables_option
 from deeplab_caffe.cli.progress import progress
 from deeplab_caffe.devices import resolve_device
 from deeplab_caffe.errors import SolverError
@@ -47,10 +48,10 @@ _MOST_WORKERS = 8
     help="File for JSON lines; torchrun takes --log for its own: use --log-file there.",
 )
 @path_option("--tensorboard", help="Folder for TensorBoard's event files.")
-@click.option("--bfloat16", is_flag=True, help="Forward passes in bfloat16; weights and updates stay float32.")
+@dtype_option
 @click.option("--channels-last", is_flag=True, help="Channels-last memory order: often faster, last digits differ.")
 @click.option("--engine", type=click.Choice(["DEFAULT", "CAFFE", "CUDNN"]), default="DEFAULT", show_default=True)
-@click.option("--workers", type=click.IntRange(min=0), help="Threads that decode ahead; by default the cores but one.")
+@click.option("--workers", type=click.IntRange(min=0), help="Threads that decode ahead; default: cores minus one.")
 @click.option("--label-reading", type=click.Choice(["index", "luminance"]), default="index", show_default=True)
 @click.option(
     "--ignored-gradient",
@@ -60,7 +61,7 @@ _MOST_WORKERS = 8
     help="Gradient of pixels with an ignored label.",
 )
 @click.option("--allow-nan", is_flag=True, help="Go on where the loss is not finite.")
-@click.option("--device", help="auto, cpu, cuda or cuda:INDEX; by default what the solver's solver_mode says.")
+@click.option("--device", help="auto, cpu, cuda or cuda:INDEX; auto is what the solver's solver_mode says.  [auto]")
 @click.option("--gpu", type=click.IntRange(min=0), help="Caffe's way to say --device cuda:INDEX.")
 @variables_option
 def train(
@@ -69,7 +70,7 @@ def train(
     snapshot: str | None,
     log_path: Path | None,
     tensorboard: Path | None,
-    bfloat16: bool,
+    dtype: str,
     channels_last: bool,
     engine: str,
     workers: int | None,
@@ -106,7 +107,7 @@ def train(
             device=place,
             variables=variables,
             engine=engine,
-            bfloat16=bfloat16,
+            dtype=dtype,
             channels_last=channels_last,
             workers=_workers() if workers is None else workers,
             label_reading=label_reading,
@@ -121,7 +122,7 @@ def train(
         for path in filter(None, (weights or "").split(",")):
             trainer.copy_from(path)
             log.line(f"Finetuning from {path}")
-        _describe(trainer, bfloat16)
+        _describe(trainer, dtype)
         advance(trainer.iteration)
         trainer.after_iteration = advance
         with _signals(trainer):
@@ -134,8 +135,8 @@ def train(
 
 
 def _device(device: str | None, gpu: int | None, param: caffe_pb2.SolverParameter) -> torch.device:
-    """What the command line asks for, or else the solver; under torchrun each process has the GPU of its number."""
-    if device is None and gpu is None:
+    """Return the device that the command line or else the solver names; under torchrun each process has its own GPU."""
+    if device in (None, "auto") and gpu is None:
         place, named = solver_device(param), False
     else:
         place = resolve_device(chosen_device(device or "auto", gpu))
@@ -148,7 +149,7 @@ def _device(device: str | None, gpu: int | None, param: caffe_pb2.SolverParamete
 
 
 def _workers() -> int:
-    """Threads to decode with: this process's share of the cores but one, which is for the network."""
+    """Return the threads to decode with: this process's share of all cores but one, which is for the network."""
     try:
         cores = len(os.sched_getaffinity(0))
     except AttributeError:
@@ -180,11 +181,11 @@ def _log(world: World, echo: Callable[[str], None], path: Path | None, tensorboa
     return TrainingLog(line, path, tensorboard)
 
 
-def _describe(trainer: Solver, bfloat16: bool) -> None:
-    """What is about to be done, on stderr and in the log."""
+def _describe(trainer: Solver, dtype: str) -> None:
+    """Write what is about to be done, on stderr and in the log."""
     param, net, world = trainer.param, trainer.net, trainer.world
     buffers = 1 if trainer.rule.TYPE == "SGD" else 2
-    memory = training_memory(net, bfloat16=bfloat16, buffers=buffers)
+    memory = training_memory(net, bfloat16=dtype == "bfloat16", buffers=buffers)
     sources = [step for step in net.steps if step.layer.IS_SOURCE and step.tops]
     batch = net.blob_shapes[sources[0].tops[0]][0] if sources else 0
     log = trainer.log
@@ -204,7 +205,7 @@ def _describe(trainer: Solver, bfloat16: bool) -> None:
         batch=whole,
         seed=trainer.seed,
         activation_bytes=memory.activations,
-        bfloat16=bfloat16,
+        dtype=dtype,
         version=__version__,
         torch=torch.__version__,
     )
@@ -212,14 +213,14 @@ def _describe(trainer: Solver, bfloat16: bool) -> None:
 
 @contextmanager
 def _signals(trainer: Solver) -> Iterator[None]:
-    """Within the block, signals ask the solver to stop or to write a snapshot."""
+    """Let signals ask the solver to stop or to write a snapshot, within the block."""
 
-    def stop(number: int, _: object) -> None:
+    def stop(number: int, _: FrameType | None) -> None:
         if trainer.stopped:
             raise KeyboardInterrupt
         trainer.request_stop(number)
 
-    handlers: dict[int, object] = {signal.SIGINT: stop, signal.SIGTERM: stop}
+    handlers: dict[int, Callable[[int, FrameType | None], None]] = {signal.SIGINT: stop, signal.SIGTERM: stop}
     if hasattr(signal, "SIGHUP"):
         handlers[signal.SIGHUP] = lambda *_: trainer.request_snapshot()
     before = {number: signal.signal(number, handler) for number, handler in handlers.items()}

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from google.protobuf.message import EncodeError
 
-from deeplab_caffe import __version__
+from deeplab_caffe._version import __version__
 from deeplab_caffe.convert.onnx_layers import CONVERTERS
-from deeplab_caffe.data.atomic import atomic_write
+from deeplab_caffe.data.io.atomic import atomic_write
 from deeplab_caffe.errors import ConversionError, DataError
 
 if TYPE_CHECKING:

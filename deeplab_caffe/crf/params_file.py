@@ -20,7 +20,7 @@ def write_params(path: str | os.PathLike[str], params: CRFParams) -> None:
     Raises:
         DataError: the file cannot be written.
     """
-    from deeplab_caffe.data.atomic import atomic_write
+    from deeplab_caffe.data.io.atomic import atomic_write
 
     text = json.dumps(dataclasses.asdict(params), indent=2) + "\n"
     with atomic_write(path, make_folders=True) as stream:

@@ -162,9 +162,9 @@ def refine(job: Job, kind: InputKind, params: CRFParams) -> np.ndarray:
     Raises:
         DeepLabCaffeError: naming the file that is missing, damaged, or does not fit its partner.
     """
-    from deeplab_caffe.data.binfile import read_probabilities_bin
-    from deeplab_caffe.data.images import load_image
-    from deeplab_caffe.data.mat import read_scores_mat
+    from deeplab_caffe.data.io.bin import read_probabilities_bin
+    from deeplab_caffe.data.io.images import load_image
+    from deeplab_caffe.data.io.mat import read_scores_mat
 
     if job.image is None:
         raise DataError(f"no image of the name '{job.name}' belongs to these scores", job.scores)
@@ -217,8 +217,8 @@ def refine_jobs(
 
 
 def _write_labels(labels: np.ndarray, paths: list[Path]) -> None:
-    from deeplab_caffe.data.binfile import write_labels_bin
-    from deeplab_caffe.data.images import save_labels_png
+    from deeplab_caffe.data.io.bin import write_labels_bin
+    from deeplab_caffe.data.io.images import save_labels_png
     from deeplab_caffe.viz.colormap import VOC_COLORMAP
 
     # The .bin last: where it exists, the image is finished.

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from deeplab_caffe.crf.program import find_images, folder_names
-from deeplab_caffe.data.images import load_image, load_label
-from deeplab_caffe.data.lists import read_id_list
-from deeplab_caffe.data.mat import read_scores_mat
+from deeplab_caffe.data.io.images import load_image, load_label
+from deeplab_caffe.data.io.lists import read_id_list
+from deeplab_caffe.data.io.mat import read_scores_mat
 from deeplab_caffe.errors import DataError
 
 # Where an image has both, the original's own format goes first.

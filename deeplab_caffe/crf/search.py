@@ -23,8 +23,8 @@ from deeplab_caffe.crf.params import CRFParams
 from deeplab_caffe.crf.samples import Content, Sample
 from deeplab_caffe.crf.search_inference import Settings, Sigmas, inference_bytes, marginals_by_point
 from deeplab_caffe.crf.search_results import Counts, ResultFile
+from deeplab_caffe.data.confusion import ConfusionMatrix
 from deeplab_caffe.errors import CRFError, DataError, EvaluationError
-from deeplab_caffe.evaluation.confusion import ConfusionMatrix
 
 # Called with how many evaluations (one image with one point) are done.
 Advance = Callable[[int], None]

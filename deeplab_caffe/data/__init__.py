@@ -6,46 +6,46 @@ as Caffe has them.
 
 from __future__ import annotations
 
-from deeplab_caffe.data.atomic import atomic_write
-from deeplab_caffe.data.binfile import (
+from deeplab_caffe.data.io.atomic import atomic_write
+from deeplab_caffe.data.io.bin import (
     read_labels_bin,
     read_probabilities_bin,
     write_labels_bin,
     write_probabilities_bin,
 )
-from deeplab_caffe.data.database_data import DatabaseData
-from deeplab_caffe.data.hdf5 import HDF5Source, HDF5Writer
-from deeplab_caffe.data.image_data import ImageData
-from deeplab_caffe.data.image_seg_config import ImageSegDataConfig
-from deeplab_caffe.data.image_seg_data import ImageSegData
-from deeplab_caffe.data.images import MAX_PIXELS, load_grey, load_image, load_label, save_image, save_labels_png
-from deeplab_caffe.data.lists import ListEntry, read_id_list, read_image_list
-from deeplab_caffe.data.mat import blob_mat_shape, read_blob_mat, read_scores_mat, write_blob_mat
-from deeplab_caffe.data.mat_io import MatNames, MatReader, MatWriter
-from deeplab_caffe.data.memory_data import MemoryData
-from deeplab_caffe.data.resize import resize_bilinear
-from deeplab_caffe.data.rng import CaffeRNG
-from deeplab_caffe.data.sharding import Shard
-from deeplab_caffe.data.transform import SegTransform, image_to_blob
-from deeplab_caffe.data.window_data import WindowData
+from deeplab_caffe.data.io.images import MAX_PIXELS, load_grey, load_image, load_label, save_image, save_labels_png
+from deeplab_caffe.data.io.lists import ListEntry, read_id_list, read_image_list
+from deeplab_caffe.data.io.mat import blob_mat_shape, read_blob_mat, read_scores_mat, write_blob_mat
+from deeplab_caffe.data.io.resize import resize_bilinear
+from deeplab_caffe.data.sources.database import DatabaseSource
+from deeplab_caffe.data.sources.hdf5 import HDF5Source, HDF5Writer
+from deeplab_caffe.data.sources.image import ImageSource
+from deeplab_caffe.data.sources.image_seg import ImageSegSource
+from deeplab_caffe.data.sources.image_seg_config import ImageSegDataConfig
+from deeplab_caffe.data.sources.mat import MatNames, MatReader, MatWriter
+from deeplab_caffe.data.sources.memory import MemorySource
+from deeplab_caffe.data.sources.rng import CaffeRNG
+from deeplab_caffe.data.sources.sharding import Shard
+from deeplab_caffe.data.sources.transform import SegTransform, image_to_blob
+from deeplab_caffe.data.sources.window import WindowSource
 
 __all__ = [
     "MAX_PIXELS",
     "CaffeRNG",
-    "DatabaseData",
+    "DatabaseSource",
     "HDF5Source",
     "HDF5Writer",
-    "ImageData",
-    "ImageSegData",
     "ImageSegDataConfig",
+    "ImageSegSource",
+    "ImageSource",
     "ListEntry",
     "MatNames",
     "MatReader",
     "MatWriter",
-    "MemoryData",
+    "MemorySource",
     "SegTransform",
     "Shard",
-    "WindowData",
+    "WindowSource",
     "atomic_write",
     "blob_mat_shape",
     "image_to_blob",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -40,16 +41,16 @@ class Box:
 
     @property
     def area(self) -> int:
-        """Pixels."""
+        """Return the number of pixels."""
         return (self.right - self.left) * (self.bottom - self.top)
 
     @property
     def place(self) -> tuple[slice, slice]:
-        """Rows and columns, to index an array ``(H, W, ...)`` with."""
+        """Return the rows and columns, to index an array ``(H, W, ...)`` with."""
         return slice(self.top, self.bottom), slice(self.left, self.right)
 
     def centre(self, share: float) -> Box:
-        """The middle of the box, as many pixels away from it on all sides, with ``share`` of its area.
+        """Return the middle of the box, as many pixels away from it on all sides, with ``share`` of its area.
 
         As in the authors' script, pixels are taken off all around until less than ``share`` + 0.05 of the area is left,
         and a box of less than 121 pixels or with a side below 10 stays whole.
@@ -66,12 +67,12 @@ class Box:
 
 
 def label_map_boxes(labels: np.ndarray, instances: np.ndarray | None = None, *, min_area: int = 1) -> list[Box]:
-    """The boxes around the objects of a label map.
+    """Return the boxes around the objects of a label map.
 
     Args:
         labels: ``(H, W)``; 0 is background, 255 is nothing.
-        instances: ``(H, W)``, numbers of objects (VOC's SegmentationObject), 0 and 255 are none; None: every connected
-            region (8 neighbours) of a class is an object.
+        instances: ``(H, W)``, numbers of objects (VOC's SegmentationObject); 0 and 255 are no object. None: every
+            connected region (8 neighbours) of a class is an object.
         min_area: objects with fewer pixels get no box.
 
     Raises:
@@ -96,20 +97,33 @@ def label_map_boxes(labels: np.ndarray, instances: np.ndarray | None = None, *, 
     return boxes
 
 
-def read_voc_boxes(path: str | PathLike[str], classes: Sequence[str]) -> list[Box]:
-    """The boxes of an annotation file of PASCAL VOC (``Annotations/<id>.xml``), objects marked difficult too.
+def read_voc_boxes(
+    path: str | PathLike[str], classes: Sequence[str], shape: tuple[int, int] | None = None
+) -> list[Box]:
+    """Return the boxes of an annotation file of PASCAL VOC (``Annotations/<id>.xml``), objects marked difficult too.
 
     Args:
         path: the XML file; its corners count from 1 and lie inside.
         classes: names of labels 0, 1, 2, ...
+        shape: ``(H, W)`` of the image, to compare with the annotation's; None compares nothing.
 
     Raises:
-        DataError: the file cannot be read or is no such annotation, or names another class.
+        DataError: the file cannot be read or is no such annotation, is of an image of another size, or names another
+            class.
     """
     try:
         root = ElementTree.fromstring(Path(path).read_bytes())
-    except (OSError, ElementTree.ParseError) as error:
+    # Unknown encodings are LookupErrors, those of several bytes a character ValueErrors.
+    except (OSError, ElementTree.ParseError, LookupError, ValueError) as error:
         raise DataError(f"cannot be read as an annotation: {error}", path) from None
+    size = tuple(_number(root.findtext(f"size/{side}")) for side in ("height", "width"))
+    # 0 x 0 is known to occur, and says nothing.
+    if shape is not None and all(size) and size != shape:
+        raise DataError(
+            f"is of an image of {size[1]} x {size[0]} pixels (width x height), the stored one has {shape[1]} x "
+            f"{shape[0]}: was it annotated as its EXIF orientation turns it?",
+            path,
+        )
     boxes = []
     for item in root.iter("object"):
         name = (item.findtext("name") or "").strip()
@@ -119,10 +133,19 @@ def read_voc_boxes(path: str | PathLike[str], classes: Sequence[str]) -> list[Bo
             left, top, right, bottom = (
                 round(float(item.findtext(f"bndbox/{side}") or "")) for side in ("xmin", "ymin", "xmax", "ymax")
             )
-            boxes.append(Box(left - 1, top - 1, right, bottom, list(classes).index(name)))
+            if min(left, top) == 0:
+                warnings.warn(
+                    f"{path}: xmin or ymin of '{name}' is 0, VOC counts from 1: cut to the image", stacklevel=2
+                )
+            box = Box(max(left, 1) - 1, max(top, 1) - 1, right, bottom, list(classes).index(name))
         except (ValueError, OverflowError, BoxError) as error:
-            raise DataError(f"the bndbox of '{name}' is none: {error}", path) from None
+            raise DataError(f"the bndbox of '{name}' cannot be used: {error}", path) from None
+        boxes.append(box)
     return boxes
+
+
+def _number(text: str | None) -> int:
+    return int(text) if text is not None and text.strip().isdecimal() else 0
 
 
 def _largest_first(boxes: Iterable[Box], shape: tuple[int, int]) -> list[Box]:
@@ -134,7 +157,7 @@ def _largest_first(boxes: Iterable[Box], shape: tuple[int, int]) -> list[Box]:
 
 
 def rectangles(boxes: Iterable[Box], shape: tuple[int, int]) -> np.ndarray:
-    """Bbox-Rect: a pixel has the class of the smallest box that it lies in, 0 outside all; uint8 ``(H, W)``.
+    """Label each pixel with the class of the smallest box around it, 0 outside all (Bbox-Rect); uint8 ``(H, W)``.
 
     Raises:
         BoxError: a box reaches outside the image.
@@ -153,7 +176,7 @@ def box_probabilities(
     centre: float = 0.2,
     occluder_bias: float = 0.1,
 ) -> np.ndarray:
-    """What boxes say of each pixel, for the CRF of Bbox-Seg: float32 ``(num_classes, H, W)``, sums of 1.
+    """Return class probabilities from boxes, for the CRF of Bbox-Seg: float32 ``(num_classes, H, W)``, sums of 1.
 
     Background is certain outside all boxes. A box says its class for its centre, and class or background, as likely
     as each other, for the rest of it; where boxes overlap, what they say is averaged. The centre of a box that overlaps
@@ -180,7 +203,7 @@ def box_probabilities(
     occluders = 0
     for box in ordered:
         if box.label >= num_classes:
-            raise BoxError(f"{box}: there are but {num_classes} classes")
+            raise BoxError(f"{box}: the classes are 0 to {num_classes - 1}")
         middle = box.centre(centre).place
         overlaps = count[0][middle] > 0
         own = np.zeros(shape)
@@ -197,4 +220,4 @@ def box_probabilities(
     outside = count[0] == 0
     said[0][outside] = count[0][outside] = 1
     found = np.where(count > 0, (said + bonus) / np.maximum(count, 1), 0)
-    return (found / found.sum(axis=0)).astype(np.float32)
+    return np.asarray(found / found.sum(axis=0), np.float32)

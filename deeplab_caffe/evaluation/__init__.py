@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from deeplab_caffe.data.confusion import ConfusionMatrix
 from deeplab_caffe.evaluation.classes import Classes, find_classes
-from deeplab_caffe.evaluation.confusion import ConfusionMatrix
-from deeplab_caffe.evaluation.evaluate import Evaluation, ImageResult, Pair, evaluate, find_pairs, read_ids
+from deeplab_caffe.evaluation.evaluate import Evaluation, ImagePair, ImageResult, evaluate, find_pairs, read_ids
 from deeplab_caffe.evaluation.metrics import RULES, Metrics, Rule, measure
 from deeplab_caffe.evaluation.predictions import detect_kind, first_maximum, read_prediction
 from deeplab_caffe.evaluation.trimap import Trimap
@@ -14,9 +14,9 @@ __all__ = [
     "Classes",
     "ConfusionMatrix",
     "Evaluation",
+    "ImagePair",
     "ImageResult",
     "Metrics",
-    "Pair",
     "Rule",
     "Trimap",
     "detect_kind",

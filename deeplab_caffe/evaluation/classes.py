@@ -26,7 +26,7 @@ KNOWN = {"voc12": Classes(VOC_CLASSES, VOC_COLORMAP), "camvid": Classes(CAMVID_C
 
 
 def find_classes(name: str) -> Classes:
-    """The classes of a data set by its name, or those that a text file lists, which get PASCAL VOC's colours.
+    """Return the classes of a data set by its name, or those that a text file lists, which get PASCAL VOC's colours.
 
     Raises:
         EvaluationError: neither a known name nor a file with 1 to 255 names.

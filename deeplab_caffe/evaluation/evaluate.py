@@ -10,18 +10,18 @@ from pathlib import Path
 
 import numpy as np
 
-from deeplab_caffe.data.images import load_label
-from deeplab_caffe.data.lists import read_image_list
+from deeplab_caffe.data.confusion import ConfusionMatrix
+from deeplab_caffe.data.io.images import load_label
+from deeplab_caffe.data.io.lists import read_image_list
 from deeplab_caffe.errors import DataError, EvaluationError
 from deeplab_caffe.evaluation.classes import Classes
-from deeplab_caffe.evaluation.confusion import ConfusionMatrix
 from deeplab_caffe.evaluation.metrics import Metrics, Rule, measure
 from deeplab_caffe.evaluation.predictions import SUFFIXES, Kind, read_prediction
 from deeplab_caffe.evaluation.trimap import Trimap
 
 
 @dataclass(frozen=True)
-class Pair:
+class ImagePair:
     """One image's files: its id, its result and its true labels."""
 
     name: str
@@ -66,28 +66,28 @@ class Evaluation:
 
     @property
     def metrics(self) -> Metrics:
-        """The numbers of whole images."""
+        """Return the numbers of whole images."""
         return measure(self.confusion, self.rule)
 
     def curve(self) -> dict[int, Metrics]:
-        """The numbers by width of the trimap; empty without one."""
+        """Return the numbers by width of the trimap; empty without one."""
         if self.trimap is None:
             return {}
         return {width: measure(self.trimap.band(width), self.rule, boundary=True) for width in self.trimap.widths}
 
     def worst(self, count: int) -> list[ImageResult]:
-        """Images with the lowest mean IoU of their own, the worst first."""
+        """Return the images with the lowest mean IoU of their own, the worst first."""
         counted = [image for image in self.images if not np.isnan(image.mean_iou)]
         return sorted(counted, key=lambda image: image.mean_iou)[:count]
 
 
 def read_ids(path: str | os.PathLike[str]) -> list[str]:
-    """Ids of a list: bare ones (``val_id.txt``), or the names of the images without folder and ending (``val.txt``).
+    """Read the ids of a list: bare ones (``val_id.txt``), or image names without folder and ending (``val.txt``).
 
     Raises:
         DataError: the list cannot be read, holds nothing, or an id twice.
     """
-    names = {}
+    names: dict[str, int] = {}
     for entry in read_image_list(path):
         name = entry.image
         if "/" in name or entry.label:
@@ -105,8 +105,8 @@ def find_pairs(
     kind: Kind,
     *,
     skip_missing: bool = False,
-) -> tuple[list[Pair], list[str]]:
-    """Pairs results and labels.
+) -> tuple[list[ImagePair], list[str]]:
+    """Pair results and labels.
 
     Args:
         predictions: folder of the results.
@@ -124,7 +124,7 @@ def find_pairs(
     pairs, missing = [], []
     for name in ids:
         label = Path(labels[name]) if isinstance(labels, Mapping) else Path(labels) / f"{name}.png"
-        pair = Pair(name, Path(predictions) / (name + SUFFIXES[kind]), label)
+        pair = ImagePair(name, Path(predictions) / (name + SUFFIXES[kind]), label)
         if not pair.prediction.is_file():
             missing.append(name)
         elif not pair.label.is_file():
@@ -138,7 +138,7 @@ def find_pairs(
 
 
 def evaluate(
-    pairs: Sequence[Pair],
+    pairs: Sequence[ImagePair],
     classes: Classes,
     kind: Kind,
     *,
@@ -149,7 +149,7 @@ def evaluate(
     jobs: int = 0,
     advance: Callable[[], object] = lambda: None,
 ) -> Evaluation:
-    """Evaluates images side by side; the numbers do not depend on how many.
+    """Evaluate images side by side; the numbers do not depend on how many.
 
     Args:
         pairs: from :func:`find_pairs`.
@@ -172,14 +172,14 @@ def evaluate(
     trimap = Trimap(len(classes), widths, ignore_label) if widths else None
     images = []
 
-    def work(pair: Pair) -> tuple[ConfusionMatrix, Trimap | None]:
+    def work(pair: ImagePair) -> tuple[ConfusionMatrix, Trimap | None]:
         return _count(pair, len(classes), kind, widths, ignore_label)
 
     with ThreadPoolExecutor(jobs or _cores(), "eval") as pool:
         try:
             for pair, (counts, bands) in zip(pairs, pool.map(work, pairs), strict=True):
                 total.add(counts.matrix)
-                if trimap is not None:
+                if trimap is not None and bands is not None:
                     trimap.counts += bands.counts
                 own = measure(counts, "skip")
                 images.append(ImageResult(pair.name, own.pixel_accuracy, own.mean_iou))
@@ -191,7 +191,7 @@ def evaluate(
 
 
 def _count(
-    pair: Pair, num_classes: int, kind: Kind, widths: Sequence[int], ignore_label: int
+    pair: ImagePair, num_classes: int, kind: Kind, widths: Sequence[int], ignore_label: int
 ) -> tuple[ConfusionMatrix, Trimap | None]:
     labels = load_label(pair.label)
     predicted = read_prediction(pair.prediction, kind, labels.shape)

@@ -7,14 +7,14 @@ accuracy, and such a class that nobody predicts makes the mean IoU NaN (0/0), as
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
+from deeplab_caffe.data.confusion import ConfusionMatrix
 from deeplab_caffe.errors import EvaluationError
-from deeplab_caffe.evaluation.confusion import ConfusionMatrix
 
 Rule = Literal["original", "zero", "skip", "nan", "one"]
 RULES: tuple[Rule, ...] = ("original", "zero", "skip", "nan", "one")
@@ -42,12 +42,12 @@ class Metrics:
 
     @property
     def absent(self) -> list[int]:
-        """Classes that are neither true nor predicted."""
+        """Return the classes that are neither true nor predicted."""
         return np.flatnonzero(np.isnan(self.iou)).tolist()
 
 
 def measure(confusion: ConfusionMatrix, rule: Rule = "original", *, boundary: bool = False) -> Metrics:
-    """Computes what the scripts compute, in their order of operations.
+    """Compute what the scripts compute, in their order of operations.
 
     Args:
         confusion: the counts of the whole data set.
@@ -80,13 +80,14 @@ def measure(confusion: ConfusionMatrix, rule: Rule = "original", *, boundary: bo
 
 
 def _shares(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    return np.divide(100 * part, whole, out=np.full(part.shape, np.nan), where=whole != 0)
+    return np.asarray(np.divide(100 * part, whole, out=np.full(part.shape, np.nan), where=whole != 0))
 
 
-def _mean(values: Sequence[float], absent: str) -> float:
+def _mean(values: Iterable[float], absent: str) -> float:
     if absent == "skip":
         values = [value for value in values if not np.isnan(value)]
     elif absent in ("zero", "one"):
         values = [{"zero": 0.0, "one": 100.0}[absent] if np.isnan(value) else value for value in values]
+    values = list(values)
     # One after the other, as MATLAB's sum adds few numbers: numpy's adds in pairs, which may turn a last digit.
-    return float(sum(values) / len(values)) if len(values) else float("nan")
+    return float(sum(values) / len(values)) if values else float("nan")

@@ -8,9 +8,9 @@ from typing import Literal
 
 import numpy as np
 
-from deeplab_caffe.data.binfile import read_labels_bin, read_probabilities_bin
-from deeplab_caffe.data.images import load_label
-from deeplab_caffe.data.mat import read_scores_mat
+from deeplab_caffe.data.io.bin import read_labels_bin, read_probabilities_bin
+from deeplab_caffe.data.io.images import load_label
+from deeplab_caffe.data.io.mat import read_scores_mat
 from deeplab_caffe.errors import DataError, EvaluationError
 
 Kind = Literal["png", "mat", "bin"]
@@ -19,7 +19,7 @@ SUFFIXES: dict[Kind, str] = {"png": ".png", "mat": "_blob_0.mat", "bin": ".bin"}
 
 
 def detect_kind(folder: str | os.PathLike[str]) -> Kind:
-    """Which kind of results a folder holds.
+    """Detect which kind of results a folder holds.
 
     Raises:
         DataError: it cannot be read, or holds several kinds, or none.
@@ -37,7 +37,7 @@ def detect_kind(folder: str | os.PathLike[str]) -> Kind:
 
 
 def read_prediction(path: str | os.PathLike[str], kind: Kind, size: tuple[int, int]) -> np.ndarray:
-    """One image's predicted labels.
+    """Read one image's predicted labels.
 
     Args:
         path: the file.
@@ -69,7 +69,7 @@ def read_prediction(path: str | os.PathLike[str], kind: Kind, size: tuple[int, i
 
 
 def first_maximum(scores: np.ndarray) -> np.ndarray:
-    """The channel with the largest score, the first where several share it; NaN is never the largest, as in MATLAB.
+    """Return the channel with the largest score, of equals the first; NaN is never the largest, as in MATLAB.
 
     Args:
         scores: ``(C, H, W)``, C up to 256.

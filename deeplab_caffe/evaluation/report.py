@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from deeplab_caffe.data.images import load_image, load_label
+from deeplab_caffe.data.io.images import load_image, load_label
 from deeplab_caffe.errors import DeepLabCaffeError
-from deeplab_caffe.evaluation.evaluate import Evaluation, Pair
+from deeplab_caffe.evaluation.evaluate import Evaluation, ImagePair
 from deeplab_caffe.evaluation.predictions import Kind, read_prediction
 from deeplab_caffe.evaluation.tables import cell, notes
 from deeplab_caffe.viz.overlay import colorize, overlay
@@ -33,20 +33,20 @@ figure { margin: 1.2em 0; } figure img { max-width: 24%; } figcaption { margin-b
 
 def html_report(
     evaluation: Evaluation,
-    pairs: Sequence[Pair],
+    pairs: Sequence[ImagePair],
     kind: Kind,
     *,
     images: Mapping[str, Path] | None = None,
     worst: int = 6,
     title: str = "Evaluation",
 ) -> str:
-    """The report as text.
+    """Return the report as text.
 
     Args:
         evaluation: what to report.
         pairs: its images, for the pictures of the worst.
         kind: what the results are.
-        images: photographs by id; where there is none the labels are shown alone.
+        images: photographs by id; without one the labels are shown alone.
         worst: how many of the worst images to show.
         title: of the page.
     """
@@ -141,7 +141,7 @@ def _curve(evaluation: Evaluation) -> str:
     return f"<svg width='{width}' height='{height}' role='img'>{''.join(lines)}</svg>"
 
 
-def _pictures(pair: Pair, kind: Kind, evaluation: Evaluation, photo: Path | None) -> list[str]:
+def _pictures(pair: ImagePair, kind: Kind, evaluation: Evaluation, photo: Path | None) -> list[str]:
     colours = evaluation.classes.colormap
     labels = load_label(pair.label)
     predicted = np.asarray(read_prediction(pair.prediction, kind, labels.shape)).astype(np.int64).clip(0, 255)

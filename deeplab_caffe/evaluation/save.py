@@ -8,9 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from deeplab_caffe.data.images import save_labels_png
+from deeplab_caffe.data.io.images import image_size, save_labels_png
 from deeplab_caffe.errors import DataError
 from deeplab_caffe.evaluation.predictions import SUFFIXES, Kind, read_prediction
 
@@ -26,7 +25,7 @@ def save_pngs(
     jobs: int = 0,
     advance: Callable[[], object] = lambda: None,
 ) -> None:
-    """Writes ``<folder>/<id>.png`` for every id.
+    """Write ``<folder>/<id>.png`` for every id.
 
     Args:
         predictions: folder of the results.
@@ -56,16 +55,3 @@ def save_pngs(
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-
-
-def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
-    """``(height, width)`` of an image file, from its head alone.
-
-    Raises:
-        DataError: it cannot be read.
-    """
-    try:
-        with Image.open(path) as image:
-            return image.height, image.width
-    except OSError as exc:
-        raise DataError(f"cannot be read: {exc.strerror or exc}", path) from exc

@@ -12,7 +12,7 @@ from deeplab_caffe.evaluation.metrics import Metrics
 
 
 def text_report(evaluation: Evaluation) -> str:
-    """The lines that MyVOCevalseg.m prints, with its number of digits, and a line for each trimap."""
+    """Return the lines that MyVOCevalseg.m prints, with its number of digits, and a line for each trimap."""
     metrics, names = evaluation.metrics, evaluation.classes.names
     rule = "-" * 25
     lines = [
@@ -37,7 +37,7 @@ def text_report(evaluation: Evaluation) -> str:
 
 
 def notes(evaluation: Evaluation) -> list[str]:
-    """What a reader should know besides the numbers."""
+    """Return what a reader should know besides the numbers."""
     found = []
     if evaluation.missing:
         count = len(evaluation.missing)
@@ -57,7 +57,7 @@ def notes(evaluation: Evaluation) -> list[str]:
 
 
 def markdown(evaluation: Evaluation, title: str = "Evaluation") -> str:
-    """The same as tables in Markdown."""
+    """Return the same as tables in Markdown."""
     metrics, names = evaluation.metrics, evaluation.classes.names
     lines = [
         f"# {title}",
@@ -90,7 +90,7 @@ def markdown(evaluation: Evaluation, title: str = "Evaluation") -> str:
 
 
 def as_json(evaluation: Evaluation) -> dict[str, Any]:
-    """All numbers, the confusion counts and each image's; NaN is null."""
+    """Return all numbers, the confusion counts and each image's; NaN is null."""
     metrics = evaluation.metrics
     content: dict[str, Any] = {
         "unit": "per cent",
@@ -119,12 +119,12 @@ def as_json(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def json_text(evaluation: Evaluation) -> str:
-    """:func:`as_json` as text."""
+    """Return :func:`as_json` as text."""
     return json.dumps(as_json(evaluation), indent=1, allow_nan=False) + "\n"
 
 
 def cell(value: float) -> str:
-    """A number with the scripts' three digits, or ``"-"`` where there is none."""
+    """Return a number with the scripts' three digits, or ``"-"`` for NaN."""
     return "-" if np.isnan(value) else f"{value:.3f}"
 
 

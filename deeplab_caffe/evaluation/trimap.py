@@ -10,18 +10,18 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from deeplab_caffe.data.confusion import ConfusionMatrix
 from deeplab_caffe.errors import EvaluationError
-from deeplab_caffe.evaluation.confusion import ConfusionMatrix
 
 
 def void_distance(labels: np.ndarray, ignore_label: int = 255) -> np.ndarray | None:
-    """Chessboard distance of every pixel from the nearest void one, int32 ``(H, W)``; None where there is none."""
+    """Return the chessboard distance of every pixel from the nearest void one, int32 ``(H, W)``; None without any."""
     from scipy.ndimage import distance_transform_cdt
 
     counted = labels != ignore_label
     if counted.all():
         return None
-    return distance_transform_cdt(counted, metric="chessboard")
+    return np.asarray(distance_transform_cdt(counted, metric="chessboard"))
 
 
 class Trimap:
@@ -48,7 +48,7 @@ class Trimap:
         self.counts = np.zeros((self.widths[-1], num_classes, num_classes), np.int64)
 
     def accumulate(self, labels: np.ndarray, predicted: np.ndarray) -> None:
-        """Counts the pixels of one image; both whole numbers ``(H, W)``, already checked by the confusion matrix."""
+        """Count the pixels of one image; both whole numbers ``(H, W)``, already checked by the confusion matrix."""
         distance = void_distance(labels, self.ignore_label)
         if distance is None:
             return
@@ -58,7 +58,7 @@ class Trimap:
         self.counts += np.bincount(pairs, minlength=self.counts.size).reshape(self.counts.shape)
 
     def band(self, width: int) -> ConfusionMatrix:
-        """Confusion of the pixels within ``width`` of the void label."""
+        """Return the confusion of the pixels within ``width`` of the void label."""
         if width not in self.widths:
             raise EvaluationError(f"no trimap of width {width}: there are {', '.join(map(str, self.widths))}")
         confusion = ConfusionMatrix(self.num_classes, [self.ignore_label])

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from deeplab_caffe.experiment.runner import Runner
-from deeplab_caffe.experiment.settings import STEPS, Settings
+from deeplab_caffe.experiment.settings import STEPS, ExperimentSettings
 
-__all__ = ["STEPS", "Runner", "Settings"]
+__all__ = ["STEPS", "ExperimentSettings", "Runner"]

@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from deeplab_caffe.data.atomic import atomic_write
+from deeplab_caffe.data.io.atomic import atomic_write
 from deeplab_caffe.errors import DeepLabCaffeError
-from deeplab_caffe.experiment.settings import NUM_LABELS, ExperimentError, Settings
+from deeplab_caffe.experiment.settings import NUM_LABELS, ExperimentError, ExperimentSettings
 from deeplab_caffe.proto.text.templates import fill_template
 from deeplab_caffe.zoo import prototxt_path
 
@@ -23,17 +23,17 @@ class Config:
         dry: write nothing.
     """
 
-    def __init__(self, settings: Settings, *, dry: bool = False) -> None:
+    def __init__(self, settings: ExperimentSettings, *, dry: bool = False) -> None:
         self.settings = settings
         self.dry = dry
         self.notes: list[str] = []
 
     def file(self, kind: str, name: str | None = None) -> str:
-        """``config/<NET_ID>/<kind>[_<set>].prototxt``, relative to the experiments' folder."""
+        """Return ``config/<NET_ID>/<kind>[_<set>].prototxt``, relative to the experiments' folder."""
         return f"{self.settings.folder('config')}/{kind}{f'_{name}' if name else ''}.prototxt"
 
     def variables(self, **more: str | None) -> dict[str, str]:
-        """Values of the variables of sub.sed; those given by the user go first."""
+        """Return the values of the variables of sub.sed; those given by the user go first."""
         settings = self.settings
         values = {
             "EXP": settings.exp,
@@ -48,7 +48,7 @@ class Config:
         return {**values, **settings.variables}
 
     def fill(self, kind: str, set_name: str, values: Mapping[str, str]) -> str:
-        """Fills a template and writes it to ``config/<NET_ID>/<kind>_<set>.prototxt``.
+        """Fill a template and write it to ``config/<NET_ID>/<kind>_<set>.prototxt``.
 
         The template is the one in ``config/<NET_ID>``, so that it may be edited there, or else the model's, which is
         copied to there.
@@ -67,7 +67,7 @@ class Config:
         return text
 
     def write(self, path: Path, text: str) -> None:
-        """Writes a file, unless it has this content already or nothing is to be written."""
+        """Write a file, unless it has this content already, or this is a dry run."""
         if self.dry or (path.is_file() and path.read_bytes() == text.encode()):
             return
         with atomic_write(path, make_folders=True) as stream:
@@ -101,7 +101,7 @@ class Config:
 
 
 def newest_snapshot(folder: Path, prefix: str) -> Path | None:
-    """The ``<prefix>_iter_*.caffemodel`` that was written last, as ``ls -t`` finds it; of equals the largest number."""
+    """Return the newest ``<prefix>_iter_*.caffemodel``, as ``ls -t`` finds it; of equals the largest number."""
     found = [path for path in folder.glob(f"{prefix}_iter_*.caffemodel") if _SNAPSHOT.search(path.name)]
     return max(found, key=lambda path: (path.stat().st_mtime, _number(path)), default=None)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from deeplab_caffe.data.atomic import atomic_write
-from deeplab_caffe.data.lists import ListEntry, read_image_list
+from deeplab_caffe.data.io.atomic import atomic_write
+from deeplab_caffe.data.io.lists import ListEntry, read_image_list
 from deeplab_caffe.errors import DataError
-from deeplab_caffe.experiment.settings import ExperimentError, Settings
+from deeplab_caffe.experiment.settings import ExperimentError, ExperimentSettings
 
 # Lines and the beginning of the SHA-256 of the released lists of voc12.
 RELEASED = {
@@ -32,13 +32,13 @@ class Lists:
         dry: write nothing: lists that would be made are kept in memory.
     """
 
-    def __init__(self, settings: Settings, *, dry: bool = False) -> None:
+    def __init__(self, settings: ExperimentSettings, *, dry: bool = False) -> None:
         self.settings = settings
         self.dry = dry
         self._content: dict[str, bytes] = {}
 
     def content(self, name: str) -> bytes:
-        """The bytes of a list; where the experiment has none it is copied, or made, first.
+        """Return the bytes of a list; one that the experiment does not have is copied, or made, first.
 
         Raises:
             ExperimentError: the list is nowhere to be found.
@@ -56,12 +56,12 @@ class Lists:
         return self._content[name]
 
     def entries(self, name: str) -> list[ListEntry]:
-        """The lines of an image list."""
+        """Return the lines of an image list."""
         self.content(name)
         return read_image_list(self._source(name))
 
     def ids(self, name: str) -> list[str]:
-        """The ids of a set, from its ``_id`` list."""
+        """Return the ids of a set, from its ``_id`` list."""
         self.content(f"{name}_id")
         found = [entry.image for entry in self.entries(name)]
         ids = _lines(self._content[f"{name}_id"])
@@ -70,11 +70,11 @@ class Lists:
         return ids
 
     def checksum(self, name: str) -> str:
-        """SHA-256 of a list."""
+        """Return the SHA-256 of a list."""
         return hashlib.sha256(self.content(name)).hexdigest()
 
     def check(self, name: str) -> str | None:
-        """How a list of voc12 differs from the released one, or None."""
+        """Return how a list of voc12 differs from the released one, or None."""
         if self.settings.exp != "voc12" or name not in RELEASED:
             return None
         lines, checksum = RELEASED[name]
@@ -87,12 +87,12 @@ class Lists:
         return f"list/{name}.txt has {lines} lines as the released one, but others, or in another order"
 
     def missing_files(self, name: str) -> list[str]:
-        """Images and labels of a list that are not under DATA_ROOT."""
+        """Return the images and labels of a list that are not under DATA_ROOT."""
         words = [word for entry in self.entries(name) for word in (entry.image, entry.label) if word.startswith("/")]
         return [word for word in words if not Path(f"{self.settings.data_root}{word}").is_file()]
 
     def weak_set(self, train_set: str) -> str | None:
-        """Makes the list of a training set's weak images, as run_pascal.sh does, and returns its name (or None)."""
+        """Make the list of a training set's weak images, as run_pascal.sh does, and return its name (or None)."""
         strong, length = self.settings.strong_set, self.settings.weak_length
         if strong is None:
             return None
@@ -110,7 +110,7 @@ class Lists:
         return name
 
     def _source(self, name: str) -> Path:
-        """A file that holds the list, also where nothing is written."""
+        """Return a file that holds the list, also where nothing is written."""
         path = self.settings.path(self.settings.list_file(name))
         return path if path.is_file() else self._origin(name)
 

@@ -1,7 +1,7 @@
 """Which steps are finished: a small JSON file for each, written in one go.
 
 A step counts as finished only if its file says so for the same inputs and everything that it made is still there, at
-its size. A step that was begun says with which inputs, so that a half of it can be gone on with, or thrown away.
+its size. A step that was begun says with which inputs, so that it can be resumed, or its files thrown away.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from deeplab_caffe.data.atomic import atomic_write
+from deeplab_caffe.data.io.atomic import atomic_write
 from deeplab_caffe.errors import DataError
 
 
@@ -29,7 +29,7 @@ class Marker:
         self.root = root
 
     def read(self) -> dict[str, Any]:
-        """Its content; empty where there is none, or it is damaged."""
+        """Read its content; empty without a file, or if it is damaged."""
         try:
             content = json.loads(self.path.read_bytes())
         except (OSError, ValueError):
@@ -37,7 +37,7 @@ class Marker:
         return content if isinstance(content, dict) else {}
 
     def finished(self, inputs: Mapping[str, str] | None = None) -> bool:
-        """Whether the step is finished with these inputs (None: with any) and its outputs are all there."""
+        """Return whether the step is finished with these inputs (None: with any) and its outputs are all there."""
         content = self.read()
         if content.get("state") != "finished" or (inputs is not None and content.get("inputs") != dict(inputs)):
             return False
@@ -47,12 +47,12 @@ class Marker:
         return all(_size(self.root / name) == size for name, size in outputs.items())
 
     def begun(self, inputs: Mapping[str, str]) -> bool:
-        """Whether the step was begun with these inputs; its outputs, so far as they are there, are good."""
+        """Return whether the step was begun with these inputs; its outputs, so far as they are there, are good."""
         content = self.read()
         return content.get("inputs") == dict(inputs) and content.get("state") in ("begun", "finished")
 
     def intact(self, name: str) -> bool:
-        """Whether an output is there, and has the size that it had when the step was finished (if it was)."""
+        """Return whether an output is there, and has the size that it had when the step was finished (if it was)."""
         outputs = self.read().get("outputs")
         size = _size(self.root / name)
         recorded = outputs.get(name, size) if isinstance(outputs, dict) else size
@@ -60,20 +60,20 @@ class Marker:
 
     @property
     def half(self) -> bool:
-        """Whether the step was begun, with whatever inputs, and not finished."""
+        """Return whether the step was begun, with whatever inputs, and not finished."""
         return self.read().get("state") == "begun"
 
     @property
     def key(self) -> str:
-        """A hash of the inputs, for the steps behind."""
+        """Return a hash of the inputs, for the steps behind."""
         return digest(json.dumps(self.read().get("inputs"), sort_keys=True))
 
     def begin(self, inputs: Mapping[str, str]) -> None:
-        """Says that the step is begun."""
+        """Note that the step is begun."""
         self._write({"state": "begun", "inputs": dict(inputs)})
 
     def finish(self, inputs: Mapping[str, str], outputs: Iterable[str]) -> None:
-        """Says that the step is finished.
+        """Note that the step is finished.
 
         Raises:
             DataError: an output is not there: the step is not finished, whatever its command said.
@@ -90,12 +90,12 @@ class Marker:
 
 
 def digest(content: str | bytes) -> str:
-    """SHA-256 of a text or bytes."""
+    """Return the SHA-256 of a text or bytes."""
     return hashlib.sha256(content.encode() if isinstance(content, str) else content).hexdigest()
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file.
+    """Return the SHA-256 of a file.
 
     Raises:
         DataError: it cannot be read.

@@ -10,11 +10,11 @@ from deeplab_caffe.errors import CRFError
 from deeplab_caffe.evaluation.classes import KNOWN, find_classes
 from deeplab_caffe.experiment.markers import digest, file_digest
 from deeplab_caffe.experiment.settings import ExperimentError
-from deeplab_caffe.experiment.steps import UNKNOWN, Step, Workshop
+from deeplab_caffe.experiment.steps import UNKNOWN, ExperimentStep, Workshop
 from deeplab_caffe.zoo.paths import BASES
 
 
-def build_search(shop: Workshop) -> Step:
+def build_search(shop: Workshop) -> ExperimentStep:
     """``crf-search``: run_densecrf_grid_search.sh, by the paper's rule, on 100 images of the search set."""
     settings, set_name = shop.settings, shop.settings.searched
     labels = shop.labels(set_name)
@@ -29,10 +29,10 @@ def build_search(shop: Workshop) -> Step:
     }
     words = ["crf-search", "--scores", shop.features("", set_name), "--images", str(shop.images(set_name))]
     words += ["--labels", str(labels), "--list", settings.list_file(f"{set_name}_id"), "--out", out]
-    return Step("crf-search", inputs, [f"{out}/best.json"], [[*words, *settings.search_options]])
+    return ExperimentStep("crf-search", inputs, [f"{out}/best.json"], [[*words, *settings.search_options]])
 
 
-def build_crf(shop: Workshop, stage: str, set_name: str, *, searching: bool = False) -> Step:
+def build_crf(shop: Workshop, stage: str, set_name: str, *, searching: bool = False) -> ExperimentStep:
     """``crf`` and ``crf2`` for one set: run_densecrf.sh.
 
     Args:
@@ -58,10 +58,12 @@ def build_crf(shop: Workshop, stage: str, set_name: str, *, searching: bool = Fa
     words = ["crf", "-id", str(shop.images(set_name)), "-fd", shop.features(stage, set_name), "-sd", out]
     words += ["--list", shop.settings.list_file(f"{set_name}_id")]
     words += ["--input", "mat", *(word for flag, number in numbers.items() for word in (flag, f"{number:g}"))]
-    return Step(f"crf{stage}-{set_name}", inputs, [f"{out}/{name}.bin" for name in ids], [words], about=source)
+    return ExperimentStep(
+        f"crf{stage}-{set_name}", inputs, [f"{out}/{name}.bin" for name in ids], [words], about=source
+    )
 
 
-def build_eval(shop: Workshop, stage: str, set_name: str, *, refining: bool = False) -> Step:
+def build_eval(shop: Workshop, stage: str, set_name: str, *, refining: bool = False) -> ExperimentStep:
     """``eval`` and ``eval2`` for one set: EvalSegResults.m, of the scores and of the CRF's results where there are any.
 
     Args:
@@ -107,7 +109,7 @@ def build_eval(shop: Workshop, stage: str, set_name: str, *, refining: bool = Fa
         commands.append(words)
     if labels is None:
         notes.append(f"{set_name} has no labels: results are saved as PNG, nothing is evaluated")
-    return Step(f"eval{stage}-{set_name}", inputs, outputs, commands, notes)
+    return ExperimentStep(f"eval{stage}-{set_name}", inputs, outputs, commands, notes)
 
 
 def _params(shop: Workshop, searching: bool) -> tuple[CRFParams, str]:

@@ -9,11 +9,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
+from deeplab_caffe.data.io.lock import exclusive
 from deeplab_caffe.experiment.refining import build_crf, build_eval, build_search
-from deeplab_caffe.experiment.settings import STEPS, ExperimentError, Settings
-from deeplab_caffe.experiment.steps import Step, Workshop, build_test, build_train
+from deeplab_caffe.experiment.settings import STEPS, ExperimentError, ExperimentSettings
+from deeplab_caffe.experiment.steps import ExperimentStep, Workshop, build_test, build_train
 from deeplab_caffe.experiment.summary import draw_trimaps, read_evaluations, table
 
 # Runs one command of ours: words, folder to run in, log to append to; returns the exit status.
@@ -22,7 +24,7 @@ _KINDS = ("config", "features", "features2", "log", "model")
 
 
 def execute(words: Sequence[str], folder: Path, log: Path) -> int:
-    """Runs ``deeplab-caffe`` as a process of its own; what it writes goes to stdout and the log."""
+    """Run ``deeplab-caffe`` as a process of its own; what it writes goes to stdout and the log."""
     environment = os.environ | {"PYTHONUNBUFFERED": "1"}
     package = str(Path(__file__).resolve().parents[2])
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
@@ -56,7 +58,7 @@ class Runner:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: ExperimentSettings,
         *,
         echo: Callable[[str], None] = print,
         warn: Callable[[str], None] = print,
@@ -68,7 +70,7 @@ class Runner:
         self.execute = execute
 
     def run(self, steps: Sequence[str], *, dry: bool = False) -> None:
-        """Runs steps in the order of :data:`STEPS`; finished ones are skipped, half-finished ones gone on with.
+        """Run steps in the order of :data:`STEPS`; finished ones are skipped, unfinished ones resumed.
 
         Args:
             steps: their names.
@@ -89,7 +91,9 @@ class Runner:
                     self.echo(f"would make {settings.path(folder)}")
             else:
                 settings.path(folder).mkdir(parents=True, exist_ok=True)
-        with contextlib.nullcontext() if dry else _alone(settings.path(f"{settings.folder('log')}/lock")):
+        lock = settings.path(f"{settings.folder('log')}/lock")
+        busy = ExperimentError(f"another run of this experiment is at work ({lock} is locked)")
+        with contextlib.nullcontext() if dry else exclusive(lock, busy):
             self._check_lists(chosen, dry)
             for step in chosen:
                 for build in self._builders(step, chosen):
@@ -99,22 +103,22 @@ class Runner:
                 if step in ("eval", "eval2") and not dry:
                     self._summarize()
 
-    def _builders(self, step: str, chosen: Sequence[str]) -> Iterator[Callable[[Workshop], Step]]:
+    def _builders(self, step: str, chosen: Sequence[str]) -> Iterator[Callable[[Workshop], ExperimentStep]]:
         stage = "2" if step.endswith("2") else ""
         kind = step.removesuffix("2")
         searching, refining = "crf-search" in chosen, f"crf{stage}" in chosen
         if kind == "train":
-            yield lambda shop: build_train(shop, stage)
+            yield partial(build_train, stage=stage)
         elif kind == "crf-search":
             yield build_search
         else:
             for set_name in self._sets(step, chosen):
                 if kind == "test":
-                    yield lambda shop, name=set_name: build_test(shop, stage, name)
+                    yield partial(build_test, stage=stage, set_name=set_name)
                 elif kind == "crf":
-                    yield lambda shop, name=set_name: build_crf(shop, stage, name, searching=searching)
+                    yield partial(build_crf, stage=stage, set_name=set_name, searching=searching)
                 else:
-                    yield lambda shop, name=set_name: build_eval(shop, stage, name, refining=refining)
+                    yield partial(build_eval, stage=stage, set_name=set_name, refining=refining)
 
     def _sets(self, step: str, chosen: Sequence[str]) -> list[str]:
         settings = self.settings
@@ -131,7 +135,7 @@ class Runner:
             name for step in chosen if not step.startswith(("train", "crf-search")) for name in self._sets(step, chosen)
         ]
         names += [self.settings.strong_set] if self.settings.strong_set else []
-        problems = []
+        problems: list[str] = []
         for name in dict.fromkeys(names):
             ids = [] if name in (self.settings.train_set, self.settings.train_set2) else [f"{name}_id"]
             problems += filter(None, map(shop.lists.check, [name, *ids]))
@@ -144,7 +148,7 @@ class Runner:
                 raise ExperimentError(problem)
             self.warn(f"{problem}: numbers will not be comparable with the published ones")
 
-    def _one(self, shop: Workshop, step: Step, dry: bool) -> None:
+    def _one(self, shop: Workshop, step: ExperimentStep, dry: bool) -> None:
         marker = shop.marker(step.name)
         for note in (*shop.config.notes, *step.notes):
             self.warn(f"{step.name}: {note}")
@@ -175,8 +179,8 @@ class Runner:
                 )
         marker.finish(step.inputs, step.outputs)
 
-    def _clear(self, step: Step) -> None:
-        """Files of other inputs must not pass for this step's: snapshots are moved aside, results deleted."""
+    def _clear(self, step: ExperimentStep) -> None:
+        """Move snapshots of other inputs aside and delete their results, so that they do not pass for this step's."""
         if step.aside:
             folder = step.aside[0].parent
             number = 1
@@ -216,24 +220,8 @@ class Runner:
 
 
 @contextlib.contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Keeps a second run of the same experiment out; the lock ends with the process, however that ends."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        yield
-        return
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as exc:
-            raise ExperimentError(f"another run of this experiment is at work ({path} is locked)") from exc
-        yield
-
-
-@contextlib.contextmanager
-def _passed_on(child: subprocess.Popen) -> Iterator[None]:
-    """Ctrl-C reaches the child from the terminal, and ends it in its own way; SIGTERM is passed on."""
+def _passed_on(child: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Leave Ctrl-C to the child, which the terminal sends it to; pass SIGTERM on."""
     try:
         before = {
             signal.SIGINT: signal.signal(signal.SIGINT, lambda *_: None),

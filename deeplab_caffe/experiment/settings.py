@@ -20,7 +20,7 @@ NUM_LABELS = {"voc12": 21, "camvid": 11}
 
 
 @dataclass(frozen=True)
-class Settings:
+class ExperimentSettings:
     """An experiment. Sets are names of lists: ``train_aug`` is ``<exper>/<EXP>/list/train_aug.txt``.
 
     Attributes:
@@ -80,30 +80,30 @@ class Settings:
                 # Commands run in the experiments' folder, so paths must not depend on it; links stay links.
                 object.__setattr__(self, name, Path(os.path.abspath(value)))  # noqa: PTH100
         object.__setattr__(self, "net_id", self.net_id or Path(self.model).name)
-        for what, name in (("EXP", self.exp), ("NET_ID", self.net_id), *(("a set", name) for name in self.sets)):
+        for what, name in (("EXP", self.exp), ("NET_ID", str(self.net_id)), *(("a set", one) for one in self.sets)):
             if not name or not all(letter.isalnum() or letter in "._-" for letter in name) or name.startswith("."):
                 raise ExperimentError(f"{what} names files: expected letters, digits, '.', '_' and '-', got '{name}'")
 
     @property
     def sets(self) -> tuple[str, ...]:
-        """All sets of images."""
+        """Return all sets of images."""
         searched = (self.search_set,) if self.search_set else ()
         strong = (self.strong_set,) if self.strong_set else ()
         return (self.train_set, *self.test_sets, self.train_set2, *self.test_sets2, *searched, *strong)
 
     @property
     def searched(self) -> str:
-        """The set to search CRF parameters on."""
+        """Return the set to search CRF parameters on."""
         return self.search_set or ("val" if "val" in self.test_sets else self.test_sets[0])
 
     def folder(self, kind: str) -> str:
-        """``config``, ``features``, ``features2``, ``log`` or ``model`` of the network, relative to :attr:`root`."""
+        """Return the network's folder of a kind (config, features, features2, log, model), relative to :attr:`root`."""
         return f"{self.exp}/{kind}/{self.net_id}"
 
     def list_file(self, name: str) -> str:
-        """A list, relative to :attr:`root`."""
+        """Return a list, relative to :attr:`root`."""
         return f"{self.exp}/list/{name}.txt"
 
     def path(self, relative: str) -> Path:
-        """A path relative to :attr:`root` as it is."""
+        """Return a path relative to :attr:`root` as it is."""
         return self.root / relative

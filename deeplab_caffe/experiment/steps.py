@@ -9,7 +9,7 @@ from deeplab_caffe import proto
 from deeplab_caffe.experiment.config import Config, newest_snapshot
 from deeplab_caffe.experiment.lists import Lists
 from deeplab_caffe.experiment.markers import Marker, digest, file_digest
-from deeplab_caffe.experiment.settings import ExperimentError, Settings
+from deeplab_caffe.experiment.settings import ExperimentError, ExperimentSettings
 from deeplab_caffe.proto import caffe_pb2
 
 # Stands for the hash of what an earlier step is still to make, in a dry run.
@@ -17,7 +17,7 @@ UNKNOWN = "to be made"
 
 
 @dataclass
-class Step:
+class ExperimentStep:
     """One step for one set of images.
 
     Attributes:
@@ -47,22 +47,22 @@ class Workshop:
         dry: write nothing, and take what is missing for something that an earlier step makes.
     """
 
-    def __init__(self, settings: Settings, *, dry: bool = False) -> None:
+    def __init__(self, settings: ExperimentSettings, *, dry: bool = False) -> None:
         self.settings = settings
         self.dry = dry
         self.lists = Lists(settings, dry=dry)
         self.config = Config(settings, dry=dry)
 
     def marker(self, step: str) -> Marker:
-        """The marker of a step."""
+        """Return the marker of a step."""
         return Marker(self.settings.path(f"{self.settings.folder('log')}/steps/{step}.json"), self.settings.root)
 
     def device(self) -> list[str]:
-        """Words for the device."""
+        """Return the words for the device."""
         return ["--device", self.settings.device] if self.settings.device else []
 
     def snapshot(self, stage: str) -> Path | None:
-        """The weights that a stage's training made; None where it is still to be run (in a dry run).
+        """Return the weights that a stage's training made; None if it is still to be run (in a dry run).
 
         Raises:
             ExperimentError: there are none, or the training is half finished.
@@ -70,7 +70,7 @@ class Workshop:
         settings, marker = self.settings, self.marker(f"train{stage}")
         folder = settings.path(settings.folder("model"))
         if marker.finished():
-            return settings.root / next(iter(marker.read()["outputs"]))
+            return settings.root / str(next(iter(marker.read()["outputs"])))
         if self.dry and (marker.half or newest_snapshot(folder, f"train{stage}") is None):
             return None
         if marker.half:
@@ -81,7 +81,7 @@ class Workshop:
         return found
 
     def features_key(self, stage: str, set_name: str) -> str:
-        """A hash of what a set's scores come from.
+        """Return a hash of what a set's scores come from.
 
         Raises:
             ExperimentError: they are not there, or not all of them.
@@ -102,21 +102,21 @@ class Workshop:
         return digest("\n".join(f"{path.name} {path.stat().st_size}" for path in files))
 
     def features(self, stage: str, set_name: str) -> str:
-        """Folder of a set's scores, relative to the experiments' folder."""
+        """Return the folder of a set's scores, relative to the experiments' folder."""
         return f"{self.settings.folder(f'features{stage}')}/{set_name}/fc8"
 
     def results(self, stage: str, set_name: str) -> str:
-        """Folder of a set's results, as run_densecrf.sh has it."""
+        """Return the folder of a set's results, as run_densecrf.sh has it."""
         settings = self.settings
         return f"{settings.exp}/res/features{stage}/{settings.net_id}/{set_name}/fc8"
 
     def images(self, set_name: str) -> Path:
-        """Folder of a set's photographs."""
+        """Return the folder of a set's photographs."""
         entry = self.lists.entries(set_name)[0]
         return Path(f"{self.settings.data_root}{entry.image}").parent
 
     def labels(self, set_name: str) -> Path | None:
-        """Folder of a set's true labels; None where it has none, as VOC's test set.
+        """Return the folder of a set's true labels; None for sets without labels, as VOC's test set.
 
         Raises:
             ExperimentError: a folder was named, but lacks some.
@@ -134,8 +134,8 @@ class Workshop:
         return None
 
 
-def build_train(shop: Workshop, stage: str) -> Step:
-    """``train`` (stage ``""``) and ``train2``: run_pascal.sh's RUN_TRAIN and RUN_TRAIN2."""
+def build_train(shop: Workshop, stage: str) -> ExperimentStep:
+    """Build ``train`` (stage ``""``) or ``train2``: run_pascal.sh's RUN_TRAIN and RUN_TRAIN2."""
     settings, lists, config = shop.settings, shop.lists, shop.config
     train_set = settings.train_set2 if stage else settings.train_set
     weak = lists.weak_set(train_set)
@@ -155,7 +155,7 @@ def build_train(shop: Workshop, stage: str) -> Step:
         notes.append(f"no init{stage}.caffemodel: training begins with the fillers' values")
     inputs["weights"] = "none" if weights is None else UNKNOWN if weights == UNKNOWN else file_digest(Path(weights))
     words = ["train", "--solver", config.file(f"solver{stage}", train_set)]
-    # Halves of the same training are gone on with; a training with other inputs begins anew.
+    # An interrupted training is resumed; one with other inputs begins anew.
     state = _last_state(shop, f"train{stage}", prefix) if shop.marker(f"train{stage}").begun(inputs) else None
     shown = _newest(settings, "") if weights == UNKNOWN else weights
     words += ["--snapshot", state] if state else ["--weights", shown] if shown else []
@@ -163,11 +163,11 @@ def build_train(shop: Workshop, stage: str) -> Step:
     old = settings.path(prefix)
     aside = sorted(old.parent.glob(f"{old.name}_iter_*"))
     output = f"{prefix}_iter_{solver.max_iter}.caffemodel"
-    return Step(f"train{stage}", inputs, [output], [words], notes, aside)
+    return ExperimentStep(f"train{stage}", inputs, [output], [words], notes, aside)
 
 
-def build_test(shop: Workshop, stage: str, set_name: str) -> Step:
-    """``test`` and ``test2`` for one set: the scores of all its images, and what else the template writes."""
+def build_test(shop: Workshop, stage: str, set_name: str) -> ExperimentStep:
+    """Build ``test`` or ``test2`` for one set: the scores of all its images, and what else the template writes."""
     settings, lists, config = shop.settings, shop.lists, shop.config
     feature_dir = settings.folder(f"features{stage}")
     text = config.fill("test", set_name, config.variables(TEST_SET=set_name, FEATURE_DIR=feature_dir))
@@ -187,16 +187,16 @@ def build_test(shop: Workshop, stage: str, set_name: str) -> Step:
         model, count = _rest(shop, shop.marker(name), set_name, text, by_id)
     shown = _newest(settings, stage) if weights is None else str(weights)
     words = ["test", "--model", model, "--weights", shown, "--iterations", str(count), "--quiet", *shop.device()]
-    return Step(name, inputs, [path for paths in by_id.values() for path in paths], [words] if count else [])
+    return ExperimentStep(name, inputs, [path for paths in by_id.values() for path in paths], [words] if count else [])
 
 
-def _newest(settings: Settings, stage: str) -> str:
-    """Stands for weights that are still to be trained, in a dry run."""
+def _newest(settings: ExperimentSettings, stage: str) -> str:
+    """Return a text that stands for weights that are still to be trained, in a dry run."""
     return f"<the newest {settings.folder('model')}/train{stage}_iter_*.caffemodel>"
 
 
 def _last_state(shop: Workshop, step: str, prefix: str) -> str | None:
-    """The newest ``.solverstate`` whose weights are there and whole."""
+    """Return the newest ``.solverstate`` whose weights are there and whole."""
     settings, marker = shop.settings, shop.marker(step)
     found = {}
     for path in settings.path(prefix).parent.glob(f"{Path(prefix).name}_iter_*.solverstate"):
@@ -249,7 +249,7 @@ def _written(net: caffe_pb2.NetParameter, ids: list[str]) -> dict[str, list[str]
 
 
 def _rest(shop: Workshop, marker: Marker, set_name: str, text: str, by_id: dict[str, list[str]]) -> tuple[str, int]:
-    """A prototxt for the images that a broken-off test has not come to, and how many these are."""
+    """Write a prototxt for the images that an interrupted test has not come to; return it and their number."""
     settings, config = shop.settings, shop.config
     left = [n for n, paths in enumerate(by_id.values()) if not all(map(marker.intact, paths))]
     whole = config.file("test", set_name), len(by_id)

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from deeplab_caffe.data.atomic import atomic_write
-from deeplab_caffe.viz.evaluation import new_figure
+from deeplab_caffe.data.io.atomic import atomic_write
+from deeplab_caffe.evaluation.plot import new_figure
 
 # Of the trimap's widths, in pixels, those that the table has a column for.
 _WIDTHS = ("1", "5", "10", "20", "40")
@@ -18,12 +18,12 @@ _NUMBERS = ("mean_iou", "pixel_accuracy", "mean_class_accuracy")
 
 
 def read_evaluations(files: Iterable[tuple[str, Path]]) -> dict[str, dict[str, Any]]:
-    """The JSON files of ``eval`` by the names given them; those that are not there are left out."""
+    """Return the JSON files of ``eval`` by the names given them; those that are not there are left out."""
     return {name: json.loads(path.read_text()) for name, path in files if path.is_file()}
 
 
 def table(found: Mapping[str, Mapping[str, Any]]) -> str:
-    """A Markdown table: a row for each evaluation; where they have trimaps, a second one of mean IoU within them."""
+    """Return a Markdown table, a row for each evaluation; with trimaps a second one of mean IoU within them."""
     lines = _rows(_HEADS, {name: [one[number] for number in _NUMBERS] for name, one in found.items()})
     widths = [width for width in _WIDTHS if any(width in one.get("trimap", {}) for one in found.values())]
     if widths:
@@ -43,7 +43,7 @@ def _rows(heads: Iterable[str], rows: Mapping[str, Iterable[float | None]]) -> l
 
 
 def draw_trimaps(found: Mapping[str, Mapping[str, Any]], path: Path) -> bool:
-    """Writes a picture of accuracy over the width of the trimap, a line for each evaluation.
+    """Write a picture of accuracy over the width of the trimap, a line for each evaluation.
 
     Returns:
         Whether it did: without trimaps or matplotlib there is no picture.

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from deeplab_caffe import nvrtc
 from deeplab_caffe.crf import CRFParams
-from deeplab_caffe.data.transform import VOC_MEAN
+from deeplab_caffe.data.sources.transform import IMAGENET_MEAN_BGR
 from deeplab_caffe.errors import NetError
 from deeplab_caffe.inference.choice import Choice, Chooser
 from deeplab_caffe.inference.ends import end_of
@@ -129,7 +129,7 @@ class OptimizedNet:
         images: Tensor | np.ndarray,
         *,
         crf: CRFParams | None = None,
-        mean: tuple[float, float, float] = VOC_MEAN,
+        mean: tuple[float, float, float] = IMAGENET_MEAN_BGR,
     ) -> Tensor:
         """Labels of photographs of one size, as :class:`deeplab_caffe.Segmenter` finds them, all on the device.
 

@@ -15,7 +15,7 @@ from deeplab_caffe.layers.fillers import fill
 from deeplab_caffe.proto import V1, Dialect, caffe_pb2
 
 if TYPE_CHECKING:
-    from deeplab_caffe.data.rng import CaffeRNG
+    from deeplab_caffe.data.sources.rng import CaffeRNG
 
 Shape = tuple[int, ...]
 

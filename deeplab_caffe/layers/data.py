@@ -1,4 +1,4 @@
-"""Layers that make batches: the face that the sources of ``deeplab_caffe.data`` have in a net."""
+"""Data layers over the sources of ``deeplab_caffe.data``."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from deeplab_caffe.data.database_data import DatabaseData
-from deeplab_caffe.data.hdf5 import HDF5Source
-from deeplab_caffe.data.image_data import ImageData as ImageSource
-from deeplab_caffe.data.image_seg_data import ImageSegData as ImageSegSource
-from deeplab_caffe.data.mat_io import MatReader
-from deeplab_caffe.data.memory_data import MemoryData as MemorySource
-from deeplab_caffe.data.sharding import Shard
-from deeplab_caffe.data.source import ItemSource
-from deeplab_caffe.data.window_data import WindowData as WindowSource
+from deeplab_caffe.data.sources.base import ItemSource, SourceOptions
+from deeplab_caffe.data.sources.database import DatabaseSource
+from deeplab_caffe.data.sources.hdf5 import HDF5Source
+from deeplab_caffe.data.sources.image import ImageSource
+from deeplab_caffe.data.sources.image_seg import ImageSegSource
+from deeplab_caffe.data.sources.mat import MatReader
+from deeplab_caffe.data.sources.memory import MemorySource
+from deeplab_caffe.data.sources.sharding import Shard
+from deeplab_caffe.data.sources.window import WindowSource
 from deeplab_caffe.errors import NetError
 from deeplab_caffe.layers.base import Layer, NetContext, Shape, register
 from deeplab_caffe.layers.fillers import fill
@@ -87,10 +87,13 @@ class ItemSourceLayer(SourceLayer):
 
     def make_source(self, param: caffe_pb2.LayerParameter, context: NetContext) -> Source:
         phase = "TRAIN" if context.training else "TEST"
-        options = self.options(context)
-        reseeds = context.dialect.data_reseeds_per_batch
-        shard = Shard(*context.shard)
-        return self.SOURCE(param, phase, context.rng, shard, context.workers, reseeds=reseeds, **options)
+        common: SourceOptions = {
+            "rng": context.rng,
+            "shard": Shard(*context.shard),
+            "workers": context.workers,
+            "reseeds": context.dialect.data_reseeds_per_batch,
+        }
+        return self.SOURCE(param, phase, **common, **self.options(context))
 
     def options(self, context: NetContext) -> dict[str, Any]:
         """Further arguments of the source."""
@@ -142,12 +145,12 @@ class Data(ItemSourceLayer):
     TYPE = "Data"
     TOPS = (1, 2)
     LABEL_TOP = 1
-    SOURCE = DatabaseData
+    SOURCE = DatabaseSource
 
 
 @register
 class WindowData(ItemSourceLayer):
-    """Batches of warped boxes of images, so many of them objects (layers/window_data_layer.cpp).
+    """Warped image windows, a fixed fraction foreground (layers/window_data_layer.cpp).
 
     Tops: data (N, 3, crop_size, crop_size) BGR minus mean, label (N, 1, 1, 1), 0 for background.
     """

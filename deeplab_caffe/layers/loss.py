@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from deeplab_caffe.data.confusion import ConfusionMatrix
 from deeplab_caffe.errors import DataError, EvaluationError
-from deeplab_caffe.evaluation.confusion import ConfusionMatrix
 from deeplab_caffe.layers.base import Layer, Loss, NetContext, Shape, Window, register
 from deeplab_caffe.ops.argmax import argmax_labels
 from deeplab_caffe.ops.softmax_loss import softmax_loss

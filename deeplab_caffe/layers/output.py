@@ -7,8 +7,8 @@ import math
 import numpy as np
 from torch import Tensor
 
-from deeplab_caffe.data.hdf5 import HDF5Writer
-from deeplab_caffe.data.mat_io import MatWriter
+from deeplab_caffe.data.sources.hdf5 import HDF5Writer
+from deeplab_caffe.data.sources.mat import MatWriter
 from deeplab_caffe.errors import NetError
 from deeplab_caffe.layers.base import Layer, NetContext, Shape, Window, register
 from deeplab_caffe.proto import caffe_pb2

@@ -16,7 +16,7 @@ from deeplab_caffe.errors import DataError, SolverError
 
 
 def to_stderr(line: str) -> None:
-    """Writes a line to stderr; a terminal that is gone does not end the training."""
+    """Write a line to stderr; a terminal that is gone does not end the training."""
     with contextlib.suppress(OSError):
         print(line, file=sys.stderr, flush=True)
 
@@ -46,12 +46,12 @@ class TrainingLog:
         self._board = None if tensorboard is None else _summary_writer(tensorboard)
 
     def line(self, text: str) -> None:
-        """Writes one of Caffe's lines."""
+        """Write one of Caffe's lines."""
         if self._echo is not None:
             self._echo(text)
 
     def outputs(self, kind: str, rows: Iterable[tuple[str, list[float], float]]) -> None:
-        """Writes a net's outputs as Caffe does.
+        """Write a net's outputs as Caffe does.
 
         Args:
             kind: ``"Train"`` or ``"Test"``.
@@ -65,7 +65,7 @@ class TrainingLog:
                 index += 1
 
     def record(self, event: str, iteration: int, **values: Any) -> None:
-        """Writes one JSON line, and the numbers in it to TensorBoard.
+        """Write one JSON line, and the numbers in it to TensorBoard.
 
         A file that cannot be written to any more is given up with a message: the training is worth more.
         """
@@ -85,7 +85,7 @@ class TrainingLog:
                 self._board.add_scalar(f"{event}/{name}", number, iteration)
 
     def close(self) -> None:
-        """Ends the files."""
+        """Close the files."""
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -95,7 +95,7 @@ class TrainingLog:
 
 
 def read_log(path: str | PathLike[str]) -> list[dict[str, Any]]:
-    """The records of a JSON-lines file, as the run that was finished wrote them.
+    """Return the records of a JSON-lines file, as the run that was finished wrote them.
 
     A run that was resumed from a snapshot repeats the iterations since: what the earlier run wrote of them is left out.
     Lines that were cut off when a run was killed are left out too.
@@ -127,9 +127,9 @@ def _open_for_lines(path: Path) -> Any:
         path.parent.mkdir(parents=True, exist_ok=True)
         torn = False
         if path.exists() and path.stat().st_size:
-            with path.open("rb") as file:
-                file.seek(-1, os.SEEK_END)
-                torn = file.read(1) != b"\n"
+            with path.open("rb") as before:
+                before.seek(-1, os.SEEK_END)
+                torn = before.read(1) != b"\n"
         file = path.open("a", encoding="utf-8")
         if torn:
             file.write("\n")
@@ -147,7 +147,7 @@ def _summary_writer(folder: str | PathLike[str]) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """JSON has no NaN and no infinity: they become null."""
+    """Replace NaN and infinity, which JSON does not have, by null."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):

@@ -22,7 +22,7 @@ class SmoothedLoss:
         self._mean = 0.0
 
     def add(self, loss: float) -> float:
-        """Takes in the next loss; the mean with it."""
+        """Add the next loss and return the mean with it."""
         if len(self._losses) < self._count:
             self._losses.append(loss)
             size = len(self._losses)
@@ -35,11 +35,11 @@ class SmoothedLoss:
         return self._mean
 
     def state_dict(self) -> dict[str, Any]:
-        """The losses so far."""
+        """Return the losses so far."""
         return {"seen": self._seen, "losses": list(self._losses), "mean": self._mean}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes on where :meth:`state_dict` was taken; with another ``average_loss`` it begins anew."""
+        """Go on where :meth:`state_dict` was taken; with another ``average_loss`` begin anew."""
         losses = [float(loss) for loss in state["losses"]]
         if len(losses) == min(int(state["seen"]), self._count):
             self._seen, self._losses, self._mean = int(state["seen"]), losses, float(state["mean"])
@@ -60,18 +60,18 @@ class LossReader:
         self._pending: list[tuple[Tensor, Any]] = []
 
     def add(self, loss: Tensor) -> None:
-        """Takes a loss, a detached scalar."""
+        """Add a loss, a detached scalar."""
         if not self._on_gpu:
             self._pending.append((loss, None))
             return
         host = torch.empty((), dtype=loss.dtype, pin_memory=True)
         host.copy_(loss, non_blocking=True)
-        event = torch.cuda.Event()
+        event = torch.cuda.Event()  # type: ignore[no-untyped-call]  # torch has no types for it
         event.record()
         self._pending.append((host, event))
 
     def read(self) -> float:
-        """The sum of the losses since the last call."""
+        """Return the sum of the losses since the last call."""
         total = 0.0
         for value, event in self._pending:
             if event is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -41,7 +42,7 @@ class LearningRate:
         current_step: how many steps ``step`` and ``multistep`` have taken; a ``.solverstate`` holds it.
 
     Raises:
-        SolverError: an unknown policy, or one that lacks a field; its ``field`` is to blame.
+        SolverError: an unknown policy, or one that lacks a field; ``field`` is the field to blame.
     """
 
     def __init__(self, param: caffe_pb2.SolverParameter) -> None:
@@ -49,9 +50,8 @@ class LearningRate:
         self.current_step = 0
         policy = param.lr_policy
         if policy not in POLICIES:
-            raise SolverError(
-                f"lr_policy: unknown policy {policy!r}: expected one of {', '.join(POLICIES)}", field="lr_policy"
-            )
+            expected = ", ".join(POLICIES)
+            raise SolverError(f"lr_policy: unknown policy {policy!r}: expected one of {expected}", field="lr_policy")
         if not param.HasField("base_lr"):
             raise SolverError("base_lr is not set", field="base_lr")
         if not (math.isfinite(param.base_lr) and param.base_lr >= 0):
@@ -66,7 +66,7 @@ class LearningRate:
             raise SolverError(f"max_iter must be positive, got {param.max_iter}", field="max_iter")
 
     def __call__(self, iteration: int) -> float:
-        """The rate of the update that ends ``iteration``; to be asked once for each, in order: multistep counts."""
+        """Return the rate of the update that ends ``iteration``; call once for each, in order: multistep counts."""
         param = self.param
         base = param.base_lr
         try:
@@ -79,7 +79,7 @@ class LearningRate:
             raise SolverError(f"the learning rate of iteration {iteration} is {rate}")
         return float(np.float32(rate))
 
-    def _factor(self, policy: str, iteration: int) -> float:
+    def _factor(self, policy: str, iteration: int) -> Any:
         param = self.param
         if policy == "step":
             self.current_step = iteration // param.stepsize

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from deeplab_caffe.data.confusion import ConfusionMatrix
 from deeplab_caffe.errors import DataError, SolverError
-from deeplab_caffe.evaluation.confusion import ConfusionMatrix
 from deeplab_caffe.layers import Layer
 from deeplab_caffe.layers.loss import SegAccuracy, SoftmaxLoss
 from deeplab_caffe.net import Net

@@ -44,7 +44,7 @@ class LossShares:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Within the block the net can be run by one process alone: loss tops are the process's own."""
+        """Leave loss tops the process's own within the block, so that one process can run the net alone."""
         self._paused = True
         try:
             yield
@@ -67,8 +67,8 @@ class LossShares:
 
 
 # Without annotations: DistributedDataParallel compares them with its own, and strings, as here, are not equal to those.
-def add_up(_, bucket):
-    """DistributedDataParallel's way to bring gradients together (a comm hook): their sum over the processes.
+def add_up(_, bucket):  # type: ignore[no-untyped-def]
+    """Sum gradients over the processes, as a comm hook of DistributedDataParallel.
 
     Args:
         _: the hook's state, not used.

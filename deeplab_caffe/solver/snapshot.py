@@ -10,24 +10,17 @@ import re
 import shutil
 import tempfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-from torch import Tensor
-
 from deeplab_caffe.errors import CaffeModelError, DataError, SolverError
-from deeplab_caffe.net import Net
 from deeplab_caffe.proto import SolverSnapshot, read_solverstate, write_solverstate
-from deeplab_caffe.solver.parameters import ParameterBlob
 from deeplab_caffe.solver.statefile import read_state, write_state
-from deeplab_caffe.weights import save_weights
 
-_FORMAT = "deeplab_caffe resume 1"
+_FORMAT = "deeplab_caffe resume 2"
 
 
 class SnapshotWarning(UserWarning):
@@ -43,63 +36,36 @@ class SnapshotFiles(NamedTuple):
 
     @classmethod
     def of(cls, prefix: str, iteration: int) -> SnapshotFiles:
-        """The files of an iteration, as Caffe names them."""
+        """Return the files of an iteration, as Caffe names them."""
         stem = f"{prefix}_iter_{iteration}"
         return cls(Path(f"{stem}.caffemodel"), Path(f"{stem}.resume"), Path(f"{stem}.solverstate"))
 
 
-@dataclass
-class Snapshot:
-    """What training goes on from.
-
-    Attributes:
-        iteration: the next iteration.
-        current_step: steps that the learning rate has taken.
-        model: the caffemodel; None where the solverstate names none.
-        history: the update rule's history, one array per blob.
-        resume: what the ``.resume`` file holds, or None.
-    """
-
-    iteration: int
-    current_step: int
-    model: Path | None
-    history: list[np.ndarray]
-    resume: dict[str, Any] | None
-
-
 def write_snapshot(
-    files: SnapshotFiles,
-    net: Net,
-    *,
-    iteration: int,
-    current_step: int,
-    history: Sequence[Tensor],
-    diffs: dict[str, list[np.ndarray]] | None,
-    resume: dict[str, Any],
+    files: SnapshotFiles, state: dict[str, Any], save_model: Callable[[Path], None], dialect: str
 ) -> None:
-    """Writes the three files, or none: they are complete and on the disk before the first one gets its name.
+    """Write the three files, or none: they are complete and on the disk before the first one gets its name.
 
     Args:
         files: where.
-        net: its weights.
-        iteration: the next iteration.
-        current_step: steps that the learning rate has taken.
-        history: one tensor per parameter blob.
-        diffs: what ``snapshot_diff`` asks for: the last update by layer name, or None.
-        resume: what Caffe's files cannot hold.
+        state: :meth:`deeplab_caffe.solver.Solver.state_dict`.
+        save_model: writes the caffemodel to the path that it is given.
+        dialect: of the solverstate, see :func:`deeplab_caffe.proto.write_solverstate`.
 
     Raises:
         SolverError: a file cannot be written; what was there before is still there.
     """
+    iteration = state["iteration"]
     folder = files.model.parent
     working: Path | None = None
     try:
         working = Path(tempfile.mkdtemp(prefix=f".{files.model.stem}.", suffix=".tmp", dir=folder))
         parts = SnapshotFiles(*(working / file.name for file in files))
-        save_weights(net, parts.model, diffs)
-        arrays = [tensor.detach().float().cpu().numpy() for tensor in history]
-        write_solverstate(parts.state, iteration, str(files.model), arrays, current_step, dialect=net.dialect.name)
-        write_state(parts.resume, {"format": _FORMAT, "solverstate": _checksum(parts.state), **resume})
+        save_model(parts.model)
+        history, step = state["history"], state["current_step"]
+        write_solverstate(parts.state, iteration, str(files.model), history, step, dialect=dialect)
+        identity = {"format": _FORMAT, "solverstate": _checksum(parts.state), "iteration": iteration}
+        write_state(parts.resume, {**identity, **state["run"]})
         # An older solverstate must not be seen beside a newer caffemodel.
         files.state.unlink(missing_ok=True)
         _sync_folder(folder)
@@ -107,9 +73,7 @@ def write_snapshot(
             part.replace(file)
         _sync_folder(folder)
     except (CaffeModelError, DataError, OSError) as error:
-        reason = str(error).rpartition("cannot be written: ")[2]
-        if isinstance(error, OSError):
-            reason = error.strerror or str(error)
+        reason = (error.strerror or str(error)) if isinstance(error, OSError) else error.reason
         raise SolverError(f"the snapshot of iteration {iteration} cannot be written: {reason}", files.model) from error
     finally:
         if working is not None:
@@ -117,7 +81,7 @@ def write_snapshot(
 
 
 def remove_leftovers(prefix: str) -> None:
-    """Removes the unfinished files of runs with this prefix that were killed while they wrote."""
+    """Remove the unfinished files of runs with this prefix that were killed while they wrote."""
     folder, name = Path(prefix).parent, Path(f"{prefix}_iter_").name
     pattern = re.compile(rf"\.{re.escape(name)}\d+\.\w+\.tmp")
     with suppress(OSError):
@@ -127,7 +91,7 @@ def remove_leftovers(prefix: str) -> None:
 
 
 def check_prefix(prefix: str) -> None:
-    """Makes the folder that snapshots go to, and finds out whether files can be written there.
+    """Make the folder that snapshots go to, and check that files can be written there.
 
     Raises:
         SolverError: they cannot.
@@ -144,7 +108,7 @@ def check_prefix(prefix: str) -> None:
 
 
 def latest_snapshot(prefix: str) -> Path | None:
-    """The ``.solverstate`` of this prefix with the largest iteration, or None where there is none."""
+    """Return the ``.solverstate`` of this prefix with the largest iteration, or None if there is no snapshot."""
     name = Path(f"{prefix}_iter_").name
     pattern = re.compile(rf"{re.escape(name)}(\d+)\.solverstate")
     folder = Path(prefix).parent
@@ -154,36 +118,33 @@ def latest_snapshot(prefix: str) -> Path | None:
     return max(found)[1] if found else None
 
 
-def read_snapshot(path: str | PathLike[str], blobs: Sequence[ParameterBlob]) -> Snapshot:
-    """Reads a ``.solverstate``, the original's too, and the ``.resume`` file beside it.
+def read_snapshot(path: str | PathLike[str]) -> tuple[dict[str, Any], Path | None]:
+    """Read a ``.solverstate``, the original's too, and the ``.resume`` file beside it.
 
-    Args:
-        path: the ``.solverstate``.
-        blobs: the parameter blobs that its history must fit.
+    Returns:
+        The state for :meth:`deeplab_caffe.solver.Solver.load_state_dict`, whose ``run`` is None without a ``.resume``
+        file; and the caffemodel, None if the ``.solverstate`` names none.
 
     Raises:
         CaffeModelError: it cannot be read.
-        SolverError: it is of another net, or its files are damaged or missing.
+        SolverError: its files are damaged or missing.
     """
     path = Path(path)
-    state = read_solverstate(path)
-    if state.iteration < 0:
-        raise SolverError(f"its iteration is {state.iteration}", path)
-    if len(state.history) != len(blobs):
-        raise SolverError(f"its history has {len(state.history)} blobs, the net has {len(blobs)}", path)
-    for i, (found, blob) in enumerate(zip(state.history, blobs, strict=True)):
-        if _padded(found.shape) != _padded(blob.shape):
-            raise SolverError(f"history {i} has shape {found.shape}, {blob} has {blob.shape}", path)
-    history = [blob.data for blob in state.history]
-    return Snapshot(state.iteration, state.current_step, _model_of(state, path), history, _resume_of(state, path))
-
-
-def _padded(shape: tuple[int, ...]) -> tuple[int, ...]:
-    return (1,) * (4 - len(shape)) + tuple(shape)
+    found = read_solverstate(path)
+    if found.iteration < 0:
+        raise SolverError(f"its iteration is {found.iteration}", path)
+    model = _model_of(found, path)
+    state = {
+        "iteration": found.iteration,
+        "current_step": found.current_step,
+        "history": [blob.data.reshape(blob.shape) for blob in found.history],
+        "run": _resume_of(found, path),
+    }
+    return state, model
 
 
 def _model_of(state: SolverSnapshot, path: Path) -> Path | None:
-    """The caffemodel: where the solverstate says, or beside it, should both have been moved."""
+    """Return the caffemodel: where the solverstate says, or beside it, should both have been moved."""
     if not state.learned_net:
         return None
     named = Path(state.learned_net)
@@ -215,7 +176,7 @@ def _checksum(path: Path) -> int:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Has the folder's names on the disk too, on systems that can."""
+    """Write the folder's names to the disk too, on systems that can."""
     with suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from time import perf_counter
@@ -16,21 +16,36 @@ import torch
 from torch import Tensor
 
 from deeplab_caffe.devices import resolve_device
-from deeplab_caffe.errors import SolverError
+from deeplab_caffe.errors import DataError, SolverError
 from deeplab_caffe.net import Net
 from deeplab_caffe.proto import caffe_pb2
-from deeplab_caffe.solver.checkpoint import data_state, load_data_state, restore_checkpoint, save_checkpoint
 from deeplab_caffe.solver.config import read_config
-from deeplab_caffe.solver.diagnosis import debug_info, update_lines
+from deeplab_caffe.solver.diagnosis import debug_info, non_finite_parameter, update_lines
 from deeplab_caffe.solver.engine import Engine
 from deeplab_caffe.solver.log import TrainingLog
 from deeplab_caffe.solver.losses import SmoothedLoss
 from deeplab_caffe.solver.parameters import ParameterBlob
 from deeplab_caffe.solver.policies import LearningRate
-from deeplab_caffe.solver.snapshot import check_prefix, remove_leftovers
+from deeplab_caffe.solver.resume import (
+    kept_diffs,
+    load_kept_diffs,
+    load_net_state,
+    load_torch_state,
+    net_state,
+    torch_state,
+)
+from deeplab_caffe.solver.snapshot import (
+    SnapshotFiles,
+    SnapshotWarning,
+    check_prefix,
+    read_snapshot,
+    remove_leftovers,
+    write_snapshot,
+)
 from deeplab_caffe.solver.testing import MOST_SHOWN, run_test
 from deeplab_caffe.solver.updates import create_rule
 from deeplab_caffe.solver.world import World
+from deeplab_caffe.weights import save_weights
 
 
 class Solver:
@@ -44,8 +59,8 @@ class Solver:
 
     Args:
         solver: path of the solver prototxt, or a SolverParameter.
-        device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"auto"``; None: as ``solver_mode`` and ``device_id`` say, and the
-            CPU where there is no GPU.
+        device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``; ``"auto"`` or None: as ``solver_mode`` and ``device_id`` say, and
+            the CPU if there is no GPU.
         variables: values of ``${NAME}`` in the solver and its nets; the environment gives the rest.
         solver_type: ``"SGD"``, ``"Nesterov"`` or ``"AdaGrad"`` in place of the prototxt's.
         default_seed: ``random_seed`` where the prototxt has none.
@@ -54,8 +69,9 @@ class Solver:
         allow_nan: go on where the loss is not finite.
         world: the processes that train together; ``docs/training.md`` has the rule of the effective batch.
         log: where to write; None for Caffe's lines on stderr alone.
-        **options: ``bfloat16``: forward passes under autocast, parameters and updates stay float32;
-            ``channels_last``, ``engine``, ``workers``, ``label_reading``: as for :class:`deeplab_caffe.Net`.
+        dtype: ``"float32"``, or ``"bfloat16"``: forward passes under autocast; parameters and updates stay float32. A
+            torch.dtype does too.
+        **options: ``channels_last``, ``engine``, ``workers``, ``label_reading``: as for :class:`deeplab_caffe.Net`.
 
     Attributes:
         param: the SolverParameter.
@@ -85,17 +101,21 @@ class Solver:
         allow_nan: bool = False,
         world: World | None = None,
         log: TrainingLog | None = None,
+        dtype: str | torch.dtype = "float32",
         **options: Any,
     ) -> None:
         if ignored_gradient not in ("original", "zero"):
             raise SolverError(f"ignored_gradient must be 'original' or 'zero', got {ignored_gradient!r}")
+        number_format = str(dtype).removeprefix("torch.")
+        if number_format not in ("float32", "bfloat16"):
+            raise SolverError(f"dtype must be float32 or bfloat16, got {dtype}")
         self.config = read_config(solver, variables)
         self.param = self.config.param
         if solver_type is not None:
             self.param.type = solver_type
         if default_seed is not None and self.param.random_seed < 0:
             self.param.random_seed = default_seed
-        self.device = solver_device(self.param) if device is None else resolve_device(device)
+        self.device = solver_device(self.param) if device in (None, "auto") else resolve_device(device)
         self.world = world or World()
         self.log = log or TrainingLog()
         self.allow_nan = allow_nan
@@ -108,6 +128,7 @@ class Solver:
         if self.seed < 0:
             self.seed = self.world.broadcast(secrets.randbits(32))
         options["keep_ignored_diff"] = ignored_gradient == "original"
+        options["bfloat16"] = number_format == "bfloat16"
         self.engine = self.ENGINE(self.config, self.device, self.world, self.seed, **options)
         try:
             self.rate = LearningRate(self.param)
@@ -119,43 +140,43 @@ class Solver:
 
     @property
     def net(self) -> Net:
-        """The training net."""
+        """Return the training net."""
         return self.engine.net
 
     @property
     def test_nets(self) -> list[Net]:
-        """The test nets, whose parameters are the training net's; only in the first process."""
+        """Return the test nets, whose parameters are the training net's; only in the first process."""
         return self.engine.test_nets
 
     @property
     def blobs(self) -> list[ParameterBlob]:
-        """The parameter blobs in net order."""
+        """Return the parameter blobs in net order."""
         return self.engine.blobs
 
     def copy_from(self, weights: str | PathLike[str]) -> None:
-        """Loads a caffemodel into the training net; layers that it lacks keep their initial values, with a warning."""
+        """Load a caffemodel into the training net; layers that it lacks keep their initial values, with a warning."""
         self.engine.before_snapshot()
         self.net.copy_from(weights)
 
     def start_from(self, iteration: int) -> None:
-        """Sets the next iteration."""
+        """Set the next iteration."""
         self.iteration = self._start = iteration
 
     def request_stop(self, status: int = 1) -> None:
-        """Has :meth:`solve` or :meth:`step` end before the next iteration; safe to call from a signal handler."""
+        """Have :meth:`solve` or :meth:`step` end before the next iteration; safe to call from a signal handler."""
         self._stop = status
 
     def request_snapshot(self) -> None:
-        """Has a snapshot written before the next iteration; safe to call from a signal handler."""
+        """Have a snapshot written before the next iteration; safe to call from a signal handler."""
         self._snapshot_asked = True
 
     @property
     def stopped(self) -> int:
-        """What :meth:`request_stop` was called with, in any of the processes; 0 where it was not."""
+        """Return what :meth:`request_stop` was called with, in any of the processes; 0 if it was not."""
         return self._stop
 
     def step(self, iterations: int) -> None:
-        """Runs some iterations, with their snapshots, tests and displays.
+        """Run some iterations, with their snapshots, tests and displays.
 
         Raises:
             SolverError: the loss is not finite, or a snapshot cannot be written.
@@ -166,7 +187,7 @@ class Solver:
         self._iterate(self.iteration + iterations)
 
     def solve(self) -> None:
-        """Trains up to ``max_iter``; then the last snapshot, display and tests.
+        """Train up to ``max_iter``; then the last snapshot, display and tests.
 
         Raises:
             SolverError: as :meth:`step`.
@@ -192,14 +213,14 @@ class Solver:
         self.log.record("done", self.iteration)
 
     def _check_snapshots(self, last: int, *, afterwards: bool) -> None:
-        """Finds out now what would be a pity to find out after hours of training."""
+        """Fail early if snapshots cannot be written."""
         wanted = 0 < self.param.snapshot <= last or (afterwards and self.param.snapshot_after_train)
         if wanted and self.world.is_first:
             check_prefix(self.param.snapshot_prefix)
             remove_leftovers(self.param.snapshot_prefix)
 
     def _iterate(self, until: int) -> bool:
-        """Runs iterations; whether it was asked to stop before the last one."""
+        """Run iterations; return whether it was asked to stop before the last one."""
         param = self.param
         while self.iteration < until:
             # The processes must agree, and one message is enough for both wishes. A signal that comes meanwhile is one
@@ -216,10 +237,10 @@ class Solver:
             if due or asked:
                 self.snapshot()
             if param.test_interval and n % param.test_interval == 0 and (n > 0 or param.test_initialization):
-                before = data_state(self)
+                before = self._data_state()
                 if not self.test_all():
                     # A test that was broken off begins anew when the run is resumed.
-                    load_data_state(self, before)
+                    self._load_data_state(before)
                     continue
             self._train_once()
             self.iteration += 1
@@ -246,9 +267,10 @@ class Solver:
         if param.iter_size > 1:
             torch._foreach_mul_([diff for diff in diffs if diff is not None], 1 / param.iter_size)
         self.rule.apply(diffs, rate)
-        engine.updated(self.rule.values)
+        values = self.rule.values or []
+        engine.updated(values)
         if telling:
-            for line in update_lines(self.blobs, self.rule.values):
+            for line in update_lines(self.blobs, values):
                 self.log.line(line)
         self.log.record("train", n, loss=loss, lr=rate, seconds=round(perf_counter() - begin, 6), **shown)
 
@@ -278,11 +300,11 @@ class Solver:
         return {"smoothed_loss": smoothed, "outputs": {name: numbers for name, numbers, _ in rows}}
 
     def test_all(self) -> bool:
-        """Tests all test nets, in the first process; False where it was asked to stop before the end."""
+        """Test all test nets, in the first process; return False if it was asked to stop before the end."""
         return bool(self.world.run_on_first(lambda: all(self.test(i) for i in range(len(self.test_nets)))))
 
     def test(self, index: int = 0) -> bool:
-        """Runs a test net for its ``test_iter`` batches and writes the means of its outputs.
+        """Run a test net for its ``test_iter`` batches and write the means of its outputs.
 
         Returns:
             False where it was asked to stop before the end: nothing is written then.
@@ -302,7 +324,7 @@ class Solver:
         return True
 
     def snapshot(self) -> Path:
-        """Writes the three files of a snapshot; see :mod:`deeplab_caffe.solver.snapshot`.
+        """Write the three files of a snapshot; see :mod:`deeplab_caffe.solver.snapshot`.
 
         Returns:
             The ``.solverstate``.
@@ -311,10 +333,32 @@ class Solver:
             SolverError: they cannot be written, or a parameter is not finite (and ``allow_nan`` is not set); what was
                 there before is still there.
         """
-        return save_checkpoint(self).state
+        files = SnapshotFiles.of(self.param.snapshot_prefix, self.iteration)
+        state = self.state_dict()
+        self.world.run_on_first(lambda: self._write_snapshot(files, state))
+        return files.state
+
+    def _write_snapshot(self, files: SnapshotFiles, state: dict[str, Any]) -> None:
+        self.engine.before_snapshot()
+        bad = None if self.allow_nan else non_finite_parameter(self.blobs)
+        if bad is not None:
+            raise SolverError(f"the snapshot of iteration {self.iteration} is not written: {bad} is not finite")
+        self.log.line(f"Snapshotting to {files.model}")
+        self.log.line(f"Snapshotting solver state to {files.state}")
+        diffs = self._last_updates() if self.param.snapshot_diff else None
+        write_snapshot(files, state, lambda path: save_weights(self.net, path, diffs), self.net.dialect.name)
+        self.log.record("snapshot", self.iteration, path=str(files.state))
+
+    def _last_updates(self) -> dict[str, list[np.ndarray]]:
+        """Return what the last update took off each layer's blobs: Caffe leaves it in their diffs."""
+        found: dict[str, list[np.ndarray]] = {}
+        for i, blob in enumerate(self.blobs):
+            value = torch.zeros_like(blob.parameter) if self.rule.values is None else self.rule.values[i]
+            found.setdefault(blob.layer.name, []).append(value.detach().float().cpu().numpy().reshape(blob.shape))
+        return found
 
     def restore(self, path: str | PathLike[str]) -> None:
-        """Goes on from a ``.solverstate``, ours or the original's.
+        """Go on from a ``.solverstate``, ours or the original's.
 
         With the ``.resume`` file that lies beside one of ours, training goes on bit for bit as if it had never stopped.
         Without it the order of the data and random numbers begin anew, with a :class:`SnapshotWarning`.
@@ -324,11 +368,106 @@ class Solver:
             SolverError: it is of another net, or a file is missing or damaged.
             DataError: a data layer's position does not fit its list or files.
         """
-        restore_checkpoint(self, path)
+        state, model = read_snapshot(path)
+        try:
+            self._check_history(state["history"])
+            self.engine.before_snapshot()
+            if model is None:
+                warnings.warn(f"{path}: names no caffemodel: the weights stay as they are", SnapshotWarning, 2)
+            else:
+                self.net.copy_from(model)
+            complete = self.load_state_dict(state)
+        except SolverError as error:
+            raise SolverError(str(error), path) from error
+        if state["run"] is None:
+            problem = "no .resume file of this state beside it: the order of the data and random numbers begin anew"
+        elif not complete:
+            problem = "written by other processes or on another device: torch's random numbers begin anew"
+        else:
+            return
+        warnings.warn(f"{path}: {problem}", SnapshotWarning, 2)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what training goes on from besides the net's weights; all processes must call it.
+
+        Returns:
+            ``iteration``, ``current_step`` (of the learning rate), ``history`` (of the update rule: an array for each
+            parameter blob), as a ``.solverstate`` holds them; and ``run``: what Caffe's files cannot hold, random
+            numbers, positions in the data and running sums. Arrays may be views of the solver's own.
+        """
+        return {
+            "iteration": self.iteration,
+            "current_step": self.rate.current_step,
+            "history": [history.detach().float().cpu().numpy() for history in self.rule.history],
+            "run": {
+                "smoothed_loss": self.smoothed.state_dict(),
+                "kept_diffs": kept_diffs(self.net, self.world),
+                "torch": self.world.gather(torch_state(self.device)),
+                **self._data_state(),
+            },
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> bool:
+        """Go on where :meth:`state_dict` was taken; the net's weights are loaded apart.
+
+        Args:
+            state: with ``run`` None the order of the data and random numbers begin anew.
+
+        Returns:
+            Whether torch's random numbers go on too: not with more processes than there were, nor on a GPU what was
+            begun on a CPU.
+
+        Raises:
+            SolverError: it is of another net, or lacks something.
+            DataError: a data layer's position does not fit its list or files.
+        """
+        self._check_history(state["history"])
+        with torch.no_grad():
+            for history, array in zip(self.rule.history, state["history"], strict=True):
+                history.copy_(torch.from_numpy(np.array(array, np.float32)).view(history.shape))
+        self.rule.regroup()
+        self.rule.values = None
+        self.start_from(state["iteration"])
+        self.rate.current_step = state["current_step"]
+        run = state["run"]
+        if run is None:
+            return False
+        try:
+            self._load_data_state(run)
+            self.smoothed.load_state_dict(run["smoothed_loss"])
+            load_kept_diffs(self.net, run["kept_diffs"], self.device, self.world)
+            return load_torch_state(self.device, run["torch"], self.world)
+        except (DataError, SolverError):
+            raise
+        except KeyError as error:
+            raise SolverError(f"its .resume file lacks {error}") from error
+        except (AttributeError, IndexError, OverflowError, RuntimeError, TypeError, ValueError) as error:
+            raise SolverError(f"its .resume file does not fit: {type(error).__name__}: {error}") from error
+
+    def _check_history(self, history: Sequence[np.ndarray]) -> None:
+        if len(history) != len(self.blobs):
+            raise SolverError(f"its history has {len(history)} blobs, the net has {len(self.blobs)}")
+        for i, (found, blob) in enumerate(zip(history, self.blobs, strict=True)):
+            if _padded(found.shape) != _padded(blob.shape):
+                raise SolverError(f"history {i} has shape {found.shape}, {blob} has {blob.shape}")
+
+    def _data_state(self) -> dict[str, Any]:
+        """Return where the nets stand in their data, and their generators."""
+        return {"train": net_state(self.net), "test": [net_state(net) for net in self.test_nets]}
+
+    def _load_data_state(self, state: Mapping[str, Any]) -> None:
+        load_net_state(self.net, state["train"])
+        for net, saved in zip(self.test_nets, state["test"], strict=False):
+            load_net_state(net, saved)
+
+
+def _padded(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return a shape of at least four axes, as 2014 Caffe pads it: with ones on the left."""
+    return (1,) * (4 - len(shape)) + tuple(shape)
 
 
 def solver_device(param: caffe_pb2.SolverParameter) -> torch.device:
-    """The device that ``solver_mode`` and ``device_id`` name; the CPU where there is no GPU."""
+    """Return the device that ``solver_mode`` and ``device_id`` name; the CPU if there is no GPU."""
     if param.solver_mode == caffe_pb2.SolverParameter.CPU:
         return torch.device("cpu")
     if not torch.cuda.is_available():

@@ -2,94 +2,78 @@
 
 from __future__ import annotations
 
-import json
 import zipfile
-import zlib
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
-from deeplab_caffe.data.atomic import atomic_write
+from deeplab_caffe.data.io.atomic import atomic_write
 from deeplab_caffe.errors import SolverError
-
-_TREE = "tree"
-_ARRAY = "$array"
-# What numpy, zipfile and json raise on files that are cut off, changed or something else.
-_DAMAGE = (
-    OSError,
-    ValueError,
-    TypeError,
-    KeyError,
-    EOFError,
-    AttributeError,
-    SyntaxError,
-    MemoryError,
-    OverflowError,
-    RuntimeError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
 
 
 def write_state(path: str | PathLike[str], state: dict[str, Any]) -> None:
-    """Writes a nest of dicts (keys are strings), lists, arrays, numbers, strings, booleans and None, atomically.
+    """Write a nest of dicts (keys are strings), lists, arrays, numbers, strings, booleans and None, atomically.
 
-    Floats come back bit for bit; tuples come back as lists.
+    Values come back bit for bit; tuples come back as lists.
 
     Raises:
         DataError: the file cannot be written.
         TypeError: something else is in the nest.
     """
-    arrays: dict[str, np.ndarray] = {}
-    tree = json.dumps(_encode(state, arrays)).encode()
+    packed = _packed(state)
     with atomic_write(path, sync=True) as file:
-        np.savez(file, **{_TREE: np.frombuffer(tree, np.uint8)}, **arrays)
+        torch.save(packed, file)
 
 
 def read_state(path: str | PathLike[str]) -> dict[str, Any]:
-    """Reads what :func:`write_state` wrote.
+    """Read what :func:`write_state` wrote.
 
     Raises:
         SolverError: the file cannot be read, or is not such a file.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-        state = _decode(json.loads(arrays.pop(_TREE).tobytes()), arrays)
+        with zipfile.ZipFile(path) as archive:
+            # torch neither looks at the checksums nor minds compressed parts, which may claim any size.
+            if any(part.compress_type != zipfile.ZIP_STORED for part in archive.infolist()):
+                raise ValueError("its parts are compressed")
+            if (damaged := archive.testzip()) is not None:
+                raise ValueError(f"the checksum of its part {damaged!r} is wrong")
+        # A stream: of a path torch also looks at the name.
+        with Path(path).open("rb") as file:
+            state = _unpacked(torch.load(file, map_location="cpu", weights_only=True))
         if not isinstance(state, dict):
-            raise ValueError("holds no dict")
-    except _DAMAGE as error:
-        reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
+            raise TypeError("it holds no dict")
+    except Exception as error:  # zipfile, pickle and torch each have their own errors for damage
+        reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
         raise SolverError(f"cannot be read: {reason}", path) from error
     return state
 
 
-def _encode(value: Any, arrays: dict[str, np.ndarray]) -> Any:
+def _packed(value: Any) -> Any:
+    """Return the value with tensors for arrays, which torch reads without code."""
     if isinstance(value, np.ndarray):
-        if value.dtype.hasobject:
-            raise TypeError(f"an array of {value.dtype} cannot be stored")
-        name = f"array{len(arrays)}"
-        arrays[name] = value
-        return {_ARRAY: name}
+        return torch.from_numpy(value.copy())
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, dict):
-        if not all(isinstance(key, str) and key != _ARRAY for key in value):
-            raise TypeError(f"keys must be strings other than {_ARRAY!r}, got {list(value)}")
-        return {key: _encode(item, arrays) for key, item in value.items()}
+        if not all(isinstance(key, str) for key in value):
+            raise TypeError(f"keys must be strings, got {list(value)}")
+        return {key: _packed(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_encode(item, arrays) for item in value]
+        return [_packed(item) for item in value]
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     raise TypeError(f"{type(value).__name__} cannot be stored")
 
 
-def _decode(value: Any, arrays: dict[str, np.ndarray]) -> Any:
-    if isinstance(value, list):
-        return [_decode(item, arrays) for item in value]
+def _unpacked(value: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        return value.numpy()
     if isinstance(value, dict):
-        if _ARRAY in value:
-            return arrays[value[_ARRAY]]
-        return {key: _decode(item, arrays) for key, item in value.items()}
+        return {key: _unpacked(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_unpacked(item) for item in value]
     return value

@@ -28,7 +28,7 @@ class Averages:
 
 
 def share_parameters(test: Net, train: Net) -> None:
-    """Makes the parameters of layers of the same name the training net's (net.cpp, ShareTrainedLayersWith).
+    """Make the parameters of layers of the same name the training net's (net.cpp, ShareTrainedLayersWith).
 
     Raises:
         NetError: a layer's parameters differ in number or shape.
@@ -49,7 +49,7 @@ def share_parameters(test: Net, train: Net) -> None:
 def run_test(
     forward: Callable[[], dict[str, Tensor]], net: Net, batches: int, asked_to_stop: Callable[[], bool]
 ) -> Averages | None:
-    """Runs a net for some batches and averages its outputs.
+    """Run a net for some batches and average its outputs.
 
     Args:
         forward: runs it for one batch; gives its outputs and losses.

@@ -37,17 +37,17 @@ class World:
 
     @property
     def is_first(self) -> bool:
-        """Whether this is the process that writes."""
+        """Return whether this is the process that writes."""
         return self.rank == 0
 
     def sum(self, tensor: Tensor) -> Tensor:
-        """The sum over the processes, in place, where the tensor lies."""
+        """Sum over the processes, in place, on the tensor's device."""
         if self.size > 1:
             dist.all_reduce(tensor)
         return tensor
 
     def largest(self, value: int) -> int:
-        """The largest of the processes' numbers."""
+        """Return the largest of the processes' numbers."""
         if self.size == 1:
             return value
         found = torch.tensor(value, dtype=torch.int64)
@@ -55,7 +55,7 @@ class World:
         return int(found)
 
     def gather(self, value: Any) -> list[Any]:
-        """Every process's value, by rank."""
+        """Return every process's value, by rank."""
         if self.size == 1:
             return [value]
         found: list[Any] = [None] * self.size
@@ -63,7 +63,7 @@ class World:
         return found
 
     def broadcast(self, value: Any) -> Any:
-        """The first process's value."""
+        """Return the first process's value, in all processes."""
         if self.size == 1:
             return value
         box = [value]
@@ -71,7 +71,7 @@ class World:
         return box[0]
 
     def run_on_first(self, work: Any) -> Any:
-        """Runs ``work`` in the first process while the others wait; an error there is raised in all of them.
+        """Run ``work`` in the first process while the others wait; an error in it is raised in all of them.
 
         Returns:
             What ``work`` returned in the first process, in every process.
@@ -93,7 +93,7 @@ class World:
 
 
 def join_world(device: torch.device) -> World:
-    """The world that ``torchrun`` has set up by environment variables; one process without it.
+    """Join the processes that ``torchrun`` has set up by environment variables; without it there is one.
 
     Args:
         device: this process's device: gloo connects CPUs, nccl GPUs.
@@ -118,12 +118,12 @@ def join_world(device: torch.device) -> World:
 
 
 def local_rank() -> int:
-    """This process's number on its machine, which is also the number of its GPU."""
+    """Return this process's number on its machine, which is also the number of its GPU."""
     return int(os.environ.get("LOCAL_RANK", "0"))
 
 
 def leave_world(world: World) -> None:
-    """Waits until all processes are here, and closes the connections that :func:`join_world` has opened."""
+    """Wait until all processes are here, and close the connections that :func:`join_world` has opened."""
     if world.size == 1:
         return
     # Twice, for the two threads of each group.
@@ -134,7 +134,7 @@ def leave_world(world: World) -> None:
 
 
 def _wait_for_threads(group: Any) -> None:
-    """Until gloo's threads hold no tensor of a message any more.
+    """Wait until gloo's threads hold no tensor of a message any more.
 
     They do for a moment after the call is over. Letting go of it takes Python's lock, and a thread that asks for that
     when the interpreter is being taken down ends the process by an abort (pytorch/pytorch#179291).

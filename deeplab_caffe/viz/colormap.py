@@ -44,7 +44,7 @@ CAMVID_CLASSES = (
 
 
 def voc_colormap(count: int = 256) -> np.ndarray:
-    """PASCAL VOC's colours (VOClabelcolormap.m of its development kit).
+    """Return PASCAL VOC's colours (VOClabelcolormap.m of its development kit).
 
     The bits of a label go in turn to R, G and B, three label bits giving one bit of each, the lowest label bits the
     highest colour bits: 1 is (128, 0, 0), 255 is (224, 224, 192).

@@ -21,7 +21,7 @@ def colorize(labels: np.ndarray, colormap: np.ndarray) -> np.ndarray:
     labels, colormap = _checked(labels, colormap)
     table = np.zeros((256, 3), np.uint8)
     table[: len(colormap)] = colormap
-    return table[labels]
+    return np.asarray(table[labels])
 
 
 def overlay(

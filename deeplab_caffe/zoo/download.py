@@ -7,30 +7,30 @@ whole, is a caffemodel and fits the model's network.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
 import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 
-from deeplab_caffe.data.atomic import atomic_write
+from deeplab_caffe.data.io.atomic import atomic_write
+from deeplab_caffe.data.io.lock import exclusive
 from deeplab_caffe.errors import CaffeModelError, DownloadError
 from deeplab_caffe.proto import CaffeModel, read_net
-from deeplab_caffe.zoo.models import Model, find_model
+from deeplab_caffe.zoo.models import Model, RemoteFile, find_model
 from deeplab_caffe.zoo.paths import prototxt_path
-from deeplab_caffe.zoo.transfer import fetch_url
+from deeplab_caffe.zoo.transfer import Report, fetch_url
 
 CHUNK = 1 << 20
-
-Report = Callable[[int, int | None], None]
+# What a caffemodel may have beyond four bytes for each parameter: names, layers' parameters, an ImageNet classifier.
+_SLACK_BYTES = 64 << 20
+# Of files whose network is not known; VGG-16 with its classifier has 553 MB.
+_MOST_BYTES = 1 << 30
 
 
 def cache_folder() -> Path:
-    """``$DEEPLAB_CAFFE_CACHE``, else ``$XDG_CACHE_HOME/deeplab-caffe``, else ``~/.cache/deeplab-caffe``."""
+    """Return ``$DEEPLAB_CAFFE_CACHE``, else ``$XDG_CACHE_HOME/deeplab-caffe``, else ``~/.cache/deeplab-caffe``."""
     own = os.environ.get("DEEPLAB_CAFFE_CACHE")
     return Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "deeplab-caffe"
 
@@ -42,7 +42,7 @@ def fetch(
     source: str | PathLike[str] | None = None,
     report: Report | None = None,
 ) -> Path:
-    """The weights of a model: from the cache, from a user's folder, or from where they were published.
+    """Fetch the weights of a model: from the cache, from a user's folder, or from where they were published.
 
     Args:
         name: a model's name; see :func:`deeplab_caffe.zoo.find_model`.
@@ -73,14 +73,16 @@ def fetch(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DownloadError(f"cannot make the folder {folder}: {error.strerror}") from error
-    with _alone(target):
+    busy = DownloadError(f"another process is fetching {target}")
+    with exclusive(target.with_name(f".{target.name}.busy"), busy):
         if source is not None:
             return _install(_copy(found or _find(Path(source), file_name), target), target, model, expected, "file")
-        return _download(model, target, expected, report)
+        assert model.file is not None
+        return _download(model, model.file, target, expected, report)
 
 
 def recorded_sha256(target: Path) -> str | None:
-    """What ``<file>.lock`` says of the file; None where there is no lock file.
+    """Read the SHA-256 that ``<file>.lock`` records; None without a lock file.
 
     Raises:
         DownloadError: the lock file cannot be read.
@@ -94,7 +96,7 @@ def recorded_sha256(target: Path) -> str | None:
         raise DownloadError(f"{lock}: cannot be read: {error}") from error
     try:
         found = json.loads(text)["sha256"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         found = None
     if not isinstance(found, str) or len(found) != 64:
         raise DownloadError(f"{lock}: holds no sha256; delete it to have it written anew, if you trust {target.name}")
@@ -102,28 +104,26 @@ def recorded_sha256(target: Path) -> str | None:
 
 
 def lock_file(target: Path) -> Path:
-    """Where a file's checksum is recorded."""
+    """Return where a file's checksum is recorded."""
     return target.with_name(f"{target.name}.lock")
 
 
 def sha256_of(path: Path) -> str:
-    """A file's SHA-256, in hexadecimal.
+    """Return a file's SHA-256, in hexadecimal.
 
     Raises:
         DownloadError: the file cannot be read.
     """
-    digest = hashlib.sha256()
+    import pooch
+
     try:
-        with path.open("rb") as file:
-            while chunk := file.read(CHUNK):
-                digest.update(chunk)
+        return str(pooch.file_hash(str(path), "sha256"))
     except OSError as error:
         raise DownloadError(f"{path}: cannot be read: {error.strerror or error}") from error
-    return digest.hexdigest()
 
 
 def check_sha256(path: Path, expected: str) -> None:
-    """Compares a file with the checksum that was recorded of it.
+    """Compare a file with the checksum that was recorded of it.
 
     Raises:
         DownloadError: it is another file, or cannot be read.
@@ -143,7 +143,7 @@ def _kept(folder: Path) -> str | None:
 
 
 def _find(source: Path, name: str | None) -> Path:
-    """The file of that name in a user's folder or below it; without a name, the only caffemodel there."""
+    """Return the file of that name in a user's folder or below it; without a name, the only caffemodel there."""
     if source.is_file():
         return source
     if not source.is_dir():
@@ -167,14 +167,15 @@ def _copy(source: Path, target: Path) -> Path:
     return copy
 
 
-def _download(model: Model, target: Path, expected: str | None, report: Report | None) -> Path:
+def _download(model: Model, file: RemoteFile, target: Path, expected: str | None, report: Report | None) -> Path:
     problems = []
-    for url in model.file.urls:
+    limit = _MOST_BYTES if model.parameters is None else 4 * model.parameters + _SLACK_BYTES
+    for url in file.urls:
         packed = url.endswith(".zip")
         part = target.with_name(f"{target.name}{'.zip' if packed else ''}.part")
         try:
-            fetch_url(url, part, report)
-            whole = _unpack(part, target) if packed else part
+            fetch_url(url, part, report, limit=limit)
+            whole = _unpack(part, target, limit) if packed else part
             return _install(whole, target, model, expected, url)
         except DownloadError as error:
             problems.append(f"  {url}: {error}")
@@ -183,12 +184,13 @@ def _download(model: Model, target: Path, expected: str | None, report: Report |
 
 
 def _advice(model: Model) -> str:
-    pages = f" (they were told of at {', '.join(model.pages)})" if model.pages else ""
+    pages = f" (these linked to it: {', '.join(model.pages)})" if model.pages else ""
     command = f"deeplab-caffe download {model.name} --from DIR"
     return f"The authors' hosts may be gone{pages}. If you have the file: {command}"
 
 
-def _unpack(archive: Path, target: Path) -> Path:
+def _unpack(archive: Path, target: Path, limit: int = _MOST_BYTES) -> Path:
+    """Unpack the caffemodel of a zip archive, which may have up to ``limit`` bytes, and remove the archive."""
     part = target.with_name(f"{target.name}.part")
     try:
         with zipfile.ZipFile(archive) as packed:
@@ -196,17 +198,23 @@ def _unpack(archive: Path, target: Path) -> Path:
             if len(members) != 1:
                 raise DownloadError(f"the archive holds {len(members)} caffemodels, expected one")
             with packed.open(members[0]) as source, part.open("wb") as file:
-                shutil.copyfileobj(source, file, CHUNK)
-    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as error:
+                for chunk in iter(lambda: source.read(CHUNK), b""):
+                    file.write(chunk)
+                    if file.tell() > limit:
+                        raise DownloadError(f"the archive unpacks to more than the {limit:,} bytes of such a file")
+    except DownloadError:
         part.unlink(missing_ok=True)
-        raise DownloadError(f"what came is no readable zip archive: {error}") from error
+        raise
+    except Exception as error:  # each method of packing has its own errors for damage
+        part.unlink(missing_ok=True)
+        raise DownloadError(f"what came is no readable zip archive: {error or type(error).__name__}") from error
     finally:
         archive.unlink(missing_ok=True)
     return part
 
 
 def _install(part: Path, target: Path, model: Model, expected: str | None, origin: str) -> Path:
-    """Checks a whole file, records its checksum and gives it its name; a wrong one is removed."""
+    """Check a whole file, record its checksum and give it its name; a wrong one is removed."""
     try:
         found = sha256_of(part)
         if expected is not None and found != expected:
@@ -249,20 +257,3 @@ def _check_content(path: Path, model: Model) -> None:
                 f"what came is of another network than {model.network}: layer '{layer.name}' needs {conv.num_output} "
                 f"filters, it has {came}"
             )
-
-
-@contextmanager
-def _alone(target: Path) -> Iterator[None]:
-    """Keeps a second process from writing to the same partial file; where the system can tell."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        yield
-        return
-    guard = target.with_name(f".{target.name}.busy")
-    with guard.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise DownloadError(f"another process is fetching {target}") from error
-        yield

@@ -78,7 +78,7 @@ class Model:
         file: its weights; None where no address is known.
         init: name of the weights that training starts from.
         saw_val: the file's weights were trained on the validation images too.
-        pages: pages and folders that told of it.
+        pages: pages that linked to it.
         notes: what to know before its numbers are quoted.
     """
 
@@ -97,18 +97,18 @@ class Model:
     notes: tuple[str, ...] = field(default=())
 
     def score(self, images: str) -> Score | None:
-        """The published result on ``"val"`` or ``"test"``."""
+        """Return the published result on ``"val"`` or ``"test"``."""
         return next((score for score in self.scores if score.images == images), None)
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it, for JSON."""
+        """Return all of it, for JSON."""
         return asdict(self)
 
 
 _IMAGENET = "ImageNet, VOC 2012 aug"
 _COCO = "ImageNet, MS-COCO, VOC 2012 aug"
 _WEAK_CRF_NOTE = (
-    "The CRF parameters hang on the number of strongly labelled images: presets DeepLab-EM-Fixed-200 to -5K."
+    "The CRF parameters depend on the number of strongly labelled images: presets DeepLab-EM-Fixed-200 to -5K."
 )
 _BOX_CRF_NOTE = "The CRF parameters are those of the authors' experiment of that name, with a 4x4 fc6."
 _SEMI_NOTE = "The paper reports up to 69.0 on test for the best mix of strong and weak labels."
@@ -350,12 +350,12 @@ INIT_WEIGHTS: tuple[Model, ...] = (
 
 
 def find_model(name: str) -> Model:
-    """The model of that name, title or NET_ID; case, "-" and "_" do not matter.
+    """Return the model of that name, title or NET_ID; case, "-" and "_" do not matter.
 
     Raises:
-        DeepLabCaffeError: there is none; the message names the nearest.
+        DeepLabCaffeError: no model has this name; the message has the nearest.
     """
-    known = {}
+    known: dict[str, Model] = {}
     for model in (*MODELS, *INIT_WEIGHTS):
         for alias in (model.name, model.title, model.net_id):
             if alias is not None:

@@ -40,7 +40,7 @@ BASES = MappingProxyType(
 
 
 def prototxt_path(name: str, kind: str = "deploy") -> Path:
-    """The path of a network's or recipe's prototxt.
+    """Return the path of a network's or recipe's prototxt.
 
     Args:
         name: one of :data:`NETWORKS` or :data:`BASES`. The latter have their base's files where they have none of their
@@ -61,7 +61,7 @@ def prototxt_path(name: str, kind: str = "deploy") -> Path:
 
 
 def _folder() -> Path:
-    """``prototxt/``: inside the package where that was installed, at the checkout's root where it runs from there."""
+    """Find ``prototxt/``: in an installed package, or at the root of a checkout."""
     package = Path(str(files("deeplab_caffe")))
     for folder in (package / "prototxt", package.parent / "prototxt"):
         if folder.is_dir():

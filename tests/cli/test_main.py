@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import deeplab_caffe
 
@@ -32,3 +35,19 @@ def test_module_is_the_command() -> None:
         [sys.executable, "-m", "deeplab_caffe", "--version"], capture_output=True, text=True, check=True
     )
     assert deeplab_caffe.__version__ in found.stdout
+
+
+def test_sigterm_leaves_no_half_written_file(tmp_path: Path) -> None:
+    code = (
+        "import os, signal, time\n"
+        "from deeplab_caffe.cli import _termination\n"
+        "from deeplab_caffe.data import atomic_write\n"
+        "with _termination(), atomic_write('x') as file:\n"
+        "    file.write(b'1')\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    time.sleep(30)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=False)
+    assert done.returncode == 128 + signal.SIGTERM
+    assert list(tmp_path.iterdir()) == []

@@ -115,10 +115,20 @@ def test_variables(run, tmp_path: Path) -> None:
 
 def test_options_reach_the_solver(run, tmp_path: Path) -> None:
     path = write_problem(tmp_path, max_iter=2)
-    words = ("--bfloat16", "--channels-last", "--engine", "CAFFE", "--workers", 1, "--ignored-gradient", "zero")
+    words = (
+        "--dtype",
+        "bfloat16",
+        "--channels-last",
+        "--engine",
+        "CAFFE",
+        "--workers",
+        1,
+        "--ignored-gradient",
+        "zero",
+    )
     outcome = run("train", "--solver", path, "--device", "cpu", "--log", tmp_path / "log", *words)
     assert outcome.status == 0, outcome.err
-    assert read_log(tmp_path / "log")[0]["bfloat16"] is True
+    assert read_log(tmp_path / "log")[0]["dtype"] == "bfloat16"
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ from deeplab_caffe import _C
 from deeplab_caffe.cli.crf import crf
 from deeplab_caffe.crf import CRFParams, dense_crf, layer_inference
 from deeplab_caffe.crf.program import Folders, default_params, detect_kind, find_jobs, refine
-from deeplab_caffe.data.binfile import read_labels_bin, write_probabilities_bin
-from deeplab_caffe.data.images import load_image, load_label, save_image
-from deeplab_caffe.data.mat import read_blob_mat, write_blob_mat
+from deeplab_caffe.data.io.bin import read_labels_bin, write_probabilities_bin
+from deeplab_caffe.data.io.images import load_image, load_label, save_image
+from deeplab_caffe.data.io.mat import read_blob_mat, write_blob_mat
 from deeplab_caffe.errors import DataError
 from tests.goldens import CRF_TOLERANCE, case_dir, case_names, load_case
 

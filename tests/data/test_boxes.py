@@ -54,7 +54,7 @@ def test_refusals() -> None:
         rectangles(outside, (2, 2))
     with pytest.raises(BoxError, match="outside"):
         box_probabilities(outside, (2, 2), 2)
-    with pytest.raises(BoxError, match="but 1 classes"):
+    with pytest.raises(BoxError, match="the classes are 0 to 0"):
         box_probabilities(outside, (2, 3), 1)
     with pytest.raises(BoxError, match="centre"):
         box_probabilities(outside, (2, 3), 2, centre=0)
@@ -102,3 +102,30 @@ def test_voc_annotation(tmp_path: Path) -> None:
             read_voc_boxes(path, ["background", "cat", "dog"])
     with pytest.raises(DataError, match="none.xml"):
         read_voc_boxes(tmp_path / "none.xml", [])
+
+
+SIZED = "<annotation><size><width>32</width><height>24</height></size>{}</annotation>"
+DOG = "<object><name>dog</name><bndbox><xmin>{}</xmin><ymin>2</ymin><xmax>5</xmax><ymax>6</ymax></bndbox></object>"
+
+
+@pytest.mark.parametrize("encoding", ["nonsense", "big5", "base64"])
+def test_unknown_encodings_are_refused(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "x.xml").write_bytes(f'<?xml version="1.0" encoding="{encoding}"?><annotation/>'.encode())
+    with pytest.raises(DataError, match=r"x\.xml: cannot be read as an annotation"):
+        read_voc_boxes(tmp_path / "x.xml", ["background", "dog"])
+
+
+def test_an_annotation_of_another_size_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.xml"
+    path.write_text(SIZED.format(DOG.format(1)))
+    assert read_voc_boxes(path, ["background", "dog"], (24, 32)) == [Box(0, 1, 5, 6, 1)]
+    with pytest.raises(DataError, match=r"x\.xml: is of an image of 32 x 24 pixels .*, the stored one has 24 x 32"):
+        read_voc_boxes(path, ["background", "dog"], (32, 24))
+    path.write_text(path.read_text().replace(">32<", ">0<"))
+    assert read_voc_boxes(path, ["background", "dog"], (32, 24))
+
+
+def test_corners_that_count_from_zero_are_cut_with_a_warning(tmp_path: Path) -> None:
+    (tmp_path / "x.xml").write_text(SIZED.format(DOG.format(0)))
+    with pytest.warns(UserWarning, match="xmin or ymin of 'dog' is 0"):
+        assert read_voc_boxes(tmp_path / "x.xml", ["background", "dog"]) == [Box(0, 1, 5, 6, 1)]

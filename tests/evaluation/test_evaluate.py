@@ -8,9 +8,9 @@ import pytest
 from deeplab_caffe.data import save_image, save_labels_png
 from deeplab_caffe.errors import DataError, EvaluationError
 from deeplab_caffe.evaluation import Classes, evaluate, find_pairs, read_ids
+from deeplab_caffe.evaluation.plot import draw_evaluation
 from deeplab_caffe.evaluation.report import html_report
 from deeplab_caffe.viz import VOC_COLORMAP
-from deeplab_caffe.viz.evaluation import draw_evaluation
 
 CLASSES = Classes(("back <ground>", "car", "dog"), VOC_COLORMAP)
 

@@ -11,7 +11,7 @@ import pytest
 
 from deeplab_caffe.cli import main
 from deeplab_caffe.data import save_image, save_labels_png
-from deeplab_caffe.experiment import Settings
+from deeplab_caffe.experiment import ExperimentSettings
 from deeplab_caffe.viz import VOC_COLORMAP
 
 _DATA = """name: "${NET_ID}"
@@ -84,8 +84,8 @@ def model(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def settings(tmp_path: Path, data_root: Path, model: Path) -> Callable[..., Settings]:
-    def make(**changes: object) -> Settings:
+def settings(tmp_path: Path, data_root: Path, model: Path) -> Callable[..., ExperimentSettings]:
+    def make(**changes: object) -> ExperimentSettings:
         values = {
             "exp": "toy",
             "data_root": data_root,
@@ -99,7 +99,7 @@ def settings(tmp_path: Path, data_root: Path, model: Path) -> Callable[..., Sett
             "device": "cpu",
             "search_options": ("--w1", "1:3:4", "--sigma-alpha", "5", "--sigma-beta", "20", "--rounds", "1"),
         }
-        return Settings(**{**values, **changes})
+        return ExperimentSettings(**{**values, **changes})
 
     return make
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from deeplab_caffe.errors import DataError
-from deeplab_caffe.experiment import Settings
+from deeplab_caffe.experiment import ExperimentSettings
 from deeplab_caffe.experiment.lists import Lists
 from deeplab_caffe.experiment.settings import ExperimentError
 
-Make = Callable[..., Settings]
+Make = Callable[..., ExperimentSettings]
 
 
 def test_lists_are_copied_and_ids_made(settings: Make, data_root: Path, tmp_path: Path) -> None:

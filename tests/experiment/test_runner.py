@@ -7,18 +7,18 @@ from pathlib import Path
 import pytest
 
 from deeplab_caffe.data import load_label, read_blob_mat
-from deeplab_caffe.experiment import Runner, Settings
+from deeplab_caffe.experiment import ExperimentSettings, Runner
 from deeplab_caffe.experiment.runner import execute
 from deeplab_caffe.experiment.settings import ExperimentError
 from tests.experiment.conftest import Commands
 
-Make = Callable[..., Settings]
+Make = Callable[..., ExperimentSettings]
 
 
 class Session:
     """A runner whose lines can be looked at."""
 
-    def __init__(self, settings: Settings, commands: Commands) -> None:
+    def __init__(self, settings: ExperimentSettings, commands: Commands) -> None:
         self.lines: list[str] = []
         self.warnings: list[str] = []
         self.commands = commands

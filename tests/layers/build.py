@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from deeplab_caffe import proto
-from deeplab_caffe.data.rng import CaffeRNG
+from deeplab_caffe.data.sources.rng import CaffeRNG
 from deeplab_caffe.layers import Layer, NetContext, create_layer
 from deeplab_caffe.proto import caffe_pb2
 from deeplab_caffe.proto.schema.names import enum_of_name

@@ -9,7 +9,7 @@ from PIL import Image
 
 from deeplab_caffe import proto
 from deeplab_caffe.data import CaffeRNG
-from deeplab_caffe.data.mat import read_blob_mat, write_blob_mat
+from deeplab_caffe.data.io.mat import read_blob_mat, write_blob_mat
 from deeplab_caffe.errors import DataError, DeepLabCaffeError, NetError
 from deeplab_caffe.net import Net
 from deeplab_caffe.proto import caffe_pb2

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from deeplab_caffe.data.rng import CaffeRNG
+from deeplab_caffe.data.sources.rng import CaffeRNG
 from deeplab_caffe.errors import NetError
 from tests.goldens import case_dir
 from tests.layers.build import image, make, noise, run

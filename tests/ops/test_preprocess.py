@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from deeplab_caffe import _C
-from deeplab_caffe.data.transform import VOC_MEAN, image_to_blob
+from deeplab_caffe.data.sources.transform import IMAGENET_MEAN_BGR, image_to_blob
 from deeplab_caffe.ops.preprocess import _preprocess, preprocess
 
 DTYPES = [torch.float32, torch.float16, torch.bfloat16]
@@ -45,7 +45,7 @@ def test_the_numbers_of_image_to_blob(
 ) -> None:
     image = photo(shape)
     blob = preprocess(
-        torch.from_numpy(image).to(device), mean=VOC_MEAN, size=size, dtype=dtype, channels_last=channels_last
+        torch.from_numpy(image).to(device), mean=IMAGENET_MEAN_BGR, size=size, dtype=dtype, channels_last=channels_last
     )
     assert blob.is_contiguous(memory_format=LAYOUTS[channels_last])
     assert torch.equal(blob.cpu(), torch.from_numpy(image_to_blob(image, size=size)).to(dtype))
@@ -67,17 +67,19 @@ def test_every_byte_and_hard_roundings(dtype: torch.dtype, device: str) -> None:
 def test_batches_and_lists(channels_last: bool, device: str) -> None:
     images = [photo((13, 15, 3), 1), photo((9, 21, 3), 2), photo((17, 1, 3), 3)]
     tensors = [torch.from_numpy(image).to(device) for image in images]
-    found = preprocess(tensors, mean=VOC_MEAN, channels_last=channels_last)
+    found = preprocess(tensors, mean=IMAGENET_MEAN_BGR, channels_last=channels_last)
     assert found.shape == (3, 3, 17, 21)
     assert found.is_contiguous(memory_format=LAYOUTS[channels_last])
     expected = np.concatenate([image_to_blob(image, size=(17, 21)) for image in images])
     assert torch.equal(found.cpu(), torch.from_numpy(expected))
     batch = photo((3, 13, 15, 3))
-    found = preprocess(torch.from_numpy(batch).to(device), mean=VOC_MEAN, size=(14, 17), channels_last=channels_last)
+    found = preprocess(
+        torch.from_numpy(batch).to(device), mean=IMAGENET_MEAN_BGR, size=(14, 17), channels_last=channels_last
+    )
     expected = np.concatenate([image_to_blob(image, size=(14, 17)) for image in batch])
     assert torch.equal(found.cpu(), torch.from_numpy(expected))
     assert torch.equal(
-        preprocess(list(torch.from_numpy(batch).to(device)), mean=VOC_MEAN, size=(14, 17)).cpu(),
+        preprocess(list(torch.from_numpy(batch).to(device)), mean=IMAGENET_MEAN_BGR, size=(14, 17)).cpu(),
         torch.from_numpy(expected),
     )
 
@@ -93,9 +95,9 @@ def test_strides(channels_last: bool, device: str) -> None:
         planar,
         whole[:1].expand(4, -1, -1, -1),
     ):
-        found = preprocess(images, mean=VOC_MEAN, size=(31, 33), channels_last=channels_last)
+        found = preprocess(images, mean=IMAGENET_MEAN_BGR, size=(31, 33), channels_last=channels_last)
         assert torch.equal(
-            found, preprocess(images.contiguous(), mean=VOC_MEAN, size=(31, 33), channels_last=channels_last)
+            found, preprocess(images.contiguous(), mean=IMAGENET_MEAN_BGR, size=(31, 33), channels_last=channels_last)
         )
 
 
@@ -104,7 +106,7 @@ def test_numpy_arrays_that_torch_does_not_take() -> None:
     locked = image.copy()
     locked.flags.writeable = False
     for given in (image, locked, image[::-1].copy()[::-1], np.asfortranarray(image)):
-        assert torch.equal(preprocess(given, mean=VOC_MEAN), torch.from_numpy(image_to_blob(image)))
+        assert torch.equal(preprocess(given, mean=IMAGENET_MEAN_BGR), torch.from_numpy(image_to_blob(image)))
 
 
 def test_an_image_of_nothing_is_padding(device: str) -> None:
@@ -119,7 +121,7 @@ def test_same_bits_for_any_number_of_threads(device: str) -> None:
     results = []
     for threads in (1, 2, 5):
         _C.set_num_threads(threads)
-        results.append(preprocess(images, mean=VOC_MEAN, size=(73, 81), dtype=torch.bfloat16))
+        results.append(preprocess(images, mean=IMAGENET_MEAN_BGR, size=(73, 81), dtype=torch.bfloat16))
     _C.set_num_threads(0)
     assert all(torch.equal(results[0], again) for again in results[1:])
 

@@ -321,13 +321,15 @@ def test_a_snapshot_on_demand(tmp_path: Path) -> None:
     assert [event for event in log.events() if event[0] == "snapshot"] == [("snapshot", 2)]
 
 
-@pytest.mark.parametrize("options", [{"bfloat16": True}, {"channels_last": True}, {"workers": 2}, {"engine": "CAFFE"}])
+@pytest.mark.parametrize(
+    "options", [{"dtype": "bfloat16"}, {"channels_last": True}, {"workers": 2}, {"engine": "CAFFE"}]
+)
 def test_options_train_the_same_net(tmp_path: Path, options: dict) -> None:
     plain = make(tmp_path / "a")
     other = make(tmp_path / "b", options=options)
     plain.step(4)
     other.step(4)
-    np.testing.assert_allclose(other.losses, plain.losses, rtol=2e-2 if "bfloat16" in options else 1e-5)
+    np.testing.assert_allclose(other.losses, plain.losses, rtol=2e-2 if "dtype" in options else 1e-5)
     assert {blob.parameter.dtype for blob in other.blobs} == {torch.float32}
     if "workers" in options:
         assert other.losses == plain.losses

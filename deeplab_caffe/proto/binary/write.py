@@ -145,7 +145,7 @@ def _serialized(message: Message, path: str | os.PathLike[str]) -> bytes:
     try:
         return message.SerializeToString(deterministic=True)
     except (EncodeError, ValueError) as error:
-        raise CaffeModelError(f"cannot be written: {error}", path) from error
+        raise CaffeModelError(f"cannot be written: {error}", path, reason=str(error)) from error
 
 
 def _only(message: Message, keep: Callable[[int], bool]) -> Message:
@@ -232,7 +232,7 @@ def _write_atomically(path: str | os.PathLike[str], write: Callable[[BinaryIO], 
         # Through links: the link stays, what it names is replaced.
         target = Path(path).resolve()
         if target.is_dir():
-            raise CaffeModelError("cannot be written: it is a directory", path)
+            raise CaffeModelError("cannot be written: it is a directory", path, reason="it is a directory")
         temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
         try:
             # Not tempfile: its mode 0600 would stay with the result.
@@ -249,4 +249,4 @@ def _write_atomically(path: str | os.PathLike[str], write: Callable[[BinaryIO], 
         raise
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise CaffeModelError(f"cannot be written: {reason}", path) from error
+        raise CaffeModelError(f"cannot be written: {reason}", path, reason=str(reason)) from error

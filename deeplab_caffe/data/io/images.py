@@ -1,0 +1,301 @@
+"""Reading photographs and label maps, writing label maps: Pillow decodes, ``cv::imread`` sets the rules."""
+
+from __future__ import annotations
+
+import io
+import re
+from os import PathLike
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from deeplab_caffe.data.io.atomic import atomic_write
+from deeplab_caffe.data.io.zero_copy import zero_copy_pixels
+from deeplab_caffe.errors import DataError
+
+LabelReading = Literal["index", "luminance"]
+LABEL_READINGS = ("index", "luminance")
+
+# Pillow refuses an image above twice its MAX_IMAGE_PIXELS; this is that limit as Pillow ships it, about 13,377 squared.
+MAX_PIXELS = 178_956_970
+
+_EXIF_ORIENTATION = 0x0112
+
+
+def load_image(
+    path: str | PathLike[str],
+    *,
+    exif_orientation: bool = True,
+    max_pixels: int = MAX_PIXELS,
+    content: bytes | None = None,
+    view: bool = False,
+) -> np.ndarray:
+    """Read a photograph as ``cv::imread`` does in colour, but in R, G, B order.
+
+    Grey images get three equal channels, palettes their colours; an alpha channel is dropped, not composited; of 16-bit
+    samples the upper byte is kept; CMYK is converted. Of an animation the first frame counts.
+
+    Args:
+        path: any file that Pillow reads (EPS excepted: reading it would start another program).
+        exif_orientation: turn the image as its EXIF tag says, as OpenCV 3.1 and later do by default and as one expects
+            of a telephone's photo. DeepLab's OpenCV of 2014 did not, and label maps fit the stored pixels: the data
+            layers pass False.
+        max_pixels: an image with more pixels is refused before it is decoded. Above ``MAX_PIXELS`` Pillow's own limit
+            (``PIL.Image.MAX_IMAGE_PIXELS``) has to be raised as well.
+        content: the file's bytes, where they are at hand; ``path`` is then but a name for messages.
+        view: give Pillow's own memory where that goes: faster, but read-only and perhaps not contiguous.
+
+    Returns:
+        uint8 RGB ``(H, W, 3)``.
+
+    Raises:
+        DataError: if the file is missing, no image, truncated, of size zero, too large, or of 32-bit samples.
+    """
+    with _open(path, max_pixels, content) as image:
+        pixels = _colour(_decoded(image, path), path, exif_orientation)
+    return pixels if view else _own(pixels)
+
+
+def load_grey(
+    path: str | PathLike[str], *, exif_orientation: bool = True, max_pixels: int = MAX_PIXELS, view: bool = False
+) -> np.ndarray:
+    """Read an image as ``cv::imread`` does with ``IMREAD_GRAYSCALE``, to the same bytes.
+
+    Each of OpenCV's decoders has its own formula: PNG libpng's (15-bit weights, not rounded), JPEG the Y channel as
+    decoded, the others OpenCV's (14-bit weights, rounded). Arguments and errors are those of :func:`load_image`.
+
+    Returns:
+        uint8 ``(H, W)``.
+    """
+    with _open(path, max_pixels) as image:
+        if image.format in ("JPEG", "MPO"):
+            image.draft("L", image.size)
+        is_png = image.format == "PNG"
+        pixels = _colour(_decoded(image, path), path, exif_orientation)
+    if pixels.strides[2] == 0:
+        return pixels[..., 0] if view else _own(pixels[..., 0])
+    red, green, blue = (pixels[..., channel].astype(np.int32) for channel in range(3))
+    if is_png:
+        return ((9797 * red + 19234 * green + 3737 * blue) >> 15).astype(np.uint8)
+    return ((4899 * red + 9617 * green + 1868 * blue + 8192) >> 14).astype(np.uint8)
+
+
+def load_label(
+    path: str | PathLike[str],
+    *,
+    reading: LabelReading = "index",
+    max_pixels: int = MAX_PIXELS,
+    view: bool = False,
+) -> np.ndarray:
+    """Read a label map.
+
+    Args:
+        path: the image file.
+        reading: ``"index"`` gives the palette index of palette images (PASCAL VOC's SegmentationClass, CamVid) and the
+            value of grey ones, of 1 to 16 bits, as it is. A colour image is accepted only where R, G
+            and B are equal throughout. ``"luminance"`` is the original's reading, ``cv::imread`` in grey
+            (util/io.cpp:72-81), which turns palette indices into the brightness of their colours.
+        max_pixels: as in :func:`load_image`.
+        view: likewise.
+
+    Returns:
+        uint8 ``(H, W)``. EXIF orientation is not looked at.
+
+    Raises:
+        DataError: as :func:`load_image`, and if the image holds no label per pixel or labels above 255.
+    """
+    if reading not in LABEL_READINGS:
+        raise ValueError(f"reading must be one of {', '.join(LABEL_READINGS)}, got {reading!r}")
+    if reading == "luminance":
+        return load_grey(path, exif_orientation=False, max_pixels=max_pixels, view=view)
+    with _open(path, max_pixels) as image:
+        stretched = _stretched(image)
+        _decoded(image, path)
+        if image.mode == "1":
+            return np.asarray(image).astype(np.uint8)
+        if image.mode in ("P", "L", "PA", "LA", "La"):
+            pixels = zero_copy_pixels(image)
+            pixels = pixels if pixels.ndim == 2 else pixels[..., 0]
+            if stretched != 1:
+                return pixels // np.uint8(stretched)
+            return pixels if view else _own(pixels)
+        if image.mode.startswith("I"):
+            pixels = np.asarray(image)
+            if pixels.min() < 0 or pixels.max() > 255:
+                raise DataError(f"labels must be from 0 to 255, got {pixels.min()} to {pixels.max()}", path)
+            return pixels.astype(np.uint8)
+        pixels = _colour(image, path, exif_orientation=False)
+    if not (np.array_equal(pixels[..., 0], pixels[..., 1]) and np.array_equal(pixels[..., 0], pixels[..., 2])):
+        raise DataError(
+            "expected a palette or grey image with one label per pixel, got colours "
+            "(label reading 'luminance' reads them as the original did)",
+            path,
+        )
+    return _own(pixels[..., 0])
+
+
+def image_size(path: str | PathLike[str]) -> tuple[int, int]:
+    """Return ``(height, width)`` of an image file from its header, without regard to EXIF orientation.
+
+    Raises:
+        DataError: as :func:`load_image`, so far as the header tells.
+    """
+    with _open(path, MAX_PIXELS) as image:
+        return image.height, image.width
+
+
+def save_labels_png(path: str | PathLike[str], labels: np.ndarray, colormap: np.ndarray) -> None:
+    """Write a label map as a palette PNG: viewers show the colours, :func:`load_label` gives the labels back.
+
+    Args:
+        path: the file; missing folders are created.
+        labels: whole numbers ``(H, W)`` from 0 to 255.
+        colormap: uint8 RGB ``(K, 3)``, K up to 256; labels from K on are black.
+
+    Raises:
+        DataError: if the labels are no such map, or the file cannot be written.
+    """
+    labels = np.asarray(labels)
+    if labels.ndim != 2 or labels.size == 0:
+        raise DataError(f"expected labels (H, W), got shape {labels.shape}", path)
+    if not (np.issubdtype(labels.dtype, np.integer) or np.array_equal(labels, np.trunc(labels))):
+        raise DataError(f"labels must be whole numbers, got {labels.dtype} with fractions", path)
+    if labels.min() < 0 or labels.max() > 255:
+        raise DataError(f"labels must be from 0 to 255, got {labels.min()} to {labels.max()}", path)
+    colormap = np.asarray(colormap)
+    if colormap.ndim != 2 or colormap.shape[1] != 3 or len(colormap) > 256 or colormap.dtype != np.uint8:
+        raise ValueError(f"expected a uint8 colormap (K, 3) with K up to 256, got {colormap.dtype} {colormap.shape}")
+    image = Image.fromarray(np.ascontiguousarray(labels, dtype=np.uint8))
+    palette = np.zeros((256, 3), np.uint8)
+    palette[: len(colormap)] = colormap
+    image.putpalette(palette.tobytes())
+    with atomic_write(path, make_folders=True) as stream:
+        image.save(stream, "PNG", bits=8)
+
+
+def save_image(path: str | PathLike[str], image: np.ndarray, *, quality: int = 95) -> None:
+    """Write an image in the format that the ending of its name says.
+
+    Args:
+        path: the file (.png, .jpg, .ppm, ...); missing folders are created.
+        image: uint8 RGB ``(H, W, 3)`` or grey ``(H, W)``.
+        quality: of JPEG and WebP, 1 to 100.
+
+    Raises:
+        DataError: if the ending is unknown or the file cannot be written.
+    """
+    if image.dtype != np.uint8 or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3):
+        raise ValueError(f"expected a uint8 image (H, W, 3) or (H, W), got {image.dtype} {image.shape}")
+    suffix = Path(path).suffix.lower()
+    kind = Image.registered_extensions().get(suffix)
+    if kind is None or kind not in Image.SAVE:
+        raise DataError(f"no image format is known by the ending '{suffix}'", path)
+    try:
+        with atomic_write(path, make_folders=True) as stream:
+            Image.fromarray(np.ascontiguousarray(image)).save(stream, kind, quality=quality)
+    except (ValueError, KeyError) as exc:
+        if isinstance(exc, DataError):
+            raise
+        raise DataError(f"cannot be written as {kind}: {exc}", path) from exc
+
+
+def _own(pixels: np.ndarray) -> np.ndarray:
+    """Return contiguous, writable pixels: Pillow lends its memory read-only, which torch.from_numpy warns about."""
+    return np.require(pixels, requirements=["C", "W"])
+
+
+def _stretched(image: Image.Image) -> int:
+    """Return the factor that Pillow stretches grey PNGs of 2 and 4 bits by, to be asked before they are decoded."""
+    tile = getattr(image, "tile", None)
+    raw_mode = tile[0][3] if image.format == "PNG" and tile else None
+    return {"L;2": 85, "L;4": 17}.get(raw_mode, 1) if isinstance(raw_mode, str) else 1
+
+
+def _open(path: str | PathLike[str], max_pixels: int, content: bytes | None = None) -> Image.Image:
+    """Read the header alone and refuse what must not be decoded."""
+    try:
+        image = Image.open(path if content is None else io.BytesIO(content))
+    except UnidentifiedImageError as exc:
+        raise DataError(_why_unidentified(path), path) from exc
+    except Image.DecompressionBombError as exc:
+        count = re.search(r"\d{6,}", str(exc))
+        size = f"{int(count.group()):,} pixels" if count else "too many pixels"
+        raise DataError(f"the image is too large: {size}, the limit is {max_pixels:,}", path) from exc
+    except OSError as exc:
+        raise DataError(f"cannot be read: {exc.strerror or exc}", path) from exc
+    except Exception as exc:  # Pillow's header parsers raise whatever they stumble over
+        raise DataError(f"is not a readable image: {exc or type(exc).__name__}", path) from exc
+    # Pillow's reader of IM files takes as many numbers for a size as it finds.
+    width, height = image.size if len(image.size) == 2 else (0, 0)
+    problem = None
+    if width < 1 or height < 1:
+        problem = f"the image is empty: {width} x {height}"
+    elif width * height > max_pixels:
+        problem = f"the image is too large: {width} x {height} pixels, the limit is {max_pixels:,}"
+    elif image.format == "EPS":
+        problem = "EPS is not read, because decoding it would start another program"
+    if problem:
+        image.close()
+        raise DataError(problem, path)
+    return image
+
+
+def _why_unidentified(path: str | PathLike[str]) -> str:
+    file = Path(path)
+    if file.is_file() and file.stat().st_size == 0:
+        return "is not an image: the file is empty"
+    return "is not an image in a format that Pillow reads"
+
+
+def _decoded(image: Image.Image, path: str | PathLike[str]) -> Image.Image:
+    try:
+        image.load()
+    except MemoryError as exc:
+        raise DataError(f"not enough memory for {image.width} x {image.height} pixels", path) from exc
+    except Exception as exc:  # a damaged file makes decoders raise whatever they stumble over
+        raise DataError(f"the image is damaged: {exc or type(exc).__name__}", path) from exc
+    return image
+
+
+def _colour(image: Image.Image, path: str | PathLike[str], exif_orientation: bool) -> np.ndarray:
+    """Return the pixels as uint8 ``(H, W, 3)``; a grey image's channels are one and the same memory (stride 0)."""
+    mode = image.mode
+    if mode.startswith("I"):
+        samples = np.asarray(image)
+        if samples.min() < 0 or samples.max() > 0xFFFF:
+            raise DataError("samples of 32 bits are not supported, only 8 and 16", path)
+        pixels = (samples >> 8).astype(np.uint8)
+    elif mode == "F":
+        raise DataError("floating-point samples are not supported, only 8 and 16 bits", path)
+    elif mode == "1":
+        pixels = np.asarray(image).astype(np.uint8) * np.uint8(255)
+    elif mode in ("P", "PA"):
+        palette = np.zeros((256, 3), np.uint8)
+        colours = np.array(image.getpalette("RGB") or [], np.uint8).reshape(-1, 3)
+        palette[: len(colours)] = colours
+        indices = zero_copy_pixels(image)
+        pixels = palette[indices if indices.ndim == 2 else indices[..., 0]]
+    elif mode in ("L", "LA", "La"):
+        pixels = zero_copy_pixels(image)
+        pixels = pixels if pixels.ndim == 2 else pixels[..., 0]
+    elif mode in ("RGB", "RGBA", "RGBX"):
+        pixels = zero_copy_pixels(image)[..., :3]
+    else:
+        pixels = np.asarray(image.convert("RGB"))
+    if exif_orientation:
+        pixels = _oriented(pixels, image)
+    return pixels if pixels.ndim == 3 else np.broadcast_to(pixels[..., None], (*pixels.shape, 3))
+
+
+def _oriented(pixels: np.ndarray, image: Image.Image) -> np.ndarray:
+    try:
+        orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
+    except Exception:  # a broken EXIF block is no reason to refuse the photo
+        return pixels
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.swapaxes(0, 1)
+    # After the transposition: which of (rows, columns) run backwards.
+    rows, columns = {2: (1, -1), 3: (-1, -1), 4: (-1, 1), 6: (1, -1), 7: (-1, -1), 8: (-1, 1)}.get(orientation, (1, 1))
+    return pixels[::rows, ::columns]

@@ -1,0 +1,301 @@
+"""Batches whose items are read one by one, by background workers ahead of the net if so asked."""
+
+from __future__ import annotations
+
+import math
+import os
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypedDict, TypeVar
+
+import numpy as np
+
+from deeplab_caffe.data.sources.rng import CaffeRNG
+from deeplab_caffe.data.sources.sharding import Shard
+from deeplab_caffe.data.sources.transform import SegTransform
+from deeplab_caffe.errors import NetError
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+Shape4 = tuple[int, int, int, int]
+Blobs = tuple[np.ndarray, ...]
+Entry = TypeVar("Entry")
+Item = TypeVar("Item")
+
+
+class SourceOptions(TypedDict, total=False):
+    """Keyword arguments that every :class:`ItemSource` takes.
+
+    Attributes:
+        rng: the net's generator; None (the default) makes one with a seed from the operating system.
+        shard: this process's part of each batch; None (the default) is all of it.
+        workers: threads that read ahead; 0 (the default) reads when a batch is asked for.
+        reseeds: seed the generator that places images for each batch, as DeepLab v1 does (the default), or once (v2).
+    """
+
+    rng: CaffeRNG | None
+    shard: Shard | None
+    workers: int
+    reseeds: bool
+
+
+def _empty(shape: Shape4) -> np.ndarray:
+    return np.empty(shape, np.float32)
+
+
+@dataclass
+class _Batch(Generic[Entry, Item]):
+    """A batch that has its place in the order and may be on its way.
+
+    Attributes:
+        order: where the order stood before it.
+        entries: what it is made of.
+        items: the entries' contents, read ahead; None where they are read when the batch is asked for.
+        blobs: the memory of the batch, once that is being filled.
+        writes: what fills it.
+    """
+
+    order: dict[str, Any]
+    entries: list[Entry]
+    items: list[Future[Item]] | None = None
+    blobs: Blobs | None = None
+    writes: list[Future[None]] | None = None
+
+
+class ItemSource(ABC, Generic[Entry, Item]):
+    """A source of batches: an order of entries, and the reading of each entry by itself.
+
+    A subclass says what comes next (:meth:`_draw`: cheap, in order, in the caller's thread), what an entry holds
+    (:meth:`_read`) and where that goes in a batch (:meth:`_write`); the last two run in any thread and order, and
+    change nothing but the batch's memory.
+
+    The net's generator is drawn from when and as often as the original draws: if images are mirrored, scaled or cropped
+    at random one word at set-up, one for the first batch, and in DeepLab v1 one at the end of every batch for the next
+    (base_data_layer.cpp:26,49). The word seeds a generator of its own that places the images of that batch. So workers
+    read ahead as far as they like, but place the images of no more than the next batch, and the batches are the same at
+    any number of workers.
+
+    Workers are threads: decoding and the arithmetic of numpy run outside Python's lock.
+
+    Args:
+        batch_size: items a batch.
+        transform: tells which words are drawn.
+        **options: see :class:`SourceOptions`.
+
+    Attributes:
+        allocate: makes the memory of a float32 blob of some shape; may be replaced.
+    """
+
+    def __init__(self, batch_size: int, transform: SegTransform, **options: Unpack[SourceOptions]) -> None:
+        workers = options.get("workers", 0)
+        if batch_size < 1:
+            raise NetError(f"batch_size must be positive, got {batch_size}")
+        if workers < 0:
+            raise NetError(f"workers must not be negative, got {workers}")
+        self.batch_size = batch_size
+        self.transform = transform
+        self.shard = options.get("shard") or Shard()
+        self.workers = workers
+        self.allocate: Callable[[Shape4], np.ndarray] = _empty
+        self._rng = options.get("rng") or CaffeRNG()
+        self._seed = 0
+        # Places the next batch's images, if one generator is for all.
+        self._placer: CaffeRNG | None = None
+        self.reseeds = options.get("reseeds", True)
+        self._planned: deque[_Batch[Entry, Item]] = deque()
+        self._pool: ThreadPoolExecutor | None = None
+        self._process = os.getpid()
+
+    @abstractmethod
+    def shapes(self) -> tuple[Shape4, ...]:
+        """Return the shapes of a batch's blobs."""
+
+    @abstractmethod
+    def _draw(self, count: int) -> list[Entry]:
+        """Return the next ``count`` entries and step behind them."""
+
+    @abstractmethod
+    def _order(self) -> dict[str, Any]:
+        """Return where the order stands: plain numbers and arrays, which nobody changes afterwards."""
+
+    @abstractmethod
+    def _set_order(self, order: dict[str, Any]) -> None:
+        """Go to where :meth:`_order` was."""
+
+    @abstractmethod
+    def _read(self, entry: Entry) -> Item:
+        """Read what an entry holds."""
+
+    @abstractmethod
+    def _write(self, entry: Entry, item: Item, words: list[int], blobs: Blobs, i: int) -> None:
+        """Write an item into place ``i`` of a batch; ``words`` are its ``transform.words_per_image`` random words."""
+
+    def _size_varies(self) -> bool:
+        """Return whether a batch has the size of its first item, and not that of all batches."""
+        return False
+
+    def _batch_shapes(self, first: Callable[[], Item]) -> tuple[Shape4, ...]:
+        """Return the shapes of the blobs of a batch that begins with the item that ``first`` gives."""
+        return self.shapes()
+
+    def next_batch(self) -> Blobs:
+        """Read the next batch.
+
+        Returns:
+            float32 blobs, memory of their own.
+
+        Raises:
+            DataError: naming file and line, if something cannot be read. The batch is still the next one then.
+        """
+        self._reset_after_fork()
+        try:
+            self._plan()
+            batch = self._planned[0]
+            self._fill(batch)
+            for write in batch.writes or ():
+                write.result()
+        except Exception:
+            self._roll_back()
+            raise
+        self._planned.popleft()
+        self._go_on()
+        if self.workers:
+            # What goes wrong here goes wrong again, and is heard of, when its turn comes.
+            with suppress(Exception):
+                self._plan()
+                if not self._size_varies():
+                    self._fill(self._planned[0])
+        assert batch.blobs is not None
+        return batch.blobs
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the position of the next batch, in plain numbers and arrays; what workers read ahead does not count.
+
+        The state of the net's generator is not in it: that is the net's.
+        """
+        self._reset_after_fork()
+        order = self._planned[0].order if self._planned else self._order()
+        copied = {key: value.copy() if isinstance(value, np.ndarray) else value for key, value in order.items()}
+        return {**copied, "seed": self._seed, "placer": self._placer.state_dict() if self._placer else None}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where :meth:`state_dict` was taken.
+
+        Raises:
+            DataError: if the state belongs to other data.
+        """
+        self._reset_after_fork()
+        self._roll_back()
+        self._set_order(state)
+        self._seed = int(state["seed"])
+        if state.get("placer") is not None:
+            self._placer = CaffeRNG(0)
+            self._placer.load_state_dict(state["placer"])
+
+    def close(self) -> None:
+        """Stop the workers; the next batch starts them again."""
+        self._reset_after_fork()
+        self._roll_back()
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+            self._pool = None
+
+    def _draw_seed(self) -> None:
+        """Seed the generator that places images with a word of the net's (DataTransformer::InitRand)."""
+        if self.transform.needs_rand:
+            self._seed = self._rng.word()
+            self._placer = None if self.reseeds else CaffeRNG(self._seed)
+
+    def _go_on(self) -> None:
+        """Bring the generator that places images to the next batch."""
+        if self._placer is None:
+            self._draw_seed()
+        else:
+            self._placer.words(self.transform.words_per_image * self.batch_size * self.shard.world)
+
+    def _plan(self) -> None:
+        """Give batches their entries and the workers what to read: the next batch, and enough to be busy meanwhile."""
+        ahead = 1 + math.ceil(2 * self.workers / self.batch_size) if self.workers else 1
+        while len(self._planned) < ahead:
+            order = self._order()
+            first, count = self.shard.before(self.batch_size), self.batch_size * self.shard.world
+            try:
+                entries = self._draw(count)[first : first + self.batch_size]
+            except Exception:
+                self._set_order(order)
+                raise
+            batch: _Batch[Entry, Item] = _Batch(order, entries)
+            self._planned.append(batch)
+            if self.workers:
+                batch.items = [self._submit(self._read, entry) for entry in entries]
+
+    def _fill(self, batch: _Batch[Entry, Item]) -> None:
+        """Write the batch's items, by the workers or here."""
+        if batch.writes is not None:
+            return
+        items = batch.items
+        first = items[0].result if items else lambda: self._read(batch.entries[0])
+        blobs = tuple(self.allocate(shape) for shape in self._batch_shapes(first))
+        words, each = self._words(), self.transform.words_per_image
+        writes = []
+        for i, entry in enumerate(batch.entries):
+            drawn = words[i * each : (i + 1) * each]
+            if items:
+                writes.append(self._submit(self._write_read, entry, items[i], drawn, blobs, i))
+            else:
+                self._write(entry, self._read(entry), drawn, blobs, i)
+        batch.blobs, batch.writes, batch.items = blobs, writes, None
+
+    def _words(self) -> list[int]:
+        """Return the random words of this process's part of the next batch."""
+        if not self.transform.needs_rand:
+            return []
+        each = self.transform.words_per_image
+        generator = CaffeRNG(self._seed)
+        if self._placer is not None:
+            generator.load_state_dict(self._placer.state_dict())
+        generator.words(each * self.shard.before(self.batch_size))
+        return generator.words(each * self.batch_size)
+
+    def _write_read(self, entry: Entry, item: Future[Item], words: list[int], blobs: Blobs, i: int) -> None:
+        # No deadlock: workers take jobs in order, so the read that is waited for is done or under way.
+        self._write(entry, item.result(), words, blobs, i)
+
+    def _submit(self, job: Callable[..., Any], *args: Any) -> Future[Any]:
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self.workers, thread_name_prefix=f"deeplab-caffe-{type(self).__name__}")
+        return self._pool.submit(job, *args)
+
+    def _roll_back(self) -> None:
+        """Forget what was read ahead."""
+        if not self._planned:
+            return
+        for batch in self._planned:
+            for job in (*(batch.writes or ()), *(batch.items or ())):
+                job.cancel()
+        self._set_order(self._planned[0].order)
+        self._planned.clear()
+
+    def _reset_after_fork(self) -> None:
+        """Drop what a forked child cannot use of its parent: threads, and files that libraries read."""
+        if self._process != os.getpid():
+            self._process, self._pool = os.getpid(), None
+            order = self._planned[0].order if self._planned else self._order()
+            self._planned.clear()
+            self._set_order(order)
+
+    def __getstate__(self) -> dict[str, Any]:
+        order = self._planned[0].order if self._planned else None
+        return self.__dict__ | {"_planned": deque(), "_pool": None, "_copied_order": order}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        order = state.pop("_copied_order")
+        self.__dict__.update(state)
+        self._process = os.getpid()
+        if order is not None:
+            self._set_order(order)

@@ -1,0 +1,166 @@
+"""DATA: batches of Datum messages from a database (layers/data_layer.cpp)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from deeplab_caffe.data.io.database import DATABASES
+from deeplab_caffe.data.io.images import load_image
+from deeplab_caffe.data.sources.base import Blobs, ItemSource, Shape4, SourceOptions
+from deeplab_caffe.data.sources.transform import Phase, SegTransform, bgr_planes
+from deeplab_caffe.errors import DataError, NetError
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+# DataParameter.DB of the v1 caffe.proto.
+BACKENDS = ("LEVELDB", "LMDB")
+
+
+class Datum(NamedTuple):
+    """What a record holds: numbers ``(C, H, W)``, uint8 or float32, and a label."""
+
+    planes: np.ndarray
+    label: int
+
+
+def decode_datum(value: bytes, name: str) -> Datum:
+    """Read a Datum message: raw bytes, an encoded image (to B, G, R planes), or floats.
+
+    Args:
+        value: the message.
+        name: what to call it in errors.
+
+    Raises:
+        ValueError: it is no Datum, or its numbers are not as many as its size says.
+        DataError: the image in it cannot be decoded.
+    """
+    from google.protobuf.message import DecodeError
+
+    from deeplab_caffe.proto import caffe_pb2
+
+    try:
+        datum = caffe_pb2.Datum.FromString(value)
+    except DecodeError as exc:
+        raise ValueError("is no Datum message") from exc
+    if datum.encoded:
+        image = load_image(name, exif_orientation=False, content=datum.data, view=True)
+        return Datum(bgr_planes(image), datum.label)
+    shape = (datum.channels, datum.height, datum.width)
+    # Bytes count if there are any, as in the original.
+    planes = np.frombuffer(datum.data, np.uint8) if datum.data else np.array(datum.float_data, np.float32)
+    if min(shape) < 1 or planes.size != np.prod(shape, dtype=object):
+        raise ValueError(f"holds {planes.size} numbers, its size is {shape} (channels, height, width)")
+    return Datum(planes.reshape(shape), datum.label)
+
+
+class DatabaseSource(ItemSource[bytes, Datum]):
+    """The source of DATA's batches: records in the order of their keys, again and again.
+
+    Without ``crop_size`` a batch of one has the size of its record; all other batches have that of the first record.
+
+    Args:
+        layer_param: LayerParameter message with ``data_param`` and ``transform_param``.
+        phase: ``"TRAIN"`` or ``"TEST"``.
+        **options: see :class:`SourceOptions`.
+
+    Raises:
+        NetError: a parameter has no meaning here, or the database's library is not installed.
+        DataError: the database cannot be opened, or is empty.
+        CaffeModelError: the mean file cannot be read.
+    """
+
+    def __init__(self, layer_param: Any, phase: Phase, **options: Unpack[SourceOptions]) -> None:
+        param = layer_param.data_param
+        if not param.source:
+            raise NetError("data_param needs a source")
+        super().__init__(param.batch_size, SegTransform.from_param(layer_param.transform_param, phase), **options)
+        self.database = DATABASES[BACKENDS[param.backend]](param.source)
+        self._next = 0
+        self._keys: Iterator[bytes] | None = None
+        if param.rand_skip:
+            self._draw(self._rng.rand(param.rand_skip))
+        order = self._order()
+        self._first = self._draw(1)[0]
+        self._set_order(order)
+        self._item_shape: tuple[int, int, int] | None = None
+        self._draw_seed()
+        self._draw_seed()
+
+    def shapes(self) -> tuple[Shape4, Shape4]:
+        """Return the shapes of the blobs: data ``(N, C, H, W)``, label ``(N, 1, 1, 1)``, from the first record."""
+        if self._item_shape is None:
+            self._item_shape = self._out_shape(self._read(self._first))
+        return (self.batch_size, *self._item_shape), (self.batch_size, 1, 1, 1)
+
+    def _size_varies(self) -> bool:
+        return self.batch_size == 1 and not self.transform.crop_size
+
+    def _batch_shapes(self, first: Callable[[], Datum]) -> tuple[Shape4, ...]:
+        if not self._size_varies():
+            return self.shapes()
+        return (1, *self._out_shape(first())), (1, 1, 1, 1)
+
+    def _out_shape(self, datum: Datum) -> tuple[int, int, int]:
+        channels, height, width = datum.planes.shape
+        crop = self.transform.crop_size
+        return (channels, crop or height, crop or width)
+
+    def _draw(self, count: int) -> list[bytes]:
+        drawn: list[bytes] = []
+        while len(drawn) < count:
+            if self._keys is None:
+                self._keys, self._next = self.database.keys(), 0
+            key = next(self._keys, None)
+            if key is None:
+                if self._next == 0:
+                    raise DataError("the database is empty", self.database.path)
+                self._keys = None
+                continue
+            drawn.append(key)
+            self._next += 1
+        return drawn
+
+    def _order(self) -> dict[str, Any]:
+        return {"next": self._next}
+
+    def _set_order(self, order: dict[str, Any]) -> None:
+        target = int(order["next"])
+        keys = self.database.keys() if target else iter(())
+        for key in range(target):
+            if next(keys, None) is None:
+                raise DataError(f"the saved position is record {target}, there are {key}", self.database.path)
+        self._keys, self._next = keys if target else None, target
+
+    def _read(self, entry: bytes) -> Datum:
+        try:
+            datum = decode_datum(self.database.get(entry), self._name(entry))
+            self.transform.check(datum.planes.shape, pads=False)
+        except ValueError as exc:
+            if isinstance(exc, DataError):
+                raise
+            raise DataError(str(exc), self._name(entry)) from exc
+        return datum
+
+    def _write(self, entry: bytes, item: Datum, words: list[int], blobs: Blobs, i: int) -> None:
+        data, label = blobs
+        planes = item.planes
+        shape = self._out_shape(item)
+        if shape != data.shape[1:]:
+            raise DataError(
+                f"the record gives {shape} (channels, height, width), the batch has {data.shape[1:]}", self._name(entry)
+            )
+        self.transform.planes_into(planes, self.transform.place(planes.shape[1], planes.shape[2], words), data[i])
+        label[i] = item.label
+
+    def _name(self, key: bytes) -> str:
+        return f"{self.database.path}: key {key.decode('utf-8', 'backslashreplace')!r}"
+
+    def __getstate__(self) -> dict[str, Any]:
+        # An iterator cannot be copied; the copy goes to the same record by itself.
+        state = super().__getstate__() | {"_keys": None}
+        state["_copied_order"] = state["_copied_order"] or self._order()
+        return state

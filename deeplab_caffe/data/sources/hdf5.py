@@ -1,0 +1,293 @@
+"""HDF5_DATA's rows and HDF5_OUTPUT's files (layers/hdf5_data_layer.cpp, hdf5_output_layer.cpp), through h5py."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from deeplab_caffe.data.io.atomic import atomic_write
+from deeplab_caffe.data.io.lists import read_words
+from deeplab_caffe.data.sources.sharding import Shard
+from deeplab_caffe.errors import DataError, NetError
+
+if TYPE_CHECKING:
+    import h5py
+
+Shape4 = tuple[int, int, int, int]
+
+# Compressed files are decompressed chunk by chunk: one that does not fit here, for every batch with rows of it.
+_CHUNK_CACHE_BYTES = 64 << 20
+
+
+# Caffe's kMaxBlobAxes.
+_MAX_AXES = 32
+
+
+def _h5py() -> Any:
+    try:
+        import h5py
+    except ImportError as exc:
+        raise NetError("HDF5 layers need h5py: pip install 'deeplab-caffe[hdf5]'") from exc
+    return h5py
+
+
+class HDF5Source:
+    """The source of HDF5_DATA's batches: rows of datasets, file after file in the order of the list, then again.
+
+    Files must come from where one trusts: a damaged one may end the process inside the HDF5 library.
+
+    Each top is the dataset of its name, of float or integer numbers, with 1 to 4 dimensions, rows first. The original
+    holds whole files in memory; here a batch's rows are read from the file.
+
+    Args:
+        source: the list file; its words are the names of the HDF5 files.
+        names: the datasets.
+        batch_size: rows a batch.
+        shard: this process's part of each batch.
+        four_axes: blobs have four axes, as DeepLab v1's; else those of the datasets.
+
+    Raises:
+        NetError: h5py is not installed, or ``batch_size`` is 0.
+        DataError: the list or its first file cannot be read, or lacks a dataset.
+    """
+
+    def __init__(
+        self,
+        source: str | PathLike[str],
+        names: Sequence[str],
+        batch_size: int,
+        shard: Shard | None = None,
+        *,
+        four_axes: bool = True,
+    ) -> None:
+        if batch_size < 1:
+            raise NetError(f"batch_size must be positive, got {batch_size}")
+        _h5py()
+        self.source = source
+        self.names = tuple(names)
+        self.batch_size = batch_size
+        self.four_axes = four_axes
+        self.shard = shard or Shard()
+        self.files = read_words(source)
+        if not self.files:
+            raise DataError("the list names no HDF5 file", source)
+        self._file = 0
+        self._row = 0
+        self._handle: tuple[int, int, h5py.File] | None = None
+        self._rows: dict[int, int] = {}
+        self._row_shapes = [shape[1:] for shape in self._describe(0)]
+
+    @classmethod
+    def from_param(cls, layer_param: Any, shard: Shard | None = None, *, four_axes: bool = True) -> HDF5Source:
+        """Build it from a LayerParameter message with ``hdf5_data_param``."""
+        param = layer_param.hdf5_data_param
+        return cls(param.source, list(layer_param.top), param.batch_size, shard, four_axes=four_axes)
+
+    def shapes(self) -> list[tuple[int, ...]]:
+        """Return the shapes of the blobs, ``(batch_size, C, H, W)``, or the datasets' own without ``four_axes``."""
+        return [(self.batch_size, *(_four(shape) if self.four_axes else shape)) for shape in self._row_shapes]
+
+    def next_batch(self) -> list[np.ndarray]:
+        """Read the next rows.
+
+        Returns:
+            One float32 blob ``(batch_size, C, H, W)`` for each dataset.
+
+        Raises:
+            DataError: a file cannot be read, or its datasets do not fit the first file's.
+        """
+        blobs = [np.empty((self.batch_size, *shape), np.float32) for shape in self._row_shapes]
+        self._skip(self.shard.before(self.batch_size))
+        done = 0
+        while done < self.batch_size:
+            count = min(self.batch_size - done, self._count(self._file) - self._row)
+            for name, blob in zip(self.names, blobs, strict=True):
+                self._read(name, self._row, blob[done : done + count])
+            done += count
+            self._advance(count)
+        self._skip(self.shard.after(self.batch_size))
+        return [blob.reshape(shape) for blob, shape in zip(blobs, self.shapes(), strict=True)]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return where the next batch begins."""
+        return {"file": self._file, "row": self._row}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where :meth:`state_dict` was taken.
+
+        Raises:
+            DataError: the list has no such file, or the file no such row.
+        """
+        file, row = int(state["file"]), int(state["row"])
+        if not 0 <= file < len(self.files):
+            raise DataError(f"the saved position is in file {file} of a list of {len(self.files)}", self.source)
+        if not 0 <= row < self._count(file):
+            raise DataError(f"the saved position is row {row} of {self._count(file)}", self.files[file])
+        self._file, self._row = file, row
+
+    def close(self) -> None:
+        """Close the file that is open; the next batch opens it again."""
+        if self._handle is not None:
+            pid, _, handle = self._handle
+            # A child's copy of its parent's handle is not its to close.
+            if pid == os.getpid():
+                handle.close()
+            self._handle = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_handle": None}
+
+    def _skip(self, rows: int) -> None:
+        while rows > 0:
+            count = min(rows, self._count(self._file) - self._row)
+            self._advance(count)
+            rows -= count
+
+    def _advance(self, rows: int) -> None:
+        self._row += rows
+        if self._row == self._count(self._file):
+            self._row = 0
+            self._file = (self._file + 1) % len(self.files)
+
+    def _count(self, file: int) -> int:
+        if file not in self._rows:
+            shapes = self._describe(file)
+            for name, shape, expected in zip(self.names, shapes, self._row_shapes, strict=True):
+                if shape[1:] != expected:
+                    raise DataError(
+                        f"rows of dataset '{name}' are {shape[1:]}, those of '{self.files[0]}' are {expected}",
+                        self.files[file],
+                    )
+        return self._rows[file]
+
+    def _open(self, file: int) -> h5py.File:
+        if self._handle is not None and self._handle[:2] == (os.getpid(), file):
+            return self._handle[2]
+        self.close()
+        path = self.files[file]
+        try:
+            # A plain open first: HDF5's own words for a missing file run over several lines.
+            with Path(path).open("rb"):
+                pass
+            handle = _h5py().File(path, "r", rdcc_nbytes=_CHUNK_CACHE_BYTES)
+        except (OSError, ValueError) as exc:
+            raise DataError(f"cannot be read as HDF5: {getattr(exc, 'strerror', None) or exc}", path) from exc
+        self._handle = (os.getpid(), file, handle)
+        return handle
+
+    def _describe(self, file: int) -> list[tuple[int, ...]]:
+        """Return the shapes of the datasets, and note their number of rows."""
+        handle, path = self._open(file), self.files[file]
+        try:
+            shapes = self._shapes_in(handle, path)
+        except DataError:
+            raise
+        except Exception as exc:  # damage shows as whatever the HDF5 library makes of it
+            raise DataError(f"the HDF5 file is damaged: {str(exc) or type(exc).__name__}", path) from exc
+        self._rows[file] = shapes[0][0]
+        return shapes
+
+    def _shapes_in(self, handle: h5py.File, path: str) -> list[tuple[int, ...]]:
+        h5py = _h5py()
+        shapes = []
+        for name in self.names:
+            dataset = handle.get(name)
+            if not isinstance(dataset, h5py.Dataset):
+                held = ", ".join(key for key in handle if isinstance(handle.get(key), h5py.Dataset)) or "none"
+                raise DataError(f"has no dataset '{name}', as the layer's top is called; it has {held}", path)
+            if dataset.dtype.kind not in "fiu":
+                raise DataError(f"dataset '{name}': expected numbers, got {dataset.dtype}", path)
+            most = 4 if self.four_axes else _MAX_AXES
+            if not 1 <= dataset.ndim <= most or dataset.size == 0:
+                raise DataError(
+                    f"dataset '{name}': expected 1 to {most} dimensions and rows, got {dataset.shape}", path
+                )
+            shapes.append(tuple(dataset.shape))
+        counts = {name: shape[0] for name, shape in zip(self.names, shapes, strict=True)}
+        if len(set(counts.values())) > 1:
+            said = ", ".join(f"'{name}' has {count}" for name, count in counts.items())
+            raise DataError(f"the datasets differ in their number of rows: {said}", path)
+        return shapes
+
+    def _read(self, name: str, row: int, out: np.ndarray) -> None:
+        try:
+            self._open(self._file)[name].read_direct(out, np.s_[row : row + len(out)])
+        except DataError:
+            raise
+        except Exception as exc:  # damage shows as whatever the HDF5 library makes of it
+            reason = str(exc).partition("\n")[0] or type(exc).__name__
+            raise DataError(f"dataset '{name}', row {row}: {reason}", self.files[self._file]) from exc
+
+
+class HDF5Writer:
+    """What HDF5_OUTPUT does: the two bottoms as float datasets ``data`` and ``label``.
+
+    The original cannot write a second batch; here its rows follow the first one's.
+
+    Args:
+        path: the file; what was there before is replaced with the first batch.
+    """
+
+    def __init__(self, path: str | PathLike[str]) -> None:
+        if not os.fspath(path):
+            raise NetError("hdf5_output_param needs a file_name")
+        _h5py()
+        self.path = path
+        self.rows = 0
+
+    def write(self, data: np.ndarray, label: np.ndarray) -> None:
+        """Write the first batch, or append a further one.
+
+        Args:
+            data: ``(N, C, H, W)``.
+            label: ``(N, C, H, W)``, as many items.
+
+        Raises:
+            DataError: the counts differ, the shapes are not the first batch's, or the file cannot be written.
+        """
+        if len(data) != len(label):
+            raise DataError(f"{len(data)} items of data and {len(label)} of label", self.path)
+        blobs = {"data": np.asarray(data, np.float32), "label": np.asarray(label, np.float32)}
+        try:
+            if self.rows == 0:
+                with atomic_write(self.path) as stream, _h5py().File(stream.name, "w") as file:
+                    for name, blob in blobs.items():
+                        file.create_dataset(name, data=blob, maxshape=(None, *blob.shape[1:]), chunks=True)
+            else:
+                self._append(blobs)
+        except (OSError, RuntimeError, ValueError) as exc:
+            if isinstance(exc, DataError):
+                raise
+            reason = getattr(exc, "strerror", None) or str(exc).partition("\n")[0]
+            raise DataError(f"cannot be written: {reason}", self.path) from exc
+        self.rows += len(data)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return how many rows there are."""
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where :meth:`state_dict` was taken: the next batch replaces the rows written since."""
+        self.rows = int(state["rows"])
+
+    def _append(self, blobs: dict[str, np.ndarray]) -> None:
+        with _h5py().File(self.path, "r+") as file:
+            for name, blob in blobs.items():
+                if name not in file or len(file[name]) < self.rows:
+                    held = len(file[name]) if name in file else "no"
+                    raise DataError(f"'{name}' has {held} rows, {self.rows} were written: another file?", self.path)
+                if file[name].shape[1:] != blob.shape[1:]:
+                    raise DataError(f"'{name}' had items of {file[name].shape[1:]}, now {blob.shape[1:]}", self.path)
+            for name, blob in blobs.items():
+                file[name].resize(self.rows + len(blob), axis=0)
+                file[name][self.rows :] = blob
+
+
+def _four(row: tuple[int, ...]) -> tuple[int, int, int]:
+    channels, height, width = (*row, 1, 1, 1)[:3]
+    return channels, height, width

@@ -1,0 +1,90 @@
+"""Caffe's random numbers: words of a Mersenne Twister, used the way Caffe uses them.
+
+The words are numpy's; the distributions are own code, because no library promises boost's bits.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+import numpy as np
+
+_WORD = 2**32
+
+
+class CaffeRNG:
+    """A ``boost::mt19937`` (``std::mt19937`` gives the same words) with Caffe's ways to draw from it.
+
+    Caffe owns one for the whole process (``Caffe::set_random_seed`` sets it) and draws single words from it to seed
+    private ones: a net owns one of these and passes it to the layers that draw.
+
+    Args:
+        seed: from 0 to 2**32 - 1; None takes one from the operating system, as Caffe's ``cluster_seedgen`` does.
+
+    Raises:
+        ValueError: if the seed is out of range.
+    """
+
+    def __init__(self, seed: int | None = None) -> None:
+        if seed is None:
+            seed = secrets.randbits(32)
+        if not 0 <= seed < _WORD:
+            raise ValueError(f"seed must be from 0 to {_WORD - 1}, got {seed}")
+        self._bits = np.random.MT19937()
+        # RandomState's legacy seeding is Matsumoto and Nishimura's init_genrand, which boost and std use as well.
+        np.random.RandomState(self._bits).seed(seed)
+
+    def word(self) -> int:
+        """Return the next 32-bit word (``caffe_rng_rand``)."""
+        return int(self._bits.random_raw())
+
+    def words(self, count: int) -> list[int]:
+        """Return the next ``count`` words."""
+        return [int(word) for word in self._bits.random_raw(count)] if count else []
+
+    def rand(self, n: int) -> int:
+        """Return a number from 0 to ``n - 1``: the next word modulo ``n`` (``DataTransformer::Rand``)."""
+        if n < 1:
+            raise ValueError(f"rand needs a positive bound, got {n}")
+        return self.word() % n
+
+    def uniform_int(self, high: int) -> int:
+        """Return a number from 0 to ``high``, both included, drawn from equal buckets as ``boost::uniform_int`` does.
+
+        Args:
+            high: from 0 to 2**32 - 2. At 0 no word is drawn.
+        """
+        if high == 0:
+            return 0
+        bucket, rest = divmod(_WORD - 1, high + 1)
+        bucket += rest == high
+        while True:
+            value = self.word() // bucket
+            if value <= high:
+                return value
+
+    def bernoulli(self, count: int, p: float) -> np.ndarray:
+        """Draw ``count`` times, True with probability ``p``, a word each: ``boost::bernoulli_distribution<float>``."""
+        words = np.asarray(self._bits.random_raw(count)).astype(np.float32)
+        return words <= np.float32(p) * np.float32(_WORD - 1)
+
+    def shuffle(self, values: np.ndarray) -> None:
+        """Shuffle in place as Caffe's ``shuffle``: Fisher and Yates' way, from the end (include/caffe/util/rng.hpp)."""
+        for i in range(len(values) - 1, 0, -1):
+            j = self.uniform_int(i)
+            values[i], values[j] = values[j], values[i]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return where the generator stands: ``key`` (624 words) and ``pos``."""
+        state = self._bits.state["state"]
+        return {"key": state["key"].copy(), "pos": int(state["pos"])}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Stand where :meth:`state_dict` was taken."""
+        key = np.array(state["key"], dtype=np.uint32)
+        if key.shape != (624,) or not 0 <= int(state["pos"]) <= 624:
+            raise ValueError(
+                f"an MT19937 state has 624 words and a position up to 624, got {key.shape}, {state['pos']}"
+            )
+        self._bits.state = {"bit_generator": "MT19937", "state": {"key": key, "pos": int(state["pos"])}}

@@ -1,0 +1,277 @@
+"""From a photograph and its label map to the blobs of a net: DataTransformer.
+
+The rule is the original's (data_transformer.cpp, TransformImgAndSeg in lines 309-464): pad at the bottom and at the
+right up to ``crop_size``, the image with the mean and the labels with ``ignore_label``; crop at a random place in
+TRAIN, in the middle in TEST; mirror; subtract the mean, multiply by ``scale``; channels in B, G, R order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from deeplab_caffe.errors import NetError
+
+Phase = Literal["TRAIN", "TEST"]
+
+# Mean of ImageNet's pixels in B, G, R order, as DeepLab's prototxt files have it.
+IMAGENET_MEAN_BGR = (104.008, 116.669, 122.675)
+
+
+@dataclass(frozen=True)
+class Placement:
+    """What chance (TRAIN) or the middle (TEST) chose for one image.
+
+    Attributes:
+        mirror: whether the crop is mirrored, padding included.
+        h_off: first row of the crop in the padded image.
+        w_off: first column of the crop in the padded image.
+    """
+
+    mirror: bool = False
+    h_off: int = 0
+    w_off: int = 0
+
+
+@dataclass(frozen=True)
+class SegTransform:
+    """TransformationParameter with its phase.
+
+    Attributes:
+        phase: ``"TRAIN"`` crops at random, ``"TEST"`` in the middle.
+        crop_size: side of the square crop; 0 takes the image as it is.
+        crop_pair: height and width of the crop instead.
+        scale_factors: one of these, drawn at random in both phases, resizes the image before the crop; empty for none.
+        mirror: mirror half of the images at random (in both phases, as the original).
+        mean_value: one value, or one per channel in B, G, R order; empty for none.
+        scale: factor after the subtraction.
+        mean_image: a mean for every pixel, float32 ``(C, H, W)``, instead of ``mean_value``.
+    """
+
+    phase: Phase = "TEST"
+    crop_size: int = 0
+    mirror: bool = False
+    mean_value: tuple[float, ...] = ()
+    scale: float = 1.0
+    mean_image: np.ndarray | None = field(default=None, repr=False, compare=False)
+    crop_pair: tuple[int, int] = (0, 0)
+    scale_factors: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.phase not in ("TRAIN", "TEST"):
+            raise ValueError(f"phase must be TRAIN or TEST, got {self.phase!r}")
+
+    @classmethod
+    def from_param(cls, transform_param: Any, phase: Phase) -> SegTransform:
+        """Read a TransformationParameter message, and the mean image if it names one.
+
+        Raises:
+            NetError: there are both ``mean_file`` and ``mean_value``.
+            CaffeModelError: the mean file cannot be read.
+        """
+        mean_image = None
+        if transform_param.scale_factors:
+            raise NetError("scale_factors are for ImageSegData")
+        crop = crop_of(transform_param)
+        if crop[0] != crop[1]:
+            raise NetError(f"crop_height and crop_width must be equal here, got {crop[0]} and {crop[1]}")
+        if transform_param.mean_file:
+            if transform_param.mean_value:
+                raise NetError("mean_file and mean_value exclude each other")
+            mean_image = read_mean(transform_param.mean_file)
+        return cls(
+            phase,
+            crop[0],
+            transform_param.mirror,
+            tuple(transform_param.mean_value),
+            transform_param.scale,
+            mean_image,
+        )
+
+    @property
+    def crop(self) -> tuple[int, int]:
+        """Return height and width of the crop, 0 for none."""
+        return self.crop_pair if self.crop_pair[0] else (self.crop_size, self.crop_size)
+
+    @property
+    def needs_rand(self) -> bool:
+        """Return whether a generator is needed (DataTransformer::InitRand)."""
+        return self.words_per_image > 0
+
+    @property
+    def words_per_image(self) -> int:
+        """Return how many random words one image takes: for :meth:`factor`, then for :meth:`place`."""
+        crops_at_random = self.phase == "TRAIN" and self.crop[0] > 0
+        return int(self.mirror) + bool(self.scale_factors) + 2 * crops_at_random
+
+    def factor(self, words: Sequence[int]) -> float:
+        """Choose one of the scale factors from an image's random words; 1 if there are none."""
+        if not self.scale_factors:
+            return 1.0
+        return self.scale_factors[words[int(self.mirror)] % len(self.scale_factors)]
+
+    def means(self, channels: int) -> np.ndarray:
+        """Return the mean of every channel, float32 ``(channels,)``.
+
+        Raises:
+            ValueError: if there is neither one value nor one per channel.
+        """
+        if len(self.mean_value) not in (0, 1, channels):
+            raise ValueError(
+                f"expected one mean_value or as many as channels ({channels}), got {len(self.mean_value)} values"
+            )
+        return np.broadcast_to(np.asarray(self.mean_value or (0,), np.float32), (channels,))
+
+    def place(self, height: int, width: int, words: Sequence[int]) -> Placement:
+        """Choose mirror and offsets for an image of this size from ``words_per_image`` random words, in this order."""
+        drawn = iter(words)
+        mirror = self.mirror and next(drawn) % 2 == 1
+        if self.scale_factors:
+            next(drawn)
+        crop_height, crop_width = self.crop
+        if crop_height == 0:
+            return Placement(mirror)
+        spare_height, spare_width = max(height - crop_height, 0), max(width - crop_width, 0)
+        if self.phase == "TRAIN":
+            return Placement(mirror, next(drawn) % (spare_height + 1), next(drawn) % (spare_width + 1))
+        return Placement(mirror, spare_height // 2, spare_width // 2)
+
+    def check(self, shape: tuple[int, int, int], *, pads: bool) -> None:
+        """Look whether an image fits.
+
+        Args:
+            shape: its ``(C, H, W)``.
+            pads: whether it may be smaller than the crop.
+
+        Raises:
+            ValueError: it does not fit the mean, or is smaller than ``crop_size`` where it must not be.
+        """
+        self.means(shape[0])
+        if self.mean_image is not None and self.mean_image.shape != shape:
+            raise ValueError(f"the image is {shape} (channels, height, width), the mean file's {self.mean_image.shape}")
+        if (shape[1] < self.crop[0] or shape[2] < self.crop[1]) and not (pads and self.mean_image is None):
+            raise ValueError(f"the image is {shape[1]} x {shape[2]} (height x width), crop_size is {self.crop_size}")
+
+    def image_into(self, image: np.ndarray, placement: Placement, out: np.ndarray) -> None:
+        """Write one image into its item of the data blob.
+
+        Args:
+            image: uint8 RGB ``(H, W, 3)`` or grey ``(H, W)``.
+            placement: from :meth:`place`.
+            out: float32 ``(3, height, width)``, or ``(1, height, width)`` for grey; overwritten whole.
+        """
+        self.planes_into(bgr_planes(image), placement, out)
+
+    def planes_into(self, planes: np.ndarray, placement: Placement, out: np.ndarray) -> None:
+        """Write one image, plane by plane, into its item of the data blob.
+
+        Args:
+            planes: numbers ``(C, H, W)``.
+            placement: from :meth:`place`.
+            out: float32 ``(C, height, width)``; overwritten whole.
+        """
+        channels, height, width = out.shape
+        where = np.s_[:, placement.h_off : placement.h_off + height, placement.w_off : placement.w_off + width]
+        window = planes[where]
+        mean = self.means(channels) if self.mean_image is None else self.mean_image[where]
+        if placement.mirror:
+            out = out[..., ::-1]
+        # Padding has the value of the mean in the original, so exactly 0 once the mean is off.
+        rows, columns = window.shape[1:]
+        out[:, rows:] = 0
+        out[:, :rows, columns:] = 0
+        for channel in range(channels):
+            # One pass that converts and subtracts: a byte is exact in float32.
+            np.subtract(window[channel], mean[channel], out=out[channel, :rows, :columns], dtype=np.float32)
+        if self.scale != 1.0:
+            out *= np.float32(self.scale)
+
+    def label_into(self, label: np.ndarray, placement: Placement, out: np.ndarray, ignore_label: int) -> None:
+        """Write one label map into its item of the label blob.
+
+        Args:
+            label: uint8 ``(H, W)``.
+            placement: the image's.
+            out: float32 ``(height, width)``; overwritten whole.
+            ignore_label: value of the padding.
+        """
+        height, width = out.shape
+        window = label[placement.h_off : placement.h_off + height, placement.w_off : placement.w_off + width]
+        if placement.mirror:
+            out = out[:, ::-1]
+        rows, columns = window.shape
+        out[rows:] = ignore_label
+        out[:rows, columns:] = ignore_label
+        out[:rows, :columns] = window
+
+
+def crop_of(transform_param: Any) -> tuple[int, int]:
+    """Return height and width of the crop that a TransformationParameter asks for, 0 for none.
+
+    Raises:
+        NetError: ``crop_size`` and ``crop_height`` or ``crop_width`` are given, or only one of the latter.
+    """
+    size, height, width = transform_param.crop_size, transform_param.crop_height, transform_param.crop_width
+    if size and (height or width):
+        raise NetError("crop_size and crop_height, crop_width exclude each other")
+    if (height > 0) != (width > 0):
+        raise NetError(f"crop_height and crop_width go together, got {height} and {width}")
+    return (size, size) if size else (height, width)
+
+
+def bgr_planes(image: np.ndarray) -> np.ndarray:
+    """View an image, RGB ``(H, W, 3)`` or grey ``(H, W)``, as Caffe has it: B, G, R ``(3, H, W)`` or ``(1, H, W)``."""
+    return image[None] if image.ndim == 2 else image.transpose(2, 0, 1)[::-1]
+
+
+def read_mean(path: str) -> np.ndarray:
+    """Read a mean image.
+
+    Args:
+        path: a ``.binaryproto`` of one item.
+
+    Returns:
+        float32 ``(C, H, W)``.
+
+    Raises:
+        NetError: the file holds several items.
+        CaffeModelError: the file cannot be read.
+    """
+    from deeplab_caffe.proto import read_blob
+
+    blob = read_blob(path)
+    shape = (1,) * (4 - len(blob.shape)) + tuple(blob.shape)
+    if len(shape) != 4 or shape[0] != 1:
+        raise NetError(f"mean_file '{path}': expected one image (1, C, H, W), got shape {tuple(blob.shape)}")
+    return np.array(blob.data, np.float32).reshape(shape[1:])
+
+
+def image_to_blob(
+    image: np.ndarray,
+    *,
+    mean_value: Sequence[float] = IMAGENET_MEAN_BGR,
+    scale: float = 1.0,
+    size: tuple[int, int] | None = None,
+) -> np.ndarray:
+    """Make a net's input of one photograph, padded at the bottom and at the right.
+
+    Args:
+        image: uint8 RGB ``(H, W, 3)`` or grey ``(H, W)``.
+        mean_value: one value, or one per channel in B, G, R order.
+        scale: factor after the subtraction.
+        size: ``(height, width)`` of the blob, at least the image's; None takes the image's.
+
+    Returns:
+        float32 ``(1, C, height, width)``, channels B, G, R; 0 in the padding.
+    """
+    if image.dtype != np.uint8 or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3):
+        raise ValueError(f"expected a uint8 image (H, W, 3) or (H, W), got {image.dtype} {image.shape}")
+    height, width = size or image.shape[:2]
+    if height < image.shape[0] or width < image.shape[1]:
+        raise ValueError(f"an image of {image.shape[0]} x {image.shape[1]} does not fit into {height} x {width}")
+    blob = np.empty((1, 3 if image.ndim == 3 else 1, height, width), np.float32)
+    SegTransform(mean_value=tuple(mean_value), scale=scale).image_into(image, Placement(), blob[0])
+    return blob
