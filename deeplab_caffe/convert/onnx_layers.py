@@ -118,7 +118,7 @@ def _softmax(graph: Graph, step: Step, bottoms: list[str]) -> list[str]:
 @_register("ArgMax")
 def _argmax(graph: Graph, step: Step, bottoms: list[str]) -> list[str]:
     if not step.layer.gives_labels:
-        raise graph.unsupported("ARGMAX of another axis than the channels, with top_k over 1 or out_max_val,")
+        raise graph.unsupported("ARGMAX with top_k over 1, with out_max_val, or of another axis than the channels,")
     index = graph.node("ArgMax", bottoms, axis=1, keepdims=1, select_last_index=1)
     return [graph.node("Cast", [index], step.tops[0], to=1)]
 
