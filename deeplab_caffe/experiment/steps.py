@@ -230,7 +230,7 @@ def _test_weights(shop: Workshop, stage: str) -> Path | None:
 
 
 def _written(net: caffe_pb2.NetParameter, ids: list[str]) -> dict[str, list[str]]:
-    """The files that MAT_WRITE layers write of each image."""
+    """Return the files that MAT_WRITE layers write of each image."""
     for layer in net.layer:
         if layer.HasField("image_data_param") and layer.image_data_param.batch_size != 1:
             raise ExperimentError(f"layer '{layer.name}': test.prototxt needs batch_size 1, a file for each image")

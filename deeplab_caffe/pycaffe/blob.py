@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+
+def _dims(shape: tuple[int | Sequence[int], ...]) -> tuple[int, ...]:
+    """Return the dimensions that ``reshape(2, 3)`` or ``reshape((2, 3))`` was given."""
+    return tuple(int(size) for size in np.atleast_1d(shape[0] if len(shape) == 1 else shape))
 
 
 class Memory:
@@ -23,11 +28,11 @@ class Memory:
         self._host_is_newer = False
 
     def array(self) -> np.ndarray:
-        """The numbers as a numpy array, live."""
+        """Return the numbers as a numpy array, live."""
         tensor = self._get()
         if tensor.device.type == "cpu":
             return tensor.numpy()
-        if not self._host_is_newer:
+        if self._host is None or not self._host_is_newer:
             fresh = tensor.cpu().numpy()
             if self._host is None or self._host.shape != fresh.shape:
                 self._host = fresh
@@ -37,7 +42,7 @@ class Memory:
         return self._host
 
     def tensor(self) -> Tensor:
-        """The numbers as a tensor, with what the script wrote."""
+        """Return the numbers as a tensor, with what the script wrote."""
         tensor = self._get()
         if self._host_is_newer and self._host is not None and tensor.device.type != "cpu":
             tensor.copy_(torch.from_numpy(self._host))
@@ -45,7 +50,7 @@ class Memory:
         return tensor
 
     def forget_host(self) -> None:
-        """The tensor has just been written: what the host holds is old."""
+        """Note that the tensor has just been written: what the host holds is old."""
         self._host_is_newer = False
 
 
@@ -106,34 +111,34 @@ class Blob:
     def _legacy(self, axis: int) -> int:
         return self.shape[axis] if axis < len(self.shape) else 1
 
-    def reshape(self, *shape: int) -> None:
-        """Gives the blob another shape; memory is kept where the count is the same, else it is new and zero.
+    def reshape(self, *shape: int | Sequence[int]) -> None:
+        """Give the blob another shape; memory is kept where the count is the same, else it is new and zero.
 
         Raises:
             ValueError: a dimension is negative.
         """
-        dims = tuple(int(size) for size in (shape[0] if len(shape) == 1 and not np.isscalar(shape[0]) else shape))
+        dims = _dims(shape)
+        if min(dims, default=0) < 0:
+            raise ValueError(f"a blob's dimensions must not be negative, got {dims}")
         if dims == self.shape:
             return
-        if not dims or min(dims) < 0:
-            raise ValueError(f"a blob's dimensions must not be negative, got {dims}")
         same = math.prod(dims) == self.count
         for memory, name in ((self._data, "_data_tensor"), (self._diff, "_diff_tensor")):
             tensor = memory.tensor()
             setattr(self, name, tensor.view(dims) if same else torch.zeros(dims, device=tensor.device))
 
     def to(self, device: torch.device) -> None:
-        """Moves the memory to a device."""
+        """Move the memory to a device."""
         if self._data_tensor.device != device:
             self._data_tensor = self._data.tensor().to(device)
             self._diff_tensor = self._diff.tensor().to(device)
 
     def write_data(self, value: Tensor) -> None:
-        """Takes over a computed value; arrays that a script holds stay live where the shape is the same."""
+        """Take over a computed value; arrays that a script holds stay live where the shape is the same."""
         self._write(self._data, value)
 
     def write_diff(self, value: Tensor) -> None:
-        """As :meth:`write_data`, for the gradient."""
+        """Take over a computed gradient, as :meth:`write_data` does a value."""
         self._write(self._diff, value)
 
     def _write(self, memory: Memory, value: Tensor) -> None:
@@ -150,24 +155,24 @@ class ParameterBlob(Blob):
         shape: the shape: with four axes in DeepLab v1.
     """
 
-    def __init__(self, parameter: nn.Parameter, shape: tuple[int, ...]) -> None:
+    def __init__(self, parameter: Tensor, shape: tuple[int, ...]) -> None:
         self.parameter = parameter
         self._shape = shape
         self._diff_tensor = torch.zeros(shape)
         self._data = Memory(lambda: self.parameter.data.view(shape))
         self._diff = Memory(lambda: self._diff_tensor)
 
-    def reshape(self, *shape: int) -> None:
-        """A parameter keeps its shape.
+    def reshape(self, *shape: int | Sequence[int]) -> None:
+        """Check that the parameter keeps its shape.
 
         Raises:
             ValueError: another shape is asked for.
         """
-        if tuple(shape) not in (self._shape, tuple(self.parameter.shape)):
+        if _dims(shape) not in (self._shape, tuple(self.parameter.shape)):
             raise ValueError(f"a parameter blob keeps its shape {self._shape}, asked for {shape}")
 
     def to(self, device: torch.device) -> None:
-        """Moves the gradient; the parameter itself moves with its module."""
+        """Move the gradient; the parameter itself moves with its module."""
         if self._diff_tensor.device != device:
             self._diff_tensor = self._diff.tensor().to(device)
 
@@ -176,6 +181,6 @@ class ParameterBlob(Blob):
         self._diff.tensor().add_(value.detach().view(self._shape))
 
     def write_diff(self, value: Tensor) -> None:
-        """Takes over a computed gradient."""
+        """Take over a computed gradient."""
         self._diff.forget_host()
         self._diff.tensor().copy_(value.detach().view(self._shape))

@@ -54,5 +54,5 @@ def current_device() -> torch.device:
 
 
 def current_seed() -> int | None:
-    """The seed that :func:`set_random_seed` set last, or None."""
+    """Return the seed that :func:`set_random_seed` set last, or None."""
     return _seed

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable
 from os import PathLike
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor
 
 from deeplab_caffe import net as core
 from deeplab_caffe.errors import NetError
@@ -50,18 +50,19 @@ class Net(Execution):
         self,
         prototxt: str | PathLike[str] | caffe_pb2.NetParameter,
         weights: str | PathLike[str] | int | None = None,
-        phase: int | None = None,
-        **options: object,
+        phase: int | str | PathLike[str] | None = None,
+        **options: Any,
     ) -> None:
-        if isinstance(weights, int):
-            weights, phase = (None, weights) if phase is None else (phase, weights)
+        path, phase = (phase, weights) if isinstance(weights, int) else (weights, phase)
+        if isinstance(path, int) or isinstance(phase, PathLike):
+            raise NetError(f"expected the path of weights and a phase, got {path!r} and {phase!r}")
         options.setdefault("seed", mode.current_seed())
         if options.get("dtype", torch.float32) != torch.float32:
             raise NetError(f"pycaffe's arrays are float32: dtype cannot be {options['dtype']}")
         module = core.Net(prototxt, None, caffe_pb2.TEST if phase is None else phase, **options)
         super().__init__(module)
-        if weights is not None:
-            self.copy_from(weights)
+        if path is not None:
+            self.copy_from(path)
 
     @property
     def inputs(self) -> list[str]:
@@ -99,20 +100,20 @@ class Net(Execution):
         return OrderedDict((name, self._loss_weights.get(name, 0.0)) for name in self.blobs)
 
     def copy_from(self, weights: str | PathLike[str]) -> None:
-        """Loads a caffemodel by layer names; layers that it lacks keep their values, with a warning."""
+        """Load a caffemodel by layer names; layers that it lacks keep their values, with a warning."""
         self._sync_parameters()
         load_weights(self.module, weights, missing="warn")
 
     def save(self, path: str | PathLike[str], write_diff: bool = False) -> None:
-        """Writes a caffemodel."""
+        """Write a caffemodel."""
         self._sync_parameters()
         diffs = {name: [blob.diff for blob in blobs] for name, blobs in self.params.items()} if write_diff else None
         save_weights(self.module, path, diffs)
 
     def share_with(self, other: Net) -> None:
-        """Takes over the parameters of the layers of the same name: one memory for both nets from now on."""
+        """Take over the parameters of the layers of the same name: one memory for both nets from now on."""
         self._sync_parameters()
-        replaced: dict[int, nn.Parameter] = {}
+        replaced: dict[int, Tensor] = {}
         for name in (name for name in self.params if name in other.params):
             mine, theirs = ([blob.parameter for blob in net.params[name]] for net in (self, other))
             shapes = [[tuple(blob.shape) for blob in blobs] for blobs in (mine, theirs)]
@@ -124,11 +125,11 @@ class Net(Execution):
             for role, blob in step.layer.named_blobs.items():
                 setattr(step.layer, role, replaced.get(id(blob), blob))
         for blobs in self.params.values():
-            for blob in blobs:
-                blob.parameter = replaced.get(id(blob.parameter), blob.parameter)
+            for face in blobs:
+                face.parameter = replaced.get(id(face.parameter), face.parameter)
 
     def reshape(self) -> None:
-        """Gives every blob the shape that follows from the shapes of the inputs."""
+        """Give every blob the shape that follows from the shapes of the inputs."""
         shapes = self.module.infer_shapes(**{name: self.blobs[name].shape for name in self.inputs})
         for name, shape in shapes.items():
             self.blobs[name].reshape(*shape)
@@ -140,7 +141,7 @@ class Net(Execution):
         end: str | None = None,
         **inputs: np.ndarray,
     ) -> dict[str, np.ndarray]:
-        """Runs the layers from ``start`` to ``end`` (names, both included; the whole net by default).
+        """Run the layers from ``start`` to ``end`` (names, both included; the whole net by default).
 
         Args:
             blobs: names of blobs to return beside the outputs.
@@ -173,7 +174,7 @@ class Net(Execution):
         end: str | None = None,
         **gradients: np.ndarray,
     ) -> dict[str, np.ndarray]:
-        """Runs the gradients from layer ``start`` down to layer ``end`` (names; the whole net by default).
+        """Run the gradients from layer ``start`` down to layer ``end`` (names; the whole net by default).
 
         Args:
             diffs: names of blobs whose gradients to return beside the inputs'.
@@ -200,7 +201,7 @@ class Net(Execution):
         return {name: self.blobs[name].diff for name in names}
 
     def forward_all(self, blobs: Iterable[str] | None = None, **inputs: np.ndarray) -> dict[str, np.ndarray]:
-        """Runs any number of items in batches of the net's size; the last batch is filled up with zeros.
+        """Run any number of items in batches of the net's size; the last batch is filled up with zeros.
 
         Returns:
             One array per output (and per name in ``blobs``), with as many items as were given.
@@ -213,7 +214,7 @@ class Net(Execution):
         count = counts.pop()
         parts: dict[str, list[np.ndarray]] = {}
         for begin in range(0, count, size):
-            batch = {}
+            batch: dict[str, Any] = {}
             for name, array in inputs.items():
                 part = np.zeros((size, *np.shape(array)[1:]), np.float32)
                 part[: len(array[begin : begin + size])] = array[begin : begin + size]
@@ -242,18 +243,18 @@ class Net(Execution):
             raise layer.error(f"set_input_arrays: {error}") from None
 
     def clear_param_diffs(self) -> None:
-        """Sets the gradients of all parameters to zero."""
+        """Set the gradients of all parameters to zero."""
         for blobs in self.params.values():
             for blob in blobs:
                 blob.diff[...] = 0
 
     def set_phase_test(self) -> None:
-        """The first pycaffe's way to say TEST."""
+        """Set the phase to TEST, as the first pycaffe had it."""
         self.module.context.phase = caffe_pb2.TEST
         self.module.eval()
 
     def set_phase_train(self) -> None:
-        """The first pycaffe's way to say TRAIN."""
+        """Set the phase to TRAIN, as the first pycaffe had it."""
         self.module.context.phase = caffe_pb2.TRAIN
         self.module.train()
         self._record = True
