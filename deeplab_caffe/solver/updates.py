@@ -110,7 +110,7 @@ class UpdateRule:
                     total += self.values[i]
             self.values[owner] = total
 
-    def _regularize(self, parameters: Sequence[Tensor], diffs: list[Tensor], decay: float) -> None:
+    def _regularize(self, parameters: list[Tensor], diffs: list[Tensor], decay: float) -> None:
         if decay == 0:
             return
         if self.regularization == "L2":
