@@ -23,7 +23,7 @@ class Memory:
         self._host_is_newer = False
 
     def array(self) -> np.ndarray:
-        """The numbers as a numpy array, live."""
+        """Return the numbers as a live numpy array."""
         tensor = self._get()
         if tensor.device.type == "cpu":
             return tensor.numpy()
@@ -37,7 +37,7 @@ class Memory:
         return self._host
 
     def tensor(self) -> Tensor:
-        """The numbers as a tensor, with what the script wrote."""
+        """Return the numbers as a tensor, with what the script wrote."""
         tensor = self._get()
         if self._host_is_newer and self._host is not None and tensor.device.type != "cpu":
             tensor.copy_(torch.from_numpy(self._host))
@@ -45,7 +45,7 @@ class Memory:
         return tensor
 
     def forget_host(self) -> None:
-        """The tensor has just been written: what the host holds is old."""
+        """Note that the tensor has been written, so that the host's copy is old."""
         self._host_is_newer = False
 
 
@@ -65,49 +65,49 @@ class Blob:
 
     @property
     def data(self) -> np.ndarray:
-        """Live array of the values."""
+        """Return a live array of the values."""
         return self._data.array()
 
     @property
     def diff(self) -> np.ndarray:
-        """Live array of the gradient."""
+        """Return a live array of the gradient."""
         return self._diff.array()
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Dimensions."""
+        """Return the dimensions."""
         return tuple(self._data._get().shape)
 
     @property
     def count(self) -> int:
-        """Number of elements."""
+        """Return the number of elements."""
         return math.prod(self.shape)
 
     @property
     def num(self) -> int:
-        """Items in the batch."""
+        """Return the number of items in the batch."""
         return self._legacy(0)
 
     @property
     def channels(self) -> int:
-        """Channels of an item."""
+        """Return the number of channels of an item."""
         return self._legacy(1)
 
     @property
     def height(self) -> int:
-        """Rows of a channel."""
+        """Return the number of rows of a channel."""
         return self._legacy(2)
 
     @property
     def width(self) -> int:
-        """Columns of a channel."""
+        """Return the number of columns of a channel."""
         return self._legacy(3)
 
     def _legacy(self, axis: int) -> int:
         return self.shape[axis] if axis < len(self.shape) else 1
 
     def reshape(self, *shape: int) -> None:
-        """Gives the blob another shape; memory is kept where the count is the same, else it is new and zero.
+        """Give the blob another shape; memory is kept if the count is the same, else it is new and zero.
 
         Raises:
             ValueError: a dimension is negative.
@@ -123,17 +123,17 @@ class Blob:
             setattr(self, name, tensor.view(dims) if same else torch.zeros(dims, device=tensor.device))
 
     def to(self, device: torch.device) -> None:
-        """Moves the memory to a device."""
+        """Move the memory to a device."""
         if self._data_tensor.device != device:
             self._data_tensor = self._data.tensor().to(device)
             self._diff_tensor = self._diff.tensor().to(device)
 
     def write_data(self, value: Tensor) -> None:
-        """Takes over a computed value; arrays that a script holds stay live where the shape is the same."""
+        """Take over a computed value; arrays that a script holds stay live if the shape is the same."""
         self._write(self._data, value)
 
     def write_diff(self, value: Tensor) -> None:
-        """As :meth:`write_data`, for the gradient."""
+        """Take over a computed gradient; see :meth:`write_data`."""
         self._write(self._diff, value)
 
     def _write(self, memory: Memory, value: Tensor) -> None:
@@ -158,7 +158,7 @@ class ParameterBlob(Blob):
         self._diff = Memory(lambda: self._diff_tensor)
 
     def reshape(self, *shape: int) -> None:
-        """A parameter keeps its shape.
+        """Refuse another shape: a parameter keeps its own.
 
         Raises:
             ValueError: another shape is asked for.
@@ -167,7 +167,7 @@ class ParameterBlob(Blob):
             raise ValueError(f"a parameter blob keeps its shape {self._shape}, asked for {shape}")
 
     def to(self, device: torch.device) -> None:
-        """Moves the gradient; the parameter itself moves with its module."""
+        """Move the gradient; the parameter itself moves with its module."""
         if self._diff_tensor.device != device:
             self._diff_tensor = self._diff.tensor().to(device)
 
@@ -176,6 +176,6 @@ class ParameterBlob(Blob):
         self._diff.tensor().add_(value.detach().view(self._shape))
 
     def write_diff(self, value: Tensor) -> None:
-        """Takes over a computed gradient."""
+        """Take over a computed gradient."""
         self._diff.forget_host()
         self._diff.tensor().copy_(value.detach().view(self._shape))

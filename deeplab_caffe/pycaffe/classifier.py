@@ -51,7 +51,7 @@ class Classifier(Net):
         self.image_dims = tuple(image_dims) if image_dims else tuple(self.crop_dims)
 
     def predict(self, inputs: Sequence[np.ndarray], oversample: bool = True) -> np.ndarray:
-        """Class probabilities (N, K) of images (H, W, C).
+        """Return class probabilities (N, K) of images (H, W, C).
 
         Args:
             inputs: the images.

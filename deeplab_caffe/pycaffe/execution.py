@@ -54,7 +54,7 @@ class Execution:
         self._record = bool(self._loss_weights) or module.param.force_backward or module.context.training
 
     def _place(self) -> None:
-        """Follows the mode: parameters and blobs go where the computation is to be."""
+        """Move parameters and blobs to the mode's device."""
         device = mode.current_device()
         if device != self._device:
             self._sync_parameters()
@@ -73,7 +73,7 @@ class Execution:
                 blob._data.tensor()
 
     def _forward(self, first: int, last: int) -> float:
-        """Runs layers ``first`` to ``last``; the weighted loss of their tops."""
+        """Run layers ``first`` to ``last``; return the weighted loss of their tops."""
         self._place()
         loss = 0.0
         for index in range(first, last + 1):
@@ -90,7 +90,7 @@ class Execution:
         return loss
 
     def _compute(self, index: int, record: bool) -> tuple[Tensor, ...]:
-        """One layer's tops from its bottoms as they are now; recorded for :meth:`_backward_layer` if asked for."""
+        """Compute one layer's tops from its current bottoms; recorded for :meth:`_backward_layer` if asked for."""
         step = self._steps[index]
         # `data` and not `detach()`: scripts may change a blob between forward and backward, as Caffe lets them.
         bottoms = [self.blobs[name]._data.tensor().data for name in step.bottoms]
@@ -106,7 +106,7 @@ class Execution:
         return tops
 
     def _find_backward(self) -> list[tuple[bool, list[bool]]]:
-        """For each layer: does it run backwards, and into which bottoms (net.cpp, Init)."""
+        """Return for each layer whether it runs backwards, and into which bottoms (net.cpp, Init)."""
         force = self.module.param.force_backward
         needed = dict.fromkeys(self.inputs, force)
         found = []
@@ -143,7 +143,7 @@ class Execution:
                 self._backward_layer(index, down)
 
     def _backward_layer(self, index: int, propagate_down: list[bool]) -> None:
-        """Gradients of one layer: of its parameters, and of the bottoms that ``propagate_down`` names."""
+        """Return the gradients of one layer: of its parameters, and of the bottoms that ``propagate_down`` names."""
         step = self._steps[index]
         if not step.layer.differentiable:
             return

@@ -15,7 +15,7 @@ from deeplab_caffe.proto import caffe_pb2
 
 
 def load_image(filename: str | PathLike[str], color: bool = True) -> np.ndarray:
-    """An image as float32 in [0, 1]: (H, W, 3) RGB, or (H, W, 1) with ``color=False``.
+    """Return an image as float32 in [0, 1]: (H, W, 3) RGB, or (H, W, 1) with ``color=False``.
 
     Raises:
         DataError: the file is not a readable image.
@@ -25,7 +25,7 @@ def load_image(filename: str | PathLike[str], color: bool = True) -> np.ndarray:
 
 
 def resize_image(im: np.ndarray, new_dims: tuple[int, int], interp_order: int = 1) -> np.ndarray:
-    """An image (H, W, K) at another size, pixel areas on pixel areas, by spline interpolation of the given order.
+    """Resize an image (H, W, K), pixel areas on pixel areas, by spline interpolation of the given order.
 
     Returns:
         float32 (new_dims[0], new_dims[1], K).
@@ -39,7 +39,7 @@ def resize_image(im: np.ndarray, new_dims: tuple[int, int], interp_order: int = 
 
 
 def oversample(images: Sequence[np.ndarray], crop_dims: Sequence[int]) -> np.ndarray:
-    """Four corners, centre, and their mirror images of each image (H, W, K): (10 * N, crop_h, crop_w, K)."""
+    """Cut four corners, centre, and their mirror images of each image (H, W, K): (10 * N, crop_h, crop_w, K)."""
     height, width = images[0].shape[:2]
     crop_h, crop_w = (int(size) for size in crop_dims)
     corners = [(y, x) for y in (0, height - crop_h) for x in (0, width - crop_w)]
@@ -73,14 +73,14 @@ class Transformer:
             raise NetError(f"'{in_}' is not one of the net's inputs: {list(self.inputs)}")
 
     def set_transpose(self, in_: str, order: Sequence[int]) -> None:
-        """Order of the axes, e.g. (2, 0, 1) from (H, W, K) to (K, H, W)."""
+        """Set the order of the axes, e.g. (2, 0, 1) from (H, W, K) to (K, H, W)."""
         self._check(in_)
         if sorted(order) != list(range(len(self.inputs[in_]) - 1)):
             raise NetError(f"transpose of '{in_}' must order {len(self.inputs[in_]) - 1} axes, got {tuple(order)}")
         self.transpose[in_] = tuple(order)
 
     def set_channel_swap(self, in_: str, order: Sequence[int]) -> None:
-        """Order of the channels, e.g. (2, 1, 0) from RGB to BGR."""
+        """Set the order of the channels, e.g. (2, 1, 0) from RGB to BGR."""
         self._check(in_)
         channels = self.inputs[in_][1]
         if len(order) != channels or not set(order) <= set(range(channels)):
@@ -88,12 +88,12 @@ class Transformer:
         self.channel_swap[in_] = tuple(order)
 
     def set_raw_scale(self, in_: str, scale: float) -> None:
-        """Factor before the mean is subtracted, e.g. 255 for images in [0, 1] and means in [0, 255]."""
+        """Set the factor before the mean is subtracted, e.g. 255 for images in [0, 1] and means in [0, 255]."""
         self._check(in_)
         self.raw_scale[in_] = scale
 
     def set_mean(self, in_: str, mean: np.ndarray) -> None:
-        """What to subtract: (C,), or (C, H, W) of the blob's size."""
+        """Set what to subtract: (C,), or (C, H, W) of the blob's size."""
         self._check(in_)
         mean = np.asarray(mean, np.float32)
         channels = self.inputs[in_][1]
@@ -106,12 +106,12 @@ class Transformer:
         self.mean[in_] = mean
 
     def set_input_scale(self, in_: str, scale: float) -> None:
-        """Factor after the mean is subtracted."""
+        """Set the factor after the mean is subtracted."""
         self._check(in_)
         self.input_scale[in_] = scale
 
     def preprocess(self, in_: str, data: np.ndarray) -> np.ndarray:
-        """An image (H, W, K) as one item (C, H, W) of the blob."""
+        """Return an image (H, W, K) as one item (C, H, W) of the blob."""
         self._check(in_)
         item = np.asarray(data, np.float32)
         size = self.inputs[in_][2:]
@@ -130,7 +130,7 @@ class Transformer:
         return np.ascontiguousarray(item, np.float32)
 
     def deprocess(self, in_: str, data: np.ndarray) -> np.ndarray:
-        """The inverse of :meth:`preprocess`, but for the size."""
+        """Invert :meth:`preprocess`, except for the size."""
         self._check(in_)
         item = np.array(data, np.float32).squeeze()
         if in_ in self.input_scale:
@@ -147,13 +147,13 @@ class Transformer:
 
 
 def blobproto_to_array(blob: caffe_pb2.BlobProto, return_diff: bool = False) -> np.ndarray:
-    """A BlobProto's numbers, float32 (num, channels, height, width)."""
+    """Return a BlobProto's numbers, float32 (num, channels, height, width)."""
     values = blob.diff if return_diff else blob.data
     return np.array(values, np.float32).reshape(blob.num, blob.channels, blob.height, blob.width)
 
 
 def array_to_blobproto(arr: np.ndarray, diff: np.ndarray | None = None) -> caffe_pb2.BlobProto:
-    """A BlobProto of a 4-D array.
+    """Return a BlobProto of a 4-D array.
 
     Raises:
         ValueError: the array is not 4-D.
@@ -169,7 +169,7 @@ def array_to_blobproto(arr: np.ndarray, diff: np.ndarray | None = None) -> caffe
 
 
 def array_to_datum(arr: np.ndarray, label: int = 0) -> caffe_pb2.Datum:
-    """A Datum of an array (C, H, W): bytes for uint8, floats otherwise."""
+    """Return a Datum of an array (C, H, W): bytes for uint8, floats otherwise."""
     if arr.ndim != 3:
         raise ValueError(f"expected an array of 3 dimensions, got {arr.ndim}")
     datum = caffe_pb2.Datum(channels=arr.shape[0], height=arr.shape[1], width=arr.shape[2], label=label)
@@ -181,7 +181,7 @@ def array_to_datum(arr: np.ndarray, label: int = 0) -> caffe_pb2.Datum:
 
 
 def datum_to_array(datum: caffe_pb2.Datum) -> np.ndarray:
-    """The array (C, H, W) of a Datum."""
+    """Return the array (C, H, W) of a Datum."""
     shape = (datum.channels, datum.height, datum.width)
     if datum.data:
         return np.frombuffer(datum.data, np.uint8).reshape(shape).copy()

@@ -65,52 +65,52 @@ class Net(Execution):
 
     @property
     def inputs(self) -> list[str]:
-        """Names of the input blobs."""
+        """Return the names of the input blobs."""
         return self.module.inputs
 
     @property
     def outputs(self) -> list[str]:
-        """Names of the output blobs."""
+        """Return the names of the output blobs."""
         return self.module.outputs
 
     @property
     def layers(self) -> list[LayerFace]:
-        """The layers in order."""
+        """Return the layers in order."""
         return [LayerFace(s.layer.TYPE, self.params.get(s.layer.name, [])) for s in self._steps]
 
     @property
     def layer_dict(self) -> OrderedDict[str, LayerFace]:
-        """The layers by name."""
+        """Return the layers by name."""
         return OrderedDict(zip(self._layer_names, self.layers, strict=True))
 
     @property
     def bottom_names(self) -> OrderedDict[str, list[str]]:
-        """Names of the bottoms by layer."""
+        """Return the names of the bottoms by layer."""
         return OrderedDict((step.layer.name, list(step.bottoms)) for step in self._steps)
 
     @property
     def top_names(self) -> OrderedDict[str, list[str]]:
-        """Names of the tops by layer."""
+        """Return the names of the tops by layer."""
         return OrderedDict((step.layer.name, list(step.tops)) for step in self._steps)
 
     @property
     def blob_loss_weights(self) -> OrderedDict[str, float]:
-        """Weight in the loss by blob."""
+        """Return the weight in the loss by blob."""
         return OrderedDict((name, self._loss_weights.get(name, 0.0)) for name in self.blobs)
 
     def copy_from(self, weights: str | PathLike[str]) -> None:
-        """Loads a caffemodel by layer names; layers that it lacks keep their values, with a warning."""
+        """Load a caffemodel by layer names; layers that it lacks keep their values, with a warning."""
         self._sync_parameters()
         load_weights(self.module, weights, missing="warn")
 
     def save(self, path: str | PathLike[str], write_diff: bool = False) -> None:
-        """Writes a caffemodel."""
+        """Write a caffemodel."""
         self._sync_parameters()
         diffs = {name: [blob.diff for blob in blobs] for name, blobs in self.params.items()} if write_diff else None
         save_weights(self.module, path, diffs)
 
     def share_with(self, other: Net) -> None:
-        """Takes over the parameters of the layers of the same name: one memory for both nets from now on."""
+        """Take over the parameters of the layers of the same name: one memory for both nets from now on."""
         self._sync_parameters()
         replaced: dict[int, nn.Parameter] = {}
         for name in (name for name in self.params if name in other.params):
@@ -128,7 +128,7 @@ class Net(Execution):
                 blob.parameter = replaced.get(id(blob.parameter), blob.parameter)
 
     def reshape(self) -> None:
-        """Gives every blob the shape that follows from the shapes of the inputs."""
+        """Give every blob the shape that follows from the shapes of the inputs."""
         shapes = self.module.infer_shapes(**{name: self.blobs[name].shape for name in self.inputs})
         for name, shape in shapes.items():
             self.blobs[name].reshape(*shape)
@@ -140,7 +140,7 @@ class Net(Execution):
         end: str | None = None,
         **inputs: np.ndarray,
     ) -> dict[str, np.ndarray]:
-        """Runs the layers from ``start`` to ``end`` (names, both included; the whole net by default).
+        """Run the layers from ``start`` to ``end`` (names, both included; the whole net by default).
 
         Args:
             blobs: names of blobs to return beside the outputs.
@@ -173,7 +173,7 @@ class Net(Execution):
         end: str | None = None,
         **gradients: np.ndarray,
     ) -> dict[str, np.ndarray]:
-        """Runs the gradients from layer ``start`` down to layer ``end`` (names; the whole net by default).
+        """Run the gradients from layer ``start`` down to layer ``end`` (names; the whole net by default).
 
         Args:
             diffs: names of blobs whose gradients to return beside the inputs'.
@@ -200,7 +200,7 @@ class Net(Execution):
         return {name: self.blobs[name].diff for name in names}
 
     def forward_all(self, blobs: Iterable[str] | None = None, **inputs: np.ndarray) -> dict[str, np.ndarray]:
-        """Runs any number of items in batches of the net's size; the last batch is filled up with zeros.
+        """Run any number of items in batches of the net's size; the last batch is filled up with zeros.
 
         Returns:
             One array per output (and per name in ``blobs``), with as many items as were given.
@@ -242,18 +242,18 @@ class Net(Execution):
             raise layer.error(f"set_input_arrays: {error}") from None
 
     def clear_param_diffs(self) -> None:
-        """Sets the gradients of all parameters to zero."""
+        """Set the gradients of all parameters to zero."""
         for blobs in self.params.values():
             for blob in blobs:
                 blob.diff[...] = 0
 
     def set_phase_test(self) -> None:
-        """The first pycaffe's way to say TEST."""
+        """Set the phase to TEST, as the first pycaffe did."""
         self.module.context.phase = caffe_pb2.TEST
         self.module.eval()
 
     def set_phase_train(self) -> None:
-        """The first pycaffe's way to say TRAIN."""
+        """Set the phase to TRAIN, as the first pycaffe did."""
         self.module.context.phase = caffe_pb2.TRAIN
         self.module.train()
         self._record = True

@@ -47,7 +47,7 @@ class _LayerwiseEngine(Engine):
             self.face.clear_param_diffs()
 
     def forward_backward(self, *, is_last: bool = True) -> dict[str, Tensor]:
-        """The next batch forwards and backwards; each blob's diff is the last batch's, or in v2 the sum of all."""
+        """Run the next batch forwards and backwards; each blob's diff is the last batch's, or in v2 the sum of all."""
         last = len(self.face.layers) - 1
         self._reader.add(torch.tensor(self.face._forward(0, last), dtype=torch.float64))
         self.face._backward(last, 0)
@@ -59,26 +59,26 @@ class _LayerwiseEngine(Engine):
         return _values(self.face)
 
     def forward(self) -> float:
-        """The next batch forwards only; its loss."""
+        """Run the next batch forwards only; return its loss."""
         return self.face._forward(0, len(self.face.layers) - 1)
 
     def test_forward(self, index: int) -> dict[str, Tensor]:
-        """The next batch of a test net."""
+        """Run the next batch of a test net."""
         face = self.test_faces[index]
         face._forward(0, len(face.layers) - 1)
         return _values(face)
 
     def updated(self, values: list[Tensor]) -> None:
-        """Caffe's diffs hold the update after it."""
+        """Write the update to the diffs, where Caffe has it afterwards."""
         for blob, value in zip(self.blobs, values, strict=True):
             self.face.params[blob.layer.name][blob.index].write_diff(value)
 
     def before_snapshot(self) -> None:
-        """Brings what scripts wrote on the host to the device."""
+        """Bring what scripts wrote on the host to the device."""
         self.face._sync_parameters()
 
     def follow_mode(self) -> bool:
-        """Moves to the device that the mode names; whether that is another one."""
+        """Move to the device that the mode names; return whether that is another one."""
         if mode.current_device() == self.device:
             return False
         self.device = mode.current_device()
@@ -134,25 +134,25 @@ class SGDSolver:
 
     @property
     def iter(self) -> int:
-        """The next iteration."""
+        """Return the next iteration."""
         return self._solver.iteration
 
     def step(self, iterations: int) -> None:
-        """Runs some iterations, with their displays, tests and snapshots."""
+        """Run some iterations, with their displays, tests and snapshots."""
         self._solver.step(iterations)
 
     def solve(self, resume_file: str | PathLike[str] | None = None) -> None:
-        """Trains up to ``max_iter``, from a ``.solverstate`` if one is given."""
+        """Train up to ``max_iter``, from a ``.solverstate`` if one is given."""
         if resume_file is not None:
             self.restore(resume_file)
         self._solver.solve()
 
     def restore(self, state_file: str | PathLike[str]) -> None:
-        """Goes on from a ``.solverstate``."""
+        """Resume from a ``.solverstate``."""
         self._solver.restore(state_file)
 
     def snapshot(self) -> None:
-        """Writes a snapshot under the solver's ``snapshot_prefix``."""
+        """Write a snapshot under the solver's ``snapshot_prefix``."""
         self._solver.snapshot()
 
 

@@ -61,13 +61,13 @@ class UpdateRule:
         for i, blob in enumerate(self.blobs):
             if self.RESTS and blob.lr_mult == 0 and not self.history[i].any():
                 continue
-            # One call for all on a GPU, where calls are dear; blob by blob on the CPU, where caches are small.
+            # One call for all on a GPU, where calls are expensive; blob by blob on the CPU, where caches are small.
             together = (blob.lr_mult, blob.decay_mult) if blob.parameter.is_cuda else i
             groups.setdefault(together, []).append(i)
         self._groups = list(groups.values())
 
     def to(self, device: torch.device) -> None:
-        """Follows the parameters to a device."""
+        """Move the history to a device."""
         self.history = [history.to(device) for history in self.history]
         self.values = None
         self.regroup()
@@ -121,7 +121,7 @@ class UpdateRule:
                 diff.addcdiv_(p, torch.linalg.vector_norm(p).clamp(min=_LEAST_NORM), value=decay)
 
     def _step(self, group: list[int], history: list[Tensor], diffs: list[Tensor], rate: float) -> list[Tensor]:
-        """Brings the history forward; returns what is to be taken off the parameters."""
+        """Update the history; return what is to be taken off the parameters."""
         raise NotImplementedError
 
 
