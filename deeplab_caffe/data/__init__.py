@@ -29,9 +29,13 @@ from deeplab_caffe.data.sources.sharding import Shard
 from deeplab_caffe.data.sources.transform import SegTransform, image_to_blob
 from deeplab_caffe.data.sources.window import WindowSource
 
+# Scripts of this package's first months ask for it by this name.
+DatabaseData = DatabaseSource
+
 __all__ = [
     "MAX_PIXELS",
     "CaffeRNG",
+    "DatabaseData",
     "DatabaseSource",
     "HDF5Source",
     "HDF5Writer",

@@ -113,10 +113,10 @@ class Blob:
             ValueError: a dimension is negative.
         """
         dims = tuple(int(size) for size in (shape[0] if len(shape) == 1 and not np.isscalar(shape[0]) else shape))
-        if min(dims, default=0) < 0:
-            raise ValueError(f"a blob's dimensions must not be negative, got {dims}")
         if dims == self.shape:
             return
+        if not dims or min(dims) < 0:
+            raise ValueError(f"a blob's dimensions must not be negative, got {dims}")
         same = math.prod(dims) == self.count
         for memory, name in ((self._data, "_data_tensor"), (self._diff, "_diff_tensor")):
             tensor = memory.tensor()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -109,7 +110,7 @@ class UpdateRule:
                     total += self.values[i]
             self.values[owner] = total
 
-    def _regularize(self, parameters: list[Tensor], diffs: list[Tensor], decay: float) -> None:
+    def _regularize(self, parameters: Sequence[Tensor], diffs: list[Tensor], decay: float) -> None:
         if decay == 0:
             return
         if self.regularization == "L2":
@@ -142,7 +143,7 @@ class Nesterov(UpdateRule):
     TYPE = "Nesterov"
 
     def _step(self, group: list[int], history: list[Tensor], diffs: list[Tensor], rate: float) -> list[Tensor]:
-        steps = torch._foreach_mul(history, -self.momentum)
+        steps = list(torch._foreach_mul(history, -self.momentum))
         torch._foreach_mul_(history, self.momentum)
         torch._foreach_add_(history, diffs, alpha=rate)
         torch._foreach_add_(steps, history, alpha=1 + self.momentum)
@@ -165,7 +166,7 @@ class AdaGrad(UpdateRule):
         torch._foreach_addcmul_(history, diffs, diffs)
         scales = torch._foreach_sqrt(history)
         torch._foreach_add_(scales, self.delta)
-        steps = torch._foreach_div(diffs, scales)
+        steps = list(torch._foreach_div(diffs, scales))
         torch._foreach_mul_(steps, rate)
         return steps
 

@@ -73,7 +73,8 @@ def resize_nearest(image: np.ndarray, height: int, width: int) -> np.ndarray:
         np.minimum(np.floor(np.arange(out) * (1.0 / (out / size))).astype(np.int64), size - 1)
         for out, size in zip((height, width), image.shape, strict=False)
     )
-    return image[rows[:, None], columns]
+    resized: np.ndarray = image[rows[:, None], columns]
+    return resized
 
 
 def _positions(out_size: int, in_size: int) -> tuple[np.ndarray, np.ndarray]:

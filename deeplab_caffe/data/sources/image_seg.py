@@ -156,7 +156,7 @@ class ImageSegSource(ListSource[ListEntry, PhotoAndLabels]):
             # The product of two floats, as in the original.
             height, width = (int(np.float32(length) * np.float32(factor)) for length in size)
             image, labels = resize_bilinear(image, height, width), resize_nearest(labels, height, width)
-        placement = self.transform.place(*image.shape[:2], words)
+        placement = self.transform.place(image.shape[0], image.shape[1], words)
         self.transform.image_into(image, placement, data)
         self.transform.label_into(labels, placement, label[0], self.config.ignore_label)
         dim[0, 0] = min(blob_size[0], size[0]), min(blob_size[1], size[1])

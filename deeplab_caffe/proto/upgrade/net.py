@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from deeplab_caffe.proto import caffe_pb2
 from deeplab_caffe.proto.dialect import DIALECTS, dialect_of_form
@@ -89,7 +90,7 @@ def _v1_layers(net: caffe_pb2.NetParameter, where: Source) -> Iterator[tuple[int
     return iter(enumerate(net.layers))
 
 
-def _move_transform(layer: caffe_pb2.LayerParameter, where: Source) -> None:
+def _move_transform(layer: Any, where: Source) -> None:
     name = _DATA_PARAM_OF.get(layer.type)
     if name is None or not layer.HasField(name):
         return
@@ -104,7 +105,7 @@ def _move_transform(layer: caffe_pb2.LayerParameter, where: Source) -> None:
         old.ClearField(field)
 
 
-def _move_axes(layer: caffe_pb2.LayerParameter, where: Source) -> None:
+def _move_axes(layer: Any, where: Source) -> None:
     for name, old in _AXES.items():
         param = getattr(layer, name)
         if not layer.HasField(name) or not param.HasField(old):

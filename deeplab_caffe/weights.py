@@ -1,0 +1,5 @@
+"""Weights into a net and out of it, under one short name: see :mod:`deeplab_caffe.net.weights`."""
+
+from deeplab_caffe.net.weights import WeightsWarning, load_weights, save_weights
+
+__all__ = ["WeightsWarning", "load_weights", "save_weights"]
