@@ -121,7 +121,7 @@ def contender(name: str, model: str, dtype: str, x: torch.Tensor, weights: Net |
 
 @contextmanager
 def switches(dtype: str) -> Iterator[None]:
-    """Torch's switches as one who wants speed sets them; float32 is strict."""
+    """Set torch's switches for speed; float32 stays strict."""
     tf32 = dtype == "tf32"
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("high" if tf32 else "highest")

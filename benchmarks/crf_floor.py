@@ -33,7 +33,7 @@ class Gpu:
 
 
 # Memory and operations of the SXM5 data sheet (67 TFLOP/s count an FMA as two); the cache's rate is what third parties'
-# microbenchmarks of reads report, there is none in the data sheet.
+# microbenchmarks of reads report, the data sheet has no such number.
 H100 = Gpu(memory=3.35e12, cache=5.5e12, operations=33.5e12)
 
 

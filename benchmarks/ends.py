@@ -1,4 +1,4 @@
-"""The two ends of a segmentation net, fused against one step after the other: time and memory.
+"""Fused pre- and post-processing of a segmentation net against one step after the other: time and memory.
 
     python benchmarks/ends.py --device cpu
     python benchmarks/ends.py --device cuda --batch 1 8 32

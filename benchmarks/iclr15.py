@@ -89,7 +89,7 @@ class Bench:
         self._sets: dict[str, list[str]] = {}
 
     def ids(self, set_name: str) -> list[str]:
-        """Ids of a set that has labels; empty, and noted as missing, where there are none."""
+        """Return the ids of a set with labels; without labels, an empty list, noted as missing."""
         if set_name not in self._sets:
             self._sets[set_name] = self._ids(set_name)
         return self._sets[set_name]
@@ -329,7 +329,7 @@ def main(words: list[str] | None = None) -> None:
     )
     parser.add_argument("--weights", type=Path, required=True, help="folder of caffemodels")
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--limit", type=int, help="only the first so many images of each set")
+    parser.add_argument("--limit", type=int, help="only the first images of each set, this many")
     parser.add_argument("--widths", type=int, default=40, help="largest trimap")
     parser.add_argument("--speed", type=int, default=0, help="iterations to measure training speed with; 0: none")
     parser.add_argument("--out", type=Path, default=RESULTS / "iclr15.json")

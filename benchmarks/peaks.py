@@ -62,7 +62,7 @@ def time_blocks(runs: dict, device: torch.device, repeats: int, inner: int) -> d
 
 
 def inner_calls(run, device: torch.device, seconds: float = 0.05) -> int:
-    """How many calls make a block of about so many seconds; one on the CPU."""
+    """Return the number of calls that take about this many seconds; 1 on the CPU."""
     if device.type == "cpu":
         return 1
     single = median(time_blocks({"": run}, device, 3, 1)[""])

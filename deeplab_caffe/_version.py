@@ -1,4 +1,4 @@
-"""The package's version: pyproject.toml reads it here, and rooms import it from here, not from the face above them."""
+"""The package's version. pyproject.toml reads it here; rooms import it from here, not from the package."""
 
 from __future__ import annotations
 

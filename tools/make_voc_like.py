@@ -5,7 +5,7 @@
 
 JPEGImages/*.jpg, SegmentationClass/*.png (21 classes, a void line of 255 along each boundary), SegmentationClassAug
 (the same), ImageSets/Segmentation and list/ with train, train_aug, val, trainval, trainval_aug and test. Its test set
-has labels, which VOC's has not. Numbers on it say nothing of VOC.
+has labels, unlike VOC's. Numbers on it say nothing about VOC.
 """
 
 from __future__ import annotations

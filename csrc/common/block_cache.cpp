@@ -38,7 +38,7 @@ struct Cache {
     return block;
   }
 
-  // Frees the oldest blocks until so many bytes are free, or none is left.
+  // Frees the oldest blocks until this many bytes are free, or no block is left.
   void evict(size_t wanted) {
     for (size_t found = 0; count > 0 && found < wanted;) {
       const Block block = remove(0);

@@ -14,11 +14,11 @@ struct Block {
   size_t bytes;
 };
 
-// A block of at least so many bytes, at most a quarter more. Throws std::bad_alloc.
+// A block of at least this many bytes, at most a quarter more. Throws std::bad_alloc.
 Block take_block(size_t bytes);
 void give_block(Block block);
 
-// Keeps at most so many bytes from now on; what is beyond goes back to the system, oldest first. Returns how many were
+// Sets the most bytes to keep; blocks beyond it are freed, oldest first. Returns how many were
 // allowed before.
 size_t keep_blocks(size_t bytes);
 size_t kept_block_bytes();

@@ -1,4 +1,4 @@
-// The way to kernels that NVRTC compiles. For host compilers that know nothing of CUDA.
+// Launches kernels that NVRTC compiles. For host compilers without CUDA.
 #pragma once
 
 #include <array>

@@ -19,7 +19,7 @@ constexpr int64_t kRows = 8;
 constexpr int64_t kColumns = 256;
 // Runs of columns shorter than this are computed with their neighbours rather than told apart.
 constexpr int64_t kShortest = 8;
-// Finding the coarse pixels' leaders pays where each serves at least so many pixels.
+// Finding the coarse pixels' leaders pays if each serves at least this many pixels.
 constexpr int64_t kPixelsPerLeader = 4;
 
 // As wide as the scores, so that one vector mask serves values and channels.

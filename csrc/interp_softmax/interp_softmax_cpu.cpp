@@ -26,7 +26,7 @@ struct Piece {
   int64_t stride;
   interp::Tap<scalar_t> tap;
   int64_t channels, count;
-  scalar_t* values;  // (C, kPixels), scratch: the result is written once, to memory that has not been touched before
+  scalar_t* values;  // (C, kPixels), scratch: the result is written once, to fresh memory
   scalar_t* out;
   int64_t plane;  // from one channel of `out` to the next
 };

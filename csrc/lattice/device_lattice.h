@@ -8,7 +8,7 @@
 
 namespace deeplab::lattice {
 
-// Splatting works in segments of so many entries, whatever vertices they belong to: a vertex under a blue sky has
+// Splatting works in segments of this many entries, whatever vertices they belong to: a vertex under a blue sky has
 // thousands of entries, most have a handful.
 #ifndef DEEPLAB_SEGMENT
 #define DEEPLAB_SEGMENT 32

@@ -19,7 +19,8 @@ inline int64_t padded_width(int64_t channels) {
   return channels <= 2 ? channels : channels <= 4 ? 4 : (channels + 7) / 8 * 8;
 }
 
-// A piece of a row: so many vectors of this type. (Passed instead of vectors, whose passing depends on the processor.)
+// A piece of a row: a number of vectors of this type. (Passed instead of vectors, whose passing depends on the
+// processor.)
 template <typename V, int kCount>
 struct Piece {
   using Vector = V;

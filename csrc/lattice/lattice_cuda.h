@@ -26,7 +26,7 @@ class CudaLattice {
   CudaLattice(int device, int64_t height, int64_t width, bool positions, const std::vector<float>& divisors,
               const std::vector<std::pair<float, float>>& ranges, bool sse_padding);
 
-  // Bytes of the caller's memory: of the lattice, while building, and for tables of so many vertices.
+  // Bytes of the caller's memory: of the lattice, while building, and for tables of this many vertices.
   int64_t bytes() const;
   int64_t scratch_bytes() const;
   int64_t table_bytes(int64_t capacity) const;
@@ -58,14 +58,14 @@ class CudaLattice {
   DeviceLattice view_{};
 };
 
-// Throws std::invalid_argument unless the memory is uint8, contiguous, aligned, on the device and has so many bytes.
+// Throws std::invalid_argument unless the memory is uint8, contiguous, aligned, on the device and has this many bytes.
 void check_cuda_memory(const TensorView& memory, const char* name, int device, int64_t bytes);
 
 // Number of vertices of each lattice, one wait for all; -1 for one whose features were outside their ranges.
 std::vector<int64_t> count_vertices(const std::vector<std::shared_ptr<CudaLattice>>& lattices, uintptr_t stream);
 
 // Smallest and largest value of each channel of an image (height, width, channels), float32 or uint8; waits for the
-// device. `scratch`: 8 bytes for each channel. A range that is not finite tells of values that are not.
+// device. `scratch`: 8 bytes for each channel. A range is not finite if a value is not.
 std::vector<std::pair<float, float>> channel_ranges(const TensorView& image, const TensorView& scratch,
                                                     uintptr_t stream);
 

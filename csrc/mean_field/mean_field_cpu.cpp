@@ -139,7 +139,7 @@ double sum_over_points(int64_t points, const Term& term) {
 MeanField::MeanField(int64_t channels, int64_t points, std::vector<Kernel> kernels)
     : channels_(channels),
       points_(points),
-      // One channel needs no vectors, but rows of one float would be worked off without any.
+      // One channel needs no vectors, but rows of one float would then use none.
       width_(lattice::padded_width(std::max<int64_t>(channels_, 2))),
       scores_(points_ * width_),
       q_(points_ * width_) {

@@ -134,4 +134,4 @@ class Arrays(ABC):
 
     @abstractmethod
     def in_turn(self) -> Callable[[], AbstractContextManager[None]]:
-        """Return a context manager: what is queued within it follows what was queued within the last, on any stream."""
+        """Return a context manager whose work starts after the work of the last such context, on any stream."""

@@ -59,7 +59,7 @@ class _Verbs(click.Group):
 @click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="deeplab-caffe")
 def cli() -> None:
-    """DeepLab v1 from its own prototxt files and caffemodels, without Caffe."""
+    """DeepLab from its own prototxt files and caffemodels, without Caffe."""
 
 
 def _one_line_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:

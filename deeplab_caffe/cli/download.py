@@ -12,7 +12,7 @@ from deeplab_caffe.zoo.models import find_model
 
 
 class _Progress:
-    """Tells on stderr how far a download is, each time another part in twenty has come."""
+    """Writes a download's progress to stderr in steps of 5 %."""
 
     def __init__(self) -> None:
         self.told = -1

@@ -21,7 +21,7 @@ from deeplab_caffe.cli.progress import progress
 from deeplab_caffe.errors import NetError
 from deeplab_caffe.net import Net
 
-# Outputs with more numbers than this are blobs that somebody forgot to SILENCE, not results.
+# Outputs with more numbers than this are blobs that a SILENCE layer should take, not results.
 _MOST_PRINTED = 64
 
 

@@ -149,7 +149,7 @@ def _device(device: str | None, gpu: int | None, param: caffe_pb2.SolverParamete
 
 
 def _workers() -> int:
-    """Return the threads to decode with: this process's share of all cores but one, which is for the network."""
+    """Return the number of decoding threads: this process's share of the cores, minus one for the network."""
     try:
         cores = len(os.sched_getaffinity(0))
     except AttributeError:

@@ -1,4 +1,4 @@
-"""The dense CRF of DeepLab v1: numpy in, numpy out, without torch.
+"""The dense CRF of DeepLab: numpy, torch or CuPy arrays in, the same out; does not import torch.
 
 >>> from deeplab_caffe.crf import CRFParams, dense_crf
 >>> marginals = dense_crf(scores, image, CRFParams.for_model("DeepLab-LargeFOV"))  # (C, H, W), (H, W, 3)

@@ -61,7 +61,7 @@ class Field(Protocol):
         """Set Q to the softmax of the scores, or of the logarithms of probabilities."""
 
     def run(self, iterations: int) -> None:
-        """Do so many iterations."""
+        """Run this many iterations."""
 
     def set_marginals(self, marginals: Array) -> None:
         """Set Q."""
@@ -180,7 +180,7 @@ class Backend(ABC):
         """
 
     def run(self, fields: Sequence[Field], iterations: int) -> None:
-        """Do so many iterations of each field."""
+        """Run this many iterations of each field."""
         for field in fields:
             field.run(iterations)
 
@@ -244,7 +244,7 @@ def infer(
 
 
 def _groups(problems: Sequence[Problem], most: int) -> Iterator[list[Problem]]:
-    """Yield problems with the same number of classes, so many at a time."""
+    """Yield problems with the same number of classes, at most ``most`` at a time."""
     for num_classes in sorted({len(problem.scores) for problem in problems}):
         same = [problem for problem in problems if len(problem.scores) == num_classes]
         for first in range(0, len(same), most):

@@ -82,7 +82,7 @@ class CudaField:
 
 
 def run_fields(arrays: Arrays, fields: Sequence[CudaField], iterations: int) -> None:
-    """Do so many iterations of several fields with the same number of classes, in shared launches."""
+    """Run iterations of several fields with the same number of classes, in shared launches."""
     _C.run_mean_fields([field.handle for field in fields], iterations, arrays.stream)
     for field in fields:
         field.iterations += iterations
@@ -185,5 +185,5 @@ class CudaBackend(Backend):
         return CudaField(self.arrays, shape, terms, self.half)
 
     def run(self, fields: Sequence[Field], iterations: int) -> None:
-        """Do so many iterations of each field, in shared launches."""
+        """Run iterations of each field, in shared launches."""
         run_fields(self.arrays, [field for field in fields if isinstance(field, CudaField)], iterations)

@@ -49,7 +49,7 @@ class CudaLattice:
         self._norms: dict[bool, Any] = {}
 
     def connect(self, vertices: int) -> None:
-        """Find the neighbours of so many vertices."""
+        """Find the neighbours of the vertices."""
         if vertices < 0:
             raise CRFError("the image changed while its lattice was built")
         self.vertices = vertices
@@ -210,7 +210,7 @@ def build_lattices(
     for request in requests:
         request = LatticeRequest(*request)
         key = position_key(request.size, request.kernel, sse_padding)
-        # A graph that is replayed needs lattices that nobody else drops.
+        # A graph that is replayed needs lattices that nothing else frees.
         lattice = shared.get(key) or (None if capturing or key is None else _CACHE.get((*place, *key)))
         if lattice is None:
             if capturing:

@@ -32,8 +32,8 @@ def dense_crf(
     """Refine scores with the dense CRF, as the original's densecrf programs do.
 
     Arrays are numpy's, torch's or CuPy's; the marginals are of the same kind and on the same device as the scores.
-    On the CPU a batch or list is worked off image by image, several at a time (see ``_C.set_num_threads``), each of
-    which takes the memory that one takes.
+    On the CPU the images of a batch or list run several at a time (see ``_C.set_num_threads``); each takes the memory
+    of one.
 
     The lattices of positions of the last four image sizes and widths are kept (about 60 bytes a pixel, images of up
     to 2^20 pixels; :func:`clear_cache` gives them back).

@@ -27,7 +27,7 @@ def validate_real(dtype: str, name: str) -> None:
     """Validate the dtype of colours, features or costs.
 
     Raises:
-        CRFError: it is none of real numbers.
+        CRFError: it is not a dtype of real numbers.
     """
     if not dtype.startswith(("uint", "int", "float", "bfloat", "longdouble")):
         raise CRFError(f"{name} must be of real numbers, got {dtype}")

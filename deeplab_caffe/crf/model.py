@@ -1,4 +1,4 @@
-"""A dense CRF as an object: kernels and lattices once, then as many scores as there are, at once or step by step."""
+"""A dense CRF as an object: kernels and lattices are built once, for any number of scores, at once or step by step."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Inference:
         return self._field.iterations
 
     def step(self, count: int = 1) -> Inference:
-        """Do so many more iterations, and return itself."""
+        """Run ``count`` more iterations, and return itself."""
         self._field.run(validate_iterations(count))
         return self
 

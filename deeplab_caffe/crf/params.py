@@ -204,7 +204,7 @@ def validate_number(name: str, value: Any, *, positive: bool = False) -> float:
     """Validate a finite number that an argument or field ``name`` must be.
 
     Raises:
-        CRFError: it is none, or with ``positive`` not above 0.
+        CRFError: it is not a finite number, or with ``positive`` not above 0.
     """
     if not isinstance(value, bool) and isinstance(value, Real):
         with suppress(OverflowError):  # of a whole number beyond all floats

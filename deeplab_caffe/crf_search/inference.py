@@ -15,7 +15,7 @@ from deeplab_caffe.crf_search.grid import Point
 # bi_xy_std and bi_rgb_std: what a lattice of colours depends on.
 Sigmas = tuple[float, float]
 
-# Lattice vertices for each pixel that memory is reckoned with; photographs have 0.2 to 3.
+# Lattice vertices for each pixel, for the memory estimate; photographs have 0.2 to 3.
 _VERTICES = 4
 
 
@@ -86,7 +86,7 @@ def marginals_by_point(
 
 
 def inference_bytes(num_classes: int, height: int, width: int) -> int:
-    """Return the memory that :func:`marginals_by_point` takes, generously reckoned."""
+    """Return an upper estimate of the memory that :func:`marginals_by_point` takes."""
     points = height * width
     lattices = _C.lattice_min_bytes(points, 2) + _C.lattice_min_bytes(points, 5) + _VERTICES * points * 6 * 12
     values = 2 * _C.lattice_value_bytes(_VERTICES * points, num_classes)

@@ -1,4 +1,4 @@
-"""Results of a parameter search on disk, so that a search that was broken off goes on where it stopped."""
+"""Results of a parameter search on disk, so that an interrupted search resumes."""
 
 from __future__ import annotations
 

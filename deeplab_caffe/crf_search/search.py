@@ -100,7 +100,7 @@ def _no_progress(what: str, total: int) -> AbstractContextManager[Advance]:
 
 
 class Search:
-    """Evaluates points on samples, each but once.
+    """Evaluates points on samples, each once.
 
     All points share the scores and the lattice of positions, those of one bi_xy_std and bi_rgb_std the lattice of
     colours. Images are worked on side by side, each by one thread; results do not depend on how many.
@@ -278,7 +278,7 @@ class Search:
         return total
 
     def _run(self, tasks: Iterable[tuple[Any, ...]], work: Callable[..., None]) -> None:
-        """Work the tasks off side by side; the first error, or Ctrl-C, stops the others soon."""
+        """Run the tasks side by side; the first error, or Ctrl-C, stops the others soon."""
         self._stop.clear()
         pool = image_pool(self._jobs)
         try:

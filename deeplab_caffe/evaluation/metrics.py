@@ -2,7 +2,7 @@
 
 Facts of the scripts, as public copies of them have it: MyVOCevalseg.m gives a class that is neither true nor predicted
 0 and counts it in both means; MyVOCevalsegBoundary.m, for trimaps, leaves classes without true pixels out of the class
-accuracy, and such a class that nobody predicts makes the mean IoU NaN (0/0), as PASCAL VOC's own VOCevalseg.m does.
+accuracy, and such a class that is never predicted makes the mean IoU NaN (0/0), as PASCAL VOC's own VOCevalseg.m does.
 """
 
 from __future__ import annotations

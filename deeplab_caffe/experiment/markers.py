@@ -17,7 +17,7 @@ from deeplab_caffe.errors import DataError
 
 
 class Marker:
-    """The file that tells how far a step is.
+    """The file that records the state of a step.
 
     Args:
         path: the file.

@@ -34,7 +34,7 @@ class ExperimentSettings:
         train_set2: TRAIN_SET of the second stage.
         test_sets2: each TEST_SET of the second stage.
         strong_set: TRAIN_SET_STRONG: the other images of the training set become TRAIN_SET_WEAK.
-        weak_length: TRAIN_SET_WEAK_LEN: at most so many weak images.
+        weak_length: TRAIN_SET_WEAK_LEN: the most weak images.
         variables: values of further ``${NAME}``.
         lists: where list files come from that the experiment does not have; None for ``<DATA_ROOT>/list``.
         strict_lists: fail where a list of voc12 is not the released one.

@@ -65,7 +65,7 @@ class Workshop:
         """Return the weights that a stage's training made; None if it is still to be run (in a dry run).
 
         Raises:
-            ExperimentError: there are none, or the training is half finished.
+            ExperimentError: there are no weights, or the training is half finished.
         """
         settings, marker = self.settings, self.marker(f"train{stage}")
         folder = settings.path(settings.folder("model"))
@@ -249,7 +249,7 @@ def _written(net: caffe_pb2.NetParameter, ids: list[str]) -> dict[str, list[str]
 
 
 def _rest(shop: Workshop, marker: Marker, set_name: str, text: str, by_id: dict[str, list[str]]) -> tuple[str, int]:
-    """Write a prototxt for the images that an interrupted test has not come to; return it and their number."""
+    """Write a prototxt for the images that an interrupted test did not reach; return it and their number."""
     settings, config = shop.settings, shop.config
     left = [n for n, paths in enumerate(by_id.values()) if not all(map(marker.intact, paths))]
     whole = config.file("test", set_name), len(by_id)

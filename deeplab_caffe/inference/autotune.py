@@ -111,7 +111,7 @@ class Autotuner:
             shape: of the input it will mostly see.
 
         Raises:
-            NetError: ``fixed`` names an algorithm that this layer has not, or nothing computes it.
+            NetError: ``fixed`` names an algorithm that this layer does not have, or no algorithm works.
         """
         if engine == "CAFFE":
             self.results.append(TuningResult(name, "caffe_engine"))

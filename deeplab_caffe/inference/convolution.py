@@ -1,4 +1,4 @@
-"""Ways to compute a convolution and the ReLU behind it, each with its weights prepared once.
+"""Algorithms for a convolution and the ReLU behind it, each with its weights prepared once.
 
 All take and give channels-last tensors of the weights' dtype. :func:`ways` says which of them a device has for a layer;
 :mod:`deeplab_caffe.inference.autotune` measures which is best.

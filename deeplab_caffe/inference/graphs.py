@@ -19,7 +19,7 @@ _WARMUP_RUNS = 2
 
 
 class LRUCache(Generic[Value]):
-    """The values of the keys used last."""
+    """A cache of the most recently used values."""
 
     def __init__(self, size: int) -> None:
         if size < 1:
@@ -28,7 +28,7 @@ class LRUCache(Generic[Value]):
         self._values: OrderedDict[Hashable, Value] = OrderedDict()
 
     def get(self, key: Hashable, make: Callable[[], Value]) -> Value:
-        """Return the value of a key, made if it is not there; the one not used for longest goes before that."""
+        """Return the value of a key; make it if it is missing, after dropping the least recently used one."""
         if key in self._values:
             self._values.move_to_end(key)
             return self._values[key]
@@ -42,7 +42,7 @@ class LRUCache(Generic[Value]):
         return list(self._values)
 
     def clear(self) -> None:
-        """Forget all."""
+        """Drop all values."""
         self._values.clear()
 
 

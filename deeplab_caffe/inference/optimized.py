@@ -61,7 +61,7 @@ def optimize(net: Net, **options: Unpack[OptimizeOptions]) -> OptimizedNet:
                 nothing, also where a later layer fails and this raises.
 
     Raises:
-        NetError: a net in phase TRAIN or with data layers, a dtype that the device has not, no such blob or algorithm,
+        NetError: a net in phase TRAIN or with data layers, an unsupported dtype, no such blob or algorithm,
             or not enough memory.
     """
     return OptimizedNet(net, **options)

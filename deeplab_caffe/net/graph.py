@@ -28,8 +28,8 @@ class Step:
         loss_weights: weight of each top in the net's loss.
         reads: numbers of the values that the bottoms are.
         makes: numbers of the values that the tops are.
-        dead: numbers of the values that nobody reads after it.
-        activation: the layer that its only top passes through, taken along; see :func:`fuse_activations`.
+        dead: numbers of the values that no later step reads.
+        activation: the layer that its only top passes through, fused into this step; see :func:`fuse_activations`.
     """
 
     layer: Layer
@@ -68,7 +68,7 @@ class Graph:
 
     @property
     def per_item(self) -> bool:
-        """Return whether each batch item is worked on by itself, so that a batch may be taken in pieces."""
+        """Return whether each batch item is computed by itself, so that a batch may be split."""
         return all(step.layer.per_item for step in self.steps)
 
     def wanted(self, names: Iterable[str]) -> dict[str, int]:
@@ -120,7 +120,7 @@ class Graph:
         run: Callable[[Step, list[Tensor]], Sequence[Tensor]],
         outputs: Mapping[str, int] | None = None,
     ) -> dict[str, Tensor]:
-        """Run it; values are freed as soon as nobody reads them.
+        """Run it; values are freed after their last reader.
 
         Args:
             inputs: the input blobs in order.
@@ -196,11 +196,11 @@ def mark_dead(graph: Graph) -> Graph:
 
 
 def fuse_activations(graph: Graph, visible: Iterable[int] = ()) -> Graph:
-    """Have layers take along the activation behind them, where nobody else sees what lies between.
+    """Fuse activations into the layers before them, if no other step reads what lies between.
 
     Args:
         graph: the graph.
-        visible: numbers of values, besides its outputs, that somebody may ask for.
+        visible: numbers of values, besides its outputs, that may be asked for.
     """
     seen = {*graph.outputs.values(), *visible}
     uses: dict[int, int] = dict.fromkeys(seen, 1)

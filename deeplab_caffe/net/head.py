@@ -301,7 +301,7 @@ def padded_side(least: int, output_side: Callable[[int], int]) -> Pair:
 
 
 class HeadRunner:
-    """Runs a net of one image input and its head on photographs: the way from pixels to labels, for whoever runs it.
+    """Runs a net of one image input and its head on photographs: from pixels to labels, for `Net` and `OptimizedNet`.
 
     Args:
         graph: the net's graph with one output, made by :func:`deeplab_caffe.net.graph.lower`.

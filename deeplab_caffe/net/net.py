@@ -46,7 +46,7 @@ def floating_dtype(dtype: torch.dtype | str) -> torch.dtype:
     """Return a floating-point dtype by its name or itself.
 
     Raises:
-        NetError: it is none.
+        NetError: it is not a floating-point dtype.
     """
     found = getattr(torch, dtype.removeprefix("torch."), None) if isinstance(dtype, str) else dtype
     if not isinstance(found, torch.dtype) or not found.is_floating_point:
@@ -153,7 +153,7 @@ class Net(nn.Module):
             if seed is not None:
                 torch.default_generator.manual_seed(seed)
             self.graph = build_graph(self.param, self.context, self.blob_shapes)
-        # Where no gradient is asked for, layers take along the activations that work in place behind them.
+        # Without gradients, layers apply the in-place activations behind them.
         self._fused = fuse_activations(self.graph, self.graph.blobs.values())
         self.outputs = list(self.graph.outputs)
         self.by_name = {layer.name: layer for layer in self.layers}
@@ -269,7 +269,7 @@ class Net(nn.Module):
 
         Args:
             *args: the input blobs (N, C, H, W) in the order of :attr:`inputs`.
-            blobs: names of further blobs to return; all others are freed as soon as nobody reads them.
+            blobs: names of further blobs to return; all others are freed after their last reader.
             before: name of a layer: stop there, and return a dict of what it would read instead.
             **inputs: input blobs by name.
 

@@ -1,4 +1,4 @@
-"""Inference convolutions on the CPU with weights in oneDNN's own order, and the ReLU that follows taken along.
+"""Inference convolutions on the CPU with weights in oneDNN's own order, with a fused ReLU.
 
 torch's ordinary convolution brings the weights into that order at every call and writes its result to memory before a
 ReLU reads it again: in bfloat16 a quarter of LargeFOV's time (`benchmarks/fps.py`). The operators used here are those

@@ -1,4 +1,4 @@
-"""pycaffe's face, name for name: old scripts change one import.
+"""pycaffe-compatible API with pycaffe's names: old scripts change one import.
 
 >>> import deeplab_caffe.pycaffe as caffe
 >>> net = caffe.Net("deploy.prototxt", "x.caffemodel", caffe.TEST)
@@ -20,7 +20,7 @@ TEST = caffe_pb2.TEST
 
 
 def layer_type_list() -> list[str]:
-    """Names of the layer types that networks may be made of."""
+    """Return the names of the layer types that networks may be made of."""
     return sorted(LAYERS)
 
 

@@ -70,42 +70,42 @@ class Blob:
 
     @property
     def data(self) -> np.ndarray:
-        """Live array of the values."""
+        """Return a live array of the values."""
         return self._data.array()
 
     @property
     def diff(self) -> np.ndarray:
-        """Live array of the gradient."""
+        """Return a live array of the gradient."""
         return self._diff.array()
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Dimensions."""
+        """Return the dimensions."""
         return tuple(self._data._get().shape)
 
     @property
     def count(self) -> int:
-        """Number of elements."""
+        """Return the number of elements."""
         return math.prod(self.shape)
 
     @property
     def num(self) -> int:
-        """Items in the batch."""
+        """Return the number of items in the batch."""
         return self._legacy(0)
 
     @property
     def channels(self) -> int:
-        """Channels of an item."""
+        """Return the number of channels of an item."""
         return self._legacy(1)
 
     @property
     def height(self) -> int:
-        """Rows of a channel."""
+        """Return the number of rows of a channel."""
         return self._legacy(2)
 
     @property
     def width(self) -> int:
-        """Columns of a channel."""
+        """Return the number of columns of a channel."""
         return self._legacy(3)
 
     def _legacy(self, axis: int) -> int:

@@ -52,7 +52,7 @@ class Classifier(Net):
         self.image_dims = int(height), int(width)
 
     def predict(self, inputs: Sequence[np.ndarray], oversample: bool = True) -> np.ndarray:
-        """Class probabilities (N, K) of images (H, W, C).
+        """Return class probabilities (N, K) of images (H, W, C).
 
         Args:
             inputs: the images.

@@ -75,14 +75,14 @@ class Transformer:
             raise NetError(f"'{in_}' is not one of the net's inputs: {list(self.inputs)}")
 
     def set_transpose(self, in_: str, order: Sequence[int]) -> None:
-        """Order of the axes, e.g. (2, 0, 1) from (H, W, K) to (K, H, W)."""
+        """Set the order of the axes, e.g. (2, 0, 1) from (H, W, K) to (K, H, W)."""
         self._check(in_)
         if sorted(order) != list(range(len(self.inputs[in_]) - 1)):
             raise NetError(f"transpose of '{in_}' must order {len(self.inputs[in_]) - 1} axes, got {tuple(order)}")
         self.transpose[in_] = tuple(order)
 
     def set_channel_swap(self, in_: str, order: Sequence[int]) -> None:
-        """Order of the channels, e.g. (2, 1, 0) from RGB to BGR."""
+        """Set the order of the channels, e.g. (2, 1, 0) from RGB to BGR."""
         self._check(in_)
         channels = self.inputs[in_][1]
         if len(order) != channels or not set(order) <= set(range(channels)):
@@ -90,7 +90,7 @@ class Transformer:
         self.channel_swap[in_] = tuple(order)
 
     def set_raw_scale(self, in_: str, scale: float) -> None:
-        """Factor before the mean is subtracted, e.g. 255 for images in [0, 1] and means in [0, 255]."""
+        """Set the factor before the mean is subtracted, e.g. 255 for images in [0, 1] and means in [0, 255]."""
         self._check(in_)
         self.raw_scale[in_] = scale
 
@@ -108,7 +108,7 @@ class Transformer:
         self.mean[in_] = mean
 
     def set_input_scale(self, in_: str, scale: float) -> None:
-        """Factor after the mean is subtracted."""
+        """Set the factor after the mean is subtracted."""
         self._check(in_)
         self.input_scale[in_] = scale
 

@@ -12,13 +12,13 @@ _seed: int | None = None
 
 
 def set_mode_cpu() -> None:
-    """Networks compute on the CPU from now on."""
+    """Have networks compute on the CPU from now on."""
     global _device
     _device = torch.device("cpu")
 
 
 def set_mode_gpu() -> None:
-    """Networks compute on the GPU chosen by :func:`set_device` from now on.
+    """Have networks compute on the GPU chosen by :func:`set_device` from now on.
 
     Raises:
         NetError: there is no such GPU.
@@ -32,7 +32,7 @@ def set_mode_gpu() -> None:
 
 
 def set_device(index: int) -> None:
-    """Chooses the GPU for :func:`set_mode_gpu`; if a GPU is in use already, the change acts at once."""
+    """Choose the GPU for :func:`set_mode_gpu`; if a GPU is in use already, the change acts at once."""
     global _gpu_index
     if index < 0:
         raise NetError(f"set_device: expected an index from 0, got {index}")
@@ -42,14 +42,14 @@ def set_device(index: int) -> None:
 
 
 def set_random_seed(seed: int) -> None:
-    """Seeds the random numbers of networks built from now on, and torch's."""
+    """Seed the random numbers of networks built from now on, and torch's."""
     global _seed
     _seed = int(seed) % 2**32
     torch.manual_seed(_seed)
 
 
 def current_device() -> torch.device:
-    """Where networks compute."""
+    """Return the device that networks compute on."""
     return _device
 
 

@@ -66,37 +66,37 @@ class Net(Execution):
 
     @property
     def inputs(self) -> list[str]:
-        """Names of the input blobs."""
+        """Return the names of the input blobs."""
         return self.module.inputs
 
     @property
     def outputs(self) -> list[str]:
-        """Names of the output blobs."""
+        """Return the names of the output blobs."""
         return self.module.outputs
 
     @property
     def layers(self) -> list[LayerFace]:
-        """The layers in order."""
+        """Return the layers in order."""
         return [LayerFace(s.layer.TYPE, self.params.get(s.layer.name, [])) for s in self._steps]
 
     @property
     def layer_dict(self) -> OrderedDict[str, LayerFace]:
-        """The layers by name."""
+        """Return the layers by name."""
         return OrderedDict(zip(self._layer_names, self.layers, strict=True))
 
     @property
     def bottom_names(self) -> OrderedDict[str, list[str]]:
-        """Names of the bottoms by layer."""
+        """Return the names of the bottoms by layer."""
         return OrderedDict((step.layer.name, list(step.bottoms)) for step in self._steps)
 
     @property
     def top_names(self) -> OrderedDict[str, list[str]]:
-        """Names of the tops by layer."""
+        """Return the names of the tops by layer."""
         return OrderedDict((step.layer.name, list(step.tops)) for step in self._steps)
 
     @property
     def blob_loss_weights(self) -> OrderedDict[str, float]:
-        """Weight in the loss by blob."""
+        """Return the weight in the loss by blob."""
         return OrderedDict((name, self._loss_weights.get(name, 0.0)) for name in self.blobs)
 
     def copy_from(self, weights: str | PathLike[str]) -> None:

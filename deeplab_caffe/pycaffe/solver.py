@@ -134,7 +134,7 @@ class SGDSolver:
 
     @property
     def iter(self) -> int:
-        """The next iteration."""
+        """Return the next iteration."""
         return self._solver.iteration
 
     def step(self, iterations: int) -> None:
@@ -142,13 +142,13 @@ class SGDSolver:
         self._solver.step(iterations)
 
     def solve(self, resume_file: str | PathLike[str] | None = None) -> None:
-        """Trains up to ``max_iter``, from a ``.solverstate`` if one is given."""
+        """Train up to ``max_iter``, from a ``.solverstate`` if one is given."""
         if resume_file is not None:
             self.restore(resume_file)
         self._solver.solve()
 
     def restore(self, state_file: str | PathLike[str]) -> None:
-        """Goes on from a ``.solverstate``."""
+        """Resume from a ``.solverstate``."""
         self._solver.restore(state_file)
 
     def snapshot(self) -> None:

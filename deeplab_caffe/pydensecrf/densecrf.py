@@ -204,7 +204,7 @@ class DenseCRF:
         return {"weight": 1.0, "compatibility": 0.5 * (array + array.T) if array.ndim == 2 else array}
 
     def inference(self, niter: int) -> NDArray:
-        """Return marginals after so many iterations, float32 ``(nlabels, nvar)``."""
+        """Return marginals after ``niter`` iterations, float32 ``(nlabels, nvar)``."""
         field = self._field()
         field.start(self._scores())
         field.run(_whole(niter))
@@ -212,7 +212,7 @@ class DenseCRF:
         return marginals
 
     def map(self, niter: int) -> NDArray:
-        """Return the most probable label of each variable after so many iterations, int64 ``(nvar,)``."""
+        """Return the most probable label of each variable after ``niter`` iterations, int64 ``(nvar,)``."""
         labels: NDArray = self.inference(niter).argmax(0)
         return labels
 

@@ -62,7 +62,7 @@ class Views:
         return self.stride or max(1, self.window * 2 // 3)
 
     def is_single(self, height: int, width: int) -> bool:
-        """Return whether an image of this size is seen but once, as it is."""
+        """Return whether an image of this size has one view, the image itself."""
         fits = self.window is None or max(height, width) <= self.window
         return self.scales == (1.0,) and not self.flip and fits
 

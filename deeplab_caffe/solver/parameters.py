@@ -88,7 +88,7 @@ def _check_factors(owner: ParameterBlob, spec: caffe_pb2.ParamSpec, layer: Layer
 
 
 def _layers_below_losses(net: Net) -> set[str]:
-    """Names of the layers that a loss depends on in a way that can be differentiated."""
+    """Return the names of the layers that a loss depends on in a way that can be differentiated."""
     needed: set[str] = set()
     trained: set[str] = set()
     for step in reversed(net.steps):

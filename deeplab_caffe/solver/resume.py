@@ -75,7 +75,7 @@ def load_torch_state(device: torch.device, states: list[dict[str, Any]], world: 
         Whether it could: not with more processes than there were, nor on a GPU what was begun on a CPU.
 
     Raises:
-        SolverError: the states are none.
+        SolverError: they are not states of torch's generators.
     """
     if world.rank >= len(states):
         return False

@@ -49,7 +49,7 @@ from deeplab_caffe.solver.world import World
 
 
 class Solver:
-    """Trains a net by a solver prototxt, in the order in which the original does things (solver.cpp, Solve).
+    """Trains a net by a solver prototxt, in the original's order (solver.cpp, Solve).
 
     Before iteration n: a snapshot where ``snapshot`` divides n, tests where ``test_interval`` does. Then forward,
     backward, display, update. After the last one: snapshot, display, tests.

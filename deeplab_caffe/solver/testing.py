@@ -10,7 +10,7 @@ from torch import Tensor
 
 from deeplab_caffe.net import Net
 
-# Outputs with more numbers than this are blobs that somebody forgot to SILENCE, not results.
+# Outputs with more numbers than this are blobs that a SILENCE layer should take, not results.
 MOST_SHOWN = 64
 
 

@@ -62,7 +62,7 @@ class UpdateRule:
         for i, blob in enumerate(self.blobs):
             if self.RESTS and blob.lr_mult == 0 and not self.history[i].any():
                 continue
-            # One call for all on a GPU, where calls are dear; blob by blob on the CPU, where caches are small.
+            # One call for all on a GPU, where calls are expensive; blob by blob on the CPU, where caches are small.
             together = (blob.lr_mult, blob.decay_mult) if blob.parameter.is_cuda else i
             groups.setdefault(together, []).append(i)
         self._groups = list(groups.values())

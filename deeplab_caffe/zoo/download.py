@@ -137,7 +137,7 @@ def check_sha256(path: Path, expected: str) -> None:
 
 
 def _kept(folder: Path) -> str | None:
-    """Name of the file that an earlier --from brought for a model without a known file."""
+    """Return the name of the file that an earlier --from brought for a model without a known file."""
     kept = sorted(path.name.removesuffix(".lock") for path in folder.glob("*.caffemodel.lock"))
     return kept[0] if len(kept) == 1 else None
 

@@ -36,7 +36,7 @@ def asarray(array: Any) -> ndarray:
 
 
 def empty(shape: int | tuple[int, ...], dtype: str) -> ndarray:
-    """Full of rubbish, so that whoever reads what nobody wrote is found out."""
+    """Filled with arbitrary bytes, so that reads of uninitialized memory show."""
     array = np.empty(shape, dtype)
     if CAPTURED is not None:
         CAPTURED.append(array)

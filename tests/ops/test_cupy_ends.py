@@ -1,4 +1,4 @@
-"""The fused ends on CuPy arrays against those on torch's CPU tensors. Without a GPU the kernels run on the host."""
+"""Fused pre- and post-processing on CuPy arrays against torch CPU tensors. Without a GPU kernels run on the host."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The CUDA kernels of the fused ends against the CPU's loops, bit by bit, on the host: see tests/cuda_on_host."""
+"""CUDA kernels of fused pre- and post-processing against the CPU, bit by bit, on the host: see tests/cuda_on_host."""
 
 from __future__ import annotations
 

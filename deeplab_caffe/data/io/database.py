@@ -73,7 +73,7 @@ class _Opened(Database):
         """Open it."""
 
     def _handle(self) -> Any:
-        """Return the open database; once opened it stays so for as long as somebody reads it."""
+        """Return the open database; it stays open as long as it is read."""
         if self._held is None:
             key = os.path.realpath(self.path)
             with _lock:
@@ -110,7 +110,7 @@ class LMDB(_Opened):
         except ImportError as exc:
             raise NetError("LMDB databases need lmdb: pip install 'deeplab-caffe[lmdb]'") from exc
         with self._named("cannot be opened as LMDB"):
-            # No lock file: the database may lie where one must not write, and nobody writes to it.
+            # No lock file: the database may lie where one must not write, and nothing writes to it.
             folder = Path(self.path).is_dir()
             found = lmdb.open(os.fspath(self.path), subdir=folder, readonly=True, lock=False, max_readers=1)
         # LMDB maps the file: a page beyond its end would end the process.

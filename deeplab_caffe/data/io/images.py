@@ -260,7 +260,7 @@ def _decoded(image: Image.Image, path: str | PathLike[str]) -> Image.Image:
 
 
 def _colour(image: Image.Image, path: str | PathLike[str], exif_orientation: bool) -> np.ndarray:
-    """Return the pixels as uint8 ``(H, W, 3)``; a grey image's channels are one and the same memory (stride 0)."""
+    """Return the pixels as uint8 ``(H, W, 3)``; a grey image's channels share memory (stride 0)."""
     mode = image.mode
     if mode.startswith("I"):
         samples = np.asarray(image)

@@ -31,7 +31,7 @@ def write_blob_mat(path: str | PathLike[str], blob: np.ndarray) -> None:
         blob: ``(N, C, H, W)``, cast to float32.
 
     Raises:
-        DataError: if the blob is empty, has not four dimensions, or 2 GiB and more, or the file cannot be written.
+        DataError: the blob is empty, not 4-D or of 2 GiB or more, or the file cannot be written.
     """
     blob = np.asarray(blob)
     if blob.ndim != 4 or blob.size == 0:

@@ -121,7 +121,7 @@ class ItemSource(ABC, Generic[Entry, Item]):
 
     @abstractmethod
     def _order(self) -> dict[str, Any]:
-        """Return where the order stands: plain numbers and arrays, which nobody changes afterwards."""
+        """Return where the order stands: plain numbers and arrays, which are not changed afterwards."""
 
     @abstractmethod
     def _set_order(self, order: dict[str, Any]) -> None:

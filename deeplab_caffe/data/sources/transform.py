@@ -140,7 +140,7 @@ class SegTransform:
         return Placement(mirror, spare_height // 2, spare_width // 2)
 
     def check(self, shape: tuple[int, int, int], *, pads: bool) -> None:
-        """Look whether an image fits.
+        """Check that an image fits.
 
         Args:
             shape: its ``(C, H, W)``.

@@ -46,7 +46,7 @@ class ModelBlob:
 
     @property
     def count(self) -> int:
-        """Number of elements."""
+        """Return the number of elements."""
         return self.data.size
 
     def copy(self) -> np.ndarray:

@@ -1,4 +1,4 @@
-// Stands in for CUB: a stable sort that leaves rubbish wherever CUB may.
+// Stands in for CUB: a stable sort that leaves arbitrary bytes wherever CUB may.
 #pragma once
 #include "cuda_runtime.h"
 namespace cub {
