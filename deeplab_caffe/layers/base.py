@@ -402,7 +402,7 @@ class Loss(Layer):
     """A layer whose top, a single number, is to be minimised; it weighs 1 unless ``loss_weight`` says otherwise."""
 
     BOTTOMS = (2, 2)
-    label_bottoms = (1,)
+    label_bottoms: ClassVar[tuple[int, ...]] = (1,)
     auto_top = True
     default_loss_weight = 1.0
     capturable = per_item = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -105,14 +106,14 @@ class _Gain(torch.autograd.Function):
     """Channels times their gains; what the original calls the gains' gradient is more than a derivative."""
 
     @staticmethod
-    def forward(ctx, x: Tensor, gain: Tensor, layer: GainChannel) -> Tensor:
+    def forward(ctx: Any, x: Tensor, gain: Tensor, layer: GainChannel) -> Tensor:
         # A copy: the next forward pass changes the gains, maybe before this one's backward.
         ctx.save_for_backward(x, gain.clone())
         ctx.layer = layer
         return x * gain
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         x, gain = ctx.saved_tensors
         to_x = grad * gain if ctx.needs_input_grad[0] else None
         to_gain = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -19,15 +20,16 @@ class _Log(torch.autograd.Function):
     """Logarithm of max(p, LOG_THRESHOLD), with the slope 1 / max(p, LOG_THRESHOLD): not 0 below, as in the original."""
 
     @staticmethod
-    def forward(ctx, p: Tensor) -> Tensor:
+    def forward(ctx: Any, p: Tensor) -> Tensor:
         p = p.clamp_min(LOG_THRESHOLD)
         ctx.save_for_backward(p)
         return p.log()
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> Tensor:
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
         (p,) = ctx.saved_tensors
-        return grad / p
+        to_p: Tensor = grad / p
+        return to_p
 
 
 class ClassLoss(Loss):
@@ -107,6 +109,7 @@ class InfogainLoss(ClassLoss):
             if not param.infogain_loss_param.source:
                 raise self.error("the infogain matrix is missing: give a third bottom or infogain_loss_param.source")
             matrix = torch.from_numpy(read_blob(param.infogain_loss_param.source).copy())
+        self.matrix: Tensor | None
         self.register_buffer("matrix", matrix, persistent=False)
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:

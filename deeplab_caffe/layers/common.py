@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import Any
 
 import numpy as np
 import torch
@@ -244,7 +245,8 @@ class Slice(Layer):
         return [tuple(n if axis == dim else s for axis, s in enumerate(shape)) for n in self._sizes(shape)]
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
-        return bottoms[0].split(self._sizes(bottoms[0].shape), dim=self.param.slice_param.axis)
+        tops: tuple[Tensor, ...] = bottoms[0].split(self._sizes(bottoms[0].shape), dim=self.param.slice_param.axis)
+        return tops
 
     def to_onnx(self, graph: OnnxGraph, bottoms: list[str], tops: tuple[str, ...]) -> list[str]:
         axis = self.axis(self.param.slice_param.axis, graph.shapes[tops[0]])
@@ -326,14 +328,14 @@ class _Product(torch.autograd.Function):
     """Product of blobs with Caffe's two gradients: of the other factors, or the top divided by the factor."""
 
     @staticmethod
-    def forward(ctx, stable: bool, *factors: Tensor) -> Tensor:
+    def forward(ctx: Any, stable: bool, *factors: Tensor) -> Tensor:
         product = math.prod(factors[1:], start=factors[0])
         ctx.stable = stable
         ctx.save_for_backward(product, *factors)
         return product
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         product, *factors = ctx.saved_tensors
         grads: list[Tensor | None] = [None]
         for i, factor in enumerate(factors):
@@ -357,7 +359,7 @@ class Eltwise(Layer):
     BOTTOMS = (2, math.inf)
     supports_half = True
 
-    def __init__(self, param, context) -> None:
+    def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:
         super().__init__(param, context)
         self.operation = caffe_pb2.EltwiseParameter.EltwiseOp.Name(param.eltwise_param.operation)
         self.coeff = list(param.eltwise_param.coeff)

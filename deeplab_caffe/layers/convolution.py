@@ -5,11 +5,12 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor
 
-from deeplab_caffe.layers.base import Layer, ReceptiveWindow, Shape, register
+from deeplab_caffe.layers.base import Layer, NetContext, ReceptiveWindow, Shape, register
 from deeplab_caffe.layers.facts import ConvolutionFact
 from deeplab_caffe.layers.geometry import check_image, read_geometry
 from deeplab_caffe.layers.onnx import OnnxGraph
@@ -37,7 +38,7 @@ class Convolution(Layer):
     supports_half = True
     fuses = frozenset({"relu"})
 
-    def __init__(self, param, context) -> None:
+    def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:
         super().__init__(param, context)
         conv = param.convolution_param
         self.geometry = read_geometry(self, conv)
@@ -70,7 +71,7 @@ class Convolution(Layer):
             self.register_parameter("bias", None)
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
-        shapes = []
+        shapes: list[Shape] = []
         for shape in bottom_shapes:
             check_image(self, shape)
             expected = self.weight.shape[1] * self.groups
@@ -97,10 +98,11 @@ class Convolution(Layer):
             and supported(bottoms[0], self.weight)
         )
 
-    def _apply(self, *args, **kwargs) -> Convolution:
+    def _apply(self, *args: Any, **kwargs: Any) -> Convolution:
         # A move may bring other numbers to the old address with the old version count.
         self.packed.clear()
-        return super()._apply(*args, **kwargs)
+        super()._apply(*args, **kwargs)
+        return self
 
     def forward_fused(self, activation: Layer, *bottoms: Tensor) -> tuple[Tensor, ...]:
         if self.can_pack(bottoms):
@@ -125,7 +127,7 @@ class Convolution(Layer):
     def to_onnx(self, graph: OnnxGraph, bottoms: list[str], tops: tuple[str, ...]) -> list[str]:
         g = self.geometry
         weights = self.onnx_blobs(graph)
-        options = {"kernel_shape": g.kernel, "strides": g.stride, "pads": [*g.pad, *g.pad]}
+        options: dict[str, Any] = {"kernel_shape": g.kernel, "strides": g.stride, "pads": [*g.pad, *g.pad]}
         options |= {"dilations": g.hole, "group": self.groups}
         return [graph.node("Conv", [x, *weights], top, **options) for x, top in zip(bottoms, tops, strict=True)]
 
@@ -139,7 +141,7 @@ class Im2col(Layer):
     saves = ()
     kind = "spatial"
 
-    def __init__(self, param, context) -> None:
+    def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:
         super().__init__(param, context)
         self.geometry = read_geometry(self, param.convolution_param)
 

@@ -54,6 +54,7 @@ class SourceLayer(Layer):
     differentiable = False
     capturable = per_item = False
     kind = "data"
+    source: Source
     # The top that has a label an item, (N, 1, 1, 1), or (N,) without the four axes.
     LABEL_TOP: ClassVar[int | None] = None
 
@@ -92,7 +93,8 @@ class SourceLayer(Layer):
 class ItemSourceLayer(SourceLayer):
     """A layer whose source reads item by item, with workers, into page-locked memory where there is a GPU in use."""
 
-    SOURCE: ClassVar[Callable[..., ItemSource]]
+    SOURCE: ClassVar[Callable[..., ItemSource[Any, Any]]]
+    source: ItemSource[Any, Any]
 
     def make_source(self, param: caffe_pb2.LayerParameter, context: NetContext) -> Source:
         phase = "TRAIN" if context.training else "TEST"
@@ -198,6 +200,7 @@ class MemoryData(SourceLayer):
     TOPS = (2, 3)
     LABEL_TOP = 1
     takes_arrays = True
+    source: MemorySource
 
     def make_source(self, param: caffe_pb2.LayerParameter, context: NetContext) -> Source:
         if param.HasField("transform_param"):
@@ -299,4 +302,6 @@ def _page_locked(shape: Shape) -> np.ndarray:
 
 def _tensor(blob: np.ndarray) -> Tensor:
     # The very tensor, where there is one: its memory is given back only once the GPU has fetched it.
-    return blob.base if isinstance(blob.base, Tensor) and blob.base.shape == blob.shape else torch.from_numpy(blob)
+    # numpy's stub says that a base is an array; it is whatever holds the memory.
+    base: object = blob.base
+    return base if isinstance(base, Tensor) and base.shape == blob.shape else torch.from_numpy(blob)

@@ -20,7 +20,9 @@ class Geometry(NamedTuple):
 
     @property
     def effective_kernel(self) -> tuple[int, int]:
-        return tuple(k + (k - 1) * (h - 1) for k, h in zip(self.kernel, self.hole, strict=True))
+        """Return rows and columns from the first to the last tap."""
+        height, width = (k + (k - 1) * (h - 1) for k, h in zip(self.kernel, self.hole, strict=True))
+        return height, width
 
     def receptive_window(self) -> ReceptiveWindow:
         return ReceptiveWindow(self.effective_kernel, self.stride, self.pad)

@@ -8,11 +8,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from deeplab_caffe.layers import onnx
-from deeplab_caffe.layers.base import Layer, ReceptiveWindow, Shape, register
+from deeplab_caffe.layers.base import Layer, NetContext, ReceptiveWindow, Shape, register
 from deeplab_caffe.layers.facts import CropFact, ResizeFact
 from deeplab_caffe.layers.geometry import check_image
 from deeplab_caffe.layers.onnx import OnnxGraph
 from deeplab_caffe.ops.interp import interp, interp_size
+from deeplab_caffe.proto import caffe_pb2
 
 
 @register
@@ -31,7 +32,7 @@ class Interp(Layer):
     saves = ()
     kind = "spatial"
 
-    def __init__(self, param, context) -> None:
+    def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:
         super().__init__(param, context)
         message = param.interp_param
         self.options = {

@@ -62,6 +62,7 @@ class SoftmaxLoss(Loss):
         super().__init__(param, context)
         source = param.softmaxloss_param.weight_source
         weights = torch.tensor(read_class_weights(source)) if source else None
+        self.class_weights: Tensor | None
         self.register_buffer("class_weights", weights, persistent=False)
         ignored = list(param.softmaxloss_param.ignore_label)
         if param.loss_param.HasField("ignore_label") and param.loss_param.ignore_label not in ignored:

@@ -58,7 +58,7 @@ class Dropout(Layer):
     supports_half = True
     may_alias = True
 
-    def __init__(self, param, context) -> None:
+    def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:
         super().__init__(param, context)
         self.ratio = param.dropout_param.dropout_ratio
         if not 0 <= self.ratio < 1:
@@ -74,8 +74,8 @@ class Dropout(Layer):
                 return (x * _kept(x, self.ratio),)
             return (F.dropout(x, self.ratio, training=True, inplace=self.overwrites(x)),)
         rank, world = self.context.shard
-        kept = rng.bernoulli(world * x.numel(), 1 - self.ratio)[rank * x.numel() : (rank + 1) * x.numel()]
-        kept = torch.from_numpy(kept).view(x.shape)
+        drawn = rng.bernoulli(world * x.numel(), 1 - self.ratio)[rank * x.numel() : (rank + 1) * x.numel()]
+        kept = torch.from_numpy(drawn).view(x.shape)
         return (x * kept.to(x.device, x.dtype) * (1 / (1 - self.ratio)),)
 
     @property

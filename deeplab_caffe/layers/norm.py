@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -56,7 +58,7 @@ class _Normalized(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, x: Tensor, epsilon: float) -> Tensor:
+    def forward(ctx: Any, x: Tensor, epsilon: float) -> Tensor:
         centred = x - x.mean(dim=1, keepdim=True)
         deviation = centred.square().mean(dim=1, keepdim=True).sqrt() + epsilon
         top = centred / deviation
@@ -64,7 +66,7 @@ class _Normalized(torch.autograd.Function):
         return top
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         top, deviation = ctx.saved_tensors
         parallel = top * (top * grad).mean(dim=1, keepdim=True)
         return (grad - grad.mean(dim=1, keepdim=True) - parallel) / deviation, None
@@ -74,11 +76,11 @@ class _MinusMean(torch.autograd.Function):
     """Rows minus their mean, with the original's gradient: a copy, as if the mean were a constant."""
 
     @staticmethod
-    def forward(ctx, x: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor) -> Tensor:
         return x - x.mean(dim=1, keepdim=True)
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> Tensor:
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
         return grad.clone()
 
 

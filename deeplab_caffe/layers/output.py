@@ -47,6 +47,8 @@ class MatWrite(WriterLayer):
     TYPE = "MatWrite"
     BOTTOMS = (1, math.inf)
 
+    writer: MatWriter
+
     def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:
         super().__init__(param, context)
         self.writer = MatWriter.from_param(param)
@@ -68,6 +70,8 @@ class HDF5Output(WriterLayer):
 
     TYPE = "HDF5Output"
     BOTTOMS = (2, 2)
+
+    writer: HDF5Writer
 
     def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:
         super().__init__(param, context)

@@ -6,6 +6,7 @@ EUCLIDEAN_LOSS, RELATIVE_ERROR, CONTRASTIVE_LOSS, SIGMOID_CROSS_ENTROPY_LOSS.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -25,15 +26,16 @@ class _Root(torch.autograd.Function):
     """Square root whose slope stays finite: the original divides by 1e-6 where the root is smaller."""
 
     @staticmethod
-    def forward(ctx, square: Tensor) -> Tensor:
+    def forward(ctx: Any, square: Tensor) -> Tensor:
         root = square.sqrt()
         ctx.save_for_backward(root)
         return root
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> Tensor:
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
         (root,) = ctx.saved_tensors
-        return grad / (2 * root.clamp_min(1e-6))
+        to_square: Tensor = grad / (2 * root.clamp_min(1e-6))
+        return to_square
 
 
 @register
@@ -88,15 +90,16 @@ class _Distance(torch.autograd.Function):
     """Square root with the original's slope: 1e-4 is added to the root that it is divided by."""
 
     @staticmethod
-    def forward(ctx, square: Tensor) -> Tensor:
+    def forward(ctx: Any, square: Tensor) -> Tensor:
         root = square.sqrt()
         ctx.save_for_backward(root)
         return root
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> Tensor:
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
         (root,) = ctx.saved_tensors
-        return grad / (2 * (root + 1e-4))
+        to_square: Tensor = grad / (2 * (root + 1e-4))
+        return to_square
 
 
 @register

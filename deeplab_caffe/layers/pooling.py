@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from deeplab_caffe.layers import onnx
-from deeplab_caffe.layers.base import Layer, ReceptiveWindow, Shape, register
+from deeplab_caffe.layers.base import Layer, NetContext, ReceptiveWindow, Shape, register
 from deeplab_caffe.layers.facts import MaxPoolingFact
 from deeplab_caffe.layers.geometry import Geometry, check_image, read_geometry
 from deeplab_caffe.layers.onnx import OnnxGraph
@@ -34,7 +35,7 @@ class Pooling(Layer):
     TOPS = (1, 2)
     supports_half = True
 
-    def __init__(self, param, context) -> None:
+    def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:
         super().__init__(param, context)
         pool = param.pooling_param
         self.method = caffe_pb2.PoolingParameter.PoolMethod.Name(pool.pool)
@@ -61,7 +62,7 @@ class Pooling(Layer):
         return _INDEX_BYTES * math.prod(top_shapes[0]) if self.method == "MAX" else 0
 
     def _geometry(self, shape: Shape) -> Geometry:
-        return self.geometry or Geometry(kernel=tuple(shape[2:]), stride=(1, 1), pad=(0, 0), hole=(1, 1))
+        return self.geometry or Geometry(kernel=(shape[2], shape[3]), stride=(1, 1), pad=(0, 0), hole=(1, 1))
 
     def _output_size(self, shape: Shape) -> tuple[int, int]:
         g = self._geometry(shape)
@@ -134,9 +135,10 @@ class Pooling(Layer):
     @staticmethod
     def _extra(shape: Shape, g: Geometry, size: tuple[int, int]) -> tuple[int, int]:
         """Return rows and columns after the plane that the last windows reach."""
-        return tuple(
+        rows, columns = (
             (size[axis] - 1) * g.stride[axis] + g.kernel[axis] - g.pad[axis] - shape[2 + axis] for axis in range(2)
         )
+        return rows, columns
 
     def receptive_window(self) -> ReceptiveWindow | None:
         return self.geometry.receptive_window() if self.geometry else None
@@ -147,7 +149,7 @@ class Pooling(Layer):
         g = self.geometry
         if g is None:
             return [graph.node("GlobalMaxPool" if self.method == "MAX" else "GlobalAveragePool", bottoms, tops[0])]
-        kernel = {"kernel_shape": g.kernel, "strides": g.stride}
+        kernel: dict[str, Any] = {"kernel_shape": g.kernel, "strides": g.stride}
         if self.method == "AVE" and g.stride == (1, 1):
             # Nothing to round, and the window clipped to the padded plane is a whole one.
             return [graph.node("AveragePool", bottoms, tops[0], pads=[*g.pad, *g.pad], count_include_pad=1, **kernel)]
@@ -164,7 +166,7 @@ class Pooling(Layer):
         bottom, right = self._extra(shape, g, (size[0], size[1]))
         lowest = float(np.finfo(np.float32).min)
         padded = onnx.pad(graph, x, g.pad, (max(bottom, 0), max(right, 0)), lowest if self.method == "MAX" else 0.0)
-        kernel = {"kernel_shape": g.kernel, "strides": g.stride}
+        kernel: dict[str, Any] = {"kernel_shape": g.kernel, "strides": g.stride}
         pooled = graph.node("MaxPool" if self.method == "MAX" else "AveragePool", [padded], **kernel)
         bounds = [("starts", (0, 0)), ("ends", size), ("axes", (2, 3))]
         inputs = [pooled, *(graph.constant(name, onnx.int64(*values)) for name, values in bounds)]

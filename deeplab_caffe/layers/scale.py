@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from torch import Tensor
+from torch import Tensor, nn
 
 from deeplab_caffe.layers.base import Layer, NetContext, Shape, register
 from deeplab_caffe.layers.onnx import OnnxGraph, int64
@@ -102,6 +102,8 @@ class Scale(AlongAxes):
 
     TYPE = "Scale"
     roles = ("weight", "bias")
+    weight: nn.Parameter | None
+    bias: nn.Parameter | None
 
     @property
     def options(self) -> caffe_pb2.ScaleParameter:
@@ -121,7 +123,7 @@ class Scale(AlongAxes):
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         x = bottoms[0]
-        top = x * self.aligned(self.weight if self.learns else bottoms[1], x)
+        top = x * self.aligned(bottoms[1] if self.weight is None else self.weight, x)
         return (top if self.bias is None else top + self.aligned(self.bias, x),)
 
     def multiply_adds(self, bottom_shapes: list[Shape], top_shapes: list[Shape]) -> int:
@@ -145,6 +147,7 @@ class Bias(AlongAxes):
     TYPE = "Bias"
     roles = ("bias",)
     saves = ()
+    bias: nn.Parameter | None
 
     @property
     def options(self) -> caffe_pb2.BiasParameter:
@@ -157,7 +160,7 @@ class Bias(AlongAxes):
             self.bias = self.new_blob(self.inner_shape(bottom_shapes[0]), self.options.filler)
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
-        return (bottoms[0] + self.aligned(self.bias if self.learns else bottoms[1], bottoms[0]),)
+        return (bottoms[0] + self.aligned(bottoms[1] if self.bias is None else self.bias, bottoms[0]),)
 
     def to_onnx(self, graph: OnnxGraph, bottoms: list[str], tops: tuple[str, ...]) -> list[str]:
         other = self.onnx_operand(graph, "bias" if self.learns else bottoms[1], self.roles, tops[0])

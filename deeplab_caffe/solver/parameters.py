@@ -55,7 +55,7 @@ def collect_parameters(net: Net) -> list[ParameterBlob]:
     found: list[ParameterBlob] = []
     owners: dict[int, int] = {}
     trained = _layers_below_losses(net)
-    for layer in net.layers:
+    for layer in (step.layer for step in net.steps):
         names = [name for name, _ in layer.named_parameters(recurse=False)]
         specs = list(layer.param.param)
         specs += [caffe_pb2.ParamSpec() for _ in names[len(specs) :]]
