@@ -166,7 +166,7 @@ class AdaGrad(UpdateRule):
         torch._foreach_addcmul_(history, diffs, diffs)
         scales = torch._foreach_sqrt(history)
         torch._foreach_add_(scales, self.delta)
-        steps = list(torch._foreach_div(diffs, scales))
+        steps = torch._foreach_div(diffs, scales)
         torch._foreach_mul_(steps, rate)
         return steps
 
