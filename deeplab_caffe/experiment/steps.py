@@ -234,7 +234,7 @@ def _written(net: caffe_pb2.NetParameter, ids: list[str]) -> dict[str, list[str]
     for layer in net.layer:
         if layer.HasField("image_data_param") and layer.image_data_param.batch_size != 1:
             raise ExperimentError(f"layer '{layer.name}': test.prototxt needs batch_size 1, a file for each image")
-    layers = [layer for layer in net.layer if layer.type == "MatWrite"]
+    layers = [layer for layer in net.layer if layer.HasField("mat_write_param")]
     if not layers:
         raise ExperimentError("test.prototxt has no MAT_WRITE layer: it would leave no scores")
     found: dict[str, list[str]] = {name: [] for name in ids}

@@ -245,7 +245,7 @@ def _check_content(path: Path, model: Model) -> None:
         raise DownloadError(f"what came is no caffemodel: {came}") from error
     if model.network is None:
         return
-    layers = [one for one in read_net(prototxt_path(model.network)).layer if one.type == "Convolution"]
+    layers = [one for one in read_net(prototxt_path(model.network)).layer if one.convolution_param.num_output]
     for layer in layers:
         if layer.name.startswith("fc8"):
             continue  # Named after the data set, with as many outputs as that has classes.
