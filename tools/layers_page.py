@@ -15,11 +15,11 @@ import re
 import sys
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from deeplab_caffe import proto
 from deeplab_caffe.errors import PrototxtError
 from deeplab_caffe.layers import LAYERS, Layer
+from deeplab_caffe.proto import caffe_pb2
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "layers.md"
@@ -66,15 +66,12 @@ def v1_names() -> dict[str, str]:
     """Return the V1 enum's name of each type that V1 has, from the table in ``deeplab_caffe/proto``."""
     [table] = Path(proto.__file__).parent.rglob("layer_types.csv")
     with table.open(encoding="utf-8", newline="") as file:
-        return {row.get("name") or row["modern"]: row["enum"] for row in csv.DictReader(file)}
+        return {row["name"]: row["enum"] for row in csv.DictReader(file)}
 
 
-def layer_types(net: Any) -> set[str]:
-    """Return the types of a net's layers by their modern names, whichever form the net has."""
-    if hasattr(net, "layer"):
-        return {layer.type for layer in net.layer}
-    names = {enum: name for name, enum in v1_names().items()}
-    return {names[layer.LayerType.Name(layer.type)] for layer in net.layers}
+def layer_types(net: caffe_pb2.NetParameter) -> set[str]:
+    """Return the types of a net's layers."""
+    return {layer.type for layer in net.layer}
 
 
 def types_of_case(folder: Path) -> set[str]:

@@ -149,7 +149,7 @@ class TorchArrays(Arrays):
 
     def in_turn(self) -> Callable[[], AbstractContextManager[None]]:
         """See :class:`Arrays`."""
-        done = self.torch.cuda.Event()  # type: ignore[no-untyped-call]  # torch's own
+        done = self.torch.cuda.Event()
 
         @contextmanager
         def turn() -> Iterator[None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
 import click
@@ -14,7 +15,7 @@ from deeplab_caffe.net.draw import net_dot, net_svg
 from deeplab_caffe.net.summary import ReceptiveField, summarize
 
 
-def _pair(values: tuple) -> str:
+def _pair(values: tuple[Fraction, Fraction]) -> str:
     texts = [f"{float(value):g}" for value in values]
     return texts[0] if texts[0] == texts[1] else "x".join(texts)
 

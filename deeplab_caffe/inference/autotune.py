@@ -53,11 +53,10 @@ def _on_cpu(run: Callable[[], object]) -> float:
 
 
 def _on_gpu(run: Callable[[], object], device: torch.device) -> float:
-    # torch has no types for these.
-    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
     with torch.cuda.device(device):
         # The GPU waits until all is queued: what Python takes for a launch is no part of a graph's time.
-        torch.cuda._sleep(_CYCLES_TO_QUEUE_RUNS)  # type: ignore[no-untyped-call]
+        torch.cuda._sleep(_CYCLES_TO_QUEUE_RUNS)
         begin.record()
         for _ in range(_RUNS_ON_GPU):
             run()

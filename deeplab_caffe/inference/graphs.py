@@ -60,7 +60,7 @@ class CapturedFunction:
         device = inputs[0].device
         with torch.cuda.device(device):
             self.inputs = [x.clone() for x in inputs]
-            stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch has no types for it
+            stream = torch.cuda.Stream()
             stream.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(stream):
                 for _ in range(_WARMUP_RUNS):
@@ -69,7 +69,7 @@ class CapturedFunction:
             self.graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(self.graph, stream=stream):
                 self.outputs = function(*self.inputs)
-            self._done = torch.cuda.Event()  # type: ignore[no-untyped-call]  # torch has no types for it
+            self._done = torch.cuda.Event()
 
     def __call__(self, *inputs: Tensor, copy: bool) -> dict[str, Tensor]:
         """Return the outputs: with ``copy`` in memory of their own, else in memory that the next call overwrites."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+
+from google.protobuf.message import Message
 
 from deeplab_caffe.errors import NetError
 from deeplab_caffe.layers import Layer, NetContext, Shape, create_layer, layer_class
@@ -87,7 +89,8 @@ def _loss_weights(layer: Layer, tops: tuple[str, ...]) -> tuple[float, ...]:
 
 
 def _check_specs(layer: Layer) -> None:
-    specs, count = layer.param.param, len(layer.blobs)
+    specs: Sequence[Message] = layer.param.param
+    count = len(layer.blobs)
     v1 = layer.context.dialect.rates_for_all_blobs
     for field, name in (("lr_mult", "blobs_lr"), ("decay_mult", "weight_decay")):
         if v1 and sum(spec.HasField(field) for spec in specs) not in (0, count):

@@ -376,7 +376,7 @@ def checked_images(images: Tensor | np.ndarray) -> Tensor:
     Raises:
         NetError: they are not uint8 RGB (N, H, W, 3).
     """
-    images = as_tensor(images)
-    if images.dtype != torch.uint8 or images.dim() != 4 or images.shape[3] != 3 or images.numel() == 0:
-        raise NetError(f"expected uint8 RGB images (N, H, W, 3), got {images.dtype} {tuple(images.shape)}")
-    return images
+    found: Tensor = as_tensor(images)
+    if found.dtype != torch.uint8 or found.dim() != 4 or found.shape[3] != 3 or found.numel() == 0:
+        raise NetError(f"expected uint8 RGB images (N, H, W, 3), got {found.dtype} {tuple(found.shape)}")
+    return found

@@ -180,7 +180,7 @@ class Net(nn.Module):
             longer = tuple(other for other in taken if other.startswith(f"{name}."))
             if longer:
                 forgive = partial(_forgive, longer)
-                child.register_load_state_dict_post_hook(forgive)  # type: ignore[no-untyped-call]  # torch's
+                child.register_load_state_dict_post_hook(forgive)
 
     def __setattr__(self, name: str, value: Any) -> None:
         # A layer may be called as an attribute of the net is.

@@ -21,7 +21,7 @@ _Key = tuple[object, ...]
 def operators_exist() -> bool:
     """Return whether this torch build has the operators."""
     try:
-        available = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]  # torch's own
+        available = torch.backends.mkldnn.is_available()
         return bool(available and torch.ops.mkldnn._convolution_pointwise)
     except (AttributeError, RuntimeError):
         return False
@@ -60,14 +60,20 @@ def pack_weight(weight: Tensor, geometry: Geometry, shape: Sequence[int]) -> Ten
     """Return a weight (O, C / groups, kh, kw) in the order that suits inputs of ``shape`` best, but serves any."""
     stride, pad, dilation, groups = geometry
     blocked = weight.detach().contiguous().to_mkldnn()
-    return torch._C._nn.mkldnn_reorder_conv2d_weight(blocked, pad, stride, dilation, groups, list(shape))
+    # torch's stub lacks the last argument.
+    return torch._C._nn.mkldnn_reorder_conv2d_weight(  # type: ignore[call-arg]
+        blocked, list(pad), list(stride), list(dilation), groups, list(shape)
+    )
 
 
 def packed_conv2d(x: Tensor, packed: Tensor, bias: Tensor | None, geometry: Geometry, *, relu: bool) -> Tensor:
     """Return the convolution of channels-last ``x`` (N, C, H, W) with a packed weight, rectified if asked for."""
     stride, pad, dilation, groups = geometry
     activation = "relu" if relu else "none"
-    return torch.ops.mkldnn._convolution_pointwise(x, packed, bias, pad, stride, dilation, groups, activation, [], "")
+    y: Tensor = torch.ops.mkldnn._convolution_pointwise(
+        x, packed, bias, pad, stride, dilation, groups, activation, [], ""
+    )
+    return y
 
 
 class PackedConv2d:

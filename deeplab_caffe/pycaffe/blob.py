@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+
+def _dims(shape: tuple[int | Sequence[int], ...]) -> tuple[int, ...]:
+    """Return the dimensions that ``reshape(2, 3)`` or ``reshape((2, 3))`` was given."""
+    return tuple(int(size) for size in np.atleast_1d(shape[0] if len(shape) == 1 else shape))
 
 
 class Memory:
@@ -23,11 +28,11 @@ class Memory:
         self._host_is_newer = False
 
     def array(self) -> np.ndarray:
-        """Return the numbers as a live numpy array."""
+        """Return the numbers as a numpy array, live."""
         tensor = self._get()
         if tensor.device.type == "cpu":
             return tensor.numpy()
-        if not self._host_is_newer:
+        if self._host is None or not self._host_is_newer:
             fresh = tensor.cpu().numpy()
             if self._host is None or self._host.shape != fresh.shape:
                 self._host = fresh
@@ -45,7 +50,7 @@ class Memory:
         return tensor
 
     def forget_host(self) -> None:
-        """Note that the tensor has been written, so that the host's copy is old."""
+        """Note that the tensor has just been written: what the host holds is old."""
         self._host_is_newer = False
 
 
@@ -106,17 +111,17 @@ class Blob:
     def _legacy(self, axis: int) -> int:
         return self.shape[axis] if axis < len(self.shape) else 1
 
-    def reshape(self, *shape: int) -> None:
-        """Give the blob another shape; memory is kept if the count is the same, else it is new and zero.
+    def reshape(self, *shape: int | Sequence[int]) -> None:
+        """Give the blob another shape; memory is kept where the count is the same, else it is new and zero.
 
         Raises:
             ValueError: a dimension is negative.
         """
-        dims = tuple(int(size) for size in (shape[0] if len(shape) == 1 and not np.isscalar(shape[0]) else shape))
+        dims = _dims(shape)
+        if min(dims, default=0) < 0:
+            raise ValueError(f"a blob's dimensions must not be negative, got {dims}")
         if dims == self.shape:
             return
-        if not dims or min(dims) < 0:
-            raise ValueError(f"a blob's dimensions must not be negative, got {dims}")
         same = math.prod(dims) == self.count
         for memory, name in ((self._data, "_data_tensor"), (self._diff, "_diff_tensor")):
             tensor = memory.tensor()
@@ -129,11 +134,11 @@ class Blob:
             self._diff_tensor = self._diff.tensor().to(device)
 
     def write_data(self, value: Tensor) -> None:
-        """Take over a computed value; arrays that a script holds stay live if the shape is the same."""
+        """Take over a computed value; arrays that a script holds stay live where the shape is the same."""
         self._write(self._data, value)
 
     def write_diff(self, value: Tensor) -> None:
-        """Take over a computed gradient; see :meth:`write_data`."""
+        """Take over a computed gradient, as :meth:`write_data` does a value."""
         self._write(self._diff, value)
 
     def _write(self, memory: Memory, value: Tensor) -> None:
@@ -150,20 +155,20 @@ class ParameterBlob(Blob):
         shape: the shape: with four axes in DeepLab v1.
     """
 
-    def __init__(self, parameter: nn.Parameter, shape: tuple[int, ...]) -> None:
+    def __init__(self, parameter: Tensor, shape: tuple[int, ...]) -> None:
         self.parameter = parameter
         self._shape = shape
         self._diff_tensor = torch.zeros(shape)
         self._data = Memory(lambda: self.parameter.data.view(shape))
         self._diff = Memory(lambda: self._diff_tensor)
 
-    def reshape(self, *shape: int) -> None:
-        """Refuse another shape: a parameter keeps its own.
+    def reshape(self, *shape: int | Sequence[int]) -> None:
+        """Check that the parameter keeps its shape.
 
         Raises:
             ValueError: another shape is asked for.
         """
-        if tuple(shape) not in (self._shape, tuple(self.parameter.shape)):
+        if _dims(shape) not in (self._shape, tuple(self.parameter.shape)):
             raise ValueError(f"a parameter blob keeps its shape {self._shape}, asked for {shape}")
 
     def to(self, device: torch.device) -> None:

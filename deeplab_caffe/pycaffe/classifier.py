@@ -48,7 +48,8 @@ class Classifier(Net):
         if channel_swap is not None:
             self.transformer.set_channel_swap(name, channel_swap)
         self.crop_dims = np.array(self.blobs[name].shape[2:])
-        self.image_dims = tuple(image_dims) if image_dims else tuple(self.crop_dims)
+        height, width = image_dims if image_dims else self.crop_dims
+        self.image_dims = int(height), int(width)
 
     def predict(self, inputs: Sequence[np.ndarray], oversample: bool = True) -> np.ndarray:
         """Return class probabilities (N, K) of images (H, W, C).

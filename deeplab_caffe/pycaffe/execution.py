@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -54,7 +55,7 @@ class Execution:
         self._record = bool(self._loss_weights) or module.param.force_backward or module.context.training
 
     def _place(self) -> None:
-        """Move parameters and blobs to the mode's device."""
+        """Follow the mode: parameters and blobs go where the computation is to be."""
         device = mode.current_device()
         if device != self._device:
             self._sync_parameters()
@@ -90,7 +91,7 @@ class Execution:
         return loss
 
     def _compute(self, index: int, record: bool) -> tuple[Tensor, ...]:
-        """Compute one layer's tops from its current bottoms; recorded for :meth:`_backward_layer` if asked for."""
+        """Return a layer's tops from its bottoms as they are; recorded for :meth:`_backward_layer` if asked for."""
         step = self._steps[index]
         # `data` and not `detach()`: scripts may change a blob between forward and backward, as Caffe lets them.
         bottoms = [self.blobs[name]._data.tensor().data for name in step.bottoms]
@@ -108,7 +109,7 @@ class Execution:
     def _find_backward(self) -> list[tuple[bool, list[bool]]]:
         """Return for each layer whether it runs backwards, and into which bottoms (net.cpp, Init)."""
         force = self.module.param.force_backward
-        needed = dict.fromkeys(self.inputs, force)
+        needed = dict.fromkeys(self.module.inputs, force)
         found = []
         for step in self._steps:
             layer = step.layer
@@ -143,7 +144,7 @@ class Execution:
                 self._backward_layer(index, down)
 
     def _backward_layer(self, index: int, propagate_down: list[bool]) -> None:
-        """Return the gradients of one layer: of its parameters, and of the bottoms that ``propagate_down`` names."""
+        """Write the gradients of one layer: of its parameters, and of the bottoms that ``propagate_down`` names."""
         step = self._steps[index]
         if not step.layer.differentiable:
             return
@@ -161,7 +162,7 @@ class Execution:
         if not wanted:
             return
         try:
-            gradients = torch.autograd.grad(
+            gradients: Sequence[Tensor | None] = torch.autograd.grad(
                 [top for top, _ in outputs],
                 [tensor for _, tensor in wanted],
                 [diff for _, diff in outputs],

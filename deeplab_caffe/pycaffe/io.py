@@ -15,7 +15,7 @@ from deeplab_caffe.proto import caffe_pb2
 
 
 def load_image(filename: str | PathLike[str], color: bool = True) -> np.ndarray:
-    """Return an image as float32 in [0, 1]: (H, W, 3) RGB, or (H, W, 1) with ``color=False``.
+    """Read an image as float32 in [0, 1]: (H, W, 3) RGB, or (H, W, 1) with ``color=False``.
 
     Raises:
         DataError: the file is not a readable image.
@@ -25,7 +25,7 @@ def load_image(filename: str | PathLike[str], color: bool = True) -> np.ndarray:
 
 
 def resize_image(im: np.ndarray, new_dims: tuple[int, int], interp_order: int = 1) -> np.ndarray:
-    """Resize an image (H, W, K), pixel areas on pixel areas, by spline interpolation of the given order.
+    """Bring an image (H, W, K) to another size, pixel areas on pixel areas, by spline interpolation of the given order.
 
     Returns:
         float32 (new_dims[0], new_dims[1], K).
@@ -33,13 +33,15 @@ def resize_image(im: np.ndarray, new_dims: tuple[int, int], interp_order: int = 
     if im.shape[:2] == tuple(new_dims):
         return im.astype(np.float32)
     factors = (new_dims[0] / im.shape[0], new_dims[1] / im.shape[1], 1)
-    resized = ndimage.zoom(im.astype(np.float64), factors, order=interp_order, mode="mirror", grid_mode=True)
+    resized: np.ndarray = ndimage.zoom(
+        im.astype(np.float64), factors, order=interp_order, mode="mirror", grid_mode=True
+    )
     # Splines of higher order overshoot; an image keeps its range.
-    return np.clip(resized, im.min(), im.max()).astype(np.float32)
+    return resized.clip(im.min(), im.max()).astype(np.float32)
 
 
-def oversample(images: Sequence[np.ndarray], crop_dims: Sequence[int]) -> np.ndarray:
-    """Cut four corners, centre, and their mirror images of each image (H, W, K): (10 * N, crop_h, crop_w, K)."""
+def oversample(images: Sequence[np.ndarray] | np.ndarray, crop_dims: Sequence[int] | np.ndarray) -> np.ndarray:
+    """Four corners, centre, and their mirror images of each image (H, W, K): (10 * N, crop_h, crop_w, K)."""
     height, width = images[0].shape[:2]
     crop_h, crop_w = (int(size) for size in crop_dims)
     corners = [(y, x) for y in (0, height - crop_h) for x in (0, width - crop_w)]
@@ -114,7 +116,7 @@ class Transformer:
         """Return an image (H, W, K) as one item (C, H, W) of the blob."""
         self._check(in_)
         item = np.asarray(data, np.float32)
-        size = self.inputs[in_][2:]
+        size = self.inputs[in_][2], self.inputs[in_][3]
         if item.shape[:2] != size:
             item = resize_image(item, size)
         if in_ in self.transpose:
@@ -130,7 +132,7 @@ class Transformer:
         return np.ascontiguousarray(item, np.float32)
 
     def deprocess(self, in_: str, data: np.ndarray) -> np.ndarray:
-        """Invert :meth:`preprocess`, except for the size."""
+        """Undo :meth:`preprocess`, but for the size."""
         self._check(in_)
         item = np.array(data, np.float32).squeeze()
         if in_ in self.input_scale:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable
 from os import PathLike
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor
 
 from deeplab_caffe import net as core
 from deeplab_caffe.errors import NetError
@@ -50,18 +50,19 @@ class Net(Execution):
         self,
         prototxt: str | PathLike[str] | caffe_pb2.NetParameter,
         weights: str | PathLike[str] | int | None = None,
-        phase: int | None = None,
-        **options: object,
+        phase: int | str | PathLike[str] | None = None,
+        **options: Any,
     ) -> None:
-        if isinstance(weights, int):
-            weights, phase = (None, weights) if phase is None else (phase, weights)
+        path, phase = (phase, weights) if isinstance(weights, int) else (weights, phase)
+        if isinstance(path, int) or isinstance(phase, PathLike):
+            raise NetError(f"expected the path of weights and a phase, got {path!r} and {phase!r}")
         options.setdefault("seed", mode.current_seed())
         if options.get("dtype", torch.float32) != torch.float32:
             raise NetError(f"pycaffe's arrays are float32: dtype cannot be {options['dtype']}")
         module = core.Net(prototxt, None, caffe_pb2.TEST if phase is None else phase, **options)
         super().__init__(module)
-        if weights is not None:
-            self.copy_from(weights)
+        if path is not None:
+            self.copy_from(path)
 
     @property
     def inputs(self) -> list[str]:
@@ -112,7 +113,7 @@ class Net(Execution):
     def share_with(self, other: Net) -> None:
         """Take over the parameters of the layers of the same name: one memory for both nets from now on."""
         self._sync_parameters()
-        replaced: dict[int, nn.Parameter] = {}
+        replaced: dict[int, Tensor] = {}
         for name in (name for name in self.params if name in other.params):
             mine, theirs = ([blob.parameter for blob in net.params[name]] for net in (self, other))
             shapes = [[tuple(blob.shape) for blob in blobs] for blobs in (mine, theirs)]
@@ -124,8 +125,8 @@ class Net(Execution):
             for role, blob in step.layer.named_blobs.items():
                 setattr(step.layer, role, replaced.get(id(blob), blob))
         for blobs in self.params.values():
-            for blob in blobs:
-                blob.parameter = replaced.get(id(blob.parameter), blob.parameter)
+            for face in blobs:
+                face.parameter = replaced.get(id(face.parameter), face.parameter)
 
     def reshape(self) -> None:
         """Give every blob the shape that follows from the shapes of the inputs."""
@@ -213,7 +214,7 @@ class Net(Execution):
         count = counts.pop()
         parts: dict[str, list[np.ndarray]] = {}
         for begin in range(0, count, size):
-            batch = {}
+            batch: dict[str, Any] = {}
             for name, array in inputs.items():
                 part = np.zeros((size, *np.shape(array)[1:]), np.float32)
                 part[: len(array[begin : begin + size])] = array[begin : begin + size]
@@ -248,12 +249,12 @@ class Net(Execution):
                 blob.diff[...] = 0
 
     def set_phase_test(self) -> None:
-        """Set the phase to TEST, as the first pycaffe did."""
+        """Set the phase to TEST, as the first pycaffe had it."""
         self.module.context.phase = caffe_pb2.TEST
         self.module.eval()
 
     def set_phase_train(self) -> None:
-        """Set the phase to TRAIN, as the first pycaffe did."""
+        """Set the phase to TRAIN, as the first pycaffe had it."""
         self.module.context.phase = caffe_pb2.TRAIN
         self.module.train()
         self._record = True

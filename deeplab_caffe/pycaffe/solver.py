@@ -63,13 +63,13 @@ class _LayerwiseEngine(Engine):
         return self.face._forward(0, len(self.face.layers) - 1)
 
     def test_forward(self, index: int) -> dict[str, Tensor]:
-        """Run the next batch of a test net."""
+        """Run the next batch of a test net; return its outputs and losses."""
         face = self.test_faces[index]
         face._forward(0, len(face.layers) - 1)
         return _values(face)
 
     def updated(self, values: list[Tensor]) -> None:
-        """Write the update to the diffs, where Caffe has it afterwards."""
+        """Write the update to the diffs, as Caffe does."""
         for blob, value in zip(self.blobs, values, strict=True):
             self.face.params[blob.layer.name][blob.index].write_diff(value)
 

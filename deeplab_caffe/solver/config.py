@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 
+from google.protobuf.message import Message
+
 from deeplab_caffe import proto
 from deeplab_caffe.errors import PrototxtError, SolverError
 from deeplab_caffe.proto import caffe_pb2
@@ -95,7 +97,8 @@ def _check(param: caffe_pb2.SolverParameter) -> None:
 
 
 def _train_net(param: caffe_pb2.SolverParameter, variables: Mapping[str, object] | None) -> caffe_pb2.NetParameter:
-    given = [field.name for field, _ in param.ListFields() if field.name in _TRAIN_NET_FIELDS]
+    message: Message = param
+    given = [field for field in _TRAIN_NET_FIELDS if message.HasField(field)]
     if len(given) != 1:
         came = ", ".join(given) or "none"
         raise SolverError(

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from deeplab_caffe.errors import DeepLabCaffeError
 from deeplab_caffe.net import Net
+from deeplab_caffe.net.graph import Step
 from deeplab_caffe.solver.parameters import ParameterBlob
+
+_Before = Callable[[nn.Module, tuple[Tensor, ...]], None]
+_After = Callable[[nn.Module, Any, tuple[Tensor, ...]], tuple[Tensor, ...] | None]
 
 
 @torch.no_grad()
@@ -60,16 +65,16 @@ def debug_info(net: Net, emit: Callable[[str], None]) -> Iterator[None]:
     """Write Caffe's lines about each layer's passes within the block (net.cpp, ForwardDebugInfo)."""
     handles = []
 
-    def hooks(step):
+    def hooks(step: Step) -> tuple[_Before, _After]:
         name = step.layer.name
 
-        def forward(_, __, tops):
+        def forward(_: nn.Module, __: Any, tops: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
             for blob, top in zip(step.tops, tops, strict=True):
                 emit(f"    [Forward] Layer {name}, top blob {blob} data: {mean_abs(top):g}")
             # A split's tops are one tensor, but each branch brings its own gradient.
             return tuple(top.view_as(top) for top in tops) if step.layer.is_identity and len(tops) > 1 else None
 
-        def before(_, bottoms):
+        def before(_: nn.Module, bottoms: tuple[Tensor, ...]) -> None:
             for blob, bottom in zip(step.bottoms, bottoms, strict=True):
                 if bottom.requires_grad:
                     bottom.register_hook(

@@ -103,7 +103,7 @@ class Engine:
             The net's outputs, losses and the tops of its data layers.
         """
         module = self._wrapped()
-        wait = contextlib.nullcontext()
+        wait: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
         if isinstance(module, DistributedDataParallel) and not is_last:
             wait = module.no_sync()
         with wait:
@@ -126,7 +126,8 @@ class Engine:
         """Run the next batch of a test net; return its outputs and losses."""
         net = self.test_nets[index]
         with torch.no_grad(), self.autocast():
-            return net(blobs=[*net.losses, *net.outputs])
+            found: dict[str, Tensor] = net(blobs=[*net.losses, *net.outputs])
+            return found
 
     def updated(self, values: list[Tensor]) -> None:
         """Take note of what an update took off the parameters."""
@@ -134,7 +135,7 @@ class Engine:
     def before_snapshot(self) -> None:
         """Prepare for the parameters being read or written from outside."""
 
-    def autocast(self) -> contextlib.AbstractContextManager:
+    def autocast(self) -> contextlib.AbstractContextManager[object]:
         """Have forward passes within it compute in bfloat16 if that was asked for."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16)
 

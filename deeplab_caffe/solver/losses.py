@@ -66,7 +66,7 @@ class LossReader:
             return
         host = torch.empty((), dtype=loss.dtype, pin_memory=True)
         host.copy_(loss, non_blocking=True)
-        event = torch.cuda.Event()  # type: ignore[no-untyped-call]  # torch has no types for it
+        event = torch.cuda.Event()
         event.record()
         self._pending.append((host, event))
 

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import numpy as np
+from google.protobuf.message import Message
 
 from deeplab_caffe.errors import SolverError
 from deeplab_caffe.proto import caffe_pb2
@@ -56,8 +57,9 @@ class LearningRate:
             raise SolverError("base_lr is not set", field="base_lr")
         if not (math.isfinite(param.base_lr) and param.base_lr >= 0):
             raise SolverError(f"base_lr must be finite and not negative, got {param.base_lr:g}", field="base_lr")
+        message: Message = param
         for field in POLICIES[policy]:
-            given = len(param.stepvalue) if field == "stepvalue" else param.HasField(field)
+            given = len(param.stepvalue) if field == "stepvalue" else message.HasField(field)
             if not given:
                 raise SolverError(f'lr_policy: "{policy}" needs {field}, which is not set', field="lr_policy")
         if policy == "step" and param.stepsize < 1:

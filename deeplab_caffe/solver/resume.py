@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from deeplab_caffe.data.sources.rng import CaffeRNG
 from deeplab_caffe.errors import DataError, SolverError
 from deeplab_caffe.net import Net
 from deeplab_caffe.solver.world import World
@@ -15,7 +16,7 @@ from deeplab_caffe.solver.world import World
 def net_state(net: Net) -> dict[str, Any]:
     """Return where a net's generator and its layers stand: positions in files, running sums."""
     states = {layer.name: layer.training_state() for layer in net.layers}
-    return {"rng": net.context.rng.state_dict(), "layers": {name: state for name, state in states.items() if state}}
+    return {"rng": _generator(net).state_dict(), "layers": {name: state for name, state in states.items() if state}}
 
 
 def load_net_state(net: Net, state: dict[str, Any]) -> None:
@@ -30,11 +31,17 @@ def load_net_state(net: Net, state: dict[str, Any]) -> None:
             if layer.name in state["layers"]:
                 layer.load_training_state(state["layers"][layer.name])
         # Last: a source may draw from the generator when it is moved.
-        net.context.rng.load_state_dict(state["rng"])
+        _generator(net).load_state_dict(state["rng"])
     except DataError:
         raise
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise SolverError(f"the saved state does not fit net '{net.name}': {type(error).__name__}: {error}") from error
+
+
+def _generator(net: Net) -> CaffeRNG:
+    rng = net.context.rng
+    assert rng is not None  # only layers outside of a net have none
+    return rng
 
 
 def kept_diffs(net: Net, world: World) -> dict[str, np.ndarray]:

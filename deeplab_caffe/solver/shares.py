@@ -17,7 +17,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from deeplab_caffe.net import Net
-from deeplab_caffe.net.build import Step
+from deeplab_caffe.net.graph import Step
 from deeplab_caffe.solver.world import World
 
 

@@ -68,7 +68,7 @@ class UpdateRule:
         self._groups = list(groups.values())
 
     def to(self, device: torch.device) -> None:
-        """Move the history to a device."""
+        """Follow the parameters to a device."""
         self.history = [history.to(device) for history in self.history]
         self.values = None
         self.regroup()
@@ -84,7 +84,7 @@ class UpdateRule:
         values = list(self.history if self.values is None else self.values)
         for group in self._groups:
             first = self.blobs[group[0]]
-            parameters = [self.blobs[i].parameter for i in group]
+            parameters: list[Tensor] = [self.blobs[i].parameter for i in group]
             given = [gradients[i] for i in group]
             diffs = [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, given, strict=True)]
             history = [self.history[i] for i in group]
@@ -110,7 +110,7 @@ class UpdateRule:
                     total += self.values[i]
             self.values[owner] = total
 
-    def _regularize(self, parameters: Sequence[Tensor], diffs: list[Tensor], decay: float) -> None:
+    def _regularize(self, parameters: list[Tensor], diffs: list[Tensor], decay: float) -> None:
         if decay == 0:
             return
         if self.regularization == "L2":
@@ -121,8 +121,8 @@ class UpdateRule:
             for p, diff in zip(parameters, diffs, strict=True):
                 diff.addcdiv_(p, torch.linalg.vector_norm(p).clamp(min=_LEAST_NORM), value=decay)
 
-    def _step(self, group: list[int], history: list[Tensor], diffs: list[Tensor], rate: float) -> list[Tensor]:
-        """Update the history; return what is to be taken off the parameters."""
+    def _step(self, group: list[int], history: list[Tensor], diffs: list[Tensor], rate: float) -> Sequence[Tensor]:
+        """Bring the history forward; return what is to be taken off the parameters."""
         raise NotImplementedError
 
 
@@ -142,8 +142,8 @@ class Nesterov(UpdateRule):
 
     TYPE = "Nesterov"
 
-    def _step(self, group: list[int], history: list[Tensor], diffs: list[Tensor], rate: float) -> list[Tensor]:
-        steps = list(torch._foreach_mul(history, -self.momentum))
+    def _step(self, group: list[int], history: list[Tensor], diffs: list[Tensor], rate: float) -> Sequence[Tensor]:
+        steps = torch._foreach_mul(history, -self.momentum)
         torch._foreach_mul_(history, self.momentum)
         torch._foreach_add_(history, diffs, alpha=rate)
         torch._foreach_add_(steps, history, alpha=1 + self.momentum)
@@ -162,7 +162,7 @@ class AdaGrad(UpdateRule):
         super().__init__(param, blobs)
         self.delta = param.delta
 
-    def _step(self, group: list[int], history: list[Tensor], diffs: list[Tensor], rate: float) -> list[Tensor]:
+    def _step(self, group: list[int], history: list[Tensor], diffs: list[Tensor], rate: float) -> Sequence[Tensor]:
         torch._foreach_addcmul_(history, diffs, diffs)
         scales = torch._foreach_sqrt(history)
         torch._foreach_add_(scales, self.delta)

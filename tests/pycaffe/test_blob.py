@@ -70,5 +70,6 @@ def test_parameter_blobs_show_the_parameter() -> None:
     assert blob.diff.shape == (1, 1, 2, 3)
     assert blob.diff.all()
     blob.reshape(1, 1, 2, 3)
+    blob.reshape((1, 1, 2, 3))
     with pytest.raises(ValueError, match=r"keeps its shape \(1, 1, 2, 3\), asked for \(1, 1, 3, 2\)"):
         blob.reshape(1, 1, 3, 2)

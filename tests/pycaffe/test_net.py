@@ -5,6 +5,7 @@ import resource
 import weakref
 from collections import OrderedDict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -87,6 +88,12 @@ def test_ways_to_make_one(order: str, tmp_path: Path) -> None:
     assert made.module.context.phase == (caffe.TEST if order == "weights" else caffe.TRAIN)
     same = np.array_equal(made.params["fc"][0].data, source.params["fc"][0].data)
     assert same == (order != "phase")
+
+
+@pytest.mark.parametrize("arguments", [(caffe.TRAIN, caffe.TEST), (None, Path("x.caffemodel"))])
+def test_weights_and_phase_are_not_taken_for_each_other(arguments: tuple[Any, Any]) -> None:
+    with pytest.raises(NetError, match="expected the path of weights and a phase, got"):
+        caffe.Net("net.prototxt", *arguments)
 
 
 def test_arrays_stay_live_across_forwards() -> None:

@@ -77,7 +77,7 @@ class MemorySource:
             raise NetError(f"data must be (n, {', '.join(map(str, self.item_shape))}), got {data.shape}")
         if labels.shape not in ((len(data),), (len(data), 1, 1, 1)):
             raise NetError(f"labels must be ({len(data)},) or ({len(data)}, 1, 1, 1), got {labels.shape}")
-        dims = np.broadcast_to(np.array(self.item_shape[1:], np.float32), (len(data), 1, 1, 2))
+        dims = np.broadcast_to(np.asarray(self.item_shape[1:], np.float32), (len(data), 1, 1, 2))
         if data_dim is not None and not self.with_dim:
             raise NetError("data_dim is given, the layer has no third top for it")
         if data_dim is not None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+
+from google.protobuf.message import Message
 
 from deeplab_caffe.proto import caffe_pb2
 from deeplab_caffe.proto.dialect import DIALECTS, dialect_of_form
@@ -90,25 +91,28 @@ def _v1_layers(net: caffe_pb2.NetParameter, where: Source) -> Iterator[tuple[int
     return iter(enumerate(net.layers))
 
 
-def _move_transform(layer: Any, where: Source) -> None:
+def _move_transform(layer: caffe_pb2.LayerParameter, where: Source) -> None:
+    message: Message = layer
     name = _DATA_PARAM_OF.get(layer.type)
-    if name is None or not layer.HasField(name):
+    if name is None or not message.HasField(name):
         return
     old = getattr(layer, name)
+    new: Message = layer.transform_param
     for field in _TRANSFORM_FIELDS:
         if not old.HasField(field):
             continue
         value = getattr(old, field)
-        if layer.transform_param.HasField(field) and getattr(layer.transform_param, field) != value:
+        if new.HasField(field) and getattr(new, field) != value:
             raise where.error(f"{name} and transform_param give different values for {field}", name, 0, field)
-        setattr(layer.transform_param, field, value)
+        setattr(new, field, value)
         old.ClearField(field)
 
 
-def _move_axes(layer: Any, where: Source) -> None:
+def _move_axes(layer: caffe_pb2.LayerParameter, where: Source) -> None:
+    message: Message = layer
     for name, old in _AXES.items():
         param = getattr(layer, name)
-        if not layer.HasField(name) or not param.HasField(old):
+        if not message.HasField(name) or not param.HasField(old):
             continue
         if param.HasField("axis"):
             raise where.error(f"give either axis or {old}, not both", name, 0, old)
