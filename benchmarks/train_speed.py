@@ -198,7 +198,7 @@ def measure(dtype: str, count: int, size: int, device: torch.device, options: ar
         contenders[f"ours{name}"], solver = ours(batch, device, dtype, channels_last)
         randomize(contenders[f"ours{name}"].weights)
         contenders[f"plain{name}"] = plain(batch, device, dtype, channels_last, contenders[f"ours{name}"].weights)
-    memory = training_memory(solver.net, bfloat16=dtype == "bfloat16")
+    memory = training_memory(solver.net, dtype=dtype)
     errors = check(contenders, dtype, device)
     times: dict[str, list[float]] = {name: [] for name in contenders}
     used: dict[str, list[float]] = {name: [] for name in contenders}

@@ -184,8 +184,7 @@ def _log(world: World, echo: Callable[[str], None], path: Path | None, tensorboa
 def _describe(trainer: Solver, dtype: str) -> None:
     """Write what is about to be done, on stderr and in the log."""
     param, net, world = trainer.param, trainer.net, trainer.world
-    buffers = 1 if trainer.rule.TYPE == "SGD" else 2
-    memory = training_memory(net, bfloat16=dtype == "bfloat16", buffers=buffers)
+    memory = training_memory(net, dtype=dtype, buffers=trainer.rule.buffers)
     sources = [step for step in net.steps if step.layer.is_source and step.tops]
     batch = net.blob_shapes[sources[0].tops[0]][0] if sources else 0
     log = trainer.log

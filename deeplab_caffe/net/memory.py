@@ -37,20 +37,20 @@ class TrainingMemory:
         return ", ".join(f"{name} {size / 2**20:.0f} MiB" for name, size in parts)
 
 
-def training_memory(net: Net, *, bfloat16: bool = False, buffers: int = 1) -> TrainingMemory:
+def training_memory(net: Net, *, dtype: str = "float32", buffers: int = 1) -> TrainingMemory:
     """Estimate a training net's memory at the sizes of its prototxt.
 
     Args:
         net: the net, in phase TRAIN.
-        bfloat16: with autocast: activations of the layers that can do with it take two bytes a number.
+        dtype: ``"float32"``, or ``"bfloat16"``: activations of the layers that can do with it take two bytes a number.
         buffers: float32 copies of the parameters that the update rule keeps: 1 for SGD, 2 for Nesterov and AdaGrad.
     """
     learning = 4 * sum(p.numel() for p in net.parameters() if p.requires_grad)
     parameters = 4 * net.parameter_count()
-    return TrainingMemory(parameters, learning, buffers * parameters, _activations(net, bfloat16))
+    return TrainingMemory(parameters, learning, buffers * parameters, _activations(net, dtype == "bfloat16"))
 
 
-def _activations(net: Net, bfloat16: bool) -> int:
+def _activations(net: Net, half: bool) -> int:
     sizes: dict[int, int] = {}
     # What layers hand on as it is, in whatever phase.
     same: dict[int, int] = {}
@@ -61,7 +61,7 @@ def _activations(net: Net, bfloat16: bool) -> int:
         sizes[value] = _FLOAT * math.prod(net.blob_shapes[name])
     for step in net.steps:
         layer = step.layer
-        width = _HALF if bfloat16 and layer.supports_half else _FLOAT
+        width = _HALF if half and layer.supports_half else _FLOAT
         reads = [same.get(value, value) for value in step.reads]
         learns = layer.differentiable and (
             not flows.isdisjoint(step.reads) or any(blob.requires_grad for blob in layer.blobs)

@@ -35,8 +35,10 @@ class UpdateRule:
     """
 
     TYPE: ClassVar[str]
-    # Whether a blob with no gradient, no decay and an empty history stays as it is.
-    RESTS: ClassVar[bool] = True
+    # A blob with learning rate 0 and an empty history is left out: it stays as it is.
+    skips_frozen: ClassVar[bool] = True
+    # Float32 copies of the parameters that an update keeps: its history, and the update where it is another array.
+    buffers: ClassVar[int] = 2
 
     def __init__(self, param: caffe_pb2.SolverParameter, blobs: list[ParameterBlob]) -> None:
         if param.regularization_type not in REGULARIZATIONS:
@@ -60,7 +62,7 @@ class UpdateRule:
         """Find the blobs that are updated together; to be called when :attr:`history` was written to."""
         groups: dict[object, list[int]] = {}
         for i, blob in enumerate(self.blobs):
-            if self.RESTS and blob.lr_mult == 0 and not self.history[i].any():
+            if self.skips_frozen and blob.lr_mult == 0 and not self.history[i].any():
                 continue
             # One call for all on a GPU, where calls are expensive; blob by blob on the CPU, where caches are small.
             together = (blob.lr_mult, blob.decay_mult) if blob.parameter.is_cuda else i
@@ -130,6 +132,7 @@ class SGD(UpdateRule):
     """``V = momentum * V + rate * (gradient + decay * W); W -= V``."""
 
     TYPE = "SGD"
+    buffers = 1
 
     def _step(self, group: list[int], history: list[Tensor], diffs: list[Tensor], rate: float) -> list[Tensor]:
         torch._foreach_mul_(history, self.momentum)
@@ -154,7 +157,7 @@ class AdaGrad(UpdateRule):
     """``H += g * g; W -= rate * g / (sqrt(H) + delta)`` with ``g = gradient + decay * W``; no momentum."""
 
     TYPE = "AdaGrad"
-    RESTS = False
+    skips_frozen = False
 
     def __init__(self, param: caffe_pb2.SolverParameter, blobs: list[ParameterBlob]) -> None:
         if param.momentum != 0:
