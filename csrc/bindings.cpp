@@ -1,9 +1,9 @@
 // deeplab_caffe._C: each operation binds itself; here is only what they share.
 #include "common/bindings.h"
 
-#include "common/block_cache.h"
 #include "common/parallel.h"
 #include "common/run_time_kernels.h"
+#include "common/workspace.h"
 
 namespace deeplab {
 namespace argmax {
@@ -54,6 +54,7 @@ TensorView make_view(uintptr_t data, std::vector<int64_t> sizes, std::vector<int
 
 PYBIND11_MODULE(_C, module) {
   using deeplab::TensorView;
+  using deeplab::Workspace;
   module.doc() = "Kernels of deeplab_caffe. Knows no torch: it sees pointers, sizes, strides, a device and a stream.";
 #ifdef DEEPLAB_WITH_CUDA
   module.attr("with_cuda") = true;
@@ -66,10 +67,12 @@ PYBIND11_MODULE(_C, module) {
       .def(py::init(&deeplab::make_view), py::arg("data"), py::arg("sizes"), py::arg("strides"), py::arg("dtype"),
            py::arg("device"))
       .def("__repr__", &TensorView::describe);
-  module.def("keep_blocks", &deeplab::keep_blocks, py::arg("bytes"),
-             "Keep at most so many bytes of large buffers for their next use; return the limit before.");
-  module.def("kept_block_bytes", &deeplab::kept_block_bytes,
-             "Return the bytes of the large buffers that are kept now.");
+  py::class_<Workspace, std::shared_ptr<Workspace>>(module, "Workspace",
+                                                    "Large buffers of CPU computations, kept for their next use.")
+      .def(py::init<size_t>(), py::arg("limit") = +Workspace::kDefaultLimit)
+      .def_property("limit", &Workspace::limit, &Workspace::set_limit, "The most bytes that are kept.")
+      .def_property_readonly("nbytes", &Workspace::bytes, "The bytes that are kept now.")
+      .def("clear", &Workspace::clear, "Free what is kept.");
   module.def("set_num_threads", &deeplab::set_num_threads, py::arg("threads"),
              "Set the number of threads of all CPU loops; 0 restores OpenMP's default.");
   module.def("set_num_threads_here", &deeplab::set_num_threads_here, py::arg("threads"),

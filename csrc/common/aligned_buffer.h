@@ -1,5 +1,5 @@
 // Memory for kernels: aligned to a cache line and not initialised, because the threads that fill it should be the first
-// to touch its pages.
+// to touch its pages. Large ones come from the workspace of the call (WorkspaceScope) and go back to it.
 #pragma once
 
 #include <cstddef>
@@ -7,8 +7,9 @@
 #include <memory>
 #include <new>
 #include <type_traits>
+#include <utility>
 
-#include "block_cache.h"
+#include "workspace.h"
 
 namespace deeplab {
 
@@ -25,10 +26,12 @@ class AlignedBuffer {
     if (count < 0 || static_cast<uint64_t>(count) > SIZE_MAX / 2 / sizeof(T)) throw std::bad_alloc();
     const size_t bytes = count * sizeof(T);
     if (bytes < 2 * kHugePage) {
-      data_ = {static_cast<T*>(::operator new(bytes, std::align_val_t(kCacheLine))), Free{0}};
+      data_ = {static_cast<T*>(::operator new(bytes, std::align_val_t(kCacheLine))), Free{}};
     } else {
-      const Block block = take_block(bytes);
-      data_ = {static_cast<T*>(block.data), Free{block.bytes}};
+      Free free{0, WorkspaceScope::current()};
+      const Block block = take_block(free.workspace.get(), bytes);
+      free.block_bytes = block.bytes;
+      data_ = {static_cast<T*>(block.data), std::move(free)};
     }
   }
 
@@ -42,8 +45,9 @@ class AlignedBuffer {
  private:
   struct Free {
     size_t block_bytes = 0;  // 0: no block
+    std::shared_ptr<Workspace> workspace = nullptr;
     void operator()(T* data) const {
-      if (block_bytes) return give_block({data, block_bytes});
+      if (block_bytes) return give_block(workspace.get(), {data, block_bytes});
       ::operator delete(data, std::align_val_t(kCacheLine));
     }
   };

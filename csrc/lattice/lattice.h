@@ -59,6 +59,8 @@ struct Lattice {
   // filter(1) of each point, which every normalisation needs; computed when first asked for.
   const AlignedBuffer<float>& filtered_ones() const;
 
+  std::shared_ptr<Workspace> workspace;  // that it was built in; may be null
+
   int64_t bytes() const;
   // What a lattice takes at the least, whatever the number of its vertices.
   static int64_t min_bytes(int64_t points, int dims) { return points * (dims + 1) * 16; }

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <limits>
+#include <optional>
 
 #include "../common/bindings.h"
 #include "filter.h"
@@ -8,7 +9,8 @@
 namespace deeplab::lattice {
 namespace {
 
-std::shared_ptr<const Lattice> build(const TensorView& features, bool sse_padding) {
+std::shared_ptr<Lattice> build(const TensorView& features, bool sse_padding,
+                               std::optional<std::shared_ptr<Workspace>> workspace) {
   check_dim(features, "features", 2);
   check_dtype(features, "features", DType::kFloat32);
   DEEPLAB_CHECK(features.on_cpu(), "features: expected a tensor on cpu, got ", features.describe());
@@ -16,10 +18,14 @@ std::shared_ptr<const Lattice> build(const TensorView& features, bool sse_paddin
                 "features: expected between 1 and 2^31 - 2 points, got ", features.describe());
   DEEPLAB_CHECK(features.size(1) >= 1 && features.size(1) <= kMaxDims, "features: expected between 1 and ", kMaxDims,
                 " dimensions, got ", features.describe());
-  return build_cpu(features, sse_padding);
+  const WorkspaceScope scope(workspace.value_or(nullptr));
+  const auto lattice = std::const_pointer_cast<Lattice>(build_cpu(features, sse_padding));
+  lattice->workspace = scope.current();
+  return lattice;
 }
 
-void filter(const Lattice& lattice, const TensorView& values, const TensorView& out, bool adjoint) {
+void filter(const Lattice& lattice, const TensorView& values, const TensorView& out, bool adjoint,
+            std::optional<std::shared_ptr<Workspace>> workspace) {
   check_dim(values, "values", 2);
   DEEPLAB_CHECK(values.dtype == DType::kFloat32 || values.dtype == DType::kFloat64,
                 "values: expected float32 or float64, got ", values.describe());
@@ -29,6 +35,7 @@ void filter(const Lattice& lattice, const TensorView& values, const TensorView& 
   check_sizes(out, "out", values.sizes);
   check_same_dtype_and_device(values, "values", out, "out");
   check_contiguous(out, "out");
+  const WorkspaceScope scope(workspace.value_or(lattice.workspace));
   if (values.size(1) > 0) filter_cpu(lattice, values, out, adjoint);
 }
 
@@ -44,18 +51,15 @@ void copy_to(const AlignedBuffer<T>& source, const TensorView& out, DType dtype)
 
 void bind(py::module_& module) {
   py::class_<Lattice, std::shared_ptr<Lattice>>(module, "Lattice")
-      .def_static(
-          "build",
-          [](const TensorView& features, bool sse_padding) {
-            return std::const_pointer_cast<Lattice>(build(features, sse_padding));
-          },
-          py::arg("features"), py::arg("sse_padding"), py::call_guard<py::gil_scoped_release>())
+      .def_static("build", &build, py::arg("features"), py::arg("sse_padding"), py::arg("workspace") = py::none(),
+                  py::call_guard<py::gil_scoped_release>(), "Build a lattice; its buffers come from the workspace.")
       .def_readonly("dims", &Lattice::dims)
       .def_readonly("points", &Lattice::points)
       .def_readonly("vertices", &Lattice::vertices)
       .def_property_readonly("nbytes", &Lattice::bytes)
       .def("filter", &filter, py::arg("values"), py::arg("out"), py::arg("adjoint") = false,
-           py::call_guard<py::gil_scoped_release>())
+           py::arg("workspace") = py::none(), py::call_guard<py::gil_scoped_release>(),
+           "Filter values; buffers come from the workspace, or from the one that the lattice was built in.")
       .def(
           "copy_keys", [](const Lattice& lattice, const TensorView& out) { copy_to(lattice.keys, out, DType::kInt32); },
           py::arg("out"))

@@ -1,3 +1,5 @@
+#include <optional>
+
 #include "../common/bindings.h"
 #include "mean_field.h"
 
@@ -22,11 +24,13 @@ std::vector<Kernel> check_kernels(const std::vector<KernelArguments>& kernels, i
   return checked;
 }
 
-std::unique_ptr<MeanField> make(int64_t channels, int64_t points, const std::vector<KernelArguments>& kernels) {
+std::unique_ptr<MeanField> make(int64_t channels, int64_t points, const std::vector<KernelArguments>& kernels,
+                                std::optional<std::shared_ptr<Workspace>> workspace) {
   DEEPLAB_CHECK(channels > 0 && points > 0, "expected at least one label and one pixel, got ", channels, " and ",
                 points);
   std::vector<Kernel> checked = check_kernels(kernels, channels, points);
   const py::gil_scoped_release release;  // not as a call_guard: that would cover the registration of the new object too
+  const WorkspaceScope scope(workspace.value_or(nullptr));
   return std::make_unique<MeanField>(channels, points, std::move(checked));
 }
 
@@ -38,11 +42,11 @@ void check_rows(const MeanField& field, const TensorView& rows, const char* name
 
 std::unique_ptr<MeanField> make_started(const TensorView& scores,
                                         const std::vector<std::pair<std::shared_ptr<Lattice>, float>>& kernels,
-                                        bool probabilities) {
+                                        bool probabilities, std::optional<std::shared_ptr<Workspace>> workspace) {
   check_dim(scores, "scores", 2);
   std::vector<KernelArguments> potts;
   for (const auto& [lattice, weight] : kernels) potts.push_back({lattice, weight, Normalization::kAfter, {}});
-  std::unique_ptr<MeanField> field = make(scores.size(0), scores.size(1), potts);
+  std::unique_ptr<MeanField> field = make(scores.size(0), scores.size(1), potts, workspace);
   check_rows(*field, scores, "scores");
   const py::gil_scoped_release release;
   field->start(scores, probabilities);
@@ -83,8 +87,10 @@ void bind(py::module_& module) {
       .def_readonly("unary", &Energies::unary)
       .def_readonly("pairwise", &Energies::pairwise);
   py::class_<MeanField>(module, "MeanField")
-      .def(py::init(&make), py::arg("channels"), py::arg("points"), py::arg("kernels"))
-      .def(py::init(&make_started), py::arg("scores"), py::arg("kernels"), py::arg("probabilities") = false)
+      .def(py::init(&make), py::arg("channels"), py::arg("points"), py::arg("kernels"),
+           py::arg("workspace") = py::none())
+      .def(py::init(&make_started), py::arg("scores"), py::arg("kernels"), py::arg("probabilities") = false,
+           py::arg("workspace") = py::none())
       .def_property_readonly("iterations", &MeanField::iterations)
       .def("start", &start, py::arg("scores"), py::arg("probabilities") = false,
            py::call_guard<py::gil_scoped_release>())

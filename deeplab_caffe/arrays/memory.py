@@ -8,11 +8,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from deeplab_caffe import _C
 from deeplab_caffe.arrays.libraries import import_cupy, imported
 
 
-def available_memory(device: Any = "cpu") -> int | None:
+def available_memory(device: Any = "cpu", *, reclaimable: int = 0) -> int | None:
     """Return the bytes that this process can still take on a device; None if the system does not say.
 
     On the CPU the least of what the machine has, what a container's limit leaves (either version of cgroups) and what
@@ -20,13 +19,13 @@ def available_memory(device: Any = "cpu") -> int | None:
 
     Args:
         device: "cpu", "cuda", "cuda:1", ..., or a ``torch.device``.
+        reclaimable: bytes of the CPU that the caller keeps, and gives back when it needs memory: they count as left.
     """
     kind, _, number = str(device).partition(":")
     if kind == "cuda":
         return _cuda_memory(int(number) if number else None)
     limits = [limit for limit in (_machine_memory(), *_container_memory(), _process_memory()) if limit is not None]
-    # What is kept for the next image is given back if that needs other sizes.
-    return max(0, min(limits)) + int(_C.kept_block_bytes()) if limits else None
+    return max(0, min(limits)) + reclaimable if limits else None
 
 
 def _cuda_memory(index: int | None) -> int:

@@ -15,7 +15,7 @@ from deeplab_caffe.arrays import NumpyArrays, is_on_gpu, like, to_numpy
 from deeplab_caffe.crf.backend import Backend, LatticeRequest, PairwiseTerm
 from deeplab_caffe.crf.inputs import NDArray, validate_finite, validate_real, validate_score_values
 from deeplab_caffe.crf.lattice import Lattice
-from deeplab_caffe.crf.memory import check_memory, memory_errors
+from deeplab_caffe.crf.memory import DEFAULT_WORKSPACE, check_memory, memory_errors
 from deeplab_caffe.crf.params import PairwiseKernel
 from deeplab_caffe.errors import CRFError
 
@@ -29,7 +29,7 @@ _ARRAYS = NumpyArrays()
 class CpuField:
     """:class:`deeplab_caffe.crf.backend.Field` with numpy arrays."""
 
-    def __init__(self, shape: tuple[int, int, int], terms: Sequence[PairwiseTerm]) -> None:
+    def __init__(self, shape: tuple[int, int, int], terms: Sequence[PairwiseTerm], workspace: _C.Workspace) -> None:
         self._shape = shape
         num_classes, height, width = shape
         kernels: list[tuple[_C.Lattice, float, Any, list[float]]] = []
@@ -39,7 +39,7 @@ class CpuField:
                 kernels.append((lattice, weight, kind, []))
             else:
                 kernels.append((lattice, 1.0, kind, (np.float32(weight) * compatibility).ravel().tolist()))
-        self._field = _C.MeanField(num_classes, height * width, kernels)
+        self._field = _C.MeanField(num_classes, height * width, kernels, workspace)
 
     @property
     def iterations(self) -> int:
@@ -80,13 +80,15 @@ class CpuBackend(Backend):
 
     Args:
         sse_padding: see :meth:`deeplab_caffe.crf.Lattice.build`.
+        workspace: keeps large buffers for the next image; by default all backends share one.
     """
 
     arrays = _ARRAYS
     images_at_once = 1
 
-    def __init__(self, sse_padding: bool = True) -> None:
+    def __init__(self, sse_padding: bool = True, workspace: _C.Workspace = DEFAULT_WORKSPACE) -> None:
         self.sse_padding = sse_padding
+        self.workspace = workspace
 
     def take(self, array: Any, name: str) -> NDArray:
         """See :class:`deeplab_caffe.crf.backend.Backend`."""
@@ -118,7 +120,7 @@ class CpuBackend(Backend):
         for kernel in kernels:
             dims = 2 if kernel.rgb_std is None else 5
             needed += _C.lattice_min_bytes(points, dims) + 4 * points * dims
-        check_memory(needed, _what(size, num_classes))
+        check_memory(needed, _what(size, num_classes), self.workspace)
 
     def pixel_lattices(self, requests: Sequence[LatticeRequest]) -> list[_C.Lattice]:
         """See :class:`deeplab_caffe.crf.backend.Backend`."""
@@ -127,19 +129,19 @@ class CpuBackend(Backend):
     def _pixel_lattice(self, size: tuple[int, int], kernel: PairwiseKernel, image: NDArray | None) -> _C.Lattice:
         with memory_errors(_what(size)):
             if kernel.rgb_std is None:
-                cached = size[0] * size[1] <= _CACHED_POINTS
-                build = _position_lattice if cached else _position_lattice.__wrapped__
-                return build(size, replace(kernel, weight=1.0), self.sse_padding)
+                if size[0] * size[1] <= _CACHED_POINTS:
+                    return _position_lattice(size, replace(kernel, weight=1.0), self.sse_padding)
+                return _build(np.empty((2, *size), np.float32), kernel, self.sse_padding, self.workspace)
             assert image is not None
             features = np.empty((5, *size), np.float32)
             with np.errstate(all="ignore"):  # the lattice refuses what is not finite
                 for channel, deviation in enumerate(np.asarray(kernel.rgb_std, np.float32)):
                     np.divide(image[..., channel], deviation, out=features[2 + channel])
-            return _build(features, kernel, self.sse_padding)
+            return _build(features, kernel, self.sse_padding, self.workspace)
 
     def feature_lattice(self, features: NDArray) -> _C.Lattice:
         """See :class:`deeplab_caffe.crf.backend.Backend`."""
-        return Lattice.build(features, sse_padding=self.sse_padding).handle
+        return Lattice.build(features, sse_padding=self.sse_padding, workspace=self.workspace).handle
 
     def public_lattice(self, lattice: _C.Lattice) -> Lattice:
         """See :class:`deeplab_caffe.crf.backend.Backend`."""
@@ -151,9 +153,9 @@ class CpuBackend(Backend):
         what = _what((size[0], size[1]), num_classes)
         # Only now is it known how many vertices there are.
         values = sum(_C.lattice_value_bytes(term.lattice.vertices, num_classes) for term in terms)
-        check_memory(_field_bytes(size[0] * size[1], num_classes, len(terms)) + values, what)
+        check_memory(_field_bytes(size[0] * size[1], num_classes, len(terms)) + values, what, self.workspace)
         with memory_errors(what):
-            return CpuField(shape, terms)
+            return CpuField(shape, terms, self.workspace)
 
 
 def _what(size: tuple[int, int], num_classes: int = 0) -> str:
@@ -169,10 +171,10 @@ def _field_bytes(points: int, num_classes: int, kernels: int) -> int:
 
 @lru_cache(maxsize=_CACHED_LATTICES)
 def _position_lattice(size: tuple[int, int], kernel: PairwiseKernel, sse_padding: bool) -> _C.Lattice:
-    return _build(np.empty((2, *size), np.float32), kernel, sse_padding)
+    return _build(np.empty((2, *size), np.float32), kernel, sse_padding, DEFAULT_WORKSPACE)
 
 
-def _build(features: NDArray, kernel: PairwiseKernel, sse_padding: bool) -> _C.Lattice:
+def _build(features: NDArray, kernel: PairwiseKernel, sse_padding: bool, workspace: _C.Workspace) -> _C.Lattice:
     """Return the lattice of features (d, H, W), the first two of which are filled in here."""
     dims, height, width = features.shape
     with np.errstate(all="ignore"):
@@ -180,7 +182,7 @@ def _build(features: NDArray, kernel: PairwiseKernel, sse_padding: bool) -> _C.L
         features[0] = np.arange(width, dtype=np.float32) / x_std
         features[1] = (np.arange(height, dtype=np.float32) / y_std)[:, None]
     try:
-        return _C.Lattice.build(_ARRAYS.view(features.reshape(dims, -1).T), sse_padding)
+        return _C.Lattice.build(_ARRAYS.view(features.reshape(dims, -1).T), sse_padding, workspace)
     except ValueError as exc:
         raise CRFError(f"kernel with xy_std {kernel.xy_std} and rgb_std {kernel.rgb_std}: {exc}") from exc
 
@@ -196,4 +198,4 @@ def image_pool(threads: int) -> ThreadPoolExecutor:
 def clear_cache() -> None:
     """Give back the memory of the lattices and buffers kept for the next image."""
     _position_lattice.cache_clear()
-    _C.keep_blocks(_C.keep_blocks(0))
+    DEFAULT_WORKSPACE.clear()

@@ -7,7 +7,7 @@ import numpy as np
 from deeplab_caffe import _C
 from deeplab_caffe.arrays import NumpyArrays
 from deeplab_caffe.crf.inputs import NDArray, validate_real
-from deeplab_caffe.crf.memory import check_memory, memory_errors
+from deeplab_caffe.crf.memory import DEFAULT_WORKSPACE, check_memory, memory_errors
 from deeplab_caffe.errors import CRFError
 
 MAX_DIMS = 16
@@ -29,7 +29,9 @@ class Lattice:
         self.handle = handle
 
     @classmethod
-    def build(cls, features: NDArray, *, sse_padding: bool = True) -> Lattice:
+    def build(
+        cls, features: NDArray, *, sse_padding: bool = True, workspace: _C.Workspace = DEFAULT_WORKSPACE
+    ) -> Lattice:
         """Build the lattice.
 
         Args:
@@ -37,6 +39,7 @@ class Lattice:
             sse_padding: the original works on blocks of four points; where N is not a multiple of four the rest of its
                 last block inserts the vertices around feature 0, which changes the blur slightly. True does so too;
                 False leaves the lattice to the features.
+            workspace: where the memory of the lattice, and of filtering with it, comes from.
 
         Raises:
             CRFError: no point, a wrong shape, a value that is not finite, or features so far from 0 (a standard
@@ -48,11 +51,11 @@ class Lattice:
             raise CRFError(f"features must be (N, d) with N > 0 and d from 1 to {MAX_DIMS}, got {features.shape}")
         validate_real(features.dtype.name, "features")
         what = f"a lattice of {features.shape[0]:,} points in {features.shape[1]} dimensions"
-        check_memory(_C.lattice_min_bytes(*features.shape) + 4 * features.size, what)
+        check_memory(_C.lattice_min_bytes(*features.shape) + 4 * features.size, what, workspace)
         with memory_errors(what), np.errstate(over="ignore"):
             features = _ARRAYS.cast(features, np.float32)
             try:
-                return cls(_C.Lattice.build(_ARRAYS.view(features), sse_padding))
+                return cls(_C.Lattice.build(_ARRAYS.view(features), sse_padding, workspace))
             except ValueError as exc:
                 raise CRFError(str(exc)) from exc
 

@@ -5,22 +5,31 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from deeplab_caffe import _C
 from deeplab_caffe.arrays import Array, Arrays, Shape
 from deeplab_caffe.arrays.memory import available_memory
 from deeplab_caffe.errors import CRFError
+
+# Keeps large buffers for the next image; clear_cache() frees them.
+DEFAULT_WORKSPACE = _C.Workspace()
 
 
 class CRFMemoryError(CRFError, MemoryError):
     """A dense CRF would need more memory than there is."""
 
 
-def check_memory(needed: int, what: str) -> None:
+def check_memory(needed: int, what: str, workspace: _C.Workspace = DEFAULT_WORKSPACE) -> None:
     """Check that ``needed`` bytes are available.
+
+    Args:
+        needed: bytes.
+        what: what they are for.
+        workspace: where they come from; what it keeps counts as available, since it makes room for other sizes.
 
     Raises:
         CRFMemoryError: they are not.
     """
-    available = available_memory()
+    available = available_memory(reclaimable=workspace.nbytes)
     if available is not None and needed > available:
         raise CRFMemoryError(f"{what} needs at least {_gib(needed)} of memory, but {_gib(available)} are available")
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from deeplab_caffe.arrays.memory import available_memory
 from deeplab_caffe.crf.cpu import image_pool
-from deeplab_caffe.crf.memory import CRFMemoryError
+from deeplab_caffe.crf.memory import DEFAULT_WORKSPACE, CRFMemoryError
 from deeplab_caffe.crf.params import CRFParams
 from deeplab_caffe.crf_search.grid import Grid, Point
 from deeplab_caffe.crf_search.inference import SearchSettings, Sigmas, inference_bytes, marginals_by_point
@@ -144,7 +144,7 @@ class Search:
         self.baseline = Accuracy(self._examine())
         if not self.baseline.matrix.matrix.any():
             raise EvaluationError(f"every pixel of the {len(self.samples)} samples is ignored")
-        available = available_memory()
+        available = available_memory(reclaimable=DEFAULT_WORKSPACE.nbytes)
         if available is not None:
             self._jobs = max(1, min(self._jobs, available // self._most_bytes))
 

@@ -8,17 +8,19 @@ from deeplab_caffe.arrays import memory
 
 
 def test_the_least_limit_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    kept = memory._C.kept_block_bytes()
     monkeypatch.setattr(memory, "_machine_memory", lambda: 5 << 30)
     monkeypatch.setattr(memory, "_container_memory", lambda: [7 << 30, 3 << 30])
     monkeypatch.setattr(memory, "_process_memory", lambda: 4 << 30)
-    assert memory.available_memory() == (3 << 30) + kept
+    assert memory.available_memory() == 3 << 30
+    assert memory.available_memory(reclaimable=1 << 20) == (3 << 30) + (1 << 20)
     monkeypatch.setattr(memory, "_container_memory", lambda: [-5])
-    assert memory.available_memory("cpu") == kept
+    assert memory.available_memory("cpu") == 0
+    assert memory.available_memory("cpu", reclaimable=7) == 7
     for name in ("_machine_memory", "_process_memory"):
         monkeypatch.setattr(memory, name, lambda: None)
     monkeypatch.setattr(memory, "_container_memory", list)
     assert memory.available_memory() is None
+    assert memory.available_memory(reclaimable=7) is None
 
 
 @pytest.mark.parametrize(

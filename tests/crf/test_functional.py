@@ -137,14 +137,14 @@ def test_small_deviations_widen_the_keys(rng: np.random.Generator) -> None:
 
 
 def test_memory_is_asked_for_before_it_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "available_memory", lambda: 30_000)
+    monkeypatch.setattr(memory, "available_memory", lambda **_: 30_000)
     with pytest.raises(CRFMemoryError, match="the dense CRF of a 20 x 10 image with 5 labels needs at least"):
         dense_crf(np.zeros((5, 10, 20)), np.zeros((10, 20, 3)))
     assert dense_crf(np.zeros((2, 2, 2)), np.zeros((2, 2, 3))).shape == (2, 2, 2)
 
 
 def test_memory_is_asked_for_before_anything_is_converted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "available_memory", lambda: 30_000)
+    monkeypatch.setattr(memory, "available_memory", lambda **_: 30_000)
     monkeypatch.setattr(CpuBackend, "float32", lambda *_: pytest.fail("converts the scores"))
     monkeypatch.setattr(CpuBackend, "colours", lambda *_: pytest.fail("converts the image"))
     with pytest.raises(CRFMemoryError, match="50 x 40 image with 2 labels"):

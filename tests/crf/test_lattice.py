@@ -225,7 +225,7 @@ def test_bad_values() -> None:
 
 def test_memory_is_asked_for_before_it_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     lattice = Lattice.build(np.zeros((4, 2)))
-    monkeypatch.setattr(memory, "available_memory", lambda: 100)
+    monkeypatch.setattr(memory, "available_memory", lambda **_: 100)
     with pytest.raises(CRFMemoryError, match="a lattice of 4 points in 2 dimensions needs at least"):
         Lattice.build(np.zeros((4, 2)))
     with pytest.raises(MemoryError, match="filtering"):
@@ -243,7 +243,7 @@ import resource
 import numpy as np
 from deeplab_caffe import _C
 from deeplab_caffe.crf import CRFMemoryError, Lattice, lattice
-lattice.check_memory = lambda needed, what: None
+lattice.check_memory = lambda needed, what, workspace: None
 features = np.random.default_rng(0).uniform(-300, 300, (400_000, 5)).astype(np.float32)
 Lattice.build(features[:5000])
 pages = int(open("/proc/self/statm").read().split()[0])

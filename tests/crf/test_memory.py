@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
 from deeplab_caffe import _C
-from deeplab_caffe.crf import CRFMemoryError, clear_cache, dense_crf, memory
+from deeplab_caffe.crf import CRFMemoryError, Lattice, PairwiseKernel, clear_cache, dense_crf, memory
+from deeplab_caffe.crf.backend import Problem, infer
+from deeplab_caffe.crf.cpu import CpuBackend
 from deeplab_caffe.errors import CRFError
 
 
@@ -16,11 +20,11 @@ def test_available_memory_is_a_sensible_number() -> None:
 
 
 def test_check_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "available_memory", lambda: 3 << 30)
+    monkeypatch.setattr(memory, "available_memory", lambda **_: 3 << 30)
     memory.check_memory(3 << 30, "it")
     with pytest.raises(CRFMemoryError, match=r"it needs at least 4\.0 GiB of memory, but 3\.0 GiB are available"):
         memory.check_memory(4 << 30, "it")
-    monkeypatch.setattr(memory, "available_memory", lambda: None)
+    monkeypatch.setattr(memory, "available_memory", lambda **_: None)
     memory.check_memory(1 << 60, "it")
 
 
@@ -40,24 +44,27 @@ def test_other_errors_pass() -> None:
 def test_buffers_are_kept_for_the_next_image_and_given_back() -> None:
     scores = np.zeros((5, 300, 400), np.float32)
     image = np.random.default_rng(0).integers(0, 255, (300, 400, 3), np.uint8)
-    usual = _C.keep_blocks(256 << 20)  # none under AddressSanitizer
-    clear_cache()
-    assert _C.kept_block_bytes() == 0
-    first = dense_crf(scores, image, iterations=2)
-    kept = _C.kept_block_bytes()
-    assert kept > scores.nbytes
-    np.testing.assert_array_equal(dense_crf(scores, image, iterations=2), first)
-    assert _C.kept_block_bytes() == kept
-    before = _C.keep_blocks(1 << 23)
+    workspace = memory.DEFAULT_WORKSPACE
+    usual = workspace.limit
+    workspace.limit = 256 << 20  # 0 under AddressSanitizer
     try:
-        assert _C.kept_block_bytes() <= 1 << 23
+        clear_cache()
+        assert workspace.nbytes == 0
+        first = dense_crf(scores, image, iterations=2)
+        kept = workspace.nbytes
+        assert kept > scores.nbytes
         np.testing.assert_array_equal(dense_crf(scores, image, iterations=2), first)
-        assert _C.kept_block_bytes() <= 1 << 23
+        assert workspace.nbytes == kept
+        workspace.limit = 1 << 23
+        assert workspace.nbytes <= 1 << 23
+        np.testing.assert_array_equal(dense_crf(scores, image, iterations=2), first)
+        assert workspace.nbytes <= 1 << 23
+        assert workspace.limit == 1 << 23
+        clear_cache()
+        assert workspace.nbytes == 0
+        assert workspace.limit == 1 << 23
     finally:
-        assert _C.keep_blocks(before) == 1 << 23
-    clear_cache()
-    assert _C.kept_block_bytes() == 0
-    assert _C.keep_blocks(usual) == before
+        workspace.limit = usual
 
 
 def test_what_is_kept_makes_room_for_other_sizes() -> None:
@@ -65,4 +72,49 @@ def test_what_is_kept_makes_room_for_other_sizes() -> None:
     clear_cache()
     for height in (300, 500, 260, 700, 330):
         dense_crf(np.zeros((5, height, 400), np.float32), np.zeros((height, 400, 3), np.uint8), iterations=1)
-        assert _C.kept_block_bytes() <= 1.3 * 600 * 700 * 400
+        assert memory.DEFAULT_WORKSPACE.nbytes <= 1.3 * 600 * 700 * 400
+
+
+def test_what_is_kept_counts_as_available(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "available_memory", lambda *, reclaimable: (1 << 30) + reclaimable)
+    workspace = _C.Workspace(1 << 28)
+    Lattice.build(np.random.default_rng(0).normal(size=(100_000, 5)), workspace=workspace)
+    assert 1 << 22 < workspace.nbytes <= 1 << 28
+    memory.check_memory((1 << 30) + workspace.nbytes, "it", workspace)
+    with pytest.raises(CRFMemoryError):
+        memory.check_memory((1 << 30) + workspace.nbytes + 1, "it", workspace)
+
+
+def test_a_backend_uses_the_workspace_of_its_caller() -> None:
+    rng = np.random.default_rng(0)
+    scores = rng.normal(size=(5, 300, 400)).astype(np.float32)
+    image = rng.integers(0, 255, (300, 400, 3)).astype(np.float32)
+    kernels = [PairwiseKernel.of(3.0, 3.0), PairwiseKernel.of(5.0, 30.0, 5.0)]
+    found = []
+    clear_cache()
+    for limit in (1 << 28, 0):
+        workspace = _C.Workspace(limit)
+        backend = CpuBackend(workspace=workspace)
+        for _ in range(2):
+            found.append(np.empty_like(scores))
+            infer(backend, [Problem(scores, image, found[-1])], kernels, 2)
+            assert (workspace.nbytes > scores.nbytes) == (limit > 0)
+            np.testing.assert_array_equal(found[-1], found[0])
+    assert memory.DEFAULT_WORKSPACE.nbytes == 0
+
+
+def test_memory_outlives_its_workspace_and_threads_share_one() -> None:
+    workspace = _C.Workspace(1 << 28)
+    features = np.random.default_rng(0).normal(size=(100_000, 5))
+    values = np.random.default_rng(1).normal(size=(100_000, 8))
+    expected = Lattice.build(features).filter(values)
+
+    def filtered(_: int) -> np.ndarray:
+        return Lattice.build(features, workspace=workspace).filter(values)
+
+    with ThreadPoolExecutor(3) as pool:
+        for actual in pool.map(filtered, range(6)):
+            np.testing.assert_array_equal(actual, expected)
+    assert 0 < workspace.nbytes <= workspace.limit
+    lattice = Lattice.build(features, workspace=_C.Workspace(1 << 28))
+    np.testing.assert_array_equal(lattice.filter(values), expected)

@@ -230,7 +230,7 @@ def test_compatibilities_for_another_number_of_labels() -> None:
 
 
 def test_an_image_too_large_is_refused_before_it_is_converted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "available_memory", lambda: 30_000)
+    monkeypatch.setattr(memory, "available_memory", lambda **_: 30_000)
     monkeypatch.setattr(CpuBackend, "colours", lambda *_: pytest.fail("converts the image"))
     monkeypatch.setattr(CpuBackend, "pixel_lattices", lambda *_: pytest.fail("builds the lattice"))
     image = np.zeros((40, 50, 3), np.uint8)

@@ -221,9 +221,9 @@ def test_bad_arguments(samples: list[SearchSample]) -> None:
 
 def test_memory_bounds_the_jobs(samples: list[SearchSample], monkeypatch: pytest.MonkeyPatch) -> None:
     needed = search.inference_bytes(*samples[2].load().scores.shape)
-    monkeypatch.setattr(search, "available_memory", lambda: 2 * needed + 1)
+    monkeypatch.setattr(search, "available_memory", lambda **_: 2 * needed + 1)
     assert Search(samples, jobs=8)._jobs == 2
-    monkeypatch.setattr(search, "available_memory", lambda: 1)
+    monkeypatch.setattr(search, "available_memory", lambda **_: 1)
     assert Search(samples, jobs=8)._jobs == 1
-    monkeypatch.setattr(search, "available_memory", lambda: None)
+    monkeypatch.setattr(search, "available_memory", lambda **_: None)
     assert Search(samples, jobs=8)._jobs == 8

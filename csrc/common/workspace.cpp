@@ -1,0 +1,126 @@
+#include "workspace.h"
+
+#include <algorithm>
+#include <new>
+
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
+
+namespace deeplab {
+namespace {
+
+constexpr size_t kStep = size_t{1} << 16;  // sizes that differ by less are one
+
+size_t round_up(size_t bytes) { return (bytes + kStep - 1) / kStep * kStep; }
+
+// Null if there is not enough memory.
+void* allocate(size_t bytes) {
+  void* data = ::operator new(bytes, std::align_val_t(kHugePage), std::nothrow);
+#ifdef __linux__
+  // Gathers over tens of megabytes spend their time on address translation otherwise. Whole pages only: what is touched
+  // of one is all taken.
+  if (data) madvise(data, bytes / kHugePage * kHugePage, MADV_HUGEPAGE);
+#endif
+  return data;
+}
+
+void free_block(Block block) { ::operator delete(block.data, std::align_val_t(kHugePage)); }
+
+// A thread that finds another one here goes without: in a forked process that one may be gone for good.
+std::unique_lock<std::mutex> try_lock(std::mutex& mutex) { return std::unique_lock(mutex, std::try_to_lock); }
+
+}  // namespace
+
+thread_local std::shared_ptr<Workspace> WorkspaceScope::current_;
+
+Block Workspace::take(size_t bytes) {
+  bytes = round_up(bytes);
+  if (const auto locked = try_lock(mutex_)) {
+    if (const Block* found = find(bytes)) return remove(found - blocks_.data());
+    // What does not fit makes room, so that other sizes than before do not take memory on top of it.
+    evict(bytes);
+  }
+  void* data = allocate(bytes);
+  if (!data) {
+    clear();
+    data = allocate(bytes);
+  }
+  if (!data) throw std::bad_alloc();
+  return {data, bytes};
+}
+
+void Workspace::give(Block block) {
+  if (const auto locked = try_lock(mutex_)) return add(block);
+  free_block(block);
+}
+
+void Workspace::clear() {
+  const std::lock_guard<std::mutex> locked(mutex_);
+  evict(bytes_);
+}
+
+void Workspace::set_limit(size_t limit) {
+  const std::lock_guard<std::mutex> locked(mutex_);
+  limit_ = limit;
+  if (bytes_ > limit) evict(bytes_ - limit);
+}
+
+size_t Workspace::limit() const {
+  const std::lock_guard<std::mutex> locked(mutex_);
+  return limit_;
+}
+
+size_t Workspace::bytes() const {
+  const std::lock_guard<std::mutex> locked(mutex_);
+  return bytes_;
+}
+
+Block Workspace::remove(size_t index) {
+  const Block block = blocks_[index];
+  std::copy(blocks_.begin() + index + 1, blocks_.begin() + count_, blocks_.begin() + index);
+  --count_;
+  bytes_ -= block.bytes;
+  return block;
+}
+
+// Frees the oldest blocks until this many bytes are free, or no block is left.
+void Workspace::evict(size_t wanted) {
+  for (size_t found = 0; count_ > 0 && found < wanted;) {
+    const Block block = remove(0);
+    found += block.bytes;
+    free_block(block);
+  }
+}
+
+void Workspace::add(Block block) {
+  if (block.bytes > limit_) return free_block(block);
+  if (count_ == blocks_.size()) free_block(remove(0));
+  blocks_[count_++] = block;
+  bytes_ += block.bytes;
+  if (bytes_ > limit_) evict(bytes_ - limit_);
+}
+
+// The smallest block that fits, or null.
+const Block* Workspace::find(size_t wanted) const {
+  const Block* best = nullptr;
+  for (const Block* block = blocks_.data(); block != blocks_.data() + count_; ++block) {
+    const bool fits = block->bytes >= wanted && block->bytes - wanted <= wanted / 4;
+    if (fits && (!best || block->bytes < best->bytes)) best = block;
+  }
+  return best;
+}
+
+Block take_block(Workspace* workspace, size_t bytes) {
+  if (workspace) return workspace->take(bytes);
+  void* data = allocate(bytes);
+  if (!data) throw std::bad_alloc();
+  return {data, bytes};
+}
+
+void give_block(Workspace* workspace, Block block) {
+  if (workspace) return workspace->give(block);
+  free_block(block);
+}
+
+}  // namespace deeplab

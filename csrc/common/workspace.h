@@ -1,0 +1,79 @@
+// Large pieces of memory that are kept for their next use. What the system gives out it clears first, page by page:
+// for the buffers of a dense CRF that takes as long as two or three of its iterations.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <memory>
+#include <mutex>
+#include <utility>
+
+namespace deeplab {
+
+constexpr size_t kHugePage = size_t{1} << 21;
+
+// Memory aligned to a huge page.
+struct Block {
+  void* data;
+  size_t bytes;
+};
+
+// The blocks that a caller's computations take and give back. Any number of threads may use one at a time. Nothing here
+// allocates but take(): blocks are given back by destructors.
+class Workspace {
+ public:
+#if defined(__SANITIZE_ADDRESS__)
+  static constexpr size_t kDefaultLimit = 0;  // so that what is used after its end is seen
+#else
+  static constexpr size_t kDefaultLimit = size_t{256} << 20;
+#endif
+
+  explicit Workspace(size_t limit) : limit_(limit) {}
+  ~Workspace() { evict(bytes_); }
+  Workspace(const Workspace&) = delete;
+  Workspace& operator=(const Workspace&) = delete;
+
+  // A block of at least this many bytes, at most a quarter more. Throws std::bad_alloc.
+  Block take(size_t bytes);
+  void give(Block block);
+
+  // Frees what is kept.
+  void clear();
+  // The most bytes to keep; blocks beyond it are freed, oldest first.
+  void set_limit(size_t limit);
+  size_t limit() const;
+  size_t bytes() const;
+
+ private:
+  Block remove(size_t index);
+  void evict(size_t wanted);
+  void add(Block block);
+  const Block* find(size_t wanted) const;
+
+  mutable std::mutex mutex_;
+  std::array<Block, 64> blocks_;  // oldest first
+  size_t count_ = 0;
+  size_t bytes_ = 0;
+  size_t limit_;
+};
+
+// While it lives, the calling thread's buffers come from this workspace; from the system if that is null.
+class WorkspaceScope {
+ public:
+  explicit WorkspaceScope(std::shared_ptr<Workspace> workspace) : before_(std::exchange(current_, workspace)) {}
+  ~WorkspaceScope() { current_ = std::move(before_); }
+  WorkspaceScope(const WorkspaceScope&) = delete;
+  WorkspaceScope& operator=(const WorkspaceScope&) = delete;
+
+  static const std::shared_ptr<Workspace>& current() { return current_; }
+
+ private:
+  std::shared_ptr<Workspace> before_;
+  static thread_local std::shared_ptr<Workspace> current_;
+};
+
+// A block of the workspace, or of the system if that is null. Throws std::bad_alloc.
+Block take_block(Workspace* workspace, size_t bytes);
+void give_block(Workspace* workspace, Block block);
+
+}  // namespace deeplab
