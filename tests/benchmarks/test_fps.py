@@ -158,7 +158,8 @@ def test_float64_reference(name: str) -> None:
 
 def test_the_network_is_tuned_at_the_size_that_it_runs_at(tiny: Path) -> None:
     fast = segmentation.optimized(str(tiny), "float32", torch.device("cpu"), 2)
-    assert tuple(fast.head_runner.fit(side)[0] for side in (45, 60)) == segmentation.input_size(contenders.random_weights(str(tiny)))
+    sides = tuple(fast.head_runner.fit(side)[0] for side in (45, 60))
+    assert sides == segmentation.input_size(contenders.random_weights(str(tiny)))
 
 
 def test_agreement_of_labels(tmp_path: Path) -> None:
