@@ -1,7 +1,7 @@
 // Measured by benchmarks/thread_pool.py on two cores of an Intel Xeon, load average 13 (results/thread_pool_cpu.json):
 // with two threads a loop of 0.04 ms took 0.055 ms in the median by this pool and 35 ms by OpenMP with dynamic chunks
-// (62 ms with two more busy processes), one of 0.23 ms 0.28 and 36 ms: OpenMP's threads wait at the loop's end for those
-// that have no processor. With one thread both take the same time.
+// (62 ms with two more busy processes), one of 0.23 ms 0.28 and 36 ms: OpenMP's threads wait at the loop's end for
+// those that have no processor. With one thread both take the same time.
 #include "parallel.h"
 
 #include <atomic>
