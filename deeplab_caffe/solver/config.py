@@ -95,7 +95,8 @@ def _check(param: caffe_pb2.SolverParameter) -> None:
 
 
 def _train_net(param: caffe_pb2.SolverParameter, variables: Mapping[str, object] | None) -> caffe_pb2.NetParameter:
-    given = [field.name for field, _ in param.ListFields() if field.name in _TRAIN_NET_FIELDS]
+    are_set = {field.name for field, _ in param.ListFields()}
+    given = [field for field in _TRAIN_NET_FIELDS if field in are_set]
     if len(given) != 1:
         came = ", ".join(given) or "none"
         raise SolverError(
