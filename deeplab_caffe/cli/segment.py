@@ -122,6 +122,7 @@ def _crf_params(
 @click.option("--colormap", type=click.Choice(sorted(_COLORMAPS)), help="voc, or camvid for the built-in network.")
 @dtype_option
 @click.option("--channels-last", is_flag=True, help="Channels-last memory order: faster, last digits may differ.")
+@click.option("--no-optimize", is_flag=True, help="Run the net layer by layer: slower, the same bits as dc.Net.")
 @device_option
 @variables_option
 def segment(
@@ -142,6 +143,7 @@ def segment(
     colormap: str | None,
     dtype: str,
     channels_last: bool,
+    no_optimize: bool,
     device: str,
     gpu: int | None,
     variables: dict[str, str],
@@ -174,6 +176,7 @@ def segment(
         stride=stride,
         dtype=getattr(torch, dtype),
         channels_last=channels_last or dtype == "bfloat16",
+        optimize=False if no_optimize else None,
         variables=variables,
     )
     colours = colormap or (DEFAULT_MODEL.colormap if built_in else "voc")

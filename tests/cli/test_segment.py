@@ -24,6 +24,14 @@ def test_the_built_in_network_writes_labels_and_overlay(run, photo: Path, tmp_pa
         np.testing.assert_array_equal(np.array(image.getpalette()[:33]).reshape(11, 3), CAMVID_COLORMAP)
 
 
+def test_the_net_layer_by_layer_on_request(run, photo: Path, tmp_path: Path) -> None:
+    words = ("--out", tmp_path, "--device", "cpu", "--marginals", "npy", "--no-optimize")
+    assert run("segment", photo, *words).status == 0
+    segmenter = Segmenter(DEFAULT_MODEL.deploy, DEFAULT_MODEL.weights, device="cpu", optimize=False)
+    expected = segmenter.segment(np.asarray(Image.open(photo))).probabilities()
+    np.testing.assert_array_equal(np.load(tmp_path / "photo_marginals.npy"), expected)
+
+
 @pytest.mark.parametrize("kind", ["npy", "mat"])
 def test_marginals_on_request(run, photo: Path, tmp_path: Path, kind: str) -> None:
     outcome = run("segment", photo, "--out", tmp_path, "--device", "cpu", "--marginals", kind, "--crf")
