@@ -67,29 +67,32 @@ class AlongAxes(Layer):
                 raise self.error(f"the {role} is for {tuple(blob.shape)}, the bottom {x} needs {other}")
         return [x]
 
-    def aligned(self, numbers: Tensor, x: Tensor) -> Tensor:
-        """Return the numbers with axes of length 1 behind their own, so that they meet the bottom's axes."""
-        first = self.first_axis(tuple(x.shape), tuple(numbers.shape))
-        return numbers.reshape(*numbers.shape, *(1,) * (x.dim() - first - numbers.dim()))
+    def axes_behind(self, x: Shape, other: Shape) -> int:
+        """Return how many of the bottom's axes lie behind those of the numbers."""
+        return len(x) - self.first_axis(x, other) - len(other)
 
-    def onnx_operand(self, graph: OnnxGraph, name: str, blobs: tuple[str, ...], top: str) -> str:
-        """Add a parameter blob, or the second bottom, aligned; return its name in the graph.
+    def aligned(self, numbers: Tensor, x: Shape) -> Tensor:
+        """Return the numbers with axes of length 1 behind their own, so that they meet the bottom's axes."""
+        return numbers.reshape(*numbers.shape, *(1,) * self.axes_behind(tuple(x), tuple(numbers.shape)))
+
+    def onnx_operand(self, graph: OnnxGraph, blob: Tensor | None, role: str, bottom: str, top: str) -> str:
+        """Add the numbers, aligned, to an ONNX graph: a parameter blob, or else the second bottom; return their name.
 
         Args:
             graph: the graph.
-            name: the blob's role, or the bottom's name in the graph if ``blobs`` does not have it.
-            blobs: the layer's roles.
+            blob: the parameter blob; None: the numbers are the second bottom.
+            role: of the blob.
+            bottom: name of the last bottom in the graph.
             top: name of the top.
         """
         x = graph.shapes[top]
-        if name in blobs:
-            blob = self.named_blobs[name].detach().float().cpu()
-            return graph.constant(name, np.asarray(self.aligned(blob, blob.new_empty(x).to("meta"))))
+        if blob is not None:
+            return graph.constant(role, np.asarray(self.aligned(blob.detach().float().cpu(), x)))
         other = graph.shapes[self.param.bottom[1]]
-        behind = len(x) - self.first_axis(x, other) - len(other)
+        behind = self.axes_behind(x, other)
         if not behind or not other:
-            return name
-        return graph.node("Unsqueeze", [name, graph.constant("axes", int64(*range(len(other), len(other) + behind)))])
+            return bottom
+        return graph.node("Unsqueeze", [bottom, graph.constant("axes", int64(*range(len(other), len(other) + behind)))])
 
 
 @register
@@ -123,18 +126,19 @@ class Scale(AlongAxes):
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         x = bottoms[0]
-        top = x * self.aligned(bottoms[1] if self.weight is None else self.weight, x)
-        return (top if self.bias is None else top + self.aligned(self.bias, x),)
+        top = x * self.aligned(bottoms[1] if self.weight is None else self.weight, x.shape)
+        return (top if self.bias is None else top + self.aligned(self.bias, x.shape),)
 
     def multiply_adds(self, bottom_shapes: list[Shape], top_shapes: list[Shape]) -> int:
         return math.prod(top_shapes[0])
 
     def to_onnx(self, graph: OnnxGraph, bottoms: list[str], tops: tuple[str, ...]) -> list[str]:
-        factor = self.onnx_operand(graph, "weight" if self.learns else bottoms[1], self.roles, tops[0])
+        factor = self.onnx_operand(graph, self.named_blobs.get("weight"), "weight", bottoms[-1], tops[0])
         if self.bias is None:
             return [graph.node("Mul", [bottoms[0], factor], tops[0])]
         product = graph.node("Mul", [bottoms[0], factor])
-        return [graph.node("Add", [product, self.onnx_operand(graph, "bias", self.roles, tops[0])], tops[0])]
+        bias = self.onnx_operand(graph, self.named_blobs["bias"], "bias", bottoms[-1], tops[0])
+        return [graph.node("Add", [product, bias], tops[0])]
 
 
 @register
@@ -160,8 +164,8 @@ class Bias(AlongAxes):
             self.bias = self.new_blob(self.inner_shape(bottom_shapes[0]), self.options.filler)
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
-        return (bottoms[0] + self.aligned(bottoms[1] if self.bias is None else self.bias, bottoms[0]),)
+        return (bottoms[0] + self.aligned(bottoms[1] if self.bias is None else self.bias, bottoms[0].shape),)
 
     def to_onnx(self, graph: OnnxGraph, bottoms: list[str], tops: tuple[str, ...]) -> list[str]:
-        other = self.onnx_operand(graph, "bias" if self.learns else bottoms[1], self.roles, tops[0])
+        other = self.onnx_operand(graph, self.named_blobs.get("bias"), "bias", bottoms[-1], tops[0])
         return [graph.node("Add", [bottoms[0], other], tops[0])]

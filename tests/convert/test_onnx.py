@@ -182,12 +182,14 @@ def test_the_output_has_its_blobs_name_though_written_in_place(tmp_path: Path) -
         ("Scale", "x o", "axis: 0 bias_term: true bias_filler { type: 'xavier' }"),
         ("Bias", "x", "filler { type: 'xavier' }"),
         ("Bias", "x o", "axis: 0"),
+        ("Bias", "x bias", "axis: 0"),  # a bottom with the name of a role
     ],
 )
 def test_scale_and_bias(kind: str, bottoms: str, params: str, tmp_path: Path) -> None:
     text = 'input: "x" input_shape { dim: 2 dim: 3 dim: 4 dim: 5 }'
     inner = "inner_product_param { num_output: 3 weight_filler { type: 'xavier' } }"
-    text += f'layer {{ name: "o" type: "InnerProduct" bottom: "x" top: "o" {inner} }}'
+    other = bottoms.split()[-1] if " " in bottoms else "o"
+    text += f'layer {{ name: "o" type: "InnerProduct" bottom: "x" top: "{other}" {inner} }}'
     named = " ".join(f'bottom: "{bottom}"' for bottom in bottoms.split())
     text += f'layer {{ name: "l" type: "{kind}" {named} top: "y" {kind.lower()}_param {{ {params} }} }}'
     assert_same(build(text), tmp_path, noise(2, 3, 4, 5))
