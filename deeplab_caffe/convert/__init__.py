@@ -9,7 +9,7 @@ from deeplab_caffe.convert.onnx import to_onnx
 from deeplab_caffe.errors import ConversionError
 from deeplab_caffe.net import Net
 from deeplab_caffe.net.tensors import load_tensors, read_tensors, save_safetensors, save_state_dict, tensors_of
-from deeplab_caffe.net.weights import WEIGHT_SUFFIXES, save_weights
+from deeplab_caffe.net.weights import WEIGHT_SUFFIXES, WEIGHT_WRITERS
 
 __all__ = [
     "FORMATS",
@@ -23,7 +23,7 @@ __all__ = [
 ]
 
 SUFFIXES = WEIGHT_SUFFIXES | {".onnx": "onnx"}
-FORMATS = ("caffemodel", "safetensors", "state_dict", "onnx")
+FORMATS = (*WEIGHT_WRITERS, "onnx")
 
 
 def convert(source: str | PathLike[str], net: Net, out: str | PathLike[str], to: str | None = None) -> str:
@@ -49,11 +49,8 @@ def convert(source: str | PathLike[str], net: Net, out: str | PathLike[str], to:
             f"{out}: cannot tell the format: expected {', '.join(FORMATS)}, got {to or Path(out).suffix!r}"
         )
     net.copy_from(source, missing="error")
-    writers = {
-        "safetensors": save_safetensors,
-        "state_dict": save_state_dict,
-        "onnx": to_onnx,
-        "caffemodel": save_weights,
-    }
-    writers[chosen](net, out)
+    if chosen == "onnx":
+        to_onnx(net, out)
+    else:
+        WEIGHT_WRITERS[chosen](net, out)
     return chosen

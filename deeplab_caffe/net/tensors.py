@@ -55,10 +55,8 @@ def save_safetensors(net: WeightedNet, path: str | PathLike[str]) -> None:
         from safetensors.torch import save
     except ImportError as error:
         raise ConversionError("safetensors files need the package safetensors: pip install safetensors") from error
-    # Copies: the format refuses tensors that share memory.
-    tensors = {name: blob.float().cpu().contiguous().clone() for name, blob in tensors_of(net).items()}
     # One entry: more would come in any order, and the same weights are to give the same file.
-    _write(path, save(tensors, metadata={"format": "pt"}))
+    _write(path, save(_copies(net), metadata={"format": "pt"}))
 
 
 def save_state_dict(net: WeightedNet, path: str | PathLike[str]) -> None:
@@ -68,8 +66,13 @@ def save_state_dict(net: WeightedNet, path: str | PathLike[str]) -> None:
         ConversionError: the file cannot be written.
     """
     buffer = io.BytesIO()
-    torch.save({name: blob.float().cpu().contiguous().clone() for name, blob in tensors_of(net).items()}, buffer)
+    torch.save(_copies(net), buffer)
     _write(path, buffer.getvalue())
+
+
+def _copies(net: WeightedNet) -> dict[str, Tensor]:
+    """Return the weights by name, float32, no two in one memory: safetensors refuses those, torch would keep them."""
+    return {name: blob.float().cpu().contiguous().clone() for name, blob in tensors_of(net).items()}
 
 
 def _write(path: str | PathLike[str], content: bytes) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -176,10 +176,11 @@ def save(net: CaffeNet, path: str | PathLike[str]) -> None:
         raise ConversionError(
             f"{path}: weights are saved as {', '.join(WEIGHT_SUFFIXES)}, got {suffix or 'no suffix'!r}"
         )
-    match WEIGHT_SUFFIXES[suffix]:
-        case "caffemodel":
-            save_weights(net, path)
-        case "safetensors":
-            save_safetensors(net, path)
-        case _:
-            save_state_dict(net, path)
+    WEIGHT_WRITERS[WEIGHT_SUFFIXES[suffix]](net, path)
+
+
+WEIGHT_WRITERS: dict[str, Callable[[CaffeNet, str | PathLike[str]], None]] = {
+    "caffemodel": save_weights,
+    "safetensors": save_safetensors,
+    "state_dict": save_state_dict,
+}
