@@ -6,6 +6,7 @@ EUCLIDEAN_LOSS, RELATIVE_ERROR, CONTRASTIVE_LOSS, SIGMOID_CROSS_ENTROPY_LOSS.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -23,19 +24,27 @@ def _check_same_shape(layer: Layer, bottom_shapes: list[Shape]) -> None:
 
 
 class _Root(torch.autograd.Function):
-    """Square root whose slope stays finite: the original divides by 1e-6 where the root is smaller."""
+    """Square root whose slope stays finite: ``divisor`` says what is divided by instead of the root itself."""
 
     @staticmethod
-    def forward(ctx: Any, square: Tensor) -> Tensor:
+    def forward(ctx: Any, square: Tensor, divisor: Callable[[Tensor], Tensor]) -> Tensor:
         root = square.sqrt()
         ctx.save_for_backward(root)
+        ctx.divisor = divisor
         return root
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         (root,) = ctx.saved_tensors
-        to_square: Tensor = grad / (2 * root.clamp_min(1e-6))
-        return to_square
+        return grad / (2 * ctx.divisor(root)), None
+
+
+def _euclidean_divisor(root: Tensor) -> Tensor:
+    return root.clamp_min(1e-6)
+
+
+def _contrastive_divisor(root: Tensor) -> Tensor:
+    return root + 1e-4
 
 
 @register
@@ -57,7 +66,7 @@ class EuclideanLoss(Loss):
         squares = (bottoms[0] - bottoms[1]).square()
         mean = squares.mean() if self.context.dialect.euclidean_divides_by_count else squares.sum() / len(squares)
         root = self.param.euclidean_loss_param.type == caffe_pb2.EuclideanLossParameter.L2sqrt
-        return ((_Root.apply(mean) if root else mean / 2).reshape(self.scalar_shape),)
+        return ((_Root.apply(mean, _euclidean_divisor) if root else mean / 2).reshape(self.scalar_shape),)
 
 
 @register
@@ -84,22 +93,6 @@ class RelativeError(Layer):
 
     def receptive_window(self) -> ReceptiveWindow | None:
         return None
-
-
-class _Distance(torch.autograd.Function):
-    """Square root with the original's slope: 1e-4 is added to the root that it is divided by."""
-
-    @staticmethod
-    def forward(ctx: Any, square: Tensor) -> Tensor:
-        root = square.sqrt()
-        ctx.save_for_backward(root)
-        return root
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
-        (root,) = ctx.saved_tensors
-        to_square: Tensor = grad / (2 * (root + 1e-4))
-        return to_square
 
 
 @register
@@ -132,7 +125,7 @@ class ContrastiveLoss(Loss):
         if self.context.dialect.contrastive_is_legacy or param.legacy_version:
             apart = F.relu(param.margin - distance)
         else:
-            apart = F.relu(param.margin - _Distance.apply(distance)).square()
+            apart = F.relu(param.margin - _Root.apply(distance, _contrastive_divisor)).square()
         loss = torch.where(similar.flatten().long() != 0, distance, apart).sum() / (2 * len(first))
         return (loss.reshape(self.scalar_shape),)
 
