@@ -24,7 +24,7 @@ from deeplab_caffe.inference.precision import precision_of, switched
 from deeplab_caffe.layers import ConvolutionFact, Shape
 from deeplab_caffe.net import Net, OptimizeOptions
 from deeplab_caffe.net.graph import Graph, Step, lower
-from deeplab_caffe.net.head import HeadRunner, checked_images, split_head
+from deeplab_caffe.net.head import HeadRunner, checked_images
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -242,7 +242,7 @@ class OptimizedNet:
         return found
 
     def _label(self, x: Tensor) -> dict[str, Tensor]:
-        head = split_head(self.graph)
+        head = self.head_runner.head
         (values,) = self._forward(x, graph=head.graph).values()
         return {"labels": head.output(values, head.size(values)).labels()}
 

@@ -184,6 +184,10 @@ class Head:
         height, width = (tuple(values.shape) if self.resize is None else self._resized(values))[2:]
         return height - sum(self.crop), width - sum(self.crop)
 
+    def activation(self, channels: int) -> str:
+        """Return what makes probabilities of values with this many channels; see :attr:`Output.activation`."""
+        return "none" if self.probability else "softmax" if channels > 1 else "sigmoid"
+
     def output(self, values: Tensor, size: Pair, target: Pair | None = None) -> Output:
         """Return what the values say of an image.
 
@@ -192,7 +196,7 @@ class Head:
             size: height and width of the first part of the net's output that is wanted.
             target: bring the net's output to this size first; None: it has the right one.
         """
-        activation = "none" if self.probability else "softmax" if values.shape[1] > 1 else "sigmoid"
+        activation = self.activation(values.shape[1])
         origin = (self.crop[0],) * 2
         if target is None and self.resize is None:
             return Output(values, None, origin, size, activation, self.no_crf)

@@ -172,9 +172,8 @@ class Segmenter:
         if crf is not None and no_crf is not None:
             raise NetError(no_crf)
         (values,) = self._runner.head.graph.outputs.values()
-        channels = self._runner.head.graph.shapes([shape])[values][1]
-        self._is_foreground = channels == 1 and no_crf is None
-        self.num_classes = 2 if self._is_foreground else channels
+        self._channels = self._runner.head.graph.shapes([shape])[values][1]
+        self.num_classes = 2 if self._channels == 1 and no_crf is None else self._channels
         self._name = name
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
@@ -241,8 +240,7 @@ class Segmenter:
         crf = self.crf if "labels" in wanted else None
         head, (height, width) = self._runner.head, images[0].shape[:2]
         if self.views.is_single(height, width):
-            activation = "none" if head.probability else "sigmoid" if self._is_foreground else "softmax"
-            return self._run_images(images, wanted, crf), activation
+            return self._run_images(images, wanted, crf), head.activation(self._channels)
         logarithms = average_views(
             images[0], self.views, lambda view: self._run_images([view], ("probabilities",), None)["probabilities"][0]
         )[None]
