@@ -19,7 +19,7 @@ from deeplab_caffe.arrays.devices import resolve_device
 from deeplab_caffe.errors import DataError, SolverError
 from deeplab_caffe.net import Net
 from deeplab_caffe.net.weights import save_weights
-from deeplab_caffe.proto import caffe_pb2
+from deeplab_caffe.proto import V1, caffe_pb2
 from deeplab_caffe.solver.config import read_config
 from deeplab_caffe.solver.diagnosis import debug_info, non_finite_parameter, update_lines
 from deeplab_caffe.solver.engine import Engine
@@ -448,7 +448,7 @@ class Solver:
         if len(history) != len(self.blobs):
             raise SolverError(f"its history has {len(history)} blobs, the net has {len(self.blobs)}")
         for i, (found, blob) in enumerate(zip(history, self.blobs, strict=True)):
-            if _padded(found.shape) != _padded(blob.shape):
+            if V1.blob_shape(found.shape) != V1.blob_shape(blob.shape):
                 raise SolverError(f"history {i} has shape {found.shape}, {blob} has {blob.shape}")
 
     def _data_state(self) -> dict[str, Any]:
@@ -459,11 +459,6 @@ class Solver:
         load_net_state(self.net, state["train"])
         for net, saved in zip(self.test_nets, state["test"], strict=False):
             load_net_state(net, saved)
-
-
-def _padded(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return a shape of at least four axes, as 2014 Caffe pads it: with ones on the left."""
-    return (1,) * (4 - len(shape)) + tuple(shape)
 
 
 def solver_device(param: caffe_pb2.SolverParameter) -> torch.device:
