@@ -223,7 +223,7 @@ def infer(
         CRFMemoryError: there is not enough memory.
     """
     for some in _groups(problems, backend.images_at_once):
-        owned = [[one for one in kernels if problem.image is not None or one.rgb_std is None] for problem in some]
+        owned = [usable_kernels(kernels, problem.image) for problem in some]
         requests = []
         for (scores, image, _), own in zip(some, owned, strict=True):
             num_classes, *size = scores.shape
@@ -241,6 +241,11 @@ def infer(
         backend.run(fields, iterations)
         for problem, field in zip(some, fields, strict=True):
             field.marginals(problem.out, log=log)
+
+
+def usable_kernels(kernels: Sequence[PairwiseKernel], image: Array | None) -> list[PairwiseKernel]:
+    """Return the kernels that an image has: without one, those of positions alone."""
+    return [kernel for kernel in kernels if image is not None or kernel.rgb_std is None]
 
 
 def _groups(problems: Sequence[Problem], most: int) -> Iterator[list[Problem]]:

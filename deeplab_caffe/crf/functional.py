@@ -11,7 +11,7 @@ import numpy as np
 from deeplab_caffe import _C
 from deeplab_caffe.arrays import is_on_gpu, is_torch
 from deeplab_caffe.crf import cpu, cuda_lattice
-from deeplab_caffe.crf.backend import Backend, Problem, infer, on_host
+from deeplab_caffe.crf.backend import Backend, Problem, infer, on_host, usable_kernels
 from deeplab_caffe.crf.inputs import image_sizes, validate_fit, validate_scores
 from deeplab_caffe.crf.params import CRFParams, PairwiseKernel, active_kernels, validate_iterations
 from deeplab_caffe.crf.place import backend_for
@@ -110,8 +110,7 @@ def _problem(
     if colours is not None:
         validate_fit(shape, tuple(colours.shape))
     # Before anything is converted.
-    own = [one for one in kernels if colours is not None or one.rgb_std is None]
-    backend.check_memory(shape[1:], own, shape[0])
+    backend.check_memory(shape[1:], usable_kernels(kernels, colours), shape[0])
     colours = None if colours is None else backend.colours(colours)
     return Problem(backend.float32(array), colours, backend.empty(shape))
 
