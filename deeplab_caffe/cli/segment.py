@@ -8,7 +8,6 @@ from pathlib import Path
 
 import click
 import numpy as np
-import torch
 
 from deeplab_caffe.cli.options import (
     MODEL_HELP,
@@ -174,7 +173,7 @@ def segment(
         flip=flip,
         window=window,
         stride=stride,
-        dtype=getattr(torch, dtype),
+        dtype=dtype,
         channels_last=channels_last or dtype == "bfloat16",
         optimize=False if no_optimize else None,
         variables=variables,
