@@ -122,13 +122,13 @@ def find_jobs(folders: Folders, ids: Sequence[str] | None = None) -> tuple[list[
         raise DataError(
             "the label maps would overwrite the probabilities: give another folder for them", folders.results
         )
-    images = find_images(folders.images)
+    known, images = set(names), find_images(folders.images)
     if ids is not None:
-        missing = [name for name in ids if name not in set(names)]
+        missing = [name for name in ids if name not in known]
         if missing:
             raise DataError(f"holds no scores of {len(missing)} images, the first is '{missing[0]}'", folders.scores)
     jobs = [Job(name, folders.scores / (name + suffix), images.get(name)) for name in (names if ids is None else ids)]
-    return jobs, sorted(images.keys() - set(names)) if ids is None else []
+    return jobs, sorted(images.keys() - known) if ids is None else []
 
 
 def refine(job: Job, kind: InputKind, params: CRFParams) -> np.ndarray:
