@@ -130,6 +130,71 @@ def test_bad_nets_are_named_with_their_line(text, line, message):
     assert str(error.value).startswith("my.prototxt:" + ("" if line is None else f"{line}: "))
 
 
+def test_all_that_is_unknown_is_named_at_once():
+    text = """layer { name: 'a' type: 'ReLU'
+      roi_pooling_param { pooled_w: 6 }
+      nme: 'x' }
+    layer { name: 'b' type: 'Convolutoin'
+      convolution_param { engine: MKL2017
+        dilaton: 3 } }
+    layer { name: 'c' type: 'ROIPooling' }
+    layer { name: 'd' type: 'BatchNorm' }"""
+    with pytest.raises(PrototxtError) as error:
+        parse_net(text, "my.prototxt")
+    assert error.value.line == 2
+    assert str(error.value) == (
+        "my.prototxt:2: 6 things are unknown: "
+        "line 2: LayerParameter has no field 'roi_pooling_param' (did you mean 'pooling_param'?); "
+        "line 3: LayerParameter has no field 'nme' (did you mean 'name'?); "
+        "line 4: layer type Convolutoin is neither Caffe's nor DeepLab's (did you mean 'Convolution'?); "
+        "line 5: ConvolutionParameter.Engine has no value MKL2017; "
+        "line 6: ConvolutionParameter has no field 'dilaton' (did you mean 'dilation'?); "
+        "line 7: layer type ROIPooling is neither Caffe's nor DeepLab's (did you mean 'Pooling'?)"
+    )
+
+
+def test_v1_and_solver_texts_name_all_too():
+    text = "layers { type: ROI_POOLING }\nlayers { type: 'RELU'\n pooling_param { pool: MIN method: 3 } }"
+    with pytest.raises(
+        PrototxtError, match="4 things are unknown: line 1: layer type ROI_POOLING .* line 2: .* quotes"
+    ):
+        parse_net(text)
+    with pytest.raises(PrototxtError, match="2 things are unknown: line 1: .*'lr_polcy'.*; line 2: .*'gammma'"):
+        parse_solver("lr_polcy: 'poly'\ngammma: 1")
+    with pytest.raises(PrototxtError, match="2 things are unknown: line 2: LayerParameter has no field 'x'; line 3"):
+        parse_solver("net_param {\n layer { x: 1 }\n y { } }")
+
+
+def test_the_first_twenty_are_named():
+    with pytest.raises(PrototxtError) as error:
+        parse_net("".join(f"layer {{ type: 'ReLU' thing_{i:02d}: 1 }}\n" for i in range(33)))
+    assert "33 things are unknown" in str(error.value)
+    assert "line 20: LayerParameter has no field 'thing_19'; and 13 more" in str(error.value)
+    assert "thing_20" not in str(error.value)
+
+
+def test_after_a_lost_brace_only_the_first_is_named():
+    text = (
+        "layer { type: 'Pooling' pooling_param { pool: MAX\n top: 'a' bottom: 'b' }\nlayer { type: 'ReLU' name: 'c' }"
+    )
+    with pytest.raises(PrototxtError) as error:
+        parse_net(text)
+    assert str(error.value) == "<string>:2: column 2: PoolingParameter has no field 'top'"
+
+
+@pytest.mark.parametrize(
+    ("text", "advice"),
+    [
+        ("layer { data_param { transform_param { } } }", "it stands beside data_param, in the layer"),
+        ("version: 1", "no released Caffe has it"),
+        ("layers { layer { context_pad: 16 } }", "calls it 'det_context_pad'"),
+    ],
+)
+def test_files_between_releases_are_refused_with_advice(text, advice):
+    with pytest.raises(PrototxtError, match=advice):
+        parse_net(text)
+
+
 @pytest.mark.parametrize(
     ("text", "line", "message"),
     [
