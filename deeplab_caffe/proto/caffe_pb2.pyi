@@ -410,6 +410,8 @@ class SolverParameter(Message):
     DEBUG_INFO_FIELD_NUMBER: ClassVar[int]
     SNAPSHOT_AFTER_TRAIN_FIELD_NUMBER: ClassVar[int]
     SOLVER_TYPE_FIELD_NUMBER: ClassVar[int]
+    LAYER_WISE_REDUCE_FIELD_NUMBER: ClassVar[int]
+    WEIGHTS_FIELD_NUMBER: ClassVar[int]
     net: str
     @property
     def net_param(self) -> NetParameter: ...
@@ -458,6 +460,9 @@ class SolverParameter(Message):
     debug_info: bool
     snapshot_after_train: bool
     solver_type: int
+    layer_wise_reduce: bool
+    @property
+    def weights(self) -> RepeatedScalarFieldContainer[str]: ...
     def __init__(
         self,
         *,
@@ -501,6 +506,8 @@ class SolverParameter(Message):
         debug_info: bool | None = ...,
         snapshot_after_train: bool | None = ...,
         solver_type: int | None = ...,
+        layer_wise_reduce: bool | None = ...,
+        weights: Iterable[str] | None = ...,
     ) -> None: ...
     def HasField(
         self,
@@ -523,6 +530,8 @@ class SolverParameter(Message):
             b"gamma",
             "iter_size",
             b"iter_size",
+            "layer_wise_reduce",
+            b"layer_wise_reduce",
             "lr_policy",
             b"lr_policy",
             "max_iter",
@@ -598,6 +607,8 @@ class SolverParameter(Message):
             b"gamma",
             "iter_size",
             b"iter_size",
+            "layer_wise_reduce",
+            b"layer_wise_reduce",
             "lr_policy",
             b"lr_policy",
             "max_iter",
@@ -660,6 +671,8 @@ class SolverParameter(Message):
             b"type",
             "weight_decay",
             b"weight_decay",
+            "weights",
+            b"weights",
         ],
     ) -> None: ...
 
@@ -996,6 +1009,8 @@ class LayerParameter(Message):
     ONEHOT_PARAM_FIELD_NUMBER: ClassVar[int]
     PADDING_PARAM_FIELD_NUMBER: ClassVar[int]
     SOFTMAXLOSS_PARAM_FIELD_NUMBER: ClassVar[int]
+    SWISH_PARAM_FIELD_NUMBER: ClassVar[int]
+    CLIP_PARAM_FIELD_NUMBER: ClassVar[int]
     name: str
     type: str
     @property
@@ -1148,6 +1163,10 @@ class LayerParameter(Message):
     def padding_param(self) -> PaddingParameter: ...
     @property
     def softmaxloss_param(self) -> SoftmaxLossParameter: ...
+    @property
+    def swish_param(self) -> SwishParameter: ...
+    @property
+    def clip_param(self) -> ClipParameter: ...
     def __init__(
         self,
         *,
@@ -1229,6 +1248,8 @@ class LayerParameter(Message):
         onehot_param: OneHotParameter | None = ...,
         padding_param: PaddingParameter | None = ...,
         softmaxloss_param: SoftmaxLossParameter | None = ...,
+        swish_param: SwishParameter | None = ...,
+        clip_param: ClipParameter | None = ...,
     ) -> None: ...
     def HasField(
         self,
@@ -1249,6 +1270,8 @@ class LayerParameter(Message):
             b"censor_label_param",
             "channel_aggregator_param",
             b"channel_aggregator_param",
+            "clip_param",
+            b"clip_param",
             "concat_param",
             b"concat_param",
             "contrastive_loss_param",
@@ -1359,6 +1382,8 @@ class LayerParameter(Message):
             b"spp_param",
             "strict_dim",
             b"strict_dim",
+            "swish_param",
+            b"swish_param",
             "tanh_param",
             b"tanh_param",
             "threshold_param",
@@ -1398,6 +1423,8 @@ class LayerParameter(Message):
             b"censor_label_param",
             "channel_aggregator_param",
             b"channel_aggregator_param",
+            "clip_param",
+            b"clip_param",
             "concat_param",
             b"concat_param",
             "contrastive_loss_param",
@@ -1518,6 +1545,8 @@ class LayerParameter(Message):
             b"spp_param",
             "strict_dim",
             b"strict_dim",
+            "swish_param",
+            b"swish_param",
             "tanh_param",
             b"tanh_param",
             "threshold_param",
@@ -2634,10 +2663,12 @@ class ImageDataParameter(Message):
 class InfogainLossParameter(Message):
     DESCRIPTOR: Descriptor
     SOURCE_FIELD_NUMBER: ClassVar[int]
+    AXIS_FIELD_NUMBER: ClassVar[int]
     source: str
-    def __init__(self, *, source: str | None = ...) -> None: ...
-    def HasField(self, field_name: Literal["source", b"source"]) -> bool: ...
-    def ClearField(self, field_name: Literal["source", b"source"]) -> None: ...
+    axis: int
+    def __init__(self, *, source: str | None = ..., axis: int | None = ...) -> None: ...
+    def HasField(self, field_name: Literal["axis", b"axis", "source", b"source"]) -> bool: ...
+    def ClearField(self, field_name: Literal["axis", b"axis", "source", b"source"]) -> None: ...
 
 @final
 class InnerProductParameter(Message):
@@ -2996,6 +3027,13 @@ class PoolingParameter(Message):
     DEFAULT: ClassVar[int]
     CAFFE: ClassVar[int]
     CUDNN: ClassVar[int]
+    class _RoundMode(EnumTypeWrapper):
+        CEIL: int
+        FLOOR: int
+
+    RoundMode: ClassVar[_RoundMode]
+    CEIL: ClassVar[int]
+    FLOOR: ClassVar[int]
     POOL_FIELD_NUMBER: ClassVar[int]
     PAD_FIELD_NUMBER: ClassVar[int]
     PAD_H_FIELD_NUMBER: ClassVar[int]
@@ -3008,6 +3046,8 @@ class PoolingParameter(Message):
     STRIDE_W_FIELD_NUMBER: ClassVar[int]
     ENGINE_FIELD_NUMBER: ClassVar[int]
     GLOBAL_POOLING_FIELD_NUMBER: ClassVar[int]
+    ROUND_MODE_FIELD_NUMBER: ClassVar[int]
+    CEIL_MODE_FIELD_NUMBER: ClassVar[int]
     pool: int
     pad: int
     pad_h: int
@@ -3020,6 +3060,8 @@ class PoolingParameter(Message):
     stride_w: int
     engine: int
     global_pooling: bool
+    round_mode: int
+    ceil_mode: bool
     def __init__(
         self,
         *,
@@ -3035,10 +3077,14 @@ class PoolingParameter(Message):
         stride_w: int | None = ...,
         engine: int | None = ...,
         global_pooling: bool | None = ...,
+        round_mode: int | None = ...,
+        ceil_mode: bool | None = ...,
     ) -> None: ...
     def HasField(
         self,
         field_name: Literal[
+            "ceil_mode",
+            b"ceil_mode",
             "engine",
             b"engine",
             "global_pooling",
@@ -3057,6 +3103,8 @@ class PoolingParameter(Message):
             b"pad_w",
             "pool",
             b"pool",
+            "round_mode",
+            b"round_mode",
             "stride",
             b"stride",
             "stride_h",
@@ -3068,6 +3116,8 @@ class PoolingParameter(Message):
     def ClearField(
         self,
         field_name: Literal[
+            "ceil_mode",
+            b"ceil_mode",
             "engine",
             b"engine",
             "global_pooling",
@@ -3086,6 +3136,8 @@ class PoolingParameter(Message):
             b"pad_w",
             "pool",
             b"pool",
+            "round_mode",
+            b"round_mode",
             "stride",
             b"stride",
             "stride_h",
@@ -4580,6 +4632,7 @@ class V1ConvolutionParameter(Message):
     WEIGHT_FILLER_FIELD_NUMBER: ClassVar[int]
     BIAS_FILLER_FIELD_NUMBER: ClassVar[int]
     ENGINE_FIELD_NUMBER: ClassVar[int]
+    DILATION_FIELD_NUMBER: ClassVar[int]
     num_output: int
     bias_term: bool
     pad: int
@@ -4600,6 +4653,8 @@ class V1ConvolutionParameter(Message):
     @property
     def bias_filler(self) -> FillerParameter: ...
     engine: int
+    @property
+    def dilation(self) -> RepeatedScalarFieldContainer[int]: ...
     def __init__(
         self,
         *,
@@ -4621,6 +4676,7 @@ class V1ConvolutionParameter(Message):
         weight_filler: FillerParameter | None = ...,
         bias_filler: FillerParameter | None = ...,
         engine: int | None = ...,
+        dilation: Iterable[int] | None = ...,
     ) -> None: ...
     def HasField(
         self,
@@ -4670,6 +4726,8 @@ class V1ConvolutionParameter(Message):
             b"bias_filler",
             "bias_term",
             b"bias_term",
+            "dilation",
+            b"dilation",
             "engine",
             b"engine",
             "group",
@@ -4987,3 +5045,23 @@ class V1UniqueLabelParameter(Message):
             "force_label", b"force_label", "ignore_label", b"ignore_label", "max_labels", b"max_labels"
         ],
     ) -> None: ...
+
+@final
+class SwishParameter(Message):
+    DESCRIPTOR: Descriptor
+    BETA_FIELD_NUMBER: ClassVar[int]
+    beta: float
+    def __init__(self, *, beta: float | None = ...) -> None: ...
+    def HasField(self, field_name: Literal["beta", b"beta"]) -> bool: ...
+    def ClearField(self, field_name: Literal["beta", b"beta"]) -> None: ...
+
+@final
+class ClipParameter(Message):
+    DESCRIPTOR: Descriptor
+    MIN_FIELD_NUMBER: ClassVar[int]
+    MAX_FIELD_NUMBER: ClassVar[int]
+    min: float
+    max: float
+    def __init__(self, *, min: float | None = ..., max: float | None = ...) -> None: ...
+    def HasField(self, field_name: Literal["max", b"max", "min", b"min"]) -> bool: ...
+    def ClearField(self, field_name: Literal["max", b"max", "min", b"min"]) -> None: ...

@@ -86,6 +86,8 @@ def _check(param: caffe_pb2.SolverParameter) -> None:
         if getattr(param, field) < 1:
             raise SolverError(f"{field} must be positive, got {getattr(param, field)}", field=field)
     rule_class(param)
+    if param.weights:
+        raise SolverError("weights is not implemented: give the caffemodel as --weights or weights=", field="weights")
     if not 0 <= param.momentum < 1:
         raise SolverError(f"momentum must be at least 0 and below 1, got {param.momentum:g}", field="momentum")
     if param.random_seed >= 2**32:

@@ -16,6 +16,9 @@ from deeplab_caffe.proto.schema.tables import EnumRow, FieldRow, Schema, enum_ta
 # Fields of the inner form from here on are DeepLab v1's own, or this package's.
 OWN_NUMBERS_FROM = 1000
 
+# From here on: names that are read for other programs' sake. They tell nothing of a net's dialect.
+FOREIGN_NUMBERS_FROM = 3000
+
 # The inner form says these in ``param { }`` and ``layer { }``.
 _SAID_OTHERWISE = {"layer", "blobs_lr", "weight_decay", "blob_share_mode"}
 
@@ -37,6 +40,20 @@ _LOSS_PARAM = FieldRow("V1LayerParameter", "loss_param", OWN_NUMBERS_FROM + 42, 
 _DECONVOLUTION = EnumRow("V1LayerParameter.LayerType", "DECONVOLUTION", 39)
 
 
+_FOREIGN = [
+    # BVLC's layers of 2018: its numbers for them, 147 and 148, are DeepLab v2's for others.
+    FieldRow("LayerParameter", "swish_param", 3147, "optional", "SwishParameter", "", False),
+    FieldRow("SwishParameter", "beta", 1, "optional", "float", "1", False),
+    FieldRow("LayerParameter", "clip_param", 3148, "optional", "ClipParameter", "", False),
+    FieldRow("ClipParameter", "min", 1, "required", "float", "", False),
+    FieldRow("ClipParameter", "max", 2, "required", "float", "", False),
+    # Many forks' older word for BVLC's round_mode; without it they round up too.
+    FieldRow("PoolingParameter", "ceil_mode", 3013, "optional", "bool", "true", False),
+    # BVLC's word for `hole`, in files of the V1 layout that a later Caffe wrote or reads.
+    FieldRow("V1ConvolutionParameter", "dilation", 3018, "repeated", "uint32", "", False),
+]
+
+
 def _fields() -> list[FieldRow]:
     base = [row for row in field_table("merge") if row.message != "V1LayerParameter"]
     taken = {(row.message, row.field) for row in base}
@@ -49,7 +66,7 @@ def _fields() -> list[FieldRow]:
             fields.append(replace(row, number=row.number + OWN_NUMBERS_FROM * (row.message in messages)))
         if row.message in _V1_TYPES:
             fields.append(replace(row, message=_V1_TYPES[row.message], type=_V1_TYPES.get(row.type, row.type)))
-    return [*fields, _LOSS_PARAM]
+    return [*fields, _LOSS_PARAM, *_FOREIGN]
 
 
 def _enums() -> list[EnumRow]:

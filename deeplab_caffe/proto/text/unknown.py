@@ -17,7 +17,6 @@ from deeplab_caffe.proto.text.outline import Node
 _HINTS = {
     ("LayerParameter", "blobs_lr"): "in the layer { } layout write param { lr_mult: ... }",
     ("LayerParameter", "weight_decay"): "in the layer { } layout write param { decay_mult: ... }",
-    ("V1ConvolutionParameter", "dilation"): "DeepLab v1 calls it 'hole'",
     ("DataParameter", "transform_param"): "it stands beside data_param, in the layer",
     ("ImageDataParameter", "transform_param"): "it stands beside image_data_param, in the layer",
     ("V0LayerParameter", "context_pad"): "the released Caffe calls it 'det_context_pad'",

@@ -261,6 +261,8 @@ _V1_NEUTRAL: Neutral = {
     ("InnerProductParameter", "axis"): (1, -3),
     ("InnerProductParameter", "transpose"): (False,),
     ("LRNParameter", "engine"): (0, 1),  # DEFAULT, CAFFE
+    ("InfogainLossParameter", "axis"): (1, -3),
+    ("PoolingParameter", "round_mode"): (0,),  # CEIL
     ("SoftmaxParameter", "axis"): (1, -3),
     ("TransformationParameter", "force_color"): (False,),
     ("TransformationParameter", "force_gray"): (False,),

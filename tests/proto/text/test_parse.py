@@ -105,7 +105,8 @@ def test_iter_size_of_later_caffe():
         ("layers {\n type: CONVOLUTON }", 2, "layer type CONVOLUTON is not in the .* mean 'CONVOLUTION'"),
         ('layers { type: "Convolution" }', 1, "without quotes in this layout .did you mean 'CONVOLUTION'"),
         ("layers { type: RELU }\nlayers {\n nme: 1 }", 3, "LayerParameter has no field 'nme' .did you mean 'name'"),
-        ("layers { type: RELU\n convolution_param {\n dilation: 2 } }", 3, "DeepLab v1 calls it 'hole'"),
+        ("layers { type: CONVOLUTION\n convolution_param { hole: 2\n dilation: 2 } }", 3, "either dilation or hole"),
+        ("layer { type: 'Pooling'\n pooling_param { ceil_mode: true\n round_mode: FLOOR } }", 2, "different things"),
         ("layers { type: RELU }\nlayer { type: 'ReLU' }", 2, "mixes the 'layers' layout .line 1. and the 'layer'"),
         ("layers { type: RELU\nunique_label_param { } }", 2, "required field is not set: .*max_labels"),
         ("layers { type: POOLING pooling_param {\n pool: MEAN } }", 2, "PoolingParameter.PoolMethod has no value MEAN"),
@@ -180,6 +181,65 @@ def test_after_a_lost_brace_only_the_first_is_named():
     with pytest.raises(PrototxtError) as error:
         parse_net(text)
     assert str(error.value) == "<string>:2: column 2: PoolingParameter has no field 'top'"
+
+
+@pytest.mark.parametrize(
+    ("text", "mode"),
+    [
+        ("", "CEIL"),
+        ("ceil_mode: true", "CEIL"),
+        ("ceil_mode: false", "FLOOR"),
+        ("round_mode: FLOOR", "FLOOR"),
+        ("round_mode: 1 ceil_mode: false", "FLOOR"),
+    ],
+)
+def test_the_ways_to_say_how_pooling_rounds(text, mode):
+    for layer in ("layer { type: 'Pooling'", "layers { type: POOLING"):
+        net = parse_net(f"{layer} pooling_param {{ kernel_size: 2 {text} }} }}")
+        pool = net.layer[0].pooling_param
+        assert pool.RoundMode.Name(pool.round_mode) == mode
+        assert not pool.HasField("ceil_mode")
+        assert net.dialect == ("v1" if "layers" in layer else "v2")
+        assert parse_net(format_message(net)).layer == net.layer
+
+
+def test_bvlcs_words_in_the_v1_layout():
+    conv = parse_net("layers { type: CONVOLUTION convolution_param { kernel_size: 3 dilation: 4 } }").layer[0]
+    assert list(conv.convolution_param.dilation) == [4]
+    assert conv.convolution_param.hole == 1
+
+
+def test_fields_of_the_last_caffe():
+    net = parse_net("layer { type: 'Clip' clip_param { min: -1 max: 2 } } layer { type: 'Swish' swish_param { } }")
+    assert (net.layer[0].clip_param.max, net.layer[1].swish_param.beta, net.dialect) == (2, 1, "v2")
+    solver = parse_solver("layer_wise_reduce: false weights: 'a.caffemodel'")
+    assert list(solver.weights) == ["a.caffemodel"]
+    with pytest.raises(PrototxtError, match="required field is not set: layer.0..clip_param.max"):
+        parse_net("layer { type: 'Clip' clip_param { min: 0 } }")
+
+
+# All of it is protobuf's text format, which other readers of prototxt know only in part.
+SPELLINGS = [
+    "layer { name: 'p' type: 'Pooling' pooling_param { pool: MAX kernel_size: 3 stride: 2 } }",
+    'layer: < name: "p", type: "Pool" "ing"; pooling_param: { pool: 0; kernel_size: 0x3, stride: 02 } >',
+    "layer\r\n{\r\n  name : 'p' # '\r\n  type: 'Pooling'\r\n pooling_param<pool:MAX kernel_size:3 stride:2>}\r\n",
+    "\ufefflayer{name:'\\x70'type:'Pooling'pooling_param{pool:MAX,kernel_size:3;stride:2}}",
+    "layer: [ { name: 'p' type: 'Pooling' pooling_param { pool: MAX kernel_size: 3 stride: 2 } } ]",
+]
+
+
+@pytest.mark.parametrize("text", SPELLINGS)
+def test_spellings_of_one_net(text):
+    assert parse_net(text) == parse_net(SPELLINGS[0])
+
+
+@pytest.mark.parametrize(
+    ("word", "value"), [("1.f", 1), ("1F", 1), (".5", 0.5), ("1e-2f", 0.01), ("-inf", -float("inf"))]
+)
+def test_spellings_of_a_float(word, value):
+    assert parse_net(f"layer {{ type: 'Power' power_param {{ shift: {word} }} }}").layer[0].power_param.shift == (
+        pytest.approx(value)
+    )
 
 
 @pytest.mark.parametrize(
