@@ -29,9 +29,7 @@ def test_the_version_stands_once() -> None:
 
 
 def test_a_name_that_needs_torch_says_so() -> None:
-    code = (
-        "import sys; sys.modules['torch'] = None; import deeplab_caffe as dc; dc.CRFParams; dc.Segmenter"
-    )
+    code = "import sys; sys.modules['torch'] = None; import deeplab_caffe as dc; dc.CRFParams; dc.Segmenter"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     last = found.stderr.splitlines()[-1]
     assert last.endswith("deeplab_caffe.Segmenter needs torch, which is not installed: pip install torch")
