@@ -11,12 +11,12 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from deeplab_caffe.data.classes import Classes
 from deeplab_caffe.data.confusion import ConfusionMatrix
 from deeplab_caffe.data.io.folders import is_image
 from deeplab_caffe.data.io.images import load_label
 from deeplab_caffe.data.io.lists import ListEntry, read_image_list
 from deeplab_caffe.errors import DataError, EvaluationError
-from deeplab_caffe.evaluation.classes import Classes
 from deeplab_caffe.evaluation.metrics import Metrics, Rule, measure
 from deeplab_caffe.evaluation.predictions import SUFFIXES, Kind, read_prediction
 from deeplab_caffe.evaluation.trimap import Trimap
