@@ -89,7 +89,8 @@ class Segmenter:
         optimize: False: run the net layer by layer, the same bits as ``Net``. None: optimize it where the device can.
         variables: values for ``${NAME}`` in the prototxt.
         classes: names and colours of the classes, as :func:`deeplab_caffe.data.classes.find_classes` takes them. None:
-            those of ``classes.txt`` beside the weights or the prototxt; else PASCAL VOC's for 21 classes; else ``class 0``, ...
+            those of ``classes.txt`` beside the weights or the prototxt; else PASCAL VOC's for 21 classes; else
+            ``class 0``, ``class 1``, ...
 
     Attributes:
         net: the net, unless an optimized one came.
