@@ -15,6 +15,7 @@ from deeplab_caffe import proto
 from deeplab_caffe.errors import PrototxtError, SolverError
 from deeplab_caffe.proto import caffe_pb2
 from deeplab_caffe.proto.text.outline import outline
+from deeplab_caffe.solver.paths import find_data, find_nets
 from deeplab_caffe.solver.updates import rule_class
 
 _TRAIN_NET_FIELDS = ("net", "net_param", "train_net", "train_net_param")
@@ -45,7 +46,9 @@ class SolverConfig:
 def read_config(
     solver: str | PathLike[str] | caffe_pb2.SolverParameter, variables: Mapping[str, object] | None = None
 ) -> SolverConfig:
-    """Read a solver and its nets. File names in it are relative to the working directory, as in the original.
+    """Read a solver and its nets.
+
+    File names in them are relative to the working directory, as in the original, or else to the solver's folder.
 
     Args:
         solver: path of the prototxt, or its content.
@@ -60,9 +63,16 @@ def read_config(
         solver = proto.read_solver(solver, variables)
     if solver.HasField("solver_type"):
         solver = proto.upgrade_solver(solver)
+    folder = None if path == "<solver>" else Path(path).parent
     try:
         _check(solver)
-        return SolverConfig(solver, path, _train_net(solver, variables), tuple(_test_nets(solver, variables)))
+        if folder is not None:
+            find_nets(solver, folder)
+        config = SolverConfig(solver, path, _train_net(solver, variables), tuple(_test_nets(solver, variables)))
+        if folder is not None:
+            for net in (config.train_net, *(net for _, net in config.test_nets)):
+                find_data(net, folder)
+        return config
     except SolverError as error:
         raise solver_error(error, path) from None
 
