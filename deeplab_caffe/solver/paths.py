@@ -38,7 +38,9 @@ def find_nets(param: caffe_pb2.SolverParameter, folder: Path) -> None:
 def find_data(net: caffe_pb2.NetParameter, folder: Path) -> None:
     """Replace the lists, databases and means of a net's layers by those beside the solver."""
     for layer in net.layer:
-        for field, value in layer.ListFields():
-            for name in _READ if isinstance(value, Message) else ():
-                if name in field.message_type.fields_by_name and value.HasField(name):
+        for _, value in layer.ListFields():
+            if not isinstance(value, Message):
+                continue
+            for name in _READ:
+                if name in value.DESCRIPTOR.fields_by_name and value.HasField(name):
                     setattr(value, name, found(getattr(value, name), folder))
