@@ -11,6 +11,7 @@ from deeplab_caffe.proto import caffe_pb2
 from deeplab_caffe.pycaffe import io, proto
 from deeplab_caffe.pycaffe.blob import Blob
 from deeplab_caffe.pycaffe.classifier import Classifier
+from deeplab_caffe.pycaffe.detector import Detector
 from deeplab_caffe.pycaffe.mode import set_device, set_mode_cpu, set_mode_gpu, set_random_seed
 from deeplab_caffe.pycaffe.net import Net
 from deeplab_caffe.pycaffe.solver import AdaGradSolver, NesterovSolver, SGDSolver, get_solver
@@ -30,6 +31,7 @@ __all__ = [
     "AdaGradSolver",
     "Blob",
     "Classifier",
+    "Detector",
     "NesterovSolver",
     "Net",
     "SGDSolver",
