@@ -29,6 +29,7 @@ from deeplab_caffe.layers.base import (
     layer_class,
     register,
 )
+from deeplab_caffe.layers.blob import Blob, ParameterBlob
 from deeplab_caffe.layers.facts import (
     ArgMaxFact,
     ConvolutionFact,
@@ -43,6 +44,7 @@ from deeplab_caffe.layers.onnx import OnnxGraph
 __all__ = [
     "LAYERS",
     "ArgMaxFact",
+    "Blob",
     "ConvolutionFact",
     "CropFact",
     "Fact",
@@ -51,6 +53,7 @@ __all__ = [
     "MaxPoolingFact",
     "NetContext",
     "OnnxGraph",
+    "ParameterBlob",
     "ProbabilityFact",
     "ReceptiveWindow",
     "ResizeFact",

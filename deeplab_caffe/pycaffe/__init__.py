@@ -6,10 +6,9 @@
 >>> net.forward()["fc8_interp"]
 """
 
-from deeplab_caffe.layers import LAYERS
+from deeplab_caffe.layers import LAYERS, Blob
 from deeplab_caffe.proto import caffe_pb2
 from deeplab_caffe.pycaffe import io, proto
-from deeplab_caffe.pycaffe.blob import Blob
 from deeplab_caffe.pycaffe.classifier import Classifier
 from deeplab_caffe.pycaffe.mode import set_device, set_mode_cpu, set_mode_gpu, set_random_seed
 from deeplab_caffe.pycaffe.net import Net

@@ -10,9 +10,8 @@ from torch import Tensor
 
 from deeplab_caffe import net as core
 from deeplab_caffe.errors import NetError
-from deeplab_caffe.layers import Layer
+from deeplab_caffe.layers import Blob, Layer, ParameterBlob
 from deeplab_caffe.pycaffe import mode
-from deeplab_caffe.pycaffe.blob import Blob, ParameterBlob
 
 
 class Execution:

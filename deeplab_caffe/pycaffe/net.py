@@ -13,10 +13,10 @@ from torch import Tensor
 
 from deeplab_caffe import net as core
 from deeplab_caffe.errors import NetError
+from deeplab_caffe.layers import ParameterBlob
 from deeplab_caffe.net.weights import load_weights, save_weights
 from deeplab_caffe.proto import caffe_pb2
 from deeplab_caffe.pycaffe import mode
-from deeplab_caffe.pycaffe.blob import ParameterBlob
 from deeplab_caffe.pycaffe.execution import Execution
 
 

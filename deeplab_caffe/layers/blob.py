@@ -1,4 +1,4 @@
-"""pycaffe's Blob: live numpy arrays over the memory that the network computes in."""
+"""Blobs with data and diff: live numpy arrays over the memory that a network computes in."""
 
 from __future__ import annotations
 
