@@ -17,6 +17,7 @@ from deeplab_caffe.cli.options import (
     device_option,
     dtype_option,
     path_option,
+    python_layers_option,
     variables_option,
 )
 from deeplab_caffe.cli.progress import progress
@@ -122,6 +123,7 @@ def _crf_params(
 @dtype_option
 @click.option("--channels-last", is_flag=True, help="Channels-last memory order: faster, last digits may differ.")
 @click.option("--no-optimize", is_flag=True, help="Run the net layer by layer: slower, the same bits as dc.Net.")
+@python_layers_option
 @device_option
 @variables_option
 def segment(
@@ -143,6 +145,7 @@ def segment(
     dtype: str,
     channels_last: bool,
     no_optimize: bool,
+    python_layers: bool,
     device: str,
     gpu: int | None,
     variables: dict[str, str],
@@ -177,6 +180,7 @@ def segment(
         channels_last=channels_last or dtype == "bfloat16",
         optimize=False if no_optimize else None,
         variables=variables,
+        python_layers=python_layers,
     )
     colours = colormap or (DEFAULT_MODEL.colormap if built_in else "voc")
     if segmenter.num_classes > 256:

@@ -15,7 +15,7 @@ import torch
 
 from deeplab_caffe._version import __version__
 from deeplab_caffe.arrays.devices import resolve_device
-from deeplab_caffe.cli.options import chosen_device, dtype_option, path_option, variables_option
+from deeplab_caffe.cli.options import chosen_device, dtype_option, path_option, python_layers_option, variables_option
 from deeplab_caffe.cli.progress import progress
 from deeplab_caffe.errors import SolverError
 from deeplab_caffe.proto import caffe_pb2
@@ -61,6 +61,7 @@ _MOST_WORKERS = 8
     help="Gradient of pixels with an ignored label.",
 )
 @click.option("--allow-nan", is_flag=True, help="Go on where the loss is not finite.")
+@python_layers_option
 @click.option("--device", help="auto, cpu, cuda or cuda:INDEX; auto is what the solver's solver_mode says.  [auto]")
 @click.option("--gpu", type=click.IntRange(min=0), help="Caffe's way to say --device cuda:INDEX.")
 @variables_option
@@ -77,6 +78,7 @@ def train(
     label_reading: str,
     ignored_gradient: str,
     allow_nan: bool,
+    python_layers: bool,
     device: str | None,
     gpu: int | None,
     variables: dict[str, str],
@@ -113,6 +115,7 @@ def train(
             label_reading=label_reading,
             ignored_gradient=ignored_gradient,
             allow_nan=allow_nan,
+            python_layers=python_layers,
             world=world,
             log=log,
         )

@@ -16,6 +16,7 @@ from deeplab_caffe.layers import (
     output,
     pair_loss,
     pooling,
+    python,
     scale,
 )
 from deeplab_caffe.layers.base import (
@@ -40,6 +41,7 @@ from deeplab_caffe.layers.facts import (
     ResizeFact,
 )
 from deeplab_caffe.layers.onnx import OnnxGraph
+from deeplab_caffe.layers.user_code import UserLayer
 
 __all__ = [
     "LAYERS",
@@ -58,6 +60,7 @@ __all__ = [
     "ReceptiveWindow",
     "ResizeFact",
     "Shape",
+    "UserLayer",
     "channel",
     "class_loss",
     "common",
@@ -75,6 +78,7 @@ __all__ = [
     "output",
     "pair_loss",
     "pooling",
+    "python",
     "register",
     "scale",
 ]

@@ -78,6 +78,14 @@ class Blob:
         """Return a live array of the gradient."""
         return self._diff.array()
 
+    def tensor(self) -> Tensor:
+        """Return the values as a tensor, with what a script wrote."""
+        return self._data.tensor()
+
+    def diff_tensor(self) -> Tensor:
+        """Return the gradient as a tensor, with what a script wrote."""
+        return self._diff.tensor()
+
     @property
     def shape(self) -> tuple[int, ...]:
         """Return the dimensions."""

@@ -7,8 +7,10 @@
 """
 
 from deeplab_caffe.layers import LAYERS, Blob
+from deeplab_caffe.layers import UserLayer as Layer
 from deeplab_caffe.proto import caffe_pb2
 from deeplab_caffe.pycaffe import io, proto
+from deeplab_caffe.pycaffe.aliasing import alias
 from deeplab_caffe.pycaffe.classifier import Classifier
 from deeplab_caffe.pycaffe.mode import set_device, set_mode_cpu, set_mode_gpu, set_random_seed
 from deeplab_caffe.pycaffe.net import Net
@@ -29,9 +31,11 @@ __all__ = [
     "AdaGradSolver",
     "Blob",
     "Classifier",
+    "Layer",
     "NesterovSolver",
     "Net",
     "SGDSolver",
+    "alias",
     "get_solver",
     "io",
     "layer_type_list",

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from deeplab_caffe import net as core
 from deeplab_caffe.errors import NetError
-from deeplab_caffe.layers import ParameterBlob
+from deeplab_caffe.layers import ParameterBlob, UserLayer
 from deeplab_caffe.net.weights import load_weights, save_weights
 from deeplab_caffe.proto import caffe_pb2
 from deeplab_caffe.pycaffe import mode
@@ -57,6 +57,7 @@ class Net(Execution):
         if isinstance(path, int) or isinstance(phase, PathLike):
             raise NetError(f"expected the path of weights and a phase, got {path!r} and {phase!r}")
         options.setdefault("seed", mode.current_seed())
+        options.setdefault("python_layers", "unchanged")
         if options.get("dtype", torch.float32) != torch.float32:
             raise NetError(f"pycaffe's arrays are float32: dtype cannot be {options['dtype']}")
         module = core.Net(prototxt, None, caffe_pb2.TEST if phase is None else phase, **options)
@@ -75,12 +76,17 @@ class Net(Execution):
         return self.module.outputs
 
     @property
-    def layers(self) -> list[LayerFace]:
-        """Return the layers in order."""
-        return [LayerFace(s.layer.TYPE, self.params.get(s.layer.name, [])) for s in self._steps]
+    def layers(self) -> list[LayerFace | UserLayer]:
+        """Return the layers in order; those written in Python themselves."""
+        return [
+            LayerFace(step.layer.TYPE, self.params.get(step.layer.name, []))
+            if step.layer.code is None
+            else step.layer.code.layer
+            for step in self._steps
+        ]
 
     @property
-    def layer_dict(self) -> OrderedDict[str, LayerFace]:
+    def layer_dict(self) -> OrderedDict[str, LayerFace | UserLayer]:
         """Return the layers by name."""
         return OrderedDict(zip(self._layer_names, self.layers, strict=True))
 
@@ -130,9 +136,13 @@ class Net(Execution):
 
     def reshape(self) -> None:
         """Give every blob the shape that follows from the shapes of the inputs."""
-        shapes = self.module.infer_shapes(**{name: self.blobs[name].shape for name in self.inputs})
-        for name, shape in shapes.items():
-            self.blobs[name].reshape(*shape)
+        for step in self._steps:
+            if step.layer.code is not None:
+                step.layer.code.reshape()
+                continue
+            shapes = step.layer.top_shapes([self.blobs[name].shape for name in step.bottoms])
+            for name, shape in zip(step.tops, shapes, strict=True):
+                self.blobs[name].reshape(*shape)
 
     def forward(
         self,

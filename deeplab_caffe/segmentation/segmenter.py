@@ -86,6 +86,7 @@ class Segmenter:
         seed: see :class:`deeplab_caffe.Net`.
         optimize: False: run the net layer by layer, the same bits as ``Net``. None: optimize it where the device can.
         variables: values for ``${NAME}`` in the prototxt.
+        python_layers: let layers of type Python run their code; see :class:`deeplab_caffe.Net`.
 
     Attributes:
         net: the net, unless an optimized one came.
@@ -118,6 +119,7 @@ class Segmenter:
         seed: int | None = None,
         optimize: bool | None = None,
         variables: Mapping[str, str] | None = None,
+        python_layers: bool = False,
     ) -> None:
         self.crf = crf
         self.mean = mean
@@ -144,6 +146,7 @@ class Segmenter:
                     dtype=dtype,
                     channels_last=channels_last,
                     seed=seed,
+                    python_layers=python_layers,
                 )
                 net.to(resolve_device(device))
                 self._optimize = optimize is not False

@@ -245,9 +245,21 @@ def test_backward_does_not_run_what_has_no_gradient_again(tmp_path: Path) -> Non
     assert net.module.by_name["acc"].confusion.matrix.sum() == 2 * 16
 
 
-def test_backward_before_forward() -> None:
-    with pytest.raises(NetError, match="layer 'up': backward before forward"):
-        make(FORCED).backward()
+def test_backward_before_forward_works_from_what_blobs_hold() -> None:
+    net, done = make(FORCED), make(FORCED)
+    done.forward(data=X)
+    for name, blob in done.blobs.items():
+        net.blobs[name].data[...] = blob.data
+    for each in (net, done):
+        each.backward(up=np.ones((1, 5, 9, 11)))
+    assert all(np.array_equal(a, b) for a, b in zip(gradients(net), gradients(done), strict=True))
+    part = make("force_backward: true " + inputs(data=(1, 1, 1, 2)) + conv("c", "data", out=1, kernel=1))
+    part.params["c"][0].data[...] = 3
+    part.blobs["data"].data[...] = [[[[5, 7]]]]
+    part.blobs["c"].diff[...] = [[[[1, 2]]]]
+    assert part.backward(start="c", end="c")["data"].tolist() == [[[[3, 6]]]]
+    assert part.params["c"][0].diff.item() == 1 * 5 + 2 * 7
+    assert not part.blobs["c"].data.any()
 
 
 def test_backward_after_parts_ran_again() -> None:
