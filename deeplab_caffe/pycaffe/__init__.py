@@ -12,7 +12,14 @@ from deeplab_caffe.proto import caffe_pb2
 from deeplab_caffe.pycaffe import io, proto
 from deeplab_caffe.pycaffe.aliasing import alias
 from deeplab_caffe.pycaffe.classifier import Classifier
-from deeplab_caffe.pycaffe.mode import set_device, set_mode_cpu, set_mode_gpu, set_random_seed
+from deeplab_caffe.pycaffe.mode import (
+    set_device,
+    set_mode_cpu,
+    set_mode_gpu,
+    set_phase_test,
+    set_phase_train,
+    set_random_seed,
+)
 from deeplab_caffe.pycaffe.net import Net
 from deeplab_caffe.pycaffe.solver import AdaGradSolver, NesterovSolver, SGDSolver, get_solver
 
@@ -43,5 +50,7 @@ __all__ = [
     "set_device",
     "set_mode_cpu",
     "set_mode_gpu",
+    "set_phase_test",
+    "set_phase_train",
     "set_random_seed",
 ]

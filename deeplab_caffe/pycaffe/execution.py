@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from torch import Tensor
 from deeplab_caffe import net as core
 from deeplab_caffe.errors import NetError
 from deeplab_caffe.layers import Blob, Layer, ParameterBlob
+from deeplab_caffe.proto import caffe_pb2
 from deeplab_caffe.pycaffe import mode
 
 
@@ -50,6 +51,10 @@ class Execution:
         for top, weight in self._loss_weights.items():
             self.blobs[top].diff[...] = weight
         self._device = torch.device("cpu")
+        self._follows_phase = False
+        self._callbacks: dict[str, list[Callable[[int], object]]] = {
+            f"{when}_{way}": [] for when in ("before", "after") for way in ("forward", "backward")
+        }
         self._needs = self._find_backward()
         self._tape: dict[int, tuple[list[Tensor], tuple[Tensor, ...]]] = {}
         self._record = bool(self._loss_weights) or module.param.force_backward or module.context.training
@@ -68,8 +73,16 @@ class Execution:
                 code.bottoms[:] = [self.blobs[name] for name in step.bottoms]
                 code.tops[:] = [self.blobs[name] for name in step.tops]
 
+    def _set_phase(self, phase: int) -> None:
+        training = phase == caffe_pb2.TRAIN
+        self.module.context.phase = phase
+        self.module.train(training)
+        self._record = self._record or training
+
     def _place(self) -> None:
         """Follow the mode: parameters and blobs go where the computation is to be."""
+        if self._follows_phase and self.module.context.phase != mode.current_phase():
+            self._set_phase(mode.current_phase())
         device = mode.current_device()
         if device != self._device:
             self._sync_parameters()
@@ -92,6 +105,7 @@ class Execution:
         self._place()
         loss = 0.0
         for index in range(first, last + 1):
+            self._call_back("before_forward", index)
             step = self._steps[index]
             blobs = [self.blobs[name] for name in step.tops]
             shapes = [blob.shape for blob in blobs]
@@ -106,6 +120,7 @@ class Execution:
                     loss += weight * float(blob.tensor().sum())
                     if blob.shape != shape:
                         blob.diff[...] = weight
+            self._call_back("after_forward", index)
         return loss
 
     def _compute(self, index: int, record: bool) -> tuple[Tensor, ...]:
@@ -171,8 +186,14 @@ class Execution:
                     self._compute(index, record=True)
         for index in range(first, last - 1, -1):
             runs, down = self._needs[index]
+            self._call_back("before_backward", index)
             if runs:
                 self._backward_layer(index, down)
+            self._call_back("after_backward", index)
+
+    def _call_back(self, when: str, index: int) -> None:
+        for run in self._callbacks[when]:
+            run(index)
 
     def _backward_layer(self, index: int, propagate_down: list[bool]) -> None:
         """Write the gradients of one layer: of its parameters, and of the bottoms that ``propagate_down`` names."""
