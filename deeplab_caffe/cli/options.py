@@ -113,6 +113,18 @@ phase_option = click.option(
 )
 
 
+def state_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add Caffe's ``--level`` and ``--stage``, which choose layers by their include and exclude rules."""
+    function = click.option("--stage", "stages", default="", callback=_stages, help="The net's stages, with commas.")(
+        function
+    )
+    return click.option("--level", type=int, default=0, show_default=True, help="The net's level.")(function)
+
+
+def _stages(_: click.Context, __: click.Parameter, text: str) -> tuple[str, ...]:
+    return tuple(part for part in text.split(",") if part)
+
+
 def path_option(*names: str, **options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Make a file option; its reader checks the file, and says more of what is wrong with it."""
     return click.option(*names, type=click.Path(path_type=Path), **options)
