@@ -8,7 +8,7 @@
 
 from deeplab_caffe.layers import LAYERS
 from deeplab_caffe.proto import caffe_pb2
-from deeplab_caffe.pycaffe import io, proto
+from deeplab_caffe.pycaffe import draw, io, proto
 from deeplab_caffe.pycaffe.blob import Blob
 from deeplab_caffe.pycaffe.classifier import Classifier
 from deeplab_caffe.pycaffe.detector import Detector
@@ -35,6 +35,7 @@ __all__ = [
     "NesterovSolver",
     "Net",
     "SGDSolver",
+    "draw",
     "get_solver",
     "io",
     "layer_type_list",
