@@ -25,6 +25,7 @@ from deeplab_caffe.cli.options import (
 from deeplab_caffe.cli.progress import progress
 from deeplab_caffe.cli.tables import plain_table, print_table
 from deeplab_caffe.pycaffe import mode
+from deeplab_caffe.segmentation.deploy import deploy_wanted
 
 
 def _synchronize() -> None:
@@ -49,7 +50,7 @@ def time(
     engine: str,
     phase: str,
     device: str,
-    gpu: int | None,
+    gpu: str | None,
     variables: dict[str, str],
 ) -> None:
     """Time each layer's forward and backward pass; print the median of the passes in milliseconds.
@@ -65,7 +66,8 @@ def time(
         caffe.set_mode_cpu()
     # Not caffe.set_random_seed: with a seed, dropout draws from the slower generator that Caffe has.
     torch.manual_seed(1)
-    net = caffe.Net(model, weights, getattr(caffe, phase), engine=engine, variables=variables)
+    with deploy_wanted(model, variables):
+        net = caffe.Net(model, weights, getattr(caffe, phase), engine=engine, variables=variables)
     generator = torch.Generator().manual_seed(1)
     for name in net.inputs:
         blob = net.blobs[name]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from xml.sax.saxutils import escape
 
+from deeplab_caffe.errors import printable
 from deeplab_caffe.net.net import Net
 
 # Colours tell apart what has weights, what looks around, what reads or writes, what compares, and the rest.
@@ -48,7 +49,7 @@ def _edges(net: Net) -> list[Edge]:
 
 def quoted(text: str) -> str:
     """Return a text as a string of Graphviz's language."""
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return '"' + printable(text).replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def net_dot(net: Net, shapes: Mapping[str, tuple[int, ...]]) -> str:
@@ -144,5 +145,5 @@ def graph_svg(rows: Iterable[Row], edges: Iterable[Edge], layout: Layout) -> str
 
 
 def _escaped(text: str) -> str:
-    """Return a text for XML, which has no control characters: they are written as in Python."""
-    return escape("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text))
+    """Return a text for XML, which has no control characters."""
+    return escape(printable(text))

@@ -8,13 +8,30 @@
 
 from deeplab_caffe.layers import LAYERS
 from deeplab_caffe.proto import caffe_pb2
-from deeplab_caffe.pycaffe import draw, io, proto
+from deeplab_caffe.pycaffe import coord_map, draw, io, net_spec, proto
 from deeplab_caffe.pycaffe.blob import Blob
 from deeplab_caffe.pycaffe.classifier import Classifier
 from deeplab_caffe.pycaffe.detector import Detector
 from deeplab_caffe.pycaffe.mode import set_device, set_mode_cpu, set_mode_gpu, set_random_seed
 from deeplab_caffe.pycaffe.net import Net
+from deeplab_caffe.pycaffe.net_spec import NetSpec, layers, params, to_proto
+from deeplab_caffe.pycaffe.process import (
+    NCCL,
+    has_nccl,
+    init_log,
+    install_as_caffe,
+    log,
+    set_logging_disabled,
+    set_multiprocess,
+    set_solver_count,
+    set_solver_rank,
+    solver_count,
+    solver_rank,
+)
 from deeplab_caffe.pycaffe.solver import AdaGradSolver, NesterovSolver, SGDSolver, get_solver
+
+# The pycaffe whose names these are; deeplab_caffe.__version__ is the package's own.
+__version__ = "1.0.0"
 
 TRAIN = caffe_pb2.TRAIN
 TEST = caffe_pb2.TEST
@@ -22,10 +39,12 @@ TEST = caffe_pb2.TEST
 
 def layer_type_list() -> list[str]:
     """Return the names of the layer types that networks may be made of."""
-    return sorted(LAYERS)
+    # A net's own inputs, written as a layer.
+    return sorted({*LAYERS, "Input"})
 
 
 __all__ = [
+    "NCCL",
     "TEST",
     "TRAIN",
     "AdaGradSolver",
@@ -34,14 +53,30 @@ __all__ = [
     "Detector",
     "NesterovSolver",
     "Net",
+    "NetSpec",
     "SGDSolver",
+    "coord_map",
     "draw",
     "get_solver",
+    "has_nccl",
+    "init_log",
+    "install_as_caffe",
     "io",
     "layer_type_list",
+    "layers",
+    "log",
+    "net_spec",
+    "params",
     "proto",
     "set_device",
+    "set_logging_disabled",
     "set_mode_cpu",
     "set_mode_gpu",
+    "set_multiprocess",
     "set_random_seed",
+    "set_solver_count",
+    "set_solver_rank",
+    "solver_count",
+    "solver_rank",
+    "to_proto",
 ]

@@ -9,7 +9,7 @@ from io import BytesIO
 from PIL import Image, ImageDraw, ImageFont
 
 from deeplab_caffe.data import MAX_PIXELS
-from deeplab_caffe.errors import NetError
+from deeplab_caffe.errors import NetError, printable
 from deeplab_caffe.net.draw import Edge, Layout, Row
 
 _ARROW = 8
@@ -37,20 +37,15 @@ def graph_picture(rows: Iterable[Row], edges: Iterable[Edge], layout: Layout, ex
         angle = math.atan2(y2 - y1, x2 - x1)
         sides = [(x2 - _ARROW * math.cos(angle + turn), y2 - _ARROW * math.sin(angle + turn)) for turn in (-0.4, 0.4)]
         draw.polygon([(x2, y2), *sides], "#666666")
-        draw.text(((x1 + x2) / 2, (y1 + y2) / 2), _plain(label), "#444444", plain)
+        draw.text(((x1 + x2) / 2, (y1 + y2) / 2), printable(label), "#444444", plain)
     for key, name, second, colour in rows:
         x, y = layout.corners[key]
         draw.rounded_rectangle((x, y, x + width, y + height), 5, colour, "#999999")
-        draw.text((x + 8, y + (3 if second else 10)), _plain(name), "black", bold)
-        draw.text((x + 8, y + 20), _plain(second), "#222222", plain)
+        draw.text((x + 8, y + (3 if second else 10)), printable(name), "black", bold)
+        draw.text((x + 8, y + 20), printable(second), "#222222", plain)
     file = BytesIO()
     try:
         image.save(file, kind)
     except (OSError, ValueError) as error:
         raise NetError(f"Pillow cannot write the picture as '{ext}': {error}: take svg, png or dot") from error
     return file.getvalue()
-
-
-def _plain(text: str) -> str:
-    """Return a text in one line: other characters than a font may have are written as in Python."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
