@@ -17,6 +17,7 @@ from deeplab_caffe.cli.options import (
     device_option,
     dtype_option,
     path_option,
+    python_layers_option,
     variables_option,
 )
 from deeplab_caffe.cli.progress import progress
@@ -128,6 +129,7 @@ def _crf_params(
 @dtype_option
 @click.option("--channels-last", is_flag=True, help="Channels-last memory order: faster, last digits may differ.")
 @click.option("--no-optimize", is_flag=True, help="Run the net layer by layer: slower, the same bits as dc.Net.")
+@python_layers_option
 @device_option
 @variables_option
 def segment(
@@ -150,6 +152,7 @@ def segment(
     dtype: str,
     channels_last: bool,
     no_optimize: bool,
+    python_layers: bool,
     device: str,
     gpu: str | None,
     variables: dict[str, str],
@@ -185,6 +188,7 @@ def segment(
         optimize=False if no_optimize else None,
         variables=variables,
         classes=classes,
+        python_layers=python_layers,
     )
     names = segmenter.classes.names
     colours = _COLORMAPS[colormap] if colormap else segmenter.classes.colormap

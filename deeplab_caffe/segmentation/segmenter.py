@@ -91,6 +91,7 @@ class Segmenter:
         classes: names and colours of the classes, as :func:`deeplab_caffe.data.classes.find_classes` takes them. None:
             those of ``classes.txt`` beside the weights or the prototxt; else PASCAL VOC's for 21 classes; else
             ``class 0``, ``class 1``, ...
+        python_layers: let layers of type Python run their code; see :class:`deeplab_caffe.Net`.
 
     Attributes:
         net: the net, unless an optimized one came.
@@ -126,6 +127,7 @@ class Segmenter:
         optimize: bool | None = None,
         variables: Mapping[str, str] | None = None,
         classes: str | PathLike[str] | Sequence[str] | Classes | None = None,
+        python_layers: bool = False,
     ) -> None:
         self.crf = crf
         self.mean = mean
@@ -153,6 +155,7 @@ class Segmenter:
                         dtype=dtype,
                         channels_last=channels_last,
                         seed=seed,
+                        python_layers=python_layers,
                     )
                 net.to(resolve_device(device))
                 self._optimize = optimize is not False
