@@ -9,7 +9,7 @@
 from deeplab_caffe.layers import LAYERS, Blob
 from deeplab_caffe.layers import UserLayer as Layer
 from deeplab_caffe.proto import caffe_pb2
-from deeplab_caffe.pycaffe import coord_map, io, net_spec, proto
+from deeplab_caffe.pycaffe import coord_map, draw, io, net_spec, proto
 from deeplab_caffe.pycaffe.aliasing import install_as_caffe
 from deeplab_caffe.pycaffe.classifier import Classifier
 from deeplab_caffe.pycaffe.detector import Detector
@@ -64,6 +64,7 @@ __all__ = [
     "NetSpec",
     "SGDSolver",
     "coord_map",
+    "draw",
     "get_solver",
     "has_nccl",
     "init_log",
