@@ -19,7 +19,7 @@ from deeplab_caffe.net import Net
 @path_option("--out", required=True, help="The file to write.")
 @variables_option
 def convert(source: Path, model: Path, to: str | None, out: Path, variables: dict[str, str]) -> None:
-    """Convert weights, SOURCE: a caffemodel, or a safetensors or state_dict file that came from one.
+    """Convert weights, SOURCE: a caffemodel (also in HDF5), or a safetensors or state_dict file that came from one.
 
     Weights stay the same bit for bit. Their names become LAYER.weight and LAYER.bias. ONNX holds the network too.
     """

@@ -18,7 +18,7 @@ from deeplab_caffe.cli.options import (
     variables_option,
 )
 from deeplab_caffe.cli.progress import progress
-from deeplab_caffe.errors import NetError
+from deeplab_caffe.errors import NetError, printable
 from deeplab_caffe.net import Net
 
 # Outputs with more numbers than this are blobs that a SILENCE layer should take, not results.
@@ -73,5 +73,5 @@ def test(
     for name, total in sums.items():
         for number in (total / iterations).tolist():
             loss = f" (* {weights_of[name]:g} = {number * weights_of[name]:g} loss)" if name in weights_of else ""
-            click.echo(f"{name} = {number:g}{loss}")
+            click.echo(printable(f"{name} = {number:g}{loss}"))
     click.echo(f"{iterations} batches done")

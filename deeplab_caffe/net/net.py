@@ -223,8 +223,8 @@ class Net(nn.Module):
         """Load weights by layer name, as Caffe does.
 
         Args:
-            weights: path of a caffemodel, or of a safetensors or state_dict file with the names of :meth:`state_dict`;
-                the file's first bytes tell which.
+            weights: path of a caffemodel, also in HDF5, or of a safetensors or state_dict file with the names of
+                :meth:`state_dict`; the file's first bytes tell which.
             missing: what to do about layers that the file has no weights for: ``"error"`` (the default in phase TEST)
                 or ``"warn"`` (the default in phase TRAIN: they keep their fillers' values).
 
@@ -236,7 +236,7 @@ class Net(nn.Module):
         load_weights(self, weights, missing=missing or ("warn" if self.context.training else "error"))
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write the weights; the suffix gives the format: .caffemodel, .safetensors, .pth or .pt.
+        """Write the weights; the suffix gives the format: .caffemodel, .h5, .safetensors, .pth or .pt.
 
         Blobs are what the layers compute with, whatever torch's pruning or parametrizations make them of. The file
         appears under its name only when it is complete.

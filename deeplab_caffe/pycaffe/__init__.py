@@ -11,6 +11,7 @@ from deeplab_caffe.proto import caffe_pb2
 from deeplab_caffe.pycaffe import coord_map, io, net_spec, proto
 from deeplab_caffe.pycaffe.blob import Blob
 from deeplab_caffe.pycaffe.classifier import Classifier
+from deeplab_caffe.pycaffe.detector import Detector
 from deeplab_caffe.pycaffe.mode import set_device, set_mode_cpu, set_mode_gpu, set_random_seed
 from deeplab_caffe.pycaffe.net import Net
 from deeplab_caffe.pycaffe.net_spec import NetSpec, layers, params, to_proto
@@ -49,6 +50,7 @@ __all__ = [
     "AdaGradSolver",
     "Blob",
     "Classifier",
+    "Detector",
     "NesterovSolver",
     "Net",
     "NetSpec",

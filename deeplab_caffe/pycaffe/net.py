@@ -16,8 +16,9 @@ from deeplab_caffe.errors import NetError
 from deeplab_caffe.net.weights import load_weights, save_weights
 from deeplab_caffe.proto import caffe_pb2
 from deeplab_caffe.pycaffe import mode
+from deeplab_caffe.pycaffe.batches import Batches
 from deeplab_caffe.pycaffe.blob import ParameterBlob
-from deeplab_caffe.pycaffe.execution import Execution
+from deeplab_caffe.pycaffe.preprocessing import Preprocessing
 
 
 class LayerFace(NamedTuple):
@@ -27,7 +28,7 @@ class LayerFace(NamedTuple):
     blobs: list[ParameterBlob]
 
 
-class Net(Execution):
+class Net(Batches, Preprocessing):
     """``Net(prototxt[, weights][, phase])``, as ``caffe.Net``.
 
     Args:
@@ -200,29 +201,6 @@ class Net(Execution):
         names = [*(self._steps[last].bottoms if end is not None else self.inputs), *extra]
         return {name: self.blobs[name].diff for name in names}
 
-    def forward_all(self, blobs: Iterable[str] | None = None, **inputs: np.ndarray) -> dict[str, np.ndarray]:
-        """Run any number of items in batches of the net's size; the last batch is filled up with zeros.
-
-        Returns:
-            One array per output (and per name in ``blobs``), with as many items as were given.
-        """
-        self._check_inputs(inputs, self.inputs)
-        size = self.blobs[self.inputs[0]].num if self.inputs else 0
-        counts = {len(array) for array in inputs.values()}
-        if len(counts) != 1 or not size:
-            raise NetError(f"forward_all: every input needs as many items, got {sorted(counts)}")
-        count = counts.pop()
-        parts: dict[str, list[np.ndarray]] = {}
-        for begin in range(0, count, size):
-            batch: dict[str, Any] = {}
-            for name, array in inputs.items():
-                part = np.zeros((size, *np.shape(array)[1:]), np.float32)
-                part[: len(array[begin : begin + size])] = array[begin : begin + size]
-                batch[name] = part
-            for name, out in self.forward(blobs=blobs, **batch).items():
-                parts.setdefault(name, []).append(out.copy())
-        return {name: np.concatenate(out)[:count] for name, out in parts.items()}
-
     def set_input_arrays(self, data: np.ndarray, labels: np.ndarray, data_dim: np.ndarray | None = None) -> None:
         """Give the net's first layer, a MEMORY_DATA, its arrays.
 
@@ -241,6 +219,8 @@ class Net(Execution):
             layer.set_arrays(data, labels, data_dim)
         except NetError as error:
             raise layer.error(f"set_input_arrays: {error}") from None
+
+    _set_input_arrays = set_input_arrays
 
     def clear_param_diffs(self) -> None:
         """Set the gradients of all parameters to zero."""
