@@ -15,6 +15,7 @@ from deeplab_caffe.cli.options import (
     device_option,
     path_option,
     phase_option,
+    python_layers_option,
     variables_option,
 )
 from deeplab_caffe.cli.progress import progress
@@ -38,6 +39,7 @@ _MOST_PRINTED = 64
     help="How palette label PNGs are read; luminance is the original's way, which makes them wrong.",
 )
 @phase_option
+@python_layers_option
 @device_option
 @variables_option
 def test(
@@ -47,13 +49,15 @@ def test(
     quiet: bool,
     label_reading: str,
     phase: str,
+    python_layers: bool,
     device: str,
-    gpu: int | None,
+    gpu: str | None,
     variables: dict[str, str],
 ) -> None:
     """Run a network with data layers for some batches; print each output and their averages."""
     place = resolve_device(chosen_device(device, gpu))
-    net = Net(model, weights, phase, variables=variables, label_reading=label_reading).to(place)
+    net = Net(model, weights, phase, variables=variables, label_reading=label_reading, python_layers=python_layers)
+    net.to(place)
     if net.inputs:
         raise NetError(f"{model}: needs data layers, but it has inputs: {', '.join(net.inputs)}")
     sums: dict[str, torch.Tensor] = {}

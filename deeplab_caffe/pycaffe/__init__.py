@@ -6,20 +6,27 @@
 >>> net.forward()["fc8_interp"]
 """
 
-from deeplab_caffe.layers import LAYERS
+from deeplab_caffe.layers import LAYERS, Blob
+from deeplab_caffe.layers import UserLayer as Layer
 from deeplab_caffe.proto import caffe_pb2
 from deeplab_caffe.pycaffe import coord_map, io, net_spec, proto
-from deeplab_caffe.pycaffe.blob import Blob
+from deeplab_caffe.pycaffe.aliasing import install_as_caffe
 from deeplab_caffe.pycaffe.classifier import Classifier
 from deeplab_caffe.pycaffe.detector import Detector
-from deeplab_caffe.pycaffe.mode import set_device, set_mode_cpu, set_mode_gpu, set_random_seed
+from deeplab_caffe.pycaffe.mode import (
+    set_device,
+    set_mode_cpu,
+    set_mode_gpu,
+    set_phase_test,
+    set_phase_train,
+    set_random_seed,
+)
 from deeplab_caffe.pycaffe.net import Net
 from deeplab_caffe.pycaffe.net_spec import NetSpec, layers, params, to_proto
 from deeplab_caffe.pycaffe.process import (
     NCCL,
     has_nccl,
     init_log,
-    install_as_caffe,
     log,
     set_logging_disabled,
     set_multiprocess,
@@ -51,6 +58,7 @@ __all__ = [
     "Blob",
     "Classifier",
     "Detector",
+    "Layer",
     "NesterovSolver",
     "Net",
     "NetSpec",
@@ -72,6 +80,8 @@ __all__ = [
     "set_mode_cpu",
     "set_mode_gpu",
     "set_multiprocess",
+    "set_phase_test",
+    "set_phase_train",
     "set_random_seed",
     "set_solver_count",
     "set_solver_rank",

@@ -100,20 +100,4 @@ def set_solver_rank(rank: int) -> None:
 
 
 def set_multiprocess(multiprocess: bool) -> None:
-    """Do nothing: it tells Caffe's threads whether to share Python layers, and there are none."""
-
-
-def install_as_caffe() -> None:
-    """Have ``import caffe``, ``from caffe.io import ...`` and the like find this package.
-
-    For scripts that cannot be changed: call it before they are run.
-
-    Raises:
-        NetError: another ``caffe`` is imported already.
-    """
-    own = __name__.rpartition(".")[0]
-    if sys.modules.get("caffe", sys.modules[own]) is not sys.modules[own]:
-        raise NetError("install_as_caffe: another caffe is imported already; call it first")
-    for name, module in list(sys.modules.items()):
-        if name == own or name.startswith(f"{own}."):
-            sys.modules["caffe" + name.removeprefix(own)] = module
+    """Do nothing: it says whether several solvers share Python layers, and there is one solver."""

@@ -11,7 +11,6 @@ import pytest
 import deeplab_caffe.pycaffe as caffe
 from deeplab_caffe.errors import NetError
 from deeplab_caffe.layers import LAYERS
-from deeplab_caffe.pycaffe import process
 
 
 def test_log(capsys, monkeypatch):
@@ -87,10 +86,3 @@ assert isinstance(n.data, Top) or not SAME
 @pytest.mark.parametrize(("way", "same"), [(BY_HAND, False), (INSTALLED, True)], ids=["by hand", "installed"])
 def test_under_the_name_caffe(way, same):
     subprocess.run([sys.executable, "-c", f"{way}\nSAME = {same}\n{SCRIPT}"], check=True)
-
-
-def test_another_caffe_is_left_alone(monkeypatch):
-    monkeypatch.setitem(sys.modules, "caffe", sys)
-    with pytest.raises(NetError, match="another caffe is imported already"):
-        process.install_as_caffe()
-    assert sys.modules["caffe"] is sys
