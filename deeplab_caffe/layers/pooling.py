@@ -41,6 +41,8 @@ class Pooling(Layer):
         self.method = caffe_pb2.PoolingParameter.PoolMethod.Name(pool.pool)
         if self.method == "STOCHASTIC":
             raise self.error("STOCHASTIC pooling is not implemented: the original has none on the CPU either")
+        if pool.round_mode != pool.CEIL:
+            raise self.error("round_mode: FLOOR is not implemented: output sizes round up")
         if len(param.top) == 2 and self.method != "MAX":
             raise self.error("only MAX pooling has a second top")
         self.geometry = None if pool.global_pooling else read_geometry(self, pool)

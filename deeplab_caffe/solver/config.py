@@ -89,6 +89,8 @@ def solver_error(error: SolverError, path: str) -> PrototxtError:
 
 
 def _check(param: caffe_pb2.SolverParameter) -> None:
+    if param.weights:
+        raise SolverError("weights is not read here: give them beside the solver (--weights)", field="weights")
     for field in _NOT_NEGATIVE:
         if getattr(param, field) < 0:
             raise SolverError(f"{field} must not be negative, got {getattr(param, field):g}", field=field)

@@ -86,6 +86,7 @@ def test_variables_reach_the_nets(files: Path) -> None:
         ('net: "net.prototxt"\nsolver_type: ADADELTA', 2, "solver type 'AdaDelta' is not implemented"),
         ('net: "net.prototxt"\nclip_gradients: 35', 2, "clip_gradients is not implemented"),
         ('net: "net.prototxt"\nsnapshot_format: HDF5', 2, "snapshot_format: HDF5 is not implemented"),
+        ('net: "net.prototxt"\nweights: "a.caffemodel"', 2, "weights is not read here: give them beside the solver"),
         ('net: "net.prototxt"\n\nmomentum: 1', 3, "momentum must be at least 0 and below 1, got 1"),
         ('net: "net.prototxt"\ndisplay: -1', 2, "display must not be negative, got -1"),
         ('net: "net.prototxt"\naverage_loss: 0', 2, "average_loss must be positive, got 0"),

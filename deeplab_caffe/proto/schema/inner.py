@@ -1,7 +1,8 @@
 """The messages of the inner form, ``caffe_pb2``: DeepLab v2's and BVLC's, with what only DeepLab v1 has beside them.
 
-Numbers are BVLC's where it has the field. Fields that only DeepLab v1 has keep their number there plus
-``OWN_NUMBERS_FROM`` in messages that both have; messages that only DeepLab v1 has are as they are there.
+Numbers are the merge's, that is, BVLC's where it has the field, but for ``_MOVED``. Fields that only DeepLab v1 has
+keep their number there plus ``OWN_NUMBERS_FROM`` in messages that both have; messages that only DeepLab v1 has are as
+they are there.
 ``NetParameter.layers`` holds layers of the V1 and V0 layouts as DeepLab v1 has them, number for number:
 ``V1LayerParameter``, and ``V1ConvolutionParameter`` with its single ``kernel_size`` and its ``hole``.
 """
@@ -33,13 +34,22 @@ _V1_TYPES = {
 _DIALECT = FieldRow("NetParameter", "dialect", OWN_NUMBERS_FROM, "optional", "string", "", False)
 # BVLC's number for it, 42, is DeepLab v1's for seg_accuracy_param.
 _LOSS_PARAM = FieldRow("V1LayerParameter", "loss_param", OWN_NUMBERS_FROM + 42, "optional", "LossParameter", "", False)
+# BVLC's fields that have other numbers here, so that protobuf reads every dialect's files. The merge has others at 147
+# and 148; v2 has mat_write_param at 145, and a prefix is no shape.
+_MOVED = {
+    ("LayerParameter", "parameter_param"): 645,
+    ("LayerParameter", "swish_param"): 647,
+    ("LayerParameter", "clip_param"): 648,
+}
 # BVLC's name for DeepLab v1's IMAGE_SEG_DATA.
 _DECONVOLUTION = EnumRow("V1LayerParameter.LayerType", "DECONVOLUTION", 39)
 
 
 def _fields() -> list[FieldRow]:
-    base = [row for row in field_table("merge") if row.message != "V1LayerParameter"]
-    taken = {(row.message, row.field) for row in base}
+    # The merge's, then what BVLC has had since.
+    rows = {(row.message, row.field): row for dialect in ("bvlc", "merge") for row in field_table(dialect)}
+    taken = {key for key in rows if key[0] != "V1LayerParameter"}
+    base = [replace(rows[key], number=_MOVED.get(key, rows[key].number)) for key in rows if key in taken]
     messages = {row.message for row in base}
     fields = [*base, _DIALECT]
     for row in field_table("v1"):

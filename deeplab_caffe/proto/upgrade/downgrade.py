@@ -258,9 +258,11 @@ _V1_NEUTRAL: Neutral = {
     ("DataParameter", "prefetch"): None,
     ("FillerParameter", "variance_norm"): (0,),  # FAN_IN
     ("HDF5DataParameter", "shuffle"): (False,),
+    ("InfogainLossParameter", "axis"): (1, -3),
     ("InnerProductParameter", "axis"): (1, -3),
     ("InnerProductParameter", "transpose"): (False,),
     ("LRNParameter", "engine"): (0, 1),  # DEFAULT, CAFFE
+    ("PoolingParameter", "round_mode"): (0,),  # CEIL
     ("SoftmaxParameter", "axis"): (1, -3),
     ("TransformationParameter", "force_color"): (False,),
     ("TransformationParameter", "force_gray"): (False,),
