@@ -31,6 +31,8 @@ _V1_TYPES = {
 
 # Which behaviour the net is to have; see :mod:`deeplab_caffe.proto.dialect`. It travels with the message.
 _DIALECT = FieldRow("NetParameter", "dialect", OWN_NUMBERS_FROM, "optional", "string", "", False)
+# The name of the Input layer that each of the net's inputs was; "input" is BVLC's where the net had ``input`` fields.
+_INPUT_LAYER = FieldRow("NetParameter", "input_layer", OWN_NUMBERS_FROM + 1, "repeated", "string", "", False)
 # BVLC's number for it, 42, is DeepLab v1's for seg_accuracy_param.
 _LOSS_PARAM = FieldRow("V1LayerParameter", "loss_param", OWN_NUMBERS_FROM + 42, "optional", "LossParameter", "", False)
 # BVLC's name for DeepLab v1's IMAGE_SEG_DATA.
@@ -41,7 +43,7 @@ def _fields() -> list[FieldRow]:
     base = [row for row in field_table("merge") if row.message != "V1LayerParameter"]
     taken = {(row.message, row.field) for row in base}
     messages = {row.message for row in base}
-    fields = [*base, _DIALECT]
+    fields = [*base, _DIALECT, _INPUT_LAYER]
     for row in field_table("v1"):
         if (row.message, row.field) not in taken and not (
             row.message == "LayerParameter" and row.field in _SAID_OTHERWISE
