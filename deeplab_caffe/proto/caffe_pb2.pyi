@@ -267,6 +267,7 @@ class NetParameter(Message):
     LAYER_FIELD_NUMBER: ClassVar[int]
     LAYERS_FIELD_NUMBER: ClassVar[int]
     DIALECT_FIELD_NUMBER: ClassVar[int]
+    INPUT_LAYER_FIELD_NUMBER: ClassVar[int]
     name: str
     @property
     def input(self) -> RepeatedScalarFieldContainer[str]: ...
@@ -283,6 +284,8 @@ class NetParameter(Message):
     @property
     def layers(self) -> RepeatedCompositeFieldContainer[V1LayerParameter]: ...
     dialect: str
+    @property
+    def input_layer(self) -> RepeatedScalarFieldContainer[str]: ...
     def __init__(
         self,
         *,
@@ -296,6 +299,7 @@ class NetParameter(Message):
         layer: Iterable[LayerParameter] | None = ...,
         layers: Iterable[V1LayerParameter] | None = ...,
         dialect: str | None = ...,
+        input_layer: Iterable[str] | None = ...,
     ) -> None: ...
     def HasField(
         self,
@@ -325,6 +329,8 @@ class NetParameter(Message):
             b"input",
             "input_dim",
             b"input_dim",
+            "input_layer",
+            b"input_layer",
             "input_shape",
             b"input_shape",
             "layer",

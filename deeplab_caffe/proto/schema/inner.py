@@ -32,6 +32,8 @@ _V1_TYPES = {
 
 # Which behaviour the net is to have; see :mod:`deeplab_caffe.proto.dialect`. It travels with the message.
 _DIALECT = FieldRow("NetParameter", "dialect", OWN_NUMBERS_FROM, "optional", "string", "", False)
+# The name of the Input layer that each of the net's inputs was; "input" is BVLC's where the net had ``input`` fields.
+_INPUT_LAYER = FieldRow("NetParameter", "input_layer", OWN_NUMBERS_FROM + 1, "repeated", "string", "", False)
 # BVLC's number for it, 42, is DeepLab v1's for seg_accuracy_param.
 _LOSS_PARAM = FieldRow("V1LayerParameter", "loss_param", OWN_NUMBERS_FROM + 42, "optional", "LossParameter", "", False)
 # BVLC's fields that have other numbers here, so that protobuf reads every dialect's files. The merge has others at 147
@@ -51,7 +53,7 @@ def _fields() -> list[FieldRow]:
     taken = {key for key in rows if key[0] != "V1LayerParameter"}
     base = [replace(rows[key], number=_MOVED.get(key, rows[key].number)) for key in rows if key in taken]
     messages = {row.message for row in base}
-    fields = [*base, _DIALECT]
+    fields = [*base, _DIALECT, _INPUT_LAYER]
     for row in field_table("v1"):
         if (row.message, row.field) not in taken and not (
             row.message == "LayerParameter" and row.field in _SAID_OTHERWISE

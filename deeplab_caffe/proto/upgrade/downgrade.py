@@ -53,7 +53,8 @@ def to_dialect(net: caffe_pb2.NetParameter, dialect: str, path: str = "<NetParam
     where = _Target(path, Node("", 0), into=TITLES[dialect])
     source = caffe_pb2.NetParameter()
     source.CopyFrom(net)
-    source.ClearField("dialect")
+    for own in ("dialect", "input_layer"):
+        source.ClearField(own)
     target = dialect_schema(dialect).new("NetParameter")
     if dialect == "v1":
         copy_fields(source, target, where, _V1_HANDLERS, _V1_NEUTRAL)
