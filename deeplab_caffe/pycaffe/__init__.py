@@ -13,7 +13,16 @@ from deeplab_caffe.pycaffe.blob import Blob
 from deeplab_caffe.pycaffe.classifier import Classifier
 from deeplab_caffe.pycaffe.mode import set_device, set_mode_cpu, set_mode_gpu, set_random_seed
 from deeplab_caffe.pycaffe.net import Net
-from deeplab_caffe.pycaffe.solver import AdaGradSolver, NesterovSolver, SGDSolver, get_solver
+from deeplab_caffe.pycaffe.solver import (
+    AdaDeltaSolver,
+    AdaGradSolver,
+    AdamSolver,
+    NesterovSolver,
+    RMSPropSolver,
+    SGDSolver,
+    Timer,
+    get_solver,
+)
 
 TRAIN = caffe_pb2.TRAIN
 TEST = caffe_pb2.TEST
@@ -27,12 +36,16 @@ def layer_type_list() -> list[str]:
 __all__ = [
     "TEST",
     "TRAIN",
+    "AdaDeltaSolver",
     "AdaGradSolver",
+    "AdamSolver",
     "Blob",
     "Classifier",
     "NesterovSolver",
     "Net",
+    "RMSPropSolver",
     "SGDSolver",
+    "Timer",
     "get_solver",
     "io",
     "layer_type_list",

@@ -90,10 +90,6 @@ def _check(param: caffe_pb2.SolverParameter) -> None:
         raise SolverError(f"momentum must be at least 0 and below 1, got {param.momentum:g}", field="momentum")
     if param.random_seed >= 2**32:
         raise SolverError(f"random_seed must be below {2**32}, got {param.random_seed}", field="random_seed")
-    if param.clip_gradients >= 0:
-        raise SolverError("clip_gradients is not implemented", field="clip_gradients")
-    if param.snapshot_format != param.BINARYPROTO:
-        raise SolverError("snapshot_format: HDF5 is not implemented, expected BINARYPROTO", field="snapshot_format")
 
 
 def _train_net(param: caffe_pb2.SolverParameter, variables: Mapping[str, object] | None) -> caffe_pb2.NetParameter:
