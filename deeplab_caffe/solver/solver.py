@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from google.protobuf.message import Message
 from torch import Tensor
 
 from deeplab_caffe.arrays.devices import resolve_device
@@ -140,6 +141,10 @@ class Solver:
             self.rule = create_rule(self.param, self.blobs)
         except SolverError as error:
             raise self.config.error(error) from None
+        message: Message = self.param
+        for names in getattr(message, "weights", ()):
+            for name in names.split(","):
+                self.copy_from(name.strip())
         self.smoothed = SmoothedLoss(self.param.average_loss)
         torch.manual_seed(self.seed + self.world.rank)
 
