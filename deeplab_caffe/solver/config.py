@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from contextlib import suppress
@@ -19,6 +20,7 @@ from deeplab_caffe.solver.updates import rule_class
 
 _TRAIN_NET_FIELDS = ("net", "net_param", "train_net", "train_net_param")
 _NOT_NEGATIVE = ("display", "snapshot", "test_interval", "max_iter", "device_id", "weight_decay")
+_FINITE = ("weight_decay", "gamma", "power", "delta", "clip_gradients")
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,9 @@ def solver_error(error: SolverError, path: str) -> PrototxtError:
 
 
 def _check(param: caffe_pb2.SolverParameter) -> None:
+    for field in _FINITE:
+        if not math.isfinite(getattr(param, field)):
+            raise SolverError(f"{field} must be finite, got {getattr(param, field):g}", field=field)
     for field in _NOT_NEGATIVE:
         if getattr(param, field) < 0:
             raise SolverError(f"{field} must not be negative, got {getattr(param, field):g}", field=field)

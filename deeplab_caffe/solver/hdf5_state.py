@@ -24,6 +24,8 @@ def write_hdf5_state(
         CaffeModelError: h5py is not installed, or the file cannot be written.
     """
     text = learned_net.encode()
+    if not 0 <= iteration < 2**31:
+        raise CaffeModelError(f"cannot hold iteration {iteration}", path)
     tree: Tree = {
         "iter": np.array([iteration], np.int32),
         # With its zero byte, which the original does not add when it reads.

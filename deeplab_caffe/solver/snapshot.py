@@ -153,8 +153,9 @@ def read_snapshot(path: str | PathLike[str]) -> tuple[dict[str, Any], Path | Non
     """
     path = Path(path)
     found = read_hdf5_state(path) if is_hdf5(path) else read_solverstate(path)
-    if found.iteration < 0:
-        raise SolverError(f"its iteration is {found.iteration}", path)
+    for name, value in (("iteration", found.iteration), ("current_step", found.current_step)):
+        if not 0 <= value < 2**31:
+            raise SolverError(f"its {name} is {value}", path)
     model = _model_of(found, path)
     state = {
         "iteration": found.iteration,
@@ -169,11 +170,17 @@ def _model_of(state: SolverSnapshot, path: Path) -> Path | None:
     """Return the caffemodel: where the solverstate says, or beside it, should both have been moved."""
     if not state.learned_net:
         return None
-    named = Path(state.learned_net)
-    beside = path.with_name(named.name)
-    if not named.exists() and not beside.exists():
-        raise SolverError(f"its caffemodel {named} is not there, nor is {beside}", path)
-    return named if named.exists() else beside
+    try:
+        named = Path(state.learned_net)
+        beside = path.with_name(named.name)
+        if named.exists():
+            return named
+        if beside.exists():
+            return beside
+    except (OSError, ValueError) as error:  # what cannot be a file's name
+        reason = getattr(error, "strerror", None) or "it names no file"
+        raise SolverError(f"its caffemodel {state.learned_net[:200]!r}: {reason}", path) from error
+    raise SolverError(f"its caffemodel {named} is not there, nor is {beside}", path)
 
 
 def _resume_of(state: SolverSnapshot, path: Path) -> dict[str, Any] | None:

@@ -84,6 +84,8 @@ def test_variables_reach_the_nets(files: Path) -> None:
             "solver type 'AdamW' is not implemented: expected one of SGD, Nesterov, AdaGrad, RMSProp, AdaDelta, Adam",
         ),
         ('net: "net.prototxt"\n\nmomentum: 1', 3, "momentum must be at least 0 and below 1, got 1"),
+        ('net: "net.prototxt"\nweight_decay: nan', 2, "weight_decay must be finite, got nan"),
+        ('net: "net.prototxt"\nclip_gradients: inf', 2, "clip_gradients must be finite, got inf"),
         ('net: "net.prototxt"\ndisplay: -1', 2, "display must not be negative, got -1"),
         ('net: "net.prototxt"\naverage_loss: 0', 2, "average_loss must be positive, got 0"),
         ('net: "net.prototxt"\niter_size: 0', 2, "iter_size must be positive, got 0"),

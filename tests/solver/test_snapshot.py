@@ -152,6 +152,24 @@ def test_the_newest_of_an_iterations_two_states(tmp_path: Path) -> None:
     assert latest_snapshot(f"{tmp_path}/snap") == tmp_path / "snap_iter_7.solverstate"
 
 
+@pytest.mark.parametrize(
+    ("iteration", "learned_net", "step", "message"),
+    [
+        (-1, None, 0, "its iteration is -1"),
+        (1, None, -7, "its current_step is -7"),
+        (1, "/", 0, "its caffemodel '/': it names no file"),
+        (1, "x" * 5000, 0, "its caffemodel 'x{200}': File name too long"),
+        (1, "gone", 0, "its caffemodel gone is not there"),
+    ],
+)
+def test_states_with_odd_values(
+    tmp_path: Path, iteration: int, learned_net: str | None, step: int, message: str
+) -> None:
+    write_solverstate(tmp_path / "x.solverstate", iteration, learned_net, [np.zeros(2)], step)
+    with pytest.raises(SolverError, match=message):
+        read_snapshot(tmp_path / "x.solverstate")
+
+
 def test_a_state_of_another_solver_type(tmp_path: Path) -> None:
     make(tmp_path, max_iter=1).solve()
     with pytest.raises(SolverError, match="its history has 4 blobs, the net has 4, and Adam keeps 2 of each"):
