@@ -46,7 +46,7 @@ def read_tree(path: str | PathLike[str]) -> Tree:
         CaffeModelError: h5py is not installed, or the file is missing, damaged, or holds something else, or more than
             64 MiB + 8 times its size.
     """
-    h5py = _h5py(path)
+    h5py = import_h5py(path)
     try:
         # A plain open first: HDF5's own words for a missing file run over several lines.
         with Path(path).open("rb"):
@@ -93,20 +93,19 @@ class _TreeReader:
         return np.asarray(dataset[()])
 
 
-def write_tree(path: str | PathLike[str], tree: Tree, *, sync: bool = False) -> None:
-    """Write groups and datasets; the file appears under its name only when it is complete.
+def write_tree(path: str | PathLike[str], tree: Tree) -> None:
+    """Write groups and datasets; the file appears under its name only when it is complete and on the disk.
 
     Args:
         path: the file.
         tree: groups as dicts; a ``/`` in a name makes groups in groups.
-        sync: see :func:`deeplab_caffe.data.io.atomic.atomic_write`.
 
     Raises:
         CaffeModelError: h5py is not installed, or the file cannot be written.
     """
-    h5py = _h5py(path)
+    h5py = import_h5py(path)
     try:
-        with atomic_write(path, sync=sync) as stream:
+        with atomic_write(path, sync=True) as stream:
             # Not into the file itself: where the disk is full, the HDF5 library keeps a file that it cannot close.
             with h5py.File(stream.name, "w", driver="core", backing_store=False, block_size=1 << 20) as file:
                 _fill(file, tree)
@@ -128,7 +127,12 @@ def _fill(group: Any, tree: Mapping[str, Any]) -> None:
             group.create_dataset(name, data=value)
 
 
-def _h5py(path: str | PathLike[str]) -> Any:
+def import_h5py(path: str | PathLike[str]) -> Any:
+    """Return the package, needed for ``path``.
+
+    Raises:
+        CaffeModelError: it is not installed.
+    """
     try:
         import h5py
     except ImportError as error:

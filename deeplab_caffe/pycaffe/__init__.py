@@ -35,7 +35,16 @@ from deeplab_caffe.pycaffe.process import (
     solver_count,
     solver_rank,
 )
-from deeplab_caffe.pycaffe.solver import AdaGradSolver, NesterovSolver, SGDSolver, get_solver
+from deeplab_caffe.pycaffe.solver import (
+    AdaDeltaSolver,
+    AdaGradSolver,
+    AdamSolver,
+    NesterovSolver,
+    RMSPropSolver,
+    SGDSolver,
+    Timer,
+    get_solver,
+)
 
 # The pycaffe whose names these are; deeplab_caffe.__version__ is the package's own.
 __version__ = "1.0.0"
@@ -54,7 +63,9 @@ __all__ = [
     "NCCL",
     "TEST",
     "TRAIN",
+    "AdaDeltaSolver",
     "AdaGradSolver",
+    "AdamSolver",
     "Blob",
     "Classifier",
     "Detector",
@@ -62,7 +73,9 @@ __all__ = [
     "NesterovSolver",
     "Net",
     "NetSpec",
+    "RMSPropSolver",
     "SGDSolver",
+    "Timer",
     "coord_map",
     "draw",
     "get_solver",

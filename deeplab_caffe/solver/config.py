@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from contextlib import suppress
@@ -20,6 +21,7 @@ from deeplab_caffe.solver.updates import rule_class
 
 _TRAIN_NET_FIELDS = ("net", "net_param", "train_net", "train_net_param")
 _NOT_NEGATIVE = ("display", "snapshot", "test_interval", "max_iter", "device_id", "weight_decay")
+_FINITE = ("weight_decay", "gamma", "power", "delta", "clip_gradients")
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,9 @@ def solver_error(error: SolverError, path: str) -> PrototxtError:
 def _check(param: caffe_pb2.SolverParameter) -> None:
     if param.weights:
         raise SolverError("weights is not read here: give them beside the solver (--weights)", field="weights")
+    for field in _FINITE:
+        if not math.isfinite(getattr(param, field)):
+            raise SolverError(f"{field} must be finite, got {getattr(param, field):g}", field=field)
     for field in _NOT_NEGATIVE:
         if getattr(param, field) < 0:
             raise SolverError(f"{field} must not be negative, got {getattr(param, field):g}", field=field)
@@ -102,10 +107,6 @@ def _check(param: caffe_pb2.SolverParameter) -> None:
         raise SolverError(f"momentum must be at least 0 and below 1, got {param.momentum:g}", field="momentum")
     if param.random_seed >= 2**32:
         raise SolverError(f"random_seed must be below {2**32}, got {param.random_seed}", field="random_seed")
-    if param.clip_gradients >= 0:
-        raise SolverError("clip_gradients is not implemented", field="clip_gradients")
-    if param.snapshot_format != param.BINARYPROTO:
-        raise SolverError("snapshot_format: HDF5 is not implemented, expected BINARYPROTO", field="snapshot_format")
 
 
 def _train_net(param: caffe_pb2.SolverParameter, variables: Mapping[str, object] | None) -> caffe_pb2.NetParameter:
