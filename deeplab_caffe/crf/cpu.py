@@ -13,7 +13,7 @@ import numpy as np
 from deeplab_caffe import _C
 from deeplab_caffe.arrays import NumpyArrays, is_on_gpu, like, to_numpy
 from deeplab_caffe.crf.backend import Backend, LatticeRequest, PairwiseTerm
-from deeplab_caffe.crf.inputs import NDArray, validate_finite, validate_real, validate_score_values
+from deeplab_caffe.crf.inputs import Kind, NDArray, validate_finite, validate_real, validate_score_values
 from deeplab_caffe.crf.lattice import Lattice
 from deeplab_caffe.crf.memory import DEFAULT_WORKSPACE, check_memory, memory_errors
 from deeplab_caffe.crf.params import PairwiseKernel
@@ -107,10 +107,10 @@ class CpuBackend(Backend):
         with np.errstate(over="ignore"):
             return image.astype(np.float32, copy=False)
 
-    def inspect(self, scores: Sequence[NDArray], probabilities: bool) -> Callable[[], None]:
+    def inspect(self, scores: Sequence[NDArray], kind: Kind | None) -> Callable[[], None]:
         """See :class:`deeplab_caffe.crf.backend.Backend`."""
         for one in scores:
-            validate_score_values(one, probabilities)
+            validate_score_values(one, kind)
         return lambda: None
 
     def check_memory(self, size: tuple[int, int], kernels: Sequence[PairwiseKernel], num_classes: int = 0) -> None:

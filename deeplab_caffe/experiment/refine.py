@@ -155,7 +155,7 @@ def refine(job: Job, kind: InputKind, params: CRFParams) -> np.ndarray:
                 job.scores,
             )
     try:
-        marginals: np.ndarray = dense_crf(scores, image, params, probabilities=kind == "bin")
+        marginals: np.ndarray = dense_crf(scores, image, params, kind="probabilities" if kind == "bin" else None)
     except CRFError as exc:
         raise DataError(str(exc), job.scores) from exc
     return marginals

@@ -40,8 +40,18 @@ def test_compatibilities(arrays: Any, normalization: str, labels: int, rng: np.r
                 crf.add_bilateral(
                     image, 50, 60, scale * (2 if second is None else 1), normalization, compatibility=second
                 )
-                found.append(crf.infer(scores, 3))
+                found.append(inferred(crf, scores))
             assert_alike(found[1], found[0])
+
+
+def inferred(crf: DenseCRF2D, scores: np.ndarray) -> np.ndarray:
+    """Marginals after three iterations, of one label too, which infer takes for a foreground."""
+    if len(scores) > 1:
+        return crf.infer(scores, 3)
+    field = crf.field(1)
+    field.start(crf.backend.take(scores, "scores"))
+    crf.backend.run([field], 3)
+    return crf.backend.like(scores, field.marginals())
 
 
 @pytest.mark.parametrize("dims", [1, 2, 3, 4, 5, 6, 9, 16])

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deeplab_caffe.crf import CRFMemoryError, CRFParams, DenseCRF, DenseCRF2D, Lattice, dense_crf, memory
+from deeplab_caffe.crf import CRFMemoryError, CRFParams, DenseCRF, DenseCRF2D, Inference, Lattice, dense_crf, memory
 from deeplab_caffe.crf.cpu import CpuBackend
 from deeplab_caffe.errors import CRFError
 
@@ -134,7 +134,12 @@ def test_one_iteration_and_its_energies(kind: str, normalization: Any, labels: i
     assert [lattice.dims for lattice in crf.lattices] == [2, 4, 5]
 
     q = softmax(scores.astype(np.float64))
-    run = crf.start(scores)
+    if labels == 1:  # which start takes for a foreground
+        field = crf.field(1)
+        field.start(scores.reshape(1, 1, 50))
+        run = Inference(crf.backend, field, scores)
+    else:
+        run = crf.start(scores)
     parts = [messages(one, q, compatibility, normalization) for one in features]
     energies = run.energies()
     np.testing.assert_allclose(energies.entropy, (q * np.log(q)).sum(), rtol=1e-5, atol=1e-5)
