@@ -66,7 +66,8 @@ def boxes(
         raise click.UsageError("--instances goes with --labels")
     classes = find_classes(classes_name)
     params = CRFParams.named(crf)
-    photographs = find_images(images)
+    names = read_ids(list_path)
+    photographs = find_images(images, names)
     _C.set_num_threads(0)
 
     def boxes_of(name: str, shape: tuple[int, int]) -> list[Box]:
@@ -91,7 +92,6 @@ def boxes(
         save_labels_png(out / f"{name}.png", made, classes.colormap)
 
     made, skipped, failed = 0, 0, 0
-    names = read_ids(list_path)
     with progress("boxes", len(names)) as advance:
         for name in names:
             if (out / f"{name}.png").exists() and not overwrite:

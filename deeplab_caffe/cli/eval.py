@@ -79,9 +79,9 @@ def eval(
     """
     classes = find_classes(classes_name)
     widths = parse_widths(trimap) if trimap else []
-    found_kind = detect_kind(predictions) if kind == "auto" else kind
     ids = read_ids(list_path)
-    photographs = find_images(images) if images else None
+    found_kind = detect_kind(predictions, ids) if kind == "auto" else kind
+    photographs = find_images(images, ids) if images else None
     if labels is None:
         if save_png is None or photographs is None:
             raise click.UsageError("without --labels there is nothing to do but --save-png, which needs --images")

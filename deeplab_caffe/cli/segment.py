@@ -144,7 +144,7 @@ def segment(
     channels_last: bool,
     no_optimize: bool,
     device: str,
-    gpu: int | None,
+    gpu: str | None,
     variables: dict[str, str],
     **crf_numbers: float | None,
 ) -> None:

@@ -48,7 +48,7 @@ def test(
     label_reading: str,
     phase: str,
     device: str,
-    gpu: int | None,
+    gpu: str | None,
     variables: dict[str, str],
 ) -> None:
     """Run a network with data layers for some batches; print each output and their averages."""

@@ -49,7 +49,7 @@ def time(
     engine: str,
     phase: str,
     device: str,
-    gpu: int | None,
+    gpu: str | None,
     variables: dict[str, str],
 ) -> None:
     """Time each layer's forward and backward pass; print the median of the passes in milliseconds.

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from deeplab_caffe.data.confusion import ConfusionMatrix
+from deeplab_caffe.data.io.folders import is_image
 from deeplab_caffe.data.io.images import load_label
-from deeplab_caffe.data.io.lists import read_image_list
+from deeplab_caffe.data.io.lists import ListEntry, read_image_list
 from deeplab_caffe.errors import DataError, EvaluationError
 from deeplab_caffe.evaluation.classes import Classes
 from deeplab_caffe.evaluation.metrics import Metrics, Rule, measure
@@ -84,18 +86,29 @@ class Evaluation:
 def read_ids(path: str | os.PathLike[str]) -> list[str]:
     """Read the ids of a list: bare ones (``val_id.txt``), or image names without folder and ending (``val.txt``).
 
+    Bare ones may have folders, as Cityscapes' ``aachen/aachen_000000_000019_leftImg8bit``.
+
     Raises:
         DataError: the list cannot be read, holds nothing, or an id twice.
     """
     names: dict[str, int] = {}
     for entry in read_image_list(path):
-        name = entry.image
-        if "/" in name or entry.label:
-            name = Path(name).stem
+        name = _id_of(entry)
         if name in names:
-            raise DataError(f"'{name}' is in line {names[name]} already", path, entry.line)
+            raise DataError(f"'{name}' is in line {names[name]} already{entry.hint}", path, entry.line)
+        if entry.hint and not names and not entry.label.lstrip("-").isdecimal():
+            warnings.warn(f"{path}:{entry.line}: the id is '{name}'{entry.hint}", stacklevel=2)
         names[name] = entry.line
     return list(names)
+
+
+def _id_of(entry: ListEntry) -> str:
+    path = PurePosixPath(entry.image)
+    # What leads out of a folder is no id: results are written under ids.
+    leads_out = path.is_absolute() or ".." in path.parts
+    if entry.label or leads_out or ("/" in entry.image and is_image(path)):
+        return path.stem
+    return entry.image if "/" not in entry.image else str(path)
 
 
 def find_pairs(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from deeplab_caffe.data.io.bin import read_labels_bin, read_probabilities_bin
+from deeplab_caffe.data.io.folders import folder_names, id_folders
 from deeplab_caffe.data.io.images import load_label
 from deeplab_caffe.data.io.mat import read_scores_mat
 from deeplab_caffe.errors import DataError, EvaluationError
@@ -18,16 +20,13 @@ Kind = Literal["png", "mat", "bin"]
 SUFFIXES: dict[Kind, str] = {"png": ".png", "mat": "_blob_0.mat", "bin": ".bin"}
 
 
-def detect_kind(folder: str | os.PathLike[str]) -> Kind:
-    """Detect which kind of results a folder holds.
+def detect_kind(folder: str | os.PathLike[str], ids: Iterable[str] = ()) -> Kind:
+    """Detect which kind of results a folder holds; folders that the ids name are looked through too.
 
     Raises:
         DataError: it cannot be read, or holds several kinds, or none.
     """
-    try:
-        names = [entry.name for entry in os.scandir(folder)]
-    except OSError as exc:
-        raise DataError(f"cannot be read as a folder: {exc.strerror}", folder) from exc
+    names = [name for inner in id_folders(folder, ids) for name in folder_names(Path(folder) / inner)]
     found = [kind for kind, suffix in SUFFIXES.items() if any(name.endswith(suffix) for name in names)]
     if len(found) == 1:
         return found[0]
