@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 from deeplab_caffe.arrays import Array, arrays_of, is_on_gpu
@@ -22,7 +23,7 @@ class CapturedCRF:
     The lattices of positions are built here, those of colours in each replay. Nothing waits for the GPU then, so memory
     is taken for the most vertices possible (about ``50 * C`` bytes a pixel and kernel of colours instead of what the
     image needs), and nothing is checked: scores that are not finite give NaN, at their pixels first and, after
-    an iteration, wherever those reach.
+    an iteration, wherever those reach. It belongs to the thread that uses it first.
 
     Args:
         scores: float32 ``(C, H, W)`` of torch or CuPy on a GPU, fit to be computed with.
@@ -111,8 +112,18 @@ class CapturedCRF:
                 "know the range of the colours"
             )
 
+    def _own(self) -> None:
+        """Make the thread that uses it first its owner, and refuse others: they would overwrite each other's arrays."""
+        if self.__dict__.setdefault("_owner", threading.get_ident()) != threading.get_ident():
+            raise CRFError("this CapturedCRF is another thread's, which used it first: make one for each thread")
+
     def replay(self) -> None:
-        """Compute ``marginals`` from ``scores`` and ``image`` as they are now, on the current stream."""
+        """Compute ``marginals`` from ``scores`` and ``image`` as they are now, on the current stream.
+
+        Raises:
+            CRFError: another thread has used it before.
+        """
+        self._own()
         with self._in_turn():
             self._replay()
 
@@ -120,8 +131,9 @@ class CapturedCRF:
         """Copy in, replay and return :attr:`marginals`, which the next call overwrites.
 
         Raises:
-            CRFError: shapes or dtypes that are not those of the recording.
+            CRFError: shapes or dtypes that are not those of the recording; or another thread has used it before.
         """
+        self._own()
         arrays = self._arrays
         scores = arrays.take(scores)
         if tuple(scores.shape) != tuple(self.scores.shape):

@@ -40,12 +40,16 @@ class Energies:
 
 
 class Inference:
-    """One run of mean field inference, step by step. Made by :meth:`DenseCRF.start`."""
+    """One run of mean field inference, step by step. Made by :meth:`DenseCRF.start`.
+
+    Threads may share it on the CPU: each method waits until another thread's is done.
+    """
 
     def __init__(self, backend: Backend, field: Field, scores: Any) -> None:
         self._backend = backend
         self._field = field
         self._scores = scores
+        self._lock = threading.Lock()
 
     @property
     def iterations(self) -> int:
@@ -54,24 +58,31 @@ class Inference:
 
     def step(self, count: int = 1) -> Inference:
         """Run ``count`` more iterations, and return itself."""
-        self._field.run(validate_iterations(count))
+        count = validate_iterations(count)
+        with self._lock:
+            self._field.run(count)
         return self
 
     def marginals(self) -> Any:
         """Return Q, float32 of the shape and kind of the scores."""
-        return self._backend.like(self._scores, self._field.marginals())
+        with self._lock:
+            found = self._field.marginals()
+        return self._backend.like(self._scores, found)
 
     def set_marginals(self, marginals: Any) -> Inference:
         """Go on from these marginals, of the shape of the scores; return itself."""
         array = self._backend.take(marginals, "marginals")
         if tuple(array.shape) != tuple(self._scores.shape):
             raise CRFError(f"marginals must be floating point {tuple(self._scores.shape)}, got {tuple(array.shape)}")
-        self._field.set_marginals(self._backend.floats(array, "marginals"))
+        array = self._backend.floats(array, "marginals")
+        with self._lock:
+            self._field.set_marginals(array)
         return self
 
     def energies(self) -> Energies:
         """Return the energies of the marginals as they are now."""
-        parts = self._field.energies()
+        with self._lock:
+            parts = self._field.energies()
         return Energies(parts.entropy, parts.unary, tuple(parts.pairwise))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
 
@@ -194,6 +195,8 @@ def test_captured_inference(arrays: Any, rng: np.random.Generator) -> None:
         np.testing.assert_array_equal(arrays.numpy(found), arrays.numpy(expected))
         assert_alike(arrays.numpy(found), dense_crf(one_scores, one_image, params))
     assert found is captured.marginals
+    with ThreadPoolExecutor(1) as pool, pytest.raises(CRFError, match="is another thread's"):
+        pool.submit(captured, arrays.take(scores), arrays.take(image)).result()
     for half in (False, True):
         alone = CapturedCRF(arrays.take(scores), None, params, half=half)
         expected = dense_crf(arrays.take(scores), None, params, half=half)
