@@ -15,7 +15,7 @@ import click
 
 from deeplab_caffe._version import __version__
 from deeplab_caffe.cli.words import nearest, two_dashes
-from deeplab_caffe.errors import DeepLabCaffeError
+from deeplab_caffe.errors import DeepLabCaffeError, one_line
 
 # Verb: what --help says of it. Its command is the function of that name, with _ for -, in the module of that name.
 VERBS = {
@@ -76,7 +76,7 @@ def cli() -> None:
 
 
 def _one_line_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
-    click.echo(f"warning: {message}", err=True)
+    click.echo(f"warning: {one_line(str(message))}", err=True)
 
 
 @contextmanager
@@ -130,9 +130,9 @@ def _main(args: list[str] | None) -> None:
         click.echo(f"error: {_lacking(error)}", err=True)
         sys.exit(1)
     except MemoryError as error:
-        click.echo(f"error: out of memory: {error}", err=True)
+        click.echo(one_line(f"error: out of memory: {error}"), err=True)
         sys.exit(1)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        click.echo(f"error: {where}{error.strerror or error}", err=True)
+        click.echo(one_line(f"error: {where}{error.strerror or error}"), err=True)
         sys.exit(1)

@@ -67,6 +67,22 @@ variables_option = click.option(
     help="Value of ${NAME} in the prototxt; the environment gives the others. May be repeated.",
 )
 
+
+def _allow_python_layers(_: click.Context, __: click.Parameter, allowed: bool) -> bool:
+    if allowed:
+        from deeplab_caffe.pycaffe.aliasing import install_unless_found
+
+        install_unless_found()
+    return allowed
+
+
+python_layers_option = click.option(
+    "--python-layers",
+    is_flag=True,
+    callback=_allow_python_layers,
+    help="Run the code of layers of type Python, modules on PYTHONPATH: for files that you trust.",
+)
+
 dtype_option = click.option(
     "--dtype",
     type=click.Choice(["float32", "bfloat16"]),

@@ -15,7 +15,14 @@ import torch
 
 from deeplab_caffe._version import __version__
 from deeplab_caffe.arrays.devices import resolve_device
-from deeplab_caffe.cli.options import chosen_device, dtype_option, gpu_option, path_option, variables_option
+from deeplab_caffe.cli.options import (
+    chosen_device,
+    dtype_option,
+    gpu_option,
+    path_option,
+    python_layers_option,
+    variables_option,
+)
 from deeplab_caffe.cli.progress import progress
 from deeplab_caffe.errors import SolverError
 from deeplab_caffe.proto import caffe_pb2
@@ -62,6 +69,7 @@ _EFFECTS = click.Choice(["stop", "snapshot", "none"])
     help="Gradient of pixels with an ignored label.",
 )
 @click.option("--allow-nan", is_flag=True, help="Go on where the loss is not finite.")
+@python_layers_option
 @click.option("--device", help="auto, cpu, cuda or cuda:INDEX; auto is what the solver's solver_mode says.  [auto]")
 @gpu_option
 @click.option("--sigint-effect", type=_EFFECTS, default="stop", show_default=True, help="What SIGINT (Ctrl-C) does.")
@@ -80,6 +88,7 @@ def train(
     label_reading: str,
     ignored_gradient: str,
     allow_nan: bool,
+    python_layers: bool,
     device: str | None,
     gpu: str | None,
     sigint_effect: str,
@@ -118,6 +127,7 @@ def train(
             label_reading=label_reading,
             ignored_gradient=ignored_gradient,
             allow_nan=allow_nan,
+            python_layers=python_layers,
             world=world,
             log=log,
         )

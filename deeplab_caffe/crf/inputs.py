@@ -254,7 +254,7 @@ def image_sizes(data_dim: NDArray | None, shape: Sizes) -> list[tuple[int, int]]
 
 def library_of(array: Any) -> Any:
     """Return the module that an array belongs to: numpy, torch or cupy."""
-    return np if isinstance(array, np.ndarray) else sys.modules["torch" if is_torch(array) else "cupy"]
+    return sys.modules["torch" if is_torch(array) else "cupy" if is_on_gpu(array) else "numpy"]
 
 
 def concatenate(parts: Sequence[Any], axis: int) -> Any:

@@ -22,7 +22,7 @@ from deeplab_caffe.data.io.folders import find_images, folder_names, id_folders
 from deeplab_caffe.data.io.images import load_image, save_labels_png
 from deeplab_caffe.data.io.mat import read_scores_mat
 from deeplab_caffe.errors import CRFError, DataError, DeepLabCaffeError
-from deeplab_caffe.viz.colormap import VOC_COLORMAP
+from deeplab_caffe.viz import VOC_COLORMAP
 
 InputKind = Literal["mat", "bin"]
 # What scores in these files are unless somebody says otherwise; None: see dense_crf.

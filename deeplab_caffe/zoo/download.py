@@ -178,9 +178,9 @@ def _download(model: Model, file: RemoteFile, target: Path, expected: str | None
             whole = _unpack(part, target, limit) if packed else part
             return _install(whole, target, model, expected, url)
         except DownloadError as error:
-            problems.append(f"  {url}: {error}")
-    tried = "\n".join(problems)
-    raise DownloadError(f"the weights of {model.name} could not be fetched:\n{tried}\n{_advice(model)}")
+            problems.append(f"{url}: {error}")
+    tried = "; ".join(problems)
+    raise DownloadError(f"the weights of {model.name} could not be fetched: {tried}. {_advice(model)}")
 
 
 def _advice(model: Model) -> str:
