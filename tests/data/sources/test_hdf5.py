@@ -207,10 +207,18 @@ def test_a_writer_goes_on_where_its_state_was_taken(tmp_path: Path) -> None:
         again.write(ones, ones)
 
 
-def test_what_the_library_raises_is_a_data_error(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object) -> None:
-        raise RuntimeError("bad heap")
+def damaged(path: Path, old: bytes, new: bytes) -> None:
+    content = path.read_bytes()
+    assert old in content
+    path.write_bytes(content.replace(old, new))
 
-    monkeypatch.setattr(h5py.Dataset, "ndim", property(fail))
-    with pytest.raises(DataError, match=r"a\.h5: the HDF5 file is damaged: bad heap"):
+
+def test_what_the_library_raises_is_a_data_error(files: Path) -> None:
+    # A name that is no UTF-8; the library's words for it are h5py's.
+    damaged(files / "a.h5", b"label\0", b"l\xff\xfe\xfdl\0")
+    with pytest.raises(DataError, match=r"a\.h5: has no dataset 'label'|a\.h5: the HDF5 file is damaged: "):
+        source(files)
+    # The signature of a group's symbol table node.
+    damaged(files / "a.h5", b"SNOD", b"SNOX")
+    with pytest.raises(DataError, match=r"a\.h5: the HDF5 file is damaged: "):
         source(files)
