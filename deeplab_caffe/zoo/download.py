@@ -161,9 +161,11 @@ def _copy(source: Path, target: Path) -> Path:
     copy = target.with_name(f"{target.name}.part")
     try:
         shutil.copyfile(source, copy)
-    except OSError as error:
+    except BaseException as error:
         copy.unlink(missing_ok=True)
-        raise DownloadError(f"{source}: cannot be copied to {target.parent}: {error.strerror or error}") from error
+        if not isinstance(error, OSError):
+            raise
+        raise DownloadError(f"{source}: cannot be copied to {target.parent}: {_reason(error)}") from error
     return copy
 
 
@@ -178,9 +180,8 @@ def _download(model: Model, file: RemoteFile, target: Path, expected: str | None
             whole = _unpack(part, target, limit) if packed else part
             return _install(whole, target, model, expected, url)
         except DownloadError as error:
-            problems.append(f"  {url}: {error}")
-    tried = "\n".join(problems)
-    raise DownloadError(f"the weights of {model.name} could not be fetched:\n{tried}\n{_advice(model)}")
+            problems.append(f"{url}: {error}")
+    raise DownloadError(f"the weights of {model.name} could not be fetched: {'; '.join(problems)}. {_advice(model)}")
 
 
 def _advice(model: Model) -> str:
@@ -202,15 +203,19 @@ def _unpack(archive: Path, target: Path, limit: int = _MOST_BYTES) -> Path:
                     file.write(chunk)
                     if file.tell() > limit:
                         raise DownloadError(f"the archive unpacks to more than the {limit:,} bytes of such a file")
-    except DownloadError:
+    except BaseException as error:  # each method of packing has its own errors for damage
         part.unlink(missing_ok=True)
-        raise
-    except Exception as error:  # each method of packing has its own errors for damage
-        part.unlink(missing_ok=True)
-        raise DownloadError(f"what came is no readable zip archive: {error or type(error).__name__}") from error
+        if isinstance(error, DownloadError) or not isinstance(error, Exception):
+            raise
+        raise DownloadError(f"what came is no readable zip archive: {_reason(error)}") from error
     finally:
         archive.unlink(missing_ok=True)
     return part
+
+
+def _reason(error: BaseException) -> str:
+    """Return an error's words in one line."""
+    return (getattr(error, "strerror", None) or str(error) or type(error).__name__).partition("\n")[0][:300]
 
 
 def _install(part: Path, target: Path, model: Model, expected: str | None, origin: str) -> Path:
