@@ -3,15 +3,51 @@
 Every one of them is a :class:`DeepLabCaffeError`, so that a caller (the command line, a service) can turn all of them
 into one line for its user with a single ``except``. Messages say which file, layer, blob or argument is meant, what was
 expected, and what came.
+
+A message quotes files, and files come from anywhere: each is one line of at most :data:`MOST_CHARACTERS`, without
+anything that a terminal would obey.
 """
 
 from __future__ import annotations
 
+import re
 from os import PathLike
+
+MOST_CHARACTERS = 2000
+_LONGEST_WORD = 200
+
+
+def printable(text: str) -> str:
+    r"""Return a text that terminals, XML and Markdown can show on one line: control characters as Python writes them.
+
+    An escape becomes the four characters ``\x1b``; the same holds for line breaks, for marks that turn the direction of
+    writing, and for bytes that are no text.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def shortened(text: str, most: int) -> str:
+    """Return a text of at most ``most`` characters: what is too much is left out of its middle."""
+    if len(text) <= most:
+        return text
+    head = (most - 3) * 2 // 3
+    return f"{text[:head]}...{text[len(text) - (most - 3 - head) :]}"
+
+
+def one_line(text: str) -> str:
+    """Return a message as users see it: printable, and of bounded length; long words are cut before others go."""
+    if len(text) > MOST_CHARACTERS:
+        text = re.sub(rf"\S{{{_LONGEST_WORD + 1},}}", lambda word: shortened(word.group(), _LONGEST_WORD), text)
+    return shortened(printable(shortened(text, MOST_CHARACTERS)), MOST_CHARACTERS)
 
 
 class DeepLabCaffeError(Exception):
     """Base of all errors that bad input, bad files or a bad request cause."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(one_line(str(message)))
 
 
 class PrototxtError(DeepLabCaffeError, ValueError):

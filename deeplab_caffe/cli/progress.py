@@ -9,6 +9,8 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from deeplab_caffe.errors import printable
+
 
 class Advance:
     """Call it after each item; :meth:`log` prints a line without tearing the bar."""
@@ -23,7 +25,8 @@ class Advance:
         self._bar.advance(self._task, items)
 
     def log(self, line: str) -> None:
-        """Print a line."""
+        """Print a line; names from files cannot steer the terminal."""
+        line = printable(line)
         if self._bar.disable:
             click.echo(line, err=self._to_stderr)
         else:

@@ -15,10 +15,11 @@ from deeplab_caffe.cli.options import (
     device_option,
     path_option,
     phase_option,
+    python_layers_option,
     variables_option,
 )
 from deeplab_caffe.cli.progress import progress
-from deeplab_caffe.errors import NetError
+from deeplab_caffe.errors import NetError, printable
 from deeplab_caffe.net import Net
 
 # Outputs with more numbers than this are blobs that a SILENCE layer should take, not results.
@@ -38,6 +39,7 @@ _MOST_PRINTED = 64
     help="How palette label PNGs are read; luminance is the original's way, which makes them wrong.",
 )
 @phase_option
+@python_layers_option
 @device_option
 @variables_option
 def test(
@@ -47,13 +49,15 @@ def test(
     quiet: bool,
     label_reading: str,
     phase: str,
+    python_layers: bool,
     device: str,
-    gpu: int | None,
+    gpu: str | None,
     variables: dict[str, str],
 ) -> None:
     """Run a network with data layers for some batches; print each output and their averages."""
     place = resolve_device(chosen_device(device, gpu))
-    net = Net(model, weights, phase, variables=variables, label_reading=label_reading).to(place)
+    net = Net(model, weights, phase, variables=variables, label_reading=label_reading, python_layers=python_layers)
+    net.to(place)
     if net.inputs:
         raise NetError(f"{model}: needs data layers, but it has inputs: {', '.join(net.inputs)}")
     sums: dict[str, torch.Tensor] = {}
@@ -73,5 +77,5 @@ def test(
     for name, total in sums.items():
         for number in (total / iterations).tolist():
             loss = f" (* {weights_of[name]:g} = {number * weights_of[name]:g} loss)" if name in weights_of else ""
-            click.echo(f"{name} = {number:g}{loss}")
+            click.echo(printable(f"{name} = {number:g}{loss}"))
     click.echo(f"{iterations} batches done")

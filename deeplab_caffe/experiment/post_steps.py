@@ -6,8 +6,8 @@ import importlib.util
 from pathlib import Path
 
 from deeplab_caffe.crf import CRFParams, find_preset
+from deeplab_caffe.data.classes import KNOWN, find_classes
 from deeplab_caffe.errors import CRFError
-from deeplab_caffe.evaluation.classes import KNOWN, find_classes
 from deeplab_caffe.experiment.markers import digest, file_digest
 from deeplab_caffe.experiment.settings import ExperimentError
 from deeplab_caffe.experiment.steps import UNKNOWN, ExperimentStep, Workshop

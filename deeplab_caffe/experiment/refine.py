@@ -21,7 +21,7 @@ from deeplab_caffe.data.io.folders import find_images, folder_names
 from deeplab_caffe.data.io.images import load_image, save_labels_png
 from deeplab_caffe.data.io.mat import read_scores_mat
 from deeplab_caffe.errors import CRFError, DataError, DeepLabCaffeError
-from deeplab_caffe.viz.colormap import VOC_COLORMAP
+from deeplab_caffe.viz import VOC_COLORMAP
 
 InputKind = Literal["mat", "bin"]
 SUFFIXES: dict[InputKind, str] = {"mat": "_blob_0.mat", "bin": ".bin"}

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from os import PathLike
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -46,30 +46,46 @@ def has_h5py() -> bool:
     return find_spec("h5py") is not None
 
 
-def find_datasets(
-    path: str | PathLike[str], names: Sequence[str] | None = None
-) -> tuple[dict[str, Dataset], Sequence[str]]:
-    """Find datasets of an HDF5 file; no value is read.
+def find_datasets(path: str | PathLike[str], names: Sequence[str]) -> tuple[dict[str, Dataset], Sequence[str]]:
+    """Find datasets of an HDF5 file by name; no value is read.
 
     Args:
         path: the file.
-        names: which; those that the file lacks are left out. None finds all, in groups too (``data/conv1/0``).
+        names: which; those that the file lacks are left out.
 
     Returns:
         The datasets by name; and the names of some that the file holds, if one is missing.
 
     Raises:
-        DataError: the file is missing or damaged, or a dataset lies in another file or claims more bytes than the file
+        DataError: the file is missing or damaged, or a dataset lies in other files or claims more bytes than the file
             can give.
         NetError: h5py is not installed.
     """
+    found = _describe(path, list(names))
+    return _datasets(path, found), found["held"]
+
+
+def find_all(path: str | PathLike[str]) -> tuple[list[str], dict[str, Dataset]]:
+    """Find all groups and datasets of an HDF5 file by path (``data/conv1/0``). Errors as :func:`find_datasets`.
+
+    Raises:
+        DataError: there are links as well, or groups without end.
+    """
+    found = _describe(path, None)
+    return found["groups"], _datasets(path, found)
+
+
+def _describe(path: str | PathLike[str], names: list[str] | None) -> dict[str, Any]:
     try:
         # A plain open first: HDF5's own words for a missing file run over several lines.
         with Path(path).open("rb"):
             pass
     except (OSError, ValueError) as error:
         raise DataError(f"cannot be read as HDF5: {getattr(error, 'strerror', None) or error}", path) from error
-    found, _ = ask(path, "HDF5", "describe", names=None if names is None else list(names))
+    return ask(path, "HDF5", "describe", names=names)[0]
+
+
+def _datasets(path: str | PathLike[str], found: dict[str, Any]) -> dict[str, Dataset]:
     stamp, size = tuple(found["stamp"]), found["stamp"][2]
     datasets = {}
     for name, facts in zip(found["names"], found["facts"], strict=True):
@@ -79,7 +95,7 @@ def find_datasets(
         if offset is not None and offset + math.prod(shape) * dtype.itemsize > size:
             raise DataError(f"truncated: dataset '{name}' ends behind the end of the file", path)
         datasets[name] = Dataset(os.fspath(path), stamp, name, shape, dtype, offset, tuple(facts["attributes"]))
-    return datasets, found["held"]
+    return datasets
 
 
 def read_dataset(dataset: Dataset) -> np.ndarray:

@@ -23,7 +23,7 @@ IDLE_SECONDS = 60.0
 CPU_SECONDS, CPU_BYTES_PER_SECOND = 60.0, 4e6
 # What deflate can make of a byte; and what any file may claim.
 MOST_UNPACKED, FREE_BYTES = 1032, 64 << 20
-MOST_DATASETS = 100_000
+MOST_OBJECTS, MOST_DEPTH = 100_000, 32
 MOST_NAMES = 20
 _CHUNK_CACHE_BYTES = 64 << 20
 
@@ -51,12 +51,14 @@ def describe(path: str, names: list[str] | None) -> Answer:
     """Tell of datasets where they are, of which type and size; without names of all in the file."""
     before = stamp(path)
     with _h5py_file(path) as file:
-        wanted = _all_names(file) if names is None else names
+        wanted, groups = names or [], list[str]()
+        if names is None:
+            _walk(file, "", wanted, groups)
         facts = [_facts(file, name, before[2]) for name in wanted]
         held = []
         if any(one is None for one in facts):
             held = [name for name in list(file)[:MOST_NAMES] if _is_dataset(file.get(name))]
-    return {"stamp": before, "names": wanted, "facts": facts, "held": held}, b""
+    return {"stamp": before, "names": wanted, "facts": facts, "held": held, "groups": groups}, b""
 
 
 def read(path: str, stamp_then: list[int], name: str, start: int | None, stop: int | None) -> Answer:
@@ -97,17 +99,23 @@ def _is_dataset(item: Any) -> bool:
     return isinstance(item, h5py.Dataset)
 
 
-def _all_names(file: Any) -> list[str]:
-    found: list[str] = []
+def _walk(group: Any, inside: str, found: list[str], groups: list[str]) -> None:
+    """Collect the names of all datasets and groups below a group; links are not followed."""
+    import h5py
 
-    def visit(name: str, item: Any) -> bool | None:
-        if _is_dataset(item):
-            found.append(name)
-        return len(found) > MOST_DATASETS or None
-
-    if file.visititems(visit):
-        raise RefusedError(f"has more than {MOST_DATASETS:,} datasets")
-    return found
+    if inside.count("/") > MOST_DEPTH:
+        raise RefusedError(f"its groups are nested more than {MOST_DEPTH} deep")
+    for name in group:
+        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+            raise RefusedError(f"'{_shown(name)}' is a link")
+        path, item = f"{inside}{_shown(name)}", group[name]
+        if isinstance(item, h5py.Group):
+            groups.append(path)
+            _walk(item, f"{path}/", found, groups)
+        else:
+            found.append(path)
+        if len(found) + len(groups) > MOST_OBJECTS:
+            raise RefusedError(f"has more than {MOST_OBJECTS:,} groups and datasets")
 
 
 def _facts(file: Any, name: str, file_size: int) -> dict[str, Any] | None:
@@ -118,7 +126,7 @@ def _facts(file: Any, name: str, file_size: int) -> dict[str, Any] | None:
     if not isinstance(item, h5py.Dataset):
         return None
     if item.file.filename != file.filename or item.is_virtual or item.external:
-        raise RefusedError(f"dataset {name[:60]!r} lies in another file; expected one file that holds it")
+        raise RefusedError(f"dataset '{_shown(name)}' lies in other files")
     shape, dtype = item.shape, item.dtype
     if shape is None:
         return {"shape": [0], "dtype": dtype.str, "offset": None, "attributes": []}
@@ -134,17 +142,18 @@ def _check_claims(item: Any, name: str, size: int, file_size: int) -> None:
     """Refuse sizes that the bytes in the file cannot make, before anybody takes memory for them."""
     stored = min(item.id.get_storage_size(), file_size)
     chunk = math.prod(item.chunks or ()) * item.dtype.itemsize
-    for what, claimed in (("values", size), ("a chunk", chunk)):
-        if claimed > max(FREE_BYTES, MOST_UNPACKED * stored):
-            raise RefusedError(f"dataset {name[:60]!r}: {what} of {claimed:,} bytes cannot come from {stored:,} bytes")
+    most = max(FREE_BYTES, MOST_UNPACKED * stored)
+    for what, claimed in (("values", size), ("chunks", chunk)):
+        if claimed > most:
+            raise RefusedError(f"dataset '{_shown(name)}': its {what} claim more than {most:,} bytes: {claimed:,}")
 
 
 DO: dict[str, Callable[..., Answer]] = {"describe": describe, "read": read, "close": close}
 
 
-def _text(name: bytes) -> str:
-    """Return a name that h5py gives as bytes since it is no UTF-8."""
-    return name.decode("utf-8", "backslashreplace")
+def _shown(name: str | bytes) -> str:
+    """Return a name as text: h5py gives bytes for what is no UTF-8."""
+    return name if isinstance(name, str) else name.decode("utf-8", "backslashreplace")
 
 
 def _words(error: Exception) -> str:
@@ -178,7 +187,7 @@ def serve() -> None:
     sys.path[:] = json.loads(sys.argv[1])
     while select.select([requests], [], [], IDLE_SECONDS)[0] and (line := requests.readline()):
         head, payload = _answer(json.loads(line))
-        out.write(json.dumps(head, default=_text).encode() + b"\n")
+        out.write(json.dumps(head, default=_shown).encode() + b"\n")
         out.write(payload)
         out.flush()
 

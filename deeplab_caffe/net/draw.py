@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from xml.sax.saxutils import escape
 
+from deeplab_caffe.errors import printable
 from deeplab_caffe.net.net import Net
 
 # Colours tell apart what has weights, what looks around, what reads or writes, what compares, and the rest.
@@ -45,7 +46,7 @@ def net_dot(net: Net, shapes: Mapping[str, tuple[int, ...]]) -> str:
     """Return the net in Graphviz's language."""
 
     def quoted(text: str) -> str:
-        return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+        return '"' + printable(text).replace("\\", "\\\\").replace('"', '\\"') + '"'
 
     lines = [
         f"digraph {quoted(net.name or 'net')} {{",
@@ -99,5 +100,5 @@ def net_svg(net: Net, shapes: Mapping[str, tuple[int, ...]]) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Return a text for XML, which has no control characters: they are written as in Python."""
-    return escape("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text))
+    """Return a text for XML, which has no control characters."""
+    return escape(printable(text))

@@ -33,6 +33,7 @@ class _LayerwiseEngine(Engine):
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
+        options.setdefault("python_layers", "unchanged")
         super().__init__(*args, **options)
         self._trained = [blob.parameter.requires_grad for blob in self.blobs]
         for blob in self.blobs:

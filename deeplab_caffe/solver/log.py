@@ -12,7 +12,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from deeplab_caffe.errors import DataError, SolverError
+from deeplab_caffe.errors import DataError, SolverError, printable
 
 
 def to_stderr(line: str) -> None:
@@ -48,7 +48,7 @@ class TrainingLog:
     def line(self, text: str) -> None:
         """Write one of Caffe's lines."""
         if self._echo is not None:
-            self._echo(text)
+            self._echo(printable(text))
 
     def outputs(self, kind: str, rows: Iterable[tuple[str, list[float], float]]) -> None:
         """Write a net's outputs as Caffe does.

@@ -71,7 +71,8 @@ class Solver:
         log: where to write; None for Caffe's lines on stderr alone.
         dtype: ``"float32"``, or ``"bfloat16"``: forward passes under autocast; parameters and updates stay float32. A
             torch.dtype does too.
-        **options: ``channels_last``, ``engine``, ``workers``, ``label_reading``: as for :class:`deeplab_caffe.Net`.
+        **options: ``channels_last``, ``engine``, ``workers``, ``label_reading``, ``python_layers``: as for
+            :class:`deeplab_caffe.Net`.
 
     Attributes:
         param: the SolverParameter.

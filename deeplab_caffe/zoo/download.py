@@ -165,7 +165,7 @@ def _copy(source: Path, target: Path) -> Path:
         copy.unlink(missing_ok=True)
         if not isinstance(error, OSError):
             raise
-        raise DownloadError(f"{source}: cannot be copied to {target.parent}: {_reason(error)}") from error
+        raise DownloadError(f"{source}: cannot be copied to {target.parent}: {error.strerror or error}") from error
     return copy
 
 
@@ -181,7 +181,8 @@ def _download(model: Model, file: RemoteFile, target: Path, expected: str | None
             return _install(whole, target, model, expected, url)
         except DownloadError as error:
             problems.append(f"{url}: {error}")
-    raise DownloadError(f"the weights of {model.name} could not be fetched: {'; '.join(problems)}. {_advice(model)}")
+    tried = "; ".join(problems)
+    raise DownloadError(f"the weights of {model.name} could not be fetched: {tried}. {_advice(model)}")
 
 
 def _advice(model: Model) -> str:
@@ -207,15 +208,10 @@ def _unpack(archive: Path, target: Path, limit: int = _MOST_BYTES) -> Path:
         part.unlink(missing_ok=True)
         if isinstance(error, DownloadError) or not isinstance(error, Exception):
             raise
-        raise DownloadError(f"what came is no readable zip archive: {_reason(error)}") from error
+        raise DownloadError(f"what came is no readable zip archive: {error or type(error).__name__}") from error
     finally:
         archive.unlink(missing_ok=True)
     return part
-
-
-def _reason(error: BaseException) -> str:
-    """Return an error's words in one line."""
-    return (getattr(error, "strerror", None) or str(error) or type(error).__name__).partition("\n")[0][:300]
 
 
 def _install(part: Path, target: Path, model: Model, expected: str | None, origin: str) -> Path:

@@ -61,3 +61,31 @@ def test_errors(run, tmp_path: Path) -> None:
     assert "'e'" in run("net", bad).error_line()
     outcome = run("net", DEFAULT_MODEL.deploy, "--svg", tmp_path / "no" / "folder.svg")
     assert "folder.svg" in outcome.error_line()
+
+
+def test_names_are_shown_as_they_are_and_steer_no_terminal(run, tmp_path: Path) -> None:
+    (tmp_path / "n.prototxt").write_text(
+        r"""name: "n\033[2J" input: "[red]" input_dim: 1 input_dim: 3 input_dim: 9 input_dim: 9
+        layers { name: "[/bold]\n|x" type: RELU bottom: "[red]" top: "b\007\\" }
+        """
+    )
+    outcome = run("net", tmp_path / "n.prototxt", "--dot", tmp_path / "n.dot", "--svg", tmp_path / "n.svg")
+    assert outcome.status == 0, outcome.err
+    title, _, first, second, *_ = outcome.out.splitlines()
+    assert title.rstrip() == r"n\x1b[2J (TEST)"
+    assert first.split()[:3] == ["[red]", "input", "[red]"]
+    assert second.split()[:3] == [r"[/bold]\n|x", "ReLU", r"b\x07" + "\\"]
+    assert (outcome.out + outcome.err).replace("\n", "").isprintable()
+    dot = (tmp_path / "n.dot").read_text()
+    assert r"[/bold]\\n|x" in dot
+    assert dot.replace("\n", "").isprintable()
+
+
+def test_a_name_of_a_million_characters(run, tmp_path: Path) -> None:
+    (tmp_path / "n.prototxt").write_text(
+        f'input: "d" input_dim: 1 input_dim: 3 input_dim: 9 input_dim: 9 layers {{ name: "{"x" * 1_000_000}" type: RELU'
+        ' bottom: "d" top: "t" }'
+    )
+    outcome = run("net", tmp_path / "n.prototxt")
+    assert outcome.status == 0, outcome.err
+    assert len(outcome.out) < 20_000

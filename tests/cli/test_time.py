@@ -30,3 +30,13 @@ def test_table(run, tmp_path: Path, words: tuple) -> None:
 
 def test_missing_file(run) -> None:
     assert "none.prototxt" in run("time", "--model", "none.prototxt").error_line()
+
+
+@pytest.mark.parametrize("verb", ["time", "convert"])
+def test_a_training_file_is_called_so(run, tmp_path: Path, verb: str) -> None:
+    path = tmp_path / "train.prototxt"
+    path.write_text('layers { name: "data" type: DATA top: "data" data_param { source: "no_lmdb" batch_size: 1 } }')
+    words = {"time": (), "convert": ("x.caffemodel", "--out", tmp_path / "x.pth")}[verb]
+    line = run(verb, *words, "--model", path).error_line()
+    assert "train.prototxt: this is a training file" in line
+    assert "expected a deploy.prototxt" in line

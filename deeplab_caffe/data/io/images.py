@@ -136,6 +136,16 @@ def load_label(
     return _own(pixels[..., 0])
 
 
+def read_palette(path: str | PathLike[str]) -> np.ndarray | None:
+    """Return the colours of a palette image, uint8 RGB ``(256, 3)``, black where it has none; None for another image.
+
+    Raises:
+        DataError: as :func:`load_image`, so far as the header tells.
+    """
+    with _open(path, MAX_PIXELS) as image:
+        return _palette(image) if image.mode in ("P", "PA") else None
+
+
 def image_size(path: str | PathLike[str]) -> tuple[int, int]:
     """Return ``(height, width)`` of an image file from its header, without regard to EXIF orientation.
 
@@ -272,9 +282,7 @@ def _colour(image: Image.Image, path: str | PathLike[str], exif_orientation: boo
     elif mode == "1":
         pixels = np.asarray(image).astype(np.uint8) * np.uint8(255)
     elif mode in ("P", "PA"):
-        palette = np.zeros((256, 3), np.uint8)
-        colours = np.array(image.getpalette("RGB") or [], np.uint8).reshape(-1, 3)
-        palette[: len(colours)] = colours
+        palette = _palette(image)
         indices = zero_copy_pixels(image)
         pixels = palette[indices if indices.ndim == 2 else indices[..., 0]]
     elif mode in ("L", "LA", "La"):
@@ -287,6 +295,13 @@ def _colour(image: Image.Image, path: str | PathLike[str], exif_orientation: boo
     if exif_orientation:
         pixels = _oriented(pixels, image)
     return pixels if pixels.ndim == 3 else np.broadcast_to(pixels[..., None], (*pixels.shape, 3))
+
+
+def _palette(image: Image.Image) -> np.ndarray:
+    palette = np.zeros((256, 3), np.uint8)
+    colours = np.array(image.getpalette("RGB") or [], np.uint8).reshape(-1, 3)
+    palette[: len(colours)] = colours
+    return palette
 
 
 def _oriented(pixels: np.ndarray, image: Image.Image) -> np.ndarray:
