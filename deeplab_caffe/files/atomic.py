@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import io
 import os
 import re
 import secrets
@@ -14,13 +15,34 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from os import PathLike
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from deeplab_caffe.errors import CaffeModelError, DataError
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 _LEFTOVER = re.compile(r"\..*\.[0-9a-f]{12}\.dlc\.tmp", re.DOTALL)
 # Folders that this process has cleared of what others left: each is looked at once.
 _swept: set[str] = set()
+
+
+class _File(io.FileIO):
+    """A file that keeps why it could not be written: some libraries turn that into errors of their own.
+
+    Attributes:
+        failure: what the operating system said.
+    """
+
+    failure: OSError | None = None
+
+    def write(self, content: Buffer) -> int:
+        """Write to the file."""
+        try:
+            return super().write(content)
+        except OSError as error:
+            self.failure = error
+            raise
 
 
 @contextmanager
@@ -51,7 +73,6 @@ def write_atomically(
         DataError: or ``error``: the operating system refuses (no such folder, no permission, no space, ...).
     """
     working: Path | None = None
-    stream: BinaryIO
     try:
         # Replacing the link itself would leave the file that others know under its real name untouched.
         target = Path(os.path.realpath(path))
@@ -60,16 +81,16 @@ def write_atomically(
         if make_folders:
             target.parent.mkdir(parents=True, exist_ok=True)
         if target.exists() and not target.is_file():
-            stream = target.open("wb")
+            raw = _File(target, "wb")
         else:
             _sweep(target.parent)
-            working, stream = _open_locked(target)
+            working, raw = _open_locked(target)
     except (OSError, ValueError) as exc:
         raise _unwritable(path, exc, error) from exc
     # Closing the stream keeps the lock, which both descriptors share.
-    lock = os.dup(stream.fileno())
+    lock = os.dup(raw.fileno())
     try:
-        with stream:
+        with io.BufferedWriter(raw) as stream:
             yield stream
             if sync:
                 stream.flush()
@@ -80,26 +101,27 @@ def write_atomically(
         if working is not None:
             with suppress(OSError):
                 working.unlink()
-        if isinstance(exc, OSError):
-            raise _unwritable(path, exc, error) from exc
+        cause = raw.failure if raw.failure is not None and isinstance(exc, Exception) else exc
+        if isinstance(cause, OSError):
+            raise _unwritable(path, cause, error) from exc
         raise
     finally:
         os.close(lock)
 
 
-def _open_locked(target: Path) -> tuple[Path, BinaryIO]:
+def _open_locked(target: Path) -> tuple[Path, _File]:
     # A name may have 255 bytes.
     start = os.fsencode(target.name)[:160].decode("utf-8", "ignore")
     while True:
         # Not tempfile: its mode 0600 would stay with the result.
         working = target.with_name(f".{start}.{secrets.token_hex(6)}.dlc.tmp")
-        stream = working.open("xb")
+        raw = _File(working, "xb")
         with suppress(OSError):  # a file system without locks
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(raw, fcntl.LOCK_EX | fcntl.LOCK_NB)
         # Another process may have taken it for a leftover before it was locked.
-        if os.fstat(stream.fileno()).st_nlink:
-            return working, stream
-        stream.close()
+        if os.fstat(raw.fileno()).st_nlink:
+            return working, raw
+        raw.close()
 
 
 def _sweep(folder: Path) -> None:

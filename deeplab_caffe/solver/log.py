@@ -112,7 +112,7 @@ def read_log(path: str | PathLike[str]) -> list[dict[str, Any]]:
         try:
             entry = json.loads(line)
             iteration = int(entry["iteration"])
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
             continue
         if entry.get("event") == "start":
             records = [record for record in records if record["iteration"] < iteration]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Sequence
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -227,9 +229,7 @@ class HDF5Writer:
         blobs = {"data": np.asarray(data, np.float32), "label": np.asarray(label, np.float32)}
         try:
             if self.rows == 0:
-                with atomic_write(self.path) as stream, _h5py().File(stream.name, "w", locking=False) as file:
-                    for name, blob in blobs.items():
-                        file.create_dataset(name, data=blob, maxshape=(None, *blob.shape[1:]), chunks=True)
+                self._create(blobs)
             else:
                 self._append(blobs)
         except (OSError, RuntimeError, ValueError) as exc:
@@ -247,7 +247,18 @@ class HDF5Writer:
         """Go on where :meth:`state_dict` was taken: the next batch replaces the rows written since."""
         self.rows = int(state["rows"])
 
+    def _create(self, blobs: dict[str, np.ndarray]) -> None:
+        # In memory first: where the disk is full, the HDF5 library ends the process when it cannot close its file.
+        with atomic_write(self.path) as stream:
+            with _h5py().File(stream.name, "w", driver="core", backing_store=False) as file:
+                for name, blob in blobs.items():
+                    file.create_dataset(name, data=blob, maxshape=(None, *blob.shape[1:]), chunks=True)
+                file.flush()
+                image = file.id.get_file_image()
+            stream.write(image)
+
     def _append(self, blobs: dict[str, np.ndarray]) -> None:
+        self._reserve(2 * sum(blob.nbytes for blob in blobs.values()) + (4 << 20))
         with _h5py().File(self.path, "r+") as file:
             for name, blob in blobs.items():
                 if name not in file or len(file[name]) < self.rows:
@@ -258,6 +269,22 @@ class HDF5Writer:
             for name, blob in blobs.items():
                 file[name].resize(self.rows + len(blob), axis=0)
                 file[name][self.rows :] = blob
+
+    def _reserve(self, count: int) -> None:
+        """See that the file can grow: see :meth:`_create`.
+
+        Raises:
+            OSError: the disk is full.
+        """
+        with Path(self.path).open("r+b") as file:
+            size = os.fstat(file.fileno()).st_size
+            try:
+                os.posix_fallocate(file.fileno(), size, count)
+            except OSError as exc:
+                if exc.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
+                    raise
+            finally:
+                os.ftruncate(file.fileno(), size)
 
 
 def _four(row: tuple[int, ...]) -> tuple[int, int, int]:

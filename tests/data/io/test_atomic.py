@@ -154,3 +154,12 @@ def test_a_short_write_of_numpys_names_the_disk(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be written: No space left on device, or a limit"):  # noqa: SIM117
         with atomic_write(tmp_path / "a"):
             raise OSError("87120 requested and 70624 written")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
+def test_what_a_library_makes_of_a_full_disk_is_a_data_error_too() -> None:
+    with pytest.raises(DataError, match="No space left"), atomic_write("/dev/full") as stream:  # noqa: PT012
+        try:
+            stream.write(bytes(1 << 20))
+        except OSError:
+            raise RuntimeError("unexpected pos 704 vs 598") from None
