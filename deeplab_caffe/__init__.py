@@ -99,7 +99,13 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in _NAMES:
-        return getattr(importlib.import_module(_NAMES[name]), name)
+        try:
+            return getattr(importlib.import_module(_NAMES[name]), name)
+        except ModuleNotFoundError as error:
+            if error.name != "torch":
+                raise
+            message = f"deeplab_caffe.{name} needs torch, which is not installed: pip install torch"
+            raise ModuleNotFoundError(message, name="torch") from None
     if name in _MODULES:
         return importlib.import_module(f"deeplab_caffe.{name}")
     raise AttributeError(f"module 'deeplab_caffe' has no attribute '{name}'")

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import deeplab_caffe
 from deeplab_caffe import _version
 
@@ -23,3 +26,10 @@ def test_every_error_is_at_the_top() -> None:
 
 def test_the_version_stands_once() -> None:
     assert deeplab_caffe.__version__ == _version.__version__
+
+
+def test_a_name_that_needs_torch_says_so() -> None:
+    code = "import sys; sys.modules['torch'] = None; import deeplab_caffe as dc; dc.CRFParams; dc.Segmenter"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    last = found.stderr.splitlines()[-1]
+    assert last.endswith("deeplab_caffe.Segmenter needs torch, which is not installed: pip install torch")

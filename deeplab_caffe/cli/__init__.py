@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from deeplab_caffe._version import __version__
+from deeplab_caffe.cli.words import nearest, two_dashes
 from deeplab_caffe.errors import DeepLabCaffeError, one_line
 
 # Verb: what --help says of it. Its command is the function of that name, with _ for -, in the module of that name.
@@ -22,6 +23,7 @@ VERBS = {
     "convert": "Convert weights between caffemodel, safetensors, PyTorch and ONNX.",
     "crf": "Refine score files by a dense CRF, as the original's densecrf programs.",
     "crf-search": "Search the dense CRF's parameters on validation images, as the DeepLab paper does.",
+    "device-query": "Show the GPUs, as `caffe device_query`.",
     "download": "Fetch the weights of a model of the papers, or check those that were fetched.",
     "eval": "Evaluate results: IoU, accuracies, trimaps, as the original's MATLAB; an HTML report.",
     "models": "List the models of the papers: networks, published results, CRF parameters, files.",
@@ -43,12 +45,23 @@ class _Verbs(click.Group):
         return sorted(VERBS)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        """Return the command of a verb."""
-        if name not in VERBS:
-            return None
+        """Return the command of a verb; ``_`` stands for ``-``, as in Caffe's device_query."""
         module = name.replace("-", "_")
+        if module.replace("_", "-") not in VERBS:
+            return None
         command: click.Command = getattr(importlib.import_module(f"deeplab_caffe.cli.{module}"), module)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the verb; its flags may have Caffe's single dash."""
+        name, command = args[0], self.get_command(ctx, args[0])
+        if command is None:
+            known = nearest(name, VERBS)
+            meant = f" Did you mean {' or '.join(f'`{verb}`' for verb in known)}?" if known else ""
+            ctx.fail(f"No such command '{name}'.{meant}")
+        return command.name, command, two_dashes(ctx, command, args[1:])
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the table of verbs of ``--help``."""
@@ -84,6 +97,13 @@ def _termination() -> Iterator[None]:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
+def _lacking(error: ModuleNotFoundError) -> str:
+    """Say which module is missing, and how to install it."""
+    if error.name == f"{__package__.partition('.')[0]}._C":
+        return "the package's extension is not built: pip install . in its folder builds it"
+    return f"{error.name} is not installed: pip install {error.name}"
+
+
 def main(args: list[str] | None = None) -> None:
     """Run a command: whatever bad input causes becomes one line on stderr and exit status 1."""
     warnings.showwarning = _one_line_warning
@@ -105,6 +125,9 @@ def _main(args: list[str] | None) -> None:
         sys.exit(error.exit_code)
     except DeepLabCaffeError as error:
         click.echo(f"error: {error}", err=True)
+        sys.exit(1)
+    except ModuleNotFoundError as error:
+        click.echo(f"error: {_lacking(error)}", err=True)
         sys.exit(1)
     except MemoryError as error:
         click.echo(one_line(f"error: out of memory: {error}"), err=True)

@@ -39,7 +39,14 @@ from deeplab_caffe.weak.boxes import segment_boxes
     show_default=True,
     help="Share of a box that is foreground for certain.",
 )
-@click.option("--classes", "classes_name", default="voc12", show_default=True, help="voc12, camvid or a file of names.")
+@click.option(
+    "--classes",
+    "classes_name",
+    default="voc12",
+    show_default=True,
+    metavar="NAME|FILE",
+    help="voc12, camvid or a file, a line for each class: NAME or NAME R G B.",
+)
 @click.option("--min-area", type=click.IntRange(min=1), default=1, show_default=True, help="With --labels: pixels.")
 @click.option("--overwrite", is_flag=True, help="Do images again whose label maps exist.")
 def boxes(
@@ -66,7 +73,8 @@ def boxes(
         raise click.UsageError("--instances goes with --labels")
     classes = find_classes(classes_name)
     params = CRFParams.named(crf)
-    photographs = find_images(images)
+    names = read_ids(list_path)
+    photographs = find_images(images, names)
     _C.set_num_threads(0)
 
     def boxes_of(name: str, shape: tuple[int, int]) -> list[Box]:
@@ -74,7 +82,14 @@ def boxes(
             return read_voc_boxes(annotations / f"{name}.xml", classes.names, shape)
         assert labels is not None
         objects = None if instances is None else load_label(instances / f"{name}.png")
-        return label_map_boxes(load_label(labels / f"{name}.png"), objects, min_area=min_area)
+        found = label_map_boxes(load_label(labels / f"{name}.png"), objects, min_area=min_area)
+        others = [box.label for box in found if box.label >= len(classes)]
+        if others:
+            raise DataError(
+                f"label {others[0]} is none of the {len(classes)} classes of '{classes_name}': say --classes",
+                labels / f"{name}.png",
+            )
+        return found
 
     def work(name: str) -> None:
         if name not in photographs:
@@ -91,7 +106,6 @@ def boxes(
         save_labels_png(out / f"{name}.png", made, classes.colormap)
 
     made, skipped, failed = 0, 0, 0
-    names = read_ids(list_path)
     with progress("boxes", len(names)) as advance:
         for name in names:
             if (out / f"{name}.png").exists() and not overwrite:

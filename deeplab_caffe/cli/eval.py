@@ -13,6 +13,7 @@ from deeplab_caffe.crf_search.grid import parse_range
 from deeplab_caffe.data.io.atomic import atomic_write
 from deeplab_caffe.data.io.folders import find_images
 from deeplab_caffe.evaluation import RULES, Classes, Rule, detect_kind, evaluate, find_classes, find_pairs, read_ids
+from deeplab_caffe.evaluation.assumed import HINT, assumed_classes
 from deeplab_caffe.evaluation.predictions import Kind
 from deeplab_caffe.evaluation.report import html_report
 from deeplab_caffe.evaluation.save import save_pngs
@@ -31,7 +32,13 @@ def parse_widths(text: str) -> list[int]:
 @path_option("--predictions", required=True, help="Results: <id>.png, <id>_blob_0.mat (scores) or <id>.bin.")
 @path_option("--labels", help="True labels <id>.png, palette or grey; 255 does not count. None: --save-png alone.")
 @path_option("--list", "list_path", required=True, help="What to evaluate: val_id.txt or val.txt.")
-@click.option("--classes", "classes_name", default="voc12", show_default=True, help="voc12, camvid or a file of names.")
+@click.option(
+    "--classes",
+    "classes_name",
+    metavar="NAME|FILE",
+    help="voc12, camvid or a file, a line for each class: NAME or NAME R G B. By default PASCAL VOC's, if the "
+    "labels can be VOC's.",
+)
 @click.option("--trimap", help="Widths of trimaps in pixels, as 1:40.")
 @click.option("--input", "kind", type=click.Choice(["auto", "png", "mat", "bin"]), default="auto", show_default=True)
 @click.option(
@@ -56,7 +63,7 @@ def eval(
     predictions: Path,
     labels: Path | None,
     list_path: Path,
-    classes_name: str,
+    classes_name: str | None,
     trimap: str | None,
     kind: Kind | Literal["auto"],
     absent: Rule,
@@ -77,17 +84,19 @@ def eval(
     The confusion of the whole data set is counted, and the numbers are those of the original's MATLAB scripts. Without
     labels, as for a test set, results are only saved as PNGs.
     """
-    classes = find_classes(classes_name)
+    classes = find_classes(classes_name or "voc12")
     widths = parse_widths(trimap) if trimap else []
-    found_kind = detect_kind(predictions) if kind == "auto" else kind
     ids = read_ids(list_path)
-    photographs = find_images(images) if images else None
+    found_kind = detect_kind(predictions, ids) if kind == "auto" else kind
+    photographs = find_images(images, ids) if images else None
     if labels is None:
         if save_png is None or photographs is None:
             raise click.UsageError("without --labels there is nothing to do but --save-png, which needs --images")
         _save(save_png, predictions, found_kind, ids, photographs, classes, jobs)
         return
     pairs, missing = find_pairs(predictions, labels, ids, found_kind, skip_missing=skip_missing)
+    if classes_name is None:
+        classes = assumed_classes(pairs, found_kind, ignore_label)
     if save_png is not None:
         partners = {pair.name: pair.label for pair in pairs}
         _save(save_png, predictions, found_kind, list(partners), partners, classes, jobs)
@@ -102,6 +111,7 @@ def eval(
             missing=missing,
             jobs=jobs,
             advance=advance,
+            hint="" if classes_name else HINT,
         )
     click.echo(text_report(found))
     for note in notes(found):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,17 +24,38 @@ def _variables(_: click.Context, __: click.Parameter, pairs: tuple[str, ...]) ->
     return found
 
 
+def _gpus(_: click.Context, __: click.Parameter, text: str | None) -> str | None:
+    if text is not None and not re.fullmatch(r"all|-1|\d+(,\d+)*", text, re.ASCII):
+        raise click.BadParameter(f"expected numbers of GPUs with commas, or all, got '{text}'")
+    return text
+
+
+gpu_option = click.option(
+    "--gpu",
+    callback=_gpus,
+    metavar="INDEX",
+    help="Caffe's way to say --device cuda:INDEX. Of several, 0,1 or all, the first is used; training takes torchrun.",
+)
+
+
 def device_option(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add ``--device`` and Caffe's ``--gpu``."""
-    function = click.option("--gpu", type=click.IntRange(min=0), help="Caffe's way to say --device cuda:INDEX.")(
-        function
+    return click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:INDEX.")(
+        gpu_option(function)
     )
-    return click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:INDEX.")(function)
 
 
-def chosen_device(device: str, gpu: int | None) -> str:
-    """Return what ``--device`` and ``--gpu`` ask for together."""
-    return f"cuda:{gpu}" if gpu is not None else device
+def chosen_device(device: str, gpu: str | None) -> str:
+    """Return what ``--device`` and ``--gpu`` ask for together: of several GPUs the first, as Caffe's test and time do.
+
+    ``-1`` is the CPU, as in DeepLab v1's Caffe.
+    """
+    if gpu is None or gpu == "-1":
+        return device if gpu is None else "cpu"
+    first, *others = gpu.split(",")
+    if others:
+        warnings.warn(f"--gpu {gpu}: one GPU is used, the first", stacklevel=2)
+    return "cuda" if gpu == "all" else f"cuda:{first}"
 
 
 variables_option = click.option(
@@ -42,6 +65,22 @@ variables_option = click.option(
     callback=_variables,
     metavar="NAME=VALUE",
     help="Value of ${NAME} in the prototxt; the environment gives the others. May be repeated.",
+)
+
+
+def _allow_python_layers(_: click.Context, __: click.Parameter, allowed: bool) -> bool:
+    if allowed:
+        from deeplab_caffe.pycaffe.aliasing import install_unless_found
+
+        install_unless_found()
+    return allowed
+
+
+python_layers_option = click.option(
+    "--python-layers",
+    is_flag=True,
+    callback=_allow_python_layers,
+    help="Run the code of layers of type Python, modules on PYTHONPATH: for files that you trust.",
 )
 
 dtype_option = click.option(
@@ -69,9 +108,28 @@ def crf_number_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return click.option("-i", "--iterations", type=click.IntRange(min=0), help="Mean field iterations.")(function)
 
 
+kind_option = click.option(
+    "--kind",
+    type=click.Choice(["scores", "probabilities", "energies"]),
+    help="What the scores are: of a network, probabilities, or minus their logarithms; of one channel those of the "
+    "foreground. Without it probabilities in a .bin, else scores, and an error if they are clearly one of the others.",
+)
+
 phase_option = click.option(
     "--phase", type=click.Choice(["TRAIN", "TEST"], case_sensitive=False), default="TEST", show_default=True
 )
+
+
+def state_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add Caffe's ``--level`` and ``--stage``, which choose layers by their include and exclude rules."""
+    function = click.option("--stage", "stages", default="", callback=_stages, help="The net's stages, with commas.")(
+        function
+    )
+    return click.option("--level", type=int, default=0, show_default=True, help="The net's level.")(function)
+
+
+def _stages(_: click.Context, __: click.Parameter, text: str) -> tuple[str, ...]:
+    return tuple(part for part in text.split(",") if part)
 
 
 def path_option(*names: str, **options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -17,6 +17,7 @@ from deeplab_caffe.cli.options import (
     device_option,
     dtype_option,
     path_option,
+    python_layers_option,
     variables_option,
 )
 from deeplab_caffe.cli.progress import progress
@@ -25,10 +26,10 @@ from deeplab_caffe.data import load_image, save_image, save_labels_png, write_bl
 from deeplab_caffe.data.io.atomic import atomic_write
 from deeplab_caffe.errors import DeepLabCaffeError, NetError
 from deeplab_caffe.segmentation.segmenter import Segmentation, Segmenter
-from deeplab_caffe.viz import CAMVID_CLASSES, CAMVID_COLORMAP, VOC_CLASSES, VOC_COLORMAP, overlay
+from deeplab_caffe.viz import CAMVID_COLORMAP, VOC_COLORMAP, overlay
 from deeplab_caffe.zoo.default import DEFAULT_MODEL
 
-_COLORMAPS = {"voc": (VOC_COLORMAP, VOC_CLASSES), "camvid": (CAMVID_COLORMAP, CAMVID_CLASSES)}
+_COLORMAPS = {"voc": VOC_COLORMAP, "camvid": CAMVID_COLORMAP}
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,11 @@ class _Job:
     photo: Path
     stem: Path
     marginals: str | None
-    colormap: str
+    colormap: np.ndarray
 
     def write(self, image: np.ndarray, found: Segmentation) -> list[Path]:
         """Write all results or, if one cannot be written, none."""
-        colours = _COLORMAPS[self.colormap][0]
+        colours = self.colormap
         writers: list[tuple[str, Callable[[Path], None]]] = [
             ("_labels.png", lambda path: save_labels_png(path, found.labels, colours)),
             ("_overlay.png", lambda path: save_image(path, overlay(image, found.labels, colours))),
@@ -118,10 +119,17 @@ def _crf_params(
 @click.option("--flip", is_flag=True, help="Average over the mirrored image too.")
 @click.option("--window", type=click.IntRange(min=1), help="Cut larger photographs into windows of this side: 513.")
 @click.option("--stride", type=click.IntRange(min=1), help="Pixels from window to window.  [2/3 of the window]")
-@click.option("--colormap", type=click.Choice(sorted(_COLORMAPS)), help="voc, or camvid for the built-in network.")
+@click.option(
+    "--classes",
+    metavar="NAME|FILE",
+    help="Names and colours of the classes: voc12, camvid or a file, a line for each: NAME or NAME R G B. By default "
+    "classes.txt beside the weights or the model.",
+)
+@click.option("--colormap", type=click.Choice(sorted(_COLORMAPS)), help="Other colours than those of the classes.")
 @dtype_option
 @click.option("--channels-last", is_flag=True, help="Channels-last memory order: faster, last digits may differ.")
 @click.option("--no-optimize", is_flag=True, help="Run the net layer by layer: slower, the same bits as dc.Net.")
+@python_layers_option
 @device_option
 @variables_option
 def segment(
@@ -139,12 +147,14 @@ def segment(
     flip: bool,
     window: int | None,
     stride: int | None,
+    classes: str | None,
     colormap: str | None,
     dtype: str,
     channels_last: bool,
     no_optimize: bool,
+    python_layers: bool,
     device: str,
-    gpu: int | None,
+    gpu: str | None,
     variables: dict[str, str],
     **crf_numbers: float | None,
 ) -> None:
@@ -177,8 +187,11 @@ def segment(
         channels_last=channels_last or dtype == "bfloat16",
         optimize=False if no_optimize else None,
         variables=variables,
+        classes=classes,
+        python_layers=python_layers,
     )
-    colours = colormap or (DEFAULT_MODEL.colormap if built_in else "voc")
+    names = segmenter.classes.names
+    colours = _COLORMAPS[colormap] if colormap else segmenter.classes.colormap
     if segmenter.num_classes > 256:
         raise NetError(f"label maps are bytes: the net has {segmenter.num_classes} classes, at most 256 fit")
     failed = 0
@@ -189,7 +202,7 @@ def segment(
                 found = segmenter.segment(image)
                 out.mkdir(parents=True, exist_ok=True)
                 written = _Job(photo, stem, marginals, colours).write(image, found)
-                advance.log(f"{photo}: {_shares(found.labels, _COLORMAPS[colours][1])}")
+                advance.log(f"{photo}: {_shares(found.labels, names)}")
                 for path in written:
                     advance.log(f"  {path}")
             except DeepLabCaffeError as error:
@@ -212,6 +225,6 @@ def _shares(labels: np.ndarray, names: tuple[str, ...], most: int = 4) -> str:
     counts = np.bincount(labels.ravel())
     largest = [label for label in np.argsort(-counts, kind="stable")[:most] if counts[label]]
     return ", ".join(
-        f"{names[label] if label < len(names) else label} {100 * counts[label] / labels.size:.0f} %"
+        f"{names[label] if label < len(names) else f'class {label}'} {100 * counts[label] / labels.size:.0f} %"
         for label in largest
     )

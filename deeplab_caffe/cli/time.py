@@ -20,11 +20,14 @@ from deeplab_caffe.cli.options import (
     device_option,
     path_option,
     phase_option,
+    python_layers_option,
+    state_options,
     variables_option,
 )
 from deeplab_caffe.cli.progress import progress
 from deeplab_caffe.cli.tables import plain_table, print_table
 from deeplab_caffe.pycaffe import mode
+from deeplab_caffe.segmentation.deploy import deploy_wanted
 
 
 def _synchronize() -> None:
@@ -39,6 +42,8 @@ def _synchronize() -> None:
 @click.option("--forward-only", is_flag=True, help="Leave the backward passes out.")
 @click.option("--engine", type=click.Choice(["DEFAULT", "CAFFE", "CUDNN"]), default="DEFAULT", show_default=True)
 @phase_option
+@state_options
+@python_layers_option
 @device_option
 @variables_option
 def time(
@@ -48,8 +53,11 @@ def time(
     forward_only: bool,
     engine: str,
     phase: str,
+    level: int,
+    stages: tuple[str, ...],
+    python_layers: bool,
     device: str,
-    gpu: int | None,
+    gpu: str | None,
     variables: dict[str, str],
 ) -> None:
     """Time each layer's forward and backward pass; print the median of the passes in milliseconds.
@@ -65,7 +73,9 @@ def time(
         caffe.set_mode_cpu()
     # Not caffe.set_random_seed: with a seed, dropout draws from the slower generator that Caffe has.
     torch.manual_seed(1)
-    net = caffe.Net(model, weights, getattr(caffe, phase), engine=engine, variables=variables)
+    options = {"engine": engine, "variables": variables, "python_layers": python_layers}
+    with deploy_wanted(model, variables):
+        net = caffe.Net(model, weights, getattr(caffe, phase), level=level, stages=stages, **options)
     generator = torch.Generator().manual_seed(1)
     for name in net.inputs:
         blob = net.blobs[name]

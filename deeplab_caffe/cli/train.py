@@ -15,7 +15,14 @@ import torch
 
 from deeplab_caffe._version import __version__
 from deeplab_caffe.arrays.devices import resolve_device
-from deeplab_caffe.cli.options import chosen_device, dtype_option, path_option, variables_option
+from deeplab_caffe.cli.options import (
+    chosen_device,
+    dtype_option,
+    gpu_option,
+    path_option,
+    python_layers_option,
+    variables_option,
+)
 from deeplab_caffe.cli.progress import progress
 from deeplab_caffe.errors import SolverError
 from deeplab_caffe.proto import caffe_pb2
@@ -35,6 +42,7 @@ from deeplab_caffe.solver.solver import solver_device
 # As shells report a process that a signal ended.
 _SIGNAL_STATUS = 128
 _MOST_WORKERS = 8
+_EFFECTS = click.Choice(["stop", "snapshot", "none"])
 
 
 @click.command()
@@ -61,8 +69,11 @@ _MOST_WORKERS = 8
     help="Gradient of pixels with an ignored label.",
 )
 @click.option("--allow-nan", is_flag=True, help="Go on where the loss is not finite.")
+@python_layers_option
 @click.option("--device", help="auto, cpu, cuda or cuda:INDEX; auto is what the solver's solver_mode says.  [auto]")
-@click.option("--gpu", type=click.IntRange(min=0), help="Caffe's way to say --device cuda:INDEX.")
+@gpu_option
+@click.option("--sigint-effect", type=_EFFECTS, default="stop", show_default=True, help="What SIGINT (Ctrl-C) does.")
+@click.option("--sighup-effect", type=_EFFECTS, default="snapshot", show_default=True, help="What SIGHUP does.")
 @variables_option
 def train(
     solver: Path,
@@ -77,8 +88,11 @@ def train(
     label_reading: str,
     ignored_gradient: str,
     allow_nan: bool,
+    python_layers: bool,
     device: str | None,
-    gpu: int | None,
+    gpu: str | None,
+    sigint_effect: str,
+    sighup_effect: str,
     variables: dict[str, str],
 ) -> None:
     """Train a network by a solver prototxt.
@@ -86,8 +100,8 @@ def train(
     SIGINT (Ctrl-C) and SIGTERM end it with a snapshot and exit status 130 or 143; a second one ends it at once. SIGHUP
     writes a snapshot and goes on.
 
-    Under torchrun each process takes its part of each batch, which is as many times the prototxt's batch_size as there
-    are processes.
+    Several GPUs take a process each: torchrun --nproc-per-node 2 -m deeplab_caffe train --solver solver.prototxt. Each
+    takes its part of each batch, which is as many times the prototxt's batch_size as there are processes.
     """
     if weights and snapshot:
         raise click.UsageError("--weights and --snapshot exclude each other: a snapshot has its own weights")
@@ -113,6 +127,7 @@ def train(
             label_reading=label_reading,
             ignored_gradient=ignored_gradient,
             allow_nan=allow_nan,
+            python_layers=python_layers,
             world=world,
             log=log,
         )
@@ -125,7 +140,7 @@ def train(
         _describe(trainer, dtype)
         advance(trainer.iteration)
         trainer.after_iteration = advance
-        with _signals(trainer):
+        with _signals(trainer, sigint_effect, sighup_effect):
             trainer.solve()
         log.close()
     # Not after an error: the others may wait for this process, until torchrun ends them.
@@ -134,8 +149,11 @@ def train(
         raise click.exceptions.Exit(_SIGNAL_STATUS + trainer.stopped)
 
 
-def _device(device: str | None, gpu: int | None, param: caffe_pb2.SolverParameter) -> torch.device:
+def _device(device: str | None, gpu: str | None, param: caffe_pb2.SolverParameter) -> torch.device:
     """Return the device that the command line or else the solver names; under torchrun each process has its own GPU."""
+    several = _several(gpu)
+    if several:
+        return resolve_device(f"cuda:{several[local_rank()]}")
     if device in (None, "auto") and gpu is None:
         place, named = solver_device(param), False
     else:
@@ -146,6 +164,25 @@ def _device(device: str | None, gpu: int | None, param: caffe_pb2.SolverParamete
     if named:
         raise click.UsageError("under torchrun each process has the GPU of its number: leave --gpu and the index out")
     return resolve_device(f"cuda:{local_rank()}")
+
+
+def _several(gpu: str | None) -> list[int]:
+    """Return the GPUs where ``--gpu`` names several: one for each of torchrun's processes; else none.
+
+    Raises:
+        click.UsageError: there are more or fewer processes.
+    """
+    if gpu is None or not ("," in gpu or gpu == "all"):
+        return []
+    found = list(range(torch.cuda.device_count())) if gpu == "all" else [int(index) for index in gpu.split(",")]
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    if len(found) != processes and (len(found) > 1 or processes > 1):
+        raise click.UsageError(
+            f"--gpu {gpu}: {len(found)} GPUs take as many processes, here {processes}. Say "
+            f"torchrun --nproc-per-node {len(found)} -m deeplab_caffe train --gpu {gpu} ...; "
+            f"the effective batch is then {len(found)} times the prototxt's, as in Caffe"
+        )
+    return found if len(found) > 1 else []
 
 
 def _workers() -> int:
@@ -211,7 +248,7 @@ def _describe(trainer: Solver, dtype: str) -> None:
 
 
 @contextmanager
-def _signals(trainer: Solver) -> Iterator[None]:
+def _signals(trainer: Solver, sigint_effect: str, sighup_effect: str) -> Iterator[None]:
     """Let signals ask the solver to stop or to write a snapshot, within the block."""
 
     def stop(number: int, _: FrameType | None) -> None:
@@ -219,9 +256,14 @@ def _signals(trainer: Solver) -> Iterator[None]:
             raise KeyboardInterrupt
         trainer.request_stop(number)
 
-    handlers: dict[int, Callable[[int, FrameType | None], None]] = {signal.SIGINT: stop, signal.SIGTERM: stop}
+    effects: dict[str, Callable[[int, FrameType | None], None]] = {
+        "stop": stop,
+        "snapshot": lambda *_: trainer.request_snapshot(),
+        "none": lambda *_: None,
+    }
+    handlers = {signal.SIGTERM: stop, signal.SIGINT: effects[sigint_effect]}
     if hasattr(signal, "SIGHUP"):
-        handlers[signal.SIGHUP] = lambda *_: trainer.request_snapshot()
+        handlers[signal.SIGHUP] = effects[sighup_effect]
     before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         yield

@@ -30,7 +30,7 @@ def convert(source: str | PathLike[str], net: Net, out: str | PathLike[str], to:
     """Convert weights; between all formats but ONNX they stay the same bit for bit.
 
     Args:
-        source: a caffemodel, or a safetensors or state_dict file with the names of :func:`tensors_of`.
+        source: a caffemodel, also in HDF5, or a safetensors or state_dict file with the names of :func:`tensors_of`.
         net: the network that the weights are of; it has them afterwards.
         out: the file to write; it appears under its name only when it is complete.
         to: one of :data:`FORMATS`; None: by the file's suffix.

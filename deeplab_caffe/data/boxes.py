@@ -128,14 +128,17 @@ def read_voc_boxes(
     for item in root.iter("object"):
         name = (item.findtext("name") or "").strip()
         if name not in classes:
-            raise DataError(f"expected an object of one of {len(classes)} classes, got '{name}'", path)
+            raise DataError(
+                f"expected an object of one of {len(classes)} classes, got '{name}': say --classes for others", path
+            )
         try:
             left, top, right, bottom = (
                 round(float(item.findtext(f"bndbox/{side}") or "")) for side in ("xmin", "ymin", "xmax", "ymax")
             )
-            if min(left, top) == 0:
+            if min(left, top) < 1:
                 warnings.warn(
-                    f"{path}: xmin or ymin of '{name}' is 0, VOC counts from 1: cut to the image", stacklevel=2
+                    f"{path}: xmin or ymin of '{name}' is {min(left, top)}, VOC counts from 1: cut to the image",
+                    stacklevel=2,
                 )
             box = Box(max(left, 1) - 1, max(top, 1) - 1, right, bottom, list(classes).index(name))
         except (ValueError, OverflowError, BoxError) as error:
@@ -145,7 +148,8 @@ def read_voc_boxes(
 
 
 def _number(text: str | None) -> int:
-    return int(text) if text is not None and text.strip().isdecimal() else 0
+    # Of more digits than a size has, int refuses to make a number.
+    return int(text) if text is not None and text.strip().isdecimal() and len(text) < 20 else 0
 
 
 def _largest_first(boxes: Iterable[Box], shape: tuple[int, int]) -> list[Box]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from deeplab_caffe.data.classes import Classes, find_classes
 from deeplab_caffe.data.confusion import ConfusionMatrix
-from deeplab_caffe.evaluation.classes import Classes, find_classes
 from deeplab_caffe.evaluation.evaluate import Evaluation, ImagePair, ImageResult, evaluate, find_pairs, read_ids
 from deeplab_caffe.evaluation.metrics import RULES, Metrics, Rule, measure
 from deeplab_caffe.evaluation.predictions import detect_kind, first_maximum, read_prediction

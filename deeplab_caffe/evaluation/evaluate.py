@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from deeplab_caffe.data.classes import Classes
 from deeplab_caffe.data.confusion import ConfusionMatrix
+from deeplab_caffe.data.io.folders import is_image
 from deeplab_caffe.data.io.images import load_label
-from deeplab_caffe.data.io.lists import read_image_list
+from deeplab_caffe.data.io.lists import ListEntry, read_image_list
 from deeplab_caffe.errors import DataError, EvaluationError
-from deeplab_caffe.evaluation.classes import Classes
 from deeplab_caffe.evaluation.metrics import Metrics, Rule, measure
 from deeplab_caffe.evaluation.predictions import SUFFIXES, Kind, read_prediction
 from deeplab_caffe.evaluation.trimap import Trimap
@@ -84,18 +86,29 @@ class Evaluation:
 def read_ids(path: str | os.PathLike[str]) -> list[str]:
     """Read the ids of a list: bare ones (``val_id.txt``), or image names without folder and ending (``val.txt``).
 
+    Bare ones may have folders, as Cityscapes' ``aachen/aachen_000000_000019_leftImg8bit``.
+
     Raises:
         DataError: the list cannot be read, holds nothing, or an id twice.
     """
     names: dict[str, int] = {}
     for entry in read_image_list(path):
-        name = entry.image
-        if "/" in name or entry.label:
-            name = Path(name).stem
+        name = _id_of(entry)
         if name in names:
-            raise DataError(f"'{name}' is in line {names[name]} already", path, entry.line)
+            raise DataError(f"'{name}' is in line {names[name]} already{entry.hint}", path, entry.line)
+        if entry.hint and not names and not entry.label.lstrip("-").isdecimal():
+            warnings.warn(f"{path}:{entry.line}: the id is '{name}'{entry.hint}", stacklevel=2)
         names[name] = entry.line
     return list(names)
+
+
+def _id_of(entry: ListEntry) -> str:
+    path = PurePosixPath(entry.image)
+    # What leads out of a folder is no id: results are written under ids.
+    leads_out = path.is_absolute() or ".." in path.parts
+    if entry.label or leads_out or ("/" in entry.image and is_image(path)):
+        return path.stem
+    return entry.image if "/" not in entry.image else str(path)
 
 
 def find_pairs(
@@ -128,7 +141,8 @@ def find_pairs(
         if not pair.prediction.is_file():
             missing.append(name)
         elif not pair.label.is_file():
-            raise DataError("the labels are missing", pair.label)
+            jpeg = any(pair.label.with_suffix(suffix).is_file() for suffix in (".jpg", ".jpeg", ".JPG"))
+            raise DataError(f"the labels are missing{': JPEG changes labels, save PNG' if jpeg else ''}", pair.label)
         else:
             pairs.append(pair)
     if missing and (not skip_missing or not pairs):
@@ -148,6 +162,7 @@ def evaluate(
     missing: Sequence[str] = (),
     jobs: int = 0,
     advance: Callable[[], object] = lambda: None,
+    hint: str = "",
 ) -> Evaluation:
     """Evaluate images side by side; the numbers do not depend on how many.
 
@@ -161,6 +176,7 @@ def evaluate(
         missing: ids without a result, for the report.
         jobs: how many images at a time; 0 for the number of cores.
         advance: called after each image.
+        hint: what to add to the error of a label that is none of the classes.
 
     Raises:
         DataError: a file that cannot be read or does not fit its partner, or holds a class that does not exist.
@@ -173,7 +189,7 @@ def evaluate(
     images = []
 
     def work(pair: ImagePair) -> tuple[ConfusionMatrix, Trimap | None]:
-        return _count(pair, len(classes), kind, widths, ignore_label)
+        return _count(pair, len(classes), kind, widths, ignore_label, hint)
 
     with ThreadPoolExecutor(jobs or _cores(), "eval") as pool:
         try:
@@ -191,7 +207,7 @@ def evaluate(
 
 
 def _count(
-    pair: ImagePair, num_classes: int, kind: Kind, widths: Sequence[int], ignore_label: int
+    pair: ImagePair, num_classes: int, kind: Kind, widths: Sequence[int], ignore_label: int, hint: str
 ) -> tuple[ConfusionMatrix, Trimap | None]:
     labels = load_label(pair.label)
     predicted = read_prediction(pair.prediction, kind, labels.shape)
@@ -199,7 +215,7 @@ def _count(
     try:
         confusion.accumulate(labels, predicted)
     except EvaluationError as exc:
-        raise DataError(str(exc), pair.label if "label" in str(exc) else pair.prediction) from exc
+        raise DataError(f"{exc}{hint}", pair.label if "label" in str(exc) else pair.prediction) from exc
     if not widths:
         return confusion, None
     trimap = Trimap(num_classes, widths, ignore_label)

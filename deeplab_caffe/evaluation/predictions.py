@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from deeplab_caffe.data.io.bin import read_labels_bin, read_probabilities_bin
+from deeplab_caffe.data.io.folders import folder_names, id_folders
 from deeplab_caffe.data.io.images import load_label
-from deeplab_caffe.data.io.mat import read_scores_mat
+from deeplab_caffe.data.io.mat import blob_mat_shape, read_scores_mat
 from deeplab_caffe.errors import DataError, EvaluationError
 
 Kind = Literal["png", "mat", "bin"]
@@ -18,16 +20,13 @@ Kind = Literal["png", "mat", "bin"]
 SUFFIXES: dict[Kind, str] = {"png": ".png", "mat": "_blob_0.mat", "bin": ".bin"}
 
 
-def detect_kind(folder: str | os.PathLike[str]) -> Kind:
-    """Detect which kind of results a folder holds.
+def detect_kind(folder: str | os.PathLike[str], ids: Iterable[str] = ()) -> Kind:
+    """Detect which kind of results a folder holds; folders that the ids name are looked through too.
 
     Raises:
         DataError: it cannot be read, or holds several kinds, or none.
     """
-    try:
-        names = [entry.name for entry in os.scandir(folder)]
-    except OSError as exc:
-        raise DataError(f"cannot be read as a folder: {exc.strerror}", folder) from exc
+    names = [name for inner in id_folders(folder, ids) for name in folder_names(Path(folder) / inner)]
     found = [kind for kind, suffix in SUFFIXES.items() if any(name.endswith(suffix) for name in names)]
     if len(found) == 1:
         return found[0]
@@ -62,10 +61,24 @@ def read_prediction(path: str | os.PathLike[str], kind: Kind, size: tuple[int, i
     else:
         raise EvaluationError(f"kind of results: expected one of {', '.join(SUFFIXES)}, got {kind!r}")
     if labels.shape != tuple(size):
+        turned = labels.shape == tuple(size)[::-1]
         raise DataError(
-            f"is {labels.shape[0]} x {labels.shape[1]} (height x width), the labels are {size[0]} x {size[1]}", path
+            f"is {labels.shape[0]} x {labels.shape[1]} (height x width), the labels are {size[0]} x {size[1]}"
+            f"{': was the photo turned as its EXIF orientation says?' if turned else ''}",
+            path,
         )
     return labels
+
+
+def count_channels(path: str | os.PathLike[str], kind: Kind) -> int:
+    """Return how many classes a result has scores of; 1 for a label map.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    if kind == "mat":
+        return blob_mat_shape(path)[1]
+    return max(1, _bin_channels(path)) if kind == "bin" else 1
 
 
 def first_maximum(scores: np.ndarray) -> np.ndarray:
@@ -90,15 +103,20 @@ def first_maximum(scores: np.ndarray) -> np.ndarray:
 
 
 def _read_bin(path: str | os.PathLike[str]) -> np.ndarray:
+    # The formats differ in their channels alone: a label map has one.
+    if _bin_channels(path) > 1:
+        return first_maximum(read_probabilities_bin(path))
+    return read_labels_bin(path)
+
+
+def _bin_channels(path: str | os.PathLike[str]) -> int:
+    """Return the channels that the file's header says; 0 where it has none."""
     try:
         with Path(path).open("rb") as stream:
             header = np.fromfile(stream, "<i4", 3)
     except OSError as exc:
         raise DataError(f"cannot be read: {exc.strerror}", path) from exc
-    # The formats differ in their channels alone: a label map has one.
-    if len(header) == 3 and header[2] > 1:
-        return first_maximum(read_probabilities_bin(path))
-    return read_labels_bin(path)
+    return int(header[2]) if len(header) == 3 else 0
 
 
 def _whole(values: np.ndarray, path: str | os.PathLike[str]) -> np.ndarray:

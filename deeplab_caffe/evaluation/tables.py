@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -60,7 +62,7 @@ def markdown(evaluation: Evaluation, title: str = "Evaluation") -> str:
     """Return the same as tables in Markdown."""
     metrics, names = evaluation.metrics, evaluation.classes.names
     lines = [
-        f"# {title}",
+        f"# {escape_markdown(title)}",
         "",
         f"{len(evaluation.images)} images, {int(metrics.pixels.sum()):,} pixels counted, all numbers in per cent.",
         "",
@@ -73,7 +75,7 @@ def markdown(evaluation: Evaluation, title: str = "Evaluation") -> str:
     ]
     for label, name in enumerate(names):
         accuracy, iou = cell(metrics.class_accuracy[label]), cell(metrics.iou[label])
-        lines.append(f"| {name} | {iou} | {accuracy} | {int(metrics.pixels[label]):,} |")
+        lines.append(f"| {escape_markdown(name)} | {iou} | {accuracy} | {int(metrics.pixels[label]):,} |")
     curve = evaluation.curve()
     if curve:
         lines += [
@@ -85,7 +87,7 @@ def markdown(evaluation: Evaluation, title: str = "Evaluation") -> str:
             cells = (one.mean_iou, one.pixel_accuracy, one.mean_class_accuracy)
             lines.append(f"| {width} px | {' | '.join(cell(value) for value in cells)} |")
     for note in notes(evaluation):
-        lines += ["", f"Note: {note}."]
+        lines += ["", f"Note: {escape_markdown(note)}."]
     return "\n".join(lines) + "\n"
 
 
@@ -126,6 +128,13 @@ def json_text(evaluation: Evaluation) -> str:
 def cell(value: float) -> str:
     """Return a number with the scripts' three digits, or ``"-"`` for NaN."""
     return "-" if np.isnan(value) else f"{value:.3f}"
+
+
+def escape_markdown(text: str) -> str:
+    """Return a text as it shows in a Markdown line or table; white space and control characters become one space."""
+    plain = escape(re.sub(r"[\s\x00-\x1f\x7f-\x9f]+", " ", text).strip(), quote=False)
+    # Inside a word an underscore means nothing.
+    return re.sub(r"([\\`*\[\]|#~]|\b_|_\b)", r"\\\1", plain)
 
 
 def _class_lines(names: tuple[str, ...], values: np.ndarray) -> list[str]:

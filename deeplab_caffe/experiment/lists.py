@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
+import os
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
 
 from deeplab_caffe.data.io.atomic import atomic_write
 from deeplab_caffe.data.io.lists import ListEntry, read_image_list
@@ -122,9 +124,28 @@ class Lists:
         if origin.is_file():
             return origin.read_bytes()
         if name.endswith("_id"):
-            return "".join(f"{Path(entry.image).stem}\n" for entry in self.entries(name[:-3])).encode()
+            return "".join(f"{one}\n" for one in ids_of([entry.image for entry in self.entries(name[:-3])])).encode()
         here = self.settings.path(self.settings.list_file(name))
         raise ExperimentError(f"there is no list '{name}': neither {here} nor {origin}; {_WHERE}")
+
+
+def ids_of(images: Sequence[str]) -> list[str]:
+    """Return the ids of a list's images: their names without ending; of several folders, with what tells those apart.
+
+    ``/img/a.jpg`` is ``a``; beside ``/img/aachen/a.png`` and ``/img/bonn/a.png`` these are ``aachen/a``, ``bonn/a``.
+    """
+    paths = [PurePosixPath(image).with_suffix("") for image in images]
+    if len({path.is_absolute() for path in paths}) > 1:
+        return [path.name for path in paths]
+    common = os.path.commonpath([path.parent for path in paths])
+    return [str(path.relative_to(common)) for path in paths]
+
+
+def folder_of(path: str, name: str) -> Path:
+    """Return the folder in which a file is called ``name``, which may have folders itself; else the file's own."""
+    bare = PurePosixPath(path).with_suffix("")
+    inner = PurePosixPath(name).parts
+    return Path(*bare.parts[: -len(inner)]) if bare.parts[-len(inner) :] == inner else Path(path).parent
 
 
 def _lines(content: bytes) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from deeplab_caffe import proto
 from deeplab_caffe.experiment.config import Config, newest_snapshot
-from deeplab_caffe.experiment.lists import Lists
+from deeplab_caffe.experiment.lists import Lists, folder_of
 from deeplab_caffe.experiment.markers import Marker, digest, file_digest
 from deeplab_caffe.experiment.settings import ExperimentError, ExperimentSettings
 from deeplab_caffe.proto import caffe_pb2
@@ -112,8 +112,8 @@ class Workshop:
 
     def images(self, set_name: str) -> Path:
         """Return the folder of a set's photographs."""
-        entry = self.lists.entries(set_name)[0]
-        return Path(f"{self.settings.data_root}{entry.image}").parent
+        entry, name = self.lists.entries(set_name)[0], self.lists.ids(set_name)[0]
+        return folder_of(f"{self.settings.data_root}{entry.image}", name)
 
     def labels(self, set_name: str) -> Path | None:
         """Return the folder of a set's true labels; None for sets without labels, as VOC's test set.
@@ -123,9 +123,10 @@ class Workshop:
         """
         ids = self.lists.ids(set_name)
         entries = self.lists.entries(set_name)
-        listed = [Path(f"{self.settings.data_root}{entry.label}").parent for entry in entries[:1] if entry.label]
+        root = self.settings.data_root
+        listed = [folder_of(f"{root}{entry.label}", ids[0]) for entry in entries[:1] if entry.label]
         # The released lists name SegmentationClassAug; the MATLAB scripts evaluate on SegmentationClass.
-        usual = [self.settings.data_root / "SegmentationClass", *listed]
+        usual = [root / "SegmentationClass", *listed]
         for folder in [self.settings.labels] if self.settings.labels else usual:
             if all((folder / f"{name}.png").is_file() for name in ids):
                 return folder

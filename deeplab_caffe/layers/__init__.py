@@ -16,6 +16,7 @@ from deeplab_caffe.layers import (
     output,
     pair_loss,
     pooling,
+    python,
     scale,
 )
 from deeplab_caffe.layers.base import (
@@ -29,6 +30,7 @@ from deeplab_caffe.layers.base import (
     layer_class,
     register,
 )
+from deeplab_caffe.layers.blob import Blob, ParameterBlob
 from deeplab_caffe.layers.facts import (
     ArgMaxFact,
     ConvolutionFact,
@@ -39,10 +41,12 @@ from deeplab_caffe.layers.facts import (
     ResizeFact,
 )
 from deeplab_caffe.layers.onnx import OnnxGraph
+from deeplab_caffe.layers.user_code import UserLayer
 
 __all__ = [
     "LAYERS",
     "ArgMaxFact",
+    "Blob",
     "ConvolutionFact",
     "CropFact",
     "Fact",
@@ -51,10 +55,12 @@ __all__ = [
     "MaxPoolingFact",
     "NetContext",
     "OnnxGraph",
+    "ParameterBlob",
     "ProbabilityFact",
     "ReceptiveWindow",
     "ResizeFact",
     "Shape",
+    "UserLayer",
     "channel",
     "class_loss",
     "common",
@@ -72,6 +78,7 @@ __all__ = [
     "output",
     "pair_loss",
     "pooling",
+    "python",
     "register",
     "scale",
 ]

@@ -17,6 +17,7 @@ from deeplab_caffe.arrays.memory import available_memory
 from deeplab_caffe.errors import NetError
 from deeplab_caffe.layers.facts import Fact
 from deeplab_caffe.layers.fillers import fill
+from deeplab_caffe.layers.user_code import UserCode
 from deeplab_caffe.proto import V1, Dialect, caffe_pb2
 from deeplab_caffe.proto.schema.names import all_names, did_you_mean
 
@@ -55,6 +56,8 @@ class NetContext:
         workers: how many threads of each data layer decode ahead; 0 decodes where the batch is asked for.
         shard: (rank, world): this process's part of each global batch of ``world`` times the prototxt's ``batch_size``;
             see :class:`deeplab_caffe.data.Shard`.
+        python_layers: whether layers of type Python may run; ``"unchanged"``: yes, and exceptions of their code come
+            out as they are.
     """
 
     phase: int = caffe_pb2.TEST
@@ -69,6 +72,7 @@ class NetContext:
     keep_ignored_diff: bool = False
     workers: int = 0
     shard: tuple[int, int] = (0, 1)
+    python_layers: bool | str = False
 
     @property
     def training(self) -> bool:
@@ -108,11 +112,13 @@ class Layer(nn.Module):
     BOTTOMS: ClassVar[tuple[int, float]] = (1, 1)
     TOPS: ClassVar[tuple[int, float]] = (1, 1)
     # Attributes that hold the parameter blobs, in Caffe's order: weight, bias, ... One that is None does not count.
-    roles: ClassVar[tuple[str, ...]] = ()
+    roles: tuple[str, ...] = ()
     # bfloat16 and float16 bottoms are fine; the net hands float32 to all others.
     supports_half: ClassVar[bool] = False
     # The tops do not depend on the bottoms alone: data sources.
-    is_source: ClassVar[bool] = False
+    is_source: bool = False
+    # The user's code that it runs, on blobs of its own: a Python layer's.
+    code: UserCode | None = None
     # A top may share memory with the bottom, so that later layers must not work in place on it.
     may_alias: ClassVar[bool] = False
     # A layer without a top gets one, named "(automatic)", as Caffe's losses do.

@@ -104,9 +104,9 @@ class InfogainLoss(ClassLoss):
 
     def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:
         super().__init__(param, context)
+        if param.infogain_loss_param.axis not in (1, -3):
+            raise self.error(f"axis: {param.infogain_loss_param.axis} is not implemented, expected 1")
         matrix = None
-        if param.infogain_loss_param.axis != 1:
-            raise self.error(f"axis: {param.infogain_loss_param.axis} is not implemented: the classes are on axis 1")
         if len(param.bottom) < 3:
             if not param.infogain_loss_param.source:
                 raise self.error("the infogain matrix is missing: give a third bottom or infogain_loss_param.source")

@@ -84,6 +84,8 @@ class Net(nn.Module):
             batches are the same at any number.
         shard: (rank, world): of each global batch of ``world`` times the prototxt's ``batch_size`` entries this process
             reads its part; together the processes read what one would with the global batch.
+        python_layers: let layers of type Python run their code, which is whatever the file names on ``sys.path``: for
+            files that you trust. Their exceptions come as NetErrors, or, with ``"unchanged"``, as they are.
 
     Layers are children under their names: ``net.conv1``, and ``conv1.weight`` in :meth:`state_dict`, whatever the phase
     and wherever splits were inserted. Names with dots and slashes stay as they are; a layer without parameters that has
@@ -121,6 +123,7 @@ class Net(nn.Module):
         crf_image_of_first: bool = False,
         workers: int = 0,
         shard: tuple[int, int] = (0, 1),
+        python_layers: bool | str = False,
     ) -> None:
         super().__init__()
         if engine not in (None, "DEFAULT", "CAFFE", "CUDNN"):
@@ -145,6 +148,7 @@ class Net(nn.Module):
             channels_last=channels_last,
             workers=workers,
             shard=shard,
+            python_layers=python_layers,
         )
         self.dtype = floating_dtype(dtype)
         self.inputs = list(self.param.input)
@@ -223,8 +227,8 @@ class Net(nn.Module):
         """Load weights by layer name, as Caffe does.
 
         Args:
-            weights: path of a caffemodel, or of a safetensors or state_dict file with the names of :meth:`state_dict`;
-                the file's first bytes tell which.
+            weights: path of a caffemodel, also in HDF5, or of a safetensors or state_dict file with the names of
+                :meth:`state_dict`; the file's first bytes tell which.
             missing: what to do about layers that the file has no weights for: ``"error"`` (the default in phase TEST)
                 or ``"warn"`` (the default in phase TRAIN: they keep their fillers' values).
 
@@ -236,7 +240,7 @@ class Net(nn.Module):
         load_weights(self, weights, missing=missing or ("warn" if self.context.training else "error"))
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write the weights; the suffix gives the format: .caffemodel, .safetensors, .pth or .pt.
+        """Write the weights; the suffix gives the format: .caffemodel, .h5, .safetensors, .pth or .pt.
 
         Blobs are what the layers compute with, whatever torch's pruning or parametrizations make them of. The file
         appears under its name only when it is complete.

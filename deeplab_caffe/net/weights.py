@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from deeplab_caffe.errors import ConversionError, NetError
+from deeplab_caffe.errors import CaffeModelError, ConversionError, NetError
 from deeplab_caffe.layers import Layer, NetContext
+from deeplab_caffe.net.hdf5 import blob_key, is_hdf5, read_model, write_model
 from deeplab_caffe.net.tensors import (
     WeightedNet,
     WeightsWarning,
@@ -23,14 +24,11 @@ from deeplab_caffe.net.tensors import (
     save_state_dict,
     some,
 )
-from deeplab_caffe.proto import CaffeModel, Dialect, caffe_pb2, write_caffemodel
-
-if TYPE_CHECKING:
-    from deeplab_caffe.proto import ModelLayer
+from deeplab_caffe.proto import CaffeModel, Dialect, ModelBlob, caffe_pb2, write_caffemodel
 
 # The format that a file's suffix asks for.
 WEIGHT_SUFFIXES = {".caffemodel": "caffemodel", ".safetensors": "safetensors"}
-WEIGHT_SUFFIXES |= {".pth": "state_dict", ".pt": "state_dict"}
+WEIGHT_SUFFIXES |= {".pth": "state_dict", ".pt": "state_dict", ".h5": "hdf5"}
 
 
 class CaffeNet(WeightedNet, Protocol):
@@ -55,9 +53,9 @@ class CaffeNet(WeightedNet, Protocol):
 def load_weights(net: WeightedNet, path: str | PathLike[str], *, missing: str = "error") -> None:
     """Copy weights into the layers of the same name (net.cpp:690-740, CopyTrainedLayersFrom).
 
-    Of a caffemodel, or a safetensors or state_dict file: the first bytes tell. Shapes must be equal; for a layer with
-    ``strict_dim: false`` only a caffemodel's counts, and the numbers are copied in order, which is how fully connected
-    weights become convolutions.
+    Of a caffemodel, also in HDF5, or a safetensors or state_dict file: the first bytes tell. Shapes must be equal; for
+    a layer with ``strict_dim: false`` only a caffemodel's counts, and the numbers are copied in order, which is how
+    fully connected weights become convolutions.
 
     Args:
         net: the net; changed only once everything has been found to fit.
@@ -75,9 +73,8 @@ def load_weights(net: WeightedNet, path: str | PathLike[str], *, missing: str = 
     if tensors is not None:
         load_tensors(net, tensors, path, missing=missing)
         return
-    model = CaffeModel(path)
     with_blobs = [layer for layer in net.layers if layer.blobs]
-    sources = {layer.name: layer for layer in model.layers if layer.blobs}
+    sources = _hdf5_sources(with_blobs, path) if is_hdf5(path) else _sources(path)
     # A layer that shares all its parameters gets them through their other owners too.
     filled = {key for layer in with_blobs if layer.name in sources for key in _keys(layer)}
     absent = [layer.name for layer in with_blobs if not filled >= _keys(layer)]
@@ -104,18 +101,37 @@ def load_weights(net: WeightedNet, path: str | PathLike[str], *, missing: str = 
         warnings.warn(f"{path}: weights of {some(unused)} are not used by net '{net.name}'", WeightsWarning, 3)
 
 
+def _sources(path: str | PathLike[str]) -> dict[str, list[ModelBlob]]:
+    """Return a caffemodel's blobs by layer."""
+    return {layer.name: layer.blobs for layer in CaffeModel(path).layers if layer.blobs}
+
+
+def _hdf5_sources(layers: Sequence[Layer], path: str | PathLike[str]) -> dict[str, list[ModelBlob]]:
+    """Return the blobs of a caffemodel in HDF5 by layer; a shared one, which only one layer has there, at all."""
+    found = read_model(path)
+    shared: dict[Hashable, np.ndarray] = {}
+    for layer in layers:
+        for i, (role, blob) in enumerate(layer.named_blobs.items()):
+            if i in found.get(layer.name, {}):
+                shared.setdefault(blob_key(layer, role, blob), found[layer.name][i])
+    for layer in layers:
+        for i, (role, blob) in enumerate(layer.named_blobs.items()):
+            if (key := blob_key(layer, role, blob)) in shared:
+                found.setdefault(layer.name, {}).setdefault(i, shared[key])
+    return {name: [ModelBlob(blobs[i].shape, blobs[i]) for i in sorted(blobs)] for name, blobs in found.items()}
+
+
 def _keys(layer: Layer) -> set[Hashable]:
-    """Return what tells the layer's parameters from all others; layers may share them."""
-    return {
-        id(blob) if isinstance(blob, nn.Parameter) else (layer.name, role) for role, blob in layer.named_blobs.items()
-    }
+    return {blob_key(layer, role, blob) for role, blob in layer.named_blobs.items()}
 
 
-def _match(layer: Layer, source: ModelLayer, path: str | PathLike[str]) -> list[tuple[Layer, str, Tensor, np.ndarray]]:
+def _match(
+    layer: Layer, source: Sequence[ModelBlob], path: str | PathLike[str]
+) -> list[tuple[Layer, str, Tensor, np.ndarray]]:
     blobs = layer.named_blobs
-    if len(source.blobs) != len(blobs):
-        raise NetError(f"needs {len(blobs)} parameter blobs, {path} has {len(source.blobs)}", layer.name)
-    for i, (blob, found) in enumerate(zip(blobs.values(), source.blobs, strict=True)):
+    if len(source) != len(blobs):
+        raise NetError(f"needs {len(blobs)} parameter blobs, {path} has {len(source)}", layer.name)
+    for i, (blob, found) in enumerate(zip(blobs.values(), source, strict=True)):
         same_shape = _core(blob.shape) == _core(found.shape)
         if not same_shape and (layer.param.strict_dim or found.count != blob.numel()):
             kind = "the shape" if layer.param.strict_dim else "as many numbers as in"
@@ -123,7 +139,7 @@ def _match(layer: Layer, source: ModelLayer, path: str | PathLike[str]) -> list[
                 f"parameter blob {i} needs {kind} {layer.blob_shape(blob.shape)}, {path} has {found.shape}",
                 layer.name,
             )
-    return [(layer, role, blob, found.data) for (role, blob), found in zip(blobs.items(), source.blobs, strict=True)]
+    return [(layer, role, blob, found.data) for (role, blob), found in zip(blobs.items(), source, strict=True)]
 
 
 def _core(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -169,6 +185,23 @@ def save_weights(
     write_caffemodel(path, saved, blobs, diffs, dialect=dialect)
 
 
+def save_hdf5(net: WeightedNet, path: str | PathLike[str], diffs: dict[str, list[np.ndarray]] | None = None) -> None:
+    """Write a caffemodel in HDF5, as BVLC's Caffe has it; arguments and errors as for :func:`save_weights`."""
+    write_model(path, net.layers, diffs)
+
+
+def load_hdf5(net: WeightedNet, path: str | PathLike[str], *, missing: str = "error") -> None:
+    """Copy weights from a caffemodel in HDF5; see :func:`load_weights`.
+
+    Raises:
+        CaffeModelError: it cannot be read, or is no HDF5 file.
+        NetError: weights are missing or do not fit.
+    """
+    if Path(path).is_file() and not is_hdf5(path):
+        raise CaffeModelError("is no HDF5 file", path)
+    load_weights(net, path, missing=missing)
+
+
 def save(net: CaffeNet, path: str | PathLike[str]) -> None:
     """Write weights in the format that the file's suffix asks for; see :meth:`deeplab_caffe.Net.save`."""
     suffix = Path(path).suffix.lower()
@@ -183,4 +216,5 @@ WEIGHT_WRITERS: dict[str, Callable[[CaffeNet, str | PathLike[str]], None]] = {
     "caffemodel": save_weights,
     "safetensors": save_safetensors,
     "state_dict": save_state_dict,
+    "hdf5": save_hdf5,
 }

@@ -267,6 +267,7 @@ class NetParameter(Message):
     LAYER_FIELD_NUMBER: ClassVar[int]
     LAYERS_FIELD_NUMBER: ClassVar[int]
     DIALECT_FIELD_NUMBER: ClassVar[int]
+    INPUT_LAYER_FIELD_NUMBER: ClassVar[int]
     name: str
     @property
     def input(self) -> RepeatedScalarFieldContainer[str]: ...
@@ -283,6 +284,8 @@ class NetParameter(Message):
     @property
     def layers(self) -> RepeatedCompositeFieldContainer[V1LayerParameter]: ...
     dialect: str
+    @property
+    def input_layer(self) -> RepeatedScalarFieldContainer[str]: ...
     def __init__(
         self,
         *,
@@ -296,6 +299,7 @@ class NetParameter(Message):
         layer: Iterable[LayerParameter] | None = ...,
         layers: Iterable[V1LayerParameter] | None = ...,
         dialect: str | None = ...,
+        input_layer: Iterable[str] | None = ...,
     ) -> None: ...
     def HasField(
         self,
@@ -325,6 +329,8 @@ class NetParameter(Message):
             b"input",
             "input_dim",
             b"input_dim",
+            "input_layer",
+            b"input_layer",
             "input_shape",
             b"input_shape",
             "layer",
@@ -945,18 +951,14 @@ class LayerParameter(Message):
     TRANSFORM_PARAM_FIELD_NUMBER: ClassVar[int]
     LOSS_PARAM_FIELD_NUMBER: ClassVar[int]
     ACCURACY_PARAM_FIELD_NUMBER: ClassVar[int]
-    ADAPTIVE_BIAS_CHANNEL_PARAM_FIELD_NUMBER: ClassVar[int]
     ARGMAX_PARAM_FIELD_NUMBER: ClassVar[int]
     BATCH_NORM_PARAM_FIELD_NUMBER: ClassVar[int]
     BIAS_PARAM_FIELD_NUMBER: ClassVar[int]
-    BIAS_CHANNEL_PARAM_FIELD_NUMBER: ClassVar[int]
     CONCAT_PARAM_FIELD_NUMBER: ClassVar[int]
     CONTRASTIVE_LOSS_PARAM_FIELD_NUMBER: ClassVar[int]
     CONVOLUTION_PARAM_FIELD_NUMBER: ClassVar[int]
     CROP_PARAM_FIELD_NUMBER: ClassVar[int]
     DATA_PARAM_FIELD_NUMBER: ClassVar[int]
-    DENSE_CRF_PARAM_FIELD_NUMBER: ClassVar[int]
-    DOMAIN_TRANSFORM_PARAM_FIELD_NUMBER: ClassVar[int]
     DROPOUT_PARAM_FIELD_NUMBER: ClassVar[int]
     DUMMY_DATA_PARAM_FIELD_NUMBER: ClassVar[int]
     ELTWISE_PARAM_FIELD_NUMBER: ClassVar[int]
@@ -970,12 +972,9 @@ class LayerParameter(Message):
     IMAGE_DATA_PARAM_FIELD_NUMBER: ClassVar[int]
     INFOGAIN_LOSS_PARAM_FIELD_NUMBER: ClassVar[int]
     INNER_PRODUCT_PARAM_FIELD_NUMBER: ClassVar[int]
-    INTERP_PARAM_FIELD_NUMBER: ClassVar[int]
     INPUT_PARAM_FIELD_NUMBER: ClassVar[int]
     LOG_PARAM_FIELD_NUMBER: ClassVar[int]
     LRN_PARAM_FIELD_NUMBER: ClassVar[int]
-    MAT_READ_PARAM_FIELD_NUMBER: ClassVar[int]
-    MAT_WRITE_PARAM_FIELD_NUMBER: ClassVar[int]
     MEMORY_DATA_PARAM_FIELD_NUMBER: ClassVar[int]
     MVN_PARAM_FIELD_NUMBER: ClassVar[int]
     PARAMETER_PARAM_FIELD_NUMBER: ClassVar[int]
@@ -988,7 +987,6 @@ class LayerParameter(Message):
     RELU_PARAM_FIELD_NUMBER: ClassVar[int]
     RESHAPE_PARAM_FIELD_NUMBER: ClassVar[int]
     SCALE_PARAM_FIELD_NUMBER: ClassVar[int]
-    SEG_ACCURACY_PARAM_FIELD_NUMBER: ClassVar[int]
     SIGMOID_PARAM_FIELD_NUMBER: ClassVar[int]
     SOFTMAX_PARAM_FIELD_NUMBER: ClassVar[int]
     SPP_PARAM_FIELD_NUMBER: ClassVar[int]
@@ -996,8 +994,18 @@ class LayerParameter(Message):
     TANH_PARAM_FIELD_NUMBER: ClassVar[int]
     THRESHOLD_PARAM_FIELD_NUMBER: ClassVar[int]
     TILE_PARAM_FIELD_NUMBER: ClassVar[int]
-    UNIQUE_LABEL_PARAM_FIELD_NUMBER: ClassVar[int]
     WINDOW_DATA_PARAM_FIELD_NUMBER: ClassVar[int]
+    SWISH_PARAM_FIELD_NUMBER: ClassVar[int]
+    CLIP_PARAM_FIELD_NUMBER: ClassVar[int]
+    ADAPTIVE_BIAS_CHANNEL_PARAM_FIELD_NUMBER: ClassVar[int]
+    BIAS_CHANNEL_PARAM_FIELD_NUMBER: ClassVar[int]
+    DENSE_CRF_PARAM_FIELD_NUMBER: ClassVar[int]
+    DOMAIN_TRANSFORM_PARAM_FIELD_NUMBER: ClassVar[int]
+    INTERP_PARAM_FIELD_NUMBER: ClassVar[int]
+    MAT_READ_PARAM_FIELD_NUMBER: ClassVar[int]
+    MAT_WRITE_PARAM_FIELD_NUMBER: ClassVar[int]
+    SEG_ACCURACY_PARAM_FIELD_NUMBER: ClassVar[int]
+    UNIQUE_LABEL_PARAM_FIELD_NUMBER: ClassVar[int]
     STRICT_DIM_FIELD_NUMBER: ClassVar[int]
     CENSOR_LABEL_PARAM_FIELD_NUMBER: ClassVar[int]
     CHANNEL_AGGREGATOR_PARAM_FIELD_NUMBER: ClassVar[int]
@@ -1009,8 +1017,6 @@ class LayerParameter(Message):
     ONEHOT_PARAM_FIELD_NUMBER: ClassVar[int]
     PADDING_PARAM_FIELD_NUMBER: ClassVar[int]
     SOFTMAXLOSS_PARAM_FIELD_NUMBER: ClassVar[int]
-    SWISH_PARAM_FIELD_NUMBER: ClassVar[int]
-    CLIP_PARAM_FIELD_NUMBER: ClassVar[int]
     name: str
     type: str
     @property
@@ -1037,15 +1043,11 @@ class LayerParameter(Message):
     @property
     def accuracy_param(self) -> AccuracyParameter: ...
     @property
-    def adaptive_bias_channel_param(self) -> AdaptiveBiasChannelParameter: ...
-    @property
     def argmax_param(self) -> ArgMaxParameter: ...
     @property
     def batch_norm_param(self) -> BatchNormParameter: ...
     @property
     def bias_param(self) -> BiasParameter: ...
-    @property
-    def bias_channel_param(self) -> BiasChannelParameter: ...
     @property
     def concat_param(self) -> ConcatParameter: ...
     @property
@@ -1056,10 +1058,6 @@ class LayerParameter(Message):
     def crop_param(self) -> CropParameter: ...
     @property
     def data_param(self) -> DataParameter: ...
-    @property
-    def dense_crf_param(self) -> DenseCRFParameter: ...
-    @property
-    def domain_transform_param(self) -> DomainTransformParameter: ...
     @property
     def dropout_param(self) -> DropoutParameter: ...
     @property
@@ -1087,17 +1085,11 @@ class LayerParameter(Message):
     @property
     def inner_product_param(self) -> InnerProductParameter: ...
     @property
-    def interp_param(self) -> InterpParameter: ...
-    @property
     def input_param(self) -> InputParameter: ...
     @property
     def log_param(self) -> LogParameter: ...
     @property
     def lrn_param(self) -> LRNParameter: ...
-    @property
-    def mat_read_param(self) -> MatReadParameter: ...
-    @property
-    def mat_write_param(self) -> MatWriteParameter: ...
     @property
     def memory_data_param(self) -> MemoryDataParameter: ...
     @property
@@ -1123,8 +1115,6 @@ class LayerParameter(Message):
     @property
     def scale_param(self) -> ScaleParameter: ...
     @property
-    def seg_accuracy_param(self) -> SegAccuracyParameter: ...
-    @property
     def sigmoid_param(self) -> SigmoidParameter: ...
     @property
     def softmax_param(self) -> SoftmaxParameter: ...
@@ -1139,9 +1129,29 @@ class LayerParameter(Message):
     @property
     def tile_param(self) -> TileParameter: ...
     @property
-    def unique_label_param(self) -> UniqueLabelParameter: ...
-    @property
     def window_data_param(self) -> WindowDataParameter: ...
+    @property
+    def swish_param(self) -> SwishParameter: ...
+    @property
+    def clip_param(self) -> ClipParameter: ...
+    @property
+    def adaptive_bias_channel_param(self) -> AdaptiveBiasChannelParameter: ...
+    @property
+    def bias_channel_param(self) -> BiasChannelParameter: ...
+    @property
+    def dense_crf_param(self) -> DenseCRFParameter: ...
+    @property
+    def domain_transform_param(self) -> DomainTransformParameter: ...
+    @property
+    def interp_param(self) -> InterpParameter: ...
+    @property
+    def mat_read_param(self) -> MatReadParameter: ...
+    @property
+    def mat_write_param(self) -> MatWriteParameter: ...
+    @property
+    def seg_accuracy_param(self) -> SegAccuracyParameter: ...
+    @property
+    def unique_label_param(self) -> UniqueLabelParameter: ...
     strict_dim: bool
     @property
     def censor_label_param(self) -> CensorLabelParameter: ...
@@ -1163,10 +1173,6 @@ class LayerParameter(Message):
     def padding_param(self) -> PaddingParameter: ...
     @property
     def softmaxloss_param(self) -> SoftmaxLossParameter: ...
-    @property
-    def swish_param(self) -> SwishParameter: ...
-    @property
-    def clip_param(self) -> ClipParameter: ...
     def __init__(
         self,
         *,
@@ -1184,18 +1190,14 @@ class LayerParameter(Message):
         transform_param: TransformationParameter | None = ...,
         loss_param: LossParameter | None = ...,
         accuracy_param: AccuracyParameter | None = ...,
-        adaptive_bias_channel_param: AdaptiveBiasChannelParameter | None = ...,
         argmax_param: ArgMaxParameter | None = ...,
         batch_norm_param: BatchNormParameter | None = ...,
         bias_param: BiasParameter | None = ...,
-        bias_channel_param: BiasChannelParameter | None = ...,
         concat_param: ConcatParameter | None = ...,
         contrastive_loss_param: ContrastiveLossParameter | None = ...,
         convolution_param: ConvolutionParameter | None = ...,
         crop_param: CropParameter | None = ...,
         data_param: DataParameter | None = ...,
-        dense_crf_param: DenseCRFParameter | None = ...,
-        domain_transform_param: DomainTransformParameter | None = ...,
         dropout_param: DropoutParameter | None = ...,
         dummy_data_param: DummyDataParameter | None = ...,
         eltwise_param: EltwiseParameter | None = ...,
@@ -1209,12 +1211,9 @@ class LayerParameter(Message):
         image_data_param: ImageDataParameter | None = ...,
         infogain_loss_param: InfogainLossParameter | None = ...,
         inner_product_param: InnerProductParameter | None = ...,
-        interp_param: InterpParameter | None = ...,
         input_param: InputParameter | None = ...,
         log_param: LogParameter | None = ...,
         lrn_param: LRNParameter | None = ...,
-        mat_read_param: MatReadParameter | None = ...,
-        mat_write_param: MatWriteParameter | None = ...,
         memory_data_param: MemoryDataParameter | None = ...,
         mvn_param: MVNParameter | None = ...,
         parameter_param: ParameterParameter | None = ...,
@@ -1227,7 +1226,6 @@ class LayerParameter(Message):
         relu_param: ReLUParameter | None = ...,
         reshape_param: ReshapeParameter | None = ...,
         scale_param: ScaleParameter | None = ...,
-        seg_accuracy_param: SegAccuracyParameter | None = ...,
         sigmoid_param: SigmoidParameter | None = ...,
         softmax_param: SoftmaxParameter | None = ...,
         spp_param: SPPParameter | None = ...,
@@ -1235,8 +1233,18 @@ class LayerParameter(Message):
         tanh_param: TanHParameter | None = ...,
         threshold_param: ThresholdParameter | None = ...,
         tile_param: TileParameter | None = ...,
-        unique_label_param: UniqueLabelParameter | None = ...,
         window_data_param: WindowDataParameter | None = ...,
+        swish_param: SwishParameter | None = ...,
+        clip_param: ClipParameter | None = ...,
+        adaptive_bias_channel_param: AdaptiveBiasChannelParameter | None = ...,
+        bias_channel_param: BiasChannelParameter | None = ...,
+        dense_crf_param: DenseCRFParameter | None = ...,
+        domain_transform_param: DomainTransformParameter | None = ...,
+        interp_param: InterpParameter | None = ...,
+        mat_read_param: MatReadParameter | None = ...,
+        mat_write_param: MatWriteParameter | None = ...,
+        seg_accuracy_param: SegAccuracyParameter | None = ...,
+        unique_label_param: UniqueLabelParameter | None = ...,
         strict_dim: bool | None = ...,
         censor_label_param: CensorLabelParameter | None = ...,
         channel_aggregator_param: ChannelAggregatorParameter | None = ...,
@@ -1248,8 +1256,6 @@ class LayerParameter(Message):
         onehot_param: OneHotParameter | None = ...,
         padding_param: PaddingParameter | None = ...,
         softmaxloss_param: SoftmaxLossParameter | None = ...,
-        swish_param: SwishParameter | None = ...,
-        clip_param: ClipParameter | None = ...,
     ) -> None: ...
     def HasField(
         self,
@@ -2539,13 +2545,13 @@ class ImageDataParameter(Message):
     NEW_HEIGHT_FIELD_NUMBER: ClassVar[int]
     NEW_WIDTH_FIELD_NUMBER: ClassVar[int]
     IS_COLOR_FIELD_NUMBER: ClassVar[int]
-    IGNORE_LABEL_FIELD_NUMBER: ClassVar[int]
-    LABEL_TYPE_FIELD_NUMBER: ClassVar[int]
     SCALE_FIELD_NUMBER: ClassVar[int]
     MEAN_FILE_FIELD_NUMBER: ClassVar[int]
     CROP_SIZE_FIELD_NUMBER: ClassVar[int]
     MIRROR_FIELD_NUMBER: ClassVar[int]
     ROOT_FOLDER_FIELD_NUMBER: ClassVar[int]
+    IGNORE_LABEL_FIELD_NUMBER: ClassVar[int]
+    LABEL_TYPE_FIELD_NUMBER: ClassVar[int]
     HAS_LABEL_FIELD_NUMBER: ClassVar[int]
     MAX_LABELS_FIELD_NUMBER: ClassVar[int]
     source: str
@@ -2555,13 +2561,13 @@ class ImageDataParameter(Message):
     new_height: int
     new_width: int
     is_color: bool
-    ignore_label: int
-    label_type: int
     scale: float
     mean_file: str
     crop_size: int
     mirror: bool
     root_folder: str
+    ignore_label: int
+    label_type: int
     has_label: bool
     max_labels: int
     def __init__(
@@ -2574,13 +2580,13 @@ class ImageDataParameter(Message):
         new_height: int | None = ...,
         new_width: int | None = ...,
         is_color: bool | None = ...,
-        ignore_label: int | None = ...,
-        label_type: int | None = ...,
         scale: float | None = ...,
         mean_file: str | None = ...,
         crop_size: int | None = ...,
         mirror: bool | None = ...,
         root_folder: str | None = ...,
+        ignore_label: int | None = ...,
+        label_type: int | None = ...,
         has_label: bool | None = ...,
         max_labels: int | None = ...,
     ) -> None: ...
@@ -3963,6 +3969,26 @@ class PReLUParameter(Message):
     def ClearField(self, field_name: Literal["channel_shared", b"channel_shared", "filler", b"filler"]) -> None: ...
 
 @final
+class SwishParameter(Message):
+    DESCRIPTOR: Descriptor
+    BETA_FIELD_NUMBER: ClassVar[int]
+    beta: float
+    def __init__(self, *, beta: float | None = ...) -> None: ...
+    def HasField(self, field_name: Literal["beta", b"beta"]) -> bool: ...
+    def ClearField(self, field_name: Literal["beta", b"beta"]) -> None: ...
+
+@final
+class ClipParameter(Message):
+    DESCRIPTOR: Descriptor
+    MIN_FIELD_NUMBER: ClassVar[int]
+    MAX_FIELD_NUMBER: ClassVar[int]
+    min: float
+    max: float
+    def __init__(self, *, min: float | None = ..., max: float | None = ...) -> None: ...
+    def HasField(self, field_name: Literal["max", b"max", "min", b"min"]) -> bool: ...
+    def ClearField(self, field_name: Literal["max", b"max", "min", b"min"]) -> None: ...
+
+@final
 class V1LayerParameter(Message):
     DESCRIPTOR: Descriptor
     class _LayerType(EnumTypeWrapper):
@@ -5045,23 +5071,3 @@ class V1UniqueLabelParameter(Message):
             "force_label", b"force_label", "ignore_label", b"ignore_label", "max_labels", b"max_labels"
         ],
     ) -> None: ...
-
-@final
-class SwishParameter(Message):
-    DESCRIPTOR: Descriptor
-    BETA_FIELD_NUMBER: ClassVar[int]
-    beta: float
-    def __init__(self, *, beta: float | None = ...) -> None: ...
-    def HasField(self, field_name: Literal["beta", b"beta"]) -> bool: ...
-    def ClearField(self, field_name: Literal["beta", b"beta"]) -> None: ...
-
-@final
-class ClipParameter(Message):
-    DESCRIPTOR: Descriptor
-    MIN_FIELD_NUMBER: ClassVar[int]
-    MAX_FIELD_NUMBER: ClassVar[int]
-    min: float
-    max: float
-    def __init__(self, *, min: float | None = ..., max: float | None = ...) -> None: ...
-    def HasField(self, field_name: Literal["max", b"max", "min", b"min"]) -> bool: ...
-    def ClearField(self, field_name: Literal["max", b"max", "min", b"min"]) -> None: ...

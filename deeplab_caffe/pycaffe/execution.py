@@ -2,17 +2,42 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import zip_longest
 
 import torch
 from torch import Tensor
 
 from deeplab_caffe import net as core
 from deeplab_caffe.errors import NetError
-from deeplab_caffe.layers import Layer
+from deeplab_caffe.layers import Blob, Layer, NetContext, ParameterBlob, Shape
+from deeplab_caffe.net.graph import Step
+from deeplab_caffe.proto import caffe_pb2
 from deeplab_caffe.pycaffe import mode
-from deeplab_caffe.pycaffe.blob import Blob, ParameterBlob
+
+
+class _Input(Layer):
+    """The place of an Input layer in a net's list of layers: its tops are the input blobs, as they are."""
+
+    TYPE = "Input"
+    BOTTOMS = (0, 0)
+    TOPS = (1, math.inf)
+    is_source = True
+    differentiable = False
+
+    def __init__(self, name: str, blobs: dict[str, Blob], context: NetContext) -> None:
+        super().__init__(caffe_pb2.LayerParameter(name=name, type=self.TYPE, top=blobs), context)
+        self._blobs = list(blobs.values())
+
+    def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
+        """Return the blobs' shapes."""
+        return [blob.shape for blob in self._blobs]
+
+    def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
+        """Return the blobs' values."""
+        return tuple(blob.tensor() for blob in self._blobs)
 
 
 class Execution:
@@ -34,28 +59,66 @@ class Execution:
         for layer in module.layers:
             # Each blob is a memory of its own here, which scripts may look at.
             layer.inplace = False
-        self._steps = module.steps
-        self._layer_names = [step.layer.name for step in self._steps]
         self.blobs = OrderedDict((name, Blob(shape)) for name, shape in module.blob_shapes.items())
+        self._steps = (*self._input_steps(), *module.steps)
+        self._layer_names = [step.layer.name for step in self._steps]
         self.params: OrderedDict[str, list[ParameterBlob]] = OrderedDict()
         shared: dict[int, ParameterBlob] = {}
         for step in self._steps:
-            found = [ParameterBlob(blob, step.layer.blob_shape(blob.shape)) for blob in step.layer.blobs]
+            found = self._parameters_of(step.layer)
             if module.dialect.param_diffs_add_up:
                 # A shared parameter has one gradient.
-                found = [shared.setdefault(id(blob.parameter), blob) for blob in found]
+                found[:] = [shared.setdefault(id(blob.parameter), blob) for blob in found]
             if found:
                 self.params[step.layer.name] = found
+        self._share_blobs()
         self._loss_weights = module.losses
         for top, weight in self._loss_weights.items():
             self.blobs[top].diff[...] = weight
         self._device = torch.device("cpu")
+        self._follows_phase = False
+        self._callbacks: dict[str, list[Callable[[int], object]]] = {
+            f"{when}_{way}": [] for when in ("before", "after") for way in ("forward", "backward")
+        }
         self._needs = self._find_backward()
         self._tape: dict[int, tuple[list[Tensor], tuple[Tensor, ...]]] = {}
         self._record = bool(self._loss_weights) or module.param.force_backward or module.context.training
 
+    def _input_steps(self) -> list[Step]:
+        """Return the Input layers, by which Caffe's nets get their inputs since it has them: not in DeepLab v1."""
+        param = self.module.param
+        if self.module.dialect.four_axes:
+            return []
+        blobs: dict[str, dict[str, Blob]] = {}
+        for top, name in zip_longest(param.input, param.input_layer, fillvalue="input"):
+            blobs.setdefault(name, {})[top] = self.blobs[top]
+        layers = [_Input(name, tops, self.module.context) for name, tops in blobs.items()]
+        return [Step(each, (), tuple(each.param.top), (0.0,) * len(each.param.top), (), ()) for each in layers]
+
+    def _parameters_of(self, layer: Layer) -> list[ParameterBlob]:
+        if layer.code is not None:
+            return layer.code.layer.blobs
+        return [ParameterBlob(blob, layer.blob_shape(blob.shape)) for blob in layer.blobs]
+
+    def _share_blobs(self) -> None:
+        """Let layers written in Python work on the net's own blobs; what their ``setup`` wrote to the tops stays."""
+        for step in self._steps:
+            code = step.layer.code
+            if code is not None:
+                self.blobs.update({n: b for n, b in zip(step.tops, code.tops, strict=True) if n not in step.bottoms})
+                code.bottoms[:] = [self.blobs[name] for name in step.bottoms]
+                code.tops[:] = [self.blobs[name] for name in step.tops]
+
+    def _set_phase(self, phase: int) -> None:
+        training = phase == caffe_pb2.TRAIN
+        self.module.context.phase = phase
+        self.module.train(training)
+        self._record = self._record or training
+
     def _place(self) -> None:
         """Follow the mode: parameters and blobs go where the computation is to be."""
+        if self._follows_phase and self.module.context.phase != mode.current_phase():
+            self._set_phase(mode.current_phase())
         device = mode.current_device()
         if device != self._device:
             self._sync_parameters()
@@ -71,30 +134,36 @@ class Execution:
     def _sync_parameters(self) -> None:
         for blobs in self.params.values():
             for blob in blobs:
-                blob._data.tensor()
+                blob.tensor()
 
     def _forward(self, first: int, last: int) -> float:
         """Run layers ``first`` to ``last``; return the weighted loss of their tops."""
         self._place()
         loss = 0.0
         for index in range(first, last + 1):
+            self._call_back("before_forward", index)
             step = self._steps[index]
-            tops = self._compute(index, record=self._record and self._needs[index][0])
-            for name, top, weight in zip(step.tops, tops, step.loss_weights, strict=True):
-                blob = self.blobs[name]
-                resized = blob.shape != tuple(top.shape)
-                blob.write_data(top)
+            blobs = [self.blobs[name] for name in step.tops]
+            shapes = [blob.shape for blob in blobs]
+            if step.layer.code is not None:
+                step.layer.code.forward()
+            else:
+                tops = self._compute(index, record=self._record and self._needs[index][0])
+                for blob, top in zip(blobs, tops, strict=True):
+                    blob.write_data(top)
+            for blob, shape, weight in zip(blobs, shapes, step.loss_weights, strict=True):
                 if weight:
-                    loss += weight * float(blob._data.tensor().sum())
-                    if resized:
+                    loss += weight * float(blob.tensor().sum())
+                    if blob.shape != shape:
                         blob.diff[...] = weight
+            self._call_back("after_forward", index)
         return loss
 
     def _compute(self, index: int, record: bool) -> tuple[Tensor, ...]:
         """Return a layer's tops from its bottoms as they are; recorded for :meth:`_backward_layer` if asked for."""
         step = self._steps[index]
         # `data` and not `detach()`: scripts may change a blob between forward and backward, as Caffe lets them.
-        bottoms = [self.blobs[name]._data.tensor().data for name in step.bottoms]
+        bottoms = [self.blobs[name].tensor().data for name in step.bottoms]
         if record:
             # The blob's memory will hold the top; the gradient may need the bottom.
             bottoms = [x.clone() if name in step.tops else x for name, x in zip(step.bottoms, bottoms, strict=True)]
@@ -111,6 +180,7 @@ class Execution:
         force = self.module.param.force_backward
         needed = dict.fromkeys(self.module.inputs, force)
         found = []
+        under_loss = self._under_loss()
         for step in self._steps:
             layer = step.layer
             asked = list(layer.param.propagate_down)
@@ -120,7 +190,19 @@ class Execution:
             ]
             runs = any(down) or any(self._learning(layer))
             needed.update(dict.fromkeys(step.tops, runs))
+            if layer.code is not None:
+                runs = force or (runs and not under_loss.isdisjoint(step.tops))
             found.append((runs and layer.differentiable, down))
+        return found
+
+    def _under_loss(self) -> set[str]:
+        """Return the blobs that a loss follows from; all of them in a net without a loss."""
+        if not self._loss_weights:
+            return set(self.blobs)
+        found = set(self._loss_weights)
+        for step in reversed(self._steps):
+            if not found.isdisjoint(step.tops):
+                found.update(step.bottoms)
         return found
 
     @staticmethod
@@ -136,22 +218,32 @@ class Execution:
             # they are; in-place layers find their tops there, which is also what Caffe's backward works from.
             self._record = True
             for index in range(last, first + 1):
-                if self._needs[index][0]:
+                if self._needs[index][0] and self._steps[index].layer.code is None:
                     self._compute(index, record=True)
         for index in range(first, last - 1, -1):
             runs, down = self._needs[index]
+            self._call_back("before_backward", index)
             if runs:
                 self._backward_layer(index, down)
+            self._call_back("after_backward", index)
+
+    def _call_back(self, when: str, index: int) -> None:
+        for run in self._callbacks[when]:
+            run(index)
 
     def _backward_layer(self, index: int, propagate_down: list[bool]) -> None:
         """Write the gradients of one layer: of its parameters, and of the bottoms that ``propagate_down`` names."""
         step = self._steps[index]
         if not step.layer.differentiable:
             return
+        if step.layer.code is not None:
+            step.layer.code.backward(propagate_down)
+            return
         if index not in self._tape:
-            raise NetError("backward before forward: there is nothing to differentiate yet", step.layer.name)
+            # Nobody ran it forwards: its gradient follows from what its bottoms hold.
+            self._compute(index, record=True)
         bottoms, tops = self._tape[index]
-        outputs = [(top, self.blobs[name]._diff.tensor()) for name, top in zip(step.tops, tops, strict=True)]
+        outputs = [(top, self.blobs[name].diff_tensor()) for name, top in zip(step.tops, tops, strict=True)]
         outputs = [(top, diff.clone()) for top, diff in outputs if top.requires_grad]
         if not outputs:
             return

@@ -2,16 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
 
 import numpy as np
 from scipy import ndimage
 
-from deeplab_caffe.data import load_grey
 from deeplab_caffe.data import load_image as load_rgb
 from deeplab_caffe.errors import NetError
 from deeplab_caffe.proto import caffe_pb2
+from deeplab_caffe.pycaffe.messages import (
+    array_to_blobproto,
+    array_to_datum,
+    arraylist_to_blobprotovecor_str,
+    arraylist_to_blobprotovector_str,
+    blobproto_to_array,
+    blobprotovector_str_to_arraylist,
+    datum_to_array,
+)
+
+__all__ = [
+    "Transformer",
+    "array_to_blobproto",
+    "array_to_datum",
+    "arraylist_to_blobprotovecor_str",
+    "arraylist_to_blobprotovector_str",
+    "blobproto_to_array",
+    "blobprotovector_str_to_arraylist",
+    "caffe_pb2",
+    "datum_to_array",
+    "load_image",
+    "oversample",
+    "resize_image",
+]
+
+# How bright R, G and B are to scikit-image's rgb2gray, which pycaffe calls (ITU-R BT.709).
+_BRIGHTNESS = np.array([0.2125, 0.7154, 0.0721])
 
 
 def load_image(filename: str | PathLike[str], color: bool = True) -> np.ndarray:
@@ -20,30 +46,63 @@ def load_image(filename: str | PathLike[str], color: bool = True) -> np.ndarray:
     Raises:
         DataError: the file is not a readable image.
     """
-    image = load_rgb(filename) if color else load_grey(filename)[..., np.newaxis]
-    return image.astype(np.float32) / 255
+    pixels = load_rgb(filename)
+    if color:
+        return pixels.astype(np.float32) / 255
+    if pixels.strides[2] == 0 or (pixels == pixels[..., :1]).all():
+        return pixels[..., :1].astype(np.float32) / 255
+    grey: np.ndarray = pixels @ _BRIGHTNESS / 255
+    return grey[..., np.newaxis].astype(np.float32)
 
 
-def resize_image(im: np.ndarray, new_dims: tuple[int, int], interp_order: int = 1) -> np.ndarray:
-    """Bring an image (H, W, K) to another size, pixel areas on pixel areas, by spline interpolation of the given order.
+def resize_image(im: np.ndarray, new_dims: Sequence[int] | np.ndarray, interp_order: int = 1) -> np.ndarray:
+    """Bring an image (H, W, K) to another size by spline interpolation of the given order.
+
+    Images of one or three channels are resized pixel area on pixel area, as scikit-image's ``resize(mode="constant")``
+    does it for pycaffe: the image's smallest number surrounds it and so mixes into the border when the image grows, and
+    no blur goes before when it shrinks (scikit-image before 0.15). Others are resized corner on corner
+    (``scipy.ndimage.zoom``).
 
     Returns:
-        float32 (new_dims[0], new_dims[1], K).
+        float32 (new_dims[0], new_dims[1], K), a copy.
+
+    Raises:
+        NetError: it is no image (H, W, K), or the new size is not two positive numbers.
     """
-    if im.shape[:2] == tuple(new_dims):
-        return im.astype(np.float32)
-    factors = (new_dims[0] / im.shape[0], new_dims[1] / im.shape[1], 1)
-    resized: np.ndarray = ndimage.zoom(
-        im.astype(np.float64), factors, order=interp_order, mode="mirror", grid_mode=True
+    image = np.asarray(im)
+    size = tuple(int(dim) for dim in new_dims)
+    if image.ndim != 3 or not image.size:
+        raise NetError(f"resize_image: expected an image (H, W, K), got an array of shape {image.shape}")
+    if len(size) != 2 or min(size) < 1:
+        raise NetError(f"resize_image: expected the new (height, width), got {size}")
+    if image.shape[:2] == size:
+        return image.astype(np.float32)
+    image = image.astype(np.float64)
+    factors = (size[0] / image.shape[0], size[1] / image.shape[1], 1)
+    if image.shape[2] not in (1, 3):
+        return np.asarray(ndimage.zoom(image, factors, order=interp_order), np.float32)
+    low, high = image.min(), image.max()
+    zoomed: np.ndarray = ndimage.zoom(
+        image, factors, order=interp_order, mode="grid-constant", cval=low, grid_mode=True
     )
     # Splines of higher order overshoot; an image keeps its range.
-    return resized.clip(im.min(), im.max()).astype(np.float32)
+    return zoomed.clip(low, high).astype(np.float32)
 
 
-def oversample(images: Sequence[np.ndarray] | np.ndarray, crop_dims: Sequence[int] | np.ndarray) -> np.ndarray:
-    """Four corners, centre, and their mirror images of each image (H, W, K): (10 * N, crop_h, crop_w, K)."""
-    height, width = images[0].shape[:2]
+def oversample(images: Iterable[np.ndarray], crop_dims: Sequence[int] | np.ndarray) -> np.ndarray:
+    """Four corners, centre, and their mirror images of each image (H, W, K): (10 * N, crop_h, crop_w, K).
+
+    Raises:
+        NetError: there are no images, they differ in size, or are smaller than the crop.
+    """
+    images = [np.asarray(image) for image in images]
     crop_h, crop_w = (int(size) for size in crop_dims)
+    shapes = sorted({image.shape for image in images})
+    if len(shapes) != 1 or len(shapes[0]) != 3:
+        raise NetError(f"oversample: expected images (H, W, K) of one size, got {shapes}")
+    height, width = shapes[0][:2]
+    if crop_h > height or crop_w > width:
+        raise NetError(f"oversample: a crop of {crop_h} x {crop_w} does not fit into images of {height} x {width}")
     corners = [(y, x) for y in (0, height - crop_h) for x in (0, width - crop_w)]
     corners.append(((height - crop_h) // 2, (width - crop_w) // 2))
     crops = []
@@ -95,17 +154,25 @@ class Transformer:
         self.raw_scale[in_] = scale
 
     def set_mean(self, in_: str, mean: np.ndarray) -> None:
-        """Set what to subtract: (C,), or (C, H, W) of the blob's size."""
+        """Set what to subtract.
+
+        Args:
+            in_: the input's name.
+            mean: (C,) or (C, 1, 1) for whole channels, or an image (C, H, W), which is resized to the blob's size;
+                (H, W) or a C of 1 for all channels.
+        """
         self._check(in_)
-        mean = np.asarray(mean, np.float32)
-        channels = self.inputs[in_][1]
-        if mean.ndim == 1:
-            if mean.shape[0] not in (1, channels):
-                raise NetError(f"mean of '{in_}' needs {channels} channels, got {mean.shape[0]}")
-            mean = mean[:, np.newaxis, np.newaxis]
-        elif mean.shape != self.inputs[in_][1:]:
-            raise NetError(f"mean of '{in_}' must be {self.inputs[in_][1:]}, got {mean.shape}")
-        self.mean[in_] = mean
+        channels, *size = self.inputs[in_][1:]
+        found = np.asarray(mean, np.float32)
+        if found.ndim in (1, 2):
+            found = found[:, np.newaxis, np.newaxis] if found.ndim == 1 else found[np.newaxis]
+        if found.ndim != 3:
+            raise NetError(f"mean of '{in_}' must be ({channels},) or ({channels}, H, W), got {found.shape}")
+        if found.shape[0] not in (1, channels):
+            raise NetError(f"mean of '{in_}' needs {channels} channels, got {found.shape[0]} in {np.shape(mean)}")
+        if list(found.shape[1:]) not in ([1, 1], size):
+            found = resize_image(found.transpose(1, 2, 0), size).transpose(2, 0, 1)
+        self.mean[in_] = found
 
     def set_input_scale(self, in_: str, scale: float) -> None:
         """Set the factor after the mean is subtracted."""
@@ -113,20 +180,29 @@ class Transformer:
         self.input_scale[in_] = scale
 
     def preprocess(self, in_: str, data: np.ndarray) -> np.ndarray:
-        """Return an image (H, W, K) as one item (C, H, W) of the blob."""
+        """Return an image (H, W, K) as one item (C, H, W) of the blob.
+
+        Raises:
+            NetError: the image has not the axes or channels that were set.
+        """
         self._check(in_)
         item = np.asarray(data, np.float32)
-        size = self.inputs[in_][2], self.inputs[in_][3]
+        size = tuple(self.inputs[in_][2:])
         if item.shape[:2] != size:
             item = resize_image(item, size)
         if in_ in self.transpose:
+            if item.ndim != len(self.transpose[in_]):
+                raise NetError(f"preprocess: expected an image (H, W, K) for '{in_}', got shape {item.shape}")
             item = item.transpose(self.transpose[in_])
-        if in_ in self.channel_swap:
-            item = item[list(self.channel_swap[in_])]
+        swap, mean = self.channel_swap.get(in_), self.mean.get(in_)
+        if any(part is not None and len(part) not in (1, len(item)) for part in (swap, mean)):
+            raise NetError(f"preprocess: '{in_}' takes {self.inputs[in_][1]} channels, the image has {len(item)}")
+        if swap is not None:
+            item = item[list(swap)]
         if in_ in self.raw_scale:
             item = item * np.float32(self.raw_scale[in_])
-        if in_ in self.mean:
-            item = item - self.mean[in_]
+        if mean is not None:
+            item = item - mean
         if in_ in self.input_scale:
             item = item * np.float32(self.input_scale[in_])
         return np.ascontiguousarray(item, np.float32)
@@ -134,7 +210,13 @@ class Transformer:
     def deprocess(self, in_: str, data: np.ndarray) -> np.ndarray:
         """Undo :meth:`preprocess`, but for the size."""
         self._check(in_)
-        item = np.array(data, np.float32).squeeze()
+        item = np.array(data, np.float32)
+        if in_ in self.transpose:
+            # One item of a batch, however many channels it has.
+            while item.ndim > len(self.transpose[in_]) and item.shape[0] == 1:
+                item = item[0]
+        else:
+            item = item.squeeze()
         if in_ in self.input_scale:
             item = item / np.float32(self.input_scale[in_])
         if in_ in self.mean:
@@ -146,45 +228,3 @@ class Transformer:
         if in_ in self.transpose:
             item = item.transpose(np.argsort(self.transpose[in_]))
         return item
-
-
-def blobproto_to_array(blob: caffe_pb2.BlobProto, return_diff: bool = False) -> np.ndarray:
-    """Return a BlobProto's numbers, float32 (num, channels, height, width)."""
-    values = blob.diff if return_diff else blob.data
-    return np.array(values, np.float32).reshape(blob.num, blob.channels, blob.height, blob.width)
-
-
-def array_to_blobproto(arr: np.ndarray, diff: np.ndarray | None = None) -> caffe_pb2.BlobProto:
-    """Return a BlobProto of a 4-D array.
-
-    Raises:
-        ValueError: the array is not 4-D.
-    """
-    if arr.ndim != 4:
-        raise ValueError(f"expected an array of 4 dimensions, got {arr.ndim}")
-    num, channels, height, width = arr.shape
-    blob = caffe_pb2.BlobProto(num=num, channels=channels, height=height, width=width)
-    blob.data.extend(np.asarray(arr, np.float32).ravel().tolist())
-    if diff is not None:
-        blob.diff.extend(np.asarray(diff, np.float32).ravel().tolist())
-    return blob
-
-
-def array_to_datum(arr: np.ndarray, label: int = 0) -> caffe_pb2.Datum:
-    """Return a Datum of an array (C, H, W): bytes for uint8, floats otherwise."""
-    if arr.ndim != 3:
-        raise ValueError(f"expected an array of 3 dimensions, got {arr.ndim}")
-    datum = caffe_pb2.Datum(channels=arr.shape[0], height=arr.shape[1], width=arr.shape[2], label=label)
-    if arr.dtype == np.uint8:
-        datum.data = arr.tobytes()
-    else:
-        datum.float_data.extend(np.asarray(arr, np.float32).ravel().tolist())
-    return datum
-
-
-def datum_to_array(datum: caffe_pb2.Datum) -> np.ndarray:
-    """Return the array (C, H, W) of a Datum."""
-    shape = (datum.channels, datum.height, datum.width)
-    if datum.data:
-        return np.frombuffer(datum.data, np.uint8).reshape(shape).copy()
-    return np.array(datum.float_data, np.float32).reshape(shape)

@@ -1,14 +1,16 @@
-"""Caffe's process-wide settings: CPU or GPU, which GPU, the random seed."""
+"""Caffe's process-wide settings: CPU or GPU, which GPU, the random seed, the phase."""
 
 from __future__ import annotations
 
 import torch
 
 from deeplab_caffe.errors import NetError
+from deeplab_caffe.proto import caffe_pb2
 
 _device = torch.device("cpu")
 _gpu_index = 0
 _seed: int | None = None
+_phase: int = caffe_pb2.TEST
 
 
 def set_mode_cpu() -> None:
@@ -46,6 +48,23 @@ def set_random_seed(seed: int) -> None:
     global _seed
     _seed = int(seed) % 2**32
     torch.manual_seed(_seed)
+
+
+def set_phase_train() -> None:
+    """Set the phase of networks that were built without one, also of those that are there, to TRAIN."""
+    global _phase
+    _phase = caffe_pb2.TRAIN
+
+
+def set_phase_test() -> None:
+    """Set the phase of networks that were built without one, also of those that are there, to TEST."""
+    global _phase
+    _phase = caffe_pb2.TEST
+
+
+def current_phase() -> int:
+    """Return the phase of networks that were built without one."""
+    return _phase
 
 
 def current_device() -> torch.device:

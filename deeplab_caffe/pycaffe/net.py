@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterable
+from numbers import Integral
 from os import PathLike
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,28 +13,29 @@ from torch import Tensor
 
 from deeplab_caffe import net as core
 from deeplab_caffe.errors import NetError
-from deeplab_caffe.net.weights import load_weights, save_weights
+from deeplab_caffe.net.weights import load_hdf5, load_weights, save_hdf5, save_weights
 from deeplab_caffe.proto import caffe_pb2
 from deeplab_caffe.pycaffe import mode
-from deeplab_caffe.pycaffe.blob import ParameterBlob
-from deeplab_caffe.pycaffe.execution import Execution
+from deeplab_caffe.pycaffe.batches import Batches
+from deeplab_caffe.pycaffe.names import Names
+from deeplab_caffe.pycaffe.preprocessing import Preprocessing
 
 
-class LayerFace(NamedTuple):
-    """What pycaffe shows of a layer: its type's name and its parameter blobs."""
+class Net(Names, Batches, Preprocessing):
+    """``Net(network_file, ...)``, as ``caffe.Net``, in the forms of all its years.
 
-    type: str
-    blobs: list[ParameterBlob]
-
-
-class Net(Execution):
-    """``Net(prototxt[, weights][, phase])``, as ``caffe.Net``.
+    ``Net(file)``, ``Net(file, weights)``, ``Net(file, weights, phase)``, ``Net(file, phase)`` and ``Net(file, phase,
+    level, stages, weights)``; everything by keyword too.
 
     Args:
-        prototxt: path of the file.
-        weights: path of a caffemodel; here may stand the phase instead, as pycaffe allows.
-        phase: ``TEST`` (the default, as the first pycaffe had it) or ``TRAIN``.
-        **options: further keyword arguments of :class:`deeplab_caffe.Net`.
+        network_file: path of the prototxt.
+        *args: as above.
+        phase: ``TRAIN`` or ``TEST``; without one what ``caffe.set_phase_train`` and ``set_phase_test`` say, at any
+            time; at first TEST.
+        weights: path of a caffemodel.
+        level: the state's level, for include and exclude rules.
+        stages: the state's stages.
+        **options: further keyword arguments of :class:`deeplab_caffe.Net`. Layers of type Python are allowed.
 
     Attributes:
         blobs: ordered dict from blob names to :class:`Blob`.
@@ -44,60 +45,25 @@ class Net(Execution):
         layers: the layers, with ``type`` and ``blobs``.
         bottom_names: ordered dict from layer names to the names of their bottoms.
         top_names: ordered dict from layer names to the names of their tops.
+
+    Raises:
+        NetError: the arguments do not go together, or the net cannot be built.
     """
 
-    def __init__(
-        self,
-        prototxt: str | PathLike[str] | caffe_pb2.NetParameter,
-        weights: str | PathLike[str] | int | None = None,
-        phase: int | str | PathLike[str] | None = None,
-        **options: Any,
-    ) -> None:
-        path, phase = (phase, weights) if isinstance(weights, int) else (weights, phase)
-        if isinstance(path, int) or isinstance(phase, PathLike):
-            raise NetError(f"expected the path of weights and a phase, got {path!r} and {phase!r}")
+    def __init__(self, network_file: str | PathLike[str] | caffe_pb2.NetParameter, *args: Any, **options: Any) -> None:
+        options = _by_name(args, options)
+        phase, weights = options.pop("phase", None), options.pop("weights", None)
+        if isinstance(phase, PathLike) or isinstance(weights, Integral):
+            raise NetError(f"expected the path of weights and a phase, got {weights!r} and {phase!r}")
         options.setdefault("seed", mode.current_seed())
+        options.setdefault("python_layers", "unchanged")
+        options["stages"] = options.get("stages") or ()
         if options.get("dtype", torch.float32) != torch.float32:
             raise NetError(f"pycaffe's arrays are float32: dtype cannot be {options['dtype']}")
-        module = core.Net(prototxt, None, caffe_pb2.TEST if phase is None else phase, **options)
-        super().__init__(module)
-        if path is not None:
-            self.copy_from(path)
-
-    @property
-    def inputs(self) -> list[str]:
-        """Return the names of the input blobs."""
-        return self.module.inputs
-
-    @property
-    def outputs(self) -> list[str]:
-        """Return the names of the output blobs."""
-        return self.module.outputs
-
-    @property
-    def layers(self) -> list[LayerFace]:
-        """Return the layers in order."""
-        return [LayerFace(s.layer.TYPE, self.params.get(s.layer.name, [])) for s in self._steps]
-
-    @property
-    def layer_dict(self) -> OrderedDict[str, LayerFace]:
-        """Return the layers by name."""
-        return OrderedDict(zip(self._layer_names, self.layers, strict=True))
-
-    @property
-    def bottom_names(self) -> OrderedDict[str, list[str]]:
-        """Return the names of the bottoms by layer."""
-        return OrderedDict((step.layer.name, list(step.bottoms)) for step in self._steps)
-
-    @property
-    def top_names(self) -> OrderedDict[str, list[str]]:
-        """Return the names of the tops by layer."""
-        return OrderedDict((step.layer.name, list(step.tops)) for step in self._steps)
-
-    @property
-    def blob_loss_weights(self) -> OrderedDict[str, float]:
-        """Return the weight in the loss by blob."""
-        return OrderedDict((name, self._loss_weights.get(name, 0.0)) for name in self.blobs)
+        super().__init__(core.Net(network_file, None, mode.current_phase() if phase is None else phase, **options))
+        self._follows_phase = phase is None
+        if weights is not None:
+            self.copy_from(weights)
 
     def copy_from(self, weights: str | PathLike[str]) -> None:
         """Load a caffemodel by layer names; layers that it lacks keep their values, with a warning."""
@@ -107,8 +73,20 @@ class Net(Execution):
     def save(self, path: str | PathLike[str], write_diff: bool = False) -> None:
         """Write a caffemodel."""
         self._sync_parameters()
-        diffs = {name: [blob.diff for blob in blobs] for name, blobs in self.params.items()} if write_diff else None
-        save_weights(self.module, path, diffs)
+        save_weights(self.module, path, self._diffs() if write_diff else None)
+
+    def load_hdf5(self, path: str | PathLike[str]) -> None:
+        """Load weights as :meth:`copy_from` does, from a file that :meth:`save_hdf5` or Caffe wrote."""
+        self._sync_parameters()
+        load_hdf5(self.module, path, missing="warn")
+
+    def save_hdf5(self, path: str | PathLike[str], write_diff: bool = False) -> None:
+        """Write the weights as Caffe does in HDF5."""
+        self._sync_parameters()
+        save_hdf5(self.module, path, self._diffs() if write_diff else None)
+
+    def _diffs(self) -> dict[str, list[np.ndarray]]:
+        return {name: [blob.diff for blob in blobs] for name, blobs in self.params.items()}
 
     def share_with(self, other: Net) -> None:
         """Take over the parameters of the layers of the same name: one memory for both nets from now on."""
@@ -130,9 +108,13 @@ class Net(Execution):
 
     def reshape(self) -> None:
         """Give every blob the shape that follows from the shapes of the inputs."""
-        shapes = self.module.infer_shapes(**{name: self.blobs[name].shape for name in self.inputs})
-        for name, shape in shapes.items():
-            self.blobs[name].reshape(*shape)
+        for step in self._steps:
+            if step.layer.code is not None:
+                step.layer.code.reshape()
+                continue
+            shapes = step.layer.top_shapes([self.blobs[name].shape for name in step.bottoms])
+            for name, shape in zip(step.tops, shapes, strict=True):
+                self.blobs[name].reshape(*shape)
 
     def forward(
         self,
@@ -200,29 +182,6 @@ class Net(Execution):
         names = [*(self._steps[last].bottoms if end is not None else self.inputs), *extra]
         return {name: self.blobs[name].diff for name in names}
 
-    def forward_all(self, blobs: Iterable[str] | None = None, **inputs: np.ndarray) -> dict[str, np.ndarray]:
-        """Run any number of items in batches of the net's size; the last batch is filled up with zeros.
-
-        Returns:
-            One array per output (and per name in ``blobs``), with as many items as were given.
-        """
-        self._check_inputs(inputs, self.inputs)
-        size = self.blobs[self.inputs[0]].num if self.inputs else 0
-        counts = {len(array) for array in inputs.values()}
-        if len(counts) != 1 or not size:
-            raise NetError(f"forward_all: every input needs as many items, got {sorted(counts)}")
-        count = counts.pop()
-        parts: dict[str, list[np.ndarray]] = {}
-        for begin in range(0, count, size):
-            batch: dict[str, Any] = {}
-            for name, array in inputs.items():
-                part = np.zeros((size, *np.shape(array)[1:]), np.float32)
-                part[: len(array[begin : begin + size])] = array[begin : begin + size]
-                batch[name] = part
-            for name, out in self.forward(blobs=blobs, **batch).items():
-                parts.setdefault(name, []).append(out.copy())
-        return {name: np.concatenate(out)[:count] for name, out in parts.items()}
-
     def set_input_arrays(self, data: np.ndarray, labels: np.ndarray, data_dim: np.ndarray | None = None) -> None:
         """Give the net's first layer, a MEMORY_DATA, its arrays.
 
@@ -242,6 +201,8 @@ class Net(Execution):
         except NetError as error:
             raise layer.error(f"set_input_arrays: {error}") from None
 
+    _set_input_arrays = set_input_arrays
+
     def clear_param_diffs(self) -> None:
         """Set the gradients of all parameters to zero."""
         for blobs in self.params.values():
@@ -249,15 +210,14 @@ class Net(Execution):
                 blob.diff[...] = 0
 
     def set_phase_test(self) -> None:
-        """Set the phase to TEST, as the first pycaffe had it."""
-        self.module.context.phase = caffe_pb2.TEST
-        self.module.eval()
+        """Set this net's phase to TEST, as the first pycaffe had it."""
+        self._follows_phase = False
+        self._set_phase(caffe_pb2.TEST)
 
     def set_phase_train(self) -> None:
-        """Set the phase to TRAIN, as the first pycaffe had it."""
-        self.module.context.phase = caffe_pb2.TRAIN
-        self.module.train()
-        self._record = True
+        """Set this net's phase to TRAIN, as the first pycaffe had it."""
+        self._follows_phase = False
+        self._set_phase(caffe_pb2.TRAIN)
 
     set_mode_cpu = staticmethod(mode.set_mode_cpu)
     set_mode_gpu = staticmethod(mode.set_mode_gpu)
@@ -293,3 +253,17 @@ class Net(Execution):
                     f"blob '{name}' is {self.blobs[name].shape}, got an array of {array.shape}: reshape it first"
                 )
             getattr(self.blobs[name], which)[...] = array
+
+
+def _by_name(args: tuple[Any, ...], options: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments behind the file by name: ``weights, phase`` of 2014, ``phase, level, ...`` of 2016."""
+    names: tuple[str, ...] = ("weights", "phase")
+    if args and isinstance(args[0], Integral):
+        paths = len(args) == 2 and not isinstance(args[1], Integral)
+        names = ("phase", "weights") if paths else ("phase", "level", "stages", "weights")
+    if len(args) > len(names):
+        raise NetError(f"expected {', '.join(names)} behind the network's file, got {args!r}")
+    twice = [name for name in names[: len(args)] if name in options]
+    if twice:
+        raise NetError(f"{twice[0]} is given by place and by name")
+    return {**dict(zip(names, args, strict=False)), **options}

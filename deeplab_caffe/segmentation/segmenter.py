@@ -14,7 +14,8 @@ from torch import Tensor
 
 from deeplab_caffe.arrays.devices import resolve_device
 from deeplab_caffe.arrays.memory import available_memory
-from deeplab_caffe.crf import CRFParams
+from deeplab_caffe.crf import CRFParams, ParamsLike
+from deeplab_caffe.data.classes import Classes, model_classes
 from deeplab_caffe.data.sources.transform import IMAGENET_MEAN_BGR
 from deeplab_caffe.errors import NetError
 from deeplab_caffe.inference import OptimizedNet
@@ -24,6 +25,7 @@ from deeplab_caffe.net.graph import Graph, lower
 from deeplab_caffe.net.head import HeadRunner, Output, activated
 from deeplab_caffe.ops.preprocess import as_tensor
 from deeplab_caffe.proto import caffe_pb2
+from deeplab_caffe.segmentation.deploy import deploy_wanted
 from deeplab_caffe.segmentation.views import Views, average_views
 
 
@@ -68,7 +70,7 @@ class Segmenter:
         prototxt: a deploy prototxt: one image input (N, 3, H, W); or a NetParameter. Or a built :class:`Net`, which is
             run as it is, with whatever becomes of its weights, unless ``optimize`` is True. Or an optimized net.
         weights: a caffemodel, safetensors or state_dict file; None leaves the fillers' values.
-        crf: parameters of the dense CRF; None for none.
+        crf: parameters of the dense CRF, or what :meth:`CRFParams.of` takes, a preset's name say; None for none.
         device: ``"auto"`` (a GPU if there is one), ``"cpu"``, ``"cuda"`` or ``"cuda:1"``. A built net stays
             where it is.
         mean: what to subtract from B, G and R.
@@ -86,15 +88,21 @@ class Segmenter:
         seed: see :class:`deeplab_caffe.Net`.
         optimize: False: run the net layer by layer, the same bits as ``Net``. None: optimize it where the device can.
         variables: values for ``${NAME}`` in the prototxt.
+        classes: names and colours of the classes, as :func:`deeplab_caffe.data.classes.find_classes` takes them. None:
+            those of ``classes.txt`` beside the weights or the prototxt; else PASCAL VOC's for 21 classes; else
+            ``class 0``, ``class 1``, ...
+        python_layers: let layers of type Python run their code; see :class:`deeplab_caffe.Net`.
 
     Attributes:
         net: the net, unless an optimized one came.
+        classes: names and colours of the labels.
         num_classes: number of labels: channels of the scores; 2 for a single channel, the foreground.
 
     Raises:
         PrototxtError: the prototxt cannot be read.
         CaffeModelError: the caffemodel cannot be read.
         NetError: the weights are of another network, or the net is no segmentation network.
+        EvaluationError: the names of the classes cannot be read, or are not as many as the net has classes.
     """
 
     def __init__(
@@ -102,7 +110,7 @@ class Segmenter:
         prototxt: str | PathLike[str] | caffe_pb2.NetParameter | Net | OptimizedNet,
         weights: str | PathLike[str] | None = None,
         *,
-        crf: CRFParams | None = None,
+        crf: ParamsLike = None,
         device: str | torch.device = "auto",
         mean: tuple[float, float, float] = IMAGENET_MEAN_BGR,
         blob: str | None = None,
@@ -118,8 +126,10 @@ class Segmenter:
         seed: int | None = None,
         optimize: bool | None = None,
         variables: Mapping[str, str] | None = None,
+        classes: str | PathLike[str] | Sequence[str] | Classes | None = None,
+        python_layers: bool = False,
     ) -> None:
-        self.crf = crf
+        self.crf = None if crf is None else CRFParams.of(crf)
         self.mean = mean
         self.crop_size = crop_size or 1
         self.max_side = max_side
@@ -135,16 +145,18 @@ class Segmenter:
         else:
             net = prototxt
             if not isinstance(net, Net):
-                net = Net(
-                    net,
-                    weights,
-                    "TEST",
-                    variables=variables,
-                    engine=engine,
-                    dtype=dtype,
-                    channels_last=channels_last,
-                    seed=seed,
-                )
+                with deploy_wanted(net, variables):
+                    net = Net(
+                        net,
+                        weights,
+                        "TEST",
+                        variables=variables,
+                        engine=engine,
+                        dtype=dtype,
+                        channels_last=channels_last,
+                        seed=seed,
+                        python_layers=python_layers,
+                    )
                 net.to(resolve_device(device))
                 self._optimize = optimize is not False
             elif weights is not None:
@@ -160,7 +172,7 @@ class Segmenter:
         if len(shapes) != 1:
             raise NetError(
                 f"a segmenter needs a net with one input, a deploy prototxt; {name.removeprefix('net ')} has "
-                f"{', '.join(shapes) or 'none, but data layers'}"
+                f"{', '.join(shapes) or 'none, but data layers: it is a training file'}"
             )
         ((self.input, shape),) = shapes.items()
         if shape[1] != 3:
@@ -175,6 +187,10 @@ class Segmenter:
         self._channels = self._runner.head.graph.shapes([shape])[values][1]
         self.num_classes = 2 if self._channels == 1 and no_crf is None else self._channels
         self._name = name
+        # A single channel of labels does not say how many classes there are.
+        count = self.num_classes if self._channels > 1 or no_crf is None else None
+        files = [weights, prototxt if isinstance(prototxt, (str, PathLike)) else None]
+        self.classes = model_classes(count, files, classes)
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """Return the labels of an image.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from deeplab_caffe.data.io.archive import check_torch_archive
 from deeplab_caffe.data.io.atomic import atomic_write
 from deeplab_caffe.errors import SolverError
 
@@ -35,19 +35,14 @@ def read_state(path: str | PathLike[str]) -> dict[str, Any]:
         SolverError: the file cannot be read, or is not such a file.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
-            # torch neither looks at the checksums nor minds compressed parts, which may claim any size.
-            if any(part.compress_type != zipfile.ZIP_STORED for part in archive.infolist()):
-                raise ValueError("its parts are compressed")
-            if (damaged := archive.testzip()) is not None:
-                raise ValueError(f"the checksum of its part {damaged!r} is wrong")
+        check_torch_archive(path)
         # A stream: of a path torch also looks at the name.
         with Path(path).open("rb") as file:
             state = _unpacked(torch.load(file, map_location="cpu", weights_only=True))
         if not isinstance(state, dict):
             raise TypeError("it holds no dict")
     except Exception as error:  # zipfile, pickle and torch each have their own errors for damage
-        reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {str(error).partition(chr(10))[0][:200]}"
         raise SolverError(f"cannot be read: {reason}", path) from error
     return state
 
@@ -71,6 +66,9 @@ def _packed(value: Any) -> Any:
 
 def _unpacked(value: Any) -> Any:
     if isinstance(value, torch.Tensor):
+        # Strides of 0 would let a few numbers claim any size.
+        if not value.is_contiguous():
+            raise ValueError("a tensor in it is not contiguous")
         return value.numpy()
     if isinstance(value, dict):
         return {key: _unpacked(item) for key, item in value.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deeplab_caffe.viz.colormap import (
+from deeplab_caffe.data.colormap import (
     CAMVID_CLASSES,
     CAMVID_COLORMAP,
     VOC_CLASSES,

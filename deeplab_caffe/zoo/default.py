@@ -7,7 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from deeplab_caffe.crf import CRFParams
-from deeplab_caffe.viz.colormap import CAMVID_CLASSES
+from deeplab_caffe.data.colormap import CAMVID_CLASSES
 
 
 @dataclass(frozen=True)

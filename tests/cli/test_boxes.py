@@ -68,3 +68,26 @@ def test_options_that_do_not_go_together(run, folder: Path) -> None:
     assert "either from --annotations or from --labels" in both.err
     objects = run(*words(folder, "annotations", "--instances", folder / "objects", "--method", "rect"))
     assert "--instances goes with --labels" in objects.err
+
+
+def test_labels_and_names_that_are_not_vocs(run, folder: Path) -> None:
+    save_labels_png(folder / "labels" / "a.png", np.where(load_label(folder / "labels" / "a.png"), 33, 0), VOC_COLORMAP)
+    assert (
+        "label 33 is none of the 21 classes of 'voc12': say --classes"
+        in run(*words(folder, "labels", "--method", "rect")).err
+    )
+    (folder / "xml" / "a.xml").write_text(XML.replace("cat", "tram"))
+    assert "got 'tram': say --classes" in run(*words(folder, "annotations", "--method", "rect")).err
+    (folder / "classes.txt").write_text("nothing\ntram 1 2 3\n")
+    more = ("--method", "rect", "--classes", folder / "classes.txt")
+    assert run(*words(folder, "annotations", *more)).status == 0
+    assert load_label(folder / "out" / "a.png")[20, 20] == 1
+
+
+def test_ids_with_folders(run, folder: Path) -> None:
+    for kind, name in (("images", "a.png"), ("xml", "a.xml")):
+        (folder / kind / "aachen").mkdir()
+        (folder / kind / name).rename(folder / kind / "aachen" / name)
+    (folder / "list.txt").write_text("aachen/a\n")
+    assert run(*words(folder, "annotations", "--method", "rect")).status == 0
+    assert load_label(folder / "out" / "aachen" / "a.png")[20, 20] == 8

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from deeplab_caffe.data import load_label, save_labels_png, write_blob_mat
-from deeplab_caffe.viz import VOC_COLORMAP
+from deeplab_caffe.viz import CAMVID_COLORMAP, VOC_COLORMAP
 
 
 @pytest.fixture
@@ -81,3 +82,22 @@ def test_results_are_saved_without_labels_too(run, folder: Path) -> None:
     assert run(*words(folder, "--save-png", folder / "again")).status == 0
     assert load_label(folder / "again" / "a.png").tolist() == [[0, 1, 2], [1, 1, 0]]
     assert "cannot be read" in run("eval", *given, "--images", folder / "none").error_line()
+
+
+def test_labels_that_cannot_be_vocs(run, folder: Path) -> None:
+    """CamVid's sky is never PASCAL VOC's background."""
+    given = ("--predictions", folder / "results", "--labels", folder / "labels", "--list", folder / "val_id.txt")
+    assert "background" in run("eval", *given).out
+    for place in ("labels", "results"):
+        Image.fromarray(np.array([[0, 0, 11], [1, 10, 1]], np.uint8)).save(folder / place / "a.png")
+    outcome = run("eval", *given)
+    assert "background" not in outcome.out
+    assert "say --classes" in outcome.err
+    assert "--classes" in run("eval", *given, "--ignore-label", "11").error_line()
+    assert "     Sky: 100.000%" in run("eval", *given, "--ignore-label", "11", "--classes", "camvid").out
+    save_labels_png(folder / "labels" / "a.png", np.array([[0, 0, 255], [1, 1, 1]]), CAMVID_COLORMAP)
+    assert "palette that is not PASCAL VOC's: say --classes" in run("eval", *given).error_line()
+    Image.fromarray(np.array([[0, 0, 33], [1, 1, 1]], np.uint8)).save(folder / "labels" / "a.png")
+    line = run("eval", *given).error_line()
+    assert "labels/a.png: unexpected label 33" in line
+    assert "--classes" in line

@@ -51,3 +51,27 @@ def test_sigterm_leaves_no_half_written_file(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=False)
     assert done.returncode == 128 + signal.SIGTERM
     assert list(tmp_path.iterdir()) == []
+
+
+def test_misspelt_verb_and_flag(run) -> None:
+    assert "Did you mean `segment`?" in run("segmnt").err
+    assert "'--solver'" in run("train", "--solvr", "x").err
+    assert "Did you mean '--solver'?" in run("train", "-solvr", "x").err
+    assert "Did you mean" not in run("frobnicate").err
+
+
+def _without(module: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run the command where a module is not installed."""
+    code = f"import sys; sys.modules[{module!r}] = None; from deeplab_caffe.cli import main; main(sys.argv[1:])"
+    return subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
+
+
+def test_torch_is_missing(tmp_path: Path) -> None:
+    """--help and what needs no network run; the others say in one line what to install."""
+    assert _without("torch", "--help").returncode == 0
+    for verb in ("train", "test", "time", "segment", "net", "convert", "device-query"):
+        found = _without("torch", verb, "--help")
+        assert (found.returncode, found.stdout) == (1, "")
+        assert found.stderr == "error: torch is not installed: pip install torch\n"
+    for verb in ("crf", "eval", "boxes", "models"):
+        assert _without("torch", verb, "--help").returncode == 0

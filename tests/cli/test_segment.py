@@ -4,12 +4,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from deeplab_caffe.data import load_label, read_blob_mat
+from deeplab_caffe.net import Net
+from deeplab_caffe.net.weights import save_weights
 from deeplab_caffe.segmentation.segmenter import Segmenter
 from deeplab_caffe.viz import CAMVID_COLORMAP
 from deeplab_caffe.zoo.default import DEFAULT_MODEL
+from tests.nets import conv
 
 
 def test_the_built_in_network_writes_labels_and_overlay(run, photo: Path, tmp_path: Path) -> None:
@@ -187,3 +191,38 @@ def test_two_photos_of_one_name(run, photo: Path, tmp_path: Path) -> None:
     outcome = run("segment", photo, tmp_path / "elsewhere" / "photo.jpg")
     assert outcome.status == 2
     assert "collide" in outcome.err
+
+
+@pytest.fixture
+def seven(tmp_path: Path) -> tuple[object, ...]:
+    """A network with 7 classes, the last of which always wins."""
+    text = 'input: "data" input_dim: 1 input_dim: 3 input_dim: 9 input_dim: 9\n' + conv("s", "data", out=7, kernel=1)
+    folder = tmp_path / "net"
+    folder.mkdir()
+    (folder / "deploy.prototxt").write_text(text)
+    net = Net(folder / "deploy.prototxt")
+    net.by_name["s"].weight.data.zero_()
+    net.by_name["s"].bias.data[:] = torch.arange(7)
+    save_weights(net, folder / "x.caffemodel")
+    return ("--model", folder / "deploy.prototxt", "--weights", folder / "x.caffemodel", "--device", "cpu")
+
+
+def test_seven_classes_are_not_vocs(run, photo: Path, tmp_path: Path, seven: tuple[object, ...]) -> None:
+    words = ("segment", photo, "--out", tmp_path / "out", *seven)
+    assert f"{photo}: class 6 100 %" in run(*words).out
+    assert "class 6 100 %" in run(*words, "--colormap", "voc").out
+    (tmp_path / "names.txt").write_text("".join(f"part {number}\n" for number in "abcdefg"))
+    assert "part g 100 %" in run(*words, "--classes", tmp_path / "names.txt").out
+    assert "21 names are given, the model has 7 classes" in run(*words, "--classes", "voc12").error_line()
+
+
+def test_names_and_colours_beside_the_weights(run, photo: Path, tmp_path: Path, seven: tuple[object, ...]) -> None:
+    (tmp_path / "net" / "classes.txt").write_text("a\nb\nc\nd\ne\nf\ntraffic light 250 170 30\n")
+    outcome = run("segment", photo, "--out", tmp_path / "out", *seven)
+    assert "traffic light 100 %" in outcome.out
+    with Image.open(tmp_path / "out" / "photo_labels.png") as image:
+        assert image.getpalette()[18:21] == [250, 170, 30]
+    (tmp_path / "net" / "classes.txt").write_text("a\nb\n")
+    outcome = run("segment", photo, "--out", tmp_path / "out", *seven)
+    assert "class 6 100 %" in outcome.out
+    assert "classes.txt: 2 names are not the model's, which has 7" in outcome.err

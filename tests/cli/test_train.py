@@ -215,3 +215,21 @@ def test_sighup_snapshots_and_goes_on(tmp_path: Path, run) -> None:
         outcome = run("train", "--solver", path)
     assert outcome.status == 0, outcome.err
     assert {p.name for p in tmp_path.glob("*.solverstate")} == {"snap_iter_1.solverstate", "snap_iter_3.solverstate"}
+
+
+@pytest.mark.parametrize("words", [("-solver", "solver.prototxt"), ("-solver=solver.prototxt",)])
+def test_caffes_own_flags(run, case: Path, words: tuple[str, ...]) -> None:
+    with inside(case):
+        two = run("train", "--solver", "solver.prototxt", "--weights", "init.caffemodel")
+        weights = (case / "snap_iter_10.caffemodel").read_bytes()
+        one = run("train", *words, "-weights", "init.caffemodel", "-gpu", "-1", "-sighup_effect=none")
+    assert (one.status, one.err) == (two.status, two.err)
+    assert (case / "snap_iter_10.caffemodel").read_bytes() == weights
+
+
+def test_several_gpus_take_torchrun(run, case: Path) -> None:
+    with inside(case):
+        outcome = run("train", "-solver", "solver.prototxt", "-gpu", "0,1")
+    assert outcome.status == 2
+    assert "torchrun --nproc-per-node 2 -m deeplab_caffe train --gpu 0,1" in outcome.err
+    assert "expected numbers of GPUs" in run("train", "-solver", "x", "-gpu", "0;1").err

@@ -129,3 +129,27 @@ def test_corners_that_count_from_zero_are_cut_with_a_warning(tmp_path: Path) -> 
     (tmp_path / "x.xml").write_text(SIZED.format(DOG.format(0)))
     with pytest.warns(UserWarning, match="xmin or ymin of 'dog' is 0"):
         assert read_voc_boxes(tmp_path / "x.xml", ["background", "dog"]) == [Box(0, 1, 5, 6, 1)]
+
+
+def test_negative_corners_are_not_cut_in_silence(tmp_path: Path) -> None:
+    (tmp_path / "x.xml").write_text(SIZED.format(DOG.format(-3)))
+    with pytest.warns(UserWarning, match="xmin or ymin of 'dog' is -3"):
+        assert read_voc_boxes(tmp_path / "x.xml", ["background", "dog"]) == [Box(0, 1, 5, 6, 1)]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "iso-8859-1"])
+def test_encodings(tmp_path: Path, encoding: str) -> None:
+    head = "" if encoding == "utf-8-sig" else f'<?xml version="1.0" encoding="{encoding}"?>'
+    text = head + SIZED.format(DOG.format(1)).replace("dog", "caf\u00e9")
+    (tmp_path / "x.xml").write_bytes(text.encode(encoding))
+    assert read_voc_boxes(tmp_path / "x.xml", ["background", "caf\u00e9"]) == [Box(0, 1, 5, 6, 1)]
+
+
+def test_sizes_and_corners_that_are_no_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "x.xml"
+    path.write_text(SIZED.format(DOG.format(1)).replace(">32<", f">{'9' * 5000}<"))
+    assert read_voc_boxes(path, ["background", "dog"], (24, 32))
+    for corner in ("1e999", "nan", "9" * 5000, ""):
+        path.write_text(SIZED.format(DOG.format(corner)))
+        with pytest.raises(DataError, match="the bndbox of 'dog' cannot be used"):
+            read_voc_boxes(path, ["background", "dog"])

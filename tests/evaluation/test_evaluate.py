@@ -7,7 +7,7 @@ import pytest
 
 from deeplab_caffe.data import save_image, save_labels_png
 from deeplab_caffe.errors import DataError, EvaluationError
-from deeplab_caffe.evaluation import Classes, evaluate, find_pairs, read_ids
+from deeplab_caffe.evaluation import Classes, detect_kind, evaluate, find_pairs, read_ids
 from deeplab_caffe.evaluation.plot import draw_evaluation
 from deeplab_caffe.evaluation.report import html_report
 from deeplab_caffe.viz import VOC_COLORMAP
@@ -106,3 +106,52 @@ def test_figure(folders: Path) -> None:
     bars, curves = figure.axes
     np.testing.assert_allclose([bar.get_height() for bar in bars.patches], [60, 40, 0])
     np.testing.assert_array_equal(curves.lines[1].get_ydata(), [50, 62.5])
+
+
+@pytest.mark.filterwarnings("ignore:.*lists part names")
+def test_ids_with_folders(tmp_path: Path) -> None:
+    path = tmp_path / "list.txt"
+    for line, name in (
+        ("aachen/aachen_000000_000019_leftImg8bit", "aachen/aachen_000000_000019_leftImg8bit"),
+        ("./aachen/a.b", "aachen/a.b"),
+        ("aachen/a.png", "a"),
+        ("/JPEGImages/2007_000033.jpg", "2007_000033"),
+        ("img/aachen/a labels/aachen/a", "a"),
+        # Nothing is written outside the folder of the results.
+        ("../secret", "secret"),
+        ("aachen/../../secret", "secret"),
+        ("/etc/secret", "secret"),
+    ):
+        path.write_text(f"{line}\n")
+        assert read_ids(path) == [name]
+
+
+def test_results_in_folders(tmp_path: Path) -> None:
+    name = "aachen/x"
+    for folder in ("labels", "results"):
+        save_labels_png(tmp_path / folder / f"{name}.png", np.array([[0, 1]]), VOC_COLORMAP)
+    (tmp_path / "ids.txt").write_text(f"{name}\n")
+    ids = read_ids(tmp_path / "ids.txt")
+    assert detect_kind(tmp_path / "results", ids) == "png"
+    pairs, _ = find_pairs(tmp_path / "results", tmp_path / "labels", ids, "png")
+    found = evaluate(pairs, CLASSES, "png")
+    assert [image.name for image in found.images] == [name]
+    assert found.metrics.pixel_accuracy == 100
+
+
+def test_ids_with_white_space_are_warned_of(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    path = tmp_path / "list.txt"
+    path.write_text("2007_000033 -1\n")
+    assert read_ids(path) == ["2007_000033"]
+    path.write_text("a.jpg a.png\n")
+    assert read_ids(path) == ["a"]
+    assert not recwarn.list
+    path.write_text("my photo\nyour photo\n")
+    with pytest.warns(UserWarning, match=r"list\.txt:1: the id is 'my' \(the line has 2 words"):
+        assert read_ids(path) == ["my", "your"]
+
+
+def test_labels_in_jpeg_are_not_taken(folders: Path) -> None:
+    (folders / "labels" / "a.png").rename(folders / "labels" / "a.jpg")
+    with pytest.raises(DataError, match="the labels are missing: JPEG changes labels, save PNG"):
+        pairs_of(folders)

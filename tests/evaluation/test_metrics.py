@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deeplab_caffe.errors import EvaluationError
-from deeplab_caffe.evaluation import ConfusionMatrix, find_classes, measure
+from deeplab_caffe.evaluation import Classes, ConfusionMatrix, find_classes, measure
 from deeplab_caffe.evaluation.evaluate import Evaluation, ImageResult
-from deeplab_caffe.evaluation.tables import as_json, json_text, markdown, notes, text_report
+from deeplab_caffe.evaluation.tables import as_json, escape_markdown, json_text, markdown, notes, text_report
+from deeplab_caffe.viz import VOC_COLORMAP
 
 
 def counted(matrix: list[list[int]]) -> ConfusionMatrix:
@@ -144,3 +145,15 @@ def test_against_the_script_to_the_last_bit(classes: int, seed: int) -> None:
     counts[0, 0] += 1
     found = measure(counted(counts.tolist()))
     assert (found.pixel_accuracy, found.mean_class_accuracy, found.mean_iou) == script(counts.tolist())
+
+
+def test_markdown_shows_names_as_they_are(tmp_path) -> None:
+    assert escape_markdown("vgg128_noup val") == "vgg128_noup val"
+    assert escape_markdown("a|b <i> & [x](y) *z* `c` \\") == r"a\|b &lt;i&gt; &amp; \[x\](y) \*z\* \`c\` \\"
+    assert escape_markdown("_em_ #1\n\x1b[2J  x") == r"\_em\_ \#1 \[2J x"
+    classes = Classes(("a|b", "<b>", "c", "d"), VOC_COLORMAP)
+    found = Evaluation(classes, counted(HAND), None, (ImageResult("a", 50.0, math.nan),))
+    text = markdown(found, "x\n# y <z>")
+    assert text.startswith("# x \\# y &lt;z&gt;\n")
+    assert r"| a\|b | 60.000 |" in text
+    assert "| &lt;b&gt; | 50.000 |" in text

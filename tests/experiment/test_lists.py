@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from deeplab_caffe.errors import DataError
-from deeplab_caffe.experiment.lists import Lists
+from deeplab_caffe.experiment.lists import Lists, folder_of, ids_of
 from deeplab_caffe.experiment.settings import ExperimentError, ExperimentSettings
 
 Make = Callable[..., ExperimentSettings]
@@ -52,3 +52,15 @@ def test_files_that_are_not_there(settings: Make, data_root: Path) -> None:
     assert Lists(settings()).missing_files("val") == ["/SegmentationClass/i3.png"]
     with pytest.raises(ExperimentError, match=r"no list 'fine'.*DATA_ROOT/list"):
         Lists(settings()).content("fine")
+
+
+def test_ids_of_several_folders() -> None:
+    assert ids_of(["/img/a.jpg", "/img/b.jpg"]) == ["a", "b"]
+    assert ids_of(["/img/aachen/a.png", "/img/bonn/a.png"]) == ["aachen/a", "bonn/a"]
+    assert ids_of(["img/a.jpg", "/img/b.jpg"]) == ["a", "b"]
+
+
+def test_the_folder_behind_which_ids_stand() -> None:
+    assert folder_of("/data/img/aachen/a.png", "aachen/a") == Path("/data/img")
+    assert folder_of("/data/img/a.jpg", "a") == Path("/data/img")
+    assert folder_of("/data/img/a.jpg", "other") == Path("/data/img")

@@ -12,7 +12,7 @@ from deeplab_caffe.proto.schema.names import v1_names
 from tests.layers.build import make
 from tests.layers.catalogue import EXAMPLES
 
-# They read or write files, or take no bottoms: tests/layers/test_data.py and test_channel.py.
+# They read or write files, take no bottoms or run somebody's code: test_data.py, test_channel.py, test_python.py.
 FILES = {
     "ChannelAggregator",
     "Data",
@@ -24,6 +24,7 @@ FILES = {
     "MatRead",
     "MatWrite",
     "MemoryData",
+    "Python",
     "WindowData",
 }
 

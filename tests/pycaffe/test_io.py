@@ -24,6 +24,8 @@ def test_load_image(tmp_path: Path) -> None:
     Image.fromarray(np.full((2, 3), 102, np.uint8)).save(tmp_path / "grey.png")
     assert np.allclose(io.load_image(tmp_path / "grey.png"), np.full((2, 3, 3), 0.4))
     assert np.allclose(io.load_image(tmp_path / "grey.png", color=False), np.full((2, 3, 1), 0.4))
+    # scikit-image's rgb2gray.
+    assert io.load_image(tmp_path / "a.png", color=False).ravel() == pytest.approx([0.2125 + 0.2 * 0.0721])
     with pytest.raises(DataError, match=r"none\.png"):
         io.load_image(tmp_path / "none.png")
 
@@ -45,6 +47,42 @@ def test_resize_image() -> None:
         assert image.min() <= found.min() <= found.max() <= image.max()
 
 
+def test_resize_image_mixes_the_smallest_number_into_the_border_when_it_grows() -> None:
+    # scikit-image: pixel k's centre is at (k + 0.5) / 2 - 0.5 of the old ones; beyond the border is the minimum.
+    image = np.array([20.0, 60, 20], np.float32).reshape(1, 3, 1)
+    assert io.resize_image(image, (1, 6)).ravel().tolist() == [20, 30, 50, 50, 30, 20]
+    image[0, :2, 0] = 60, 20
+    assert io.resize_image(image, (1, 6)).ravel().tolist() == [50, 50, 30, 20, 20, 20]
+    # In both directions: 3/4 of 3/4 of the way from the minimum, 0, to 16.
+    image = np.zeros((2, 2, 3), np.float32)
+    image[0, 0] = 16
+    assert io.resize_image(image, (4, 4))[..., 1].tolist() == [[9, 9, 3, 0], [9, 9, 3, 0], [3, 3, 1, 0], [0, 0, 0, 0]]
+
+
+def test_resize_image_puts_other_channels_corner_on_corner() -> None:
+    image = np.stack([[[0, 2, 4]], [[1, 0, 0]]], axis=-1).astype(np.uint8)
+    assert io.resize_image(image, (1, 5)).tolist() == [[[0, 1], [1, 0.5], [2, 0], [3, 0], [4, 0]]]
+
+
+def test_resize_image_keeps_a_constant() -> None:
+    for channels in (1, 2, 3):
+        assert (io.resize_image(np.full((2, 3, channels), -5), (7, 7)) == -5).all()
+
+
+@pytest.mark.parametrize(
+    ("shape", "size", "message"),
+    [
+        ((4, 5), (2, 2), r"an image \(H, W, K\), got an array of shape \(4, 5\)"),
+        ((0, 5, 3), (2, 2), r"got an array of shape \(0, 5, 3\)"),
+        ((4, 5, 3), (2, 0), r"the new \(height, width\), got \(2, 0\)"),
+        ((4, 5, 3), (2, 2, 3), r"got \(2, 2, 3\)"),
+    ],
+)
+def test_resize_image_refuses(shape: tuple[int, ...], size: tuple[int, ...], message: str) -> None:
+    with pytest.raises(NetError, match=message):
+        io.resize_image(np.zeros(shape), size)
+
+
 def test_oversample() -> None:
     images = np.arange(2 * 4 * 5, dtype=np.float32).reshape(2, 4, 5, 1)
     crops = io.oversample(images, (2, 3))
@@ -55,6 +93,20 @@ def test_oversample() -> None:
         assert np.array_equal(crops[k], crop)
         assert np.array_equal(crops[5 + k], crop[:, ::-1])
     assert np.array_equal(crops[10], images[1][:2, :3])
+
+
+@pytest.mark.parametrize(
+    ("shapes", "message"),
+    [
+        ([], r"of one size, got \[\]"),
+        ([(4, 4)], "of one size"),
+        ([(4, 4, 3), (4, 5, 3)], "of one size"),
+        ([(2, 9, 3)], "3 x 3"),
+    ],
+)
+def test_oversample_refuses(shapes: list[tuple[int, ...]], message: str) -> None:
+    with pytest.raises(NetError, match=f"oversample: .*{message}"):
+        io.oversample([np.zeros(shape) for shape in shapes], (3, 3))
 
 
 @pytest.fixture
@@ -102,6 +154,38 @@ def test_transformer_resizes(transformer: io.Transformer) -> None:
     assert np.array_equal(transformer.mean["data"], full)
 
 
+def test_a_mean_of_another_size_is_resized() -> None:
+    transformer = io.Transformer({"data": (1, 3, 2, 4)})
+    mean = np.zeros((3, 2, 8), np.float32)
+    mean[1] = [0, 2, 4, 6, 8, 10, 12, 14]
+    transformer.set_mean("data", mean)
+    assert transformer.mean["data"].tolist() == [[[0] * 4] * 2, [[1, 5, 9, 13]] * 2, [[0] * 4] * 2]
+    transformer.set_mean("data", np.full((3, 256, 256), 7.0))
+    assert (transformer.mean["data"] == np.full((3, 2, 4), 7)).all()
+
+
+def test_means_that_count_for_several_pixels_or_channels() -> None:
+    transformer = io.Transformer({"data": (1, 3, 1, 2)})
+    transformer.set_transpose("data", (2, 0, 1))
+    image = np.full((1, 2, 3), 10, np.float32)
+    for mean, expected in (
+        (np.array([1, 2, 3]), [[[9, 9]], [[8, 8]], [[7, 7]]]),
+        (np.array([1, 2, 3]).reshape(3, 1, 1), [[[9, 9]], [[8, 8]], [[7, 7]]]),
+        (np.array([[4, 5]]), [[[6, 5]]] * 3),
+        (np.array([[[4, 5]]]), [[[6, 5]]] * 3),
+    ):
+        transformer.set_mean("data", mean)
+        assert transformer.preprocess("data", image).tolist() == expected
+    assert (image == 10).all()
+
+
+def test_one_channel_comes_back() -> None:
+    transformer = io.Transformer({"data": (1, 1, 4, 1)})
+    transformer.set_transpose("data", (2, 0, 1))
+    image = numbers(4, 1, 1)
+    assert np.array_equal(transformer.deprocess("data", transformer.preprocess("data", image)[None]), image)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -112,26 +196,20 @@ def test_transformer_resizes(transformer: io.Transformer) -> None:
         (lambda t: t.set_channel_swap("data", (1, 0)), "channel_swap of 'data' needs 3 channels"),
         (lambda t: t.set_channel_swap("data", (0, 1, 3)), "channel_swap of 'data' needs 3 channels"),
         (lambda t: t.set_mean("data", np.zeros(2)), "mean of 'data' needs 3 channels, got 2"),
-        (lambda t: t.set_mean("data", np.zeros((3, 4, 4))), r"mean of 'data' must be \(3, 4, 5\), got \(3, 4, 4\)"),
+        (lambda t: t.set_mean("data", np.zeros((4, 5, 3))), r"mean of 'data' needs 3 channels, got 4 in \(4, 5, 3\)"),
+        (lambda t: t.set_mean("data", np.zeros((1, 3, 4, 5))), r"must be \(3,\) or \(3, H, W\), got \(1, 3, 4, 5\)"),
+        (lambda t: t.set_mean("data", np.float32(7)), r"must be \(3,\) or \(3, H, W\), got \(\)"),
+        (
+            lambda t: t.preprocess("data", numbers(4, 5)),
+            r"expected an image \(H, W, K\) for 'data', got shape \(4, 5\)",
+        ),
+        (
+            lambda t: t.preprocess("data", numbers(9, 5)),
+            r"expected an image \(H, W, K\), got an array of shape \(9, 5\)",
+        ),
+        (lambda t: t.preprocess("data", numbers(4, 5, 1)), "'data' takes 3 channels, the image has 1"),
     ],
 )
 def test_transformer_refuses(transformer: io.Transformer, call: object, message: str) -> None:
     with pytest.raises(NetError, match=message):
         call(transformer)
-
-
-def test_arrays_and_messages() -> None:
-    data, diff = numbers(2, 3, 4, 5), numbers(2, 3, 4, 5) + 1
-    blob = io.array_to_blobproto(data, diff)
-    assert (blob.num, blob.channels, blob.height, blob.width) == (2, 3, 4, 5)
-    assert np.array_equal(io.blobproto_to_array(blob), data)
-    assert np.array_equal(io.blobproto_to_array(blob, return_diff=True), diff)
-    for array in (numbers(3, 4, 5), np.arange(24, dtype=np.uint8).reshape(1, 4, 6)):
-        datum = io.array_to_datum(array, label=7)
-        assert datum.label == 7
-        assert np.array_equal(io.datum_to_array(datum), array)
-        assert io.datum_to_array(datum).dtype == array.dtype
-    with pytest.raises(ValueError, match="4 dimensions, got 2"):
-        io.array_to_blobproto(np.zeros((2, 2)))
-    with pytest.raises(ValueError, match="3 dimensions, got 2"):
-        io.array_to_datum(np.zeros((2, 2)))

@@ -50,6 +50,12 @@ API = {
     "set_device",
     "set_phase_train",
     "set_phase_test",
+    "save_hdf5",
+    "load_hdf5",
+    "before_forward",
+    "after_forward",
+    "before_backward",
+    "after_backward",
 }
 
 
@@ -74,7 +80,27 @@ def test_names() -> None:
     assert net.blob_loss_weights["up"] == 0
 
 
-@pytest.mark.parametrize("order", ["phase", "weights phase", "phase keyword", "weights"])
+WITHOUT_WEIGHTS = {"phase", "phase level stages", "all by keyword, no weights"}
+OF_TEST = {"weights", "network_file, weights"}
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        "phase",
+        "weights phase",
+        "phase keyword",
+        "weights",
+        "phase weights",
+        "phase level stages",
+        "phase level stages weights",
+        "phase, weights keyword",
+        "network_file, weights",
+        "all by keyword",
+        "all by keyword, no weights",
+        "numpy's phase",
+    ],
+)
 def test_ways_to_make_one(order: str, tmp_path: Path) -> None:
     source, prototxt, weights = make(seed=9), tmp_path / "net.prototxt", str(tmp_path / "x.caffemodel")
     prototxt.write_text(DEPLOY)
@@ -84,16 +110,82 @@ def test_ways_to_make_one(order: str, tmp_path: Path) -> None:
         "weights phase": lambda: caffe.Net(str(prototxt), weights, caffe.TRAIN),
         "phase keyword": lambda: caffe.Net(str(prototxt), weights=weights, phase=caffe.TRAIN),
         "weights": lambda: caffe.Net(str(prototxt), weights),
+        "phase weights": lambda: caffe.Net(str(prototxt), caffe.TRAIN, weights),
+        "phase level stages": lambda: caffe.Net(str(prototxt), caffe.TRAIN, 1, ["a"]),
+        "phase level stages weights": lambda: caffe.Net(str(prototxt), caffe.TRAIN, 0, None, weights),
+        "phase, weights keyword": lambda: caffe.Net(str(prototxt), caffe.TRAIN, weights=weights),
+        "network_file, weights": lambda: caffe.Net(network_file=str(prototxt), weights=weights),
+        "all by keyword": lambda: caffe.Net(
+            network_file=str(prototxt), phase=caffe.TRAIN, level=0, stages=[], weights=weights
+        ),
+        "all by keyword, no weights": lambda: caffe.Net(network_file=prototxt, phase=caffe.TRAIN, weights=None),
+        "numpy's phase": lambda: caffe.Net(str(prototxt), weights, np.int64(caffe.TRAIN)),
     }[order]()
-    assert made.module.context.phase == (caffe.TEST if order == "weights" else caffe.TRAIN)
+    assert made.module.context.phase == (caffe.TEST if order in OF_TEST else caffe.TRAIN)
+    assert made.module.training == (order not in OF_TEST)
     same = np.array_equal(made.params["fc"][0].data, source.params["fc"][0].data)
-    assert same == (order != "phase")
+    assert same == (order not in WITHOUT_WEIGHTS)
 
 
-@pytest.mark.parametrize("arguments", [(caffe.TRAIN, caffe.TEST), (None, Path("x.caffemodel"))])
-def test_weights_and_phase_are_not_taken_for_each_other(arguments: tuple[Any, Any]) -> None:
-    with pytest.raises(NetError, match="expected the path of weights and a phase, got"):
-        caffe.Net("net.prototxt", *arguments)
+@pytest.mark.parametrize(
+    ("arguments", "options", "message"),
+    [
+        ((None, Path("x.caffemodel")), {}, "expected the path of weights and a phase, got None and .*x.caffemodel"),
+        (("w", 0, 0), {}, r"expected weights, phase behind the network's file, got \('w', 0, 0\)"),
+        ((0, 0, [], "w", 1), {}, "expected phase, level, stages, weights behind the network's file"),
+        ((0,), {"phase": 1}, "phase is given by place and by name"),
+        ((), {"weights": 1}, "expected the path of weights and a phase, got 1 and None"),
+    ],
+)
+def test_arguments_that_do_not_go_together(arguments: tuple[Any, ...], options: dict[str, Any], message: str) -> None:
+    with pytest.raises(NetError, match=message):
+        caffe.Net("net.prototxt", *arguments, **options)
+
+
+def test_level_and_stages() -> None:
+    ip = "inner_product_param { num_output: 1 }"
+    text = 'input: "x" input_shape { dim: 1 dim: 2 }\n'
+    for name, rule in (("all", ""), ("high", "include { min_level: 1 }"), ("staged", 'include { stage: "a" }')):
+        text += f'layer {{ name: "{name}" type: "InnerProduct" bottom: "x" top: "{name}" {rule} {ip} }}\n'
+    for options, expected in (
+        ({}, ["all"]),
+        ({"level": 1}, ["all", "high"]),
+        ({"stages": ["a"]}, ["all", "staged"]),
+        ({"stages": ["a"], "level": 2}, ["all", "high", "staged"]),
+    ):
+        assert make(text, **options).outputs == expected
+
+
+def test_names_by_number() -> None:
+    text = inputs(data=(2, 3, 4, 4), label=(2, 1, 4, 4)) + conv("score", "data", out=3) + relu("r", "score")
+    net = make(text + layer("SOFTMAX_LOSS", "loss", "score label", "loss", "loss_weight: 0.5"))
+    assert net._blob_names == ["data", "label", "score", "loss"]
+    assert all(blob is net.blobs[name] for name, blob in zip(net._blob_names, net._blobs, strict=True))
+    assert net._layer_names == ["score", "r", "loss"]
+    assert (net._inputs, net._outputs) == ([0, 1], [3])
+    assert [net._bottom_ids(i) for i in range(3)] == [[0], [2], [2, 1]]
+    assert [net._top_ids(i) for i in range(3)] == [[2], [2], [3]]
+    assert net._blob_loss_weights == [0, 0, 0, 0.5]
+
+
+def test_callbacks() -> None:
+    net, calls = make(FORCED), []
+    for when in ("before_forward", "after_forward", "before_backward", "after_backward"):
+        getattr(net, when)(lambda number, when=when: calls.append((when, number)))
+    net.after_forward(lambda number: calls.append(("seen", float(net.blobs["conv1"].data.min()) < 0)))
+    net.forward(data=X, end="relu1")
+    # conv1 has negative tops, and relu1 behind it none.
+    assert calls == [
+        ("before_forward", 0),
+        ("after_forward", 0),
+        ("seen", True),
+        ("before_forward", 1),
+        ("after_forward", 1),
+        ("seen", False),
+    ]
+    calls.clear()
+    net.backward(start="relu1")
+    assert calls == [(f"{when}_backward", number) for number in (1, 0) for when in ("before", "after")]
 
 
 def test_arrays_stay_live_across_forwards() -> None:
@@ -245,9 +337,21 @@ def test_backward_does_not_run_what_has_no_gradient_again(tmp_path: Path) -> Non
     assert net.module.by_name["acc"].confusion.matrix.sum() == 2 * 16
 
 
-def test_backward_before_forward() -> None:
-    with pytest.raises(NetError, match="layer 'up': backward before forward"):
-        make(FORCED).backward()
+def test_backward_before_forward_works_from_what_blobs_hold() -> None:
+    net, done = make(FORCED), make(FORCED)
+    done.forward(data=X)
+    for name, blob in done.blobs.items():
+        net.blobs[name].data[...] = blob.data
+    for each in (net, done):
+        each.backward(up=np.ones((1, 5, 9, 11)))
+    assert all(np.array_equal(a, b) for a, b in zip(gradients(net), gradients(done), strict=True))
+    part = make("force_backward: true " + inputs(data=(1, 1, 1, 2)) + conv("c", "data", out=1, kernel=1))
+    part.params["c"][0].data[...] = 3
+    part.blobs["data"].data[...] = [[[[5, 7]]]]
+    part.blobs["c"].diff[...] = [[[[1, 2]]]]
+    assert part.backward(start="c", end="c")["data"].tolist() == [[[[3, 6]]]]
+    assert part.params["c"][0].diff.item() == 1 * 5 + 2 * 7
+    assert not part.blobs["c"].data.any()
 
 
 def test_backward_after_parts_ran_again() -> None:
@@ -333,6 +437,34 @@ def test_phases_can_be_switched() -> None:
     net.backward(up=np.ones((1, 5, 9, 11)))
     net.set_phase_test()
     assert np.array_equal(net.forward()["up"], still)
+
+
+def test_the_process_has_a_phase() -> None:
+    """As in 2014: it holds for nets that were built without a phase of their own, before and after."""
+    text = inputs(data=(1, 1, 1, 64)) + layer("DROPOUT", "d", "data", "d")
+    ones = np.ones((1, 1, 1, 64))
+    free, fixed, own = make(text, None), make(text, caffe.TEST), make(text, None)
+    own.set_phase_test()
+    try:
+        caffe.set_phase_train()
+        assert 0 in free.forward(data=ones)["d"]
+        assert 0 in make(text, None).forward(data=ones)["d"]
+        assert 0 not in fixed.forward(data=ones)["d"]
+        assert 0 not in own.forward(data=ones)["d"]
+    finally:
+        caffe.set_phase_test()
+    assert 0 not in free.forward(data=ones)["d"]
+
+
+def test_hdf5_weights(tmp_path: Path) -> None:
+    pytest.importorskip("h5py")
+    net, other = make(seed=1), make(seed=2)
+    net.save_hdf5(str(tmp_path / "x"))
+    other.load_hdf5(str(tmp_path / "x"))
+    assert np.array_equal(other.forward(data=X)["up"], net.forward(data=X)["up"])
+    net.save_hdf5(str(tmp_path / "x.h5"))
+    third = caffe.Net(parse(DEPLOY), caffe.TEST, weights=str(tmp_path / "x.h5"))
+    assert np.array_equal(third.forward(data=X)["up"], net.blobs["up"].data)
 
 
 def test_share_with() -> None:

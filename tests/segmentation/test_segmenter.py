@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from deeplab_caffe import proto
 from deeplab_caffe.arrays.devices import resolve_device
 from deeplab_caffe.arrays.memory import available_memory
 from deeplab_caffe.data import load_image
+from deeplab_caffe.data.colormap import CAMVID_CLASSES, CAMVID_COLORMAP
 from deeplab_caffe.zoo.default import DEFAULT_MODEL, DEMO_PHOTO
 
 TOY = """
@@ -86,6 +89,17 @@ def test_crop_size_pads_as_the_released_test_net_does(photo: np.ndarray) -> None
 def test_a_net_without_interp_is_brought_to_the_image(photo: np.ndarray) -> None:
     found = toy_segmenter(STRIDE8).segment(photo[:30, :45])
     assert found.scores.shape == (3, 30, 45)
+
+
+@pytest.mark.parametrize("crf", ["camvid", {"pos_w": 1, "pos_xy_std": 3, "bi_w": 3, "bi_xy_std": 30, "bi_rgb_std": 5}])
+def test_crf_parameters_by_name_or_as_a_dict(crf: object, photo: np.ndarray) -> None:
+    assert DEFAULT_MODEL.crf == dc.CRFParams(1, 3, 3, 30, 5)
+    image = np.ascontiguousarray(photo[100:160, 200:280])
+    found, expected = (
+        dc.Segmenter(DEFAULT_MODEL.deploy, DEFAULT_MODEL.weights, crf=one, device="cpu")(image)
+        for one in (crf, DEFAULT_MODEL.crf)
+    )
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_crf_refines_on_the_rgb_image(bundled: dc.Segmenter, photo: np.ndarray) -> None:
@@ -339,3 +353,28 @@ def test_heads_of_all_kinds_agree(photo: np.ndarray, text: str, optimize: bool |
         refined = blue(text, crf=params, **more, **options).segment(image)
         np.testing.assert_allclose(refined.marginals, marginals, atol=2e-3)
         np.testing.assert_array_equal(refined.labels, refined.marginals.argmax(0))
+
+
+def test_names_of_classes(bundled: dc.Segmenter) -> None:
+    assert bundled.classes.names == CAMVID_CLASSES
+    np.testing.assert_array_equal(bundled.classes.colormap[:11], CAMVID_COLORMAP)
+    assert toy_segmenter().classes.names == ("class 0", "class 1")
+    assert toy_segmenter(classes=["sea", "sky"]).classes.names == ("sea", "sky")
+    with pytest.raises(dc.EvaluationError, match="21 names are given, the model has 2 classes"):
+        toy_segmenter(classes="voc12")
+    seven = toy_segmenter(TOY.replace("num_output: 2", "num_output: 7"))
+    assert seven.classes.names[6] == "class 6"
+
+
+def test_names_beside_the_prototxt(tmp_path: Path) -> None:
+    (tmp_path / "deploy.prototxt").write_text(TOY)
+    (tmp_path / "classes.txt").write_text("sea 0 0 255\nland\n")
+    found = dc.Segmenter(tmp_path / "deploy.prototxt", None, device="cpu").classes
+    assert found.names == ("sea", "land")
+    assert found.colormap[0].tolist() == [0, 0, 255]
+
+
+def test_a_net_that_ends_in_argmax_has_the_classes_of_its_scores() -> None:
+    text = TOY + 'layers { name: "m" type: ARGMAX bottom: "s" top: "m" }'
+    assert toy_segmenter(text).classes.names == ("class 0", "class 1")
+    assert toy_segmenter(text, classes=["sea", "sky"]).classes.names == ("sea", "sky")

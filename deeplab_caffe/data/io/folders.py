@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from collections.abc import Iterable
+from pathlib import Path, PurePath, PurePosixPath
 
 from deeplab_caffe.errors import DataError
 
@@ -11,20 +12,33 @@ from deeplab_caffe.errors import DataError
 _IMAGE_SUFFIXES = (".ppm", ".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".pgm", ".pnm", ".jp2")
 
 
-def find_images(folder: str | os.PathLike[str]) -> dict[str, Path]:
+def find_images(folder: str | os.PathLike[str], ids: Iterable[str] = ()) -> dict[str, Path]:
     """Return the images in a folder by their names without ending.
 
     Of several of one name the first of the formats counts.
+
+    Args:
+        folder: where to look.
+        ids: names with folders, as Cityscapes' ``aachen/aachen_000000_000019_leftImg8bit``: those folders are looked
+            through too.
 
     Raises:
         DataError: if the folder cannot be read.
     """
     images: dict[str, Path] = {}
-    for name in sorted(folder_names(folder)):
-        path = Path(folder) / name
-        if _rank(path) >= 0 and (path.stem not in images or _rank(path) < _rank(images[path.stem])):
-            images[path.stem] = path
+    for inner in id_folders(folder, ids):
+        for name in sorted(folder_names(Path(folder) / inner)):
+            path = Path(folder) / inner / name
+            known = str(inner / path.stem)
+            if is_image(path) and (known not in images or _rank(path) < _rank(images[known])):
+                images[known] = path
     return images
+
+
+def id_folders(folder: str | os.PathLike[str], ids: Iterable[str] = ()) -> list[PurePosixPath]:
+    """Return the folders inside ``folder`` that hold files of the ids: itself, and those of the ids that exist."""
+    inner = sorted({PurePosixPath(name).parent for name in ids if "/" in name})
+    return [PurePosixPath(), *(one for one in inner if (Path(folder) / one).is_dir())]
 
 
 def folder_names(folder: str | os.PathLike[str]) -> list[str]:
@@ -39,7 +53,12 @@ def folder_names(folder: str | os.PathLike[str]) -> list[str]:
         raise DataError(f"cannot be read as a folder: {exc.strerror}", folder) from exc
 
 
-def _rank(path: Path) -> int:
+def is_image(path: PurePath) -> bool:
+    """Return whether a name ends as an image's does."""
+    return _rank(path) >= 0
+
+
+def _rank(path: PurePath) -> int:
     """Return where the image's format stands among those that share a name; -1 for a file that is no image."""
     suffix = path.suffix.lower()
     return _IMAGE_SUFFIXES.index(suffix) if suffix in _IMAGE_SUFFIXES else -1

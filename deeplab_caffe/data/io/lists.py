@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
 
 from deeplab_caffe.errors import DataError
+from deeplab_caffe.proto.text.encoding import utf8
 
 
 @dataclass(frozen=True)
@@ -19,11 +20,23 @@ class ListEntry:
         image: the first word, to be put behind the root folder as it is.
         label: the second word, or "" where the line has one word.
         line: line number from 1.
+        words: how many words the line has.
     """
 
     image: str
     label: str
     line: int
+    words: int = field(default=2, compare=False)
+
+    @property
+    def hint(self) -> str:
+        """Return what to say of a name that is not found, where white space may have parted it; else ``""``."""
+        parted = self.words > 2 or (self.words == 2 and not Path(self.image).suffix)
+        return _parted(self.words) if parted else ""
+
+
+def _parted(words: int) -> str:
+    return f" (the line has {words} words: lists part names at white space, so no file's name may hold any)"
 
 
 def read_image_list(path: str | PathLike[str], *, label_required: bool = False) -> list[ListEntry]:
@@ -43,7 +56,7 @@ def read_image_list(path: str | PathLike[str], *, label_required: bool = False) 
     for number, words in _lines_of_words(path):
         if len(words) < 2 and label_required:
             raise DataError(f"expected 'image label', got '{words[0]}' alone", path, number)
-        entries.append(ListEntry(words[0], words[1] if len(words) > 1 else "", number))
+        entries.append(ListEntry(words[0], words[1] if len(words) > 1 else "", number, len(words)))
     if not entries:
         raise DataError("the list holds no image", path)
     return entries
@@ -79,10 +92,12 @@ def read_labelled_list(path: str | PathLike[str], max_labels: int | None) -> lis
         if max_labels is None:
             words = []
         elif len(words) > max_labels:
-            raise DataError(f"'{image}' has {len(words)} labels, max_labels is {max_labels}", path, number)
+            hint = "" if Path(image).suffix else _parted(1 + len(words))
+            raise DataError(f"'{image}' has {len(words)} labels, max_labels is {max_labels}{hint}", path, number)
         for word in words:
             if not re.fullmatch(r"[+-]?\d{1,9}", word, re.ASCII):
-                raise DataError(f"expected a label for '{image}', a whole number, got '{word}'", path, number)
+                hint = "" if Path(image).suffix else _parted(1 + len(words))
+                raise DataError(f"expected a label for '{image}', a whole number, got '{word}'{hint}", path, number)
         entries.append(LabelledEntry(image, tuple(int(word) for word in words), number))
     if not entries:
         raise DataError("the list holds no image", path)
@@ -127,17 +142,22 @@ def numbered_words(path: str | PathLike[str]) -> list[tuple[int, str]]:
     return [(number, word) for number, words in _lines_of_words(path) for word in words]
 
 
-def _lines_of_words(path: str | PathLike[str]) -> list[tuple[int, list[str]]]:
+def read_lines(path: str | PathLike[str]) -> list[bytes]:
+    """Read the lines of a text file, in UTF-8 where it is UTF-16; without their ends, and without a byte order mark.
+
+    Raises:
+        DataError: it cannot be read, or holds a NUL byte.
+    """
     try:
-        content = Path(path).read_bytes()
+        content = utf8(Path(path).read_bytes())
     except (OSError, ValueError) as exc:
         raise DataError(f"cannot be read: {getattr(exc, 'strerror', None) or exc}", path) from exc
-    lines = []
+    if b"\0" in content:
+        raise DataError("a NUL byte: this is no text file", path, content[: content.index(b"\0")].count(b"\n") + 1)
+    return content.split(b"\n")
+
+
+def _lines_of_words(path: str | PathLike[str]) -> list[tuple[int, list[str]]]:
     # Bytes part at ASCII white space only, as C++ streams do; str.split would also part names at, say, U+00A0.
-    for number, line in enumerate(content.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
-        words = line.split()
-        if any(b"\0" in word for word in words):
-            raise DataError("a NUL byte: this is no text file", path, number)
-        if words:
-            lines.append((number, [os.fsdecode(word) for word in words]))
-    return lines
+    lines = enumerate(read_lines(path), start=1)
+    return [(number, [os.fsdecode(word) for word in line.split()]) for number, line in lines if line.strip()]

@@ -132,7 +132,7 @@ class ImageSegSource(ListSource[ListEntry, PhotoAndLabels]):
                     )
             flat_label = self._flat_label(entry)
         except DataError as exc:
-            raise self._error(entry, str(exc)) from exc
+            raise self._error(entry, f"{exc}{entry.hint}") from exc
         if config.new_height:
             image = resize_bilinear(image, config.new_height, config.new_width)
             if label is not None:

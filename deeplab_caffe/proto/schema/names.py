@@ -74,6 +74,50 @@ def v0_names() -> list[str]:
     return list(_NAME_OF_V0)
 
 
+class LayerTypeValue(bytes):
+    """A layer type that a field of either layout takes: ``LayerParameter.DATA`` in scripts of 2014.
+
+    ``layers.add().type = LayerParameter.DATA`` sets the number, 5, and ``layer.add().type = LayerParameter.DATA`` the
+    name, ``"Data"``: protobuf takes bytes for a string, and what has an index for an enum. It is equal to both.
+    """
+
+    number: int
+
+    def __new__(cls, name: str, number: int) -> LayerTypeValue:
+        """Return the value of a name, ``"Data"``, and a number of the V1 layout, 5."""
+        value = super().__new__(cls, name.encode())
+        value.number = number
+        return value
+
+    def __index__(self) -> int:
+        return self.number
+
+    def __eq__(self, other: object) -> bool:
+        return other in (self.number, self.decode()) or (
+            isinstance(other, LayerTypeValue) and other.number == self.number
+        )
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash(self.number)
+
+    def __repr__(self) -> str:
+        return str(self.number)
+
+    # Else bytes have their own.
+    __str__ = __repr__
+
+
+def layer_type_values() -> dict[str, LayerTypeValue]:
+    """Return the layer types of the V1 layout by the names of its enum, ``"DATA"``, ..."""
+    numbers = {name: number for number, name in _ENUM_OF_NUMBER.items()}
+    # Of BVLC's V1 layout; see name_of_number.
+    numbers["DECONVOLUTION"] = numbers["IMAGE_SEG_DATA"]
+    return {enum: LayerTypeValue(name, numbers[enum]) for enum, name in _NAME_OF_ENUM.items()}
+
+
 def all_names() -> list[str]:
     """Return the names of all layer types that a Caffe or a DeepLab has; forks have more."""
     return [*(row["name"] for row in _TABLE), "SoftmaxLoss"]

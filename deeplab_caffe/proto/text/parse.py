@@ -12,6 +12,7 @@ from google.protobuf import text_format
 from deeplab_caffe.errors import MOST_LISTED, PrototxtError, listed
 from deeplab_caffe.proto.schema.inner import inner_schema
 from deeplab_caffe.proto.schema.tables import PACKAGE
+from deeplab_caffe.proto.text.encoding import utf8
 from deeplab_caffe.proto.text.outline import Node, outline
 from deeplab_caffe.proto.text.unknown import unknown_parts
 
@@ -61,17 +62,17 @@ def read_text(path: str | os.PathLike[str]) -> str:
     """
     try:
         with Path(path).open("rb") as file:
-            raw = file.read(MAX_TEXT_BYTES + 1)
+            raw = utf8(file.read(MAX_TEXT_BYTES + 1))
     except OSError as error:
         raise PrototxtError(f"cannot be read: {error.strerror or error}", path) from error
-    except ValueError as error:  # a NUL in the file name
+    except ValueError as error:  # a NUL in the file name, or damaged UTF-16
         raise PrototxtError(f"cannot be read: {error}", path) from error
     if re.search(rb"[\x00-\x08\x0e-\x1f]", raw[:4096]):
         raise PrototxtError("is not prototxt text (is it a binary caffemodel?)", path)
     if len(raw) > MAX_TEXT_BYTES:
         raise PrototxtError(f"is longer than {MAX_TEXT_BYTES >> 20} MiB: that is no net or solver", path)
     # Comments in other encodings are common and harmless; what survives of them outside comments is refused below.
-    return raw.decode("utf-8-sig", errors="surrogateescape")
+    return raw.decode("utf-8", errors="surrogateescape")
 
 
 def _parse(text: str, message_name: str, path: str | os.PathLike[str]) -> Any:

@@ -73,5 +73,9 @@ def fill_template(
         name, number = next(iter(missing.items()))
         others = ", ".join(f"${{{other}}} (line {at})" for other, at in list(missing.items())[1:])
         also = f" nor for {others}" if others else ""
-        raise PrototxtError(f"no value for ${{{name}}}{also}: give it in `variables` or the environment", path, number)
+        raise PrototxtError(
+            f"no value for ${{{name}}}{also}: give it by --var NAME=VALUE, in `variables` or the environment",
+            path,
+            number,
+        )
     return "\n".join(lines)

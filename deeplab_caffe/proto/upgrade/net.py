@@ -172,8 +172,11 @@ def _check_dims(dims: Sequence[int], where: Source, *steps: str | int) -> None:
 def fold_inputs(net: caffe_pb2.NetParameter) -> None:
     """Turn the Input layers of a net into net inputs, after those that it has. Other layers' parameters in them go."""
     layers = _input_layers(net)
+    if layers:
+        net.input_layer.extend(["input"] * (len(net.input) - len(net.input_layer)))
     for layer in layers:
         shapes = layer.input_param.shape
+        net.input_layer.extend([layer.name] * len(layer.top))
         for i, top in enumerate(layer.top):
             net.input.append(top)
             net.input_shape.add().CopyFrom(shapes[min(i, len(shapes) - 1)])

@@ -28,8 +28,8 @@ def upgrade_v1_layer(old: Any, new: Any, where: Source) -> None:
 
 def _move_type(old: Any, new: Any, where: Source) -> None:
     # DeepLab v1's IMAGE_SEG_DATA has the number of BVLC's DECONVOLUTION: the text's own word, or what is in it, tells.
-    word = where.word("type")
-    is_deconvolution = bool(old.HasField("convolution_param") or old.blobs) if word is None else word == "DECONVOLUTION"
+    # What is in it counts even against the word: protobuf writes either as IMAGE_SEG_DATA.
+    is_deconvolution = where.word("type") == "DECONVOLUTION" or bool(old.HasField("convolution_param") or old.blobs)
     if old.type != old.NONE:
         new.type = name_of_number(old.type, deconvolution=is_deconvolution)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from deeplab_caffe.data import ListEntry, read_id_list, read_image_list
+from deeplab_caffe.data.io.lists import read_labelled_list
 from deeplab_caffe.errors import DataError
 
 
@@ -71,3 +72,24 @@ def test_strip_must_leave_something(tmp_path: Path) -> None:
         read_id_list(path, strip=4)
     with pytest.raises(DataError, match="strip must not be negative, got -1"):
         read_id_list(path, strip=-1)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-8-sig"])
+def test_lists_of_other_systems(tmp_path: Path, encoding: str) -> None:
+    path = write(tmp_path, "/img/caf\u00e9.jpg /lab/a.png\r\n/img/b.jpg /lab/b.png\r\n".encode(encoding))
+    assert [entry.image for entry in read_image_list(path)] == ["/img/caf\u00e9.jpg", "/img/b.jpg"]
+
+
+def test_damaged_utf_16(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"list\.txt: cannot be read: is damaged UTF-16 text"):
+        read_image_list(write(tmp_path, b"\xff\xfea\0b"))
+
+
+def test_names_with_white_space_have_a_hint(tmp_path: Path) -> None:
+    path = write(tmp_path, "my photo.jpg lab.png\na.jpg a.png\nmy photo\na.jpg\n")
+    hints = [entry.hint for entry in read_image_list(path)]
+    assert [hint.count("lists part names at white space") for hint in hints] == [1, 0, 1, 0]
+    with pytest.raises(DataError, match=r"got 'photo\.jpg' \(the line has 3 words: lists part names at white space"):
+        read_labelled_list(write(tmp_path, "my photo.jpg 3\n"), 2)
+    with pytest.raises(DataError, match=r"got 'x'$"):
+        read_labelled_list(write(tmp_path, "photo.jpg x\n"), 2)

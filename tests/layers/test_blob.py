@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from deeplab_caffe.pycaffe.blob import Blob, ParameterBlob
+from deeplab_caffe.layers import Blob, ParameterBlob
 
 
 def test_sizes() -> None:

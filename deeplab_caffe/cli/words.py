@@ -1,0 +1,59 @@
+"""How words of the command line are read: Caffe's flags with one dash, and hints for misspelt verbs and flags."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+
+import click
+
+
+def nearest(word: str, known: Iterable[str]) -> list[str]:
+    """Return what a misspelt word may have been meant to be, the best first."""
+    return difflib.get_close_matches(word.lower(), list(known), n=3, cutoff=0.6)
+
+
+def two_dashes(ctx: click.Context, command: click.Command, args: Iterable[str]) -> list[str]:
+    """Return a command's words with two dashes before each long flag.
+
+    Caffe's flags are gflags' (tools/caffe.cpp): ``-solver x``, ``-solver=x``, ``--solver=x`` are the same, and so are
+    ``-`` and ``_`` in a name. Flags of one dash that the command has itself, such as ``-bw``, stay as they are, and so
+    do the values of flags and what follows ``--``.
+
+    Raises:
+        click.NoSuchOption: a word of one dash is none of the command's flags; the message has the nearest.
+    """
+    options = [option for option in command.get_params(ctx) if isinstance(option, click.Option)]
+    flags = {name: option for option in options for name in option.opts}
+    found = []
+    words = iter(args)
+    for word in words:
+        name, equals, value = word.partition("=")
+        long = f"--{name.lstrip('-').replace('_', '-')}"
+        if word == "--":
+            found += [word, *words]
+            break
+        if name not in flags and name.startswith("-") and long in flags:
+            name = long
+            word = f"{name}{equals}{value}"
+        elif name[:1] == "-" and name[1:2].isalpha() and not any(_begins(word, flag) for flag in flags):
+            raise click.NoSuchOption(name, possibilities=nearest(long, flags), ctx=ctx)
+        found.append(word)
+        if name in flags and not equals:
+            found += _values(flags[name], words)
+    return found
+
+
+def _begins(word: str, flag: str) -> bool:
+    """Return whether the word is the flag and its value in one, as ``-i10``."""
+    return word.startswith(flag) and not flag.startswith("--")
+
+
+def _values(option: click.Option, words: Iterator[str]) -> Iterator[str]:
+    """Take the values of a flag off the words; those of one that may stand alone are left to be looked at."""
+    if option.is_flag or option.count or isinstance(option.flag_value, str):
+        return
+    for _ in range(option.nargs):
+        with suppress(StopIteration):
+            yield next(words)

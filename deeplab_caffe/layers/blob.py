@@ -1,0 +1,194 @@
+"""Blobs with data and diff: live numpy arrays over the memory that a network computes in."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def _dims(shape: tuple[int | Sequence[int], ...]) -> tuple[int, ...]:
+    """Return the dimensions that ``reshape(2, 3)`` or ``reshape((2, 3))`` was given."""
+    return tuple(int(size) for size in np.atleast_1d(shape[0] if len(shape) == 1 else shape))
+
+
+class Memory:
+    """One tensor, on the CPU or a GPU, and the numpy array through which a script sees and changes it.
+
+    On the CPU the array is the tensor's own memory. On a GPU it is a copy: asking for it brings the numbers over, and
+    as the script may have written to it, they go back before the next computation (as Caffe's SyncedMemory does it).
+    """
+
+    def __init__(self, get: Callable[[], Tensor]) -> None:
+        self._get = get
+        self._host: np.ndarray | None = None
+        self._host_is_newer = False
+
+    def array(self) -> np.ndarray:
+        """Return the numbers as a numpy array, live."""
+        tensor = self._get()
+        if tensor.device.type == "cpu":
+            return tensor.numpy()
+        if self._host is None or not self._host_is_newer:
+            fresh = tensor.cpu().numpy()
+            if self._host is None or self._host.shape != fresh.shape:
+                self._host = fresh
+            else:
+                self._host[...] = fresh
+            self._host_is_newer = True
+        return self._host
+
+    def tensor(self) -> Tensor:
+        """Return the numbers as a tensor, with what the script wrote."""
+        tensor = self._get()
+        if self._host_is_newer and self._host is not None and tensor.device.type != "cpu":
+            tensor.copy_(torch.from_numpy(self._host))
+        self._host_is_newer = False
+        return tensor
+
+    def forget_host(self) -> None:
+        """Note that the tensor has just been written: what the host holds is old."""
+        self._host_is_newer = False
+
+
+class Blob:
+    """A blob with ``data`` and ``diff`` of one shape, as pycaffe shows it.
+
+    Attributes:
+        data: live float32 array; writing to it changes the network's values.
+        diff: live float32 array of the gradient.
+    """
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self._data_tensor = torch.zeros(shape)
+        self._diff_tensor = torch.zeros(shape)
+        self._data = Memory(lambda: self._data_tensor)
+        self._diff = Memory(lambda: self._diff_tensor)
+
+    @property
+    def data(self) -> np.ndarray:
+        """Return a live array of the values."""
+        return self._data.array()
+
+    @property
+    def diff(self) -> np.ndarray:
+        """Return a live array of the gradient."""
+        return self._diff.array()
+
+    def tensor(self) -> Tensor:
+        """Return the values as a tensor, with what a script wrote."""
+        return self._data.tensor()
+
+    def diff_tensor(self) -> Tensor:
+        """Return the gradient as a tensor, with what a script wrote."""
+        return self._diff.tensor()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Return the dimensions."""
+        return tuple(self._data._get().shape)
+
+    @property
+    def count(self) -> int:
+        """Return the number of elements."""
+        return math.prod(self.shape)
+
+    @property
+    def num(self) -> int:
+        """Return the number of items in the batch."""
+        return self._legacy(0)
+
+    @property
+    def channels(self) -> int:
+        """Return the number of channels of an item."""
+        return self._legacy(1)
+
+    @property
+    def height(self) -> int:
+        """Return the number of rows of a channel."""
+        return self._legacy(2)
+
+    @property
+    def width(self) -> int:
+        """Return the number of columns of a channel."""
+        return self._legacy(3)
+
+    def _legacy(self, axis: int) -> int:
+        return self.shape[axis] if axis < len(self.shape) else 1
+
+    def reshape(self, *shape: int | Sequence[int]) -> None:
+        """Give the blob another shape; memory is kept where the count is the same, else it is new and zero.
+
+        Raises:
+            ValueError: a dimension is negative.
+        """
+        dims = _dims(shape)
+        if min(dims, default=0) < 0:
+            raise ValueError(f"a blob's dimensions must not be negative, got {dims}")
+        if dims == self.shape:
+            return
+        same = math.prod(dims) == self.count
+        for memory, name in ((self._data, "_data_tensor"), (self._diff, "_diff_tensor")):
+            tensor = memory.tensor()
+            setattr(self, name, tensor.view(dims) if same else torch.zeros(dims, device=tensor.device))
+
+    def to(self, device: torch.device) -> None:
+        """Move the memory to a device."""
+        if self._data_tensor.device != device:
+            self._data_tensor = self._data.tensor().to(device)
+            self._diff_tensor = self._diff.tensor().to(device)
+
+    def write_data(self, value: Tensor) -> None:
+        """Take over a computed value; arrays that a script holds stay live where the shape is the same."""
+        self._write(self._data, value)
+
+    def write_diff(self, value: Tensor) -> None:
+        """Take over a computed gradient, as :meth:`write_data` does a value."""
+        self._write(self._diff, value)
+
+    def _write(self, memory: Memory, value: Tensor) -> None:
+        self.reshape(*value.shape)
+        memory.forget_host()
+        memory.tensor().copy_(value.detach())
+
+
+class ParameterBlob(Blob):
+    """A layer's parameter as a blob, in the shape that it has in Caffe's files.
+
+    Args:
+        parameter: the parameter; ``data`` is its memory, wherever it is moved to.
+        shape: the shape: with four axes in DeepLab v1.
+    """
+
+    def __init__(self, parameter: Tensor, shape: tuple[int, ...]) -> None:
+        self.parameter = parameter
+        self._shape = shape
+        self._diff_tensor = torch.zeros(shape)
+        self._data = Memory(lambda: self.parameter.data.view(shape))
+        self._diff = Memory(lambda: self._diff_tensor)
+
+    def reshape(self, *shape: int | Sequence[int]) -> None:
+        """Check that the parameter keeps its shape.
+
+        Raises:
+            ValueError: another shape is asked for.
+        """
+        if _dims(shape) not in (self._shape, tuple(self.parameter.shape)):
+            raise ValueError(f"a parameter blob keeps its shape {self._shape}, asked for {shape}")
+
+    def to(self, device: torch.device) -> None:
+        """Move the gradient; the parameter itself moves with its module."""
+        if self._diff_tensor.device != device:
+            self._diff_tensor = self._diff.tensor().to(device)
+
+    def add_diff(self, value: Tensor) -> None:
+        """Add a computed gradient to what is there."""
+        self._diff.tensor().add_(value.detach().view(self._shape))
+
+    def write_diff(self, value: Tensor) -> None:
+        """Take over a computed gradient."""
+        self._diff.forget_host()
+        self._diff.tensor().copy_(value.detach().view(self._shape))

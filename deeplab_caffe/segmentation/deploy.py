@@ -1,0 +1,55 @@
+"""Training files given where a deploy prototxt is wanted are called by their name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from os import PathLike, fspath
+from typing import Any
+
+from deeplab_caffe.errors import DeepLabCaffeError, NetError
+from deeplab_caffe.layers.base import layer_class
+from deeplab_caffe.proto import caffe_pb2, parse_net
+from deeplab_caffe.proto.text.parse import read_text
+from deeplab_caffe.proto.text.templates import template_variables
+
+
+@contextmanager
+def deploy_wanted(model: Any, variables: Mapping[str, str] | None = None) -> Iterator[None]:
+    """Let what fails within the block because ``model`` is a training file say so.
+
+    Args:
+        model: path of a prototxt; anything else is left alone.
+        variables: values for ``${NAME}`` in it.
+
+    Raises:
+        NetError: the block failed, and the file has data layers and no input.
+    """
+    try:
+        yield
+    except DeepLabCaffeError as error:
+        if isinstance(model, (str, PathLike)) and _is_training_file(model, variables or {}):
+            raise NetError(
+                f"{fspath(model)}: this is a training file, its data comes from lists or databases: expected a "
+                f"deploy.prototxt, with input and input_dim ({error})"
+            ) from error
+        raise
+
+
+def _is_training_file(path: str | PathLike[str], variables: Mapping[str, str]) -> bool:
+    try:
+        text = read_text(path)
+        # Which values they have does not matter here.
+        net = parse_net(text, path, {**dict.fromkeys(template_variables(text), "1"), **variables})
+    except DeepLabCaffeError:
+        return False
+    if net.input or any(layer.type == "Input" for layer in net.layer):
+        return False
+    return any(_reads_data(layer) for layer in net.layer)
+
+
+def _reads_data(layer: caffe_pb2.LayerParameter) -> bool:
+    try:
+        return layer_class(layer).is_source
+    except DeepLabCaffeError:
+        return False

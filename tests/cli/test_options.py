@@ -1,0 +1,99 @@
+"""Options that several verbs share."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+import deeplab_caffe as dc
+
+# As people write it: it imports caffe.
+MODULE = """
+import caffe
+
+
+class Copy(caffe.Layer):
+    def setup(self, bottom, top):
+        self.blobs.add_blob(1)
+        self.blobs[0].data[...] = 1
+
+    def reshape(self, bottom, top):
+        top[0].reshape(*bottom[0].data.shape)
+
+    def forward(self, bottom, top):
+        if bottom[0].data.max() > 1e6:
+            raise IndexError("too much")
+        top[0].data[...] = self.blobs[0].data[0] * bottom[0].data
+
+    def backward(self, top, propagate_down, bottom):
+        self.blobs[0].diff[...] = (top[0].diff * bottom[0].data).sum()
+        bottom[0].diff[...] = self.blobs[0].data[0] * top[0].diff
+"""
+COPY = (
+    'layer { name: "copy" type: "Python" bottom: "%s" top: "copy" '
+    'python_param { module: "copy_layer" layer: "Copy" } }\n'
+)
+DUMMY = (
+    'layer { name: "data" type: "DummyData" top: "data" top: "label" '
+    "dummy_data_param { shape { dim: 2 dim: 3 } shape { dim: 2 } "
+    'data_filler { type: "constant" value: %s } data_filler { type: "constant" } } }\n'
+)
+LOSS = 'layer { name: "loss" type: "SoftmaxWithLoss" bottom: "copy" bottom: "label" top: "loss" }\n'
+REFUSED = "layer 'copy': class 'Copy' of module 'copy_layer' is code that the net would run"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    before = set(sys.modules)
+    (tmp_path / "copy_layer.py").write_text(MODULE)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "train.prototxt").write_text(DUMMY % 1 + COPY % "data" + LOSS)
+    (tmp_path / "large.prototxt").write_text(DUMMY % "1e7" + COPY % "data" + LOSS)
+    (tmp_path / "deploy.prototxt").write_text(
+        'input: "data" input_shape { dim: 1 dim: 3 dim: 8 dim: 8 }\n' + COPY % "data"
+    )
+    (tmp_path / "solver.prototxt").write_text(
+        f'net: "{tmp_path}/train.prototxt" base_lr: 0.1 lr_policy: "fixed" max_iter: 1 snapshot_prefix: "{tmp_path}/s"'
+    )
+    yield tmp_path
+    for name in set(sys.modules) - before:
+        if name.startswith(("caffe", "copy_layer")):
+            del sys.modules[name]
+
+
+def test_python_layers(run, folder: Path, photo: Path) -> None:
+    from deeplab_caffe.pycaffe.aliasing import install_unless_found
+
+    install_unless_found()
+    weights = folder / "x.caffemodel"
+    dc.Net(folder / "deploy.prototxt", python_layers=True).save(weights)
+    for name in [name for name in sys.modules if name.startswith(("caffe", "copy_layer"))]:
+        del sys.modules[name]
+    train, deploy = folder / "train.prototxt", folder / "deploy.prototxt"
+    commands = [
+        ("net", train, "--phase", "TRAIN"),
+        ("test", "--model", train, "--weights", weights, "--iterations", 1, "--device", "cpu"),
+        ("time", "--model", train, "--iterations", 1, "--device", "cpu"),
+        ("train", "--solver", folder / "solver.prototxt", "--device", "cpu"),
+        ("segment", photo, "--model", deploy, "--weights", weights, "--out", folder / "out", "--device", "cpu"),
+    ]
+    for command in commands:
+        assert REFUSED in run(*command).error_line()
+        assert "copy_layer" not in sys.modules
+    for command in commands:
+        outcome = run(*command, "--python-layers")
+        assert outcome.status == 0, (command, outcome.err)
+    assert (folder / "s_iter_1.caffemodel").exists()
+    assert (folder / "out" / "photo_labels.png").exists()
+
+
+def test_an_exception_of_a_python_layer_is_one_line(run, folder: Path) -> None:
+    weights = folder / "x.caffemodel"
+    large = folder / "large.prototxt"
+    assert run("net", large, "--python-layers").status == 0
+    dc.Net(large, python_layers=True).save(weights)
+    for command in (("test", "--weights", weights), ("time",)):
+        outcome = run(*command, "--model", large, "--iterations", 1, "--device", "cpu", "--python-layers")
+        assert "layer 'copy': forward of copy_layer.Copy: IndexError: too much (" in outcome.error_line()

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import click
+import pytest
+
+from deeplab_caffe.cli.words import nearest, two_dashes
+
+
+@click.command()
+@click.option("--solver")
+@click.option("--crop-size", nargs=2, type=int)
+@click.option("--title")
+@click.option("--quiet", is_flag=True)
+@click.option("--crf", is_flag=False, flag_value="")
+@click.option("-bw", "--bi-w")
+@click.option("-i", "--iterations")
+def command(**_: object) -> None:
+    """Have flags of all kinds."""
+
+
+def read(*words: str) -> list[str]:
+    return two_dashes(click.Context(command, help_option_names=["-h", "--help"]), command, words)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["-solver", "x"], ["--solver", "x"]),
+        (["-solver=x=y"], ["--solver=x=y"]),
+        (["--solver=x"], ["--solver=x"]),
+        (["-quiet", "photo.png", "-crf"], ["--quiet", "photo.png", "--crf"]),
+        (["-crf", "-solver", "x"], ["--crf", "--solver", "x"]),
+        (["--crop_size", "-1", "-2"], ["--crop-size", "-1", "-2"]),
+        (["-bw", "5", "-i10", "-h"], ["-bw", "5", "-i10", "-h"]),
+        # Values are left alone, whatever they look like, and so is what follows two dashes alone.
+        (["--title", "-solver", "-solver", "-quiet"], ["--title", "-solver", "--solver", "-quiet"]),
+        (["--", "-solver"], ["--", "-solver"]),
+        (["-"], ["-"]),
+        (["-solver"], ["--solver"]),
+    ],
+)
+def test_flags_of_one_dash(words: list[str], expected: list[str]) -> None:
+    assert read(*words) == expected
+
+
+def test_misspelt_flag_of_one_dash() -> None:
+    with pytest.raises(click.NoSuchOption) as caught:
+        read("-solvr", "x")
+    assert (caught.value.option_name, caught.value.possibilities) == ("-solvr", ["--solver"])
+
+
+def test_nearest() -> None:
+    assert nearest("Segmnt", ["train", "segment", "test"]) == ["segment"]
+    assert nearest("zzz", ["train"]) == []

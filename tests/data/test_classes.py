@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deeplab_caffe.data.classes import Classes, find_classes, model_classes
+from deeplab_caffe.data.colormap import VOC_COLORMAP
+from deeplab_caffe.errors import EvaluationError
+
+
+def test_names_and_colours_of_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "classes.txt"
+    path.write_text("road 128 64 128\n\n  traffic light\t250 170 30 \ncar\narea 51\nzone 1 2 300\nroute 1 2 3 4\n")
+    found = find_classes(path)
+    assert found.names == ("road", "traffic light", "car", "area 51", "zone 1 2 300", "route 1")
+    assert found.colormap[:3].tolist() == [[128, 64, 128], [250, 170, 30], [0, 128, 0]]
+    np.testing.assert_array_equal(found.colormap[2:5], VOC_COLORMAP[2:5])
+    assert found.colormap[5].tolist() == [2, 3, 4]
+
+
+def test_file_in_utf_16(tmp_path: Path) -> None:
+    path = tmp_path / "classes.txt"
+    path.write_bytes("stra\u00dfe 1 2 3\r\nhaus\r\n".encode("utf-16"))
+    assert find_classes(path).names == ("stra\u00dfe", "haus")
+
+
+def test_lists_of_names() -> None:
+    assert find_classes(["a", "b 1 2 3"]).names == ("a", "b")
+    own = Classes(("x",), VOC_COLORMAP)
+    assert find_classes(own) is own
+    with pytest.raises(EvaluationError, match="two classes are called 'a'"):
+        find_classes(["a", "b", "a"])
+    with pytest.raises(EvaluationError, match="got 0"):
+        find_classes([])
+
+
+def test_a_model_has_the_classes_of_the_file_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "classes.txt").write_text("road\ncar\n")
+    weights, prototxt = tmp_path / "x.caffemodel", tmp_path / "elsewhere" / "deploy.prototxt"
+    assert model_classes(2, [weights, prototxt]).names == ("road", "car")
+    assert model_classes(2, [prototxt, None, weights]).names == ("road", "car")
+    assert model_classes(None, [weights]).names == ("road", "car")
+    with pytest.warns(UserWarning, match=r"classes\.txt: 2 names are not the model's, which has 3"):
+        assert model_classes(3, [weights]).names == ("class 0", "class 1", "class 2")
+    assert model_classes(2, [weights], ["sky", "sea"]).names == ("sky", "sea")
+    with pytest.raises(EvaluationError, match="11 names are given, the model has 2 classes"):
+        model_classes(2, [weights], "camvid")
+
+
+def test_vocs_names_are_for_21_classes_alone() -> None:
+    assert model_classes(21).names[6] == "bus"
+    for count in (7, 20, 22):
+        assert model_classes(count).names == tuple(f"class {label}" for label in range(count))
+    assert model_classes(None).names == ()
