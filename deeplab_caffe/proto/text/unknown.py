@@ -51,14 +51,14 @@ class Unknown:
         return f"{self.text} ({self.advice})" if self.advice else self.text + did_you_mean(self.word, self.known)
 
 
-def unknown_parts(tree: Node, message_name: str) -> list[Unknown]:
-    """Return what is unknown in a text, in its order.
+def unknown_parts(tree: Node, message_name: str) -> Iterator[Unknown]:
+    """Yield what is unknown in a text, in its order.
 
     Args:
         tree: the text's outline.
         message_name: ``"NetParameter"`` or ``"SolverParameter"``.
     """
-    return list(_unknown(tree, inner_schema().messages[message_name].DESCRIPTOR))
+    return _unknown(tree, inner_schema().messages[message_name].DESCRIPTOR)
 
 
 def _unknown(tree: Node, message: Any) -> Iterator[Unknown]:
