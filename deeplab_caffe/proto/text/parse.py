@@ -24,6 +24,8 @@ NET_FIELDS = ("net_param", "train_net_param", "test_net_param")
 MAX_TEXT_BYTES = 64 << 20
 # A message takes a hundred times its shortest text. The deepest published nets have some thousands.
 MOST_MESSAGES = 200_000
+# protobuf takes their number squared to read them.
+_MOST_BACKSLASHES = 100
 # A text with more unknown things than that is none of Caffe's: it is not read again for their list.
 _MOST_CHECKED = 10_000
 
@@ -43,6 +45,8 @@ def parse_text(text: str, message_name: str, path: str | os.PathLike[str]) -> tu
         raise PrototxtError("is empty", path)
     if text.count("{") + text.count("<") > MOST_MESSAGES:
         raise PrototxtError(f"holds more than {MOST_MESSAGES:,} messages: that is no net or solver", path)
+    if "\\" * _MOST_BACKSLASHES in text:
+        raise PrototxtError(f"has a string with {_MOST_BACKSLASHES} backslashes in a row", path)
     message, found = _parse(text, message_name, path), Outline(text)
     nets = [message]
     if message_name != "NetParameter":

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tracemalloc
 
 import pytest
 from hypothesis import given, settings
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from deeplab_caffe.errors import PrototxtError
 from deeplab_caffe.proto import caffe_pb2, format_message, parse_net, parse_solver, read_net, read_solver
-from deeplab_caffe.proto.text.parse import MAX_TEXT_BYTES
+from deeplab_caffe.proto.text.parse import MAX_TEXT_BYTES, MOST_MESSAGES
 
 V1_NET = """
 name: "n"  # a comment
@@ -337,6 +338,26 @@ def test_damaged_nets_raise_only_prototxt_errors(data):
         text[at] = data.draw(st.sampled_from(["", "{", "}", '"', "x", ":", "0", "\n", "#", text[at] * 2]))
     with contextlib.suppress(PrototxtError):
         parse_net("".join(text))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("layer{}" * (MOST_MESSAGES + 1), "holds more than 200,000 messages"),
+        ("a{}" * (MOST_MESSAGES + 1), "holds more than 200,000 messages"),
+        ("a: 1 " * 300_000, "NetParameter has no field 'a'"),
+        ("''" * 1_000_000, "Expected identifier"),
+        ("name: '" + "\\\\" * 1_000_000 + "'", "100 backslashes in a row"),
+        ("''#" * 1_000_000, "Expected identifier"),
+    ],
+)
+def test_hostile_texts_cost_little(text, message):
+    tracemalloc.start()
+    with pytest.raises(PrototxtError, match=message):
+        parse_net(text)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < (64 << 20) + 40 * len(text)
 
 
 @pytest.mark.parametrize("nesting", ["[", "{", "<", "layers {", "layers: [", "a { "])
