@@ -2,6 +2,7 @@
 PYTHON ?= python3
 # pytest's workers: two suit a small machine; `make test WORKERS=8` a large one.
 WORKERS ?= 2
+SECONDS_EACH ?= 60
 PHOTO ?= deeplab_caffe/zoo/china.jpg
 OUT ?= out/demo
 SITE ?= out/site
@@ -12,7 +13,7 @@ ENV_STAMP := $(VENV)/.env-stamp
 BUILD_STAMP := $(VENV)/.build-stamp
 CSRC := $(shell find csrc -name '*.cpp' -o -name '*.cu' -o -name '*.h' -o -name '*.cuh')
 
-.PHONY: env build demo test lint format stubs clean docs docs-table
+.PHONY: env build demo test fuzz lint format stubs clean docs docs-table
 
 env: $(ENV_STAMP)
 
@@ -36,6 +37,10 @@ demo: build
 
 test: build
 	$(BIN)/python -m pytest -q -n $(WORKERS) $(PYTEST_FLAGS)
+
+# Damaged files for each reader, other ones each time: `make fuzz SECONDS_EACH=600`. What fails goes to tests/fuzz/corpus.
+fuzz: build
+	$(BIN)/python -m tests.fuzz --seconds $(SECONDS_EACH)
 
 # The quick ones first. The stubs are compared with the built extension.
 lint: build

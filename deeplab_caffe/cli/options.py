@@ -108,6 +108,13 @@ def crf_number_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return click.option("-i", "--iterations", type=click.IntRange(min=0), help="Mean field iterations.")(function)
 
 
+kind_option = click.option(
+    "--kind",
+    type=click.Choice(["scores", "probabilities", "energies"]),
+    help="What the scores are: of a network, probabilities, or minus their logarithms; of one channel those of the "
+    "foreground. Without it probabilities in a .bin, else scores, and an error if they are clearly one of the others.",
+)
+
 phase_option = click.option(
     "--phase", type=click.Choice(["TRAIN", "TEST"], case_sensitive=False), default="TEST", show_default=True
 )

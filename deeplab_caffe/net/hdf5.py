@@ -17,13 +17,13 @@ from torch import Tensor, nn
 
 from deeplab_caffe.data.io.atomic import atomic_write
 from deeplab_caffe.errors import CaffeModelError, DataError
+from deeplab_caffe.files.hdf5 import find_all, has_h5py, read_dataset
 from deeplab_caffe.layers import Layer
 
 Tree = dict[str, "Tree | np.ndarray"]
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
-_MAX_DEPTH = 32
-_MAX_OBJECTS = 100_000
+_NO_H5PY = "HDF5 files need h5py: pip install 'deeplab-caffe[hdf5]'"
 # What a file's numbers may take in memory: compressed weights are not much smaller than plain ones.
 _FREE_BYTES, _MOST_TIMES_THE_FILE = 64 << 20, 8
 
@@ -46,51 +46,33 @@ def read_tree(path: str | PathLike[str]) -> Tree:
         CaffeModelError: h5py is not installed, or the file is missing, damaged, or holds something else, or more than
             64 MiB + 8 times its size.
     """
-    h5py = import_h5py(path)
+    if not has_h5py():
+        raise CaffeModelError(_NO_H5PY, path)
     try:
-        # A plain open first: HDF5's own words for a missing file run over several lines.
-        with Path(path).open("rb"):
-            pass
-        with h5py.File(path, "r") as file:
-            return _TreeReader(h5py, _FREE_BYTES + _MOST_TIMES_THE_FILE * Path(path).stat().st_size).read(file)
-    except Exception as error:  # damage shows as whatever the HDF5 library makes of it
-        reason = getattr(error, "strerror", None) or str(error).partition("\n")[0] or type(error).__name__
-        raise CaffeModelError(f"cannot be read as HDF5: {reason[:200]}", path) from error
+        groups, datasets = find_all(path)
+        most = _FREE_BYTES + _MOST_TIMES_THE_FILE * Path(path).stat().st_size
+        if sum(math.prod(one.shape) * one.dtype.itemsize for one in datasets.values()) > most:
+            raise CaffeModelError(f"its datasets claim more than {most:,} bytes", path)
+        tree: Tree = {}
+        for group in groups:
+            _put(tree, group, {})
+        for name, dataset in datasets.items():
+            if dataset.dtype.kind not in "fiuS":
+                raise CaffeModelError(f"'{name}': expected numbers, got {dataset.dtype}", path)
+            _put(tree, name, read_dataset(dataset))
+    except (DataError, OSError) as error:
+        reason = error.reason if isinstance(error, DataError) else str(error.strerror)
+        raise CaffeModelError(reason, path) from error
+    return tree
 
 
-class _TreeReader:
-    def __init__(self, h5py: Any, most_bytes: int) -> None:
-        self._h5py = h5py
-        self._most_bytes = most_bytes
-        self._bytes = 0
-        self._objects = 0
-
-    def read(self, group: Any, depth: int = 0) -> Tree:
-        if depth > _MAX_DEPTH:
-            raise ValueError(f"its groups are nested more than {_MAX_DEPTH} deep")
-        found: Tree = {}
-        for name in group:
-            self._objects += 1
-            if self._objects > _MAX_OBJECTS:
-                raise ValueError(f"it has more than {_MAX_OBJECTS} groups and datasets")
-            if not isinstance(group.get(name, getlink=True), self._h5py.HardLink):
-                raise ValueError(f"'{name[:80]}' is a link")
-            item = group[name]
-            is_group = isinstance(item, self._h5py.Group)
-            found[name] = self.read(item, depth + 1) if is_group else self._values(item, name)
-        return found
-
-    def _values(self, dataset: Any, name: str) -> np.ndarray:
-        if not isinstance(dataset, self._h5py.Dataset) or dataset.dtype.kind not in "fiuS" or dataset.shape is None:
-            raise ValueError(f"'{name[:80]}': expected numbers, got {getattr(dataset, 'dtype', 'no dataset')}")
-        if dataset.is_virtual or dataset.external:
-            raise ValueError(f"dataset '{name[:80]}' lies in other files")
-        # A part is unpacked whole, however little of it is asked for.
-        chunk = math.prod(dataset.chunks or ()) * dataset.dtype.itemsize
-        self._bytes += dataset.nbytes
-        if max(self._bytes, chunk) > self._most_bytes:
-            raise ValueError(f"its datasets claim more than {self._most_bytes:,} bytes")
-        return np.asarray(dataset[()])
+def _put(tree: Tree, name: str, value: Tree | np.ndarray) -> None:
+    *groups, last = name.split("/")
+    for group in groups:
+        inner = tree[group]
+        assert isinstance(inner, dict)
+        tree = inner
+    tree[last] = value
 
 
 def write_tree(path: str | PathLike[str], tree: Tree) -> None:
@@ -136,7 +118,7 @@ def import_h5py(path: str | PathLike[str]) -> Any:
     try:
         import h5py
     except ImportError as error:
-        raise CaffeModelError("HDF5 files need h5py: pip install 'deeplab-caffe[hdf5]'", path) from error
+        raise CaffeModelError(_NO_H5PY, path) from error
     return h5py
 
 

@@ -3053,6 +3053,7 @@ class PoolingParameter(Message):
     ENGINE_FIELD_NUMBER: ClassVar[int]
     GLOBAL_POOLING_FIELD_NUMBER: ClassVar[int]
     ROUND_MODE_FIELD_NUMBER: ClassVar[int]
+    CEIL_MODE_FIELD_NUMBER: ClassVar[int]
     pool: int
     pad: int
     pad_h: int
@@ -3066,6 +3067,7 @@ class PoolingParameter(Message):
     engine: int
     global_pooling: bool
     round_mode: int
+    ceil_mode: bool
     def __init__(
         self,
         *,
@@ -3082,10 +3084,13 @@ class PoolingParameter(Message):
         engine: int | None = ...,
         global_pooling: bool | None = ...,
         round_mode: int | None = ...,
+        ceil_mode: bool | None = ...,
     ) -> None: ...
     def HasField(
         self,
         field_name: Literal[
+            "ceil_mode",
+            b"ceil_mode",
             "engine",
             b"engine",
             "global_pooling",
@@ -3117,6 +3122,8 @@ class PoolingParameter(Message):
     def ClearField(
         self,
         field_name: Literal[
+            "ceil_mode",
+            b"ceil_mode",
             "engine",
             b"engine",
             "global_pooling",
@@ -4651,6 +4658,7 @@ class V1ConvolutionParameter(Message):
     WEIGHT_FILLER_FIELD_NUMBER: ClassVar[int]
     BIAS_FILLER_FIELD_NUMBER: ClassVar[int]
     ENGINE_FIELD_NUMBER: ClassVar[int]
+    DILATION_FIELD_NUMBER: ClassVar[int]
     num_output: int
     bias_term: bool
     pad: int
@@ -4671,6 +4679,8 @@ class V1ConvolutionParameter(Message):
     @property
     def bias_filler(self) -> FillerParameter: ...
     engine: int
+    @property
+    def dilation(self) -> RepeatedScalarFieldContainer[int]: ...
     def __init__(
         self,
         *,
@@ -4692,6 +4702,7 @@ class V1ConvolutionParameter(Message):
         weight_filler: FillerParameter | None = ...,
         bias_filler: FillerParameter | None = ...,
         engine: int | None = ...,
+        dilation: Iterable[int] | None = ...,
     ) -> None: ...
     def HasField(
         self,
@@ -4741,6 +4752,8 @@ class V1ConvolutionParameter(Message):
             b"bias_filler",
             "bias_term",
             b"bias_term",
+            "dilation",
+            b"dilation",
             "engine",
             b"engine",
             "group",

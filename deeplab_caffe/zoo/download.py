@@ -161,8 +161,10 @@ def _copy(source: Path, target: Path) -> Path:
     copy = target.with_name(f"{target.name}.part")
     try:
         shutil.copyfile(source, copy)
-    except OSError as error:
+    except BaseException as error:
         copy.unlink(missing_ok=True)
+        if not isinstance(error, OSError):
+            raise
         raise DownloadError(f"{source}: cannot be copied to {target.parent}: {error.strerror or error}") from error
     return copy
 
@@ -202,11 +204,10 @@ def _unpack(archive: Path, target: Path, limit: int = _MOST_BYTES) -> Path:
                     file.write(chunk)
                     if file.tell() > limit:
                         raise DownloadError(f"the archive unpacks to more than the {limit:,} bytes of such a file")
-    except DownloadError:
+    except BaseException as error:  # each method of packing has its own errors for damage
         part.unlink(missing_ok=True)
-        raise
-    except Exception as error:  # each method of packing has its own errors for damage
-        part.unlink(missing_ok=True)
+        if isinstance(error, DownloadError) or not isinstance(error, Exception):
+            raise
         raise DownloadError(f"what came is no readable zip archive: {error or type(error).__name__}") from error
     finally:
         archive.unlink(missing_ok=True)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -15,7 +16,7 @@ import pytest
 from deeplab_caffe.errors import DownloadError
 from deeplab_caffe.proto import caffe_pb2
 from deeplab_caffe.zoo import Model, RemoteFile, find_model
-from deeplab_caffe.zoo.download import _unpack, cache_folder, fetch, lock_file
+from deeplab_caffe.zoo.download import _copy, _unpack, cache_folder, fetch, lock_file
 from deeplab_caffe.zoo.transfer import fetch_url
 from tests.zoo.server import Host, serving
 
@@ -74,6 +75,7 @@ def test_a_host_that_is_gone_is_named_with_what_to_do(host: Host, tmp_path: Path
     assert "the host answered 404" in message
     assert "example.org/w.html" in message
     assert "deeplab-caffe download w --from DIR" in message
+    assert "\n" not in message
     assert names(tmp_path / "w") == set()
 
 
@@ -111,6 +113,23 @@ def test_a_zip_archive_that_unpacks_to_too_much_is_refused(tmp_path: Path) -> No
     with pytest.raises(DownloadError, match="unpacks to more than"):
         _unpack(tmp_path / "a.zip", tmp_path / FILE, 1 << 20)
     assert names(tmp_path) == set()
+
+
+@pytest.mark.parametrize("name", ["a.zip", FILE])
+def test_sigterm_while_unpacking_or_copying_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    def terminated(*_: object) -> None:
+        (tmp_path / f"{FILE}.part").write_bytes(b"half")
+        raise SystemExit(143)
+
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr(FILE, CONTENT)
+    monkeypatch.setattr(zipfile.ZipFile, "open", terminated)
+    monkeypatch.setattr(shutil, "copyfile", terminated)
+    with pytest.raises(SystemExit):
+        _unpack(tmp_path / name, tmp_path / FILE) if name == "a.zip" else _copy(tmp_path / "a.zip", tmp_path / FILE)
+    assert not (tmp_path / f"{FILE}.part").exists()
 
 
 def test_a_malformed_redirect_is_an_error(host: Host, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
+from deeplab_caffe.data.io.lmdb_pages import LMDBPages
 from deeplab_caffe.errors import DataError, NetError
 
 
@@ -109,17 +110,12 @@ class LMDB(_Opened):
             import lmdb
         except ImportError as exc:
             raise NetError("LMDB databases need lmdb: pip install 'deeplab-caffe[lmdb]'") from exc
+        folder = Path(self.path).is_dir()
+        # LMDB maps the file: a page beyond its end, or one that holds anything else, would end the process.
+        LMDBPages(Path(self.path) / "data.mdb" if folder else Path(self.path))
         with self._named("cannot be opened as LMDB"):
             # No lock file: the database may lie where one must not write, and nothing writes to it.
-            folder = Path(self.path).is_dir()
-            found = lmdb.open(os.fspath(self.path), subdir=folder, readonly=True, lock=False, max_readers=1)
-        # LMDB maps the file: a page beyond its end would end the process.
-        file = Path(self.path) / "data.mdb" if folder else Path(self.path)
-        needed = (found.info()["last_pgno"] + 1) * found.stat()["psize"]
-        if file.stat().st_size < needed:
-            found.close()
-            raise DataError(f"truncated: {needed:,} bytes needed, got {file.stat().st_size:,}", self.path)
-        return found
+            return lmdb.open(os.fspath(self.path), subdir=folder, readonly=True, lock=False, max_readers=1)
 
     def keys(self) -> Iterator[bytes]:
         """Return all keys in order."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from deeplab_caffe.errors import DeepLabCaffeError
+from deeplab_caffe.errors import DataError, DeepLabCaffeError
 
 
 @contextmanager
@@ -22,12 +22,17 @@ def exclusive(path: str | PathLike[str], refusal: DeepLabCaffeError) -> Iterator
     Args:
         path: the lock file; it is made where it is missing.
         refusal: the error to raise if another process holds the lock.
+
+    Raises:
+        DataError: the file cannot be made, or its file system knows no locks.
     """
     lock = FileLock(Path(path))
     try:
         lock.acquire(timeout=0)
     except Timeout:
         raise refusal from None
+    except (OSError, NotImplementedError) as error:
+        raise DataError(f"cannot be locked: {getattr(error, 'strerror', None) or error}", path) from error
     try:
         yield
     finally:

@@ -6,6 +6,7 @@ lie in the order of the blob ``(N, C, H, W)`` itself.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 from deeplab_caffe.data.io.atomic import atomic_write
 from deeplab_caffe.data.io.mat5 import MAX_BYTES, MatFormatError, NumericArray, encode_header, find_variable
 from deeplab_caffe.errors import DataError
+from deeplab_caffe.files.hdf5 import find_datasets, has_h5py, read_dataset
 
 _VARIABLE = "data"
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -134,25 +136,15 @@ def _check_class(found: NumericArray, path: str | PathLike[str]) -> None:
 
 
 def _load_hdf5(path: str | PathLike[str], with_values: bool) -> tuple[Sequence[int], np.ndarray]:
-    try:
-        import h5py
-    except ImportError as exc:
-        raise DataError("a MAT file of version 7.3 (HDF5): reading it needs h5py (pip install h5py)", path) from exc
-    try:
-        with h5py.File(path, "r") as file:
-            data = file.get(_VARIABLE)
-            if not isinstance(data, h5py.Dataset):
-                raise DataError(f"the MAT file has no variable '{_VARIABLE}'", path)
-            if data.dtype.kind != "f" or data.dtype.itemsize not in (4, 8) or "MATLAB_empty" in data.attrs:
-                raise DataError(
-                    f"'{_VARIABLE}' must be of class single or double and not empty, got {data.dtype}", path
-                )
-            if data.size * data.dtype.itemsize > MAX_BYTES:
-                raise DataError(f"'{_VARIABLE}' of {data.shape[::-1]} is larger than 2 GiB", path)
-            values = data[()] if with_values else np.empty(0, np.float32)
-            # HDF5 names the slowest dimension first, so MATLAB's order is the reverse.
-            return data.shape[::-1], np.asarray(values)
-    except DataError:
-        raise
-    except Exception as exc:  # damage shows as whatever the HDF5 library makes of it
-        raise DataError(f"the HDF5 file is damaged: {exc or type(exc).__name__}", path) from exc
+    if not has_h5py():
+        raise DataError("a MAT file of version 7.3 (HDF5): reading it needs h5py (pip install h5py)", path)
+    data = find_datasets(path, [_VARIABLE])[0].get(_VARIABLE)
+    if data is None:
+        raise DataError(f"the MAT file has no variable '{_VARIABLE}'", path)
+    if data.dtype.kind != "f" or data.dtype.itemsize not in (4, 8) or "MATLAB_empty" in data.attributes:
+        raise DataError(f"'{_VARIABLE}' must be of class single or double and not empty, got {data.dtype}", path)
+    # HDF5 names the slowest dimension first, so MATLAB's order is the reverse.
+    dims = data.shape[::-1]
+    if math.prod(dims) * data.dtype.itemsize > MAX_BYTES:
+        raise DataError(f"'{_VARIABLE}' of {dims} is larger than 2 GiB", path)
+    return dims, read_dataset(data) if with_values else np.empty(0, np.float32)

@@ -269,7 +269,10 @@ class ItemSource(ABC, Generic[Entry, Item]):
     def _submit(self, job: Callable[..., Any], *args: Any) -> Future[Any]:
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self.workers, thread_name_prefix=f"deeplab-caffe-{type(self).__name__}")
-        return self._pool.submit(job, *args)
+        try:
+            return self._pool.submit(job, *args)
+        except RuntimeError as exc:  # the system's limit of threads or memory
+            raise NetError(f"{self.workers} workers are too many here: {exc}") from exc
 
     def _roll_back(self) -> None:
         """Forget what was read ahead."""

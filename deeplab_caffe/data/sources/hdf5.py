@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -14,32 +15,27 @@ from deeplab_caffe.data.io.atomic import atomic_write
 from deeplab_caffe.data.io.lists import read_words
 from deeplab_caffe.data.sources.sharding import Shard
 from deeplab_caffe.errors import DataError, NetError
-
-if TYPE_CHECKING:
-    import h5py
+from deeplab_caffe.files.hdf5 import Dataset, close, find_datasets, has_h5py, read_rows
 
 Shape4 = tuple[int, int, int, int]
 
-# Compressed files are decompressed chunk by chunk: one that does not fit here, for every batch with rows of it.
-_CHUNK_CACHE_BYTES = 64 << 20
-
-
 # Caffe's kMaxBlobAxes.
 _MAX_AXES = 32
+_NO_H5PY = "HDF5 layers need h5py: pip install 'deeplab-caffe[hdf5]'"
 
 
 def _h5py() -> Any:
     try:
         import h5py
     except ImportError as exc:
-        raise NetError("HDF5 layers need h5py: pip install 'deeplab-caffe[hdf5]'") from exc
+        raise NetError(_NO_H5PY) from exc
     return h5py
 
 
 class HDF5Source:
     """The source of HDF5_DATA's batches: rows of datasets, file after file in the order of the list, then again.
 
-    Files must come from where one trusts: a damaged one may end the process inside the HDF5 library.
+    A damaged file does no harm: see :mod:`deeplab_caffe.files.hdf5`.
 
     Each top is the dataset of its name, of float or integer numbers, with 1 to 4 dimensions, rows first. The original
     holds whole files in memory; here a batch's rows are read from the file.
@@ -67,7 +63,8 @@ class HDF5Source:
     ) -> None:
         if batch_size < 1:
             raise NetError(f"batch_size must be positive, got {batch_size}")
-        _h5py()
+        if not has_h5py():
+            raise NetError(_NO_H5PY)
         self.source = source
         self.names = tuple(names)
         self.batch_size = batch_size
@@ -78,7 +75,7 @@ class HDF5Source:
             raise DataError("the list names no HDF5 file", source)
         self._file = 0
         self._row = 0
-        self._handle: tuple[int, int, h5py.File] | None = None
+        self._opened: tuple[int, dict[str, Dataset]] | None = None
         self._rows: dict[int, int] = {}
         self._row_shapes = [shape[1:] for shape in self._describe(0)]
 
@@ -132,15 +129,9 @@ class HDF5Source:
 
     def close(self) -> None:
         """Close the file that is open; the next batch opens it again."""
-        if self._handle is not None:
-            pid, _, handle = self._handle
-            # A child's copy of its parent's handle is not its to close.
-            if pid == os.getpid():
-                handle.close()
-            self._handle = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_handle": None}
+        if self._opened is not None:
+            self._opened = None
+            close(self.source)
 
     def _skip(self, rows: int) -> None:
         while rows > 0:
@@ -165,63 +156,46 @@ class HDF5Source:
                     )
         return self._rows[file]
 
-    def _open(self, file: int) -> h5py.File:
-        if self._handle is not None and self._handle[:2] == (os.getpid(), file):
-            return self._handle[2]
-        self.close()
-        path = self.files[file]
-        try:
-            # A plain open first: HDF5's own words for a missing file run over several lines.
-            with Path(path).open("rb"):
-                pass
-            handle = _h5py().File(path, "r", rdcc_nbytes=_CHUNK_CACHE_BYTES)
-        except (OSError, ValueError) as exc:
-            raise DataError(f"cannot be read as HDF5: {getattr(exc, 'strerror', None) or exc}", path) from exc
-        self._handle = (os.getpid(), file, handle)
-        return handle
+    def _open(self, file: int) -> dict[str, Dataset]:
+        """Return the datasets of a file by name."""
+        if self._opened is None or self._opened[0] != file:
+            path = self.files[file]
+            found, held = find_datasets(path, self.names)
+            for name in self.names:
+                if name not in found:
+                    said = ", ".join(held) or "none"
+                    raise DataError(f"has no dataset '{name}', as the layer's top is called; it has {said}", path)
+            self._check(found, path)
+            self._opened = file, found
+        return self._opened[1]
 
     def _describe(self, file: int) -> list[tuple[int, ...]]:
         """Return the shapes of the datasets, and note their number of rows."""
-        handle, path = self._open(file), self.files[file]
-        try:
-            shapes = self._shapes_in(handle, path)
-        except DataError:
-            raise
-        except Exception as exc:  # damage shows as whatever the HDF5 library makes of it
-            raise DataError(f"the HDF5 file is damaged: {str(exc) or type(exc).__name__}", path) from exc
+        datasets = self._open(file)
+        shapes = [datasets[name].shape for name in self.names]
         self._rows[file] = shapes[0][0]
         return shapes
 
-    def _shapes_in(self, handle: h5py.File, path: str) -> list[tuple[int, ...]]:
-        h5py = _h5py()
-        shapes = []
-        for name in self.names:
-            dataset = handle.get(name)
-            if not isinstance(dataset, h5py.Dataset):
-                held = ", ".join(key for key in handle if isinstance(handle.get(key), h5py.Dataset)) or "none"
-                raise DataError(f"has no dataset '{name}', as the layer's top is called; it has {held}", path)
+    def _check(self, datasets: dict[str, Dataset], path: str) -> None:
+        most = 4 if self.four_axes else _MAX_AXES
+        for name, dataset in datasets.items():
             if dataset.dtype.kind not in "fiu":
                 raise DataError(f"dataset '{name}': expected numbers, got {dataset.dtype}", path)
-            most = 4 if self.four_axes else _MAX_AXES
-            if not 1 <= dataset.ndim <= most or dataset.size == 0:
+            if not 1 <= len(dataset.shape) <= most or 0 in dataset.shape:
                 raise DataError(
                     f"dataset '{name}': expected 1 to {most} dimensions and rows, got {dataset.shape}", path
                 )
-            shapes.append(tuple(dataset.shape))
-        counts = {name: shape[0] for name, shape in zip(self.names, shapes, strict=True)}
+        counts = {name: datasets[name].shape[0] for name in self.names}
         if len(set(counts.values())) > 1:
             said = ", ".join(f"'{name}' has {count}" for name, count in counts.items())
             raise DataError(f"the datasets differ in their number of rows: {said}", path)
-        return shapes
 
     def _read(self, name: str, row: int, out: np.ndarray) -> None:
-        try:
-            self._open(self._file)[name].read_direct(out, np.s_[row : row + len(out)])
-        except DataError:
-            raise
-        except Exception as exc:  # damage shows as whatever the HDF5 library makes of it
-            reason = str(exc).partition("\n")[0] or type(exc).__name__
-            raise DataError(f"dataset '{name}', row {row}: {reason}", self.files[self._file]) from exc
+        dataset = self._open(self._file)[name]
+        if row + len(out) > dataset.shape[0] or dataset.shape[1:] != out.shape[1:]:
+            raise DataError("has changed since it was read first", dataset.path)
+        with np.errstate(over="ignore"):  # as in the original, what float32 cannot hold becomes infinite
+            out[...] = read_rows(dataset, row, row + len(out))
 
 
 class HDF5Writer:
@@ -255,9 +229,7 @@ class HDF5Writer:
         blobs = {"data": np.asarray(data, np.float32), "label": np.asarray(label, np.float32)}
         try:
             if self.rows == 0:
-                with atomic_write(self.path) as stream, _h5py().File(stream.name, "w") as file:
-                    for name, blob in blobs.items():
-                        file.create_dataset(name, data=blob, maxshape=(None, *blob.shape[1:]), chunks=True)
+                self._create(blobs)
             else:
                 self._append(blobs)
         except (OSError, RuntimeError, ValueError) as exc:
@@ -275,7 +247,18 @@ class HDF5Writer:
         """Go on where :meth:`state_dict` was taken: the next batch replaces the rows written since."""
         self.rows = int(state["rows"])
 
+    def _create(self, blobs: dict[str, np.ndarray]) -> None:
+        # In memory first: where the disk is full, the HDF5 library ends the process when it cannot close its file.
+        with atomic_write(self.path) as stream:
+            with _h5py().File(stream.name, "w", driver="core", backing_store=False) as file:
+                for name, blob in blobs.items():
+                    file.create_dataset(name, data=blob, maxshape=(None, *blob.shape[1:]), chunks=True)
+                file.flush()
+                image = file.id.get_file_image()
+            stream.write(image)
+
     def _append(self, blobs: dict[str, np.ndarray]) -> None:
+        self._reserve(2 * sum(blob.nbytes for blob in blobs.values()) + (4 << 20))
         with _h5py().File(self.path, "r+") as file:
             for name, blob in blobs.items():
                 if name not in file or len(file[name]) < self.rows:
@@ -286,6 +269,22 @@ class HDF5Writer:
             for name, blob in blobs.items():
                 file[name].resize(self.rows + len(blob), axis=0)
                 file[name][self.rows :] = blob
+
+    def _reserve(self, count: int) -> None:
+        """See that the file can grow: see :meth:`_create`.
+
+        Raises:
+            OSError: the disk is full.
+        """
+        with Path(self.path).open("r+b") as file:
+            size = os.fstat(file.fileno()).st_size
+            try:
+                os.posix_fallocate(file.fileno(), size, count)
+            except OSError as exc:
+                if exc.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
+                    raise
+            finally:
+                os.ftruncate(file.fileno(), size)
 
 
 def _four(row: tuple[int, ...]) -> tuple[int, int, int]:

@@ -6,17 +6,15 @@ blobs go from array to file without a copy of the whole model in between, and a 
 
 from __future__ import annotations
 
-import contextlib
 import os
-import secrets
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 from google.protobuf.message import EncodeError, Message
 
 from deeplab_caffe.errors import CaffeModelError
+from deeplab_caffe.files.atomic import write_atomically
 from deeplab_caffe.proto import caffe_pb2
 from deeplab_caffe.proto.binary.wire import BYTES
 from deeplab_caffe.proto.dialect import dialect_of
@@ -80,13 +78,11 @@ def write_caffemodel(
         except (ValueError, TypeError) as error:
             raise CaffeModelError(str(error), path, layer=layer.name) from error
 
-    def write(file: BinaryIO) -> None:
+    with write_atomically(path, CaffeModelError, sync=True) as file:
         file.write(_serialized(_only(net, lambda number: number < field.number), path))
         for layer in layers:
             _write_chunks(file, field.number, layer_chunks(layer))
         file.write(_serialized(_only(net, lambda number: number > field.number), path))
-
-    _write_atomically(path, write)
 
 
 def write_blob(path: str | os.PathLike[str], array: np.ndarray) -> None:
@@ -99,7 +95,8 @@ def write_blob(path: str | os.PathLike[str], array: np.ndarray) -> None:
         chunks = _blob_chunks(array, None)
     except (ValueError, TypeError) as error:
         raise CaffeModelError(str(error), path) from error
-    _write_atomically(path, lambda file: file.writelines(chunks))
+    with write_atomically(path, CaffeModelError, sync=True) as file:
+        file.writelines(chunks)
 
 
 def write_solverstate(
@@ -132,13 +129,11 @@ def write_solverstate(
     except (ValueError, TypeError) as error:
         raise CaffeModelError(str(error), path) from error
 
-    def write(file: BinaryIO) -> None:
+    with write_atomically(path, CaffeModelError, sync=True) as file:
         file.write(head.SerializeToString())
         for chunks in blobs:
             _write_chunks(file, caffe_pb2.SolverState.HISTORY_FIELD_NUMBER, chunks)
         file.write(tail.SerializeToString())
-
-    _write_atomically(path, write)
 
 
 def _serialized(message: Message, path: str | os.PathLike[str]) -> bytes:
@@ -225,28 +220,3 @@ def _length_delimited(number: int, length: int) -> bytes:
 def _write_chunks(file: BinaryIO, number: int, chunks: Sequence[Chunk]) -> None:
     file.write(_length_delimited(number, _size(chunks)))
     file.writelines(chunks)
-
-
-def _write_atomically(path: str | os.PathLike[str], write: Callable[[BinaryIO], object]) -> None:
-    try:
-        # Through links: the link stays, what it names is replaced.
-        target = Path(path).resolve()
-        if target.is_dir():
-            raise CaffeModelError("cannot be written: it is a directory", path, reason="it is a directory")
-        temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
-        try:
-            # Not tempfile: its mode 0600 would stay with the result.
-            with temporary.open("xb") as file:
-                write(file)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(target)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
-            raise
-    except CaffeModelError:
-        raise
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise CaffeModelError(f"cannot be written: {reason}", path, reason=str(reason)) from error

@@ -17,6 +17,9 @@ from deeplab_caffe.proto.schema.tables import EnumRow, FieldRow, Schema, enum_ta
 # Fields of the inner form from here on are DeepLab v1's own, or this package's.
 OWN_NUMBERS_FROM = 1000
 
+# From here on: names that are read for other programs' sake. They tell nothing of a net's dialect.
+FOREIGN_NUMBERS_FROM = 3000
+
 # The inner form says these in ``param { }`` and ``layer { }``.
 _SAID_OTHERWISE = {"layer", "blobs_lr", "weight_decay", "blob_share_mode"}
 
@@ -46,6 +49,13 @@ _MOVED = {
 # BVLC's name for DeepLab v1's IMAGE_SEG_DATA.
 _DECONVOLUTION = EnumRow("V1LayerParameter.LayerType", "DECONVOLUTION", 39)
 
+_FOREIGN = [
+    # Many forks' older word for BVLC's round_mode; without it they round up too.
+    FieldRow("PoolingParameter", "ceil_mode", 3013, "optional", "bool", "true", False),
+    # BVLC's word for `hole`, in files of the V1 layout that a later Caffe wrote or reads.
+    FieldRow("V1ConvolutionParameter", "dilation", 3018, "repeated", "uint32", "", False),
+]
+
 
 def _fields() -> list[FieldRow]:
     # The merge's, then what BVLC has had since.
@@ -61,7 +71,7 @@ def _fields() -> list[FieldRow]:
             fields.append(replace(row, number=row.number + OWN_NUMBERS_FROM * (row.message in messages)))
         if row.message in _V1_TYPES:
             fields.append(replace(row, message=_V1_TYPES[row.message], type=_V1_TYPES.get(row.type, row.type)))
-    return [*fields, _LOSS_PARAM]
+    return [*fields, _LOSS_PARAM, *_FOREIGN]
 
 
 def _enums() -> list[EnumRow]:

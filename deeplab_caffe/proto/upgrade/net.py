@@ -69,6 +69,7 @@ def upgrade_net(net: caffe_pb2.NetParameter, where: Source | None = None) -> caf
             raise place.error("has both include and exclude rules; give one kind or the other", "exclude")
         _move_transform(layer, place)
         _move_axes(layer, place)
+        _move_ceil_mode(layer, place)
         if layer.HasField("convolution_param"):
             raise_hole(layer.convolution_param)
         if layer.type == "Input":
@@ -118,6 +119,19 @@ def _move_axes(layer: caffe_pb2.LayerParameter, where: Source) -> None:
             raise where.error(f"give either axis or {old}, not both", name, 0, old)
         param.axis = getattr(param, old)
         param.ClearField(old)
+
+
+def _move_ceil_mode(layer: caffe_pb2.LayerParameter, where: Source) -> None:
+    """Bring forks' ``ceil_mode`` to BVLC's ``round_mode``."""
+    pool = layer.pooling_param
+    if not pool.HasField("ceil_mode"):
+        return
+    mode = pool.CEIL if pool.ceil_mode else pool.FLOOR
+    if pool.HasField("round_mode") and pool.round_mode != mode:
+        raise where.error("ceil_mode and round_mode say different things", "pooling_param", 0, "ceil_mode")
+    if not pool.ceil_mode:
+        pool.round_mode = mode
+    pool.ClearField("ceil_mode")
 
 
 def _move_inputs(net: caffe_pb2.NetParameter, where: Source) -> None:

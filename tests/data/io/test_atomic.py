@@ -3,6 +3,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -91,3 +93,73 @@ def test_the_mode_is_that_of_any_new_file(tmp_path: Path) -> None:
     with atomic_write(tmp_path / "atomic"):
         pass
     assert (tmp_path / "atomic").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_a_name_as_long_as_the_system_allows(tmp_path: Path) -> None:
+    name = "\u732b" * 85  # 255 bytes
+    with atomic_write(tmp_path / name):
+        assert all(len(os.fsencode(one)) <= 255 for one in names(tmp_path))
+    assert names(tmp_path) == [name]
+
+
+# Opens a file for writing, says so, and waits.
+WRITER = """
+import sys
+from deeplab_caffe.data import atomic_write
+with atomic_write(sys.argv[1]) as stream:
+    print("open", flush=True)
+    sys.stdin.read()
+"""
+
+
+def open_elsewhere(target: Path) -> subprocess.Popen[str]:
+    words = [sys.executable, "-c", WRITER, os.fspath(target)]
+    process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "open\n"
+    return process
+
+
+def write_in_another_process(target: Path) -> None:
+    assert open_elsewhere(target).communicate()[0] == ""
+
+
+def test_what_a_killed_process_left_is_cleared_and_what_a_living_one_writes_is_not(tmp_path: Path) -> None:
+    (tmp_path / ".somebody.0123456789ab.tmp").write_bytes(b"another program's")
+    killed, living = open_elsewhere(tmp_path / "a"), open_elsewhere(tmp_path / "b")
+    assert len(names(tmp_path)) == 3
+    killed.kill()
+    killed.communicate()
+    write_in_another_process(tmp_path / "c")
+    assert len(names(tmp_path)) == 3
+    assert [name.startswith(".b.") for name in names(tmp_path)] == [True, False, False]
+    living.communicate()
+    assert living.returncode == 0
+    assert names(tmp_path) == [".somebody.0123456789ab.tmp", "b", "c"]
+
+
+def test_sigterm_leaves_nothing(tmp_path: Path) -> None:
+    program = (
+        "import os, signal, sys, time\n"
+        "from deeplab_caffe.cli import _termination\n"
+        "from deeplab_caffe.data import atomic_write\n"
+        "with _termination(), atomic_write(sys.argv[1]):\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    time.sleep(60)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", program, tmp_path / "a"], check=False).returncode == 143
+    assert names(tmp_path) == []
+
+
+def test_a_short_write_of_numpys_names_the_disk(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="cannot be written: No space left on device, or a limit"):  # noqa: SIM117
+        with atomic_write(tmp_path / "a"):
+            raise OSError("87120 requested and 70624 written")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
+def test_what_a_library_makes_of_a_full_disk_is_a_data_error_too() -> None:
+    with pytest.raises(DataError, match="No space left"), atomic_write("/dev/full") as stream:  # noqa: PT012
+        try:
+            stream.write(bytes(1 << 20))
+        except OSError:
+            raise RuntimeError("unexpected pos 704 vs 598") from None

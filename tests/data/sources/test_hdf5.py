@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
 import sys
 from pathlib import Path
 
@@ -207,10 +208,49 @@ def test_a_writer_goes_on_where_its_state_was_taken(tmp_path: Path) -> None:
         again.write(ones, ones)
 
 
-def test_what_the_library_raises_is_a_data_error(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object) -> None:
-        raise RuntimeError("bad heap")
+def damaged(path: Path, old: bytes, new: bytes) -> None:
+    content = path.read_bytes()
+    assert old in content
+    path.write_bytes(content.replace(old, new))
 
-    monkeypatch.setattr(h5py.Dataset, "ndim", property(fail))
-    with pytest.raises(DataError, match=r"a\.h5: the HDF5 file is damaged: bad heap"):
+
+def test_what_the_library_raises_is_a_data_error(files: Path) -> None:
+    # A name that is no UTF-8; the library's words for it are h5py's.
+    damaged(files / "a.h5", b"label\0", b"l\xff\xfe\xfdl\0")
+    with pytest.raises(DataError, match=r"a\.h5: has no dataset 'label'|a\.h5: the HDF5 file is damaged: "):
         source(files)
+    # The signature of a group's symbol table node.
+    damaged(files / "a.h5", b"SNOD", b"SNOX")
+    with pytest.raises(DataError, match=r"a\.h5: the HDF5 file is damaged: "):
+        source(files)
+
+
+FULL = """
+import resource, signal, sys
+import numpy as np
+from deeplab_caffe.data import HDF5Writer
+from deeplab_caffe.errors import DataError
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+small, large = np.zeros((1, 1, 2, 2), np.float32), np.zeros((1, 1, 300, 300), np.float32)
+writer = HDF5Writer(sys.argv[1])
+if sys.argv[2] == "second":
+    small = large[:, :, :30, :30]
+    writer.write(small, small)
+    large = np.tile(small, (400, 1, 1, 1))
+resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+try:
+    writer.write(large, large)
+except DataError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("batch", ["first", "second"])
+def test_a_full_disk_is_an_error_and_not_the_end(tmp_path: Path, batch: str) -> None:
+    words = [sys.executable, "-c", FULL, tmp_path / "out.h5", batch]
+    end = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert "out.h5: cannot be written: File too large" in end.stdout
+    assert [path.name for path in tmp_path.iterdir()] == (["out.h5"] if batch == "second" else [])
+    if batch == "second":
+        with h5py.File(tmp_path / "out.h5") as file:
+            assert len(file["data"]) == 1

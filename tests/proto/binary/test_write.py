@@ -207,7 +207,7 @@ def test_a_missing_required_field(tmp_path):
 def test_places_that_cannot_be_written(tmp_path):
     with pytest.raises(CaffeModelError, match="cannot be written: No such file"):
         write_caffemodel(tmp_path / "no" / "m", net_with_blobs())
-    with pytest.raises(CaffeModelError, match="is a directory"):
+    with pytest.raises(CaffeModelError, match="is a folder"):
         write_caffemodel(tmp_path, net_with_blobs())
     with pytest.raises(CaffeModelError, match="cannot be written"):
         write_caffemodel(os.fspath(tmp_path / "a\0b"), net_with_blobs())

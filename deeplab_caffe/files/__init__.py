@@ -1,0 +1,1 @@
+"""Files below all formats: written whole or not at all, and read in a child where a library cannot be trusted."""

@@ -1,0 +1,148 @@
+"""Writing files so that a reader sees the old one or the whole new one, never a part.
+
+The one way to write for all rooms; each has its own error. What killed processes left half-written is removed.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import io
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from deeplab_caffe.errors import CaffeModelError, DataError
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+_LEFTOVER = re.compile(r"\..*\.[0-9a-f]{12}\.dlc\.tmp", re.DOTALL)
+# Folders that this process has cleared of what others left: each is looked at once.
+_swept: set[str] = set()
+
+
+class _File(io.FileIO):
+    """A file that keeps why it could not be written: some libraries turn that into errors of their own.
+
+    Attributes:
+        failure: what the operating system said.
+    """
+
+    failure: OSError | None = None
+
+    def write(self, content: Buffer) -> int:
+        """Write to the file."""
+        try:
+            return super().write(content)
+        except OSError as error:
+            self.failure = error
+            raise
+
+
+@contextmanager
+def write_atomically(
+    path: str | PathLike[str],
+    error: type[DataError] | type[CaffeModelError],
+    *,
+    make_folders: bool = False,
+    sync: bool = False,
+) -> Iterator[BinaryIO]:
+    """Open a temporary file beside ``path`` for writing; it takes the name ``path`` when the block ends well.
+
+    If the block raises, or the disk is full, the temporary file is removed and what was at ``path`` stays as it was. A
+    symbolic link is followed; something that is no plain file (``/dev/stdout``, a pipe) is written to directly. The
+    temporary file is locked until it has its name, so that what a killed process left is told from what a living one
+    writes, on any host and in any container; the first write to a folder removes the former.
+
+    Args:
+        path: the file to write.
+        error: what to raise.
+        make_folders: create the folders above it where they are missing.
+        sync: have the bytes on the disk before the name changes, for files that must outlive a power cut.
+
+    Yields:
+        A binary file object open for writing.
+
+    Raises:
+        DataError: or ``error``: the operating system refuses (no such folder, no permission, no space, ...).
+    """
+    working: Path | None = None
+    try:
+        # Replacing the link itself would leave the file that others know under its real name untouched.
+        target = Path(os.path.realpath(path))
+        if target.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "it is a folder")
+        if make_folders:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        if target.exists() and not target.is_file():
+            raw = _File(target, "wb")
+        else:
+            _sweep(target.parent)
+            working, raw = _open_locked(target)
+    except (OSError, ValueError) as exc:
+        raise _unwritable(path, exc, error) from exc
+    # Closing the stream keeps the lock, which both descriptors share.
+    lock = os.dup(raw.fileno())
+    try:
+        with io.BufferedWriter(raw) as stream:
+            yield stream
+            if sync:
+                stream.flush()
+                os.fsync(stream.fileno())
+        if working is not None:
+            working.replace(target)
+    except BaseException as exc:
+        if working is not None:
+            with suppress(OSError):
+                working.unlink()
+        cause = raw.failure if raw.failure is not None and isinstance(exc, Exception) else exc
+        if isinstance(cause, OSError):
+            raise _unwritable(path, cause, error) from exc
+        raise
+    finally:
+        os.close(lock)
+
+
+def _open_locked(target: Path) -> tuple[Path, _File]:
+    # A name may have 255 bytes.
+    start = os.fsencode(target.name)[:160].decode("utf-8", "ignore")
+    while True:
+        # Not tempfile: its mode 0600 would stay with the result.
+        working = target.with_name(f".{start}.{secrets.token_hex(6)}.dlc.tmp")
+        raw = _File(working, "xb")
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(raw, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Another process may have taken it for a leftover before it was locked.
+        if os.fstat(raw.fileno()).st_nlink:
+            return working, raw
+        raw.close()
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what processes that no longer run left in a folder."""
+    if str(folder) in _swept:
+        return
+    _swept.add(str(folder))
+    with suppress(OSError):
+        for left in folder.iterdir():
+            if _LEFTOVER.fullmatch(left.name):
+                with suppress(OSError), left.open("rb") as file:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    left.unlink()
+
+
+def _unwritable(
+    path: str | PathLike[str], exc: Exception, error: type[DataError] | type[CaffeModelError]
+) -> DataError | CaffeModelError:
+    """Return an error with the operating system's words, without its number and its repetition of the path."""
+    reason = getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
+    if re.fullmatch(r"\d+ requested and \d+ written", reason):
+        # numpy's tofile says how many items, and not why.
+        reason = f"No space left on device, or a limit of size is reached ({reason})"
+    return error(f"cannot be written: {reason}", path, reason=reason)

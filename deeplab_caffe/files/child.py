@@ -1,0 +1,127 @@
+"""Asking a child process to read what may crash the library that reads it."""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from deeplab_caffe.errors import DataError, NetError
+
+_SCRIPT = Path(__file__).with_name("reader.py")
+
+
+class _Child:
+    """This process's child; it is started when it is first asked, and again after it ended."""
+
+    process: subprocess.Popen[bytes] | None = None
+    lock = threading.Lock()
+
+
+def _after_fork() -> None:
+    # The parent's child answers the parent.
+    _Child.process, _Child.lock = None, threading.Lock()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+@atexit.register
+def _at_exit() -> None:
+    if _Child.process is not None:
+        _end(_Child.process)
+
+
+def is_running() -> bool:
+    """Return whether this process has started a child."""
+    return _Child.process is not None
+
+
+def ask(path: str | PathLike[str], kind: str, do: str, **request: Any) -> tuple[dict[str, Any], bytearray]:
+    """Have the child do something with a file.
+
+    Args:
+        path: the file.
+        kind: what it is, for messages.
+        do: a function of reader.py.
+        **request: its other arguments; ``bytes`` is how much is asked for.
+
+    Returns:
+        The answer, and the bytes that come with it.
+
+    Raises:
+        DataError: the file is damaged, refused or cannot be read. A library that crashes ends the child alone.
+        NetError: the library is not installed.
+    """
+    line = json.dumps({"do": do, "path": os.fspath(path), **request}).encode() + b"\n"
+    with _Child.lock:
+        answer = _exchange(line) or _exchange(line)  # It may just have ended for want of work.
+    if answer is None:
+        raise DataError("cannot be read: the child process that reads it does not answer", path)
+    head, payload = answer
+    if "signal" in head:
+        raise DataError(f"the {kind} file is damaged: the library that reads it ended by {head['signal']}", path)
+    if "missing" in head:
+        raise NetError(f"'{os.fspath(path)}' cannot be read: the library {head['missing']} is not installed")
+    if "damaged" in head:
+        raise DataError(f"the {kind} file is damaged: {head['damaged']}", path)
+    if "refused" in head:
+        raise DataError(head["refused"], path)
+    return head, payload
+
+
+def _exchange(line: bytes) -> tuple[dict[str, Any], bytearray] | None:
+    """Send a request; return the answer, or None if the child had ended in peace."""
+    process = _running()
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        process.stdin.write(line)
+        process.stdin.flush()
+        first = process.stdout.readline()
+        if first.endswith(b"\n"):
+            head = json.loads(first)
+            payload = bytearray(head.get("bytes", 0))
+            if process.stdout.readinto(payload) == len(payload):  # type: ignore[attr-defined]  # a BufferedReader
+                return head, payload
+    except BrokenPipeError:
+        pass
+    except BaseException:  # Ctrl-C: what the child still answers would be taken for the next answer
+        process.kill()
+        _end(process)
+        raise
+    code = _end(process)
+    return None if code >= 0 else ({"signal": signal.Signals(-code).name}, bytearray())
+
+
+def _running() -> subprocess.Popen[bytes]:
+    if _Child.process is not None:
+        return _Child.process
+    # The libraries' own threads would only take memory.
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    words = [sys.executable, "-I", str(_SCRIPT), json.dumps(sys.path)]
+    try:
+        _Child.process = subprocess.Popen(
+            words, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+    except OSError as error:
+        raise DataError(f"no child process can be started to read files: {error.strerror}", sys.executable) from error
+    return _Child.process
+
+
+def _end(process: subprocess.Popen[bytes]) -> int:
+    _Child.process = None
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdout.close()
+    with suppress(BrokenPipeError):
+        process.stdin.close()
+    return process.wait()

@@ -1,0 +1,153 @@
+"""Reading HDF5, of which the library crashes on some damaged files: it runs in a child process (child.py).
+
+A dataset that lies in one piece, as most do, is then read here without the library. The others come from the child.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from importlib.util import find_spec
+from os import PathLike
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from deeplab_caffe.errors import DataError
+from deeplab_caffe.files.child import ask, is_running
+
+
+class Dataset(NamedTuple):
+    """Where a dataset is.
+
+    Attributes:
+        path: its file.
+        stamp: which file had that path: device, inode, size, time of the last change.
+        name: its name in the file.
+        shape: its dimensions, the slowest first.
+        dtype: of its numbers; of another kind than f, i and u for what is no numbers.
+        offset: where its first byte is; None where it does not lie in one piece.
+        attributes: names of its attributes.
+    """
+
+    path: str
+    stamp: tuple[int, ...]
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    offset: int | None
+    attributes: tuple[str, ...]
+
+
+def has_h5py() -> bool:
+    """Return whether h5py is installed, without importing it."""
+    return find_spec("h5py") is not None
+
+
+def find_datasets(path: str | PathLike[str], names: Sequence[str]) -> tuple[dict[str, Dataset], Sequence[str]]:
+    """Find datasets of an HDF5 file by name; no value is read.
+
+    Args:
+        path: the file.
+        names: which; those that the file lacks are left out.
+
+    Returns:
+        The datasets by name; and the names of some that the file holds, if one is missing.
+
+    Raises:
+        DataError: the file is missing or damaged, or a dataset lies in other files or claims more bytes than the file
+            can give.
+        NetError: h5py is not installed.
+    """
+    found = _describe(path, list(names))
+    return _datasets(path, found), found["held"]
+
+
+def find_all(path: str | PathLike[str]) -> tuple[list[str], dict[str, Dataset]]:
+    """Find all groups and datasets of an HDF5 file by path (``data/conv1/0``). Errors as :func:`find_datasets`.
+
+    Raises:
+        DataError: there are links as well, or groups without end.
+    """
+    found = _describe(path, None)
+    return found["groups"], _datasets(path, found)
+
+
+def _describe(path: str | PathLike[str], names: list[str] | None) -> dict[str, Any]:
+    try:
+        # A plain open first: HDF5's own words for a missing file run over several lines.
+        with Path(path).open("rb"):
+            pass
+    except (OSError, ValueError) as error:
+        raise DataError(f"cannot be read as HDF5: {getattr(error, 'strerror', None) or error}", path) from error
+    return ask(path, "HDF5", "describe", names=names)[0]
+
+
+def _datasets(path: str | PathLike[str], found: dict[str, Any]) -> dict[str, Dataset]:
+    stamp, size = tuple(found["stamp"]), found["stamp"][2]
+    datasets = {}
+    for name, facts in zip(found["names"], found["facts"], strict=True):
+        if facts is None:
+            continue
+        shape, dtype, offset = tuple(facts["shape"]), np.dtype(facts["dtype"]), facts["offset"]
+        if offset is not None and offset + math.prod(shape) * dtype.itemsize > size:
+            raise DataError(f"truncated: dataset '{name}' ends behind the end of the file", path)
+        datasets[name] = Dataset(os.fspath(path), stamp, name, shape, dtype, offset, tuple(facts["attributes"]))
+    return datasets
+
+
+def read_dataset(dataset: Dataset) -> np.ndarray:
+    """Read all of a dataset, as the numbers that it holds.
+
+    Raises:
+        DataError: the file is damaged, or has changed since it was found.
+    """
+    if dataset.offset is not None:
+        return _read_at(dataset, 0, dataset.shape)
+    return _read_in_child(dataset, None, None, dataset.shape)
+
+
+def read_rows(dataset: Dataset, start: int, stop: int) -> np.ndarray:
+    """Read the rows ``start`` to ``stop - 1`` of a dataset of one dimension or more. Errors as :func:`read_dataset`."""
+    shape = (stop - start, *dataset.shape[1:])
+    if dataset.offset is not None:
+        return _read_at(dataset, start * math.prod(dataset.shape[1:]), shape)
+    return _read_in_child(dataset, start, stop, shape)
+
+
+def close(path: str | PathLike[str]) -> None:
+    """Have the child close the file that it has open, if there is a child."""
+    if is_running():
+        ask(path, "HDF5", "close")
+
+
+def _read_at(dataset: Dataset, first: int, shape: tuple[int, ...]) -> np.ndarray:
+    assert dataset.offset is not None
+    values = np.empty(shape, dataset.dtype)
+    try:
+        with Path(dataset.path).open("rb", buffering=0) as file:
+            info = os.fstat(file.fileno())
+            if (info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns) != dataset.stamp:
+                raise DataError("has changed since it was opened", dataset.path)
+            file.seek(dataset.offset + first * dataset.dtype.itemsize)
+            rest = values.reshape(-1).view(np.uint8).data
+            while rest and (count := file.readinto(rest)):
+                rest = rest[count:]
+    except OSError as error:
+        raise DataError(f"cannot be read: {error.strerror or error}", dataset.path) from error
+    if rest:
+        raise DataError(f"truncated: dataset '{dataset.name}' ends behind the end of the file", dataset.path)
+    return values
+
+
+def _read_in_child(dataset: Dataset, start: int | None, stop: int | None, shape: tuple[int, ...]) -> np.ndarray:
+    asked = math.prod(shape) * dataset.dtype.itemsize
+    where = {"stamp_then": list(dataset.stamp), "name": dataset.name, "start": start, "stop": stop}
+    found, content = ask(dataset.path, "HDF5", "read", bytes=asked, **where)
+    if tuple(found["shape"]) != shape or np.dtype(found["dtype"]) != dataset.dtype:
+        raise DataError(
+            f"the HDF5 file is damaged: dataset '{dataset.name}' has other rows than its size says", dataset.path
+        )
+    return np.frombuffer(content, dataset.dtype).reshape(shape)

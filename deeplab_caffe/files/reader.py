@@ -1,0 +1,199 @@
+"""The child process of child.py: reads HDF5, whose library a damaged file can crash.
+
+It runs as a script, without the package; its argument is ``sys.path`` in JSON. Each line of its input is a request in
+JSON; it answers with a line of JSON, and as many bytes as that says. It ends with its input, and when nothing was asked
+for a while.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import resource
+import select
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+IDLE_SECONDS = 60.0
+# More processor time than this is an endless loop in a library; bytes that are asked for have their own.
+CPU_SECONDS, CPU_BYTES_PER_SECOND = 60.0, 4e6
+# What deflate can make of a byte; and what any file may claim.
+MOST_UNPACKED, FREE_BYTES = 1032, 64 << 20
+MOST_OBJECTS, MOST_DEPTH = 100_000, 32
+MOST_NAMES = 20
+_CHUNK_CACHE_BYTES = 64 << 20
+
+Answer = tuple[dict[str, Any], Any]
+
+
+class RefusedError(Exception):
+    """The file is sound, but not taken."""
+
+
+class _Open:
+    """The HDF5 file that rows were read from last."""
+
+    key: Any = None
+    file: Any = None
+
+
+def stamp(path: str) -> list[int]:
+    """Return what tells a file from another that takes its name."""
+    info = Path(path).stat()
+    return [info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns]
+
+
+def describe(path: str, names: list[str] | None) -> Answer:
+    """Tell of datasets where they are, of which type and size; without names of all in the file."""
+    before = stamp(path)
+    with _h5py_file(path) as file:
+        wanted, groups = names or [], list[str]()
+        if names is None:
+            _walk(file, "", wanted, groups)
+        facts = [_facts(file, name, before[2]) for name in wanted]
+        held = []
+        if any(one is None for one in facts):
+            held = [name for name in list(file)[:MOST_NAMES] if _is_dataset(file.get(name))]
+    return {"stamp": before, "names": wanted, "facts": facts, "held": held, "groups": groups}, b""
+
+
+def read(path: str, stamp_then: list[int], name: str, start: int | None, stop: int | None) -> Answer:
+    """Give rows of a dataset, or all of it."""
+    import numpy as np
+
+    if _Open.key != (path, stamp_then):
+        close(path)
+        if stamp(path) != stamp_then:
+            raise RefusedError("has changed since it was opened")
+        _Open.key, _Open.file = (path, stamp_then), _h5py_file(path)
+    dataset = _Open.file[name]
+    values = np.ascontiguousarray(dataset[()] if start is None else dataset[start:stop])
+    return {"dtype": values.dtype.str, "shape": list(values.shape), "bytes": values.nbytes}, values.reshape(-1).data
+
+
+def close(path: str) -> Answer:
+    """Close the file that is open, whichever it is."""
+    if _Open.file is not None:
+        _Open.key, file, _Open.file = None, _Open.file, None
+        file.close()
+    return {}, b""
+
+
+def _h5py_file(path: str) -> Any:
+    import h5py
+
+    try:
+        # No lock: whoever writes the file may go on.
+        return h5py.File(path, "r", rdcc_nbytes=_CHUNK_CACHE_BYTES, locking=False)
+    except Exception as error:
+        raise RefusedError(f"cannot be read as HDF5: the HDF5 file is damaged: {_words(error)}") from error
+
+
+def _is_dataset(item: Any) -> bool:
+    import h5py
+
+    return isinstance(item, h5py.Dataset)
+
+
+def _walk(group: Any, inside: str, found: list[str], groups: list[str]) -> None:
+    """Collect the names of all datasets and groups below a group; links are not followed."""
+    import h5py
+
+    if inside.count("/") > MOST_DEPTH:
+        raise RefusedError(f"its groups are nested more than {MOST_DEPTH} deep")
+    for name in group:
+        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+            raise RefusedError(f"'{_shown(name)}' is a link")
+        path, item = f"{inside}{_shown(name)}", group[name]
+        if isinstance(item, h5py.Group):
+            groups.append(path)
+            _walk(item, f"{path}/", found, groups)
+        else:
+            found.append(path)
+        if len(found) + len(groups) > MOST_OBJECTS:
+            raise RefusedError(f"has more than {MOST_OBJECTS:,} groups and datasets")
+
+
+def _facts(file: Any, name: str, file_size: int) -> dict[str, Any] | None:
+    """Return what reading a dataset needs; None if there is none of that name."""
+    import h5py
+
+    item = file.get(name)
+    if not isinstance(item, h5py.Dataset):
+        return None
+    if item.file.filename != file.filename or item.is_virtual or item.external:
+        raise RefusedError(f"dataset '{_shown(name)}' lies in other files")
+    shape, dtype = item.shape, item.dtype
+    if shape is None:
+        return {"shape": [0], "dtype": dtype.str, "offset": None, "attributes": []}
+    size = math.prod(shape) * dtype.itemsize
+    _check_claims(item, name, size, file_size)
+    plain = dtype.kind in "fiu" and h5py.h5t.py_create(dtype).equal(item.id.get_type())
+    offset = item.id.get_offset() if plain and item.chunks is None else None
+    attributes = list(item.attrs)[:MOST_NAMES]
+    return {"shape": list(shape), "dtype": dtype.str, "offset": offset, "attributes": attributes}
+
+
+def _check_claims(item: Any, name: str, size: int, file_size: int) -> None:
+    """Refuse sizes that the bytes in the file cannot make, before anybody takes memory for them."""
+    stored = min(item.id.get_storage_size(), file_size)
+    chunk = math.prod(item.chunks or ()) * item.dtype.itemsize
+    most = max(FREE_BYTES, MOST_UNPACKED * stored)
+    for what, claimed in (("values", size), ("chunks", chunk)):
+        if claimed > most:
+            raise RefusedError(f"dataset '{_shown(name)}': its {what} claim more than {most:,} bytes: {claimed:,}")
+
+
+DO: dict[str, Callable[..., Answer]] = {"describe": describe, "read": read, "close": close}
+
+
+def _shown(name: str | bytes) -> str:
+    """Return a name as text: h5py gives bytes for what is no UTF-8."""
+    return name if isinstance(name, str) else name.decode("utf-8", "backslashreplace")
+
+
+def _words(error: Exception) -> str:
+    text = (getattr(error, "strerror", None) or str(error) or type(error).__name__).partition("\n")[0]
+    return text[:300].encode("utf-8", "backslashreplace").decode()
+
+
+def _answer(request: dict[str, Any]) -> Answer:
+    seconds = CPU_SECONDS + request.pop("bytes", 0) / CPU_BYTES_PER_SECOND
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    try:
+        return DO[request.pop("do")](**request)
+    except RefusedError as error:
+        return {"refused": str(error)}, b""
+    except ImportError as error:
+        return {"missing": error.name or str(error)}, b""
+    except Exception as error:  # damage shows as whatever the library makes of it
+        return {"damaged": _words(error)}, b""
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+
+
+def serve() -> None:
+    """Answer requests until there are no more."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle.
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    out = os.fdopen(os.dup(1), "wb")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    requests = sys.stdin.buffer
+    sys.path[:] = json.loads(sys.argv[1])
+    while select.select([requests], [], [], IDLE_SECONDS)[0] and (line := requests.readline()):
+        head, payload = _answer(json.loads(line))
+        out.write(json.dumps(head, default=_shown).encode() + b"\n")
+        out.write(payload)
+        out.flush()
+
+
+if __name__ == "__main__":
+    try:
+        serve()
+    except BrokenPipeError:
+        os._exit(0)
