@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
+import zipfile
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
@@ -97,6 +98,8 @@ def read_tensors(path: str | PathLike[str]) -> dict[str, Tensor] | None:
         raise ConversionError(f"{path}: cannot be read: {error.strerror or error}") from error
     try:
         if head.startswith((b"PK\x03\x04", b"\x80\x02")):
+            if head.startswith(b"PK"):
+                check_torch_archive(path)
             return _checked(torch.load(path, map_location="cpu", weights_only=True), path)
         if len(head) == 9 and head[8:] == b"{" and 8 < 8 + int.from_bytes(head[:8], "little") <= size:
             return _checked(_safetensors(path), path)
@@ -105,6 +108,20 @@ def read_tensors(path: str | PathLike[str]) -> dict[str, Tensor] | None:
     except Exception as error:  # torch's unpickler raises nearly anything on a damaged file
         raise ConversionError(f"{path}: cannot be read: {str(error).partition(chr(10))[0]}") from error
     return None
+
+
+def check_torch_archive(path: str | PathLike[str]) -> None:
+    """Check what torch does not: that no part of a zip archive of ``torch.save`` is compressed or damaged.
+
+    Raises:
+        ValueError: one is; a compressed part may claim any size.
+        zipfile.BadZipFile: it is no zip archive.
+    """
+    with zipfile.ZipFile(path) as archive:
+        if any(part.compress_type != zipfile.ZIP_STORED for part in archive.infolist()):
+            raise ValueError("its parts are compressed")
+        if (damaged := archive.testzip()) is not None:
+            raise ValueError(f"the checksum of its part {damaged!r} is wrong")
 
 
 def _safetensors(path: str | PathLike[str]) -> dict[str, Tensor]:

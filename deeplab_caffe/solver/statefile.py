@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import torch
 
 from deeplab_caffe.data.io.atomic import atomic_write
 from deeplab_caffe.errors import SolverError
+from deeplab_caffe.net.tensors import check_torch_archive
 
 
 def write_state(path: str | PathLike[str], state: dict[str, Any]) -> None:
@@ -35,12 +35,7 @@ def read_state(path: str | PathLike[str]) -> dict[str, Any]:
         SolverError: the file cannot be read, or is not such a file.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
-            # torch neither looks at the checksums nor minds compressed parts, which may claim any size.
-            if any(part.compress_type != zipfile.ZIP_STORED for part in archive.infolist()):
-                raise ValueError("its parts are compressed")
-            if (damaged := archive.testzip()) is not None:
-                raise ValueError(f"the checksum of its part {damaged!r} is wrong")
+        check_torch_archive(path)
         # A stream: of a path torch also looks at the name.
         with Path(path).open("rb") as file:
             state = _unpacked(torch.load(file, map_location="cpu", weights_only=True))
