@@ -11,9 +11,10 @@ anything that a terminal would obey.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from os import PathLike
 
-MOST_CHARACTERS = 2000
+MOST_CHARACTERS = 3000
 _LONGEST_WORD = 200
 
 
@@ -41,6 +42,12 @@ def one_line(text: str) -> str:
     if len(text) > MOST_CHARACTERS:
         text = re.sub(rf"\S{{{_LONGEST_WORD + 1},}}", lambda word: shortened(word.group(), _LONGEST_WORD), text)
     return shortened(printable(shortened(text, MOST_CHARACTERS)), MOST_CHARACTERS)
+
+
+def listed(items: Sequence[str], most: int = 20, separator: str = "; ") -> str:
+    """Return the first ``most`` items in one text, and how many more there are."""
+    more = len(items) - most
+    return separator.join(items[:most]) + (f"{separator}and {more} more" if more > 0 else "")
 
 
 class DeepLabCaffeError(Exception):
@@ -101,10 +108,12 @@ class NetError(DeepLabCaffeError, ValueError):
 
     Attributes:
         layer: name of the layer, or None where the net as a whole is meant.
+        reason: the message without the layer's name.
     """
 
     def __init__(self, message: str, layer: str | None = None) -> None:
         self.layer = layer
+        self.reason = message
         super().__init__(message if layer is None else f"layer '{layer}': {message}")
 
 

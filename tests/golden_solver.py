@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+import h5py
 import numpy as np
 from google.protobuf.message import Message
 from torch import Tensor
@@ -79,6 +80,8 @@ def check_solver(case: dict, folder: Path, source: Path, **options: object) -> I
     yield "names of the snapshots", _same(_snapshots(folder, first), snapshots)
     for name in snapshots:
         compare = _models if name.endswith(".caffemodel") else _states
+        if name.endswith(".h5"):
+            compare = _hdf5_files
         for what, error in compare(folder / name, source / name):
             yield f"{name}: {what}", error
 
@@ -99,7 +102,8 @@ def _last_losses(solver: Solver) -> list[float]:
 
 def _snapshots(folder: Path, after: int) -> list[str]:
     """Names of Caffe's own files of the snapshots after an iteration."""
-    found = [path.name for ending in ("caffemodel", "solverstate") for path in folder.glob(f"snap_iter_*.{ending}")]
+    endings = ("caffemodel", "solverstate", "caffemodel.h5", "solverstate.h5")
+    found = [path.name for ending in endings for path in folder.glob(f"snap_iter_*.{ending}")]
     return sorted(name for name in found if int(re.search(r"_iter_(\d+)", name)[1]) > after)
 
 
@@ -135,6 +139,22 @@ def _states(actual: Path, expected: Path) -> Iterator[tuple[str, float]]:
     for field in ("iteration", "learned_net", "current_step"):
         yield field, _same(getattr(ours, field), getattr(theirs, field))
     yield from _blobs("history", ours.history, theirs.history)
+
+
+def _hdf5_files(actual: Path, expected: Path) -> Iterator[tuple[str, float]]:
+    with h5py.File(actual) as ours, h5py.File(expected) as theirs:
+        outlines: list[dict[str, tuple]] = [{}, {}]
+        for outline, file in zip(outlines, (ours, theirs), strict=True):
+            file.visititems(lambda name, item, found=outline: found.update({name: _outline_of(item)}))
+        yield "names, shapes and types of groups and datasets", _same(*outlines)
+        for name in outlines[1]:
+            if isinstance(theirs[name], h5py.Dataset) and name in ours:
+                mine, other = ours[name][()], theirs[name][()]
+                yield name, relative_error(mine, other) if other.dtype.kind == "f" else _same(mine, other)
+
+
+def _outline_of(item: h5py.Group | h5py.Dataset) -> tuple:
+    return (item.shape, item.dtype) if isinstance(item, h5py.Dataset) else ()
 
 
 def _blobs(name: str, ours: list[ModelBlob], theirs: list[ModelBlob]) -> Iterator[tuple[str, float]]:

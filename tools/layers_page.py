@@ -66,7 +66,7 @@ def v1_names() -> dict[str, str]:
     """Return the V1 enum's name of each type that V1 has, from the table in ``deeplab_caffe/proto``."""
     [table] = Path(proto.__file__).parent.rglob("layer_types.csv")
     with table.open(encoding="utf-8", newline="") as file:
-        return {row["name"]: row["enum"] for row in csv.DictReader(file)}
+        return {row["name"]: row["enum"] for row in csv.DictReader(file) if row["enum"]}
 
 
 def layer_types(net: caffe_pb2.NetParameter) -> set[str]:

@@ -8,12 +8,14 @@ from pathlib import Path
 import click
 
 from deeplab_caffe import _C
-from deeplab_caffe.cli.options import crf_number_options, path_option
+from deeplab_caffe.cli.options import crf_number_options, kind_option, path_option
 from deeplab_caffe.cli.progress import progress
 from deeplab_caffe.crf import CRFParams
+from deeplab_caffe.crf.cpu import usable_threads
+from deeplab_caffe.crf.inputs import Kind
 from deeplab_caffe.errors import CRFError, DeepLabCaffeError
 from deeplab_caffe.evaluation.evaluate import read_ids
-from deeplab_caffe.experiment.refine import Folders, as_kind, default_params, detect_kind, find_jobs, refine_jobs
+from deeplab_caffe.experiment.refine import Folders, as_input_kind, default_params, detect_kind, find_jobs, refine_jobs
 
 
 @click.command()
@@ -43,16 +45,18 @@ from deeplab_caffe.experiment.refine import Folders, as_kind, default_params, de
     show_default=True,
     help="mat: scores as MAT_WRITE leaves them (the v4 program); bin: probabilities (the first program).",
 )
-@path_option("--list", "id_list", help="File of the images' ids; without it all that have scores.")
+@kind_option
+@path_option("--list", "id_list", help="File of the images' ids, with folders or without; else all that have scores.")
 @click.option("--png", is_flag=True, help="Write <image>.png with PASCAL VOC's colours too.")
 @click.option("--overwrite", is_flag=True, help="Do images again whose label maps exist.")
-@click.option("--threads", type=click.IntRange(min=0), default=0, help="CPU threads; 0: all cores.  [0]")
+@click.option("--threads", type=click.IntRange(min=0), default=0, help="CPU threads, at most the cores; 0: all.  [0]")
 def crf(
     image_dir: Path,
     feature_dir: Path,
     save_dir: Path,
     iterations: int | None,
     input_kind: str,
+    kind: Kind | None,
     id_list: Path | None,
     named: str | None,
     png: bool,
@@ -66,11 +70,12 @@ def crf(
     is 1.
     """
     try:
-        kind = detect_kind(feature_dir) if input_kind == "auto" else as_kind(input_kind)
-        params = _changed(default_params(kind) if named is None else CRFParams.named(named), kernels)
+        ids = None if id_list is None else read_ids(id_list)
+        files = detect_kind(feature_dir, ids or ()) if input_kind == "auto" else as_input_kind(input_kind)
+        params = _changed(default_params(files) if named is None else CRFParams.named(named), kernels)
         params = params if iterations is None else params.replace(iterations=iterations)
-        folders = Folders(image_dir, feature_dir, save_dir, kind)
-        jobs, without_scores = find_jobs(folders, None if id_list is None else read_ids(id_list))
+        folders = Folders(image_dir, feature_dir, save_dir, files)
+        jobs, without_scores = find_jobs(folders, ids)
     except DeepLabCaffeError as error:
         click.echo(f"error: {error}", err=True)
         raise click.exceptions.Exit(1) from None
@@ -80,10 +85,10 @@ def crf(
             f"the first is '{without_scores[0]}'",
             err=True,
         )
-    _C.set_num_threads(threads)
+    _C.set_num_threads(min(threads, usable_threads()))
     counts = Counter[str]()
     with progress("refining", len(jobs)) as advance:
-        for outcome in refine_jobs(jobs, folders, params, png=png, overwrite=overwrite):
+        for outcome in refine_jobs(jobs, folders, params, kind=kind, png=png, overwrite=overwrite):
             counts[outcome.status] += 1
             if outcome.message:
                 click.echo(f"error: {outcome.message}", err=True)

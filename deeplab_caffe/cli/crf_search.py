@@ -8,9 +8,10 @@ from pathlib import Path
 
 import click
 
-from deeplab_caffe.cli.options import path_option
+from deeplab_caffe.cli.options import kind_option, path_option
 from deeplab_caffe.cli.progress import progress
 from deeplab_caffe.cli.tables import plain_table, print_table
+from deeplab_caffe.crf.inputs import Kind
 from deeplab_caffe.crf_search.grid import Grid, parse_range
 from deeplab_caffe.crf_search.inference import SearchSettings
 from deeplab_caffe.crf_search.plot import draw_search
@@ -24,7 +25,8 @@ from deeplab_caffe.errors import DeepLabCaffeError
 @path_option("--scores", required=True, help="Scores <id>_blob_0.mat, as MAT_WRITE leaves them, or <id>.npy.")
 @path_option("--images", required=True, help="Photographs <id>.*.")
 @path_option("--labels", required=True, help="True labels <id>.*: palette or grey images.")
-@path_option("--list", "ids", help="File of ids; without it all that have scores.")
+@kind_option
+@path_option("--list", "ids", help="File of ids, with folders or without; else all that have scores.")
 @click.option("--samples", type=click.IntRange(min=1), default=100, show_default=True, help="How many images to draw.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Which images are drawn.")
 @click.option("--bi-w", default="5:1:10", show_default=True, help="Weights of the appearance kernel, start:step:stop.")
@@ -36,13 +38,14 @@ from deeplab_caffe.errors import DeepLabCaffeError
 @click.option("--rounds", type=click.IntRange(min=1), default=2, show_default=True, help="1: no finer grid.")
 @click.option("--factor", type=click.IntRange(min=2), default=2, show_default=True, help="How much finer each is.")
 @click.option("--ignore-label", "ignored", type=int, multiple=True, default=(255,), show_default=True)
-@click.option("--jobs", type=click.IntRange(min=0), default=0, help="Images at a time; 0: all cores.  [0]")
+@click.option("--jobs", type=click.IntRange(min=0), default=0, help="Images at a time, at most the cores; 0: all.  [0]")
 @click.option("--top", type=click.IntRange(min=1), default=10, show_default=True, help="Rows of the table.")
 @path_option("--out", default=Path("crf-search"), show_default=True, help="Folder of the results.")
 def crf_search(
     scores: Path,
     images: Path,
     labels: Path,
+    kind: Kind | None,
     ids: Path | None,
     samples: int,
     seed: int,
@@ -69,7 +72,7 @@ def crf_search(
         parse_range(bi_w, "--bi-w"), parse_range(bi_xy_std, "--bi-xy-std"), parse_range(bi_rgb_std, "--bi-rgb-std")
     )
     settings = SearchSettings(pos_w, pos_xy_std, iterations, ignored)
-    found = find_samples(scores, images, labels, ids)
+    found = find_samples(scores, images, labels, ids, kind)
     drawn = draw_samples(found, samples, seed)
     click.echo(f"{len(drawn)} of {len(found)} images, {len(grid)} points in the first round")
     search = Search(drawn, settings, results=out / "results.jsonl", jobs=jobs, progress=progress)

@@ -108,9 +108,28 @@ def crf_number_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return click.option("-i", "--iterations", type=click.IntRange(min=0), help="Mean field iterations.")(function)
 
 
+kind_option = click.option(
+    "--kind",
+    type=click.Choice(["scores", "probabilities", "energies"]),
+    help="What the scores are: of a network, probabilities, or minus their logarithms; of one channel those of the "
+    "foreground. Without it probabilities in a .bin, else scores, and an error if they are clearly one of the others.",
+)
+
 phase_option = click.option(
     "--phase", type=click.Choice(["TRAIN", "TEST"], case_sensitive=False), default="TEST", show_default=True
 )
+
+
+def state_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add Caffe's ``--level`` and ``--stage``, which choose layers by their include and exclude rules."""
+    function = click.option("--stage", "stages", default="", callback=_stages, help="The net's stages, with commas.")(
+        function
+    )
+    return click.option("--level", type=int, default=0, show_default=True, help="The net's level.")(function)
+
+
+def _stages(_: click.Context, __: click.Parameter, text: str) -> tuple[str, ...]:
+    return tuple(part for part in text.split(",") if part)
 
 
 def path_option(*names: str, **options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -52,17 +52,17 @@ def draw(runs: Sequence[tuple[Path, list[dict[str, Any]]]], smooth: int, title: 
     figure = Figure(figsize=(8, 3 * panels), layout="constrained")
     axes = figure.subplots(panels, 1, sharex=True)
     for (path, records), tested, trained in zip(runs, tests, trains, strict=True):
-        name = path.name if len(runs) > 1 else ""
+        name = _as_it_is(path.name) if len(runs) > 1 else ""
         steps, losses = train_curve(records, "loss")
         line = axes[0].plot(steps, losses, linewidth=0.6, alpha=0.35)[0]
         axes[0].plot(steps, running_mean(losses, smooth), color=line.get_color(), label=name or f"mean of {smooth}")
         axes[1].plot(*train_curve(records, "lr"), color=line.get_color(), label=name or None)
         for label, curve in tested.items():
             panel = axes[0] if _is_loss(label) else axes[2]
-            panel.plot(*curve, marker="o", markersize=3, label=f"{name} test {label}".strip())
+            panel.plot(*curve, marker="o", markersize=3, label=f"{name} test {_as_it_is(label)}".strip())
         for label, curve in trained.items():
             if not _is_loss(label):
-                axes[2].plot(*curve, linewidth=0.6, alpha=0.5, label=f"{name} train {label}".strip())
+                axes[2].plot(*curve, linewidth=0.6, alpha=0.5, label=f"{name} train {_as_it_is(label)}".strip())
     for panel, text in zip(axes, ("loss", "learning rate", "accuracy"), strict=False):
         panel.set_ylabel(text)
         panel.grid(alpha=0.3)
@@ -71,8 +71,13 @@ def draw(runs: Sequence[tuple[Path, list[dict[str, Any]]]], smooth: int, title: 
     axes[1].ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
     axes[-1].set_xlabel("iteration")
     if title:
-        figure.suptitle(title)
+        figure.suptitle(_as_it_is(title))
     return figure
+
+
+def _as_it_is(text: str) -> str:
+    """Return a text in which matplotlib finds no formula."""
+    return text.replace("$", r"\$")
 
 
 def train_curve(records: Sequence[dict[str, Any]], key: str) -> Curve:

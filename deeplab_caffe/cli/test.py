@@ -16,6 +16,7 @@ from deeplab_caffe.cli.options import (
     path_option,
     phase_option,
     python_layers_option,
+    state_options,
     variables_option,
 )
 from deeplab_caffe.cli.progress import progress
@@ -39,6 +40,7 @@ _MOST_PRINTED = 64
     help="How palette label PNGs are read; luminance is the original's way, which makes them wrong.",
 )
 @phase_option
+@state_options
 @python_layers_option
 @device_option
 @variables_option
@@ -49,6 +51,8 @@ def test(
     quiet: bool,
     label_reading: str,
     phase: str,
+    level: int,
+    stages: tuple[str, ...],
     python_layers: bool,
     device: str,
     gpu: str | None,
@@ -56,7 +60,16 @@ def test(
 ) -> None:
     """Run a network with data layers for some batches; print each output and their averages."""
     place = resolve_device(chosen_device(device, gpu))
-    net = Net(model, weights, phase, variables=variables, label_reading=label_reading, python_layers=python_layers)
+    net = Net(
+        model,
+        weights,
+        phase,
+        level=level,
+        stages=stages,
+        variables=variables,
+        label_reading=label_reading,
+        python_layers=python_layers,
+    )
     net.to(place)
     if net.inputs:
         raise NetError(f"{model}: needs data layers, but it has inputs: {', '.join(net.inputs)}")

@@ -21,6 +21,7 @@ from deeplab_caffe.cli.options import (
     path_option,
     phase_option,
     python_layers_option,
+    state_options,
     variables_option,
 )
 from deeplab_caffe.cli.progress import progress
@@ -41,6 +42,7 @@ def _synchronize() -> None:
 @click.option("--forward-only", is_flag=True, help="Leave the backward passes out.")
 @click.option("--engine", type=click.Choice(["DEFAULT", "CAFFE", "CUDNN"]), default="DEFAULT", show_default=True)
 @phase_option
+@state_options
 @python_layers_option
 @device_option
 @variables_option
@@ -51,6 +53,8 @@ def time(
     forward_only: bool,
     engine: str,
     phase: str,
+    level: int,
+    stages: tuple[str, ...],
     python_layers: bool,
     device: str,
     gpu: str | None,
@@ -71,7 +75,7 @@ def time(
     torch.manual_seed(1)
     options = {"engine": engine, "variables": variables, "python_layers": python_layers}
     with deploy_wanted(model, variables):
-        net = caffe.Net(model, weights, getattr(caffe, phase), **options)
+        net = caffe.Net(model, weights, getattr(caffe, phase), level=level, stages=stages, **options)
     generator = torch.Generator().manual_seed(1)
     for name in net.inputs:
         blob = net.blobs[name]

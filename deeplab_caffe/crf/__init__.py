@@ -14,7 +14,7 @@ from deeplab_caffe.crf.functional import clear_cache, dense_crf, layer_inference
 from deeplab_caffe.crf.lattice import Lattice
 from deeplab_caffe.crf.memory import CRFMemoryError
 from deeplab_caffe.crf.model import DenseCRF, DenseCRF2D, Energies, Inference
-from deeplab_caffe.crf.params import CRFParams, PairwiseKernel
+from deeplab_caffe.crf.params import CRFParams, PairwiseKernel, ParamsLike
 from deeplab_caffe.crf.presets import PRESETS, Preset, find_preset
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "Inference",
     "Lattice",
     "PairwiseKernel",
+    "ParamsLike",
     "Preset",
     "clear_cache",
     "dense_crf",

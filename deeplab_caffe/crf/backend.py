@@ -10,7 +10,8 @@ import numpy as np
 
 from deeplab_caffe import _C
 from deeplab_caffe.arrays import Array, Arrays, to_numpy
-from deeplab_caffe.crf.inputs import validate_floating, validate_scores
+from deeplab_caffe.crf.colours import Range, as_image_range, in_grey_levels, validate_colours
+from deeplab_caffe.crf.inputs import Kind, validate_floating, validate_real, validate_scores
 from deeplab_caffe.crf.memory import allocate
 from deeplab_caffe.crf.params import PairwiseKernel
 from deeplab_caffe.errors import CRFError
@@ -98,14 +99,17 @@ class Backend(ABC):
     def like(self, array: Any, result: Array) -> Any:
         """Convert a result to the shape of ``array``, to its library, and to where it is."""
 
-    def scores(self, array: Array, layout: str, probabilities: bool = False) -> Array:
+    def scores(self, array: Array, layout: str, kind: Kind | None = None) -> Array:
         """Validate all of scores but their values, see :meth:`inspect`, and return them as float32.
+
+        Of energies the negatives are returned, which are scores.
 
         Raises:
             CRFError: as :func:`deeplab_caffe.crf.inputs.validate_scores`.
         """
-        validate_scores(tuple(array.shape), self.arrays.dtype(array), layout, probabilities)
-        return self.float32(array)
+        validate_scores(tuple(array.shape), self.arrays.dtype(array), layout, kind)
+        scores = self.float32(array)
+        return -scores if kind == "energies" else scores
 
     def floats(self, array: Array, name: str) -> Array:
         """Validate the dtype of marginals or energies, and return them as float32.
@@ -125,17 +129,37 @@ class Backend(ABC):
         """Return a new float32 array whose values are unspecified."""
         return allocate(self.arrays, tuple(shape), "float32")
 
+    def photograph(self, image: Array, image_range: Range | None = None) -> Array:
+        """Return an image's colours from 0 to 255, as :meth:`colours` does.
+
+        Args:
+            image: of any shape.
+            image_range: what black and white are, (0, 1) say; None: 0 and 255, and an image that is not is refused.
+
+        Raises:
+            CRFError: an image of another range: see :func:`deeplab_caffe.crf.colours.validate_colours`.
+        """
+        bounds = as_image_range(image_range)
+        dtype = self.arrays.dtype(image)
+        if dtype == "uint8" and bounds in (None, (0, 255)):
+            return self.colours(image)
+        validate_real(dtype, "image")
+        image = self.float32(image)
+        if 0 not in image.shape and not self.arrays.is_capturing():
+            validate_colours(float(image.min()), float(image.max()), "int" not in dtype, bounds)
+        return self.colours(in_grey_levels(image, bounds))
+
     @abstractmethod
     def colours(self, image: Array) -> Array:
-        """Return an image's colours as numbers that lattices are built of.
+        """Return colours of any range as numbers that lattices are built of.
 
         Raises:
             CRFError: they are not real, or (here or by :meth:`pixel_lattices`) not finite.
         """
 
     @abstractmethod
-    def inspect(self, scores: Sequence[Array], probabilities: bool) -> Callable[[], None]:
-        """Begin to look at the values of scores ``(C, H, W)``; the function returned ends it.
+    def inspect(self, scores: Sequence[Array], kind: Kind | None) -> Callable[[], None]:
+        """Begin to look at the values of scores ``(C, H, W)`` from :meth:`scores`; the function returned ends it.
 
         Raises:
             CRFError: here or by that function, as :func:`deeplab_caffe.crf.inputs.validate_score_values`.
@@ -205,7 +229,7 @@ def infer(
     kernels: Sequence[PairwiseKernel],
     iterations: int,
     *,
-    probabilities: bool = False,
+    kind: Kind | None = None,
     log: bool = False,
 ) -> None:
     """Infer the marginals of several images.
@@ -215,7 +239,7 @@ def infer(
         problems: the images.
         kernels: for the channels as the images have them.
         iterations: mean field iterations.
-        probabilities: the scores are probabilities.
+        kind: what the scores are; of energies there are the negatives.
         log: write log(max(Q, FLT_MIN)) instead of Q.
 
     Raises:
@@ -230,14 +254,14 @@ def infer(
             backend.check_memory((size[0], size[1]), own, num_classes)
             requests += [LatticeRequest((size[0], size[1]), kernel, image) for kernel in own]
         # Begun before the lattices, ended after: a GPU is then waited for once.
-        finish_inspection = backend.inspect([problem.scores for problem in some], probabilities)
+        finish_inspection = backend.inspect([problem.scores for problem in some], kind)
         lattices = iter(backend.pixel_lattices(requests))
         finish_inspection()
         fields = []
         for (scores, _, _), own in zip(some, owned, strict=True):
             terms = [PairwiseTerm(next(lattices), kernel.weight) for kernel in own]
             fields.append(backend.field(tuple(scores.shape), terms))
-            fields[-1].start(scores, probabilities)
+            fields[-1].start(scores, kind == "probabilities")
         backend.run(fields, iterations)
         for problem, field in zip(some, fields, strict=True):
             field.marginals(problem.out, log=log)

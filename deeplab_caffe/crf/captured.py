@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 from deeplab_caffe.arrays import Array, arrays_of, is_on_gpu
 from deeplab_caffe.crf.backend import LatticeRequest, Problem, infer
 from deeplab_caffe.crf.cuda import CudaBackend
 from deeplab_caffe.crf.cuda_lattice import check_capturable, position_key
-from deeplab_caffe.crf.params import CRFParams, active_kernels, validate_iterations
+from deeplab_caffe.crf.inputs import Kind, as_kind
+from deeplab_caffe.crf.params import CRFParams, ParamsLike, active_kernels, validate_iterations
 from deeplab_caffe.errors import CRFError
 
 
@@ -21,13 +23,14 @@ class CapturedCRF:
     The lattices of positions are built here, those of colours in each replay. Nothing waits for the GPU then, so memory
     is taken for the most vertices possible (about ``50 * C`` bytes a pixel and kernel of colours instead of what the
     image needs), and nothing is checked: scores that are not finite give NaN, at their pixels first and, after
-    an iteration, wherever those reach.
+    an iteration, wherever those reach. It belongs to the thread that uses it first.
 
     Args:
         scores: float32 ``(C, H, W)`` of torch or CuPy on a GPU, fit to be computed with.
         image: uint8 ``(H, W, 3)`` on the same GPU, or None.
-        params: the kernels; None for the defaults of :class:`CRFParams`.
+        params: the kernels: see :meth:`CRFParams.of`; None for the defaults.
         iterations: instead of ``params.iterations``.
+        kind: see :func:`deeplab_caffe.crf.dense_crf`; energies and single channels are not taken here.
         probabilities: see :func:`deeplab_caffe.crf.dense_crf`.
         sse_padding: see :meth:`deeplab_caffe.crf.Lattice.build`.
         half: see :func:`deeplab_caffe.crf.dense_crf`.
@@ -47,22 +50,27 @@ class CapturedCRF:
         self,
         scores: Any,
         image: Any | None,
-        params: CRFParams | None = None,
+        params: ParamsLike = None,
         *,
         iterations: int | None = None,
+        kind: Kind | None = None,
         probabilities: bool = False,
         sse_padding: bool = True,
         half: bool = False,
     ) -> None:
         if not is_on_gpu(scores):
             raise CRFError(f"a CUDA graph needs scores on a GPU, got {type(scores).__name__} on the CPU")
-        params = CRFParams() if params is None else params
+        params, kind = CRFParams.of(params), as_kind(kind, probabilities)
+        if kind == "energies":
+            raise CRFError("a CUDA graph takes scores or probabilities: give minus the energies")
         count = params.iterations if iterations is None else validate_iterations(iterations)
         kernels = active_kernels(params, count, colours=True)
         backend = CudaBackend(arrays_of(scores, CRFError), sse_padding, half)
         arrays = self._arrays = backend.arrays
-        if scores.ndim != 3 or 0 in scores.shape or arrays.dtype(scores) != "float32":
-            raise CRFError(f"scores must be float32 (C, H, W), got {arrays.dtype(scores)} {tuple(scores.shape)}")
+        if scores.ndim != 3 or 0 in scores.shape or scores.shape[0] == 1 or arrays.dtype(scores) != "float32":
+            raise CRFError(
+                f"scores must be float32 (C, H, W), C of 2 or more, got {arrays.dtype(scores)} {tuple(scores.shape)}"
+            )
         height, width = self._size = tuple(scores.shape[1:])
         self.scores: Array = arrays.copy(arrays.take(scores))
         self.image: Array | None = None
@@ -87,7 +95,7 @@ class CapturedCRF:
         problem = Problem(self.scores, self.image, self.marginals)
 
         def body() -> None:
-            infer(backend, [problem], kernels, count, probabilities=probabilities)
+            infer(backend, [problem], kernels, count, kind=kind)
 
         # Once without: kernels are loaded when they are first launched, which must not be while recording.
         body()
@@ -104,8 +112,18 @@ class CapturedCRF:
                 "know the range of the colours"
             )
 
+    def _own(self) -> None:
+        """Make the thread that uses it first its owner, and refuse others: they would overwrite each other's arrays."""
+        if self.__dict__.setdefault("_owner", threading.get_ident()) != threading.get_ident():
+            raise CRFError("this CapturedCRF is another thread's, which used it first: make one for each thread")
+
     def replay(self) -> None:
-        """Compute ``marginals`` from ``scores`` and ``image`` as they are now, on the current stream."""
+        """Compute ``marginals`` from ``scores`` and ``image`` as they are now, on the current stream.
+
+        Raises:
+            CRFError: another thread has used it before.
+        """
+        self._own()
         with self._in_turn():
             self._replay()
 
@@ -113,8 +131,9 @@ class CapturedCRF:
         """Copy in, replay and return :attr:`marginals`, which the next call overwrites.
 
         Raises:
-            CRFError: shapes or dtypes that are not those of the recording.
+            CRFError: shapes or dtypes that are not those of the recording; or another thread has used it before.
         """
+        self._own()
         arrays = self._arrays
         scores = arrays.take(scores)
         if tuple(scores.shape) != tuple(self.scores.shape):

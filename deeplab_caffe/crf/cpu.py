@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -13,7 +14,7 @@ import numpy as np
 from deeplab_caffe import _C
 from deeplab_caffe.arrays import NumpyArrays, is_on_gpu, like, to_numpy
 from deeplab_caffe.crf.backend import Backend, LatticeRequest, PairwiseTerm
-from deeplab_caffe.crf.inputs import NDArray, validate_finite, validate_real, validate_score_values
+from deeplab_caffe.crf.inputs import Kind, NDArray, validate_finite, validate_real, validate_score_values
 from deeplab_caffe.crf.lattice import Lattice
 from deeplab_caffe.crf.memory import DEFAULT_WORKSPACE, check_memory, memory_errors
 from deeplab_caffe.crf.params import PairwiseKernel
@@ -107,10 +108,10 @@ class CpuBackend(Backend):
         with np.errstate(over="ignore"):
             return image.astype(np.float32, copy=False)
 
-    def inspect(self, scores: Sequence[NDArray], probabilities: bool) -> Callable[[], None]:
+    def inspect(self, scores: Sequence[NDArray], kind: Kind | None) -> Callable[[], None]:
         """See :class:`deeplab_caffe.crf.backend.Backend`."""
         for one in scores:
-            validate_score_values(one, probabilities)
+            validate_score_values(one, kind)
         return lambda: None
 
     def check_memory(self, size: tuple[int, int], kernels: Sequence[PairwiseKernel], num_classes: int = 0) -> None:
@@ -187,12 +188,31 @@ def _build(features: NDArray, kernel: PairwiseKernel, sse_padding: bool, workspa
         raise CRFError(f"kernel with xy_std {kernel.xy_std} and rgb_std {kernel.rgb_std}: {exc}") from exc
 
 
+def usable_threads() -> int:
+    """Return how many threads are of use: the number of cores that the process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class _ImagePool(ThreadPoolExecutor):
+    def _adjust_thread_count(self) -> None:
+        try:
+            super()._adjust_thread_count()
+        except RuntimeError as exc:
+            # The system starts no more threads: those that run do all the work.
+            if not self._threads:
+                raise CRFError(f"no thread can be started for the images: {exc}") from exc
+
+
 def image_pool(threads: int) -> ThreadPoolExecutor:
-    """Return a pool that works on several images side by side, each by one thread."""
+    """Return a pool that works on several images side by side, each by one thread.
+
+    It has at most as many threads as the machine has cores, and fewer where the system starts no more.
+    """
+    threads = min(threads, usable_threads())
     if threads == 1:
-        return ThreadPoolExecutor(1, "crf")
+        return _ImagePool(1, "crf")
     # Threads that share an image wait for each other, those with an image each do not.
-    return ThreadPoolExecutor(threads, "crf", initializer=_C.set_num_threads_here, initargs=(1,))
+    return _ImagePool(threads, "crf", initializer=_C.set_num_threads_here, initargs=(1,))
 
 
 def clear_cache() -> None:

@@ -17,7 +17,7 @@ from deeplab_caffe.arrays import Array, Arrays, arrays_of, is_on_gpu, is_torch, 
 from deeplab_caffe.arrays.libraries import check_cuda_kernels
 from deeplab_caffe.crf.backend import Backend, Field, LatticeRequest, PairwiseTerm
 from deeplab_caffe.crf.cuda_lattice import CudaLattice, build_lattices, feature_lattice
-from deeplab_caffe.crf.inputs import NDArray, validate_real, validate_score_values
+from deeplab_caffe.crf.inputs import Kind, NDArray, refuse_other_kinds, validate_real, validate_score_values
 from deeplab_caffe.crf.memory import allocate
 from deeplab_caffe.crf.params import PairwiseKernel
 from deeplab_caffe.errors import CRFError
@@ -146,20 +146,23 @@ class CudaBackend(Backend):
         validate_real(dtype, name)
         return array if dtype == "uint8" else self.arrays.cast(array, "float32")
 
-    def inspect(self, scores: Sequence[Array], probabilities: bool) -> Callable[[], None]:
+    def inspect(self, scores: Sequence[Array], kind: Kind | None) -> Callable[[], None]:
         """See :class:`deeplab_caffe.crf.backend.Backend`; the function returned waits for the GPU."""
         arrays = self.arrays
         if _C.is_capturing(arrays.index, arrays.stream):
             return lambda: None
         faults = allocate(arrays, len(scores), "int32")
+        negative = kind == "probabilities"
         for i, one in enumerate(scores):
-            _C.inspect_scores(arrays.view(one), probabilities, arrays.view(faults[i : i + 1]), arrays.stream)
+            _C.inspect_scores(arrays.view(one), negative, arrays.view(faults[i : i + 1]), arrays.stream)
 
         def finish() -> None:
             for one, fault in zip(scores, _C.read_faults(arrays.view(faults), arrays.stream), strict=True):
                 if fault:
-                    validate_score_values(arrays.numpy(one), probabilities)
+                    validate_score_values(arrays.numpy(one), kind)
                     raise AssertionError("the GPU refused scores that are fit")
+                if kind is None:
+                    refuse_other_kinds(one, arrays.numpy)
 
         return finish
 

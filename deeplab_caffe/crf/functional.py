@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from deeplab_caffe import _C
-from deeplab_caffe.arrays import is_on_gpu, is_torch
+from deeplab_caffe.arrays import is_on_gpu
 from deeplab_caffe.crf import cpu, cuda_lattice
 from deeplab_caffe.crf.backend import Backend, Problem, infer, on_host, usable_kernels
-from deeplab_caffe.crf.inputs import image_sizes, validate_fit, validate_scores
-from deeplab_caffe.crf.params import CRFParams, PairwiseKernel, active_kernels, validate_iterations
+from deeplab_caffe.crf.colours import Range
+from deeplab_caffe.crf.inputs import (
+    Kind,
+    as_kind,
+    concatenate,
+    image_sizes,
+    two_channels,
+    validate_fit,
+    validate_scores,
+)
+from deeplab_caffe.crf.params import CRFParams, PairwiseKernel, ParamsLike, active_kernels, validate_iterations
 from deeplab_caffe.crf.place import backend_for
 from deeplab_caffe.errors import CRFError
 
@@ -21,10 +29,12 @@ from deeplab_caffe.errors import CRFError
 def dense_crf(
     scores: Any,
     image: Any,
-    params: CRFParams | None = None,
+    params: ParamsLike = None,
     *,
     iterations: int | None = None,
+    kind: Kind | None = None,
     probabilities: bool = False,
+    image_range: Range | None = None,
     sse_padding: bool = True,
     half: bool = False,
     device: str | None = None,
@@ -39,35 +49,43 @@ def dense_crf(
     to 2^20 pixels; :func:`clear_cache` gives them back).
 
     Args:
-        scores: ``(C, H, W)`` of any strides, computed in float32. The scores of the network (not a softmax of them:
-            the unary energy is minus the score), or with ``probabilities`` class probabilities. Or a batch
-            ``(N, C, H, W)``, or a list of images of different sizes.
+        scores: ``(C, H, W)`` of any strides, computed in float32. Or a batch ``(N, C, H, W)``, or a list of images of
+            different sizes. One channel is the foreground, and wants ``kind``.
         image: RGB ``(H, W, 3)`` from 0 to 255, uint8 or any real type; None leaves the colour kernels out. For a batch
             ``(N, H, W, 3)`` or a list, for a list a list.
-        params: the kernels; None for the defaults of :class:`CRFParams`.
+        params: the kernels: :class:`CRFParams`, a preset's name, a ``.json`` file, or a dict; None for the defaults.
         iterations: mean field iterations instead of ``params.iterations``; 0 gives the softmax of the scores.
-        probabilities: the scores are probabilities, and their logarithm is what counts
-            (densecrf/refine_pascal/dense_inference.cpp:289). A probability of 0 rules the label out at that pixel.
+        kind: what the scores are. ``"scores"``: of the network, not a softmax of them (the unary energy is minus the
+            score). ``"probabilities"``: their logarithm is what counts
+            (densecrf/refine_pascal/dense_inference.cpp:289), and a probability of 0 rules the label out at that pixel.
+            ``"energies"``: minus the logarithm of probabilities. None: scores, and an error if they are, beyond doubt,
+            one of the others.
+        probabilities: the older spelling of ``kind="probabilities"``.
+        image_range: what black and white are in the image, ``(0, 1)`` say. None: 0 and 255, and an error for images
+            that are not: from 0 to 1, normalised, of 16 bits.
         sse_padding: see :meth:`Lattice.build`; True for the original's numbers.
         half: on a GPU, keep values on the lattice in half precision: see :class:`deeplab_caffe.crf.cuda.CudaBackend`.
         device: where to compute with arrays on the CPU: ``"cpu"`` (the default), ``"cuda"`` or ``"cuda:1"``. Arrays on
             a GPU are worked on where they are.
 
     Returns:
-        Marginals Q, float32 of the shape of ``scores`` (a list for a list); they sum to 1 at each pixel. The label is
-        the first maximum: ``Q.argmax(0)``. On the CPU the same bits for any number of threads.
+        Marginals Q, float32 of the shape of ``scores`` (a list for a list); they sum to 1 at each pixel. Of one
+        channel ``(2, H, W)``: background and foreground. The label is the first maximum: ``Q.argmax(0)``. On the CPU
+        the same bits for any number of threads.
 
     Raises:
-        CRFError: shapes that do not fit (a transposed axis is the usual case), scores or colours that are not finite,
-            probabilities that are negative or all 0 at a pixel, standard deviations too small for the image's size.
+        CRFError: shapes that do not fit (a transposed axis is the usual case), scores or colours that are not finite or
+            not what they should be (see ``kind`` and ``image_range``), probabilities that are negative or all 0 at a
+            pixel, standard deviations too small for the image's size.
         CRFMemoryError: not enough memory.
     """
-    params = CRFParams() if params is None else params
+    params = CRFParams.of(params)
     count = params.iterations if iterations is None else validate_iterations(iterations)
     kernels = active_kernels(params, count, colours=True)
+    said = as_kind(kind, probabilities)
     several = isinstance(scores, (list, tuple))
     single = not several and np.ndim(scores) != 4
-    all_scores = [scores] if single else list(scores)
+    all_scores = [two_channels(one, kind, -3) for one in ([scores] if single else scores)]
     images = [image] if single else [None] * len(all_scores) if image is None else list(image)
     if len(images) != len(all_scores):
         raise CRFError(f"there are {len(all_scores)} images of scores but {len(images)} images")
@@ -81,8 +99,8 @@ def dense_crf(
     backend = backend_for(all_scores[0], None if all(on_gpu) else device, sse_padding=sse_padding, half=half)
 
     def solve(pairs: Sequence[tuple[Any, Any]]) -> list[Any]:
-        problems = [_problem(backend, *pair, kernels, probabilities) for pair in pairs]
-        infer(backend, problems, kernels, count, probabilities=probabilities)
+        problems = [_problem(backend, *pair, kernels, said, image_range) for pair in pairs]
+        infer(backend, problems, kernels, count, kind=said)
         return [backend.like(score, problem.out) for (score, _), problem in zip(pairs, problems, strict=True)]
 
     pairs = list(zip(all_scores, images, strict=True))
@@ -91,7 +109,7 @@ def dense_crf(
     else:
         with cpu.image_pool(min(_C.num_threads(), len(pairs))) as pool:
             marginals = [found for (found,) in pool.map(lambda pair: solve([pair]), pairs)]
-    return marginals[0] if single else marginals if several else _stack(marginals)
+    return marginals[0] if single else marginals if several else concatenate([one[None] for one in marginals], 0)
 
 
 def clear_cache() -> None:
@@ -101,36 +119,30 @@ def clear_cache() -> None:
 
 
 def _problem(
-    backend: Backend, score: Any, image: Any, kernels: Sequence[PairwiseKernel], probabilities: bool
+    backend: Backend,
+    score: Any,
+    image: Any,
+    kernels: Sequence[PairwiseKernel],
+    kind: Kind | None,
+    image_range: Range | None,
 ) -> Problem:
     array = backend.take(score, "scores")
     shape = tuple(array.shape)
-    validate_scores(shape, backend.arrays.dtype(array), "(C, H, W)", probabilities)
+    validate_scores(shape, backend.arrays.dtype(array), "(C, H, W)", kind)
     colours = None if image is None else backend.take(image, "image")
     if colours is not None:
         validate_fit(shape, tuple(colours.shape))
     # Before anything is converted.
     backend.check_memory(shape[1:], usable_kernels(kernels, colours), shape[0])
-    colours = None if colours is None else backend.colours(colours)
-    return Problem(backend.float32(array), colours, backend.empty(shape))
-
-
-def _stack(marginals: Sequence[Any]) -> Any:
-    first = marginals[0]
-    if isinstance(first, np.ndarray):
-        return np.stack(marginals)
-    if is_torch(first):
-        return sys.modules["torch"].stack(list(marginals))
-    cupy = sys.modules["cupy"]
-    with cupy.cuda.Device(first.device.id):
-        return cupy.stack(list(marginals))
+    colours = None if colours is None else backend.photograph(colours, image_range)
+    return Problem(backend.scores(array, "(C, H, W)", kind), colours, backend.empty(shape))
 
 
 def layer_inference(
     scores: Any,
     data_dim: Any | None,
     image: Any | None,
-    params: CRFParams | None = None,
+    params: ParamsLike = None,
     *,
     iterations: int | None = None,
     log: bool = False,
@@ -147,7 +159,7 @@ def layer_inference(
         data_dim: (height, width) of each image before padding, ``(N, 1, 1, 2)`` or anything else with two values for
             each; one pair serves all. Only that part at the top left is used. None uses all.
         image: ``(N, 3, H, W)``, channels B, G, R, minus the mean; None (two bottoms) leaves the colour kernels out.
-        params: the kernels; ``bi_rgb_std`` with three values is (r, g, b) here too.
+        params: the kernels, as for :func:`dense_crf`; ``bi_rgb_std`` with three values is (r, g, b) here too.
         iterations: mean field iterations instead of ``params.iterations``.
         log: return log(max(Q, FLT_MIN)) instead of Q.
         image_of_first: the original filters every item of a batch with the colours of item 0 (densecrf_layer.cpp:333,
@@ -161,7 +173,7 @@ def layer_inference(
         CRFError: as :func:`dense_crf`, and a ``data_dim`` that is no size.
         CRFMemoryError: not enough memory.
     """
-    params = CRFParams() if params is None else params
+    params = CRFParams.of(params)
     count = params.iterations if iterations is None else validate_iterations(iterations)
     backend = backend_for(scores, sse_padding=sse_padding)
     array = backend.scores(backend.take(scores, "scores"), "(N, C, H, W)")
@@ -182,5 +194,6 @@ def layer_inference(
         part = (item, slice(None), slice(height), slice(width))
         problems.append(Problem(array[part], colours, marginals[part]))
     kernels = [kernel.in_bgr for kernel in active_kernels(params, count, colours=True)]
-    infer(backend, problems, kernels, count, log=log)
+    # Whatever the net computes before the layer, as in the original.
+    infer(backend, problems, kernels, count, kind="scores", log=log)
     return backend.like(scores, marginals)

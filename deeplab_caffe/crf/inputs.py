@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any
+import sys
+from collections.abc import Callable, Sequence
+from reprlib import repr as short_repr
+from typing import Any, Literal, get_args
 
 import numpy as np
 
-from deeplab_caffe.arrays import to_numpy
+from deeplab_caffe.arrays import arrays_of, is_on_gpu, is_torch, to_numpy
 from deeplab_caffe.errors import CRFError
 
 NDArray = np.ndarray[Any, Any]
 Sizes = tuple[int, ...]
+
+# What scores are: those of a network, whose softmax are probabilities; probabilities; or minus their logarithms.
+Kind = Literal["scores", "probabilities", "energies"]
+
+# How far probabilities may lie outside 0 to 1 after a resize by cubic splines, and their sum from 1 after rounding.
+OVERSHOOT = 0.1
+_ROUNDING = 0.01
+_MASK = (
+    'of a mask of one class make two channels: np.stack([1 - p, p]) with kind="probabilities", or np.stack([0 * s, s]) '
+    "of its logit"
+)
 
 
 def validate_floating(dtype: str, name: str) -> None:
@@ -33,42 +47,148 @@ def validate_real(dtype: str, name: str) -> None:
         raise CRFError(f"{name} must be of real numbers, got {dtype}")
 
 
-def validate_scores(shape: Sizes, dtype: str, layout: str, probabilities: bool = False) -> None:
+def as_kind(kind: Any, probabilities: bool = False) -> Kind | None:
+    """Return what the caller says that scores are; None if nothing is said.
+
+    Args:
+        kind: "scores", "probabilities", "energies" or None.
+        probabilities: the older spelling of ``kind="probabilities"``.
+
+    Raises:
+        CRFError: another word, or two different ones.
+    """
+    if kind is not None and kind not in get_args(Kind):
+        raise CRFError(f"kind must be scores, probabilities or energies, got {short_repr(kind)}")
+    if probabilities and kind not in (None, "probabilities"):
+        raise CRFError(f"kind={kind!r} and probabilities=True contradict each other: give kind alone")
+    return "probabilities" if probabilities else kind
+
+
+def validate_scores(shape: Sizes, dtype: str, layout: str, kind: Kind | None = None) -> None:
     """Validate what is known of scores without looking at their values.
 
     Args:
         shape: theirs.
         dtype: theirs, by name.
         layout: what they must be: "(C, H, W)", ...
-        probabilities: what to call them.
+        kind: what they are.
 
     Raises:
         CRFError: another number of axes, numbers that are not floating point, or none at all.
     """
-    name = "probabilities" if probabilities else "scores"
-    if len(shape) != layout.count(",") + 1:
-        raise CRFError(f"{name} must be {layout}, got shape {shape}")
+    name = kind or "scores"
+    axes = layout.count(",") + 1
+    if len(shape) != axes:
+        hint = f": {_MASK}" if len(shape) == axes - 1 else ""
+        raise CRFError(f"{name} must be {layout}, got shape {shape}{hint}")
     validate_floating(dtype, name)
     if 0 in shape:
         raise CRFError(f"{name} are empty: {layout} = {shape}")
 
 
-def validate_score_values(scores: NDArray, probabilities: bool) -> None:
-    """Validate the values of scores, or of probabilities, ``(C, H, W)`` float32.
+def two_channels(scores: Any, kind: Kind | None, axis: int) -> Any:
+    """Return scores of one channel, the foreground's, as background and foreground; others as they are.
+
+    Args:
+        scores: of any library.
+        kind: what the caller says of them. Of one channel "scores" are logits, whose background is 0.
+        axis: the channels', from the end: -3 for ``(C, H, W)`` and ``(N, C, H, W)``, -2 for ``(C, N)``.
 
     Raises:
-        CRFError: a value that is not finite, or negative where probabilities are asked for, or only zeros at a pixel.
+        CRFError: one channel, and the caller does not say what it is.
     """
-    name = "probabilities" if probabilities else "scores"
+    shape = np.shape(scores)
+    if len(shape) < -axis or shape[axis] != 1:
+        return scores
+    if kind is None:
+        raise CRFError(
+            f'scores {tuple(shape)} have one channel: the foreground? Say what it is: kind="scores" (its logit), '
+            '"probabilities" or "energies", and marginals of background and foreground come; or give two channels'
+        )
+    if not is_torch(scores):
+        scores = arrays_of(scores, CRFError).take(scores) if is_on_gpu(scores) else to_numpy(scores, kind, CRFError)
+    validate_floating(str(scores.dtype), kind)
+    if kind == "scores":
+        return concatenate([scores - scores, scores], axis)
+    if kind == "energies":
+        library, tiny = library_of(scores), float(np.finfo(np.float32).tiny)
+        return concatenate([-library.log((-library.expm1(-scores)).clip(tiny)), scores], axis)
+    return concatenate([1 - scores, scores], axis)
+
+
+def validate_score_values(scores: NDArray, kind: Kind | None) -> None:
+    """Validate the values of scores ``(C, H, W)`` float32; of energies, of their negatives.
+
+    Raises:
+        CRFError: a value that is not finite; of probabilities one that is negative, or only zeros at a pixel; or scores
+            that nobody says to be scores, and that are probabilities or energies.
+    """
+    name = kind or "scores"
     low, high = scores.min(), scores.max()
     if not (np.isfinite(low) and np.isfinite(high)):
+        low, high = (-high, -low) if kind == "energies" else (low, high)
         raise CRFError(f"{name} must be finite (in float32), got values from {low} to {high}")
-    if probabilities:
+    if kind is None and low >= -OVERSHOOT:
+        refuse_other_kinds(scores, np.asarray)
+    if kind == "probabilities":
         if low < 0:
             raise CRFError(f"probabilities must not be negative, got {low}")
         if not scores.max(axis=0).all():
             y, x = np.argwhere(scores.max(axis=0) == 0)[0]
             raise CRFError(f"probabilities are 0 for every label at row {y}, column {x}")
+
+
+def refuse_other_kinds(scores: Any, on_host: Callable[[Any], NDArray]) -> None:
+    """Validate that scores of which nothing is said are not probabilities or energies.
+
+    Args:
+        scores: as for :func:`apparent_kind`.
+        on_host: as there.
+
+    Raises:
+        CRFError: they are.
+    """
+    found = apparent_kind(scores, on_host)
+    if found == "probabilities":
+        raise CRFError(
+            'scores sum to 1 at every pixel, as probabilities do: say kind="probabilities" if they are, or '
+            'kind="scores" if the network gives them so'
+        )
+    if found == "energies":
+        raise CRFError(
+            "exp(-scores) sums to 1 at every pixel: these are energies, minus the logarithms of probabilities; say "
+            'kind="energies" if they are, or kind="scores" if the network gives them so'
+        )
+
+
+def apparent_kind(scores: Any, on_host: Callable[[Any], NDArray] = np.asarray) -> Kind | None:
+    """Return what scores are beyond doubt: "probabilities" or "energies"; else None.
+
+    The sum over the classes is that of probabilities at every pixel, but for what rounding, clipping and a resize's
+    overshoot do to it. Logarithms of probabilities are scores.
+
+    Args:
+        scores: ``(C, H, W)`` of any library.
+        on_host: makes numpy's arrays of them.
+    """
+    _, height, width = scores.shape
+    # Up to 64 pixels tell, but for rare cases; those alone are looked at as a whole.
+    some = on_host(scores[:, :: -(-height // 8), :: -(-width // 8)])
+    return None if _kind_by_sums(some) is None else _kind_by_sums(on_host(scores))
+
+
+def _kind_by_sums(scores: NDArray) -> Kind | None:
+    low = scores.min()
+    with np.errstate(over="ignore"):
+        if low >= -OVERSHOOT and _are_one(scores.sum(axis=0)):
+            return "probabilities"
+        if low >= -_ROUNDING and _are_one(np.exp(-scores).sum(axis=0)):
+            return "energies"
+    return None
+
+
+def _are_one(sums: NDArray) -> bool:
+    return bool((abs(sums - 1) <= _ROUNDING).all())
 
 
 def validate_fit(scores: Sizes, image: Sizes) -> None:
@@ -130,3 +250,17 @@ def image_sizes(data_dim: NDArray | None, shape: Sizes) -> list[tuple[int, int]]
     if not (pairs >= 1).all() or not np.isfinite(pairs).all():
         raise CRFError(f"data_dim must be heights and widths of 1 or more, got {pairs.tolist()}")
     return [(min(int(h), height), min(int(w), width)) for h, w in pairs]
+
+
+def library_of(array: Any) -> Any:
+    """Return the module that an array belongs to: numpy, torch or cupy."""
+    return sys.modules["torch" if is_torch(array) else "cupy" if is_on_gpu(array) else "numpy"]
+
+
+def concatenate(parts: Sequence[Any], axis: int) -> Any:
+    """Join arrays of one library, on the device of the first."""
+    library = library_of(parts[0])
+    if library is np or is_torch(parts[0]):
+        return library.concatenate(parts, axis)
+    with library.cuda.Device(parts[0].device.id):
+        return library.concatenate(parts, axis)

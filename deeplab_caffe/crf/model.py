@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from deeplab_caffe.arrays import Array
 from deeplab_caffe.crf.backend import Backend, Field, LatticeHandle, LatticeRequest, PairwiseTerm
-from deeplab_caffe.crf.inputs import validate_compatibility, validate_fit
-from deeplab_caffe.crf.params import CRFParams, PairwiseKernel, validate_iterations, validate_number
+from deeplab_caffe.crf.colours import Range
+from deeplab_caffe.crf.inputs import Kind, as_kind, two_channels, validate_compatibility, validate_fit
+from deeplab_caffe.crf.params import CRFParams, PairwiseKernel, ParamsLike, validate_iterations, validate_number
 from deeplab_caffe.crf.place import backend_for
 from deeplab_caffe.errors import CRFError
 
@@ -36,12 +40,16 @@ class Energies:
 
 
 class Inference:
-    """One run of mean field inference, step by step. Made by :meth:`DenseCRF.start`."""
+    """One run of mean field inference, step by step. Made by :meth:`DenseCRF.start`.
+
+    Threads may share it on the CPU: each method waits until another thread's is done.
+    """
 
     def __init__(self, backend: Backend, field: Field, scores: Any) -> None:
         self._backend = backend
         self._field = field
         self._scores = scores
+        self._lock = threading.Lock()
 
     @property
     def iterations(self) -> int:
@@ -50,24 +58,31 @@ class Inference:
 
     def step(self, count: int = 1) -> Inference:
         """Run ``count`` more iterations, and return itself."""
-        self._field.run(validate_iterations(count))
+        count = validate_iterations(count)
+        with self._lock:
+            self._field.run(count)
         return self
 
     def marginals(self) -> Any:
         """Return Q, float32 of the shape and kind of the scores."""
-        return self._backend.like(self._scores, self._field.marginals())
+        with self._lock:
+            found = self._field.marginals()
+        return self._backend.like(self._scores, found)
 
     def set_marginals(self, marginals: Any) -> Inference:
         """Go on from these marginals, of the shape of the scores; return itself."""
         array = self._backend.take(marginals, "marginals")
         if tuple(array.shape) != tuple(self._scores.shape):
             raise CRFError(f"marginals must be floating point {tuple(self._scores.shape)}, got {tuple(array.shape)}")
-        self._field.set_marginals(self._backend.floats(array, "marginals"))
+        array = self._backend.floats(array, "marginals")
+        with self._lock:
+            self._field.set_marginals(array)
         return self
 
     def energies(self) -> Energies:
         """Return the energies of the marginals as they are now."""
-        parts = self._field.energies()
+        with self._lock:
+            parts = self._field.energies()
         return Energies(parts.entropy, parts.unary, tuple(parts.pairwise))
 
 
@@ -97,6 +112,8 @@ class DenseCRF:
         CRFError: points is not a positive integer below 2^31 - 1, or another argument that is not fit.
     """
 
+    _channel_axis = -2  # of (C, N)
+
     def __init__(
         self,
         points: int,
@@ -113,7 +130,8 @@ class DenseCRF:
         self.backend = backend or backend_for(device=device, sse_padding=sse_padding)
         self._shape = (1, self.points)  # (H, W)
         self._terms: tuple[PairwiseTerm, ...] = ()
-        # A field that infer is done with, for its next call, and the terms it was made of. At most one.
+        self._adding = threading.Lock()
+        # A field that was lent, for the next caller, and the terms it was made of. At most one.
         self._spare: list[tuple[Field, int, tuple[PairwiseTerm, ...]]] = []
 
     @property
@@ -152,41 +170,60 @@ class DenseCRF:
         term = _term(weight, normalization, compatibility)
         self._add(term, self.backend.feature_lattice(array))
 
-    def infer(self, scores: Any, iterations: int | None = None, *, probabilities: bool = False) -> Any:
-        """Return the marginals, float32 of the shape and kind of the scores.
+    def infer(
+        self,
+        scores: Any,
+        iterations: int | None = None,
+        *,
+        kind: Kind | None = None,
+        probabilities: bool = False,
+    ) -> Any:
+        """Return the marginals, float32 of the shape and kind of the scores; of one channel two, see :func:`dense_crf`.
 
         Args:
             scores: ``(C, N)``, see :func:`dense_crf`.
             iterations: instead of :attr:`iterations`.
-            probabilities: the scores are probabilities.
+            kind: what the scores are, see :func:`dense_crf`.
+            probabilities: the older spelling of ``kind="probabilities"``.
 
         Raises:
             CRFError: scores that are not fit, or compatibilities for another number of labels.
             CRFMemoryError: not enough memory.
         """
         count = self.iterations if iterations is None else validate_iterations(iterations)
-        array = self._scores(scores, probabilities)
-        terms = self._terms
-        field = None
+        scores, said = two_channels(scores, kind, self._channel_axis), as_kind(kind, probabilities)
+        array = self._scores(scores, said)
+        with self.lend_field(len(array)) as field:
+            field.start(array, said == "probabilities")
+            self.backend.run([field], count)
+            return self.backend.like(scores, field.marginals())
+
+    def start(self, scores: Any, *, kind: Kind | None = None, probabilities: bool = False) -> Inference:
+        """Begin inference that goes step by step; arguments and errors as of :meth:`infer`."""
+        scores, said = two_channels(scores, kind, self._channel_axis), as_kind(kind, probabilities)
+        array = self._scores(scores, said)
+        field = self.field(len(array))
+        field.start(array, said == "probabilities")
+        return Inference(self.backend, field, scores)
+
+    @contextmanager
+    def lend_field(self, num_classes: int) -> Iterator[Field]:
+        """Lend a mean field that is not started, to one thread at a time; it is kept for the next caller.
+
+        Raises:
+            CRFError: as :meth:`field`.
+            CRFMemoryError: not enough memory.
+        """
+        terms, field = self._terms, None
         try:  # not looked at first: another thread may be faster
-            spare, num_classes, made_of = self._spare.pop()
-            field = spare if num_classes == len(array) and made_of is terms else None
+            spare, labels, made_of = self._spare.pop()
+            field = spare if labels == num_classes and made_of is terms else None
         except IndexError:
             pass
-        field = field or self.field(len(array))
-        field.start(array, probabilities)
-        self.backend.run([field], count)
-        marginals = field.marginals()
+        field = field or self.field(num_classes)
+        yield field
         if not self._spare:
-            self._spare.append((field, len(array), terms))
-        return self.backend.like(scores, marginals)
-
-    def start(self, scores: Any, *, probabilities: bool = False) -> Inference:
-        """Begin inference that goes step by step; arguments and errors as of :meth:`infer`."""
-        array = self._scores(scores, probabilities)
-        field = self.field(len(array))
-        field.start(array, probabilities)
-        return Inference(self.backend, field, scores)
+            self._spare.append((field, num_classes, terms))
 
     def field(self, num_classes: int) -> Field:
         """Return a mean field that is not started, for callers that check their own scores.
@@ -201,20 +238,21 @@ class DenseCRF:
                 raise CRFError(f"the compatibility of kernel {i} is {shape}, but there are {num_classes} labels")
         return self.backend.field((num_classes, *self._shape), self._terms)
 
-    def _scores(self, scores: Any, probabilities: bool) -> Array:
+    def _scores(self, scores: Any, kind: Kind | None) -> Array:
         """Return scores that are fit as float32 (C, H, W)."""
-        array = self.backend.scores(self.backend.take(scores, "scores"), "(C, N)", probabilities)
+        array = self.backend.scores(self.backend.take(scores, "scores"), "(C, N)", kind)
         if array.shape[1] != self.points:
             raise CRFError(f"scores must be (C, {self.points}), got {tuple(array.shape)}")
-        return self._inspected(array, probabilities)
+        return self._inspected(array, kind)
 
-    def _inspected(self, array: Array, probabilities: bool) -> Array:
+    def _inspected(self, array: Array, kind: Kind | None) -> Array:
         array = array.reshape(len(array), *self._shape)
-        self.backend.inspect([array], probabilities)()
+        self.backend.inspect([array], kind)()
         return array
 
     def _add(self, term: PairwiseTerm, lattice: LatticeHandle) -> None:
-        self._terms = (*self._terms, term._replace(lattice=lattice))
+        with self._adding:  # or one of two threads' kernels is lost
+            self._terms = (*self._terms, term._replace(lattice=lattice))
 
 
 class DenseCRF2D(DenseCRF):
@@ -242,6 +280,8 @@ class DenseCRF2D(DenseCRF):
         CRFError: a height or width that is not a positive integer, or another argument that is not fit.
     """
 
+    _channel_axis = -3  # of (C, H, W)
+
     def __init__(
         self,
         size: tuple[int, int],
@@ -259,24 +299,27 @@ class DenseCRF2D(DenseCRF):
     def for_image(
         cls,
         image: Any,
-        params: CRFParams | None = None,
+        params: ParamsLike = None,
         normalization: Normalization = "after",
         *,
+        image_range: Range | None = None,
         sse_padding: bool = True,
         device: str | None = None,
     ) -> DenseCRF2D:
         """Make a CRF with the kernels and iterations of ``params`` on an image ``(H, W, 3)``, RGB from 0 to 255.
 
-        It computes on ``device``, by default where the image is.
+        It computes on ``device``, by default where the image is. ``params`` and ``image_range`` are those of
+        :func:`dense_crf`.
         """
-        params = CRFParams() if params is None else params
+        params = CRFParams.of(params)
         backend = backend_for(image, device, sse_padding=sse_padding)
         array = backend.take(image, "image")
         if array.ndim != 3 or array.shape[2] != 3:
             raise CRFError(f"image must be (H, W, 3), got {tuple(array.shape)}")
         crf = cls(tuple(array.shape[:2]), iterations=params.iterations, backend=backend)
         for kernel in params.kernels:
-            crf._add_kernel(kernel, None if kernel.rgb_std is None else array, _term(kernel.weight, normalization))
+            term = _term(kernel.weight, normalization)
+            crf._add_kernel(kernel, None if kernel.rgb_std is None else array, term, image_range)
         return crf
 
     def add_gaussian(
@@ -303,6 +346,7 @@ class DenseCRF2D(DenseCRF):
         normalization: Normalization = "after",
         *,
         compatibility: Any = None,
+        image_range: Range | None = None,
     ) -> None:
         """Add a kernel of positions and colours.
 
@@ -313,24 +357,31 @@ class DenseCRF2D(DenseCRF):
             weight: see :meth:`add_pairwise`.
             normalization: see :meth:`add_pairwise`.
             compatibility: see :meth:`add_pairwise`.
+            image_range: what black and white are in the image, see :func:`dense_crf`.
         """
         term = _term(weight, normalization, compatibility)
         array = self.backend.take(image, "image")
         if tuple(array.shape) != (*self.size, 3):
             raise CRFError(f"image must be {(*self.size, 3)}, got {tuple(array.shape)}")
-        self._add_kernel(PairwiseKernel.of(1.0, xy_std, rgb_std), array, term)
+        self._add_kernel(PairwiseKernel.of(1.0, xy_std, rgb_std), array, term, image_range)
 
-    def _add_kernel(self, kernel: PairwiseKernel, image: Array | None, term: PairwiseTerm) -> None:
+    def _add_kernel(
+        self,
+        kernel: PairwiseKernel,
+        image: Array | None,
+        term: PairwiseTerm,
+        image_range: Range | None = None,
+    ) -> None:
         self.backend.check_memory(self.size, [kernel])  # before colours are converted
-        colours = None if image is None else self.backend.colours(image)
+        colours = None if image is None else self.backend.photograph(image, image_range)
         (lattice,) = self.backend.pixel_lattices([LatticeRequest(self.size, kernel, colours)])
         self._add(term, lattice)
 
-    def _scores(self, scores: Any, probabilities: bool) -> Array:
+    def _scores(self, scores: Any, kind: Kind | None) -> Array:
         array = self.backend.take(scores, "scores")
         if array.ndim == 3:
             validate_fit(tuple(array.shape), (*self.size, 3))
-        return self._inspected(self.backend.scores(array, "(C, H, W)", probabilities), probabilities)
+        return self._inspected(self.backend.scores(array, "(C, H, W)", kind), kind)
 
 
 def _term(weight: Any, normalization: str, compatibility: Any = None) -> PairwiseTerm:

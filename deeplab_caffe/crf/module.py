@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -11,8 +12,10 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from deeplab_caffe.crf.backend import LatticeRequest
+from deeplab_caffe.crf.colours import Range, as_image_range
+from deeplab_caffe.crf.inputs import Kind, as_kind, refuse_other_kinds, two_channels
 from deeplab_caffe.crf.model import Normalization
-from deeplab_caffe.crf.params import CRFParams, validate_iterations
+from deeplab_caffe.crf.params import CRFParams, ParamsLike, validate_iterations
 from deeplab_caffe.crf.place import backend_for
 from deeplab_caffe.errors import CRFError
 from deeplab_caffe.ops.lattice_filter import lattice_filter, lattice_keys
@@ -58,7 +61,7 @@ class MeanField(nn.Module):
 
     Args:
         num_classes: C.
-        params: kernels, their first weights, and iterations; None for the defaults of :class:`CRFParams`.
+        params: kernels, their first weights, and iterations: see :meth:`CRFParams.of`; None for the defaults.
         iterations: instead of ``params.iterations``; may be changed later, CRF as RNN trains with 5 and tests with 10.
         weight_form: what is learned of each kernel's weight: ``"scalar"``: one number; ``"diagonal"``: one for each
             label; ``"full"``: a matrix, as in CRF as RNN.
@@ -66,6 +69,9 @@ class MeanField(nn.Module):
             label for meeting itself; ``"full"``: a matrix. Row: the label that pays, column: the label that it meets.
         normalization: of each kernel: ``"after"`` filtering (DeepLab), ``"before"``, ``"symmetric"`` (pydensecrf's
             default) or ``"none"``.
+        kind: what the scores are, see :func:`deeplab_caffe.crf.dense_crf`. One channel, the foreground's, is taken by a
+            module of two classes.
+        image_range: what black and white are in the image, see :func:`deeplab_caffe.crf.dense_crf`.
         recompute: keep Q alone for the backward pass, and filter a second time there.
         sse_padding: see :meth:`deeplab_caffe.crf.Lattice.build`.
 
@@ -81,9 +87,11 @@ class MeanField(nn.Module):
     def __init__(
         self,
         num_classes: int,
-        params: CRFParams | None = None,
+        params: ParamsLike = None,
         *,
         iterations: int | None = None,
+        kind: Kind | None = None,
+        image_range: Range | None = None,
         weight_form: WeightForm = "scalar",
         compatibility_form: CompatibilityForm = "full",
         normalization: Normalization = "after",
@@ -101,7 +109,9 @@ class MeanField(nn.Module):
             if value not in get_args(known):
                 raise CRFError(f"{name} must be one of {', '.join(get_args(known))}, got {value!r}")
         self.num_classes = num_classes
-        self.params = CRFParams() if params is None else params
+        self.kind = as_kind(kind)
+        self.image_range = as_image_range(image_range)
+        self.params = CRFParams.of(params)
         self.iterations = validate_iterations(self.params.iterations if iterations is None else iterations)
         self.normalization = normalization
         self.recompute = recompute
@@ -125,9 +135,9 @@ class MeanField(nn.Module):
         """Refine a batch of scores.
 
         Args:
-            scores: ``(N, C, H, W)``, raw scores (the unary energy is their negative), float32 or float64; half
-                precision is computed in float32. float64 is for checks of gradients: features stay float32 and the
-                lattice is slow.
+            scores: ``(N, C, H, W)``, raw scores (the unary energy is their negative) or what ``kind`` says, float32 or
+                float64; half precision is computed in float32. float64 is for checks of gradients: features stay
+                float32 and the lattice is slow.
             image: R, G, B from 0 to 255, ``(N, 3, H, W)`` or ``(N, H, W, 3)``, uint8 or any real type; None where no
                 kernel looks at colours, or with ``filters``.
             log: return log(Q), for :func:`torch.nn.functional.nll_loss`.
@@ -139,6 +149,8 @@ class MeanField(nn.Module):
         Raises:
             CRFError: shapes that do not fit, colours that are not finite, a device without lattices.
         """
+        if scores.dim() == 4 and self.num_classes < 3:
+            scores = two_channels(scores, self.kind, -3)
         if scores.dim() != 4 or scores.shape[1] != self.num_classes or 0 in scores.shape:
             raise CRFError(f"scores must be (N, {self.num_classes}, H, W), got {tuple(scores.shape)}")
         if not scores.is_floating_point():
@@ -149,6 +161,7 @@ class MeanField(nn.Module):
         count, channels, height, width = scores.shape
         with torch.autocast(scores.device.type, enabled=False):
             scores = scores.float() if scores.dtype in (torch.float16, torch.bfloat16) else scores
+            scores = self._as_scores(scores)
             if filters is None:
                 filters = self.filters(image, count, (height, width), scores.device)
             unary = scores.permute(0, 2, 3, 1).reshape(count, height * width, channels)
@@ -163,6 +176,22 @@ class MeanField(nn.Module):
             marginals = energies.log_softmax(dim=2) if log else energies.softmax(dim=2)
         # Contiguous, which the gradient of nll_loss insists on.
         return marginals.reshape(count, height, width, channels).permute(0, 3, 1, 2).contiguous()
+
+    def _as_scores(self, values: Tensor) -> Tensor:
+        """Return scores of what ``kind`` says.
+
+        Raises:
+            CRFError: nothing is said, and they are probabilities or energies.
+        """
+        if self.kind == "probabilities":
+            return values.clamp_min(torch.finfo(torch.float32).tiny).log()
+        if self.kind == "energies":
+            return -values
+        recorded = torch.compiler.is_compiling() or (values.is_cuda and torch.cuda.is_current_stream_capturing())
+        if self.kind is None and not recorded:
+            with suppress(RuntimeError):  # torch.func has no values to look at
+                refuse_other_kinds(values[0].detach(), lambda some: some.cpu().numpy())
+        return values
 
     def _compatibility(self, like: Tensor) -> Tensor:
         return -like.new_ones(()) if self.compatibility is None else self.compatibility.to(like)
@@ -195,7 +224,7 @@ class MeanField(nn.Module):
         colours: list[Any] = [None]
         if image is not None:
             images = _channels_last(image.detach().to(device), count, size)
-            colours = [backend.colours(backend.take(one, "image")) for one in images]
+            colours = list(backend.photograph(backend.take(images, "image"), self.image_range))
         found = []
         for kernel in self.params.kernels:
             if kernel.rgb_std is not None and image is None:

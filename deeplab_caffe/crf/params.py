@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from numbers import Integral, Real
@@ -14,7 +14,7 @@ from pathlib import Path
 from reprlib import repr as short_repr
 from typing import Any, NamedTuple
 
-from deeplab_caffe.crf.presets import find_preset
+from deeplab_caffe.crf.presets import Preset, find_preset
 from deeplab_caffe.errors import CRFError
 
 # One number, or one entry for each kernel; an entry of a standard deviation may be a number for each axis or colour.
@@ -118,6 +118,33 @@ class CRFParams:
         return cls(**find_preset(name).numbers)  # type: ignore[arg-type]  # iterations keeps its default
 
     @classmethod
+    def of(cls, params: ParamsLike) -> CRFParams:
+        """Return the parameters that a caller means.
+
+        Args:
+            params: parameters; a preset, or its name; a ``.json`` file; a dict of fields by their names; None for the
+                defaults.
+
+        Raises:
+            CRFError: as :meth:`named` and :meth:`from_file`; or something else.
+        """
+        if params is None:
+            return cls()
+        if isinstance(params, str):
+            return cls.named(params)
+        if isinstance(params, PathLike):
+            return cls.from_file(params)
+        if isinstance(params, Preset):
+            return cls.for_model(params.name)
+        if isinstance(params, Mapping):
+            return cls._of_fields(dict(params), "CRF parameters")
+        if not isinstance(params, CRFParams):
+            raise CRFError(
+                f"params must be CRFParams, a preset's name, a .json file or a dict, got {type(params).__name__}"
+            )
+        return params
+
+    @classmethod
     def named(cls, name: str) -> CRFParams:
         """Return what a command line names: a ``.json`` file's parameters, or a preset's.
 
@@ -162,14 +189,21 @@ class CRFParams:
             raise CRFError(f"{path}: cannot be read: {exc.strerror}") from exc
         except (ValueError, RecursionError) as exc:
             raise CRFError(f"{path}: is no JSON file: {exc}") from exc
+        return cls._of_fields(values, str(path))
+
+    @classmethod
+    def _of_fields(cls, values: Any, where: str) -> CRFParams:
+        """Return the parameters of a dict that came from somewhere, which errors name."""
         names = [field.name for field in dataclasses.fields(cls)]
         if not isinstance(values, dict) or not values.keys() <= set(names):
-            unknown = sorted(values.keys() - set(names)) if isinstance(values, dict) else [type(values).__name__]
-            raise CRFError(f"{path}: expected an object with {', '.join(names)}, got {', '.join(unknown)}")
+            unknown = [type(values).__name__]
+            if isinstance(values, dict):
+                unknown = sorted(str(name)[:40] for name in values.keys() - set(names))[:6]
+            raise CRFError(f"{where}: expected an object with {', '.join(names)}, got {', '.join(unknown)}")
         try:
             return cls(**values)
         except CRFError as exc:
-            raise CRFError(f"{path}: {exc}") from exc
+            raise CRFError(f"{where}: {exc}") from exc
 
     def to_file(self, path: str | PathLike[str]) -> None:
         """Write the parameters as JSON, for :meth:`from_file`.
@@ -182,6 +216,10 @@ class CRFParams:
         text = json.dumps(dataclasses.asdict(self), indent=2) + "\n"
         with atomic_write(path, make_folders=True) as stream:
             stream.write(text.encode())
+
+
+# What every door takes as CRF parameters: see CRFParams.of.
+ParamsLike = CRFParams | Preset | str | PathLike[str] | Mapping[str, Any] | None
 
 
 def validate_iterations(iterations: Any) -> int:

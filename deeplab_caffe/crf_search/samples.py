@@ -10,11 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from deeplab_caffe.data.io.folders import find_images, folder_names
+from deeplab_caffe.crf.inputs import Kind, as_kind, two_channels, validate_score_values
+from deeplab_caffe.data.io.folders import find_images, folder_names, id_folders
 from deeplab_caffe.data.io.images import load_image, load_label
 from deeplab_caffe.data.io.lists import read_id_list
 from deeplab_caffe.data.io.mat import read_scores_mat
-from deeplab_caffe.errors import DataError
+from deeplab_caffe.errors import CRFError, DataError
 
 # Where an image has both, the original's own format goes first.
 _SCORE_SUFFIXES = ("_blob_0.mat", ".npy")
@@ -45,18 +46,23 @@ class SearchSample:
             image lies at the top left where they are larger.
         image: the photograph.
         label: the true labels, a palette or grey image.
+        kind: what the scores are, see :func:`deeplab_caffe.crf.dense_crf`.
     """
 
     name: str
     scores: Path
     image: Path
     label: Path
+    kind: Kind | None = None
 
     def load(self) -> Content:
         """Read the files.
 
+        Probabilities and energies come as scores.
+
         Raises:
-            DataError: a file that is missing or damaged, or sizes that do not fit.
+            DataError: a file that is missing or damaged, sizes that do not fit, or scores that are not what they should
+                be.
         """
         # As the pixels are stored: that is what scores and labels were made for.
         image = load_image(self.image, exif_orientation=False)
@@ -70,13 +76,24 @@ class SearchSample:
             )
         read = read_scores_mat if self.scores.suffix == ".mat" else _read_scores_npy
         scores = read(self.scores, size)
-        if not np.isfinite(scores).all():
+        return Content(self._as_scores(scores), image, label)
+
+    def _as_scores(self, values: np.ndarray) -> np.ndarray:
+        if not np.isfinite(values).all():
             raise DataError("the scores are not all finite", self.scores)
-        return Content(scores, image, label)
+        try:
+            values = two_channels(values, self.kind, -3)
+            validate_score_values(values, self.kind)
+        except CRFError as exc:
+            raise DataError(str(exc), self.scores) from exc
+        if self.kind == "probabilities":
+            values = np.log(np.maximum(values, np.finfo(np.float32).tiny))
+        scores: np.ndarray = -values if self.kind == "energies" else values
+        return scores
 
     def checksum(self) -> str:
         """Return the SHA-256 of the three files' bytes."""
-        digest = hashlib.sha256()
+        digest = hashlib.sha256(b"" if self.kind in (None, "scores") else self.kind.encode())
         for path in (self.scores, self.image, self.label):
             try:
                 with path.open("rb") as stream:
@@ -93,6 +110,7 @@ def find_samples(
     images: str | os.PathLike[str],
     labels: str | os.PathLike[str],
     ids: str | os.PathLike[str] | None = None,
+    kind: Kind | None = None,
 ) -> list[SearchSample]:
     """Pair the files of three folders by name.
 
@@ -100,7 +118,8 @@ def find_samples(
         scores: folder of ``<id>_blob_0.mat`` or ``<id>.npy``.
         images: folder of photographs ``<id>.*``.
         labels: folder of label maps ``<id>.*``.
-        ids: a list of ids, one at the start of each line; None takes all scores.
+        ids: a list of ids, one at the start of each line, with folders or without; None takes all scores in the folder.
+        kind: what the scores are, see :func:`deeplab_caffe.crf.dense_crf`.
 
     Returns:
         The samples in the order of the list, or of their names.
@@ -108,17 +127,19 @@ def find_samples(
     Raises:
         DataError: a folder or list that cannot be read or holds nothing, or an id without one of its files.
     """
+    listed = [] if ids is None else list(dict.fromkeys(read_id_list(ids)))
     found: dict[str, Path] = {}
+    files = [(inner, name) for inner in id_folders(scores, listed) for name in folder_names(Path(scores) / inner)]
     for suffix in reversed(_SCORE_SUFFIXES):
-        for name in folder_names(scores):
+        for inner, name in files:
             if name.endswith(suffix) and name != suffix:
-                found[name[: -len(suffix)]] = Path(scores) / name
+                found[str(inner / name[: -len(suffix)])] = Path(scores) / inner / name
     if not found:
         raise DataError(f"holds neither *{_SCORE_SUFFIXES[0]} nor *{_SCORE_SUFFIXES[1]}", scores)
-    names = sorted(found) if ids is None else list(dict.fromkeys(read_id_list(ids)))
+    names = sorted(found) if ids is None else listed
     if not names:
         raise DataError("holds no id", scores if ids is None else ids)
-    photographs, truths = find_images(images), find_images(labels)
+    photographs, truths = find_images(images, listed), find_images(labels, listed)
     for where, what, folder in (
         (found, "scores", scores),
         (photographs, "image", images),
@@ -127,7 +148,7 @@ def find_samples(
         missing = [name for name in names if name not in where]
         if missing:
             raise DataError(f"holds no {what} of '{missing[0]}'{_others(len(missing) - 1)}", folder)
-    return [SearchSample(name, found[name], photographs[name], truths[name]) for name in names]
+    return [SearchSample(name, found[name], photographs[name], truths[name], as_kind(kind)) for name in names]
 
 
 def draw_samples(samples: Sequence[SearchSample], count: int, seed: int) -> list[SearchSample]:

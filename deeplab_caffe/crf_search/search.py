@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from deeplab_caffe.arrays.memory import available_memory
-from deeplab_caffe.crf.cpu import image_pool
+from deeplab_caffe.crf.cpu import image_pool, usable_threads
 from deeplab_caffe.crf.memory import DEFAULT_WORKSPACE, CRFMemoryError
 from deeplab_caffe.crf.params import CRFParams
 from deeplab_caffe.crf_search.grid import Grid, Point
@@ -109,7 +109,7 @@ class Search:
         samples: what to evaluate on.
         settings: what all points have in common.
         results: a file that keeps results, see :class:`ResultFile`; None for none.
-        jobs: how many images at a time; 0 for the number of cores. Fewer where memory is short.
+        jobs: how many images at a time, at most the number of cores; 0 for that. Fewer where memory is short.
         progress: opens a bar for each stage.
 
     Attributes:
@@ -136,7 +136,7 @@ class Search:
         self.settings = SearchSettings() if settings is None else settings
         self._results = ResultFile(results)
         self._progress = progress
-        self._jobs = jobs or _cores()
+        self._jobs = jobs or usable_threads()
         self._stop = threading.Event()
         self._checksums: dict[SearchSample, str] = {}
         self.num_classes = len(self.samples[0].load().scores)
@@ -289,10 +289,6 @@ class Search:
         finally:
             self._stop.set()
             pool.shutdown(cancel_futures=True)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _cut(pairs: Mapping[Sigmas, list[float]], pieces: int) -> list[dict[Sigmas, list[float]]]:

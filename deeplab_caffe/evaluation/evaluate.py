@@ -141,7 +141,8 @@ def find_pairs(
         if not pair.prediction.is_file():
             missing.append(name)
         elif not pair.label.is_file():
-            raise DataError("the labels are missing", pair.label)
+            jpeg = any(pair.label.with_suffix(suffix).is_file() for suffix in (".jpg", ".jpeg", ".JPG"))
+            raise DataError(f"the labels are missing{': JPEG changes labels, save PNG' if jpeg else ''}", pair.label)
         else:
             pairs.append(pair)
     if missing and (not skip_missing or not pairs):

@@ -61,8 +61,11 @@ def read_prediction(path: str | os.PathLike[str], kind: Kind, size: tuple[int, i
     else:
         raise EvaluationError(f"kind of results: expected one of {', '.join(SUFFIXES)}, got {kind!r}")
     if labels.shape != tuple(size):
+        turned = labels.shape == tuple(size)[::-1]
         raise DataError(
-            f"is {labels.shape[0]} x {labels.shape[1]} (height x width), the labels are {size[0]} x {size[1]}", path
+            f"is {labels.shape[0]} x {labels.shape[1]} (height x width), the labels are {size[0]} x {size[1]}"
+            f"{': was the photo turned as its EXIF orientation says?' if turned else ''}",
+            path,
         )
     return labels
 

@@ -6,7 +6,7 @@ import importlib.util
 from pathlib import Path
 
 from deeplab_caffe.crf import CRFParams, find_preset
-from deeplab_caffe.data.classes import KNOWN, find_classes
+from deeplab_caffe.data.classes import BESIDE, KNOWN, find_classes
 from deeplab_caffe.errors import CRFError
 from deeplab_caffe.experiment.markers import digest, file_digest
 from deeplab_caffe.experiment.settings import ExperimentError
@@ -157,10 +157,12 @@ def _classes(shop: Workshop) -> str:
     if settings.classes is not None:
         known = settings.classes in KNOWN
         return settings.classes if known else str(Path(settings.classes).absolute())
-    listed = settings.data_root / "list" / "classes.txt"
-    if settings.exp not in KNOWN and not listed.is_file():
-        raise ExperimentError(f"the names of the classes of {settings.exp} are not known: say --classes FILE")
-    return settings.exp if settings.exp in KNOWN else str(listed)
+    if settings.exp in KNOWN:
+        return settings.exp
+    for folder in (Path(settings.model), settings.data_root / "list"):
+        if (folder / BESIDE).is_file():
+            return str((folder / BESIDE).absolute())
+    raise ExperimentError(f"the names of the classes of {settings.exp} are not known: say --classes FILE")
 
 
 def _labels_key(shop: Workshop, set_name: str, labels: Path | None) -> str:

@@ -8,22 +8,25 @@ Out comes ``<image>.bin``, a label map, and on request the same as a palette PNG
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 import numpy as np
 
 from deeplab_caffe.crf import CRFParams, dense_crf
+from deeplab_caffe.crf.inputs import Kind
 from deeplab_caffe.data.io.bin import read_probabilities_bin, write_labels_bin
-from deeplab_caffe.data.io.folders import find_images, folder_names
+from deeplab_caffe.data.io.folders import find_images, folder_names, id_folders
 from deeplab_caffe.data.io.images import load_image, save_labels_png
 from deeplab_caffe.data.io.mat import read_scores_mat
 from deeplab_caffe.errors import CRFError, DataError, DeepLabCaffeError
 from deeplab_caffe.viz import VOC_COLORMAP
 
 InputKind = Literal["mat", "bin"]
+# What scores in these files are unless somebody says otherwise; None: see dense_crf.
+_KINDS: dict[InputKind, Kind | None] = {"mat": None, "bin": "probabilities"}
 SUFFIXES: dict[InputKind, str] = {"mat": "_blob_0.mat", "bin": ".bin"}
 PROGRAMS: dict[InputKind, str] = {"mat": "refine_pascal_v4", "bin": "refine_pascal"}
 
@@ -33,7 +36,7 @@ class Job:
     """One image to refine.
 
     Attributes:
-        name: file name without its ending.
+        name: file name without its ending; of an id with folders, those too.
         scores: file of its scores or probabilities.
         image: file of its photograph; None if it has none, which fails when the job is run.
     """
@@ -80,21 +83,23 @@ def default_params(kind: InputKind) -> CRFParams:
     return CRFParams.for_model(PROGRAMS[kind])
 
 
-def as_kind(name: str) -> InputKind:
+def as_input_kind(name: str) -> InputKind:
     """Return a kind of input by its name, "mat" or "bin"."""
     return "mat" if name == "mat" else "bin"
 
 
-def detect_kind(folder: str | os.PathLike[str]) -> InputKind:
-    """Return which kind of scores a folder holds.
+def detect_kind(folder: str | os.PathLike[str], ids: Iterable[str] = ()) -> InputKind:
+    """Return which kind of scores a folder holds, or the folders inside it that ids name.
 
     Raises:
         DataError: if the folder cannot be read, or holds both kinds or none.
     """
-    names = folder_names(folder)
+    names = [name for _, name in _names(folder, ids)]
     found = [kind for kind, suffix in SUFFIXES.items() if any(name.endswith(suffix) for name in names)]
     if len(found) != 1:
         what = "both *_blob_0.mat and *.bin: say which with --input" if found else "neither *_blob_0.mat nor *.bin"
+        if not found and any(path.is_dir() for path in Path(folder).iterdir()):
+            what += "; scores in folders inside it want a list of ids with those folders"
         raise DataError(f"holds {what}", folder)
     return found[0]
 
@@ -104,7 +109,7 @@ def find_jobs(folders: Folders, ids: Sequence[str] | None = None) -> tuple[list[
 
     Args:
         folders: where they are.
-        ids: names of the images to do; None for all that have scores.
+        ids: names of the images to do, with folders or without; None for all that have scores in the folder itself.
 
     Returns:
         The jobs, in the order of ``ids`` or of their names; and, where all are done, the photographs without scores.
@@ -114,15 +119,18 @@ def find_jobs(folders: Folders, ids: Sequence[str] | None = None) -> tuple[list[
             them.
     """
     suffix = SUFFIXES[folders.kind]
-    names = sorted(name[: -len(suffix)] for name in folder_names(folders.scores) if name.endswith(suffix))
-    names = [name for name in names if name]
+    found = [(inner, name) for inner, name in _names(folders.scores, ids or ()) if name.endswith(suffix)]
+    names = sorted(str(inner / name[: -len(suffix)]) for inner, name in found if name != suffix)
     if not names:
         raise DataError(f"holds no *{suffix}", folders.scores)
     if folders.kind == "bin" and folders.results.resolve() == folders.scores.resolve():
         raise DataError(
             "the label maps would overwrite the probabilities: give another folder for them", folders.results
         )
-    known, images = set(names), find_images(folders.images)
+    for name in ids or ():
+        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+            raise DataError(f"the id '{name}' leads out of the folder of the results", folders.results)
+    known, images = set(names), find_images(folders.images, ids or ())
     if ids is not None:
         missing = [name for name in ids if name not in known]
         if missing:
@@ -131,11 +139,23 @@ def find_jobs(folders: Folders, ids: Sequence[str] | None = None) -> tuple[list[
     return jobs, sorted(images.keys() - known) if ids is None else []
 
 
-def refine(job: Job, kind: InputKind, params: CRFParams) -> np.ndarray:
+def _names(folder: str | os.PathLike[str], ids: Iterable[str]) -> list[tuple[PurePosixPath, str]]:
+    """Return what is in a folder, and in the folders inside it that ids name: inner folder and name."""
+    inner = id_folders(folder, ids)
+    return [(each, name) for each in inner for name in folder_names(Path(folder) / each)]
+
+
+def refine(job: Job, input_kind: InputKind, params: CRFParams, kind: Kind | None = None) -> np.ndarray:
     """Read one job's files and infer.
 
+    Args:
+        job: the files.
+        input_kind: of the file of scores.
+        params: the kernels and iterations.
+        kind: what the scores are, see :func:`deeplab_caffe.crf.dense_crf`; None: probabilities in a ``.bin``.
+
     Returns:
-        Marginals, float32 ``(C, H, W)``.
+        Marginals, float32 ``(C, H, W)``; of a single channel ``(2, H, W)``.
 
     Raises:
         DeepLabCaffeError: naming the file that is missing, damaged, or does not fit its partner.
@@ -144,7 +164,7 @@ def refine(job: Job, kind: InputKind, params: CRFParams) -> np.ndarray:
         raise DataError(f"no image of the name '{job.name}' belongs to these scores", job.scores)
     # As the pixels are stored: that is what the scores were computed for.
     image = load_image(job.image, exif_orientation=False)
-    if kind == "mat":
+    if input_kind == "mat":
         scores = read_scores_mat(job.scores, image.shape[:2])
     else:
         scores = read_probabilities_bin(job.scores)
@@ -155,14 +175,20 @@ def refine(job: Job, kind: InputKind, params: CRFParams) -> np.ndarray:
                 job.scores,
             )
     try:
-        marginals: np.ndarray = dense_crf(scores, image, params, probabilities=kind == "bin")
+        marginals: np.ndarray = dense_crf(scores, image, params, kind=kind or _KINDS[input_kind])
     except CRFError as exc:
         raise DataError(str(exc), job.scores) from exc
     return marginals
 
 
 def refine_jobs(
-    jobs: Sequence[Job], folders: Folders, params: CRFParams, *, png: bool = False, overwrite: bool = False
+    jobs: Sequence[Job],
+    folders: Folders,
+    params: CRFParams,
+    *,
+    kind: Kind | None = None,
+    png: bool = False,
+    overwrite: bool = False,
 ) -> Iterator[JobOutcome]:
     """Refine one image after the other; one that fails does not stop the others.
 
@@ -172,6 +198,7 @@ def refine_jobs(
         jobs: from :func:`find_jobs`.
         folders: where to write.
         params: the kernels and iterations.
+        kind: what the scores are, see :func:`refine`.
         png: write ``<image>.png`` with PASCAL VOC's colours too.
         overwrite: do images again whose results exist.
 
@@ -184,7 +211,7 @@ def refine_jobs(
             yield JobOutcome(job.name, "skipped")
             continue
         try:
-            _write_labels(refine(job, folders.kind, params).argmax(axis=0), results)
+            _write_labels(refine(job, folders.kind, params, kind).argmax(axis=0), results)
         except (DeepLabCaffeError, MemoryError) as exc:
             yield JobOutcome(job.name, "failed", str(exc) or f"{job.scores}: not enough memory")
         else:

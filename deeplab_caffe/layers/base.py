@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections import OrderedDict
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from deeplab_caffe.layers.facts import Fact
 from deeplab_caffe.layers.fillers import fill
 from deeplab_caffe.layers.user_code import UserCode
 from deeplab_caffe.proto import V1, Dialect, caffe_pb2
+from deeplab_caffe.proto.schema.names import all_names, did_you_mean
 
 if TYPE_CHECKING:
     import numpy as np
@@ -438,8 +438,8 @@ def layer_class(param: caffe_pb2.LayerParameter) -> type[Layer]:
     """
     name = param.type
     if name not in LAYERS:
-        close = difflib.get_close_matches(name, LAYERS, n=1)
-        hint = f"; did you mean {close[0]}?" if close else ""
+        known = name in all_names()
+        hint = "" if known else f"; it is neither Caffe's nor DeepLab's{did_you_mean(name, LAYERS)}"
         raise NetError(f"layer type {name or 'NONE'} is not implemented{hint}", layer=param.name)
     return LAYERS[name]
 

@@ -104,6 +104,8 @@ class InfogainLoss(ClassLoss):
 
     def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:
         super().__init__(param, context)
+        if param.infogain_loss_param.axis not in (1, -3):
+            raise self.error(f"axis: {param.infogain_loss_param.axis} is not implemented, expected 1")
         matrix = None
         if len(param.bottom) < 3:
             if not param.infogain_loss_param.source:

@@ -24,9 +24,10 @@ _INDEX_BYTES = 8  # of a maximum's place, which torch keeps for the backward pas
 class Pooling(Layer):
     """Maximum or average over a window (layers/pooling_layer.cpp).
 
-    Output sizes round up, and with padding a last window that would start beyond ``height + pad`` is dropped. MAX takes
-    the first maximum in row-major order; its optional second top is that maximum's index within the plane. AVE divides
-    by the window clipped to the padded plane, so padding counts.
+    Output sizes round up, or down with ``round_mode: FLOOR`` (in forks ``ceil_mode: false``), and with padding a last
+    window that would start beyond ``height + pad`` is dropped. MAX takes the first maximum in row-major order; its
+    optional second top is that maximum's index within the plane. AVE divides by the window clipped to the padded plane,
+    so padding counts.
     """
 
     TYPE = "Pooling"
@@ -39,6 +40,7 @@ class Pooling(Layer):
         super().__init__(param, context)
         pool = param.pooling_param
         self.method = caffe_pb2.PoolingParameter.PoolMethod.Name(pool.pool)
+        self.rounds_down = pool.round_mode == pool.FLOOR
         if self.method == "STOCHASTIC":
             raise self.error("STOCHASTIC pooling is not implemented: the original has none on the CPU either")
         if len(param.top) == 2 and self.method != "MAX":
@@ -54,7 +56,7 @@ class Pooling(Layer):
 
     @property
     def fact(self) -> MaxPoolingFact | None:
-        if self.method != "MAX" or self.geometry is None or len(self.param.top) != 1:
+        if self.method != "MAX" or self.geometry is None or len(self.param.top) != 1 or self.rounds_down:
             return None
         return MaxPoolingFact(self.geometry.kernel, self.geometry.stride, self.geometry.pad)
 
@@ -69,7 +71,7 @@ class Pooling(Layer):
         size = []
         for axis in range(2):
             length, k, s, p = shape[2 + axis], g.kernel[axis], g.stride[axis], g.pad[axis]
-            count = -((length + 2 * p - k) // -s) + 1
+            count = ((length + 2 * p - k) // s if self.rounds_down else -((length + 2 * p - k) // -s)) + 1
             if any(g.pad) and (count - 1) * s >= length + p:
                 count -= 1
             if count < 1:
@@ -150,13 +152,14 @@ class Pooling(Layer):
         if g is None:
             return [graph.node("GlobalMaxPool" if self.method == "MAX" else "GlobalAveragePool", bottoms, tops[0])]
         kernel: dict[str, Any] = {"kernel_shape": g.kernel, "strides": g.stride}
-        if self.method == "AVE" and g.stride == (1, 1):
-            # Nothing to round, and the window clipped to the padded plane is a whole one.
+        if self.method == "AVE" and (g.stride == (1, 1) or self.rounds_down):
+            # Nothing to round up, and the window clipped to the padded plane is a whole one.
             return [graph.node("AveragePool", bottoms, tops[0], pads=[*g.pad, *g.pad], count_include_pad=1, **kernel)]
         if self.method == "MAX" and all(s <= k for s, k in zip(g.stride, g.kernel, strict=True)):
             # ONNX rounds up as Caffe does and drops a last window that starts beyond the plane and its padding; without
             # padding, where Caffe drops none, there can be none while the stride is no larger than the kernel.
-            return [graph.node("MaxPool", bottoms, tops[0], pads=[*g.pad, *g.pad], ceil_mode=1, **kernel)]
+            mode = int(not self.rounds_down)
+            return [graph.node("MaxPool", bottoms, tops[0], pads=[*g.pad, *g.pad], ceil_mode=mode, **kernel)]
         return [self._onnx_of_fixed_size(graph, g, bottoms[0], tops[0])]
 
     def _onnx_of_fixed_size(self, graph: OnnxGraph, g: Geometry, x: str, top: str) -> str:

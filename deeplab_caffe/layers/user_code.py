@@ -94,7 +94,7 @@ class UserCode:
             except ImportError as error:
                 hint = f"module '{python.module}' cannot be imported: {error}: "
                 if error.name == "caffe":
-                    hint += "have 'import caffe' find this package by deeplab_caffe.pycaffe.alias()"
+                    hint += "have 'import caffe' find this package by deeplab_caffe.pycaffe.install_as_caffe()"
                 else:
                     hint += "modules are looked for on sys.path; PYTHONPATH adds to it"
                 raise NetError(hint, self._name) from error
@@ -104,7 +104,7 @@ class UserCode:
         if not (isinstance(found, type) and issubclass(found, UserLayer)):
             raise NetError(
                 f"{self._class} must be derived from this package's caffe.Layer: its module must import "
-                "deeplab_caffe.pycaffe as caffe, or deeplab_caffe.pycaffe.alias() must be called before",
+                "deeplab_caffe.pycaffe as caffe, or deeplab_caffe.pycaffe.install_as_caffe() must be called before",
                 self._name,
             )
         return found

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+import torch
 from google.protobuf.message import Message
 
-from deeplab_caffe.errors import NetError
-from deeplab_caffe.layers import Layer, NetContext, Shape, create_layer, layer_class
+from deeplab_caffe.errors import NetError, listed
+from deeplab_caffe.layers import LAYERS, Layer, NetContext, Shape, create_layer, layer_class
 from deeplab_caffe.net.graph import Graph, Step, mark_dead, mark_inplace
 from deeplab_caffe.proto import Dialect, caffe_pb2
 
@@ -41,8 +42,58 @@ def build_graph(net: caffe_pb2.NetParameter, context: NetContext, blob_shapes: d
         blob_shapes: of the inputs; those of all other blobs are added.
 
     Raises:
-        NetError: a layer is wrong, or does not fit those before it.
+        NetError: a layer is wrong, or does not fit those before it; if several layers are, they are named together.
     """
+    inputs = dict(blob_shapes)
+    if any(param.type not in LAYERS for param in net.layer):
+        raise _refusal(net, context, inputs)
+    try:
+        return _build_graph(net, context, blob_shapes)
+    except NetError as error:
+        refusal = _refusal(net, context, inputs, error)
+        if refusal is error:
+            raise
+        raise refusal from error
+
+
+def _refusal(
+    net: caffe_pb2.NetParameter, context: NetContext, shapes: dict[str, Shape], first: NetError | None = None
+) -> NetError:
+    """Return one error for all layers that are refused, ``first`` before the others.
+
+    The others are found without memory for their parameters. Layers behind one that is refused are made, and asked for
+    their shapes only where those of their bottoms are known. Layers that read or write files are left out.
+    """
+    found = [] if first is None else [first]
+    with torch.device("meta"):
+        for param in net.layer:
+            if param.type in LAYERS and (LAYERS[param.type].is_source or LAYERS[param.type].writes_files):
+                continue
+            try:
+                layer = create_layer(param, context)
+                if all(blob in shapes for blob in param.bottom):
+                    bottom_shapes = [shapes[blob] for blob in param.bottom]
+                    layer.setup(bottom_shapes)
+                    shapes.update(zip(param.top, map(tuple, layer.top_shapes(bottom_shapes)), strict=False))
+            except NetError as error:
+                # A filler that fails only for want of memory to fill is none of its faults.
+                if not isinstance(error.__context__, RuntimeError) and (first is None or str(error) != str(first)):
+                    found.append(error)
+            except Exception:
+                # Other people's layers fail as they like; what was found before counts.
+                continue
+    if len(found) == 1:
+        return found[0]
+    layers: dict[str, list[str]] = {}
+    for one in found:
+        layers.setdefault(one.reason, []).append(f"'{one.layer}'")
+    reasons = [f"{reason} ({listed(names, 3, ', ')})" for reason, names in layers.items()]
+    refusal = NetError(f"{len(found)} layers are refused: {listed(reasons)}")
+    refusal.layer = found[0].layer
+    return refusal
+
+
+def _build_graph(net: caffe_pb2.NetParameter, context: NetContext, blob_shapes: dict[str, Shape]) -> Graph:
     owners: dict[str, tuple[Layer, str]] = {}
     learners: set[str] = set()
     current = {name: number for number, name in enumerate(net.input)}

@@ -75,20 +75,19 @@ def _put(tree: Tree, name: str, value: Tree | np.ndarray) -> None:
     tree[last] = value
 
 
-def write_tree(path: str | PathLike[str], tree: Tree, *, sync: bool = False) -> None:
-    """Write groups and datasets; the file appears under its name only when it is complete.
+def write_tree(path: str | PathLike[str], tree: Tree) -> None:
+    """Write groups and datasets; the file appears under its name only when it is complete and on the disk.
 
     Args:
         path: the file.
         tree: groups as dicts; a ``/`` in a name makes groups in groups.
-        sync: see :func:`deeplab_caffe.data.io.atomic.atomic_write`.
 
     Raises:
         CaffeModelError: h5py is not installed, or the file cannot be written.
     """
-    h5py = _h5py(path)
+    h5py = import_h5py(path)
     try:
-        with atomic_write(path, sync=sync) as stream:
+        with atomic_write(path, sync=True) as stream:
             # Not into the file itself: where the disk is full, the HDF5 library keeps a file that it cannot close.
             with h5py.File(stream.name, "w", driver="core", backing_store=False, block_size=1 << 20) as file:
                 _fill(file, tree)
@@ -110,7 +109,12 @@ def _fill(group: Any, tree: Mapping[str, Any]) -> None:
             group.create_dataset(name, data=value)
 
 
-def _h5py(path: str | PathLike[str]) -> Any:
+def import_h5py(path: str | PathLike[str]) -> Any:
+    """Return the package, needed for ``path``.
+
+    Raises:
+        CaffeModelError: it is not installed.
+    """
     try:
         import h5py
     except ImportError as error:

@@ -116,9 +116,9 @@ class Output:
         if self.is_foreground:
             scores = torch.cat([1 - scores, scores], 1)
         if len(scores) == 1:
-            one: Tensor = dense_crf(scores[0], images[0], crf, probabilities=as_probabilities)
+            one: Tensor = dense_crf(scores[0], images[0], crf, kind="probabilities" if as_probabilities else None)
             return one[None]
-        several: Tensor = dense_crf(scores, images, crf, probabilities=as_probabilities)
+        several: Tensor = dense_crf(scores, images, crf, kind="probabilities" if as_probabilities else None)
         return several
 
     def results(self, wanted: Sequence[str], images: Tensor | np.ndarray, crf: CRFParams | None) -> dict[str, Tensor]:

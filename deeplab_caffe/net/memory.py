@@ -17,7 +17,7 @@ class TrainingMemory:
     Attributes:
         parameters: the parameters, float32.
         gradients: their gradients.
-        history: the update rule's history, and for Nesterov and AdaGrad as much again for the update.
+        history: the update rule's history, and for all rules but SGD the update.
         activations: what the forward pass keeps for the backward pass.
     """
 
@@ -43,7 +43,8 @@ def training_memory(net: Net, *, dtype: str = "float32", buffers: int = 1) -> Tr
     Args:
         net: the net, in phase TRAIN.
         dtype: ``"float32"``, or ``"bfloat16"``: activations of the layers that can do with it take two bytes a number.
-        buffers: float32 copies of the parameters that the update rule keeps: 1 for SGD, 2 for Nesterov and AdaGrad.
+        buffers: float32 copies of the parameters that the update rule keeps: 1 for SGD, 2 for
+            Nesterov, AdaGrad and RMSProp, 3 for AdaDelta and Adam.
     """
     learning = 4 * sum(p.numel() for p in net.parameters() if p.requires_grad)
     parameters = 4 * net.parameter_count()

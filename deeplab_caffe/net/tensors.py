@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import warnings
-import zipfile
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from deeplab_caffe.data.io.archive import check_torch_archive
 from deeplab_caffe.data.io.atomic import atomic_write
 from deeplab_caffe.errors import ConversionError, DataError
 from deeplab_caffe.layers import Layer
@@ -100,28 +100,17 @@ def read_tensors(path: str | PathLike[str]) -> dict[str, Tensor] | None:
         if head.startswith((b"PK\x03\x04", b"\x80\x02")):
             if head.startswith(b"PK"):
                 check_torch_archive(path)
-            return _checked(torch.load(path, map_location="cpu", weights_only=True), path)
+            # A stream: of a path torch also looks at the name.
+            with Path(path).open("rb") as file:
+                return _checked(torch.load(file, map_location="cpu", weights_only=True), path)
         if len(head) == 9 and head[8:] == b"{" and 8 < 8 + int.from_bytes(head[:8], "little") <= size:
             return _checked(_safetensors(path), path)
     except ConversionError:
         raise
     except Exception as error:  # torch's unpickler raises nearly anything on a damaged file
-        raise ConversionError(f"{path}: cannot be read: {str(error).partition(chr(10))[0]}") from error
+        reason = str(error).partition("\n")[0][:200] or type(error).__name__
+        raise ConversionError(f"{path}: cannot be read: {reason}") from error
     return None
-
-
-def check_torch_archive(path: str | PathLike[str]) -> None:
-    """Check what torch does not: that no part of a zip archive of ``torch.save`` is compressed or damaged.
-
-    Raises:
-        ValueError: one is; a compressed part may claim any size.
-        zipfile.BadZipFile: it is no zip archive.
-    """
-    with zipfile.ZipFile(path) as archive:
-        if any(part.compress_type != zipfile.ZIP_STORED for part in archive.infolist()):
-            raise ValueError("its parts are compressed")
-        if (damaged := archive.testzip()) is not None:
-            raise ValueError(f"the checksum of its part {damaged!r} is wrong")
 
 
 def _safetensors(path: str | PathLike[str]) -> dict[str, Tensor]:
@@ -133,11 +122,13 @@ def _safetensors(path: str | PathLike[str]) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except SafetensorError as error:
-        raise ConversionError(f"{path}: cannot be read: {error}") from error
+        raise ConversionError(f"{path}: cannot be read: {str(error)[:200]}") from error
 
 
 def _checked(found: object, path: str | PathLike[str]) -> dict[str, Tensor]:
-    if not isinstance(found, Mapping) or not all(isinstance(value, Tensor) for value in found.values()):
+    if not isinstance(found, Mapping) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in found.items()
+    ):
         raise ConversionError(f"{path}: expected a dict of tensors, as state_dict() gives")
     return dict(found)
 
@@ -175,6 +166,8 @@ def load_tensors(
         came = tensors[name]
         if came.shape != blob.shape:
             raise ConversionError(f"{path}: '{name}' needs shape {tuple(blob.shape)}, got {tuple(came.shape)}")
+        if came.layout != torch.strided or came.is_meta or came.is_quantized:
+            raise ConversionError(f"{path}: '{name}' needs plain numbers, got a tensor that is sparse or has none")
         if came.dtype not in (torch.float32, torch.float16, torch.bfloat16):
             raise ConversionError(f"{path}: '{name}' needs float32, which cannot hold {came.dtype} exactly")
         first, value = taken.setdefault(blob.data_ptr(), (name, came))
@@ -188,4 +181,4 @@ def load_tensors(
 def some(names: Sequence[str], most: int = 6) -> str:
     """Return the first names, quoted, and how many more there are."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(f"'{name}'" for name in names[:most]) + more
+    return ", ".join(f"'{name[:80]}'" for name in names[:most]) + more

@@ -267,6 +267,7 @@ class NetParameter(Message):
     LAYER_FIELD_NUMBER: ClassVar[int]
     LAYERS_FIELD_NUMBER: ClassVar[int]
     DIALECT_FIELD_NUMBER: ClassVar[int]
+    INPUT_LAYER_FIELD_NUMBER: ClassVar[int]
     name: str
     @property
     def input(self) -> RepeatedScalarFieldContainer[str]: ...
@@ -283,6 +284,8 @@ class NetParameter(Message):
     @property
     def layers(self) -> RepeatedCompositeFieldContainer[V1LayerParameter]: ...
     dialect: str
+    @property
+    def input_layer(self) -> RepeatedScalarFieldContainer[str]: ...
     def __init__(
         self,
         *,
@@ -296,6 +299,7 @@ class NetParameter(Message):
         layer: Iterable[LayerParameter] | None = ...,
         layers: Iterable[V1LayerParameter] | None = ...,
         dialect: str | None = ...,
+        input_layer: Iterable[str] | None = ...,
     ) -> None: ...
     def HasField(
         self,
@@ -325,6 +329,8 @@ class NetParameter(Message):
             b"input",
             "input_dim",
             b"input_dim",
+            "input_layer",
+            b"input_layer",
             "input_shape",
             b"input_shape",
             "layer",
@@ -410,6 +416,8 @@ class SolverParameter(Message):
     DEBUG_INFO_FIELD_NUMBER: ClassVar[int]
     SNAPSHOT_AFTER_TRAIN_FIELD_NUMBER: ClassVar[int]
     SOLVER_TYPE_FIELD_NUMBER: ClassVar[int]
+    LAYER_WISE_REDUCE_FIELD_NUMBER: ClassVar[int]
+    WEIGHTS_FIELD_NUMBER: ClassVar[int]
     net: str
     @property
     def net_param(self) -> NetParameter: ...
@@ -458,6 +466,9 @@ class SolverParameter(Message):
     debug_info: bool
     snapshot_after_train: bool
     solver_type: int
+    layer_wise_reduce: bool
+    @property
+    def weights(self) -> RepeatedScalarFieldContainer[str]: ...
     def __init__(
         self,
         *,
@@ -501,6 +512,8 @@ class SolverParameter(Message):
         debug_info: bool | None = ...,
         snapshot_after_train: bool | None = ...,
         solver_type: int | None = ...,
+        layer_wise_reduce: bool | None = ...,
+        weights: Iterable[str] | None = ...,
     ) -> None: ...
     def HasField(
         self,
@@ -523,6 +536,8 @@ class SolverParameter(Message):
             b"gamma",
             "iter_size",
             b"iter_size",
+            "layer_wise_reduce",
+            b"layer_wise_reduce",
             "lr_policy",
             b"lr_policy",
             "max_iter",
@@ -598,6 +613,8 @@ class SolverParameter(Message):
             b"gamma",
             "iter_size",
             b"iter_size",
+            "layer_wise_reduce",
+            b"layer_wise_reduce",
             "lr_policy",
             b"lr_policy",
             "max_iter",
@@ -660,6 +677,8 @@ class SolverParameter(Message):
             b"type",
             "weight_decay",
             b"weight_decay",
+            "weights",
+            b"weights",
         ],
     ) -> None: ...
 
@@ -932,18 +951,14 @@ class LayerParameter(Message):
     TRANSFORM_PARAM_FIELD_NUMBER: ClassVar[int]
     LOSS_PARAM_FIELD_NUMBER: ClassVar[int]
     ACCURACY_PARAM_FIELD_NUMBER: ClassVar[int]
-    ADAPTIVE_BIAS_CHANNEL_PARAM_FIELD_NUMBER: ClassVar[int]
     ARGMAX_PARAM_FIELD_NUMBER: ClassVar[int]
     BATCH_NORM_PARAM_FIELD_NUMBER: ClassVar[int]
     BIAS_PARAM_FIELD_NUMBER: ClassVar[int]
-    BIAS_CHANNEL_PARAM_FIELD_NUMBER: ClassVar[int]
     CONCAT_PARAM_FIELD_NUMBER: ClassVar[int]
     CONTRASTIVE_LOSS_PARAM_FIELD_NUMBER: ClassVar[int]
     CONVOLUTION_PARAM_FIELD_NUMBER: ClassVar[int]
     CROP_PARAM_FIELD_NUMBER: ClassVar[int]
     DATA_PARAM_FIELD_NUMBER: ClassVar[int]
-    DENSE_CRF_PARAM_FIELD_NUMBER: ClassVar[int]
-    DOMAIN_TRANSFORM_PARAM_FIELD_NUMBER: ClassVar[int]
     DROPOUT_PARAM_FIELD_NUMBER: ClassVar[int]
     DUMMY_DATA_PARAM_FIELD_NUMBER: ClassVar[int]
     ELTWISE_PARAM_FIELD_NUMBER: ClassVar[int]
@@ -957,12 +972,9 @@ class LayerParameter(Message):
     IMAGE_DATA_PARAM_FIELD_NUMBER: ClassVar[int]
     INFOGAIN_LOSS_PARAM_FIELD_NUMBER: ClassVar[int]
     INNER_PRODUCT_PARAM_FIELD_NUMBER: ClassVar[int]
-    INTERP_PARAM_FIELD_NUMBER: ClassVar[int]
     INPUT_PARAM_FIELD_NUMBER: ClassVar[int]
     LOG_PARAM_FIELD_NUMBER: ClassVar[int]
     LRN_PARAM_FIELD_NUMBER: ClassVar[int]
-    MAT_READ_PARAM_FIELD_NUMBER: ClassVar[int]
-    MAT_WRITE_PARAM_FIELD_NUMBER: ClassVar[int]
     MEMORY_DATA_PARAM_FIELD_NUMBER: ClassVar[int]
     MVN_PARAM_FIELD_NUMBER: ClassVar[int]
     PARAMETER_PARAM_FIELD_NUMBER: ClassVar[int]
@@ -975,7 +987,6 @@ class LayerParameter(Message):
     RELU_PARAM_FIELD_NUMBER: ClassVar[int]
     RESHAPE_PARAM_FIELD_NUMBER: ClassVar[int]
     SCALE_PARAM_FIELD_NUMBER: ClassVar[int]
-    SEG_ACCURACY_PARAM_FIELD_NUMBER: ClassVar[int]
     SIGMOID_PARAM_FIELD_NUMBER: ClassVar[int]
     SOFTMAX_PARAM_FIELD_NUMBER: ClassVar[int]
     SPP_PARAM_FIELD_NUMBER: ClassVar[int]
@@ -983,8 +994,18 @@ class LayerParameter(Message):
     TANH_PARAM_FIELD_NUMBER: ClassVar[int]
     THRESHOLD_PARAM_FIELD_NUMBER: ClassVar[int]
     TILE_PARAM_FIELD_NUMBER: ClassVar[int]
-    UNIQUE_LABEL_PARAM_FIELD_NUMBER: ClassVar[int]
     WINDOW_DATA_PARAM_FIELD_NUMBER: ClassVar[int]
+    SWISH_PARAM_FIELD_NUMBER: ClassVar[int]
+    CLIP_PARAM_FIELD_NUMBER: ClassVar[int]
+    ADAPTIVE_BIAS_CHANNEL_PARAM_FIELD_NUMBER: ClassVar[int]
+    BIAS_CHANNEL_PARAM_FIELD_NUMBER: ClassVar[int]
+    DENSE_CRF_PARAM_FIELD_NUMBER: ClassVar[int]
+    DOMAIN_TRANSFORM_PARAM_FIELD_NUMBER: ClassVar[int]
+    INTERP_PARAM_FIELD_NUMBER: ClassVar[int]
+    MAT_READ_PARAM_FIELD_NUMBER: ClassVar[int]
+    MAT_WRITE_PARAM_FIELD_NUMBER: ClassVar[int]
+    SEG_ACCURACY_PARAM_FIELD_NUMBER: ClassVar[int]
+    UNIQUE_LABEL_PARAM_FIELD_NUMBER: ClassVar[int]
     STRICT_DIM_FIELD_NUMBER: ClassVar[int]
     CENSOR_LABEL_PARAM_FIELD_NUMBER: ClassVar[int]
     CHANNEL_AGGREGATOR_PARAM_FIELD_NUMBER: ClassVar[int]
@@ -1022,15 +1043,11 @@ class LayerParameter(Message):
     @property
     def accuracy_param(self) -> AccuracyParameter: ...
     @property
-    def adaptive_bias_channel_param(self) -> AdaptiveBiasChannelParameter: ...
-    @property
     def argmax_param(self) -> ArgMaxParameter: ...
     @property
     def batch_norm_param(self) -> BatchNormParameter: ...
     @property
     def bias_param(self) -> BiasParameter: ...
-    @property
-    def bias_channel_param(self) -> BiasChannelParameter: ...
     @property
     def concat_param(self) -> ConcatParameter: ...
     @property
@@ -1041,10 +1058,6 @@ class LayerParameter(Message):
     def crop_param(self) -> CropParameter: ...
     @property
     def data_param(self) -> DataParameter: ...
-    @property
-    def dense_crf_param(self) -> DenseCRFParameter: ...
-    @property
-    def domain_transform_param(self) -> DomainTransformParameter: ...
     @property
     def dropout_param(self) -> DropoutParameter: ...
     @property
@@ -1072,17 +1085,11 @@ class LayerParameter(Message):
     @property
     def inner_product_param(self) -> InnerProductParameter: ...
     @property
-    def interp_param(self) -> InterpParameter: ...
-    @property
     def input_param(self) -> InputParameter: ...
     @property
     def log_param(self) -> LogParameter: ...
     @property
     def lrn_param(self) -> LRNParameter: ...
-    @property
-    def mat_read_param(self) -> MatReadParameter: ...
-    @property
-    def mat_write_param(self) -> MatWriteParameter: ...
     @property
     def memory_data_param(self) -> MemoryDataParameter: ...
     @property
@@ -1108,8 +1115,6 @@ class LayerParameter(Message):
     @property
     def scale_param(self) -> ScaleParameter: ...
     @property
-    def seg_accuracy_param(self) -> SegAccuracyParameter: ...
-    @property
     def sigmoid_param(self) -> SigmoidParameter: ...
     @property
     def softmax_param(self) -> SoftmaxParameter: ...
@@ -1124,9 +1129,29 @@ class LayerParameter(Message):
     @property
     def tile_param(self) -> TileParameter: ...
     @property
-    def unique_label_param(self) -> UniqueLabelParameter: ...
-    @property
     def window_data_param(self) -> WindowDataParameter: ...
+    @property
+    def swish_param(self) -> SwishParameter: ...
+    @property
+    def clip_param(self) -> ClipParameter: ...
+    @property
+    def adaptive_bias_channel_param(self) -> AdaptiveBiasChannelParameter: ...
+    @property
+    def bias_channel_param(self) -> BiasChannelParameter: ...
+    @property
+    def dense_crf_param(self) -> DenseCRFParameter: ...
+    @property
+    def domain_transform_param(self) -> DomainTransformParameter: ...
+    @property
+    def interp_param(self) -> InterpParameter: ...
+    @property
+    def mat_read_param(self) -> MatReadParameter: ...
+    @property
+    def mat_write_param(self) -> MatWriteParameter: ...
+    @property
+    def seg_accuracy_param(self) -> SegAccuracyParameter: ...
+    @property
+    def unique_label_param(self) -> UniqueLabelParameter: ...
     strict_dim: bool
     @property
     def censor_label_param(self) -> CensorLabelParameter: ...
@@ -1165,18 +1190,14 @@ class LayerParameter(Message):
         transform_param: TransformationParameter | None = ...,
         loss_param: LossParameter | None = ...,
         accuracy_param: AccuracyParameter | None = ...,
-        adaptive_bias_channel_param: AdaptiveBiasChannelParameter | None = ...,
         argmax_param: ArgMaxParameter | None = ...,
         batch_norm_param: BatchNormParameter | None = ...,
         bias_param: BiasParameter | None = ...,
-        bias_channel_param: BiasChannelParameter | None = ...,
         concat_param: ConcatParameter | None = ...,
         contrastive_loss_param: ContrastiveLossParameter | None = ...,
         convolution_param: ConvolutionParameter | None = ...,
         crop_param: CropParameter | None = ...,
         data_param: DataParameter | None = ...,
-        dense_crf_param: DenseCRFParameter | None = ...,
-        domain_transform_param: DomainTransformParameter | None = ...,
         dropout_param: DropoutParameter | None = ...,
         dummy_data_param: DummyDataParameter | None = ...,
         eltwise_param: EltwiseParameter | None = ...,
@@ -1190,12 +1211,9 @@ class LayerParameter(Message):
         image_data_param: ImageDataParameter | None = ...,
         infogain_loss_param: InfogainLossParameter | None = ...,
         inner_product_param: InnerProductParameter | None = ...,
-        interp_param: InterpParameter | None = ...,
         input_param: InputParameter | None = ...,
         log_param: LogParameter | None = ...,
         lrn_param: LRNParameter | None = ...,
-        mat_read_param: MatReadParameter | None = ...,
-        mat_write_param: MatWriteParameter | None = ...,
         memory_data_param: MemoryDataParameter | None = ...,
         mvn_param: MVNParameter | None = ...,
         parameter_param: ParameterParameter | None = ...,
@@ -1208,7 +1226,6 @@ class LayerParameter(Message):
         relu_param: ReLUParameter | None = ...,
         reshape_param: ReshapeParameter | None = ...,
         scale_param: ScaleParameter | None = ...,
-        seg_accuracy_param: SegAccuracyParameter | None = ...,
         sigmoid_param: SigmoidParameter | None = ...,
         softmax_param: SoftmaxParameter | None = ...,
         spp_param: SPPParameter | None = ...,
@@ -1216,8 +1233,18 @@ class LayerParameter(Message):
         tanh_param: TanHParameter | None = ...,
         threshold_param: ThresholdParameter | None = ...,
         tile_param: TileParameter | None = ...,
-        unique_label_param: UniqueLabelParameter | None = ...,
         window_data_param: WindowDataParameter | None = ...,
+        swish_param: SwishParameter | None = ...,
+        clip_param: ClipParameter | None = ...,
+        adaptive_bias_channel_param: AdaptiveBiasChannelParameter | None = ...,
+        bias_channel_param: BiasChannelParameter | None = ...,
+        dense_crf_param: DenseCRFParameter | None = ...,
+        domain_transform_param: DomainTransformParameter | None = ...,
+        interp_param: InterpParameter | None = ...,
+        mat_read_param: MatReadParameter | None = ...,
+        mat_write_param: MatWriteParameter | None = ...,
+        seg_accuracy_param: SegAccuracyParameter | None = ...,
+        unique_label_param: UniqueLabelParameter | None = ...,
         strict_dim: bool | None = ...,
         censor_label_param: CensorLabelParameter | None = ...,
         channel_aggregator_param: ChannelAggregatorParameter | None = ...,
@@ -1249,6 +1276,8 @@ class LayerParameter(Message):
             b"censor_label_param",
             "channel_aggregator_param",
             b"channel_aggregator_param",
+            "clip_param",
+            b"clip_param",
             "concat_param",
             b"concat_param",
             "contrastive_loss_param",
@@ -1359,6 +1388,8 @@ class LayerParameter(Message):
             b"spp_param",
             "strict_dim",
             b"strict_dim",
+            "swish_param",
+            b"swish_param",
             "tanh_param",
             b"tanh_param",
             "threshold_param",
@@ -1398,6 +1429,8 @@ class LayerParameter(Message):
             b"censor_label_param",
             "channel_aggregator_param",
             b"channel_aggregator_param",
+            "clip_param",
+            b"clip_param",
             "concat_param",
             b"concat_param",
             "contrastive_loss_param",
@@ -1518,6 +1551,8 @@ class LayerParameter(Message):
             b"spp_param",
             "strict_dim",
             b"strict_dim",
+            "swish_param",
+            b"swish_param",
             "tanh_param",
             b"tanh_param",
             "threshold_param",
@@ -2510,13 +2545,13 @@ class ImageDataParameter(Message):
     NEW_HEIGHT_FIELD_NUMBER: ClassVar[int]
     NEW_WIDTH_FIELD_NUMBER: ClassVar[int]
     IS_COLOR_FIELD_NUMBER: ClassVar[int]
-    IGNORE_LABEL_FIELD_NUMBER: ClassVar[int]
-    LABEL_TYPE_FIELD_NUMBER: ClassVar[int]
     SCALE_FIELD_NUMBER: ClassVar[int]
     MEAN_FILE_FIELD_NUMBER: ClassVar[int]
     CROP_SIZE_FIELD_NUMBER: ClassVar[int]
     MIRROR_FIELD_NUMBER: ClassVar[int]
     ROOT_FOLDER_FIELD_NUMBER: ClassVar[int]
+    IGNORE_LABEL_FIELD_NUMBER: ClassVar[int]
+    LABEL_TYPE_FIELD_NUMBER: ClassVar[int]
     HAS_LABEL_FIELD_NUMBER: ClassVar[int]
     MAX_LABELS_FIELD_NUMBER: ClassVar[int]
     source: str
@@ -2526,13 +2561,13 @@ class ImageDataParameter(Message):
     new_height: int
     new_width: int
     is_color: bool
-    ignore_label: int
-    label_type: int
     scale: float
     mean_file: str
     crop_size: int
     mirror: bool
     root_folder: str
+    ignore_label: int
+    label_type: int
     has_label: bool
     max_labels: int
     def __init__(
@@ -2545,13 +2580,13 @@ class ImageDataParameter(Message):
         new_height: int | None = ...,
         new_width: int | None = ...,
         is_color: bool | None = ...,
-        ignore_label: int | None = ...,
-        label_type: int | None = ...,
         scale: float | None = ...,
         mean_file: str | None = ...,
         crop_size: int | None = ...,
         mirror: bool | None = ...,
         root_folder: str | None = ...,
+        ignore_label: int | None = ...,
+        label_type: int | None = ...,
         has_label: bool | None = ...,
         max_labels: int | None = ...,
     ) -> None: ...
@@ -2634,10 +2669,12 @@ class ImageDataParameter(Message):
 class InfogainLossParameter(Message):
     DESCRIPTOR: Descriptor
     SOURCE_FIELD_NUMBER: ClassVar[int]
+    AXIS_FIELD_NUMBER: ClassVar[int]
     source: str
-    def __init__(self, *, source: str | None = ...) -> None: ...
-    def HasField(self, field_name: Literal["source", b"source"]) -> bool: ...
-    def ClearField(self, field_name: Literal["source", b"source"]) -> None: ...
+    axis: int
+    def __init__(self, *, source: str | None = ..., axis: int | None = ...) -> None: ...
+    def HasField(self, field_name: Literal["axis", b"axis", "source", b"source"]) -> bool: ...
+    def ClearField(self, field_name: Literal["axis", b"axis", "source", b"source"]) -> None: ...
 
 @final
 class InnerProductParameter(Message):
@@ -2996,6 +3033,13 @@ class PoolingParameter(Message):
     DEFAULT: ClassVar[int]
     CAFFE: ClassVar[int]
     CUDNN: ClassVar[int]
+    class _RoundMode(EnumTypeWrapper):
+        CEIL: int
+        FLOOR: int
+
+    RoundMode: ClassVar[_RoundMode]
+    CEIL: ClassVar[int]
+    FLOOR: ClassVar[int]
     POOL_FIELD_NUMBER: ClassVar[int]
     PAD_FIELD_NUMBER: ClassVar[int]
     PAD_H_FIELD_NUMBER: ClassVar[int]
@@ -3008,6 +3052,8 @@ class PoolingParameter(Message):
     STRIDE_W_FIELD_NUMBER: ClassVar[int]
     ENGINE_FIELD_NUMBER: ClassVar[int]
     GLOBAL_POOLING_FIELD_NUMBER: ClassVar[int]
+    ROUND_MODE_FIELD_NUMBER: ClassVar[int]
+    CEIL_MODE_FIELD_NUMBER: ClassVar[int]
     pool: int
     pad: int
     pad_h: int
@@ -3020,6 +3066,8 @@ class PoolingParameter(Message):
     stride_w: int
     engine: int
     global_pooling: bool
+    round_mode: int
+    ceil_mode: bool
     def __init__(
         self,
         *,
@@ -3035,10 +3083,14 @@ class PoolingParameter(Message):
         stride_w: int | None = ...,
         engine: int | None = ...,
         global_pooling: bool | None = ...,
+        round_mode: int | None = ...,
+        ceil_mode: bool | None = ...,
     ) -> None: ...
     def HasField(
         self,
         field_name: Literal[
+            "ceil_mode",
+            b"ceil_mode",
             "engine",
             b"engine",
             "global_pooling",
@@ -3057,6 +3109,8 @@ class PoolingParameter(Message):
             b"pad_w",
             "pool",
             b"pool",
+            "round_mode",
+            b"round_mode",
             "stride",
             b"stride",
             "stride_h",
@@ -3068,6 +3122,8 @@ class PoolingParameter(Message):
     def ClearField(
         self,
         field_name: Literal[
+            "ceil_mode",
+            b"ceil_mode",
             "engine",
             b"engine",
             "global_pooling",
@@ -3086,6 +3142,8 @@ class PoolingParameter(Message):
             b"pad_w",
             "pool",
             b"pool",
+            "round_mode",
+            b"round_mode",
             "stride",
             b"stride",
             "stride_h",
@@ -3911,6 +3969,26 @@ class PReLUParameter(Message):
     def ClearField(self, field_name: Literal["channel_shared", b"channel_shared", "filler", b"filler"]) -> None: ...
 
 @final
+class SwishParameter(Message):
+    DESCRIPTOR: Descriptor
+    BETA_FIELD_NUMBER: ClassVar[int]
+    beta: float
+    def __init__(self, *, beta: float | None = ...) -> None: ...
+    def HasField(self, field_name: Literal["beta", b"beta"]) -> bool: ...
+    def ClearField(self, field_name: Literal["beta", b"beta"]) -> None: ...
+
+@final
+class ClipParameter(Message):
+    DESCRIPTOR: Descriptor
+    MIN_FIELD_NUMBER: ClassVar[int]
+    MAX_FIELD_NUMBER: ClassVar[int]
+    min: float
+    max: float
+    def __init__(self, *, min: float | None = ..., max: float | None = ...) -> None: ...
+    def HasField(self, field_name: Literal["max", b"max", "min", b"min"]) -> bool: ...
+    def ClearField(self, field_name: Literal["max", b"max", "min", b"min"]) -> None: ...
+
+@final
 class V1LayerParameter(Message):
     DESCRIPTOR: Descriptor
     class _LayerType(EnumTypeWrapper):
@@ -4580,6 +4658,7 @@ class V1ConvolutionParameter(Message):
     WEIGHT_FILLER_FIELD_NUMBER: ClassVar[int]
     BIAS_FILLER_FIELD_NUMBER: ClassVar[int]
     ENGINE_FIELD_NUMBER: ClassVar[int]
+    DILATION_FIELD_NUMBER: ClassVar[int]
     num_output: int
     bias_term: bool
     pad: int
@@ -4600,6 +4679,8 @@ class V1ConvolutionParameter(Message):
     @property
     def bias_filler(self) -> FillerParameter: ...
     engine: int
+    @property
+    def dilation(self) -> RepeatedScalarFieldContainer[int]: ...
     def __init__(
         self,
         *,
@@ -4621,6 +4702,7 @@ class V1ConvolutionParameter(Message):
         weight_filler: FillerParameter | None = ...,
         bias_filler: FillerParameter | None = ...,
         engine: int | None = ...,
+        dilation: Iterable[int] | None = ...,
     ) -> None: ...
     def HasField(
         self,
@@ -4670,6 +4752,8 @@ class V1ConvolutionParameter(Message):
             b"bias_filler",
             "bias_term",
             b"bias_term",
+            "dilation",
+            b"dilation",
             "engine",
             b"engine",
             "group",

@@ -13,7 +13,7 @@ from google.protobuf.message import Message
 
 from deeplab_caffe.errors import NetError
 from deeplab_caffe.proto import caffe_pb2
-from deeplab_caffe.proto.schema.inner import OWN_NUMBERS_FROM
+from deeplab_caffe.proto.schema.inner import FOREIGN_NUMBERS_FROM, OWN_NUMBERS_FROM
 
 # Layer types that DeepLab v2 no longer has.
 _V1_TYPES = frozenset(
@@ -145,7 +145,7 @@ def dialect_of_form(net: caffe_pb2.NetParameter) -> str:
 
 def _has_own_field(message: Message) -> bool:
     for field, value in message.ListFields():
-        if field.number >= OWN_NUMBERS_FROM:
+        if OWN_NUMBERS_FROM <= field.number < FOREIGN_NUMBERS_FROM:
             return True
         if field.message_type is not None and field.name != "blobs":
             parts = [value] if isinstance(value, Message) else value

@@ -93,5 +93,8 @@ def _net_for_text(net: caffe_pb2.NetParameter) -> Any:
             return net
     plain = caffe_pb2.NetParameter()
     plain.CopyFrom(net)
-    plain.ClearField("dialect")
-    return plain if dialect_of_form(plain) == net.dialect else net
+    for own in ("dialect", "input_layer"):
+        plain.ClearField(own)
+    if dialect_of_form(plain) != net.dialect:
+        plain.dialect = net.dialect
+    return plain

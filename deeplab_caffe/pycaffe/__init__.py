@@ -9,7 +9,7 @@
 from deeplab_caffe.layers import LAYERS, Blob
 from deeplab_caffe.layers import UserLayer as Layer
 from deeplab_caffe.proto import caffe_pb2
-from deeplab_caffe.pycaffe import coord_map, io, net_spec, proto
+from deeplab_caffe.pycaffe import coord_map, draw, io, net_spec, proto
 from deeplab_caffe.pycaffe.aliasing import install_as_caffe
 from deeplab_caffe.pycaffe.classifier import Classifier
 from deeplab_caffe.pycaffe.detector import Detector
@@ -35,7 +35,16 @@ from deeplab_caffe.pycaffe.process import (
     solver_count,
     solver_rank,
 )
-from deeplab_caffe.pycaffe.solver import AdaGradSolver, NesterovSolver, SGDSolver, get_solver
+from deeplab_caffe.pycaffe.solver import (
+    AdaDeltaSolver,
+    AdaGradSolver,
+    AdamSolver,
+    NesterovSolver,
+    RMSPropSolver,
+    SGDSolver,
+    Timer,
+    get_solver,
+)
 
 # The pycaffe whose names these are; deeplab_caffe.__version__ is the package's own.
 __version__ = "1.0.0"
@@ -54,7 +63,9 @@ __all__ = [
     "NCCL",
     "TEST",
     "TRAIN",
+    "AdaDeltaSolver",
     "AdaGradSolver",
+    "AdamSolver",
     "Blob",
     "Classifier",
     "Detector",
@@ -62,8 +73,11 @@ __all__ = [
     "NesterovSolver",
     "Net",
     "NetSpec",
+    "RMSPropSolver",
     "SGDSolver",
+    "Timer",
     "coord_map",
+    "draw",
     "get_solver",
     "has_nccl",
     "init_log",

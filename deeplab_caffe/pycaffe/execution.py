@@ -2,17 +2,42 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from itertools import zip_longest
 
 import torch
 from torch import Tensor
 
 from deeplab_caffe import net as core
 from deeplab_caffe.errors import NetError
-from deeplab_caffe.layers import Blob, Layer, ParameterBlob
+from deeplab_caffe.layers import Blob, Layer, NetContext, ParameterBlob, Shape
+from deeplab_caffe.net.graph import Step
 from deeplab_caffe.proto import caffe_pb2
 from deeplab_caffe.pycaffe import mode
+
+
+class _Input(Layer):
+    """The place of an Input layer in a net's list of layers: its tops are the input blobs, as they are."""
+
+    TYPE = "Input"
+    BOTTOMS = (0, 0)
+    TOPS = (1, math.inf)
+    is_source = True
+    differentiable = False
+
+    def __init__(self, name: str, blobs: dict[str, Blob], context: NetContext) -> None:
+        super().__init__(caffe_pb2.LayerParameter(name=name, type=self.TYPE, top=blobs), context)
+        self._blobs = list(blobs.values())
+
+    def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
+        """Return the blobs' shapes."""
+        return [blob.shape for blob in self._blobs]
+
+    def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
+        """Return the blobs' values."""
+        return tuple(blob.tensor() for blob in self._blobs)
 
 
 class Execution:
@@ -34,9 +59,9 @@ class Execution:
         for layer in module.layers:
             # Each blob is a memory of its own here, which scripts may look at.
             layer.inplace = False
-        self._steps = module.steps
-        self._layer_names = [step.layer.name for step in self._steps]
         self.blobs = OrderedDict((name, Blob(shape)) for name, shape in module.blob_shapes.items())
+        self._steps = (*self._input_steps(), *module.steps)
+        self._layer_names = [step.layer.name for step in self._steps]
         self.params: OrderedDict[str, list[ParameterBlob]] = OrderedDict()
         shared: dict[int, ParameterBlob] = {}
         for step in self._steps:
@@ -58,6 +83,17 @@ class Execution:
         self._needs = self._find_backward()
         self._tape: dict[int, tuple[list[Tensor], tuple[Tensor, ...]]] = {}
         self._record = bool(self._loss_weights) or module.param.force_backward or module.context.training
+
+    def _input_steps(self) -> list[Step]:
+        """Return the Input layers, by which Caffe's nets get their inputs since it has them: not in DeepLab v1."""
+        param = self.module.param
+        if self.module.dialect.four_axes:
+            return []
+        blobs: dict[str, dict[str, Blob]] = {}
+        for top, name in zip_longest(param.input, param.input_layer, fillvalue="input"):
+            blobs.setdefault(name, {})[top] = self.blobs[top]
+        layers = [_Input(name, tops, self.module.context) for name, tops in blobs.items()]
+        return [Step(each, (), tuple(each.param.top), (0.0,) * len(each.param.top), (), ()) for each in layers]
 
     def _parameters_of(self, layer: Layer) -> list[ParameterBlob]:
         if layer.code is not None:

@@ -10,6 +10,7 @@ from scipy import ndimage
 
 from deeplab_caffe.data import load_image as load_rgb
 from deeplab_caffe.errors import NetError
+from deeplab_caffe.proto import caffe_pb2
 from deeplab_caffe.pycaffe.messages import (
     array_to_blobproto,
     array_to_datum,
@@ -28,6 +29,7 @@ __all__ = [
     "arraylist_to_blobprotovector_str",
     "blobproto_to_array",
     "blobprotovector_str_to_arraylist",
+    "caffe_pb2",
     "datum_to_array",
     "load_image",
     "oversample",

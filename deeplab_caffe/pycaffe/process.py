@@ -100,4 +100,4 @@ def set_solver_rank(rank: int) -> None:
 
 
 def set_multiprocess(multiprocess: bool) -> None:
-    """Do nothing: it tells Caffe's threads whether to share Python layers, and there are none."""
+    """Do nothing: it says whether several solvers share Python layers, and there is one solver."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from os import PathLike
+from time import perf_counter
 from typing import Any, ClassVar
 
 import torch
@@ -10,11 +12,14 @@ from torch import Tensor
 
 from deeplab_caffe import net as core
 from deeplab_caffe import solver as training
+from deeplab_caffe.proto import caffe_pb2
 from deeplab_caffe.pycaffe import mode
+from deeplab_caffe.pycaffe.blob import ParameterBlob as BlobFace
 from deeplab_caffe.pycaffe.execution import Execution
 from deeplab_caffe.pycaffe.net import Net
 from deeplab_caffe.solver.config import read_config
 from deeplab_caffe.solver.engine import Engine
+from deeplab_caffe.solver.parameters import ParameterBlob
 
 
 class _Face(Net):
@@ -48,16 +53,35 @@ class _LayerwiseEngine(Engine):
             self.face.clear_param_diffs()
 
     def forward_backward(self, *, is_last: bool = True) -> dict[str, Tensor]:
-        """Run the next batch forwards and backwards; each blob's diff is the last batch's, or in v2 the sum of all."""
+        """Run the next batch forwards and backwards; in the end each blob's diff is the sum of all batches'."""
         last = len(self.face.layers) - 1
         self._reader.add(torch.tensor(self.face._forward(0, last), dtype=torch.float64))
         self.face._backward(last, 0)
-        for blob, trained in zip(self.blobs, self._trained, strict=True):
-            if trained:
-                diff = self.face.params[blob.layer.name][blob.index]._diff.tensor().view(blob.parameter.shape)
-                before = None if self.net.dialect.param_diffs_add_up else blob.parameter.grad
-                blob.parameter.grad = diff.clone() if before is None else before + diff
+        if not self.net.dialect.param_diffs_add_up:
+            for blob, trained in zip(self.blobs, self._trained, strict=True):
+                if trained:
+                    self._add_to_diff(blob, keep=not is_last)
         return _values(self.face)
+
+    def _add_to_diff(self, blob: ParameterBlob, *, keep: bool) -> None:
+        """Add what earlier batches had to a diff that holds the last batch's; ``keep`` the sum for the next one."""
+        face = self._face_of(blob)
+        total = face._diff.tensor().view(blob.parameter.shape)
+        if blob.parameter.grad is not None:
+            total = blob.parameter.grad + total
+            face.write_diff(total)
+        blob.parameter.grad = total.clone() if keep else None
+
+    def _face_of(self, blob: ParameterBlob) -> BlobFace:
+        return self.face.params[blob.layer.name][blob.index]
+
+    def gradients(self) -> list[Tensor | None]:
+        """Return the diffs, which a script may have changed, of the blobs that are trained."""
+        return [diff if trained else None for diff, trained in zip(self.all_gradients(), self._trained, strict=True)]
+
+    def all_gradients(self) -> list[Tensor | None]:
+        """Return the diffs of all blobs."""
+        return [self._face_of(blob)._diff.tensor().view(blob.parameter.shape).clone() for blob in self.blobs]
 
     def forward(self) -> float:
         """Run the next batch forwards only; return its loss."""
@@ -72,7 +96,7 @@ class _LayerwiseEngine(Engine):
     def updated(self, values: list[Tensor]) -> None:
         """Write the update to the diffs, as Caffe does."""
         for blob, value in zip(self.blobs, values, strict=True):
-            self.face.params[blob.layer.name][blob.index].write_diff(value)
+            self._face_of(blob).write_diff(value)
 
     def before_snapshot(self) -> None:
         """Bring what scripts wrote on the host to the device."""
@@ -99,10 +123,20 @@ class _LayerwiseSolver(training.Solver):
     engine: _LayerwiseEngine
 
     def _iterate(self, until: int) -> bool:
+        self._follow_mode()
+        return super()._iterate(until)
+
+    def _follow_mode(self) -> None:
         if self.engine.follow_mode():
             self.device = self.engine.device
             self.rule.to(self.device)
-        return super()._iterate(until)
+
+    def apply_update(self) -> None:
+        """Update the parameters from their diffs as they are, and count an iteration."""
+        self._follow_mode()
+        self.engine.before_snapshot()
+        self._update(self.engine.all_gradients(), self.rate(self.iteration))
+        self.iteration += 1
 
 
 class SGDSolver:
@@ -138,6 +172,16 @@ class SGDSolver:
         """Return the next iteration."""
         return self._solver.iteration
 
+    @property
+    def lr(self) -> float:
+        """Return the learning rate of the next update."""
+        return self._solver.rate.at(self._solver.iteration)
+
+    @property
+    def param(self) -> caffe_pb2.SolverParameter:
+        """Return the SolverParameter, with ``max_iter``, ``display``, ``base_lr`` and so on; changes count."""
+        return self._solver.param
+
     def step(self, iterations: int) -> None:
         """Run some iterations, with their displays, tests and snapshots."""
         self._solver.step(iterations)
@@ -148,8 +192,24 @@ class SGDSolver:
             self.restore(resume_file)
         self._solver.solve()
 
+    def apply_update(self) -> None:
+        """Update the parameters from the diffs of ``net.params``, as they are, and count an iteration.
+
+        With ``net.forward()`` and ``net.backward()`` it makes an iteration by hand. As in Caffe, it does not clear the
+        diffs: ``net.clear_param_diffs()`` does.
+        """
+        self._solver.apply_update()
+
+    def add_callback(self, on_start: Callable[[], object], on_gradients_ready: Callable[[], object]) -> None:
+        """Have functions called in each iteration: before the batch, and before the update, from its diffs."""
+        self._solver.callbacks.append((on_start, on_gradients_ready))
+
+    def share_weights(self, net: Net) -> None:
+        """Have another net use the training net's parameters."""
+        net.share_with(self.net)
+
     def restore(self, state_file: str | PathLike[str]) -> None:
-        """Resume from a ``.solverstate``."""
+        """Resume from a ``.solverstate`` or ``.solverstate.h5``."""
         self._solver.restore(state_file)
 
     def snapshot(self) -> None:
@@ -169,6 +229,24 @@ class AdaGradSolver(SGDSolver):
     SOLVER_TYPE = "AdaGrad"
 
 
+class RMSPropSolver(SGDSolver):
+    """RMSProp; ``momentum`` must be 0."""
+
+    SOLVER_TYPE = "RMSProp"
+
+
+class AdaDeltaSolver(SGDSolver):
+    """AdaDelta."""
+
+    SOLVER_TYPE = "AdaDelta"
+
+
+class AdamSolver(SGDSolver):
+    """Adam."""
+
+    SOLVER_TYPE = "Adam"
+
+
 def get_solver(solver_file: str | PathLike[str], **options: Any) -> SGDSolver:
     """Return the solver that the prototxt's ``type`` names.
 
@@ -176,5 +254,38 @@ def get_solver(solver_file: str | PathLike[str], **options: Any) -> SGDSolver:
         PrototxtError: the type is not implemented.
     """
     name = read_config(solver_file, options.get("variables")).param.type
-    classes = {cls.SOLVER_TYPE: cls for cls in (SGDSolver, NesterovSolver, AdaGradSolver)}
-    return classes[name](solver_file, **options)
+    kinds = (SGDSolver, NesterovSolver, AdaGradSolver, RMSPropSolver, AdaDeltaSolver, AdamSolver)
+    return {kind.SOLVER_TYPE: kind for kind in kinds}[name](solver_file, **options)
+
+
+class Timer:
+    """``caffe.Timer``: milliseconds between :meth:`start` and :meth:`stop`, or now while it runs.
+
+    On a GPU the work that was given to it is waited for, at both ends.
+    """
+
+    def __init__(self) -> None:
+        self._begin: float | None = None
+        self._end: float | None = None
+
+    def start(self) -> None:
+        """Start, anew if it runs."""
+        self._begin, self._end = _now(), None
+
+    def stop(self) -> None:
+        """Stop, if it runs."""
+        if self._begin is not None and self._end is None:
+            self._end = _now()
+
+    @property
+    def ms(self) -> float:
+        """Return the milliseconds; 0 if it was never started."""
+        if self._begin is None:
+            return 0.0
+        return 1000 * ((_now() if self._end is None else self._end) - self._begin)
+
+
+def _now() -> float:
+    if mode.current_device().type == "cuda":
+        torch.cuda.synchronize(mode.current_device())
+    return perf_counter()

@@ -2,7 +2,12 @@
 
 Marginals are within 1e-4 of pydensecrf's. What differs:
 
-- Arrays of other dtypes and memory layouts are taken, where pydensecrf refuses all but contiguous float32.
+- Arrays of other dtypes and memory layouts are taken, where pydensecrf refuses all but contiguous float32; costs of
+  labels must be float32 in both, images uint8 or whole numbers from 0 to 255.
+- ``kind=`` says what unary "energies" are, ``image_range=`` what black and white are, as in
+  :func:`deeplab_caffe.crf.dense_crf`. A warning names energies that seem to be probabilities, or their logarithms
+  without the minus.
+- One label is an error: nothing is left to decide.
 - Results are numpy arrays, where pydensecrf's must be passed through ``np.array``; that still works.
 - ``setUnary`` leaves its argument usable. ``startInference`` without unary energies gives uniform marginals, where
   pydensecrf gives zeros.
@@ -13,6 +18,8 @@ Marginals are within 1e-4 of pydensecrf's. What differs:
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable
 from enum import IntEnum
 from numbers import Number
 from typing import Any
@@ -21,8 +28,8 @@ import numpy as np
 
 from deeplab_caffe.arrays import is_on_gpu, to_numpy
 from deeplab_caffe.crf import model
-from deeplab_caffe.crf.backend import Field
-from deeplab_caffe.crf.inputs import NDArray
+from deeplab_caffe.crf.colours import Range
+from deeplab_caffe.crf.inputs import Kind, NDArray, apparent_kind, as_kind
 from deeplab_caffe.crf.params import validate_number
 from deeplab_caffe.errors import CRFError
 
@@ -110,14 +117,14 @@ class DenseCRF:
         self._begin(model.DenseCRF(nvar, device=device), nlabels)
 
     def _begin(self, crf: model.DenseCRF, nlabels: int) -> None:
-        if isinstance(nlabels, bool) or nlabels != int(nlabels) or nlabels < 1:
-            raise CRFError(f"nlabels must be a whole number of 1 or more, got {nlabels!r}")
+        if isinstance(nlabels, bool) or nlabels != int(nlabels) or nlabels < 2:
+            hint = ": a foreground needs a background beside it" if nlabels == 1 else ""
+            raise CRFError(f"nlabels must be a whole number of 2 or more, got {nlabels!r}{hint}")
         self._crf = crf
         self._nlabels = int(nlabels)
         self._backend = crf.backend
         self._unary: Any = None
         self._kind: Any = None  # marginals are of the kind of this
-        self._running: Field | None = None
 
     @property
     def npixels(self) -> int:
@@ -135,27 +142,39 @@ class DenseCRF:
             raise TypeError(f"Argument 'u' has incorrect type (expected Unary, got {type(u).__name__})")
         self._set(u.get())
 
-    def setUnaryEnergy(self, u: Any, f: Any = None) -> None:
+    def setUnaryEnergy(self, u: Any, f: Any = None, *, kind: Kind | None = None) -> None:
         """Set the unary energies ``u`` ``(nlabels, nvar)``, minus the logarithm of probabilities; with ``f`` the
         energies are ``u @ f``.
-        """
-        if is_on_gpu(u) and f is None:
-            self._set_on_gpu(u)
-        else:
-            self._set(_matrix(u, "unary energy") if f is None else LogisticUnary(u, f).get())
 
-    def _set_on_gpu(self, u: Any) -> None:
+        ``kind`` says what ``u`` is, see :func:`deeplab_caffe.crf.dense_crf`; None: energies, with a warning if they
+        seem to be something else.
+        """
+        kind = as_kind(kind)
+        if is_on_gpu(u) and f is None and kind in (None, "energies"):
+            self._set_on_gpu(u, kind)
+            return
+        energies = _matrix(u, "unary energy") if f is None else LogisticUnary(u, f).get()
+        if kind == "probabilities":
+            with np.errstate(divide="ignore"):
+                energies = np.log(energies)
+        self._set(-energies if kind in ("scores", "probabilities") else energies, kind)
+
+    def _set_on_gpu(self, u: Any, kind: Kind | None) -> None:
         energies = self._backend.floats(self._backend.take(u, "unary energies"), "unary energies")
         need = (self._nlabels, self.npixels)
         # Looked at there, where they are fit; the words for those that are not are the CPU's.
         if tuple(energies.shape) != need or not self._backend.arrays.columns_have_finite_minimum(energies):
-            self._set(_matrix(self._backend.arrays.numpy(energies), "unary energy"))
-        self._unary, self._kind, self._running = -energies, u, None
+            self._set(_matrix(self._backend.arrays.numpy(energies), "unary energy"), kind)
+        if kind is None:
+            _warn_of_other_kinds(energies, self._backend.arrays.numpy)
+        self._unary, self._kind = -energies, u
 
-    def _set(self, energies: NDArray) -> None:
+    def _set(self, energies: NDArray, kind: Kind | None = None) -> None:
         need = (self._nlabels, self.npixels)
         if energies.shape != need:
             hint = ": transpose?" if energies.shape == need[::-1] else ""
+            if energies.size == self.npixels:
+                hint = ": of a mask p of one class, unary_from_softmax(np.stack([1 - p, p])) makes two rows"
             raise CRFError(f"Bad shape for unary energy (Need {need}, got {energies.shape}){hint}")
         scores = -energies
         best = scores.max(axis=0)
@@ -165,7 +184,9 @@ class DenseCRF:
                 f"Bad unary energy of variable {where}: {energies[:, where][:4]}..., but it must not be NaN or minus "
                 "infinity, nor infinite for every label (-log(0) is: clip probabilities, as unary_from_softmax does)"
             )
-        self._unary, self._kind, self._running = self._backend.take(scores, "unary energies"), scores, None
+        if kind is None:
+            _warn_of_other_kinds(energies, np.asarray)
+        self._unary, self._kind = self._backend.take(scores, "unary energies"), scores
 
     def addPairwiseEnergy(
         self,
@@ -188,7 +209,6 @@ class DenseCRF:
         if array.ndim != 2 or array.shape[1] != self.npixels:
             raise CRFError(f"Bad shape for pairwise energy (Need (?, {self.npixels}), got {tuple(array.shape)})")
         self._crf.add_pairwise(array.T, normalization=_normalization(kernel, normalization), **self._compat(compat))
-        self._running = None
 
     def _compat(self, compat: Any) -> dict[str, Any]:
         """Return what compat says as arguments of the CRF: a weight for Potts, or costs of labels."""
@@ -201,14 +221,17 @@ class DenseCRF:
             raise CRFError(f"LabelCompatibility of dimension >2 not meaningful (got shape {array.shape})")
         if array.shape != (self._nlabels,) * array.ndim:
             raise CRFError(f"Bad shape for compat (Need {(self._nlabels,) * array.ndim}, got {array.shape})")
+        if isinstance(compat, np.ndarray) and compat.dtype != np.float32:
+            raise CRFError(f"compat must be float32, got {compat.dtype}: take compat.astype(np.float32)")
         return {"weight": 1.0, "compatibility": 0.5 * (array + array.T) if array.ndim == 2 else array}
 
     def inference(self, niter: int) -> NDArray:
         """Return marginals after ``niter`` iterations, float32 ``(nlabels, nvar)``."""
-        field = self._field()
-        field.start(self._scores())
-        field.run(_whole(niter))
-        marginals: NDArray = self._backend.like(self._kind, field.marginals())
+        scores = self._scores()
+        with self._crf.lend_field(self._nlabels) as field:
+            field.start(scores)
+            field.run(_whole(niter))
+            marginals: NDArray = self._backend.like(self._kind, field.marginals())
         return marginals
 
     def map(self, niter: int) -> NDArray:
@@ -225,23 +248,20 @@ class DenseCRF:
         marginals = self._checked(Q)
         if not is_on_gpu(Q) and not (isinstance(Q, np.ndarray) and Q.flags.writeable):
             raise CRFError("Q must be an array that can be written to, as startInference returns it")
-        field = self._field()
-        field.start(self._scores())
-        field.set_marginals(marginals)
-        field.run(1)
-        Q[...] = self._backend.like(Q, field.marginals())
+        scores = self._scores()
+        with self._crf.lend_field(self._nlabels) as field:
+            field.start(scores)
+            field.set_marginals(marginals)
+            field.run(1)
+            Q[...] = self._backend.like(Q, field.marginals())
 
     def klDivergence(self, Q: Any) -> float:  # noqa: N803
         """Return the marginals' KL divergence from the CRF's distribution, up to a constant."""
-        field = self._field()
-        field.start(self._scores())
-        field.set_marginals(self._checked(Q))
-        return model.Inference(self._backend, field, Q).energies().kl_divergence
-
-    def _field(self) -> Field:
-        if self._running is None:
-            self._running = self._crf.field(self._nlabels)
-        return self._running
+        scores, marginals = self._scores(), self._checked(Q)
+        with self._crf.lend_field(self._nlabels) as field:
+            field.start(scores)
+            field.set_marginals(marginals)
+            return model.Inference(self._backend, field, Q).energies().kl_divergence
 
     def _scores(self) -> Any:
         if self._unary is None:
@@ -284,7 +304,6 @@ class DenseCRF2D(DenseCRF):
         """
         how = _normalization(kernel, normalization)
         self._crf.add_gaussian(_pair(sxy), normalization=how, **self._compat(compat))
-        self._running = None
 
     def addPairwiseBilateral(
         self,
@@ -294,16 +313,19 @@ class DenseCRF2D(DenseCRF):
         compat: Any,
         kernel: int = DIAG_KERNEL,
         normalization: int = NORMALIZE_SYMMETRIC,
+        *,
+        image_range: Range | None = None,
     ) -> None:
         """Add a kernel of positions and colours.
 
         Args:
             sxy: standard deviation of position in pixels, a number or (x, y). DeepLab's bi_xy_std.
             srgb: of colour, a number or one for each channel. DeepLab's bi_rgb_std.
-            rgbim: uint8 ``(h, w, 3)``.
+            rgbim: ``(h, w, 3)``, uint8 or whole numbers from 0 to 255; or what ``image_range`` says.
             compat: see :meth:`addPairwiseEnergy`. DeepLab's bi_w.
             kernel: see :meth:`addPairwiseEnergy`.
             normalization: see :meth:`addPairwiseEnergy`.
+            image_range: what black and white are in the image, see :func:`deeplab_caffe.crf.dense_crf`.
         """
         image = self._backend.take(rgbim, "rgbim")
         height, width = self._crf.size
@@ -318,12 +340,30 @@ class DenseCRF2D(DenseCRF):
                 "addPairwiseBilateral only works for RGB images. For other types, use `utils.create_pairwise_bilateral`"
                 f" to construct your own pairwise energy and add it through `addPairwiseEnergy` (got {came})."
             )
-        if str(image.dtype).removeprefix("torch.") != "uint8":
-            raise CRFError(f"rgbim must be uint8 from 0 to 255, got {image.dtype}: (image * 255).astype(np.uint8)?")
+        if image_range is None:
+            image = self._bytes(image)
         colour_std = tuple(srgb) if np.ndim(srgb) else (srgb,) * 3
         how = _normalization(kernel, normalization)
-        self._crf.add_bilateral(image, _pair(sxy), colour_std, normalization=how, **self._compat(compat))
-        self._running = None
+        self._crf.add_bilateral(
+            image, _pair(sxy), colour_std, normalization=how, image_range=image_range, **self._compat(compat)
+        )
+
+    def _bytes(self, image: Any) -> Any:
+        """Return an image of whole numbers from 0 to 255 as uint8."""
+        arrays = self._backend.arrays
+        dtype = arrays.dtype(image)
+        if dtype == "uint8":
+            return image
+        wrong = f"rgbim must be uint8 from 0 to 255, got {dtype}"
+        try:
+            levels = self._backend.photograph(image)
+        except CRFError as exc:
+            raise CRFError(f"{wrong}: {exc}") from exc
+        if "int" not in dtype and not levels.any():
+            raise CRFError(f"{wrong}, all 0: black? Take rgbim.astype(np.uint8)")
+        if (levels != levels.round()).any() or levels.min() < 0 or levels.max() > 255:
+            raise CRFError(f"{wrong} with fractions: take rgbim.round().astype(np.uint8), or say image_range=(0, 255)")
+        return arrays.cast(levels, "uint8")
 
 
 def _matrix(array: Any, name: str) -> NDArray:
@@ -332,6 +372,18 @@ def _matrix(array: Any, name: str) -> NDArray:
     if found.ndim != 2 or not (np.issubdtype(found.dtype, np.floating) or np.issubdtype(found.dtype, np.integer)):
         raise CRFError(f"Bad {name}: need a matrix of real numbers, got {found.dtype} {found.shape}")
     return np.ascontiguousarray(found, np.float32)
+
+
+def _warn_of_other_kinds(energies: Any, on_host: Callable[[Any], NDArray]) -> None:
+    """Warn of energies ``(nlabels, nvar)`` that are probabilities, or their logarithms."""
+    rows = energies[:, None]
+    advice = None
+    if apparent_kind(rows, on_host) == "probabilities":
+        advice = "sum to 1, as probabilities do: take unary_from_softmax(u)"
+    elif apparent_kind(-rows, on_host) == "energies":
+        advice = "are logarithms of probabilities: take minus them"
+    if advice is not None:
+        warnings.warn(f"unary energies {advice}; or say what they are: kind=...", UserWarning, stacklevel=4)
 
 
 def _normalization(kernel: int, normalization: int) -> Any:

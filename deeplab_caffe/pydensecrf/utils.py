@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from deeplab_caffe.crf.inputs import NDArray
+from deeplab_caffe.crf.inputs import OVERSHOOT, NDArray
 from deeplab_caffe.errors import CRFError
 
 
@@ -16,7 +16,8 @@ def unary_from_labels(labels: NDArray, n_labels: int, gt_prob: float, zero_unsur
     """Return energies of a label map that is right with a certain probability.
 
     Args:
-        labels: whole numbers of any shape. With ``zero_unsure`` 0 means unknown and labels count from 1; else from 0.
+        labels: whole numbers, or a mask of bool, of any shape. With ``zero_unsure`` 0 means unknown and labels count
+            from 1; else from 0.
         n_labels: number of labels, without the unknown.
         gt_prob: probability that a label is right, between 0 and 1.
         zero_unsure: give pixels of label 0 the same energy for all labels.
@@ -30,9 +31,10 @@ def unary_from_labels(labels: NDArray, n_labels: int, gt_prob: float, zero_unsur
     if not 0 < gt_prob < 1:
         raise CRFError(f"`gt_prob` must be in (0,1), got {gt_prob}")
     if n_labels < 2:
-        raise CRFError(f"`n_labels` must be 2 or more, got {n_labels}")
+        hint = ": a mask has two, background and foreground, and zero_unsure=False" if n_labels == 1 else ""
+        raise CRFError(f"`n_labels` must be 2 or more, got {n_labels}{hint}")
     flat = np.asarray(labels).ravel()
-    if not np.issubdtype(flat.dtype, np.integer):
+    if not np.issubdtype(flat.dtype, np.integer) and flat.dtype != bool:
         raise CRFError(f"labels must be whole numbers, got {flat.dtype}")
     flat = flat.astype(np.int64)
     most = n_labels if zero_unsure else n_labels - 1
@@ -59,7 +61,7 @@ def unary_from_softmax(sm: NDArray, scale: float | None = None, clip: float | No
     """Return energies of class probabilities: minus their logarithms.
 
     Args:
-        sm: probabilities, classes first, ``(C, ...)``.
+        sm: probabilities, classes first, ``(C, ...)``; floating point, or one-hot of whole numbers or bool.
         scale: how far to trust them, in (0, 1]: ``scale * sm + (1 - scale) / C``. None trusts them as they are.
         clip: the least probability; None for no clipping, after which a probability of 0 has infinite energy.
 
@@ -67,13 +69,9 @@ def unary_from_softmax(sm: NDArray, scale: float | None = None, clip: float | No
         float32 ``(C, number of pixels)``.
 
     Raises:
-        CRFError: a scale out of range, or numbers that are no probabilities.
+        CRFError: a scale out of range, numbers that are no probabilities, or one class.
     """
-    probabilities = np.asarray(sm)
-    if probabilities.ndim < 1 or not np.issubdtype(probabilities.dtype, np.floating):
-        raise CRFError(f"`sm` must be floating point (C, ...), got {probabilities.dtype} {probabilities.shape}")
-    if np.isnan(probabilities).any() or (probabilities < 0).any():
-        raise CRFError("`sm` must be probabilities, but holds NaN or negative numbers: are these scores?")
+    probabilities = _probabilities(sm, clip)
     classes = probabilities.shape[0]
     if scale is not None:
         if not 0 < scale <= 1:
@@ -84,6 +82,29 @@ def unary_from_softmax(sm: NDArray, scale: float | None = None, clip: float | No
     with np.errstate(divide="ignore"):
         energies: NDArray = -np.log(probabilities).reshape([classes, -1]).astype(np.float32)
     return energies
+
+
+def _probabilities(sm: Any, clip: float | None) -> NDArray:
+    """Validate probabilities, classes first, and return them as floating point numbers."""
+    found = np.asarray(sm)
+    real = found.dtype.kind in "biuf"
+    if found.ndim < 1 or not real:
+        raise CRFError(f"`sm` must be real numbers (C, ...), got {found.dtype} {found.shape}")
+    if found.shape[0] == 1:
+        raise CRFError(f"`sm` {found.shape} has one class: of a foreground p take np.stack([1 - p, p])")
+    if not np.issubdtype(found.dtype, np.floating):
+        found = found.astype(np.float64)
+    low, high = (found.min(), found.max()) if found.size else (0, 0)
+    # A resize's overshoot is clipped, as pydensecrf does.
+    if not low >= (0 if clip is None else -OVERSHOOT):
+        raise CRFError("`sm` must be probabilities, but holds NaN or negative numbers: are these scores?")
+    if high > 1 + OVERSHOOT:
+        warnings.warn(
+            f"`sm` must be probabilities, but holds {high:.6g}: scores, or from 0 to 255? What is above 1 counts as 1",
+            UserWarning,
+            stacklevel=3,
+        )
+    return found
 
 
 def softmax_to_unary(sm: NDArray, GT_PROB: float = 1) -> NDArray:  # noqa: N803
@@ -138,6 +159,16 @@ def create_pairwise_bilateral(
         channel /= deviation
     features = np.concatenate([_positions(sdims, channels.shape[1:]), channels])
     return features.reshape(len(features), -1)
+
+
+def _create_pairwise_gaussian_2d(sx: float, sy: float, shape: Sequence[int]) -> NDArray:
+    """Return :func:`create_pairwise_gaussian` of two axes; as in pydensecrf, ``sx`` goes with the rows."""
+    return create_pairwise_gaussian((sx, sy), shape)
+
+
+def _create_pairwise_bilateral_2d(sx: float, sy: float, sr: float, sg: float, sb: float, img: NDArray) -> NDArray:
+    """Return :func:`create_pairwise_bilateral` of an RGB image; as in pydensecrf, ``sx`` goes with the rows."""
+    return create_pairwise_bilateral((sx, sy), (sr, sg, sb), np.asarray(img)[..., :3], chdim=2)
 
 
 def _positions(sdims: Sequence[float], shape: Sequence[int]) -> NDArray:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from deeplab_caffe.arrays.devices import resolve_device
 from deeplab_caffe.arrays.memory import available_memory
-from deeplab_caffe.crf import CRFParams
+from deeplab_caffe.crf import CRFParams, ParamsLike
 from deeplab_caffe.data.classes import Classes, model_classes
 from deeplab_caffe.data.sources.transform import IMAGENET_MEAN_BGR
 from deeplab_caffe.errors import NetError
@@ -70,7 +70,7 @@ class Segmenter:
         prototxt: a deploy prototxt: one image input (N, 3, H, W); or a NetParameter. Or a built :class:`Net`, which is
             run as it is, with whatever becomes of its weights, unless ``optimize`` is True. Or an optimized net.
         weights: a caffemodel, safetensors or state_dict file; None leaves the fillers' values.
-        crf: parameters of the dense CRF; None for none.
+        crf: parameters of the dense CRF, or what :meth:`CRFParams.of` takes, a preset's name say; None for none.
         device: ``"auto"`` (a GPU if there is one), ``"cpu"``, ``"cuda"`` or ``"cuda:1"``. A built net stays
             where it is.
         mean: what to subtract from B, G and R.
@@ -110,7 +110,7 @@ class Segmenter:
         prototxt: str | PathLike[str] | caffe_pb2.NetParameter | Net | OptimizedNet,
         weights: str | PathLike[str] | None = None,
         *,
-        crf: CRFParams | None = None,
+        crf: ParamsLike = None,
         device: str | torch.device = "auto",
         mean: tuple[float, float, float] = IMAGENET_MEAN_BGR,
         blob: str | None = None,
@@ -129,7 +129,7 @@ class Segmenter:
         classes: str | PathLike[str] | Sequence[str] | Classes | None = None,
         python_layers: bool = False,
     ) -> None:
-        self.crf = crf
+        self.crf = None if crf is None else CRFParams.of(crf)
         self.mean = mean
         self.crop_size = crop_size or 1
         self.max_side = max_side

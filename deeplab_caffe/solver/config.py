@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from contextlib import suppress
@@ -15,10 +16,12 @@ from deeplab_caffe import proto
 from deeplab_caffe.errors import PrototxtError, SolverError
 from deeplab_caffe.proto import caffe_pb2
 from deeplab_caffe.proto.text.outline import outline
+from deeplab_caffe.solver.paths import find_data, find_nets
 from deeplab_caffe.solver.updates import rule_class
 
 _TRAIN_NET_FIELDS = ("net", "net_param", "train_net", "train_net_param")
 _NOT_NEGATIVE = ("display", "snapshot", "test_interval", "max_iter", "device_id", "weight_decay")
+_FINITE = ("weight_decay", "gamma", "power", "delta", "clip_gradients")
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,9 @@ class SolverConfig:
 def read_config(
     solver: str | PathLike[str] | caffe_pb2.SolverParameter, variables: Mapping[str, object] | None = None
 ) -> SolverConfig:
-    """Read a solver and its nets. File names in it are relative to the working directory, as in the original.
+    """Read a solver and its nets.
+
+    File names in them are relative to the working directory, as in the original, or else to the solver's folder.
 
     Args:
         solver: path of the prototxt, or its content.
@@ -60,9 +65,16 @@ def read_config(
         solver = proto.read_solver(solver, variables)
     if solver.HasField("solver_type"):
         solver = proto.upgrade_solver(solver)
+    folder = None if path == "<solver>" else Path(path).parent
     try:
         _check(solver)
-        return SolverConfig(solver, path, _train_net(solver, variables), tuple(_test_nets(solver, variables)))
+        if folder is not None:
+            find_nets(solver, folder)
+        config = SolverConfig(solver, path, _train_net(solver, variables), tuple(_test_nets(solver, variables)))
+        if folder is not None:
+            for net in (config.train_net, *(net for _, net in config.test_nets)):
+                find_data(net, folder)
+        return config
     except SolverError as error:
         raise solver_error(error, path) from None
 
@@ -79,6 +91,11 @@ def solver_error(error: SolverError, path: str) -> PrototxtError:
 
 
 def _check(param: caffe_pb2.SolverParameter) -> None:
+    if param.weights:
+        raise SolverError("weights is not read here: give them beside the solver (--weights)", field="weights")
+    for field in _FINITE:
+        if not math.isfinite(getattr(param, field)):
+            raise SolverError(f"{field} must be finite, got {getattr(param, field):g}", field=field)
     for field in _NOT_NEGATIVE:
         if getattr(param, field) < 0:
             raise SolverError(f"{field} must not be negative, got {getattr(param, field):g}", field=field)
@@ -90,10 +107,6 @@ def _check(param: caffe_pb2.SolverParameter) -> None:
         raise SolverError(f"momentum must be at least 0 and below 1, got {param.momentum:g}", field="momentum")
     if param.random_seed >= 2**32:
         raise SolverError(f"random_seed must be below {2**32}, got {param.random_seed}", field="random_seed")
-    if param.clip_gradients >= 0:
-        raise SolverError("clip_gradients is not implemented", field="clip_gradients")
-    if param.snapshot_format != param.BINARYPROTO:
-        raise SolverError("snapshot_format: HDF5 is not implemented, expected BINARYPROTO", field="snapshot_format")
 
 
 def _train_net(param: caffe_pb2.SolverParameter, variables: Mapping[str, object] | None) -> caffe_pb2.NetParameter:

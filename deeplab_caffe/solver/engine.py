@@ -129,6 +129,10 @@ class Engine:
             found: dict[str, Tensor] = net(blobs=[*net.losses, *net.outputs])
             return found
 
+    def gradients(self) -> list[Tensor | None]:
+        """Return the gradient of each parameter blob, None where there is none; an update may overwrite them."""
+        return [blob.parameter.grad for blob in self.blobs]
+
     def updated(self, values: list[Tensor]) -> None:
         """Take note of what an update took off the parameters."""
 

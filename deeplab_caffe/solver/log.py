@@ -103,23 +103,44 @@ def read_log(path: str | PathLike[str]) -> list[dict[str, Any]]:
     Raises:
         DataError: the file cannot be read, or holds no record.
     """
-    try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot be read: {getattr(error, 'strerror', None) or error}", path) from None
     records: list[dict[str, Any]] = []
-    for line in lines:
-        try:
-            entry = json.loads(line)
-            iteration = int(entry["iteration"])
-        except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
-            continue
-        if entry.get("event") == "start":
-            records = [record for record in records if record["iteration"] < iteration]
-        records.append(entry)
+    try:
+        with Path(path).open(encoding="utf-8") as file:
+            for entry in filter(None, map(_record, file)):
+                if entry["event"] == "start":
+                    records = [record for record in records if record["iteration"] < entry["iteration"]]
+                records.append(entry)
+    except (OSError, ValueError) as error:
+        raise DataError(f"cannot be read: {getattr(error, 'strerror', None) or error}", path) from None
     if not records:
         raise DataError("holds no record of a training run", path)
     return records
+
+
+def _record(line: str) -> dict[str, Any] | None:
+    """Return a line's record, None where it is none: cut off, of another program, or with values of other kinds."""
+    try:
+        entry = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(entry, dict) or not isinstance(entry.get("event"), str):
+        return None
+    iteration, net, outputs = entry.get("iteration"), entry.get("net", 0), entry.get("outputs", {})
+    if type(iteration) is not int or type(net) is not int or not 0 <= iteration < 2**31:
+        return None
+    if not isinstance(outputs, dict) or not all(isinstance(values, list) for values in outputs.values()):
+        return None
+    numbers = [entry.get(name) for name in ("loss", "lr", "seconds", "smoothed_loss")]
+    for values in outputs.values():
+        numbers += values
+    return entry if all(map(_is_number, numbers)) else None
+
+
+def _is_number(value: Any) -> bool:
+    """Return whether a value is what :func:`_plain` makes of a number: finite, or None."""
+    with contextlib.suppress(OverflowError):
+        return value is None or (type(value) in (int, float) and math.isfinite(value))
+    return False
 
 
 def _open_for_lines(path: Path) -> Any:

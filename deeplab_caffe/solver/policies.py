@@ -81,6 +81,14 @@ class LearningRate:
             raise SolverError(f"the learning rate of iteration {iteration} is {rate}")
         return float(np.float32(rate))
 
+    def at(self, iteration: int) -> float:
+        """Return the rate of an iteration's update, and count nothing."""
+        before = self.current_step
+        try:
+            return self(iteration)
+        finally:
+            self.current_step = before
+
     def _factor(self, policy: str, iteration: int) -> Any:
         param = self.param
         if policy == "step":

@@ -1,23 +1,28 @@
 """Snapshots: ``<prefix>_iter_<n>.caffemodel`` and ``.solverstate`` as the original writes them, and ``.resume`` beside.
 
+With ``snapshot_format: HDF5`` the first two end in ``.h5``.
+
 The ``.solverstate`` appears last: where it is, the other two are, complete and of the same moment.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
 import tempfile
 import zlib
 from collections.abc import Callable
-from contextlib import suppress
 from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from deeplab_caffe.data.io.lock import folder_lock
 from deeplab_caffe.errors import CaffeModelError, DataError, SolverError
+from deeplab_caffe.net.hdf5 import is_hdf5
 from deeplab_caffe.proto import SolverSnapshot, read_solverstate, write_solverstate
+from deeplab_caffe.solver.hdf5_state import read_hdf5_state, write_hdf5_state
 from deeplab_caffe.solver.statefile import read_state, write_state
 
 _FORMAT = "deeplab_caffe resume 2"
@@ -35,10 +40,15 @@ class SnapshotFiles(NamedTuple):
     state: Path
 
     @classmethod
-    def of(cls, prefix: str, iteration: int) -> SnapshotFiles:
+    def of(cls, prefix: str, iteration: int, *, hdf5: bool = False) -> SnapshotFiles:
         """Return the files of an iteration, as Caffe names them."""
-        stem = f"{prefix}_iter_{iteration}"
-        return cls(Path(f"{stem}.caffemodel"), Path(f"{stem}.resume"), Path(f"{stem}.solverstate"))
+        stem, end = f"{prefix}_iter_{iteration}", ".h5" if hdf5 else ""
+        return cls(Path(f"{stem}.caffemodel{end}"), Path(f"{stem}.resume"), Path(f"{stem}.solverstate{end}"))
+
+    @property
+    def hdf5(self) -> bool:
+        """Return whether they are HDF5 files."""
+        return self.state.suffix == ".h5"
 
 
 def write_snapshot(
@@ -58,12 +68,17 @@ def write_snapshot(
     iteration = state["iteration"]
     folder = files.model.parent
     working: Path | None = None
+    held = contextlib.ExitStack()
     try:
-        working = Path(tempfile.mkdtemp(prefix=f".{files.model.stem}.", suffix=".tmp", dir=folder))
+        held.enter_context(folder_lock(folder))
+        working = Path(tempfile.mkdtemp(prefix=f".{files.resume.stem}.", suffix=".tmp", dir=folder))
         parts = SnapshotFiles(*(working / file.name for file in files))
         save_model(parts.model)
         history, step = state["history"], state["current_step"]
-        write_solverstate(parts.state, iteration, str(files.model), history, step, dialect=dialect)
+        if files.hdf5:
+            write_hdf5_state(parts.state, iteration, str(files.model), history, step)
+        else:
+            write_solverstate(parts.state, iteration, str(files.model), history, step, dialect=dialect)
         identity = {"format": _FORMAT, "solverstate": _checksum(parts.state), "iteration": iteration}
         write_state(parts.resume, {**identity, **state["run"]})
         # An older solverstate must not be seen beside a newer caffemodel.
@@ -78,13 +93,17 @@ def write_snapshot(
     finally:
         if working is not None:
             shutil.rmtree(working, ignore_errors=True)
+        held.close()
 
 
 def remove_leftovers(prefix: str) -> None:
-    """Remove the unfinished files of runs with this prefix that were killed while they wrote."""
+    """Remove the unfinished files of runs with this prefix that were killed while they wrote.
+
+    While another run writes a snapshot into the folder, all stay.
+    """
     folder, name = Path(prefix).parent, Path(f"{prefix}_iter_").name
     pattern = re.compile(rf"\.{re.escape(name)}\d+\.\w+\.tmp")
-    with suppress(OSError):
+    with contextlib.suppress(OSError), folder_lock(folder, wait=False):
         for path in folder.iterdir():
             if pattern.fullmatch(path.name) and path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
@@ -108,18 +127,21 @@ def check_prefix(prefix: str) -> None:
 
 
 def latest_snapshot(prefix: str) -> Path | None:
-    """Return the ``.solverstate`` of this prefix with the largest iteration, or None if there is no snapshot."""
+    """Return the ``.solverstate`` or ``.solverstate.h5`` of this prefix with the largest iteration, or None.
+
+    If an iteration has both, the newer one.
+    """
     name = Path(f"{prefix}_iter_").name
-    pattern = re.compile(rf"{re.escape(name)}(\d+)\.solverstate")
+    pattern = re.compile(rf"{re.escape(name)}(\d+)\.solverstate(?:\.h5)?")
     folder = Path(prefix).parent
     if not folder.is_dir():
         return None
     found = [(int(match[1]), path) for path in folder.iterdir() if (match := pattern.fullmatch(path.name))]
-    return max(found)[1] if found else None
+    return max(found, key=lambda one: (one[0], one[1].stat().st_mtime_ns))[1] if found else None
 
 
 def read_snapshot(path: str | PathLike[str]) -> tuple[dict[str, Any], Path | None]:
-    """Read a ``.solverstate``, the original's too, and the ``.resume`` file beside it.
+    """Read a ``.solverstate``, also in HDF5, the original's too, and the ``.resume`` file beside it.
 
     Returns:
         The state for :meth:`deeplab_caffe.solver.Solver.load_state_dict`, whose ``run`` is None without a ``.resume``
@@ -130,9 +152,10 @@ def read_snapshot(path: str | PathLike[str]) -> tuple[dict[str, Any], Path | Non
         SolverError: its files are damaged or missing.
     """
     path = Path(path)
-    found = read_solverstate(path)
-    if found.iteration < 0:
-        raise SolverError(f"its iteration is {found.iteration}", path)
+    found = read_hdf5_state(path) if is_hdf5(path) else read_solverstate(path)
+    for name, value in (("iteration", found.iteration), ("current_step", found.current_step)):
+        if not 0 <= value < 2**31:
+            raise SolverError(f"its {name} is {value}", path)
     model = _model_of(found, path)
     state = {
         "iteration": found.iteration,
@@ -147,15 +170,21 @@ def _model_of(state: SolverSnapshot, path: Path) -> Path | None:
     """Return the caffemodel: where the solverstate says, or beside it, should both have been moved."""
     if not state.learned_net:
         return None
-    named = Path(state.learned_net)
-    beside = path.with_name(named.name)
-    if not named.exists() and not beside.exists():
-        raise SolverError(f"its caffemodel {named} is not there, nor is {beside}", path)
-    return named if named.exists() else beside
+    try:
+        named = Path(state.learned_net)
+        beside = path.with_name(named.name)
+        if named.exists():
+            return named
+        if beside.exists():
+            return beside
+    except (OSError, ValueError) as error:  # what cannot be a file's name
+        reason = getattr(error, "strerror", None) or "it names no file"
+        raise SolverError(f"its caffemodel {state.learned_net[:200]!r}: {reason}", path) from error
+    raise SolverError(f"its caffemodel {named} is not there, nor is {beside}", path)
 
 
 def _resume_of(state: SolverSnapshot, path: Path) -> dict[str, Any] | None:
-    file = path.with_suffix(".resume")
+    file = path.with_name(path.name.removesuffix(".h5")).with_suffix(".resume")
     if not file.exists():
         return None
     resume = read_state(file)
@@ -177,7 +206,7 @@ def _checksum(path: Path) -> int:
 
 def _sync_folder(folder: Path) -> None:
     """Write the folder's names to the disk too, on systems that can."""
-    with suppress(OSError):
+    with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(handle)

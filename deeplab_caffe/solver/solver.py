@@ -13,12 +13,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from google.protobuf.message import Message
 from torch import Tensor
 
 from deeplab_caffe.arrays.devices import resolve_device
 from deeplab_caffe.errors import DataError, SolverError
 from deeplab_caffe.net import Net
-from deeplab_caffe.net.weights import save_weights
+from deeplab_caffe.net.hdf5 import import_h5py
+from deeplab_caffe.net.weights import save_hdf5, save_weights
 from deeplab_caffe.proto import V1, caffe_pb2
 from deeplab_caffe.solver.config import read_config
 from deeplab_caffe.solver.diagnosis import debug_info, non_finite_parameter, update_lines
@@ -62,7 +64,7 @@ class Solver:
         device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``; ``"auto"`` or None: as ``solver_mode`` and ``device_id`` say, and
             the CPU if there is no GPU.
         variables: values of ``${NAME}`` in the solver and its nets; the environment gives the rest.
-        solver_type: ``"SGD"``, ``"Nesterov"`` or ``"AdaGrad"`` in place of the prototxt's.
+        solver_type: ``"SGD"``, ``"Adam"`` or another ``type`` in place of the prototxt's.
         default_seed: ``random_seed`` where the prototxt has none.
         ignored_gradient: of pixels with an ignored label: ``"original"``: what is left of this place's last gradient,
             as the original has it, about one part in the number of valid pixels; or ``"zero"``.
@@ -81,6 +83,8 @@ class Solver:
         iteration: the next iteration.
         losses: loss of each iteration since the solver was made.
         after_iteration: called after each iteration, or None.
+        callbacks: pairs of functions, called in each iteration before the batch and before the update, when the
+            gradients are there.
 
     Raises:
         PrototxtError: a file cannot be read, or the solver's fields do not go together.
@@ -122,6 +126,7 @@ class Solver:
         self.allow_nan = allow_nan
         self.losses: list[float] = []
         self.after_iteration: Callable[[], object] | None = None
+        self.callbacks: list[tuple[Callable[[], object], Callable[[], object]]] = []
         self._stop = 0
         self._snapshot_asked = False
         self.start_from(0)
@@ -136,6 +141,10 @@ class Solver:
             self.rule = create_rule(self.param, self.blobs)
         except SolverError as error:
             raise self.config.error(error) from None
+        message: Message = self.param
+        for names in getattr(message, "weights", ()):
+            for name in names.split(","):
+                self.copy_from(name.strip())
         self.smoothed = SmoothedLoss(self.param.average_loss)
         torch.manual_seed(self.seed + self.world.rank)
 
@@ -217,8 +226,14 @@ class Solver:
         """Fail early if snapshots cannot be written."""
         wanted = 0 < self.param.snapshot <= last or (afterwards and self.param.snapshot_after_train)
         if wanted and self.world.is_first:
+            if self._hdf5:
+                import_h5py(self.param.snapshot_prefix)
             check_prefix(self.param.snapshot_prefix)
             remove_leftovers(self.param.snapshot_prefix)
+
+    @property
+    def _hdf5(self) -> bool:
+        return self.param.snapshot_format == caffe_pb2.SolverParameter.HDF5
 
     def _iterate(self, until: int) -> bool:
         """Run iterations; return whether it was asked to stop before the last one."""
@@ -255,6 +270,8 @@ class Solver:
         display = bool(param.display) and n % param.display == 0
         telling = display and param.debug_info
         engine.begin()
+        for start, _ in self.callbacks:
+            start()
         with debug_info(self.net, self.log.line) if telling else contextlib.nullcontext():
             for part in range(param.iter_size):
                 found = engine.forward_backward(is_last=part == param.iter_size - 1)
@@ -264,16 +281,25 @@ class Solver:
         self.losses.append(loss)
         smoothed = self.smoothed.add(loss)
         shown = self._display(smoothed, rate, found) if display else {}
-        diffs = [blob.parameter.grad for blob in self.blobs]
-        if param.iter_size > 1:
-            torch._foreach_mul_([diff for diff in diffs if diff is not None], 1 / param.iter_size)
-        self.rule.apply(diffs, rate)
-        values = self.rule.values or []
-        engine.updated(values)
+        for _, gradients_ready in self.callbacks:
+            gradients_ready()
+        self._update(engine.gradients(), rate)
         if telling:
-            for line in update_lines(self.blobs, values):
+            for line in update_lines(self.blobs, self.rule.values or []):
                 self.log.line(line)
         self.log.record("train", n, loss=loss, lr=rate, seconds=round(perf_counter() - begin, 6), **shown)
+
+    def _update(self, gradients: list[Tensor | None], rate: float) -> None:
+        """Update the parameters: clip, divide by ``iter_size``, decay, step (BVLC's sgd_solver.cpp, ApplyUpdate)."""
+        if (clipped := self.rule.clip(gradients)) is not None:
+            self.log.line(
+                f"Gradient clipping: scaling down gradients (L2 norm {clipped[0]:g} > {self.param.clip_gradients:g}) "
+                f"by scale factor {clipped[1]:g}"
+            )
+        if self.param.iter_size > 1:
+            torch._foreach_mul_([diff for diff in gradients if diff is not None], 1 / self.param.iter_size)
+        self.rule.apply(gradients, rate, self.iteration)
+        self.engine.updated(self.rule.values or [])
 
     def _check_finite(self, loss: float, rate: float, found: Mapping[str, Tensor]) -> None:
         if self.allow_nan or np.isfinite(loss):
@@ -334,7 +360,7 @@ class Solver:
             SolverError: they cannot be written, or a parameter is not finite (and ``allow_nan`` is not set); what was
                 there before is still there.
         """
-        files = SnapshotFiles.of(self.param.snapshot_prefix, self.iteration)
+        files = SnapshotFiles.of(self.param.snapshot_prefix, self.iteration, hdf5=self._hdf5)
         state = self.state_dict()
         self.world.run_on_first(lambda: self._write_snapshot(files, state))
         return files.state
@@ -347,15 +373,22 @@ class Solver:
         self.log.line(f"Snapshotting to {files.model}")
         self.log.line(f"Snapshotting solver state to {files.state}")
         diffs = self._last_updates() if self.param.snapshot_diff else None
-        write_snapshot(files, state, lambda path: save_weights(self.net, path, diffs), self.net.dialect.name)
+        save = save_hdf5 if files.hdf5 else save_weights
+        write_snapshot(files, state, lambda path: save(self.net, path, diffs), self.net.dialect.name)
         self.log.record("snapshot", self.iteration, path=str(files.state))
 
     def _last_updates(self) -> dict[str, list[np.ndarray]]:
         """Return what the last update took off each layer's blobs: Caffe leaves it in their diffs."""
+        values = self.rule.values or [torch.zeros_like(blob.parameter) for blob in self.blobs]
+        own = {(blob.layer.name, blob.index): value for blob, value in zip(self.blobs, values, strict=True)}
+        # Of a blob that later Caffe shares, and updates once, the other layers have the same diff.
+        shared = {blob.parameter.data_ptr(): value for blob, value in zip(self.blobs, values, strict=True)}
         found: dict[str, list[np.ndarray]] = {}
-        for i, blob in enumerate(self.blobs):
-            value = torch.zeros_like(blob.parameter) if self.rule.values is None else self.rule.values[i]
-            found.setdefault(blob.layer.name, []).append(value.detach().float().cpu().numpy().reshape(blob.shape))
+        for layer in self.net.layers:
+            for i, blob in enumerate(layer.blobs):
+                value = own[layer.name, i] if (layer.name, i) in own else shared[blob.data_ptr()]
+                array = value.detach().float().cpu().numpy().reshape(layer.blob_shape(blob.shape))
+                found.setdefault(layer.name, []).append(array)
         return found
 
     def restore(self, path: str | PathLike[str]) -> None:
@@ -446,9 +479,11 @@ class Solver:
             raise SolverError(f"its .resume file does not fit: {type(error).__name__}: {error}") from error
 
     def _check_history(self, history: Sequence[np.ndarray]) -> None:
-        if len(history) != len(self.blobs):
-            raise SolverError(f"its history has {len(history)} blobs, the net has {len(self.blobs)}")
-        for i, (found, blob) in enumerate(zip(history, self.blobs, strict=True)):
+        blobs = self.blobs * self.rule.histories
+        if len(history) != len(blobs):
+            more = f", and {self.rule.TYPE} keeps {self.rule.histories} of each" if self.rule.histories > 1 else ""
+            raise SolverError(f"its history has {len(history)} blobs, the net has {len(self.blobs)}{more}")
+        for i, (found, blob) in enumerate(zip(history, blobs, strict=True)):
             if V1.blob_shape(found.shape) != V1.blob_shape(blob.shape):
                 raise SolverError(f"history {i} has shape {found.shape}, {blob} has {blob.shape}")
 

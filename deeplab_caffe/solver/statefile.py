@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from deeplab_caffe.data.io.archive import check_torch_archive
 from deeplab_caffe.data.io.atomic import atomic_write
 from deeplab_caffe.errors import SolverError
-from deeplab_caffe.net.tensors import check_torch_archive
 
 
 def write_state(path: str | PathLike[str], state: dict[str, Any]) -> None:
@@ -42,7 +42,7 @@ def read_state(path: str | PathLike[str]) -> dict[str, Any]:
         if not isinstance(state, dict):
             raise TypeError("it holds no dict")
     except Exception as error:  # zipfile, pickle and torch each have their own errors for damage
-        reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {str(error).partition(chr(10))[0][:200]}"
         raise SolverError(f"cannot be read: {reason}", path) from error
     return state
 
@@ -66,6 +66,9 @@ def _packed(value: Any) -> Any:
 
 def _unpacked(value: Any) -> Any:
     if isinstance(value, torch.Tensor):
+        # Strides of 0 would let a few numbers claim any size.
+        if not value.is_contiguous():
+            raise ValueError("a tensor in it is not contiguous")
         return value.numpy()
     if isinstance(value, dict):
         return {key: _unpacked(item) for key, item in value.items()}

@@ -1,7 +1,11 @@
-"""Caffe's update rules: SGD with momentum, Nesterov's momentum, AdaGrad (solver.cpp, ComputeUpdateValue)."""
+"""Caffe's update rules: SGD with momentum, Nesterov's momentum, AdaGrad, RMSProp, AdaDelta, Adam.
+
+Source: ``ComputeUpdateValue`` of DeepLab v1's solver.cpp and of BVLC's solvers/*_solver.cpp.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -14,6 +18,7 @@ from deeplab_caffe.proto import caffe_pb2
 from deeplab_caffe.solver.parameters import ParameterBlob
 
 REGULARIZATIONS = ("L2", "L1", "L2sqrt")
+_Tensors = list[Tensor] | tuple[Tensor, ...]
 # Below this a blob's norm counts as this much in L2sqrt.
 _LEAST_NORM = 1e-6
 
@@ -26,8 +31,10 @@ class UpdateRule:
         blobs: the parameter blobs, from :func:`deeplab_caffe.solver.parameters.collect_parameters`.
 
     Attributes:
-        history: one tensor per blob, what a ``.solverstate`` holds: for SGD and Nesterov the momentum, which has the
-            learning rate in it; for AdaGrad the sum of the squared gradients.
+        history: what a ``.solverstate`` holds, one tensor per blob: for SGD and Nesterov the momentum, which has the
+            learning rate in it; for AdaGrad the sum of the squared gradients, for RMSProp their running mean. AdaDelta
+            (running means of squared gradients, squared updates) and Adam (of gradients, squared gradients) have two
+            per blob: all first ones, then all second ones.
         values: what the last update took off each blob (Caffe leaves it in the blob's diff), or None before the first.
 
     Raises:
@@ -37,6 +44,8 @@ class UpdateRule:
     TYPE: ClassVar[str]
     # A blob with learning rate 0 and an empty history is left out: it stays as it is.
     skips_frozen: ClassVar[bool] = True
+    # Tensors of history that each blob has.
+    histories: ClassVar[int] = 1
     # Float32 copies of the parameters that an update keeps: its history, and the update where it is another array.
     buffers: ClassVar[int] = 2
 
@@ -49,10 +58,11 @@ class UpdateRule:
             )
         self.blobs = blobs
         self.momentum = param.momentum
+        self.clip_gradients = param.clip_gradients
         self.weight_decay = param.weight_decay
         self.regularization = param.regularization_type
         with torch.no_grad():
-            self.history = [torch.zeros_like(blob.parameter) for blob in blobs]
+            self.history = [torch.zeros_like(blob.parameter) for blob in blobs * self.histories]
         self.values: list[Tensor] | None = None
         self._groups: list[list[int]] = []
         self._owners = sorted({blob.owner for blob in blobs if blob.owner is not None})
@@ -76,24 +86,45 @@ class UpdateRule:
         self.regroup()
 
     @torch.no_grad()
-    def apply(self, gradients: list[Tensor | None], rate: float) -> None:
+    def clip(self, gradients: Sequence[Tensor | None]) -> tuple[float, float] | None:
+        """Scale the gradients down to the norm ``clip_gradients``, before anything else is done to them.
+
+        Args:
+            gradients: of all blobs, the sums over ``iter_size``.
+
+        Returns:
+            Their L2 norm and the factor, or None if they stay as they are.
+        """
+        given = [gradient for gradient in gradients if gradient is not None]
+        if self.clip_gradients < 0 or not given:
+            return None
+        norm = float(torch.stack(torch._foreach_norm(given)).norm())
+        if not norm > self.clip_gradients:
+            return None
+        factor = float(np.float32(self.clip_gradients) / np.float32(norm))
+        torch._foreach_mul_(given, factor)
+        return norm, factor
+
+    @torch.no_grad()
+    def apply(self, gradients: list[Tensor | None], rate: float, iteration: int = 0) -> None:
         """Update the parameters; the gradients are overwritten.
 
         Args:
             gradients: one per blob, of its shape; None counts as zeros.
             rate: the learning rate.
+            iteration: how many updates there were before, for Adam.
         """
-        values = list(self.history if self.values is None else self.values)
+        values = list(self.history[: len(self.blobs)] if self.values is None else self.values)
         for group in self._groups:
             first = self.blobs[group[0]]
             parameters: list[Tensor] = [self.blobs[i].parameter for i in group]
             given = [gradients[i] for i in group]
             diffs = [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, given, strict=True)]
-            history = [self.history[i] for i in group]
+            histories = [[self.history[i + part * len(self.blobs)] for i in group] for part in range(self.histories)]
             # The product of two floats, as the original has it.
-            local_rate = float(np.float32(rate) * np.float32(first.lr_mult))
+            local_rate = float(np.float32(rate) * np.float32(first.lr_mult) * self._correction(iteration))
             self._regularize(parameters, diffs, float(np.float32(self.weight_decay) * np.float32(first.decay_mult)))
-            for i, value in zip(group, self._step(group, history, diffs, local_rate), strict=True):
+            for i, value in zip(group, self._step(diffs, local_rate, *histories), strict=True):
                 values[i] = value
         self.values = values
         self._add_up_shared()
@@ -123,7 +154,11 @@ class UpdateRule:
             for p, diff in zip(parameters, diffs, strict=True):
                 diff.addcdiv_(p, torch.linalg.vector_norm(p).clamp(min=_LEAST_NORM), value=decay)
 
-    def _step(self, group: list[int], history: list[Tensor], diffs: list[Tensor], rate: float) -> Sequence[Tensor]:
+    def _correction(self, iteration: int) -> np.float32:
+        """Return a factor on the learning rate."""
+        return np.float32(1)
+
+    def _step(self, diffs: list[Tensor], rate: float, *histories: list[Tensor]) -> Sequence[Tensor]:
         """Bring the history forward; return what is to be taken off the parameters."""
         raise NotImplementedError
 
@@ -134,7 +169,8 @@ class SGD(UpdateRule):
     TYPE = "SGD"
     buffers = 1
 
-    def _step(self, group: list[int], history: list[Tensor], diffs: list[Tensor], rate: float) -> list[Tensor]:
+    def _step(self, diffs: list[Tensor], rate: float, *histories: list[Tensor]) -> list[Tensor]:
+        (history,) = histories
         torch._foreach_mul_(history, self.momentum)
         torch._foreach_add_(history, diffs, alpha=rate)
         return history
@@ -145,7 +181,8 @@ class Nesterov(UpdateRule):
 
     TYPE = "Nesterov"
 
-    def _step(self, group: list[int], history: list[Tensor], diffs: list[Tensor], rate: float) -> Sequence[Tensor]:
+    def _step(self, diffs: list[Tensor], rate: float, *histories: list[Tensor]) -> Sequence[Tensor]:
+        (history,) = histories
         steps = torch._foreach_mul(history, -self.momentum)
         torch._foreach_mul_(history, self.momentum)
         torch._foreach_add_(history, diffs, alpha=rate)
@@ -160,21 +197,116 @@ class AdaGrad(UpdateRule):
     skips_frozen = False
 
     def __init__(self, param: caffe_pb2.SolverParameter, blobs: list[ParameterBlob]) -> None:
-        if param.momentum != 0:
-            raise SolverError(f"momentum must be 0 for AdaGrad, got {param.momentum:g}", field="momentum")
+        _check_no_momentum(param)
         super().__init__(param, blobs)
         self.delta = param.delta
 
-    def _step(self, group: list[int], history: list[Tensor], diffs: list[Tensor], rate: float) -> Sequence[Tensor]:
+    def _step(self, diffs: list[Tensor], rate: float, *histories: list[Tensor]) -> Sequence[Tensor]:
+        (history,) = histories
         torch._foreach_addcmul_(history, diffs, diffs)
-        scales = torch._foreach_sqrt(history)
-        torch._foreach_add_(scales, self.delta)
-        steps = torch._foreach_div(diffs, scales)
+        return _over_root(diffs, history, self.delta, rate)
+
+
+class RMSProp(UpdateRule):
+    """``H = d * H + (1 - d) * g * g; W -= rate * g / (sqrt(H) + delta)``, ``d`` is ``rms_decay``; no momentum."""
+
+    TYPE = "RMSProp"
+    skips_frozen = False
+
+    def __init__(self, param: caffe_pb2.SolverParameter, blobs: list[ParameterBlob]) -> None:
+        _check_no_momentum(param)
+        _check_share("rms_decay", param.rms_decay)
+        super().__init__(param, blobs)
+        self.delta, self.rms_decay = param.delta, param.rms_decay
+
+    def _step(self, diffs: list[Tensor], rate: float, *histories: list[Tensor]) -> Sequence[Tensor]:
+        (history,) = histories
+        _into_mean_of_squares(history, diffs, self.rms_decay)
+        return _over_root(diffs, history, self.delta, rate)
+
+
+class AdaDelta(UpdateRule):
+    """``H = m * H + (1 - m) * g * g; u = g * sqrt((K + delta) / (H + delta)); K = m * K + (1 - m) * u * u``.
+
+    ``W -= rate * u``; ``m`` is ``momentum``.
+    """
+
+    TYPE = "AdaDelta"
+    skips_frozen = False
+    histories = 2
+    buffers = 3
+
+    def __init__(self, param: caffe_pb2.SolverParameter, blobs: list[ParameterBlob]) -> None:
+        super().__init__(param, blobs)
+        self.delta = param.delta
+
+    def _step(self, diffs: list[Tensor], rate: float, *histories: list[Tensor]) -> Sequence[Tensor]:
+        squares, updates = histories
+        _into_mean_of_squares(squares, diffs, self.momentum)
+        steps = torch._foreach_add(updates, self.delta)
+        torch._foreach_div_(steps, torch._foreach_add(squares, self.delta))
+        torch._foreach_sqrt_(steps)
+        torch._foreach_mul_(steps, diffs)
+        _into_mean_of_squares(updates, steps, self.momentum)
         torch._foreach_mul_(steps, rate)
         return steps
 
 
-RULES: dict[str, type[UpdateRule]] = {rule.TYPE: rule for rule in (SGD, Nesterov, AdaGrad)}
+class Adam(UpdateRule):
+    """``M = b * M + (1 - b) * g; V = c * V + (1 - c) * g * g; W -= rate * r(t) * M / (sqrt(V) + delta)``.
+
+    ``b`` is ``momentum``, ``c`` is ``momentum2`` and ``r(t) = sqrt(1 - c^t) / (1 - b^t)`` in update ``t``, which counts
+    from 1. As in the original, ``delta`` is not corrected.
+    """
+
+    TYPE = "Adam"
+    skips_frozen = False
+    histories = 2
+    buffers = 3
+
+    def __init__(self, param: caffe_pb2.SolverParameter, blobs: list[ParameterBlob]) -> None:
+        _check_share("momentum2", param.momentum2)
+        super().__init__(param, blobs)
+        self.delta, self.momentum2 = param.delta, param.momentum2
+
+    def _correction(self, iteration: int) -> np.float32:
+        update = iteration + 1
+        return np.float32(math.sqrt(1 - self.momentum2**update) / (1 - self.momentum**update))
+
+    def _step(self, diffs: list[Tensor], rate: float, *histories: list[Tensor]) -> Sequence[Tensor]:
+        means, squares = histories
+        torch._foreach_mul_(means, self.momentum)
+        torch._foreach_add_(means, diffs, alpha=1 - self.momentum)
+        _into_mean_of_squares(squares, diffs, self.momentum2)
+        return _over_root(means, squares, self.delta, rate)
+
+
+def _into_mean_of_squares(mean: list[Tensor], values: _Tensors, decay: float) -> None:
+    """Bring a running mean of squares forward: ``decay * mean + (1 - decay) * values^2``."""
+    torch._foreach_mul_(mean, decay)
+    torch._foreach_addcmul_(mean, values, values, value=1 - decay)
+
+
+def _over_root(values: list[Tensor], squares: list[Tensor], delta: float, rate: float) -> Sequence[Tensor]:
+    """Return ``rate * values / (sqrt(squares) + delta)``."""
+    scales = torch._foreach_sqrt(squares)
+    torch._foreach_add_(scales, delta)
+    steps = torch._foreach_div(values, scales)
+    torch._foreach_mul_(steps, rate)
+    return steps
+
+
+def _check_no_momentum(param: caffe_pb2.SolverParameter) -> None:
+    if param.momentum != 0:
+        raise SolverError(f"momentum must be 0 for {param.type}, got {param.momentum:g}", field="momentum")
+
+
+def _check_share(field: str, value: float) -> None:
+    if not 0 <= value < 1:
+        raise SolverError(f"{field} must be at least 0 and below 1, got {value:g}", field=field)
+
+
+RULES: dict[str, type[UpdateRule]] = {rule.TYPE: rule for rule in (SGD, Nesterov, AdaGrad, RMSProp, AdaDelta, Adam)}
 
 
 def rule_class(param: caffe_pb2.SolverParameter) -> type[UpdateRule]:

@@ -42,6 +42,6 @@ def segment_boxes(
     own = [Box(box.left, box.top, box.right, box.bottom, 1 + used.index(box.label)) for box in boxes]
     unary = box_probabilities(own, shape, 1 + len(used), centre=centre, occluder_bias=occluder_bias)
     params = CRFParams.for_model("bboxErode20") if params is None else params
-    marginals = dense_crf(unary, image, params, probabilities=True)
+    marginals = dense_crf(unary, image, params, kind="probabilities")
     labels: np.ndarray = np.array([0, *used], np.uint8)[marginals.argmax(axis=0)]
     return labels

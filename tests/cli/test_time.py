@@ -40,3 +40,21 @@ def test_a_training_file_is_called_so(run, tmp_path: Path, verb: str) -> None:
     line = run(verb, *words, "--model", path).error_line()
     assert "train.prototxt: this is a training file" in line
     assert "expected a deploy.prototxt" in line
+
+
+def test_level_and_stages_choose_layers(run, tmp_path: Path) -> None:
+    path = tmp_path / "n.prototxt"
+    path.write_text(
+        'input: "data" input_dim: 1 input_dim: 3 input_dim: 4 input_dim: 4\n'
+        'layers { name: "always" type: RELU bottom: "data" top: "a" }\n'
+        'layers { name: "deployed" type: RELU bottom: "a" top: "b" include { stage: "deploy" } }\n'
+        'layers { name: "third" type: RELU bottom: "a" top: "c" include { min_level: 3 } }\n'
+    )
+    words = ("time", "-model", path, "-iterations", "1")
+    for more, expected in (
+        ((), [True, False, False]),
+        (("-stage", "x,deploy"), [True, True, False]),
+        (("-level=3",), [True, False, True]),
+    ):
+        out = run(*words, *more).out
+        assert [name in out for name in ("always", "deployed", "third")] == expected

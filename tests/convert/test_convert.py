@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import deeplab_caffe as dc
-from deeplab_caffe.convert import convert, load_tensors, read_tensors, save_state_dict, tensors_of
+from deeplab_caffe.convert import convert, load_tensors, read_tensors, save_safetensors, save_state_dict, tensors_of
 from deeplab_caffe.errors import ConversionError, NetError
 from deeplab_caffe.net.weights import save_weights
 from deeplab_caffe.proto import CaffeModel, format_message
@@ -95,6 +95,8 @@ def test_shared_parameters_must_agree(tmp_path: Path) -> None:
         (lambda tensors: tensors.update(extra=torch.zeros(1)), "has 'extra', which are none of net"),
         (lambda tensors: tensors.update({"fc.bias": torch.zeros(7)}), r"'fc.bias' needs shape \(6,\), got \(7,\)"),
         (lambda tensors: tensors.update({"fc.bias": torch.zeros(6).double()}), "cannot hold torch.float64 exactly"),
+        (lambda tensors: tensors.update({"fc.bias": torch.zeros(6).to_sparse()}), "needs plain numbers, got a tensor"),
+        (lambda tensors: tensors.update({"fc.bias": torch.zeros(6, device="meta")}), "needs plain numbers, got a"),
     ],
 )
 def test_what_does_not_fit_changes_nothing(change, message: str) -> None:
@@ -126,6 +128,44 @@ def test_broken_files_are_named(content: bytes, message: str, tmp_path: Path) ->
     path = tmp_path / "broken"
     path.write_bytes(content)
     with pytest.raises(ConversionError, match=f"{path}.*{message}"):
+        read_tensors(path)
+
+
+def test_what_a_file_is_called_does_not_matter(tmp_path: Path) -> None:
+    pytest.importorskip("safetensors", reason="the package safetensors is not installed")
+    net = build(SMALL)
+    save_state_dict(net, tmp_path / "a.safetensors")
+    save_safetensors(net, tmp_path / "b.pth")
+    for name in ("a.safetensors", "b.pth"):
+        found = read_tensors(tmp_path / name)
+        assert found is not None
+        assert all(torch.equal(found[key], blob) for key, blob in tensors_of(net).items())
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_damaged_state_dicts(old: bool, tmp_path: Path) -> None:
+    path = tmp_path / "x.pth"
+    torch.save({"a.weight": torch.ones(2, 3)}, path, _use_new_zipfile_serialization=not old)
+    whole, rng, refused = path.read_bytes(), np.random.default_rng(0), 0
+    for i in range(300):
+        damaged = bytearray(whole)
+        damaged[rng.integers(len(whole))] = rng.integers(256)
+        path.write_bytes(damaged if i % 2 else whole[: rng.integers(9, len(whole))])
+        try:
+            read_tensors(path)
+        except ConversionError as error:
+            refused += "\n" not in str(error) and len(str(error)) < 400
+    # Bits that nobody reads do no harm; what was cut off is always noticed.
+    assert refused >= 150
+
+
+def test_a_state_dict_that_unpacks_to_more_than_its_size(tmp_path: Path) -> None:
+    torch.save({"a": torch.zeros(1 << 18)}, tmp_path / "x.pth")
+    path = tmp_path / "packed.pth"
+    with zipfile.ZipFile(tmp_path / "x.pth") as plain, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
+        for part in plain.infolist():
+            packed.writestr(part.filename, plain.read(part))
+    with pytest.raises(ConversionError, match="its parts are compressed"):
         read_tensors(path)
 
 

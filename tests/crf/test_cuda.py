@@ -117,7 +117,33 @@ def test_golden(arrays: Any, name: str) -> None:
 def test_any_number_of_labels(arrays: Any, labels: int, rng: np.random.Generator) -> None:
     scores, image = case(rng, labels, 5, 7)
     params = CRFParams(3, 3, 5, 20, 60, iterations=2)
+    if labels == 1:  # which dense_crf takes for a foreground
+        blobs = scores[None], None, image.transpose(2, 0, 1)[None].copy()
+        found = layer_inference(*(None if one is None else arrays.take(one) for one in blobs), params)
+        assert_alike(arrays.numpy(found)[0], layer_inference(*blobs, params)[0])
+        return
     assert_alike(on_gpu(arrays, scores, image, params), dense_crf(scores, image, params))
+
+
+def test_kinds_of_scores(arrays: Any, rng: np.random.Generator) -> None:
+    scores, image = case(rng, 3, 9, 11)
+    probabilities = np.exp(scores) / np.exp(scores).sum(0)
+    for kind, values in (("probabilities", probabilities), ("energies", -np.log(probabilities))):
+        with pytest.raises(CRFError, match=f'kind="{kind}"'):
+            on_gpu(arrays, values, image)
+        assert_alike(on_gpu(arrays, values, image, kind=kind), dense_crf(values, image, kind=kind))
+    for kind in ("scores", "probabilities", "energies"):
+        values = probabilities[:1] if kind == "probabilities" else np.abs(scores[:1])
+        assert_alike(on_gpu(arrays, values, image, kind=kind), dense_crf(values, image, kind=kind))
+
+
+def test_ranges_of_images(arrays: Any, rng: np.random.Generator) -> None:
+    scores, image = case(rng, 3, 9, 11)
+    expected = dense_crf(scores, image)
+    with pytest.raises(CRFError, match=r"from 0 to 1\? Say image_range"):
+        on_gpu(arrays, scores, image / np.float32(255))
+    assert_alike(on_gpu(arrays, scores, image / np.float32(255), image_range=(0, 1)), expected)
+    assert_alike(on_gpu(arrays, scores, image.astype(np.float32)), expected)
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 9), (5, 1), (8, 6), (37, 41)])
@@ -140,10 +166,11 @@ def test_one_colour_is_one_heavy_vertex(arrays: Any, rng: np.random.Generator) -
 def test_images_of_any_type_and_strides(arrays: Any, dtype: type, rng: np.random.Generator) -> None:
     scores, image = case(rng, 3, 9, 11)
     signed = (image.astype(np.int64) - 128).astype(dtype)
-    assert_alike(on_gpu(arrays, scores, signed), dense_crf(scores, signed))
+    whole = {"image_range": (0, 255)}
+    assert_alike(on_gpu(arrays, scores, signed, **whole), dense_crf(scores, signed, **whole))
     planes = arrays.take(np.ascontiguousarray(signed.transpose(2, 0, 1)))
-    found = dense_crf(arrays.take(scores), arrays.permute(planes, (1, 2, 0)))
-    np.testing.assert_array_equal(arrays.numpy(found), on_gpu(arrays, scores, signed))
+    found = dense_crf(arrays.take(scores), arrays.permute(planes, (1, 2, 0)), **whole)
+    np.testing.assert_array_equal(arrays.numpy(found), on_gpu(arrays, scores, signed, **whole))
 
 
 @pytest.mark.parametrize("normalization", ["none", "before", "after", "symmetric"])

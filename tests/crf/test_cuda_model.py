@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
 
@@ -40,8 +41,18 @@ def test_compatibilities(arrays: Any, normalization: str, labels: int, rng: np.r
                 crf.add_bilateral(
                     image, 50, 60, scale * (2 if second is None else 1), normalization, compatibility=second
                 )
-                found.append(crf.infer(scores, 3))
+                found.append(inferred(crf, scores))
             assert_alike(found[1], found[0])
+
+
+def inferred(crf: DenseCRF2D, scores: np.ndarray) -> np.ndarray:
+    """Marginals after three iterations, of one label too, which infer takes for a foreground."""
+    if len(scores) > 1:
+        return crf.infer(scores, 3)
+    field = crf.field(1)
+    field.start(crf.backend.take(scores, "scores"))
+    crf.backend.run([field], 3)
+    return crf.backend.like(scores, field.marginals())
 
 
 @pytest.mark.parametrize("dims", [1, 2, 3, 4, 5, 6, 9, 16])
@@ -184,6 +195,8 @@ def test_captured_inference(arrays: Any, rng: np.random.Generator) -> None:
         np.testing.assert_array_equal(arrays.numpy(found), arrays.numpy(expected))
         assert_alike(arrays.numpy(found), dense_crf(one_scores, one_image, params))
     assert found is captured.marginals
+    with ThreadPoolExecutor(1) as pool, pytest.raises(CRFError, match="is another thread's"):
+        pool.submit(captured, arrays.take(scores), arrays.take(image)).result()
     for half in (False, True):
         alone = CapturedCRF(arrays.take(scores), None, params, half=half)
         expected = dense_crf(arrays.take(scores), None, params, half=half)

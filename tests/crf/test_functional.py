@@ -231,7 +231,7 @@ def test_layer_is_dense_crf_image_by_image(rng: np.random.Generator) -> None:
     actual = layer_inference(scores, None, image, params)
     for item in range(2):
         # The image's channels are B, G, R, which dense_crf would take for R, G, B.
-        expected = dense_crf(scores[item], image[item].transpose(1, 2, 0), bgr_params)
+        expected = dense_crf(scores[item], image[item].transpose(1, 2, 0), bgr_params, image_range=(0, 255))
         np.testing.assert_array_equal(actual[item], expected)
     of_first = layer_inference(scores, None, image, params, image_of_first=True)
     np.testing.assert_array_equal(of_first[0], actual[0])

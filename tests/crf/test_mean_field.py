@@ -7,7 +7,7 @@ import pytest
 
 from deeplab_caffe import _C
 from deeplab_caffe.arrays import NumpyArrays
-from deeplab_caffe.crf import CRFParams, dense_crf
+from deeplab_caffe.crf import CRFParams, dense_crf, layer_inference
 from deeplab_caffe.reference import image_features, mean_field
 
 NO_KERNELS = CRFParams(pos_w=(), pos_xy_std=(), bi_w=(), bi_xy_std=(), bi_rgb_std=())
@@ -55,7 +55,11 @@ def test_any_number_of_labels(channels: int, rng: np.random.Generator) -> None:
     height, width = 3, 7
     scores = rng.normal(scale=2, size=(channels, height, width)).astype(np.float32)
     image = rng.integers(0, 256, size=(height, width, 3), dtype=np.uint8)
-    actual = dense_crf(scores, image, CRFParams(3, 3, 5, 20, 60), iterations=2)
+    params = CRFParams(3, 3, 5, 20, 60)
+    if channels == 1:  # which dense_crf takes for a foreground
+        actual = layer_inference(scores[None], None, image.transpose(2, 0, 1)[None], params, iterations=2)[0]
+    else:
+        actual = dense_crf(scores, image, params, iterations=2)
     features = [image_features(height, width, (3, 3)), image_features(height, width, (20, 20), image, (60, 60, 60))]
     expected = mean_field(pixels(scores), [(features[0], 3), (features[1], 5)], 2)
     np.testing.assert_allclose(pixels(actual), expected, atol=2e-6)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deeplab_caffe.crf import CRFMemoryError, CRFParams, DenseCRF, DenseCRF2D, Lattice, dense_crf, memory
+from deeplab_caffe.crf import CRFMemoryError, CRFParams, DenseCRF, DenseCRF2D, Inference, Lattice, dense_crf, memory
 from deeplab_caffe.crf.cpu import CpuBackend
 from deeplab_caffe.errors import CRFError
 
@@ -101,6 +102,51 @@ def test_threads_may_share_it(image: np.ndarray, rng: np.random.Generator) -> No
                 np.testing.assert_array_equal(found, expected[number % 4])
 
 
+def test_threads_may_share_steps(image: np.ndarray, scores: np.ndarray) -> None:
+    crf = DenseCRF2D.for_image(image, CRFParams())
+    run = crf.start(scores)
+    inside: list[int] = []
+
+    class Watched:
+        """A field that two threads must not run at once."""
+
+        def __init__(self, field: Any) -> None:
+            self.field = field
+
+        def run(self, count: int) -> None:
+            inside.append(count)
+            time.sleep(0.001)
+            self.field.run(count)
+            assert len(inside) == 1
+            inside.pop()
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.field, name)
+
+    run._field = Watched(run._field)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: run.step(), range(24)))
+    np.testing.assert_array_equal(run.marginals(), crf.infer(scores, 24))
+
+
+def test_kernels_that_threads_add_are_all_kept(image: np.ndarray) -> None:
+    class Slow(DenseCRF2D):
+        @property
+        def _terms(self) -> tuple:
+            found = self.kept
+            time.sleep(0.002)  # another thread has its turn
+            return found
+
+        @_terms.setter
+        def _terms(self, terms: tuple) -> None:
+            self.kept = terms
+
+    crf = Slow((HEIGHT, WIDTH))
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(crf.add_gaussian, range(1, 17)))
+    assert len(crf.lattices) == 16
+
+
 def test_step_by_step(image: np.ndarray, scores: np.ndarray) -> None:
     crf = DenseCRF2D.for_image(image, CRFParams())
     run = crf.start(scores)
@@ -134,7 +180,12 @@ def test_one_iteration_and_its_energies(kind: str, normalization: Any, labels: i
     assert [lattice.dims for lattice in crf.lattices] == [2, 4, 5]
 
     q = softmax(scores.astype(np.float64))
-    run = crf.start(scores)
+    if labels == 1:  # which start takes for a foreground
+        field = crf.field(1)
+        field.start(scores.reshape(1, 1, 50))
+        run = Inference(crf.backend, field, scores)
+    else:
+        run = crf.start(scores)
     parts = [messages(one, q, compatibility, normalization) for one in features]
     energies = run.energies()
     np.testing.assert_allclose(energies.entropy, (q * np.log(q)).sum(), rtol=1e-5, atol=1e-5)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deeplab_caffe.crf import CRFParams, PairwiseKernel
+from deeplab_caffe.crf import CRFParams, DenseCRF2D, MeanField, PairwiseKernel, dense_crf, find_preset, layer_inference
 from deeplab_caffe.crf.params import active_kernels
 from deeplab_caffe.errors import CRFError, DataError
 
@@ -157,3 +157,46 @@ def test_files_that_cannot_be(tmp_path: Path) -> None:
         CRFParams.from_file(tmp_path / "missing.json")
     with pytest.raises(DataError, match="is a folder"):
         CRFParams().to_file(tmp_path)
+
+
+@pytest.mark.parametrize("given", ["DeepLab-LargeFOV", "deeplab_largefov", find_preset("DeepLab-LargeFOV")])
+def test_every_door_takes_a_presets_name(given: Any) -> None:
+    assert CRFParams.of(given) == CRFParams(3, 3, 4, 121, 5)
+
+
+def test_every_door_takes_a_file_a_dict_or_nothing(tmp_path: Path) -> None:
+    params = CRFParams(bi_w=4, bi_xy_std=121, iterations=5)
+    params.to_file(tmp_path / "best.json")
+    assert CRFParams.of(tmp_path / "best.json") == CRFParams.of(str(tmp_path / "best.json")) == params
+    assert CRFParams.of({"bi_w": 4, "bi_xy_std": 121, "iterations": 5}) == params
+    assert CRFParams.of(params) is params
+    assert CRFParams.of(None) == CRFParams.of({}) == CRFParams()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("DeepLab-LargeVOF", "no CRF parameters are known for 'DeepLab-LargeVOF'; there are some for DeepLab-LargeFOV"),
+        ({"w1": 4}, "CRF parameters: expected an object with pos_w, .*, got w1"),
+        ({"bi_w": "4"}, "CRF parameters: bi_w must be a finite number, got '4'"),
+        ({3: 4}, "got 3"),
+        (5, "params must be CRFParams, a preset's name, a .json file or a dict, got int"),
+        ((3, 3, 5, 50, 10), "params must be CRFParams, .*, got tuple"),
+        (Path("nowhere.json"), "nowhere.json: cannot be read"),
+    ],
+)
+def test_what_are_no_parameters(given: Any, message: str) -> None:
+    with pytest.raises(CRFError, match=message):
+        CRFParams.of(given)
+
+
+def test_the_doors(rng: np.random.Generator) -> None:
+    scores = rng.normal(size=(3, 4, 5)).astype(np.float32)
+    image = rng.integers(0, 256, size=(4, 5, 3), dtype=np.uint8)
+    expected = dense_crf(scores, image, CRFParams.for_model("DeepLab"))
+    np.testing.assert_array_equal(dense_crf(scores, image, "DeepLab"), expected)
+    np.testing.assert_array_equal(DenseCRF2D.for_image(image, {"bi_w": 5}).infer(scores), expected)
+    blob = image.transpose(2, 0, 1)[None].astype(np.float32)
+    layer = layer_inference(scores[None], None, blob, CRFParams.for_model("DeepLab"))
+    np.testing.assert_array_equal(layer_inference(scores[None], None, blob, "DeepLab"), layer)
+    assert MeanField(3, "DeepLab").params == CRFParams.for_model("DeepLab")

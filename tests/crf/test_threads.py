@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 from deeplab_caffe import _C
-from deeplab_caffe.crf import Lattice
+from deeplab_caffe.crf import Lattice, cpu, dense_crf
+from deeplab_caffe.errors import CRFError
 
 
 def work(seed: int) -> np.ndarray:
@@ -43,6 +46,39 @@ def test_the_number_of_threads_of_one_python_thread() -> None:
     finally:
         _C.set_num_threads(0)
         _C.set_num_threads_here(0)
+
+
+def test_images_at_a_time_are_no_more_than_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cpu, "usable_threads", lambda: 3)
+    with cpu.image_pool(100_000) as pool:
+        list(pool.map(lambda _: time.sleep(0.001), range(50)))
+        assert len(pool._threads) <= 3
+
+
+@pytest.mark.parametrize("most", [0, 1, 2])
+def test_a_system_that_starts_no_more_threads(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    scores = [rng.normal(size=(3, 5, 6)) for _ in range(7)]
+    expected = [dense_crf(one, None) for one in scores]
+    start, started = threading.Thread.start, []
+
+    def limited(thread: threading.Thread) -> None:
+        if len(started) == most:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(cpu, "usable_threads", lambda: 4)
+    monkeypatch.setattr(threading.Thread, "start", limited)
+    _C.set_num_threads(4)
+    try:
+        if most == 0:
+            with pytest.raises(CRFError, match="no thread can be started for the images: can't start new thread"):
+                dense_crf(scores, None)
+            return
+        np.testing.assert_array_equal(dense_crf(scores, None), expected)
+    finally:
+        _C.set_num_threads(0)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")

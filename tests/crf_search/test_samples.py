@@ -7,7 +7,7 @@ import pytest
 
 from deeplab_caffe.crf_search.samples import draw_samples, find_samples
 from deeplab_caffe.data import save_image, save_labels_png
-from deeplab_caffe.errors import DataError
+from deeplab_caffe.errors import CRFError, DataError
 from deeplab_caffe.viz import VOC_COLORMAP
 from tests.crf.scenes import scene, write_scenes
 
@@ -39,6 +39,39 @@ def test_a_list_chooses_and_orders(tmp_path: Path) -> None:
     ids = tmp_path / "ids.txt"
     ids.write_text("d\nb something else\n\nd\n")
     assert [sample.name for sample in found(tmp_path, ids)] == ["d", "b"]
+
+
+@pytest.mark.parametrize("kind", ["mat", "npy"])
+def test_ids_with_folders(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "scores" / "aachen").mkdir(parents=True)
+    write_scenes(tmp_path, ("a", "aachen/b", "c"), kind)
+    ids = tmp_path / "ids.txt"
+    ids.write_text("aachen/b\na\n")
+    samples = found(tmp_path, ids)
+    assert [sample.name for sample in samples] == ["aachen/b", "a"]
+    np.testing.assert_array_equal(samples[0].load().scores, scene(1, (19, 22))[2])
+    assert [sample.name for sample in found(tmp_path)] == ["a", "c"]
+
+
+def test_what_scores_are_is_noticed_or_said(tmp_path: Path) -> None:
+    write_scenes(tmp_path, ("a",), "npy")
+    scores = found(tmp_path)[0].load().scores
+    probabilities = np.exp(scores) / np.exp(scores).sum(0)
+    folders = (tmp_path / "scores", tmp_path / "images", tmp_path / "labels")
+    expected = np.log(probabilities)
+    checksums = set()
+    for kind, values in (("probabilities", probabilities), ("energies", -np.log(probabilities)), ("scores", expected)):
+        np.save(tmp_path / "scores" / "a.npy", values)
+        if kind != "scores":
+            with pytest.raises(DataError, match=f'a.npy: .*say kind="{kind}"'):
+                found(tmp_path)[0].load()
+        (sample,) = find_samples(*folders, kind=kind)
+        np.testing.assert_allclose(sample.load().scores, expected, atol=1e-5)
+        checksums.add(sample.checksum())
+    np.save(tmp_path / "scores" / "a.npy", probabilities)
+    assert find_samples(*folders, kind="scores")[0].checksum() == found(tmp_path)[0].checksum() not in checksums
+    with pytest.raises(CRFError, match="kind must be"):
+        find_samples(*folders, kind="logits")
 
 
 def test_the_originals_format_goes_first(tmp_path: Path) -> None:

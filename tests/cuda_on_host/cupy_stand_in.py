@@ -107,7 +107,9 @@ def device(index: int) -> Iterator[SimpleNamespace]:
 def make() -> types.ModuleType:
     """A module to stand in for ``cupy``."""
     cupy = types.ModuleType("cupy")
-    cupy.ndarray, cupy.asarray, cupy.empty, cupy.float32, cupy.stack = ndarray, asarray, empty, np.float32, np.stack
+    cupy.ndarray, cupy.asarray, cupy.empty, cupy.float32 = ndarray, asarray, empty, np.float32
+    cupy.concatenate = lambda parts, axis: np.concatenate(parts, axis).view(ndarray)
+    cupy.log, cupy.expm1 = np.log, np.expm1
     cupy.IS_STAND_IN = True
     cupy.isfinite = np.isfinite
     cupy.asnumpy = lambda array: np.array(array.view(np.ndarray))

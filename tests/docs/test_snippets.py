@@ -63,6 +63,8 @@ def given(page: str) -> dict[str, Any]:
         "docs/crf.md": {
             "scores": scores,
             "softmax": softmax,
+            "energies": -np.log(softmax),
+            "foreground": softmax[:1],
             "image": image,
             **{f"scores_{one}": scores for one in "ab"},
             **{f"image_{one}": image for one in "ab"},

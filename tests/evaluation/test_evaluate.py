@@ -108,6 +108,7 @@ def test_figure(folders: Path) -> None:
     np.testing.assert_array_equal(curves.lines[1].get_ydata(), [50, 62.5])
 
 
+@pytest.mark.filterwarnings("ignore:.*lists part names")
 def test_ids_with_folders(tmp_path: Path) -> None:
     path = tmp_path / "list.txt"
     for line, name in (
@@ -148,3 +149,9 @@ def test_ids_with_white_space_are_warned_of(tmp_path: Path, recwarn: pytest.Warn
     path.write_text("my photo\nyour photo\n")
     with pytest.warns(UserWarning, match=r"list\.txt:1: the id is 'my' \(the line has 2 words"):
         assert read_ids(path) == ["my", "your"]
+
+
+def test_labels_in_jpeg_are_not_taken(folders: Path) -> None:
+    (folders / "labels" / "a.png").rename(folders / "labels" / "a.jpg")
+    with pytest.raises(DataError, match="the labels are missing: JPEG changes labels, save PNG"):
+        pairs_of(folders)

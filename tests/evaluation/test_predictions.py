@@ -59,3 +59,9 @@ def test_detect_kind(tmp_path: Path) -> None:
         detect_kind(tmp_path)
     with pytest.raises(DataError, match="cannot be read as a folder"):
         detect_kind(tmp_path / "none")
+
+
+def test_a_result_of_a_turned_photo(tmp_path: Path) -> None:
+    save_labels_png(tmp_path / "p.png", np.zeros((2, 3), int), VOC_COLORMAP)
+    with pytest.raises(DataError, match="turned as its EXIF orientation says"):
+        read_prediction(tmp_path / "p.png", "png", (3, 2))

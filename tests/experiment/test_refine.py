@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 import shutil
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from tests.crf.conftest import rng as rng
 from tests.goldens import CRF_TOLERANCE, case_dir, case_names, load_case
 
 HEIGHT, WIDTH, LABELS = 6, 9, 4
+# The module, whose name the package has for the command.
+crf_command = importlib.import_module("deeplab_caffe.cli.crf")
 
 
 @pytest.fixture
@@ -198,12 +201,75 @@ def test_bad_flags(folder: Path, flags: list[str], message: str) -> None:
     assert not (folder / "out").exists()
 
 
-def test_threads(folder: Path) -> None:
+@pytest.mark.parametrize(("asked", "found"), [(3, 3), (100_000, 4)])
+def test_threads(folder: Path, asked: int, found: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crf_command, "usable_threads", lambda: 4)
     try:
-        assert run(folder, "--threads", "3").exit_code == 0
-        assert _C.num_threads() == 3
+        assert run(folder, "--threads", str(asked)).exit_code == 0
+        assert _C.num_threads() == found
     finally:
         _C.set_num_threads(0)
+
+
+def test_ids_with_folders(folder: Path) -> None:
+    for kind in ("img", "mat", "bin"):
+        (folder / kind / "aachen").mkdir()
+        for path in (folder / kind).glob("[bc]*.*"):
+            path.rename(folder / kind / "aachen" / path.name)
+    (folder / "ids.txt").write_text("aachen/b\na\n")
+    for scores in ("mat", "bin"):
+        result = run(folder, "--list", str(folder / "ids.txt"), "--png", "--overwrite", scores=scores)
+        assert result.exit_code == 0, result.output
+        assert "2 refined, 0 skipped, 0 failed" in result.output
+        written = sorted(str(path.relative_to(folder / "out")) for path in (folder / "out").rglob("*.*"))
+        assert written == ["a.bin", "a.png", "aachen/b.bin", "aachen/b.png"]
+    for name in ("a", "aachen/b"):
+        image, scores = load_image(next((folder / "img").glob(f"{name}.*"))), scores_of(folder, name)
+        expected = dense_crf(scores, image, default_params("bin")).argmax(axis=0)
+        np.testing.assert_array_equal(read_labels_bin(folder / "out" / f"{name}.bin"), expected)
+    (folder / "mat" / "a_blob_0.mat").unlink()
+    result = run(folder, "--list", str(folder / "ids.txt"))
+    assert "mat: holds no scores of 1 images, the first is 'a'" in result.output
+    assert "scores in folders inside it want a list of ids with those folders" in run(folder).output
+
+
+@pytest.mark.parametrize("name", ["../a", "/etc/a", "b/../../a"])
+def test_ids_that_lead_out(folder: Path, name: str) -> None:
+    with pytest.raises(DataError, match=f"the id '{name}' leads out of the folder of the results"):
+        find_jobs(Folders(folder / "img", folder / "mat", folder / "out", "mat"), [name])
+    # In a list it is the name of an image, as in val.txt.
+    (folder / "ids.txt").write_text(f"{name}\n")
+    assert run(folder, "--list", str(folder / "ids.txt")).exit_code == 0
+    assert sorted(path.name for path in (folder / "out").iterdir()) == ["a.bin"]
+
+
+def test_what_scores_are_can_be_said(folder: Path) -> None:
+    scores = scores_of(folder, "a")
+    probabilities = np.exp(scores) / np.exp(scores).sum(0)
+    expected = dense_crf(scores, image_of(folder, "a"), default_params("mat")).argmax(0)
+    (folder / "ids.txt").write_text("a\n")
+    listed = ("--list", str(folder / "ids.txt"), "--overwrite")
+    for kind, values in (("probabilities", probabilities), ("energies", -np.log(probabilities)), ("scores", scores)):
+        write_blob_mat(folder / "mat" / "a_blob_0.mat", values[None])
+        if kind != "scores":
+            result = run(folder, *listed)
+            assert result.exit_code == 1
+            assert "a_blob_0.mat: " in result.output
+            assert f'say kind="{kind}"' in result.output
+        assert run(folder, *listed, "--kind", kind).exit_code == 0
+        np.testing.assert_array_equal(read_labels_bin(folder / "out" / "a.bin"), expected)
+    write_probabilities_bin(folder / "bin" / "a.bin", scores)
+    assert "probabilities must not be negative" in run(folder, *listed, scores="bin").output
+    assert run(folder, *listed, "--kind", "scores", scores="bin").exit_code == 0
+
+
+def test_one_channel_is_the_foreground(folder: Path) -> None:
+    foreground = np.random.default_rng(0).uniform(size=(1, HEIGHT, WIDTH)).astype(np.float32)
+    write_probabilities_bin(folder / "bin" / "a.bin", foreground)
+    assert run(folder, scores="bin").exit_code == 0
+    both = np.concatenate([1 - foreground, foreground])
+    expected = dense_crf(both, image_of(folder, "a"), default_params("bin"), kind="probabilities").argmax(0)
+    np.testing.assert_array_equal(read_labels_bin(folder / "out" / "a.bin"), expected)
 
 
 # What the original computed

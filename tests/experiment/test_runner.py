@@ -290,3 +290,14 @@ def test_commands_are_processes_whose_words_are_kept(tmp_path: Path, capsys: pyt
     text = log.read_text()
     assert text.count("$ ") == 2
     assert "Usage:" in text
+
+
+def test_names_of_classes_beside_the_model(settings: Make, commands: Commands, model: Path, data_root: Path) -> None:
+    (data_root / "list" / "classes.txt").unlink()
+    session = Session(settings(trimap=""), commands)
+    with pytest.raises(ExperimentError, match="say --classes FILE"):
+        session.run("train,test,eval")
+    (model / "classes.txt").write_text("night\nday 1 2 3\n")
+    session.run("train,test,eval")
+    (found,) = settings().root.rglob("eval.json")
+    assert list(json.loads(found.read_text())["classes"]) == ["night", "day"]

@@ -69,6 +69,8 @@ def test_infogain_matrix_from_a_file(tmp_path: Path) -> None:
 def test_infogain_refuses(tmp_path: Path) -> None:
     path = tmp_path / "H.binaryproto"
     params = f'infogain_loss_param {{ source: "{path}" }}'
+    with pytest.raises(NetError, match="layer 'l': axis: 2 is not implemented, expected 1"):
+        make("InfogainLoss", "infogain_loss_param { axis: 2 }", bottoms=3)
     with pytest.raises(NetError, match="layer 'l': the infogain matrix is missing"):
         make("InfogainLoss", "", bottoms=2)
     with pytest.raises(CaffeModelError, match="H.binaryproto"):

@@ -5,6 +5,8 @@ import itertools
 import pytest
 import torch
 
+import deeplab_caffe as dc
+from deeplab_caffe import proto
 from deeplab_caffe.errors import NetError
 from tests.layers.build import image, make, noise, run
 
@@ -117,3 +119,27 @@ def test_pooling_refuses(params: str, message: str) -> None:
 def test_pooling_has_a_mask_for_max_only() -> None:
     with pytest.raises(NetError, match="only MAX pooling has a second top"):
         make("Pooling", "pooling_param { pool: AVE kernel_size: 2 }", tops=2)
+
+
+@pytest.mark.parametrize("spelling", ["round_mode: FLOOR", "ceil_mode: false"])
+@pytest.mark.parametrize(
+    ("method", "expected"),
+    [("MAX", [[6.0, 8.0], [16.0, 18.0]]), ("AVE", [[3.0, 5.0], [13.0, 15.0]])],
+)
+def test_rounding_down(spelling: str, method: str, expected: list[list[float]]) -> None:
+    text = f'layer {{ name: "p" type: "Pooling" bottom: "x" top: "y" pooling_param {{ pool: {method} kernel_size: 2 '
+    text += f"stride: 2 {spelling} }} }}"
+    net = dc.Net(proto.parse_net('input: "x" input_dim: 1 input_dim: 1 input_dim: 5 input_dim: 5 ' + text))
+    # 5 pixels, windows of 2, 2 apart: two windows, where rounding up makes a third of one pixel.
+    assert net.blob_shapes["y"] == (1, 1, 2, 2)
+    image = torch.arange(25.0).reshape(1, 1, 5, 5)
+    assert net(image)[0, 0].tolist() == expected
+    assert net.infer_shapes(x=(1, 1, 4, 6))["y"] == (1, 1, 2, 3)
+
+
+def test_rounding_down_with_padding() -> None:
+    text = 'layer { name: "p" type: "Pooling" bottom: "x" top: "y" pooling_param { pool: AVE kernel_size: 3 stride: 2 '
+    text += "pad: 1 round_mode: FLOOR } }"
+    net = dc.Net(proto.parse_net('input: "x" input_dim: 1 input_dim: 1 input_dim: 4 input_dim: 4 ' + text))
+    # (4 + 2 - 3) / 2 + 1 = 2 windows, from -1 and from 1; padding counts.
+    assert (9 * net(torch.ones(1, 1, 4, 4))).flatten().tolist() == pytest.approx([4, 6, 6, 9])

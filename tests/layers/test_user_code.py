@@ -42,7 +42,9 @@ def test_module_and_class_are_checked(module: str, layer: str, message: str) -> 
 def test_the_advice_where_caffe_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "wants_caffe.py").write_text("import caffe\n")
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(NetError, match=r"No module named 'caffe': have 'import caffe' find .*pycaffe.alias\(\)"):
+    with pytest.raises(
+        NetError, match=r"No module named 'caffe': have 'import caffe' find .*pycaffe.install_as_caffe\(\)"
+    ):
         make("wants_caffe", "X")
 
 

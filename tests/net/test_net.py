@@ -16,6 +16,7 @@ import deeplab_caffe.pycaffe as caffe
 from deeplab_caffe import NetError
 from deeplab_caffe.errors import PrototxtError
 from deeplab_caffe.layers import LAYERS
+from deeplab_caffe.proto import parse_net
 from tests.goldens import relative_error
 from tests.nets import INTERP, SMALL, build, conv, inputs, layer, noise, parse, relu
 
@@ -275,7 +276,9 @@ def test_nets_that_do_not_fit_together(text: str, message: str) -> None:
 
 def test_an_unknown_layer_type(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(LAYERS, "ReLU")
-    with pytest.raises(NetError, match="layer 'relu1': layer type ReLU is not implemented"):
+    with pytest.raises(
+        NetError, match=r"2 layers are refused: layer type ReLU is not implemented \('relu1', 'relu_fc'\)"
+    ):
         build(SMALL)
     with pytest.raises(PrototxtError, match=r"<string>:2: .*RELUX"):
         build(SMALL.replace("RELU", "RELUX"))
@@ -544,3 +547,46 @@ def test_propagate_down_false_keeps_gradients_from_a_bottom() -> None:
         net(noise(1, 2, 3, 3)).sum().backward()
         assert net.by_name["d"].weight.grad is not None
         assert (net.by_name["c"].weight.grad is not None) == flows
+
+
+SEVERAL = """input: "d" input_shape { dim: 1 dim: 3 dim: 9 dim: 9 }
+layer { name: "huge" type: "InnerProduct" bottom: "d" top: "huge" inner_product_param { num_output: 2000000 } }
+layer { name: "bn1" type: "BatchNorm" bottom: "d" top: "bn1" }
+layer { name: "scale" type: "Scale" bottom: "bn1" top: "bn1" scale_param { num_axes: -7 } }
+layer { name: "bn2" type: "BatchNorm" bottom: "bn1" top: "bn2" }
+layer { name: "c" type: "Convolution" bottom: "d" top: "c"
+  convolution_param { num_output: 2 kernel_size: 1 weight_filler { type: "bilineer" } } }
+layer { name: "p" type: "Pooling" bottom: "bn2" top: "p" pooling_param { pool: STOCHASTIC kernel_size: 2 } }
+layer { name: "roi" type: "ROIPooling" bottom: "d" top: "roi" }
+"""
+
+
+def test_all_layers_that_are_refused_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(LAYERS, "BatchNorm", raising=False)
+    with pytest.raises(NetError) as error:
+        dc.Net(parse_net(SEVERAL))
+    text = str(error.value)
+    assert text.startswith("6 layers are refused: layer type BatchNorm is not implemented ('bn1', 'bn2'); ")
+    assert "num_axes must be at least -1, got -7 ('scale')" in text
+    assert "unknown filler type 'bilineer'" in text
+    assert "STOCHASTIC pooling is not implemented: the original has none on the CPU either ('p')" in text
+    assert "layer type ROIPooling is not implemented; it is neither Caffe's nor DeepLab's" in text
+    assert error.value.layer == "bn1"
+
+
+def test_options_of_later_layers_are_named_with_the_first() -> None:
+    with pytest.raises(NetError, match=r"^2 layers are refused: top_k must .* \('a'\); STOCHASTIC .* \('b'\)$"):
+        dc.Net(
+            parse_net(
+                """input: "d" input_shape { dim: 1 dim: 3 dim: 9 dim: 9 }
+                layer { name: "a" type: "ArgMax" bottom: "d" top: "a" argmax_param { axis: 1 top_k: 7 } }
+                layer { name: "b" type: "Pooling" bottom: "a" top: "b" pooling_param { pool: STOCHASTIC } }
+                """
+            )
+        )
+
+
+def test_many_refused_layers_make_a_bounded_message() -> None:
+    layers = "".join(f'layer {{ name: "l{i}" type: "Fork{i}" bottom: "d" top: "t{i}" }}\n' for i in range(1000))
+    with pytest.raises(NetError, match=r"^1000 layers are refused: .*Fork19.*; and 980 more$"):
+        dc.Net(parse_net('input: "d" input_shape { dim: 1 }\n' + layers))

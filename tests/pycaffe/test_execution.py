@@ -142,3 +142,44 @@ def test_training(tmp_path: Path) -> None:
     # The loss is (2 w - 10)^2, its derivative 4 (2 w - 10): w is 3, 3.8, 4.28.
     assert losses == pytest.approx([16, 2.4**2, 1.44**2])
     assert [name for name, each in solver.net.layer_dict.items() if isinstance(each, caffe.Layer)] == ["w", "t", "loss"]
+
+
+RELU = 'layer { name: "r" type: "ReLU" bottom: "data" top: "r" }\n'
+FIELDS = 'input: "data" input_shape { dim: 1 dim: 1 dim: 2 dim: 2 } input: "b" input_shape { dim: 3 }\n'
+SHAPE = "input_param { shape { dim: 1 dim: 1 dim: 2 dim: 2 } }"
+
+
+@pytest.mark.parametrize(
+    ("text_", "names", "types"),
+    [
+        (f'layer {{ name: "in" type: "Input" top: "data" {SHAPE} }}\n' + RELU, ["in", "r"], ["Input", "ReLU"]),
+        (FIELDS + RELU, ["input", "r"], ["Input", "ReLU"]),
+        (
+            FIELDS + f'layer {{ name: "c" type: "Input" top: "c" {SHAPE} }}' + RELU,
+            ["input", "c", "r"],
+            2 * ["Input"] + ["ReLU"],
+        ),
+        (inputs(data=(1, 1, 2, 2)) + 'layers { name: "r" type: RELU bottom: "data" top: "r" }', ["r"], ["ReLU"]),
+    ],
+    ids=["Input layer", "fields", "both", "V1"],
+)
+def test_input_layers_are_listed_as_there(text_: str, names: list[str], types: list[str]) -> None:
+    net = make("force_backward: true " + text_)
+    assert net._layer_names == list(net.layer_dict) == names
+    assert [each.type for each in net.layers] == types
+    assert net.top_names[names[0]] == {"in": ["data"], "input": ["data", "b"], "r": ["r"]}[names[0]]
+    assert net.inputs[0] == "data"
+    data = np.array([[[[-1, 2], [3, -4]]]], np.float32)
+    net.blobs["data"].data[...] = data
+    called = []
+    net.before_forward(called.append)
+    assert net.forward()["r"].tolist() == [[[[0, 2], [3, 0]]]]
+    assert called == list(range(len(names)))
+    assert np.array_equal(net.blobs["data"].data, data)
+    net.blobs["r"].diff[...] = 5
+    net.backward()
+    assert net.blobs["data"].diff.tolist() == [[[[0, 5], [5, 0]]]]
+    net.blobs["data"].reshape(1, 1, 3, 2)
+    net.reshape()
+    assert net.blobs["r"].shape == (1, 1, 3, 2)
+    assert net.forward(start="r")["r"].shape == (1, 1, 3, 2)

@@ -31,6 +31,7 @@ def test_blobs_there_and_back() -> None:
 
 
 def test_blobs_of_either_age() -> None:
+    assert io.caffe_pb2.BlobProto is caffe_pb2.BlobProto  # scripts take it from there, too
     old = caffe_pb2.BlobProto(num=1, channels=3, height=1, width=2, data=range(6))
     assert io.blobproto_to_array(old).tolist() == [[[[0, 1]], [[2, 3]], [[4, 5]]]]
     new = caffe_pb2.BlobProto(data=range(6))

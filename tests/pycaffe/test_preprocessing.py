@@ -97,3 +97,11 @@ def test_a_later_scripts_subclass_may_use_the_names() -> None:
 def test_refuses(call: object, message: str) -> None:
     with pytest.raises(NetError, match=message):
         call(make())
+
+
+def test_grey_images_may_lie_along_the_channels() -> None:
+    """As mnist_siamese.ipynb of 2014 prepares its digits."""
+    net = make((4, 1, 2, 2))
+    net.set_input_scale("data", 0.5)
+    digits = np.arange(3 * 4, dtype=np.uint8).reshape(3, 2, 2)
+    assert np.array_equal(net.preprocess("data", digits.transpose(1, 2, 0)), digits / 2)

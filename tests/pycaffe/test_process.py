@@ -48,6 +48,8 @@ def test_one_process_trains():
 
 def test_what_there_is():
     assert caffe.__version__ == "1.0.0"
+    # DeepDream's way to the messages.
+    assert caffe.io.caffe_pb2.NetParameter is caffe.proto.caffe_pb2.NetParameter
     types = caffe.layer_type_list()
     assert types == sorted(types)
     assert {"Data", "Convolution", "InnerProduct", "Input", "Interp"} <= set(types)

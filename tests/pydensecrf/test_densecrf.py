@@ -3,6 +3,8 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +134,11 @@ def test_an_infinite_energy_is_an_impossible_label() -> None:
         ("crf.inference(1.5)", "number of iterations must be whole"),
         ("dcrf.DenseCRF(0, 3)", "points must be"),
         ("dcrf.DenseCRF(3, 0)", "nlabels must be"),
+        ("dcrf.DenseCRF(3, 1)", "2 or more, got 1: a foreground needs a background beside it"),
+        ("crf.setUnaryEnergy(np.zeros((3, 4)))", "of a mask p of one class, unary_from_softmax(np.stack([1 - p, p]))"),
+        ("crf.setUnaryEnergy(np.zeros((3, 12)), kind='logits')", "kind must be scores, probabilities or energies"),
+        ("crf.addPairwiseGaussian(3, np.zeros(3))", "compat must be float32, got float64: take compat.astype"),
+        ("crf.addPairwiseGaussian(3, np.eye(3, dtype=int))", "compat must be float32, got int64"),
         ("utils.unary_from_labels(np.zeros(3, int), 2, 1.0)", "`gt_prob` must be in (0,1), got 1.0"),
         ("utils.unary_from_labels(np.full(3, 255), 21, 0.7)", "labels must be from 0 to 21"),
         ("utils.unary_from_labels(np.full(3, 2), 2, 0.7, zero_unsure=False)", "labels must be from 0 to 1"),
@@ -153,6 +160,75 @@ def test_errors_are_value_errors_as_pydensecrfs_are() -> None:
         dcrf.DenseCRF2D(4, 3, 3).setUnaryEnergy(np.zeros((3, 5), np.float32))
     with pytest.raises(TypeError, match="expected Unary, got ndarray"):
         dcrf.DenseCRF2D(4, 3, 3).setUnary(np.zeros((3, 12), np.float32))
+
+
+def softmax_of(scores: np.ndarray) -> np.ndarray:
+    powers = np.exp(scores)
+    return powers / powers.sum(0)
+
+
+def test_what_unary_energies_are_can_be_said(recwarn: pytest.WarningsRecorder) -> None:
+    scores = np.random.default_rng(1).normal(size=(3, 20)).astype(np.float32)
+    probabilities = softmax_of(scores)
+    found = []
+    for kind, values in (
+        (None, -np.log(probabilities)),
+        ("energies", -np.log(probabilities)),
+        ("probabilities", probabilities),
+        ("scores", np.log(probabilities)),
+        ("scores", scores),
+    ):
+        crf = dcrf.DenseCRF2D(5, 4, 3)
+        crf.setUnaryEnergy(values, kind=kind)
+        crf.addPairwiseGaussian(sxy=2, compat=3)
+        found.append(crf.inference(2))
+    for other in found[1:]:
+        np.testing.assert_allclose(other, found[0], atol=1e-6)
+    assert not recwarn.list
+
+
+def test_energies_that_are_something_else_are_named() -> None:
+    probabilities = softmax_of(np.random.default_rng(1).normal(size=(3, 20)).astype(np.float32))
+    for values, message in (
+        (probabilities, r"sum to 1, as probabilities do: take unary_from_softmax\(u\)"),
+        (np.log(probabilities), "are logarithms of probabilities: take minus them"),
+    ):
+        for call in ("crf.setUnaryEnergy(u)", "crf.setUnary(dcrf.ConstUnary(u))"):
+            crf = dcrf.DenseCRF(20, 3)
+            with pytest.warns(UserWarning, match=message):
+                eval(call, {"crf": crf, "dcrf": dcrf, "u": values})
+            # pydensecrf's result all the same
+            np.testing.assert_allclose(crf.inference(0), softmax_of(-values), atol=1e-6)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            crf.setUnaryEnergy(values, kind="energies")
+
+
+def test_costs_of_labels_are_lists_too() -> None:
+    found = []
+    for costs in ([-1.0, -2.0, -3.0], np.array([-1, -2, -3], np.float32), np.float64(2), 2):
+        crf = dcrf.DenseCRF2D(5, 4, 3)
+        crf.setUnaryEnergy(np.random.default_rng(0).uniform(size=(3, 20)).astype(np.float32))
+        crf.addPairwiseGaussian(sxy=2, compat=costs)
+        found.append(crf.inference(2))
+    np.testing.assert_array_equal(found[0], found[1])
+    np.testing.assert_array_equal(found[2], found[3])
+
+
+def test_one_object_two_threads() -> None:
+    rng = np.random.default_rng(3)
+    crf = dcrf.DenseCRF2D(40, 30, 5)
+    crf.setUnaryEnergy(rng.uniform(size=(5, 1200)).astype(np.float32))
+    crf.addPairwiseGaussian(sxy=3, compat=3)
+    expected = {count: crf.inference(count) for count in (1, 2, 5)}
+    divergence = crf.klDivergence(expected[5])
+
+    def work(count: int) -> None:
+        np.testing.assert_array_equal(crf.inference(count), expected[count])
+        assert crf.klDivergence(expected[5]) == divergence
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, [1, 2, 5] * 40))
 
 
 def test_torch_is_not_imported() -> None:

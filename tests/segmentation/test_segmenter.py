@@ -91,6 +91,17 @@ def test_a_net_without_interp_is_brought_to_the_image(photo: np.ndarray) -> None
     assert found.scores.shape == (3, 30, 45)
 
 
+@pytest.mark.parametrize("crf", ["camvid", {"pos_w": 1, "pos_xy_std": 3, "bi_w": 3, "bi_xy_std": 30, "bi_rgb_std": 5}])
+def test_crf_parameters_by_name_or_as_a_dict(crf: object, photo: np.ndarray) -> None:
+    assert DEFAULT_MODEL.crf == dc.CRFParams(1, 3, 3, 30, 5)
+    image = np.ascontiguousarray(photo[100:160, 200:280])
+    found, expected = (
+        dc.Segmenter(DEFAULT_MODEL.deploy, DEFAULT_MODEL.weights, crf=one, device="cpu")(image)
+        for one in (crf, DEFAULT_MODEL.crf)
+    )
+    np.testing.assert_array_equal(found, expected)
+
+
 def test_crf_refines_on_the_rgb_image(bundled: dc.Segmenter, photo: np.ndarray) -> None:
     image = np.ascontiguousarray(photo[100:160, 200:280])
     params = DEFAULT_MODEL.crf

@@ -79,6 +79,35 @@ def test_files_that_are_no_logs(tmp_path: Path, content: str) -> None:
         read_log(tmp_path / "log")
 
 
+ODD = [
+    "[" * 100_000,
+    '{"event": "train", "iteration": 1e400}',
+    '{"event": "train", "iteration": true}',
+    '{"event": "train", "iteration": "3"}',
+    '{"event": "train", "iteration": 1.5}',
+    '{"event": "train", "iteration": 99999999999}',
+    '{"event": "train", "iteration": 1, "loss": "low"}',
+    '{"event": "train", "iteration": 1, "loss": [1]}',
+    '{"event": "train", "iteration": 1, "loss": 1e999}',
+    '{"event": "train", "iteration": 1, "lr": 1' + "0" * 400 + "}",
+    '{"event": "test", "iteration": 1, "outputs": [1]}',
+    '{"event": "test", "iteration": 1, "outputs": {"accuracy": 1}}',
+    '{"event": "test", "iteration": 1, "outputs": {"accuracy": [{}]}}',
+    '{"event": "test", "iteration": 1, "net": [], "outputs": {}}',
+    '{"event": ["start"], "iteration": 1}',
+]
+
+
+@pytest.mark.parametrize("line", ODD, ids=lambda line: line[-40:])
+def test_lines_with_odd_values_are_no_records(tmp_path: Path, line: str) -> None:
+    good = '{"event": "train", "iteration": 2, "loss": 0.5}\n'
+    (tmp_path / "log").write_text(good + line + '\n{"event": "start", "iteration": 3}\n')
+    assert [record["iteration"] for record in read_log(tmp_path / "log")] == [2, 3]
+    (tmp_path / "log").write_text(line)
+    with pytest.raises(DataError, match="holds no record"):
+        read_log(tmp_path / "log")
+
+
 def test_missing_and_unwritable(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="No such file"):
         read_log(tmp_path / "none")

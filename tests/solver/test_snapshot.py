@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import resource
 import signal
 import subprocess
@@ -8,16 +9,19 @@ import time
 import warnings
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
+from deeplab_caffe import proto
 from deeplab_caffe.errors import CaffeModelError, DataError, SolverError
+from deeplab_caffe.net.hdf5 import write_tree
 from deeplab_caffe.proto import CaffeModel, caffe_pb2, read_solverstate, write_solverstate
 from deeplab_caffe.solver import SnapshotFiles, SnapshotWarning, Solver, TrainingLog, latest_snapshot
-from deeplab_caffe.solver.snapshot import remove_leftovers
+from deeplab_caffe.solver.snapshot import read_snapshot, remove_leftovers
 from deeplab_caffe.solver.statefile import read_state, write_state
 from tests.solver.test_solver import make, weights
-from tests.solver.toy import Recorder, write_images, write_problem
+from tests.solver.toy import Recorder, solver_text, write_images, write_problem
 
 
 def files(folder: Path, iteration: int) -> SnapshotFiles:
@@ -79,11 +83,20 @@ def test_snapshot_diff_is_the_last_update(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "seed", "workers"),
-    [("SGD", 3, 0), ("SGD", None, 0), ("SGD", 3, 2), ("NESTEROV", 3, 0), ("ADAGRAD", 3, 0)],
+    [
+        ("SGD", 3, 0),
+        ("SGD", None, 0),
+        ("SGD", 3, 2),
+        ("NESTEROV", 3, 0),
+        ("ADAGRAD", 3, 0),
+        ("RMSPROP", 3, 0),
+        ("ADADELTA", 3, 0),
+        ("ADAM", 3, 0),
+    ],
 )
 def test_resumed_as_if_never_stopped(tmp_path: Path, kind: str, seed: int | None, workers: int) -> None:
     """Shuffled images, random crops and mirrors, dropout, ignored pixels, a smoothed loss: bit for bit."""
-    momentum = 0 if kind == "ADAGRAD" else 0.9
+    momentum = 0 if kind in ("ADAGRAD", "RMSPROP") else 0.9
     extra = f"solver_type: {kind} average_loss: 4 test_iter: 3 test_interval: 2 snapshot: 5 display: 1"
     path = write_problem(tmp_path, extra, seed=seed)
     path.write_text(path.read_text().replace("momentum: 0.9", f"momentum: {momentum}"))
@@ -105,6 +118,128 @@ def test_resumed_as_if_never_stopped(tmp_path: Path, kind: str, seed: int | None
         for _, _, values in records:
             values.pop("seconds", None)
     assert again.records == tail
+
+
+def test_hdf5_snapshots(tmp_path: Path) -> None:
+    extra = "snapshot: 2 snapshot_format: HDF5 snapshot_diff: true type: 'Adam' clip_gradients: 5"
+    whole = make(tmp_path, extra, max_iter=4)
+    whole.solve()
+    names = {path.name for path in tmp_path.glob("snap_iter_2.*")}
+    assert names == {"snap_iter_2.caffemodel.h5", "snap_iter_2.resume", "snap_iter_2.solverstate.h5"}
+    assert latest_snapshot(f"{tmp_path}/snap") == tmp_path / "snap_iter_4.solverstate.h5"
+    with h5py.File(tmp_path / "snap_iter_2.solverstate.h5") as file:
+        assert (file["iter"][...].tolist(), file["current_step"][...].tolist()) == ([2], [0])
+        learned = f"{tmp_path}/snap_iter_2.caffemodel.h5".encode()
+        # With its zero byte, as C reads it.
+        assert (file["learned_net"][()], file["learned_net"].dtype.itemsize) == (learned, len(learned) + 1)
+        assert sorted(file["history"]) == [*"01234567"]
+    with h5py.File(tmp_path / "snap_iter_2.caffemodel.h5") as file:
+        assert file["diff/c1/0"].shape == file["data/c1/0"].shape == (6, 3, 3, 3)
+    again = make(tmp_path, extra, max_iter=4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        again.restore(tmp_path / "snap_iter_2.solverstate.h5")
+    again.solve()
+    assert_same((again.losses, *state_of(again)[1:]), (whole.losses[2:], *state_of(whole)[1:]))
+
+
+def test_the_newest_of_an_iterations_two_states(tmp_path: Path) -> None:
+    for age, name in enumerate(("solverstate.h5", "solverstate")):
+        path = tmp_path / f"snap_iter_7.{name}"
+        path.touch()
+        os.utime(path, (age, age))
+    (tmp_path / "snap_iter_6.solverstate.h5").touch()
+    assert latest_snapshot(f"{tmp_path}/snap") == tmp_path / "snap_iter_7.solverstate"
+
+
+@pytest.mark.parametrize(
+    ("iteration", "learned_net", "step", "message"),
+    [
+        (-1, None, 0, "its iteration is -1"),
+        (1, None, -7, "its current_step is -7"),
+        (1, "/", 0, "its caffemodel '/': it names no file"),
+        (1, "x" * 5000, 0, "its caffemodel 'x{200}': File name too long"),
+        (1, "gone", 0, "its caffemodel gone is not there"),
+    ],
+)
+def test_states_with_odd_values(
+    tmp_path: Path, iteration: int, learned_net: str | None, step: int, message: str
+) -> None:
+    write_solverstate(tmp_path / "x.solverstate", iteration, learned_net, [np.zeros(2)], step)
+    with pytest.raises(SolverError, match=message):
+        read_snapshot(tmp_path / "x.solverstate")
+
+
+def test_a_state_of_another_solver_type(tmp_path: Path) -> None:
+    make(tmp_path, max_iter=1).solve()
+    with pytest.raises(SolverError, match="its history has 4 blobs, the net has 4, and Adam keeps 2 of each"):
+        make(tmp_path, "type: 'Adam'").restore(files(tmp_path, 1).state)
+
+
+def test_what_is_no_hdf5_state(tmp_path: Path) -> None:
+    path = tmp_path / "x.solverstate.h5"
+    good = {"iter": np.array([1]), "current_step": np.array([0]), "history": {"0": np.zeros(2)}}
+    for bad, message in (
+        ({"iter": np.array([1.5])}, "expected one integer 'iter'"),
+        ({"current_step": {}}, "expected one integer 'current_step'"),
+        ({"learned_net": np.array([1])}, "expected a string of fixed length 'learned_net'"),
+        ({"history": {"1": np.zeros(2)}}, "expected datasets 0, 1, ... in its group 'history'"),
+        ({"history": {"0": {}}}, "expected numbers in its group 'history'"),
+    ):
+        write_tree(path, good | bad)
+        with pytest.raises(CaffeModelError, match=message):
+            read_snapshot(path)
+    write_tree(path, good)
+    state, model = read_snapshot(path)
+    assert (state["iteration"], state["run"], model) == (1, None, None)
+
+
+def test_diffs_of_shared_blobs(tmp_path: Path) -> None:
+    """In later Caffe a shared blob is updated once: both layers' diffs are that update; `b` has a bias of its own."""
+    (tmp_path / "net.prototxt").write_text("""
+        layer { name: "x" type: "DummyData" top: "x" top: "y" dummy_data_param {
+          shape { dim: 1 dim: 2 dim: 3 dim: 3 } shape { dim: 1 dim: 2 dim: 3 dim: 3 }
+          data_filler { value: 1 } data_filler { value: 0 } } }
+        layer { name: "a" type: "Convolution" bottom: "x" top: "a" param { name: "w" }
+          convolution_param { num_output: 2 kernel_size: 1 weight_filler { value: 1 } } }
+        layer { name: "b" type: "Convolution" bottom: "a" top: "b" param { name: "w" }
+          convolution_param { num_output: 2 kernel_size: 1 } }
+        layer { name: "loss" type: "EuclideanLoss" bottom: "b" bottom: "y" top: "loss" }
+        """)
+    text = solver_text(tmp_path, "snapshot_diff: true", max_iter=1)
+    for extra, name in (("", "caffemodel"), ("snapshot_format: HDF5", "caffemodel.h5")):
+        solver = Solver(proto.parse_solver(text + extra), log=TrainingLog(None), device="cpu")
+        solver.solve()
+        path = tmp_path / f"snap_iter_1.{name}"
+        if extra:
+            with h5py.File(path) as file:
+                found = {f"{layer}{i}": file[f"diff/{layer}/{i}"][()] for layer in "ab" for i in (0, 1)}
+        else:
+            layers = CaffeModel(path).by_name
+            found = {f"{layer}{i}": layers[layer].blobs[i].diff for layer in "ab" for i in (0, 1)}
+        np.testing.assert_array_equal(found["a0"], found["b0"])
+        assert np.abs(found["a0"]).min() > 0
+        assert not np.array_equal(found["a1"], found["b1"])
+
+
+def test_a_living_runs_unfinished_files_stay(tmp_path: Path) -> None:
+    unfinished = tmp_path / ".snap_iter_3.abcd_1.tmp"
+    unfinished.mkdir()
+    script = f"""
+import sys
+from deeplab_caffe.data.io.lock import folder_lock
+with folder_lock({str(tmp_path)!r}):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+    command = [sys.executable, "-c", script]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as writer:
+        assert writer.stdout.readline() == "held\n"
+        remove_leftovers(f"{tmp_path}/snap")
+        assert unfinished.is_dir()
+        writer.stdin.close()
+    remove_leftovers(f"{tmp_path}/snap")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_files_that_layers_write_go_on_too(tmp_path: Path) -> None:

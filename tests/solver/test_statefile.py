@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import math
 import pickle
+import zipfile
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -77,6 +79,22 @@ def test_every_truncation_and_some_changes_are_errors(tmp_path: Path) -> None:
         # Not every change does harm: some hit names and times that nobody reads.
         with suppress(SolverError):
             assert isinstance(read_state(tmp_path / "changed"), dict)
+
+
+def test_a_few_numbers_cannot_claim_any_size(tmp_path: Path) -> None:
+    torch.save({"x": torch.zeros(1).expand(1 << 40)}, tmp_path / "s")
+    with pytest.raises(SolverError, match="a tensor in it is not contiguous"):
+        read_state(tmp_path / "s")
+
+
+def test_what_claims_more_than_it_is(tmp_path: Path) -> None:
+    write_state(tmp_path / "s", {"x": np.zeros(1 << 18)})
+    with zipfile.ZipFile(tmp_path / "s") as plain, zipfile.ZipFile(tmp_path / "t", "w", zipfile.ZIP_DEFLATED) as packed:
+        for part in plain.infolist():
+            packed.writestr(part.filename, plain.read(part))
+    assert (tmp_path / "t").stat().st_size < 10_000
+    with pytest.raises(SolverError, match="its parts are compressed"):
+        read_state(tmp_path / "t")
 
 
 def test_missing_and_unwritable(tmp_path: Path) -> None:

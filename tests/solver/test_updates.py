@@ -30,8 +30,8 @@ def make(text: str, lr_mult: float = 1, decay_mult: float = 1) -> tuple[UpdateRu
 
 def run(text: str, gradients: list[list[float]], rate: float = 0.1, **mults: float) -> tuple[list[float], list[float]]:
     rule, weight = make(text, **mults)
-    for gradient in gradients:
-        rule.apply([torch.tensor(gradient, dtype=torch.float32).view(1, 2, 1, 1)], rate)
+    for iteration, gradient in enumerate(gradients):
+        rule.apply([torch.tensor(gradient, dtype=torch.float32).view(1, 2, 1, 1)], rate, iteration)
     return weight.flatten().tolist(), rule.history[0].flatten().tolist()
 
 
@@ -103,9 +103,88 @@ def test_against_slow_loops(kind: str) -> None:
     np.testing.assert_allclose(history, h, rtol=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["SGD", "NESTEROV", "ADAGRAD"])
+def test_rmsprop_by_hand() -> None:
+    # H = 3/4 * 0 + 1/4 * 2^2 = 1, W -= 0.1 * 2 / (1 + 1); then H = 3/4, W -= 0.1 * 0.
+    weight, history = run("solver_type: RMSPROP rms_decay: 0.75 delta: 1", [[2, 0], [0, 0]])
+    assert weight == pytest.approx([0.9, -2])
+    assert history == pytest.approx([0.75, 0])
+
+
+def test_adadelta_by_hand() -> None:
+    rule, weight = make('type: "AdaDelta" momentum: 0.5 delta: 2')
+    rule.apply([torch.tensor([2.0, 0.0]).view(1, 2, 1, 1)], 0.5)
+    # H = 1/2 * 2^2 = 2, u = 2 * sqrt((0 + 2) / (2 + 2)) = sqrt(2), K = 1/2 * u^2 = 1, W -= 0.5 * u.
+    assert weight.flatten().tolist() == pytest.approx([1 - 0.5 * np.sqrt(2), -2])
+    assert [history.flatten().tolist() for history in rule.history] == [[2, 0], pytest.approx([1, 0])]
+
+
+def test_adam_by_hand() -> None:
+    rule, weight = make('type: "Adam" momentum: 0.5 momentum2: 0.75 delta: 1')
+    rule.apply([torch.tensor([4.0, 0.0]).view(1, 2, 1, 1)], 0.3, 0)
+    # M = 1/2 * 4, V = 1/4 * 16; sqrt(1 - 3/4) / (1 - 1/2) = 1; W -= 0.3 * 2 / (sqrt(4) + 1).
+    assert weight.flatten().tolist() == pytest.approx([0.8, -2])
+    assert [history.flatten().tolist() for history in rule.history] == [[2, 0], [4, 0]]
+    rule.apply([torch.zeros(1, 2, 1, 1)], 0.3, 1)
+    # M = 1, V = 3; sqrt(1 - 9/16) / (1 - 1/4) = sqrt(7) / 3.
+    assert weight.flatten().tolist() == pytest.approx([0.8 - 0.3 * np.sqrt(7) / 3 / (np.sqrt(3) + 1), -2])
+    assert [history.flatten().tolist() for history in rule.history] == [[1, 0], [3, 0]]
+
+
+def test_the_constants_that_are_not_given() -> None:
+    # Caffe's: momentum2 0.999, rms_decay 0.99, delta 1e-8.
+    weight, _ = run('type: "Adam" momentum: 0.9', [[5, 0]])
+    assert weight == pytest.approx([0.9, -2], abs=1e-6)
+    weight, history = run('type: "RMSProp"', [[5, 0]])
+    assert weight == pytest.approx([0, -2], abs=1e-5)
+    assert history == pytest.approx([0.25, 0])
+
+
+def test_adams_history_is_all_means_then_all_squares() -> None:
+    two_blobs = ONE_BLOB.replace("bias_term: false", "").replace("blobs_lr: %s weight_decay: %s", "")
+    net = Net(parse_net(two_blobs), phase="TRAIN")
+    rule = create_rule(parse_solver('type: "Adam" momentum: 0.5 momentum2: 0.75'), collect_parameters(net))
+    rule.apply([torch.full((1, 2, 1, 1), 2.0), torch.full((1,), 4.0)], 0.1)
+    assert [tuple(history.shape) for history in rule.history] == [(1, 2, 1, 1), (1,), (1, 2, 1, 1), (1,)]
+    assert [history.flatten()[0].item() for history in rule.history] == [1, 2, 1, 4]
+
+
+def test_gradients_are_clipped_before_the_decay() -> None:
+    rule, weight = make("clip_gradients: 2.5 weight_decay: 0.5")
+    gradients = [torch.tensor([3.0, 4.0]).view(1, 2, 1, 1)]
+    # Their norm is 5: they are halved.
+    assert rule.clip(gradients) == (5, 0.5)
+    rule.apply(gradients, 0.1)
+    # (1.5, 2) + 0.5 * (1, -2) = (2, 1).
+    assert weight.flatten().tolist() == pytest.approx([0.8, -2.1])
+
+
+def test_the_norm_is_that_of_all_blobs_together() -> None:
+    rule, _ = make("clip_gradients: 13")
+    gradients = [torch.tensor([3.0, 4.0]), None, torch.tensor([[12.0]])]
+    # 3^2 + 4^2 + 12^2 = 13^2: not above.
+    assert rule.clip(gradients) is None
+    assert gradients[0].tolist() == [3, 4]
+    rule.clip_gradients = 6.5
+    assert rule.clip(gradients) == (13, 0.5)
+    assert (gradients[0].tolist(), gradients[2].tolist()) == ([1.5, 2], [[6]])
+    assert rule.clip([None]) is None
+
+
+def test_clipping_is_off_below_0_and_to_nothing_at_0() -> None:
+    gradients = [torch.tensor([3.0, 4.0])]
+    rule, _ = make("momentum: 0")
+    assert rule.clip(gradients) is None
+    rule, _ = make("clip_gradients: 0")
+    assert rule.clip(gradients) == (5, 0)
+    assert gradients[0].tolist() == [0, 0]
+
+
+MOMENTUM = {"ADAGRAD": 0, "RMSPROP": 0}
+
+
+@pytest.mark.parametrize("kind", ["SGD", "NESTEROV", "ADAGRAD", "RMSPROP", "ADADELTA", "ADAM"])
 def test_values_are_what_was_taken_off(kind: str) -> None:
-    rule, weight = make(f"momentum: {0 if kind == 'ADAGRAD' else 0.9} solver_type: {kind}")
+    rule, weight = make(f"momentum: {MOMENTUM.get(kind, 0.9)} solver_type: {kind}")
     for _ in range(2):
         before = weight.detach().clone()
         rule.apply([torch.ones(1, 2, 1, 1)], 0.1)
@@ -221,6 +300,9 @@ def test_only_what_a_loss_depends_on_gets_a_gradient() -> None:
     ("text", "message"),
     [
         ("solver_type: ADAGRAD momentum: 0.9", "momentum must be 0 for AdaGrad, got 0.9"),
+        ("solver_type: RMSPROP momentum: 0.9", "momentum must be 0 for RMSProp, got 0.9"),
+        ("solver_type: RMSPROP rms_decay: 1", "rms_decay must be at least 0 and below 1, got 1"),
+        ("solver_type: ADAM momentum2: -0.5", "momentum2 must be at least 0 and below 1, got -0.5"),
         ('regularization_type: "L3"', "regularization_type: unknown type 'L3': expected one of L2, L1, L2sqrt"),
     ],
 )

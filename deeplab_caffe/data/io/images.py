@@ -12,6 +12,13 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from deeplab_caffe.data.io.atomic import atomic_write
+from deeplab_caffe.data.io.label_samples import (
+    has_orientation,
+    orientation,
+    sample_scale,
+    warn_of_jpeg,
+    warn_of_orientation,
+)
 from deeplab_caffe.data.io.zero_copy import zero_copy_pixels
 from deeplab_caffe.errors import DataError
 
@@ -21,7 +28,9 @@ LABEL_READINGS = ("index", "luminance")
 # Pillow refuses an image above twice its MAX_IMAGE_PIXELS; this is that limit as Pillow ships it, about 13,377 squared.
 MAX_PIXELS = 178_956_970
 
-_EXIF_ORIENTATION = 0x0112
+# What is promised; Pillow's readers of some thirty further formats stay out of reach of files from strangers.
+_FORMATS = ("PNG", "JPEG", "PPM", "BMP", "DIB", "TIFF", "GIF", "WEBP", "JPEG2000", "SUN")
+_FORMAT_NAMES = "PNG, JPEG, PPM, PGM, BMP, TIFF, GIF, WebP, JPEG 2000, Sun raster"
 
 
 def load_image(
@@ -38,7 +47,7 @@ def load_image(
     samples the upper byte is kept; CMYK is converted. Of an animation the first frame counts.
 
     Args:
-        path: any file that Pillow reads (EPS excepted: reading it would start another program).
+        path: a PNG, JPEG, PPM, PGM, BMP, TIFF, GIF, WebP, JPEG 2000 or Sun raster file.
         exif_orientation: turn the image as its EXIF tag says, as OpenCV 3.1 and later do by default and as one expects
             of a telephone's photo. DeepLab's OpenCV of 2014 did not, and label maps fit the stored pixels: the data
             layers pass False.
@@ -101,28 +110,32 @@ def load_label(
         view: likewise.
 
     Returns:
-        uint8 ``(H, W)``. EXIF orientation is not looked at.
+        uint8 ``(H, W)``. EXIF orientation is not applied: a file that has one is warned of, and so is the first JPEG
+        file of a run, whose compression changes labels.
 
     Raises:
         DataError: as :func:`load_image`, and if the image holds no label per pixel or labels above 255.
     """
     if reading not in LABEL_READINGS:
         raise ValueError(f"reading must be one of {', '.join(LABEL_READINGS)}, got {reading!r}")
-    if reading == "luminance":
-        return load_grey(path, exif_orientation=False, max_pixels=max_pixels, view=view)
     with _open(path, max_pixels) as image:
-        stretched = _stretched(image)
+        warn_of_jpeg(image, path)
+        if reading == "luminance":
+            return load_grey(path, exif_orientation=False, max_pixels=max_pixels, view=view)
+        scale = sample_scale(image, path)
         _decoded(image, path)
+        if has_orientation(image):
+            warn_of_orientation(orientation(image), path)
         if image.mode == "1":
             return np.asarray(image).astype(np.uint8)
         if image.mode in ("P", "L", "PA", "LA", "La"):
             pixels = zero_copy_pixels(image)
             pixels = pixels if pixels.ndim == 2 else pixels[..., 0]
-            if stretched != 1:
-                return pixels // np.uint8(stretched)
+            if scale is not None:
+                return scale.samples(pixels)
             return pixels if view else _own(pixels)
         if image.mode.startswith("I"):
-            pixels = np.asarray(image)
+            pixels = np.asarray(image) if scale is None else scale.samples(np.asarray(image))
             if pixels.min() < 0 or pixels.max() > 255:
                 raise DataError(f"labels must be from 0 to 255, got {pixels.min()} to {pixels.max()}", path)
             return pixels.astype(np.uint8)
@@ -133,7 +146,7 @@ def load_label(
             "(label reading 'luminance' reads them as the original did)",
             path,
         )
-    return _own(pixels[..., 0])
+    return _own(pixels[..., 0] if scale is None else scale.samples(pixels[..., 0]))
 
 
 def read_palette(path: str | PathLike[str]) -> np.ndarray | None:
@@ -216,19 +229,12 @@ def _own(pixels: np.ndarray) -> np.ndarray:
     return np.require(pixels, requirements=["C", "W"])
 
 
-def _stretched(image: Image.Image) -> int:
-    """Return the factor that Pillow stretches grey PNGs of 2 and 4 bits by, to be asked before they are decoded."""
-    tile = getattr(image, "tile", None)
-    raw_mode = tile[0][3] if image.format == "PNG" and tile else None
-    return {"L;2": 85, "L;4": 17}.get(raw_mode, 1) if isinstance(raw_mode, str) else 1
-
-
 def _open(path: str | PathLike[str], max_pixels: int, content: bytes | None = None) -> Image.Image:
     """Read the header alone and refuse what must not be decoded."""
     try:
-        image = Image.open(path if content is None else io.BytesIO(content))
+        image = Image.open(path if content is None else io.BytesIO(content), formats=_FORMATS)
     except UnidentifiedImageError as exc:
-        raise DataError(_why_unidentified(path), path) from exc
+        raise DataError(_why_unidentified(path, content), path) from exc
     except Image.DecompressionBombError as exc:
         count = re.search(r"\d{6,}", str(exc))
         size = f"{int(count.group()):,} pixels" if count else "too many pixels"
@@ -237,26 +243,33 @@ def _open(path: str | PathLike[str], max_pixels: int, content: bytes | None = No
         raise DataError(f"cannot be read: {exc.strerror or exc}", path) from exc
     except Exception as exc:  # Pillow's header parsers raise whatever they stumble over
         raise DataError(f"is not a readable image: {exc or type(exc).__name__}", path) from exc
-    # Pillow's reader of IM files takes as many numbers for a size as it finds.
-    width, height = image.size if len(image.size) == 2 else (0, 0)
+    width, height = image.size
     problem = None
     if width < 1 or height < 1:
         problem = f"the image is empty: {width} x {height}"
     elif width * height > max_pixels:
         problem = f"the image is too large: {width} x {height} pixels, the limit is {max_pixels:,}"
-    elif image.format == "EPS":
-        problem = "EPS is not read, because decoding it would start another program"
     if problem:
         image.close()
         raise DataError(problem, path)
     return image
 
 
-def _why_unidentified(path: str | PathLike[str]) -> str:
-    file = Path(path)
-    if file.is_file() and file.stat().st_size == 0:
+def _why_unidentified(path: str | PathLike[str], content: bytes | None) -> str:
+    try:
+        beginning = content[:8] if content is not None else _beginning(path)
+    except OSError:
+        beginning = b"?"
+    if not beginning:
         return "is not an image: the file is empty"
-    return "is not an image in a format that Pillow reads"
+    if beginning.startswith((b"%!PS", b"\xc5\xd0\xd3\xc6")):
+        return "EPS is not read, because decoding it would start another program"
+    return f"is not an image in a format that Pillow reads here: {_FORMAT_NAMES}"
+
+
+def _beginning(path: str | PathLike[str]) -> bytes:
+    with Path(path).open("rb") as stream:
+        return stream.read(8)
 
 
 def _decoded(image: Image.Image, path: str | PathLike[str]) -> Image.Image:
@@ -305,12 +318,9 @@ def _palette(image: Image.Image) -> np.ndarray:
 
 
 def _oriented(pixels: np.ndarray, image: Image.Image) -> np.ndarray:
-    try:
-        orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
-    except Exception:  # a broken EXIF block is no reason to refuse the photo
-        return pixels
-    if orientation in (5, 6, 7, 8):
+    turned = orientation(image)
+    if turned in (5, 6, 7, 8):
         pixels = pixels.swapaxes(0, 1)
     # After the transposition: which of (rows, columns) run backwards.
-    rows, columns = {2: (1, -1), 3: (-1, -1), 4: (-1, 1), 6: (1, -1), 7: (-1, -1), 8: (-1, 1)}.get(orientation, (1, 1))
+    rows, columns = {2: (1, -1), 3: (-1, -1), 4: (-1, 1), 6: (1, -1), 7: (-1, -1), 8: (-1, 1)}.get(turned, (1, 1))
     return pixels[::rows, ::columns]

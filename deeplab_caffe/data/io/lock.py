@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from os import PathLike
@@ -36,3 +37,35 @@ def exclusive(path: str | PathLike[str], refusal: DeepLabCaffeError) -> Iterator
         yield
     finally:
         lock.release()
+
+
+@contextmanager
+def folder_lock(folder: str | PathLike[str], *, wait: bool = True) -> Iterator[None]:
+    """Hold the operating system's lock on a folder while the block runs; no file is made for it.
+
+    Where there are no such locks (Windows, some network file systems), the block runs all the same.
+
+    Args:
+        folder: it is there.
+        wait: until another process gives it back.
+
+    Raises:
+        BlockingIOError: another process holds it, and ``wait`` is False.
+        OSError: the folder cannot be opened.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise
+        except OSError:
+            pass
+        yield
+    finally:
+        os.close(handle)

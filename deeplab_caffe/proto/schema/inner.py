@@ -1,7 +1,8 @@
 """The messages of the inner form, ``caffe_pb2``: DeepLab v2's and BVLC's, with what only DeepLab v1 has beside them.
 
-Numbers are BVLC's where it has the field. Fields that only DeepLab v1 has keep their number there plus
-``OWN_NUMBERS_FROM`` in messages that both have; messages that only DeepLab v1 has are as they are there.
+Numbers are the merge's, that is, BVLC's where it has the field, but for ``_MOVED``. Fields that only DeepLab v1 has
+keep their number there plus ``OWN_NUMBERS_FROM`` in messages that both have; messages that only DeepLab v1 has are as
+they are there.
 ``NetParameter.layers`` holds layers of the V1 and V0 layouts as DeepLab v1 has them, number for number:
 ``V1LayerParameter``, and ``V1ConvolutionParameter`` with its single ``kernel_size`` and its ``hole``.
 """
@@ -15,6 +16,9 @@ from deeplab_caffe.proto.schema.tables import EnumRow, FieldRow, Schema, enum_ta
 
 # Fields of the inner form from here on are DeepLab v1's own, or this package's.
 OWN_NUMBERS_FROM = 1000
+
+# From here on: names that are read for other programs' sake. They tell nothing of a net's dialect.
+FOREIGN_NUMBERS_FROM = 3000
 
 # The inner form says these in ``param { }`` and ``layer { }``.
 _SAID_OTHERWISE = {"layer", "blobs_lr", "weight_decay", "blob_share_mode"}
@@ -31,17 +35,35 @@ _V1_TYPES = {
 
 # Which behaviour the net is to have; see :mod:`deeplab_caffe.proto.dialect`. It travels with the message.
 _DIALECT = FieldRow("NetParameter", "dialect", OWN_NUMBERS_FROM, "optional", "string", "", False)
+# The name of the Input layer that each of the net's inputs was; "input" is BVLC's where the net had ``input`` fields.
+_INPUT_LAYER = FieldRow("NetParameter", "input_layer", OWN_NUMBERS_FROM + 1, "repeated", "string", "", False)
 # BVLC's number for it, 42, is DeepLab v1's for seg_accuracy_param.
 _LOSS_PARAM = FieldRow("V1LayerParameter", "loss_param", OWN_NUMBERS_FROM + 42, "optional", "LossParameter", "", False)
+# BVLC's fields that have other numbers here, so that protobuf reads every dialect's files. The merge has others at 147
+# and 148; v2 has mat_write_param at 145, and a prefix is no shape.
+_MOVED = {
+    ("LayerParameter", "parameter_param"): 645,
+    ("LayerParameter", "swish_param"): 647,
+    ("LayerParameter", "clip_param"): 648,
+}
 # BVLC's name for DeepLab v1's IMAGE_SEG_DATA.
 _DECONVOLUTION = EnumRow("V1LayerParameter.LayerType", "DECONVOLUTION", 39)
 
+_FOREIGN = [
+    # Many forks' older word for BVLC's round_mode; without it they round up too.
+    FieldRow("PoolingParameter", "ceil_mode", 3013, "optional", "bool", "true", False),
+    # BVLC's word for `hole`, in files of the V1 layout that a later Caffe wrote or reads.
+    FieldRow("V1ConvolutionParameter", "dilation", 3018, "repeated", "uint32", "", False),
+]
+
 
 def _fields() -> list[FieldRow]:
-    base = [row for row in field_table("merge") if row.message != "V1LayerParameter"]
-    taken = {(row.message, row.field) for row in base}
+    # The merge's, then what BVLC has had since.
+    rows = {(row.message, row.field): row for dialect in ("bvlc", "merge") for row in field_table(dialect)}
+    taken = {key for key in rows if key[0] != "V1LayerParameter"}
+    base = [replace(rows[key], number=_MOVED.get(key, rows[key].number)) for key in rows if key in taken]
     messages = {row.message for row in base}
-    fields = [*base, _DIALECT]
+    fields = [*base, _DIALECT, _INPUT_LAYER]
     for row in field_table("v1"):
         if (row.message, row.field) not in taken and not (
             row.message == "LayerParameter" and row.field in _SAID_OTHERWISE
@@ -49,7 +71,7 @@ def _fields() -> list[FieldRow]:
             fields.append(replace(row, number=row.number + OWN_NUMBERS_FROM * (row.message in messages)))
         if row.message in _V1_TYPES:
             fields.append(replace(row, message=_V1_TYPES[row.message], type=_V1_TYPES.get(row.type, row.type)))
-    return [*fields, _LOSS_PARAM]
+    return [*fields, _LOSS_PARAM, *_FOREIGN]
 
 
 def _enums() -> list[EnumRow]:

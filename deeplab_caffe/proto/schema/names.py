@@ -1,7 +1,8 @@
 """Names of layer types: a net inside says ``Convolution``, V1 files ``CONVOLUTION`` (a number), V0 files ``conv``.
 
-The table is ``layer_types.csv``. Enum names are DeepLab v1's and BVLC's, names those of BVLC's caffe.proto and, for
-DeepLab's own layers, of its v2 files (``DenseCRF``, ``Interp``, ``ImageSegData``).
+The table is ``layer_types.csv``: all types of DeepLab v1, of DeepLab v2 and of BVLC's last Caffe. Enum names are
+DeepLab v1's and BVLC's, names those of BVLC's caffe.proto and, for DeepLab's own layers, of its v2 files (``DenseCRF``,
+``Interp``, ``ImageSegData``).
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ from collections.abc import Iterable
 from deeplab_caffe.proto.schema.tables import enum_table, read_table
 
 _TABLE = read_table("layer_types.csv")
-_NAME_OF_ENUM = {row["enum"]: row["name"] for row in _TABLE}
-_ENUM_OF_NAME = {row["name"]: row["enum"] for row in _TABLE}
+_NAME_OF_ENUM = {row["enum"]: row["name"] for row in _TABLE if row["enum"]}
+_ENUM_OF_NAME = {name: enum for enum, name in _NAME_OF_ENUM.items()}
 # The layer class is SoftmaxWithLossLayer, yet files of the transition period also say SoftmaxLoss.
 _ENUM_OF_NAME["SoftmaxLoss"] = "SOFTMAX_LOSS"
 _NAME_OF_V0 = {row["v0"]: row["name"] for row in _TABLE if row["v0"]}
+# Longer words are no typos, and comparing them takes memory.
+_LONGEST_NAME = 200
 _ENUM_OF_NUMBER = {row.value: row.name for row in enum_table("v1") if row.enum == "LayerParameter.LayerType"}
 
 
@@ -71,8 +74,59 @@ def v0_names() -> list[str]:
     return list(_NAME_OF_V0)
 
 
+class LayerTypeValue(bytes):
+    """A layer type that a field of either layout takes: ``LayerParameter.DATA`` in scripts of 2014.
+
+    ``layers.add().type = LayerParameter.DATA`` sets the number, 5, and ``layer.add().type = LayerParameter.DATA`` the
+    name, ``"Data"``: protobuf takes bytes for a string, and what has an index for an enum. It is equal to both.
+    """
+
+    number: int
+
+    def __new__(cls, name: str, number: int) -> LayerTypeValue:
+        """Return the value of a name, ``"Data"``, and a number of the V1 layout, 5."""
+        value = super().__new__(cls, name.encode())
+        value.number = number
+        return value
+
+    def __index__(self) -> int:
+        return self.number
+
+    def __eq__(self, other: object) -> bool:
+        return other in (self.number, self.decode()) or (
+            isinstance(other, LayerTypeValue) and other.number == self.number
+        )
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash(self.number)
+
+    def __repr__(self) -> str:
+        return str(self.number)
+
+    # Else bytes have their own.
+    __str__ = __repr__
+
+
+def layer_type_values() -> dict[str, LayerTypeValue]:
+    """Return the layer types of the V1 layout by the names of its enum, ``"DATA"``, ..."""
+    numbers = {name: number for number, name in _ENUM_OF_NUMBER.items()}
+    # Of BVLC's V1 layout; see name_of_number.
+    numbers["DECONVOLUTION"] = numbers["IMAGE_SEG_DATA"]
+    return {enum: LayerTypeValue(name, numbers[enum]) for enum, name in _NAME_OF_ENUM.items()}
+
+
+def all_names() -> list[str]:
+    """Return the names of all layer types that a Caffe or a DeepLab has; forks have more."""
+    return [*(row["name"] for row in _TABLE), "SoftmaxLoss"]
+
+
 def did_you_mean(word: str, candidates: Iterable[str]) -> str:
     """Return `` (did you mean 'x'?)`` for the nearest candidate, or an empty string if none is near."""
+    if len(word) > _LONGEST_NAME:
+        return ""
     by_lower = {candidate.lower(): candidate for candidate in candidates}
     near = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.6)
     return f" (did you mean '{by_lower[near[0]]}'?)" if near else ""

@@ -7,9 +7,11 @@ the global descriptor pool clashes with any other Caffe in the process. Here a `
 The dialects' tables:
     ``v1``: DeepLab v1, the later public version.
     ``merge``: DeepLab v2 merged with BVLC Caffe of January 2017: ``layer { type: "Convolution" }`` and all layers of
-    both. It is written down in full, as ``fields_v2.csv``.
+    both.
     ``v2``: the authors' release of DeepLab v2, which numbers four parameters otherwise and lacks four of BVLC's.
-    ``bvlc``: BVLC Caffe, without DeepLab's own. Both differ from ``merge`` as ``dialects.csv`` says.
+    ``bvlc``: BVLC Caffe of 2020, without DeepLab's own.
+    ``fields_v2.csv`` has the fields of these three, most numbered as in ``merge``; ``dialects.csv`` says what
+    differs or lacks.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from os import PathLike
 
-from deeplab_caffe.errors import DeepLabCaffeError, PrototxtError
+from deeplab_caffe.errors import DeepLabCaffeError, PrototxtError, listed
 
 _TOKEN = re.compile(
     r"""(?P<skip>[ \t\r\f\v]+|\#[^\n]*)
@@ -179,3 +179,12 @@ class Source:
         if self.layer is not None:
             message = f"layer '{self.layer}': {message}"
         return PrototxtError(message, self.path, self.tree.line_of(self.steps + steps))
+
+    def errors(self, found: Sequence[DeepLabCaffeError]) -> DeepLabCaffeError:
+        """Return one error for several of :meth:`error`, which name their lines."""
+        if len(found) == 1:
+            return found[0]
+        lines = [error.line for error in found if isinstance(error, PrototxtError) and error.line is not None]
+        reasons = [str(error).removeprefix(f"{self.path}:") for error in found]
+        message = f"{len(found)} things are wrong: {listed([f'line {reason}' for reason in reasons])}"
+        return PrototxtError(message, self.path, min(lines, default=None))

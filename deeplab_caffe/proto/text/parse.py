@@ -9,24 +9,18 @@ from typing import Any
 
 from google.protobuf import text_format
 
-from deeplab_caffe.errors import PrototxtError
+from deeplab_caffe.errors import PrototxtError, listed
 from deeplab_caffe.proto.schema.inner import inner_schema
-from deeplab_caffe.proto.schema.names import did_you_mean
 from deeplab_caffe.proto.schema.tables import PACKAGE
 from deeplab_caffe.proto.text.encoding import utf8
 from deeplab_caffe.proto.text.outline import Node, outline
+from deeplab_caffe.proto.text.unknown import unknown_parts
 
 # The nets that a SolverParameter may hold.
 NET_FIELDS = ("net_param", "train_net_param", "test_net_param")
 
 # Hand-written nets are kilobytes; this leaves room for generated ones and keeps a wrong file from filling memory.
 MAX_TEXT_BYTES = 64 << 20
-
-_HINTS = {
-    ("LayerParameter", "blobs_lr"): "in the layer { } layout write param { lr_mult: ... }",
-    ("LayerParameter", "weight_decay"): "in the layer { } layout write param { decay_mult: ... }",
-    ("V1ConvolutionParameter", "dilation"): "DeepLab v1 calls it 'hole'",
-}
 
 
 def parse_text(text: str, message_name: str, path: str | os.PathLike[str]) -> tuple[Any, Node]:
@@ -90,7 +84,7 @@ def _parse(text: str, message_name: str, path: str | os.PathLike[str]) -> Any:
     try:
         text_format.Parse(text, message)
     except text_format.ParseError as error:
-        raise PrototxtError(_explain(error), path, error.GetLine()) from error
+        raise _refusal(error, text, message_name, path) from error
     except RecursionError as error:
         raise PrototxtError("is nested too deeply", path) from error
     except (ValueError, TypeError, OverflowError) as error:
@@ -104,32 +98,32 @@ def _parse(text: str, message_name: str, path: str | os.PathLike[str]) -> Any:
     return message
 
 
-def _explain(error: text_format.ParseError) -> str:
-    """Return protobuf's message without its position, which PrototxtError gives, and with a suggestion."""
-    schema = inner_schema()
-    message = re.sub(r"^\d+:\d+ : ", "", str(error))
-    # protobuf quotes the whole line; long lines would bury the message.
-    message = re.sub(r"^'.*': ", "", message)
-    message = message.replace(f'"{PACKAGE}.', '"')
-    field = re.search(r'Message type "(\w+)" has no field named "(\w+)"', message)
-    value = re.search(r'Enum type "([\w.]+)" has no value named (["\w]+)', message)
-    if field and field.group(1) in schema.messages:
-        owner, name = field.groups()
-        shown = owner.removeprefix("V1")
-        message = f"{shown} has no field '{name}'"
-        if (owner, name) in _HINTS:
-            message += f" ({_HINTS[owner, name]})"
-        else:
-            message += did_you_mean(name, schema.messages[owner].DESCRIPTOR.fields_by_name)
-    elif value:
-        owner, name = value.groups()
-        names = schema.pool.FindEnumTypeByName(f"{PACKAGE}.{owner}").values_by_name
-        if name.startswith('"'):
-            near = did_you_mean(name.replace('"', ""), names)
-            message = f"{owner.removeprefix('V1')} is written without quotes in this layout{near}"
-        elif owner == "V1LayerParameter.LayerType":
-            message = f"layer type {name} is not in the V1 layout's catalogue{did_you_mean(name, names)}"
-        else:
-            message = f"{owner} has no value {name}{did_you_mean(name, names)}"
-    column = error.GetColumn()
-    return f"column {column}: {message}" if column else message
+def _refusal(
+    error: text_format.ParseError, text: str, message_name: str, path: str | os.PathLike[str]
+) -> PrototxtError:
+    """Return what protobuf found wrong; if something is unknown to it, then all that is."""
+    line, column = error.GetLine(), error.GetColumn()
+    # Without its position, and without the line that it quotes: a long one would bury the message.
+    message = re.sub(r"^'.*': ", "", re.sub(r"^\d+:\d+ : ", "", str(error))).replace(f'"{PACKAGE}.', '"')
+    if _is_unknown(error):
+        found = unknown_parts(outline(text), message_name)
+        if len(found) > 1 and _is_sound_otherwise(text, message_name):
+            listing = listed([f"line {part.line}: {part.message}" for part in found])
+            return PrototxtError(f"{len(found)} things are unknown: {listing}", path, found[0].line)
+        message = next((part.message for part in found if part.line == line), message)
+    return PrototxtError(f"column {column}: {message}" if column else message, path, line)
+
+
+def _is_unknown(error: text_format.ParseError) -> bool:
+    return re.search(r'type "[\w.]+" has no (?:field|value) named ', str(error)) is not None
+
+
+def _is_sound_otherwise(text: str, message_name: str) -> bool:
+    """Return whether a text is well formed but for what is unknown in it: a lost brace makes all that follows so."""
+    try:
+        text_format.Parse(text, inner_schema().new(message_name), allow_unknown_field=True)
+    except text_format.ParseError as error:
+        return _is_unknown(error)
+    except (RecursionError, ValueError, TypeError, OverflowError):
+        return False
+    return True

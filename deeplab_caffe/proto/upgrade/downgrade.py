@@ -53,7 +53,8 @@ def to_dialect(net: caffe_pb2.NetParameter, dialect: str, path: str = "<NetParam
     where = _Target(path, Node("", 0), into=TITLES[dialect])
     source = caffe_pb2.NetParameter()
     source.CopyFrom(net)
-    source.ClearField("dialect")
+    for own in ("dialect", "input_layer"):
+        source.ClearField(own)
     target = dialect_schema(dialect).new("NetParameter")
     if dialect == "v1":
         copy_fields(source, target, where, _V1_HANDLERS, _V1_NEUTRAL)
@@ -258,9 +259,11 @@ _V1_NEUTRAL: Neutral = {
     ("DataParameter", "prefetch"): None,
     ("FillerParameter", "variance_norm"): (0,),  # FAN_IN
     ("HDF5DataParameter", "shuffle"): (False,),
+    ("InfogainLossParameter", "axis"): (1, -3),
     ("InnerProductParameter", "axis"): (1, -3),
     ("InnerProductParameter", "transpose"): (False,),
     ("LRNParameter", "engine"): (0, 1),  # DEFAULT, CAFFE
+    ("PoolingParameter", "round_mode"): (0,),  # CEIL
     ("SoftmaxParameter", "axis"): (1, -3),
     ("TransformationParameter", "force_color"): (False,),
     ("TransformationParameter", "force_gray"): (False,),

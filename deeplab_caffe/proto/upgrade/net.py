@@ -69,6 +69,7 @@ def upgrade_net(net: caffe_pb2.NetParameter, where: Source | None = None) -> caf
             raise place.error("has both include and exclude rules; give one kind or the other", "exclude")
         _move_transform(layer, place)
         _move_axes(layer, place)
+        _move_ceil_mode(layer, place)
         if layer.HasField("convolution_param"):
             raise_hole(layer.convolution_param)
         if layer.type == "Input":
@@ -120,6 +121,19 @@ def _move_axes(layer: caffe_pb2.LayerParameter, where: Source) -> None:
         param.ClearField(old)
 
 
+def _move_ceil_mode(layer: caffe_pb2.LayerParameter, where: Source) -> None:
+    """Bring forks' ``ceil_mode`` to BVLC's ``round_mode``."""
+    pool = layer.pooling_param
+    if not pool.HasField("ceil_mode"):
+        return
+    mode = pool.CEIL if pool.ceil_mode else pool.FLOOR
+    if pool.HasField("round_mode") and pool.round_mode != mode:
+        raise where.error("ceil_mode and round_mode say different things", "pooling_param", 0, "ceil_mode")
+    if not pool.ceil_mode:
+        pool.round_mode = mode
+    pool.ClearField("ceil_mode")
+
+
 def _move_inputs(net: caffe_pb2.NetParameter, where: Source) -> None:
     """Bring ``input_dim``, four for each input, to ``input_shape``."""
     for i, shape in enumerate(net.input_shape):
@@ -158,8 +172,11 @@ def _check_dims(dims: Sequence[int], where: Source, *steps: str | int) -> None:
 def fold_inputs(net: caffe_pb2.NetParameter) -> None:
     """Turn the Input layers of a net into net inputs, after those that it has. Other layers' parameters in them go."""
     layers = _input_layers(net)
+    if layers:
+        net.input_layer.extend(["input"] * (len(net.input) - len(net.input_layer)))
     for layer in layers:
         shapes = layer.input_param.shape
+        net.input_layer.extend([layer.name] * len(layer.top))
         for i, top in enumerate(layer.top):
             net.input.append(top)
             net.input_shape.add().CopyFrom(shapes[min(i, len(shapes) - 1)])

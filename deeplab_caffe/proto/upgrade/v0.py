@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from deeplab_caffe.errors import DeepLabCaffeError
 from deeplab_caffe.proto import caffe_pb2
 from deeplab_caffe.proto.schema.names import did_you_mean, enum_of_name, name_of_v0, v0_names
 from deeplab_caffe.proto.schema.tables import read_table
@@ -34,10 +35,13 @@ def upgrade_v0_layers(net: caffe_pb2.NetParameter, where: Source) -> Iterator[tu
     for i, layer in enumerate(net.layers):
         if not layer.HasField("layer"):
             raise where.at_layer("layers", i, layer.name).error("is not in the V0 layout as the others are")
+    refused: list[DeepLabCaffeError] = []
     for i, layer in _fold_padding(net, where):
         new = caffe_pb2.V1LayerParameter()
-        _upgrade_layer(layer, new, where.at_layer("layers", i, layer.layer.name))
+        refused += _upgrade_layer(layer, new, where.at_layer("layers", i, layer.layer.name))
         yield i, new
+    if refused:
+        raise where.errors(refused)
 
 
 def _fold_padding(net: caffe_pb2.NetParameter, where: Source) -> Iterator[tuple[int, caffe_pb2.V1LayerParameter]]:
@@ -68,18 +72,21 @@ def _fold_padding(net: caffe_pb2.NetParameter, where: Source) -> Iterator[tuple[
             yield i, folded
 
 
-def _upgrade_layer(old: caffe_pb2.V1LayerParameter, new: caffe_pb2.V1LayerParameter, where: Source) -> None:
+def _upgrade_layer(
+    old: caffe_pb2.V1LayerParameter, new: caffe_pb2.V1LayerParameter, where: Source
+) -> list[DeepLabCaffeError]:
+    """Bring a layer up; return what is wrong with it."""
     v0 = old.layer
     try:
         new.type = caffe_pb2.V1LayerParameter.LayerType.Value(enum_of_name(name_of_v0(v0.type)))
     except KeyError:
-        raise where.error(
-            f"unknown V0 layer type '{v0.type}'{did_you_mean(v0.type, v0_names())}", "layer", 0, "type"
-        ) from None
+        near = did_you_mean(v0.type, v0_names())
+        return [where.error(f"unknown V0 layer type '{v0.type}'{near}", "layer", 0, "type")]
     for field, value in old.ListFields():
         if field.name not in ("layer", "type"):
             put(new, field, value)
     moves = _MOVES.get(v0.type, {})
+    refused = []
     for field, value in v0.ListFields():
         if field.name in _ON_THE_LAYER:
             put(new, field, value)
@@ -87,4 +94,7 @@ def _upgrade_layer(old: caffe_pb2.V1LayerParameter, new: caffe_pb2.V1LayerParame
             param, name = moves[field.name]
             put(getattr(new, param) if param else new, field, value, name)
         elif field.name != "type":
-            raise where.error(f"V0 layer type '{v0.type}' has no field '{field.name}'", "layer", 0, field.name)
+            refused.append(
+                where.error(f"V0 layer type '{v0.type}' has no field '{field.name}'", "layer", 0, field.name)
+            )
+    return refused

@@ -28,8 +28,8 @@ def upgrade_v1_layer(old: Any, new: Any, where: Source) -> None:
 
 def _move_type(old: Any, new: Any, where: Source) -> None:
     # DeepLab v1's IMAGE_SEG_DATA has the number of BVLC's DECONVOLUTION: the text's own word, or what is in it, tells.
-    word = where.word("type")
-    is_deconvolution = bool(old.HasField("convolution_param") or old.blobs) if word is None else word == "DECONVOLUTION"
+    # What is in it counts even against the word: protobuf writes either as IMAGE_SEG_DATA.
+    is_deconvolution = where.word("type") == "DECONVOLUTION" or bool(old.HasField("convolution_param") or old.blobs)
     if old.type != old.NONE:
         new.type = name_of_number(old.type, deconvolution=is_deconvolution)
 
@@ -66,6 +66,12 @@ def raise_hole(conv: Any) -> None:
             conv.ClearField(name)
 
 
+def _move_dilation(old: Any, new: Any, where: Source) -> None:
+    if any(old.HasField(name) for name in ("hole", "hole_h", "hole_w")):
+        raise where.error("give either dilation or hole, not both", "dilation")
+    new.dilation.extend(old.dilation)
+
+
 _move_param_specs = dict.fromkeys(("param", "blob_share_mode", "blobs_lr", "weight_decay"), _move_params)
 _HANDLERS: Handlers = {
     "V1LayerParameter": {"type": _move_type, **_move_param_specs},
@@ -73,5 +79,6 @@ _HANDLERS: Handlers = {
         "pad": _append("pad", "pad"),
         "kernel_size": _append("kernel_size", "kernel_size"),
         "stride": _append("stride", "stride"),
+        "dilation": _move_dilation,
     },
 }

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import struct
+import threading
 import tracemalloc
 import warnings
 import zlib
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from deeplab_caffe.data import MAX_PIXELS, load_grey, load_image, load_label, save_image, save_labels_png
+from deeplab_caffe.data.io import label_samples
 from deeplab_caffe.data.io.images import image_size
 from deeplab_caffe.errors import DataError
 from deeplab_caffe.viz import VOC_COLORMAP
@@ -380,3 +382,88 @@ def test_the_size_alone_is_checked_too(tmp_path: Path) -> None:
     (tmp_path / "i.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(content))
     with pytest.raises(DataError, match="i.png: the image is too large: 10,000,000,000 pixels"):
         image_size(tmp_path / "i.png")
+
+
+@pytest.mark.parametrize("largest", [1, 3, 15, 20, 100, 254, 255, 1000, 65535])
+@pytest.mark.parametrize("plain", [True, False])
+def test_pgm_labels_are_their_samples(tmp_path: Path, largest: int, plain: bool) -> None:
+    """A PGM says its largest sample, and Pillow scales by it."""
+    labels = np.arange(min(largest, 255) + 1)
+    body = " ".join(map(str, labels)).encode() if plain else labels.astype(">u2" if largest > 255 else "u1").tobytes()
+    head = f"P{2 if plain else 5}\n{len(labels)} 1\n{largest}\n".encode()
+    (tmp_path / "x.pgm").write_bytes(head + body)
+    np.testing.assert_array_equal(load_label(tmp_path / "x.pgm"), labels[None])
+
+
+def test_ppm_labels_are_their_samples(tmp_path: Path) -> None:
+    (tmp_path / "x.ppm").write_bytes(b"P6 2 1 20\n" + bytes([0, 0, 0, 7, 7, 7]))
+    assert load_label(tmp_path / "x.ppm").tolist() == [[0, 7]]
+    (tmp_path / "x.ppm").write_bytes(b"P6 1 1 300\n" + bytes([0, 7] * 3))
+    with pytest.raises(DataError, match="labels of 16 bits"):
+        load_label(tmp_path / "x.ppm")
+
+
+@pytest.mark.parametrize("bits", [2, 4])
+def test_tiff_labels_of_few_bits_are_their_samples(tmp_path: Path, bits: int) -> None:
+    values = 1 << bits
+    packed = np.packbits(np.unpackbits(np.arange(values, dtype=np.uint8)[:, None], axis=1)[:, 8 - bits :].ravel())
+    # Width, height, bits, no compression, black is 0, where the strip begins, rows in it, its bytes.
+    facts = {256: values, 257: 1, 258: bits, 259: 1, 262: 1, 273: 8 + 2 + 8 * 12 + 4, 278: 1, 279: len(packed)}
+    tags = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in facts.items())
+    directory = struct.pack("<H", len(facts)) + tags + struct.pack("<I", 0)
+    (tmp_path / "x.tiff").write_bytes(b"II*\0" + struct.pack("<I", 8) + directory + packed.tobytes())
+    np.testing.assert_array_equal(load_label(tmp_path / "x.tiff"), np.arange(values)[None])
+
+
+def test_interlaced_grey_labels_of_few_bits(tmp_path: Path) -> None:
+    """A one-pixel image has one pass."""
+    content = bytearray(png(1, 1, 0, b"\0\xc0"))
+    content[24], content[28] = 2, 1
+    content[29:33] = struct.pack(">I", zlib.crc32(bytes(content[12:29])))
+    (tmp_path / "x.png").write_bytes(bytes(content))
+    assert load_label(tmp_path / "x.png").tolist() == [[3]]
+
+
+@pytest.mark.parametrize(("colour_type", "channels"), [(4, 2), (2, 3), (6, 4)])
+def test_labels_whose_lower_byte_would_be_lost(tmp_path: Path, colour_type: int, channels: int) -> None:
+    content = bytearray(png(1, 1, colour_type, b"\0" + b"\0\7" * channels))
+    content[24] = 16
+    content[29:33] = struct.pack(">I", zlib.crc32(bytes(content[12:29])))
+    (tmp_path / "x.png").write_bytes(bytes(content))
+    with pytest.raises(DataError, match="labels of 16 bits must be grey without alpha"):
+        load_label(tmp_path / "x.png")
+
+
+def test_jpeg_labels_are_warned_of_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(label_samples, "_jpeg_seen", threading.Event())
+    for name in ("a.jpg", "b.jpg"):
+        saved(tmp_path, Image.new("L", (4, 4), 7), name)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for name in ("a.jpg", "b.jpg"):
+            assert load_label(tmp_path / name)[0, 0] == load_label(tmp_path / name, reading="luminance")[0, 0] == 7
+    (message,) = [str(one.message) for one in caught]
+    assert message.startswith(f"{tmp_path / 'a.jpg'}: a label map in JPEG")
+
+
+def test_an_orientation_of_labels_is_not_applied_but_said(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = saved(tmp_path, Image.fromarray(np.array([[1, 2, 3]], np.uint8)), exif=exif)
+    with pytest.warns(UserWarning, match="EXIF orientation 6 is not applied"):
+        assert load_label(path).tolist() == [[1, 2, 3]]
+
+
+def test_formats_are_opened_by_name(tmp_path: Path) -> None:
+    """Pillow's reader of IM files takes 38 numbers for a size."""
+    (tmp_path / "x.im").write_bytes(
+        b"Image type: Greyscale\r\nImage size (x*y): " + b"*".join([b"1"] * 38) + b"\r\n\x1a" + bytes(600)
+    )
+    for name, kind in (("x.tga", "TGA"), ("x.pcx", "PCX"), ("x.sgi", "SGI"), ("x.ico", "ICO")):
+        saved(tmp_path, Image.new("RGB", (4, 4)), name, format=kind)
+    for path in sorted(tmp_path.iterdir()):
+        for read in (load_image, load_grey, load_label, image_size):
+            with pytest.raises(DataError, match="not an image in a format that Pillow reads here: PNG, JPEG"):
+                read(path)
+    for name in ("x.gif", "x.webp", "x.jp2", "x.dib"):
+        assert load_image(saved(tmp_path, Image.new("RGB", (4, 4)), name)).shape == (4, 4, 3)

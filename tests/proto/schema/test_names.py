@@ -4,6 +4,7 @@ import pytest
 
 from deeplab_caffe.proto import caffe_pb2
 from deeplab_caffe.proto.schema.names import (
+    all_names,
     did_you_mean,
     enum_of_name,
     name_of_enum,
@@ -67,3 +68,11 @@ def test_did_you_mean():
     assert did_you_mean("CONVOLUTION", v1_names()) == " (did you mean 'Convolution'?)"
     assert did_you_mean("zzzzzz", v1_names()) == ""
     assert did_you_mean("x", []) == ""
+    assert did_you_mean("Convolution" * 100, ["Convolution" * 101]) == ""
+
+
+def test_the_catalogue_is_bvlcs_and_deeplabs():
+    names = all_names()
+    assert len(names) == len(set(names))
+    assert {"Convolution", "BatchNorm", "Python", "SoftmaxLoss", "DenseCRF", "OneHot", "DomainTransform"} <= set(names)
+    assert not {"ROIPooling", "PriorBox", "BN", "Upsample", "", "NONE"} & set(names)

@@ -105,7 +105,8 @@ def test_iter_size_of_later_caffe():
         ("layers {\n type: CONVOLUTON }", 2, "layer type CONVOLUTON is not in the .* mean 'CONVOLUTION'"),
         ('layers { type: "Convolution" }', 1, "without quotes in this layout .did you mean 'CONVOLUTION'"),
         ("layers { type: RELU }\nlayers {\n nme: 1 }", 3, "LayerParameter has no field 'nme' .did you mean 'name'"),
-        ("layers { type: RELU\n convolution_param {\n dilation: 2 } }", 3, "DeepLab v1 calls it 'hole'"),
+        ("layers { type: CONVOLUTION\n convolution_param { hole: 2\n dilation: 2 } }", 3, "either dilation or hole"),
+        ("layer { type: 'Pooling'\n pooling_param { ceil_mode: true\n round_mode: FLOOR } }", 2, "different things"),
         ("layers { type: RELU }\nlayer { type: 'ReLU' }", 2, "mixes the 'layers' layout .line 1. and the 'layer'"),
         ("layers { type: RELU\nunique_label_param { } }", 2, "required field is not set: .*max_labels"),
         ("layers { type: POOLING pooling_param {\n pool: MEAN } }", 2, "PoolingParameter.PoolMethod has no value MEAN"),
@@ -128,6 +129,130 @@ def test_bad_nets_are_named_with_their_line(text, line, message):
         parse_net(text, "my.prototxt")
     assert error.value.line == line
     assert str(error.value).startswith("my.prototxt:" + ("" if line is None else f"{line}: "))
+
+
+def test_all_that_is_unknown_is_named_at_once():
+    text = """layer { name: 'a' type: 'ReLU'
+      roi_pooling_param { pooled_w: 6 }
+      nme: 'x' }
+    layer { name: 'b' type: 'Convolutoin'
+      convolution_param { engine: MKL2017
+        dilaton: 3 } }
+    layer { name: 'c' type: 'ROIPooling' }
+    layer { name: 'd' type: 'BatchNorm' }"""
+    with pytest.raises(PrototxtError) as error:
+        parse_net(text, "my.prototxt")
+    assert error.value.line == 2
+    assert str(error.value) == (
+        "my.prototxt:2: 6 things are unknown: "
+        "line 2: LayerParameter has no field 'roi_pooling_param' (did you mean 'pooling_param'?); "
+        "line 3: LayerParameter has no field 'nme' (did you mean 'name'?); "
+        "line 4: layer type Convolutoin is neither Caffe's nor DeepLab's (did you mean 'Convolution'?); "
+        "line 5: ConvolutionParameter.Engine has no value MKL2017; "
+        "line 6: ConvolutionParameter has no field 'dilaton' (did you mean 'dilation'?); "
+        "line 7: layer type ROIPooling is neither Caffe's nor DeepLab's (did you mean 'Pooling'?)"
+    )
+
+
+def test_v1_and_solver_texts_name_all_too():
+    text = "layers { type: ROI_POOLING }\nlayers { type: 'RELU'\n pooling_param { pool: MIN method: 3 } }"
+    with pytest.raises(
+        PrototxtError, match="4 things are unknown: line 1: layer type ROI_POOLING .* line 2: .* quotes"
+    ):
+        parse_net(text)
+    with pytest.raises(PrototxtError, match="2 things are unknown: line 1: .*'lr_polcy'.*; line 2: .*'gammma'"):
+        parse_solver("lr_polcy: 'poly'\ngammma: 1")
+    with pytest.raises(PrototxtError, match="2 things are unknown: line 2: LayerParameter has no field 'x'; line 3"):
+        parse_solver("net_param {\n layer { x: 1 }\n y { } }")
+
+
+def test_the_first_twenty_are_named():
+    with pytest.raises(PrototxtError) as error:
+        parse_net("".join(f"layer {{ type: 'ReLU' thing_{i:02d}: 1 }}\n" for i in range(33)))
+    assert "33 things are unknown" in str(error.value)
+    assert "line 20: LayerParameter has no field 'thing_19'; and 13 more" in str(error.value)
+    assert "thing_20" not in str(error.value)
+
+
+def test_after_a_lost_brace_only_the_first_is_named():
+    text = (
+        "layer { type: 'Pooling' pooling_param { pool: MAX\n top: 'a' bottom: 'b' }\nlayer { type: 'ReLU' name: 'c' }"
+    )
+    with pytest.raises(PrototxtError) as error:
+        parse_net(text)
+    assert str(error.value) == "<string>:2: column 2: PoolingParameter has no field 'top'"
+
+
+@pytest.mark.parametrize(
+    ("text", "mode"),
+    [
+        ("", "CEIL"),
+        ("ceil_mode: true", "CEIL"),
+        ("ceil_mode: false", "FLOOR"),
+        ("round_mode: FLOOR", "FLOOR"),
+        ("round_mode: 1 ceil_mode: false", "FLOOR"),
+    ],
+)
+def test_the_ways_to_say_how_pooling_rounds(text, mode):
+    for layer in ("layer { type: 'Pooling'", "layers { type: POOLING"):
+        net = parse_net(f"{layer} pooling_param {{ kernel_size: 2 {text} }} }}")
+        pool = net.layer[0].pooling_param
+        assert pool.RoundMode.Name(pool.round_mode) == mode
+        assert not pool.HasField("ceil_mode")
+        assert net.dialect == ("v1" if "layers" in layer else "v2")
+        assert parse_net(format_message(net)).layer == net.layer
+
+
+def test_bvlcs_words_in_the_v1_layout():
+    conv = parse_net("layers { type: CONVOLUTION convolution_param { kernel_size: 3 dilation: 4 } }").layer[0]
+    assert list(conv.convolution_param.dilation) == [4]
+    assert conv.convolution_param.hole == 1
+
+
+def test_fields_of_the_last_caffe():
+    net = parse_net("layer { type: 'Clip' clip_param { min: -1 max: 2 } } layer { type: 'Swish' swish_param { } }")
+    assert (net.layer[0].clip_param.max, net.layer[1].swish_param.beta, net.dialect) == (2, 1, "v2")
+    solver = parse_solver("layer_wise_reduce: false weights: 'a.caffemodel'")
+    assert list(solver.weights) == ["a.caffemodel"]
+    with pytest.raises(PrototxtError, match="required field is not set: layer.0..clip_param.max"):
+        parse_net("layer { type: 'Clip' clip_param { min: 0 } }")
+
+
+# All of it is protobuf's text format, which other readers of prototxt know only in part.
+SPELLINGS = [
+    "layer { name: 'p' type: 'Pooling' pooling_param { pool: MAX kernel_size: 3 stride: 2 } }",
+    'layer: < name: "p", type: "Pool" "ing"; pooling_param: { pool: 0; kernel_size: 0x3, stride: 02 } >',
+    "layer\r\n{\r\n  name : 'p' # '\r\n  type: 'Pooling'\r\n pooling_param<pool:MAX kernel_size:3 stride:2>}\r\n",
+    "\ufefflayer{name:'\\x70'type:'Pooling'pooling_param{pool:MAX,kernel_size:3;stride:2}}",
+    "layer: [ { name: 'p' type: 'Pooling' pooling_param { pool: MAX kernel_size: 3 stride: 2 } } ]",
+]
+
+
+@pytest.mark.parametrize("text", SPELLINGS)
+def test_spellings_of_one_net(text):
+    assert parse_net(text) == parse_net(SPELLINGS[0])
+
+
+@pytest.mark.parametrize(
+    ("word", "value"), [("1.f", 1), ("1F", 1), (".5", 0.5), ("1e-2f", 0.01), ("-inf", -float("inf"))]
+)
+def test_spellings_of_a_float(word, value):
+    assert parse_net(f"layer {{ type: 'Power' power_param {{ shift: {word} }} }}").layer[0].power_param.shift == (
+        pytest.approx(value)
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "advice"),
+    [
+        ("layer { data_param { transform_param { } } }", "it stands beside data_param, in the layer"),
+        ("version: 1", "no released Caffe has it"),
+        ("layers { layer { context_pad: 16 } }", "calls it 'det_context_pad'"),
+    ],
+)
+def test_files_between_releases_are_refused_with_advice(text, advice):
+    with pytest.raises(PrototxtError, match=advice):
+        parse_net(text)
 
 
 @pytest.mark.parametrize(

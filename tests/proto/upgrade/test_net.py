@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from google.protobuf import text_format
 
 from deeplab_caffe.errors import PrototxtError
 from deeplab_caffe.proto import caffe_pb2, format_message, parse_net, upgrade_net
@@ -50,6 +51,15 @@ def test_bvlc_parts_of_the_v1_layout():
     assert (loss.ignore_label, loss.normalization) == (255, loss.FULL)
     assert list(net.layer[1].dummy_data_param.shape[0].dim) == [1, 2, 3, 4]
     assert [layer.type for layer in net.layer[2:]] == ["Deconvolution", "ImageSegData"]
+
+
+def test_deconvolution_stays_one_when_protobuf_writes_it():
+    net = text_format.Parse(
+        'layers { name: "up" type: DECONVOLUTION convolution_param { num_output: 2 kernel_size: 4 } }',
+        caffe_pb2.NetParameter(),
+    )
+    assert "type: IMAGE_SEG_DATA" in str(net)
+    assert [layer.type for layer in parse_net(str(net)).layer] == ["Deconvolution"]
 
 
 def test_messages_of_scripts_of_2014():

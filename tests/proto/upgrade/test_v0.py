@@ -113,3 +113,16 @@ def test_lines_are_right_after_a_padding_layer():
     with pytest.raises(PrototxtError, match="layer '#2': has both include and exclude") as error:
         parse_net(text)
     assert error.value.line == 5
+
+
+def test_all_that_is_wrong_is_named_at_once():
+    text = "layers { layer { name: 'a' type: 'cnv' } }\nlayers { layer { name: 'b' type: 'pool'\n cropsize: 3"
+    text += " batchsize: 1 } }"
+    with pytest.raises(PrototxtError) as error:
+        parse_net(text, "v0.prototxt")
+    assert error.value.line == 1
+    assert str(error.value) == (
+        "v0.prototxt:1: 3 things are wrong: line 1: layer 'a': unknown V0 layer type 'cnv' (did you mean 'conv'?); "
+        "line 3: layer 'b': V0 layer type 'pool' has no field 'batchsize'; "
+        "line 3: layer 'b': V0 layer type 'pool' has no field 'cropsize'"
+    )

@@ -6,7 +6,7 @@ import pytest
 from google.protobuf import text_format
 
 from deeplab_caffe.errors import PrototxtError
-from deeplab_caffe.proto import caffe_pb2, filter_net, parse_net
+from deeplab_caffe.proto import caffe_pb2, filter_net, format_message, parse_net
 from deeplab_caffe.proto.schema.names import v1_names
 
 
@@ -62,6 +62,9 @@ def test_inputs():
     assert list(net.input) == ["a", "b", "c"]
     assert [list(shape.dim) for shape in net.input_shape] == [[2, 3], [1, 3, 5, 7], [1, 3, 5, 7]]
     assert [item.name for item in net.layer] == ["a"]
+    assert list(net.input_layer) == ["input", "i", "i"]
+    assert "input_layer" not in format_message(net)
+    assert list(parse_net(v2("ReLU")).input_layer) == []
     net = parse_net(text + "shape { dim: 1 } shape { dim: [4, 4, 4, 4, 4] } } }")
     assert [list(shape.dim) for shape in net.input_shape[1:]] == [[1], [4, 4, 4, 4, 4]]
 

@@ -1,0 +1,86 @@
+"""What a caller's image must be: every door to the dense CRF checks its range of colours here."""
+
+from __future__ import annotations
+
+import math
+from reprlib import repr as short_repr
+from typing import Any
+
+from deeplab_caffe.errors import CRFError
+
+# Black and white of an image.
+Range = tuple[float, float]
+
+# Grey levels that lie nearer to a whole number were made of one.
+_WHOLE = 1e-3
+
+
+def as_image_range(image_range: Any) -> Range | None:
+    """Return what the caller says that black and white are; None if nothing is said.
+
+    Raises:
+        CRFError: not two finite numbers, black and white, the smaller first.
+    """
+    if image_range is None:
+        return None
+    try:
+        black, white = (float(one) for one in image_range)
+    except (TypeError, ValueError, OverflowError):
+        black = white = math.nan
+    if not (math.isfinite(black) and math.isfinite(white) and black < white):
+        raise CRFError(f"image_range must be (black, white), such as (0, 1), got {short_repr(image_range)}")
+    return black, white
+
+
+def validate_colours(low: float, high: float, floating: bool, image_range: Range | None) -> None:
+    """Validate an image by its smallest and largest value.
+
+    Args:
+        low: the smallest.
+        high: the largest.
+        floating: whether its dtype is floating point.
+        image_range: black and white, as the caller says; None: 0 and 255. A width beyond it is allowed on either side:
+            overshoot of a resize, or a mean that is subtracted, since only differences of colours count.
+
+    Raises:
+        CRFError: values that are not finite, or not of that range; it says what range they seem to have.
+    """
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise CRFError("image must be finite, got values that are not")
+    got = f"got values from {low:.6g} to {high:.6g}"
+    if image_range is None:
+        if advice := _advice(low, high, floating):
+            raise CRFError(f"image must be from 0 to 255, {got}: {advice}")
+        return
+    black, white = image_range
+    if low < black - (white - black) or high > white + (white - black):
+        raise CRFError(f"image_range says {black:g} to {white:g}, but image is not: {got}")
+
+
+def _advice(low: float, high: float, floating: bool) -> str:
+    """Return what to do with an image whose values are not from 0 to 255; empty if they are."""
+    if low < -0.5:
+        largest = max(-low, high)
+        if largest <= 1.5:
+            return "from -1 to 1? Say image_range=(-1, 1)"
+        if largest <= 16:
+            return "normalised? Undo it (image * std + mean), and say image_range=(0, 1) if that is from 0 to 1"
+        return "is a mean subtracted? Add it, or say image_range=(0, 255): only differences of colours count"
+    if high > 255.5:
+        if high < 300 and floating:
+            return "a resize's overshoot? Take image.clip(0, 255)"
+        white = next((2**bits - 1 for bits in (10, 12, 14, 16) if high < 2**bits), None)
+        return f"more than 8 bits? Say what white is: image_range=(0, {'white' if white is None else white})"
+    if floating and high <= 1.5 and (low, high) != (0, 0):
+        return "from 0 to 1? Say image_range=(0, 1); or image_range=(0, 255) if it is nearly black"
+    return ""
+
+
+def in_grey_levels(image: Any, image_range: Range | None) -> Any:
+    """Return a float32 image of any library from 0 to 255; whole numbers where it was made of whole numbers."""
+    if image_range in (None, (0, 255)):
+        return image
+    black, white = image_range
+    levels = (image - black) * (255 / (white - black))
+    whole = levels.round()
+    return whole + (levels - whole) * (abs(levels - whole) > _WHOLE)

@@ -1,0 +1,86 @@
+"""What a label map's file holds, where Pillow gives it in another form, and what of it is not to be trusted."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from dataclasses import dataclass
+from os import PathLike
+
+import numpy as np
+from PIL import Image
+
+from deeplab_caffe.errors import DataError
+
+_EXIF_ORIENTATION = 0x0112
+_JPEG = ("JPEG", "MPO")
+
+# Set once one label map in JPEG has been warned of.
+_jpeg_seen = threading.Event()
+
+
+@dataclass(frozen=True)
+class SampleScale:
+    """How Pillow scales samples: ``largest`` in the file becomes ``full``, what lies between is rounded."""
+
+    largest: int
+    full: int
+
+    def samples(self, pixels: np.ndarray) -> np.ndarray:
+        """Return the samples of Pillow's pixels, in their dtype."""
+        return ((pixels.astype(np.int64) * self.largest + self.full // 2) // self.full).astype(pixels.dtype)
+
+
+def sample_scale(image: Image.Image, path: str | PathLike[str]) -> SampleScale | None:
+    """Return how Pillow will scale a grey image's samples; None where it keeps them. To be asked before decoding.
+
+    Grey of 2 and 4 bits (PNG, TIFF) becomes 0 to 255, and so do the samples of PGM and PPM, by the largest that the
+    head says.
+
+    Raises:
+        DataError: the image has 16 bits beside alpha or colours, of which Pillow keeps the upper ones alone.
+    """
+    tile = getattr(image, "tile", None)
+    words = tile[0][3] if tile else None
+    raw_mode, *others = words if isinstance(words, tuple) and words else (words,)
+    if not isinstance(raw_mode, str):
+        return None
+    wide, largest = image.mode.startswith("I"), 0
+    if image.format == "PPM" and tile and tile[0][0] in ("ppm", "ppm_plain") and others:
+        largest = int(others[0])
+    if not wide and (";16" in raw_mode or largest > 255):
+        raise DataError("labels of 16 bits must be grey without alpha: save them as grey or palette PNG", path)
+    # Behind it stand I for inverted and R for reversed bits, in TIFF.
+    bits = {"L;2": 2, "L;4": 4}.get(raw_mode.rstrip("IR"))
+    if bits is not None:
+        return SampleScale((1 << bits) - 1, 255)
+    full = 65535 if wide else 255
+    return SampleScale(largest, full) if largest not in (0, full) else None
+
+
+def has_orientation(image: Image.Image) -> bool:
+    """Return whether an image has EXIF; reading it takes time, and label maps seldom have any."""
+    return "exif" in image.info or "Raw profile type exif" in image.info
+
+
+def orientation(image: Image.Image) -> int:
+    """Return the EXIF orientation, 1 to 8; 1 where there is none."""
+    try:
+        return int(image.getexif().get(_EXIF_ORIENTATION, 1))
+    except Exception:  # a broken EXIF block is no reason to refuse an image
+        return 1
+
+
+def warn_of_jpeg(image: Image.Image, path: str | PathLike[str]) -> None:
+    """Warn of the first label map of a run whose format is JPEG."""
+    if image.format in _JPEG and not _jpeg_seen.is_set():
+        _jpeg_seen.set()
+        warnings.warn(f"{path}: a label map in JPEG, whose compression changes labels: save them as PNG", stacklevel=3)
+
+
+def warn_of_orientation(turned: int, path: str | PathLike[str]) -> None:
+    """Warn of a label map that says it is to be turned."""
+    if turned != 1:
+        warnings.warn(
+            f"{path}: EXIF orientation {turned} is not applied: label maps fit the photo's stored pixels", stacklevel=3
+        )

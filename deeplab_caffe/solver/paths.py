@@ -1,0 +1,46 @@
+"""Files that a solver and its nets name: looked for from the working directory, as Caffe does, then beside the solver.
+
+So a solver in another folder can be trained with, whose author stood in that folder.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from google.protobuf.message import Message
+
+from deeplab_caffe.proto import caffe_pb2
+
+# Fields of a layer's parameters that name what is to be read.
+_READ = ("source", "mean_file", "root_folder")
+
+
+def found(name: str, folder: Path) -> str:
+    """Return ``name`` if it is there, else the file of that name in ``folder``; ``name`` where neither is."""
+    beside = folder / name
+    if not name or Path(name).is_absolute() or Path(name).exists() or not beside.exists():
+        return name
+    # The data layers put image names behind a root folder as it is.
+    return f"{beside}/" if name.endswith("/") else str(beside)
+
+
+def find_nets(param: caffe_pb2.SolverParameter, folder: Path) -> None:
+    """Replace a solver's nets by those beside it, and its snapshot_prefix if that one's folder is there alone."""
+    for field in ("net", "train_net"):
+        if param.HasField(field):
+            setattr(param, field, found(getattr(param, field), folder))
+    param.test_net[:] = [found(name, folder) for name in param.test_net]
+    prefix = Path(param.snapshot_prefix)
+    if not prefix.parent.exists() and (folder / prefix.parent).is_dir():
+        param.snapshot_prefix = str(folder / prefix)
+
+
+def find_data(net: caffe_pb2.NetParameter, folder: Path) -> None:
+    """Replace the lists, databases and means of a net's layers by those beside the solver."""
+    for layer in net.layer:
+        for _, value in layer.ListFields():
+            if not isinstance(value, Message):
+                continue
+            for name in _READ:
+                if name in value.DESCRIPTOR.fields_by_name and value.HasField(name):
+                    setattr(value, name, found(getattr(value, name), folder))

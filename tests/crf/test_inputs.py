@@ -1,0 +1,195 @@
+"""What scores are: the caller says it, or it is noticed where they are beyond doubt something else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from deeplab_caffe.crf import CRFParams, DenseCRF, DenseCRF2D, MeanField, dense_crf
+from deeplab_caffe.crf.inputs import apparent_kind, as_kind
+from deeplab_caffe.errors import CRFError
+
+HEIGHT, WIDTH, LABELS = 11, 9, 4
+PARAMS = CRFParams(3, 3, 4, 20, 30, iterations=3)
+
+Door = Callable[..., np.ndarray]
+
+
+def by_dense_crf(scores: np.ndarray, image: np.ndarray, **how: Any) -> np.ndarray:
+    return dense_crf(scores, image, PARAMS, **how)
+
+
+def by_batch(scores: np.ndarray, image: np.ndarray, **how: Any) -> np.ndarray:
+    return dense_crf(scores[None], image[None], PARAMS, **how)[0]
+
+
+def by_tensors(scores: np.ndarray, image: np.ndarray, **how: Any) -> np.ndarray:
+    return dense_crf(torch.from_numpy(scores), torch.from_numpy(image), PARAMS, **how).numpy()
+
+
+def by_object(scores: np.ndarray, image: np.ndarray, **how: Any) -> np.ndarray:
+    return DenseCRF2D.for_image(image, PARAMS).infer(scores, **how)
+
+
+def by_steps(scores: np.ndarray, image: np.ndarray, **how: Any) -> np.ndarray:
+    return DenseCRF2D.for_image(image, PARAMS).start(scores, **how).step(3).marginals()
+
+
+def by_points(scores: np.ndarray, image: np.ndarray, **how: Any) -> np.ndarray:
+    features = np.mgrid[:HEIGHT, :WIDTH].reshape(2, -1).T / np.float32(3)
+    crf = DenseCRF(HEIGHT * WIDTH, iterations=3)
+    crf.add_pairwise(features, 3)
+    found = crf.infer(scores.reshape(len(scores), -1), **how)
+    return found.reshape(len(found), HEIGHT, WIDTH)
+
+
+def by_module(scores: np.ndarray, image: np.ndarray, **how: Any) -> np.ndarray:
+    module = MeanField(max(2, len(scores)), PARAMS, **how)
+    return module(torch.from_numpy(scores)[None], torch.from_numpy(image)[None])[0].detach().numpy()
+
+
+DOORS = [by_dense_crf, by_batch, by_tensors, by_object, by_steps, by_points, by_module]
+
+
+@pytest.fixture
+def image(rng: np.random.Generator) -> np.ndarray:
+    return rng.integers(0, 256, size=(HEIGHT, WIDTH, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def scores(rng: np.random.Generator) -> np.ndarray:
+    return rng.normal(scale=2, size=(LABELS, HEIGHT, WIDTH)).astype(np.float32)
+
+
+@pytest.fixture
+def probabilities(scores: np.ndarray) -> np.ndarray:
+    powers = np.exp(scores)
+    return powers / powers.sum(0)
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_the_three_kinds_say_the_same(
+    door: Door, scores: np.ndarray, probabilities: np.ndarray, image: np.ndarray
+) -> None:
+    expected = door(scores, image)
+    np.testing.assert_array_equal(door(scores, image, kind="scores"), expected)
+    np.testing.assert_allclose(door(np.log(probabilities), image), expected, atol=2e-5)  # log-softmax: silent
+    np.testing.assert_allclose(door(probabilities, image, kind="probabilities"), expected, atol=2e-5)
+    np.testing.assert_allclose(door(-np.log(probabilities), image, kind="energies"), expected, atol=2e-5)
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_probabilities_and_energies_are_noticed(door: Door, probabilities: np.ndarray, image: np.ndarray) -> None:
+    one_hot = (probabilities == probabilities.max(0)).astype(np.float32)
+    rounded = probabilities.astype(np.float16).astype(np.float32)
+    for found in (probabilities, one_hot, rounded, probabilities.clip(1e-5, 1)):
+        with pytest.raises(CRFError, match='scores sum to 1 at every pixel.*say kind="probabilities"'):
+            door(found, image)
+        assert np.isfinite(door(found, image, kind="scores")).all()
+    for found in (-np.log(probabilities), -np.log(one_hot.clip(1e-5, 1))):
+        with pytest.raises(CRFError, match='these are energies.*say kind="energies"'):
+            door(found, image)
+        assert np.isfinite(door(found, image, kind="scores")).all()
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_one_pixel_that_does_not_sum_to_1_makes_them_scores(
+    door: Door, probabilities: np.ndarray, image: np.ndarray
+) -> None:
+    probabilities[:, 5, 3] *= 1.5  # not among the pixels that are looked at first
+    assert np.isfinite(door(probabilities, image)).all()
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_one_channel_is_the_foreground(door: Door, image: np.ndarray, rng: np.random.Generator) -> None:
+    logit = rng.normal(size=(1, HEIGHT, WIDTH)).astype(np.float32)
+    foreground = 1 / (1 + np.exp(-logit))
+    expected = door(np.concatenate([np.zeros_like(logit), logit]), image)
+    assert expected.shape == (2, HEIGHT, WIDTH)
+    np.testing.assert_array_equal(door(logit, image, kind="scores"), expected)
+    np.testing.assert_allclose(door(foreground, image, kind="probabilities"), expected, atol=2e-5)
+    np.testing.assert_allclose(door(-np.log(foreground), image, kind="energies"), expected, atol=2e-5)
+    for one in (logit, foreground):
+        with pytest.raises(CRFError, match='have one channel: the foreground.*kind="scores"'):
+            door(one, image)
+
+
+def test_certain_pixels_of_a_mask(image: np.ndarray) -> None:
+    mask = np.zeros((1, HEIGHT, WIDTH), np.float32)
+    mask[:, 3:6] = 1
+    for kind, values in (("probabilities", mask), ("energies", -np.log(mask.clip(1e-5, 1)))):
+        found = dense_crf(values, image, PARAMS, kind=kind)
+        np.testing.assert_array_equal(found.argmax(0), mask[0])
+
+
+def test_the_older_spelling(probabilities: np.ndarray, image: np.ndarray) -> None:
+    expected = dense_crf(probabilities, image, kind="probabilities")
+    np.testing.assert_array_equal(dense_crf(probabilities, image, probabilities=True), expected)
+    crf = DenseCRF2D.for_image(image)
+    np.testing.assert_array_equal(crf.infer(probabilities, probabilities=True), expected)
+    # It never said what becomes of one channel: that is asked.
+    with pytest.raises(CRFError, match="have one channel"):
+        dense_crf(probabilities[:1], image, probabilities=True)
+    assert as_kind(None, True) == as_kind("probabilities", True) == "probabilities"
+    with pytest.raises(CRFError, match="contradict each other"):
+        dense_crf(probabilities, image, kind="scores", probabilities=True)
+
+
+@pytest.mark.parametrize("door", [by_dense_crf, by_object, by_steps, by_points, by_module])
+@pytest.mark.parametrize("kind", ["logits", "Scores", 1, True])
+def test_other_words(door: Door, kind: Any, scores: np.ndarray, image: np.ndarray) -> None:
+    with pytest.raises(CRFError, match="kind must be scores, probabilities or energies, got"):
+        door(scores, image, kind=kind)
+
+
+def test_a_mask_is_told_how_to_become_two_channels(image: np.ndarray) -> None:
+    for mask in (np.ones((HEIGHT, WIDTH)), np.ones((HEIGHT, WIDTH), bool)):
+        with pytest.raises(
+            CRFError, match=r"scores must be \(C, H, W\), got shape \(11, 9\): .*np.stack\(\[1 - p, p\]\)"
+        ):
+            dense_crf(mask, image)
+        with pytest.raises(CRFError, match=r"np.stack\(\[1 - p, p\]\)"):
+            DenseCRF2D.for_image(image).infer(mask)
+
+
+def test_energies_must_be_finite(image: np.ndarray) -> None:
+    energies = np.zeros((2, HEIGHT, WIDTH))
+    energies[1] = np.inf
+    with pytest.raises(CRFError, match="energies must be finite .*from 0.0 to inf"):
+        dense_crf(energies, image, kind="energies")
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        ([0.25, 0.75], "probabilities"),
+        ([1.05, -0.05], "probabilities"),  # a resize's overshoot
+        ([0.6, 0.6], None),
+        ([1.5, -0.5], None),
+        ([np.log(2), np.log(2)], "energies"),
+        ([0.0, 11.5], "energies"),
+        ([-np.log(2), -np.log(2)], None),
+        ([3e38, 3e38], None),
+        ([0.0, 0.0], None),
+    ],
+)
+def test_apparent_kind(values: list[float], kind: str | None) -> None:
+    assert apparent_kind(np.array(values, np.float32)[:, None, None]) == kind
+    several = np.tile(np.array(values, np.float32)[:, None, None], (1, 20, 30))
+    assert apparent_kind(several) == kind
+
+
+def test_gradients_through_every_kind(scores: np.ndarray, probabilities: np.ndarray, image: np.ndarray) -> None:
+    colours = torch.from_numpy(image)[None]
+    for kind, values in (("probabilities", probabilities), ("energies", -np.log(probabilities))):
+        leaf = torch.from_numpy(values)[None].requires_grad_()
+        MeanField(LABELS, PARAMS, kind=kind)(leaf, colours)[0, 0].sum().backward()
+        assert leaf.grad is not None
+        assert leaf.grad.abs().max() > 0
+    logit = torch.from_numpy(scores[:1])[None].requires_grad_()
+    MeanField(2, PARAMS, kind="scores")(logit, colours)[0, 1].sum().backward()
+    assert logit.grad.abs().max() > 0

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from deeplab_caffe.solver import read_config
+from deeplab_caffe.solver.paths import found
+
+NET = """layers { name: "d" type: IMAGE_SEG_DATA top: "data" top: "label"
+  image_data_param { source: "list.txt" root_folder: "img/" batch_size: 1 }
+  transform_param { mean_file: "mean.binaryproto" } }
+"""
+SOLVER = 'train_net: "net.prototxt" test_net: "net.prototxt" test_iter: 1 test_interval: 1 snapshot_prefix: "snap/x"'
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A solver with all that it names, seen from another folder."""
+    home = tmp_path / "home"
+    for name in ("img", "snap"):
+        (home / name).mkdir(parents=True)
+    (home / "solver.prototxt").write_text(SOLVER)
+    (home / "net.prototxt").write_text(NET)
+    for name in ("list.txt", "mean.binaryproto"):
+        (home / name).touch()
+    (tmp_path / "away").mkdir()
+    monkeypatch.chdir(tmp_path / "away")
+    return home
+
+
+def test_files_beside_the_solver(folder: Path) -> None:
+    config = read_config(folder / "solver.prototxt")
+    assert config.param.train_net == str(folder / "net.prototxt")
+    assert config.param.snapshot_prefix == str(folder / "snap" / "x")
+    for net in (config.train_net, config.test_nets[0][1]):
+        param = net.layer[0]
+        assert param.image_data_param.source == str(folder / "list.txt")
+        assert param.image_data_param.root_folder == f"{folder}/img/"
+        assert param.transform_param.mean_file == str(folder / "mean.binaryproto")
+
+
+def test_the_working_directory_goes_first(folder: Path) -> None:
+    Path("net.prototxt").write_text(NET.replace('"d"', '"here"'))
+    Path("snap").mkdir()
+    config = read_config(folder / "solver.prototxt")
+    assert config.train_net.layer[0].name == "here"
+    assert config.param.snapshot_prefix == "snap/x"
+
+
+def test_what_is_nowhere_keeps_its_name(folder: Path) -> None:
+    assert found("none.txt", folder) == "none.txt"
+    assert found("/none.txt", folder) == "/none.txt"
+    assert found("", folder) == ""
