@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from os import PathLike
 
 MOST_CHARACTERS = 3000
+# Things of one kind that one message names.
+MOST_LISTED = 20
 _LONGEST_WORD = 200
 
 
@@ -44,10 +46,10 @@ def one_line(text: str) -> str:
     return shortened(printable(shortened(text, MOST_CHARACTERS)), MOST_CHARACTERS)
 
 
-def listed(items: Sequence[str], most: int = 20, separator: str = "; ") -> str:
-    """Return the first ``most`` items in one text, and how many more there are."""
-    more = len(items) - most
-    return separator.join(items[:most]) + (f"{separator}and {more} more" if more > 0 else "")
+def listed(items: Sequence[str], count: int, separator: str = "; ") -> str:
+    """Return the first items of ``count`` in one text, and how many more there are."""
+    more = count - len(items)
+    return separator.join(items) + (f"{separator}and {more} more" if more > 0 else "")
 
 
 class DeepLabCaffeError(Exception):

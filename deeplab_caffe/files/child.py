@@ -61,7 +61,8 @@ def ask(path: str | PathLike[str], kind: str, do: str, **request: Any) -> tuple[
         DataError: the file is damaged, refused or cannot be read. A library that crashes ends the child alone.
         NetError: the library is not installed.
     """
-    line = json.dumps({"do": do, "path": os.fspath(path), **request}).encode() + b"\n"
+    # The child's working directory is that of its start.
+    line = json.dumps({"do": do, "path": os.fspath(Path(path).absolute()), **request}).encode() + b"\n"
     with _Child.lock:
         answer = _exchange(line) or _exchange(line)  # It may just have ended for want of work.
     if answer is None:

@@ -23,7 +23,7 @@ class Dataset(NamedTuple):
     """Where a dataset is.
 
     Attributes:
-        path: its file.
+        path: its file, wherever the working directory is meanwhile.
         stamp: which file had that path: device, inode, size, time of the last change.
         name: its name in the file.
         shape: its dimensions, the slowest first.
@@ -94,7 +94,9 @@ def _datasets(path: str | PathLike[str], found: dict[str, Any]) -> dict[str, Dat
         shape, dtype, offset = tuple(facts["shape"]), np.dtype(facts["dtype"]), facts["offset"]
         if offset is not None and offset + math.prod(shape) * dtype.itemsize > size:
             raise DataError(f"truncated: dataset '{name}' ends behind the end of the file", path)
-        datasets[name] = Dataset(os.fspath(path), stamp, name, shape, dtype, offset, tuple(facts["attributes"]))
+        datasets[name] = Dataset(
+            os.fspath(Path(path).absolute()), stamp, name, shape, dtype, offset, tuple(facts["attributes"])
+        )
     return datasets
 
 

@@ -71,7 +71,8 @@ def read(path: str, stamp_then: list[int], name: str, start: int | None, stop: i
             raise RefusedError("has changed since it was opened")
         _Open.key, _Open.file = (path, stamp_then), _h5py_file(path)
     dataset = _Open.file[name]
-    values = np.ascontiguousarray(dataset[()] if start is None else dataset[start:stop])
+    # A single string comes without its closing zeros.
+    values = np.asarray(dataset[()] if start is None else dataset[start:stop], dataset.dtype, order="C")
     return {"dtype": values.dtype.str, "shape": list(values.shape), "bytes": values.nbytes}, values.reshape(-1).data
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from google.protobuf.message import Message
 
-from deeplab_caffe.errors import NetError, listed
+from deeplab_caffe.errors import MOST_LISTED, NetError, listed
 from deeplab_caffe.layers import LAYERS, Layer, NetContext, Shape, create_layer, layer_class
 from deeplab_caffe.net.graph import Graph, Step, mark_dead, mark_inplace
 from deeplab_caffe.proto import Dialect, caffe_pb2
@@ -87,8 +87,8 @@ def _refusal(
     layers: dict[str, list[str]] = {}
     for one in found:
         layers.setdefault(one.reason, []).append(f"'{one.layer}'")
-    reasons = [f"{reason} ({listed(names, 3, ', ')})" for reason, names in layers.items()]
-    refusal = NetError(f"{len(found)} layers are refused: {listed(reasons)}")
+    reasons = [f"{reason} ({listed(names[:3], len(names), ', ')})" for reason, names in layers.items()]
+    refusal = NetError(f"{len(found)} layers are refused: {listed(reasons[:MOST_LISTED], len(reasons))}")
     refusal.layer = found[0].layer
     return refusal
 

@@ -73,6 +73,33 @@ def test_all_datasets_of_all_groups(tmp_path: Path) -> None:
     assert read_dataset(found["iter"]).item() == 7
 
 
+def test_single_values_and_strings_come_from_the_child(tmp_path: Path) -> None:
+    plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    plist.set_layout(h5py.h5d.COMPACT)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["text"], file["texts"] = np.array(b"ab", "S5"), np.array([b"ab", b"c"], "S5")
+        kind, space = h5py.h5t.NATIVE_INT32, h5py.h5s.create(h5py.h5s.SCALAR)
+        h5py.h5d.create(file.id, b"number", kind, space, plist).write(space, space, np.array(7, np.int32))
+    found = find_all(tmp_path / "a.h5")[1]
+    assert [found[name].offset for name in ("text", "texts", "number")] == [None] * 3
+    assert (read_dataset(found["text"]).item(), read_dataset(found["number"]).item()) == (b"ab", 7)
+    assert read_dataset(found["texts"]).tolist() == [b"ab", b"c"]
+
+
+def test_the_working_directory_may_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        with h5py.File(tmp_path / name / "a.h5", "w") as file:
+            file.create_dataset("x", data=[len(name), ord(name[0])], chunks=(1,))
+            file["plain"] = [ord(name[0])]
+    for name in ("one", "two"):
+        monkeypatch.chdir(tmp_path / name)
+        found = find_all(Path("a.h5"))[1]
+        monkeypatch.chdir(tmp_path)
+        assert read_dataset(found["x"]).tolist() == [3, ord(name[0])]
+        assert read_dataset(found["plain"]).tolist() == [ord(name[0])]
+
+
 def test_what_lies_in_other_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "secret").write_bytes(bytes(96))
     with h5py.File(tmp_path / "other.h5", "w") as file:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from os import PathLike
 
-from deeplab_caffe.errors import DeepLabCaffeError, PrototxtError, listed
+from deeplab_caffe.errors import MOST_LISTED, DeepLabCaffeError, PrototxtError, listed
 
 _TOKEN = re.compile(
     r"""(?P<skip>[ \t\r\f\v]+|\#[^\n]*)
@@ -185,6 +185,6 @@ class Source:
         if len(found) == 1:
             return found[0]
         lines = [error.line for error in found if isinstance(error, PrototxtError) and error.line is not None]
-        reasons = [str(error).removeprefix(f"{self.path}:") for error in found]
-        message = f"{len(found)} things are wrong: {listed([f'line {reason}' for reason in reasons])}"
+        reasons = [f"line {str(error).removeprefix(f'{self.path}:')}" for error in found[:MOST_LISTED]]
+        message = f"{len(found)} things are wrong: {listed(reasons, len(found))}"
         return PrototxtError(message, self.path, min(lines, default=None))

@@ -9,7 +9,7 @@ from typing import Any
 
 from google.protobuf import text_format
 
-from deeplab_caffe.errors import PrototxtError, listed
+from deeplab_caffe.errors import MOST_LISTED, PrototxtError, listed
 from deeplab_caffe.proto.schema.inner import inner_schema
 from deeplab_caffe.proto.schema.tables import PACKAGE
 from deeplab_caffe.proto.text.encoding import utf8
@@ -108,7 +108,8 @@ def _refusal(
     if _is_unknown(error):
         found = unknown_parts(outline(text), message_name)
         if len(found) > 1 and _is_sound_otherwise(text, message_name):
-            listing = listed([f"line {part.line}: {part.message}" for part in found])
+            shown = [f"line {part.line}: {part.message}" for part in found[:MOST_LISTED]]
+            listing = listed(shown, len(found))
             return PrototxtError(f"{len(found)} things are unknown: {listing}", path, found[0].line)
         message = next((part.message for part in found if part.line == line), message)
     return PrototxtError(f"column {column}: {message}" if column else message, path, line)

@@ -5,7 +5,7 @@ protobuf's parser stops at the first. Here the outline of the text is laid besid
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,8 @@ from deeplab_caffe.proto.schema.names import all_names, did_you_mean
 from deeplab_caffe.proto.schema.tables import PACKAGE
 from deeplab_caffe.proto.text.outline import Node
 
-_HINTS = {
+_TYPES = frozenset(all_names())
+_ADVICE = {
     ("LayerParameter", "blobs_lr"): "in the layer { } layout write param { lr_mult: ... }",
     ("LayerParameter", "weight_decay"): "in the layer { } layout write param { decay_mult: ... }",
     ("DataParameter", "transform_param"): "it stands beside data_param, in the layer",
@@ -31,12 +32,23 @@ class Unknown:
     Attributes:
         line: its line in the text.
         what: what it is, without where and why: ``"field LayerParameter.bn_param"``.
-        message: the same for users.
+        text: the same for users, without advice.
+        word: the word that is unknown.
+        known: words that it may be a typo of.
+        advice: what to do, or None: the nearest word is named.
     """
 
     line: int
     what: str
-    message: str
+    text: str
+    word: str
+    known: Collection[str]
+    advice: str | None = None
+
+    @property
+    def message(self) -> str:
+        """Return it for users. The nearest word takes time to find, and a bad file may have a million unknown ones."""
+        return f"{self.text} ({self.advice})" if self.advice else self.text + did_you_mean(self.word, self.known)
 
 
 def unknown_parts(tree: Node, message_name: str) -> list[Unknown]:
@@ -50,36 +62,32 @@ def unknown_parts(tree: Node, message_name: str) -> list[Unknown]:
 
 
 def _unknown(tree: Node, message: Any) -> Iterator[Unknown]:
-    shown = message.name.removeprefix("V1")
+    shown, fields = message.name.removeprefix("V1"), message.fields_by_name
     for node in tree.children:
-        field = message.fields_by_name.get(node.name)
+        name, field = node.name, fields.get(node.name)
         if field is None:
-            hint = _HINTS.get((message.name, node.name))
-            hint = f" ({hint})" if hint else did_you_mean(node.name, message.fields_by_name)
-            yield Unknown(node.line, f"field {shown}.{node.name}", f"{shown} has no field '{node.name}'{hint}")
+            text, advice = f"{shown} has no field '{name}'", _ADVICE.get((message.name, name))
+            yield Unknown(node.line, f"field {shown}.{name}", text, name, fields, advice)
         elif field.message_type is not None:
             yield from _unknown(node, field.message_type)
         elif field.enum_type is not None and node.value is not None:
-            yield from _unknown_value(node, field.enum_type)
-        elif (message.name, node.name) == ("LayerParameter", "type") and node.value is not None:
+            yield from _unknown_value(node, node.value, field.enum_type)
+        elif (message.name, name) == ("LayerParameter", "type") and node.value is not None:
             name = node.value.strip("\"'")
-            if name not in all_names():
-                near = did_you_mean(name, all_names())
-                message_ = f"layer type {name} is neither Caffe's nor DeepLab's{near}"
-                yield Unknown(node.line, f"layer type {name}", message_)
+            if name not in _TYPES:
+                text = f"layer type {name} is neither Caffe's nor DeepLab's"
+                yield Unknown(node.line, f"layer type {name}", text, name, _TYPES)
 
 
-def _unknown_value(node: Node, enum: Any) -> Iterator[Unknown]:
-    name, values = node.value or "", enum.values_by_name
+def _unknown_value(node: Node, name: str, enum: Any) -> Iterator[Unknown]:
+    values = enum.values_by_name
     owner = enum.full_name.removeprefix(f"{PACKAGE}.").removeprefix("V1")
-    if name[:1] in "\"'":
-        near = did_you_mean(name.strip("\"'"), values)
-        message = f"{owner} is written without quotes in this layout{near}"
-        yield Unknown(node.line, f"quotes around {owner}", message)
+    if name[0] in "\"'":
+        text = f"{owner} is written without quotes in this layout"
+        yield Unknown(node.line, f"quotes around {owner}", text, name.strip("\"'"), values)
     elif name not in values and not name.lstrip("-")[:1].isdigit():
-        near = did_you_mean(name, values)
         if owner == "LayerParameter.LayerType":
-            message = f"layer type {name} is not in the V1 layout's catalogue{near}"
-            yield Unknown(node.line, f"layer type {name}", message)
+            text = f"layer type {name} is not in the V1 layout's catalogue"
+            yield Unknown(node.line, f"layer type {name}", text, name, values)
         else:
-            yield Unknown(node.line, f"value {owner} {name}", f"{owner} has no value {name}{near}")
+            yield Unknown(node.line, f"value {owner} {name}", f"{owner} has no value {name}", name, values)
