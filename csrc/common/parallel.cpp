@@ -8,7 +8,9 @@
 #include <condition_variable>
 #include <exception>
 #include <mutex>
+#include <new>
 #include <thread>
+#include <utility>
 
 #ifdef _OPENMP
 #include <omp.h>
@@ -23,6 +25,12 @@ namespace {
 std::atomic<int> requested_threads{0};
 thread_local int requested_threads_here = 0;
 thread_local bool inside_loop = false;
+std::atomic<int> most_threads{0};
+
+struct InsideLoop {
+  InsideLoop() { inside_loop = true; }
+  ~InsideLoop() { inside_loop = false; }
+};
 
 // Turns of looking for work before a thread goes to sleep: some ten microseconds, about what lies between two loops of
 // one operation.
@@ -39,7 +47,8 @@ void pause() {
 // Threads that wait for the next loop. Never destroyed: they may outlive main.
 class Pool {
  public:
-  // False if another thread's loop is running.
+  // False if another thread's loop is running. Throws what a chunk threw, when no thread holds a chunk any more: the
+  // body lies in the caller's stack frame.
   bool run(int threads, int64_t chunks, detail::ChunkFunction function, const void* body) {
     const std::unique_lock<std::mutex> owner(owner_, std::try_to_lock);
     if (!owner) return false;
@@ -65,6 +74,10 @@ class Pool {
         std::this_thread::yield();
       }
     }
+    if (failed_) {
+      failed_ = false;
+      std::rethrow_exception(std::exchange(error_, nullptr));
+    }
     return true;
   }
 
@@ -73,8 +86,8 @@ class Pool {
     for (; helpers_ < helpers; ++helpers_) {
       try {
         std::thread([this] { help(); }).detach();
-      } catch (const std::system_error&) {
-        return;  // the system has no more; the pool stays as it is
+      } catch (const std::exception&) {
+        return;  // the system has no more threads or no memory for one; the pool stays as it is
       }
     }
   }
@@ -104,7 +117,16 @@ class Pool {
   }
 
   void work() {
-    for (int64_t chunk = next_++; chunk < chunks_; chunk = next_++) function_(body_, chunk);
+    for (int64_t chunk = next_++; chunk < chunks_; chunk = next_++) {
+      try {
+        function_(body_, chunk);
+      } catch (...) {
+        // The first one is kept. Nobody takes a further chunk.
+        if (!failed_.exchange(true)) error_ = std::current_exception();
+        next_ = chunks_;
+        return;
+      }
+    }
   }
 
   std::mutex owner_;
@@ -114,12 +136,14 @@ class Pool {
   detail::ChunkFunction function_ = nullptr;
   const void* body_ = nullptr;
   int64_t chunks_ = 0;
+  std::exception_ptr error_;
 
   alignas(64) std::atomic<uint64_t> loop_{0};
   alignas(64) std::atomic<int64_t> next_{0};
   alignas(64) std::atomic<bool> open_{false};
   std::atomic<int> inside_{0};
   std::atomic<int> helpers_wanted_{0};
+  std::atomic<bool> failed_{false};
 
   std::mutex sleep_;
   std::condition_variable wake_;
@@ -134,7 +158,9 @@ Pool& the_pool() {
 #ifndef _WIN32
   // A forked process has none of its parent's threads. Asked for before there is a pool, so that none is without it.
   static std::once_flag registered;
-  std::call_once(registered, [] { pthread_atfork(nullptr, nullptr, [] { pool = nullptr; }); });
+  std::call_once(registered, [] {
+    if (pthread_atfork(nullptr, nullptr, [] { pool = nullptr; }) != 0) throw std::bad_alloc();
+  });
 #endif
   Pool* made = new Pool;
   if (pool.compare_exchange_strong(found, made)) return *made;
@@ -159,12 +185,15 @@ int num_threads() {
 #endif
 }
 
+void detail::set_most_threads(int threads) { most_threads = std::max(threads, 0); }
+
 void detail::run_chunks(int threads, int64_t chunks, ChunkFunction function, const void* body) {
-  if (!inside_loop) {
-    inside_loop = true;
-    const bool shared = the_pool().run(threads, chunks, function, body);
-    inside_loop = false;
-    if (shared) return;
+  static const int processors = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  const int most = most_threads;
+  threads = std::min(threads, most > 0 ? most : processors);
+  if (threads > 1 && !inside_loop) {
+    const InsideLoop inside;
+    if (the_pool().run(threads, chunks, function, body)) return;
   }
   for (int64_t chunk = 0; chunk < chunks; ++chunk) function(body, chunk);
 }

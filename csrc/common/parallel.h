@@ -11,7 +11,8 @@
 
 namespace deeplab {
 
-// Threads used by all CPU loops of the extension; 0 means OpenMP's own choice (OMP_NUM_THREADS, else the cores).
+// Threads used by all CPU loops of the extension; 0 means OpenMP's own choice (OMP_NUM_THREADS, else the cores). Never
+// more are started than the machine has processors.
 void set_num_threads(int threads);
 // The same for loops that the calling thread starts; 0 restores the default.
 void set_num_threads_here(int threads);
@@ -21,13 +22,18 @@ namespace detail {
 
 using ChunkFunction = void (*)(const void* body, int64_t chunk);
 
-// Calls function(body, chunk) for all chunks, by the calling thread and up to `threads` - 1 others.
+// Calls function(body, chunk) for all chunks, by the calling thread and up to `threads` - 1 others. Throws the first
+// exception that a chunk threw.
 void run_chunks(int threads, int64_t chunks, ChunkFunction function, const void* body);
+
+// For tests: allows that many threads on any machine; 0: as many as it has processors.
+void set_most_threads(int threads);
 
 }  // namespace detail
 
-// Calls body(begin, end) for consecutive chunks of at most `grain` items that together cover [0, count). The body must
-// not throw. Loops inside of loops, and those that two threads start at the same time, are not shared out.
+// Calls body(begin, end) for consecutive chunks of at most `grain` items that together cover [0, count). If the
+// body throws, no chunk is begun after that, and the caller gets the first exception when all threads have left the
+// body. Loops inside of loops, and those that two threads start at the same time, are not shared out.
 template <typename Body>
 void parallel_for(int64_t count, int64_t grain, const Body& body) {
   if (count <= 0) return;

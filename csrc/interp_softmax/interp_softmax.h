@@ -21,8 +21,13 @@ DEEPLAB_HOST_DEVICE float exponential(float x) {
   constexpr float kLog2E = 1.44269504f;
   constexpr float kLn2High = 0.693359375f, kLn2Low = -2.12194440e-4f;  // the first has few bits: n times it is exact
   constexpr float kToInteger = 12582912.f;                             // 1.5 * 2^23: adding it rounds
-  constexpr float kVanishes = -104.f;                                  // half of the least float and less
-  const float bounded = x < kVanishes ? kVanishes : x;                 // keeps NaN
+  // -104, below which is half of the least float and less. A comparison of floats may trap, and GCC makes no vectors of
+  // one whose result goes on in two ways; so the bits are compared and masked. They are above -104's for what is below
+  // -104, up to those of -inf; above them come NaNs.
+  constexpr uint32_t kVanishes = 0xc2d00000u, kInfinite = 0xff800000u;
+  const uint32_t bits = float_bits(x);
+  const uint32_t vanishes = 0u - static_cast<uint32_t>(bits - (kVanishes + 1) <= kInfinite - (kVanishes + 1));
+  const float bounded = bits_float((bits & ~vanishes) | (kVanishes & vanishes));
   const float shifted = bounded * kLog2E + kToInteger;
   const float n = shifted - kToInteger;
   const float r = (bounded - n * kLn2High) - n * kLn2Low;

@@ -115,6 +115,33 @@ void run(const TensorView& scores, const TensorView& probabilities, const Resize
   });
 }
 
+// Scores of the result's size: each pixel reads itself, with the weights 1 and 0.
+template <typename stored_t>
+void run_unresized(const TensorView& scores, const TensorView& probabilities, const interp::Window& window) {
+  using scalar_t = compute_t<stored_t>;
+  const int64_t channels = scores.size(1), plane = window.height * window.width;
+  parallel_for(scores.size(0) * window.height, kRows, [&](int64_t begin, int64_t end) {
+    std::vector<scalar_t> widened(channels * kPixels), values(channels * kPixels);
+    for (int64_t index = begin; index < end; ++index) {
+      const int64_t item = index / window.height, y = index % window.height;
+      const stored_t* row = scores.ptr<const stored_t>() + item * scores.stride(0) +
+                            (window.top + y) * scores.stride(2) + window.left * scores.stride(3);
+      scalar_t* out = probabilities.ptr<scalar_t>() + item * channels * plane + y * window.width;
+      for (int64_t x = 0; x < window.width; x += kPixels) {
+        const int64_t count = std::min(kPixels, window.width - x);
+        // Where values lie side by side already, they are read there.
+        const scalar_t* first = interp::widened(row, scores.stride(3), x, x + count, widened.data());
+        const bool in_place = first != widened.data();
+        for (int64_t c = 1; c < channels && !in_place; ++c) {
+          interp::widened(row + c * scores.stride(1), scores.stride(3), x, x + count, widened.data() + c * kPixels);
+        }
+        const int64_t stride = in_place ? scores.stride(1) : kPixels;
+        softmax(Piece<scalar_t>{first, first, stride, {0, 0, 1, 0}, channels, count, values.data(), out + x, plane});
+      }
+    }
+  });
+}
+
 }  // namespace
 
 void probabilities_cpu(const TensorView& scores, const TensorView& probabilities, int64_t height, int64_t width,
@@ -122,8 +149,11 @@ void probabilities_cpu(const TensorView& scores, const TensorView& probabilities
   if (probabilities.numel() == 0) return;
   const ResizedAxis rows = interp::make_axis(scores.size(2), height),
                     columns = interp::make_axis(scores.size(3), width);
-  dispatch_stored(scores.dtype, "interp_softmax",
-                  [&](auto stored) { run<decltype(stored)>(scores, probabilities, rows, columns, window); });
+  const bool resized = rows.in != rows.out || columns.in != columns.out;
+  dispatch_stored(scores.dtype, "interp_softmax", [&](auto stored) {
+    if (resized) return run<decltype(stored)>(scores, probabilities, rows, columns, window);
+    run_unresized<decltype(stored)>(scores, probabilities, window);
+  });
 }
 
 }  // namespace deeplab::interp_softmax

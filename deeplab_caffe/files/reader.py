@@ -71,7 +71,8 @@ def read(path: str, stamp_then: list[int], name: str, start: int | None, stop: i
             raise RefusedError("has changed since it was opened")
         _Open.key, _Open.file = (path, stamp_then), _h5py_file(path)
     dataset = _Open.file[name]
-    values = np.ascontiguousarray(dataset[()] if start is None else dataset[start:stop])
+    # A single string comes without its closing zeros.
+    values = np.asarray(dataset[()] if start is None else dataset[start:stop], dataset.dtype, order="C")
     return {"dtype": values.dtype.str, "shape": list(values.shape), "bytes": values.nbytes}, values.reshape(-1).data
 
 
@@ -162,10 +163,13 @@ def _words(error: Exception) -> str:
 
 
 def _answer(request: dict[str, Any]) -> Answer:
-    seconds = CPU_SECONDS + request.pop("bytes", 0) / CPU_BYTES_PER_SECOND
-    signal.setitimer(signal.ITIMER_PROF, seconds)
+    most = request.pop("most")
+    signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS + most / CPU_BYTES_PER_SECOND)
     try:
-        return DO[request.pop("do")](**request)
+        head, payload = DO[request.pop("do")](**request)
+        if head.get("bytes", 0) > most:
+            raise RefusedError(f"gives {head['bytes']:,} bytes instead of {most:,}")
+        return head, payload
     except RefusedError as error:
         return {"refused": str(error)}, b""
     except ImportError as error:

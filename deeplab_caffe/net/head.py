@@ -151,12 +151,21 @@ class Output:
 
 
 def activated(scores: Tensor, activation: str) -> Tensor:
-    """Return the probabilities (N, C, H, W) of scores; see :attr:`Output.activation`."""
+    """Return the probabilities (N, C, H, W) of scores; see :attr:`Output.activation`.
+
+    The same bits for any number of threads: torch's softmax and sigmoid give others for each.
+    """
     if activation == "none":
         return scores
     if activation == "softmax":
-        return torch.softmax(scores, 1)
-    return scores.sigmoid() if activation == "sigmoid" else scores.exp()
+        if scores.amin() == -torch.inf:
+            # A label ruled out; interp's weighted sum of it is NaN.
+            scores = scores.clamp_min(torch.finfo(scores.dtype).min)
+        return interp_softmax(scores, *scores.shape[2:])
+    if activation == "sigmoid":
+        # 1 / (1 + exp(-x)): the second of the classes that score 0 and x.
+        return interp_softmax(torch.cat([torch.zeros_like(scores), scores], 1), *scores.shape[2:])[:, 1:]
+    return scores.exp()
 
 
 @dataclass(frozen=True)

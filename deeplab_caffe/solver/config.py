@@ -91,8 +91,6 @@ def solver_error(error: SolverError, path: str) -> PrototxtError:
 
 
 def _check(param: caffe_pb2.SolverParameter) -> None:
-    if param.weights:
-        raise SolverError("weights is not read here: give them beside the solver (--weights)", field="weights")
     for field in _FINITE:
         if not math.isfinite(getattr(param, field)):
             raise SolverError(f"{field} must be finite, got {getattr(param, field):g}", field=field)

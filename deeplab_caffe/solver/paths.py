@@ -25,11 +25,12 @@ def found(name: str, folder: Path) -> str:
 
 
 def find_nets(param: caffe_pb2.SolverParameter, folder: Path) -> None:
-    """Replace a solver's nets by those beside it, and its snapshot_prefix if that one's folder is there alone."""
+    """Replace nets and weights by those beside the solver, and snapshot_prefix if its folder is there alone."""
     for field in ("net", "train_net"):
         if param.HasField(field):
             setattr(param, field, found(getattr(param, field), folder))
     param.test_net[:] = [found(name, folder) for name in param.test_net]
+    param.weights[:] = [found(name.strip(), folder) for names in param.weights for name in names.split(",")]
     prefix = Path(param.snapshot_prefix)
     if not prefix.parent.exists() and (folder / prefix.parent).is_dir():
         param.snapshot_prefix = str(folder / prefix)

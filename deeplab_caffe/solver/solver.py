@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from google.protobuf.message import Message
 from torch import Tensor
 
 from deeplab_caffe.arrays.devices import resolve_device
@@ -141,8 +140,7 @@ class Solver:
             self.rule = create_rule(self.param, self.blobs)
         except SolverError as error:
             raise self.config.error(error) from None
-        message: Message = self.param
-        for names in getattr(message, "weights", ()):
+        for names in self.param.weights:
             for name in names.split(","):
                 self.copy_from(name.strip())
         self.smoothed = SmoothedLoss(self.param.average_loss)

@@ -71,6 +71,11 @@ def test_several_views(run, photo: Path, tmp_path: Path) -> None:
     )
     expected = segmenter.segment(np.asarray(Image.open(photo)))
     np.testing.assert_array_equal(load_label(tmp_path / "photo_labels.png"), expected.labels)
+    # The scores first, from which the probabilities come: if bits ever differ, this tells where.
+    again = segmenter.segment(np.asarray(Image.open(photo)))
+    np.testing.assert_array_equal(again.scores, expected.scores)
+    np.testing.assert_array_equal(np.exp(again.scores), np.exp(expected.scores))
+    np.testing.assert_array_equal(again.probabilities(), expected.probabilities())
     np.testing.assert_array_equal(np.load(tmp_path / "photo_marginals.npy"), expected.probabilities())
     assert run("segment", photo, "--out", tmp_path, "--scales", "big").status == 2
 

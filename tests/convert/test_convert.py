@@ -197,3 +197,16 @@ def test_the_command(run, caffemodel: Path, tmp_path: Path) -> None:
     assert (tmp_path / "b.caffemodel").read_bytes() == caffemodel.read_bytes()
     deploy.write_text(format_message(parse(inputs(data=(1, 3, 4, 4)) + layer("RELU", "r", "data", "r"))))
     assert run("convert", tmp_path / "net.pth", "--model", deploy, "--out", tmp_path / "c.pth").status == 1
+
+
+def test_a_compressed_pth_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
+    torch.save({"a": torch.zeros(1 << 20)}, tmp_path / "a.pth")
+    with (
+        zipfile.ZipFile(tmp_path / "a.pth") as whole,
+        zipfile.ZipFile(tmp_path / "b.pth", "w", zipfile.ZIP_DEFLATED) as packed,
+    ):
+        for part in whole.namelist():
+            packed.writestr(part, whole.read(part))
+    assert (tmp_path / "b.pth").stat().st_size < 10_000
+    with pytest.raises(ConversionError, match=r"b\.pth: cannot be read: its parts are compressed"):
+        read_tensors(tmp_path / "b.pth")

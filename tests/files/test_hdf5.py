@@ -12,11 +12,17 @@ import pytest
 
 from deeplab_caffe.errors import DataError
 from deeplab_caffe.files import child
-from deeplab_caffe.files.hdf5 import close, find_all, find_datasets, read_dataset, read_rows
+from deeplab_caffe.files.hdf5 import Dataset, close, find_all, find_datasets, read_dataset, read_rows
 
 h5py = pytest.importorskip("h5py")
 
 VALUES = np.arange(24).reshape(6, 4)
+
+
+def rows(found: Dataset, start: int, stop: int, dtype: object = None) -> np.ndarray:
+    out = np.empty((stop - start, *found.shape[1:]), dtype or found.dtype)
+    read_rows(found, start, out)
+    return out
 
 
 def only(path: Path, name: str = "x"):
@@ -32,7 +38,8 @@ def test_a_dataset_in_one_piece_is_read_without_the_library(tmp_path: Path, dtyp
     assert found.offset is not None
     assert (found.shape, found.dtype) == ((6, 4), np.dtype(dtype))
     np.testing.assert_array_equal(read_dataset(found), VALUES)
-    np.testing.assert_array_equal(read_rows(found, 2, 4), [[8, 9, 10, 11], [12, 13, 14, 15]])
+    for wanted in (None, np.float32):
+        np.testing.assert_array_equal(rows(found, 2, 4, wanted), [[8, 9, 10, 11], [12, 13, 14, 15]])
 
 
 @pytest.mark.parametrize("kept", [{"chunks": (4, 3), "compression": "gzip"}, {"maxshape": (None, 4)}])
@@ -42,9 +49,9 @@ def test_chunks_come_from_the_child(tmp_path: Path, kept: dict[str, object]) -> 
     found = only(tmp_path / "a.h5")
     assert found.offset is None
     np.testing.assert_array_equal(read_dataset(found), VALUES)
-    np.testing.assert_array_equal(read_rows(found, 3, 6), VALUES[3:])
+    np.testing.assert_array_equal(rows(found, 3, 6), VALUES[3:])
     close(tmp_path / "a.h5")
-    np.testing.assert_array_equal(read_rows(found, 0, 1), VALUES[:1])
+    np.testing.assert_array_equal(rows(found, 0, 1), VALUES[:1])
 
 
 def test_a_float_of_other_bits_is_not_taken_for_numpys(tmp_path: Path) -> None:
@@ -71,6 +78,33 @@ def test_all_datasets_of_all_groups(tmp_path: Path) -> None:
         "iter": (),
     }
     assert read_dataset(found["iter"]).item() == 7
+
+
+def test_single_values_and_strings_come_from_the_child(tmp_path: Path) -> None:
+    plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    plist.set_layout(h5py.h5d.COMPACT)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["text"], file["texts"] = np.array(b"ab", "S5"), np.array([b"ab", b"c"], "S5")
+        kind, space = h5py.h5t.NATIVE_INT32, h5py.h5s.create(h5py.h5s.SCALAR)
+        h5py.h5d.create(file.id, b"number", kind, space, plist).write(space, space, np.array(7, np.int32))
+    found = find_all(tmp_path / "a.h5")[1]
+    assert [found[name].offset for name in ("text", "texts", "number")] == [None] * 3
+    assert (read_dataset(found["text"]).item(), read_dataset(found["number"]).item()) == (b"ab", 7)
+    assert read_dataset(found["texts"]).tolist() == [b"ab", b"c"]
+
+
+def test_the_working_directory_may_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        with h5py.File(tmp_path / name / "a.h5", "w") as file:
+            file.create_dataset("x", data=[len(name), ord(name[0])], chunks=(1,))
+            file["plain"] = [ord(name[0])]
+    for name in ("one", "two"):
+        monkeypatch.chdir(tmp_path / name)
+        found = find_all(Path("a.h5"))[1]
+        monkeypatch.chdir(tmp_path)
+        assert read_dataset(found["x"]).tolist() == [3, ord(name[0])]
+        assert read_dataset(found["plain"]).tolist() == [ord(name[0])]
 
 
 def test_what_lies_in_other_files_is_refused(tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ int main() {
       for (int64_t i = 0; i < P; ++i)
         for (int d = 0; d < dims; ++d) f2[i * (dims + 2) + d] = f[d * P + i];
       auto rows = tv(f2.data(), {P, dims}, {dims + 2, 1});
+      detail::set_most_threads(3);
       set_num_threads(3);
       auto a = lattice::build_cpu(planes, true);
       set_num_threads(1);

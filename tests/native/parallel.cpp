@@ -1,5 +1,5 @@
-// Stress of csrc/common/parallel.cpp: loops of all sizes from several threads at once, loops inside of loops, naps
-// between loops so that helpers go to sleep, and a fork
+// Stress of csrc/common/parallel.cpp: loops of all sizes from several threads at once, loops inside of loops, loops
+// that throw, naps between loops so that helpers go to sleep, and a fork
 // (with any argument: none).
 #include "../../csrc/common/parallel.h"
 
@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <new>
 #include <thread>
 #include <vector>
 using namespace deeplab;
@@ -21,12 +22,24 @@ static int64_t loop(int64_t n, int64_t grain) {
   for (int64_t v : out) s += v;
   return s;
 }
+// A chunk that throws: the caller gets it, and the next loop is whole.
+static bool throwing(int64_t n, int64_t bad) {
+  try {
+    parallel_for(n, 1, [&](int64_t b, int64_t) {
+      if (b % bad == 0) throw std::bad_alloc();
+    });
+  } catch (const std::bad_alloc&) {
+    return loop(n, 3) == n * (n - 1) / 2;
+  }
+  return false;
+}
 int main(int argc, char**) {
+  detail::set_most_threads(4);
   set_num_threads(4);
   auto work = [](int seed) {
     for (int k = 0; k < 3000; ++k) {
       const int64_t n = 1 + (k * 7919 + seed) % 300;
-      if (loop(n, 1 + k % 9) != n * (n - 1) / 2) {
+      if (loop(n, 1 + k % 9) != n * (n - 1) / 2 || !throwing(n, 1 + k % 5)) {
         printf("WRONG\n");
         _exit(1);
       }

@@ -6,7 +6,7 @@ import torch
 import deeplab_caffe as dc
 from deeplab_caffe.errors import NetError
 from deeplab_caffe.net.graph import lower, run_layer
-from deeplab_caffe.net.head import Head, split_head
+from deeplab_caffe.net.head import Head, activated, split_head
 from deeplab_caffe.ops.argmax import argmax_labels
 from tests import nets
 from tests.inference.narrow import narrow, photo_like
@@ -143,3 +143,26 @@ def test_one_channel_of_scores_is_the_foreground() -> None:
     images = torch.randint(0, 256, (1, *expected.shape[2:], 3), dtype=torch.uint8)
     marginals = output.marginals(images, dc.CRFParams(iterations=2))
     assert marginals.shape == (1, 2, *expected.shape[2:])
+
+
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid", "exp"])
+@pytest.mark.parametrize("size", [(97, 129), (333, 499), (65, 65)])
+def test_probabilities_have_the_same_bits_for_any_number_of_threads(activation: str, size: tuple[int, int]) -> None:
+    channels = 11 if activation == "softmax" else 1
+    scores = 5 * torch.randn((1, channels, *size), generator=torch.Generator().manual_seed(0))
+    before = torch.get_num_threads()
+    try:
+        found = []
+        for threads in range(1, 9):
+            torch.set_num_threads(threads)
+            found.append(activated(scores, activation))
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(found[0], other) for other in found[1:])
+    expected = {"softmax": scores.softmax(1), "sigmoid": scores.sigmoid(), "exp": scores.exp()}[activation]
+    torch.testing.assert_close(found[0], expected, atol=4e-7, rtol=4e-7)
+
+
+def test_a_score_of_minus_infinity_has_no_probability() -> None:
+    scores = torch.tensor([0.0, -torch.inf, 0.0]).reshape(1, 3, 1, 1).expand(1, 3, 2, 5)
+    assert activated(scores, "softmax")[0, :, 1, 4].tolist() == [0.5, 0.0, 0.5]

@@ -131,6 +131,16 @@ def test_non_contiguous(layout: str, device: str, generator: torch.Generator) ->
     assert torch.equal(interp_softmax(scores, 89, 97), interp_softmax(scores.contiguous(), 89, 97))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_scores_of_the_results_size(dtype: torch.dtype, device: str, generator: torch.Generator) -> None:
+    scores = torch.randn((2, 5, 37, 150), generator=generator).to(device, dtype)
+    part = {"crop": (30, 140), "origin": (3, 7)}
+    for layout in (scores, scores.to(memory_format=torch.channels_last)):
+        found = interp_softmax(layout, 37, 150, **part)
+        expected = torch.softmax(scores.to(found.dtype), 1)[:, :, 3:33, 7:147]
+        torch.testing.assert_close(found, expected, atol=4e-7, rtol=0)
+
+
 def test_empty_batch(device: str) -> None:
     assert interp_softmax(torch.zeros((0, 3, 4, 4), device=device), 9, 9).shape == (0, 3, 9, 9)
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import deeplab_caffe.pycaffe as caffe
-from deeplab_caffe.errors import PrototxtError
+from deeplab_caffe.errors import CaffeModelError, PrototxtError
 from deeplab_caffe.proto import read_solverstate
 from deeplab_caffe.solver import Solver, TrainingLog
 from tests.goldens import TRAINING_TOLERANCE, case_dir, load_case
@@ -96,6 +96,15 @@ def test_an_update_from_diffs_that_a_script_wrote(tmp_path: Path) -> None:
     assert weight(solver) == 1.5
     # Caffe leaves the update in the diff.
     assert solver.net.params["ip"][0].diff[0, 0] == 0.5
+
+
+def test_weights_to_begin_with(tmp_path: Path) -> None:
+    first = line_solver(tmp_path)
+    first.step(1)
+    first.net.save_hdf5(tmp_path / "w.h5")
+    assert weight(line_solver(tmp_path, f'weights: "{tmp_path}/w.h5" layer_wise_reduce: false')) == 1.5
+    with pytest.raises(CaffeModelError, match="gone.caffemodel"):
+        line_solver(tmp_path, 'weights: "gone.caffemodel"')
 
 
 def test_callbacks(tmp_path: Path) -> None:

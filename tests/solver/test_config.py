@@ -83,7 +83,6 @@ def test_variables_reach_the_nets(files: Path) -> None:
             2,
             "solver type 'AdamW' is not implemented: expected one of SGD, Nesterov, AdaGrad, RMSProp, AdaDelta, Adam",
         ),
-        ('net: "net.prototxt"\nweights: "a.caffemodel"', 2, "weights is not read here: give them beside the solver"),
         ('net: "net.prototxt"\n\nmomentum: 1', 3, "momentum must be at least 0 and below 1, got 1"),
         ('net: "net.prototxt"\nweight_decay: nan', 2, "weight_decay must be finite, got nan"),
         ('net: "net.prototxt"\nclip_gradients: inf', 2, "clip_gradients must be finite, got inf"),

@@ -40,6 +40,12 @@ def test_files_beside_the_solver(folder: Path) -> None:
         assert param.transform_param.mean_file == str(folder / "mean.binaryproto")
 
 
+def test_weights_beside_the_solver(folder: Path) -> None:
+    (folder / "solver.prototxt").write_text(SOLVER + ' weights: "a.h5, b.caffemodel" layer_wise_reduce: false')
+    (folder / "b.caffemodel").touch()
+    assert list(read_config(folder / "solver.prototxt").param.weights) == ["a.h5", f"{folder}/b.caffemodel"]
+
+
 def test_the_working_directory_goes_first(folder: Path) -> None:
     Path("net.prototxt").write_text(NET.replace('"d"', '"here"'))
     Path("snap").mkdir()
