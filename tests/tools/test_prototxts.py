@@ -66,7 +66,7 @@ def test_the_report_by_hand(folder: Path) -> None:
 def test_the_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert prototxts.main([str(folder), "--read-only", "--json", str(tmp_path / "out.json")]) == 0
     text = capsys.readouterr().out
-    assert "of 7 nets of Caffe's and DeepLab's own layers 6 are read: 85.7 %" in text
+    assert "of 7 nets of Caffe's and DeepLab's own layers and fields 6 are read: 85.7 %" in text
     assert "not read: unknown layer type ROIPooling" in text
     assert "not built" not in text
     assert json.loads((tmp_path / "out.json").read_text())["layouts"]["V2"]["files"] == 7

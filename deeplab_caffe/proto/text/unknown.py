@@ -18,8 +18,6 @@ _TYPES = frozenset(all_names())
 _ADVICE = {
     ("LayerParameter", "blobs_lr"): "in the layer { } layout write param { lr_mult: ... }",
     ("LayerParameter", "weight_decay"): "in the layer { } layout write param { decay_mult: ... }",
-    ("DataParameter", "transform_param"): "it stands beside data_param, in the layer",
-    ("ImageDataParameter", "transform_param"): "it stands beside image_data_param, in the layer",
     ("V0LayerParameter", "context_pad"): "the released Caffe calls it 'det_context_pad'",
     ("NetParameter", "version"): "no released Caffe has it; take it out",
 }

@@ -98,6 +98,11 @@ def _move_transform(layer: caffe_pb2.LayerParameter, where: Source) -> None:
     if name is None or not message.HasField(name):
         return
     old = getattr(layer, name)
+    if old.HasField("transform_param"):
+        if message.HasField("transform_param"):
+            raise where.error(f"transform_param stands in {name} and beside it; give one", name, 0, "transform_param")
+        layer.transform_param.CopyFrom(old.transform_param)
+        old.ClearField("transform_param")
     new: Message = layer.transform_param
     for field in _TRANSFORM_FIELDS:
         if not old.HasField(field):

@@ -107,6 +107,7 @@ def test_iter_size_of_later_caffe():
         ('layers { type: "Convolution" }', 1, "without quotes in this layout .did you mean 'CONVOLUTION'"),
         ("layers { type: RELU }\nlayers {\n nme: 1 }", 3, "LayerParameter has no field 'nme' .did you mean 'name'"),
         ("layers { type: CONVOLUTION\n convolution_param { hole: 2\n dilation: 2 } }", 3, "either dilation or hole"),
+        ("layer { type: 'Data' transform_param { }\n data_param { transform_param { } } }", 2, "beside it; give one"),
         ("layer { type: 'Pooling'\n pooling_param { ceil_mode: true\n round_mode: FLOOR } }", 2, "different things"),
         ("layers { type: RELU }\nlayer { type: 'ReLU' }", 2, "mixes the 'layers' layout .line 1. and the 'layer'"),
         ("layers { type: RELU\nunique_label_param { } }", 2, "required field is not set: .*max_labels"),
@@ -204,6 +205,18 @@ def test_the_ways_to_say_how_pooling_rounds(text, mode):
         assert parse_net(format_message(net)).layer == net.layer
 
 
+@pytest.mark.parametrize("start", ["layer { type: 'Data' data_param", "layers { type: DATA data_param",
+                                   "layers { type: IMAGE_DATA image_data_param",
+                                   "layer { type: 'WindowData' window_data_param"])  # fmt: skip
+def test_transform_param_where_it_stood_between_releases(start):
+    layer = parse_net(f"{start} {{ source: 'x' transform_param {{ scale: 0.5 mirror: true crop_size: 7 }} }} }}").layer[
+        0
+    ]
+    transform = layer.transform_param
+    assert (transform.scale, transform.mirror, transform.crop_size) == (0.5, True, 7)
+    assert str(layer).count("transform_param") == 1
+
+
 def test_bvlcs_words_in_the_v1_layout():
     conv = parse_net("layers { type: CONVOLUTION convolution_param { kernel_size: 3 dilation: 4 } }").layer[0]
     assert list(conv.convolution_param.dilation) == [4]
@@ -246,7 +259,6 @@ def test_spellings_of_a_float(word, value):
 @pytest.mark.parametrize(
     ("text", "advice"),
     [
-        ("layer { data_param { transform_param { } } }", "it stands beside data_param, in the layer"),
         ("version: 1", "no released Caffe has it"),
         ("layers { layer { context_pad: 16 } }", "calls it 'det_context_pad'"),
     ],
