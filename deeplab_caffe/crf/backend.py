@@ -141,7 +141,11 @@ class Backend(ABC):
         """
         bounds = as_image_range(image_range)
         dtype = self.arrays.dtype(image)
+        if dtype == "bool":
+            raise CRFError("image must be of real numbers, got bool: take image * np.uint8(255)")
         if dtype == "uint8" and bounds in (None, (0, 255)):
+            if bounds is None and isinstance(image, np.ndarray) and image.size:
+                validate_colours(0, int(image.max()), False, None)
             return self.colours(image)
         validate_real(dtype, "image")
         image = self.float32(image)
