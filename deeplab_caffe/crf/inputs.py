@@ -23,8 +23,10 @@ Kind = Literal["scores", "probabilities", "energies"]
 
 # How far probabilities may lie outside 0 to 1 after a resize by cubic splines, and their sum from 1 after rounding.
 OVERSHOOT = 0.1
-# How far sums of probabilities may lie from 1: rounding, clipping; 21 classes stored in bytes make 0.04.
+# How far the sums of probabilities may lie from 1: rounded to bytes, those of 21 classes lie up to 0.04 beside it. And
+# those of exp(-energies), more narrowly: scores (0, s) of two classes are the energies of a certain 0, if s is large.
 _ROUNDING = 0.05
+_ROUNDING_OF_ENERGIES = 0.01
 _MASK = (
     'of a mask of one class make two channels: np.stack([1 - p, p]) with kind="probabilities", or np.stack([0 * s, s]) '
     "of its logit"
@@ -264,15 +266,15 @@ def _some_of(scores: Any) -> Any:
 def _kind_by_sums(scores: NDArray) -> Kind | None:
     low = scores.min()
     with np.errstate(over="ignore"):
-        if low >= -OVERSHOOT and _are_one(scores.sum(axis=0)):
+        if low >= -OVERSHOOT and _are_one(scores.sum(axis=0), _ROUNDING):
             return "probabilities"
-        if low >= -_ROUNDING and _are_one(np.exp(-scores).sum(axis=0)):
+        if low >= -_ROUNDING_OF_ENERGIES and _are_one(np.exp(-scores).sum(axis=0), _ROUNDING_OF_ENERGIES):
             return "energies"
     return None
 
 
-def _are_one(sums: NDArray) -> bool:
-    return bool((abs(sums - 1) <= _ROUNDING).all())
+def _are_one(sums: NDArray, rounding: float) -> bool:
+    return bool((abs(sums - 1) <= rounding).all())
 
 
 def validate_fit(scores: Sizes, image: Sizes) -> None:

@@ -339,29 +339,12 @@ class DenseCRF2D(DenseCRF):
                 f" to construct your own pairwise energy and add it through `addPairwiseEnergy` (got {came})."
             )
         if image_range is None:
-            image = self._bytes(image)
+            image = self._backend.grey_levels(image, "rgbim")
         colour_std = tuple(srgb) if np.ndim(srgb) else (srgb,) * 3
         how = _normalization(kernel, normalization)
         self._crf.add_bilateral(
             image, _pair(sxy), colour_std, normalization=how, image_range=image_range, **self._compat(compat)
         )
-
-    def _bytes(self, image: Any) -> Any:
-        """Return an image of whole numbers from 0 to 255 as uint8."""
-        arrays = self._backend.arrays
-        dtype = arrays.dtype(image)
-        if dtype == "uint8":
-            return image
-        wrong = f"rgbim must be uint8 from 0 to 255, got {dtype}"
-        try:
-            levels = self._backend.photograph(image)
-        except CRFError as exc:
-            raise CRFError(f"{wrong}: {exc}") from exc
-        if "int" not in dtype and not levels.any():
-            raise CRFError(f"{wrong}, all 0: black? Take rgbim.astype(np.uint8)")
-        if (levels != levels.round()).any() or levels.min() < 0 or levels.max() > 255:
-            raise CRFError(f"{wrong} with fractions: take rgbim.round().astype(np.uint8), or say image_range=(0, 255)")
-        return arrays.cast(levels, "uint8")
 
 
 def _matrix(array: Any, name: str) -> NDArray:
