@@ -162,11 +162,11 @@ def _validate_foreground(values: Any, kind: Kind) -> None:
 
 
 def is_recorded(values: Any) -> bool:
-    """Return whether values of torch are not there yet, since what is done with them is but recorded."""
-    if not is_torch(values):
-        return False
-    torch = sys.modules["torch"]
-    return bool(torch.compiler.is_compiling() or (values.is_cuda and torch.cuda.is_current_stream_capturing()))
+    """Return whether values are not there yet, since what is done with them is but recorded."""
+    if is_torch(values):
+        torch = sys.modules["torch"]
+        return bool(torch.compiler.is_compiling() or (values.is_cuda and torch.cuda.is_current_stream_capturing()))
+    return is_on_gpu(values) and bool(arrays_of(values, CRFError).is_capturing())
 
 
 def validate_score_values(scores: NDArray, kind: Kind | None) -> None:
