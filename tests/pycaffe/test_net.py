@@ -75,6 +75,11 @@ def test_names() -> None:
     assert [each.type for each in net.layers[:3]] == ["Convolution", "ReLU", "Pooling"]
     assert net.layers[0].blobs[0] is net.params["conv1"][0]
     assert net.layer_dict["pool1"].blobs == []
+    # Scripts that merge BatchNorm into convolutions ask for this very type.
+    assert all(type(blobs) is caffe._caffe.BlobVec for blobs in net.params.values())
+    assert type(net.layer_dict["pool1"].blobs) is caffe.BlobVec
+    with pytest.raises(NetError, match="add_blob: only layers written in Python"):
+        net.params["fc"].add_blob(2)
     assert net.bottom_names["pool1"] == ["conv1"]
     assert net.top_names["pool1"] == ["pool1"]
     assert net.blob_loss_weights["up"] == 0
