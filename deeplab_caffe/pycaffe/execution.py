@@ -243,6 +243,10 @@ class Execution:
             # Nobody ran it forwards: its gradient follows from what its bottoms hold.
             self._compute(index, record=True)
         bottoms, tops = self._tape[index]
+        if step.layer.gradient_from_tops:
+            # What the blobs hold counts. `data`, for torch would not let its own memory be changed.
+            for name, top in zip(step.tops, tops, strict=True):
+                top.data.copy_(self.blobs[name].tensor())
         outputs = [(top, self.blobs[name].diff_tensor()) for name, top in zip(step.tops, tops, strict=True)]
         outputs = [(top, diff.clone()) for top, diff in outputs if top.requires_grad]
         if not outputs:

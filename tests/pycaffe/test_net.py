@@ -359,6 +359,30 @@ def test_backward_before_forward_works_from_what_blobs_hold() -> None:
     assert not part.blobs["c"].data.any()
 
 
+@pytest.mark.parametrize("in_place", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        # diff times top * (1 - top), 1 - top ** 2, top
+        ("SIGMOID", [0.25 * 0.75 * 2, 0.5 * 0.5 * 4]),
+        ("TANH", [(1 - 0.25**2) * 2, (1 - 0.5**2) * 4]),
+        ("EXP", [0.25 * 2, 0.5 * 4]),
+        ("SOFTMAX", [0.25 * (2 - 2.5), 0.5 * (4 - 2.5)]),  # top * (diff - sum of top * diff)
+    ],
+)
+def test_some_gradients_follow_from_the_top(kind: str, expected: list[float], in_place: bool) -> None:
+    text = "force_backward: true " + inputs(data=(1, 2, 1, 1)) + layer("POWER", "same", "data", "x")
+    net = make(text + layer(kind, "f", "x", "x" if in_place else "y"))
+    top = net.blobs[net.outputs[0]]
+    for ran_before in (False, True):
+        if ran_before:
+            net.forward()
+        top.data[...] = np.array([0.25, 0.5]).reshape(1, 2, 1, 1)
+        top.diff[...] = np.array([2, 4]).reshape(1, 2, 1, 1)
+        assert np.allclose(net.backward()["data"].ravel(), expected, atol=1e-6)
+        assert top.data.ravel().tolist() == [0.25, 0.5]
+
+
 def test_backward_after_parts_ran_again() -> None:
     net, gradient = make(FORCED), noise(1, 5, 9, 11, seed=4).numpy()
     net.forward(data=X)
