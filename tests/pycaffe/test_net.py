@@ -536,6 +536,15 @@ def test_save_and_copy_from(tmp_path: Path) -> None:
         make(DEPLOY + conv("new", "up")).copy_from(tmp_path / "x.caffemodel")
 
 
+def test_weights_of_another_network_warn(tmp_path: Path) -> None:
+    make(inputs(data=(1, 3, 5, 5)) + conv("other", "data")).save(tmp_path / "x.caffemodel")
+    net, before = make(), make()
+    with pytest.warns(WeightsWarning) as found:
+        net.copy_from(tmp_path / "x.caffemodel")
+    assert "no weights for 'conv1', 'fc', 'score': they keep their initial values" in str(found[0].message)
+    assert np.array_equal(net.params["fc"][0].data, before.params["fc"][0].data)
+
+
 def test_forward_all() -> None:
     net = make(DEPLOY.replace("input_dim: 1 ", "input_dim: 2 ", 1))
     items = noise(5, 3, 9, 11).numpy()
