@@ -14,10 +14,16 @@ from deeplab_caffe.proto.schema.inner import inner_schema
 from deeplab_caffe.proto.schema.tables import PACKAGE
 from deeplab_caffe.proto.text.encoding import utf8
 from deeplab_caffe.proto.text.outline import Node, outline
-from deeplab_caffe.proto.text.unknown import unknown_parts
+from deeplab_caffe.proto.text.unknown import message_of, unknown_parts
 
 # The nets that a SolverParameter may hold.
 NET_FIELDS = ("net_param", "train_net_param", "test_net_param")
+
+# What is said of a text of the other kind.
+_OTHER_KIND = {
+    "NetParameter": "this is a solver's prototxt: expected a net's, as the one that its `net` names",
+    "SolverParameter": "this is a net's prototxt: expected a solver's, which names it (`net: ...`)",
+}
 
 # Hand-written nets are kilobytes; this leaves room for generated ones and keeps a wrong file from filling memory.
 MAX_TEXT_BYTES = 64 << 20
@@ -106,7 +112,10 @@ def _refusal(
     # Without its position, and without the line that it quotes: a long one would bury the message.
     message = re.sub(r"^'.*': ", "", re.sub(r"^\d+:\d+ : ", "", str(error))).replace(f'"{PACKAGE}.', '"')
     if _is_unknown(error):
-        found = unknown_parts(outline(text), message_name)
+        tree = outline(text)
+        if message_of(tree) not in (message_name, None):
+            return PrototxtError(_OTHER_KIND[message_name], path, line)
+        found = unknown_parts(tree, message_name)
         if len(found) > 1 and _is_sound_otherwise(text, message_name):
             shown = [f"line {part.line}: {part.message}" for part in found[:MOST_LISTED]]
             listing = listed(shown, len(found))
