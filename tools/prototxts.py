@@ -29,12 +29,11 @@ from deeplab_caffe import Net, proto
 from deeplab_caffe.errors import DataError, DeepLabCaffeError, NetError, PrototxtError, printable
 from deeplab_caffe.layers import LAYERS
 from deeplab_caffe.proto import caffe_pb2
-from deeplab_caffe.proto.schema.inner import inner_schema
 from deeplab_caffe.proto.schema.names import all_names, v0_names
 from deeplab_caffe.proto.text.outline import Node, outline
 from deeplab_caffe.proto.text.parse import read_text
 from deeplab_caffe.proto.text.templates import strip_comments, template_variables
-from deeplab_caffe.proto.text.unknown import unknown_parts
+from deeplab_caffe.proto.text.unknown import message_of, unknown_parts
 
 LAYOUTS = ("V0", "V1", "V2", "solver", "other")
 _CONFLICT = re.compile(r"^(<{7}|>{7}|={7})", re.MULTILINE)
@@ -81,12 +80,10 @@ def layout_of(tree: Node) -> str:
         return "V2"
     if names["layers"]:
         return "V0" if any(node.all("layer") for node in tree.all("layers")) else "V1"
-    fields = inner_schema().messages
-    known = {kind: set(fields[kind].DESCRIPTOR.fields_by_name) for kind in ("NetParameter", "SolverParameter")}
-    net, solver = (sum(names[name] for name in known[kind]) for kind in ("NetParameter", "SolverParameter"))
-    if not net and not solver:
-        return "other"
-    return "solver" if solver >= net else "V1" if names["input_dim"] else "V2"
+    kind = message_of(tree)
+    if kind == "NetParameter":
+        return "V1" if names["input_dim"] else "V2"
+    return "solver" if kind else "other"
 
 
 def types_in(tree: Node) -> set[str]:

@@ -25,7 +25,10 @@ def _variables(_: click.Context, __: click.Parameter, pairs: tuple[str, ...]) ->
 
 
 def _gpus(_: click.Context, __: click.Parameter, text: str | None) -> str | None:
-    if text is not None and not re.fullmatch(r"all|-1|\d+(,\d+)*", text, re.ASCII):
+    if not text:
+        # A script's "--gpu=$DEVICE" without a device; gflags takes it as not given.
+        return None
+    if not re.fullmatch(r"all|-1|\d+(,\d+)*", text, re.ASCII):
         raise click.BadParameter(f"expected numbers of GPUs with commas, or all, got '{text}'")
     return text
 
@@ -126,6 +129,11 @@ phase_option = click.option(
 )
 
 
+def split_list(text: str | None) -> tuple[str, ...]:
+    """Return the parts of a flag's comma-separated value, without blanks around them and without empty ones."""
+    return tuple(part.strip() for part in (text or "").split(",") if part.strip())
+
+
 def state_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add Caffe's ``--level`` and ``--stage``, which choose layers by their include and exclude rules."""
     function = click.option("--stage", "stages", default="", callback=_stages, help="The net's stages, with commas.")(
@@ -135,7 +143,7 @@ def state_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _stages(_: click.Context, __: click.Parameter, text: str) -> tuple[str, ...]:
-    return tuple(part for part in text.split(",") if part)
+    return split_list(text)
 
 
 def path_option(*names: str, **options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

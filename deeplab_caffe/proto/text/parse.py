@@ -15,10 +15,16 @@ from deeplab_caffe.proto.schema.inner import inner_schema
 from deeplab_caffe.proto.schema.tables import PACKAGE
 from deeplab_caffe.proto.text.encoding import utf8
 from deeplab_caffe.proto.text.outline import Node, Outline, outline
-from deeplab_caffe.proto.text.unknown import unknown_parts
+from deeplab_caffe.proto.text.unknown import message_of, unknown_parts
 
 # The nets that a SolverParameter may hold.
 NET_FIELDS = ("net_param", "train_net_param", "test_net_param")
+
+# What is said of a text of the other kind.
+_OTHER_KIND = {
+    "NetParameter": "this is a solver's prototxt: expected a net's, as the one that its `net` names",
+    "SolverParameter": "this is a net's prototxt: expected a solver's, which names it (`net: ...`)",
+}
 
 # Hand-written nets are kilobytes; this leaves room for generated ones and keeps a wrong file from filling memory.
 MAX_TEXT_BYTES = 64 << 20
@@ -122,7 +128,10 @@ def _refusal(
     # Without its position, and without the line that it quotes: a long one would bury the message.
     message = re.sub(r"^'.*': ", "", re.sub(r"^\d+:\d+ : ", "", str(error))).replace(f'"{PACKAGE}.', '"')
     if _is_unknown(error):
-        parts = unknown_parts(outline(text), message_name)
+        tree = outline(text)
+        if message_of(tree) not in (message_name, None):
+            return PrototxtError(_OTHER_KIND[message_name], path, line)
+        parts = unknown_parts(tree, message_name)
         found = list(islice(parts, MOST_LISTED))
         count = len(found) + sum(1 for _ in parts)
         if 1 < count < _MOST_CHECKED and _is_sound_otherwise(text, message_name):

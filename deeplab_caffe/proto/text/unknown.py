@@ -59,6 +59,16 @@ def unknown_parts(tree: Node, message_name: str) -> Iterator[Unknown]:
     return _unknown(tree, inner_schema().messages[message_name].DESCRIPTOR)
 
 
+def message_of(tree: Node) -> str | None:
+    """Return whose fields a text has, ``"NetParameter"`` or ``"SolverParameter"``; None where it has neither's."""
+    count = {}
+    for name in ("SolverParameter", "NetParameter"):
+        fields = inner_schema().messages[name].DESCRIPTOR.fields_by_name
+        count[name] = sum(node.name in fields for node in tree.children)
+    most = max(count, key=count.__getitem__)
+    return most if count[most] else None
+
+
 def _unknown(tree: Node, message: Any) -> Iterator[Unknown]:
     shown, fields = message.name.removeprefix("V1"), message.fields_by_name
     for node in tree.children:

@@ -161,6 +161,8 @@ def _input_layers(net: caffe_pb2.NetParameter) -> list[caffe_pb2.LayerParameter]
 
 
 def _input_shapes(layer: caffe_pb2.LayerParameter, where: Source) -> None:
+    if layer.bottom:
+        raise where.error("an Input layer has no bottom", "bottom")
     shapes = list(layer.input_param.shape)
     if len(shapes) not in (1, len(layer.top)):
         raise where.error(f"has {len(layer.top)} tops and {len(shapes)} shapes; give one shape, or one for each top")

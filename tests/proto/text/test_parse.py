@@ -168,6 +168,17 @@ def test_v1_and_solver_texts_name_all_too():
         parse_solver("net_param {\n layer { x: 1 }\n y { } }")
 
 
+def test_nets_and_solvers_in_place_of_each_other():
+    solver = 'net: "train.prototxt"\nbase_lr: 0.1 lr_polcy: "fixed"'
+    with pytest.raises(PrototxtError, match="^a:1: this is a solver's prototxt: expected a net's") as error:
+        parse_net(solver, "a")
+    assert "lr_polcy" not in str(error.value)
+    with pytest.raises(PrototxtError, match="^a:2: this is a net's prototxt: expected a solver's"):
+        parse_solver(V1_NET, "a")
+    with pytest.raises(PrototxtError, match="SolverParameter has no field 'lr_polcy'"):
+        parse_solver(solver, "a")
+
+
 def test_the_first_twenty_are_named():
     with pytest.raises(PrototxtError) as error:
         parse_net("".join(f"layer {{ type: 'ReLU' thing_{i:02d}: 1 }}\n" for i in range(33)))
