@@ -147,9 +147,7 @@ def test_one_channel_of_scores_is_the_foreground() -> None:
 
 @pytest.mark.parametrize("activation", ["softmax", "sigmoid", "exp"])
 @pytest.mark.parametrize("size", [(97, 129), (333, 499), (65, 65)])
-def test_probabilities_have_the_same_bits_for_any_number_of_threads(
-    activation: str, size: tuple[int, int]
-) -> None:
+def test_probabilities_have_the_same_bits_for_any_number_of_threads(activation: str, size: tuple[int, int]) -> None:
     channels = 11 if activation == "softmax" else 1
     scores = 5 * torch.randn((1, channels, *size), generator=torch.Generator().manual_seed(0))
     before = torch.get_num_threads()
