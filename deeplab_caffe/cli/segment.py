@@ -26,6 +26,7 @@ from deeplab_caffe.crf.inputs import Kind
 from deeplab_caffe.data import load_image, save_image, save_labels_png, write_blob_mat
 from deeplab_caffe.data.io.atomic import atomic_write
 from deeplab_caffe.errors import DeepLabCaffeError, NetError
+from deeplab_caffe.files.names import is_file
 from deeplab_caffe.segmentation.segmenter import Segmentation, Segmenter
 from deeplab_caffe.viz import CAMVID_COLORMAP, VOC_COLORMAP, overlay
 from deeplab_caffe.zoo.default import DEFAULT_MODEL
@@ -92,7 +93,7 @@ def _crf_params(
     named = crf or preset
     if not named:
         return fallback.replace(**given)
-    if crf and not crf.lower().endswith(".json") and Path(crf).is_file():
+    if crf and not crf.lower().endswith(".json") and is_file(crf):
         raise click.UsageError(f"--crf took '{crf}' as the name of CRF parameters: put --crf behind the photos")
     return CRFParams.named(named).replace(**given)
 

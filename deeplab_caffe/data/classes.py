@@ -13,6 +13,7 @@ import numpy as np
 from deeplab_caffe.data.colormap import CAMVID_CLASSES, CAMVID_COLORMAP, VOC_CLASSES, VOC_COLORMAP
 from deeplab_caffe.data.io.lists import read_lines
 from deeplab_caffe.errors import DataError, EvaluationError
+from deeplab_caffe.files.names import is_file
 
 # A model's classes stand in a file of this name in the folder of its weights or of its prototxt.
 BESIDE = "classes.txt"
@@ -86,7 +87,7 @@ def model_classes(
         return found
     for folder in dict.fromkeys(Path(file).parent for file in files if file is not None):
         path = folder / BESIDE
-        if path.is_file():
+        if is_file(path):
             found = find_classes(path)
             if num_classes in (None, len(found)):
                 return found
