@@ -8,7 +8,7 @@ from os import PathLike, fspath
 from typing import Any
 
 from deeplab_caffe.errors import CaffeModelError, ConversionError, DeepLabCaffeError, NetError
-from deeplab_caffe.layers.base import layer_class
+from deeplab_caffe.layers import layer_class
 from deeplab_caffe.proto import caffe_pb2, parse_net
 from deeplab_caffe.proto.text.parse import read_text
 from deeplab_caffe.proto.text.templates import template_variables
