@@ -5,7 +5,8 @@ changes nothing: the folder holds other people's files, the report counts them. 
 
 A file is read if every field and value in it is known: text to NetParameter or SolverParameter. A net is built if
 :class:`deeplab_caffe.Net` makes its layers and shapes in one phase or the other, without memory for its numbers.
-``own`` counts the files made of Caffe's and DeepLab's own layer types; the others are forks'.
+``own`` counts the files made of Caffe's and DeepLab's own layer types and fields, and those of Caffe's development
+between releases; the others are forks'.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class Verdict:
     Attributes:
         path: the file.
         layout: one of :data:`LAYOUTS`; ``"other"`` is no net and no solver.
-        own: whether all its layer types are Caffe's or DeepLab's own.
+        own: whether all its layer types and fields are, or once were, Caffe's or DeepLab's own.
         read: whether it is read.
         built: whether a net is built of it.
         reasons: why not: each once.
@@ -129,7 +130,9 @@ def _read(verdict: Verdict, text: str, tree: Node) -> Any:
     try:
         message: Any = (proto.parse_solver if solver else proto.parse_net)(text, verdict.path, variables)
     except DeepLabCaffeError as error:
-        unknown = unknown_parts(tree, "SolverParameter" if solver else "NetParameter")
+        unknown = list(unknown_parts(tree, "SolverParameter" if solver else "NetParameter"))
+        # What there is advice for was Caffe's once.
+        verdict.own = verdict.own and all(part.advice for part in unknown)
         verdict.reasons = sorted({f"unknown {part.what}" for part in unknown}) or [reason_of(error)]
         return None
     verdict.read = True
@@ -200,7 +203,11 @@ def shown(found: dict[str, Any], most: int) -> str:
     lines += [f"{name:6}" + "".join(f"{row[head]:10}" for head in heads) for name, row in found["layouts"].items()]
     own, own_read = (sum(found["layouts"][name][head] for name in ("V0", "V1", "V2")) for head in heads[3:])
     share = 100 * own_read / own if own else 100.0
-    lines += ["", f"of {own} nets of Caffe's and DeepLab's own layers {own_read} are read: {share:.1f} %", ""]
+    lines += [
+        "",
+        f"of {own} nets of Caffe's and DeepLab's own layers and fields {own_read} are read: {share:.1f} %",
+        "",
+    ]
     for row in found["reasons"][:most]:
         lines.append(f"{len(row['files']):6} not {'built' if row['stage'] == 'build' else 'read'}: {row['reason']}")
     more = len(found["reasons"]) - most

@@ -118,6 +118,12 @@ kind_option = click.option(
     "foreground. Without it probabilities in a .bin, else scores, and an error if they are clearly one of the others.",
 )
 
+dialect_option = click.option(
+    "--dialect",
+    type=click.Choice(["v1", "v2"]),
+    help="Which DeepLab's behaviour the net has, where its file's form tells another's.",
+)
+
 phase_option = click.option(
     "--phase", type=click.Choice(["TRAIN", "TEST"], case_sensitive=False), default="TEST", show_default=True
 )

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from deeplab_caffe.errors import CaffeModelError, ConversionError, NetError
+from deeplab_caffe.files.names import is_file
 from deeplab_caffe.layers import Layer, NetContext
 from deeplab_caffe.net.hdf5 import blob_key, is_hdf5, read_model, write_model
 from deeplab_caffe.net.tensors import (
@@ -50,7 +51,9 @@ class CaffeNet(WeightedNet, Protocol):
         ...
 
 
-def load_weights(net: WeightedNet, path: str | PathLike[str], *, missing: str = "error") -> None:
+def load_weights(
+    net: WeightedNet, path: str | PathLike[str], *, missing: str = "error", of_any_network: bool = False
+) -> None:
     """Copy weights into the layers of the same name (net.cpp:690-740, CopyTrainedLayersFrom).
 
     Of a caffemodel, also in HDF5, or a safetensors or state_dict file: the first bytes tell. Shapes must be equal; for
@@ -61,6 +64,7 @@ def load_weights(net: WeightedNet, path: str | PathLike[str], *, missing: str = 
         net: the net; changed only once everything has been found to fit.
         path: the file.
         missing: ``"error"`` or ``"warn"`` about layers with parameters that the file has none for.
+        of_any_network: a caffemodel without weights for any layer is no error of its own.
 
     Raises:
         CaffeModelError: a caffemodel cannot be read.
@@ -69,7 +73,7 @@ def load_weights(net: WeightedNet, path: str | PathLike[str], *, missing: str = 
     """
     if missing not in ("error", "warn"):
         raise ValueError(f"missing must be 'error' or 'warn', got {missing!r}")
-    tensors = read_tensors(path) if Path(path).is_file() else None
+    tensors = read_tensors(path) if is_file(path) else None
     if tensors is not None:
         load_tensors(net, tensors, path, missing=missing)
         return
@@ -78,7 +82,7 @@ def load_weights(net: WeightedNet, path: str | PathLike[str], *, missing: str = 
     # A layer that shares all its parameters gets them through their other owners too.
     filled = {key for layer in with_blobs if layer.name in sources for key in _keys(layer)}
     absent = [layer.name for layer in with_blobs if not filled >= _keys(layer)]
-    if absent and len(absent) == len(with_blobs):
+    if absent and len(absent) == len(with_blobs) and not of_any_network:
         raise NetError(
             f"{path}: has no weights for any layer of net '{net.name}': it is of another network "
             f"(net: {some(absent)}; file: {some(list(sources))})"
@@ -190,16 +194,18 @@ def save_hdf5(net: WeightedNet, path: str | PathLike[str], diffs: dict[str, list
     write_model(path, net.layers, diffs)
 
 
-def load_hdf5(net: WeightedNet, path: str | PathLike[str], *, missing: str = "error") -> None:
+def load_hdf5(
+    net: WeightedNet, path: str | PathLike[str], *, missing: str = "error", of_any_network: bool = False
+) -> None:
     """Copy weights from a caffemodel in HDF5; see :func:`load_weights`.
 
     Raises:
         CaffeModelError: it cannot be read, or is no HDF5 file.
         NetError: weights are missing or do not fit.
     """
-    if Path(path).is_file() and not is_hdf5(path):
+    if is_file(path) and not is_hdf5(path):
         raise CaffeModelError("is no HDF5 file", path)
-    load_weights(net, path, missing=missing)
+    load_weights(net, path, missing=missing, of_any_network=of_any_network)
 
 
 def save(net: CaffeNet, path: str | PathLike[str]) -> None:
