@@ -268,6 +268,7 @@ class NetParameter(Message):
     LAYERS_FIELD_NUMBER: ClassVar[int]
     DIALECT_FIELD_NUMBER: ClassVar[int]
     INPUT_LAYER_FIELD_NUMBER: ClassVar[int]
+    VERSION_FIELD_NUMBER: ClassVar[int]
     name: str
     @property
     def input(self) -> RepeatedScalarFieldContainer[str]: ...
@@ -286,6 +287,7 @@ class NetParameter(Message):
     dialect: str
     @property
     def input_layer(self) -> RepeatedScalarFieldContainer[str]: ...
+    version: int
     def __init__(
         self,
         *,
@@ -300,6 +302,7 @@ class NetParameter(Message):
         layers: Iterable[V1LayerParameter] | None = ...,
         dialect: str | None = ...,
         input_layer: Iterable[str] | None = ...,
+        version: int | None = ...,
     ) -> None: ...
     def HasField(
         self,
@@ -314,6 +317,8 @@ class NetParameter(Message):
             b"name",
             "state",
             b"state",
+            "version",
+            b"version",
         ],
     ) -> bool: ...
     def ClearField(
@@ -341,6 +346,8 @@ class NetParameter(Message):
             b"name",
             "state",
             b"state",
+            "version",
+            b"version",
         ],
     ) -> None: ...
 

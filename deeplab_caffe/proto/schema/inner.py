@@ -50,6 +50,8 @@ _MOVED = {
 _DECONVOLUTION = EnumRow("V1LayerParameter.LayerType", "DECONVOLUTION", 39)
 
 _FOREIGN = [
+    # In files of BVLC's branches of March 2014, always 1; see upgrade_net.
+    FieldRow("NetParameter", "version", 3001, "optional", "int32", "1", False),
     # Many forks' older word for BVLC's round_mode; without it they round up too.
     FieldRow("PoolingParameter", "ceil_mode", 3013, "optional", "bool", "true", False),
     # Where transform_param stood between two of BVLC's releases (2014).

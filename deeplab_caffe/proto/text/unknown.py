@@ -19,7 +19,6 @@ _ADVICE = {
     ("LayerParameter", "blobs_lr"): "in the layer { } layout write param { lr_mult: ... }",
     ("LayerParameter", "weight_decay"): "in the layer { } layout write param { decay_mult: ... }",
     ("V0LayerParameter", "context_pad"): "the released Caffe calls it 'det_context_pad'",
-    ("NetParameter", "version"): "no released Caffe has it; take it out",
 }
 
 

@@ -53,6 +53,9 @@ def upgrade_net(net: caffe_pb2.NetParameter, where: Source | None = None) -> caf
     result.CopyFrom(net)
     if net.dialect and net.dialect not in DIALECTS:
         raise where.error(f"dialect must be {' or '.join(DIALECTS)}, got '{net.dialect}'", "dialect")
+    if net.version != 1:
+        raise where.error(f"version must be 1, the only one there ever was, got {net.version}", "version")
+    result.ClearField("version")
     result.dialect = net.dialect or dialect_of_form(net)
     field, numbers = "layer", list(range(len(net.layer)))
     if net.layers:
