@@ -15,6 +15,7 @@ from deeplab_caffe.data.boxes import Box, label_map_boxes, read_voc_boxes, recta
 from deeplab_caffe.data.io.folders import find_images
 from deeplab_caffe.errors import BoxError, DataError, DeepLabCaffeError
 from deeplab_caffe.evaluation import find_classes, read_ids
+from deeplab_caffe.files.names import exists
 from deeplab_caffe.weak.boxes import segment_boxes
 
 
@@ -108,7 +109,7 @@ def boxes(
     made, skipped, failed = 0, 0, 0
     with progress("boxes", len(names)) as advance:
         for name in names:
-            if (out / f"{name}.png").exists() and not overwrite:
+            if exists(out / f"{name}.png") and not overwrite:
                 skipped += 1
             else:
                 try:

@@ -22,9 +22,11 @@ from deeplab_caffe.cli.options import (
 )
 from deeplab_caffe.cli.progress import progress
 from deeplab_caffe.crf import CRFParams
+from deeplab_caffe.crf.inputs import Kind
 from deeplab_caffe.data import load_image, save_image, save_labels_png, write_blob_mat
 from deeplab_caffe.data.io.atomic import atomic_write
 from deeplab_caffe.errors import DeepLabCaffeError, NetError
+from deeplab_caffe.files.names import is_file
 from deeplab_caffe.segmentation.segmenter import Segmentation, Segmenter
 from deeplab_caffe.viz import CAMVID_COLORMAP, VOC_COLORMAP, overlay
 from deeplab_caffe.zoo.default import DEFAULT_MODEL
@@ -91,7 +93,7 @@ def _crf_params(
     named = crf or preset
     if not named:
         return fallback.replace(**given)
-    if crf and not crf.lower().endswith(".json") and Path(crf).is_file():
+    if crf and not crf.lower().endswith(".json") and is_file(crf):
         raise click.UsageError(f"--crf took '{crf}' as the name of CRF parameters: put --crf behind the photos")
     return CRFParams.named(named).replace(**given)
 
@@ -108,6 +110,11 @@ def _crf_params(
     metavar="[NAME|FILE]",
     help="Refine the scores by the dense CRF. NAME: parameters tuned for a model, e.g. deeplab_largefov; FILE: of a "
     ".json file, such as crf-search's best.json; without: the model's own, or the defaults.",
+)
+@click.option(
+    "--kind",
+    type=click.Choice(["scores", "probabilities"]),
+    help="What the net puts out, for the CRF; by default its last layer says it.",
 )
 @click.option("--preset", metavar="NAME", help="--crf NAME in two words: --crf --preset NAME.")
 @crf_number_options
@@ -138,6 +145,7 @@ def segment(
     weights: Path | None,
     out: Path,
     crf: str | None,
+    kind: Kind | None,
     preset: str | None,
     marginals: str | None,
     blob: str | None,
@@ -175,6 +183,7 @@ def segment(
         DEFAULT_MODEL.deploy if model is None else model,
         DEFAULT_MODEL.weights if built_in else weights,
         crf=params,
+        kind=kind,
         device=chosen_device(device, gpu),
         blob=blob,
         crop_size=crop_size,

@@ -13,6 +13,7 @@ import numpy as np
 from deeplab_caffe.data.colormap import CAMVID_CLASSES, CAMVID_COLORMAP, VOC_CLASSES, VOC_COLORMAP
 from deeplab_caffe.data.io.lists import read_lines
 from deeplab_caffe.errors import DataError, EvaluationError
+from deeplab_caffe.files.names import is_file
 
 # A model's classes stand in a file of this name in the folder of its weights or of its prototxt.
 BESIDE = "classes.txt"
@@ -44,10 +45,12 @@ def find_classes(given: str | os.PathLike[str] | Sequence[str] | Classes) -> Cla
     if isinstance(given, Classes):
         return given
     if not isinstance(given, (str, os.PathLike)):
+        if not isinstance(given, Iterable) or not all(isinstance(name, str) for name in given):
+            raise EvaluationError(f"classes: expected a name, a file or a list of names, got {type(given).__name__}")
         return _from_lines(list(given), "classes")
     name = os.fspath(given)
-    if name in KNOWN:
-        return KNOWN[name]
+    if name in KNOWN or (name.lower() in KNOWN and not Path(name).exists()):
+        return KNOWN[name.lower()]
     try:
         lines = [os.fsdecode(line) for line in read_lines(name)]
     except DataError as exc:
@@ -84,7 +87,7 @@ def model_classes(
         return found
     for folder in dict.fromkeys(Path(file).parent for file in files if file is not None):
         path = folder / BESIDE
-        if path.is_file():
+        if is_file(path):
             found = find_classes(path)
             if num_classes in (None, len(found)):
                 return found

@@ -20,6 +20,7 @@ from deeplab_caffe.errors import DataError, EvaluationError
 from deeplab_caffe.evaluation.metrics import Metrics, Rule, measure
 from deeplab_caffe.evaluation.predictions import SUFFIXES, Kind, read_prediction
 from deeplab_caffe.evaluation.trimap import Trimap
+from deeplab_caffe.files.names import is_file
 
 
 @dataclass(frozen=True)
@@ -138,10 +139,10 @@ def find_pairs(
     for name in ids:
         label = Path(labels[name]) if isinstance(labels, Mapping) else Path(labels) / f"{name}.png"
         pair = ImagePair(name, Path(predictions) / (name + SUFFIXES[kind]), label)
-        if not pair.prediction.is_file():
+        if not is_file(pair.prediction):
             missing.append(name)
-        elif not pair.label.is_file():
-            jpeg = any(pair.label.with_suffix(suffix).is_file() for suffix in (".jpg", ".jpeg", ".JPG"))
+        elif not is_file(pair.label):
+            jpeg = any(is_file(pair.label.with_suffix(suffix)) for suffix in (".jpg", ".jpeg", ".JPG"))
             raise DataError(f"the labels are missing{': JPEG changes labels, save PNG' if jpeg else ''}", pair.label)
         else:
             pairs.append(pair)

@@ -54,6 +54,15 @@ def floating_dtype(dtype: torch.dtype | str) -> torch.dtype:
     return found
 
 
+# How torch says it on the CPU, where it has no error of its own for that.
+_NO_MEMORY = ("DefaultCPUAllocator: ", "Storage size calculation overflowed", "std::bad_alloc")
+
+
+def _lacks_memory(error: Exception) -> bool:
+    words = str(error)
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(said in words for said in _NO_MEMORY)
+
+
 class Net(nn.Module):
     """A Caffe network as a torch module.
 
@@ -361,11 +370,13 @@ class Net(nn.Module):
             return layer(*bottoms) if step.activation is None else layer.forward_fused(step.activation, *bottoms)
         except DeepLabCaffeError:
             raise
-        except torch.OutOfMemoryError as error:
+        except (RuntimeError, ValueError, MemoryError) as error:
+            if not _lacks_memory(error):
+                raise layer.error(f"{type(error).__name__}: {error}") from error
+            if layer.is_source:
+                raise layer.error("not enough memory for its tops: make them smaller") from error
             where, shapes = bottoms[0].device, ", ".join(str(tuple(x.shape)) for x in bottoms)
             raise layer.error(f"not enough memory on {where} for bottoms {shapes}: take fewer or smaller") from error
-        except (RuntimeError, ValueError) as error:
-            raise layer.error(f"{type(error).__name__}: {error}") from error
 
     def _place(self, x: Tensor) -> Tensor:
         reference = next(self.parameters(), None)

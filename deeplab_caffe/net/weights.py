@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from deeplab_caffe.errors import CaffeModelError, ConversionError, NetError
+from deeplab_caffe.files.names import is_file
 from deeplab_caffe.layers import Layer, NetContext
 from deeplab_caffe.net.hdf5 import blob_key, is_hdf5, read_model, write_model
 from deeplab_caffe.net.tensors import (
@@ -72,7 +73,7 @@ def load_weights(
     """
     if missing not in ("error", "warn"):
         raise ValueError(f"missing must be 'error' or 'warn', got {missing!r}")
-    tensors = read_tensors(path) if Path(path).is_file() else None
+    tensors = read_tensors(path) if is_file(path) else None
     if tensors is not None:
         load_tensors(net, tensors, path, missing=missing)
         return
@@ -202,7 +203,7 @@ def load_hdf5(
         CaffeModelError: it cannot be read, or is no HDF5 file.
         NetError: weights are missing or do not fit.
     """
-    if Path(path).is_file() and not is_hdf5(path):
+    if is_file(path) and not is_hdf5(path):
         raise CaffeModelError("is no HDF5 file", path)
     load_weights(net, path, missing=missing, of_any_network=of_any_network)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from google.protobuf.message import Message
 
+from deeplab_caffe.files.names import exists, is_folder
 from deeplab_caffe.proto import caffe_pb2
 
 # Fields of a layer's parameters that name what is to be read.
@@ -18,7 +19,7 @@ _READ = ("source", "mean_file", "root_folder")
 def found(name: str, folder: Path) -> str:
     """Return ``name`` if it is there, else the file of that name in ``folder``; ``name`` where neither is."""
     beside = folder / name
-    if not name or Path(name).is_absolute() or Path(name).exists() or not beside.exists():
+    if not name or Path(name).is_absolute() or exists(name) or not exists(beside):
         return name
     # The data layers put image names behind a root folder as it is.
     return f"{beside}/" if name.endswith("/") else str(beside)
@@ -32,7 +33,7 @@ def find_nets(param: caffe_pb2.SolverParameter, folder: Path) -> None:
     param.test_net[:] = [found(name, folder) for name in param.test_net]
     param.weights[:] = [found(name.strip(), folder) for names in param.weights for name in names.split(",")]
     prefix = Path(param.snapshot_prefix)
-    if not prefix.parent.exists() and (folder / prefix.parent).is_dir():
+    if not exists(prefix.parent) and is_folder(folder / prefix.parent):
         param.snapshot_prefix = str(folder / prefix)
 
 

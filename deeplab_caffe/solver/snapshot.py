@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 from deeplab_caffe.data.io.lock import folder_lock
 from deeplab_caffe.errors import CaffeModelError, DataError, SolverError
+from deeplab_caffe.files.names import exists, is_folder
 from deeplab_caffe.net.hdf5 import is_hdf5
 from deeplab_caffe.proto import SolverSnapshot, read_solverstate, write_solverstate
 from deeplab_caffe.solver.hdf5_state import read_hdf5_state, write_hdf5_state
@@ -87,8 +88,8 @@ def write_snapshot(
         for part, file in zip(parts, files, strict=True):
             part.replace(file)
         _sync_folder(folder)
-    except (CaffeModelError, DataError, OSError) as error:
-        reason = (error.strerror or str(error)) if isinstance(error, OSError) else error.reason
+    except (CaffeModelError, DataError, OSError, ValueError) as error:  # ValueError: a null character in the name
+        reason = getattr(error, "strerror", None) or getattr(error, "reason", None) or str(error)
         raise SolverError(f"the snapshot of iteration {iteration} cannot be written: {reason}", files.model) from error
     finally:
         if working is not None:
@@ -134,7 +135,7 @@ def latest_snapshot(prefix: str) -> Path | None:
     name = Path(f"{prefix}_iter_").name
     pattern = re.compile(rf"{re.escape(name)}(\d+)\.solverstate(?:\.h5)?")
     folder = Path(prefix).parent
-    if not folder.is_dir():
+    if not is_folder(folder):
         return None
     found = [(int(match[1]), path) for path in folder.iterdir() if (match := pattern.fullmatch(path.name))]
     return max(found, key=lambda one: (one[0], one[1].stat().st_mtime_ns))[1] if found else None
@@ -173,9 +174,9 @@ def _model_of(state: SolverSnapshot, path: Path) -> Path | None:
     try:
         named = Path(state.learned_net)
         beside = path.with_name(named.name)
-        if named.exists():
+        if exists(named):
             return named
-        if beside.exists():
+        if exists(beside):
             return beside
     except (OSError, ValueError) as error:  # what cannot be a file's name
         reason = getattr(error, "strerror", None) or "it names no file"
@@ -185,7 +186,7 @@ def _model_of(state: SolverSnapshot, path: Path) -> Path | None:
 
 def _resume_of(state: SolverSnapshot, path: Path) -> dict[str, Any] | None:
     file = path.with_name(path.name.removesuffix(".h5")).with_suffix(".resume")
-    if not file.exists():
+    if not exists(file):
         return None
     resume = read_state(file)
     if resume.get("format") != _FORMAT:

@@ -14,6 +14,7 @@ from weakref import WeakValueDictionary
 
 from deeplab_caffe.data.io.lmdb_pages import LMDBPages
 from deeplab_caffe.errors import DataError, NetError
+from deeplab_caffe.files.names import exists, is_folder
 
 
 class Database(ABC):
@@ -64,7 +65,7 @@ class _Opened(Database):
 
     def __init__(self, path: str | PathLike[str]) -> None:
         super().__init__(path)
-        if not Path(path).exists():
+        if not exists(path):
             raise DataError("no such database", path)
         self._held: _Handle | None = None
         self._handle()
@@ -110,7 +111,7 @@ class LMDB(_Opened):
             import lmdb
         except ImportError as exc:
             raise NetError("LMDB databases need lmdb: pip install 'deeplab-caffe[lmdb]'") from exc
-        folder = Path(self.path).is_dir()
+        folder = is_folder(self.path)
         # LMDB maps the file: a page beyond its end, or one that holds anything else, would end the process.
         LMDBPages(Path(self.path) / "data.mdb" if folder else Path(self.path))
         with self._named("cannot be opened as LMDB"):

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path, PurePath, PurePosixPath
 
 from deeplab_caffe.errors import DataError
+from deeplab_caffe.files.names import is_folder
 
 # Among images of one name the format of the original's programs goes first.
 _IMAGE_SUFFIXES = (".ppm", ".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".pgm", ".pnm", ".jp2")
@@ -38,7 +39,7 @@ def find_images(folder: str | os.PathLike[str], ids: Iterable[str] = ()) -> dict
 def id_folders(folder: str | os.PathLike[str], ids: Iterable[str] = ()) -> list[PurePosixPath]:
     """Return the folders inside ``folder`` that hold files of the ids: itself, and those of the ids that exist."""
     inner = sorted({PurePosixPath(name).parent for name in ids if "/" in name})
-    return [PurePosixPath(), *(one for one in inner if (Path(folder) / one).is_dir())]
+    return [PurePosixPath(), *(one for one in inner if is_folder(Path(folder) / one))]
 
 
 def folder_names(folder: str | os.PathLike[str]) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from deeplab_caffe.data.io.lists import read_id_list
 from deeplab_caffe.data.io.mat import blob_mat_shape, read_blob_mat, write_blob_mat
 from deeplab_caffe.data.sources.sharding import Shard
 from deeplab_caffe.errors import DataError, NetError
+from deeplab_caffe.files.names import exists
 
 
 class MatNames:
@@ -193,7 +193,7 @@ class MatReader:
                 raise DataError("the list holds no name", self.names.source or "")
             return len(self.names.names)
         count = 0
-        while Path(self.names.path(count, 0)).exists():
+        while exists(self.names.path(count, 0)):
             count += 1
         if count == 0:
             raise DataError("does not exist, and there is no list of names", self.names.path(0, 0))
