@@ -18,7 +18,7 @@ _INPUT = -1
 
 
 def split_layer_name(blob: str, layer: str, top_index: int) -> str:
-    """Return the name of the automatic Split layer of a blob; ``layer`` is ``"input"`` for net inputs."""
+    """Return the name of a blob's Split layer; ``layer`` is ``"input"`` for net inputs without an Input layer."""
     return f"{blob}_{layer}_{top_index}_split"
 
 
@@ -57,12 +57,13 @@ def insert_splits(net: caffe_pb2.NetParameter) -> caffe_pb2.NetParameter:
                 loss_weight[i, j] = weight
                 uses[i, j] += 1
 
+    makers = _input_makers(net)
     result = caffe_pb2.NetParameter()
     result.CopyFrom(net)
     del result.layer[:]
     for i, blob in enumerate(net.input):
         if uses[_INPUT, i] > 1:
-            _add_split(result, blob, "input", i, uses[_INPUT, i], 0.0)
+            _add_split(result, blob, *makers[i], uses[_INPUT, i], 0.0)
     next_top: dict[_Source, int] = defaultdict(int)
     for i, layer in enumerate(net.layer):
         added = result.layer.add()
@@ -70,8 +71,8 @@ def insert_splits(net: caffe_pb2.NetParameter) -> caffe_pb2.NetParameter:
         for j, blob in enumerate(layer.bottom):
             source = source_of[i, j]
             if uses[source] > 1:
-                writer = "input" if source[0] == _INPUT else net.layer[source[0]].name
-                added.bottom[j] = split_blob_name(blob, writer, source[1], next_top[source])
+                writer = makers[source[1]] if source[0] == _INPUT else (net.layer[source[0]].name, source[1])
+                added.bottom[j] = split_blob_name(blob, *writer, next_top[source])
                 next_top[source] += 1
         for j, blob in enumerate(layer.top):
             if uses[i, j] <= 1:
@@ -84,6 +85,12 @@ def insert_splits(net: caffe_pb2.NetParameter) -> caffe_pb2.NetParameter:
                 added.loss_weight[j] = 0.0
                 next_top[i, j] += 1
     return result
+
+
+def _input_makers(net: caffe_pb2.NetParameter) -> list[tuple[str, int]]:
+    """Return for each net input the name of its Input layer, or ``"input"``, and the number of the top there."""
+    names = [*net.input_layer, *["input"] * (len(net.input) - len(net.input_layer))]
+    return [(name, names[:i].count(name)) for i, name in enumerate(names)]
 
 
 def _add_split(net: caffe_pb2.NetParameter, blob: str, layer: str, top_index: int, count: int, weight: float) -> None:

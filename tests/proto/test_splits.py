@@ -57,6 +57,17 @@ def test_net_inputs_are_split_first_and_named_by_their_number():
     assert written(result)[3] == "c: label_input_1_split_1 data_input_0_split_0 -> z"
 
 
+def test_inputs_of_input_layers_are_named_by_these() -> None:
+    text = """
+        layer { name: "a" type: "Input" top: "x" input_param { shape { dim: 1 } } }
+        layer { name: "b" type: "Input" top: "y" top: "z" input_param { shape { dim: 1 } } }
+        layer { name: "r" type: "ReLU" bottom: "x" top: "r" } layer { name: "s" type: "ReLU" bottom: "x" top: "s" }
+        layer { name: "t" type: "ReLU" bottom: "z" top: "t" } layer { name: "u" type: "ReLU" bottom: "z" top: "u" }"""
+    layers = insert_splits(parse_net(text)).layer
+    assert [layer.name for layer in layers][:2] == ["x_a_0_split", "z_b_1_split"]
+    assert [layer.bottom[0] for layer in layers[-2:]] == ["z_b_1_split_0", "z_b_1_split_1"]
+
+
 def test_in_place_chains_split_after_the_last_writer():
     result = insert_splits(net("conv: -> x", "relu: x -> x", "drop: x -> x", "b: x -> y", "c: x -> z"))
     assert written(result)[2:4] == ["drop: x -> x", "x_drop_0_split: x -> x_drop_0_split_0 x_drop_0_split_1"]
