@@ -48,13 +48,13 @@ Cases = dict[str, dict[str, str]]  # column: {type: cell}
 
 def source_of(cls: type[Layer]) -> str:
     """Return the original's source files that a class's docstring names, without ``src/caffe/``; empty if none."""
-    return ", ".join(dict.fromkeys(re.findall(r"\blayers/\w+\.(?:cpp|cu)\b", inspect.getdoc(cls) or "")))
+    return ", ".join(dict.fromkeys(re.findall(r"\blayers/\w+\.(?:cpp|cu|hpp)\b", inspect.getdoc(cls) or "")))
 
 
 def summary_of(cls: type[Layer]) -> str:
     """Return the first sentence of a class's docstring, without source."""
     paragraph = (inspect.getdoc(cls) or "").partition("\n\n")[0].replace("\n", " ")
-    paragraph = re.sub(r"(?:; |\()layers/\w+\.cpp\)", ")", paragraph).replace(" )", "")
+    paragraph = re.sub(r"(?:; |\()layers/\w+\.[ch]pp\)", ")", paragraph).replace(" )", "")
     sentence = re.match(r".*?(?:(?<!e\.g)(?<!et al)\.(?= |$)|; see :|$)", paragraph)
     text = (sentence[0] if sentence else paragraph).removesuffix("; see :").removesuffix(".").removesuffix(":")
     text = re.sub(r":\w+:`~?([^`]+)`", r"`\1`", text).replace("``", "`")

@@ -5,7 +5,8 @@ changes nothing: the folder holds other people's files, the report counts them. 
 
 A file is read if every field and value in it is known: text to NetParameter or SolverParameter. A net is built if
 :class:`deeplab_caffe.Net` makes its layers and shapes in one phase or the other, without memory for its numbers.
-``own`` counts the files made of Caffe's and DeepLab's own layer types; the others are forks'.
+``own`` counts the files made of Caffe's and DeepLab's own layer types and fields, and those of Caffe's development
+between releases; the others are forks'.
 """
 
 from __future__ import annotations
@@ -28,12 +29,11 @@ from deeplab_caffe import Net, proto
 from deeplab_caffe.errors import DataError, DeepLabCaffeError, NetError, PrototxtError, printable
 from deeplab_caffe.layers import LAYERS
 from deeplab_caffe.proto import caffe_pb2
-from deeplab_caffe.proto.schema.inner import inner_schema
 from deeplab_caffe.proto.schema.names import all_names, v0_names
 from deeplab_caffe.proto.text.outline import Node, outline
 from deeplab_caffe.proto.text.parse import read_text
 from deeplab_caffe.proto.text.templates import strip_comments, template_variables
-from deeplab_caffe.proto.text.unknown import unknown_parts
+from deeplab_caffe.proto.text.unknown import message_of, unknown_parts
 
 LAYOUTS = ("V0", "V1", "V2", "solver", "other")
 _CONFLICT = re.compile(r"^(<{7}|>{7}|={7})", re.MULTILINE)
@@ -47,7 +47,7 @@ class Verdict:
     Attributes:
         path: the file.
         layout: one of :data:`LAYOUTS`; ``"other"`` is no net and no solver.
-        own: whether all its layer types are Caffe's or DeepLab's own.
+        own: whether all its layer types and fields are, or once were, Caffe's or DeepLab's own.
         read: whether it is read.
         built: whether a net is built of it.
         reasons: why not: each once.
@@ -80,12 +80,10 @@ def layout_of(tree: Node) -> str:
         return "V2"
     if names["layers"]:
         return "V0" if any(node.all("layer") for node in tree.all("layers")) else "V1"
-    fields = inner_schema().messages
-    known = {kind: set(fields[kind].DESCRIPTOR.fields_by_name) for kind in ("NetParameter", "SolverParameter")}
-    net, solver = (sum(names[name] for name in known[kind]) for kind in ("NetParameter", "SolverParameter"))
-    if not net and not solver:
-        return "other"
-    return "solver" if solver >= net else "V1" if names["input_dim"] else "V2"
+    kind = message_of(tree)
+    if kind == "NetParameter":
+        return "V1" if names["input_dim"] else "V2"
+    return "solver" if kind else "other"
 
 
 def types_in(tree: Node) -> set[str]:
@@ -132,7 +130,9 @@ def _read(verdict: Verdict, text: str, tree: Node) -> Any:
     try:
         message: Any = (proto.parse_solver if solver else proto.parse_net)(text, verdict.path, variables)
     except DeepLabCaffeError as error:
-        unknown = unknown_parts(tree, "SolverParameter" if solver else "NetParameter")
+        unknown = list(unknown_parts(tree, "SolverParameter" if solver else "NetParameter"))
+        # What there is advice for was Caffe's once.
+        verdict.own = verdict.own and all(part.advice for part in unknown)
         verdict.reasons = sorted({f"unknown {part.what}" for part in unknown}) or [reason_of(error)]
         return None
     verdict.read = True
@@ -203,7 +203,11 @@ def shown(found: dict[str, Any], most: int) -> str:
     lines += [f"{name:6}" + "".join(f"{row[head]:10}" for head in heads) for name, row in found["layouts"].items()]
     own, own_read = (sum(found["layouts"][name][head] for name in ("V0", "V1", "V2")) for head in heads[3:])
     share = 100 * own_read / own if own else 100.0
-    lines += ["", f"of {own} nets of Caffe's and DeepLab's own layers {own_read} are read: {share:.1f} %", ""]
+    lines += [
+        "",
+        f"of {own} nets of Caffe's and DeepLab's own layers and fields {own_read} are read: {share:.1f} %",
+        "",
+    ]
     for row in found["reasons"][:most]:
         lines.append(f"{len(row['files']):6} not {'built' if row['stage'] == 'build' else 'read'}: {row['reason']}")
     more = len(found["reasons"]) - most

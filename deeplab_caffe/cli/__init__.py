@@ -52,6 +52,13 @@ class _Verbs(click.Group):
         command: click.Command = getattr(importlib.import_module(f"deeplab_caffe.cli.{module}"), module)
         return command
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Take the verb from behind its flags, where gflags lets it stand: ``caffe -solver x train``."""
+        verb = next((i for i, word in enumerate(args) if word.replace("_", "-") in VERBS), 0)
+        if verb and args[0].startswith("-") and args[0] not in ("-h", "--help", "--version"):
+            args = [args[verb], *args[:verb], *args[verb + 1 :]]
+        return super().parse_args(ctx, args)
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from deeplab_caffe.cli.options import path_option, variables_option
+from deeplab_caffe.cli.options import dialect_option, path_option, python_layers_option, variables_option
 from deeplab_caffe.convert import FORMATS
 from deeplab_caffe.convert import convert as convert_weights
 from deeplab_caffe.net import Net
@@ -18,13 +18,23 @@ from deeplab_caffe.segmentation.deploy import deploy_wanted
 @path_option("--model", required=True, help="The network: its deploy prototxt.")
 @click.option("--to", type=click.Choice(FORMATS), help="The format to write; else by the suffix of --out.")
 @path_option("--out", required=True, help="The file to write.")
+@dialect_option
 @variables_option
-def convert(source: Path, model: Path, to: str | None, out: Path, variables: dict[str, str]) -> None:
+@python_layers_option
+def convert(
+    source: Path,
+    model: Path,
+    to: str | None,
+    out: Path,
+    dialect: str | None,
+    variables: dict[str, str],
+    python_layers: bool,
+) -> None:
     """Convert weights, SOURCE: a caffemodel (also in HDF5), or a safetensors or state_dict file that came from one.
 
     Weights stay the same bit for bit. Their names become LAYER.weight and LAYER.bias. ONNX holds the network too.
     """
     with deploy_wanted(model, variables):
-        net = Net(model, None, "TEST", variables=variables)
+        net = Net(model, None, "TEST", variables=variables, dialect=dialect, python_layers=python_layers)
     written = convert_weights(source, net, out, to)
     click.echo(f"{out}: {written}, {net.parameter_count():,} parameters, {out.stat().st_size / 1e6:.1f} MB")

@@ -13,7 +13,7 @@ from deeplab_caffe.crf_search.grid import parse_range
 from deeplab_caffe.data.io.atomic import atomic_write
 from deeplab_caffe.data.io.folders import find_images
 from deeplab_caffe.evaluation import RULES, Classes, Rule, detect_kind, evaluate, find_classes, find_pairs, read_ids
-from deeplab_caffe.evaluation.assumed import HINT, assumed_classes
+from deeplab_caffe.evaluation.assumed import HINT, assumed_classes, validate_classes
 from deeplab_caffe.evaluation.predictions import Kind
 from deeplab_caffe.evaluation.report import html_report
 from deeplab_caffe.evaluation.save import save_pngs
@@ -97,6 +97,8 @@ def eval(
     pairs, missing = find_pairs(predictions, labels, ids, found_kind, skip_missing=skip_missing)
     if classes_name is None:
         classes = assumed_classes(pairs, found_kind, ignore_label)
+    else:
+        validate_classes(pairs, found_kind, classes, ignore_label)
     if save_png is not None:
         partners = {pair.name: pair.label for pair in pairs}
         _save(save_png, predictions, found_kind, list(partners), partners, classes, jobs)
@@ -111,7 +113,7 @@ def eval(
             missing=missing,
             jobs=jobs,
             advance=advance,
-            hint="" if classes_name else HINT,
+            hint=f": --classes names {len(classes)} classes" if classes_name else HINT,
         )
     click.echo(text_report(found))
     for note in notes(found):

@@ -7,7 +7,14 @@ from pathlib import Path
 
 import click
 
-from deeplab_caffe.cli.options import path_option, phase_option, python_layers_option, readable_count, variables_option
+from deeplab_caffe.cli.options import (
+    dialect_option,
+    path_option,
+    phase_option,
+    python_layers_option,
+    readable_count,
+    variables_option,
+)
 from deeplab_caffe.cli.tables import plain_table, print_table
 from deeplab_caffe.data.io.atomic import atomic_write
 from deeplab_caffe.net import Net
@@ -27,6 +34,7 @@ def _field(field: ReceptiveField | None) -> tuple[str, str]:
 @click.command()
 @click.argument("prototxt", type=click.Path(path_type=Path))
 @phase_option
+@dialect_option
 @python_layers_option
 @variables_option
 @click.option("--size", type=click.IntRange(min=1), nargs=2, metavar="H W", help="Size of the image input.")
@@ -35,6 +43,7 @@ def _field(field: ReceptiveField | None) -> tuple[str, str]:
 def net(
     prototxt: Path,
     phase: str,
+    dialect: str | None,
     python_layers: bool,
     variables: dict[str, str],
     size: tuple[int, int] | None,
@@ -46,7 +55,7 @@ def net(
     A receptive field is the theoretical one, in pixels of the input: all that can reach a pixel far from the borders.
     The step is the distance between neighbouring pixels' fields.
     """
-    found = Net(prototxt, None, phase, variables=variables, python_layers=python_layers)
+    found = Net(prototxt, None, phase, variables=variables, dialect=dialect, python_layers=python_layers)
     shapes = found.blob_shapes
     if size is not None:
         shapes = found.infer_shapes(**{name: (*shapes[name][:2], *size) for name in found.inputs[:1]})

@@ -25,7 +25,10 @@ def _variables(_: click.Context, __: click.Parameter, pairs: tuple[str, ...]) ->
 
 
 def _gpus(_: click.Context, __: click.Parameter, text: str | None) -> str | None:
-    if text is not None and not re.fullmatch(r"all|-1|\d+(,\d+)*", text, re.ASCII):
+    if not text:
+        # A script's "--gpu=$DEVICE" without a device; gflags takes it as not given.
+        return None
+    if not re.fullmatch(r"all|-1|\d+(,\d+)*", text, re.ASCII):
         raise click.BadParameter(f"expected numbers of GPUs with commas, or all, got '{text}'")
     return text
 
@@ -115,9 +118,20 @@ kind_option = click.option(
     "foreground. Without it probabilities in a .bin, else scores, and an error if they are clearly one of the others.",
 )
 
+dialect_option = click.option(
+    "--dialect",
+    type=click.Choice(["v1", "v2"]),
+    help="Which DeepLab's behaviour the net has, where its file's form tells another's.",
+)
+
 phase_option = click.option(
     "--phase", type=click.Choice(["TRAIN", "TEST"], case_sensitive=False), default="TEST", show_default=True
 )
+
+
+def split_list(text: str | None) -> tuple[str, ...]:
+    """Return the parts of a flag's comma-separated value, without blanks around them and without empty ones."""
+    return tuple(part.strip() for part in (text or "").split(",") if part.strip())
 
 
 def state_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -129,7 +143,7 @@ def state_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _stages(_: click.Context, __: click.Parameter, text: str) -> tuple[str, ...]:
-    return tuple(part for part in text.split(",") if part)
+    return split_list(text)
 
 
 def path_option(*names: str, **options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -22,6 +22,7 @@ from deeplab_caffe.cli.options import (
 )
 from deeplab_caffe.cli.progress import progress
 from deeplab_caffe.crf import CRFParams
+from deeplab_caffe.crf.inputs import Kind
 from deeplab_caffe.data import load_image, save_image, save_labels_png, write_blob_mat
 from deeplab_caffe.data.io.atomic import atomic_write
 from deeplab_caffe.errors import DeepLabCaffeError, NetError
@@ -110,6 +111,11 @@ def _crf_params(
     help="Refine the scores by the dense CRF. NAME: parameters tuned for a model, e.g. deeplab_largefov; FILE: of a "
     ".json file, such as crf-search's best.json; without: the model's own, or the defaults.",
 )
+@click.option(
+    "--kind",
+    type=click.Choice(["scores", "probabilities"]),
+    help="What the net puts out, for the CRF; by default its last layer says it.",
+)
 @click.option("--preset", metavar="NAME", help="--crf NAME in two words: --crf --preset NAME.")
 @crf_number_options
 @click.option("--marginals", type=click.Choice(["npy", "mat"]), help="Write each class's probabilities too.")
@@ -139,6 +145,7 @@ def segment(
     weights: Path | None,
     out: Path,
     crf: str | None,
+    kind: Kind | None,
     preset: str | None,
     marginals: str | None,
     blob: str | None,
@@ -176,6 +183,7 @@ def segment(
         DEFAULT_MODEL.deploy if model is None else model,
         DEFAULT_MODEL.weights if built_in else weights,
         crf=params,
+        kind=kind,
         device=chosen_device(device, gpu),
         blob=blob,
         crop_size=crop_size,

@@ -13,6 +13,7 @@ from deeplab_caffe.cli.options import (
     WEIGHTS_HELP,
     chosen_device,
     device_option,
+    dialect_option,
     path_option,
     phase_option,
     python_layers_option,
@@ -40,6 +41,7 @@ _MOST_PRINTED = 64
     help="How palette label PNGs are read; luminance is the original's way, which makes them wrong.",
 )
 @phase_option
+@dialect_option
 @state_options
 @python_layers_option
 @device_option
@@ -51,6 +53,7 @@ def test(
     quiet: bool,
     label_reading: str,
     phase: str,
+    dialect: str | None,
     level: int,
     stages: tuple[str, ...],
     python_layers: bool,
@@ -67,6 +70,7 @@ def test(
         level=level,
         stages=stages,
         variables=variables,
+        dialect=dialect,
         label_reading=label_reading,
         python_layers=python_layers,
     )

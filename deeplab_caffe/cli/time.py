@@ -18,6 +18,7 @@ from deeplab_caffe.cli.options import (
     WEIGHTS_HELP,
     chosen_device,
     device_option,
+    dialect_option,
     path_option,
     phase_option,
     python_layers_option,
@@ -42,6 +43,7 @@ def _synchronize() -> None:
 @click.option("--forward-only", is_flag=True, help="Leave the backward passes out.")
 @click.option("--engine", type=click.Choice(["DEFAULT", "CAFFE", "CUDNN"]), default="DEFAULT", show_default=True)
 @phase_option
+@dialect_option
 @state_options
 @python_layers_option
 @device_option
@@ -53,6 +55,7 @@ def time(
     forward_only: bool,
     engine: str,
     phase: str,
+    dialect: str | None,
     level: int,
     stages: tuple[str, ...],
     python_layers: bool,
@@ -73,7 +76,7 @@ def time(
         caffe.set_mode_cpu()
     # Not caffe.set_random_seed: with a seed, dropout draws from the slower generator that Caffe has.
     torch.manual_seed(1)
-    options = {"engine": engine, "variables": variables, "python_layers": python_layers}
+    options = {"engine": engine, "variables": variables, "dialect": dialect, "python_layers": python_layers}
     with deploy_wanted(model, variables):
         net = caffe.Net(model, weights, getattr(caffe, phase), level=level, stages=stages, **options)
     generator = torch.Generator().manual_seed(1)

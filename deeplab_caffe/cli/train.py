@@ -21,6 +21,8 @@ from deeplab_caffe.cli.options import (
     gpu_option,
     path_option,
     python_layers_option,
+    split_list,
+    state_options,
     variables_option,
 )
 from deeplab_caffe.cli.progress import progress
@@ -69,6 +71,7 @@ _EFFECTS = click.Choice(["stop", "snapshot", "none"])
     help="Gradient of pixels with an ignored label.",
 )
 @click.option("--allow-nan", is_flag=True, help="Go on where the loss is not finite.")
+@state_options
 @python_layers_option
 @click.option("--device", help="auto, cpu, cuda or cuda:INDEX; auto is what the solver's solver_mode says.  [auto]")
 @gpu_option
@@ -88,6 +91,8 @@ def train(
     label_reading: str,
     ignored_gradient: str,
     allow_nan: bool,
+    level: int,
+    stages: tuple[str, ...],
     python_layers: bool,
     device: str | None,
     gpu: str | None,
@@ -105,7 +110,7 @@ def train(
     """
     if weights and snapshot:
         raise click.UsageError("--weights and --snapshot exclude each other: a snapshot has its own weights")
-    config = read_config(solver, variables)
+    config = read_config(solver, variables, level=level, stages=stages)
     place = _device(device, gpu, config.param)
     world = join_world(place)
     if not world.is_first:
@@ -127,6 +132,8 @@ def train(
             label_reading=label_reading,
             ignored_gradient=ignored_gradient,
             allow_nan=allow_nan,
+            level=level,
+            stages=stages,
             python_layers=python_layers,
             world=world,
             log=log,
@@ -134,7 +141,7 @@ def train(
         if state is not None:
             trainer.restore(state)
             log.line(f"Resuming from {state}")
-        for path in filter(None, (weights or "").split(",")):
+        for path in split_list(weights):
             trainer.copy_from(path)
             log.line(f"Finetuning from {path}")
         _describe(trainer, dtype)
@@ -196,7 +203,7 @@ def _workers() -> int:
 
 
 def _snapshot_path(snapshot: str | None, prefix: str) -> Path | None:
-    if snapshot is None:
+    if not snapshot:
         return None
     if snapshot != "latest":
         return Path(snapshot)

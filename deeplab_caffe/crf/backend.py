@@ -141,13 +141,41 @@ class Backend(ABC):
         """
         bounds = as_image_range(image_range)
         dtype = self.arrays.dtype(image)
+        if dtype == "bool":
+            raise CRFError("image must be of real numbers, got bool: take image * np.uint8(255)")
         if dtype == "uint8" and bounds in (None, (0, 255)):
+            _look_at_bytes(image, bounds)
             return self.colours(image)
         validate_real(dtype, "image")
         image = self.float32(image)
         if 0 not in image.shape and not self.arrays.is_capturing():
             validate_colours(float(image.min()), float(image.max()), "int" not in dtype, bounds)
         return self.colours(in_grey_levels(image, bounds))
+
+    def grey_levels(self, image: Array, name: str, image_range: Range | None = None) -> Array:
+        """Return an image as uint8: whole numbers from 0 to 255, or rounded to them from what ``image_range`` says.
+
+        Raises:
+            CRFError: as :meth:`photograph`; or fractions, or floating point zeros alone, of which nobody says what
+                they are.
+        """
+        dtype = self.arrays.dtype(image)
+        bounds = as_image_range(image_range)
+        if dtype == "uint8" and bounds in (None, (0, 255)):
+            _look_at_bytes(image, bounds)
+            return image
+        if bounds is not None:
+            return self.arrays.cast(self.photograph(image, image_range).round().clip(0, 255), "uint8")
+        wrong = f"{name} must be uint8 from 0 to 255, got {dtype}"
+        try:
+            levels = self.photograph(image)
+        except CRFError as exc:
+            raise CRFError(f"{wrong}: {exc}") from exc
+        if "int" not in dtype and not levels.any():
+            raise CRFError(f"{wrong}, all 0: black? Take {name}.astype(np.uint8)")
+        if (levels != levels.round()).any() or levels.min() < 0 or levels.max() > 255:
+            raise CRFError(f"{wrong} with fractions: take {name}.round().astype(np.uint8), or say image_range=(0, 255)")
+        return self.arrays.cast(levels, "uint8")
 
     @abstractmethod
     def colours(self, image: Array) -> Array:
@@ -265,6 +293,12 @@ def infer(
         backend.run(fields, iterations)
         for problem, field in zip(some, fields, strict=True):
             field.marginals(problem.out, log=log)
+
+
+def _look_at_bytes(image: Array, image_range: Range | None) -> None:
+    """Warn of an image of 0 and 1 alone; a GPU's is not waited for."""
+    if image_range is None and isinstance(image, np.ndarray) and image.size:
+        validate_colours(0, int(image.max()), False, None)
 
 
 def usable_kernels(kernels: Sequence[PairwiseKernel], image: Array | None) -> list[PairwiseKernel]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from reprlib import repr as short_repr
 from typing import Any
 
@@ -13,6 +14,7 @@ Range = tuple[float, float]
 
 # Grey levels that lie nearer to a whole number were made of one.
 _WHOLE = 1e-3
+_UNDO = "Undo it (image * std + mean), and say image_range=(0, 1) if that is from 0 to 1"
 
 
 def as_image_range(image_range: Any) -> Range | None:
@@ -44,6 +46,8 @@ def validate_colours(low: float, high: float, floating: bool, image_range: Range
 
     Raises:
         CRFError: values that are not finite, or not of that range; it says what range they seem to have.
+
+    A warning names whole numbers that are 0 and 1 alone.
     """
     if not (math.isfinite(low) and math.isfinite(high)):
         raise CRFError("image must be finite, got values that are not")
@@ -51,6 +55,11 @@ def validate_colours(low: float, high: float, floating: bool, image_range: Range
     if image_range is None:
         if advice := _advice(low, high, floating):
             raise CRFError(f"image must be from 0 to 255, {got}: {advice}")
+        if high == 1:
+            warnings.warn(
+                f"image must be from 0 to 255, {got}: say image_range=(0, 1), or (0, 255) if it is nearly black",
+                stacklevel=2,
+            )
         return
     black, white = image_range
     if low < black - (white - black) or high > white + (white - black):
@@ -64,7 +73,7 @@ def _advice(low: float, high: float, floating: bool) -> str:
         if largest <= 1.5:
             return "from -1 to 1? Say image_range=(-1, 1)"
         if largest <= 16:
-            return "normalised? Undo it (image * std + mean), and say image_range=(0, 1) if that is from 0 to 1"
+            return f"normalised? {_UNDO}"
         return "is a mean subtracted? Add it, or say image_range=(0, 255): only differences of colours count"
     if high > 255.5:
         if high < 300 and floating:
@@ -73,6 +82,8 @@ def _advice(low: float, high: float, floating: bool) -> str:
         return f"more than 8 bits? Say what white is: image_range=(0, {'white' if white is None else white})"
     if floating and high <= 1.5 and (low, high) != (0, 0):
         return "from 0 to 1? Say image_range=(0, 1); or image_range=(0, 255) if it is nearly black"
+    if floating and high <= 4 and low != round(low):  # white of ImageNet's mean and deviation is 2.64
+        return f"normalised? {_UNDO}; or image_range=(0, 255) if it is nearly black"
     return ""
 
 

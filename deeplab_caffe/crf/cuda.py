@@ -161,8 +161,7 @@ class CudaBackend(Backend):
                 if fault:
                     validate_score_values(arrays.numpy(one), kind)
                     raise AssertionError("the GPU refused scores that are fit")
-                if kind is None:
-                    refuse_other_kinds(one, arrays.numpy)
+                refuse_other_kinds(one, arrays.numpy, kind)
 
         return finish
 

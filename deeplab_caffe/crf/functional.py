@@ -88,7 +88,8 @@ def dense_crf(
     all_scores = [two_channels(one, kind, -3) for one in ([scores] if single else scores)]
     images = [image] if single else [None] * len(all_scores) if image is None else list(image)
     if len(images) != len(all_scores):
-        raise CRFError(f"there are {len(all_scores)} images of scores but {len(images)} images")
+        one = ": a list or batch of scores wants one of images" if np.ndim(image) == 3 else ""
+        raise CRFError(f"there are {len(all_scores)} images of scores but {len(images)} images{one}")
     if not all_scores:
         if several:
             return []

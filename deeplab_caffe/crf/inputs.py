@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from numbers import Integral, Real
 from reprlib import repr as short_repr
 from typing import Any, Literal, get_args
 
@@ -20,7 +23,10 @@ Kind = Literal["scores", "probabilities", "energies"]
 
 # How far probabilities may lie outside 0 to 1 after a resize by cubic splines, and their sum from 1 after rounding.
 OVERSHOOT = 0.1
-_ROUNDING = 0.01
+# How far the sums of probabilities may lie from 1: rounded to bytes, those of 21 classes lie up to 0.04 beside it. And
+# those of exp(-energies), more narrowly: scores (0, s) of two classes are the energies of a certain 0, if s is large.
+_ROUNDING = 0.05
+_ROUNDING_OF_ENERGIES = 0.01
 _MASK = (
     'of a mask of one class make two channels: np.stack([1 - p, p]) with kind="probabilities", or np.stack([0 * s, s]) '
     "of its logit"
@@ -45,6 +51,18 @@ def validate_real(dtype: str, name: str) -> None:
     """
     if not dtype.startswith(("uint", "int", "float", "bfloat", "longdouble")):
         raise CRFError(f"{name} must be of real numbers, got {dtype}")
+
+
+def validate_count(name: str, value: Any, least: int = 1) -> int:
+    """Validate a number of points, pixels or labels.
+
+    Raises:
+        CRFError: it is no whole number from ``least`` to 2^31 - 2.
+    """
+    whole = isinstance(value, Integral) or (isinstance(value, Real) and float(value).is_integer())
+    if isinstance(value, bool) or not whole or not least <= value < 2**31 - 1:
+        raise CRFError(f"{name} must be a whole number from {least} to 2^31 - 2, got {short_repr(value)}")
+    return int(value)
 
 
 def as_kind(kind: Any, probabilities: bool = False) -> Kind | None:
@@ -81,6 +99,11 @@ def validate_scores(shape: Sizes, dtype: str, layout: str, kind: Kind | None = N
     if len(shape) != axes:
         hint = f": {_MASK}" if len(shape) == axes - 1 else ""
         raise CRFError(f"{name} must be {layout}, got shape {shape}{hint}")
+    if dtype.startswith(("int", "uint", "bool")):
+        raise CRFError(
+            f"{name} must be floating point, got {dtype}: a label map or one-hot? Of those "
+            "deeplab_caffe.pydensecrf.utils.unary_from_labels and unary_from_softmax make energies"
+        )
     validate_floating(dtype, name)
     if 0 in shape:
         raise CRFError(f"{name} are empty: {layout} = {shape}")
@@ -108,6 +131,7 @@ def two_channels(scores: Any, kind: Kind | None, axis: int) -> Any:
     if not is_torch(scores):
         scores = arrays_of(scores, CRFError).take(scores) if is_on_gpu(scores) else to_numpy(scores, kind, CRFError)
     validate_floating(str(scores.dtype), kind)
+    _validate_foreground(scores, kind)
     if kind == "scores":
         return concatenate([scores - scores, scores], axis)
     if kind == "energies":
@@ -116,48 +140,105 @@ def two_channels(scores: Any, kind: Kind | None, axis: int) -> Any:
     return concatenate([1 - scores, scores], axis)
 
 
+def _validate_foreground(values: Any, kind: Kind) -> None:
+    """Validate that the one channel is probabilities or energies, if it is said to be; the background follows from it.
+
+    Raises:
+        CRFError: probabilities above 1, or energies below 0.
+    """
+    if kind == "scores" or 0 in values.shape or is_recorded(values):
+        return
+    with suppress(RuntimeError):  # torch.func has no values to look at
+        if kind == "probabilities" and (high := float(values.max())) > 1 + OVERSHOOT:
+            raise CRFError(
+                f'probabilities of one channel must be from 0 to 1, got {high:.6g}: a logit? Say kind="scores"; from 0 '
+                "to 255? Divide by 255"
+            )
+        if kind == "energies" and (low := float(values.min())) < -OVERSHOOT:
+            raise CRFError(
+                f'energies of one channel must not be negative, got {low:.6g}: a logit? Say kind="scores", of its '
+                "negative"
+            )
+
+
+def is_recorded(values: Any) -> bool:
+    """Return whether values are not there yet, since what is done with them is but recorded."""
+    if is_torch(values):
+        torch = sys.modules["torch"]
+        return bool(torch.compiler.is_compiling() or (values.is_cuda and torch.cuda.is_current_stream_capturing()))
+    return is_on_gpu(values) and bool(arrays_of(values, CRFError).is_capturing())
+
+
 def validate_score_values(scores: NDArray, kind: Kind | None) -> None:
     """Validate the values of scores ``(C, H, W)`` float32; of energies, of their negatives.
 
     Raises:
-        CRFError: a value that is not finite; of probabilities one that is negative, or only zeros at a pixel; or scores
-            that nobody says to be scores, and that are probabilities or energies.
+        CRFError: a value that is not finite; of probabilities one that is negative, or only zeros at a pixel; or as
+            :func:`refuse_other_kinds`.
     """
     name = kind or "scores"
     low, high = scores.min(), scores.max()
     if not (np.isfinite(low) and np.isfinite(high)):
         low, high = (-high, -low) if kind == "energies" else (low, high)
         raise CRFError(f"{name} must be finite (in float32), got values from {low} to {high}")
-    if kind is None and low >= -OVERSHOOT:
-        refuse_other_kinds(scores, np.asarray)
+    if kind == "energies" or low >= -OVERSHOOT:
+        refuse_other_kinds(scores, np.asarray, kind)
     if kind == "probabilities":
         if low < 0:
-            raise CRFError(f"probabilities must not be negative, got {low}")
+            raise CRFError(f'probabilities must not be negative, got {low}: a network\'s scores? Say kind="scores"')
         if not scores.max(axis=0).all():
             y, x = np.argwhere(scores.max(axis=0) == 0)[0]
             raise CRFError(f"probabilities are 0 for every label at row {y}, column {x}")
 
 
-def refuse_other_kinds(scores: Any, on_host: Callable[[Any], NDArray]) -> None:
-    """Validate that scores of which nothing is said are not probabilities or energies.
+def refuse_other_kinds(scores: Any, on_host: Callable[[Any], NDArray], kind: Kind | None = None) -> None:
+    """Validate that scores are not, beyond doubt, something else than what is said; None is for scores.
+
+    A warning names probabilities that go beyond 1 and have another sum at each pixel: those may be meant.
 
     Args:
-        scores: as for :func:`apparent_kind`.
+        scores: as for :func:`apparent_kind`; of energies their negatives.
         on_host: as there.
+        kind: what the caller says of them.
 
     Raises:
-        CRFError: they are.
+        CRFError: they are something else.
     """
+    if kind == "scores":
+        return
     found = apparent_kind(scores, on_host)
-    if found == "probabilities":
+    if kind == "energies":
+        if found == "energies":
+            raise CRFError(
+                'kind="energies", but exp of them sums to 1 at every pixel: these are logarithms of probabilities, '
+                'without the minus; say kind="scores"'
+            )
+        if apparent_kind(scores, lambda some: -on_host(some)) == "probabilities":
+            raise CRFError(
+                'kind="energies", but they sum to 1 at every pixel, as probabilities do: say kind="probabilities"'
+            )
+    elif found == "energies":
+        what = "exp(-scores) sums" if kind is None else f'kind="{kind}", but exp(-{kind}) sums'
+        raise CRFError(
+            f"{what} to 1 at every pixel: these are energies, minus the logarithms of probabilities; say "
+            'kind="energies" if they are, or kind="scores" if the network gives them so'
+        )
+    elif kind is None and found == "probabilities":
         raise CRFError(
             'scores sum to 1 at every pixel, as probabilities do: say kind="probabilities" if they are, or '
             'kind="scores" if the network gives them so'
         )
-    if found == "energies":
-        raise CRFError(
-            "exp(-scores) sums to 1 at every pixel: these are energies, minus the logarithms of probabilities; say "
-            'kind="energies" if they are, or kind="scores" if the network gives them so'
+    elif kind == "probabilities" and found is None:
+        _warn_of_scores(on_host(_some_of(scores)))
+
+
+def _warn_of_scores(probabilities: NDArray) -> None:
+    sums = probabilities.sum(axis=0)
+    if probabilities.max() > 1 + OVERSHOOT and np.ptp(sums) > _ROUNDING * abs(sums).max():
+        warnings.warn(
+            f"probabilities go up to {probabilities.max():.6g}, and their sums differ from pixel to pixel: are they "
+            'scores of a network? Then say kind="scores"',
+            stacklevel=2,
         )
 
 
@@ -171,24 +252,29 @@ def apparent_kind(scores: Any, on_host: Callable[[Any], NDArray] = np.asarray) -
         scores: ``(C, H, W)`` of any library.
         on_host: makes numpy's arrays of them.
     """
-    _, height, width = scores.shape
     # Up to 64 pixels tell, but for rare cases; those alone are looked at as a whole.
-    some = on_host(scores[:, :: -(-height // 8), :: -(-width // 8)])
-    return None if _kind_by_sums(some) is None else _kind_by_sums(on_host(scores))
+    if _kind_by_sums(on_host(_some_of(scores))) is None:
+        return None
+    return _kind_by_sums(on_host(scores))
+
+
+def _some_of(scores: Any) -> Any:
+    _, height, width = scores.shape
+    return scores[:, :: -(-height // 8), :: -(-width // 8)]
 
 
 def _kind_by_sums(scores: NDArray) -> Kind | None:
     low = scores.min()
     with np.errstate(over="ignore"):
-        if low >= -OVERSHOOT and _are_one(scores.sum(axis=0)):
+        if low >= -OVERSHOOT and _are_one(scores.sum(axis=0), _ROUNDING):
             return "probabilities"
-        if low >= -_ROUNDING and _are_one(np.exp(-scores).sum(axis=0)):
+        if low >= -_ROUNDING_OF_ENERGIES and _are_one(np.exp(-scores).sum(axis=0), _ROUNDING_OF_ENERGIES):
             return "energies"
     return None
 
 
-def _are_one(sums: NDArray) -> bool:
-    return bool((abs(sums - 1) <= _ROUNDING).all())
+def _are_one(sums: NDArray, rounding: float) -> bool:
+    return bool((abs(sums - 1) <= rounding).all())
 
 
 def validate_fit(scores: Sizes, image: Sizes) -> None:
@@ -199,9 +285,37 @@ def validate_fit(scores: Sizes, image: Sizes) -> None:
     """
     if len(image) == 3 and image[2] == 3 and image[:2] == scores[1:]:
         return
-    message = f"scores are {scores} but the image is {image}"
     looks_transposed = sorted(image) == sorted((*scores[1:], 3)) or scores[:2] == image[:2]
-    raise CRFError(f"{message}: transpose?" if looks_transposed else f"{message}: expected (C, H, W) and (H, W, 3)")
+    hint = "transpose?" if looks_transposed else "expected (C, H, W) and (H, W, 3)"
+    raise CRFError(f"scores are {scores} but the image is {image}: {hint}{shape_advice(image, scores[1:])}")
+
+
+def validate_image_shape(shape: Sizes, size: tuple[int, int] | None = None) -> None:
+    """Validate the shape of an image (H, W, 3), and its height and width if they are known.
+
+    Raises:
+        CRFError: it is another; it says what to do with grey, alpha, channels first, or a batch.
+    """
+    if len(shape) == 3 and shape[2] == 3 and size in (None, shape[:2]):
+        return
+    want = "(H, W, 3)" if size is None else f"{(*size, 3)}"
+    turned = size is not None and shape == (*size[::-1], 3)
+    raise CRFError(f"image must be {want}, got {shape}{': transpose?' if turned else ''}{shape_advice(shape, size)}")
+
+
+def shape_advice(shape: Sizes, size: Sizes | None) -> str:
+    """Return how an image of this shape becomes (H, W, 3) of this size; empty where nothing tells."""
+    fitting = [
+        (len(shape) == 2 and size in (None, shape), "grey? Take np.stack([image] * 3, axis=-1)"),
+        (shape[2:] == (1,) and size in (None, shape[:2]), "grey? Take np.repeat(image, 3, axis=-1)"),
+        (shape[2:] == (4,) and size in (None, shape[:2]), "RGBA? Take image[..., :3]"),
+        (
+            len(shape) == 3 and shape[0] == 3 and size in (None, shape[1:]),
+            "channels first? Take image.transpose(1, 2, 0)",
+        ),
+        (len(shape) == 4 and shape[0] == 1, "a batch of one? Take image[0]"),
+    ]
+    return next((f" ({advice})" for fits, advice in fitting if fits), "")
 
 
 def validate_finite(values: NDArray, name: str) -> None:

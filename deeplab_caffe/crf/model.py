@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from reprlib import repr as short_repr
 from typing import Any, Literal
 
 from deeplab_caffe.arrays import Array
 from deeplab_caffe.crf.backend import Backend, Field, LatticeHandle, LatticeRequest, PairwiseTerm
 from deeplab_caffe.crf.colours import Range
-from deeplab_caffe.crf.inputs import Kind, as_kind, two_channels, validate_compatibility, validate_fit
+from deeplab_caffe.crf.inputs import (
+    Kind,
+    as_kind,
+    two_channels,
+    validate_compatibility,
+    validate_count,
+    validate_fit,
+    validate_image_shape,
+)
 from deeplab_caffe.crf.params import CRFParams, PairwiseKernel, ParamsLike, validate_iterations, validate_number
 from deeplab_caffe.crf.place import backend_for
 from deeplab_caffe.errors import CRFError
@@ -123,9 +132,7 @@ class DenseCRF:
         device: str | None = None,
         backend: Backend | None = None,
     ) -> None:
-        if isinstance(points, bool) or points != int(points) or not 1 <= points < 2**31 - 1:
-            raise CRFError(f"points must be a whole number from 1 to 2^31 - 2, got {points!r}")
-        self.points = int(points)
+        self.points = validate_count("points", points)
         self.iterations = validate_iterations(iterations)
         self.backend = backend or backend_for(device=device, sse_padding=sse_padding)
         self._shape = (1, self.points)  # (H, W)
@@ -291,9 +298,11 @@ class DenseCRF2D(DenseCRF):
         device: str | None = None,
         backend: Backend | None = None,
     ) -> None:
-        height, width = size
+        if not isinstance(size, Sequence) or isinstance(size, str) or len(size) != 2:
+            raise CRFError(f"size must be (height, width), got {short_repr(size)}")
+        height, width = validate_count("height", size[0]), validate_count("width", size[1])
         super().__init__(height * width, iterations=iterations, sse_padding=sse_padding, device=device, backend=backend)
-        self.size = self._shape = (int(height), int(width))
+        self.size = self._shape = (height, width)
 
     @classmethod
     def for_image(
@@ -314,8 +323,7 @@ class DenseCRF2D(DenseCRF):
         params = CRFParams.of(params)
         backend = backend_for(image, device, sse_padding=sse_padding)
         array = backend.take(image, "image")
-        if array.ndim != 3 or array.shape[2] != 3:
-            raise CRFError(f"image must be (H, W, 3), got {tuple(array.shape)}")
+        validate_image_shape(tuple(array.shape))
         crf = cls(tuple(array.shape[:2]), iterations=params.iterations, backend=backend)
         for kernel in params.kernels:
             term = _term(kernel.weight, normalization)
@@ -361,8 +369,7 @@ class DenseCRF2D(DenseCRF):
         """
         term = _term(weight, normalization, compatibility)
         array = self.backend.take(image, "image")
-        if tuple(array.shape) != (*self.size, 3):
-            raise CRFError(f"image must be {(*self.size, 3)}, got {tuple(array.shape)}")
+        validate_image_shape(tuple(array.shape), self.size)
         self._add_kernel(PairwiseKernel.of(1.0, xy_std, rgb_std), array, term, image_range)
 
     def _add_kernel(

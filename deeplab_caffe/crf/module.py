@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from deeplab_caffe.crf.backend import LatticeRequest
 from deeplab_caffe.crf.colours import Range, as_image_range
-from deeplab_caffe.crf.inputs import Kind, as_kind, refuse_other_kinds, two_channels
+from deeplab_caffe.crf.inputs import Kind, as_kind, is_recorded, refuse_other_kinds, two_channels
 from deeplab_caffe.crf.model import Normalization
 from deeplab_caffe.crf.params import CRFParams, ParamsLike, validate_iterations
 from deeplab_caffe.crf.place import backend_for
@@ -149,6 +149,8 @@ class MeanField(nn.Module):
         Raises:
             CRFError: shapes that do not fit, colours that are not finite, a device without lattices.
         """
+        if not isinstance(scores, Tensor):
+            raise CRFError(f"scores must be a torch tensor, got {type(scores).__name__}: take torch.from_numpy(scores)")
         if scores.dim() == 4 and self.num_classes < 3:
             scores = two_channels(scores, self.kind, -3)
         if scores.dim() != 4 or scores.shape[1] != self.num_classes or 0 in scores.shape:
@@ -161,6 +163,7 @@ class MeanField(nn.Module):
         count, channels, height, width = scores.shape
         with torch.autocast(scores.device.type, enabled=False):
             scores = scores.float() if scores.dtype in (torch.float16, torch.bfloat16) else scores
+            self._inspect(scores)
             scores = self._as_scores(scores)
             if filters is None:
                 filters = self.filters(image, count, (height, width), scores.device)
@@ -178,20 +181,24 @@ class MeanField(nn.Module):
         return marginals.reshape(count, height, width, channels).permute(0, 3, 1, 2).contiguous()
 
     def _as_scores(self, values: Tensor) -> Tensor:
-        """Return scores of what ``kind`` says.
-
-        Raises:
-            CRFError: nothing is said, and they are probabilities or energies.
-        """
+        """Return scores of what ``kind`` says."""
         if self.kind == "probabilities":
             return values.clamp_min(torch.finfo(torch.float32).tiny).log()
         if self.kind == "energies":
             return -values
-        recorded = torch.compiler.is_compiling() or (values.is_cuda and torch.cuda.is_current_stream_capturing())
-        if self.kind is None and not recorded:
-            with suppress(RuntimeError):  # torch.func has no values to look at
-                refuse_other_kinds(values[0].detach(), lambda some: some.cpu().numpy())
         return values
+
+    def _inspect(self, values: Tensor) -> None:
+        """Refuse what is something else than what is said of it, as dense_crf does, where values are to be seen.
+
+        Raises:
+            CRFError: as :func:`deeplab_caffe.crf.inputs.refuse_other_kinds`.
+        """
+        if self.kind == "scores" or is_recorded(values):
+            return
+        with suppress(RuntimeError):  # torch.func has no values to look at
+            for one in values.detach():
+                refuse_other_kinds(-one if self.kind == "energies" else one, lambda some: some.cpu().numpy(), self.kind)
 
     def _compatibility(self, like: Tensor) -> Tensor:
         return -like.new_ones(()) if self.compatibility is None else self.compatibility.to(like)
@@ -223,8 +230,10 @@ class MeanField(nn.Module):
         backend = backend_for(device=str(device), sse_padding=self.sse_padding)
         colours: list[Any] = [None]
         if image is not None:
+            if not isinstance(image, Tensor):
+                raise CRFError(f"image must be a torch tensor, got {type(image).__name__}")
             images = _channels_last(image.detach().to(device), count, size)
-            colours = list(backend.photograph(backend.take(images, "image"), self.image_range))
+            colours = [backend.photograph(one, self.image_range) for one in backend.take(images, "image")]
         found = []
         for kernel in self.params.kernels:
             if kernel.rgb_std is not None and image is None:

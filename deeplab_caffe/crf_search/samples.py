@@ -83,7 +83,7 @@ class SearchSample:
             raise DataError("the scores are not all finite", self.scores)
         try:
             values = two_channels(values, self.kind, -3)
-            validate_score_values(values, self.kind)
+            validate_score_values(-values if self.kind == "energies" else values, self.kind)
         except CRFError as exc:
             raise DataError(str(exc), self.scores) from exc
         if self.kind == "probabilities":

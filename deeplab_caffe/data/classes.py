@@ -45,10 +45,12 @@ def find_classes(given: str | os.PathLike[str] | Sequence[str] | Classes) -> Cla
     if isinstance(given, Classes):
         return given
     if not isinstance(given, (str, os.PathLike)):
+        if not isinstance(given, Iterable) or not all(isinstance(name, str) for name in given):
+            raise EvaluationError(f"classes: expected a name, a file or a list of names, got {type(given).__name__}")
         return _from_lines(list(given), "classes")
     name = os.fspath(given)
-    if name in KNOWN:
-        return KNOWN[name]
+    if name in KNOWN or (name.lower() in KNOWN and not Path(name).exists()):
+        return KNOWN[name.lower()]
     try:
         lines = [os.fsdecode(line) for line in read_lines(name)]
     except DataError as exc:

@@ -1,10 +1,14 @@
-"""Whose classes an evaluation counts where nobody says it: PASCAL VOC's, unless what is there cannot be VOC's."""
+"""Whose classes an evaluation counts: those that the caller names, if they can be those of the files.
+
+Where nobody says it PASCAL VOC's, unless what is there cannot be VOC's.
+"""
 
 from __future__ import annotations
 
 import re
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -24,7 +28,7 @@ _VOC_ID = re.compile(r"20\d\d_\d{6}")
 def assumed_classes(pairs: Sequence[ImagePair], kind: Kind, ignore_label: int = 255) -> Classes:
     """Return PASCAL VOC's classes if the first image speaks for them, and 21 without names, with a warning, if not.
 
-    What speaks for them: an id as ``2007_000033``, scores of 21 channels, labels with VOC's palette.
+    What speaks for them: an id as ``2007_000033``, scores of 21 channels, labels or results with VOC's palette.
 
     Args:
         pairs: what is to be evaluated.
@@ -43,18 +47,59 @@ def assumed_classes(pairs: Sequence[ImagePair], kind: Kind, ignore_label: int = 
     channels = count_channels(pairs[0].prediction, kind)
     if channels not in (1, len(_VOC)):
         raise _others(f"{pairs[0].prediction} has {channels} classes, PASCAL VOC has {len(_VOC)}")
-    palette = read_palette(pairs[0].label)
-    if palette is not None and _tells(palette):
-        used = [label for label in np.unique(load_label(pairs[0].label)).tolist() if label != ignore_label]
-        if not np.array_equal(palette[used], _VOC.colormap[used]):
-            raise _others(f"{pairs[0].label} has a palette that is not PASCAL VOC's")
-    elif channels == 1 and not _VOC_ID.fullmatch(pairs[0].name):
+    palettes = _palettes(pairs[0], kind)
+    for path, palette in palettes:
+        if not _is_of(palette, _VOC, path, ignore_label):
+            raise _others(f"{path} has a palette that is not PASCAL VOC's")
+    if palettes:
+        return _VOC
+    if channels == 1 and not _VOC_ID.fullmatch(pairs[0].name):
         warnings.warn(
             f"nothing says which classes these are, {len(_VOC)} as PASCAL VOC's are counted: say --classes",
             stacklevel=2,
         )
         return Classes(tuple(f"class {label}" for label in range(len(_VOC))), _VOC.colormap)
     return _VOC
+
+
+def validate_classes(pairs: Sequence[ImagePair], kind: Kind, classes: Classes, ignore_label: int = 255) -> None:
+    """Validate that the classes which the caller names can be those of the first image.
+
+    A warning names a palette of another known data set.
+
+    Raises:
+        DataError: a file cannot be read.
+        EvaluationError: scores of another number of channels.
+    """
+    if not pairs:
+        return
+    channels = count_channels(pairs[0].prediction, kind)
+    if channels not in (1, len(classes)):
+        raise EvaluationError(f"{pairs[0].prediction} has {channels} classes, but --classes names {len(classes)}")
+    if not any(classes is known for known in KNOWN.values()):
+        return
+    for path, palette in _palettes(pairs[0], kind):
+        if _is_of(palette, classes, path, ignore_label):
+            continue
+        for name, known in KNOWN.items():
+            if _is_of(palette, known, path, ignore_label):
+                warnings.warn(f"{path} has the colours of {name}, but --classes names others", stacklevel=2)
+
+
+def _palettes(pair: ImagePair, kind: Kind) -> list[tuple[Path, np.ndarray]]:
+    """Return the palettes with colours of an image's labels and, of PNGs, of its result."""
+    found = []
+    for path in (pair.label, *([pair.prediction] if kind == "png" else [])):
+        palette = read_palette(path)
+        if palette is not None and _tells(palette):
+            found.append((path, palette))
+    return found
+
+
+def _is_of(palette: np.ndarray, classes: Classes, path: Path, ignore_label: int) -> bool:
+    """Return whether the labels that a file has are in the classes' colours."""
+    used = [label for label in np.unique(load_label(path)).tolist() if label != ignore_label]
+    return max(used, default=0) < len(classes.colormap) and np.array_equal(palette[used], classes.colormap[used])
 
 
 def _tells(palette: np.ndarray) -> bool:

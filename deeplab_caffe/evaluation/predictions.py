@@ -26,13 +26,16 @@ def detect_kind(folder: str | os.PathLike[str], ids: Iterable[str] = ()) -> Kind
     Raises:
         DataError: it cannot be read, or holds several kinds, or none.
     """
+    ids = list(ids)
     names = [name for inner in id_folders(folder, ids) for name in folder_names(Path(folder) / inner)]
     found = [kind for kind, suffix in SUFFIXES.items() if any(name.endswith(suffix) for name in names)]
     if len(found) == 1:
         return found[0]
     endings = [f"*{SUFFIXES[kind]}" for kind in found or SUFFIXES]
-    what = f"holds {', '.join(endings)}: say which" if found else f"holds no results: none of {', '.join(endings)}"
-    raise DataError(what, folder)
+    if found:
+        raise DataError(f"holds {', '.join(endings)}: say which", folder)
+    first = f"; the first id is '{ids[0]}'" if ids else ""
+    raise DataError(f"holds no results: none of {', '.join(endings)}{first}", folder)
 
 
 def read_prediction(path: str | os.PathLike[str], kind: Kind, size: tuple[int, int]) -> np.ndarray:

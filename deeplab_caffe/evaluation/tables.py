@@ -44,6 +44,12 @@ def notes(evaluation: Evaluation) -> list[str]:
     if evaluation.missing:
         count = len(evaluation.missing)
         found.append(f"{count} images have no result and count nothing, the first is '{evaluation.missing[0]}'")
+    true = np.flatnonzero(evaluation.confusion.matrix.sum(axis=1))
+    if len(true) == 1 and len(evaluation.classes) > 1:
+        found.append(
+            f"the only true class is {evaluation.classes.names[true[0]]}: are the labels masks of 0 and 255? 255 does "
+            "not count: save them as 0 and 1"
+        )
     absent = evaluation.metrics.absent
     if absent:
         treatment = {

@@ -12,7 +12,7 @@ from deeplab_caffe.experiment.settings import NUM_LABELS, ExperimentError, Exper
 from deeplab_caffe.proto.text.templates import fill_template
 from deeplab_caffe.zoo import prototxt_path
 
-_SNAPSHOT = re.compile(r"_iter_(\d+)\.caffemodel$")
+_SNAPSHOT = re.compile(r"_iter_(\d+)\.caffemodel(?:\.h5)?$")
 
 
 class Config:
@@ -101,8 +101,8 @@ class Config:
 
 
 def newest_snapshot(folder: Path, prefix: str) -> Path | None:
-    """Return the newest ``<prefix>_iter_*.caffemodel``, as ``ls -t`` finds it; of equals the largest number."""
-    found = [path for path in folder.glob(f"{prefix}_iter_*.caffemodel") if _SNAPSHOT.search(path.name)]
+    """Return the newest ``<prefix>_iter_*.caffemodel``, or ``.caffemodel.h5``; of equals the largest number."""
+    found = [path for path in folder.glob(f"{prefix}_iter_*") if _SNAPSHOT.search(path.name)]
     return max(found, key=lambda path: (path.stat().st_mtime, _number(path)), default=None)
 
 

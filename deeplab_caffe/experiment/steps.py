@@ -11,6 +11,7 @@ from deeplab_caffe.experiment.lists import Lists, folder_of
 from deeplab_caffe.experiment.markers import Marker, digest, file_digest
 from deeplab_caffe.experiment.settings import ExperimentError, ExperimentSettings
 from deeplab_caffe.proto import caffe_pb2
+from deeplab_caffe.solver.snapshot import SnapshotFiles
 
 # Stands for the hash of what an earlier step is still to make, in a dry run.
 UNKNOWN = "to be made"
@@ -147,7 +148,8 @@ def build_train(shop: Workshop, stage: str) -> ExperimentStep:
         "list": lists.checksum(train_set),
     }
     solver = proto.parse_solver(solver_text)
-    prefix = solver.snapshot_prefix
+    hdf5 = solver.snapshot_format == solver.HDF5
+    last = SnapshotFiles.of(solver.snapshot_prefix, solver.max_iter, hdf5=hdf5)
     if settings.strong_set:
         inputs["strong list"] = lists.checksum(settings.strong_set)
     notes = []
@@ -157,14 +159,17 @@ def build_train(shop: Workshop, stage: str) -> ExperimentStep:
     inputs["weights"] = "none" if weights is None else UNKNOWN if weights == UNKNOWN else file_digest(Path(weights))
     words = ["train", "--solver", config.file(f"solver{stage}", train_set)]
     # An interrupted training is resumed; one with other inputs begins anew.
-    state = _last_state(shop, f"train{stage}", prefix) if shop.marker(f"train{stage}").begun(inputs) else None
+    state = (
+        _last_state(shop, f"train{stage}", solver.snapshot_prefix, hdf5=hdf5)
+        if shop.marker(f"train{stage}").begun(inputs)
+        else None
+    )
     shown = _newest(settings, "") if weights == UNKNOWN else weights
     words += ["--snapshot", state] if state else ["--weights", shown] if shown else []
     words += ["--log", f"{settings.folder('log')}/train{stage}.jsonl", *shop.device()]
-    old = settings.path(prefix)
+    old = settings.path(solver.snapshot_prefix)
     aside = sorted(old.parent.glob(f"{old.name}_iter_*"))
-    output = f"{prefix}_iter_{solver.max_iter}.caffemodel"
-    return ExperimentStep(f"train{stage}", inputs, [output], [words], notes, aside)
+    return ExperimentStep(f"train{stage}", inputs, [str(last.model)], [words], notes, aside)
 
 
 def build_test(shop: Workshop, stage: str, set_name: str) -> ExperimentStep:
@@ -196,14 +201,16 @@ def _newest(settings: ExperimentSettings, stage: str) -> str:
     return f"<the newest {settings.folder('model')}/train{stage}_iter_*.caffemodel>"
 
 
-def _last_state(shop: Workshop, step: str, prefix: str) -> str | None:
+def _last_state(shop: Workshop, step: str, prefix: str, *, hdf5: bool) -> str | None:
     """Return the newest ``.solverstate`` whose weights are there and whole."""
     settings, marker = shop.settings, shop.marker(step)
     found = {}
-    for path in settings.path(prefix).parent.glob(f"{Path(prefix).name}_iter_*.solverstate"):
-        number = path.stem.rpartition("_")[2]
-        if number.isdigit() and marker.intact(f"{prefix}_iter_{number}.caffemodel"):
-            found[int(number)] = f"{prefix}_iter_{number}.solverstate"
+    for path in settings.path(prefix).parent.glob(f"{Path(prefix).name}_iter_*.solverstate*"):
+        number = path.name.partition(".solverstate")[0].rpartition("_")[2]
+        if number.isdigit():
+            files = SnapshotFiles.of(prefix, int(number), hdf5=hdf5)
+            if settings.path(str(files.state)).is_file() and marker.intact(str(files.model)):
+                found[int(number)] = str(files.state)
     return found[max(found)] if found else None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import fcntl
 import json
 import os
 import signal
@@ -17,6 +18,7 @@ from typing import Any
 from deeplab_caffe.errors import DataError, NetError
 
 _SCRIPT = Path(__file__).with_name("reader.py")
+_PIPE_BYTES = 1 << 20
 
 
 class _Child:
@@ -45,29 +47,33 @@ def is_running() -> bool:
     return _Child.process is not None
 
 
-def ask(path: str | PathLike[str], kind: str, do: str, **request: Any) -> tuple[dict[str, Any], bytearray]:
+def ask(
+    path: str | PathLike[str], kind: str, do: str, into: memoryview | None = None, **request: Any
+) -> dict[str, Any]:
     """Have the child do something with a file.
 
     Args:
         path: the file.
         kind: what it is, for messages.
         do: a function of reader.py.
-        **request: its other arguments; ``bytes`` is how much is asked for.
+        into: where the bytes go that come with the answer, which are to be as many.
+        **request: its other arguments.
 
     Returns:
-        The answer, and the bytes that come with it.
+        The answer.
 
     Raises:
         DataError: the file is damaged, refused or cannot be read. A library that crashes ends the child alone.
         NetError: the library is not installed.
     """
     # The child's working directory is that of its start.
-    line = json.dumps({"do": do, "path": os.fspath(Path(path).absolute()), **request}).encode() + b"\n"
+    into = memoryview(bytearray()) if into is None else into
+    asked = {"do": do, "path": os.fspath(Path(path).absolute()), "most": len(into), **request}
+    line = json.dumps(asked).encode() + b"\n"
     with _Child.lock:
-        answer = _exchange(line) or _exchange(line)  # It may just have ended for want of work.
-    if answer is None:
+        head = _exchange(line, into) or _exchange(line, into)  # It may just have ended for want of work.
+    if head is None:
         raise DataError("cannot be read: the child process that reads it does not answer", path)
-    head, payload = answer
     if "signal" in head:
         raise DataError(f"the {kind} file is damaged: the library that reads it ended by {head['signal']}", path)
     if "missing" in head:
@@ -76,10 +82,10 @@ def ask(path: str | PathLike[str], kind: str, do: str, **request: Any) -> tuple[
         raise DataError(f"the {kind} file is damaged: {head['damaged']}", path)
     if "refused" in head:
         raise DataError(head["refused"], path)
-    return head, payload
+    return head
 
 
-def _exchange(line: bytes) -> tuple[dict[str, Any], bytearray] | None:
+def _exchange(line: bytes, into: memoryview) -> dict[str, Any] | None:
     """Send a request; return the answer, or None if the child had ended in peace."""
     process = _running()
     assert process.stdin is not None
@@ -89,10 +95,10 @@ def _exchange(line: bytes) -> tuple[dict[str, Any], bytearray] | None:
         process.stdin.flush()
         first = process.stdout.readline()
         if first.endswith(b"\n"):
-            head = json.loads(first)
-            payload = bytearray(head.get("bytes", 0))
-            if process.stdout.readinto(payload) == len(payload):  # type: ignore[attr-defined]  # a BufferedReader
-                return head, payload
+            head: dict[str, Any] = json.loads(first)
+            count = head.get("bytes", 0)
+            if process.stdout.readinto(into[:count]) == count:  # type: ignore[attr-defined]  # a BufferedReader
+                return head
     except BrokenPipeError:
         pass
     except BaseException:  # Ctrl-C: what the child still answers would be taken for the next answer
@@ -100,7 +106,7 @@ def _exchange(line: bytes) -> tuple[dict[str, Any], bytearray] | None:
         _end(process)
         raise
     code = _end(process)
-    return None if code >= 0 else ({"signal": signal.Signals(-code).name}, bytearray())
+    return None if code >= 0 else {"signal": signal.Signals(-code).name}
 
 
 def _running() -> subprocess.Popen[bytes]:
@@ -113,6 +119,8 @@ def _running() -> subprocess.Popen[bytes]:
         _Child.process = subprocess.Popen(
             words, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         )
+        with suppress(OSError, AttributeError):  # Linux alone; fewer changes between the two
+            fcntl.fcntl(_Child.process.stdout, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)  # type: ignore[arg-type]
     except OSError as error:
         raise DataError(f"no child process can be started to read files: {error.strerror}", sys.executable) from error
     return _Child.process

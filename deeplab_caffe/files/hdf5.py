@@ -82,7 +82,7 @@ def _describe(path: str | PathLike[str], names: list[str] | None) -> dict[str, A
             pass
     except (OSError, ValueError) as error:
         raise DataError(f"cannot be read as HDF5: {getattr(error, 'strerror', None) or error}", path) from error
-    return ask(path, "HDF5", "describe", names=names)[0]
+    return ask(path, "HDF5", "describe", names=names)
 
 
 def _datasets(path: str | PathLike[str], found: dict[str, Any]) -> dict[str, Dataset]:
@@ -106,17 +106,24 @@ def read_dataset(dataset: Dataset) -> np.ndarray:
     Raises:
         DataError: the file is damaged, or has changed since it was found.
     """
-    if dataset.offset is not None:
-        return _read_at(dataset, 0, dataset.shape)
-    return _read_in_child(dataset, None, None, dataset.shape)
+    values = np.empty(dataset.shape, dataset.dtype)
+    _fill(dataset, None, values)
+    return values
 
 
-def read_rows(dataset: Dataset, start: int, stop: int) -> np.ndarray:
-    """Read the rows ``start`` to ``stop - 1`` of a dataset of one dimension or more. Errors as :func:`read_dataset`."""
-    shape = (stop - start, *dataset.shape[1:])
-    if dataset.offset is not None:
-        return _read_at(dataset, start * math.prod(dataset.shape[1:]), shape)
-    return _read_in_child(dataset, start, stop, shape)
+def read_rows(dataset: Dataset, start: int, out: np.ndarray) -> None:
+    """Read rows of a dataset of one dimension or more. Errors as :func:`read_dataset`.
+
+    Args:
+        dataset: where they are.
+        start: the first.
+        out: what they go to, as many as are wanted; they are converted to its type.
+    """
+    fits = out.dtype == dataset.dtype and out.flags.c_contiguous
+    values = out if fits else np.empty(out.shape, dataset.dtype)
+    _fill(dataset, start, values)
+    if not fits:
+        out[...] = values
 
 
 def close(path: str | PathLike[str]) -> None:
@@ -125,31 +132,31 @@ def close(path: str | PathLike[str]) -> None:
         ask(path, "HDF5", "close")
 
 
-def _read_at(dataset: Dataset, first: int, shape: tuple[int, ...]) -> np.ndarray:
-    assert dataset.offset is not None
-    values = np.empty(shape, dataset.dtype)
+def _fill(dataset: Dataset, start: int | None, values: np.ndarray) -> None:
+    """Read rows from ``start`` on, None for all that there is; the values have the dataset's type."""
+    content = values.reshape(-1).view(np.uint8).data
+    if dataset.offset is not None:
+        row_bytes = math.prod(dataset.shape[1:]) * dataset.dtype.itemsize
+        _read_at(dataset, dataset.offset + (start or 0) * row_bytes, content)
+        return
+    where = {"stamp_then": list(dataset.stamp), "name": dataset.name, "start": start}
+    found = ask(dataset.path, "HDF5", "read", content, stop=None if start is None else start + len(values), **where)
+    if tuple(found["shape"]) != values.shape or np.dtype(found["dtype"]) != dataset.dtype:
+        raise DataError(
+            f"the HDF5 file is damaged: dataset '{dataset.name}' has other rows than its size says", dataset.path
+        )
+
+
+def _read_at(dataset: Dataset, offset: int, content: memoryview) -> None:
     try:
         with Path(dataset.path).open("rb", buffering=0) as file:
             info = os.fstat(file.fileno())
             if (info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns) != dataset.stamp:
                 raise DataError("has changed since it was opened", dataset.path)
-            file.seek(dataset.offset + first * dataset.dtype.itemsize)
-            rest = values.reshape(-1).view(np.uint8).data
-            while rest and (count := file.readinto(rest)):
-                rest = rest[count:]
+            file.seek(offset)
+            while content and (count := file.readinto(content)):
+                content = content[count:]
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror or error}", dataset.path) from error
-    if rest:
+    if content:
         raise DataError(f"truncated: dataset '{dataset.name}' ends behind the end of the file", dataset.path)
-    return values
-
-
-def _read_in_child(dataset: Dataset, start: int | None, stop: int | None, shape: tuple[int, ...]) -> np.ndarray:
-    asked = math.prod(shape) * dataset.dtype.itemsize
-    where = {"stamp_then": list(dataset.stamp), "name": dataset.name, "start": start, "stop": stop}
-    found, content = ask(dataset.path, "HDF5", "read", bytes=asked, **where)
-    if tuple(found["shape"]) != shape or np.dtype(found["dtype"]) != dataset.dtype:
-        raise DataError(
-            f"the HDF5 file is damaged: dataset '{dataset.name}' has other rows than its size says", dataset.path
-        )
-    return np.frombuffer(content, dataset.dtype).reshape(shape)

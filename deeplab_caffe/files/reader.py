@@ -163,10 +163,13 @@ def _words(error: Exception) -> str:
 
 
 def _answer(request: dict[str, Any]) -> Answer:
-    seconds = CPU_SECONDS + request.pop("bytes", 0) / CPU_BYTES_PER_SECOND
-    signal.setitimer(signal.ITIMER_PROF, seconds)
+    most = request.pop("most")
+    signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS + most / CPU_BYTES_PER_SECOND)
     try:
-        return DO[request.pop("do")](**request)
+        head, payload = DO[request.pop("do")](**request)
+        if head.get("bytes", 0) > most:
+            raise RefusedError(f"gives {head['bytes']:,} bytes instead of {most:,}")
+        return head, payload
     except RefusedError as error:
         return {"refused": str(error)}, b""
     except ImportError as error:

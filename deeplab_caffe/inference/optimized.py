@@ -15,6 +15,7 @@ from torch import Tensor
 
 from deeplab_caffe.arrays import nvrtc
 from deeplab_caffe.crf import CRFParams
+from deeplab_caffe.crf.inputs import Kind
 from deeplab_caffe.data.sources.transform import IMAGENET_MEAN_BGR
 from deeplab_caffe.errors import NetError
 from deeplab_caffe.inference.autotune import Autotuner, TuningResult
@@ -155,6 +156,7 @@ class OptimizedNet:
         *,
         crf: CRFParams | None = None,
         mean: tuple[float, float, float] = IMAGENET_MEAN_BGR,
+        kind: Kind | None = None,
     ) -> Tensor:
         """Return labels of photographs of one size, as :class:`deeplab_caffe.Segmenter` finds them, all on the device.
 
@@ -162,6 +164,7 @@ class OptimizedNet:
             images: uint8 RGB (N, H, W, 3), numpy's or torch's, here or on the device.
             crf: parameters of the dense CRF; None for none.
             mean: what to subtract from B, G and R.
+            kind: what the net puts out, for the CRF: see :class:`deeplab_caffe.Segmenter`.
 
         Returns:
             uint8 (N, H, W), on the device.
@@ -175,7 +178,7 @@ class OptimizedNet:
             side, output = runner.fit(least)
             if side != output:
                 raise NetError(f"the net gives {output} rows for {side}: it must end with scores at its input's size")
-        return self.segment_images(images, crf=crf, mean=mean)["labels"]
+        return self.segment_images(images, crf=crf, mean=mean, kind=kind)["labels"]
 
     def segment_images(
         self,
@@ -185,6 +188,7 @@ class OptimizedNet:
         crf: CRFParams | None = None,
         mean: tuple[float, float, float] = IMAGENET_MEAN_BGR,
         crop_size: int = 1,
+        kind: Kind | None = None,
     ) -> dict[str, Tensor]:
         """Return what is wanted of photographs of one size: :meth:`deeplab_caffe.net.head.HeadRunner.results`.
 
@@ -194,6 +198,7 @@ class OptimizedNet:
             crf: parameters of the dense CRF; None for none.
             mean: what to subtract from B, G and R.
             crop_size: pad images to at least this side.
+            kind: as for :meth:`label_images`.
 
         Raises:
             NetError: the net does not take them, or they are too large for the memory.
@@ -201,10 +206,10 @@ class OptimizedNet:
         runner, wanted = self.head_runner, tuple(wanted)
         for least in images.shape[1:3]:
             runner.fit(max(least, crop_size))
-        function = partial(runner.results, wanted=wanted, crf=crf, mean=mean, crop_size=crop_size)
+        function = partial(runner.results, wanted=wanted, crf=crf, mean=mean, crop_size=crop_size, kind=kind)
         # A CRF whose kernels are compiled at run time takes memory that a graph would not keep.
         capture = crf is None or not nvrtc.enabled()
-        key = ("images", wanted, crf, tuple(mean), crop_size)
+        key = ("images", wanted, crf, tuple(mean), crop_size, kind)
         return self._run(key, [images.to(self.device, non_blocking=True)], function, capture=capture)
 
     @property

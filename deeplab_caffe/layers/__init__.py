@@ -41,12 +41,13 @@ from deeplab_caffe.layers.facts import (
     ResizeFact,
 )
 from deeplab_caffe.layers.onnx import OnnxGraph
-from deeplab_caffe.layers.user_code import UserLayer
+from deeplab_caffe.layers.user_code import BlobVec, UserLayer
 
 __all__ = [
     "LAYERS",
     "ArgMaxFact",
     "Blob",
+    "BlobVec",
     "ConvolutionFact",
     "CropFact",
     "Fact",

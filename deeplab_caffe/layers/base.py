@@ -135,6 +135,8 @@ class Layer(nn.Module):
     per_item: bool = False
     # What autograd keeps of it for the backward pass: "bottoms", "tops", or neither; see saved_bytes for what else.
     saves: ClassVar[tuple[str, ...]] = ("bottoms",)
+    # The gradient follows from the tops alone, as in Caffe, which a script may have changed since.
+    gradient_from_tops: bool = False
     # Activations, by name, that forward_fused takes along.
     fuses: ClassVar[frozenset[str]] = frozenset()
     # Processes that share a batch must not all run it: it writes files.

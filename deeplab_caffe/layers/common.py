@@ -85,7 +85,7 @@ class Softmax(Layer):
     """Softmax along ``axis``: of each pixel's channels (layers/softmax_layer.cpp)."""
 
     TYPE = "Softmax"
-    capturable = per_item = True
+    capturable = per_item = gradient_from_tops = True
     saves = ("tops",)
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:

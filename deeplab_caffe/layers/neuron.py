@@ -142,6 +142,7 @@ class Exp(Layer):
         if base != -1 and not 0 < base < math.inf:
             raise self.error(f"base must be positive, or -1 for e, got {base:g}")
         self.log_base = 1.0 if base == -1 else math.log(base)
+        self.gradient_from_tops = param.exp_param.shift == 0
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         param = self.param.exp_param
@@ -183,7 +184,7 @@ class Sigmoid(Layer):
     """1 / (1 + exp(-x)) (layers/sigmoid_layer.cpp)."""
 
     TYPE = "Sigmoid"
-    capturable = per_item = True
+    capturable = per_item = gradient_from_tops = True
     saves = ("tops",)
     supports_half = True
 
@@ -203,7 +204,7 @@ class TanH(Layer):
     """tanh(x) (layers/tanh_layer.cpp); 1 for large x, where the original's exp(2 * x) overflows into NaN."""
 
     TYPE = "TanH"
-    capturable = per_item = True
+    capturable = per_item = gradient_from_tops = True
     saves = ("tops",)
     supports_half = True
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,14 +14,27 @@ from deeplab_caffe.proto import caffe_pb2
 
 
 class BlobVec(list[ParameterBlob]):
-    """A layer's parameter blobs."""
+    """A layer's parameter blobs.
 
-    def __init__(self, new: Callable[[tuple[int, ...]], ParameterBlob]) -> None:
-        super().__init__()
+    Args:
+        blobs: the blobs.
+        new: makes a further one of a shape; None where the layer's class says which there are.
+    """
+
+    def __init__(
+        self, blobs: Iterable[ParameterBlob] = (), new: Callable[[tuple[int, ...]], ParameterBlob] | None = None
+    ) -> None:
+        super().__init__(blobs)
         self._new = new
 
     def add_blob(self, *shape: int) -> None:
-        """Add a parameter blob of this shape, all 0; for ``setup``."""
+        """Add a parameter blob of this shape, all 0; for ``setup``.
+
+        Raises:
+            NetError: the layer is not written in Python.
+        """
+        if self._new is None:
+            raise NetError("add_blob: only layers written in Python add parameter blobs, in their setup")
         self.append(self._new(shape))
 
 
@@ -83,7 +96,7 @@ class UserCode:
         made = self._find(param.python_param)
         with self._running("constructor"):
             self.layer = made(param)
-        self.layer.blobs = BlobVec(add_parameter)
+        self.layer.blobs = BlobVec(new=add_parameter)
         self.layer.param_str = self.layer.param_str_ = param.python_param.param_str
         self.layer.phase = phase
 

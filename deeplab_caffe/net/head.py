@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from deeplab_caffe.crf import CRFParams, dense_crf
+from deeplab_caffe.crf.inputs import Kind
 from deeplab_caffe.data.sources.transform import IMAGENET_MEAN_BGR
 from deeplab_caffe.errors import NetError
 from deeplab_caffe.layers import ArgMaxFact, CropFact, Layer, ProbabilityFact, ResizeFact
@@ -48,6 +49,7 @@ class Output:
         no_crf: why they are not for the CRF; None: they are.
         resize: the layer that resizes values, uncut, at full size; None: :func:`deeplab_caffe.ops.interp.interp` does.
         uncut: what ``resize`` takes.
+        kind: what the caller says that scores are, for the CRF.
     """
 
     values: Tensor
@@ -58,6 +60,7 @@ class Output:
     no_crf: str | None = None
     resize: Layer | None = None
     uncut: Tensor | None = None
+    kind: Kind | None = None
 
     @property
     def is_foreground(self) -> bool:
@@ -115,10 +118,11 @@ class Output:
             scores = activated(scores, self.activation)
         if self.is_foreground:
             scores = torch.cat([1 - scores, scores], 1)
+        kind = "probabilities" if as_probabilities else self.kind
         if len(scores) == 1:
-            one: Tensor = dense_crf(scores[0], images[0], crf, kind="probabilities" if as_probabilities else None)
+            one: Tensor = dense_crf(scores[0], images[0], crf, kind=kind)
             return one[None]
-        several: Tensor = dense_crf(scores, images, crf, kind="probabilities" if as_probabilities else None)
+        several: Tensor = dense_crf(scores, images, crf, kind=kind)
         return several
 
     def results(self, wanted: Sequence[str], images: Tensor | np.ndarray, crf: CRFParams | None) -> dict[str, Tensor]:
@@ -193,36 +197,42 @@ class Head:
         height, width = (tuple(values.shape) if self.resize is None else self._resized(values))[2:]
         return height - sum(self.crop), width - sum(self.crop)
 
-    def activation(self, channels: int) -> str:
-        """Return what makes probabilities of values with this many channels; see :attr:`Output.activation`."""
-        return "none" if self.probability else "softmax" if channels > 1 else "sigmoid"
+    def activation(self, channels: int, kind: Kind | None = None) -> str:
+        """Return what makes probabilities of values with this many channels; see :attr:`Output.activation`.
 
-    def output(self, values: Tensor, size: Pair, target: Pair | None = None) -> Output:
+        ``kind`` is what the caller says that they are; None: what the net's last layer says.
+        """
+        if kind == "probabilities" or (kind is None and self.probability):
+            return "none"
+        return "softmax" if channels > 1 else "sigmoid"
+
+    def output(self, values: Tensor, size: Pair, target: Pair | None = None, kind: Kind | None = None) -> Output:
         """Return what the values say of an image.
 
         Args:
             values: what the graph gave, (N, C, h, w).
             size: height and width of the first part of the net's output that is wanted.
             target: bring the net's output to this size first; None: it has the right one.
+            kind: what the caller says that they are; None: what the net's last layer says.
         """
-        activation = self.activation(values.shape[1])
+        activation = self.activation(values.shape[1], kind)
         origin = (self.crop[0],) * 2
         if target is None and self.resize is None:
-            return Output(values, None, origin, size, activation, self.no_crf)
+            return Output(values, None, origin, size, activation, self.no_crf, kind=kind)
         if target is not None or values.dtype == torch.float64:
             # Scores in float64 are rounded to float32 before anything is made of them.
             whole = Output(values, None, origin, self.size(values), activation, None)
             if self.resize is not None:
                 (full,) = self.resize(values if values.dtype == torch.float64 else values.float())
                 whole = replace(whole, values=full)
-            return Output(whole.scores(), target, (0, 0), size, activation, self.no_crf)
+            return Output(whole.scores(), target, (0, 0), size, activation, self.no_crf, kind=kind)
         assert self.resize is not None
         _, _, *resized = self._resized(values)
         fact = self.resize.fact
         assert isinstance(fact, ResizeFact)
         cut = values[:, :, fact.begin : values.shape[2] - fact.end, fact.begin : values.shape[3] - fact.end]
         return Output(
-            cut, (resized[0], resized[1]), origin, size, activation, self.no_crf, resize=self.resize, uncut=values
+            cut, (resized[0], resized[1]), origin, size, activation, self.no_crf, self.resize, uncut=values, kind=kind
         )
 
     def _resized(self, values: Tensor) -> tuple[int, ...]:
@@ -364,6 +374,7 @@ class HeadRunner:
         crf: CRFParams | None = None,
         mean: tuple[float, float, float] = IMAGENET_MEAN_BGR,
         crop_size: int = 1,
+        kind: Kind | None = None,
     ) -> dict[str, Tensor]:
         """Return what is wanted of photographs, by name; see :meth:`Output.results`.
 
@@ -373,6 +384,7 @@ class HeadRunner:
             crf: parameters of the dense CRF; None for none.
             mean: what to subtract from B, G and R.
             crop_size: pad images to at least this side.
+            kind: what the caller says that the net puts out; None: what its last layer says.
         """
         height, width = images.shape[1:3]
         (in_height, out_height), (in_width, out_width) = (self.fit(max(side, crop_size)) for side in (height, width))
@@ -380,7 +392,8 @@ class HeadRunner:
         # A net that ends at its own stride, without INTERP: corners lie on corners.
         target = None if size == (out_height, out_width) else size
         blob = preprocess(images, mean=mean, size=size, dtype=self._dtype, channels_last=self._channels_last)
-        return self.head.output(self._run(self.head.graph, blob), (height, width), target).results(wanted, images, crf)
+        output = self.head.output(self._run(self.head.graph, blob), (height, width), target, kind)
+        return output.results(wanted, images, crf)
 
 
 def checked_images(images: Tensor | np.ndarray) -> Tensor:

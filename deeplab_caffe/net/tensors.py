@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Protocol
 
 import torch
@@ -107,6 +109,12 @@ def read_tensors(path: str | PathLike[str]) -> dict[str, Tensor] | None:
             return _checked(_safetensors(path), path)
     except ConversionError:
         raise
+    except UnpicklingError as error:
+        if "Weights only" in str(error):
+            raise ConversionError(
+                f"{path}: holds Python objects, which could run any code, not just tensors: save state_dict() alone"
+            ) from error
+        raise ConversionError(f"{path}: cannot be read: {str(error).partition(chr(10))[0][:200]}") from error
     except Exception as error:  # torch's unpickler raises nearly anything on a damaged file
         reason = str(error).partition("\n")[0][:200] or type(error).__name__
         raise ConversionError(f"{path}: cannot be read: {reason}") from error
@@ -129,8 +137,40 @@ def _checked(found: object, path: str | PathLike[str]) -> dict[str, Tensor]:
     if not isinstance(found, Mapping) or not all(
         isinstance(name, str) and isinstance(value, Tensor) for name, value in found.items()
     ):
-        raise ConversionError(f"{path}: expected a dict of tensors, as state_dict() gives")
+        raise ConversionError(f"{path}: expected a dict of tensors, as state_dict() gives{_weights_inside(found)}")
     return dict(found)
+
+
+def _weights_inside(found: object) -> str:
+    """Say where in a training script's checkpoint the weights seem to be."""
+    if not isinstance(found, Mapping):
+        return f", got a {type(found).__name__}"
+    inner = [key for key, value in found.items() if isinstance(value, Mapping) and _are_tensors(value)]
+    if not inner:
+        return f", got {some([str(key) for key in found])}"
+    return f": this is a checkpoint whose {some([str(key) for key in inner])} is one; save that by itself"
+
+
+def _are_tensors(found: Mapping[object, object]) -> bool:
+    return bool(found) and all(isinstance(value, Tensor) for value in found.values())
+
+
+# What torch's tools put around the names of weights.
+_WRAPPERS = {
+    "module.": "torch's DataParallel wrote 'module.' before each name: take it off, or save net.module.state_dict()",
+    "_orig_mod.": "torch.compile wrote '_orig_mod.' before each name: take it off, or save the net's own state_dict()",
+}
+_REPARAMETRIZED = re.compile(r"\.(parametrizations\.|\w+_(orig|mask|g|v)$)")
+
+
+def _of_torchs_tools(unknown: Sequence[str]) -> str:
+    """Return what to do about names that torch's wrappers and reparametrizations have made, or ``""``."""
+    for prefix, advice in _WRAPPERS.items():
+        if all(name.startswith(prefix) for name in unknown):
+            return f" ({advice})"
+    if any(_REPARAMETRIZED.search(name) for name in unknown):
+        return " (pruned or parametrized weights: make them plain by torch's remove functions before saving)"
+    return ""
 
 
 def load_tensors(
@@ -155,7 +195,7 @@ def load_tensors(
     absent, unknown = [name for name in own if name not in tensors], [name for name in tensors if name not in own]
     if absent or unknown:
         parts = [f"has no {some(absent)}"] * bool(absent) + [f"has {some(unknown)}, which are none"] * bool(unknown)
-        message = f"{path}: {' and '.join(parts)} of net '{net.name}'"
+        message = f"{path}: {' and '.join(parts)} of net '{net.name}'{_of_torchs_tools(unknown) if unknown else ''}"
         if missing == "error" or len(absent) == len(own):
             raise ConversionError(message)
         warnings.warn(message, WeightsWarning, 4)

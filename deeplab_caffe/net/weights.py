@@ -51,7 +51,9 @@ class CaffeNet(WeightedNet, Protocol):
         ...
 
 
-def load_weights(net: WeightedNet, path: str | PathLike[str], *, missing: str = "error") -> None:
+def load_weights(
+    net: WeightedNet, path: str | PathLike[str], *, missing: str = "error", of_any_network: bool = False
+) -> None:
     """Copy weights into the layers of the same name (net.cpp:690-740, CopyTrainedLayersFrom).
 
     Of a caffemodel, also in HDF5, or a safetensors or state_dict file: the first bytes tell. Shapes must be equal; for
@@ -62,6 +64,7 @@ def load_weights(net: WeightedNet, path: str | PathLike[str], *, missing: str = 
         net: the net; changed only once everything has been found to fit.
         path: the file.
         missing: ``"error"`` or ``"warn"`` about layers with parameters that the file has none for.
+        of_any_network: a caffemodel without weights for any layer is no error of its own.
 
     Raises:
         CaffeModelError: a caffemodel cannot be read.
@@ -79,7 +82,7 @@ def load_weights(net: WeightedNet, path: str | PathLike[str], *, missing: str = 
     # A layer that shares all its parameters gets them through their other owners too.
     filled = {key for layer in with_blobs if layer.name in sources for key in _keys(layer)}
     absent = [layer.name for layer in with_blobs if not filled >= _keys(layer)]
-    if absent and len(absent) == len(with_blobs):
+    if absent and len(absent) == len(with_blobs) and not of_any_network:
         raise NetError(
             f"{path}: has no weights for any layer of net '{net.name}': it is of another network "
             f"(net: {some(absent)}; file: {some(list(sources))})"
@@ -191,7 +194,9 @@ def save_hdf5(net: WeightedNet, path: str | PathLike[str], diffs: dict[str, list
     write_model(path, net.layers, diffs)
 
 
-def load_hdf5(net: WeightedNet, path: str | PathLike[str], *, missing: str = "error") -> None:
+def load_hdf5(
+    net: WeightedNet, path: str | PathLike[str], *, missing: str = "error", of_any_network: bool = False
+) -> None:
     """Copy weights from a caffemodel in HDF5; see :func:`load_weights`.
 
     Raises:
@@ -200,7 +205,7 @@ def load_hdf5(net: WeightedNet, path: str | PathLike[str], *, missing: str = "er
     """
     if is_file(path) and not is_hdf5(path):
         raise CaffeModelError("is no HDF5 file", path)
-    load_weights(net, path, missing=missing)
+    load_weights(net, path, missing=missing, of_any_network=of_any_network)
 
 
 def save(net: CaffeNet, path: str | PathLike[str]) -> None:

@@ -2130,6 +2130,7 @@ class DataParameter(Message):
     MIRROR_FIELD_NUMBER: ClassVar[int]
     FORCE_ENCODED_COLOR_FIELD_NUMBER: ClassVar[int]
     PREFETCH_FIELD_NUMBER: ClassVar[int]
+    TRANSFORM_PARAM_FIELD_NUMBER: ClassVar[int]
     source: str
     batch_size: int
     rand_skip: int
@@ -2140,6 +2141,8 @@ class DataParameter(Message):
     mirror: bool
     force_encoded_color: bool
     prefetch: int
+    @property
+    def transform_param(self) -> TransformationParameter: ...
     def __init__(
         self,
         *,
@@ -2153,6 +2156,7 @@ class DataParameter(Message):
         mirror: bool | None = ...,
         force_encoded_color: bool | None = ...,
         prefetch: int | None = ...,
+        transform_param: TransformationParameter | None = ...,
     ) -> None: ...
     def HasField(
         self,
@@ -2177,6 +2181,8 @@ class DataParameter(Message):
             b"scale",
             "source",
             b"source",
+            "transform_param",
+            b"transform_param",
         ],
     ) -> bool: ...
     def ClearField(
@@ -2202,6 +2208,8 @@ class DataParameter(Message):
             b"scale",
             "source",
             b"source",
+            "transform_param",
+            b"transform_param",
         ],
     ) -> None: ...
 
@@ -2554,6 +2562,7 @@ class ImageDataParameter(Message):
     LABEL_TYPE_FIELD_NUMBER: ClassVar[int]
     HAS_LABEL_FIELD_NUMBER: ClassVar[int]
     MAX_LABELS_FIELD_NUMBER: ClassVar[int]
+    TRANSFORM_PARAM_FIELD_NUMBER: ClassVar[int]
     source: str
     batch_size: int
     rand_skip: int
@@ -2570,6 +2579,8 @@ class ImageDataParameter(Message):
     label_type: int
     has_label: bool
     max_labels: int
+    @property
+    def transform_param(self) -> TransformationParameter: ...
     def __init__(
         self,
         *,
@@ -2589,6 +2600,7 @@ class ImageDataParameter(Message):
         label_type: int | None = ...,
         has_label: bool | None = ...,
         max_labels: int | None = ...,
+        transform_param: TransformationParameter | None = ...,
     ) -> None: ...
     def HasField(
         self,
@@ -2625,6 +2637,8 @@ class ImageDataParameter(Message):
             b"shuffle",
             "source",
             b"source",
+            "transform_param",
+            b"transform_param",
         ],
     ) -> bool: ...
     def ClearField(
@@ -2662,6 +2676,8 @@ class ImageDataParameter(Message):
             b"shuffle",
             "source",
             b"source",
+            "transform_param",
+            b"transform_param",
         ],
     ) -> None: ...
 
@@ -3533,6 +3549,7 @@ class WindowDataParameter(Message):
     CROP_MODE_FIELD_NUMBER: ClassVar[int]
     CACHE_IMAGES_FIELD_NUMBER: ClassVar[int]
     ROOT_FOLDER_FIELD_NUMBER: ClassVar[int]
+    TRANSFORM_PARAM_FIELD_NUMBER: ClassVar[int]
     source: str
     scale: float
     mean_file: str
@@ -3546,6 +3563,8 @@ class WindowDataParameter(Message):
     crop_mode: str
     cache_images: bool
     root_folder: str
+    @property
+    def transform_param(self) -> TransformationParameter: ...
     def __init__(
         self,
         *,
@@ -3562,6 +3581,7 @@ class WindowDataParameter(Message):
         crop_mode: str | None = ...,
         cache_images: bool | None = ...,
         root_folder: str | None = ...,
+        transform_param: TransformationParameter | None = ...,
     ) -> None: ...
     def HasField(
         self,
@@ -3592,6 +3612,8 @@ class WindowDataParameter(Message):
             b"scale",
             "source",
             b"source",
+            "transform_param",
+            b"transform_param",
         ],
     ) -> bool: ...
     def ClearField(
@@ -3623,6 +3645,8 @@ class WindowDataParameter(Message):
             b"scale",
             "source",
             b"source",
+            "transform_param",
+            b"transform_param",
         ],
     ) -> None: ...
 
@@ -4915,6 +4939,7 @@ class V1ImageDataParameter(Message):
     ROOT_FOLDER_FIELD_NUMBER: ClassVar[int]
     HAS_LABEL_FIELD_NUMBER: ClassVar[int]
     MAX_LABELS_FIELD_NUMBER: ClassVar[int]
+    TRANSFORM_PARAM_FIELD_NUMBER: ClassVar[int]
     source: str
     batch_size: int
     rand_skip: int
@@ -4931,6 +4956,8 @@ class V1ImageDataParameter(Message):
     root_folder: str
     has_label: bool
     max_labels: int
+    @property
+    def transform_param(self) -> TransformationParameter: ...
     def __init__(
         self,
         *,
@@ -4950,6 +4977,7 @@ class V1ImageDataParameter(Message):
         root_folder: str | None = ...,
         has_label: bool | None = ...,
         max_labels: int | None = ...,
+        transform_param: TransformationParameter | None = ...,
     ) -> None: ...
     def HasField(
         self,
@@ -4986,6 +5014,8 @@ class V1ImageDataParameter(Message):
             b"shuffle",
             "source",
             b"source",
+            "transform_param",
+            b"transform_param",
         ],
     ) -> bool: ...
     def ClearField(
@@ -5023,6 +5053,8 @@ class V1ImageDataParameter(Message):
             b"shuffle",
             "source",
             b"source",
+            "transform_param",
+            b"transform_param",
         ],
     ) -> None: ...
 

@@ -40,8 +40,8 @@ def parse_net(
     text: str, path: str | os.PathLike[str] = "<string>", variables: Mapping[str, object] | None = None
 ) -> caffe_pb2.NetParameter:
     """Parse what :func:`read_net` reads, from text in memory; ``path`` is for messages."""
-    message, tree = parse_text(_filled(text, path, variables), "NetParameter", path)
-    return upgrade_net(message, Source(path, tree))
+    message, outline = parse_text(_filled(text, path, variables), "NetParameter", path)
+    return upgrade_net(message, Source(path, outline))
 
 
 def read_solver(
@@ -66,8 +66,8 @@ def parse_solver(
     text: str, path: str | os.PathLike[str] = "<string>", variables: Mapping[str, object] | None = None
 ) -> caffe_pb2.SolverParameter:
     """Parse what :func:`read_solver` reads, from text in memory; ``path`` is for messages."""
-    message, tree = parse_text(_filled(text, path, variables), "SolverParameter", path)
-    return upgrade_solver(message, Source(path, tree))
+    message, outline = parse_text(_filled(text, path, variables), "SolverParameter", path)
+    return upgrade_solver(message, Source(path, outline))
 
 
 def _filled(text: str, path: str | os.PathLike[str], variables: Mapping[str, object] | None) -> str:

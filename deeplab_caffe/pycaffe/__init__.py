@@ -6,7 +6,9 @@
 >>> net.forward()["fc8_interp"]
 """
 
-from deeplab_caffe.layers import LAYERS, Blob
+import sys
+
+from deeplab_caffe.layers import LAYERS, Blob, BlobVec
 from deeplab_caffe.layers import UserLayer as Layer
 from deeplab_caffe.proto import caffe_pb2
 from deeplab_caffe.pycaffe import coord_map, draw, io, net_spec, proto
@@ -49,6 +51,10 @@ from deeplab_caffe.pycaffe.solver import (
 # The pycaffe whose names these are; deeplab_caffe.__version__ is the package's own.
 __version__ = "1.0.0"
 
+# Where scripts find what real pycaffe takes from its C++ half: `caffe._caffe.BlobVec`, `caffe.pycaffe.Net`.
+_caffe = pycaffe = sys.modules[__name__]
+Solver = SGDSolver
+
 TRAIN = caffe_pb2.TRAIN
 TEST = caffe_pb2.TEST
 
@@ -67,6 +73,7 @@ __all__ = [
     "AdaGradSolver",
     "AdamSolver",
     "Blob",
+    "BlobVec",
     "Classifier",
     "Detector",
     "Layer",
@@ -75,6 +82,7 @@ __all__ = [
     "NetSpec",
     "RMSPropSolver",
     "SGDSolver",
+    "Solver",
     "Timer",
     "coord_map",
     "draw",

@@ -29,6 +29,8 @@ def install_as_caffe(name: str = "caffe") -> None:
     for full, module in list(sys.modules.items()):
         if full == _PACKAGE or full.startswith(f"{_PACKAGE}."):
             sys.modules[name + full.removeprefix(_PACKAGE)] = module
+    # Real pycaffe's two halves, whose names are all in one place here.
+    sys.modules[f"{name}._caffe"] = sys.modules[f"{name}.pycaffe"] = package
 
 
 def install_unless_found(name: str = "caffe") -> None:

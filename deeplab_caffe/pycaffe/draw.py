@@ -21,7 +21,7 @@ from deeplab_caffe.net.draw import Edge, Layout, graph_svg, quoted
 from deeplab_caffe.proto import caffe_pb2, upgrade_net
 from deeplab_caffe.pycaffe.picture import graph_picture
 
-LAYER_STYLE_DEFAULT = {"shape": "box", "fillcolor": "#6495ED", "style": "filled"}
+LAYER_STYLE_DEFAULT = LAYER_STYLE = {"shape": "box", "fillcolor": "#6495ED", "style": "filled"}
 NEURON_LAYER_STYLE = {"shape": "box", "fillcolor": "#90EE90", "style": "filled"}
 BLOB_STYLE = {"shape": "octagon", "fillcolor": "#E0E0E0", "style": "filled"}
 
@@ -45,6 +45,11 @@ def get_pooling_types_dict() -> dict[int, str]:
     return {number: name for name, number in caffe_pb2.PoolingParameter.PoolMethod.items()}
 
 
+def get_enum_name_by_value() -> dict[int, str]:
+    """Return the names of the layer types of 2014 (``net.layers``) by their numbers."""
+    return {number: name for name, number in caffe_pb2.V1LayerParameter.LayerType.items()}
+
+
 def choose_color_by_layertype(layertype: str) -> str:
     """Return a layer type's colour."""
     return _COLOURS.get(layertype, LAYER_STYLE_DEFAULT["fillcolor"])
@@ -59,6 +64,16 @@ def get_edge_label(layer: caffe_pb2.LayerParameter) -> str:
     if layer.type == "InnerProduct":
         return str(layer.inner_product_param.num_output)
     return '""'
+
+
+def determine_edge_label_by_layertype(layer: caffe_pb2.LayerParameter, layertype: str) -> str:
+    """Return :func:`get_edge_label`; its name of early 2015, whose ``layertype`` is ``layer.type``."""
+    return get_edge_label(layer)
+
+
+def determine_node_label_by_layertype(layer: caffe_pb2.LayerParameter, layertype: str, rankdir: str) -> str:
+    """Return :func:`get_layer_label`; its name of early 2015, whose ``layertype`` is ``layer.type``."""
+    return get_layer_label(layer, rankdir)
 
 
 def get_layer_lr_mult(layer: caffe_pb2.LayerParameter) -> tuple[float, float]:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from deeplab_caffe import net as core
 from deeplab_caffe.errors import NetError
-from deeplab_caffe.layers import Blob, Layer, NetContext, ParameterBlob, Shape
+from deeplab_caffe.layers import Blob, BlobVec, Layer, NetContext, ParameterBlob, Shape
 from deeplab_caffe.net.graph import Step
 from deeplab_caffe.proto import caffe_pb2
 from deeplab_caffe.pycaffe import mode
@@ -62,7 +62,7 @@ class Execution:
         self.blobs = OrderedDict((name, Blob(shape)) for name, shape in module.blob_shapes.items())
         self._steps = (*self._input_steps(), *module.steps)
         self._layer_names = [step.layer.name for step in self._steps]
-        self.params: OrderedDict[str, list[ParameterBlob]] = OrderedDict()
+        self.params: OrderedDict[str, BlobVec] = OrderedDict()
         shared: dict[int, ParameterBlob] = {}
         for step in self._steps:
             found = self._parameters_of(step.layer)
@@ -95,10 +95,10 @@ class Execution:
         layers = [_Input(name, tops, self.module.context) for name, tops in blobs.items()]
         return [Step(each, (), tuple(each.param.top), (0.0,) * len(each.param.top), (), ()) for each in layers]
 
-    def _parameters_of(self, layer: Layer) -> list[ParameterBlob]:
+    def _parameters_of(self, layer: Layer) -> BlobVec:
         if layer.code is not None:
             return layer.code.layer.blobs
-        return [ParameterBlob(blob, layer.blob_shape(blob.shape)) for blob in layer.blobs]
+        return BlobVec(ParameterBlob(blob, layer.blob_shape(blob.shape)) for blob in layer.blobs)
 
     def _share_blobs(self) -> None:
         """Let layers written in Python work on the net's own blobs; what their ``setup`` wrote to the tops stays."""
@@ -243,6 +243,10 @@ class Execution:
             # Nobody ran it forwards: its gradient follows from what its bottoms hold.
             self._compute(index, record=True)
         bottoms, tops = self._tape[index]
+        if step.layer.gradient_from_tops:
+            # What the blobs hold counts. `data`, for torch would not let its own memory be changed.
+            for name, top in zip(step.tops, tops, strict=True):
+                top.data.copy_(self.blobs[name].tensor())
         outputs = [(top, self.blobs[name].diff_tensor()) for name, top in zip(step.tops, tops, strict=True)]
         outputs = [(top, diff.clone()) for top, diff in outputs if top.requires_grad]
         if not outputs:

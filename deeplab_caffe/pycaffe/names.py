@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import NamedTuple
 
-from deeplab_caffe.layers import Blob, ParameterBlob, UserLayer
+from deeplab_caffe.layers import Blob, BlobVec, UserLayer
 from deeplab_caffe.pycaffe.execution import Execution
 
 
@@ -14,7 +14,7 @@ class LayerFace(NamedTuple):
     """What pycaffe shows of a layer: its type's name and its parameter blobs."""
 
     type: str
-    blobs: list[ParameterBlob]
+    blobs: BlobVec
 
 
 class Names(Execution):
@@ -34,7 +34,7 @@ class Names(Execution):
     def layers(self) -> list[LayerFace | UserLayer]:
         """Return the layers in order; those written in Python themselves."""
         return [
-            LayerFace(step.layer.TYPE, self.params.get(step.layer.name, []))
+            LayerFace(step.layer.TYPE, self.params.get(step.layer.name, BlobVec()))
             if step.layer.code is None
             else step.layer.code.layer
             for step in self._steps

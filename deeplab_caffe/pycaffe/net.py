@@ -68,7 +68,7 @@ class Net(Names, Batches, Preprocessing):
     def copy_from(self, weights: str | PathLike[str]) -> None:
         """Load a caffemodel by layer names; layers that it lacks keep their values, with a warning."""
         self._sync_parameters()
-        load_weights(self.module, weights, missing="warn")
+        load_weights(self.module, weights, missing="warn", of_any_network=True)
 
     def save(self, path: str | PathLike[str], write_diff: bool = False) -> None:
         """Write a caffemodel."""
@@ -78,7 +78,7 @@ class Net(Names, Batches, Preprocessing):
     def load_hdf5(self, path: str | PathLike[str]) -> None:
         """Load weights as :meth:`copy_from` does, from a file that :meth:`save_hdf5` or Caffe wrote."""
         self._sync_parameters()
-        load_hdf5(self.module, path, missing="warn")
+        load_hdf5(self.module, path, missing="warn", of_any_network=True)
 
     def save_hdf5(self, path: str | PathLike[str], write_diff: bool = False) -> None:
         """Write the weights as Caffe does in HDF5."""

@@ -22,6 +22,7 @@ import warnings
 from collections.abc import Callable
 from enum import IntEnum
 from numbers import Number
+from reprlib import repr as short_repr
 from typing import Any
 
 import numpy as np
@@ -29,8 +30,8 @@ import numpy as np
 from deeplab_caffe.arrays import is_on_gpu, to_numpy
 from deeplab_caffe.crf import model
 from deeplab_caffe.crf.colours import Range
-from deeplab_caffe.crf.inputs import Kind, NDArray, apparent_kind, as_kind
-from deeplab_caffe.crf.params import validate_number
+from deeplab_caffe.crf.inputs import Kind, NDArray, apparent_kind, as_kind, shape_advice, validate_count
+from deeplab_caffe.crf.params import validate_iterations, validate_number
 from deeplab_caffe.errors import CRFError
 
 
@@ -117,11 +118,10 @@ class DenseCRF:
         self._begin(model.DenseCRF(nvar, device=device), nlabels)
 
     def _begin(self, crf: model.DenseCRF, nlabels: int) -> None:
-        if isinstance(nlabels, bool) or nlabels != int(nlabels) or nlabels < 2:
-            hint = ": a foreground needs a background beside it" if nlabels == 1 else ""
-            raise CRFError(f"nlabels must be a whole number of 2 or more, got {nlabels!r}{hint}")
         self._crf = crf
-        self._nlabels = int(nlabels)
+        if nlabels == 1:
+            raise CRFError("nlabels must be 2 or more, got 1: a foreground needs a background beside it")
+        self._nlabels = validate_count("nlabels", nlabels, 2)
         self._backend = crf.backend
         self._unary: Any = None
         self._kind: Any = None  # marginals are of the kind of this
@@ -331,39 +331,20 @@ class DenseCRF2D(DenseCRF):
         height, width = self._crf.size
         came = tuple(image.shape)
         if len(came) != 3 or came[:2] != (height, width):
-            hint = ": transpose?" if came[:2] == (width, height) else ""
-            raise CRFError(
-                f"Bad shape for pairwise bilateral (Need {(height, width, 3)}, got {tuple(image.shape)}){hint}"
-            )
+            hint = ": transpose?" if came[:2] == (width, height) else shape_advice(came, (height, width))
+            raise CRFError(f"Bad shape for pairwise bilateral (Need {(height, width, 3)}, got {came}){hint}")
         if image.shape[2] != 3:
             raise CRFError(
                 "addPairwiseBilateral only works for RGB images. For other types, use `utils.create_pairwise_bilateral`"
                 f" to construct your own pairwise energy and add it through `addPairwiseEnergy` (got {came})."
             )
         if image_range is None:
-            image = self._bytes(image)
+            image = self._backend.grey_levels(image, "rgbim")
         colour_std = tuple(srgb) if np.ndim(srgb) else (srgb,) * 3
         how = _normalization(kernel, normalization)
         self._crf.add_bilateral(
             image, _pair(sxy), colour_std, normalization=how, image_range=image_range, **self._compat(compat)
         )
-
-    def _bytes(self, image: Any) -> Any:
-        """Return an image of whole numbers from 0 to 255 as uint8."""
-        arrays = self._backend.arrays
-        dtype = arrays.dtype(image)
-        if dtype == "uint8":
-            return image
-        wrong = f"rgbim must be uint8 from 0 to 255, got {dtype}"
-        try:
-            levels = self._backend.photograph(image)
-        except CRFError as exc:
-            raise CRFError(f"{wrong}: {exc}") from exc
-        if "int" not in dtype and not levels.any():
-            raise CRFError(f"{wrong}, all 0: black? Take rgbim.astype(np.uint8)")
-        if (levels != levels.round()).any() or levels.min() < 0 or levels.max() > 255:
-            raise CRFError(f"{wrong} with fractions: take rgbim.round().astype(np.uint8), or say image_range=(0, 255)")
-        return arrays.cast(levels, "uint8")
 
 
 def _matrix(array: Any, name: str) -> NDArray:
@@ -400,11 +381,16 @@ def _normalization(kernel: int, normalization: int) -> Any:
 def _pair(sxy: Any) -> tuple[float, float]:
     if not np.ndim(sxy):
         return (sxy, sxy)
+    if len(sxy) < 2:
+        raise CRFError(f"sxy must be a number or (x, y), got {sxy!r}")
     # pydensecrf reads the first two and ignores the rest.
     return (sxy[0], sxy[1])
 
 
 def _whole(niter: int) -> int:
-    if isinstance(niter, bool) or niter != int(niter):
-        raise CRFError(f"the number of iterations must be whole, got {niter!r}")
-    return max(int(niter), 0)
+    try:
+        return validate_iterations(niter)
+    except CRFError as exc:
+        if isinstance(niter, (int, np.integer)) and niter < 0:  # as none, in pydensecrf too
+            return 0
+        raise CRFError(f"the number of iterations must be whole, got {short_repr(niter)}") from exc

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
 
-from deeplab_caffe.crf.inputs import OVERSHOOT, NDArray
+from deeplab_caffe.arrays import to_numpy
+from deeplab_caffe.crf.inputs import OVERSHOOT, NDArray, validate_count, validate_real
+from deeplab_caffe.crf.params import validate_number
 from deeplab_caffe.errors import CRFError
 
 
@@ -28,20 +31,23 @@ def unary_from_labels(labels: NDArray, n_labels: int, gt_prob: float, zero_unsur
     Raises:
         CRFError: a probability or labels out of range.
     """
-    if not 0 < gt_prob < 1:
+    if not 0 < validate_number("`gt_prob`", gt_prob) < 1:
         raise CRFError(f"`gt_prob` must be in (0,1), got {gt_prob}")
-    if n_labels < 2:
-        hint = ": a mask has two, background and foreground, and zero_unsure=False" if n_labels == 1 else ""
-        raise CRFError(f"`n_labels` must be 2 or more, got {n_labels}{hint}")
-    flat = np.asarray(labels).ravel()
+    if n_labels == 1:
+        raise CRFError(
+            "`n_labels` must be 2 or more, got 1: a mask has two, background and foreground, and zero_unsure=False"
+        )
+    n_labels = validate_count("`n_labels`", n_labels, 2)
+    flat = to_numpy(labels, "labels", CRFError).ravel()
     if not np.issubdtype(flat.dtype, np.integer) and flat.dtype != bool:
         raise CRFError(f"labels must be whole numbers, got {flat.dtype}")
     flat = flat.astype(np.int64)
     most = n_labels if zero_unsure else n_labels - 1
     if flat.size and not 0 <= flat.min() <= flat.max() <= most:
+        void = ": are pixels of 255 unknown? Make them 0, and count labels from 1" if flat.max() == 255 else ""
         raise CRFError(
             f"labels must be from 0 to {most} for n_labels={n_labels} and zero_unsure={zero_unsure}, got "
-            f"{flat.min()} to {flat.max()}"
+            f"{flat.min()} to {flat.max()}{void}"
         )
     energies = np.full((n_labels, flat.size), -np.log((1.0 - gt_prob) / (n_labels - 1)), np.float32)
     columns = np.arange(flat.size)
@@ -69,12 +75,14 @@ def unary_from_softmax(sm: NDArray, scale: float | None = None, clip: float | No
         float32 ``(C, number of pixels)``.
 
     Raises:
-        CRFError: a scale out of range, numbers that are no probabilities, or one class.
+        CRFError: a scale or clip out of range, numbers that are no probabilities, or one class.
     """
+    if clip is not None and validate_number("`clip`", clip) >= 1:
+        raise CRFError(f"`clip` must be less than 1, got {clip}")
     probabilities = _probabilities(sm, clip)
     classes = probabilities.shape[0]
     if scale is not None:
-        if not 0 < scale <= 1:
+        if not 0 < validate_number("`scale`", scale) <= 1:
             raise CRFError(f"`scale` needs to be in (0,1], got {scale}")
         probabilities = scale * probabilities + (1 - scale) * (np.ones(probabilities.shape) / classes)
     if clip is not None:
@@ -86,7 +94,7 @@ def unary_from_softmax(sm: NDArray, scale: float | None = None, clip: float | No
 
 def _probabilities(sm: Any, clip: float | None) -> NDArray:
     """Validate probabilities, classes first, and return them as floating point numbers."""
-    found = np.asarray(sm)
+    found = to_numpy(sm, "`sm`", CRFError)
     real = found.dtype.kind in "biuf"
     if found.ndim < 1 or not real:
         raise CRFError(f"`sm` must be real numbers (C, ...), got {found.dtype} {found.shape}")
@@ -126,7 +134,8 @@ def create_pairwise_gaussian(sdims: Sequence[float], shape: Sequence[int]) -> ND
     Raises:
         CRFError: not one deviation for each axis, or one that is not positive.
     """
-    return _positions(sdims, shape).reshape(len(sdims), -1)
+    positions = _positions(sdims, shape)
+    return positions.reshape(len(positions), -1)
 
 
 def create_pairwise_bilateral(
@@ -146,7 +155,10 @@ def create_pairwise_bilateral(
     Raises:
         CRFError: deviations that do not fit the image or are not positive.
     """
-    image = np.asarray(img)
+    image = to_numpy(img, "`img`", CRFError)
+    if chdim not in range(-image.ndim, max(image.ndim, 1)):
+        raise CRFError(f"`chdim` must be an axis of the image {image.shape}, or -1, got {chdim!r}")
+    validate_real(image.dtype.name, "`img`")
     channels = (image[np.newaxis] if chdim == -1 else np.moveaxis(image, chdim, 0)).astype(np.float32)
     deviations = [schan] * len(channels) if isinstance(schan, (int, float, np.number)) else list(schan)
     if len(deviations) != len(channels):
@@ -173,6 +185,8 @@ def _create_pairwise_bilateral_2d(sx: float, sy: float, sr: float, sg: float, sb
 
 def _positions(sdims: Sequence[float], shape: Sequence[int]) -> NDArray:
     """Return positions over deviations, float32 ``(axes, *shape)``."""
+    shape = [validate_count("`shape`", size) for size in _sequence("shape", shape)]
+    sdims = _sequence("sdims", sdims)
     if len(sdims) != len(shape):
         raise CRFError(f"`sdims` has {len(sdims)} entries, but there are {len(shape)} axes: {tuple(shape)}")
     _check_positive("sdims", sdims)
@@ -182,6 +196,12 @@ def _positions(sdims: Sequence[float], shape: Sequence[int]) -> NDArray:
     return mesh
 
 
+def _sequence(name: str, values: Any) -> list[Any]:
+    if isinstance(values, str) or not np.iterable(values):
+        raise CRFError(f"`{name}` must be numbers, one for each axis, got {values!r}")
+    return list(values)
+
+
 def _check_positive(name: str, deviations: Sequence[Any]) -> None:
-    if not all(np.isfinite(one) and one > 0 for one in deviations):
+    if not all(isinstance(one, Real) and 0 < float(one) < np.inf for one in deviations):
         raise CRFError(f"`{name}` must be positive, finite numbers, got {list(deviations)}")

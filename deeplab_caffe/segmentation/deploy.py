@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from os import PathLike, fspath
 from typing import Any
 
-from deeplab_caffe.errors import DeepLabCaffeError, NetError
+from deeplab_caffe.errors import CaffeModelError, ConversionError, DeepLabCaffeError, NetError
 from deeplab_caffe.layers.base import layer_class
 from deeplab_caffe.proto import caffe_pb2, parse_net
 from deeplab_caffe.proto.text.parse import read_text
@@ -27,6 +27,9 @@ def deploy_wanted(model: Any, variables: Mapping[str, str] | None = None) -> Ite
     """
     try:
         yield
+    except (CaffeModelError, ConversionError):
+        # It is the weights that are wrong.
+        raise
     except DeepLabCaffeError as error:
         if isinstance(model, (str, PathLike)) and _is_training_file(model, variables or {}):
             raise NetError(

@@ -6,18 +6,23 @@ import dataclasses
 import threading
 from collections.abc import Mapping, Sequence
 from os import PathLike
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
+from deeplab_caffe.arrays import is_torch, to_numpy
 from deeplab_caffe.arrays.devices import resolve_device
 from deeplab_caffe.arrays.memory import available_memory
 from deeplab_caffe.crf import CRFParams, ParamsLike
+from deeplab_caffe.crf.colours import Range, as_image_range
+from deeplab_caffe.crf.inputs import Kind, as_kind, shape_advice
+from deeplab_caffe.crf.place import backend_for
 from deeplab_caffe.data.classes import Classes, model_classes
 from deeplab_caffe.data.sources.transform import IMAGENET_MEAN_BGR
-from deeplab_caffe.errors import NetError
+from deeplab_caffe.errors import CRFError, NetError
 from deeplab_caffe.inference import OptimizedNet
 from deeplab_caffe.inference.precision import precision_of
 from deeplab_caffe.net import Net
@@ -88,6 +93,10 @@ class Segmenter:
         seed: see :class:`deeplab_caffe.Net`.
         optimize: False: run the net layer by layer, the same bits as ``Net``. None: optimize it where the device can.
         variables: values for ``${NAME}`` in the prototxt.
+        kind: what the net puts out, ``"scores"`` or ``"probabilities"``, see :func:`deeplab_caffe.crf.dense_crf`. None:
+            what its last layer says, and an error of the CRF if scores are, beyond doubt, something else.
+        image_range: what black and white are in the images, ``(0, 1)`` say; they are rounded to 256 levels. None: 0
+            and 255, in whole numbers.
         classes: names and colours of the classes, as :func:`deeplab_caffe.data.classes.find_classes` takes them. None:
             those of ``classes.txt`` beside the weights or the prototxt; else PASCAL VOC's for 21 classes; else
             ``class 0``, ``class 1``, ...
@@ -111,6 +120,8 @@ class Segmenter:
         weights: str | PathLike[str] | None = None,
         *,
         crf: ParamsLike = None,
+        kind: Kind | None = None,
+        image_range: Range | None = None,
         device: str | torch.device = "auto",
         mean: tuple[float, float, float] = IMAGENET_MEAN_BGR,
         blob: str | None = None,
@@ -130,6 +141,10 @@ class Segmenter:
         python_layers: bool = False,
     ) -> None:
         self.crf = None if crf is None else CRFParams.of(crf)
+        self.kind = as_kind(kind)
+        if kind == "energies":
+            raise NetError("kind must be scores or probabilities: of a net that puts out energies take the negatives")
+        self.image_range = as_image_range(image_range)
         self.mean = mean
         self.crop_size = crop_size or 1
         self.max_side = max_side
@@ -196,15 +211,16 @@ class Segmenter:
         """Return the labels of an image.
 
         Args:
-            image: uint8 RGB (H, W, 3).
+            image: RGB (H, W, 3), uint8 or whole numbers from 0 to 255 of another dtype; numpy's or torch's on the CPU.
 
         Returns:
             uint8 (H, W).
 
         Raises:
-            NetError: not such an image, or too large for the memory there is.
+            NetError: not such an image (see ``image_range``), or too large for the memory there is.
         """
-        return _brought_back(self._labels([self._reduced(_checked(image))])[0], image)
+        image = self._checked(image)
+        return _brought_back(self._labels([self._reduced(image)])[0], image)
 
     def batch(self, images: Sequence[np.ndarray]) -> np.ndarray:
         """Return the labels of several images of one size.
@@ -221,7 +237,8 @@ class Segmenter:
         Raises:
             NetError: no images, images of several sizes, and as for calling it.
         """
-        shapes = {_checked(image).shape for image in images}
+        images = [self._checked(image) for image in images]
+        shapes = {image.shape for image in images}
         if len(shapes) != 1:
             sizes = ", ".join(f"{height}x{width}" for height, width, _ in sorted(shapes)) or "none"
             raise NetError(f"a batch needs images of one size, got {sizes}")
@@ -233,7 +250,8 @@ class Segmenter:
 
         With ``max_side``, scores and marginals are at the reduced size, labels at the full one.
         """
-        small = self._reduced(_checked(image))
+        image = self._checked(image)
+        small = self._reduced(image)
         found, activation = self._found([small], ("labels", "scores", "marginals"))
         arrays = {name: each[0].cpu().numpy() for name, each in found.items()}
         labels = _brought_back(arrays["labels"], image)
@@ -241,7 +259,7 @@ class Segmenter:
 
     def scores(self, image: np.ndarray) -> np.ndarray:
         """Return the network's scores: float32 (C, H, W); arguments and errors as for calling it."""
-        found, _ = self._found([self._reduced(_checked(image))], ("scores",))
+        found, _ = self._found([self._reduced(self._checked(image))], ("scores",))
         return found["scores"][0].cpu().numpy()
 
     def _labels(self, images: Sequence[np.ndarray]) -> np.ndarray:
@@ -256,7 +274,7 @@ class Segmenter:
         crf = self.crf if "labels" in wanted else None
         head, (height, width) = self._runner.head, images[0].shape[:2]
         if self.views.is_single(height, width):
-            return self._run_images(images, wanted, crf), head.activation(self._channels)
+            return self._run_images(images, wanted, crf), head.activation(self._channels, self.kind)
         logarithms = average_views(
             images[0], self.views, lambda view: self._run_images([view], ("probabilities",), None)["probabilities"][0]
         )[None]
@@ -275,7 +293,27 @@ class Segmenter:
         tensors = [as_tensor(image) for image in images]
         batch = (tensors[0][None] if len(tensors) == 1 else torch.stack(tensors)).to(self.device, non_blocking=True)
         run = self._runner.results if self._optimized is None else self._optimized.segment_images
-        return run(batch, wanted=wanted, crf=crf, mean=self.mean, crop_size=self.crop_size)
+        return run(batch, wanted=wanted, crf=crf, mean=self.mean, crop_size=self.crop_size, kind=self.kind)
+
+    def _checked(self, image: Any) -> np.ndarray:
+        """Return an image as uint8.
+
+        Raises:
+            NetError: it is no image, or one of another range.
+        """
+        found = to_numpy(image, "images", NetError) if is_torch(image) else image
+        if not isinstance(found, np.ndarray) or found.ndim != 3 or found.shape[2] != 3 or found.dtype.kind not in "uif":
+            came = type(image).__name__
+            if isinstance(found, np.ndarray):
+                came = f"{found.dtype} {found.shape}{shape_advice(found.shape, None)}"
+            raise NetError(f"expected a uint8 RGB image (H, W, 3), got {came}")
+        if 0 in found.shape:
+            raise NetError(f"the image is empty: {found.shape}")
+        try:
+            levels: np.ndarray = backend_for().grey_levels(found, "image", self.image_range)
+        except CRFError as exc:
+            raise NetError(str(exc)) from exc
+        return levels
 
     def _make_optimized(self, size: tuple[int, int]) -> None:
         with self._lock:
@@ -348,12 +386,3 @@ def _brought_back(labels: np.ndarray, image: np.ndarray) -> np.ndarray:
         return labels
     full = Image.fromarray(labels).resize((image.shape[1], image.shape[0]), Image.Resampling.NEAREST)
     return np.asarray(full)
-
-
-def _checked(image: np.ndarray) -> np.ndarray:
-    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        came = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
-        raise NetError(f"expected a uint8 RGB image (H, W, 3), got {came}")
-    if 0 in image.shape:
-        raise NetError(f"the image is empty: {image.shape}")
-    return image

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from os import PathLike
@@ -46,7 +46,11 @@ class SolverConfig:
 
 
 def read_config(
-    solver: str | PathLike[str] | caffe_pb2.SolverParameter, variables: Mapping[str, object] | None = None
+    solver: str | PathLike[str] | caffe_pb2.SolverParameter,
+    variables: Mapping[str, object] | None = None,
+    *,
+    level: int = 0,
+    stages: Sequence[str] = (),
 ) -> SolverConfig:
     """Read a solver and its nets.
 
@@ -55,6 +59,8 @@ def read_config(
     Args:
         solver: path of the prototxt, or its content.
         variables: values of ``${NAME}`` in the solver and its nets; the environment gives the rest.
+        level: of the training net, if not 0: goes before that of the solver's ``train_state``.
+        stages: of the training net, beside those of ``train_state``.
 
     Raises:
         PrototxtError: a file cannot be read, or the solver's fields do not go together.
@@ -65,6 +71,8 @@ def read_config(
         solver = proto.read_solver(solver, variables)
     if solver.HasField("solver_type"):
         solver = proto.upgrade_solver(solver)
+    if level or stages:
+        solver = _with_state(solver, level, stages)
     folder = None if path == "<solver>" else Path(path).parent
     try:
         _check(solver)
@@ -77,6 +85,16 @@ def read_config(
         return config
     except SolverError as error:
         raise solver_error(error, path) from None
+
+
+def _with_state(solver: caffe_pb2.SolverParameter, level: int, stages: Sequence[str]) -> caffe_pb2.SolverParameter:
+    """Return a copy with the state of Caffe's ``-level`` and ``-stage`` (tools/caffe.cpp, train)."""
+    found = caffe_pb2.SolverParameter()
+    found.CopyFrom(solver)
+    if level:
+        found.train_state.level = level
+    found.train_state.stage.extend(stages)
+    return found
 
 
 def solver_error(error: SolverError, path: str) -> PrototxtError:

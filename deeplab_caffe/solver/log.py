@@ -125,7 +125,9 @@ def _record(line: str) -> dict[str, Any] | None:
         return None
     if not isinstance(entry, dict) or not isinstance(entry.get("event"), str):
         return None
-    iteration, net, outputs = entry.get("iteration"), entry.get("net", 0), entry.get("outputs", {})
+    iteration, outputs = entry.get("iteration"), entry.get("outputs", {})
+    # The number of a test net; a start names the net.
+    net = 0 if entry["event"] == "start" else entry.get("net", 0)
     if type(iteration) is not int or type(net) is not int or not 0 <= iteration < 2**31:
         return None
     if not isinstance(outputs, dict) or not all(isinstance(values, list) for values in outputs.values()):

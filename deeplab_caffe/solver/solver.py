@@ -72,6 +72,8 @@ class Solver:
         log: where to write; None for Caffe's lines on stderr alone.
         dtype: ``"float32"``, or ``"bfloat16"``: forward passes under autocast; parameters and updates stay float32. A
             torch.dtype does too.
+        level: of the training net, as Caffe's ``-level``.
+        stages: of the training net, as Caffe's ``-stage``, beside those of the solver's ``train_state``.
         **options: ``channels_last``, ``engine``, ``workers``, ``label_reading``, ``python_layers``: as for
             :class:`deeplab_caffe.Net`.
 
@@ -106,6 +108,8 @@ class Solver:
         world: World | None = None,
         log: TrainingLog | None = None,
         dtype: str | torch.dtype = "float32",
+        level: int = 0,
+        stages: Sequence[str] = (),
         **options: Any,
     ) -> None:
         if ignored_gradient not in ("original", "zero"):
@@ -113,7 +117,7 @@ class Solver:
         number_format = str(dtype).removeprefix("torch.")
         if number_format not in ("float32", "bfloat16"):
             raise SolverError(f"dtype must be float32 or bfloat16, got {dtype}")
-        self.config = read_config(solver, variables)
+        self.config = read_config(solver, variables, level=level, stages=stages)
         self.param = self.config.param
         if solver_type is not None:
             self.param.type = solver_type

@@ -101,3 +101,20 @@ def test_labels_that_cannot_be_vocs(run, folder: Path) -> None:
     line = run("eval", *given).error_line()
     assert "labels/a.png: unexpected label 33" in line
     assert "--classes" in line
+
+
+def test_the_number_of_classes_that_are_named(run, folder: Path) -> None:
+    save_labels_png(folder / "labels" / "a.png", np.array([[0, 0, 2], [1, 1, 1]]), VOC_COLORMAP)
+    assert "unexpected label 2: expected 0 to 1: --classes names 2 classes" in run(*words(folder)).error_line()
+    (folder / "results" / "a.png").unlink()
+    write_blob_mat(folder / "results" / "a_blob_0.mat", np.zeros((1, 3, 2, 3)))
+    assert "has 3 classes, but --classes names 2" in run(*words(folder)).error_line()
+
+
+def test_masks_of_0_and_255(run, folder: Path) -> None:
+    """The foreground, 255, does not count: one true class is left."""
+    Image.fromarray(np.array([[0, 0, 255], [255, 0, 0]], np.uint8)).save(folder / "labels" / "a.png")
+    Image.fromarray(np.array([[0, 0, 1], [1, 0, 0]], np.uint8)).save(folder / "results" / "a.png")
+    outcome = run(*words(folder))
+    assert outcome.status == 0, outcome.err
+    assert "the only true class is road: are the labels masks of 0 and 255?" in outcome.err

@@ -60,6 +60,15 @@ def test_misspelt_verb_and_flag(run) -> None:
     assert "Did you mean" not in run("frobnicate").err
 
 
+def test_the_verb_may_stand_behind_its_flags(run, tmp_path: Path) -> None:
+    """As gflags has it: caffe --solver=x train."""
+    missing = tmp_path / "none.prototxt"
+    for words in (["train", f"--solver={missing}"], [f"-solver={missing}", "train"], ["-solver", missing, "train"]):
+        assert run(*words).error_line().startswith(f"error: {missing}: cannot be read")
+    assert run("--help").status == 0
+    assert "No such command" in run("nothing", "train").err
+
+
 def _without(module: str, *words: str) -> subprocess.CompletedProcess[str]:
     """Run the command where a module is not installed."""
     code = f"import sys; sys.modules[{module!r}] = None; from deeplab_caffe.cli import main; main(sys.argv[1:])"

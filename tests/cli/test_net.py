@@ -89,3 +89,16 @@ def test_a_name_of_a_million_characters(run, tmp_path: Path) -> None:
     outcome = run("net", tmp_path / "n.prototxt")
     assert outcome.status == 0, outcome.err
     assert len(outcome.out) < 20_000
+
+
+def test_the_dialect_that_is_asked_for(run, tmp_path: Path) -> None:
+    (tmp_path / "n.prototxt").write_text(
+        'input: "d" input_shape { dim: 2 dim: 3 dim: 4 dim: 4 }\n'
+        'layer { name: "f" type: "Flatten" bottom: "d" top: "f" }\n'
+    )
+    # 3 x 4 x 4 numbers an item; DeepLab v1's blobs have four axes.
+    for words, shape in (([], "2 48"), (["--dialect", "v2"], "2 48"), (["--dialect", "v1"], "2 48 1 1")):
+        (row,) = [line for line in run("net", tmp_path / "n.prototxt", *words).out.splitlines() if line[:2] == "f "]
+        assert row.split()[3 : 3 + len(shape.split())] == shape.split()
+        assert row.split()[-2:] == ["-", "-"]
+        assert len(row.split()) == 5 + len(shape.split())

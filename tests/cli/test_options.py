@@ -77,6 +77,7 @@ def test_python_layers(run, folder: Path, photo: Path) -> None:
         ("test", "--model", train, "--weights", weights, "--iterations", 1, "--device", "cpu"),
         ("time", "--model", train, "--iterations", 1, "--device", "cpu"),
         ("train", "--solver", folder / "solver.prototxt", "--device", "cpu"),
+        ("convert", weights, "--model", deploy, "--out", folder / "x.safetensors"),
         ("segment", photo, "--model", deploy, "--weights", weights, "--out", folder / "out", "--device", "cpu"),
     ]
     for command in commands:

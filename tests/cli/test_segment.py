@@ -231,3 +231,16 @@ def test_names_and_colours_beside_the_weights(run, photo: Path, tmp_path: Path, 
     outcome = run("segment", photo, "--out", tmp_path / "out", *seven)
     assert "class 6 100 %" in outcome.out
     assert "classes.txt: 2 names are not the model's, which has 7" in outcome.err
+
+
+def test_what_the_net_puts_out(run, photo: Path, tmp_path: Path, seven: tuple[object, ...]) -> None:
+    """Scores that sum to 1 as probabilities do, without a SOFTMAX layer: the error names the flag."""
+    net = Net(seven[1])
+    net.by_name["s"].weight.data.zero_()
+    net.by_name["s"].bias.data[:] = torch.tensor([0, 0, 0, 0, 0.2, 0.3, 0.5])
+    save_weights(net, seven[3])
+    words = ("segment", photo, "--out", tmp_path / "out", *seven, "--marginals", "npy", "--crf", "--iterations", "0")
+    assert 'say kind="probabilities"' in run(*words).error_line()
+    assert run(*words, "--kind", "probabilities").status == 0
+    marginals = np.load(tmp_path / "out" / "photo_marginals.npy")
+    np.testing.assert_allclose(marginals[:, 5, 7], [0, 0, 0, 0, 0.2, 0.3, 0.5], atol=1e-5)

@@ -233,3 +233,34 @@ def test_several_gpus_take_torchrun(run, case: Path) -> None:
     assert outcome.status == 2
     assert "torchrun --nproc-per-node 2 -m deeplab_caffe train --gpu 0,1" in outcome.err
     assert "expected numbers of GPUs" in run("train", "-solver", "x", "-gpu", "0;1").err
+
+
+def test_level_and_stage(run, tmp_path: Path) -> None:
+    """They choose layers of the training net, as in BVLC's tools/caffe.cpp."""
+    (tmp_path / "net.prototxt").write_text(
+        """layer { name: "data" type: "DummyData" top: "data" top: "label" dummy_data_param {
+          shape { dim: 2 dim: 3 } shape { dim: 2 } } }
+        layer { name: "low" type: "InnerProduct" bottom: "data" top: "y" inner_product_param { num_output: 1 }
+          include { max_level: 0 } }
+        layer { name: "high" type: "InnerProduct" bottom: "data" top: "y" inner_product_param { num_output: 2 }
+          include { min_level: 1 stage: "wide" } }
+        layer { name: "loss" type: "SoftmaxWithLoss" bottom: "y" bottom: "label" top: "loss" }"""
+    )
+    (tmp_path / "solver.prototxt").write_text(
+        'net: "net.prototxt" base_lr: 0.1 lr_policy: "fixed" max_iter: 1 snapshot_prefix: "s"'
+    )
+    found = []
+    with inside(tmp_path):
+        for words in ((), ("-level", "1", "-stage=wide, other"), ("--level=1", "--stage", "wide")):
+            outcome = run("train", "-solver", "solver.prototxt", *words)
+            assert outcome.status == 0, outcome.err
+            found.append([layer.name for layer in CaffeModel("s_iter_1.caffemodel").layers if layer.blobs])
+    assert found == [["low"], ["high"], ["high"]]
+
+
+def test_flags_that_a_script_leaves_empty(run, case: Path) -> None:
+    """For gflags an empty value is none: --gpu=$DEVICE --snapshot=$STATE."""
+    with inside(case):
+        words = ("train", "--solver=solver.prototxt", "--gpu=", "--snapshot=", "--weights", "init.caffemodel, ")
+        assert run(*words).status == 0
+        assert "this is a net's prototxt" in run("train", "--solver", "train.prototxt").err

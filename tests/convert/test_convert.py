@@ -10,7 +10,7 @@ import torch
 import deeplab_caffe as dc
 from deeplab_caffe.convert import convert, load_tensors, read_tensors, save_safetensors, save_state_dict, tensors_of
 from deeplab_caffe.errors import ConversionError, NetError
-from deeplab_caffe.net.weights import save_weights
+from deeplab_caffe.net.weights import load_weights, save_weights
 from deeplab_caffe.proto import CaffeModel, format_message
 from deeplab_caffe.zoo import DEFAULT_MODEL
 from tests.nets import SMALL, build, conv, inputs, layer, parse
@@ -210,3 +210,43 @@ def test_a_compressed_pth_is_refused_before_it_is_unpacked(tmp_path: Path) -> No
     assert (tmp_path / "b.pth").stat().st_size < 10_000
     with pytest.raises(ConversionError, match=r"b\.pth: cannot be read: its parts are compressed"):
         read_tensors(tmp_path / "b.pth")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda own: {"state_dict": own, "epoch": 3}, "a checkpoint whose 'state_dict' is one; save that by itself"),
+        (lambda own: {"epoch": 3, "lr": 0.1}, "expected a dict of tensors, as .* gives, got 'epoch', 'lr'"),
+        (
+            lambda own: {f"module.{name}": blob for name, blob in own.items()},
+            "DataParallel wrote 'module.' before each",
+        ),
+        (lambda own: {f"_orig_mod.{name}": blob for name, blob in own.items()}, "torch.compile wrote '_orig_mod.'"),
+        (lambda own: {**own, "extra.weight": own["fc.weight"]}, r"none of net '\w*'$"),
+    ],
+)
+def test_checkpoints_of_training_scripts(change, message: str, tmp_path: Path) -> None:
+    net = build(SMALL)
+    torch.save(change(net.state_dict()), tmp_path / "x.pth")
+    with pytest.raises(ConversionError, match=message):
+        load_weights(net, tmp_path / "x.pth")
+
+
+def test_names_of_pruned_and_parametrized_weights() -> None:
+    for change in (
+        lambda layer: torch.nn.utils.prune.l1_unstructured(layer, "weight", amount=0.5),
+        lambda layer: torch.nn.utils.parametrizations.weight_norm(layer, "weight"),
+    ):
+        net = build(SMALL)
+        change(next(layer for layer in net.layers if layer.name == "fc"))
+        with pytest.raises(ConversionError, match="pruned or parametrized weights: make them plain by torch's remove"):
+            load_tensors(build(SMALL), net.state_dict())
+
+
+def test_a_whole_module_is_not_unpickled(tmp_path: Path) -> None:
+    torch.save(torch.nn.ReLU(), tmp_path / "x.pth")
+    with pytest.raises(
+        ConversionError, match="holds Python objects, which could run any code, not just tensors"
+    ) as error:
+        read_tensors(tmp_path / "x.pth")
+    assert "x1b" not in str(error.value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -124,8 +125,12 @@ def test_a_range_that_the_image_does_not_have(door: Door, scores: np.ndarray, im
 @pytest.mark.parametrize("door", DOORS)
 def test_dark_images(door: Door, scores: np.ndarray, image: np.ndarray) -> None:
     dark = image // 200  # 0 and 1
-    expected = door(scores, dark)
-    np.testing.assert_array_equal(door(scores, dark.astype(np.int64)), expected)
+    for whole in (dark, dark.astype(np.int64)):
+        # Black and white, or nearly black: taken as it is, but not in silence.
+        with pytest.warns(UserWarning, match=r"from 0 to 1: say image_range=\(0, 1\), or \(0, 255\)"):
+            found = door(scores, whole)
+        np.testing.assert_array_equal(found, door(scores, dark, image_range=(0, 255)))
+    expected = door(scores, dark, image_range=(0, 255))
     # Of a float image nobody can tell.
     with pytest.raises(CRFError, match=r"image_range=\(0, 255\) if it is nearly black"):
         door(scores, dark.astype(np.float32))
@@ -144,10 +149,48 @@ def test_differences_of_colours_alone_count() -> None:
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "floating"), [(0, 255, True), (-0.4, 255.4, True), (3, 7.5, True), (0, 1, False), (0, 0, True)]
+    ("low", "high", "floating"),
+    [(0, 255, True), (-0.4, 255.4, True), (3, 7.5, True), (0, 2, False), (0, 0, True), (0, 3, True)],
 )
 def test_what_is_0_to_255(low: float, high: float, floating: bool) -> None:
-    validate_colours(low, high, floating, None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        validate_colours(low, high, floating, None)
+
+
+def test_bright_colours_that_are_normalised() -> None:
+    """White of ImageNet's mean and deviation is 2.64; bright images have little below 0."""
+    with pytest.raises(CRFError, match=r"normalised\? Undo it .*or image_range=\(0, 255\) if it is nearly black"):
+        validate_colours(-0.3, 2.64, True, None)
+
+
+def test_each_image_of_a_batch_is_looked_at(scores: np.ndarray, image: np.ndarray) -> None:
+    several = torch.from_numpy(np.stack([image, image / 255]))
+    with pytest.raises(CRFError, match="from 0 to 1"):
+        MeanField(LABELS, PARAMS)(torch.from_numpy(np.stack([scores, scores])), several)
+
+
+@pytest.mark.parametrize("door", [by_dense_crf, by_object, by_kernels])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda image: image.transpose(2, 0, 1), r"channels first\? Take image.transpose\(1, 2, 0\)"),
+        (lambda image: image[..., 0], r"grey\? Take np.stack\(\[image\] \* 3, axis=-1\)"),
+        (lambda image: image[..., :1], r"grey\? Take np.repeat\(image, 3, axis=-1\)"),
+        (lambda image: image[..., [0, 1, 2, 0]], r"RGBA\? Take image\[..., :3\]"),
+        (lambda image: image[None], r"a batch of one\? Take image\[0\]"),
+    ],
+)
+def test_images_of_other_shapes_are_told_what_to_do(
+    door: Door, change: Callable, message: str, scores: np.ndarray, image: np.ndarray
+) -> None:
+    with pytest.raises(CRFError, match=message):
+        door(scores, change(image))
+
+
+def test_an_image_of_bool(scores: np.ndarray, image: np.ndarray) -> None:
+    with pytest.raises(CRFError, match=r"real numbers, got bool: take image \* np.uint8\(255\)"):
+        by_dense_crf(scores, image > 100)
 
 
 def by_pydensecrf(image: np.ndarray, **how: Any) -> np.ndarray:

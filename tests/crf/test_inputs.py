@@ -118,6 +118,69 @@ def test_one_channel_is_the_foreground(door: Door, image: np.ndarray, rng: np.ra
             door(one, image)
 
 
+@pytest.mark.parametrize("door", DOORS)
+def test_what_is_said_and_cannot_be(
+    door: Door, probabilities: np.ndarray, scores: np.ndarray, image: np.ndarray
+) -> None:
+    with pytest.raises(CRFError, match='logarithms of probabilities, without the minus; say kind="scores"'):
+        door(np.log(probabilities), image, kind="energies")
+    with pytest.raises(CRFError, match='kind="energies", but they sum to 1.*say kind="probabilities"'):
+        door(probabilities, image, kind="energies")
+    with pytest.raises(CRFError, match='kind="probabilities", but exp.* these are energies'):
+        door(-np.log(probabilities), image, kind="probabilities")
+    with pytest.warns(UserWarning, match=r"probabilities go up to 2\d\.\d+, and their sums differ.*are they scores"):
+        door(scores.clip(0, 9) * 5 + 1 - np.float32(scores.max() > 9), image, kind="probabilities")
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_one_channel_that_is_not_what_is_said(door: Door, scores: np.ndarray, image: np.ndarray) -> None:
+    mask = np.full((1, HEIGHT, WIDTH), 255, np.float32)
+    with pytest.raises(CRFError, match="probabilities of one channel must be from 0 to 1, got 255: .*Divide by 255"):
+        door(mask, image, kind="probabilities")
+    with pytest.raises(CRFError, match="energies of one channel must not be negative, got -255: a logit"):
+        door(-mask, image, kind="energies")
+
+
+def test_each_item_of_a_batch_is_looked_at(scores: np.ndarray, probabilities: np.ndarray, image: np.ndarray) -> None:
+    several, images = np.stack([scores, probabilities]), np.stack([image, image])
+    for door in (by_batches_of_torch, dense_crf):
+        with pytest.raises(CRFError, match="scores sum to 1"):
+            door(several, images)
+
+
+def by_batches_of_torch(scores: np.ndarray, images: np.ndarray) -> np.ndarray:
+    return MeanField(LABELS, PARAMS)(torch.from_numpy(scores), torch.from_numpy(images)).detach().numpy()
+
+
+def test_probabilities_stored_in_bytes_are_noticed(image: np.ndarray, rng: np.random.Generator) -> None:
+    """21 classes, each rounded to a 255th: the sums lie up to 0.04 beside 1."""
+    powers = np.exp(rng.normal(size=(21, HEIGHT, WIDTH)))
+    stored = (powers / powers.sum(0) * 255).round().astype(np.float32) / 255
+    assert abs(stored.sum(0) - 1).max() > 0.01
+    with pytest.raises(CRFError, match="scores sum to 1"):
+        dense_crf(stored, image)
+
+
+@pytest.mark.parametrize("door", [by_dense_crf, by_object, by_points])
+def test_label_maps_and_one_hot_in_place_of_scores(door: Door, scores: np.ndarray, image: np.ndarray) -> None:
+    for dtype in (np.uint8, bool, np.int64):
+        with pytest.raises(CRFError, match=r"floating point, got \w+: a label map or one-hot\? .*unary_from_labels"):
+            door((scores > 0).astype(dtype), image)
+
+
+def test_scores_and_images_that_are_no_tensors(scores: np.ndarray, image: np.ndarray) -> None:
+    module = MeanField(LABELS, PARAMS)
+    with pytest.raises(CRFError, match=r"scores must be a torch tensor, got ndarray: take torch.from_numpy\(scores\)"):
+        module(scores[None], torch.from_numpy(image)[None])
+    with pytest.raises(CRFError, match="image must be a torch tensor, got ndarray"):
+        module(torch.from_numpy(scores)[None], image[None])
+
+
+def test_a_batch_of_scores_and_one_image(scores: np.ndarray, image: np.ndarray) -> None:
+    with pytest.raises(CRFError, match="1 images of scores but 11 images: a list or batch of scores wants one of"):
+        dense_crf(scores[None], image)
+
+
 def test_certain_pixels_of_a_mask(image: np.ndarray) -> None:
     mask = np.zeros((1, HEIGHT, WIDTH), np.float32)
     mask[:, 3:6] = 1

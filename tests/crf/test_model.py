@@ -237,6 +237,11 @@ def test_torch_tensors(image: np.ndarray, scores: np.ndarray) -> None:
     [
         ("DenseCRF(0)", "points must be a whole number"),
         ("DenseCRF(2.5)", "points must be a whole number"),
+        ("DenseCRF('9')", "points must be a whole number"),
+        ("DenseCRF2D((2.5, 4))", "height must be a whole number from 1 to 2^31 - 2, got 2.5"),
+        ("DenseCRF2D((4, None))", "width must be a whole number"),
+        ("DenseCRF2D((3, 4, 3))", "size must be (height, width), got (3, 4, 3)"),
+        ("DenseCRF2D('ab')", "size must be (height, width), got 'ab'"),
         ("points.add_pairwise(np.zeros((5, 2)))", "features must be (6, d), got (5, 2)"),
         ("points.add_pairwise(np.zeros((6, 0)))", "d from 1 to 16"),
         ("points.add_pairwise(np.zeros((6, 2)), 'a')", "weight must be a finite number, got 'a'"),

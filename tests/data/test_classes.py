@@ -54,3 +54,11 @@ def test_vocs_names_are_for_21_classes_alone() -> None:
     for count in (7, 20, 22):
         assert model_classes(count).names == tuple(f"class {label}" for label in range(count))
     assert model_classes(None).names == ()
+
+
+def test_known_names_in_other_letters_and_what_is_no_name() -> None:
+    assert find_classes("VOC12") is find_classes("voc12")
+    assert find_classes("CamVid").names[0] == "Sky"
+    for given in (5, [1, 2]):
+        with pytest.raises(EvaluationError, match="expected a name, a file or a list of names, got"):
+            find_classes(given)

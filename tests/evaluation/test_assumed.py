@@ -8,9 +8,10 @@ import pytest
 from PIL import Image
 
 from deeplab_caffe.data import save_labels_png, write_blob_mat, write_probabilities_bin
+from deeplab_caffe.data.classes import find_classes
 from deeplab_caffe.errors import EvaluationError
 from deeplab_caffe.evaluation import ImagePair
-from deeplab_caffe.evaluation.assumed import assumed_classes
+from deeplab_caffe.evaluation.assumed import assumed_classes, validate_classes
 from deeplab_caffe.evaluation.predictions import Kind
 from deeplab_caffe.viz import CAMVID_COLORMAP, VOC_CLASSES, VOC_COLORMAP
 
@@ -70,3 +71,34 @@ def test_scores_of_another_number_of_classes(tmp_path: Path, kind: Kind, channel
 def test_an_ignored_class(tmp_path: Path) -> None:
     with pytest.raises(EvaluationError, match="label 11 is ignored, which PASCAL VOC calls 'diningtable'"):
         assumed_classes([pair(tmp_path)], "png", 11)
+
+
+def test_the_palette_of_results_tells_too(tmp_path: Path) -> None:
+    given = pair(tmp_path, "2007_000033")
+    save_labels_png(given.prediction, LABELS.clip(0, 10), CAMVID_COLORMAP)
+    with pytest.raises(EvaluationError, match=r"_result\.png has a palette that is not PASCAL VOC's: say --classes"):
+        assumed_classes([given], "png")
+    given = pair(tmp_path, "b")
+    save_labels_png(given.prediction, LABELS.clip(0, 10), VOC_COLORMAP)
+    assert assumed_classes([given], "png").names == VOC_CLASSES
+
+
+def test_labels_that_are_all_ignored_say_nothing(tmp_path: Path) -> None:
+    given = pair(tmp_path, palette=VOC_COLORMAP)
+    save_labels_png(given.label, np.full((2, 3), 255, np.uint8), VOC_COLORMAP)
+    assert assumed_classes([given], "png").names == VOC_CLASSES
+
+
+def test_classes_that_are_named_and_cannot_be(tmp_path: Path) -> None:
+    given = pair(tmp_path, palette=CAMVID_COLORMAP)
+    with pytest.warns(UserWarning, match=r"a\.png has the colours of camvid, but --classes names others"):
+        validate_classes([given], "png", find_classes("voc12"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        validate_classes([given], "png", find_classes("camvid"))
+        validate_classes([given], "png", find_classes(["a", "b", "c"]))
+        validate_classes([pair(tmp_path, "b")], "png", find_classes("voc12"))
+    path = tmp_path / "scores_blob_0.mat"
+    write_blob_mat(path, np.zeros((1, 7, 2, 3), np.float32))
+    with pytest.raises(EvaluationError, match="scores_blob_0.mat has 7 classes, but --classes names 11"):
+        validate_classes([ImagePair("a", path, given.label)], "mat", find_classes("camvid"))

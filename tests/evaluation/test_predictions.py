@@ -50,8 +50,10 @@ def test_other_sizes_and_fractions(tmp_path: Path) -> None:
 
 
 def test_detect_kind(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="holds no results"):
+    with pytest.raises(DataError, match=r"holds no results: none of .*\*\.bin$"):
         detect_kind(tmp_path)
+    with pytest.raises(DataError, match="the first id is 'zurich/a'$"):
+        detect_kind(tmp_path, ["zurich/a", "b"])
     (tmp_path / "x.bin").touch()
     assert detect_kind(tmp_path) == "bin"
     (tmp_path / "x.png").touch()

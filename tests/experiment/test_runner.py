@@ -226,6 +226,22 @@ def test_the_newest_snapshot_is_tested(settings: Make, commands: Commands, tmp_p
     assert str(own) in commands.words[0]
 
 
+def test_snapshots_in_hdf5(settings: Make, commands: Commands, model: Path, tmp_path: Path) -> None:
+    """A training goes on from one, and is tested by what it made."""
+    pytest.importorskip("h5py", reason="HDF5 files need h5py")
+    solver = model / "solver.prototxt"
+    solver.write_text(solver.read_text() + "snapshot_format: HDF5\n")
+    Session(settings(), commands).run("train")
+    folder = tmp_path / "exper" / "toy" / "model" / "tiny"
+    for path in folder.glob("train_iter_4.*"):
+        path.unlink()
+    session = Session(settings(), commands)
+    assert session.run("train,test") == ["train", "test"]
+    train, test = commands.words[-2:]
+    assert train[train.index("--snapshot") + 1] == "toy/model/tiny/train_iter_2.solverstate.h5"
+    assert test[test.index("--weights") + 1].endswith("model/tiny/train_iter_4.caffemodel.h5")
+
+
 @pytest.mark.parametrize(
     ("changes", "steps", "message"),
     [

@@ -12,11 +12,17 @@ import pytest
 
 from deeplab_caffe.errors import DataError
 from deeplab_caffe.files import child
-from deeplab_caffe.files.hdf5 import close, find_all, find_datasets, read_dataset, read_rows
+from deeplab_caffe.files.hdf5 import Dataset, close, find_all, find_datasets, read_dataset, read_rows
 
 h5py = pytest.importorskip("h5py")
 
 VALUES = np.arange(24).reshape(6, 4)
+
+
+def rows(found: Dataset, start: int, stop: int, dtype: object = None) -> np.ndarray:
+    out = np.empty((stop - start, *found.shape[1:]), dtype or found.dtype)
+    read_rows(found, start, out)
+    return out
 
 
 def only(path: Path, name: str = "x"):
@@ -32,7 +38,8 @@ def test_a_dataset_in_one_piece_is_read_without_the_library(tmp_path: Path, dtyp
     assert found.offset is not None
     assert (found.shape, found.dtype) == ((6, 4), np.dtype(dtype))
     np.testing.assert_array_equal(read_dataset(found), VALUES)
-    np.testing.assert_array_equal(read_rows(found, 2, 4), [[8, 9, 10, 11], [12, 13, 14, 15]])
+    for wanted in (None, np.float32):
+        np.testing.assert_array_equal(rows(found, 2, 4, wanted), [[8, 9, 10, 11], [12, 13, 14, 15]])
 
 
 @pytest.mark.parametrize("kept", [{"chunks": (4, 3), "compression": "gzip"}, {"maxshape": (None, 4)}])
@@ -42,9 +49,9 @@ def test_chunks_come_from_the_child(tmp_path: Path, kept: dict[str, object]) -> 
     found = only(tmp_path / "a.h5")
     assert found.offset is None
     np.testing.assert_array_equal(read_dataset(found), VALUES)
-    np.testing.assert_array_equal(read_rows(found, 3, 6), VALUES[3:])
+    np.testing.assert_array_equal(rows(found, 3, 6), VALUES[3:])
     close(tmp_path / "a.h5")
-    np.testing.assert_array_equal(read_rows(found, 0, 1), VALUES[:1])
+    np.testing.assert_array_equal(rows(found, 0, 1), VALUES[:1])
 
 
 def test_a_float_of_other_bits_is_not_taken_for_numpys(tmp_path: Path) -> None:

@@ -79,13 +79,13 @@ def run_child(names: Sequence[str], folder: Path, inputs: int, seconds: float, n
     for name in names:
         target = targets()[name]
         path = folder / f"file{target.suffix}"
+        (folder / "now").write_text(f"{name} 0")
         # What is imported at first use is no file's doing.
         for content in target.seeds():
             path.write_bytes(content)
             with suppress(DeepLabCaffeError):
                 target.read(path)
         end = time.monotonic() + seconds
-        (folder / "now").write_text(f"{name} 0")
         for done, content in enumerate(chain(corpus(name), damaged(name, target, number))):
             if done >= inputs + len(corpus(name)) or time.monotonic() > end:
                 break

@@ -28,6 +28,9 @@ def test_import_caffe_finds_this_package() -> None:
     for name in ("io", "proto", "proto.caffe_pb2", "classifier"):
         found = importlib.import_module(f"caffe.{name}")
         assert found is importlib.import_module(f"deeplab_caffe.pycaffe.{name}")
+    for half, name in (("_caffe", "BlobVec"), ("_caffe", "Solver"), ("pycaffe", "Net")):
+        found = getattr(importlib.import_module(f"caffe.{half}"), name)
+        assert found is getattr(getattr(deeplab_caffe.pycaffe, half), name)
     space: dict[str, object] = {}
     exec("import caffe.io\nfrom caffe.proto import caffe_pb2\nfrom caffe import Layer, TEST", space)
     assert space["Layer"] is deeplab_caffe.pycaffe.Layer

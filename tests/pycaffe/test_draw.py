@@ -44,6 +44,9 @@ def test_labels() -> None:
     assert draw.choose_color_by_layertype("Deconvolution") == "#FF5050"
     assert draw.choose_color_by_layertype("LRN") == "#6495ED"
     assert draw.get_pooling_types_dict() == {0: "MAX", 1: "AVE", 2: "STOCHASTIC"}
+    assert draw.determine_edge_label_by_layertype(convolution, "Convolution") == "5"
+    assert draw.determine_node_label_by_layertype(python, "Python", "TB") == '"py (Python)"'
+    assert draw.get_enum_name_by_value()[4] == "CONVOLUTION"
     inner = net('layer { name: "i" type: "InnerProduct" inner_product_param { num_output: 9 } }').layer[0]
     assert draw.get_edge_label(inner) == "9"
     assert draw.get_layer_lr_mult(inner) == (1, 1)

@@ -75,6 +75,11 @@ def test_names() -> None:
     assert [each.type for each in net.layers[:3]] == ["Convolution", "ReLU", "Pooling"]
     assert net.layers[0].blobs[0] is net.params["conv1"][0]
     assert net.layer_dict["pool1"].blobs == []
+    # Scripts that merge BatchNorm into convolutions ask for this very type.
+    assert all(type(blobs) is caffe._caffe.BlobVec for blobs in net.params.values())
+    assert type(net.layer_dict["pool1"].blobs) is caffe.BlobVec
+    with pytest.raises(NetError, match="add_blob: only layers written in Python"):
+        net.params["fc"].add_blob(2)
     assert net.bottom_names["pool1"] == ["conv1"]
     assert net.top_names["pool1"] == ["pool1"]
     assert net.blob_loss_weights["up"] == 0
@@ -354,6 +359,30 @@ def test_backward_before_forward_works_from_what_blobs_hold() -> None:
     assert not part.blobs["c"].data.any()
 
 
+@pytest.mark.parametrize("in_place", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        # diff times top * (1 - top), 1 - top ** 2, top
+        ("SIGMOID", [0.25 * 0.75 * 2, 0.5 * 0.5 * 4]),
+        ("TANH", [(1 - 0.25**2) * 2, (1 - 0.5**2) * 4]),
+        ("EXP", [0.25 * 2, 0.5 * 4]),
+        ("SOFTMAX", [0.25 * (2 - 2.5), 0.5 * (4 - 2.5)]),  # top * (diff - sum of top * diff)
+    ],
+)
+def test_some_gradients_follow_from_the_top(kind: str, expected: list[float], in_place: bool) -> None:
+    text = "force_backward: true " + inputs(data=(1, 2, 1, 1)) + layer("POWER", "same", "data", "x")
+    net = make(text + layer(kind, "f", "x", "x" if in_place else "y"))
+    top = net.blobs[net.outputs[0]]
+    for ran_before in (False, True):
+        if ran_before:
+            net.forward()
+        top.data[...] = np.array([0.25, 0.5]).reshape(1, 2, 1, 1)
+        top.diff[...] = np.array([2, 4]).reshape(1, 2, 1, 1)
+        assert np.allclose(net.backward()["data"].ravel(), expected, atol=1e-6)
+        assert top.data.ravel().tolist() == [0.25, 0.5]
+
+
 def test_backward_after_parts_ran_again() -> None:
     net, gradient = make(FORCED), noise(1, 5, 9, 11, seed=4).numpy()
     net.forward(data=X)
@@ -505,6 +534,15 @@ def test_save_and_copy_from(tmp_path: Path) -> None:
     assert np.array_equal(caffe.io.blobproto_to_array(saved, return_diff=True), net.params["fc"][0].diff)
     with pytest.warns(WeightsWarning, match="no weights for 'new'"):
         make(DEPLOY + conv("new", "up")).copy_from(tmp_path / "x.caffemodel")
+
+
+def test_weights_of_another_network_warn(tmp_path: Path) -> None:
+    make(inputs(data=(1, 3, 5, 5)) + conv("other", "data")).save(tmp_path / "x.caffemodel")
+    net, before = make(), make()
+    with pytest.warns(WeightsWarning) as found:
+        net.copy_from(tmp_path / "x.caffemodel")
+    assert "no weights for 'conv1', 'fc', 'score': they keep their initial values" in str(found[0].message)
+    assert np.array_equal(net.params["fc"][0].data, before.params["fc"][0].data)
 
 
 def test_forward_all() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import deeplab_caffe as dc
-from deeplab_caffe.errors import NetError, PrototxtError
+from deeplab_caffe.errors import CaffeModelError, NetError, PrototxtError
 from deeplab_caffe.segmentation.deploy import deploy_wanted
 
 TRAIN = """name: "t"
@@ -22,6 +22,13 @@ def test_a_training_file_is_called_so(tmp_path: Path, variables: dict[str, str] 
     with pytest.raises(NetError, match=r"train\.prototxt: this is a training file.*deploy\.prototxt") as caught:
         dc.Segmenter(path, None, device="cpu", variables=variables)
     assert ("none.txt" if variables else "--var NAME=VALUE") in str(caught.value)
+
+
+def test_wrong_weights_are_not_blamed_on_the_net(tmp_path: Path) -> None:
+    train = tmp_path / "train.prototxt"
+    train.write_text(TRAIN)
+    with pytest.raises(CaffeModelError, match="^w: is empty$"), deploy_wanted(train):
+        raise CaffeModelError("is empty", "w")
 
 
 def test_other_errors_stay(tmp_path: Path) -> None:

@@ -378,3 +378,73 @@ def test_a_net_that_ends_in_argmax_has_the_classes_of_its_scores() -> None:
     text = TOY + 'layers { name: "m" type: ARGMAX bottom: "s" top: "m" }'
     assert toy_segmenter(text).classes.names == ("class 0", "class 1")
     assert toy_segmenter(text, classes=["sea", "sky"]).classes.names == ("sea", "sky")
+
+
+@pytest.mark.parametrize("optimize", [None, False])
+def test_the_caller_says_what_the_net_puts_out(photo: np.ndarray, optimize: bool | None) -> None:
+    """A net without a SOFTMAX layer at its end whose scores are probabilities: p and 1 - p of each pixel."""
+    image = np.ascontiguousarray(photo[100:130, 200:240])
+    params = dc.CRFParams(iterations=3)
+
+    def halves(**options: object) -> dc.Segmenter:
+        seg = toy_segmenter(optimize=optimize, crf=params, **options)
+        layer = seg.net.by_name["c"]
+        layer.weight.data[:, 0] = torch.tensor([[-0.003], [0.003]])[..., None]
+        layer.bias.data[:] = 0.5
+        return seg
+
+    with pytest.raises(dc.CRFError, match='say kind="probabilities"'):
+        halves()(image)
+    scores = halves().scores(image)
+    np.testing.assert_allclose(scores.sum(0), 1, atol=1e-5)
+    for kind in ("scores", "probabilities"):
+        found = halves(kind=kind).segment(image)
+        np.testing.assert_array_equal(found.marginals, dc.dense_crf(scores, image, params, kind=kind))
+        seg = halves(kind=kind)
+        seg.crf = None
+        expected = scores if kind == "probabilities" else np.exp(scores) / np.exp(scores).sum(0)
+        np.testing.assert_allclose(seg.segment(image).probabilities(), expected, atol=1e-5)
+    with pytest.raises(dc.NetError, match="of a net that puts out energies take the negatives"):
+        toy_segmenter(kind="energies")
+    with pytest.raises(dc.CRFError, match="kind must be scores, probabilities or energies, got 'logits'"):
+        toy_segmenter(kind="logits")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda image: image.astype(np.float32),
+        lambda image: image.astype(np.float64),
+        lambda image: image.astype(np.uint16),
+        lambda image: torch.from_numpy(image),
+        lambda image: torch.from_numpy(image).long(),
+    ],
+)
+def test_0_to_255_of_another_dtype_is_the_uint8_image(photo: np.ndarray, change) -> None:
+    seg, image = toy_segmenter(crf=dc.CRFParams(iterations=1)), np.ascontiguousarray(photo[100:120, 200:230])
+    np.testing.assert_array_equal(seg(change(image)), seg(image))
+    np.testing.assert_array_equal(seg.segment(change(image)).marginals, seg.segment(image).marginals)
+    np.testing.assert_array_equal(seg.scores(change(image)), seg.scores(image))
+    np.testing.assert_array_equal(seg.batch([change(image)] * 2)[1], seg(image))
+
+
+def test_what_black_and_white_are(photo: np.ndarray) -> None:
+    image = np.ascontiguousarray(photo[:20, :30])
+    expected = toy_segmenter().scores(image)
+    np.testing.assert_array_equal(toy_segmenter(image_range=(0, 1)).scores(image / np.float32(255)), expected)
+    np.testing.assert_array_equal(toy_segmenter(image_range=(0, 65535)).scores(image.astype(np.uint16) * 257), expected)
+    np.testing.assert_array_equal(toy_segmenter(image_range=(0, 255)).scores(image + 0.25), expected)
+    for given, message in (
+        (image / 255, r"got float64: .*from 0 to 1\? Say image_range=\(0, 1\)"),
+        ((image / 255 - 0.45) / 0.22, r"normalised\? Undo it"),
+        (image + 0.25, r"with fractions: take image.round\(\).astype\(np.uint8\), or say image_range=\(0, 255\)"),
+        (image.astype(np.uint16) * 257, r"more than 8 bits\?"),
+        (image * np.float32(np.nan), "image must be finite"),
+        (image.transpose(2, 0, 1), r"got uint8 \(3, 20, 30\) \(channels first\? Take image.transpose\(1, 2, 0\)\)"),
+    ):
+        with pytest.raises(dc.NetError, match=message):
+            toy_segmenter()(given)
+    with pytest.warns(UserWarning, match=r"say image_range=\(0, 1\)"):
+        toy_segmenter()(image // 200)
+    with pytest.raises(dc.CRFError, match="image_range must be"):
+        toy_segmenter(image_range=1)

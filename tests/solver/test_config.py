@@ -39,6 +39,17 @@ def test_test_nets_in_caffes_order(files: Path) -> None:
     assert config.test_nets[3][0] == "net.prototxt"
 
 
+def test_level_and_stages_of_the_command_line(files: Path) -> None:
+    """They are the training net's, and go before the solver's level; the message that was given stays as it is."""
+    param = parse_solver("""net: "net.prototxt" train_state { level: 2 stage: "solver" }
+        test_iter: 1 test_interval: 1""")
+    config = read_config(param, level=3, stages=["a", "b"])
+    assert (config.train_net.state.level, list(config.train_net.state.stage)) == (3, ["solver", "a", "b"])
+    assert (config.test_nets[0][1].state.level, list(config.test_nets[0][1].state.stage)) == (0, [])
+    assert (param.train_state.level, list(param.train_state.stage)) == (2, ["solver"])
+    assert read_config(param).train_net.state.level == 2
+
+
 def test_states_are_merged_the_solvers_word_last(files: Path) -> None:
     text = """net_param { state { level: 1 stage: "own" } } train_state { level: 2 stage: "solver" }
         test_iter: 1 test_interval: 1 test_state { stage: "deploy" }"""

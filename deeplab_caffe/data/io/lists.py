@@ -30,7 +30,9 @@ class ListEntry:
 
     @property
     def hint(self) -> str:
-        """Return what to say of a name that is not found, where white space may have parted it; else ``""``."""
+        r"""Return what to say of a name that is not found, if white space parted it or it has ``\``; else ``""``."""
+        if "\\" in self.image:
+            return " (lists part folders by '/', not by a backslash)"
         parted = self.words > 2 or (self.words == 2 and not Path(self.image).suffix)
         return _parted(self.words) if parted else ""
 

@@ -195,7 +195,7 @@ class HDF5Source:
         if row + len(out) > dataset.shape[0] or dataset.shape[1:] != out.shape[1:]:
             raise DataError("has changed since it was read first", dataset.path)
         with np.errstate(over="ignore"):  # as in the original, what float32 cannot hold becomes infinite
-            out[...] = read_rows(dataset, row, row + len(out))
+            read_rows(dataset, row, out)
 
 
 class HDF5Writer:

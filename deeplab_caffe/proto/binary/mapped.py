@@ -62,6 +62,9 @@ def map_file(path: str | os.PathLike[str], kind: str) -> memoryview:
     return buffer
 
 
+_KINDS = ("caffemodel", "solverstate", "binaryproto")
+
+
 def _looks_like_text(head: bytes) -> bool:
     # A net's, a state's and a blob's second field at the latest has a tag or value below 32 in its first bytes.
     return len(head) >= 16 and all(byte >= 32 or byte in b"\t\r\n" for byte in head)
@@ -73,4 +76,13 @@ def named_errors(path: str | os.PathLike[str], kind: str) -> Iterator[None]:
     try:
         yield
     except WireError as error:
-        raise CaffeModelError(f"is not a sound {kind}: {error}", path, error.offset, error.layer) from error
+        raise CaffeModelError(
+            f"is not a sound {kind}{_hint(path, kind)}: {error}", path, error.offset, error.layer
+        ) from error
+
+
+def _hint(path: str | os.PathLike[str], kind: str) -> str:
+    """Return what the file's name says that it is instead, or ``""``."""
+    name = os.fspath(path)
+    found = next((other for other in _KINDS if other != kind and name.endswith(f".{other}")), None)
+    return f" but, by its name, a {found}" if found else ""

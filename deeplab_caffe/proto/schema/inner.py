@@ -52,6 +52,11 @@ _DECONVOLUTION = EnumRow("V1LayerParameter.LayerType", "DECONVOLUTION", 39)
 _FOREIGN = [
     # Many forks' older word for BVLC's round_mode; without it they round up too.
     FieldRow("PoolingParameter", "ceil_mode", 3013, "optional", "bool", "true", False),
+    # Where transform_param stood between two of BVLC's releases (2014).
+    *(
+        FieldRow(message, "transform_param", 3000, "optional", "TransformationParameter", "", False)
+        for message in ("DataParameter", "ImageDataParameter", "V1ImageDataParameter", "WindowDataParameter")
+    ),
     # BVLC's word for `hole`, in files of the V1 layout that a later Caffe wrote or reads.
     FieldRow("V1ConvolutionParameter", "dilation", 3018, "repeated", "uint32", "", False),
 ]

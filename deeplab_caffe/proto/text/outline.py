@@ -7,8 +7,10 @@ name the line of the field that is to blame.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from os import PathLike
 
 from deeplab_caffe.errors import MOST_LISTED, DeepLabCaffeError, PrototxtError, listed
@@ -26,7 +28,7 @@ _TOKEN = re.compile(
 _QUOTES = {'"', "'"}
 
 
-@dataclass
+@dataclass(slots=True)
 class Node:
     """One field as written, ``name: ...`` or ``name { ... }``.
 
@@ -40,7 +42,8 @@ class Node:
     name: str
     line: int
     value: str | None = None
-    children: list[Node] = field(default_factory=list)
+    # Most fields are scalars: they share one empty tuple.
+    children: list[Node] | tuple[()] = ()
 
     def all(self, name: str) -> list[Node]:
         """Return the children of that name, in order: element ``i`` of a repeated field is ``all(name)[i]``."""
@@ -79,6 +82,18 @@ class Node:
 def outline(text: str) -> Node:
     """Return the tree of a prototxt's fields. Text that is not well formed gives the tree up to there."""
     return _Builder().build(text)
+
+
+class Outline:
+    """The outline of a text, made when it is first asked for: a sound text never needs it."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    @cached_property
+    def root(self) -> Node:
+        """Return the tree."""
+        return outline(self._text)
 
 
 class _Builder:
@@ -138,9 +153,13 @@ class _Builder:
             self._start(token, line)
 
     def _start(self, name: str, line: int) -> None:
-        self.field = Node(name, line)
+        self.field = Node(sys.intern(name), line)
         self.expects_value = False
-        self.open[-1][0].children.append(self.field)
+        parent = self.open[-1][0]
+        if isinstance(parent.children, list):
+            parent.children.append(self.field)
+        else:
+            parent.children = [self.field]
 
 
 @dataclass(frozen=True)
@@ -149,14 +168,14 @@ class Source:
 
     Attributes:
         path: the file.
-        tree: its outline.
+        outline: of its text.
         steps: where the message at hand stands, such as ``("layer", 3)``.
         layer: name of the layer the place belongs to, or None.
         into: the dialect that the message is brought into, for messages.
     """
 
     path: str | PathLike[str]
-    tree: Node
+    outline: Outline
     steps: tuple[str | int, ...] = ()
     layer: str | None = None
     into: str = "the inner form"
@@ -171,14 +190,14 @@ class Source:
 
     def word(self, *steps: str | int) -> str | None:
         """Return the scalar at ``steps`` inside this place as it is written, or None."""
-        node = self.tree.find(self.steps + steps)
+        node = self.outline.root.find(self.steps + steps)
         return None if node is None else node.value
 
     def error(self, message: str, *steps: str | int) -> DeepLabCaffeError:
         """Return the error for the field at ``steps`` inside this place."""
         if self.layer is not None:
             message = f"layer '{self.layer}': {message}"
-        return PrototxtError(message, self.path, self.tree.line_of(self.steps + steps))
+        return PrototxtError(message, self.path, self.outline.root.line_of(self.steps + steps))
 
     def errors(self, found: Sequence[DeepLabCaffeError]) -> DeepLabCaffeError:
         """Return one error for several of :meth:`error`, which name their lines."""

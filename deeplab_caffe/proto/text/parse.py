@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +14,30 @@ from deeplab_caffe.errors import MOST_LISTED, PrototxtError, listed
 from deeplab_caffe.proto.schema.inner import inner_schema
 from deeplab_caffe.proto.schema.tables import PACKAGE
 from deeplab_caffe.proto.text.encoding import utf8
-from deeplab_caffe.proto.text.outline import Node, outline
-from deeplab_caffe.proto.text.unknown import unknown_parts
+from deeplab_caffe.proto.text.outline import Node, Outline, outline
+from deeplab_caffe.proto.text.unknown import message_of, unknown_parts
 
 # The nets that a SolverParameter may hold.
 NET_FIELDS = ("net_param", "train_net_param", "test_net_param")
 
+# What is said of a text of the other kind.
+_OTHER_KIND = {
+    "NetParameter": "this is a solver's prototxt: expected a net's, as the one that its `net` names",
+    "SolverParameter": "this is a net's prototxt: expected a solver's, which names it (`net: ...`)",
+}
+
 # Hand-written nets are kilobytes; this leaves room for generated ones and keeps a wrong file from filling memory.
 MAX_TEXT_BYTES = 64 << 20
+# A message takes a hundred times its shortest text. The deepest published nets have some thousands.
+MOST_MESSAGES = 200_000
+# protobuf takes their number squared to read them.
+_MOST_BACKSLASHES = 100
+# A text with more unknown things than that is none of Caffe's: it is not read again for their list.
+_MOST_CHECKED = 10_000
 
 
-def parse_text(text: str, message_name: str, path: str | os.PathLike[str]) -> tuple[Any, Node]:
-    """Return a message of the inner form's schema and the outline of its text.
+def parse_text(text: str, message_name: str, path: str | os.PathLike[str]) -> tuple[Any, Outline]:
+    """Return a message of the inner form's schema and the outline of its text, to be made when it is needed.
 
     Args:
         text: the prototxt, its variables filled in.
@@ -34,13 +47,22 @@ def parse_text(text: str, message_name: str, path: str | os.PathLike[str]) -> tu
     Raises:
         PrototxtError: the text is not such a message, or mixes the V1 and V2 layouts.
     """
-    tree = outline(text)
     if not text.strip():
         raise PrototxtError("is empty", path)
-    nets = [tree] if message_name == "NetParameter" else [net for field in NET_FIELDS for net in tree.all(field)]
-    for net in nets:
-        _check_layout(net, path)
-    return _parse(text, message_name, path), tree
+    if text.count("{") + text.count("<") > MOST_MESSAGES:
+        raise PrototxtError(f"holds more than {MOST_MESSAGES:,} messages: that is no net or solver", path)
+    if "\\" * _MOST_BACKSLASHES in text:
+        raise PrototxtError(f"has a string with {_MOST_BACKSLASHES} backslashes in a row", path)
+    message, found = _parse(text, message_name, path), Outline(text)
+    nets = [message]
+    if message_name != "NetParameter":
+        nets = [message.net_param, message.train_net_param, *message.test_net_param]
+    if any(net.layer and net.layers for net in nets):
+        root = found.root
+        places = [root] if message_name == "NetParameter" else [net for name in NET_FIELDS for net in root.all(name)]
+        for net in places:
+            _check_layout(net, path)
+    return message, found
 
 
 def _check_layout(net: Node, path: str | os.PathLike[str]) -> None:
@@ -106,11 +128,15 @@ def _refusal(
     # Without its position, and without the line that it quotes: a long one would bury the message.
     message = re.sub(r"^'.*': ", "", re.sub(r"^\d+:\d+ : ", "", str(error))).replace(f'"{PACKAGE}.', '"')
     if _is_unknown(error):
-        found = unknown_parts(outline(text), message_name)
-        if len(found) > 1 and _is_sound_otherwise(text, message_name):
-            shown = [f"line {part.line}: {part.message}" for part in found[:MOST_LISTED]]
-            listing = listed(shown, len(found))
-            return PrototxtError(f"{len(found)} things are unknown: {listing}", path, found[0].line)
+        tree = outline(text)
+        if message_of(tree) not in (message_name, None):
+            return PrototxtError(_OTHER_KIND[message_name], path, line)
+        parts = unknown_parts(tree, message_name)
+        found = list(islice(parts, MOST_LISTED))
+        count = len(found) + sum(1 for _ in parts)
+        if 1 < count < _MOST_CHECKED and _is_sound_otherwise(text, message_name):
+            listing = listed([f"line {part.line}: {part.message}" for part in found], count)
+            return PrototxtError(f"{count} things are unknown: {listing}", path, found[0].line)
         message = next((part.message for part in found if part.line == line), message)
     return PrototxtError(f"column {column}: {message}" if column else message, path, line)
 

@@ -12,15 +12,31 @@ from collections.abc import Mapping
 from deeplab_caffe.errors import PrototxtError
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-# A line up to its comment: quoted strings may hold '#'. A quote without its partner runs to the end of the line, where
-# the parser proper will complain.
-# Each quoted string is unrolled: a group repeated once a character would cost memory for each.
-_CODE = re.compile(r"""(?:[^#"']+|"[^"\\]*(?:\\(?:.|$)[^"\\]*)*(?:"|$)|'[^'\\]*(?:\\(?:.|$)[^'\\]*)*(?:'|$))*""")
+# What matters on the way to a line's comment: quoted strings may hold '#'.
+_MARK = re.compile(r"""["'#]|\\.?""")
 
 
 def strip_comments(text: str) -> str:
     """``text`` without its ``#`` comments; lines and columns of the rest keep their places."""
-    return "\n".join(_CODE.match(line).group() for line in text.split("\n"))  # type: ignore[union-attr]
+    return "\n".join(_code(line) if "#" in line else line for line in text.split("\n"))
+
+
+def _code(line: str) -> str:
+    """Return a line up to its comment.
+
+    A quote without its partner runs to the end of the line, where the parser proper will complain.
+    """
+    quote = ""
+    for match in _MARK.finditer(line):
+        # A backslash takes the next character along, in a string only.
+        mark = match.group() if quote else match.group()[-1]
+        if mark == quote:
+            quote = ""
+        elif mark == "#" and not quote:
+            return line[: match.end() - 1]
+        elif mark in "\"'" and not quote:
+            quote = mark
+    return line
 
 
 def template_variables(text: str) -> dict[str, int]:

@@ -18,8 +18,6 @@ _TYPES = frozenset(all_names())
 _ADVICE = {
     ("LayerParameter", "blobs_lr"): "in the layer { } layout write param { lr_mult: ... }",
     ("LayerParameter", "weight_decay"): "in the layer { } layout write param { decay_mult: ... }",
-    ("DataParameter", "transform_param"): "it stands beside data_param, in the layer",
-    ("ImageDataParameter", "transform_param"): "it stands beside image_data_param, in the layer",
     ("V0LayerParameter", "context_pad"): "the released Caffe calls it 'det_context_pad'",
     ("NetParameter", "version"): "no released Caffe has it; take it out",
 }
@@ -51,14 +49,24 @@ class Unknown:
         return f"{self.text} ({self.advice})" if self.advice else self.text + did_you_mean(self.word, self.known)
 
 
-def unknown_parts(tree: Node, message_name: str) -> list[Unknown]:
-    """Return what is unknown in a text, in its order.
+def unknown_parts(tree: Node, message_name: str) -> Iterator[Unknown]:
+    """Yield what is unknown in a text, in its order.
 
     Args:
         tree: the text's outline.
         message_name: ``"NetParameter"`` or ``"SolverParameter"``.
     """
-    return list(_unknown(tree, inner_schema().messages[message_name].DESCRIPTOR))
+    return _unknown(tree, inner_schema().messages[message_name].DESCRIPTOR)
+
+
+def message_of(tree: Node) -> str | None:
+    """Return whose fields a text has, ``"NetParameter"`` or ``"SolverParameter"``; None where it has neither's."""
+    count = {}
+    for name in ("SolverParameter", "NetParameter"):
+        fields = inner_schema().messages[name].DESCRIPTOR.fields_by_name
+        count[name] = sum(node.name in fields for node in tree.children)
+    most = max(count, key=count.__getitem__)
+    return most if count[most] else None
 
 
 def _unknown(tree: Node, message: Any) -> Iterator[Unknown]:

@@ -12,7 +12,7 @@ from deeplab_caffe.errors import CaffeModelError
 from deeplab_caffe.proto import caffe_pb2
 from deeplab_caffe.proto.schema.names import did_you_mean, enum_of_name, v1_names
 from deeplab_caffe.proto.schema.tables import dialect_schema
-from deeplab_caffe.proto.text.outline import Node, Source
+from deeplab_caffe.proto.text.outline import Outline, Source
 from deeplab_caffe.proto.upgrade.fields import Handler, Handlers, Neutral, copy_fields
 
 TITLES = {
@@ -50,7 +50,7 @@ def to_dialect(net: caffe_pb2.NetParameter, dialect: str, path: str = "<NetParam
     """
     if dialect not in TITLES:
         raise CaffeModelError(f"dialect must be one of {', '.join(TITLES)}, got {dialect!r}", path)
-    where = _Target(path, Node("", 0), into=TITLES[dialect])
+    where = _Target(path, Outline(""), into=TITLES[dialect])
     source = caffe_pb2.NetParameter()
     source.CopyFrom(net)
     for own in ("dialect", "input_layer"):

@@ -8,7 +8,7 @@ from google.protobuf.message import Message
 
 from deeplab_caffe.proto import caffe_pb2
 from deeplab_caffe.proto.dialect import DIALECTS, dialect_of_form
-from deeplab_caffe.proto.text.outline import Node, Source
+from deeplab_caffe.proto.text.outline import Outline, Source
 from deeplab_caffe.proto.upgrade.v0 import upgrade_v0_layers
 from deeplab_caffe.proto.upgrade.v1 import raise_hole, upgrade_v1_layer
 
@@ -48,7 +48,7 @@ def upgrade_net(net: caffe_pb2.NetParameter, where: Source | None = None) -> caf
     Raises:
         PrototxtError: its parts do not go together.
     """
-    where = where or Source("<NetParameter>", Node("", 0))
+    where = where or Source("<NetParameter>", Outline(""))
     result = caffe_pb2.NetParameter()
     result.CopyFrom(net)
     if net.dialect and net.dialect not in DIALECTS:
@@ -98,6 +98,11 @@ def _move_transform(layer: caffe_pb2.LayerParameter, where: Source) -> None:
     if name is None or not message.HasField(name):
         return
     old = getattr(layer, name)
+    if old.HasField("transform_param"):
+        if message.HasField("transform_param"):
+            raise where.error(f"transform_param stands in {name} and beside it; give one", name, 0, "transform_param")
+        layer.transform_param.CopyFrom(old.transform_param)
+        old.ClearField("transform_param")
     new: Message = layer.transform_param
     for field in _TRANSFORM_FIELDS:
         if not old.HasField(field):
@@ -156,6 +161,8 @@ def _input_layers(net: caffe_pb2.NetParameter) -> list[caffe_pb2.LayerParameter]
 
 
 def _input_shapes(layer: caffe_pb2.LayerParameter, where: Source) -> None:
+    if layer.bottom:
+        raise where.error("an Input layer has no bottom", "bottom")
     shapes = list(layer.input_param.shape)
     if len(shapes) not in (1, len(layer.top)):
         raise where.error(f"has {len(layer.top)} tops and {len(shapes)} shapes; give one shape, or one for each top")
@@ -193,7 +200,7 @@ def upgrade_solver(solver: caffe_pb2.SolverParameter, where: Source | None = Non
     Raises:
         PrototxtError: its parts do not go together.
     """
-    where = where or Source("<SolverParameter>", Node("", 0))
+    where = where or Source("<SolverParameter>", Outline(""))
     result = caffe_pb2.SolverParameter()
     result.CopyFrom(solver)
     if solver.HasField("solver_type"):

@@ -93,3 +93,9 @@ def test_names_with_white_space_have_a_hint(tmp_path: Path) -> None:
         read_labelled_list(write(tmp_path, "my photo.jpg 3\n"), 2)
     with pytest.raises(DataError, match=r"got 'x'$"):
         read_labelled_list(write(tmp_path, "photo.jpg x\n"), 2)
+
+
+def test_names_with_backslashes_have_a_hint(tmp_path: Path) -> None:
+    path = tmp_path / "windows.txt"
+    path.write_text("aachen\\a.png a.png\naachen/b.png b.png\n")
+    assert ["not by a backslash" in entry.hint for entry in read_image_list(path)] == [True, False]

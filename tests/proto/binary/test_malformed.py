@@ -33,6 +33,17 @@ def small_v1() -> bytes:
     return net.SerializeToString()
 
 
+def test_files_named_as_another_kind(tmp_path):
+    """A solverstate's first field, the iteration, is no caffemodel's name, and the other way round."""
+    state, model = tmp_path / "a_iter_2.solverstate", tmp_path / "a_iter_2.caffemodel"
+    state.write_bytes(number(1, 2))
+    model.write_bytes(small_v1())
+    with pytest.raises(CaffeModelError, match="is not a sound caffemodel but, by its name, a solverstate: field 1"):
+        CaffeModel(state)
+    with pytest.raises(CaffeModelError, match="is not a sound solverstate but, by its name, a caffemodel: field 1"):
+        read_solverstate(model)
+
+
 def small_v2() -> bytes:
     net = bvlc_schema(packed=False).new("NetParameter")
     layer = net.layer.add(name="ip", type="InnerProduct", bottom=["x"], top=["y"])

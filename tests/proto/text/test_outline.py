@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deeplab_caffe.proto.text.outline import Source, outline
+from deeplab_caffe.proto.text.outline import Outline, Source, outline
 
 NET = """name: "n"
 layers {
@@ -58,10 +58,10 @@ def test_braces_in_strings_and_comments_do_not_count():
 
 
 def test_source_errors():
-    source = Source("net.prototxt", outline(NET)).at_layer("layers", 1, "b")
+    source = Source("net.prototxt", Outline(NET)).at_layer("layers", 1, "b")
     error = source.error("no good", "include", 1, "phase")
     assert str(error) == "net.prototxt:14: layer 'b': no good"
-    assert str(Source("f", outline("")).at_layer("layers", 3, "").error("no")) == "f: layer '#3': no"
+    assert str(Source("f", Outline("")).at_layer("layers", 3, "").error("no")) == "f: layer '#3': no"
 
 
 def test_deep_nesting():

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tracemalloc
 
 import pytest
 from hypothesis import given, settings
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from deeplab_caffe.errors import PrototxtError
 from deeplab_caffe.proto import caffe_pb2, format_message, parse_net, parse_solver, read_net, read_solver
-from deeplab_caffe.proto.text.parse import MAX_TEXT_BYTES
+from deeplab_caffe.proto.text.parse import MAX_TEXT_BYTES, MOST_MESSAGES
 
 V1_NET = """
 name: "n"  # a comment
@@ -106,6 +107,7 @@ def test_iter_size_of_later_caffe():
         ('layers { type: "Convolution" }', 1, "without quotes in this layout .did you mean 'CONVOLUTION'"),
         ("layers { type: RELU }\nlayers {\n nme: 1 }", 3, "LayerParameter has no field 'nme' .did you mean 'name'"),
         ("layers { type: CONVOLUTION\n convolution_param { hole: 2\n dilation: 2 } }", 3, "either dilation or hole"),
+        ("layer { type: 'Data' transform_param { }\n data_param { transform_param { } } }", 2, "beside it; give one"),
         ("layer { type: 'Pooling'\n pooling_param { ceil_mode: true\n round_mode: FLOOR } }", 2, "different things"),
         ("layers { type: RELU }\nlayer { type: 'ReLU' }", 2, "mixes the 'layers' layout .line 1. and the 'layer'"),
         ("layers { type: RELU\nunique_label_param { } }", 2, "required field is not set: .*max_labels"),
@@ -166,6 +168,17 @@ def test_v1_and_solver_texts_name_all_too():
         parse_solver("net_param {\n layer { x: 1 }\n y { } }")
 
 
+def test_nets_and_solvers_in_place_of_each_other():
+    solver = 'net: "train.prototxt"\nbase_lr: 0.1 lr_polcy: "fixed"'
+    with pytest.raises(PrototxtError, match="^a:1: this is a solver's prototxt: expected a net's") as error:
+        parse_net(solver, "a")
+    assert "lr_polcy" not in str(error.value)
+    with pytest.raises(PrototxtError, match="^a:2: this is a net's prototxt: expected a solver's"):
+        parse_solver(V1_NET, "a")
+    with pytest.raises(PrototxtError, match="SolverParameter has no field 'lr_polcy'"):
+        parse_solver(solver, "a")
+
+
 def test_the_first_twenty_are_named():
     with pytest.raises(PrototxtError) as error:
         parse_net("".join(f"layer {{ type: 'ReLU' thing_{i:02d}: 1 }}\n" for i in range(33)))
@@ -201,6 +214,18 @@ def test_the_ways_to_say_how_pooling_rounds(text, mode):
         assert not pool.HasField("ceil_mode")
         assert net.dialect == ("v1" if "layers" in layer else "v2")
         assert parse_net(format_message(net)).layer == net.layer
+
+
+@pytest.mark.parametrize("start", ["layer { type: 'Data' data_param", "layers { type: DATA data_param",
+                                   "layers { type: IMAGE_DATA image_data_param",
+                                   "layer { type: 'WindowData' window_data_param"])  # fmt: skip
+def test_transform_param_where_it_stood_between_releases(start):
+    layer = parse_net(f"{start} {{ source: 'x' transform_param {{ scale: 0.5 mirror: true crop_size: 7 }} }} }}").layer[
+        0
+    ]
+    transform = layer.transform_param
+    assert (transform.scale, transform.mirror, transform.crop_size) == (0.5, True, 7)
+    assert str(layer).count("transform_param") == 1
 
 
 def test_bvlcs_words_in_the_v1_layout():
@@ -245,7 +270,6 @@ def test_spellings_of_a_float(word, value):
 @pytest.mark.parametrize(
     ("text", "advice"),
     [
-        ("layer { data_param { transform_param { } } }", "it stands beside data_param, in the layer"),
         ("version: 1", "no released Caffe has it"),
         ("layers { layer { context_pad: 16 } }", "calls it 'det_context_pad'"),
     ],
@@ -337,6 +361,26 @@ def test_damaged_nets_raise_only_prototxt_errors(data):
         text[at] = data.draw(st.sampled_from(["", "{", "}", '"', "x", ":", "0", "\n", "#", text[at] * 2]))
     with contextlib.suppress(PrototxtError):
         parse_net("".join(text))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("layer{}" * (MOST_MESSAGES + 1), "holds more than 200,000 messages"),
+        ("a{}" * (MOST_MESSAGES + 1), "holds more than 200,000 messages"),
+        ("a: 1 " * 300_000, "NetParameter has no field 'a'"),
+        ("''" * 1_000_000, "Expected identifier"),
+        ("name: '" + "\\\\" * 1_000_000 + "'", "100 backslashes in a row"),
+        ("''#" * 1_000_000, "Expected identifier"),
+    ],
+)
+def test_hostile_texts_cost_little(text, message):
+    tracemalloc.start()
+    with pytest.raises(PrototxtError, match=message):
+        parse_net(text)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < (64 << 20) + 40 * len(text)
 
 
 @pytest.mark.parametrize("nesting", ["[", "{", "<", "layers {", "layers: [", "a { "])

@@ -123,6 +123,7 @@ def test_lines_are_right_after_an_input_layer():
         ('input: "a" input_shape { dim: -1 }', "dimension -1 is not in 0 ..."),
         ('input: "a" input_shape { dim: 2147483648 }', "dimension 2147483648 is not in"),
         ('layer { type: "Input" top: "a" }', "has 1 tops and 0 shapes"),
+        ('layer { type: "Input" top: "a" bottom: "b" input_param { shape { } } }', "an Input layer has no bottom"),
         ('layer { type: "Input" top: "a" input_param { shape { } shape { } } }', "has 1 tops and 2 shapes"),
         ('input: "q" layer { type: "Input" top: "a" input_param { shape { } } }', "net inputs that have 0 input_dim"),
         ("layer { name: 'q' }", "layer 'q': has no type"),
