@@ -41,12 +41,19 @@ void bind(py::module_& module);
 
 namespace {
 
-TensorView make_view(uintptr_t data, std::vector<int64_t> sizes, std::vector<int64_t> strides, const std::string& dtype,
-                     int device) {
+std::unique_ptr<TensorView> make_view(uintptr_t data, std::vector<int64_t> sizes, std::vector<int64_t> strides,
+                                      const std::string& dtype, int device) {
   DEEPLAB_CHECK(sizes.size() == strides.size(), "TensorView: ", sizes.size(), " sizes but ", strides.size(),
                 " strides");
-  for (int64_t size : sizes) DEEPLAB_CHECK(size >= 0, "TensorView: negative size ", size);
-  return {reinterpret_cast<void*>(data), std::move(sizes), std::move(strides), parse_dtype(dtype), device};
+  TensorView view{reinterpret_cast<void*>(data), std::move(sizes), std::move(strides), parse_dtype(dtype), device};
+  int64_t bytes = dtype_bytes(view.dtype);
+  for (int64_t size : view.sizes) {
+    DEEPLAB_CHECK(size >= 0, "TensorView: negative size ", size);
+    bytes = product({bytes, size});
+  }
+  DEEPLAB_CHECK(data != 0 || bytes == 0, "TensorView: a null pointer for ", view.describe());
+  DEEPLAB_CHECK(device >= kCpu, "TensorView: device ", device);
+  return owned(std::move(view));
 }
 
 }  // namespace
@@ -69,7 +76,8 @@ PYBIND11_MODULE(_C, module) {
       .def("__repr__", &TensorView::describe);
   py::class_<Workspace, std::shared_ptr<Workspace>>(module, "Workspace",
                                                     "Large buffers of CPU computations, kept for their next use.")
-      .def(py::init<size_t>(), py::arg("limit") = +Workspace::kDefaultLimit)
+      .def(py::init([](size_t limit) { return std::make_shared<Workspace>(limit); }),
+           py::arg("limit") = +Workspace::kDefaultLimit)
       .def_property("limit", &Workspace::limit, &Workspace::set_limit, "The most bytes that are kept.")
       .def_property_readonly("nbytes", &Workspace::bytes, "The bytes that are kept now.")
       .def("clear", &Workspace::clear, "Free what is kept.");

@@ -5,11 +5,23 @@
 #include <pybind11/stl.h>
 
 #include <cstdint>
+#include <memory>
+#include <utility>
 
 #include "check.h"
 #include "tensor_view.h"
 
 namespace py = pybind11;
+
+namespace deeplab {
+
+// For Python's objects of classes with DEEPLAB_NEEDS_INIT.
+template <typename T>
+std::unique_ptr<T> owned(T value) {
+  return std::unique_ptr<T>(::new T(std::move(value)));
+}
+
+}  // namespace deeplab
 
 // Runs <name>_cpu(args...) or <name>_cuda(args..., stream), whichever the tensor's device asks for. `stream` must be in
 // scope.

@@ -1,6 +1,9 @@
 // Argument checks. A failed check throws std::invalid_argument, which pybind11 turns into Python's ValueError.
 #pragma once
 
+#include <cstdint>
+#include <initializer_list>
+#include <limits>
 #include <sstream>
 #include <stdexcept>
 #include <string>
@@ -20,3 +23,24 @@ template <typename... Parts>
   do {                                              \
     if (!(condition)) ::deeplab::fail(__VA_ARGS__); \
   } while (false)
+
+// For a class that Python sees: refuses what its __new__ alone makes. pybind11 takes the memory of an object without
+// __init__ from here when a method is called, and runs no constructor. C++ makes these objects by ::new or
+// std::make_shared.
+#define DEEPLAB_NEEDS_INIT(name) \
+  static void* operator new(size_t) { ::deeplab::fail(#name ": the object was made without __init__"); }
+
+namespace deeplab {
+
+// The product of sizes. Throws where it does not fit into 64 bits.
+inline int64_t product(std::initializer_list<int64_t> sizes) {
+  int64_t result = 1;
+  for (int64_t size : sizes) {
+    DEEPLAB_CHECK(size <= 0 || result <= std::numeric_limits<int64_t>::max() / size,
+                  "sizes whose product is beyond 64 bits: ", result, " x ", size);
+    result *= size;
+  }
+  return result;
+}
+
+}  // namespace deeplab

@@ -32,6 +32,21 @@ DType parse_dtype(const std::string& name) {
   fail("dtype ", name, " is not supported: expected float32, float64, float16, bfloat16, uint8, int16, int32 or int64");
 }
 
+int64_t dtype_bytes(DType dtype) {
+  switch (dtype) {
+    case DType::kFloat64:
+    case DType::kInt64:
+      return 8;
+    case DType::kFloat32:
+    case DType::kInt32:
+      return 4;
+    case DType::kUInt8:
+      return 1;
+    default:
+      return 2;
+  }
+}
+
 const char* dtype_name(DType dtype) {
   for (const auto& [name, known] : kDTypes) {
     if (dtype == known) return name;
@@ -40,7 +55,7 @@ const char* dtype_name(DType dtype) {
 }
 
 int64_t TensorView::numel() const {
-  int64_t count = 1;
+  int64_t count = 1;  // make_view knows that it fits
   for (int64_t size : sizes) count *= size;
   return count;
 }

@@ -20,11 +20,14 @@ struct TensorView;
 #ifndef __CUDACC_RTC__
 
 DType parse_dtype(const std::string& name);
+int64_t dtype_bytes(DType dtype);
 const char* dtype_name(DType dtype);
 
 constexpr int kCpu = -1;
 
 struct TensorView {
+  DEEPLAB_NEEDS_INIT(TensorView)
+
   void* data;
   std::vector<int64_t> sizes;
   std::vector<int64_t> strides;  // in elements, not bytes

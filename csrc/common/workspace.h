@@ -8,6 +8,8 @@
 #include <mutex>
 #include <utility>
 
+#include "check.h"
+
 namespace deeplab {
 
 constexpr size_t kHugePage = size_t{1} << 21;
@@ -22,6 +24,8 @@ struct Block {
 // allocates but take(): blocks are given back by destructors.
 class Workspace {
  public:
+  DEEPLAB_NEEDS_INIT(Workspace)
+
 #if defined(__SANITIZE_ADDRESS__)
   static constexpr size_t kDefaultLimit = 0;  // so that what is used after its end is seen
 #else

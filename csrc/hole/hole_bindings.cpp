@@ -31,7 +31,8 @@ Geometry check_geometry(const TensorView& image, const char* image_name, const T
     DEEPLAB_CHECK(axes[axis].out >= 1, "im2col: a kernel of ", kernel[axis], " with dilation ", dilation[axis],
                   " does not fit into the ", name, " ", in, " with pad ", pad[axis]);
   }
-  check_sizes(columns, "columns", {image.size(0), image.size(1) * kernel[0] * kernel[1], axes[0].out, axes[1].out});
+  check_sizes(columns, "columns",
+              {image.size(0), product({image.size(1), kernel[0], kernel[1]}), axes[0].out, axes[1].out});
   return {axes[0], axes[1]};
 }
 

@@ -21,6 +21,7 @@ void im2col_row(const scalar_t* plane, int64_t stride_y, int64_t stride_x, scala
   int64_t y_begin, y_end, x_begin, x_end;
   inside(vertical, ky, y_begin, y_end);
   inside(horizontal, kx, x_begin, x_end);
+  if (x_begin == x_end) y_begin = y_end = 0;  // all outside
   std::fill(row, row + y_begin * horizontal.out, scalar_t(0));
   for (int64_t y = y_begin; y < y_end; ++y) {
     scalar_t* target = row + y * horizontal.out;
@@ -62,6 +63,10 @@ void im2col_cpu(const TensorView& input, const TensorView& columns, const Geomet
   if (columns.numel() == 0) return;
   dispatch_floating(input.dtype, "im2col", [&](auto zero) {
     using scalar_t = decltype(zero);
+    if (input.numel() == 0) {  // its pointer may be null
+      std::fill_n(columns.ptr<scalar_t>(), columns.numel(), scalar_t(0));
+      return;
+    }
     const int64_t kernel_h = geometry.y.kernel, kernel_w = geometry.x.kernel;
     const int64_t channels = input.size(1);
     const int64_t out_plane = geometry.y.out * geometry.x.out;

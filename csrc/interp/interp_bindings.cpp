@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "../common/bindings.h"
 #include "interp.h"
 
@@ -13,8 +15,9 @@ void check_geometry(const TensorView& small, const char* small_name, const Tenso
                 ": expected equal N and C, got ", small.describe(), " and ", large.describe());
   DEEPLAB_CHECK(pad_beg <= 0 && pad_end <= 0, "interp: pad_beg and pad_end must not be positive, got ", pad_beg,
                 " and ", pad_end);
-  DEEPLAB_CHECK(small.size(2) + pad_beg + pad_end > 0 && small.size(3) + pad_beg + pad_end > 0, "interp: padding ",
-                pad_beg, " and ", pad_end, " leaves nothing of ", small.describe());
+  const int64_t least = std::min(small.size(2), small.size(3));
+  DEEPLAB_CHECK(pad_beg > -least && pad_end > -(least + pad_beg), "interp: padding ", pad_beg, " and ", pad_end,
+                " leaves nothing of ", small.describe());
 }
 
 void forward(const TensorView& input, const TensorView& output, int64_t pad_beg, int64_t pad_end, uintptr_t stream) {

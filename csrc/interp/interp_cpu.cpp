@@ -131,6 +131,7 @@ void backward_plane(const scalar_t* grad_output, GatheredRows<scalar_t> target, 
 }  // namespace
 
 void forward_cpu(const TensorView& input, const TensorView& output, int64_t crop, int64_t crop_end) {
+  if (output.numel() == 0) return;
   dispatch_floating(input.dtype, "interp", [&](auto zero) {
     using scalar_t = decltype(zero);
     const auto rows = taps<scalar_t>(make_axis(input.size(2) - crop - crop_end, output.size(2)));
@@ -149,9 +150,14 @@ void forward_cpu(const TensorView& input, const TensorView& output, int64_t crop
 }
 
 void backward_cpu(const TensorView& grad_output, const TensorView& grad_input, int64_t crop, int64_t crop_end) {
+  if (grad_input.numel() == 0) return;
   dispatch_floating(grad_output.dtype, "interp backward", [&](auto zero) {
     using scalar_t = decltype(zero);
     const int64_t height = grad_input.size(2), width = grad_input.size(3);
+    if (grad_output.numel() == 0) {
+      std::fill_n(grad_input.ptr<scalar_t>(), grad_input.numel(), scalar_t(0));
+      return;
+    }
     const auto rows = taps<scalar_t>(make_axis(height - crop - crop_end, grad_output.size(2)));
     const auto columns = taps<scalar_t>(make_axis(width - crop - crop_end, grad_output.size(3)));
     const int64_t out_plane = grad_output.size(2) * grad_output.size(3);

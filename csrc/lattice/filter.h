@@ -75,7 +75,7 @@ class VertexValues {
   void blur(bool adjoint = false);
   float* data() { return values_.data(); }
   const float* data() const { return values_.data(); }  // (vertices + 1, width)
-  static int64_t bytes(int64_t vertices, int64_t width) { return (vertices + 1) * width * 4; }
+  static int64_t bytes(int64_t vertices, int64_t width) { return product({vertices + 1, width, 4}); }
 
  private:
   const Lattice& lattice_;

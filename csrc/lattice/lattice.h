@@ -34,6 +34,8 @@ inline float slice_factor(int dims) { return 1.f / (1.f + std::pow(2.f, static_c
 // The lattice of a set of features. Vertices are numbered from 1 in the order of the first feature that touches them,
 // whatever the number of threads.
 struct Lattice {
+  DEEPLAB_NEEDS_INIT(Lattice)
+
   int dims = 0;
   int64_t points = 0;
   int64_t vertices = 0;
@@ -63,7 +65,7 @@ struct Lattice {
 
   int64_t bytes() const;
   // What a lattice takes at the least, whatever the number of its vertices.
-  static int64_t min_bytes(int64_t points, int dims) { return points * (dims + 1) * 16; }
+  static int64_t min_bytes(int64_t points, int dims) { return product({points, dims + 1, 16}); }
 
  private:
   mutable std::mutex filtered_ones_mutex_;

@@ -42,6 +42,7 @@ void filter(const Lattice& lattice, const TensorView& values, const TensorView& 
 template <typename T>
 void copy_to(const AlignedBuffer<T>& source, const TensorView& out, DType dtype) {
   check_dtype(out, "out", dtype);
+  DEEPLAB_CHECK(out.on_cpu(), "out: expected a tensor on cpu, got ", out.describe());
   check_contiguous(out, "out");
   DEEPLAB_CHECK(out.numel() == source.size(), "out: expected ", source.size(), " elements, got ", out.describe());
   std::copy_n(source.data(), source.size(), out.ptr<T>());

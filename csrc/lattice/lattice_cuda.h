@@ -20,6 +20,8 @@ namespace deeplab::lattice {
 
 class CudaLattice {
  public:
+  DEEPLAB_NEEDS_INIT(CudaLattice)
+
   // Of the pixels of an image of this size, on this CUDA device. `divisors`: the standard deviation of each feature;
   // with `positions`, x and y are the first two. `ranges`: smallest and largest value of each channel of the image.
   // `sse_padding` as in build_cpu. Throws std::invalid_argument for features too far from the origin.

@@ -32,14 +32,18 @@ void filter(const Lattices& lattices, const TensorView& values, const TensorView
   filter_cuda(lattices, values, out, adjoint, workspace, stream);
 }
 
+std::shared_ptr<CudaLattice> make(int device, int64_t height, int64_t width, bool positions,
+                                  const std::vector<float>& divisors, const Ranges& ranges, bool sse_padding) {
+  return std::make_shared<CudaLattice>(device, height, width, positions, divisors, ranges, sse_padding);
+}
+
 }  // namespace
 
 void bind_cuda(py::module_& module) {
   using release = py::call_guard<py::gil_scoped_release>;
   py::class_<CudaLattice, std::shared_ptr<CudaLattice>>(module, "CudaLattice")
-      .def(py::init<int, int64_t, int64_t, bool, const std::vector<float>&, const Ranges&, bool>(), py::arg("device"),
-           py::arg("height"), py::arg("width"), py::arg("positions"), py::arg("divisors"), py::arg("ranges"),
-           py::arg("sse_padding"))
+      .def(py::init(&make), py::arg("device"), py::arg("height"), py::arg("width"), py::arg("positions"),
+           py::arg("divisors"), py::arg("ranges"), py::arg("sse_padding"))
       .def_property_readonly("points", &CudaLattice::points)
       .def_property_readonly("dims", &CudaLattice::dims)
       .def_property_readonly("key_bits", &CudaLattice::key_bits)

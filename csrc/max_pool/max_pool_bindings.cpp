@@ -1,3 +1,6 @@
+#include <algorithm>
+#include <limits>
+
 #include "../common/bindings.h"
 #include "max_pool.h"
 
@@ -19,7 +22,11 @@ Axis make_axis(const TensorView& input, const TensorView& output, int axis, int6
   DEEPLAB_CHECK(kernel >= 1 && stride >= 1 && pad >= 0,
                 "max_pool: expected a positive kernel and stride and no negative pad, got ", kernel, ", ", stride,
                 " and ", pad);
-  return {input.size(axis), output.size(axis), kernel, pad, stride, 1};
+  constexpr int64_t kMost = std::numeric_limits<int32_t>::max();
+  DEEPLAB_CHECK(pad <= kMost, "max_pool: expected a pad of at most ", kMost, ", got ", pad);
+  // A window or a step that is longer than the padded image ends behind it: how far behind makes no difference.
+  const int64_t most = pad + input.size(axis) + 1;
+  return {input.size(axis), output.size(axis), std::min(kernel, most), pad, std::min(stride, most), 1};
 }
 
 using Pair = std::pair<int64_t, int64_t>;

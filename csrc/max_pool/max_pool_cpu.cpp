@@ -53,10 +53,15 @@ DEEPLAB_TARGET_CLONES void pool_row_32(const Row<int32_t>& row) { pool_row(row);
 }  // namespace
 
 void forward_cpu(const TensorView& input, const TensorView& output, const Axis& rows, const Axis& columns) {
+  if (output.numel() == 0) return;
   dispatch_bits(input.dtype, [&](auto zero) {
     using bits_t = decltype(zero);
     const int64_t channels = input.size(1), image = rows.in * columns.in * channels;
     const auto lowest = static_cast<bits_t>(lowest_bits(input.dtype));
+    if (image == 0) {  // its pointer may be null
+      std::fill_n(output.ptr<bits_t>(), output.numel(), lowest);
+      return;
+    }
     parallel_for(output.size(0) * rows.out, 1, [&](int64_t begin, int64_t end) {
       for (int64_t index = begin; index < end; ++index) {
         const Row<bits_t> row{input.ptr<const bits_t>() + index / rows.out * image,

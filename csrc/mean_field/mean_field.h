@@ -37,6 +37,8 @@ struct Kernel {
 
 // Parts of the free energy of Q, whose sum is its KL divergence from the CRF's distribution up to a constant.
 struct Energies {
+  DEEPLAB_NEEDS_INIT(Energies)
+
   double entropy = 0;            // sum of Q log Q: minus the entropy
   double unary = 0;              // sum of -score * Q
   std::vector<double> pairwise;  // by kernel: sum of -message * Q
@@ -45,6 +47,8 @@ struct Energies {
 // One image's inference. All memory is allocated by the constructor.
 class MeanField {
  public:
+  DEEPLAB_NEEDS_INIT(MeanField)
+
   MeanField(int64_t channels, int64_t points, std::vector<Kernel> kernels);
 
   // scores (C, points) float32, any strides; -inf marks a label as impossible at a pixel. With `probabilities` it is

@@ -16,9 +16,11 @@ std::vector<Kernel> check_kernels(const std::vector<KernelArguments>& kernels, i
   for (const auto& [lattice, weight, normalization, costs] : kernels) {
     DEEPLAB_CHECK(lattice != nullptr && lattice->points == points, "kernel ", checked.size(),
                   ": expected a lattice of ", points, " points");
-    const int64_t count = static_cast<int64_t>(costs.size());
-    DEEPLAB_CHECK(count == 0 || count == channels || count == channels * channels, "kernel ", checked.size(),
-                  ": expected 0, ", channels, " or ", channels * channels, " costs, got ", count);
+    const int64_t count = static_cast<int64_t>(costs.size()), square = product({channels, channels});
+    DEEPLAB_CHECK(count == 0 || count == channels || count == square, "kernel ", checked.size(), ": expected 0, ",
+                  channels, " or ", square, " costs, got ", count);
+    DEEPLAB_CHECK(normalization >= Normalization::kNone && normalization <= Normalization::kSymmetric, "kernel ",
+                  checked.size(), ": no normalization is numbered ", static_cast<int>(normalization));
     checked.push_back({lattice, weight, normalization, costs});
   }
   return checked;
@@ -28,10 +30,11 @@ std::unique_ptr<MeanField> make(int64_t channels, int64_t points, const std::vec
                                 std::optional<std::shared_ptr<Workspace>> workspace) {
   DEEPLAB_CHECK(channels > 0 && points > 0, "expected at least one label and one pixel, got ", channels, " and ",
                 points);
+  MeanField::bytes(points, channels, static_cast<int64_t>(kernels.size()));  // fits into 64 bits
   std::vector<Kernel> checked = check_kernels(kernels, channels, points);
   const py::gil_scoped_release release;  // not as a call_guard: that would cover the registration of the new object too
   const WorkspaceScope scope(workspace.value_or(nullptr));
-  return std::make_unique<MeanField>(channels, points, std::move(checked));
+  return std::unique_ptr<MeanField>(::new MeanField(channels, points, std::move(checked)));
 }
 
 void check_rows(const MeanField& field, const TensorView& rows, const char* name) {
@@ -74,6 +77,8 @@ void set_marginals(MeanField& field, const TensorView& q) {
   field.set_marginals(q);
 }
 
+std::unique_ptr<Energies> energies(MeanField& field) { return owned(field.energies()); }
+
 }  // namespace
 
 void bind(py::module_& module) {
@@ -98,7 +103,7 @@ void bind(py::module_& module) {
       .def("marginals", &marginals, py::arg("out"), py::arg("logarithm") = false,
            py::call_guard<py::gil_scoped_release>())
       .def("set_marginals", &set_marginals, py::arg("q"), py::call_guard<py::gil_scoped_release>())
-      .def("energies", &MeanField::energies, py::call_guard<py::gil_scoped_release>());
+      .def("energies", &energies, py::call_guard<py::gil_scoped_release>());
   module.def("mean_field_bytes", &MeanField::bytes, py::arg("points"), py::arg("channels"), py::arg("kernels"),
              "Bytes of an inference without its lattices and the values on them.");
 }

@@ -294,7 +294,10 @@ Energies MeanField::energies() {
 }
 
 int64_t MeanField::bytes(int64_t points, int64_t channels, int64_t kernels) {
-  return 4 * points * (2 * lattice::padded_width(std::max<int64_t>(channels, 2)) + kernels);
+  constexpr int64_t kMost = std::numeric_limits<int32_t>::max();
+  DEEPLAB_CHECK(channels <= kMost && kernels <= kMost, "expected at most ", kMost, " labels and kernels, got ",
+                channels, " and ", kernels);
+  return product({4, points, 2 * lattice::padded_width(std::max<int64_t>(channels, 2)) + kernels});
 }
 
 }  // namespace deeplab::mean_field

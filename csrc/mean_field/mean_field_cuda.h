@@ -29,6 +29,8 @@ struct CudaKernel {
 // One image's inference. Its memory is the caller's and must live as long.
 class CudaMeanField {
  public:
+  DEEPLAB_NEEDS_INIT(CudaMeanField)
+
   // With `half`, values on the vertices are stored in half precision (sums and everything else are float32).
   CudaMeanField(int device, int64_t height, int64_t width, int64_t channels, std::vector<CudaKernel> kernels,
                 bool half);

@@ -51,6 +51,10 @@ void run(const std::vector<std::shared_ptr<CudaMeanField>>& fields, int64_t iter
   run_cuda(fields, iterations, stream);
 }
 
+std::unique_ptr<Energies> energies(CudaMeanField& field, const TensorView& scratch, uintptr_t stream) {
+  return owned(field.energies(scratch, stream));
+}
+
 }  // namespace
 
 void bind_cuda(py::module_& module) {
@@ -64,7 +68,7 @@ void bind_cuda(py::module_& module) {
       .def("marginals", &CudaMeanField::marginals, py::arg("out"), py::arg("logarithm"), py::arg("stream"), release())
       .def("set_marginals", &CudaMeanField::set_marginals, py::arg("q"), py::arg("stream"), release())
       .def_property_readonly("energy_bytes", &CudaMeanField::energy_bytes)
-      .def("energies", &CudaMeanField::energies, py::arg("scratch"), py::arg("stream"), release());
+      .def("energies", &energies, py::arg("scratch"), py::arg("stream"), release());
   module.def("run_mean_fields", &run, py::arg("fields"), py::arg("iterations"), py::arg("stream"), release());
   module.def("inspect_scores", &inspect_scores, py::arg("scores"), py::arg("probabilities"), py::arg("faults"),
              py::arg("stream"), release());

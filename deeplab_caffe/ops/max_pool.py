@@ -17,6 +17,11 @@ def _pooled(xp: Arrays, x: Any, kernel: Sizes, stride: Sizes, pad: Sizes, size: 
     if len(x.shape) != 4 or xp.dtype(x) not in _DTYPES:
         came = f"{xp.dtype(x)} {tuple(x.shape)}"
         raise ValueError(f"max_pool: expected (N, C, H, W) float32, float16 or bfloat16, got {came}")
+    for name, given in (("kernel", kernel), ("stride", stride), ("pad", pad), ("size", size)):
+        if len(given) != 2:
+            raise ValueError(f"max_pool: expected {name} (height, width), got {tuple(given)}")
+    if min(size) < 0:
+        raise ValueError(f"max_pool: expected a size without negative numbers, got {tuple(size)}")
     return xp.empty((*x.shape[:2], *size), x.dtype, channels_last=True)
 
 

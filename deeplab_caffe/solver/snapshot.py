@@ -174,9 +174,9 @@ def _model_of(state: SolverSnapshot, path: Path) -> Path | None:
     try:
         named = Path(state.learned_net)
         beside = path.with_name(named.name)
-        if exists(named):
+        if named.exists():
             return named
-        if exists(beside):
+        if beside.exists():
             return beside
     except (OSError, ValueError) as error:  # what cannot be a file's name
         reason = getattr(error, "strerror", None) or "it names no file"

@@ -189,3 +189,10 @@ def test_golden(name: str, device: str) -> None:
     assert torch.equal(y.detach().cpu(), torch.from_numpy(golden.expected_data["y"]))
     y.backward(torch.from_numpy(golden.diff["y"]).to(device))
     assert torch.equal(x.grad.cpu(), torch.from_numpy(golden.expected_diff["x"]))
+
+
+@pytest.mark.parametrize("shape", [(1, 2, 0, 3), (1, 2, 3, 0), (2, 3, 0, 0)])
+def test_an_image_without_pixels_is_all_padding(shape: tuple[int, ...]) -> None:
+    columns = im2col(torch.empty(shape), 3, pad=2)
+    assert columns.numel() > 0
+    assert not columns.any()

@@ -5,7 +5,7 @@ import torch
 from torch.autograd import gradcheck, gradgradcheck
 
 from deeplab_caffe import reference
-from deeplab_caffe.ops.interp import _interp, _interp_backward, interp, interp_size
+from deeplab_caffe.ops.interp import _interp, _interp_backward, interp, interp_backward, interp_size
 from tests.goldens import RELATIVE_TOLERANCE, case_names, relative_error
 from tests.replay import replay
 
@@ -139,3 +139,12 @@ def test_bad_tensors() -> None:
 def test_golden(name: str, device: str) -> None:
     for kind, blob, actual, expected in replay(name, device=device):
         assert relative_error(actual, expected) < RELATIVE_TOLERANCE, f"{kind} of {blob}"
+
+
+def test_an_empty_batch_costs_nothing(device: str) -> None:
+    """Of no images no row is computed, nor the taps of 2^31 rows and columns, which would take 100 GB."""
+    x = torch.empty((0, 1, 2, 2), device=device)
+    assert interp(x, height=2**31, width=2**31).shape == (0, 1, 2**31, 2**31)
+    assert interp_backward(torch.empty((0, 1, 4, 4), device=device), (2**31, 2**31)).shape == (0, 1, 2**31, 2**31)
+    grad = interp_backward(torch.empty((1, 1, 0, 2**31), device=device), (2, 2))
+    assert grad.flatten().tolist() == [0, 0, 0, 0]

@@ -207,14 +207,14 @@ def test_bad_arguments(arguments: dict, message: str) -> None:
 @pytest.mark.skipif(_C.with_cuda, reason="the extension was built with CUDA")
 def test_without_cuda_and_cupy_a_tensor_elsewhere_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cupy", None)
-    on_gpu = _C.TensorView(0, (1, 2, 2, 2), (8, 4, 2, 1), "float32", 0)
-    labels = _C.TensorView(0, (1, 4, 4), (16, 4, 1), "uint8", 0)
+    on_gpu = _C.TensorView(64, (1, 2, 2, 2), (8, 4, 2, 1), "float32", 0)
+    labels = _C.TensorView(64, (1, 4, 4), (16, 4, 1), "uint8", 0)
     with pytest.raises(KernelError, match="built without CUDA.*nvcc on PATH.*deeplab-caffe.cupy"):
         _C.interp_argmax(on_gpu, labels, 4, 4, 0, 0, True)
 
 
 def test_two_devices() -> None:
-    scores = _C.TensorView(0, (1, 2, 2, 2), (8, 4, 2, 1), "float32", -1)
-    labels = _C.TensorView(0, (1, 4, 4), (16, 4, 1), "uint8", 0)
+    scores = _C.TensorView(64, (1, 2, 2, 2), (8, 4, 2, 1), "float32", -1)
+    labels = _C.TensorView(64, (1, 4, 4), (16, 4, 1), "uint8", 0)
     with pytest.raises(ValueError, match="scores and labels: expected one device, got .* on cpu and .* on cuda:0"):
         _C.interp_argmax(scores, labels, 4, 4, 0, 0, True)

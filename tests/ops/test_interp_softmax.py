@@ -194,13 +194,13 @@ def test_bad_arguments(arguments: dict, message: str) -> None:
 
 
 def test_views_that_do_not_fit_together() -> None:
-    scores = _C.TensorView(0, (1, 2, 2, 2), (8, 4, 2, 1), "float32", -1)
+    scores = _C.TensorView(64, (1, 2, 2, 2), (8, 4, 2, 1), "float32", -1)
     for shape, dtype, device, message in (
         ((1, 2, 4, 4), "float32", 0, "expected one device"),
         ((1, 2, 4, 4), "float64", -1, "expected float32"),
         ((1, 3, 4, 4), "float32", -1, "expected equal N and C"),
         ((1, 2, 5, 4), "float32", -1, "not within 4 x 4"),
     ):
-        target = _C.TensorView(0, shape, (48, 16, 4, 1), dtype, device)
+        target = _C.TensorView(64, shape, (48, 16, 4, 1), dtype, device)
         with pytest.raises(ValueError, match=message):
             _C.interp_softmax(scores, target, 4, 4, 0, 0)

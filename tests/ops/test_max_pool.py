@@ -89,3 +89,43 @@ def test_refusals() -> None:
     integers = torch.zeros((1, 2, 4, 4), dtype=torch.int32).contiguous(memory_format=torch.channels_last)
     with pytest.raises(ValueError, match=r"max_pool: expected float32, float16 or bfloat16, got int32"):
         _C.max_pool(ON_CPU.view(integers), ON_CPU.view(integers), (1, 1), (1, 1), (0, 0))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_windows_longer_than_the_image(device: str, dtype: torch.dtype) -> None:
+    """However long a window or a step is, it ends at the image's end."""
+    x = torch.tensor([3.0, 9.0, 1.0], dtype=dtype, device=device).view(1, 1, 1, 3)
+    lowest = torch.finfo(dtype).min
+    for long in (4, 2**31, 2**63 - 1):
+        assert max_pool(x, (long, long), (1, 1), (0, 0), (1, 3)).flatten().tolist() == [9, 9, 1]
+        assert max_pool(x, (1, 1), (long, long), (0, 0), (1, 3)).flatten().tolist() == [3, lowest, lowest]
+        assert max_pool(x, (long, long), (long, long), (1, 1), (1, 2)).flatten().tolist() == [9, lowest]
+
+
+@pytest.mark.parametrize("channels", [1, 65])
+def test_an_image_without_pixels(device: str, channels: int) -> None:
+    x = torch.empty((1, channels, 0, 3), device=device)
+    assert (pool(x, 2, 1, 1, (2, 2)) == torch.finfo(torch.float32).min).all()
+
+
+def test_no_outputs(device: str) -> None:
+    assert pool(torch.empty((1, 0, 2, 2), device=device), 2, 1, 0, (2**40, 1)).shape == (1, 0, 2**40, 1)
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ({"size": (-1, 2)}, r"max_pool: expected a size without negative numbers, got \(-1, 2\)"),
+        ({"kernel": (0, 2)}, "positive kernel"),
+        ({"stride": (1, -(2**63))}, "positive kernel and stride"),
+        ({"pad": (-1, 0)}, "no negative pad"),
+        ({"pad": (2**31, 0)}, "a pad of at most 2147483647, got 2147483648"),
+        ({"kernel": (1,)}, r"expected kernel \(height, width\), got \(1,\)"),
+        ({"size": (1, 1, 1)}, r"expected size \(height, width\), got \(1, 1, 1\)"),
+    ],
+)
+def test_numbers_that_make_no_window(argument: dict[str, tuple[int, ...]], message: str) -> None:
+    arguments = {"kernel": (1, 1), "stride": (1, 1), "pad": (0, 0), "size": (1, 1)} | argument
+    for x in (torch.zeros(1, 1, 2, 2), torch.zeros(1, 1, 2, 2).numpy()):
+        with pytest.raises(ValueError, match=message):
+            max_pool(x, **arguments)

@@ -156,7 +156,7 @@ def test_bad_arguments(images: object, options: dict, message: str) -> None:
 
 
 def test_views_that_do_not_fit_together() -> None:
-    images = _C.TensorView(0, (1, 4, 5, 3), (60, 15, 3, 1), "uint8", -1)
+    images = _C.TensorView(64, (1, 4, 5, 3), (60, 15, 3, 1), "uint8", -1)
     for shape, strides, dtype, device, mean, message in (
         ((1, 3, 4, 5), (60, 20, 5, 1), "float32", 0, [1] * 3, "expected one device"),
         ((1, 3, 4, 5), (60, 20, 5, 1), "float64", -1, [1] * 3, "expected a blob of float32, float16 or bfloat16"),
@@ -165,4 +165,4 @@ def test_views_that_do_not_fit_together() -> None:
         ((1, 3, 4, 5), (60, 20, 5, 1), "float32", -1, [1] * 2, "expected 3 means, got 2"),
     ):
         with pytest.raises(ValueError, match=message):
-            _C.preprocess(images, _C.TensorView(0, shape, strides, dtype, device), mean)
+            _C.preprocess(images, _C.TensorView(64, shape, strides, dtype, device), mean)
