@@ -17,6 +17,10 @@ import numpy as np
 
 from deeplab_caffe.errors import DataError
 from deeplab_caffe.files.child import ask, is_running
+from deeplab_caffe.files.reader import stamp
+
+# How a file begins, or what stands behind its first 512, 1024, ... bytes.
+SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
 class Dataset(NamedTuple):
@@ -86,7 +90,7 @@ def _describe(path: str | PathLike[str], names: list[str] | None) -> dict[str, A
 
 
 def _datasets(path: str | PathLike[str], found: dict[str, Any]) -> dict[str, Dataset]:
-    stamp, size = tuple(found["stamp"]), found["stamp"][2]
+    when, size = tuple(found["stamp"]), found["stamp"][2]
     datasets = {}
     for name, facts in zip(found["names"], found["facts"], strict=True):
         if facts is None:
@@ -95,7 +99,7 @@ def _datasets(path: str | PathLike[str], found: dict[str, Any]) -> dict[str, Dat
         if offset is not None and offset + math.prod(shape) * dtype.itemsize > size:
             raise DataError(f"truncated: dataset '{name}' ends behind the end of the file", path)
         datasets[name] = Dataset(
-            os.fspath(Path(path).absolute()), stamp, name, shape, dtype, offset, tuple(facts["attributes"])
+            os.fspath(Path(path).absolute()), when, name, shape, dtype, offset, tuple(facts["attributes"])
         )
     return datasets
 
@@ -150,8 +154,7 @@ def _fill(dataset: Dataset, start: int | None, values: np.ndarray) -> None:
 def _read_at(dataset: Dataset, offset: int, content: memoryview) -> None:
     try:
         with Path(dataset.path).open("rb", buffering=0) as file:
-            info = os.fstat(file.fileno())
-            if (info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns) != dataset.stamp:
+            if tuple(stamp(file.fileno())) != dataset.stamp:
                 raise DataError("has changed since it was opened", dataset.path)
             file.seek(offset)
             while content and (count := file.readinto(content)):

@@ -15,7 +15,6 @@ import select
 import signal
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 IDLE_SECONDS = 60.0
@@ -41,9 +40,9 @@ class _Open:
     file: Any = None
 
 
-def stamp(path: str) -> list[int]:
-    """Return what tells a file from another that takes its name."""
-    info = Path(path).stat()
+def stamp(file: str | int) -> list[int]:
+    """Return what tells a file, by path or descriptor, from another that takes its name."""
+    info = os.stat(file)  # noqa: PTH116
     return [info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns]
 
 

@@ -17,12 +17,11 @@ from torch import Tensor, nn
 
 from deeplab_caffe.data.io.atomic import atomic_write
 from deeplab_caffe.errors import CaffeModelError, DataError
-from deeplab_caffe.files.hdf5 import find_all, has_h5py, read_dataset
+from deeplab_caffe.files.hdf5 import SIGNATURE, find_all, has_h5py, read_dataset
 from deeplab_caffe.layers import Layer
 
 Tree = dict[str, "Tree | np.ndarray"]
 
-_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _NO_H5PY = "HDF5 files need h5py: pip install 'deeplab-caffe[hdf5]'"
 # What a file's numbers may take in memory: compressed weights are not much smaller than plain ones.
 _FREE_BYTES, _MOST_TIMES_THE_FILE = 64 << 20, 8
@@ -32,7 +31,7 @@ def is_hdf5(path: str | PathLike[str]) -> bool:
     """Return whether a file that can be read begins as HDF5 files do."""
     try:
         with Path(path).open("rb") as file:
-            return file.read(len(_SIGNATURE)) == _SIGNATURE
+            return file.read(len(SIGNATURE)) == SIGNATURE
     except (OSError, ValueError):
         return False
 

@@ -16,10 +16,9 @@ import numpy as np
 from deeplab_caffe.data.io.atomic import atomic_write
 from deeplab_caffe.data.io.mat5 import MAX_BYTES, MatFormatError, NumericArray, encode_header, find_variable
 from deeplab_caffe.errors import DataError
-from deeplab_caffe.files.hdf5 import find_datasets, has_h5py, read_dataset
+from deeplab_caffe.files.hdf5 import SIGNATURE, find_datasets, has_h5py, read_dataset
 
 _VARIABLE = "data"
-_HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
 def write_blob_mat(path: str | PathLike[str], blob: np.ndarray) -> None:
@@ -113,7 +112,7 @@ def _load(path: str | PathLike[str], *, with_values: bool) -> tuple[Sequence[int
     try:
         with Path(path).open("rb") as stream:
             head = stream.read(520)
-            if _HDF5_SIGNATURE in (head[:8], head[512:520]):
+            if SIGNATURE in (head[:8], head[512:520]):
                 return _load_hdf5(path, with_values)
             stream.seek(0)
             found = find_variable(stream, Path(path).stat().st_size, _VARIABLE)
