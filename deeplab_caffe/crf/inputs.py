@@ -6,7 +6,6 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from numbers import Integral, Real
 from reprlib import repr as short_repr
 from typing import Any, Literal, get_args
 
@@ -51,18 +50,6 @@ def validate_real(dtype: str, name: str) -> None:
     """
     if not dtype.startswith(("uint", "int", "float", "bfloat", "longdouble")):
         raise CRFError(f"{name} must be of real numbers, got {dtype}")
-
-
-def validate_count(name: str, value: Any, least: int = 1) -> int:
-    """Validate a number of points, pixels or labels.
-
-    Raises:
-        CRFError: it is no whole number from ``least`` to 2^31 - 2.
-    """
-    whole = isinstance(value, Integral) or (isinstance(value, Real) and float(value).is_integer())
-    if isinstance(value, bool) or not whole or not least <= value < 2**31 - 1:
-        raise CRFError(f"{name} must be a whole number from {least} to 2^31 - 2, got {short_repr(value)}")
-    return int(value)
 
 
 def as_kind(kind: Any, probabilities: bool = False) -> Kind | None:

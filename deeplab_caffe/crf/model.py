@@ -17,11 +17,17 @@ from deeplab_caffe.crf.inputs import (
     as_kind,
     two_channels,
     validate_compatibility,
-    validate_count,
     validate_fit,
     validate_image_shape,
 )
-from deeplab_caffe.crf.params import CRFParams, PairwiseKernel, ParamsLike, validate_iterations, validate_number
+from deeplab_caffe.crf.params import (
+    CRFParams,
+    PairwiseKernel,
+    ParamsLike,
+    validate_count,
+    validate_iterations,
+    validate_number,
+)
 from deeplab_caffe.crf.place import backend_for
 from deeplab_caffe.errors import CRFError
 

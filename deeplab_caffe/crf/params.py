@@ -228,14 +228,31 @@ def validate_iterations(iterations: Any) -> int:
     Raises:
         CRFError: it is no whole number, negative, or beyond 2^31 - 1.
     """
-    whole = isinstance(iterations, Integral) or (isinstance(iterations, Real) and float(iterations).is_integer())
-    if isinstance(iterations, bool) or not whole:
+    if not is_whole(iterations):
         raise CRFError(f"iterations must be a whole number, got {short_repr(iterations)}")
     if iterations < 0:
         raise CRFError(f"iterations must not be negative, got {short_repr(iterations)}")
     if iterations >= 2**31:
         raise CRFError(f"iterations must be at most 2^31 - 1, got {short_repr(iterations)}")
     return int(iterations)
+
+
+def is_whole(value: Any) -> bool:
+    """Return whether a value is a whole number, of whatever type; True and False are none."""
+    if isinstance(value, bool):
+        return False
+    return isinstance(value, Integral) or (isinstance(value, Real) and float(value).is_integer())
+
+
+def validate_count(name: str, value: Any, least: int = 1) -> int:
+    """Validate a number of points, pixels or labels.
+
+    Raises:
+        CRFError: it is no whole number from ``least`` to 2^31 - 2.
+    """
+    if not is_whole(value) or not least <= value < 2**31 - 1:
+        raise CRFError(f"{name} must be a whole number from {least} to 2^31 - 2, got {short_repr(value)}")
+    return int(value)
 
 
 def validate_number(name: str, value: Any, *, positive: bool = False) -> float:

@@ -30,8 +30,8 @@ import numpy as np
 from deeplab_caffe.arrays import is_on_gpu, to_numpy
 from deeplab_caffe.crf import model
 from deeplab_caffe.crf.colours import Range
-from deeplab_caffe.crf.inputs import Kind, NDArray, apparent_kind, as_kind, shape_advice, validate_count
-from deeplab_caffe.crf.params import validate_iterations, validate_number
+from deeplab_caffe.crf.inputs import Kind, NDArray, apparent_kind, as_kind, shape_advice
+from deeplab_caffe.crf.params import validate_count, validate_iterations, validate_number
 from deeplab_caffe.errors import CRFError
 
 

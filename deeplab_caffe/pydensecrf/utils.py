@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from deeplab_caffe.arrays import to_numpy
-from deeplab_caffe.crf.inputs import OVERSHOOT, NDArray, validate_count, validate_real
-from deeplab_caffe.crf.params import validate_number
+from deeplab_caffe.crf.inputs import OVERSHOOT, NDArray, validate_real
+from deeplab_caffe.crf.params import validate_count, validate_number
 from deeplab_caffe.errors import CRFError
 
 
