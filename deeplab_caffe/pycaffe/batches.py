@@ -39,9 +39,7 @@ class Batches(Execution):
         Raises:
             NetError: unknown names, or values that do not fit.
         """
-        expected = self.module.inputs
-        if set(inputs) != set(expected):
-            raise NetError(f"forward_all: values for {sorted(inputs)} do not match the net's {sorted(expected)}")
+        check_names(inputs, self.module.inputs, "forward_all: ")
         count = _count("forward_all", inputs)
         names = list(blobs or [])
         outs = [_copied(self.forward(blobs=names, **batch)) for batch in self._batch(inputs)]
@@ -94,6 +92,16 @@ class Batches(Execution):
                 part = np.asarray(array[begin : begin + size], np.float32)
                 batch[name] = np.concatenate([part, np.zeros((size - len(part), *part.shape[1:]), np.float32)])
             yield batch
+
+
+def check_names(given: Iterable[str], expected: Iterable[str], what: str = "") -> None:
+    """Check that values are given for all of the net's inputs, or outputs, and for nothing else.
+
+    Raises:
+        NetError: they are not; ``what`` stands before its message.
+    """
+    if set(given) != set(expected):
+        raise NetError(f"{what}values for {sorted(given)} do not match the net's {sorted(expected)}")
 
 
 def _count(what: str, arrays: Mapping[str, np.ndarray]) -> int:

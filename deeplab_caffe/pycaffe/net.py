@@ -16,7 +16,7 @@ from deeplab_caffe.errors import NetError
 from deeplab_caffe.net.weights import load_hdf5, load_weights, save_hdf5, save_weights
 from deeplab_caffe.proto import caffe_pb2
 from deeplab_caffe.pycaffe import mode
-from deeplab_caffe.pycaffe.batches import Batches
+from deeplab_caffe.pycaffe.batches import Batches, check_names
 from deeplab_caffe.pycaffe.names import Names
 from deeplab_caffe.pycaffe.preprocessing import Preprocessing
 
@@ -235,13 +235,8 @@ class Net(Names, Batches, Preprocessing):
             raise NetError(f"the net has no layer '{layer}'; it has {', '.join(self._layer_names)}")
         return self._layer_names.index(layer)
 
-    @staticmethod
-    def _check_inputs(given: Iterable[str], expected: list[str]) -> None:
-        if set(given) != set(expected):
-            raise NetError(f"values for {sorted(given)} do not match the net's {sorted(expected)}")
-
     def _set_arrays(self, given: dict[str, np.ndarray], expected: list[str], which: str) -> None:
-        self._check_inputs(given, expected)
+        check_names(given, expected)
         for name, array in given.items():
             array = np.asarray(array)
             if array.ndim and array.shape[0] != self.blobs[name].num:
