@@ -73,6 +73,8 @@ def read_config(
         solver = proto.upgrade_solver(solver)
     if level or stages:
         solver = _with_state(solver, level, stages)
+    if solver.weights:
+        solver = _with_single_weights(solver)
     folder = None if path == "<solver>" else Path(path).parent
     try:
         _check(solver)
@@ -85,6 +87,14 @@ def read_config(
         return config
     except SolverError as error:
         raise solver_error(error, path) from None
+
+
+def _with_single_weights(solver: caffe_pb2.SolverParameter) -> caffe_pb2.SolverParameter:
+    """Return a copy with one file in each of ``weights``: Caffe takes several with commas, as in its flag."""
+    result = caffe_pb2.SolverParameter()
+    result.CopyFrom(solver)
+    result.weights[:] = [name.strip() for names in solver.weights for name in names.split(",")]
+    return result
 
 
 def _with_state(solver: caffe_pb2.SolverParameter, level: int, stages: Sequence[str]) -> caffe_pb2.SolverParameter:

@@ -31,7 +31,7 @@ def find_nets(param: caffe_pb2.SolverParameter, folder: Path) -> None:
         if param.HasField(field):
             setattr(param, field, found(getattr(param, field), folder))
     param.test_net[:] = [found(name, folder) for name in param.test_net]
-    param.weights[:] = [found(name.strip(), folder) for names in param.weights for name in names.split(",")]
+    param.weights[:] = [found(name, folder) for name in param.weights]
     prefix = Path(param.snapshot_prefix)
     if not exists(prefix.parent) and is_folder(folder / prefix.parent):
         param.snapshot_prefix = str(folder / prefix)

@@ -144,9 +144,8 @@ class Solver:
             self.rule = create_rule(self.param, self.blobs)
         except SolverError as error:
             raise self.config.error(error) from None
-        for names in self.param.weights:
-            for name in names.split(","):
-                self.copy_from(name.strip())
+        for name in self.param.weights:
+            self.copy_from(name)
         self.smoothed = SmoothedLoss(self.param.average_loss)
         torch.manual_seed(self.seed + self.world.rank)
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from deeplab_caffe.solver import read_config
+from deeplab_caffe.solver import Solver, read_config
 from deeplab_caffe.solver.paths import found
 
 NET = """layers { name: "d" type: IMAGE_SEG_DATA top: "data" top: "label"
@@ -44,6 +44,23 @@ def test_weights_beside_the_solver(folder: Path) -> None:
     (folder / "solver.prototxt").write_text(SOLVER + ' weights: "a.h5, b.caffemodel" layer_wise_reduce: false')
     (folder / "b.caffemodel").touch()
     assert list(read_config(folder / "solver.prototxt").param.weights) == ["a.h5", f"{folder}/b.caffemodel"]
+
+
+def test_weights_in_a_folder_with_a_comma(tmp_path: Path) -> None:
+    home = tmp_path / "a,b"
+    home.mkdir()
+    text = (
+        'net_param { layer { name: "d" type: "DummyData" top: "d" dummy_data_param { shape { dim: 2 dim: 3 } } } '
+        'layer { name: "ip" type: "InnerProduct" bottom: "d" top: "ip" inner_product_param { num_output: 1 '
+        'weight_filler { type: "constant" value: VALUE } } } '
+        'layer { name: "l" type: "EuclideanLoss" bottom: "ip" bottom: "ip" top: "l" } } '
+        'base_lr: 1 lr_policy: "fixed" max_iter: 1 '
+    )
+    (home / "solver.prototxt").write_text(text.replace("VALUE", "7"))
+    Solver(home / "solver.prototxt").net.save(home / "w.caffemodel")
+    (home / "solver.prototxt").write_text(text.replace("VALUE", "1") + 'weights: "w.caffemodel"')
+    loaded = Solver(home / "solver.prototxt")
+    assert loaded.net.state_dict()["ip.weight"].tolist() == [[7.0, 7.0, 7.0]]
 
 
 def test_the_working_directory_goes_first(folder: Path) -> None:
