@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -69,6 +70,19 @@ def gencode_flags() -> list[str]:
     archs = [arch.strip().removesuffix("+PTX") for arch in ARCHS.replace(",", ";").split(";") if arch.strip()]
     flags = [f"-gencode=arch=compute_{arch},code=sm_{arch}" for arch in archs]
     return [*flags, f"-gencode=arch=compute_{archs[-1]},code=compute_{archs[-1]}"]
+
+
+def included(source: Path) -> set[Path]:
+    """Return a source and all files of csrc/ that it includes, directly or not: what it is compiled from."""
+    found: set[Path] = set()
+    left = [source.resolve()]
+    while left:
+        path = left.pop()
+        if path not in found:
+            found.add(path)
+            names = re.findall(r'^\s*#\s*include\s+"([^"]+)"', path.read_text(encoding="utf-8"), re.MULTILINE)
+            left += [found_at for name in names if (found_at := (path.parent / name).resolve()).exists()]
+    return found
 
 
 class BuildExtension(build_ext):
@@ -145,7 +159,7 @@ class BuildExtension(build_ext):
     def _compile(self, job: tuple[Path, Path, list[str]]) -> None:
         source, target, command = job
         stamp = target.with_suffix(".command")
-        newest = max(path.stat().st_mtime for path in [source, *CSRC.rglob("*.h"), *CSRC.rglob("*.cuh")])
+        newest = max(path.stat().st_mtime for path in included(source))
         text = shlex.join(command)
         if target.exists() and target.stat().st_mtime > newest and stamp.exists() and stamp.read_text() == text:
             return
