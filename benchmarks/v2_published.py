@@ -199,6 +199,6 @@ TABLES = (
             Row("v3.cityscapes.os8", "Cityscapes val, output stride 8", 77.82),
             Row("v3.cityscapes.flip", "Cityscapes val, several scales, flip", 79.30),
         ),
-        "The paper's weights were never released; torchvision's were trained on COCO by another recipe: no row is theirs.",
+        "The paper's weights were never released. torchvision's were trained on COCO, another way: no row is theirs.",
     ),
 )
