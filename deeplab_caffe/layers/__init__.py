@@ -18,6 +18,7 @@ from deeplab_caffe.layers import (
     pooling,
     python,
     scale,
+    spatial_product,
 )
 from deeplab_caffe.layers.base import (
     LAYERS,
@@ -82,4 +83,5 @@ __all__ = [
     "python",
     "register",
     "scale",
+    "spatial_product",
 ]
