@@ -1,12 +1,14 @@
 """The layer types: one class each, found by :func:`create_layer` through the type's name."""
 
 from deeplab_caffe.layers import (
+    activation,
     channel,
     class_loss,
     common,
     convolution,
     crf,
     data,
+    embed,
     interp,
     label,
     label_map,
@@ -17,8 +19,10 @@ from deeplab_caffe.layers import (
     pair_loss,
     pooling,
     python,
+    reduction,
     scale,
     spatial_product,
+    tile,
 )
 from deeplab_caffe.layers.base import (
     LAYERS,
@@ -63,6 +67,7 @@ __all__ = [
     "ResizeFact",
     "Shape",
     "UserLayer",
+    "activation",
     "channel",
     "class_loss",
     "common",
@@ -70,6 +75,7 @@ __all__ = [
     "create_layer",
     "crf",
     "data",
+    "embed",
     "interp",
     "label",
     "label_map",
@@ -81,7 +87,9 @@ __all__ = [
     "pair_loss",
     "pooling",
     "python",
+    "reduction",
     "register",
     "scale",
     "spatial_product",
+    "tile",
 ]
