@@ -9,10 +9,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from tools.networks import deeplab_resnet101
+from tools.networks import deeplab_resnet101, deeplab_vgg16
 
 ROOT = Path(__file__).resolve().parent.parent.parent / "prototxt"
-MODULES = (deeplab_resnet101,)
+MODULES = (deeplab_vgg16, deeplab_resnet101)
 
 
 def files() -> dict[str, str]:

@@ -20,7 +20,7 @@ from tools.networks.layers import (
     silence,
 )
 from tools.networks.resnet import ResNet
-from tools.networks.text import MAX, Net, folder, solver
+from tools.networks.text import MAX, Net, folder, solvers, variables
 
 ASPP = """
 DeepLab v2 (Chen et al., TPAMI 2017) on ResNet-101 with ASPP: the scores are the sum of four 3x3 convolutions with
@@ -45,16 +45,6 @@ parameters: 42,992,701 with 21 classes. BatchNorm and Scale keep their values in
 LARGEFOV_RELEASED = """
 Reconstructed: the file was not found. It is deeplab_aspp_resnet101, as released, with one head in place of four;
 the head's names (fc1_${EXP}, fc1_${EXP}_w, fc1_${EXP}_b) are ours.
-"""
-VARIABLES = {
-    "train": "Variables: NET_ID, EXP (voc12), DATA_ROOT, TRAIN_SET, NUM_LABELS (21).",
-    "test": "Variables: NET_ID, EXP (voc12), DATA_ROOT, TEST_SET, NUM_LABELS (21); FEATURE_DIR for the comments.",
-    "deploy": "Not part of the release, which had none: test.prototxt with an input in place of the data layer, up to\n"
-    "fc1_interp.",
-}
-SOLVER = """
-{title} on {what}: values as released with ASPP.
-Variables: EXP (voc12), NET_ID, TRAIN_SET. The run script fills the templates into train_${{TRAIN_SET}}.prototxt.
 """
 TOWERS = {"": "data", "_res05": "data_res05", "_res075": "data_res075"}
 
@@ -104,9 +94,7 @@ def end_of_test(net: Net, pixels: str) -> None:
     accuracy = {"ignore_label": NO_LABEL, "reset": False}
     net.layer("SegAccuracy", "accuracy", (pixels, "label"), "fc1_accuracy", seg_accuracy_param=accuracy)
     silence(net, "label", "data_dim")
-    with net.switched_off(
-        "The dense CRF. Its parameters are not those for PASCAL VOC, which are preset DeepLab-ASPP-ResNet101:"
-    ):
+    with net.switched_off("The dense CRF. For PASCAL VOC its parameters are others: preset DeepLab-ASPP-ResNet101."):
         dense_crf(net, pixels, pos=(4, 1), bi=(5, 21, 3))
         argmax(net, "crf_inf_argmax", "crf_inf")
         mat_write(net, "crf_mat", "crf_inf_argmax", "crf")
@@ -115,9 +103,9 @@ def end_of_test(net: Net, pixels: str) -> None:
 
 def nets(name: str, heads: Sequence[str], write_head: Callable[[Net, str, str], str], test: str = "") -> dict[str, str]:
     """Return the texts of train, test and deploy."""
-    texts = {}
+    texts: dict[str, str] = {}
     for kind in ("train", "test", "deploy"):
-        net = Net(kind, name, *heads, test if kind == "test" else "", VARIABLES[kind])
+        net = Net(kind, name, *heads, test if kind == "test" else "", variables(kind, "fc1_interp"))
         pixels = network(net, write_head)
         if kind == "test":
             end_of_test(net, pixels)
@@ -125,32 +113,28 @@ def nets(name: str, heads: Sequence[str], write_head: Callable[[Net, str, str], 
     return texts
 
 
-def solvers(title: str) -> dict[str, str]:
-    """Return the texts of both solvers."""
-    return {
-        f"solver{number}": solver(
-            SOLVER.format(title=title, what=what),
-            iter_size=10,
-            lr_policy="poly",
-            power=0.9,
-            base_lr=2.5e-4,
-            average_loss=20,
-            display=20,
-            max_iter=20000,
-            momentum=0.9,
-            weight_decay=0.0005,
-            snapshot=10000,
-            snapshot_prefix=f"${{EXP}}/model/${{NET_ID}}/train{number}",
-        )
-        for number, what in (("", "train_aug"), ("2", "trainval_aug, from the result on train_aug"))
-    }
+SOLVER = {
+    "iter_size": 10,
+    "lr_policy": "poly",
+    "power": 0.9,
+    "base_lr": 0.00025,
+    "average_loss": 20,
+    "display": 20,
+    "max_iter": 20000,
+    "momentum": 0.9,
+    "weight_decay": 0.0005,
+    "snapshot": 10000,
+}
 
 
 def files() -> dict[str, str]:
     """Return the texts by path."""
-    aspp = nets("deeplab_aspp_resnet101", (ASPP, ASPP_RELEASED), aspp_head, ASPP_TEST)
-    largefov = nets("deeplab_largefov_resnet101", (LARGEFOV, LARGEFOV_RELEASED), largefov_head)
-    return {
-        **folder("deeplab_aspp_resnet101", aspp | solvers("DeepLab v2 ASPP, ResNet-101,")),
-        **folder("deeplab_largefov_resnet101", largefov | solvers("DeepLab v2 LargeFOV, ResNet-101,")),
+    networks = {
+        "deeplab_aspp_resnet101": ("DeepLab v2 ASPP", (ASPP, ASPP_RELEASED), aspp_head, ASPP_TEST),
+        "deeplab_largefov_resnet101": ("DeepLab v2 LargeFOV", (LARGEFOV, LARGEFOV_RELEASED), largefov_head, ""),
     }
+    texts: dict[str, str] = {}
+    for name, (title, heads, write_head, test) in networks.items():
+        both = solvers(f"{title} on ResNet-101", "values as released with ASPP", **SOLVER)
+        texts |= folder(name, nets(name, heads, write_head, test) | both)
+    return texts

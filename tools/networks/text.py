@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -68,7 +69,7 @@ def comment(text: str) -> str:
 
 def head(*paragraphs: str) -> str:
     """Return a file's head: its paragraphs, the empty ones left out, and who wrote it."""
-    return comment("\n\n".join(text for part in (*paragraphs, WRITTEN) if (text := part.strip())))
+    return comment("\n\n".join(textwrap.fill(part.strip(), WIDTH) for part in (*paragraphs, WRITTEN) if part))
 
 
 class Net:
@@ -136,11 +137,36 @@ class Net:
         return self._text
 
 
-def solver(text: str, **fields: Any) -> str:
-    """Return a solver's text, a field a line; ``train_net`` is where the run script writes it."""
-    net = {"train_net": "${EXP}/config/${NET_ID}/train_${TRAIN_SET}.prototxt"}
-    values = {**net, **fields, "solver_mode": Word("GPU")}
-    return head(text) + "".join(piece + "\n" for piece in pieces(values, 0))
+def variables(kind: str, end: str) -> str:
+    """Return what a head says of the variables to be filled; of a deploy net, which has none, what it is up to."""
+    sets = {"train": "TRAIN_SET, NUM_LABELS (21)", "test": "TEST_SET, NUM_LABELS (21), FEATURE_DIR"}
+    if kind == "deploy":
+        return f"Not part of any release: test.prototxt with an input in place of the data layer, up to {end}."
+    return f"Variables: NET_ID, EXP (voc12), DATA_ROOT, {sets[kind]}."
+
+
+def solvers(title: str, source: str, **fields: Any) -> dict[str, str]:
+    """Return the texts of both rounds of training, a field a line: ``solver`` and ``solver2``.
+
+    Args:
+        title: the network.
+        source: where the values come from.
+        fields: of the solver, besides its files. ``train_net`` is where the run script writes it.
+    """
+    texts = {}
+    for number, what in (("", "on train_aug"), ("2", "on trainval_aug, the second round")):
+        text = head(
+            f"{title} {what}: {source}. Variables: EXP (voc12), NET_ID, TRAIN_SET. The run script fills the templates "
+            "into train_${TRAIN_SET}.prototxt."
+        )
+        values = {
+            "train_net": "${EXP}/config/${NET_ID}/train_${TRAIN_SET}.prototxt",
+            **fields,
+            "snapshot_prefix": f"${{EXP}}/model/${{NET_ID}}/train{number}",
+            "solver_mode": Word("GPU"),
+        }
+        texts[f"solver{number}"] = text + "".join(piece + "\n" for piece in pieces(values, 0))
+    return texts
 
 
 def folder(name: str, texts: Mapping[str, str]) -> dict[str, str]:
