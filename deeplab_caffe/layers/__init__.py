@@ -1,6 +1,7 @@
 """The layer types: one class each, found by :func:`create_layer` through the type's name."""
 
 from deeplab_caffe.layers import (
+    batch_norm,
     channel,
     class_loss,
     common,
@@ -18,6 +19,7 @@ from deeplab_caffe.layers import (
     pooling,
     python,
     scale,
+    spatial_product,
 )
 from deeplab_caffe.layers.base import (
     LAYERS,
@@ -62,6 +64,7 @@ __all__ = [
     "ResizeFact",
     "Shape",
     "UserLayer",
+    "batch_norm",
     "channel",
     "class_loss",
     "common",
@@ -82,4 +85,5 @@ __all__ = [
     "python",
     "register",
     "scale",
+    "spatial_product",
 ]
