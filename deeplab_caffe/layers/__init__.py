@@ -1,6 +1,7 @@
 """The layer types: one class each, found by :func:`create_layer` through the type's name."""
 
 from deeplab_caffe.layers import (
+    batch_norm,
     channel,
     class_loss,
     common,
@@ -62,6 +63,7 @@ __all__ = [
     "ResizeFact",
     "Shape",
     "UserLayer",
+    "batch_norm",
     "channel",
     "class_loss",
     "common",

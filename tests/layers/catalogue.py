@@ -58,6 +58,7 @@ EXAMPLES: dict[str, Example] = {
     "Accuracy": Example("", _item_labels),
     "AdaptiveBiasChannel": Example("", _image_labels),
     "ArgMax": Example("argmax_param { top_k: 2 out_max_val: true }", _images()),
+    "BatchNorm": Example("", _images()),
     "Bias": Example("", _images()),
     "BiasChannel": Example("", _image_labels),
     "BNLL": Example("", _images()),

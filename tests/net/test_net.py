@@ -633,7 +633,7 @@ layer { name: "roi" type: "ROIPooling" bottom: "d" top: "roi" }
 
 
 def test_all_layers_that_are_refused_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(LAYERS, "BatchNorm", raising=False)
+    monkeypatch.delitem(LAYERS, "BatchNorm")
     with pytest.raises(NetError) as error:
         dc.Net(parse_net(SEVERAL))
     text = str(error.value)
