@@ -1,6 +1,7 @@
 """The layer types: one class each, found by :func:`create_layer` through the type's name."""
 
 from deeplab_caffe.layers import (
+    activation,
     batch_norm,
     channel,
     class_loss,
@@ -8,6 +9,7 @@ from deeplab_caffe.layers import (
     convolution,
     crf,
     data,
+    embed,
     interp,
     label,
     label_map,
@@ -18,7 +20,10 @@ from deeplab_caffe.layers import (
     pair_loss,
     pooling,
     python,
+    reduction,
     scale,
+    spatial_product,
+    tile,
 )
 from deeplab_caffe.layers.base import (
     LAYERS,
@@ -63,6 +68,7 @@ __all__ = [
     "ResizeFact",
     "Shape",
     "UserLayer",
+    "activation",
     "batch_norm",
     "channel",
     "class_loss",
@@ -71,6 +77,7 @@ __all__ = [
     "create_layer",
     "crf",
     "data",
+    "embed",
     "interp",
     "label",
     "label_map",
@@ -82,6 +89,9 @@ __all__ = [
     "pair_loss",
     "pooling",
     "python",
+    "reduction",
     "register",
     "scale",
+    "spatial_product",
+    "tile",
 ]

@@ -172,11 +172,17 @@ class Layer(nn.Module):
         Raises:
             NetError: the shape has no such axis.
         """
+        if not shape:
+            raise self.error(f"{name} is {axis}, and the bottom, a single number, has no axes")
         if not -len(shape) <= axis < len(shape):
             raise self.error(
                 f"{name} must lie between {-len(shape)} and {len(shape) - 1} for {tuple(shape)}, got {axis}"
             )
         return axis % len(shape)
+
+    def filled_up(self, shape: Shape) -> Shape:
+        """Return a shape with axes of length 1 behind it, up to four, where blobs have four axes."""
+        return shape + (1,) * (4 - len(shape)) if self.context.dialect.four_axes else shape
 
     @property
     def scalar_shape(self) -> Shape:

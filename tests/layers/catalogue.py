@@ -66,6 +66,7 @@ EXAMPLES: dict[str, Example] = {
         "censor_label_param { ignore_label: 255 }",
         lambda dtype: [labels(2, 1, 4, 5, dtype=dtype), labels(2, 2, 1, 1, dtype=dtype)],
     ),
+    "Clip": Example("clip_param { min: -0.5 max: 0.75 }", _images()),
     "Concat": Example("", _images(2)),
     "ContrastiveLoss": Example("contrastive_loss_param { margin: 5 }", _vectors),
     "Convolution": Example(
@@ -84,6 +85,11 @@ EXAMPLES: dict[str, Example] = {
     "DominantChannel": Example("dominant_channel_param { top_k: 2 }", _images()),
     "Dropout": Example("", _images()),
     "Eltwise": Example("eltwise_param { operation: PROD }", _images(3)),
+    "ELU": Example("elu_param { alpha: 0.5 }", _images()),
+    "Embed": Example(
+        "embed_param { num_output: 3 input_dim: 4 weight_filler { type: 'gaussian' } }",
+        lambda dtype: [labels(2, 3, 4, 1, dtype=dtype)],
+    ),
     "EuclideanLoss": Example("euclidean_loss_param { type: L2sqrt }", _images(2)),
     "Exp": Example("exp_param { base: 2 scale: 0.5 shift: 1 }", _images()),
     "Flatten": Example("", _images()),
@@ -105,6 +111,7 @@ EXAMPLES: dict[str, Example] = {
         _images(),
     ),
     "Interp": Example("interp_param { zoom_factor: 2 }", _images()),
+    "Log": Example("log_param { base: 2 scale: 0.5 shift: 9 }", _images()),
     "LRN": Example("lrn_param { local_size: 3 alpha: 0.5 beta: 0.75 k: 2 }", _images()),
     "MultinomialLogisticLoss": Example("", _probabilities),
     "MVN": Example("", _images()),
@@ -112,6 +119,8 @@ EXAMPLES: dict[str, Example] = {
     "Padding": Example("padding_param { pad_beg: 2 pad_end: -1 }", _images()),
     "Pooling": Example("pooling_param { pool: MAX kernel_size: 3 stride: 2 pad: 1 }", _images()),
     "Power": Example("power_param { power: 3 scale: 0.5 shift: 1 }", _images()),
+    "PReLU": Example("", _images()),
+    "Reduction": Example("reduction_param { operation: SUMSQ axis: -2 coeff: 0.5 }", _images()),
     "RelativeError": Example("", _images(2)),
     "ReLU": Example("relu_param { negative_slope: 0.1 }", _images()),
     "SegAccuracy": Example("", _pixel_labels),
@@ -122,8 +131,13 @@ EXAMPLES: dict[str, Example] = {
     "Slice": Example("", _images(), tops=2),
     "Softmax": Example("", _images()),
     "SoftmaxWithLoss": Example("softmaxloss_param { ignore_label: 3 }", _pixel_labels),
+    "SpatialProduct": Example(
+        "", lambda dtype: [noise(2, 4, 4, 5, dtype=dtype), noise(2, 1, 4, 5, seed=1, dtype=dtype)]
+    ),
     "Split": Example("", _images(), tops=2),
+    "Swish": Example("swish_param { beta: 1.5 }", _images()),
     "TanH": Example("", _images()),
     "Threshold": Example("threshold_param { threshold: 0.3 }", _images()),
+    "Tile": Example("tile_param { tiles: 3 }", _images()),
     "UniqueLabel": Example("unique_label_param { max_labels: 4 }", lambda dtype: [labels(2, 1, 4, 5, dtype=dtype)]),
 }
