@@ -19,6 +19,7 @@ from deeplab_caffe.layers import (
     pooling,
     python,
     scale,
+    spatial_product,
 )
 from deeplab_caffe.layers.base import (
     LAYERS,
@@ -88,4 +89,5 @@ __all__ = [
     "python",
     "register",
     "scale",
+    "spatial_product",
 ]

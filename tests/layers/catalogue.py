@@ -122,6 +122,9 @@ EXAMPLES: dict[str, Example] = {
     "Slice": Example("", _images(), tops=2),
     "Softmax": Example("", _images()),
     "SoftmaxWithLoss": Example("softmaxloss_param { ignore_label: 3 }", _pixel_labels),
+    "SpatialProduct": Example(
+        "", lambda dtype: [noise(2, 4, 4, 5, dtype=dtype), noise(2, 1, 4, 5, seed=1, dtype=dtype)]
+    ),
     "Split": Example("", _images(), tops=2),
     "TanH": Example("", _images()),
     "Threshold": Example("threshold_param { threshold: 0.3 }", _images()),
