@@ -178,7 +178,9 @@ class Net(nn.Module):
             for layer in self.layers:
                 layer.to(self.dtype if layer.supports_half else torch.float32)
         if channels_last:
-            self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
+            for weight in self.parameters():
+                if weight.dim() == 4:
+                    weight.data = weight.data.contiguous(memory_format=torch.channels_last)
         self.train(self.context.training)
 
     def _register_layers(self) -> None:
