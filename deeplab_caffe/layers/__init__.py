@@ -1,13 +1,19 @@
 """The layer types: one class each, found by :func:`create_layer` through the type's name."""
 
 from deeplab_caffe.layers import (
+    activation,
+    batch_norm,
     channel,
     class_loss,
     common,
     convolution,
     crf,
+    crop,
     data,
+    deconvolution,
+    embed,
     interp,
+    items,
     label,
     label_map,
     loss,
@@ -15,9 +21,15 @@ from deeplab_caffe.layers import (
     norm,
     output,
     pair_loss,
+    parameter,
     pooling,
     python,
+    reduction,
+    reshape,
     scale,
+    spatial_product,
+    spp,
+    tile,
 )
 from deeplab_caffe.layers.base import (
     LAYERS,
@@ -32,6 +44,7 @@ from deeplab_caffe.layers.base import (
 )
 from deeplab_caffe.layers.blob import Blob, ParameterBlob
 from deeplab_caffe.layers.facts import (
+    AffineFact,
     ArgMaxFact,
     ConvolutionFact,
     CropFact,
@@ -39,12 +52,14 @@ from deeplab_caffe.layers.facts import (
     MaxPoolingFact,
     ProbabilityFact,
     ResizeFact,
+    SumFact,
 )
 from deeplab_caffe.layers.onnx import OnnxGraph
 from deeplab_caffe.layers.user_code import BlobVec, UserLayer
 
 __all__ = [
     "LAYERS",
+    "AffineFact",
     "ArgMaxFact",
     "Blob",
     "BlobVec",
@@ -61,15 +76,22 @@ __all__ = [
     "ReceptiveWindow",
     "ResizeFact",
     "Shape",
+    "SumFact",
     "UserLayer",
+    "activation",
+    "batch_norm",
     "channel",
     "class_loss",
     "common",
     "convolution",
     "create_layer",
     "crf",
+    "crop",
     "data",
+    "deconvolution",
+    "embed",
     "interp",
+    "items",
     "label",
     "label_map",
     "layer_class",
@@ -78,8 +100,14 @@ __all__ = [
     "norm",
     "output",
     "pair_loss",
+    "parameter",
     "pooling",
     "python",
+    "reduction",
     "register",
+    "reshape",
     "scale",
+    "spatial_product",
+    "spp",
+    "tile",
 ]
