@@ -78,6 +78,14 @@ def test(
     if net.inputs:
         raise NetError(f"{model}: needs data layers, but it has inputs: {', '.join(net.inputs)}")
     sums: dict[str, torch.Tensor] = {}
+    # These count on over the batches: the last value is that of all images, and the mean of the values is none.
+    counting = {
+        top
+        for step in net.steps
+        if step.layer.TYPE == "SegAccuracy" and not step.layer.param.seg_accuracy_param.reset
+        for top in step.tops
+    }
+    last: dict[str, list[float]] = {}
     with torch.no_grad(), progress("testing", iterations) as advance:
         for batch in range(iterations):
             found = net(blobs=net.outputs[:1])
@@ -86,6 +94,8 @@ def test(
                     continue
                 numbers = value.double().cpu().flatten()
                 sums[name] = sums.get(name, 0) + numbers
+                if name in counting:
+                    last[name] = numbers.tolist()
                 if not quiet:
                     for number in numbers.tolist():
                         advance.log(f"Batch {batch}, {name} = {number:g}")
@@ -95,4 +105,7 @@ def test(
         for number in (total / iterations).tolist():
             loss = f" (* {weights_of[name]:g} = {number * weights_of[name]:g} loss)" if name in weights_of else ""
             click.echo(printable(f"{name} = {number:g}{loss}"))
+    for name, (accuracy, recall, iou) in last.items():
+        said = f"pixel accuracy {accuracy:g}, mean recall {recall:g}, mean IoU {iou:g}"
+        click.echo(printable(f"{name}, all images together: {said}"))
     click.echo(f"{iterations} batches done")

@@ -155,7 +155,10 @@ LATER_MODELS: tuple[Model, ...] = (
         parameters=34_663_256,
         towers=3,
         init="vgg16_20M",
-        notes=("One loss in place of four. By the summaries of the paper, three scales are then worse than two.", _CRF_UNKNOWN),
+        notes=(
+            "One loss in place of four. By the summaries of the paper, three scales are then worse than two.",
+            _CRF_UNKNOWN,
+        ),
     ),
     Model(
         name="deeplab_dt_edgenet",
