@@ -106,6 +106,6 @@ def test(
             loss = f" (* {weights_of[name]:g} = {number * weights_of[name]:g} loss)" if name in weights_of else ""
             click.echo(printable(f"{name} = {number:g}{loss}"))
     for name, (accuracy, recall, iou) in last.items():
-        said = f"pixel accuracy {accuracy:g}, mean recall {recall:g}, mean IoU {iou:g}"
+        said = f"pixel accuracy {accuracy:g}, mean recall {recall:g}, mean IoU {iou:g} (absent classes count 1)"
         click.echo(printable(f"{name}, all images together: {said}"))
     click.echo(f"{iterations} batches done")
