@@ -78,14 +78,7 @@ def test(
     if net.inputs:
         raise NetError(f"{model}: needs data layers, but it has inputs: {', '.join(net.inputs)}")
     sums: dict[str, torch.Tensor] = {}
-    # These count on over the batches: the last value is that of all images, and the mean of the values is none.
-    counting = {
-        top
-        for step in net.steps
-        if step.layer.TYPE == "SegAccuracy" and not step.layer.param.seg_accuracy_param.reset
-        for top in step.tops
-    }
-    last: dict[str, list[float]] = {}
+    counting, last = _counting(net), dict[str, list[float]]()
     with torch.no_grad(), progress("testing", iterations) as advance:
         for batch in range(iterations):
             found = net(blobs=net.outputs[:1])
@@ -109,3 +102,13 @@ def test(
         said = f"pixel accuracy {accuracy:g}, mean recall {recall:g}, mean IoU {iou:g} (absent classes count 1)"
         click.echo(printable(f"{name}, all images together: {said}"))
     click.echo(f"{iterations} batches done")
+
+
+def _counting(net: Net) -> set[str]:
+    """Return accuracies that count on: their last value is that of all images, the mean over the batches is none."""
+    return {
+        top
+        for step in net.steps
+        if step.layer.TYPE == "SegAccuracy" and not step.layer.param.seg_accuracy_param.reset
+        for top in step.tops
+    }
