@@ -50,9 +50,9 @@ def test_shapes_of_blobs_in_files() -> None:
 
 @pytest.mark.parametrize("kind", sorted(k for k in RIGHT if LAYERS[k].supports_half))
 def test_bfloat16_where_the_class_says_so(kind: str) -> None:
-    params, bottoms, tops = RIGHT[kind]
-    blobs = [noise(2, 4, 4, 5, seed=i) for i in range(bottoms)]
-    layer = make(kind, params, [(2, 4, 4, 5)] * bottoms, tops=tops)
+    params, bottoms, tops = EXAMPLES[kind]
+    blobs = bottoms(torch.float32)
+    layer = make(kind, params, [tuple(blob.shape) for blob in blobs], tops=tops)
     exact = layer(*blobs)
     for got, want in zip(layer.bfloat16()(*(blob.bfloat16() for blob in blobs)), exact, strict=True):
         assert got.dtype == torch.bfloat16
