@@ -2,15 +2,19 @@
 
 from deeplab_caffe.layers import (
     activation,
+    batch_norm,
     channel,
     class_loss,
     common,
     convolution,
     crf,
+    crop,
     data,
+    deconvolution,
     embed,
     infogain,
     interp,
+    items,
     label,
     label_map,
     loss,
@@ -18,11 +22,14 @@ from deeplab_caffe.layers import (
     norm,
     output,
     pair_loss,
+    parameter,
     pooling,
     python,
     reduction,
+    reshape,
     scale,
     spatial_product,
+    spp,
     tile,
 )
 from deeplab_caffe.layers.base import (
@@ -38,6 +45,7 @@ from deeplab_caffe.layers.base import (
 )
 from deeplab_caffe.layers.blob import Blob, ParameterBlob
 from deeplab_caffe.layers.facts import (
+    AffineFact,
     ArgMaxFact,
     ConvolutionFact,
     CropFact,
@@ -45,12 +53,14 @@ from deeplab_caffe.layers.facts import (
     MaxPoolingFact,
     ProbabilityFact,
     ResizeFact,
+    SumFact,
 )
 from deeplab_caffe.layers.onnx import OnnxGraph
 from deeplab_caffe.layers.user_code import BlobVec, UserLayer
 
 __all__ = [
     "LAYERS",
+    "AffineFact",
     "ArgMaxFact",
     "Blob",
     "BlobVec",
@@ -67,18 +77,23 @@ __all__ = [
     "ReceptiveWindow",
     "ResizeFact",
     "Shape",
+    "SumFact",
     "UserLayer",
     "activation",
+    "batch_norm",
     "channel",
     "class_loss",
     "common",
     "convolution",
     "create_layer",
     "crf",
+    "crop",
     "data",
+    "deconvolution",
     "embed",
     "infogain",
     "interp",
+    "items",
     "label",
     "label_map",
     "layer_class",
@@ -87,11 +102,14 @@ __all__ = [
     "norm",
     "output",
     "pair_loss",
+    "parameter",
     "pooling",
     "python",
     "reduction",
     "register",
+    "reshape",
     "scale",
     "spatial_product",
+    "spp",
     "tile",
 ]

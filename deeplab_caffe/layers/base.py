@@ -126,15 +126,15 @@ class Layer(nn.Module):
     # False: no gradient flows from the tops to the bottoms; such a layer is never run for a gradient's sake.
     differentiable: ClassVar[bool] = True
     # Bottoms that never get a gradient, not even by force_backward: labels.
-    label_bottoms: ClassVar[tuple[int, ...]] = ()
+    label_bottoms: tuple[int, ...] = ()
     # 1 for losses: the weight of a top that names none.
     default_loss_weight: ClassVar[float] = 0.0
     # In phase TEST it asks the device nothing, waits for nothing and keeps no state: a CUDA graph can hold it.
-    capturable: ClassVar[bool] = False
+    capturable: bool = False
     # Each batch item is worked on by itself, so that a batch may be taken in pieces.
     per_item: bool = False
     # What autograd keeps of it for the backward pass: "bottoms", "tops", or neither; see saved_bytes for what else.
-    saves: ClassVar[tuple[str, ...]] = ("bottoms",)
+    saves: tuple[str, ...] = ("bottoms",)
     # The gradient follows from the tops alone, as in Caffe, which a script may have changed since.
     gradient_from_tops: bool = False
     # Activations, by name, that forward_fused takes along.
@@ -431,7 +431,7 @@ class Loss(Layer):
     """A layer whose top, a single number, is to be minimised; it weighs 1 unless ``loss_weight`` says otherwise."""
 
     BOTTOMS = (2, 2)
-    label_bottoms: ClassVar[tuple[int, ...]] = (1,)
+    label_bottoms: tuple[int, ...] = (1,)
     auto_top = True
     default_loss_weight = 1.0
     capturable = per_item = False

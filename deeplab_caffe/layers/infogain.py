@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -32,7 +30,7 @@ class InfogainLoss(ClassLoss):
     TYPE = "InfogainLoss"
     BOTTOMS = (2, 3)
     TOPS = (1, 2)
-    label_bottoms: ClassVar[tuple[int, ...]] = (1, 2)
+    label_bottoms = (1, 2)
 
     def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:
         super().__init__(param, context)

@@ -104,6 +104,9 @@ def test_pooling(params: str, fixed: bool, size: tuple[int, int], tmp_path: Path
         ("INTERP", "interp_param { height: 5 width: 20 }"),
         ("INTERP", "interp_param { height: 1 width: 1 }"),
         ("INTERP", "interp_param { zoom_factor: 2 pad_beg: -1 pad_end: -2 }"),
+        ("INTERP", "interp_param { zoom_factor: 3 align_corners: false }"),
+        ("INTERP", "interp_param { height: 4 width: 11 pad_end: -1 align_corners: false }"),
+        ("INTERP", "interp_param { height: 1 width: 1 align_corners: false }"),
         ("PADDING", "padding_param { pad_beg: 2 pad_end: 1 }"),
         ("PADDING", "padding_param { pad_beg: -2 pad_end: -1 }"),
         ("PADDING", "padding_param { pad_beg: -2 pad_end: 3 }"),
@@ -126,6 +129,17 @@ def test_layer(kind: str, params: str, tmp_path: Path) -> None:
     net = build(inputs(data=(2, 4, 7, 9)) + layer(kind, "x", "data", "x", params))
     assert_same(net, tmp_path, noise(2, 4, 7, 9), 1e-5)
     assert_same(net, tmp_path, noise(3, 4, 7, 9), 1e-5)
+
+
+@pytest.mark.parametrize("corners", ["", "align_corners: false"])
+def test_interp_to_the_size_of_a_second_bottom(corners: str, tmp_path: Path) -> None:
+    text = (
+        inputs(data=(1, 3, 8, 9)) + conv("c", "data") + layer("POOLING", "p", "c", "p", "pooling_param { stride: 2 }")
+    )
+    text = text.replace("stride: 2 }", "kernel_size: 2 stride: 2 }")
+    net = build(text + layer("INTERP", "x", "p data", "x", f"interp_param {{ {corners} }}"))
+    assert_same(net, tmp_path, noise(1, 3, 8, 9), 1e-5)
+    assert_same(net, tmp_path, noise(2, 3, 11, 7), 1e-5)
 
 
 def test_interp_of_a_single_pixel(tmp_path: Path) -> None:
