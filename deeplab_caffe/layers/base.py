@@ -19,7 +19,7 @@ from deeplab_caffe.layers.facts import Fact
 from deeplab_caffe.layers.fillers import fill
 from deeplab_caffe.layers.user_code import UserCode
 from deeplab_caffe.proto import V1, Dialect, caffe_pb2
-from deeplab_caffe.proto.schema.names import all_names, did_you_mean
+from deeplab_caffe.proto.schema.names import all_names, did_you_mean, type_elsewhere
 
 if TYPE_CHECKING:
     import numpy as np
@@ -461,8 +461,11 @@ def layer_class(param: caffe_pb2.LayerParameter) -> type[Layer]:
     """
     name = param.type
     if name not in LAYERS:
-        known = name in all_names()
-        hint = "" if known else f"; it is neither Caffe's nor DeepLab's{did_you_mean(name, LAYERS)}"
+        hint = ""
+        if name not in all_names():
+            other = type_elsewhere(name)
+            nearest = f" ({other})" if other else did_you_mean(name, LAYERS)
+            hint = f"; it is neither Caffe's nor DeepLab's{nearest}"
         raise NetError(f"layer type {name or 'NONE'} is not implemented{hint}", layer=param.name)
     return LAYERS[name]
 
