@@ -42,6 +42,10 @@ class ClassLoss(Loss):
             raise self.error(f"labels for {scores} must be {expected}, got {labels}")
         return super().top_shapes(bottom_shapes)
 
+    def by_item(self, scores: Tensor) -> Tensor:
+        """Return scores as (N, classes)."""
+        return scores.reshape(scores.shape[0], math.prod(scores.shape[1:]))
+
     def label_column(self, labels: Tensor, classes: int) -> Tensor:
         """Return the labels as indices (N, 1).
 
@@ -66,7 +70,7 @@ class HingeLoss(ClassLoss):
     TYPE = "HingeLoss"
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
-        scores = bottoms[0].flatten(1)
+        scores = self.by_item(bottoms[0])
         own = self.label_column(bottoms[1], scores.shape[1])
         sign = torch.ones_like(scores).scatter_(1, own, -1)
         hinge = F.relu(1 + sign * scores)
@@ -85,7 +89,7 @@ class MultinomialLogisticLoss(ClassLoss):
     TYPE = "MultinomialLogisticLoss"
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
-        probabilities = bottoms[0].flatten(1)
+        probabilities = self.by_item(bottoms[0])
         own = probabilities.gather(1, self.label_column(bottoms[1], probabilities.shape[1]))
         return ((-_Log.apply(own).sum() / len(probabilities)).reshape(self.scalar_shape),)
 
@@ -123,7 +127,7 @@ class InfogainLoss(ClassLoss):
         return super().top_shapes(bottom_shapes)
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
-        probabilities = bottoms[0].flatten(1)
+        probabilities = self.by_item(bottoms[0])
         matrix = (bottoms[2].detach() if self.matrix is None else self.matrix).to(probabilities.dtype)
         classes = probabilities.shape[1]
         rows = matrix.reshape(classes, classes)[self.label_column(bottoms[1], classes).flatten()]

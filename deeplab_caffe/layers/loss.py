@@ -38,6 +38,15 @@ def read_class_weights(path: str) -> list[float]:
     return weights
 
 
+def normalization_of(loss: caffe_pb2.LossParameter, default: str) -> str:
+    """Return the name of the mode that a ``loss_param`` asks for; the old ``normalize`` counts where no mode is set."""
+    if loss.HasField("normalization"):
+        return caffe_pb2.LossParameter.NormalizationMode.Name(loss.normalization)
+    if loss.HasField("normalize"):
+        return "VALID" if loss.normalize else "BATCH_SIZE"
+    return default
+
+
 def check_label_map(layer: Layer, scores: Shape, labels: Shape) -> None:
     """Raise NetError unless ``labels`` is (N, 1, H, W) for scores (N, C, H, W)."""
     expected = (scores[0], 1, *scores[2:])
@@ -68,19 +77,13 @@ class SoftmaxLoss(Loss):
         if param.loss_param.HasField("ignore_label") and param.loss_param.ignore_label not in ignored:
             ignored.append(param.loss_param.ignore_label)
         self.ignored = tuple(ignored)
-        self.normalization = self._normalization(param.loss_param)
+        self.normalization = normalization_of(param.loss_param, "VALID")
         self.kept_diff: Tensor | None = None
 
     @property
     def keeps_diff(self) -> bool:
         """Return whether ignored pixels keep what is left of their last gradient."""
         return self.context.keep_ignored_diff and self.context.dialect.softmax_keeps_ignored_diff
-
-    @staticmethod
-    def _normalization(loss: caffe_pb2.LossParameter) -> str:
-        if loss.HasField("normalize") and not loss.HasField("normalization"):
-            return "VALID" if loss.normalize else "BATCH_SIZE"
-        return caffe_pb2.LossParameter.NormalizationMode.Name(loss.normalization)
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
         scores, labels = (tuple(shape) for shape in bottom_shapes)

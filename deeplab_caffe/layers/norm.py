@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from deeplab_caffe.layers.base import Layer, NetContext, ReceptiveWindow, register
+from deeplab_caffe.layers.base import Layer, NetContext, ReceptiveWindow, Shape, register
 from deeplab_caffe.layers.onnx import OnnxGraph
 from deeplab_caffe.proto import caffe_pb2
 
@@ -89,14 +89,22 @@ class MVN(Layer):
     """Mean 0 and, with ``normalize_variance``, variance 1 in each channel of each item.
 
     With ``across_channels`` in each item as a whole (where DeepLab v1 reads beyond its buffers). Without
-    ``normalize_variance`` v1's gradient passes unchanged. Source: layers/mvn_layer.cpp.
+    ``normalize_variance`` v1's gradient passes unchanged. The top has four axes always, the last of them of length 1
+    where the bottom has fewer. Source: layers/mvn_layer.cpp.
     """
 
     TYPE = "MVN"
     capturable = per_item = True
 
+    def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
+        shape = tuple(bottom_shapes[0])
+        if len(shape) > 4:
+            raise self.error(f"expected a bottom of four axes at most, got {shape}")
+        return [shape + (1,) * (4 - len(shape))]
+
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         x, param = bottoms[0], self.param.mvn_param
+        x = x[(..., *(None,) * (4 - x.dim()))]
         n, c = x.shape[:2]
         rows = x.reshape(n if param.across_channels else n * c, -1)
         if param.normalize_variance:

@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from deeplab_caffe.layers.base import Layer, Loss, ReceptiveWindow, Shape, register
+from deeplab_caffe.layers.base import Layer, Loss, NetContext, ReceptiveWindow, Shape, register
+from deeplab_caffe.layers.loss import normalization_of
 from deeplab_caffe.proto import caffe_pb2
 
 
@@ -51,19 +52,23 @@ def _contrastive_divisor(root: Tensor) -> Tensor:
 class EuclideanLoss(Loss):
     """Half the sum of the squared differences over the items; in DeepLab v1 half their mean over all numbers.
 
-    Or, in v1, with ``type: L2sqrt`` the root of that mean. Bottoms: two blobs of one shape; both get a gradient.
-    Source: layers/euclidean_loss_layer.cpp.
+    Or, in v1, with ``type: L2sqrt`` the root of that mean. Bottoms: two blobs of one shape, or in v2 of as many
+    numbers in as many items; both get a gradient. Source: layers/euclidean_loss_layer.cpp.
     """
 
     TYPE = "EuclideanLoss"
     label_bottoms = ()
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
-        _check_same_shape(self, bottom_shapes)
+        first, second = (tuple(shape) for shape in bottom_shapes)
+        if self.context.dialect.four_axes or first[:1] != second[:1] or math.prod(first) != math.prod(second):
+            _check_same_shape(self, bottom_shapes)
+        if not first:
+            raise self.error("the bottoms must have items: they have no axes")
         return super().top_shapes(bottom_shapes)
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
-        squares = (bottoms[0] - bottoms[1]).square()
+        squares = (bottoms[0] - bottoms[1].reshape(bottoms[0].shape)).square()
         mean = squares.mean() if self.context.dialect.euclidean_divides_by_count else squares.sum() / len(squares)
         root = self.param.euclidean_loss_param.type == caffe_pb2.EuclideanLossParameter.L2sqrt
         return ((_Root.apply(mean, _euclidean_divisor) if root else mean / 2).reshape(self.scalar_shape),)
@@ -134,19 +139,39 @@ class ContrastiveLoss(Loss):
 class SigmoidCrossEntropyLoss(Loss):
     """Cross entropy of the sigmoids of scores (N, ...) and as many target probabilities, summed, per item.
 
-    The targets get no gradient. Source: layers/sigmoid_cross_entropy_loss_layer.cpp.
+    The targets get no gradient. Those whose whole part is ``loss_param.ignore_label`` do not count, and
+    ``normalization`` gives another divisor than the number of items: VALID the targets that count, FULL all of them,
+    NONE 1. Source: layers/sigmoid_cross_entropy_loss_layer.cpp; BVLC's of 2020 for ``loss_param``.
     """
 
     TYPE = "SigmoidCrossEntropyLoss"
 
+    def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:
+        super().__init__(param, context)
+        self.normalization = normalization_of(param.loss_param, "BATCH_SIZE")
+
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
         scores, targets = (tuple(shape) for shape in bottom_shapes)
-        if scores[0] != targets[0] or math.prod(scores) != math.prod(targets):
+        if not scores or scores[:1] != targets[:1] or math.prod(scores) != math.prod(targets):
             raise self.error(f"scores {scores} need as many targets in as many items, got {targets}")
         return super().top_shapes(bottom_shapes)
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         scores, targets = bottoms
         targets = targets.detach().reshape(scores.shape)
-        loss = F.binary_cross_entropy_with_logits(scores, targets, reduction="sum") / len(scores)
-        return (loss.reshape(self.scalar_shape),)
+        counted = self._counted(targets)
+        loss = F.binary_cross_entropy_with_logits(scores, targets, weight=counted, reduction="sum")
+        if self.normalization == "VALID" and counted is not None:
+            return ((loss / counted.sum().clamp_min(1)).reshape(self.scalar_shape),)
+        # Processes that share a batch take the mean of their losses: of sums each gives as many times its own.
+        divisors = {"BATCH_SIZE": len(scores), "NONE": 1 / self.context.shard[1]}
+        return ((loss / (divisors.get(self.normalization, scores.numel()) or 1)).reshape(self.scalar_shape),)
+
+    def _counted(self, targets: Tensor) -> Tensor | None:
+        """Return 1 for each target that counts, 0 for the others; None: all count."""
+        param = self.param.loss_param
+        return (targets.trunc() != param.ignore_label).to(targets) if param.HasField("ignore_label") else None
+
+    def normalizer(self, *bottoms: Tensor) -> Tensor | None:
+        counted = self._counted(bottoms[1])
+        return None if counted is None or self.normalization != "VALID" else counted.sum()
