@@ -50,7 +50,7 @@ def prepare(
             case MaxPoolingFact() as fact:
                 kernel = _max_pooling(layer, fact)
             case _:
-                kernel = _layer(layer, device, precision)
+                kernel = _layer(layer, step.activation, device, precision)
     except (DeepLabCaffeError, torch.OutOfMemoryError):
         raise
     except (RuntimeError, ValueError) as error:
@@ -85,9 +85,10 @@ def _max_pooling(layer: Layer, fact: MaxPoolingFact) -> Kernel:
     return kernel
 
 
-def _layer(layer: Layer, device: torch.device, precision: Precision) -> Kernel:
+def _layer(layer: Layer, activation: Layer | None, device: torch.device, precision: Precision) -> Kernel:
     dtype = precision.dtype if layer.supports_half else torch.float32
     twin = layer.frozen(device, dtype)
+    behind = None if activation is None else activation.frozen(device, dtype)
     weighted = bool(twin.blobs)
 
     def kernel(given: Sequence[Tensor]) -> Sequence[Tensor]:
@@ -95,7 +96,7 @@ def _layer(layer: Layer, device: torch.device, precision: Precision) -> Kernel:
             given = [x.float() if x.dtype in _HALF else x for x in given]
         elif weighted:
             given = [x.to(dtype) for x in given]
-        tops: Sequence[Tensor] = twin(*given)
+        tops: Sequence[Tensor] = twin(*given) if behind is None else twin.forward_fused(behind, *given)
         return tops
 
     return kernel

@@ -76,7 +76,7 @@ class HingeLoss(ClassLoss):
         hinge = F.relu(1 + sign * scores)
         if self.param.hinge_loss_param.norm == caffe_pb2.HingeLossParameter.L2:
             hinge = hinge.square()
-        return ((hinge.sum() / len(scores)).reshape(self.scalar_shape),)
+        return ((hinge.sum() / max(len(scores), 1)).reshape(self.scalar_shape),)
 
 
 @register
@@ -91,7 +91,7 @@ class MultinomialLogisticLoss(ClassLoss):
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         probabilities = self.by_item(bottoms[0])
         own = probabilities.gather(1, self.label_column(bottoms[1], probabilities.shape[1]))
-        return ((-_Log.apply(own).sum() / len(probabilities)).reshape(self.scalar_shape),)
+        return ((-_Log.apply(own).sum() / max(len(probabilities), 1)).reshape(self.scalar_shape),)
 
 
 @register
@@ -131,4 +131,4 @@ class InfogainLoss(ClassLoss):
         matrix = (bottoms[2].detach() if self.matrix is None else self.matrix).to(probabilities.dtype)
         classes = probabilities.shape[1]
         rows = matrix.reshape(classes, classes)[self.label_column(bottoms[1], classes).flatten()]
-        return ((-(rows * _Log.apply(probabilities)).sum() / len(probabilities)).reshape(self.scalar_shape),)
+        return ((-(rows * _Log.apply(probabilities)).sum() / max(len(probabilities), 1)).reshape(self.scalar_shape),)

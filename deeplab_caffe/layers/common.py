@@ -39,7 +39,9 @@ class InnerProduct(Layer):
         inner = self.param.inner_product_param
         if inner.num_output < 1:
             raise self.error(f"num_output must be positive, got {inner.num_output}")
-        inputs = math.prod(bottom_shapes[0][self.axis(inner.axis, bottom_shapes[0]) :])
+        axis = self.axis(inner.axis, bottom_shapes[0])
+        self.per_item = axis > 0
+        inputs = math.prod(bottom_shapes[0][axis:])
         shape = (inputs, inner.num_output) if inner.transpose else (inner.num_output, inputs)
         self.weight = self.new_blob(shape, inner.weight_filler)
         if inner.bias_term:
@@ -88,6 +90,9 @@ class Softmax(Layer):
     capturable = per_item = gradient_from_tops = True
     saves = ("tops",)
 
+    def setup(self, bottom_shapes: list[Shape]) -> None:
+        self.per_item = self.axis(self.param.softmax_param.axis, bottom_shapes[0]) > 0
+
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
         self.axis(self.param.softmax_param.axis, bottom_shapes[0])
         return [bottom_shapes[0]]
@@ -124,6 +129,9 @@ class ArgMax(Layer):
             if self.along not in (None, 1, -3):
                 raise self.error(f"axis: {self.along}: DeepLab v1 compares the channels of each pixel, axis 1")
             self.along = 1
+
+    def setup(self, bottom_shapes: list[Shape]) -> None:
+        self.per_item = self.along is None or self.axis(self.along, bottom_shapes[0]) > 0
 
     @property
     def gives_labels(self) -> bool:
@@ -292,6 +300,9 @@ class Flatten(Layer):
     saves = ()
     supports_half = True
     may_alias = True
+
+    def setup(self, bottom_shapes: list[Shape]) -> None:
+        self.per_item = self._axes(bottom_shapes[0])[0] > 0
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
         shape = tuple(bottom_shapes[0])

@@ -69,7 +69,7 @@ class Deconvolution(BaseConvolution):
         kernel, stride, pad, hole = (pair(numbers) for numbers in self.geometry)
         matrix = self.weight.reshape(self.groups, x.shape[1] // self.groups, -1).transpose(1, 2)
         columns = matrix @ x.reshape(-1, self.groups, x.shape[1] // self.groups, x.shape[2] * x.shape[3])
-        columns = columns.reshape(x.shape[0], -1, *x.shape[2:])
+        columns = columns.reshape(x.shape[0], matrix.shape[0] * matrix.shape[1], *x.shape[2:])
         return col2im(columns, pair(self.output_sizes(x.shape)), kernel, stride=stride, pad=pad, dilation=hole)
 
     def multiply_adds(self, bottom_shapes: list[Shape], top_shapes: list[Shape]) -> int:

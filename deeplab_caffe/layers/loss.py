@@ -107,8 +107,9 @@ class SoftmaxLoss(Loss):
         before, classes = math.prod(scores.shape[:axis]), scores.shape[axis]
         if axis != 1 or scores.dim() != 4 or labels.dim() != 4:
             # As (places before the axis, classes, places behind it, 1).
-            scores = scores.reshape(before, classes, -1, 1)
-            labels = labels.reshape(before, 1, -1, 1)
+            behind = math.prod(scores.shape[axis + 1 :])
+            scores = scores.reshape(before, classes, behind, 1)
+            labels = labels.reshape(before, 1, behind, 1)
         keeps = self.keeps_diff and scores.requires_grad and torch.is_grad_enabled()
         scores = scores.view_as(scores) if keeps else scores
         try:
@@ -210,8 +211,8 @@ class Accuracy(Layer):
         scores, count = bottoms[0].detach(), self._classes(bottoms[0].shape)
         before = math.prod(scores.shape[: self._axis(scores.shape)])
         # As (labels, classes).
-        scores = scores.reshape(before, count, -1).transpose(1, 2).reshape(-1, count)
         labels = bottoms[1].long().flatten()
+        scores = scores.reshape(before, count, len(labels) // max(before, 1)).transpose(1, 2).reshape(-1, count)
         classes = torch.arange(count, device=scores.device)
         known = ((labels >= 0) & (labels < count))[:, None]
         own = scores.gather(1, labels.clamp(0, count - 1)[:, None])

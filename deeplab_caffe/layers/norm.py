@@ -106,7 +106,8 @@ class MVN(Layer):
         x, param = bottoms[0], self.param.mvn_param
         x = x[(..., *(None,) * (4 - x.dim()))]
         n, c = x.shape[:2]
-        rows = x.reshape(n if param.across_channels else n * c, -1)
+        count = n if param.across_channels else n * c
+        rows = x.reshape(count, x.numel() // max(count, 1))
         if param.normalize_variance:
             epsilon = param.eps if param.HasField("eps") else self.context.dialect.mvn_epsilon
             return (_Normalized.apply(rows, epsilon).reshape(x.shape),)
