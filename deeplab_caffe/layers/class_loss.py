@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from deeplab_caffe.layers.base import Loss, NetContext, Shape, register
+from deeplab_caffe.layers.loss import normalization_of
 from deeplab_caffe.proto import caffe_pb2, read_blob
 
 # Probabilities below it count as it (the original's kLOG_THRESHOLD).
@@ -99,17 +100,22 @@ class InfogainLoss(ClassLoss):
     """Minus the label's row of a matrix H times the logarithms of the probabilities, averaged over the items.
 
     Bottoms: probabilities, labels, and H (1, 1, K, K) for K classes, unless ``source`` names a binaryproto that has it.
-    Source: layers/infogain_loss_layer.cpp.
+    Where ``axis`` is set it is BVLC's later layer: the first bottom has scores, whose softmax along the axis it takes
+    (a second top has it), each place has a label, and ``loss_param`` counts. Source: layers/infogain_loss_layer.cpp.
     """
 
     TYPE = "InfogainLoss"
     BOTTOMS = (2, 3)
+    TOPS = (1, 2)
     label_bottoms = (1, 2)
 
     def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:
         super().__init__(param, context)
-        if param.infogain_loss_param.axis not in (1, -3):
-            raise self.error(f"axis: {param.infogain_loss_param.axis} is not implemented, expected 1")
+        # The field came with the softmax.
+        self.takes_scores = param.infogain_loss_param.HasField("axis")
+        self.normalization = normalization_of(param.loss_param, "VALID")
+        if len(param.top) > 1 and not self.takes_scores:
+            raise self.error("a second top, the softmax, needs infogain_loss_param.axis")
         matrix = None
         if len(param.bottom) < 3:
             if not param.infogain_loss_param.source:
@@ -119,16 +125,51 @@ class InfogainLoss(ClassLoss):
         self.register_buffer("matrix", matrix, persistent=False)
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
-        classes = math.prod(bottom_shapes[0][1:])
+        scores, labels = (tuple(shape) for shape in bottom_shapes[:2])
+        axis = self.axis(self.param.infogain_loss_param.axis, scores) if self.takes_scores else 0
+        classes = scores[axis] if self.takes_scores else math.prod(scores[1:])
         shape = tuple(bottom_shapes[2] if self.matrix is None else self.matrix.shape)
         if shape not in ((1, 1, classes, classes), self.blob_shape((classes, classes))):
             where = "the third bottom" if self.matrix is None else self.param.infogain_loss_param.source
             raise self.error(f"{where}: expected a matrix {(1, 1, classes, classes)} for the classes, got {shape}")
-        return super().top_shapes(bottom_shapes)
+        if not self.takes_scores:
+            return super().top_shapes(bottom_shapes)
+        if math.prod(labels) * classes != math.prod(scores):
+            raise self.error(f"labels for scores {scores} along axis {axis} must be one for each place, got {labels}")
+        return [self.scalar_shape, scores][: len(self.param.top)]
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
+        if self.takes_scores:
+            return self._of_scores(*bottoms)
         probabilities = self.by_item(bottoms[0])
         matrix = (bottoms[2].detach() if self.matrix is None else self.matrix).to(probabilities.dtype)
         classes = probabilities.shape[1]
         rows = matrix.reshape(classes, classes)[self.label_column(bottoms[1], classes).flatten()]
         return ((-(rows * _Log.apply(probabilities)).sum() / max(len(probabilities), 1)).reshape(self.scalar_shape),)
+
+    def _of_scores(self, scores: Tensor, labels: Tensor, *given: Tensor) -> tuple[Tensor, ...]:
+        axis = self.axis(self.param.infogain_loss_param.axis, scores.shape)
+        before, classes = math.prod(scores.shape[:axis]), scores.shape[axis]
+        # As (labels, classes), without what is ignored.
+        logs = F.log_softmax(scores, dim=axis).movedim(axis, -1).reshape(-1, classes)
+        counted = self._counted(labels)
+        own = self.label_column(labels.flatten()[counted], classes).flatten()
+        matrix = (given[0].detach() if self.matrix is None else self.matrix).to(scores.dtype)
+        # The threshold is the value's alone: the original's gradient knows none.
+        logs = logs + (logs.clamp_min(math.log(LOG_THRESHOLD)) - logs).detach()
+        loss = -(matrix.reshape(classes, classes)[own] * logs[counted]).sum()
+        # Processes that share a batch take the mean of their losses: of sums each gives as many times its own.
+        none = 1 / self.context.shard[1]
+        divisors = {"VALID": len(own), "FULL": labels.numel(), "BATCH_SIZE": before, "NONE": none}
+        loss = (loss / (divisors[self.normalization] or 1)).reshape(self.scalar_shape)
+        return (loss,) if len(self.param.top) == 1 else (loss, F.softmax(scores.detach(), dim=axis))
+
+    def _counted(self, labels: Tensor) -> Tensor:
+        labels, loss = labels.detach().long().flatten(), self.param.loss_param
+        return (
+            labels != loss.ignore_label if loss.HasField("ignore_label") else torch.ones_like(labels, dtype=torch.bool)
+        )
+
+    def normalizer(self, *bottoms: Tensor) -> Tensor | None:
+        ignores = self.takes_scores and self.param.loss_param.HasField("ignore_label")
+        return self._counted(bottoms[1]).sum() if ignores and self.normalization == "VALID" else None

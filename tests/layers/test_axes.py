@@ -438,6 +438,27 @@ def test_sigmoid_cross_entropy(mode: str, ignored: str, shape: tuple[int, ...]) 
     check("SigmoidCrossEntropyLoss", params, [numbers(shape), targets], rule, fixed=[1])
 
 
+@pytest.mark.parametrize(("shape", "axis"), axes_of(SHAPES))
+def test_infogain_of_scores(shape: tuple[int, ...], axis: int) -> None:
+    rest = [size for place, size in enumerate(shape) if place != axis % len(shape)]
+    labels, classes = np.asarray(np.random.default_rng(1).integers(0, shape[axis], rest), float), shape[axis]
+    own, before = labels.astype(int), math.prod(shape[: axis % len(shape)])
+    for mode, divisor in {
+        "VALID": max((own != 1).sum(), 1),
+        "FULL": own.size,
+        "BATCH_SIZE": before,
+        "NONE": 1,
+    }.items():
+
+        def rule(x: Array, labels: Array, matrix: Array, divisor: int = divisor) -> Array:
+            logs = np.log(np.moveaxis(softmax(x, axis), axis, -1))
+            return np.array(-(matrix[own] * logs)[own != 1].sum() / divisor)
+
+        params = f"infogain_loss_param {{ axis: {axis} }} loss_param {{ ignore_label: 1 normalization: {mode} }}"
+        blobs = [numbers(shape), labels, numbers((classes, classes), 4)]
+        check("InfogainLoss", params, blobs, rule, fixed=[1, 2])
+
+
 @pytest.mark.parametrize("shape", SHAPES[3:5])
 @pytest.mark.parametrize("across", [False, True])
 def test_mvn(shape: tuple[int, ...], across: bool) -> None:

@@ -69,8 +69,10 @@ def test_infogain_matrix_from_a_file(tmp_path: Path) -> None:
 def test_infogain_refuses(tmp_path: Path) -> None:
     path = tmp_path / "H.binaryproto"
     params = f'infogain_loss_param {{ source: "{path}" }}'
-    with pytest.raises(NetError, match="layer 'l': axis: 2 is not implemented, expected 1"):
-        make("InfogainLoss", "infogain_loss_param { axis: 2 }", bottoms=3)
+    with pytest.raises(NetError, match="layer 'l': axis must lie between -4 and 3"):
+        make("InfogainLoss", "infogain_loss_param { axis: 4 }", [(2, 4, 1, 1), (2, 1, 1, 1), (1, 1, 4, 4)])
+    with pytest.raises(NetError, match=r"labels for scores \(2, 4, 3, 1\) along axis 1 must be one for each place"):
+        make("InfogainLoss", "infogain_loss_param { axis: 1 }", [(2, 4, 3, 1), (2, 1, 1, 1), (1, 1, 4, 4)])
     with pytest.raises(NetError, match="layer 'l': the infogain matrix is missing"):
         make("InfogainLoss", "", bottoms=2)
     with pytest.raises(CaffeModelError, match="H.binaryproto"):
