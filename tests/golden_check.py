@@ -59,9 +59,7 @@ NOTES: dict[str, str] = {
 
 
 # What v2's cases ask for beside a layer type and is not implemented.
-NOT_IMPLEMENTED: dict[str, str] = {
-    "v2/shared_params_permissive": "one parameter in two shapes",
-}
+NOT_IMPLEMENTED: dict[str, str] = {}
 
 
 def missing_for(name: str) -> str | None:

@@ -1,6 +1,8 @@
 """The layer types: one class each, found by :func:`create_layer` through the type's name."""
 
 from deeplab_caffe.layers import (
+    activation,
+    batch_norm,
     channel,
     class_loss,
     common,
@@ -9,6 +11,7 @@ from deeplab_caffe.layers import (
     crop,
     data,
     deconvolution,
+    embed,
     interp,
     items,
     label,
@@ -21,9 +24,12 @@ from deeplab_caffe.layers import (
     parameter,
     pooling,
     python,
+    reduction,
     reshape,
     scale,
+    spatial_product,
     spp,
+    tile,
 )
 from deeplab_caffe.layers.base import (
     LAYERS,
@@ -38,6 +44,7 @@ from deeplab_caffe.layers.base import (
 )
 from deeplab_caffe.layers.blob import Blob, ParameterBlob
 from deeplab_caffe.layers.facts import (
+    AffineFact,
     ArgMaxFact,
     ConvolutionFact,
     CropFact,
@@ -45,12 +52,14 @@ from deeplab_caffe.layers.facts import (
     MaxPoolingFact,
     ProbabilityFact,
     ResizeFact,
+    SumFact,
 )
 from deeplab_caffe.layers.onnx import OnnxGraph
 from deeplab_caffe.layers.user_code import BlobVec, UserLayer
 
 __all__ = [
     "LAYERS",
+    "AffineFact",
     "ArgMaxFact",
     "Blob",
     "BlobVec",
@@ -67,7 +76,10 @@ __all__ = [
     "ReceptiveWindow",
     "ResizeFact",
     "Shape",
+    "SumFact",
     "UserLayer",
+    "activation",
+    "batch_norm",
     "channel",
     "class_loss",
     "common",
@@ -77,6 +89,7 @@ __all__ = [
     "crop",
     "data",
     "deconvolution",
+    "embed",
     "interp",
     "items",
     "label",
@@ -90,8 +103,11 @@ __all__ = [
     "parameter",
     "pooling",
     "python",
+    "reduction",
     "register",
     "reshape",
     "scale",
+    "spatial_product",
     "spp",
+    "tile",
 ]

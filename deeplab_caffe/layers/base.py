@@ -130,11 +130,11 @@ class Layer(nn.Module):
     # 1 for losses: the weight of a top that names none.
     default_loss_weight: ClassVar[float] = 0.0
     # In phase TEST it asks the device nothing, waits for nothing and keeps no state: a CUDA graph can hold it.
-    capturable: ClassVar[bool] = False
+    capturable: bool = False
     # Each batch item is worked on by itself, so that a batch may be taken in pieces.
     per_item: bool = False
     # What autograd keeps of it for the backward pass: "bottoms", "tops", or neither; see saved_bytes for what else.
-    saves: ClassVar[tuple[str, ...]] = ("bottoms",)
+    saves: tuple[str, ...] = ("bottoms",)
     # The gradient follows from the tops alone, as in Caffe, which a script may have changed since.
     gradient_from_tops: bool = False
     # Activations, by name, that forward_fused takes along.
@@ -172,11 +172,17 @@ class Layer(nn.Module):
         Raises:
             NetError: the shape has no such axis.
         """
+        if not shape:
+            raise self.error(f"{name} is {axis}, and the bottom, a single number, has no axes")
         if not -len(shape) <= axis < len(shape):
             raise self.error(
                 f"{name} must lie between {-len(shape)} and {len(shape) - 1} for {tuple(shape)}, got {axis}"
             )
         return axis % len(shape)
+
+    def filled_up(self, shape: Shape) -> Shape:
+        """Return a shape with axes of length 1 behind it, up to four, where blobs have four axes."""
+        return shape + (1,) * (4 - len(shape)) if self.context.dialect.four_axes else shape
 
     @property
     def scalar_shape(self) -> Shape:

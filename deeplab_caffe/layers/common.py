@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from deeplab_caffe.layers.base import Layer, NetContext, ReceptiveWindow, Shape, register
-from deeplab_caffe.layers.facts import ArgMaxFact, ProbabilityFact
+from deeplab_caffe.layers.facts import ArgMaxFact, ProbabilityFact, SumFact
 from deeplab_caffe.layers.onnx import OnnxGraph, int64
 from deeplab_caffe.ops.argmax import argmax
 from deeplab_caffe.proto import caffe_pb2
@@ -55,8 +55,7 @@ class InnerProduct(Layer):
         inputs = self.weight.shape[0 if inner.transpose else 1]
         if math.prod(shape[axis:]) != inputs:
             raise self.error(f"the weights are for {inputs} inputs, the bottom is {shape}")
-        top = (*shape[:axis], inner.num_output)
-        return [top + (1,) * (4 - len(top)) if self.context.dialect.four_axes else top]
+        return [self.filled_up((*shape[:axis], inner.num_output))]
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         x, inner = bottoms[0], self.param.inner_product_param
@@ -308,7 +307,7 @@ class Flatten(Layer):
         shape = tuple(bottom_shapes[0])
         first, last = self._axes(shape)
         top = (*shape[:first], math.prod(shape[first : last + 1]), *shape[last + 1 :])
-        return [top + (1,) * (4 - len(top)) if self.context.dialect.four_axes else top]
+        return [self.filled_up(top)]
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         top = bottoms[0].flatten(*self._axes(bottoms[0].shape))
@@ -394,6 +393,11 @@ class Eltwise(Layer):
         for x in bottoms[2:]:
             top = torch.where(x > top, x, top)
         return (top,)
+
+    @property
+    def fact(self) -> SumFact | None:
+        adds = self.operation == "SUM" and len(self.param.bottom) == 2 and all(c == 1 for c in self.coeff)
+        return SumFact() if adds else None
 
     def to_onnx(self, graph: OnnxGraph, bottoms: list[str], tops: tuple[str, ...]) -> list[str]:
         if self.operation == "PROD":

@@ -56,7 +56,7 @@ class Pooling(Layer):
 
     @property
     def fact(self) -> MaxPoolingFact | None:
-        if self.method != "MAX" or self.geometry is None or len(self.param.top) != 1 or self.rounds_down:
+        if self.method != "MAX" or self.geometry is None or len(self.param.top) != 1:
             return None
         g = self.geometry
         return MaxPoolingFact(pair(g.kernel), pair(g.stride), pair(g.pad))

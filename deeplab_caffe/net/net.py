@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from deeplab_caffe import proto
 from deeplab_caffe.data.sources.rng import CaffeRNG
+from deeplab_caffe.data.sources.transform import IMAGENET_MEAN_BGR
 from deeplab_caffe.errors import DeepLabCaffeError, NetError
 from deeplab_caffe.layers import Layer, NetContext, Shape
 from deeplab_caffe.net.build import build_graph, input_shapes
@@ -233,6 +234,18 @@ class Net(nn.Module):
     def name(self) -> str:
         """Return the net's name in the prototxt."""
         return self.param.name
+
+    @property
+    def mean_value(self) -> tuple[float, float, float]:
+        """Return what its image has had subtracted from B, G and R; an Input layer's ``transform_param`` may say it.
+
+        Raises:
+            NetError: neither one ``mean_value`` nor three.
+        """
+        means = self.param.mean_value or IMAGENET_MEAN_BGR
+        if len(means) not in (1, 3):
+            raise NetError(f"net '{self.name}': its input needs one mean_value or three, got {len(means)}")
+        return means[0], means[len(means) // 2], means[-1]
 
     def copy_from(self, weights: str | PathLike[str], *, missing: str | None = None) -> None:
         """Load weights by layer name, as Caffe does.
