@@ -180,6 +180,21 @@ class Layer(nn.Module):
             )
         return axis % len(shape)
 
+    def images(self, bottom_shapes: list[Shape]) -> list[Shape]:
+        """Return the bottoms' shapes as (N, C, H, W), with 1 for axes that are not there (blob.hpp, LegacyShape).
+
+        Raises:
+            NetError: one has more than four axes.
+        """
+        for blob, shape in zip(self.param.bottom, bottom_shapes, strict=True):
+            if len(shape) > 4:
+                raise self.error(f"bottom '{blob}' must be (N, C, H, W), got {tuple(shape)}")
+        return [(*shape, *(1,) * (4 - len(shape))) for shape in bottom_shapes]
+
+    def as_images(self, *blobs: Tensor) -> list[Tensor]:
+        """Return blobs as :meth:`images` has their shapes."""
+        return [blob if blob.dim() == 4 else blob[(...,) + (None,) * (4 - blob.dim())] for blob in blobs]
+
     def filled_up(self, shape: Shape) -> Shape:
         """Return a shape with axes of length 1 behind it, up to four, where blobs have four axes."""
         return shape + (1,) * (4 - len(shape)) if self.context.dialect.four_axes else shape

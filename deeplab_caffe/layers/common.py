@@ -159,7 +159,8 @@ class ArgMax(Layer):
         # As (items, numbers to compare, positions, 1).
         outer = x.shape[0] if axis is None else math.prod(x.shape[:axis])
         count = math.prod(x.shape[1:]) if axis is None else x.shape[axis]
-        top = argmax(x.reshape(outer, count, -1, 1), top_k=param.top_k, out_max_val=param.out_max_val)
+        places = 1 if axis is None else math.prod(x.shape[axis + 1 :])
+        top = argmax(x.reshape(outer, count, places, 1), top_k=param.top_k, out_max_val=param.out_max_val)
         if param.out_max_val and axis is not None:
             top = top[:, param.top_k :]
         return (top.reshape(shape),)

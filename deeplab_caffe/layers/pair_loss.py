@@ -14,14 +14,18 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from deeplab_caffe.layers.base import Layer, Loss, NetContext, ReceptiveWindow, Shape, register
-from deeplab_caffe.layers.loss import normalization_of
+from deeplab_caffe.layers.normalization import loss_divisor, normalization_of
 from deeplab_caffe.proto import caffe_pb2
 
 
 def _check_same_shape(layer: Layer, bottom_shapes: list[Shape]) -> None:
+    """Raise NetError unless both bottoms have one shape, or, in v2, as many items of as many numbers."""
     first, second = (tuple(shape) for shape in bottom_shapes[:2])
-    if first != second:
+    same_size = first[:1] == second[:1] and math.prod(first) == math.prod(second)
+    if first != second and (layer.context.dialect.four_axes or not same_size):
         raise layer.error(f"both bottoms must have one shape, got {first} and {second}")
+    if not first:
+        raise layer.error("both bottoms must have items, a first axis; they are single numbers")
 
 
 class _Root(torch.autograd.Function):
@@ -52,26 +56,20 @@ def _contrastive_divisor(root: Tensor) -> Tensor:
 class EuclideanLoss(Loss):
     """Half the sum of the squared differences over the items; in DeepLab v1 half their mean over all numbers.
 
-    Or, in v1, with ``type: L2sqrt`` the root of that mean. Bottoms: two blobs of one shape, or in v2 of as many
-    numbers in as many items; both get a gradient. Source: layers/euclidean_loss_layer.cpp.
+    Or, in v1, with ``type: L2sqrt`` the root of that mean. Bottoms: two blobs of one shape; both get a gradient.
+    Source: layers/euclidean_loss_layer.cpp.
     """
 
     TYPE = "EuclideanLoss"
     label_bottoms = ()
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
-        first, second = (tuple(shape) for shape in bottom_shapes)
-        if self.context.dialect.four_axes or first[:1] != second[:1] or math.prod(first) != math.prod(second):
-            _check_same_shape(self, bottom_shapes)
-        if not first:
-            raise self.error("the bottoms must have items: they have no axes")
+        _check_same_shape(self, bottom_shapes)
         return super().top_shapes(bottom_shapes)
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         squares = (bottoms[0] - bottoms[1].reshape(bottoms[0].shape)).square()
-        mean = (
-            squares.mean() if self.context.dialect.euclidean_divides_by_count else squares.sum() / max(len(squares), 1)
-        )
+        mean = squares.mean() if self.context.dialect.euclidean_divides_by_count else squares.sum() / max(len(squares), 1)
         root = self.param.euclidean_loss_param.type == caffe_pb2.EuclideanLossParameter.L2sqrt
         return ((_Root.apply(mean, _euclidean_divisor) if root else mean / 2).reshape(self.scalar_shape),)
 
@@ -95,7 +93,7 @@ class RelativeError(Layer):
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         found, truth = (blob.detach() for blob in bottoms)
-        error = (found - truth).square().mean() / truth.square().mean().clamp_min(1e-6)
+        error = (found - truth.reshape(found.shape)).square().mean() / truth.square().mean().clamp_min(1e-6)
         return (error.sqrt().reshape(self.scalar_shape),)
 
     def receptive_window(self) -> ReceptiveWindow | None:
@@ -118,17 +116,18 @@ class ContrastiveLoss(Loss):
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
         _check_same_shape(self, bottom_shapes)
-        vectors, similar = (tuple(shape) for shape in bottom_shapes[1:])
+        vectors, _, similar = (tuple(shape) for shape in bottom_shapes)
         if math.prod(vectors) != math.prod(vectors[:2]):
             raise self.error(f"the vectors must be {(*vectors[:2], 1, 1)}, got {vectors}")
-        if similar[0] != vectors[0] or math.prod(similar) != vectors[0]:
+        if similar[:1] != vectors[:1] or math.prod(similar) != vectors[0]:
             raise self.error(f"the similarity for {vectors} must be {(vectors[0], 1, 1, 1)}, got {similar}")
         return super().top_shapes(bottom_shapes)
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         first, second, similar = bottoms
         param = self.param.contrastive_loss_param
-        distance = (first - second).flatten(1).square().sum(dim=1)
+        pairs = (first - second.reshape(first.shape)).square()
+        distance = pairs.sum(dim=tuple(range(1, pairs.dim()))) if pairs.dim() > 1 else pairs
         if self.context.dialect.contrastive_is_legacy or param.legacy_version:
             apart = F.relu(param.margin - distance)
         else:
@@ -141,16 +140,16 @@ class ContrastiveLoss(Loss):
 class SigmoidCrossEntropyLoss(Loss):
     """Cross entropy of the sigmoids of scores (N, ...) and as many target probabilities, summed, per item.
 
-    The targets get no gradient. Those whose whole part is ``loss_param.ignore_label`` do not count, and
-    ``normalization`` gives another divisor than the number of items: VALID the targets that count, FULL all of them,
-    NONE 1. Source: layers/sigmoid_cross_entropy_loss_layer.cpp; BVLC's of 2020 for ``loss_param``.
+    Targets that are ``loss_param.ignore_label``, their fraction cut off, do not count. ``loss_param.normalization``
+    gives another divisor than BATCH_SIZE, the number of items: FULL the number of scores, VALID of those that count,
+    NONE 1. The targets get no gradient. Source: layers/sigmoid_cross_entropy_loss_layer.cpp.
     """
 
     TYPE = "SigmoidCrossEntropyLoss"
 
     def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:
         super().__init__(param, context)
-        self.normalization = normalization_of(param.loss_param, "BATCH_SIZE")
+        self.normalization = normalization_of(param.loss_param, default="BATCH_SIZE")
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
         scores, targets = (tuple(shape) for shape in bottom_shapes)
@@ -162,18 +161,23 @@ class SigmoidCrossEntropyLoss(Loss):
         scores, targets = bottoms
         targets = targets.detach().reshape(scores.shape)
         counted = self._counted(targets)
-        loss = F.binary_cross_entropy_with_logits(scores, targets, weight=counted, reduction="sum")
-        if self.normalization == "VALID" and counted is not None:
-            return ((loss / counted.sum().clamp_min(1)).reshape(self.scalar_shape),)
-        # Processes that share a batch take the mean of their losses: of sums each gives as many times its own.
-        divisors = {"BATCH_SIZE": len(scores), "NONE": 1 / self.context.shard[1]}
-        return ((loss / (divisors.get(self.normalization, scores.numel()) or 1)).reshape(self.scalar_shape),)
+        losses = F.binary_cross_entropy_with_logits(scores, targets, weight=counted, reduction="sum")
+        divisor = loss_divisor(
+            self.normalization,
+            full=scores.numel(),
+            batch=len(scores),
+            valid=targets.new_tensor(scores.numel()) if counted is None else counted.sum(),
+            world=self.context.shard[1],
+        )
+        return ((losses / divisor.to(losses)).reshape(self.scalar_shape),)
 
     def _counted(self, targets: Tensor) -> Tensor | None:
-        """Return 1 for each target that counts, 0 for the others; None: all count."""
-        param = self.param.loss_param
-        return (targets.trunc() != param.ignore_label).to(targets) if param.HasField("ignore_label") else None
+        """Return 1 for each target that counts and else 0; None: all do."""
+        if not self.param.loss_param.HasField("ignore_label"):
+            return None
+        return (targets.trunc() != self.param.loss_param.ignore_label).to(targets.dtype)
 
     def normalizer(self, *bottoms: Tensor) -> Tensor | None:
-        counted = self._counted(bottoms[1])
-        return None if counted is None or self.normalization != "VALID" else counted.sum()
+        """Return the number of targets that count; None if the divisor is fixed."""
+        counted = self._counted(bottoms[1].detach())
+        return counted.sum().double() if self.normalization == "VALID" and counted is not None else None
