@@ -69,7 +69,9 @@ class EuclideanLoss(Loss):
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         squares = (bottoms[0] - bottoms[1].reshape(bottoms[0].shape)).square()
-        mean = squares.mean() if self.context.dialect.euclidean_divides_by_count else squares.sum() / max(len(squares), 1)
+        mean = (
+            squares.mean() if self.context.dialect.euclidean_divides_by_count else squares.sum() / max(len(squares), 1)
+        )
         root = self.param.euclidean_loss_param.type == caffe_pb2.EuclideanLossParameter.L2sqrt
         return ((_Root.apply(mean, _euclidean_divisor) if root else mean / 2).reshape(self.scalar_shape),)
 

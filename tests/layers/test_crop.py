@@ -3,8 +3,14 @@ from __future__ import annotations
 import pytest
 
 from deeplab_caffe.errors import NetError
+from deeplab_caffe.layers import ReceptiveWindow
 from deeplab_caffe.proto import V2
 from tests.layers.build import make
+
+
+def test_receptive_window_begins_at_the_offset() -> None:
+    layer = make("Crop", "crop_param { offset: 1 offset: 2 }", [(2, 3, 6, 7), (2, 1, 4, 5)], dialect=V2)
+    assert layer.receptive_window() == ReceptiveWindow(pad=(-1, -2))
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -66,6 +68,24 @@ def test_several_bottoms() -> None:
     for x, y in zip(blobs, layer(*blobs), strict=True):
         torch.testing.assert_close(y, F.conv_transpose2d(x, layer.weight, layer.bias))
     assert layer.multiply_adds([(1, 1, 4, 4)], [(1, 2, 6, 6)]) == 16 * 2 * 9
+
+
+def test_receptive_window() -> None:
+    """The pixels of the bottom that a pixel of the top depends on begin and end where the window says."""
+    for params in (
+        "kernel_size: 4 stride: 2 pad: 1",
+        "kernel_size: 3 stride: 1 dilation: 2",
+        "kernel_size: 7 stride: 3",
+    ):
+        layer = deconv(f"num_output: 1 {params}", (1, 1, 9, 9))
+        window, x = layer.receptive_window(), noise(1, 1, 9, 9).requires_grad_()
+        (y,) = layer(x)
+        for place in range(8, 12):
+            (gradient,) = torch.autograd.grad(y[0, 0, place, place], x, retain_graph=True)
+            rows = gradient[0, 0].any(1).nonzero()
+            first = place * window.stride[0] - window.pad[0]
+            assert math.ceil(first) <= rows.min() <= rows.max() <= first + window.kernel[0]
+    assert window.kernel == (3, 3)
 
 
 def test_half_precision_works_with_either_engine() -> None:
