@@ -79,7 +79,7 @@ class HingeLoss(ClassLoss):
         hinge = F.relu(1 + sign * scores)
         if self.param.hinge_loss_param.norm == caffe_pb2.HingeLossParameter.L2:
             hinge = hinge.square()
-        return ((hinge.sum() / len(scores)).reshape(self.scalar_shape),)
+        return ((hinge.sum() / max(len(scores), 1)).reshape(self.scalar_shape),)
 
 
 @register
@@ -94,4 +94,4 @@ class MultinomialLogisticLoss(ClassLoss):
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         probabilities = rows_of(bottoms[0])
         own = probabilities.gather(1, self.label_column(bottoms[1], probabilities.shape[1]))
-        return ((-ThresholdLog.apply(own).sum() / len(probabilities)).reshape(self.scalar_shape),)
+        return ((-ThresholdLog.apply(own).sum() / max(len(probabilities), 1)).reshape(self.scalar_shape),)

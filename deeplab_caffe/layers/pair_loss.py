@@ -69,7 +69,9 @@ class EuclideanLoss(Loss):
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         squares = (bottoms[0] - bottoms[1].reshape(bottoms[0].shape)).square()
-        mean = squares.mean() if self.context.dialect.euclidean_divides_by_count else squares.sum() / len(squares)
+        mean = (
+            squares.mean() if self.context.dialect.euclidean_divides_by_count else squares.sum() / max(len(squares), 1)
+        )
         root = self.param.euclidean_loss_param.type == caffe_pb2.EuclideanLossParameter.L2sqrt
         return ((_Root.apply(mean, _euclidean_divisor) if root else mean / 2).reshape(self.scalar_shape),)
 
@@ -132,7 +134,7 @@ class ContrastiveLoss(Loss):
             apart = F.relu(param.margin - distance)
         else:
             apart = F.relu(param.margin - _Root.apply(distance, _contrastive_divisor)).square()
-        loss = torch.where(similar.flatten().long() != 0, distance, apart).sum() / (2 * len(first))
+        loss = torch.where(similar.flatten().long() != 0, distance, apart).sum() / (2 * max(len(first), 1))
         return (loss.reshape(self.scalar_shape),)
 
 
