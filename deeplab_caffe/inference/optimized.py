@@ -16,7 +16,6 @@ from torch import Tensor
 from deeplab_caffe.arrays import nvrtc
 from deeplab_caffe.crf import CRFParams
 from deeplab_caffe.crf.inputs import Kind
-from deeplab_caffe.data.sources.transform import IMAGENET_MEAN_BGR
 from deeplab_caffe.errors import NetError
 from deeplab_caffe.inference.autotune import Autotuner, TuningResult
 from deeplab_caffe.inference.graphs import CapturedFunction, LRUCache
@@ -80,6 +79,7 @@ class OptimizedNet:
         precision: what it computes in.
         graph: what it runs.
         input_shapes: shapes of the inputs that it was prepared for, by name.
+        mean_value: what its image has had subtracted from B, G and R.
         tuning: how each convolution is computed, and what the alternatives took.
         graph_break_reason: why the forward pass is not one CUDA graph; None: it is.
     """
@@ -104,6 +104,7 @@ class OptimizedNet:
         )
         self.tuning: list[TuningResult] = autotuner.results
         self._kernels: dict[int, Kernel] = {}
+        self.mean_value = net.mean_value
         self._runner: HeadRunner | None = None
         self._lock = threading.Lock()
         self._cache: LRUCache[CapturedFunction] = LRUCache(options.get("cache_size", 4))
@@ -155,7 +156,7 @@ class OptimizedNet:
         images: Tensor | np.ndarray,
         *,
         crf: CRFParams | None = None,
-        mean: tuple[float, float, float] = IMAGENET_MEAN_BGR,
+        mean: tuple[float, float, float] | None = None,
         kind: Kind | None = None,
     ) -> Tensor:
         """Return labels of photographs of one size, as :class:`deeplab_caffe.Segmenter` finds them, all on the device.
@@ -163,7 +164,7 @@ class OptimizedNet:
         Args:
             images: uint8 RGB (N, H, W, 3), numpy's or torch's, here or on the device.
             crf: parameters of the dense CRF; None for none.
-            mean: what to subtract from B, G and R.
+            mean: what to subtract from B, G and R; None: what the net says, :attr:`deeplab_caffe.Net.mean_value`.
             kind: what the net puts out, for the CRF: see :class:`deeplab_caffe.Segmenter`.
 
         Returns:
@@ -186,7 +187,7 @@ class OptimizedNet:
         *,
         wanted: Sequence[str] = ("labels",),
         crf: CRFParams | None = None,
-        mean: tuple[float, float, float] = IMAGENET_MEAN_BGR,
+        mean: tuple[float, float, float] | None = None,
         crop_size: int = 1,
         kind: Kind | None = None,
     ) -> dict[str, Tensor]:
@@ -196,14 +197,14 @@ class OptimizedNet:
             images: uint8 RGB (N, H, W, 3), here or on the device.
             wanted: ``"labels"``, ``"scores"``, ``"probabilities"``, ``"marginals"``.
             crf: parameters of the dense CRF; None for none.
-            mean: what to subtract from B, G and R.
+            mean: what to subtract from B, G and R; None: what the net says, :attr:`deeplab_caffe.Net.mean_value`.
             crop_size: pad images to at least this side.
             kind: as for :meth:`label_images`.
 
         Raises:
             NetError: the net does not take them, or they are too large for the memory.
         """
-        runner, wanted = self.head_runner, tuple(wanted)
+        runner, wanted, mean = self.head_runner, tuple(wanted), mean or self.mean_value
         for least in images.shape[1:3]:
             runner.fit(max(least, crop_size))
         function = partial(runner.results, wanted=wanted, crf=crf, mean=mean, crop_size=crop_size, kind=kind)
@@ -249,7 +250,8 @@ class OptimizedNet:
     def _label(self, x: Tensor) -> dict[str, Tensor]:
         head = self.head_runner.head
         (values,) = self._forward(x, graph=head.graph).values()
-        return {"labels": head.output(values, head.size(values)).labels()}
+        image = (x.shape[2], x.shape[3])
+        return {"labels": head.output(values, head.size(values, image), image=image).labels()}
 
     def _run(
         self,

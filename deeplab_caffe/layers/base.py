@@ -126,7 +126,7 @@ class Layer(nn.Module):
     # False: no gradient flows from the tops to the bottoms; such a layer is never run for a gradient's sake.
     differentiable: ClassVar[bool] = True
     # Bottoms that never get a gradient, not even by force_backward: labels.
-    label_bottoms: ClassVar[tuple[int, ...]] = ()
+    label_bottoms: tuple[int, ...] = ()
     # 1 for losses: the weight of a top that names none.
     default_loss_weight: ClassVar[float] = 0.0
     # In phase TEST it asks the device nothing, waits for nothing and keeps no state: a CUDA graph can hold it.
@@ -172,11 +172,17 @@ class Layer(nn.Module):
         Raises:
             NetError: the shape has no such axis.
         """
+        if not shape:
+            raise self.error(f"{name} is {axis}, and the bottom, a single number, has no axes")
         if not -len(shape) <= axis < len(shape):
             raise self.error(
                 f"{name} must lie between {-len(shape)} and {len(shape) - 1} for {tuple(shape)}, got {axis}"
             )
         return axis % len(shape)
+
+    def filled_up(self, shape: Shape) -> Shape:
+        """Return a shape with axes of length 1 behind it, up to four, where blobs have four axes."""
+        return shape + (1,) * (4 - len(shape)) if self.context.dialect.four_axes else shape
 
     @property
     def scalar_shape(self) -> Shape:
@@ -410,7 +416,7 @@ class Loss(Layer):
     """A layer whose top, a single number, is to be minimised; it weighs 1 unless ``loss_weight`` says otherwise."""
 
     BOTTOMS = (2, 2)
-    label_bottoms: ClassVar[tuple[int, ...]] = (1,)
+    label_bottoms: tuple[int, ...] = (1,)
     auto_top = True
     default_loss_weight = 1.0
     capturable = per_item = False

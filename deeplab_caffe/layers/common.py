@@ -53,8 +53,7 @@ class InnerProduct(Layer):
         inputs = self.weight.shape[0 if inner.transpose else 1]
         if math.prod(shape[axis:]) != inputs:
             raise self.error(f"the weights are for {inputs} inputs, the bottom is {shape}")
-        top = (*shape[:axis], inner.num_output)
-        return [top + (1,) * (4 - len(top)) if self.context.dialect.four_axes else top]
+        return [self.filled_up((*shape[:axis], inner.num_output))]
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         x, inner = bottoms[0], self.param.inner_product_param
@@ -297,7 +296,7 @@ class Flatten(Layer):
         shape = tuple(bottom_shapes[0])
         first, last = self._axes(shape)
         top = (*shape[:first], math.prod(shape[first : last + 1]), *shape[last + 1 :])
-        return [top + (1,) * (4 - len(top)) if self.context.dialect.four_axes else top]
+        return [self.filled_up(top)]
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         top = bottoms[0].flatten(*self._axes(bottoms[0].shape))

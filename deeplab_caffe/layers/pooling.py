@@ -13,7 +13,7 @@ from torch import Tensor
 from deeplab_caffe.layers import onnx
 from deeplab_caffe.layers.base import Layer, NetContext, ReceptiveWindow, Shape, register
 from deeplab_caffe.layers.facts import MaxPoolingFact
-from deeplab_caffe.layers.geometry import Geometry, check_image, read_geometry
+from deeplab_caffe.layers.geometry import Geometry, check_image, pair, read_geometry
 from deeplab_caffe.layers.onnx import OnnxGraph
 from deeplab_caffe.proto import caffe_pb2
 
@@ -45,7 +45,7 @@ class Pooling(Layer):
             raise self.error("STOCHASTIC pooling is not implemented: the original has none on the CPU either")
         if len(param.top) == 2 and self.method != "MAX":
             raise self.error("only MAX pooling has a second top")
-        self.geometry = None if pool.global_pooling else read_geometry(self, pool)
+        self.geometry = None if pool.global_pooling else read_geometry(self, pool, axes=2)
         neutral = {"pad": 0, "pad_h": 0, "pad_w": 0, "stride": 1, "stride_h": 1, "stride_w": 1}
         given = [field.name for field, value in pool.ListFields() if value != neutral.get(field.name)]
         refused = [name for name in given if name in neutral or name.startswith("kernel")]
@@ -56,9 +56,10 @@ class Pooling(Layer):
 
     @property
     def fact(self) -> MaxPoolingFact | None:
-        if self.method != "MAX" or self.geometry is None or len(self.param.top) != 1 or self.rounds_down:
+        if self.method != "MAX" or self.geometry is None or len(self.param.top) != 1:
             return None
-        return MaxPoolingFact(self.geometry.kernel, self.geometry.stride, self.geometry.pad)
+        g = self.geometry
+        return MaxPoolingFact(pair(g.kernel), pair(g.stride), pair(g.pad))
 
     def saved_bytes(self, bottom_shapes: list[Shape], top_shapes: list[Shape], width: int) -> int:
         return _INDEX_BYTES * math.prod(top_shapes[0]) if self.method == "MAX" else 0
@@ -168,7 +169,9 @@ class Pooling(Layer):
         shape, size = graph.shapes[self.param.bottom[0]], graph.shapes[top][2:]
         bottom, right = self._extra(shape, g, (size[0], size[1]))
         lowest = float(np.finfo(np.float32).min)
-        padded = onnx.pad(graph, x, g.pad, (max(bottom, 0), max(right, 0)), lowest if self.method == "MAX" else 0.0)
+        padded = onnx.pad(
+            graph, x, pair(g.pad), (max(bottom, 0), max(right, 0)), lowest if self.method == "MAX" else 0.0
+        )
         kernel: dict[str, Any] = {"kernel_shape": g.kernel, "strides": g.stride}
         pooled = graph.node("MaxPool" if self.method == "MAX" else "AveragePool", [padded], **kernel)
         bounds = [("starts", (0, 0)), ("ends", size), ("axes", (2, 3))]

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from deeplab_caffe import proto
 from deeplab_caffe.data.sources.rng import CaffeRNG
+from deeplab_caffe.data.sources.transform import IMAGENET_MEAN_BGR
 from deeplab_caffe.errors import DeepLabCaffeError, NetError
 from deeplab_caffe.layers import Layer, NetContext, Shape
 from deeplab_caffe.net.build import build_graph, input_shapes
@@ -177,7 +178,9 @@ class Net(nn.Module):
             for layer in self.layers:
                 layer.to(self.dtype if layer.supports_half else torch.float32)
         if channels_last:
-            self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
+            for weight in self.parameters():
+                if weight.dim() == 4:
+                    weight.data = weight.data.contiguous(memory_format=torch.channels_last)
         self.train(self.context.training)
 
     def _register_layers(self) -> None:
@@ -231,6 +234,18 @@ class Net(nn.Module):
     def name(self) -> str:
         """Return the net's name in the prototxt."""
         return self.param.name
+
+    @property
+    def mean_value(self) -> tuple[float, float, float]:
+        """Return what its image has had subtracted from B, G and R; an Input layer's ``transform_param`` may say it.
+
+        Raises:
+            NetError: neither one ``mean_value`` nor three.
+        """
+        means = self.param.mean_value or IMAGENET_MEAN_BGR
+        if len(means) not in (1, 3):
+            raise NetError(f"net '{self.name}': its input needs one mean_value or three, got {len(means)}")
+        return means[0], means[len(means) // 2], means[-1]
 
     def copy_from(self, weights: str | PathLike[str], *, missing: str | None = None) -> None:
         """Load weights by layer name, as Caffe does.

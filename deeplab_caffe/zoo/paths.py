@@ -73,6 +73,15 @@ def prototxt_path(name: str, kind: str = "deploy") -> Path:
     return own if name not in BASES or own.is_file() else folder / BASES[name] / f"{kind}.prototxt"
 
 
+def prototxt_paths(name: str) -> dict[str, Path]:
+    """Return the prototxts that a network or recipe has, by kind; none if the package has no such network."""
+    try:
+        found = {kind: prototxt_path(name, kind) for kind in KINDS}
+    except DeepLabCaffeError:
+        return {}
+    return {kind: path for kind, path in found.items() if path.is_file()}
+
+
 def _folder() -> Path:
     """Find ``prototxt/``: in an installed package, or at the root of a checkout."""
     package = Path(str(files("deeplab_caffe")))

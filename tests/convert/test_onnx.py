@@ -104,6 +104,9 @@ def test_pooling(params: str, fixed: bool, size: tuple[int, int], tmp_path: Path
         ("INTERP", "interp_param { height: 5 width: 20 }"),
         ("INTERP", "interp_param { height: 1 width: 1 }"),
         ("INTERP", "interp_param { zoom_factor: 2 pad_beg: -1 pad_end: -2 }"),
+        ("INTERP", "interp_param { zoom_factor: 3 align_corners: false }"),
+        ("INTERP", "interp_param { height: 4 width: 11 pad_end: -1 align_corners: false }"),
+        ("INTERP", "interp_param { height: 1 width: 1 align_corners: false }"),
         ("PADDING", "padding_param { pad_beg: 2 pad_end: 1 }"),
         ("PADDING", "padding_param { pad_beg: -2 pad_end: -1 }"),
         ("PADDING", "padding_param { pad_beg: -2 pad_end: 3 }"),
@@ -126,6 +129,17 @@ def test_layer(kind: str, params: str, tmp_path: Path) -> None:
     net = build(inputs(data=(2, 4, 7, 9)) + layer(kind, "x", "data", "x", params))
     assert_same(net, tmp_path, noise(2, 4, 7, 9), 1e-5)
     assert_same(net, tmp_path, noise(3, 4, 7, 9), 1e-5)
+
+
+@pytest.mark.parametrize("corners", ["", "align_corners: false"])
+def test_interp_to_the_size_of_a_second_bottom(corners: str, tmp_path: Path) -> None:
+    text = (
+        inputs(data=(1, 3, 8, 9)) + conv("c", "data") + layer("POOLING", "p", "c", "p", "pooling_param { stride: 2 }")
+    )
+    text = text.replace("stride: 2 }", "kernel_size: 2 stride: 2 }")
+    net = build(text + layer("INTERP", "x", "p data", "x", f"interp_param {{ {corners} }}"))
+    assert_same(net, tmp_path, noise(1, 3, 8, 9), 1e-5)
+    assert_same(net, tmp_path, noise(2, 3, 11, 7), 1e-5)
 
 
 def test_interp_of_a_single_pixel(tmp_path: Path) -> None:
@@ -205,6 +219,62 @@ def test_scale_and_bias(kind: str, bottoms: str, params: str, tmp_path: Path) ->
     named = " ".join(f'bottom: "{bottom}"' for bottom in bottoms.split())
     text += f'layer {{ name: "l" type: "{kind}" {named} top: "y" {kind.lower()}_param {{ {params} }} }}'
     assert_same(build(text), tmp_path, noise(2, 3, 4, 5))
+
+
+@pytest.mark.parametrize(
+    ("kind", "params"),
+    [
+        ("PReLU", "prelu_param { filler { type: 'uniform' min: -1 max: 1 } }"),
+        ("PReLU", "prelu_param { channel_shared: true }"),
+        ("ELU", "elu_param { alpha: 0.7 }"),
+        ("Clip", "clip_param { min: -0.5 max: 0.75 }"),
+        ("Swish", ""),
+        ("Swish", "swish_param { beta: 1.5 }"),
+        ("Exp", ""),
+        ("Exp", "exp_param { base: 2 scale: 0.5 shift: 1 }"),
+        ("Log", "log_param { base: 2 scale: 0.5 shift: 9 }"),
+        ("BNLL", ""),
+        ("Threshold", "threshold_param { threshold: 0.25 }"),
+        ("Reduction", "reduction_param { operation: SUM axis: 1 coeff: 0.5 }"),
+        ("Reduction", "reduction_param { operation: MEAN axis: -1 }"),
+        ("Reduction", "reduction_param { operation: ASUM axis: 2 }"),
+        ("Reduction", "reduction_param { operation: SUMSQ }"),
+        ("Tile", "tile_param { tiles: 3 }"),
+        ("Tile", "tile_param { axis: -1 tiles: 2 }"),
+    ],
+)
+@pytest.mark.parametrize("shape", [(2, 4, 7, 9), (2, 4), (2, 4, 3, 2, 2)])
+@pytest.mark.parametrize("dialect", ["v1", "v2"])
+def test_layers_of_any_number_of_axes(
+    kind: str, params: str, shape: tuple[int, ...], dialect: str, tmp_path: Path
+) -> None:
+    if (dialect == "v1" and len(shape) != 4) or ("axis: 2" in params and len(shape) == 2):
+        return
+    dims = " ".join(f"dim: {size}" for size in shape)
+    text = f'input: "x" input_shape {{ {dims} }} layer {{ name: "l" type: "{kind}" bottom: "x" top: "y" {params} }}'
+    net = build(text, dialect=dialect)
+    assert_same(net, tmp_path, noise(*shape), 1e-4)
+    assert_same(net, tmp_path, noise(3, *shape[1:]), 1e-4)
+
+
+@pytest.mark.parametrize("bias", ["true", "false"])
+def test_embed(bias: str, tmp_path: Path) -> None:
+    params = f"num_output: 5 input_dim: 4 bias_term: {bias} weight_filler {{ type: 'gaussian' }}"
+    filled = f"{params} bias_filler {{ type: 'gaussian' }}"
+    text = 'input: "x" input_shape { dim: 2 dim: 3 } layer { name: "e" type: "Embed" bottom: "x" top: "y" '
+    net = build(f"{text} embed_param {{ {filled} }} }}")
+    assert_same(net, tmp_path, torch.tensor([[0.0, 3, 1], [2, 2, 0]]), 0)
+    assert_same(net, tmp_path, torch.tensor([[1.0, 1, 2]]), 0)
+
+
+def test_spatial_product(tmp_path: Path) -> None:
+    text = inputs(data=(2, 4, 5, 6)) + conv("s", "data", out=3) + conv("m", "data", out=1)
+    net = build(
+        text.replace("layers {", "layer {").replace("CONVOLUTION", '"Convolution"')
+        + 'layer { name: "p" type: "SpatialProduct" bottom: "s" bottom: "m" top: "p" }'
+    )
+    assert_same(net, tmp_path, noise(2, 4, 5, 6))
+    assert_same(net, tmp_path, noise(1, 4, 7, 6))
 
 
 @pytest.mark.parametrize(
