@@ -33,7 +33,7 @@ def test_it_is_the_resnet_of_the_prototxt(name: str) -> None:
     assert any("_res05" in layer.name for layer in network(name).layer) == (TOWERS[name] == 3)
     assert net.parameter_count() == 44_153_980
     plain.copy_weights(net)
-    x = photo_like(1, 3, 65, 97)
+    x = photo_like(1, 3, 33, 65)
     wanted = net(x)
     assert error(plain(x), wanted) < 1e-5
     assert error(net.optimize()(x), wanted) < 1e-5
