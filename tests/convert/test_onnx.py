@@ -187,6 +187,18 @@ def test_the_output_has_its_blobs_name_though_written_in_place(tmp_path: Path) -
     assert_same(net, tmp_path, noise(1, 3, 9, 11), 1e-5)
 
 
+def test_batch_norm_with_stored_statistics(tmp_path: Path) -> None:
+    text = """input: "x" input_shape { dim: 2 dim: 3 dim: 4 dim: 5 }
+    layer { name: "bn" type: "BatchNorm" bottom: "x" top: "y" batch_norm_param { eps: 0.01%s } }"""
+    net = dc.Net(proto.parse_net(text % ""))
+    for role, value in (("mean", noise(3)), ("variance", 1 + noise(3).abs()), ("factor", torch.tensor([2.0]))):
+        net.by_name["bn"].load_blob(role, value)
+    assert_same(net, tmp_path, noise(2, 3, 4, 5))
+    assert_same(net, tmp_path, noise(1, 3, 7, 2))
+    with pytest.raises(ConversionError, match="BatchNorm with the statistics of the batch"):
+        to_onnx(dc.Net(proto.parse_net(text % " use_global_stats: false")), tmp_path / "batch.onnx")
+
+
 @pytest.mark.parametrize(
     ("kind", "bottoms", "params"),
     [
