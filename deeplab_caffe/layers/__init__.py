@@ -44,6 +44,7 @@ from deeplab_caffe.layers.base import (
 )
 from deeplab_caffe.layers.blob import Blob, ParameterBlob
 from deeplab_caffe.layers.facts import (
+    AffineFact,
     ArgMaxFact,
     ConvolutionFact,
     CropFact,
@@ -51,12 +52,14 @@ from deeplab_caffe.layers.facts import (
     MaxPoolingFact,
     ProbabilityFact,
     ResizeFact,
+    SumFact,
 )
 from deeplab_caffe.layers.onnx import OnnxGraph
 from deeplab_caffe.layers.user_code import BlobVec, UserLayer
 
 __all__ = [
     "LAYERS",
+    "AffineFact",
     "ArgMaxFact",
     "Blob",
     "BlobVec",
@@ -73,6 +76,7 @@ __all__ = [
     "ReceptiveWindow",
     "ResizeFact",
     "Shape",
+    "SumFact",
     "UserLayer",
     "activation",
     "batch_norm",
