@@ -54,7 +54,8 @@ def to_caffe(tensors: Mapping[str, Tensor], net: Net, path: str | PathLike[str])
         path: the file, for messages.
 
     Raises:
-        ConversionError: names are missing or unknown; or the net has no layer ``fc1_...`` for the scores.
+        ConversionError: names are missing or unknown, numbers are longer than float32 or none, or the net has no layer
+            ``fc1_...``.
     """
     expected = dict(_layers(tensors, net, path))
     has_aux = any(layer.name == "aux" for layer in net.layers)
@@ -66,7 +67,10 @@ def to_caffe(tensors: Mapping[str, Tensor], net: Net, path: str | PathLike[str])
     if absent or unknown:
         parts = [f"has no {some(absent)}"] * bool(absent) + [f"has {some(unknown)}, which it has not"] * bool(unknown)
         raise ConversionError(f"{path}: is not torchvision's DeepLab v3: {' and '.join(parts)}")
-    found = {own: tensors[name].float() for name, own in expected.items()}
+    for name in expected:
+        if not _is_plain(tensors[name]):
+            raise ConversionError(f"{path}: '{name}' needs plain float32 numbers, got {tensors[name].dtype}")
+    found = {own: tensors[name] for name, own in expected.items()}
     found["conv1.weight"] = _of_bgr(found["conv1.weight"])
     for layer in net.layers:
         if (mean := f"{layer.name}.mean") in found:
@@ -74,9 +78,14 @@ def to_caffe(tensors: Mapping[str, Tensor], net: Net, path: str | PathLike[str])
             fading = options.moving_average_fraction if options.HasField("moving_average_fraction") else 0.0
             weight = 1 / (1 - fading) if fading < 1 else 1.0
             for name in (mean, f"{layer.name}.variance"):
-                found[name] = found[name] * weight
+                found[name] = found[name].float() * weight
             found[f"{layer.name}.factor"] = torch.tensor([weight])
     return found
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    short = tensor.dtype in (torch.float32, torch.float16, torch.bfloat16)
+    return short and tensor.layout == torch.strided and not tensor.is_meta
 
 
 def _of_bgr(weight: Tensor) -> Tensor:
