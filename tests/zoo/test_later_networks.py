@@ -120,6 +120,19 @@ def test_scores_cover_every_image_of_a_fitting_side(name: str) -> None:
         assert shapes[net.outputs[0]] == (1, 21, side, side + step)
 
 
+@pytest.mark.parametrize("name", NETWORKS)
+def test_another_data_set_renames_all_heads_and_gives_them_its_classes(name: str) -> None:
+    values = VALUES | {"DATA_ROOT": "/d", "FEATURE_DIR": "features", "EXP": "camvid", "NUM_LABELS": "11"}
+    for kind in ("train", "test"):
+        layers = proto.read_net(prototxt_path(name, kind), values).layer
+        heads = [layer for layer in layers if layer.convolution_param.num_output == 11]
+        assert len(heads) == {"deeplab_aspp_resnet101": 12, "deeplab_aspp_vgg16": 4, "deeplab_aspp_s_vgg16": 4}.get(
+            name, 3 if name in THREE_SCALES else 1
+        )
+        assert all("_camvid" in head.name for head in heads)
+        assert not any("voc12" in layer.name for layer in layers)
+
+
 @pytest.mark.parametrize("name", THREE_SCALES)
 @pytest.mark.parametrize(("side", "scores", "scaled"), [(321, 41, (21, 31)), (513, 65, (33, 49))])
 def test_three_scales_meet(name: str, side: int, scores: int, scaled: tuple[int, int]) -> None:
