@@ -110,7 +110,7 @@ class OptimizedNet:
         self._cache: LRUCache[CapturedFunction] = LRUCache(options.get("cache_size", 4))
         shapes = list(self.input_shapes.values())
         if not on_gpu and graph.per_item:
-            shapes = [(min(shape[0], _CPU_ITEMS_AT_ONCE), *shape[1:]) for shape in shapes]
+            shapes = [(*(min(n, _CPU_ITEMS_AT_ONCE) for n in shape[:1]), *shape[1:]) for shape in shapes]
         convolutions = {step.layer.name for step in graph.steps if isinstance(step.layer.fact, ConvolutionFact)}
         unknown = set(autotuner.fixed) - convolutions
         if unknown:
@@ -237,7 +237,7 @@ class OptimizedNet:
 
         graph = graph or self.graph
         items = _CPU_ITEMS_AT_ONCE
-        if self.device.type != "cpu" or not graph.per_item or inputs[0].shape[0] <= items:
+        if self.device.type != "cpu" or not graph.per_item or max(inputs[0].shape[:1], default=1) <= items:
             return graph.execute(inputs, run)
         found: dict[str, Tensor] = {}
         for begin in range(0, inputs[0].shape[0], items):
@@ -299,7 +299,7 @@ class OptimizedNet:
             if (
                 not isinstance(x, Tensor)
                 or x.dim() != len(shape)
-                or x.shape[1] != shape[1]
+                or x.shape[1:2] != shape[1:2]
                 or not x.is_floating_point()
             ):
                 came = f"{x.dtype} {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from deeplab_caffe.layers.base import Layer, Shape, register
+from deeplab_caffe.layers.base import Layer, ReceptiveWindow, Shape, register
 from deeplab_caffe.layers.onnx import OnnxGraph, int64
 
 
@@ -26,6 +26,7 @@ class Crop(Layer):
 
     def setup(self, bottom_shapes: list[Shape]) -> None:
         self.per_item = self.axis(self.param.crop_param.axis, bottom_shapes[0]) > 0
+        self.offsets = {axis: offset for axis, offset, _ in self._cuts(bottom_shapes)}
 
     def _cuts(self, bottom_shapes: list[Shape]) -> list[tuple[int, int, int]]:
         """Return the axes, and where the cut begins and how long it is along them."""
@@ -57,6 +58,9 @@ class Crop(Layer):
         for axis, offset, size in self._cuts([tuple(x.shape) for x in bottoms]):
             top = top.narrow(axis, offset, size)
         return (top,)
+
+    def receptive_window(self) -> ReceptiveWindow:
+        return ReceptiveWindow(pad=(-self.offsets.get(2, 0), -self.offsets.get(3, 0)))
 
     def to_onnx(self, graph: OnnxGraph, bottoms: list[str], tops: tuple[str, ...]) -> list[str]:
         cuts = self._cuts([graph.shapes[blob] for blob in self.param.bottom])

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from deeplab_caffe.layers.base import Shape, register
+from deeplab_caffe.layers.base import ReceptiveWindow, Shape, register
 from deeplab_caffe.layers.convolution import BaseConvolution
 from deeplab_caffe.layers.geometry import pair
 from deeplab_caffe.ops.im2col import col2im
@@ -69,8 +69,18 @@ class Deconvolution(BaseConvolution):
         kernel, stride, pad, hole = (pair(numbers) for numbers in self.geometry)
         matrix = self.weight.reshape(self.groups, x.shape[1] // self.groups, -1).transpose(1, 2)
         columns = matrix @ x.reshape(-1, self.groups, x.shape[1] // self.groups, x.shape[2] * x.shape[3])
-        columns = columns.reshape(x.shape[0], -1, *x.shape[2:])
+        columns = columns.reshape(x.shape[0], matrix.shape[0] * matrix.shape[1], *x.shape[2:])
         return col2im(columns, pair(self.output_sizes(x.shape)), kernel, stride=stride, pad=pad, dilation=hole)
+
+    def receptive_window(self) -> ReceptiveWindow | None:
+        g = self.geometry
+        if g.axes != 2:
+            return None
+        # Pixel o of the top is made of the bottom's from (o + pad - extent + 1) / stride to (o + pad) / stride.
+        reach = [extent - 1 for extent in g.effective_kernel]
+        kernel = [before // stride + 1 for before, stride in zip(reach, g.stride, strict=True)]
+        pad = [(before - p) / stride for before, p, stride in zip(reach, g.pad, g.stride, strict=True)]
+        return ReceptiveWindow((kernel[0], kernel[1]), (1 / g.stride[0], 1 / g.stride[1]), (pad[0], pad[1]))
 
     def multiply_adds(self, bottom_shapes: list[Shape], top_shapes: list[Shape]) -> int:
         return sum(math.prod(shape) for shape in bottom_shapes) * self.weight[0].numel()

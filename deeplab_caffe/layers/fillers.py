@@ -31,6 +31,8 @@ def fill(
     """
     shape = tuple(tensor.shape if shape is None else shape)
     count = math.prod(shape)
+    if not count:
+        return
     fan_in, fan_out = (count // max(shape[axis], 1) if axis < len(shape) else count for axis in (0, 1))
     norm = filler.variance_norm
     spread = {filler.FAN_IN: fan_in, filler.FAN_OUT: fan_out, filler.AVERAGE: (fan_in + fan_out) / 2}[norm]

@@ -161,13 +161,13 @@ class Pooling(Layer):
             # padding, where Caffe drops none, there can be none while the stride is no larger than the kernel.
             mode = int(not self.rounds_down)
             return [graph.node("MaxPool", bottoms, tops[0], pads=[*g.pad, *g.pad], ceil_mode=mode, **kernel)]
-        return [self._onnx_of_fixed_size(graph, g, bottoms[0], tops[0])]
+        return [self.onnx_of_fixed_size(graph, bottoms[0], graph.shapes[self.param.bottom[0]], tops[0])]
 
-    def _onnx_of_fixed_size(self, graph: OnnxGraph, g: Geometry, x: str, top: str) -> str:
-        """Pool with all rounding and divisors worked out for the prototxt's sizes."""
+    def onnx_of_fixed_size(self, graph: OnnxGraph, x: str, shape: Shape, top: str | None = None) -> str:
+        """Pool a bottom of this shape, with all rounding and divisors worked out; return the top's name."""
         graph.fixed_size = self.name
-        shape, size = graph.shapes[self.param.bottom[0]], graph.shapes[top][2:]
-        bottom, right = self._extra(shape, g, (size[0], size[1]))
+        g, size = self._geometry(shape), self._output_size(shape)
+        bottom, right = self._extra(shape, g, size)
         lowest = float(np.finfo(np.float32).min)
         padded = onnx.pad(
             graph, x, pair(g.pad), (max(bottom, 0), max(right, 0)), lowest if self.method == "MAX" else 0.0

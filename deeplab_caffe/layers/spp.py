@@ -7,6 +7,7 @@ from torch import Tensor
 
 from deeplab_caffe.layers.base import Layer, NetContext, Shape, register
 from deeplab_caffe.layers.geometry import check_image
+from deeplab_caffe.layers.onnx import OnnxGraph, int64
 from deeplab_caffe.layers.pooling import Pooling
 from deeplab_caffe.proto import caffe_pb2
 
@@ -75,6 +76,16 @@ class SPP(Layer):
             return (tops[0],)
         top = torch.cat([top.flatten(1) for top in tops], dim=1)
         return (top[..., None, None] if self.context.dialect.four_axes else top,)
+
+    def to_onnx(self, graph: OnnxGraph, bottoms: list[str], tops: tuple[str, ...]) -> list[str]:
+        shape = graph.shapes[self.param.bottom[0]]
+        levels = self._levels(shape)
+        if len(levels) == 1:
+            return [levels[0].onnx_of_fixed_size(graph, bottoms[0], shape, tops[0])]
+        pooled = [level.onnx_of_fixed_size(graph, bottoms[0], shape) for level in levels]
+        top = graph.node("Concat", [graph.node("Flatten", [name], axis=1) for name in pooled], axis=1)
+        target = graph.constant("shape", int64(0, -1, *graph.shapes[tops[0]][2:]))
+        return [graph.node("Reshape", [top, target], tops[0])]
 
     def saved_bytes(self, bottom_shapes: list[Shape], top_shapes: list[Shape], width: int) -> int:
         levels = self._levels(bottom_shapes[0])

@@ -17,7 +17,7 @@ from deeplab_caffe.data.sources.rng import CaffeRNG
 from deeplab_caffe.data.sources.transform import IMAGENET_MEAN_BGR
 from deeplab_caffe.errors import DeepLabCaffeError, NetError
 from deeplab_caffe.layers import Layer, NetContext, Shape
-from deeplab_caffe.net.build import build_graph, input_shapes
+from deeplab_caffe.net.build import build_graph, input_shapes, with_lines
 from deeplab_caffe.net.graph import Step, fuse_activations
 from deeplab_caffe.net.weights import load_weights, save
 from deeplab_caffe.proto import caffe_pb2
@@ -167,7 +167,12 @@ class Net(nn.Module):
         with torch.random.fork_rng(devices=(), enabled=seed is not None):
             if seed is not None:
                 torch.default_generator.manual_seed(seed)
-            self.graph = build_graph(self.param, self.context, self.blob_shapes)
+            try:
+                self.graph = build_graph(self.param, self.context, self.blob_shapes)
+            except NetError as error:
+                if isinstance(prototxt, caffe_pb2.NetParameter):
+                    raise
+                raise with_lines(error, proto.LayerLines(prototxt)) from error
         # Without gradients, layers apply the in-place activations behind them.
         self._fused = fuse_activations(self.graph, self.graph.blobs.values())
         self.outputs = list(self.graph.outputs)

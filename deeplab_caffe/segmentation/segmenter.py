@@ -25,7 +25,7 @@ from deeplab_caffe.errors import CRFError, NetError
 from deeplab_caffe.inference import OptimizedNet
 from deeplab_caffe.inference.precision import precision_of
 from deeplab_caffe.net import Net
-from deeplab_caffe.net.graph import Graph, lower
+from deeplab_caffe.net.graph import Graph, lower, with_activation
 from deeplab_caffe.net.head import HeadRunner, Output, activated
 from deeplab_caffe.ops.preprocess import as_tensor
 from deeplab_caffe.proto import caffe_pb2
@@ -191,7 +191,8 @@ class Segmenter:
         if shape[1] != 3:
             raise NetError(f"input '{self.input}' must have 3 channels, it has {shape[1]}")
         self.blob = blob or _one_output(graph)
-        graph = lower(graph, graph.wanted([self.blob]))
+        # A net runs its layers itself, which take along activations and no more.
+        graph = lower(graph, graph.wanted([self.blob]), (with_activation,))
         self._runner = HeadRunner(graph, 3, self._run_layers, self._input_dtype(graph), channels_last=channels_last)
         no_crf = self._runner.head.no_crf
         if crf is not None and no_crf is not None:

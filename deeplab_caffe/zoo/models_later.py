@@ -148,12 +148,25 @@ LATER_MODELS: tuple[Model, ...] = (
         ),
     ),
     Model(
+        name="deeplab_attention_vgg16_plain",
+        title="DeepLab-Attention-VGG16 without extra supervision",
+        network="deeplab_attention_vgg16_plain",
+        trained_on=_IMAGENET,
+        parameters=34_663_256,
+        towers=3,
+        init="vgg16_20M",
+        notes=(
+            "One loss in place of four. By the summaries of the paper, three scales are then worse than two.",
+            _CRF_UNKNOWN,
+        ),
+    ),
+    Model(
         name="deeplab_dt_edgenet",
         title="DeepLab-DT-EdgeNet",
         network="deeplab_dt_edgenet",
         trained_on=_IMAGENET,
-        parameters=None,
-        init="vgg16_20M",
+        parameters=20_505_878,
+        init="deeplab_largefov",
         notes=(
             "Of the CVPR 2016 paper on the domain transform only the abstract could be read: its results are not "
             "printed here. arXiv:1606.00915, Table 5, has 76.3 on test for attention, domain transform and CRF.",

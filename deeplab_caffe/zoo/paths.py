@@ -30,6 +30,8 @@ LATER_NETWORKS = (
     "deeplab_largefov_resnet101",
     "deeplab_attention_vgg16",
     "deeplab_dt_edgenet",
+    "deeplab_v3_resnet50",
+    "deeplab_v3_resnet101",
 )
 
 # Name: the network whose files it takes where it has none of its own. Recipes have their own train.prototxt; the others

@@ -30,6 +30,12 @@ _TOWER = """
 layer { name: "conv1SUFFIX" type: "Convolution" bottom: "dataSUFFIX" top: "conv1SUFFIX" param { name: "conv1_0" }
   convolution_param { num_output: 4 kernel_size: 3 stride: 2 pad: 1 bias_term: false
     weight_filler { type: "gaussian" std: 0.01 } } }
+layer { name: "bn_conv1SUFFIX" type: "BatchNorm" bottom: "conv1SUFFIX" top: "conv1SUFFIX"
+  param { name: "bn_conv1_0" lr_mult: 0 } param { name: "bn_conv1_1" lr_mult: 0 }
+  param { name: "bn_conv1_2" lr_mult: 0 } batch_norm_param { use_global_stats: true } }
+layer { name: "scale_conv1SUFFIX" type: "Scale" bottom: "conv1SUFFIX" top: "conv1SUFFIX"
+  param { name: "scale_conv1_0" lr_mult: 0 } param { name: "scale_conv1_1" lr_mult: 0 }
+  scale_param { bias_term: true } }
 layer { name: "conv1_reluSUFFIX" type: "ReLU" bottom: "conv1SUFFIX" top: "conv1SUFFIX" }
 layer { name: "fc1_${EXP}SUFFIX_c0" type: "Convolution" bottom: "conv1SUFFIX" top: "fc1_${EXP}SUFFIX_c0"
   param { name: "fc1_${EXP}_c0_w" lr_mult: 10 decay_mult: 1 }
@@ -48,14 +54,19 @@ _NET = (
     """
 layer { name: "data_res05" type: "Interp" bottom: "data" top: "data_res05"
   interp_param { shrink_factor: 2 pad_beg: 0 pad_end: 0 } }
+layer { name: "data_res075" type: "Interp" bottom: "data" top: "data_res075"
+  interp_param { shrink_factor: 4 zoom_factor: 3 pad_beg: 0 pad_end: 0 } }
 """
     + _TOWER.replace("SUFFIX", "")
     + _TOWER.replace("SUFFIX", "_res05")
+    + _TOWER.replace("SUFFIX", "_res075")
     + """
 layer { name: "fc1_${EXP}_res05_interp" type: "Interp" bottom: "fc1_${EXP}_res05" top: "fc1_${EXP}_res05_interp"
   interp_param { zoom_factor: 2 pad_beg: 0 pad_end: 0 } }
-layer { name: "fc_fusion" type: "Eltwise" bottom: "fc1_${EXP}" bottom: "fc1_${EXP}_res05_interp" top: "fc_fusion"
-  eltwise_param { operation: MAX } }
+layer { name: "fc1_${EXP}_res075_interp" type: "Interp" bottom: "fc1_${EXP}_res075"
+  top: "fc1_${EXP}_res075_interp" interp_param { zoom_factor: 4 shrink_factor: 3 pad_beg: 0 pad_end: 0 } }
+layer { name: "fc_fusion" type: "Eltwise" bottom: "fc1_${EXP}" bottom: "fc1_${EXP}_res075_interp"
+  bottom: "fc1_${EXP}_res05_interp" top: "fc_fusion" eltwise_param { operation: MAX } }
 """
 )
 _LOSS = """
@@ -64,7 +75,10 @@ layer { name: "loss" type: "SoftmaxWithLoss" bottom: "fc_fusion" bottom: "label_
   loss_param { ignore_label: 255 } }
 """
 TRAIN = (
-    _DATA.replace("TOPS", "").replace("BATCH", "batch_size: 1 shuffle: true").replace("${SET}", "${TRAIN_SET}")
+    _DATA.replace("TOPS", "")
+    .replace("BATCH", "batch_size: 1 shuffle: true")
+    .replace("${SET}", "${TRAIN_SET}")
+    .replace("mirror: false", "mirror: true scale_factors: 0.5 scale_factors: 0.75 scale_factors: 1")
     + _NET
     + _LOSS
 )
@@ -209,7 +223,8 @@ def test_shared_parameters_are_trained_as_one(settings: Make, commands: Commands
     Session(settings(), commands).run("train")
     path = tmp_path / "exper" / "toy" / "model" / "tiny_resnet" / "train_iter_4.caffemodel"
     blobs = {layer.name: layer.blobs for layer in CaffeModel(path).layers if layer.blobs}
-    for name in ("conv1", "fc1_toy_c0", "fc1_toy_c1"):
-        other = "conv1_res05" if name == "conv1" else name.replace("_c", "_res05_c")
-        for one, two in zip(blobs[name], blobs[other], strict=True):
-            np.testing.assert_array_equal(np.asarray(one.data), np.asarray(two.data))
+    for name in ("conv1", "bn_conv1", "scale_conv1", "fc1_toy_c0", "fc1_toy_c1"):
+        for scale in ("_res05", "_res075"):
+            other = name.replace("_c", f"{scale}_c") if name.startswith("fc1") else f"{name}{scale}"
+            for one, two in zip(blobs[name], blobs[other], strict=True):
+                np.testing.assert_array_equal(np.asarray(one.data), np.asarray(two.data))

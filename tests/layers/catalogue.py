@@ -53,6 +53,22 @@ def _vectors(dtype: torch.dtype) -> list[Tensor]:
     return [*(noise(5, 3, 1, 1, seed=i, dtype=dtype) for i in (1, 2)), labels(5, 1, 1, 1, count=2, dtype=dtype)]
 
 
+_RECURRENT = (
+    "recurrent_param { num_output: 2 expose_hidden: true weight_filler { type: 'uniform' min: -0.5 max: 0.5 } "
+    "bias_filler { type: 'uniform' min: -0.5 max: 0.5 } }"
+)
+
+
+def _sequences(states: int) -> Callable[[torch.dtype], list[Tensor]]:
+    """x, indicators, a static input and states of three steps of two sequences."""
+    return lambda dtype: [
+        noise(3, 2, 4, 1, dtype=dtype),
+        torch.tensor([[0, 1], [1, 1], [1, 0]], dtype=dtype)[:, :, None, None],
+        noise(2, 3, 1, 1, seed=1, dtype=dtype),
+        *(noise(1, 2, 2, 1, seed=2 + i, dtype=dtype) for i in range(states)),
+    ]
+
+
 EXAMPLES: dict[str, Example] = {
     "AbsVal": Example("", _images()),
     "Accuracy": Example("", _item_labels),
@@ -132,6 +148,16 @@ EXAMPLES: dict[str, Example] = {
     "Interp": Example("interp_param { zoom_factor: 2 }", _images()),
     "Log": Example("log_param { base: 2 scale: 0.5 shift: 9 }", _images()),
     "LRN": Example("lrn_param { local_size: 3 alpha: 0.5 beta: 0.75 k: 2 }", _images()),
+    "LSTM": Example(_RECURRENT, _sequences(2), tops=3),
+    "LSTMUnit": Example(
+        "",
+        lambda dtype: [
+            noise(1, 3, 2, 1, dtype=dtype),
+            noise(1, 3, 8, 1, seed=1, dtype=dtype),
+            torch.tensor([0, 1, 1], dtype=dtype).reshape(1, 3, 1, 1),
+        ],
+        tops=2,
+    ),
     "MultinomialLogisticLoss": Example("", _probabilities),
     "MVN": Example("", _images()),
     "OneHot": Example("onehot_param { num_labels: 5 }", lambda dtype: [labels(2, 3, 4, 5, dtype=dtype) - 1]),
@@ -144,6 +170,7 @@ EXAMPLES: dict[str, Example] = {
     "RelativeError": Example("", _images(2)),
     "ReLU": Example("relu_param { negative_slope: 0.1 }", _images()),
     "Reshape": Example("reshape_param { shape { dim: 0 dim: -1 dim: 5 } }", _images()),
+    "RNN": Example(_RECURRENT, _sequences(1), tops=2),
     "SegAccuracy": Example("", _pixel_labels),
     "Scale": Example("scale_param { bias_term: true }", _images()),
     "Sigmoid": Example("", _images()),

@@ -8,9 +8,11 @@ import pytest
 
 from deeplab_caffe.crf.presets import find_preset
 from deeplab_caffe.errors import DeepLabCaffeError
-from deeplab_caffe.zoo import BASES, INIT_WEIGHTS, MODELS, NETWORKS, Model, find_model, prototxt_path
+from deeplab_caffe.zoo import BASES, INIT_WEIGHTS, LATER_NETWORKS, MODELS, NETWORKS, Model, find_model, prototxt_path
+from deeplab_caffe.zoo.models_later import LATER_MODELS
 from deeplab_caffe.zoo.models_v1 import V1_MODELS
 from tests.zoo import FIRST_BASES
+from tests.zoo.test_later_networks import PARAMETERS as LATER_PARAMETERS
 from tests.zoo.test_prototxt import PARAMETERS
 
 ALL = (*MODELS, *INIT_WEIGHTS)
@@ -26,6 +28,15 @@ def test_names_are_unique_and_every_network_has_a_model() -> None:
 def test_the_networks_of_v1(model: Model) -> None:
     assert prototxt_path(model.network).is_file()
     assert model.parameters == PARAMETERS[BASES.get(model.network, model.network)]
+
+
+def test_the_networks_after_v1() -> None:
+    found = {model.network: model for model in LATER_MODELS}
+    later = {*LATER_NETWORKS, *BASES} - {*FIRST_BASES}
+    assert later <= {*found}
+    # torchvision counts neither BatchNorm's statistics nor as this package does.
+    for network in later - {"deeplab_v3_resnet50", "deeplab_v3_resnet101"}:
+        assert found[network].parameters == LATER_PARAMETERS[BASES.get(network, network)]
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)

@@ -262,7 +262,6 @@ _V1_NEUTRAL: Neutral = {
     ("DataParameter", "prefetch"): None,
     ("FillerParameter", "variance_norm"): (0,),  # FAN_IN
     ("HDF5DataParameter", "shuffle"): (False,),
-    ("InfogainLossParameter", "axis"): (1, -3),
     ("InnerProductParameter", "axis"): (1, -3),
     ("InnerProductParameter", "transpose"): (False,),
     ("LRNParameter", "engine"): (0, 1),  # DEFAULT, CAFFE
