@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from time import perf_counter
+from weakref import ref
 
 import torch
 from torch import Tensor
@@ -72,6 +73,18 @@ def _example(spec: ConvSpec, shape: Sequence[int]) -> Tensor:
     return x.to(spec.weight.dtype, memory_format=torch.channels_last)
 
 
+@dataclass(frozen=True)
+class _Prepared:
+    """An algorithm with its weights, and what they were made of."""
+
+    run: Run
+    sources: list[ref[Tensor]]
+
+
+def _geometry(spec: ConvSpec) -> tuple[object, ...]:
+    return spec.stride, spec.pad, spec.dilation, spec.groups, spec.relu, spec.adds
+
+
 def _default(found: Mapping[str, Callable[[], Run]], *, fall_back: bool) -> dict[str, Callable[[], Run]]:
     """Return the default algorithm, and torch's own to fall back on."""
     first = next(iter(found))
@@ -100,8 +113,17 @@ class Autotuner:
         self.fixed = dict(fixed or {})
         self.results: list[TuningResult] = []
         self._known: dict[tuple[object, ...], TuningResult] = {}
+        self._prepared: dict[tuple[object, ...], _Prepared] = {}
 
-    def choose(self, name: str, engine: str, spec: ConvSpec, shape: Sequence[int]) -> Run:
+    def choose(
+        self,
+        name: str,
+        engine: str,
+        spec: ConvSpec,
+        shape: Sequence[int],
+        sources: Sequence[Tensor] = (),
+        folded: bytes = b"",
+    ) -> Run:
         """Return the best algorithm for a layer, ready to run.
 
         Args:
@@ -109,13 +131,16 @@ class Autotuner:
             engine: ``"CAFFE"`` or ``"CUDNN"``.
             spec: what is to be computed.
             shape: of the input it will mostly see.
+            sources: what the weights were made of: convolutions of the same ones share what they prepare of them.
+            folded: numbers that went into the weights besides.
 
         Raises:
             NetError: ``fixed`` names an algorithm that this layer does not have, or no algorithm works.
         """
         if engine == "CAFFE":
+            found: dict[str, Callable[[], Run]] = {"caffe_engine": lambda: caffe_engine(spec)}
             self.results.append(TuningResult(name, "caffe_engine"))
-            return caffe_engine(spec)
+            return self._once(found, "caffe_engine", spec, sources, folded)
         found = algorithms(spec, shape)
         if name in self.fixed:
             if self.fixed[name] not in found:
@@ -124,19 +149,38 @@ class Autotuner:
         elif not self.autotune:
             found = _default(found, fall_back=self.verify)
         if len(found) == 1 and not self.verify:
-            algorithm, make = next(iter(found.items()))
+            algorithm = next(iter(found))
             self.results.append(TuningResult(name, algorithm))
-            return make()
-        geometry = (spec.stride, spec.pad, spec.dilation, spec.groups)
-        key = (tuple(spec.weight.shape), spec.bias is None, geometry, spec.relu, *shape, self.fixed.get(name))
+            return self._once(found, algorithm, spec, sources, folded)
+        key = (tuple(spec.weight.shape), spec.bias is None, *_geometry(spec), *shape, self.fixed.get(name))
         if key not in self._known:
             self._known[key] = self._try(name, found, spec, _example(spec, shape))
         known = self._known[key]
         self.results.append(TuningResult(name, known.algorithm, known.milliseconds, known.failures))
-        return found[known.algorithm]()
+        return self._once(found, known.algorithm, spec, sources, folded)
+
+    def _once(
+        self,
+        found: Mapping[str, Callable[[], Run]],
+        algorithm: str,
+        spec: ConvSpec,
+        sources: Sequence[Tensor],
+        folded: bytes,
+    ) -> Run:
+        """Return an algorithm ready to run: the same one for the same sources, as towers have them."""
+        key = (algorithm, *_geometry(spec), folded, *map(id, sources))
+        known = self._prepared.get(key)
+        # Another tensor may have got the number of one that is gone.
+        if not sources or known is None or any(ref() is None for ref in known.sources):
+            known = self._prepared[key] = _Prepared(found[algorithm](), [ref(source) for source in sources])
+        return known.run
 
     def _try(self, name: str, found: Mapping[str, Callable[[], Run]], spec: ConvSpec, x: Tensor) -> TuningResult:
-        expected = direct(spec)(x).float()
+        other: list[Tensor] = []
+        if spec.adds:
+            size = (x.shape[0], spec.weight.shape[0], *spec.output_size(x))
+            other = [torch.ones(size, dtype=x.dtype, device=x.device).to(memory_format=torch.channels_last)]
+        expected = direct(spec)(x, *other).float()
         scale = max(float(expected.norm()), torch.finfo(torch.float32).tiny)
         runs: dict[str, Callable[[], object]] = {}
         failures: dict[str, str] = {}
@@ -146,7 +190,7 @@ class Autotuner:
                 if x.is_cuda:
                     # Memory that the result is likely to get: an algorithm that reads it before it writes is found out.
                     torch.full_like(expected, float("nan"), dtype=x.dtype, memory_format=torch.channels_last)
-                got = run(x)
+                got = run(x, *other)
                 error = float((got.float() - expected).norm()) / scale if got.shape == expected.shape else float("inf")
             except (RuntimeError, ValueError, TypeError, AttributeError) as problem:
                 failures[algorithm] = f"{type(problem).__name__}: {problem}".partition("\n")[0]
@@ -156,7 +200,7 @@ class Autotuner:
                 continue
             if not self.autotune or len(found) == 1:
                 return TuningResult(name, algorithm, failures=failures)
-            runs[algorithm] = partial(run, x)
+            runs[algorithm] = partial(run, x, *other)
         if not runs:
             raise NetError(f"no algorithm computes it: {failures}", layer=name)
         times = seconds(runs, x.device)

@@ -121,7 +121,7 @@ class OptimizedNet:
                 self._kernels[step.makes[0]] = prepare(
                     step, bottoms, self.device, self.precision, autotuner, release=options.get("release", False)
                 )
-        self.graph = replace(graph, steps=tuple(replace(s, layer=s.layer.frozen("meta")) for s in graph.steps))
+        self.graph = replace(graph, steps=tuple(step.without_weights() for step in graph.steps))
         self.graph_break_reason = self._find_graph_break(options.get("graphs", True))
 
     def _find_graph_break(self, graphs: bool) -> str | None:

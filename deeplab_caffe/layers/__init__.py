@@ -38,6 +38,7 @@ from deeplab_caffe.layers.base import (
 )
 from deeplab_caffe.layers.blob import Blob, ParameterBlob
 from deeplab_caffe.layers.facts import (
+    AffineFact,
     ArgMaxFact,
     ConvolutionFact,
     CropFact,
@@ -45,12 +46,14 @@ from deeplab_caffe.layers.facts import (
     MaxPoolingFact,
     ProbabilityFact,
     ResizeFact,
+    SumFact,
 )
 from deeplab_caffe.layers.onnx import OnnxGraph
 from deeplab_caffe.layers.user_code import BlobVec, UserLayer
 
 __all__ = [
     "LAYERS",
+    "AffineFact",
     "ArgMaxFact",
     "Blob",
     "BlobVec",
@@ -67,6 +70,7 @@ __all__ = [
     "ReceptiveWindow",
     "ResizeFact",
     "Shape",
+    "SumFact",
     "UserLayer",
     "activation",
     "batch_norm",

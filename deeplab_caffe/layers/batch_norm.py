@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from deeplab_caffe.layers.base import Layer, NetContext, Shape, register
+from deeplab_caffe.layers.facts import AffineFact
 from deeplab_caffe.layers.onnx import OnnxGraph
 from deeplab_caffe.proto import caffe_pb2
 
@@ -37,6 +38,7 @@ class BatchNorm(Layer):
     roles = ("mean", "variance", "factor")
     kind = "weights"
     supports_half = True
+    fuses = frozenset({"relu"})
     capturable = per_item = False
     mean: nn.Parameter
     variance: nn.Parameter
@@ -137,6 +139,17 @@ class BatchNorm(Layer):
         """Add a batch's statistics to the sums, which fade a little."""
         for role, value in zip(self.roles, (mean, variance, 1), strict=True):
             getattr(self, role).mul_(self.param.batch_norm_param.moving_average_fraction).add_(value)
+
+    def numbers(self) -> tuple[Tensor, Tensor]:
+        """Return what stored statistics make of the channels: factors and summands, (C,) each, in float64."""
+        mean, variance, weight = (blob.detach().double() for blob in self.blobs)
+        weight = torch.where(weight == 0, 0.0, 1 / weight)
+        factor = (variance * weight + self.param.batch_norm_param.eps).rsqrt()
+        return factor, -mean * weight * factor
+
+    @property
+    def fact(self) -> AffineFact | None:
+        return AffineFact(self.numbers) if self.per_item else None
 
     def multiply_adds(self, bottom_shapes: list[Shape], top_shapes: list[Shape]) -> int:
         return math.prod(top_shapes[0])

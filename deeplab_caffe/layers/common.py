@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from deeplab_caffe.layers.base import Layer, NetContext, ReceptiveWindow, Shape, register
-from deeplab_caffe.layers.facts import ArgMaxFact, ProbabilityFact
+from deeplab_caffe.layers.facts import ArgMaxFact, ProbabilityFact, SumFact
 from deeplab_caffe.layers.onnx import OnnxGraph, int64
 from deeplab_caffe.ops.argmax import argmax
 from deeplab_caffe.proto import caffe_pb2
@@ -384,6 +384,11 @@ class Eltwise(Layer):
         for x in bottoms[2:]:
             top = torch.where(x > top, x, top)
         return (top,)
+
+    @property
+    def fact(self) -> SumFact | None:
+        adds = self.operation == "SUM" and len(self.param.bottom) == 2 and all(c == 1 for c in self.coeff)
+        return SumFact() if adds else None
 
     def to_onnx(self, graph: OnnxGraph, bottoms: list[str], tops: tuple[str, ...]) -> list[str]:
         if self.operation == "PROD":

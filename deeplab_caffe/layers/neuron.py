@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from deeplab_caffe.layers.base import Layer, NetContext, Shape, register
-from deeplab_caffe.layers.facts import ProbabilityFact
+from deeplab_caffe.layers.facts import AffineFact, ProbabilityFact
 from deeplab_caffe.layers.onnx import OnnxGraph
 from deeplab_caffe.proto import caffe_pb2
 
@@ -218,6 +218,13 @@ class Power(Layer):
         top = x if param.scale == 1 else x * param.scale
         top = top if param.shift == 0 else top + param.shift
         return (top if param.power == 1 else top.pow(param.power),)
+
+    @property
+    def fact(self) -> AffineFact | None:
+        param = self.param.power_param
+        if param.power != 1 or param.scale == 0:
+            return None
+        return AffineFact(lambda: (torch.tensor([param.scale]).double(), torch.tensor([param.shift]).double()))
 
     def to_onnx(self, graph: OnnxGraph, bottoms: list[str], tops: tuple[str, ...]) -> list[str]:
         param, x = self.param.power_param, bottoms[0]

@@ -66,9 +66,36 @@ def pack_weight(weight: Tensor, geometry: Geometry, shape: Sequence[int]) -> Ten
     )
 
 
-def packed_conv2d(x: Tensor, packed: Tensor, bias: Tensor | None, geometry: Geometry, *, relu: bool) -> Tensor:
-    """Return the convolution of channels-last ``x`` (N, C, H, W) with a packed weight, rectified if asked for."""
+def packed_conv2d(
+    x: Tensor,
+    packed: Tensor,
+    bias: Tensor | None,
+    geometry: Geometry,
+    *,
+    relu: bool,
+    other: Tensor | None = None,
+    spare: bool = False,
+) -> Tensor:
+    """Return the convolution of channels-last ``x`` (N, C, H, W) with a packed weight.
+
+    Args:
+        x: the input.
+        packed: the weight, from :func:`pack_weight`.
+        bias: (O,), or None.
+        geometry: the convolution's numbers.
+        relu: rectify the result.
+        other: channels-last, of the result's shape: is added first.
+        spare: the result may be written to the memory of ``other``.
+    """
     stride, pad, dilation, groups = geometry
+    if other is not None:
+        unary = "relu" if relu else None
+        numbers: tuple[object, ...] = (packed, bias, pad, stride, dilation, groups, "add", 1.0, unary, [], "")
+        if spare:
+            found: Tensor = torch.ops.mkldnn._convolution_pointwise_.binary(other, x, *numbers)
+        else:
+            found = torch.ops.mkldnn._convolution_pointwise.binary(x, other, *numbers)
+        return found
     activation = "relu" if relu else "none"
     y: Tensor = torch.ops.mkldnn._convolution_pointwise(
         x, packed, bias, pad, stride, dilation, groups, activation, [], ""

@@ -28,6 +28,8 @@ LATER_NETWORKS = (
     "deeplab_aspp_s_vgg16",
     "deeplab_aspp_resnet101",
     "deeplab_largefov_resnet101",
+    "deeplab_attention_vgg16",
+    "deeplab_dt_edgenet",
 )
 
 # Name: the network whose files it takes where it has none of its own. Recipes have their own train.prototxt; the others
@@ -44,6 +46,7 @@ BASES = MappingProxyType(
         "deeplab_bbox_em_fixed": "deeplab_largefov",
         "deeplab_semi_em_fixed": "deeplab_largefov",
         "deeplab_semi_bbox_em_fixed": "deeplab_largefov",
+        "deeplab_attention_vgg16_plain": "deeplab_attention_vgg16",
     }
 )
 

@@ -99,11 +99,15 @@ def convolution(
     return net.layer("Convolution", name, bottom, **param, convolution_param=fields)
 
 
-def scores(net: Net, name: str, bottom: str, share: str | None = None, **fields: Any) -> str:
-    """Write the convolution that gives each class's score; return its top. In a train net it begins anew."""
+def new_convolution(net: Net, name: str, bottom: str, share: str | None = None, **fields: Any) -> str:
+    """Write a convolution that begins anew in a train net, at ten times the rate of the others; return its top."""
     new = FILLED if net.training else {}
-    rates = NEW if net.training else ()
-    return convolution(net, name, bottom, rates=rates, share=share, num_output=net.num_labels, **fields, **new)
+    return convolution(net, name, bottom, rates=NEW if net.training else (), share=share, **fields, **new)
+
+
+def scores(net: Net, name: str, bottom: str, share: str | None = None, **fields: Any) -> str:
+    """Write the convolution that gives each class's score; return its top."""
+    return new_convolution(net, name, bottom, share, num_output=net.num_labels, **fields)
 
 
 def relu(net: Net, name: str, blob: str) -> str:
