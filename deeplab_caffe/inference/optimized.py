@@ -88,8 +88,7 @@ class OptimizedNet:
         unknown_options = options.keys() - OptimizeOptions.__annotations__.keys()
         if unknown_options:
             raise TypeError(f"optimize takes no {', '.join(sorted(unknown_options))}")
-        reference = next(net.parameters(), None)
-        self.device = torch.device("cpu") if reference is None else reference.device
+        self.device = next((parameter.device for parameter in net.parameters()), torch.device("cpu"))
         self.precision = precision_of(options.get("dtype") or net.dtype, self.device)
         graph = _inference_graph(net, options.get("blobs"))
         self.input_shapes = _sample_shapes(net, options.get("batch"), options.get("size"))
@@ -116,11 +115,13 @@ class OptimizedNet:
             raise NetError(f"algorithms for unknown convolutions {', '.join(sorted(unknown))}")
         known = graph.shapes(shapes)
         with self._memory_errors(shapes), switched(self.precision, self.device):
-            for step in graph.steps:
+            for step in _by_weights(graph.steps):
                 bottoms = [known[number] for number in step.reads]
                 self._kernels[step.makes[0]] = prepare(
                     step, bottoms, self.device, self.precision, autotuner, release=options.get("release", False)
                 )
+        names = [step.layer.name for step in graph.steps if isinstance(step.layer.fact, ConvolutionFact)]
+        self.tuning.sort(key=lambda result: names.index(result.layer))
         self.graph = replace(graph, steps=tuple(step.without_weights() for step in graph.steps))
         self.graph_break_reason = self._find_graph_break(options.get("graphs", True))
 
@@ -309,6 +310,20 @@ class OptimizedNet:
     def __repr__(self) -> str:
         how = f"not one graph: {self.graph_break_reason}" if self.graph_break_reason else "one CUDA graph"
         return f"OptimizedNet({self.precision.name} on {self.device}, {len(self.graph.steps)} steps, {how})"
+
+
+def _by_weights(steps: Sequence[Step]) -> list[Step]:
+    """Return steps in an order in which those that share weights, towers', follow one another.
+
+    They then share what is made of the weights, and with ``release`` the weights go as soon as that is done.
+    """
+    first: dict[int, int] = {}
+    places = []
+    for i, step in enumerate(steps):
+        parameters = list(map(id, step.layer.parameters()))
+        places.append(min((first[each] for each in parameters if each in first), default=i))
+        first.update((each, places[-1]) for each in parameters if each not in first)
+    return [steps[i] for i in sorted(range(len(steps)), key=places.__getitem__)]
 
 
 def _inference_graph(net: Net, blobs: Iterable[str] | None) -> Graph:
