@@ -16,7 +16,6 @@ from torch import Tensor
 from deeplab_caffe.arrays import nvrtc
 from deeplab_caffe.crf import CRFParams
 from deeplab_caffe.crf.inputs import Kind
-from deeplab_caffe.data.sources.transform import IMAGENET_MEAN_BGR
 from deeplab_caffe.errors import NetError
 from deeplab_caffe.inference.autotune import Autotuner, TuningResult
 from deeplab_caffe.inference.graphs import CapturedFunction, LRUCache
@@ -80,6 +79,7 @@ class OptimizedNet:
         precision: what it computes in.
         graph: what it runs.
         input_shapes: shapes of the inputs that it was prepared for, by name.
+        mean_value: what its image has had subtracted from B, G and R.
         tuning: how each convolution is computed, and what the alternatives took.
         graph_break_reason: why the forward pass is not one CUDA graph; None: it is.
     """
@@ -103,12 +103,13 @@ class OptimizedNet:
         )
         self.tuning: list[TuningResult] = autotuner.results
         self._kernels: dict[int, Kernel] = {}
+        self.mean_value = net.mean_value
         self._runner: HeadRunner | None = None
         self._lock = threading.Lock()
         self._cache: LRUCache[CapturedFunction] = LRUCache(options.get("cache_size", 4))
         shapes = list(self.input_shapes.values())
         if not on_gpu and graph.per_item:
-            shapes = [(min(shape[0], _CPU_ITEMS_AT_ONCE), *shape[1:]) for shape in shapes]
+            shapes = [(*(min(n, _CPU_ITEMS_AT_ONCE) for n in shape[:1]), *shape[1:]) for shape in shapes]
         convolutions = {step.layer.name for step in graph.steps if isinstance(step.layer.fact, ConvolutionFact)}
         unknown = set(autotuner.fixed) - convolutions
         if unknown:
@@ -156,7 +157,7 @@ class OptimizedNet:
         images: Tensor | np.ndarray,
         *,
         crf: CRFParams | None = None,
-        mean: tuple[float, float, float] = IMAGENET_MEAN_BGR,
+        mean: tuple[float, float, float] | None = None,
         kind: Kind | None = None,
     ) -> Tensor:
         """Return labels of photographs of one size, as :class:`deeplab_caffe.Segmenter` finds them, all on the device.
@@ -164,7 +165,7 @@ class OptimizedNet:
         Args:
             images: uint8 RGB (N, H, W, 3), numpy's or torch's, here or on the device.
             crf: parameters of the dense CRF; None for none.
-            mean: what to subtract from B, G and R.
+            mean: what to subtract from B, G and R; None: what the net says, :attr:`deeplab_caffe.Net.mean_value`.
             kind: what the net puts out, for the CRF: see :class:`deeplab_caffe.Segmenter`.
 
         Returns:
@@ -187,7 +188,7 @@ class OptimizedNet:
         *,
         wanted: Sequence[str] = ("labels",),
         crf: CRFParams | None = None,
-        mean: tuple[float, float, float] = IMAGENET_MEAN_BGR,
+        mean: tuple[float, float, float] | None = None,
         crop_size: int = 1,
         kind: Kind | None = None,
     ) -> dict[str, Tensor]:
@@ -197,14 +198,14 @@ class OptimizedNet:
             images: uint8 RGB (N, H, W, 3), here or on the device.
             wanted: ``"labels"``, ``"scores"``, ``"probabilities"``, ``"marginals"``.
             crf: parameters of the dense CRF; None for none.
-            mean: what to subtract from B, G and R.
+            mean: what to subtract from B, G and R; None: what the net says, :attr:`deeplab_caffe.Net.mean_value`.
             crop_size: pad images to at least this side.
             kind: as for :meth:`label_images`.
 
         Raises:
             NetError: the net does not take them, or they are too large for the memory.
         """
-        runner, wanted = self.head_runner, tuple(wanted)
+        runner, wanted, mean = self.head_runner, tuple(wanted), mean or self.mean_value
         for least in images.shape[1:3]:
             runner.fit(max(least, crop_size))
         function = partial(runner.results, wanted=wanted, crf=crf, mean=mean, crop_size=crop_size, kind=kind)
@@ -237,7 +238,7 @@ class OptimizedNet:
 
         graph = graph or self.graph
         items = _CPU_ITEMS_AT_ONCE
-        if self.device.type != "cpu" or not graph.per_item or inputs[0].shape[0] <= items:
+        if self.device.type != "cpu" or not graph.per_item or max(inputs[0].shape[:1], default=1) <= items:
             return graph.execute(inputs, run)
         found: dict[str, Tensor] = {}
         for begin in range(0, inputs[0].shape[0], items):
@@ -250,7 +251,8 @@ class OptimizedNet:
     def _label(self, x: Tensor) -> dict[str, Tensor]:
         head = self.head_runner.head
         (values,) = self._forward(x, graph=head.graph).values()
-        return {"labels": head.output(values, head.size(values)).labels()}
+        image = (x.shape[2], x.shape[3])
+        return {"labels": head.output(values, head.size(values, image), image=image).labels()}
 
     def _run(
         self,
@@ -298,7 +300,7 @@ class OptimizedNet:
             if (
                 not isinstance(x, Tensor)
                 or x.dim() != len(shape)
-                or x.shape[1] != shape[1]
+                or x.shape[1:2] != shape[1:2]
                 or not x.is_floating_point()
             ):
                 came = f"{x.dtype} {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__

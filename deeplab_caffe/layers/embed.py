@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -26,7 +24,7 @@ class Embed(Layer):
     capturable = False
     per_item = True
     kind = "weights"
-    label_bottoms: ClassVar[tuple[int, ...]] = (0,)
+    label_bottoms = (0,)
 
     def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:
         super().__init__(param, context)

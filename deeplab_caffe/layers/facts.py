@@ -41,15 +41,17 @@ class MaxPoolingFact:
 
 @dataclass(frozen=True)
 class ResizeFact:
-    """Align-corners bilinear resizing of a part of the bottom.
+    """Bilinear resizing of a part of the first bottom; a second one has the size that it is brought to.
 
     Attributes:
         begin: rows and columns that are cut off at the top and left first.
         end: rows and columns that are cut off at the bottom and right first.
+        align_corners: as for :func:`deeplab_caffe.ops.interp.interp`.
     """
 
     begin: int = 0
     end: int = 0
+    align_corners: bool = True
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from torch import Tensor
 from deeplab_caffe.errors import MOST_LISTED, NetError, listed
 from deeplab_caffe.layers import LAYERS, Layer, NetContext, Shape, create_layer, layer_class
 from deeplab_caffe.net.graph import Graph, Step, mark_dead, mark_inplace
-from deeplab_caffe.proto import Dialect, caffe_pb2
+from deeplab_caffe.proto import Dialect, LayerLines, caffe_pb2
 
 
 def input_shapes(net: caffe_pb2.NetParameter, dialect: Dialect) -> dict[str, Shape]:
@@ -85,15 +85,32 @@ def _refusal(
             except Exception:
                 # Other people's layers fail as they like; what was found before counts.
                 continue
-    if len(found) == 1:
-        return found[0]
+    return found[0] if len(found) == 1 else _together(found)
+
+
+def _together(found: Sequence[NetError], lines: LayerLines | None = None) -> NetError:
+    """Return one error for several, which name their layers, and their lines if there are some."""
     layers: dict[str, list[str]] = {}
     for one in found:
-        layers.setdefault(one.reason, []).append(f"'{one.layer}'")
+        line = lines.of(one.layer or "") if lines else None
+        layers.setdefault(one.reason, []).append(f"'{one.layer}'" + (f" in line {line}" if line else ""))
     reasons = [f"{reason} ({listed(names[:3], len(names), ', ')})" for reason, names in layers.items()]
-    refusal = NetError(f"{len(found)} layers are refused: {listed(reasons[:MOST_LISTED], len(reasons))}")
-    refusal.layer = found[0].layer
-    return refusal
+    message = f"{len(found)} layers are refused: {listed(reasons[:MOST_LISTED], len(reasons))}"
+    layer = found[0].layer
+    place = (lines.path, lines.of(layer or "")) if lines else (None, None)
+    return NetError(message, layer, path=place[0], line=place[1], parts=found)
+
+
+def with_lines(error: NetError, lines: LayerLines) -> NetError:
+    """Return an error about layers with its prototxt and their lines; as it is where the file has no such layer."""
+    line = None if error.layer is None or error.path is not None else lines.of(error.layer)
+    if line is None:
+        return error
+    return (
+        _together(error.parts, lines)
+        if error.parts
+        else NetError(error.reason, error.layer, path=lines.path, line=line)
+    )
 
 
 def _build_graph(net: caffe_pb2.NetParameter, context: NetContext, blob_shapes: dict[str, Shape]) -> Graph:

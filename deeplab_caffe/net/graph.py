@@ -332,7 +332,16 @@ def mark_spare(graph: Graph) -> Graph:
     return replace(graph, steps=tuple(adds))
 
 
-def lower(graph: Graph, outputs: Mapping[str, int]) -> Graph:
-    """Return what inference needs for these values: no identities, nothing unused, and few steps."""
+ALL_FUSIONS: tuple[Fusion, ...] = (with_affine, with_addition, with_activation)
+
+
+def lower(graph: Graph, outputs: Mapping[str, int], fusions: Sequence[Fusion] = ALL_FUSIONS) -> Graph:
+    """Return what inference needs for these values: no identities, nothing unused, and few steps.
+
+    Args:
+        graph: the graph.
+        outputs: numbers of the values, by name.
+        fusions: those that whoever runs it can do with; see :func:`fuse`.
+    """
     graph = drop_identities(replace(graph, outputs=dict(outputs)))
-    return mark_spare(fuse(keep_wanted(graph, graph.outputs), (with_affine, with_addition, with_activation)))
+    return mark_spare(fuse(keep_wanted(graph, graph.outputs), fusions))

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from deeplab_caffe import proto
 from deeplab_caffe.data.sources.rng import CaffeRNG
+from deeplab_caffe.data.sources.transform import IMAGENET_MEAN_BGR
 from deeplab_caffe.errors import DeepLabCaffeError, NetError
 from deeplab_caffe.layers import Layer, NetContext, Shape
-from deeplab_caffe.net.build import build_graph, input_shapes
+from deeplab_caffe.net.build import build_graph, input_shapes, with_lines
 from deeplab_caffe.net.graph import Step, fuse_activations
 from deeplab_caffe.net.weights import load_weights, save
 from deeplab_caffe.proto import caffe_pb2
@@ -165,7 +166,12 @@ class Net(nn.Module):
         with torch.random.fork_rng(devices=(), enabled=seed is not None):
             if seed is not None:
                 torch.default_generator.manual_seed(seed)
-            self.graph = build_graph(self.param, self.context, self.blob_shapes)
+            try:
+                self.graph = build_graph(self.param, self.context, self.blob_shapes)
+            except NetError as error:
+                if isinstance(prototxt, caffe_pb2.NetParameter):
+                    raise
+                raise with_lines(error, proto.LayerLines(prototxt)) from error
         # Without gradients, layers apply the in-place activations behind them.
         self._fused = fuse_activations(self.graph, self.graph.blobs.values())
         self.outputs = list(self.graph.outputs)
@@ -177,7 +183,9 @@ class Net(nn.Module):
             for layer in self.layers:
                 layer.to(self.dtype if layer.supports_half else torch.float32)
         if channels_last:
-            self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
+            for weight in self.parameters():
+                if weight.dim() == 4:
+                    weight.data = weight.data.contiguous(memory_format=torch.channels_last)
         self.train(self.context.training)
 
     def _register_layers(self) -> None:
@@ -231,6 +239,18 @@ class Net(nn.Module):
     def name(self) -> str:
         """Return the net's name in the prototxt."""
         return self.param.name
+
+    @property
+    def mean_value(self) -> tuple[float, float, float]:
+        """Return what its image has had subtracted from B, G and R; an Input layer's ``transform_param`` may say it.
+
+        Raises:
+            NetError: neither one ``mean_value`` nor three.
+        """
+        means = self.param.mean_value or IMAGENET_MEAN_BGR
+        if len(means) not in (1, 3):
+            raise NetError(f"net '{self.name}': its input needs one mean_value or three, got {len(means)}")
+        return means[0], means[len(means) // 2], means[-1]
 
     def copy_from(self, weights: str | PathLike[str], *, missing: str | None = None) -> None:
         """Load weights by layer name, as Caffe does.

@@ -223,11 +223,10 @@ def save_weights(
     Raises:
         CaffeModelError: the file cannot be written, or the dialect cannot hold the net.
     """
-    dialect = dialect or net.dialect.name
     saved = caffe_pb2.NetParameter(name=net.param.name, input=net.param.input, layer=net.param.layer)
     saved.dialect = net.dialect.name
     for written, layer in zip(saved.layer, net.layers, strict=True):
-        if dialect != "v1":
+        if (dialect or net.dialect.name) != "v1":
             written.phase = net.context.phase
         if layer.default_loss_weight and not written.loss_weight:
             # The original's loss layers note their weight when they are set up (loss_layer.cpp).

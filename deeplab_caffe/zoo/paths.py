@@ -30,6 +30,8 @@ LATER_NETWORKS = (
     "deeplab_largefov_resnet101",
     "deeplab_attention_vgg16",
     "deeplab_dt_edgenet",
+    "deeplab_v3_resnet50",
+    "deeplab_v3_resnet101",
 )
 
 # Name: the network whose files it takes where it has none of its own. Recipes have their own train.prototxt; the others
@@ -71,6 +73,15 @@ def prototxt_path(name: str, kind: str = "deploy") -> Path:
     folder = _folder()
     own = folder / name / f"{kind}.prototxt"
     return own if name not in BASES or own.is_file() else folder / BASES[name] / f"{kind}.prototxt"
+
+
+def prototxt_paths(name: str) -> dict[str, Path]:
+    """Return the prototxts that a network or recipe has, by kind; none if the package has no such network."""
+    try:
+        found = {kind: prototxt_path(name, kind) for kind in KINDS}
+    except DeepLabCaffeError:
+        return {}
+    return {kind: path for kind, path in found.items() if path.is_file()}
 
 
 def _folder() -> Path:

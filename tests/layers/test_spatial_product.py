@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from deeplab_caffe.errors import NetError
+from deeplab_caffe.proto import V2
 from tests.layers.build import make, noise, run
 
 
@@ -39,12 +40,29 @@ def test_more_items_than_at_set_up() -> None:
         ([(2, 3, 4, 5), (1, 1, 4, 5)], r"must be \(2, 1, 4, 5\), got \(1, 1, 4, 5\)"),
         ([(2, 3, 4, 5), (2, 1, 5, 4)], r"must be \(2, 1, 4, 5\), got \(2, 1, 5, 4\)"),
         ([(2, 3, 4, 5), (2, 4, 5)], r"must be \(2, 1, 4, 5\), got \(2, 4, 5\)"),
-        ([(2, 3), (2, 1)], r"bottom 'b0' must be \(N, C, H, W\), got \(2, 3\)"),
+        ([(2,), (2,)], r"bottom 'b0' must have channels, a second axis, got \(2,\)"),
+        ([(2, 3), (2, 1, 1)], r"must be \(2, 1\), got \(2, 1, 1\)"),
     ],
 )
 def test_bottoms_that_do_not_fit(shapes: list[tuple[int, ...]], message: str) -> None:
     with pytest.raises(NetError, match=f"layer 'l': .*{message}"):
-        make("SpatialProduct", "", shapes)
+        make("SpatialProduct", "", shapes, dialect=V2)
+
+
+@pytest.mark.parametrize(
+    ("scores", "weights"),
+    [
+        ((2, 3), (2,)),
+        ((2, 3), (2, 1)),
+        ((2, 3, 4), (2, 1, 4)),
+        ((2, 3, 4, 1), (2, 1, 4)),
+        ((2, 3, 2, 1, 2), (2, 1, 2, 1, 2)),
+    ],
+)
+def test_any_number_of_axes(scores: tuple[int, ...], weights: tuple[int, ...]) -> None:
+    x, factors = noise(*scores), noise(*weights, seed=1)
+    expected = x * factors.reshape(scores[0], 1, *scores[2:])
+    assert torch.equal(run("SpatialProduct", "", x, factors, dialect=V2), expected)
 
 
 def test_it_takes_two_bottoms() -> None:

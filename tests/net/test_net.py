@@ -16,7 +16,7 @@ import deeplab_caffe.pycaffe as caffe
 from deeplab_caffe import NetError
 from deeplab_caffe.errors import PrototxtError
 from deeplab_caffe.layers import LAYERS
-from deeplab_caffe.proto import parse_net
+from deeplab_caffe.proto import format_message, parse_net
 from tests.goldens import relative_error
 from tests.nets import INTERP, SMALL, build, conv, inputs, layer, noise, parse, relu
 
@@ -661,3 +661,17 @@ def test_many_refused_layers_make_a_bounded_message() -> None:
     layers = "".join(f'layer {{ name: "l{i}" type: "Fork{i}" bottom: "d" top: "t{i}" }}\n' for i in range(1000))
     with pytest.raises(NetError, match=r"^1000 layers are refused: .*Fork19.*; and 980 more$"):
         dc.Net(parse_net('input: "d" input_shape { dim: 1 }\n' + layers))
+
+
+def test_the_mean_that_an_input_layer_says() -> None:
+    text = 'layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 dim: 4 dim: 4 } } %s }'
+    means = "transform_param { mean_value: 103.5 mean_value: 116 mean_value: 123 }"
+    net = build(text % means)
+    assert net.mean_value == (103.5, 116, 123)
+    assert parse_net(format_message(parse(text % means))).mean_value == [103.5, 116, 123]
+    assert build(text % "transform_param { mean_value: 7 }").mean_value == (7, 7, 7)
+    assert build(text % "").mean_value == dc.data.sources.transform.IMAGENET_MEAN_BGR
+    with pytest.raises(NetError, match="its input needs one mean_value or three, got 2"):
+        _ = build(text % "transform_param { mean_value: 7 mean_value: 8 }").mean_value
+    old = inputs(data=(1, 3, 4, 4)) + relu("r", "data")
+    assert build(old).mean_value == dc.data.sources.transform.IMAGENET_MEAN_BGR

@@ -325,3 +325,14 @@ def test_layer_names_of_all_kinds_are_keys(tmp_path: Path) -> None:
 def test_names_are_those_of_the_other_phase() -> None:
     text = SMALL + layer("SILENCE", "s", "score", "", "include { phase: TRAIN }")
     assert list(build(text).state_dict()) == list(build(text, phase="TRAIN").state_dict())
+
+
+def test_options_of_this_package_are_written_for_itself_and_refused_for_others(tmp_path: Path) -> None:
+    params = "interp_param { zoom_factor: 2 align_corners: false }"
+    up = f'layer {{ name: "up" type: "Interp" bottom: "data" top: "up" {params} }}'
+    net = build('input: "data" input_shape { dim: 1 dim: 3 dim: 4 dim: 4 }' + up)
+    save_weights(net, tmp_path / "own.caffemodel")
+    with pytest.raises(CaffeModelError, match="layer 'up': cannot be written for DeepLab v2: .*align_corners: false"):
+        save_weights(net, tmp_path / "v2.caffemodel", dialect="v2")
+    assert [path.name for path in tmp_path.iterdir()] == ["own.caffemodel"]
+    saved(build(SMALL + layer("INTERP", "up", "score", "up", params)), tmp_path)

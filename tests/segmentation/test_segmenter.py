@@ -196,6 +196,8 @@ ENDS = {
     + 'layers { name: "p" type: PADDING bottom: "f" top: "g" padding_param { pad_beg: 1 pad_end: -1 } }',
     "layer behind": ZOOMED + 'layers { name: "a" type: ABSVAL bottom: "f" top: "f" }',
     "another reader": ZOOMED + 'layers { name: "a" type: ABSVAL bottom: "f" top: "a" }',
+    "input's size": STRIDED
+    + 'layers { name: "i" type: INTERP bottom: "s" bottom: "data" top: "f" interp_param { align_corners: false } } ',
     "wrong zoom": ZOOMED.replace("zoom_factor: 8", "zoom_factor: 3"),
 }
 
@@ -210,7 +212,7 @@ def ends_with(name: str, **options: object) -> dc.Segmenter:
 
 BLOBS = {"another reader": "f"}
 # Rows that a crop behind the INTERP layer takes off at the top.
-FOUND = {"zoom": 0, "wrong zoom": 0, "crop behind": 7, "crop inside": 0, "another reader": 0}
+FOUND = {"zoom": 0, "input's size": 0, "wrong zoom": 0, "crop behind": 7, "crop inside": 0, "another reader": 0}
 
 
 @pytest.mark.parametrize("name", ENDS)
@@ -448,3 +450,17 @@ def test_what_black_and_white_are(photo: np.ndarray) -> None:
         toy_segmenter()(image // 200)
     with pytest.raises(dc.CRFError, match="image_range must be"):
         toy_segmenter(image_range=1)
+
+
+@pytest.mark.parametrize("optimize", [True, False])
+def test_the_mean_is_what_the_net_says(optimize: bool) -> None:
+    text = 'layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 dim: 4 dim: 4 } } '
+    text += "transform_param { mean_value: 10 mean_value: 20 mean_value: 30 } }"
+    text += 'layer { name: "p" type: "Power" bottom: "data" top: "p" power_param { scale: 2 } }'
+    image = np.zeros((5, 6, 3), np.uint8)
+    net = proto.parse_net(text)
+    for seg in (dc.Segmenter(net, device="cpu", optimize=optimize), dc.Segmenter(dc.Net(net).optimize())):
+        assert seg.mean == (10, 20, 30)
+        assert seg.scores(image)[:, 0, 0].tolist() == [-20, -40, -60]
+    assert dc.Segmenter(net, device="cpu", mean=(1, 2, 3)).scores(image)[:, 0, 0].tolist() == [-2, -4, -6]
+    assert dc.Net(net).optimize().label_images(image[None]).unique().tolist() == [0]

@@ -9,10 +9,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from tools.networks import deeplab_attention_vgg16, deeplab_dt_edgenet, deeplab_resnet101, deeplab_vgg16
+from tools.networks import deeplab_attention_vgg16, deeplab_dt_edgenet, deeplab_resnet101, deeplab_v3, deeplab_vgg16
 
 ROOT = Path(__file__).resolve().parent.parent.parent / "prototxt"
-MODULES = (deeplab_vgg16, deeplab_resnet101, deeplab_attention_vgg16, deeplab_dt_edgenet)
+MODULES = (deeplab_vgg16, deeplab_resnet101, deeplab_attention_vgg16, deeplab_dt_edgenet, deeplab_v3)
 
 
 def files() -> dict[str, str]:
