@@ -25,12 +25,15 @@ from deeplab_caffe.layers import ConvolutionFact, Shape
 from deeplab_caffe.net import Net, OptimizeOptions
 from deeplab_caffe.net.graph import Graph, Step, lower
 from deeplab_caffe.net.head import HeadRunner, checked_images
+from deeplab_caffe.net.sizes import checked_shapes
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 # An image's activations at a time: more of them leave the processor's caches, and take memory. See docs/inference.md.
 _CPU_ITEMS_AT_ONCE = 1
+# Of so many input shapes it is remembered that they fit.
+_MOST_SHAPES = 256
 
 
 def optimize(net: Net, **options: Unpack[OptimizeOptions]) -> OptimizedNet:
@@ -106,6 +109,7 @@ class OptimizedNet:
         self.mean_value = net.mean_value
         self._runner: HeadRunner | None = None
         self._lock = threading.Lock()
+        self._fitting: set[tuple[Shape, ...]] = set()
         self._cache: LRUCache[CapturedFunction] = LRUCache(options.get("cache_size", 4))
         shapes = list(self.input_shapes.values())
         if not on_gpu and graph.per_item:
@@ -307,7 +311,16 @@ class OptimizedNet:
                 raise NetError(f"input '{name}': expected a floating-point blob like {shape}, got {came}")
             if x.device != self.device:
                 raise NetError(f"input '{name}' is on {x.device}, the net is on {self.device}: move it there")
+        self._check_shapes(tuple(tuple(values[name].shape) for name in names))
         return [values[name] for name in names]
+
+    def _check_shapes(self, shapes: tuple[Shape, ...]) -> None:
+        """Check that all layers take them: a sum, say, would spread one pixel over all of another tower's."""
+        if shapes not in self._fitting:
+            checked_shapes(self.graph, shapes)
+            if len(self._fitting) == _MOST_SHAPES:
+                self._fitting.clear()
+            self._fitting.add(shapes)
 
     def __repr__(self) -> str:
         how = f"not one graph: {self.graph_break_reason}" if self.graph_break_reason else "one CUDA graph"

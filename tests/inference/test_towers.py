@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import deeplab_caffe as dc
+from deeplab_caffe.errors import NetError
 from deeplab_caffe.inference import convolution, optimized
 from deeplab_caffe.inference.convolution import ConvSpec
 from deeplab_caffe.ops.packed_conv import Geometry, operators_exist, pack_weight, same_order
@@ -99,3 +100,13 @@ def test_released_weights_go_layer_by_layer() -> None:
         patch.setattr(optimized, "prepare", count)
         net.optimize(release=True)
     assert alive == [2, 2, 2, 2, 1, 1]
+
+
+def test_one_pixel_is_not_spread_over_another_towers() -> None:
+    """As torch would do it: a size at which two towers do not meet."""
+    text = "".join(f'input: "{name}" input_shape {{ dim: [1, 2, 4, 4] }} ' for name in "ab")
+    text += 'layer { name: "max" type: "Eltwise" bottom: "a" bottom: "b" top: "max" eltwise_param { operation: MAX } }'
+    fast = dc.Net(parse_net(text)).optimize()
+    assert fast(torch.zeros(1, 2, 4, 4), torch.ones(1, 2, 4, 4)).sum() == 32
+    with pytest.raises(NetError, match=r"layer 'max': bottom 'b' is \(1, 2, 1, 1\), the first bottom"):
+        fast(torch.zeros(1, 2, 4, 4), torch.ones(1, 2, 1, 1))
