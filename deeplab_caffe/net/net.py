@@ -19,6 +19,7 @@ from deeplab_caffe.errors import DeepLabCaffeError, NetError
 from deeplab_caffe.layers import Layer, NetContext, Shape
 from deeplab_caffe.net.build import build_graph, input_shapes, with_lines
 from deeplab_caffe.net.graph import Step, fuse_activations
+from deeplab_caffe.net.sizes import checked_shapes
 from deeplab_caffe.net.weights import load_weights, save
 from deeplab_caffe.proto import caffe_pb2
 
@@ -288,7 +289,7 @@ class Net(nn.Module):
             NetError: an unknown input, or a shape that does not fit a layer.
         """
         self._check_names(inputs, "shapes")
-        shapes = self.graph.shapes([tuple(inputs.get(name, self.blob_shapes[name])) for name in self.inputs])
+        shapes = checked_shapes(self.graph, [tuple(inputs.get(name, self.blob_shapes[name])) for name in self.inputs])
         return {name: shapes[number] for name, number in self.graph.blobs.items()}
 
     def _check_names(self, given: Mapping[str, object], what: str) -> None:
@@ -323,7 +324,13 @@ class Net(nn.Module):
             return part.execute(given, self.run_layer)
         blobs = list(blobs)
         wanted = graph.wanted([*self.outputs, *blobs])
-        found = graph.execute(self._feed(args, inputs), self.run_layer, wanted)
+        given = self._feed(args, inputs)
+        try:
+            found = graph.execute(given, self.run_layer, wanted)
+        except NetError:
+            # If it is the shapes, say which do.
+            checked_shapes(graph, [tuple(x.shape) for x in given])
+            raise
         if len(found) == 1 and not blobs:
             return next(iter(found.values()))
         return found
