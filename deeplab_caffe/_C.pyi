@@ -171,6 +171,34 @@ def cuda_filter(
     stream: SupportsIndex,
 ) -> None: ...
 def cuda_filter_bytes(lattices: Sequence[CudaLattice], values: TensorView) -> int: ...
+def domain_transform_backward(
+    x: TensorView,
+    edges: TensorView,
+    sizes: TensorView | None,
+    grad: TensorView,
+    grad_x: TensorView,
+    grad_edges: TensorView,
+    scratch: TensorView,
+    iterations: SupportsIndex,
+    spatial_sigma: SupportsFloat,
+    range_sigma: SupportsFloat,
+    min_weight: SupportsFloat,
+    clamp: bool,
+    stream: SupportsIndex = 0,
+) -> None: ...
+def domain_transform_forward(
+    x: TensorView,
+    edges: TensorView,
+    sizes: TensorView | None,
+    output: TensorView,
+    iterations: SupportsIndex,
+    spatial_sigma: SupportsFloat,
+    range_sigma: SupportsFloat,
+    min_weight: SupportsFloat,
+    clamp: bool,
+    stream: SupportsIndex = 0,
+) -> None: ...
+def domain_transform_scratch(x: TensorView, iterations: SupportsIndex) -> int: ...
 def im2col(
     input: TensorView,
     columns: TensorView,

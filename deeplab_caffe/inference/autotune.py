@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from time import perf_counter
-from weakref import ref
 
 import torch
 from torch import Tensor
@@ -73,12 +72,21 @@ def _example(spec: ConvSpec, shape: Sequence[int]) -> Tensor:
     return x.to(spec.weight.dtype, memory_format=torch.channels_last)
 
 
-@dataclass(frozen=True)
-class _Prepared:
-    """An algorithm with its weights, and what they were made of."""
+@dataclass
+class _Shared:
+    """What convolutions of the same weights share, as those of a net's towers do.
 
-    run: Run
-    sources: list[ref[Tensor]]
+    Attributes:
+        sources: what the weights were made of; held, lest another tensor gets their ids.
+        key: tells them from others.
+        spec: the first one's.
+        runs: algorithms made ready.
+    """
+
+    sources: Sequence[Tensor]
+    key: tuple[object, ...]
+    spec: ConvSpec
+    runs: dict[tuple[object, ...], Run] = field(default_factory=dict)
 
 
 def _geometry(spec: ConvSpec) -> tuple[object, ...]:
@@ -113,7 +121,7 @@ class Autotuner:
         self.fixed = dict(fixed or {})
         self.results: list[TuningResult] = []
         self._known: dict[tuple[object, ...], TuningResult] = {}
-        self._prepared: dict[tuple[object, ...], _Prepared] = {}
+        self._shared: _Shared | None = None
 
     def choose(
         self,
@@ -131,16 +139,19 @@ class Autotuner:
             engine: ``"CAFFE"`` or ``"CUDNN"``.
             spec: what is to be computed.
             shape: of the input it will mostly see.
-            sources: what the weights were made of: convolutions of the same ones share what they prepare of them.
+            sources: what the weights were made of: convolutions of the same ones that come one after the other share
+                what they prepare of them.
             folded: numbers that went into the weights besides.
 
         Raises:
             NetError: ``fixed`` names an algorithm that this layer does not have, or no algorithm works.
         """
+        shared = self._shared_by(spec, sources, folded)
+        spec = replace(spec, weight=shared.spec.weight, bias=shared.spec.bias, packs=shared.spec.packs)
         if engine == "CAFFE":
             found: dict[str, Callable[[], Run]] = {"caffe_engine": lambda: caffe_engine(spec)}
             self.results.append(TuningResult(name, "caffe_engine"))
-            return self._once(found, "caffe_engine", spec, sources, folded)
+            return self._once(found, "caffe_engine", spec, shape)
         found = algorithms(spec, shape)
         if name in self.fixed:
             if self.fixed[name] not in found:
@@ -151,29 +162,34 @@ class Autotuner:
         if len(found) == 1 and not self.verify:
             algorithm = next(iter(found))
             self.results.append(TuningResult(name, algorithm))
-            return self._once(found, algorithm, spec, sources, folded)
+            return self._once(found, algorithm, spec, shape)
         key = (tuple(spec.weight.shape), spec.bias is None, *_geometry(spec), *shape, self.fixed.get(name))
         if key not in self._known:
+            count = len(spec.packs)
             self._known[key] = self._try(name, found, spec, _example(spec, shape))
+            del spec.packs[count:]
         known = self._known[key]
         self.results.append(TuningResult(name, known.algorithm, known.milliseconds, known.failures))
-        return self._once(found, known.algorithm, spec, sources, folded)
+        return self._once(found, known.algorithm, spec, shape)
+
+    def _shared_by(self, spec: ConvSpec, sources: Sequence[Tensor], folded: bytes) -> _Shared:
+        """Return what the convolution shares with the one before it, if that is of the same weights."""
+        key = (*map(id, sources), folded, spec.weight.dtype)
+        if not sources or self._shared is None or self._shared.key != key:
+            self._shared = _Shared(sources, key, spec)
+        return self._shared
 
     def _once(
-        self,
-        found: Mapping[str, Callable[[], Run]],
-        algorithm: str,
-        spec: ConvSpec,
-        sources: Sequence[Tensor],
-        folded: bytes,
+        self, found: Mapping[str, Callable[[], Run]], algorithm: str, spec: ConvSpec, shape: Sequence[int]
     ) -> Run:
-        """Return an algorithm ready to run: the same one for the same sources, as towers have them."""
-        key = (algorithm, *_geometry(spec), folded, *map(id, sources))
-        known = self._prepared.get(key)
-        # Another tensor may have got the number of one that is gone.
-        if not sources or known is None or any(ref() is None for ref in known.sources):
-            known = self._prepared[key] = _Prepared(found[algorithm](), [ref(source) for source in sources])
-        return known.run
+        """Return an algorithm ready to run: the same one for the same weights."""
+        assert self._shared is not None
+        # On the CPU the order of packed weights depends on the shape.
+        key = (algorithm, *_geometry(spec), *(() if spec.weight.is_cuda else shape))
+        runs = self._shared.runs
+        if key not in runs:
+            runs[key] = found[algorithm]()
+        return runs[key]
 
     def _try(self, name: str, found: Mapping[str, Callable[[], Run]], spec: ConvSpec, x: Tensor) -> TuningResult:
         other: list[Tensor] = []

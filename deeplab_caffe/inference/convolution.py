@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +18,7 @@ from torch import Tensor
 from deeplab_caffe.inference import sub_grids
 from deeplab_caffe.layers import ConvolutionFact
 from deeplab_caffe.ops.hole import conv2d
-from deeplab_caffe.ops.packed_conv import Geometry, operators_exist, pack_weight, packed_conv2d
+from deeplab_caffe.ops.packed_conv import Geometry, operators_exist, pack_weight, packed_conv2d, same_order
 from deeplab_caffe.ops.sizes import output_hw
 
 Pair = tuple[int, int]
@@ -44,6 +44,7 @@ class ConvSpec:
         stride: (height, width), as are pad and dilation.
         relu: max(x, 0) behind it.
         adds: before that the sum with another blob.
+        packs: packed forms of the weight, which convolutions of the same weight share.
     """
 
     weight: Tensor
@@ -54,6 +55,7 @@ class ConvSpec:
     groups: int
     relu: bool
     adds: bool = False
+    packs: list[Tensor] = field(default_factory=list, compare=False, repr=False)
 
     @property
     def kernel(self) -> Pair:
@@ -74,6 +76,18 @@ class ConvSpec:
     def output_size(self, x: Tensor) -> Pair:
         """Return (OH, OW) for this input."""
         return output_hw(x.shape, self.kernel, self.stride, self.pad, self.dilation)
+
+    def packed(self, geometry: Geometry, shape: Sequence[int]) -> Tensor:
+        """Return the weight packed for an input of this shape.
+
+        The best order may depend on the shape; in another one oneDNN works too, but reorders the weight in every run.
+        Where the order is that of one of :attr:`packs`, it is that one.
+        """
+        new = pack_weight(self.weight, geometry, shape)
+        found = next((pack for pack in self.packs if same_order(pack, new)), None)
+        if found is None:
+            self.packs.append(new)
+        return new if found is None else found
 
 
 def spec_of(
@@ -146,7 +160,7 @@ def cudnn_added(spec: ConvSpec) -> Run:
 def onednn_added(spec: ConvSpec, shape: Sequence[int]) -> Run:
     """Use the convolution of oneDNN with sum and ReLU, its weights packed as in :func:`onednn_packed`."""
     geometry = Geometry(spec.stride, spec.pad, spec.dilation, spec.groups)
-    packed = pack_weight(spec.weight, geometry, shape)
+    packed = spec.packed(geometry, shape)
     bias, relu = spec.bias, spec.relu
 
     def run(x: Tensor, other: Tensor, spare: bool = False) -> Tensor:
@@ -158,7 +172,7 @@ def onednn_added(spec: ConvSpec, shape: Sequence[int]) -> Run:
 def onednn_packed(spec: ConvSpec, shape: Sequence[int]) -> Run:
     """Use the convolution of oneDNN with ReLU, its weights in an order that suits ``shape`` best but takes any."""
     geometry = Geometry(spec.stride, spec.pad, spec.dilation, spec.groups)
-    packed = pack_weight(spec.weight, geometry, shape)
+    packed = spec.packed(geometry, shape)
     bias, relu = spec.bias, spec.relu
     return lambda x: packed_conv2d(x, packed, bias, geometry, relu=relu)
 
@@ -212,7 +226,7 @@ def padded_channels(spec: ConvSpec, convolution: Callable[[ConvSpec], Run]) -> R
     """Fill the input's channels up with zeros to what tensor cores take: for images of three."""
     more = -spec.weight.shape[1] % _TENSOR_CORE_CHANNELS
     weight = F.pad(spec.weight, (0, 0, 0, 0, 0, more)).contiguous(memory_format=torch.channels_last)
-    inner = convolution(replace(spec, weight=weight))
+    inner = convolution(replace(spec, weight=weight, packs=[]))
     return lambda x: inner(F.pad(x, (0, 0, 0, 0, 0, more)).contiguous(memory_format=torch.channels_last))
 
 

@@ -25,12 +25,15 @@ from deeplab_caffe.layers import ConvolutionFact, Shape
 from deeplab_caffe.net import Net, OptimizeOptions
 from deeplab_caffe.net.graph import Graph, Step, lower
 from deeplab_caffe.net.head import HeadRunner, checked_images
+from deeplab_caffe.net.sizes import checked_shapes
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 # An image's activations at a time: more of them leave the processor's caches, and take memory. See docs/inference.md.
 _CPU_ITEMS_AT_ONCE = 1
+# Of so many input shapes it is remembered that they fit.
+_MOST_SHAPES = 256
 
 
 def optimize(net: Net, **options: Unpack[OptimizeOptions]) -> OptimizedNet:
@@ -88,8 +91,7 @@ class OptimizedNet:
         unknown_options = options.keys() - OptimizeOptions.__annotations__.keys()
         if unknown_options:
             raise TypeError(f"optimize takes no {', '.join(sorted(unknown_options))}")
-        reference = next(net.parameters(), None)
-        self.device = torch.device("cpu") if reference is None else reference.device
+        self.device = next((parameter.device for parameter in net.parameters()), torch.device("cpu"))
         self.precision = precision_of(options.get("dtype") or net.dtype, self.device)
         graph = _inference_graph(net, options.get("blobs"))
         self.input_shapes = _sample_shapes(net, options.get("batch"), options.get("size"))
@@ -107,6 +109,7 @@ class OptimizedNet:
         self.mean_value = net.mean_value
         self._runner: HeadRunner | None = None
         self._lock = threading.Lock()
+        self._fitting: set[tuple[Shape, ...]] = set()
         self._cache: LRUCache[CapturedFunction] = LRUCache(options.get("cache_size", 4))
         shapes = list(self.input_shapes.values())
         if not on_gpu and graph.per_item:
@@ -117,11 +120,13 @@ class OptimizedNet:
             raise NetError(f"algorithms for unknown convolutions {', '.join(sorted(unknown))}")
         known = graph.shapes(shapes)
         with self._memory_errors(shapes), switched(self.precision, self.device):
-            for step in graph.steps:
+            for step in _by_weights(graph.steps):
                 bottoms = [known[number] for number in step.reads]
                 self._kernels[step.makes[0]] = prepare(
                     step, bottoms, self.device, self.precision, autotuner, release=options.get("release", False)
                 )
+        names = [step.layer.name for step in graph.steps if isinstance(step.layer.fact, ConvolutionFact)]
+        self.tuning.sort(key=lambda result: names.index(result.layer))
         self.graph = replace(graph, steps=tuple(step.without_weights() for step in graph.steps))
         self.graph_break_reason = self._find_graph_break(options.get("graphs", True))
 
@@ -306,11 +311,34 @@ class OptimizedNet:
                 raise NetError(f"input '{name}': expected a floating-point blob like {shape}, got {came}")
             if x.device != self.device:
                 raise NetError(f"input '{name}' is on {x.device}, the net is on {self.device}: move it there")
+        self._check_shapes(tuple(tuple(values[name].shape) for name in names))
         return [values[name] for name in names]
+
+    def _check_shapes(self, shapes: tuple[Shape, ...]) -> None:
+        """Check that all layers take them: a sum, say, would spread one pixel over all of another tower's."""
+        if shapes not in self._fitting:
+            checked_shapes(self.graph, shapes)
+            if len(self._fitting) == _MOST_SHAPES:
+                self._fitting.clear()
+            self._fitting.add(shapes)
 
     def __repr__(self) -> str:
         how = f"not one graph: {self.graph_break_reason}" if self.graph_break_reason else "one CUDA graph"
         return f"OptimizedNet({self.precision.name} on {self.device}, {len(self.graph.steps)} steps, {how})"
+
+
+def _by_weights(steps: Sequence[Step]) -> list[Step]:
+    """Return steps in an order in which those that share weights, towers', follow one another.
+
+    They then share what is made of the weights, and with ``release`` the weights go as soon as that is done.
+    """
+    first: dict[int, int] = {}
+    places = []
+    for i, step in enumerate(steps):
+        parameters = list(map(id, step.layer.parameters()))
+        places.append(min((first[each] for each in parameters if each in first), default=i))
+        first.update((each, places[-1]) for each in parameters if each not in first)
+    return [steps[i] for i in sorted(range(len(steps)), key=places.__getitem__)]
 
 
 def _inference_graph(net: Net, blobs: Iterable[str] | None) -> Graph:

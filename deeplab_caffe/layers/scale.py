@@ -146,8 +146,9 @@ class Scale(AlongAxes):
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         x = bottoms[0]
-        top = x * self.aligned(bottoms[1] if self.weight is None else self.weight, x.shape)
-        return (top if self.bias is None else top + self.aligned(self.bias, x.shape),)
+        factor = self.aligned(bottoms[1] if self.weight is None else self.weight, x.shape)
+        top = x.mul_(factor) if self.overwrites(x) and x.dtype == factor.dtype else x * factor
+        return (top if self.bias is None else top.add_(self.aligned(self.bias, x.shape)),)
 
     def multiply_adds(self, bottom_shapes: list[Shape], top_shapes: list[Shape]) -> int:
         return math.prod(top_shapes[0])

@@ -53,6 +53,13 @@ class Step:
         behind = [layer for layer in (self.addition, self.activation) if layer is not None]
         return (self.layer, *self.affine, *behind)
 
+    @property
+    def aliased(self) -> int:
+        """Return the number of the value whose memory the tops may take, without gradients; -1: they take their own."""
+        if self.spare:
+            return self.reads[-1]
+        return self.reads[0] if self.reads and (self.layer.may_alias or self.layer.inplace) else -1
+
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
         """Return the shapes of the tops for those of all that it reads.
 
@@ -129,17 +136,19 @@ class Graph:
         Args:
             shapes: of all values, from :meth:`shapes`.
         """
-        # By name: a layer in place puts another value into a blob's memory.
-        alive = {name: (number, math.prod(shapes[number])) for name, number in self.inputs.items()}
-        peak = sum(size for _, size in alive.values())
-        names = {number: name for name, number in self.inputs.items()}
+        # The first value in each piece of memory, and how many values in it are alive.
+        first = {number: number for number in self.inputs.values()}
+        users = dict.fromkeys(first, 1)
+        now = peak = sum(math.prod(shapes[number]) for number in first)
         for step in self.steps:
-            names.update(zip(step.makes, step.tops, strict=True))
-            alive.update((top, (n, math.prod(shapes[n]))) for top, n in zip(step.tops, step.makes, strict=True))
-            peak = max(peak, sum(size for _, size in alive.values()))
-            for number in step.dead:
-                if alive.get(names[number], (None,))[0] == number:
-                    del alive[names[number]]
+            for number in step.makes:
+                first[number] = first.get(step.aliased, number)
+                users[first[number]] = users.get(first[number], 0) + 1
+                now += math.prod(shapes[number]) if first[number] == number else 0
+            peak = max(peak, now)
+            for number in (first[each] for each in step.dead):
+                users[number] -= 1
+                now -= 0 if users[number] else math.prod(shapes[number])
         return 4 * peak
 
     def execute(

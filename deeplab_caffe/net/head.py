@@ -380,6 +380,9 @@ class HeadRunner:
 
     def fit(self, least: int) -> Pair:
         """Return the input side for an image side of ``least`` pixels, and the output's; see :func:`padded_side`."""
+        for known, (side, output) in list(self._sides.items()):
+            if known <= least <= side == output:
+                return side, output
         if least not in self._sides:
             (number,) = self.graph.outputs.values()
 

@@ -23,6 +23,7 @@ from typing import Any
 from deeplab_caffe.arrays import CupyArrays, import_cupy, is_on_gpu
 from deeplab_caffe.arrays.libraries import as_cupy
 from deeplab_caffe.ops import argmax as _argmax
+from deeplab_caffe.ops import domain_transform as _domain_transform
 from deeplab_caffe.ops import hole as _hole
 from deeplab_caffe.ops import im2col as _im2col
 from deeplab_caffe.ops import interp as _interp
@@ -42,6 +43,8 @@ __all__ = [
     "conv2d",
     "conv2d_backward",
     "conv_output_size",
+    "domain_transform",
+    "domain_transform_backward",
     "im2col",
     "interp",
     "interp_argmax",
@@ -88,6 +91,8 @@ argmax = _on_cupy(_argmax.argmax, "scores")
 argmax_labels = _on_cupy(_argmax.argmax_labels, "scores")
 conv2d = _on_cupy(_hole.conv2d, "x", "weight", "bias")
 conv2d_backward = _on_cupy(_hole.conv2d_backward, "grad", "x", "weight")
+domain_transform = _on_cupy(_domain_transform.domain_transform, "x", "edges", "sizes")
+domain_transform_backward = _on_cupy(_domain_transform.domain_transform_backward, "grad", "x", "edges", "sizes")
 im2col = _on_cupy(_im2col.im2col, "x")
 col2im = _on_cupy(_im2col.col2im, "columns")
 interp = _on_cupy(_interp.interp, "x")

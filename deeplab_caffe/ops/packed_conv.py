@@ -7,10 +7,12 @@ that torch's compiler emits for a frozen model; where a torch build lacks them, 
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -64,6 +66,16 @@ def pack_weight(weight: Tensor, geometry: Geometry, shape: Sequence[int]) -> Ten
     return torch._C._nn.mkldnn_reorder_conv2d_weight(  # type: ignore[call-arg]
         blocked, list(pad), list(stride), list(dilation), groups, list(shape)
     )
+
+
+def same_order(a: Tensor, b: Tensor) -> bool:
+    """Return whether two packed forms of one weight are in the same order; False where this torch build cannot tell."""
+    try:
+        pieces = [(torch.ops.mkldnn.data_ptr(x), torch.ops.mkldnn._nbytes(x)) for x in (a, b)]
+    except (AttributeError, RuntimeError):
+        return False
+    first, second = (np.frombuffer((ctypes.c_char * size).from_address(at), np.uint8) for at, size in pieces)
+    return np.array_equal(first, second)
 
 
 def packed_conv2d(

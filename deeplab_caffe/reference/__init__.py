@@ -14,6 +14,7 @@ array([[0., 1., 2.],
 from __future__ import annotations
 
 from deeplab_caffe.reference.argmax import argmax, argmax_labels
+from deeplab_caffe.reference.domain_transform import domain_transform
 from deeplab_caffe.reference.im2col import col2im, conv2d, im2col
 from deeplab_caffe.reference.interp import interp, interp_argmax, interp_softmax
 from deeplab_caffe.reference.lattice import image_features, lattice_filter
@@ -27,6 +28,7 @@ __all__ = [
     "argmax_labels",
     "col2im",
     "conv2d",
+    "domain_transform",
     "im2col",
     "image_features",
     "interp",

@@ -191,8 +191,11 @@ class Segmenter:
         if shape[1] != 3:
             raise NetError(f"input '{self.input}' must have 3 channels, it has {shape[1]}")
         self.blob = blob or _one_output(graph)
+        self._measured = lower(graph, graph.wanted([self.blob]))
         # A net runs its layers itself, which take along activations and no more.
         graph = lower(graph, graph.wanted([self.blob]), (with_activation,))
+        if not self._optimize and self._optimized is None:
+            self._measured = graph
         self._runner = HeadRunner(graph, 3, self._run_layers, self._input_dtype(graph), channels_last=channels_last)
         no_crf = self._runner.head.no_crf
         if crf is not None and no_crf is not None:
@@ -352,8 +355,7 @@ class Segmenter:
                 sides.append(self._runner.fit(max(side, self.crop_size))[0])
             except NetError:
                 raise NetError(f"an image side of {side} pixels is too small for {self._name}") from None
-        graph = self._runner.graph
-        needed = graph.activation_bytes(graph.shapes([(count, 3, *sides)]))
+        needed = self._measured.activation_bytes(self._measured.shapes([(count, 3, *sides)]))
         available = available_memory(self.device)
         if available is not None and needed > available:
             what = f"{count} images" if count > 1 else "an image"

@@ -89,7 +89,8 @@ def main() -> int:
     import deeplab_caffe
 
     deeplab_caffe._C = extension
-    tests = [*sorted((ROOT / "tests" / "crf").glob("test_cuda*.py")), ROOT / "tests" / "ops" / "test_ends_on_host.py"]
+    folder = ROOT / "tests"
+    tests = [*sorted(folder.glob("crf/test_cuda*.py")), *sorted(folder.glob("ops/test_*_on_host.py"))]
     return pytest.main([*(arguments or [*map(str, tests), "-q", "-k", "not torch]"])])
 
 

@@ -49,6 +49,11 @@ def _targets(dtype: torch.dtype) -> list[Tensor]:
     return [noise(2, 4, 3, 1, dtype=dtype), noise(2, 4, 3, 1, seed=1, dtype=dtype).sigmoid()]
 
 
+def _scores_edges_sizes(dtype: torch.dtype) -> list[Tensor]:
+    sizes = torch.tensor([[4, 5], [3, 4]], dtype=dtype)[:, None, None]
+    return [noise(2, 4, 4, 5, dtype=dtype), noise(2, 1, 4, 5, seed=1, dtype=dtype).abs(), sizes]
+
+
 def _vectors(dtype: torch.dtype) -> list[Tensor]:
     return [*(noise(5, 3, 1, 1, seed=i, dtype=dtype) for i in (1, 2)), labels(5, 1, 1, 1, count=2, dtype=dtype)]
 
@@ -108,6 +113,8 @@ EXAMPLES: dict[str, Example] = {
             noise(2, 3, 4, 5, seed=1, dtype=dtype),
         ],
     ),
+    "DomainTransform": Example("domain_transform_param { spatial_sigma: 5 range_sigma: 2 }", _scores_edges_sizes),
+    "DomainTransformForwardOnly": Example("domain_transform_param { num_iter: 2 }", _scores_edges_sizes),
     "DominantChannel": Example("dominant_channel_param { top_k: 2 }", _images()),
     "Dropout": Example("", _images()),
     "Eltwise": Example("eltwise_param { operation: PROD }", _images(3)),

@@ -148,3 +148,48 @@ def test_image_features() -> None:
     assert found.shape == (6, 5)
     assert found[4].tolist() == [0.5, 0.25, 12, 6.5, 3.5]
     assert reference.image_features(2, 3, (2.0, 4.0))[4].tolist() == [0.5, 0.25]
+
+
+def test_domain_transform() -> None:
+    # Weights of 1 / 2 at each pixel, in one iteration: sigma is spatial_sigma, and the edges are 0.
+    half = math.sqrt(2) / math.log(2)
+    edges = np.zeros((1, 1, 1, 3))
+    x = np.array([[[[0.0, 4.0, 8.0]]]])
+    # To the right: 0, 2, 5; back: 7 / 4, 7 / 2, 5.
+    found = reference.domain_transform(x, edges, iterations=1, spatial_sigma=half)
+    np.testing.assert_allclose(found.ravel(), [1.75, 3.5, 5], rtol=1e-12)
+    np.testing.assert_allclose(
+        reference.domain_transform(x.reshape(1, 1, 3, 1), edges.reshape(1, 1, 3, 1), None, 1, half).ravel(),
+        found.ravel(),
+    )
+    # An edge keeps what is left of it apart from it, and the last pixel is outside of the size.
+    edges[..., 1] = 1e9
+    found = reference.domain_transform(x, edges, [(1, 2)], iterations=1, spatial_sigma=half)
+    assert found.ravel().tolist() == [0, 4, 8]
+    # A negative edge's weight would be 2: cut to 1, it copies the neighbour.
+    edges[..., 1:] = 0, -2
+    same = {"iterations": 1, "spatial_sigma": half, "range_sigma": half}
+    assert reference.domain_transform(x, edges, **same).ravel() == pytest.approx([1, 2, 2])
+    assert reference.domain_transform(x, edges, clamp=False, **same).ravel()[2] == pytest.approx(-4)
+    assert reference.domain_transform(x, edges + 1e9, min_weight=0.5, **same).ravel() == pytest.approx([1.75, 3.5, 5])
+
+
+def test_domain_transforms_gradients() -> None:
+    rng = np.random.default_rng(1)
+    x, grad = rng.normal(size=(2, 2, 2, 3, 4))
+    edges, sizes, sigmas = rng.random((2, 1, 3, 4)), [(3, 4), (2, 3)], (2, 5.0, 0.7)
+    found = reference.domain_transform(x, edges, sizes, *sigmas, grad=grad)
+    step = 1e-6
+    for given, gradient in ((x, found[0]), (edges, found[1])):
+        for place in np.ndindex(*given.shape):
+            sides = []
+            for change in (step, -step):
+                given[place] += change
+                sides.append((reference.domain_transform(x, edges, sizes, *sigmas) * grad).sum())
+                given[place] -= change
+            assert gradient[place] == pytest.approx((sides[0] - sides[1]) / (2 * step), abs=1e-7)
+    # The slope of a weight that is cut is that of the weight it is cut to.
+    x, edges = np.array([[[[0.0, 1.0]]]]), np.array([[[[0.0, 1e3]]]])
+    kwargs = {"iterations": 1, "spatial_sigma": math.sqrt(2), "range_sigma": math.sqrt(2), "min_weight": 0.5}
+    _, slope = reference.domain_transform(x, edges, grad=np.array([[[[0.0, 1.0]]]]), **kwargs)
+    assert slope.ravel() == pytest.approx([0, 0.5])

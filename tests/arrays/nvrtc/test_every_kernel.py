@@ -51,11 +51,20 @@ def run_operations() -> None:
             _C.col2im(columns, image, *geometry)
             _C.interp_forward(view((1, 3, 5, 5), dtype), view((1, 3, size, size), dtype), 0, 0)
             loss_of(size, dtype)
+        domain_transform_of(dtype)
         scores = view((1, 3, 5, 5), dtype)
         _C.interp_backward(view((1, 3, 9, 9), dtype), scores, 0, 0)
         _C.argmax_top(scores, view((1, 1, 5, 5), dtype), 1, False)
         for last, label_dtype in itertools.product((False, True), ("uint8", "int64")):
             _C.argmax_labels(scores, view((1, 5, 5), label_dtype), last)
+
+
+def domain_transform_of(dtype: str) -> None:
+    x, edges, sizes = view((2, 3, 5, 6), dtype), view((2, 1, 5, 6), dtype), view((2, 2))
+    settings = 3, 50.0, 5.0, 0.0, True
+    _C.domain_transform_forward(x, edges, sizes, x, *settings)
+    scratch = view((_C.domain_transform_scratch(x, 3),), dtype)
+    _C.domain_transform_backward(x, edges, sizes, x, x, edges, scratch, *settings)
 
 
 def loss_of(size: int, dtype: str) -> None:
@@ -152,6 +161,7 @@ def test_all_kernels_are_asked_for(wanted: dict[str, list[str]]) -> None:
     assert asked == defined
     counts = {source: len(names) for source, names in wanted.items()}
     assert counts == {
+        "domain_transform/domain_transform_kernels.cuh": 2 * (2 + 2 + 1),  # dtypes; rows and columns
         "hole/hole_kernels.cuh": 2 * 2 * 2,  # dtypes, widths of indices
         "interp/interp_kernels.cuh": 2 * 2 + 2,
         "argmax/argmax_kernels.cuh": 2 + 2 * 4,
