@@ -376,6 +376,11 @@ class Eltwise(Layer):
             raise self.error(f"{len(param.bottom)} bottoms need as many coefficients, got {len(self.coeff)}")
         if self.coeff and self.operation != "SUM":
             raise self.error(f"coefficients are for SUM, the operation is {self.operation}")
+        self.saves = ("bottoms",) if self.operation == "PROD" else ()
+
+    def saved_bytes(self, bottom_shapes: list[Shape], top_shapes: list[Shape], width: int) -> int:
+        # Of each comparison its result, a byte.
+        return (len(bottom_shapes) - 1) * math.prod(top_shapes[0]) if self.operation == "MAX" else 0
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
         for blob, shape in zip(self.param.bottom, bottom_shapes, strict=True):
