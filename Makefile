@@ -13,7 +13,7 @@ ENV_STAMP := $(VENV)/.env-stamp
 BUILD_STAMP := $(VENV)/.build-stamp
 CSRC := $(shell find csrc -name '*.cpp' -o -name '*.cu' -o -name '*.h' -o -name '*.cuh')
 
-.PHONY: env build demo test fuzz lint format stubs clean docs docs-table
+.PHONY: env build demo test fuzz lint format stubs clean docs docs-table networks
 
 env: $(ENV_STAMP)
 
@@ -52,6 +52,7 @@ lint: build
 	$(BIN)/python -m tools.layers_page --check
 	$(BIN)/python -m tools.models_page --check
 	$(BIN)/python -m tools.fps_table --check
+	$(BIN)/python -m tools.networks --check
 	$(BIN)/mypy
 
 format: env
@@ -67,6 +68,10 @@ docs-table: build
 	$(BIN)/python -m tools.layers_page
 	$(BIN)/python -m tools.models_page
 	$(BIN)/python -m tools.fps_table
+
+# The folders of prototxt/ that come from tools/networks: DeepLab v2's and those after it.
+networks: build
+	$(BIN)/python -m tools.networks
 
 # The site: the pages of docs/ and the API from the docstrings.
 docs: build

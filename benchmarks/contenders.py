@@ -13,9 +13,10 @@ from pathlib import Path
 
 import torch
 from plain import HEADS, PlainDeepLab
+from plain_resnet import TOWERS, PlainResNet, one_tower
 from process_memory import memory_mib
 
-from deeplab_caffe import Net
+from deeplab_caffe import Net, proto
 from deeplab_caffe.zoo.paths import prototxt_path
 
 DTYPES = {
@@ -51,24 +52,42 @@ def network_path(model: str) -> Path:
     return path if path.is_file() else prototxt_path(model)
 
 
+def network(model: str) -> proto.NetParameter:
+    """The network of one of these names, or of a folder or file."""
+    alone = model in TOWERS and TOWERS[model] == 1
+    param = proto.read_net(network_path(model.partition(",")[0] if alone else model))
+    return one_tower(param) if alone else param
+
+
+def plain_network(model: str) -> PlainDeepLab | PlainResNet:
+    """The same network in plain PyTorch."""
+    return PlainResNet(model) if model in TOWERS else PlainDeepLab(model)
+
+
 @lru_cache(maxsize=1)
 def random_weights(model: str) -> Net:
     """The network with weights that keep activations at one size from layer to layer."""
-    net = Net(network_path(model))
+    net = Net(network(model))
     generator = torch.Generator().manual_seed(2015)
     with torch.no_grad():
         for layer in net.layers:
-            if layer.blobs:
-                weight, *bias = layer.blobs
-                weight.normal_(0, (2 / weight[0].numel()) ** 0.5, generator=generator)
-                for one in bias:
-                    one.normal_(0, 0.1, generator=generator)
+            for role, blob in layer.named_blobs.items():
+                if role == "factor":
+                    blob.fill_(1)
+                elif role == "variance":
+                    blob.uniform_(0.5, 1.5, generator=generator)
+                elif role != "weight":
+                    blob.normal_(0, 0.1, generator=generator)
+                elif blob.dim() == 1:
+                    blob.normal_(0.7, 0.1, generator=generator)
+                else:
+                    blob.normal_(0, (2 / blob[0].numel()) ** 0.5, generator=generator)
     return net
 
 
 def has_plain(model: str) -> bool:
     """Whether the network is written in plain PyTorch as well."""
-    return model in HEADS
+    return model in HEADS or model in TOWERS
 
 
 def tolerance(dtype: str, device: torch.device) -> float:
@@ -78,7 +97,7 @@ def tolerance(dtype: str, device: torch.device) -> float:
 
 def float64_scores(model: str, x: torch.Tensor, weights: Net) -> torch.Tensor:
     """What plain PyTorch computes in float64, up to the upsampling; image by image, which bounds the memory."""
-    plain = PlainDeepLab(model).eval()
+    plain = plain_network(model).eval()
     plain.copy_weights(weights)
     plain = plain.to(x.device, torch.float64)
     # Nothing is measured here, so nothing is to be tuned.
@@ -90,7 +109,7 @@ def contender(name: str, model: str, dtype: str, x: torch.Tensor, weights: Net |
     """One way to run the network on one input; without ``weights`` they stay as they come (for peak memory)."""
     number = DTYPES[dtype]
     if name in (*PLAIN, COMPILED):
-        plain = PlainDeepLab(model).eval()
+        plain = plain_network(model).eval()
         if weights is not None:
             plain.copy_weights(weights)
         plain, image = plain.to(x.device, number), x.to(number)
@@ -106,7 +125,7 @@ def contender(name: str, model: str, dtype: str, x: torch.Tensor, weights: Net |
         return lambda: plain(image)
     engine = "CAFFE" if name == OURS["CAFFE"] else "DEFAULT"
     own = number if name == OURS["default"] else torch.float32
-    net = Net(network_path(model), engine=engine, dtype=own, channels_last=name == OURS["default"])
+    net = Net(network(model), engine=engine, dtype=own, channels_last=name == OURS["default"])
     if weights is not None:
         net.load_state_dict(weights.state_dict())
     net = net.to(x.device)

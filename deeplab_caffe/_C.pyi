@@ -218,6 +218,7 @@ def interp_argmax(
     left: SupportsIndex,
     last: bool,
     stream: SupportsIndex = 0,
+    align_corners: bool = True,
 ) -> None: ...
 def interp_backward(
     grad_output: TensorView,
@@ -225,9 +226,15 @@ def interp_backward(
     pad_beg: SupportsIndex,
     pad_end: SupportsIndex,
     stream: SupportsIndex = 0,
+    align_corners: bool = True,
 ) -> None: ...
 def interp_forward(
-    input: TensorView, output: TensorView, pad_beg: SupportsIndex, pad_end: SupportsIndex, stream: SupportsIndex = 0
+    input: TensorView,
+    output: TensorView,
+    pad_beg: SupportsIndex,
+    pad_end: SupportsIndex,
+    stream: SupportsIndex = 0,
+    align_corners: bool = True,
 ) -> None: ...
 def interp_softmax(
     scores: TensorView,
@@ -237,6 +244,7 @@ def interp_softmax(
     top: SupportsIndex,
     left: SupportsIndex,
     stream: SupportsIndex = 0,
+    align_corners: bool = True,
 ) -> None: ...
 def is_capturing(device: SupportsIndex, stream: SupportsIndex) -> bool: ...
 def lattice_min_bytes(points: SupportsIndex, dims: SupportsIndex) -> int: ...

@@ -110,13 +110,29 @@ class NetError(DeepLabCaffeError, ValueError):
 
     Attributes:
         layer: name of the layer, or None where the net as a whole is meant.
-        reason: the message without the layer's name.
+        reason: the message without the layer's name and place.
+        path: the prototxt that has the layer, or None.
+        line: the line where it begins there, or None.
+        parts: the errors that this one stands for, if there are several.
     """
 
-    def __init__(self, message: str, layer: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        layer: str | None = None,
+        *,
+        path: str | PathLike[str] | None = None,
+        line: int | None = None,
+        parts: Sequence[NetError] = (),
+    ) -> None:
         self.layer = layer
         self.reason = message
-        super().__init__(message if layer is None else f"layer '{layer}': {message}")
+        self.path = None if path is None else str(path)
+        self.line = line
+        self.parts = tuple(parts)
+        if layer is not None and not parts:
+            message = f"layer '{layer}': {message}"
+        super().__init__(message if path is None else f"{path}:{line}: {message}")
 
 
 class SolverError(DeepLabCaffeError, ValueError):

@@ -62,10 +62,7 @@ NOTES: dict[str, str] = {
 
 
 # What v2's cases ask for beside a layer type and is not implemented.
-NOT_IMPLEMENTED: dict[str, str] = {
-    **dict.fromkeys(("v2/conv_1d", "v2/conv_3d", "v2/conv_axis2"), "convolution over other than two axes"),
-    "v2/shared_params_permissive": "one parameter in two shapes",
-}
+NOT_IMPLEMENTED: dict[str, str] = {}
 
 
 def missing_for(name: str) -> str | None:

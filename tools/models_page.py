@@ -12,6 +12,7 @@ from pathlib import Path
 from deeplab_caffe.cli.models import crf_values
 from deeplab_caffe.crf.presets import find_preset
 from deeplab_caffe.zoo import BASES, INIT_WEIGHTS, MODELS, Model, Score
+from deeplab_caffe.zoo.model import VOC12
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "models.md"
 
@@ -21,8 +22,9 @@ HEAD = """\
 Written by `python -m tools.models_page` from `deeplab_caffe/zoo/models.py`; `deeplab-caffe models` prints the same.
 
 Scores are mean IoU in percent on PASCAL VOC 2012 as published, network / with CRF; none was measured here. val: trained
-on train_aug; test: trained on trainval_aug. CRF: bi_w / bi_xy_std / bi_rgb_std; the second table says where they come
-from. Parameters are for 21 classes.
+on train_aug; test: trained on trainval_aug. CRF: bi_w / bi_xy_std / bi_rgb_std; a table below says where they come
+from. Parameters are for 21 classes; what several towers share is counted once. What is empty is not known, or was not
+published, or could not be read at its source.
 
 """
 
@@ -34,14 +36,17 @@ train.prototxt. Each file's head says what in it is as released and what is reco
 
 """
 
+WEIGHTS_HEADINGS = ("name", "file", "saw VOC's val", "sha256", "pages that linked to it")
 WEIGHTS = """
 ## Weights
 
-`deeplab-caffe download NAME` fetches what has an address, and checks what is there; it prints
-the path. `--from DIR` takes the file from a folder of yours: the authors' hosts may be gone. No checksum was ever
-published, so the first download's SHA-256 goes into `FILE.lock` beside the file in the cache (`DEEPLAB_CAFFE_CACHE`,
-else `~/.cache/deeplab-caffe`), and whatever comes later must match it. A file gets its name in the cache only when it
-is whole, a caffemodel, and has the network's layers. From Python: `deeplab_caffe.zoo.fetch("deeplab_largefov")`.
+Addresses are as they were cited; those of the authors may be gone, and none was fetched for this page.
+`deeplab-caffe download NAME` tries what has an address, and checks what is there; it prints the path. `--from DIR`
+takes the file from a folder of yours. From a zip with several caffemodels it takes the one of that name. No checksum of
+the authors' files was ever published (torchvision's file names tell how theirs begin), so the first download's SHA-256
+goes into `FILE.lock` beside the file in the cache (`DEEPLAB_CAFFE_CACHE`, else `~/.cache/deeplab-caffe`), and whatever
+comes later must match it. A file gets its name in the cache only when it is whole, a caffemodel, and has the network's
+layers; torchvision's files are state_dicts. From Python: `deeplab_caffe.zoo.fetch("deeplab_largefov")`.
 
 """
 
@@ -60,7 +65,7 @@ def _table(headings: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
 
 
 def _scores_row(model: Model) -> tuple[str, ...]:
-    sources = dict.fromkeys(score.source for score in model.scores)
+    sources = dict.fromkeys(score.source for score in model.scores if score.data == VOC12)
     return (
         f"`{model.name}`",
         model.title,
@@ -69,8 +74,16 @@ def _scores_row(model: Model) -> tuple[str, ...]:
         _pair(model.score("test")),
         "; ".join(sources),
         "" if model.crf is None else crf_values(model.crf),
-        f"{model.parameters:,}",
+        "" if model.parameters is None else f"{model.parameters:,}",
     )
+
+
+def _other_rows(model: Model) -> list[tuple[str, ...]]:
+    return [
+        (f"`{model.name}`", f"{score.data}, {score.images}", _pair(score), score.source)
+        for score in model.scores
+        if score.data != VOC12
+    ]
 
 
 def _crf_row(model: Model) -> tuple[str, ...]:
@@ -87,7 +100,9 @@ def _network_row(model: Model) -> tuple[str, ...]:
 
 def _weights_row(model: Model) -> tuple[str, ...]:
     urls = "" if model.file is None else f"`{model.file.name}`: {' '.join(f'<{url}>' for url in model.file.urls)}"
-    return f"`{model.name}`", urls, " ".join(f"<{page}>" for page in model.pages)
+    digits = "" if model.file is None or model.file.sha256 is None else f"{model.file.sha256}..."
+    saw = "yes" if model.saw_val else "no" if model.file is not None and model.score("val") else ""
+    return f"`{model.name}`", urls, saw, digits, " ".join(f"<{page}>" for page in model.pages)
 
 
 def page() -> str:
@@ -99,12 +114,17 @@ def page() -> str:
     return (
         HEAD
         + _table(scored, [_scores_row(model) for model in MODELS])
+        + "\n## On other data sets\n\n"
+        + _table(("name", "data", "network / with CRF", "published in"), [r for m in MODELS for r in _other_rows(m)])
         + "\n## Where the CRF parameters come from\n\n"
         + _table(("name", "preset", "source"), [_crf_row(model) for model in with_crf])
         + NETWORKS
         + _table(("name", "NET_ID", "files of", "notes"), [_network_row(model) for model in everything])
         + WEIGHTS
-        + _table(("name", "file", "pages that linked to it"), [_weights_row(model) for model in placed])
+        + _table(
+            ("name", "file", "saw VOC's val", "sha256", "pages that linked to it"),
+            [_weights_row(model) for model in placed],
+        )
     )
 
 

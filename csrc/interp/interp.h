@@ -1,8 +1,10 @@
-// Align-corners bilinear resizing, as DeepLab v1's INTERP layer does it.
+// Bilinear resizing, corners on corners as DeepLab v1's INTERP layer does it, or edges on edges as torch does.
 //
 // The rule (the original's util/interp.cpp:20-84): position = ratio * index with ratio = (in - 1) / (out - 1) held in
 // float whatever the dtype; the neighbour at the far edge is the edge itself; an output of one row takes row 0; equal
 // sizes copy. Negative padding crops the input before any of this.
+// Without align_corners pixels are squares: position = ratio * (index + 1/2) - 1/2 with ratio = in / out, and not below
+// 0 (torch's area_pixel_compute_source_index).
 #pragma once
 
 #include <cstdint>
@@ -17,10 +19,12 @@ struct ResizedAxis {
   int64_t in;
   int64_t out;
   float ratio;
+  float centre;  // of a pixel, from where its index says that it is: 0 or 1/2
 };
 
-inline ResizedAxis make_axis(int64_t in, int64_t out) {
-  return {in, out, out > 1 ? static_cast<float>(in - 1) / static_cast<float>(out - 1) : 0.f};
+inline ResizedAxis make_axis(int64_t in, int64_t out, bool align_corners) {
+  if (!align_corners) return {in, out, static_cast<float>(in) / static_cast<float>(out), 0.5f};
+  return {in, out, out > 1 ? static_cast<float>(in - 1) / static_cast<float>(out - 1) : 0.f, 0.f};
 }
 
 // The pixels of a resized image that are wanted: what is cut away is not computed.
@@ -44,7 +48,8 @@ struct Tap {
 template <typename scalar_t>
 DEEPLAB_HOST_DEVICE Tap<scalar_t> tap(const ResizedAxis& axis, int64_t index) {
   if (axis.in == axis.out) return {index, index, scalar_t(1), scalar_t(0)};
-  const float position = axis.ratio * static_cast<float>(index);
+  const float centred = axis.ratio * (static_cast<float>(index) + axis.centre) - axis.centre;
+  const float position = centred > 0.f ? centred : 0.f;
   const int64_t low = static_cast<int64_t>(position);
   const scalar_t far = static_cast<scalar_t>(position - static_cast<float>(low));
   return {low, low < axis.in - 1 ? low + 1 : low, scalar_t(1) - far, far};
@@ -58,8 +63,8 @@ DEEPLAB_HOST_DEVICE void touched_range(const ResizedAxis& axis, int64_t index, i
     end = axis.out;
     return;
   }
-  begin = static_cast<int64_t>(static_cast<float>(index - 1) / axis.ratio) - 1;
-  end = static_cast<int64_t>(static_cast<float>(index + 1) / axis.ratio) + 3;
+  begin = static_cast<int64_t>((static_cast<float>(index - 1) + axis.centre) / axis.ratio - axis.centre) - 1;
+  end = static_cast<int64_t>((static_cast<float>(index + 1) + axis.centre) / axis.ratio - axis.centre) + 3;
   begin = begin < 0 ? 0 : begin;
   end = end > axis.out ? axis.out : end;
 }
@@ -73,11 +78,13 @@ DEEPLAB_HOST_DEVICE scalar_t tap_weight(const ResizedAxis& axis, int64_t out_ind
 
 // input (N, C, H, W) any strides; output (N, C, OH, OW) contiguous; `crop` = -pad_beg rows and columns dropped at the
 // top and left, `crop_end` = -pad_end at the bottom and right.
-void forward_cpu(const TensorView& input, const TensorView& output, int64_t crop, int64_t crop_end);
+void forward_cpu(const TensorView& input, const TensorView& output, int64_t crop, int64_t crop_end, bool align_corners);
 // The exact adjoint: grad_output (N, C, OH, OW) contiguous, grad_input (N, C, H, W) contiguous, overwritten.
-void backward_cpu(const TensorView& grad_output, const TensorView& grad_input, int64_t crop, int64_t crop_end);
-void forward_cuda(const TensorView& input, const TensorView& output, int64_t crop, int64_t crop_end, uintptr_t stream);
+void backward_cpu(const TensorView& grad_output, const TensorView& grad_input, int64_t crop, int64_t crop_end,
+                  bool align_corners);
+void forward_cuda(const TensorView& input, const TensorView& output, int64_t crop, int64_t crop_end, bool align_corners,
+                  uintptr_t stream);
 void backward_cuda(const TensorView& grad_output, const TensorView& grad_input, int64_t crop, int64_t crop_end,
-                   uintptr_t stream);
+                   bool align_corners, uintptr_t stream);
 
 }  // namespace deeplab::interp

@@ -20,27 +20,29 @@ void check_geometry(const TensorView& small, const char* small_name, const Tenso
                 " leaves nothing of ", small.describe());
 }
 
-void forward(const TensorView& input, const TensorView& output, int64_t pad_beg, int64_t pad_end, uintptr_t stream) {
+void forward(const TensorView& input, const TensorView& output, int64_t pad_beg, int64_t pad_end, uintptr_t stream,
+             bool align_corners) {
   check_geometry(input, "input", output, "output", pad_beg, pad_end);
   check_contiguous(output, "output");
-  DEEPLAB_DISPATCH_DEVICE(input, forward, input, output, -pad_beg, -pad_end);
+  DEEPLAB_DISPATCH_DEVICE(input, forward, input, output, -pad_beg, -pad_end, align_corners);
 }
 
 void backward(const TensorView& grad_output, const TensorView& grad_input, int64_t pad_beg, int64_t pad_end,
-              uintptr_t stream) {
+              uintptr_t stream, bool align_corners) {
   check_geometry(grad_input, "grad_input", grad_output, "grad_output", pad_beg, pad_end);
   check_contiguous(grad_output, "grad_output");
   check_contiguous(grad_input, "grad_input");
-  DEEPLAB_DISPATCH_DEVICE(grad_input, backward, grad_output, grad_input, -pad_beg, -pad_end);
+  DEEPLAB_DISPATCH_DEVICE(grad_input, backward, grad_output, grad_input, -pad_beg, -pad_end, align_corners);
 }
 
 }  // namespace
 
 void bind(py::module_& module) {
   module.def("interp_forward", &forward, py::arg("input"), py::arg("output"), py::arg("pad_beg"), py::arg("pad_end"),
-             py::arg("stream") = 0, py::call_guard<py::gil_scoped_release>());
+             py::arg("stream") = 0, py::arg("align_corners") = true, py::call_guard<py::gil_scoped_release>());
   module.def("interp_backward", &backward, py::arg("grad_output"), py::arg("grad_input"), py::arg("pad_beg"),
-             py::arg("pad_end"), py::arg("stream") = 0, py::call_guard<py::gil_scoped_release>());
+             py::arg("pad_end"), py::arg("stream") = 0, py::arg("align_corners") = true,
+             py::call_guard<py::gil_scoped_release>());
 }
 
 }  // namespace deeplab::interp

@@ -130,12 +130,13 @@ void backward_plane(const scalar_t* grad_output, GatheredRows<scalar_t> target, 
 
 }  // namespace
 
-void forward_cpu(const TensorView& input, const TensorView& output, int64_t crop, int64_t crop_end) {
+void forward_cpu(const TensorView& input, const TensorView& output, int64_t crop, int64_t crop_end,
+                 bool align_corners) {
   if (output.numel() == 0) return;
   dispatch_floating(input.dtype, "interp", [&](auto zero) {
     using scalar_t = decltype(zero);
-    const auto rows = taps<scalar_t>(make_axis(input.size(2) - crop - crop_end, output.size(2)));
-    const auto columns = taps<scalar_t>(make_axis(input.size(3) - crop - crop_end, output.size(3)));
+    const auto rows = taps<scalar_t>(make_axis(input.size(2) - crop - crop_end, output.size(2), align_corners));
+    const auto columns = taps<scalar_t>(make_axis(input.size(3) - crop - crop_end, output.size(3), align_corners));
     const int64_t channels = input.size(1);
     const int64_t out_plane = output.size(2) * output.size(3);
     parallel_for(input.size(0) * channels, 1, [&](int64_t begin, int64_t end) {
@@ -149,7 +150,8 @@ void forward_cpu(const TensorView& input, const TensorView& output, int64_t crop
   });
 }
 
-void backward_cpu(const TensorView& grad_output, const TensorView& grad_input, int64_t crop, int64_t crop_end) {
+void backward_cpu(const TensorView& grad_output, const TensorView& grad_input, int64_t crop, int64_t crop_end,
+                  bool align_corners) {
   if (grad_input.numel() == 0) return;
   dispatch_floating(grad_output.dtype, "interp backward", [&](auto zero) {
     using scalar_t = decltype(zero);
@@ -158,8 +160,8 @@ void backward_cpu(const TensorView& grad_output, const TensorView& grad_input, i
       std::fill_n(grad_input.ptr<scalar_t>(), grad_input.numel(), scalar_t(0));
       return;
     }
-    const auto rows = taps<scalar_t>(make_axis(height - crop - crop_end, grad_output.size(2)));
-    const auto columns = taps<scalar_t>(make_axis(width - crop - crop_end, grad_output.size(3)));
+    const auto rows = taps<scalar_t>(make_axis(height - crop - crop_end, grad_output.size(2), align_corners));
+    const auto columns = taps<scalar_t>(make_axis(width - crop - crop_end, grad_output.size(3), align_corners));
     const int64_t out_plane = grad_output.size(2) * grad_output.size(3);
     parallel_for(grad_input.size(0) * grad_input.size(1), 1, [&](int64_t begin, int64_t end) {
       for (int64_t plane = begin; plane < end; ++plane) {

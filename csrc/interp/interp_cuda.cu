@@ -11,7 +11,8 @@ constexpr const char* kSource = "interp/interp_kernels.cuh";
 
 }  // namespace
 
-void forward_cuda(const TensorView& input, const TensorView& output, int64_t crop, int64_t crop_end, uintptr_t stream) {
+void forward_cuda(const TensorView& input, const TensorView& output, int64_t crop, int64_t crop_end, bool align_corners,
+                  uintptr_t stream) {
   if (output.numel() == 0) return;
   const int64_t count = output.size(0) * output.size(1) * strips(output.size(2)) * output.size(3);
   dispatch_floating(input.dtype, "interp", [&](auto zero) {
@@ -23,14 +24,14 @@ void forward_cuda(const TensorView& input, const TensorView& output, int64_t cro
                     DEEPLAB_KERNEL(kSource, deeplab::interp::forward_kernel, scalar_t, index_t),
                     input.ptr<const scalar_t>() + crop * (strides.y + strides.x), strides, output.ptr<scalar_t>(),
                     count, static_cast<index_t>(input.size(1)),
-                    make_axis(input.size(2) - crop - crop_end, output.size(2)),
-                    make_axis(input.size(3) - crop - crop_end, output.size(3)));
+                    make_axis(input.size(2) - crop - crop_end, output.size(2), align_corners),
+                    make_axis(input.size(3) - crop - crop_end, output.size(3), align_corners));
     });
   });
 }
 
 void backward_cuda(const TensorView& grad_output, const TensorView& grad_input, int64_t crop, int64_t crop_end,
-                   uintptr_t stream) {
+                   bool align_corners, uintptr_t stream) {
   const int64_t count = grad_input.numel();
   if (count == 0) return;
   dispatch_floating(grad_output.dtype, "interp backward", [&](auto zero) {
@@ -38,8 +39,9 @@ void backward_cuda(const TensorView& grad_output, const TensorView& grad_input, 
     launch_kernel(launch_over("interp backward", grad_input.device, stream, count),
                   DEEPLAB_KERNEL(kSource, deeplab::interp::backward_kernel, scalar_t),
                   grad_output.ptr<const scalar_t>(), grad_input.ptr<scalar_t>(), count, grad_input.size(2),
-                  grad_input.size(3), crop, make_axis(grad_input.size(2) - crop - crop_end, grad_output.size(2)),
-                  make_axis(grad_input.size(3) - crop - crop_end, grad_output.size(3)));
+                  grad_input.size(3), crop,
+                  make_axis(grad_input.size(2) - crop - crop_end, grad_output.size(2), align_corners),
+                  make_axis(grad_input.size(3) - crop - crop_end, grad_output.size(3), align_corners));
   });
 }
 

@@ -40,8 +40,8 @@ DEEPLAB_HOST_DEVICE bool leads_between(const Leader<scalar_t>& a, const Leader<s
 // scores (N, C, H, W), any strides, any floating dtype; 16-bit ones are widened to float. labels (N, window.height,
 // window.width), uint8 or int64, contiguous. `height` and `width` are the resized image's; `last` as in argmax.h.
 void labels_cpu(const TensorView& scores, const TensorView& labels, int64_t height, int64_t width,
-                const interp::Window& window, bool last);
+                const interp::Window& window, bool align_corners, bool last);
 void labels_cuda(const TensorView& scores, const TensorView& labels, int64_t height, int64_t width,
-                 const interp::Window& window, bool last, uintptr_t stream);
+                 const interp::Window& window, bool align_corners, bool last, uintptr_t stream);
 
 }  // namespace deeplab::interp_argmax

@@ -265,10 +265,10 @@ class Labeller {
 }  // namespace
 
 void labels_cpu(const TensorView& scores, const TensorView& labels, int64_t height, int64_t width,
-                const interp::Window& window, bool last) {
+                const interp::Window& window, bool align_corners, bool last) {
   if (labels.numel() == 0) return;
-  const ResizedAxis rows = interp::make_axis(scores.size(2), height),
-                    columns = interp::make_axis(scores.size(3), width);
+  const ResizedAxis rows = interp::make_axis(scores.size(2), height, align_corners),
+                    columns = interp::make_axis(scores.size(3), width, align_corners);
   dispatch_stored(scores.dtype, "interp_argmax", [&](auto stored) {
     argmax::dispatch_labels(labels.dtype, last, [&](auto ties, auto label) {
       Labeller<decltype(ties)::value, decltype(stored), decltype(label)>(scores, labels, rows, columns, window)

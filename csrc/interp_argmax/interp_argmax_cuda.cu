@@ -13,10 +13,10 @@ constexpr const char* kSource = "interp_argmax/interp_argmax_kernels.cuh";
 }  // namespace
 
 void labels_cuda(const TensorView& scores, const TensorView& labels, int64_t height, int64_t width,
-                 const interp::Window& window, bool last, uintptr_t stream) {
+                 const interp::Window& window, bool align_corners, bool last, uintptr_t stream) {
   if (labels.numel() == 0) return;
-  const interp::ResizedAxis rows = interp::make_axis(scores.size(2), height),
-                            columns = interp::make_axis(scores.size(3), width);
+  const interp::ResizedAxis rows = interp::make_axis(scores.size(2), height, align_corners),
+                            columns = interp::make_axis(scores.size(3), width, align_corners);
   const int64_t count = scores.size(0) * interp::strips(window.height) * window.width;
   dispatch_stored(scores.dtype, "interp_argmax", [&](auto stored) {
     argmax::dispatch_labels(labels.dtype, last, [&](auto ties, auto label) {

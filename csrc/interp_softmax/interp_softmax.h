@@ -63,8 +63,8 @@ using NoneHeld = std::integral_constant<int, 0>;
 // window.height, window.width), float32, or float64 for float64 scores, contiguous. `height` and `width` are the
 // resized image's.
 void probabilities_cpu(const TensorView& scores, const TensorView& probabilities, int64_t height, int64_t width,
-                       const interp::Window& window);
+                       const interp::Window& window, bool align_corners);
 void probabilities_cuda(const TensorView& scores, const TensorView& probabilities, int64_t height, int64_t width,
-                        const interp::Window& window, uintptr_t stream);
+                        const interp::Window& window, bool align_corners, uintptr_t stream);
 
 }  // namespace deeplab::interp_softmax

@@ -6,7 +6,7 @@ namespace deeplab::interp_softmax {
 namespace {
 
 void probabilities(const TensorView& scores, const TensorView& probabilities, int64_t height, int64_t width,
-                   int64_t top, int64_t left, uintptr_t stream) {
+                   int64_t top, int64_t left, uintptr_t stream, bool align_corners) {
   check_dim(probabilities, "probabilities", 4);
   const interp::Window window{top, left, probabilities.size(2), probabilities.size(3)};
   interp::check_window(scores, height, width, window);
@@ -17,14 +17,14 @@ void probabilities(const TensorView& scores, const TensorView& probabilities, in
                 "scores and probabilities: expected equal N and C, got ", scores.describe(), " and ",
                 probabilities.describe());
   check_contiguous(probabilities, "probabilities");
-  DEEPLAB_DISPATCH_DEVICE(scores, probabilities, scores, probabilities, height, width, window);
+  DEEPLAB_DISPATCH_DEVICE(scores, probabilities, scores, probabilities, height, width, window, align_corners);
 }
 
 }  // namespace
 
 void bind(py::module_& module) {
   module.def("interp_softmax", &probabilities, py::arg("scores"), py::arg("probabilities"), py::arg("height"),
-             py::arg("width"), py::arg("top"), py::arg("left"), py::arg("stream") = 0,
+             py::arg("width"), py::arg("top"), py::arg("left"), py::arg("stream") = 0, py::arg("align_corners") = true,
              py::call_guard<py::gil_scoped_release>());
 }
 

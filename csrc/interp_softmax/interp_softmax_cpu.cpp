@@ -145,10 +145,10 @@ void run_unresized(const TensorView& scores, const TensorView& probabilities, co
 }  // namespace
 
 void probabilities_cpu(const TensorView& scores, const TensorView& probabilities, int64_t height, int64_t width,
-                       const interp::Window& window) {
+                       const interp::Window& window, bool align_corners) {
   if (probabilities.numel() == 0) return;
-  const ResizedAxis rows = interp::make_axis(scores.size(2), height),
-                    columns = interp::make_axis(scores.size(3), width);
+  const ResizedAxis rows = interp::make_axis(scores.size(2), height, align_corners),
+                    columns = interp::make_axis(scores.size(3), width, align_corners);
   const bool resized = rows.in != rows.out || columns.in != columns.out;
   dispatch_stored(scores.dtype, "interp_softmax", [&](auto stored) {
     if (resized) return run<decltype(stored)>(scores, probabilities, rows, columns, window);

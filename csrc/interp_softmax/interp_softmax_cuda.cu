@@ -13,10 +13,10 @@ constexpr const char* kSource = "interp_softmax/interp_softmax_kernels.cuh";
 }  // namespace
 
 void probabilities_cuda(const TensorView& scores, const TensorView& probabilities, int64_t height, int64_t width,
-                        const interp::Window& window, uintptr_t stream) {
+                        const interp::Window& window, bool align_corners, uintptr_t stream) {
   if (probabilities.numel() == 0) return;
-  const interp::ResizedAxis rows = interp::make_axis(scores.size(2), height),
-                            columns = interp::make_axis(scores.size(3), width);
+  const interp::ResizedAxis rows = interp::make_axis(scores.size(2), height, align_corners),
+                            columns = interp::make_axis(scores.size(3), width, align_corners);
   const int64_t channels = scores.size(1), count = scores.size(0) * window.height * window.width;
   dispatch_stored(scores.dtype, "interp_softmax", [&](auto stored) {
     using stored_t = decltype(stored);

@@ -111,7 +111,14 @@ class TorchArrays(Arrays):
         target.copy_(source)
 
     def matmul(self, a: Array, b: Array, out: Array, *, add: bool = False) -> None:
-        """Write or add the products one by one: a batched product on the CPU may round otherwise."""
+        """Write or add the products one by one: a batched product on the CPU may round otherwise.
+
+        Those of a single row or a single summand round alike, and have too little work to be called for one by one: a
+        convolution's with a group for each channel.
+        """
+        if len(out) > 1 and not add and 1 in (out.shape[1], a.shape[2]):
+            self.torch.bmm(a, b, out=out)
+            return
         for group in range(len(out)):
             if add:
                 out[group].addmm_(a[group], b[group])

@@ -12,6 +12,7 @@ from deeplab_caffe.cli.progress import progress
 from deeplab_caffe.crf import CRFParams
 from deeplab_caffe.data import load_image, load_label, save_labels_png
 from deeplab_caffe.data.boxes import Box, label_map_boxes, read_voc_boxes, rectangles
+from deeplab_caffe.data.classes import KNOWN
 from deeplab_caffe.data.io.folders import find_images
 from deeplab_caffe.errors import BoxError, DataError, DeepLabCaffeError
 from deeplab_caffe.evaluation import find_classes, read_ids
@@ -46,7 +47,7 @@ from deeplab_caffe.weak.boxes import segment_boxes
     default="voc12",
     show_default=True,
     metavar="NAME|FILE",
-    help="voc12, camvid or a file, a line for each class: NAME or NAME R G B.",
+    help=f"{', '.join(KNOWN)} or a file, a line for each class: NAME or NAME R G B.",
 )
 @click.option("--min-area", type=click.IntRange(min=1), default=1, show_default=True, help="With --labels: pixels.")
 @click.option("--overwrite", is_flag=True, help="Do images again whose label maps exist.")

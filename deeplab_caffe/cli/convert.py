@@ -32,6 +32,8 @@ def convert(
 ) -> None:
     """Convert weights, SOURCE: a caffemodel (also in HDF5), or a safetensors or state_dict file that came from one.
 
+    Or torchvision's DeepLab v3, whose --model is prototxt/deeplab_v3_resnet101/deploy.prototxt (or 50).
+
     Weights stay the same bit for bit. Their names become LAYER.weight and LAYER.bias. ONNX holds the network too.
     """
     with deploy_wanted(model, variables):

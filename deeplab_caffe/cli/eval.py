@@ -10,6 +10,7 @@ import click
 from deeplab_caffe.cli.options import path_option
 from deeplab_caffe.cli.progress import progress
 from deeplab_caffe.crf_search.grid import parse_range
+from deeplab_caffe.data.classes import KNOWN
 from deeplab_caffe.data.io.atomic import atomic_write
 from deeplab_caffe.data.io.folders import find_images
 from deeplab_caffe.evaluation import RULES, Classes, Rule, detect_kind, evaluate, find_classes, find_pairs, read_ids
@@ -17,7 +18,7 @@ from deeplab_caffe.evaluation.assumed import HINT, assumed_classes, validate_cla
 from deeplab_caffe.evaluation.predictions import Kind
 from deeplab_caffe.evaluation.report import html_report
 from deeplab_caffe.evaluation.save import save_pngs
-from deeplab_caffe.evaluation.tables import json_text, markdown, notes, text_report
+from deeplab_caffe.evaluation.tables import cell, json_text, markdown, notes, text_report
 
 
 def parse_widths(text: str) -> list[int]:
@@ -36,7 +37,7 @@ def parse_widths(text: str) -> list[int]:
     "--classes",
     "classes_name",
     metavar="NAME|FILE",
-    help="voc12, camvid or a file, a line for each class: NAME or NAME R G B. By default PASCAL VOC's, if the "
+    help=f"{', '.join(KNOWN)} or a file, a line for each class: NAME or NAME R G B. By default PASCAL VOC's, if the "
     "labels can be VOC's.",
 )
 @click.option("--trimap", help="Widths of trimaps in pixels, as 1:40.")
@@ -116,6 +117,7 @@ def eval(
             hint=f": --classes names {len(classes)} classes" if classes_name else HINT,
         )
     click.echo(text_report(found))
+    click.echo(f"By the other rule, the mean of each image's own mean IoU: {cell(found.mean_iou_of_images)}%")
     for note in notes(found):
         click.echo(f"warning: {note}", err=True)
     if json_path:
@@ -139,7 +141,7 @@ def _save(
     folder: Path, predictions: Path, kind: Kind, ids: list[str], partners: dict[str, Path], classes: Classes, jobs: int
 ) -> None:
     with progress("saving", len(ids)) as advance:
-        save_pngs(predictions, kind, ids, partners, folder, classes.colormap, jobs=jobs, advance=advance)
+        save_pngs(predictions, kind, ids, partners, folder, classes, jobs=jobs, advance=advance)
     click.echo(f"{len(ids)} results saved in {folder}")
 
 

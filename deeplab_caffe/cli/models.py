@@ -8,8 +8,9 @@ import click
 
 from deeplab_caffe.cli.tables import plain_table, print_table
 from deeplab_caffe.crf import CRFParams, find_preset
+from deeplab_caffe.zoo.model import VOC12
 from deeplab_caffe.zoo.models import INIT_WEIGHTS, MODELS, Model, Score, find_model
-from deeplab_caffe.zoo.paths import prototxt_path
+from deeplab_caffe.zoo.paths import prototxt_paths
 
 
 def _number(value: float | None) -> str:
@@ -48,17 +49,26 @@ HEADINGS = ("name", "title", "trained on", "published val", "published test", "C
 def _details(model: Model) -> None:
     click.echo(f"{model.name}: {model.title}")
     facts = [("NET_ID", model.net_id), ("trained on", model.trained_on)]
+    size = None if model.parameters is None else 4 * model.parameters * model.towers / 1e6
     if model.parameters is not None:
-        facts.append(("parameters", f"{model.parameters:,} with 21 classes"))
+        stored = f"; a caffemodel stores them {model.towers} times" if model.towers > 1 else ""
+        facts.append(("parameters", f"{model.parameters:,} with 21 classes{stored}, {size:.1f} MB"))
     for score in model.scores:
-        facts.append((f"published {score.images}", f"{_pair(score)} (mean IoU, network / with CRF; {score.source})"))
+        data = "" if score.data == VOC12 else f"{score.data}; "
+        facts.append(
+            (f"published {score.images}", f"{_pair(score)} ({data}mean IoU, network / with CRF; {score.source})")
+        )
     if model.crf is not None:
         preset = find_preset(model.crf)
         facts.append(("CRF", f"{CRFParams.for_model(preset.name)} ({preset.name}: {preset.source})"))
     if model.network is not None:
-        facts += [(kind, str(prototxt_path(model.network, kind))) for kind in ("deploy", "train", "test", "solver")]
+        paths = prototxt_paths(model.network)
+        facts += [(kind, str(path)) for kind, path in paths.items()]
     facts.append(("starts from", model.init))
-    facts += [("weights", url) for url in (model.file.urls if model.file else ())]
+    if model.file is not None:
+        facts += [("weights", f"{model.file.name}: {url}") for url in model.file.urls]
+        if model.file.sha256 is not None:
+            facts.append(("sha256", f"begins with {model.file.sha256}"))
     facts += [("page", page) for page in model.pages]
     facts += [("note", note) for note in model.notes]
     for name, fact in facts:
@@ -73,7 +83,7 @@ def models(name: str | None, as_json: bool) -> None:
     """List the models of the papers, or tell all about NAME.
 
     Published val and test: the authors' mean IoU on PASCAL VOC 2012 in percent, network / with CRF; not measured here.
-    CRF: bi_w / bi_xy_std / bi_rgb_std.
+    CRF: bi_w / bi_xy_std / bi_rgb_std. Addresses of weights are as they were cited, and may be gone.
     """
     if name is not None:
         model = find_model(name)

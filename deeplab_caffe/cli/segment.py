@@ -24,6 +24,7 @@ from deeplab_caffe.cli.progress import progress
 from deeplab_caffe.crf import CRFParams
 from deeplab_caffe.crf.inputs import Kind
 from deeplab_caffe.data import load_image, save_image, save_labels_png, write_blob_mat
+from deeplab_caffe.data.classes import KNOWN
 from deeplab_caffe.data.io.atomic import atomic_write
 from deeplab_caffe.errors import DeepLabCaffeError, NetError
 from deeplab_caffe.files.names import is_file
@@ -129,8 +130,8 @@ def _crf_params(
 @click.option(
     "--classes",
     metavar="NAME|FILE",
-    help="Names and colours of the classes: voc12, camvid or a file, a line for each: NAME or NAME R G B. By default "
-    "classes.txt beside the weights or the model.",
+    help=f"Names and colours of the classes: {', '.join(KNOWN)} or a file, a line for each: NAME or NAME R G B. By "
+    "default classes.txt beside the weights or the model.",
 )
 @click.option("--colormap", type=click.Choice(sorted(_COLORMAPS)), help="Other colours than those of the classes.")
 @dtype_option

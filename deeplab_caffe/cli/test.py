@@ -78,6 +78,7 @@ def test(
     if net.inputs:
         raise NetError(f"{model}: needs data layers, but it has inputs: {', '.join(net.inputs)}")
     sums: dict[str, torch.Tensor] = {}
+    counting, last = _counting(net), dict[str, list[float]]()
     with torch.no_grad(), progress("testing", iterations) as advance:
         for batch in range(iterations):
             found = net(blobs=net.outputs[:1])
@@ -86,6 +87,8 @@ def test(
                     continue
                 numbers = value.double().cpu().flatten()
                 sums[name] = sums.get(name, 0) + numbers
+                if name in counting:
+                    last[name] = numbers.tolist()
                 if not quiet:
                     for number in numbers.tolist():
                         advance.log(f"Batch {batch}, {name} = {number:g}")
@@ -95,4 +98,17 @@ def test(
         for number in (total / iterations).tolist():
             loss = f" (* {weights_of[name]:g} = {number * weights_of[name]:g} loss)" if name in weights_of else ""
             click.echo(printable(f"{name} = {number:g}{loss}"))
+    for name, (accuracy, recall, iou) in last.items():
+        said = f"pixel accuracy {accuracy:g}, mean recall {recall:g}, mean IoU {iou:g} (absent classes count 1)"
+        click.echo(printable(f"{name}, all images together: {said}"))
     click.echo(f"{iterations} batches done")
+
+
+def _counting(net: Net) -> set[str]:
+    """Return accuracies that count on: their last value is that of all images, the mean over the batches is none."""
+    return {
+        top
+        for step in net.steps
+        if step.layer.TYPE == "SegAccuracy" and not step.layer.param.seg_accuracy_param.reset
+        for top in step.tops
+    }

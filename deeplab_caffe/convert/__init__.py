@@ -6,7 +6,9 @@ from os import PathLike
 from pathlib import Path
 
 from deeplab_caffe.convert.onnx import to_onnx
+from deeplab_caffe.convert.torchvision import is_torchvisions, to_caffe
 from deeplab_caffe.errors import ConversionError
+from deeplab_caffe.files.names import is_file
 from deeplab_caffe.net import Net
 from deeplab_caffe.net.tensors import load_tensors, read_tensors, save_safetensors, save_state_dict, tensors_of
 from deeplab_caffe.net.weights import WEIGHT_SUFFIXES, WEIGHT_WRITERS
@@ -29,8 +31,11 @@ FORMATS = (*WEIGHT_WRITERS, "onnx")
 def convert(source: str | PathLike[str], net: Net, out: str | PathLike[str], to: str | None = None) -> str:
     """Convert weights; between all formats but ONNX they stay the same bit for bit.
 
+    torchvision's are another matter: :func:`deeplab_caffe.convert.torchvision.to_caffe` says what becomes of them.
+
     Args:
-        source: a caffemodel, also in HDF5, or a safetensors or state_dict file with the names of :func:`tensors_of`.
+        source: a caffemodel, also in HDF5, or a safetensors or state_dict file with the names of :func:`tensors_of`; or
+            the state_dict of torchvision's ``deeplabv3_resnet50`` or ``deeplabv3_resnet101``.
         net: the network that the weights are of; it has them afterwards.
         out: the file to write; it appears under its name only when it is complete.
         to: one of :data:`FORMATS`; None: by the file's suffix.
@@ -48,7 +53,11 @@ def convert(source: str | PathLike[str], net: Net, out: str | PathLike[str], to:
         raise ConversionError(
             f"{out}: cannot tell the format: expected {', '.join(FORMATS)}, got {to or Path(out).suffix!r}"
         )
-    net.copy_from(source, missing="error")
+    tensors = read_tensors(source) if is_file(source) else None
+    if tensors is None:
+        net.copy_from(source, missing="error")
+    else:
+        load_tensors(net, to_caffe(tensors, net, source) if is_torchvisions(tensors) else tensors, source)
     if chosen == "onnx":
         to_onnx(net, out)
     else:

@@ -75,7 +75,7 @@ class Graph:
     def constant(self, name: str, value: np.ndarray | np.generic) -> str:
         """Add an array of numbers; return its name."""
         unique = self._unique(f"{self._layer}.{name}")
-        self._initializers.append(self._onnx.numpy_helper.from_array(np.ascontiguousarray(value), unique))
+        self._initializers.append(self._onnx.numpy_helper.from_array(np.asarray(value, order="C"), unique))
         return unique
 
     def node(self, op: str, inputs: Sequence[str], top: str | None = None, **attributes: Any) -> str:
@@ -117,8 +117,10 @@ class Graph:
         return model
 
     def _dims(self, blob: str, prefix: str) -> list[int | str]:
+        if not self.shapes[blob]:
+            return []
         n, *sizes = self.shapes[blob]
         rest: list[int | str] = [*sizes]
         if self.fixed_size is None and len(rest) == 3:
             rest[1:] = [f"{prefix}{'_' if prefix else ''}{axis}" for axis in ("height", "width")]
-        return ["batch" if n == self.shapes[self._net.inputs[0]][0] else n, *rest]
+        return ["batch" if (n,) == self.shapes[self._net.inputs[0]][:1] else n, *rest]

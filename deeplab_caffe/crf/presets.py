@@ -13,6 +13,10 @@ from deeplab_caffe.errors import CRFError
 _PUBLIC = "matlab/my_script/SetupEnv.m of the released code"
 _AUTHORS = "the authors' fuller SetupEnv.m, found in a public repository"
 _INFERRED = "inferred from re-implementations, in no script of the authors"
+_ASPP_RESNET = "kazuto1011/deeplab-pytorch configs/voc12.yaml and two public test.prototxts; the authors' own not found"
+_ASPP_VGG = "meng-tang/rloss deeplab_vgg16/test.prototxt and two re-implementations; the authors' own not found"
+_RLOSS = "meng-tang/rloss: its MSc-LargeFOV in DeepLab v2's syntax"
+_TAIL = "the DenseCRF layer, commented out, at the end of the released ResNet-101 test.prototxt; not VOC's numbers"
 _CARD = "model card of the bundled network: chosen on 40 CamVid validation images"
 
 
@@ -81,12 +85,16 @@ PRESETS: tuple[Preset, ...] = (
     _preset("20M_largewin2_coco", (4, 65, 5), _AUTHORS),
     _preset("125M_coco", (5, 49, 3), _AUTHORS),
     # Defaults of programs and scripts
-    _preset("SetupEnv", (5, 50, 3), f"{_PUBLIC}: its default"),
+    _preset("SetupEnv", (5, 50, 3), f"{_PUBLIC}: its default, in DeepLab v2's too"),
     _preset("run_densecrf", (4, 49, 5), "run_densecrf.sh of the released code, for LargeFOV on val"),
     _preset("early", (10, 60, 20), "the first public version, and the defaults of prog_refine_pascal", "refine_pascal"),
     _preset("refine_pascal_v4", (5, 70, 5), "defaults of prog_refine_pascal_v4"),
     _preset("layer", (5, 50, 10), "the DENSE_CRF layer in the released LargeFOV test.prototxt"),
-    _preset("DeepLab-v2", (4, 67, 3), "DeepLab v2's scripts", positions=(3, 1)),
+    # DeepLab v2, by backbone
+    _preset("DeepLab-ASPP-ResNet101", (4, 67, 3), _ASPP_RESNET, "DeepLab-v2", "DeepLab-v2-ResNet101", positions=(3, 1)),
+    _preset("DeepLab-ASPP-VGG16", (4, 65, 3), _ASPP_VGG, "DeepLab-v2-VGG16", positions=(2, 2)),
+    _preset("DeepLab-MSc-LargeFOV-v2", (4, 83, 5), _RLOSS),
+    _preset("DeepLab-ASPP-ResNet101-tail", (5, 21, 3), _TAIL, positions=(4, 1)),
     # The network that comes with this package
     _preset("deeplab_largefov_slim_camvid", (3, 30, 5), _CARD, "camvid", positions=(1, 3)),
 )

@@ -11,6 +11,14 @@ from pathlib import Path
 import numpy as np
 
 from deeplab_caffe.data.colormap import CAMVID_CLASSES, CAMVID_COLORMAP, VOC_CLASSES, VOC_COLORMAP
+from deeplab_caffe.data.datasets import (
+    CITYSCAPES_CLASSES,
+    CITYSCAPES_COLORMAP,
+    CITYSCAPES_IDS,
+    COCO_STUFF_CLASSES,
+    PASCAL_CONTEXT_CLASSES,
+    PERSON_PART_CLASSES,
+)
 from deeplab_caffe.data.io.lists import read_lines
 from deeplab_caffe.errors import DataError, EvaluationError
 from deeplab_caffe.files.names import is_file
@@ -19,18 +27,58 @@ from deeplab_caffe.files.names import is_file
 BESIDE = "classes.txt"
 
 
+# What a label map's number becomes that is none of a data set's ids.
+_NO_CLASS = 255
+
+
 @dataclass(frozen=True)
 class Classes:
-    """Names of labels 0, 1, 2, ... and their colours, uint8 RGB ``(K or more, 3)``."""
+    """Names of labels 0, 1, 2, ... and their colours, uint8 RGB ``(K or more, 3)``.
+
+    Attributes:
+        names: K names.
+        colormap: the colours.
+        ids: what label maps hold in place of 0, 1, 2, ..., K numbers below 255; None where they hold these.
+    """
 
     names: tuple[str, ...]
     colormap: np.ndarray
+    ids: tuple[int, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.names)
 
+    def from_file(self, labels: np.ndarray) -> np.ndarray:
+        """Return a label map of a file as numbers of classes; ids of no class become 255, which does not count."""
+        if self.ids is None:
+            return labels
+        table = np.full(256, _NO_CLASS, np.uint8)
+        table[list(self.ids)] = range(len(self.ids))
+        return np.where((labels >= 0) & (labels < 256), table[np.asarray(labels, np.int64) & 255], _NO_CLASS)
 
-KNOWN = {"voc12": Classes(VOC_CLASSES, VOC_COLORMAP), "camvid": Classes(CAMVID_CLASSES, CAMVID_COLORMAP)}
+    def to_file(self, labels: np.ndarray) -> np.ndarray:
+        """Return numbers of classes as the label map that a file holds."""
+        return labels if self.ids is None else np.array(self.ids, np.uint8)[labels]
+
+    @property
+    def file_colormap(self) -> np.ndarray:
+        """Return the colours of what label maps hold; ids of no class are black."""
+        if self.ids is None:
+            return self.colormap
+        colours = np.zeros((256, 3), np.uint8)
+        colours[list(self.ids)] = self.colormap[: len(self.ids)]
+        return colours
+
+
+KNOWN = {
+    "voc12": Classes(VOC_CLASSES, VOC_COLORMAP),
+    "camvid": Classes(CAMVID_CLASSES, CAMVID_COLORMAP),
+    "cityscapes": Classes(CITYSCAPES_CLASSES, CITYSCAPES_COLORMAP),
+    "cityscapes-ids": Classes(CITYSCAPES_CLASSES, CITYSCAPES_COLORMAP, CITYSCAPES_IDS),
+    "cocostuff": Classes(COCO_STUFF_CLASSES, VOC_COLORMAP),
+    "pascal-context": Classes(PASCAL_CONTEXT_CLASSES, VOC_COLORMAP),
+    "person-part": Classes(PERSON_PART_CLASSES, VOC_COLORMAP),
+}
 
 
 def find_classes(given: str | os.PathLike[str] | Sequence[str] | Classes) -> Classes:

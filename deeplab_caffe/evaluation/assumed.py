@@ -84,6 +84,7 @@ def validate_classes(pairs: Sequence[ImagePair], kind: Kind, classes: Classes, i
         for name, known in KNOWN.items():
             if _is_of(palette, known, path, ignore_label):
                 warnings.warn(f"{path} has the colours of {name}, but --classes names others", stacklevel=2)
+                break  # Data sets without colours of their own have VOC's.
 
 
 def _palettes(pair: ImagePair, kind: Kind) -> list[tuple[Path, np.ndarray]]:
@@ -99,7 +100,8 @@ def _palettes(pair: ImagePair, kind: Kind) -> list[tuple[Path, np.ndarray]]:
 def _is_of(palette: np.ndarray, classes: Classes, path: Path, ignore_label: int) -> bool:
     """Return whether the labels that a file has are in the classes' colours."""
     used = [label for label in np.unique(load_label(path)).tolist() if label != ignore_label]
-    return max(used, default=0) < len(classes.colormap) and np.array_equal(palette[used], classes.colormap[used])
+    colours = classes.file_colormap
+    return max(used, default=0) < len(colours) and np.array_equal(palette[used], colours[used])
 
 
 def _tells(palette: np.ndarray) -> bool:
@@ -108,4 +110,4 @@ def _tells(palette: np.ndarray) -> bool:
 
 
 def _others(what: str) -> EvaluationError:
-    return EvaluationError(f"{what}: say --classes, with voc12, camvid or a file of names")
+    return EvaluationError(f"{what}: say --classes, with {', '.join(KNOWN)} or a file of names")

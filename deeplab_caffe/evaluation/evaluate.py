@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +19,7 @@ from deeplab_caffe.data.io.images import load_label
 from deeplab_caffe.data.io.lists import ListEntry, read_image_list
 from deeplab_caffe.errors import DataError, EvaluationError
 from deeplab_caffe.evaluation.metrics import Metrics, Rule, measure
-from deeplab_caffe.evaluation.predictions import SUFFIXES, Kind, read_prediction
+from deeplab_caffe.evaluation.predictions import SUFFIXES, Kind, read_classes
 from deeplab_caffe.evaluation.trimap import Trimap
 from deeplab_caffe.files.names import is_file
 
@@ -71,6 +72,15 @@ class Evaluation:
     def metrics(self) -> Metrics:
         """Return the numbers of whole images."""
         return measure(self.confusion, self.rule)
+
+    @property
+    def mean_iou_of_images(self) -> float:
+        """Return the mean over the images of :attr:`ImageResult.mean_iou`, in per cent.
+
+        Some programs report it as mean IoU; it is not comparable with a data set's, and mostly higher.
+        """
+        ious = [image.mean_iou for image in self.images if not math.isnan(image.mean_iou)]
+        return sum(ious) / len(ious) if ious else math.nan
 
     def curve(self) -> dict[int, Metrics]:
         """Return the numbers by width of the trimap; empty without one."""
@@ -190,7 +200,7 @@ def evaluate(
     images = []
 
     def work(pair: ImagePair) -> tuple[ConfusionMatrix, Trimap | None]:
-        return _count(pair, len(classes), kind, widths, ignore_label, hint)
+        return _count(pair, classes, kind, widths, ignore_label, hint)
 
     with ThreadPoolExecutor(jobs or _cores(), "eval") as pool:
         try:
@@ -208,18 +218,19 @@ def evaluate(
 
 
 def _count(
-    pair: ImagePair, num_classes: int, kind: Kind, widths: Sequence[int], ignore_label: int, hint: str
+    pair: ImagePair, classes: Classes, kind: Kind, widths: Sequence[int], ignore_label: int, hint: str
 ) -> tuple[ConfusionMatrix, Trimap | None]:
-    labels = load_label(pair.label)
-    predicted = read_prediction(pair.prediction, kind, labels.shape)
-    confusion = ConfusionMatrix(num_classes, [ignore_label])
+    labels = classes.from_file(load_label(pair.label))
+    predicted = read_classes(pair.prediction, kind, labels.shape, classes)
+    # An id of no class is 255, whatever else is ignored.
+    confusion = ConfusionMatrix(len(classes), [ignore_label] if classes.ids is None else [ignore_label, 255])
     try:
         confusion.accumulate(labels, predicted)
     except EvaluationError as exc:
         raise DataError(f"{exc}{hint}", pair.label if "label" in str(exc) else pair.prediction) from exc
     if not widths:
         return confusion, None
-    trimap = Trimap(num_classes, widths, ignore_label)
+    trimap = Trimap(len(classes), widths, ignore_label)
     trimap.accumulate(labels, predicted)
     return confusion, trimap
 

@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 
+from deeplab_caffe.data.classes import Classes
 from deeplab_caffe.data.io.bin import read_labels_bin, read_probabilities_bin
 from deeplab_caffe.data.io.folders import folder_names, id_folders
 from deeplab_caffe.data.io.images import load_label
@@ -71,6 +72,16 @@ def read_prediction(path: str | os.PathLike[str], kind: Kind, size: tuple[int, i
             path,
         )
     return labels
+
+
+def read_classes(path: str | os.PathLike[str], kind: Kind, size: tuple[int, int], classes: Classes) -> np.ndarray:
+    """Read one image's predicted classes: :func:`read_prediction`, where a label map may hold a data set's own ids.
+
+    Raises:
+        DataError: as :func:`read_prediction`.
+    """
+    predicted = read_prediction(path, kind, size)
+    return predicted if classes.ids is None or count_channels(path, kind) > 1 else classes.from_file(predicted)
 
 
 def count_channels(path: str | os.PathLike[str], kind: Kind) -> int:

@@ -14,7 +14,7 @@ from PIL import Image
 from deeplab_caffe.data.io.images import load_image, load_label
 from deeplab_caffe.errors import DeepLabCaffeError
 from deeplab_caffe.evaluation.evaluate import Evaluation, ImagePair
-from deeplab_caffe.evaluation.predictions import Kind, read_prediction
+from deeplab_caffe.evaluation.predictions import Kind, read_classes
 from deeplab_caffe.evaluation.tables import cell, notes
 from deeplab_caffe.viz.overlay import colorize, overlay
 
@@ -143,8 +143,9 @@ def _curve(evaluation: Evaluation) -> str:
 
 def _pictures(pair: ImagePair, kind: Kind, evaluation: Evaluation, photo: Path | None) -> list[str]:
     colours = evaluation.classes.colormap
-    labels = load_label(pair.label)
-    predicted = np.asarray(read_prediction(pair.prediction, kind, labels.shape)).astype(np.int64).clip(0, 255)
+    labels = evaluation.classes.from_file(load_label(pair.label))
+    predicted = np.asarray(read_classes(pair.prediction, kind, labels.shape, evaluation.classes)).astype(np.int64)
+    predicted = predicted.clip(0, 255)
     wrong = np.full((*labels.shape, 3), 255, np.uint8)
     wrong[labels == 255] = 160
     wrong[(labels != 255) & (predicted != labels)] = (200, 30, 30)

@@ -7,11 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import numpy as np
-
+from deeplab_caffe.data.classes import Classes
 from deeplab_caffe.data.io.images import image_size, save_labels_png
 from deeplab_caffe.errors import DataError
-from deeplab_caffe.evaluation.predictions import SUFFIXES, Kind, read_prediction
+from deeplab_caffe.evaluation.predictions import SUFFIXES, Kind, count_channels, read_prediction
 
 
 def save_pngs(
@@ -20,7 +19,7 @@ def save_pngs(
     ids: Sequence[str],
     partners: Mapping[str, Path],
     folder: str | os.PathLike[str],
-    colormap: np.ndarray,
+    classes: Classes,
     *,
     jobs: int = 0,
     advance: Callable[[], object] = lambda: None,
@@ -33,7 +32,7 @@ def save_pngs(
         ids: of the images.
         partners: an image of each id's size: its photograph or its labels.
         folder: where to write; made where missing.
-        colormap: uint8 RGB ``(K, 3)``.
+        classes: whose colours, and whose ids where the data set has such, the files have.
         jobs: how many images at a time; 0 for the number of cores.
         advance: called after each image.
 
@@ -45,8 +44,11 @@ def save_pngs(
         if name not in partners:
             raise DataError(f"nothing says how large '{name}' is: no photograph and no labels", folder)
         size = image_size(partners[name])
-        labels = read_prediction(Path(predictions) / (name + SUFFIXES[kind]), kind, size)
-        save_labels_png(Path(folder) / f"{name}.png", labels, colormap)
+        path = Path(predictions) / (name + SUFFIXES[kind])
+        labels = read_prediction(path, kind, size)
+        if classes.ids is not None and count_channels(path, kind) > 1:
+            labels = classes.to_file(labels)
+        save_labels_png(Path(folder) / f"{name}.png", labels, classes.file_colormap)
 
     with ThreadPoolExecutor(jobs or os.cpu_count() or 1, "save") as pool:
         try:

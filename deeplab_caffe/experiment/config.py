@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from deeplab_caffe.data.io.atomic import atomic_write
@@ -47,11 +47,19 @@ class Config:
             values["TRAIN_SET_STRONG"] = settings.strong_set
         return {**values, **settings.variables}
 
-    def fill(self, kind: str, set_name: str, values: Mapping[str, str]) -> str:
+    def fill(
+        self, kind: str, set_name: str, values: Mapping[str, str], edit: Callable[[str], str] = lambda text: text
+    ) -> str:
         """Fill a template and write it to ``config/<NET_ID>/<kind>_<set>.prototxt``.
 
         The template is the one in ``config/<NET_ID>``, so that it may be edited there, or else the model's, which is
         copied to there.
+
+        Args:
+            kind: of the template.
+            set_name: of images.
+            values: of the variables.
+            edit: changes the filled text.
 
         Returns:
             The text.
@@ -62,9 +70,22 @@ class Config:
         """
         template = self._template(kind)
         path = self.settings.path(self.file(kind, set_name))
-        text = fill_template(template, values, self.settings.path(self.file(kind)))
+        text = edit(fill_template(template, values, self.settings.path(self.file(kind))))
         self.write(path, text)
         return text
+
+    def preview(self, kind: str, values: Mapping[str, str]) -> str:
+        """Return a filled template, and write nothing.
+
+        Raises:
+            PrototxtError: a variable has no value.
+            ExperimentError: there is no template.
+        """
+        own = self.settings.path(self.file(kind))
+        path = own if own.is_file() else self._origin(kind)
+        if path is None or not path.is_file():
+            raise ExperimentError(f"there is no {kind}.prototxt")
+        return fill_template(path.read_text(encoding="utf-8"), values, path)
 
     def write(self, path: Path, text: str) -> None:
         """Write a file, unless it has this content already, or this is a dry run."""

@@ -10,7 +10,8 @@ from deeplab_caffe.data.classes import BESIDE, KNOWN, find_classes
 from deeplab_caffe.errors import CRFError
 from deeplab_caffe.experiment.markers import digest, file_digest
 from deeplab_caffe.experiment.settings import ExperimentError
-from deeplab_caffe.experiment.steps import UNKNOWN, ExperimentStep, Workshop
+from deeplab_caffe.experiment.steps import ExperimentStep
+from deeplab_caffe.experiment.workshop import UNKNOWN, Workshop
 from deeplab_caffe.zoo.paths import BASES
 
 
@@ -27,7 +28,7 @@ def build_search(shop: Workshop) -> ExperimentStep:
         "options": digest("\0".join(settings.search_options)),
         "labels": _labels_key(shop, set_name, labels),
     }
-    words = ["crf-search", "--scores", shop.features("", set_name), "--images", str(shop.images(set_name))]
+    words = ["crf-search", "--scores", shop.features("", set_name, scores=True), "--images", str(shop.images(set_name))]
     words += ["--labels", str(labels), "--list", settings.list_file(f"{set_name}_id"), "--out", out]
     return ExperimentStep("crf-search", inputs, [f"{out}/best.json"], [[*words, *settings.search_options]])
 
@@ -54,7 +55,7 @@ def build_crf(shop: Workshop, stage: str, set_name: str, *, searching: bool = Fa
     numbers: dict[str, float] = {"-i": params.iterations, "-pw": found.pos_w, "-bw": found.bi_w}
     numbers |= {f"-p{axis}": std for axis, std in zip("xy", found.pos_xy_std, strict=True)}
     numbers |= {f"-b{axis}": std for axis, std in zip("xyrgb", (*found.bi_xy_std, *found.bi_rgb_std), strict=True)}
-    words = ["crf", "-id", str(shop.images(set_name)), "-fd", shop.features(stage, set_name), "-sd", out]
+    words = ["crf", "-id", str(shop.images(set_name)), "-fd", shop.features(stage, set_name, scores=True), "-sd", out]
     words += ["--list", shop.settings.list_file(f"{set_name}_id")]
     words += ["--input", "mat", *(word for flag, number in numbers.items() for word in (flag, f"{number:g}"))]
     return ExperimentStep(
@@ -89,6 +90,12 @@ def build_eval(shop: Workshop, stage: str, set_name: str, *, refining: bool = Fa
         sources.append((folder, "bin", folder))
     elif marker.read():
         notes.append("the dense CRF's results are half finished or of other scores: they are not evaluated")
+    inside = next((blob for blob in shop.blobs(stage, set_name)[1:] if blob.kind == "crf"), None)
+    if inside is not None and (shop.dry or shop.complete(inside.folder, set_name)):
+        inputs["crf inside"] = digest(inside.folder)
+        sources.append((inside.folder, "mat", f"{shop.results(stage, set_name, inside.name)}/post_none"))
+    if labels is not None and (seen := shop.seen(stage, set_name)):
+        notes.append(seen)
     classes = _classes(shop)
     inputs["options"] = digest(f"{find_classes(classes).names} {settings.trimap}")
     dataset = "VOC2012" if settings.exp == "voc12" else settings.exp

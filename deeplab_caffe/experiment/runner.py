@@ -15,8 +15,9 @@ from pathlib import Path
 from deeplab_caffe.data.io.lock import exclusive
 from deeplab_caffe.experiment.post_steps import build_crf, build_eval, build_search
 from deeplab_caffe.experiment.settings import STEPS, ExperimentError, ExperimentSettings
-from deeplab_caffe.experiment.steps import ExperimentStep, Workshop, build_test, build_train
+from deeplab_caffe.experiment.steps import ExperimentStep, build_test, build_train
 from deeplab_caffe.experiment.summary import draw_trimaps, read_evaluations, table
+from deeplab_caffe.experiment.workshop import Workshop
 
 # Runs one command of ours: words, folder to run in, log to append to; returns the exit status.
 Execute = Callable[[Sequence[str], Path, Path], int]
@@ -198,19 +199,13 @@ class Runner:
         settings, found = self.settings, []
         for stage in ("", "2"):
             for set_name in settings.test_sets2 if stage else settings.test_sets:
-                for post in ("post_none", "post_densecrf"):
-                    where = settings.path(f"{settings.exp}/res/features{stage}/{settings.net_id}/{set_name}/fc8")
-                    shop = Workshop(settings)
-                    if not shop.marker(f"eval{stage}-{set_name}").finished():
-                        continue
-                    for name in shop.marker(f"eval{stage}-{set_name}").read()["outputs"]:
-                        path = settings.path(name)
-                        if (
-                            path.name == "eval.json"
-                            and path.parent.name.startswith(post)
-                            and path.parent.parent == where
-                        ):
-                            found.append((f"{set_name}, features{stage}, {path.parent.name}", path))
+                marker = Workshop(settings).marker(f"eval{stage}-{set_name}")
+                if not marker.finished():
+                    continue
+                for path in (settings.path(name) for name in marker.read()["outputs"]):
+                    if path.name == "eval.json":
+                        inside = "crf, " if path.parent.parent.name == "crf" else ""
+                        found.append((f"{set_name}, features{stage}, {inside}{path.parent.name}", path))
         if found:
             evaluations, name = read_evaluations(found), f"{settings.exp}/res/{settings.net_id}"
             text = table(evaluations)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from deeplab_caffe.data.classes import KNOWN
 from deeplab_caffe.errors import DeepLabCaffeError
 
 
@@ -16,7 +17,7 @@ class ExperimentError(DeepLabCaffeError, ValueError):
 
 # In the order in which they depend on each other; those of the second stage end in 2.
 STEPS = ("train", "test", "crf-search", "crf", "eval", "train2", "test2", "crf2", "eval2")
-NUM_LABELS = {"voc12": 21, "camvid": 11}
+NUM_LABELS = {name: len(classes) for name, classes in KNOWN.items()}
 
 
 @dataclass(frozen=True)

@@ -6,15 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from deeplab_caffe import proto
-from deeplab_caffe.experiment.config import Config, newest_snapshot
-from deeplab_caffe.experiment.lists import Lists, folder_of
 from deeplab_caffe.experiment.markers import Marker, digest, file_digest
 from deeplab_caffe.experiment.settings import ExperimentError, ExperimentSettings
-from deeplab_caffe.proto import caffe_pb2
+from deeplab_caffe.experiment.workshop import UNKNOWN, Workshop
+from deeplab_caffe.experiment.written import test_net, written_files
 from deeplab_caffe.solver.snapshot import SnapshotFiles
-
-# Stands for the hash of what an earlier step is still to make, in a dry run.
-UNKNOWN = "to be made"
 
 
 @dataclass
@@ -38,102 +34,6 @@ class ExperimentStep:
     notes: list[str] = field(default_factory=list)
     aside: list[Path] = field(default_factory=list)
     about: str = ""
-
-
-class Workshop:
-    """What the builders of all steps share.
-
-    Args:
-        settings: the experiment.
-        dry: write nothing, and take what is missing for something that an earlier step makes.
-    """
-
-    def __init__(self, settings: ExperimentSettings, *, dry: bool = False) -> None:
-        self.settings = settings
-        self.dry = dry
-        self.lists = Lists(settings, dry=dry)
-        self.config = Config(settings, dry=dry)
-
-    def marker(self, step: str) -> Marker:
-        """Return the marker of a step."""
-        return Marker(self.settings.path(f"{self.settings.folder('log')}/steps/{step}.json"), self.settings.root)
-
-    def device(self) -> list[str]:
-        """Return the words for the device."""
-        return ["--device", self.settings.device] if self.settings.device else []
-
-    def snapshot(self, stage: str) -> Path | None:
-        """Return the weights that a stage's training made; None if it is still to be run (in a dry run).
-
-        Raises:
-            ExperimentError: there are no weights, or the training is half finished.
-        """
-        settings, marker = self.settings, self.marker(f"train{stage}")
-        folder = settings.path(settings.folder("model"))
-        if marker.finished():
-            return settings.root / str(next(iter(marker.read()["outputs"])))
-        if self.dry and (marker.half or newest_snapshot(folder, f"train{stage}") is None):
-            return None
-        if marker.half:
-            raise ExperimentError(f"step train{stage} is half finished: run it to its end, or say --weights")
-        found = newest_snapshot(folder, f"train{stage}")
-        if found is None:
-            raise ExperimentError(f"no weights: neither test{stage}.caffemodel nor train{stage}_iter_* in {folder}")
-        return found
-
-    def features_key(self, stage: str, set_name: str) -> str:
-        """Return a hash of what a set's scores come from.
-
-        Raises:
-            ExperimentError: they are not there, or not all of them.
-        """
-        name = f"test{stage}-{set_name}"
-        marker = self.marker(name)
-        if marker.finished():
-            return marker.key
-        folder = self.features(stage, set_name)
-        files = [self.settings.path(f"{folder}/{one}_blob_0.mat") for one in self.lists.ids(set_name)]
-        if marker.read() or not all(path.is_file() for path in files):
-            if self.dry:
-                return UNKNOWN
-            state = "half finished" if marker.half else "to be run first"
-            raise ExperimentError(
-                f"step {name} is {state}: the scores in {self.settings.path(folder)} are not complete"
-            )
-        return digest("\n".join(f"{path.name} {path.stat().st_size}" for path in files))
-
-    def features(self, stage: str, set_name: str) -> str:
-        """Return the folder of a set's scores, relative to the experiments' folder."""
-        return f"{self.settings.folder(f'features{stage}')}/{set_name}/fc8"
-
-    def results(self, stage: str, set_name: str) -> str:
-        """Return the folder of a set's results, as run_densecrf.sh has it."""
-        settings = self.settings
-        return f"{settings.exp}/res/features{stage}/{settings.net_id}/{set_name}/fc8"
-
-    def images(self, set_name: str) -> Path:
-        """Return the folder of a set's photographs."""
-        entry, name = self.lists.entries(set_name)[0], self.lists.ids(set_name)[0]
-        return folder_of(f"{self.settings.data_root}{entry.image}", name)
-
-    def labels(self, set_name: str) -> Path | None:
-        """Return the folder of a set's true labels; None for sets without labels, as VOC's test set.
-
-        Raises:
-            ExperimentError: a folder was named, but lacks some.
-        """
-        ids = self.lists.ids(set_name)
-        entries = self.lists.entries(set_name)
-        root = self.settings.data_root
-        listed = [folder_of(f"{root}{entry.label}", ids[0]) for entry in entries[:1] if entry.label]
-        # The released lists name SegmentationClassAug; the MATLAB scripts evaluate on SegmentationClass.
-        usual = [root / "SegmentationClass", *listed]
-        for folder in [self.settings.labels] if self.settings.labels else usual:
-            if all((folder / f"{name}.png").is_file() for name in ids):
-                return folder
-        if self.settings.labels:
-            raise ExperimentError(f"{self.settings.labels} lacks labels of {set_name}")
-        return None
 
 
 def build_train(shop: Workshop, stage: str) -> ExperimentStep:
@@ -175,11 +75,9 @@ def build_train(shop: Workshop, stage: str) -> ExperimentStep:
 def build_test(shop: Workshop, stage: str, set_name: str) -> ExperimentStep:
     """Build ``test`` or ``test2`` for one set: the scores of all its images, and what else the template writes."""
     settings, lists, config = shop.settings, shop.lists, shop.config
-    feature_dir = settings.folder(f"features{stage}")
-    text = config.fill("test", set_name, config.variables(TEST_SET=set_name, FEATURE_DIR=feature_dir))
-    net = proto.filter_net(proto.parse_net(text), caffe_pb2.TEST)
+    text = shop.test_text(stage, set_name, write=True)
     ids = lists.ids(set_name)
-    by_id = _written(net, ids)
+    by_id = written_files(test_net(text), ids)
     weights = _test_weights(shop, stage)
     inputs = {
         "test.prototxt": digest(text),
@@ -235,25 +133,6 @@ def _test_weights(shop: Workshop, stage: str) -> Path | None:
         return settings.weights
     own = settings.path(settings.folder("model")) / f"test{stage}.caffemodel"
     return own if own.is_file() else shop.snapshot(stage)
-
-
-def _written(net: caffe_pb2.NetParameter, ids: list[str]) -> dict[str, list[str]]:
-    """Return the files that MAT_WRITE layers write of each image."""
-    for layer in net.layer:
-        if layer.HasField("image_data_param") and layer.image_data_param.batch_size != 1:
-            raise ExperimentError(f"layer '{layer.name}': test.prototxt needs batch_size 1, a file for each image")
-    layers = [layer for layer in net.layer if layer.HasField("mat_write_param")]
-    if not layers:
-        raise ExperimentError("test.prototxt has no MAT_WRITE layer: it would leave no scores")
-    found: dict[str, list[str]] = {name: [] for name in ids}
-    for layer in layers:
-        param = layer.mat_write_param
-        if param.period != 1 or not param.source:
-            raise ExperimentError(f"layer '{layer.name}': expected a list of ids as source, and period 1")
-        for name in ids:
-            stem = name[: len(name) - param.strip]
-            found[name] += [f"{param.prefix}{stem}_blob_{index}.mat" for index in range(len(layer.bottom))]
-    return found
 
 
 def _rest(shop: Workshop, marker: Marker, set_name: str, text: str, by_id: dict[str, list[str]]) -> tuple[str, int]:

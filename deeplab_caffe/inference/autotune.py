@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from time import perf_counter
 
@@ -72,6 +72,27 @@ def _example(spec: ConvSpec, shape: Sequence[int]) -> Tensor:
     return x.to(spec.weight.dtype, memory_format=torch.channels_last)
 
 
+@dataclass
+class _Shared:
+    """What convolutions of the same weights share, as those of a net's towers do.
+
+    Attributes:
+        sources: what the weights were made of; held, lest another tensor gets their ids.
+        key: tells them from others.
+        spec: the first one's.
+        runs: algorithms made ready.
+    """
+
+    sources: Sequence[Tensor]
+    key: tuple[object, ...]
+    spec: ConvSpec
+    runs: dict[tuple[object, ...], Run] = field(default_factory=dict)
+
+
+def _geometry(spec: ConvSpec) -> tuple[object, ...]:
+    return spec.stride, spec.pad, spec.dilation, spec.groups, spec.relu, spec.adds
+
+
 def _default(found: Mapping[str, Callable[[], Run]], *, fall_back: bool) -> dict[str, Callable[[], Run]]:
     """Return the default algorithm, and torch's own to fall back on."""
     first = next(iter(found))
@@ -100,8 +121,17 @@ class Autotuner:
         self.fixed = dict(fixed or {})
         self.results: list[TuningResult] = []
         self._known: dict[tuple[object, ...], TuningResult] = {}
+        self._shared: _Shared | None = None
 
-    def choose(self, name: str, engine: str, spec: ConvSpec, shape: Sequence[int]) -> Run:
+    def choose(
+        self,
+        name: str,
+        engine: str,
+        spec: ConvSpec,
+        shape: Sequence[int],
+        sources: Sequence[Tensor] = (),
+        folded: bytes = b"",
+    ) -> Run:
         """Return the best algorithm for a layer, ready to run.
 
         Args:
@@ -109,13 +139,19 @@ class Autotuner:
             engine: ``"CAFFE"`` or ``"CUDNN"``.
             spec: what is to be computed.
             shape: of the input it will mostly see.
+            sources: what the weights were made of: convolutions of the same ones that come one after the other share
+                what they prepare of them.
+            folded: numbers that went into the weights besides.
 
         Raises:
             NetError: ``fixed`` names an algorithm that this layer does not have, or no algorithm works.
         """
+        shared = self._shared_by(spec, sources, folded)
+        spec = replace(spec, weight=shared.spec.weight, bias=shared.spec.bias, packs=shared.spec.packs)
         if engine == "CAFFE":
+            found: dict[str, Callable[[], Run]] = {"caffe_engine": lambda: caffe_engine(spec)}
             self.results.append(TuningResult(name, "caffe_engine"))
-            return caffe_engine(spec)
+            return self._once(found, "caffe_engine", spec, shape)
         found = algorithms(spec, shape)
         if name in self.fixed:
             if self.fixed[name] not in found:
@@ -124,19 +160,43 @@ class Autotuner:
         elif not self.autotune:
             found = _default(found, fall_back=self.verify)
         if len(found) == 1 and not self.verify:
-            algorithm, make = next(iter(found.items()))
+            algorithm = next(iter(found))
             self.results.append(TuningResult(name, algorithm))
-            return make()
-        geometry = (spec.stride, spec.pad, spec.dilation, spec.groups)
-        key = (tuple(spec.weight.shape), spec.bias is None, geometry, spec.relu, *shape, self.fixed.get(name))
+            return self._once(found, algorithm, spec, shape)
+        key = (tuple(spec.weight.shape), spec.bias is None, *_geometry(spec), *shape, self.fixed.get(name))
         if key not in self._known:
+            count = len(spec.packs)
             self._known[key] = self._try(name, found, spec, _example(spec, shape))
+            del spec.packs[count:]
         known = self._known[key]
         self.results.append(TuningResult(name, known.algorithm, known.milliseconds, known.failures))
-        return found[known.algorithm]()
+        return self._once(found, known.algorithm, spec, shape)
+
+    def _shared_by(self, spec: ConvSpec, sources: Sequence[Tensor], folded: bytes) -> _Shared:
+        """Return what the convolution shares with the one before it, if that is of the same weights."""
+        key = (*map(id, sources), folded, spec.weight.dtype)
+        if not sources or self._shared is None or self._shared.key != key:
+            self._shared = _Shared(sources, key, spec)
+        return self._shared
+
+    def _once(
+        self, found: Mapping[str, Callable[[], Run]], algorithm: str, spec: ConvSpec, shape: Sequence[int]
+    ) -> Run:
+        """Return an algorithm ready to run: the same one for the same weights."""
+        assert self._shared is not None
+        # On the CPU the order of packed weights depends on the shape.
+        key = (algorithm, *_geometry(spec), *(() if spec.weight.is_cuda else shape))
+        runs = self._shared.runs
+        if key not in runs:
+            runs[key] = found[algorithm]()
+        return runs[key]
 
     def _try(self, name: str, found: Mapping[str, Callable[[], Run]], spec: ConvSpec, x: Tensor) -> TuningResult:
-        expected = direct(spec)(x).float()
+        other: list[Tensor] = []
+        if spec.adds:
+            size = (x.shape[0], spec.weight.shape[0], *spec.output_size(x))
+            other = [torch.ones(size, dtype=x.dtype, device=x.device).to(memory_format=torch.channels_last)]
+        expected = direct(spec)(x, *other).float()
         scale = max(float(expected.norm()), torch.finfo(torch.float32).tiny)
         runs: dict[str, Callable[[], object]] = {}
         failures: dict[str, str] = {}
@@ -146,7 +206,7 @@ class Autotuner:
                 if x.is_cuda:
                     # Memory that the result is likely to get: an algorithm that reads it before it writes is found out.
                     torch.full_like(expected, float("nan"), dtype=x.dtype, memory_format=torch.channels_last)
-                got = run(x)
+                got = run(x, *other)
                 error = float((got.float() - expected).norm()) / scale if got.shape == expected.shape else float("inf")
             except (RuntimeError, ValueError, TypeError, AttributeError) as problem:
                 failures[algorithm] = f"{type(problem).__name__}: {problem}".partition("\n")[0]
@@ -156,7 +216,7 @@ class Autotuner:
                 continue
             if not self.autotune or len(found) == 1:
                 return TuningResult(name, algorithm, failures=failures)
-            runs[algorithm] = partial(run, x)
+            runs[algorithm] = partial(run, x, *other)
         if not runs:
             raise NetError(f"no algorithm computes it: {failures}", layer=name)
         times = seconds(runs, x.device)

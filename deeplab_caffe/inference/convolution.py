@@ -1,4 +1,4 @@
-"""Algorithms for a convolution and the ReLU behind it, each with its weights prepared once.
+"""Algorithms for a convolution and the sum and ReLU behind it, each with its weights prepared once.
 
 All take and give channels-last tensors of the weights' dtype. :func:`ways` says which of them a device has for a layer;
 :mod:`deeplab_caffe.inference.autotune` measures which is best.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 import torch.nn.functional as F
@@ -18,11 +18,12 @@ from torch import Tensor
 from deeplab_caffe.inference import sub_grids
 from deeplab_caffe.layers import ConvolutionFact
 from deeplab_caffe.ops.hole import conv2d
-from deeplab_caffe.ops.packed_conv import Geometry, operators_exist, pack_weight, packed_conv2d
+from deeplab_caffe.ops.packed_conv import Geometry, operators_exist, pack_weight, packed_conv2d, same_order
 from deeplab_caffe.ops.sizes import output_hw
 
 Pair = tuple[int, int]
-Run = Callable[[Tensor], Tensor]
+# Of the input; of one that adds also the blob to add, and whether its memory may take the sum.
+Run = Callable[..., Tensor]
 
 # Columns of im2col are written and read back once; beyond this they are no contender but a risk.
 _MOST_COLUMN_BYTES = 2 << 30
@@ -42,6 +43,8 @@ class ConvSpec:
         bias: (O,) likewise, or None.
         stride: (height, width), as are pad and dilation.
         relu: max(x, 0) behind it.
+        adds: before that the sum with another blob.
+        packs: packed forms of the weight, which convolutions of the same weight share.
     """
 
     weight: Tensor
@@ -51,6 +54,8 @@ class ConvSpec:
     dilation: Pair
     groups: int
     relu: bool
+    adds: bool = False
+    packs: list[Tensor] = field(default_factory=list, compare=False, repr=False)
 
     @property
     def kernel(self) -> Pair:
@@ -72,26 +77,56 @@ class ConvSpec:
         """Return (OH, OW) for this input."""
         return output_hw(x.shape, self.kernel, self.stride, self.pad, self.dilation)
 
+    def packed(self, geometry: Geometry, shape: Sequence[int]) -> Tensor:
+        """Return the weight packed for an input of this shape.
+
+        The best order may depend on the shape; in another one oneDNN works too, but reorders the weight in every run.
+        Where the order is that of one of :attr:`packs`, it is that one.
+        """
+        new = pack_weight(self.weight, geometry, shape)
+        found = next((pack for pack in self.packs if same_order(pack, new)), None)
+        if found is None:
+            self.packs.append(new)
+        return new if found is None else found
+
 
 def spec_of(
-    fact: ConvolutionFact, blobs: Mapping[str, Tensor], relu: bool, device: torch.device, dtype: torch.dtype
+    fact: ConvolutionFact,
+    blobs: Mapping[str, Tensor],
+    relu: bool,
+    device: torch.device,
+    dtype: torch.dtype,
+    *,
+    adds: bool = False,
 ) -> ConvSpec:
     """Return the spec of a convolution layer, its weights brought to a device and dtype."""
     weight = blobs["weight"].detach().to(device, dtype)
     if weight.is_cuda:
         weight = weight.contiguous(memory_format=torch.channels_last)
     bias = blobs["bias"].detach().to(device, dtype) if "bias" in blobs else None
-    return ConvSpec(weight, bias, fact.stride, fact.pad, fact.dilation, fact.groups, relu)
+    return ConvSpec(weight, bias, fact.stride, fact.pad, fact.dilation, fact.groups, relu, adds)
 
 
 def direct(spec: ConvSpec) -> Run:
-    """Use the convolution of torch, and a ReLU in its memory: the reference of all others."""
+    """Use the convolution of torch, and a sum and ReLU in its memory: the reference of all others."""
 
-    def run(x: Tensor) -> Tensor:
+    def run(x: Tensor, other: Tensor | None = None, _: bool = False) -> Tensor:
         y = F.conv2d(x, spec.weight, spec.bias, spec.stride, spec.pad, spec.dilation, spec.groups)
+        y = y if other is None else y.add_(other)
         return y.relu_() if spec.relu else y
 
     return run
+
+
+def added(spec: ConvSpec, algorithm: Callable[[ConvSpec], Run]) -> Run:
+    """Use an algorithm that knows of no sum, and add in its memory."""
+    run = algorithm(replace(spec, adds=False, relu=False))
+
+    def sum_up(x: Tensor, other: Tensor, _: bool = False) -> Tensor:
+        y = run(x).add_(other)
+        return y.relu_() if spec.relu else y
+
+    return sum_up
 
 
 def cudnn_fused(spec: ConvSpec) -> Run:
@@ -108,10 +143,36 @@ def cudnn_fused(spec: ConvSpec) -> Run:
     return run
 
 
+def cudnn_added(spec: ConvSpec) -> Run:
+    """Use cuDNN's convolution with bias, sum and ReLU in its epilogue."""
+    bias = spec.bias
+    if bias is None:
+        bias = spec.weight.new_zeros(spec.weight.shape[0])
+
+    def run(x: Tensor, other: Tensor, _: bool = False) -> Tensor:
+        return torch.cudnn_convolution_add_relu(
+            x, spec.weight, other, 1, bias, list(spec.stride), list(spec.pad), list(spec.dilation), spec.groups
+        )
+
+    return run
+
+
+def onednn_added(spec: ConvSpec, shape: Sequence[int]) -> Run:
+    """Use the convolution of oneDNN with sum and ReLU, its weights packed as in :func:`onednn_packed`."""
+    geometry = Geometry(spec.stride, spec.pad, spec.dilation, spec.groups)
+    packed = spec.packed(geometry, shape)
+    bias, relu = spec.bias, spec.relu
+
+    def run(x: Tensor, other: Tensor, spare: bool = False) -> Tensor:
+        return packed_conv2d(x, packed, bias, geometry, relu=relu, other=other, spare=spare)
+
+    return run
+
+
 def onednn_packed(spec: ConvSpec, shape: Sequence[int]) -> Run:
     """Use the convolution of oneDNN with ReLU, its weights in an order that suits ``shape`` best but takes any."""
     geometry = Geometry(spec.stride, spec.pad, spec.dilation, spec.groups)
-    packed = pack_weight(spec.weight, geometry, shape)
+    packed = spec.packed(geometry, shape)
     bias, relu = spec.bias, spec.relu
     return lambda x: packed_conv2d(x, packed, bias, geometry, relu=relu)
 
@@ -165,12 +226,14 @@ def padded_channels(spec: ConvSpec, convolution: Callable[[ConvSpec], Run]) -> R
     """Fill the input's channels up with zeros to what tensor cores take: for images of three."""
     more = -spec.weight.shape[1] % _TENSOR_CORE_CHANNELS
     weight = F.pad(spec.weight, (0, 0, 0, 0, 0, more)).contiguous(memory_format=torch.channels_last)
-    inner = convolution(replace(spec, weight=weight))
+    inner = convolution(replace(spec, weight=weight, packs=[]))
     return lambda x: inner(F.pad(x, (0, 0, 0, 0, 0, more)).contiguous(memory_format=torch.channels_last))
 
 
 def caffe_engine(spec: ConvSpec) -> Run:
     """Use the original's arithmetic, on channels-first memory: engine CAFFE."""
+    if spec.adds:
+        return added(spec, caffe_engine)
     weight = spec.weight.contiguous()
 
     def run(x: Tensor) -> Tensor:
@@ -187,6 +250,21 @@ def algorithms(spec: ConvSpec, shape: Sequence[int]) -> dict[str, Callable[[], R
         spec: the convolution.
         shape: of the input it will mostly see.
     """
+    if not spec.adds:
+        return _algorithms(spec, shape)
+    found: dict[str, Callable[[], Run]] = {}
+    if spec.weight.is_cuda and spec.relu:
+        found["cudnn_added"] = lambda: cudnn_added(spec)
+    elif not spec.weight.is_cuda and operators_exist():
+        found["onednn_added"] = lambda: onednn_added(spec, shape)
+
+    def then_add(name: str) -> Callable[[], Run]:
+        return lambda: added(spec, lambda bare: _algorithms(bare, shape)[name]())
+
+    return found | {name: then_add(name) for name in _algorithms(replace(spec, adds=False, relu=False), shape)}
+
+
+def _algorithms(spec: ConvSpec, shape: Sequence[int]) -> dict[str, Callable[[], Run]]:
     on_gpu = spec.weight.is_cuda
     if not on_gpu and not operators_exist():
         return {"direct": lambda: direct(spec)}

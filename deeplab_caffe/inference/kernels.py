@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from deeplab_caffe.errors import DeepLabCaffeError
 from deeplab_caffe.inference.autotune import Autotuner
 from deeplab_caffe.inference.convolution import spec_of
 from deeplab_caffe.inference.precision import Precision
-from deeplab_caffe.layers import ConvolutionFact, Layer, MaxPoolingFact, Shape
+from deeplab_caffe.layers import AffineFact, ConvolutionFact, Layer, MaxPoolingFact, Shape
 from deeplab_caffe.net.graph import Step
 from deeplab_caffe.ops.max_pool import max_pool
 
@@ -46,33 +47,96 @@ def prepare(
     try:
         match layer.fact:
             case ConvolutionFact() as fact:
-                kernel = _convolution(layer, fact, step.activation, shapes[0], device, precision, autotuner)
+                kernel = _convolution(step, fact, shapes[0], device, precision, autotuner)
+            case AffineFact() if len(shapes[0]) > 1:
+                kernel = _affine(step, shapes[0], device, precision)
             case MaxPoolingFact() as fact:
                 kernel = _max_pooling(layer, fact)
             case _:
-                kernel = _layer(layer, device, precision)
+                kernel = _layers(step, device, precision)
     except (DeepLabCaffeError, torch.OutOfMemoryError):
         raise
     except (RuntimeError, ValueError) as error:
         raise layer.error(f"{type(error).__name__}: {error}") from error
     if release:
-        layer.release()
+        for each in step.layers:
+            each.release()
     return kernel
 
 
 def _convolution(
-    layer: Layer,
+    step: Step,
     fact: ConvolutionFact,
-    activation: Layer | None,
     shape: Shape,
     device: torch.device,
     precision: Precision,
     autotuner: Autotuner,
 ) -> Kernel:
+    layer, addition, spare = step.layer, step.addition, step.spare
     dtype = torch.float32 if fact.engine == "CAFFE" else precision.dtype
-    spec = spec_of(fact, layer.named_blobs, activation is not None, device, dtype)
-    run = autotuner.choose(layer.name, fact.engine, spec, shape)
-    return lambda given: [run(x.to(dtype, memory_format=torch.channels_last)) for x in given]
+    blobs = layer.named_blobs
+    sources, numbers = list(blobs.values()), b""
+    if step.affine:
+        factor, summand = composed(step.affine)
+        blobs = folded(blobs, factor, summand)
+        numbers = factor.numpy().tobytes() + summand.numpy().tobytes()
+    spec = spec_of(fact, blobs, step.activation is not None, device, dtype, adds=addition is not None)
+    run = autotuner.choose(layer.name, fact.engine, spec, shape, sources, numbers)
+
+    def cast(x: Tensor) -> Tensor:
+        return x.to(dtype, memory_format=torch.channels_last)
+
+    if addition is None:
+        return lambda given: [run(cast(x)) for x in given]
+    shapes = step.without_weights().top_shapes
+
+    def kernel(given: Sequence[Tensor]) -> Sequence[Tensor]:
+        x, other = given
+        shapes([tuple(x.shape), tuple(other.shape)])
+        return [run(cast(x), cast(other), spare)]
+
+    return kernel
+
+
+def composed(affine: Sequence[Layer]) -> tuple[Tensor, Tensor]:
+    """Return what layers of an :class:`AffineFact`, one behind the other, make of a channel, in float64.
+
+    Returns:
+        Factors and summands, (C,) or (1,) each.
+    """
+    factor, summand = torch.ones(1).double(), torch.zeros(1).double()
+    for layer in affine:
+        fact = layer.fact
+        assert isinstance(fact, AffineFact)
+        more, plus = (numbers.to("cpu") for numbers in fact.numbers())
+        factor, summand = factor * more, summand * more + plus
+    return factor, summand
+
+
+def folded(blobs: Mapping[str, Tensor], factor: Tensor, summand: Tensor) -> dict[str, Tensor]:
+    """Return a convolution's ``weight`` (O, ...) and ``bias`` (O,) with factors and summands folded in, in float64."""
+    weight = blobs["weight"].detach().double()
+    factor, summand = factor.to(weight.device), summand.to(weight.device)
+    bias = blobs["bias"].detach().double() * factor if "bias" in blobs else torch.zeros_like(weight[:, 0, 0, 0])
+    return {"weight": weight * factor.view(-1, 1, 1, 1), "bias": bias + summand}
+
+
+def _affine(step: Step, shape: Shape, device: torch.device, precision: Precision) -> Kernel:
+    """Run layers of factors and summands, and a ReLU, in one pass: torch's batch normalisation takes them as they are.
+
+    Its factors are float32 whatever the bottom is.
+    """
+    layers = (step.layer, *step.affine)
+    factor, summand = (numbers.expand(shape[1]).to(device, torch.float32) for numbers in composed(layers))
+    zeros, ones, rectifies = torch.zeros_like(factor), torch.ones_like(factor), step.activation is not None
+    half = all(layer.supports_half for layer in layers)
+
+    def kernel(given: Sequence[Tensor]) -> Sequence[Tensor]:
+        x = given[0] if half else given[0].float()
+        y = F.batch_norm(x, zeros, ones, factor, summand, eps=0.0)
+        return [y.relu_() if rectifies else y]
+
+    return kernel
 
 
 def _max_pooling(layer: Layer, fact: MaxPoolingFact) -> Kernel:
@@ -83,6 +147,19 @@ def _max_pooling(layer: Layer, fact: MaxPoolingFact) -> Kernel:
         return [max_pool(given[0], fact.kernel, fact.stride, fact.pad, (height, width))]
 
     return kernel
+
+
+def _layers(step: Step, device: torch.device, precision: Precision) -> Kernel:
+    """Run the layers themselves, one after the other."""
+    first, *others = (_layer(layer, device, precision) for layer in step.layers)
+
+    def kernel(given: Sequence[Tensor]) -> Sequence[Tensor]:
+        tops = first(given)
+        for each in others:
+            tops = each(tops)
+        return tops
+
+    return kernel if others else first
 
 
 def _layer(layer: Layer, device: torch.device, precision: Precision) -> Kernel:

@@ -16,7 +16,6 @@ from torch import Tensor
 from deeplab_caffe.arrays import nvrtc
 from deeplab_caffe.crf import CRFParams
 from deeplab_caffe.crf.inputs import Kind
-from deeplab_caffe.data.sources.transform import IMAGENET_MEAN_BGR
 from deeplab_caffe.errors import NetError
 from deeplab_caffe.inference.autotune import Autotuner, TuningResult
 from deeplab_caffe.inference.graphs import CapturedFunction, LRUCache
@@ -26,12 +25,15 @@ from deeplab_caffe.layers import ConvolutionFact, Shape
 from deeplab_caffe.net import Net, OptimizeOptions
 from deeplab_caffe.net.graph import Graph, Step, lower
 from deeplab_caffe.net.head import HeadRunner, checked_images
+from deeplab_caffe.net.sizes import checked_shapes
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 # An image's activations at a time: more of them leave the processor's caches, and take memory. See docs/inference.md.
 _CPU_ITEMS_AT_ONCE = 1
+# Of so many input shapes it is remembered that they fit.
+_MOST_SHAPES = 256
 
 
 def optimize(net: Net, **options: Unpack[OptimizeOptions]) -> OptimizedNet:
@@ -80,6 +82,7 @@ class OptimizedNet:
         precision: what it computes in.
         graph: what it runs.
         input_shapes: shapes of the inputs that it was prepared for, by name.
+        mean_value: what its image has had subtracted from B, G and R.
         tuning: how each convolution is computed, and what the alternatives took.
         graph_break_reason: why the forward pass is not one CUDA graph; None: it is.
     """
@@ -88,8 +91,7 @@ class OptimizedNet:
         unknown_options = options.keys() - OptimizeOptions.__annotations__.keys()
         if unknown_options:
             raise TypeError(f"optimize takes no {', '.join(sorted(unknown_options))}")
-        reference = next(net.parameters(), None)
-        self.device = torch.device("cpu") if reference is None else reference.device
+        self.device = next((parameter.device for parameter in net.parameters()), torch.device("cpu"))
         self.precision = precision_of(options.get("dtype") or net.dtype, self.device)
         graph = _inference_graph(net, options.get("blobs"))
         self.input_shapes = _sample_shapes(net, options.get("batch"), options.get("size"))
@@ -104,24 +106,28 @@ class OptimizedNet:
         )
         self.tuning: list[TuningResult] = autotuner.results
         self._kernels: dict[int, Kernel] = {}
+        self.mean_value = net.mean_value
         self._runner: HeadRunner | None = None
         self._lock = threading.Lock()
+        self._fitting: set[tuple[Shape, ...]] = set()
         self._cache: LRUCache[CapturedFunction] = LRUCache(options.get("cache_size", 4))
         shapes = list(self.input_shapes.values())
         if not on_gpu and graph.per_item:
-            shapes = [(min(shape[0], _CPU_ITEMS_AT_ONCE), *shape[1:]) for shape in shapes]
+            shapes = [(*(min(n, _CPU_ITEMS_AT_ONCE) for n in shape[:1]), *shape[1:]) for shape in shapes]
         convolutions = {step.layer.name for step in graph.steps if isinstance(step.layer.fact, ConvolutionFact)}
         unknown = set(autotuner.fixed) - convolutions
         if unknown:
             raise NetError(f"algorithms for unknown convolutions {', '.join(sorted(unknown))}")
         known = graph.shapes(shapes)
         with self._memory_errors(shapes), switched(self.precision, self.device):
-            for step in graph.steps:
+            for step in _by_weights(graph.steps):
                 bottoms = [known[number] for number in step.reads]
                 self._kernels[step.makes[0]] = prepare(
                     step, bottoms, self.device, self.precision, autotuner, release=options.get("release", False)
                 )
-        self.graph = replace(graph, steps=tuple(replace(s, layer=s.layer.frozen("meta")) for s in graph.steps))
+        names = [step.layer.name for step in graph.steps if isinstance(step.layer.fact, ConvolutionFact)]
+        self.tuning.sort(key=lambda result: names.index(result.layer))
+        self.graph = replace(graph, steps=tuple(step.without_weights() for step in graph.steps))
         self.graph_break_reason = self._find_graph_break(options.get("graphs", True))
 
     def _find_graph_break(self, graphs: bool) -> str | None:
@@ -155,7 +161,7 @@ class OptimizedNet:
         images: Tensor | np.ndarray,
         *,
         crf: CRFParams | None = None,
-        mean: tuple[float, float, float] = IMAGENET_MEAN_BGR,
+        mean: tuple[float, float, float] | None = None,
         kind: Kind | None = None,
     ) -> Tensor:
         """Return labels of photographs of one size, as :class:`deeplab_caffe.Segmenter` finds them, all on the device.
@@ -163,7 +169,7 @@ class OptimizedNet:
         Args:
             images: uint8 RGB (N, H, W, 3), numpy's or torch's, here or on the device.
             crf: parameters of the dense CRF; None for none.
-            mean: what to subtract from B, G and R.
+            mean: what to subtract from B, G and R; None: what the net says, :attr:`deeplab_caffe.Net.mean_value`.
             kind: what the net puts out, for the CRF: see :class:`deeplab_caffe.Segmenter`.
 
         Returns:
@@ -186,7 +192,7 @@ class OptimizedNet:
         *,
         wanted: Sequence[str] = ("labels",),
         crf: CRFParams | None = None,
-        mean: tuple[float, float, float] = IMAGENET_MEAN_BGR,
+        mean: tuple[float, float, float] | None = None,
         crop_size: int = 1,
         kind: Kind | None = None,
     ) -> dict[str, Tensor]:
@@ -196,14 +202,14 @@ class OptimizedNet:
             images: uint8 RGB (N, H, W, 3), here or on the device.
             wanted: ``"labels"``, ``"scores"``, ``"probabilities"``, ``"marginals"``.
             crf: parameters of the dense CRF; None for none.
-            mean: what to subtract from B, G and R.
+            mean: what to subtract from B, G and R; None: what the net says, :attr:`deeplab_caffe.Net.mean_value`.
             crop_size: pad images to at least this side.
             kind: as for :meth:`label_images`.
 
         Raises:
             NetError: the net does not take them, or they are too large for the memory.
         """
-        runner, wanted = self.head_runner, tuple(wanted)
+        runner, wanted, mean = self.head_runner, tuple(wanted), mean or self.mean_value
         for least in images.shape[1:3]:
             runner.fit(max(least, crop_size))
         function = partial(runner.results, wanted=wanted, crf=crf, mean=mean, crop_size=crop_size, kind=kind)
@@ -236,7 +242,7 @@ class OptimizedNet:
 
         graph = graph or self.graph
         items = _CPU_ITEMS_AT_ONCE
-        if self.device.type != "cpu" or not graph.per_item or inputs[0].shape[0] <= items:
+        if self.device.type != "cpu" or not graph.per_item or max(inputs[0].shape[:1], default=1) <= items:
             return graph.execute(inputs, run)
         found: dict[str, Tensor] = {}
         for begin in range(0, inputs[0].shape[0], items):
@@ -249,7 +255,8 @@ class OptimizedNet:
     def _label(self, x: Tensor) -> dict[str, Tensor]:
         head = self.head_runner.head
         (values,) = self._forward(x, graph=head.graph).values()
-        return {"labels": head.output(values, head.size(values)).labels()}
+        image = (x.shape[2], x.shape[3])
+        return {"labels": head.output(values, head.size(values, image), image=image).labels()}
 
     def _run(
         self,
@@ -297,18 +304,41 @@ class OptimizedNet:
             if (
                 not isinstance(x, Tensor)
                 or x.dim() != len(shape)
-                or x.shape[1] != shape[1]
+                or x.shape[1:2] != shape[1:2]
                 or not x.is_floating_point()
             ):
                 came = f"{x.dtype} {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
                 raise NetError(f"input '{name}': expected a floating-point blob like {shape}, got {came}")
             if x.device != self.device:
                 raise NetError(f"input '{name}' is on {x.device}, the net is on {self.device}: move it there")
+        self._check_shapes(tuple(tuple(values[name].shape) for name in names))
         return [values[name] for name in names]
+
+    def _check_shapes(self, shapes: tuple[Shape, ...]) -> None:
+        """Check that all layers take them: a sum, say, would spread one pixel over all of another tower's."""
+        if shapes not in self._fitting:
+            checked_shapes(self.graph, shapes)
+            if len(self._fitting) == _MOST_SHAPES:
+                self._fitting.clear()
+            self._fitting.add(shapes)
 
     def __repr__(self) -> str:
         how = f"not one graph: {self.graph_break_reason}" if self.graph_break_reason else "one CUDA graph"
         return f"OptimizedNet({self.precision.name} on {self.device}, {len(self.graph.steps)} steps, {how})"
+
+
+def _by_weights(steps: Sequence[Step]) -> list[Step]:
+    """Return steps in an order in which those that share weights, towers', follow one another.
+
+    They then share what is made of the weights, and with ``release`` the weights go as soon as that is done.
+    """
+    first: dict[int, int] = {}
+    places = []
+    for i, step in enumerate(steps):
+        parameters = list(map(id, step.layer.parameters()))
+        places.append(min((first[each] for each in parameters if each in first), default=i))
+        first.update((each, places[-1]) for each in parameters if each not in first)
+    return [steps[i] for i in sorted(range(len(steps)), key=places.__getitem__)]
 
 
 def _inference_graph(net: Net, blobs: Iterable[str] | None) -> Graph:

@@ -1,14 +1,21 @@
 """The layer types: one class each, found by :func:`create_layer` through the type's name."""
 
 from deeplab_caffe.layers import (
+    activation,
+    batch_norm,
     channel,
     class_loss,
     common,
     convolution,
     crf,
+    crop,
     data,
+    deconvolution,
     domain_transform,
+    embed,
+    infogain,
     interp,
+    items,
     label,
     label_map,
     loss,
@@ -16,9 +23,16 @@ from deeplab_caffe.layers import (
     norm,
     output,
     pair_loss,
+    parameter,
     pooling,
     python,
+    recurrent,
+    reduction,
+    reshape,
     scale,
+    spatial_product,
+    spp,
+    tile,
 )
 from deeplab_caffe.layers.base import (
     LAYERS,
@@ -33,6 +47,7 @@ from deeplab_caffe.layers.base import (
 )
 from deeplab_caffe.layers.blob import Blob, ParameterBlob
 from deeplab_caffe.layers.facts import (
+    AffineFact,
     ArgMaxFact,
     ConvolutionFact,
     CropFact,
@@ -40,12 +55,14 @@ from deeplab_caffe.layers.facts import (
     MaxPoolingFact,
     ProbabilityFact,
     ResizeFact,
+    SumFact,
 )
 from deeplab_caffe.layers.onnx import OnnxGraph
 from deeplab_caffe.layers.user_code import BlobVec, UserLayer
 
 __all__ = [
     "LAYERS",
+    "AffineFact",
     "ArgMaxFact",
     "Blob",
     "BlobVec",
@@ -62,16 +79,24 @@ __all__ = [
     "ReceptiveWindow",
     "ResizeFact",
     "Shape",
+    "SumFact",
     "UserLayer",
+    "activation",
+    "batch_norm",
     "channel",
     "class_loss",
     "common",
     "convolution",
     "create_layer",
     "crf",
+    "crop",
     "data",
+    "deconvolution",
     "domain_transform",
+    "embed",
+    "infogain",
     "interp",
+    "items",
     "label",
     "label_map",
     "layer_class",
@@ -80,8 +105,15 @@ __all__ = [
     "norm",
     "output",
     "pair_loss",
+    "parameter",
     "pooling",
     "python",
+    "recurrent",
+    "reduction",
     "register",
+    "reshape",
     "scale",
+    "spatial_product",
+    "spp",
+    "tile",
 ]

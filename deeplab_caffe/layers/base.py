@@ -19,7 +19,7 @@ from deeplab_caffe.layers.facts import Fact
 from deeplab_caffe.layers.fillers import fill
 from deeplab_caffe.layers.user_code import UserCode
 from deeplab_caffe.proto import V1, Dialect, caffe_pb2
-from deeplab_caffe.proto.schema.names import all_names, did_you_mean
+from deeplab_caffe.proto.schema.names import all_names, did_you_mean, type_elsewhere
 
 if TYPE_CHECKING:
     import numpy as np
@@ -126,15 +126,15 @@ class Layer(nn.Module):
     # False: no gradient flows from the tops to the bottoms; such a layer is never run for a gradient's sake.
     differentiable: ClassVar[bool] = True
     # Bottoms that never get a gradient, not even by force_backward: labels.
-    label_bottoms: ClassVar[tuple[int, ...]] = ()
+    label_bottoms: tuple[int, ...] = ()
     # 1 for losses: the weight of a top that names none.
     default_loss_weight: ClassVar[float] = 0.0
     # In phase TEST it asks the device nothing, waits for nothing and keeps no state: a CUDA graph can hold it.
-    capturable: ClassVar[bool] = False
+    capturable: bool = False
     # Each batch item is worked on by itself, so that a batch may be taken in pieces.
     per_item: bool = False
     # What autograd keeps of it for the backward pass: "bottoms", "tops", or neither; see saved_bytes for what else.
-    saves: ClassVar[tuple[str, ...]] = ("bottoms",)
+    saves: tuple[str, ...] = ("bottoms",)
     # The gradient follows from the tops alone, as in Caffe, which a script may have changed since.
     gradient_from_tops: bool = False
     # Activations, by name, that forward_fused takes along.
@@ -172,11 +172,32 @@ class Layer(nn.Module):
         Raises:
             NetError: the shape has no such axis.
         """
+        if not shape:
+            raise self.error(f"{name} is {axis}, and the bottom, a single number, has no axes")
         if not -len(shape) <= axis < len(shape):
             raise self.error(
                 f"{name} must lie between {-len(shape)} and {len(shape) - 1} for {tuple(shape)}, got {axis}"
             )
         return axis % len(shape)
+
+    def images(self, bottom_shapes: list[Shape]) -> list[Shape]:
+        """Return the bottoms' shapes as (N, C, H, W), with 1 for axes that are not there (blob.hpp, LegacyShape).
+
+        Raises:
+            NetError: one has more than four axes.
+        """
+        for blob, shape in zip(self.param.bottom, bottom_shapes, strict=True):
+            if len(shape) > 4:
+                raise self.error(f"bottom '{blob}' must be (N, C, H, W), got {tuple(shape)}")
+        return [(*shape, *(1,) * (4 - len(shape))) for shape in bottom_shapes]
+
+    def as_images(self, *blobs: Tensor) -> list[Tensor]:
+        """Return blobs as :meth:`images` has their shapes."""
+        return [blob if blob.dim() == 4 else blob[(...,) + (None,) * (4 - blob.dim())] for blob in blobs]
+
+    def filled_up(self, shape: Shape) -> Shape:
+        """Return a shape with axes of length 1 behind it, up to four, where blobs have four axes."""
+        return shape + (1,) * (4 - len(shape)) if self.context.dialect.four_axes else shape
 
     @property
     def scalar_shape(self) -> Shape:
@@ -410,7 +431,7 @@ class Loss(Layer):
     """A layer whose top, a single number, is to be minimised; it weighs 1 unless ``loss_weight`` says otherwise."""
 
     BOTTOMS = (2, 2)
-    label_bottoms: ClassVar[tuple[int, ...]] = (1,)
+    label_bottoms: tuple[int, ...] = (1,)
     auto_top = True
     default_loss_weight = 1.0
     capturable = per_item = False
@@ -440,8 +461,11 @@ def layer_class(param: caffe_pb2.LayerParameter) -> type[Layer]:
     """
     name = param.type
     if name not in LAYERS:
-        known = name in all_names()
-        hint = "" if known else f"; it is neither Caffe's nor DeepLab's{did_you_mean(name, LAYERS)}"
+        hint = ""
+        if name not in all_names():
+            other = type_elsewhere(name)
+            nearest = f" ({other})" if other else did_you_mean(name, LAYERS)
+            hint = f"; it is neither Caffe's nor DeepLab's{nearest}"
         raise NetError(f"layer type {name or 'NONE'} is not implemented{hint}", layer=param.name)
     return LAYERS[name]
 

@@ -170,6 +170,14 @@ class ParameterBlob(Blob):
         self._data = Memory(lambda: self.parameter.data.view(shape))
         self._diff = Memory(lambda: self._diff_tensor)
 
+    def seen_as(self, shape: tuple[int, ...]) -> ParameterBlob:
+        """Return the same numbers and gradient in another shape: this blob where it is its own."""
+        if shape == self._shape:
+            return self
+        other = ParameterBlob(self.parameter, shape)
+        other._diff = Memory(lambda: self._diff_tensor.view(shape))
+        return other
+
     def reshape(self, *shape: int | Sequence[int]) -> None:
         """Check that the parameter keeps its shape.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ class ChannelAggregator(Layer):
         self.label_map = read_label_map(path)
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
-        n, c, *rest = bottom_shapes[0]
+        n, c, *rest = self.images(bottom_shapes)[0]
         for number, labels in enumerate(self.label_map, 1):
             wrong = [label for label in labels if not 0 <= label < c]
             if wrong:
@@ -65,7 +66,8 @@ class ChannelAggregator(Layer):
         return [(n, len(self.label_map), *rest)]
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
-        return (torch.stack([bottoms[0][:, labels].logsumexp(dim=1) for labels in self.label_map], dim=1),)
+        (x,) = self.as_images(*bottoms)
+        return (torch.stack([x[:, labels].logsumexp(dim=1) for labels in self.label_map], dim=1),)
 
 
 @register
@@ -82,21 +84,21 @@ class DominantChannel(Layer):
     differentiable = False
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
-        n, c = bottom_shapes[0][:2]
+        n, c = self.images(bottom_shapes)[0][:2]
         top_k = self.param.dominant_channel_param.top_k
         if not 1 <= top_k <= c:
             raise self.error(f"top_k must lie between 1 and the {c} channels, got {top_k}")
         return [(n, top_k, 1, 1)]
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
-        scores = bottoms[0].detach()
+        scores = self.as_images(*bottoms)[0].detach()
         (n, c), top_k = scores.shape[:2], self.param.dominant_channel_param.top_k
         order = scores.flatten(2).argsort(dim=1, descending=True, stable=True)[:, :top_k]
         # (item, rank, channel): how many pixels give the channel that rank.
         counts = torch.zeros(n, top_k, c, dtype=torch.int64, device=scores.device)
         counts.scatter_add_(2, order, torch.ones_like(order))
         ranked = [sorted(range(c), key=lambda k: item[k], reverse=True) for item in counts.transpose(1, 2).tolist()]
-        return (scores.new_tensor([item[:top_k] for item in ranked])[:, :, None, None],)
+        return (scores.new_tensor([item[:top_k] for item in ranked]).reshape(n, top_k, 1, 1),)
 
     def receptive_window(self) -> ReceptiveWindow | None:
         return None
@@ -150,15 +152,15 @@ class GainChannel(Layer):
             )
 
     def setup(self, bottom_shapes: list[Shape]) -> None:
-        channels, count = bottom_shapes[0][1], self.param.gain_channel_param.num_output_nz
+        channels, count = self.images(bottom_shapes)[0][1], self.param.gain_channel_param.num_output_nz
         if not 1 <= count <= channels:
             raise self.error(f"num_output_nz must lie between 1 and the {channels} channels, got {count}")
         self.gain = self.new_blob((1, channels, 1, 1), self.param.gain_channel_param.gain_filler)
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
-        if bottom_shapes[0][1] != self.gain.shape[1]:
+        if self.images(bottom_shapes)[0][1] != self.gain.shape[1]:
             raise self.error(f"the gains are for {self.gain.shape[1]} channels, the bottom is {bottom_shapes[0]}")
-        return [bottom_shapes[0]]
+        return self.images(bottom_shapes)
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         param = self.param.gain_channel_param
@@ -166,7 +168,7 @@ class GainChannel(Layer):
             self.gain.clamp_(min=param.thresh)
             if param.norm_mean:
                 self.gain.mul_(self.gain.numel() / self.gain.sum())
-        return (_Gain.apply(bottoms[0], self.gain, self),)
+        return (_Gain.apply(*self.as_images(*bottoms), self.gain, self),)
 
     def steer(self, gradient: Tensor, gain: Tensor) -> Tensor:
         """Return the gradient (1, C, 1, 1) of the gains with drift, noise and mean as the parameters ask for."""
@@ -183,5 +185,4 @@ class GainChannel(Layer):
         return gradient - gradient.mean() if param.norm_mean else gradient
 
     def multiply_adds(self, bottom_shapes: list[Shape], top_shapes: list[Shape]) -> int:
-        n, c, h, w = bottom_shapes[0]
-        return n * c * h * w
+        return math.prod(bottom_shapes[0])

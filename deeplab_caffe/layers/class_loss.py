@@ -1,4 +1,4 @@
-"""Losses of items that each have one label: HINGE_LOSS, MULTINOMIAL_LOGISTIC_LOSS, INFOGAIN_LOSS."""
+"""Losses of items that each have one label: HINGE_LOSS, MULTINOMIAL_LOGISTIC_LOSS."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from deeplab_caffe.layers.base import Loss, NetContext, Shape, register
-from deeplab_caffe.proto import caffe_pb2, read_blob
+from deeplab_caffe.layers.base import Loss, Shape, register
+from deeplab_caffe.proto import caffe_pb2
 
 # Probabilities below it count as it (the original's kLOG_THRESHOLD).
 LOG_THRESHOLD = 1e-20
 
 
-class _Log(torch.autograd.Function):
+class ThresholdLog(torch.autograd.Function):
     """Logarithm of max(p, LOG_THRESHOLD), with the slope 1 / max(p, LOG_THRESHOLD): not 0 below, as in the original."""
 
     @staticmethod
@@ -32,11 +32,18 @@ class _Log(torch.autograd.Function):
         return to_p
 
 
+def rows_of(scores: Tensor) -> Tensor:
+    """Return an item in each row: (N, K)."""
+    return scores.reshape(len(scores), math.prod(scores.shape[1:]))
+
+
 class ClassLoss(Loss):
     """A loss of items (N, C, H, W), all of C * H * W being classes, and their labels, one an item."""
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
         scores, labels = (tuple(shape) for shape in bottom_shapes[:2])
+        if not scores:
+            raise self.error("the scores must have items, a first axis; they are a single number")
         expected = (scores[0], 1, 1, 1) if self.context.dialect.four_axes else (scores[0],)
         if labels != expected and (self.context.dialect.four_axes or math.prod(labels) != scores[0]):
             raise self.error(f"labels for {scores} must be {expected}, got {labels}")
@@ -66,13 +73,13 @@ class HingeLoss(ClassLoss):
     TYPE = "HingeLoss"
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
-        scores = bottoms[0].flatten(1)
+        scores = rows_of(bottoms[0])
         own = self.label_column(bottoms[1], scores.shape[1])
         sign = torch.ones_like(scores).scatter_(1, own, -1)
         hinge = F.relu(1 + sign * scores)
         if self.param.hinge_loss_param.norm == caffe_pb2.HingeLossParameter.L2:
             hinge = hinge.square()
-        return ((hinge.sum() / len(scores)).reshape(self.scalar_shape),)
+        return ((hinge.sum() / max(len(scores), 1)).reshape(self.scalar_shape),)
 
 
 @register
@@ -85,46 +92,6 @@ class MultinomialLogisticLoss(ClassLoss):
     TYPE = "MultinomialLogisticLoss"
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
-        probabilities = bottoms[0].flatten(1)
+        probabilities = rows_of(bottoms[0])
         own = probabilities.gather(1, self.label_column(bottoms[1], probabilities.shape[1]))
-        return ((-_Log.apply(own).sum() / len(probabilities)).reshape(self.scalar_shape),)
-
-
-@register
-class InfogainLoss(ClassLoss):
-    """Minus the label's row of a matrix H times the logarithms of the probabilities, averaged over the items.
-
-    Bottoms: probabilities, labels, and H (1, 1, K, K) for K classes, unless ``source`` names a binaryproto that has it.
-    Source: layers/infogain_loss_layer.cpp.
-    """
-
-    TYPE = "InfogainLoss"
-    BOTTOMS = (2, 3)
-    label_bottoms = (1, 2)
-
-    def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:
-        super().__init__(param, context)
-        if param.infogain_loss_param.axis not in (1, -3):
-            raise self.error(f"axis: {param.infogain_loss_param.axis} is not implemented, expected 1")
-        matrix = None
-        if len(param.bottom) < 3:
-            if not param.infogain_loss_param.source:
-                raise self.error("the infogain matrix is missing: give a third bottom or infogain_loss_param.source")
-            matrix = torch.from_numpy(read_blob(param.infogain_loss_param.source).copy())
-        self.matrix: Tensor | None
-        self.register_buffer("matrix", matrix, persistent=False)
-
-    def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
-        classes = math.prod(bottom_shapes[0][1:])
-        shape = tuple(bottom_shapes[2] if self.matrix is None else self.matrix.shape)
-        if shape not in ((1, 1, classes, classes), self.blob_shape((classes, classes))):
-            where = "the third bottom" if self.matrix is None else self.param.infogain_loss_param.source
-            raise self.error(f"{where}: expected a matrix {(1, 1, classes, classes)} for the classes, got {shape}")
-        return super().top_shapes(bottom_shapes)
-
-    def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
-        probabilities = bottoms[0].flatten(1)
-        matrix = (bottoms[2].detach() if self.matrix is None else self.matrix).to(probabilities.dtype)
-        classes = probabilities.shape[1]
-        rows = matrix.reshape(classes, classes)[self.label_column(bottoms[1], classes).flatten()]
-        return ((-(rows * _Log.apply(probabilities)).sum() / len(probabilities)).reshape(self.scalar_shape),)
+        return ((-ThresholdLog.apply(own).sum() / max(len(probabilities), 1)).reshape(self.scalar_shape),)

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from deeplab_caffe.layers.base import Layer, NetContext, ReceptiveWindow, Shape, register
-from deeplab_caffe.layers.facts import ArgMaxFact, ProbabilityFact
+from deeplab_caffe.layers.facts import ArgMaxFact, ProbabilityFact, SumFact
 from deeplab_caffe.layers.onnx import OnnxGraph, int64
 from deeplab_caffe.ops.argmax import argmax
 from deeplab_caffe.proto import caffe_pb2
@@ -39,7 +39,9 @@ class InnerProduct(Layer):
         inner = self.param.inner_product_param
         if inner.num_output < 1:
             raise self.error(f"num_output must be positive, got {inner.num_output}")
-        inputs = math.prod(bottom_shapes[0][self.axis(inner.axis, bottom_shapes[0]) :])
+        axis = self.axis(inner.axis, bottom_shapes[0])
+        self.per_item = axis > 0
+        inputs = math.prod(bottom_shapes[0][axis:])
         shape = (inputs, inner.num_output) if inner.transpose else (inner.num_output, inputs)
         self.weight = self.new_blob(shape, inner.weight_filler)
         if inner.bias_term:
@@ -53,8 +55,7 @@ class InnerProduct(Layer):
         inputs = self.weight.shape[0 if inner.transpose else 1]
         if math.prod(shape[axis:]) != inputs:
             raise self.error(f"the weights are for {inputs} inputs, the bottom is {shape}")
-        top = (*shape[:axis], inner.num_output)
-        return [top + (1,) * (4 - len(top)) if self.context.dialect.four_axes else top]
+        return [self.filled_up((*shape[:axis], inner.num_output))]
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         x, inner = bottoms[0], self.param.inner_product_param
@@ -66,15 +67,15 @@ class InnerProduct(Layer):
         return math.prod(top_shapes[0]) * self.weight.numel() // self.param.inner_product_param.num_output
 
     def to_onnx(self, graph: OnnxGraph, bottoms: list[str], tops: tuple[str, ...]) -> list[str]:
-        inner = self.param.inner_product_param
-        if inner.axis not in (1, -3):
-            raise graph.unsupported("INNER_PRODUCT with another axis than 1")
+        inner, top = self.param.inner_product_param, graph.shapes[tops[0]]
+        axis = self.axis(inner.axis, graph.shapes[self.param.bottom[0]])
         graph.fixed_size = self.name
-        inputs = [graph.node("Flatten", bottoms, axis=1), *self.onnx_blobs(graph)]
-        if len(graph.shapes[tops[0]]) == 2:
-            return [graph.node("Gemm", inputs, tops[0], transB=int(not inner.transpose))]
-        product = graph.node("Gemm", inputs, transB=int(not inner.transpose))
-        return [graph.node("Unsqueeze", [product, graph.constant("axes", int64(2, 3))], tops[0])]
+        inputs = [graph.node("Flatten", bottoms, axis=axis), *self.onnx_blobs(graph)]
+        transposed = int(not inner.transpose)
+        if axis == 1 and len(top) == 2:
+            return [graph.node("Gemm", inputs, tops[0], transB=transposed)]
+        product = graph.node("Gemm", inputs, transB=transposed)
+        return [graph.node("Reshape", [product, graph.constant("shape", int64(-1, *top[1:]))], tops[0])]
 
     def receptive_window(self) -> None:
         return None
@@ -87,6 +88,9 @@ class Softmax(Layer):
     TYPE = "Softmax"
     capturable = per_item = gradient_from_tops = True
     saves = ("tops",)
+
+    def setup(self, bottom_shapes: list[Shape]) -> None:
+        self.per_item = self.axis(self.param.softmax_param.axis, bottom_shapes[0]) > 0
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
         self.axis(self.param.softmax_param.axis, bottom_shapes[0])
@@ -125,6 +129,9 @@ class ArgMax(Layer):
                 raise self.error(f"axis: {self.along}: DeepLab v1 compares the channels of each pixel, axis 1")
             self.along = 1
 
+    def setup(self, bottom_shapes: list[Shape]) -> None:
+        self.per_item = self.along is None or self.axis(self.along, bottom_shapes[0]) > 0
+
     @property
     def gives_labels(self) -> bool:
         """Return whether the top is each pixel's best channel."""
@@ -152,7 +159,8 @@ class ArgMax(Layer):
         # As (items, numbers to compare, positions, 1).
         outer = x.shape[0] if axis is None else math.prod(x.shape[:axis])
         count = math.prod(x.shape[1:]) if axis is None else x.shape[axis]
-        top = argmax(x.reshape(outer, count, -1, 1), top_k=param.top_k, out_max_val=param.out_max_val)
+        places = 1 if axis is None else math.prod(x.shape[axis + 1 :])
+        top = argmax(x.reshape(outer, count, places, 1), top_k=param.top_k, out_max_val=param.out_max_val)
         if param.out_max_val and axis is not None:
             top = top[:, param.top_k :]
         return (top.reshape(shape),)
@@ -293,11 +301,14 @@ class Flatten(Layer):
     supports_half = True
     may_alias = True
 
+    def setup(self, bottom_shapes: list[Shape]) -> None:
+        self.per_item = self._axes(bottom_shapes[0])[0] > 0
+
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
         shape = tuple(bottom_shapes[0])
         first, last = self._axes(shape)
         top = (*shape[:first], math.prod(shape[first : last + 1]), *shape[last + 1 :])
-        return [top + (1,) * (4 - len(top)) if self.context.dialect.four_axes else top]
+        return [self.filled_up(top)]
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         top = bottoms[0].flatten(*self._axes(bottoms[0].shape))
@@ -311,14 +322,12 @@ class Flatten(Layer):
         return first, last
 
     def to_onnx(self, graph: OnnxGraph, bottoms: list[str], tops: tuple[str, ...]) -> list[str]:
-        shape = graph.shapes[tops[0]]
-        if len(shape) != 2 and shape[2:] != (1, 1):
-            raise graph.unsupported("FLATTEN of other axes than 1 to the last")
+        top = graph.shapes[tops[0]]
+        first, _ = self._axes(graph.shapes[self.param.bottom[0]])
         graph.fixed_size = self.name
-        if len(shape) == 2:
-            return [graph.node("Flatten", bottoms, tops[0], axis=1)]
-        flat = graph.node("Flatten", bottoms, axis=1)
-        return [graph.node("Unsqueeze", [flat, graph.constant("axes", int64(2, 3))], tops[0])]
+        # The axes before stay, whatever the batch is.
+        shape = int64(*(0,) * first, -1, *top[first + 1 :])
+        return [graph.node("Reshape", [bottoms[0], graph.constant("shape", shape)], tops[0])]
 
     def receptive_window(self) -> ReceptiveWindow | None:
         return None
@@ -385,6 +394,11 @@ class Eltwise(Layer):
         for x in bottoms[2:]:
             top = torch.where(x > top, x, top)
         return (top,)
+
+    @property
+    def fact(self) -> SumFact | None:
+        adds = self.operation == "SUM" and len(self.param.bottom) == 2 and all(c == 1 for c in self.coeff)
+        return SumFact() if adds else None
 
     def to_onnx(self, graph: OnnxGraph, bottoms: list[str], tops: tuple[str, ...]) -> list[str]:
         if self.operation == "PROD":

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from deeplab_caffe.layers.base import Layer, NetContext, ReceptiveWindow, Shape, register
 from deeplab_caffe.layers.facts import ConvolutionFact
-from deeplab_caffe.layers.geometry import check_image, read_geometry
+from deeplab_caffe.layers.geometry import Geometry, pair, place_geometry, read_geometry
 from deeplab_caffe.layers.onnx import OnnxGraph
 from deeplab_caffe.ops.hole import conv2d
 from deeplab_caffe.ops.im2col import im2col
@@ -20,30 +21,37 @@ from deeplab_caffe.ops.packed_conv import Geometry as PackedGeometry
 from deeplab_caffe.ops.packed_conv import PackedConv2d, supported
 from deeplab_caffe.proto import caffe_pb2
 
+# torch's convolutions by their number of spatial axes.
+_CONVOLUTIONS: dict[int, Callable[..., Tensor]] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 
-@register
-class Convolution(Layer):
-    """Convolution with holes ("a trous"; layers/conv_layer.cpp).
 
-    Parameter blobs: weight (O, C / group, kh, kw) and, with ``bias_term``, bias (O,). Output sizes round down. Engine
-    CAFFE is hole-im2col and GEMM, the original's arithmetic; CUDNN, and DEFAULT, is torch's dilated convolution.
+class BaseConvolution(Layer):
+    """What convolution and deconvolution share (layers/base_conv_layer.cpp).
+
+    Axes before ``axis`` are the batch, ``axis`` is the channels, and those behind it, none to three, are the spatial
+    ones.
+
+    Attributes:
+        geometry: kernel, stride, pad and hole along the spatial axes.
+        channel_axis: the channels' axis.
+        groups: number of groups.
+        engine: ``"CAFFE"`` or ``"CUDNN"``.
     """
 
-    TYPE = "Convolution"
+    # The operator's name in ONNX.
+    ONNX: ClassVar[str]
     roles = ("weight", "bias")
     capturable = per_item = True
     kind = "weights"
     BOTTOMS = (1, math.inf)
     TOPS = (1, math.inf)
     supports_half = True
-    fuses = frozenset({"relu"})
 
     def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:
         super().__init__(param, context)
         conv = param.convolution_param
         self.geometry = read_geometry(self, conv)
-        if conv.axis not in (1, -3):
-            raise self.error(f"convolution_param: axis {conv.axis} is not implemented, expected 1")
+        self.channel_axis = 1
         self.groups = conv.group
         self.num_output = conv.num_output
         if self.groups < 1 or self.num_output < 1 or self.num_output % self.groups:
@@ -54,65 +62,158 @@ class Convolution(Layer):
             raise self.error(f"as many tops as bottoms are needed, got {len(param.bottom)} and {len(param.top)}")
         engine = context.engine or caffe_pb2.ConvolutionParameter.Engine.Name(conv.engine)
         self.engine = "CUDNN" if engine == "DEFAULT" else engine
-        g = self.geometry
-        self.packed = PackedConv2d(PackedGeometry(g.stride, g.pad, g.hole, self.groups))
 
     def setup(self, bottom_shapes: list[Shape]) -> None:
-        check_image(self, bottom_shapes[0])
-        channels = bottom_shapes[0][1]
+        shape, conv = bottom_shapes[0], self.param.convolution_param
+        self.channel_axis, self.geometry = place_geometry(self, conv, shape)
+        self.per_item = self.channel_axis > 0
+        channels = shape[self.channel_axis]
         if channels % self.groups:
             raise self.error(f"{channels} input channels cannot be split into {self.groups} groups")
-        conv = self.param.convolution_param
-        shape = (self.num_output, channels // self.groups, *self.geometry.kernel)
-        self.weight = self.new_blob(shape, conv.weight_filler)
+        self.weight = self.new_blob(self.weight_shape(channels), conv.weight_filler)
         if conv.bias_term:
             self.bias = self.new_blob((self.num_output,), conv.bias_filler)
         else:
             self.register_parameter("bias", None)
 
+    def weight_shape(self, channels: int) -> Shape:
+        """Return the weight's shape for a bottom's number of channels."""
+        raise NotImplementedError
+
+    @property
+    def input_channels(self) -> int:
+        """Return the number of channels that the weight is for."""
+        raise NotImplementedError
+
+    def output_sizes(self, shape: Shape) -> Shape:
+        """Return the top's sizes along the spatial axes, the bottom's last ones.
+
+        Raises:
+            NetError: the bottom is too small.
+        """
+        raise NotImplementedError
+
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
         shapes: list[Shape] = []
+        axis, axes = self.channel_axis, self.channel_axis + 1 + self.geometry.axes
         for shape in bottom_shapes:
-            check_image(self, shape)
-            expected = self.weight.shape[1] * self.groups
-            if shape[1] != expected:
-                raise self.error(f"the weights are for {expected} input channels, the bottom has {shape[1]}")
-            shapes.append((shape[0], self.num_output, *self.geometry.conv_output_size(self, shape)))
+            if len(shape) != axes:
+                wanted = "shape (N, C, H, W)" if (axes, axis) == (4, 1) else f"{axes} axes"
+                raise self.error(f"expected a bottom of {wanted}, got {tuple(shape)}")
+            if shape[axis] != self.input_channels:
+                raise self.error(
+                    f"the weights are for {self.input_channels} input channels, the bottom has {shape[axis]}"
+                )
+            shapes.append((*shape[:axis], self.num_output, *self.output_sizes(shape)))
         return shapes
 
-    def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
-        g = self.geometry
-        if self.engine == "CAFFE":
-            return tuple(conv2d(x, self.weight, self.bias, g.stride, g.pad, g.hole, self.groups) for x in bottoms)
-        if self.can_pack(bottoms):
-            return tuple(self.packed(x, self.weight, self.bias, relu=False) for x in bottoms)
-        return tuple(F.conv2d(x, self.weight, self.bias, g.stride, g.pad, g.hole, self.groups) for x in bottoms)
+    def folded(self, x: Tensor) -> Tensor:
+        """Return a bottom with one batch axis, and a spatial one of length 1 where it has none."""
+        axis = self.channel_axis
+        if axis != 1:
+            x = x.reshape(math.prod(x.shape[:axis]), *x.shape[axis:])
+        return x if self.geometry.axes else x[..., None]
 
-    def can_pack(self, bottoms: Sequence[Tensor]) -> bool:
-        """Return whether the bottoms may go through :class:`PackedConv2d`."""
-        return (
+    def unfolded(self, y: Tensor, x: Tensor) -> Tensor:
+        """Return a top with the bottom's batch axes; the inverse of :meth:`folded`."""
+        if not self.geometry.axes:
+            y = y[..., 0]
+        axis = self.channel_axis
+        return y if axis == 1 else y.reshape(*x.shape[:axis], *y.shape[1:])
+
+    def torch_geometry(self) -> tuple[Tensor, Geometry]:
+        """Return the weight and the numbers for torch, which needs one spatial axis at least."""
+        if self.geometry.axes:
+            return self.weight, self.geometry
+        return self.weight[..., None], Geometry((1,), (1,), (0,), (1,))
+
+    def receptive_window(self) -> ReceptiveWindow | None:
+        return self.geometry.receptive_window()
+
+    def to_onnx(self, graph: OnnxGraph, bottoms: list[str], tops: tuple[str, ...]) -> list[str]:
+        g = self.geometry
+        if self.channel_axis != 1 or not g.axes:
+            raise graph.unsupported(f"{self.TYPE} of other axes than (N, C, ...)")
+        weights = self.onnx_blobs(graph)
+        options: dict[str, Any] = {"kernel_shape": g.kernel, "strides": g.stride, "pads": [*g.pad, *g.pad]}
+        options |= {"dilations": g.hole, "group": self.groups}
+        return [graph.node(self.ONNX, [x, *weights], top, **options) for x, top in zip(bottoms, tops, strict=True)]
+
+
+@register
+class Convolution(BaseConvolution):
+    """Convolution with holes ("a trous"; layers/conv_layer.cpp).
+
+    Parameter blobs: weight (O, C / group, kh, kw), a kernel size for each spatial axis, and, with ``bias_term``, bias
+    (O,). Output sizes round down. Over a plane, engine CAFFE is hole-im2col and GEMM, the original's arithmetic; CUDNN,
+    and DEFAULT, is torch's dilated convolution. Over one or three axes all of them are torch's.
+    """
+
+    TYPE = "Convolution"
+    ONNX = "Conv"
+    fuses = frozenset({"relu"})
+    # The weight packed for inference: over a plane alone.
+    packed: PackedConv2d | None = None
+
+    def setup(self, bottom_shapes: list[Shape]) -> None:
+        super().setup(bottom_shapes)
+        fact = self.fact
+        if fact is not None:
+            self.packed = PackedConv2d(PackedGeometry(fact.stride, fact.pad, fact.dilation, fact.groups))
+
+    def weight_shape(self, channels: int) -> Shape:
+        return (self.num_output, channels // self.groups, *self.geometry.kernel)
+
+    @property
+    def input_channels(self) -> int:
+        return self.weight.shape[1] * self.groups
+
+    def output_sizes(self, shape: Shape) -> Shape:
+        return self.geometry.conv_output_size(self, shape)
+
+    def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
+        packed = self.packing(bottoms)
+        if packed is not None:
+            return (packed(bottoms[0], self.weight, self.bias, relu=False),)
+        return tuple(self.unfolded(self._convolve(self.folded(x)), x) for x in bottoms)
+
+    def _convolve(self, x: Tensor) -> Tensor:
+        weight, g = self.torch_geometry()
+        if self.engine == "CAFFE" and g.axes == 2:
+            return conv2d(x, weight, self.bias, pair(g.stride), pair(g.pad), pair(g.hole), self.groups)
+        return _CONVOLUTIONS[g.axes](x, weight, self.bias, g.stride, g.pad, g.hole, self.groups)
+
+    def packing(self, bottoms: Sequence[Tensor]) -> PackedConv2d | None:
+        """Return what the bottoms are to go through with the weight packed; None: nothing of that kind."""
+        if (
             self.context.channels_last
             and self.context.packed
             and self.engine == "CUDNN"
             and len(bottoms) == 1
             and supported(bottoms[0], self.weight)
-        )
+        ):
+            return self.packed
+        return None
 
     def _apply(self, *args: Any, **kwargs: Any) -> Convolution:
         # A move may bring other numbers to the old address with the old version count.
-        self.packed.clear()
+        if self.packed is not None:
+            self.packed.clear()
         super()._apply(*args, **kwargs)
         return self
 
     def forward_fused(self, activation: Layer, *bottoms: Tensor) -> tuple[Tensor, ...]:
-        if self.can_pack(bottoms):
-            return (self.packed(bottoms[0], self.weight, self.bias, relu=True),)
+        packed = self.packing(bottoms)
+        if packed is not None:
+            return (packed(bottoms[0], self.weight, self.bias, relu=True),)
         return super().forward_fused(activation, *bottoms)
 
     @property
-    def fact(self) -> ConvolutionFact:
+    def fact(self) -> ConvolutionFact | None:
         g = self.geometry
-        return ConvolutionFact(g.stride, g.pad, g.hole, self.groups, self.engine)
+        if g.axes != 2 or self.channel_axis != 1:
+            return None
+        return ConvolutionFact(pair(g.stride), pair(g.pad), pair(g.hole), self.groups, self.engine)
 
     def release(self) -> None:
         super().release()
@@ -121,20 +222,10 @@ class Convolution(Layer):
     def multiply_adds(self, bottom_shapes: list[Shape], top_shapes: list[Shape]) -> int:
         return sum(math.prod(shape) for shape in top_shapes) * self.weight[0].numel()
 
-    def receptive_window(self) -> ReceptiveWindow:
-        return self.geometry.receptive_window()
-
-    def to_onnx(self, graph: OnnxGraph, bottoms: list[str], tops: tuple[str, ...]) -> list[str]:
-        g = self.geometry
-        weights = self.onnx_blobs(graph)
-        options: dict[str, Any] = {"kernel_shape": g.kernel, "strides": g.stride, "pads": [*g.pad, *g.pad]}
-        options |= {"dilations": g.hole, "group": self.groups}
-        return [graph.node("Conv", [x, *weights], top, **options) for x, top in zip(bottoms, tops, strict=True)]
-
 
 @register
 class Im2col(Layer):
-    """The columns a convolution multiplies: (N, C * kh * kw, OH, OW) (layers/im2col_layer.cpp)."""
+    """The columns a convolution multiplies: (N, C * kh * kw, OH, OW), or over other axes (layers/im2col_layer.cpp)."""
 
     TYPE = "Im2col"
     capturable = per_item = True
@@ -145,15 +236,32 @@ class Im2col(Layer):
         super().__init__(param, context)
         self.geometry = read_geometry(self, param.convolution_param)
 
+    def setup(self, bottom_shapes: list[Shape]) -> None:
+        param = self.param.convolution_param
+        self.channel_axis, self.geometry = place_geometry(self, param, bottom_shapes[0])
+        self.per_item = self.channel_axis > 0
+
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
-        shape = bottom_shapes[0]
-        check_image(self, shape)
-        g = self.geometry
-        return [(shape[0], shape[1] * g.kernel[0] * g.kernel[1], *g.conv_output_size(self, shape))]
+        shape, axis, g = bottom_shapes[0], self.channel_axis, self.geometry
+        if len(shape) != axis + 1 + g.axes or not g.axes:
+            raise self.error(f"expected a bottom of {axis + 1 + max(g.axes, 1)} axes, got {tuple(shape)}")
+        sizes = g.conv_output_size(self, shape)
+        return [(*shape[:axis], shape[axis] * math.prod(g.kernel), *sizes)]
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
-        g = self.geometry
-        return (im2col(bottoms[0], g.kernel, stride=g.stride, pad=g.pad, dilation=g.hole),)
+        x, g, axis = bottoms[0], self.geometry, self.channel_axis
+        if g.axes == 2 and axis == 1:
+            kernel, stride, pad, hole = (pair(numbers) for numbers in g)
+            return (im2col(x, kernel, stride=stride, pad=pad, dilation=hole),)
+        (top,) = self.top_shapes([tuple(x.shape)])
+        x = F.pad(x, [p for p in reversed(g.pad) for _ in range(2)])
+        for i in range(g.axes):
+            # The spatial axis becomes (outputs, taps), and the taps go behind the channels and the taps before them.
+            starts = torch.arange(top[axis + 1 + i], device=x.device) * g.stride[i]
+            places = starts[:, None] + torch.arange(g.kernel[i], device=x.device) * g.hole[i]
+            dim = axis + 1 + 2 * i
+            x = x.index_select(dim, places.flatten()).unflatten(dim, places.shape).movedim(dim + 1, axis + 1 + i)
+        return (x.reshape(top),)
 
-    def receptive_window(self) -> ReceptiveWindow:
+    def receptive_window(self) -> ReceptiveWindow | None:
         return self.geometry.receptive_window()

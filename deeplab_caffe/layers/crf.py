@@ -40,6 +40,7 @@ class DenseCRFLayer(Layer):
             raise self.error(str(error)) from None
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
+        bottom_shapes = self.images(bottom_shapes)
         scores, dim = bottom_shapes[:2]
         if tuple(dim) != (scores[0], 1, 1, 2):
             raise self.error(f"data_dim for scores {tuple(scores)} must be ({scores[0]}, 1, 1, 2), got {tuple(dim)}")
@@ -49,7 +50,7 @@ class DenseCRFLayer(Layer):
         return [scores]
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
-        scores, dim, *image = (blob.detach().float() for blob in bottoms)
+        scores, dim, *image = (blob.detach().float() for blob in self.as_images(*bottoms))
         try:
             top = layer_inference(
                 scores,

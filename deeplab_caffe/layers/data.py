@@ -289,9 +289,9 @@ class DummyData(Layer):
                 self.generator.manual_seed(self.context.rng.word())
             # The global batch's numbers, so that several processes together have those of one.
             rank, world = self.context.shard
-            top = torch.empty((world * shape[0], *shape[1:]))
+            top = torch.empty((*(world * n for n in shape[:1]), *shape[1:]))
             fill(top, filler, generator=self.generator)
-            tops.append(top.chunk(world)[rank])
+            tops.append(top.chunk(world)[rank] if shape else top)
         return tuple(tops)
 
 

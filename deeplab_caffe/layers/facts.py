@@ -5,7 +5,10 @@ Inference lowers a layer by its fact, the segmentation head is found by facts. A
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from torch import Tensor
 
 Pair = tuple[int, int]
 
@@ -38,15 +41,17 @@ class MaxPoolingFact:
 
 @dataclass(frozen=True)
 class ResizeFact:
-    """Align-corners bilinear resizing of a part of the bottom.
+    """Bilinear resizing of a part of the first bottom; a second one has the size that it is brought to.
 
     Attributes:
         begin: rows and columns that are cut off at the top and left first.
         end: rows and columns that are cut off at the bottom and right first.
+        align_corners: as for :func:`deeplab_caffe.ops.interp.interp`.
     """
 
     begin: int = 0
     end: int = 0
+    align_corners: bool = True
 
 
 @dataclass(frozen=True)
@@ -73,4 +78,20 @@ class ArgMaxFact:
     """The first channel of the top is the channel of each pixel's largest value; of equal values, the last."""
 
 
-Fact = ConvolutionFact | MaxPoolingFact | ResizeFact | CropFact | ProbabilityFact | ArgMaxFact
+@dataclass(frozen=True)
+class AffineFact:
+    """Each number of its only bottom times its channel's factor, plus its channel's summand; channels are axis 1.
+
+    Attributes:
+        numbers: gives factors and summands, (C,) or (1,) each, in float64, from the blobs as they are.
+    """
+
+    numbers: Callable[[], tuple[Tensor, Tensor]] = field(compare=False)
+
+
+@dataclass(frozen=True)
+class SumFact:
+    """The sum of its two bottoms, which have one shape."""
+
+
+Fact = ConvolutionFact | MaxPoolingFact | ResizeFact | CropFact | ProbabilityFact | ArgMaxFact | AffineFact | SumFact

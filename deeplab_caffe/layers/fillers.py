@@ -27,14 +27,18 @@ def fill(
         generator: source of the random numbers; torch's own by default.
 
     Raises:
-        ValueError: an unknown filler type.
+        ValueError: an unknown filler type, or one that cannot fill this shape.
     """
     shape = tuple(tensor.shape if shape is None else shape)
     count = math.prod(shape)
+    if not count:
+        return
     fan_in, fan_out = (count // max(shape[axis], 1) if axis < len(shape) else count for axis in (0, 1))
     norm = filler.variance_norm
     spread = {filler.FAN_IN: fan_in, filler.FAN_OUT: fan_out, filler.AVERAGE: (fan_in + fan_out) / 2}[norm]
     kind = filler.type
+    if filler.sparse >= 0 and kind != "gaussian":
+        raise ValueError(f"filler '{kind}' cannot be sparse: only gaussian can")
     if kind == "constant":
         tensor.fill_(filler.value)
     elif kind == "uniform":
@@ -54,7 +58,23 @@ def fill(
         tensor.uniform_(-bound, bound, generator=generator)
     elif kind == "msra":
         tensor.normal_(0, math.sqrt(2 / spread), generator=generator)
+    elif kind == "bilinear":
+        tensor.copy_(_bilinear(shape))
     else:
-        raise ValueError(
-            f"unknown filler type '{kind}': expected constant, uniform, gaussian, positive_unitball, xavier or msra"
-        )
+        known = "constant, uniform, gaussian, positive_unitball, xavier, msra or bilinear"
+        raise ValueError(f"unknown filler type '{kind}': expected {known}")
+
+
+def _bilinear(shape: tuple[int, ...]) -> Tensor:
+    """Return the (K, K) weights with which a deconvolution of stride ceil(K / 2) interpolates: a tent along each axis.
+
+    Raises:
+        ValueError: the shape is not (O, C, K, K).
+    """
+    if len(shape) != 4 or shape[2] != shape[3]:
+        raise ValueError(f"filler 'bilinear' is for weights with four axes and a square kernel, got {shape}")
+    factor = math.ceil(shape[3] / 2)
+    centre = (shape[3] - 1) / (2 * factor)
+    # In float32, as the original has it.
+    tent = 1 - (torch.arange(shape[3], dtype=torch.float32, device="cpu") / factor - centre).abs()
+    return tent * tent[:, None]

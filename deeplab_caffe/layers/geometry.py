@@ -1,46 +1,63 @@
-"""Kernel, stride, pad and hole of layers over an image plane."""
+"""Kernel, stride, pad and hole of layers over an image plane, or over any number of axes."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from google.protobuf.message import Message
 
 from deeplab_caffe.layers.base import Layer, ReceptiveWindow, Shape
 from deeplab_caffe.ops.im2col import conv_output_size
+from deeplab_caffe.proto import caffe_pb2
+
+Pair = tuple[int, int]
+
+MOST_AXES = 3  # spatial axes of torch's convolutions
+
+
+def pair(values: Sequence[int]) -> Pair:
+    """Return the numbers of two axes as (height, width)."""
+    height, width = values
+    return height, width
 
 
 class Geometry(NamedTuple):
-    """Kernel, stride, pad and hole as (height, width) pairs."""
+    """Kernel, stride, pad and hole, one number for each spatial axis: (height, width) over a plane."""
 
-    kernel: tuple[int, int]
-    stride: tuple[int, int]
-    pad: tuple[int, int]
-    hole: tuple[int, int]
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    pad: tuple[int, ...]
+    hole: tuple[int, ...]
 
     @property
-    def effective_kernel(self) -> tuple[int, int]:
-        """Return rows and columns from the first to the last tap."""
-        height, width = (k + (k - 1) * (h - 1) for k, h in zip(self.kernel, self.hole, strict=True))
-        return height, width
+    def axes(self) -> int:
+        """Return the number of spatial axes."""
+        return len(self.kernel)
 
-    def receptive_window(self) -> ReceptiveWindow:
-        return ReceptiveWindow(self.effective_kernel, self.stride, self.pad)
+    @property
+    def effective_kernel(self) -> tuple[int, ...]:
+        """Return the numbers of places from the first to the last tap: rows and columns."""
+        return tuple(k + (k - 1) * (h - 1) for k, h in zip(self.kernel, self.hole, strict=True))
 
-    def conv_output_size(self, layer: Layer, shape: Shape) -> tuple[int, int]:
-        """Return height and width of a convolution's top.
+    def receptive_window(self) -> ReceptiveWindow | None:
+        """Return what a pixel of a plane sees; None over other axes than two."""
+        if self.axes != 2:
+            return None
+        return ReceptiveWindow(pair(self.effective_kernel), pair(self.stride), pair(self.pad))
+
+    def conv_output_size(self, layer: Layer, shape: Shape) -> tuple[int, ...]:
+        """Return the sizes of a convolution's top along the spatial axes, the bottom's last ones.
 
         Raises:
             NetError: the bottom is smaller than the kernel.
         """
         try:
-            height, width = (
-                conv_output_size(shape[2 + i], self.kernel[i], self.stride[i], self.pad[i], self.hole[i])
-                for i in (0, 1)
+            return tuple(
+                conv_output_size(*numbers) for numbers in zip(shape[len(shape) - self.axes :], *self, strict=True)
             )
         except ValueError as error:
             raise layer.error(f"bottom {tuple(shape)}: {error}") from None
-        return height, width
 
 
 def _values(message: Message, field: str) -> list[int]:
@@ -53,8 +70,8 @@ def _values(message: Message, field: str) -> list[int]:
     return list(value)
 
 
-def _pair(layer: Layer, message: Message, field: str, default: int | None) -> tuple[int, int]:
-    """Return a size given once (``kernel_size``), for each axis, or as ``kernel_h`` and ``kernel_w``, never both."""
+def _given(layer: Layer, message: Message, field: str) -> tuple[str, list[int]]:
+    """Return the name and the numbers of a size: ``kernel_size``, or ``kernel_h`` and ``kernel_w``, never both."""
     single = {"kernel": "kernel_size"}.get(field, field)
     parts = [f"{field}_h", f"{field}_w"]
     values = _values(message, single)
@@ -64,36 +81,59 @@ def _pair(layer: Layer, message: Message, field: str, default: int | None) -> tu
     given = [part for part in parts if _values(message, part)]
     if given and values:
         raise layer.error(f"{single} and {given[0]} exclude each other: set one or the other")
+    if len(given) == 1:
+        missing = next(part for part in parts if part not in given)
+        raise layer.error(f"{given[0]} is set but {missing} is not: a pair needs both")
     if given:
-        if len(given) == 1:
-            missing = next(part for part in parts if part not in given)
-            raise layer.error(f"{given[0]} is set but {missing} is not: a pair needs both")
-        return getattr(message, parts[0]), getattr(message, parts[1])
-    if not values:
-        if default is None:
-            raise layer.error(f"{single}, or {parts[0]} and {parts[1]}, must be set")
-        return default, default
-    if len(values) > 2:
-        raise layer.error(f"{single} has {len(values)} values: only two spatial axes are implemented")
-    return values[0], values[-1]
+        return f"{parts[0]} and {parts[1]}", [getattr(message, part) for part in parts]
+    return single, values
 
 
-def read_geometry(layer: Layer, message: Message) -> Geometry:
-    """Read kernel, stride, pad and hole of a convolution_param or pooling_param.
+def read_geometry(layer: Layer, message: Message, axes: int | None = None) -> Geometry:
+    """Read kernel, stride, pad and hole of a convolution_param or pooling_param: each once, or once per spatial axis.
+
+    Args:
+        layer: for messages.
+        message: the parameters.
+        axes: number of spatial axes; None: as many as there are numbers, two where one stands for all.
 
     Raises:
-        NetError: a size given twice, by half or not at all, or a kernel, stride or hole of 0.
+        NetError: a size given twice, by half, not at all or for another number of axes, or a kernel, stride or hole of
+            0.
     """
-    geometry = Geometry(
-        kernel=_pair(layer, message, "kernel", None),
-        stride=_pair(layer, message, "stride", 1),
-        pad=_pair(layer, message, "pad", 0),
-        hole=_pair(layer, message, "hole", 1),
-    )
+    defaults = {"kernel": None, "stride": 1, "pad": 0, "hole": 1}
+    given = {field: _given(layer, message, field) for field in defaults}
+    if axes is None:
+        counts = [len(values) for _, values in given.values() if len(values) > 1]
+        axes = max(counts, default=2)
+    found = []
+    for field, default in defaults.items():
+        name, values = given[field]
+        if not values and default is None and axes:
+            raise layer.error("kernel_size, or kernel_h and kernel_w, must be set")
+        if len(values) > 1 and len(values) != axes:
+            raise layer.error(f"{name} must be given once or once for each of {axes} axes, got {len(values)} numbers")
+        found.append(tuple(values if len(values) > 1 else [*values, default or 0][:1] * axes))
+    geometry = Geometry(*found)
     for name in ("kernel", "stride", "hole"):
-        if min(getattr(geometry, name)) < 1:
+        if min(getattr(geometry, name), default=1) < 1:
             raise layer.error(f"{name} must be positive, got {getattr(geometry, name)}")
     return geometry
+
+
+def place_geometry(layer: Layer, conv: caffe_pb2.ConvolutionParameter, shape: Shape) -> tuple[int, Geometry]:
+    """Return the channels' axis of a bottom, and kernel, stride, pad and hole for the axes behind it.
+
+    Raises:
+        NetError: there is no such axis, more than three axes behind it, or the numbers are for another count.
+    """
+    axis = layer.axis(conv.axis, shape)
+    axes = len(shape) - axis - 1
+    if axes > MOST_AXES:
+        raise layer.error(
+            f"{axes} spatial axes are not implemented, {MOST_AXES} at most: {tuple(shape)} from axis {axis}"
+        )
+    return axis, read_geometry(layer, conv, axes)
 
 
 def check_image(layer: Layer, shape: Shape) -> None:

@@ -18,16 +18,22 @@ from deeplab_caffe.proto import caffe_pb2
 
 @register
 class Interp(Layer):
-    """Align-corners bilinear resizing (layers/interp_layer.cpp); see :func:`deeplab_caffe.ops.interp.interp`.
+    """Bilinear resizing (layers/interp_layer.cpp); see :func:`deeplab_caffe.ops.interp.interp`.
 
     DeepLab v1 takes one of ``shrink_factor``, ``zoom_factor``, ``height`` and ``width``. In v2 a factor alone counts
     before ``height`` and ``width``, which count before both factors: the shrunk size is zoomed.
 
+    Two things are this package's own: ``align_corners: false`` (torch's rule), and a second bottom, (N, C, H, W) with any C, whose
+    height and width the top gets; it has no gradient.
+
     Attributes:
         options: what counts, by the names of the fields.
+        align_corners: as for the function.
     """
 
     TYPE = "Interp"
+    BOTTOMS = (1, 2)
+    label_bottoms = (1,)
     capturable = per_item = True
     saves = ()
     kind = "spatial"
@@ -40,7 +46,10 @@ class Interp(Layer):
             for name in ("height", "width", "zoom_factor", "shrink_factor")
             if message.HasField(name)
         }
+        if len(param.bottom) == 2 and self.options:
+            raise self.error(f"its second bottom gives the size: leave out {', '.join(self.options)}, or the bottom")
         self.options |= {"pad_beg": message.pad_beg, "pad_end": message.pad_end}
+        self.align_corners = message.align_corners
         if ("height" in self.options) != ("width" in self.options):
             raise self.error("height and width go together: one of them is not set")
         if not context.dialect.interp_takes_one_form:
@@ -53,38 +62,38 @@ class Interp(Layer):
             self.options.pop(name, None)
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
-        shape = bottom_shapes[0]
-        check_image(self, shape)
+        for shape in bottom_shapes:
+            check_image(self, shape)
+        shape, *like = bottom_shapes
+        targets = like[0][2:] if like else (self.options.get("height"), self.options.get("width"))
         try:
-            return [(*shape[:2], self._size(shape[2], "height"), self._size(shape[3], "width"))]
+            height, width = (self._size(size, target) for size, target in zip(shape[2:], targets, strict=True))
         except ValueError as error:
             raise self.error(str(error)) from None
+        return [(*shape[:2], height, width)]
 
-    def _size(self, size: int, side: str) -> int:
+    def _size(self, size: int, target: int | None) -> int:
         options = {name: value for name, value in self.options.items() if name not in ("height", "width")}
         if self.context.dialect.interp_takes_one_form or not {"shrink_factor", "zoom_factor"} <= set(options):
-            return interp_size(size, target=self.options.get(side), **options)
+            return interp_size(size, target=target, **options)
         zoom = options.pop("zoom_factor")
         return interp_size(interp_size(size, **options), zoom_factor=zoom)
 
-    def resize(self, x: Tensor) -> Tensor:
-        """Return a blob (N, C, H, W) resized."""
-        height, width = self.top_shapes([tuple(x.shape)])[0][2:]
-        return interp(x, height=height, width=width, pad_beg=self.options["pad_beg"], pad_end=self.options["pad_end"])
-
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
-        return (self.resize(bottoms[0]),)
+        height, width = self.top_shapes([tuple(x.shape) for x in bottoms])[0][2:]
+        pads = {name: self.options[name] for name in ("pad_beg", "pad_end")}
+        return (interp(bottoms[0], height=height, width=width, align_corners=self.align_corners, **pads),)
 
     @property
     def fact(self) -> ResizeFact:
-        return ResizeFact(-self.options["pad_beg"], -self.options["pad_end"])
+        return ResizeFact(-self.options["pad_beg"], -self.options["pad_end"], self.align_corners)
 
     def multiply_adds(self, bottom_shapes: list[Shape], top_shapes: list[Shape]) -> int:
         return 4 * math.prod(top_shapes[0])
 
     def receptive_window(self) -> ReceptiveWindow | None:
         options = self.options
-        if "height" in options:
+        if "height" in options or len(self.param.bottom) == 2:
             return None
         # A pixel between two samples sees both, but stands for a step 1 / zoom as long.
         zoom, shrink = options.get("zoom_factor", 1), options.get("shrink_factor", 1)
@@ -93,7 +102,9 @@ class Interp(Layer):
     def to_onnx(self, graph: OnnxGraph, bottoms: list[str], tops: tuple[str, ...]) -> list[str]:
         options = self.options
         x = onnx.crop(graph, bottoms[0], options["pad_beg"], options["pad_end"])
-        if "height" in options:
+        if len(bottoms) == 2:
+            sizes = graph.node("Shape", [bottoms[1]], start=2, end=4)
+        elif "height" in options:
             sizes = graph.constant("sizes", onnx.int64(options["height"], options["width"]))
         else:
             # n pixels become (n - 1) * zoom + 1, or (n - 1) // shrink + 1, at whatever size comes.
@@ -103,8 +114,9 @@ class Interp(Layer):
                 if name in options:
                     steps = graph.node(op, [steps, graph.constant("factor", onnx.int64(options[name]))])
             sizes = graph.node("Add", [steps, one])
-        mode = {"mode": "linear", "coordinate_transformation_mode": "align_corners"}
-        return [graph.node("Resize", [x, "", "", sizes], tops[0], axes=[2, 3], **mode)]
+        mode = "align_corners" if self.align_corners else "half_pixel"
+        modes = {"mode": "linear", "coordinate_transformation_mode": mode}
+        return [graph.node("Resize", [x, "", "", sizes], tops[0], axes=[2, 3], **modes)]
 
 
 @register

@@ -50,7 +50,7 @@ class BiasChannel(Layer):
         self.per_pixel = bias.label_type == caffe_pb2.BiasChannelParameter.PIXEL
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
-        scores, labels = bottom_shapes
+        scores, labels = self.images(bottom_shapes)
         expected = (scores[0], 1, *scores[2:]) if self.per_pixel else (scores[0], labels[1], 1, 1)
         if tuple(labels) != expected:
             kind = "PIXEL" if self.per_pixel else "IMAGE"
@@ -60,7 +60,7 @@ class BiasChannel(Layer):
         return [scores]
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
-        scores, labels = bottoms
+        scores, labels = self.as_images(*bottoms)
         bias = self._pixel_bias(scores, labels) if self.per_pixel else self._image_bias(scores, labels)
         return (scores + bias,)
 
@@ -120,18 +120,18 @@ class AdaptiveBiasChannel(Layer):
             )
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
-        scores, labels = bottom_shapes
+        scores, labels = self.images(bottom_shapes)
         expected = (scores[0], labels[1], 1, 1)
         if tuple(labels) != expected:
             raise self.error(f"labels for scores {tuple(scores)} must be {expected}, got {tuple(labels)}")
         return [scores]
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
-        scores, labels = bottoms
+        scores, labels = self.as_images(*bottoms)
         top = scores.detach().clone()
         for item, row in enumerate(labels.cpu()):
             present = sorted(_labels_of_item(self, row, scores.shape[1], set()))
-            if present:
+            if present and top[item].numel():
                 self._adapt(top[item].flatten(1), present)
         return (top,)
 
@@ -182,11 +182,11 @@ class UniqueLabel(Layer):
         param = self.param.unique_label_param
         if param.max_labels < 1:
             raise self.error(f"max_labels must be positive, got {param.max_labels}")
-        return [(bottom_shapes[0][0], param.max_labels, 1, 1)]
+        return [(self.images(bottom_shapes)[0][0], param.max_labels, 1, 1)]
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         param = self.param.unique_label_param
-        x = bottoms[0]
+        (x,) = self.as_images(*bottoms)
         top = torch.full((x.shape[0], param.max_labels, 1, 1), -1.0, dtype=x.dtype)
         ignored, forced = set(param.ignore_label), set(param.force_label)
         for item in range(x.shape[0]):

@@ -24,7 +24,7 @@ class CensorLabel(Layer):
     label_bottoms = (0, 1)
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
-        pixels, names = bottom_shapes
+        pixels, names = self.images(bottom_shapes)
         if pixels[1] != 1:
             raise self.error(f"the label map must have one channel, got {tuple(pixels)}")
         if tuple(names) != (pixels[0], names[1], 1, 1):
@@ -33,7 +33,7 @@ class CensorLabel(Layer):
         return [pixels]
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
-        pixels, names = (blob.detach() for blob in bottoms)
+        pixels, names = (blob.detach() for blob in self.as_images(*bottoms))
         named = ((pixels == names) & (names != -1)).any(dim=1, keepdim=True)
         return (torch.where(named, pixels, self.param.censor_label_param.ignore_label),)
 
@@ -81,13 +81,14 @@ class Histogram(Layer):
             raise self.error(f"num_labels must be positive, got {param.histogram_param.num_labels}")
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
-        shape = bottom_shapes[0]
+        (shape,) = self.images(bottom_shapes)
         if shape[1] != 1:
             raise self.error(f"the label map must have one channel, got {tuple(shape)}")
         return [(shape[0], self.param.histogram_param.num_labels, 1, 1)]
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
-        pixels, param = bottoms[0], self.param.histogram_param
+        pixels, param = self.as_images(*bottoms)[0], self.param.histogram_param
+        top = pixels.new_zeros(len(pixels), param.num_labels, 1, 1)
         for ignored in param.ignore_label:
             pixels = pixels[pixels != ignored]
         pixels = pixels.flatten()
@@ -95,8 +96,7 @@ class Histogram(Layer):
         if wrong.numel():
             expected = f"neither one of the {param.num_labels} labels nor ignored"
             raise self.error(f"label {wrong[0].item():g} is {expected}")
-        top = bottoms[0].new_zeros(bottoms[0].shape[0], param.num_labels, 1, 1)
-        top[0, :, 0, 0] = torch.bincount(pixels.long(), minlength=param.num_labels).to(top.dtype)
+        top[:1, :, 0, 0] = torch.bincount(pixels.long(), minlength=param.num_labels).to(top.dtype)
         return (top,)
 
     def receptive_window(self) -> ReceptiveWindow | None:
@@ -122,11 +122,11 @@ class OneHot(Layer):
             raise self.error(f"num_labels must be positive, got {param.onehot_param.num_labels}")
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
-        n, _, *rest = bottom_shapes[0]
+        n, _, *rest = self.images(bottom_shapes)[0]
         return [(n, self.param.onehot_param.num_labels, *rest)]
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
-        labels, count = bottoms[0].long(), self.param.onehot_param.num_labels
+        labels, count = self.as_images(*bottoms)[0].long(), self.param.onehot_param.num_labels
         wrong = labels[(labels < -1) | (labels >= count)]
         if wrong.numel():
             raise self.error(f"label {int(wrong[0])} is neither one of the {count} labels nor -1")

@@ -14,6 +14,7 @@ from torch import Tensor
 from deeplab_caffe.data.confusion import ConfusionMatrix
 from deeplab_caffe.errors import DataError, EvaluationError
 from deeplab_caffe.layers.base import Layer, Loss, NetContext, ReceptiveWindow, Shape, register
+from deeplab_caffe.layers.normalization import loss_divisor, normalization_of
 from deeplab_caffe.ops.argmax import argmax_labels
 from deeplab_caffe.ops.softmax_loss import softmax_loss
 from deeplab_caffe.proto import caffe_pb2
@@ -40,6 +41,8 @@ def read_class_weights(path: str) -> list[float]:
 
 def check_label_map(layer: Layer, scores: Shape, labels: Shape) -> None:
     """Raise NetError unless ``labels`` is (N, 1, H, W) for scores (N, C, H, W)."""
+    if not scores[1]:
+        raise layer.error(f"scores {tuple(scores)} have no channels")
     expected = (scores[0], 1, *scores[2:])
     if tuple(labels) != expected:
         raise layer.error(f"labels for scores {tuple(scores)} must be {expected}, got {tuple(labels)}")
@@ -68,7 +71,7 @@ class SoftmaxLoss(Loss):
         if param.loss_param.HasField("ignore_label") and param.loss_param.ignore_label not in ignored:
             ignored.append(param.loss_param.ignore_label)
         self.ignored = tuple(ignored)
-        self.normalization = self._normalization(param.loss_param)
+        self.normalization = normalization_of(param.loss_param)
         self.kept_diff: Tensor | None = None
 
     @property
@@ -76,18 +79,12 @@ class SoftmaxLoss(Loss):
         """Return whether ignored pixels keep what is left of their last gradient."""
         return self.context.keep_ignored_diff and self.context.dialect.softmax_keeps_ignored_diff
 
-    @staticmethod
-    def _normalization(loss: caffe_pb2.LossParameter) -> str:
-        if loss.HasField("normalize") and not loss.HasField("normalization"):
-            return "VALID" if loss.normalize else "BATCH_SIZE"
-        return caffe_pb2.LossParameter.NormalizationMode.Name(loss.normalization)
-
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
         scores, labels = (tuple(shape) for shape in bottom_shapes)
         axis = self.axis(self.param.softmax_param.axis, scores)
         if self.context.dialect.four_axes and axis == 1:
             check_label_map(self, scores, labels)
-        elif math.prod(labels) * scores[axis] != math.prod(scores):
+        elif math.prod(labels) != math.prod(scores[:axis] + scores[axis + 1 :]):
             expected = (*scores[:axis], 1, *scores[axis + 1 :])
             raise self.error(f"labels for scores {scores} must be {expected} or as many, got {labels}")
         if self.class_weights is not None and len(self.class_weights) != scores[axis]:
@@ -104,8 +101,9 @@ class SoftmaxLoss(Loss):
         before, classes = math.prod(scores.shape[:axis]), scores.shape[axis]
         if axis != 1 or scores.dim() != 4 or labels.dim() != 4:
             # As (places before the axis, classes, places behind it, 1).
-            scores = scores.reshape(before, classes, -1, 1)
-            labels = labels.reshape(before, 1, -1, 1)
+            behind = math.prod(scores.shape[axis + 1 :])
+            scores = scores.reshape(before, classes, behind, 1)
+            labels = labels.reshape(before, 1, behind, 1)
         keeps = self.keeps_diff and scores.requires_grad and torch.is_grad_enabled()
         scores = scores.view_as(scores) if keeps else scores
         try:
@@ -115,10 +113,9 @@ class SoftmaxLoss(Loss):
         if keeps:
             self._keep_ignored_diff(scores, labels, loss)
         if self.normalization != "VALID":
-            # Processes that share a batch take the mean of their losses: of sums each gives as many times its own.
-            none = 1 / self.context.shard[1]
-            divisor = {"FULL": labels.numel(), "BATCH_SIZE": before, "NONE": none}[self.normalization]
-            loss = loss * (self._weight(labels) / divisor).to(loss)
+            weight, world = self._weight(labels), self.context.shard[1]
+            divisor = loss_divisor(self.normalization, full=labels.numel(), batch=before, valid=weight, world=world)
+            loss = loss * (weight / divisor).to(loss)
         loss = loss.reshape(self.scalar_shape)
         return (loss,) if softmax is None else (loss, softmax)
 
@@ -189,6 +186,10 @@ class Accuracy(Layer):
     def _axis(self, scores: Shape) -> int:
         return 1 if self.context.dialect.accuracy_per_item else self.axis(self.param.accuracy_param.axis, scores)
 
+    def _places(self, scores: Shape) -> int:
+        axis = self._axis(scores)
+        return math.prod(scores[:axis] + scores[axis + 1 :])
+
     def _classes(self, scores: Shape) -> int:
         return math.prod(scores[1:]) if self.context.dialect.accuracy_per_item else scores[self._axis(scores)]
 
@@ -198,7 +199,7 @@ class Accuracy(Layer):
         if not 1 <= top_k <= classes:
             raise self.error(f"top_k must lie between 1 and the {classes} classes, got {top_k}")
         expected = (scores[0], 1, 1, 1) if self.context.dialect.four_axes else None
-        fits = labels == expected if expected else math.prod(labels) * classes == math.prod(scores)
+        fits = labels == expected if expected else math.prod(labels) == self._places(scores)
         if not fits:
             raise self.error(f"labels for scores {scores} must be {expected or 'one for each place'}, got {labels}")
         return [self.scalar_shape, (classes,)][: len(self.param.top)]
@@ -207,7 +208,8 @@ class Accuracy(Layer):
         scores, count = bottoms[0].detach(), self._classes(bottoms[0].shape)
         before = math.prod(scores.shape[: self._axis(scores.shape)])
         # As (labels, classes).
-        scores = scores.reshape(before, count, -1).transpose(1, 2).reshape(-1, count)
+        after = scores.numel() // max(before * count, 1)
+        scores = scores.reshape(before, count, after).transpose(1, 2).reshape(before * after, count)
         labels = bottoms[1].long().flatten()
         classes = torch.arange(count, device=scores.device)
         known = ((labels >= 0) & (labels < count))[:, None]
@@ -251,11 +253,11 @@ class SegAccuracy(Layer):
         self.confusion: ConfusionMatrix | None = None
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
-        check_label_map(self, *bottom_shapes)
+        check_label_map(self, *self.images(bottom_shapes))
         return [(1, 1, 1, 3)]
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
-        scores, labels = bottoms
+        scores, labels = self.as_images(*bottoms)
         if self.confusion is None or self.confusion.num_classes != scores.shape[1]:
             self.confusion = ConfusionMatrix(scores.shape[1], self.ignored)
         elif self.param.seg_accuracy_param.reset:

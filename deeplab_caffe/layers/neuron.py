@@ -1,4 +1,4 @@
-"""Layers that work number by number: RELU, DROPOUT, ABSVAL, BNLL, EXP, POWER, SIGMOID, TANH, THRESHOLD."""
+"""Layers that work number by number: RELU, DROPOUT, ABSVAL, BNLL, EXP, LOG, POWER, SIGMOID, TANH, THRESHOLD."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from deeplab_caffe.layers.base import Layer, NetContext, Shape, register
-from deeplab_caffe.layers.facts import ProbabilityFact
+from deeplab_caffe.layers.facts import AffineFact, ProbabilityFact
 from deeplab_caffe.layers.onnx import OnnxGraph
 from deeplab_caffe.proto import caffe_pb2
 
@@ -127,6 +127,20 @@ class BNLL(Layer):
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         return (torch.logaddexp(bottoms[0], torch.zeros_like(bottoms[0])),)
 
+    def to_onnx(self, graph: OnnxGraph, bottoms: list[str], tops: tuple[str, ...]) -> list[str]:
+        return [graph.node("Softplus", bottoms, tops[0])]
+
+
+def _log_base(layer: Layer, base: float) -> float:
+    """Return the logarithm of a ``base``, -1 standing for e.
+
+    Raises:
+        NetError: it has none.
+    """
+    if base != -1 and not 0 < base < math.inf:
+        raise layer.error(f"base must be positive, or -1 for e, got {base:g}")
+    return 1.0 if base == -1 else math.log(base)
+
 
 @register
 class Exp(Layer):
@@ -138,16 +152,50 @@ class Exp(Layer):
 
     def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:
         super().__init__(param, context)
-        base = param.exp_param.base
-        if base != -1 and not 0 < base < math.inf:
-            raise self.error(f"base must be positive, or -1 for e, got {base:g}")
-        self.log_base = 1.0 if base == -1 else math.log(base)
+        self.log_base = _log_base(self, param.exp_param.base)
         self.gradient_from_tops = param.exp_param.shift == 0
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         param = self.param.exp_param
         top = (bottoms[0] * (self.log_base * param.scale)).exp()
         return (top if param.shift == 0 else top * math.exp(self.log_base * param.shift),)
+
+    def to_onnx(self, graph: OnnxGraph, bottoms: list[str], tops: tuple[str, ...]) -> list[str]:
+        param = self.param.exp_param
+        factors = [graph.constant("scale", np.float32(self.log_base * value)) for value in (param.scale, param.shift)]
+        shifted = graph.node("Add", [graph.node("Mul", [*bottoms, factors[0]]), factors[1]])
+        return [graph.node("Exp", [shifted], tops[0])]
+
+
+@register
+class Log(Layer):
+    """Logarithm of scale * x + shift to ``base``; ``base: -1``, the default, is e (layers/log_layer.cpp).
+
+    In place it gives the gradient that it gives otherwise; the original then takes its tops for its bottoms.
+    """
+
+    TYPE = "Log"
+    capturable = per_item = True
+
+    def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:
+        super().__init__(param, context)
+        self.log_base = _log_base(self, param.log_param.base)
+        if self.log_base == 0:
+            raise self.error("base must not be 1: no number has a logarithm to it")
+
+    def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
+        x, param = bottoms[0], self.param.log_param
+        x = x if param.scale == 1 else x * param.scale
+        top = (x if param.shift == 0 else x + param.shift).log()
+        return (top if self.log_base == 1 else top / self.log_base,)
+
+    def to_onnx(self, graph: OnnxGraph, bottoms: list[str], tops: tuple[str, ...]) -> list[str]:
+        param, x = self.param.log_param, bottoms[0]
+        for op, value, neutral in (("Mul", param.scale, 1), ("Add", param.shift, 0)):
+            if value != neutral:
+                x = graph.node(op, [x, graph.constant(op, np.float32(value))])
+        top = graph.node("Log", [x])
+        return [graph.node("Div", [top, graph.constant("base", np.float32(self.log_base))], tops[0])]
 
 
 @register
@@ -170,6 +218,13 @@ class Power(Layer):
         top = x if param.scale == 1 else x * param.scale
         top = top if param.shift == 0 else top + param.shift
         return (top if param.power == 1 else top.pow(param.power),)
+
+    @property
+    def fact(self) -> AffineFact | None:
+        param = self.param.power_param
+        if param.power != 1 or param.scale == 0:
+            return None
+        return AffineFact(lambda: (torch.tensor([param.scale]).double(), torch.tensor([param.shift]).double()))
 
     def to_onnx(self, graph: OnnxGraph, bottoms: list[str], tops: tuple[str, ...]) -> list[str]:
         param, x = self.param.power_param, bottoms[0]
@@ -225,3 +280,7 @@ class Threshold(Layer):
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         return ((bottoms[0] > self.param.threshold_param.threshold).to(bottoms[0].dtype),)
+
+    def to_onnx(self, graph: OnnxGraph, bottoms: list[str], tops: tuple[str, ...]) -> list[str]:
+        threshold = graph.constant("threshold", np.float32(self.param.threshold_param.threshold))
+        return [graph.node("Cast", [graph.node("Greater", [*bottoms, threshold])], tops[0], to=1)]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from deeplab_caffe.layers.base import Layer, NetContext, ReceptiveWindow, register
+from deeplab_caffe.layers.base import Layer, NetContext, ReceptiveWindow, Shape, register
 from deeplab_caffe.layers.onnx import OnnxGraph
 from deeplab_caffe.proto import caffe_pb2
 
@@ -31,6 +32,11 @@ class LRN(Layer):
         if self.size % 2 == 0:
             raise self.error(f"local_size must be odd, got {self.size}")
         self.within = param.lrn_param.norm_region == caffe_pb2.LRNParameter.WITHIN_CHANNEL
+
+    def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
+        if len(bottom_shapes[0]) != 4:
+            raise self.error(f"the bottom must be (N, C, H, W), got {tuple(bottom_shapes[0])}")
+        return [bottom_shapes[0]]
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         x, param = bottoms[0], self.param.lrn_param
@@ -89,16 +95,22 @@ class MVN(Layer):
     """Mean 0 and, with ``normalize_variance``, variance 1 in each channel of each item.
 
     With ``across_channels`` in each item as a whole (where DeepLab v1 reads beyond its buffers). Without
-    ``normalize_variance`` v1's gradient passes unchanged. Source: layers/mvn_layer.cpp.
+    ``normalize_variance`` v1's gradient passes unchanged. Fewer than four axes become four. Source:
+    layers/mvn_layer.cpp.
     """
 
     TYPE = "MVN"
     capturable = per_item = True
 
+    def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
+        shape = tuple(bottom_shapes[0])
+        return [shape + (1,) * (4 - len(shape))]
+
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         x, param = bottoms[0], self.param.mvn_param
-        n, c = x.shape[:2]
-        rows = x.reshape(n if param.across_channels else n * c, -1)
+        x = x.reshape(self.top_shapes([x.shape])[0])
+        kept = 1 if param.across_channels else 2
+        rows = x.reshape(math.prod(x.shape[:kept]), math.prod(x.shape[kept:]))
         if param.normalize_variance:
             epsilon = param.eps if param.HasField("eps") else self.context.dialect.mvn_epsilon
             return (_Normalized.apply(rows, epsilon).reshape(x.shape),)

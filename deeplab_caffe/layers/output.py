@@ -63,7 +63,7 @@ class MatWrite(WriterLayer):
 
 @register
 class HDF5Output(WriterLayer):
-    """Writes its two bottoms as the datasets ``data`` and ``label`` (layers/hdf5_output_layer.cpp).
+    """Writes its two bottoms as the datasets ``data`` and ``label``, of four axes (layers/hdf5_output_layer.cpp).
 
     The original fails at the second batch; here each batch's items follow the last one's.
     """
@@ -81,13 +81,13 @@ class HDF5Output(WriterLayer):
             raise self.error(str(error)) from None
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
-        data, label = bottom_shapes
+        data, label = self.images(bottom_shapes)
         if data[0] != label[0]:
             raise self.error(f"both bottoms need as many items, got {data[0]} and {label[0]}")
         return []
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
-        data, label = (_array(blob) for blob in bottoms)
+        data, label = (_array(blob) for blob in self.as_images(*bottoms))
         self.writer.write(data, label)
         return ()
 

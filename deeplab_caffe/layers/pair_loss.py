@@ -13,14 +13,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from deeplab_caffe.layers.base import Layer, Loss, ReceptiveWindow, Shape, register
+from deeplab_caffe.layers.base import Layer, Loss, NetContext, ReceptiveWindow, Shape, register
+from deeplab_caffe.layers.normalization import loss_divisor, normalization_of
 from deeplab_caffe.proto import caffe_pb2
 
 
 def _check_same_shape(layer: Layer, bottom_shapes: list[Shape]) -> None:
+    """Raise NetError unless both bottoms have one shape, or, in v2, as many items of as many numbers."""
     first, second = (tuple(shape) for shape in bottom_shapes[:2])
-    if first != second:
+    same_size = first[:1] == second[:1] and math.prod(first) == math.prod(second)
+    if first != second and (layer.context.dialect.four_axes or not same_size):
         raise layer.error(f"both bottoms must have one shape, got {first} and {second}")
+    if not first:
+        raise layer.error("both bottoms must have items, a first axis; they are single numbers")
 
 
 class _Root(torch.autograd.Function):
@@ -63,8 +68,10 @@ class EuclideanLoss(Loss):
         return super().top_shapes(bottom_shapes)
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
-        squares = (bottoms[0] - bottoms[1]).square()
-        mean = squares.mean() if self.context.dialect.euclidean_divides_by_count else squares.sum() / len(squares)
+        squares = (bottoms[0] - bottoms[1].reshape(bottoms[0].shape)).square()
+        mean = (
+            squares.mean() if self.context.dialect.euclidean_divides_by_count else squares.sum() / max(len(squares), 1)
+        )
         root = self.param.euclidean_loss_param.type == caffe_pb2.EuclideanLossParameter.L2sqrt
         return ((_Root.apply(mean, _euclidean_divisor) if root else mean / 2).reshape(self.scalar_shape),)
 
@@ -88,7 +95,7 @@ class RelativeError(Layer):
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         found, truth = (blob.detach() for blob in bottoms)
-        error = (found - truth).square().mean() / truth.square().mean().clamp_min(1e-6)
+        error = (found - truth.reshape(found.shape)).square().mean() / truth.square().mean().clamp_min(1e-6)
         return (error.sqrt().reshape(self.scalar_shape),)
 
     def receptive_window(self) -> ReceptiveWindow | None:
@@ -111,22 +118,23 @@ class ContrastiveLoss(Loss):
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
         _check_same_shape(self, bottom_shapes)
-        vectors, similar = (tuple(shape) for shape in bottom_shapes[1:])
+        vectors, _, similar = (tuple(shape) for shape in bottom_shapes)
         if math.prod(vectors) != math.prod(vectors[:2]):
             raise self.error(f"the vectors must be {(*vectors[:2], 1, 1)}, got {vectors}")
-        if similar[0] != vectors[0] or math.prod(similar) != vectors[0]:
+        if similar[:1] != vectors[:1] or math.prod(similar) != vectors[0]:
             raise self.error(f"the similarity for {vectors} must be {(vectors[0], 1, 1, 1)}, got {similar}")
         return super().top_shapes(bottom_shapes)
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         first, second, similar = bottoms
         param = self.param.contrastive_loss_param
-        distance = (first - second).flatten(1).square().sum(dim=1)
+        pairs = (first - second.reshape(first.shape)).square()
+        distance = pairs.sum(dim=tuple(range(1, pairs.dim()))) if pairs.dim() > 1 else pairs
         if self.context.dialect.contrastive_is_legacy or param.legacy_version:
             apart = F.relu(param.margin - distance)
         else:
             apart = F.relu(param.margin - _Root.apply(distance, _contrastive_divisor)).square()
-        loss = torch.where(similar.flatten().long() != 0, distance, apart).sum() / (2 * len(first))
+        loss = torch.where(similar.flatten().long() != 0, distance, apart).sum() / (2 * max(len(first), 1))
         return (loss.reshape(self.scalar_shape),)
 
 
@@ -134,19 +142,44 @@ class ContrastiveLoss(Loss):
 class SigmoidCrossEntropyLoss(Loss):
     """Cross entropy of the sigmoids of scores (N, ...) and as many target probabilities, summed, per item.
 
-    The targets get no gradient. Source: layers/sigmoid_cross_entropy_loss_layer.cpp.
+    Targets that are ``loss_param.ignore_label``, their fraction cut off, do not count. ``loss_param.normalization``
+    gives another divisor than BATCH_SIZE, the number of items: FULL the number of scores, VALID of those that count,
+    NONE 1. The targets get no gradient. Source: layers/sigmoid_cross_entropy_loss_layer.cpp.
     """
 
     TYPE = "SigmoidCrossEntropyLoss"
 
+    def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:
+        super().__init__(param, context)
+        self.normalization = normalization_of(param.loss_param, default="BATCH_SIZE")
+
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
         scores, targets = (tuple(shape) for shape in bottom_shapes)
-        if scores[0] != targets[0] or math.prod(scores) != math.prod(targets):
+        if not scores or scores[:1] != targets[:1] or math.prod(scores) != math.prod(targets):
             raise self.error(f"scores {scores} need as many targets in as many items, got {targets}")
         return super().top_shapes(bottom_shapes)
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         scores, targets = bottoms
         targets = targets.detach().reshape(scores.shape)
-        loss = F.binary_cross_entropy_with_logits(scores, targets, reduction="sum") / len(scores)
-        return (loss.reshape(self.scalar_shape),)
+        counted = self._counted(targets)
+        losses = F.binary_cross_entropy_with_logits(scores, targets, weight=counted, reduction="sum")
+        divisor = loss_divisor(
+            self.normalization,
+            full=scores.numel(),
+            batch=len(scores),
+            valid=targets.new_tensor(scores.numel()) if counted is None else counted.sum(),
+            world=self.context.shard[1],
+        )
+        return ((losses / divisor.to(losses)).reshape(self.scalar_shape),)
+
+    def _counted(self, targets: Tensor) -> Tensor | None:
+        """Return 1 for each target that counts and else 0; None: all do."""
+        if not self.param.loss_param.HasField("ignore_label"):
+            return None
+        return (targets.trunc() != self.param.loss_param.ignore_label).to(targets.dtype)
+
+    def normalizer(self, *bottoms: Tensor) -> Tensor | None:
+        """Return the number of targets that count; None if the divisor is fixed."""
+        counted = self._counted(bottoms[1].detach())
+        return counted.sum().double() if self.normalization == "VALID" and counted is not None else None

@@ -13,7 +13,7 @@ from torch import Tensor
 from deeplab_caffe.layers import onnx
 from deeplab_caffe.layers.base import Layer, NetContext, ReceptiveWindow, Shape, register
 from deeplab_caffe.layers.facts import MaxPoolingFact
-from deeplab_caffe.layers.geometry import Geometry, check_image, read_geometry
+from deeplab_caffe.layers.geometry import Geometry, check_image, pair, read_geometry
 from deeplab_caffe.layers.onnx import OnnxGraph
 from deeplab_caffe.proto import caffe_pb2
 
@@ -45,7 +45,7 @@ class Pooling(Layer):
             raise self.error("STOCHASTIC pooling is not implemented: the original has none on the CPU either")
         if len(param.top) == 2 and self.method != "MAX":
             raise self.error("only MAX pooling has a second top")
-        self.geometry = None if pool.global_pooling else read_geometry(self, pool)
+        self.geometry = None if pool.global_pooling else read_geometry(self, pool, axes=2)
         neutral = {"pad": 0, "pad_h": 0, "pad_w": 0, "stride": 1, "stride_h": 1, "stride_w": 1}
         given = [field.name for field, value in pool.ListFields() if value != neutral.get(field.name)]
         refused = [name for name in given if name in neutral or name.startswith("kernel")]
@@ -56,9 +56,10 @@ class Pooling(Layer):
 
     @property
     def fact(self) -> MaxPoolingFact | None:
-        if self.method != "MAX" or self.geometry is None or len(self.param.top) != 1 or self.rounds_down:
+        if self.method != "MAX" or self.geometry is None or len(self.param.top) != 1:
             return None
-        return MaxPoolingFact(self.geometry.kernel, self.geometry.stride, self.geometry.pad)
+        g = self.geometry
+        return MaxPoolingFact(pair(g.kernel), pair(g.stride), pair(g.pad))
 
     def saved_bytes(self, bottom_shapes: list[Shape], top_shapes: list[Shape], width: int) -> int:
         return _INDEX_BYTES * math.prod(top_shapes[0]) if self.method == "MAX" else 0
@@ -160,15 +161,17 @@ class Pooling(Layer):
             # padding, where Caffe drops none, there can be none while the stride is no larger than the kernel.
             mode = int(not self.rounds_down)
             return [graph.node("MaxPool", bottoms, tops[0], pads=[*g.pad, *g.pad], ceil_mode=mode, **kernel)]
-        return [self._onnx_of_fixed_size(graph, g, bottoms[0], tops[0])]
+        return [self.onnx_of_fixed_size(graph, bottoms[0], graph.shapes[self.param.bottom[0]], tops[0])]
 
-    def _onnx_of_fixed_size(self, graph: OnnxGraph, g: Geometry, x: str, top: str) -> str:
-        """Pool with all rounding and divisors worked out for the prototxt's sizes."""
+    def onnx_of_fixed_size(self, graph: OnnxGraph, x: str, shape: Shape, top: str | None = None) -> str:
+        """Pool a bottom of this shape, with all rounding and divisors worked out; return the top's name."""
         graph.fixed_size = self.name
-        shape, size = graph.shapes[self.param.bottom[0]], graph.shapes[top][2:]
-        bottom, right = self._extra(shape, g, (size[0], size[1]))
+        g, size = self._geometry(shape), self._output_size(shape)
+        bottom, right = self._extra(shape, g, size)
         lowest = float(np.finfo(np.float32).min)
-        padded = onnx.pad(graph, x, g.pad, (max(bottom, 0), max(right, 0)), lowest if self.method == "MAX" else 0.0)
+        padded = onnx.pad(
+            graph, x, pair(g.pad), (max(bottom, 0), max(right, 0)), lowest if self.method == "MAX" else 0.0
+        )
         kernel: dict[str, Any] = {"kernel_shape": g.kernel, "strides": g.stride}
         pooled = graph.node("MaxPool" if self.method == "MAX" else "AveragePool", [padded], **kernel)
         bounds = [("starts", (0, 0)), ("ends", size), ("axes", (2, 3))]

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from deeplab_caffe.layers.base import Layer, NetContext, Shape, register
+from deeplab_caffe.layers.facts import AffineFact
 from deeplab_caffe.layers.onnx import OnnxGraph, int64
 from deeplab_caffe.proto import caffe_pb2
 
@@ -23,6 +25,9 @@ class AlongAxes(Layer):
     capturable = per_item = True
     kind = "weights"
     supports_half = True
+    fuses = frozenset({"relu"})
+    # The numbers are each channel's, or a single one; found in setup.
+    per_channel = False
 
     def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:
         super().__init__(param, context)
@@ -66,6 +71,20 @@ class AlongAxes(Layer):
             if tuple(blob.shape) != other:
                 raise self.error(f"the {role} is for {tuple(blob.shape)}, the bottom {x} needs {other}")
         return [x]
+
+    def note_axes(self, x: Shape, numbers: Shape) -> None:
+        """Note whether numbers of this shape are the channels' own, or a single one for all."""
+        self.per_channel = not numbers or (len(numbers) == 1 and self.first_axis(x, numbers) == 1)
+
+    def numbers(self) -> tuple[Tensor, Tensor]:
+        """Return the factors and the summands of the channels, (C,) or (1,), in float64."""
+        blobs = {role: blob.detach().double().reshape(-1) for role, blob in self.named_blobs.items()}
+        some = next(iter(blobs.values()))
+        return blobs.get("weight", torch.ones_like(some)), blobs.get("bias", torch.zeros_like(some))
+
+    @property
+    def fact(self) -> AffineFact | None:
+        return AffineFact(self.numbers) if self.learns and self.per_channel else None
 
     def axes_behind(self, x: Shape, other: Shape) -> int:
         """Return how many of the bottom's axes lie behind those of the numbers."""
@@ -118,6 +137,7 @@ class Scale(AlongAxes):
         shape = self.inner_shape(bottom_shapes[0]) if self.learns else tuple(bottom_shapes[1])
         self.register_parameter("weight", None)
         self.register_parameter("bias", None)
+        self.note_axes(tuple(bottom_shapes[0]), shape)
         if self.learns:
             one = caffe_pb2.FillerParameter(type="constant", value=1)
             self.weight = self.new_blob(shape, param.filler if param.HasField("filler") else one)
@@ -126,8 +146,9 @@ class Scale(AlongAxes):
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         x = bottoms[0]
-        top = x * self.aligned(bottoms[1] if self.weight is None else self.weight, x.shape)
-        return (top if self.bias is None else top + self.aligned(self.bias, x.shape),)
+        factor = self.aligned(bottoms[1] if self.weight is None else self.weight, x.shape)
+        top = x.mul_(factor) if self.overwrites(x) and x.dtype == factor.dtype else x * factor
+        return (top if self.bias is None else top.add_(self.aligned(self.bias, x.shape)),)
 
     def multiply_adds(self, bottom_shapes: list[Shape], top_shapes: list[Shape]) -> int:
         return math.prod(top_shapes[0])
@@ -161,7 +182,9 @@ class Bias(AlongAxes):
     def setup(self, bottom_shapes: list[Shape]) -> None:
         self.register_parameter("bias", None)
         if self.learns:
-            self.bias = self.new_blob(self.inner_shape(bottom_shapes[0]), self.options.filler)
+            shape = self.inner_shape(bottom_shapes[0])
+            self.note_axes(tuple(bottom_shapes[0]), shape)
+            self.bias = self.new_blob(shape, self.options.filler)
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         return (bottoms[0] + self.aligned(bottoms[1] if self.bias is None else self.bias, bottoms[0].shape),)

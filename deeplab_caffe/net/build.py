@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from google.protobuf.message import Message
+from torch import Tensor
 
 from deeplab_caffe.errors import MOST_LISTED, NetError, listed
 from deeplab_caffe.layers import LAYERS, Layer, NetContext, Shape, create_layer, layer_class
 from deeplab_caffe.net.graph import Graph, Step, mark_dead, mark_inplace
-from deeplab_caffe.proto import Dialect, caffe_pb2
+from deeplab_caffe.proto import Dialect, LayerLines, caffe_pb2
 
 
 def input_shapes(net: caffe_pb2.NetParameter, dialect: Dialect) -> dict[str, Shape]:
@@ -82,19 +85,36 @@ def _refusal(
             except Exception:
                 # Other people's layers fail as they like; what was found before counts.
                 continue
-    if len(found) == 1:
-        return found[0]
+    return found[0] if len(found) == 1 else _together(found)
+
+
+def _together(found: Sequence[NetError], lines: LayerLines | None = None) -> NetError:
+    """Return one error for several, which name their layers, and their lines if there are some."""
     layers: dict[str, list[str]] = {}
     for one in found:
-        layers.setdefault(one.reason, []).append(f"'{one.layer}'")
+        line = lines.of(one.layer or "") if lines else None
+        layers.setdefault(one.reason, []).append(f"'{one.layer}'" + (f" in line {line}" if line else ""))
     reasons = [f"{reason} ({listed(names[:3], len(names), ', ')})" for reason, names in layers.items()]
-    refusal = NetError(f"{len(found)} layers are refused: {listed(reasons[:MOST_LISTED], len(reasons))}")
-    refusal.layer = found[0].layer
-    return refusal
+    message = f"{len(found)} layers are refused: {listed(reasons[:MOST_LISTED], len(reasons))}"
+    layer = found[0].layer
+    place = (lines.path, lines.of(layer or "")) if lines else (None, None)
+    return NetError(message, layer, path=place[0], line=place[1], parts=found)
+
+
+def with_lines(error: NetError, lines: LayerLines) -> NetError:
+    """Return an error about layers with its prototxt and their lines; as it is where the file has no such layer."""
+    line = None if error.layer is None or error.path is not None else lines.of(error.layer)
+    if line is None:
+        return error
+    return (
+        _together(error.parts, lines)
+        if error.parts
+        else NetError(error.reason, error.layer, path=lines.path, line=line)
+    )
 
 
 def _build_graph(net: caffe_pb2.NetParameter, context: NetContext, blob_shapes: dict[str, Shape]) -> Graph:
-    owners: dict[str, tuple[Layer, str]] = {}
+    owners: dict[str, _Owner] = {}
     learners: set[str] = set()
     current = {name: number for number, name in enumerate(net.input)}
     inputs, count = dict(current), len(current)
@@ -143,35 +163,86 @@ def _check_specs(layer: Layer) -> None:
     specs: Sequence[Message] = layer.param.param
     count = len(layer.blobs)
     v1 = layer.context.dialect.rates_for_all_blobs
-    for field, name in (("lr_mult", "blobs_lr"), ("decay_mult", "weight_decay")):
-        if v1 and sum(spec.HasField(field) for spec in specs) not in (0, count):
+    for factor, name in (("lr_mult", "blobs_lr"), ("decay_mult", "weight_decay")):
+        if v1 and sum(spec.HasField(factor) for spec in specs) not in (0, count):
             raise layer.error(f"{count} parameter blobs need as many {name}, or none")
     if len(specs) > count:
         raise layer.error(f"{len(specs)} {'param names' if v1 else 'param { }'} for {count} parameter blobs")
 
 
-def _share_parameters(layer: Layer, owners: dict[str, tuple[Layer, str]]) -> None:
-    """Let parameters with the same ``param`` name be one parameter (net.cpp, AppendParam)."""
-    for attribute, spec in zip(layer.named_blobs, layer.param.param, strict=False):
-        key = spec.name
-        if not key:
+@dataclass
+class _Owner:
+    """The first layer that has a parameter of some name.
+
+    Attributes:
+        layer: the layer.
+        role: the parameter's role there.
+        factors: ``lr_mult`` and ``decay_mult``, where a layer gives them, and the first layer that does.
+    """
+
+    layer: Layer
+    role: str
+    factors: dict[str, tuple[float, str]] = field(default_factory=dict)
+
+
+def _share_parameters(layer: Layer, owners: dict[str, _Owner]) -> None:
+    """Let parameters with the same ``param`` name be one parameter (net.cpp, AppendParam).
+
+    In DeepLab v2 it has one learning rate, which layers may give or leave out; in v1 each use has its own.
+    """
+    shapes: list[tuple[str, Shape]] = []
+    for (role, own), spec in zip(layer.named_blobs.items(), layer.param.param, strict=False):
+        if not spec.name:
             continue
-        if key not in owners:
-            owners[key] = (layer, attribute)
+        owner = owners.setdefault(spec.name, _Owner(layer, role))
+        if layer.context.dialect.updates_shared_once:
+            _check_factors(layer, spec, owner)
+        source = getattr(owner.layer, owner.role)
+        if source is own:
             continue
-        owner, owner_attribute = owners[key]
-        source, own = getattr(owner, owner_attribute), getattr(layer, attribute)
         permissive = spec.share_mode == spec.PERMISSIVE
         if source.shape != own.shape and not (permissive and source.numel() == own.numel()):
             raise layer.error(
-                f"param '{key}' has shape {tuple(own.shape)} here and {tuple(source.shape)} in layer '{owner.name}'"
+                f"param '{spec.name}' has shape {tuple(own.shape)} here and {tuple(source.shape)} in layer "
+                f"'{owner.layer.name}'"
             )
+        setattr(layer, role, owner.layer._parameters[owner.role])
         if source.shape != own.shape:
+            shapes.append((role, tuple(own.shape)))
+    if shapes:
+        layer.__class__ = _seeing(type(layer), tuple(shapes))
+
+
+def _check_factors(layer: Layer, spec: caffe_pb2.ParamSpec, owner: _Owner) -> None:
+    for name in ("lr_mult", "decay_mult"):
+        if not spec.HasField(name):
+            continue
+        value = getattr(spec, name)
+        first, where = owner.factors.setdefault(name, (value, layer.name))
+        if value != first:
             raise layer.error(
-                f"param '{key}': sharing one parameter in two shapes, {tuple(own.shape)} here and "
-                f"{tuple(source.shape)} in layer '{owner.name}', is not supported"
+                f"param '{spec.name}': {name} is {value:g} here and {first:g} in layer '{where}', which shares it"
             )
-        setattr(layer, attribute, source)
+
+
+def _seeing(cls: type[Layer], shapes: tuple[tuple[str, Shape], ...]) -> type[Layer]:
+    """Return a class of layers that see some of their parameters, whose shapes are others, in these shapes."""
+
+    def view(layer: Layer, role: str, shape: Shape) -> Tensor:
+        parameter = layer._parameters[role]
+        assert parameter is not None
+        return parameter.view(shape)
+
+    def reduce(layer: Layer, _: object) -> tuple[object, ...]:
+        return _new_seeing, (cls, shapes), layer.__dict__
+
+    views = {role: property(partial(view, role=role, shape=shape)) for role, shape in shapes}
+    return type(cls.__name__, (cls,), {**views, "__reduce_ex__": reduce})
+
+
+def _new_seeing(cls: type[Layer], shapes: tuple[tuple[str, Shape], ...]) -> Layer:
+    seeing = _seeing(cls, shapes)
+    return seeing.__new__(seeing)
 
 
 def output_names(inputs: Iterable[str], steps: Iterable[Step]) -> list[str]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from torch import Tensor
 
 from deeplab_caffe.errors import NetError
-from deeplab_caffe.layers import Layer, Shape
+from deeplab_caffe.layers import AffineFact, ConvolutionFact, Layer, Shape, SumFact
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,10 @@ class Step:
         reads: numbers of the values that the bottoms are.
         makes: numbers of the values that the tops are.
         dead: numbers of the values that no later step reads.
-        activation: the layer that its only top passes through, fused into this step; see :func:`fuse_activations`.
+        affine: layers of an :class:`deeplab_caffe.layers.AffineFact` that its only top passes through first, in order.
+        addition: then the layer that adds the last of ``reads`` to it, which is none of :attr:`layer`'s bottoms.
+        activation: then this layer; see :func:`fuse`.
+        spare: the top may take the memory of what ``addition`` adds.
     """
 
     layer: Layer
@@ -39,7 +42,38 @@ class Step:
     reads: tuple[int, ...]
     makes: tuple[int, ...]
     dead: tuple[int, ...] = ()
+    affine: tuple[Layer, ...] = ()
+    addition: Layer | None = None
     activation: Layer | None = None
+    spare: bool = False
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """Return all its layers, in order."""
+        behind = [layer for layer in (self.addition, self.activation) if layer is not None]
+        return (self.layer, *self.affine, *behind)
+
+    @property
+    def aliased(self) -> int:
+        """Return the number of the value whose memory the tops may take, without gradients; -1: they take their own."""
+        if self.spare:
+            return self.reads[-1]
+        return self.reads[0] if self.reads and (self.layer.may_alias or self.layer.inplace) else -1
+
+    def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
+        """Return the shapes of the tops for those of all that it reads.
+
+        Raises:
+            NetError: they do not fit one of the layers.
+        """
+        if self.addition is None:
+            return self.layer.top_shapes(bottom_shapes)
+        return self.addition.top_shapes([*self.layer.top_shapes(bottom_shapes[:-1]), bottom_shapes[-1]])
+
+    def without_weights(self) -> Step:
+        """Return the step with layers that know the shapes of their blobs and not their numbers."""
+        first, *affine = (layer.frozen("meta") for layer in (self.layer, *self.affine))
+        return replace(self, layer=first, affine=tuple(affine))
 
 
 @dataclass(frozen=True)
@@ -62,14 +96,15 @@ class Graph:
     def graph_break_reason(self) -> str | None:
         """Return why no CUDA graph can hold it: the first layer that none can hold; None: one can."""
         for step in self.steps:
-            if not step.layer.capturable:
-                return f"layer '{step.layer.name}' ({step.layer.TYPE}) may wait for the GPU or keep a state"
+            for layer in step.layers:
+                if not layer.capturable:
+                    return f"layer '{layer.name}' ({layer.TYPE}) may wait for the GPU or keep a state"
         return None
 
     @property
     def per_item(self) -> bool:
         """Return whether each batch item is computed by itself, so that a batch may be split."""
-        return all(step.layer.per_item for step in self.steps)
+        return all(layer.per_item for step in self.steps for layer in step.layers)
 
     def wanted(self, names: Iterable[str]) -> dict[str, int]:
         """Return the numbers of blobs' last values, by name.
@@ -91,7 +126,7 @@ class Graph:
         """
         known: dict[int, Shape] = dict(zip(self.inputs.values(), map(tuple, inputs), strict=True))
         for step in self.steps:
-            tops = step.layer.top_shapes([known[number] for number in step.reads])
+            tops = step.top_shapes([known[number] for number in step.reads])
             known.update(zip(step.makes, map(tuple, tops), strict=True))
         return known
 
@@ -101,17 +136,19 @@ class Graph:
         Args:
             shapes: of all values, from :meth:`shapes`.
         """
-        # By name: a layer in place puts another value into a blob's memory.
-        alive = {name: (number, math.prod(shapes[number])) for name, number in self.inputs.items()}
-        peak = sum(size for _, size in alive.values())
-        names = {number: name for name, number in self.inputs.items()}
+        # The first value in each piece of memory, and how many values in it are alive.
+        first = {number: number for number in self.inputs.values()}
+        users = dict.fromkeys(first, 1)
+        now = peak = sum(math.prod(shapes[number]) for number in first)
         for step in self.steps:
-            names.update(zip(step.makes, step.tops, strict=True))
-            alive.update((top, (n, math.prod(shapes[n]))) for top, n in zip(step.tops, step.makes, strict=True))
-            peak = max(peak, sum(size for _, size in alive.values()))
-            for number in step.dead:
-                if alive.get(names[number], (None,))[0] == number:
-                    del alive[names[number]]
+            for number in step.makes:
+                first[number] = first.get(step.aliased, number)
+                users[first[number]] = users.get(first[number], 0) + 1
+                now += math.prod(shapes[number]) if first[number] == number else 0
+            peak = max(peak, now)
+            for number in (first[each] for each in step.dead):
+                users[number] -= 1
+                now -= 0 if users[number] else math.prod(shapes[number])
         return 4 * peak
 
     def execute(
@@ -153,7 +190,12 @@ class Graph:
 
 def run_layer(step: Step, bottoms: list[Tensor]) -> Sequence[Tensor]:
     """Run the layer itself: the reference for whatever :meth:`Graph.execute` is given."""
-    tops: Sequence[Tensor] = step.layer(*bottoms)
+    added = bottoms[-1:] if step.addition is not None else []
+    tops: Sequence[Tensor] = step.layer(*bottoms[: len(bottoms) - len(added)])
+    for layer in step.affine:
+        tops = layer(*tops)
+    if step.addition is not None:
+        tops = step.addition(*tops, *added)
     if step.activation is not None:
         tops = step.activation(*tops)
     return tops
@@ -195,11 +237,41 @@ def mark_dead(graph: Graph) -> Graph:
     return replace(graph, steps=tuple(marked[::-1]))
 
 
-def fuse_activations(graph: Graph, visible: Iterable[int] = ()) -> Graph:
-    """Fuse activations into the layers before them, if no other step reads what lies between.
+Fusion = Callable[[Step, Step], Step | None]
+
+
+def with_activation(maker: Step, step: Step) -> Step | None:
+    """Return a step that takes an activation along, or None."""
+    fits = len(step.reads) == 1 and maker.activation is None and step.layer.activation in maker.layer.fuses
+    return replace(maker, activation=step.layer) if fits else None
+
+
+def with_affine(maker: Step, step: Step) -> Step | None:
+    """Return a step that takes a factor and a summand of each channel along, or None."""
+    bare = maker.activation is None and maker.addition is None
+    fits = (
+        bare and isinstance(step.layer.fact, AffineFact) and isinstance(maker.layer.fact, ConvolutionFact | AffineFact)
+    )
+    return replace(maker, affine=(*maker.affine, step.layer)) if fits else None
+
+
+def with_addition(maker: Step, step: Step) -> Step | None:
+    """Return a convolution that adds another blob to its top, or None."""
+    bare = maker.activation is None and maker.addition is None
+    if not (bare and isinstance(step.layer.fact, SumFact) and isinstance(maker.layer.fact, ConvolutionFact)):
+        return None
+    (other,) = (number for number in step.reads if number not in maker.makes)
+    return replace(maker, reads=(*maker.reads, other), addition=step.layer)
+
+
+def fuse(graph: Graph, fusions: Sequence[Fusion], visible: Iterable[int] = ()) -> Graph:
+    """Fuse steps into those that make what they read, if no other step reads it.
+
+    Of several that do the last one counts: all that the fused step reads is made before it.
 
     Args:
         graph: the graph.
+        fusions: each gives the fused step of a maker and a reader, or None; the first that fits counts.
         visible: numbers of values, besides its outputs, that may be asked for.
     """
     seen = {*graph.outputs.values(), *visible}
@@ -209,22 +281,22 @@ def fuse_activations(graph: Graph, visible: Iterable[int] = ()) -> Graph:
     makers: dict[int, int] = {}
     found: list[Step] = []
     for step in graph.steps:
-        place = makers.get(step.reads[0]) if len(step.reads) == 1 else None
-        maker = None if place is None else found[place]
-        if (
-            place is not None
-            and maker is not None
-            and step.layer.activation in maker.layer.fuses
-            and maker.activation is None
-            and len(maker.makes) == 1
-            and uses[step.reads[0]] == 1
-        ):
-            found[place] = replace(maker, makes=step.makes, tops=step.tops, activation=step.layer)
+        place, number = max(((makers.get(number, -1), number) for number in step.reads), default=(-1, -1))
+        fused = None
+        if place >= 0 and len(found[place].makes) == len(step.makes) == 1 and uses[number] == 1:
+            fused = next((new for way in fusions if (new := way(found[place], step)) is not None), None)
+        if fused is not None:
+            found[place] = replace(fused, makes=step.makes, tops=step.tops)
         else:
             place = len(found)
             found.append(step)
         makers.update(dict.fromkeys(step.makes, place))
     return mark_dead(replace(graph, steps=tuple(found)))
+
+
+def fuse_activations(graph: Graph, visible: Iterable[int] = ()) -> Graph:
+    """Fuse activations alone into the layers before them; see :func:`fuse`."""
+    return fuse(graph, (with_activation,), visible)
 
 
 def mark_inplace(graph: Graph) -> None:
@@ -247,7 +319,29 @@ def mark_inplace(graph: Graph) -> None:
             step.activation.bottom_is_spare = True
 
 
-def lower(graph: Graph, outputs: Mapping[str, int]) -> Graph:
-    """Return what inference needs for these values: no identities, nothing unused, activations fused."""
+def mark_spare(graph: Graph) -> Graph:
+    """Say of steps that add whether they may overwrite what they add.
+
+    They may where no other step reads it later, it is no caller's, and no other value lies in its memory.
+    """
+    shared = set(graph.inputs.values())
+    for step in graph.steps:
+        if any(layer.may_alias for layer in step.layers):
+            shared.update(step.reads, step.makes)
+    adds = (replace(s, spare=s.addition is not None and s.reads[-1] in {*s.dead} - shared) for s in graph.steps)
+    return replace(graph, steps=tuple(adds))
+
+
+ALL_FUSIONS: tuple[Fusion, ...] = (with_affine, with_addition, with_activation)
+
+
+def lower(graph: Graph, outputs: Mapping[str, int], fusions: Sequence[Fusion] = ALL_FUSIONS) -> Graph:
+    """Return what inference needs for these values: no identities, nothing unused, and few steps.
+
+    Args:
+        graph: the graph.
+        outputs: numbers of the values, by name.
+        fusions: those that whoever runs it can do with; see :func:`fuse`.
+    """
     graph = drop_identities(replace(graph, outputs=dict(outputs)))
-    return fuse_activations(keep_wanted(graph, graph.outputs))
+    return mark_spare(fuse(keep_wanted(graph, graph.outputs), fusions))

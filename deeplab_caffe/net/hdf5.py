@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor, nn
 
 from deeplab_caffe.data.io.atomic import atomic_write
 from deeplab_caffe.errors import CaffeModelError, DataError
 from deeplab_caffe.files.hdf5 import SIGNATURE, find_all, has_h5py, read_dataset
 from deeplab_caffe.layers import Layer
+from deeplab_caffe.net.tensors import blob_key
 
 Tree = dict[str, "Tree | np.ndarray"]
 
@@ -163,7 +163,7 @@ def write_model(
     for layer in layers:
         group: Tree = {}
         for i, (role, blob) in enumerate(layer.named_blobs.items()):
-            key = blob_key(layer, role, blob)
+            key = blob_key(layer, role)
             if key not in owned:
                 owned.add(key)
                 group[str(i)] = blob.detach().float().cpu().numpy().reshape(layer.blob_shape(blob.shape))
@@ -174,10 +174,3 @@ def write_model(
             layer.name: {str(i): diff for i, diff in enumerate(diffs.get(layer.name, ()))} for layer in layers
         }
     write_tree(path, tree)
-
-
-def blob_key(layer: Layer, role: str, blob: Tensor) -> Hashable:
-    """Return what tells a parameter from all others of the net; layers may share one, or its memory."""
-    if not isinstance(blob, nn.Parameter):
-        return layer.name, role
-    return blob.data_ptr() if blob.numel() else id(blob)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -42,13 +43,14 @@ class Output:
 
     Attributes:
         values: (N, C, h, w): what the head's resizing begins with.
-        resized: height and width that they are brought to, corners on corners; None: they stay as they are.
+        resized: height and width that they are brought to; None: they stay as they are.
         origin: row and column of the result where the part that is wanted begins.
         size: height and width of that part.
         activation: what makes probabilities of them: ``"softmax"``, ``"sigmoid"``, ``"exp"``, or ``"none"``.
         no_crf: why they are not for the CRF; None: they are.
         resize: the layer that resizes values, uncut, at full size; None: :func:`deeplab_caffe.ops.interp.interp` does.
-        uncut: what ``resize`` takes.
+        bottoms: what ``resize`` takes, the values uncut first.
+        align_corners: whether values are brought to full size corners on corners.
         kind: what the caller says that scores are, for the CRF.
     """
 
@@ -59,7 +61,8 @@ class Output:
     activation: str
     no_crf: str | None = None
     resize: Layer | None = None
-    uncut: Tensor | None = None
+    bottoms: tuple[Tensor, ...] = ()
+    align_corners: bool = True
     kind: Kind | None = None
 
     @property
@@ -69,10 +72,11 @@ class Output:
 
     def scores(self) -> Tensor:
         """Return the values at full size: float32 (N, C, *size), contiguous."""
-        if self.resize is not None and self.uncut is not None:
-            (full,) = self.resize(self.uncut.float())
+        if self.resize is not None:
+            (full,) = self.resize(*(bottom.float() for bottom in self.bottoms))
         elif self.resized is not None:
-            full = interp(self.values.float(), height=self.resized[0], width=self.resized[1])
+            height, width = self.resized
+            full = interp(self.values.float(), height=height, width=width, align_corners=self.align_corners)
         else:
             full = self.values.float()
         return self._part(full).contiguous()
@@ -90,12 +94,14 @@ class Output:
             return argmax_labels(scores, ties="last")
         if self.resized is None:
             return argmax_labels(self._part(self.values.float()), ties="last")
-        return interp_argmax(self.values, *self.resized, crop=self.size, origin=self.origin, ties="last")
+        part: dict[str, Any] = {"crop": self.size, "origin": self.origin, "align_corners": self.align_corners}
+        return interp_argmax(self.values, *self.resized, ties="last", **part)
 
     def probabilities(self) -> Tensor:
         """Return the probabilities: float32 (N, C, *size)."""
         if self.activation == "softmax" and self.resized is not None:
-            return interp_softmax(self.values, *self.resized, crop=self.size, origin=self.origin)
+            part: dict[str, Any] = {"crop": self.size, "origin": self.origin, "align_corners": self.align_corners}
+            return interp_softmax(self.values, *self.resized, **part)
         return activated(self._part(self.values.float()) if self.resized is None else self.scores(), self.activation)
 
     def marginals(self, images: Tensor | np.ndarray, crf: CRFParams, scores: Tensor | None = None) -> Tensor:
@@ -179,7 +185,7 @@ class Head:
     Attributes:
         graph: what is run before: the net's graph without the INTERP layer at its end and the ARGMAX and crop behind.
         blob: name under which the graph gives the values.
-        resize: the INTERP layer, or None.
+        resize: the INTERP layer, or None; a second bottom of its is the net's input.
         crop: rows and columns that are taken off behind it, at the top and left and at the bottom and right.
         probability: what makes the values probabilities; None: they are scores.
         no_crf: why there can be no CRF; None: there can.
@@ -192,9 +198,9 @@ class Head:
     probability: ProbabilityFact | None = None
     no_crf: str | None = None
 
-    def size(self, values: Tensor) -> Pair:
-        """Return (H, W) of the net's output for these values."""
-        height, width = (tuple(values.shape) if self.resize is None else self._resized(values))[2:]
+    def size(self, values: Tensor, image: Pair | None = None) -> Pair:
+        """Return (H, W) of the net's output for these values; ``image`` as for :meth:`output`."""
+        height, width = self._resized(values, image)
         return height - sum(self.crop), width - sum(self.crop)
 
     def activation(self, channels: int, kind: Kind | None = None) -> str:
@@ -206,7 +212,14 @@ class Head:
             return "none"
         return "softmax" if channels > 1 else "sigmoid"
 
-    def output(self, values: Tensor, size: Pair, target: Pair | None = None, kind: Kind | None = None) -> Output:
+    def output(
+        self,
+        values: Tensor,
+        size: Pair,
+        target: Pair | None = None,
+        kind: Kind | None = None,
+        image: Pair | None = None,
+    ) -> Output:
         """Return what the values say of an image.
 
         Args:
@@ -214,6 +227,7 @@ class Head:
             size: height and width of the first part of the net's output that is wanted.
             target: bring the net's output to this size first; None: it has the right one.
             kind: what the caller says that they are; None: what the net's last layer says.
+            image: (H, W) of the net's input, for a resizing to its size.
         """
         activation = self.activation(values.shape[1], kind)
         origin = (self.crop[0],) * 2
@@ -221,23 +235,32 @@ class Head:
             return Output(values, None, origin, size, activation, self.no_crf, kind=kind)
         if target is not None or values.dtype == torch.float64:
             # Scores in float64 are rounded to float32 before anything is made of them.
-            whole = Output(values, None, origin, self.size(values), activation, None)
+            whole = Output(values, None, origin, self.size(values, image), activation, None)
             if self.resize is not None:
-                (full,) = self.resize(values if values.dtype == torch.float64 else values.float())
+                values = values if values.dtype == torch.float64 else values.float()
+                (full,) = self.resize(*self._bottoms(values, image))
                 whole = replace(whole, values=full)
             return Output(whole.scores(), target, (0, 0), size, activation, self.no_crf, kind=kind)
         assert self.resize is not None
-        _, _, *resized = self._resized(values)
         fact = self.resize.fact
         assert isinstance(fact, ResizeFact)
         cut = values[:, :, fact.begin : values.shape[2] - fact.end, fact.begin : values.shape[3] - fact.end]
-        return Output(
-            cut, (resized[0], resized[1]), origin, size, activation, self.no_crf, self.resize, uncut=values, kind=kind
-        )
+        output = Output(cut, self._resized(values, image), origin, size, activation, self.no_crf, kind=kind)
+        bottoms = self._bottoms(values, image)
+        return replace(output, resize=self.resize, bottoms=bottoms, align_corners=fact.align_corners)
 
-    def _resized(self, values: Tensor) -> tuple[int, ...]:
-        assert self.resize is not None
-        return tuple(self.resize.top_shapes([tuple(values.shape)])[0])
+    def _resized(self, values: Tensor, image: Pair | None) -> Pair:
+        shape = tuple(values.shape)
+        if self.resize is not None:
+            (shape,) = self.resize.top_shapes([tuple(bottom.shape) for bottom in self._bottoms(values, image)])
+        return shape[2], shape[3]
+
+    def _bottoms(self, values: Tensor, image: Pair | None) -> tuple[Tensor, ...]:
+        """Return what the layer takes. Of its second bottom only the size counts: it has no channels here."""
+        if self.resize is None or len(self.resize.param.bottom) == 1:
+            return (values,)
+        assert image is not None
+        return values, values.new_empty((len(values), 0, *image))
 
 
 def split_head(graph: Graph) -> Head:
@@ -258,7 +281,7 @@ def split_head(graph: Graph) -> Head:
         match step.layer.fact:
             case CropFact(top, bottom):
                 begin, end = begin + top, end + bottom
-            case ResizeFact():
+            case ResizeFact() if set(step.reads[1:]) <= set(graph.inputs.values()):
                 resize = step
             case ArgMaxFact() if argmax is None:
                 argmax = step
@@ -357,6 +380,9 @@ class HeadRunner:
 
     def fit(self, least: int) -> Pair:
         """Return the input side for an image side of ``least`` pixels, and the output's; see :func:`padded_side`."""
+        for known, (side, output) in list(self._sides.items()):
+            if known <= least <= side == output:
+                return side, output
         if least not in self._sides:
             (number,) = self.graph.outputs.values()
 
@@ -392,7 +418,7 @@ class HeadRunner:
         # A net that ends at its own stride, without INTERP: corners lie on corners.
         target = None if size == (out_height, out_width) else size
         blob = preprocess(images, mean=mean, size=size, dtype=self._dtype, channels_last=self._channels_last)
-        output = self.head.output(self._run(self.head.graph, blob), (height, width), target, kind)
+        output = self.head.output(self._run(self.head.graph, blob), (height, width), target, kind, size)
         return output.results(wanted, images, crf)
 
 

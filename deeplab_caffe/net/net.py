@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pkgutil
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 from os import PathLike
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -13,10 +14,12 @@ from torch import Tensor, nn
 
 from deeplab_caffe import proto
 from deeplab_caffe.data.sources.rng import CaffeRNG
+from deeplab_caffe.data.sources.transform import IMAGENET_MEAN_BGR
 from deeplab_caffe.errors import DeepLabCaffeError, NetError
 from deeplab_caffe.layers import Layer, NetContext, Shape
-from deeplab_caffe.net.build import build_graph, input_shapes
+from deeplab_caffe.net.build import build_graph, input_shapes, with_lines
 from deeplab_caffe.net.graph import Step, fuse_activations
+from deeplab_caffe.net.sizes import checked_shapes
 from deeplab_caffe.net.weights import load_weights, save
 from deeplab_caffe.proto import caffe_pb2
 
@@ -165,7 +168,12 @@ class Net(nn.Module):
         with torch.random.fork_rng(devices=(), enabled=seed is not None):
             if seed is not None:
                 torch.default_generator.manual_seed(seed)
-            self.graph = build_graph(self.param, self.context, self.blob_shapes)
+            try:
+                self.graph = build_graph(self.param, self.context, self.blob_shapes)
+            except NetError as error:
+                if isinstance(prototxt, caffe_pb2.NetParameter):
+                    raise
+                raise with_lines(error, proto.LayerLines(prototxt)) from error
         # Without gradients, layers apply the in-place activations behind them.
         self._fused = fuse_activations(self.graph, self.graph.blobs.values())
         self.outputs = list(self.graph.outputs)
@@ -177,7 +185,9 @@ class Net(nn.Module):
             for layer in self.layers:
                 layer.to(self.dtype if layer.supports_half else torch.float32)
         if channels_last:
-            self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
+            for weight in self.parameters():
+                if weight.dim() == 4:
+                    weight.data = weight.data.contiguous(memory_format=torch.channels_last)
         self.train(self.context.training)
 
     def _register_layers(self) -> None:
@@ -232,6 +242,18 @@ class Net(nn.Module):
         """Return the net's name in the prototxt."""
         return self.param.name
 
+    @property
+    def mean_value(self) -> tuple[float, float, float]:
+        """Return what its image has had subtracted from B, G and R; an Input layer's ``transform_param`` may say it.
+
+        Raises:
+            NetError: neither one ``mean_value`` nor three.
+        """
+        means = self.param.mean_value or IMAGENET_MEAN_BGR
+        if len(means) not in (1, 3):
+            raise NetError(f"net '{self.name}': its input needs one mean_value or three, got {len(means)}")
+        return means[0], means[len(means) // 2], means[-1]
+
     def copy_from(self, weights: str | PathLike[str], *, missing: str | None = None) -> None:
         """Load weights by layer name, as Caffe does.
 
@@ -267,7 +289,7 @@ class Net(nn.Module):
             NetError: an unknown input, or a shape that does not fit a layer.
         """
         self._check_names(inputs, "shapes")
-        shapes = self.graph.shapes([tuple(inputs.get(name, self.blob_shapes[name])) for name in self.inputs])
+        shapes = checked_shapes(self.graph, [tuple(inputs.get(name, self.blob_shapes[name])) for name in self.inputs])
         return {name: shapes[number] for name, number in self.graph.blobs.items()}
 
     def _check_names(self, given: Mapping[str, object], what: str) -> None:
@@ -302,7 +324,13 @@ class Net(nn.Module):
             return part.execute(given, self.run_layer)
         blobs = list(blobs)
         wanted = graph.wanted([*self.outputs, *blobs])
-        found = graph.execute(self._feed(args, inputs), self.run_layer, wanted)
+        given = self._feed(args, inputs)
+        try:
+            found = graph.execute(given, self.run_layer, wanted)
+        except NetError:
+            # If it is the shapes, say which do.
+            checked_shapes(graph, [tuple(x.shape) for x in given])
+            raise
         if len(found) == 1 and not blobs:
             return next(iter(found.values()))
         return found
@@ -354,11 +382,13 @@ class Net(nn.Module):
         return [values[name] for name in self.inputs]
 
     def run_layer(self, step: Step, bottoms: list[Tensor]) -> tuple[Tensor, ...]:
-        """Run one layer, with its bottoms brought to the dtype, memory order and device that it works in.
+        """Run a step's layers, with their bottoms brought to the dtype, memory order and device that they work in.
 
         Raises:
             NetError: the bottoms do not fit the layer; other errors come with the layer's name.
         """
+        if step.affine or step.addition is not None:
+            return self._run_one_by_one(step, bottoms)
         layer = step.layer
         try:
             if layer.is_source:
@@ -377,6 +407,14 @@ class Net(nn.Module):
                 raise layer.error("not enough memory for its tops: make them smaller") from error
             where, shapes = bottoms[0].device, ", ".join(str(tuple(x.shape)) for x in bottoms)
             raise layer.error(f"not enough memory on {where} for bottoms {shapes}: take fewer or smaller") from error
+
+    def _run_one_by_one(self, step: Step, bottoms: list[Tensor]) -> tuple[Tensor, ...]:
+        alone = replace(step, affine=(), addition=None, activation=None)
+        added = bottoms[-1:] if step.addition is not None else []
+        tops = self.run_layer(alone, bottoms[: len(bottoms) - len(added)])
+        for layer in step.layers[1:]:
+            tops = self.run_layer(replace(alone, layer=layer), [*tops, *(added if layer is step.addition else [])])
+        return tops
 
     def _place(self, x: Tensor) -> Tensor:
         reference = next(self.parameters(), None)

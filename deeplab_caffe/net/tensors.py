@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from pickle import UnpicklingError
@@ -45,11 +45,11 @@ def tensors_of(net: WeightedNet) -> dict[str, Tensor]:
     share the net's memory, but for blobs that are pruned or parametrized. A parameter that several layers share appears
     under each of them.
     """
-    return {f"{layer.name}.{role}": blob.detach() for layer in net.layers for role, blob in layer.named_blobs.items()}
+    return {name: blob.detach() for name, (_, _, blob) in _own(net).items()}
 
 
 def save_safetensors(net: WeightedNet, path: str | PathLike[str]) -> None:
-    """Write a safetensors file.
+    """Write a safetensors file; a shared parameter goes under its first name, as safetensors' ``save_model`` has it.
 
     Raises:
         ConversionError: safetensors is not installed, or the file cannot be written.
@@ -58,8 +58,12 @@ def save_safetensors(net: WeightedNet, path: str | PathLike[str]) -> None:
         from safetensors.torch import save
     except ImportError as error:
         raise ConversionError("safetensors files need the package safetensors: pip install safetensors") from error
+    copies = _copies(net)
+    first: dict[Hashable, str] = {}
+    for name, copy in copies.items():
+        first.setdefault(copy.data_ptr() or name, name)
     # One entry: more would come in any order, and the same weights are to give the same file.
-    _write(path, save(_copies(net), metadata={"format": "pt"}))
+    _write(path, save({name: copies[name] for name in first.values()}, metadata={"format": "pt"}))
 
 
 def save_state_dict(net: WeightedNet, path: str | PathLike[str]) -> None:
@@ -74,8 +78,28 @@ def save_state_dict(net: WeightedNet, path: str | PathLike[str]) -> None:
 
 
 def _copies(net: WeightedNet) -> dict[str, Tensor]:
-    """Return the weights by name, float32, no two in one memory: safetensors refuses those, torch would keep them."""
-    return {name: blob.float().cpu().contiguous().clone() for name, blob in tensors_of(net).items()}
+    """Return the weights by name, float32, in memory of their own: one for all names of a shared parameter."""
+    memory: dict[Hashable, Tensor] = {}
+    copies: dict[str, Tensor] = {}
+    for name, (layer, role, blob) in _own(net).items():
+        key = blob_key(layer, role)
+        if key not in memory:
+            memory[key] = blob.detach().float().cpu().contiguous().clone()
+        copies[name] = memory[key].view(blob.shape)
+    return copies
+
+
+def _own(net: WeightedNet) -> dict[str, tuple[Layer, str, Tensor]]:
+    return {f"{layer.name}.{role}": (layer, role, b) for layer in net.layers for role, b in layer.named_blobs.items()}
+
+
+def blob_key(layer: Layer, role: str) -> Hashable:
+    """Return what tells a parameter from all others of the net; layers may share one, or its memory."""
+    parameter = layer._parameters.get(role)
+    if parameter is None:
+        return layer.name, role
+    # Where there are no numbers there is no address either.
+    return (parameter.numel() and parameter.data_ptr()) or id(parameter)
 
 
 def _write(path: str | PathLike[str], content: bytes) -> None:
@@ -184,38 +208,51 @@ def load_tensors(
 
     Args:
         net: the net; changed only once all of it has been found to fit.
-        tensors: float32, or a shorter float that float32 can hold exactly.
+        tensors: float32, or a shorter float that float32 can hold exactly; of a shared parameter under one of its
+            names at least.
         path: the file they come from, for messages.
         missing: ``"error"`` or ``"warn"`` about names that are missing or unknown.
 
     Raises:
         ConversionError: names are missing or unknown, or shapes or dtypes do not fit.
     """
-    own = {f"{layer.name}.{role}": (layer, role, b) for layer in net.layers for role, b in layer.named_blobs.items()}
-    absent, unknown = [name for name in own if name not in tensors], [name for name in tensors if name not in own]
+    own = _own(net)
+    filled = {blob_key(*own[name][:2]) for name in tensors if name in own}
+    absent = [name for name, blob in own.items() if blob_key(*blob[:2]) not in filled]
+    unknown = [name for name in tensors if name not in own]
     if absent or unknown:
         parts = [f"has no {some(absent)}"] * bool(absent) + [f"has {some(unknown)}, which are none"] * bool(unknown)
         message = f"{path}: {' and '.join(parts)} of net '{net.name}'{_of_torchs_tools(unknown) if unknown else ''}"
         if missing == "error" or len(absent) == len(own):
             raise ConversionError(message)
         warnings.warn(message, WeightsWarning, 4)
-    taken: dict[int, tuple[str, Tensor]] = {}
-    for name, (_, _, blob) in own.items():
-        if name not in tensors:
-            continue
-        came = tensors[name]
-        if came.shape != blob.shape:
-            raise ConversionError(f"{path}: '{name}' needs shape {tuple(blob.shape)}, got {tuple(came.shape)}")
-        if came.layout != torch.strided or came.is_meta or came.is_quantized:
-            raise ConversionError(f"{path}: '{name}' needs plain numbers, got a tensor that is sparse or has none")
-        if came.dtype not in (torch.float32, torch.float16, torch.bfloat16):
-            raise ConversionError(f"{path}: '{name}' needs float32, which cannot hold {came.dtype} exactly")
-        first, value = taken.setdefault(blob.data_ptr(), (name, came))
-        if value is not came and not torch.equal(value, came):
-            raise ConversionError(f"{path}: '{first}' and '{name}' are one parameter of the net, but differ")
-    for name, (layer, role, _) in own.items():
+    taken: dict[Hashable, tuple[str, Tensor]] = {}
+    for name, blob in own.items():
         if name in tensors:
-            layer.load_blob(role, tensors[name])
+            _check(name, blob, tensors[name], path)
+            first, value = taken.setdefault(blob_key(*blob[:2]), (name, tensors[name]))
+            if not _same(value, tensors[name]):
+                raise ConversionError(f"{path}: '{first}' and '{name}' are one parameter of the net, but differ")
+    for name, value in taken.values():
+        layer, role, held = own[name]
+        layer.load_blob(role, value.reshape(held.shape))
+
+
+def _check(name: str, blob: tuple[Layer, str, Tensor], came: Tensor, path: str | PathLike[str]) -> None:
+    layer, role, held = blob
+    # In a state_dict a parameter that layers share in two shapes has its first layer's.
+    stored = layer._parameters.get(role)
+    if came.shape not in (held.shape, held.shape if stored is None else stored.shape):
+        raise ConversionError(f"{path}: '{name}' needs shape {tuple(held.shape)}, got {tuple(came.shape)}")
+    if came.layout != torch.strided or came.is_meta or came.is_quantized:
+        raise ConversionError(f"{path}: '{name}' needs plain numbers, got a tensor that is sparse or has none")
+    if came.dtype not in (torch.float32, torch.float16, torch.bfloat16):
+        raise ConversionError(f"{path}: '{name}' needs float32, which cannot hold {came.dtype} exactly")
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    """Return whether two tensors have the same numbers; a file may have them in one memory."""
+    return (a.data_ptr() == b.data_ptr() and a.dtype == b.dtype) or torch.equal(a.reshape(-1), b.reshape(-1))
 
 
 def some(names: Sequence[str], most: int = 6) -> str:

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from deeplab_caffe.errors import CaffeModelError, ConversionError, NetError
 from deeplab_caffe.files.names import is_file
-from deeplab_caffe.layers import Layer, NetContext
-from deeplab_caffe.net.hdf5 import blob_key, is_hdf5, read_model, write_model
+from deeplab_caffe.layers import Layer, NetContext, Shape
+from deeplab_caffe.net.hdf5 import is_hdf5, read_model, write_model
 from deeplab_caffe.net.tensors import (
     WeightedNet,
     WeightsWarning,
+    blob_key,
     load_tensors,
     read_tensors,
     save_safetensors,
@@ -30,6 +30,9 @@ from deeplab_caffe.proto import CaffeModel, Dialect, ModelBlob, caffe_pb2, write
 # The format that a file's suffix asks for.
 WEIGHT_SUFFIXES = {".caffemodel": "caffemodel", ".safetensors": "safetensors"}
 WEIGHT_SUFFIXES |= {".pth": "state_dict", ".pt": "state_dict", ".h5": "hdf5"}
+
+# So many numbers of each end of a shared parameter's copies are compared.
+_COMPARED = 1024
 
 
 class CaffeNet(WeightedNet, Protocol):
@@ -58,7 +61,9 @@ def load_weights(
 
     Of a caffemodel, also in HDF5, or a safetensors or state_dict file: the first bytes tell. Shapes must be equal; for
     a layer with ``strict_dim: false`` only a caffemodel's counts, and the numbers are copied in order, which is how
-    fully connected weights become convolutions.
+    fully connected weights become convolutions. Of a parameter that layers share, for which a caffemodel has a copy for
+    each of them, the last copy in the file counts, as in Caffe; only that one is read, but for its ends, which are
+    compared.
 
     Args:
         net: the net; changed only once everything has been found to fit.
@@ -89,25 +94,35 @@ def load_weights(
         )
     if absent and missing == "error":
         raise NetError(f"{path}: has no weights for {some(absent)}; its layers are {some(list(sources))}")
-    copies: list[tuple[Layer, str, Tensor, np.ndarray]] = []
-    for layer in with_blobs:
-        if layer.name in sources:
-            copies += _match(layer, sources[layer.name], path)
-    for layer, role, blob, data in copies:
+    own = {layer.name: layer for layer in with_blobs}
+    copies, differing = _chosen(own, sources, path)
+    for copy in copies:
         # The view of the mapped file may be unaligned and is read-only: copying is what torch can take.
-        values = torch.from_numpy(np.array(data, dtype=data.dtype.newbyteorder("=")))
-        layer.load_blob(role, values.view(blob.shape))
+        values = torch.from_numpy(np.array(copy.data, dtype=copy.data.dtype.newbyteorder("=")))
+        copy.layer.load_blob(copy.role, values.view(copy.shape))
+    if differing:
+        warnings.warn(
+            f"{path}: layers that share a parameter in net '{net.name}' have different numbers for {some(differing)}: "
+            "those of the last one in the file count, as in Caffe",
+            WeightsWarning,
+            3,
+        )
     if absent:
         warnings.warn(f"{path}: no weights for {some(absent)}: they keep their initial values", WeightsWarning, 3)
-    known = {layer.name for layer in with_blobs}
-    unused = [name for name in sources if name not in known]
+    unused = [name for name in sources if name not in own]
     if unused:
         warnings.warn(f"{path}: weights of {some(unused)} are not used by net '{net.name}'", WeightsWarning, 3)
 
 
 def _sources(path: str | PathLike[str]) -> dict[str, list[ModelBlob]]:
     """Return a caffemodel's blobs by layer."""
-    return {layer.name: layer.blobs for layer in CaffeModel(path).layers if layer.blobs}
+    found: dict[str, list[ModelBlob]] = {}
+    for layer in CaffeModel(path).layers:
+        if layer.blobs:
+            # Of several with one name the last one counts, and its place in the file.
+            found.pop(layer.name, None)
+            found[layer.name] = layer.blobs
+    return found
 
 
 def _hdf5_sources(layers: Sequence[Layer], path: str | PathLike[str]) -> dict[str, list[ModelBlob]]:
@@ -115,23 +130,50 @@ def _hdf5_sources(layers: Sequence[Layer], path: str | PathLike[str]) -> dict[st
     found = read_model(path)
     shared: dict[Hashable, np.ndarray] = {}
     for layer in layers:
-        for i, (role, blob) in enumerate(layer.named_blobs.items()):
+        for i, role in enumerate(layer.named_blobs):
             if i in found.get(layer.name, {}):
-                shared.setdefault(blob_key(layer, role, blob), found[layer.name][i])
+                shared.setdefault(blob_key(layer, role), found[layer.name][i])
     for layer in layers:
         for i, (role, blob) in enumerate(layer.named_blobs.items()):
-            if (key := blob_key(layer, role, blob)) in shared:
-                found.setdefault(layer.name, {}).setdefault(i, shared[key])
+            value = shared.get(blob_key(layer, role))
+            if value is not None and i not in found.setdefault(layer.name, {}):
+                # The layer may share it in another shape.
+                found[layer.name][i] = value.reshape(blob.shape) if value.size == blob.numel() else value
     return {name: [ModelBlob(blobs[i].shape, blobs[i]) for i in sorted(blobs)] for name, blobs in found.items()}
 
 
 def _keys(layer: Layer) -> set[Hashable]:
-    return {blob_key(layer, role, blob) for role, blob in layer.named_blobs.items()}
+    return {blob_key(layer, role) for role in layer.named_blobs}
 
 
-def _match(
-    layer: Layer, source: Sequence[ModelBlob], path: str | PathLike[str]
-) -> list[tuple[Layer, str, Tensor, np.ndarray]]:
+class _Copy(NamedTuple):
+    """Numbers of a file that are to go into a blob of this shape."""
+
+    layer: Layer
+    role: str
+    shape: Shape
+    data: np.ndarray
+
+
+def _chosen(
+    own: Mapping[str, Layer], sources: Mapping[str, Sequence[ModelBlob]], path: str | PathLike[str]
+) -> tuple[list[_Copy], list[str]]:
+    """Return one copy for each parameter, and the names of shared ones whose copies differ.
+
+    Of a shared parameter's copies the last one in the file's order counts; the others are not read, but for their ends.
+    """
+    copies: dict[Hashable, _Copy] = {}
+    differing: list[str] = []
+    for layer in (own[name] for name in sources if name in own):
+        for key, copy in _match(layer, sources[layer.name], path).items():
+            if key in copies and not _seem_equal(copies[key].data, copy.data):
+                differing.append(f"{layer.name}.{copy.role}")
+            copies[key] = copy
+    return list(copies.values()), differing
+
+
+def _match(layer: Layer, source: Sequence[ModelBlob], path: str | PathLike[str]) -> dict[Hashable, _Copy]:
+    """Return a layer's copies by what tells its parameters from others."""
     blobs = layer.named_blobs
     if len(source) != len(blobs):
         raise NetError(f"needs {len(blobs)} parameter blobs, {path} has {len(source)}", layer.name)
@@ -143,7 +185,16 @@ def _match(
                 f"parameter blob {i} needs {kind} {layer.blob_shape(blob.shape)}, {path} has {found.shape}",
                 layer.name,
             )
-    return [(layer, role, blob, found.data) for (role, blob), found in zip(blobs.items(), source, strict=True)]
+    return {
+        blob_key(layer, role): _Copy(layer, role, blob.shape, found.data)
+        for (role, blob), found in zip(blobs.items(), source, strict=True)
+    }
+
+
+def _seem_equal(a: np.ndarray, b: np.ndarray) -> bool:
+    """Return whether two arrays begin and end alike: all of them would have to be read from the disk."""
+    ends = [(x.reshape(-1)[:_COMPARED], x.reshape(-1)[-_COMPARED:]) for x in (a, b)]
+    return a.size == b.size and all(x.tobytes() == y.tobytes() for x, y in zip(*ends, strict=True))
 
 
 def _core(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -172,11 +223,10 @@ def save_weights(
     Raises:
         CaffeModelError: the file cannot be written, or the dialect cannot hold the net.
     """
-    dialect = dialect or net.dialect.name
     saved = caffe_pb2.NetParameter(name=net.param.name, input=net.param.input, layer=net.param.layer)
     saved.dialect = net.dialect.name
     for written, layer in zip(saved.layer, net.layers, strict=True):
-        if dialect != "v1":
+        if (dialect or net.dialect.name) != "v1":
             written.phase = net.context.phase
         if layer.default_loss_weight and not written.loss_weight:
             # The original's loss layers note their weight when they are set up (loss_layer.cpp).

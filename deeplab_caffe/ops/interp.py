@@ -1,4 +1,4 @@
-"""Align-corners bilinear resizing, as DeepLab v1's INTERP layer does it (layers/interp_layer.cpp, util/interp.cpp)."""
+"""Bilinear resizing, as the INTERP layer (layers/interp_layer.cpp, util/interp.cpp) or as torch does it."""
 
 from __future__ import annotations
 
@@ -17,9 +17,14 @@ def _resized(xp: Arrays, x: Any, height: int, width: int, *_: int) -> Any:
     return xp.empty((*x.shape[:2], height, width), x.dtype)
 
 
-@operator("interp(Tensor x, SymInt height, SymInt width, SymInt pad_beg, SymInt pad_end) -> Tensor", result=_resized)
-def _interp(xp: Arrays, output: Any, x: Any, height: int, width: int, pad_beg: int, pad_end: int) -> None:
-    _C.interp_forward(xp.view(x), xp.view(output), pad_beg, pad_end, xp.stream)
+@operator(
+    "interp(Tensor x, SymInt height, SymInt width, SymInt pad_beg, SymInt pad_end, bool align_corners=True) -> Tensor",
+    result=_resized,
+)
+def _interp(
+    xp: Arrays, output: Any, x: Any, height: int, width: int, pad_beg: int, pad_end: int, align_corners: bool = True
+) -> None:
+    _C.interp_forward(xp.view(x), xp.view(output), pad_beg, pad_end, xp.stream, align_corners)
 
 
 def _grad_input(xp: Arrays, grad: Any, height: int, width: int, *_: int) -> Any:
@@ -28,25 +33,27 @@ def _grad_input(xp: Arrays, grad: Any, height: int, width: int, *_: int) -> Any:
 
 
 @operator(
-    "interp_backward(Tensor grad, SymInt height, SymInt width, SymInt pad_beg, SymInt pad_end) -> Tensor",
+    "interp_backward(Tensor grad, SymInt height, SymInt width, SymInt pad_beg, SymInt pad_end,"
+    " bool align_corners=True) -> Tensor",
     result=_grad_input,
 )
-def _interp_backward(xp: Arrays, output: Any, grad: Any, height: int, width: int, pad_beg: int, pad_end: int) -> None:
-    _C.interp_backward(xp.view(xp.contiguous(grad)), xp.view(output), pad_beg, pad_end, xp.stream)
+def _interp_backward(
+    xp: Arrays, output: Any, grad: Any, height: int, width: int, pad_beg: int, pad_end: int, align_corners: bool = True
+) -> None:
+    _C.interp_backward(xp.view(xp.contiguous(grad)), xp.view(output), pad_beg, pad_end, xp.stream, align_corners)
 
 
-def _save_sizes(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    x, _, _, ctx.pad_beg, ctx.pad_end = inputs
-    ctx.height, ctx.width = x.shape[2:]
+def _save_arguments(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+    x, _, _, *rest = inputs
+    ctx.arguments = (*x.shape[2:], *rest)
 
 
 # The operation is linear and its backward the exact adjoint, so each is the other's gradient.
 _interp.differentiate(
-    _save_sizes,
-    lambda ctx, grad: (_interp_backward(grad, ctx.height, ctx.width, ctx.pad_beg, ctx.pad_end), *(None,) * 4),
+    _save_arguments, lambda ctx, grad: (_interp_backward(grad, *ctx.arguments), *(None,) * len(ctx.arguments))
 )
 _interp_backward.differentiate(
-    _save_sizes, lambda ctx, grad: (_interp(grad, ctx.height, ctx.width, ctx.pad_beg, ctx.pad_end), *(None,) * 4)
+    _save_arguments, lambda ctx, grad: (_interp(grad, *ctx.arguments), *(None,) * len(ctx.arguments))
 )
 
 
@@ -59,8 +66,9 @@ def interp(
     shrink_factor: int | None = None,
     pad_beg: int = 0,
     pad_end: int = 0,
+    align_corners: bool = True,
 ) -> ArrayT:
-    """Resize a blob bilinearly, corners on corners, after dropping ``-pad_beg`` / ``-pad_end`` border pixels.
+    """Resize a blob bilinearly after dropping ``-pad_beg`` / ``-pad_end`` border pixels.
 
     Args:
         x: (N, C, H, W) float32 or float64, any strides: torch's, CuPy's or NumPy's.
@@ -70,6 +78,8 @@ def interp(
         shrink_factor: see :func:`interp_size`.
         pad_beg: 0 or negative: rows and columns dropped at the top and left.
         pad_end: 0 or negative: rows and columns dropped at the bottom and right.
+        align_corners: the corner pixels' centres lie on each other, as in DeepLab; False: the images' edges do, as in
+            ``torch.nn.functional.interpolate(x, size, mode="bilinear", align_corners=False)``.
 
     Returns:
         (N, C, OH, OW), contiguous, of the input's library, dtype and device. torch differentiates it twice.
@@ -87,11 +97,13 @@ def interp(
         pad_beg=pad_beg,
         pad_end=pad_end,
     )
-    result: ArrayT = _interp(x, *size, pad_beg, pad_end)
+    result: ArrayT = _interp(x, *size, pad_beg, pad_end, align_corners)
     return result
 
 
-def interp_backward(grad: ArrayT, size: tuple[int, int], pad_beg: int = 0, pad_end: int = 0) -> ArrayT:
+def interp_backward(
+    grad: ArrayT, size: tuple[int, int], pad_beg: int = 0, pad_end: int = 0, align_corners: bool = True
+) -> ArrayT:
     """Return the gradient of the input of :func:`interp`: its exact adjoint.
 
     Args:
@@ -99,6 +111,7 @@ def interp_backward(grad: ArrayT, size: tuple[int, int], pad_beg: int = 0, pad_e
         size: (H, W) of its input.
         pad_beg: as for :func:`interp`.
         pad_end: as for :func:`interp`.
+        align_corners: as for :func:`interp`.
 
     Returns:
         (N, C, H, W), contiguous. The sum has one order, so the bits do not vary.
@@ -106,5 +119,5 @@ def interp_backward(grad: ArrayT, size: tuple[int, int], pad_beg: int = 0, pad_e
     Raises:
         ValueError: a wrong shape or dtype, or padding that is positive or leaves nothing.
     """
-    result: ArrayT = _interp_backward(grad, *size, pad_beg, pad_end)
+    result: ArrayT = _interp_backward(grad, *size, pad_beg, pad_end, align_corners)
     return result

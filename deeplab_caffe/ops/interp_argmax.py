@@ -11,15 +11,15 @@ from deeplab_caffe.ops.sizes import SCORES, Size, check_blob, interp_window, las
 
 
 def _label_map(
-    xp: Arrays, scores: Any, height: int, width: int, top: int, left: int, rows: int, columns: int, *last_dtype: Any
+    xp: Arrays, scores: Any, height: int, width: int, top: int, left: int, rows: int, columns: int, *others: Any
 ) -> Any:
     check_blob(xp, "interp_argmax", "scores", scores, SCORES)
-    return xp.empty((scores.shape[0], rows, columns), last_dtype[1])
+    return xp.empty((scores.shape[0], rows, columns), others[1])
 
 
 @operator(
     "interp_argmax(Tensor scores, SymInt height, SymInt width, SymInt top, SymInt left, SymInt rows, SymInt columns,"
-    " bool last, ScalarType dtype) -> Tensor",
+    " bool last, ScalarType dtype, bool align_corners=True) -> Tensor",
     result=_label_map,
 )
 def _interp_argmax(
@@ -34,8 +34,9 @@ def _interp_argmax(
     columns: int,
     last: bool,
     dtype: Any,
+    align_corners: bool = True,
 ) -> None:
-    _C.interp_argmax(xp.view(scores), xp.view(labels), height, width, top, left, last, xp.stream)
+    _C.interp_argmax(xp.view(scores), xp.view(labels), height, width, top, left, last, xp.stream, align_corners)
 
 
 def interp_argmax(
@@ -47,6 +48,7 @@ def interp_argmax(
     ties: str = "last",
     origin: Size = (0, 0),
     dtype: Any = "uint8",
+    align_corners: bool = True,
 ) -> ArrayT:
     """Return labels at full size from coarse scores, without the scores at full size.
 
@@ -56,7 +58,7 @@ def interp_argmax(
     Args:
         scores: (N, C, h, w) float32, float64, float16 or bfloat16 (the last two widened to float32), any strides:
             torch's, CuPy's or NumPy's.
-        height: height of the resized image, corners on corners with the coarse one.
+        height: height of the resized image.
         width: its width.
         crop: (height, width) of the wanted part, for example the image without its padding; None: all from ``origin``
             on.
@@ -64,6 +66,7 @@ def interp_argmax(
             in the densecrf programs.
         origin: row and column of the resized image where the part begins.
         dtype: "uint8" (up to 256 channels) or "int64", or the library's own dtype of that name.
+        align_corners: as for :func:`deeplab_caffe.ops.interp.interp`.
 
     Returns:
         (N, *crop) labels. Not differentiable. The same bits for any number of threads, on the CPU and on CUDA.
@@ -74,5 +77,6 @@ def interp_argmax(
     """
     part = interp_window("interp_argmax", scores.shape, height, width, crop, origin)
     last = last_wins("interp_argmax", ties)
-    result: ArrayT = _interp_argmax(scores, height, width, *part, last, arrays_of(scores).as_dtype(dtype))
+    dtype = arrays_of(scores).as_dtype(dtype)
+    result: ArrayT = _interp_argmax(scores, height, width, *part, last, dtype, align_corners)
     return result

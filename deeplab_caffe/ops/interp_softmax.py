@@ -11,7 +11,7 @@ from deeplab_caffe.ops.sizes import SCORES, Size, check_blob, interp_window
 
 
 def _probabilities(
-    xp: Arrays, scores: Any, height: int, width: int, top: int, left: int, rows: int, columns: int
+    xp: Arrays, scores: Any, height: int, width: int, top: int, left: int, rows: int, columns: int, *_: bool
 ) -> Any:
     check_blob(xp, "interp_softmax", "scores", scores, SCORES)
     dtype = "float64" if xp.dtype(scores) == "float64" else "float32"
@@ -19,18 +19,33 @@ def _probabilities(
 
 
 @operator(
-    "interp_softmax(Tensor scores, SymInt height, SymInt width, SymInt top, SymInt left, SymInt rows, SymInt columns)"
-    " -> Tensor",
+    "interp_softmax(Tensor scores, SymInt height, SymInt width, SymInt top, SymInt left, SymInt rows, SymInt columns,"
+    " bool align_corners=True) -> Tensor",
     result=_probabilities,
 )
 def _interp_softmax(
-    xp: Arrays, output: Any, scores: Any, height: int, width: int, top: int, left: int, rows: int, columns: int
+    xp: Arrays,
+    output: Any,
+    scores: Any,
+    height: int,
+    width: int,
+    top: int,
+    left: int,
+    rows: int,
+    columns: int,
+    align_corners: bool = True,
 ) -> None:
-    _C.interp_softmax(xp.view(scores), xp.view(output), height, width, top, left, xp.stream)
+    _C.interp_softmax(xp.view(scores), xp.view(output), height, width, top, left, xp.stream, align_corners)
 
 
 def interp_softmax(
-    scores: ArrayT, height: int, width: int, *, crop: Size | None = None, origin: Size = (0, 0)
+    scores: ArrayT,
+    height: int,
+    width: int,
+    *,
+    crop: Size | None = None,
+    origin: Size = (0, 0),
+    align_corners: bool = True,
 ) -> ArrayT:
     """Return class probabilities at full size from coarse scores, without the scores at full size.
 
@@ -43,11 +58,12 @@ def interp_softmax(
     Args:
         scores: (N, C, h, w) float32, float64, float16 or bfloat16 (the last two widened to float32), any strides:
             torch's, CuPy's or NumPy's.
-        height: height of the resized image, corners on corners with the coarse one.
+        height: height of the resized image.
         width: its width.
         crop: (height, width) of the wanted part, for example the image without its padding; None: all from ``origin``
             on.
         origin: row and column of the resized image where the part begins.
+        align_corners: as for :func:`deeplab_caffe.ops.interp.interp`.
 
     Returns:
         (N, C, *crop) probabilities, float64 for float64 scores, else float32; contiguous. Not differentiable. The same
@@ -57,5 +73,5 @@ def interp_softmax(
         ValueError: a wrong shape or dtype, or a crop that is not within the resized image.
     """
     part = interp_window("interp_softmax", scores.shape, height, width, crop, origin)
-    result: ArrayT = _interp_softmax(scores, height, width, *part)
+    result: ArrayT = _interp_softmax(scores, height, width, *part, align_corners)
     return result

@@ -7,10 +7,12 @@ that torch's compiler emits for a frozen model; where a torch build lacks them, 
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -66,9 +68,46 @@ def pack_weight(weight: Tensor, geometry: Geometry, shape: Sequence[int]) -> Ten
     )
 
 
-def packed_conv2d(x: Tensor, packed: Tensor, bias: Tensor | None, geometry: Geometry, *, relu: bool) -> Tensor:
-    """Return the convolution of channels-last ``x`` (N, C, H, W) with a packed weight, rectified if asked for."""
+def same_order(a: Tensor, b: Tensor) -> bool:
+    """Return whether two packed forms of one weight are in the same order; False where this torch build cannot tell."""
+    try:
+        pieces = [(torch.ops.mkldnn.data_ptr(x), torch.ops.mkldnn._nbytes(x)) for x in (a, b)]
+    except (AttributeError, RuntimeError):
+        return False
+    first, second = (np.frombuffer((ctypes.c_char * size).from_address(at), np.uint8) for at, size in pieces)
+    return np.array_equal(first, second)
+
+
+def packed_conv2d(
+    x: Tensor,
+    packed: Tensor,
+    bias: Tensor | None,
+    geometry: Geometry,
+    *,
+    relu: bool,
+    other: Tensor | None = None,
+    spare: bool = False,
+) -> Tensor:
+    """Return the convolution of channels-last ``x`` (N, C, H, W) with a packed weight.
+
+    Args:
+        x: the input.
+        packed: the weight, from :func:`pack_weight`.
+        bias: (O,), or None.
+        geometry: the convolution's numbers.
+        relu: rectify the result.
+        other: channels-last, of the result's shape: is added first.
+        spare: the result may be written to the memory of ``other``.
+    """
     stride, pad, dilation, groups = geometry
+    if other is not None:
+        unary = "relu" if relu else None
+        numbers: tuple[object, ...] = (packed, bias, pad, stride, dilation, groups, "add", 1.0, unary, [], "")
+        if spare:
+            found: Tensor = torch.ops.mkldnn._convolution_pointwise_.binary(other, x, *numbers)
+        else:
+            found = torch.ops.mkldnn._convolution_pointwise.binary(x, other, *numbers)
+        return found
     activation = "relu" if relu else "none"
     y: Tensor = torch.ops.mkldnn._convolution_pointwise(
         x, packed, bias, pad, stride, dilation, groups, activation, [], ""

@@ -15,6 +15,7 @@ from deeplab_caffe.proto.dialect import V1, V2, Dialect, dialect_of
 from deeplab_caffe.proto.nets import filter_net
 from deeplab_caffe.proto.read import format_message, parse_net, parse_solver, read_net, read_solver
 from deeplab_caffe.proto.splits import insert_splits
+from deeplab_caffe.proto.text.lines import LayerLines
 from deeplab_caffe.proto.upgrade.net import upgrade_net, upgrade_solver
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "V2",
     "CaffeModel",
     "Dialect",
+    "LayerLines",
     "ModelBlob",
     "ModelLayer",
     "SolverSnapshot",

@@ -268,6 +268,7 @@ class NetParameter(Message):
     LAYERS_FIELD_NUMBER: ClassVar[int]
     DIALECT_FIELD_NUMBER: ClassVar[int]
     INPUT_LAYER_FIELD_NUMBER: ClassVar[int]
+    MEAN_VALUE_FIELD_NUMBER: ClassVar[int]
     VERSION_FIELD_NUMBER: ClassVar[int]
     name: str
     @property
@@ -287,6 +288,8 @@ class NetParameter(Message):
     dialect: str
     @property
     def input_layer(self) -> RepeatedScalarFieldContainer[str]: ...
+    @property
+    def mean_value(self) -> RepeatedScalarFieldContainer[float]: ...
     version: int
     def __init__(
         self,
@@ -302,6 +305,7 @@ class NetParameter(Message):
         layers: Iterable[V1LayerParameter] | None = ...,
         dialect: str | None = ...,
         input_layer: Iterable[str] | None = ...,
+        mean_value: Iterable[float] | None = ...,
         version: int | None = ...,
     ) -> None: ...
     def HasField(
@@ -342,6 +346,8 @@ class NetParameter(Message):
             b"layer",
             "layers",
             b"layers",
+            "mean_value",
+            b"mean_value",
             "name",
             b"name",
             "state",
@@ -2770,12 +2776,14 @@ class InterpParameter(Message):
     SHRINK_FACTOR_FIELD_NUMBER: ClassVar[int]
     PAD_BEG_FIELD_NUMBER: ClassVar[int]
     PAD_END_FIELD_NUMBER: ClassVar[int]
+    ALIGN_CORNERS_FIELD_NUMBER: ClassVar[int]
     height: int
     width: int
     zoom_factor: int
     shrink_factor: int
     pad_beg: int
     pad_end: int
+    align_corners: bool
     def __init__(
         self,
         *,
@@ -2785,10 +2793,13 @@ class InterpParameter(Message):
         shrink_factor: int | None = ...,
         pad_beg: int | None = ...,
         pad_end: int | None = ...,
+        align_corners: bool | None = ...,
     ) -> None: ...
     def HasField(
         self,
         field_name: Literal[
+            "align_corners",
+            b"align_corners",
             "height",
             b"height",
             "pad_beg",
@@ -2806,6 +2817,8 @@ class InterpParameter(Message):
     def ClearField(
         self,
         field_name: Literal[
+            "align_corners",
+            b"align_corners",
             "height",
             b"height",
             "pad_beg",

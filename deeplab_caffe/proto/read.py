@@ -86,7 +86,7 @@ def format_message(message: Message) -> str:
 
 
 def _net_for_text(net: caffe_pb2.NetParameter) -> Any:
-    if net.dialect == "v1":
+    if net.dialect == "v1" and not net.mean_value:
         try:
             return to_dialect(net, "v1")
         except CaffeModelError:

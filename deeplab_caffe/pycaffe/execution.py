@@ -68,7 +68,7 @@ class Execution:
             found = self._parameters_of(step.layer)
             if module.dialect.param_diffs_add_up:
                 # A shared parameter has one gradient.
-                found[:] = [shared.setdefault(id(blob.parameter), blob) for blob in found]
+                found[:] = [shared.setdefault(id(blob.parameter), blob).seen_as(blob.shape) for blob in found]
             if found:
                 self.params[step.layer.name] = found
         self._share_blobs()
@@ -98,7 +98,12 @@ class Execution:
     def _parameters_of(self, layer: Layer) -> BlobVec:
         if layer.code is not None:
             return layer.code.layer.blobs
-        return BlobVec(ParameterBlob(blob, layer.blob_shape(blob.shape)) for blob in layer.blobs)
+        # Not what the layer sees, which may be another shape of a shared parameter.
+        held = {role: parameter for role, parameter in layer._parameters.items() if parameter is not None}
+        return BlobVec(
+            ParameterBlob(held.get(role, blob), layer.blob_shape(blob.shape))
+            for role, blob in layer.named_blobs.items()
+        )
 
     def _share_blobs(self) -> None:
         """Let layers written in Python work on the net's own blobs; what their ``setup`` wrote to the tops stays."""

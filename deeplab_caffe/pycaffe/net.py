@@ -100,8 +100,9 @@ class Net(Names, Batches, Preprocessing):
             replaced.update((id(blob), source) for blob, source in zip(mine, theirs, strict=True))
         # The very Parameter objects: one memory even after either net has moved to another device.
         for step in self._steps:
-            for role, blob in step.layer.named_blobs.items():
-                setattr(step.layer, role, replaced.get(id(blob), blob))
+            for role, blob in step.layer._parameters.items():
+                if blob is not None:
+                    setattr(step.layer, role, replaced.get(id(blob), blob))
         for blobs in self.params.values():
             for face in blobs:
                 face.parameter = replaced.get(id(face.parameter), face.parameter)

@@ -21,12 +21,11 @@ from deeplab_caffe.crf.colours import Range, as_image_range
 from deeplab_caffe.crf.inputs import Kind, as_kind, shape_advice
 from deeplab_caffe.crf.place import backend_for
 from deeplab_caffe.data.classes import Classes, model_classes
-from deeplab_caffe.data.sources.transform import IMAGENET_MEAN_BGR
 from deeplab_caffe.errors import CRFError, NetError
 from deeplab_caffe.inference import OptimizedNet
 from deeplab_caffe.inference.precision import precision_of
 from deeplab_caffe.net import Net
-from deeplab_caffe.net.graph import Graph, lower
+from deeplab_caffe.net.graph import Graph, lower, with_activation
 from deeplab_caffe.net.head import HeadRunner, Output, activated
 from deeplab_caffe.ops.preprocess import as_tensor
 from deeplab_caffe.proto import caffe_pb2
@@ -78,7 +77,7 @@ class Segmenter:
         crf: parameters of the dense CRF, or what :meth:`CRFParams.of` takes, a preset's name say; None for none.
         device: ``"auto"`` (a GPU if there is one), ``"cpu"``, ``"cuda"`` or ``"cuda:1"``. A built net stays
             where it is.
-        mean: what to subtract from B, G and R.
+        mean: what to subtract from B, G and R; None: what the net says, :attr:`deeplab_caffe.Net.mean_value`.
         blob: name of the blob that holds the scores; by default the net's one output.
         crop_size: pad every image to at least this side first, as the released test.prototxt does with 513.
         max_side: images with a longer side are worked on at this size, and their labels brought back to full size.
@@ -123,7 +122,7 @@ class Segmenter:
         kind: Kind | None = None,
         image_range: Range | None = None,
         device: str | torch.device = "auto",
-        mean: tuple[float, float, float] = IMAGENET_MEAN_BGR,
+        mean: tuple[float, float, float] | None = None,
         blob: str | None = None,
         crop_size: int | None = None,
         max_side: int | None = None,
@@ -145,7 +144,6 @@ class Segmenter:
         if kind == "energies":
             raise NetError("kind must be scores or probabilities: of a net that puts out energies take the negatives")
         self.image_range = as_image_range(image_range)
-        self.mean = mean
         self.crop_size = crop_size or 1
         self.max_side = max_side
         self.views = Views(tuple(scales), flip, window, stride)
@@ -155,7 +153,7 @@ class Segmenter:
         if isinstance(prototxt, OptimizedNet):
             if weights is not None or optimize is False or blob not in (None, *prototxt.graph.outputs):
                 raise NetError("an optimized net has weights and blobs of its own: give neither, nor optimize=False")
-            self.device = prototxt.device
+            self.device, self.mean = prototxt.device, mean or prototxt.mean_value
             graph, shapes, name = prototxt.graph, prototxt.input_shapes, "the net"
         else:
             net = prototxt
@@ -182,7 +180,7 @@ class Segmenter:
             self.device = resolve_device(device) if weight is None else weight.device
             if self._optimize and optimize is None:
                 self._optimize = _can_optimize(net, self.device)
-            self.net = net
+            self.net, self.mean = net, mean or net.mean_value
             graph, shapes, name = net.graph, {each: net.blob_shapes[each] for each in net.inputs}, f"net '{net.name}'"
         if len(shapes) != 1:
             raise NetError(
@@ -193,7 +191,11 @@ class Segmenter:
         if shape[1] != 3:
             raise NetError(f"input '{self.input}' must have 3 channels, it has {shape[1]}")
         self.blob = blob or _one_output(graph)
-        graph = lower(graph, graph.wanted([self.blob]))
+        self._measured = lower(graph, graph.wanted([self.blob]))
+        # A net runs its layers itself, which take along activations and no more.
+        graph = lower(graph, graph.wanted([self.blob]), (with_activation,))
+        if not self._optimize and self._optimized is None:
+            self._measured = graph
         self._runner = HeadRunner(graph, 3, self._run_layers, self._input_dtype(graph), channels_last=channels_last)
         no_crf = self._runner.head.no_crf
         if crf is not None and no_crf is not None:
@@ -353,8 +355,7 @@ class Segmenter:
                 sides.append(self._runner.fit(max(side, self.crop_size))[0])
             except NetError:
                 raise NetError(f"an image side of {side} pixels is too small for {self._name}") from None
-        graph = self._runner.graph
-        needed = graph.activation_bytes(graph.shapes([(count, 3, *sides)]))
+        needed = self._measured.activation_bytes(self._measured.shapes([(count, 3, *sides)]))
         available = available_memory(self.device)
         if available is not None and needed > available:
             what = f"{count} images" if count > 1 else "an image"

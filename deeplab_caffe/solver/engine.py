@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from deeplab_caffe.errors import SolverError
+from deeplab_caffe.errors import NetError, SolverError
 from deeplab_caffe.net import Net
-from deeplab_caffe.proto import caffe_pb2
+from deeplab_caffe.net.build import with_lines
+from deeplab_caffe.proto import LayerLines, caffe_pb2
 from deeplab_caffe.solver.config import SolverConfig
 from deeplab_caffe.solver.diagnosis import first_non_finite
 from deeplab_caffe.solver.losses import LossReader
@@ -62,7 +63,8 @@ class Engine:
         self._options = options
         self._reader = LossReader(device)
         self._module: nn.Module | None = None
-        self.net = self._build(config.train_net, seed, shard=(world.rank, world.size))
+        origin = config.param.train_net or config.param.net
+        self.net = self._build(config.train_net, origin, seed, shard=(world.rank, world.size))
         self.net.context.keep_ignored_diff = keep_ignored_diff
         if not self.net.losses:
             raise SolverError(f"net '{self.net.name}' has no loss in phase TRAIN: there is nothing to train for")
@@ -71,15 +73,18 @@ class Engine:
                 raise layer.error(f"writes files, and {world.size} processes would write the same ones")
         self.blobs = collect_parameters(self.net)
         self.test_nets: list[Net] = []
-        for i, (_, test) in enumerate(config.test_nets if world.is_first else ()):
-            net = self._build(test, (seed + 1 + i) % 2**32)
+        for i, (origin, test) in enumerate(config.test_nets if world.is_first else ()):
+            net = self._build(test, origin, (seed + 1 + i) % 2**32)
             share_parameters(net, self.net)
             self.test_nets.append(net)
         self._shares = LossShares(self.net, world)
         self._sources = [top for step in self.net.steps if step.layer.is_source for top in step.tops]
 
-    def _build(self, param: caffe_pb2.NetParameter, seed: int, **options: Any) -> Net:
-        net = Net(param, seed=seed, **options, **self._options)
+    def _build(self, param: caffe_pb2.NetParameter, origin: str, seed: int, **options: Any) -> Net:
+        try:
+            net = Net(param, seed=seed, **options, **self._options)
+        except NetError as error:
+            raise with_lines(error, LayerLines(origin)) from error
         if net.inputs:
             raise SolverError(
                 f"net '{net.name}' has inputs ({', '.join(net.inputs)}): a solver's nets read their data by data layers"

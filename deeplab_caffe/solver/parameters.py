@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import nn
 
@@ -50,7 +50,7 @@ def collect_parameters(net: Net) -> list[ParameterBlob]:
     and those that no loss depends on, no longer ask for a gradient.
 
     Raises:
-        NetError: an ``lr_mult`` is negative or not finite, or layers that share a parameter give different ones.
+        NetError: an ``lr_mult`` is negative or not finite.
     """
     found: list[ParameterBlob] = []
     owners: dict[int, int] = {}
@@ -63,11 +63,15 @@ def collect_parameters(net: Net) -> list[ParameterBlob]:
             rate = spec.lr_mult
             if not 0 <= rate < float("inf"):
                 raise NetError(f"lr_mult (blobs_lr) must be finite and not negative, got {rate:g}", layer.name)
-            parameter = getattr(layer, name)
+            # Not the attribute: a layer may see a shared parameter in another shape.
+            parameter = layer._parameters[name]
+            assert parameter is not None
             owner = owners.setdefault(id(parameter), len(found))
             shares = owner != len(found)
             if shares and layer.context.dialect.updates_shared_once:
-                _check_factors(found[owner], spec, layer)
+                found[owner] = _joined(found[owner], spec)
+                learns = parameter.requires_grad or layer.name in trained
+                parameter.requires_grad_(learns and found[owner].lr_mult > 0)
                 continue
             if shares:
                 parameter = nn.Parameter(parameter.detach())
@@ -77,14 +81,10 @@ def collect_parameters(net: Net) -> list[ParameterBlob]:
     return found
 
 
-def _check_factors(owner: ParameterBlob, spec: caffe_pb2.ParamSpec, layer: Layer) -> None:
-    for field in ("lr_mult", "decay_mult"):
-        if spec.HasField(field) and getattr(spec, field) != getattr(owner, field):
-            raise NetError(
-                f"param '{spec.name}': {field} is {getattr(spec, field):g} here and {getattr(owner, field):g} in layer "
-                f"'{owner.layer.name}', which it is shared with",
-                layer.name,
-            )
+def _joined(owner: ParameterBlob, spec: caffe_pb2.ParamSpec) -> ParameterBlob:
+    """Return the owner with the factors that a layer which shares it gives: the same, or such as it leaves out."""
+    given = {name: getattr(spec, name) for name in ("lr_mult", "decay_mult") if spec.HasField(name)}
+    return replace(owner, **given)
 
 
 def _layers_below_losses(net: Net) -> set[str]:

@@ -25,11 +25,21 @@ def found(name: str, folder: Path) -> str:
     return f"{beside}/" if name.endswith("/") else str(beside)
 
 
+def _net(name: str, folder: Path) -> str:
+    """As :func:`found`; for ``<EXP>/config/<NET_ID>/train_<set>.prototxt``, which run_pascal.sh fills from a template.
+
+    Where it has not been filled the template is taken, ``train.prototxt`` beside the solver.
+    """
+    there, path, template = found(name, folder), Path(name), folder / "train.prototxt"
+    filled = path.parent.parent.name == "config" and path.name.startswith("train_")
+    return str(template) if filled and not exists(there) and exists(template) else there
+
+
 def find_nets(param: caffe_pb2.SolverParameter, folder: Path) -> None:
     """Replace nets and weights by those beside the solver, and snapshot_prefix if its folder is there alone."""
     for field in ("net", "train_net"):
         if param.HasField(field):
-            setattr(param, field, found(getattr(param, field), folder))
+            setattr(param, field, _net(getattr(param, field), folder))
     param.test_net[:] = [found(name, folder) for name in param.test_net]
     param.weights[:] = [found(name, folder) for name in param.weights]
     prefix = Path(param.snapshot_prefix)

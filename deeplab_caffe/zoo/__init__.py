@@ -5,7 +5,7 @@ from __future__ import annotations
 from deeplab_caffe.zoo.default import DEFAULT_MODEL, DEMO_PHOTO, EmbeddedModel
 from deeplab_caffe.zoo.download import fetch
 from deeplab_caffe.zoo.models import INIT_WEIGHTS, MODELS, Model, RemoteFile, Score, find_model
-from deeplab_caffe.zoo.paths import BASES, KINDS, NETWORKS, prototxt_path
+from deeplab_caffe.zoo.paths import BASES, KINDS, LATER_NETWORKS, NETWORKS, prototxt_path
 
 __all__ = [
     "BASES",
@@ -13,6 +13,7 @@ __all__ = [
     "DEMO_PHOTO",
     "INIT_WEIGHTS",
     "KINDS",
+    "LATER_NETWORKS",
     "MODELS",
     "NETWORKS",
     "EmbeddedModel",

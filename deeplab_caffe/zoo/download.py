@@ -1,8 +1,9 @@
 """Weights of the models of the papers, fetched once and checked ever after.
 
-No checksum of them was ever published. So the first download's SHA-256 is recorded in ``<file>.lock`` beside the file,
-and whatever is there later, or is fetched later, must match it. A file takes its name in the cache only when it is
-whole, is a caffemodel and fits the model's network.
+No checksum of the authors' files was ever published. So the first download's SHA-256 is recorded in ``<file>.lock``
+beside the file, and whatever is there later, or is fetched later, must match it. A file takes its name in the cache
+only when it is whole, is a caffemodel and fits the model's network. torchvision's files are state_dicts; how
+their checksums begin is known.
 """
 
 from __future__ import annotations
@@ -12,19 +13,23 @@ import os
 import shutil
 import zipfile
 from os import PathLike
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from deeplab_caffe.data.io.atomic import atomic_write
 from deeplab_caffe.data.io.lock import exclusive
 from deeplab_caffe.errors import CaffeModelError, DownloadError
 from deeplab_caffe.proto import CaffeModel, read_net
 from deeplab_caffe.zoo.models import Model, RemoteFile, find_model
-from deeplab_caffe.zoo.paths import prototxt_path
+from deeplab_caffe.zoo.paths import prototxt_paths
 from deeplab_caffe.zoo.transfer import Report, fetch_url
 
 CHUNK = 1 << 20
+# Of a SHA-256 in hexadecimal.
+_DIGITS = 64
 # What a caffemodel may have beyond four bytes for each parameter: names, layers' parameters, an ImageNet classifier.
 _SLACK_BYTES = 64 << 20
+# An archive may hold several such files: of both rounds of training, and what the first starts from.
+_ARCHIVE_FILES = 4
 # Of files whose network is not known; VGG-16 with its classifier has 553 MB.
 _MOST_BYTES = 1 << 30
 
@@ -65,7 +70,8 @@ def fetch(
         raise DownloadError(f"no address of the weights of {model.name} is known. {_advice(model)}")
     target = folder / file_name
     pinned = model.file.sha256 if model.file is not None else None
-    expected = pinned or recorded_sha256(target)
+    # How a checksum begins says less than all of it.
+    expected = pinned if pinned is not None and len(pinned) == _DIGITS else recorded_sha256(target) or pinned
     if target.is_file() and expected is not None:
         check_sha256(target, expected)
         return target
@@ -98,7 +104,7 @@ def recorded_sha256(target: Path) -> str | None:
         found = json.loads(text)["sha256"]
     except (ValueError, KeyError, TypeError, RecursionError):
         found = None
-    if not isinstance(found, str) or len(found) != 64:
+    if not isinstance(found, str) or len(found) != _DIGITS:
         raise DownloadError(f"{lock}: holds no sha256; delete it to have it written anew, if you trust {target.name}")
     return found
 
@@ -123,13 +129,13 @@ def sha256_of(path: Path) -> str:
 
 
 def check_sha256(path: Path, expected: str) -> None:
-    """Compare a file with the checksum that was recorded of it.
+    """Compare a file with the checksum that was recorded of it, or with how it is known to begin.
 
     Raises:
         DownloadError: it is another file, or cannot be read.
     """
     found = sha256_of(path)
-    if found != expected:
+    if not found.startswith(expected):
         raise DownloadError(
             f"{path}: has changed: its sha256 is {found}, recorded was {expected}. It will not be used; delete it to "
             f"fetch it again, and {lock_file(path).name} with it to accept whatever comes"
@@ -171,12 +177,12 @@ def _copy(source: Path, target: Path) -> Path:
 
 def _download(model: Model, file: RemoteFile, target: Path, expected: str | None, report: Report | None) -> Path:
     problems = []
-    limit = _MOST_BYTES if model.parameters is None else 4 * model.parameters + _SLACK_BYTES
+    limit = _MOST_BYTES if model.parameters is None else 4 * model.parameters * model.towers + _SLACK_BYTES
     for url in file.urls:
         packed = url.endswith(".zip")
         part = target.with_name(f"{target.name}{'.zip' if packed else ''}.part")
         try:
-            fetch_url(url, part, report, limit=limit)
+            fetch_url(url, part, report, limit=_ARCHIVE_FILES * limit if packed else limit)
             whole = _unpack(part, target, limit) if packed else part
             return _install(whole, target, model, expected, url)
         except DownloadError as error:
@@ -192,13 +198,21 @@ def _advice(model: Model) -> str:
 
 
 def _unpack(archive: Path, target: Path, limit: int = _MOST_BYTES) -> Path:
-    """Unpack the caffemodel of a zip archive, which may have up to ``limit`` bytes, and remove the archive."""
+    """Unpack the caffemodel of a zip archive, which may have up to ``limit`` bytes, and remove the archive.
+
+    Of several caffemodels the one with the target's name is taken.
+    """
     part = target.with_name(f"{target.name}.part")
     try:
         with zipfile.ZipFile(archive) as packed:
             members = [info for info in packed.infolist() if info.filename.endswith(".caffemodel")]
-            if len(members) != 1:
-                raise DownloadError(f"the archive holds {len(members)} caffemodels, expected one")
+            if len(members) > 1:
+                names = ", ".join(info.filename for info in members)
+                members = [info for info in members if PurePosixPath(info.filename).name == target.name]
+                if len(members) != 1:
+                    raise DownloadError(f"the archive holds {names}: not one of them is the only {target.name}")
+            if not members:
+                raise DownloadError("the archive holds 0 caffemodels, expected one")
             with packed.open(members[0]) as source, part.open("wb") as file:
                 for chunk in iter(lambda: source.read(CHUNK), b""):
                     file.write(chunk)
@@ -218,13 +232,15 @@ def _install(part: Path, target: Path, model: Model, expected: str | None, origi
     """Check a whole file, record its checksum and give it its name; a wrong one is removed."""
     try:
         found = sha256_of(part)
-        if expected is not None and found != expected:
+        if expected is not None and not found.startswith(expected):
+            if len(expected) < _DIGITS:
+                raise DownloadError(f"what came has sha256 {found}, which should begin with {expected}: another file")
             raise DownloadError(
                 f"what came has sha256 {found}, but {expected} was recorded before: it is another file. To accept it, "
                 f"delete {lock_file(target)}"
             )
         _check_content(part, model)
-        if expected is None:
+        if expected is None or len(expected) < _DIGITS:
             note = {"sha256": found, "bytes": part.stat().st_size, "from": origin}
             with atomic_write(lock_file(target), sync=True) as file:
                 file.write((json.dumps(note, indent=1) + "\n").encode())
@@ -237,6 +253,8 @@ def _install(part: Path, target: Path, model: Model, expected: str | None, origi
 
 
 def _check_content(path: Path, model: Model) -> None:
+    if model.file is not None and model.file.name.endswith(".pth"):
+        return  # A state_dict; its checksum is known.
     try:
         found = {layer.name: layer.blobs for layer in CaffeModel(path).layers if layer.blobs}
     except CaffeModelError as error:
@@ -244,11 +262,12 @@ def _check_content(path: Path, model: Model) -> None:
             is_page = file.read(64).lstrip().startswith(b"<")
         came = "a web page" if is_page else error
         raise DownloadError(f"what came is no caffemodel: {came}") from error
-    if model.network is None:
+    deploy = None if model.network is None else prototxt_paths(model.network).get("deploy")
+    if deploy is None:
         return
-    layers = [one for one in read_net(prototxt_path(model.network)).layer if one.convolution_param.num_output]
+    layers = [one for one in read_net(deploy).layer if one.convolution_param.num_output]
     for layer in layers:
-        if layer.name.startswith("fc8"):
+        if layer.name.startswith(("fc8", "fc1_")):
             continue  # Named after the data set, with as many outputs as that has classes.
         conv = layer.convolution_param
         blobs = found.get(layer.name)

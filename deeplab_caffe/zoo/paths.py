@@ -21,6 +21,19 @@ NETWORKS = (
     "deeplab_msc_largefov",
 )
 
+# The same, of DeepLab v2 and of the papers after it: tools/networks writes their files.
+LATER_NETWORKS = (
+    "deeplab_largefov_vgg16_v2",
+    "deeplab_aspp_vgg16",
+    "deeplab_aspp_s_vgg16",
+    "deeplab_aspp_resnet101",
+    "deeplab_largefov_resnet101",
+    "deeplab_attention_vgg16",
+    "deeplab_dt_edgenet",
+    "deeplab_v3_resnet50",
+    "deeplab_v3_resnet101",
+)
+
 # Name: the network whose files it takes where it has none of its own. Recipes have their own train.prototxt; the others
 # differ from the network in what it is trained on, so in TRAIN_SET and in the weights that training starts from.
 BASES = MappingProxyType(
@@ -35,6 +48,7 @@ BASES = MappingProxyType(
         "deeplab_bbox_em_fixed": "deeplab_largefov",
         "deeplab_semi_em_fixed": "deeplab_largefov",
         "deeplab_semi_bbox_em_fixed": "deeplab_largefov",
+        "deeplab_attention_vgg16_plain": "deeplab_attention_vgg16",
     }
 )
 
@@ -43,21 +57,31 @@ def prototxt_path(name: str, kind: str = "deploy") -> Path:
     """Return the path of a network's or recipe's prototxt.
 
     Args:
-        name: one of :data:`NETWORKS` or :data:`BASES`. The latter have their base's files where they have none of their
-            own: ``prototxt_path("deeplab_weak_em_adapt", "test")`` is deeplab_pool3's.
+        name: one of :data:`NETWORKS`, :data:`LATER_NETWORKS` or :data:`BASES`. The last have their base's files where
+            they have none of their own: ``prototxt_path("deeplab_weak_em_adapt", "test")`` is deeplab_pool3's.
         kind: ``"train"``, ``"test"``, ``"deploy"``, ``"solver"`` or ``"solver2"``. All but ``"deploy"`` have ``${VAR}``
             to be filled; their first lines say which.
 
     Raises:
         DeepLabCaffeError: there is no such network or file.
     """
-    if name not in NETWORKS and name not in BASES:
-        raise DeepLabCaffeError(f"no network {name!r} in the package: it has {', '.join((*NETWORKS, *BASES))}")
+    known = (*NETWORKS, *LATER_NETWORKS, *BASES)
+    if name not in known:
+        raise DeepLabCaffeError(f"no network {name!r} in the package: it has {', '.join(known)}")
     if kind not in KINDS:
         raise DeepLabCaffeError(f"no prototxt {kind!r} of {name}: there are {', '.join(KINDS)}")
     folder = _folder()
     own = folder / name / f"{kind}.prototxt"
-    return own if name in NETWORKS or own.is_file() else folder / BASES[name] / f"{kind}.prototxt"
+    return own if name not in BASES or own.is_file() else folder / BASES[name] / f"{kind}.prototxt"
+
+
+def prototxt_paths(name: str) -> dict[str, Path]:
+    """Return the prototxts that a network or recipe has, by kind; none if the package has no such network."""
+    try:
+        found = {kind: prototxt_path(name, kind) for kind in KINDS}
+    except DeepLabCaffeError:
+        return {}
+    return {kind: path for kind, path in found.items() if path.is_file()}
 
 
 def _folder() -> Path:

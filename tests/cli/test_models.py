@@ -26,6 +26,16 @@ def test_one_model_with_its_honesty_note(run) -> None:
     assert "mean IoU, network / with CRF; Chen et al., ICLR 2015, Table 1" in out
 
 
+def test_a_model_of_deeplab_v2(run) -> None:
+    out = run("models", "DeepLab-ASPP-ResNet101").out
+    for value in ("76.35 / 77.69", "stores them 3 times, 529.8 MB", "train2_iter_20000", "PASCAL-Context, 60 classes"):
+        assert value in out
+    assert "sha256:          begins with 586e9e4e" in run("models", "deeplab_v3_resnet101").out
+    line = next(line for line in run("models").out.splitlines() if line.startswith("deeplab_aspp_vgg16 "))
+    assert "68.96 / 71.57" in line
+    assert "4 / 65 / 3" in line
+
+
 def test_json(run) -> None:
     found = json.loads(run("models", "--json").out)
     assert [entry["name"] for entry in found] == [model.name for model in (*MODELS, *INIT_WEIGHTS)]

@@ -92,3 +92,37 @@ def test_a_deploy_net_is_refused(run) -> None:
 
     outcome = run("test", "--model", DEFAULT_MODEL.deploy, "--weights", DEFAULT_MODEL.weights)
     assert "needs data layers" in outcome.error_line()
+
+
+def test_an_accuracy_that_counts_on_is_of_all_images(run, tmp_path: Path) -> None:
+    """As in DeepLab v2's test.prototxt: the mean of its values over the batches is no number of the data set."""
+    from PIL import Image
+
+    from deeplab_caffe.proto import caffe_pb2, write_caffemodel
+
+    for name, label in (("a", 0), ("b", 1), ("c", 1)):
+        Image.new("RGB", (4, 4)).save(tmp_path / f"{name}.png")
+        Image.new("L", (4, 4), label).save(tmp_path / f"{name}_label.png")
+    (tmp_path / "list.txt").write_text("".join(f"/{name}.png /{name}_label.png\n" for name in "abc"))
+    (tmp_path / "net.prototxt").write_text(
+        """
+        layer { name: "data" type: "ImageSegData" top: "data" top: "label"
+          image_data_param { root_folder: "${ROOT}" source: "list.txt" batch_size: 1 label_type: PIXEL } }
+        layer { name: "c" type: "Convolution" bottom: "data" top: "s"
+          convolution_param { num_output: 2 kernel_size: 1 } }
+        layer { name: "accuracy" type: "SegAccuracy" bottom: "s" bottom: "label" top: "accuracy"
+          seg_accuracy_param { ignore_label: 255 reset: false } }
+        """
+    )
+    param = caffe_pb2.NetParameter(name="w")
+    layer = param.layer.add(name="c", type="Convolution")
+    for shape, data in (((2, 3, 1, 1), [0.0] * 6), ((2,), [0.0, 1.0])):
+        layer.blobs.add(data=data).shape.dim.extend(shape)
+    write_caffemodel(tmp_path / "w.caffemodel", param)
+    words = ("--model", "net.prototxt", "--weights", "w.caffemodel", "--iterations", 3, "--quiet")
+    with inside(tmp_path):
+        outcome = run("test", *words, "--var", f"ROOT={tmp_path}")
+    assert outcome.status == 0, outcome.err
+    # Label 1 everywhere: right in two of three images; IoU 0 and 2/3.
+    said = "accuracy, all images together: pixel accuracy 0.666667, mean recall 0.5, mean IoU 0.333333"
+    assert said in outcome.out

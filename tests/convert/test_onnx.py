@@ -104,6 +104,9 @@ def test_pooling(params: str, fixed: bool, size: tuple[int, int], tmp_path: Path
         ("INTERP", "interp_param { height: 5 width: 20 }"),
         ("INTERP", "interp_param { height: 1 width: 1 }"),
         ("INTERP", "interp_param { zoom_factor: 2 pad_beg: -1 pad_end: -2 }"),
+        ("INTERP", "interp_param { zoom_factor: 3 align_corners: false }"),
+        ("INTERP", "interp_param { height: 4 width: 11 pad_end: -1 align_corners: false }"),
+        ("INTERP", "interp_param { height: 1 width: 1 align_corners: false }"),
         ("PADDING", "padding_param { pad_beg: 2 pad_end: 1 }"),
         ("PADDING", "padding_param { pad_beg: -2 pad_end: -1 }"),
         ("PADDING", "padding_param { pad_beg: -2 pad_end: 3 }"),
@@ -126,6 +129,17 @@ def test_layer(kind: str, params: str, tmp_path: Path) -> None:
     net = build(inputs(data=(2, 4, 7, 9)) + layer(kind, "x", "data", "x", params))
     assert_same(net, tmp_path, noise(2, 4, 7, 9), 1e-5)
     assert_same(net, tmp_path, noise(3, 4, 7, 9), 1e-5)
+
+
+@pytest.mark.parametrize("corners", ["", "align_corners: false"])
+def test_interp_to_the_size_of_a_second_bottom(corners: str, tmp_path: Path) -> None:
+    text = (
+        inputs(data=(1, 3, 8, 9)) + conv("c", "data") + layer("POOLING", "p", "c", "p", "pooling_param { stride: 2 }")
+    )
+    text = text.replace("stride: 2 }", "kernel_size: 2 stride: 2 }")
+    net = build(text + layer("INTERP", "x", "p data", "x", f"interp_param {{ {corners} }}"))
+    assert_same(net, tmp_path, noise(1, 3, 8, 9), 1e-5)
+    assert_same(net, tmp_path, noise(2, 3, 11, 7), 1e-5)
 
 
 def test_interp_of_a_single_pixel(tmp_path: Path) -> None:
@@ -173,6 +187,18 @@ def test_the_output_has_its_blobs_name_though_written_in_place(tmp_path: Path) -
     assert_same(net, tmp_path, noise(1, 3, 9, 11), 1e-5)
 
 
+def test_batch_norm_with_stored_statistics(tmp_path: Path) -> None:
+    text = """input: "x" input_shape { dim: 2 dim: 3 dim: 4 dim: 5 }
+    layer { name: "bn" type: "BatchNorm" bottom: "x" top: "y" batch_norm_param { eps: 0.01%s } }"""
+    net = dc.Net(proto.parse_net(text % ""))
+    for role, value in (("mean", noise(3)), ("variance", 1 + noise(3).abs()), ("factor", torch.tensor([2.0]))):
+        net.by_name["bn"].load_blob(role, value)
+    assert_same(net, tmp_path, noise(2, 3, 4, 5))
+    assert_same(net, tmp_path, noise(1, 3, 7, 2))
+    with pytest.raises(ConversionError, match="BatchNorm with the statistics of the batch"):
+        to_onnx(dc.Net(proto.parse_net(text % " use_global_stats: false")), tmp_path / "batch.onnx")
+
+
 @pytest.mark.parametrize(
     ("kind", "bottoms", "params"),
     [
@@ -193,6 +219,126 @@ def test_scale_and_bias(kind: str, bottoms: str, params: str, tmp_path: Path) ->
     named = " ".join(f'bottom: "{bottom}"' for bottom in bottoms.split())
     text += f'layer {{ name: "l" type: "{kind}" {named} top: "y" {kind.lower()}_param {{ {params} }} }}'
     assert_same(build(text), tmp_path, noise(2, 3, 4, 5))
+
+
+FILL = "weight_filler { type: 'xavier' } bias_filler { type: 'uniform' }"
+# Type, parameters, shapes of the bottoms; "any" where another batch goes too.
+SHAPED = [
+    ("Convolution", f"convolution_param {{ num_output: 4 kernel_size: 3 dilation: 2 pad: 1 {FILL} }}", [(2, 3, 9)]),
+    ("Convolution", f"convolution_param {{ num_output: 4 group: 2 kernel_size: 2 pad: 1 {FILL} }}", [(2, 2, 3, 4, 5)]),
+    ("Deconvolution", f"convolution_param {{ num_output: 4 kernel_size: 4 stride: 2 pad: 1 {FILL} }}", [(2, 3, 5, 4)]),
+    (
+        "Deconvolution",
+        f"convolution_param {{ num_output: 4 group: 2 kernel_h: 2 kernel_w: 3 stride: 3 dilation: 2 {FILL} }}",
+        [(2, 2, 5, 4)],
+    ),
+    ("Deconvolution", f"convolution_param {{ num_output: 2 kernel_size: 3 stride: 2 {FILL} }}", [(2, 2, 6)]),
+    ("Reshape", "reshape_param { shape { dim: 0 dim: -1 dim: 2 } }", [(2, 3, 4)]),
+    ("Reshape", "reshape_param { shape { dim: 1 } axis: -1 num_axes: 0 }", [(2, 3)]),
+    ("Reshape", "reshape_param { shape { dim: -1 } axis: 1 num_axes: 2 }", [(2, 3, 4, 5)]),
+    ("Crop", "crop_param { axis: 2 offset: 1 offset: 3 }", [(2, 3, 8, 9), (2, 1, 5, 4)]),
+    ("Crop", "crop_param { axis: -3 offset: 1 }", [(2, 3, 8, 9), (2, 2, 5, 4)]),
+    ("BatchReindex", "", [(3, 2, 2), (5,)]),
+    ("Filter", "", [(3, 2, 2), (3, 1)]),
+    ("Flatten", "flatten_param { axis: 1 end_axis: 2 }", [(2, 3, 4, 5)]),
+    ("Flatten", "flatten_param { axis: 0 end_axis: -2 }", [(2, 3, 4)]),
+    ("InnerProduct", f"inner_product_param {{ num_output: 4 axis: 2 {FILL} }}", [(2, 3, 4, 2)]),
+    ("InnerProduct", f"inner_product_param {{ num_output: 4 axis: 0 transpose: true {FILL} }}", [(2, 3)]),
+    ("SPP", "spp_param { pyramid_height: 3 }", [(2, 3, 9, 11)]),
+    ("SPP", "spp_param { pyramid_height: 2 pool: AVE }", [(2, 3, 9, 11)]),
+    ("SPP", "spp_param { pyramid_height: 1 pool: AVE }", [(2, 3, 9, 11)]),
+    ("Softmax", "softmax_param { axis: -1 }", [(2, 3, 4)]),
+    ("Concat", "concat_param { axis: -1 }", [(2, 3, 4), (2, 3, 2)]),
+]
+
+
+@pytest.mark.parametrize(("kind", "params", "shapes"), SHAPED)
+def test_shapes_and_axes(kind: str, params: str, shapes: list[tuple[int, ...]], tmp_path: Path) -> None:
+    text = "".join(
+        f'input: "x{i}" input_shape {{ {" ".join(f"dim: {n}" for n in shape)} }} ' for i, shape in enumerate(shapes)
+    )
+    bottoms = " ".join(f'bottom: "x{i}"' for i in range(len(shapes)))
+    net = build(f'{text} layer {{ name: "l" type: "{kind}" {bottoms} top: "y" {params} }}')
+    to_onnx(net, tmp_path / "net.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "net.onnx", providers=["CPUExecutionProvider"])
+    batches = (shapes[0][0], 3) if "axis: 0" not in params and kind not in ("BatchReindex", "Filter") else shapes[0][:1]
+    for batch in batches:
+        given = {f"x{i}": noise(batch, *shape[1:], seed=i) for i, shape in enumerate(shapes)}
+        if kind == "BatchReindex":
+            given["x1"] = torch.tensor([2.0, 0, 0, 1, 2])
+        if kind == "Filter":
+            given["x1"] = torch.tensor([[0.0], [1], [-1]])
+        with torch.no_grad():
+            expected = net(**given)
+        (found,) = session.run(None, {name: x.numpy() for name, x in given.items()})
+        assert found.shape == tuple(expected.shape)
+        np.testing.assert_allclose(found, expected.numpy(), rtol=0, atol=1e-5)
+
+
+def test_a_parameter_becomes_a_constant(tmp_path: Path) -> None:
+    text = (
+        'input: "x" input_shape { dim: 2 dim: 3 } layer { name: "l" type: "Eltwise" bottom: "x" bottom: "p" top: "y" }'
+    )
+    param = "parameter_param { shape { dim: 2 dim: 3 } }"
+    net = build(text.replace("layer", f'layer {{ name: "p" type: "Parameter" top: "p" {param} }} layer', 1))
+    net.p.weight.data.copy_(noise(2, 3, seed=5))
+    assert_same(net, tmp_path, noise(2, 3))
+
+
+@pytest.mark.parametrize(
+    ("kind", "params"),
+    [
+        ("PReLU", "prelu_param { filler { type: 'uniform' min: -1 max: 1 } }"),
+        ("PReLU", "prelu_param { channel_shared: true }"),
+        ("ELU", "elu_param { alpha: 0.7 }"),
+        ("Clip", "clip_param { min: -0.5 max: 0.75 }"),
+        ("Swish", ""),
+        ("Swish", "swish_param { beta: 1.5 }"),
+        ("Exp", ""),
+        ("Exp", "exp_param { base: 2 scale: 0.5 shift: 1 }"),
+        ("Log", "log_param { base: 2 scale: 0.5 shift: 9 }"),
+        ("BNLL", ""),
+        ("Threshold", "threshold_param { threshold: 0.25 }"),
+        ("Reduction", "reduction_param { operation: SUM axis: 1 coeff: 0.5 }"),
+        ("Reduction", "reduction_param { operation: MEAN axis: -1 }"),
+        ("Reduction", "reduction_param { operation: ASUM axis: 2 }"),
+        ("Reduction", "reduction_param { operation: SUMSQ }"),
+        ("Tile", "tile_param { tiles: 3 }"),
+        ("Tile", "tile_param { axis: -1 tiles: 2 }"),
+    ],
+)
+@pytest.mark.parametrize("shape", [(2, 4, 7, 9), (2, 4), (2, 4, 3, 2, 2)])
+@pytest.mark.parametrize("dialect", ["v1", "v2"])
+def test_layers_of_any_number_of_axes(
+    kind: str, params: str, shape: tuple[int, ...], dialect: str, tmp_path: Path
+) -> None:
+    if (dialect == "v1" and len(shape) != 4) or ("axis: 2" in params and len(shape) == 2):
+        return
+    dims = " ".join(f"dim: {size}" for size in shape)
+    text = f'input: "x" input_shape {{ {dims} }} layer {{ name: "l" type: "{kind}" bottom: "x" top: "y" {params} }}'
+    net = build(text, dialect=dialect)
+    assert_same(net, tmp_path, noise(*shape), 1e-4)
+    assert_same(net, tmp_path, noise(3, *shape[1:]), 1e-4)
+
+
+@pytest.mark.parametrize("bias", ["true", "false"])
+def test_embed(bias: str, tmp_path: Path) -> None:
+    params = f"num_output: 5 input_dim: 4 bias_term: {bias} weight_filler {{ type: 'gaussian' }}"
+    filled = f"{params} bias_filler {{ type: 'gaussian' }}"
+    text = 'input: "x" input_shape { dim: 2 dim: 3 } layer { name: "e" type: "Embed" bottom: "x" top: "y" '
+    net = build(f"{text} embed_param {{ {filled} }} }}")
+    assert_same(net, tmp_path, torch.tensor([[0.0, 3, 1], [2, 2, 0]]), 0)
+    assert_same(net, tmp_path, torch.tensor([[1.0, 1, 2]]), 0)
+
+
+def test_spatial_product(tmp_path: Path) -> None:
+    text = inputs(data=(2, 4, 5, 6)) + conv("s", "data", out=3) + conv("m", "data", out=1)
+    net = build(
+        text.replace("layers {", "layer {").replace("CONVOLUTION", '"Convolution"')
+        + 'layer { name: "p" type: "SpatialProduct" bottom: "s" bottom: "m" top: "p" }'
+    )
+    assert_same(net, tmp_path, noise(2, 4, 5, 6))
+    assert_same(net, tmp_path, noise(1, 4, 7, 6))
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,36 @@ def test_vocs_names_are_for_21_classes_alone() -> None:
     assert model_classes(None).names == ()
 
 
+@pytest.mark.parametrize(
+    ("name", "count", "some"),
+    [
+        ("pascal-context", 60, {0: "background", 1: "aeroplane", 37: "person", 59: "wood"}),
+        ("person-part", 7, {0: "background", 1: "head", 2: "torso", 6: "lower legs"}),
+        ("cityscapes", 19, {0: "road", 11: "person", 13: "car", 18: "bicycle"}),
+        ("cityscapes-ids", 19, {0: "road", 18: "bicycle"}),
+        # Categories 1, 92 and 182 of labels.txt.
+        ("cocostuff", 182, {0: "person", 91: "banner", 181: "wood"}),
+    ],
+)
+def test_data_sets_of_deeplab_v2(name: str, count: int, some: dict[int, str]) -> None:
+    found = find_classes(name)
+    assert len(found) == len(set(found.names)) == count
+    assert {label: found.names[label] for label in some} == some
+    assert len(found.colormap) >= count
+
+
+def test_cityscapes_label_ids() -> None:
+    found = find_classes("cityscapes-ids")
+    assert found.from_file(np.array([[7, 26, 33], [0, 29, 255]])).tolist() == [[0, 13, 18], [255, 255, 255]]
+    assert found.from_file(np.array([-1, 263, 34])).tolist() == [255, 255, 255]
+    assert found.to_file(np.array([0, 13, 18], np.uint8)).tolist() == [7, 26, 33]
+    assert found.file_colormap[26].tolist() == found.colormap[13].tolist() == [0, 0, 142]
+    plain = find_classes("cityscapes")
+    labels = np.array([0, 255])
+    assert plain.from_file(labels) is plain.to_file(labels) is labels
+    assert plain.file_colormap is plain.colormap
+
+
 def test_known_names_in_other_letters_and_what_is_no_name() -> None:
     assert find_classes("VOC12") is find_classes("voc12")
     assert find_classes("CamVid").names[0] == "Sky"

@@ -4,12 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from deeplab_caffe.data import save_image, save_labels_png
+from deeplab_caffe.data import load_label, save_image, save_labels_png, write_blob_mat
 from deeplab_caffe.errors import DataError, EvaluationError
-from deeplab_caffe.evaluation import Classes, detect_kind, evaluate, find_pairs, read_ids
+from deeplab_caffe.evaluation import Classes, ImagePair, detect_kind, evaluate, find_classes, find_pairs, read_ids
 from deeplab_caffe.evaluation.plot import draw_evaluation
 from deeplab_caffe.evaluation.report import html_report
+from deeplab_caffe.evaluation.save import save_pngs
 from deeplab_caffe.viz import VOC_COLORMAP
 
 CLASSES = Classes(("back <ground>", "car", "dog"), VOC_COLORMAP)
@@ -155,3 +157,25 @@ def test_labels_in_jpeg_are_not_taken(folders: Path) -> None:
     (folders / "labels" / "a.png").rename(folders / "labels" / "a.jpg")
     with pytest.raises(DataError, match="the labels are missing: JPEG changes labels, save PNG"):
         pairs_of(folders)
+
+
+def test_cityscapes_label_ids(tmp_path: Path) -> None:
+    """Ids that the official evaluation ignores do not count; scores are of the 19 classes, label maps hold ids."""
+    truth = np.array([[7, 8, 26], [0, 29, 33]], np.uint8)
+    Image.fromarray(truth).save(tmp_path / "a.png")
+    Image.fromarray(np.array([[7, 7, 26], [7, 7, 33]], np.uint8)).save(tmp_path / "a_result.png")
+    scores = np.zeros((1, 19, 2, 3), np.float32)
+    for index, (row, column) in zip((0, 0, 13, 1, 1, 18), np.ndindex(2, 3), strict=True):
+        scores[0, index, row, column] = 1
+    write_blob_mat(tmp_path / "a_blob_0.mat", scores)
+    classes = find_classes("cityscapes-ids")
+    for kind, name in (("png", "a_result.png"), ("mat", "a_blob_0.mat")):
+        found = evaluate([ImagePair("a", tmp_path / name, tmp_path / "a.png")], classes, kind)
+        assert found.confusion.matrix.sum() == 4
+        assert found.metrics.pixel_accuracy == 75
+        assert (found.metrics.iou[0], found.metrics.iou[13]) == (50, 100)
+    save_pngs(tmp_path, "mat", ["a"], {"a": tmp_path / "a.png"}, tmp_path / "out", classes)
+    assert load_label(tmp_path / "out" / "a.png").tolist() == [[7, 7, 26], [8, 8, 33]]
+    Image.fromarray(np.full((2, 3), 29, np.uint8)).save(tmp_path / "a_result.png")
+    with pytest.raises(DataError, match=r"a_result\.png: unexpected prediction 255: expected 0 to 18"):
+        evaluate([ImagePair("a", tmp_path / "a_result.png", tmp_path / "a.png")], classes, "png")

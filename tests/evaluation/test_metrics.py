@@ -115,7 +115,7 @@ def test_markdown_and_json(tmp_path) -> None:
 def test_classes(tmp_path) -> None:
     assert len(find_classes("voc12")) == 21
     assert find_classes("camvid").names[0] == "Sky"
-    with pytest.raises(EvaluationError, match="voc12, camvid or a file"):
+    with pytest.raises(EvaluationError, match="voc12, camvid, .*person-part or a file"):
         find_classes(str(tmp_path / "none.txt"))
     (tmp_path / "empty.txt").write_text("\n")
     with pytest.raises(EvaluationError, match="got 0"):
@@ -157,3 +157,20 @@ def test_markdown_shows_names_as_they_are(tmp_path) -> None:
     assert text.startswith("# x \\# y &lt;z&gt;\n")
     assert r"| a\|b | 60.000 |" in text
     assert "| &lt;b&gt; | 50.000 |" in text
+
+
+def test_the_mean_of_the_images_is_another_number() -> None:
+    images = tuple(ImageResult(name, 50.0, iou) for name, iou in (("a", 30.0), ("b", math.nan), ("c", 70.0)))
+    found = Evaluation(find_classes("voc12"), ConfusionMatrix(21), None, images)
+    assert found.mean_iou_of_images == as_json(found)["mean_iou_of_images"] == 50
+    assert "each image's own mean IoU: 50.000." in markdown(found)
+    assert math.isnan(Evaluation(find_classes("voc12"), ConfusionMatrix(21), None, images[1:2]).mean_iou_of_images)
+
+
+@pytest.mark.parametrize(("count", "wrong", "said"), [(1449, 0, True), (1449, 50, False), (100, 0, False)])
+def test_a_score_that_only_weights_that_saw_val_have(count: int, wrong: int, said: bool) -> None:
+    confusion = ConfusionMatrix(2)
+    confusion.add(np.array([[100, wrong], [wrong, 100]]))
+    images = tuple(ImageResult(str(number), 50.0, 50.0) for number in range(count))
+    found = notes(Evaluation(find_classes(["a", "b"]), confusion, None, images))
+    assert any("trained on val" in note for note in found) == said

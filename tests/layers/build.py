@@ -15,11 +15,12 @@ from deeplab_caffe.proto.schema.names import enum_of_name, v1_names
 
 
 def layer_param(
-    kind: str, params: str = "", bottoms: int = 1, tops: int = 1, name: str = "l"
+    kind: str, params: str = "", bottoms: int = 1, tops: int = 1, name: str = "l", layout: str = "V1"
 ) -> caffe_pb2.LayerParameter:
     blobs = [f'bottom: "b{i}"' for i in range(bottoms)] + [f'top: "t{i}"' for i in range(tops)]
     # In the V1 layout, whose parameters most examples are written in; what came later has no place there.
-    field, kind = ("layers", enum_of_name(kind)) if kind in v1_names() else ("layer", f'"{kind}"')
+    v1 = layout == "V1" and kind in v1_names()
+    field, kind = ("layers", enum_of_name(kind)) if v1 else ("layer", f'"{kind}"')
     return proto.parse_net(f'{field} {{ name: "{name}" type: {kind} {" ".join(blobs)} {params} }}').layer[0]
 
 
@@ -31,13 +32,14 @@ def make(
     bottoms: int = 1,
     tops: int = 1,
     train: bool = False,
+    layout: str = "V1",
     **context: object,
 ) -> Layer:
     """A layer; with ``shapes`` of its bottoms it is set up, and its top shapes have been worked out once."""
     bottoms = bottoms if shapes is None else len(shapes)
     phase = caffe_pb2.TRAIN if train else caffe_pb2.TEST
     context.setdefault("rng", CaffeRNG(1))
-    layer = create_layer(layer_param(kind, params, bottoms, tops), NetContext(phase=phase, **context))
+    layer = create_layer(layer_param(kind, params, bottoms, tops, layout=layout), NetContext(phase=phase, **context))
     if shapes is not None:
         layer.setup(list(shapes))
         layer.top_shapes(list(shapes))

@@ -48,12 +48,13 @@ def test_shapes_of_blobs_in_files() -> None:
     assert (V1.scalar(), V2.scalar()) == ((1, 1, 1, 1), ())
 
 
-@pytest.mark.parametrize("kind", sorted(k for k in RIGHT if LAYERS[k].supports_half))
+@pytest.mark.parametrize("kind", sorted(k for k in EXAMPLES if LAYERS[k].supports_half))
 def test_bfloat16_where_the_class_says_so(kind: str) -> None:
-    params, bottoms, tops = RIGHT[kind]
-    blobs = [noise(2, 4, 4, 5, seed=i) for i in range(bottoms)]
-    layer = make(kind, params, [(2, 4, 4, 5)] * bottoms, tops=tops)
-    exact = layer(*blobs)
+    params, bottoms, tops = EXAMPLES[kind]
+    blobs = bottoms(torch.float32)
+    layer = make(kind, params, [tuple(blob.shape) for blob in blobs], tops=tops)
+    # A top may be the layer's own parameter, which bfloat16() changes.
+    exact = [top.clone() for top in layer(*blobs)]
     for got, want in zip(layer.bfloat16()(*(blob.bfloat16() for blob in blobs)), exact, strict=True):
         assert got.dtype == torch.bfloat16
         torch.testing.assert_close(got.float(), want, rtol=3e-2, atol=3e-2)
@@ -73,7 +74,8 @@ def test_overwriting_is_for_the_allowed_and_gradient_free() -> None:
 @pytest.mark.parametrize(
     ("filler", "message"),
     [
-        ('type: "bilinear"', "unknown filler type 'bilinear'"),
+        ('type: "bilinears"', "unknown filler type 'bilinears'"),
+        ('type: "bilinear"', "filler 'bilinear' is for weights with four axes and a square kernel, got"),
         ('type: "uniform" min: 1 max: 0', "uniform_"),
         ('type: "gaussian" std: -1', "normal"),
     ],

@@ -36,7 +36,7 @@ def example(kind: str, dtype: torch.dtype = torch.float64) -> tuple[Layer, list[
 
 
 def test_every_type_of_the_enum_is_there() -> None:
-    assert set(v1_names()) - {"Deconvolution", "SoftmaxLoss"} <= set(LAYERS)
+    assert set(v1_names()) - {"SoftmaxLoss"} <= set(LAYERS)
     assert set(LAYERS) - FILES == set(EXAMPLES)
 
 

@@ -1,14 +1,11 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
-from deeplab_caffe import proto
-from deeplab_caffe.errors import CaffeModelError, NetError
+from deeplab_caffe.errors import NetError
 from tests.layers.build import make, noise, run
 
 
@@ -38,48 +35,6 @@ def test_multinomial_logistic_loss_by_hand() -> None:
     assert loss.item() == pytest.approx((math.log(2) + 20 * math.log(10)) / 2)
     loss.backward()
     assert p.grad.flatten().tolist() == pytest.approx([-1, 0, 0, 0, 0, -0.5e20])
-
-
-def test_infogain_loss_by_hand() -> None:
-    p, matrix = rows([0.5, 0.25], [0.25, 0.75]).requires_grad_(), torch.tensor([[1.0, 0], [2, 3]])[None, None]
-    loss = run("InfogainLoss", "", p, rows([0], [1]), matrix)
-    assert loss.item() == pytest.approx((math.log(2) + 2 * math.log(4) - 3 * math.log(0.75)) / 2)
-    loss.backward()
-    assert p.grad.flatten().tolist() == pytest.approx([-1, 0, -4, -2])
-
-
-def test_infogain_with_the_identity_is_the_multinomial_loss() -> None:
-    p, labels = noise(4, 5, 1, 1).softmax(1), rows([0], [4], [2], [2])
-    found = run("InfogainLoss", "", p, labels, torch.eye(5)[None, None])
-    torch.testing.assert_close(found, run("MultinomialLogisticLoss", "", p, labels))
-
-
-def test_infogain_matrix_from_a_file(tmp_path: Path) -> None:
-    path = tmp_path / "H.binaryproto"
-    matrix = noise(1, 1, 3, 3).abs()
-    proto.write_blob(path, matrix.numpy())
-    p, labels = noise(2, 3, 1, 1).softmax(1), rows([0], [2])
-    params = f'infogain_loss_param {{ source: "{path}" }}'
-    assert torch.equal(run("InfogainLoss", params, p, labels), run("InfogainLoss", "", p, labels, matrix))
-    layer = make("InfogainLoss", params, bottoms=2)
-    assert layer.blobs == []
-    assert layer.state_dict() == {}
-
-
-def test_infogain_refuses(tmp_path: Path) -> None:
-    path = tmp_path / "H.binaryproto"
-    params = f'infogain_loss_param {{ source: "{path}" }}'
-    with pytest.raises(NetError, match="layer 'l': axis: 2 is not implemented, expected 1"):
-        make("InfogainLoss", "infogain_loss_param { axis: 2 }", bottoms=3)
-    with pytest.raises(NetError, match="layer 'l': the infogain matrix is missing"):
-        make("InfogainLoss", "", bottoms=2)
-    with pytest.raises(CaffeModelError, match="H.binaryproto"):
-        make("InfogainLoss", params, bottoms=2)
-    proto.write_blob(path, np.eye(3, dtype=np.float32)[None, None])
-    with pytest.raises(NetError, match=r"layer 'l': .*H.binaryproto: expected a matrix \(1, 1, 4, 4\)"):
-        make("InfogainLoss", params, [(2, 4, 1, 1), (2, 1, 1, 1)])
-    with pytest.raises(NetError, match=r"layer 'l': the third bottom: expected a matrix \(1, 1, 4, 4\)"):
-        make("InfogainLoss", "", [(2, 4, 1, 1), (2, 1, 1, 1), (1, 1, 4, 3)])
 
 
 KINDS = {"HingeLoss": 2, "MultinomialLogisticLoss": 2, "InfogainLoss": 3}

@@ -70,3 +70,21 @@ def test_inner_product_weights_of_v2_have_two_axes() -> None:
     params = 'inner_product_param { num_output: 30 weight_filler { type: "xavier" } }'
     layer = make("InnerProduct", params, [(1, 400)], dialect=V2)
     assert layer.weight.abs().max().item() == pytest.approx(math.sqrt(3 / 400), rel=0.02)
+
+
+def test_bilinear_is_a_tent_along_both_axes() -> None:
+    four = filled((2, 1, 4, 4), type="bilinear")
+    assert torch.equal(four[0], four[1])
+    tent = torch.tensor([0.25, 0.75, 0.75, 0.25])
+    assert torch.equal(four[0, 0], tent * tent[:, None])
+    tent = torch.tensor([1, 2, 3, 2, 1]) / 3
+    torch.testing.assert_close(filled((1, 2, 5, 5), type="bilinear")[0, 1], tent * tent[:, None])
+    for shape in ((4, 4), (1, 1, 4, 3)):
+        with pytest.raises(ValueError, match="four axes and a square kernel"):
+            filled(shape, type="bilinear")
+
+
+def test_only_gaussian_is_sparse() -> None:
+    for kind in ("xavier", "msra", "uniform", "constant", "positive_unitball", "bilinear"):
+        with pytest.raises(ValueError, match=f"filler '{kind}' cannot be sparse"):
+            filled((1, 1, 4, 4), type=kind, sparse=3)

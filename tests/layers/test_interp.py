@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from deeplab_caffe.errors import NetError
+from deeplab_caffe.proto import V1, V2, Dialect
 from tests.layers.build import image, make, noise, run
 
 
@@ -24,11 +25,14 @@ def test_interp_by_hand(params: str, expected: list[list[float]]) -> None:
     assert run("Interp", f"interp_param {{ {params} }}", image([1, 2], [3, 4])).tolist() == [[expected]]
 
 
+@pytest.mark.parametrize("dialect", [V1, V2])
+@pytest.mark.parametrize("corners", [True, False])
 @pytest.mark.parametrize("params", ["zoom_factor: 8", "height: 9 width: 4", "shrink_factor: 2", "height: 5 width: 6"])
-def test_interp_agrees_with_torch(params: str) -> None:
+def test_interp_agrees_with_torch(params: str, corners: bool, dialect: Dialect) -> None:
     x = noise(2, 3, 5, 7)
-    y = run("Interp", f"interp_param {{ {params} }}", x)
-    expected = F.interpolate(x, y.shape[2:], mode="bilinear", align_corners=True)
+    params += f" align_corners: {str(corners).lower()}"
+    y = run("Interp", f"interp_param {{ {params} }}", x, dialect=dialect)
+    expected = F.interpolate(x, y.shape[2:], mode="bilinear", align_corners=corners)
     torch.testing.assert_close(y, expected, rtol=1e-5, atol=1e-5)
 
 
@@ -37,6 +41,30 @@ def test_interp_gradient(params: str) -> None:
     layer = make("Interp", f"interp_param {{ {params} }}")
     x = noise(1, 2, 5, 4, dtype=torch.float64).requires_grad_()
     assert torch.autograd.gradcheck(lambda x: layer(x)[0], x)
+
+
+@pytest.mark.parametrize("dialect", [V1, V2])
+@pytest.mark.parametrize("params", ["", "align_corners: false", "pad_beg: -1 align_corners: false"])
+@pytest.mark.parametrize("size", [(9, 4), (1, 1), (5, 6), (2, 3)])
+def test_the_size_of_a_second_bottom(size: tuple[int, int], params: str, dialect: Dialect) -> None:
+    x, like = noise(2, 3, 5, 6, dtype=torch.float64).requires_grad_(), noise(2, 1, *size, dtype=torch.float64)
+    like.requires_grad_()
+    y = run("Interp", f"interp_param {{ {params} }}", x, like, dialect=dialect)
+    fixed = f"height: {size[0]} width: {size[1]} {params}"
+    assert torch.equal(y, run("Interp", f"interp_param {{ {fixed} }}", x, dialect=dialect))
+    y.sum().backward()
+    assert like.grad is None
+    layer = make("Interp", f"interp_param {{ {params} }}", [(2, 3, 5, 6), (2, 1, *size)], dialect=dialect)
+    assert torch.autograd.gradcheck(lambda x: layer(x, like.detach())[0], x)
+    assert not layer.allows_gradient(1)
+    assert layer.receptive_window() is None
+
+
+def test_what_a_second_bottom_excludes() -> None:
+    with pytest.raises(NetError, match="its second bottom gives the size: leave out zoom_factor, or the bottom"):
+        make("Interp", "interp_param { zoom_factor: 2 }", [(1, 1, 4, 4), (1, 3, 9, 9)])
+    with pytest.raises(NetError, match=r"expected a bottom of shape \(N, C, H, W\), got \(1, 3\)"):
+        make("Interp", "", [(1, 1, 4, 4), (1, 3)])
 
 
 @pytest.mark.parametrize(

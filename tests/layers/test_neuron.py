@@ -133,6 +133,21 @@ def test_exp_refuses_bases(base: str) -> None:
         make("Exp", f"exp_param {{ base: {base} }}")
 
 
+def test_log() -> None:
+    x = image([1, 0.5], [8, 100])
+    assert values("Log", x=x) == pytest.approx([0, -math.log(2), math.log(8), math.log(100)])
+    assert values("Log", "log_param { base: 2 }", x) == pytest.approx([0, -1, 3, math.log2(100)])
+    assert values("Log", "log_param { base: 10 scale: 9 shift: 10 }", image([10])) == pytest.approx([2])
+    assert slopes("Log", "log_param { base: 2 scale: 3 shift: 1 }", x)[0] == pytest.approx(3 / 4 / math.log(2))
+    assert values("Log", x=image([0])) == [-math.inf]
+
+
+@pytest.mark.parametrize("base", ["0", "-2", "inf", "nan", "1"])
+def test_log_refuses_bases(base: str) -> None:
+    with pytest.raises(NetError, match="layer 'l': base must (be positive, or -1 for e, got|not be 1)"):
+        make("Log", f"log_param {{ base: {base} }}")
+
+
 def test_power() -> None:
     assert values("Power", "power_param { scale: 2 shift: 1 }") == [-3, 1, 2, 7]
     assert values("Power", "power_param { power: 2 }") == [4, 0, 0.25, 9]

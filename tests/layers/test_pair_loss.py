@@ -7,6 +7,7 @@ import torch
 
 from deeplab_caffe.errors import NetError
 from deeplab_caffe.layers import LAYERS
+from deeplab_caffe.proto import V2
 from tests.layers.build import image, make, noise, run
 
 ROOT = "euclidean_loss_param { type: L2sqrt }"
@@ -101,6 +102,49 @@ def test_sigmoid_cross_entropy_takes_targets_in_another_shape() -> None:
     for shape in [(2, 3, 1, 1), (4, 3, 1, 1)]:
         with pytest.raises(NetError, match=r"layer 'l': scores \(2, 6, 1, 1\) need as many targets"):
             make("SigmoidCrossEntropyLoss", "", [(2, 6, 1, 1), shape])
+
+
+@pytest.mark.parametrize(
+    "divisor", [None, "FULL", "VALID", "BATCH_SIZE", "NONE", "normalize: true", "normalize: false"]
+)
+@pytest.mark.parametrize("ignored", [None, 1, 0, 255])
+def test_sigmoid_cross_entropy_divisors(divisor: str | None, ignored: int | None) -> None:
+    scores, targets = (
+        (2 * noise(3, 4)).requires_grad_(),
+        torch.tensor([0, 1, 0.3, 1, 1, 1, 0.9, 0, 255, 0, 1, 1.5]).reshape(3, 4),
+    )
+    if ignored != 255:
+        targets[2, 0] = 0.25
+    ignore = "" if ignored is None else f"ignore_label: {ignored}"
+    asked = divisor if divisor and ":" in divisor else f"normalization: {divisor}" if divisor else ""
+    loss = run("SigmoidCrossEntropyLoss", f"loss_param {{ {ignore} {asked} }}", scores, targets, dialect=V2)
+    x, t = scores.detach().double(), targets.double()
+    # Cut off, not rounded: 0.9 is 0, 1.5 is 1.
+    counted = torch.ones_like(t) if ignored is None else (t.trunc() != ignored).double()
+    sums = (counted * ((1 + x.exp()).log() - x * t)).sum()
+    valid = max(counted.sum().item(), 1)
+    numbers = {"FULL": 12, "VALID": valid, "BATCH_SIZE": 3, "NONE": 1, "normalize: true": valid, "normalize: false": 3}
+    number = numbers.get(divisor, 3)
+    assert loss.item() == pytest.approx(sums.item() / number, rel=1e-5)
+    loss.backward()
+    torch.testing.assert_close(scores.grad.double(), counted * (x.sigmoid() - t) / number, rtol=1e-5, atol=1e-6)
+
+
+def test_sigmoid_cross_entropy_of_nothing() -> None:
+    scores = noise(2, 3).requires_grad_()
+    params = "loss_param { ignore_label: 0 normalization: VALID }"
+    loss = run("SigmoidCrossEntropyLoss", params, scores, torch.zeros(2, 3), dialect=V2)
+    loss.backward()
+    assert loss.item() == 0
+    assert not scores.grad.any()
+
+
+def test_sigmoid_cross_entropy_normalizer() -> None:
+    targets = torch.tensor([[0.0, 1, 255], [255, 255, 1]])
+    layer = make("SigmoidCrossEntropyLoss", "loss_param { ignore_label: 255 normalization: VALID }", bottoms=2)
+    assert layer.normalizer(targets, targets).item() == 3
+    for params in ("", "loss_param { ignore_label: 255 }", "loss_param { normalization: VALID }"):
+        assert make("SigmoidCrossEntropyLoss", params, bottoms=2).normalizer(targets, targets) is None
 
 
 @pytest.mark.parametrize(

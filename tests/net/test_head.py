@@ -21,6 +21,8 @@ INTERPS = [
     "interp_param { height: 17 width: 9 }",
     "interp_param { zoom_factor: 2 pad_beg: -1 pad_end: -2 }",
     "interp_param { shrink_factor: 2 }",
+    "interp_param { zoom_factor: 3 align_corners: false }",
+    "interp_param { height: 17 width: 9 pad_beg: -1 align_corners: false }",
 ]
 
 
@@ -42,6 +44,33 @@ def test_labels_are_those_of_the_whole_net(interp: str, cut: tuple[int, int] | N
     assert [step.layer.name for step in head.graph.steps][-1] == "score"
     expected = argmax_labels(net(x), ties="last")
     assert torch.equal(net.optimize().labels(x), expected)
+
+
+STRIDED = nets.SMALL.replace("pad: 1", "pad: 1 stride: 2", 1)
+
+
+@pytest.mark.parametrize("ends", ["", "SOFTMAX", "ARGMAX"])
+@pytest.mark.parametrize("corners", ["", "align_corners: false"])
+@torch.no_grad()
+def test_resizing_to_the_size_of_the_input(corners: str, ends: str) -> None:
+    text = STRIDED + nets.layer("INTERP", "up", "score data", "up", f"interp_param {{ {corners} }}")
+    net = nets.build(text + (nets.layer(ends, "end", "up", "end") if ends else ""))
+    assert (head_of(net).resize is None) == (ends == "SOFTMAX")
+    fast = net.optimize()
+    for size in ((9, 11), (10, 12)):
+        x = photo_like(2, 3, *size)
+        expected = net(x)
+        labels = expected[:, 0].to(torch.uint8) if ends == "ARGMAX" else argmax_labels(expected, ties="last")
+        assert labels.shape == (2, *size)
+        assert torch.equal(fast.labels(x), labels)
+
+
+@torch.no_grad()
+def test_resizing_to_the_size_of_another_blob_is_no_head() -> None:
+    net = nets.build(STRIDED + nets.layer("INTERP", "up", "score conv1", "up"))
+    assert head_of(net).resize is None
+    x = photo_like(1, 3, 9, 11)
+    assert torch.equal(net.optimize().labels(x), argmax_labels(net(x), ties="last"))
 
 
 def test_a_crop_of_something_else_and_padding_stay() -> None:

@@ -16,7 +16,7 @@ import deeplab_caffe.pycaffe as caffe
 from deeplab_caffe import NetError
 from deeplab_caffe.errors import PrototxtError
 from deeplab_caffe.layers import LAYERS
-from deeplab_caffe.proto import parse_net
+from deeplab_caffe.proto import format_message, parse_net
 from tests.goldens import relative_error
 from tests.nets import INTERP, SMALL, build, conv, inputs, layer, noise, parse, relu
 
@@ -252,11 +252,82 @@ def test_parameters_that_cannot_be_shared(more: str, message: str) -> None:
         build(text)
 
 
-def test_permissive_sharing_in_two_shapes_is_refused_by_name() -> None:
-    text = inputs(data=(1, 2, 4, 4)) + conv("one", "data", more='param: "w"')
-    text += conv("two", "data", out=36, kernel=1, more='param: "w" blob_share_mode: PERMISSIVE')
-    with pytest.raises(NetError, match="layer 'two': param 'w': sharing one parameter in two shapes"):
+# A convolution's weight (4, 2, 3, 3) is a 1x1 convolution's (36, 2, 1, 1) too; v2 and v1.
+PERMISSIVE = {
+    "v2": inputs(data=(1, 2, 4, 4))
+    + """
+    layer { name: "one" type: "Convolution" bottom: "data" top: "one" param { name: "w" } param { lr_mult: 2 }
+      convolution_param { num_output: 4 kernel_size: 3 weight_filler { type: "gaussian" std: 1 } } }
+    layer { name: "two" type: "Convolution" bottom: "data" top: "two" param { name: "w" share_mode: PERMISSIVE }
+      convolution_param { num_output: 36 kernel_size: 1 } }
+    """,
+    "v1": inputs(data=(1, 2, 4, 4))
+    + conv("one", "data", more='param: "w"')
+    + conv("two", "data", out=36, kernel=1, more='param: "w" blob_share_mode: PERMISSIVE'),
+}
+
+
+@pytest.mark.parametrize("dialect", PERMISSIVE)
+def test_permissive_sharing_in_two_shapes(dialect: str, tmp_path: Path) -> None:
+    net = build(PERMISSIVE[dialect])
+    assert net.dialect.name == dialect
+    for seen in (net, copy.deepcopy(net).double().float(), pickle.loads(pickle.dumps(net))):
+        one, two = seen.by_name["one"], seen.by_name["two"]
+        assert type(two).__name__ == "Convolution"
+        assert one._parameters["weight"] is two._parameters["weight"]
+        assert [tuple(each.weight.shape) for each in (one, two)] == [(4, 2, 3, 3), (36, 2, 1, 1)]
+        assert seen.parameter_count() == 72 + 4 + 36
+        x = noise(1, 2, 4, 4)
+        found = seen(x)
+        expected = F.conv2d(x, one.weight.view(36, 2, 1, 1), two.bias)
+        torch.testing.assert_close(found["two"], expected)
+        (found["two"].sum() + found["one"].sum()).backward()
+        both = one.weight.grad.clone()
+        one.weight.grad = None
+        seen(x)["two"].sum().backward()
+        assert not torch.equal(one.weight.grad, both)
+        assert two._parameters["weight"].grad is one.weight.grad
+    torch.testing.assert_close(net.optimize()(x)["two"], expected)
+    for suffix in ("caffemodel", "h5", "safetensors", "pth"):
+        net.save(tmp_path / f"w.{suffix}")
+        again = build(PERMISSIVE[dialect], seed=2)
+        again.copy_from(tmp_path / f"w.{suffix}")
+        assert torch.equal(again(x)["two"], net(x)["two"])
+    torch.save(net.state_dict(), tmp_path / "state.pth")
+    again.copy_from(tmp_path / "state.pth")
+
+
+def test_permissive_sharing_needs_the_same_count() -> None:
+    text = PERMISSIVE["v2"].replace("num_output: 36", "num_output: 35")
+    with pytest.raises(NetError, match=r"layer 'two': param 'w' has shape \(35, 2, 1, 1\) here and \(4, 2, 3, 3\)"):
         build(text)
+
+
+def sharers(*params: str) -> str:
+    """Convolutions in v2's layout, one upon the other, with these `param` for their weights."""
+    layers = [
+        f'layer {{ name: "c{i}" type: "Convolution" bottom: "c{i - 1}" top: "c{i}" param {{ name: "w" {param} }} '
+        "convolution_param { num_output: 2 kernel_size: 1 bias_term: false } }"
+        for i, param in enumerate(params, 1)
+    ]
+    return inputs(c0=(1, 2, 1, 1)) + " ".join(layers)
+
+
+@pytest.mark.parametrize("phase", ["TRAIN", "TEST"])
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        (["lr_mult: 1", "lr_mult: 2"], "layer 'c2': param 'w': lr_mult is 2 here and 1 in layer 'c1', which shares it"),
+        (["", "lr_mult: 3", "lr_mult: 0"], "layer 'c3': param 'w': lr_mult is 0 here and 3 in layer 'c2'"),
+        (["decay_mult: 1", "", "decay_mult: 0"], "layer 'c3': param 'w': decay_mult is 0 here and 1 in layer 'c1'"),
+    ],
+)
+def test_sharers_give_one_rate(params: list[str], message: str, phase: str) -> None:
+    with pytest.raises(NetError, match=message):
+        build(sharers(*params), phase=phase)
+    # DeepLab v1's layers have a rate each.
+    rates = [param or "lr_mult: 1" for param in params]
+    build(sharers(*(rate.replace("decay_mult", "lr_mult") for rate in rates)), phase=phase, dialect="v1")
 
 
 @pytest.mark.parametrize(
@@ -562,7 +633,7 @@ layer { name: "roi" type: "ROIPooling" bottom: "d" top: "roi" }
 
 
 def test_all_layers_that_are_refused_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(LAYERS, "BatchNorm", raising=False)
+    monkeypatch.delitem(LAYERS, "BatchNorm")
     with pytest.raises(NetError) as error:
         dc.Net(parse_net(SEVERAL))
     text = str(error.value)
@@ -590,3 +661,17 @@ def test_many_refused_layers_make_a_bounded_message() -> None:
     layers = "".join(f'layer {{ name: "l{i}" type: "Fork{i}" bottom: "d" top: "t{i}" }}\n' for i in range(1000))
     with pytest.raises(NetError, match=r"^1000 layers are refused: .*Fork19.*; and 980 more$"):
         dc.Net(parse_net('input: "d" input_shape { dim: 1 }\n' + layers))
+
+
+def test_the_mean_that_an_input_layer_says() -> None:
+    text = 'layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 dim: 4 dim: 4 } } %s }'
+    means = "transform_param { mean_value: 103.5 mean_value: 116 mean_value: 123 }"
+    net = build(text % means)
+    assert net.mean_value == (103.5, 116, 123)
+    assert parse_net(format_message(parse(text % means))).mean_value == [103.5, 116, 123]
+    assert build(text % "transform_param { mean_value: 7 }").mean_value == (7, 7, 7)
+    assert build(text % "").mean_value == dc.data.sources.transform.IMAGENET_MEAN_BGR
+    with pytest.raises(NetError, match="its input needs one mean_value or three, got 2"):
+        _ = build(text % "transform_param { mean_value: 7 mean_value: 8 }").mean_value
+    old = inputs(data=(1, 3, 4, 4)) + relu("r", "data")
+    assert build(old).mean_value == dc.data.sources.transform.IMAGENET_MEAN_BGR

@@ -90,6 +90,46 @@ def test_shared_parameters_are_saved_with_every_layer_and_needed_once(tmp_path: 
     assert torch.equal(net.by_name["two"].weight, alone.by_name["one"].weight)
 
 
+def twins(*names: str) -> str:
+    """Convolutions of one blob that share weight and bias."""
+    return inputs(data=(1, 4, 4, 4)) + "".join(conv(n, "data", more='param: "w" param: "b"') for n in names)
+
+
+def test_of_copies_that_differ_the_last_in_the_file_counts(tmp_path: Path) -> None:
+    apart = build(inputs(data=(1, 4, 4, 4)) + conv("b", "data") + conv("a", "data"))
+    path = saved(apart, tmp_path)
+    net = build(twins("a", "b"))
+    with pytest.warns(WeightsWarning, match=r"have different numbers for 'a.weight', 'a.bias': those of the last one"):
+        net.copy_from(path)
+    assert torch.equal(net.by_name["b"].weight, apart.by_name["a"].weight)
+    assert torch.equal(net.by_name["b"].bias, apart.by_name["a"].bias)
+
+
+def test_copies_that_are_equal_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = saved(build(twins("a", "b", "c")), tmp_path)
+    loaded = []
+    monkeypatch.setattr(dc.layers.Layer, "load_blob", lambda layer, role, value: loaded.append(layer.name + role))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        build(twins("a", "b", "c")).copy_from(path)
+    assert loaded == ["cweight", "cbias"]
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "pth"])
+def test_named_tensors_hold_a_shared_parameter_once(suffix: str, tmp_path: Path) -> None:
+    one, three = build(twins("a")), build(twins("a", "b", "c"))
+    for net, name in ((one, "one"), (three, "three")):
+        net.save(tmp_path / f"{name}.{suffix}")
+    sizes = [(tmp_path / f"{name}.{suffix}").stat().st_size for name in ("one", "three")]
+    assert sizes[1] < sizes[0] + 600
+    again = build(twins("a", "b", "c"), seed=4)
+    again.copy_from(tmp_path / f"three.{suffix}")
+    assert same(state(again), state(three))
+    again = build(twins("a", "b", "c"), seed=4)
+    again.copy_from(tmp_path / f"one.{suffix}")
+    assert torch.equal(again.by_name["c"].weight, one.by_name["a"].weight)
+
+
 @pytest.mark.parametrize(
     ("name", "net"), [("strict_dim_false_load", "src_net.prototxt"), ("slim_largefov_small", "net.prototxt")]
 )
@@ -285,3 +325,14 @@ def test_layer_names_of_all_kinds_are_keys(tmp_path: Path) -> None:
 def test_names_are_those_of_the_other_phase() -> None:
     text = SMALL + layer("SILENCE", "s", "score", "", "include { phase: TRAIN }")
     assert list(build(text).state_dict()) == list(build(text, phase="TRAIN").state_dict())
+
+
+def test_options_of_this_package_are_written_for_itself_and_refused_for_others(tmp_path: Path) -> None:
+    params = "interp_param { zoom_factor: 2 align_corners: false }"
+    up = f'layer {{ name: "up" type: "Interp" bottom: "data" top: "up" {params} }}'
+    net = build('input: "data" input_shape { dim: 1 dim: 3 dim: 4 dim: 4 }' + up)
+    save_weights(net, tmp_path / "own.caffemodel")
+    with pytest.raises(CaffeModelError, match="layer 'up': cannot be written for DeepLab v2: .*align_corners: false"):
+        save_weights(net, tmp_path / "v2.caffemodel", dialect="v2")
+    assert [path.name for path in tmp_path.iterdir()] == ["own.caffemodel"]
+    saved(build(SMALL + layer("INTERP", "up", "score", "up", params)), tmp_path)

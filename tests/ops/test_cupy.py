@@ -144,6 +144,8 @@ def test_domain_transform(shape: tuple, cupy: Any, dtype: str, rng: np.random.Ge
 
 
 INTERPS = [
+    ((2, 3, 5, 7), 9, 13, 0, 0, False),
+    ((1, 2, 7, 9), 12, 5, -2, -1, False),
     ((2, 3, 5, 7), 9, 13, 0, 0),
     ((1, 2, 9, 8), 4, 3, 0, 0),
     ((1, 1, 6, 6), 6, 6, -1, 0),
@@ -156,16 +158,16 @@ INTERPS = [
 
 @pytest.mark.parametrize("case", INTERPS)
 def test_interp(case: tuple, cupy: Any, dtype: str, rng: np.random.Generator) -> None:
-    shape, height, width, pad_beg, pad_end = case
+    shape, height, width, pad_beg, pad_end, *rest = case
     x = rng.normal(size=shape).astype(dtype)
-    size = {"height": height, "width": width, "pad_beg": pad_beg, "pad_end": pad_end}
+    size = {"height": height, "width": width, "pad_beg": pad_beg, "pad_end": pad_end, "align_corners": not rest}
     reference = to_torch(x, requires_grad=True)
     expected = torch_interp.interp(reference, **size)
     actual = ops.interp(cupy.asarray(x), **size)
     np.testing.assert_allclose(cupy.asnumpy(actual), expected.detach().numpy(), rtol=0, atol=tolerance(dtype))
     grad = rng.normal(size=expected.shape).astype(dtype)
     expected.backward(to_torch(grad))
-    actual = ops.interp_backward(cupy.asarray(grad), shape[2:], pad_beg, pad_end)
+    actual = ops.interp_backward(cupy.asarray(grad), shape[2:], pad_beg, pad_end, not rest)
     np.testing.assert_allclose(cupy.asnumpy(actual), reference.grad.numpy(), rtol=0, atol=10 * tolerance(dtype))
 
 

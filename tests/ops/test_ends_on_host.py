@@ -45,25 +45,44 @@ CASES = [
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("last", [False, True])
 @pytest.mark.parametrize("label", [torch.uint8, torch.int64])
-def test_interp_argmax(case: tuple, dtype: torch.dtype, last: bool, label: torch.dtype) -> None:
+@pytest.mark.parametrize("corners", [True, False])
+def test_interp_argmax(case: tuple, dtype: torch.dtype, last: bool, label: torch.dtype, corners: bool) -> None:
     shape, (height, width), (top, left, rows, columns) = case
     for scores in (scores_of(shape, dtype, 1), scores_of((*shape[:2], shape[3], shape[2]), dtype, 2).transpose(2, 3)):
         expected, found = (torch.full((shape[0], rows, columns), 77, dtype=label) for _ in range(2))
-        _C.interp_argmax(ON_CPU.view(scores), ON_CPU.view(expected), height, width, top, left, last)
-        _C.interp_argmax(on_device(scores), on_device(found), height, width, top, left, last)
+        _C.interp_argmax(ON_CPU.view(scores), ON_CPU.view(expected), height, width, top, left, last, 0, corners)
+        _C.interp_argmax(on_device(scores), on_device(found), height, width, top, left, last, 0, corners)
         assert torch.equal(found, expected)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("case", CASES)
-def test_interp_softmax(case: tuple, dtype: torch.dtype) -> None:
+@pytest.mark.parametrize("corners", [True, False])
+def test_interp_softmax(case: tuple, dtype: torch.dtype, corners: bool) -> None:
     shape, (height, width), (top, left, rows, columns) = case
     wide = torch.float64 if dtype == torch.float64 else torch.float32
     for scores in (scores_of(shape, dtype, 1), scores_of((*shape[:2], shape[3], shape[2]), dtype, 2).transpose(2, 3)):
         expected, found = (torch.full((*shape[:2], rows, columns), 77.0, dtype=wide) for _ in range(2))
-        _C.interp_softmax(ON_CPU.view(scores), ON_CPU.view(expected), height, width, top, left)
-        _C.interp_softmax(on_device(scores), on_device(found), height, width, top, left)
+        _C.interp_softmax(ON_CPU.view(scores), ON_CPU.view(expected), height, width, top, left, 0, corners)
+        _C.interp_softmax(on_device(scores), on_device(found), height, width, top, left, 0, corners)
         np.testing.assert_array_equal(found.numpy(), expected.numpy())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("corners", [True, False])
+def test_interp(case: tuple, dtype: torch.dtype, corners: bool) -> None:
+    shape, size, _ = case
+    scores, grad = scores_of(shape, dtype, 1).nan_to_num(), torch.randn((*shape[:2], *size)).to(dtype)
+    expected, found = (torch.full(grad.shape, 77.0, dtype=dtype) for _ in range(2))
+    _C.interp_forward(ON_CPU.view(scores), ON_CPU.view(expected), 0, 0, 0, corners)
+    _C.interp_forward(on_device(scores), on_device(found), 0, 0, 0, corners)
+    assert torch.equal(found, expected)
+    expected, found = (torch.full(shape, 77.0, dtype=dtype) for _ in range(2))
+    _C.interp_backward(ON_CPU.view(grad), ON_CPU.view(expected), 0, 0, 0, corners)
+    _C.interp_backward(on_device(grad), on_device(found), 0, 0, 0, corners)
+    # The sums have another order.
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-4)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch.autograd import gradcheck, gradgradcheck
 
 from deeplab_caffe import reference
@@ -17,6 +18,15 @@ def test_by_hand(device: str, dtype: torch.dtype) -> None:
     assert torch.equal(interp(expected, shrink_factor=2), x)
     assert torch.equal(interp(x, height=1, width=1), x[:, :, :1, :1])
     assert torch.equal(interp(expected, height=2, width=2, pad_beg=-1), expected[:, :, 1:, 1:])
+
+
+def test_edges_on_edges_by_hand(device: str, dtype: torch.dtype) -> None:
+    x = torch.tensor([[[[0.0, 4.0]]]], dtype=dtype, device=device)
+    expected = torch.tensor([[[[0.0, 1.0, 3.0, 4.0]]]], dtype=dtype, device=device)
+    assert torch.equal(interp(x, height=1, width=4, align_corners=False), expected)
+    assert torch.equal(interp(expected, height=1, width=2, align_corners=False), x + expected.new_tensor([0.5, -0.5]))
+    assert interp(x, height=1, width=1, align_corners=False).item() == 2
+    assert torch.equal(interp(expected, height=1, width=2, pad_beg=0, align_corners=True), x)
 
 
 @pytest.mark.parametrize(
@@ -45,23 +55,44 @@ SIZES = [
 ]
 
 
+@pytest.mark.parametrize("corners", [True, False])
 @pytest.mark.parametrize("case", SIZES)
-def test_against_slow_reference(case: tuple, device: str, dtype: torch.dtype, generator: torch.Generator) -> None:
+def test_against_slow_reference(
+    case: tuple, corners: bool, device: str, dtype: torch.dtype, generator: torch.Generator
+) -> None:
     shape, height, width, pad_beg, pad_end = case
     x = torch.randn(shape, generator=generator, dtype=dtype)
-    actual = interp(x.to(device), height=height, width=width, pad_beg=pad_beg, pad_end=pad_end).cpu()
-    expected = torch.from_numpy(reference.interp(x.numpy(), height, width, pad_beg, pad_end))
+    ways = {"height": height, "width": width, "pad_beg": pad_beg, "pad_end": pad_end, "align_corners": corners}
+    actual = interp(x.to(device), **ways).cpu()
+    expected = torch.from_numpy(reference.interp(x.numpy(), height, width, pad_beg, pad_end, corners))
     # The ratio is held in float whatever the dtype, as in the original.
     torch.testing.assert_close(actual.double(), expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("corners", [True, False])
+@pytest.mark.parametrize(
+    "size", [(5, 7, 9, 13), (9, 8, 4, 3), (1, 1, 5, 6), (4, 6, 1, 1), (33, 65, 513, 500), (6, 6, 6, 6)]
+)
+def test_against_torch(size: tuple, corners: bool, device: str, generator: torch.Generator) -> None:
+    x = torch.randn((1, 2, *size[:2]), generator=generator).to(device).requires_grad_()
+    twin = x.detach().clone().requires_grad_()
+    found = interp(x, height=size[2], width=size[3], align_corners=corners)
+    expected = F.interpolate(twin, size[2:], mode="bilinear", align_corners=corners)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=2e-5)
+    grad = torch.randn(found.shape, generator=generator).to(device)
+    found.backward(grad)
+    expected.backward(grad)
+    torch.testing.assert_close(x.grad, twin.grad, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("corners", [True, False])
 @pytest.mark.parametrize("case", SIZES)
-def test_backward_is_the_adjoint(case: tuple, device: str, generator: torch.Generator) -> None:
+def test_backward_is_the_adjoint(case: tuple, corners: bool, device: str, generator: torch.Generator) -> None:
     shape, height, width, pad_beg, pad_end = case
     x = torch.randn(shape, generator=generator, dtype=torch.float64).to(device)
     y = torch.randn((*shape[:2], height, width), generator=generator, dtype=torch.float64).to(device)
-    forward = (_interp(x, height, width, pad_beg, pad_end) * y).sum()
-    backward = (_interp_backward(y, shape[2], shape[3], pad_beg, pad_end) * x).sum()
+    forward = (_interp(x, height, width, pad_beg, pad_end, corners) * y).sum()
+    backward = (_interp_backward(y, shape[2], shape[3], pad_beg, pad_end, corners) * x).sum()
     torch.testing.assert_close(forward, backward, rtol=1e-12, atol=1e-12)
 
 
@@ -97,8 +128,10 @@ def test_bit_equal_from_run_to_run_and_for_any_number_of_threads(device: str, ge
         assert torch.equal(backward, results[0][1])
 
 
+@pytest.mark.parametrize("corners", [True, False])
 @pytest.mark.parametrize("ways", [{"zoom_factor": 3}, {"shrink_factor": 2}, {"height": 3, "width": 8, "pad_end": -1}])
-def test_gradcheck(ways: dict, device: str, generator: torch.Generator) -> None:
+def test_gradcheck(ways: dict, corners: bool, device: str, generator: torch.Generator) -> None:
+    ways = {**ways, "align_corners": corners}
     x = torch.randn((2, 2, 5, 4), generator=generator, dtype=torch.float64).to(device).requires_grad_()
     assert gradcheck(lambda t: interp(t, **ways), (x,))
     assert gradgradcheck(lambda t: interp(t, **ways), (x,))
@@ -108,6 +141,8 @@ def test_opcheck(device: str) -> None:
     x = torch.randn(1, 2, 4, 5, device=device, requires_grad=True)
     torch.library.opcheck(_interp.torch, (x, 7, 9, 0, 0))
     torch.library.opcheck(_interp_backward.torch, (x, 3, 2, 0, 0))
+    torch.library.opcheck(_interp.torch, (x, 7, 9, 0, -1, False))
+    torch.library.opcheck(_interp_backward.torch, (x, 6, 7, -1, 0, False))
 
 
 @pytest.mark.parametrize(

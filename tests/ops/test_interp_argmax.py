@@ -78,6 +78,18 @@ SIZES = [
 
 @pytest.mark.parametrize(("shape", "size"), SIZES)
 @pytest.mark.parametrize("kind", ["noise", "areas", "ties"])
+def test_edges_on_edges(shape: tuple, size: tuple, kind: str, device: str, generator: torch.Generator) -> None:
+    scores = torch.randn(shape, generator=generator) if kind == "noise" else blobs(shape, generator)
+    scores = (scores.round() if kind == "ties" else scores).to(device)
+    full = interp(scores, height=size[0], width=size[1], align_corners=False)
+    expected = argmax_labels(full, ties="last")
+    assert torch.equal(interp_argmax(scores, *size, align_corners=False), expected)
+    part = {"crop": (1, size[1]), "origin": (size[0] - 1, 0)}
+    assert torch.equal(interp_argmax(scores, *size, align_corners=False, **part), expected[:, -1:])
+
+
+@pytest.mark.parametrize(("shape", "size"), SIZES)
+@pytest.mark.parametrize("kind", ["noise", "areas", "ties"])
 @pytest.mark.parametrize("ties", ["first", "last"])
 def test_the_bits_of_interp_then_argmax(
     shape: tuple, size: tuple, kind: str, ties: str, device: str, dtype: torch.dtype, generator: torch.Generator
@@ -176,6 +188,7 @@ def test_not_differentiable(device: str) -> None:
 def test_opcheck(device: str) -> None:
     scores = torch.randn(1, 3, 4, 5, device=device)
     torch.library.opcheck(_interp_argmax.torch, (scores, 25, 33, 1, 2, 20, 30, True, torch.uint8))
+    torch.library.opcheck(_interp_argmax.torch, (scores, 25, 33, 1, 2, 20, 30, True, torch.uint8, False))
 
 
 @pytest.mark.parametrize(

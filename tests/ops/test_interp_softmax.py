@@ -42,6 +42,16 @@ def test_by_hand(device: str, dtype: torch.dtype) -> None:
     assert torch.equal(interp_softmax(scores[:, :1], 3, 3).unique().cpu(), torch.ones(1, dtype=dtype))
 
 
+def test_edges_on_edges(device: str, dtype: torch.dtype, generator: torch.Generator) -> None:
+    for shape, size in (((2, 4, 6, 7), (41, 49)), ((1, 40, 5, 6), (33, 41)), ((1, 3, 33, 35), (5, 6))):
+        scores = torch.randn(shape, generator=generator).to(device, dtype)
+        full = interp(scores, height=size[0], width=size[1], align_corners=False)
+        found = interp_softmax(scores, *size, align_corners=False)
+        torch.testing.assert_close(found.double(), torch.softmax(full.double(), 1), rtol=0, atol=ABSOLUTE[dtype])
+        part = interp_softmax(scores, *size, crop=(2, 3), origin=(1, 2), align_corners=False)
+        assert torch.equal(part, found[:, :, 1:3, 2:5])
+
+
 @pytest.mark.parametrize(
     ("shape", "size"),
     [
@@ -172,6 +182,7 @@ def test_opcheck(device: str) -> None:
     for dtype in (torch.float32, torch.float64, torch.bfloat16):
         scores = torch.randn(1, 3, 4, 5, device=device).to(dtype)
         torch.library.opcheck(_interp_softmax.torch, (scores, 25, 33, 1, 2, 20, 30))
+        torch.library.opcheck(_interp_softmax.torch, (scores, 25, 33, 1, 2, 20, 30, False))
 
 
 @pytest.mark.parametrize(

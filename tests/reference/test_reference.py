@@ -31,6 +31,9 @@ def test_interp() -> None:
     assert reference.interp(x, 1, 1).item() == 0
     assert reference.interp(reference.interp(x, 3, 3), 2, 2, pad_beg=-1)[0, 0].tolist() == [[3, 4], [5, 6]]
     assert reference.interp(x[..., :1], 2, 3)[0, 0].tolist() == [[0, 0, 0], [4, 4, 4]]
+    row = np.array([[[[0.0, 4.0]]]])
+    assert reference.interp(row, 1, 4, align_corners=False).ravel().tolist() == [0, 1, 3, 4]
+    assert reference.interp(row, 1, 1, align_corners=False).ravel().tolist() == [2]
 
 
 def test_interp_argmax_and_softmax() -> None:

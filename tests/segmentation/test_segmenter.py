@@ -12,6 +12,7 @@ from deeplab_caffe.arrays.devices import resolve_device
 from deeplab_caffe.arrays.memory import available_memory
 from deeplab_caffe.data import load_image
 from deeplab_caffe.data.colormap import CAMVID_CLASSES, CAMVID_COLORMAP
+from deeplab_caffe.data.sources.transform import image_to_blob
 from deeplab_caffe.zoo.default import DEFAULT_MODEL, DEMO_PHOTO
 
 TOY = """
@@ -196,6 +197,8 @@ ENDS = {
     + 'layers { name: "p" type: PADDING bottom: "f" top: "g" padding_param { pad_beg: 1 pad_end: -1 } }',
     "layer behind": ZOOMED + 'layers { name: "a" type: ABSVAL bottom: "f" top: "f" }',
     "another reader": ZOOMED + 'layers { name: "a" type: ABSVAL bottom: "f" top: "a" }',
+    "input's size": STRIDED
+    + 'layers { name: "i" type: INTERP bottom: "s" bottom: "data" top: "f" interp_param { align_corners: false } } ',
     "wrong zoom": ZOOMED.replace("zoom_factor: 8", "zoom_factor: 3"),
 }
 
@@ -210,7 +213,7 @@ def ends_with(name: str, **options: object) -> dc.Segmenter:
 
 BLOBS = {"another reader": "f"}
 # Rows that a crop behind the INTERP layer takes off at the top.
-FOUND = {"zoom": 0, "wrong zoom": 0, "crop behind": 7, "crop inside": 0, "another reader": 0}
+FOUND = {"zoom": 0, "input's size": 0, "wrong zoom": 0, "crop behind": 7, "crop inside": 0, "another reader": 0}
 
 
 @pytest.mark.parametrize("name", ENDS)
@@ -448,3 +451,42 @@ def test_what_black_and_white_are(photo: np.ndarray) -> None:
         toy_segmenter()(image // 200)
     with pytest.raises(dc.CRFError, match="image_range must be"):
         toy_segmenter(image_range=1)
+
+
+@pytest.mark.parametrize("optimize", [True, False])
+def test_the_mean_is_what_the_net_says(optimize: bool) -> None:
+    text = 'layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 dim: 4 dim: 4 } } '
+    text += "transform_param { mean_value: 10 mean_value: 20 mean_value: 30 } }"
+    text += 'layer { name: "p" type: "Power" bottom: "data" top: "p" power_param { scale: 2 } }'
+    image = np.zeros((5, 6, 3), np.uint8)
+    net = proto.parse_net(text)
+    for seg in (dc.Segmenter(net, device="cpu", optimize=optimize), dc.Segmenter(dc.Net(net).optimize())):
+        assert seg.mean == (10, 20, 30)
+        assert seg.scores(image)[:, 0, 0].tolist() == [-20, -40, -60]
+    assert dc.Segmenter(net, device="cpu", mean=(1, 2, 3)).scores(image)[:, 0, 0].tolist() == [-2, -4, -6]
+    assert dc.Net(net).optimize().label_images(image[None]).unique().tolist() == [0]
+
+
+def test_a_residual_block_is_run_layer_by_layer_with_all_that_is_fused_to_it() -> None:
+    """BatchNorm, Scale and the sum go with the convolution before them in the graph that a segmenter runs."""
+    text = """input: "data" input_shape { dim: 1 dim: 3 dim: 9 dim: 9 }
+      layer { name: "a" type: "Convolution" bottom: "data" top: "a" convolution_param { num_output: 4 kernel_size: 1 } }
+      layer { name: "b" type: "Convolution" bottom: "a" top: "b"
+        convolution_param { num_output: 4 kernel_size: 3 pad: 1 bias_term: false } }
+      layer { name: "bn" type: "BatchNorm" bottom: "b" top: "b" }
+      layer { name: "scale" type: "Scale" bottom: "b" top: "b" scale_param { bias_term: true } }
+      layer { name: "sum" type: "Eltwise" bottom: "a" bottom: "b" top: "sum" }
+      layer { name: "relu" type: "ReLU" bottom: "sum" top: "sum" }
+      layer { name: "scores" type: "Convolution" bottom: "sum" top: "scores"
+        convolution_param { num_output: 2 kernel_size: 1 } }"""
+    net = dc.Net(proto.parse_net(text), None, "TEST", seed=1)
+    torch.manual_seed(0)
+    for layer in net.layers:
+        for blob in layer.blobs:
+            blob.data.copy_(torch.rand_like(blob) + 0.5)
+    image = np.random.default_rng(0).integers(0, 256, (9, 9, 3), np.uint8)
+    found = dc.Segmenter(net, optimize=False).segment(image).scores
+    blob = torch.from_numpy(image_to_blob(image))
+    with torch.no_grad():
+        expected = net(blob)[0].numpy()
+    np.testing.assert_allclose(found, expected, rtol=1e-5)

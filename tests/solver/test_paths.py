@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from deeplab_caffe.errors import PrototxtError
 from deeplab_caffe.solver import Solver, read_config
 from deeplab_caffe.solver.paths import found
 
@@ -61,6 +62,27 @@ def test_weights_in_a_folder_with_a_comma(tmp_path: Path) -> None:
     (home / "solver.prototxt").write_text(text.replace("VALUE", "1") + 'weights: "w.caffemodel"')
     loaded = Solver(home / "solver.prototxt")
     assert loaded.net.state_dict()["ip.weight"].tolist() == [[7.0, 7.0, 7.0]]
+
+
+def test_a_net_that_the_run_script_has_not_filled_is_the_template_beside_the_solver(folder: Path) -> None:
+    (folder / "solver.prototxt").write_text('train_net: "${EXP}/config/net/train_${SET}.prototxt"')
+    (folder / "train.prototxt").write_text(NET.replace("list.txt", "${SET}.txt"))
+    variables = {"EXP": "voc12", "SET": "list"}
+    config = read_config(folder / "solver.prototxt", variables)
+    assert config.param.train_net == str(folder / "train.prototxt")
+    assert config.train_net.layer[0].image_data_param.source == str(folder / "list.txt")
+
+    filled = Path("voc12/config/net/train_list.prototxt")
+    filled.parent.mkdir(parents=True)
+    filled.write_text(NET)
+    assert read_config(folder / "solver.prototxt", variables).param.train_net == str(filled)
+
+
+def test_only_a_net_of_that_folder_has_a_template(folder: Path) -> None:
+    (folder / "solver.prototxt").write_text('train_net: "train_list.prototxt"')
+    (folder / "train.prototxt").write_text(NET)
+    with pytest.raises(PrototxtError, match="train_list.prototxt"):
+        read_config(folder / "solver.prototxt")
 
 
 def test_the_working_directory_goes_first(folder: Path) -> None:

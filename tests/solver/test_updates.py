@@ -268,6 +268,30 @@ def test_a_change_of_shared_memory_is_counted_for_both() -> None:
     assert net.by_name["b"].weight._version > before
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "rate", "decay"),
+    [
+        ("", "", 1, 1),
+        ("lr_mult: 3", "", 3, 1),
+        ("", "lr_mult: 3 decay_mult: 0", 3, 0),
+        ("lr_mult: 2", "lr_mult: 2", 2, 1),
+    ],
+)
+def test_what_one_of_the_sharers_says_counts_for_all(first: str, second: str, rate: float, decay: float) -> None:
+    """DeepLab v2's (net.cpp, AppendParam); the first layer, whose top nothing reads, is not below the loss."""
+    text = (
+        'input: "x" input_shape { dim: 1 dim: 2 dim: 1 dim: 1 } input: "z" input_shape { dim: 1 dim: 2 dim: 1 dim: 1 }'
+    )
+    for name, param in (("a", first), ("b", second)):
+        text += f"""
+            layer {{ name: "{name}" type: "Convolution" bottom: "x" top: "{name}" param {{ name: "w" {param} }}
+              convolution_param {{ num_output: 2 kernel_size: 1 bias_term: false }} }}
+        """
+    text += 'layer { name: "loss" type: "EuclideanLoss" bottom: "b" bottom: "z" top: "loss" }'
+    (blob,) = collect_parameters(Net(parse_net(text), phase="TRAIN"))
+    assert (blob.lr_mult, blob.decay_mult, blob.parameter.requires_grad) == (rate, decay, True)
+
+
 def test_only_what_a_loss_depends_on_gets_a_gradient() -> None:
     net = Net(
         parse_net(

@@ -184,6 +184,42 @@ def test_a_known_checksum_is_checked_at_once(host: Host, tmp_path: Path) -> None
     assert fetch(model(host.url, sha256=hashlib.sha256(CONTENT).hexdigest()), cache=tmp_path).is_file()
 
 
+def test_how_a_checksum_begins_is_checked_at_once_and_later_all_of_it(host: Host, tmp_path: Path) -> None:
+    """As torchvision's names tell it."""
+    digits = hashlib.sha256(CONTENT).hexdigest()[:8]
+    with pytest.raises(DownloadError, match="should begin with 00000000: another file"):
+        fetch(model(host.url, sha256="0" * 8), cache=tmp_path)
+    known = model(host.url, sha256=digits)
+    path = fetch(known, cache=tmp_path)
+    assert json.loads(lock_file(path).read_text())["sha256"].startswith(digits)
+    path.write_bytes(CONTENT + b"more")
+    with pytest.raises(DownloadError, match="has changed"):
+        fetch(known, cache=tmp_path)
+    lock_file(path).unlink()
+    with pytest.raises(DownloadError, match=f"recorded was {digits}"):
+        fetch(known, cache=tmp_path)
+
+
+def test_a_state_dict_is_known_by_its_checksum_alone(host: Host, tmp_path: Path) -> None:
+    host.content = b"PK no caffemodel"
+    digits = hashlib.sha256(host.content).hexdigest()[:8]
+    known = replace(model(), file=RemoteFile(f"v3-{digits}.pth", (host.url,), digits))
+    assert fetch(known, cache=tmp_path).read_bytes() == host.content
+
+
+def test_an_archive_of_several_caffemodels(host: Host, tmp_path: Path) -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("a/train2.caffemodel", weights(5, 2))
+        archive.writestr(f"a/{FILE}", CONTENT)
+    host.content = packed.getvalue()
+    url = host.url + ".zip"
+    assert fetch(model(url), cache=tmp_path / "one").read_bytes() == CONTENT
+    other = replace(model(), file=RemoteFile("init.caffemodel", (url,)))
+    with pytest.raises(DownloadError, match=r"holds a/train2.caffemodel, a/w.caffemodel: .* the only init.caffemodel"):
+        fetch(other, cache=tmp_path / "two")
+
+
 def test_a_file_without_a_lock_is_fetched_again(host: Host, tmp_path: Path) -> None:
     path = tmp_path / "w" / FILE
     path.parent.mkdir()

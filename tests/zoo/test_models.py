@@ -8,7 +8,11 @@ import pytest
 
 from deeplab_caffe.crf.presets import find_preset
 from deeplab_caffe.errors import DeepLabCaffeError
-from deeplab_caffe.zoo import BASES, INIT_WEIGHTS, MODELS, NETWORKS, Model, find_model, prototxt_path
+from deeplab_caffe.zoo import BASES, INIT_WEIGHTS, LATER_NETWORKS, MODELS, NETWORKS, Model, find_model, prototxt_path
+from deeplab_caffe.zoo.models_later import LATER_MODELS
+from deeplab_caffe.zoo.models_v1 import V1_MODELS
+from tests.zoo import FIRST_BASES
+from tests.zoo.test_later_networks import PARAMETERS as LATER_PARAMETERS
 from tests.zoo.test_prototxt import PARAMETERS
 
 ALL = (*MODELS, *INIT_WEIGHTS)
@@ -16,13 +20,27 @@ ALL = (*MODELS, *INIT_WEIGHTS)
 
 def test_names_are_unique_and_every_network_has_a_model() -> None:
     assert len({model.name for model in ALL}) == len(ALL)
-    assert {model.network for model in MODELS} == {*NETWORKS, *BASES} - {"deeplab_pool3"}
+    first = {*NETWORKS, *FIRST_BASES} - {"deeplab_pool3"}
+    assert {model.network for model in V1_MODELS} == first
+
+
+@pytest.mark.parametrize("model", V1_MODELS, ids=lambda model: model.name)
+def test_the_networks_of_v1(model: Model) -> None:
+    assert prototxt_path(model.network).is_file()
+    assert model.parameters == PARAMETERS[BASES.get(model.network, model.network)]
+
+
+def test_the_networks_after_v1() -> None:
+    found = {model.network: model for model in LATER_MODELS}
+    later = {*LATER_NETWORKS, *BASES} - {*FIRST_BASES}
+    assert later <= {*found}
+    # torchvision counts neither BatchNorm's statistics nor as this package does.
+    for network in later - {"deeplab_v3_resnet50", "deeplab_v3_resnet101"}:
+        assert found[network].parameters == LATER_PARAMETERS[BASES.get(network, network)]
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
 def test_every_entry_refers_to_what_exists(model: Model) -> None:
-    assert prototxt_path(model.network).is_file()
-    assert model.parameters == PARAMETERS[BASES.get(model.network, model.network)]
     assert model.crf is None or find_preset(model.crf)
     assert model.init is None or find_model(model.init)
     assert all(score.source and (score.dcnn or score.crf) for score in model.scores)
@@ -41,6 +59,26 @@ def test_the_papers_numbers() -> None:
 @pytest.mark.parametrize("name", ["deeplab_msc", "DeepLab-MSc", "vgg128_ms_pool3", "DEEPLAB-MSC"])
 def test_a_model_is_found_by_any_of_its_names(name: str) -> None:
     assert find_model(name).name == "deeplab_msc"
+
+
+def test_deeplab_v2_and_after() -> None:
+    resnet = find_model("DeepLab-ASPP-ResNet101")
+    assert (resnet.score("val").dcnn, resnet.score("val").crf, resnet.score("test").crf) == (76.35, 77.69, 79.7)
+    assert (resnet.parameters, resnet.towers) == (44_153_980, 3)
+    assert not resnet.saw_val
+    assert any("76.42 to 76.46" in note and "90.89" in note for note in resnet.notes)
+    vgg = find_model("deeplab_aspp_vgg16")
+    assert (vgg.score("val").dcnn, vgg.score("val").crf, vgg.parameters) == (68.96, 71.57, 37_877_652)
+    # ResNet-101 without three of its four heads.
+    assert find_model("deeplab_largefov_resnet101").parameters == 44_153_980 - 3 * (2048 * 9 * 21 + 21)
+    # Numbers that nobody read in the paper are not printed; what torchvision measured is not on VOC's val.
+    assert find_model("deeplab_dt_edgenet").scores == ()
+    assert find_model("deeplab_v3_resnet101").score("val") is None
+    assert find_model("deeplab_v3_resnet50").file.sha256 == "cd0a2569"
+    for name in ("deeplab_v3_resnet50", "deeplab_v3_resnet101"):
+        file = find_model(name).file
+        assert file.name.endswith(f"-{file.sha256}.pth")
+        assert file.urls[0].endswith(file.name)
 
 
 def test_unknown_names_list_the_nearest() -> None:

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 import deeplab_caffe as dc
 from deeplab_caffe import proto
 from deeplab_caffe.errors import PrototxtError
 from deeplab_caffe.proto import caffe_pb2
-from deeplab_caffe.zoo.paths import BASES, KINDS, NETWORKS, prototxt_path
+from deeplab_caffe.zoo.paths import KINDS, NETWORKS, prototxt_path
+from tests.zoo import FIRST_BASES as BASES
 
 # Chen et al. 2015, Table 2, in millions with 21 classes: 20.5, 65.1 (both 4x4 networks) and 134.3. The MSc networks
 # add, for the image and poolings of 64, 128, 256 and 512 channels, filters of 3x3 and 1x1 and scores.
@@ -37,37 +37,6 @@ def score_layer(name: str) -> str:
 
 def output(name: str) -> str:
     return "fc_fusion" if "msc" in name else "fc8_crop" if name == "deeplab" else "fc8_interp"
-
-
-@pytest.fixture
-def variables(tmp_path: Path) -> dict[str, str]:
-    """Values for all templates, with a list of one image of 40 x 30 and its label map behind them."""
-    lists = tmp_path / "exper" / "voc12" / "list"
-    lists.mkdir(parents=True)
-    Image.fromarray(np.full((30, 40, 3), 128, np.uint8)).save(tmp_path / "a.png")
-    Image.fromarray(np.full((30, 40), 3, np.uint8)).save(tmp_path / "a_labels.png")
-    for name in ("train_aug", "val"):
-        (lists / f"{name}.txt").write_text("/a.png /a_labels.png\n")
-        (lists / f"{name}_id.txt").write_text("a\n")
-    return {
-        "EXP": "voc12",
-        "NET_ID": "net",
-        "DATA_ROOT": str(tmp_path),
-        "TRAIN_SET": "train_aug",
-        "TEST_SET": "val",
-        "NUM_LABELS": "21",
-        "TRAIN_SET_STRONG": "train_aug",
-        "TRAIN_SET_WEAK": "val",
-        "BG_BIAS": "1",
-        "FG_BIAS": "2",
-        "FEATURE_DIR": str(tmp_path / "features"),
-    }
-
-
-@pytest.fixture
-def in_exper(tmp_path: Path, variables: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """The released scripts run from the folder that holds ``voc12/``."""
-    monkeypatch.chdir(tmp_path / "exper")
 
 
 def build(name: str, kind: str, variables: dict[str, str], phase: str, **edits: int) -> dc.Net:

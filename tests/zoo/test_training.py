@@ -13,7 +13,8 @@ import deeplab_caffe as dc
 from deeplab_caffe import proto
 from deeplab_caffe.proto import caffe_pb2
 from deeplab_caffe.solver import Solver
-from deeplab_caffe.zoo.paths import BASES, NETWORKS, prototxt_path
+from deeplab_caffe.zoo.paths import NETWORKS, prototxt_path
+from tests.zoo import FIRST_BASES as BASES
 
 NARROWER = 32
 VARIABLES = {

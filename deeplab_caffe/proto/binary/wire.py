@@ -62,6 +62,9 @@ def read_varint(buffer: memoryview, position: int, end: int) -> tuple[int, int]:
     Raises:
         WireError: it runs past ``end`` or is longer than 10 bytes or 64 bits.
     """
+    # Most are one byte: a net of a thousand layers has forty thousand of them.
+    if position < end and (value := buffer[position]) < 0x80:
+        return value, position + 1
     value = 0
     for i in range(_MAX_VARINT_BYTES):
         if position + i >= end:

@@ -49,16 +49,17 @@ def write_caffemodel(
         diffs: gradients to go with ``blobs``, of the same shapes.
         dialect: ``"v1"``: the V1 layout of DeepLab v1; ``"v2"``, ``"merge"`` or ``"bvlc"``: the V2 layout with the
             numbers of DeepLab v2's release, of its merge with BVLC Caffe, or of BVLC Caffe. None: the net's own,
-            ``"v1"`` or ``"v2"``.
+            ``"v1"`` or ``"v2"``, and with the options that only this package has, such as Interp's ``align_corners``,
+            which those programs pass over.
 
     Raises:
         CaffeModelError: the file cannot be written, an array cannot be a blob, or the net has what the dialect cannot
             hold (it names layer and field). Nothing is left behind.
     """
     blobs, diffs = blobs or {}, diffs or {}
-    dialect = dialect or dialect_of(net).name
+    options, dialect = dialect is None, dialect or dialect_of(net).name
     if not (net.layers and dialect == "v1"):
-        net = to_dialect(upgrade_net(net), dialect, os.fspath(path))
+        net = to_dialect(upgrade_net(net), dialect, os.fspath(path), options=options)
     field = net.DESCRIPTOR.fields_by_name["layers" if dialect == "v1" else "layer"]
     layers = getattr(net, field.name)
     unknown = (set(blobs) | set(diffs)) - {layer.name for layer in layers}

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cache
 
-from deeplab_caffe.proto.schema.tables import EnumRow, FieldRow, Schema, enum_table, field_table
+from deeplab_caffe.proto.schema.tables import OPTIONS, EnumRow, FieldRow, Schema, enum_table, field_table
 
 # Fields of the inner form from here on are DeepLab v1's own, or this package's.
 OWN_NUMBERS_FROM = 1000
@@ -35,6 +35,8 @@ _V1_TYPES = {
 
 # Which behaviour the net is to have; see :mod:`deeplab_caffe.proto.dialect`. It travels with the message.
 _DIALECT = FieldRow("NetParameter", "dialect", OWN_NUMBERS_FROM, "optional", "string", "", False)
+# What its image has had subtracted, B, G and R: mean_value of the Input layer's transform_param.
+_MEAN_VALUE = FieldRow("NetParameter", "mean_value", OWN_NUMBERS_FROM + 2, "repeated", "float", "", False)
 # The name of the Input layer that each of the net's inputs was; "input" is BVLC's where the net had ``input`` fields.
 _INPUT_LAYER = FieldRow("NetParameter", "input_layer", OWN_NUMBERS_FROM + 1, "repeated", "string", "", False)
 # BVLC's number for it, 42, is DeepLab v1's for seg_accuracy_param.
@@ -70,7 +72,8 @@ def _fields() -> list[FieldRow]:
     taken = {key for key in rows if key[0] != "V1LayerParameter"}
     base = [replace(rows[key], number=_MOVED.get(key, rows[key].number)) for key in rows if key in taken]
     messages = {row.message for row in base}
-    fields = [*base, _DIALECT, _INPUT_LAYER]
+    options = [row for row in OPTIONS if (row.message, row.field) not in taken]
+    fields = [*base, _DIALECT, _INPUT_LAYER, _MEAN_VALUE, *options]
     for row in field_table("v1"):
         if (row.message, row.field) not in taken and not (
             row.message == "LayerParameter" and row.field in _SAID_OTHERWISE

@@ -18,6 +18,14 @@ _ENUM_OF_NAME = {name: enum for enum, name in _NAME_OF_ENUM.items()}
 # The layer class is SoftmaxWithLossLayer, yet files of the transition period also say SoftmaxLoss.
 _ENUM_OF_NAME["SoftmaxLoss"] = "SOFTMAX_LOSS"
 _NAME_OF_V0 = {row["v0"]: row["name"] for row in _TABLE if row["v0"]}
+# Layer types of other programs, in small letters, and what does the same here.
+_ELSEWHERE = {
+    "bn": "BatchNorm and Scale",
+    "convolutiondepthwise": "Convolution with a group for each channel",
+    "depthwiseconvolution": "Convolution with a group for each channel",
+    "relu6": "Clip with min: 0 max: 6",
+    "upsample": "Interp and Deconvolution",
+}
 # Longer words are no typos, and comparing them takes memory.
 _LONGEST_NAME = 200
 _ENUM_OF_NUMBER = {row.value: row.name for row in enum_table("v1") if row.enum == "LayerParameter.LayerType"}
@@ -121,6 +129,12 @@ def layer_type_values() -> dict[str, LayerTypeValue]:
 def all_names() -> list[str]:
     """Return the names of all layer types that a Caffe or a DeepLab has; forks have more."""
     return [*(row["name"] for row in _TABLE), "SoftmaxLoss"]
+
+
+def type_elsewhere(name: str) -> str | None:
+    """Return what to take for another program's layer type, or None."""
+    other = _ELSEWHERE.get(name.lower())
+    return f"another program's; Caffe has {other}" if other else None
 
 
 def did_you_mean(word: str, candidates: Iterable[str]) -> str:

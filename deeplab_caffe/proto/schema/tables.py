@@ -75,6 +75,14 @@ def read_table(file_name: str) -> list[dict[str, str]]:
     return list(csv.DictReader(text.splitlines()))
 
 
+# Options that no other program has, and where a dialect lacks it, BVLC's round_mode. Files that this package writes for
+# itself hold them under these numbers, which other programs pass over. They tell nothing of a net's dialect.
+OPTIONS = (
+    FieldRow("InterpParameter", "align_corners", 4001, "optional", "bool", "true", False),
+    FieldRow("PoolingParameter", "round_mode", 13, "optional", "PoolingParameter.RoundMode", "CEIL", False),
+)
+
+
 @cache
 def field_table(dialect: str) -> tuple[FieldRow, ...]:
     """Return the fields of a dialect (``"v1"``, ``"v2"``, ``"merge"`` or ``"bvlc"``), in declaration order."""
@@ -175,3 +183,14 @@ def _file_descriptor(
 def dialect_schema(dialect: str) -> Schema:
     """Return the messages that files of a dialect (``"v1"``, ``"v2"``, ``"merge"`` or ``"bvlc"``) are written in."""
     return Schema(f"deeplab_caffe/caffe_{dialect}.proto", field_table(dialect), enum_table(dialect))
+
+
+@cache
+def own_schema(dialect: str) -> Schema:
+    """Return the messages that this package writes its own files in: a dialect's, with :data:`OPTIONS`."""
+    fields, enums = field_table(dialect), enum_table(dialect)
+    known, types = {(row.message, row.field) for row in fields}, {*_SCALARS, *(row.enum for row in enums)}
+    options = [row for row in OPTIONS if (row.message, row.field) not in known and row.type in types]
+    messages = {row.message for row in fields}
+    fields += tuple(row for row in options if row.message in messages)
+    return Schema(f"deeplab_caffe/caffe_{dialect}.proto", fields, enums)

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from deeplab_caffe.proto.schema.inner import inner_schema
-from deeplab_caffe.proto.schema.names import all_names, did_you_mean
+from deeplab_caffe.proto.schema.names import all_names, did_you_mean, type_elsewhere
 from deeplab_caffe.proto.schema.tables import PACKAGE
 from deeplab_caffe.proto.text.outline import Node
 
 _TYPES = frozenset(all_names())
+# As a layers { } file would write them.
+_BY_ENUM = {name.lower(): name for name in _TYPES}
 _ADVICE = {
     ("LayerParameter", "blobs_lr"): "in the layer { } layout write param { lr_mult: ... }",
     ("LayerParameter", "weight_decay"): "in the layer { } layout write param { decay_mult: ... }",
@@ -83,7 +85,7 @@ def _unknown(tree: Node, message: Any) -> Iterator[Unknown]:
             name = node.value.strip("\"'")
             if name not in _TYPES:
                 text = f"layer type {name} is neither Caffe's nor DeepLab's"
-                yield Unknown(node.line, f"layer type {name}", text, name, _TYPES)
+                yield Unknown(node.line, f"layer type {name}", text, name, _TYPES, type_elsewhere(name))
 
 
 def _unknown_value(node: Node, name: str, enum: Any) -> Iterator[Unknown]:
@@ -95,6 +97,8 @@ def _unknown_value(node: Node, name: str, enum: Any) -> Iterator[Unknown]:
     elif name not in values and not name.lstrip("-")[:1].isdigit():
         if owner == "LayerParameter.LayerType":
             text = f"layer type {name} is not in the V1 layout's catalogue"
-            yield Unknown(node.line, f"layer type {name}", text, name, values)
+            newer = _BY_ENUM.get(name.replace("_", "").lower())
+            advice = None if newer is None else f'{newer} needs the layer {{ }} layout: type: "{newer}"'
+            yield Unknown(node.line, f"layer type {name}", text, name, values, advice)
         else:
             yield Unknown(node.line, f"value {owner} {name}", f"{owner} has no value {name}", name, values)

@@ -11,7 +11,7 @@ from typing import Any
 from deeplab_caffe.errors import CaffeModelError
 from deeplab_caffe.proto import caffe_pb2
 from deeplab_caffe.proto.schema.names import did_you_mean, enum_of_name, v1_names
-from deeplab_caffe.proto.schema.tables import dialect_schema
+from deeplab_caffe.proto.schema.tables import dialect_schema, own_schema
 from deeplab_caffe.proto.text.outline import Outline, Source
 from deeplab_caffe.proto.upgrade.fields import Handler, Handlers, Neutral, copy_fields
 
@@ -37,13 +37,16 @@ class _Target(Source):
         return CaffeModelError(f"cannot be written for {self.into}: {field}{message}", self.path, layer=self.layer)
 
 
-def to_dialect(net: caffe_pb2.NetParameter, dialect: str, path: str = "<NetParameter>") -> Any:
+def to_dialect(
+    net: caffe_pb2.NetParameter, dialect: str, path: str = "<NetParameter>", *, options: bool = False
+) -> Any:
     """Return a net as a message of a dialect's own schema.
 
     Args:
         net: a NetParameter of the inner form.
         dialect: ``"v1"`` (the V1 layout), ``"v2"``, ``"merge"`` or ``"bvlc"``.
         path: the file that it is written to, for messages.
+        options: hold what only this package has, such as Interp's ``align_corners``, too.
 
     Raises:
         CaffeModelError: a layer type or field that is set has no equivalent there; it names the layer and the field.
@@ -53,9 +56,9 @@ def to_dialect(net: caffe_pb2.NetParameter, dialect: str, path: str = "<NetParam
     where = _Target(path, Outline(""), into=TITLES[dialect])
     source = caffe_pb2.NetParameter()
     source.CopyFrom(net)
-    for own in ("dialect", "input_layer"):
+    for own in ("dialect", "input_layer", "mean_value"):
         source.ClearField(own)
-    target = dialect_schema(dialect).new("NetParameter")
+    target = (own_schema if options else dialect_schema)(dialect).new("NetParameter")
     if dialect == "v1":
         copy_fields(source, target, where, _V1_HANDLERS, _V1_NEUTRAL)
     else:
@@ -259,7 +262,6 @@ _V1_NEUTRAL: Neutral = {
     ("DataParameter", "prefetch"): None,
     ("FillerParameter", "variance_norm"): (0,),  # FAN_IN
     ("HDF5DataParameter", "shuffle"): (False,),
-    ("InfogainLossParameter", "axis"): (1, -3),
     ("InnerProductParameter", "axis"): (1, -3),
     ("InnerProductParameter", "transpose"): (False,),
     ("LRNParameter", "engine"): (0, 1),  # DEFAULT, CAFFE

@@ -180,13 +180,19 @@ def _check_dims(dims: Sequence[int], where: Source, *steps: str | int) -> None:
 
 
 def fold_inputs(net: caffe_pb2.NetParameter) -> None:
-    """Turn the Input layers of a net into net inputs, after those that it has. Other layers' parameters in them go."""
+    """Turn the Input layers of a net into net inputs, after those that it has.
+
+    Their ``transform_param``'s ``mean_value``, which Caffe passes over, becomes the net's. Other layers' parameters in
+    them go.
+    """
     layers = _input_layers(net)
     if layers:
         net.input_layer.extend(["input"] * (len(net.input) - len(net.input_layer)))
     for layer in layers:
         shapes = layer.input_param.shape
         net.input_layer.extend([layer.name] * len(layer.top))
+        if not net.mean_value:
+            net.mean_value.extend(layer.transform_param.mean_value)
         for i, top in enumerate(layer.top):
             net.input.append(top)
             net.input_shape.add().CopyFrom(shapes[min(i, len(shapes) - 1)])

@@ -180,6 +180,13 @@ def test_interp_backward_arguments(cupy: FakeCupy) -> None:
     assert (rows[:3], columns[:3]) == ((5, 9, 0.5), (6, 4, pytest.approx(5 / 3)))
 
 
+def test_interp_edges_on_edges_arguments(cupy: FakeCupy) -> None:
+    cupy.look = arguments("P 4q P q i qqff qqff")
+    _C.interp_forward(view((1, 3, 5, 6)), view((1, 3, 10, 3)), 0, 0, align_corners=False)
+    *_, rows, columns = cupy.launched[0][-1]
+    assert (rows, columns) == ((5, 10, 0.5, 0.5), (6, 3, 2, 0.5))
+
+
 def test_im2col_arguments(cupy: FakeCupy) -> None:
     geometry = ([3, 2], [2, 1], [1, 0], [2, 3])
     expected = (9, 4, 3, 1, 2, 2, 8, 5, 2, 0, 1, 3)

@@ -7,7 +7,7 @@ import pytest
 from deeplab_caffe.errors import CaffeModelError
 from deeplab_caffe.proto import parse_net
 from deeplab_caffe.proto.schema.names import enum_of_name, v1_names
-from deeplab_caffe.proto.schema.tables import dialect_schema
+from deeplab_caffe.proto.schema.tables import OPTIONS, dialect_schema, field_table
 from deeplab_caffe.proto.upgrade.downgrade import to_dialect
 
 
@@ -176,3 +176,25 @@ def test_numbers_of_the_dialects():
         assert dialect_schema(dialect).new("NetParameter").FromString(written.SerializeToString()) == written
     with pytest.raises(CaffeModelError, match="dialect must be one of v1, v2, merge, bvlc, got 'v3'"):
         to_dialect(net, "v3")
+
+
+def test_options_of_this_package():
+    text = "interp_param { zoom_factor: 2 align_corners: false }"
+    net = parse_net(v2("Interp", text))
+    assert net.dialect == "v2"
+    for dialect in ("v1", "v2", "merge", "bvlc"):
+        with pytest.raises(CaffeModelError, match="layer 'a': .*(align_corners: false|interp_param) has no equivalent"):
+            to_dialect(net, dialect)
+    assert "align_corners: false" in str(to_dialect(net, "v2", options=True))
+    assert "align_corners: false" in str(to_dialect(net, "v1", options=True))
+    pool = parse_net(v2("Pooling", "pooling_param { kernel_size: 2 round_mode: FLOOR }"))
+    with pytest.raises(CaffeModelError, match="layer 'a': .*round_mode: FLOOR has no equivalent in DeepLab v2"):
+        to_dialect(pool, "v2")
+    assert to_dialect(pool, "v2", options=True).layer[0].pooling_param.round_mode == 1
+
+
+def test_the_numbers_of_options_are_nobody_elses():
+    for row in OPTIONS:
+        for dialect in ("v1", "v2", "merge", "bvlc"):
+            others = [other for other in field_table(dialect) if other.message == row.message]
+            assert row.number not in [other.number for other in others if other.field != row.field]

@@ -1,0 +1,139 @@
+"""torchvision's segmentation networks: from the names of their state_dict to those of our prototxts.
+
+The rules are those of ``torchvision/models/segmentation/deeplabv3.py`` and ``torchvision/models/resnet.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from os import PathLike
+
+import torch
+from torch import Tensor
+
+from deeplab_caffe.errors import ConversionError
+from deeplab_caffe.net import Net
+from deeplab_caffe.net.tensors import some
+
+# What torchvision divides R, G and B by, after 255.
+_STD = (0.229, 0.224, 0.225)
+# Blocks of layer1 to layer4.
+_BLOCKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
+# BatchNorm's buffers and parameters.
+_STATISTICS = ("running_mean", "running_var")
+_AFFINE = ("weight", "bias")
+_HEAD = {
+    "classifier.0.convs.0.0": "aspp_1",
+    "classifier.0.convs.1.0": "aspp_12",
+    "classifier.0.convs.2.0": "aspp_24",
+    "classifier.0.convs.3.0": "aspp_36",
+    "classifier.0.convs.4.1": "aspp_pool",
+    "classifier.0.project.0": "aspp_project",
+    "classifier.1": "head",
+}
+_AUX = {"aux_classifier.0": "aux"}
+
+
+def is_torchvisions(tensors: Mapping[str, Tensor]) -> bool:
+    """Return whether tensors are named as those of torchvision's DeepLab v3 on a ResNet."""
+    return "backbone.conv1.weight" in tensors and any(name.startswith("classifier.0.convs.") for name in tensors)
+
+
+def to_caffe(tensors: Mapping[str, Tensor], net: Net, path: str | PathLike[str]) -> dict[str, Tensor]:
+    """Return the weights of torchvision's ``deeplabv3_resnet50`` or ``deeplabv3_resnet101`` under a net's names.
+
+    The first convolution reads B, G and R, and takes along torchvision's division by 255 and by the standard
+    deviations: its input is BGR minus ``mean_value``, 255 times torchvision's means. A BatchNorm's sums are
+    torchvision's means and variances with weight 1; where the prototxt gives the layer a ``moving_average_fraction`` f,
+    with weight 1 / (1 - f), where the sums of a long training end, so that training goes on as torch's would.
+
+    Args:
+        tensors: torchvision's state_dict.
+        net: the net of ``prototxt/deeplab_v3_resnet50`` or ``deeplab_v3_resnet101``; without its aux head the file's is
+            left out.
+        path: the file, for messages.
+
+    Raises:
+        ConversionError: names are missing or unknown, numbers are longer than float32 or none, or the net has no layer
+            ``fc1_...``.
+    """
+    expected = dict(_layers(tensors, net, path))
+    has_aux = any(layer.name == "aux" for layer in net.layers)
+    dropped = [name for name in tensors if name.endswith(".num_batches_tracked")]
+    if not has_aux:
+        dropped += [name for name in tensors if name.startswith("aux_classifier.")]
+    absent = [name for name in expected if name not in tensors]
+    unknown = [name for name in tensors if name not in expected and name not in dropped]
+    if absent or unknown:
+        parts = [f"has no {some(absent)}"] * bool(absent) + [f"has {some(unknown)}, which it has not"] * bool(unknown)
+        raise ConversionError(f"{path}: is not torchvision's DeepLab v3: {' and '.join(parts)}")
+    for name in expected:
+        if not _is_plain(tensors[name]):
+            raise ConversionError(f"{path}: '{name}' needs plain float32 numbers, got {tensors[name].dtype}")
+    found = {own: tensors[name] for name, own in expected.items()}
+    found["conv1.weight"] = _of_bgr(found["conv1.weight"])
+    for layer in net.layers:
+        if (mean := f"{layer.name}.mean") in found:
+            options = layer.param.batch_norm_param
+            fading = options.moving_average_fraction if options.HasField("moving_average_fraction") else 0.0
+            weight = 1 / (1 - fading) if fading < 1 else 1.0
+            for name in (mean, f"{layer.name}.variance"):
+                found[name] = found[name].float() * weight
+            found[f"{layer.name}.factor"] = torch.tensor([weight])
+    return found
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    short = tensor.dtype in (torch.float32, torch.float16, torch.bfloat16)
+    return short and tensor.layout == torch.strided and not tensor.is_meta
+
+
+def _of_bgr(weight: Tensor) -> Tensor:
+    if weight.shape[1:2] != (3,):
+        return weight
+    scaled: Tensor = weight.double() / (255 * torch.tensor(_STD, dtype=torch.float64))[:, None, None]
+    return scaled.flip(1).float()
+
+
+def _layers(tensors: Mapping[str, Tensor], net: Net, path: str | PathLike[str]) -> Iterator[tuple[str, str]]:
+    """Yield torchvision's name and ours of every tensor that the net needs."""
+    has_aux = any(layer.name == "aux" for layer in net.layers)
+    yield from _conv_bn("backbone.conv1", "backbone.bn1", "conv1", "_conv1")
+    depth = 101 if any(name.startswith("backbone.layer3.6.") for name in tensors) else 50
+    for stage, count in enumerate(_BLOCKS[depth], 2):
+        for index in range(count):
+            torchs, own = f"backbone.layer{stage - 1}.{index}", _block(depth, stage, index)
+            parts = [("downsample.0", "downsample.1", "branch1")] if index == 0 else []
+            parts += [(f"conv{i}", f"bn{i}", f"branch2{letter}") for i, letter in enumerate("abc", 1)]
+            for conv, bn, branch in parts:
+                yield from _conv_bn(f"{torchs}.{conv}", f"{torchs}.{bn}", f"res{own}_{branch}", f"{own}_{branch}")
+    for torchs, own in (_HEAD | _AUX if has_aux else _HEAD).items():
+        stem, _, last = torchs.rpartition(".")
+        yield from _conv_bn(torchs, f"{stem}.{int(last) + 1}", own, f"_{own}")
+    for torchs, own in {"classifier.4": "fc1_", "aux_classifier.4": "fc1_aux_"}.items():
+        if has_aux or own == "fc1_":
+            scores = _scores(net, own, path)
+            yield from ((f"{torchs}.{role}", f"{scores}.{role}") for role in _AFFINE)
+
+
+def _conv_bn(conv: str, bn: str, own: str, norm: str) -> Iterator[tuple[str, str]]:
+    yield f"{conv}.weight", f"{own}.weight"
+    yield from zip((f"{bn}.{each}" for each in _STATISTICS), (f"bn{norm}.mean", f"bn{norm}.variance"), strict=True)
+    yield from ((f"{bn}.{each}", f"scale{norm}.{each}") for each in _AFFINE)
+
+
+def _block(depth: int, stage: int, index: int) -> str:
+    """Return our name of a block: 2a, 2b, ...; in ResNet-101's long stages 3a, 3b1, ..."""
+    numbered = depth == 101 and stage in (3, 4) and index > 0
+    return f"{stage}b{index}" if numbered else f"{stage}{'abcdef'[index]}"
+
+
+def _scores(net: Net, stem: str, path: str | PathLike[str]) -> str:
+    names = [layer.name for layer in net.layers if layer.blobs and layer.name.startswith(stem)]
+    names = [name for name in names if stem != "fc1_" or not name.startswith("fc1_aux_")]
+    if len(names) != 1:
+        raise ConversionError(
+            f"{path}: holds torchvision's DeepLab v3, but net '{net.name}' has no layer {stem}...: give the prototxt "
+            "of deeplab_v3_resnet50 or deeplab_v3_resnet101"
+        )
+    return names[0]

@@ -1,0 +1,112 @@
+"""What a test.prototxt writes of each image: scores, labels or the dense CRF's results, and into which folders."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Literal
+
+from deeplab_caffe import proto
+from deeplab_caffe.experiment.settings import ExperimentError
+from deeplab_caffe.proto import caffe_pb2
+
+# The scores' folder of the releases: of ResNet-101's nets fc1, of VGG-16's fc8.
+_USUAL = ("fc8", "fc1")
+_COMPARED = ("SegAccuracy", "Accuracy", "DenseCRF")
+
+
+@dataclass(frozen=True)
+class WrittenBlob:
+    """What a MatWrite layer writes: its first bottom, a file for each image.
+
+    Attributes:
+        folder: relative to the experiments' folder.
+        kind: ``"crf"``: the marginals, or the labels, of a dense CRF inside the net.
+    """
+
+    folder: str
+    kind: Literal["scores", "labels", "crf"]
+
+    @property
+    def name(self) -> str:
+        """Return the folder's name: fc8, fc1, crf."""
+        return PurePosixPath(self.folder).name
+
+
+def test_net(text: str) -> caffe_pb2.NetParameter:
+    """Return a filled test.prototxt in phase TEST."""
+    return proto.filter_net(proto.parse_net(text), caffe_pb2.TEST)
+
+
+def written_blobs(net: caffe_pb2.NetParameter) -> list[WrittenBlob]:
+    """Return what the MatWrite layers of a net write; the scores that the releases' scripts look for come first."""
+    makers = _makers(net)
+    found = [
+        WrittenBlob(layer.mat_write_param.prefix.rstrip("/"), _kind(layer.bottom[0], makers))
+        for layer in net.layer
+        if layer.type == "MatWrite" and layer.bottom and layer.mat_write_param.prefix.endswith("/")
+    ]
+    return sorted(found, key=lambda blob: (blob.kind != "scores", blob.name not in _USUAL))
+
+
+def written_files(net: caffe_pb2.NetParameter, ids: list[str]) -> dict[str, list[str]]:
+    """Return the files that MatWrite layers write of each image.
+
+    Raises:
+        ExperimentError: none of them, or not a file for each image.
+    """
+    for layer in net.layer:
+        if layer.HasField("image_data_param") and layer.image_data_param.batch_size != 1:
+            raise ExperimentError(f"layer '{layer.name}': test.prototxt needs batch_size 1, a file for each image")
+    layers = [layer for layer in net.layer if layer.HasField("mat_write_param")]
+    if not layers:
+        raise ExperimentError("test.prototxt has no MAT_WRITE layer: it would leave no scores")
+    found: dict[str, list[str]] = {name: [] for name in ids}
+    for layer in layers:
+        param = layer.mat_write_param
+        if param.period != 1 or not param.source:
+            raise ExperimentError(f"layer '{layer.name}': expected a list of ids as source, and period 1")
+        for name in ids:
+            stem = name[: len(name) - param.strip]
+            found[name] += [f"{param.prefix}{stem}_blob_{index}.mat" for index in range(len(layer.bottom))]
+    return found
+
+
+def write_scores(text: str, folder: str, source: str) -> str:
+    """Let a filled test.prototxt write its scores, if it writes nothing: ResNet-101's has that layer as a comment.
+
+    Args:
+        text: the prototxt.
+        folder: of the set's features; the scores go to ``fc1`` or ``fc8`` in it, by their blob's name.
+        source: the list of ids.
+
+    Returns:
+        The text with a MatWrite layer, or as it was: in V1 form, or if nothing says which blob the scores are.
+    """
+    net = test_net(text)
+    if re.search(r"^\s*layers\s*\{", text, re.MULTILINE) or any(layer.type == "MatWrite" for layer in net.layer):
+        return text
+    makers = _makers(net)
+    compared = [layer.bottom[0] for layer in net.layer if layer.type in _COMPARED and layer.bottom]
+    scores = next((blob for blob in compared if _kind(blob, makers) == "scores"), None)
+    if scores is None:
+        return text
+    name = "fc1" if scores.startswith("fc1") else "fc8"
+    param = f'mat_write_param {{ prefix: "{folder}/{name}/" source: "{source}" strip: 0 period: 1 }}'
+    return f'{text.rstrip()}\n\nlayer {{ name: "{name}_mat" type: "MatWrite" bottom: "{scores}"\n  {param} }}\n'
+
+
+def _makers(net: caffe_pb2.NetParameter) -> dict[str, caffe_pb2.LayerParameter]:
+    """Return the layer that makes each blob, past those that work in place."""
+    return {top: layer for layer in net.layer for top in layer.top if top not in layer.bottom}
+
+
+def _kind(blob: str, makers: Mapping[str, caffe_pb2.LayerParameter]) -> Literal["scores", "labels", "crf"]:
+    maker = makers.get(blob)
+    if maker is not None and maker.type == "DenseCRF":
+        return "crf"
+    if maker is not None and maker.type == "ArgMax":
+        return "crf" if _kind(maker.bottom[0], makers) == "crf" else "labels"
+    return "scores"

@@ -1,0 +1,86 @@
+"""The transposed convolution: DECONVOLUTION."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from deeplab_caffe.layers.base import ReceptiveWindow, Shape, register
+from deeplab_caffe.layers.convolution import BaseConvolution
+from deeplab_caffe.layers.geometry import pair
+from deeplab_caffe.ops.im2col import col2im
+
+# torch's transposed convolutions by their number of spatial axes.
+_DECONVOLUTIONS: dict[int, Callable[..., Tensor]] = {
+    1: F.conv_transpose1d,
+    2: F.conv_transpose2d,
+    3: F.conv_transpose3d,
+}
+
+# What the columns may hold.
+_COLUMN_DTYPES = (torch.float32, torch.float64)
+
+
+@register
+class Deconvolution(BaseConvolution):
+    """The gradient of a convolution with respect to its input, as a layer: upsampling (layers/deconv_layer.cpp).
+
+    Parameter blobs: weight (C, O / group, kh, kw), a kernel size for each spatial axis, and, with ``bias_term``, bias
+    (O,). A size n becomes ``stride * (n - 1) + kernel extent - 2 * pad``. Over a plane, engine CAFFE is GEMM and
+    col2im, the original's arithmetic; CUDNN, and DEFAULT, is torch's.
+    """
+
+    TYPE = "Deconvolution"
+    ONNX = "ConvTranspose"
+
+    def weight_shape(self, channels: int) -> Shape:
+        return (channels, self.num_output // self.groups, *self.geometry.kernel)
+
+    @property
+    def input_channels(self) -> int:
+        return self.weight.shape[0]
+
+    def output_sizes(self, shape: Shape) -> Shape:
+        g = self.geometry
+        numbers = zip(shape[len(shape) - g.axes :], g.stride, g.effective_kernel, g.pad, strict=True)
+        sizes = tuple(stride * (size - 1) + extent - 2 * pad for size, stride, extent, pad in numbers)
+        if min(sizes, default=1) < 1:
+            raise self.error(
+                f"bottom {tuple(shape)}: pad {g.pad} leaves nothing of the top: its sizes would be {sizes}"
+            )
+        return sizes
+
+    def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
+        return tuple(self.unfolded(self._deconvolve(self.folded(x)), x) for x in bottoms)
+
+    def _deconvolve(self, x: Tensor) -> Tensor:
+        weight, g = self.torch_geometry()
+        if self.engine == "CAFFE" and g.axes == 2 and x.dtype in _COLUMN_DTYPES:
+            # Image by image, as the original: the columns are as large as the kernel is.
+            top = torch.cat([self._by_columns(image) for image in x.split(1)])
+            return top if self.bias is None else top + self.bias[:, None, None]
+        return _DECONVOLUTIONS[g.axes](x, weight, self.bias, g.stride, g.pad, 0, self.groups, g.hole)
+
+    def _by_columns(self, x: Tensor) -> Tensor:
+        kernel, stride, pad, hole = (pair(numbers) for numbers in self.geometry)
+        matrix = self.weight.reshape(self.groups, x.shape[1] // self.groups, -1).transpose(1, 2)
+        columns = matrix @ x.reshape(-1, self.groups, x.shape[1] // self.groups, x.shape[2] * x.shape[3])
+        columns = columns.reshape(x.shape[0], matrix.shape[0] * matrix.shape[1], *x.shape[2:])
+        return col2im(columns, pair(self.output_sizes(x.shape)), kernel, stride=stride, pad=pad, dilation=hole)
+
+    def receptive_window(self) -> ReceptiveWindow | None:
+        g = self.geometry
+        if g.axes != 2:
+            return None
+        # Pixel o of the top is made of the bottom's from (o + pad - extent + 1) / stride to (o + pad) / stride.
+        reach = [extent - 1 for extent in g.effective_kernel]
+        kernel = [before // stride + 1 for before, stride in zip(reach, g.stride, strict=True)]
+        pad = [(before - p) / stride for before, p, stride in zip(reach, g.pad, g.stride, strict=True)]
+        return ReceptiveWindow((kernel[0], kernel[1]), (1 / g.stride[0], 1 / g.stride[1]), (pad[0], pad[1]))
+
+    def multiply_adds(self, bottom_shapes: list[Shape], top_shapes: list[Shape]) -> int:
+        return sum(math.prod(shape) for shape in bottom_shapes) * self.weight[0].numel()

@@ -1,0 +1,44 @@
+"""torchvision's segmentation networks with random weights: what DeepLab v3's import is compared with."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+
+def torchvisions(depth: int, seed: int = 0) -> nn.Module:
+    """torchvision's deeplabv3 in eval mode; all numbers are random, BatchNorm's too. Skips the test without it."""
+    # torchvision from PyPI is made for torch from PyPI: beside another it has no operators, and misses these two.
+    for name in ("nms", "qnms"):
+        if not hasattr(torch.ops.torchvision, name):
+            try:
+                torch.library.define(
+                    f"torchvision::{name}", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+                )
+            except RuntimeError:
+                continue
+    try:
+        from torchvision.models import segmentation
+    except (ImportError, RuntimeError) as error:
+        pytest.skip(f"torchvision: {error}")
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(seed)
+        make = getattr(segmentation, f"deeplabv3_resnet{depth}")
+        model: nn.Module = make(weights=None, weights_backbone=None, num_classes=21, aux_loss=True).eval()
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                for numbers, low, high in (
+                    (module.running_mean, -0.3, 0.3),
+                    (module.running_var, 0.5, 2.0),
+                    (module.weight.data, 0.5, 1.0),
+                    (module.bias.data, -0.3, 0.3),
+                ):
+                    numbers.uniform_(low, high)
+    return model
+
+
+def normalised(images: Tensor) -> Tensor:
+    """uint8 RGB (N, H, W, 3) as torchvision's networks take it."""
+    mean, std = (torch.tensor(values)[:, None, None] for values in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    return (images.permute(0, 3, 1, 2).float() / 255 - mean) / std
