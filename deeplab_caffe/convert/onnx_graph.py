@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from deeplab_caffe._version import __version__
 from deeplab_caffe.errors import ConversionError
@@ -34,6 +35,7 @@ class Graph:
         self._net = net
         self._nodes: list[Any] = []
         self._initializers: list[Any] = []
+        self._parameters: dict[int, tuple[Tensor, str]] = {}
         self._names: set[str] = set(net.inputs)
         self._current = {name: name for name in net.inputs}
         self._last_writer = {top: step.layer.name for step in net.steps for top in step.tops}
@@ -77,6 +79,14 @@ class Graph:
         unique = self._unique(f"{self._layer}.{name}")
         self._initializers.append(self._onnx.numpy_helper.from_array(np.asarray(value, order="C"), unique))
         return unique
+
+    def parameter(self, role: str, blob: Tensor) -> str:
+        """Add a layer's parameter, once for all layers that share it; return its name."""
+        if id(blob) not in self._parameters:
+            name = self.constant(role, blob.detach().float().cpu().numpy())
+            # The blob is kept with its name: one that a layer computes anew would leave its id to the next.
+            self._parameters[id(blob)] = (blob, name)
+        return self._parameters[id(blob)][1]
 
     def node(self, op: str, inputs: Sequence[str], top: str | None = None, **attributes: Any) -> str:
         """Add a node with one output, named for the blob ``top`` or, in between, after the layer."""

@@ -422,7 +422,7 @@ class Layer(nn.Module):
 
     def onnx_blobs(self, graph: OnnxGraph) -> list[str]:
         """Add the parameter blobs to an ONNX graph; return their names there."""
-        return [graph.constant(role, blob.detach().float().cpu().numpy()) for role, blob in self.named_blobs.items()]
+        return [graph.parameter(role, blob) for role, blob in self.named_blobs.items()]
 
     def extra_repr(self) -> str:
         """Return what ``repr`` says of the layer: its blobs."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
+from torch import Tensor
 
 _END = np.iinfo(np.int64).max
 
@@ -31,6 +32,10 @@ class OnnxGraph(Protocol):
 
     def constant(self, name: str, value: np.ndarray | np.generic) -> str:
         """Add an array of numbers; return its name."""
+        ...
+
+    def parameter(self, role: str, blob: Tensor) -> str:
+        """Add a layer's parameter, once for all layers that share it; return its name."""
         ...
 
     def node(self, op: str, inputs: Sequence[str], top: str | None = None, **attributes: Any) -> str:

@@ -16,7 +16,7 @@ from deeplab_caffe.proto import caffe_pb2
 from deeplab_caffe.zoo import DEFAULT_MODEL, NETWORKS, prototxt_path
 from tests.nets import INTERP, SMALL, build, conv, inputs, layer, noise, relu
 
-pytest.importorskip("onnx", reason="the package onnx is not installed")
+onnx = pytest.importorskip("onnx", reason="the package onnx is not installed")
 onnxruntime = pytest.importorskip("onnxruntime", reason="the package onnxruntime is not installed")
 
 
@@ -64,6 +64,14 @@ def test_every_network_with_narrow_layers(name: str, tmp_path: Path) -> None:
     side = 2 if name == "deeplab" else 1
     assert_same(net, tmp_path, noise(1, 3, 64 + side, 64 + side))
     assert_same(net, tmp_path, noise(2, 3, 72 + side, 48 + side))
+
+
+def test_layers_that_share_a_parameter_share_its_numbers(tmp_path: Path) -> None:
+    shared = "param: 'w' param: 'b'"
+    both = conv("a", "x", more=shared) + conv("b", "x", more=shared)
+    net = build(inputs(x=(1, 2, 5, 5)) + both)
+    assert_same(net, tmp_path, noise(1, 2, 5, 5))
+    assert len(onnx.load(tmp_path / "net.onnx").graph.initializer) == 2
 
 
 # Sizes that divide and that do not; "fixed" where the model is tied to the prototxt's size.
