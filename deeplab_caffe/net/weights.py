@@ -182,7 +182,8 @@ def _match(layer: Layer, source: Sequence[ModelBlob], path: str | PathLike[str])
         if not same_shape and (layer.param.strict_dim or found.count != blob.numel()):
             kind = "the shape" if layer.param.strict_dim else "as many numbers as in"
             raise NetError(
-                f"parameter blob {i} needs {kind} {layer.blob_shape(blob.shape)}, {path} has {found.shape}",
+                f"parameter blob {i} needs {kind} {layer.blob_shape(blob.shape)}, {path} has {found.shape}: to let the "
+                "layer begin anew, as with other classes, give it another name in the prototxt",
                 layer.name,
             )
     return {
