@@ -179,9 +179,13 @@ def _are_tensors(found: Mapping[object, object]) -> bool:
     return bool(found) and all(isinstance(value, Tensor) for value in found.values())
 
 
+_OTHERS = "another program's names: of PyTorch's networks only torchvision's deeplabv3_resnet50 and _resnet101 are read"
 # What torch's tools put around the names of weights.
 _WRAPPERS = {
     "module.": "torch's DataParallel wrote 'module.' before each name: take it off, or save net.module.state_dict()",
+    # The ResNet-101 of kazuto1011/deeplab-pytorch, v2's released weights converted.
+    "base.": _OTHERS,
+    "scale.base.": _OTHERS,
     "_orig_mod.": "torch.compile wrote '_orig_mod.' before each name: take it off, or save the net's own state_dict()",
 }
 _REPARAMETRIZED = re.compile(r"\.(parametrizations\.|\w+_(orig|mask|g|v)$)")
