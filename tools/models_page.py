@@ -19,7 +19,7 @@ PAGE = Path(__file__).resolve().parent.parent / "docs" / "models.md"
 HEAD = """\
 # The models of the papers
 
-Written by `python -m tools.models_page` from `deeplab_caffe/zoo/models.py`; `deeplab-caffe models` prints the same.
+Written by `python -m tools.models_page` from `deeplab_caffe/zoo`; `deeplab-caffe models` prints the same.
 
 Scores are mean IoU in percent on PASCAL VOC 2012 as published, network / with CRF; none was measured here. val: trained
 on train_aug; test: trained on trainval_aug. CRF: bi_w / bi_xy_std / bi_rgb_std; a table below says where they come
