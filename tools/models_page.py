@@ -121,10 +121,7 @@ def page() -> str:
         + NETWORKS
         + _table(("name", "NET_ID", "files of", "notes"), [_network_row(model) for model in everything])
         + WEIGHTS
-        + _table(
-            ("name", "file", "saw VOC's val", "sha256", "pages that linked to it"),
-            [_weights_row(model) for model in placed],
-        )
+        + _table(WEIGHTS_HEADINGS, [_weights_row(model) for model in placed])
     )
 
 

@@ -137,6 +137,8 @@ class Layer(nn.Module):
     saves: tuple[str, ...] = ("bottoms",)
     # The gradient follows from the tops alone, as in Caffe, which a script may have changed since.
     gradient_from_tops: bool = False
+    # The tops are accuracies of all forward passes so far: the last ones count, their mean says nothing.
+    counts_on: bool = False
     # Activations, by name, that forward_fused takes along.
     fuses: ClassVar[frozenset[str]] = frozenset()
     # Processes that share a batch must not all run it: it writes files.

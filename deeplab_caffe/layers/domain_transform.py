@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -18,12 +18,13 @@ class DomainTransform(Layer):
     """Smooths scores along rows and columns, less across edges, which it has the net learn.
 
     Bottoms: scores (N, C, H, W), edge strengths (N, 1, H, W) and each item's height and width (N, 1, 1, 2), as a data
-    layer gives them; scores outside of that size are copied. Source: layers/domain_transform_layer.cpp; see
+    layer gives them; scores outside of that size are copied. Without the third all are filtered, as a deploy net with
+    the image as its one input needs it. Source: layers/domain_transform_layer.cpp; see
     :func:`deeplab_caffe.ops.domain_transform.domain_transform`.
     """
 
     TYPE = "DomainTransform"
-    BOTTOMS = (3, 3)
+    BOTTOMS = (2, 3)
     label_bottoms = (2,)
     capturable = per_item = True
     kind = "spatial"
@@ -33,7 +34,7 @@ class DomainTransform(Layer):
     def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:
         super().__init__(param, context)
         message = param.domain_transform_param
-        self.options = {
+        self.options: dict[str, Any] = {
             "iterations": message.num_iter,
             "spatial_sigma": message.spatial_sigma,
             "range_sigma": message.range_sigma,
@@ -48,25 +49,27 @@ class DomainTransform(Layer):
             raise self.error(f"min_weight must not be negative, got {message.min_weight:g}")
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
-        scores, edges, sizes = (tuple(shape) for shape in bottom_shapes)
+        scores, edges, *rest = (tuple(shape) for shape in bottom_shapes)
         check_image(self, scores)
         expected = (scores[0], 1, *scores[2:])
         if edges != expected:
             raise self.error(f"the edges for scores {scores} must be {expected}, got {edges}")
-        if sizes[:1] != scores[:1] or math.prod(sizes) != 2 * scores[0]:
-            raise self.error(f"data_dim for scores {scores} must be ({scores[0]}, 1, 1, 2), got {sizes}")
+        for sizes in rest:
+            if sizes[:1] != scores[:1] or math.prod(sizes) != 2 * scores[0]:
+                raise self.error(f"data_dim for scores {scores} must be ({scores[0]}, 1, 1, 2), got {sizes}")
         return [scores]
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
-        scores, edges, sizes = bottoms
+        scores, edges, *rest = bottoms
+        sizes = rest[0].detach() if rest else None
         try:
-            top = domain_transform(scores, edges, sizes.detach(), clamp=self.clamp, **self.options)
+            top = domain_transform(scores, edges, sizes, clamp=self.clamp, **self.options)
         except ValueError as error:
             raise self.error(str(error)) from None
         return (top,)
 
     def multiply_adds(self, bottom_shapes: list[Shape], top_shapes: list[Shape]) -> int:
-        return 4 * self.options["iterations"] * math.prod(top_shapes[0])
+        return 4 * self.param.domain_transform_param.num_iter * math.prod(top_shapes[0])
 
     def receptive_window(self) -> ReceptiveWindow | None:
         return None

@@ -23,8 +23,8 @@ class Interp(Layer):
     DeepLab v1 takes one of ``shrink_factor``, ``zoom_factor``, ``height`` and ``width``. In v2 a factor alone counts
     before ``height`` and ``width``, which count before both factors: the shrunk size is zoomed.
 
-    Two things are this package's own: ``align_corners: false`` (torch's rule), and a second bottom, (N, C, H, W) with
-    any C, whose height and width the top gets; it has no gradient.
+    Two things are this package's own: ``align_corners: false``, which is torch's rule, and a second bottom of any
+    number of channels, (N, C, H, W), whose height and width the top gets; it has no gradient.
 
     Attributes:
         options: what counts, by the names of the fields.

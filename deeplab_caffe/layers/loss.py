@@ -250,6 +250,7 @@ class SegAccuracy(Layer):
     def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:
         super().__init__(param, context)
         self.ignored = tuple(param.seg_accuracy_param.ignore_label)
+        self.counts_on = not param.seg_accuracy_param.reset
         self.confusion: ConfusionMatrix | None = None
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
@@ -260,7 +261,7 @@ class SegAccuracy(Layer):
         scores, labels = self.as_images(*bottoms)
         if self.confusion is None or self.confusion.num_classes != scores.shape[1]:
             self.confusion = ConfusionMatrix(scores.shape[1], self.ignored)
-        elif self.param.seg_accuracy_param.reset:
+        elif not self.counts_on:
             self.confusion.clear()
         dtype = torch.uint8 if scores.shape[1] <= 256 else torch.int64
         predicted = argmax_labels(scores.detach(), ties="last", dtype=dtype)
@@ -276,7 +277,7 @@ class SegAccuracy(Layer):
         return (torch.tensor(found, dtype=scores.dtype, device=scores.device).reshape(1, 1, 1, 3),)
 
     def training_state(self) -> dict[str, Any]:
-        if self.param.seg_accuracy_param.reset or self.confusion is None:
+        if not self.counts_on or self.confusion is None:
             return {}
         return {"confusion": self.confusion.matrix.copy()}
 

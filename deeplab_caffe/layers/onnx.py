@@ -8,6 +8,10 @@ from typing import Any, Protocol
 import numpy as np
 
 _END = np.iinfo(np.int64).max
+# ONNX's numbers of types (TensorProto.DataType), for Cast.
+FLOAT = 1
+INT64 = 7
+BOOL = 9
 
 
 class OnnxGraph(Protocol):

@@ -127,6 +127,15 @@ class Scale(AlongAxes):
     weight: nn.Parameter | None
     bias: nn.Parameter | None
 
+    def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:
+        super().__init__(param, context)
+        if self.learns:
+            self.saves = ()
+
+    def saved_bytes(self, bottom_shapes: list[Shape], top_shapes: list[Shape], width: int) -> int:
+        # A factor that is kept as it is needs no gradient, and that of the bottom does not depend on the bottom.
+        return width * math.prod(bottom_shapes[0]) if self.weight is not None and self.weight.requires_grad else 0
+
     @property
     def options(self) -> caffe_pb2.ScaleParameter:
         """Return ``scale_param``."""

@@ -122,15 +122,15 @@ def test_rules() -> None:
     assert torch.equal(layer(found, "fc1_voc12")["bias"], state["classifier.4.bias"])
 
 
-def training_net() -> dc.Net:
-    """The train net in phase TEST, with inputs in place of its data layer."""
+def training_net(phase: str = "TEST", batch: int = 1) -> dc.Net:
+    """The train net with inputs in place of its data layer."""
     values = {"EXP": "voc12", "NET_ID": "n", "DATA_ROOT": "/", "TRAIN_SET": "t", "NUM_LABELS": "21"}
     text = proto.read_net(prototxt_path("deeplab_v3_resnet50", "train"), values)
     for name, channels in (("data", 3), ("label", 1)):
         text.input.append(name)
-        text.input_shape.add(dim=[1, channels, 65, 73])
+        text.input_shape.add(dim=[batch, channels, 65, 73])
     del text.layer[0]
-    return dc.Net(text)
+    return dc.Net(text, None, phase, seed=1)
 
 
 @torch.no_grad()
@@ -151,6 +151,24 @@ def test_the_aux_head_and_the_sums_of_training() -> None:
         expected = F.cross_entropy(scores[name], label, ignore_index=255)
         assert float(tops[top]) == pytest.approx(float(expected), rel=1e-5)
     assert [weight for step in found.steps for weight in step.loss_weights if weight] == [1, 0.5]
+
+
+def test_training_goes_on_as_torchs() -> None:
+    found, torchs = training_net("TRAIN", 2), torchvisions(50)
+    load_tensors(found, to_caffe(torchs.state_dict(), found, "x.pth"))
+    images = np.stack([photo(65, 73, seed) for seed in (1, 2)])
+    blob = torch.cat([blob_of(image, net()) for image in images])
+    tops = found(blob, torch.zeros(2, 1, 65, 73))
+    (tops["loss"] + 0.5 * tops["loss_aux"]).backward()
+    assert all(blob.grad is not None for blob in found.parameters() if blob.requires_grad)
+    before = torchs.backbone.bn1.running_mean.clone()
+    with torch.no_grad():
+        torchs.train()(normalised(torch.from_numpy(images)))
+    for own, norm in (("bn_conv1", torchs.backbone.bn1), ("bn3a_branch2b", torchs.backbone.layer2[0].bn2)):
+        mean, variance = found.by_name[own].statistics()
+        torch.testing.assert_close(mean, norm.running_mean, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(variance, norm.running_var, rtol=1e-4, atol=1e-5)
+    assert (torchs.backbone.bn1.running_mean - before).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,12 @@ def test_it_is_the_operation(shape: tuple) -> None:
     assert torch.equal(default, domain_transform(SCORES, EDGES, SIZES))
 
 
+@pytest.mark.parametrize("kind", ["DomainTransform", "DomainTransformForwardOnly"])
+def test_without_a_size_all_is_filtered(kind: str) -> None:
+    whole = torch.tensor([[4.0, 5.0], [4.0, 5.0]])
+    assert torch.equal(filtered(kind, SCORES, EDGES), filtered(kind, SCORES, EDGES, whole))
+
+
 def test_the_size_never_gets_a_gradient() -> None:
     blobs = [blob.clone().requires_grad_() for blob in (SCORES, EDGES, SIZES)]
     filtered("DomainTransform", *blobs).sum().backward()
@@ -50,7 +56,7 @@ def test_forward_only_has_no_bounds_and_no_gradient() -> None:
         ([(2, 3, 4, 5), (2, 1, 4, 5), (1, 1, 1, 2)], r"data_dim for scores \(2, 3, 4, 5\) must be \(2, 1, 1, 2\)"),
         ([(2, 3, 4, 5), (2, 1, 4, 5), (2, 1, 1, 3)], r".*got \(2, 1, 1, 3\)"),
         ([(2, 3, 4), (2, 1, 4), (2, 2)], r"expected a bottom of shape \(N, C, H, W\), got \(2, 3, 4\)"),
-        ([(2, 3, 4, 5), (2, 1, 4, 5)], "DomainTransform takes 3 bottom blobs, got 2"),
+        ([(2, 3, 4, 5)], "DomainTransform takes 2 to 3 bottom blobs, got 1"),
     ],
 )
 def test_shapes_that_do_not_fit(shapes: list[tuple[int, ...]], message: str) -> None:

@@ -49,9 +49,11 @@ def test_filter_refuses(shapes: list[tuple[int, ...]], tops: int, message: str) 
         make("Filter", "", shapes, tops=tops, dialect=V2)
 
 
-# DeepLab v1's alone (EuclideanLoss by its mean), indices of no items, and what has no answer without pixels.
+# DeepLab v1's alone (EuclideanLoss by its mean), indices of no items, what has no answer without pixels, and a first
+# axis that is time.
 NEEDS_ITEMS = {
     *("BatchReindex", "DenseCRF", "DominantChannel", "EuclideanLoss", "Histogram", "RelativeError", "SegAccuracy"),
+    "LSTMUnit",
 }
 
 

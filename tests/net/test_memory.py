@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from deeplab_caffe import Net
+from deeplab_caffe.proto import parse_net
 from deeplab_caffe.solver import training_memory
+from deeplab_caffe.solver.parameters import collect_parameters
 from deeplab_caffe.zoo.paths import prototxt_path
 from tests.solver.toy import net_text, write_images
 
@@ -80,3 +82,33 @@ def test_largefov_as_measured(tmp_path: Path, batch: int, bfloat16: bool) -> Non
     measured = kept_bytes(net, bfloat16)
     dtype = "bfloat16" if bfloat16 else "float32"
     assert training_memory(net, dtype=dtype).activations == pytest.approx(measured, rel=0.1)
+
+
+def test_frozen_normalisation_keeps_nothing_as_measured() -> None:
+    """A residual block of DeepLab v2's ResNet: kept are what convolutions and ReLUs need, and the MAX's choices."""
+    frozen = "param { lr_mult: 0 } " * 2
+    text = 'input: "x" input_shape { dim: [1, 8, 9, 9] }'
+    for name in "ab":
+        text += f"""
+            layer {{ name: "{name}" type: "Convolution" bottom: "x" top: "{name}"
+              convolution_param {{ num_output: 8 kernel_size: 1 bias_term: false }} }}
+            layer {{ name: "bn_{name}" type: "BatchNorm" bottom: "{name}" top: "{name}"
+              batch_norm_param {{ use_global_stats: true }} }}
+            layer {{ name: "scale_{name}" type: "Scale" bottom: "{name}" top: "{name}" {frozen}
+              scale_param {{ bias_term: true }} }}
+        """
+    text += """
+        layer { name: "sum" type: "Eltwise" bottom: "a" bottom: "b" top: "sum" }
+        layer { name: "max" type: "Eltwise" bottom: "sum" bottom: "b" top: "max" eltwise_param { operation: MAX } }
+        layer { name: "relu" type: "ReLU" bottom: "max" top: "max" }
+        layer { name: "loss" type: "Reduction" bottom: "max" top: "loss" loss_weight: 1 }
+    """
+    net = Net(parse_net(text), phase="TRAIN", seed=1)
+    collect_parameters(net)
+    # The input, the ReLU's top, a byte for each of MAX's numbers; of BatchNorm and Scale nothing.
+    kept = 8 * 81 * (4 + 4 + 1)
+    assert training_memory(net).activations == pytest.approx(kept, rel=0.01)
+    forward = net.forward
+    net.forward = lambda **options: forward(torch.randn(1, 8, 9, 9), **options)  # type: ignore[method-assign]  # feeds it
+    # Factors and divisors of the channels are made anew in each pass.
+    assert kept <= kept_bytes(net) <= kept + 4 * 8 * 4

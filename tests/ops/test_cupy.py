@@ -12,6 +12,7 @@ import torch
 from deeplab_caffe import _C
 from deeplab_caffe.ops import argmax as torch_argmax
 from deeplab_caffe.ops import cupy as ops
+from deeplab_caffe.ops import domain_transform as torch_domain_transform
 from deeplab_caffe.ops import hole as torch_hole
 from deeplab_caffe.ops import im2col as torch_im2col
 from deeplab_caffe.ops import interp as torch_interp
@@ -123,6 +124,23 @@ def test_im2col_and_col2im_have_the_cpu_bits(case: tuple, cupy: Any, dtype: str,
     back = ops.col2im(cupy.asarray(values), shape[2:], kernel, **geometry)
     expected = torch_im2col.col2im(to_torch(values), shape[2:], kernel, **geometry).numpy()
     np.testing.assert_array_equal(cupy.asnumpy(back), expected)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 5, 7), (1, 2, 17, 33), (1, 1, 1, 1), (0, 2, 4, 4), (2, 0, 4, 4)])
+def test_domain_transform(shape: tuple, cupy: Any, dtype: str, rng: np.random.Generator) -> None:
+    grad, x = (rng.normal(size=shape).astype(dtype) for _ in range(2))
+    edges = 9 * rng.random((shape[0], 1, *shape[2:])).astype(dtype)
+    sizes = np.array([shape[2:], (shape[2] - 1, shape[3] - 2)])[: shape[0]]
+    arrays, tensors = ([each(array) for array in (grad, x, edges, sizes)] for each in (cupy.asarray, to_torch))
+    options = {"iterations": 2, "spatial_sigma": 9.0}
+    found = ops.domain_transform(*arrays[1:], **options), *ops.domain_transform_backward(*arrays, **options)
+    expected = (
+        torch_domain_transform.domain_transform(*tensors[1:], **options),
+        *torch_domain_transform.domain_transform_backward(*tensors, **options),
+    )
+    for one, other in zip(found, expected, strict=True):
+        assert_is(cupy, one, dtype, tuple(other.shape))
+        np.testing.assert_allclose(cupy.asnumpy(one), other.numpy(), rtol=tolerance(dtype), atol=tolerance(dtype))
 
 
 INTERPS = [

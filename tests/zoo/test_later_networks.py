@@ -11,7 +11,6 @@ import torch
 import deeplab_caffe as dc
 from deeplab_caffe import proto
 from deeplab_caffe.errors import PrototxtError
-from deeplab_caffe.layers import LAYERS
 from deeplab_caffe.proto import caffe_pb2
 from deeplab_caffe.zoo.paths import BASES, KINDS, LATER_NETWORKS, prototxt_path
 
@@ -42,13 +41,7 @@ RELEASED = {
 }
 
 
-def later(name: str) -> object:
-    """The network, skipped while a layer of it is not there."""
-    missing = name.startswith("deeplab_dt") and "DomainTransform" not in LAYERS
-    return pytest.param(name, marks=pytest.mark.skipif(missing, reason="there is no DomainTransform yet"))
-
-
-each_network = pytest.mark.parametrize("name", [later(name) for name in NETWORKS])
+each_network = pytest.mark.parametrize("name", NETWORKS)
 
 
 @cache
@@ -245,7 +238,7 @@ def test_resnet_has_stride_2_in_res3_and_dilation_after_it() -> None:
     assert [list(head.dilation) for head in heads] == [list(head.pad) for head in heads] == [[6], [12], [18], [24]]
 
 
-@pytest.mark.parametrize("name", [*RECIPES])
+@pytest.mark.parametrize("name", RECIPES)
 def test_rates_of_training(name: str) -> None:
     for layer in layers_of(name, "train").values():
         if layer.type != "Convolution":

@@ -13,7 +13,7 @@ from deeplab_caffe import proto
 from deeplab_caffe.proto import caffe_pb2
 from deeplab_caffe.solver import Solver
 from deeplab_caffe.zoo.paths import prototxt_path
-from tests.zoo.test_later_networks import RECIPES, THREE_SCALES, later
+from tests.zoo.test_later_networks import RECIPES, THREE_SCALES
 
 NARROWER = 32
 
@@ -55,7 +55,7 @@ def reduced(name: str, variables: dict[str, str]) -> caffe_pb2.NetParameter:
     return param
 
 
-@pytest.mark.parametrize("name", [later(name) for name in RECIPES])
+@pytest.mark.parametrize("name", RECIPES)
 def test_a_training_step_moves_what_has_a_rate(name: str, exper: Path) -> None:
     values = {"EXP": "voc12", "NET_ID": "net", "TRAIN_SET": "train_aug", "NUM_LABELS": "4"}
     values["DATA_ROOT"] = str(exper.parent)
