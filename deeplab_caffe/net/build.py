@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -73,6 +73,7 @@ def _refusal(
             if param.type in LAYERS and (LAYERS[param.type].is_source or LAYERS[param.type].writes_files):
                 continue
             try:
+                _name_top(param, shapes)
                 layer = create_layer(param, context)
                 if all(blob in shapes for blob in param.bottom):
                     bottom_shapes = [shapes[blob] for blob in param.bottom]
@@ -120,9 +121,7 @@ def _build_graph(net: caffe_pb2.NetParameter, context: NetContext, blob_shapes: 
     inputs, count = dict(current), len(current)
     steps = []
     for param in net.layer:
-        if not param.top and layer_class(param).auto_top:
-            taken = "(automatic)" in blob_shapes
-            param.top.append(f"(automatic) {param.name}" if taken else "(automatic)")
+        _name_top(param, blob_shapes)
         layer = create_layer(param, context)
         bottom_shapes = [blob_shapes[blob] for blob in param.bottom]
         layer.setup(bottom_shapes)
@@ -148,6 +147,12 @@ def _build_graph(net: caffe_pb2.NetParameter, context: NetContext, blob_shapes: 
     graph = mark_dead(Graph(tuple(steps), inputs, outputs, current))
     mark_inplace(graph)
     return graph
+
+
+def _name_top(param: caffe_pb2.LayerParameter, blobs: Container[str]) -> None:
+    """Give a layer that makes its own top, as losses do, one where the prototxt names none (net.cpp, Init)."""
+    if not param.top and layer_class(param).auto_top:
+        param.top.append(f"(automatic) {param.name}" if "(automatic)" in blobs else "(automatic)")
 
 
 def _loss_weights(layer: Layer, tops: tuple[str, ...]) -> tuple[float, ...]:

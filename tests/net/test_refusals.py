@@ -105,3 +105,8 @@ def test_a_new_type_in_the_v1_layout(enum: str, name: str, tmp_path: Path) -> No
         PrototxtError, match=re.escape(f"layer type {enum} is not in the V1 layout's catalogue {needs}")
     ):
         dc.Net(path)
+
+
+def test_a_loss_without_a_top_is_not_refused_with_others(tmp_path: Path) -> None:
+    losses = "".join(f"layer {{ name: '{name}' type: 'EuclideanLoss' bottom: 'x' bottom: 'x' }}\n" for name in "cd")
+    assert str(refusal(tmp_path, one("Tile") + losses)).endswith("layer 'a': tiles must be positive, got 0")
