@@ -19,7 +19,7 @@ PAGE = Path(__file__).resolve().parent.parent / "docs" / "models.md"
 HEAD = """\
 # The models of the papers
 
-Written by `python -m tools.models_page` from `deeplab_caffe/zoo/models.py`; `deeplab-caffe models` prints the same.
+Written by `python -m tools.models_page` from `deeplab_caffe/zoo`; `deeplab-caffe models` prints the same.
 
 Scores are mean IoU in percent on PASCAL VOC 2012 as published, network / with CRF; none was measured here. val: trained
 on train_aug; test: trained on trainval_aug. CRF: bi_w / bi_xy_std / bi_rgb_std; a table below says where they come
@@ -121,10 +121,7 @@ def page() -> str:
         + NETWORKS
         + _table(("name", "NET_ID", "files of", "notes"), [_network_row(model) for model in everything])
         + WEIGHTS
-        + _table(
-            ("name", "file", "saw VOC's val", "sha256", "pages that linked to it"),
-            [_weights_row(model) for model in placed],
-        )
+        + _table(WEIGHTS_HEADINGS, [_weights_row(model) for model in placed])
     )
 
 

@@ -100,7 +100,7 @@ struct Planes {
 
 #ifndef __CUDACC_RTC__
 
-constexpr int64_t kMostIterations = 100;       // sigma halves in each
+constexpr int64_t kMostIterations = 100;           // sigma halves in each
 constexpr int64_t kMostOfSize = int64_t{1} << 23;  // sizes beyond it, and one more, are not exact in float32
 
 struct Settings {
@@ -113,7 +113,8 @@ struct Settings {
 template <typename scalar_t>
 Weighting<scalar_t> weighting(const Settings& settings, int64_t iteration) {
   const double shares = std::sqrt(1 - std::ldexp(1., -2 * static_cast<int>(settings.iterations)));
-  const double sigma = settings.spatial_sigma * std::sqrt(3.) * std::ldexp(1., -static_cast<int>(iteration + 1)) / shares;
+  const double sigma =
+      settings.spatial_sigma * std::sqrt(3.) * std::ldexp(1., -static_cast<int>(iteration + 1)) / shares;
   constexpr scalar_t kInfinity = INFINITY;
   return {static_cast<scalar_t>(-std::sqrt(2.) / static_cast<scalar_t>(sigma)),
           static_cast<scalar_t>(settings.spatial_sigma) / static_cast<scalar_t>(settings.range_sigma),
@@ -123,9 +124,9 @@ Weighting<scalar_t> weighting(const Settings& settings, int64_t iteration) {
 
 // All contiguous, on one device.
 struct Problem {
-  TensorView x;             // (N, C, H, W)
-  TensorView edges;         // (N, 1, H, W), of its dtype
-  const float* sizes;       // (N, 2), or null
+  TensorView x;        // (N, C, H, W)
+  TensorView edges;    // (N, 1, H, W), of its dtype
+  const float* sizes;  // (N, 2), or null
   Settings settings;
 
   int64_t items() const { return x.size(0); }

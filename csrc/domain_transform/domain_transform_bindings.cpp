@@ -48,9 +48,9 @@ void forward(const TensorView& x, const TensorView& edges, const std::optional<T
 }
 
 void backward(const TensorView& x, const TensorView& edges, const std::optional<TensorView>& sizes,
-              const TensorView& grad, const TensorView& grad_x, const TensorView& grad_edges,
-              const TensorView& scratch, int64_t iterations, double spatial_sigma, double range_sigma,
-              double min_weight, bool clamp, uintptr_t stream) {
+              const TensorView& grad, const TensorView& grad_x, const TensorView& grad_edges, const TensorView& scratch,
+              int64_t iterations, double spatial_sigma, double range_sigma, double min_weight, bool clamp,
+              uintptr_t stream) {
   const Problem problem = make_problem(x, edges, sizes, {iterations, spatial_sigma, range_sigma, min_weight, clamp});
   check_like(grad, "grad", x, x.sizes);
   check_like(grad_x, "grad_x", x, x.sizes);
@@ -71,12 +71,13 @@ void bind(py::module_& module) {
   module.def("domain_transform_forward", &forward, py::arg("x"), py::arg("edges"), py::arg("sizes"), py::arg("output"),
              py::arg("iterations"), py::arg("spatial_sigma"), py::arg("range_sigma"), py::arg("min_weight"),
              py::arg("clamp"), py::arg("stream") = 0, py::call_guard<py::gil_scoped_release>());
-  module.def("domain_transform_backward", &backward, py::arg("x"), py::arg("edges"), py::arg("sizes"),
-             py::arg("grad"), py::arg("grad_x"), py::arg("grad_edges"), py::arg("scratch"), py::arg("iterations"),
+  module.def("domain_transform_backward", &backward, py::arg("x"), py::arg("edges"), py::arg("sizes"), py::arg("grad"),
+             py::arg("grad_x"), py::arg("grad_edges"), py::arg("scratch"), py::arg("iterations"),
              py::arg("spatial_sigma"), py::arg("range_sigma"), py::arg("min_weight"), py::arg("clamp"),
              py::arg("stream") = 0, py::call_guard<py::gil_scoped_release>());
-  module.def("domain_transform_scratch", &scratch_of, py::arg("x"), py::arg("iterations"),
-             "Numbers of the dtype that the backward pass wants as `scratch`; with fewer it takes fewer planes at once.");
+  module.def(
+      "domain_transform_scratch", &scratch_of, py::arg("x"), py::arg("iterations"),
+      "Numbers of the dtype that the backward pass wants as `scratch`; with fewer it takes fewer planes at once.");
 }
 
 }  // namespace deeplab::domain_transform

@@ -19,8 +19,13 @@ int64_t kept(const Problem& problem) { return 4 * problem.settings.iterations + 
 
 template <typename scalar_t>
 Planes<scalar_t> planes_of(const Problem& problem, int64_t first, int64_t count, int64_t iteration) {
-  return {first,         count, problem.channels(), problem.whole(), problem.edges.ptr<const scalar_t>(),
-          problem.sizes, weighting<scalar_t>(problem.settings, iteration)};
+  return {first,
+          count,
+          problem.channels(),
+          problem.whole(),
+          problem.edges.ptr<const scalar_t>(),
+          problem.sizes,
+          weighting<scalar_t>(problem.settings, iteration)};
 }
 
 template <typename rows_t>

@@ -17,8 +17,8 @@ struct Map {
   __device__ Map after(const Map& first) const { return {slope * first.slope, slope * first.offset + offset}; }
 };
 
-// A block's threads: segments of a tile of kTile numbers on each of kLines lines. Neighbours in a warp take neighbouring
-// segments of a row, or neighbouring columns.
+// A block's threads: segments of a tile of kTile numbers on each of kLines lines. Neighbours in a warp take
+// neighbouring segments of a row, or neighbouring columns.
 template <bool kRows>
 struct Lanes {
   static constexpr int kItems = 9;  // numbers of a segment; a tile of 576 holds a row of 513
@@ -50,7 +50,7 @@ __device__ void scan_segments(const Lanes<kRows>& lanes, Map<scalar_t>* maps) {
 // One line, in one of the two directions.
 template <typename scalar_t>
 struct Way {
-  int64_t length, step;     // numbers, and what lies between two in memory
+  int64_t length, step;  // numbers, and what lies between two in memory
   bool reverse;
   const scalar_t* edges;
   Weighting<scalar_t> weighting;
@@ -61,8 +61,8 @@ struct Way {
   __device__ int64_t later(int64_t i) const { return reverse ? i + 1 : i; }
 };
 
-// Goes over a line tile by tile: each thread composes the maps of its segment, the block those of the segments, and with
-// what comes out each thread goes over its segment again. All threads of a block must call it, with one length.
+// Goes over a line tile by tile: each thread composes the maps of its segment, the block those of the segments, and
+// with what comes out each thread goes over its segment again. All threads of a block must call it, with one length.
 template <typename scalar_t, bool kRows, typename Pass>
 __device__ void run_pass(const Pass& pass, const Way<scalar_t>& way, bool active, Map<scalar_t>* maps) {
   constexpr int kItems = Lanes<kRows>::kItems;
@@ -121,7 +121,7 @@ struct Filter {
 template <typename scalar_t>
 struct Adjoint {
   const Way<scalar_t>& way;
-  const scalar_t *x, *y;    // of the pass
+  const scalar_t *x, *y;  // of the pass
   const scalar_t* grad_y;
   scalar_t *grad_x, *edges;
 
@@ -144,7 +144,8 @@ struct Adjoint {
 
 // What lies outside of the area, on a line of a block.
 template <typename scalar_t, bool kRows>
-__device__ void copy_outside(const scalar_t* from, scalar_t* to, int64_t begin, int64_t end, int64_t step, bool nothing) {
+__device__ void copy_outside(const scalar_t* from, scalar_t* to, int64_t begin, int64_t end, int64_t step,
+                             bool nothing) {
   const Lanes<kRows> lanes;
   for (int64_t i = begin + lanes.segment; i < end; i += Lanes<kRows>::kSegments) {
     to[i * step] = nothing ? kNaN<scalar_t> : from[i * step];
@@ -166,8 +167,8 @@ struct Sides {
         whole_length(kRows ? planes.whole.width : planes.whole.height) {}
 };
 
-// x to middle there, middle to y back, for rows or for columns; they may be the same. With `copies` what is not filtered
-// goes from x to y, too.
+// x to middle there, middle to y back, for rows or for columns; they may be the same. With `copies` what is not
+// filtered goes from x to y, too.
 template <typename scalar_t, typename rows_t>
 __global__ void filter_kernel(const scalar_t* x, scalar_t* middle, scalar_t* y, Planes<scalar_t> planes, bool copies) {
   constexpr bool kRows = rows_t::value;

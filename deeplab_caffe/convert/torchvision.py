@@ -17,7 +17,7 @@ from deeplab_caffe.net.tensors import some
 
 # What torchvision divides R, G and B by, after 255.
 _STD = (0.229, 0.224, 0.225)
-# Blocks of layer1 to layer4.
+# Blocks of the stages 2 to 5: torchvision's layer1 to layer4.
 _BLOCKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
 # BatchNorm's buffers and parameters.
 _STATISTICS = ("running_mean", "running_var")
@@ -100,9 +100,9 @@ def _layers(tensors: Mapping[str, Tensor], net: Net, path: str | PathLike[str]) 
     has_aux = any(layer.name == "aux" for layer in net.layers)
     yield from _conv_bn("backbone.conv1", "backbone.bn1", "conv1", "_conv1")
     depth = 101 if any(name.startswith("backbone.layer3.6.") for name in tensors) else 50
-    for stage, count in enumerate(_BLOCKS[depth], 2):
-        for index in range(count):
-            torchs, own = f"backbone.layer{stage - 1}.{index}", _block(depth, stage, index)
+    for stage in (2, 3, 4, 5):
+        for index, own in enumerate(block_names(depth, stage)):
+            torchs = f"backbone.layer{stage - 1}.{index}"
             parts = [("downsample.0", "downsample.1", "branch1")] if index == 0 else []
             parts += [(f"conv{i}", f"bn{i}", f"branch2{letter}") for i, letter in enumerate("abc", 1)]
             for conv, bn, branch in parts:
@@ -122,10 +122,16 @@ def _conv_bn(conv: str, bn: str, own: str, norm: str) -> Iterator[tuple[str, str
     yield from ((f"{bn}.{each}", f"scale{norm}.{each}") for each in _AFFINE)
 
 
-def _block(depth: int, stage: int, index: int) -> str:
-    """Return our name of a block: 2a, 2b, ...; in ResNet-101's long stages 3a, 3b1, ..."""
-    numbered = depth == 101 and stage in (3, 4) and index > 0
-    return f"{stage}b{index}" if numbered else f"{stage}{'abcdef'[index]}"
+def block_names(depth: int, stage: int) -> list[str]:
+    """Return the names of a stage's blocks in a prototxt: 2a, 2b, ...; in ResNet-101's long stages 3a, 3b1, ...
+
+    Args:
+        depth: 50 or 101.
+        stage: 2 to 5.
+    """
+    count = _BLOCKS[depth][stage - 2]
+    numbered = depth == 101 and stage in (3, 4)
+    return [f"{stage}a", *(f"{stage}b{i}" if numbered else f"{stage}{'abcdef'[i]}" for i in range(1, count))]
 
 
 def _scores(net: Net, stem: str, path: str | PathLike[str]) -> str:

@@ -209,7 +209,8 @@ class OptimizedNet:
         Raises:
             NetError: the net does not take them, or they are too large for the memory.
         """
-        runner, wanted, mean = self.head_runner, tuple(wanted), mean or self.mean_value
+        runner, wanted = self.head_runner, tuple(wanted)
+        mean = self.mean_value if mean is None else mean
         for least in images.shape[1:3]:
             runner.fit(max(least, crop_size))
         function = partial(runner.results, wanted=wanted, crf=crf, mean=mean, crop_size=crop_size, kind=kind)

@@ -97,10 +97,11 @@ class BatchNorm(Layer):
         half = dtype is not None and dtype.itemsize <= 2
         return super().frozen(device, None if half else dtype)
 
-    def statistics(self) -> tuple[Tensor, Tensor]:
-        """Return the stored mean and variance, (C,) each."""
-        weight = torch.where(self.factor == 0, 0.0, 1 / self.factor)
-        return self.mean * weight, self.variance * weight
+    def statistics(self, dtype: torch.dtype | None = None) -> tuple[Tensor, Tensor]:
+        """Return the stored mean and variance, (C,) each; ``dtype`` is what they are computed in, None: the blobs'."""
+        mean, variance, weight = (blob.to(dtype or blob.dtype) for blob in (self.mean, self.variance, self.factor))
+        scale = torch.where(weight == 0, 0.0, 1 / weight)
+        return mean * scale, variance * scale
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         x = bottoms[0]
@@ -142,10 +143,10 @@ class BatchNorm(Layer):
 
     def numbers(self) -> tuple[Tensor, Tensor]:
         """Return what stored statistics make of the channels: factors and summands, (C,) each, in float64."""
-        mean, variance, weight = (blob.detach().double() for blob in self.blobs)
-        weight = torch.where(weight == 0, 0.0, 1 / weight)
-        factor = (variance * weight + self.param.batch_norm_param.eps).rsqrt()
-        return factor, -mean * weight * factor
+        with torch.no_grad():
+            mean, variance = self.statistics(torch.float64)
+        factor = (variance + self.param.batch_norm_param.eps).rsqrt()
+        return factor, -mean * factor
 
     @property
     def fact(self) -> AffineFact | None:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from deeplab_caffe.layers.base import Layer, NetContext, ReceptiveWindow, Shape, register
 from deeplab_caffe.layers.facts import ArgMaxFact, ProbabilityFact, SumFact
-from deeplab_caffe.layers.onnx import OnnxGraph, int64
+from deeplab_caffe.layers.onnx import FLOAT, OnnxGraph, int64
 from deeplab_caffe.ops.argmax import argmax
 from deeplab_caffe.proto import caffe_pb2
 
@@ -177,7 +177,7 @@ class ArgMax(Layer):
         if not self.gives_labels:
             raise graph.unsupported("ARGMAX with top_k over 1, or with out_max_val,")
         index = graph.node("ArgMax", bottoms, axis=1, keepdims=1, select_last_index=1)
-        return [graph.node("Cast", [index], tops[0], to=1)]
+        return [graph.node("Cast", [index], tops[0], to=FLOAT)]
 
 
 @register

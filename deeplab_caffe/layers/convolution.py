@@ -107,15 +107,15 @@ class BaseConvolution(Layer):
             shapes.append((*shape[:axis], self.num_output, *self.output_sizes(shape)))
         return shapes
 
-    def folded(self, x: Tensor) -> Tensor:
+    def batched(self, x: Tensor) -> Tensor:
         """Return a bottom with one batch axis, and a spatial one of length 1 where it has none."""
         axis = self.channel_axis
         if axis != 1:
             x = x.reshape(math.prod(x.shape[:axis]), *x.shape[axis:])
         return x if self.geometry.axes else x[..., None]
 
-    def unfolded(self, y: Tensor, x: Tensor) -> Tensor:
-        """Return a top with the bottom's batch axes; the inverse of :meth:`folded`."""
+    def unbatched(self, y: Tensor, x: Tensor) -> Tensor:
+        """Return a top with the bottom's batch axes; the inverse of :meth:`batched`."""
         if not self.geometry.axes:
             y = y[..., 0]
         axis = self.channel_axis
@@ -175,7 +175,7 @@ class Convolution(BaseConvolution):
         packed = self.packing(bottoms)
         if packed is not None:
             return (packed(bottoms[0], self.weight, self.bias, relu=False),)
-        return tuple(self.unfolded(self._convolve(self.folded(x)), x) for x in bottoms)
+        return tuple(self.unbatched(self._convolve(self.batched(x)), x) for x in bottoms)
 
     def _convolve(self, x: Tensor) -> Tensor:
         weight, g = self.torch_geometry()

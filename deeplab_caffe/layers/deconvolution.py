@@ -55,7 +55,7 @@ class Deconvolution(BaseConvolution):
         return sizes
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
-        return tuple(self.unfolded(self._deconvolve(self.folded(x)), x) for x in bottoms)
+        return tuple(self.unbatched(self._deconvolve(self.batched(x)), x) for x in bottoms)
 
     def _deconvolve(self, x: Tensor) -> Tensor:
         weight, g = self.torch_geometry()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -34,7 +34,7 @@ class DomainTransform(Layer):
     def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:
         super().__init__(param, context)
         message = param.domain_transform_param
-        self.options = {
+        self.options: dict[str, Any] = {
             "iterations": message.num_iter,
             "spatial_sigma": message.spatial_sigma,
             "range_sigma": message.range_sigma,
@@ -69,7 +69,7 @@ class DomainTransform(Layer):
         return (top,)
 
     def multiply_adds(self, bottom_shapes: list[Shape], top_shapes: list[Shape]) -> int:
-        return 4 * self.options["iterations"] * math.prod(top_shapes[0])
+        return 4 * self.param.domain_transform_param.num_iter * math.prod(top_shapes[0])
 
     def receptive_window(self) -> ReceptiveWindow | None:
         return None

@@ -8,10 +8,9 @@ from typing import NamedTuple
 from google.protobuf.message import Message
 
 from deeplab_caffe.layers.base import Layer, ReceptiveWindow, Shape
+from deeplab_caffe.layers.facts import Pair
 from deeplab_caffe.ops.im2col import conv_output_size
 from deeplab_caffe.proto import caffe_pb2
-
-Pair = tuple[int, int]
 
 MOST_AXES = 3  # spatial axes of torch's convolutions
 

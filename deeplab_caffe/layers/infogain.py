@@ -21,11 +21,11 @@ class InfogainLoss(ClassLoss):
     Bottoms: probabilities (N, ...), all numbers of an item being classes, labels, one an item, and H (1, 1, K, K) for K
     classes, unless ``source`` names a binaryproto that has it.
 
-    BVLC's Caffe takes scores instead since 2017, and their softmax itself. A layer that sets what only this has is such
-    a one: ``infogain_loss_param.axis``, along which the classes lie, with a label for each place but that axis,
-    ``loss_param``, or a second top, the softmax. Then labels that are ``ignore_label`` do not count, and the divisor is
-    by ``normalization``: VALID, the labels that count, unless it says FULL, all labels, BATCH_SIZE, the places before
-    the axis, or NONE. Source: layers/infogain_loss_layer.cpp.
+    Since 2017 BVLC's Caffe takes scores instead, and computes their softmax itself. So does a layer that has what came
+    with that: ``infogain_loss_param.axis``, along which the classes lie (there is a label for each place of the other
+    axes), ``loss_param``, or a second top, the softmax. Then labels that are ``ignore_label`` do not count, and the
+    divisor is by ``normalization``: VALID, the labels that count, unless it says FULL, all labels, BATCH_SIZE, the
+    places before the axis, or NONE. Source: layers/infogain_loss_layer.cpp.
     """
 
     TYPE = "InfogainLoss"

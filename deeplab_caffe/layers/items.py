@@ -7,7 +7,7 @@ import math
 from torch import Tensor
 
 from deeplab_caffe.layers.base import Layer, NetContext, Shape, register
-from deeplab_caffe.layers.onnx import OnnxGraph, int64
+from deeplab_caffe.layers.onnx import BOOL, INT64, OnnxGraph, int64
 from deeplab_caffe.proto import caffe_pb2
 
 
@@ -40,7 +40,7 @@ class BatchReindex(Layer):
         return (items.index_select(0, indices.long()),)
 
     def to_onnx(self, graph: OnnxGraph, bottoms: list[str], tops: tuple[str, ...]) -> list[str]:
-        indices = graph.node("Cast", bottoms[1:], to=_ONNX_INT64)
+        indices = graph.node("Cast", bottoms[1:], to=INT64)
         return [graph.node("Gather", [bottoms[0], indices], tops[0], axis=0)]
 
 
@@ -84,10 +84,5 @@ class Filter(Layer):
 
     def to_onnx(self, graph: OnnxGraph, bottoms: list[str], tops: tuple[str, ...]) -> list[str]:
         flat = graph.node("Reshape", [bottoms[-1], graph.constant("shape", int64(-1))])
-        chosen = graph.node("Cast", [flat], to=_ONNX_BOOL)
+        chosen = graph.node("Cast", [flat], to=BOOL)
         return [graph.node("Compress", [x, chosen], top, axis=0) for x, top in zip(bottoms, tops, strict=False)]
-
-
-# ONNX's numbers of types.
-_ONNX_INT64 = 7
-_ONNX_BOOL = 9

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from deeplab_caffe.layers.base import Layer, NetContext, Shape, register
 from deeplab_caffe.layers.facts import AffineFact, ProbabilityFact
-from deeplab_caffe.layers.onnx import OnnxGraph
+from deeplab_caffe.layers.onnx import FLOAT, OnnxGraph
 from deeplab_caffe.proto import caffe_pb2
 
 
@@ -283,4 +283,4 @@ class Threshold(Layer):
 
     def to_onnx(self, graph: OnnxGraph, bottoms: list[str], tops: tuple[str, ...]) -> list[str]:
         threshold = graph.constant("threshold", np.float32(self.param.threshold_param.threshold))
-        return [graph.node("Cast", [graph.node("Greater", [*bottoms, threshold])], tops[0], to=1)]
+        return [graph.node("Cast", [graph.node("Greater", [*bottoms, threshold])], tops[0], to=FLOAT)]

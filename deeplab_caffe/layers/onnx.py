@@ -9,6 +9,10 @@ import numpy as np
 from torch import Tensor
 
 _END = np.iinfo(np.int64).max
+# ONNX's numbers of types (TensorProto.DataType), for Cast.
+FLOAT = 1
+INT64 = 7
+BOOL = 9
 
 
 class OnnxGraph(Protocol):

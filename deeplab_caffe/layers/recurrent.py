@@ -39,8 +39,8 @@ class Recurrent(Layer):
     Bottoms: x (T, N, ...), indicators (T, N), 0 where a sequence begins and else 1, and maybe a static input (N, ...)
     that takes part in each step. Top: (T, N, K) for a ``num_output`` of K. With ``expose_hidden`` the states (1, N, K)
     before the first step are further bottoms and those after the last one further tops, and no gradient goes through
-    them; without, a batch goes on where the last one ended, from 0 if that was none of N sequences. With four axes
-    there are axes of length 1 behind these. Source: layers/recurrent_layer.cpp.
+    them. Without it a batch goes on from the states of the one before, or from 0 if that had another number of
+    sequences. With four axes there are axes of length 1 behind these. Source: layers/recurrent_layer.cpp.
     """
 
     BOTTOMS = (2, math.inf)

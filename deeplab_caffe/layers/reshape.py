@@ -69,11 +69,9 @@ class Reshape(Layer):
             raise self.error(
                 f"{math.prod(shape)} numbers of {shape} do not fit into shape {self.dims} from axis {start} to {end}"
             )
-        if not self.context.dialect.four_axes:
-            return [tuple(top)]
-        if len(top) > 4:
+        if self.context.dialect.four_axes and len(top) > 4:
             raise self.error(f"DeepLab v1's blobs have four axes, got {tuple(top)}")
-        return [tuple(top) + (1,) * (4 - len(top))]
+        return [self.filled_up(tuple(top))]
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         return (bottoms[0].reshape(self.top_shapes([tuple(bottoms[0].shape)])[0]),)

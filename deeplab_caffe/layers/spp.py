@@ -41,10 +41,8 @@ class SPP(Layer):
         levels = []
         for level in range(self.param.spp_param.pyramid_height):
             bins = 2**level
-            (kernel_h, kernel_w) = (-(size // -bins) for size in shape[2:])
-            (pad_h, pad_w) = (
-                (k * bins - size + 1) // 2 for k, size in zip((kernel_h, kernel_w), shape[2:], strict=True)
-            )
+            kernel_h, kernel_w = (-(size // -bins) for size in shape[2:])
+            pad_h, pad_w = ((k * bins - size + 1) // 2 for k, size in zip((kernel_h, kernel_w), shape[2:], strict=True))
             if pad_h >= kernel_h or pad_w >= kernel_w:
                 raise self.error(
                     f"a bottom of {shape[2]}x{shape[3]} cannot be cut into {bins}x{bins} bins (level {level}): "
@@ -67,8 +65,7 @@ class SPP(Layer):
         shapes = [level.top_shapes(bottom_shapes)[0] for level in self._levels(bottom_shapes[0])]
         if len(shapes) == 1:
             return shapes
-        n, count = shapes[0][0], sum(c * h * w for _, c, h, w in shapes)
-        return [(n, count, 1, 1) if self.context.dialect.four_axes else (n, count)]
+        return [self.filled_up((shapes[0][0], sum(c * h * w for _, c, h, w in shapes)))]
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         tops = [level(*bottoms)[0] for level in self._levels(tuple(bottoms[0].shape))]

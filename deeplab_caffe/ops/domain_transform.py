@@ -59,7 +59,8 @@ def _domain_transform(xp: Arrays, output: Any, x: Any, edges: Any, sizes: Any, *
     *settings, check_sizes = arguments
     if check_sizes and sizes is not None:
         _check_sizes(sizes, *x.shape[2:])
-    _C.domain_transform_forward(*_views(xp, x, edges, sizes), xp.view(output), *settings, xp.stream)
+    given: tuple[Any, ...] = (*_views(xp, x, edges, sizes), xp.view(output), *settings, xp.stream)
+    _C.domain_transform_forward(*given)
 
 
 def _gradients(xp: Arrays, grad: Any, x: Any, edges: Any, *_: Any) -> tuple[Any, Any]:
@@ -75,10 +76,11 @@ def _domain_transform_backward(
     xp: Arrays, gradients: tuple[Any, Any], grad: Any, x: Any, edges: Any, sizes: Any, *settings: Any
 ) -> None:
     """Give the gradients of x and edges: the forward pass is done again, some planes at a time, and nothing is kept."""
-    views = _views(xp, x, edges, sizes)
-    scratch = xp.empty((_C.domain_transform_scratch(views[0], settings[0]),), x.dtype)
-    targets = (xp.view(each) for each in gradients)
-    _C.domain_transform_backward(*views, xp.view(xp.contiguous(grad)), *targets, xp.view(scratch), *settings, xp.stream)
+    x, edges, sizes = _views(xp, x, edges, sizes)
+    scratch = xp.empty((_C.domain_transform_scratch(x, settings[0]),), grad.dtype)
+    given = x, edges, sizes, xp.view(xp.contiguous(grad))
+    arguments: tuple[Any, ...] = (*given, *map(xp.view, gradients), xp.view(scratch), *settings, xp.stream)
+    _C.domain_transform_backward(*arguments)
 
 
 def _save_forward(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:

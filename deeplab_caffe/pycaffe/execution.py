@@ -210,11 +210,13 @@ class Execution:
                 found.update(step.bottoms)
         return found
 
-    @staticmethod
-    def _learning(layer: Layer) -> list[bool]:
-        """Return for each parameter blob whether it gets a gradient: not if its ``lr_mult`` is 0."""
-        specs = list(layer.param.param)
-        return [i >= len(specs) or specs[i].lr_mult > 0 for i in range(len(layer.blobs))]
+    def _learning(self, layer: Layer) -> list[bool]:
+        """Return for each parameter blob whether it gets a gradient.
+
+        It does unless its ``lr_mult`` is 0, and even then with ``force_backward`` (net.cpp, Init).
+        """
+        specs, force = list(layer.param.param), self.module.param.force_backward
+        return [force or i >= len(specs) or specs[i].lr_mult > 0 for i in range(len(layer.blobs))]
 
     def _backward(self, first: int, last: int) -> None:
         self._place()
@@ -259,7 +261,8 @@ class Execution:
         wanted = [(self.blobs[step.bottoms[i]], bottoms[i]) for i, asked in enumerate(propagate_down) if asked]
         if step.layer.blobs:
             learners = zip(self.params[step.layer.name], self._learning(step.layer), strict=True)
-            wanted += [(blob, blob.parameter) for blob, learns in learners if learns]
+            # Some have no gradient at all: BatchNorm's sums.
+            wanted += [(blob, blob.parameter) for blob, learns in learners if learns and blob.parameter.requires_grad]
         if not wanted:
             return
         try:

@@ -153,7 +153,8 @@ class Segmenter:
         if isinstance(prototxt, OptimizedNet):
             if weights is not None or optimize is False or blob not in (None, *prototxt.graph.outputs):
                 raise NetError("an optimized net has weights and blobs of its own: give neither, nor optimize=False")
-            self.device, self.mean = prototxt.device, mean or prototxt.mean_value
+            self.device = prototxt.device
+            self.mean = prototxt.mean_value if mean is None else mean
             graph, shapes, name = prototxt.graph, prototxt.input_shapes, "the net"
         else:
             net = prototxt
@@ -180,7 +181,7 @@ class Segmenter:
             self.device = resolve_device(device) if weight is None else weight.device
             if self._optimize and optimize is None:
                 self._optimize = _can_optimize(net, self.device)
-            self.net, self.mean = net, mean or net.mean_value
+            self.net, self.mean = net, net.mean_value if mean is None else mean
             graph, shapes, name = net.graph, {each: net.blob_shapes[each] for each in net.inputs}, f"net '{net.name}'"
         if len(shapes) != 1:
             raise NetError(

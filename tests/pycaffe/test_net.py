@@ -426,6 +426,27 @@ def test_frozen_parameters_get_no_gradient() -> None:
         assert not blob.diff.any()
 
 
+@pytest.mark.parametrize("dialect", ["v1", "v2"])
+def test_force_backward_gives_frozen_parameters_a_gradient(dialect: str) -> None:
+    frozen = "blobs_lr: 0 blobs_lr: 0"
+    text = inputs(data=(1, 3, 5, 5)) + conv("a", "data", more=frozen) + conv("b", "a", more=frozen)
+    net = make("force_backward: true " + text, dialect=dialect)
+    net.forward(data=noise(1, 3, 5, 5).numpy())
+    net.blobs["b"].diff[...] = 1
+    net.backward()
+    for blob in (*net.params["a"], *net.params["b"], net.blobs["data"]):
+        assert blob.diff.any()
+
+
+def test_force_backward_finds_no_gradient_of_stored_statistics() -> None:
+    text = 'input: "x" input_shape { dim: 2 dim: 3 } force_backward: true '
+    net = make(text + 'layer { name: "b" type: "BatchNorm" bottom: "x" top: "y" }', caffe.TRAIN, dialect="v2")
+    net.forward(x=np.arange(6, dtype=np.float32).reshape(2, 3) ** 2)
+    net.backward(y=np.array([[1, 2, 3], [0, 0, 0]], np.float32))
+    assert net.blobs["x"].diff.any()
+    assert not any(blob.diff.any() for blob in net.params["b"])
+
+
 LOSS = (
     inputs(data=(2, 3, 4, 4), label=(2, 1, 4, 4))
     + conv("score", "data", out=3)

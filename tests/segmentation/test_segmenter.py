@@ -463,7 +463,9 @@ def test_the_mean_is_what_the_net_says(optimize: bool) -> None:
     for seg in (dc.Segmenter(net, device="cpu", optimize=optimize), dc.Segmenter(dc.Net(net).optimize())):
         assert seg.mean == (10, 20, 30)
         assert seg.scores(image)[:, 0, 0].tolist() == [-20, -40, -60]
-    assert dc.Segmenter(net, device="cpu", mean=(1, 2, 3)).scores(image)[:, 0, 0].tolist() == [-2, -4, -6]
+    for mean in ((1, 2, 3), np.array([1.0, 2, 3])):
+        seg = dc.Segmenter(net, device="cpu", mean=mean, optimize=optimize)
+        assert seg.scores(image)[:, 0, 0].tolist() == [-2, -4, -6]
     assert dc.Net(net).optimize().label_images(image[None]).unique().tolist() == [0]
 
 

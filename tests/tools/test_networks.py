@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from deeplab_caffe import proto
+from deeplab_caffe.convert.torchvision import block_names
 from tools.networks import __main__ as networks
 from tools.networks.resnet import ResNet
 from tools.networks.text import WIDTH, Net, Word, comment, message
@@ -54,10 +55,10 @@ def test_layers_read_back() -> None:
 
 
 def test_block_names() -> None:
-    assert ResNet(50).block_names(4) == ["4a", "4b", "4c", "4d", "4e", "4f"]
-    assert ResNet(101).block_names(2) == ["2a", "2b", "2c"]
-    assert ResNet(101).block_names(3) == ["3a", "3b1", "3b2", "3b3"]
-    assert ResNet(101).block_names(4)[-1] == "4b22"
+    assert block_names(50, 4) == ["4a", "4b", "4c", "4d", "4e", "4f"]
+    assert block_names(101, 2) == ["2a", "2b", "2c"]
+    assert block_names(101, 3) == ["3a", "3b1", "3b2", "3b3"]
+    assert block_names(101, 4)[-1] == "4b22"
 
 
 def test_a_trunk_as_torchvision_has_it() -> None:

@@ -21,7 +21,7 @@ from tools.networks.layers import (
     silence,
 )
 from tools.networks.text import Net, folder, solvers, variables
-from tools.networks.vgg import fc6_fc7, trunk
+from tools.networks.vgg import STEPS, fc6_fc7, trunk
 
 NAME = "deeplab_attention_vgg16"
 WHAT = """
@@ -42,19 +42,6 @@ which the paper adds for its best result on test, is scale_factors in the transf
 """
 SUPERVISED = "With extra supervision, the paper's best: a loss for the scores of each size besides that of their sum."
 PLAIN = f"Without extra supervision: one loss. {NAME}/train.prototxt has it."
-SOLVER = {
-    "iter_size": 3,
-    "lr_policy": "step",
-    "gamma": 0.1,
-    "stepsize": 2000,
-    "base_lr": 0.001,
-    "average_loss": 20,
-    "display": 20,
-    "max_iter": 6000,
-    "momentum": 0.9,
-    "weight_decay": 0.0005,
-    "snapshot": 2000,
-}
 SOLVER_SOURCE = (
     "30 images an update (batches of 10), policy, momentum and decay as the paper has them; 6,000 iterations are "
     "LargeFOV's, as the paper's number is not known"
@@ -134,7 +121,7 @@ def files() -> dict[str, str]:
         "train": network("train", TRAIN, SUPERVISED),
         "test": network("test"),
         "deploy": network("deploy"),
-        **solvers("Attention to scale on VGG-16", SOLVER_SOURCE, **SOLVER),
+        **solvers("Attention to scale on VGG-16", SOLVER_SOURCE, **STEPS),
     }
     plain = network("train", TRAIN, PLAIN, supervised=False)
     return {**folder(NAME, texts), **folder(f"{NAME}_plain", {"train": plain})}

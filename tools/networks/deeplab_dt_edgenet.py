@@ -14,7 +14,7 @@ from tools.networks.layers import (
     silence,
 )
 from tools.networks.text import Net, folder, solvers, variables
-from tools.networks.vgg import fc6_fc7, pool, trunk
+from tools.networks.vgg import STEPS, fc6_fc7, pool, trunk
 
 NAME = "deeplab_dt_edgenet"
 WHAT = """
@@ -40,19 +40,6 @@ spatial_sigma and range_sigma are those of train.prototxt. After training, searc
 DEPLOY = """
 DomainTransform without a third bottom filters the whole image, padding included.
 """
-SOLVER = {
-    "iter_size": 3,
-    "lr_policy": "step",
-    "gamma": 0.1,
-    "stepsize": 2000,
-    "base_lr": 0.001,
-    "average_loss": 20,
-    "display": 20,
-    "max_iter": 6000,
-    "momentum": 0.9,
-    "weight_decay": 0.0005,
-    "snapshot": 2000,
-}
 
 
 def edge_map(net: Net) -> str:
@@ -97,4 +84,4 @@ def files() -> dict[str, str]:
     """Return the texts by path."""
     source = "not known; these are LargeFOV's as released with DeepLab v1, with 30 images an update in batches of 10"
     texts = {"train": network("train", TRAIN), "test": network("test", TEST), "deploy": network("deploy", DEPLOY)}
-    return folder(NAME, texts | solvers("Domain transform with an edge net", source, **SOLVER))
+    return folder(NAME, texts | solvers("Domain transform with an edge net", source, **STEPS))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from tools.networks.layers import IGNORE, silence
+from tools.networks.layers import IGNORE, data, dropout, silence
 from tools.networks.resnet import ResNet
 from tools.networks.text import Net, Word, folder, solvers
 
@@ -13,7 +13,7 @@ from tools.networks.text import Net, Word, folder, solvers
 MEAN = [103.53, 116.28, 123.675]
 SCALE_FACTORS = [0.5, 0.75, 1, 1.25, 1.5, 1.75, 2]
 RATES = (12, 24, 36)
-NEW = {"weight_filler": {"type": "msra"}}
+FILLED = {"weight_filler": {"type": "msra"}}
 EDGES = {"align_corners": False}
 
 HEAD = """
@@ -57,21 +57,8 @@ def image(net: Net) -> str:
     if net.kind == "deploy":
         shape = {"shape": {"dim": [1, 3, 513, 513]}}
         return net.layer("Input", "data", (), input_param=shape, transform_param={"mean_value": MEAN})
-    transform: dict[str, Any] = {"mirror": net.training, "crop_size": 480 if net.training else 513, "mean_value": MEAN}
-    source = f"${{EXP}}/list/${{{'TRAIN' if net.training else 'TEST'}_SET}}.txt"
-    images: dict[str, Any] = {"root_folder": "${DATA_ROOT}", "source": source, "batch_size": 4 if net.training else 1}
-    if net.training:
-        transform["scale_factors"] = SCALE_FACTORS
-        images["shuffle"] = True
-    return net.layer(
-        "ImageSegData",
-        "data",
-        (),
-        ("data", "label") if net.training else ("data", "label", "data_dim"),
-        include={"phase": Word(net.kind.upper())},
-        transform_param=transform,
-        image_data_param={**images, "label_type": Word("PIXEL")},
-    )
+    crop, batch = (480, 4) if net.training else (513, 1)
+    return data(net, crop=crop, batch=batch, data_dim=False, scale_factors=SCALE_FACTORS, mean=MEAN)
 
 
 def scores(net: Net, name: str, bottom: str, rate: float) -> str:
@@ -96,7 +83,7 @@ def network(net: Net, depth: int) -> None:
         scale_rates=(1, 1),
         shared=False,
     )
-    new: dict[str, Any] = NEW if net.training else {}
+    new: dict[str, Any] = FILLED if net.training else {}
 
     def part(name: str, bottom: str, width: int, kernel: int, dilation: int = 1, rates: ResNet = resnet) -> str:
         fields: dict[str, Any] = {"num_output": width, "kernel_size": kernel}
@@ -113,14 +100,14 @@ def network(net: Net, depth: int) -> None:
     pool = part("aspp_pool", pool, 256, 1)
     branches.append(net.layer("Interp", "aspp_pool_interp", (pool, end), interp_param=EDGES))
     blob = part("aspp_project", net.layer("Concat", "aspp", branches, concat_param={"axis": 1}), 256, 1)
-    net.layer("Dropout", "aspp_drop", blob, blob, dropout_param={"dropout_ratio": 0.5})
+    dropout(net, "aspp_drop", blob)
     pixels = scores(net, "fc1", part("head", blob, 256, 3), 1)
     if net.training:
         loss(net, "loss", pixels, 1)
         net.comment("The aux head.")
         fast = replace(resnet, conv_rates=(10,), scale_rates=(10, 10))
         blob = part("aux", resnet.blob_of(4), 256, 3, rates=fast)
-        net.layer("Dropout", "aux_drop", blob, blob, dropout_param={"dropout_ratio": 0.1})
+        dropout(net, "aux_drop", blob, 0.1)
         loss(net, "loss_aux", scores(net, "fc1_aux", blob, 10), 0.5)
     if net.kind != "deploy":
         net.layer("SegAccuracy", "accuracy", (pixels, "label"), seg_accuracy_param={**IGNORE, "reset": net.training})

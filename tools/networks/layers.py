@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from deeplab_caffe.data.sources.transform import IMAGENET_MEAN_BGR
 from tools.networks.text import SUM, Net, Word
 
-MEAN = [104.008, 116.669, 122.675]
 NO_PAD = {"pad_beg": 0, "pad_end": 0}
 SCALE_FACTORS = [0.5, 0.75, 1, 1.25, 1.5]
 NO_LABEL = 255
@@ -26,6 +26,7 @@ def data(
     label_type: str = "PIXEL",
     data_dim: bool = True,
     scale_factors: Sequence[float] = (),
+    mean: Sequence[float] = IMAGENET_MEAN_BGR,
 ) -> str:
     """Write where the images come from: a data layer, or a deploy net's input of (1, 3, crop, crop).
 
@@ -36,6 +37,7 @@ def data(
         label_type: PIXEL, or NONE where there are no label maps.
         data_dim: whether a train net has this top as well.
         scale_factors: by one of which a train net's image is enlarged, at random.
+        mean: what is subtracted from B, G and R.
 
     Returns:
         The name ``data``.
@@ -43,7 +45,7 @@ def data(
     if net.kind == "deploy":
         return net.input("data", 1, 3, crop, crop)
     training = net.training
-    transform: dict[str, Any] = {"mirror": training, "crop_size": crop, "mean_value": MEAN}
+    transform: dict[str, Any] = {"mirror": training, "crop_size": crop, "mean_value": list(mean)}
     if training and scale_factors:
         transform["scale_factors"] = list(scale_factors)
     source = "${EXP}/list/${TRAIN_SET}.txt" if training else "${EXP}/list/${TEST_SET}.txt"
@@ -115,9 +117,9 @@ def relu(net: Net, name: str, blob: str) -> str:
     return net.layer("ReLU", name, blob, blob)
 
 
-def dropout(net: Net, name: str, blob: str) -> str:
-    """Write a dropout of one half in place; return the blob."""
-    return net.layer("Dropout", name, blob, blob, dropout_param={"dropout_ratio": 0.5})
+def dropout(net: Net, name: str, blob: str, ratio: float = 0.5) -> str:
+    """Write a dropout in place; return the blob."""
+    return net.layer("Dropout", name, blob, blob, dropout_param={"dropout_ratio": ratio})
 
 
 def interp(net: Net, name: str, bottom: str, **fields: Any) -> str:

@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from deeplab_caffe.convert.torchvision import block_names
 from tools.networks.layers import params, relu
 from tools.networks.text import MAX, Net
-
-BLOCKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
 
 
 @dataclass(frozen=True)
@@ -52,19 +51,13 @@ class ResNet:
         pool = {"pool": MAX, "kernel_size": 3, "stride": 2, "pad": 1, **self.pool}
         blob = net.layer("Pooling", f"pool1{suffix}", blob, pooling_param=pool)
         for stage in (2, 3, 4, 5):
-            for index, block in enumerate(self.block_names(stage)):
+            for index, block in enumerate(block_names(self.depth, stage)):
                 blob = self._block(net, stage, index, block, blob, suffix)
         return blob
 
-    def block_names(self, stage: int) -> list[str]:
-        """Return the names of a stage's blocks: res2a, res2b, ...; in ResNet-101's long stages res3a, res3b1, ..."""
-        count = BLOCKS[self.depth][stage - 2]
-        numbered = self.depth == 101 and stage in (3, 4)
-        return [f"{stage}a", *(f"{stage}b{i}" if numbered else f"{stage}{'abcdef'[i]}" for i in range(1, count))]
-
     def blob_of(self, stage: int, suffix: str = "") -> str:
         """Return the name of a stage's last blob."""
-        return f"res{self.block_names(stage)[-1]}{suffix}"
+        return f"res{block_names(self.depth, stage)[-1]}{suffix}"
 
     def _block(self, net: Net, stage: int, index: int, block: str, bottom: str, suffix: str) -> str:
         width = 64 << (stage - 2)

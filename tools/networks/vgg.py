@@ -8,6 +8,20 @@ from tools.networks.layers import convolution, dropout, relu
 from tools.networks.text import Net, Word
 
 WIDTHS = {1: (64, 64), 2: (128, 128), 3: (256, 256, 256), 4: (512, 512, 512), 5: (512, 512, 512)}
+# Of a solver as LargeFOV's of DeepLab v1, with 30 images an update in batches of 10.
+STEPS = {
+    "iter_size": 3,
+    "lr_policy": "step",
+    "gamma": 0.1,
+    "stepsize": 2000,
+    "base_lr": 0.001,
+    "average_loss": 20,
+    "display": 20,
+    "max_iter": 6000,
+    "momentum": 0.9,
+    "weight_decay": 0.0005,
+    "snapshot": 2000,
+}
 
 
 def pool(net: Net, name: str, bottom: str, stride: int, method: str = "MAX") -> str:

@@ -155,6 +155,8 @@ class ImageSegSource(ListSource[ListEntry, PhotoAndLabels]):
         if factor != 1:
             # The product of two floats, as in the original.
             height, width = (int(np.float32(length) * np.float32(factor)) for length in size)
+            if min(height, width) < 1:
+                raise self._error(entry, f"nothing is left of {size[0]} x {size[1]} pixels scaled by {factor:g}")
             image, labels = resize_bilinear(image, height, width), resize_nearest(labels, height, width)
         placement = self.transform.place(image.shape[0], image.shape[1], words)
         self.transform.image_into(image, placement, data)

@@ -219,6 +219,15 @@ def test_a_position_of_another_list_is_refused(tmp_path: Path) -> None:
         ImageSegSource(config(tmp_path), "TEST").load_state_dict(state)
 
 
+def test_an_image_that_its_factor_leaves_nothing_of_names_its_line(tmp_path: Path) -> None:
+    images(tmp_path, [(90, 90), (20, 90)])
+    source = ImageSegSource(config(tmp_path, crop_size=9, scale_factors=(0.04,)), "TEST", rng=CaffeRNG(1))
+    source.next_batch()
+    with pytest.raises(DataError, match="nothing is left of 20 x 90 pixels scaled by 0.04") as error:
+        source.next_batch()
+    assert error.value.line == 2
+
+
 def test_errors_name_line_and_file(tmp_path: Path) -> None:
     images(tmp_path, [(2, 3)] * 3)
     (tmp_path / "1.png").unlink()
