@@ -199,8 +199,9 @@ class Net(nn.Module):
             taken.add(key)
             # Past add_module, which takes neither dots nor the names of the net's own attributes.
             self._modules[key] = layer
+        with_dots = [name for name in taken if "." in name]
         for name, child in self.named_children():
-            longer = tuple(other for other in taken if other.startswith(f"{name}."))
+            longer = tuple(other for other in with_dots if other.startswith(f"{name}."))
             if longer:
                 forgive = partial(_forgive, longer)
                 child.register_load_state_dict_post_hook(forgive)
