@@ -1,7 +1,7 @@
 """The domain transform against the dense CRF on the same image, OpenCV's filter, and a loop of torch's operations.
 
-    pip install --no-deps --target /tmp/opencv 'opencv-contrib-python-headless<5'
-    python benchmarks/domain_transform.py --opencv /tmp/opencv
+    pip install --no-deps --target out/opencv 'opencv-contrib-python-headless<5'
+    python benchmarks/domain_transform.py --opencv out/opencv
 
 The paper (Chen et al., CVPR 2016) says that the filter is several times faster than the dense CRF, ten iterations of
 which stand beside it. OpenCV's dtFilter is another arithmetic (distances from a guide image, at most three channels at
