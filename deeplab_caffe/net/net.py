@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pkgutil
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from functools import partial
 from os import PathLike
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -383,13 +382,13 @@ class Net(nn.Module):
         return [values[name] for name in self.inputs]
 
     def run_layer(self, step: Step, bottoms: list[Tensor]) -> tuple[Tensor, ...]:
-        """Run a step's layers, with their bottoms brought to the dtype, memory order and device that they work in.
+        """Run a layer and its activation, with bottoms brought to the dtype, memory order and device that it works in.
+
+        A graph for it has no other fusions: ``lower(graph, outputs, (with_activation,))``.
 
         Raises:
             NetError: the bottoms do not fit the layer; other errors come with the layer's name.
         """
-        if step.affine or step.addition is not None:
-            return self._run_one_by_one(step, bottoms)
         layer = step.layer
         try:
             if layer.is_source:
@@ -408,14 +407,6 @@ class Net(nn.Module):
                 raise layer.error("not enough memory for its tops: make them smaller") from error
             where, shapes = bottoms[0].device, ", ".join(str(tuple(x.shape)) for x in bottoms)
             raise layer.error(f"not enough memory on {where} for bottoms {shapes}: take fewer or smaller") from error
-
-    def _run_one_by_one(self, step: Step, bottoms: list[Tensor]) -> tuple[Tensor, ...]:
-        alone = replace(step, affine=(), addition=None, activation=None)
-        added = bottoms[-1:] if step.addition is not None else []
-        tops = self.run_layer(alone, bottoms[: len(bottoms) - len(added)])
-        for layer in step.layers[1:]:
-            tops = self.run_layer(replace(alone, layer=layer), [*tops, *(added if layer is step.addition else [])])
-        return tops
 
     def _place(self, x: Tensor) -> Tensor:
         reference = next(self.parameters(), None)

@@ -192,12 +192,11 @@ class Segmenter:
         if shape[1] != 3:
             raise NetError(f"input '{self.input}' must have 3 channels, it has {shape[1]}")
         self.blob = blob or _one_output(graph)
-        self._measured = lower(graph, graph.wanted([self.blob]))
+        outputs = graph.wanted([self.blob])
         # A net runs its layers itself, which take along activations and no more.
-        graph = lower(graph, graph.wanted([self.blob]), (with_activation,))
-        if not self._optimize and self._optimized is None:
-            self._measured = graph
-        self._runner = HeadRunner(graph, 3, self._run_layers, self._input_dtype(graph), channels_last=channels_last)
+        own = lower(graph, outputs, (with_activation,))
+        self._measured = lower(graph, outputs) if self._optimize or self._optimized is not None else own
+        self._runner = HeadRunner(own, 3, self._run_layers, self._input_dtype(own), channels_last=channels_last)
         no_crf = self._runner.head.no_crf
         if crf is not None and no_crf is not None:
             raise NetError(no_crf)

@@ -469,8 +469,8 @@ def test_the_mean_is_what_the_net_says(optimize: bool) -> None:
     assert dc.Net(net).optimize().label_images(image[None]).unique().tolist() == [0]
 
 
-def test_a_residual_block_is_run_layer_by_layer_with_all_that_is_fused_to_it() -> None:
-    """BatchNorm, Scale and the sum go with the convolution before them in the graph that a segmenter runs."""
+def test_a_residual_block_is_run_layer_by_layer() -> None:
+    """Only `optimize` has BatchNorm, Scale and the sum go with the convolution before them."""
     text = """input: "data" input_shape { dim: 1 dim: 3 dim: 9 dim: 9 }
       layer { name: "a" type: "Convolution" bottom: "data" top: "a" convolution_param { num_output: 4 kernel_size: 1 } }
       layer { name: "b" type: "Convolution" bottom: "a" top: "b"
