@@ -16,12 +16,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from deeplab_caffe.inference import sub_grids
-from deeplab_caffe.layers import ConvolutionFact
+from deeplab_caffe.layers import ConvolutionFact, Pair
 from deeplab_caffe.ops.hole import conv2d
 from deeplab_caffe.ops.packed_conv import Geometry, operators_exist, pack_weight, packed_conv2d, same_order
 from deeplab_caffe.ops.sizes import output_hw
 
-Pair = tuple[int, int]
 # Of the input; of one that adds also the blob to add, and whether its memory may take the sum.
 Run = Callable[..., Tensor]
 

@@ -14,9 +14,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from deeplab_caffe.layers import Pair
 from deeplab_caffe.ops.sizes import output_hw
-
-Pair = tuple[int, int]
 
 
 class Tile(NamedTuple):

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-Pair = tuple[int, int]
+from deeplab_caffe.layers import Pair
 
 # Up to so many sub-grids are put back one by one, each a strided copy; more of them in one permuting copy.
 _COPIES = 16

@@ -23,15 +23,13 @@ from deeplab_caffe.crf import CRFParams, dense_crf
 from deeplab_caffe.crf.inputs import Kind
 from deeplab_caffe.data.sources.transform import IMAGENET_MEAN_BGR
 from deeplab_caffe.errors import NetError
-from deeplab_caffe.layers import ArgMaxFact, CropFact, Layer, ProbabilityFact, ResizeFact
+from deeplab_caffe.layers import ArgMaxFact, CropFact, Layer, Pair, ProbabilityFact, ResizeFact
 from deeplab_caffe.net.graph import Graph, Step, keep_wanted
 from deeplab_caffe.ops.argmax import argmax_labels
 from deeplab_caffe.ops.interp import interp
 from deeplab_caffe.ops.interp_argmax import interp_argmax
 from deeplab_caffe.ops.interp_softmax import interp_softmax
 from deeplab_caffe.ops.preprocess import as_tensor, preprocess
-
-Pair = tuple[int, int]
 
 # Images are padded until the net's output covers them; a stride of 32 is the coarsest that VGG has.
 _MOST_PADDING = 64
