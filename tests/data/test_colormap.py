@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from deeplab_caffe.data.colormap import _oklab
 from deeplab_caffe.viz import (
     CAMVID_CLASSES,
     CAMVID_COLORMAP,
@@ -70,3 +71,10 @@ def test_distinct_colours_keep_away_from_those_taken() -> None:
     np.testing.assert_array_equal(distinct_colormap(3, first[:1]), distinct_colormap(4)[1:])
     with pytest.raises(ValueError, match="from 0 to 256"):
         distinct_colormap(257)
+
+
+def test_oklab_of_known_colours() -> None:
+    """White, red and blue, as the table of its author's page and CSS Color 4 have them."""
+    found = _oklab(np.array([(255, 255, 255), (255, 0, 0), (0, 0, 255)], np.uint8))
+    expected = [(1, 0, 0), (0.628, 0.2249, 0.1258), (0.452, -0.0324, -0.3115)]
+    np.testing.assert_allclose(found, expected, atol=5e-4)
