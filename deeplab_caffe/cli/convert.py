@@ -28,6 +28,13 @@ _VARIABLES |= dict.fromkeys(("NET_ID", "TRAIN_SET", "TRAIN_SET_STRONG", "TRAIN_S
 )
 @click.option("--to", type=click.Choice(FORMATS), help="The format to write; else by the suffix of --out.")
 @path_option("--out", help="The file to write; init.caffemodel with --init-for.")
+@click.option(
+    "--dtype",
+    type=click.Choice(["float32", "float16"]),
+    default="float32",
+    show_default=True,
+    help="Number format of a caffemodel: float16 takes half the room, to three digits.",
+)
 @dialect_option
 @variables_option
 @python_layers_option
@@ -37,6 +44,7 @@ def convert(
     network: str | None,
     to: str | None,
     out: Path | None,
+    dtype: str,
     dialect: str | None,
     variables: dict[str, str],
     python_layers: bool,
@@ -45,7 +53,8 @@ def convert(
 
     Or torchvision's DeepLab v3, whose --model is prototxt/deeplab_v3_resnet101/deploy.prototxt (or 50).
 
-    Weights stay the same bit for bit. Their names become LAYER.weight and LAYER.bias. ONNX holds the network too.
+    Weights stay the same bit for bit, but for --dtype float16. Their names become LAYER.weight and LAYER.bias. ONNX
+    holds the network too.
 
     With --init-for, SOURCE is a network that others trained on ImageNet, and NETWORK one of ours by name, or the path
     of a train prototxt. The file has the layers that SOURCE has weights for; the others begin with their fillers.
@@ -53,6 +62,8 @@ def convert(
     if (model is None) == (network is None):
         raise click.UsageError("give either --model or --init-for")
     if network is not None:
+        if dtype != "float32":
+            raise click.UsageError("--dtype goes with --model: an initial model is float32")
         _start(source, network, to, out or Path("init.caffemodel"), dialect, variables, python_layers)
         return
     assert model is not None
@@ -60,7 +71,7 @@ def convert(
         raise click.UsageError("Missing option '--out'.")
     with deploy_wanted(model, variables):
         net = Net(model, None, "TEST", variables=variables, dialect=dialect, python_layers=python_layers)
-    written = convert_weights(source, net, out, to)
+    written = convert_weights(source, net, out, to, dtype=dtype)
     click.echo(f"{out}: {written}, {net.parameter_count():,} parameters, {out.stat().st_size / 1e6:.1f} MB")
 
 
