@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from google.protobuf.message import EncodeError, Message
@@ -147,7 +147,7 @@ def write_solverstate(
         file.write(tail.SerializeToString())
 
 
-def _in_dialect(net: caffe_pb2.NetParameter, dialect: str, path: str, options: bool) -> Message:
+def _in_dialect(net: caffe_pb2.NetParameter, dialect: str, path: str, options: bool) -> Any:
     """Return a net as the dialect holds it; of DeepLab v2's own files, as the merge does where the release cannot."""
     try:
         return to_dialect(net, dialect, path, options=options)
