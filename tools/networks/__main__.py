@@ -9,10 +9,17 @@ import argparse
 import sys
 from pathlib import Path
 
-from tools.networks import deeplab_attention_vgg16, deeplab_dt_edgenet, deeplab_resnet101, deeplab_v3, deeplab_vgg16
+from tools.networks import (
+    deeplab_attention_vgg16,
+    deeplab_dt_edgenet,
+    deeplab_lite0,
+    deeplab_resnet101,
+    deeplab_v3,
+    deeplab_vgg16,
+)
 
 ROOT = Path(__file__).resolve().parent.parent.parent / "prototxt"
-MODULES = (deeplab_vgg16, deeplab_resnet101, deeplab_attention_vgg16, deeplab_dt_edgenet, deeplab_v3)
+MODULES = (deeplab_vgg16, deeplab_resnet101, deeplab_attention_vgg16, deeplab_dt_edgenet, deeplab_v3, deeplab_lite0)
 
 
 def files() -> dict[str, str]:

@@ -129,7 +129,8 @@ class Net:
         rest = pieces(fields, 2)
         line = f"layer {{ {' '.join([*blobs, *rest])} }}"
         if len(line) > WIDTH or "\n" in line:
-            line = f"{fill(blobs, 2, begin='layer {')}\n{fill(rest, 2, end=' }')}"
+            begin = fill(blobs, 2, begin="layer {", end="" if rest else " }")
+            line = f"{begin}\n{fill(rest, 2, end=' }')}" if rest else begin
         self._text += line + "\n"
         return tops[0] if tops else name
 
