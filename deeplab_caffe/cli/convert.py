@@ -7,9 +7,11 @@ from pathlib import Path
 
 import click
 
-from deeplab_caffe.cli.options import dialect_option, path_option, python_layers_option, variables_option
+from deeplab_caffe.cli.options import dialect_option, path_option, python_layers_option, split_list, variables_option
 from deeplab_caffe.convert import FORMATS, image_part, initial_model
 from deeplab_caffe.convert import convert as convert_weights
+from deeplab_caffe.convert import unit_outputs as scale_outputs
+from deeplab_caffe.data.io.folders import find_images
 from deeplab_caffe.errors import DeepLabCaffeError
 from deeplab_caffe.net import Net
 from deeplab_caffe.segmentation.deploy import deploy_wanted
@@ -18,6 +20,8 @@ from deeplab_caffe.zoo.paths import prototxt_path
 # ${NAME} of a train prototxt that no weight of an initial model depends on.
 _VARIABLES = {"EXP": "voc12", "NUM_LABELS": "21", "DATA_ROOT": "", "BG_BIAS": "0", "FG_BIAS": "0"}
 _VARIABLES |= dict.fromkeys(("NET_ID", "TRAIN_SET", "TRAIN_SET_STRONG", "TRAIN_SET_WEAK"), "init")
+# So many images say how large outputs are.
+_IMAGES = 8
 
 
 @click.command()
@@ -26,6 +30,9 @@ _VARIABLES |= dict.fromkeys(("NET_ID", "TRAIN_SET", "TRAIN_SET_STRONG", "TRAIN_S
 @click.option(
     "--init-for", "network", metavar="NETWORK", help="Write the model that this network's training starts from."
 )
+@click.option("--unit-outputs", metavar="LAYERS", help="With --init-for: scale these till their outputs are about 1.")
+@path_option("--images", metavar="FOLDER", help="With --unit-outputs: photographs to measure on, the first 8 by name.")
+@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Of weights without a filler.")
 @click.option("--to", type=click.Choice(FORMATS), help="The format to write; else by the suffix of --out.")
 @path_option("--out", help="The file to write; init.caffemodel with --init-for.")
 @dialect_option
@@ -35,6 +42,9 @@ def convert(
     source: Path,
     model: Path | None,
     network: str | None,
+    unit_outputs: str | None,
+    images: Path | None,
+    seed: int,
     to: str | None,
     out: Path | None,
     dialect: str | None,
@@ -52,8 +62,21 @@ def convert(
     """
     if (model is None) == (network is None):
         raise click.UsageError("give either --model or --init-for")
+    if (unit_outputs is None) != (images is None) or (unit_outputs and network is None):
+        raise click.UsageError("--unit-outputs and --images go together, with --init-for")
     if network is not None:
-        _start(source, network, to, out or Path("init.caffemodel"), dialect, variables, python_layers)
+        known = {name: value for name, value in _VARIABLES.items() if name not in os.environ}
+        net = image_part(_train_prototxt(network), known | variables, dialect=dialect, python_layers=python_layers)
+        initial = initial_model(source, net, seed=seed)
+        click.echo(f"{source}: {initial.source}")
+        lines = list(initial.lines)
+        if images is not None:
+            lines += scale_outputs(net, split_list(unit_outputs), list(find_images(images).values())[:_IMAGES])
+        for line in lines:
+            click.echo(line)
+        out = out or Path("init.caffemodel")
+        written = initial.save(out, to)
+        click.echo(f"{out}: {written}, {len(initial.layers)} layers, {out.stat().st_size / 1e6:.1f} MB")
         return
     assert model is not None
     if out is None:
@@ -62,25 +85,6 @@ def convert(
         net = Net(model, None, "TEST", variables=variables, dialect=dialect, python_layers=python_layers)
     written = convert_weights(source, net, out, to)
     click.echo(f"{out}: {written}, {net.parameter_count():,} parameters, {out.stat().st_size / 1e6:.1f} MB")
-
-
-def _start(
-    source: Path,
-    network: str,
-    to: str | None,
-    out: Path,
-    dialect: str | None,
-    variables: dict[str, str],
-    python_layers: bool,
-) -> None:
-    known = {name: value for name, value in _VARIABLES.items() if name not in os.environ}
-    net = image_part(_train_prototxt(network), known | variables, dialect=dialect, python_layers=python_layers)
-    initial = initial_model(source, net)
-    click.echo(f"{source}: {initial.source}")
-    for line in initial.lines:
-        click.echo(line)
-    written = initial.save(out, to)
-    click.echo(f"{out}: {written}, {len(initial.layers)} layers, {out.stat().st_size / 1e6:.1f} MB")
 
 
 def _train_prototxt(network: str) -> Path:
