@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -35,6 +36,13 @@ _IMAGES = 8
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Of weights without a filler.")
 @click.option("--to", type=click.Choice(FORMATS), help="The format to write; else by the suffix of --out.")
 @path_option("--out", help="The file to write; init.caffemodel with --init-for.")
+@click.option(
+    "--dtype",
+    type=click.Choice(["float32", "float16"]),
+    default="float32",
+    show_default=True,
+    help="Number format of a caffemodel: float16 takes half the room, to three digits.",
+)
 @dialect_option
 @variables_option
 @python_layers_option
@@ -47,6 +55,7 @@ def convert(
     seed: int,
     to: str | None,
     out: Path | None,
+    dtype: str,
     dialect: str | None,
     variables: dict[str, str],
     python_layers: bool,
@@ -55,7 +64,8 @@ def convert(
 
     Or torchvision's DeepLab v3, whose --model is prototxt/deeplab_v3_resnet101/deploy.prototxt (or 50).
 
-    Weights stay the same bit for bit. Their names become LAYER.weight and LAYER.bias. ONNX holds the network too.
+    Weights stay the same bit for bit, but for --dtype float16. Their names become LAYER.weight and LAYER.bias. ONNX
+    holds the network too.
 
     With --init-for, SOURCE is a network that others trained on ImageNet, and NETWORK one of ours by name, or the path
     of a train prototxt. The file has the layers that SOURCE has weights for; the others begin with their fillers.
@@ -65,26 +75,34 @@ def convert(
     if (unit_outputs is None) != (images is None) or (unit_outputs and network is None):
         raise click.UsageError("--unit-outputs and --images go together, with --init-for")
     if network is not None:
+        if dtype != "float32":
+            raise click.UsageError("--dtype goes with --model: an initial model is float32")
         known = {name: value for name, value in _VARIABLES.items() if name not in os.environ}
         net = image_part(_train_prototxt(network), known | variables, dialect=dialect, python_layers=python_layers)
-        initial = initial_model(source, net, seed=seed)
-        click.echo(f"{source}: {initial.source}")
-        lines = list(initial.lines)
-        if images is not None:
-            lines += scale_outputs(net, split_list(unit_outputs), list(find_images(images).values())[:_IMAGES])
-        for line in lines:
-            click.echo(line)
-        out = out or Path("init.caffemodel")
-        written = initial.save(out, to)
-        click.echo(f"{out}: {written}, {len(initial.layers)} layers, {out.stat().st_size / 1e6:.1f} MB")
+        chosen = split_list(unit_outputs)
+        _write_initial(source, net, out or Path("init.caffemodel"), to, seed, chosen, images)
         return
     assert model is not None
     if out is None:
         raise click.UsageError("Missing option '--out'.")
     with deploy_wanted(model, variables):
         net = Net(model, None, "TEST", variables=variables, dialect=dialect, python_layers=python_layers)
-    written = convert_weights(source, net, out, to)
+    written = convert_weights(source, net, out, to, dtype=dtype)
     click.echo(f"{out}: {written}, {net.parameter_count():,} parameters, {out.stat().st_size / 1e6:.1f} MB")
+
+
+def _write_initial(
+    source: Path, net: Net, out: Path, to: str | None, seed: int, scaled: Sequence[str], images: Path | None
+) -> None:
+    initial = initial_model(source, net, seed=seed)
+    click.echo(f"{source}: {initial.source}")
+    for line in initial.lines:
+        click.echo(line)
+    if images is not None:
+        for line in scale_outputs(net, scaled, list(find_images(images).values())[:_IMAGES]):
+            click.echo(line)
+    written = initial.save(out, to)
+    click.echo(f"{out}: {written}, {len(initial.layers)} layers, {out.stat().st_size / 1e6:.1f} MB")
 
 
 def _train_prototxt(network: str) -> Path:

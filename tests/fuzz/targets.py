@@ -53,9 +53,9 @@ def small_blob() -> np.ndarray:
 
 
 def model_seeds() -> list[bytes]:
-    from tests.proto.binary.test_malformed import small_v1, small_v2
+    from tests.proto.binary.test_malformed import small_half, small_v1, small_v2
 
-    return [small_v1(), small_v2()]
+    return [small_v1(), small_v2(), small_half()]
 
 
 def read_model(path: Path) -> None:
