@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
-from deeplab_caffe.cli.options import dialect_option, path_option, python_layers_option, variables_option
+from deeplab_caffe.cli.options import dialect_option, path_option, python_layers_option, split_list, variables_option
 from deeplab_caffe.convert import FORMATS, image_part, initial_model
 from deeplab_caffe.convert import convert as convert_weights
+from deeplab_caffe.convert import unit_outputs as scale_outputs
+from deeplab_caffe.data.io.folders import find_images
 from deeplab_caffe.errors import DeepLabCaffeError
 from deeplab_caffe.net import Net
 from deeplab_caffe.segmentation.deploy import deploy_wanted
@@ -18,6 +21,8 @@ from deeplab_caffe.zoo.paths import prototxt_path
 # ${NAME} of a train prototxt that no weight of an initial model depends on.
 _VARIABLES = {"EXP": "voc12", "NUM_LABELS": "21", "DATA_ROOT": "", "BG_BIAS": "0", "FG_BIAS": "0"}
 _VARIABLES |= dict.fromkeys(("NET_ID", "TRAIN_SET", "TRAIN_SET_STRONG", "TRAIN_SET_WEAK"), "init")
+# So many images say how large outputs are.
+_IMAGES = 8
 
 
 @click.command()
@@ -26,6 +31,9 @@ _VARIABLES |= dict.fromkeys(("NET_ID", "TRAIN_SET", "TRAIN_SET_STRONG", "TRAIN_S
 @click.option(
     "--init-for", "network", metavar="NETWORK", help="Write the model that this network's training starts from."
 )
+@click.option("--unit-outputs", metavar="LAYERS", help="With --init-for: scale these till their outputs are about 1.")
+@path_option("--images", metavar="FOLDER", help="With --unit-outputs: photographs to measure on, the first 8 by name.")
+@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Of weights without a filler.")
 @click.option("--to", type=click.Choice(FORMATS), help="The format to write; else by the suffix of --out.")
 @path_option("--out", help="The file to write; init.caffemodel with --init-for.")
 @click.option(
@@ -42,6 +50,9 @@ def convert(
     source: Path,
     model: Path | None,
     network: str | None,
+    unit_outputs: str | None,
+    images: Path | None,
+    seed: int,
     to: str | None,
     out: Path | None,
     dtype: str,
@@ -61,10 +72,15 @@ def convert(
     """
     if (model is None) == (network is None):
         raise click.UsageError("give either --model or --init-for")
+    if (unit_outputs is None) != (images is None) or (unit_outputs and network is None):
+        raise click.UsageError("--unit-outputs and --images go together, with --init-for")
     if network is not None:
         if dtype != "float32":
             raise click.UsageError("--dtype goes with --model: an initial model is float32")
-        _start(source, network, to, out or Path("init.caffemodel"), dialect, variables, python_layers)
+        known = {name: value for name, value in _VARIABLES.items() if name not in os.environ}
+        net = image_part(_train_prototxt(network), known | variables, dialect=dialect, python_layers=python_layers)
+        chosen = split_list(unit_outputs)
+        _write_initial(source, net, out or Path("init.caffemodel"), to, seed, chosen, images)
         return
     assert model is not None
     if out is None:
@@ -75,21 +91,16 @@ def convert(
     click.echo(f"{out}: {written}, {net.parameter_count():,} parameters, {out.stat().st_size / 1e6:.1f} MB")
 
 
-def _start(
-    source: Path,
-    network: str,
-    to: str | None,
-    out: Path,
-    dialect: str | None,
-    variables: dict[str, str],
-    python_layers: bool,
+def _write_initial(
+    source: Path, net: Net, out: Path, to: str | None, seed: int, scaled: Sequence[str], images: Path | None
 ) -> None:
-    known = {name: value for name, value in _VARIABLES.items() if name not in os.environ}
-    net = image_part(_train_prototxt(network), known | variables, dialect=dialect, python_layers=python_layers)
-    initial = initial_model(source, net)
+    initial = initial_model(source, net, seed=seed)
     click.echo(f"{source}: {initial.source}")
     for line in initial.lines:
         click.echo(line)
+    if images is not None:
+        for line in scale_outputs(net, scaled, list(find_images(images).values())[:_IMAGES]):
+            click.echo(line)
     written = initial.save(out, to)
     click.echo(f"{out}: {written}, {len(initial.layers)} layers, {out.stat().st_size / 1e6:.1f} MB")
 

@@ -9,6 +9,7 @@ from deeplab_caffe.convert.image_part import image_part
 from deeplab_caffe.convert.initial import InitialModel, initial_model
 from deeplab_caffe.convert.onnx import to_onnx
 from deeplab_caffe.convert.torchvision import is_torchvisions, to_caffe
+from deeplab_caffe.convert.unit_outputs import unit_outputs
 from deeplab_caffe.errors import ConversionError
 from deeplab_caffe.files.names import is_file
 from deeplab_caffe.net import Net
@@ -27,6 +28,7 @@ __all__ = [
     "save_state_dict",
     "tensors_of",
     "to_onnx",
+    "unit_outputs",
 ]
 
 SUFFIXES = WEIGHT_SUFFIXES | {".onnx": "onnx"}

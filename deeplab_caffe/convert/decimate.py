@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 
@@ -38,9 +39,8 @@ def decimate(values: Tensor, shape: Sequence[int]) -> Decimated | None:
     for axis, one in enumerate(kept):
         assert one is not None
         if len(one) < values.shape[axis]:
-            values = values.index_select(axis, values.new_tensor(one).long())
-            step = one[1] - one[0] if len(one) > 1 else values.shape[axis]
-            words.append(_words(axis, one, step))
+            words.append(_words(axis, one, values.shape[axis] // len(one)))
+            values = values.index_select(axis, torch.tensor(one))
     return Decimated(values, "kept " + ", ".join(words))
 
 

@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
-from deeplab_caffe.convert.sources.source import Pixels, Triple
-
 # In grey levels; means that differ by less are the same ones, in other digits.
 _SAME = 1e-3
+
+# B, G, R.
+Triple = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """What a source's first convolution reads: ``(x - mean) / std``, x in 0 ... 255.
+
+    Attributes:
+        mean: of B, G, R.
+        std: of B, G, R.
+        rgb: whether its input's channels are R, G, B and not B, G, R.
+    """
+
+    mean: Triple
+    std: Triple = (1.0, 1.0, 1.0)
+    rgb: bool = False
 
 
 def of_net(weight: Tensor, pixels: Pixels) -> Tensor:

@@ -100,7 +100,7 @@ class Fitting:
             self._take(layer, blobs[name])
         for layer, bias in self._homeless:
             self._note(layer, f"its bias is in {self._add(layer, bias)}")
-        self._fold_pixels(next(layer for layer, name in self.taken if name == source.pixels.layer))
+        self._fold_pixels(next(layer for layer, name in self.taken if name == source.first))
 
     def _error(self, message: str) -> ConversionError:
         return ConversionError(f"{self.path}: is {self.source.title}: {message}")

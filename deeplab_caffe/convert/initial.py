@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Hashable, Iterator, Mapping
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 
+import torch
 from google.protobuf.message import Message
 from torch import Tensor
 
@@ -16,6 +17,7 @@ from deeplab_caffe.convert.sources import find_source, read_named
 from deeplab_caffe.convert.sums import with_sums
 from deeplab_caffe.errors import ConversionError
 from deeplab_caffe.layers import Layer
+from deeplab_caffe.layers.fillers import fill
 from deeplab_caffe.net import Net
 from deeplab_caffe.net.tensors import blob_key, load_tensors, tensors_of
 from deeplab_caffe.net.weights import WEIGHT_SUFFIXES, WEIGHT_WRITERS
@@ -30,7 +32,7 @@ class InitialModel:
         net: the net; layers that the source has nothing for have their fillers' values.
         source: what the file is: "EfficientNet-Lite0".
         lines: what was done, a line for each layer.
-        layers: names of the layers that have the source's weights.
+        layers: names of the layers that have the source's weights, or would be 0 without a filler: those to write.
     """
 
     net: Net
@@ -39,7 +41,7 @@ class InitialModel:
     layers: frozenset[str]
 
     def save(self, path: str | PathLike[str], to: str | None = None) -> str:
-        """Write the layers that have the source's weights; training fills the others when it begins, by its own seed.
+        """Write :attr:`layers`; training fills the others when it begins, by its own seed.
 
         Args:
             path: the file; it appears under its name only when it is complete.
@@ -71,18 +73,21 @@ class _Part:
         self.param = caffe_pb2.NetParameter(name=net.name, layer=[param for param, _ in kept])
 
 
-def initial_model(source: str | PathLike[str], net: Net) -> InitialModel:
+def initial_model(source: str | PathLike[str], net: Net, *, seed: int = 1) -> InitialModel:
     """Give a net the weights of a network that others trained, for training to start from.
 
     Names and layouts become Caffe's. The first convolution takes along the order of the colours and the division by the
     standard deviations. Where the net subtracts another mean than the source, the difference goes into the bias, of a
     convolution without one into the BatchNorm behind it. That is exact but at the border, which the net pads with its
     own mean. Fully connected layers become the net's convolutions: :func:`deeplab_caffe.convert.decimate.decimate`.
+    Layers that the source has nothing for keep their fillers' values. Weights without a filler, DeepLab's fc6 and fc7,
+    would be 0, from which they learn nothing: they are filled as by ``msra``.
 
     Args:
         source: the file. What it is, its names tell: :data:`deeplab_caffe.convert.sources.SOURCES` has all.
         net: the net, with what it subtracts as :attr:`deeplab_caffe.Net.mean_value`; changed only once everything has
             been found to fit. :func:`deeplab_caffe.convert.image_part` builds it of a train prototxt.
+        seed: of the weights without a filler.
 
     Raises:
         ConversionError: the file cannot be read, is no network that is known, or does not fit the net.
@@ -92,8 +97,11 @@ def initial_model(source: str | PathLike[str], net: Net) -> InitialModel:
     kind = find_source(tensors, source)
     fitting = Fitting(kind, net, source, blobs_of(kind, tensors, source))
     _load(fitting)
-    lines = [*_layer_lines(fitting), *_unused(fitting, tensors), *kind.remarks(net)]
-    filled = {key for layer, _ in fitting.taken for key in keys_of(layer)}
+    own = [layer for layer, _ in fitting.taken]
+    zeros = [layer for layer in owners_of(net) if layer not in own and _stays_zero(layer)]
+    _fill(zeros, seed)
+    lines = [*_layer_lines(fitting, zeros, seed), *_unused(fitting, tensors), *kind.remarks(net)]
+    filled = {key for layer in (*own, *zeros) for key in keys_of(layer)}
     layers = frozenset(layer.name for layer in net.layers if layer.blobs and keys_of(layer) <= filled)
     return InitialModel(net, kind.title, tuple(lines), layers)
 
@@ -110,10 +118,27 @@ def _load(fitting: Fitting) -> None:
     load_tensors(net, tensors, fitting.path)
 
 
-def _layer_lines(fitting: Fitting) -> Iterator[str]:
+def _stays_zero(layer: Layer) -> bool:
+    """Return whether a layer has weights that its prototxt gives no filler, so Caffe's constant 0."""
+    weight = layer.named_blobs.get("weight")
+    return weight is not None and weight.dim() > 1 and not weight.any()
+
+
+def _fill(layers: Sequence[Layer], seed: int) -> None:
+    numbers = torch.Generator().manual_seed(seed)
+    for layer in layers:
+        weight = layer.named_blobs["weight"].detach().clone()
+        fill(weight, caffe_pb2.FillerParameter(type="msra"), generator=numbers)
+        layer.load_blob("weight", weight)
+
+
+def _layer_lines(fitting: Fitting, zeros: Sequence[Layer], seed: int) -> Iterator[str]:
     taken = {layer.name: fitting.blobs[name] for layer, name in fitting.taken}
     owners = owners_of(fitting.net)
     for layer in owners:
+        if layer in zeros:
+            yield f"{layer.name}: msra, seed {seed}: without a filler it would be 0, and learn nothing"
+            continue
         if layer.name not in taken:
             yield f"{layer.name}: the net's fillers, {_fillers(layer)}"
             continue

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping
 
 from torch import Tensor
 
-from deeplab_caffe.convert.sources.source import Part, Pixels, Source
+from deeplab_caffe.convert.first_layer import Pixels
+from deeplab_caffe.convert.sources.source import Part, Source
 from deeplab_caffe.convert.torchvision import conv_bn
 
 _BLOCKS = 16
@@ -41,6 +42,7 @@ LITE0 = Source(
     title="EfficientNet-Lite0",
     matches=_matches,
     parts=_parts,
-    pixels=Pixels("stem", mean=(127.0, 127.0, 127.0), std=(128.0, 128.0, 128.0), rgb=True),
+    first="stem",
+    pixels=Pixels(mean=(127.0, 127.0, 127.0), std=(128.0, 128.0, 128.0), rgb=True),
     eps=1e-3,
 )
