@@ -5,6 +5,8 @@ from __future__ import annotations
 from os import PathLike
 from pathlib import Path
 
+from deeplab_caffe.convert.image_part import image_part
+from deeplab_caffe.convert.initial import InitialModel, initial_model
 from deeplab_caffe.convert.onnx import to_onnx
 from deeplab_caffe.convert.torchvision import is_torchvisions, to_caffe
 from deeplab_caffe.errors import ConversionError
@@ -15,7 +17,10 @@ from deeplab_caffe.net.weights import WEIGHT_SUFFIXES, WEIGHT_WRITERS, save_weig
 
 __all__ = [
     "FORMATS",
+    "InitialModel",
     "convert",
+    "image_part",
+    "initial_model",
     "load_tensors",
     "read_tensors",
     "save_safetensors",

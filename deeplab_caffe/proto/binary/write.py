@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from google.protobuf.message import EncodeError, Message
@@ -53,7 +53,7 @@ def write_caffemodel(
         dialect: ``"v1"``: the V1 layout of DeepLab v1; ``"v2"``, ``"merge"`` or ``"bvlc"``: the V2 layout with the
             numbers of DeepLab v2's release, of its merge with BVLC Caffe, or of BVLC Caffe. None: the net's own,
             ``"v1"`` or ``"v2"``, and with the options that only this package has, such as Interp's ``align_corners``,
-            which those programs pass over.
+            which those programs pass over; ``"merge"`` for ``"v2"`` if the net has layers that the release lacks.
         dtype: ``"float32"``; or ``"float16"``: weights take two bytes a number, in the form of NVIDIA's Caffe, which
             reads them, as this package does; no other Caffe. :func:`fits_half` says which blobs stay float32, as
             ``diffs`` do.
@@ -68,7 +68,7 @@ def write_caffemodel(
     blobs, diffs = blobs or {}, diffs or {}
     options, dialect = dialect is None, dialect or dialect_of(net).name
     if not (net.layers and dialect == "v1"):
-        net = to_dialect(upgrade_net(net), dialect, os.fspath(path), options=options)
+        net = _in_dialect(upgrade_net(net), dialect, os.fspath(path), options)
     field = net.DESCRIPTOR.fields_by_name["layers" if dialect == "v1" else "layer"]
     layers = getattr(net, field.name)
     unknown = (set(blobs) | set(diffs)) - {layer.name for layer in layers}
@@ -145,6 +145,16 @@ def write_solverstate(
         for chunks in blobs:
             _write_chunks(file, caffe_pb2.SolverState.HISTORY_FIELD_NUMBER, chunks)
         file.write(tail.SerializeToString())
+
+
+def _in_dialect(net: caffe_pb2.NetParameter, dialect: str, path: str, options: bool) -> Any:
+    """Return a net as the dialect holds it; of DeepLab v2's own files, as the merge does where the release cannot."""
+    try:
+        return to_dialect(net, dialect, path, options=options)
+    except CaffeModelError:
+        if not options or dialect != "v2":
+            raise
+    return to_dialect(net, "merge", path, options=True)
 
 
 def _serialized(message: Message, path: str | os.PathLike[str]) -> bytes:
