@@ -11,8 +11,10 @@ from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
+import plain_lite0
 import torch
 from plain import HEADS, PlainDeepLab
+from plain_lite0 import PlainLite0
 from plain_resnet import TOWERS, PlainResNet, one_tower
 from process_memory import memory_mib
 
@@ -59,8 +61,10 @@ def network(model: str) -> proto.NetParameter:
     return one_tower(param) if alone else param
 
 
-def plain_network(model: str) -> PlainDeepLab | PlainResNet:
+def plain_network(model: str) -> PlainDeepLab | PlainResNet | PlainLite0:
     """The same network in plain PyTorch."""
+    if Path(model).name == plain_lite0.NAME:
+        return PlainLite0()
     return PlainResNet(model) if model in TOWERS else PlainDeepLab(model)
 
 
@@ -87,7 +91,7 @@ def random_weights(model: str) -> Net:
 
 def has_plain(model: str) -> bool:
     """Whether the network is written in plain PyTorch as well."""
-    return model in HEADS or model in TOWERS
+    return model in HEADS or model in TOWERS or Path(model).name == plain_lite0.NAME
 
 
 def tolerance(dtype: str, device: torch.device) -> float:

@@ -41,6 +41,9 @@ void bind_cuda(py::module_& module);
 namespace preprocess {
 void bind(py::module_& module);
 }
+namespace resize {
+void bind(py::module_& module);
+}
 namespace softmax_loss {
 void bind(py::module_& module);
 }
@@ -109,5 +112,6 @@ PYBIND11_MODULE(_C, module) {
   deeplab::mean_field::bind(module);
   deeplab::mean_field::bind_cuda(module);
   deeplab::preprocess::bind(module);
+  deeplab::resize::bind(module);
   deeplab::softmax_loss::bind(module);
 }

@@ -1,31 +1,61 @@
-"""``deeplab-caffe convert``: weights from one format to another."""
+"""``deeplab-caffe convert``: weights from one format to another, and the initial models of others' weights."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
-from deeplab_caffe.cli.options import dialect_option, path_option, python_layers_option, variables_option
-from deeplab_caffe.convert import FORMATS
+from deeplab_caffe.cli.options import dialect_option, path_option, python_layers_option, split_list, variables_option
+from deeplab_caffe.convert import FORMATS, image_part, initial_model
 from deeplab_caffe.convert import convert as convert_weights
+from deeplab_caffe.convert import unit_outputs as scale_outputs
+from deeplab_caffe.data.io.folders import find_images
+from deeplab_caffe.errors import DeepLabCaffeError
 from deeplab_caffe.net import Net
 from deeplab_caffe.segmentation.deploy import deploy_wanted
+from deeplab_caffe.zoo.paths import prototxt_path
+
+# ${NAME} of a train prototxt that no weight of an initial model depends on.
+_VARIABLES = {"EXP": "voc12", "NUM_LABELS": "21", "DATA_ROOT": "", "BG_BIAS": "0", "FG_BIAS": "0"}
+_VARIABLES |= dict.fromkeys(("NET_ID", "TRAIN_SET", "TRAIN_SET_STRONG", "TRAIN_SET_WEAK"), "init")
+# So many images say how large outputs are.
+_IMAGES = 8
 
 
 @click.command()
 @click.argument("source", type=click.Path(path_type=Path))
-@path_option("--model", required=True, help="The network: its deploy prototxt.")
+@path_option("--model", help="The network: its deploy prototxt.")
+@click.option(
+    "--init-for", "network", metavar="NETWORK", help="Write the model that this network's training starts from."
+)
+@click.option("--unit-outputs", metavar="LAYERS", help="With --init-for: scale these till their outputs are about 1.")
+@path_option("--images", metavar="FOLDER", help="With --unit-outputs: photographs to measure on, the first 8 by name.")
+@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Of weights without a filler.")
 @click.option("--to", type=click.Choice(FORMATS), help="The format to write; else by the suffix of --out.")
-@path_option("--out", required=True, help="The file to write.")
+@path_option("--out", help="The file to write; init.caffemodel with --init-for.")
+@click.option(
+    "--dtype",
+    type=click.Choice(["float32", "float16"]),
+    default="float32",
+    show_default=True,
+    help="Number format of a caffemodel: float16 takes half the room, to three digits.",
+)
 @dialect_option
 @variables_option
 @python_layers_option
 def convert(
     source: Path,
-    model: Path,
+    model: Path | None,
+    network: str | None,
+    unit_outputs: str | None,
+    images: Path | None,
+    seed: int,
     to: str | None,
-    out: Path,
+    out: Path | None,
+    dtype: str,
     dialect: str | None,
     variables: dict[str, str],
     python_layers: bool,
@@ -34,9 +64,52 @@ def convert(
 
     Or torchvision's DeepLab v3, whose --model is prototxt/deeplab_v3_resnet101/deploy.prototxt (or 50).
 
-    Weights stay the same bit for bit. Their names become LAYER.weight and LAYER.bias. ONNX holds the network too.
+    Weights stay the same bit for bit, but for --dtype float16. Their names become LAYER.weight and LAYER.bias. ONNX
+    holds the network too.
+
+    With --init-for, SOURCE is a network that others trained on ImageNet, and NETWORK one of ours by name, or the path
+    of a train prototxt. The file has the layers that SOURCE has weights for; the others begin with their fillers.
     """
+    if (model is None) == (network is None):
+        raise click.UsageError("give either --model or --init-for")
+    if (unit_outputs is None) != (images is None) or (unit_outputs and network is None):
+        raise click.UsageError("--unit-outputs and --images go together, with --init-for")
+    if network is not None:
+        if dtype != "float32":
+            raise click.UsageError("--dtype goes with --model: an initial model is float32")
+        known = {name: value for name, value in _VARIABLES.items() if name not in os.environ}
+        net = image_part(_train_prototxt(network), known | variables, dialect=dialect, python_layers=python_layers)
+        chosen = split_list(unit_outputs)
+        _write_initial(source, net, out or Path("init.caffemodel"), to, seed, chosen, images)
+        return
+    assert model is not None
+    if out is None:
+        raise click.UsageError("Missing option '--out'.")
     with deploy_wanted(model, variables):
         net = Net(model, None, "TEST", variables=variables, dialect=dialect, python_layers=python_layers)
-    written = convert_weights(source, net, out, to)
+    written = convert_weights(source, net, out, to, dtype=dtype)
     click.echo(f"{out}: {written}, {net.parameter_count():,} parameters, {out.stat().st_size / 1e6:.1f} MB")
+
+
+def _write_initial(
+    source: Path, net: Net, out: Path, to: str | None, seed: int, scaled: Sequence[str], images: Path | None
+) -> None:
+    initial = initial_model(source, net, seed=seed)
+    click.echo(f"{source}: {initial.source}")
+    for line in initial.lines:
+        click.echo(line)
+    if images is not None:
+        for line in scale_outputs(net, scaled, list(find_images(images).values())[:_IMAGES]):
+            click.echo(line)
+    written = initial.save(out, to)
+    click.echo(f"{out}: {written}, {len(initial.layers)} layers, {out.stat().st_size / 1e6:.1f} MB")
+
+
+def _train_prototxt(network: str) -> Path:
+    """Return a network's train prototxt, by its name or its own path."""
+    try:
+        return prototxt_path(network, "train")
+    except DeepLabCaffeError:
+        if network.endswith(".prototxt"):
+            return Path(network)
+        raise

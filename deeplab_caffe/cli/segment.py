@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -24,15 +27,14 @@ from deeplab_caffe.cli.progress import progress
 from deeplab_caffe.crf import CRFParams
 from deeplab_caffe.crf.inputs import Kind
 from deeplab_caffe.data import load_image, save_image, save_labels_png, write_blob_mat
-from deeplab_caffe.data.classes import KNOWN
+from deeplab_caffe.data.areas import percent
+from deeplab_caffe.data.classes import COLORMAPS, KNOWN, find_colormap
 from deeplab_caffe.data.io.atomic import atomic_write
 from deeplab_caffe.errors import DeepLabCaffeError, NetError
 from deeplab_caffe.files.names import is_file
-from deeplab_caffe.segmentation.segmenter import Segmentation, Segmenter
-from deeplab_caffe.viz import CAMVID_COLORMAP, VOC_COLORMAP, overlay
+from deeplab_caffe.segmentation.result import MIN_SHARE, Segmentation
+from deeplab_caffe.segmentation.segmenter import Segmenter
 from deeplab_caffe.zoo.default import DEFAULT_MODEL
-
-_COLORMAPS = {"voc": VOC_COLORMAP, "camvid": CAMVID_COLORMAP}
 
 
 @dataclass(frozen=True)
@@ -43,13 +45,16 @@ class _Job:
     stem: Path
     marginals: str | None
     colormap: np.ndarray
+    outlines: bool
+    legend: bool
 
     def write(self, image: np.ndarray, found: Segmentation) -> list[Path]:
         """Write all results or, if one cannot be written, none."""
         colours = self.colormap
+        drawn = found.overlay(image, colormap=colours, outlines=self.outlines, legend=self.legend)
         writers: list[tuple[str, Callable[[Path], None]]] = [
             ("_labels.png", lambda path: save_labels_png(path, found.labels, colours)),
-            ("_overlay.png", lambda path: save_image(path, overlay(image, found.labels, colours))),
+            ("_overlay.png", lambda path: save_image(path, drawn)),
         ]
         if self.marginals == "npy":
             writers.append(("_marginals.npy", lambda path: _save_npy(path, found.probabilities())))
@@ -99,6 +104,19 @@ def _crf_params(
     return CRFParams.named(named).replace(**given)
 
 
+def _mean(_: click.Context, __: click.Parameter, text: str | None) -> tuple[float, float, float] | None:
+    if text is None:
+        return None
+    try:
+        found = [float(part) for part in text.split(",")]
+    except ValueError:
+        found = []
+    if len(found) not in (1, 3) or not all(map(math.isfinite, found)):
+        raise click.BadParameter(f"expected three numbers with commas, of B, G and R, or one for all, got '{text}'")
+    blue, green, red = found * (3 // len(found))
+    return blue, green, red
+
+
 @click.command()
 @click.argument("photos", nargs=-1, type=click.Path(path_type=Path))
 @path_option("--model", help=f"{MODEL_HELP} Without it: the small CamVid network that comes with the package.")
@@ -128,12 +146,33 @@ def _crf_params(
 @click.option("--window", type=click.IntRange(min=1), help="Cut larger photographs into windows of this side: 513.")
 @click.option("--stride", type=click.IntRange(min=1), help="Pixels from window to window.  [2/3 of the window]")
 @click.option(
-    "--classes",
-    metavar="NAME|FILE",
-    help=f"Names and colours of the classes: {', '.join(KNOWN)} or a file, a line for each: NAME or NAME R G B. By "
-    "default classes.txt beside the weights or the model.",
+    "--mean",
+    callback=_mean,
+    metavar="B,G,R",
+    help="What to subtract from the image, for a net whose prototxt has no mean_value; by default ImageNet's.",
 )
-@click.option("--colormap", type=click.Choice(sorted(_COLORMAPS)), help="Other colours than those of the classes.")
+@click.option(
+    "--classes",
+    metavar="NAME|FILE|A,B,C",
+    help=f"Names and colours of the classes: {', '.join(KNOWN)}, the names themselves, or a file, a line for each: "
+    "NAME or NAME R G B. By default classes.txt beside the weights or the model.",
+)
+@click.option(
+    "--colors",
+    "--colormap",
+    metavar="NAME|FILE",
+    help=f"Other colours than those of the classes: {', '.join(COLORMAPS)} or a file, a line for each class: R G B.",
+)
+@click.option("--no-legend", is_flag=True, help="No names and shares of the classes below or beside the overlay.")
+@click.option("--no-outlines", is_flag=True, help="No boundaries between the classes in the overlay.")
+@path_option("--json", "json_path", help="Write the classes' areas and boxes here; - for standard output.")
+@click.option(
+    "--min-share",
+    type=click.FloatRange(0, 1),
+    default=MIN_SHARE,
+    show_default=True,
+    help="With --json: regions with a smaller share of the picture get no box.",
+)
 @dtype_option
 @click.option("--channels-last", is_flag=True, help="Channels-last memory order: faster, last digits may differ.")
 @click.option("--no-optimize", is_flag=True, help="Run the net layer by layer: slower, the same bits as dc.Net.")
@@ -156,8 +195,13 @@ def segment(
     flip: bool,
     window: int | None,
     stride: int | None,
+    mean: tuple[float, float, float] | None,
     classes: str | None,
-    colormap: str | None,
+    colors: str | None,
+    no_legend: bool,
+    no_outlines: bool,
+    json_path: Path | None,
+    min_share: float,
     dtype: str,
     channels_last: bool,
     no_optimize: bool,
@@ -186,6 +230,7 @@ def segment(
         crf=params,
         kind=kind,
         device=chosen_device(device, gpu),
+        mean=mean,
         blob=blob,
         crop_size=crop_size,
         max_side=max_side,
@@ -200,25 +245,29 @@ def segment(
         classes=classes,
         python_layers=python_layers,
     )
-    names = segmenter.classes.names
-    colours = _COLORMAPS[colormap] if colormap else segmenter.classes.colormap
     if segmenter.num_classes > 256:
         raise NetError(f"label maps are bytes: the net has {segmenter.num_classes} classes, at most 256 fit")
-    failed = 0
-    with progress("segmenting", len(photos)) as advance:
+    colours = find_colormap(colors, segmenter.num_classes) if colors else segmenter.classes.colormap
+    failed, described = 0, []
+    to_stdout = json_path == Path("-")
+    with progress("segmenting", len(photos), to_stderr=to_stdout) as advance:
         for photo, stem in zip(photos, stems, strict=True):
             try:
                 image = load_image(photo)
                 found = segmenter.segment(image)
                 out.mkdir(parents=True, exist_ok=True)
-                written = _Job(photo, stem, marginals, colours).write(image, found)
-                advance.log(f"{photo}: {_shares(found.labels, names)}")
+                written = _Job(photo, stem, marginals, colours, not no_outlines, not no_legend).write(image, found)
+                if json_path:
+                    described.append({"photo": str(photo), **found.to_json(min_share)})
+                advance.log(f"{photo}: {_shares(found)}")
                 for path in written:
                     advance.log(f"  {path}")
             except DeepLabCaffeError as error:
                 failed += 1
                 click.echo(f"error: {photo}: {error}" if str(photo) not in str(error) else f"error: {error}", err=True)
             advance()
+    if json_path:
+        _write_json(None if to_stdout else json_path, described)
     if failed:
         raise click.exceptions.Exit(1)
 
@@ -230,11 +279,17 @@ def _scales(text: str) -> tuple[float, ...]:
         raise click.BadParameter(f"--scales: expected numbers with commas, got '{text}'") from None
 
 
-def _shares(labels: np.ndarray, names: tuple[str, ...], most: int = 4) -> str:
+def _shares(found: Segmentation, most: int = 4) -> str:
     """Return the classes that cover most of the picture: ``"Building 41 %, Sky 23 %"``."""
-    counts = np.bincount(labels.ravel())
-    largest = [label for label in np.argsort(-counts, kind="stable")[:most] if counts[label]]
-    return ", ".join(
-        f"{names[label] if label < len(names) else f'class {label}'} {100 * counts[label] / labels.size:.0f} %"
-        for label in largest
-    )
+    return ", ".join(f"{area.name} {percent(area.share)}" for area in found.areas(None)[:most])
+
+
+def _write_json(path: Path | None, described: list[dict[str, Any]]) -> None:
+    """Write the pictures' areas into a file, or to standard output: a line for each picture."""
+    lines = ",\n".join(json.dumps(one, allow_nan=False) for one in described)
+    text = f"[\n{lines}\n]\n"
+    if path is None:
+        click.echo(text, nl=False)
+        return
+    with atomic_write(path, make_folders=True) as file:
+        file.write(text.encode())

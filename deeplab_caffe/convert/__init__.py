@@ -5,30 +5,39 @@ from __future__ import annotations
 from os import PathLike
 from pathlib import Path
 
+from deeplab_caffe.convert.image_part import image_part
+from deeplab_caffe.convert.initial import InitialModel, initial_model
 from deeplab_caffe.convert.onnx import to_onnx
 from deeplab_caffe.convert.torchvision import is_torchvisions, to_caffe
+from deeplab_caffe.convert.unit_outputs import unit_outputs
 from deeplab_caffe.errors import ConversionError
 from deeplab_caffe.files.names import is_file
 from deeplab_caffe.net import Net
 from deeplab_caffe.net.tensors import load_tensors, read_tensors, save_safetensors, save_state_dict, tensors_of
-from deeplab_caffe.net.weights import WEIGHT_SUFFIXES, WEIGHT_WRITERS
+from deeplab_caffe.net.weights import WEIGHT_SUFFIXES, WEIGHT_WRITERS, save_weights
 
 __all__ = [
     "FORMATS",
+    "InitialModel",
     "convert",
+    "image_part",
+    "initial_model",
     "load_tensors",
     "read_tensors",
     "save_safetensors",
     "save_state_dict",
     "tensors_of",
     "to_onnx",
+    "unit_outputs",
 ]
 
 SUFFIXES = WEIGHT_SUFFIXES | {".onnx": "onnx"}
 FORMATS = (*WEIGHT_WRITERS, "onnx")
 
 
-def convert(source: str | PathLike[str], net: Net, out: str | PathLike[str], to: str | None = None) -> str:
+def convert(
+    source: str | PathLike[str], net: Net, out: str | PathLike[str], to: str | None = None, *, dtype: str = "float32"
+) -> str:
     """Convert weights; between all formats but ONNX they stay the same bit for bit.
 
     torchvision's are another matter: :func:`deeplab_caffe.convert.torchvision.to_caffe` says what becomes of them.
@@ -39,12 +48,14 @@ def convert(source: str | PathLike[str], net: Net, out: str | PathLike[str], to:
         net: the network that the weights are of; it has them afterwards.
         out: the file to write; it appears under its name only when it is complete.
         to: one of :data:`FORMATS`; None: by the file's suffix.
+        dtype: ``"float16"`` halves a caffemodel, see :func:`deeplab_caffe.proto.write_caffemodel`.
 
     Returns:
         The format written.
 
     Raises:
-        ConversionError: the source cannot be read, does not fit the net, or the net has no counterpart in ONNX.
+        ConversionError: the source cannot be read, does not fit the net, the net has no counterpart in ONNX, or float16
+            is asked for in a format other than caffemodel.
         NetError: a caffemodel does not fit the net.
         CaffeModelError: a caffemodel cannot be read or written.
     """
@@ -53,6 +64,8 @@ def convert(source: str | PathLike[str], net: Net, out: str | PathLike[str], to:
         raise ConversionError(
             f"{out}: cannot tell the format: expected {', '.join(FORMATS)}, got {to or Path(out).suffix!r}"
         )
+    if dtype != "float32" and chosen != "caffemodel":
+        raise ConversionError(f"{out}: dtype {dtype} is for caffemodels: as {chosen}, float32 is written")
     tensors = read_tensors(source) if is_file(source) else None
     if tensors is None:
         net.copy_from(source, missing="error")
@@ -60,6 +73,8 @@ def convert(source: str | PathLike[str], net: Net, out: str | PathLike[str], to:
         load_tensors(net, to_caffe(tensors, net, source) if is_torchvisions(tensors) else tensors, source)
     if chosen == "onnx":
         to_onnx(net, out)
+    elif chosen == "caffemodel":
+        save_weights(net, out, dtype=dtype)
     else:
         WEIGHT_WRITERS[chosen](net, out)
     return chosen

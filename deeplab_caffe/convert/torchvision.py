@@ -8,15 +8,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from os import PathLike
 
-import torch
 from torch import Tensor
 
+from deeplab_caffe.convert.first_layer import Pixels, of_net
+from deeplab_caffe.convert.plain import is_plain
+from deeplab_caffe.convert.sums import with_sums
 from deeplab_caffe.errors import ConversionError
 from deeplab_caffe.net import Net
 from deeplab_caffe.net.tensors import some
 
-# What torchvision divides R, G and B by, after 255.
-_STD = (0.229, 0.224, 0.225)
+# What torchvision's networks read: R, G, B, after a division by 255 minus their means, over their deviations.
+PIXELS = Pixels(mean=(255 * 0.406, 255 * 0.456, 255 * 0.485), std=(255 * 0.225, 255 * 0.224, 255 * 0.229), rgb=True)
 # Blocks of the stages 2 to 5: torchvision's layer1 to layer4.
 _BLOCKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
 # BatchNorm's buffers and parameters.
@@ -68,55 +70,62 @@ def to_caffe(tensors: Mapping[str, Tensor], net: Net, path: str | PathLike[str])
         parts = [f"has no {some(absent)}"] * bool(absent) + [f"has {some(unknown)}, which it has not"] * bool(unknown)
         raise ConversionError(f"{path}: is not torchvision's DeepLab v3: {' and '.join(parts)}")
     for name in expected:
-        if not _is_plain(tensors[name]):
+        if not is_plain(tensors[name]):
             raise ConversionError(f"{path}: '{name}' needs plain float32 numbers, got {tensors[name].dtype}")
     found = {own: tensors[name] for name, own in expected.items()}
     found["conv1.weight"] = _of_bgr(found["conv1.weight"])
-    for layer in net.layers:
-        if (mean := f"{layer.name}.mean") in found:
-            options = layer.param.batch_norm_param
-            fading = options.moving_average_fraction if options.HasField("moving_average_fraction") else 0.0
-            weight = 1 / (1 - fading) if fading < 1 else 1.0
-            for name in (mean, f"{layer.name}.variance"):
-                found[name] = found[name].float() * weight
-            found[f"{layer.name}.factor"] = torch.tensor([weight])
-    return found
-
-
-def _is_plain(tensor: Tensor) -> bool:
-    short = tensor.dtype in (torch.float32, torch.float16, torch.bfloat16)
-    return short and tensor.layout == torch.strided and not tensor.is_meta
+    return with_sums(net, found)
 
 
 def _of_bgr(weight: Tensor) -> Tensor:
-    if weight.shape[1:2] != (3,):
-        return weight
-    scaled: Tensor = weight.double() / (255 * torch.tensor(_STD, dtype=torch.float64))[:, None, None]
-    return scaled.flip(1).float()
+    return of_net(weight, PIXELS).float() if weight.shape[1:2] == (3,) else weight
 
 
 def _layers(tensors: Mapping[str, Tensor], net: Net, path: str | PathLike[str]) -> Iterator[tuple[str, str]]:
     """Yield torchvision's name and ours of every tensor that the net needs."""
     has_aux = any(layer.name == "aux" for layer in net.layers)
-    yield from _conv_bn("backbone.conv1", "backbone.bn1", "conv1", "_conv1")
     depth = 101 if any(name.startswith("backbone.layer3.6.") for name in tensors) else 50
-    for stage in (2, 3, 4, 5):
-        for index, own in enumerate(block_names(depth, stage)):
-            torchs = f"backbone.layer{stage - 1}.{index}"
-            parts = [("downsample.0", "downsample.1", "branch1")] if index == 0 else []
-            parts += [(f"conv{i}", f"bn{i}", f"branch2{letter}") for i, letter in enumerate("abc", 1)]
-            for conv, bn, branch in parts:
-                yield from _conv_bn(f"{torchs}.{conv}", f"{torchs}.{bn}", f"res{own}_{branch}", f"{own}_{branch}")
-    for torchs, own in (_HEAD | _AUX if has_aux else _HEAD).items():
-        stem, _, last = torchs.rpartition(".")
-        yield from _conv_bn(torchs, f"{stem}.{int(last) + 1}", own, f"_{own}")
+    yield from backbone_names(depth, "backbone.")
+    yield from head_names(aux=has_aux)
     for torchs, own in {"classifier.4": "fc1_", "aux_classifier.4": "fc1_aux_"}.items():
         if has_aux or own == "fc1_":
             scores = _scores(net, own, path)
             yield from ((f"{torchs}.{role}", f"{scores}.{role}") for role in _AFFINE)
 
 
-def _conv_bn(conv: str, bn: str, own: str, norm: str) -> Iterator[tuple[str, str]]:
+def backbone_names(depth: int, before: str) -> Iterator[tuple[str, str]]:
+    """Yield torchvision's name and ours of the tensors of a ResNet without its last layer.
+
+    Args:
+        depth: 50 or 101.
+        before: what stands before torchvision's names.
+    """
+    yield from conv_bn(f"{before}conv1", f"{before}bn1", "conv1", "_conv1")
+    for stage in (2, 3, 4, 5):
+        for index, own in enumerate(block_names(depth, stage)):
+            torchs = f"{before}layer{stage - 1}.{index}"
+            parts = [("downsample.0", "downsample.1", "branch1")] if index == 0 else []
+            parts += [(f"conv{i}", f"bn{i}", f"branch2{letter}") for i, letter in enumerate("abc", 1)]
+            for conv, bn, branch in parts:
+                yield from conv_bn(f"{torchs}.{conv}", f"{torchs}.{bn}", f"res{own}_{branch}", f"{own}_{branch}")
+
+
+def head_names(*, aux: bool) -> Iterator[tuple[str, str]]:
+    """Yield torchvision's name and ours of the tensors of DeepLab v3's head but the scores; with ``aux`` of both."""
+    for torchs, own in (_HEAD | _AUX if aux else _HEAD).items():
+        stem, _, last = torchs.rpartition(".")
+        yield from conv_bn(torchs, f"{stem}.{int(last) + 1}", own, f"_{own}")
+
+
+def conv_bn(conv: str, bn: str, own: str, norm: str) -> Iterator[tuple[str, str]]:
+    """Yield torch's name and ours of the tensors of a convolution and of the BatchNorm behind it.
+
+    Args:
+        conv: torch's name of the convolution.
+        bn: torch's name of the BatchNorm.
+        own: the convolution's name in a prototxt.
+        norm: what follows ``bn`` and ``scale`` in the names of the layers that the BatchNorm is in a prototxt.
+    """
     yield f"{conv}.weight", f"{own}.weight"
     yield from zip((f"{bn}.{each}" for each in _STATISTICS), (f"bn{norm}.mean", f"bn{norm}.variance"), strict=True)
     yield from ((f"{bn}.{each}", f"scale{norm}.{each}") for each in _AFFINE)

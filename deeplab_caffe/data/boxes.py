@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
+from typing import NamedTuple
 from xml.etree import ElementTree
 
 import numpy as np
@@ -78,23 +79,47 @@ def label_map_boxes(labels: np.ndarray, instances: np.ndarray | None = None, *, 
     Raises:
         BoxError: the shapes differ.
     """
-    from scipy.ndimage import find_objects, label
-
     labels = np.asarray(labels)
     if instances is not None and np.shape(instances) != labels.shape:
         raise BoxError(f"labels are {labels.shape}, instances {np.shape(instances)}")
     boxes = []
     for value in sorted(set(np.unique(labels).tolist()) - {0, 255}):
         if instances is None:
-            objects, _ = label(labels == value, np.ones((3, 3)))
+            regions = connected_regions(labels == value)
         else:
             objects = np.where((labels == value) & (np.asarray(instances) != 255), instances, 0).astype(np.int32)
-        counts = np.bincount(objects.ravel())
-        for number, place in enumerate(find_objects(objects), 1):
-            if place is not None and counts[number] >= min_area:
-                rows, columns = place
+            regions = _numbered_regions(objects)
+        for rows, columns, pixels in regions:
+            if pixels >= min_area:
                 boxes.append(Box(columns.start, rows.start, columns.stop, rows.stop, int(value)))
     return boxes
+
+
+class Region(NamedTuple):
+    """The rows and columns that a region spans, and how many pixels it has."""
+
+    rows: slice
+    columns: slice
+    pixels: int
+
+
+def connected_regions(mask: np.ndarray) -> list[Region]:
+    """Return the connected regions (8 neighbours) of the pixels that are set in a bool ``(H, W)``, from the top on."""
+    from scipy.ndimage import label
+
+    return _numbered_regions(label(mask, np.ones((3, 3)))[0])
+
+
+def _numbered_regions(objects: np.ndarray) -> list[Region]:
+    """Return the region of each number from 1 on that occurs in an array ``(H, W)``."""
+    from scipy.ndimage import find_objects
+
+    counts = np.bincount(objects.ravel())
+    return [
+        Region(place[0], place[1], int(counts[number]))
+        for number, place in enumerate(find_objects(objects), 1)
+        if place is not None
+    ]
 
 
 def read_voc_boxes(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
-from deeplab_caffe.data.colormap import CAMVID_CLASSES, CAMVID_COLORMAP, VOC_CLASSES, VOC_COLORMAP
+from deeplab_caffe.data.colormap import (
+    CAMVID_CLASSES,
+    CAMVID_COLORMAP,
+    VOC_CLASSES,
+    VOC_COLORMAP,
+    distinct_colormap,
+)
 from deeplab_caffe.data.datasets import (
     CITYSCAPES_CLASSES,
     CITYSCAPES_COLORMAP,
@@ -81,9 +88,19 @@ KNOWN = {
 }
 
 
+# Colours by name, for any classes.
+COLORMAPS = {
+    "voc": VOC_COLORMAP,
+    "camvid": CAMVID_COLORMAP,
+    "cityscapes": CITYSCAPES_COLORMAP,
+    "distinct": np.empty((0, 3), np.uint8),
+}
+
+
 def find_classes(given: str | os.PathLike[str] | Sequence[str] | Classes) -> Classes:
     """Return the classes of a data set by its name, those that a text file lists, or those of a list of names.
 
+    A text with commas that is no file's name is a list, too: ``"background,cat,dog"``.
     The file has a name in each line, and behind it, if wanted, its colour as three numbers from 0 to 255:
     ``traffic light 250 170 30``. Classes without a colour have PASCAL VOC's of their label. Blank lines do not count.
 
@@ -99,12 +116,20 @@ def find_classes(given: str | os.PathLike[str] | Sequence[str] | Classes) -> Cla
     name = os.fspath(given)
     if name in KNOWN or (name.lower() in KNOWN and not Path(name).exists()):
         return KNOWN[name.lower()]
+    if "," in name and not is_file(name):
+        listed = [part.strip() for part in name.split(",")]
+        if "" in listed:
+            raise EvaluationError(
+                f"classes: name {listed.index('')} in '{name}' is empty: each label needs one, from 0 on"
+            )
+        return _from_lines(listed, "classes")
     try:
         lines = [os.fsdecode(line) for line in read_lines(name)]
     except DataError as exc:
         known = ", ".join(KNOWN)
         raise EvaluationError(
-            f"classes: expected {known} or a file with a name in each line, got '{name}': {exc.reason}"
+            f"classes: expected {known} or a file with a name in each line, or names with commas, got '{name}': "
+            f"{exc.reason}"
         ) from exc
     return _from_lines(lines, name)
 
@@ -142,7 +167,49 @@ def model_classes(
             warnings.warn(f"{path}: {len(found)} names are not the model's, which has {num_classes}", stacklevel=3)
     if num_classes == len(VOC_CLASSES):
         return KNOWN["voc12"]
-    return Classes(tuple(f"class {label}" for label in range(num_classes or 0)), VOC_COLORMAP)
+    return Classes(tuple(class_name((), label) for label in range(num_classes or 0)), VOC_COLORMAP)
+
+
+def class_name(names: Sequence[str], label: int) -> str:
+    """Return the name of a label, or ``class 7``, say, where there is none."""
+    return names[label] if label < len(names) else f"class {label}"
+
+
+def find_colormap(given: str | os.PathLike[str], num_classes: int) -> np.ndarray:
+    """Return the colours of so many classes.
+
+    Args:
+        given: ``"voc"``, ``"camvid"`` or ``"cityscapes"``, to which colours of :func:`distinct_colormap` are added
+            where it has fewer than there are classes; ``"distinct"``, these alone; or a text file with a colour in each
+            line, three numbers from 0 to 255: ``250 170 30``. Blank lines do not count.
+        num_classes: how many colours are needed, up to 256.
+
+    Returns:
+        uint8 RGB ``(num_classes or more, 3)``.
+
+    Raises:
+        DataError: neither such a name nor a file with as many colours, at most 256.
+    """
+    name = os.fspath(given)
+    if name in COLORMAPS or (name.lower() in COLORMAPS and not Path(name).exists()):
+        colours = COLORMAPS[name.lower()]
+        return np.concatenate([colours, distinct_colormap(max(0, num_classes - len(colours)), colours)])
+    try:
+        lines = read_lines(name)
+    except DataError as exc:
+        known = ", ".join(COLORMAPS)
+        raise DataError(f"colors: expected {known} or a file with R G B in each line: {exc.reason}", name) from exc
+    found = []
+    for number, words in enumerate((line.split() for line in lines), 1):
+        if words and not (
+            len(words) == 3 and all(re.fullmatch(rb"\d{1,3}", word) and int(word) < 256 for word in words)
+        ):
+            came = b" ".join(words).decode(errors="replace")
+            raise DataError(f"expected a colour, three numbers from 0 to 255, got '{came}'", name, number)
+        found += [tuple(map(int, words))] if words else []
+    if not num_classes <= len(found) <= 256:
+        raise DataError(f"expected {num_classes} to 256 colours, one in each line, got {len(found)}", name)
+    return np.array(found, np.uint8)
 
 
 def _from_lines(lines: Sequence[str], origin: str) -> Classes:

@@ -65,6 +65,61 @@ def voc_colormap(count: int = 256) -> np.ndarray:
     return colormap
 
 
+def distinct_colormap(count: int, taken: np.ndarray | None = None) -> np.ndarray:
+    """Return colours that are as far from one another as they can be, and from black, white and those taken.
+
+    Each is the one of a 9 x 9 x 9 grid of the RGB cube whose nearest colour among those before it is the farthest, by
+    Euclidean distance in Oklab (Björn Ottosson, "A perceptual color space for image processing", 2020). The first
+    colours are the same for every count.
+
+    Args:
+        count: how many colours, up to 256.
+        taken: uint8 RGB ``(K, 3)``, colours that are in use already.
+
+    Returns:
+        uint8 RGB ``(count, 3)``.
+    """
+    if not 0 <= count <= 256:
+        raise ValueError(f"count must be from 0 to 256, got {count}")
+    levels = np.linspace(0, 255, 9).round().astype(np.uint8)
+    grid = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1).reshape(-1, 3)
+    places, used = _oklab(grid), [np.array([(0, 0, 0), (255, 255, 255)], np.uint8)]
+    if taken is not None:
+        used.append(taken)
+    nearest = np.full(len(grid), np.inf)
+    for colour in _oklab(np.concatenate(used)):
+        nearest = np.minimum(nearest, ((places - colour) ** 2).sum(axis=1))
+    found = np.zeros((count, 3), np.uint8)
+    for index in range(count):
+        # Rounded, so that the last bits of a sum do not choose between equally good ones.
+        best = int(nearest.round(6).argmax())
+        found[index] = grid[best]
+        nearest = np.minimum(nearest, ((places - places[best]) ** 2).sum(axis=1))
+    return found
+
+
+def _oklab(colours: np.ndarray) -> np.ndarray:
+    """Return uint8 sRGB ``(K, 3)`` as Oklab's lightness, a and b: float64 ``(K, 3)``."""
+    share = colours / 255
+    linear = np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4)
+    return np.asarray(np.cbrt(linear @ _TO_CONES.T) @ _TO_LAB.T)
+
+
+_TO_CONES = np.array(
+    [
+        (0.4122214708, 0.5363325363, 0.0514459929),
+        (0.2119034982, 0.6806995451, 0.1073969566),
+        (0.0883024619, 0.2817188376, 0.6299787005),
+    ]
+)
+_TO_LAB = np.array(
+    [
+        (0.2104542553, 0.7936177850, -0.0040720468),
+        (1.9779984951, -2.4285922050, 0.4505937099),
+        (0.0259040371, 0.7827717662, -0.8086757660),
+    ]
+)
+
 VOC_COLORMAP = voc_colormap()
 VOC_COLORMAP.setflags(write=False)
 

@@ -90,7 +90,7 @@ class _Shared:
 
 
 def _geometry(spec: ConvSpec) -> tuple[object, ...]:
-    return spec.stride, spec.pad, spec.dilation, spec.groups, spec.relu, spec.adds
+    return spec.stride, spec.pad, spec.dilation, spec.groups, spec.relu, spec.ceiling, spec.adds
 
 
 def _default(found: Mapping[str, Callable[[], Run]], *, fall_back: bool) -> dict[str, Callable[[], Run]]:

@@ -10,13 +10,14 @@ import importlib.util
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from deeplab_caffe.inference import sub_grids
-from deeplab_caffe.layers import ConvolutionFact, Pair
+from deeplab_caffe.layers import ConvolutionFact, Layer, Pair, RectifierFact
 from deeplab_caffe.ops.hole import conv2d
 from deeplab_caffe.ops.packed_conv import Geometry, operators_exist, pack_weight, packed_conv2d, same_order
 from deeplab_caffe.ops.sizes import output_hw
@@ -42,6 +43,7 @@ class ConvSpec:
         bias: (O,) likewise, or None.
         stride: (height, width), as are pad and dilation.
         relu: max(x, 0) behind it.
+        ceiling: and at most this.
         adds: before that the sum with another blob.
         packs: packed forms of the weight, which convolutions of the same weight share.
     """
@@ -54,6 +56,7 @@ class ConvSpec:
     groups: int
     relu: bool
     adds: bool = False
+    ceiling: float = math.inf
     packs: list[Tensor] = field(default_factory=list, compare=False, repr=False)
 
     @property
@@ -61,6 +64,10 @@ class ConvSpec:
         """Return the kernel's (height, width)."""
         height, width = self.weight.shape[2:]
         return height, width
+
+    def rectified(self, y: Tensor) -> Tensor:
+        """Return what :attr:`relu` and :attr:`ceiling` make of a convolution, in its memory."""
+        return RectifierFact(self.ceiling).apply_(y) if self.relu else y
 
     @property
     def pointwise(self) -> bool:
@@ -92,7 +99,7 @@ class ConvSpec:
 def spec_of(
     fact: ConvolutionFact,
     blobs: Mapping[str, Tensor],
-    relu: bool,
+    activation: Layer | None,
     device: torch.device,
     dtype: torch.dtype,
     *,
@@ -103,7 +110,10 @@ def spec_of(
     if weight.is_cuda:
         weight = weight.contiguous(memory_format=torch.channels_last)
     bias = blobs["bias"].detach().to(device, dtype) if "bias" in blobs else None
-    return ConvSpec(weight, bias, fact.stride, fact.pad, fact.dilation, fact.groups, relu, adds)
+    rectifier = None if activation is None else activation.fact
+    ceiling = rectifier.ceiling if isinstance(rectifier, RectifierFact) else math.inf
+    relu = rectifier is not None
+    return ConvSpec(weight, bias, fact.stride, fact.pad, fact.dilation, fact.groups, relu, adds, ceiling)
 
 
 def direct(spec: ConvSpec) -> Run:
@@ -112,7 +122,7 @@ def direct(spec: ConvSpec) -> Run:
     def run(x: Tensor, other: Tensor | None = None, _: bool = False) -> Tensor:
         y = F.conv2d(x, spec.weight, spec.bias, spec.stride, spec.pad, spec.dilation, spec.groups)
         y = y if other is None else y.add_(other)
-        return y.relu_() if spec.relu else y
+        return spec.rectified(y)
 
     return run
 
@@ -123,9 +133,15 @@ def added(spec: ConvSpec, algorithm: Callable[[ConvSpec], Run]) -> Run:
 
     def sum_up(x: Tensor, other: Tensor, _: bool = False) -> Tensor:
         y = run(x).add_(other)
-        return y.relu_() if spec.relu else y
+        return spec.rectified(y)
 
     return sum_up
+
+
+def capped(make: Callable[[], Run], ceiling: float) -> Run:
+    """Use an algorithm that rectifies and knows of no ceiling, and apply that in its memory."""
+    run = make()
+    return lambda *given: run(*given).clamp_max_(ceiling)
 
 
 def cudnn_fused(spec: ConvSpec) -> Run:
@@ -172,8 +188,8 @@ def onednn_packed(spec: ConvSpec, shape: Sequence[int]) -> Run:
     """Use the convolution of oneDNN with ReLU, its weights in an order that suits ``shape`` best but takes any."""
     geometry = Geometry(spec.stride, spec.pad, spec.dilation, spec.groups)
     packed = spec.packed(geometry, shape)
-    bias, relu = spec.bias, spec.relu
-    return lambda x: packed_conv2d(x, packed, bias, geometry, relu=relu)
+    bias, relu, ceiling = spec.bias, spec.relu, spec.ceiling
+    return lambda x: packed_conv2d(x, packed, bias, geometry, relu=relu, ceiling=ceiling)
 
 
 def _product(rows: Tensor, matrix: Tensor, bias: Tensor | None, relu: bool) -> Tensor:
@@ -237,7 +253,7 @@ def caffe_engine(spec: ConvSpec) -> Run:
 
     def run(x: Tensor) -> Tensor:
         y = conv2d(x.contiguous(), weight, spec.bias, spec.stride, spec.pad, spec.dilation, spec.groups)
-        return y.relu_() if spec.relu else y
+        return spec.rectified(y)
 
     return run
 
@@ -249,9 +265,16 @@ def algorithms(spec: ConvSpec, shape: Sequence[int]) -> dict[str, Callable[[], R
         spec: the convolution.
         shape: of the input it will mostly see.
     """
+    found: dict[str, Callable[[], Run]]
+    if spec.ceiling < math.inf:
+        uncapped = algorithms(replace(spec, ceiling=math.inf), shape)
+        found = {name: partial(capped, make, spec.ceiling) for name, make in uncapped.items()}
+        if not spec.adds and "onednn_packed" in found:
+            found["onednn_packed"] = lambda: onednn_packed(spec, shape)
+        return found
     if not spec.adds:
         return _algorithms(spec, shape)
-    found: dict[str, Callable[[], Run]] = {}
+    found = {}
     if spec.weight.is_cuda and spec.relu:
         found["cudnn_added"] = lambda: cudnn_added(spec)
     elif not spec.weight.is_cuda and operators_exist():

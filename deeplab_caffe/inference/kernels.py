@@ -12,7 +12,7 @@ from deeplab_caffe.errors import DeepLabCaffeError
 from deeplab_caffe.inference.autotune import Autotuner
 from deeplab_caffe.inference.convolution import spec_of
 from deeplab_caffe.inference.precision import Precision
-from deeplab_caffe.layers import AffineFact, ConvolutionFact, Layer, MaxPoolingFact, Shape
+from deeplab_caffe.layers import AffineFact, ConvolutionFact, Layer, MaxPoolingFact, RectifierFact, Shape
 from deeplab_caffe.net.graph import Step
 from deeplab_caffe.ops.max_pool import max_pool
 
@@ -80,7 +80,7 @@ def _convolution(
         factor, summand = composed(step.affine)
         blobs = folded(blobs, factor, summand)
         numbers = factor.numpy().tobytes() + summand.numpy().tobytes()
-    spec = spec_of(fact, blobs, step.activation is not None, device, dtype, adds=addition is not None)
+    spec = spec_of(fact, blobs, step.activation, device, dtype, adds=addition is not None)
     run = autotuner.choose(layer.name, fact.engine, spec, shape, sources, numbers)
 
     def cast(x: Tensor) -> Tensor:
@@ -128,13 +128,14 @@ def _affine(step: Step, shape: Shape, device: torch.device, precision: Precision
     """
     layers = (step.layer, *step.affine)
     factor, summand = (numbers.expand(shape[1]).to(device, torch.float32) for numbers in composed(layers))
-    zeros, ones, rectifies = torch.zeros_like(factor), torch.ones_like(factor), step.activation is not None
+    zeros, ones = torch.zeros_like(factor), torch.ones_like(factor)
+    rectifier = None if step.activation is None else step.activation.fact
     half = all(layer.supports_half for layer in layers)
 
     def kernel(given: Sequence[Tensor]) -> Sequence[Tensor]:
         x = given[0] if half else given[0].float()
         y = F.batch_norm(x, zeros, ones, factor, summand, eps=0.0)
-        return [y.relu_() if rectifies else y]
+        return [rectifier.apply_(y) if isinstance(rectifier, RectifierFact) else y]
 
     return kernel
 

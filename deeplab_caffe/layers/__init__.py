@@ -55,6 +55,7 @@ from deeplab_caffe.layers.facts import (
     MaxPoolingFact,
     Pair,
     ProbabilityFact,
+    RectifierFact,
     ResizeFact,
     SumFact,
 )
@@ -79,6 +80,7 @@ __all__ = [
     "ParameterBlob",
     "ProbabilityFact",
     "ReceptiveWindow",
+    "RectifierFact",
     "ResizeFact",
     "Shape",
     "SumFact",

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from deeplab_caffe.layers.base import Layer, NetContext, Shape, register
+from deeplab_caffe.layers.facts import RectifierFact
 from deeplab_caffe.layers.onnx import OnnxGraph
 from deeplab_caffe.proto import caffe_pb2
 
@@ -124,6 +125,11 @@ class Clip(Layer):
             clipped: Tensor = _Clipped.apply(x, param.min, param.max)
             return (clipped,)
         return ((x.clamp_ if self.overwrites(x) else x.clamp)(param.min, param.max),)
+
+    @property
+    def fact(self) -> RectifierFact | None:
+        param = self.param.clip_param
+        return RectifierFact(param.max) if param.min == 0 else None
 
     def to_onnx(self, graph: OnnxGraph, bottoms: list[str], tops: tuple[str, ...]) -> list[str]:
         bounds = [(name, np.float32(getattr(self.param.clip_param, name))) for name in ("min", "max")]

@@ -139,8 +139,8 @@ class Layer(nn.Module):
     gradient_from_tops: bool = False
     # The tops are accuracies of all forward passes so far: the last ones count, their mean says nothing.
     counts_on: bool = False
-    # Activations, by name, that forward_fused takes along.
-    fuses: ClassVar[frozenset[str]] = frozenset()
+    # Its forward_fused takes a layer of a RectifierFact along.
+    fuses_rectifier: ClassVar[bool] = False
     # Processes that share a batch must not all run it: it writes files.
     writes_files: ClassVar[bool] = False
     # Its batches come from arrays given to set_arrays.
@@ -224,7 +224,7 @@ class Layer(nn.Module):
         raise NotImplementedError
 
     def forward_fused(self, activation: Layer, *bottoms: Tensor) -> tuple[Tensor, ...]:
-        """Return what ``activation``, one of those that this layer :attr:`fuses`, makes of the top."""
+        """Return what ``activation``, a layer of a RectifierFact, makes of the top."""
         tops: tuple[Tensor, ...] = activation(*self(*bottoms))
         return tops
 
@@ -246,11 +246,6 @@ class Layer(nn.Module):
     def is_identity(self) -> bool:
         """Return whether each top is the bottom itself, in this phase."""
         return False
-
-    @property
-    def activation(self) -> str | None:
-        """Return the name under which a layer before it may take this one along; None: none can."""
-        return None
 
     def overwrites(self, bottom: Tensor) -> bool:
         """Return whether to compute in the bottom's own memory: never while a gradient may need what it holds."""

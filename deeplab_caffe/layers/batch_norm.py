@@ -38,7 +38,7 @@ class BatchNorm(Layer):
     roles = ("mean", "variance", "factor")
     kind = "weights"
     supports_half = True
-    fuses = frozenset({"relu"})
+    fuses_rectifier = True
     capturable = per_item = False
     mean: nn.Parameter
     variance: nn.Parameter

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from deeplab_caffe.layers.base import Layer, NetContext, ReceptiveWindow, Shape, register
-from deeplab_caffe.layers.facts import ConvolutionFact
+from deeplab_caffe.layers.facts import ConvolutionFact, RectifierFact
 from deeplab_caffe.layers.geometry import Geometry, pair, place_geometry, read_geometry
 from deeplab_caffe.layers.onnx import OnnxGraph
 from deeplab_caffe.ops.depthwise import depthwise_conv2d
@@ -153,7 +153,7 @@ class Convolution(BaseConvolution):
 
     TYPE = "Convolution"
     ONNX = "Conv"
-    fuses = frozenset({"relu"})
+    fuses_rectifier = True
     # The weight packed for inference: over a plane alone.
     packed: PackedConv2d | None = None
 
@@ -222,8 +222,8 @@ class Convolution(BaseConvolution):
 
     def forward_fused(self, activation: Layer, *bottoms: Tensor) -> tuple[Tensor, ...]:
         packed = self.packing(bottoms)
-        if packed is not None:
-            return (packed(bottoms[0], self.weight, self.bias, relu=True),)
+        if packed is not None and isinstance(activation.fact, RectifierFact):
+            return (packed(bottoms[0], self.weight, self.bias, relu=True, ceiling=activation.fact.ceiling),)
         return super().forward_fused(activation, *bottoms)
 
     @property

@@ -5,6 +5,7 @@ Inference lowers a layer by its fact, the segmentation head is found by facts. A
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -94,4 +95,25 @@ class SumFact:
     """The sum of its two bottoms, which have one shape."""
 
 
-Fact = ConvolutionFact | MaxPoolingFact | ResizeFact | CropFact | ProbabilityFact | ArgMaxFact | AffineFact | SumFact
+@dataclass(frozen=True)
+class RectifierFact:
+    """Each number of its only bottom, but at least 0 and at most ``ceiling``."""
+
+    ceiling: float = math.inf
+
+    def apply_(self, x: Tensor) -> Tensor:
+        """Rectify numbers in their memory, and return them."""
+        return x.relu_() if self.ceiling == math.inf else x.clamp_(0, self.ceiling)
+
+
+Fact = (
+    ConvolutionFact
+    | MaxPoolingFact
+    | ResizeFact
+    | CropFact
+    | ProbabilityFact
+    | ArgMaxFact
+    | AffineFact
+    | SumFact
+    | RectifierFact
+)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from deeplab_caffe.layers.base import Layer, NetContext, Shape, register
-from deeplab_caffe.layers.facts import AffineFact, ProbabilityFact
+from deeplab_caffe.layers.facts import AffineFact, ProbabilityFact, RectifierFact
 from deeplab_caffe.layers.onnx import FLOAT, OnnxGraph
 from deeplab_caffe.proto import caffe_pb2
 
@@ -31,8 +31,8 @@ class ReLU(Layer):
         return (F.leaky_relu(bottoms[0], slope, inplace=self.overwrites(bottoms[0])),)
 
     @property
-    def activation(self) -> str | None:
-        return "relu" if self.param.relu_param.negative_slope == 0 else None
+    def fact(self) -> RectifierFact | None:
+        return RectifierFact() if self.param.relu_param.negative_slope == 0 else None
 
     def to_onnx(self, graph: OnnxGraph, bottoms: list[str], tops: tuple[str, ...]) -> list[str]:
         slope = self.param.relu_param.negative_slope

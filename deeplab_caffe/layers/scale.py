@@ -25,7 +25,7 @@ class AlongAxes(Layer):
     capturable = per_item = True
     kind = "weights"
     supports_half = True
-    fuses = frozenset({"relu"})
+    fuses_rectifier = True
     # The numbers are each channel's, or a single one; found in setup.
     per_channel = False
 

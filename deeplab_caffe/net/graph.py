@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from torch import Tensor
 
 from deeplab_caffe.errors import NetError
-from deeplab_caffe.layers import AffineFact, ConvolutionFact, Layer, Shape, SumFact
+from deeplab_caffe.layers import AffineFact, ConvolutionFact, Layer, RectifierFact, Shape, SumFact
 
 
 @dataclass(frozen=True)
@@ -242,7 +242,7 @@ Fusion = Callable[[Step, Step], Step | None]
 
 def with_activation(maker: Step, step: Step) -> Step | None:
     """Return a step that takes an activation along, or None."""
-    fits = len(step.reads) == 1 and maker.activation is None and step.layer.activation in maker.layer.fuses
+    fits = maker.activation is None and maker.layer.fuses_rectifier and isinstance(step.layer.fact, RectifierFact)
     return replace(maker, activation=step.layer) if fits else None
 
 
@@ -325,9 +325,9 @@ def mark_inplace(graph: Graph) -> None:
             for number, inherits in zip(step.makes, in_place, strict=True)
             if inherits or not step.layer.may_alias
         }
-    # What a layer that fuses an activation puts out, its gradient does not need.
+    # What a layer that fuses an activation puts out, its gradient does not need; the activation's may.
     for step in fuse_activations(graph, graph.blobs.values()).steps:
-        if step.activation is not None:
+        if step.activation is not None and "bottoms" not in step.activation.saves:
             step.activation.bottom_is_spare = True
 
 

@@ -97,9 +97,7 @@ def load_weights(
     own = {layer.name: layer for layer in with_blobs}
     copies, differing = _chosen(own, sources, path)
     for copy in copies:
-        # The view of the mapped file may be unaligned and is read-only: copying is what torch can take.
-        values = torch.from_numpy(np.array(copy.data, dtype=copy.data.dtype.newbyteorder("=")))
-        copy.layer.load_blob(copy.role, values.view(copy.shape))
+        copy.layer.load_blob(copy.role, torch.from_numpy(copy.found.copy()).view(copy.shape))
     if differing:
         warnings.warn(
             f"{path}: layers that share a parameter in net '{net.name}' have different numbers for {some(differing)}: "
@@ -152,7 +150,7 @@ class _Copy(NamedTuple):
     layer: Layer
     role: str
     shape: Shape
-    data: np.ndarray
+    found: ModelBlob
 
 
 def _chosen(
@@ -166,7 +164,7 @@ def _chosen(
     differing: list[str] = []
     for layer in (own[name] for name in sources if name in own):
         for key, copy in _match(layer, sources[layer.name], path).items():
-            if key in copies and not _seem_equal(copies[key].data, copy.data):
+            if key in copies and not _seem_equal(copies[key].found.data, copy.found.data):
                 differing.append(f"{layer.name}.{copy.role}")
             copies[key] = copy
     return list(copies.values()), differing
@@ -187,7 +185,7 @@ def _match(layer: Layer, source: Sequence[ModelBlob], path: str | PathLike[str])
                 layer.name,
             )
     return {
-        blob_key(layer, role): _Copy(layer, role, blob.shape, found.data)
+        blob_key(layer, role): _Copy(layer, role, blob.shape, found)
         for (role, blob), found in zip(blobs.items(), source, strict=True)
     }
 
@@ -212,6 +210,7 @@ def save_weights(
     diffs: dict[str, list[np.ndarray]] | None = None,
     *,
     dialect: str | None = None,
+    dtype: str = "float32",
 ) -> None:
     """Write a caffemodel that the original reads back (net.cpp, ToProto: automatic splits included).
 
@@ -220,6 +219,7 @@ def save_weights(
         path: the file; it appears under its name only when it is complete.
         diffs: gradients by layer name, of the saved blobs' shapes, to be written beside the weights.
         dialect: whose file, see :func:`deeplab_caffe.proto.write_caffemodel`; None: the net's.
+        dtype: ``"float32"`` or ``"float16"``, see there.
 
     Raises:
         CaffeModelError: the file cannot be written, or the dialect cannot hold the net.
@@ -237,7 +237,7 @@ def save_weights(
         for layer in net.layers
         if layer.blobs
     }
-    write_caffemodel(path, saved, blobs, diffs, dialect=dialect)
+    write_caffemodel(path, saved, blobs, diffs, dialect=dialect, dtype=dtype)
 
 
 def save_hdf5(net: WeightedNet, path: str | PathLike[str], diffs: dict[str, list[np.ndarray]] | None = None) -> None:

@@ -8,6 +8,7 @@ that torch's compiler emits for a frozen model; where a torch build lacks them, 
 from __future__ import annotations
 
 import ctypes
+import math
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
@@ -85,6 +86,7 @@ def packed_conv2d(
     geometry: Geometry,
     *,
     relu: bool,
+    ceiling: float = math.inf,
     other: Tensor | None = None,
     spare: bool = False,
 ) -> Tensor:
@@ -96,6 +98,7 @@ def packed_conv2d(
         bias: (O,), or None.
         geometry: the convolution's numbers.
         relu: rectify the result.
+        ceiling: of a rectified result, the largest number that stays; not with ``other``.
         other: channels-last, of the result's shape: is added first.
         spare: the result may be written to the memory of ``other``.
     """
@@ -108,9 +111,11 @@ def packed_conv2d(
         else:
             found = torch.ops.mkldnn._convolution_pointwise.binary(x, other, *numbers)
         return found
-    activation = "relu" if relu else "none"
+    activation, bounds = ("relu" if relu else "none"), []
+    if relu and ceiling < math.inf:
+        activation, bounds = "hardtanh", [0.0, ceiling]
     y: Tensor = torch.ops.mkldnn._convolution_pointwise(
-        x, packed, bias, pad, stride, dilation, groups, activation, [], ""
+        x, packed, bias, pad, stride, dilation, groups, activation, bounds, ""
     )
     return y
 
@@ -135,14 +140,17 @@ class PackedConv2d:
         """Forget the packed weight."""
         self._key = self._packed = None
 
-    def __call__(self, x: Tensor, weight: Tensor, bias: Tensor | None, *, relu: bool) -> Tensor:
-        """Return the convolution of ``x`` (N, C, H, W), with a ReLU behind it if asked for."""
+    def __call__(
+        self, x: Tensor, weight: Tensor, bias: Tensor | None, *, relu: bool, ceiling: float = math.inf
+    ) -> Tensor:
+        """Return the convolution of ``x`` (N, C, H, W), with a ReLU and its ``ceiling`` behind it if asked for."""
         key = (weight.data_ptr(), weight._version, weight.dtype, tuple(x.shape))
         if self._packed is None or key != self._key:
             self._packed = pack_weight(weight, self._geometry, x.shape)
             self._key = key
         x = x.contiguous(memory_format=torch.channels_last)
-        return packed_conv2d(x, self._packed, None if bias is None else bias.detach(), self._geometry, relu=relu)
+        bias = None if bias is None else bias.detach()
+        return packed_conv2d(x, self._packed, bias, self._geometry, relu=relu, ceiling=ceiling)
 
     def __deepcopy__(self, memo: dict[int, object]) -> PackedConv2d:
         return PackedConv2d(self._geometry)

@@ -11,12 +11,28 @@ from google.protobuf.message import Message
 DESCRIPTOR: FileDescriptor
 TRAIN: int
 TEST: int
+DOUBLE: int
+FLOAT: int
+FLOAT16: int
+INT: int
+UINT: int
+BOOL: int
 
 class _Phase(EnumTypeWrapper):
     TRAIN: int
     TEST: int
 
 Phase: _Phase
+
+class _Type(EnumTypeWrapper):
+    DOUBLE: int
+    FLOAT: int
+    FLOAT16: int
+    INT: int
+    UINT: int
+    BOOL: int
+
+Type: _Type
 
 @final
 class BlobShape(Message):
@@ -39,6 +55,10 @@ class BlobProto(Message):
     CHANNELS_FIELD_NUMBER: ClassVar[int]
     HEIGHT_FIELD_NUMBER: ClassVar[int]
     WIDTH_FIELD_NUMBER: ClassVar[int]
+    RAW_DATA_TYPE_FIELD_NUMBER: ClassVar[int]
+    RAW_DIFF_TYPE_FIELD_NUMBER: ClassVar[int]
+    RAW_DATA_FIELD_NUMBER: ClassVar[int]
+    RAW_DIFF_FIELD_NUMBER: ClassVar[int]
     @property
     def shape(self) -> BlobShape: ...
     @property
@@ -53,6 +73,10 @@ class BlobProto(Message):
     channels: int
     height: int
     width: int
+    raw_data_type: int
+    raw_diff_type: int
+    raw_data: bytes
+    raw_diff: bytes
     def __init__(
         self,
         *,
@@ -65,11 +89,32 @@ class BlobProto(Message):
         channels: int | None = ...,
         height: int | None = ...,
         width: int | None = ...,
+        raw_data_type: int | None = ...,
+        raw_diff_type: int | None = ...,
+        raw_data: bytes | None = ...,
+        raw_diff: bytes | None = ...,
     ) -> None: ...
     def HasField(
         self,
         field_name: Literal[
-            "channels", b"channels", "height", b"height", "num", b"num", "shape", b"shape", "width", b"width"
+            "channels",
+            b"channels",
+            "height",
+            b"height",
+            "num",
+            b"num",
+            "raw_data",
+            b"raw_data",
+            "raw_data_type",
+            b"raw_data_type",
+            "raw_diff",
+            b"raw_diff",
+            "raw_diff_type",
+            b"raw_diff_type",
+            "shape",
+            b"shape",
+            "width",
+            b"width",
         ],
     ) -> bool: ...
     def ClearField(
@@ -89,6 +134,14 @@ class BlobProto(Message):
             b"height",
             "num",
             b"num",
+            "raw_data",
+            b"raw_data",
+            "raw_data_type",
+            b"raw_data_type",
+            "raw_diff",
+            b"raw_diff",
+            "raw_diff_type",
+            b"raw_diff_type",
             "shape",
             b"shape",
             "width",

@@ -10,6 +10,7 @@ from google.protobuf.message import DecodeError
 from deeplab_caffe.data.sources.database import decode_datum
 from deeplab_caffe.errors import DeepLabCaffeError, NetError
 from deeplab_caffe.proto import caffe_pb2
+from deeplab_caffe.proto.raw import raw_in_message
 
 _LEGACY = ("num", "channels", "height", "width")
 
@@ -25,12 +26,16 @@ def blobproto_to_array(blob: caffe_pb2.BlobProto, return_diff: bool = False) -> 
         return_diff: return the gradients instead of the values.
 
     Raises:
-        NetError: the numbers are not as many as the shape says.
+        NetError: the numbers are not as many as the shape says, or raw bytes (NVIDIA's Caffe) are no floats.
     """
     values = (blob.diff or blob.double_diff) if return_diff else (blob.data or blob.double_data)
+    try:
+        raw = raw_in_message(blob, "diff" if return_diff else "data")
+    except ValueError as error:
+        raise NetError(f"blobproto_to_array: {error}") from error
     legacy = any(field.name in _LEGACY for field, _ in blob.ListFields())
     shape = tuple(getattr(blob, name) for name in _LEGACY) if legacy else tuple(blob.shape.dim)
-    array = np.array(values, np.float32)
+    array = np.array(values if raw is None else raw, np.float32)
     if min(shape, default=0) < 0 or array.size != np.prod(shape, dtype=object):
         raise NetError(f"blobproto_to_array: the BlobProto holds {array.size} numbers, its shape is {shape}")
     return array.reshape(shape)

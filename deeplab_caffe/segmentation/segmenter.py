@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import threading
 from collections.abc import Mapping, Sequence
 from os import PathLike
@@ -26,36 +25,12 @@ from deeplab_caffe.inference import OptimizedNet
 from deeplab_caffe.inference.precision import precision_of
 from deeplab_caffe.net import Net
 from deeplab_caffe.net.graph import Graph, lower, with_activation
-from deeplab_caffe.net.head import HeadRunner, Output, activated
+from deeplab_caffe.net.head import HeadRunner, Output
 from deeplab_caffe.ops.preprocess import as_tensor
 from deeplab_caffe.proto import caffe_pb2
 from deeplab_caffe.segmentation.deploy import deploy_wanted
+from deeplab_caffe.segmentation.result import Segmentation
 from deeplab_caffe.segmentation.views import Views, average_views
-
-
-@dataclasses.dataclass(frozen=True)
-class Segmentation:
-    """What a network says of one image.
-
-    Attributes:
-        labels: uint8 (H, W): the best class of each pixel.
-        scores: float32 (C, H, W): what the network put out, at the image's size.
-        marginals: float32 (C, H, W): probabilities after the CRF, or None without one. Of a net with a single channel,
-            the foreground, they are background's and foreground's: (2, H, W).
-        activation: what makes probabilities of the scores: ``"softmax"``; ``"sigmoid"`` of a single channel;
-            ``"none"`` where the net ends in SOFTMAX or SIGMOID; ``"exp"`` of logarithms.
-    """
-
-    labels: np.ndarray
-    scores: np.ndarray
-    marginals: np.ndarray | None = None
-    activation: str = "softmax"
-
-    def probabilities(self) -> np.ndarray:
-        """Return the marginals, or without a CRF the probabilities that the net says: float32 (C, H, W)."""
-        if self.marginals is not None:
-            return self.marginals
-        return activated(torch.from_numpy(self.scores)[None], self.activation)[0].numpy()
 
 
 class Segmenter:
@@ -257,7 +232,7 @@ class Segmenter:
         found, activation = self._found([small], ("labels", "scores", "marginals"))
         arrays = {name: each[0].cpu().numpy() for name, each in found.items()}
         labels = _brought_back(arrays["labels"], image)
-        return Segmentation(labels, arrays["scores"], arrays.get("marginals"), activation)
+        return Segmentation(labels, arrays["scores"], arrays.get("marginals"), activation, self.classes)
 
     def scores(self, image: np.ndarray) -> np.ndarray:
         """Return the network's scores: float32 (C, H, W); arguments and errors as for calling it."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
 
 
 def colorize(labels: np.ndarray, colormap: np.ndarray) -> np.ndarray:
@@ -42,10 +41,7 @@ def overlay(
     if not 0 <= alpha <= 1:
         raise ValueError(f"alpha must be from 0 to 1, got {alpha}")
     labels, colormap = _checked(labels, colormap)
-    if image.dtype != np.uint8 or image.shape != (*labels.shape, 3):
-        raise ValueError(
-            f"expected a uint8 image {(*labels.shape, 3)} as the labels are, got {image.dtype} {image.shape}"
-        )
+    _check_image(image, labels)
     # Fixed point with 8 bits: no float image of the photograph's size is needed, and the result is the same everywhere.
     share = round(alpha * 256)
     mixed = image.astype(np.uint16) * np.uint16(256 - share)
@@ -57,46 +53,40 @@ def overlay(
     return result
 
 
-def legend(
-    names: Sequence[str],
-    colormap: np.ndarray,
-    *,
-    width: int | None = None,
-    font_size: int = 16,
-    present: np.ndarray | None = None,
+def outlined(
+    picture: np.ndarray, labels: np.ndarray, *, thickness: int | None = None, ignore_label: int | None = 255
 ) -> np.ndarray:
-    """Draw names beside patches of their colours, in rows.
+    """Draw the boundaries between regions of a label map: a light line beside a dark one, seen on any photograph.
+
+    The light line lies on the side of the larger label, the dark one on the other; a region of one class that meets
+    pixels to be ignored has its light line. A pixel is on a line if there is another label among its neighbours, the
+    square of ``2 thickness + 1`` pixels around it; where there are smaller ones and larger ones it is light.
 
     Args:
-        names: of labels 0, 1, 2, ...
-        colormap: uint8 RGB ``(K, 3)``, at least as long as ``names``.
-        width: of the picture in pixels; entries go on in a new row where it is full. None puts them all in one row.
-        font_size: height of the letters in pixels.
-        present: a label map; only the labels that occur in it are drawn. None draws them all.
+        picture: uint8 RGB ``(H, W, 3)``, an overlay say; it stays as it is.
+        labels: whole numbers ``(H, W)`` from 0 to 255.
+        thickness: of each line in pixels; None: 1 for each 600 pixels of the longer side, and at least 1.
+        ignore_label: pixels with this label get no line; None for no such label.
 
     Returns:
-        uint8 RGB ``(height, width, 3)``, white behind black letters.
+        uint8 RGB ``(H, W, 3)``.
     """
-    if len(names) > len(colormap):
-        raise ValueError(f"{len(names)} names, but {len(colormap)} colours")
-    shown = range(len(names)) if present is None else [k for k in np.unique(present).tolist() if 0 <= k < len(names)]
-    font = ImageFont.load_default(font_size)
-    gap, patch = font_size // 2, font_size
-    placed, x, y, right = [], gap, gap, 0
-    for label in shown:
-        extent = patch + gap + round(font.getlength(names[label]))
-        if width is not None and x > gap and x + extent + gap > width:
-            x, y = gap, y + patch + gap
-        placed.append((label, x, y))
-        x += extent + 2 * gap
-        right = max(right, x - gap)
-    picture = Image.new("RGB", (width or max(right, 1), y + patch + gap), "white")
-    draw = ImageDraw.Draw(picture)
-    for label, x, y in placed:
-        colour = tuple(int(value) for value in colormap[label])
-        draw.rectangle((x, y, x + patch - 1, y + patch - 1), fill=colour, outline="black")
-        draw.text((x + patch + gap, y + patch // 2), names[label], fill="black", font=font, anchor="lm")
-    return np.array(picture)
+    from scipy.ndimage import maximum_filter, minimum_filter
+
+    labels, _ = _checked(labels, np.zeros((1, 3), np.uint8))
+    _check_image(picture, labels)
+    if thickness is not None and thickness < 1:
+        raise ValueError(f"thickness must be at least 1, got {thickness}")
+    side = 2 * (thickness or max(1, round(max(labels.shape) / 600))) + 1
+    ranks = labels.astype(np.int16)
+    if ignore_label is not None:
+        ranks[labels == ignore_label] = -1
+    light = minimum_filter(ranks, side, mode="nearest") < ranks
+    dark = (maximum_filter(ranks, side, mode="nearest") > ranks) & ~light & (ranks >= 0)
+    result = picture.copy()
+    result[light] = 255
+    result[dark] = 0
+    return result
 
 
 def beside(pictures: Sequence[np.ndarray], gap: int = 8) -> np.ndarray:
@@ -114,6 +104,13 @@ def beside(pictures: Sequence[np.ndarray], gap: int = 8) -> np.ndarray:
     space = np.full((len(pictures[0]), gap, 3), 255, np.uint8)
     parts = [part for picture in pictures for part in (space, picture)]
     return np.concatenate(parts[1:], axis=1)
+
+
+def _check_image(image: np.ndarray, labels: np.ndarray) -> None:
+    if image.dtype != np.uint8 or image.shape != (*labels.shape, 3):
+        raise ValueError(
+            f"expected a uint8 image {(*labels.shape, 3)} as the labels are, got {image.dtype} {image.shape}"
+        )
 
 
 def _checked(labels: np.ndarray, colormap: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,8 +1,8 @@
-"""The models of the papers: prototxts, published results, weights; and a small trained network with a photograph."""
+"""The models of the papers: prototxts, published results, weights; and a small trained network with photographs."""
 
 from __future__ import annotations
 
-from deeplab_caffe.zoo.default import DEFAULT_MODEL, DEMO_PHOTO, EmbeddedModel
+from deeplab_caffe.zoo.default import DEFAULT_MODEL, DEMO_PHOTO, DEMO_PHOTOS, EmbeddedModel
 from deeplab_caffe.zoo.download import fetch
 from deeplab_caffe.zoo.models import INIT_WEIGHTS, MODELS, Model, RemoteFile, Score, find_model
 from deeplab_caffe.zoo.paths import BASES, KINDS, LATER_NETWORKS, NETWORKS, prototxt_path
@@ -11,6 +11,7 @@ __all__ = [
     "BASES",
     "DEFAULT_MODEL",
     "DEMO_PHOTO",
+    "DEMO_PHOTOS",
     "INIT_WEIGHTS",
     "KINDS",
     "LATER_NETWORKS",

@@ -1,4 +1,4 @@
-"""The embedded network, used where none is named, and the photograph of the demo."""
+"""The embedded network, used where none is named, and photographs for demos."""
 
 from __future__ import annotations
 
@@ -47,3 +47,6 @@ DEFAULT_MODEL = EmbeddedModel(
 )
 
 DEMO_PHOTO = _ZOO / "china.jpg"
+
+# For a network that knows animals and persons.
+DEMO_PHOTOS = (_ZOO / "chelsea.jpg", _ZOO / "astronaut.jpg")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+from deeplab_caffe import viz
 from deeplab_caffe.data import load_label, read_blob_mat
 from deeplab_caffe.net import Net
 from deeplab_caffe.net.weights import save_weights
@@ -244,3 +246,89 @@ def test_what_the_net_puts_out(run, photo: Path, tmp_path: Path, seven: tuple[ob
     assert run(*words, "--kind", "probabilities").status == 0
     marginals = np.load(tmp_path / "out" / "photo_marginals.npy")
     np.testing.assert_allclose(marginals[:, 5, 7], [0, 0, 0, 0, 0.2, 0.3, 0.5], atol=1e-5)
+
+
+def _overlay(folder: Path) -> np.ndarray:
+    with Image.open(folder / "photo_overlay.png") as image:
+        return np.asarray(image)
+
+
+def test_legend_and_outlines(run, photo: Path, tmp_path: Path) -> None:
+    words = ("segment", photo, "--device", "cpu", "--out")
+    assert run(*words, tmp_path / "both").status == 0
+    assert run(*words, tmp_path / "lines", "--no-legend").status == 0
+    assert run(*words, tmp_path / "none", "--no-legend", "--no-outlines").status == 0
+    image = np.asarray(Image.open(photo))
+    labels = load_label(tmp_path / "none" / "photo_labels.png")
+    plain = viz.overlay(image, labels, CAMVID_COLORMAP)
+    lined = viz.outlined(plain, labels)
+    np.testing.assert_array_equal(_overlay(tmp_path / "none"), plain)
+    np.testing.assert_array_equal(_overlay(tmp_path / "lines"), lined)
+    both = _overlay(tmp_path / "both")
+    assert both.shape[0] > image.shape[0]
+    np.testing.assert_array_equal(both[:97, :129], lined)
+    labels_png = [(tmp_path / name / "photo_labels.png").read_bytes() for name in ("both", "none")]
+    assert labels_png[0] == labels_png[1]
+
+
+def test_names_and_colours_on_the_command_line(run, photo: Path, tmp_path: Path, seven: tuple[object, ...]) -> None:
+    words = ("segment", photo, "--out", tmp_path / "out", *seven)
+    assert "cat 100 %" in run(*words, "--classes", "a,b,c,d,e,f,cat").out
+    assert "7 classes" in run(*words, "--classes", "a,b").error_line()
+    (tmp_path / "colours.txt").write_text("1 2 3\n" * 6 + "9 8 7\n")
+    for colors, expected in (("camvid", [192, 128, 128]), (tmp_path / "colours.txt", [9, 8, 7])):
+        assert run(*words, "--colors", colors).status == 0
+        with Image.open(tmp_path / "out" / "photo_labels.png") as image:
+            assert image.getpalette()[18:21] == expected
+    assert run(*words, "--colors", "distinct").status == 0
+    (tmp_path / "colours.txt").write_text("1 2 3\n")
+    assert "expected 7 to 256 colours" in run(*words, "--colors", tmp_path / "colours.txt").error_line()
+
+
+def test_the_mean(run, photo: Path, tmp_path: Path, seven: tuple[object, ...]) -> None:
+    words = ("segment", photo, "--out", tmp_path, *seven, "--marginals", "npy", "--no-optimize", "--mean")
+    net = Net(seven[1])
+    net.by_name["s"].weight.data.zero_()
+    net.by_name["s"].weight.data[:3, :, 0, 0] = torch.eye(3) / 50
+    net.by_name["s"].bias.data.zero_()
+    save_weights(net, seven[3])
+    assert run(*words, "1,20.5,300").status == 0
+    scores = (np.asarray(Image.open(photo)).astype(np.float64)[..., ::-1] - (1, 20.5, 300)) / 50
+    found = np.log(np.load(tmp_path / "photo_marginals.npy").astype(np.float64))
+    np.testing.assert_allclose((found[:3] - found[3]).transpose(1, 2, 0), scores, atol=1e-3)
+    assert run(*words, "127").status == 0
+    found = np.log(np.load(tmp_path / "photo_marginals.npy").astype(np.float64))
+    np.testing.assert_allclose(found[0] - found[3], scores[..., 0] + (1 - 127) / 50, atol=1e-3)
+    for wrong in ("1,2", "a,b,c", "1,2,nan", "1,2,3,4", ""):
+        outcome = run(*words, wrong)
+        assert outcome.status == 2
+        assert "expected three numbers" in outcome.err
+
+
+def test_areas_and_boxes_as_json(run, photo: Path, tmp_path: Path, seven: tuple[object, ...]) -> None:
+    words = ("segment", photo, tmp_path / "missing.jpg", "--out", tmp_path / "out", *seven, "--json")
+    expected = [
+        {
+            "photo": str(photo),
+            "size": [129, 97],
+            "classes": [{"id": 6, "name": "class 6", "pixels": 12513, "share": 1.0, "boxes": [[0, 0, 129, 97]]}],
+        }
+    ]
+    outcome = run(*words, "-")
+    assert "missing.jpg" in outcome.err
+    assert json.loads(outcome.out) == expected
+    assert f"{photo}: class 6 100 %" in outcome.err
+    assert run(*words, tmp_path / "new" / "found.json").status == 1
+    assert json.loads((tmp_path / "new" / "found.json").read_text()) == expected
+    assert str(tmp_path) in run(*words[:2], *words[3:], tmp_path).error_line()
+
+
+def test_boxes_of_the_larger_regions(run, photo: Path, tmp_path: Path) -> None:
+    counts = []
+    for min_share in ("0", "0.05", "1"):
+        words = ("segment", photo, "--out", tmp_path, "--device", "cpu", "--json", "-", "--min-share", min_share)
+        (picture,) = json.loads(run(*words).out)
+        counts.append(sum(len(one["boxes"]) for one in picture["classes"]))
+        assert sum(one["pixels"] for one in picture["classes"]) == 97 * 129
+    assert counts[0] > counts[1] > counts[2] == 0
+    assert run("segment", photo, "--json", "-", "--min-share", "1.5").status == 2

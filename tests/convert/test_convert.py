@@ -109,6 +109,21 @@ def test_what_does_not_fit_changes_nothing(change, message: str) -> None:
     assert all(torch.equal(blob, before[name]) for name, blob in tensors_of(net).items())
 
 
+def test_a_caffemodel_in_float16(caffemodel: Path, tmp_path: Path) -> None:
+    half, back = tmp_path / "half.caffemodel", tmp_path / "back.pth"
+    assert convert(caffemodel, build(SMALL), half, dtype="float16") == "caffemodel"
+    convert(half, build(SMALL, seed=3), back)
+    weights, found = tensors_of(dc.Net(build(SMALL).param, caffemodel)), torch.load(back, weights_only=True)
+    assert found.keys() == weights.keys()
+    for name, value in weights.items():
+        expected = value.half().float() if name.endswith("weight") else value
+        assert torch.equal(torch.nan_to_num(found[name]), torch.nan_to_num(expected))
+    assert half.stat().st_size < 0.7 * caffemodel.stat().st_size
+    for suffix in (".safetensors", ".pth", ".h5", ".onnx"):
+        with pytest.raises(ConversionError, match="dtype float16 is for caffemodels: as "):
+            convert(caffemodel, build(SMALL), tmp_path / f"x{suffix}", dtype="float16")
+
+
 def test_half_precision_is_widened() -> None:
     net = build(SMALL)
     tensors = {name: blob.half() for name, blob in tensors_of(net).items()}

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deeplab_caffe.data.classes import Classes, find_classes, model_classes
-from deeplab_caffe.data.colormap import VOC_COLORMAP
-from deeplab_caffe.errors import EvaluationError
+from deeplab_caffe.data.classes import Classes, class_name, find_classes, find_colormap, model_classes
+from deeplab_caffe.data.colormap import CAMVID_COLORMAP, VOC_COLORMAP, distinct_colormap
+from deeplab_caffe.errors import DataError, EvaluationError
 
 
 def test_names_and_colours_of_a_file(tmp_path: Path) -> None:
@@ -92,3 +92,41 @@ def test_known_names_in_other_letters_and_what_is_no_name() -> None:
     for given in (5, [1, 2]):
         with pytest.raises(EvaluationError, match="expected a name, a file or a list of names, got"):
             find_classes(given)
+
+
+def test_names_with_commas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = find_classes("background, cat 1 2 3,gro\u00dfer Hund")
+    assert found.names == ("background", "cat", "gro\u00dfer Hund")
+    assert found.colormap[1].tolist() == [1, 2, 3]
+    with pytest.raises(EvaluationError, match="name 1 in 'a,,b' is empty"):
+        find_classes("a,,b")
+    (tmp_path / "a,b").write_text("c\n")
+    assert find_classes("a,b").names == ("c",)
+
+
+def test_class_names() -> None:
+    assert [class_name(("a", "b"), label) for label in (1, 2)] == ["b", "class 2"]
+
+
+def test_colours_by_name() -> None:
+    np.testing.assert_array_equal(find_colormap("voc", 21), VOC_COLORMAP)
+    np.testing.assert_array_equal(find_colormap("CamVid", 3), CAMVID_COLORMAP)
+    more = find_colormap("camvid", 21)
+    np.testing.assert_array_equal(more[:11], CAMVID_COLORMAP)
+    assert len({tuple(colour) for colour in more.tolist()}) == 21
+    np.testing.assert_array_equal(find_colormap("distinct", 5), distinct_colormap(5))
+
+
+def test_colours_of_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "colours.txt"
+    path.write_bytes(b"1 2 3\r\n\n 250\t170 30\n")
+    assert find_colormap(path, 2).tolist() == [[1, 2, 3], [250, 170, 30]]
+    with pytest.raises(DataError, match=r"colours\.txt: expected 3 to 256 colours, one in each line, got 2"):
+        find_colormap(path, 3)
+    for line in ("1 2", "1 2 256", "1 2 -3", "1 2 3 4", "1 2 3.0", "red 1 2 3", "1,2,3"):
+        path.write_text(f"1 2 3\n{line}\n")
+        with pytest.raises(DataError, match=r"colours\.txt:2: expected a colour, three numbers from 0 to 255"):
+            find_colormap(path, 1)
+    with pytest.raises(DataError, match="nothing: colors: expected voc, camvid, cityscapes, distinct or a file"):
+        find_colormap("nothing", 1)

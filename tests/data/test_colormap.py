@@ -3,7 +3,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from deeplab_caffe.viz import CAMVID_CLASSES, CAMVID_COLORMAP, VOC_CLASSES, VOC_COLORMAP, voc_colormap
+from deeplab_caffe.data.colormap import _oklab
+from deeplab_caffe.viz import (
+    CAMVID_CLASSES,
+    CAMVID_COLORMAP,
+    VOC_CLASSES,
+    VOC_COLORMAP,
+    distinct_colormap,
+    voc_colormap,
+)
 
 
 def test_vocs_colours() -> None:
@@ -46,3 +54,27 @@ def test_the_maps_cannot_be_changed_by_mistake() -> None:
     for colormap in (VOC_COLORMAP, CAMVID_COLORMAP):
         with pytest.raises(ValueError, match="read-only"):
             colormap[0] = 1
+
+
+def test_distinct_colours_are_far_apart() -> None:
+    colours = distinct_colormap(256)
+    assert len({tuple(colour) for colour in colours.tolist()} - {(0, 0, 0), (255, 255, 255)}) == 256
+    np.testing.assert_array_equal(distinct_colormap(12), colours[:12])
+    first = colours[:12].astype(int)
+    apart = np.abs(first[:, None] - first[None]).max(-1)[~np.eye(12, dtype=bool)]
+    assert apart.min() >= 64
+    assert distinct_colormap(0).shape == (0, 3)
+
+
+def test_distinct_colours_keep_away_from_those_taken() -> None:
+    first = distinct_colormap(3)
+    np.testing.assert_array_equal(distinct_colormap(3, first[:1]), distinct_colormap(4)[1:])
+    with pytest.raises(ValueError, match="from 0 to 256"):
+        distinct_colormap(257)
+
+
+def test_oklab_of_known_colours() -> None:
+    """White, red and blue, as the table of its author's page and CSS Color 4 have them."""
+    found = _oklab(np.array([(255, 255, 255), (255, 0, 0), (0, 0, 255)], np.uint8))
+    expected = [(1, 0, 0), (0.628, 0.2249, 0.1258), (0.452, -0.0324, -0.3115)]
+    np.testing.assert_allclose(found, expected, atol=5e-4)

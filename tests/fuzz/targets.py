@@ -53,9 +53,9 @@ def small_blob() -> np.ndarray:
 
 
 def model_seeds() -> list[bytes]:
-    from tests.proto.binary.test_malformed import small_v1, small_v2
+    from tests.proto.binary.test_malformed import small_half, small_v1, small_v2
 
-    return [small_v1(), small_v2()]
+    return [small_v1(), small_v2(), small_half()]
 
 
 def read_model(path: Path) -> None:
@@ -401,6 +401,16 @@ def read_classes(path: Path) -> None:
     find_classes(path)
 
 
+def colours_seeds() -> list[bytes]:
+    return [b"0 0 0\n128 0 0\n", b"1\t2 3\r\n\n255 255 255"]
+
+
+def read_colours(path: Path) -> None:
+    from deeplab_caffe.data.classes import find_colormap
+
+    find_colormap(path, 2)
+
+
 def list_seeds() -> list[bytes]:
     return [
         b"/JPEGImages/a.jpg /Labels/a.png\n/b.jpg /b.png\n",
@@ -438,6 +448,7 @@ def targets() -> dict[str, Target]:
         "xml": Target(".xml", read_xml, xml_seeds, XML_WORDS),
         "label": Target(".png", read_png, png_seeds, PNG_WORDS),
         "list": Target(".txt", read_lists, list_seeds, (b"\n", b" ", b"\t", b"#", b'"', b"\\", b"\r", b"..", b"\x85")),
+        "colours": Target(".txt", read_colours, colours_seeds, (b"\n", b" ", b"256", b"-1", b"\t", b"0009", b"1e2")),
         "classes": Target(".txt", read_classes, classes_seeds, (b"\n", b" ", b"256", b"-1", b",", b"\t", b"#")),
         "crf": Target(".json", read_params, params_seeds, JSON_WORDS),
         "log": Target(".jsonl", read_log, log_seeds, JSON_WORDS),

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -134,3 +136,20 @@ def test_a_packed_weight_takes_other_sizes() -> None:
         for shape in ((1, 6, 41, 41), (3, 6, 7, 90), (1, 6, 5, 5)):
             x = image(*shape)
             assert error(run(x), expected(s, x)) < 2e-6
+
+
+@pytest.mark.parametrize("geometry", [(3, 1, 2, 2, 1, 9, 8), (1, 1, 0, 1, 1, 9, 8), (3, 2, 1, 1, 2, 9, 8)])
+def test_every_way_stops_at_the_ceiling(geometry: tuple) -> None:
+    *conv, height, width = geometry
+    bare = spec(*conv, relu=True)
+    s, x = replace(bare, ceiling=6.0), image(2, 6, height, width)
+    plain = F.conv2d(x, s.weight, s.bias, s.stride, s.pad, s.dilation, s.groups)
+    assert plain.max() > 6
+    for name, make in algorithms(s, x.shape).items():
+        assert error(make()(x), plain.clamp(0, 6)) < 1e-5, name
+    assert list(algorithms(s, x.shape)) == list(algorithms(bare, x.shape))
+    for way in (direct, caffe_engine):
+        assert error(way(s)(x), plain.clamp(0, 6)) < 1e-5
+    other = torch.full_like(plain, 2.0, memory_format=torch.channels_last)
+    for name, make in algorithms(replace(s, adds=True), x.shape).items():
+        assert error(make()(x, other.clone(), True), (plain + 2).clamp(0, 6)) < 1e-5, name

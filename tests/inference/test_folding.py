@@ -207,3 +207,47 @@ def test_every_algorithm_adds(relu_behind: bool) -> None:
         assert error(run(x, other), wanted) < 2e-6, name
         assert torch.equal(other, before), name
         assert error(run(x, other.clone(), True), wanted) < 2e-6, name
+
+
+def clip(blob: str, params: str = "min: 0 max: 6") -> str:
+    return layer("Clip", f"{blob}_clip", blob, blob, f"clip_param {{ {params} }}")
+
+
+def test_a_clip_from_zero_is_taken_along_as_a_relu_is() -> None:
+    text = conv("a", "x", "group: 1") + bn("bn_a", "a") + scale("s_a", "a") + clip("a")
+    text += conv("b", "a", "group: 4") + clip("b", "min: 0 max: 0.5")
+    text += conv("c", "b") + layer("Eltwise", "sum", "a c") + clip("sum", "min: 0 max: 1")
+    net = build(text)
+    with torch.no_grad():
+        net.by_name["bn_a"].mean.copy_(noise(4))
+    graph = inference_graph(net, net.outputs)
+    assert [step.layer.name for step in graph.steps] == ["a", "b", "c"]
+    assert all(step.activation is not None for step in graph.steps)
+    x = photo_like(2, 3, 11, 9)
+    with torch.no_grad():
+        for last in (net, build(text, channels_last=True)):
+            last.load_state_dict(net.state_dict())
+            expected = last(x)
+            assert expected.max() == 1
+            assert error(last.optimize()(x), expected) < 1e-5
+
+
+def test_other_clips_and_those_behind_an_affine_layer() -> None:
+    text = conv("a", "x") + clip("a", "min: -1 max: 1") + layer("BatchNorm", "b", "a") + clip("b")
+    net = build(text)
+    graph = inference_graph(net, net.outputs)
+    assert [step.layer.name for step in graph.steps] == ["a", "a_clip", "b"]
+    x = photo_like(2, 3, 11, 9)
+    with torch.no_grad():
+        assert error(net.optimize()(x), net(x)) < 1e-5
+
+
+def test_gradients_of_clips_are_those_of_clips_not_in_place() -> None:
+    text = conv("a", "x")
+    other = build(text + layer("Clip", "c", "a", "top", "clip_param { min: 0 max: 6 }"))
+    net = build(text + clip("a"))
+    net.load_state_dict(other.state_dict())
+    x = photo_like(2, 3, 11, 9)
+    for each in (net, other):
+        each(x).sum().backward()
+    assert torch.equal(net.by_name["a"].weight.grad, other.by_name["a"].weight.grad)

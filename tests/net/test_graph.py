@@ -12,7 +12,7 @@ from tests.inference.narrow import narrow, photo_like
 
 
 def kinds(graph: Graph) -> list[str]:
-    return [step.layer.TYPE + ("+ReLU" if step.activation else "") for step in graph.steps]
+    return [step.layer.TYPE + (f"+{step.activation.TYPE}" if step.activation else "") for step in graph.steps]
 
 
 def test_small_net_by_hand() -> None:

@@ -336,3 +336,25 @@ def test_options_of_this_package_are_written_for_itself_and_refused_for_others(t
         save_weights(net, tmp_path / "v2.caffemodel", dialect="v2")
     assert [path.name for path in tmp_path.iterdir()] == ["own.caffemodel"]
     saved(build(SMALL + layer("INTERP", "up", "score", "up", params)), tmp_path)
+
+
+def test_a_caffemodel_of_halves(tmp_path: Path) -> None:
+    source, path = build(SMALL, seed=1), tmp_path / "half.caffemodel"
+    save_weights(source, path, dtype="float16")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        net = dc.Net(source.param, path)
+    for name, value in state(net).items():
+        expected = source.state_dict()[name]
+        assert value.dtype == torch.float32
+        assert torch.equal(value, expected.half().float() if name.endswith("weight") else expected)
+
+
+def test_a_pruned_or_normed_layer_takes_halves_as_floats(tmp_path: Path) -> None:
+    source, path = build(SMALL, seed=1), tmp_path / "half.caffemodel"
+    save_weights(source, path, dtype="float16")
+    net = build(SMALL, seed=2)
+    torch.nn.utils.weight_norm(net.by_name["fc"])
+    net.copy_from(path)
+    value = source.by_name["fc"].weight.detach().half().float()
+    assert torch.equal(net.by_name["fc"].weight_g.detach(), torch.norm_except_dim(value, 2, 0))

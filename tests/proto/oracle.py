@@ -37,11 +37,16 @@ def blob_of(message) -> tuple[tuple[int, ...], bytes, bytes | None]:
     shape = (message.num, message.channels, message.height, message.width)
     if has_shape and not legacy:
         shape = tuple(message.shape.dim)
-    doubles = getattr(message, "double_data", ())
-    data = np.array(doubles, "<f8") if len(doubles) else np.array(message.data, "<f4")
-    double_diff = getattr(message, "double_diff", ())
-    diff = np.array(double_diff, "<f8") if len(double_diff) else np.array(message.diff, "<f4")
+    data, diff = numbers_of(message, "data"), numbers_of(message, "diff")
     return shape, bits(data), bits(diff) if diff.size else None
+
+
+def numbers_of(message, name: str) -> np.ndarray:
+    """Doubles, else floats, else the raw bytes of NVIDIA's Caffe."""
+    doubles, floats = getattr(message, f"double_{name}", ()), getattr(message, name)
+    if len(doubles) or len(floats) or not getattr(message, f"raw_{name}", b""):
+        return np.array(doubles, "<f8") if len(doubles) else np.array(floats, "<f4")
+    return np.frombuffer(getattr(message, f"raw_{name}"), ("<f8", "<f4", "<f2")[getattr(message, f"raw_{name}_type")])
 
 
 def ours(blob: ModelBlob) -> tuple[tuple[int, ...], bytes, bytes | None]:

@@ -44,6 +44,22 @@ def test_blobs_of_either_age() -> None:
     assert io.blobproto_to_array(double, return_diff=True).tolist() == [3, 4]
 
 
+def test_blobs_of_nvidias_caffe() -> None:
+    half = caffe_pb2.BlobProto(raw_data_type=caffe_pb2.FLOAT16, raw_data=np.float16([1, 2.5]).tobytes())
+    half.shape.dim.append(2)
+    assert io.blobproto_to_array(half).dtype == np.float32
+    assert io.blobproto_to_array(half).tolist() == [1, 2.5]
+    with pytest.raises(NetError, match="holds 0 numbers"):
+        io.blobproto_to_array(half, return_diff=True)
+    half.raw_diff = np.float64([3, 4]).tobytes()
+    with pytest.raises(NetError, match="blobproto_to_array: raw_diff without raw_diff_type"):
+        io.blobproto_to_array(half, return_diff=True)
+    half.raw_diff_type = caffe_pb2.DOUBLE
+    assert io.blobproto_to_array(half, return_diff=True).tolist() == [3, 4]
+    half.data.extend([7, 8])
+    assert io.blobproto_to_array(half).tolist() == [7, 8]
+
+
 @pytest.mark.parametrize(
     ("fields", "shape"),
     [

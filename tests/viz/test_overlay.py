@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deeplab_caffe.viz import VOC_CLASSES, VOC_COLORMAP, beside, colorize, legend, overlay
+from deeplab_caffe.viz import VOC_COLORMAP, beside, colorize, outlined, overlay
 
 IMAGE = np.array([[[10, 20, 30], [200, 100, 0]]], np.uint8)
 
@@ -53,33 +53,42 @@ def test_what_does_not_fit_is_refused(labels: np.ndarray, colormap: np.ndarray, 
         overlay(IMAGE, labels, colormap, alpha)
 
 
-def colours_in(picture: np.ndarray) -> set[tuple[int, ...]]:
-    return {tuple(colour) for colour in picture.reshape(-1, 3).tolist()}
+# What each pixel of a black picture becomes: W light, B dark, . as it was.
+def lines(labels: np.ndarray, **options: int | None) -> list[str]:
+    drawn = outlined(np.full((*labels.shape, 3), 7, np.uint8), labels, **options)
+    return ["".join({255: "W", 0: "B", 7: "."}[value] for value in row) for row in drawn[..., 0].tolist()]
 
 
-def test_a_legend_shows_every_colour_once_asked() -> None:
-    whole = legend(VOC_CLASSES, VOC_COLORMAP)
-    assert {tuple(colour) for colour in VOC_COLORMAP[:21].tolist()} <= colours_in(whole)
-    some = legend(VOC_CLASSES, VOC_COLORMAP, present=np.array([[0, 15], [255, 15]]))
-    assert (192, 128, 128) in colours_in(some)
-    assert (128, 0, 0) not in colours_in(some)
-    assert some.shape[1] < whole.shape[1]
+def test_outlines_by_hand() -> None:
+    labels = np.array([[0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 3, 3], [0, 0, 3, 3]])
+    assert lines(labels) == ["....", ".BBB", ".BWW", ".BW."]
+    assert lines(np.zeros((4, 4), int)) == ["...."] * 4
+    assert lines(np.array([[0, 0, 0, 0, 2, 2, 2, 2]]), thickness=2) == ["..BBWW.."]
+    # Between a smaller and a larger label: light.
+    assert lines(np.array([[1, 2, 3]])) == ["BWW"]
 
 
-def test_a_legend_keeps_to_its_width() -> None:
-    narrow = legend(VOC_CLASSES, VOC_COLORMAP, width=300)
-    assert narrow.shape[1] == 300
-    assert narrow.shape[0] > 5 * legend(VOC_CLASSES, VOC_COLORMAP).shape[0] // 2
-    assert (narrow[:, -1] == 255).all()
+def test_outlines_around_ignored_pixels() -> None:
+    labels = np.array([[0, 0, 0, 255, 255]])
+    assert lines(labels) == ["..W.."]
+    assert lines(labels, ignore_label=None) == ["..BW."]
 
 
-def test_a_legend_of_nothing_is_a_picture() -> None:
-    assert legend(VOC_CLASSES, VOC_COLORMAP, present=np.array([[255]]), width=50).shape[1] == 50
+def test_outlines_are_thicker_on_large_pictures() -> None:
+    labels = np.zeros((1, 1200), int)
+    labels[:, 600:] = 1
+    assert lines(labels)[0].count("W") == 2
+    assert lines(np.zeros((1, 1), int)) == ["."]
 
 
-def test_a_legend_needs_a_colour_for_every_name() -> None:
-    with pytest.raises(ValueError, match="21 names, but 5 colours"):
-        legend(VOC_CLASSES, VOC_COLORMAP[:5])
+def test_outlines_leave_the_picture_as_it_is() -> None:
+    picture = np.zeros((1, 2, 3), np.uint8)
+    outlined(picture, np.array([[0, 1]]))
+    assert not picture.any()
+    with pytest.raises(ValueError, match="as the labels are"):
+        outlined(picture, np.array([[0]]))
+    with pytest.raises(ValueError, match="thickness must be at least 1"):
+        outlined(picture, np.array([[0, 1]]), thickness=0)
 
 
 def test_beside() -> None:

@@ -4,7 +4,7 @@ import deeplab_caffe as dc
 from deeplab_caffe import viz
 from deeplab_caffe.data import load_image
 from deeplab_caffe.proto import CaffeModel
-from deeplab_caffe.zoo import DEFAULT_MODEL, DEMO_PHOTO
+from deeplab_caffe.zoo import DEFAULT_MODEL, DEMO_PHOTO, DEMO_PHOTOS
 
 
 def test_the_weights_are_whole_and_fit() -> None:
@@ -36,6 +36,14 @@ def test_the_photograph_comes_with_its_attribution() -> None:
     note = DEMO_PHOTO.with_name("china.jpg.md").read_text()
     assert "danielbuechele" in note
     assert "CC BY 2.0" in note
+
+
+def test_free_photographs_of_a_cat_and_a_person() -> None:
+    shapes = {path.name: load_image(path).shape for path in DEMO_PHOTOS}
+    assert shapes == {"chelsea.jpg": (300, 451, 3), "astronaut.jpg": (512, 512, 3)}
+    for path, words in zip(DEMO_PHOTOS, ("CC0 by the photographer", "public domain"), strict=True):
+        assert path.stat().st_size <= 200_000
+        assert words in path.with_name(f"{path.name}.md").read_text(encoding="utf-8")
 
 
 def test_it_finds_sky_and_trees_in_the_photograph() -> None:

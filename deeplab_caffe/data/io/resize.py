@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from deeplab_caffe import _C
+from deeplab_caffe.arrays import NumpyArrays
+
 # OpenCV holds interpolation weights in 11 fractional bits (INTER_RESIZE_COEF_BITS in modules/imgproc/src/resize.cpp).
 _ONE = 2048
 
@@ -40,22 +43,15 @@ def resize_bilinear(image: np.ndarray, height: int, width: int) -> np.ndarray:
     column, fraction = _positions(width, in_width)
     outside = (column < 0) | (column >= in_width - 1)
     fraction[outside] = 0
-    column = column.clip(0, in_width - 1)
-    across = (1, width) + (1,) * (image.ndim - 2)
-    left, right = (weight.reshape(across) for weight in _weights(fraction))
-    wide = image.astype(np.int32)
-    rows = wide[:, column] * left + wide[:, np.minimum(column + 1, in_width - 1)] * right
-    rows >>= 4
-
+    across = _taps(column.clip(0, in_width - 1), fraction, in_width)
     # Down the image OpenCV repeats the border row and keeps its two weights, which rounds otherwise than weight one.
-    row, fraction = _positions(height, in_height)
-    down = (height, 1) + (1,) * (image.ndim - 2)
-    upper, lower = (weight.reshape(down) for weight in _weights(fraction))
-    total = (rows[row.clip(0, in_height - 1)] * upper) >> 16
-    total += (rows[(row + 1).clip(0, in_height - 1)] * lower) >> 16
-    total += 2
-    total >>= 2
-    return np.asarray(total, np.uint8)
+    down = _taps(*_positions(height, in_height), in_height)
+    resized = np.empty((height, width, *image.shape[2:]), np.uint8)
+    xp = NumpyArrays()
+    pixels = xp.take(image.reshape(in_height, in_width, -1))
+    arrays = (pixels, resized.reshape(height, width, -1), down, across)
+    _C.resize_bilinear(*(xp.view(array) for array in arrays))
+    return resized
 
 
 def resize_nearest(image: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -73,7 +69,8 @@ def resize_nearest(image: np.ndarray, height: int, width: int) -> np.ndarray:
         np.minimum(np.floor(np.arange(out) * (1.0 / (out / size))).astype(np.int64), size - 1)
         for out, size in zip((height, width), image.shape, strict=False)
     )
-    resized: np.ndarray = image[rows[:, None], columns]
+    # Not image[rows[:, None], columns]: indexing holds Python's lock, and several threads read images.
+    resized: np.ndarray = image.take(rows, axis=0).take(columns, axis=1)
     return resized
 
 
@@ -85,6 +82,8 @@ def _positions(out_size: int, in_size: int) -> tuple[np.ndarray, np.ndarray]:
     return whole.astype(np.intp), position - whole
 
 
-def _weights(fraction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _taps(whole: np.ndarray, fraction: np.ndarray, in_size: int) -> np.ndarray:
+    """Return what each output index reads, int32 ``(4, out)``: both indices within the axis, and their weights."""
     one = np.float32(_ONE)
-    return np.rint((1 - fraction) * one).astype(np.int32), np.rint(fraction * one).astype(np.int32)
+    indices = (whole.clip(0, in_size - 1), (whole + 1).clip(0, in_size - 1))
+    return np.stack([*indices, np.rint((1 - fraction) * one), np.rint(fraction * one)]).astype(np.int32)

@@ -10,6 +10,7 @@ import numpy as np
 from deeplab_caffe.proto.binary.wire import (
     BYTES,
     VARINT,
+    Field,
     NumberList,
     WireError,
     expect,
@@ -17,6 +18,7 @@ from deeplab_caffe.proto.binary.wire import (
     read_varint,
     to_signed,
 )
+from deeplab_caffe.proto.raw import raw_numbers
 
 # Caffe's kMaxBlobAxes.
 MAX_BLOB_AXES = 32
@@ -24,6 +26,9 @@ MAX_BLOB_AXES = 32
 _LEGACY = {1: "num", 2: "channels", 3: "height", 4: "width"}
 _SHAPE = 7
 _NUMBERS = {5: ("data", "<f4"), 6: ("diff", "<f4"), 8: ("double_data", "<f8"), 9: ("double_diff", "<f8")}
+# NVIDIA's Caffe (its caffe.proto): bytes, and what they are.
+_RAW_TYPES = {10: "raw_data", 11: "raw_diff"}
+_RAW = {12: "raw_data", 13: "raw_diff"}
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -33,8 +38,9 @@ class ModelBlob:
     Attributes:
         shape: as the file gives it: ``(num, channels, height, width)`` in DeepLab v1's and other old files, any
             number of dimensions in newer ones.
-        data: array of that shape, float32 (float64 where the file has doubles). A read-only view of the mapped file,
-            which need not be aligned; :meth:`copy` gives an array that is.
+        data: array of that shape, float32 (float64 where the file has doubles, float16 where NVIDIA's Caffe or this
+            package wrote halves). A read-only view of the mapped file, which need not be aligned; :meth:`copy` gives an
+            array that is.
         diff: the gradient, likewise, or None where the file has none.
         offset: byte offset of the blob in the file.
     """
@@ -50,8 +56,11 @@ class ModelBlob:
         return self.data.size
 
     def copy(self) -> np.ndarray:
-        """Return the data as an array of its own, aligned, contiguous and writable: what ``torch.from_numpy`` needs."""
-        return np.array(self.data, dtype=self.data.dtype.newbyteorder("="), order="C")
+        """Return the data as an array of its own, aligned, contiguous and writable: what ``torch.from_numpy`` needs.
+
+        Halves become float32, which holds each of them exactly.
+        """
+        return np.array(self.data, dtype=np.result_type(self.data, np.float32), order="C")
 
 
 def read_blob_message(buffer: memoryview, start: int, end: int) -> ModelBlob:
@@ -63,6 +72,8 @@ def read_blob_message(buffer: memoryview, start: int, end: int) -> ModelBlob:
     legacy: dict[str, int] = {}
     dims: list[int] | None = None
     numbers: dict[str, NumberList] = {}
+    raw: dict[str, Field] = {}
+    raw_types: dict[str, int] = {}
     position = start
     while position < end:
         field = read_field(buffer, position, end)
@@ -82,12 +93,24 @@ def read_blob_message(buffer: memoryview, start: int, end: int) -> ModelBlob:
             expect(field, BYTES, "shape")
             dims = [] if dims is None else dims
             _read_dims(buffer, field.start, field.end, dims)
+        elif field.number in _RAW:
+            expect(field, BYTES, _RAW[field.number])
+            raw[_RAW[field.number]] = field
+        elif field.number in _RAW_TYPES:
+            expect(field, VARINT, f"{_RAW_TYPES[field.number]}_type")
+            raw_types[_RAW_TYPES[field.number]] = field.value
 
     arrays = {name: found.result() for name, found in numbers.items()}
-    # As Blob::FromProto of BVLC's blob.cpp: the old dimensions count where any is given, doubles win over floats.
+    for name, field in raw.items():
+        try:
+            arrays[name] = raw_numbers(buffer[field.start : field.end], raw_types.get(name), name)
+        except ValueError as error:
+            raise WireError(str(error), field.offset) from error
+    # As Blob::FromProto of blob.cpp, BVLC's and NVIDIA's: the old dimensions count where any is given, doubles win over
+    # floats, and either over raw bytes.
     shape = tuple(legacy.get(name, 0) for name in _LEGACY.values()) if legacy or dims is None else tuple(dims)
-    data = _first_filled(arrays, "double_data", "data")
-    diff = _first_filled(arrays, "double_diff", "diff")
+    data = _first_filled(arrays, "double_data", "data", "raw_data")
+    diff = _first_filled(arrays, "double_diff", "diff", "raw_diff")
     count = math.prod(shape)
     if data is None:
         if count:

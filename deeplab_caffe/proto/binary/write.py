@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from google.protobuf.message import EncodeError, Message
@@ -16,6 +16,7 @@ from google.protobuf.message import EncodeError, Message
 from deeplab_caffe.errors import CaffeModelError
 from deeplab_caffe.files.atomic import write_atomically
 from deeplab_caffe.proto import caffe_pb2
+from deeplab_caffe.proto.binary.half import fits_half
 from deeplab_caffe.proto.binary.wire import BYTES
 from deeplab_caffe.proto.dialect import dialect_of
 from deeplab_caffe.proto.upgrade.downgrade import to_dialect
@@ -26,6 +27,7 @@ Chunk = bytes | bytearray | memoryview
 _BLOB_AXES = 4
 _DATA = caffe_pb2.BlobProto.DESCRIPTOR.fields_by_name["data"].number
 _DIFF = caffe_pb2.BlobProto.DESCRIPTOR.fields_by_name["diff"].number
+_RAW = caffe_pb2.BlobProto.DESCRIPTOR.fields_by_name["raw_data"].number
 _MAX_DIM = 2**31 - 1
 
 
@@ -36,6 +38,7 @@ def write_caffemodel(
     diffs: Mapping[str, Sequence[np.ndarray | None]] | None = None,
     *,
     dialect: str | None = None,
+    dtype: str = "float32",
 ) -> None:
     """Write a caffemodel that the program of a dialect reads.
 
@@ -44,22 +47,28 @@ def write_caffemodel(
     Args:
         path: the file; one that exists is replaced.
         net: a ``caffe_pb2.NetParameter`` of any layout.
-        blobs: arrays by layer name, in place of the ``blobs`` that ``net`` itself has for these layers; written as
-            float32. DeepLab v1's have at most four dimensions, filled up with leading ones.
+        blobs: arrays by layer name, in place of the ``blobs`` that ``net`` itself has for these layers.
+            DeepLab v1's have at most four dimensions, filled up with leading ones.
         diffs: gradients to go with ``blobs``, of the same shapes.
         dialect: ``"v1"``: the V1 layout of DeepLab v1; ``"v2"``, ``"merge"`` or ``"bvlc"``: the V2 layout with the
             numbers of DeepLab v2's release, of its merge with BVLC Caffe, or of BVLC Caffe. None: the net's own,
             ``"v1"`` or ``"v2"``, and with the options that only this package has, such as Interp's ``align_corners``,
-            which those programs pass over.
+            which those programs pass over; ``"merge"`` for ``"v2"`` if the net has layers that the release lacks.
+        dtype: ``"float32"``; or ``"float16"``: weights take two bytes a number, in the form of NVIDIA's Caffe, which
+            reads them, as this package does; no other Caffe. :func:`fits_half` says which blobs stay float32, as
+            ``diffs`` do.
 
     Raises:
         CaffeModelError: the file cannot be written, an array cannot be a blob, or the net has what the dialect cannot
-            hold (it names layer and field). Nothing is left behind.
+            hold (it names layer and field), such as float16. Nothing is left behind.
     """
+    if dtype not in ("float32", "float16") or (dtype == "float16" and dialect):
+        what = f"dtype {dtype}: only this package and NVIDIA's Caffe read it" if dialect else f"got dtype {dtype!r}"
+        raise CaffeModelError(f"{what}: expected float32{' or, without a dialect, float16' * (not dialect)}", path)
     blobs, diffs = blobs or {}, diffs or {}
     options, dialect = dialect is None, dialect or dialect_of(net).name
     if not (net.layers and dialect == "v1"):
-        net = to_dialect(upgrade_net(net), dialect, os.fspath(path), options=options)
+        net = _in_dialect(upgrade_net(net), dialect, os.fspath(path), options)
     field = net.DESCRIPTOR.fields_by_name["layers" if dialect == "v1" else "layer"]
     layers = getattr(net, field.name)
     unknown = (set(blobs) | set(diffs)) - {layer.name for layer in layers}
@@ -68,12 +77,13 @@ def write_caffemodel(
     if set(diffs) - set(blobs):
         raise CaffeModelError("diffs need blobs of the same layers", path)
     make_blob = _blob_chunks if dialect == "v1" else _shaped_blob_chunks
+    half = dtype == "float16"
 
     def layer_chunks(layer: caffe_pb2.LayerParameter) -> list[Chunk]:
         if layer.name not in blobs:
             return [_serialized(layer, path)]
         try:
-            return _layer_chunks(layer, blobs[layer.name], diffs.get(layer.name), make_blob, path)
+            return _layer_chunks(layer, blobs[layer.name], diffs.get(layer.name), make_blob, path, half)
         except CaffeModelError:
             raise
         except (ValueError, TypeError) as error:
@@ -137,6 +147,16 @@ def write_solverstate(
         file.write(tail.SerializeToString())
 
 
+def _in_dialect(net: caffe_pb2.NetParameter, dialect: str, path: str, options: bool) -> Any:
+    """Return a net as the dialect holds it; of DeepLab v2's own files, as the merge does where the release cannot."""
+    try:
+        return to_dialect(net, dialect, path, options=options)
+    except CaffeModelError:
+        if not options or dialect != "v2":
+            raise
+    return to_dialect(net, "merge", path, options=True)
+
+
 def _serialized(message: Message, path: str | os.PathLike[str]) -> bytes:
     try:
         return message.SerializeToString(deterministic=True)
@@ -157,48 +177,59 @@ def _layer_chunks(
     layer: caffe_pb2.LayerParameter,
     blobs: Sequence[np.ndarray],
     diffs: Sequence[np.ndarray | None] | None,
-    make_blob: Callable[[np.ndarray, np.ndarray | None], list[Chunk]],
+    make_blob: Callable[[np.ndarray, np.ndarray | None, bool], list[Chunk]],
     path: str | os.PathLike[str],
+    half: bool,
 ) -> list[Chunk]:
     number = layer.DESCRIPTOR.fields_by_name["blobs"].number
     if diffs is not None and len(diffs) != len(blobs):
         raise ValueError(f"{len(diffs)} diffs for {len(blobs)} blobs")
     chunks: list[Chunk] = [_serialized(_only(layer, lambda other: other < number), path)]
     for i, array in enumerate(blobs):
-        blob = make_blob(array, None if diffs is None else diffs[i])
+        is_half = half and fits_half(np.asarray(array), f"{path}: parameter blob {i} of layer '{layer.name}'")
+        blob = make_blob(array, None if diffs is None else diffs[i], is_half)
         chunks += [_length_delimited(number, _size(blob)), *blob]
     chunks.append(_serialized(_only(layer, lambda other: other > number), path))
     return chunks
 
 
-def _blob_chunks(array: np.ndarray, diff: np.ndarray | None) -> list[Chunk]:
+def _blob_chunks(array: np.ndarray, diff: np.ndarray | None, half: bool = False) -> list[Chunk]:
     """Return a BlobProto of the old kind, of four dimensions."""
     array = np.asarray(array)
     if array.ndim > _BLOB_AXES or any(dim > _MAX_DIM for dim in array.shape):
         raise ValueError(f"an array of shape {array.shape} cannot be a blob of four int32 dimensions")
     num, channels, height, width = (1,) * (_BLOB_AXES - array.ndim) + array.shape
     head = caffe_pb2.BlobProto(num=num, channels=channels, height=height, width=width)
-    return [head.SerializeToString(), *_number_chunks(array, diff)]
+    return [head.SerializeToString(), *_number_chunks(array, diff, half, b"")]
 
 
-def _shaped_blob_chunks(array: np.ndarray, diff: np.ndarray | None) -> list[Chunk]:
+def _shaped_blob_chunks(array: np.ndarray, diff: np.ndarray | None, half: bool = False) -> list[Chunk]:
     """Return a BlobProto with a BlobShape."""
     array = np.asarray(array)
     tail = caffe_pb2.BlobProto()
     tail.shape.SetInParent()
     tail.shape.dim.extend(array.shape)
-    return [*_number_chunks(array, diff), tail.SerializeToString()]
+    return _number_chunks(array, diff, half, tail.SerializeToString())
 
 
-def _number_chunks(array: np.ndarray, diff: np.ndarray | None) -> list[Chunk]:
+def _number_chunks(array: np.ndarray, diff: np.ndarray | None, half: bool, shape: bytes) -> list[Chunk]:
+    """Return the numbers, and the shape among them where it belongs."""
     if diff is not None and np.shape(diff) != array.shape:
         raise ValueError(f"the diff has shape {np.shape(diff)}, its blob {array.shape}")
     chunks: list[Chunk] = []
-    for number, numbers in ((_DATA, array), (_DIFF, diff)):
+    for number, numbers in ((_DATA, None if half else array), (_DIFF, diff)):
         if numbers is not None and np.size(numbers):
-            flat = np.ascontiguousarray(numbers, dtype="<f4").reshape(-1)
-            chunks += [_length_delimited(number, flat.nbytes), flat.view(np.uint8).data]
+            chunks += _bytes_of(number, numbers, "<f4")
+    chunks.append(shape)
+    if half:
+        chunks.append(caffe_pb2.BlobProto(raw_data_type=caffe_pb2.FLOAT16).SerializeToString())
+        chunks += _bytes_of(_RAW, array, "<f2")
     return chunks
+
+
+def _bytes_of(number: int, array: np.ndarray, dtype: str) -> list[Chunk]:
+    flat = np.ascontiguousarray(array, dtype=dtype).reshape(-1)
+    return [_length_delimited(number, flat.nbytes), flat.view(np.uint8).data]
 
 
 def _size(chunks: Sequence[Chunk]) -> int:

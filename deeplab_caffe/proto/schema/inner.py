@@ -48,10 +48,17 @@ _MOVED = {
     ("LayerParameter", "swish_param"): 647,
     ("LayerParameter", "clip_param"): 648,
 }
+# What raw_data_type may say.
+_TYPES = [EnumRow("Type", name, i) for i, name in enumerate(("DOUBLE", "FLOAT", "FLOAT16", "INT", "UINT", "BOOL"))]
 # BVLC's name for DeepLab v1's IMAGE_SEG_DATA.
 _DECONVOLUTION = EnumRow("V1LayerParameter.LayerType", "DECONVOLUTION", 39)
 
 _FOREIGN = [
+    # NVIDIA's Caffe, under its own numbers: a blob's numbers as bytes, in half precision too.
+    FieldRow("BlobProto", "raw_data_type", 10, "optional", "Type", "", False),
+    FieldRow("BlobProto", "raw_diff_type", 11, "optional", "Type", "", False),
+    FieldRow("BlobProto", "raw_data", 12, "optional", "bytes", "", False),
+    FieldRow("BlobProto", "raw_diff", 13, "optional", "bytes", "", False),
     # In files of BVLC's branches of March 2014, always 1; see upgrade_net.
     FieldRow("NetParameter", "version", 3001, "optional", "int32", "1", False),
     # Many forks' older word for BVLC's round_mode; without it they round up too.
@@ -89,7 +96,7 @@ def _enums() -> list[EnumRow]:
     known = {row.enum for row in base}
     enums = base + [row for row in enum_table("v1") if row.enum not in known]
     enums += [replace(row, enum=_V1_TYPES[row.enum]) for row in enum_table("v1") if row.enum in _V1_TYPES]
-    return [*enums, _DECONVOLUTION]
+    return [*enums, _DECONVOLUTION, *_TYPES]
 
 
 @cache

@@ -75,11 +75,18 @@ def read_table(file_name: str) -> list[dict[str, str]]:
     return list(csv.DictReader(text.splitlines()))
 
 
-# Options that no other program has, and where a dialect lacks it, BVLC's round_mode. Files that this package writes for
-# itself hold them under these numbers, which other programs pass over. They tell nothing of a net's dialect.
+# Options that no other program has, and what a dialect lacks of BVLC's: a net may have Clip beside Interp, which no
+# program but this one has together. Files that this package writes for itself hold them under these numbers, which
+# other programs pass over. They tell nothing of a net's dialect.
 OPTIONS = (
     FieldRow("InterpParameter", "align_corners", 4001, "optional", "bool", "true", False),
     FieldRow("PoolingParameter", "round_mode", 13, "optional", "PoolingParameter.RoundMode", "CEIL", False),
+    FieldRow("InfogainLossParameter", "axis", 2, "optional", "int32", "1", False),
+    FieldRow("SwishParameter", "beta", 1, "optional", "float", "1", False),
+    FieldRow("ClipParameter", "min", 1, "required", "float", "", False),
+    FieldRow("ClipParameter", "max", 2, "required", "float", "", False),
+    FieldRow("LayerParameter", "swish_param", 647, "optional", "SwishParameter", "", False),
+    FieldRow("LayerParameter", "clip_param", 648, "optional", "ClipParameter", "", False),
 )
 
 
@@ -189,8 +196,9 @@ def dialect_schema(dialect: str) -> Schema:
 def own_schema(dialect: str) -> Schema:
     """Return the messages that this package writes its own files in: a dialect's, with :data:`OPTIONS`."""
     fields, enums = field_table(dialect), enum_table(dialect)
-    known, types = {(row.message, row.field) for row in fields}, {*_SCALARS, *(row.enum for row in enums)}
-    options = [row for row in OPTIONS if (row.message, row.field) not in known and row.type in types]
-    messages = {row.message for row in fields}
-    fields += tuple(row for row in options if row.message in messages)
+    known = {(row.message, row.field) for row in fields}
+    options = [row for row in OPTIONS if (row.message, row.field) not in known]
+    messages = {row.message for row in (*fields, *options)}
+    types = {*_SCALARS, *(row.enum for row in enums), *messages}
+    fields += tuple(row for row in options if row.type in types)
     return Schema(f"deeplab_caffe/caffe_{dialect}.proto", fields, enums)

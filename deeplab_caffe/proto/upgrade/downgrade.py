@@ -10,6 +10,7 @@ from typing import Any
 
 from deeplab_caffe.errors import CaffeModelError
 from deeplab_caffe.proto import caffe_pb2
+from deeplab_caffe.proto.raw import raw_in_message
 from deeplab_caffe.proto.schema.names import did_you_mean, enum_of_name, v1_names
 from deeplab_caffe.proto.schema.tables import dialect_schema, own_schema
 from deeplab_caffe.proto.text.outline import Outline, Source
@@ -68,7 +69,7 @@ def to_dialect(
 
 def _move_v2_layers(source: Any, target: Any, where: Source) -> None:
     for i, layer in enumerate(source.layer):
-        copy_fields(layer, target.layer.add(), where.at_layer("layer", i, layer.name), {}, {})
+        copy_fields(layer, target.layer.add(), where.at_layer("layer", i, layer.name), _RAW_HANDLERS, {})
 
 
 def _move_v1_layers(source: Any, target: Any, where: Source) -> None:
@@ -225,6 +226,24 @@ def _four_dims(dims: Sequence[int], where: Source, *steps: str | int) -> list[in
     return list(dims) + [1] * (_BLOB_AXES - len(dims))
 
 
+def _move_raw(source: Any, target: Any, where: Source) -> None:
+    """Move the raw bytes of NVIDIA's Caffe, which no dialect's program reads, into lists of numbers."""
+    for name in ("data", "diff"):
+        try:
+            numbers = raw_in_message(source, name)
+        except ValueError as error:
+            raise where.error(str(error), f"raw_{name}") from error
+        if numbers is None:
+            continue
+        field = f"double_{name}" if numbers.itemsize == 8 else name
+        if field not in target.DESCRIPTOR.fields_by_name:
+            raise where.error("DOUBLE has no equivalent: it knows float32 only", f"raw_{name}")
+        getattr(target, field).extend(numbers.tolist())
+
+
+_RAW_HANDLERS: Handlers = {
+    "BlobProto": dict.fromkeys(("raw_data", "raw_diff", "raw_data_type", "raw_diff_type"), _move_raw)
+}
 _V2_HANDLERS: Handlers = {"NetParameter": {"layer": _move_v2_layers}}
 _V1_HANDLERS: Handlers = {
     "NetParameter": {"input_shape": _move_inputs, "layer": _move_v1_layers},
@@ -235,7 +254,7 @@ _V1_HANDLERS: Handlers = {
         "loss_param": _move_loss_param,
         "flatten_param": _move_flatten,
     },
-    "BlobProto": {"shape": _move_blob},
+    "BlobProto": {"shape": _move_blob} | _RAW_HANDLERS["BlobProto"],
     "ConvolutionParameter": {
         "pad": _spatial("pad", "pad", "pad_h", "pad_w"),
         "kernel_size": _spatial("kernel_size", "kernel_size", "kernel_h", "kernel_w"),

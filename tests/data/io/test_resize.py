@@ -7,6 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from deeplab_caffe import _C
+from deeplab_caffe.arrays import NumpyArrays
 from deeplab_caffe.data import resize_bilinear
 
 # An arbitrary image, and what cv2.resize of OpenCV 4.6.0 (without IPP) makes of it.
@@ -117,3 +119,23 @@ def test_the_same_size_is_the_same_image() -> None:
 def test_what_is_no_image_is_refused(image: np.ndarray, height: int, width: int) -> None:
     with pytest.raises(ValueError, match="expected"):
         resize_bilinear(image, height, width)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda a: a | {"down": a["down"] + 4}, "down: index 4 is outside of 0 to 3"),
+        (lambda a: a | {"across": a["across"] - 1}, "across: index -1 is outside of 0 to 4"),
+        (lambda a: a | {"across": a["across"][:, :2]}, "across: expected"),
+        (lambda a: a | {"down": a["down"].astype(np.int64)}, "down: expected int32"),
+        (lambda a: a | {"out": a["out"][:, :, [0, 0]]}, "as many channels"),
+        (lambda a: a | {"image": a["image"][0]}, "image: expected"),
+    ],
+)
+def test_the_extension_reads_nothing_outside(change, message) -> None:
+    taps = np.zeros((4, 3), np.int32)
+    given = {"image": SOURCE[..., None], "out": np.zeros((3, 3, 1), np.uint8), "down": taps, "across": taps}
+    view = NumpyArrays().view
+    _C.resize_bilinear(*map(view, given.values()))
+    with pytest.raises(ValueError, match=message):
+        _C.resize_bilinear(*(view(np.ascontiguousarray(array)) for array in change(given).values()))

@@ -44,6 +44,17 @@ def test_files_named_as_another_kind(tmp_path):
         read_solverstate(model)
 
 
+def small_half() -> bytes:
+    net = caffe_pb2.NetParameter(name="half")
+    layer = net.layer.add(name="ip", type="InnerProduct", bottom=["x"], top=["y"])
+    half, single = np.arange(6, dtype="<f2").tobytes(), np.arange(6, dtype="<f4").tobytes()
+    blob = layer.blobs.add(raw_data_type=2, raw_data=half, raw_diff_type=1, raw_diff=single)
+    blob.shape.dim.extend([2, 3])
+    blob = layer.blobs.add(raw_data_type=0, raw_data=np.ones(2, "<f8").tobytes())
+    blob.shape.dim.extend([2])
+    return net.SerializeToString()
+
+
 def small_v2() -> bytes:
     net = bvlc_schema(packed=False).new("NetParameter")
     layer = net.layer.add(name="ip", type="InnerProduct", bottom=["x"], top=["y"])
@@ -54,7 +65,11 @@ def small_v2() -> bytes:
     return net.SerializeToString()
 
 
-SMALL = {"v1": (small_v1, caffe_pb2.NetParameter), "v2": (small_v2, bvlc_schema().messages["NetParameter"])}
+SMALL = {
+    "v1": (small_v1, caffe_pb2.NetParameter),
+    "v2": (small_v2, bvlc_schema().messages["NetParameter"]),
+    "half": (small_half, caffe_pb2.NetParameter),
+}
 
 
 def assert_names_its_place(error: CaffeModelError, path: os.PathLike[str], raw: bytes) -> None:

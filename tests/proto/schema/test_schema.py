@@ -44,6 +44,8 @@ def test_the_inner_forms_numbers_are_bvlcs_and_its_own_are_beyond():
         assert inner[message].fields_by_name[field].number == moved.get(field, number)
     for message in {message for message, _ in bvlc}:
         known = {row.field for name in ("merge", "bvlc") for row in field_table(name) if row.message == message}
+        # Of NVIDIA's Caffe, under its numbers.
+        known |= {"raw_data", "raw_diff", "raw_data_type", "raw_diff_type"} if message == "BlobProto" else set()
         own = [field for field in inner[message].fields if field.name not in known]
         assert all(field.number >= 1000 for field in own)
 
@@ -57,6 +59,12 @@ def test_the_numbers_that_tell_the_dialects_of_the_v2_layout(dialect, numbers):
     found = [fields.get(f"{name}_param") for name in ("interp", "seg_accuracy", "mat_write", "dense_crf")]
     assert tuple(field and field.number for field in found) == numbers
     assert ("crop_param" in fields) == (dialect != "v2")
+
+
+def test_nvidias_numbers():
+    numbers = {field.name: field.number for field in caffe_pb2.BlobProto.DESCRIPTOR.fields if "raw" in field.name}
+    assert numbers == {"raw_data_type": 10, "raw_diff_type": 11, "raw_data": 12, "raw_diff": 13}
+    assert (caffe_pb2.DOUBLE, caffe_pb2.FLOAT, caffe_pb2.FLOAT16, caffe_pb2.Type.Value("BOOL")) == (0, 1, 2, 5)
 
 
 def test_shaped_as_protoc_makes_it():

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from deeplab_caffe.errors import CaffeModelError
-from deeplab_caffe.proto import parse_net
+from deeplab_caffe.proto import CaffeModel, parse_net, write_caffemodel
 from deeplab_caffe.proto.schema.names import enum_of_name, v1_names
 from deeplab_caffe.proto.schema.tables import OPTIONS, dialect_schema, field_table
 from deeplab_caffe.proto.upgrade.downgrade import to_dialect
@@ -198,3 +199,24 @@ def test_the_numbers_of_options_are_nobody_elses():
         for dialect in ("v1", "v2", "merge", "bvlc"):
             others = [other for other in field_table(dialect) if other.message == row.message]
             assert row.number not in [other.number for other in others if other.field != row.field]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "type: 'Clip' clip_param { min: 0 max: 6 }",
+        "type: 'Swish' swish_param { beta: 2 }",
+        "type: 'Crop' crop_param { axis: 1 }",
+        "type: 'Parameter' parameter_param { shape { dim: 2 } }",
+    ],
+)
+@pytest.mark.parametrize("beside", ["", "layer { name: 'i' type: 'Interp' interp_param { align_corners: false } }"])
+def test_own_files_hold_what_the_release_lacks(tmp_path, text, beside):
+    """A net with BVLC's later layers beside DeepLab's can be saved, as every snapshot is."""
+    net = parse_net(f"layer {{ name: 'a' {text} }} {beside}")
+    weights = np.arange(3, dtype=np.float32)
+    write_caffemodel(tmp_path / "a.caffemodel", net, {"a": [weights]})
+    layer = next(layer for layer in CaffeModel(tmp_path / "a.caffemodel").layers if layer.name == "a")
+    assert np.array_equal(layer.blobs[0].copy(), weights)
+    with pytest.raises(CaffeModelError, match="has no equivalent in DeepLab v2"):
+        write_caffemodel(tmp_path / "b.caffemodel", net, dialect="v2")
