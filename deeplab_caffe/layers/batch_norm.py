@@ -130,7 +130,8 @@ class BatchNorm(Layer):
     def forward_affine(self, layer: Layer, *bottoms: Tensor) -> tuple[Tensor, ...]:
         x, blobs = bottoms[0], layer.named_blobs
         watched = any((*one._forward_hooks, *one._forward_pre_hooks) for one in (self, layer))
-        if watched or x.dtype != blobs["weight"].dtype or x.numel() == x.shape[1]:
+        one_dtype = x.dtype == blobs["weight"].dtype == self.mean.dtype  # the sums stay wide in a net of half precision
+        if watched or not one_dtype or x.numel() == x.shape[1]:
             return super().forward_affine(layer, *bottoms)
         return (self._by_batch(x, blobs["weight"], blobs.get("bias")),)
 

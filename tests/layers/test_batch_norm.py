@@ -216,3 +216,8 @@ def test_what_it_does_not_take_along() -> None:
         )
         == []
     )
+
+
+def test_nets_of_half_precision_take_the_scale_apart() -> None:
+    net = dc.Net(parse_net(SCALED % "bias_term: true"), phase="TRAIN", seed=1).to(torch.bfloat16)
+    assert all(each.isfinite().all() for each in both_ways(net, noise(3, 4, 5, 6).to(torch.bfloat16)))
