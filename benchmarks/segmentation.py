@@ -1,6 +1,6 @@
 """From images to labels: the parts of fps.py that go beyond one network pass; by itself, the Segmenter's speed.
 
-    python benchmarks/segmentation.py --model deeplab_v3_lite0 --weights lite0.caffemodel --device cpu --threads 2
+    python benchmarks/segmentation.py --model deeplab_v3_lite0 --weights lite0.caffemodel --device cpu --threads 1 2
 
 An image of 500 x 375 in memory to labels, one call an image, without and with the dense CRF, which take turns. Figures
 are medians by the clock and of processor time, which other programs on the machine disturb less.
@@ -241,13 +241,12 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--weights", type=Path, help="caffemodel; random weights by default")
     parser.add_argument("--variables", nargs="*", default=["NUM_LABELS=21", "EXP=voc12"], metavar="NAME=VALUE")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:INDEX")
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0: torch's and OpenMP's choice")
+    parser.add_argument(
+        "--threads", nargs="+", type=int, default=[0], help="CPU threads; 0: torch's and OpenMP's choice"
+    )
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--out", type=Path, help="JSON file; benchmarks/results/segmentation_DEVICE.json by default")
     options = parser.parse_args(arguments)
-    if options.threads:
-        torch.set_num_threads(options.threads)
-        _C.set_num_threads(options.threads)
     device = resolve_device(options.device)
     variables = dict(each.split("=", 1) for each in options.variables)
     (image,) = photos(1)
@@ -256,11 +255,19 @@ def main(arguments: list[str] | None = None) -> None:
     )
     content = {"benchmark": "segmentation", **describe(device), "model": options.model, "size": list(_PHOTO_SIZE)}
     content |= {"weights": "random" if options.weights is None else options.weights.name, "repeats": options.repeats}
-    content["rows"] = segmenter_rows(segmenter, image, device, options.repeats)
-    for name, row in content["rows"].items():
-        print(f"{name:22}{row['ms']:>10.1f} ms{row['processor_ms']:>10.1f} ms of processor time")
+    content["cases"] = []
     out = options.out or RESULTS / f"segmentation_{device.type}.json"
-    write_json(out, content | {"load_average": [round(load, 1) for load in os.getloadavg()]})
+    for threads in options.threads:
+        if threads:
+            torch.set_num_threads(threads)
+            _C.set_num_threads(threads)
+        rows = segmenter_rows(segmenter, image, device, options.repeats)
+        load = [round(each, 1) for each in os.getloadavg()]
+        content["cases"].append({"threads": torch.get_num_threads(), "load_average": load, "rows": rows})
+        print(f"threads: {torch.get_num_threads()}, load of the machine: {load[0]}")
+        for name, row in rows.items():
+            print(f"  {name:22}{row['ms']:>10.1f} ms{row['processor_ms']:>10.1f} ms of processor time")
+        write_json(out, content)
     print(f"wrote {out}")
 
 

@@ -18,5 +18,6 @@ def test_the_segmenter_is_timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     words = ["--device", "cpu", "--repeats", "1", "--out", str(tmp_path / "found.json")]
     segmentation.main([*words, "--model", str(segmentation.DEFAULT_MODEL.deploy), "--variables"])
     found = json.loads((tmp_path / "found.json").read_text())
-    assert set(found["rows"]) == {"labels", "labels after the CRF"}
-    assert all(row["ms"] > 0 and row["processor_ms"] > 0 for row in found["rows"].values())
+    (case,) = found["cases"]
+    assert set(case["rows"]) == {"labels", "labels after the CRF"}
+    assert all(row["ms"] > 0 and row["processor_ms"] > 0 for row in case["rows"].values())
