@@ -27,7 +27,7 @@ def filled(kind: str) -> str:
 @pytest.mark.parametrize("kind", ["train", "test"])
 def test_camvids_templates_are_the_examples_network(kind: str) -> None:
     net = proto.parse_net(filled(kind))
-    example = proto.read_net(FOLDER.parent / f"{kind}.prototxt", {"DATA_ROOT": "/data", "SET": "val"})
+    example = proto.read_net(FOLDER / "alone" / f"{kind}.prototxt", {"DATA_ROOT": "/data", "SET": "val"})
     learned = [[layer for layer in one.layer if layer.HasField("convolution_param")] for one in (net, example)]
     assert len(learned[0]) == 16
     assert learned[0] == learned[1]
