@@ -6,7 +6,7 @@ from os import PathLike
 from pathlib import Path
 
 from deeplab_caffe.convert.image_part import image_part
-from deeplab_caffe.convert.initial import InitialModel, initial_model
+from deeplab_caffe.convert.initial import InitialModel, initial_model, write_weights
 from deeplab_caffe.convert.onnx import to_onnx
 from deeplab_caffe.convert.torchvision import is_torchvisions, to_caffe
 from deeplab_caffe.convert.unit_outputs import unit_outputs
@@ -14,7 +14,7 @@ from deeplab_caffe.errors import ConversionError
 from deeplab_caffe.files.names import is_file
 from deeplab_caffe.net import Net
 from deeplab_caffe.net.tensors import load_tensors, read_tensors, save_safetensors, save_state_dict, tensors_of
-from deeplab_caffe.net.weights import WEIGHT_SUFFIXES, WEIGHT_WRITERS, save_weights
+from deeplab_caffe.net.weights import WEIGHT_SUFFIXES, WEIGHT_WRITERS
 
 __all__ = [
     "FORMATS",
@@ -73,8 +73,6 @@ def convert(
         load_tensors(net, to_caffe(tensors, net, source) if is_torchvisions(tensors) else tensors, source)
     if chosen == "onnx":
         to_onnx(net, out)
-    elif chosen == "caffemodel":
-        save_weights(net, out, dtype=dtype)
     else:
-        WEIGHT_WRITERS[chosen](net, out)
+        write_weights(net, out, chosen, dtype)
     return chosen
