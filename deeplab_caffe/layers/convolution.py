@@ -26,6 +26,31 @@ from deeplab_caffe.proto import caffe_pb2
 _CONVOLUTIONS: dict[int, Callable[..., Tensor]] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 
 
+class _ChannelsLastGradient(torch.autograd.Function):
+    """The identity, whose gradient comes in channels-last memory."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        """Return a view of x."""
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        """Return the gradient in channels-last memory."""
+        return grad.contiguous(memory_format=torch.channels_last)
+
+
+def _depthwise(x: Tensor, weight: Tensor, bias: Tensor | None, *geometry: tuple[int, int]) -> Tensor:
+    """Convolve each channel with its own kernel; channels-last memory stays so, forwards and backwards.
+
+    The operation gives planes. Where they met a channels-last net, BatchNorm's backward pass took seven times as long.
+    """
+    if x.is_contiguous() or not x.is_contiguous(memory_format=torch.channels_last):
+        return depthwise_conv2d(x, weight, bias, *geometry)
+    seen: Tensor = _ChannelsLastGradient.apply(x)
+    return depthwise_conv2d(seen, weight, bias, *geometry).contiguous(memory_format=torch.channels_last)
+
+
 class BaseConvolution(Layer):
     """What convolution and deconvolution share (layers/base_conv_layer.cpp).
 
@@ -184,7 +209,7 @@ class Convolution(BaseConvolution):
         if self.engine == "CAFFE" and g.axes == 2:
             return conv2d(x, weight, self.bias, pair(g.stride), pair(g.pad), pair(g.hole), self.groups)
         if g.axes == 2 and self._is_for_depthwise(x, weight):
-            return depthwise_conv2d(x, weight, self.bias, pair(g.stride), pair(g.pad), pair(g.hole))
+            return _depthwise(x, weight, self.bias, pair(g.stride), pair(g.pad), pair(g.hole))
         return _CONVOLUTIONS[g.axes](x, weight, self.bias, g.stride, g.pad, g.hole, self.groups)
 
     def _is_for_depthwise(self, x: Tensor, weight: Tensor) -> bool:

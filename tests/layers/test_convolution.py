@@ -167,3 +167,17 @@ def test_im2col_agrees_with_torch(params: str) -> None:
     (y,) = layer(x)
     assert torch.equal(y.flatten(2), expected)
     assert tuple(y.shape) == layer.top_shapes([tuple(x.shape)])[0]
+
+
+def test_a_depthwise_layer_keeps_channels_last_memory() -> None:
+    layer = conv("num_output: 4 group: 4 kernel_size: 3 pad: 1", [(2, 4, 6, 5)])
+    x = torch.randn(2, 4, 6, 5, generator=torch.Generator().manual_seed(1))
+    last = x.contiguous(memory_format=torch.channels_last).requires_grad_()
+    plain = x.clone().requires_grad_()
+    tops = [layer(given)[0] for given in (plain, last)]
+    assert torch.equal(*tops)
+    assert tops[1].is_contiguous(memory_format=torch.channels_last)
+    for top in tops:
+        top.square().sum().backward()
+    assert torch.equal(plain.grad, last.grad)
+    assert last.grad.is_contiguous(memory_format=torch.channels_last)
