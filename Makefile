@@ -3,7 +3,7 @@ PYTHON ?= python3
 # pytest's workers: two suit a small machine; `make test WORKERS=8` a large one.
 WORKERS ?= 2
 SECONDS_EACH ?= 60
-PHOTO ?= deeplab_caffe/zoo/china.jpg
+PHOTOS ?= deeplab_caffe/zoo/chelsea.jpg deeplab_caffe/zoo/astronaut.jpg
 OUT ?= out/demo
 SITE ?= out/site
 
@@ -32,8 +32,8 @@ $(BUILD_STAMP): $(ENV_STAMP) setup.py pyproject.toml $(CSRC)
 	touch $@
 
 demo: build
-	$(BIN)/deeplab-caffe segment $(PHOTO) --crf --out $(OUT)
-	@echo "The label map and the overlay of $(PHOTO) are in $(abspath $(OUT))"
+	$(BIN)/deeplab-caffe segment $(PHOTOS) --crf --out $(OUT)
+	@echo "The label maps and the overlays of $(PHOTOS) are in $(abspath $(OUT))"
 
 # Each worker has a thread a core: one that spins while it waits takes the core from the others, for half of the time.
 test: build

@@ -31,7 +31,7 @@ from deeplab_caffe import _C
 from deeplab_caffe.arrays.devices import resolve_device
 from deeplab_caffe.inference import OptimizedNet
 from deeplab_caffe.net.head import padded_side
-from deeplab_caffe.zoo.default import DEFAULT_MODEL, DEMO_PHOTO
+from deeplab_caffe.zoo.default import CAMVID_MODEL, DEMO_PHOTO
 
 # A VOC image; LargeFOV then sees 505 x 377.
 _PHOTO_SIZE = (500, 375)
@@ -179,7 +179,7 @@ def label_agreement(device: torch.device, dtypes: Sequence[str], options: argpar
     paths = test_images(options.agreement)
     nets = {}
     for dtype in dict.fromkeys(("float32", *dtypes)):
-        net = dc.Net(DEFAULT_MODEL.deploy, DEFAULT_MODEL.weights).to(device)
+        net = dc.Net(CAMVID_MODEL.deploy, CAMVID_MODEL.weights).to(device)
         nets[dtype] = net.optimize(dtype=dtype, batch=1, size=361, autotune=False)
     same, pixels = dict.fromkeys(nets, 0), 0
     for path in paths:
@@ -189,10 +189,10 @@ def label_agreement(device: torch.device, dtypes: Sequence[str], options: argpar
         for dtype, found in labels.items():
             same[dtype] += int((found == labels["float32"]).sum())
     shares = {dtype: round(count / pixels, 6) for dtype, count in same.items() if dtype != "float32"}
-    print(f"\n{DEFAULT_MODEL.name}: pixels with float32's label, {len(paths)} images")
+    print(f"\n{CAMVID_MODEL.name}: pixels with float32's label, {len(paths)} images")
     for dtype, share in shares.items():
         print(f"  {dtype:22}{share:>12.4%}{'' if share >= _AGREEMENT else f', below {_AGREEMENT:.1%}'}")
-    return {"model": DEFAULT_MODEL.name, "images": len(paths), "pixels": pixels, "shares": shares}
+    return {"model": CAMVID_MODEL.name, "images": len(paths), "pixels": pixels, "shares": shares}
 
 
 def test_images(folder: Path) -> list[Path]:

@@ -11,7 +11,7 @@ import torch
 from deeplab_caffe import Net, proto
 from deeplab_caffe.layers import ConvolutionFact
 from deeplab_caffe.proto import CaffeModel, caffe_pb2
-from deeplab_caffe.zoo.default import DEFAULT_MODEL
+from deeplab_caffe.zoo.default import CAMVID_MODEL
 from deeplab_caffe.zoo.paths import prototxt_path
 
 BODY = "deeplab_largefov"
@@ -138,12 +138,12 @@ def _narrow(net: caffe_pb2.NetParameter, size: Size, num_labels: int) -> None:
 def fill_start(net: Net) -> None:
     """What training begins with in place of ImageNet's weights; the score layer keeps its filler's values.
 
-    They are those of the package's own network (:data:`deeplab_caffe.zoo.default.DEFAULT_MODEL`), where it is as wide.
+    They are those of the package's own network (:data:`deeplab_caffe.zoo.default.CAMVID_MODEL`), where it is as wide.
     Otherwise they are the fillers', scaled on a batch of the net's data such that each filter's outputs have mean 0 and
     deviation 1: Kraehenbuehl et al., Data-dependent Initializations of Convolutional Neural Networks (ICLR 2016), first
     step.
     """
-    known = CaffeModel(DEFAULT_MODEL.weights).by_name
+    known = CaffeModel(CAMVID_MODEL.weights).by_name
     for layer in net.layers:
         name = layer.param.name
         if not isinstance(layer.fact, ConvolutionFact) or name.startswith("fc8"):

@@ -14,7 +14,7 @@ from deeplab_caffe.ops.hole import conv2d
 from deeplab_caffe.ops.im2col import im2col
 from deeplab_caffe.ops.interp import interp
 from deeplab_caffe.ops.preprocess import preprocess
-from deeplab_caffe.zoo.default import DEFAULT_MODEL
+from deeplab_caffe.zoo.default import CAMVID_MODEL
 from deeplab_caffe.zoo.paths import NETWORKS
 from tests import nets
 from tests.inference.narrow import error, narrow, photo_like
@@ -32,7 +32,7 @@ def apart(x: str, weight: str) -> str:
 @pytest.mark.parametrize("device", ["cuda", "cuda:0", "cuda:7"])
 def test_a_gpu_where_there_is_none(device: str) -> None:
     with pytest.raises(NetError, match=rf"device {device}: torch .* sees no CUDA device on this machine"):
-        dc.Segmenter(DEFAULT_MODEL.deploy, DEFAULT_MODEL.weights, device=device)
+        dc.Segmenter(CAMVID_MODEL.deploy, CAMVID_MODEL.weights, device=device)
 
 
 def test_inputs_and_weights_on_two_devices() -> None:
@@ -144,8 +144,8 @@ def test_the_fast_engine_is_the_net(dtype: str, name: str) -> None:
 @needs_gpu
 @pytest.mark.usefixtures("no_tf32")
 def test_the_crf_in_the_graph_is_the_segmenters() -> None:
-    crf = DEFAULT_MODEL.crf
-    segmenter = dc.Segmenter(DEFAULT_MODEL.deploy, DEFAULT_MODEL.weights, crf=crf, device="cuda")
+    crf = CAMVID_MODEL.crf
+    segmenter = dc.Segmenter(CAMVID_MODEL.deploy, CAMVID_MODEL.weights, crf=crf, device="cuda")
     fast = segmenter.net.optimize(batch=2, size=73)
     photos = torch.randint(0, 256, (2, 5, 8, 3), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
     photos = photos.repeat_interleave(10, 1).repeat_interleave(9, 2)

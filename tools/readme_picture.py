@@ -1,6 +1,6 @@
 """Draws the README's picture: a row of photograph, labels, labels after the dense CRF and legend for each photograph.
 
-Run from the checkout's root: ``python -m tools.readme_picture`` for the demo's photograph and the network that comes
+Run from the checkout's root: ``python -m tools.readme_picture`` for the demo's photographs and the network that comes
 with the package; or ``python -m tools.readme_picture PHOTO ... --model deploy.prototxt --weights X.caffemodel``.
 """
 
@@ -17,9 +17,9 @@ import deeplab_caffe as dc
 from deeplab_caffe import viz
 from deeplab_caffe.data import load_image, save_image
 from deeplab_caffe.segmentation import Segmentation
-from deeplab_caffe.zoo import DEFAULT_MODEL, DEMO_PHOTO
+from deeplab_caffe.zoo import DEFAULT_MODEL, DEMO_PHOTOS
 
-PICTURE = Path(__file__).resolve().parent.parent / "docs" / "images" / "china_segmentation.jpg"
+PICTURE = Path(__file__).resolve().parent.parent / "docs" / "images" / "segmentation.jpg"
 GAP = 8
 FONT_SIZE = 20
 
@@ -73,7 +73,7 @@ def rows(options: argparse.Namespace) -> Iterator[np.ndarray]:
 def main(arguments: list[str] | None = None) -> None:
     """Segment the photographs and write the picture."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("photos", nargs="*", default=[DEMO_PHOTO])
+    parser.add_argument("photos", nargs="*", default=list(DEMO_PHOTOS))
     parser.add_argument("--model", help="deploy.prototxt; without it the network that comes with the package")
     parser.add_argument("--weights", help="its weights")
     parser.add_argument("--classes", help="names and colours of the classes, as segment takes them")

@@ -34,7 +34,7 @@ from deeplab_caffe.errors import DeepLabCaffeError, NetError
 from deeplab_caffe.files.names import is_file
 from deeplab_caffe.segmentation.result import MIN_SHARE, Segmentation
 from deeplab_caffe.segmentation.segmenter import Segmenter
-from deeplab_caffe.zoo.default import DEFAULT_MODEL
+from deeplab_caffe.zoo.default import DEFAULT_MODEL, EMBEDDED_MODELS
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,10 @@ def _mean(_: click.Context, __: click.Parameter, text: str | None) -> tuple[floa
 
 @click.command()
 @click.argument("photos", nargs=-1, type=click.Path(path_type=Path))
-@path_option("--model", help=f"{MODEL_HELP} Without it: the small CamVid network that comes with the package.")
+@path_option(
+    "--model",
+    help=f"{MODEL_HELP} Or one that comes with the package: {' or '.join(EMBEDDED_MODELS)}; without it, the first.",
+)
 @path_option("--weights", help=WEIGHTS_HELP)
 @path_option("--out", default=Path("out"), show_default=True, help="Folder for the results; made if need be.")
 @click.option(
@@ -212,10 +215,13 @@ def segment(
     **crf_numbers: float | None,
 ) -> None:
     """Segment PHOTOS: NAME_labels.png (palette) and NAME_overlay.png go to --out."""
-    if (model is None) != (weights is None):
+    embedded = DEFAULT_MODEL if model is None else EMBEDDED_MODELS.get(str(model))
+    if (embedded is None) != (weights is not None):
         raise click.UsageError("--model and --weights go together: give both, or none for the built-in network")
-    built_in = model is None
-    params = _crf_params(crf, preset, DEFAULT_MODEL.crf if built_in else CRFParams(), crf_numbers)
+    if embedded is not None:
+        model, weights = embedded.deploy, embedded.weights
+    params = _crf_params(crf, preset, embedded.crf if embedded else CRFParams(), crf_numbers)
+    assert model is not None
     if not photos:
         raise click.UsageError("Missing argument 'PHOTOS...'.")
     stems = [out / photo.stem for photo in photos]
@@ -225,8 +231,8 @@ def segment(
     if marginals and max_side:
         raise click.UsageError("--marginals and --max-side exclude each other: marginals would be at the reduced size")
     segmenter = Segmenter(
-        DEFAULT_MODEL.deploy if model is None else model,
-        DEFAULT_MODEL.weights if built_in else weights,
+        model,
+        weights,
         crf=params,
         kind=kind,
         device=chosen_device(device, gpu),

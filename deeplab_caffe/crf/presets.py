@@ -18,6 +18,7 @@ _ASPP_VGG = "meng-tang/rloss deeplab_vgg16/test.prototxt and two re-implementati
 _RLOSS = "meng-tang/rloss: its MSc-LargeFOV in DeepLab v2's syntax"
 _TAIL = "the DenseCRF layer, commented out, at the end of the released ResNet-101 test.prototxt; not VOC's numbers"
 _CARD = "model card of the bundled network: chosen on 40 CamVid validation images"
+_ANIMALS_CARD = "model card of the bundled network: chosen on pictures of VOC train_aug"
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,8 @@ PRESETS: tuple[Preset, ...] = (
     _preset("DeepLab-ASPP-VGG16", (4, 65, 3), _ASPP_VGG, "DeepLab-v2-VGG16", positions=(2, 2)),
     _preset("DeepLab-MSc-LargeFOV-v2", (4, 83, 5), _RLOSS),
     _preset("DeepLab-ASPP-ResNet101-tail", (5, 21, 3), _TAIL, positions=(4, 1)),
-    # The network that comes with this package
+    # The networks that come with this package
+    _preset("deeplab_v3_lite0_animals", (3, 50, 3), _ANIMALS_CARD, positions=(3, 3)),
     _preset("deeplab_largefov_slim_camvid", (3, 30, 5), _CARD, "camvid", positions=(1, 3)),
 )
 

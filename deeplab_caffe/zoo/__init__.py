@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-from deeplab_caffe.zoo.default import DEFAULT_MODEL, DEMO_PHOTO, DEMO_PHOTOS, EmbeddedModel
+from deeplab_caffe.zoo.default import (
+    CAMVID_MODEL,
+    DEFAULT_MODEL,
+    DEMO_PHOTO,
+    DEMO_PHOTOS,
+    EMBEDDED_MODELS,
+    EmbeddedModel,
+)
 from deeplab_caffe.zoo.download import fetch
 from deeplab_caffe.zoo.models import INIT_WEIGHTS, MODELS, Model, RemoteFile, Score, find_model
-from deeplab_caffe.zoo.paths import BASES, KINDS, LATER_NETWORKS, NETWORKS, prototxt_path
+from deeplab_caffe.zoo.paths import BASES, KINDS, LATER_NETWORKS, NETWORKS, OWN_NETWORKS, prototxt_path
 
 __all__ = [
     "BASES",
+    "CAMVID_MODEL",
     "DEFAULT_MODEL",
     "DEMO_PHOTO",
     "DEMO_PHOTOS",
+    "EMBEDDED_MODELS",
     "INIT_WEIGHTS",
     "KINDS",
     "LATER_NETWORKS",
     "MODELS",
     "NETWORKS",
+    "OWN_NETWORKS",
     "EmbeddedModel",
     "Model",
     "RemoteFile",

@@ -7,7 +7,8 @@ from importlib.resources import files
 from pathlib import Path
 
 from deeplab_caffe.crf import CRFParams
-from deeplab_caffe.data.colormap import CAMVID_CLASSES
+from deeplab_caffe.data.colormap import CAMVID_CLASSES, VOC_CLASSES
+from deeplab_caffe.zoo.paths import prototxt_path
 
 
 @dataclass(frozen=True)
@@ -15,7 +16,7 @@ class EmbeddedModel:
     """A network with weights that comes with the package.
 
     Attributes:
-        name: the net's name.
+        name: its own.
         deploy: its deploy prototxt.
         weights: its caffemodel.
         card: its model card.
@@ -35,8 +36,9 @@ class EmbeddedModel:
 
 _ZOO = Path(str(files("deeplab_caffe.zoo")))
 _CAMVID = _ZOO / "camvid_slim"
+_ANIMALS = _ZOO / "lite0_animals"
 
-DEFAULT_MODEL = EmbeddedModel(
+CAMVID_MODEL = EmbeddedModel(
     name="deeplab_largefov_slim_camvid",
     deploy=_CAMVID / "deploy.prototxt",
     weights=_CAMVID / "deeplab_largefov_slim_camvid.caffemodel",
@@ -45,6 +47,18 @@ DEFAULT_MODEL = EmbeddedModel(
     colormap="camvid",
     crf=CRFParams.for_model("deeplab_largefov_slim_camvid"),
 )
+
+DEFAULT_MODEL = EmbeddedModel(
+    name="deeplab_v3_lite0_animals",
+    deploy=prototxt_path("deeplab_v3_lite0"),
+    weights=_ANIMALS / "deeplab_v3_lite0_animals.caffemodel",
+    card=_ANIMALS / "MODEL_CARD.md",
+    classes=VOC_CLASSES,
+    colormap="voc",
+    crf=CRFParams.for_model("deeplab_v3_lite0_animals"),
+)
+
+EMBEDDED_MODELS = {model.name: model for model in (DEFAULT_MODEL, CAMVID_MODEL)}
 
 DEMO_PHOTO = _ZOO / "china.jpg"
 

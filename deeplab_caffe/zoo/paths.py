@@ -32,9 +32,10 @@ LATER_NETWORKS = (
     "deeplab_dt_edgenet",
     "deeplab_v3_resnet50",
     "deeplab_v3_resnet101",
-    "deeplab_v3_lite0",
-    "deeplab_v3_lite0_os8",
 )
+
+# Ours, small enough to train on a processor; the first is the network that comes with the package.
+OWN_NETWORKS = ("deeplab_v3_lite0", "deeplab_v3_lite0_os8")
 
 # Name: the network whose files it takes where it has none of its own. Recipes have their own train.prototxt; the others
 # differ from the network in what it is trained on, so in TRAIN_SET and in the weights that training starts from.
@@ -59,15 +60,16 @@ def prototxt_path(name: str, kind: str = "deploy") -> Path:
     """Return the path of a network's or recipe's prototxt.
 
     Args:
-        name: one of :data:`NETWORKS`, :data:`LATER_NETWORKS` or :data:`BASES`. The last have their base's files where
-            they have none of their own: ``prototxt_path("deeplab_weak_em_adapt", "test")`` is deeplab_pool3's.
+        name: one of :data:`NETWORKS`, :data:`LATER_NETWORKS`, :data:`OWN_NETWORKS` or :data:`BASES`. The last have
+            their base's files where they have none of their own: ``prototxt_path("deeplab_weak_em_adapt", "test")`` is
+            deeplab_pool3's.
         kind: ``"train"``, ``"test"``, ``"deploy"``, ``"solver"`` or ``"solver2"``. All but ``"deploy"`` have ``${VAR}``
             to be filled; their first lines say which.
 
     Raises:
         DeepLabCaffeError: there is no such network or file.
     """
-    known = (*NETWORKS, *LATER_NETWORKS, *BASES)
+    known = (*NETWORKS, *LATER_NETWORKS, *OWN_NETWORKS, *BASES)
     if name not in known:
         raise DeepLabCaffeError(f"no network {name!r} in the package: it has {', '.join(known)}")
     if kind not in KINDS:

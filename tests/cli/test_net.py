@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from deeplab_caffe.zoo.default import DEFAULT_MODEL
+from deeplab_caffe.zoo.default import CAMVID_MODEL
 from deeplab_caffe.zoo.paths import prototxt_path
 
 
@@ -44,7 +44,7 @@ def test_rows_by_hand(run, tmp_path: Path) -> None:
 
 
 def test_drawings(run, tmp_path: Path) -> None:
-    outcome = run("net", DEFAULT_MODEL.deploy, "--svg", tmp_path / "n.svg", "--dot", tmp_path / "n.dot")
+    outcome = run("net", CAMVID_MODEL.deploy, "--svg", tmp_path / "n.svg", "--dot", tmp_path / "n.dot")
     assert outcome.status == 0, outcome.err
     texts = [element.text for element in ElementTree.parse(tmp_path / "n.svg").iter() if element.tag.endswith("text")]
     assert {"data", "conv1_1", "fc8_interp"} <= set(texts)
@@ -59,7 +59,7 @@ def test_errors(run, tmp_path: Path) -> None:
     assert "bad.prototxt:2" in run("net", bad).error_line()
     bad.write_text('name: "x"\nlayers { name: "a" type: RELU bottom: "e" top: "a" }')
     assert "'e'" in run("net", bad).error_line()
-    outcome = run("net", DEFAULT_MODEL.deploy, "--svg", tmp_path / "no" / "folder.svg")
+    outcome = run("net", CAMVID_MODEL.deploy, "--svg", tmp_path / "no" / "folder.svg")
     assert "folder.svg" in outcome.error_line()
 
 

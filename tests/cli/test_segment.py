@@ -13,8 +13,8 @@ from deeplab_caffe.data import load_label, read_blob_mat
 from deeplab_caffe.net import Net
 from deeplab_caffe.net.weights import save_weights
 from deeplab_caffe.segmentation.segmenter import Segmenter
-from deeplab_caffe.viz import CAMVID_COLORMAP
-from deeplab_caffe.zoo.default import DEFAULT_MODEL
+from deeplab_caffe.viz import CAMVID_COLORMAP, VOC_COLORMAP
+from deeplab_caffe.zoo.default import CAMVID_MODEL, DEFAULT_MODEL
 from tests.nets import conv
 
 
@@ -27,7 +27,17 @@ def test_the_built_in_network_writes_labels_and_overlay(run, photo: Path, tmp_pa
     np.testing.assert_array_equal(labels, expected)
     with Image.open(tmp_path / "out" / "photo_labels.png") as image:
         assert image.mode == "P"
-        np.testing.assert_array_equal(np.array(image.getpalette()[:33]).reshape(11, 3), CAMVID_COLORMAP)
+        np.testing.assert_array_equal(np.array(image.getpalette()[:63]).reshape(21, 3), VOC_COLORMAP[:21])
+
+
+def test_the_other_network_of_the_package_by_name(run, photo: Path, tmp_path: Path) -> None:
+    words = ("--out", tmp_path, "--device", "cpu", "--model", CAMVID_MODEL.name)
+    outcome = run("segment", photo, *words)
+    assert outcome.status == 0, outcome.err
+    expected = Segmenter(CAMVID_MODEL.deploy, CAMVID_MODEL.weights, device="cpu")(np.asarray(Image.open(photo)))
+    np.testing.assert_array_equal(load_label(tmp_path / "photo_labels.png"), expected)
+    both = run("segment", photo, *words, "--weights", CAMVID_MODEL.weights)
+    assert "--model and --weights go together" in both.err
 
 
 def test_the_net_layer_by_layer_on_request(run, photo: Path, tmp_path: Path) -> None:
@@ -44,7 +54,7 @@ def test_marginals_on_request(run, photo: Path, tmp_path: Path, kind: str) -> No
     assert outcome.status == 0, outcome.err
     path = tmp_path / f"photo_marginals.{kind}"
     marginals = np.load(path) if kind == "npy" else read_blob_mat(path)[0]
-    assert marginals.shape == (11, 97, 129)
+    assert marginals.shape == (21, 97, 129)
     np.testing.assert_allclose(marginals.sum(0), 1, atol=1e-5)
     np.testing.assert_array_equal(marginals.argmax(0), load_label(tmp_path / "photo_labels.png"))
 
@@ -57,6 +67,7 @@ def test_crf_overrides_change_the_result(run, photo: Path, tmp_path: Path) -> No
         "name": ("--crf", "deeplab_largefov"),
         "zero": ("--crf", "--iterations", "0"),
     }.items():
+        words = ("--model", CAMVID_MODEL.name, *words)
         assert run("segment", photo, "--out", tmp_path / name, "--device", "cpu", *words).status == 0
     labels = {p.name: load_label(p / "photo_labels.png") for p in tmp_path.iterdir() if p.is_dir()}
     np.testing.assert_array_equal(labels["zero"], labels["none"])
@@ -131,9 +142,9 @@ def test_photos_that_are_none(run, tmp_path: Path, make) -> None:
     ("words", "message"),
     [
         (("--model", "missing.prototxt", "--weights", "w.caffemodel"), "missing.prototxt"),
-        (("--model", DEFAULT_MODEL.deploy, "--weights", "missing.caffemodel"), "missing.caffemodel"),
-        (("--model", DEFAULT_MODEL.weights, "--weights", DEFAULT_MODEL.weights), "camvid.caffemodel"),
-        (("--model", DEFAULT_MODEL.deploy, "--weights", DEFAULT_MODEL.deploy), "deploy.prototxt"),
+        (("--model", CAMVID_MODEL.deploy, "--weights", "missing.caffemodel"), "missing.caffemodel"),
+        (("--model", CAMVID_MODEL.weights, "--weights", CAMVID_MODEL.weights), "camvid.caffemodel"),
+        (("--model", CAMVID_MODEL.deploy, "--weights", CAMVID_MODEL.deploy), "deploy.prototxt"),
         (("--device", "tpu"), "auto, cpu or cuda"),
         (("--blob", "nothing"), "nothing"),
         (("--crf", "--preset", "nothing"), "nothing"),
@@ -149,16 +160,16 @@ def test_errors_are_one_line_and_leave_nothing(run, photo: Path, tmp_path: Path,
 
 def test_truncated_and_foreign_weights(run, photo: Path, tmp_path: Path) -> None:
     cut = tmp_path / "cut.caffemodel"
-    cut.write_bytes(DEFAULT_MODEL.weights.read_bytes()[:1_000_000])
-    outcome = run("segment", photo, "--model", DEFAULT_MODEL.deploy, "--weights", cut, "--out", tmp_path / "out")
+    cut.write_bytes(CAMVID_MODEL.weights.read_bytes()[:1_000_000])
+    outcome = run("segment", photo, "--model", CAMVID_MODEL.deploy, "--weights", cut, "--out", tmp_path / "out")
     assert "cut.caffemodel" in outcome.error_line()
     other = tmp_path / "other.prototxt"
-    text = DEFAULT_MODEL.deploy.read_text()
+    text = CAMVID_MODEL.deploy.read_text()
     other.write_text(text.replace("num_output: 16 ", "num_output: 24 "))
-    outcome = run("segment", photo, "--model", other, "--weights", DEFAULT_MODEL.weights, "--out", tmp_path / "out")
+    outcome = run("segment", photo, "--model", other, "--weights", CAMVID_MODEL.weights, "--out", tmp_path / "out")
     assert "layer 'conv1_1'" in outcome.error_line()
     other.write_text(text.replace("conv5_1", "renamed"))
-    outcome = run("segment", photo, "--model", other, "--weights", DEFAULT_MODEL.weights, "--out", tmp_path / "out")
+    outcome = run("segment", photo, "--model", other, "--weights", CAMVID_MODEL.weights, "--out", tmp_path / "out")
     assert "'renamed'" in outcome.error_line()
     assert not (tmp_path / "out").exists()
 
@@ -254,7 +265,7 @@ def _overlay(folder: Path) -> np.ndarray:
 
 
 def test_legend_and_outlines(run, photo: Path, tmp_path: Path) -> None:
-    words = ("segment", photo, "--device", "cpu", "--out")
+    words = ("segment", photo, "--model", CAMVID_MODEL.name, "--device", "cpu", "--out")
     assert run(*words, tmp_path / "both").status == 0
     assert run(*words, tmp_path / "lines", "--no-legend").status == 0
     assert run(*words, tmp_path / "none", "--no-legend", "--no-outlines").status == 0
@@ -326,7 +337,8 @@ def test_areas_and_boxes_as_json(run, photo: Path, tmp_path: Path, seven: tuple[
 def test_boxes_of_the_larger_regions(run, photo: Path, tmp_path: Path) -> None:
     counts = []
     for min_share in ("0", "0.05", "1"):
-        words = ("segment", photo, "--out", tmp_path, "--device", "cpu", "--json", "-", "--min-share", min_share)
+        words = ("--device", "cpu", "--json", "-", "--min-share", min_share)
+        words = ("segment", photo, "--model", CAMVID_MODEL.name, "--out", tmp_path, *words)
         (picture,) = json.loads(run(*words).out)
         counts.append(sum(len(one["boxes"]) for one in picture["classes"]))
         assert sum(one["pixels"] for one in picture["classes"]) == 97 * 129

@@ -88,9 +88,9 @@ def test_averages_and_losses(run, tmp_path: Path) -> None:
 
 
 def test_a_deploy_net_is_refused(run) -> None:
-    from deeplab_caffe.zoo.default import DEFAULT_MODEL
+    from deeplab_caffe.zoo.default import CAMVID_MODEL
 
-    outcome = run("test", "--model", DEFAULT_MODEL.deploy, "--weights", DEFAULT_MODEL.weights)
+    outcome = run("test", "--model", CAMVID_MODEL.deploy, "--weights", CAMVID_MODEL.weights)
     assert "needs data layers" in outcome.error_line()
 
 

@@ -12,7 +12,7 @@ from deeplab_caffe.convert import convert, load_tensors, read_tensors, save_safe
 from deeplab_caffe.errors import ConversionError, NetError
 from deeplab_caffe.net.weights import load_weights, save_weights
 from deeplab_caffe.proto import CaffeModel, format_message
-from deeplab_caffe.zoo import DEFAULT_MODEL
+from deeplab_caffe.zoo import CAMVID_MODEL
 from tests.nets import SMALL, build, conv, inputs, layer, parse
 
 
@@ -48,9 +48,9 @@ def test_there_and_back_bit_for_bit(to: str, caffemodel: Path, tmp_path: Path) -
 
 def test_the_embedded_weights_there_and_back(tmp_path: Path) -> None:
     pytest.importorskip("safetensors", reason="the package safetensors is not installed")
-    convert(DEFAULT_MODEL.weights, dc.Net(DEFAULT_MODEL.deploy), tmp_path / "w.safetensors")
-    convert(tmp_path / "w.safetensors", dc.Net(DEFAULT_MODEL.deploy), tmp_path / "w.caffemodel")
-    original = bits(DEFAULT_MODEL.weights)
+    convert(CAMVID_MODEL.weights, dc.Net(CAMVID_MODEL.deploy), tmp_path / "w.safetensors")
+    convert(tmp_path / "w.safetensors", dc.Net(CAMVID_MODEL.deploy), tmp_path / "w.caffemodel")
+    original = bits(CAMVID_MODEL.weights)
     assert {name: blobs for name, blobs in bits(tmp_path / "w.caffemodel").items() if blobs} == {
         name: blobs for name, blobs in original.items() if blobs
     }
@@ -194,7 +194,7 @@ def test_a_pickle_of_something_else_is_refused(tmp_path: Path) -> None:
 
 def test_a_caffemodel_of_another_network_writes_nothing(tmp_path: Path) -> None:
     with pytest.raises(NetError, match="no weights for any layer"):
-        convert(DEFAULT_MODEL.weights, build(SMALL), tmp_path / "out.pth")
+        convert(CAMVID_MODEL.weights, build(SMALL), tmp_path / "out.pth")
     assert not list(tmp_path.iterdir())
 
 

@@ -20,7 +20,7 @@ from deeplab_caffe.convert.sources.vgg16 import CONVS, WIDTHS
 from deeplab_caffe.convert.torchvision import to_caffe
 from deeplab_caffe.errors import CaffeModelError, ConversionError, NetError
 from deeplab_caffe.proto import CaffeModel, caffe_pb2, write_caffemodel
-from deeplab_caffe.zoo.paths import BASES, LATER_NETWORKS, NETWORKS, prototxt_path
+from deeplab_caffe.zoo.paths import BASES, LATER_NETWORKS, NETWORKS, OWN_NETWORKS, prototxt_path
 from tests.nets import build, conv, inputs, noise, relu
 from tests.torchvision_models import torchvisions
 
@@ -358,7 +358,7 @@ def test_unit_outputs(tmp_path: Path) -> None:
             unit_outputs(net, names, images)
 
 
-@pytest.mark.parametrize("name", [*NETWORKS, *LATER_NETWORKS, *BASES])
+@pytest.mark.parametrize("name", [*NETWORKS, *LATER_NETWORKS, *OWN_NETWORKS, *BASES])
 def test_the_image_part_has_all_parameters(name: str) -> None:
     path = prototxt_path(name, "train")
     with torch.device("meta"):

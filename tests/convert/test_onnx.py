@@ -13,7 +13,7 @@ from deeplab_caffe import proto
 from deeplab_caffe.convert import to_onnx
 from deeplab_caffe.errors import ConversionError
 from deeplab_caffe.proto import caffe_pb2
-from deeplab_caffe.zoo import DEFAULT_MODEL, NETWORKS, prototxt_path
+from deeplab_caffe.zoo import CAMVID_MODEL, NETWORKS, prototxt_path
 from tests.nets import INTERP, SMALL, build, conv, inputs, layer, noise, relu
 
 onnx = pytest.importorskip("onnx", reason="the package onnx is not installed")
@@ -44,7 +44,7 @@ def assert_same(net: dc.Net, folder: Path, x: torch.Tensor, tolerance: float = 1
 
 
 def test_the_embedded_network_at_any_batch_and_size(tmp_path: Path) -> None:
-    net = dc.Net(DEFAULT_MODEL.deploy, DEFAULT_MODEL.weights)
+    net = dc.Net(CAMVID_MODEL.deploy, CAMVID_MODEL.weights)
     for shape in ((1, 3, 65, 89), (3, 3, 41, 49), (2, 3, 65, 65)):
         # Pixels minus mean, as they come in a photograph.
         assert_same(net, tmp_path, 60 * noise(*shape))

@@ -9,7 +9,7 @@ from deeplab_caffe.errors import NetError
 from deeplab_caffe.inference import OptimizedNet, optimized
 from deeplab_caffe.inference.precision import precision_of
 from deeplab_caffe.ops.argmax import argmax_labels
-from deeplab_caffe.zoo.default import DEFAULT_MODEL
+from deeplab_caffe.zoo.default import CAMVID_MODEL
 from deeplab_caffe.zoo.paths import NETWORKS
 from tests import nets
 from tests.inference.narrow import error, narrow, photo_like
@@ -117,11 +117,11 @@ def test_release_gives_the_weights_up(small: dc.Net) -> None:
 
 
 def test_label_images_is_the_segmenter() -> None:
-    crf = DEFAULT_MODEL.crf
+    crf = CAMVID_MODEL.crf
     photos = np.random.default_rng(1).integers(0, 256, (2, 50, 71, 3), dtype=np.uint8)
     photos = np.repeat(np.repeat(photos[:, ::10, ::10], 10, 1), 10, 2)[:, :50, :71].copy()
     for params in (None, crf):
-        segmenter = dc.Segmenter(DEFAULT_MODEL.deploy, DEFAULT_MODEL.weights, crf=params, device="cpu", optimize=False)
+        segmenter = dc.Segmenter(CAMVID_MODEL.deploy, CAMVID_MODEL.weights, crf=params, device="cpu", optimize=False)
         fast = segmenter.net.optimize(batch=2, size=73)
         labels = fast.label_images(photos, crf=params)
         assert labels.dtype == torch.uint8

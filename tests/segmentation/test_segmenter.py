@@ -13,7 +13,7 @@ from deeplab_caffe.arrays.memory import available_memory
 from deeplab_caffe.data import load_image
 from deeplab_caffe.data.colormap import CAMVID_CLASSES, CAMVID_COLORMAP
 from deeplab_caffe.data.sources.transform import image_to_blob
-from deeplab_caffe.zoo.default import DEFAULT_MODEL, DEMO_PHOTO
+from deeplab_caffe.zoo.default import CAMVID_MODEL, DEMO_PHOTO
 
 TOY = """
 name: "toy" input: "data" input_dim: 1 input_dim: 3 input_dim: 9 input_dim: 9
@@ -41,7 +41,7 @@ def photo() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def bundled() -> dc.Segmenter:
-    return dc.Segmenter(DEFAULT_MODEL.deploy, DEFAULT_MODEL.weights, device="cpu")
+    return dc.Segmenter(CAMVID_MODEL.deploy, CAMVID_MODEL.weights, device="cpu")
 
 
 def test_by_hand() -> None:
@@ -75,12 +75,12 @@ def test_padding_is_the_mean_at_the_bottom_and_right(bundled: dc.Segmenter, phot
     mean = np.array([104.008, 116.669, 122.675], np.float32)[:, None, None]
     blob[0, :, :90, :100] = image[:, :, ::-1].transpose(2, 0, 1).astype(np.float32) - mean
     with torch.no_grad():
-        expected = dc.Net(DEFAULT_MODEL.deploy, DEFAULT_MODEL.weights)(torch.from_numpy(blob))[0, :, :90, :100].numpy()
+        expected = dc.Net(CAMVID_MODEL.deploy, CAMVID_MODEL.weights)(torch.from_numpy(blob))[0, :, :90, :100].numpy()
     np.testing.assert_allclose(bundled.scores(image), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_crop_size_pads_as_the_released_test_net_does(photo: np.ndarray) -> None:
-    seg = dc.Segmenter(DEFAULT_MODEL.deploy, DEFAULT_MODEL.weights, device="cpu", crop_size=129, optimize=False)
+    seg = dc.Segmenter(CAMVID_MODEL.deploy, CAMVID_MODEL.weights, device="cpu", crop_size=129, optimize=False)
     seen = []
     seg.net.layers[0].register_forward_pre_hook(lambda module, args: seen.append(tuple(args[0].shape)))
     seg(photo[:50, :60])
@@ -94,19 +94,19 @@ def test_a_net_without_interp_is_brought_to_the_image(photo: np.ndarray) -> None
 
 @pytest.mark.parametrize("crf", ["camvid", {"pos_w": 1, "pos_xy_std": 3, "bi_w": 3, "bi_xy_std": 30, "bi_rgb_std": 5}])
 def test_crf_parameters_by_name_or_as_a_dict(crf: object, photo: np.ndarray) -> None:
-    assert DEFAULT_MODEL.crf == dc.CRFParams(1, 3, 3, 30, 5)
+    assert CAMVID_MODEL.crf == dc.CRFParams(1, 3, 3, 30, 5)
     image = np.ascontiguousarray(photo[100:160, 200:280])
     found, expected = (
-        dc.Segmenter(DEFAULT_MODEL.deploy, DEFAULT_MODEL.weights, crf=one, device="cpu")(image)
-        for one in (crf, DEFAULT_MODEL.crf)
+        dc.Segmenter(CAMVID_MODEL.deploy, CAMVID_MODEL.weights, crf=one, device="cpu")(image)
+        for one in (crf, CAMVID_MODEL.crf)
     )
     np.testing.assert_array_equal(found, expected)
 
 
 def test_crf_refines_on_the_rgb_image(bundled: dc.Segmenter, photo: np.ndarray) -> None:
     image = np.ascontiguousarray(photo[100:160, 200:280])
-    params = DEFAULT_MODEL.crf
-    seg = dc.Segmenter(DEFAULT_MODEL.deploy, DEFAULT_MODEL.weights, crf=params, device="cpu")
+    params = CAMVID_MODEL.crf
+    seg = dc.Segmenter(CAMVID_MODEL.deploy, CAMVID_MODEL.weights, crf=params, device="cpu")
     found = seg.segment(image)
     expected = dc.dense_crf(bundled.scores(image), image, params)
     np.testing.assert_array_equal(found.marginals, expected)
@@ -115,7 +115,7 @@ def test_crf_refines_on_the_rgb_image(bundled: dc.Segmenter, photo: np.ndarray) 
 
 
 def test_max_side_gives_labels_at_full_size(photo: np.ndarray) -> None:
-    seg = dc.Segmenter(DEFAULT_MODEL.deploy, DEFAULT_MODEL.weights, device="cpu", max_side=160)
+    seg = dc.Segmenter(CAMVID_MODEL.deploy, CAMVID_MODEL.weights, device="cpu", max_side=160)
     found = seg.segment(photo)
     assert found.labels.shape == photo.shape[:2]
     assert found.scores.shape == (11, 107, 160)
@@ -127,7 +127,7 @@ def test_same_bits_twice(bundled: dc.Segmenter, photo: np.ndarray) -> None:
 
 def test_bfloat16_labels_agree(bundled: dc.Segmenter, photo: np.ndarray) -> None:
     seg = dc.Segmenter(
-        DEFAULT_MODEL.deploy, DEFAULT_MODEL.weights, device="cpu", dtype=torch.bfloat16, channels_last=True
+        CAMVID_MODEL.deploy, CAMVID_MODEL.weights, device="cpu", dtype=torch.bfloat16, channels_last=True
     )
     assert (seg(photo) == bundled(photo)).mean() > 0.98
 
@@ -286,22 +286,22 @@ def test_a_photo_that_must_not_be_written_is_taken(photo: np.ndarray) -> None:
 
 
 def test_a_built_net_is_run_as_it_is(photo: np.ndarray) -> None:
-    net = dc.Net(DEFAULT_MODEL.deploy, DEFAULT_MODEL.weights)
+    net = dc.Net(CAMVID_MODEL.deploy, CAMVID_MODEL.weights)
     image = photo[100:150, 200:280]
-    seg, plain = dc.Segmenter(net), dc.Segmenter(DEFAULT_MODEL.deploy, DEFAULT_MODEL.weights, optimize=False)
+    seg, plain = dc.Segmenter(net), dc.Segmenter(CAMVID_MODEL.deploy, CAMVID_MODEL.weights, optimize=False)
     np.testing.assert_array_equal(seg.scores(image), plain.scores(image))
     with torch.no_grad():
         net.by_name[net.steps[0].layer.name].weight.zero_()
     assert not np.array_equal(seg.scores(image), plain.scores(image))
     with pytest.raises(dc.NetError, match="a built net has weights already"):
-        dc.Segmenter(net, DEFAULT_MODEL.weights)
+        dc.Segmenter(net, CAMVID_MODEL.weights)
 
 
 @pytest.mark.parametrize("crf", [None, dc.CRFParams(iterations=2)])
 def test_an_optimized_net_is_taken_and_gives_the_same(photo: np.ndarray, crf: dc.CRFParams | None) -> None:
     image = photo[100:150, 200:280]
-    fast = dc.optimize(dc.Net(DEFAULT_MODEL.deploy, DEFAULT_MODEL.weights), size=57)
-    seg, own = dc.Segmenter(fast, crf=crf), dc.Segmenter(DEFAULT_MODEL.deploy, DEFAULT_MODEL.weights, crf=crf)
+    fast = dc.optimize(dc.Net(CAMVID_MODEL.deploy, CAMVID_MODEL.weights), size=57)
+    seg, own = dc.Segmenter(fast, crf=crf), dc.Segmenter(CAMVID_MODEL.deploy, CAMVID_MODEL.weights, crf=crf)
     assert seg.num_classes == own.num_classes == 11
     np.testing.assert_allclose(seg.scores(image), own.scores(image), rtol=1e-4, atol=1e-4)
     labels = fast.label_images(image[None], crf=crf)[0].numpy()
@@ -312,7 +312,7 @@ def test_an_optimized_net_is_taken_and_gives_the_same(photo: np.ndarray, crf: dc
 
 
 def test_labels_on_the_bundled_photo_are_the_nets(photo: np.ndarray, bundled: dc.Segmenter) -> None:
-    plain = dc.Segmenter(DEFAULT_MODEL.deploy, DEFAULT_MODEL.weights, device="cpu", optimize=False)
+    plain = dc.Segmenter(CAMVID_MODEL.deploy, CAMVID_MODEL.weights, device="cpu", optimize=False)
     np.testing.assert_array_equal(bundled(photo), plain(photo))
     assert all(parameter.is_meta for parameter in bundled.net.parameters())
 

@@ -7,7 +7,7 @@ import numpy as np
 from deeplab_caffe.data import load_image
 from deeplab_caffe.data.classes import Classes
 from deeplab_caffe.segmentation import Segmentation
-from deeplab_caffe.zoo import DEFAULT_MODEL
+from deeplab_caffe.zoo import CAMVID_MODEL
 from tools import readme_picture
 
 
@@ -32,6 +32,6 @@ def test_any_photographs_and_model(tmp_path: Path) -> None:
     for number, path in enumerate(photos):
         readme_picture.save_image(path, np.full((30 + 10 * number, 40, 3), 120, np.uint8))
     out = tmp_path / "x.jpg"
-    words = ["--model", str(DEFAULT_MODEL.deploy), "--weights", str(DEFAULT_MODEL.weights), "--crf", "deeplab_largefov"]
+    words = ["--model", str(CAMVID_MODEL.deploy), "--weights", str(CAMVID_MODEL.weights), "--crf", "deeplab_largefov"]
     readme_picture.main([*map(str, photos), *words, "--width", "60", "--out", str(out)])
     assert load_image(out).shape[1] == 3 * 60 + 36 + 3 * 8

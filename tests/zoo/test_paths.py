@@ -3,10 +3,10 @@ from __future__ import annotations
 import pytest
 
 from deeplab_caffe.errors import DeepLabCaffeError
-from deeplab_caffe.zoo import LATER_NETWORKS, NETWORKS, paths, prototxt_path
+from deeplab_caffe.zoo import LATER_NETWORKS, NETWORKS, OWN_NETWORKS, paths, prototxt_path
 
 
-@pytest.mark.parametrize("name", [*NETWORKS, *LATER_NETWORKS, *paths.BASES])
+@pytest.mark.parametrize("name", [*NETWORKS, *LATER_NETWORKS, *OWN_NETWORKS, *paths.BASES])
 @pytest.mark.parametrize("kind", paths.KINDS)
 def test_every_file_is_there(name: str, kind: str) -> None:
     path = prototxt_path(name, kind)
@@ -22,7 +22,7 @@ def test_a_recipe_has_its_own_training_and_its_networks_other_files() -> None:
 
 def test_every_folder_has_a_name() -> None:
     folders = {path.name for path in prototxt_path("deeplab").parent.parent.iterdir()}
-    networks = {*NETWORKS, *LATER_NETWORKS}
+    networks = {*NETWORKS, *LATER_NETWORKS, *OWN_NETWORKS}
     assert networks <= folders <= {*networks, *paths.BASES}
 
 
