@@ -54,7 +54,22 @@ def ran(animals: Path, init: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def run(animals: Path, init: Path, folder: Path, *more: str) -> None:
-    counts = ["--train", "5", "--choosing", "2", "--few", "2", "--batch", "2", "--iterations", "2", "--seeds", "1"]
+    counts = [
+        "--train",
+        "5",
+        "--choosing",
+        "2",
+        "--few",
+        "2",
+        "--batch",
+        "2",
+        "--iterations",
+        "2",
+        "--warm",
+        "1",
+        "--seeds",
+        "1",
+    ]
     places = ["--data-root", str(animals), "--init", str(init), "--work", str(folder / "work")]
     out = ["--out", str(folder / "out.json"), "--markdown", str(folder / "out.md")]
     weak_voc.main([*places, *counts, *out, *more])
