@@ -73,11 +73,11 @@ def holes(batch: int, device: torch.device) -> Iterator[Case]:
         "fc6, hole 12": ((batch, 512, 41, 41), 3, 1, 12, 12),
         "7x7, stride 2": ((batch, 3, 321, 321), 7, 2, 3, 1),
     }
-    for name, (shape, kernel, stride_, pad, hole) in shapes.items():
+    for name, (shape, kernel, stride_, pad, dilation) in shapes.items():
         x = torch.randn(shape, generator=torch.Generator().manual_seed(1)).to(device)
-        options = {"kernel_size": kernel, "stride": stride_, "padding": pad, "dilation": hole}
+        options = {"kernel_size": kernel, "stride": stride_, "padding": pad, "dilation": dilation}
         columns = functional.unfold(x, **options)
-        geometry = {"kernel": kernel, "stride": stride_, "pad": pad, "hole": hole}
+        geometry = {"kernel": kernel, "stride": stride_, "pad": pad, "dilation": dilation}
         mine = im2col(x, **geometry)
         yield Case(
             f"im2col {name}",

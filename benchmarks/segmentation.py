@@ -1,4 +1,10 @@
-"""From images to labels: the parts of fps.py that go beyond one network pass."""
+"""From images to labels: the parts of fps.py that go beyond one network pass; by itself, the Segmenter's speed.
+
+    python benchmarks/segmentation.py --model deeplab_v3_lite0 --weights lite0.caffemodel --device cpu --threads 1 2
+
+An image of 500 x 375 in memory to labels, one call an image, without and with the dense CRF, which take turns. Figures
+are medians by the clock and of processor time, which other programs on the machine disturb less.
+"""
 
 from __future__ import annotations
 
@@ -10,16 +16,19 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 from statistics import median
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
 import numpy as np
 import torch
 from contenders import network_path, random_weights, switches
+from environment import RESULTS, describe, write_json
 from peaks import inner_calls, synchronize, time_blocks
 from PIL import Image
 
 import deeplab_caffe as dc
+from deeplab_caffe import _C
+from deeplab_caffe.arrays.devices import resolve_device
 from deeplab_caffe.inference import OptimizedNet
 from deeplab_caffe.net.head import padded_side
 from deeplab_caffe.zoo.default import DEFAULT_MODEL, DEMO_PHOTO
@@ -198,3 +207,69 @@ def test_images(folder: Path) -> list[Path]:
     if not found:
         raise SystemExit(f"no images in {images}")
     return found
+
+
+def segmenter_rows(segmenter: dc.Segmenter, image: np.ndarray, device: torch.device, repeats: int) -> dict[str, Any]:
+    """Time of the Segmenter on one image, without and with the CRF."""
+    crfs = {"labels": None, "labels after the CRF": segmenter.crf}
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in crfs}
+    # The first turn prepares the net.
+    for turn in range(repeats + 1):
+        for name, segmenter.crf in crfs.items():
+            synchronize(device)
+            begin, used = perf_counter(), process_time()
+            segmenter(image)
+            synchronize(device)
+            if turn:
+                found[name].append((perf_counter() - begin, process_time() - used))
+    rows = {}
+    for name, took in found.items():
+        clock, processor = zip(*took, strict=True)
+        rows[name] = {
+            "ms": round(1e3 * median(clock), 1),
+            "least_ms": round(1e3 * min(clock), 1),
+            "processor_ms": round(1e3 * median(processor), 1),
+            "images_per_s": round(1 / median(clock), 2),
+            "images_per_s_of_processor_time": round(1 / median(processor), 2),
+        }
+    return rows
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="deeplab_v3_lite0", help="a network's name, a folder or a deploy prototxt")
+    parser.add_argument("--weights", type=Path, help="caffemodel; random weights by default")
+    parser.add_argument("--variables", nargs="*", default=["NUM_LABELS=21", "EXP=voc12"], metavar="NAME=VALUE")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:INDEX")
+    parser.add_argument(
+        "--threads", nargs="+", type=int, default=[0], help="CPU threads; 0: torch's and OpenMP's choice"
+    )
+    parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--out", type=Path, help="JSON file; benchmarks/results/segmentation_DEVICE.json by default")
+    options = parser.parse_args(arguments)
+    device = resolve_device(options.device)
+    variables = dict(each.split("=", 1) for each in options.variables)
+    (image,) = photos(1)
+    segmenter = dc.Segmenter(
+        network_path(options.model), options.weights, crf=_CRF, device=str(device), variables=variables
+    )
+    content = {"benchmark": "segmentation", **describe(device), "model": options.model, "size": list(_PHOTO_SIZE)}
+    content |= {"weights": "random" if options.weights is None else options.weights.name, "repeats": options.repeats}
+    content["cases"] = []
+    out = options.out or RESULTS / f"segmentation_{device.type}.json"
+    for threads in options.threads:
+        if threads:
+            torch.set_num_threads(threads)
+            _C.set_num_threads(threads)
+        rows = segmenter_rows(segmenter, image, device, options.repeats)
+        load = [round(each, 1) for each in os.getloadavg()]
+        content["cases"].append({"threads": torch.get_num_threads(), "load_average": load, "rows": rows})
+        print(f"threads: {torch.get_num_threads()}, load of the machine: {load[0]}")
+        for name, row in rows.items():
+            print(f"  {name:22}{row['ms']:>10.1f} ms{row['processor_ms']:>10.1f} ms of processor time")
+        write_json(out, content)
+    print(f"wrote {out}")
+
+
+if __name__ == "__main__":
+    main()

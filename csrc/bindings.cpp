@@ -9,6 +9,9 @@ namespace deeplab {
 namespace argmax {
 void bind(py::module_& module);
 }
+namespace depthwise {
+void bind(py::module_& module);
+}
 namespace domain_transform {
 void bind(py::module_& module);
 }
@@ -97,6 +100,7 @@ PYBIND11_MODULE(_C, module) {
   module.def("set_run_time_kernels", &deeplab::set_run_time_kernels, py::arg("wanted"),
              "Choose kernels compiled at run time (True) or those that the extension holds compiled (False).");
   deeplab::argmax::bind(module);
+  deeplab::depthwise::bind(module);
   deeplab::domain_transform::bind(module);
   deeplab::hole::bind(module);
   deeplab::interp::bind(module);

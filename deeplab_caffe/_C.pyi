@@ -171,6 +171,25 @@ def cuda_filter(
     stream: SupportsIndex,
 ) -> None: ...
 def cuda_filter_bytes(lattices: Sequence[CudaLattice], values: TensorView) -> int: ...
+def depthwise_backward(
+    grad: TensorView,
+    x: TensorView,
+    weight: TensorView,
+    grad_x: TensorView | None,
+    grad_weight: TensorView | None,
+    stride: Sequence[SupportsIndex],
+    pad: Sequence[SupportsIndex],
+    dilation: Sequence[SupportsIndex],
+) -> None: ...
+def depthwise_forward(
+    x: TensorView,
+    weight: TensorView,
+    bias: TensorView | None,
+    y: TensorView,
+    stride: Sequence[SupportsIndex],
+    pad: Sequence[SupportsIndex],
+    dilation: Sequence[SupportsIndex],
+) -> None: ...
 def domain_transform_backward(
     x: TensorView,
     edges: TensorView,

@@ -8,6 +8,9 @@
 #pragma once
 
 #include <cstdint>
+#ifndef __CUDACC_RTC__
+#include <array>
+#endif
 
 #include "../common/host_device.h"
 #include "../common/nchw.h"
@@ -49,6 +52,16 @@ inline void inside(const Axis& axis, int64_t tap, int64_t& begin, int64_t& end) 
   end = end < axis.out ? end : axis.out;
   begin = begin < end ? begin : end;
 }
+
+#ifndef __CUDACC_RTC__
+
+using Pair = std::array<int64_t, 2>;  // height, width
+
+// Of a kernel over an image (N, C, H, W). Throws where an argument is out of its range or the kernel does not fit.
+Geometry make_geometry(const char* operation, const TensorView& image, const Pair& kernel, const Pair& stride,
+                       const Pair& pad, const Pair& dilation);
+
+#endif
 
 // input (N, C, H, W) any strides; columns (N, C * kernel_h * kernel_w, OH, OW) contiguous.
 void im2col_cpu(const TensorView& input, const TensorView& columns, const Geometry& geometry);

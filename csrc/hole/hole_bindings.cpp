@@ -1,13 +1,33 @@
-#include <array>
 #include <limits>
 
 #include "../common/bindings.h"
 #include "hole.h"
 
 namespace deeplab::hole {
-namespace {
 
-using Pair = std::array<int64_t, 2>;  // height, width
+Geometry make_geometry(const char* operation, const TensorView& image, const Pair& kernel, const Pair& stride,
+                       const Pair& pad, const Pair& dilation) {
+  constexpr int64_t kMost = std::numeric_limits<int32_t>::max();
+  Axis axes[2];
+  for (int axis = 0; axis < 2; ++axis) {
+    const char* name = axis == 0 ? "height" : "width";
+    DEEPLAB_CHECK(kernel[axis] >= 1 && stride[axis] >= 1 && dilation[axis] >= 1 && pad[axis] >= 0, operation,
+                  ": along the ", name,
+                  ", expected kernel, stride and dilation of at least 1 and pad of at least 0, got kernel ",
+                  kernel[axis], ", pad ", pad[axis], ", stride ", stride[axis], ", dilation ", dilation[axis]);
+    DEEPLAB_CHECK(kernel[axis] <= kMost && stride[axis] <= kMost && dilation[axis] <= kMost && pad[axis] <= kMost,
+                  operation, ": along the ", name, ", kernel, stride, pad or dilation is over ", kMost);
+    const int64_t in = image.size(2 + axis);
+    axes[axis] = {in,           output_size(in, kernel[axis], pad[axis], stride[axis], dilation[axis]),
+                  kernel[axis], pad[axis],
+                  stride[axis], dilation[axis]};
+    DEEPLAB_CHECK(axes[axis].out >= 1, operation, ": a kernel of ", kernel[axis], " with dilation ", dilation[axis],
+                  " does not fit into the ", name, " ", in, " with pad ", pad[axis]);
+  }
+  return {axes[0], axes[1]};
+}
+
+namespace {
 
 // The tensors' sizes are known to agree with the rule once this returns, so that no kernel reads past an end.
 Geometry check_geometry(const TensorView& image, const char* image_name, const TensorView& columns, const Pair& kernel,
@@ -15,25 +35,10 @@ Geometry check_geometry(const TensorView& image, const char* image_name, const T
   check_dim(image, image_name, 4);
   check_dim(columns, "columns", 4);
   check_same_dtype_and_device(image, image_name, columns, "columns");
-  constexpr int64_t kMost = std::numeric_limits<int32_t>::max();
-  Axis axes[2];
-  for (int axis = 0; axis < 2; ++axis) {
-    const char* name = axis == 0 ? "height" : "width";
-    DEEPLAB_CHECK(kernel[axis] >= 1 && stride[axis] >= 1 && dilation[axis] >= 1 && pad[axis] >= 0, "im2col: along the ",
-                  name, ", expected kernel, stride and dilation of at least 1 and pad of at least 0, got kernel ",
-                  kernel[axis], ", pad ", pad[axis], ", stride ", stride[axis], ", dilation ", dilation[axis]);
-    DEEPLAB_CHECK(kernel[axis] <= kMost && stride[axis] <= kMost && dilation[axis] <= kMost && pad[axis] <= kMost,
-                  "im2col: along the ", name, ", kernel, stride, pad or dilation is over ", kMost);
-    const int64_t in = image.size(2 + axis);
-    axes[axis] = {in,           output_size(in, kernel[axis], pad[axis], stride[axis], dilation[axis]),
-                  kernel[axis], pad[axis],
-                  stride[axis], dilation[axis]};
-    DEEPLAB_CHECK(axes[axis].out >= 1, "im2col: a kernel of ", kernel[axis], " with dilation ", dilation[axis],
-                  " does not fit into the ", name, " ", in, " with pad ", pad[axis]);
-  }
+  const Geometry geometry = make_geometry("im2col", image, kernel, stride, pad, dilation);
   check_sizes(columns, "columns",
-              {image.size(0), product({image.size(1), kernel[0], kernel[1]}), axes[0].out, axes[1].out});
-  return {axes[0], axes[1]};
+              {image.size(0), product({image.size(1), kernel[0], kernel[1]}), geometry.y.out, geometry.x.out});
+  return geometry;
 }
 
 void im2col(const TensorView& input, const TensorView& columns, const Pair& kernel, const Pair& stride, const Pair& pad,

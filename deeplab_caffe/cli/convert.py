@@ -75,12 +75,10 @@ def convert(
     if (unit_outputs is None) != (images is None) or (unit_outputs and network is None):
         raise click.UsageError("--unit-outputs and --images go together, with --init-for")
     if network is not None:
-        if dtype != "float32":
-            raise click.UsageError("--dtype goes with --model: an initial model is float32")
         known = {name: value for name, value in _VARIABLES.items() if name not in os.environ}
         net = image_part(_train_prototxt(network), known | variables, dialect=dialect, python_layers=python_layers)
         chosen = split_list(unit_outputs)
-        _write_initial(source, net, out or Path("init.caffemodel"), to, seed, chosen, images)
+        _write_initial(source, net, out or Path("init.caffemodel"), to, dtype, seed, chosen, images)
         return
     assert model is not None
     if out is None:
@@ -92,7 +90,14 @@ def convert(
 
 
 def _write_initial(
-    source: Path, net: Net, out: Path, to: str | None, seed: int, scaled: Sequence[str], images: Path | None
+    source: Path,
+    net: Net,
+    out: Path,
+    to: str | None,
+    dtype: str,
+    seed: int,
+    scaled: Sequence[str],
+    images: Path | None,
 ) -> None:
     initial = initial_model(source, net, seed=seed)
     click.echo(f"{source}: {initial.source}")
@@ -101,7 +106,7 @@ def _write_initial(
     if images is not None:
         for line in scale_outputs(net, scaled, list(find_images(images).values())[:_IMAGES]):
             click.echo(line)
-    written = initial.save(out, to)
+    written = initial.save(out, to, dtype=dtype)
     click.echo(f"{out}: {written}, {len(initial.layers)} layers, {out.stat().st_size / 1e6:.1f} MB")
 
 

@@ -7,8 +7,10 @@ from pathlib import Path
 import click
 
 from deeplab_caffe.cli.options import path_option
+from deeplab_caffe.errors import DownloadError
 from deeplab_caffe.zoo.download import fetch, recorded_sha256
 from deeplab_caffe.zoo.models import find_model
+from deeplab_caffe.zoo.starts import STARTS
 
 
 class _Progress:
@@ -33,12 +35,27 @@ def download(name: str, source: Path | None, cache: Path | None) -> None:
     """Fetch the weights of the model NAME, once; print where they are.
 
     A download that broke off begins anew. The SHA-256 of the first one is recorded beside the file, in FILE.lock, and
-    checked afterwards each time: no checksum was ever published.
+    checked afterwards each time: no checksum was ever published. Where weights that training starts from cannot be
+    fetched, it says what else it can start from.
     """
     model = find_model(name)
-    path = fetch(model, cache=cache, source=source, report=_Progress())
+    try:
+        path = fetch(model, cache=cache, source=source, report=_Progress())
+    except DownloadError:
+        if model.network is None and source is None:
+            _tell_starts(name)
+        raise
     click.echo(path)
     pinned = None if model.file is None else model.file.sha256
     click.echo(f"sha256 {recorded_sha256(path) or pinned}", err=True)
     for note in model.notes:
         click.echo(f"note: {note}", err=True)
+
+
+def _tell_starts(name: str) -> None:
+    """Say what else than this download training can start from."""
+    click.echo("Training can start from these too (docs/start.md):")
+    for start in (one for one in STARTS if f"deeplab-caffe download {name}" not in one.get):
+        click.echo(f"\n{start.title}: {start.content}; {start.size}, {start.licence}")
+        for command in (*start.get, start.convert):
+            click.echo(f"    {command}")

@@ -49,6 +49,7 @@ def parse_widths(text: str) -> list[int]:
     show_default=True,
     help="What classes count that are neither true nor predicted; docs/evaluation.md says what the original does.",
 )
+@click.option("--only", metavar="NAME,...", help="Classes that the means are over; by default all.")
 @click.option("--skip-missing", is_flag=True, help="Leave out images without a result, as the original does.")
 @click.option("--ignore-label", type=int, default=255, show_default=True)
 @click.option("--jobs", type=click.IntRange(min=0), default=0, help="Images at a time; 0: all cores.  [0]")
@@ -68,6 +69,7 @@ def eval(
     trimap: str | None,
     kind: Kind | Literal["auto"],
     absent: Rule,
+    only: str | None,
     skip_missing: bool,
     ignore_label: int,
     jobs: int,
@@ -111,6 +113,7 @@ def eval(
             widths=widths,
             ignore_label=ignore_label,
             rule=absent,
+            only=[name.strip() for name in only.split(",")] if only is not None else (),
             missing=missing,
             jobs=jobs,
             advance=advance,

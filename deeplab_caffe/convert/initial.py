@@ -20,7 +20,7 @@ from deeplab_caffe.layers import Layer
 from deeplab_caffe.layers.fillers import fill
 from deeplab_caffe.net import Net
 from deeplab_caffe.net.tensors import blob_key, load_tensors, tensors_of
-from deeplab_caffe.net.weights import WEIGHT_SUFFIXES, WEIGHT_WRITERS
+from deeplab_caffe.net.weights import WEIGHT_SUFFIXES, WEIGHT_WRITERS, CaffeNet, save_weights
 from deeplab_caffe.proto import caffe_pb2
 
 
@@ -40,12 +40,13 @@ class InitialModel:
     lines: tuple[str, ...]
     layers: frozenset[str]
 
-    def save(self, path: str | PathLike[str], to: str | None = None) -> str:
+    def save(self, path: str | PathLike[str], to: str | None = None, *, dtype: str = "float32") -> str:
         """Write :attr:`layers`; training fills the others when it begins, by its own seed.
 
         Args:
             path: the file; it appears under its name only when it is complete.
             to: one of the formats of :data:`deeplab_caffe.net.weights.WEIGHT_WRITERS`; None: by the suffix.
+            dtype: ``"float16"`` halves a caffemodel, see :func:`deeplab_caffe.proto.write_caffemodel`.
 
         Returns:
             The format written.
@@ -59,8 +60,22 @@ class InitialModel:
             raise ConversionError(
                 f"{path}: an initial model is written as {', '.join(WEIGHT_WRITERS)}, got {to or Path(path).suffix!r}"
             )
-        WEIGHT_WRITERS[chosen](_Part(self.net, self.layers), path)
+        write_weights(_Part(self.net, self.layers), path, chosen, dtype)
         return chosen
+
+
+def write_weights(net: CaffeNet, path: str | PathLike[str], chosen: str, dtype: str = "float32") -> None:
+    """Write a net's weights in one of the formats of :data:`deeplab_caffe.net.weights.WEIGHT_WRITERS`.
+
+    Raises:
+        ConversionError: the format has no other ``dtype`` than ``"float32"``.
+    """
+    if dtype == "float32":
+        WEIGHT_WRITERS[chosen](net, path)
+    elif chosen == "caffemodel":
+        save_weights(net, path, dtype=dtype)
+    else:
+        raise ConversionError(f"{path}: dtype {dtype} is for caffemodels: as {chosen}, float32 is written")
 
 
 class _Part:

@@ -59,6 +59,7 @@ class Evaluation:
         images: the images in the order of the list.
         missing: ids without a result, which count nothing.
         rule: what absent classes count, see :func:`measure`.
+        only: numbers of the classes that the means are over; none for all.
     """
 
     classes: Classes
@@ -67,11 +68,12 @@ class Evaluation:
     images: tuple[ImageResult, ...]
     missing: tuple[str, ...] = ()
     rule: Rule = "original"
+    only: tuple[int, ...] = ()
 
     @property
     def metrics(self) -> Metrics:
         """Return the numbers of whole images."""
-        return measure(self.confusion, self.rule)
+        return measure(self.confusion, self.rule, only=self.only)
 
     @property
     def mean_iou_of_images(self) -> float:
@@ -86,7 +88,10 @@ class Evaluation:
         """Return the numbers by width of the trimap; empty without one."""
         if self.trimap is None:
             return {}
-        return {width: measure(self.trimap.band(width), self.rule, boundary=True) for width in self.trimap.widths}
+        return {
+            width: measure(self.trimap.band(width), self.rule, boundary=True, only=self.only)
+            for width in self.trimap.widths
+        }
 
     def worst(self, count: int) -> list[ImageResult]:
         """Return the images with the lowest mean IoU of their own, the worst first."""
@@ -170,6 +175,7 @@ def evaluate(
     widths: Sequence[int] = (),
     ignore_label: int = 255,
     rule: Rule = "original",
+    only: Sequence[str] = (),
     missing: Sequence[str] = (),
     jobs: int = 0,
     advance: Callable[[], object] = lambda: None,
@@ -184,6 +190,7 @@ def evaluate(
         widths: of trimaps, in pixels; none for none.
         ignore_label: the true label that does not count.
         rule: what absent classes count, see :func:`measure`.
+        only: names of the classes that the means are over; none for all.
         missing: ids without a result, for the report.
         jobs: how many images at a time; 0 for the number of cores.
         advance: called after each image.
@@ -191,10 +198,11 @@ def evaluate(
 
     Raises:
         DataError: a file that cannot be read or does not fit its partner, or holds a class that does not exist.
-        EvaluationError: nothing to evaluate.
+        EvaluationError: nothing to evaluate, or ``only`` names what is no class, or one twice.
     """
     if not pairs:
         raise EvaluationError("there is nothing to evaluate: the list holds no id")
+    meant = _numbers_of(only, classes)
     total = ConfusionMatrix(len(classes), [ignore_label])
     trimap = Trimap(len(classes), widths, ignore_label) if widths else None
     images = []
@@ -208,13 +216,22 @@ def evaluate(
                 total.add(counts.matrix)
                 if trimap is not None and bands is not None:
                     trimap.counts += bands.counts
-                own = measure(counts, "skip")
+                own = measure(counts, "skip", only=meant)
                 images.append(ImageResult(pair.name, own.pixel_accuracy, own.mean_iou))
                 advance()
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-    return Evaluation(classes, total, trimap, tuple(images), tuple(missing), rule)
+    return Evaluation(classes, total, trimap, tuple(images), tuple(missing), rule, meant)
+
+
+def _numbers_of(names: Sequence[str], classes: Classes) -> tuple[int, ...]:
+    for name in names:
+        if classes.names.count(name) != 1 or names.count(name) != 1:
+            raise EvaluationError(
+                f"means over chosen classes: expected each once of {', '.join(classes.names)}, got {', '.join(names)}"
+            )
+    return tuple(classes.names.index(name) for name in names)
 
 
 def _count(

@@ -7,7 +7,7 @@ accuracy, and such a class that is never predicted makes the mean IoU NaN (0/0),
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -46,7 +46,9 @@ class Metrics:
         return np.flatnonzero(np.isnan(self.iou)).tolist()
 
 
-def measure(confusion: ConfusionMatrix, rule: Rule = "original", *, boundary: bool = False) -> Metrics:
+def measure(
+    confusion: ConfusionMatrix, rule: Rule = "original", *, boundary: bool = False, only: Sequence[int] = ()
+) -> Metrics:
     """Compute what the scripts compute, in their order of operations.
 
     Args:
@@ -55,6 +57,7 @@ def measure(confusion: ConfusionMatrix, rule: Rule = "original", *, boundary: bo
             it. ``"zero"``, ``"skip"``, ``"nan"``, ``"one"``: see :meth:`ConfusionMatrix.mean_iou`; of these the class
             accuracy knows ``"zero"`` and ``"skip"``.
         boundary: whether the counts are those of a trimap.
+        only: numbers of the classes that both means are over; none for all. All classes' pixels are counted.
 
     Raises:
         EvaluationError: no such rule.
@@ -69,10 +72,11 @@ def measure(confusion: ConfusionMatrix, rule: Rule = "original", *, boundary: bo
     right, true, found = np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)
     class_accuracy, iou = _shares(right, true), _shares(right, true + found - right)
     total = counts.sum()
+    meant = list(only) or slice(None)
     return Metrics(
         pixel_accuracy=float(100 * right.sum() / total) if total else float("nan"),
-        mean_class_accuracy=_mean(class_accuracy, class_rule),
-        mean_iou=_mean(iou, iou_rule),
+        mean_class_accuracy=_mean(class_accuracy[meant], class_rule),
+        mean_iou=_mean(iou[meant], iou_rule),
         class_accuracy=class_accuracy,
         iou=iou,
         pixels=confusion.matrix.sum(axis=1),

@@ -15,7 +15,7 @@ from deeplab_caffe.data.io.images import load_image, load_label
 from deeplab_caffe.errors import DeepLabCaffeError
 from deeplab_caffe.evaluation.evaluate import Evaluation, ImagePair
 from deeplab_caffe.evaluation.predictions import Kind, read_classes
-from deeplab_caffe.evaluation.tables import cell, notes
+from deeplab_caffe.evaluation.tables import cell, notes, scope
 from deeplab_caffe.viz.overlay import colorize, overlay
 
 _STYLE = """
@@ -55,7 +55,8 @@ def html_report(
         f"<h1>{escape(title)}</h1>",
         f"<p class=big>mean IoU <b>{cell(metrics.mean_iou)} %</b>, pixel accuracy {cell(metrics.pixel_accuracy)} %, "
         f"mean class accuracy {cell(metrics.mean_class_accuracy)} %</p>",
-        f"<p>{len(evaluation.images)} images, {int(metrics.pixels.sum()):,} pixels counted.</p>",
+        f"<p>{len(evaluation.images)} images, {int(metrics.pixels.sum()):,} pixels counted. "
+        f"{escape(scope(evaluation))}</p>",
         *(f"<p class=note>{escape(note)}.</p>" for note in notes(evaluation)),
         "<h2>Classes</h2>",
         _class_table(evaluation),

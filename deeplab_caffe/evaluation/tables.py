@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from html import escape
 from typing import Any
 
@@ -31,6 +32,8 @@ def text_report(evaluation: Evaluation) -> str:
         rule,
         f"Average accuracy: {metrics.mean_iou:6.3f}%",
     ]
+    if evaluation.only:
+        lines.append(scope(evaluation))
     curve = evaluation.curve()
     if curve:
         lines += ["", "Trimap   pixel accuracy   mean class accuracy   mean IoU"]
@@ -39,6 +42,12 @@ def text_report(evaluation: Evaluation) -> str:
             for width, one in curve.items()
         ]
     return "\n".join(lines)
+
+
+def scope(evaluation: Evaluation) -> str:
+    """Return the sentence that says which classes the means are over; empty where it is all."""
+    only = evaluation.only
+    return f"The means are over {len(only)} classes: {_names(evaluation, only)}." if only else ""
 
 
 def notes(evaluation: Evaluation) -> list[str]:
@@ -59,7 +68,7 @@ def notes(evaluation: Evaluation) -> list[str]:
             f"the only true class is {evaluation.classes.names[true[0]]}: are the labels masks of 0 and 255? 255 does "
             "not count: save them as 0 and 1"
         )
-    absent = evaluation.metrics.absent
+    absent = [label for label in evaluation.metrics.absent if not evaluation.only or label in evaluation.only]
     if absent:
         treatment = {
             "original": "they count 0 % in the means (MyVOCevalseg.m)",
@@ -68,8 +77,7 @@ def notes(evaluation: Evaluation) -> list[str]:
             "nan": "they make the mean IoU NaN",
             "one": "they count 100 % in the mean IoU",
         }[evaluation.rule]
-        names = ", ".join(evaluation.classes.names[label] for label in absent)
-        found.append(f"neither true nor predicted: {names}; {treatment}")
+        found.append(f"neither true nor predicted: {_names(evaluation, absent)}; {treatment}")
     return found
 
 
@@ -79,7 +87,8 @@ def markdown(evaluation: Evaluation, title: str = "Evaluation") -> str:
     lines = [
         f"# {escape_markdown(title)}",
         "",
-        f"{len(evaluation.images)} images, {int(metrics.pixels.sum()):,} pixels counted, all numbers in per cent.",
+        f"{len(evaluation.images)} images, {int(metrics.pixels.sum()):,} pixels counted, all numbers in per cent. "
+        f"{escape_markdown(scope(evaluation))}".rstrip(),
         "",
         "| mean IoU | pixel accuracy | mean class accuracy |",
         "| ---: | ---: | ---: |",
@@ -114,6 +123,7 @@ def as_json(evaluation: Evaluation) -> dict[str, Any]:
     content: dict[str, Any] = {
         "unit": "per cent",
         "absent_classes": evaluation.rule,
+        **({"means_over": [evaluation.classes.names[label] for label in evaluation.only]} if evaluation.only else {}),
         "images": len(evaluation.images),
         "missing": list(evaluation.missing),
         **_numbers(metrics),
@@ -153,6 +163,10 @@ def escape_markdown(text: str) -> str:
     plain = escape(re.sub(r"[\s\x00-\x1f\x7f-\x9f]+", " ", text).strip(), quote=False)
     # Inside a word an underscore means nothing.
     return re.sub(r"([\\`*\[\]|#~]|\b_|_\b)", r"\\\1", plain)
+
+
+def _names(evaluation: Evaluation, labels: Sequence[int]) -> str:
+    return ", ".join(evaluation.classes.names[label] for label in labels)
 
 
 def _class_lines(names: tuple[str, ...], values: np.ndarray) -> list[str]:

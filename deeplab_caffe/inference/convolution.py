@@ -32,6 +32,9 @@ _TENSOR_CORE_CHANNELS = 8
 # With fewer, most of what an implicit GEMM multiplies is padding.
 _LEAST_CHANNELS_OF_A_TILE = 32
 _FIRST_WITH_BFLOAT16 = (8, 0)
+# For a larger hole cuDNN's fused convolution is not taken untimed: LargeFOV's fc6 (hole 12, bfloat16, batch 1) took
+# 22.4 ms on an H100 and torch's own 0.07; conv5_1, hole 2, 0.019 and 0.026 (benchmarks/results/fps_cuda.json).
+_LARGEST_FUSED_HOLE = 2
 
 
 @dataclass(frozen=True)
@@ -265,9 +268,16 @@ def algorithms(spec: ConvSpec, shape: Sequence[int]) -> dict[str, Callable[[], R
         spec: the convolution.
         shape: of the input it will mostly see.
     """
+    found = _of_any_sum(spec, shape)
+    if spec.weight.is_cuda and spec.dilated and max(spec.dilation) > _LARGEST_FUSED_HOLE:
+        return {"direct": found["direct"]} | found
+    return found
+
+
+def _of_any_sum(spec: ConvSpec, shape: Sequence[int]) -> dict[str, Callable[[], Run]]:
     found: dict[str, Callable[[], Run]]
     if spec.ceiling < math.inf:
-        uncapped = algorithms(replace(spec, ceiling=math.inf), shape)
+        uncapped = _of_any_sum(replace(spec, ceiling=math.inf), shape)
         found = {name: partial(capped, make, spec.ceiling) for name, make in uncapped.items()}
         if not spec.adds and "onednn_packed" in found:
             found["onednn_packed"] = lambda: onednn_packed(spec, shape)
@@ -310,7 +320,7 @@ def _algorithms(spec: ConvSpec, shape: Sequence[int]) -> dict[str, Callable[[], 
         found["sub_grids"] = lambda: on_sub_grids(spec, base)
     if spec.dilated and spec.groups == 1:
         height, width = spec.output_size(torch.empty(tuple(shape), device="meta"))
-        columns = shape[0] * height * width * spec.weight[0].numel() * spec.weight.element_size()
+        columns = shape[0] * height * width * math.prod(spec.weight.shape[1:]) * spec.weight.element_size()
         if columns <= _MOST_COLUMN_BYTES:
             found["im2col_product"] = lambda: im2col_product(spec)
     return found | _implicit_gemms(spec)

@@ -228,6 +228,15 @@ class Layer(nn.Module):
         tops: tuple[Tensor, ...] = activation(*self(*bottoms))
         return tops
 
+    def takes_affine(self, layer: Layer) -> bool:
+        """Return whether :meth:`forward_affine` takes along what this layer, which reads the top, computes."""
+        return False
+
+    def forward_affine(self, layer: Layer, *bottoms: Tensor) -> tuple[Tensor, ...]:
+        """Return what ``layer``, one that it :meth:`takes_affine` of, makes of the top, with gradients."""
+        tops: tuple[Tensor, ...] = layer(*self(*bottoms))
+        return tops
+
     @property
     def fact(self) -> Fact | None:
         """Return what it computes, for those who may compute it in another way; None: only the layer knows."""

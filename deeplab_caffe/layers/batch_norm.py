@@ -118,11 +118,28 @@ class BatchNorm(Layer):
         mean = self._along_channels(mean, x)
         return ((x.sub_(mean) if self.overwrites(x) else x - mean).div_(divisor),)
 
+    def takes_affine(self, layer: Layer) -> bool:
+        blobs = layer.named_blobs
+        return (
+            self.uses_batch
+            and isinstance(layer.fact, AffineFact)
+            and {"weight"} <= set(blobs) <= {"weight", "bias"}
+            and all(blob.shape == self.mean.shape for blob in blobs.values())
+        )
+
+    def forward_affine(self, layer: Layer, *bottoms: Tensor) -> tuple[Tensor, ...]:
+        x, blobs = bottoms[0], layer.named_blobs
+        watched = any((*one._forward_hooks, *one._forward_pre_hooks) for one in (self, layer))
+        one_dtype = x.dtype == blobs["weight"].dtype == self.mean.dtype  # the sums stay wide in a net of half precision
+        if watched or not one_dtype or x.numel() == x.shape[1]:
+            return super().forward_affine(layer, *bottoms)
+        return (self._by_batch(x, blobs["weight"], blobs.get("bias")),)
+
     @staticmethod
     def _along_channels(numbers: Tensor, x: Tensor) -> Tensor:
         return numbers.to(x.dtype).view(-1, *(1,) * (x.dim() - 2))
 
-    def _by_batch(self, x: Tensor) -> Tensor:
+    def _by_batch(self, x: Tensor, weight: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
         if x.numel() == x.shape[1]:
             # One number a channel is its own mean.
             self._store(x.detach().flatten().to(self.mean.dtype), torch.zeros_like(self.variance))
@@ -131,7 +148,7 @@ class BatchNorm(Layer):
         moments = torch.zeros_like(self.mean), torch.zeros_like(self.variance)
         # Past F.batch_norm, which wants eps to be positive.
         eps, cudnn = self.param.batch_norm_param.eps, torch.backends.cudnn.enabled
-        top = torch.batch_norm(x, None, None, *moments, True, 1.0, eps, cudnn)
+        top = torch.batch_norm(x, weight, bias, *moments, True, 1.0, eps, cudnn)
         self._store(*moments)
         return top
 

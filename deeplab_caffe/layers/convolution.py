@@ -15,6 +15,7 @@ from deeplab_caffe.layers.base import Layer, NetContext, ReceptiveWindow, Shape,
 from deeplab_caffe.layers.facts import ConvolutionFact, RectifierFact
 from deeplab_caffe.layers.geometry import Geometry, pair, place_geometry, read_geometry
 from deeplab_caffe.layers.onnx import OnnxGraph
+from deeplab_caffe.ops.depthwise import depthwise_conv2d
 from deeplab_caffe.ops.hole import conv2d
 from deeplab_caffe.ops.im2col import im2col
 from deeplab_caffe.ops.packed_conv import Geometry as PackedGeometry
@@ -146,7 +147,8 @@ class Convolution(BaseConvolution):
 
     Parameter blobs: weight (O, C / group, kh, kw), a kernel size for each spatial axis, and, with ``bias_term``, bias
     (O,). Output sizes round down. Over a plane, engine CAFFE is hole-im2col and GEMM, the original's arithmetic; CUDNN,
-    and DEFAULT, is torch's dilated convolution. Over one or three axes all of them are torch's.
+    and DEFAULT, is torch's dilated convolution, or on a CPU, for a kernel a channel, our own depthwise one. Over one or
+    three axes all of them are torch's.
     """
 
     TYPE = "Convolution"
@@ -181,7 +183,23 @@ class Convolution(BaseConvolution):
         weight, g = self.torch_geometry()
         if self.engine == "CAFFE" and g.axes == 2:
             return conv2d(x, weight, self.bias, pair(g.stride), pair(g.pad), pair(g.hole), self.groups)
+        if g.axes == 2 and self._is_for_depthwise(x, weight):
+            return depthwise_conv2d(x, weight, self.bias, pair(g.stride), pair(g.pad), pair(g.hole))
         return _CONVOLUTIONS[g.axes](x, weight, self.bias, g.stride, g.pad, g.hole, self.groups)
+
+    def _is_for_depthwise(self, x: Tensor, weight: Tensor) -> bool:
+        """Return whether our own depthwise convolution is faster than torch's (``benchmarks/depthwise.py``).
+
+        With a gradient it is by far; without one torch's is faster for channels-last memory.
+        """
+        if not 1 < self.groups == x.shape[1] == weight.shape[0] or x.device.type != "cpu":
+            return False
+        if x.dtype not in (torch.float32, torch.float64) or x.dtype != weight.dtype or x.numel() == 0:
+            return False
+        if torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu"):
+            return False
+        learns = torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)
+        return learns or x.is_contiguous()
 
     def packing(self, bottoms: Sequence[Tensor]) -> PackedConv2d | None:
         """Return what the bottoms are to go through with the weight packed; None: nothing of that kind."""

@@ -76,7 +76,8 @@ class Dropout(Layer):
         rank, world = self.context.shard
         drawn = rng.bernoulli(world * x.numel(), 1 - self.ratio)[rank * x.numel() : (rank + 1) * x.numel()]
         kept = torch.from_numpy(drawn).view(x.shape)
-        return (x * kept.to(x.device, x.dtype) * (1 / (1 - self.ratio)),)
+        # To a GPU as bytes: torch would widen them before it copies them.
+        return (x * kept.to(x.device).to(x.dtype) * (1 / (1 - self.ratio)),)
 
     @property
     def is_identity(self) -> bool:

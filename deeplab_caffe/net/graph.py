@@ -255,6 +255,13 @@ def with_affine(maker: Step, step: Step) -> Step | None:
     return replace(maker, affine=(*maker.affine, step.layer)) if fits else None
 
 
+def with_scale(maker: Step, step: Step) -> Step | None:
+    """Return the batch's normalisation that takes factors and summands that are learned along, or None."""
+    bare = maker.activation is None and maker.addition is None and not maker.affine
+    fits = bare and len(step.reads) == 1 and maker.layer.takes_affine(step.layer)
+    return replace(maker, affine=(step.layer,)) if fits else None
+
+
 def with_addition(maker: Step, step: Step) -> Step | None:
     """Return a convolution that adds another blob to its top, or None."""
     bare = maker.activation is None and maker.addition is None
@@ -297,6 +304,11 @@ def fuse(graph: Graph, fusions: Sequence[Fusion], visible: Iterable[int] = ()) -
 def fuse_activations(graph: Graph, visible: Iterable[int] = ()) -> Graph:
     """Fuse activations alone into the layers before them; see :func:`fuse`."""
     return fuse(graph, (with_activation,), visible)
+
+
+def fuse_for_training(graph: Graph, visible: Iterable[int] = ()) -> Graph:
+    """Fuse what a layer's forward and backward pass can take along; see :func:`fuse`."""
+    return fuse(graph, (with_scale,), visible)
 
 
 def mark_inplace(graph: Graph) -> None:

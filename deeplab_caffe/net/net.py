@@ -17,7 +17,7 @@ from deeplab_caffe.data.sources.transform import IMAGENET_MEAN_BGR
 from deeplab_caffe.errors import DeepLabCaffeError, NetError
 from deeplab_caffe.layers import Layer, NetContext, Shape
 from deeplab_caffe.net.build import build_graph, input_shapes, with_lines
-from deeplab_caffe.net.graph import Step, fuse_activations
+from deeplab_caffe.net.graph import Step, fuse_activations, fuse_for_training
 from deeplab_caffe.net.sizes import checked_shapes
 from deeplab_caffe.net.weights import load_weights, save
 from deeplab_caffe.proto import caffe_pb2
@@ -175,6 +175,7 @@ class Net(nn.Module):
                 raise with_lines(error, proto.LayerLines(prototxt)) from error
         # Without gradients, layers apply the in-place activations behind them.
         self._fused = fuse_activations(self.graph, self.graph.blobs.values())
+        self._for_training = fuse_for_training(self.graph, self.graph.blobs.values())
         self.outputs = list(self.graph.outputs)
         self.by_name = {layer.name: layer for layer in self.layers}
         self._register_layers()
@@ -315,7 +316,7 @@ class Net(nn.Module):
             NetError: inputs are missing, unknown or do not fit, there is no such layer, or a layer fails on its data.
         """
         fuses = self.context.channels_last and self.context.packed and not torch.is_grad_enabled()
-        graph = self._fused if fuses else self.graph
+        graph = self._fused if fuses else self._for_training
         if before is not None:
             given = self._feed(args, inputs)
             part = graph.before(before) or self.graph.before(before)
@@ -382,9 +383,9 @@ class Net(nn.Module):
         return [values[name] for name in self.inputs]
 
     def run_layer(self, step: Step, bottoms: list[Tensor]) -> tuple[Tensor, ...]:
-        """Run a layer and its activation, with bottoms brought to the dtype, memory order and device that it works in.
+        """Run a layer and what is fused into it, with bottoms of the dtype, memory order and device that it works in.
 
-        A graph for it has no other fusions: ``lower(graph, outputs, (with_activation,))``.
+        A graph for it has one of two fusions: ``lower(graph, outputs, (with_activation,))``, or that for training.
 
         Raises:
             NetError: the bottoms do not fit the layer; other errors come with the layer's name.
@@ -397,6 +398,8 @@ class Net(nn.Module):
             bottoms = [self._cast(layer, x) for x in bottoms]
             for i in layer.stopped_bottoms if not self.param.force_backward else ():
                 bottoms[i] = bottoms[i].detach()
+            if step.affine:
+                return layer.forward_affine(step.affine[0], *bottoms)
             return layer(*bottoms) if step.activation is None else layer.forward_fused(step.activation, *bottoms)
         except DeepLabCaffeError:
             raise

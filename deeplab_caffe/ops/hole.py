@@ -8,7 +8,7 @@ from typing import Any
 from deeplab_caffe import _C
 from deeplab_caffe.arrays import Arrays, ArrayT, arrays_of
 from deeplab_caffe.ops.im2col import Sizes, col2im, im2col
-from deeplab_caffe.ops.operator import operator
+from deeplab_caffe.ops.operator import Operator, operator
 from deeplab_caffe.ops.sizes import Pair, check_blob, check_weight, conv_output_size, output_hw, pairs
 
 __all__ = ["col2im", "conv2d", "conv2d_backward", "conv_output_size", "im2col"]
@@ -64,7 +64,10 @@ def _check(xp: Arrays, x: Any, weight: Any, groups: int, **others: Any) -> None:
             )
 
 
-def _output(xp: Arrays, x: Any, weight: Any, bias: Any, stride: Sizes, pad: Sizes, dilation: Sizes, groups: int) -> Any:
+def output_of(
+    xp: Arrays, x: Any, weight: Any, bias: Any, stride: Sizes, pad: Sizes, dilation: Sizes, groups: int
+) -> Any:
+    """Check a convolution's arguments and return an array for its result."""
     _check(xp, x, weight, groups, bias=bias)
     if bias is not None and tuple(bias.shape) != (weight.shape[0],):
         raise ValueError(f"convolution: expected {weight.shape[0]} biases, got shape {tuple(bias.shape)}")
@@ -75,7 +78,7 @@ def _output(xp: Arrays, x: Any, weight: Any, bias: Any, stride: Sizes, pad: Size
 @operator(
     "conv2d(Tensor x, Tensor weight, Tensor? bias, SymInt[] stride, SymInt[] pad, SymInt[] dilation, SymInt groups)"
     " -> Tensor",
-    result=_output,
+    result=output_of,
 )
 def _conv2d(xp: Arrays, output: Any, x: Any, weight: Any, bias: Any, *arguments: Any) -> None:
     *geometry, groups = arguments
@@ -86,7 +89,8 @@ def _conv2d(xp: Arrays, output: Any, x: Any, weight: Any, bias: Any, *arguments:
         output += bias.reshape(-1, 1, 1)
 
 
-def _gradients(xp: Arrays, grad: Any, x: Any, weight: Any, *arguments: Any) -> tuple[Any, Any]:
+def gradients_of(xp: Arrays, grad: Any, x: Any, weight: Any, *arguments: Any) -> tuple[Any, Any]:
+    """Check the arguments and return arrays for the gradients of x and weight; empty ones where not wanted."""
     *geometry, groups, wanted = arguments
     _check(xp, x, weight, groups, grad=grad)
     expected = (x.shape[0], weight.shape[0], *output_hw(x.shape, weight.shape[2:], *geometry))
@@ -101,7 +105,7 @@ def _gradients(xp: Arrays, grad: Any, x: Any, weight: Any, *arguments: Any) -> t
 @operator(
     "conv2d_backward(Tensor grad, Tensor x, Tensor weight, SymInt[] stride, SymInt[] pad, SymInt[] dilation,"
     " SymInt groups, bool[] wanted) -> (Tensor, Tensor)",
-    result=_gradients,
+    result=gradients_of,
 )
 def _conv2d_backward(xp: Arrays, gradients: tuple[Any, Any], grad: Any, x: Any, weight: Any, *arguments: Any) -> None:
     """Give the gradients of x and weight; an empty array for one that is not wanted."""
@@ -119,45 +123,47 @@ def _conv2d_backward(xp: Arrays, gradients: tuple[Any, Any], grad: Any, x: Any, 
             images.add_to_image(image_grad, grad_x[n : n + 1])
 
 
-def _save_conv2d(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    x, weight, _, *ctx.geometry = inputs
-    ctx.save_for_backward(x, weight)
+def differentiate(forward: Operator, backward: Operator) -> None:
+    """Give a convolution and its backward, of these arguments, their gradients: any number of times."""
+
+    def save(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        x, weight, _, *ctx.geometry = inputs
+        ctx.save_for_backward(x, weight)
+
+    def gradient(ctx: Any, grad: Any) -> tuple[Any, ...]:
+        wants_x, wants_weight, wants_bias = ctx.needs_input_grad[:3]
+        grad_x = grad_weight = None
+        if wants_x or wants_weight:
+            grad_x, grad_weight = backward(grad, *ctx.saved_tensors, *ctx.geometry, [wants_x, wants_weight])
+        return (
+            grad_x if wants_x else None,
+            grad_weight if wants_weight else None,
+            grad.sum((0, 2, 3)) if wants_bias else None,
+            *(None,) * 4,
+        )
+
+    def save_backward(ctx: Any, inputs: tuple[Any, ...], output: tuple[Any, ...]) -> None:
+        grad, x, weight, *ctx.geometry, ctx.wanted = inputs
+        ctx.save_for_backward(grad, x, weight)
+
+    def second_gradient(ctx: Any, grad_x: Any, grad_weight: Any) -> tuple[Any, ...]:
+        # A convolution is linear in x and weight, so they are convolutions and backwards.
+        grad, x, weight = ctx.saved_tensors
+        through_grad = through_x = through_weight = None
+        if ctx.wanted[0]:
+            through_grad = forward(grad_x, weight, None, *ctx.geometry)
+            through_weight = backward(grad, grad_x, weight, *ctx.geometry, [False, True])[1]
+        if ctx.wanted[1]:
+            from_weight = forward(x, grad_weight, None, *ctx.geometry)
+            through_grad = from_weight if through_grad is None else through_grad + from_weight
+            through_x = backward(grad, x, grad_weight, *ctx.geometry, [True, False])[0]
+        return through_grad, through_x, through_weight, *(None,) * 5
+
+    forward.differentiate(save, gradient)
+    backward.differentiate(save_backward, second_gradient)
 
 
-def _conv2d_gradient(ctx: Any, grad: Any) -> tuple[Any, ...]:
-    wants_x, wants_weight, wants_bias = ctx.needs_input_grad[:3]
-    grad_x = grad_weight = None
-    if wants_x or wants_weight:
-        grad_x, grad_weight = _conv2d_backward(grad, *ctx.saved_tensors, *ctx.geometry, [wants_x, wants_weight])
-    return (
-        grad_x if wants_x else None,
-        grad_weight if wants_weight else None,
-        grad.sum((0, 2, 3)) if wants_bias else None,
-        *(None,) * 4,
-    )
-
-
-def _save_conv2d_backward(ctx: Any, inputs: tuple[Any, ...], output: tuple[Any, ...]) -> None:
-    grad, x, weight, *ctx.geometry, ctx.wanted = inputs
-    ctx.save_for_backward(grad, x, weight)
-
-
-def _conv2d_backward_gradient(ctx: Any, grad_x: Any, grad_weight: Any) -> tuple[Any, ...]:
-    """Give the second gradients: a convolution is linear in x and weight, so they are convolutions and backwards."""
-    grad, x, weight = ctx.saved_tensors
-    through_grad = through_x = through_weight = None
-    if ctx.wanted[0]:
-        through_grad = _conv2d(grad_x, weight, None, *ctx.geometry)
-        through_weight = _conv2d_backward(grad, grad_x, weight, *ctx.geometry, [False, True])[1]
-    if ctx.wanted[1]:
-        from_weight = _conv2d(x, grad_weight, None, *ctx.geometry)
-        through_grad = from_weight if through_grad is None else through_grad + from_weight
-        through_x = _conv2d_backward(grad, x, grad_weight, *ctx.geometry, [True, False])[0]
-    return through_grad, through_x, through_weight, *(None,) * 5
-
-
-_conv2d.differentiate(_save_conv2d, _conv2d_gradient)
-_conv2d_backward.differentiate(_save_conv2d_backward, _conv2d_backward_gradient)
+differentiate(_conv2d, _conv2d_backward)
 
 
 def conv2d(

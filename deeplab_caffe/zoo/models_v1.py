@@ -11,6 +11,7 @@ _README = "README of the released code"
 _WEAK = "Papandreou et al., ICCV 2015"
 
 _JHU = "http://www.cs.jhu.edu/~alanlab/ccvl"
+_VGG = "https://www.robots.ox.ac.uk/~vgg/software/very_deep"
 _UCLA = "http://ccvl.stat.ucla.edu/ccvl"
 _PAGE = "http://liangchiehchen.com/projects"
 
@@ -219,6 +220,16 @@ V1_MODELS: tuple[Model, ...] = (
 )
 
 V1_INIT_WEIGHTS: tuple[Model, ...] = (
+    Model(
+        name="vgg16",
+        title="VGG-16, its authors' caffemodel",
+        network=None,
+        trained_on="ImageNet",
+        parameters=138_357_544,
+        file=RemoteFile("VGG_ILSVRC_16_layers.caffemodel", (f"{_VGG}/caffe/VGG_ILSVRC_16_layers.caffemodel",)),
+        pages=(f"{_VGG}/",),
+        notes=("`convert` with `--init-for` makes a network's initial model of it: docs/start.md.",),
+    ),
     Model(
         name="vgg16_20M",
         title="VGG-16, fc6 and fc7 with 1024 filters",

@@ -33,6 +33,7 @@ LATER_NETWORKS = (
     "deeplab_v3_resnet50",
     "deeplab_v3_resnet101",
     "deeplab_v3_lite0",
+    "deeplab_v3_lite0_os8",
 )
 
 # Name: the network whose files it takes where it has none of its own. Recipes have their own train.prototxt; the others

@@ -118,3 +118,11 @@ def test_masks_of_0_and_255(run, folder: Path) -> None:
     outcome = run(*words(folder))
     assert outcome.status == 0, outcome.err
     assert "the only true class is road: are the labels masks of 0 and 255?" in outcome.err
+
+
+def test_means_over_chosen_classes(run, folder: Path) -> None:
+    outcome = run(*words(folder, "--only", "car, road", "--json", folder / "x.json"))
+    assert outcome.status == 0, outcome.err
+    assert "The means are over 2 classes: car, road." in outcome.out
+    assert json.loads((folder / "x.json").read_text())["means_over"] == ["car", "road"]
+    assert "got dog" in run(*words(folder, "--only", "dog")).error_line()

@@ -385,7 +385,6 @@ def test_the_command_line(run, tmp_path: Path) -> None:
     for words, message in (
         ((), "give either --model or --init-for"),
         (("--init-for", "deeplab", "--unit-outputs", "conv5_3"), "--unit-outputs and --images go together"),
-        (("--init-for", "deeplab", "--dtype", "float16"), "--dtype goes with --model"),
         (("--model", "x.prototxt"), "Missing option '--out'"),
     ):
         assert message in run("convert", state, *words).err

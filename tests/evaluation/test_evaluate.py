@@ -12,6 +12,7 @@ from deeplab_caffe.evaluation import Classes, ImagePair, detect_kind, evaluate, 
 from deeplab_caffe.evaluation.plot import draw_evaluation
 from deeplab_caffe.evaluation.report import html_report
 from deeplab_caffe.evaluation.save import save_pngs
+from deeplab_caffe.evaluation.tables import as_json, markdown, notes, text_report
 from deeplab_caffe.viz import VOC_COLORMAP
 
 CLASSES = Classes(("back <ground>", "car", "dog"), VOC_COLORMAP)
@@ -179,3 +180,36 @@ def test_cityscapes_label_ids(tmp_path: Path) -> None:
     Image.fromarray(np.full((2, 3), 29, np.uint8)).save(tmp_path / "a_result.png")
     with pytest.raises(DataError, match=r"a_result\.png: unexpected prediction 255: expected 0 to 18"):
         evaluate([ImagePair("a", tmp_path / "a_result.png", tmp_path / "a.png")], classes, "png")
+
+
+def test_means_over_chosen_classes(folders: Path) -> None:
+    pairs, _ = pairs_of(folders)
+    whole = evaluate(pairs, CLASSES, "png", widths=[1])
+    found = evaluate(pairs, CLASSES, "png", widths=[1], only=["dog", "car"])
+    assert found.metrics.mean_iou == (0 + 40) / 2
+    assert found.metrics.mean_class_accuracy == (0 + 100 * 2 / 3) / 2
+    # All classes are still counted: only the means change.
+    assert found.metrics.pixel_accuracy == whole.metrics.pixel_accuracy
+    assert found.metrics.iou.tolist() == whole.metrics.iou.tolist()
+    assert found.curve()[1].mean_iou == (0 + 25) / 2
+    # Image a has no dog: the one that was found there lies in the void.
+    assert [image.mean_iou for image in found.images] == [50, 0]
+    assert "The means are over 2 classes: dog, car." in text_report(found)
+    assert "in per cent. The means are over 2 classes: dog, car.\n" in markdown(found)
+    assert "The means are over 2 classes: dog, car." in html_report(found, pairs, "png")
+    assert as_json(found)["means_over"] == ["dog", "car"]
+    assert "means_over" not in as_json(whole)
+
+
+def test_only_absent_classes_of_the_means_are_warned_of(folders: Path) -> None:
+    classes = Classes((*CLASSES.names, "boat"), VOC_COLORMAP)
+    pairs, _ = pairs_of(folders)
+    assert any("boat" in note for note in notes(evaluate(pairs, classes, "png")))
+    assert not any("boat" in note for note in notes(evaluate(pairs, classes, "png", only=["car"])))
+
+
+@pytest.mark.parametrize("only", [["cat"], ["car", "car"], [""]])
+def test_means_over_what_is_no_class(folders: Path, only: list[str]) -> None:
+    pairs, _ = pairs_of(folders)
+    with pytest.raises(EvaluationError, match=r"expected each once of back <ground>, car, dog, got"):
+        evaluate(pairs, CLASSES, "png", only=only)

@@ -7,7 +7,10 @@ import pytest
 from deeplab_caffe import proto
 from deeplab_caffe.proto.text.templates import fill_template
 
-FOLDER = Path(__file__).resolve().parents[2] / "examples" / "camvid" / "quarter"
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = ROOT / "examples" / "camvid" / "quarter"
+ANIMALS = ROOT / "examples" / "voc_animals"
+RELEASED = ROOT / "prototxt" / "deeplab_largefov"
 VALUES = {
     "EXP": "camvid",
     "NET_ID": "quarter",
@@ -27,7 +30,7 @@ def filled(kind: str) -> str:
 @pytest.mark.parametrize("kind", ["train", "test"])
 def test_camvids_templates_are_the_examples_network(kind: str) -> None:
     net = proto.parse_net(filled(kind))
-    example = proto.read_net(FOLDER.parent / f"{kind}.prototxt", {"DATA_ROOT": "/data", "SET": "val"})
+    example = proto.read_net(FOLDER / "alone" / f"{kind}.prototxt", {"DATA_ROOT": "/data", "SET": "val"})
     learned = [[layer for layer in one.layer if layer.HasField("convolution_param")] for one in (net, example)]
     assert len(learned[0]) == 16
     assert learned[0] == learned[1]
@@ -39,3 +42,28 @@ def test_camvids_solver_writes_where_the_flow_looks() -> None:
     assert solver.snapshot_prefix == "camvid/model/quarter/train"
     names = [layer.name for layer in proto.parse_net(filled("test")).layer]
     assert names[-1] == "fc8_mat"
+
+
+def test_the_animals_network_is_the_released_one_without_its_crf() -> None:
+    assert (ANIMALS / "largefov" / "train.prototxt").read_text() == (RELEASED / "train.prototxt").read_text()
+    values = VALUES | {"EXP": "voc12", "NUM_LABELS": "21"}
+    paths = [folder / "test.prototxt" for folder in (ANIMALS / "largefov", RELEASED)]
+    ours, released = (proto.parse_net(fill_template(path.read_text(), values, path)).layer for path in paths)
+    assert list(ours) == [layer for layer in released if layer.name not in ("crf", "crf_mat")]
+
+
+@pytest.mark.parametrize("name", ["largefov", "lite0"])
+def test_the_animals_solvers_write_where_the_flow_looks(name: str) -> None:
+    path = ANIMALS / name / "solver.prototxt"
+    solver = proto.parse_solver(fill_template(path.read_text(), VALUES | {"EXP": "voc12", "NET_ID": name}, path))
+    assert solver.train_net == f"voc12/config/{name}/train_train.prototxt"
+    assert solver.snapshot_prefix == f"voc12/model/{name}/train"
+
+
+def test_the_animals_lists_hold_no_picture_twice() -> None:
+    search, part, reported = (
+        (ANIMALS / f"{name}.txt").read_text().splitlines() for name in ("search", "search_quarter", "val_eighth")
+    )
+    assert (len(set(search)), len(part), len(set(reported))) == (100, 25, 56)
+    assert part == search[::4]
+    assert not set(search) & set(reported)

@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from deeplab_caffe.inference import sub_grids
 from deeplab_caffe.inference.convolution import (
@@ -153,3 +154,14 @@ def test_every_way_stops_at_the_ceiling(geometry: tuple) -> None:
     other = torch.full_like(plain, 2.0, memory_format=torch.channels_last)
     for name, make in algorithms(replace(s, adds=True), x.shape).items():
         assert error(make()(x, other.clone(), True), (plain + 2).clamp(0, 6)) < 1e-5, name
+
+
+@pytest.mark.parametrize(("hole", "first"), [(1, "cudnn_fused"), (2, "cudnn_fused"), (12, "direct")])
+@pytest.mark.parametrize("ceiling", [float("inf"), 6])
+def test_the_default_of_a_large_hole_on_a_gpu_is_torchs_own(hole: int, first: str, ceiling: float) -> None:
+    with FakeTensorMode():
+        weight = torch.empty(1024, 512, 3, 3, device="cuda")
+    s = ConvSpec(weight, None, (1, 1), (hole, hole), (hole, hole), 1, relu=True, ceiling=ceiling)
+    for adds, name in ((False, first), (True, first.replace("fused", "added"))):
+        found = list(algorithms(replace(s, adds=adds), (1, 512, 41, 41)))
+        assert found[0] == name

@@ -83,6 +83,23 @@ def test_clip_by_hand() -> None:
     assert values("Clip", "clip_param { min: 2 max: 2 }") == [2] * 4
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    ("low", "high"), [(0, 6), (-1, 6), (0.1, 0.3), (-3.4028234663852886e38, 3.4028234663852886e38)]
+)
+def test_clip_has_the_slopes_of_torchs_clamp(dtype: torch.dtype, low: float, high: float) -> None:
+    """The bounds themselves, as the dtype has them, and the numbers beside them too."""
+    bounds = torch.tensor([low, high], dtype=dtype)
+    beside = [torch.nextafter(bounds, torch.tensor(way, dtype=dtype)) for way in (-math.inf, math.inf)]
+    x = torch.cat([bounds, *beside, torch.tensor([0.0, -0.0, 1e-45, -1e-45, 1, 9, -9], dtype=dtype)]).requires_grad_()
+    layer = make("Clip", f"clip_param {{ min: {low} max: {high} }}", [(1, len(x))])
+    low, high = layer.param.clip_param.min, layer.param.clip_param.max
+    (y,), expected = layer(x), x.clamp(low, high)
+    assert torch.equal(y, expected)
+    grad = torch.arange(1.0, len(x) + 1, dtype=dtype)
+    assert torch.equal(*(torch.autograd.grad(each, x, grad)[0] for each in (y, expected)))
+
+
 def test_clip_needs_bounds() -> None:
     with pytest.raises(NetError, match="layer 'l': min must not be above max, got 2 and 1"):
         make("Clip", "clip_param { min: 2 max: 1 }")

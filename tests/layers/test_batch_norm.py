@@ -168,3 +168,56 @@ def test_memory_is_reused_in_place() -> None:
     found: Tensor = layer(x)[0]
     assert found.data_ptr() == x.data_ptr()
     assert np.array_equal(found, expected)
+
+
+SCALED = """input: "x" input_shape { dim: 3 dim: 4 dim: 5 dim: 6 }
+layer { name: "c" type: "Convolution" bottom: "x" top: "c" param { lr_mult: 1 }
+  convolution_param { num_output: 6 kernel_size: 3 weight_filler { type: "gaussian" std: 0.3 } } }
+layer { name: "bn" type: "BatchNorm" bottom: "c" top: "c" }
+layer { name: "s" type: "Scale" bottom: "c" top: "c"
+  scale_param { filler { type: "gaussian" std: 1 } %s } }
+layer { name: "r" type: "ReLU" bottom: "c" top: "c" }"""
+
+
+def both_ways(net: dc.Net, x: Tensor) -> list[Tensor]:
+    net.zero_grad()
+    y = net(x)
+    (y * noise(*y.shape, seed=5)).sum().backward()
+    return [y.detach(), *(p.grad for p in net.parameters() if p.grad is not None), *net.by_name["bn"].parameters()]
+
+
+@pytest.mark.parametrize("bias", ["", 'bias_term: true bias_filler { type: "gaussian" std: 1 }'])
+def test_it_takes_a_scale_along(bias: str) -> None:
+    """In one pass over memory, forward and backward; who listens to one of the two layers hears it."""
+    fused, plain = (dc.Net(parse_net(SCALED % bias), phase="TRAIN", seed=1) for _ in range(2))
+    heard: list[object] = []
+    plain.by_name["s"].register_forward_hook(lambda *given: heard.append(given))
+    x = noise(3, 4, 5, 6)
+    for a, b in zip(both_ways(fused, x), both_ways(plain, x), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
+    assert len(heard) == 1
+
+
+def test_what_it_does_not_take_along() -> None:
+    def taken(text: str, phase: str = "TRAIN") -> list[str]:
+        net = dc.Net(parse_net(text), phase=phase)
+        return [layer.name for step in net._for_training.steps for layer in step.affine]
+
+    plain = SCALED % ""
+    assert taken(plain) == ["s"]
+    assert taken(plain, "TEST") == []  # the stored statistics
+    assert taken(plain.replace("scale_param {", "scale_param { axis: 2 num_axes: 2")) == []
+    # The normalised blob is one of its own, which may be asked for.
+    assert (
+        taken(
+            plain.replace('"Scale" bottom: "c" top: "c"', '"Scale" bottom: "c" top: "d"').partition(
+                'layer { name: "r"'
+            )[0]
+        )
+        == []
+    )
+
+
+def test_nets_of_half_precision_take_the_scale_apart() -> None:
+    net = dc.Net(parse_net(SCALED % "bias_term: true"), phase="TRAIN", seed=1).to(torch.bfloat16)
+    assert all(each.isfinite().all() for each in both_ways(net, noise(3, 4, 5, 6).to(torch.bfloat16)))

@@ -55,6 +55,42 @@ def test_convolution_engines_agree(params: str, group: int) -> None:
         assert relative_error(a.numpy(), b.numpy()) < 1e-5
 
 
+@pytest.mark.parametrize("params", [params for params, _ in GEOMETRIES])
+def test_a_kernel_for_each_channel(params: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    x = noise(2, 4, 11, 13)
+    layer = conv(f"num_output: 4 group: 4 {params}", [tuple(x.shape)])
+    results = []
+    for theirs in (False, True):
+        if theirs:
+            monkeypatch.setattr(layer, "_is_for_depthwise", lambda *_: False)
+        inputs = x.clone().requires_grad_()
+        (y,) = layer(inputs)
+        results.append([y, *torch.autograd.grad((y * noise(*y.shape, seed=1)).sum(), [inputs, *layer.parameters()])])
+    for a, b in zip(*results, strict=True):
+        assert relative_error(a.detach().numpy(), b.detach().numpy()) < 1e-5
+
+
+def test_who_convolves_a_kernel_for_each_channel() -> None:
+    layer, x = conv("num_output: 4 group: 4 kernel_size: 3", [(1, 4, 5, 5)]), noise(1, 4, 5, 5)
+    channels_last = x.contiguous(memory_format=torch.channels_last)
+
+    def ours(x: torch.Tensor) -> bool:
+        return layer._is_for_depthwise(x, layer.weight)
+
+    assert ours(x)
+    assert ours(channels_last)
+    assert not ours(x.to(torch.bfloat16))
+    assert not ours(x.to("meta"))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert not ours(x)
+    with torch.no_grad():
+        assert ours(x)
+        assert not ours(channels_last)
+    for other in ("num_output: 8 group: 4 kernel_size: 3", "num_output: 4 group: 2 kernel_size: 3"):
+        layer = conv(other, [(1, 4, 5, 5)])
+        assert not ours(x)
+
+
 def test_convolution_engine_of_the_layer_and_of_the_net() -> None:
     shapes = [(1, 1, 3, 3)]
     assert conv("num_output: 1 kernel_size: 1", shapes).engine == "CUDNN"

@@ -8,30 +8,36 @@ from typing import Any
 from tools.networks.layers import IGNORE, data, dropout, params, relu, silence
 from tools.networks.text import Net, Word, folder, solvers
 
-NAME = "deeplab_v3_lite0"
+# Names by the output stride, and the side of a crop: sides are that many times k, plus 1.
+NAMES = {16: "deeplab_v3_lite0", 8: "deeplab_v3_lite0_os8"}
+CROPS = {16: 385, 8: 361}
+TESTED = 513
 # Lite0's images are RGB, minus 127, over 128; order and 128 are in stem's weights.
 MEAN = [127, 127, 127]
-CROP = 385
 SCALE_FACTORS = [0.5, 0.625, 0.75, 0.875, 1, 1.125, 1.25, 1.375, 1.5]
+# At stride 16. At stride 8 the layers look as far, at twice the rates, and have the same names.
 RATES = (6, 12, 18)
 WIDTH = 256
 NEW_RATE = 5
 # EfficientNet's stages: blocks, kernel, stride, expansion, channels. The last stride is dilation here.
 STAGES = ((1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80), (3, 5, 1, 6, 112), (4, 5, 2, 6, 192))
 LAST = (1, 3, 1, 6, 320)
-STRIDE = 16
 
-HEAD = f"""
-DeepLab v3 (Chen et al., 2017) on EfficientNet-Lite0: its stages at stride 16, the last two dilated, and atrous spatial
-pyramid pooling, with {WIDTH} channels, of depthwise 3x3 convolutions at rates 6, 12, 18 and of the whole image. The
-paper's network had ResNet-101 and plain convolutions. 3,715,157 parameters with 21 classes, BatchNorm's statistics not.
+HEAD = """
+DeepLab v3 (Chen et al., 2017) on EfficientNet-Lite0: scores at stride {stride}, dilation in place of what else Lite0
+has of it, and atrous spatial pyramid pooling, with {width} channels, of depthwise 3x3 convolutions at rates {rates} and
+of the whole image. The paper's network had ResNet-101 and plain convolutions. 3,715,157 parameters with 21 classes,
+BatchNorm's statistics not.
 """
 OURS = """
-Names are ours; all layers are those of BVLC's last Caffe but Interp. Images of sides 16 k + 1, BGR minus 127; at these
-sizes the paddings are those of TensorFlow's SAME, with which Lite0 was trained.
+Names are ours; all layers are those of BVLC's last Caffe but Interp. Images of sides {stride} k + 1, BGR minus 127; at
+these sizes the paddings are those of TensorFlow's SAME, with which Lite0 was trained.
+"""
+OTHER = """
+Layers and shapes of parameters are those of {other}: weights of one are weights of the other.
 """
 TRAIN = """
-Start: `deeplab-caffe convert` makes it of Lite0's weights, with `--init-for deeplab_v3_lite0`. BatchNorm has the
+Start: `deeplab-caffe convert` makes it of Lite0's weights, with `--init-for {name}`. BatchNorm has the
 statistics of the batch; the head learns five times as fast.
 """
 VARIABLES = {
@@ -58,10 +64,12 @@ class Lite0:
 
     Args:
         net: the net.
+        stride: of the scores.
     """
 
-    def __init__(self, net: Net) -> None:
+    def __init__(self, net: Net, stride: int) -> None:
         self.net = net
+        self.stride = stride
         # How fast the layers that follow learn.
         self.rate = 1
 
@@ -114,7 +122,7 @@ class Lite0:
         for count, kernel, stride, expansion, out in stages:
             for i in range(count):
                 now, after = (stride if i == 0 else 1), dilation
-                if now > 1 and total == STRIDE:
+                if now > 1 and total == self.stride:
                     # What the stride would have left out: the blocks after this one look twice as far.
                     now, after = 1, dilation * 2
                 width = channels * expansion
@@ -132,7 +140,8 @@ class Lite0:
         branches = [self.part("aspp_1", bottom, "relu", num_output=WIDTH)]
         for rate in RATES:
             name = f"aspp_{rate}"
-            blob = self.part(f"{name}_depthwise", bottom, "relu", 3, channels, num_output=channels, dilation=rate)
+            fields = {"num_output": channels, "dilation": rate * 16 // self.stride}
+            blob = self.part(f"{name}_depthwise", bottom, "relu", 3, channels, **fields)
             branches.append(self.part(f"{name}_project", blob, "relu", num_output=WIDTH))
         pool = net.layer("Pooling", "image_pool", bottom, pooling_param={"pool": Word("AVE"), "global_pooling": True})
         pool = self.part("aspp_pool", pool, "relu", num_output=WIDTH)
@@ -141,15 +150,15 @@ class Lite0:
         return self.part("aspp_project", blob, "relu", num_output=WIDTH)
 
 
-def network(net: Net) -> None:
+def network(net: Net, stride: int) -> None:
     """Write the net."""
     if net.kind == "deploy":
-        shape = {"shape": {"dim": [1, 3, 513, 513]}}
+        shape = {"shape": {"dim": [1, 3, TESTED, TESTED]}}
         image = net.layer("Input", "data", (), input_param=shape, transform_param={"mean_value": MEAN})
     else:
-        crop, batch = (CROP, 16) if net.training else (513, 1)
+        crop, batch = (CROPS[stride], 16) if net.training else (TESTED, 1)
         image = data(net, crop=crop, batch=batch, data_dim=False, scale_factors=SCALE_FACTORS, mean=MEAN)
-    lite0 = Lite0(net)
+    lite0 = Lite0(net, stride)
     blob = lite0.aspp(lite0.trunk(image))
     dropout(net, "aspp_drop", blob, 0.1)
     fields: dict[str, Any] = {"num_output": net.num_labels, "kernel_size": 1}
@@ -158,7 +167,7 @@ def network(net: Net) -> None:
         fields |= {"weight_filler": {"type": "gaussian", "std": 0.01}}
         rates = {"param": params((NEW_RATE, 2 * NEW_RATE))}
     blob = net.layer("Convolution", f"fc1_{net.exp}", blob, **rates, convolution_param=fields)
-    pixels = net.layer("Interp", "fc1_interp", blob, interp_param={"zoom_factor": STRIDE})
+    pixels = net.layer("Interp", "fc1_interp", blob, interp_param={"zoom_factor": stride})
     if net.training:
         net.layer("SoftmaxWithLoss", "loss", (pixels, "label"), "loss", loss_param=IGNORE)
     if net.kind != "deploy":
@@ -169,9 +178,19 @@ def network(net: Net) -> None:
 
 def files() -> dict[str, str]:
     """Return the texts by path."""
-    own = solvers("DeepLab v3 on EfficientNet-Lite0", "values of ours", **SOLVER)
-    for kind, variables in VARIABLES.items():
-        net = Net(kind, NAME, HEAD, OURS, TRAIN if kind == "train" else "", variables)
-        network(net)
-        own[kind] = str(net)
-    return folder(NAME, own)
+    texts: dict[str, str] = {}
+    for stride, name in NAMES.items():
+        own = solvers(f"DeepLab v3 on EfficientNet-Lite0, stride {stride},", "values of ours", **SOLVER)
+        said = {
+            "stride": stride,
+            "width": WIDTH,
+            "rates": ", ".join(str(rate * 16 // stride) for rate in RATES),
+            "other": NAMES[24 - stride],
+        }
+        heads = [text.format(**said) for text in (HEAD, OURS, OTHER)]
+        for kind, variables in VARIABLES.items():
+            net = Net(kind, name, *heads, TRAIN.format(name=name) if kind == "train" else "", variables)
+            network(net, stride)
+            own[kind] = str(net)
+        texts |= folder(name, own)
+    return texts

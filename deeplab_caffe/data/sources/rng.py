@@ -6,11 +6,14 @@ The words are numpy's; the distributions are own code, because no library promis
 from __future__ import annotations
 
 import secrets
+from bisect import bisect_right
 from typing import Any
 
 import numpy as np
 
 _WORD = 2**32
+# Words of a long row of draws that are there at a time: they stay in the cache.
+_AT_ONCE = 1 << 16
 
 
 class CaffeRNG:
@@ -66,8 +69,14 @@ class CaffeRNG:
 
     def bernoulli(self, count: int, p: float) -> np.ndarray:
         """Draw ``count`` times, True with probability ``p``, a word each: ``boost::bernoulli_distribution<float>``."""
-        words = np.asarray(self._bits.random_raw(count)).astype(np.float32)
-        return words <= np.float32(p) * np.float32(_WORD - 1)
+        # The largest word whose float is small enough: so no word need become a float.
+        most = bisect_right(range(_WORD), np.float32(p) * np.float32(_WORD - 1), key=np.float32) - 1
+        source = np.random.Generator(self._bits)
+        drawn = np.empty(count, bool)
+        for begin in range(0, count, _AT_ONCE):
+            part = drawn[begin : begin + _AT_ONCE]
+            np.less_equal(source.integers(0, _WORD, part.size, dtype=np.uint32), np.uint32(most), out=part)
+        return drawn
 
     def shuffle(self, values: np.ndarray) -> None:
         """Shuffle in place as Caffe's ``shuffle``: Fisher and Yates' way, from the end (include/caffe/util/rng.hpp)."""

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from deeplab_caffe.data import CaffeRNG
+from deeplab_caffe.data.sources.rng import _AT_ONCE
 
 
 def test_words_are_those_the_c_plus_plus_standard_names() -> None:
@@ -103,3 +104,12 @@ def test_bernoulli_takes_a_word_each() -> None:
     assert rng.word() == CaffeRNG(5489).words(5)[4]
     assert rng.bernoulli(1000, 1).all()
     assert not rng.bernoulli(1000, 0).any()
+
+
+@pytest.mark.parametrize("p", [0.5, 0.1, 0.825, 1 / 3, 1e-9, 1 - 1e-7])
+def test_bernoulli_compares_floats(p: float) -> None:
+    count = _AT_ONCE + 1000
+    words = np.array(CaffeRNG(3).words(count), np.float32)
+    rng = CaffeRNG(3)
+    np.testing.assert_array_equal(rng.bernoulli(count, p), words <= np.float32(p) * np.float32(2**32 - 1))
+    assert rng.word() == CaffeRNG(3).words(count + 1)[-1]

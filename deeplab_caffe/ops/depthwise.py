@@ -1,0 +1,121 @@
+"""Depthwise convolution on the CPU: each channel has a kernel of its own.
+
+torch's convolution has these by oneDNN, whose backward pass takes up to a thousand times what the arithmetic needs
+(``benchmarks/depthwise.py``).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from deeplab_caffe import _C
+from deeplab_caffe.arrays import Arrays, ArrayT, arrays_of
+from deeplab_caffe.ops.hole import differentiate, gradients_of, output_of
+from deeplab_caffe.ops.im2col import Sizes
+from deeplab_caffe.ops.operator import operator
+from deeplab_caffe.ops.sizes import Pair, pairs
+
+_GEOMETRY = "SymInt[] stride, SymInt[] pad, SymInt[] dilation, SymInt groups"
+
+
+def _check(xp: Arrays, x: Any, weight: Any, groups: int) -> None:
+    if xp.device != "cpu":
+        raise ValueError(f"depthwise_conv2d: expected x on cpu, got one on {xp.device}: use conv2d")
+    if not groups == x.shape[1] == weight.shape[0]:
+        raise ValueError(
+            f"depthwise_conv2d: expected a kernel for each channel, got {groups} groups, "
+            f"{x.shape[1]} input and {weight.shape[0]} output channels"
+        )
+
+
+@operator(f"depthwise_conv2d(Tensor x, Tensor weight, Tensor? bias, {_GEOMETRY}) -> Tensor", result=output_of)
+def _depthwise(
+    xp: Arrays,
+    output: Any,
+    x: Any,
+    weight: Any,
+    bias: Any,
+    stride: Sizes,
+    pad: Sizes,
+    dilation: Sizes,
+    groups: int,
+) -> None:
+    _check(xp, x, weight, groups)
+    summand = None if bias is None else xp.view(xp.contiguous(bias))
+    given = xp.view(xp.contiguous(x)), xp.view(xp.contiguous(weight)), summand, xp.view(output)
+    _C.depthwise_forward(*given, stride, pad, dilation)
+
+
+@operator(
+    f"depthwise_conv2d_backward(Tensor grad, Tensor x, Tensor weight, {_GEOMETRY}, bool[] wanted) -> (Tensor, Tensor)",
+    result=gradients_of,
+)
+def _depthwise_backward(xp: Arrays, gradients: tuple[Any, Any], grad: Any, x: Any, weight: Any, *rest: Any) -> None:
+    """Give the gradients of x and weight; an empty array for one that is not wanted."""
+    *geometry, groups, wanted = rest
+    _check(xp, x, weight, groups)
+    given = (xp.view(xp.contiguous(array)) for array in (grad, x, weight))
+    targets = (xp.view(target) if want else None for target, want in zip(gradients, wanted, strict=True))
+    arguments: tuple[Any, ...] = (*given, *targets, *geometry)
+    _C.depthwise_backward(*arguments)
+
+
+differentiate(_depthwise, _depthwise_backward)
+
+
+def depthwise_conv2d(
+    x: ArrayT,
+    weight: ArrayT,
+    bias: ArrayT | None = None,
+    stride: Pair = 1,
+    pad: Pair = 0,
+    dilation: Pair = 1,
+) -> ArrayT:
+    """Convolve each channel with a kernel of its own, on the CPU.
+
+    A sum begins with the bias and runs over the kernel's rows, then columns, as does a gradient of the input; that of a
+    weight adds up the images' in their order. So the bits vary neither from run to run nor with the number of threads.
+
+    Args:
+        x: (N, C, H, W) float32 or float64, any strides: torch's or NumPy's; copied unless contiguous.
+        weight: (C, 1, kernel_h, kernel_w).
+        bias: (C,), or None.
+        stride: one number, or (height, width); so the rest.
+        pad: zeros around the input.
+        dilation: pixels from tap to tap, v1's ``hole``.
+
+    Returns:
+        (N, C, OH, OW), contiguous; sizes as of ``conv2d``. torch differentiates it any number of times, and computes
+        the gradients alone that are needed.
+
+    Raises:
+        ValueError: shapes, dtypes or devices that do not fit together, an array that is not on the CPU, an argument out
+            of its range, a kernel that does not fit.
+    """
+    result: ArrayT = _depthwise(x, weight, bias, *pairs(stride=stride, pad=pad, dilation=dilation), x.shape[1])
+    return result
+
+
+def depthwise_conv2d_backward(
+    grad: ArrayT, x: ArrayT, weight: ArrayT, stride: Pair = 1, pad: Pair = 0, dilation: Pair = 1
+) -> tuple[ArrayT, ArrayT, ArrayT]:
+    """Return the gradients of :func:`depthwise_conv2d`.
+
+    Args:
+        grad: the gradient of its output, (N, C, OH, OW).
+        x: as for it; so the rest.
+        weight: (C, 1, kernel_h, kernel_w).
+        stride: one number, or (height, width).
+        pad: zeros around the input.
+        dilation: pixels from tap to tap.
+
+    Returns:
+        Those of x (N, C, H, W), weight (C, 1, kernel_h, kernel_w) and bias (C,).
+
+    Raises:
+        ValueError: as :func:`depthwise_conv2d`.
+    """
+    geometry = pairs(stride=stride, pad=pad, dilation=dilation)
+    grad_x, grad_weight = _depthwise_backward(grad, x, weight, *geometry, x.shape[1], [True, True])
+    with arrays_of(grad).scope():
+        return grad_x, grad_weight, grad.sum((0, 2, 3))  # type: ignore[attr-defined]  # every library's arrays
