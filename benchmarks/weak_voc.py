@@ -1,6 +1,6 @@
 """Learning from weak labels on pictures of VOC: image labels, boxes, few label maps, all label maps.
 
-    deeplab-caffe convert efficientnet_lite0.pth init.caffemodel --init-for deeplab_v3_lite0
+    deeplab-caffe convert efficientnet-lite0-57934424.pth --init-for deeplab_v3_lite0
     python benchmarks/weak_voc.py --data-root voc_animals --init init.caffemodel --work FOLDER
     python benchmarks/weak_voc.py --data-root voc_animals --init init.caffemodel --work FOLDER --choose
 
