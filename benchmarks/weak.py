@@ -19,7 +19,7 @@ import multiprocessing
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -209,11 +209,11 @@ def spread(values: list[float]) -> str:
     return f"{mean(values):.1f} ± {stdev(values):.1f}" if len(values) > 1 else f"{mean(values):.1f}"
 
 
-def claims(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The differences that must be positive, seed by seed."""
+def claims(runs: list[dict[str, Any]], pairs: Iterable[tuple[str, str]] = CLAIMS) -> list[dict[str, Any]]:
+    """The differences that must be positive, seed by seed; of each pair, the first is to beat the second."""
     by = {(run["method"], run["seed"]): run["mean_iou"] for run in runs}
     found = []
-    for better, worse in CLAIMS:
+    for better, worse in pairs:
         seeds = sorted(seed for method, seed in by if method == better and (worse, seed) in by)
         differences = [round(by[better, seed] - by[worse, seed], 2) for seed in seeds]
         if differences:
@@ -228,29 +228,29 @@ def claims(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return found
 
 
-def table(runs: list[dict[str, Any]], methods: list[Method]) -> str:
+def table(runs: list[dict[str, Any]], methods: list[Method], classes: Sequence[str] = CLASSES) -> str:
     """The runs as Markdown: mean and standard deviation over the seeds, in per cent."""
-    head = ["given", "trained by", "mean IoU", *CLASSES, "pixel accuracy"]
+    head = ["given", "trained by", "mean IoU", *classes, "pixel accuracy"]
     lines = [" | ".join(head), " | ".join([":---", ":---"] + ["---:"] * (len(head) - 2))]
     for method in methods:
         own = [run for run in runs if run["method"] == method.key]
         if own:
-            classes = [
+            shares = [
                 f"{mean(values):.1f}" if None not in values else "-"
-                for values in ([run["iou"][label] for run in own] for label in range(len(CLASSES)))
+                for values in ([run["iou"][label] for run in own] for label in range(len(classes)))
             ]
-            numbers = [spread([run["mean_iou"] for run in own]), *classes]
+            numbers = [spread([run["mean_iou"] for run in own]), *shares]
             accuracy = spread([run["pixel_accuracy"] for run in own])
             lines.append(" | ".join([method.given, method.name, *numbers, accuracy]))
     return "\n".join(f"| {line} |" for line in lines) + "\n"
 
 
-def candidates(keys: list[str]) -> list[Method]:
+def candidates(methods: Iterable[Method], choices: Mapping[str, list[dict[str, Any]]], keys: list[str]) -> list[Method]:
     """The methods with each of their parameters, named after them."""
     found = []
-    for method in METHODS:
+    for method in methods:
         if method.key in keys:
-            for change in CHOICES.get(method.key, [{}]):
+            for change in choices.get(method.key, [{}]):
                 said = " ".join(f"{value:g}" for pair in change.values() for value in pair)
                 found.append(
                     replace(method, key=f"{method.key} {said}".strip(), name=f"{method.name} {said}", **change)
@@ -293,7 +293,11 @@ def measure_all(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Makes the task and runs everything."""
     task = make_task(options.data_root, folder, options)
     print(json.dumps(task), flush=True)
-    methods = candidates(options.methods) if options.choose else [m for m in METHODS if m.key in options.methods]
+    methods = (
+        candidates(METHODS, CHOICES, options.methods)
+        if options.choose
+        else [m for m in METHODS if m.key in options.methods]
+    )
     seeds = [CHOOSING_SEED] if options.choose else options.seeds
     subset = "val" if options.choose else "test"
     work = partial(run_seed, methods=methods, folder=folder, subset=subset, options=options)
