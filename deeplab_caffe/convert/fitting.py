@@ -118,7 +118,7 @@ class Fitting:
         return taken
 
     def _take(self, layer: Layer, blobs: Mapping[str, Blob]) -> None:
-        if layer.TYPE == "BatchNorm":
+        if "variance" in layer.named_blobs:
             self._take_statistics(layer, blobs)
             return
         for role, held in layer.named_blobs.items():

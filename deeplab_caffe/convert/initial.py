@@ -16,8 +16,7 @@ from deeplab_caffe.convert.fitting import Fitting, blobs_of, keys_of, owners_of
 from deeplab_caffe.convert.sources import find_source, read_named
 from deeplab_caffe.convert.sums import with_sums
 from deeplab_caffe.errors import ConversionError
-from deeplab_caffe.layers import Layer
-from deeplab_caffe.layers.fillers import fill
+from deeplab_caffe.layers import Layer, fill
 from deeplab_caffe.net import Net
 from deeplab_caffe.net.tensors import blob_key, load_tensors, tensors_of
 from deeplab_caffe.net.weights import WEIGHT_SUFFIXES, WEIGHT_WRITERS, CaffeNet, save_weights

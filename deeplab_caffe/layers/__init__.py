@@ -59,6 +59,7 @@ from deeplab_caffe.layers.facts import (
     ResizeFact,
     SumFact,
 )
+from deeplab_caffe.layers.fillers import fill
 from deeplab_caffe.layers.onnx import OnnxGraph
 from deeplab_caffe.layers.user_code import BlobVec, UserLayer
 
@@ -98,6 +99,7 @@ __all__ = [
     "deconvolution",
     "domain_transform",
     "embed",
+    "fill",
     "infogain",
     "interp",
     "items",

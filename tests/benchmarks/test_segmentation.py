@@ -16,7 +16,7 @@ import segmentation
 def test_the_segmenter_is_timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(segmentation, "photos", lambda count: np.zeros((count, 20, 24, 3), np.uint8))
     words = ["--device", "cpu", "--repeats", "1", "--out", str(tmp_path / "found.json")]
-    segmentation.main([*words, "--model", str(segmentation.DEFAULT_MODEL.deploy), "--variables"])
+    segmentation.main([*words, "--model", str(segmentation.CAMVID_MODEL.deploy), "--variables"])
     found = json.loads((tmp_path / "found.json").read_text())
     (case,) = found["cases"]
     assert set(case["rows"]) == {"labels", "labels after the CRF"}

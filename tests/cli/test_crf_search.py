@@ -11,6 +11,7 @@ from PIL import Image
 
 from deeplab_caffe.crf import CRFParams, dense_crf
 from deeplab_caffe.data import load_label, read_labels_bin
+from deeplab_caffe.zoo import CAMVID_MODEL
 from tests.crf.scenes import scene, write_scenes
 
 NAMES = ("a", "b", "c", "d")
@@ -87,7 +88,8 @@ def test_segment_takes_the_file(run, photo: Path, tmp_path: Path) -> None:
         "strong": ("--crf", tmp_path / "strong.json"),
         "less": ("--crf", tmp_path / "strong.json", "--bi-w", "1"),
     }.items():
-        outcome = run("segment", photo, "--out", tmp_path / name, "--device", "cpu", *words)
+        words = ("--model", CAMVID_MODEL.name, "--device", "cpu", *words)
+        outcome = run("segment", photo, "--out", tmp_path / name, *words)
         assert outcome.status == 0, outcome.err
         labels[name] = load_label(tmp_path / name / "photo_labels.png")
     np.testing.assert_array_equal(labels["none"], labels["without"])
