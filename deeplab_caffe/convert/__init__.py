@@ -6,7 +6,7 @@ from os import PathLike
 from pathlib import Path
 
 from deeplab_caffe.convert.image_part import image_part
-from deeplab_caffe.convert.initial import InitialModel, initial_model, write_weights
+from deeplab_caffe.convert.initial import InitialModel, check_dtype, initial_model, write_weights
 from deeplab_caffe.convert.onnx import to_onnx
 from deeplab_caffe.convert.torchvision import is_torchvisions, to_caffe
 from deeplab_caffe.convert.unit_outputs import unit_outputs
@@ -64,8 +64,8 @@ def convert(
         raise ConversionError(
             f"{out}: cannot tell the format: expected {', '.join(FORMATS)}, got {to or Path(out).suffix!r}"
         )
-    if dtype != "float32" and chosen != "caffemodel":
-        raise ConversionError(f"{out}: dtype {dtype} is for caffemodels: as {chosen}, float32 is written")
+    # Before anything is read: nothing is written then.
+    check_dtype(out, chosen, dtype)
     tensors = read_tensors(source) if is_file(source) else None
     if tensors is None:
         net.copy_from(source, missing="error")

@@ -63,18 +63,27 @@ class InitialModel:
         return chosen
 
 
+def check_dtype(path: str | PathLike[str], chosen: str, dtype: str) -> None:
+    """Check that a format has a ``dtype``; halves are for caffemodels.
+
+    Raises:
+        ConversionError: it has float32 alone.
+    """
+    if dtype != "float32" and chosen != "caffemodel":
+        raise ConversionError(f"{path}: dtype {dtype} is for caffemodels: as {chosen}, float32 is written")
+
+
 def write_weights(net: CaffeNet, path: str | PathLike[str], chosen: str, dtype: str = "float32") -> None:
     """Write a net's weights in one of the formats of :data:`deeplab_caffe.net.weights.WEIGHT_WRITERS`.
 
     Raises:
-        ConversionError: the format has no other ``dtype`` than ``"float32"``.
+        ConversionError: as :func:`check_dtype`.
     """
+    check_dtype(path, chosen, dtype)
     if dtype == "float32":
         WEIGHT_WRITERS[chosen](net, path)
-    elif chosen == "caffemodel":
-        save_weights(net, path, dtype=dtype)
     else:
-        raise ConversionError(f"{path}: dtype {dtype} is for caffemodels: as {chosen}, float32 is written")
+        save_weights(net, path, dtype=dtype)
 
 
 class _Part:

@@ -66,10 +66,7 @@ def legend(
     if shares:
         if present is None:
             raise ValueError("shares are those of a label map: give it as present")
-        entries = [
-            _entry(names, colormap, area.label, percent(area.share))
-            for area in class_areas(present, names, ignore_label=ignore_label)
-        ]
+        entries = _with_shares(present, names, colormap, ignore_label)
     else:
         found = range(len(names)) if present is None else np.unique(present).tolist()
         entries = [_entry(names, colormap, label) for label in found if 0 <= label < len(names)]
@@ -98,10 +95,7 @@ def annotated(
     """
     height, width = picture.shape[:2]
     size = max(_SMALLEST_FONT, round((height * width) ** 0.5 / _ROWS))
-    entries = [
-        _entry(names, colormap, area.label, percent(area.share))
-        for area in class_areas(labels, names, ignore_label=ignore_label)
-    ]
+    entries = _with_shares(labels, names, colormap, ignore_label)
     if not entries:
         return picture.copy()
     if height > width:
@@ -116,6 +110,14 @@ def annotated(
     canvas[:height, :width] = picture
     canvas[height:] = below
     return canvas
+
+
+def _with_shares(
+    labels: np.ndarray, names: Sequence[str], colormap: np.ndarray, ignore_label: int | None
+) -> list[_Entry]:
+    """Return an entry for each class of a label map, the largest first."""
+    areas = class_areas(labels, names, ignore_label=ignore_label)
+    return [_entry(names, colormap, area.label, percent(area.share)) for area in areas]
 
 
 def _entry(names: Sequence[str], colormap: np.ndarray, label: int, share: str = "") -> _Entry:
