@@ -31,7 +31,6 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from deeplab_caffe.errors import DeepLabCaffeError
 from deeplab_caffe.proto import format_message, read_solver
 from deeplab_caffe.zoo import prototxt_path
 
@@ -61,10 +60,8 @@ class Job:
 
     def prototxt(self, kind: str) -> Path:
         """Return the network's prototxt of that kind."""
-        try:
-            return prototxt_path(self.network, kind)
-        except DeepLabCaffeError:
-            return Path(self.network) / f"{kind}.prototxt"
+        folder = Path(self.network)
+        return folder / f"{kind}.prototxt" if folder.is_dir() else prototxt_path(self.network, kind)
 
     def solver_text(self, updates: int, *, snapshot: bool) -> str:
         """Return its solver for that many updates, with a snapshot at the end or with none."""
@@ -136,6 +133,7 @@ def measured(jobs: list[Job], out: Path, device: str) -> dict[str, float]:
     found = {}
     for run in runs:
         run.end(signal.SIGKILL)
+    for run in runs:
         # The first ones begin with what CUDA loads.
         later = run.seconds()[3:]
         if not later:
