@@ -15,7 +15,7 @@ import click
 
 from deeplab_caffe._version import __version__
 from deeplab_caffe.cli.words import nearest, two_dashes
-from deeplab_caffe.errors import DeepLabCaffeError, one_line
+from deeplab_caffe.errors import DeepLabCaffeError, how_to_install, one_line
 
 # Verb: what --help says of it. Its command is the function of that name, with _ for -, in the module of that name.
 VERBS = {
@@ -108,7 +108,7 @@ def _lacking(error: ModuleNotFoundError) -> str:
     """Say which module is missing, and how to install it."""
     if error.name == f"{__package__.partition('.')[0]}._C":
         return "the package's extension is not built: pip install . in its folder builds it"
-    return f"{error.name} is not installed: pip install {error.name}"
+    return f"{error.name} is not installed: {how_to_install(str(error.name))}"
 
 
 def main(args: list[str] | None = None) -> None:
