@@ -116,11 +116,11 @@ class BuildExtension(build_ext):
         if sys.platform == "darwin":
             link += ["-undefined", "dynamic_lookup"]
         else:
-            link += ["-pthread", "-ldl", "-Wl,--exclude-libs,ALL"]
+            link += ["-pthread", "-ldl"]
         if SANITIZE:
             link.append(f"-fsanitize={SANITIZE}")
         if cuda_home:
-            link += [str(find_cudart(cuda_home)), "-ldl", "-lrt", "-lpthread"]
+            link += [str(find_cudart(cuda_home)), "-Wl,--exclude-libs,ALL", "-ldl", "-lrt", "-lpthread"]
         self._run(link)
 
     def _cuda_home(self) -> Path | None:
@@ -186,7 +186,7 @@ class BuildPython(build_py):
 
 
 def readme() -> str:
-    """Return README.md for an index page: links to files lead to Repository of [project.urls], or are text without it."""
+    """Return README.md for an index page: its links to files lead to [project.urls]' Repository, or are text."""
     repository = re.search(r'^Repository = "(.+)"', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     to_file = r"(!?)\[([^\]]+)\]\((?!https?:|#)([^)]+)\)"

@@ -76,7 +76,12 @@ class _Verbs(click.Group):
             formatter.write_dl([(name, VERBS[name]) for name in self.list_commands(ctx)])
 
 
-@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+_EXTRAS = "Extras (pip install 'deeplab-caffe[NAME]'): torch, convert, plot, tensorboard, hdf5, lmdb, leveldb, cupy."
+
+
+@click.group(
+    cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}, epilog=_EXTRAS
+)
 @click.version_option(__version__, prog_name="deeplab-caffe")
 def cli() -> None:
     """DeepLab from its own prototxt files and caffemodels, without Caffe."""
