@@ -83,7 +83,7 @@ docs: build
 	$(BIN)/python tools/requirements.py docs > $(VENV)/requirements-docs.txt
 	$(BIN)/python -m pip install --disable-pip-version-check -q -r $(VENV)/requirements-docs.txt -c constraints.txt
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build -q -d $(abspath $(SITE))
-	@echo "The site is in $(abspath $(SITE))/index.html"
+	@echo "The site is in $(abspath $(SITE))/index.html; for its search: $(BIN)/python -m http.server -d $(SITE)"
 
 clean:
 	rm -rf build dist out *.egg-info .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis $(BUILD_STAMP) deeplab_caffe/_C*.so

@@ -64,7 +64,7 @@ def _command_line() -> str:
     for verb in cli.list_commands(group):
         command = cli.get_command(group, verb)
         assert command is not None
-        context = click.Context(command, group, verb, max_content_width=100, terminal_width=100)
+        context = click.Context(command, group, verb, max_content_width=98, terminal_width=98)
         texts.append(f"## {verb}\n\n```text\n{command.get_help(context)}\n```\n")
     return "\n".join(texts)
 
@@ -86,13 +86,21 @@ def _notebooks() -> dict[str, str]:
     return pages
 
 
+def _placed(nav: Any) -> set[str]:
+    """Return the pages that a nav names, at any depth."""
+    parts = nav.values() if isinstance(nav, dict) else nav
+    return {nav} if isinstance(nav, str) else set().union(*map(_placed, parts))
+
+
 def on_config(config: Any) -> Any:
-    """Append the API's pages to the section "Reference", the notebooks to "How to", the repository's to the end."""
+    """Complete the nav: the API's pages, pages of ``docs/`` that it does not name, the notebooks, the repository's."""
     config.markdown_extensions.append(_doctest_extension())
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     config.repo_url = config.repo_url or project.get("urls", {}).get("Repository")
     sections = {name: pages for section in config.nav for name, pages in section.items()}
     sections["Reference"].append({"API": [{room: f"api/{room}.md"} for room in API]})
+    pages = sorted(path.name for path in (ROOT / "docs").glob("*.md"))
+    sections["How to"] += [page for page in pages if page not in _placed(config.nav)]
     sections["How to"].append({"Notebooks": list(_notebooks())})
     config.nav.append({"Project": [f"repository/{path}" for path in _copied() if path.endswith(".md")]})
     return config
