@@ -62,7 +62,8 @@ def convert(
 ) -> None:
     """Convert weights, SOURCE: a caffemodel (also in HDF5), or a safetensors or state_dict file that came from one.
 
-    Or torchvision's DeepLab v3, whose --model is prototxt/deeplab_v3_resnet101/deploy.prototxt (or 50).
+    Or torchvision's DeepLab v3, whose --model is prototxt/deeplab_v3_resnet101/deploy.prototxt (or 50), or
+    deeplab-pytorch's DeepLab v2: prototxt/deeplab_aspp_resnet101/deploy.prototxt.
 
     Weights stay the same bit for bit, but for --dtype float16. Their names become LAYER.weight and LAYER.bias. ONNX
     holds the network too.

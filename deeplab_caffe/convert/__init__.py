@@ -5,10 +5,10 @@ from __future__ import annotations
 from os import PathLike
 from pathlib import Path
 
+from deeplab_caffe.convert import deeplab_pytorch, torchvision
 from deeplab_caffe.convert.image_part import image_part
 from deeplab_caffe.convert.initial import InitialModel, check_dtype, initial_model, write_weights
 from deeplab_caffe.convert.onnx import to_onnx
-from deeplab_caffe.convert.torchvision import is_torchvisions, to_caffe
 from deeplab_caffe.convert.unit_outputs import unit_outputs
 from deeplab_caffe.errors import ConversionError
 from deeplab_caffe.files.names import is_file
@@ -40,11 +40,13 @@ def convert(
 ) -> str:
     """Convert weights; between all formats but ONNX they stay the same bit for bit.
 
-    torchvision's are another matter: :func:`deeplab_caffe.convert.torchvision.to_caffe` says what becomes of them.
+    Others' networks are another matter: :func:`deeplab_caffe.convert.torchvision.to_caffe` and
+    :func:`deeplab_caffe.convert.deeplab_pytorch.to_caffe` say what becomes of them.
 
     Args:
         source: a caffemodel, also in HDF5, or a safetensors or state_dict file with the names of :func:`tensors_of`; or
-            the state_dict of torchvision's ``deeplabv3_resnet50`` or ``deeplabv3_resnet101``.
+            the state_dict of torchvision's ``deeplabv3_resnet50`` or ``deeplabv3_resnet101``, or of deeplab-pytorch's
+            DeepLab v2.
         net: the network that the weights are of; it has them afterwards.
         out: the file to write; it appears under its name only when it is complete.
         to: one of :data:`FORMATS`; None: by the file's suffix.
@@ -70,7 +72,11 @@ def convert(
     if tensors is None:
         net.copy_from(source, missing="error")
     else:
-        load_tensors(net, to_caffe(tensors, net, source) if is_torchvisions(tensors) else tensors, source)
+        if torchvision.is_torchvisions(tensors):
+            tensors = torchvision.to_caffe(tensors, net, source)
+        elif deeplab_pytorch.is_deeplab_pytorchs(tensors):
+            tensors = deeplab_pytorch.to_caffe(tensors, net, source)
+        load_tensors(net, tensors, source)
     if chosen == "onnx":
         to_onnx(net, out)
     else:
