@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 from deeplab_caffe.convert import deeplab_pytorch, torchvision
 from deeplab_caffe.convert.image_part import image_part
@@ -36,7 +37,13 @@ FORMATS = (*WEIGHT_WRITERS, "onnx")
 
 
 def convert(
-    source: str | PathLike[str], net: Net, out: str | PathLike[str], to: str | None = None, *, dtype: str = "float32"
+    source: str | PathLike[str],
+    net: Net,
+    out: str | PathLike[str],
+    to: str | None = None,
+    *,
+    dtype: str = "float32",
+    **onnx: Any,
 ) -> str:
     """Convert weights; between all formats but ONNX they stay the same bit for bit.
 
@@ -50,6 +57,7 @@ def convert(
         net: the network that the weights are of; it has them afterwards.
         out: the file to write; it appears under its name only when it is complete.
         to: one of :data:`FORMATS`; None: by the file's suffix.
+        onnx: more arguments of :func:`to_onnx`, for ONNX alone.
         dtype: ``"float16"`` halves a caffemodel, see :func:`deeplab_caffe.proto.write_caffemodel`.
 
     Returns:
@@ -57,7 +65,7 @@ def convert(
 
     Raises:
         ConversionError: the source cannot be read, does not fit the net, the net has no counterpart in ONNX, or float16
-            is asked for in a format other than caffemodel.
+            is asked for in a format other than caffemodel, or one of ``onnx`` in a format other than ONNX.
         NetError: a caffemodel does not fit the net.
         CaffeModelError: a caffemodel cannot be read or written.
     """
@@ -68,6 +76,8 @@ def convert(
         )
     # Before anything is read: nothing is written then.
     check_dtype(out, chosen, dtype)
+    if any(onnx.values()) and chosen != "onnx":
+        raise ConversionError(f"{out}: an image as input, labels as output and names of classes are for ONNX")
     tensors = read_tensors(source) if is_file(source) else None
     if tensors is None:
         net.copy_from(source, missing="error")
@@ -78,7 +88,7 @@ def convert(
             tensors = deeplab_pytorch.to_caffe(tensors, net, source)
         load_tensors(net, tensors, source)
     if chosen == "onnx":
-        to_onnx(net, out)
+        to_onnx(net, out, **onnx)
     else:
         write_weights(net, out, chosen, dtype)
     return chosen
