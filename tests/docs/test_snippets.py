@@ -49,6 +49,13 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for place in ("res/val", "VOC2012/SegmentationClass"):
             folder.joinpath(place).mkdir(parents=True, exist_ok=True)
             labels.save(folder / place / f"{name}.png")
+    voc = folder / "VOCdevkit" / "VOC2012"
+    for place in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
+        voc.joinpath(place).mkdir(parents=True)
+    Image.open(folder / "photo.jpg").save(voc / "JPEGImages" / "a.jpg")
+    for path in (voc / "SegmentationClass" / "a.png", folder / "labels.png"):
+        labels.resize((80, 60)).save(path)
+    voc.joinpath("ImageSets/Segmentation/val.txt").write_text("a\n")
     return folder
 
 
