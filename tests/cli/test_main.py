@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import deeplab_caffe
+from deeplab_caffe.cli import GROUPS, VERBS
 
 
 def test_version_and_help(run) -> None:
@@ -84,3 +86,13 @@ def test_torch_is_missing(tmp_path: Path) -> None:
         assert found.stderr == "error: torch is not installed: pip install torch\n"
     for verb in ("crf", "eval", "boxes", "models"):
         assert _without("torch", verb, "--help").returncode == 0
+
+
+def test_help_is_grouped(run) -> None:
+    """Each verb once, below its group's title; --help of each ends with an example."""
+    shown = run("--help").out
+    places = [shown.index(f"\n{title}:") for title in GROUPS]
+    assert places == sorted(places)
+    assert re.findall(r"^  (\S+)", shown[places[0] :], re.MULTILINE) == list(VERBS)
+    shown = run("net", "--help").out
+    assert shown.endswith("Example:\n    deeplab-caffe net deploy.prototxt --svg net.svg\n")
