@@ -30,7 +30,7 @@ class Verb(NamedTuple):
     example: str
 
 
-# The verbs by what they are for. A verb's command is the function of its name, with _ for -, in the module of that name.
+# The verbs by what they are for. A verb's command is the function of its name, with _ for -, in the module of its name.
 GROUPS = {
     "Use a network": {
         "models": Verb("List the models of the papers: networks, published results, CRF parameters, files.", ""),
@@ -86,6 +86,7 @@ GROUPS = {
     },
     "Machine": {
         "device-query": Verb("Show the GPUs, as `caffe device_query`.", ""),
+        "info": Verb("Show versions, devices, memory, the build and the extras: for reports of faults.", "--json"),
     },
 }
 VERBS = {name: verb for verbs in GROUPS.values() for name, verb in verbs.items()}
