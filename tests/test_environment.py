@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from deeplab_caffe import __version__, _C, environment
+from deeplab_caffe import _C, __version__, environment
 
 
 def test_facts_are_json() -> None:

@@ -83,6 +83,10 @@ GROUPS = {
             "x.caffemodel --model deploy.prototxt --out x.safetensors",
         ),
         "download": Verb("Fetch the weights of a model of the papers, or check those that were fetched.", "vgg16"),
+        "upgrade": Verb(
+            "Write old nets, caffemodels and solvers in today's layout, as upgrade_net_proto_text.",
+            "old.prototxt new.prototxt",
+        ),
     },
     "Machine": {
         "device-query": Verb("Show the GPUs, as `caffe device_query`.", ""),
