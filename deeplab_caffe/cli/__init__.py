@@ -83,6 +83,10 @@ GROUPS = {
             "x.caffemodel --model deploy.prototxt --out x.safetensors",
         ),
         "download": Verb("Fetch the weights of a model of the papers, or check those that were fetched.", "vgg16"),
+        "mean": Verb(
+            "Compute the mean of images, lists and databases, as compute_image_mean.",
+            "JPEGImages --size 256 256 --out mean.binaryproto",
+        ),
         "upgrade": Verb(
             "Write old nets, caffemodels and solvers in today's layout, as upgrade_net_proto_text.",
             "old.prototxt new.prototxt",
