@@ -82,6 +82,10 @@ GROUPS = {
             "Convert weights between caffemodel, safetensors, PyTorch and ONNX.",
             "x.caffemodel --model deploy.prototxt --out x.safetensors",
         ),
+        "dataset": Verb(
+            "Write DeepLab's lists of VOC, Cityscapes, CamVid, COCO-Stuff or own folders, after checks.",
+            "voc12 VOCdevkit/VOC2012 --out list",
+        ),
         "download": Verb("Fetch the weights of a model of the papers, or check those that were fetched.", "vgg16"),
         "mean": Verb(
             "Compute the mean of images, lists and databases, as compute_image_mean.",

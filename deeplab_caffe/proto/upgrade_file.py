@@ -82,6 +82,7 @@ def _upgrade_text(
     kind = message_of(outline(text)) or "NetParameter"
     message, found = parse_text(text, kind, source)
     where = Source(source, found)
+    new: Any
     if kind == "SolverParameter":
         said, new = "a solver", upgrade_solver(message, where)
     else:
