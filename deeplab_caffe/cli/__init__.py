@@ -33,6 +33,10 @@ class Verb(NamedTuple):
 # The verbs by what they are for. A verb's command is the function of its name, with _ for -, in the module of its name.
 GROUPS = {
     "Use a network": {
+        "extract": Verb(
+            "Write any blobs of a network as .npy, .mat or HDF5, as extract_features.",
+            "photo.jpg --blobs block2,block3 --out features",
+        ),
         "models": Verb("List the models of the papers: networks, published results, CRF parameters, files.", ""),
         "net": Verb(
             "List a network's layers, shapes, parameters and receptive fields, or draw it.",
