@@ -34,8 +34,8 @@ class Verb(NamedTuple):
 GROUPS = {
     "Use a network": {
         "extract": Verb(
-            "Write any blobs of a network as .npy, .mat or HDF5, as extract_features.",
-            "photo.jpg --blobs block2,block3 --out features",
+            "Write any blobs of a network as .npy, .mat, HDF5 or LMDB, as extract_features.",
+            "photo.jpg --blobs block2,aspp --out features",
         ),
         "models": Verb("List the models of the papers: networks, published results, CRF parameters, files.", ""),
         "net": Verb(
@@ -91,6 +91,10 @@ GROUPS = {
             "voc12 VOCdevkit/VOC2012 --out list",
         ),
         "download": Verb("Fetch the weights of a model of the papers, or check those that were fetched.", "vgg16"),
+        "imageset": Verb(
+            "Write the images and labels of a list into an LMDB, as convert_imageset.",
+            "train.txt train_lmdb --root images/ --size 256 256",
+        ),
         "mean": Verb(
             "Compute the mean of images, lists and databases, as compute_image_mean.",
             "JPEGImages --size 256 256 --out mean.binaryproto",

@@ -60,7 +60,7 @@ def extract(
     """Write the values of any blobs of a network: of PHOTOS, or of its own data layers.
 
     Of photos: OUT/PHOTO_BLOB.npy or .mat, each (1, C, H, W), or OUT/PHOTO.h5 with a dataset for each blob. Of data
-    layers: OUT/BLOB.npy or .mat, or OUT/features.h5, with the items of all batches below each other.
+    layers: OUT/BLOB.npy, .mat or .lmdb, or OUT/features.h5, with the items of all batches below each other.
     """
     if (model is None) != (weights is None):
         raise click.UsageError("--model and --weights go together: give both, or none for the built-in network")
@@ -68,6 +68,8 @@ def extract(
         model, weights = DEFAULT_MODEL.deploy, DEFAULT_MODEL.weights
     if photos and iterations:
         raise click.UsageError("--iterations is for data layers: give either photos or iterations")
+    if photos and form == "lmdb":
+        raise click.UsageError("--format lmdb is for data layers: photos differ in size")
     stems = [photo.stem for photo in photos]
     twice = {stem for stem in stems if stems.count(stem) > 1}
     if twice:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
+from itertools import chain
 from os import PathLike
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -13,15 +14,17 @@ import torch
 
 from deeplab_caffe.arrays.devices import resolve_device
 from deeplab_caffe.data.io.atomic import atomic_write
+from deeplab_caffe.data.io.lmdb_write import write_lmdb
 from deeplab_caffe.data.io.mat import write_blob_mat
 from deeplab_caffe.data.io.resize import resize_bilinear
 from deeplab_caffe.data.sources.transform import image_to_blob
 from deeplab_caffe.errors import NetError
 from deeplab_caffe.net import Net
 from deeplab_caffe.net.hdf5 import import_h5py, write_tree
+from deeplab_caffe.proto import caffe_pb2
 
 Features = dict[str, np.ndarray]
-FORMATS = ("npy", "mat", "hdf5")
+FORMATS = ("npy", "mat", "hdf5", "lmdb")
 
 
 class FeatureNet:
@@ -134,7 +137,8 @@ def save_batches(
 ) -> list[Path]:
     """Write the blobs of several batches below each other: ``FOLDER/BLOB.npy``, ``.mat``, or ``FOLDER/features.h5``.
 
-    An .npy file is written as the batches come; the other formats need all of them in memory.
+    Or ``FOLDER/BLOB.lmdb``, a Datum for each item, as extract_features does. .npy and .lmdb are written as the batches
+    come; the other formats need all of them in memory.
 
     Args:
         folder: made if need be.
@@ -164,6 +168,16 @@ def save_batches(
                 for name, blob in found.items():
                     files[name].write(np.ascontiguousarray(blob, np.float32).data)
         return paths
+    if form == "lmdb":
+        with ExitStack() as stack:
+            puts = {n: stack.enter_context(write_lmdb(p)) for n, p in zip(first, paths, strict=True)}
+            items = dict.fromkeys(first, 0)
+            for found in chain([first], _alike(batches, first, done)):
+                for name, blob in found.items():
+                    for item in blob:
+                        puts[name](b"%010d" % items[name], _datum(item))
+                        items[name] += 1
+        return paths
     rows = {name: [blob] for name, blob in first.items()}
     for found in _alike(batches, first, done):
         for name, blob in found.items():
@@ -191,6 +205,15 @@ def _start_npy(file: BinaryIO, blob: np.ndarray, count: int) -> None:
     shape = (count * len(blob), *blob.shape[1:])
     np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
     file.write(np.ascontiguousarray(blob, np.float32).data)
+
+
+def _datum(item: np.ndarray) -> bytes:
+    """Return an item as a Datum of floats, as extract_features.cpp writes it."""
+    channels, height, width = (*item.shape, 1, 1, 1)[:3]
+    if channels * height * width != item.size:
+        raise NetError(f"a Datum has channels, height and width, the blob's items are {item.shape}")
+    datum = caffe_pb2.Datum(channels=channels, height=height, width=width, float_data=item.reshape(-1))
+    return datum.SerializeToString()
 
 
 def _save_npy(path: Path, blob: np.ndarray) -> None:

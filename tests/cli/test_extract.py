@@ -3,8 +3,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 import deeplab_caffe as dc
+from deeplab_caffe.cli import VERBS
 from tests.nets import SMALL
 from tests.segmentation.test_features import DATA
 
@@ -23,3 +25,10 @@ def test_photos_and_data_layers(run, photo: Path, tmp_path: Path) -> None:
     dc.Net(net).save(weights)
     assert run(*words, "--blobs", "a/b", "--iterations", "2").out == f"{tmp_path / 'out' / 'a_b.npy'}\n"
     assert np.load(tmp_path / "out" / "a_b.npy").shape == (4, 2, 5, 5)
+
+
+def test_the_example_of_help(run, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    photo.rename("photo.jpg")
+    assert run("extract", *VERBS["extract"].example.split()).status == 0
+    assert sorted(path.name for path in Path("features").iterdir()) == ["photo_aspp.npy", "photo_block2.npy"]

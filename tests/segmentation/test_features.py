@@ -8,6 +8,8 @@ import torch
 
 import deeplab_caffe as dc
 from deeplab_caffe.data import read_blob_mat
+from deeplab_caffe.data.io.database import LMDB
+from deeplab_caffe.data.sources.database import decode_datum
 from deeplab_caffe.data.sources.transform import image_to_blob
 from deeplab_caffe.errors import NetError
 from deeplab_caffe.segmentation.features import FeatureNet, save_batches, save_features
@@ -84,3 +86,16 @@ def test_errors(deploy, tmp_path: Path) -> None:
     (tmp_path / "train.prototxt").write_text(DATA)
     with pytest.raises(NetError, match="photographs need a net with one input"):
         FeatureNet(tmp_path / "train.prototxt", None, ["data"]).of_image(IMAGE)
+
+
+def test_lmdb(tmp_path: Path) -> None:
+    pytest.importorskip("lmdb")
+    (tmp_path / "train.prototxt").write_text(DATA)
+    net = FeatureNet(tmp_path / "train.prototxt", None, ["data"], phase="TRAIN", device="cpu", seed=3)
+    kept = list(net.of_batches(2))
+    (path,) = save_batches(tmp_path / "out", iter(kept), 2, "lmdb")
+    database = LMDB(path)
+    assert list(database.keys()) == [b"%010d" % i for i in range(4)]
+    expected = np.concatenate([one["data"] for one in kept])
+    for i in range(4):
+        np.testing.assert_array_equal(decode_datum(database.get(b"%010d" % i), "").planes, expected[i])
