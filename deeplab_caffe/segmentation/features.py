@@ -42,7 +42,7 @@ class FeatureNet:
         **options: further arguments of :class:`Net`.
 
     Raises:
-        NetError: the net cannot be built, or has no such blob.
+        NetError: the net cannot be built, has no such blob, or none is asked for.
     """
 
     def __init__(
@@ -58,8 +58,10 @@ class FeatureNet:
         crop_size: int | None = None,
         **options: Any,
     ) -> None:
-        self.net = Net(prototxt, weights, phase, **options)
         self.blobs = list(dict.fromkeys(blobs))
+        if not self.blobs:
+            raise NetError("blobs: expected one name or more, got none")
+        self.net = Net(prototxt, weights, phase, **options)
         self.net.graph.wanted(self.blobs)
         self.device = resolve_device(device)
         self.net.to(self.device)

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 import deeplab_caffe
 from tests.cli.test_main import without
 
@@ -20,3 +22,9 @@ def test_without_torch_and_without_the_extension() -> None:
     found = without("deeplab_caffe._C", "info")
     assert (found.returncode, found.stderr) == (0, "")
     assert "extension       cannot be loaded" in found.stdout
+
+
+@pytest.mark.parametrize("verb", ["dataset", "imageset", "mean", "upgrade"])
+def test_verbs_that_need_no_torch(verb: str) -> None:
+    found = without("torch", verb, "--help")
+    assert (found.returncode, found.stderr) == (0, "")

@@ -81,6 +81,8 @@ def test_batches_of_two_sizes_leave_nothing(tmp_path: Path) -> None:
 def test_errors(deploy, tmp_path: Path) -> None:
     with pytest.raises(NetError, match="the net has no blob 'fc9'"):
         FeatureNet(*deploy, ["fc9"])
+    with pytest.raises(NetError, match="blobs: expected one name or more"):
+        FeatureNet(*deploy, [])
     with pytest.raises(NetError, match="no data layers but inputs: give photographs"):
         next(FeatureNet(*deploy, ["score"]).of_batches(1))
     (tmp_path / "train.prototxt").write_text(DATA)

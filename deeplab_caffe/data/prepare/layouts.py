@@ -1,4 +1,9 @@
-"""Where data sets have their images, annotations and splits, as their publishers' archives unpack."""
+"""Where data sets have their images, annotations and splits, as their publishers' archives unpack.
+
+Sources: VOC's development kit; the 11-class CamVid of SegNet's tutorial; the file names and label ids of
+mcordts/cityscapesScripts; nightrome/cocostuff for the PNGs of 2017, nightrome/cocostuff10k and
+kazuto1011/deeplab-pytorch for 10k's variable ``S``.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +13,7 @@ from pathlib import Path
 
 from deeplab_caffe.data.classes import KNOWN, Classes
 from deeplab_caffe.data.io.folders import find_images, folder_names
-from deeplab_caffe.data.io.lists import read_id_list
+from deeplab_caffe.data.io.lists import read_id_list, read_lines
 from deeplab_caffe.data.prepare.labels import LabelRule, read_cocostuff_mat
 from deeplab_caffe.errors import DataError
 from deeplab_caffe.files.names import is_file, is_folder
@@ -146,6 +151,7 @@ def _cocostuff(root: Path, images: str | None, labels: str | None, classes: Clas
     """Find COCO-Stuff's images and annotations, a folder for each split; or 10k's, with imageLists."""
     classes = KNOWN["cocostuff"]
     if is_folder(root / "imageLists"):
+        _check_10k(root / "cocostuff-labels.txt")
         pictures = find_images(root / "images")
         annotations = root / "annotations"
         annotated = {name[:-4]: annotations / name for name in folder_names(annotations) if name.endswith(".mat")}
@@ -161,6 +167,17 @@ def _cocostuff(root: Path, images: str | None, labels: str | None, classes: Clas
             folders = root / "images" / split, annotations / split
             found[split] = _paired(list(pictures), pictures, find_images(annotations / split), *folders)
     return Layout(LabelRule(classes), found)
+
+
+def _check_10k(path: Path) -> None:
+    """Check by its list of labels that COCO-Stuff 10k is of version 1.1: version 1.0 numbers 172 classes otherwise.
+
+    Raises:
+        DataError: it is not, or there is no such list.
+    """
+    lines = [line.strip() for line in read_lines(path) if line.strip()]
+    if len(lines) != 183 or lines[1] != b"1: person" or lines[-1] != b"182: wood":
+        raise DataError("expected the labels of version 1.1, from '0: unlabeled' to '182: wood'", path)
 
 
 KINDS: dict[str, Callable[[Path, str | None, str | None, Classes | None], Layout]] = {

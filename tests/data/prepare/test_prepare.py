@@ -162,6 +162,14 @@ def test_cocostuff_10k(tmp_path: Path) -> None:
     (tmp_path / "annotations").mkdir()
     path = tmp_path / "annotations" / "x.mat"
     savemat(path, {"S": np.array([[0, 1, 182], [2, 2, 2]], np.uint16), "names": "cell"}, do_compression=True)
+    with pytest.raises(DataError, match=r"cocostuff-labels\.txt: cannot be read"):
+        find_layout("cocostuff", tmp_path)
+    names = ("unlabeled", *KNOWN["cocostuff"].names)
+    for count in (172, 183):
+        text(tmp_path / "cocostuff-labels.txt", "".join(f"{i}: {name}\n" for i, name in enumerate(names[:count])))
+        if count == 172:
+            with pytest.raises(DataError, match="expected the labels of version 1.1"):
+                find_layout("cocostuff", tmp_path)
     _, prefix = prepared("cocostuff", tmp_path)
     np.testing.assert_array_equal(read_back(prefix, tmp_path / "list/train.txt")[0], [[255, 0, 181], [1, 1, 1]])
     path.write_bytes(path.read_bytes()[:150])
