@@ -40,6 +40,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder.joinpath("deploy.prototxt").write_text(DEPLOY)
     pycaffe.Net(str(folder / "deploy.prototxt"), pycaffe.TEST).save(str(folder / "x.caffemodel"))
     Image.open(ROOT / "deeplab_caffe" / "zoo" / "china.jpg").crop((0, 0, 80, 60)).save(folder / "photo.jpg")
+    mask = Image.new("L", (80, 60))
+    mask.paste(255, (20, 10, 60, 50))
+    mask.save(folder / "mask.png")
     folder.joinpath("val_id.txt").write_text("a\nb\n")
     for number, name in enumerate("ab"):
         labels = Image.new("P", (30, 20), number)
@@ -71,6 +74,8 @@ def given(page: str) -> dict[str, Any]:
             **{f"image_{one}": image for one in "ab"},
             "several": [scores, scores],
         },
+        "docs/crf-parameters.md": {"scores": scores, "image": image},
+        "docs/moving.md": {"scores": scores, "softmax": softmax, "image": image},
         "docs/inference.md": {"photos": photos[:, :60, :80], "blob": blob},
     }
     return names.get(page, {})
@@ -192,7 +197,7 @@ ALL_COMMANDS = [command for page in PAGES for command in commands(page)]
 def complaint(command: Command) -> str | None:
     """What is wrong with a command line, or None; whether its files exist is not asked."""
     verb, *words = command.words
-    if verb.startswith("-"):
+    if verb.startswith("-") or verb == "VERB":
         return None
     if verb not in VERBS:
         return f"no verb {verb}"
