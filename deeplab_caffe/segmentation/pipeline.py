@@ -100,7 +100,7 @@ def ahead(source: Iterable[T], depth: int = _DEPTH) -> Iterator[T]:
 
 
 def behind(source: Iterable[T], function: Callable[[T], R], depth: int = _DEPTH) -> Iterator[R]:
-    """Yield ``function`` of each value, in order; it runs in a thread, behind ``source`` by at most ``depth`` values."""
+    """Yield ``function`` of each value, in order: in a thread, at most ``depth`` values behind ``source``."""
     pending: deque[Future[R]] = deque()
     with ThreadPoolExecutor(1, "write-behind") as pool:
         try:

@@ -229,7 +229,7 @@ class Segmenter:
 
         Args:
             image: as for calling it.
-            labels_only: scores and marginals are not wanted: the scores have no pixels, (C, 0, 0). Less time and memory.
+            labels_only: leave out scores and marginals: the scores have no pixels, (C, 0, 0). It takes less time.
         """
         image = self._checked(image)
         small = self._reduced(image)
