@@ -95,7 +95,7 @@ def open_video(source: str) -> Iterator[VideoReader]:
     try:
         container = av.open(name, **options)
     except (av.error.FFmpegError, OSError, ValueError) as error:
-        wrong = isinstance(error, (av.error.InvalidDataError, av.error.ArgumentError))
+        wrong = isinstance(error, (av.error.InvalidDataError, ValueError))
         reason = "it is no video in a format that is read here" if wrong else getattr(error, "strerror", None) or error
         raise DataError(f"cannot be opened as a video: {reason}", source) from error
     with container:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,14 +78,14 @@ def segment_pictures(
         if done.found is None:
             return done
         try:
-            return Done(done.item, writer.write(done.item.name, image, done.found), done.found)
+            return Done(done.item, writer.write(done.item, image, done.found), done.found)
         except DeepLabCaffeError as error:
             return Done(done.item, error=error)
 
     return behind(map(compute, ahead(map(load, items))), write)
 
 
-def ahead(source: Iterable[T], depth: int = _DEPTH) -> Iterator[T]:
+def ahead(source: Iterable[T], depth: int = _DEPTH) -> Generator[T, None, None]:
     """Yield what ``source`` yields, which runs ahead in a thread by at most ``depth`` values."""
     values = iter(source)
     with ThreadPoolExecutor(1, "read-ahead") as pool:
@@ -99,19 +99,16 @@ def ahead(source: Iterable[T], depth: int = _DEPTH) -> Iterator[T]:
                 future.cancel()
 
 
-def behind(source: Iterable[T], function: Callable[[T], R], depth: int = _DEPTH) -> Iterator[R]:
+def behind(source: Iterable[T], function: Callable[[T], R], depth: int = _DEPTH) -> Generator[R, None, None]:
     """Yield ``function`` of each value, in order: in a thread, at most ``depth`` values behind ``source``."""
     pending: deque[Future[R]] = deque()
+    # However this ends, what was computed is written: the pool waits.
     with ThreadPoolExecutor(1, "write-behind") as pool:
-        try:
-            for value in source:
-                pending.append(pool.submit(function, value))
-                # Otherwise it would be kept until the next one is here.
-                del value
-                while len(pending) > depth or (pending and pending[0].done()):
-                    yield pending.popleft().result()
-            while pending:
+        for value in source:
+            pending.append(pool.submit(function, value))
+            # Otherwise it would be kept until the next one is here.
+            del value
+            while len(pending) > depth or (pending and pending[0].done()):
                 yield pending.popleft().result()
-        finally:
-            for future in pending:
-                future.cancel()
+        while pending:
+            yield pending.popleft().result()

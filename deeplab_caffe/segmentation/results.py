@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 
+from deeplab_caffe.data.inputs import WorkItem
 from deeplab_caffe.data.io.atomic import atomic_write
 from deeplab_caffe.data.io.images import save_image, save_labels_png
 from deeplab_caffe.data.io.mat import write_blob_mat
@@ -33,16 +34,18 @@ class ResultWriter:
     outlines: bool = True
     legend: bool = True
 
-    def paths(self, name: str) -> tuple[Path, ...]:
-        """Return the files of the picture that is called ``name``, a path inside the folder without an ending."""
-        ends = ("_labels.png", "_overlay.png", *([f"_marginals.{self.marginals}"] if self.marginals else []))
-        return tuple(self.folder / f"{name}{end}" for end in ends)
+    def paths(self, item: WorkItem) -> tuple[Path, ...]:
+        """Return the files of an item: of a video or camera ``NAME_overlay.mp4``, of a picture all others."""
+        ends = ["_labels.png", "_overlay.png", *([f"_marginals.{self.marginals}"] if self.marginals else [])]
+        if item.kind in ("video", "webcam"):
+            ends = ["_overlay.mp4"]
+        return tuple(self.folder / f"{item.name}{end}" for end in ends)
 
-    def write(self, name: str, image: np.ndarray, found: Segmentation) -> tuple[Path, ...]:
+    def write(self, item: WorkItem, image: np.ndarray, found: Segmentation) -> tuple[Path, ...]:
         """Write all files of a picture or, if one cannot be written, none; folders are made.
 
         Args:
-            name: the picture's.
+            item: the picture.
             image: uint8 RGB (H, W, 3).
             found: what the network says of it; with scores if marginals are wanted.
 
@@ -50,7 +53,7 @@ class ResultWriter:
             DataError: a file cannot be written.
         """
         drawn = found.overlay(image, colormap=self.colormap, outlines=self.outlines, legend=self.legend)
-        paths = self.paths(name)
+        paths = self.paths(item)
         writers: list[Callable[[Path], None]] = [
             lambda path: save_labels_png(path, found.labels, self.colormap),
             lambda path: save_image(path, drawn),
