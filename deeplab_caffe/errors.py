@@ -20,6 +20,7 @@ MOST_LISTED = 20
 _LONGEST_WORD = 200
 # The extra of pyproject.toml that brings a module.
 _EXTRAS = {
+    "av": "video",
     "cupy": "cupy",
     "filelock": "torch",
     "h5py": "hdf5",
@@ -32,6 +33,7 @@ _EXTRAS = {
     "safetensors": "convert",
     "tensorboard": "tensorboard",
     "torch": "torch",
+    "wandb": "wandb",
 }
 
 

@@ -6,6 +6,7 @@ import ast
 import importlib
 import importlib.util
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,13 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for place in ("res/val", "VOC2012/SegmentationClass"):
             folder.joinpath(place).mkdir(parents=True, exist_ok=True)
             labels.save(folder / place / f"{name}.png")
+    voc = folder / "VOCdevkit" / "VOC2012"
+    for place in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
+        voc.joinpath(place).mkdir(parents=True)
+    Image.open(folder / "photo.jpg").save(voc / "JPEGImages" / "a.jpg")
+    for path in (voc / "SegmentationClass" / "a.png", folder / "labels.png"):
+        labels.resize((80, 60)).save(path)
+    voc.joinpath("ImageSets/Segmentation/val.txt").write_text("a\n")
     return folder
 
 
@@ -231,6 +239,13 @@ def complaint(command: Command) -> str | None:
 @pytest.mark.parametrize("command", ALL_COMMANDS, ids=lambda command: f"{command.where}-{command.words[0]}")
 def test_commands_parse(command: Command) -> None:
     assert complaint(command) is None, " ".join(command.words)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_examples_of_help_parse(verb: str) -> None:
+    """The line that ``deeplab-caffe VERB --help`` ends with."""
+    words = (verb, *shlex.split(VERBS[verb].example))
+    assert complaint(Command("--help", words, complete=True)) is None
 
 
 def test_complaints_by_hand() -> None:
