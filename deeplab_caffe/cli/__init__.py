@@ -29,6 +29,7 @@ VERBS = {
     "models": "List the models of the papers: networks, published results, CRF parameters, files.",
     "experiment": "Train, test, refine and evaluate a network in the release's folders, as run_pascal.sh.",
     "net": "List a network's layers, shapes, parameters and receptive fields, or draw it.",
+    "page": "Tune the dense CRF on a picture of one's own, in the browser.",
     "plot": "Plot training logs: loss, learning rate and accuracies over the iterations.",
     "segment": "Segment photographs.",
     "test": "Run a test.prototxt, as `caffe test`.",
