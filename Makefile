@@ -13,7 +13,7 @@ ENV_STAMP := $(VENV)/.env-stamp
 BUILD_STAMP := $(VENV)/.build-stamp
 CSRC := $(shell find csrc -name '*.cpp' -o -name '*.cu' -o -name '*.h' -o -name '*.cuh')
 
-.PHONY: env build demo test fuzz lint format stubs clean docs docs-table networks
+.PHONY: env build demo test fuzz lint format stubs clean docs docs-pictures docs-table networks
 
 env: $(ENV_STAMP)
 
@@ -64,6 +64,10 @@ format: env
 stubs: build
 	$(BIN)/python -m tools.stubs
 
+# The pictures of docs/crf-parameters.md.
+docs-pictures: build
+	$(BIN)/python -m tools.crf_pictures
+
 docs-table: build
 	$(BIN)/python -m tools.golden_table
 	$(BIN)/python -m tools.layers_page
@@ -74,13 +78,13 @@ docs-table: build
 networks: build
 	$(BIN)/python -m tools.networks
 
-# The site: the pages of docs/ and the API from the docstrings.
+# The site: the pages of docs/, the API from the docstrings, the command line. A link that leads nowhere is an error.
 docs: build
 	$(BIN)/python tools/requirements.py docs > $(VENV)/requirements-docs.txt
 	$(BIN)/python -m pip install --disable-pip-version-check -q -r $(VENV)/requirements-docs.txt -c constraints.txt
-	$(BIN)/python -m sphinx -q -b html docs $(SITE)
-	@echo "The site is in $(abspath $(SITE))/index.html"
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build -q -d $(abspath $(SITE))
+	@echo "The site is in $(abspath $(SITE))/index.html; for its search: $(BIN)/python -m http.server -d $(SITE)"
 
 clean:
-	rm -rf build dist out docs/api *.egg-info .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis $(BUILD_STAMP) deeplab_caffe/_C*.so
+	rm -rf build dist out *.egg-info .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis $(BUILD_STAMP) deeplab_caffe/_C*.so
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

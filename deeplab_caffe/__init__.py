@@ -1,6 +1,7 @@
 """DeepLab from its own prototxt files and caffemodels, on PyTorch, without Caffe; and its dense CRF.
 
 >>> import deeplab_caffe as dc
+>>> found = dc.segment("photo.jpg", crf=True)  # labels by the network that comes with the package
 >>> net = dc.Net("deploy.prototxt", "x.caffemodel")  # torch.nn.Module: blob in, tensor out
 >>> seg = dc.Segmenter("deploy.prototxt", "x.caffemodel", crf=dc.CRFParams())  # RGB image in, labels out
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from deeplab_caffe.proto import read_net
     from deeplab_caffe.segmentation import Segmenter
     from deeplab_caffe.solver import Solver
+    from deeplab_caffe.zoo.one_call import segment
 
 # Name: the module that has it.
 _NAMES = {
@@ -47,6 +49,7 @@ _NAMES = {
     "dense_crf": "deeplab_caffe.crf",
     "read_net": "deeplab_caffe.proto",
     "optimize": "deeplab_caffe.inference",
+    "segment": "deeplab_caffe.zoo.one_call",
 }
 _MODULES = (
     "arrays",
@@ -94,6 +97,7 @@ __all__ = [
     "dense_crf",
     "optimize",
     "read_net",
+    "segment",
 ]
 
 

@@ -7,9 +7,8 @@ import torch
 from torch import Tensor, nn
 
 
-def torchvisions(depth: int, seed: int = 0) -> nn.Module:
-    """torchvision's deeplabv3 in eval mode; all numbers are random, BatchNorm's too. Skips the test without it."""
-    # torchvision from PyPI is made for torch from PyPI: beside another it has no operators, and misses these two.
+def define_operators() -> None:
+    """torchvision from PyPI is made for torch from PyPI: beside another it has no operators, and misses these two."""
     for name in ("nms", "qnms"):
         if not hasattr(torch.ops.torchvision, name):
             try:
@@ -18,6 +17,11 @@ def torchvisions(depth: int, seed: int = 0) -> nn.Module:
                 )
             except RuntimeError:
                 continue
+
+
+def torchvisions(depth: int, seed: int = 0) -> nn.Module:
+    """torchvision's deeplabv3 in eval mode; all numbers are random, BatchNorm's too. Skips the test without it."""
+    define_operators()
     try:
         from torchvision.models import segmentation
     except (ImportError, RuntimeError) as error:

@@ -9,7 +9,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
@@ -17,25 +17,100 @@ from deeplab_caffe._version import __version__
 from deeplab_caffe.cli.words import nearest, two_dashes
 from deeplab_caffe.errors import DeepLabCaffeError, one_line
 
-# Verb: what --help says of it. Its command is the function of that name, with _ for -, in the module of that name.
-VERBS = {
-    "boxes": "Make label maps from bounding boxes: rectangles, or objects cut out by the CRF.",
-    "convert": "Convert weights between caffemodel, safetensors, PyTorch and ONNX.",
-    "crf": "Refine score files by a dense CRF, as the original's densecrf programs.",
-    "crf-search": "Search the dense CRF's parameters on validation images, as the DeepLab paper does.",
-    "device-query": "Show the GPUs, as `caffe device_query`.",
-    "download": "Fetch the weights of a model of the papers, or check those that were fetched.",
-    "eval": "Evaluate results: IoU, accuracies, trimaps, as the original's MATLAB; an HTML report.",
-    "models": "List the models of the papers: networks, published results, CRF parameters, files.",
-    "experiment": "Train, test, refine and evaluate a network in the release's folders, as run_pascal.sh.",
-    "net": "List a network's layers, shapes, parameters and receptive fields, or draw it.",
-    "page": "Tune the dense CRF on a picture of one's own, in the browser.",
-    "plot": "Plot training logs: loss, learning rate and accuracies over the iterations.",
-    "segment": "Segment photographs.",
-    "test": "Run a test.prototxt, as `caffe test`.",
-    "time": "Time a network layer by layer, as `caffe time`.",
-    "train": "Train a network by a solver prototxt, as `caffe train`.",
+
+class Verb(NamedTuple):
+    """What ``--help`` says of a verb.
+
+    Attributes:
+        about: what it does, in a line.
+        example: the words behind it in a line that works.
+    """
+
+    about: str
+    example: str
+
+
+# The verbs by what they are for. A verb's command is the function of its name, with _ for -, in the module of its name.
+GROUPS = {
+    "Use a network": {
+        "extract": Verb(
+            "Write any blobs of a network as .npy, .mat, HDF5 or LMDB, as extract_features.",
+            "photo.jpg --blobs block2,aspp --out features",
+        ),
+        "models": Verb("List the models of the papers: networks, published results, CRF parameters, files.", ""),
+        "net": Verb(
+            "List a network's layers, shapes, parameters and receptive fields, or draw it.",
+            "deploy.prototxt --svg net.svg",
+        ),
+        "segment": Verb("Segment photographs.", "photo.jpg --crf --out results"),
+        "time": Verb("Time a network layer by layer, as `caffe time`.", "--model deploy.prototxt --iterations 20"),
+    },
+    "CRF": {
+        "crf": Verb(
+            "Refine score files by a dense CRF, as the original's densecrf programs.",
+            "-id JPEGImages -fd scores -sd refined -i 10 --crf deeplab_largefov",
+        ),
+        "crf-search": Verb(
+            "Search the dense CRF's parameters on validation images, as the DeepLab paper does.",
+            "--scores scores --images JPEGImages --labels SegmentationClass",
+        ),
+        "page": Verb("Tune the dense CRF on a picture of one's own, in the browser.", "photo.jpg"),
+    },
+    "Train and evaluate": {
+        "boxes": Verb(
+            "Make label maps from bounding boxes: rectangles, or objects cut out by the CRF.",
+            "--annotations Annotations --images JPEGImages --list train_id.txt --method crf --out labels",
+        ),
+        "eval": Verb(
+            "Evaluate results: IoU, accuracies, trimaps, as the original's MATLAB; an HTML report.",
+            "--predictions results --labels SegmentationClass --list val_id.txt",
+        ),
+        "experiment": Verb(
+            "Train, test, refine and evaluate a network in the release's folders, as run_pascal.sh.",
+            "voc12 --data-root VOC2012 --model deeplab_largefov",
+        ),
+        "plot": Verb(
+            "Plot training logs: loss, learning rate and accuracies over the iterations.",
+            "train.log.jsonl --out curve.png",
+        ),
+        "test": Verb(
+            "Run a test.prototxt, as `caffe test`.",
+            "--model test.prototxt --weights x.caffemodel --iterations 1449",
+        ),
+        "train": Verb(
+            "Train a network by a solver prototxt, as `caffe train`.",
+            "--solver solver.prototxt --weights init.caffemodel",
+        ),
+    },
+    "Files": {
+        "convert": Verb(
+            "Convert weights between caffemodel, safetensors, PyTorch and ONNX.",
+            "x.caffemodel --model deploy.prototxt --out x.safetensors",
+        ),
+        "dataset": Verb(
+            "Write DeepLab's lists of VOC, Cityscapes, CamVid, COCO-Stuff or own folders, after checks.",
+            "voc12 VOCdevkit/VOC2012 --out list",
+        ),
+        "download": Verb("Fetch the weights of a model of the papers, or check those that were fetched.", "vgg16"),
+        "imageset": Verb(
+            "Write the images and labels of a list into an LMDB, as convert_imageset.",
+            "train.txt train_lmdb --root images/ --size 256 256",
+        ),
+        "mean": Verb(
+            "Compute the mean of images, lists and databases, as compute_image_mean.",
+            "JPEGImages --size 256 256 --out mean.binaryproto",
+        ),
+        "upgrade": Verb(
+            "Write old nets, caffemodels and solvers in today's layout, as upgrade_net_proto_text.",
+            "old.prototxt new.prototxt",
+        ),
+    },
+    "Machine": {
+        "device-query": Verb("Show the GPUs, as `caffe device_query`.", ""),
+        "info": Verb("Show versions, devices, memory, the build and the extras: for reports of faults.", "--json"),
+    },
 }
+VERBS = {name: verb for verbs in GROUPS.values() for name, verb in verbs.items()}
 
 
 class _Verbs(click.Group):
@@ -48,9 +123,12 @@ class _Verbs(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         """Return the command of a verb; ``_`` stands for ``-``, as in Caffe's device_query."""
         module = name.replace("-", "_")
-        if module.replace("_", "-") not in VERBS:
+        verb = module.replace("_", "-")
+        if verb not in VERBS:
             return None
         command: click.Command = getattr(importlib.import_module(f"deeplab_caffe.cli.{module}"), module)
+        # \b keeps the lines as they are.
+        command.epilog = f"\b\nExample:\n  deeplab-caffe {verb} {VERBS[verb].example}".rstrip()
         return command
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -72,9 +150,12 @@ class _Verbs(click.Group):
         return command.name, command, two_dashes(ctx, command, args[1:])
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the table of verbs of ``--help``."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, VERBS[name]) for name in self.list_commands(ctx)])
+        """Write the tables of verbs of ``--help``, one for each group."""
+        # One width for all groups, so that their columns stand below each other.
+        width = max(map(len, VERBS))
+        for title, verbs in GROUPS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name.ljust(width), verb.about) for name, verb in verbs.items()])
 
 
 @click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

@@ -43,6 +43,9 @@ _IMAGES = 8
     show_default=True,
     help="Number format of a caffemodel: float16 takes half the room, to three digits.",
 )
+@click.option("--image-input", is_flag=True, help="To ONNX: read uint8 RGB images (N, H, W, 3), subtract the mean.")
+@click.option("--label-output", is_flag=True, help="To ONNX: give the best class of each pixel, not the scores.")
+@click.option("--classes", metavar="NAME|FILE|A,B,C", help="To ONNX: names of the classes, for its metadata.")
 @dialect_option
 @variables_option
 @python_layers_option
@@ -56,13 +59,17 @@ def convert(
     to: str | None,
     out: Path | None,
     dtype: str,
+    image_input: bool,
+    label_output: bool,
+    classes: str | None,
     dialect: str | None,
     variables: dict[str, str],
     python_layers: bool,
 ) -> None:
     """Convert weights, SOURCE: a caffemodel (also in HDF5), or a safetensors or state_dict file that came from one.
 
-    Or torchvision's DeepLab v3, whose --model is prototxt/deeplab_v3_resnet101/deploy.prototxt (or 50).
+    Or torchvision's DeepLab v3, whose --model is prototxt/deeplab_v3_resnet101/deploy.prototxt (or 50), or
+    deeplab-pytorch's DeepLab v2: prototxt/deeplab_aspp_resnet101/deploy.prototxt.
 
     Weights stay the same bit for bit, but for --dtype float16. Their names become LAYER.weight and LAYER.bias. ONNX
     holds the network too.
@@ -74,6 +81,8 @@ def convert(
         raise click.UsageError("give either --model or --init-for")
     if (unit_outputs is None) != (images is None) or (unit_outputs and network is None):
         raise click.UsageError("--unit-outputs and --images go together, with --init-for")
+    if network is not None and (image_input or label_output or classes):
+        raise click.UsageError("--image-input, --label-output and --classes are for ONNX, not for --init-for")
     if network is not None:
         known = {name: value for name, value in _VARIABLES.items() if name not in os.environ}
         net = image_part(_train_prototxt(network), known | variables, dialect=dialect, python_layers=python_layers)
@@ -85,7 +94,8 @@ def convert(
         raise click.UsageError("Missing option '--out'.")
     with deploy_wanted(model, variables):
         net = Net(model, None, "TEST", variables=variables, dialect=dialect, python_layers=python_layers)
-    written = convert_weights(source, net, out, to, dtype=dtype)
+    onnx = {"image_input": image_input, "label_output": label_output, "classes": classes}
+    written = convert_weights(source, net, out, to, dtype=dtype, **onnx)
     click.echo(f"{out}: {written}, {net.parameter_count():,} parameters, {out.stat().st_size / 1e6:.1f} MB")
 
 

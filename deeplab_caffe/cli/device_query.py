@@ -7,6 +7,7 @@ import torch
 
 from deeplab_caffe.arrays.devices import resolve_device
 from deeplab_caffe.cli.options import gpu_option
+from deeplab_caffe.environment import gpus
 
 
 @click.command("device-query")
@@ -19,16 +20,14 @@ def device_query(gpu: str | None) -> None:
             resolve_device("cuda")
     else:
         chosen = [resolve_device(f"cuda:{index}") for index in str(gpu).split(",")]
-    for device in chosen:
-        found = torch.cuda.get_device_properties(device)
-        free, total = torch.cuda.mem_get_info(device)
+    for found in gpus(device.index or 0 for device in chosen):
         facts = (
-            ("Device id", device.index),
-            ("Name", found.name),
-            ("Compute capability", f"{found.major}.{found.minor}"),
-            ("Total global memory", f"{total:,} bytes"),
-            ("Free global memory", f"{free:,} bytes"),
-            ("Number of multiprocessors", found.multi_processor_count),
+            ("Device id", found["index"]),
+            ("Name", found["name"]),
+            ("Compute capability", found["compute_capability"]),
+            ("Total global memory", f"{found['total_memory']:,} bytes"),
+            ("Free global memory", f"{found['free_memory']:,} bytes"),
+            ("Number of multiprocessors", found["multiprocessors"]),
         )
         for name, fact in facts:
             click.echo(f"{name + ':':27}{fact}")

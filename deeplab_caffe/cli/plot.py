@@ -104,7 +104,8 @@ def output_curves(records: Sequence[dict[str, Any]], event: str) -> dict[str, Cu
 
 
 def _is_loss(label: str) -> bool:
-    return "loss" in label.lower()
+    # Only losses get a top that their prototxt does not name.
+    return "loss" in label.lower() or "(automatic)" in label
 
 
 def _labels(blob: str, count: int) -> list[str]:

@@ -7,7 +7,17 @@ from contextlib import contextmanager
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 
 from deeplab_caffe.errors import printable
 
@@ -33,17 +43,33 @@ class Advance:
             self._bar.console.print(line, highlight=False, markup=False)
 
 
+class _Speed(ProgressColumn):
+    """How many items are done in a second."""
+
+    def __init__(self, unit: str) -> None:
+        super().__init__()
+        self._unit = unit
+
+    def render(self, task: Task) -> Text:
+        """Return what stands in the column: ``12.3 frames/s``."""
+        return Text("" if task.speed is None else f"{task.speed:.1f} {self._unit}/s")
+
+
 @contextmanager
-def progress(what: str, total: int, *, to_stderr: bool = False, hidden: bool = False) -> Iterator[Advance]:
+def progress(
+    what: str, total: int | None, *, to_stderr: bool = False, hidden: bool = False, unit: str | None = None
+) -> Iterator[Advance]:
     """Show a bar for ``total`` items of work.
 
     Args:
         what: name of the work.
-        total: how many items.
+        total: how many items; None if nobody knows.
         to_stderr: without a bar, lines go to stderr too.
         hidden: draw no bar.
+        unit: what the items are called, to show how many are done in a second; None: it is not shown.
     """
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns: list[ProgressColumn] = [TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn()]
+    columns += [TimeRemainingColumn(), *([_Speed(unit)] if unit else [])]
     with Progress(*columns, console=console, disable=hidden or not console.is_terminal) as bar:
         yield Advance(bar, bar.add_task(what, total=total), to_stderr)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+import os
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
-import numpy as np
 
+from deeplab_caffe.arrays.devices import resolve_device
 from deeplab_caffe.cli.options import (
     MODEL_HELP,
     WEIGHTS_HELP,
@@ -23,59 +25,17 @@ from deeplab_caffe.cli.options import (
     python_layers_option,
     variables_option,
 )
-from deeplab_caffe.cli.progress import progress
+from deeplab_caffe.cli.segmenting import Run, json_array, json_lines, path_of_shard, replaced, unfinished
 from deeplab_caffe.crf import CRFParams
 from deeplab_caffe.crf.inputs import Kind
-from deeplab_caffe.data import load_image, save_image, save_labels_png, write_blob_mat
-from deeplab_caffe.data.areas import percent
 from deeplab_caffe.data.classes import COLORMAPS, KNOWN, find_colormap
-from deeplab_caffe.data.io.atomic import atomic_write
-from deeplab_caffe.errors import DeepLabCaffeError, NetError
-from deeplab_caffe.files.names import is_file
-from deeplab_caffe.segmentation.result import MIN_SHARE, Segmentation
+from deeplab_caffe.data.inputs import WorkItem, expand_inputs, parse_shard, shard_of_environment, share_of
+from deeplab_caffe.errors import NetError
+from deeplab_caffe.files.names import exists
+from deeplab_caffe.segmentation.result import MIN_SHARE
+from deeplab_caffe.segmentation.results import ResultWriter
 from deeplab_caffe.segmentation.segmenter import Segmenter
 from deeplab_caffe.zoo.default import DEFAULT_MODEL, EMBEDDED_MODELS
-
-
-@dataclass(frozen=True)
-class _Job:
-    """One photograph and where its results go."""
-
-    photo: Path
-    stem: Path
-    marginals: str | None
-    colormap: np.ndarray
-    outlines: bool
-    legend: bool
-
-    def write(self, image: np.ndarray, found: Segmentation) -> list[Path]:
-        """Write all results or, if one cannot be written, none."""
-        colours = self.colormap
-        drawn = found.overlay(image, colormap=colours, outlines=self.outlines, legend=self.legend)
-        writers: list[tuple[str, Callable[[Path], None]]] = [
-            ("_labels.png", lambda path: save_labels_png(path, found.labels, colours)),
-            ("_overlay.png", lambda path: save_image(path, drawn)),
-        ]
-        if self.marginals == "npy":
-            writers.append(("_marginals.npy", lambda path: _save_npy(path, found.probabilities())))
-        elif self.marginals == "mat":
-            writers.append(("_marginals.mat", lambda path: write_blob_mat(path, found.probabilities()[None])))
-        written: list[Path] = []
-        try:
-            for suffix, write in writers:
-                path = self.stem.with_name(self.stem.name + suffix)
-                write(path)
-                written.append(path)
-        except BaseException:
-            for path in written:
-                path.unlink(missing_ok=True)
-            raise
-        return written
-
-
-def _save_npy(path: Path, array: np.ndarray) -> None:
-    with atomic_write(path) as file:
-        np.save(file, array)
 
 
 def _crf_params(
@@ -99,7 +59,7 @@ def _crf_params(
     named = crf or preset
     if not named:
         return fallback.replace(**given)
-    if crf and not crf.lower().endswith(".json") and is_file(crf):
+    if crf and not crf.lower().endswith(".json") and exists(crf):
         raise click.UsageError(f"--crf took '{crf}' as the name of CRF parameters: put --crf behind the photos")
     return CRFParams.named(named).replace(**given)
 
@@ -118,7 +78,11 @@ def _mean(_: click.Context, __: click.Parameter, text: str | None) -> tuple[floa
 
 
 @click.command()
-@click.argument("photos", nargs=-1, type=click.Path(path_type=Path))
+@click.argument("photos", nargs=-1, type=click.Path())
+@click.option("--recursive", is_flag=True, help="Take the photographs of the folders inside folders too.")
+@path_option("--list", "lists", multiple=True, help="Take the photographs of a list file too, as train.txt or val.txt.")
+@click.option("--data-root", default="", help="What is put before the lists' paths, as root_folder in a prototxt.")
+@click.option("--shard", metavar="I/N", help="Do the I-th of N equal parts of all, from 0. torchrun sets it by itself.")
 @path_option(
     "--model",
     help=f"{MODEL_HELP} Or one that comes with the package: {' or '.join(EMBEDDED_MODELS)}; without it, the first.",
@@ -169,13 +133,21 @@ def _mean(_: click.Context, __: click.Parameter, text: str | None) -> tuple[floa
 @click.option("--no-legend", is_flag=True, help="No names and shares of the classes below or beside the overlay.")
 @click.option("--no-outlines", is_flag=True, help="No boundaries between the classes in the overlay.")
 @path_option("--json", "json_path", help="Write the classes' areas and boxes here; - for standard output.")
+@path_option("--jsonl", help="The same, a line for each photograph or frame, as soon as it is done.")
 @click.option(
     "--min-share",
     type=click.FloatRange(0, 1),
     default=MIN_SHARE,
     show_default=True,
-    help="With --json: regions with a smaller share of the picture get no box.",
+    help="With --json and --jsonl: regions with a smaller share of the picture get no box.",
 )
+@click.option(
+    "--overwrite/--skip-existing",
+    default=None,
+    help="Replace the results that are there, or leave out what has all of them.  [replace them, and say so]",
+)
+@click.option("--max-frames", type=click.IntRange(min=1), help="Stop a video or camera after so many frames.")
+@click.option("--quiet", is_flag=True, help="Say nothing but warnings and errors.")
 @dtype_option
 @click.option("--channels-last", is_flag=True, help="Channels-last memory order: faster, last digits may differ.")
 @click.option("--no-optimize", is_flag=True, help="Run the net layer by layer: slower, the same bits as dc.Net.")
@@ -183,14 +155,18 @@ def _mean(_: click.Context, __: click.Parameter, text: str | None) -> tuple[floa
 @device_option
 @variables_option
 def segment(
-    photos: tuple[Path, ...],
+    photos: tuple[str, ...],
+    recursive: bool,
+    lists: tuple[Path, ...],
+    data_root: str,
+    shard: str | None,
     model: Path | None,
     weights: Path | None,
     out: Path,
     crf: str | None,
     kind: Kind | None,
     preset: str | None,
-    marginals: str | None,
+    marginals: Literal["npy", "mat"] | None,
     blob: str | None,
     crop_size: int | None,
     max_side: int | None,
@@ -204,7 +180,11 @@ def segment(
     no_legend: bool,
     no_outlines: bool,
     json_path: Path | None,
+    jsonl: Path | None,
     min_share: float,
+    overwrite: bool | None,
+    max_frames: int | None,
+    quiet: bool,
     dtype: str,
     channels_last: bool,
     no_optimize: bool,
@@ -214,7 +194,10 @@ def segment(
     variables: dict[str, str],
     **crf_numbers: float | None,
 ) -> None:
-    """Segment PHOTOS: NAME_labels.png (palette) and NAME_overlay.png go to --out."""
+    """Segment PHOTOS: NAME_labels.png (palette) and NAME_overlay.png go to --out.
+
+    PHOTOS are files, folders, videos (NAME_overlay.mp4), - for an image on standard input, and webcam:0.
+    """
     embedded = DEFAULT_MODEL if model is None else EMBEDDED_MODELS.get(str(model))
     if (embedded is None) != (weights is not None):
         raise click.UsageError("--model and --weights go together: give both, or none for the built-in network")
@@ -222,20 +205,19 @@ def segment(
         model, weights = embedded.deploy, embedded.weights
     params = _crf_params(crf, preset, embedded.crf if embedded else CRFParams(), crf_numbers)
     assert model is not None
-    if not photos:
+    if not photos and not lists:
         raise click.UsageError("Missing argument 'PHOTOS...'.")
-    stems = [out / photo.stem for photo in photos]
-    twice = {stem.name for stem in stems if stems.count(stem) > 1}
-    if twice:
-        raise click.UsageError(f"several photos are called {', '.join(sorted(twice))}: their results would collide")
     if marginals and max_side:
         raise click.UsageError("--marginals and --max-side exclude each other: marginals would be at the reduced size")
+    part = parse_shard(shard) if shard else shard_of_environment(os.environ)
+    items = share_of(expand_inputs(photos, recursive=recursive, lists=lists, data_root=data_root, results=out), part)
+    _check_together(items, marginals, json_path, jsonl, overwrite)
     segmenter = Segmenter(
         model,
         weights,
         crf=params,
         kind=kind,
-        device=chosen_device(device, gpu),
+        device=_own_device(chosen_device(device, gpu)),
         mean=mean,
         blob=blob,
         crop_size=crop_size,
@@ -254,28 +236,61 @@ def segment(
     if segmenter.num_classes > 256:
         raise NetError(f"label maps are bytes: the net has {segmenter.num_classes} classes, at most 256 fit")
     colours = find_colormap(colors, segmenter.num_classes) if colors else segmenter.classes.colormap
-    failed, described = 0, []
-    to_stdout = json_path == Path("-")
-    with progress("segmenting", len(photos), to_stderr=to_stdout) as advance:
-        for photo, stem in zip(photos, stems, strict=True):
-            try:
-                image = load_image(photo)
-                found = segmenter.segment(image)
-                out.mkdir(parents=True, exist_ok=True)
-                written = _Job(photo, stem, marginals, colours, not no_outlines, not no_legend).write(image, found)
-                if json_path:
-                    described.append({"photo": str(photo), **found.to_json(min_share)})
-                advance.log(f"{photo}: {_shares(found)}")
-                for path in written:
-                    advance.log(f"  {path}")
-            except DeepLabCaffeError as error:
-                failed += 1
-                click.echo(f"error: {photo}: {error}" if str(photo) not in str(error) else f"error: {error}", err=True)
-            advance()
-    if json_path:
-        _write_json(None if to_stdout else json_path, described)
-    if failed:
+    writer = ResultWriter(out, colours, marginals, outlines=not no_outlines, legend=not no_legend)
+    records = path_of_shard(json_path or jsonl, part)
+    todo = unfinished(items, writer, records) if overwrite is False else items
+    if overwrite is None and (there := replaced(items, writer)):
+        text = f"{there} of {len(items)} have results in {out}, which are replaced"
+        warnings.warn(f"{text}: --skip-existing leaves them, --overwrite does not say this", stacklevel=1)
+    start = time.perf_counter()
+    with _recording(records, bool(json_path), todo if overwrite is False else None) as record:
+        run = Run(segmenter, writer, record, min_share, max_frames, quiet, to_stderr=records == Path("-"))
+        run.all(todo)
+    if not quiet and len(items) > 1:
+        click.echo(_summary(run, len(items) - len(todo), time.perf_counter() - start), err=run.to_stderr)
+    if run.failed:
         raise click.exceptions.Exit(1)
+
+
+def _check_together(
+    items: Sequence[WorkItem], marginals: str | None, json_path: Path | None, jsonl: Path | None, overwrite: bool | None
+) -> None:
+    """Refuse flags that do not go together.
+
+    Raises:
+        click.UsageError: they do not.
+    """
+    videos = any(item.kind in ("video", "webcam") for item in items)
+    if videos and marginals:
+        raise click.UsageError("--marginals are of photographs, they are not written of videos")
+    if json_path and jsonl:
+        raise click.UsageError("--json and --jsonl exclude each other")
+    if json_path and (videos or overwrite is False):
+        what = "of videos" if videos else "with --skip-existing"
+        raise click.UsageError(f"--json is written at the end, for all photographs: {what} say --jsonl")
+
+
+def _own_device(device: str) -> str:
+    """Return the device, for torchrun's processes each its own GPU."""
+    number = os.environ.get("LOCAL_RANK")
+    return f"cuda:{number}" if number and str(resolve_device(device)) == "cuda" else device
+
+
+def _recording(
+    path: Path | None, is_array: bool, todo: Sequence[WorkItem] | None
+) -> AbstractContextManager[Callable[[dict[str, Any]], None] | None]:
+    if path is None:
+        return nullcontext()
+    return json_array(path) if is_array else json_lines(path, todo)
+
+
+def _summary(run: Run, skipped: int, seconds: float) -> str:
+    """Return what was done: ``"28 done in 14.0 s, 2.0 a second; 1 failed; 3 were there"``."""
+    speed = f", {run.count / seconds:.1f} a second" if run.count else ""
+    parts = [f"{run.count} done in {seconds:.1f} s{speed}"]
+    parts += [f"{run.failed} failed"] if run.failed else []
+    parts += [f"{skipped} were there"] if skipped else []
+    return "; ".join(parts)
 
 
 def _scales(text: str) -> tuple[float, ...]:
@@ -283,19 +298,3 @@ def _scales(text: str) -> tuple[float, ...]:
         return tuple(float(part) for part in text.split(","))
     except ValueError:
         raise click.BadParameter(f"--scales: expected numbers with commas, got '{text}'") from None
-
-
-def _shares(found: Segmentation, most: int = 4) -> str:
-    """Return the classes that cover most of the picture: ``"Building 41 %, Sky 23 %"``."""
-    return ", ".join(f"{area.name} {percent(area.share)}" for area in found.areas(None)[:most])
-
-
-def _write_json(path: Path | None, described: list[dict[str, Any]]) -> None:
-    """Write the pictures' areas into a file, or to standard output: a line for each picture."""
-    lines = ",\n".join(json.dumps(one, allow_nan=False) for one in described)
-    text = f"[\n{lines}\n]\n"
-    if path is None:
-        click.echo(text, nl=False)
-        return
-    with atomic_write(path, make_folders=True) as file:
-        file.write(text.encode())

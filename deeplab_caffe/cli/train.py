@@ -31,6 +31,7 @@ from deeplab_caffe.proto import caffe_pb2
 from deeplab_caffe.solver import (
     Solver,
     TrainingLog,
+    WandbCallback,
     World,
     join_world,
     latest_snapshot,
@@ -58,6 +59,7 @@ _EFFECTS = click.Choice(["stop", "snapshot", "none"])
     help="File for JSON lines; torchrun takes --log for its own: use --log-file there.",
 )
 @path_option("--tensorboard", help="Folder for TensorBoard's event files.")
+@click.option("--wandb", metavar="PROJECT", help="Log to this project of Weights & Biases.")
 @dtype_option
 @click.option("--channels-last", is_flag=True, help="Channels-last memory order: often faster, last digits differ.")
 @click.option("--engine", type=click.Choice(["DEFAULT", "CAFFE", "CUDNN"]), default="DEFAULT", show_default=True)
@@ -84,6 +86,7 @@ def train(
     snapshot: str | None,
     log_path: Path | None,
     tensorboard: Path | None,
+    wandb: str | None,
     dtype: str,
     channels_last: bool,
     engine: str,
@@ -120,7 +123,7 @@ def train(
     torch.backends.cudnn.deterministic = True
     state = _snapshot_path(snapshot, config.param.snapshot_prefix)
     with progress("training", config.param.max_iter, to_stderr=True, hidden=not world.is_first) as advance:
-        log = _log(world, advance.log, log_path, tensorboard)
+        log = _log(world, advance.log, log_path, tensorboard, wandb)
         trainer = Solver(
             solver,
             device=place,
@@ -213,7 +216,9 @@ def _snapshot_path(snapshot: str | None, prefix: str) -> Path | None:
     return found
 
 
-def _log(world: World, echo: Callable[[str], None], path: Path | None, tensorboard: Path | None) -> TrainingLog:
+def _log(
+    world: World, echo: Callable[[str], None], path: Path | None, tensorboard: Path | None, wandb: str | None
+) -> TrainingLog:
     if not world.is_first:
         return TrainingLog(None)
 
@@ -222,7 +227,7 @@ def _log(world: World, echo: Callable[[str], None], path: Path | None, tensorboa
         with suppress(OSError):
             echo(text)
 
-    return TrainingLog(line, path, tensorboard)
+    return TrainingLog(line, path, tensorboard, [WandbCallback(wandb)] if wandb else [])
 
 
 def _describe(trainer: Solver, dtype: str) -> None:

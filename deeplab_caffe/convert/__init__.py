@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
+from deeplab_caffe.convert import deeplab_pytorch, torchvision
 from deeplab_caffe.convert.image_part import image_part
 from deeplab_caffe.convert.initial import InitialModel, check_dtype, initial_model, write_weights
 from deeplab_caffe.convert.onnx import to_onnx
-from deeplab_caffe.convert.torchvision import is_torchvisions, to_caffe
 from deeplab_caffe.convert.unit_outputs import unit_outputs
 from deeplab_caffe.errors import ConversionError
 from deeplab_caffe.files.names import is_file
@@ -36,18 +37,27 @@ FORMATS = (*WEIGHT_WRITERS, "onnx")
 
 
 def convert(
-    source: str | PathLike[str], net: Net, out: str | PathLike[str], to: str | None = None, *, dtype: str = "float32"
+    source: str | PathLike[str],
+    net: Net,
+    out: str | PathLike[str],
+    to: str | None = None,
+    *,
+    dtype: str = "float32",
+    **onnx: Any,
 ) -> str:
     """Convert weights; between all formats but ONNX they stay the same bit for bit.
 
-    torchvision's are another matter: :func:`deeplab_caffe.convert.torchvision.to_caffe` says what becomes of them.
+    Others' networks are another matter: :func:`deeplab_caffe.convert.torchvision.to_caffe` and
+    :func:`deeplab_caffe.convert.deeplab_pytorch.to_caffe` say what becomes of them.
 
     Args:
         source: a caffemodel, also in HDF5, or a safetensors or state_dict file with the names of :func:`tensors_of`; or
-            the state_dict of torchvision's ``deeplabv3_resnet50`` or ``deeplabv3_resnet101``.
+            the state_dict of torchvision's ``deeplabv3_resnet50`` or ``deeplabv3_resnet101``, or of deeplab-pytorch's
+            DeepLab v2.
         net: the network that the weights are of; it has them afterwards.
         out: the file to write; it appears under its name only when it is complete.
         to: one of :data:`FORMATS`; None: by the file's suffix.
+        onnx: more arguments of :func:`to_onnx`, for ONNX alone.
         dtype: ``"float16"`` halves a caffemodel, see :func:`deeplab_caffe.proto.write_caffemodel`.
 
     Returns:
@@ -55,7 +65,7 @@ def convert(
 
     Raises:
         ConversionError: the source cannot be read, does not fit the net, the net has no counterpart in ONNX, or float16
-            is asked for in a format other than caffemodel.
+            is asked for in a format other than caffemodel, or one of ``onnx`` in a format other than ONNX.
         NetError: a caffemodel does not fit the net.
         CaffeModelError: a caffemodel cannot be read or written.
     """
@@ -66,13 +76,19 @@ def convert(
         )
     # Before anything is read: nothing is written then.
     check_dtype(out, chosen, dtype)
+    if any(onnx.values()) and chosen != "onnx":
+        raise ConversionError(f"{out}: an image as input, labels as output and names of classes are for ONNX")
     tensors = read_tensors(source) if is_file(source) else None
     if tensors is None:
         net.copy_from(source, missing="error")
     else:
-        load_tensors(net, to_caffe(tensors, net, source) if is_torchvisions(tensors) else tensors, source)
+        if torchvision.is_torchvisions(tensors):
+            tensors = torchvision.to_caffe(tensors, net, source)
+        elif deeplab_pytorch.is_deeplab_pytorchs(tensors):
+            tensors = deeplab_pytorch.to_caffe(tensors, net, source)
+        load_tensors(net, tensors, source)
     if chosen == "onnx":
-        to_onnx(net, out)
+        to_onnx(net, out, **onnx)
     else:
         write_weights(net, out, chosen, dtype)
     return chosen

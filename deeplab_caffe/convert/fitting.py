@@ -20,11 +20,12 @@ from deeplab_caffe.net.tensors import blob_key, some
 
 
 class Blob(NamedTuple):
-    """A tensor of the file: its name and shape there, and its numbers as Caffe has them."""
+    """A tensor of the file: its name and shape there, its numbers as Caffe has them, and what else went into them."""
 
     name: str
     shape: tuple[int, ...]
     values: Tensor
+    folded: tuple[str, ...] = ()
 
 
 def blobs_of(source: Source, tensors: Mapping[str, Tensor], path: str | PathLike[str]) -> dict[str, dict[str, Blob]]:
@@ -39,21 +40,23 @@ def blobs_of(source: Source, tensors: Mapping[str, Tensor], path: str | PathLike
         ConversionError: some are missing, or no float32.
     """
     parts = list(source.parts(tensors))
-    absent = [part.name for part in parts if part.name not in tensors]
+    absent = [name for part in parts for name in (part.name, *part.folded) if name not in tensors]
+    absent = list(dict.fromkeys(absent))
     if absent:
         raise ConversionError(f"{path}: seems to be {source.title}, but has no {some(absent)}")
     blobs: dict[str, dict[str, Blob]] = {}
     for part in parts:
-        tensor = tensors[part.name]
-        if not is_plain(tensor):
-            raise ConversionError(f"{path}: '{part.name}' needs plain float32 numbers, got {tensor.dtype}")
+        tensor, *others = (tensors[name] for name in (part.name, *part.folded))
+        for name, one in zip((part.name, *part.folded), (tensor, *others), strict=True):
+            if not is_plain(one):
+                raise ConversionError(f"{path}: '{name}' needs plain float32 numbers, got {one.dtype}")
         try:
-            values = (part.arrange(tensor) if part.arrange else tensor).float()
+            values = (part.arrange(tensor, *others) if part.arrange else tensor).float()
         except (RuntimeError, IndexError) as error:
             raise ConversionError(
                 f"{path}: '{part.name}' has another shape than in {source.title}: {tuple(tensor.shape)}"
             ) from error
-        blobs.setdefault(part.layer, {})[part.role] = Blob(part.name, tuple(tensor.shape), values)
+        blobs.setdefault(part.layer, {})[part.role] = Blob(part.name, tuple(tensor.shape), values, part.folded)
     return blobs
 
 

@@ -169,7 +169,8 @@ def _layer_lines(fitting: Fitting, zeros: Sequence[Layer], seed: int) -> Iterato
         first = next(iter(blobs.values()))
         shape = tuple(next(iter(layer.named_blobs.values())).shape)
         shapes = f"{first.shape}" if first.shape == shape else f"{first.shape} to {shape}"
-        notes = "".join(f"; {note}" for note in fitting.notes.get(layer.name, ()))
+        folded = [f"{_stem(iter(first.folded))} folded in"] if first.folded else []
+        notes = "".join(f"; {note}" for note in (*folded, *fitting.notes.get(layer.name, ())))
         yield f"{layer.name}: from {_stem(blob.name for blob in blobs.values())}, {shapes}{notes}"
     others = sum(bool(layer.blobs) for layer in fitting.net.layers) - len(owners)
     if others:
@@ -195,7 +196,8 @@ def _fillers(layer: Layer) -> str:
 
 
 def _unused(fitting: Fitting, tensors: Mapping[str, Tensor]) -> Iterator[str]:
-    used = {blob.name for _, name in fitting.taken for blob in fitting.blobs[name].values()}
+    blobs = [blob for _, name in fitting.taken for blob in fitting.blobs[name].values()]
+    used = {name for blob in blobs for name in (blob.name, *blob.folded)}
     stems = {_stem(iter([name])) for name in used}
     unused = dict.fromkeys(_stem(iter([name])) for name in tensors if name not in used)
     left = [stem for stem in unused if stem not in stems]

@@ -9,6 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from deeplab_caffe._version import __version__
+from deeplab_caffe.convert.onnx_ends import IMAGE, LABELS, UINT8, Ends, blob_of_image, labels_of_scores
 from deeplab_caffe.errors import ConversionError
 from deeplab_caffe.layers import Shape
 from deeplab_caffe.net import Net
@@ -26,17 +27,18 @@ class Graph:
         fixed_size: why the images' size cannot vary, or None.
     """
 
-    def __init__(self, net: Net) -> None:
+    def __init__(self, net: Net, ends: Ends) -> None:
         try:
             import onnx
         except ImportError as error:
             raise ConversionError("ONNX needs the package onnx: pip install onnx") from error
         self._onnx = onnx
         self._net = net
+        self._ends = ends
         self._nodes: list[Any] = []
         self._initializers: list[Any] = []
         self._parameters: dict[int, tuple[Tensor, str]] = {}
-        self._names: set[str] = set(net.inputs)
+        self._names: set[str] = {*net.inputs, *[IMAGE] * ends.image_input, *[LABELS] * ends.label_output}
         self._current = {name: name for name in net.inputs}
         self._last_writer = {top: step.layer.name for step in net.steps for top in step.tops}
         self._layer = ""
@@ -46,6 +48,10 @@ class Graph:
             raise ConversionError(
                 f"net '{net.name}' reads its data by itself: ONNX needs a deploy.prototxt with inputs"
             )
+        ends.check(net)
+        if ends.image_input:
+            self._layer = IMAGE
+            self._current[net.inputs[0]] = blob_of_image(self, net)
         for step in net.steps:
             self._add_step(step)
 
@@ -101,6 +107,39 @@ class Graph:
 
     def model(self) -> Any:
         """Return the checked ModelProto."""
+        helper = self._onnx.helper
+        inputs, outputs = self._inputs(), self._labels() if self._ends.label_output else self._outputs()
+        graph = helper.make_graph(self._nodes, self._net.name or "net", inputs, outputs, self._initializers)
+        model = helper.make_model(
+            graph,
+            producer_name="deeplab-caffe",
+            producer_version=__version__,
+            ir_version=IR_VERSION,
+            opset_imports=[helper.make_opsetid("", OPSET)],
+        )
+        helper.set_model_props(model, self._ends.metadata(self._net))
+        try:
+            self._onnx.checker.check_model(model)
+        except ValueError as error:
+            if "2GB" not in str(error).replace(" ", ""):
+                raise ConversionError(f"net '{self._net.name}': {error}") from error
+        return model
+
+    def _inputs(self) -> list[Any]:
+        value_info, kind = self._onnx.helper.make_tensor_value_info, self._onnx.TensorProto.FLOAT
+        if self._ends.image_input:
+            n, channels, *sides = self._dims(self._net.inputs[0], "")
+            return [value_info(IMAGE, UINT8, [n, *sides, channels])]
+        return [value_info(blob, kind, self._dims(blob, "")) for blob in self._net.inputs]
+
+    def _labels(self) -> list[Any]:
+        (blob,) = self._net.outputs
+        self._layer = LABELS
+        kind = labels_of_scores(self, self._current[blob], self.shapes[blob][1])
+        n, _, *sides = self._dims(blob, LABELS)
+        return [self._onnx.helper.make_tensor_value_info(LABELS, kind, [n, *sides])]
+
+    def _outputs(self) -> list[Any]:
         helper, kind = self._onnx.helper, self._onnx.TensorProto.FLOAT
         outputs = []
         for blob in self._net.outputs:
@@ -110,21 +149,7 @@ class Graph:
                 self._names.add(blob)
                 self._nodes.append(helper.make_node("Identity", [self._current[blob]], [blob], name=f"{blob}/output"))
             outputs.append(helper.make_tensor_value_info(blob, kind, self._dims(blob, blob)))
-        inputs = [helper.make_tensor_value_info(blob, kind, self._dims(blob, "")) for blob in self._net.inputs]
-        graph = helper.make_graph(self._nodes, self._net.name or "net", inputs, outputs, self._initializers)
-        model = helper.make_model(
-            graph,
-            producer_name="deeplab-caffe",
-            producer_version=__version__,
-            ir_version=IR_VERSION,
-            opset_imports=[helper.make_opsetid("", OPSET)],
-        )
-        try:
-            self._onnx.checker.check_model(model)
-        except ValueError as error:
-            if "2GB" not in str(error).replace(" ", ""):
-                raise ConversionError(f"net '{self._net.name}': {error}") from error
-        return model
+        return outputs
 
     def _dims(self, blob: str, prefix: str) -> list[int | str]:
         if not self.shapes[blob]:

@@ -11,11 +11,10 @@ from os import PathLike
 from torch import Tensor
 
 from deeplab_caffe.convert.first_layer import Pixels, of_net
-from deeplab_caffe.convert.plain import is_plain
+from deeplab_caffe.convert.renamed import renamed
 from deeplab_caffe.convert.sums import with_sums
 from deeplab_caffe.errors import ConversionError
 from deeplab_caffe.net import Net
-from deeplab_caffe.net.tensors import some
 
 # What torchvision's networks read: R, G, B, after a division by 255 minus their means, over their deviations.
 PIXELS = Pixels(mean=(255 * 0.406, 255 * 0.456, 255 * 0.485), std=(255 * 0.225, 255 * 0.224, 255 * 0.229), rgb=True)
@@ -61,18 +60,8 @@ def to_caffe(tensors: Mapping[str, Tensor], net: Net, path: str | PathLike[str])
     """
     expected = dict(_layers(tensors, net, path))
     has_aux = any(layer.name == "aux" for layer in net.layers)
-    dropped = [name for name in tensors if name.endswith(".num_batches_tracked")]
-    if not has_aux:
-        dropped += [name for name in tensors if name.startswith("aux_classifier.")]
-    absent = [name for name in expected if name not in tensors]
-    unknown = [name for name in tensors if name not in expected and name not in dropped]
-    if absent or unknown:
-        parts = [f"has no {some(absent)}"] * bool(absent) + [f"has {some(unknown)}, which it has not"] * bool(unknown)
-        raise ConversionError(f"{path}: is not torchvision's DeepLab v3: {' and '.join(parts)}")
-    for name in expected:
-        if not is_plain(tensors[name]):
-            raise ConversionError(f"{path}: '{name}' needs plain float32 numbers, got {tensors[name].dtype}")
-    found = {own: tensors[name] for name, own in expected.items()}
+    dropped = [] if has_aux else [name for name in tensors if name.startswith("aux_classifier.")]
+    found = renamed(tensors, expected, path, title="torchvision's DeepLab v3", dropped=dropped)
     found["conv1.weight"] = _of_bgr(found["conv1.weight"])
     return with_sums(net, found)
 

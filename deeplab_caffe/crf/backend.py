@@ -259,6 +259,7 @@ def infer(
     *,
     kind: Kind | None = None,
     log: bool = False,
+    inspected: bool = False,
 ) -> None:
     """Infer the marginals of several images.
 
@@ -269,6 +270,7 @@ def infer(
         iterations: mean field iterations.
         kind: what the scores are; of energies there are the negatives.
         log: write log(max(Q, FLT_MIN)) instead of Q.
+        inspected: whether the values of the scores have been through :meth:`Backend.inspect`.
 
     Raises:
         CRFError: scores or colours whose values are not fit, or standard deviations too small for the image.
@@ -282,9 +284,10 @@ def infer(
             backend.check_memory((size[0], size[1]), own, num_classes)
             requests += [LatticeRequest((size[0], size[1]), kernel, image) for kernel in own]
         # Begun before the lattices, ended after: a GPU is then waited for once.
-        finish_inspection = backend.inspect([problem.scores for problem in some], kind)
+        finish_inspection = None if inspected else backend.inspect([problem.scores for problem in some], kind)
         lattices = iter(backend.pixel_lattices(requests))
-        finish_inspection()
+        if finish_inspection is not None:
+            finish_inspection()
         fields = []
         for (scores, _, _), own in zip(some, owned, strict=True):
             terms = [PairwiseTerm(next(lattices), kernel.weight) for kernel in own]

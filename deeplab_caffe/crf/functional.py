@@ -21,6 +21,7 @@ from deeplab_caffe.crf.inputs import (
     validate_fit,
     validate_scores,
 )
+from deeplab_caffe.crf.likely import infer_likely
 from deeplab_caffe.crf.params import CRFParams, PairwiseKernel, ParamsLike, active_kernels, validate_iterations
 from deeplab_caffe.crf.place import backend_for
 from deeplab_caffe.errors import CRFError
@@ -69,9 +70,9 @@ def dense_crf(
             a GPU are worked on where they are.
 
     Returns:
-        Marginals Q, float32 of the shape of ``scores`` (a list for a list); they sum to 1 at each pixel. Of one
-        channel ``(2, H, W)``: background and foreground. The label is the first maximum: ``Q.argmax(0)``. On the CPU
-        the same bits for any number of threads.
+        Marginals Q, float32 of the shape of ``scores`` (a list for a list); they sum to 1 at each pixel, and are 0 for
+        labels that ``params.min_probability`` leaves out. Of one channel ``(2, H, W)``: background and foreground. The
+        label is the first maximum: ``Q.argmax(0)``. On the CPU the same bits for any number of threads.
 
     Raises:
         CRFError: shapes that do not fit (a transposed axis is the usual case), scores or colours that are not finite or
@@ -101,7 +102,7 @@ def dense_crf(
 
     def solve(pairs: Sequence[tuple[Any, Any]]) -> list[Any]:
         problems = [_problem(backend, *pair, kernels, said, image_range) for pair in pairs]
-        infer(backend, problems, kernels, count, kind=said)
+        infer_likely(backend, problems, kernels, count, kind=said, min_probability=params.min_probability)
         return [backend.like(score, problem.out) for (score, _), problem in zip(pairs, problems, strict=True)]
 
     pairs = list(zip(all_scores, images, strict=True))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
+from deeplab_caffe.arrays import is_torch, to_numpy
 from deeplab_caffe.errors import EvaluationError
 
 Absent = Literal["one", "zero", "skip", "nan"]
@@ -30,9 +31,35 @@ class ConfusionMatrix:
         self.ignore_labels = frozenset(int(label) for label in ignore_labels)
         self.matrix = np.zeros((num_classes, num_classes), np.int64)
 
-    def clear(self) -> None:
+    def reset(self) -> None:
         """Forget all counts."""
         self.matrix[:] = 0
+
+    def update(self, preds: Any, target: Any) -> None:
+        """Count pixels, with the arguments of a metric of torchmetrics: what :meth:`accumulate` does.
+
+        Args:
+            preds: predicted labels of any shape, or scores with a class axis more, (N, C, ...), whose largest counts,
+                of equal ones the first; numpy's, or torch's on any device.
+            target: true labels.
+
+        Raises:
+            EvaluationError: as :meth:`accumulate`.
+        """
+        arrays = (array.cpu() if is_torch(array) else array for array in (preds, target))
+        predicted, actual = (to_numpy(array, "labels", EvaluationError) for array in arrays)
+        if predicted.ndim == actual.ndim + 1:
+            predicted = predicted.argmax(1)
+        self.accumulate(actual, predicted)
+
+    def compute(self) -> float:
+        """Return the mean IoU as torchmetrics' ``JaccardIndex`` of several classes does (``average="macro"``).
+
+        That is :meth:`mean_iou`, without classes that are ignored as true labels.
+        """
+        iou = self.iou()
+        iou[[label for label in self.ignore_labels if 0 <= label < self.num_classes]] = np.nan
+        return _mean(iou, "skip")
 
     def accumulate(self, actual: np.ndarray, predicted: np.ndarray) -> None:
         """Count pixels.

@@ -262,7 +262,7 @@ class SegAccuracy(Layer):
         if self.confusion is None or self.confusion.num_classes != scores.shape[1]:
             self.confusion = ConfusionMatrix(scores.shape[1], self.ignored)
         elif not self.counts_on:
-            self.confusion.clear()
+            self.confusion.reset()
         dtype = torch.uint8 if scores.shape[1] <= 256 else torch.int64
         predicted = argmax_labels(scores.detach(), ties="last", dtype=dtype)
         try:

@@ -179,7 +179,10 @@ def _are_tensors(found: Mapping[object, object]) -> bool:
     return bool(found) and all(isinstance(value, Tensor) for value in found.values())
 
 
-_OTHERS = "another program's names: of PyTorch's networks only torchvision's deeplabv3_resnet50 and _resnet101 are read"
+_OTHERS = (
+    "another program's names: deeplab-caffe convert reads torchvision's deeplabv3_resnet50 and _resnet101 and "
+    "deeplab-pytorch's DeepLab v2"
+)
 # What torch's tools put around the names of weights.
 _WRAPPERS = {
     "module.": "torch's DataParallel wrote 'module.' before each name: take it off, or save net.module.state_dict()",

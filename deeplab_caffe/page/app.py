@@ -30,6 +30,7 @@ _SLIDERS = {
 }
 _CSS = """
 .gradio-container {max-width: 1500px !important}
+#photo .wrap, #mask .wrap {font-size: 0.8em; padding-top: 1em}
 #status {min-height: 1.6em; font-size: 0.95em}
 #status .error {color: #b91c1c; font-weight: 600}
 """
@@ -70,8 +71,8 @@ class _Page:
         with gr.Row():
             with gr.Column(scale=1, min_width=320):
                 with gr.Row():
-                    self.photo = gr.File(self.given["photo"], label="Picture", height=110, elem_id="photo")
-                    self.mask = gr.File(self.given["mask"], label="Mask (if wanted)", height=110, elem_id="mask")
+                    self.photo = gr.File(self.given["photo"], label="Picture", height=140, elem_id="photo")
+                    self.mask = gr.File(self.given["mask"], label="Mask (if wanted)", height=140, elem_id="mask")
                 first = MASK if self.given["mask"] else next(iter(EMBEDDED_MODELS))
                 self.source = gr.Dropdown([*EMBEDDED_MODELS, MASK], value=first, label="Scores from", elem_id="source")
                 with gr.Accordion("The mask", open=bool(self.given["mask"])):
@@ -101,14 +102,28 @@ class _Page:
             )
             self.moved = gr.LinePlot(x="iteration", y="labels changed, %", height=220, label="Labels that change")
         with gr.Tab("JSON"):
-            self.json = gr.Code(language="json", label="params.json: for --crf params.json", elem_id="json")
+            self.json = gr.Code(
+                language="json", lines=8, max_lines=12, label="params.json: for --crf params.json", elem_id="json"
+            )
         with gr.Tab("Command line"):
             self.command = gr.Code(
-                language="shell", wrap_lines=True, label="In the picture's folder", elem_id="command"
+                language="shell",
+                lines=2,
+                max_lines=12,
+                wrap_lines=True,
+                label="In the picture's folder",
+                elem_id="command",
             )
             self.archive = gr.DownloadButton("ZIP with the folders images and scores", visible=False, elem_id="zip")
         with gr.Tab("Python"):
-            self.python = gr.Code(language="python", wrap_lines=True, label="In the picture's folder", elem_id="python")
+            self.python = gr.Code(
+                language="python",
+                lines=8,
+                max_lines=14,
+                wrap_lines=True,
+                label="In the picture's folder",
+                elem_id="python",
+            )
 
     def _connect(self) -> None:
         gr = self.gr
@@ -138,7 +153,7 @@ class _Page:
             **quiet,
         )
         gr.on(
-            [slider.release for slider in self.sliders] + [self.preset.change],
+            [slider.release for slider in self.sliders],
             self.plot,
             [self.desk, *self.sliders],
             plots,
@@ -146,7 +161,9 @@ class _Page:
             show_progress="hidden",
             **quiet,
         )
-        self.preset.input(self.take_preset, [self.preset], self.sliders, **quiet)
+        self.preset.input(self.take_preset, [self.preset], self.sliders, **quiet).then(
+            self.plot, [self.desk, *self.sliders], plots, show_progress="hidden", **quiet
+        )
 
     def open(
         self, photo: str | None, mask: str | None, source: str, kind: MaskKind, certainty: float, *numbers: float
@@ -163,14 +180,15 @@ class _Page:
                 desk = open_mask(photo, mask, kind=kind, certainty=certainty, shown=names, device=self.device)
             else:
                 desk = open_network(photo, source, shown=self._name(photo, "photo"), device=self.device)
-            params = _params(numbers)
-            if desk.source.network and params == CRFParams():  # nobody has moved a slider
+            params = _params(numbers, desk)
+            if _numbers(params) == _numbers(CRFParams()):  # nobody has moved a slider
                 params = desk.params
             present = desk.present(desk.tuner.refine(params))
         except (DeepLabCaffeError, ImportError, MemoryError, OSError, ValueError) as error:
-            return self._closed(f'<span class="error">{html.escape(_message(error))}</span>', source)
+            return self._closed(f'<span class="error">{html.escape(_message(error, photo, mask))}</span>', source)
         archive = gr.update(visible=False) if source != MASK else gr.update(visible=True, value=_archive(desk))
-        names_of = gr.update(choices=present, value=present[1] if len(present) > 1 else present[0])
+        thing = next((name for name in present if name != "background"), present[0])
+        names_of = gr.update(choices=present, value=thing)
         return [desk, "", source, names_of, archive, *_numbers(params).values()]
 
     def _closed(self, text: str, source: str) -> Sequence[Any]:
@@ -188,7 +206,7 @@ class _Page:
         if desk is None:
             return [skip, None, "", "", ""]
         try:
-            params = _params(numbers)
+            params = _params(numbers, desk)
             refined = desk.tuner.refine(params)
         except (DeepLabCaffeError, MemoryError) as error:
             return [f'<span class="error">{html.escape(_message(error))}</span>', skip, skip, skip, skip]
@@ -208,7 +226,7 @@ class _Page:
         if desk is None:
             return [None, None]
         try:
-            curve = desk.tuner.curve(_params(numbers))
+            curve = desk.tuner.curve(_params(numbers, desk))
         except (DeepLabCaffeError, MemoryError):  # said by draw
             return [None, None]
         steps = list(range(len(curve.changed)))
@@ -257,12 +275,14 @@ def _gradio() -> Any:
     return gradio
 
 
-def _message(error: BaseException) -> str:
+def _message(error: BaseException, *files: str | None) -> str:
     """Return an error in one line, without the folders where uploads lie."""
     if isinstance(error, ImportError):
         return f"A network needs torch ({error.name} is not installed): pip install torch. A mask needs none."
     text = one_line(str(error) or type(error).__name__)
-    return text.replace(f"{tempfile.gettempdir()}/gradio/", "")
+    for path in files:
+        text = text if path is None else text.replace(path, Path(path).name)
+    return text
 
 
 def _archive(desk: Desk) -> str:
@@ -275,6 +295,6 @@ def _numbers(params: CRFParams) -> dict[str, float]:
     return {name: getattr(params, name) for name in _SLIDERS}
 
 
-def _params(numbers: Sequence[float]) -> CRFParams:
+def _params(numbers: Sequence[float], desk: Desk) -> CRFParams:
     found: dict[str, Any] = dict(zip(_SLIDERS, numbers, strict=True))
-    return CRFParams(**{**found, "iterations": int(found["iterations"])})
+    return desk.params.replace(**{**found, "iterations": int(found["iterations"])})

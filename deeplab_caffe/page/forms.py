@@ -35,8 +35,12 @@ def as_json(params: CRFParams) -> str:
 
 
 def as_command(params: CRFParams, source: Source) -> str:
-    """Return a command line; of a mask it takes the folders that the page's ZIP file holds."""
+    """Return a command line; of a mask it takes the folders that the page's ZIP file holds.
+
+    No flag has ``min_probability``: it is the network's own, and 0 for a mask.
+    """
     numbers = dataclasses.asdict(params)
+    del numbers["min_probability"]
     flags = [word for name, value in numbers.items() for word in (f"--{name.replace('_', '-')}", f"{value}")]
     if source.network is not None:
         words = ["deeplab-caffe", "segment", source.photo, "--model", source.network, "--crf", *flags]

@@ -140,7 +140,7 @@ def _fitted(values: np.ndarray, size: tuple[int, int], smooth: bool, path: str |
     rows, columns = (
         (np.arange(new) * 2 + 1) * old // (2 * new) for new, old in zip(size, (height, width), strict=True)
     )
-    return values[rows[:, None], columns]
+    return np.asarray(values[rows[:, None], columns])
 
 
 def _soft(values: np.ndarray, path: str | PathLike[str]) -> tuple[np.ndarray, Classes]:

@@ -13,6 +13,7 @@ import numpy as np
 from deeplab_caffe.crf import CRFParams
 from deeplab_caffe.crf.backend import Field, LatticeHandle, LatticeRequest, PairwiseTerm
 from deeplab_caffe.crf.inputs import Kind, validate_fit
+from deeplab_caffe.crf.likely import likely_labels
 from deeplab_caffe.crf.params import PairwiseKernel, active_kernels
 from deeplab_caffe.crf.place import backend_for
 from deeplab_caffe.data.classes import Classes
@@ -38,7 +39,7 @@ class Refined:
     @property
     def labels(self) -> np.ndarray:
         """Return the best class of each pixel, uint8 ``(H, W)``; of equal ones the first."""
-        return self.marginals.argmax(axis=0).astype(np.uint8)
+        return np.asarray(self.marginals.argmax(axis=0).astype(np.uint8))
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,8 @@ class Tuner:
         self._backend = backend_for(device=device)
         self._scores = self._backend.scores(self._backend.take(scores, "scores"), "(C, H, W)", kind)
         self._backend.inspect([self._scores], kind)()
-        self._probabilities = kind == "probabilities"
+        self._kind = kind
+        self._likely: tuple[float, Any] = (0.0, slice(None))  # min_probability, and the labels that it leaves
         self._colours = self._backend.photograph(self._backend.take(image, "image"))
         self._host = scores
         self._lattices: OrderedDict[PairwiseKernel, LatticeHandle] = OrderedDict()
@@ -125,7 +127,8 @@ class Tuner:
         """Return a mean field at its start, and how many lattices of colours had to be built."""
         kernels = active_kernels(params, None, colours=True)
         size = (self.image.shape[0], self.image.shape[1])
-        self._backend.check_memory(size, kernels, len(self._scores))
+        scores = self._scores[self._labels(params.min_probability)]
+        self._backend.check_memory(size, kernels, len(scores))
         terms, built = [], 0
         for kernel in kernels:
             shape = replace(kernel, weight=1.0)
@@ -137,9 +140,16 @@ class Tuner:
             if kernel.rgb_std is not None:
                 self._keep(shape, lattice)
             terms.append(PairwiseTerm(lattice, kernel.weight))
-        field = self._backend.field((len(self._scores), *size), terms)
-        field.start(self._scores, self._probabilities)
+        field = self._backend.field((len(scores), *size), terms)
+        field.start(scores, self._kind == "probabilities")
         return field, built
+
+    def _labels(self, min_probability: float) -> Any:
+        """Return the labels that the CRF is about, as an index; they are kept for the same ``min_probability``."""
+        if min_probability != self._likely[0]:
+            some = likely_labels(self._scores, self._kind, min_probability) if min_probability else slice(None)
+            self._likely = min_probability, some
+        return self._likely[1]
 
     def _keep(self, kernel: PairwiseKernel, lattice: LatticeHandle) -> None:
         self._lattices[kernel] = lattice
@@ -148,4 +158,8 @@ class Tuner:
             self._lattices.popitem(last=False)
 
     def _marginals(self, field: Field) -> Any:
-        return self._backend.like(self._host, field.marginals())
+        """Return Q of all labels, 0 for those left out, as numpy's."""
+        marginals = self._backend.empty(tuple(self._scores.shape))
+        marginals[...] = 0
+        marginals[self._likely[1]] = field.marginals()
+        return self._backend.like(self._host, marginals)

@@ -91,6 +91,11 @@ def _net_for_text(net: caffe_pb2.NetParameter) -> Any:
             return to_dialect(net, "v1")
         except CaffeModelError:
             return net
+    return in_newest_layout(net)
+
+
+def in_newest_layout(net: caffe_pb2.NetParameter) -> caffe_pb2.NetParameter:
+    """Return a net of the inner form as a file of the V2 layout, with a ``dialect`` if its form would not tell."""
     plain = caffe_pb2.NetParameter()
     plain.CopyFrom(net)
     for own in ("dialect", "input_layer"):

@@ -222,17 +222,22 @@ class Segmenter:
         labels = self._labels([self._reduced(image) for image in images])
         return np.stack([_brought_back(found, image) for found, image in zip(labels, images, strict=True)])
 
-    def segment(self, image: np.ndarray) -> Segmentation:
-        """Return labels, scores and marginals of an image; arguments and errors as for calling it.
+    def segment(self, image: np.ndarray, *, labels_only: bool = False) -> Segmentation:
+        """Return labels, scores and marginals of an image; other arguments and errors as for calling it.
 
         With ``max_side``, scores and marginals are at the reduced size, labels at the full one.
+
+        Args:
+            image: as for calling it.
+            labels_only: leave out scores and marginals: the scores have no pixels, (C, 0, 0). It takes less time.
         """
         image = self._checked(image)
         small = self._reduced(image)
-        found, activation = self._found([small], ("labels", "scores", "marginals"))
+        found, activation = self._found([small], ("labels",) if labels_only else ("labels", "scores", "marginals"))
         arrays = {name: each[0].cpu().numpy() for name, each in found.items()}
         labels = _brought_back(arrays["labels"], image)
-        return Segmentation(labels, arrays["scores"], arrays.get("marginals"), activation, self.classes)
+        scores = np.empty((self.num_classes, 0, 0), np.float32) if labels_only else arrays["scores"]
+        return Segmentation(labels, scores, arrays.get("marginals"), activation, self.classes)
 
     def scores(self, image: np.ndarray) -> np.ndarray:
         """Return the network's scores: float32 (C, H, W); arguments and errors as for calling it."""

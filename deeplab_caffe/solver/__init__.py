@@ -8,6 +8,7 @@ from deeplab_caffe.solver.log import TrainingLog, read_log
 from deeplab_caffe.solver.policies import POLICIES, LearningRate
 from deeplab_caffe.solver.snapshot import SnapshotFiles, SnapshotWarning, latest_snapshot
 from deeplab_caffe.solver.solver import Solver
+from deeplab_caffe.solver.wandb import WandbCallback
 from deeplab_caffe.solver.world import World, join_world, leave_world, local_rank
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "SolverConfig",
     "TrainingLog",
     "TrainingMemory",
+    "WandbCallback",
     "World",
     "join_world",
     "latest_snapshot",

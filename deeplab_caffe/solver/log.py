@@ -7,12 +7,15 @@ import json
 import math
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from deeplab_caffe.errors import DataError, SolverError, printable
+
+# Takes an event ("train", "test", "snapshot", ...), its iteration, and its numbers by name: {"loss": 1.5, "lr": 0.1}.
+Callback = Callable[[str, int, Mapping[str, float]], None]
 
 
 def to_stderr(line: str) -> None:
@@ -28,6 +31,8 @@ class TrainingLog:
         echo: takes Caffe's lines, without their end; None for silence.
         path: file for JSON lines, one per iteration, test and snapshot; lines are added to what is there.
         tensorboard: folder for TensorBoard's event files; needs the package ``tensorboard``.
+        callbacks: functions that get each event, its iteration and its numbers by name, as TensorBoard does:
+            ``callback("train", 20, {"loss": 1.5, "lr": 0.001})``. One with a method ``close`` is closed with the log.
 
     Raises:
         DataError: the file cannot be opened.
@@ -39,11 +44,13 @@ class TrainingLog:
         echo: Callable[[str], None] | None = to_stderr,
         path: str | PathLike[str] | None = None,
         tensorboard: str | PathLike[str] | None = None,
+        callbacks: Sequence[Callback] = (),
     ) -> None:
         self._echo = echo
         self._path = path
         self._file = None if path is None else _open_for_lines(Path(path))
         self._board = None if tensorboard is None else _summary_writer(tensorboard)
+        self._callbacks = callbacks
 
     def line(self, text: str) -> None:
         """Write one of Caffe's lines."""
@@ -65,7 +72,7 @@ class TrainingLog:
                 index += 1
 
     def record(self, event: str, iteration: int, **values: Any) -> None:
-        """Write one JSON line, and the numbers in it to TensorBoard.
+        """Write one JSON line, and give the numbers in it to TensorBoard and the callbacks.
 
         A file that cannot be written to any more is given up with a message: the training is worth more.
         """
@@ -80,12 +87,21 @@ class TrainingLog:
                 with contextlib.suppress(OSError):
                     self._file.close()
                 self._file = None
+        if self._board is None and not self._callbacks:
+            return
+        numbers = dict(_scalars(values))
         if self._board is not None:
-            for name, number in _scalars(values):
+            for name, number in numbers.items():
                 self._board.add_scalar(f"{event}/{name}", number, iteration)
+        for callback in self._callbacks:
+            callback(event, iteration, numbers)
 
     def close(self) -> None:
-        """Close the files."""
+        """Close the files and the callbacks."""
+        for callback in self._callbacks:
+            if hasattr(callback, "close"):
+                callback.close()
+        self._callbacks = ()
         if self._file is not None:
             self._file.close()
             self._file = None

@@ -22,7 +22,7 @@ class EmbeddedModel:
         card: its model card.
         classes: names of labels 0, 1, 2, ...
         colormap: name of its colours in :mod:`deeplab_caffe.viz`: ``"camvid"`` or ``"voc"``.
-        crf: parameters of the dense CRF, chosen on validation images.
+        crf: parameters of the dense CRF, chosen on images that are not reported on.
     """
 
     name: str

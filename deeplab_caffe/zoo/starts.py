@@ -38,6 +38,7 @@ def _torchvision(name: str) -> str:
     return f"python -c \"import torch, torchvision; torch.save({call}, '{name}.pth')\""
 
 
+_DEEPLAB_PYTORCH = "https://github.com/kazuto1011/deeplab-pytorch"
 _KERAS = "keras.applications.VGG16(weights='imagenet').save_weights('vgg16.weights.h5')"
 
 STARTS = (
@@ -60,6 +61,15 @@ STARTS = (
         "all 13 convolutions, fc6 and fc7",
         (_torchvision("vgg16"),),
         "vgg16.pth",
+        "deeplab_largefov",
+    ),
+    Start(
+        "torchvision's VGG-16 with BatchNorm",
+        "BSD-3-Clause (the program)",
+        "528 MB",
+        "all 13 convolutions with their BatchNorm folded in, fc6 and fc7",
+        (_torchvision("vgg16_bn"),),
+        "vgg16_bn.pth",
         "deeplab_largefov",
     ),
     Start(
@@ -100,6 +110,15 @@ STARTS = (
         (_torchvision("resnet101"),),
         "resnet101.pth",
         "deeplab_v3_resnet101",
+    ),
+    Start(
+        "deeplab-pytorch's DeepLab v2",
+        "MIT (the program)",
+        "177 MB",
+        "the whole backbone of deeplab_aspp_resnet101, trained on PASCAL VOC",
+        (f"curl -LO {_DEEPLAB_PYTORCH}/releases/download/v1.0/deeplabv2_resnet101_msc-vocaug-20000.pth",),
+        "deeplabv2_resnet101_msc-vocaug-20000.pth",
+        "deeplab_aspp_resnet101",
     ),
     Start(
         "torchvision's ResNet-50",

@@ -8,11 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from deeplab_caffe.cli import main
 from deeplab_caffe.data import load_image
+from deeplab_caffe.net import Net
+from deeplab_caffe.net.weights import save_weights
 from deeplab_caffe.zoo.default import DEMO_PHOTO
+from tests.nets import conv
 
 
 @dataclass(frozen=True)
@@ -50,3 +54,17 @@ def photo(tmp_path: Path) -> Path:
     path = tmp_path / "photo.png"
     Image.fromarray(np.ascontiguousarray(load_image(DEMO_PHOTO)[120:217, 200:329])).save(path)
     return path
+
+
+@pytest.fixture
+def seven(tmp_path: Path) -> tuple[object, ...]:
+    """A network with 7 classes, the last of which always wins."""
+    text = 'input: "data" input_dim: 1 input_dim: 3 input_dim: 9 input_dim: 9\n' + conv("s", "data", out=7, kernel=1)
+    folder = tmp_path / "net"
+    folder.mkdir()
+    (folder / "deploy.prototxt").write_text(text)
+    net = Net(folder / "deploy.prototxt")
+    net.by_name["s"].weight.data.zero_()
+    net.by_name["s"].bias.data[:] = torch.arange(7)
+    save_weights(net, folder / "x.caffemodel")
+    return ("--model", folder / "deploy.prototxt", "--weights", folder / "x.caffemodel", "--device", "cpu")

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import deeplab_caffe
+from deeplab_caffe.cli import GROUPS, VERBS
 
 
 def test_version_and_help(run) -> None:
@@ -69,7 +71,7 @@ def test_the_verb_may_stand_behind_its_flags(run, tmp_path: Path) -> None:
     assert "No such command" in run("nothing", "train").err
 
 
-def _without(module: str, *words: str) -> subprocess.CompletedProcess[str]:
+def without(module: str, *words: str) -> subprocess.CompletedProcess[str]:
     """Run the command where a module is not installed."""
     code = f"import sys; sys.modules[{module!r}] = None; from deeplab_caffe.cli import main; main(sys.argv[1:])"
     return subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
@@ -77,10 +79,20 @@ def _without(module: str, *words: str) -> subprocess.CompletedProcess[str]:
 
 def test_torch_is_missing(tmp_path: Path) -> None:
     """--help and what needs no network run; the others say in one line what to install."""
-    assert _without("torch", "--help").returncode == 0
+    assert without("torch", "--help").returncode == 0
     for verb in ("train", "test", "time", "segment", "net", "convert", "device-query"):
-        found = _without("torch", verb, "--help")
+        found = without("torch", verb, "--help")
         assert (found.returncode, found.stdout) == (1, "")
         assert found.stderr == "error: torch is not installed: pip install torch\n"
     for verb in ("crf", "eval", "boxes", "models"):
-        assert _without("torch", verb, "--help").returncode == 0
+        assert without("torch", verb, "--help").returncode == 0
+
+
+def test_help_is_grouped(run) -> None:
+    """Each verb once, below its group's title; --help of each ends with an example."""
+    shown = run("--help").out
+    places = [shown.index(f"\n{title}:") for title in GROUPS]
+    assert places == sorted(places)
+    assert re.findall(r"^  (\S+)", shown[places[0] :], re.MULTILINE) == list(VERBS)
+    shown = run("net", "--help").out
+    assert shown.endswith("Example:\n    deeplab-caffe net deploy.prototxt --svg net.svg\n")

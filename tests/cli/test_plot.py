@@ -46,6 +46,18 @@ def test_what_is_drawn(tmp_path: Path) -> None:
     assert (list(iou.get_xdata()), list(iou.get_ydata())) == ([0, 2], [0.0, 0.2])
 
 
+def test_a_loss_without_a_name_is_a_loss(tmp_path: Path) -> None:
+    log = TrainingLog(None, tmp_path / "a")
+    for net in range(2):
+        log.record("test", 0, net=net, outputs={"(automatic)": [1.0], "(automatic) other": [2.0]})
+    log.record("train", 1, loss=2.0, lr=0.1, outputs={"(automatic)": [2.0]})
+    log.close()
+    figure = draw([(tmp_path / "a", read_log(tmp_path / "a"))], 2, None)
+    assert [axes.get_ylabel() for axes in figure.axes] == ["loss", "learning rate"]
+    labels = [line.get_label() for line in figure.axes[0].get_lines()[2:]]
+    assert labels == [f"test net {net} (automatic){end}" for net in range(2) for end in ("", " other")]
+
+
 def test_no_empty_panel(tmp_path: Path) -> None:
     runs = [(tmp_path / "a", read_log(write_log(tmp_path / "a", tests=False)))]
     assert [axes.get_ylabel() for axes in draw(runs, 2, None).axes] == ["loss", "learning rate"]

@@ -15,7 +15,6 @@ from deeplab_caffe.net.weights import save_weights
 from deeplab_caffe.segmentation.segmenter import Segmenter
 from deeplab_caffe.viz import CAMVID_COLORMAP, VOC_COLORMAP
 from deeplab_caffe.zoo.default import CAMVID_MODEL, DEFAULT_MODEL
-from tests.nets import conv
 
 
 def test_the_built_in_network_writes_labels_and_overlay(run, photo: Path, tmp_path: Path) -> None:
@@ -203,26 +202,6 @@ def test_a_photo_behind_crf_is_no_name_of_parameters(run, photo: Path) -> None:
         assert outcome.status == 2
         assert "put --crf behind the photos" in outcome.err
     assert "Missing argument 'PHOTOS...'" in run("segment", "--crf").err
-
-
-def test_two_photos_of_one_name(run, photo: Path, tmp_path: Path) -> None:
-    outcome = run("segment", photo, tmp_path / "elsewhere" / "photo.jpg")
-    assert outcome.status == 2
-    assert "collide" in outcome.err
-
-
-@pytest.fixture
-def seven(tmp_path: Path) -> tuple[object, ...]:
-    """A network with 7 classes, the last of which always wins."""
-    text = 'input: "data" input_dim: 1 input_dim: 3 input_dim: 9 input_dim: 9\n' + conv("s", "data", out=7, kernel=1)
-    folder = tmp_path / "net"
-    folder.mkdir()
-    (folder / "deploy.prototxt").write_text(text)
-    net = Net(folder / "deploy.prototxt")
-    net.by_name["s"].weight.data.zero_()
-    net.by_name["s"].bias.data[:] = torch.arange(7)
-    save_weights(net, folder / "x.caffemodel")
-    return ("--model", folder / "deploy.prototxt", "--weights", folder / "x.caffemodel", "--device", "cpu")
 
 
 def test_seven_classes_are_not_vocs(run, photo: Path, tmp_path: Path, seven: tuple[object, ...]) -> None:

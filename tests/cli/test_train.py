@@ -16,6 +16,7 @@ from deeplab_caffe.proto import CaffeModel, read_solverstate
 from deeplab_caffe.solver import read_log
 from tests.goldens import TRAINING_TOLERANCE, case_dir, load_case, relative_error
 from tests.replay import inside
+from tests.solver.fake_wandb import FakeWandb
 from tests.solver.toy import write_problem
 
 
@@ -50,6 +51,19 @@ def test_trains_as_the_original(run, case: Path) -> None:
     start = records[0]
     assert (start["event"], start["net"], start["batch"], start["seed"]) == ("start", "tiny", 4, 1)
     assert records[-1]["event"] == "done"
+
+
+def test_weights_and_biases(run, case: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeWandb()
+    monkeypatch.setitem(sys.modules, "wandb", fake)
+    with inside(case):
+        outcome = run("train", "--solver", "solver.prototxt", "--weights", "init.caffemodel", "--wandb", "voc")
+    assert outcome.status == 0, outcome.err
+    assert fake.calls[0] == ("init", {"project": "voc"})
+    assert fake.calls[-1] == ("finish", None)
+    logged = [numbers for name, numbers in fake.calls if name == "log"]
+    losses = [numbers["train/loss"] for numbers in logged if "train/loss" in numbers]
+    np.testing.assert_allclose(losses, load_case("solver_step")["losses"], rtol=TRAINING_TOLERANCE)
 
 
 def test_lines_on_stderr(run, case: Path) -> None:

@@ -238,7 +238,7 @@ def test_a_compressed_pth_is_refused_before_it_is_unpacked(tmp_path: Path) -> No
         ),
         (
             lambda own: {f"base.{name}": blob for name, blob in own.items()},
-            "another program's names: of PyTorch's networks only torchvision's",
+            "another program's names: deeplab-caffe convert reads torchvision's .* deeplab-pytorch's DeepLab v2",
         ),
         (lambda own: {f"_orig_mod.{name}": blob for name, blob in own.items()}, "torch.compile wrote '_orig_mod.'"),
         (lambda own: {**own, "extra.weight": own["fc.weight"]}, r"none of net '\w*'$"),

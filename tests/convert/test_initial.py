@@ -27,6 +27,7 @@ from tests.torchvision_models import torchvisions
 VALUES = {"EXP": "voc12", "NET_ID": "n", "DATA_ROOT": "", "TRAIN_SET": "t", "NUM_LABELS": "21"}
 VALUES |= {"TRAIN_SET_STRONG": "t", "TRAIN_SET_WEAK": "t", "BG_BIAS": "0", "FG_BIAS": "0"}
 PLACES = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
+PLACES_BN = (0, 3, 7, 10, 14, 17, 20, 24, 27, 30, 34, 37, 40)
 # A thin one; fc6 reads 512 channels, as its sources have it.
 THIN = (*[4] * 12, 512)
 TORCH_MEAN = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
@@ -118,6 +119,44 @@ def test_torchvisions_vgg16(tmp_path: Path) -> None:
     torch.testing.assert_close(found[..., 1:-1, 1:-1], expected[..., 1:-1, 1:-1], rtol=1e-4, atol=1e-4)
     # The net's padding is its own mean, as said.
     assert (found - expected).abs().max() > 1e-2
+
+
+def with_norms(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """torchvision's names for that with a BatchNorm behind each convolution."""
+    made = {name: value for name, value in state.items() if name.startswith("classifier.")}
+    for place, (number, width) in zip(PLACES_BN, zip(PLACES, THIN, strict=True), strict=True):
+        for role in ("weight", "bias"):
+            made[f"features.{place}.{role}"] = state[f"features.{number}.{role}"]
+            made[f"features.{place + 1}.{role}"] = 1 + noise(width, seed=place + len(role)) / 4
+        made[f"features.{place + 1}.running_mean"] = noise(width, seed=place + 50)
+        made[f"features.{place + 1}.running_var"] = 0.3 + noise(width, seed=place + 60).abs()
+        made[f"features.{place + 1}.num_batches_tracked"] = torch.tensor(7)
+    return made
+
+
+def test_torchvisions_vgg16_with_batch_norm(tmp_path: Path) -> None:
+    state, net = with_norms(thin_state()), thin_vgg()
+    initial = initial_model(saved(state, tmp_path), net)
+    assert initial.source == "torchvision's VGG-16 with BatchNorm"
+    lines = "\n".join(initial.lines)
+    assert "conv1_2: from features.3, (4, 4, 3, 3); features.4 folded in\n" in lines
+    assert "not used: classifier.6" in initial.lines
+    assert torch.equal(weight(net, "fc6"), state["classifier.0.weight"].view(8, 512, 7, 7)[::4, :, ::3, ::3])
+    x = torch.rand(1, 3, 17, 19, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        # The second convolution on the first one's output: nothing is lost at the border.
+        first = net(x.flip(1) * 255, blobs=["conv1_1", "conv1_2"])
+        for place, bottom, found in (
+            (0, (x - TORCH_MEAN) / TORCH_STD, first["conv1_1"][..., 1:-1, 1:-1]),
+            (3, first["conv1_1"], first["conv1_2"]),
+        ):
+            norm = [state[f"features.{place + 1}.{role}"] for role in ("running_mean", "running_var", "weight", "bias")]
+            own = state[f"features.{place}.weight"], state[f"features.{place}.bias"]
+            expected = F.batch_norm(F.conv2d(bottom, *own, padding=1), *norm, eps=1e-5).relu()
+            torch.testing.assert_close(found, expected if place else expected[..., 1:-1, 1:-1], rtol=1e-4, atol=1e-4)
+    del state["features.41.running_var"]
+    with pytest.raises(ConversionError, match=r"x.pth: holds none of the networks that training can start from"):
+        initial_model(saved(state, tmp_path), net)
 
 
 def test_nothing_but_what_is_known_is_written(tmp_path: Path) -> None:

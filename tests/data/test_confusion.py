@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -11,6 +13,7 @@ from deeplab_caffe import proto
 from deeplab_caffe.errors import EvaluationError
 from deeplab_caffe.evaluation import ConfusionMatrix
 from tests.goldens import case_dir, case_names, load_case
+from tests.torchvision_models import define_operators
 
 
 def test_by_hand() -> None:
@@ -56,7 +59,7 @@ def test_the_originals_numbers(name: str) -> None:
             if confusion is None:
                 confusion = ConfusionMatrix(scores.shape[1], param.ignore_label)
             if param.reset:
-                confusion.clear()
+                confusion.reset()
             # Among equal scores the largest class wins.
             predicted = scores.shape[1] - 1 - scores[:, ::-1].argmax(axis=1)
             confusion.accumulate(blobs["label"][:, 0], predicted)
@@ -71,7 +74,7 @@ def test_counts_of_several_processes_add_up() -> None:
     two.accumulate(np.array([1]), np.array([1]))
     one.add(two.matrix)
     assert one.matrix.tolist() == [[1, 0], [1, 1]]
-    one.clear()
+    one.reset()
     assert not one.matrix.any()
     with pytest.raises(EvaluationError, match=r"expected counts \(2, 2\), got \(3, 3\)"):
         one.add(np.zeros((3, 3)))
@@ -116,3 +119,44 @@ def test_unknown_words() -> None:
         ConfusionMatrix(2).mean_iou("none")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="num_classes must be positive"):
         ConfusionMatrix(0)
+
+
+def metric_batches(num_classes: int = 5) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Scores (N, C, H, W) and true labels with 255 in them; the last class is nowhere true or predicted."""
+    numbers = torch.Generator().manual_seed(1)
+    for _ in range(3):
+        scores = torch.randn(2, num_classes, 6, 7, generator=numbers)
+        scores[:, -1] = -99
+        target = torch.randint(0, num_classes - 1, (2, 6, 7), generator=numbers)
+        target[torch.rand(target.shape, generator=numbers) < 0.2] = 255
+        yield scores, target
+
+
+def test_update_takes_predictions_first_labels_or_scores() -> None:
+    confusion, other = ConfusionMatrix(5, [255]), ConfusionMatrix(5, [255])
+    for scores, target in metric_batches():
+        confusion.update(scores, target)
+        other.update(scores.argmax(1).numpy(), target.numpy())
+    assert np.array_equal(confusion.matrix, other.matrix)
+    assert confusion.compute() == confusion.mean_iou()
+    wrong = ConfusionMatrix(2)
+    wrong.update(np.array([0, 1, 1]), np.array([0, 0, 0]))
+    assert wrong.matrix.tolist() == [[1, 2], [0, 0]]
+    wrong.reset()
+    assert not wrong.matrix.any()
+    with pytest.raises(EvaluationError, match=r"labels are \(2,\), predictions \(3,\)"):
+        wrong.update(np.zeros(3), np.zeros(2))
+
+
+@pytest.mark.parametrize("ignored", [255, 0, None])
+def test_it_is_torchmetrics_jaccard_index(ignored: int | None) -> None:
+    # It imports torchvision if that is installed.
+    define_operators()
+    classification = pytest.importorskip("torchmetrics.classification")
+    metric = classification.MulticlassJaccardIndex(5, ignore_index=ignored)
+    confusion = ConfusionMatrix(5, [] if ignored is None else [ignored])
+    for scores, target in metric_batches():
+        known = target if ignored == 255 else target.clamp(max=3)
+        for one in (metric, confusion):
+            one.update(scores, known)
+    assert confusion.compute() == pytest.approx(float(metric.compute()), rel=1e-6)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.torchvision_models import define_operators
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/*.md"))]
@@ -18,7 +21,8 @@ class Snippet:
     Attributes:
         where: page and line of its first line of code.
         code: the text, with empty lines before it so that a traceback gives the page's line.
-        reason: why it is not run, from ``<!-- not run: REASON -->`` before it; empty if it is.
+        reason: why it is not run, from ``<!-- not run: REASON -->`` before it, or what is not installed of
+            ``<!-- needs: MODULE, MODULE -->``; empty if it is.
     """
 
     where: str
@@ -49,10 +53,24 @@ def snippets(path: Path) -> list[Snippet]:
     """The page's blocks of Python, in order."""
     text = path.read_text(encoding="utf-8")
     found = []
-    for match in re.finditer(r"(?:<!-- not run: ([^>]+) -->\n+)?```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
-        line = text.count("\n", 0, match.start(2)) + 1
-        found.append(Snippet(f"{page_name(path)}:{line}", "\n" * (line - 1) + match[2], match[1] or ""))
+    mark = r"(?:<!-- not run: (?P<reason>[^>]+) -->\n+|<!-- needs: (?P<needs>[^>]+) -->\n+)?"
+    for match in re.finditer(mark + r"```python\n(?P<code>.*?)^```$", text, re.DOTALL | re.MULTILINE):
+        line = text.count("\n", 0, match.start("code")) + 1
+        reason = match["reason"] or _not_installed(match["needs"] or "")
+        found.append(Snippet(f"{page_name(path)}:{line}", "\n" * (line - 1) + match["code"], reason))
     return found
+
+
+def _not_installed(modules: str) -> str:
+    """Which of some modules, with commas between, cannot be imported here."""
+    missing = []
+    define_operators()
+    for name in filter(None, re.split(r",\s*", modules)):
+        try:
+            importlib.import_module(name)
+        except (ImportError, RuntimeError) as error:
+            missing.append(f"{name}: {error}")
+    return "; ".join(missing)
 
 
 def _words(line: str) -> tuple[str, ...] | None:

@@ -6,6 +6,7 @@ import ast
 import importlib
 import importlib.util
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder.joinpath("deploy.prototxt").write_text(DEPLOY)
     pycaffe.Net(str(folder / "deploy.prototxt"), pycaffe.TEST).save(str(folder / "x.caffemodel"))
     Image.open(ROOT / "deeplab_caffe" / "zoo" / "china.jpg").crop((0, 0, 80, 60)).save(folder / "photo.jpg")
+    mask = Image.new("L", (80, 60))
+    mask.paste(255, (20, 10, 60, 50))
+    mask.save(folder / "mask.png")
     folder.joinpath("val_id.txt").write_text("a\nb\n")
     for number, name in enumerate("ab"):
         labels = Image.new("P", (30, 20), number)
@@ -46,6 +50,13 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for place in ("res/val", "VOC2012/SegmentationClass"):
             folder.joinpath(place).mkdir(parents=True, exist_ok=True)
             labels.save(folder / place / f"{name}.png")
+    voc = folder / "VOCdevkit" / "VOC2012"
+    for place in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
+        voc.joinpath(place).mkdir(parents=True)
+    Image.open(folder / "photo.jpg").save(voc / "JPEGImages" / "a.jpg")
+    for path in (voc / "SegmentationClass" / "a.png", folder / "labels.png"):
+        labels.resize((80, 60)).save(path)
+    voc.joinpath("ImageSets/Segmentation/val.txt").write_text("a\n")
     return folder
 
 
@@ -70,6 +81,8 @@ def given(page: str) -> dict[str, Any]:
             **{f"image_{one}": image for one in "ab"},
             "several": [scores, scores],
         },
+        "docs/crf-parameters.md": {"scores": scores, "image": image},
+        "docs/moving.md": {"scores": scores, "softmax": softmax, "image": image},
         "docs/inference.md": {"photos": photos[:, :60, :80], "blob": blob},
     }
     return names.get(page, {})
@@ -191,7 +204,7 @@ ALL_COMMANDS = [command for page in PAGES for command in commands(page)]
 def complaint(command: Command) -> str | None:
     """What is wrong with a command line, or None; whether its files exist is not asked."""
     verb, *words = command.words
-    if verb.startswith("-"):
+    if verb.startswith("-") or verb == "VERB":
         return None
     if verb not in VERBS:
         return f"no verb {verb}"
@@ -226,6 +239,13 @@ def complaint(command: Command) -> str | None:
 @pytest.mark.parametrize("command", ALL_COMMANDS, ids=lambda command: f"{command.where}-{command.words[0]}")
 def test_commands_parse(command: Command) -> None:
     assert complaint(command) is None, " ".join(command.words)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_examples_of_help_parse(verb: str) -> None:
+    """The line that ``deeplab-caffe VERB --help`` ends with."""
+    words = (verb, *shlex.split(VERBS[verb].example))
+    assert complaint(Command("--help", words, complete=True)) is None
 
 
 def test_complaints_by_hand() -> None:

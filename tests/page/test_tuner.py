@@ -31,7 +31,16 @@ def scores(image: np.ndarray) -> np.ndarray:
 
 def test_marginals_are_those_of_dense_crf(image: np.ndarray, scores: np.ndarray) -> None:
     tuner = Tuner(image, scores, CLASSES)
-    changes = [{}, {"bi_w": 9.0}, {"iterations": 2}, {"bi_rgb_std": 4.0}, {"pos_w": 0.0}, {"bi_w": 0.0}, {}]
+    changes = [
+        {},
+        {"bi_w": 9.0},
+        {"iterations": 2},
+        {"bi_rgb_std": 4.0},
+        {"pos_w": 0.0},
+        {"bi_w": 0.0},
+        {"min_probability": 0.1},
+        {},
+    ]
     for change in changes:
         params = CRFParams(bi_xy_std=20).replace(**change)
         np.testing.assert_array_equal(tuner.refine(params).marginals, dense_crf(scores, image, params))
@@ -58,7 +67,8 @@ def test_curve_has_the_energies_of_each_iteration(image: np.ndarray, scores: np.
     params = CRFParams(bi_xy_std=20, iterations=3)
     curve = Tuner(image, scores, CLASSES).curve(params)
     run, pixels = DenseCRF2D.for_image(image, params).start(scores), image.shape[0] * image.shape[1]
-    assert curve.changed[0] == 0 and curve.changed[1] > 0
+    assert curve.changed[0] == 0
+    assert curve.changed[1] > 0
     assert len(curve.changed) == len(curve.kl_divergence) == 4
     for step, found in enumerate(curve.kl_divergence):
         assert found == pytest.approx(run.energies().kl_divergence / pixels), step

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import json
 import resource
+import sys
 from pathlib import Path
 
 import pytest
 
 from deeplab_caffe.errors import DataError, SolverError
-from deeplab_caffe.solver import TrainingLog, read_log
+from deeplab_caffe.solver import TrainingLog, WandbCallback, read_log
+from tests.solver.fake_wandb import FakeWandb
 
 
 def test_json_lines(tmp_path: Path) -> None:
@@ -146,3 +148,39 @@ def test_numbers_for_tensorboard() -> None:
         ("train/outputs/accuracy/1", 3): 0.2,
         ("closed", 0): 1,
     }
+
+
+def test_callbacks_get_what_tensorboard_gets() -> None:
+    seen: list[object] = []
+
+    class Closed:
+        def __call__(self, *values: object) -> None:
+            seen.append(values)
+
+        def close(self) -> None:
+            seen.append("closed")
+
+    log = TrainingLog(None, callbacks=[Closed(), lambda event, *_: seen.append(event)])
+    log.record("start", 0, net="x", seed=3)
+    log.record("test", 20, outputs={"accuracy": [0.5, 0.25], "loss": [1.5]})
+    log.close()
+    log.close()
+    numbers = {"outputs/accuracy/0": 0.5, "outputs/accuracy/1": 0.25, "outputs/loss": 1.5}
+    assert seen == [("start", 0, {"seed": 3}), "start", ("test", 20, numbers), "test", "closed"]
+
+
+def test_weights_and_biases(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeWandb()
+    monkeypatch.setitem(sys.modules, "wandb", fake)
+    log = TrainingLog(None, callbacks=[WandbCallback("deeplab", name="largefov")])
+    log.record("train", 20, loss=1.5, lr=0.001)
+    log.close()
+    assert fake.calls == [
+        ("init", {"project": "deeplab", "name": "largefov"}),
+        ("define_metric", ("*", "iteration")),
+        ("log", {"iteration": 20, "train/loss": 1.5, "train/lr": 0.001}),
+        ("finish", None),
+    ]
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(SolverError, match=r"pip install 'deeplab-caffe\[wandb\]'"):
+        WandbCallback("deeplab")

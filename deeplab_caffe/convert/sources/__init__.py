@@ -11,11 +11,12 @@ from torch import Tensor
 
 from deeplab_caffe.convert.sources.caffe_resnet import CAFFE_RESNETS
 from deeplab_caffe.convert.sources.caffe_vgg16 import CAFFE_VGG16
+from deeplab_caffe.convert.sources.deeplab_pytorch import DEEPLAB_PYTORCH
 from deeplab_caffe.convert.sources.keras_vgg16 import HED_VGG16, KERAS_VGG16
 from deeplab_caffe.convert.sources.lite0 import LITE0
 from deeplab_caffe.convert.sources.source import Part, Source
 from deeplab_caffe.convert.sources.torchvision_resnet import TORCHVISION_RESNETS
-from deeplab_caffe.convert.sources.torchvision_vgg16 import TORCHVISION_VGG16
+from deeplab_caffe.convert.sources.torchvision_vgg16 import TORCHVISION_VGG16S
 from deeplab_caffe.errors import ConversionError
 from deeplab_caffe.net.hdf5 import Tree, is_hdf5, read_tree
 from deeplab_caffe.net.tensors import read_tensors, some
@@ -24,7 +25,10 @@ from deeplab_caffe.proto import CaffeModel
 __all__ = ["SOURCES", "Part", "Source", "find_source", "read_named"]
 
 # What a file is, its names tell; the first that matches is taken.
-SOURCES = (LITE0, TORCHVISION_VGG16, *TORCHVISION_RESNETS, HED_VGG16, KERAS_VGG16, CAFFE_VGG16, *CAFFE_RESNETS)
+SOURCES = (
+    *(LITE0, *TORCHVISION_VGG16S, *TORCHVISION_RESNETS, DEEPLAB_PYTORCH),
+    *(HED_VGG16, KERAS_VGG16, CAFFE_VGG16, *CAFFE_RESNETS),
+)
 
 
 def read_named(path: str | PathLike[str]) -> dict[str, Tensor]:

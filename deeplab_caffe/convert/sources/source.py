@@ -19,13 +19,15 @@ class Part(NamedTuple):
         layer: the layer's name, in a network with one tower.
         role: the blob's: weight and bias; mean, variance and factor of a BatchNorm.
         name: its name in the file.
-        arrange: what gives it Caffe's layout; None: it has that.
+        arrange: what gives it Caffe's layout, of the tensor and of those in ``folded``; None: it has that.
+        folded: names of more tensors of the file that go into this one, as a BatchNorm's into its convolution.
     """
 
     layer: str
     role: str
     name: str
-    arrange: Callable[[Tensor], Tensor] | None = None
+    arrange: Callable[..., Tensor] | None = None
+    folded: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -98,6 +98,19 @@ class _Opened(Database):
         return self.__dict__ | {"_held": None}
 
 
+def import_lmdb() -> Any:
+    """Return the library.
+
+    Raises:
+        NetError: it is not installed.
+    """
+    try:
+        import lmdb
+    except ImportError as exc:
+        raise NetError("LMDB databases need lmdb: pip install 'deeplab-caffe[lmdb]'") from exc
+    return lmdb
+
+
 class LMDB(_Opened):
     """An LMDB, a folder or a file.
 
@@ -107,10 +120,7 @@ class LMDB(_Opened):
     """
 
     def _open(self) -> Any:
-        try:
-            import lmdb
-        except ImportError as exc:
-            raise NetError("LMDB databases need lmdb: pip install 'deeplab-caffe[lmdb]'") from exc
+        lmdb = import_lmdb()
         folder = is_folder(self.path)
         # LMDB maps the file: a page beyond its end, or one that holds anything else, would end the process.
         LMDBPages(Path(self.path) / "data.mdb" if folder else Path(self.path))

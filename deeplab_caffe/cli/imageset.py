@@ -1,0 +1,35 @@
+"""``deeplab-caffe imageset``: what convert_imageset does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from deeplab_caffe.cli.progress import progress
+from deeplab_caffe.data.prepare.imageset import read_imageset, write_imageset
+
+
+@click.command()
+@click.argument("list_file", metavar="LIST", type=click.Path(path_type=Path))
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--root", default="", help="What stands before the names of the list, as root_folder.")
+@click.option("--size", type=click.IntRange(min=1), nargs=2, metavar="H W", help="Resize images to this size.")
+@click.option("--grey", "--gray", is_flag=True, help="Store one channel.")
+@click.option("--encoded", is_flag=True, help="Store the files' bytes: smaller, slower to read.")
+@click.option("--shuffle", "seed", type=int, metavar="SEED", help="Shuffle the list, by a seed.")
+def imageset(
+    list_file: Path, out: Path, root: str, size: tuple[int, int] | None, grey: bool, encoded: bool, seed: int | None
+) -> None:
+    """Write the images of LIST, lines "NAME LABEL", into OUT, a new LMDB that DATA reads.
+
+    For nets that classify. Nets that segment read lists of images and label maps: see `deeplab-caffe dataset`.
+    """
+    if encoded and (size or grey):
+        raise click.UsageError("--encoded stores the files as they are: give neither --size nor --grey")
+    entries = read_imageset(list_file, seed)
+    with progress("writing", len(entries)) as advance:
+        sizes = write_imageset(entries, root, out, size=size, grey=grey, encoded=encoded, done=advance)
+    if len(sizes) > 1:
+        click.echo(f"warning: images have {len(sizes)} sizes: DATA needs one for batches, see --size", err=True)
+    click.echo(f"{out}: {len(entries):,} images")

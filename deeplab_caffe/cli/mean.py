@@ -1,0 +1,43 @@
+"""``deeplab-caffe mean``: what compute_image_mean does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import numpy as np
+
+from deeplab_caffe.cli.options import path_option
+from deeplab_caffe.cli.progress import progress
+from deeplab_caffe.data.mean import MeanImages, compute_mean
+
+
+@click.command()
+@click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--root", default="", help="What stands before the names of a list, as root_folder.")
+@click.option("--size", type=click.IntRange(min=1), nargs=2, metavar="H W", help="Resize images to this size.")
+@click.option("--grey", is_flag=True, help="Read images in grey.")
+@path_option("--out", multiple=True, help="Write the mean image here: .binaryproto or .npy. May be repeated.")
+def mean(sources: tuple[Path, ...], root: str, size: tuple[int, int] | None, grey: bool, out: tuple[Path, ...]) -> None:
+    """Compute the mean of images: print each channel's, and write the mean image.
+
+    SOURCES are images, folders of images, lists of the data layers, LMDBs and LevelDBs. Channels are in the order B,
+    G, R, as mean_value has them. A mean image needs images of one size.
+    """
+    images = MeanImages(sources, root=root, size=size, grey=grey)
+    with progress("reading", len(images)) as advance:
+
+        def counted() -> Iterator[tuple[str, np.ndarray]]:
+            for one in images:
+                yield one
+                advance()
+
+        found = compute_mean(counted())
+    for path in out:
+        found.save(path)
+    for value in found.channels:
+        click.echo(f"mean_value: {value:.4f}")
+    click.echo(f"{found.count:,} images", err=True)
+    for path in out:
+        click.echo(str(path), err=True)

@@ -1,0 +1,199 @@
+"""What ``segment`` does with its pictures and videos, and what it tells of them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import groupby
+from pathlib import Path
+from typing import IO, Any
+
+import click
+import numpy as np
+
+from deeplab_caffe.cli.progress import Advance, progress
+from deeplab_caffe.data import atomic_write, load_image
+from deeplab_caffe.data.areas import percent
+from deeplab_caffe.data.inputs import WorkItem
+from deeplab_caffe.data.io.lists import read_lines
+from deeplab_caffe.data.sources.sharding import Shard
+from deeplab_caffe.data.video import open_video
+from deeplab_caffe.errors import DataError, DeepLabCaffeError
+from deeplab_caffe.files.names import exists
+from deeplab_caffe.segmentation.pipeline import segment_pictures
+from deeplab_caffe.segmentation.result import Segmentation
+from deeplab_caffe.segmentation.results import ResultWriter
+from deeplab_caffe.segmentation.segmenter import Segmenter
+from deeplab_caffe.segmentation.video import segment_video
+
+_MOST_STDIN = 1 << 30
+_STDOUT = Path("-")
+
+
+@dataclass
+class Run:
+    """One call of ``segment``.
+
+    Attributes:
+        segmenter: the network.
+        writer: of the files.
+        record: takes areas and boxes; None: they are not wanted.
+        min_share: regions with a smaller share of the picture get no box.
+        max_frames: of a video; None for all.
+        quiet: say nothing but errors.
+        to_stderr: stdout is taken.
+        count: how many pictures and frames are done.
+        failed: how many items are not.
+    """
+
+    segmenter: Segmenter
+    writer: ResultWriter
+    record: Callable[[dict[str, Any]], None] | None
+    min_share: float
+    max_frames: int | None = None
+    quiet: bool = False
+    to_stderr: bool = False
+    count: int = field(default=0, init=False)
+    failed: int = field(default=0, init=False)
+
+    def all(self, items: Sequence[WorkItem]) -> None:
+        """Work on all items, in order."""
+        for is_video, group in groupby(items, lambda item: item.kind in ("video", "webcam")):
+            if not is_video:
+                self._pictures(list(group))
+                continue
+            for item in group:
+                try:
+                    self._video(item)
+                except DeepLabCaffeError as error:
+                    self._tell(item, error)
+
+    def _pictures(self, items: Sequence[WorkItem]) -> None:
+        with self._progress("segmenting", len(items), "photos") as advance:
+            for done in segment_pictures(items, _read, self._segment, self.writer):
+                if done.error is not None or done.found is None:
+                    self._tell(done.item, done.error)
+                else:
+                    self._finished(done.item, done.found)
+                    self._log(advance, f"{done.item.source}: {_shares(done.found)}", done.paths)
+                advance()
+
+    def _video(self, item: WorkItem) -> None:
+        with open_video(item.source) as video:
+            total = min(filter(None, (video.count, self.max_frames)), default=None)
+            before = self.count
+            with self._progress(item.source, total, "frames") as advance:
+                for frame in segment_video(item, video, self._segment, self.writer, self.max_frames):
+                    self._finished(item, frame.found, frame=frame.number, seconds=round(frame.seconds, 6))
+                    advance()
+                self._log(advance, f"{item.source}: {self.count - before} frames", self.writer.paths(item))
+
+    def _segment(self, image: np.ndarray) -> Segmentation:
+        return self.segmenter.segment(image, labels_only=self.writer.marginals is None)
+
+    def _progress(self, what: str, total: int | None, unit: str) -> Any:
+        return progress(what, total, to_stderr=self.to_stderr, hidden=self.quiet, unit=unit)
+
+    def _finished(self, item: WorkItem, found: Segmentation, **more: float) -> None:
+        self.count += 1
+        if self.record:
+            self.record({"photo": item.source, **more, **found.to_json(self.min_share)})
+
+    def _log(self, advance: Advance, line: str, paths: Sequence[Path]) -> None:
+        if not self.quiet:
+            for one in (line, *(f"  {path}" for path in paths)):
+                advance.log(one)
+
+    def _tell(self, item: WorkItem, error: DeepLabCaffeError | None) -> None:
+        self.failed += 1
+        text = str(error)
+        click.echo(f"error: {text}" if item.source in text else f"error: {item.source}: {text}", err=True)
+
+
+def _read(item: WorkItem) -> np.ndarray:
+    if item.kind != "stdin":
+        return load_image(item.source)
+    content = sys.stdin.buffer.read(_MOST_STDIN + 1)
+    if len(content) > _MOST_STDIN:
+        raise DataError(f"the image has more than {_MOST_STDIN:,} bytes", "stdin")
+    return load_image("stdin", content=content)
+
+
+def _shares(found: Segmentation, most: int = 4) -> str:
+    """Return the classes that cover most of the picture: ``"Building 41 %, Sky 23 %"``."""
+    return ", ".join(f"{area.name} {percent(area.share)}" for area in found.areas(None)[:most])
+
+
+def unfinished(items: Sequence[WorkItem], writer: ResultWriter, lines: Path | None) -> list[WorkItem]:
+    """Return the items that lack one of their files, or their line in a file of JSON lines."""
+    told = {source for source, _ in _told(lines)} if lines is not None and lines.is_file() else set()
+    return [
+        item
+        for item in items
+        if not all(map(exists, writer.paths(item))) or (lines is not None and item.source not in told)
+    ]
+
+
+def replaced(items: Sequence[WorkItem], writer: ResultWriter) -> int:
+    """Return how many items have a result already."""
+    return sum(any(map(exists, writer.paths(item))) for item in items)
+
+
+def path_of_shard(path: Path | None, shard: Shard) -> Path | None:
+    """Return a process's own file: ``areas-1-of-4.json`` for ``areas.json``."""
+    if path is None or shard.world == 1 or path == _STDOUT:
+        return path
+    return path.with_name(f"{path.stem}-{shard.rank}-of-{shard.world}{path.suffix}")
+
+
+@contextmanager
+def json_array(path: Path) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """Write what comes into one JSON array at the end, a line for each; ``-`` is stdout."""
+    described: list[dict[str, Any]] = []
+    yield described.append
+    lines = ",\n".join(json.dumps(one, allow_nan=False) for one in described)
+    text = f"[\n{lines}\n]\n"
+    if path == _STDOUT:
+        click.echo(text, nl=False)
+        return
+    with atomic_write(path, make_folders=True) as file:
+        file.write(text.encode())
+
+
+@contextmanager
+def json_lines(path: Path, todo: Sequence[WorkItem] | None) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """Write each thing that comes as a line of JSON, at once; ``-`` is stdout.
+
+    Args:
+        path: the file.
+        todo: keep the lines that the file has of other items than these; None: begin a new file.
+    """
+    if path == _STDOUT:
+        yield partial(_write_line, sys.stdout.buffer)
+        return
+    kept = [] if todo is None or not path.is_file() else _told(path)
+    again = {item.source for item in todo or ()}
+    with atomic_write(path, make_folders=True) as file:
+        file.writelines(line + b"\n" for source, line in kept if source not in again)
+    with path.open("ab") as stream:
+        yield partial(_write_line, stream)
+
+
+def _write_line(stream: IO[bytes], one: dict[str, Any]) -> None:
+    stream.write(json.dumps(one, allow_nan=False).encode() + b"\n")
+    stream.flush()
+
+
+def _told(path: Path) -> list[tuple[str, bytes]]:
+    """Return the source and the text of each whole line; a killed process may have left a part of one."""
+    found = []
+    for line in read_lines(path):
+        try:
+            found.append((json.loads(line)["photo"], line))
+        except (ValueError, TypeError, KeyError):
+            continue
+    return found

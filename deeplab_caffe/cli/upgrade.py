@@ -1,0 +1,29 @@
+"""``deeplab-caffe upgrade``: what upgrade_net_proto_text, upgrade_net_proto_binary and upgrade_solver_proto_text do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from deeplab_caffe.cli.options import variables_option
+from deeplab_caffe.proto.upgrade_file import PROGRAMS, upgrade_file
+
+
+@click.command()
+@click.argument("source", type=click.Path(path_type=Path))
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option(
+    "--dialect",
+    type=click.Choice(PROGRAMS),
+    help="The program that is to read a net: BVLC Caffe, DeepLab v2, or the merge of both. By default this package.",
+)
+@variables_option
+def upgrade(source: Path, out: Path, dialect: str | None, variables: dict[str, str]) -> None:
+    """Write SOURCE, a net, a solver or a caffemodel of the V0 or V1 layout, in the V2 layout: layer { } for layers { }.
+
+    The text of a net that DeepLab v1 ran says dialect: "v1", so that it computes here what it did. For Caffe, which
+    does not know that line, give --dialect. Comments are lost; weights stay the same bits.
+    """
+    said = upgrade_file(source, out, dialect, variables)
+    click.echo(f"{out}: written from {said}")

@@ -1,0 +1,74 @@
+"""What an ONNX model may have before and behind the net: from an image to the net's blob, from scores to labels."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+import numpy as np
+
+from deeplab_caffe.data.classes import Classes
+from deeplab_caffe.errors import ConversionError
+from deeplab_caffe.layers import ArgMaxFact
+from deeplab_caffe.layers.onnx import FLOAT, INT64, OnnxGraph, int64
+from deeplab_caffe.net import Net
+
+# ONNX's number of this type (TensorProto.DataType).
+UINT8 = 2
+IMAGE, LABELS = "image", "labels"
+
+
+@dataclass(frozen=True)
+class Ends:
+    """What is wanted of an ONNX model beside the net.
+
+    Attributes:
+        image_input: it reads ``image``, uint8 RGB (N, H, W, 3), and subtracts the net's mean itself.
+        label_output: it gives ``labels`` (N, H, W) in place of the scores: the best class of each pixel, of equal ones
+            the largest, as in the ARGMAX layer; uint8, of more than 256 classes int64.
+        classes: their names are written into the model's metadata as JSON, under ``classes``.
+    """
+
+    image_input: bool = False
+    label_output: bool = False
+    classes: Classes | None = None
+
+    def check(self, net: Net) -> None:
+        """Check that a net can have them.
+
+        Raises:
+            ConversionError: it has several inputs or outputs, reads no image with 3 channels, or gives no scores of
+                classes; or the names are not as many as the classes.
+        """
+        if self.image_input and (len(net.inputs) != 1 or net.blob_shapes[net.inputs[0]][1:2] != (3,)):
+            raise ConversionError(f"net '{net.name}': an image is for a net with one input of 3 channels")
+        if not (self.label_output or self.classes):
+            return
+        if len(net.outputs) != 1 or len(shape := net.blob_shapes[net.outputs[0]]) != 4:
+            raise ConversionError(f"net '{net.name}': labels and names of classes are for one output of scores")
+        last = [step.layer for step in net.steps if net.outputs[0] in step.tops][-1]
+        if self.label_output and (shape[1] == 1 or isinstance(last.fact, ArgMaxFact)):
+            raise ConversionError(f"net '{net.name}': its output has one channel, labels are the best of several")
+        if self.classes and not isinstance(last.fact, ArgMaxFact) and shape[1] not in (1, len(self.classes)):
+            raise ConversionError(f"{len(self.classes)} names of classes are given, net '{net.name}' has {shape[1]}")
+
+    def metadata(self, net: Net) -> dict[str, str]:
+        """Return what to write into the model beside the graph."""
+        found = {"mean_value": json.dumps(net.mean_value)}
+        return found | ({"classes": json.dumps(self.classes.names)} if self.classes else {})
+
+
+def blob_of_image(graph: OnnxGraph, net: Net) -> str:
+    """Add the way from ``image`` to the net's blob, B, G and R minus the mean; return its name."""
+    backwards = graph.constant("bgr", int64(2, 1, 0))
+    bgr = graph.node("Gather", [IMAGE, backwards], axis=3)
+    mean = graph.constant("mean", np.array(net.mean_value, np.float32))
+    return graph.node("Transpose", [graph.node("Sub", [graph.node("Cast", [bgr], to=FLOAT), mean])], perm=[0, 3, 1, 2])
+
+
+def labels_of_scores(graph: OnnxGraph, scores: str, num_classes: int) -> int:
+    """Add ``labels``, the best class of each pixel; return ONNX's number of their type."""
+    best = graph.node("ArgMax", [scores], axis=1, keepdims=0, select_last_index=1)
+    kind = UINT8 if num_classes <= 256 else INT64
+    graph.nodes("Cast", [best], [LABELS], to=kind)
+    return kind

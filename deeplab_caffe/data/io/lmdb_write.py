@@ -1,0 +1,66 @@
+"""Writing LMDBs, whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from os import PathLike, fspath
+from pathlib import Path
+
+from deeplab_caffe.data.io.atomic import atomic_write
+from deeplab_caffe.data.io.database import import_lmdb
+from deeplab_caffe.errors import DataError
+from deeplab_caffe.files.names import exists
+
+# As Caffe's (db_lmdb.cpp): addresses that are reserved, not memory or disk.
+_MAP_BYTES = 1 << 40
+# Records of one transaction, as convert_imageset has it.
+_TRANSACTION = 1000
+
+Put = Callable[[bytes, bytes], None]
+
+
+@contextmanager
+def write_lmdb(path: str | PathLike[str]) -> Iterator[Put]:
+    """Make an LMDB: a folder with ``data.mdb``, which is there when the block ends well.
+
+    Args:
+        path: the folder; one that is there, even an LMDB, is not added to.
+
+    Yields:
+        A function that stores a value under a key; of several with one key the last counts.
+
+    Raises:
+        NetError: the library ``lmdb`` is not installed.
+        DataError: the folder is there already, or cannot be written.
+    """
+    lmdb = import_lmdb()
+    folder = Path(path)
+    if exists(folder):
+        raise DataError("is there already: an LMDB is written anew", path)
+    try:
+        with (
+            atomic_write(folder / "data.mdb", make_folders=True) as stream,
+            lmdb.open(fspath(stream.name), subdir=False, lock=False, map_size=_MAP_BYTES) as environment,
+        ):
+            pending: list[tuple[bytes, bytes]] = []
+
+            def flush() -> None:
+                with environment.begin(write=True) as transaction:
+                    for key, value in pending:
+                        transaction.put(key, value)
+                pending.clear()
+
+            def put(key: bytes, value: bytes) -> None:
+                pending.append((key, value))
+                if len(pending) == _TRANSACTION:
+                    flush()
+
+            yield put
+            flush()
+    except BaseException as error:
+        with suppress(OSError):
+            folder.rmdir()
+        if isinstance(error, lmdb.Error):
+            raise DataError(f"cannot be written: {error}", path) from error
+        raise

@@ -1,0 +1,180 @@
+"""DeepLab's lists of a data set: every pair is checked before anything is written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from deeplab_caffe.data.classes import BESIDE
+from deeplab_caffe.data.io.atomic import atomic_write
+from deeplab_caffe.data.io.images import image_size, save_image
+from deeplab_caffe.data.prepare.labels import IGNORED, LabelRule
+from deeplab_caffe.data.prepare.layouts import Layout, Pair
+from deeplab_caffe.errors import MOST_LISTED, DataError, listed
+
+# Pillow decodes outside Python's lock.
+_THREADS = 4
+
+
+@dataclass
+class SplitCounts:
+    """What a split holds.
+
+    Attributes:
+        images: how many.
+        pixels: of each label, int64 ``(256,)``.
+        images_with: in how many images each label is, int64 ``(256,)``.
+        rewritten: ids whose annotation the data layers would not read as labels.
+    """
+
+    images: int = 0
+    pixels: np.ndarray = field(default_factory=lambda: np.zeros(256, np.int64))
+    images_with: np.ndarray = field(default_factory=lambda: np.zeros(256, np.int64))
+    rewritten: set[str] = field(default_factory=set)
+
+    @property
+    def ignored(self) -> int:
+        """Return how many pixels have no class."""
+        return int(self.pixels[IGNORED])
+
+
+def check_pairs(layout: Layout, done: Callable[[], None] = lambda: None) -> dict[str, SplitCounts]:
+    """Read all annotations, and the images' sizes.
+
+    Args:
+        layout: the data set.
+        done: called after each pair.
+
+    Returns:
+        The counts of each split.
+
+    Raises:
+        DataError: something cannot be read, sizes differ, or labels are not those of the classes. It names up to 20
+            such files, and how many there are.
+    """
+    faults: list[DataError] = []
+    counts = {split: SplitCounts() for split in layout.splits}
+
+    def check(pair: Pair) -> tuple[np.ndarray, bool] | DataError:
+        try:
+            return _check(pair, layout.rule)
+        except DataError as error:
+            return error
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for split, pairs in layout.splits.items():
+            count = counts[split]
+            for pair, found in zip(pairs, pool.map(check, pairs), strict=True):
+                done()
+                if isinstance(found, DataError):
+                    faults.append(found)
+                    continue
+                histogram, as_is = found
+                count.images += 1
+                count.pixels += histogram
+                count.images_with += histogram > 0
+                if not as_is:
+                    count.rewritten.add(pair.id)
+    if len(faults) == 1:
+        raise faults[0]
+    if faults:
+        said = listed([str(fault) for fault in faults[:MOST_LISTED]], len(faults))
+        raise DataError(f"{len(faults)} files are wrong: {said}", os.path.commonpath([fault.path for fault in faults]))
+    return counts
+
+
+def _check(pair: Pair, rule: LabelRule) -> tuple[np.ndarray, bool]:
+    """Return how many pixels each label has, and whether the file is as the data layers want it."""
+    size = image_size(pair.image)
+    if pair.label is None:
+        return np.zeros(256, np.int64), True
+    labels, as_is = rule.read(pair.label)
+    if labels.shape != size:
+        sizes = ["{} x {}".format(*one) for one in (labels.shape, size)]
+        raise DataError(f"is {sizes[0]} (height x width), its image '{pair.image}' is {sizes[1]}", pair.label)
+    return np.bincount(labels.reshape(-1), minlength=256), as_is
+
+
+def write_lists(
+    layout: Layout, counts: dict[str, SplitCounts], root: Path, out: Path, *, overwrite: bool = False
+) -> tuple[list[Path], str]:
+    """Write the lists of a data set, and the annotations that had to be brought to labels.
+
+    For each split ``SPLIT.txt`` (lines ``IMAGE LABEL``, or ``IMAGE`` without annotations) and ``SPLIT_id.txt``; and
+    ``classes.txt``. Annotations go to ``labels/ID.png``, grey, so that every program reads the labels. If one file
+    cannot be written, those of this call are removed again.
+
+    Args:
+        layout: the data set.
+        counts: what :func:`check_pairs` returned.
+        root: its folder.
+        out: the folder for the lists.
+        overwrite: replace lists that are there.
+
+    Returns:
+        The lists' paths; and the ``root_folder`` for the prototxt: ``root``, or "" where ``out`` lies elsewhere and
+        annotations in it, names then being absolute.
+
+    Raises:
+        DataError: a list is there already, a name has white space, at which lists part names, or a file cannot be
+            written.
+    """
+    lists = {f"{split}{kind}.txt": split for split in layout.splits for kind in ("", "_id")}
+    names = [*lists, BESIDE]
+    there = [name for name in names if (out / name).exists()]
+    if there and not overwrite:
+        raise DataError("is there already", out / there[0])
+    root, out = root.absolute(), out.absolute()
+    is_inside = out.is_relative_to(root) or not any(count.rewritten for count in counts.values())
+    prefix = str(root) if is_inside else ""
+    for pair in (pair for pairs in layout.splits.values() for pair in pairs):
+        for path in (pair.image, pair.label, out if not is_inside else None):
+            if path is not None and len(_word(path, prefix).split()) != 1:
+                raise DataError("its name has white space, at which lists part names", path)
+    written: list[Path] = []
+    try:
+        lines = {}
+        for split, pairs in layout.splits.items():
+            labels = list(_rewritten(pairs, layout.rule, counts[split].rewritten, out / "labels", written))
+            lines[f"{split}.txt"] = [
+                " ".join(_word(path, prefix) for path in (pair.image, label) if path is not None)
+                for pair, label in zip(pairs, labels, strict=True)
+            ]
+            lines[f"{split}_id.txt"] = [pair.id for pair in pairs]
+        lines[BESIDE] = list(layout.rule.classes.names)
+        for name in names:
+            with atomic_write(out / name, make_folders=True) as file:
+                written += [] if name in there else [out / name]
+                file.write("".join(f"{line}\n" for line in lines[name]).encode("utf-8", "surrogateescape"))
+    except BaseException:
+        for path in written:
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+        raise
+    return [out / name for name in names], prefix
+
+
+def _word(path: Path, prefix: str) -> str:
+    """Return a file's name in a list whose ``root_folder`` is ``prefix``."""
+    return str(path.absolute())[len(prefix) :]
+
+
+def _rewritten(
+    pairs: Sequence[Pair], rule: LabelRule, ids: set[str], folder: Path, written: list[Path]
+) -> Iterator[Path | None]:
+    """Yield each pair's label map, after writing it where its annotation is none; ``written`` grows."""
+    for pair in pairs:
+        if pair.label is None or pair.id not in ids:
+            yield pair.label
+            continue
+        path = folder / f"{pair.id}.png"
+        if not path.exists():
+            written.append(path)
+        save_image(path, rule.read(pair.label)[0])
+        yield path

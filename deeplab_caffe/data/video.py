@@ -1,0 +1,186 @@
+"""Reading and writing video by PyAV (the extra ``video``), which is imported when a video is opened."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from deeplab_caffe.data.inputs import WEBCAM
+from deeplab_caffe.errors import DataError
+from deeplab_caffe.files.names import is_file
+
+# Other formats are lists of further files and addresses, which a stranger's video shall not have opened.
+_FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegvideo,mpegts,asf,flv,ogg,gif"
+_CAMERAS = {"linux": ("v4l2", "/dev/video{}"), "darwin": ("avfoundation", "{}"), "win32": ("dshow", "video={}")}
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One picture of a video.
+
+    Attributes:
+        pixels: uint8 RGB (H, W, 3), turned as the video says.
+        time: when it is shown, in the video's ``time_base``.
+    """
+
+    pixels: np.ndarray
+    time: int
+
+
+class VideoReader:
+    """The frames of a video file or a camera, once.
+
+    Attributes:
+        count: how many frames the file says that it has; None where it does not say.
+        rate: frames a second, on average.
+        time_base: the unit of the frames' times, in seconds.
+    """
+
+    def __init__(self, source: str, container: Any) -> None:
+        if not container.streams.video:
+            raise DataError("there is no video in the file", source)
+        self._source, self._container, self._stream = source, container, container.streams.video[0]
+        self._stream.thread_type = "AUTO"
+        self.count: int | None = self._stream.frames or None
+        self.rate = Fraction(self._stream.average_rate or self._stream.guessed_rate or 25)
+        self.time_base = Fraction(self._stream.time_base or 1 / self.rate)
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Yield the frames; damaged ones are left out, with a warning at the end.
+
+        Raises:
+            DataError: the file cannot be read, or has no frame.
+        """
+        count, damaged, time = 0, 0, -1
+        step = max(1, round(1 / (self.rate * self.time_base)))
+        av = _av(self._source)
+        try:
+            for packet in self._container.demux(self._stream):
+                try:
+                    frames = packet.decode()
+                except av.error.InvalidDataError:
+                    damaged += 1
+                    continue
+                for frame in frames:
+                    # The encoder takes times that grow; some files and cameras have none, or repeat them.
+                    time = max(time + 1, frame.pts) if frame.pts is not None else time + (step if count else 1)
+                    count += 1
+                    yield Frame(_upright(frame), time)
+        except av.error.FFmpegError as error:
+            raise DataError(f"the video is damaged: {error.strerror or error}", self._source) from error
+        if not count:
+            raise DataError("the video has no frame that can be decoded", self._source)
+        if damaged:
+            warnings.warn(f"{self._source}: {damaged} damaged pieces of the video are left out", stacklevel=2)
+
+
+@contextmanager
+def open_video(source: str) -> Iterator[VideoReader]:
+    """Open a video file, or a camera: ``webcam:0``, or ``webcam:`` and what stands for it, a file too.
+
+    Raises:
+        DataError: it cannot be opened or has no video, or PyAV is not installed.
+    """
+    av = _av(source)
+    name, options = _camera(source) if source.startswith(WEBCAM) else _file(source)
+    try:
+        container = av.open(name, **options)
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        wrong = isinstance(error, (av.error.InvalidDataError, ValueError))
+        reason = "it is no video in a format that is read here" if wrong else getattr(error, "strerror", None) or error
+        raise DataError(f"cannot be opened as a video: {reason}", source) from error
+    with container:
+        yield VideoReader(source, container)
+
+
+class VideoWriter:
+    """Writes an .mp4 (H.264) of one size, without sound, to a file object that can seek.
+
+    Args:
+        file: what to write to.
+        like: the video that gives frame rate and times.
+        path: its name, for messages.
+    """
+
+    def __init__(self, file: BinaryIO, like: VideoReader, path: str | os.PathLike[str]) -> None:
+        self._av, self._path, self._like = _av(path), path, like
+        self._container = self._av.open(file, "w", format="mp4")
+        self._stream: Any = None
+
+    def write(self, frame: Frame) -> None:
+        """Add a frame, all of the first one's size.
+
+        Raises:
+            DataError: another size, or one that the encoder refuses.
+        """
+        height, width = frame.pixels.shape[:2]
+        try:
+            if self._stream is None:
+                self._stream = self._new_stream(width, height)
+            if (self._stream.width, self._stream.height) != (width, height):
+                was = f"{self._stream.width} x {self._stream.height}"
+                raise DataError(f"the frames change their size from {was} to {width} x {height}", self._path)
+            picture = self._av.VideoFrame.from_ndarray(np.ascontiguousarray(frame.pixels), format="rgb24")
+            picture.pts, picture.time_base = frame.time, self._like.time_base
+            self._container.mux(self._stream.encode(picture))
+        except self._av.error.FFmpegError as error:
+            raise DataError(f"the video cannot be encoded: {error.strerror or error}", self._path) from error
+
+    def close(self) -> None:
+        """Write what the encoder still holds, and the file's end."""
+        try:
+            if self._stream is not None:
+                self._container.mux(self._stream.encode())
+            self._container.close()
+        except self._av.error.FFmpegError as error:
+            raise DataError(f"the video cannot be encoded: {error.strerror or error}", self._path) from error
+
+    def _new_stream(self, width: int, height: int) -> Any:
+        # Builds of FFmpeg without GPL parts lack libx264.
+        codec = "libx264" if "libx264" in self._av.codecs_available else "mpeg4"
+        options = {"crf": "18", "preset": "veryfast"} if codec == "libx264" else {"qscale": "3"}
+        stream = self._container.add_stream(codec, rate=self._like.rate, options=options)
+        stream.width, stream.height = width, height
+        # Half the resolution of colours, which players expect, needs even sides.
+        odd = codec == "libx264" and (width % 2 or height % 2)
+        stream.pix_fmt = "yuv444p" if odd else "yuv420p"
+        stream.codec_context.time_base = self._like.time_base
+        return stream
+
+
+def _file(path: str) -> tuple[str, dict[str, Any]]:
+    # Absolute, because FFmpeg takes "concat:a|b" and its like for protocols.
+    return str(Path(path).absolute()), {"options": {"format_whitelist": _FORMATS, "protocol_whitelist": "file"}}
+
+
+def _camera(source: str) -> tuple[str, dict[str, Any]]:
+    number = source.removeprefix(WEBCAM)
+    if sys.platform not in _CAMERAS:
+        raise DataError(f"cameras are not read on {sys.platform}", source)
+    format_name, name = _CAMERAS[sys.platform]
+    if number.isdecimal():
+        return name.format(number), {"format": format_name}
+    return _file(number) if is_file(number) else (number, {"format": format_name})
+
+
+def _upright(frame: Any) -> np.ndarray:
+    """Return a frame's pixels as telephones mean them: turned by quarters."""
+    pixels: np.ndarray = frame.to_ndarray(format="rgb24")
+    return np.rot90(pixels, round(getattr(frame, "rotation", 0) / 90)) if getattr(frame, "rotation", 0) else pixels
+
+
+def _av(source: str | os.PathLike[str]) -> Any:
+    try:
+        import av
+    except ModuleNotFoundError as error:
+        raise DataError("videos need PyAV: pip install 'deeplab-caffe[video]'", source) from error
+    return av

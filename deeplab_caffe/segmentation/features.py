@@ -1,0 +1,232 @@
+"""Any blobs of a network, of photographs or of its own data layers, as files: what Caffe's extract_features does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, suppress
+from itertools import chain
+from os import PathLike
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import torch
+
+from deeplab_caffe.arrays.devices import resolve_device
+from deeplab_caffe.data.io.atomic import atomic_write
+from deeplab_caffe.data.io.lmdb_write import write_lmdb
+from deeplab_caffe.data.io.mat import write_blob_mat
+from deeplab_caffe.data.io.resize import resize_bilinear
+from deeplab_caffe.data.sources.transform import image_to_blob
+from deeplab_caffe.errors import NetError
+from deeplab_caffe.net import Net
+from deeplab_caffe.net.hdf5 import import_h5py, write_tree
+from deeplab_caffe.proto import caffe_pb2
+
+Features = dict[str, np.ndarray]
+FORMATS = ("npy", "mat", "hdf5", "lmdb")
+
+
+class FeatureNet:
+    """A network that gives the values of chosen blobs.
+
+    Args:
+        prototxt: the net.
+        weights: its weights.
+        blobs: names of the blobs.
+        phase: TRAIN or TEST.
+        device: where to compute.
+        mean: B, G, R to subtract from photographs; None for the net's own, or ImageNet's.
+        size: ``(height, width)`` to resize photographs to, for nets with InnerProduct layers.
+        crop_size: pad photographs to at least this side, as test.prototxt does.
+        **options: further arguments of :class:`Net`.
+
+    Raises:
+        NetError: the net cannot be built, has no such blob, or none is asked for.
+    """
+
+    def __init__(
+        self,
+        prototxt: str | PathLike[str],
+        weights: str | PathLike[str] | None,
+        blobs: Sequence[str],
+        *,
+        phase: str = "TEST",
+        device: str = "auto",
+        mean: tuple[float, float, float] | None = None,
+        size: tuple[int, int] | None = None,
+        crop_size: int | None = None,
+        **options: Any,
+    ) -> None:
+        self.blobs = list(dict.fromkeys(blobs))
+        if not self.blobs:
+            raise NetError("blobs: expected one name or more, got none")
+        self.net = Net(prototxt, weights, phase, **options)
+        self.net.graph.wanted(self.blobs)
+        self.device = resolve_device(device)
+        self.net.to(self.device)
+        self._mean, self._size, self._crop = mean, size, crop_size or 1
+
+    def of_image(self, image: np.ndarray) -> Features:
+        """Return the blobs of a photograph.
+
+        Args:
+            image: uint8 RGB ``(H, W, 3)``.
+
+        Returns:
+            float32 arrays by blob, ``(1, C, H, W)`` of most.
+
+        Raises:
+            NetError: the net has not one input, or the image's size does not fit.
+        """
+        if len(self.net.inputs) != 1:
+            held = ", ".join(self.net.inputs) or "none, but data layers"
+            raise NetError(f"photographs need a net with one input, net '{self.net.name}' has {held}")
+        if self._size is not None:
+            image = resize_bilinear(image, *self._size)
+        padded = max(image.shape[0], self._crop), max(image.shape[1], self._crop)
+        mean = self.net.mean_value if self._mean is None else self._mean
+        return self._run(torch.from_numpy(image_to_blob(image, mean_value=mean, size=padded)).to(self.device))
+
+    def of_batches(self, count: int) -> Iterator[Features]:
+        """Yield the blobs of the next ``count`` batches of the net's data layers.
+
+        Raises:
+            NetError: the net has inputs.
+            DataError: the data cannot be read.
+        """
+        if self.net.inputs:
+            raise NetError(f"net '{self.net.name}' has no data layers but inputs: give photographs")
+        for _ in range(count):
+            yield self._run()
+
+    @torch.no_grad()
+    def _run(self, *inputs: torch.Tensor) -> Features:
+        found = self.net(*inputs, blobs=self.blobs)
+        return {name: found[name].float().cpu().numpy() for name in self.blobs}
+
+
+def save_features(stem: Path, features: Features, form: str) -> list[Path]:
+    """Write a photograph's blobs: ``STEM_BLOB.npy`` or ``.mat`` for each, or ``STEM.h5`` with all of them.
+
+    If one cannot be written, none stays.
+
+    Raises:
+        DataError, CaffeModelError: a file cannot be written, or a blob is none that the format holds.
+    """
+    if form == "hdf5":
+        path = stem.with_name(f"{stem.name}.h5")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_tree(path, dict(features))
+        return [path]
+    save = {"npy": _save_npy, "mat": _save_mat}[form]
+    written: list[Path] = []
+    try:
+        for name, blob in features.items():
+            path = stem.with_name(f"{stem.name}_{_file_name(name)}.{form}")
+            save(path, blob)
+            written.append(path)
+    except BaseException:
+        for path in written:
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+        raise
+    return written
+
+
+def save_batches(
+    folder: Path, batches: Iterator[Features], count: int, form: str, done: Callable[[], None] = lambda: None
+) -> list[Path]:
+    """Write the blobs of several batches below each other: ``FOLDER/BLOB.npy``, ``.mat``, or ``FOLDER/features.h5``.
+
+    Or ``FOLDER/BLOB.lmdb``, a Datum for each item, as extract_features does. .npy and .lmdb are written as the batches
+    come; the other formats need all of them in memory.
+
+    Args:
+        folder: made if need be.
+        batches: ``count`` of them.
+        count: how many.
+        form: one of :data:`FORMATS`.
+        done: called after each batch.
+
+    Raises:
+        NetError: the batches' blobs differ in shape.
+        DataError, CaffeModelError: as :func:`save_features`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if form == "hdf5":
+        import_h5py(folder / "features.h5")
+    first = next(batches)
+    done()
+    paths = [folder / f"{_file_name(name)}.{form}" for name in first]
+    if len(set(paths)) < len(paths):
+        raise NetError(f"two blobs would have one file: {', '.join(first)}")
+    if form == "npy":
+        with ExitStack() as stack:
+            files = {n: stack.enter_context(atomic_write(p)) for n, p in zip(first, paths, strict=True)}
+            for name, blob in first.items():
+                _start_npy(files[name], blob, count)
+            for found in _alike(batches, first, done):
+                for name, blob in found.items():
+                    files[name].write(np.ascontiguousarray(blob, np.float32).data)
+        return paths
+    if form == "lmdb":
+        with ExitStack() as stack:
+            puts = {n: stack.enter_context(write_lmdb(p)) for n, p in zip(first, paths, strict=True)}
+            items = dict.fromkeys(first, 0)
+            for found in chain([first], _alike(batches, first, done)):
+                for name, blob in found.items():
+                    for item in blob:
+                        puts[name](b"%010d" % items[name], _datum(item))
+                        items[name] += 1
+        return paths
+    rows = {name: [blob] for name, blob in first.items()}
+    for found in _alike(batches, first, done):
+        for name, blob in found.items():
+            rows[name].append(blob)
+    whole = {name: np.concatenate(parts) for name, parts in rows.items()}
+    if form == "hdf5":
+        return save_features(folder / "features", whole, form)
+    for name, path in zip(first, paths, strict=True):
+        _save_mat(path, whole[name])
+    return paths
+
+
+def _alike(batches: Iterator[Features], first: Features, done: Callable[[], None]) -> Iterator[Features]:
+    for found in batches:
+        for name, blob in found.items():
+            if blob.shape != first[name].shape:
+                raise NetError(f"blob '{name}' was {first[name].shape}, now {blob.shape}: one array cannot hold both")
+        yield found
+        done()
+
+
+def _start_npy(file: BinaryIO, blob: np.ndarray, count: int) -> None:
+    if not blob.ndim:
+        raise NetError("a blob without axes, a loss for example, has no rows: .npy of batches cannot hold it")
+    shape = (count * len(blob), *blob.shape[1:])
+    np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
+    file.write(np.ascontiguousarray(blob, np.float32).data)
+
+
+def _datum(item: np.ndarray) -> bytes:
+    """Return an item as a Datum of floats, as extract_features.cpp writes it."""
+    channels, height, width = (*item.shape, 1, 1, 1)[:3]
+    if channels * height * width != item.size:
+        raise NetError(f"a Datum has channels, height and width, the blob's items are {item.shape}")
+    datum = caffe_pb2.Datum(channels=channels, height=height, width=width, float_data=item.reshape(-1))
+    return datum.SerializeToString()
+
+
+def _save_npy(path: Path, blob: np.ndarray) -> None:
+    with atomic_write(path, make_folders=True) as file:
+        np.save(file, blob)
+
+
+def _save_mat(path: Path, blob: np.ndarray) -> None:
+    write_blob_mat(path, blob.reshape(blob.shape + (1,) * (4 - blob.ndim)))
+
+
+def _file_name(blob: str) -> str:
+    """Return a blob's name as part of a file's: names such as ``inception/1x1`` have a slash."""
+    return blob.replace("/", "_")

@@ -1,0 +1,77 @@
+"""The files that a picture's segmentation becomes: :class:`ResultWriter`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from deeplab_caffe.data.inputs import WorkItem
+from deeplab_caffe.data.io.atomic import atomic_write
+from deeplab_caffe.data.io.images import save_image, save_labels_png
+from deeplab_caffe.data.io.mat import write_blob_mat
+from deeplab_caffe.segmentation.result import Segmentation
+
+
+@dataclass(frozen=True)
+class ResultWriter:
+    """Writes ``NAME_labels.png``, ``NAME_overlay.png`` and, if wanted, ``NAME_marginals.npy`` into a folder.
+
+    Attributes:
+        folder: where to; made when the first file is written.
+        colormap: uint8 RGB (K, 3), the labels' colours.
+        marginals: the format of the probabilities; None: they are not written.
+        outlines: as in :meth:`Segmentation.overlay`.
+        legend: likewise.
+    """
+
+    folder: Path
+    colormap: np.ndarray
+    marginals: Literal["npy", "mat"] | None = None
+    outlines: bool = True
+    legend: bool = True
+
+    def paths(self, item: WorkItem) -> tuple[Path, ...]:
+        """Return the files of an item: of a video or camera ``NAME_overlay.mp4``, of a picture all others."""
+        ends = ["_labels.png", "_overlay.png", *([f"_marginals.{self.marginals}"] if self.marginals else [])]
+        if item.kind in ("video", "webcam"):
+            ends = ["_overlay.mp4"]
+        return tuple(self.folder / f"{item.name}{end}" for end in ends)
+
+    def write(self, item: WorkItem, image: np.ndarray, found: Segmentation) -> tuple[Path, ...]:
+        """Write all files of a picture or, if one cannot be written, none; folders are made.
+
+        Args:
+            item: the picture.
+            image: uint8 RGB (H, W, 3).
+            found: what the network says of it; with scores if marginals are wanted.
+
+        Raises:
+            DataError: a file cannot be written.
+        """
+        drawn = found.overlay(image, colormap=self.colormap, outlines=self.outlines, legend=self.legend)
+        paths = self.paths(item)
+        writers: list[Callable[[Path], None]] = [
+            lambda path: save_labels_png(path, found.labels, self.colormap),
+            lambda path: save_image(path, drawn),
+            lambda path: _save_probabilities(path, found.probabilities()),
+        ]
+        for number, (path, write) in enumerate(zip(paths, writers, strict=False)):
+            try:
+                write(path)
+            except BaseException:
+                for written in paths[:number]:
+                    written.unlink(missing_ok=True)
+                raise
+        return paths
+
+
+def _save_probabilities(path: Path, array: np.ndarray) -> None:
+    if path.suffix == ".mat":
+        write_blob_mat(path, array[None])
+        return
+    with atomic_write(path) as file:
+        np.save(file, array)

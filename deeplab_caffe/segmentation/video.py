@@ -1,0 +1,75 @@
+"""Segmenting a video or what a camera sees: an overlay for each frame."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from itertools import islice
+from typing import NamedTuple
+
+import numpy as np
+
+from deeplab_caffe.data.inputs import WorkItem
+from deeplab_caffe.data.io.atomic import atomic_write
+from deeplab_caffe.data.video import Frame, VideoReader, VideoWriter
+from deeplab_caffe.segmentation.pipeline import ahead, behind
+from deeplab_caffe.segmentation.result import Segmentation
+from deeplab_caffe.segmentation.results import ResultWriter
+
+
+class DoneFrame(NamedTuple):
+    """A frame whose overlay is written.
+
+    Attributes:
+        number: from 0.
+        seconds: when it is shown.
+        found: what the network says of it.
+    """
+
+    number: int
+    seconds: float
+    found: Segmentation
+
+
+def segment_video(
+    item: WorkItem,
+    video: VideoReader,
+    segment: Callable[[np.ndarray], Segmentation],
+    writer: ResultWriter,
+    max_frames: int | None = None,
+) -> Iterator[DoneFrame]:
+    """Segment a video frame by frame, and write the overlays as a video of the same size and times, without a legend.
+
+    The file has its name when all frames are in it. A camera's is finished when Ctrl-C ends it.
+
+    Args:
+        item: the video's.
+        video: its frames.
+        segment: the network and its CRF; it runs in the caller's thread.
+        writer: says where to write and how overlays look.
+        max_frames: stop after so many; None: at the end.
+
+    Raises:
+        DataError: the video cannot be read or written. There is no file then.
+    """
+    (path,) = writer.paths(item)
+    with atomic_write(path, make_folders=True) as file:
+        out = VideoWriter(file, video, path)
+
+        def write(computed: tuple[Frame, Segmentation]) -> tuple[Frame, Segmentation]:
+            frame, found = computed
+            drawn = found.overlay(frame.pixels, colormap=writer.colormap, outlines=writer.outlines, legend=False)
+            out.write(Frame(drawn, frame.time))
+            return computed
+
+        # The reader's thread must have ended before the video is closed.
+        with closing(ahead(islice(video, max_frames))) as frames:
+            computed = ((frame, segment(frame.pixels)) for frame in frames)
+            with closing(behind(computed, write)) as written:
+                try:
+                    for number, (frame, found) in enumerate(written):
+                        yield DoneFrame(number, float(frame.time * video.time_base), found)
+                except (KeyboardInterrupt, GeneratorExit):
+                    if item.kind != "webcam":
+                        raise
+        out.close()

@@ -1,0 +1,41 @@
+"""Training's numbers to Weights & Biases."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from deeplab_caffe.errors import SolverError
+
+
+class WandbCallback:
+    """A callback of :class:`deeplab_caffe.solver.TrainingLog` that logs to a run of Weights & Biases.
+
+    The numbers have TensorBoard's names, ``train/loss`` say, over ``iteration``. ``WANDB_MODE=offline`` in the
+    environment keeps the run in ``wandb/``, without an account.
+
+    Args:
+        project: the project's name.
+        options: more arguments of ``wandb.init``: ``name="largefov"``, ``config={...}``.
+
+    Raises:
+        SolverError: wandb is not installed.
+    """
+
+    def __init__(self, project: str, **options: Any) -> None:
+        try:
+            import wandb
+        except ImportError as error:
+            raise SolverError(f"--wandb needs: pip install 'deeplab-caffe[wandb]' ({error})") from None
+        self._run = wandb.init(project=project, **options)
+        # Not wandb's own steps, which must not go back, as those of a resumed training do.
+        self._run.define_metric("*", step_metric="iteration")
+
+    def __call__(self, event: str, iteration: int, numbers: Mapping[str, float]) -> None:
+        """Log the numbers of an event."""
+        named = {f"{event}/{name}": number for name, number in numbers.items()}
+        self._run.log({"iteration": iteration, **named})
+
+    def close(self) -> None:
+        """Finish the run."""
+        self._run.finish()

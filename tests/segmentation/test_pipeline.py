@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deeplab_caffe.data.inputs import WorkItem
+from deeplab_caffe.errors import DataError, NetError
+from deeplab_caffe.segmentation.pipeline import ahead, behind, segment_pictures
+from deeplab_caffe.segmentation.result import Segmentation
+from deeplab_caffe.segmentation.results import ResultWriter
+from deeplab_caffe.viz import VOC_COLORMAP
+
+
+def test_values_come_in_order_and_from_another_thread() -> None:
+    threads = set()
+
+    def source():
+        for number in range(20):
+            threads.add(threading.current_thread().name)
+            yield number
+
+    assert list(ahead(source())) == list(range(20))
+    assert list(behind(range(20), lambda number: number**2)) == [number**2 for number in range(20)]
+    assert list(ahead([])) == list(behind([], str)) == []
+    assert threads == {"read-ahead_0"}
+
+
+def test_no_more_values_are_held_than_the_depth() -> None:
+    made, taken, most = 0, 0, 0
+    free = threading.Semaphore(0)
+
+    def source():
+        nonlocal made, most
+        for number in range(30):
+            made += 1
+            most = max(most, made - taken)
+            yield number
+
+    def write(number: int) -> int:
+        free.acquire(timeout=5)
+        return number
+
+    def released(numbers):
+        for number in numbers:
+            free.release()
+            yield number
+
+    for _ in behind(released(ahead(source(), 3)), write, 2):
+        taken += 1
+    # 3 ahead, 1 in the caller's hands, 2 and 1 behind.
+    assert taken == 30
+    assert most <= 7
+
+
+def test_errors_come_where_the_value_would_have() -> None:
+    def source():
+        yield 1
+        raise KeyError("read")
+
+    found = ahead(source())
+    assert next(found) == 1
+    with pytest.raises(KeyError):
+        next(found)
+    with pytest.raises(ZeroDivisionError):
+        list(behind([1, 0], lambda number: 1 / number))
+
+
+def test_who_stops_leaves_no_thread() -> None:
+    before = threading.active_count()
+    found = behind(numbers := ahead(iter(range(100))), str)
+    assert next(found) == "0"
+    found.close()
+    numbers.close()
+    assert threading.active_count() == before
+
+
+@pytest.fixture
+def writer(tmp_path: Path) -> ResultWriter:
+    return ResultWriter(tmp_path / "out", VOC_COLORMAP)
+
+
+def _read(item: WorkItem) -> np.ndarray:
+    if item.name == "unreadable":
+        raise DataError("is no image", item.source)
+    return np.full((4, 6, 3), len(item.name), np.uint8)
+
+
+def _segment(image: np.ndarray) -> Segmentation:
+    if image[0, 0, 0] == len("too large"):
+        raise NetError("too large")
+    return Segmentation(image[..., 0], np.zeros((21, 0, 0), np.float32))
+
+
+def test_a_bad_picture_does_not_stop_the_others(tmp_path: Path, writer: ResultWriter) -> None:
+    (tmp_path / "out" / "blocked_overlay.png").mkdir(parents=True)
+    items = [WorkItem(f"{name}.jpg", name) for name in ("a", "unreadable", "too large", "in/b", "blocked", "last")]
+    done = list(segment_pictures(items, _read, _segment, writer))
+    assert [one.item for one in done] == items
+    assert [one.error is None for one in done] == [True, False, False, True, False, True]
+    assert done[3].paths == (tmp_path / "out/in/b_labels.png", tmp_path / "out/in/b_overlay.png")
+    assert all(path.is_file() for one in done for path in one.paths)
+    left = sorted(path.name for path in (tmp_path / "out").rglob("*") if path.is_file())
+    assert left == [
+        "a_labels.png",
+        "a_overlay.png",
+        "b_labels.png",
+        "b_overlay.png",
+        "last_labels.png",
+        "last_overlay.png",
+    ]
+
+
+def test_what_an_item_becomes(tmp_path: Path) -> None:
+    writer = ResultWriter(tmp_path, VOC_COLORMAP, "mat")
+    names = [path.name for path in writer.paths(WorkItem("x.jpg", "x"))]
+    assert names == ["x_labels.png", "x_overlay.png", "x_marginals.mat"]
+    assert writer.paths(WorkItem("x.mp4", "in/x", "video")) == (tmp_path / "in" / "x_overlay.mp4",)
