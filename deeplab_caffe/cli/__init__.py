@@ -54,6 +54,7 @@ GROUPS = {
             "Search the dense CRF's parameters on validation images, as the DeepLab paper does.",
             "--scores scores --images JPEGImages --labels SegmentationClass",
         ),
+        "page": Verb("Tune the dense CRF on a picture of one's own, in the browser.", "photo.jpg"),
     },
     "Train and evaluate": {
         "boxes": Verb(

@@ -1,0 +1,77 @@
+"""CRF parameters as others take them: JSON, a command line, Python. What each gives is what the page shows."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shlex
+from dataclasses import dataclass
+
+from deeplab_caffe.crf import CRFParams
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the scores came from.
+
+    Attributes:
+        photo: the photograph's file.
+        network: name of an embedded network; None for a mask.
+        mask: the mask's file; None for a network.
+        mask_kind: what the mask was taken for.
+        certainty: see :func:`deeplab_caffe.page.read_mask`.
+    """
+
+    photo: str
+    network: str | None = None
+    mask: str | None = None
+    mask_kind: str = "auto"
+    certainty: float = 0.8
+
+
+def as_json(params: CRFParams) -> str:
+    """Return what ``--crf FILE.json`` and :meth:`CRFParams.from_file` read."""
+    return json.dumps(dataclasses.asdict(params), indent=2) + "\n"
+
+
+def as_command(params: CRFParams, source: Source) -> str:
+    """Return a command line; of a mask it takes the folders that the page's ZIP file holds.
+
+    No flag has ``min_probability``: it is the network's own, and 0 for a mask.
+    """
+    numbers = dataclasses.asdict(params)
+    del numbers["min_probability"]
+    flags = [word for name, value in numbers.items() for word in (f"--{name.replace('_', '-')}", f"{value}")]
+    if source.network is not None:
+        words = ["deeplab-caffe", "segment", source.photo, "--model", source.network, "--crf", *flags]
+    else:
+        words = ["deeplab-caffe", "crf", "--image-dir", "images", "--feature-dir", "scores", "--save-dir", "out"]
+        words += ["--input", "bin", "--png", *flags]
+    return shlex.join(words) + "\n"
+
+
+def as_python(params: CRFParams, source: Source) -> str:
+    """Return a program that ends with ``labels``, uint8 ``(H, W)``."""
+    numbers = ", ".join(f"{name}={value!r}" for name, value in dataclasses.asdict(params).items())
+    if source.network is not None:
+        return (
+            "from deeplab_caffe.crf import CRFParams\n"
+            "from deeplab_caffe.data import load_image\n"
+            "from deeplab_caffe.segmentation import Segmenter\n"
+            "from deeplab_caffe.zoo import EMBEDDED_MODELS\n\n"
+            f"params = CRFParams({numbers})\n"
+            f"model = EMBEDDED_MODELS[{source.network!r}]\n"
+            "segmenter = Segmenter(model.deploy, model.weights, crf=params)\n"
+            f"labels = segmenter(load_image({source.photo!r}))\n"
+        )
+    return (
+        "from deeplab_caffe.crf import CRFParams, dense_crf\n"
+        "from deeplab_caffe.data import load_image\n"
+        "from deeplab_caffe.page import read_mask\n\n"
+        f"params = CRFParams({numbers})\n"
+        f"image = load_image({source.photo!r})\n"
+        f"said = {{'kind': {source.mask_kind!r}, 'certainty': {source.certainty!r}}}\n"
+        f"mask = read_mask({source.mask!r}, image.shape[:2], **said)\n"
+        'marginals = dense_crf(mask.probabilities, image, params, kind="probabilities")\n'
+        'labels = marginals.argmax(axis=0).astype("uint8")  # of mask.classes\n'
+    )

@@ -1,0 +1,72 @@
+"""What the page gives away runs, and gives what the page shows."""
+
+from __future__ import annotations
+
+import shlex
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from deeplab_caffe.cli import main
+from deeplab_caffe.crf import CRFParams
+from deeplab_caffe.data import load_label
+from deeplab_caffe.page import forms
+from deeplab_caffe.page.desk import HEAT, Desk, open_mask, open_network
+from deeplab_caffe.zoo import DEFAULT_MODEL, DEMO_PHOTOS
+
+PARAMS = CRFParams(2.5, 3.0, 6.0, 31.0, 4.5, iterations=3)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    with Image.open(DEMO_PHOTOS[0]) as photo:
+        photo.resize((160, 120)).save("my photo.png")
+    mask = np.zeros((120, 160), np.uint8)
+    mask[30:100, 40:130] = 255
+    Image.fromarray(mask).save("mask.png")
+    return tmp_path
+
+
+def run(line: str) -> None:
+    words = shlex.split(line)
+    assert words[0] == "deeplab-caffe"
+    main(words[1:])
+
+
+def labels_of(code: str) -> np.ndarray:
+    found: dict[str, np.ndarray] = {}
+    exec(compile(code, "page.py", "exec"), found)
+    return found["labels"]
+
+
+def test_json(folder: Path) -> None:
+    Path("params.json").write_text(forms.as_json(PARAMS))
+    assert CRFParams.from_file("params.json") == PARAMS
+
+
+def test_network(folder: Path) -> None:
+    desk = open_network("my photo.png", DEFAULT_MODEL.name)
+    assert desk.params == DEFAULT_MODEL.crf
+    params = PARAMS.replace(min_probability=desk.params.min_probability)
+    labels = desk.tuner.refine(params).labels
+    np.testing.assert_array_equal(labels_of(forms.as_python(params, desk.source)), labels)
+    run(forms.as_command(params, desk.source))
+    np.testing.assert_array_equal(load_label("out/my photo_labels.png"), labels)
+
+
+def test_mask(folder: Path) -> None:
+    desk: Desk = open_mask("my photo.png", "mask.png", certainty=0.7)
+    refined = desk.tuner.refine(PARAMS)
+    np.testing.assert_array_equal(labels_of(forms.as_python(PARAMS, desk.source)), refined.labels)
+    archive = desk.archive(desk.tuner.before, folder / "for_crf.zip")
+    with zipfile.ZipFile(archive) as opened:
+        opened.extractall()
+    run(forms.as_command(PARAMS, desk.source))
+    np.testing.assert_array_equal(load_label("out/my photo.png"), refined.labels)
+    before, after = desk.pictures(refined, HEAT, "foreground")
+    assert before.shape == after.shape == (120, 160, 3)
+    assert 0 < desk.changed(refined) < 1
