@@ -31,6 +31,7 @@ _EXTRAS = {
     "pooch": "torch",
     "requests": "torch",
     "safetensors": "convert",
+    "scipy": "scipy",
     "tensorboard": "tensorboard",
     "torch": "torch",
     "wandb": "wandb",
