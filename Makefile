@@ -13,7 +13,7 @@ ENV_STAMP := $(VENV)/.env-stamp
 BUILD_STAMP := $(VENV)/.build-stamp
 CSRC := $(shell find csrc -name '*.cpp' -o -name '*.cu' -o -name '*.h' -o -name '*.cuh')
 
-.PHONY: env build demo test fuzz lint format stubs clean docs docs-pictures docs-table networks
+.PHONY: env build demo test fuzz lint format stubs clean docs docs-pictures docs-table networks sdist wheel
 
 env: $(ENV_STAMP)
 
@@ -84,6 +84,17 @@ docs: build
 	$(BIN)/python -m pip install --disable-pip-version-check -q -r $(VENV)/requirements-docs.txt -c constraints.txt
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build -q -d $(abspath $(SITE))
 	@echo "The site is in $(abspath $(SITE))/index.html; for its search: $(BIN)/python -m http.server -d $(SITE)"
+
+# Into dist/: sources, and from these a wheel for each Python that is here, tried in clean environments.
+sdist: env
+	rm -rf dist build/lib *.egg-info
+	$(BIN)/python tools/requirements.py wheel > $(VENV)/requirements-wheel.txt
+	$(BIN)/python -m pip install --disable-pip-version-check -q -r $(VENV)/requirements-wheel.txt -c constraints.txt
+	$(BIN)/python -m build --sdist --no-isolation -o dist . > $(VENV)/sdist.log 2>&1 || { tail -n 60 $(VENV)/sdist.log; exit 1; }
+
+wheel: sdist
+	$(BIN)/python -m tools.wheels dist
+	$(BIN)/python -m tools.check_wheel dist
 
 clean:
 	rm -rf build dist out *.egg-info .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis $(BUILD_STAMP) deeplab_caffe/_C*.so

@@ -116,11 +116,11 @@ class BuildExtension(build_ext):
         if sys.platform == "darwin":
             link += ["-undefined", "dynamic_lookup"]
         else:
-            link += ["-fopenmp", "-Wl,--exclude-libs,ALL"]
+            link += ["-pthread", "-ldl"]
         if SANITIZE:
             link.append(f"-fsanitize={SANITIZE}")
         if cuda_home:
-            link += [str(find_cudart(cuda_home)), "-ldl", "-lrt", "-lpthread"]
+            link += [str(find_cudart(cuda_home)), "-Wl,--exclude-libs,ALL", "-ldl", "-lrt", "-lpthread"]
         self._run(link)
 
     def _cuda_home(self) -> Path | None:
@@ -141,8 +141,6 @@ class BuildExtension(build_ext):
         # No contraction into FMA: the same bits on every processor, and the original's rounding (it had none either).
         flags += ["-O0", "-g"] if DEBUG else ["-O3", "-g0"]
         flags += ["-ffp-contract=off", "-fno-math-errno"]
-        if sys.platform != "darwin":
-            flags.append("-fopenmp")
         if WERROR:
             flags.append("-Werror")
         if SANITIZE:
@@ -187,7 +185,24 @@ class BuildPython(build_py):
             self.copy_file(str(source), str(target))
 
 
+def readme() -> str:
+    """Return README.md for an index page: its links to files lead to [project.urls]' Repository, or are text."""
+    repository = re.search(r'^Repository = "(.+)"', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    to_file = r"(!?)\[([^\]]+)\]\((?!https?:|#)([^)]+)\)"
+    if repository is None:
+        return re.sub(to_file, lambda link: "" if link[1] else link[2], text)
+    return re.sub(to_file, lambda link: f"{link[1]}[{link[2]}]({repository[1]}/{_view(link)}/HEAD/{link[3]})", text)
+
+
+def _view(link: re.Match[str]) -> str:
+    """Return what GitHub and GitLab call a picture's bytes, and a page."""
+    return "raw" if link[1] else "blob"
+
+
 setup(
+    long_description=readme(),
+    long_description_content_type="text/markdown",
     ext_modules=[Extension("deeplab_caffe._C", sources=[])],
     cmdclass={"build_ext": BuildExtension, "build_py": BuildPython},
 )

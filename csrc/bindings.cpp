@@ -91,7 +91,7 @@ PYBIND11_MODULE(_C, module) {
       .def_property_readonly("nbytes", &Workspace::bytes, "The bytes that are kept now.")
       .def("clear", &Workspace::clear, "Free what is kept.");
   module.def("set_num_threads", &deeplab::set_num_threads, py::arg("threads"),
-             "Set the number of threads of all CPU loops; 0 restores OpenMP's default.");
+             "Set the number of threads of all CPU loops; 0 restores torch's or the environment's.");
   module.def("set_num_threads_here", &deeplab::set_num_threads_here, py::arg("threads"),
              "Set the same for what the calling thread calls; 0 restores the default.");
   module.def("num_threads", &deeplab::num_threads);

@@ -28,6 +28,7 @@ from deeplab_caffe.errors import (
     NetError,
     PrototxtError,
     SolverError,
+    how_to_install,
 )
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def __getattr__(name: str) -> Any:
         except ModuleNotFoundError as error:
             if error.name != "torch":
                 raise
-            message = f"deeplab_caffe.{name} needs torch, which is not installed: pip install torch"
+            message = f"deeplab_caffe.{name} needs torch, which is not installed: {how_to_install('torch')}"
             raise ModuleNotFoundError(message, name="torch") from None
     if name in _MODULES:
         return importlib.import_module(f"deeplab_caffe.{name}")

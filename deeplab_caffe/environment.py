@@ -19,7 +19,7 @@ from deeplab_caffe._version import __version__
 
 _PACKAGE = "deeplab-caffe"
 # Extras for those who work on the package.
-_FOR_DEVELOPERS = ("test", "lint", "docs")
+_FOR_DEVELOPERS = ("test", "lint", "docs", "wheel")
 # Instruction sets that speed or number formats depend on.
 _INSTRUCTIONS = ("avx2", "fma", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "bf16")
 
@@ -97,7 +97,7 @@ def _requirements() -> list[tuple[str, str]]:
     for line in lines:
         name = re.match(r"[\w.-]+", line)
         extra = re.search(r"extra\s*==\s*['\"]([\w-]+)", line)
-        if name:
+        if name and name[0] != _PACKAGE:
             found.append((extra[1] if extra else "", name[0]))
     return found
 

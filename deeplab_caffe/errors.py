@@ -18,6 +18,23 @@ MOST_CHARACTERS = 3000
 # Things of one kind that one message names.
 MOST_LISTED = 20
 _LONGEST_WORD = 200
+# The extra of pyproject.toml that brings a module.
+_EXTRAS = {
+    "av": "video",
+    "cupy": "cupy",
+    "filelock": "torch",
+    "h5py": "hdf5",
+    "lmdb": "lmdb",
+    "matplotlib": "plot",
+    "onnx": "convert",
+    "plyvel": "leveldb",
+    "pooch": "torch",
+    "requests": "torch",
+    "safetensors": "convert",
+    "tensorboard": "tensorboard",
+    "torch": "torch",
+    "wandb": "wandb",
+}
 
 
 def printable(text: str) -> str:
@@ -50,6 +67,12 @@ def listed(items: Sequence[str], count: int, separator: str = "; ") -> str:
     """Return the first items of ``count`` in one text, and how many more there are."""
     more = count - len(items)
     return separator.join(items) + (f"{separator}and {more} more" if more > 0 else "")
+
+
+def how_to_install(module: str) -> str:
+    """Return the command that installs a module: by the package's extra, if one has it."""
+    extra = _EXTRAS.get(module)
+    return f"pip install {module}" if extra is None else f"pip install 'deeplab-caffe[{extra}]'"
 
 
 class DeepLabCaffeError(Exception):

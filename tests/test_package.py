@@ -28,8 +28,46 @@ def test_the_version_stands_once() -> None:
     assert deeplab_caffe.__version__ == _version.__version__
 
 
+def without_torch(code: str) -> subprocess.CompletedProcess[str]:
+    code = f"import sys; sys.modules['torch'] = None\n{code}"
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+
 def test_a_name_that_needs_torch_says_so() -> None:
-    code = "import sys; sys.modules['torch'] = None; import deeplab_caffe as dc; dc.CRFParams; dc.Segmenter"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    last = found.stderr.splitlines()[-1]
-    assert last.endswith("deeplab_caffe.Segmenter needs torch, which is not installed: pip install torch")
+    found = without_torch("import deeplab_caffe as dc; dc.CRFParams; dc.Segmenter")
+    assert found.stderr.splitlines()[-1].endswith(
+        "deeplab_caffe.Segmenter needs torch, which is not installed: pip install 'deeplab-caffe[torch]'"
+    )
+
+
+def test_every_door_to_a_network_says_what_to_install() -> None:
+    doors = ["net", "layers", "inference", "solver", "segmentation", "segmenter", "pycaffe", "convert", "weights"]
+    code = f"""
+import importlib
+for door in {doors}:
+    try:
+        importlib.import_module(f"deeplab_caffe.{{door}}")
+    except ModuleNotFoundError as error:
+        print(error)
+try:
+    from deeplab_caffe.crf import MeanField
+except ModuleNotFoundError as error:
+    print(error)
+"""
+    line = "networks need torch, which is not installed: pip install 'deeplab-caffe[torch]'"
+    assert without_torch(code).stdout.splitlines() == [line] * (len(doors) + 1)
+
+
+def test_the_dense_crf_works_without_torch() -> None:
+    found = without_torch("""
+import numpy as np, deeplab_caffe as dc
+from deeplab_caffe.pydensecrf import densecrf
+scores, image = np.zeros((2, 4, 5), np.float32), np.zeros((4, 5, 3), np.uint8)
+print(dc.dense_crf(scores, image, dc.CRFParams(iterations=2)).shape)
+marginals = dc.DenseCRF2D.for_image(image, dc.CRFParams(iterations=2)).infer(scores)
+crf = densecrf.DenseCRF2D(5, 4, 2)
+crf.setUnaryEnergy(-scores.reshape(2, -1))
+crf.addPairwiseGaussian(sxy=3, compat=3)
+print(marginals.shape, np.array(crf.inference(2)).shape)
+""")
+    assert found.stdout == "(2, 4, 5)\n(2, 4, 5) (2, 20)\n", found.stderr

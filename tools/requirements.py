@@ -5,13 +5,27 @@ Named extras are included, and what the build needs. pip cannot install a projec
 
 from __future__ import annotations
 
+import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 try:
     import tomllib
 except ImportError:  # Python 3.10
     from pip._vendor import tomli as tomllib  # type: ignore[no-redef]  # the same functions
+
+
+def of_extra(project: dict[str, Any], extra: str) -> Iterator[str]:
+    """Yield what an extra needs; an extra may name others: ``deeplab-caffe[torch]``."""
+    for line in project["optional-dependencies"][extra]:
+        others = re.fullmatch(rf"{project['name']}\[([\w,]+)\]", line)
+        if others is None:
+            yield line
+            continue
+        for other in others[1].split(","):
+            yield from of_extra(project, other)
 
 
 def main(extras: list[str]) -> None:
@@ -21,7 +35,7 @@ def main(extras: list[str]) -> None:
     project = tables["project"]
     wanted = [*tables["build-system"]["requires"], *project["dependencies"]]
     for extra in extras:
-        wanted += project["optional-dependencies"][extra]
+        wanted += of_extra(project, extra)
     print("\n".join(dict.fromkeys(wanted)))
 
 

@@ -5,18 +5,21 @@
 #include "parallel.h"
 
 #include <atomic>
+#include <climits>
 #include <condition_variable>
+#include <cstdlib>
 #include <exception>
 #include <mutex>
 #include <new>
 #include <thread>
 #include <utility>
 
-#ifdef _OPENMP
-#include <omp.h>
-#endif
 #ifndef _WIN32
+#include <dlfcn.h>
 #include <pthread.h>
+#endif
+#ifdef __linux__
+#include <sched.h>
 #endif
 
 namespace deeplab {
@@ -168,6 +171,30 @@ Pool& the_pool() {
   return *found;
 }
 
+// OMP_NUM_THREADS, else the processors that this process may use.
+int threads_by_environment() {
+  const char* text = std::getenv("OMP_NUM_THREADS");
+  const long asked = text ? std::strtol(text, nullptr, 10) : 0;
+  if (asked > 0 && asked <= INT_MAX) return static_cast<int>(asked);
+#ifdef __linux__
+  cpu_set_t usable;
+  if (sched_getaffinity(0, sizeof usable, &usable) == 0) return std::max(CPU_COUNT(&usable), 1);
+#endif
+  return static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+}
+
+// OpenMP's number for this thread where torch has brought OpenMP along, so that torch.set_num_threads holds here too.
+int default_threads() {
+#ifndef _WIN32
+  static std::atomic<void*> found{nullptr};  // torch may be imported later, but does not go away
+  void* function = found;
+  if (!function) found = function = dlsym(RTLD_DEFAULT, "omp_get_max_threads");
+  if (function) return reinterpret_cast<int (*)()>(function)();
+#endif
+  static const int threads = threads_by_environment();
+  return threads;
+}
+
 }  // namespace
 
 void set_num_threads(int threads) { requested_threads = std::max(threads, 0); }
@@ -178,11 +205,7 @@ int num_threads() {
   if (requested_threads_here > 0) return requested_threads_here;
   const int requested = requested_threads;
   if (requested > 0) return requested;
-#ifdef _OPENMP
-  return omp_get_max_threads();
-#else
-  return static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
-#endif
+  return default_threads();
 }
 
 void detail::set_most_threads(int threads) { most_threads = std::max(threads, 0); }

@@ -15,7 +15,7 @@ import click
 
 from deeplab_caffe._version import __version__
 from deeplab_caffe.cli.words import nearest, two_dashes
-from deeplab_caffe.errors import DeepLabCaffeError, one_line
+from deeplab_caffe.errors import DeepLabCaffeError, how_to_install, one_line
 
 
 class Verb(NamedTuple):
@@ -161,7 +161,11 @@ class _Verbs(click.Group):
 @click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="deeplab-caffe")
 def cli() -> None:
-    """DeepLab from its own prototxt files and caffemodels, without Caffe."""
+    """DeepLab from its own prototxt files and caffemodels, without Caffe.
+
+    Extras, by pip install 'deeplab-caffe[NAME]': torch (networks), convert, plot, tensorboard, wandb, video, hdf5,
+    lmdb, leveldb, cupy.
+    """
 
 
 def _one_line_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
@@ -190,7 +194,7 @@ def _lacking(error: ModuleNotFoundError) -> str:
     """Say which module is missing, and how to install it."""
     if error.name == f"{__package__.partition('.')[0]}._C":
         return "the package's extension is not built: pip install . in its folder builds it"
-    return f"{error.name} is not installed: pip install {error.name}"
+    return f"{error.name} is not installed: {how_to_install(str(error.name))}"
 
 
 def main(args: list[str] | None = None) -> None:

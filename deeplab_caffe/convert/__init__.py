@@ -6,6 +6,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import deeplab_caffe.arrays.needs_torch  # noqa: F401  # before what imports torch
 from deeplab_caffe.convert import deeplab_pytorch, torchvision
 from deeplab_caffe.convert.image_part import image_part
 from deeplab_caffe.convert.initial import InitialModel, check_dtype, initial_model, write_weights

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 def __getattr__(name: str) -> Any:
     # Not in __all__: importing everything must not import torch.
     if name == "MeanField":
+        import deeplab_caffe.arrays.needs_torch  # noqa: F401
         from deeplab_caffe.crf.module import MeanField
 
         return MeanField

@@ -1,5 +1,6 @@
 """A net made ready to run fast: :func:`optimize` gives an :class:`OptimizedNet`."""
 
+import deeplab_caffe.arrays.needs_torch  # noqa: F401  # before what imports torch
 from deeplab_caffe.inference.autotune import TuningResult
 from deeplab_caffe.inference.optimized import OptimizedNet, optimize
 

@@ -1,5 +1,6 @@
 """The layer types: one class each, found by :func:`create_layer` through the type's name."""
 
+import deeplab_caffe.arrays.needs_torch  # noqa: F401  # before what imports torch
 from deeplab_caffe.layers import (
     activation,
     batch_norm,

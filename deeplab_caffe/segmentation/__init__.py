@@ -1,5 +1,6 @@
 """From photograph to label map: :class:`Segmenter`."""
 
+import deeplab_caffe.arrays.needs_torch  # noqa: F401  # before what imports torch
 from deeplab_caffe.segmentation.result import Segmentation
 from deeplab_caffe.segmentation.segmenter import Segmenter
 

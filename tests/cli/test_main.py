@@ -83,7 +83,7 @@ def test_torch_is_missing(tmp_path: Path) -> None:
     for verb in ("train", "test", "time", "segment", "net", "convert", "device-query"):
         found = without("torch", verb, "--help")
         assert (found.returncode, found.stdout) == (1, "")
-        assert found.stderr == "error: torch is not installed: pip install torch\n"
+        assert found.stderr == "error: torch is not installed: pip install 'deeplab-caffe[torch]'\n"
     for verb in ("crf", "eval", "boxes", "models"):
         assert without("torch", verb, "--help").returncode == 0
 

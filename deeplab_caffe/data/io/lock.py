@@ -8,8 +8,6 @@ from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from deeplab_caffe.errors import DataError, DeepLabCaffeError
 
 
@@ -26,6 +24,8 @@ def exclusive(path: str | PathLike[str], refusal: DeepLabCaffeError) -> Iterator
     Raises:
         DataError: the file cannot be made, or its file system knows no locks.
     """
+    from filelock import FileLock, Timeout  # of the extra torch
+
     lock = FileLock(Path(path))
     try:
         lock.acquire(timeout=0)
