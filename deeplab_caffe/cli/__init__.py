@@ -163,7 +163,7 @@ class _Verbs(click.Group):
 def cli() -> None:
     """DeepLab from its own prototxt files and caffemodels, without Caffe.
 
-    Extras, by pip install 'deeplab-caffe[NAME]': torch (networks), convert, plot, tensorboard, wandb, video, hdf5,
+    Extras, by pip install 'deeplab-caffe[NAME]': torch (networks), convert, plot, tensorboard, wandb, video, ray, hdf5,
     lmdb, leveldb, cupy.
     """
 
