@@ -32,7 +32,7 @@ $(BUILD_STAMP): $(ENV_STAMP) setup.py pyproject.toml $(CSRC)
 	touch $@
 
 demo: build
-	$(BIN)/deeplab-caffe segment $(PHOTOS) --crf --out $(OUT)
+	$(BIN)/deeplab-caffe segment $(PHOTOS) --crf --overwrite --out $(OUT)
 	@echo "The label maps and the overlays of $(PHOTOS) are in $(abspath $(OUT))"
 
 # Each worker has a thread a core: one that spins while it waits takes the core from the others, for half of the time.
