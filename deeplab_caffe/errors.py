@@ -29,6 +29,7 @@ _EXTRAS = {
     "onnx": "convert",
     "plyvel": "leveldb",
     "pooch": "torch",
+    "ray": "ray",
     "requests": "torch",
     "safetensors": "convert",
     "scipy": "scipy",

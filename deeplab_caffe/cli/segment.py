@@ -14,6 +14,7 @@ from typing import Any, Literal
 import click
 
 from deeplab_caffe.arrays.devices import resolve_device
+from deeplab_caffe.cli.bulk import BulkRun
 from deeplab_caffe.cli.options import (
     MODEL_HELP,
     WEIGHTS_HELP,
@@ -148,6 +149,14 @@ def _mean(_: click.Context, __: click.Parameter, text: str | None) -> tuple[floa
 )
 @click.option("--max-frames", type=click.IntRange(min=1), help="Stop a video or camera after so many frames.")
 @click.option("--quiet", is_flag=True, help="Say nothing but warnings and errors.")
+@click.option(
+    "--engine",
+    type=click.Choice(["process", "ray"]),
+    default="process",
+    show_default=True,
+    help="Where photographs are segmented: here, or by Ray's workers, with a GPU each where there are any.",
+)
+@click.option("--address", help="Of a Ray cluster, auto for this machine's; without, --engine ray starts Ray here.")
 @dtype_option
 @click.option("--channels-last", is_flag=True, help="Channels-last memory order: faster, last digits may differ.")
 @click.option("--no-optimize", is_flag=True, help="Run the net layer by layer: slower, the same bits as dc.Net.")
@@ -185,6 +194,8 @@ def segment(
     overwrite: bool | None,
     max_frames: int | None,
     quiet: bool,
+    engine: str,
+    address: str | None,
     dtype: str,
     channels_last: bool,
     no_optimize: bool,
@@ -212,12 +223,17 @@ def segment(
     part = parse_shard(shard) if shard else shard_of_environment(os.environ)
     items = share_of(expand_inputs(photos, recursive=recursive, lists=lists, data_root=data_root, results=out), part)
     _check_together(items, marginals, json_path, jsonl, overwrite)
-    segmenter = Segmenter(
-        model,
-        weights,
+    if engine == "ray" and any(item.kind != "image" for item in items):
+        raise click.UsageError("--engine ray is for image files: videos, cameras and - go by --engine process")
+    if engine != "ray" and address:
+        raise click.UsageError("--address is a Ray cluster's: it goes with --engine ray")
+    where = chosen_device(device, gpu)
+    options: dict[str, Any] = dict(  # noqa: C408  # these are a function's arguments
+        prototxt=model,
+        weights=weights,
         crf=params,
         kind=kind,
-        device=_own_device(chosen_device(device, gpu)),
+        device=where,
         mean=mean,
         blob=blob,
         crop_size=crop_size,
@@ -233,6 +249,9 @@ def segment(
         classes=classes,
         python_layers=python_layers,
     )
+    on_ray = engine == "ray"
+    # With Ray this one is for the checks and the classes' names; the workers have their own.
+    segmenter = Segmenter(**{**options, "device": "cpu" if on_ray else _own_device(where)})
     if segmenter.num_classes > 256:
         raise NetError(f"label maps are bytes: the net has {segmenter.num_classes} classes, at most 256 fit")
     colours = find_colormap(colors, segmenter.num_classes) if colors else segmenter.classes.colormap
@@ -244,7 +263,8 @@ def segment(
         warnings.warn(f"{text}: --skip-existing leaves them, --overwrite does not say this", stacklevel=1)
     start = time.perf_counter()
     with _recording(records, bool(json_path), todo if overwrite is False else None) as record:
-        run = Run(segmenter, writer, record, min_share, max_frames, quiet, to_stderr=records == Path("-"))
+        rest = (segmenter, writer, record, min_share, max_frames, quiet, records == Path("-"))
+        run = BulkRun(*rest, options=options, address=address) if on_ray else Run(*rest)
         run.all(todo)
     if not quiet and len(items) > 1:
         click.echo(_summary(run, len(items) - len(todo), time.perf_counter() - start), err=run.to_stderr)

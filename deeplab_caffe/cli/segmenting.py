@@ -17,7 +17,6 @@ import numpy as np
 
 from deeplab_caffe.cli.progress import Advance, progress
 from deeplab_caffe.data import atomic_write, load_image
-from deeplab_caffe.data.areas import percent
 from deeplab_caffe.data.inputs import WorkItem
 from deeplab_caffe.data.io.lists import read_lines
 from deeplab_caffe.data.sources.sharding import Shard
@@ -26,7 +25,7 @@ from deeplab_caffe.errors import DataError, DeepLabCaffeError
 from deeplab_caffe.files.names import exists
 from deeplab_caffe.segmentation.pipeline import segment_pictures
 from deeplab_caffe.segmentation.result import Segmentation
-from deeplab_caffe.segmentation.results import ResultWriter
+from deeplab_caffe.segmentation.results import ResultWriter, shares
 from deeplab_caffe.segmentation.segmenter import Segmenter
 from deeplab_caffe.segmentation.video import segment_video
 
@@ -79,7 +78,7 @@ class Run:
                     self._tell(done.item, done.error)
                 else:
                     self._finished(done.item, done.found)
-                    self._log(advance, f"{done.item.source}: {_shares(done.found)}", done.paths)
+                    self._log(advance, f"{done.item.source}: {shares(done.found)}", done.paths)
                 advance()
 
     def _video(self, item: WorkItem) -> None:
@@ -121,11 +120,6 @@ def _read(item: WorkItem) -> np.ndarray:
     if len(content) > _MOST_STDIN:
         raise DataError(f"the image has more than {_MOST_STDIN:,} bytes", "stdin")
     return load_image("stdin", content=content)
-
-
-def _shares(found: Segmentation, most: int = 4) -> str:
-    """Return the classes that cover most of the picture: ``"Building 41 %, Sky 23 %"``."""
-    return ", ".join(f"{area.name} {percent(area.share)}" for area in found.areas(None)[:most])
 
 
 def unfinished(items: Sequence[WorkItem], writer: ResultWriter, lines: Path | None) -> list[WorkItem]:

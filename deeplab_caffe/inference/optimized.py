@@ -24,7 +24,7 @@ from deeplab_caffe.inference.precision import precision_of, switched
 from deeplab_caffe.layers import ConvolutionFact, Shape
 from deeplab_caffe.net import Net, OptimizeOptions
 from deeplab_caffe.net.graph import Graph, Step, lower
-from deeplab_caffe.net.head import HeadRunner, checked_images
+from deeplab_caffe.net.head import HeadRunner, Output, checked_images
 from deeplab_caffe.net.sizes import checked_shapes
 
 if TYPE_CHECKING:
@@ -218,6 +218,16 @@ class OptimizedNet:
         capture = crf is None or not nvrtc.enabled()
         key = ("images", wanted, crf, tuple(mean), crop_size, kind)
         return self._run(key, [images.to(self.device, non_blocking=True)], function, capture=capture)
+
+    def image_output(
+        self, images: Tensor, *, mean: tuple[float, float, float], crop_size: int = 1, kind: Kind | None = None
+    ) -> Output:
+        """Return what the net says of photographs of one size, before anything is brought to full size.
+
+        Arguments and errors are those of :meth:`segment_images`. No CUDA graph is captured.
+        """
+        with torch.no_grad(), self._memory_errors([tuple(images.shape)]), switched(self.precision, self.device):
+            return self.head_runner.output(images.to(self.device), mean=mean, crop_size=crop_size, kind=kind)
 
     @property
     def head_runner(self) -> HeadRunner:

@@ -11,6 +11,7 @@ A single channel is the foreground: label 1 where its probability is at least 0.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -67,6 +68,15 @@ class Output:
     def is_foreground(self) -> bool:
         """Return whether the one channel is the foreground."""
         return self.values.shape[1] == 1 and self.no_crf is None
+
+    def to(self, device: str | torch.device) -> Output:
+        """Return the same on another device, its gradients left behind: it can be pickled then."""
+        return replace(
+            self,
+            values=self.values.detach().to(device),
+            resize=None if self.resize is None else copy.deepcopy(self.resize).to(device),
+            bottoms=tuple(bottom.detach().to(device) for bottom in self.bottoms),
+        )
 
     def scores(self) -> Tensor:
         """Return the values at full size: float32 (N, C, *size), contiguous."""
@@ -410,14 +420,19 @@ class HeadRunner:
             crop_size: pad images to at least this side.
             kind: what the caller says that the net puts out; None: what its last layer says.
         """
+        return self.output(images, mean=mean, crop_size=crop_size, kind=kind).results(wanted, images, crf)
+
+    def output(
+        self, images: Tensor, *, mean: tuple[float, float, float], crop_size: int = 1, kind: Kind | None = None
+    ) -> Output:
+        """Return what the net says of photographs, before anything is brought to full size; see :meth:`results`."""
         height, width = images.shape[1:3]
         (in_height, out_height), (in_width, out_width) = (self.fit(max(side, crop_size)) for side in (height, width))
         size = (in_height, in_width)
         # A net that ends at its own stride, without INTERP: corners lie on corners.
         target = None if size == (out_height, out_width) else size
         blob = preprocess(images, mean=mean, size=size, dtype=self._dtype, channels_last=self._channels_last)
-        output = self.head.output(self._run(self.head.graph, blob), (height, width), target, kind, size)
-        return output.results(wanted, images, crf)
+        return self.head.output(self._run(self.head.graph, blob), (height, width), target, kind, size)
 
 
 def checked_images(images: Tensor | np.ndarray) -> Tensor:

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from deeplab_caffe.arrays import is_torch, to_numpy
@@ -29,6 +28,7 @@ from deeplab_caffe.net.head import HeadRunner, Output
 from deeplab_caffe.ops.preprocess import as_tensor
 from deeplab_caffe.proto import caffe_pb2
 from deeplab_caffe.segmentation.deploy import deploy_wanted
+from deeplab_caffe.segmentation.finish import brought_back, reduced, segmentation_of, wanted_of
 from deeplab_caffe.segmentation.result import Segmentation
 from deeplab_caffe.segmentation.views import Views, average_views
 
@@ -197,7 +197,7 @@ class Segmenter:
             NetError: not such an image (see ``image_range``), or too large for the memory there is.
         """
         image = self._checked(image)
-        return _brought_back(self._labels([self._reduced(image)])[0], image)
+        return brought_back(self._labels([reduced(image, self.max_side)])[0], image)
 
     def batch(self, images: Sequence[np.ndarray]) -> np.ndarray:
         """Return the labels of several images of one size.
@@ -219,8 +219,8 @@ class Segmenter:
         if len(shapes) != 1:
             sizes = ", ".join(f"{height}x{width}" for height, width, _ in sorted(shapes)) or "none"
             raise NetError(f"a batch needs images of one size, got {sizes}")
-        labels = self._labels([self._reduced(image) for image in images])
-        return np.stack([_brought_back(found, image) for found, image in zip(labels, images, strict=True)])
+        labels = self._labels([reduced(image, self.max_side) for image in images])
+        return np.stack([brought_back(found, image) for found, image in zip(labels, images, strict=True)])
 
     def segment(self, image: np.ndarray, *, labels_only: bool = False) -> Segmentation:
         """Return labels, scores and marginals of an image; other arguments and errors as for calling it.
@@ -232,17 +232,28 @@ class Segmenter:
             labels_only: leave out scores and marginals: the scores have no pixels, (C, 0, 0). It takes less time.
         """
         image = self._checked(image)
-        small = self._reduced(image)
-        found, activation = self._found([small], ("labels",) if labels_only else ("labels", "scores", "marginals"))
-        arrays = {name: each[0].cpu().numpy() for name, each in found.items()}
-        labels = _brought_back(arrays["labels"], image)
-        scores = np.empty((self.num_classes, 0, 0), np.float32) if labels_only else arrays["scores"]
-        return Segmentation(labels, scores, arrays.get("marginals"), activation, self.classes)
+        small = reduced(image, self.max_side)
+        found, activation = self._found([small], wanted_of(labels_only))
+        return segmentation_of(found, image, activation, self.num_classes, self.classes)
 
     def scores(self, image: np.ndarray) -> np.ndarray:
         """Return the network's scores: float32 (C, H, W); arguments and errors as for calling it."""
-        found, _ = self._found([self._reduced(self._checked(image))], ("scores",))
+        found, _ = self._found([reduced(self._checked(image), self.max_side)], ("scores",))
         return found["scores"][0].cpu().numpy()
+
+    @torch.no_grad()
+    def output(self, image: np.ndarray) -> Output:
+        """Return what the network says of an image, on the CPU, for :func:`deeplab_caffe.segmentation.finish.finish`.
+
+        It can be pickled and is small, at the net's own stride, except with several views. Arguments and errors as for
+        calling it; of an image above ``max_side`` it is the reduced one's.
+        """
+        small = reduced(self._checked(image), self.max_side)
+        if not self.views.is_single(*small.shape[:2]):
+            return self._averaged(small).to("cpu")
+        batch = self._batch([small])
+        run = self._runner.output if self._optimized is None else self._optimized.image_output
+        return run(batch, mean=self.mean, crop_size=self.crop_size, kind=self.kind).to("cpu")
 
     def _labels(self, images: Sequence[np.ndarray]) -> np.ndarray:
         """Return the labels (N, H, W) of images of one size; several views are taken image by image."""
@@ -257,25 +268,35 @@ class Segmenter:
         head, (height, width) = self._runner.head, images[0].shape[:2]
         if self.views.is_single(height, width):
             return self._run_images(images, wanted, crf), head.activation(self._channels, self.kind)
+        output = self._averaged(images[0])
+        return output.results(wanted, as_tensor(images[0])[None], crf), output.activation
+
+    def _averaged(self, image: np.ndarray) -> Output:
+        """Return the mean of an image's views as the output of a net."""
+        head, size = self._runner.head, image.shape[:2]
         logarithms = average_views(
-            images[0], self.views, lambda view: self._run_images([view], ("probabilities",), None)["probabilities"][0]
+            image, self.views, lambda view: self._run_images([view], ("probabilities",), None)["probabilities"][0]
         )[None]
         across = head.probability is None or head.probability.across
         activation = "softmax" if across and logarithms.shape[1] > 1 else "exp"
-        output = Output(logarithms, None, (0, 0), (height, width), activation, head.no_crf)
-        return output.results(wanted, as_tensor(images[0])[None], crf), activation
+        return Output(logarithms, None, (0, 0), size, activation, head.no_crf)
 
     def _run_images(
         self, images: Sequence[np.ndarray], wanted: Sequence[str], crf: CRFParams | None
     ) -> dict[str, Tensor]:
-        """Run the net, optimized or not, and its head on images of one size. Only bytes go to the device."""
+        """Run the net, optimized or not, and its head on images of one size."""
+        batch = self._batch(images)
+        run = self._runner.results if self._optimized is None else self._optimized.segment_images
+        return run(batch, wanted=wanted, crf=crf, mean=self.mean, crop_size=self.crop_size, kind=self.kind)
+
+    def _batch(self, images: Sequence[np.ndarray]) -> Tensor:
+        """Make the net ready for images of one size, and bring them to its device: only bytes go there."""
         sides = self._check_memory(len(images), *images[0].shape[:2])
         if self._optimize and self._optimized is None:
             self._make_optimized(sides)
         tensors = [as_tensor(image) for image in images]
-        batch = (tensors[0][None] if len(tensors) == 1 else torch.stack(tensors)).to(self.device, non_blocking=True)
-        run = self._runner.results if self._optimized is None else self._optimized.segment_images
-        return run(batch, wanted=wanted, crf=crf, mean=self.mean, crop_size=self.crop_size, kind=self.kind)
+        batch = tensors[0][None] if len(tensors) == 1 else torch.stack(tensors)
+        return batch.to(self.device, non_blocking=True)
 
     def _checked(self, image: Any) -> np.ndarray:
         """Return an image as uint8.
@@ -320,13 +341,6 @@ class Segmenter:
         short = len(dtypes) == 1 and dtypes <= {torch.float32, torch.float16, torch.bfloat16}
         return dtypes.pop() if short else torch.float32
 
-    def _reduced(self, image: np.ndarray) -> np.ndarray:
-        side = max(image.shape[:2])
-        if self.max_side is None or side <= self.max_side:
-            return image
-        height, width = (max(1, round(size * self.max_side / side)) for size in image.shape[:2])
-        return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
-
     def _check_memory(self, count: int, height: int, width: int) -> tuple[int, int]:
         """Return the height and width of the net's input for images of this size, if there is memory for them."""
         sides = []
@@ -359,11 +373,3 @@ def _one_output(graph: Graph) -> str:
     if len(graph.outputs) != 1:
         raise NetError(f"the net has outputs {', '.join(graph.outputs) or '-'}: say which blob holds the scores")
     return next(iter(graph.outputs))
-
-
-def _brought_back(labels: np.ndarray, image: np.ndarray) -> np.ndarray:
-    """Return the labels of a reduced image at the size of the image itself."""
-    if labels.shape == image.shape[:2]:
-        return labels
-    full = Image.fromarray(labels).resize((image.shape[1], image.shape[0]), Image.Resampling.NEAREST)
-    return np.asarray(full)
