@@ -163,8 +163,8 @@ class _Verbs(click.Group):
 def cli() -> None:
     """DeepLab from its own prototxt files and caffemodels, without Caffe.
 
-    Extras, by pip install 'deeplab-caffe[NAME]': torch (networks), scipy, convert, plot, tensorboard, wandb, video, ray,
-    page, hdf5, lmdb, leveldb, cupy.
+    Extras, by pip install 'deeplab-caffe[NAME]': torch (networks), scipy, convert, plot, tensorboard, wandb, video,
+    ray, page, hdf5, lmdb, leveldb, cupy.
     """
 
 
