@@ -9,8 +9,7 @@ import numpy as np
 
 from deeplab_caffe.data.classes import Classes
 from deeplab_caffe.errors import ConversionError
-from deeplab_caffe.layers import ArgMaxFact
-from deeplab_caffe.layers.onnx import FLOAT, INT64, OnnxGraph, int64
+from deeplab_caffe.layers import ONNX_FLOAT, ONNX_INT64, ArgMaxFact, OnnxGraph
 from deeplab_caffe.net import Net
 
 # ONNX's number of this type (TensorProto.DataType).
@@ -60,15 +59,16 @@ class Ends:
 
 def blob_of_image(graph: OnnxGraph, net: Net) -> str:
     """Add the way from ``image`` to the net's blob, B, G and R minus the mean; return its name."""
-    backwards = graph.constant("bgr", int64(2, 1, 0))
+    backwards = graph.constant("bgr", np.array([2, 1, 0], np.int64))
     bgr = graph.node("Gather", [IMAGE, backwards], axis=3)
     mean = graph.constant("mean", np.array(net.mean_value, np.float32))
-    return graph.node("Transpose", [graph.node("Sub", [graph.node("Cast", [bgr], to=FLOAT), mean])], perm=[0, 3, 1, 2])
+    centred = graph.node("Sub", [graph.node("Cast", [bgr], to=ONNX_FLOAT), mean])
+    return graph.node("Transpose", [centred], perm=[0, 3, 1, 2])
 
 
 def labels_of_scores(graph: OnnxGraph, scores: str, num_classes: int) -> int:
     """Add ``labels``, the best class of each pixel; return ONNX's number of their type."""
     best = graph.node("ArgMax", [scores], axis=1, keepdims=0, select_last_index=1)
-    kind = UINT8 if num_classes <= 256 else INT64
+    kind = UINT8 if num_classes <= 256 else ONNX_INT64
     graph.nodes("Cast", [best], [LABELS], to=kind)
     return kind

@@ -61,11 +61,15 @@ from deeplab_caffe.layers.facts import (
     SumFact,
 )
 from deeplab_caffe.layers.fillers import fill
+from deeplab_caffe.layers.onnx import FLOAT as ONNX_FLOAT
+from deeplab_caffe.layers.onnx import INT64 as ONNX_INT64
 from deeplab_caffe.layers.onnx import OnnxGraph
 from deeplab_caffe.layers.user_code import BlobVec, UserLayer
 
 __all__ = [
     "LAYERS",
+    "ONNX_FLOAT",
+    "ONNX_INT64",
     "AffineFact",
     "ArgMaxFact",
     "Blob",
