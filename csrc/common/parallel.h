@@ -11,8 +11,8 @@
 
 namespace deeplab {
 
-// Threads used by all CPU loops of the extension; 0 means torch's number (OpenMP's), without torch OMP_NUM_THREADS, else
-// the cores. Never more are started than the machine has processors.
+// Threads used by all CPU loops of the extension; 0 means torch's number (OpenMP's), without torch OMP_NUM_THREADS,
+// else the cores. Never more are started than the machine has processors.
 void set_num_threads(int threads);
 // The same for loops that the calling thread starts; 0 restores the default.
 void set_num_threads_here(int threads);
