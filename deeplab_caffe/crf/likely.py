@@ -72,9 +72,14 @@ def likely_labels(scores: Array, kind: Kind | None, min_probability: float) -> l
         return list(range(len(scores)))
     highest = _highest(scores)
     if kind == "probabilities":
-        return [k for k, one in enumerate(scores) if not bool((one < min_probability * highest).all())]
-    least = math.log(min_probability)
-    return [k for k, one in enumerate(scores) if not bool((one - highest < least).all())]
+        least, bar = 0.0, min_probability * highest
+    else:
+        least, bar = math.log(min_probability), highest
+    # A label at a time, for want of memory; brought to the host together, because each time a GPU is waited for.
+    peaks = scores[:, 0, 0] + 0
+    for k, one in enumerate(scores):
+        peaks[k] = (one - bar).max()
+    return [k for k, peak in enumerate(peaks.tolist()) if not peak < least]
 
 
 def _highest(scores: Array) -> Any:
