@@ -46,6 +46,23 @@ class _File(io.FileIO):
 
 
 @contextmanager
+def all_or_none() -> Iterator[list[Path]]:
+    """Remove the files of a list again if the block raises, so that of several files all are written or none.
+
+    Yields:
+        The list, empty: add a file to it when it is written.
+    """
+    written: list[Path] = []
+    try:
+        yield written
+    except BaseException:
+        for path in written:
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
 def write_atomically(
     path: str | PathLike[str],
     error: type[DataError] | type[CaffeModelError],

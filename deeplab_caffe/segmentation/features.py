@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from itertools import chain
 from os import PathLike
 from pathlib import Path
@@ -19,6 +19,7 @@ from deeplab_caffe.data.io.mat import write_blob_mat
 from deeplab_caffe.data.io.resize import resize_bilinear
 from deeplab_caffe.data.sources.transform import image_to_blob
 from deeplab_caffe.errors import NetError
+from deeplab_caffe.files.atomic import all_or_none
 from deeplab_caffe.net import Net
 from deeplab_caffe.net.hdf5 import import_h5py, write_tree
 from deeplab_caffe.proto import caffe_pb2
@@ -120,17 +121,11 @@ def save_features(stem: Path, features: Features, form: str) -> list[Path]:
         write_tree(path, dict(features))
         return [path]
     save = {"npy": _save_npy, "mat": _save_mat}[form]
-    written: list[Path] = []
-    try:
+    with all_or_none() as written:
         for name, blob in features.items():
             path = stem.with_name(f"{stem.name}_{_file_name(name)}.{form}")
             save(path, blob)
             written.append(path)
-    except BaseException:
-        for path in written:
-            with suppress(OSError):
-                path.unlink(missing_ok=True)
-        raise
     return written
 
 

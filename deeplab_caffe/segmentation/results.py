@@ -14,6 +14,7 @@ from deeplab_caffe.data.inputs import WorkItem
 from deeplab_caffe.data.io.atomic import atomic_write
 from deeplab_caffe.data.io.images import save_image, save_labels_png
 from deeplab_caffe.data.io.mat import write_blob_mat
+from deeplab_caffe.files.atomic import all_or_none
 from deeplab_caffe.segmentation.result import Segmentation
 
 
@@ -60,13 +61,10 @@ class ResultWriter:
             lambda path: save_image(path, drawn),
             lambda path: _save_probabilities(path, found.probabilities()),
         ]
-        for number, (path, write) in enumerate(zip(paths, writers, strict=False)):
-            try:
+        with all_or_none() as written:
+            for path, write in zip(paths, writers, strict=False):
                 write(path)
-            except BaseException:
-                for written in paths[:number]:
-                    written.unlink(missing_ok=True)
-                raise
+                written.append(path)
         return paths
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from deeplab_caffe.data.io.images import image_size, save_image
 from deeplab_caffe.data.prepare.labels import IGNORED, LabelRule
 from deeplab_caffe.data.prepare.layouts import Layout, Pair
 from deeplab_caffe.errors import MOST_LISTED, DataError, listed
+from deeplab_caffe.files.atomic import all_or_none
 
 # Pillow decodes outside Python's lock.
 _THREADS = 4
@@ -137,8 +137,7 @@ def write_lists(
         for path in (pair.image, pair.label, out if not is_inside else None):
             if path is not None and len(_word(path, prefix).split()) != 1:
                 raise DataError("its name has white space, at which lists part names", path)
-    written: list[Path] = []
-    try:
+    with all_or_none() as written:
         lines = {}
         for split, pairs in layout.splits.items():
             labels = list(_rewritten(pairs, layout.rule, counts[split].rewritten, out / "labels", written))
@@ -152,11 +151,6 @@ def write_lists(
             with atomic_write(out / name, make_folders=True) as file:
                 written += [] if name in there else [out / name]
                 file.write("".join(f"{line}\n" for line in lines[name]).encode("utf-8", "surrogateescape"))
-    except BaseException:
-        for path in written:
-            with suppress(OSError):
-                path.unlink(missing_ok=True)
-        raise
     return [out / name for name in names], prefix
 
 
