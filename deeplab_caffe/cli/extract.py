@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
+from deeplab_caffe.cli.networks import NETWORK_HELP, chosen_network
 from deeplab_caffe.cli.options import (
-    MODEL_HELP,
     WEIGHTS_HELP,
     chosen_device,
     device_option,
@@ -18,16 +18,15 @@ from deeplab_caffe.cli.options import (
     split_list,
     variables_option,
 )
-from deeplab_caffe.cli.progress import progress
+from deeplab_caffe.cli.progress import progress, tell_error
 from deeplab_caffe.data import load_image
 from deeplab_caffe.errors import DeepLabCaffeError, printable
 from deeplab_caffe.segmentation.features import FORMATS, FeatureNet, save_batches, save_features
-from deeplab_caffe.zoo.default import DEFAULT_MODEL
 
 
 @click.command()
 @click.argument("photos", nargs=-1, type=click.Path(path_type=Path))
-@path_option("--model", help=f"{MODEL_HELP} Without it, the built-in network.")
+@path_option("--model", help=NETWORK_HELP)
 @path_option("--weights", help=WEIGHTS_HELP)
 @click.option("--blobs", required=True, metavar="A,B", help="Names of the blobs; `deeplab-caffe net` lists them.")
 @path_option("--out", default=Path("features"), show_default=True, help="Folder for the files; made if need be.")
@@ -62,10 +61,7 @@ def extract(
     Of photos: OUT/PHOTO_BLOB.npy or .mat, each (1, C, H, W), or OUT/PHOTO.h5 with a dataset for each blob. Of data
     layers: OUT/BLOB.npy, .mat or .lmdb, or OUT/features.h5, with the items of all batches below each other.
     """
-    if (model is None) != (weights is None):
-        raise click.UsageError("--model and --weights go together: give both, or none for the built-in network")
-    if model is None:
-        model, weights = DEFAULT_MODEL.deploy, DEFAULT_MODEL.weights
+    prototxt, caffemodel, _ = chosen_network(model, weights)
     if photos and iterations:
         raise click.UsageError("--iterations is for data layers: give either photos or iterations")
     if photos and form == "lmdb":
@@ -75,8 +71,8 @@ def extract(
     if twice:
         raise click.UsageError(f"several photos are called {', '.join(sorted(twice))}: their files would collide")
     net = FeatureNet(
-        model,
-        weights,
+        prototxt,
+        caffemodel,
         split_list(blobs),
         phase=phase,
         device=chosen_device(device, gpu),
@@ -106,7 +102,7 @@ def _extract_photos(net: FeatureNet, photos: tuple[Path, ...], out: Path, form: 
                     advance.log(str(path))
             except DeepLabCaffeError as error:
                 failed += 1
-                click.echo(f"error: {error}" if str(photo) in str(error) else f"error: {photo}: {error}", err=True)
+                tell_error(str(photo), error)
             advance()
     if failed:
         raise click.exceptions.Exit(1)

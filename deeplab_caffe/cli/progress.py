@@ -73,3 +73,9 @@ def progress(
     columns += [TimeRemainingColumn(), *([_Speed(unit)] if unit else [])]
     with Progress(*columns, console=console, disable=hidden or not console.is_terminal) as bar:
         yield Advance(bar, bar.add_task(what, total=total), to_stderr)
+
+
+def tell_error(source: str, error: object) -> None:
+    """Write to stderr what is wrong with one of several sources, and which it is, while the others go on."""
+    text = str(error)
+    click.echo(f"error: {text}" if source in text else f"error: {source}: {text}", err=True)

@@ -15,8 +15,8 @@ import click
 
 from deeplab_caffe.arrays.devices import resolve_device
 from deeplab_caffe.cli.bulk import BulkRun
+from deeplab_caffe.cli.networks import NETWORK_HELP, chosen_network
 from deeplab_caffe.cli.options import (
-    MODEL_HELP,
     WEIGHTS_HELP,
     chosen_device,
     crf_number_options,
@@ -36,7 +36,6 @@ from deeplab_caffe.files.names import exists
 from deeplab_caffe.segmentation.result import MIN_SHARE
 from deeplab_caffe.segmentation.results import ResultWriter
 from deeplab_caffe.segmentation.segmenter import Segmenter
-from deeplab_caffe.zoo.default import DEFAULT_MODEL, EMBEDDED_MODELS
 
 
 def _crf_params(
@@ -86,7 +85,7 @@ def _mean(_: click.Context, __: click.Parameter, text: str | None) -> tuple[floa
 @click.option("--shard", metavar="I/N", help="Do the I-th of N equal parts of all, from 0. torchrun sets it by itself.")
 @path_option(
     "--model",
-    help=f"{MODEL_HELP} Or one that comes with the package: {' or '.join(EMBEDDED_MODELS)}; without it, the first.",
+    help=NETWORK_HELP,
 )
 @path_option("--weights", help=WEIGHTS_HELP)
 @path_option("--out", default=Path("out"), show_default=True, help="Folder for the results; made if need be.")
@@ -209,13 +208,8 @@ def segment(
 
     PHOTOS are files, folders, videos (NAME_overlay.mp4), - for an image on standard input, and webcam:0.
     """
-    embedded = DEFAULT_MODEL if model is None else EMBEDDED_MODELS.get(str(model))
-    if (embedded is None) != (weights is not None):
-        raise click.UsageError("--model and --weights go together: give both, or none for the built-in network")
-    if embedded is not None:
-        model, weights = embedded.deploy, embedded.weights
+    prototxt, caffemodel, embedded = chosen_network(model, weights)
     params = _crf_params(crf, preset, embedded.crf if embedded else CRFParams(), crf_numbers)
-    assert model is not None
     if not photos and not lists:
         raise click.UsageError("Missing argument 'PHOTOS...'.")
     if marginals and max_side:
@@ -229,8 +223,8 @@ def segment(
         raise click.UsageError("--address is a Ray cluster's: it goes with --engine ray")
     where = chosen_device(device, gpu)
     options: dict[str, Any] = dict(  # noqa: C408  # these are a function's arguments
-        prototxt=model,
-        weights=weights,
+        prototxt=prototxt,
+        weights=caffemodel,
         crf=params,
         kind=kind,
         device=where,

@@ -15,7 +15,7 @@ from typing import IO, Any
 import click
 import numpy as np
 
-from deeplab_caffe.cli.progress import Advance, progress
+from deeplab_caffe.cli.progress import Advance, progress, tell_error
 from deeplab_caffe.data import atomic_write, load_image
 from deeplab_caffe.data.inputs import WorkItem
 from deeplab_caffe.data.io.lists import read_lines
@@ -109,8 +109,7 @@ class Run:
 
     def _tell(self, item: WorkItem, error: DeepLabCaffeError | None) -> None:
         self.failed += 1
-        text = str(error)
-        click.echo(f"error: {text}" if item.source in text else f"error: {item.source}: {text}", err=True)
+        tell_error(item.source, error)
 
 
 def _read(item: WorkItem) -> np.ndarray:
