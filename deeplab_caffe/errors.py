@@ -23,6 +23,7 @@ _EXTRAS = {
     "av": "video",
     "cupy": "cupy",
     "filelock": "torch",
+    "gradio": "page",
     "h5py": "hdf5",
     "lmdb": "lmdb",
     "matplotlib": "plot",

@@ -7,11 +7,11 @@ import sys
 from typing import Any
 
 from deeplab_caffe import _C
-from deeplab_caffe.errors import KernelError
+from deeplab_caffe.errors import KernelError, how_to_install
 
 _DLPACK_CUDA = 2
 _REBUILD = "rebuild it with nvcc on PATH or CUDA_HOME set"
-_INSTALL = "install CuPy with NVRTC (pip install 'deeplab-caffe[cupy]')"
+_INSTALL = f"install CuPy with NVRTC ({how_to_install('cupy')})"
 
 
 def imported(name: str) -> Any:
@@ -35,7 +35,7 @@ def import_cupy(*, kernels: bool = False) -> Any:
         return importlib.import_module("cupy")
     except ImportError as exc:
         if not kernels:
-            raise KernelError(f"CuPy cannot be imported ({exc}): pip install 'deeplab-caffe[cupy]'") from exc
+            raise KernelError(f"CuPy cannot be imported ({exc}): {how_to_install('cupy')}") from exc
         why = "was built without CUDA" if not _C.with_cuda else "is to compile its CUDA kernels at run time"
         raise KernelError(f"deeplab_caffe {why}, and CuPy cannot be imported ({exc}): {_advice()}") from exc
 

@@ -10,7 +10,7 @@ import click
 
 from deeplab_caffe.cli.options import path_option
 from deeplab_caffe.data.io.atomic import atomic_write
-from deeplab_caffe.errors import DeepLabCaffeError
+from deeplab_caffe.errors import DeepLabCaffeError, how_to_install
 from deeplab_caffe.solver.log import read_log
 
 Curve = tuple[list[int], list[float]]
@@ -45,7 +45,7 @@ def draw(runs: Sequence[tuple[Path, list[dict[str, Any]]]], smooth: int, title: 
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise DeepLabCaffeError("plot needs matplotlib: pip install 'deeplab-caffe[plot]'") from error
+        raise DeepLabCaffeError(f"plot needs matplotlib: {how_to_install('matplotlib')}") from error
     tests = [output_curves(records, "test") for _, records in runs]
     trains = [output_curves(records, "train") for _, records in runs]
     panels = 3 if any(not _is_loss(label) for found in (*tests, *trains) for label in found) else 2

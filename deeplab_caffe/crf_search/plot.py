@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from deeplab_caffe.errors import DeepLabCaffeError
+from deeplab_caffe.errors import DeepLabCaffeError, how_to_install
 
 if TYPE_CHECKING:
     from deeplab_caffe.crf_search.grid import Grid, Point
@@ -26,7 +26,7 @@ def draw_search(outcome: SearchOutcome) -> Any:
     try:
         from matplotlib.figure import Figure
     except ImportError as exc:
-        raise DeepLabCaffeError("the plot needs matplotlib: pip install 'deeplab-caffe[plot]'") from exc
+        raise DeepLabCaffeError(f"the plot needs matplotlib: {how_to_install('matplotlib')}") from exc
     mean_iou = {result.point: 100 * result.mean_iou for result in outcome.results}
     rows = [_panels(grid, mean_iou) for grid in outcome.rounds]
     columns = max(len(row) for row in rows)

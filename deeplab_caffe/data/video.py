@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from deeplab_caffe.data.inputs import WEBCAM
-from deeplab_caffe.errors import DataError
+from deeplab_caffe.errors import DataError, how_to_install
 from deeplab_caffe.files.names import is_file
 
 # Other formats are lists of further files and addresses, which a stranger's video shall not have opened.
@@ -182,5 +182,5 @@ def _av(source: str | os.PathLike[str]) -> Any:
     try:
         import av
     except ModuleNotFoundError as error:
-        raise DataError("videos need PyAV: pip install 'deeplab-caffe[video]'", source) from error
+        raise DataError(f"videos need PyAV: {how_to_install('av')}", source) from error
     return av

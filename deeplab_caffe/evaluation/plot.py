@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from deeplab_caffe.errors import DeepLabCaffeError
+from deeplab_caffe.errors import DeepLabCaffeError, how_to_install
 
 if TYPE_CHECKING:
     from deeplab_caffe.evaluation.evaluate import Evaluation
@@ -53,5 +53,5 @@ def new_figure(size: tuple[float, float]) -> Any:
     try:
         from matplotlib.figure import Figure
     except ImportError as exc:
-        raise DeepLabCaffeError("the plot needs matplotlib: pip install 'deeplab-caffe[plot]'") from exc
+        raise DeepLabCaffeError(f"the plot needs matplotlib: {how_to_install('matplotlib')}") from exc
     return Figure(figsize=size, layout="constrained")

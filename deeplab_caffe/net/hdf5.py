@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 
 from deeplab_caffe.data.io.atomic import atomic_write
-from deeplab_caffe.errors import CaffeModelError, DataError
+from deeplab_caffe.errors import CaffeModelError, DataError, how_to_install
 from deeplab_caffe.files.hdf5 import SIGNATURE, find_all, has_h5py, read_dataset
 from deeplab_caffe.layers import Layer
 from deeplab_caffe.net.tensors import blob_key
 
 Tree = dict[str, "Tree | np.ndarray"]
 
-_NO_H5PY = "HDF5 files need h5py: pip install 'deeplab-caffe[hdf5]'"
+_NO_H5PY = f"HDF5 files need h5py: {how_to_install('h5py')}"
 # What a file's numbers may take in memory: compressed weights are not much smaller than plain ones.
 _FREE_BYTES, _MOST_TIMES_THE_FILE = 64 << 20, 8
 

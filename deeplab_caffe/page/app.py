@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from deeplab_caffe.crf import PRESETS, CRFParams
-from deeplab_caffe.errors import DeepLabCaffeError, one_line
+from deeplab_caffe.errors import DeepLabCaffeError, how_to_install, one_line
 from deeplab_caffe.page import forms
 from deeplab_caffe.page.desk import HEAT, LABELS, Desk, open_mask, open_network
 from deeplab_caffe.page.masks import MaskKind
@@ -276,14 +276,14 @@ def _gradio() -> Any:
     try:
         import gradio
     except ModuleNotFoundError as exc:
-        raise DeepLabCaffeError("the page needs gradio: pip install 'deeplab-caffe[page]'") from exc
+        raise DeepLabCaffeError(f"the page needs gradio: {how_to_install('gradio')}") from exc
     return gradio
 
 
 def _message(error: BaseException, *files: str | None) -> str:
     """Return an error in one line, without the folders where uploads lie."""
     if isinstance(error, ImportError):
-        return f"A network needs torch ({error.name} is not installed): pip install torch. A mask needs none."
+        return f"A network needs torch ({error.name} is not installed): {how_to_install('torch')}. A mask needs none."
     text = one_line(str(error) or type(error).__name__)
     for path in files:
         text = text if path is None else text.replace(path, Path(path).name)

@@ -12,7 +12,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from deeplab_caffe.errors import DataError, SolverError, printable
+from deeplab_caffe.errors import DataError, SolverError, how_to_install, printable
 
 # Takes an event ("train", "test", "snapshot", ...), its iteration, and its numbers by name: {"loss": 1.5, "lr": 0.1}.
 Callback = Callable[[str, int, Mapping[str, float]], None]
@@ -181,7 +181,7 @@ def _summary_writer(folder: str | PathLike[str]) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
-        raise SolverError(f"--tensorboard needs: pip install 'deeplab-caffe[tensorboard]' ({error})") from None
+        raise SolverError(f"--tensorboard needs: {how_to_install('tensorboard')} ({error})") from None
     return SummaryWriter(os.fspath(folder))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from deeplab_caffe.errors import SolverError
+from deeplab_caffe.errors import SolverError, how_to_install
 
 
 class WandbCallback:
@@ -26,7 +26,7 @@ class WandbCallback:
         try:
             import wandb
         except ImportError as error:
-            raise SolverError(f"--wandb needs: pip install 'deeplab-caffe[wandb]' ({error})") from None
+            raise SolverError(f"--wandb needs: {how_to_install('wandb')} ({error})") from None
         self._run = wandb.init(project=project, **options)
         # Not wandb's own steps, which must not go back, as those of a resumed training do.
         self._run.define_metric("*", step_metric="iteration")

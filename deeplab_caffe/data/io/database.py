@@ -13,7 +13,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from deeplab_caffe.data.io.lmdb_pages import LMDBPages
-from deeplab_caffe.errors import DataError, NetError
+from deeplab_caffe.errors import DataError, NetError, how_to_install
 from deeplab_caffe.files.names import exists, is_folder
 
 
@@ -107,7 +107,7 @@ def import_lmdb() -> Any:
     try:
         import lmdb
     except ImportError as exc:
-        raise NetError("LMDB databases need lmdb: pip install 'deeplab-caffe[lmdb]'") from exc
+        raise NetError(f"LMDB databases need lmdb: {how_to_install('lmdb')}") from exc
     return lmdb
 
 
@@ -155,7 +155,7 @@ class LevelDB(_Opened):
             import plyvel
         except ImportError as exc:
             raise NetError(
-                "backend LEVELDB (the default) needs plyvel: pip install 'deeplab-caffe[leveldb]', or convert the "
+                f"backend LEVELDB (the default) needs plyvel: {how_to_install('plyvel')}, or convert the "
                 "database to LMDB and say backend: LMDB"
             ) from exc
         with self._named("cannot be opened as LevelDB"):

@@ -14,14 +14,14 @@ import numpy as np
 from deeplab_caffe.data.io.atomic import atomic_write
 from deeplab_caffe.data.io.lists import read_words
 from deeplab_caffe.data.sources.sharding import Shard
-from deeplab_caffe.errors import DataError, NetError
+from deeplab_caffe.errors import DataError, NetError, how_to_install
 from deeplab_caffe.files.hdf5 import Dataset, close, find_datasets, has_h5py, read_rows
 
 Shape4 = tuple[int, int, int, int]
 
 # Caffe's kMaxBlobAxes.
 _MAX_AXES = 32
-_NO_H5PY = "HDF5 layers need h5py: pip install 'deeplab-caffe[hdf5]'"
+_NO_H5PY = f"HDF5 layers need h5py: {how_to_install('h5py')}"
 
 
 def _h5py() -> Any:
