@@ -1651,6 +1651,7 @@ class TransformationParameter(Message):
     SCALE_FACTORS_FIELD_NUMBER: ClassVar[int]
     CROP_WIDTH_FIELD_NUMBER: ClassVar[int]
     CROP_HEIGHT_FIELD_NUMBER: ClassVar[int]
+    DISTORT_PARAM_FIELD_NUMBER: ClassVar[int]
     scale: float
     mirror: bool
     crop_size: int
@@ -1663,6 +1664,8 @@ class TransformationParameter(Message):
     def scale_factors(self) -> RepeatedScalarFieldContainer[float]: ...
     crop_width: int
     crop_height: int
+    @property
+    def distort_param(self) -> DistortionParameter: ...
     def __init__(
         self,
         *,
@@ -1676,6 +1679,7 @@ class TransformationParameter(Message):
         scale_factors: Iterable[float] | None = ...,
         crop_width: int | None = ...,
         crop_height: int | None = ...,
+        distort_param: DistortionParameter | None = ...,
     ) -> None: ...
     def HasField(
         self,
@@ -1686,6 +1690,8 @@ class TransformationParameter(Message):
             b"crop_size",
             "crop_width",
             b"crop_width",
+            "distort_param",
+            b"distort_param",
             "force_color",
             b"force_color",
             "force_gray",
@@ -1707,6 +1713,8 @@ class TransformationParameter(Message):
             b"crop_size",
             "crop_width",
             b"crop_width",
+            "distort_param",
+            b"distort_param",
             "force_color",
             b"force_color",
             "force_gray",
@@ -4084,6 +4092,101 @@ class ClipParameter(Message):
     def __init__(self, *, min: float | None = ..., max: float | None = ...) -> None: ...
     def HasField(self, field_name: Literal["max", b"max", "min", b"min"]) -> bool: ...
     def ClearField(self, field_name: Literal["max", b"max", "min", b"min"]) -> None: ...
+
+@final
+class DistortionParameter(Message):
+    DESCRIPTOR: Descriptor
+    BRIGHTNESS_PROB_FIELD_NUMBER: ClassVar[int]
+    BRIGHTNESS_DELTA_FIELD_NUMBER: ClassVar[int]
+    CONTRAST_PROB_FIELD_NUMBER: ClassVar[int]
+    CONTRAST_LOWER_FIELD_NUMBER: ClassVar[int]
+    CONTRAST_UPPER_FIELD_NUMBER: ClassVar[int]
+    HUE_PROB_FIELD_NUMBER: ClassVar[int]
+    HUE_DELTA_FIELD_NUMBER: ClassVar[int]
+    SATURATION_PROB_FIELD_NUMBER: ClassVar[int]
+    SATURATION_LOWER_FIELD_NUMBER: ClassVar[int]
+    SATURATION_UPPER_FIELD_NUMBER: ClassVar[int]
+    RANDOM_ORDER_PROB_FIELD_NUMBER: ClassVar[int]
+    brightness_prob: float
+    brightness_delta: float
+    contrast_prob: float
+    contrast_lower: float
+    contrast_upper: float
+    hue_prob: float
+    hue_delta: float
+    saturation_prob: float
+    saturation_lower: float
+    saturation_upper: float
+    random_order_prob: float
+    def __init__(
+        self,
+        *,
+        brightness_prob: float | None = ...,
+        brightness_delta: float | None = ...,
+        contrast_prob: float | None = ...,
+        contrast_lower: float | None = ...,
+        contrast_upper: float | None = ...,
+        hue_prob: float | None = ...,
+        hue_delta: float | None = ...,
+        saturation_prob: float | None = ...,
+        saturation_lower: float | None = ...,
+        saturation_upper: float | None = ...,
+        random_order_prob: float | None = ...,
+    ) -> None: ...
+    def HasField(
+        self,
+        field_name: Literal[
+            "brightness_delta",
+            b"brightness_delta",
+            "brightness_prob",
+            b"brightness_prob",
+            "contrast_lower",
+            b"contrast_lower",
+            "contrast_prob",
+            b"contrast_prob",
+            "contrast_upper",
+            b"contrast_upper",
+            "hue_delta",
+            b"hue_delta",
+            "hue_prob",
+            b"hue_prob",
+            "random_order_prob",
+            b"random_order_prob",
+            "saturation_lower",
+            b"saturation_lower",
+            "saturation_prob",
+            b"saturation_prob",
+            "saturation_upper",
+            b"saturation_upper",
+        ],
+    ) -> bool: ...
+    def ClearField(
+        self,
+        field_name: Literal[
+            "brightness_delta",
+            b"brightness_delta",
+            "brightness_prob",
+            b"brightness_prob",
+            "contrast_lower",
+            b"contrast_lower",
+            "contrast_prob",
+            b"contrast_prob",
+            "contrast_upper",
+            b"contrast_upper",
+            "hue_delta",
+            b"hue_delta",
+            "hue_prob",
+            b"hue_prob",
+            "random_order_prob",
+            b"random_order_prob",
+            "saturation_lower",
+            b"saturation_lower",
+            "saturation_prob",
+            b"saturation_prob",
+            "saturation_upper",
+            b"saturation_upper",
+        ],
+    ) -> None: ...
 
 @final
 class V1LayerParameter(Message):

@@ -60,6 +60,7 @@ class ImageSegSource(ListSource[ListEntry, PhotoAndLabels]):
                 config.scale,
                 crop_pair=config.crop_pair,
                 scale_factors=config.scale_factors,
+                distortion=config.distortion,
             ),
             **options,
         )
@@ -151,6 +152,7 @@ class ImageSegSource(ListSource[ListEntry, PhotoAndLabels]):
                 f"'{self._path(entry.image)}' is {size[0]} x {size[1]} (height x width), but without crop_size "
                 f"all images must have the first one's {blob_size[0]} x {blob_size[1]}",
             )
+        image = self.transform.distorted(image, words)
         factor = self.transform.factor(words)
         if factor != 1:
             # The product of two floats, as in the original.

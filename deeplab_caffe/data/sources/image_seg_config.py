@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from deeplab_caffe.data.io.images import LABEL_READINGS, LabelReading
+from deeplab_caffe.data.sources.distort import NO_DISTORTION, Distortion
 from deeplab_caffe.data.sources.transform import crop_of
 from deeplab_caffe.errors import NetError
 
@@ -35,6 +36,7 @@ class ImageSegDataConfig:
         crop_size: side of the square crop; 0 takes the size of the first image for the blobs.
         crop_pair: height and width of the crop instead.
         scale_factors: one of them, drawn at random, resizes each image before the crop; empty for none.
+        distortion: changes the colours of each image at random, before it is scaled.
         mirror: mirror half of the images at random.
         mean_value: one value, or one per channel in B, G, R order.
         scale: factor after the mean is subtracted.
@@ -58,6 +60,7 @@ class ImageSegDataConfig:
     scale: float = 1.0
     crop_pair: tuple[int, int] = (0, 0)
     scale_factors: tuple[float, ...] = ()
+    distortion: Distortion = NO_DISTORTION
     label_reading: LabelReading = "index"
     exif_orientation: bool = False
 
@@ -121,6 +124,7 @@ class ImageSegDataConfig:
                 crop_size=transform.crop_size,
                 crop_pair=crop_of(transform) if transform.crop_height or transform.crop_width else (0, 0),
                 scale_factors=tuple(transform.scale_factors),
+                distortion=Distortion.from_param(transform),
                 mirror=transform.mirror,
                 mean_value=tuple(transform.mean_value),
                 scale=transform.scale,

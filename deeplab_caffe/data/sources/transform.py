@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from deeplab_caffe.data.sources.distort import NO_DISTORTION, Distortion
 from deeplab_caffe.errors import NetError
 
 Phase = Literal["TRAIN", "TEST"]
@@ -49,6 +50,7 @@ class SegTransform:
         mean_value: one value, or one per channel in B, G, R order; empty for none.
         scale: factor after the subtraction.
         mean_image: a mean for every pixel, float32 ``(C, H, W)``, instead of ``mean_value``.
+        distortion: changes the colours of the image before it is resized, in both phases.
     """
 
     phase: Phase = "TEST"
@@ -59,6 +61,7 @@ class SegTransform:
     mean_image: np.ndarray | None = field(default=None, repr=False, compare=False)
     crop_pair: tuple[int, int] = (0, 0)
     scale_factors: tuple[float, ...] = ()
+    distortion: Distortion = NO_DISTORTION
 
     def __post_init__(self) -> None:
         if self.phase not in ("TRAIN", "TEST"):
@@ -75,6 +78,8 @@ class SegTransform:
         mean_image = None
         if transform_param.scale_factors:
             raise NetError("scale_factors are for ImageSegData")
+        if transform_param.HasField("distort_param"):
+            raise NetError("distort_param is for ImageSegData")
         crop = crop_of(transform_param)
         if crop[0] != crop[1]:
             raise NetError(f"crop_height and crop_width must be equal here, got {crop[0]} and {crop[1]}")
@@ -103,9 +108,13 @@ class SegTransform:
 
     @property
     def words_per_image(self) -> int:
-        """Return how many random words one image takes: for :meth:`factor`, then for :meth:`place`."""
+        """Return how many random words one image takes: :meth:`factor`, then :meth:`place`, then :meth:`distorted`."""
         crops_at_random = self.phase == "TRAIN" and self.crop[0] > 0
-        return int(self.mirror) + bool(self.scale_factors) + 2 * crops_at_random
+        return int(self.mirror) + bool(self.scale_factors) + 2 * crops_at_random + self.distortion.words
+
+    def distorted(self, image: np.ndarray, words: Sequence[int]) -> np.ndarray:
+        """Change the colours of an image, uint8 ``(H, W, 3)`` or ``(H, W)``, by the last of its random words."""
+        return self.distortion.apply(image, words[len(words) - self.distortion.words :])
 
     def factor(self, words: Sequence[int]) -> float:
         """Choose one of the scale factors from an image's random words; 1 if there are none."""

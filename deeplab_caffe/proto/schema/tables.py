@@ -75,9 +75,15 @@ def read_table(file_name: str) -> list[dict[str, str]]:
     return list(csv.DictReader(text.splitlines()))
 
 
-# Options that no other program has, and what a dialect lacks of BVLC's: a net may have Clip beside Interp, which no
-# program but this one has together. Files that this package writes for itself hold them under these numbers, which
-# other programs pass over. They tell nothing of a net's dialect.
+# The fields of SSD's DistortionParameter in the order of their numbers, all of them floats.
+_DISTORTIONS = [
+    *("brightness_prob", "brightness_delta", "contrast_prob", "contrast_lower", "contrast_upper"),
+    *("hue_prob", "hue_delta", "saturation_prob", "saturation_lower", "saturation_upper", "random_order_prob"),
+]
+
+# Options that no other program has, and what a dialect lacks of BVLC's and SSD's: a net may have Clip beside Interp,
+# which no program but this one has together. Files that this package writes for itself hold them under these numbers,
+# which other programs pass over. They tell nothing of a net's dialect.
 OPTIONS = (
     FieldRow("InterpParameter", "align_corners", 4001, "optional", "bool", "true", False),
     FieldRow("PoolingParameter", "round_mode", 13, "optional", "PoolingParameter.RoundMode", "CEIL", False),
@@ -87,6 +93,11 @@ OPTIONS = (
     FieldRow("ClipParameter", "max", 2, "required", "float", "", False),
     FieldRow("LayerParameter", "swish_param", 647, "optional", "SwishParameter", "", False),
     FieldRow("LayerParameter", "clip_param", 648, "optional", "ClipParameter", "", False),
+    FieldRow("TransformationParameter", "distort_param", 13, "optional", "DistortionParameter", "", False),
+    *(
+        FieldRow("DistortionParameter", name, number, "optional", "float", "0", False)
+        for number, name in enumerate(_DISTORTIONS, 1)
+    ),
 )
 
 

@@ -44,8 +44,9 @@ def test_the_inner_forms_numbers_are_bvlcs_and_its_own_are_beyond():
         assert inner[message].fields_by_name[field].number == moved.get(field, number)
     for message in {message for message, _ in bvlc}:
         known = {row.field for name in ("merge", "bvlc") for row in field_table(name) if row.message == message}
-        # Of NVIDIA's Caffe, under its numbers.
+        # Of NVIDIA's and SSD's Caffe, under their numbers.
         known |= {"raw_data", "raw_diff", "raw_data_type", "raw_diff_type"} if message == "BlobProto" else set()
+        known |= {"distort_param"} if message == "TransformationParameter" else set()
         own = [field for field in inner[message].fields if field.name not in known]
         assert all(field.number >= 1000 for field in own)
 
@@ -65,6 +66,14 @@ def test_nvidias_numbers():
     numbers = {field.name: field.number for field in caffe_pb2.BlobProto.DESCRIPTOR.fields if "raw" in field.name}
     assert numbers == {"raw_data_type": 10, "raw_diff_type": 11, "raw_data": 12, "raw_diff": 13}
     assert (caffe_pb2.DOUBLE, caffe_pb2.FLOAT, caffe_pb2.FLOAT16, caffe_pb2.Type.Value("BOOL")) == (0, 1, 2, 5)
+
+
+def test_ssds_numbers():
+    assert caffe_pb2.TransformationParameter.DISTORT_PARAM_FIELD_NUMBER == 13
+    names = ["brightness_prob", "brightness_delta", "contrast_prob", "contrast_lower", "contrast_upper"]
+    names += ["hue_prob", "hue_delta", "saturation_prob", "saturation_lower", "saturation_upper", "random_order_prob"]
+    fields = caffe_pb2.DistortionParameter.DESCRIPTOR.fields
+    assert {field.name: field.number for field in fields} == {name: i for i, name in enumerate(names, 1)}
 
 
 def test_shaped_as_protoc_makes_it():
