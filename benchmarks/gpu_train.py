@@ -11,9 +11,9 @@ list of objects:
      "options": ["--workers", "6"]}
 
 ``network`` is a folder of prototxt/ by name, or a path; its list is ``data_root``/list/``train_set``.txt. ``solver``
-changes fields of its solver.prototxt, and ``most`` is the most updates that are wanted. Of each job ``--out`` gets the
-folder NAME, with solver, log (NAME.jsonl) and snapshots. What is still at work when the time ends gets SIGTERM, and
-writes a snapshot.
+changes fields of its solver.prototxt; its ``stepsize`` may be a share of the updates, ``"1/3"``. ``most`` is the most
+updates that are wanted. Of each job ``--out`` gets the folder NAME, with solver, log (NAME.jsonl) and snapshots. What
+is still at work when the time ends gets SIGTERM, and writes a snapshot.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -67,7 +68,10 @@ class Job:
         """Return its solver for that many updates, with a snapshot at the end or with none."""
         values = {"EXP": self.exp, "NET_ID": self.name, "TRAIN_SET": self.train_set}
         solver = read_solver(self.prototxt("solver"), values)
-        for name, value in {**self.solver, "max_iter": updates, "snapshot_after_train": snapshot}.items():
+        changes = dict(self.solver)
+        if isinstance(changes.get("stepsize"), str):
+            changes["stepsize"] = max(1, int(Fraction(changes["stepsize"]) * updates))
+        for name, value in {**changes, "max_iter": updates, "snapshot_after_train": snapshot}.items():
             setattr(solver, name, value)
         solver.ClearField("snapshot")
         return format_message(solver)

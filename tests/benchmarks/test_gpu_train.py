@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +69,12 @@ def test_a_solver_for_the_time_there_is(job: gpu_train.Job) -> None:
     assert not solver.snapshot
     assert solver.train_net == "voc12/config/one/train_some.prototxt"
     assert not parse_solver(job.solver_text(50, snapshot=False)).snapshot_after_train
+
+
+def test_a_stepsize_that_is_a_share_of_the_updates(job: gpu_train.Job) -> None:
+    stepped = replace(job, solver={"lr_policy": "step", "gamma": 0.1, "stepsize": "1/3"})
+    solver = parse_solver(stepped.solver_text(50, snapshot=True))
+    assert (solver.max_iter, solver.lr_policy, solver.stepsize) == (50, "step", 16)
 
 
 def test_two_jobs_side_by_side(
