@@ -38,6 +38,9 @@ namespace mean_field {
 void bind(py::module_& module);
 void bind_cuda(py::module_& module);
 }  // namespace mean_field
+namespace mersenne {
+void bind(py::module_& module);
+}
 namespace preprocess {
 void bind(py::module_& module);
 }
@@ -111,6 +114,7 @@ PYBIND11_MODULE(_C, module) {
   deeplab::max_pool::bind(module);
   deeplab::mean_field::bind(module);
   deeplab::mean_field::bind_cuda(module);
+  deeplab::mersenne::bind(module);
   deeplab::preprocess::bind(module);
   deeplab::resize::bind(module);
   deeplab::softmax_loss::bind(module);

@@ -145,18 +145,20 @@ class BatchNorm(Layer):
             self._store(x.detach().flatten().to(self.mean.dtype), torch.zeros_like(self.variance))
             return x - x
         # Moments of weight 1: what torch stores is the batch's mean and its variance times m / (m - 1).
-        moments = torch.zeros_like(self.mean), torch.zeros_like(self.variance)
+        mean, variance = self.mean.new_zeros((2, len(self.mean)))
         # Past F.batch_norm, which wants eps to be positive.
         eps, cudnn = self.param.batch_norm_param.eps, torch.backends.cudnn.enabled
-        top = torch.batch_norm(x, weight, bias, *moments, True, 1.0, eps, cudnn)
-        self._store(*moments)
+        top = torch.batch_norm(x, weight, bias, mean, variance, True, 1.0, eps, cudnn)
+        self._store(mean, variance)
         return top
 
     @torch.no_grad()
     def _store(self, mean: Tensor, variance: Tensor) -> None:
         """Add a batch's statistics to the sums, which fade a little."""
-        for role, value in zip(self.roles, (mean, variance, 1), strict=True):
-            getattr(self, role).mul_(self.param.batch_norm_param.moving_average_fraction).add_(value)
+        # A call for several: on a GPU calls are what it costs.
+        torch._foreach_mul_(list(self.blobs), self.param.batch_norm_param.moving_average_fraction)
+        torch._foreach_add_([self.mean, self.variance], [mean, variance])
+        self.factor.add_(1)
 
     def numbers(self) -> tuple[Tensor, Tensor]:
         """Return what stored statistics make of the channels: factors and summands, (C,) each, in float64."""

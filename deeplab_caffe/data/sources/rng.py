@@ -1,6 +1,7 @@
 """Caffe's random numbers: words of a Mersenne Twister, used the way Caffe uses them.
 
-The words are numpy's; the distributions are own code, because no library promises boost's bits.
+The words are numpy's, but for long rows of draws (csrc/mersenne); the distributions are own code, because no library
+promises boost's bits.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from deeplab_caffe import _C
+from deeplab_caffe.arrays import NumpyArrays
+
 _WORD = 2**32
-# Words of a long row of draws that are there at a time: they stay in the cache.
-_AT_ONCE = 1 << 16
 
 
 class CaffeRNG:
@@ -71,12 +73,10 @@ class CaffeRNG:
         """Draw ``count`` times, True with probability ``p``, a word each: ``boost::bernoulli_distribution<float>``."""
         # The largest word whose float is small enough: so no word need become a float.
         most = bisect_right(range(_WORD), np.float32(p) * np.float32(_WORD - 1), key=np.float32) - 1
-        source = np.random.Generator(self._bits)
-        drawn = np.empty(count, bool)
-        for begin in range(0, count, _AT_ONCE):
-            part = drawn[begin : begin + _AT_ONCE]
-            np.less_equal(source.integers(0, _WORD, part.size, dtype=np.uint32), np.uint32(most), out=part)
-        return drawn
+        state, drawn, xp = self.state_dict(), np.empty(count, np.uint8), NumpyArrays()
+        position = _C.mersenne_at_most(xp.view(state["key"].view(np.int32)), state["pos"], most, xp.view(drawn))
+        self.load_state_dict({"key": state["key"], "pos": position})
+        return drawn.view(bool)
 
     def shuffle(self, values: np.ndarray) -> None:
         """Shuffle in place as Caffe's ``shuffle``: Fisher and Yates' way, from the end (include/caffe/util/rng.hpp)."""

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from deeplab_caffe.data import CaffeRNG
-from deeplab_caffe.data.sources.rng import _AT_ONCE
 
 
 def test_words_are_those_the_c_plus_plus_standard_names() -> None:
@@ -108,8 +107,20 @@ def test_bernoulli_takes_a_word_each() -> None:
 
 @pytest.mark.parametrize("p", [0.5, 0.1, 0.825, 1 / 3, 1e-9, 1 - 1e-7])
 def test_bernoulli_compares_floats(p: float) -> None:
-    count = _AT_ONCE + 1000
+    count = 70000
     words = np.array(CaffeRNG(3).words(count), np.float32)
     rng = CaffeRNG(3)
     np.testing.assert_array_equal(rng.bernoulli(count, p), words <= np.float32(p) * np.float32(2**32 - 1))
     assert rng.word() == CaffeRNG(3).words(count + 1)[-1]
+
+
+@pytest.mark.parametrize("before", [0, 1, 600, 623, 624, 625])
+@pytest.mark.parametrize("count", [1, 23, 24, 25, 624, 1249])
+def test_bernoulli_from_anywhere_and_the_words_behind(before: int, count: int) -> None:
+    words = CaffeRNG(9).words(before + count + 3)
+    rng = CaffeRNG(9)
+    rng.words(before)
+    drawn = rng.bernoulli(count, 0.5)
+    assert drawn.dtype == bool
+    assert drawn.tolist() == [word < 2**31 for word in words[before : before + count]]
+    assert rng.words(3) == words[-3:]
