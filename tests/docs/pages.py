@@ -61,6 +61,11 @@ def snippets(path: Path) -> list[Snippet]:
     return found
 
 
+def has_snippets(path: Path) -> bool:
+    """Whether the page has blocks of Python: without what :func:`snippets` imports, which may end a process."""
+    return "```python\n" in path.read_text(encoding="utf-8")
+
+
 def _not_installed(modules: str) -> str:
     """Which of some modules, with commas between, cannot be imported here."""
     missing = []

@@ -18,7 +18,19 @@ from PIL import Image
 
 from deeplab_caffe import NetError, pycaffe
 from deeplab_caffe.cli import VERBS, cli
-from tests.docs.pages import PAGES, ROOT, Command, Snippet, commands, dotted_names, flags, links, page_name, snippets
+from tests.docs.pages import (
+    PAGES,
+    ROOT,
+    Command,
+    Snippet,
+    commands,
+    dotted_names,
+    flags,
+    has_snippets,
+    links,
+    page_name,
+    snippets,
+)
 from tests.nets import conv, inputs, layer, relu
 
 # A net with the blobs that the pages name: 513 x 513 gives 65 x 65 scores of 21 classes, and fc8_interp 513 x 513.
@@ -88,7 +100,7 @@ def given(page: str) -> dict[str, Any]:
     return names.get(page, {})
 
 
-@pytest.mark.parametrize("page", [path for path in PAGES if snippets(path)], ids=page_name)
+@pytest.mark.parametrize("page", [path for path in PAGES if has_snippets(path)], ids=page_name)
 def test_snippets_run(page: Path, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A page's snippets run one after the other, each with what is given and the names of those before."""
     for path in files.iterdir():
