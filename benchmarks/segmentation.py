@@ -13,6 +13,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from statistics import median
@@ -31,7 +32,7 @@ from deeplab_caffe import _C
 from deeplab_caffe.arrays.devices import resolve_device
 from deeplab_caffe.inference import OptimizedNet
 from deeplab_caffe.net.head import padded_side
-from deeplab_caffe.zoo.default import CAMVID_MODEL, DEMO_PHOTO
+from deeplab_caffe.zoo.default import CAMVID_MODEL, DEMO_PHOTO, EMBEDDED_MODELS
 
 # A VOC image; LargeFOV then sees 505 x 377.
 _PHOTO_SIZE = (500, 375)
@@ -42,9 +43,9 @@ _MOST_FILES = 8
 _SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
-def photos(count: int) -> np.ndarray:
-    """So many versions of the demo's photograph, each shifted: uint8 (count, 375, 500, 3)."""
-    image = np.asarray(Image.open(DEMO_PHOTO).convert("RGB").resize(_PHOTO_SIZE, Image.Resampling.BICUBIC))
+def photos(count: int, path: Path = DEMO_PHOTO) -> np.ndarray:
+    """So many versions of a photograph, each shifted: uint8 (count, 375, 500, 3)."""
+    image = np.asarray(Image.open(path).convert("RGB").resize(_PHOTO_SIZE, Image.Resampling.BICUBIC))
     return np.stack([np.roll(image, 7 * shift, axis=1) for shift in range(count)])
 
 
@@ -237,24 +238,32 @@ def segmenter_rows(segmenter: dc.Segmenter, image: np.ndarray, device: torch.dev
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="deeplab_v3_lite0", help="a network's name, a folder or a deploy prototxt")
+    parser.add_argument(
+        "--model",
+        default="deeplab_v3_lite0",
+        help="a network's name, a folder or a deploy prototxt; the package's own networks come with weights and CRF",
+    )
     parser.add_argument("--weights", type=Path, help="caffemodel; random weights by default")
     parser.add_argument("--variables", nargs="*", default=["NUM_LABELS=21", "EXP=voc12"], metavar="NAME=VALUE")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:INDEX")
     parser.add_argument(
         "--threads", nargs="+", type=int, default=[0], help="CPU threads; 0: torch's and OpenMP's choice"
     )
+    parser.add_argument("--photo", type=Path, default=DEMO_PHOTO, help="the image; by default the demo's temple")
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--out", type=Path, help="JSON file; benchmarks/results/segmentation_DEVICE.json by default")
     options = parser.parse_args(arguments)
     device = resolve_device(options.device)
     variables = dict(each.split("=", 1) for each in options.variables)
-    (image,) = photos(1)
-    segmenter = dc.Segmenter(
-        network_path(options.model), options.weights, crf=_CRF, device=str(device), variables=variables
-    )
+    (image,) = photos(1, options.photo)
+    own = EMBEDDED_MODELS.get(options.model)
+    weights = options.weights or (own and own.weights)
+    crf = own.crf if own else _CRF
+    deploy = own.deploy if own else network_path(options.model)
+    segmenter = dc.Segmenter(deploy, weights, crf=crf, device=str(device), variables=variables)
     content = {"benchmark": "segmentation", **describe(device), "model": options.model, "size": list(_PHOTO_SIZE)}
-    content |= {"weights": "random" if options.weights is None else options.weights.name, "repeats": options.repeats}
+    content |= {"photo": options.photo.name, "crf": asdict(crf)}
+    content |= {"weights": "random" if weights is None else weights.name, "repeats": options.repeats}
     content["cases"] = []
     out = options.out or RESULTS / f"segmentation_{device.type}.json"
     for threads in options.threads:
