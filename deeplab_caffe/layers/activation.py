@@ -7,6 +7,7 @@ passes all of the gradient, for it looks at what it has clipped.
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -79,27 +80,25 @@ class ELU(Layer):
 class _Clipped(torch.autograd.Function):
     """A clamp whose gradient is one pass over memory, where torch's has four; the bounds' own slope is 1 in both."""
 
-    generate_vmap_rule = True
-
+    # With a setup_context of its own each call would cost four times as much: torch then binds the arguments by name.
     @staticmethod
-    def forward(x: Tensor, low: float, high: float) -> Tensor:
-        return x.clamp(low, high)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, float, float], output: Tensor) -> None:
-        x, *bounds = inputs
+    def forward(ctx: Any, x: Tensor, low: float, high: float) -> Tensor:
         ctx.save_for_backward(x)
-        # The slope asked for below is 0 at its bounds: the next numbers outside of ours.
-        numbers = np.float32 if x.dtype == torch.float32 else np.float64
-        with np.errstate(over="ignore"):  # infinity is behind the largest number
-            ctx.outside = [
-                float(np.nextafter(numbers(a), numbers(b))) for a, b in zip(bounds, (-np.inf, np.inf), strict=True)
-            ]
+        ctx.outside = _outside(low, high, x.dtype)
+        return x.clamp(low, high)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         to_x: Tensor = torch.ops.aten.hardtanh_backward(grad, *ctx.saved_tensors, *ctx.outside)
         return to_x, None, None
+
+
+@cache
+def _outside(low: float, high: float, dtype: torch.dtype) -> tuple[float, float]:
+    """Return the next numbers outside of two bounds: hardtanh's slope is 0 at its own."""
+    numbers = np.float32 if dtype == torch.float32 else np.float64
+    with np.errstate(over="ignore"):  # infinity is behind the largest number
+        return float(np.nextafter(numbers(low), numbers(-np.inf))), float(np.nextafter(numbers(high), numbers(np.inf)))
 
 
 @register
@@ -121,7 +120,9 @@ class Clip(Layer):
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         x, param = bottoms[0], self.param.clip_param
         learns = x.requires_grad and torch.is_grad_enabled() and not torch.compiler.is_compiling()
-        if learns and x.dtype in (torch.float32, torch.float64):
+        # torch.func's transforms know torch's own clamp.
+        plain = learns and not torch._C._are_functorch_transforms_active()
+        if plain and x.dtype in (torch.float32, torch.float64):
             clipped: Tensor = _Clipped.apply(x, param.min, param.max)
             return (clipped,)
         return ((x.clamp_ if self.overwrites(x) else x.clamp)(param.min, param.max),)
