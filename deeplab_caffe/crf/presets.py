@@ -99,7 +99,7 @@ PRESETS: tuple[Preset, ...] = (
     _preset("DeepLab-ASPP-ResNet101-tail", (5, 21, 3), _TAIL, positions=(4, 1)),
     # The networks that come with this package
     # A photograph has few of the 21 labels: the others would take half of an iteration's time.
-    _preset("deeplab_v3_lite0_animals", (3, 50, 3), _ANIMALS_CARD, min_probability=0.001),
+    _preset("deeplab_v3_lite0_animals", (5, 30, 5), _ANIMALS_CARD, iterations=5, min_probability=0.01),
     _preset("deeplab_largefov_slim_camvid", (3, 30, 5), _CARD, "camvid", positions=(1, 3)),
 )
 
