@@ -7,15 +7,19 @@ from pathlib import Path
 
 import click
 
-from deeplab_caffe.cli.options import chosen_device, device_option, path_option
+from deeplab_caffe.cli.networks import NETWORK_HELP, chosen_network
+from deeplab_caffe.cli.options import WEIGHTS_HELP, chosen_device, device_option, path_option
 from deeplab_caffe.crf import CRFParams
 from deeplab_caffe.data import load_image
 from deeplab_caffe.page import app
+from deeplab_caffe.page.desk import NETWORKS, own_network
 
 
 @click.command()
 @click.argument("photo", required=False, type=click.Path(path_type=Path))
 @path_option("--mask", help="A mask of the photo to begin with: binary, a label map, or soft; an image or .npy.")
+@path_option("--model", help=NETWORK_HELP)
+@path_option("--weights", help=WEIGHTS_HELP)
 @click.option("--crf", metavar="NAME|FILE", help="CRF parameters to begin with: of a model, or of a .json file.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0: all of them.")
 @click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on.  [the first free one from 7860]")
@@ -25,6 +29,8 @@ from deeplab_caffe.page import app
 def page(
     photo: Path | None,
     mask: Path | None,
+    model: Path | None,
+    weights: Path | None,
     crf: str | None,
     host: str,
     port: int | None,
@@ -38,11 +44,13 @@ def page(
         raise click.UsageError("--mask goes with a photo")
     if photo is not None:
         load_image(photo)
+    deploy, held, embedded = chosen_network(model, weights)
+    network = own_network(str(deploy), str(held)) if embedded is None else NETWORKS[embedded.name]
     params = None if crf is None else CRFParams.named(crf)
     if share or not _is_local(host):
         click.echo("warning: others can reach this page, and upload files to this machine", err=True)
     given = [None if path is None else str(path) for path in (photo, mask)]
-    built = app.build(*given, crf=params, device=_device(chosen_device(device, gpu)))
+    built = app.build(*given, network=network, crf=params, device=_device(chosen_device(device, gpu)))
     app.launch(built, host=host, port=port, share=share, browser=browser)
 
 

@@ -11,9 +11,8 @@ from typing import Any
 from deeplab_caffe.crf import PRESETS, CRFParams
 from deeplab_caffe.errors import DeepLabCaffeError, how_to_install, one_line
 from deeplab_caffe.page import forms
-from deeplab_caffe.page.desk import HEAT, LABELS, Desk, open_mask, open_network
+from deeplab_caffe.page.desk import HEAT, LABELS, NETWORKS, Desk, Network, open_mask, open_network
 from deeplab_caffe.page.masks import MaskKind
-from deeplab_caffe.zoo import EMBEDDED_MODELS
 
 MASK = "my mask"
 _OWN = "(as the sliders stand)"
@@ -37,29 +36,39 @@ _CSS = """
 
 
 def build(
-    photo: str | None = None, mask: str | None = None, *, crf: CRFParams | None = None, device: str = "cpu"
+    photo: str | None = None,
+    mask: str | None = None,
+    *,
+    network: Network | None = None,
+    crf: CRFParams | None = None,
+    device: str = "cpu",
 ) -> Any:
     """Return the page as gradio's Blocks.
 
     Args:
         photo: a photograph to begin with.
         mask: a mask to begin with.
+        network: the network to begin with; the package's are offered beside it.
         crf: what the sliders begin with; None: the network's own parameters, or the defaults.
         device: where networks and the CRF compute.
 
     Raises:
         DeepLabCaffeError: gradio is not installed.
     """
-    return _Page(photo, mask, crf, device).blocks
+    return _Page(photo, mask, network, crf, device).blocks
 
 
 class _Page:
     """The components and what they do."""
 
-    def __init__(self, photo: str | None, mask: str | None, crf: CRFParams | None, device: str) -> None:
+    def __init__(
+        self, photo: str | None, mask: str | None, network: Network | None, crf: CRFParams | None, device: str
+    ) -> None:
         self.gr = _gradio()
         self.folder = tempfile.TemporaryDirectory(prefix="deeplab-caffe-page-")  # gone when the process ends
         self.given, self.crf, self.device = {"photo": photo, "mask": mask}, crf, device
+        first = {} if network is None else {network.name: network}
+        self.networks = first | {name: one for name, one in NETWORKS.items() if name not in first}
         with self.gr.Blocks(
             title="deeplab-caffe page", analytics_enabled=False, delete_cache=(600, 3600)
         ) as self.blocks:
@@ -73,8 +82,8 @@ class _Page:
             with gr.Column(scale=1, min_width=320):
                 self.photo = gr.File(self.given["photo"], label="Picture", height=130, elem_id="photo")
                 self.mask = gr.File(self.given["mask"], label="Mask, if there is one", height=130, elem_id="mask")
-                first = MASK if self.given["mask"] else next(iter(EMBEDDED_MODELS))
-                self.source = gr.Dropdown([*EMBEDDED_MODELS, MASK], value=first, label="Scores from", elem_id="source")
+                first = MASK if self.given["mask"] else next(iter(self.networks))
+                self.source = gr.Dropdown([*self.networks, MASK], value=first, label="Scores from", elem_id="source")
                 with gr.Accordion("The mask", open=bool(self.given["mask"])):
                     self.kind = gr.Radio(list(_KINDS), value="auto", label="What it is")
                     self.certainty = gr.Slider(0.51, 0.99, 0.8, step=0.01, label="How far to trust it")
@@ -179,7 +188,8 @@ class _Page:
                 names = self._name(photo, "photo"), self._name(mask, "mask")
                 desk = open_mask(photo, mask, kind=kind, certainty=certainty, shown=names, device=self.device)
             else:
-                desk = open_network(photo, source, shown=self._name(photo, "photo"), device=self.device)
+                shown = self._name(photo, "photo")
+                desk = open_network(photo, self.networks[source], shown=shown, device=self.device)
             params = _params(numbers, desk)
             if _numbers(params) == _numbers(CRFParams()):  # nobody has moved a slider
                 params = desk.params

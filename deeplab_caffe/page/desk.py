@@ -16,7 +16,6 @@ from deeplab_caffe import viz
 from deeplab_caffe.crf import CRFParams
 from deeplab_caffe.crf.inputs import Kind
 from deeplab_caffe.data import load_image, write_probabilities_bin
-from deeplab_caffe.errors import DataError
 from deeplab_caffe.page.forms import Source
 from deeplab_caffe.page.masks import MOST_PIXELS, MaskKind, read_mask
 from deeplab_caffe.page.tuner import Refined, Tuner
@@ -27,6 +26,36 @@ LABELS, HEAT = "classes", "probability of one class"
 
 # Colours of the heat for probabilities 0, 1/4, ..., 1: dark blue, purple, red, orange, light yellow.
 _HEAT = np.array([[8, 8, 40], [90, 20, 120], [205, 50, 70], [250, 150, 40], [255, 250, 190]], np.float32)
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network that the page offers.
+
+    Attributes:
+        name: what the page calls it.
+        deploy: its deploy prototxt.
+        weights: its weights.
+        crf: what the sliders begin with.
+        own: whether it is the user's own, not one of the package.
+    """
+
+    name: str
+    deploy: str
+    weights: str
+    crf: CRFParams
+    own: bool = False
+
+
+NETWORKS = {
+    name: Network(name, str(model.deploy), str(model.weights), model.crf) for name, model in EMBEDDED_MODELS.items()
+}
+
+
+def own_network(deploy: str, weights: str) -> Network:
+    """Return a network of the user's own, called by its prototxt's folder and name: all are called deploy.prototxt."""
+    path = Path(deploy)
+    return Network(f"{path.resolve().parent.name}/{path.name}", deploy, weights, CRFParams(), own=True)
 
 
 @dataclass(frozen=True)
@@ -86,27 +115,27 @@ class Desk:
         return path
 
 
-def open_network(photo: str, network: str, *, shown: str | None = None, device: str = "cpu") -> Desk:
-    """Run an embedded network on a photograph.
+def open_network(photo: str, network: Network, *, shown: str | None = None, device: str = "cpu") -> Desk:
+    """Run a network on a photograph.
 
     Args:
         photo: its file.
-        network: a name of :data:`deeplab_caffe.zoo.EMBEDDED_MODELS`.
+        network: the network.
         shown: the file's name for :class:`Source`.
         device: where the network and the CRF compute.
 
     Raises:
-        DataError: the file cannot be read, or no network has this name.
+        DataError: the photograph cannot be read.
+        DeepLabCaffeError: the network's files cannot be read, or it is no network that segments.
         NetError: the photograph does not fit the network or the memory.
         ModuleNotFoundError: torch is not installed.
     """
-    if network not in EMBEDDED_MODELS:
-        raise DataError(f"no network is called {network!r}; there is {', '.join(EMBEDDED_MODELS)}", photo)
     image = load_image(photo, max_pixels=MOST_PIXELS)
     found = _segmenter(network, device).segment(image)
     scores, kind = _scores(found)
     tuner = Tuner(image, scores, found.classes, kind=kind, device=device)
-    return Desk(tuner, Source(shown or photo, network), EMBEDDED_MODELS[network].crf)
+    files = (network.deploy, network.weights) if network.own else (None, None)
+    return Desk(tuner, Source(shown or photo, network.name, *files), network.crf)
 
 
 def open_mask(
@@ -145,11 +174,10 @@ def heat(image: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
 
 
 @lru_cache(maxsize=2)
-def _segmenter(network: str, device: str) -> Any:
+def _segmenter(network: Network, device: str) -> Any:
     from deeplab_caffe.segmentation import Segmenter
 
-    model = EMBEDDED_MODELS[network]
-    return Segmenter(model.deploy, model.weights, device=device)
+    return Segmenter(network.deploy, network.weights, device=device)
 
 
 def _scores(found: Any) -> tuple[np.ndarray, Kind | None]:

@@ -16,7 +16,9 @@ class Source:
 
     Attributes:
         photo: the photograph's file.
-        network: name of an embedded network; None for a mask.
+        network: name of the network; None for a mask.
+        model: the prototxt of a network of the user's own; None: the network comes with the package.
+        weights: its weights.
         mask: the mask's file; None for a network.
         mask_kind: what the mask was taken for.
         certainty: see :func:`deeplab_caffe.page.read_mask`.
@@ -24,6 +26,8 @@ class Source:
 
     photo: str
     network: str | None = None
+    model: str | None = None
+    weights: str | None = None
     mask: str | None = None
     mask_kind: str = "auto"
     certainty: float = 0.8
@@ -43,7 +47,8 @@ def as_command(params: CRFParams, source: Source) -> str:
     del numbers["min_probability"]
     flags = [word for name, value in numbers.items() for word in (f"--{name.replace('_', '-')}", f"{value}")]
     if source.network is not None:
-        words = ["deeplab-caffe", "segment", source.photo, "--model", source.network, "--crf", *flags]
+        model = [source.network] if source.model is None else [source.model, "--weights", str(source.weights)]
+        words = ["deeplab-caffe", "segment", source.photo, "--model", *model, "--crf", *flags]
     else:
         words = ["deeplab-caffe", "crf", "--image-dir", "images", "--feature-dir", "scores", "--save-dir", "out"]
         words += ["--input", "bin", "--png", *flags]
@@ -54,14 +59,18 @@ def as_python(params: CRFParams, source: Source) -> str:
     """Return a program that ends with ``labels``, uint8 ``(H, W)``."""
     numbers = ", ".join(f"{name}={value!r}" for name, value in dataclasses.asdict(params).items())
     if source.network is not None:
+        from_zoo, model, files = "", "", f"{source.model!r}, {source.weights!r}"
+        if source.model is None:
+            from_zoo = "from deeplab_caffe.zoo import EMBEDDED_MODELS\n"
+            model, files = f"model = EMBEDDED_MODELS[{source.network!r}]\n", "model.deploy, model.weights"
         return (
             "from deeplab_caffe.crf import CRFParams\n"
             "from deeplab_caffe.data import load_image\n"
             "from deeplab_caffe.segmentation import Segmenter\n"
-            "from deeplab_caffe.zoo import EMBEDDED_MODELS\n\n"
+            f"{from_zoo}\n"
             f"params = CRFParams({numbers})\n"
-            f"model = EMBEDDED_MODELS[{source.network!r}]\n"
-            "segmenter = Segmenter(model.deploy, model.weights, crf=params)\n"
+            f"{model}"
+            f"segmenter = Segmenter({files}, crf=params)\n"
             f"labels = segmenter(load_image({source.photo!r}))\n"
         )
     return (

@@ -10,7 +10,7 @@ import pytest
 
 from deeplab_caffe.cli import main
 from deeplab_caffe.page import app
-from deeplab_caffe.zoo import DEMO_PHOTOS
+from deeplab_caffe.zoo import CAMVID_MODEL, DEFAULT_MODEL, DEMO_PHOTOS
 
 PHOTO = str(DEMO_PHOTOS[0])
 
@@ -31,6 +31,19 @@ def test_it_listens_on_this_machine_alone(served: dict[str, Any], capsys: pytest
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.parametrize(
+    ("words", "name", "own"),
+    [
+        ([], DEFAULT_MODEL.name, False),
+        (["--model", CAMVID_MODEL.name], CAMVID_MODEL.name, False),
+        (["--model", "a/deploy.prototxt", "--weights", "b.caffemodel"], "a/deploy.prototxt", True),
+    ],
+)
+def test_the_network_it_begins_with(served: dict[str, Any], words: list[str], name: str, own: bool) -> None:
+    main(["page", PHOTO, *words])
+    assert (served["network"].name, served["network"].own) == (name, own)
+
+
 @pytest.mark.parametrize("flags", [["--host", "0.0.0.0"], ["--share"]])
 def test_it_warns_where_others_can_reach_it(
     served: dict[str, Any], capsys: pytest.CaptureFixture[str], flags: list[str]
@@ -46,6 +59,7 @@ def test_it_warns_where_others_can_reach_it(
         (["--mask", PHOTO], "--mask goes with a photo"),
         ([PHOTO, "--crf", "nothing_like_it"], "no CRF parameters are known"),
         ([PHOTO, "--port", "0"], "--port"),
+        ([PHOTO, "--weights", "x.caffemodel"], "--model and --weights go together"),
     ],
 )
 def test_bad_arguments(served: dict[str, Any], capsys: pytest.CaptureFixture[str], words: list[str], said: str) -> None:

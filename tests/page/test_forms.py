@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -13,9 +14,10 @@ from PIL import Image
 from deeplab_caffe.cli import main
 from deeplab_caffe.crf import CRFParams
 from deeplab_caffe.data import load_label
+from deeplab_caffe.errors import DeepLabCaffeError
 from deeplab_caffe.page import forms
-from deeplab_caffe.page.desk import HEAT, Desk, open_mask, open_network
-from deeplab_caffe.zoo import DEFAULT_MODEL, DEMO_PHOTOS
+from deeplab_caffe.page.desk import HEAT, NETWORKS, Desk, open_mask, open_network, own_network
+from deeplab_caffe.zoo import CAMVID_MODEL, DEFAULT_MODEL, DEMO_PHOTOS
 
 PARAMS = CRFParams(2.5, 3.0, 6.0, 31.0, 4.5, iterations=3)
 
@@ -49,13 +51,31 @@ def test_json(folder: Path) -> None:
 
 
 def test_network(folder: Path) -> None:
-    desk = open_network("my photo.png", DEFAULT_MODEL.name)
+    desk = open_network("my photo.png", NETWORKS[DEFAULT_MODEL.name])
     assert desk.params == DEFAULT_MODEL.crf
     params = PARAMS.replace(min_probability=desk.params.min_probability)
     labels = desk.tuner.refine(params).labels
     np.testing.assert_array_equal(labels_of(forms.as_python(params, desk.source)), labels)
     run(forms.as_command(params, desk.source))
     np.testing.assert_array_equal(load_label("out/my photo_labels.png"), labels)
+
+
+def test_a_network_of_ones_own(folder: Path) -> None:
+    shutil.copy(CAMVID_MODEL.deploy, folder / "my deploy.prototxt")
+    shutil.copy(CAMVID_MODEL.weights, folder / "my.caffemodel")
+    network = own_network("my deploy.prototxt", "my.caffemodel")
+    assert network.name == f"{folder.name}/my deploy.prototxt"
+    desk = open_network("my photo.png", network)
+    assert desk.params == CRFParams()
+    labels = desk.tuner.refine(PARAMS).labels
+    np.testing.assert_array_equal(labels_of(forms.as_python(PARAMS, desk.source)), labels)
+    run(forms.as_command(PARAMS, desk.source))
+    np.testing.assert_array_equal(load_label("out/my photo_labels.png"), labels)
+
+
+def test_a_network_that_is_not_there(folder: Path) -> None:
+    with pytest.raises(DeepLabCaffeError, match=r"none\.prototxt"):
+        open_network("my photo.png", own_network("none.prototxt", "none.caffemodel"))
 
 
 def test_mask(folder: Path) -> None:
