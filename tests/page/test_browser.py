@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from deeplab_caffe.page import app
-from deeplab_caffe.zoo import DEMO_PHOTOS
+from deeplab_caffe.zoo import DEFAULT_MODEL, DEMO_PHOTOS
 
 pytest.importorskip("gradio")
 playwright = pytest.importorskip("playwright.sync_api")
@@ -82,14 +82,14 @@ def test_a_slider_changes_the_picture_and_the_parameters(page: Any) -> None:
     upload(page, "photo", DEMO_PHOTOS[0])
     wait_for_text(page, "status", "451 x 300 pixels")
     page.get_by_role("tab", name="JSON").click()
-    assert shown_params(page)["bi_w"] == 3
+    assert shown_params(page)["bi_w"] == DEFAULT_MODEL.crf.bi_w == 5
     first = after(page)
     slider = page.locator("#bi_w input[type=range]")
     slider.focus()
     for _ in range(12):
         slider.press("ArrowRight")
-    wait_for_text(page, "json", '"bi_w": 9')
-    assert shown_params(page)["bi_w"] == 9
+    wait_for_text(page, "json", '"bi_w": 11')
+    assert shown_params(page)["bi_w"] == 11
     assert after(page) != first
     assert "lattice kept" in page.inner_text("#status")
 
