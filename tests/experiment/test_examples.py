@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from deeplab_caffe import proto
@@ -52,9 +53,27 @@ def test_the_animals_network_is_the_released_one_without_its_crf() -> None:
     assert list(ours) == [layer for layer in released if layer.name not in ("crf", "crf_mat")]
 
 
-@pytest.mark.parametrize("name", ["largefov", "lite0"])
-def test_the_animals_solvers_write_where_the_flow_looks(name: str) -> None:
-    path = ANIMALS / name / "solver.prototxt"
+def test_camvids_larger_network_is_that_of_prototxt() -> None:
+    """Its layers between data and scores, and its solver's and weights' paths."""
+    folder, net_of = ROOT / "examples" / "camvid" / "os8", ROOT / "prototxt" / "deeplab_v3_lite0_os8"
+    for kind in ("train", "test"):
+        paths = [one / f"{kind}.prototxt" for one in (folder, net_of)]
+        ours, theirs = (proto.parse_net(fill_template(path.read_text(), VALUES, path)).layer for path in paths)
+        names = [layer.name for layer in ours]
+        assert names[names.index("fc1_camvid") + 1] == "fc1_interp"
+        assert ours[1 : names.index("fc1_interp")] == theirs[1 : names.index("fc1_interp")]
+        if kind == "train":
+            assert ours[-2].infogain_loss_param.source == "camvid/list/weights.binaryproto"
+        else:
+            assert names[-1] == "fc1_mat"
+    assert np.count_nonzero(proto.read_blob(folder / "weights.binaryproto").data) == 11
+    solver = proto.parse_solver(fill_template((folder / "solver.prototxt").read_text(), VALUES, folder))
+    assert solver.snapshot_prefix == "camvid/model/quarter/train"
+
+
+@pytest.mark.parametrize("file", ["largefov/solver", "largefov/solver_step", "lite0/solver"])
+def test_the_animals_solvers_write_where_the_flow_looks(file: str) -> None:
+    path, name = ANIMALS / f"{file}.prototxt", file.partition("/")[0]
     solver = proto.parse_solver(fill_template(path.read_text(), VALUES | {"EXP": "voc12", "NET_ID": name}, path))
     assert solver.train_net == f"voc12/config/{name}/train_train.prototxt"
     assert solver.snapshot_prefix == f"voc12/model/{name}/train"
@@ -62,8 +81,8 @@ def test_the_animals_solvers_write_where_the_flow_looks(name: str) -> None:
 
 def test_the_animals_lists_hold_no_picture_twice() -> None:
     search, part, reported = (
-        (ANIMALS / f"{name}.txt").read_text().splitlines() for name in ("search", "search_quarter", "val_eighth")
+        (ANIMALS / f"{name}.txt").read_text().splitlines() for name in ("search", "search_quarter", "val_quarter")
     )
-    assert (len(set(search)), len(part), len(set(reported))) == (100, 25, 56)
+    assert (len(set(search)), len(part), len(set(reported))) == (100, 25, 112)
     assert part == search[::4]
     assert not set(search) & set(reported)
