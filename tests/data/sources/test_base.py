@@ -211,6 +211,8 @@ def test_a_source_that_nobody_holds_leaves_no_thread() -> None:
 
 SCRIPT = """
 import os, signal, sys, threading, time
+# A shell's job in the background ignores it, and so would this.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.path.insert(0, {root!r})
 from tests.data.sources.test_base import CROPPED, CaffeRNG, Numbers
 source = Numbers(4, CROPPED, rng=CaffeRNG(1), workers=3, slow=0.02)
