@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from deeplab_caffe.data.io.atomic import atomic_write
 from deeplab_caffe.data.io.database import DATABASES, Database
 from deeplab_caffe.data.io.folders import find_images, is_image
 from deeplab_caffe.data.io.images import load_grey, load_image
 from deeplab_caffe.data.io.lists import read_image_list
+from deeplab_caffe.data.io.npy import save_npy
 from deeplab_caffe.data.io.resize import resize_bilinear
 from deeplab_caffe.data.sources.database import decode_datum
 from deeplab_caffe.data.sources.transform import bgr_planes
@@ -52,8 +52,7 @@ class Mean:
             raise DataError(f"a mean image needs images of one size: {self.other}; give a size", path)
         suffix = Path(path).suffix.lower()
         if suffix == ".npy":
-            with atomic_write(path) as file:
-                np.save(file, self.image)
+            save_npy(path, self.image)
         elif suffix == ".binaryproto":
             write_blob(path, self.image)
         else:

@@ -16,6 +16,7 @@ from deeplab_caffe.arrays.devices import resolve_device
 from deeplab_caffe.data.io.atomic import atomic_write
 from deeplab_caffe.data.io.lmdb_write import write_lmdb
 from deeplab_caffe.data.io.mat import write_blob_mat
+from deeplab_caffe.data.io.npy import save_npy
 from deeplab_caffe.data.io.resize import resize_bilinear
 from deeplab_caffe.data.sources.transform import image_to_blob
 from deeplab_caffe.errors import NetError
@@ -214,8 +215,7 @@ def _datum(item: np.ndarray) -> bytes:
 
 
 def _save_npy(path: Path, blob: np.ndarray) -> None:
-    with atomic_write(path, make_folders=True) as file:
-        np.save(file, blob)
+    save_npy(path, blob, make_folders=True)
 
 
 def _save_mat(path: Path, blob: np.ndarray) -> None:

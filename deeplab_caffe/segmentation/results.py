@@ -11,9 +11,9 @@ import numpy as np
 
 from deeplab_caffe.data.areas import percent
 from deeplab_caffe.data.inputs import WorkItem
-from deeplab_caffe.data.io.atomic import atomic_write
 from deeplab_caffe.data.io.images import save_image, save_labels_png
 from deeplab_caffe.data.io.mat import write_blob_mat
+from deeplab_caffe.data.io.npy import save_npy
 from deeplab_caffe.files.atomic import all_or_none
 from deeplab_caffe.segmentation.result import Segmentation
 
@@ -77,5 +77,4 @@ def _save_probabilities(path: Path, array: np.ndarray) -> None:
     if path.suffix == ".mat":
         write_blob_mat(path, array[None])
         return
-    with atomic_write(path) as file:
-        np.save(file, array)
+    save_npy(path, array)
