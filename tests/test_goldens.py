@@ -11,7 +11,7 @@ from tests.goldens import BUNDLED, BUNDLED_V2, SHARED, SHARED_V2, case_names
 
 
 @pytest.mark.parametrize("name", case_names())
-@pytest.mark.filterwarnings("ignore:.*every label is ignored", "ignore:.*weights of 'unused' are not used")
+@pytest.mark.filterwarnings("ignore:.*every label is ignored", "ignore::deeplab_caffe.net.tensors.WeightsWarning")
 def test_case(name: str, tmp_path: Path) -> None:
     missing = missing_for(name)
     if missing is not None:

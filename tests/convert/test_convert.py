@@ -160,6 +160,7 @@ def test_what_a_file_is_called_does_not_matter(tmp_path: Path) -> None:
         assert all(torch.equal(found[key], blob) for key, blob in tensors_of(net).items())
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")  # torch's, of a damaged number
 @pytest.mark.parametrize("old", [False, True])
 def test_damaged_state_dicts(old: bool, tmp_path: Path) -> None:
     path = tmp_path / "x.pth"

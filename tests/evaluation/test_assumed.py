@@ -91,8 +91,10 @@ def test_labels_that_are_all_ignored_say_nothing(tmp_path: Path) -> None:
 
 def test_classes_that_are_named_and_cannot_be(tmp_path: Path) -> None:
     given = pair(tmp_path, palette=CAMVID_COLORMAP)
-    with pytest.warns(UserWarning, match=r"a\.png has the colours of camvid, but --classes names others"):
+    with pytest.warns(UserWarning, match="but --classes names others") as said:
         validate_classes([given], "png", find_classes("voc12"))
+    assert [Path(str(one.message).partition(" has ")[0]).name for one in said] == ["a.png", "a_result.png"]
+    assert all("has the colours of camvid, but --classes names others" in str(one.message) for one in said)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         validate_classes([given], "png", find_classes("camvid"))

@@ -33,4 +33,5 @@ def photo_like(*shape: int, seed: int = 0) -> torch.Tensor:
 
 def error(got: torch.Tensor, expected: torch.Tensor) -> float:
     """Relative error."""
+    got, expected = got.detach(), expected.detach()
     return float((got.double() - expected.double()).norm() / expected.double().norm())

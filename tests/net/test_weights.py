@@ -350,6 +350,7 @@ def test_a_caffemodel_of_halves(tmp_path: Path) -> None:
         assert torch.equal(value, expected.half().float() if name.endswith("weight") else expected)
 
 
+@pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")  # people's networks still have it
 def test_a_pruned_or_normed_layer_takes_halves_as_floats(tmp_path: Path) -> None:
     source, path = build(SMALL, seed=1), tmp_path / "half.caffemodel"
     save_weights(source, path, dtype="float16")

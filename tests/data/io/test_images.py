@@ -116,6 +116,7 @@ def test_the_first_frame_of_an_animation(tmp_path: Path) -> None:
     assert load_image(path)[0, 0].tolist() == [10, 20, 30]
 
 
+@pytest.mark.filterwarnings("ignore:.*a label map in JPEG")
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("name", ["x.jpg", "x.png"])
 def test_exif_orientation(tmp_path: Path, orientation: int, name: str) -> None:
