@@ -156,7 +156,8 @@ class BatchNorm(Layer):
     def _store(self, mean: Tensor, variance: Tensor) -> None:
         """Add a batch's statistics to the sums, which fade a little."""
         # A call for several: on a GPU calls are what it costs.
-        torch._foreach_mul_(list(self.blobs), self.param.batch_norm_param.moving_average_fraction)
+        fraction = self.param.batch_norm_param.moving_average_fraction
+        torch._foreach_mul_([self.mean, self.variance, self.factor], fraction)
         torch._foreach_add_([self.mean, self.variance], [mean, variance])
         self.factor.add_(1)
 
