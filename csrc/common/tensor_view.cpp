@@ -88,6 +88,16 @@ void check_contiguous(const TensorView& tensor, const char* name) {
                 " for ", tensor.describe());
 }
 
+void check_channels_last(const TensorView& tensor, const char* name) {
+  check_dim(tensor, name, 4);
+  const int64_t strides[] = {tensor.size(1) * tensor.size(2) * tensor.size(3), 1, tensor.size(1) * tensor.size(3),
+                             tensor.size(1)};
+  for (int axis = 0; axis < 4; ++axis) {
+    DEEPLAB_CHECK(tensor.size(axis) == 1 || tensor.stride(axis) == strides[axis], name,
+                  ": expected channels-last memory without gaps, got other strides in ", tensor.describe());
+  }
+}
+
 void check_dtype(const TensorView& tensor, const char* name, DType dtype) {
   DEEPLAB_CHECK(tensor.dtype == dtype, name, ": expected ", dtype_name(dtype), ", got ", tensor.describe());
 }

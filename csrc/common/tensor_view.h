@@ -54,6 +54,8 @@ struct TensorView {
 void check_dim(const TensorView& tensor, const char* name, int64_t dim);
 void check_sizes(const TensorView& tensor, const char* name, const std::vector<int64_t>& sizes);
 void check_contiguous(const TensorView& tensor, const char* name);
+// Of four axes, the second innermost in memory, without gaps.
+void check_channels_last(const TensorView& tensor, const char* name);
 void check_dtype(const TensorView& tensor, const char* name, DType dtype);
 void check_same_dtype_and_device(const TensorView& a, const char* a_name, const TensorView& b, const char* b_name);
 

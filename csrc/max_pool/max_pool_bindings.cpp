@@ -7,16 +7,6 @@
 namespace deeplab::max_pool {
 namespace {
 
-void check_channels_last(const TensorView& tensor, const char* name) {
-  check_dim(tensor, name, 4);
-  const int64_t strides[] = {tensor.size(1) * tensor.size(2) * tensor.size(3), 1, tensor.size(1) * tensor.size(3),
-                             tensor.size(1)};
-  for (int axis = 0; axis < 4; ++axis) {
-    DEEPLAB_CHECK(tensor.size(axis) == 1 || tensor.stride(axis) == strides[axis], name,
-                  ": expected channels-last memory without gaps, got other strides in ", tensor.describe());
-  }
-}
-
 Axis make_axis(const TensorView& input, const TensorView& output, int axis, int64_t kernel, int64_t stride,
                int64_t pad) {
   DEEPLAB_CHECK(kernel >= 1 && stride >= 1 && pad >= 0,
