@@ -5,6 +5,7 @@ from typing import ClassVar, SupportsFloat, SupportsIndex, overload
 
 cuda_architectures: str
 softmax_loss_chunk: int
+winograd_panel: int
 with_cuda: bool
 
 class CudaLattice:
@@ -311,3 +312,16 @@ def softmax_loss_forward(
     stream: SupportsIndex = 0,
 ) -> None: ...
 def use_run_time_kernels() -> bool: ...
+def winograd_forward(
+    x: TensorView,
+    transformed: TensorView,
+    bias: TensorView | None,
+    other: TensorView | None,
+    y: TensorView,
+    tile: SupportsIndex,
+    pad: Sequence[SupportsIndex],
+    dilation: Sequence[SupportsIndex],
+    relu: bool,
+    ceiling: SupportsFloat,
+) -> None: ...
+def winograd_transform_weight(weight: TensorView, transformed: TensorView, tile: SupportsIndex) -> None: ...

@@ -1,6 +1,6 @@
 // What the hot loops over channels need: a float vector that every compiler knows, and one function compiled for
 // several processors, the best of which is taken when the library is loaded. setup.py forbids contraction into FMA, so
-// all of them give the same bits.
+// all of them give the same bits; only winograd/ allows it.
 #pragma once
 
 #include <cstdint>
@@ -36,6 +36,7 @@ template <int kCount>
 struct Lanes {
   static constexpr int kLanes = kCount;
   using Float __attribute__((vector_size(4 * kCount))) = float;
+  using LooseFloat __attribute__((vector_size(4 * kCount), aligned(4))) = float;  // lies anywhere
   using Int __attribute__((vector_size(4 * kCount))) = int32_t;
   using Pair __attribute__((vector_size(4 * kCount))) = uint64_t;
 };

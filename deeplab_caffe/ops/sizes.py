@@ -34,7 +34,7 @@ def check_blob(
     """
     check_4d(operation, name, array.shape)
     if xp.dtype(array) not in dtypes:
-        wanted = f"{', '.join(dtypes[:-1])} or {dtypes[-1]}"
+        wanted = " or ".join(filter(None, (", ".join(dtypes[:-1]), dtypes[-1])))
         raise ValueError(f"{operation}: expected {name} of {wanted}, got {xp.dtype(array)}")
 
 

@@ -22,6 +22,7 @@ from deeplab_caffe.reference.max_pool import max_pool
 from deeplab_caffe.reference.mean_field import mean_field
 from deeplab_caffe.reference.preprocess import preprocess
 from deeplab_caffe.reference.softmax_loss import softmax_loss
+from deeplab_caffe.reference.winograd import winograd_conv2d, winograd_weight
 
 __all__ = [
     "argmax",
@@ -39,4 +40,6 @@ __all__ = [
     "mean_field",
     "preprocess",
     "softmax_loss",
+    "winograd_conv2d",
+    "winograd_weight",
 ]

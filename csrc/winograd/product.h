@@ -1,0 +1,89 @@
+// The matrix product of Winograd's algorithm: rows of transformed pixels by panels of transformed weights.
+#pragma once
+
+#include <cstdint>
+
+#include "../common/simd.h"
+
+namespace deeplab::winograd {
+
+// Outputs whose weights lie side by side: the widest vector of any processor.
+constexpr int64_t kPanel = 16;
+
+// How much of a product the registers of a processor hold: rows, and panels.
+template <int kLanes>
+struct Registers;
+template <>
+struct Registers<16> {
+  static constexpr int kRows = 12, kPanels = 2;
+};
+template <>
+struct Registers<8> {
+  static constexpr int kRows = 6, kPanels = 1;
+};
+template <>
+struct Registers<4> {
+  static constexpr int kRows = 3, kPanels = 1;
+};
+
+// Rows of a product, A (rows, depth) by panels (depth, kPanel) each.
+struct Product {
+  const float* a;
+  int64_t a_row;
+  const float* panels;
+  int64_t panel_size;  // from one to the next
+  int64_t depth;
+  float* c;
+  int64_t c_row;
+  bool add;  // to what is in c
+};
+
+template <typename L, int kRows, int kPanels>
+DEEPLAB_ALWAYS_INLINE void multiply(const Product& product) {
+  using Float = typename L::Float;
+  using Loose = typename L::LooseFloat;
+  constexpr int kVectors = kPanels * static_cast<int>(kPanel) / L::kLanes;
+  Float sums[kRows][kVectors];
+#pragma GCC unroll 16
+  for (int row = 0; row < kRows; ++row) {
+#pragma GCC unroll 16
+    for (int v = 0; v < kVectors; ++v) {
+      if (product.add) {
+        sums[row][v] = *reinterpret_cast<const Loose*>(product.c + row * product.c_row + v * L::kLanes);
+      } else {
+        sums[row][v] = Float{};
+      }
+    }
+  }
+  for (int64_t k = 0; k < product.depth; ++k) {
+    Float weights[kVectors];
+#pragma GCC unroll 16
+    for (int v = 0; v < kVectors; ++v) {
+      const int64_t at = v * L::kLanes;
+      weights[v] =
+          *reinterpret_cast<const Loose*>(product.panels + at / kPanel * product.panel_size + k * kPanel + at % kPanel);
+    }
+#pragma GCC unroll 16
+    for (int row = 0; row < kRows; ++row) {
+      const float a = product.a[row * product.a_row + k];
+#pragma GCC unroll 16
+      for (int v = 0; v < kVectors; ++v) sums[row][v] += a * weights[v];
+    }
+  }
+#pragma GCC unroll 16
+  for (int row = 0; row < kRows; ++row) {
+#pragma GCC unroll 16
+    for (int v = 0; v < kVectors; ++v) {
+      *reinterpret_cast<Loose*>(product.c + row * product.c_row + v * L::kLanes) = sums[row][v];
+    }
+  }
+}
+
+// As many rows as there are, at most kRows.
+template <typename L, int kRows, int kPanels>
+DEEPLAB_ALWAYS_INLINE void multiply_rows(const Product& product, int64_t rows) {
+  if (rows >= kRows) return multiply<L, kRows, kPanels>(product);
+  if constexpr (kRows > 1) multiply_rows<L, kRows - 1, kPanels>(product, rows);
+}
+
+}  // namespace deeplab::winograd

@@ -1,0 +1,326 @@
+// A product and its sum may be one FMA here, on most processors twice as fast: the original has no sums like these,
+// whose rounding would have to be kept.
+#ifdef __clang__
+#pragma clang fp contract(fast)
+#else
+#pragma GCC optimize("fp-contract=fast")
+#endif
+
+#include <algorithm>
+#include <memory>
+#include <vector>
+
+#include "../common/parallel.h"
+#include "../common/workspace.h"
+#include "product.h"
+#include "rule.h"
+#include "winograd.h"
+
+namespace deeplab::winograd {
+namespace {
+
+// Tiles that go through all steps together. Their transformed pixels should stay in the second or third level cache;
+// the more there are, the less often the weights are read.
+constexpr int64_t kTilesTogether = 48;
+// Panels of outputs whose products lie in the second-level cache until they are transformed back.
+constexpr int64_t kPanelsTogether = 4;
+// Channels of a panel that stay in the first-level cache while the tiles go by.
+constexpr int64_t kDepth = 128;
+
+int64_t round_up(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
+
+// What a call computes.
+struct Job {
+  const float *x, *weight;
+  float* y;
+  int64_t channels, outputs, panels;
+  Axis rows, columns;
+  // Where the tiles of an axis begin, in outputs.
+  std::vector<int64_t> row_tiles, column_tiles;
+  // Stands for all pixels outside of the image.
+  std::vector<float> zeros;
+  // With zeros up to whole panels.
+  std::vector<float> bias;
+  Epilogue epilogue;
+
+  int64_t tiles() const { return static_cast<int64_t>(row_tiles.size() * column_tiles.size()); }  // of an image
+  // From one tile's transformed pixels to the next one's. A multiple of 4 KiB would put all rows of a block into the
+  // same sets of the first-level cache.
+  int64_t pitch() const { return round_up(channels, kPanel) + kPanel; }
+};
+
+// Tiles begin at every `tile`-th output of each of the images that a dilation makes.
+std::vector<int64_t> tile_starts(const Axis& axis, int64_t tile) {
+  std::vector<int64_t> starts;
+  for (int64_t phase = 0; phase < std::min(axis.dilation, axis.out); ++phase) {
+    for (int64_t out = phase; out < axis.out; out += tile * axis.dilation) starts.push_back(out);
+  }
+  return starts;
+}
+
+struct Tile {
+  int64_t image, y, x;
+};
+
+Tile tile_at(const Job& job, int64_t index) {
+  const int64_t of_image = index % job.tiles(), columns = static_cast<int64_t>(job.column_tiles.size());
+  return {index / job.tiles(), job.row_tiles[of_image / columns], job.column_tiles[of_image % columns]};
+}
+
+// Writes one tile's transformed pixels, a row of `pitch` for each frequency, `step` apart.
+template <typename L, typename R>
+DEEPLAB_ALWAYS_INLINE void transform_pixels(const Job& job, const Tile& tile, float* target, int64_t step) {
+  using Float = typename L::Float;
+  using Loose = typename L::LooseFloat;
+  constexpr int kIn = R::kIn;
+  const float* pixels[kIn][kIn];
+#pragma GCC unroll 8
+  for (int i = 0; i < kIn; ++i) {
+    const int64_t y = tile.y - job.rows.pad + i * job.rows.dilation;
+    for (int j = 0; j < kIn; ++j) {
+      const int64_t x = tile.x - job.columns.pad + j * job.columns.dilation;
+      const bool inside = y >= 0 && y < job.rows.in && x >= 0 && x < job.columns.in;
+      pixels[i][j] =
+          inside ? job.x + ((tile.image * job.rows.in + y) * job.columns.in + x) * job.channels : job.zeros.data();
+    }
+  }
+  // The last vector may overlap the one before.
+  for (int64_t next = 0; next < job.channels; next += L::kLanes) {
+    const int64_t c = std::min(next, job.channels - L::kLanes);
+    Float half[kIn][kIn];  // [column][transformed row]
+#pragma GCC unroll 8
+    for (int j = 0; j < kIn; ++j) {
+      Float column[kIn];
+#pragma GCC unroll 8
+      for (int i = 0; i < kIn; ++i) column[i] = *reinterpret_cast<const Loose*>(pixels[i][j] + c);
+      R::input(column, half[j]);
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < kIn; ++i) {
+      Float row[kIn], result[kIn];
+#pragma GCC unroll 8
+      for (int j = 0; j < kIn; ++j) row[j] = half[j][i];
+      R::input(row, result);
+#pragma GCC unroll 8
+      for (int j = 0; j < kIn; ++j) *reinterpret_cast<Loose*>(target + (i * kIn + j) * step + c) = result[j];
+    }
+  }
+}
+
+// Writes the outputs [first, first + count) of a tile from their products, a row for each frequency, `step` apart.
+template <typename L, typename R>
+DEEPLAB_ALWAYS_INLINE void transform_products(const Job& job, const Tile& tile, const float* products, int64_t step,
+                                              int64_t first, int64_t count) {
+  using Float = typename L::Float;
+  using Loose = typename L::LooseFloat;
+  constexpr int kIn = R::kIn, kOut = R::kOut;
+  for (int64_t begin = 0; begin < count; begin += L::kLanes) {
+    const int64_t whole = std::min<int64_t>(L::kLanes, count - begin), output = first + begin;
+    Float half[kIn][kOut];  // [column][output row]
+#pragma GCC unroll 8
+    for (int j = 0; j < kIn; ++j) {
+      Float column[kIn];
+#pragma GCC unroll 8
+      for (int i = 0; i < kIn; ++i)
+        column[i] = *reinterpret_cast<const Loose*>(products + (i * kIn + j) * step + begin);
+      R::output(column, half[j]);
+    }
+    const Float bias = *reinterpret_cast<const Loose*>(job.bias.data() + output);
+#pragma GCC unroll 8
+    for (int i = 0; i < kOut; ++i) {
+      const int64_t y = tile.y + i * job.rows.dilation;
+      if (y >= job.rows.out) break;
+      Float row[kIn], result[kOut];
+#pragma GCC unroll 8
+      for (int j = 0; j < kIn; ++j) row[j] = half[j][i];
+      R::output(row, result);
+#pragma GCC unroll 8
+      for (int j = 0; j < kOut; ++j) {
+        const int64_t x = tile.x + j * job.columns.dilation;
+        if (x >= job.columns.out) break;
+        const int64_t at = ((tile.image * job.rows.out + y) * job.columns.out + x) * job.outputs + output;
+        Float value = result[j] + bias;
+        if (whole == L::kLanes) {
+          if (job.epilogue.other) value += *reinterpret_cast<const Loose*>(job.epilogue.other + at);
+          if (job.epilogue.relu) {
+            value = value < 0 ? Float{} : value;
+            value = value > job.epilogue.ceiling ? Float{} + job.epilogue.ceiling : value;
+          }
+          *reinterpret_cast<Loose*>(job.y + at) = value;
+          continue;
+        }
+        for (int64_t lane = 0; lane < whole; ++lane) {
+          float one = value[lane];
+          if (job.epilogue.other) one += job.epilogue.other[at + lane];
+          if (job.epilogue.relu) one = one < 0 ? 0 : one > job.epilogue.ceiling ? job.epilogue.ceiling : one;
+          job.y[at + lane] = one;
+        }
+      }
+    }
+  }
+}
+
+// Panels of a product for all tiles of one frequency.
+template <typename L>
+DEEPLAB_ALWAYS_INLINE void multiply_panels(Product product, int64_t tiles, int64_t depth, int64_t panels) {
+  constexpr int kRows = Registers<L::kLanes>::kRows, kPanels = Registers<L::kLanes>::kPanels;
+  // Of about as many rows each: a block of few would leave the processor's units idle.
+  const int64_t blocks = (tiles + kRows - 1) / kRows;
+  const float *a = product.a, *weights = product.panels;
+  float* c = product.c;
+  for (int64_t k = 0; k < depth; k += kDepth) {
+    product.depth = std::min(kDepth, depth - k);
+    product.add = k > 0;
+    for (int64_t panel = 0; panel < panels; panel += kPanels) {
+      product.panels = weights + panel * product.panel_size + k * kPanel;
+      for (int64_t block = 0; block < blocks; ++block) {
+        const int64_t tile = block * tiles / blocks, rows = (block + 1) * tiles / blocks - tile;
+        product.a = a + tile * product.a_row + k;
+        product.c = c + tile * product.c_row + panel * kPanel;
+        if (kPanels == 1 || panel + kPanels <= panels) {
+          multiply_rows<L, kRows, kPanels>(product, rows);
+        } else {
+          multiply_rows<L, kRows, 1>(product, rows);
+        }
+      }
+    }
+  }
+}
+
+// Floats of a group of tiles: transformed pixels, then products.
+template <typename R>
+int64_t scratch_size(const Job& job, int64_t tiles) {
+  return R::kIn * R::kIn * tiles * (job.pitch() + kPanelsTogether * kPanel);
+}
+
+template <typename L, typename R>
+DEEPLAB_ALWAYS_INLINE void run_tiles(const Job& job, int64_t begin, int64_t end, float* scratch) {
+  constexpr int kFrequencies = R::kIn * R::kIn;
+  const int64_t tiles = end - begin, pitch = job.pitch(), width = kPanelsTogether * kPanel;
+  float* products = scratch + kFrequencies * tiles * pitch;
+  for (int64_t tile = 0; tile < tiles; ++tile) {
+    transform_pixels<L, R>(job, tile_at(job, begin + tile), scratch + tile * pitch, tiles * pitch);
+  }
+  const int64_t panel_size = job.channels * kPanel;
+  for (int64_t panel = 0; panel < job.panels; panel += kPanelsTogether) {
+    const int64_t panels = std::min(kPanelsTogether, job.panels - panel);
+    for (int f = 0; f < kFrequencies; ++f) {
+      multiply_panels<L>({scratch + f * tiles * pitch, pitch, job.weight + (f * job.panels + panel) * panel_size,
+                          panel_size, 0, products + f * tiles * width, width, false},
+                         tiles, job.channels, panels);
+    }
+    const int64_t first = panel * kPanel, count = std::min(panels * kPanel, job.outputs - first);
+    for (int64_t tile = 0; tile < tiles; ++tile) {
+      transform_products<L, R>(job, tile_at(job, begin + tile), products + tile * width, tiles * width, first, count);
+    }
+  }
+}
+
+#define DEEPLAB_DEFINE_RUN(attribute, lanes)                                                \
+  attribute void run(Rule<2>, const Job& job, int64_t begin, int64_t end, float* scratch) { \
+    run_tiles<lanes, Rule<2>>(job, begin, end, scratch);                                    \
+  }                                                                                         \
+  attribute void run(Rule<4>, const Job& job, int64_t begin, int64_t end, float* scratch) { \
+    run_tiles<lanes, Rule<4>>(job, begin, end, scratch);                                    \
+  }
+DEEPLAB_TARGET_VERSIONS(DEEPLAB_DEFINE_RUN)
+
+// Memory of the threads, kept for the next call. Never destroyed: threads may outlive main.
+Workspace& kept() {
+  static Workspace* workspace = ::new Workspace(Workspace::kDefaultLimit);
+  return *workspace;
+}
+
+class Scratch {
+ public:
+  explicit Scratch(int64_t floats) : block_(kept().take(floats * sizeof(float))) {}
+  ~Scratch() { kept().give(block_); }
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+  float* data() const { return static_cast<float*>(block_.data); }
+
+ private:
+  Block block_;
+};
+
+template <typename R>
+void run_all(const Job& job, int64_t images) {
+  const int64_t tiles = images * job.tiles(), threads = num_threads();
+  // As many groups for each thread, of about the same size.
+  const int64_t groups = round_up((tiles + kTilesTogether - 1) / kTilesTogether, threads);
+  const int64_t together = (tiles + groups - 1) / groups;
+  parallel_for(tiles, together, [&](int64_t begin, int64_t end) {
+    const Scratch scratch(scratch_size<R>(job, end - begin));
+    run(R(), job, begin, end, scratch.data());
+  });
+}
+
+template <typename R>
+void transform(const float* weight, float* transformed, int64_t outputs, int64_t channels) {
+  constexpr int kIn = R::kIn;
+  const int64_t panels = panels_of(outputs), step = panels * channels * kPanel;
+  parallel_for(panels, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t o = begin * kPanel; o < end * kPanel; ++o) {
+      for (int64_t c = 0; c < channels; ++c) {
+        double half[kKernel][kIn], turned[kIn][kKernel] = {};
+        if (o < outputs) {
+          for (int i = 0; i < kKernel; ++i) {
+            const float* row = weight + ((o * channels + c) * kKernel + i) * kKernel;
+            const double numbers[kKernel] = {row[0], row[1], row[2]};
+            R::weight(numbers, half[i]);
+#pragma GCC unroll 8
+            for (int j = 0; j < kIn; ++j) turned[j][i] = half[i][j];
+          }
+        }
+        float* target = transformed + (o / kPanel * channels + c) * kPanel + o % kPanel;
+#pragma GCC unroll 8
+        for (int j = 0; j < kIn; ++j) {
+          double result[kIn];
+          R::weight(turned[j], result);
+#pragma GCC unroll 8
+          for (int i = 0; i < kIn; ++i) target[(i * kIn + j) * step] = static_cast<float>(result[i]);
+        }
+      }
+    }
+  });
+}
+
+template <typename Body>
+void dispatch_tile(int64_t tile, const Body& body) {
+  if (tile == 2) return body(Rule<2>());
+  if (tile == 4) return body(Rule<4>());
+  fail("winograd: expected tile 2 or 4, got ", tile);
+}
+
+}  // namespace
+
+int64_t panels_of(int64_t outputs) { return (outputs + kPanel - 1) / kPanel; }
+
+void transform_weight_cpu(const TensorView& weight, const TensorView& transformed, int64_t tile) {
+  dispatch_tile(tile, [&](auto rule) {
+    transform<decltype(rule)>(weight.ptr<const float>(), transformed.ptr<float>(), weight.size(0), weight.size(1));
+  });
+}
+
+void forward_cpu(const TensorView& x, const TensorView& transformed, const TensorView& y, const Axis& rows,
+                 const Axis& columns, int64_t tile, const Epilogue& epilogue) {
+  if (y.numel() == 0) return;
+  const int64_t outputs = y.size(1), panels = panels_of(outputs);
+  Job job{x.ptr<const float>(),
+          transformed.ptr<const float>(),
+          y.ptr<float>(),
+          x.size(1),
+          outputs,
+          panels,
+          rows,
+          columns,
+          tile_starts(rows, tile),
+          tile_starts(columns, tile),
+          std::vector<float>(x.size(1)),
+          std::vector<float>(panels * kPanel),
+          epilogue};
+  if (epilogue.bias) std::copy(epilogue.bias, epilogue.bias + outputs, job.bias.begin());
+  dispatch_tile(tile, [&](auto rule) { run_all<decltype(rule)>(job, x.size(0)); });
+}
+
+}  // namespace deeplab::winograd

@@ -1,0 +1,179 @@
+"""Winograd's convolution with a 3x3 kernel and stride 1, for inference on the CPU in float32.
+
+A. Lavin and S. Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016: tiles of 2x2 outputs take 16
+products a channel where a direct convolution takes 36, tiles of 4x4 take 36 and not 144. A dilation makes images of
+every d-th pixel; a tile lies within one of them.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from deeplab_caffe import _C
+from deeplab_caffe.arrays import Arrays, ArrayT
+from deeplab_caffe.ops.im2col import Sizes
+from deeplab_caffe.ops.operator import operator
+from deeplab_caffe.ops.sizes import Pair, check_blob, conv_output_size, output_hw, pairs
+
+KERNEL = (3, 3)
+TILES = (2, 4)
+#: The fewest input channels: with less, a direct convolution is the faster one.
+LEAST_CHANNELS = _C.winograd_panel
+
+
+def _inputs(tile: int) -> int:
+    return tile + KERNEL[0] - 1
+
+
+def _tile_of(transformed: Any) -> int:
+    """Return the tile that a weight was transformed for."""
+    for tile in TILES:
+        if len(transformed.shape) == 4 and transformed.shape[0] == _inputs(tile) ** 2:
+            return tile
+    raise ValueError(
+        f"winograd_conv2d: expected a weight from winograd_weight, got one of shape {tuple(transformed.shape)}"
+    )
+
+
+def _transformed(xp: Arrays, weight: Any, tile: int) -> Any:
+    check_blob(xp, "winograd_weight", "weight", weight, ("float32",))
+    if tuple(weight.shape[2:]) != KERNEL:
+        raise ValueError(f"winograd_weight: expected a weight (O, C, 3, 3), got shape {tuple(weight.shape)}")
+    if tile not in TILES:
+        raise ValueError(f"winograd_weight: expected tile 2 or 4, got {tile}")
+    outputs, channels = weight.shape[:2]
+    panels = -(-outputs // _C.winograd_panel)
+    return xp.empty((_inputs(tile) ** 2, panels, channels, _C.winograd_panel), weight.dtype)
+
+
+@operator("winograd_weight(Tensor weight, int tile) -> Tensor", result=_transformed)
+def _winograd_weight(xp: Arrays, result: Any, weight: Any, tile: int) -> None:
+    _check_on_cpu(xp)
+    _C.winograd_transform_weight(xp.view(xp.contiguous(weight)), xp.view(result), tile)
+
+
+def _output(
+    xp: Arrays,
+    x: Any,
+    transformed: Any,
+    bias: Any,
+    other: Any,
+    outputs: int,
+    pad: Sizes,
+    dilation: Sizes,
+    relu: bool,
+    ceiling: float,
+) -> Any:
+    check_blob(xp, "winograd_conv2d", "x", x, ("float32",))
+    _tile_of(transformed)
+    return xp.empty(
+        (x.shape[0], outputs, *output_hw(x.shape, KERNEL, (1, 1), pad, dilation)), x.dtype, channels_last=True
+    )
+
+
+@operator(
+    "winograd_conv2d(Tensor x, Tensor transformed, Tensor? bias, Tensor? other, SymInt outputs, SymInt[] pad, "
+    "SymInt[] dilation, bool relu, float ceiling) -> Tensor",
+    result=_output,
+)
+def _winograd_conv2d(
+    xp: Arrays,
+    output: Any,
+    x: Any,
+    transformed: Any,
+    bias: Any,
+    other: Any,
+    outputs: int,
+    pad: Sizes,
+    dilation: Sizes,
+    relu: bool,
+    ceiling: float,
+) -> None:
+    _check_on_cpu(xp)
+    added = None if other is None else xp.view(xp.contiguous(other, channels_last=True))
+    summand = None if bias is None else xp.view(xp.contiguous(bias))
+    given = xp.view(xp.contiguous(x, channels_last=True)), xp.view(xp.contiguous(transformed)), summand, added
+    _C.winograd_forward(*given, xp.view(output), _tile_of(transformed), pad, dilation, relu, ceiling)
+
+
+def _check_on_cpu(xp: Arrays) -> None:
+    if xp.device != "cpu":
+        raise ValueError(f"winograd: expected arrays on cpu, got one on {xp.device}: use conv2d")
+
+
+def winograd_weight(weight: ArrayT, tile: int) -> ArrayT:
+    """Return a weight transformed for :func:`winograd_conv2d`, by sums in float64.
+
+    Args:
+        weight: (O, C, 3, 3) float32, torch's or NumPy's, on the CPU.
+        tile: 2 or 4: outputs of a tile along each axis. 4 takes fewer products, and its sums round more.
+
+    Returns:
+        ((tile + 2) ** 2, O / 16 rounded up, C, 16): the transformed weights of 16 outputs lie side by side, zeros where
+        there are no outputs.
+
+    Raises:
+        ValueError: not such a weight or tile.
+    """
+    result: ArrayT = _winograd_weight(weight, tile)
+    return result
+
+
+def winograd_conv2d(
+    x: ArrayT,
+    transformed: ArrayT,
+    outputs: int,
+    bias: ArrayT | None = None,
+    pad: Pair = 1,
+    dilation: Pair = 1,
+    *,
+    other: ArrayT | None = None,
+    relu: bool = False,
+    ceiling: float = math.inf,
+) -> ArrayT:
+    """Convolve with a 3x3 kernel and stride 1 by Winograd's algorithm, on the CPU.
+
+    Beside a direct convolution the result has a relative error of about 1e-6 (tiles of 2) or 4e-6 (tiles of 4), by
+    norms, with 512 channels. The bits do not depend on the number of threads, but on the processor. An infinity or NaN
+    in a tile's input may make NaN of the whole tile. Not differentiable.
+
+    Args:
+        x: (N, C, H, W) float32, at least 16 channels: torch's or NumPy's; copied unless channels-last.
+        transformed: the weight, from :func:`winograd_weight`, which decides the tile.
+        outputs: O, its number of outputs.
+        bias: (O,), or None.
+        pad: zeros around the input; one number, or (height, width).
+        dilation: pixels from tap to tap.
+        other: (N, O, OH, OW): is added; copied unless channels-last.
+        relu: max(y, 0) of the sum.
+        ceiling: of a rectified result, the largest number that stays.
+
+    Returns:
+        (N, O, OH, OW), channels-last; sizes as of ``conv2d``.
+
+    Raises:
+        ValueError: shapes, dtypes or devices that do not fit together, or a kernel that does not fit.
+    """
+    result: ArrayT = _winograd_conv2d(
+        x, transformed, bias, other, outputs, *pairs(pad=pad, dilation=dilation), relu, ceiling
+    )
+    return result
+
+
+def products(length: int, pad: int, dilation: int, tile: int) -> int:
+    """Return the products along one axis of ``length`` pixels, for each channel and output.
+
+    Args:
+        length: of the input's axis.
+        pad: zeros before and after it.
+        dilation: pixels from tap to tap.
+        tile: outputs of a tile; 1: of a direct convolution, those of taps that lie outside of the input left out.
+    """
+    size = conv_output_size(length, KERNEL[0], 1, pad, dilation)
+    if tile == 1:
+        before = [pad - tap * dilation for tap in range(KERNEL[0])]  # the outputs that a tap leaves out at the front
+        return sum(max(0, min(size, out + length) - max(0, out)) for out in before)
+    phases = min(dilation, size)
+    # Of the images of every `dilation`-th output, some are longer by one.
+    return _inputs(tile) * sum(-(-len(range(phase, size, dilation)) // tile) for phase in range(phases))
