@@ -159,6 +159,13 @@ def _mean(_: click.Context, __: click.Parameter, text: str | None) -> tuple[floa
 @click.option("--address", help="Of a Ray cluster, auto for this machine's; without, --engine ray starts Ray here.")
 @dtype_option
 @click.option("--channels-last", is_flag=True, help="Channels-last memory order: faster, last digits may differ.")
+@click.option(
+    "--precision",
+    type=click.Choice(["strict", "fast"]),
+    default="strict",
+    show_default=True,
+    help="fast: on the CPU in float32, convolutions with a relative error of up to 5e-5, in less time.",
+)
 @click.option("--no-optimize", is_flag=True, help="Run the net layer by layer: slower, the same bits as dc.Net.")
 @python_layers_option
 @device_option
@@ -198,6 +205,7 @@ def segment(
     address: str | None,
     dtype: str,
     channels_last: bool,
+    precision: str,
     no_optimize: bool,
     python_layers: bool,
     device: str,
@@ -240,6 +248,7 @@ def segment(
         dtype=dtype,
         channels_last=channels_last or dtype == "bfloat16",
         optimize=False if no_optimize else None,
+        precision=precision,
         variables=variables,
         classes=classes,
         python_layers=python_layers,

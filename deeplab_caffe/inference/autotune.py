@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from deeplab_caffe.errors import NetError
-from deeplab_caffe.inference.convolution import ConvSpec, Run, algorithms, caffe_engine, direct
+from deeplab_caffe.inference.convolution import ConvSpec, Run, algorithms, allowed, caffe_engine, direct
 
 _ROUNDS = 3
 _RUNS_ON_GPU = 5
@@ -147,7 +147,8 @@ class Autotuner:
             NetError: ``fixed`` names an algorithm that this layer does not have, or no algorithm works.
         """
         shared = self._shared_by(spec, sources, folded)
-        spec = replace(spec, weight=shared.spec.weight, bias=shared.spec.bias, packs=shared.spec.packs)
+        first = shared.spec
+        spec = replace(spec, weight=first.weight, bias=first.bias, packs=first.packs, transformed=first.transformed)
         if engine == "CAFFE":
             found: dict[str, Callable[[], Run]] = {"caffe_engine": lambda: caffe_engine(spec)}
             self.results.append(TuningResult(name, "caffe_engine"))
@@ -159,15 +160,20 @@ class Autotuner:
             found = {self.fixed[name]: found[self.fixed[name]]}
         elif not self.autotune:
             found = _default(found, fall_back=self.verify)
+        else:
+            found = {name: make for name, make in found.items() if allowed(spec, name)}
         if len(found) == 1 and not self.verify:
             algorithm = next(iter(found))
             self.results.append(TuningResult(name, algorithm))
             return self._once(found, algorithm, spec, shape)
         key = (tuple(spec.weight.shape), spec.bias is None, *_geometry(spec), *shape, self.fixed.get(name))
         if key not in self._known:
-            count = len(spec.packs)
+            # What losers have prepared goes.
+            count, before = len(spec.packs), dict(spec.transformed)
             self._known[key] = self._try(name, found, spec, _example(spec, shape))
             del spec.packs[count:]
+            spec.transformed.clear()
+            spec.transformed.update(before)
         known = self._known[key]
         self.results.append(TuningResult(name, known.algorithm, known.milliseconds, known.failures))
         return self._once(found, known.algorithm, spec, shape)

@@ -21,6 +21,7 @@ from deeplab_caffe.layers import ConvolutionFact, Layer, Pair, RectifierFact
 from deeplab_caffe.ops.hole import conv2d
 from deeplab_caffe.ops.packed_conv import Geometry, operators_exist, pack_weight, packed_conv2d, same_order
 from deeplab_caffe.ops.sizes import output_hw
+from deeplab_caffe.ops.winograd import KERNEL, LEAST_CHANNELS, TILES, winograd_conv2d, winograd_weight
 
 # Of the input; of one that adds also the blob to add, and whether its memory may take the sum.
 Run = Callable[..., Tensor]
@@ -32,6 +33,13 @@ _TENSOR_CORE_CHANNELS = 8
 # With fewer, most of what an implicit GEMM multiplies is padding.
 _LEAST_CHANNELS_OF_A_TILE = 32
 _FIRST_WITH_BFLOAT16 = (8, 0)
+#: Algorithms whose error is larger than that of a direct convolution in another order: taken if asked for by name, or
+#: where :attr:`ConvSpec.fast` says so.
+ROUGHER = frozenset({"winograd_4x4"})
+# By Winograd's tile: the largest hole for which it is the default. A larger one leaves little of an image to a tile,
+# and of a direct convolution many taps to the padding. The size of the image decides nothing, so that an image's bits
+# do not depend on what was prepared for.
+_LARGEST_WINOGRAD_HOLE = {2: 4, 4: 12}
 # For a larger hole cuDNN's fused convolution is not taken untimed: LargeFOV's fc6 (hole 12, bfloat16, batch 1) took
 # 22.4 ms on an H100 and torch's own 0.07; conv5_1, hole 2, 0.019 and 0.026 (benchmarks/results/fps_cuda.json).
 _LARGEST_FUSED_HOLE = 2
@@ -48,7 +56,9 @@ class ConvSpec:
         relu: max(x, 0) behind it.
         ceiling: and at most this.
         adds: before that the sum with another blob.
+        fast: more rounding is allowed, for speed: algorithms of :data:`ROUGHER` too.
         packs: packed forms of the weight, which convolutions of the same weight share.
+        transformed: the weight transformed for Winograd's algorithm, by tile; shared likewise.
     """
 
     weight: Tensor
@@ -60,7 +70,9 @@ class ConvSpec:
     relu: bool
     adds: bool = False
     ceiling: float = math.inf
+    fast: bool = False
     packs: list[Tensor] = field(default_factory=list, compare=False, repr=False)
+    transformed: dict[int, Tensor] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def kernel(self) -> Pair:
@@ -107,6 +119,7 @@ def spec_of(
     dtype: torch.dtype,
     *,
     adds: bool = False,
+    fast: bool = False,
 ) -> ConvSpec:
     """Return the spec of a convolution layer, its weights brought to a device and dtype."""
     weight = blobs["weight"].detach().to(device, dtype)
@@ -116,7 +129,7 @@ def spec_of(
     rectifier = None if activation is None else activation.fact
     ceiling = rectifier.ceiling if isinstance(rectifier, RectifierFact) else math.inf
     relu = rectifier is not None
-    return ConvSpec(weight, bias, fact.stride, fact.pad, fact.dilation, fact.groups, relu, adds, ceiling)
+    return ConvSpec(weight, bias, fact.stride, fact.pad, fact.dilation, fact.groups, relu, adds, ceiling, fast)
 
 
 def direct(spec: ConvSpec) -> Run:
@@ -244,8 +257,21 @@ def padded_channels(spec: ConvSpec, convolution: Callable[[ConvSpec], Run]) -> R
     """Fill the input's channels up with zeros to what tensor cores take: for images of three."""
     more = -spec.weight.shape[1] % _TENSOR_CORE_CHANNELS
     weight = F.pad(spec.weight, (0, 0, 0, 0, 0, more)).contiguous(memory_format=torch.channels_last)
-    inner = convolution(replace(spec, weight=weight, packs=[]))
+    inner = convolution(replace(spec, weight=weight, packs=[], transformed={}))
     return lambda x: inner(F.pad(x, (0, 0, 0, 0, 0, more)).contiguous(memory_format=torch.channels_last))
+
+
+def winograd(spec: ConvSpec, tile: int) -> Run:
+    """Use Winograd's algorithm with tiles of so many outputs; sum, ReLU and ceiling when a tile is written."""
+    if tile not in spec.transformed:
+        spec.transformed[tile] = winograd_weight(spec.weight, tile)
+    transformed, outputs, bias = spec.transformed[tile], spec.weight.shape[0], spec.bias
+    pad, dilation, relu, ceiling = spec.pad, spec.dilation, spec.relu, spec.ceiling
+
+    def run(x: Tensor, other: Tensor | None = None, _: bool = False) -> Tensor:
+        return winograd_conv2d(x, transformed, outputs, bias, pad, dilation, other=other, relu=relu, ceiling=ceiling)
+
+    return run
 
 
 def caffe_engine(spec: ConvSpec) -> Run:
@@ -271,7 +297,28 @@ def algorithms(spec: ConvSpec, shape: Sequence[int]) -> dict[str, Callable[[], R
     found = _of_any_sum(spec, shape)
     if spec.weight.is_cuda and spec.dilated and max(spec.dilation) > _LARGEST_FUSED_HOLE:
         return {"direct": found["direct"]} | found
-    return found
+    by_winograd = _winograds(spec)
+    first = {name: make for name, (preferred, make) in by_winograd.items() if preferred and allowed(spec, name)}
+    return first | found | {name: make for name, (_, make) in by_winograd.items()}
+
+
+def allowed(spec: ConvSpec, name: str) -> bool:
+    """Return whether an algorithm may be taken without being asked for by name."""
+    return spec.fast or name not in ROUGHER
+
+
+def _winograds(spec: ConvSpec) -> dict[str, tuple[bool, Callable[[], Run]]]:
+    """Return Winograd's algorithms, the larger tiles first, and for each whether it is preferred to oneDNN's."""
+    if spec.weight.device.type != "cpu" or spec.weight.dtype != torch.float32:
+        return {}
+    if spec.kernel != KERNEL or spec.stride != (1, 1) or spec.groups != 1 or spec.weight.shape[1] < LEAST_CHANNELS:
+        return {}
+
+    hole = max(spec.dilation)
+    return {
+        f"winograd_{tile}x{tile}": (hole <= _LARGEST_WINOGRAD_HOLE[tile], partial(winograd, spec, tile))
+        for tile in sorted(TILES, reverse=True)
+    }
 
 
 def _of_any_sum(spec: ConvSpec, shape: Sequence[int]) -> dict[str, Callable[[], Run]]:
@@ -352,9 +399,3 @@ def _implicit_gemms(spec: ConvSpec) -> dict[str, Callable[[], Run]]:
 def _sub_grid_shape(spec: ConvSpec, shape: Sequence[int]) -> tuple[int, ...]:
     x = torch.empty(tuple(shape), device="meta").contiguous(memory_format=torch.channels_last)
     return tuple(sub_grids.split(x, spec.dilation, spec.pad).shape)
-
-
-def flops(spec: ConvSpec, shape: Sequence[int]) -> int:
-    """Return the floating-point operations for an input of this shape."""
-    height, width = spec.output_size(torch.empty(tuple(shape), device="meta"))
-    return 2 * shape[0] * height * width * math.prod(spec.weight.shape)

@@ -80,7 +80,7 @@ def _convolution(
         factor, summand = composed(step.affine)
         blobs = folded(blobs, factor, summand)
         numbers = factor.numpy().tobytes() + summand.numpy().tobytes()
-    spec = spec_of(fact, blobs, step.activation, device, dtype, adds=addition is not None)
+    spec = spec_of(fact, blobs, step.activation, device, dtype, adds=addition is not None, fast=precision.fast)
     run = autotuner.choose(layer.name, fact.engine, spec, shape, sources, numbers)
 
     def cast(x: Tensor) -> Tensor:

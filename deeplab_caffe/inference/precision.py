@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -21,12 +21,14 @@ class Precision:
         dtype: of weights and of the layers that can do with it.
         tf32: float32 products may be rounded to 10 bits of mantissa.
         tolerance: relative error between two right ways to compute one convolution.
+        fast: algorithms that round more are right, too.
     """
 
     name: str
     dtype: torch.dtype
     tf32: bool
     tolerance: float
+    fast: bool = False
 
 
 _ALL = {
@@ -37,12 +39,32 @@ _ALL = {
 }
 
 
-def precision_of(dtype: torch.dtype | str, device: torch.device) -> Precision:
+# Of Winograd's larger tiles, by norms, on the released networks' shapes.
+_FAST_TOLERANCE = 5e-5
+
+
+def check_precision(name: str) -> None:
+    """Check that a precision is asked for by a name that there is.
+
+    Raises:
+        NetError: there is none of this name.
+    """
+    if name not in ("strict", "fast"):
+        raise NetError(f"precision must be strict or fast, got {name!r}")
+
+
+def precision_of(dtype: torch.dtype | str, device: torch.device, precision: str = "strict") -> Precision:
     """Return the precision of a torch dtype or a name, on a device.
+
+    Args:
+        dtype: what is multiplied.
+        device: where.
+        precision: ``"strict"`` or ``"fast"``.
 
     Raises:
         NetError: there is no such precision, or the device does not have it.
     """
+    check_precision(precision)
     name = str(dtype).removeprefix("torch.")
     if name not in _ALL:
         raise NetError(f"dtype must be one of {', '.join(_ALL)}, got {name}")
@@ -53,7 +75,7 @@ def precision_of(dtype: torch.dtype | str, device: torch.device) -> Precision:
         raise NetError("dtype float16: this processor, or this torch build, cannot multiply it: use bfloat16")
     if device.type == "cpu" and found.dtype == torch.bfloat16 and operators_exist() and not bfloat16_is_fast():
         raise NetError("dtype bfloat16: this processor has no instructions for it: use float32")
-    return found
+    return replace(found, fast=True, tolerance=max(found.tolerance, _FAST_TOLERANCE)) if precision == "fast" else found
 
 
 def _float16_on_cpu() -> bool:

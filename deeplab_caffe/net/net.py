@@ -6,7 +6,7 @@ import pkgutil
 from collections.abc import Iterable, Mapping
 from functools import partial
 from os import PathLike
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +33,7 @@ class OptimizeOptions(TypedDict, total=False):
     """The options of :func:`deeplab_caffe.optimize`, which says what they mean."""
 
     dtype: torch.dtype | str | None
+    precision: Literal["strict", "fast"]
     batch: int | None
     size: int | tuple[int, int] | None
     blobs: Iterable[str] | None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from os import PathLike
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from deeplab_caffe.crf.place import backend_for
 from deeplab_caffe.data.classes import Classes, model_classes
 from deeplab_caffe.errors import CRFError, NetError
 from deeplab_caffe.inference import OptimizedNet
-from deeplab_caffe.inference.precision import precision_of
+from deeplab_caffe.inference.precision import check_precision, precision_of
 from deeplab_caffe.net import Net
 from deeplab_caffe.net.graph import Graph, lower, with_activation
 from deeplab_caffe.net.head import HeadRunner, Output
@@ -66,6 +66,8 @@ class Segmenter:
         engine: see :class:`deeplab_caffe.Net`.
         seed: see :class:`deeplab_caffe.Net`.
         optimize: False: run the net layer by layer, the same bits as ``Net``. None: optimize it where the device can.
+        precision: ``"fast"``: convolutions in float32 on the CPU may round more, for speed; see
+            :func:`deeplab_caffe.optimize`.
         variables: values for ``${NAME}`` in the prototxt.
         kind: what the net puts out, ``"scores"`` or ``"probabilities"``, see :func:`deeplab_caffe.crf.dense_crf`. None:
             what its last layer says, and an error of the CRF if scores are, beyond doubt, something else.
@@ -110,6 +112,7 @@ class Segmenter:
         engine: str | None = None,
         seed: int | None = None,
         optimize: bool | None = None,
+        precision: Literal["strict", "fast"] = "strict",
         variables: Mapping[str, str] | None = None,
         classes: str | PathLike[str] | Sequence[str] | Classes | None = None,
         python_layers: bool = False,
@@ -121,13 +124,17 @@ class Segmenter:
         self.image_range = as_image_range(image_range)
         self.crop_size = crop_size or 1
         self.max_side = max_side
+        check_precision(precision)
         self.views = Views(tuple(scales), flip, window, stride)
         self._lock = threading.Lock()
         self._optimized = prototxt if isinstance(prototxt, OptimizedNet) else None
         self._optimize = False
+        self._precision: Literal["strict", "fast"] = precision
         if isinstance(prototxt, OptimizedNet):
             if weights is not None or optimize is False or blob not in (None, *prototxt.graph.outputs):
                 raise NetError("an optimized net has weights and blobs of its own: give neither, nor optimize=False")
+            if precision != "strict":
+                raise NetError("an optimized net has its precision: give it to net.optimize")
             self.device = prototxt.device
             self.mean = prototxt.mean_value if mean is None else mean
             graph, shapes, name = prototxt.graph, prototxt.input_shapes, "the net"
@@ -322,7 +329,14 @@ class Segmenter:
         with self._lock:
             if self._optimized is None:
                 self._optimized = OptimizedNet(
-                    self.net, batch=1, size=size, blobs=[self.blob], autotune=False, graphs=False, release=True
+                    self.net,
+                    precision=self._precision,
+                    batch=1,
+                    size=size,
+                    blobs=[self.blob],
+                    autotune=False,
+                    graphs=False,
+                    release=True,
                 )
 
     def _run_layers(self, graph: Graph, blob: Tensor) -> Tensor:

@@ -47,6 +47,14 @@ def test_the_net_layer_by_layer_on_request(run, photo: Path, tmp_path: Path) -> 
     np.testing.assert_array_equal(np.load(tmp_path / "photo_marginals.npy"), expected)
 
 
+def test_convolutions_that_round_more_on_request(run, photo: Path, tmp_path: Path) -> None:
+    words = ("--out", tmp_path, "--device", "cpu", "--marginals", "npy", "--precision", "fast")
+    assert run("segment", photo, *words, "--model", CAMVID_MODEL.name).status == 0
+    segmenter = Segmenter(CAMVID_MODEL.deploy, CAMVID_MODEL.weights, device="cpu", precision="fast")
+    expected = segmenter.segment(np.asarray(Image.open(photo))).probabilities()
+    np.testing.assert_array_equal(np.load(tmp_path / "photo_marginals.npy"), expected)
+
+
 @pytest.mark.parametrize("kind", ["npy", "mat"])
 def test_marginals_on_request(run, photo: Path, tmp_path: Path, kind: str) -> None:
     outcome = run("segment", photo, "--out", tmp_path, "--device", "cpu", "--marginals", kind, "--crf")

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from deeplab_caffe.errors import NetError
 from deeplab_caffe.inference import autotune
 from deeplab_caffe.inference.autotune import Autotuner
-from deeplab_caffe.inference.convolution import direct
+from deeplab_caffe.inference.convolution import ConvSpec, direct
 from tests.inference.test_convolution import expected, image, spec
 
 
@@ -87,6 +89,28 @@ def test_what_is_not_timed_is_verified_where_that_is_wanted(
     autotuner.fixed["third"] = "wrong"
     with pytest.raises(NetError, match="layer 'third': no algorithm .*differs from torch's convolution by 1.0e-03"):
         autotuner.choose("third", "CUDNN", s, x.shape)
+
+
+def test_what_rounds_more_is_taken_if_asked_for() -> None:
+    s = ConvSpec(torch.randn((16, 16, 3, 3)), None, (1, 1), (1, 1), (1, 1), 1, False)
+    strict, fast, fixed = (Autotuner(5e-5, autotune=True) for _ in range(3))
+    strict.choose("conv", "CUDNN", s, (1, 16, 20, 20))
+    assert "winograd_2x2" in strict.results[0].milliseconds
+    assert "winograd_4x4" not in strict.results[0].milliseconds
+    fast.choose("conv", "CUDNN", replace(s, fast=True), (1, 16, 20, 20))
+    assert "winograd_4x4" in fast.results[0].milliseconds
+    fixed.fixed["conv"] = "winograd_4x4"
+    fixed.choose("conv", "CUDNN", s, (1, 16, 20, 20))
+    assert fixed.results[0].algorithm == "winograd_4x4"
+
+
+def test_what_losers_have_prepared_goes() -> None:
+    s = ConvSpec(torch.randn((16, 16, 3, 3)), None, (1, 1), (1, 1), (1, 1), 1, False, fast=True)
+    autotuner = Autotuner(5e-5, autotune=True)
+    autotuner.choose("conv", "CUDNN", s, (1, 16, 20, 20))
+    algorithm = autotuner.results[0].algorithm
+    assert len(s.transformed) == algorithm.startswith("winograd")
+    assert len(s.packs) == algorithm.startswith("onednn")
 
 
 def test_nothing_works(monkeypatch: pytest.MonkeyPatch) -> None:

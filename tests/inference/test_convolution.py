@@ -18,6 +18,7 @@ from deeplab_caffe.inference.convolution import (
     on_sub_grids,
     padded_channels,
     pointwise_product,
+    winograd,
 )
 from tests.inference.narrow import error, photo_like
 
@@ -165,3 +166,50 @@ def test_the_default_of_a_large_hole_on_a_gpu_is_torchs_own(hole: int, first: st
     for adds, name in ((False, first), (True, first.replace("fused", "added"))):
         found = list(algorithms(replace(s, adds=adds), (1, 512, 41, 41)))
         assert found[0] == name
+
+
+def wide(pad: int = 1, hole: int = 1, *, channels: int = 32, outputs: int = 24, relu: bool = True) -> ConvSpec:
+    generator = torch.Generator().manual_seed(3)
+    weight = torch.randn((outputs, channels, 3, 3), generator=generator)
+    return ConvSpec(weight, torch.randn(outputs, generator=generator), (1, 1), (pad,) * 2, (hole,) * 2, 1, relu)
+
+
+def test_winograd_comes_first_but_for_large_holes() -> None:
+    shape = (1, 32, 41, 41)
+    for hole in (1, 2, 4):
+        assert next(iter(algorithms(wide(hole, hole), shape))) == "winograd_2x2"
+    for hole in (1, 12):
+        assert next(iter(algorithms(replace(wide(hole, hole), fast=True), shape))) == "winograd_4x4"
+    # A direct convolution skips the taps in the padding, and most are there.
+    found = algorithms(wide(12, 12), shape)
+    assert next(iter(found)) == "onednn_packed"
+    assert {"winograd_2x2", "winograd_4x4"} < set(found)
+    # The size of the image does not matter.
+    assert [*algorithms(wide(), shape)] == [*algorithms(wide(), (4, 32, 3, 300))]
+    for other in (
+        spec(3, 1, 1, 1, 1, relu=True),  # six channels
+        replace(wide(), stride=(2, 2)),
+        replace(wide(), weight=wide().weight.double()),
+        replace(wide(), weight=wide().weight[:, :, :2]),
+        replace(wide(), weight=wide(channels=16).weight, groups=2),
+    ):
+        assert not any(name.startswith("winograd") for name in algorithms(other, shape))
+
+
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("tile", [2, 4])
+@pytest.mark.parametrize(("pad", "hole"), [(1, 1), (2, 2), (12, 12)])
+def test_winograd_adds_rectifies_and_stops_at_the_ceiling(pad: int, hole: int, tile: int, relu: bool) -> None:
+    s, x = wide(pad, hole, relu=relu), image(2, 32, 21, 17)
+    plain = F.conv2d(x, s.weight, s.bias, 1, pad, hole)
+    other = photo_like(*plain.shape, seed=9)
+    limit = 2e-6 if tile == 2 else 1e-5
+    name = f"winograd_{tile}x{tile}"
+    assert error(winograd(s, tile)(x), plain.relu() if relu else plain) < limit
+    summed = replace(s, adds=True)
+    expected = plain + other
+    for given in (algorithms(summed, x.shape)[name](), winograd(summed, tile)):
+        assert error(given(x, other, True), expected.relu() if relu else expected) < limit
+    if relu:
+        capped = replace(s, ceiling=6.0)
+        assert error(algorithms(capped, x.shape)[name]()(x), plain.clamp(0, 6)) < 10 * limit

@@ -47,6 +47,18 @@ def test_float32_is_the_net(name: str) -> None:
     assert len(fast.tuning) == len([layer for layer in net.layers if layer.blobs])
 
 
+@torch.no_grad()
+def test_what_rounds_more_is_used_on_request() -> None:
+    net, x = narrow("deeplab_largefov", width=4), photo_like(1, 3, 65, 81)
+    expected = net(x)
+    strict, fast = (net.optimize(precision=each, size=(65, 81)) for each in ("strict", "fast"))
+    for run, algorithm, limit in ((strict, "winograd_2x2", 2e-6), (fast, "winograd_4x4", 2e-5)):
+        chosen = {choice.layer: choice.algorithm for choice in run.tuning}
+        assert chosen["conv2_2"] == algorithm
+        assert error(run(x), expected) < limit
+    assert not torch.equal(fast(x), strict(x))
+
+
 @needs_bfloat16
 @pytest.mark.parametrize("name", NETWORKS)
 @torch.no_grad()
@@ -230,6 +242,7 @@ def test_refusals(small: dc.Net) -> None:
     [
         ({"dtype": "int8"}, "dtype must be one of float32, tf32, bfloat16, float16, got int8"),
         ({"dtype": "tf32"}, "tf32 is a GPU's"),
+        ({"precision": "quick"}, "precision must be strict or fast, got 'quick'"),
         ({"batch": 0}, "batch must be positive, got 0"),
         ({"size": (3, 0)}, "size must be positive, got 0"),
         ({"cache_size": 0}, "at least one graph, got 0"),

@@ -9,6 +9,15 @@ from deeplab_caffe.inference.precision import precision_of, switched
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
 
+def test_fast_allows_more_rounding() -> None:
+    strict, fast = precision_of("float32", CPU), precision_of("float32", CPU, "fast")
+    assert (strict.fast, strict.tolerance) == (False, 1e-5)
+    assert (fast.name, fast.fast, fast.tolerance) == ("float32", True, 5e-5)
+    assert precision_of("float16", GPU, "fast").tolerance == precision_of("float16", GPU).tolerance
+    with pytest.raises(NetError, match="precision must be strict or fast, got 'quick'"):
+        precision_of("float32", CPU, "quick")
+
+
 def test_names_and_dtypes() -> None:
     assert precision_of(torch.float32, CPU) is precision_of("float32", CPU)
     assert not precision_of("float32", GPU).tf32

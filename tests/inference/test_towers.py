@@ -13,6 +13,7 @@ from deeplab_caffe.errors import NetError
 from deeplab_caffe.inference import convolution, optimized
 from deeplab_caffe.inference.convolution import ConvSpec
 from deeplab_caffe.ops.packed_conv import Geometry, operators_exist, pack_weight, same_order
+from deeplab_caffe.ops.winograd import winograd_weight
 from deeplab_caffe.proto import parse_net
 from tests.inference.narrow import error, photo_like
 from tests.layers.build import noise
@@ -71,12 +72,24 @@ def test_packed_weights_are_shared_where_their_order_is_the_same(alike: str, pac
         patch.setattr(convolution, "pack_weight", lambda *args: made.append(pack_weight(*args)) or made[-1])
         patch.setattr(convolution, "same_order", same)
         patch.setattr(ConvSpec, "packed", lambda *args: held.append(packed(*args)) or held[-1])
-        fast = net.optimize()
+        fast = net.optimize(algorithms={f"b_{size}": "onednn_packed" for size in SIZES})
     assert (len(made), len({id(pack) for pack in held})) == (6, packs)
     x = photo_like(1, 3, 33, 33)
     found, wanted = fast(x), net(x)
     assert all(error(found[name], wanted[name]) < 1e-6 for name in wanted)
     assert [result.layer for result in fast.tuning] == [f"{c}_{size}" for size in SIZES for c in "ab"]
+
+
+@torch.no_grad()
+def test_a_weight_transformed_for_winograd_is_there_once() -> None:
+    net, x, made = towers(), photo_like(1, 3, 33, 33), []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(convolution, "winograd_weight", lambda *args: made.append(args[1]) or winograd_weight(*args))
+        fast = net.optimize()
+    assert made == [2]
+    assert [r.algorithm for r in fast.tuning if r.layer.startswith("b_")] == ["winograd_2x2"] * 3
+    found, wanted = fast(x), net(x)
+    assert all(error(found[name], wanted[name]) < 1e-6 for name in wanted)
 
 
 def test_the_order_of_packed_weights() -> None:

@@ -311,6 +311,22 @@ def test_an_optimized_net_is_taken_and_gives_the_same(photo: np.ndarray, crf: dc
         dc.Segmenter(fast, optimize=False)
 
 
+def test_convolutions_that_round_more_on_request(photo: np.ndarray) -> None:
+    image = photo[100:160, 200:290]
+    strict, fast = (
+        dc.Segmenter(CAMVID_MODEL.deploy, CAMVID_MODEL.weights, device="cpu", precision=each)
+        for each in ("strict", "fast")
+    )
+    scores = fast.scores(image)
+    np.testing.assert_allclose(scores, strict.scores(image), rtol=1e-3, atol=1e-3)
+    assert not np.array_equal(scores, strict.scores(image))
+    with pytest.raises(dc.NetError, match="precision must be strict or fast, got 'exact'"):
+        dc.Segmenter(CAMVID_MODEL.deploy, CAMVID_MODEL.weights, precision="exact")
+    net = dc.Net(CAMVID_MODEL.deploy, CAMVID_MODEL.weights)
+    with pytest.raises(dc.NetError, match="an optimized net has its precision"):
+        dc.Segmenter(net.optimize(), precision="fast")
+
+
 def test_labels_on_the_bundled_photo_are_the_nets(photo: np.ndarray, bundled: dc.Segmenter) -> None:
     plain = dc.Segmenter(CAMVID_MODEL.deploy, CAMVID_MODEL.weights, device="cpu", optimize=False)
     np.testing.assert_array_equal(bundled(photo), plain(photo))
