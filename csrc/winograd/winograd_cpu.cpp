@@ -22,6 +22,8 @@ namespace {
 // Tiles that go through all steps together. Their transformed pixels should stay in the second or third level cache;
 // the more there are, the less often the weights are read.
 constexpr int64_t kTilesTogether = 48;
+// With fewer groups for each thread, some threads would wait long for others.
+constexpr int64_t kGroupsOfThread = 4;
 // Panels of outputs whose products lie in the second-level cache until they are transformed back.
 constexpr int64_t kPanelsTogether = 4;
 // Channels of a panel that stay in the first-level cache while the tiles go by.
@@ -187,43 +189,67 @@ DEEPLAB_ALWAYS_INLINE void multiply_panels(Product product, int64_t tiles, int64
   }
 }
 
-// Floats of a group of tiles: transformed pixels, then products.
+// Tiles that go through all steps together, and where their transformed pixels are: for each frequency a row of `pitch`
+// for each of `slots` tiles.
+struct Group {
+  int64_t begin, tiles, slots;
+  float* pixels;
+};
+
+// Floats of a group's transformed pixels, and of its products for the panels that are computed together.
 template <typename R>
-int64_t scratch_size(const Job& job, int64_t tiles) {
-  return R::kIn * R::kIn * tiles * (job.pitch() + kPanelsTogether * kPanel);
+int64_t pixels_size(const Job& job, int64_t slots) {
+  return R::kIn * R::kIn * slots * job.pitch();
+}
+template <typename R>
+int64_t products_size(int64_t slots) {
+  return R::kIn * R::kIn * slots * kPanelsTogether * kPanel;
 }
 
+// Transforms the pixels of some of a group's tiles.
 template <typename L, typename R>
-DEEPLAB_ALWAYS_INLINE void run_tiles(const Job& job, int64_t begin, int64_t end, float* scratch) {
-  constexpr int kFrequencies = R::kIn * R::kIn;
-  const int64_t tiles = end - begin, pitch = job.pitch(), width = kPanelsTogether * kPanel;
-  float* products = scratch + kFrequencies * tiles * pitch;
-  for (int64_t tile = 0; tile < tiles; ++tile) {
-    transform_pixels<L, R>(job, tile_at(job, begin + tile), scratch + tile * pitch, tiles * pitch);
-  }
-  const int64_t panel_size = job.channels * kPanel;
-  for (int64_t panel = 0; panel < job.panels; panel += kPanelsTogether) {
-    const int64_t panels = std::min(kPanelsTogether, job.panels - panel);
-    for (int f = 0; f < kFrequencies; ++f) {
-      multiply_panels<L>({scratch + f * tiles * pitch, pitch, job.weight + (f * job.panels + panel) * panel_size,
-                          panel_size, 0, products + f * tiles * width, width, false},
-                         tiles, job.channels, panels);
-    }
-    const int64_t first = panel * kPanel, count = std::min(panels * kPanel, job.outputs - first);
-    for (int64_t tile = 0; tile < tiles; ++tile) {
-      transform_products<L, R>(job, tile_at(job, begin + tile), products + tile * width, tiles * width, first, count);
-    }
+DEEPLAB_ALWAYS_INLINE void transform_tiles(const Job& job, const Group& group, int64_t begin, int64_t end) {
+  for (int64_t tile = begin; tile < end; ++tile) {
+    float* target = group.pixels + tile * job.pitch();
+    transform_pixels<L, R>(job, tile_at(job, group.begin + tile), target, group.slots * job.pitch());
   }
 }
 
-#define DEEPLAB_DEFINE_RUN(attribute, lanes)                                                \
-  attribute void run(Rule<2>, const Job& job, int64_t begin, int64_t end, float* scratch) { \
-    run_tiles<lanes, Rule<2>>(job, begin, end, scratch);                                    \
-  }                                                                                         \
-  attribute void run(Rule<4>, const Job& job, int64_t begin, int64_t end, float* scratch) { \
-    run_tiles<lanes, Rule<4>>(job, begin, end, scratch);                                    \
+// Computes the outputs of kPanelsTogether panels, from `panel`, for a group whose pixels are transformed.
+template <typename L, typename R>
+DEEPLAB_ALWAYS_INLINE void compute_panels(const Job& job, const Group& group, int64_t panel, float* products) {
+  constexpr int kFrequencies = R::kIn * R::kIn;
+  const int64_t tiles = group.tiles, pitch = job.pitch(), width = kPanelsTogether * kPanel;
+  const int64_t panel_size = job.channels * kPanel, panels = std::min(kPanelsTogether, job.panels - panel);
+  for (int f = 0; f < kFrequencies; ++f) {
+    multiply_panels<L>(
+        {group.pixels + f * group.slots * pitch, pitch, job.weight + (f * job.panels + panel) * panel_size, panel_size,
+         0, products + f * tiles * width, width, false},
+        tiles, job.channels, panels);
   }
-DEEPLAB_TARGET_VERSIONS(DEEPLAB_DEFINE_RUN)
+  const int64_t first = panel * kPanel, count = std::min(panels * kPanel, job.outputs - first);
+  for (int64_t tile = 0; tile < tiles; ++tile) {
+    const Tile at = tile_at(job, group.begin + tile);
+    transform_products<L, R>(job, at, products + tile * width, tiles * width, first, count);
+  }
+}
+
+// clang-format off
+#define DEEPLAB_DEFINE_STEPS(attribute, lanes)                                                                  \
+  attribute void transform_tiles(Rule<2>, const Job& job, const Group& group, int64_t begin, int64_t end) {     \
+    transform_tiles<lanes, Rule<2>>(job, group, begin, end);                                                    \
+  }                                                                                                             \
+  attribute void transform_tiles(Rule<4>, const Job& job, const Group& group, int64_t begin, int64_t end) {     \
+    transform_tiles<lanes, Rule<4>>(job, group, begin, end);                                                    \
+  }                                                                                                             \
+  attribute void compute_panels(Rule<2>, const Job& job, const Group& group, int64_t panel, float* products) {  \
+    compute_panels<lanes, Rule<2>>(job, group, panel, products);                                                \
+  }                                                                                                             \
+  attribute void compute_panels(Rule<4>, const Job& job, const Group& group, int64_t panel, float* products) {  \
+    compute_panels<lanes, Rule<4>>(job, group, panel, products);                                                \
+  }
+// clang-format on
+DEEPLAB_TARGET_VERSIONS(DEEPLAB_DEFINE_STEPS)
 
 // Memory of the threads, kept for the next call. Never destroyed: threads may outlive main.
 Workspace& kept() {
@@ -243,16 +269,51 @@ class Scratch {
   Block block_;
 };
 
+// Each thread takes groups of tiles through all steps: transformed pixels stay in its caches.
+template <typename R>
+void run_by_groups(const Job& job, int64_t tiles, int64_t groups) {
+  const int64_t together = (tiles + groups - 1) / groups;
+  parallel_for(tiles, together, [&](int64_t begin, int64_t end) {
+    const int64_t count = end - begin, pixels = pixels_size<R>(job, count);
+    const Scratch scratch(pixels + products_size<R>(count));
+    const Group group{begin, count, count, scratch.data()};
+    transform_tiles(R(), job, group, 0, count);
+    for (int64_t panel = 0; panel < job.panels; panel += kPanelsTogether) {
+      compute_panels(R(), job, group, panel, scratch.data() + pixels);
+    }
+  });
+}
+
+// Threads that have few groups each share the panels of a group too: all pixels are transformed first.
+template <typename R>
+void run_by_panels(const Job& job, int64_t tiles) {
+  const int64_t groups = (tiles + kTilesTogether - 1) / kTilesTogether, slots = (tiles + groups - 1) / groups;
+  const Scratch scratch(groups * pixels_size<R>(job, slots));
+  const auto group_at = [&](int64_t index) {
+    const int64_t begin = index * slots;
+    return Group{begin, std::min(slots, tiles - begin), slots, scratch.data() + index * pixels_size<R>(job, slots)};
+  };
+  parallel_for(tiles, 1, [&](int64_t tile, int64_t) {
+    transform_tiles(R(), job, group_at(tile / slots), tile % slots, tile % slots + 1);
+  });
+  // Neighbours in time read the same weights.
+  const int64_t blocks = (job.panels + kPanelsTogether - 1) / kPanelsTogether, used = (tiles + slots - 1) / slots;
+  parallel_for(blocks * used, 1, [&](int64_t index, int64_t) {
+    const Scratch products(products_size<R>(slots));
+    compute_panels(R(), job, group_at(index % used), index / used * kPanelsTogether, products.data());
+  });
+}
+
 template <typename R>
 void run_all(const Job& job, int64_t images) {
   const int64_t tiles = images * job.tiles(), threads = num_threads();
-  // As many groups for each thread, of about the same size.
-  const int64_t groups = round_up((tiles + kTilesTogether - 1) / kTilesTogether, threads);
-  const int64_t together = (tiles + groups - 1) / groups;
-  parallel_for(tiles, together, [&](int64_t begin, int64_t end) {
-    const Scratch scratch(scratch_size<R>(job, end - begin));
-    run(R(), job, begin, end, scratch.data());
-  });
+  const int64_t groups = (tiles + kTilesTogether - 1) / kTilesTogether;
+  if (threads == 1 || groups >= kGroupsOfThread * threads) {
+    // As many groups for each thread, of about the same size.
+    run_by_groups<R>(job, tiles, round_up(groups, threads));
+  } else {
+    run_by_panels<R>(job, tiles);
+  }
 }
 
 template <typename R>
