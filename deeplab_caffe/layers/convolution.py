@@ -20,10 +20,15 @@ from deeplab_caffe.ops.hole import conv2d
 from deeplab_caffe.ops.im2col import im2col
 from deeplab_caffe.ops.packed_conv import Geometry as PackedGeometry
 from deeplab_caffe.ops.packed_conv import PackedConv2d, supported
+from deeplab_caffe.ops.winograd import KERNEL, LARGEST_HOLES, winograd_conv2d, winograd_weight
 from deeplab_caffe.proto import caffe_pb2
 
 # torch's convolutions by their number of spatial axes.
 _CONVOLUTIONS: dict[int, Callable[..., Tensor]] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+
+# Of Winograd's algorithm in training: larger tiles round more. With fewer channels, or fewer pixels in a batch, the
+# weights' transform takes what the products gain.
+_TILE, _LEAST_CHANNELS, _LEAST_PIXELS = 2, 32, 1024
 
 
 class _ChannelsLastGradient(torch.autograd.Function):
@@ -49,6 +54,40 @@ def _depthwise(x: Tensor, weight: Tensor, bias: Tensor | None, *geometry: tuple[
         return depthwise_conv2d(x, weight, bias, *geometry)
     seen: Tensor = _ChannelsLastGradient.apply(x)
     return depthwise_conv2d(seen, weight, bias, *geometry).contiguous(memory_format=torch.channels_last)
+
+
+class _Winograd(torch.autograd.Function):
+    """A 3x3 convolution of stride 1 whose result and input's gradient are computed by Winograd's algorithm.
+
+    Its weights change in every step, and are transformed in every step: for each it takes as long as some pixels.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, pad: tuple[int, int], dilation: tuple[int, int]
+    ) -> Tensor:
+        """Return the convolution (N, O, OH, OW), in the memory's order of x."""
+        ctx.save_for_backward(x, weight)
+        ctx.geometry, ctx.biases = (pad, dilation), None if bias is None else list(bias.shape)
+        y = winograd_conv2d(x, winograd_weight(weight, _TILE), weight.shape[0], bias, pad, dilation)
+        return y.contiguous() if x.is_contiguous() else y
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradients of x, weight and bias; those of a gradient are torch's."""
+        x, weight = ctx.saved_tensors
+        pad, dilation = ctx.geometry
+        wanted = list(ctx.needs_input_grad[:3])
+        rest = (ctx.biases, [1, 1], pad, dilation, False, [0, 0], 1)
+        if torch.is_grad_enabled() or not wanted[0]:
+            return (*torch.ops.aten.convolution_backward(grad, x, weight, *rest, wanted), None, None)
+        # An input's gradient is a convolution of the output's, with kernels mirrored, inputs and outputs exchanged.
+        mirrored = winograd_weight(weight.flip(2, 3).transpose(0, 1), _TILE)
+        within = tuple(2 * h - p for h, p in zip(dilation, pad, strict=True))
+        grad_x = winograd_conv2d(grad, mirrored, weight.shape[1], None, within, dilation)
+        grad_x = grad_x.contiguous() if x.is_contiguous() else grad_x
+        _, grad_weight, grad_bias = torch.ops.aten.convolution_backward(grad, x, weight, *rest, [False, *wanted[1:]])
+        return grad_x, grad_weight, grad_bias, None, None
 
 
 class BaseConvolution(Layer):
@@ -210,6 +249,9 @@ class Convolution(BaseConvolution):
             return conv2d(x, weight, self.bias, pair(g.stride), pair(g.pad), pair(g.hole), self.groups)
         if g.axes == 2 and self._is_for_depthwise(x, weight):
             return _depthwise(x, weight, self.bias, pair(g.stride), pair(g.pad), pair(g.hole))
+        if g.axes == 2 and self._is_for_winograd(x, weight):
+            y: Tensor = _Winograd.apply(x, weight, self.bias, pair(g.pad), pair(g.hole))
+            return y
         return _CONVOLUTIONS[g.axes](x, weight, self.bias, g.stride, g.pad, g.hole, self.groups)
 
     def _is_for_depthwise(self, x: Tensor, weight: Tensor) -> bool:
@@ -225,6 +267,21 @@ class Convolution(BaseConvolution):
             return False
         learns = torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)
         return learns or x.is_contiguous()
+
+    def _is_for_winograd(self, x: Tensor, weight: Tensor) -> bool:
+        """Return whether a convolution that learns is faster by Winograd's algorithm (``benchmarks/winograd.py``)."""
+        g = self.geometry
+        if x.device.type != "cpu" or x.dtype != torch.float32 or weight.dtype != torch.float32 or x.numel() == 0:
+            return False
+        if (tuple(g.kernel), tuple(g.stride), self.groups) != (KERNEL, (1, 1), 1):
+            return False
+        if min(weight.shape[:2]) < _LEAST_CHANNELS or math.prod((x.shape[0], *x.shape[2:])) < _LEAST_PIXELS:
+            return False
+        if max(g.hole) > LARGEST_HOLES[_TILE] or any(p > 2 * h for p, h in zip(g.pad, g.hole, strict=True)):
+            return False
+        if torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu"):
+            return False
+        return torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)
 
     def packing(self, bottoms: Sequence[Tensor]) -> PackedConv2d | None:
         """Return what the bottoms are to go through with the weight packed; None: nothing of that kind."""

@@ -20,6 +20,9 @@ KERNEL = (3, 3)
 TILES = (2, 4)
 #: The fewest input channels: with less, a direct convolution is the faster one.
 LEAST_CHANNELS = _C.winograd_panel
+#: By the tile: the largest hole for which it is likely to be faster than a direct convolution. A larger one leaves
+#: little of an image to a tile, and of a direct convolution many taps to the padding.
+LARGEST_HOLES = {2: 4, 4: 12}
 
 
 def _inputs(tile: int) -> int:

@@ -181,3 +181,73 @@ def test_a_depthwise_layer_keeps_channels_last_memory() -> None:
         top.square().sum().backward()
     assert torch.equal(plain.grad, last.grad)
     assert last.grad.is_contiguous(memory_format=torch.channels_last)
+
+
+def _gradients(layer: torch.nn.Module, x: torch.Tensor, grad: torch.Tensor) -> list[torch.Tensor]:
+    """The top and the gradients of bottom, weight and bias."""
+    inputs = x.clone(memory_format=torch.preserve_format).requires_grad_()
+    (y,) = layer(inputs)
+    return [y, *torch.autograd.grad(y, [inputs, layer.weight, *([] if layer.bias is None else [layer.bias])], grad)]
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize(("pad", "hole"), [(1, 1), (0, 1), (2, 1), (2, 2), (4, 4), (3, 2)])
+def test_winograds_algorithm_in_training(pad: int, hole: int, last: bool, bias: bool) -> None:
+    layer = conv(f"num_output: 40 kernel_size: 3 pad: {pad} hole: {hole} bias_term: {bias}".lower(), [(2, 32, 23, 25)])
+    x = noise(2, 32, 23, 25)
+    x = x.contiguous(memory_format=torch.channels_last) if last else x
+    assert layer._is_for_winograd(x, layer.weight)
+    with torch.no_grad():
+        assert not layer._is_for_winograd(x, layer.weight)
+        shape = layer(x)[0].shape
+    grad = noise(*shape, seed=1)
+    found = _gradients(layer, x, grad.contiguous(memory_format=torch.channels_last) if last else grad)
+    doubles = [each.detach().double().requires_grad_() for each in (x, layer.weight, *([layer.bias] if bias else []))]
+    y = F.conv2d(*doubles, *([] if bias else [None]), padding=pad, dilation=hole)
+    for one, other in zip(found, [y, *torch.autograd.grad(y, doubles, grad.double())], strict=True):
+        assert relative_error(one.detach().numpy(), other.detach().numpy()) < 1e-6
+    # Planes stay planes, and channels-last memory stays so.
+    order = torch.channels_last if last else torch.contiguous_format
+    assert all(each.is_contiguous(memory_format=order) for each in found[:2])
+
+
+def test_gradients_that_are_not_wanted_and_gradients_of_gradients() -> None:
+    layer = conv("num_output: 32 kernel_size: 3 pad: 1", [(1, 32, 32, 32)])
+    x, grad = noise(1, 32, 32, 32), noise(1, 32, 32, 32, seed=1)
+    (y,) = layer(x)
+    expected = torch.autograd.grad(F.conv2d(x, layer.weight, layer.bias, padding=1), layer.weight, grad)
+    for one, other in zip(torch.autograd.grad(y, layer.weight, grad), expected, strict=True):
+        assert relative_error(one.numpy(), other.numpy()) < 1e-6
+
+    def curvature(convolve) -> list[torch.Tensor]:
+        inputs = x.clone().requires_grad_()
+        first = torch.autograd.grad(convolve(inputs).square().sum(), inputs, create_graph=True)[0]
+        return list(torch.autograd.grad(first.square().sum(), [inputs, layer.weight]))
+
+    found = curvature(lambda inputs: layer(inputs)[0])
+    expected = curvature(lambda inputs: F.conv2d(inputs, layer.weight, layer.bias, padding=1))
+    for one, other in zip(found, expected, strict=True):
+        assert relative_error(one.numpy(), other.numpy()) < 1e-5
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        "kernel_size: 3 stride: 2",
+        "kernel_size: 5",
+        "kernel_size: 3 group: 2",
+        "kernel_size: 3 pad: 3",
+        "kernel_size: 3 hole: 6 pad: 6",
+        "kernel_size: 3 engine: CAFFE",
+    ],
+)
+def test_other_convolutions_are_not_winograds(params: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    layer = conv(f"num_output: 32 {params}", [(1, 32, 40, 40)])
+    x = noise(1, 32, 40, 40)
+    monkeypatch.setattr("deeplab_caffe.layers.convolution._Winograd.apply", None)
+    layer(x)
+    narrow = conv("num_output: 31 kernel_size: 3", [(1, 32, 40, 40)])
+    narrow(x)
+    narrow(x[:, :, :25])
+    narrow.double()(x.double())

@@ -94,6 +94,22 @@ def test_max_pool() -> None:
     assert outside.ravel().tolist() == [1, np.finfo(np.float32).min]
 
 
+@pytest.mark.parametrize("tile", [2, 4])
+def test_winograd(tile: int) -> None:
+    # A kernel of one tap at its centre, transformed: G's middle column, with itself.
+    weight = np.zeros((1, 1, 3, 3))
+    weight[0, 0, 1, 1] = 2
+    middle = {2: [0, 1 / 2, -1 / 2, 0], 4: [0, -1 / 6, 1 / 6, 1 / 12, -1 / 12, 0]}[tile]
+    np.testing.assert_allclose(reference.winograd_weight(weight, tile)[0, 0], 2 * np.outer(middle, middle), rtol=1e-12)
+    # It doubles an image, whatever its size, and with a hole too.
+    x = np.arange(42.0).reshape(1, 1, 6, 7)
+    np.testing.assert_allclose(reference.winograd_conv2d(x, weight, tile), 2 * x, atol=1e-12)
+    np.testing.assert_allclose(reference.winograd_conv2d(x, weight, tile, (3, 2), (3, 2)), 2 * x, atol=1e-12)
+    weight[0, 0] = 1
+    found = reference.winograd_conv2d(x, weight, tile, (0, 0))
+    np.testing.assert_allclose(found, reference.conv2d(x, weight), rtol=1e-12)
+
+
 def test_preprocess() -> None:
     image = np.array([[[10, 20, 30], [40, 50, 60]]], np.uint8)
     blob = reference.preprocess(image, [1, 2, 3], (2, 3))
