@@ -17,8 +17,9 @@ RESULTS = ROOT / "benchmarks" / "results"
 BEGIN, END = "<!-- frames per second: begin -->\n", "<!-- frames per second: end -->\n"
 
 MODEL, SIZE = "deeplab_largefov", 321
-CONTENDERS = ("ours", "plain channels_last", "plain", "compiled")
-HEADS = ("Device", "dtype", "batch", "`net.optimize`", "plain, channels-last", "plain", "torch.compile", "of peak")
+CONTENDERS = ("ours", "ours, precision fast", "plain channels_last", "plain", "compiled")
+NAMES = ("`net.optimize`", '`precision="fast"`', "plain, channels-last", "plain", "torch.compile")
+HEADS = ("Device", "dtype", "batch", *NAMES, "of peak")
 
 
 def table(results: Iterable[dict[str, Any]]) -> str:
@@ -44,7 +45,7 @@ def _device(content: dict[str, Any]) -> str:
 
 def results() -> list[dict[str, Any]]:
     """Return the contents of the result files, GPU before CPU."""
-    paths = (RESULTS / f"fps_{device}.json" for device in ("cuda", "cpu"))
+    paths = (RESULTS / f"fps_{device}.json" for device in ("cuda", "avx2_cpu", "cpu"))
     return [json.loads(path.read_text(encoding="utf-8")) for path in paths if path.is_file()]
 
 
