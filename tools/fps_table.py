@@ -32,7 +32,7 @@ def table(results: Iterable[dict[str, Any]]) -> str:
                 continue
             rates = [rows.get(name, {}).get("frames_per_s") for name in CONTENDERS]
             cells = [_device(content), case["dtype"], str(case["batch"])]
-            cells += ["-" if rate is None else f"{rate:,.1f}" for rate in rates]
+            cells += ["-" if rate is None else f"{rate:,.{1 if rate >= 10 else 2}f}" for rate in rates]
             cells.append(f"{rows['ours']['share_of_matrix_peak']:.0%}")
             lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
