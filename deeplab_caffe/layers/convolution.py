@@ -18,6 +18,7 @@ from deeplab_caffe.layers.onnx import OnnxGraph
 from deeplab_caffe.ops.depthwise import depthwise_conv2d
 from deeplab_caffe.ops.hole import conv2d
 from deeplab_caffe.ops.im2col import im2col
+from deeplab_caffe.ops.operator import transforms_are_active
 from deeplab_caffe.ops.packed_conv import Geometry as PackedGeometry
 from deeplab_caffe.ops.packed_conv import PackedConv2d, supported
 from deeplab_caffe.ops.winograd import KERNEL, LARGEST_HOLES, winograd_conv2d, winograd_weight
@@ -279,7 +280,7 @@ class Convolution(BaseConvolution):
             return False
         if max(g.hole) > LARGEST_HOLES[_TILE] or any(p > 2 * h for p, h in zip(g.pad, g.hole, strict=True)):
             return False
-        if torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu"):
+        if torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu") or transforms_are_active():
             return False
         return torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)
 

@@ -114,13 +114,22 @@ def _detached(arg: Any) -> Any:
     return arg.detach() if isinstance(arg, sys.modules["torch"].Tensor) else arg
 
 
+def transforms_are_active() -> bool:
+    """Return whether a transform of torch.func, or forward-mode differentiation, is at work; True if torch hides it."""
+    torch = sys.modules["torch"]
+    try:
+        return bool(
+            torch._C._functorch.peek_interpreter_stack() is not None or torch.autograd.forward_ad._current_level >= 0
+        )
+    except AttributeError:
+        return True
+
+
 def _unobserved(args: tuple[Any, ...]) -> bool:
     torch = sys.modules["torch"]
     if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack():
         return False
-    if torch._C._functorch.peek_interpreter_stack() is not None or torch.autograd.profiler._is_profiler_enabled:
-        return False
-    if torch.autograd.forward_ad._current_level >= 0:
+    if transforms_are_active() or torch.autograd.profiler._is_profiler_enabled:
         return False
     kinds, wrapped = (torch.Tensor, torch.nn.Parameter), torch._C._functorch.is_functorch_wrapped_tensor
     wants_gradient = torch.is_grad_enabled()

@@ -231,6 +231,23 @@ def test_gradients_that_are_not_wanted_and_gradients_of_gradients() -> None:
         assert relative_error(one.numpy(), other.numpy()) < 1e-5
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # torch's own, of its decompositions
+def test_transforms_of_functions_are_torchs() -> None:
+    layer = conv("num_output: 32 kernel_size: 3 pad: 1", [(1, 32, 32, 32)])
+    x, along = noise(1, 32, 32, 32), noise(1, 32, 32, 32, seed=1)
+
+    def total(weight: torch.Tensor) -> torch.Tensor:
+        (y,) = torch.func.functional_call(layer, {"weight": weight, "bias": layer.bias}, (x,))
+        return y.square().sum()
+
+    found = torch.func.grad(total)(layer.weight)
+    expected = torch.autograd.grad(F.conv2d(x, layer.weight, layer.bias, padding=1).square().sum(), layer.weight)[0]
+    assert relative_error(found.detach().numpy(), expected.numpy()) < 1e-5
+    _, tangent = torch.func.jvp(lambda inputs: layer(inputs)[0], (x,), (along,))
+    expected = F.conv2d(along, layer.weight, padding=1)
+    assert relative_error(tangent.detach().numpy(), expected.detach().numpy()) < 1e-5
+
+
 @pytest.mark.parametrize(
     "params",
     [
