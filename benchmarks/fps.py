@@ -47,25 +47,18 @@ from failures import Failures, first_line
 from fps_plot import plot
 from peaks import copy_peak, inner_calls, matrix_peak, time_blocks
 from plain import HEADS
+from products import products
 from segmentation import crf_case, end_to_end, label_agreement
 
 from deeplab_caffe.arrays.devices import resolve_device
 from deeplab_caffe.errors import NetError
+from deeplab_caffe.inference.convolution import WINOGRAD_TILES
 from deeplab_caffe.layers import ConvolutionFact
-from deeplab_caffe.ops.sizes import conv_output_size
-from deeplab_caffe.ops.winograd import products as winograd_products
 
 
 def gflop(model: str, batch: int, size: int) -> float:
     net = random_weights(model)
     return 2 * net.multiply_adds(net.infer_shapes(**{net.inputs[0]: (batch, 3, size, size)})) / 1e9
-
-
-def taps_inside(length: int, kernel: int, stride: int, pad: int, dilation: int) -> int:
-    """The products of a direct convolution along an axis: taps that lie in the padding are left out."""
-    out = conv_output_size(length, kernel, stride, pad, dilation)
-    places = (o * stride - pad + tap * dilation for o in range(out) for tap in range(kernel))
-    return sum(0 <= place < length for place in places)
 
 
 def performed_gflop(model: str, batch: int, size: int, algorithms: Mapping[str, str]) -> float:
@@ -84,15 +77,13 @@ def performed_gflop(model: str, batch: int, size: int, algorithms: Mapping[str, 
             total += layer.multiply_adds(bottoms, tops)
             continue
         weight = layer.named_blobs["weight"].shape
-        tile = int(algorithms.get(layer.name, "").partition("winograd_")[2][:1] or 1)
+        tile = WINOGRAD_TILES.get(algorithms.get(layer.name, ""), 1)
         axes = zip(bottoms[0][2:], weight[2:], fact.stride, fact.pad, fact.dilation, strict=True)
-        products = (
-            winograd_products(length, pad, dilation, tile)
-            if tile > 1
-            else taps_inside(length, kernel, stride, pad, dilation)
+        counts = (
+            products(length, pad, dilation, tile, kernel=kernel, stride=stride)
             for length, kernel, stride, pad, dilation in axes
         )
-        total += bottoms[0][0] * weight[0] * weight[1] * prod(products)
+        total += bottoms[0][0] * weight[0] * weight[1] * prod(counts)
     return 2 * total / 1e9
 
 

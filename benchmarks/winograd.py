@@ -29,10 +29,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from environment import RESULTS, describe, write_json
 from failures import Failures, WrongResult
 from peaks import copy_peak, matrix_peak
+from products import products
 
 from deeplab_caffe import _C
 from deeplab_caffe.inference.convolution import ConvSpec, Run, direct, onednn_packed, winograd
-from deeplab_caffe.ops.winograd import TILES, products
+from deeplab_caffe.ops.winograd import TILES
 
 # Network, layers of this shape, input and output channels, height and width, dilation.
 LAYERS = [
@@ -57,13 +58,14 @@ LAYERS = [
     ("ResNet-101 513", 3, 512, 512, 65, 4),
 ]
 NAMES = ("network", "count", "channels", "outputs", "size", "hole")
-LIMITS = {2: 1e-5, 4: 5e-5}
+WINOGRADS = {f"winograd {tile}x{tile}": tile for tile in TILES}
+LIMITS = {1: 1e-5, 2: 1e-5, 4: 5e-5}  # by the tile; 1: none
 OTHERS = ("oneDNN, packed", "torch, channels-last")
 
 
 def contenders(spec: ConvSpec, shape: tuple[int, ...]) -> dict[str, Run]:
     """The ways to compute a layer, each with its weights prepared."""
-    ours = {f"winograd {tile}x{tile}": winograd(spec, tile) for tile in TILES}
+    ours = {name: winograd(spec, tile) for name, tile in WINOGRADS.items()}
     return ours | dict(zip(OTHERS, (onednn_packed(spec, shape), direct(spec)), strict=True))
 
 
@@ -73,8 +75,7 @@ def errors(runs: dict[str, Run], spec: ConvSpec, x: Tensor) -> dict[str, float]:
     expected = F.conv2d(x.double(), spec.weight.double(), spec.bias.double(), 1, spec.pad, spec.dilation).relu_()
     found = {name: float((run(x).double() - expected).norm() / expected.norm()) for name, run in runs.items()}
     for name, error in found.items():
-        limit = LIMITS[4] if "4x4" in name else LIMITS[2]
-        if not error < limit:
+        if not error < LIMITS[WINOGRADS.get(name, 1)]:
             raise WrongResult(f"{name} differs from float64 by {error:.1e}: not timed")
     return found
 
@@ -109,9 +110,9 @@ def measure(layer: tuple[Any, ...], repeats: int, peak: float) -> dict[str, Any]
     times = take_turns({name: lambda run=run: run(x) for name, run in runs.items()}, repeats)  # type: ignore[misc]
     rows: dict[str, Any] = {}
     for name, seconds in times.items():
-        tile = next((tile for tile in TILES if f"{tile}x{tile}" in name), 1)
+        tile = WINOGRADS.get(name, 1)
         count = products(size, hole, hole, tile) ** 2
-        numbers = (tile + 2) ** 2 if tile > 1 else 9
+        numbers = (tile + 2) ** 2  # of weights; a direct convolution's nine are a tile of one
         took = median(seconds)
         rows[name] = {
             "ms": round(took * 1e3, 2),

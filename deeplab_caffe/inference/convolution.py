@@ -21,7 +21,7 @@ from deeplab_caffe.layers import ConvolutionFact, Layer, Pair, RectifierFact
 from deeplab_caffe.ops.hole import conv2d
 from deeplab_caffe.ops.packed_conv import Geometry, operators_exist, pack_weight, packed_conv2d, same_order
 from deeplab_caffe.ops.sizes import output_hw
-from deeplab_caffe.ops.winograd import KERNEL, LARGEST_HOLES, LEAST_CHANNELS, TILES, winograd_conv2d, winograd_weight
+from deeplab_caffe.ops.winograd import LARGEST_HOLES, TILES, fits, winograd_conv2d, winograd_weight
 
 # Of the input; of one that adds also the blob to add, and whether its memory may take the sum.
 Run = Callable[..., Tensor]
@@ -36,6 +36,8 @@ _FIRST_WITH_BFLOAT16 = (8, 0)
 #: Algorithms whose error is larger than that of a direct convolution in another order: taken if asked for by name, or
 #: where :attr:`ConvSpec.fast` says so.
 ROUGHER = frozenset({"winograd_4x4"})
+#: The tile of each algorithm of Winograd's, the larger one first.
+WINOGRAD_TILES = {f"winograd_{tile}x{tile}": tile for tile in sorted(TILES, reverse=True)}
 # For a larger hole cuDNN's fused convolution is not taken untimed: LargeFOV's fc6 (hole 12, bfloat16, batch 1) took
 # 22.4 ms on an H100 and torch's own 0.07; conv5_1, hole 2, 0.019 and 0.026 (benchmarks/results/fps_cuda.json).
 _LARGEST_FUSED_HOLE = 2
@@ -310,14 +312,10 @@ def _winograds(spec: ConvSpec) -> dict[str, tuple[bool, Callable[[], Run]]]:
     """
     if spec.weight.device.type != "cpu" or spec.weight.dtype != torch.float32:
         return {}
-    if spec.kernel != KERNEL or spec.stride != (1, 1) or spec.groups != 1 or spec.weight.shape[1] < LEAST_CHANNELS:
+    if not fits(spec.weight, spec.stride, spec.groups):
         return {}
-
     hole = max(spec.dilation)
-    return {
-        f"winograd_{tile}x{tile}": (hole <= LARGEST_HOLES[tile], partial(winograd, spec, tile))
-        for tile in sorted(TILES, reverse=True)
-    }
+    return {name: (hole <= LARGEST_HOLES[tile], partial(winograd, spec, tile)) for name, tile in WINOGRAD_TILES.items()}
 
 
 def _of_any_sum(spec: ConvSpec, shape: Sequence[int]) -> dict[str, Callable[[], Run]]:

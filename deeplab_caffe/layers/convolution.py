@@ -21,7 +21,7 @@ from deeplab_caffe.ops.im2col import im2col
 from deeplab_caffe.ops.operator import transforms_are_active
 from deeplab_caffe.ops.packed_conv import Geometry as PackedGeometry
 from deeplab_caffe.ops.packed_conv import PackedConv2d, supported
-from deeplab_caffe.ops.winograd import KERNEL, LARGEST_HOLES, winograd_conv2d, winograd_weight
+from deeplab_caffe.ops.winograd import LARGEST_HOLES, fits, winograd_conv2d, winograd_weight
 from deeplab_caffe.proto import caffe_pb2
 
 # torch's convolutions by their number of spatial axes.
@@ -55,6 +55,17 @@ def _depthwise(x: Tensor, weight: Tensor, bias: Tensor | None, *geometry: tuple[
         return depthwise_conv2d(x, weight, bias, *geometry)
     seen: Tensor = _ChannelsLastGradient.apply(x)
     return depthwise_conv2d(seen, weight, bias, *geometry).contiguous(memory_format=torch.channels_last)
+
+
+def _learns(x: Tensor, weight: Tensor) -> bool:
+    return torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)
+
+
+def _for_our_own(x: Tensor, weight: Tensor) -> bool:
+    """Return whether an operation of our own can take tensors on the CPU: one dtype, and nothing that wants torch's."""
+    if x.dtype != weight.dtype or x.numel() == 0:
+        return False
+    return not (torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu"))
 
 
 class _Winograd(torch.autograd.Function):
@@ -262,27 +273,20 @@ class Convolution(BaseConvolution):
         """
         if not 1 < self.groups == x.shape[1] == weight.shape[0] or x.device.type != "cpu":
             return False
-        if x.dtype not in (torch.float32, torch.float64) or x.dtype != weight.dtype or x.numel() == 0:
+        if x.dtype not in (torch.float32, torch.float64) or not _for_our_own(x, weight):
             return False
-        if torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu"):
-            return False
-        learns = torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)
-        return learns or x.is_contiguous()
+        return _learns(x, weight) or x.is_contiguous()
 
     def _is_for_winograd(self, x: Tensor, weight: Tensor) -> bool:
         """Return whether a convolution that learns is faster by Winograd's algorithm (``benchmarks/winograd.py``)."""
         g = self.geometry
-        if x.device.type != "cpu" or x.dtype != torch.float32 or weight.dtype != torch.float32 or x.numel() == 0:
-            return False
-        if (tuple(g.kernel), tuple(g.stride), self.groups) != (KERNEL, (1, 1), 1):
+        if x.device.type != "cpu" or x.dtype != torch.float32 or not fits(weight, pair(g.stride), self.groups):
             return False
         if min(weight.shape[:2]) < _LEAST_CHANNELS or math.prod((x.shape[0], *x.shape[2:])) < _LEAST_PIXELS:
             return False
         if max(g.hole) > LARGEST_HOLES[_TILE] or any(p > 2 * h for p, h in zip(g.pad, g.hole, strict=True)):
             return False
-        if torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu") or transforms_are_active():
-            return False
-        return torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)
+        return _learns(x, weight) and _for_our_own(x, weight) and not transforms_are_active()
 
     def packing(self, bottoms: Sequence[Tensor]) -> PackedConv2d | None:
         """Return what the bottoms are to go through with the weight packed; None: nothing of that kind."""

@@ -13,14 +13,13 @@ from deeplab_caffe.arrays import Arrays, ArrayT, arrays_of
 from deeplab_caffe.ops.hole import differentiate, gradients_of, output_of
 from deeplab_caffe.ops.im2col import Sizes
 from deeplab_caffe.ops.operator import operator
-from deeplab_caffe.ops.sizes import Pair, pairs
+from deeplab_caffe.ops.sizes import Pair, check_on_cpu, pairs
 
 _GEOMETRY = "SymInt[] stride, SymInt[] pad, SymInt[] dilation, SymInt groups"
 
 
 def _check(xp: Arrays, x: Any, weight: Any, groups: int) -> None:
-    if xp.device != "cpu":
-        raise ValueError(f"depthwise_conv2d: expected x on cpu, got one on {xp.device}: use conv2d")
+    check_on_cpu(xp, "depthwise_conv2d", "x")
     if not groups == x.shape[1] == weight.shape[0]:
         raise ValueError(
             f"depthwise_conv2d: expected a kernel for each channel, got {groups} groups, "

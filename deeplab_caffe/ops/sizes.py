@@ -38,6 +38,16 @@ def check_blob(
         raise ValueError(f"{operation}: expected {name} of {wanted}, got {xp.dtype(array)}")
 
 
+def check_on_cpu(xp: Arrays, operation: str, name: str) -> None:
+    """Check that arrays are on the CPU, for an operation that a GPU has in ``conv2d``.
+
+    Raises:
+        ValueError: they are not.
+    """
+    if xp.device != "cpu":
+        raise ValueError(f"{operation}: expected {name} on cpu, got one on {xp.device}: use conv2d")
+
+
 def conv_output_size(size: int, kernel: int, stride: int = 1, pad: int = 0, dilation: int = 1) -> int:
     """Return the output size of a convolution or im2col along one axis (layers/conv_layer.cpp:123-126): rounded DOWN.
 

@@ -14,7 +14,7 @@ from deeplab_caffe import _C
 from deeplab_caffe.arrays import Arrays, ArrayT
 from deeplab_caffe.ops.im2col import Sizes
 from deeplab_caffe.ops.operator import operator
-from deeplab_caffe.ops.sizes import Pair, check_blob, conv_output_size, output_hw, pairs
+from deeplab_caffe.ops.sizes import Pair, check_blob, check_on_cpu, output_hw, pair, pairs
 
 KERNEL = (3, 3)
 TILES = (2, 4)
@@ -23,6 +23,22 @@ LEAST_CHANNELS = _C.winograd_panel
 #: By the tile: the largest hole for which it is likely to be faster than a direct convolution. A larger one leaves
 #: little of an image to a tile, and of a direct convolution many taps to the padding.
 LARGEST_HOLES = {2: 4, 4: 12}
+
+
+def fits(weight: Any, stride: Pair, groups: int) -> bool:
+    """Return whether a convolution can be computed by this algorithm, in float32 on the CPU.
+
+    Args:
+        weight: (O, C / groups, KH, KW), any library's.
+        stride: (height, width).
+        groups: of a grouped convolution.
+    """
+    return (
+        tuple(weight.shape[2:]) == KERNEL
+        and tuple(pair("stride", stride)) == (1, 1)
+        and groups == 1
+        and weight.shape[1] >= LEAST_CHANNELS
+    )
 
 
 def _inputs(tile: int) -> int:
@@ -52,27 +68,17 @@ def _transformed(xp: Arrays, weight: Any, tile: int) -> Any:
 
 @operator("winograd_weight(Tensor weight, int tile) -> Tensor", result=_transformed)
 def _winograd_weight(xp: Arrays, result: Any, weight: Any, tile: int) -> None:
-    _check_on_cpu(xp)
+    check_on_cpu(xp, "winograd_weight", "weight")
     _C.winograd_transform_weight(xp.view(xp.contiguous(weight)), xp.view(result), tile)
 
 
 def _output(
-    xp: Arrays,
-    x: Any,
-    transformed: Any,
-    bias: Any,
-    other: Any,
-    outputs: int,
-    pad: Sizes,
-    dilation: Sizes,
-    relu: bool,
-    ceiling: float,
+    xp: Arrays, x: Any, transformed: Any, _bias: Any, _other: Any, outputs: int, pad: Sizes, dilation: Sizes, *_: Any
 ) -> Any:
     check_blob(xp, "winograd_conv2d", "x", x, ("float32",))
     _tile_of(transformed)
-    return xp.empty(
-        (x.shape[0], outputs, *output_hw(x.shape, KERNEL, (1, 1), pad, dilation)), x.dtype, channels_last=True
-    )
+    size = output_hw(x.shape, KERNEL, (1, 1), pad, dilation)
+    return xp.empty((x.shape[0], outputs, *size), x.dtype, channels_last=True)
 
 
 @operator(
@@ -81,28 +87,14 @@ def _output(
     result=_output,
 )
 def _winograd_conv2d(
-    xp: Arrays,
-    output: Any,
-    x: Any,
-    transformed: Any,
-    bias: Any,
-    other: Any,
-    outputs: int,
-    pad: Sizes,
-    dilation: Sizes,
-    relu: bool,
-    ceiling: float,
+    xp: Arrays, output: Any, x: Any, transformed: Any, bias: Any, other: Any, _outputs: int, *rest: Any
 ) -> None:
-    _check_on_cpu(xp)
+    """Fill the output; ``rest`` is pad, dilation, relu and ceiling."""
+    check_on_cpu(xp, "winograd_conv2d", "x")
     added = None if other is None else xp.view(xp.contiguous(other, channels_last=True))
     summand = None if bias is None else xp.view(xp.contiguous(bias))
     given = xp.view(xp.contiguous(x, channels_last=True)), xp.view(xp.contiguous(transformed)), summand, added
-    _C.winograd_forward(*given, xp.view(output), _tile_of(transformed), pad, dilation, relu, ceiling)
-
-
-def _check_on_cpu(xp: Arrays) -> None:
-    if xp.device != "cpu":
-        raise ValueError(f"winograd: expected arrays on cpu, got one on {xp.device}: use conv2d")
+    _C.winograd_forward(*given, xp.view(output), _tile_of(transformed), *rest)
 
 
 def winograd_weight(weight: ArrayT, tile: int) -> ArrayT:
@@ -162,21 +154,3 @@ def winograd_conv2d(
         x, transformed, bias, other, outputs, *pairs(pad=pad, dilation=dilation), relu, ceiling
     )
     return result
-
-
-def products(length: int, pad: int, dilation: int, tile: int) -> int:
-    """Return the products along one axis of ``length`` pixels, for each channel and output.
-
-    Args:
-        length: of the input's axis.
-        pad: zeros before and after it.
-        dilation: pixels from tap to tap.
-        tile: outputs of a tile; 1: of a direct convolution, those of taps that lie outside of the input left out.
-    """
-    size = conv_output_size(length, KERNEL[0], 1, pad, dilation)
-    if tile == 1:
-        before = [pad - tap * dilation for tap in range(KERNEL[0])]  # the outputs that a tap leaves out at the front
-        return sum(max(0, min(size, out + length) - max(0, out)) for out in before)
-    phases = min(dilation, size)
-    # Of the images of every `dilation`-th output, some are longer by one.
-    return _inputs(tile) * sum(-(-len(range(phase, size, dilation)) // tile) for phase in range(phases))

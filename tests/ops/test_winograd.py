@@ -13,7 +13,6 @@ from deeplab_caffe.ops.winograd import (
     TILES,
     _winograd_conv2d,
     _winograd_weight,
-    products,
     winograd_conv2d,
     winograd_weight,
 )
@@ -228,18 +227,3 @@ def test_refusals() -> None:
         _C.winograd_forward(views[0], views[1], None, None, views[2], *numbers)
     with pytest.raises(ValueError, match=r"y: expected shape \(1, 16, 3, 3\)"):
         _C.winograd_forward(views[3], views[1], None, None, views[2], 2, (0, 0), (1, 1), False, 6.0)
-
-
-def test_products_by_hand() -> None:
-    # Five outputs of five pixels: the middle tap sees all, its neighbours one less.
-    assert products(5, 1, 1, 1) == 13
-    assert products(5, 1, 1, 2) == 3 * 4
-    assert products(5, 1, 1, 4) == 2 * 6
-    # Every other output: three and two of them.
-    assert products(5, 2, 2, 1) == 5 + 3 + 3
-    assert products(5, 2, 2, 2) == (2 + 1) * 4
-    # fc6 of LargeFOV, on 41 pixels with a hole of 12: four or three outputs of each of twelve images.
-    assert products(41, 12, 12, 1) == 41 + 2 * 29
-    assert products(41, 12, 12, 2) == 12 * 2 * 4
-    assert products(41, 12, 12, 4) == 12 * 6
-    assert products(2, 40, 40, 1) == 2
