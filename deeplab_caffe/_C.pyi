@@ -191,6 +191,17 @@ def depthwise_forward(
     pad: Sequence[SupportsIndex],
     dilation: Sequence[SupportsIndex],
 ) -> None: ...
+def depthwise_forward_channels_last(
+    x: TensorView,
+    taps: TensorView,
+    bias: TensorView | None,
+    y: TensorView,
+    stride: Sequence[SupportsIndex],
+    pad: Sequence[SupportsIndex],
+    dilation: Sequence[SupportsIndex],
+    relu: bool,
+    ceiling: SupportsFloat,
+) -> None: ...
 def domain_transform_backward(
     x: TensorView,
     edges: TensorView,

@@ -21,6 +21,11 @@ using hole::Geometry;
 // bias (C,) may be null.
 void forward_cpu(const TensorView& x, const TensorView& weight, const TensorView* bias, const TensorView& y,
                  const Geometry& geometry);
+// For inference: x (N, C, H, W) and y (N, C, OH, OW) channels-last without gaps, taps (KH, KW, C) and bias (C,)
+// contiguous, all float32. What lies outside of the image is left out of a sum. With `relu` y is max(sum, 0), and at
+// most `ceiling`.
+void forward_channels_last_cpu(const TensorView& x, const TensorView& taps, const TensorView* bias, const TensorView& y,
+                               const Geometry& geometry, bool relu, float ceiling);
 // grad (N, C, OH, OW) is that of y. Either gradient may be null, and is not computed then.
 void backward_cpu(const TensorView& grad, const TensorView& x, const TensorView& weight, const TensorView* grad_x,
                   const TensorView* grad_weight, const Geometry& geometry);

@@ -38,6 +38,23 @@ void forward(const TensorView& x, const TensorView& weight, const Optional& bias
   forward_cpu(x, weight, address(bias), y, geometry);
 }
 
+void forward_channels_last(const TensorView& x, const TensorView& taps, const Optional& bias, const TensorView& y,
+                           const Pair& stride, const Pair& pad, const Pair& dilation, bool relu, double ceiling) {
+  check_dim(x, "x", 4);
+  check_dtype(x, "x", DType::kFloat32);
+  DEEPLAB_CHECK(x.on_cpu(), "depthwise_conv2d: expected x on the CPU, got ", x.describe());
+  check_channels_last(x, "x");
+  check_dim(taps, "taps", 3);
+  check_like(taps, "taps", x, {taps.size(0), taps.size(1), x.size(1)});
+  if (bias) check_like(*bias, "bias", x, {x.size(1)});
+  const Geometry geometry =
+      hole::make_geometry("depthwise_conv2d", x, {taps.size(0), taps.size(1)}, stride, pad, dilation);
+  check_same_dtype_and_device(x, "x", y, "y");
+  check_sizes(y, "y", {x.size(0), x.size(1), geometry.y.out, geometry.x.out});
+  check_channels_last(y, "y");
+  forward_channels_last_cpu(x, taps, address(bias), y, geometry, relu, static_cast<float>(ceiling));
+}
+
 void backward(const TensorView& grad, const TensorView& x, const TensorView& weight, const Optional& grad_x,
               const Optional& grad_weight, const Pair& stride, const Pair& pad, const Pair& dilation) {
   const Geometry geometry = check_geometry(x, weight, grad, "grad", stride, pad, dilation);
@@ -51,6 +68,9 @@ void backward(const TensorView& grad, const TensorView& x, const TensorView& wei
 void bind(py::module_& module) {
   module.def("depthwise_forward", &forward, py::arg("x"), py::arg("weight"), py::arg("bias"), py::arg("y"),
              py::arg("stride"), py::arg("pad"), py::arg("dilation"), py::call_guard<py::gil_scoped_release>());
+  module.def("depthwise_forward_channels_last", &forward_channels_last, py::arg("x"), py::arg("taps"), py::arg("bias"),
+             py::arg("y"), py::arg("stride"), py::arg("pad"), py::arg("dilation"), py::arg("relu"), py::arg("ceiling"),
+             py::call_guard<py::gil_scoped_release>());
   module.def("depthwise_backward", &backward, py::arg("grad"), py::arg("x"), py::arg("weight"), py::arg("grad_x"),
              py::arg("grad_weight"), py::arg("stride"), py::arg("pad"), py::arg("dilation"),
              py::call_guard<py::gil_scoped_release>());

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "../common/parallel.h"
+#include "../common/rectify.h"
 #include "../common/workspace.h"
 #include "product.h"
 #include "rule.h"
@@ -143,17 +144,14 @@ DEEPLAB_ALWAYS_INLINE void transform_products(const Job& job, const Tile& tile, 
         Float value = result[j] + bias;
         if (whole == L::kLanes) {
           if (job.epilogue.other) value += *reinterpret_cast<const Loose*>(job.epilogue.other + at);
-          if (job.epilogue.relu) {
-            value = value < 0 ? Float{} : value;
-            value = value > job.epilogue.ceiling ? Float{} + job.epilogue.ceiling : value;
-          }
+          if (job.epilogue.relu) rectify(value, job.epilogue.ceiling);
           *reinterpret_cast<Loose*>(job.y + at) = value;
           continue;
         }
         for (int64_t lane = 0; lane < whole; ++lane) {
           float one = value[lane];
           if (job.epilogue.other) one += job.epilogue.other[at + lane];
-          if (job.epilogue.relu) one = one < 0 ? 0 : one > job.epilogue.ceiling ? job.epilogue.ceiling : one;
+          if (job.epilogue.relu) rectify(one, job.epilogue.ceiling);
           job.y[at + lane] = one;
         }
       }

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from deeplab_caffe.inference import sub_grids
 from deeplab_caffe.layers import ConvolutionFact, Layer, Pair, RectifierFact
+from deeplab_caffe.ops.depthwise import depthwise_conv2d_channels_last, depthwise_taps
 from deeplab_caffe.ops.hole import conv2d
 from deeplab_caffe.ops.packed_conv import Geometry, operators_exist, pack_weight, packed_conv2d, same_order
 from deeplab_caffe.ops.sizes import output_hw
@@ -41,6 +42,9 @@ WINOGRAD_TILES = {f"winograd_{tile}x{tile}": tile for tile in sorted(TILES, reve
 # For a larger hole cuDNN's fused convolution is not taken untimed: LargeFOV's fc6 (hole 12, bfloat16, batch 1) took
 # 22.4 ms on an H100 and torch's own 0.07; conv5_1, hole 2, 0.019 and 0.026 (benchmarks/results/fps_cuda.json).
 _LARGEST_FUSED_HOLE = 2
+# With more, oneDNN leaves its fast code for dilated depthwise convolutions, and takes twelve to twenty times as long
+# (AVX2, benchmarks/depthwise.py --inference).
+_LARGEST_DEPTHWISE_PADDING = 4
 
 
 @dataclass(frozen=True)
@@ -272,6 +276,15 @@ def winograd(spec: ConvSpec, tile: int) -> Run:
     return run
 
 
+def depthwise(spec: ConvSpec) -> Run:
+    """Use our own kernel for a convolution of each channel by itself; ReLU and ceiling as an output is written."""
+    if spec.adds:
+        return added(spec, depthwise)
+    taps, bias, relu, ceiling = depthwise_taps(spec.weight), spec.bias, spec.relu, spec.ceiling
+    geometry = spec.stride, spec.pad, spec.dilation
+    return lambda x: depthwise_conv2d_channels_last(x, taps, bias, *geometry, relu=relu, ceiling=ceiling)
+
+
 def caffe_engine(spec: ConvSpec) -> Run:
     """Use the original's arithmetic, on channels-first memory: engine CAFFE."""
     if spec.adds:
@@ -295,9 +308,9 @@ def algorithms(spec: ConvSpec, shape: Sequence[int]) -> dict[str, Callable[[], R
     found = _of_any_sum(spec, shape)
     if spec.weight.is_cuda and spec.dilated and max(spec.dilation) > _LARGEST_FUSED_HOLE:
         return {"direct": found["direct"]} | found
-    by_winograd = _winograds(spec)
-    first = {name: make for name, (preferred, make) in by_winograd.items() if preferred and allowed(spec, name)}
-    return first | found | {name: make for name, (_, make) in by_winograd.items()}
+    ours = _ours(spec)
+    first = {name: make for name, (preferred, make) in ours.items() if preferred and allowed(spec, name)}
+    return first | found | {name: make for name, (_, make) in ours.items()}
 
 
 def allowed(spec: ConvSpec, name: str) -> bool:
@@ -305,13 +318,17 @@ def allowed(spec: ConvSpec, name: str) -> bool:
     return spec.fast or name not in ROUGHER
 
 
-def _winograds(spec: ConvSpec) -> dict[str, tuple[bool, Callable[[], Run]]]:
-    """Return Winograd's algorithms, the larger tiles first, and for each whether it is preferred to oneDNN's.
+def _ours(spec: ConvSpec) -> dict[str, tuple[bool, Callable[[], Run]]]:
+    """Return the algorithms of our own for float32 on the CPU, and for each whether it is preferred to oneDNN's.
 
-    The size of the image decides nothing, so that its bits do not depend on what was prepared for.
+    Of Winograd's the larger tiles come first. The size of the image decides nothing, so that its bits do not depend on
+    what was prepared for.
     """
     if spec.weight.device.type != "cpu" or spec.weight.dtype != torch.float32:
         return {}
+    if spec.groups == spec.weight.shape[0] and spec.weight.shape[1] == 1:
+        preferred = spec.dilated and max(spec.pad) > _LARGEST_DEPTHWISE_PADDING
+        return {"depthwise": (preferred, partial(depthwise, spec))}
     if not fits(spec.weight, spec.stride, spec.groups):
         return {}
     hole = max(spec.dilation)

@@ -180,6 +180,10 @@ class ArgMax(Layer):
         return [graph.node("Cast", [index], tops[0], to=FLOAT)]
 
 
+def _only_channels_last(blob: Tensor) -> bool:
+    return blob.dim() == 4 and blob.is_contiguous(memory_format=torch.channels_last) and not blob.is_contiguous()
+
+
 @register
 class Concat(Layer):
     """Blobs one after the other along ``axis``: channels, unless it says otherwise (layers/concat_layer.cpp)."""
@@ -208,6 +212,8 @@ class Concat(Layer):
         return [tuple(total if axis == dim else size for axis, size in enumerate(first))]
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
+        if any(map(_only_channels_last, bottoms)):  # torch gives this order up where one of several has another
+            bottoms = tuple(bottom.contiguous(memory_format=torch.channels_last) for bottom in bottoms)
         return (torch.cat(bottoms, dim=self.param.concat_param.axis),)
 
     def to_onnx(self, graph: OnnxGraph, bottoms: list[str], tops: tuple[str, ...]) -> list[str]:

@@ -6,6 +6,7 @@ torch's convolution has these by oneDNN, whose backward pass takes up to a thous
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from deeplab_caffe import _C
@@ -13,7 +14,7 @@ from deeplab_caffe.arrays import Arrays, ArrayT, arrays_of
 from deeplab_caffe.ops.hole import differentiate, gradients_of, output_of
 from deeplab_caffe.ops.im2col import Sizes
 from deeplab_caffe.ops.operator import operator
-from deeplab_caffe.ops.sizes import Pair, check_on_cpu, pairs
+from deeplab_caffe.ops.sizes import Pair, check_blob, check_on_cpu, output_hw, pairs
 
 _GEOMETRY = "SymInt[] stride, SymInt[] pad, SymInt[] dilation, SymInt groups"
 
@@ -60,6 +61,89 @@ def _depthwise_backward(xp: Arrays, gradients: tuple[Any, Any], grad: Any, x: An
 
 
 differentiate(_depthwise, _depthwise_backward)
+
+
+def _output_channels_last(xp: Arrays, x: Any, taps: Any, _bias: Any, *rest: Any) -> Any:
+    check_blob(xp, "depthwise_conv2d", "x", x, ("float32",))
+    if len(taps.shape) != 3 or taps.shape[2] != x.shape[1]:
+        raise ValueError(
+            f"depthwise_conv2d: expected a weight from depthwise_taps for {x.shape[1]} channels, got one of shape "
+            f"{tuple(taps.shape)}"
+        )
+    size = output_hw(x.shape, tuple(taps.shape[:2]), *rest[:3])
+    return xp.empty((*x.shape[:2], *size), x.dtype, channels_last=True)
+
+
+@operator(
+    "depthwise_conv2d_channels_last(Tensor x, Tensor taps, Tensor? bias, SymInt[] stride, SymInt[] pad, "
+    "SymInt[] dilation, bool relu, float ceiling) -> Tensor",
+    result=_output_channels_last,
+)
+def _depthwise_channels_last(xp: Arrays, output: Any, x: Any, taps: Any, bias: Any, *rest: Any) -> None:
+    """Fill the output; ``rest`` is stride, pad, dilation, relu and ceiling."""
+    check_on_cpu(xp, "depthwise_conv2d", "x")
+    summand = None if bias is None else xp.view(xp.contiguous(bias))
+    given = xp.view(xp.contiguous(x, channels_last=True)), xp.view(xp.contiguous(taps)), summand, xp.view(output)
+    _C.depthwise_forward_channels_last(*given, *rest)
+
+
+def depthwise_taps(weight: ArrayT) -> ArrayT:
+    """Return the weight of a depthwise convolution for :func:`depthwise_conv2d_channels_last`.
+
+    Args:
+        weight: (C, 1, kernel_h, kernel_w), torch's or NumPy's.
+
+    Returns:
+        (kernel_h, kernel_w, C), contiguous: each tap's weights lie side by side.
+
+    Raises:
+        ValueError: not such a weight.
+    """
+    given: Any = weight
+    if len(given.shape) != 4 or given.shape[1] != 1:
+        raise ValueError(f"depthwise_taps: expected a weight (C, 1, KH, KW), got shape {tuple(given.shape)}")
+    xp = arrays_of(given)
+    with xp.scope():
+        result: ArrayT = xp.contiguous(given[:, 0].swapaxes(0, 1).swapaxes(1, 2))
+        return result
+
+
+def depthwise_conv2d_channels_last(
+    x: ArrayT,
+    taps: ArrayT,
+    bias: ArrayT | None = None,
+    stride: Pair = 1,
+    pad: Pair = 0,
+    dilation: Pair = 1,
+    *,
+    relu: bool = False,
+    ceiling: float = math.inf,
+) -> ArrayT:
+    """Convolve each channel with a kernel of its own, on the CPU, for inference.
+
+    :func:`depthwise_conv2d` where a pixel's channels lie side by side, and its bits where numbers are finite: a sum
+    begins with the bias and runs over the kernel's rows, then columns. Not differentiable.
+
+    Args:
+        x: (N, C, H, W) float32: torch's or NumPy's; copied unless channels-last.
+        taps: the weight, from :func:`depthwise_taps`.
+        bias: (C,), or None.
+        stride: one number, or (height, width); so the rest.
+        pad: zeros around the input.
+        dilation: pixels from tap to tap.
+        relu: max(y, 0) of the sum.
+        ceiling: of a rectified result, the largest number that stays.
+
+    Returns:
+        (N, C, OH, OW), channels-last; sizes as of ``conv2d``.
+
+    Raises:
+        ValueError: as :func:`depthwise_conv2d`.
+    """
+    result: ArrayT = _depthwise_channels_last(
+        x, taps, bias, *pairs(stride=stride, pad=pad, dilation=dilation), relu, ceiling
+    )
+    return result
 
 
 def depthwise_conv2d(

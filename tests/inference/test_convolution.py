@@ -13,6 +13,7 @@ from deeplab_caffe.inference.convolution import (
     ConvSpec,
     algorithms,
     caffe_engine,
+    depthwise,
     direct,
     im2col_product,
     on_sub_grids,
@@ -194,6 +195,41 @@ def test_winograd_comes_first_but_for_large_holes() -> None:
         replace(wide(), weight=wide(channels=16).weight, groups=2),
     ):
         assert not any(name.startswith("winograd") for name in algorithms(other, shape))
+
+
+def each(hole: int, *, channels: int = 40, relu: bool = True) -> ConvSpec:
+    """A kernel for each channel."""
+    generator = torch.Generator().manual_seed(4)
+    weight = torch.randn((channels, 1, 3, 3), generator=generator)
+    return ConvSpec(
+        weight, torch.randn(channels, generator=generator), (1, 1), (hole,) * 2, (hole,) * 2, channels, relu
+    )
+
+
+def test_our_depthwise_kernel_comes_first_where_onednns_is_slow() -> None:
+    shape = (1, 40, 33, 33)
+    for hole, first in ((1, "onednn_packed"), (4, "onednn_packed"), (5, "depthwise"), (18, "depthwise")):
+        found = algorithms(each(hole), shape)
+        assert next(iter(found)) == first
+        assert {"onednn_packed", "depthwise"} <= set(found)
+    for other in (replace(each(6), weight=each(6).weight.double()), replace(each(6), weight=each(6).weight[:, :, :1])):
+        assert ("depthwise" in algorithms(other, shape)) == (other.weight.dtype == torch.float32)
+    assert "depthwise" not in algorithms(wide(12, 12), shape)
+
+
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("hole", [1, 6])
+def test_our_depthwise_kernel_adds_rectifies_and_stops_at_the_ceiling(hole: int, relu: bool) -> None:
+    s, x = each(hole, relu=relu), image(2, 40, 21, 17)
+    plain = F.conv2d(x, s.weight, s.bias, 1, hole, hole, 40)
+    other = photo_like(*plain.shape, seed=9)
+    assert error(algorithms(s, x.shape)["depthwise"]()(x), plain.relu() if relu else plain) < 1e-6
+    for given in (algorithms(replace(s, adds=True), x.shape)["depthwise"](), depthwise(replace(s, adds=True))):
+        expected = plain + other
+        assert error(given(x, other, True), expected.relu() if relu else expected) < 1e-6
+    if relu:
+        capped = replace(s, ceiling=6.0)
+        assert error(algorithms(capped, x.shape)["depthwise"]()(x), plain.clamp(0, 6)) < 1e-6
 
 
 @pytest.mark.parametrize("relu", [False, True])

@@ -12,8 +12,11 @@ from deeplab_caffe.arrays import TorchArrays
 from deeplab_caffe.ops.depthwise import (
     _depthwise,
     _depthwise_backward,
+    _depthwise_channels_last,
     depthwise_conv2d,
     depthwise_conv2d_backward,
+    depthwise_conv2d_channels_last,
+    depthwise_taps,
 )
 from tests.goldens import relative_error
 
@@ -223,3 +226,98 @@ def test_a_stride_longer_than_the_image() -> None:
     expected = depthwise_conv2d(x, weight)[:, :, :1, :1]
     for long in (2, 5, 2**31 - 1):
         assert torch.equal(depthwise_conv2d(x, weight, stride=long), expected)
+
+
+def test_channels_last_by_hand() -> None:
+    x = torch.tensor([[[[1.0, 2], [3, 4]], [[5, 6], [7, 8]]]])
+    taps = depthwise_taps(torch.tensor([[[[1.0, 10], [100, 1000]]], [[[0, 1], [0, 0]]]]))
+    assert taps.tolist() == [[[1, 0], [10, 1]], [[100, 0], [1000, 0]]]
+    found = depthwise_conv2d_channels_last(x, taps, torch.tensor([0.5, 0]))
+    assert found.tolist() == [[[[4321.5]], [[6]]]]
+    found = depthwise_conv2d_channels_last(x, taps, stride=2, pad=1)
+    assert found.tolist() == [[[[1000, 200], [30, 4]], [[0, 0], [7, 0]]]]
+    found = depthwise_conv2d_channels_last(-x, taps, torch.tensor([2.0, 9]), stride=2, pad=1, relu=True, ceiling=7)
+    assert found.tolist() == [[[[0, 0], [0, 0]], [[7, 7], [2, 7]]]]
+
+
+# A block of channels and more, whole vectors of each width and what is left over; outputs four at a time and singly.
+WIDE = [
+    ((1, 128, 6, 9), (3, 3), 1, 6, 6),
+    ((2, 150, 5, 13), (3, 3), 1, (2, 12), (2, 12)),
+    ((1, 299, 7, 6), (5, 5), 1, 8, 4),
+    ((1, 37, 33, 3), (2, 3), (2, 1), (1, 2), 1),
+]
+
+
+@pytest.mark.parametrize("case", CASES + WIDE)
+def test_channels_last_has_the_same_bits(case: tuple) -> None:
+    """The order of a sum is the same one; what lies outside of the image adds a zero there and nothing here."""
+    shape, kernel, *geometry = case
+    x, weight, bias = problem(shape, kernel, torch.float32)
+    taps = depthwise_taps(weight)
+    for summand in (bias, None):
+        expected = depthwise_conv2d(x, weight, summand, *geometry)
+        for image in (x, x.contiguous(memory_format=torch.channels_last)):
+            found = depthwise_conv2d_channels_last(image, taps, summand, *geometry)
+            assert torch.equal(found, expected)
+            assert found.is_contiguous(memory_format=torch.channels_last)
+        rectified = depthwise_conv2d_channels_last(x, taps, summand, *geometry, relu=True, ceiling=0.5)
+        assert torch.equal(rectified, expected.clamp(0, 0.5))
+
+
+def test_channels_last_is_bit_equal_for_any_number_of_threads() -> None:
+    x, weight, bias = problem((3, 300, 33, 17), (3, 3), torch.float32)
+    results = []
+    for threads in (1, 2, 5):
+        _C.set_num_threads(threads)
+        results.append(depthwise_conv2d_channels_last(x, depthwise_taps(weight), bias, 1, 6, 6))
+    _C.set_num_threads(0)
+    assert all(torch.equal(result, results[0]) for result in results)
+
+
+def test_channels_last_keeps_what_is_not_a_number() -> None:
+    x = torch.full((1, 5, 3, 3), torch.nan)
+    found = depthwise_conv2d_channels_last(x, depthwise_taps(torch.ones(5, 1, 1, 1)), relu=True, ceiling=6)
+    assert found.isnan().all()
+
+
+def test_channels_last_empty() -> None:
+    _, weight, bias = problem((1, 2, 4, 4), (3, 3), torch.float32)
+    taps = depthwise_taps(weight)
+    assert depthwise_conv2d_channels_last(torch.zeros(0, 2, 4, 4), taps, bias).shape == (0, 2, 2, 2)
+    found = depthwise_conv2d_channels_last(torch.zeros((1, 2, 0, 4)), taps, bias, pad=2)
+    assert torch.equal(found, bias.view(1, 2, 1, 1).expand(1, 2, 2, 6))
+
+
+def test_channels_last_opcheck_and_numpy() -> None:
+    x, weight, bias = problem((2, 5, 6, 5), (3, 3), torch.float32)
+    taps = depthwise_taps(weight)
+    for summand in (bias, None):
+        arguments = x, taps, summand, [2, 1], [1, 1], [1, 2], True, 6.0
+        torch.library.opcheck(_depthwise_channels_last.torch, arguments)
+    found = depthwise_conv2d_channels_last(x.numpy(), depthwise_taps(weight.numpy()), bias.numpy(), pad=1)
+    assert np.array_equal(found, depthwise_conv2d(x, weight, bias, pad=1).numpy())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"x": torch.zeros(2, 4, 4)}, r"expected x \(N, C, H, W\)"),
+        ({"x": torch.zeros(1, 2, 4, 4).double()}, "expected x of float32, got float64"),
+        ({"taps": torch.zeros(3, 3, 4)}, r"from depthwise_taps for 2 channels, got one of shape \(3, 3, 4\)"),
+        ({"taps": torch.zeros(2, 1, 3, 3)}, r"from depthwise_taps for 2 channels, got one of shape \(2, 1, 3, 3\)"),
+        ({"taps": torch.zeros(3, 3, 2).double()}, "x and taps: expected one dtype"),
+        ({"bias": torch.zeros(3)}, r"bias: expected shape \(2\), got float32 \(3\)"),
+        ({"stride": 0}, "stride must be at least 1, got 0"),
+        ({"dilation": 2}, "a kernel of 3 with dilation 2 covers 5 pixels and does not fit into 4"),
+    ],
+)
+def test_channels_last_bad_arguments(change: dict[str, object], message: str) -> None:
+    good = {"x": torch.zeros(1, 2, 4, 4), "taps": torch.zeros(3, 3, 2)}
+    with pytest.raises(ValueError, match=message):
+        depthwise_conv2d_channels_last(**{**good, **change})
+
+
+def test_the_weight_of_another_convolution_has_no_taps() -> None:
+    with pytest.raises(ValueError, match=r"expected a weight \(C, 1, KH, KW\), got shape \(2, 2, 3, 3\)"):
+        depthwise_taps(torch.zeros(2, 2, 3, 3))
