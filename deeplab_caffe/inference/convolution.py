@@ -42,7 +42,7 @@ WINOGRAD_TILES = {f"winograd_{tile}x{tile}": tile for tile in sorted(TILES, reve
 # For a larger hole cuDNN's fused convolution is not taken untimed: LargeFOV's fc6 (hole 12, bfloat16, batch 1) took
 # 22.4 ms on an H100 and torch's own 0.07; conv5_1, hole 2, 0.019 and 0.026 (benchmarks/results/fps_cuda.json).
 _LARGEST_FUSED_HOLE = 2
-# With more, oneDNN leaves its fast code for dilated depthwise convolutions, and takes twelve to twenty times as long
+# With more, oneDNN leaves its fast code for dilated depthwise convolutions, and takes 12 to 24 times as long
 # (AVX2, benchmarks/depthwise.py --inference).
 _LARGEST_DEPTHWISE_PADDING = 4
 
