@@ -133,7 +133,7 @@ def _refusal(
             return PrototxtError(_OTHER_KIND[message_name], path, line)
         parts = unknown_parts(tree, message_name)
         found = list(islice(parts, MOST_LISTED))
-        count = len(found) + sum(1 for _ in parts)
+        count = len(found) + sum(1 for _ in islice(parts, _MOST_CHECKED))
         if 1 < count < _MOST_CHECKED and _is_sound_otherwise(text, message_name):
             listing = listed([f"line {part.line}: {part.message}" for part in found], count)
             return PrototxtError(f"{count} things are unknown: {listing}", path, found[0].line)
