@@ -13,14 +13,14 @@ ENV_STAMP := $(VENV)/.env-stamp
 BUILD_STAMP := $(VENV)/.build-stamp
 CSRC := $(shell find csrc -name '*.cpp' -o -name '*.cu' -o -name '*.h' -o -name '*.cuh')
 
-.PHONY: env build demo test fuzz lint format stubs clean docs docs-pictures docs-table networks sdist wheel
+.PHONY: env build demo test fuzz lint style types format stubs clean docs docs-pictures docs-table networks sdist wheel
 
 env: $(ENV_STAMP)
 
 $(ENV_STAMP): constraints.txt pyproject.toml tools/requirements.py
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python tools/requirements.py test lint plot convert > $(VENV)/requirements.txt
-	$(BIN)/python -m pip install --disable-pip-version-check -q wheel -r $(VENV)/requirements.txt -c constraints.txt
+	$(BIN)/python -m pip install --disable-pip-version-check --no-compile -q wheel -r $(VENV)/requirements.txt -c constraints.txt
 	touch $@
 
 build: $(BUILD_STAMP)
@@ -43,8 +43,12 @@ test: build
 fuzz: build
 	$(BIN)/python -m tests.fuzz --seconds $(SECONDS_EACH)
 
-# The quick ones first. The stubs are compared with the built extension.
+# mypy takes one core for longer than all others together.
 lint: build
+	$(MAKE) --no-print-directory -j2 --output-sync style types
+
+# The stubs are compared with the built extension.
+style: build
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/clang-format --dry-run -Werror $(CSRC)
@@ -54,6 +58,8 @@ lint: build
 	$(BIN)/python -m tools.models_page --check
 	$(BIN)/python -m tools.fps_table --check
 	$(BIN)/python -m tools.networks --check
+
+types: build
 	$(BIN)/mypy
 
 format: env

@@ -101,9 +101,7 @@ class BuildExtension(build_ext):
         jobs = []
         for source in cpp_sources:
             target = objects_root / source.with_suffix(".o")
-            # They call, and compute nothing: fully optimized they take a third longer to compile, and no less to run.
-            flags = ["-O1"] if source.name.endswith("bindings.cpp") and not DEBUG else []
-            jobs.append((source, target, [*compiler, *cpp_flags, *flags, "-c", str(source), "-o", str(target)]))
+            jobs.append((source, target, [*compiler, *cpp_flags, "-c", str(source), "-o", str(target)]))
         # Without nvcc their host code is compiled, whose kernels are then compiled at run time: kernel_launch.h.
         cu_command = self._nvcc_command(cuda_home) if cuda_home else [*compiler, *cpp_flags, "-x", "c++"]
         for source in cu_sources:

@@ -9,6 +9,7 @@
 // rounded once (FMA) where the processor can, so other processors may give other last bits.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 #include "../common/nchw.h"
@@ -35,5 +36,9 @@ void transform_weight_cpu(const TensorView& weight, const TensorView& transforme
 // x (N, C, H, W) and y (N, O, OH, OW) channels-last without gaps, float32. C is at least kPanel.
 void forward_cpu(const TensorView& x, const TensorView& transformed, const TensorView& y, const Axis& rows,
                  const Axis& columns, int64_t tile, const Epilogue& epilogue);
+
+// Memory that calls keep for the next ones: how much, and giving it back.
+size_t kept_bytes();
+void clear_kept();
 
 }  // namespace deeplab::winograd

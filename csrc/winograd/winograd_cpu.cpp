@@ -352,6 +352,10 @@ void dispatch_tile(int64_t tile, const Body& body) {
 
 }  // namespace
 
+size_t kept_bytes() { return kept().bytes(); }
+
+void clear_kept() { kept().clear(); }
+
 int64_t panels_of(int64_t outputs) { return (outputs + kPanel - 1) / kPanel; }
 
 void transform_weight_cpu(const TensorView& weight, const TensorView& transformed, int64_t tile) {

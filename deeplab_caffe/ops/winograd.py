@@ -154,3 +154,8 @@ def winograd_conv2d(
         x, transformed, bias, other, outputs, *pairs(pad=pad, dilation=dilation), relu, ceiling
     )
     return result
+
+
+def clear_cache() -> None:
+    """Give back the memory that :func:`winograd_conv2d` keeps for the next call, at most 256 MiB."""
+    _C.winograd_clear_kept()

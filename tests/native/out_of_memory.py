@@ -15,6 +15,7 @@ import numpy as np
 from deeplab_caffe import _C
 from deeplab_caffe.crf import clear_cache, dense_crf
 from deeplab_caffe.ops.argmax import argmax_labels
+from deeplab_caffe.ops.depthwise import depthwise_conv2d, depthwise_conv2d_channels_last, depthwise_taps
 from deeplab_caffe.ops.im2col import col2im, im2col
 from deeplab_caffe.ops.interp import interp, interp_backward
 from deeplab_caffe.ops.interp_argmax import interp_argmax
@@ -22,6 +23,8 @@ from deeplab_caffe.ops.interp_softmax import interp_softmax
 from deeplab_caffe.ops.max_pool import max_pool
 from deeplab_caffe.ops.preprocess import preprocess
 from deeplab_caffe.ops.softmax_loss import softmax_loss
+from deeplab_caffe.ops.winograd import clear_cache as clear_winograd
+from deeplab_caffe.ops.winograd import winograd_conv2d, winograd_weight
 from deeplab_caffe.pydensecrf.densecrf import DenseCRF2D
 
 preloaded = ctypes.CDLL(None)
@@ -41,6 +44,9 @@ large_photo = rng.integers(0, 256, (260, 340, 3), np.uint8)
 large_unary = rng.standard_normal((21, 260, 340)).astype(np.float32)
 classes = rng.integers(0, 5, (2, 1, 19, 23)).astype(np.float32)
 nhwc = np.ascontiguousarray(scores.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+kernels = rng.standard_normal((5, 1, 3, 3)).astype(np.float32)
+wide = rng.standard_normal((2, 16, 19, 23)).astype(np.float32)
+weight = rng.standard_normal((24, 16, 3, 3)).astype(np.float32)
 features = rng.standard_normal((41 * 37, 3)).astype(np.float32)
 
 
@@ -60,6 +66,10 @@ OPERATIONS: dict[str, Callable[[], object]] = {
     "dense_crf of a batch": lambda: dense_crf(np.stack([unary] * 3), np.stack([photo] * 3)),
     "dense_crf of a large image": lambda: dense_crf(large_unary, large_photo, iterations=1),
     "DenseCRF2D": refined,
+    "depthwise_conv2d": lambda: depthwise_conv2d(scores, kernels, pad=6, dilation=6),
+    "depthwise_conv2d_channels_last": lambda: depthwise_conv2d_channels_last(
+        scores, depthwise_taps(kernels), pad=6, dilation=6
+    ),
     "im2col": lambda: im2col(scores, 3, dilation=2, pad=2),
     "interp": lambda: interp(scores, height=40, width=31),
     "interp_backward": lambda: interp_backward(scores, (7, 9)),
@@ -68,6 +78,7 @@ OPERATIONS: dict[str, Callable[[], object]] = {
     "max_pool": lambda: max_pool(nhwc, (3, 3), (2, 2), (1, 1), (10, 12)),
     "preprocess": lambda: preprocess([photo], mean=(1.0, 2.0, 3.0)),
     "softmax_loss": lambda: (lambda found: (found.stats, found.totals))(softmax_loss(scores, classes)),
+    "winograd_conv2d": lambda: winograd_conv2d(wide, winograd_weight(weight, 2), 24),
 }
 
 
@@ -82,15 +93,21 @@ def tried(n: int, count: int) -> bool:
     return count <= MOST or n < MOST // 2 or n % (count // (MOST // 2)) == 0
 
 
+def forget() -> None:
+    """Give back what is kept for the next call, so that it allocates."""
+    clear_cache()
+    clear_winograd()
+
+
 def check(name: str, run: Callable[[], object]) -> int:
     """Let each allocation of an operation fail once; return how many there were."""
     expected = bits(run())
-    clear_cache()
+    forget()
     preloaded.fail_allocation(-1)
     run()
     count: int = preloaded.count_allocations()
     for n in filter(lambda n: tried(n, count), range(count)):
-        clear_cache()
+        forget()
         preloaded.fail_allocation(n)
         try:
             found = bits(run())

@@ -13,6 +13,7 @@ from deeplab_caffe.ops.winograd import (
     TILES,
     _winograd_conv2d,
     _winograd_weight,
+    clear_cache,
     winograd_conv2d,
     winograd_weight,
 )
@@ -227,3 +228,11 @@ def test_refusals() -> None:
         _C.winograd_forward(views[0], views[1], None, None, views[2], *numbers)
     with pytest.raises(ValueError, match=r"y: expected shape \(1, 16, 3, 3\)"):
         _C.winograd_forward(views[3], views[1], None, None, views[2], 2, (0, 0), (1, 1), False, 6.0)
+
+
+def test_memory_is_kept_for_the_next_call_and_given_back() -> None:
+    weight = torch.ones(16, 16, 3, 3)
+    winograd_conv2d(torch.ones(1, 16, 40, 40), winograd_weight(weight, 2), 16)
+    assert 0 < _C.winograd_kept_bytes() <= 1 << 28
+    clear_cache()
+    assert _C.winograd_kept_bytes() == 0
