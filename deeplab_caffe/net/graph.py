@@ -334,13 +334,19 @@ def mark_inplace(graph: Graph) -> None:
 def mark_spare(graph: Graph) -> Graph:
     """Say of steps that add whether they may overwrite what they add.
 
-    They may where no other step reads it later, it is no caller's, and no other value lies in its memory.
+    They may where no other step reads it later, nor they themselves as what they convolve, it is no caller's, and no
+    other value lies in its memory.
     """
     shared = set(graph.inputs.values())
     for step in graph.steps:
         if any(layer.may_alias for layer in step.layers):
             shared.update(step.reads, step.makes)
-    adds = (replace(s, spare=s.addition is not None and s.reads[-1] in {*s.dead} - shared) for s in graph.steps)
+
+    def may_overwrite(step: Step) -> bool:
+        *convolved, added = step.reads
+        return added in step.dead and added not in {*convolved} | shared
+
+    adds = (replace(s, spare=s.addition is not None and may_overwrite(s)) for s in graph.steps)
     return replace(graph, steps=tuple(adds))
 
 

@@ -88,6 +88,31 @@ def test_a_residual_block_is_two_steps() -> None:
     assert graph.per_item
 
 
+# A convolution that would write its sum into what it still reads.
+READS_WHAT_IT_ADDS = [
+    ("num_output: 8 kernel_size: 5 pad: 2", 8),
+    ("num_output: 64 kernel_size: 1", 64),
+    ("num_output: 32 kernel_size: 3 pad: 1 group: 32", 32),
+    ("num_output: 32 kernel_size: 3 pad: 6 dilation: 6", 32),
+    ("num_output: 32 kernel_size: 3 pad: 1", 32),
+]
+
+
+@pytest.mark.parametrize(("params", "channels"), READS_WHAT_IT_ADDS)
+def test_a_sum_of_a_blob_and_its_own_convolution(params: str, channels: int) -> None:
+    first, second = f"num_output: {channels} kernel_size: 1", params
+    first, second = (f"convolution_param {{ {each} {FILLERS} }}" for each in (first, second))
+    start = layer("Convolution", "a", "x", params=first) + relu("a") + layer("Convolution", "b", "a", params=second)
+    net = build(start + layer("Eltwise", "sum", "a b") + relu("sum"))
+    graph = inference_graph(net, None)
+    assert steps(graph) == ["a+a_relu", "b+sum+sum_relu"]
+    assert graph.steps[1].reads[0] == graph.steps[1].reads[1]
+    assert not graph.steps[1].spare
+    x = photo_like(2, 3, 33, 29)
+    with torch.no_grad():
+        assert error(net.optimize()(x), net(x)) < 2e-6
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
