@@ -333,7 +333,9 @@ class Layer(nn.Module):
             (key, hook) for key, hook in self._forward_pre_hooks.items() if not isinstance(hook, _COMPUTE_BLOBS)
         )
         twin._parameters = {
-            role: nn.Parameter(blobs[role].detach().to(device, dtype), requires_grad=False) if role in blobs else None
+            role: nn.Parameter(blobs[role].detach().to(device, dtype, copy=True), requires_grad=False)
+            if role in blobs
+            else None
             for role in self.roles
         }
         return twin

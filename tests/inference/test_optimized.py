@@ -9,6 +9,7 @@ from deeplab_caffe.errors import NetError
 from deeplab_caffe.inference import OptimizedNet, optimized
 from deeplab_caffe.inference.precision import precision_of
 from deeplab_caffe.ops.argmax import argmax_labels
+from deeplab_caffe.proto import parse_net
 from deeplab_caffe.zoo.default import CAMVID_MODEL
 from deeplab_caffe.zoo.paths import NETWORKS
 from tests import nets
@@ -109,6 +110,35 @@ def test_the_net_goes_on_as_it_was(small: dc.Net) -> None:
     with torch.no_grad():
         small.by_name["conv1"].weight.zero_()
     assert torch.equal(fast(x), kept)
+
+
+CHANGED_LATER = [
+    ("Convolution", "convolution_param { num_output: 16 kernel_size: 3 pad: 1 %s }", None),
+    ("Convolution", "convolution_param { num_output: 16 kernel_size: 1 %s }", "onednn_packed"),
+    ("Convolution", "convolution_param { num_output: 16 kernel_size: 1 %s }", "pointwise_product"),
+    ("Convolution", "convolution_param { num_output: 16 group: 16 kernel_size: 1 %s }", "depthwise"),
+    ("Convolution", "convolution_param { num_output: 16 group: 16 kernel_size: 3 pad: 1 %s }", "depthwise"),
+    ("Convolution", "convolution_param { num_output: 16 kernel_size: 3 pad: 1 engine: CAFFE %s }", None),
+    ("Deconvolution", "convolution_param { num_output: 16 kernel_size: 2 stride: 2 %s }", None),
+    ("InnerProduct", "inner_product_param { num_output: 16 axis: 1 %s }", None),
+    ("PReLU", "", None),
+]
+
+
+@pytest.mark.parametrize(("kind", "param", "algorithm"), CHANGED_LATER)
+def test_no_later_change_of_the_nets_blobs_reaches_it(kind: str, param: str, algorithm: str | None) -> None:
+    fillers = 'weight_filler { type: "gaussian" std: 1 } bias_filler { type: "constant" value: 1 }'
+    param = param % fillers if "%s" in param else param
+    text = 'input: "x" input_shape { dim: 1 dim: 16 dim: 9 dim: 9 } '
+    text += f'layer {{ name: "one" type: "{kind}" bottom: "x" top: "one" {param} }}'
+    net = dc.Net(parse_net(text), seed=1)
+    fast = net.optimize(algorithms={"one": algorithm} if algorithm else None)
+    x = photo_like(1, 16, 9, 9)
+    before = fast(x).clone()
+    with torch.no_grad():
+        for blob in net.parameters():
+            blob.add_(100)
+    assert torch.equal(fast(x), before)
 
 
 def test_it_does_not_hold_the_nets_weights(small: dc.Net) -> None:
