@@ -18,7 +18,7 @@ from deeplab_caffe.layers.onnx import OnnxGraph
 from deeplab_caffe.ops.depthwise import depthwise_conv2d
 from deeplab_caffe.ops.hole import conv2d
 from deeplab_caffe.ops.im2col import im2col
-from deeplab_caffe.ops.operator import transforms_are_active
+from deeplab_caffe.ops.operator import is_batched, transforms_are_active
 from deeplab_caffe.ops.packed_conv import Geometry as PackedGeometry
 from deeplab_caffe.ops.packed_conv import PackedConv2d, supported
 from deeplab_caffe.ops.winograd import LARGEST_HOLES, fits, winograd_conv2d, winograd_weight
@@ -65,7 +65,7 @@ def _for_our_own(x: Tensor, weight: Tensor) -> bool:
     """Return whether an operation of our own can take tensors on the CPU: one dtype, and nothing that wants torch's."""
     if x.dtype != weight.dtype or x.numel() == 0:
         return False
-    return not (torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu"))
+    return not (torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu") or transforms_are_active())
 
 
 class _Winograd(torch.autograd.Function):
@@ -86,12 +86,12 @@ class _Winograd(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        """Return the gradients of x, weight and bias; those of a gradient are torch's."""
+        """Return the gradients of x, weight and bias; those of a gradient, and of several at once, are torch's."""
         x, weight = ctx.saved_tensors
         pad, dilation = ctx.geometry
         wanted = list(ctx.needs_input_grad[:3])
         rest = (ctx.biases, [1, 1], pad, dilation, False, [0, 0], 1)
-        if torch.is_grad_enabled() or not wanted[0]:
+        if torch.is_grad_enabled() or not wanted[0] or transforms_are_active() or is_batched(grad):
             return (*torch.ops.aten.convolution_backward(grad, x, weight, *rest, wanted), None, None)
         # An input's gradient is a convolution of the output's, with kernels mirrored, inputs and outputs exchanged.
         mirrored = winograd_weight(weight.flip(2, 3).transpose(0, 1), _TILE)
@@ -286,7 +286,7 @@ class Convolution(BaseConvolution):
             return False
         if max(g.hole) > LARGEST_HOLES[_TILE] or any(p > 2 * h for p, h in zip(g.pad, g.hole, strict=True)):
             return False
-        return _learns(x, weight) and _for_our_own(x, weight) and not transforms_are_active()
+        return _learns(x, weight) and _for_our_own(x, weight)
 
     def packing(self, bottoms: Sequence[Tensor]) -> PackedConv2d | None:
         """Return what the bottoms are to go through with the weight packed; None: nothing of that kind."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
 from deeplab_caffe import _C
 from deeplab_caffe.arrays import Arrays, ArrayT, arrays_of
 from deeplab_caffe.ops.im2col import Sizes, col2im, im2col
-from deeplab_caffe.ops.operator import Operator, operator
+from deeplab_caffe.ops.operator import Operator, is_batched, operator
 from deeplab_caffe.ops.sizes import Pair, check_blob, check_weight, conv_output_size, output_hw, pairs
 
 __all__ = ["col2im", "conv2d", "conv2d_backward", "conv_output_size", "im2col"]
@@ -132,6 +133,11 @@ def differentiate(forward: Operator, backward: Operator) -> None:
 
     def gradient(ctx: Any, grad: Any) -> tuple[Any, ...]:
         wants_x, wants_weight, wants_bias = ctx.needs_input_grad[:3]
+        if is_batched(grad):  # what stands for several has no memory to be read: torch's own
+            (x, weight), (*geometry, groups) = ctx.saved_tensors, ctx.geometry
+            rest = (grad.shape[1:2], *geometry, False, [0, 0], groups, list(ctx.needs_input_grad[:3]))
+            several = sys.modules["torch"].ops.aten.convolution_backward(grad, x, weight, *rest)
+            return (*several, *(None,) * 4)
         grad_x = grad_weight = None
         if wants_x or wants_weight:
             grad_x, grad_weight = backward(grad, *ctx.saved_tensors, *ctx.geometry, [wants_x, wants_weight])

@@ -125,6 +125,13 @@ def transforms_are_active() -> bool:
         return True
 
 
+def is_batched(tensor: Any) -> bool:
+    """Return whether a tensor stands for several, as in ``torch.autograd.grad(is_grads_batched=True)``."""
+    functorch = sys.modules["torch"]._C._functorch
+    asked = (getattr(functorch, name, None) for name in ("is_legacy_batchedtensor", "is_batchedtensor"))
+    return any(ask is not None and ask(tensor) for ask in asked)
+
+
 def _unobserved(args: tuple[Any, ...]) -> bool:
     torch = sys.modules["torch"]
     if torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack():

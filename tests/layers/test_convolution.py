@@ -232,20 +232,39 @@ def test_gradients_that_are_not_wanted_and_gradients_of_gradients() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # torch's own, of its decompositions
-def test_transforms_of_functions_are_torchs() -> None:
-    layer = conv("num_output: 32 kernel_size: 3 pad: 1", [(1, 32, 32, 32)])
-    x, along = noise(1, 32, 32, 32), noise(1, 32, 32, 32, seed=1)
+@pytest.mark.parametrize("groups", [1, 32])
+@pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])
+def test_transforms_of_functions_are_torchs(groups: int, order: torch.memory_format) -> None:
+    """A 3x3 convolution that Winograd's algorithm trains, and a depthwise one."""
+    layer = conv(f"num_output: 32 kernel_size: 3 pad: 1 group: {groups}", [(1, 32, 32, 32)])
+    x, along = (noise(1, 32, 32, 32, seed=seed).contiguous(memory_format=order) for seed in (0, 1))
 
     def total(weight: torch.Tensor) -> torch.Tensor:
         (y,) = torch.func.functional_call(layer, {"weight": weight, "bias": layer.bias}, (x,))
         return y.square().sum()
 
     found = torch.func.grad(total)(layer.weight)
-    expected = torch.autograd.grad(F.conv2d(x, layer.weight, layer.bias, padding=1).square().sum(), layer.weight)[0]
+    y = F.conv2d(x, layer.weight, layer.bias, padding=1, groups=groups)
+    expected = torch.autograd.grad(y.square().sum(), layer.weight)[0]
     assert relative_error(found.detach().numpy(), expected.numpy()) < 1e-5
     _, tangent = torch.func.jvp(lambda inputs: layer(inputs)[0], (x,), (along,))
-    expected = F.conv2d(along, layer.weight, padding=1)
+    expected = F.conv2d(along, layer.weight, padding=1, groups=groups)
     assert relative_error(tangent.detach().numpy(), expected.detach().numpy()) < 1e-5
+    (batched,) = torch.func.vmap(layer)(torch.stack([x, along]))
+    assert relative_error(batched[1].detach().numpy(), layer(along)[0].detach().numpy()) < 1e-5
+
+
+@pytest.mark.parametrize("params", ["group: 1", "group: 32", "engine: CAFFE"])
+def test_several_gradients_at_once(params: str) -> None:
+    layer = conv(f"num_output: 32 kernel_size: 3 pad: 1 {params}", [(1, 32, 32, 32)])
+    x = noise(1, 32, 32, 32).requires_grad_()
+    (y,) = layer(x)
+    several = noise(2, *y.shape, seed=1)
+    found = torch.autograd.grad(y, [x, layer.weight, layer.bias], several, is_grads_batched=True, retain_graph=True)
+    for number, one in enumerate(several):
+        expected = torch.autograd.grad(y, [x, layer.weight, layer.bias], one, retain_graph=True)
+        for a, b in zip(found, expected, strict=True):
+            assert relative_error(a[number].numpy(), b.numpy()) < 1e-5
 
 
 @pytest.mark.parametrize(
