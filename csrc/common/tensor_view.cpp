@@ -90,6 +90,7 @@ void check_contiguous(const TensorView& tensor, const char* name) {
 
 void check_channels_last(const TensorView& tensor, const char* name) {
   check_dim(tensor, name, 4);
+  if (tensor.numel() == 0) return;
   const int64_t strides[] = {tensor.size(1) * tensor.size(2) * tensor.size(3), 1, tensor.size(1) * tensor.size(3),
                              tensor.size(1)};
   for (int axis = 0; axis < 4; ++axis) {

@@ -14,7 +14,7 @@ from deeplab_caffe.arrays import Arrays, ArrayT, arrays_of
 from deeplab_caffe.ops.hole import differentiate, gradients_of, output_of
 from deeplab_caffe.ops.im2col import Sizes
 from deeplab_caffe.ops.operator import operator
-from deeplab_caffe.ops.sizes import Pair, check_blob, check_on_cpu, output_hw, pairs
+from deeplab_caffe.ops.sizes import Pair, check_blob, check_like, check_on_cpu, output_hw, pairs
 
 _GEOMETRY = "SymInt[] stride, SymInt[] pad, SymInt[] dilation, SymInt groups"
 
@@ -63,8 +63,9 @@ def _depthwise_backward(xp: Arrays, gradients: tuple[Any, Any], grad: Any, x: An
 differentiate(_depthwise, _depthwise_backward)
 
 
-def _output_channels_last(xp: Arrays, x: Any, taps: Any, _bias: Any, *rest: Any) -> Any:
+def _output_channels_last(xp: Arrays, x: Any, taps: Any, bias: Any, *rest: Any) -> Any:
     check_blob(xp, "depthwise_conv2d", "x", x, ("float32",))
+    check_like(xp, "depthwise_conv2d", x, weight=taps, bias=bias)
     if len(taps.shape) != 3 or taps.shape[2] != x.shape[1]:
         raise ValueError(
             f"depthwise_conv2d: expected a weight from depthwise_taps for {x.shape[1]} channels, got one of shape "

@@ -10,7 +10,7 @@ from deeplab_caffe import _C
 from deeplab_caffe.arrays import Arrays, ArrayT, arrays_of
 from deeplab_caffe.ops.im2col import Sizes, col2im, im2col
 from deeplab_caffe.ops.operator import Operator, is_batched, operator
-from deeplab_caffe.ops.sizes import Pair, check_blob, check_weight, conv_output_size, output_hw, pairs
+from deeplab_caffe.ops.sizes import Pair, check_blob, check_like, check_weight, conv_output_size, output_hw, pairs
 
 __all__ = ["col2im", "conv2d", "conv2d_backward", "conv_output_size", "im2col"]
 
@@ -54,15 +54,7 @@ class _Images:
 def _check(xp: Arrays, x: Any, weight: Any, groups: int, **others: Any) -> None:
     check_blob(xp, "convolution", "x", x)
     check_weight(x.shape, weight.shape, groups)
-    for name, array in {"weight": weight, **others}.items():
-        if array is None:
-            continue
-        if array.dtype != x.dtype or getattr(array, "device", None) != getattr(x, "device", None):
-            device = arrays_of(array).device
-            raise ValueError(
-                f"convolution: the input is {xp.dtype(x)} on {xp.device}, "
-                f"but the {name} is {xp.dtype(array)} on {device}"
-            )
+    check_like(xp, "convolution", x, weight=weight, **others)
 
 
 def output_of(

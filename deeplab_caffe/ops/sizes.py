@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from deeplab_caffe.arrays import Arrays
+from deeplab_caffe.arrays import Arrays, arrays_of
 
 Pair = int | tuple[int, int]
 Size = tuple[int, int]
@@ -36,6 +36,24 @@ def check_blob(
     if xp.dtype(array) not in dtypes:
         wanted = " or ".join(filter(None, (", ".join(dtypes[:-1]), dtypes[-1])))
         raise ValueError(f"{operation}: expected {name} of {wanted}, got {xp.dtype(array)}")
+
+
+def check_like(xp: Arrays, operation: str, x: Any, **others: Any) -> None:
+    """Check that arrays have the dtype and device of the input; None is none.
+
+    Raises:
+        ValueError: they have not.
+    """
+    for name, array in others.items():
+        if array is None:
+            continue
+        if getattr(array, "dtype", None) != x.dtype or getattr(array, "device", None) != getattr(x, "device", None):
+            its = arrays_of(array)
+            mine, other = (f" of {each.library}" if its.library != xp.library else "" for each in (xp, its))
+            raise ValueError(
+                f"{operation}: the input is {xp.dtype(x)} on {xp.device}{mine}, "
+                f"but the {name} is {its.dtype(array)} on {its.device}{other}"
+            )
 
 
 def check_on_cpu(xp: Arrays, operation: str, name: str) -> None:

@@ -14,7 +14,7 @@ from deeplab_caffe import _C
 from deeplab_caffe.arrays import Arrays, ArrayT
 from deeplab_caffe.ops.im2col import Sizes
 from deeplab_caffe.ops.operator import operator
-from deeplab_caffe.ops.sizes import Pair, check_blob, check_on_cpu, output_hw, pair, pairs
+from deeplab_caffe.ops.sizes import Pair, check_4d, check_blob, check_like, check_on_cpu, output_hw, pair, pairs
 
 KERNEL = (3, 3)
 TILES = (2, 4)
@@ -73,10 +73,19 @@ def _winograd_weight(xp: Arrays, result: Any, weight: Any, tile: int) -> None:
 
 
 def _output(
-    xp: Arrays, x: Any, transformed: Any, _bias: Any, _other: Any, outputs: int, pad: Sizes, dilation: Sizes, *_: Any
+    xp: Arrays, x: Any, transformed: Any, bias: Any, other: Any, outputs: int, pad: Sizes, dilation: Sizes, *_: Any
 ) -> Any:
     check_blob(xp, "winograd_conv2d", "x", x, ("float32",))
+    if other is not None:
+        check_4d("winograd_conv2d", "other", other.shape)
+    check_like(xp, "winograd_conv2d", x, weight=transformed, bias=bias, other=other)
     _tile_of(transformed)
+    most = transformed.shape[1] * _C.winograd_panel
+    if not most - _C.winograd_panel < outputs <= most:
+        raise ValueError(
+            f"winograd_conv2d: expected {most - _C.winograd_panel + 1} to {most} outputs, which the weight is for, got "
+            f"{outputs}"
+        )
     size = output_hw(x.shape, KERNEL, (1, 1), pad, dilation)
     return xp.empty((x.shape[0], outputs, *size), x.dtype, channels_last=True)
 
@@ -136,7 +145,7 @@ def winograd_conv2d(
     Args:
         x: (N, C, H, W) float32, at least 16 channels: torch's or NumPy's; copied unless channels-last.
         transformed: the weight, from :func:`winograd_weight`, which decides the tile.
-        outputs: O, its number of outputs.
+        outputs: O, its number of outputs; the weight, in panels of 16, knows it to the panel.
         bias: (O,), or None.
         pad: zeros around the input; one number, or (height, width).
         dilation: pixels from tap to tap.

@@ -287,6 +287,9 @@ def test_channels_last_empty() -> None:
     assert depthwise_conv2d_channels_last(torch.zeros(0, 2, 4, 4), taps, bias).shape == (0, 2, 2, 2)
     found = depthwise_conv2d_channels_last(torch.zeros((1, 2, 0, 4)), taps, bias, pad=2)
     assert torch.equal(found, bias.view(1, 2, 1, 1).expand(1, 2, 2, 6))
+    arrays = taps.numpy(), bias.numpy()
+    assert depthwise_conv2d_channels_last(np.zeros((0, 2, 4, 4), np.float32), *arrays).shape == (0, 2, 2, 2)
+    assert np.array_equal(depthwise_conv2d_channels_last(np.zeros((1, 2, 0, 4), np.float32), *arrays, pad=2), found)
 
 
 def test_channels_last_opcheck_and_numpy() -> None:
@@ -306,7 +309,9 @@ def test_channels_last_opcheck_and_numpy() -> None:
         ({"x": torch.zeros(1, 2, 4, 4).double()}, "expected x of float32, got float64"),
         ({"taps": torch.zeros(3, 3, 4)}, r"from depthwise_taps for 2 channels, got one of shape \(3, 3, 4\)"),
         ({"taps": torch.zeros(2, 1, 3, 3)}, r"from depthwise_taps for 2 channels, got one of shape \(2, 1, 3, 3\)"),
-        ({"taps": torch.zeros(3, 3, 2).double()}, "x and taps: expected one dtype"),
+        ({"taps": torch.zeros(3, 3, 2).double()}, "is float32 on cpu, but the weight is float64 on cpu"),
+        ({"taps": torch.zeros(3, 3, 2, device="meta")}, "is float32 on cpu, but the weight is float32 on meta"),
+        ({"taps": np.zeros((3, 3, 2), np.float32)}, "float32 on cpu of torch, but the weight is float32 on cpu of numpy"),
         ({"bias": torch.zeros(3)}, r"bias: expected shape \(2\), got float32 \(3\)"),
         ({"stride": 0}, "stride must be at least 1, got 0"),
         ({"dilation": 2}, "a kernel of 3 with dilation 2 covers 5 pixels and does not fit into 4"),

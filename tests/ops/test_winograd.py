@@ -206,10 +206,13 @@ def test_refusals() -> None:
         winograd_conv2d(x.double(), transformed, 16)
     with pytest.raises(ValueError, match=r"expected a weight from winograd_weight, got one of shape \(15, 16, 3, 3\)"):
         winograd_conv2d(x, weight[:15], 16)
-    with pytest.raises(
-        ValueError, match=r"transformed: expected shape \(16, 2, 16, 16\), got float32 \(16, 1, 16, 16\)"
-    ):
-        winograd_conv2d(x, transformed, 17)
+    for outputs in (17, 0, -3):
+        with pytest.raises(ValueError, match=f"expected 1 to 16 outputs, which the weight is for, got {outputs}"):
+            winograd_conv2d(x, transformed, outputs)
+    with pytest.raises(ValueError, match="is float32 on cpu, but the weight is float32 on meta"):
+        winograd_conv2d(x, transformed.to("meta"), 16)
+    with pytest.raises(ValueError, match=r"expected other \(N, C, H, W\), got shape \(16, 5, 5\)"):
+        winograd_conv2d(x, transformed, 16, other=torch.zeros(16, 5, 5))
     with pytest.raises(ValueError, match=r"winograd: expected at least 16 channels, got float32 \(1, 15, 5, 5\)"):
         winograd_conv2d(x[:, :15], winograd_weight(weight[:, :15], 2), 16)
     with pytest.raises(ValueError, match=r"bias: expected shape \(16\), got float32 \(15\)"):
@@ -228,6 +231,15 @@ def test_refusals() -> None:
         _C.winograd_forward(views[0], views[1], None, None, views[2], *numbers)
     with pytest.raises(ValueError, match=r"y: expected shape \(1, 16, 3, 3\)"):
         _C.winograd_forward(views[3], views[1], None, None, views[2], 2, (0, 0), (1, 1), False, 6.0)
+
+
+def test_an_empty_batch_of_either_library() -> None:
+    transformed = winograd_weight(torch.ones(16, 16, 3, 3), 2)
+    for x, weight in (
+        (torch.zeros(0, 16, 4, 4), transformed),
+        (np.zeros((0, 16, 4, 4), np.float32), transformed.numpy()),
+    ):
+        assert winograd_conv2d(x, weight, 16).shape == (0, 16, 4, 4)
 
 
 def test_memory_is_kept_for_the_next_call_and_given_back() -> None:
