@@ -25,6 +25,7 @@ from deeplab_caffe.layers import ConvolutionFact, Shape
 from deeplab_caffe.net import Net, OptimizeOptions
 from deeplab_caffe.net.graph import Graph, Step, lower
 from deeplab_caffe.net.head import HeadRunner, Output, checked_images
+from deeplab_caffe.net.net import lacks_memory
 from deeplab_caffe.net.sizes import checked_shapes
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ class OptimizedNet:
             raise TypeError(f"optimize takes no {', '.join(sorted(unknown_options))}")
         self.device = next((parameter.device for parameter in net.parameters()), torch.device("cpu"))
         self.precision = precision_of(
-            options.get("dtype") or net.dtype, self.device, options.get("precision", "strict")
+            options.get("dtype") or _dtype_of(net), self.device, options.get("precision", "strict")
         )
         graph = _inference_graph(net, options.get("blobs"))
         self.input_shapes = _sample_shapes(net, options.get("batch"), options.get("size"))
@@ -299,9 +300,9 @@ class OptimizedNet:
     def _memory_errors(self, shapes: Sequence[Shape]) -> Iterator[None]:
         try:
             yield
-        except RuntimeError as error:
+        except (RuntimeError, MemoryError) as error:
             # A capture that breaks off says so in an error of another type.
-            if not isinstance(error, torch.OutOfMemoryError) and "out of memory" not in str(error):
+            if not lacks_memory(error) and "out of memory" not in str(error):
                 raise
             self._cache.clear()
             if self.device.type == "cuda":
@@ -354,6 +355,13 @@ def _by_weights(steps: Sequence[Step]) -> list[Step]:
         places.append(min((first[each] for each in parameters if each in first), default=i))
         first.update((each, places[-1]) for each in parameters if each not in first)
     return [steps[i] for i in sorted(range(len(steps)), key=places.__getitem__)]
+
+
+def _dtype_of(net: Net) -> torch.dtype:
+    """Return the dtype of a net's weights, which ``net.double()`` and its like change behind its back."""
+    # What layers keep for each channel may be float32 in a net of half precision.
+    found = {parameter.dtype for parameter in net.parameters() if parameter.dim() > 1}
+    return net.dtype if net.dtype in found or not found else found.pop()
 
 
 def _inference_graph(net: Net, blobs: Iterable[str] | None) -> Graph:

@@ -61,7 +61,8 @@ def floating_dtype(dtype: torch.dtype | str) -> torch.dtype:
 _NO_MEMORY = ("DefaultCPUAllocator: ", "Storage size calculation overflowed", "std::bad_alloc")
 
 
-def _lacks_memory(error: Exception) -> bool:
+def lacks_memory(error: Exception) -> bool:
+    """Return whether an error of torch's, or of the extension's, says that there is not enough memory."""
     words = str(error)
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(said in words for said in _NO_MEMORY)
 
@@ -405,7 +406,7 @@ class Net(nn.Module):
         except DeepLabCaffeError:
             raise
         except (RuntimeError, ValueError, MemoryError) as error:
-            if not _lacks_memory(error):
+            if not lacks_memory(error):
                 raise layer.error(f"{type(error).__name__}: {error}") from error
             if layer.is_source:
                 raise layer.error("not enough memory for its tops: make them smaller") from error

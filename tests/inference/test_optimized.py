@@ -232,12 +232,20 @@ def test_outputs_are_the_callers_unless_it_says_otherwise(small: dc.Net, with_gr
     assert not torch.equal(first, kept)
 
 
-def test_out_of_memory_says_what_to_do(small: dc.Net, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:124] err == 0. DefaultCPUAllocator: can't allocate memory: you"),
+        MemoryError("std::bad_alloc"),
+    ],
+)
+def test_out_of_memory_says_what_to_do(error: Exception, small: dc.Net, monkeypatch: pytest.MonkeyPatch) -> None:
     fast, x = small.optimize(), photo_like(1, 3, 9, 11)
     expected = fast(x)
 
     def full(*given):
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+        raise error
 
     with monkeypatch.context() as patch:
         patch.setitem(fast._kernels, fast.graph.steps[0].makes[0], full)
@@ -246,6 +254,13 @@ def test_out_of_memory_says_what_to_do(small: dc.Net, monkeypatch: pytest.Monkey
         ):
             fast(x)
     assert torch.equal(fast(x), expected)
+
+
+def test_the_dtype_is_that_of_the_weights(small: dc.Net) -> None:
+    with pytest.raises(NetError, match="float64"):
+        small.double().optimize()
+    assert small.optimize(dtype="float32").precision.dtype == torch.float32
+    assert small.float().optimize().precision.dtype == torch.float32
 
 
 def test_refusals(small: dc.Net) -> None:

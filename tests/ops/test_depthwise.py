@@ -311,7 +311,10 @@ def test_channels_last_opcheck_and_numpy() -> None:
         ({"taps": torch.zeros(2, 1, 3, 3)}, r"from depthwise_taps for 2 channels, got one of shape \(2, 1, 3, 3\)"),
         ({"taps": torch.zeros(3, 3, 2).double()}, "is float32 on cpu, but the weight is float64 on cpu"),
         ({"taps": torch.zeros(3, 3, 2, device="meta")}, "is float32 on cpu, but the weight is float32 on meta"),
-        ({"taps": np.zeros((3, 3, 2), np.float32)}, "float32 on cpu of torch, but the weight is float32 on cpu of numpy"),
+        (
+            {"taps": np.zeros((3, 3, 2), np.float32)},
+            "float32 on cpu of torch, but the weight is float32 on cpu of numpy",
+        ),
         ({"bias": torch.zeros(3)}, r"bias: expected shape \(2\), got float32 \(3\)"),
         ({"stride": 0}, "stride must be at least 1, got 0"),
         ({"dilation": 2}, "a kernel of 3 with dilation 2 covers 5 pixels and does not fit into 4"),
