@@ -42,7 +42,7 @@ def optimize(net: Net, **options: Unpack[OptimizeOptions]) -> OptimizedNet:
 
     Weights are prepared once, in channels-last or the library's own order, each convolution takes its bias and ReLU
     along, layers that do nothing vanish, and on a GPU the forward pass is one CUDA graph for each input shape. Results
-    are those of the net to rounding errors.
+    are those of the net to rounding errors, where all numbers are finite.
 
     Args:
         net: a net of phase TEST with inputs.

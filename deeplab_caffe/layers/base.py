@@ -455,6 +455,11 @@ class Loss(Layer):
 LAYERS: dict[str, type[Layer]] = {}
 
 
+def is_channels_last(blob: Tensor) -> bool:
+    """Return whether a blob lies in memory as channels-last and not as planes: of one channel or pixel it is both."""
+    return blob.dim() == 4 and blob.is_contiguous(memory_format=torch.channels_last) and not blob.is_contiguous()
+
+
 def register(cls: type[Layer]) -> type[Layer]:
     """Make ``cls`` the class of its ``TYPE``; a class decorator."""
     LAYERS[cls.TYPE] = cls

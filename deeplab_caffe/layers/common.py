@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from deeplab_caffe.layers.base import Layer, NetContext, ReceptiveWindow, Shape, register
+from deeplab_caffe.layers.base import Layer, NetContext, ReceptiveWindow, Shape, is_channels_last, register
 from deeplab_caffe.layers.facts import ArgMaxFact, ProbabilityFact, SumFact
 from deeplab_caffe.layers.onnx import FLOAT, OnnxGraph, int64
 from deeplab_caffe.ops.argmax import argmax
@@ -180,10 +180,6 @@ class ArgMax(Layer):
         return [graph.node("Cast", [index], tops[0], to=FLOAT)]
 
 
-def _only_channels_last(blob: Tensor) -> bool:
-    return blob.dim() == 4 and blob.is_contiguous(memory_format=torch.channels_last) and not blob.is_contiguous()
-
-
 @register
 class Concat(Layer):
     """Blobs one after the other along ``axis``: channels, unless it says otherwise (layers/concat_layer.cpp)."""
@@ -212,7 +208,7 @@ class Concat(Layer):
         return [tuple(total if axis == dim else size for axis, size in enumerate(first))]
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
-        if any(map(_only_channels_last, bottoms)):  # torch gives this order up where one of several has another
+        if any(map(is_channels_last, bottoms)):  # torch gives this order up where one of several has another
             bottoms = tuple(bottom.contiguous(memory_format=torch.channels_last) for bottom in bottoms)
         return (torch.cat(bottoms, dim=self.param.concat_param.axis),)
 

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from deeplab_caffe.layers.base import Layer, NetContext, ReceptiveWindow, Shape, register
+from deeplab_caffe.layers.base import Layer, NetContext, ReceptiveWindow, Shape, is_channels_last, register
 from deeplab_caffe.layers.facts import ConvolutionFact, RectifierFact
 from deeplab_caffe.layers.geometry import Geometry, pair, place_geometry, read_geometry
 from deeplab_caffe.layers.onnx import OnnxGraph
@@ -78,11 +78,11 @@ class _Winograd(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, pad: tuple[int, int], dilation: tuple[int, int]
     ) -> Tensor:
-        """Return the convolution (N, O, OH, OW), in the memory's order of x."""
+        """Return the convolution (N, O, OH, OW), channels-last if x is."""
         ctx.save_for_backward(x, weight)
         ctx.geometry, ctx.biases = (pad, dilation), None if bias is None else list(bias.shape)
         y = winograd_conv2d(x, winograd_weight(weight, _TILE), weight.shape[0], bias, pad, dilation)
-        return y.contiguous() if x.is_contiguous() else y
+        return y if is_channels_last(x) else y.contiguous()
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -97,7 +97,7 @@ class _Winograd(torch.autograd.Function):
         mirrored = winograd_weight(weight.flip(2, 3).transpose(0, 1), _TILE)
         within = tuple(2 * h - p for h, p in zip(dilation, pad, strict=True))
         grad_x = winograd_conv2d(grad, mirrored, weight.shape[1], None, within, dilation)
-        grad_x = grad_x.contiguous() if x.is_contiguous() else grad_x
+        grad_x = grad_x if is_channels_last(x) else grad_x.contiguous()
         _, grad_weight, grad_bias = torch.ops.aten.convolution_backward(grad, x, weight, *rest, [False, *wanted[1:]])
         return grad_x, grad_weight, grad_bias, None, None
 
