@@ -122,12 +122,16 @@ def spec_of(
     *,
     adds: bool = False,
     fast: bool = False,
+    copy: bool = True,
 ) -> ConvSpec:
-    """Return the spec of a convolution layer, copies of its weights brought to a device and dtype."""
-    weight = blobs["weight"].detach().to(device, dtype, copy=True)
+    """Return the spec of a convolution layer, its weights brought to a device and dtype.
+
+    Without ``copy`` they are the layer's own tensors where those are of that device and dtype.
+    """
+    weight = blobs["weight"].detach().to(device, dtype, copy=copy)
     if weight.is_cuda:
         weight = weight.contiguous(memory_format=torch.channels_last)
-    bias = blobs["bias"].detach().to(device, dtype, copy=True) if "bias" in blobs else None
+    bias = blobs["bias"].detach().to(device, dtype, copy=copy) if "bias" in blobs else None
     rectifier = None if activation is None else activation.fact
     ceiling = rectifier.ceiling if isinstance(rectifier, RectifierFact) else math.inf
     relu = rectifier is not None

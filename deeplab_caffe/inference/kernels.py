@@ -47,7 +47,7 @@ def prepare(
     try:
         match layer.fact:
             case ConvolutionFact() as fact:
-                kernel = _convolution(step, fact, shapes[0], device, precision, autotuner)
+                kernel = _convolution(step, fact, shapes[0], device, precision, autotuner, copy=not release)
             case AffineFact() if len(shapes[0]) > 1:
                 kernel = _affine(step, shapes[0], device, precision)
             case MaxPoolingFact() as fact:
@@ -71,6 +71,8 @@ def _convolution(
     device: torch.device,
     precision: Precision,
     autotuner: Autotuner,
+    *,
+    copy: bool,
 ) -> Kernel:
     layer, addition, spare = step.layer, step.addition, step.spare
     dtype = torch.float32 if fact.engine == "CAFFE" else precision.dtype
@@ -80,7 +82,8 @@ def _convolution(
         factor, summand = composed(step.affine)
         blobs = folded(blobs, factor, summand)
         numbers = factor.numpy().tobytes() + summand.numpy().tobytes()
-    spec = spec_of(fact, blobs, step.activation, device, dtype, adds=addition is not None, fast=precision.fast)
+    options = {"adds": addition is not None, "fast": precision.fast, "copy": copy}
+    spec = spec_of(fact, blobs, step.activation, device, dtype, **options)
     run = autotuner.choose(layer.name, fact.engine, spec, shape, sources, numbers)
 
     def cast(x: Tensor) -> Tensor:
