@@ -185,10 +185,11 @@ class OptimizedNet:
         """
         images = checked_images(images)
         runner = self.head_runner
-        for least in images.shape[1:3]:
-            side, output = runner.fit(least)
+        for axis, least in enumerate(images.shape[1:3]):
+            side, output = runner.fit(least, axis)
             if side != output:
-                raise NetError(f"the net gives {output} rows for {side}: it must end with scores at its input's size")
+                what = ("rows", "columns")[axis]
+                raise NetError(f"the net gives {output} {what} for {side}: it must end with scores at its input's size")
         return self.segment_images(images, crf=crf, mean=mean, kind=kind)["labels"]
 
     def segment_images(
@@ -216,8 +217,8 @@ class OptimizedNet:
         """
         runner, wanted = self.head_runner, tuple(wanted)
         mean = self.mean_value if mean is None else mean
-        for least in images.shape[1:3]:
-            runner.fit(max(least, crop_size))
+        for axis, least in enumerate(images.shape[1:3]):
+            runner.fit(max(least, crop_size), axis)
         function = partial(runner.results, wanted=wanted, crf=crf, mean=mean, crop_size=crop_size, kind=kind)
         # A CRF whose kernels are compiled at run time takes memory that a graph would not keep.
         capture = crf is None or not nvrtc.enabled()
@@ -258,7 +259,9 @@ class OptimizedNet:
 
         graph = graph or self.graph
         items = _CPU_ITEMS_AT_ONCE
-        if self.device.type != "cpu" or not graph.per_item or max(inputs[0].shape[:1], default=1) <= items:
+        # Inputs of other batch sizes than the first one's cannot be taken apart along with it.
+        together = {x.shape[:1] for x in inputs} == {inputs[0].shape[:1]}
+        if self.device.type != "cpu" or not graph.per_item or not together or inputs[0].shape[:1] <= (items,):
             return graph.execute(inputs, run)
         found: dict[str, Tensor] = {}
         for begin in range(0, inputs[0].shape[0], items):

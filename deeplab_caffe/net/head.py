@@ -384,21 +384,27 @@ class HeadRunner:
         self._run = run
         self._dtype = dtype
         self._channels_last = channels_last
-        self._sides: dict[int, Pair] = {}
+        self._sides: tuple[dict[int, Pair], dict[int, Pair]] = {}, {}  # of heights, of widths
 
-    def fit(self, least: int) -> Pair:
-        """Return the input side for an image side of ``least`` pixels, and the output's; see :func:`padded_side`."""
-        for known, (side, output) in list(self._sides.items()):
+    def fit(self, least: int, axis: int = 0) -> Pair:
+        """Return the input side for an image side of ``least`` pixels, and the output's; see :func:`padded_side`.
+
+        Args:
+            least: in pixels.
+            axis: 0 for the height, 1 for the width: kernels and sizes of layers need not be square.
+        """
+        sides = self._sides[axis]
+        for known, (side, output) in list(sides.items()):
             if known <= least <= side == output:
                 return side, output
-        if least not in self._sides:
+        if least not in sides:
             (number,) = self.graph.outputs.values()
 
             def output_side(side: int) -> int:
-                return self.graph.shapes([(1, self._channels, side, side)])[number][2]
+                return self.graph.shapes([(1, self._channels, side, side)])[number][2 + axis]
 
-            self._sides[least] = padded_side(least, output_side)
-        return self._sides[least]
+            sides[least] = padded_side(least, output_side)
+        return sides[least]
 
     def results(
         self,
@@ -427,7 +433,9 @@ class HeadRunner:
     ) -> Output:
         """Return what the net says of photographs, before anything is brought to full size; see :meth:`results`."""
         height, width = images.shape[1:3]
-        (in_height, out_height), (in_width, out_width) = (self.fit(max(side, crop_size)) for side in (height, width))
+        (in_height, out_height), (in_width, out_width) = (
+            self.fit(max(side, crop_size), axis) for axis, side in enumerate((height, width))
+        )
         size = (in_height, in_width)
         # A net that ends at its own stride, without INTERP: corners lie on corners.
         target = None if size == (out_height, out_width) else size

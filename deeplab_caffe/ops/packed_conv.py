@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import math
+import weakref
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
@@ -124,8 +125,8 @@ class PackedConv2d:
     """A convolution that keeps its weight packed for the shape of the last input.
 
     Bit for bit equal to ``torch.relu(torch.conv2d(...))`` on a channels-last input. Packed anew when the weight has
-    been changed or another shape comes. Changes are seen by torch's version counter, which writes through
-    ``weight.data`` or a numpy view pass by: :meth:`clear` after those.
+    been changed, is another tensor, or another shape comes. Changes are seen by torch's version counter, which writes
+    through ``weight.data`` or a numpy view pass by: :meth:`clear` after those.
 
     Args:
         geometry: its numbers.
@@ -134,20 +135,22 @@ class PackedConv2d:
     def __init__(self, geometry: Geometry) -> None:
         self._geometry = geometry
         self._key: _Key | None = None
+        # Not held: another tensor may come to lie where one lay that is gone.
+        self._weight: weakref.ref[Tensor] | None = None
         self._packed: Tensor | None = None
 
     def clear(self) -> None:
         """Forget the packed weight."""
-        self._key = self._packed = None
+        self._key = self._weight = self._packed = None
 
     def __call__(
         self, x: Tensor, weight: Tensor, bias: Tensor | None, *, relu: bool, ceiling: float = math.inf
     ) -> Tensor:
         """Return the convolution of ``x`` (N, C, H, W), with a ReLU and its ``ceiling`` behind it if asked for."""
         key = (weight.data_ptr(), weight._version, weight.dtype, tuple(x.shape))
-        if self._packed is None or key != self._key:
+        if self._packed is None or key != self._key or self._weight is None or self._weight() is not weight:
             self._packed = pack_weight(weight, self._geometry, x.shape)
-            self._key = key
+            self._key, self._weight = key, weakref.ref(weight)
         x = x.contiguous(memory_format=torch.channels_last)
         bias = None if bias is None else bias.detach()
         return packed_conv2d(x, self._packed, bias, self._geometry, relu=relu, ceiling=ceiling)

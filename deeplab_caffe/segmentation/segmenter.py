@@ -358,9 +358,9 @@ class Segmenter:
     def _check_memory(self, count: int, height: int, width: int) -> tuple[int, int]:
         """Return the height and width of the net's input for images of this size, if there is memory for them."""
         sides = []
-        for side in (height, width):
+        for axis, side in enumerate((height, width)):
             try:
-                sides.append(self._runner.fit(max(side, self.crop_size))[0])
+                sides.append(self._runner.fit(max(side, self.crop_size), axis)[0])
             except NetError:
                 raise NetError(f"an image side of {side} pixels is too small for {self._name}") from None
         needed = self._measured.activation_bytes(self._measured.shapes([(count, 3, *sides)]))

@@ -256,6 +256,21 @@ def test_out_of_memory_says_what_to_do(error: Exception, small: dc.Net, monkeypa
     assert torch.equal(fast(x), expected)
 
 
+@pytest.mark.parametrize("batches", [(2, 4), (2, 1), (3, 2), (5, 5)])
+def test_inputs_of_different_batch_sizes(batches: tuple[int, int]) -> None:
+    text = ""
+    for name, count in zip("ab", batches, strict=True):
+        text += f'input: "{name}" input_shape {{ dim: {count} dim: 3 dim: 5 dim: 5 }} '
+        text += f'layer {{ name: "c{name}" type: "Convolution" bottom: "{name}" top: "c{name}" convolution_param {{ '
+        text += 'num_output: 4 kernel_size: 3 weight_filler { type: "gaussian" std: 0.3 } } } '
+    net = dc.Net(parse_net(text), seed=1)
+    given = [photo_like(count, 3, 5, 5) for count in batches]
+    found = net.optimize()(*given)
+    for name, expected in net(*given).items():
+        assert found[name].shape == expected.shape
+        assert error(found[name], expected) < 2e-6
+
+
 def test_the_dtype_is_that_of_the_weights(small: dc.Net) -> None:
     with pytest.raises(NetError, match="float64"):
         small.double().optimize()

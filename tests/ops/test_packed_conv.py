@@ -75,6 +75,18 @@ def test_sees_what_becomes_of_the_weight() -> None:
     check()
 
 
+def test_sees_another_tensor_where_one_lay_that_is_gone() -> None:
+    x = torch.ones(1, 4, 3, 3).contiguous(memory_format=torch.channels_last)
+    conv = PackedConv2d(Geometry((1, 1), (0, 0), (1, 1), 1))
+    seen = set()
+    for number in range(8):
+        weight = torch.full((4, 4, 1, 1), float(number))  # of the same size as the one that was just freed
+        seen.add(weight.data_ptr())
+        assert conv(x, weight, None, relu=False).eq(4 * number).all()
+        del weight
+    assert len(seen) < 8
+
+
 def test_sees_another_size_and_comes_back() -> None:
     geometry = GEOMETRIES[0]
     packed, weight = PackedConv2d(Geometry(*geometry[1:])), noise(8, 4, 3, 3, seed=1)

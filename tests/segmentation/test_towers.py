@@ -10,6 +10,7 @@ import deeplab_caffe as dc
 from deeplab_caffe.data.sources.transform import IMAGENET_MEAN_BGR
 from deeplab_caffe.errors import NetError
 from deeplab_caffe.ops.preprocess import preprocess
+from deeplab_caffe.proto import parse_net
 from tests.slim import slim
 
 ASPP, ATTENTION = "deeplab_aspp_resnet101", "deeplab_attention_vgg16"
@@ -97,3 +98,25 @@ def test_of_a_size_that_does_not_fit_the_error_names_those_that_do(model: str, n
         net.infer_shapes(data=(1, 3, 500, 65))
     with pytest.raises(NetError, match=r"the weights are for 3 input channels, the bottom has 4$"):
         net.infer_shapes(data=(1, 4, 65, 65))
+
+
+@pytest.mark.parametrize("size", [(41, 33), (33, 41)])
+@pytest.mark.parametrize("optimize", [False, True])
+def test_heights_and_widths_are_padded_each_for_itself(size: tuple[int, int], optimize: bool) -> None:
+    """A net whose last layer names a size that is no square."""
+    height, width = size
+    text = f'input: "data" input_shape {{ dim: 1 dim: 3 dim: {height} dim: {width} }}'
+    text += """ layer { name: "c" type: "Convolution" bottom: "data" top: "c" convolution_param { num_output: 5
+      kernel_size: 3 pad: 1 weight_filler { type: "gaussian" std: 0.02 } } }
+      layer { name: "p" type: "Pooling" bottom: "c" top: "p"
+        pooling_param { pool: AVE kernel_size: 9 stride: 8 pad: 4 } }
+      layer { name: "i" type: "Interp" bottom: "p" top: "i" interp_param """
+    text += f"{{ height: {height} width: {width} }} }}"
+    net = dc.Net(parse_net(text), seed=1)
+    image = np.random.default_rng(0).integers(0, 256, (height - 1, width - 3, 3), np.uint8)
+    blob = torch.zeros(1, 3, height, width)
+    blob[0, :, :-1, :-3] = torch.from_numpy(image[..., ::-1] - np.array(IMAGENET_MEAN_BGR)).permute(2, 0, 1)
+    with torch.no_grad():
+        expected = net(blob)[0, :, :-1, :-3].argmax(0).numpy()
+    found = dc.Segmenter(net, device="cpu", optimize=optimize).segment(image)
+    assert (found.labels != expected).mean() < 0.001
