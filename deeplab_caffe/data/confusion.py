@@ -85,7 +85,7 @@ class ConfusionMatrix:
             if labels.size and not 0 <= int(labels.min()) <= int(labels.max()) < self.num_classes:
                 wrong = labels[(labels < 0) | (labels >= self.num_classes)][0]
                 raise EvaluationError(f"unexpected {what} {wrong}: expected 0 to {self.num_classes - 1}")
-        pairs = actual.astype(np.intp) * self.num_classes + predicted
+        pairs = actual.astype(np.intp) * self.num_classes + predicted.astype(np.intp)
         self.add(np.bincount(pairs, minlength=self.num_classes**2).reshape(self.matrix.shape))
 
     def add(self, counts: np.ndarray) -> None:

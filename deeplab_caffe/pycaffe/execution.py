@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Mapping, Sequence
 from itertools import zip_longest
 
 import torch
@@ -81,6 +81,9 @@ class Execution:
             f"{when}_{way}": [] for when in ("before", "after") for way in ("forward", "backward")
         }
         self._needs = self._find_backward()
+        self._made_by_none = self._find_made_by_none()
+        # By name: what blobs that no layer makes from others held, until a layer worked on them in place.
+        self._overwritten: dict[str, Tensor] = {}
         self._tape: dict[int, tuple[list[Tensor], tuple[Tensor, ...]]] = {}
         self._record = bool(self._loss_weights) or module.param.force_backward or module.context.training
 
@@ -164,11 +167,24 @@ class Execution:
             self._call_back("after_forward", index)
         return loss
 
-    def _compute(self, index: int, record: bool) -> tuple[Tensor, ...]:
-        """Return a layer's tops from its bottoms as they are; recorded for :meth:`_backward_layer` if asked for."""
+    def _compute(self, index: int, record: bool, earlier: Mapping[str, Tensor] | None = None) -> tuple[Tensor, ...]:
+        """Return a layer's tops from its bottoms as they are; recorded for :meth:`_backward_layer` if asked for.
+
+        Args:
+            index: the layer's.
+            record: for a gradient.
+            earlier: what blobs held before a layer worked on them in place.
+        """
         step = self._steps[index]
         # `data` and not `detach()`: scripts may change a blob between forward and backward, as Caffe lets them.
         bottoms = [self.blobs[name].tensor().data for name in step.bottoms]
+        if earlier is not None:
+            bottoms = [earlier.get(name, x) for name, x in zip(step.bottoms, bottoms, strict=True)]
+        elif not self._record:
+            # No layer can make them again.
+            for name, x in zip(step.bottoms, bottoms, strict=True):
+                if name in step.tops and self._made_by_none[index]:
+                    self._overwritten[name] = x.clone()
         if record:
             # The blob's memory will hold the top; the gradient may need the bottom.
             bottoms = [x.clone() if name in step.tops else x for name, x in zip(step.bottoms, bottoms, strict=True)]
@@ -179,6 +195,16 @@ class Execution:
         if record:
             self._tape[index] = (bottoms, tops)
         return tops
+
+    def _find_made_by_none(self) -> list[bool]:
+        """Return for each layer whether it is the first to work in place on a blob that no layer makes from others."""
+        made: set[str] = set()
+        found = []
+        for step in self._steps:
+            found.append(any(name in step.bottoms and name not in made for name in step.tops))
+            if step.bottoms and step.layer.code is None:
+                made.update(step.tops)
+        return found
 
     def _find_backward(self) -> list[tuple[bool, list[bool]]]:
         """Return for each layer whether it runs backwards, and into which bottoms (net.cpp, Init)."""
@@ -221,18 +247,36 @@ class Execution:
     def _backward(self, first: int, last: int) -> None:
         self._place()
         if not self._record:
-            # No gradient was expected of this net: its layers are run once more for what they need. The blobs stay as
-            # they are; in-place layers find their tops there, which is also what Caffe's backward works from.
             self._record = True
-            for index in range(last, first + 1):
-                if self._needs[index][0] and self._steps[index].layer.code is None:
-                    self._compute(index, record=True)
+            self._run_again(first, last)
         for index in range(first, last - 1, -1):
             runs, down = self._needs[index]
             self._call_back("before_backward", index)
             if runs:
                 self._backward_layer(index, down)
             self._call_back("after_backward", index)
+
+    def _run_again(self, first: int, last: int) -> None:
+        """Run layers once more for what their gradients need, in a net of which none was expected.
+
+        Blobs and parameters stay as they are. A blob that layers work on in place holds the last one's top: what the
+        others read of it is computed again, from the layer that made it.
+        """
+        held = [(t, t._version, t.detach().clone()) for t in (*self.module.parameters(), *self.module.buffers())]
+        to_come = Counter(name for step in self._steps for name in step.tops if name in step.bottoms)
+        earlier = dict(self._overwritten)
+        for index, step in enumerate(self._steps[: first + 1]):
+            record = index >= last and self._needs[index][0]
+            to_come.subtract(name for name in step.tops if name in step.bottoms)
+            again = [name for name in step.tops if to_come[name]]
+            if step.layer.code is None and step.bottoms and (record or again):
+                tops = self._compute(index, record, earlier)
+                earlier.update((name, top.detach()) for name, top in zip(step.tops, tops, strict=True) if name in again)
+            for name in {*step.tops}.difference(again) & {*step.bottoms}:
+                earlier.pop(name, None)
+        for tensor, version, before in held:
+            if tensor._version != version:  # running statistics
+                tensor.data.copy_(before)
 
     def _call_back(self, when: str, index: int) -> None:
         for run in self._callbacks[when]:

@@ -160,3 +160,10 @@ def test_it_is_torchmetrics_jaccard_index(ignored: int | None) -> None:
         for one in (metric, confusion):
             one.update(scores, known)
     assert confusion.compute() == pytest.approx(float(metric.compute()), rel=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint32, np.uint64, np.int64])
+def test_labels_of_any_integers(dtype: type) -> None:
+    confusion = ConfusionMatrix(2)
+    confusion.accumulate(np.array([[0, 1, 1]], dtype), np.array([[0, 0, 1]], dtype))
+    assert confusion.matrix.tolist() == [[1, 0], [1, 1]]

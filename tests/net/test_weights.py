@@ -359,3 +359,23 @@ def test_a_pruned_or_normed_layer_takes_halves_as_floats(tmp_path: Path) -> None
     net.copy_from(path)
     value = source.by_name["fc"].weight.detach().half().float()
     assert torch.equal(net.by_name["fc"].weight_g.detach(), torch.norm_except_dim(value, 2, 0))
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        'type: DECONVOLUTION convolution_param { num_output: 2 kernel_size: 4 weight_filler { type: "xavier" } }',
+        'type: INNER_PRODUCT inner_product_param { num_output: 2 axis: 2 weight_filler { type: "xavier" } }',
+    ],
+)
+def test_what_deeplab_v1_has_no_room_for_is_saved_all_the_same(layer: str, tmp_path: Path) -> None:
+    """A net in V1's layout with what later Caffes added to it: without a dialect the file is this package's own."""
+    path = tmp_path / "net.prototxt"
+    path.write_text(
+        'input: "x" input_dim: 1 input_dim: 3 input_dim: 5 input_dim: 5 '
+        f'layers {{ name: "one" bottom: "x" top: "one" {layer} }}'
+    )
+    net = dc.Net(path, seed=1)
+    net.save(tmp_path / "x.caffemodel")
+    x = torch.ones(1, 3, 5, 5)
+    assert torch.equal(dc.Net(path, tmp_path / "x.caffemodel")(x), net(x))

@@ -1,4 +1,4 @@
-"""Layers written in Python in pycaffe's nets: they work on the net's own blobs."""
+"""Layers written in Python in pycaffe's nets, which work on the net's own blobs; gradients nobody was said to want."""
 
 from __future__ import annotations
 
@@ -183,3 +183,52 @@ def test_input_layers_are_listed_as_there(text_: str, names: list[str], types: l
     net.reshape()
     assert net.blobs["r"].shape == (1, 1, 3, 2)
     assert net.forward(start="r")["r"].shape == (1, 1, 3, 2)
+
+
+IN_PLACE = [
+    'type: "Scale" scale_param { filler { type: "constant" value: 3 } }',
+    'type: "PReLU"',
+    'type: "ELU"',
+    'type: "Clip" clip_param { min: -0.5 max: 0.5 }',
+    'type: "BatchNorm" batch_norm_param { use_global_stats: false }',
+    'type: "Power" power_param { power: 2 }',
+    'type: "ReLU"',
+]
+
+
+@pytest.mark.parametrize("bottom", ["data", "c"])
+@pytest.mark.parametrize("kind", IN_PLACE)
+def test_the_first_backward_of_a_net_without_a_loss(kind: str, bottom: str, tmp_path: Path) -> None:
+    """Layers in place overwrite what their gradients need: the net's input, or what another layer made."""
+    text = 'layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 3 dim: 2 dim: 4 dim: 4 } } }'
+    if bottom == "c":
+        text += 'layer { name: "c" type: "Convolution" bottom: "data" top: "c" convolution_param { num_output: 2'
+        text += ' kernel_size: 1 weight_filler { type: "gaussian" std: 1 } } }'
+    place = f'bottom: "{bottom}" top: "{bottom}"'
+    text += f'layer {{ name: "two" {place} type: "Scale" scale_param {{ filler {{ type: "constant" value: 2 }} }} }}'
+    text += f'layer {{ name: "one" {place} {kind} }} layer {{ name: "end" {place} type: "ReLU" }}'
+    text += f'layer {{ name: "sum" bottom: "{bottom}" top: "sum" type: "Power" power_param {{ power: 2 }} }}'
+    path = tmp_path / "net.prototxt"
+    x = np.random.default_rng(1).standard_normal((3, 2, 4, 4)).astype(np.float32)
+    weight = np.array([[1, -2], [0.5, 3]], np.float32).reshape(2, 2, 1, 1)
+
+    def gradients(head: str) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        path.write_text(head + text)
+        net = caffe.Net(str(path), caffe.TEST)
+        if bottom == "c":
+            net.params["c"][0].data[...] = weight
+        net.blobs["data"].data[...] = x
+        net.forward()
+        before = {f"{name} {i}": blob.data.copy() for name, blobs in net.params.items() for i, blob in enumerate(blobs)}
+        net.blobs["sum"].diff[...] = 1
+        net.backward()
+        after = {f"{name} {i}": blob.data for name, blobs in net.params.items() for i, blob in enumerate(blobs)}
+        assert all(np.array_equal(before[name], after[name]) for name in before)
+        found = {f"{name} {i}": blob.diff.copy() for name, blobs in net.params.items() for i, blob in enumerate(blobs)}
+        return found, {name: blob.data.copy() for name, blob in net.blobs.items()}
+
+    (found, blobs), (expected, same) = gradients(""), gradients("force_backward: true ")
+    for name, diff in expected.items():
+        np.testing.assert_array_equal(found[name], diff, err_msg=name)
+    for name, data in same.items():
+        np.testing.assert_array_equal(blobs[name], data, err_msg=name)

@@ -68,7 +68,7 @@ def write_caffemodel(
     blobs, diffs = blobs or {}, diffs or {}
     options, dialect = dialect is None, dialect or dialect_of(net).name
     if not (net.layers and dialect == "v1"):
-        net = _in_dialect(upgrade_net(net), dialect, os.fspath(path), options)
+        net, dialect = _in_dialect(upgrade_net(net), dialect, os.fspath(path), options)
     field = net.DESCRIPTOR.fields_by_name["layers" if dialect == "v1" else "layer"]
     layers = getattr(net, field.name)
     unknown = (set(blobs) | set(diffs)) - {layer.name for layer in layers}
@@ -147,14 +147,18 @@ def write_solverstate(
         file.write(tail.SerializeToString())
 
 
-def _in_dialect(net: caffe_pb2.NetParameter, dialect: str, path: str, options: bool) -> Any:
-    """Return a net as the dialect holds it; of DeepLab v2's own files, as the merge does where the release cannot."""
+def _in_dialect(net: caffe_pb2.NetParameter, dialect: str, path: str, options: bool) -> tuple[Any, str]:
+    """Return a net as the dialect holds it, and the dialect: for this package's own files the merge where it must be.
+
+    DeepLab v1's and v2's releases have no room for some layers and fields that their nets may have here, such as V1's
+    DECONVOLUTION.
+    """
     try:
-        return to_dialect(net, dialect, path, options=options)
+        return to_dialect(net, dialect, path, options=options), dialect
     except CaffeModelError:
-        if not options or dialect != "v2":
+        if not options or dialect not in ("v1", "v2"):
             raise
-    return to_dialect(net, "merge", path, options=True)
+    return to_dialect(net, "merge", path, options=True), "merge"
 
 
 def _serialized(message: Message, path: str | os.PathLike[str]) -> bytes:
