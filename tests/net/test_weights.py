@@ -366,6 +366,8 @@ def test_a_pruned_or_normed_layer_takes_halves_as_floats(tmp_path: Path) -> None
     [
         'type: DECONVOLUTION convolution_param { num_output: 2 kernel_size: 4 weight_filler { type: "xavier" } }',
         'type: INNER_PRODUCT inner_product_param { num_output: 2 axis: 2 weight_filler { type: "xavier" } }',
+        "type: POOLING pooling_param { pool: MAX kernel_size: 2 stride: 2 round_mode: FLOOR }",
+        "type: POOLING pooling_param { pool: MAX kernel_size: 2 stride: 2 ceil_mode: false }",
     ],
 )
 def test_what_deeplab_v1_has_no_room_for_is_saved_all_the_same(layer: str, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -148,7 +149,7 @@ def write_solverstate(
 
 
 def _in_dialect(net: caffe_pb2.NetParameter, dialect: str, path: str, options: bool) -> tuple[Any, str]:
-    """Return a net as the dialect holds it, and the dialect: for this package's own files the merge where it must be.
+    """Return a net as the dialect holds it, and the dialect: for this package's own files the next that can hold it.
 
     DeepLab v1's and v2's releases have no room for some layers and fields that their nets may have here, such as V1's
     DECONVOLUTION.
@@ -156,9 +157,12 @@ def _in_dialect(net: caffe_pb2.NetParameter, dialect: str, path: str, options: b
     try:
         return to_dialect(net, dialect, path, options=options), dialect
     except CaffeModelError:
-        if not options or dialect not in ("v1", "v2"):
+        if not options:
             raise
-    return to_dialect(net, "merge", path, options=True), "merge"
+        for wider in ("merge", "bvlc"):
+            with suppress(CaffeModelError):
+                return to_dialect(net, wider, path, options=True), wider
+        raise
 
 
 def _serialized(message: Message, path: str | os.PathLike[str]) -> bytes:
