@@ -167,14 +167,20 @@ class Pooling(Layer):
         """Pool a bottom of this shape, with all rounding and divisors worked out; return the top's name."""
         graph.fixed_size = self.name
         g, size = self._geometry(shape), self._output_size(shape)
-        bottom, right = self._extra(shape, g, size)
-        lowest = float(np.finfo(np.float32).min)
-        padded = onnx.pad(
-            graph, x, pair(g.pad), (max(bottom, 0), max(right, 0)), lowest if self.method == "MAX" else 0.0
-        )
+        after = self._extra(shape, g, size)
+        average = self.method == "AVE"
+        # Last windows that lie beyond the plane are zeros put behind the pooling: onnxruntime takes the padding into
+        # it, and refuses one as large as the kernel.
+        beyond = pair([int(average and more >= k) for more, k in zip(after, g.kernel, strict=True)])
+        after = pair([max(more - n * s, 0) for more, n, s in zip(after, beyond, g.stride, strict=True)])
+        padded = onnx.pad(graph, x, pair(g.pad), after, 0.0 if average else float(np.finfo(np.float32).min))
         kernel: dict[str, Any] = {"kernel_shape": g.kernel, "strides": g.stride}
-        pooled = graph.node("MaxPool" if self.method == "MAX" else "AveragePool", [padded], **kernel)
-        bounds = [("starts", (0, 0)), ("ends", size), ("axes", (2, 3))]
+        pooled = graph.node("AveragePool" if average else "MaxPool", [padded], **kernel)
+        bounds = [
+            ("starts", (0, 0)),
+            ("ends", pair([n - m for n, m in zip(size, beyond, strict=True)])),
+            ("axes", (2, 3)),
+        ]
         inputs = [pooled, *(graph.constant(name, onnx.int64(*values)) for name, values in bounds)]
         if self.method == "MAX":
             return graph.node("Slice", inputs, top)
@@ -185,4 +191,6 @@ class Pooling(Layer):
             extents.append(np.maximum(stop - start, 1))
         factor = g.kernel[0] * g.kernel[1] / (extents[0][:, None] * extents[1][None, :])
         factors = graph.constant("factor", factor.astype(np.float32))
-        return graph.node("Mul", [graph.node("Slice", inputs), factors], top)
+        inside = graph.node("Slice", inputs)
+        whole = onnx.pad(graph, inside, (0, 0), beyond, 0.0) if any(beyond) else inside
+        return graph.node("Mul", [whole, factors], top)
