@@ -127,7 +127,7 @@ def transforms_are_active() -> bool:
 
 def is_batched(tensor: Any) -> bool:
     """Return whether a tensor stands for several, as in ``torch.autograd.grad(is_grads_batched=True)``."""
-    functorch = sys.modules["torch"]._C._functorch
+    functorch = getattr(sys.modules["torch"]._C, "_functorch", None)
     asked = (getattr(functorch, name, None) for name in ("is_legacy_batchedtensor", "is_batchedtensor"))
     return any(ask is not None and ask(tensor) for ask in asked)
 

@@ -264,7 +264,8 @@ class Execution:
         """
         held = [(t, t._version, t.detach().clone()) for t in (*self.module.parameters(), *self.module.buffers())]
         to_come = Counter(name for step in self._steps for name in step.tops if name in step.bottoms)
-        earlier = dict(self._overwritten)
+        # From now on gradients are expected: nothing more is kept there.
+        earlier, self._overwritten = self._overwritten, {}
         for index, step in enumerate(self._steps[: first + 1]):
             record = index >= last and self._needs[index][0]
             to_come.subtract(name for name in step.tops if name in step.bottoms)
