@@ -61,7 +61,11 @@ _EFFECTS = click.Choice(["stop", "snapshot", "none"])
 @path_option("--tensorboard", help="Folder for TensorBoard's event files.")
 @click.option("--wandb", metavar="PROJECT", help="Log to this project of Weights & Biases.")
 @dtype_option
-@click.option("--channels-last", is_flag=True, help="Channels-last memory order: often faster, last digits differ.")
+@click.option(
+    "--channels-last/--no-channels-last",
+    default=None,
+    help="Channels-last memory order: last digits differ; default: on the CPU, where it is faster.",
+)
 @click.option("--engine", type=click.Choice(["DEFAULT", "CAFFE", "CUDNN"]), default="DEFAULT", show_default=True)
 @click.option("--workers", type=click.IntRange(min=0), help="Threads that decode ahead; default: cores minus one.")
 @click.option("--label-reading", type=click.Choice(["index", "luminance"]), default="index", show_default=True)
@@ -88,7 +92,7 @@ def train(
     tensorboard: Path | None,
     wandb: str | None,
     dtype: str,
-    channels_last: bool,
+    channels_last: bool | None,
     engine: str,
     workers: int | None,
     label_reading: str,

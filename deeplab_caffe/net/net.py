@@ -187,10 +187,15 @@ class Net(nn.Module):
             for layer in self.layers:
                 layer.to(self.dtype if layer.supports_half else torch.float32)
         if channels_last:
-            for weight in self.parameters():
-                if weight.dim() == 4:
-                    weight.data = weight.data.contiguous(memory_format=torch.channels_last)
+            self.use_channels_last()
         self.train(self.context.training)
+
+    def use_channels_last(self) -> None:
+        """Keep images and weights in channels-last order from now on, as the argument ``channels_last`` says."""
+        self.context.channels_last = True
+        for weight in self.parameters():
+            if weight.dim() == 4:
+                weight.data = weight.data.contiguous(memory_format=torch.channels_last)
 
     def _register_layers(self) -> None:
         taken = {layer.name for layer in self.layers if layer.blobs}

@@ -157,6 +157,8 @@ class SGDSolver:
     SOLVER_TYPE: ClassVar[str] = "SGD"
 
     def __init__(self, solver_file: str | PathLike[str], **options: Any) -> None:
+        # Blobs are seen as arrays: in Caffe's order, unless that was given up on purpose.
+        options.setdefault("channels_last", False)
         self._solver = _LayerwiseSolver(
             solver_file,
             device=mode.current_device(),

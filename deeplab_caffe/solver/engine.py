@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from deeplab_caffe.errors import NetError, SolverError
+from deeplab_caffe.layers import ConvolutionFact
 from deeplab_caffe.net import Net
 from deeplab_caffe.net.build import with_lines
 from deeplab_caffe.proto import LayerLines, caffe_pb2
@@ -21,6 +22,21 @@ from deeplab_caffe.solver.parameters import collect_parameters
 from deeplab_caffe.solver.shares import LossShares, add_up
 from deeplab_caffe.solver.testing import share_parameters
 from deeplab_caffe.solver.world import World
+
+# Pixels of a batch from which channels-last order is the faster one on the CPU (``benchmarks/train_speed.py``).
+_LEAST_PIXELS = 1 << 15
+
+
+def _gains_by_channels_last(net: Net) -> bool:
+    """Return whether a net trains faster on the CPU in channels-last order.
+
+    Not with a kernel for each channel, which our own operation computes plane by plane: in channels-last order
+    deeplab_v3_lite0's step took 1.2 times as long (``benchmarks/train_lite0.py``).
+    """
+    if any(isinstance(layer.fact, ConvolutionFact) and layer.fact.groups > 1 for layer in net.layers):
+        return False
+    batches = (shape for shape in net.blob_shapes.values() if len(shape) == 4)
+    return max((n * h * w for n, _, h, w in batches), default=0) >= _LEAST_PIXELS
 
 
 class Engine:
@@ -33,6 +49,7 @@ class Engine:
         seed: of the training net; the test nets' follow it.
         bfloat16: forward passes under autocast.
         keep_ignored_diff: see :class:`deeplab_caffe.layers.NetContext`.
+        channels_last: see :class:`deeplab_caffe.solver.Solver`.
         **options: further arguments of :class:`deeplab_caffe.Net`.
 
     Attributes:
@@ -54,6 +71,7 @@ class Engine:
         *,
         bfloat16: bool = False,
         keep_ignored_diff: bool = True,
+        channels_last: bool | None = False,
         **options: Any,
     ) -> None:
         self.device = device
@@ -66,6 +84,10 @@ class Engine:
         origin = config.param.train_net or config.param.net
         self.net = self._build(config.train_net, origin, seed, shard=(world.rank, world.size))
         self.net.context.keep_ignored_diff = keep_ignored_diff
+        if channels_last is None:
+            channels_last = device.type == "cpu" and _gains_by_channels_last(self.net)
+        if channels_last:
+            self.net.use_channels_last()
         if not self.net.losses:
             raise SolverError(f"net '{self.net.name}' has no loss in phase TRAIN: there is nothing to train for")
         for layer in self.net.layers if world.size > 1 else ():
@@ -76,6 +98,7 @@ class Engine:
         for i, (origin, test) in enumerate(config.test_nets if world.is_first else ()):
             net = self._build(test, origin, (seed + 1 + i) % 2**32)
             share_parameters(net, self.net)
+            net.context.channels_last = channels_last
             self.test_nets.append(net)
         self._shares = LossShares(self.net, world)
         self._sources = [top for step in self.net.steps if step.layer.is_source for top in step.tops]

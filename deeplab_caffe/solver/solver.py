@@ -74,8 +74,9 @@ class Solver:
             torch.dtype does too.
         level: of the training net, as Caffe's ``-level``.
         stages: of the training net, as Caffe's ``-stage``, beside those of the solver's ``train_state``.
-        **options: ``channels_last``, ``engine``, ``workers``, ``label_reading``, ``python_layers``: as for
-            :class:`deeplab_caffe.Net`.
+        channels_last: keep images in channels-last order inside, which changes the last digits; None: on the CPU, for
+            batches so large that it is faster, unless a convolution has groups.
+        **options: ``engine``, ``workers``, ``label_reading``, ``python_layers``: as for :class:`deeplab_caffe.Net`.
 
     Attributes:
         param: the SolverParameter.
@@ -110,6 +111,7 @@ class Solver:
         dtype: str | torch.dtype = "float32",
         level: int = 0,
         stages: Sequence[str] = (),
+        channels_last: bool | None = None,
         **options: Any,
     ) -> None:
         if ignored_gradient not in ("original", "zero"):
@@ -138,6 +140,7 @@ class Solver:
             self.seed = self.world.broadcast(secrets.randbits(32))
         options["keep_ignored_diff"] = ignored_gradient == "original"
         options["bfloat16"] = number_format == "bfloat16"
+        options["channels_last"] = channels_last
         self.engine = self.ENGINE(self.config, self.device, self.world, self.seed, **options)
         try:
             self.rate = LearningRate(self.param)

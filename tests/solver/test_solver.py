@@ -335,6 +335,44 @@ def test_options_train_the_same_net(tmp_path: Path, options: dict) -> None:
         assert other.losses == plain.losses
 
 
+@pytest.mark.parametrize(
+    ("side", "groups", "option", "expected"),
+    [
+        (128, 1, None, True),
+        (127, 1, None, False),
+        (128, 2, None, False),
+        (128, 1, False, False),
+        (16, 1, True, True),
+    ],
+)
+def test_large_batches_are_channels_last_on_the_cpu(
+    side: int, groups: int, option: bool | None, expected: bool
+) -> None:
+    net = f"""
+        name: "net"
+        layers {{ name: "data" type: DUMMY_DATA top: "data" top: "target"
+          dummy_data_param {{ num: 2 channels: 4 height: {side} width: {side}
+            num: 2 channels: 4 height: {side} width: {side} data_filler {{ type: "gaussian" }} }} }}
+        layers {{ name: "conv" type: CONVOLUTION bottom: "data" top: "conv"
+          convolution_param {{ num_output: 4 kernel_size: 3 pad: 1 group: {groups}
+            weight_filler {{ type: "xavier" }} }} }}
+        layers {{ name: "loss" type: EUCLIDEAN_LOSS bottom: "conv" bottom: "target" top: "loss" }}"""
+    param = proto.parse_solver(
+        f"""train_net_param {{ {net} }} test_net_param {{ {net} }} test_iter: 1 test_interval: 9 base_lr: 1e-6
+            lr_policy: "fixed" max_iter: 2 snapshot_after_train: false solver_mode: CPU random_seed: 1"""
+    )
+    solver = Solver(param, **QUIET, channels_last=option, log=TrainingLog(None))
+    seen = []
+    for each in (solver.net, *solver.test_nets):
+        assert each.context.channels_last is expected
+        each.by_name["conv"].register_forward_hook(lambda _layer, _bottoms, tops: seen.append(tops[0]))
+    solver.solve()
+    assert len(seen) == 3  # a test, two iterations
+    for top in seen:
+        assert top.is_contiguous(memory_format=torch.channels_last) is expected
+        assert top.is_contiguous() is not expected
+
+
 def test_ignored_pixels_keep_a_rest_of_their_last_gradient_as_in_the_original(tmp_path: Path) -> None:
     """layers/softmax_loss_layer.cpp:107-140: what is ignored stays in the diff, and all of that is scaled."""
     made = {way: make(tmp_path / way, options={"ignored_gradient": way}, dropout=False) for way in ("original", "zero")}
