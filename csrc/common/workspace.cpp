@@ -1,6 +1,7 @@
 #include "workspace.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <new>
 
 #ifdef __linux__
@@ -17,11 +18,7 @@ size_t round_up(size_t bytes) { return (bytes + kStep - 1) / kStep * kStep; }
 // Null if there is not enough memory.
 void* allocate(size_t bytes) {
   void* data = ::operator new(bytes, std::align_val_t(kHugePage), std::nothrow);
-#ifdef __linux__
-  // Gathers over tens of megabytes spend their time on address translation otherwise. Whole pages only: what is touched
-  // of one is all taken.
-  if (data) madvise(data, bytes / kHugePage * kHugePage, MADV_HUGEPAGE);
-#endif
+  if (data) advise_huge_pages(data, bytes);
   return data;
 }
 
@@ -33,6 +30,16 @@ std::unique_lock<std::mutex> try_lock(std::mutex& mutex) { return std::unique_lo
 }  // namespace
 
 thread_local std::shared_ptr<Workspace> WorkspaceScope::current_;
+
+void advise_huge_pages(void* data, size_t bytes) {
+#ifdef __linux__
+  const uintptr_t begin = (reinterpret_cast<uintptr_t>(data) + kHugePage - 1) / kHugePage * kHugePage;
+  const uintptr_t end = (reinterpret_cast<uintptr_t>(data) + bytes) / kHugePage * kHugePage;
+  if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
+#else
+  static_cast<void>(data), static_cast<void>(bytes);
+#endif
+}
 
 Block Workspace::take(size_t bytes) {
   bytes = round_up(bytes);

@@ -14,6 +14,10 @@ namespace deeplab {
 
 constexpr size_t kHugePage = size_t{1} << 21;
 
+// Asks for huge pages where memory holds whole ones. Gathers over tens of megabytes spend their time on address
+// translation otherwise. What is touched of such a page is all taken.
+void advise_huge_pages(void* data, size_t bytes);
+
 // Memory aligned to a huge page.
 struct Block {
   void* data;

@@ -10,20 +10,21 @@ namespace deeplab::winograd {
 // Outputs whose weights lie side by side: the widest vector of any processor.
 constexpr int64_t kPanel = 16;
 
-// How much of a product the registers of a processor hold: rows, and panels.
+// How much of a product the registers of a processor hold: rows, and panels; and the channels of those panels that stay
+// in its first-level cache while the rows go by.
 template <int kLanes>
 struct Registers;
 template <>
 struct Registers<16> {
-  static constexpr int kRows = 12, kPanels = 2;
+  static constexpr int kRows = 12, kPanels = 2, kDepth = 256;
 };
 template <>
 struct Registers<8> {
-  static constexpr int kRows = 6, kPanels = 1;
+  static constexpr int kRows = 6, kPanels = 1, kDepth = 128;
 };
 template <>
 struct Registers<4> {
-  static constexpr int kRows = 3, kPanels = 1;
+  static constexpr int kRows = 3, kPanels = 1, kDepth = 128;
 };
 
 // Rows of a product, A (rows, depth) by panels (depth, kPanel) each.

@@ -16,7 +16,8 @@ struct Rule<2> {
   static constexpr int kOut = 2, kIn = 4;
 
   // G g
-  static void weight(const double g[3], double u[kIn]) {
+  template <typename V>
+  static DEEPLAB_ALWAYS_INLINE void weight(const V g[3], V u[kIn]) {
     u[0] = g[0];
     u[1] = (g[0] + g[1] + g[2]) / 2;
     u[2] = (g[0] - g[1] + g[2]) / 2;
@@ -44,8 +45,9 @@ template <>
 struct Rule<4> {
   static constexpr int kOut = 4, kIn = 6;
 
-  static void weight(const double g[3], double u[kIn]) {
-    const double even = g[0] + g[2], far = g[0] / 4 + g[2];
+  template <typename V>
+  static DEEPLAB_ALWAYS_INLINE void weight(const V g[3], V u[kIn]) {
+    const V even = g[0] + g[2], far = g[0] / 4 + g[2];
     u[0] = g[0] / 4;
     u[1] = -(even + g[1]) / 6;
     u[2] = -(even - g[1]) / 6;

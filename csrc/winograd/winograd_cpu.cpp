@@ -24,10 +24,13 @@ namespace {
 constexpr int64_t kTilesTogether = 48;
 // With fewer groups for each thread, some threads would wait long for others.
 constexpr int64_t kGroupsOfThread = 4;
-// Panels of outputs whose products lie in the second-level cache until they are transformed back.
-constexpr int64_t kPanelsTogether = 4;
-// Channels of a panel that stay in the first-level cache while the tiles go by.
-constexpr int64_t kDepth = 128;
+// Panels of outputs whose products lie in the second-level cache until they are transformed back. More of them read the
+// transformed pixels less often, which pays where those do not fit beside them.
+constexpr int64_t kPanelsTogether = 4, kPanelsTogetherAtMost = 16;
+constexpr int64_t kPixelsNearby = int64_t{768} << 10;  // bytes that fit
+
+// Of a panel.
+using Doubles __attribute__((vector_size(8 * kPanel))) = double;
 
 int64_t round_up(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
 
@@ -44,6 +47,7 @@ struct Job {
   // With zeros up to whole panels.
   std::vector<float> bias;
   Epilogue epilogue;
+  int64_t panels_together = kPanelsTogether;
 
   int64_t tiles() const { return static_cast<int64_t>(row_tiles.size() * column_tiles.size()); }  // of an image
   // From one tile's transformed pixels to the next one's. A multiple of 4 KiB would put all rows of a block into the
@@ -163,6 +167,7 @@ DEEPLAB_ALWAYS_INLINE void transform_products(const Job& job, const Tile& tile, 
 template <typename L>
 DEEPLAB_ALWAYS_INLINE void multiply_panels(Product product, int64_t tiles, int64_t depth, int64_t panels) {
   constexpr int kRows = Registers<L::kLanes>::kRows, kPanels = Registers<L::kLanes>::kPanels;
+  constexpr int64_t kDepth = Registers<L::kLanes>::kDepth;
   // Of about as many rows each: a block of few would leave the processor's units idle.
   const int64_t blocks = (tiles + kRows - 1) / kRows;
   const float *a = product.a, *weights = product.panels;
@@ -199,8 +204,8 @@ int64_t pixels_size(const Job& job, int64_t slots) {
   return R::kIn * R::kIn * slots * job.pitch();
 }
 template <typename R>
-int64_t products_size(int64_t slots) {
-  return R::kIn * R::kIn * slots * kPanelsTogether * kPanel;
+int64_t products_size(const Job& job, int64_t slots) {
+  return R::kIn * R::kIn * slots * job.panels_together * kPanel;
 }
 
 // Transforms the pixels of some of a group's tiles.
@@ -212,12 +217,12 @@ DEEPLAB_ALWAYS_INLINE void transform_tiles(const Job& job, const Group& group, i
   }
 }
 
-// Computes the outputs of kPanelsTogether panels, from `panel`, for a group whose pixels are transformed.
+// Computes the outputs of job.panels_together panels, from `panel`, for a group whose pixels are transformed.
 template <typename L, typename R>
 DEEPLAB_ALWAYS_INLINE void compute_panels(const Job& job, const Group& group, int64_t panel, float* products) {
   constexpr int kFrequencies = R::kIn * R::kIn;
-  const int64_t tiles = group.tiles, pitch = job.pitch(), width = kPanelsTogether * kPanel;
-  const int64_t panel_size = job.channels * kPanel, panels = std::min(kPanelsTogether, job.panels - panel);
+  const int64_t tiles = group.tiles, pitch = job.pitch(), width = job.panels_together * kPanel;
+  const int64_t panel_size = job.channels * kPanel, panels = std::min(job.panels_together, job.panels - panel);
   for (int f = 0; f < kFrequencies; ++f) {
     multiply_panels<L>(
         {group.pixels + f * group.slots * pitch, pitch, job.weight + (f * job.panels + panel) * panel_size, panel_size,
@@ -228,6 +233,50 @@ DEEPLAB_ALWAYS_INLINE void compute_panels(const Job& job, const Group& group, in
   for (int64_t tile = 0; tile < tiles; ++tile) {
     const Tile at = tile_at(job, group.begin + tile);
     transform_products<L, R>(job, at, products + tile * width, tiles * width, first, count);
+  }
+}
+
+// Panels that a group of so many bytes of transformed pixels meets at a time.
+template <typename L>
+DEEPLAB_ALWAYS_INLINE int64_t panels_together(int64_t pixels) {
+  // Processors of narrower vectors have smaller caches: measured there, more panels lost.
+  return L::kLanes == 16 && pixels > kPixelsNearby ? kPanelsTogetherAtMost : kPanelsTogether;
+}
+
+// Transforms the weights of a panel: (outputs, C, 3, 3) to (C, kPanel) for each frequency, `step` apart.
+template <typename R>
+DEEPLAB_ALWAYS_INLINE void transform_panel(const float* weight, float* target, int64_t outputs, int64_t channels,
+                                           int64_t step) {
+  constexpr int kIn = R::kIn;
+  // Written out together: the frequencies' places are a power of two apart, where a cache keeps few lines at a time.
+  constexpr int64_t kTogether = 8;
+  alignas(64) float block[kIn * kIn][kTogether][kPanel];
+  Doubles taps[kKernel][kKernel] = {};  // [row][column], zeros where there is no output
+  for (int64_t first = 0; first < channels; first += kTogether) {
+    const int64_t count = std::min(kTogether, channels - first);
+    for (int64_t c = 0; c < count; ++c) {
+      for (int64_t o = 0; o < outputs; ++o) {
+        const float* kernel = weight + (o * channels + first + c) * kKernel * kKernel;
+#pragma GCC unroll 9
+        for (int tap = 0; tap < kKernel * kKernel; ++tap) taps[tap / kKernel][tap % kKernel][o] = kernel[tap];
+      }
+      Doubles half[kKernel][kIn];
+#pragma GCC unroll 8
+      for (int i = 0; i < kKernel; ++i) R::weight(taps[i], half[i]);
+#pragma GCC unroll 8
+      for (int j = 0; j < kIn; ++j) {
+        Doubles column[kKernel], result[kIn];
+#pragma GCC unroll 8
+        for (int i = 0; i < kKernel; ++i) column[i] = half[i][j];
+        R::weight(column, result);
+#pragma GCC unroll 8
+        for (int i = 0; i < kIn; ++i) {
+          using Floats __attribute__((vector_size(4 * kPanel))) = float;
+          *reinterpret_cast<Floats*>(block[i * kIn + j][c]) = __builtin_convertvector(result[i], Floats);
+        }
+      }
+    }
+    for (int f = 0; f < kIn * kIn; ++f) std::copy_n(block[f][0], count * kPanel, target + f * step + first * kPanel);
   }
 }
 
@@ -244,6 +293,15 @@ DEEPLAB_ALWAYS_INLINE void compute_panels(const Job& job, const Group& group, in
   }                                                                                                             \
   attribute void compute_panels(Rule<4>, const Job& job, const Group& group, int64_t panel, float* products) {  \
     compute_panels<lanes, Rule<4>>(job, group, panel, products);                                                \
+  }                                                                                                             \
+  attribute int64_t panels_together(int64_t pixels) { return panels_together<lanes>(pixels); }                  \
+  attribute void transform_panel(Rule<2>, const float* weight, float* target, int64_t outputs,                  \
+                                 int64_t channels, int64_t step) {                                              \
+    transform_panel<Rule<2>>(weight, target, outputs, channels, step);                                          \
+  }                                                                                                             \
+  attribute void transform_panel(Rule<4>, const float* weight, float* target, int64_t outputs,                  \
+                                 int64_t channels, int64_t step) {                                              \
+    transform_panel<Rule<4>>(weight, target, outputs, channels, step);                                          \
   }
 // clang-format on
 DEEPLAB_TARGET_VERSIONS(DEEPLAB_DEFINE_STEPS)
@@ -272,10 +330,10 @@ void run_by_groups(const Job& job, int64_t tiles, int64_t groups) {
   const int64_t together = (tiles + groups - 1) / groups;
   parallel_for(tiles, together, [&](int64_t begin, int64_t end) {
     const int64_t count = end - begin, pixels = pixels_size<R>(job, count);
-    const Scratch scratch(pixels + products_size<R>(count));
+    const Scratch scratch(pixels + products_size<R>(job, count));
     const Group group{begin, count, count, scratch.data()};
     transform_tiles(R(), job, group, 0, count);
-    for (int64_t panel = 0; panel < job.panels; panel += kPanelsTogether) {
+    for (int64_t panel = 0; panel < job.panels; panel += job.panels_together) {
       compute_panels(R(), job, group, panel, scratch.data() + pixels);
     }
   });
@@ -294,18 +352,20 @@ void run_by_panels(const Job& job, int64_t tiles) {
     transform_tiles(R(), job, group_at(tile / slots), tile % slots, tile % slots + 1);
   });
   // Neighbours in time read the same weights.
-  const int64_t blocks = (job.panels + kPanelsTogether - 1) / kPanelsTogether, used = (tiles + slots - 1) / slots;
+  const int64_t blocks = (job.panels + job.panels_together - 1) / job.panels_together,
+                used = (tiles + slots - 1) / slots;
   parallel_for(blocks * used, 1, [&](int64_t index, int64_t) {
-    const Scratch products(products_size<R>(slots));
-    compute_panels(R(), job, group_at(index % used), index / used * kPanelsTogether, products.data());
+    const Scratch products(products_size<R>(job, slots));
+    compute_panels(R(), job, group_at(index % used), index / used * job.panels_together, products.data());
   });
 }
 
 template <typename R>
-void run_all(const Job& job, int64_t images) {
+void run_all(Job& job, int64_t images) {
   const int64_t tiles = images * job.tiles(), threads = num_threads();
   const int64_t groups = (tiles + kTilesTogether - 1) / kTilesTogether;
   if (threads == 1 || groups >= kGroupsOfThread * threads) {
+    job.panels_together = panels_together(pixels_size<R>(job, kTilesTogether) * sizeof(float));
     // As many groups for each thread, of about the same size.
     run_by_groups<R>(job, tiles, round_up(groups, threads));
   } else {
@@ -315,31 +375,11 @@ void run_all(const Job& job, int64_t images) {
 
 template <typename R>
 void transform(const float* weight, float* transformed, int64_t outputs, int64_t channels) {
-  constexpr int kIn = R::kIn;
-  const int64_t panels = panels_of(outputs), step = panels * channels * kPanel;
-  parallel_for(panels, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t o = begin * kPanel; o < end * kPanel; ++o) {
-      for (int64_t c = 0; c < channels; ++c) {
-        double half[kKernel][kIn], turned[kIn][kKernel] = {};
-        if (o < outputs) {
-          for (int i = 0; i < kKernel; ++i) {
-            const float* row = weight + ((o * channels + c) * kKernel + i) * kKernel;
-            const double numbers[kKernel] = {row[0], row[1], row[2]};
-            R::weight(numbers, half[i]);
-#pragma GCC unroll 8
-            for (int j = 0; j < kIn; ++j) turned[j][i] = half[i][j];
-          }
-        }
-        float* target = transformed + (o / kPanel * channels + c) * kPanel + o % kPanel;
-#pragma GCC unroll 8
-        for (int j = 0; j < kIn; ++j) {
-          double result[kIn];
-          R::weight(turned[j], result);
-#pragma GCC unroll 8
-          for (int i = 0; i < kIn; ++i) target[(i * kIn + j) * step] = static_cast<float>(result[i]);
-        }
-      }
-    }
+  const int64_t panels = panels_of(outputs);
+  parallel_for(panels, 1, [&](int64_t panel, int64_t) {
+    const int64_t first = panel * kPanel;
+    transform_panel(R(), weight + first * channels * kKernel * kKernel, transformed + first * channels,
+                    std::min(kPanel, outputs - first), channels, panels * channels * kPanel);
   });
 }
 
@@ -359,6 +399,8 @@ void clear_kept() { kept().clear(); }
 int64_t panels_of(int64_t outputs) { return (outputs + kPanel - 1) / kPanel; }
 
 void transform_weight_cpu(const TensorView& weight, const TensorView& transformed, int64_t tile) {
+  // Every group of tiles reads all of them, one frequency after the other.
+  advise_huge_pages(transformed.data, transformed.numel() * sizeof(float));
   dispatch_tile(tile, [&](auto rule) {
     transform<decltype(rule)>(weight.ptr<const float>(), transformed.ptr<float>(), weight.size(0), weight.size(1));
   });
