@@ -257,16 +257,26 @@ class Solver:
             if due or asked:
                 self.snapshot()
             if param.test_interval and n % param.test_interval == 0 and (n > 0 or param.test_initialization):
-                before = self._data_state()
+                before, parameters = self._data_state(), self._parameters_of_states()
                 if not self.test_all():
                     # A test that was broken off begins anew when the run is resumed.
                     self._load_data_state(before)
+                    for blob, value in parameters:
+                        blob.data.copy_(value)
                     continue
             self._train_once()
             self.iteration += 1
             if self.after_iteration is not None:
                 self.after_iteration()
         return False
+
+    def _parameters_of_states(self) -> list[tuple[Tensor, Tensor]]:
+        """Return the parameters that a test's forward passes may change, with copies of them: BatchNorm's statistics.
+
+        A layer with such a state takes a batch as a whole.
+        """
+        layers = [layer for net in self.test_nets for layer in net.layers if not layer.per_item]
+        return [(blob, blob.detach().clone()) for layer in layers for blob in layer.blobs]
 
     def _train_once(self) -> None:
         param, engine, n = self.param, self.engine, self.iteration
@@ -300,8 +310,8 @@ class Solver:
                 f"Gradient clipping: scaling down gradients (L2 norm {clipped[0]:g} > {self.param.clip_gradients:g}) "
                 f"by scale factor {clipped[1]:g}"
             )
-        if self.param.iter_size > 1:
-            torch._foreach_mul_([diff for diff in gradients if diff is not None], 1 / self.param.iter_size)
+        if self.param.iter_size > 1 and (given := [diff for diff in gradients if diff is not None]):
+            torch._foreach_mul_(given, 1 / self.param.iter_size)
         self.rule.apply(gradients, rate, self.iteration)
         self.engine.updated(self.rule.values or [])
 

@@ -71,8 +71,10 @@ class UpdateRule:
     def regroup(self) -> None:
         """Find the blobs that are updated together; to be called when :attr:`history` was written to."""
         groups: dict[object, list[int]] = {}
+        # Owners that get the changes of others: an update of their own, be it nothing, is what those are added to.
+        fed = {blob.owner for blob in self.blobs if blob.lr_mult != 0}
         for i, blob in enumerate(self.blobs):
-            if self.skips_frozen and blob.lr_mult == 0 and not self.history[i].any():
+            if self.skips_frozen and blob.lr_mult == 0 and i not in fed and not self.history[i].any():
                 continue
             # One call for all on a GPU, where calls are expensive; blob by blob on the CPU, where caches are small.
             together = (blob.lr_mult, blob.decay_mult) if blob.parameter.is_cuda else i

@@ -313,6 +313,51 @@ def test_a_signal_while_the_processes_agree_is_not_lost(
     assert [event for event in log.events() if event[0] == "snapshot"] == [("snapshot", 3)] * (wish == "snapshot")
 
 
+def test_a_broken_off_test_leaves_no_statistics(tmp_path: Path) -> None:
+    """A test net's BatchNorm with the batch's statistics moves the training net's; a test that begins anew does so."""
+    text = f"""net_param {{
+        layer {{ name: "data" type: "DummyData" top: "x" top: "y"
+          dummy_data_param {{ shape {{ dim: 4 dim: 3 }} data_filler {{ type: "gaussian" }} }} }}
+        layer {{ name: "bn" type: "BatchNorm" bottom: "x" top: "b" batch_norm_param {{ use_global_stats: false }}
+          param {{ lr_mult: 0 }} param {{ lr_mult: 0 }} param {{ lr_mult: 0 }} }}
+        layer {{ name: "ip" type: "InnerProduct" bottom: "b" top: "h"
+          inner_product_param {{ num_output: 3 weight_filler {{ type: "xavier" }} }} }}
+        layer {{ name: "loss" type: "EuclideanLoss" bottom: "h" bottom: "y" top: "loss" }} }}
+        base_lr: 0.1 lr_policy: "fixed" max_iter: 4 solver_mode: CPU random_seed: 1 test_iter: 3 test_interval: 2
+        snapshot_prefix: "{tmp_path}/snap" """
+
+    def new() -> Solver:
+        return Solver(proto.parse_solver(text), log=TrainingLog(None))
+
+    whole, stopped, resumed = new(), new(), new()
+    whole.solve()
+    test_forward, calls = stopped.engine.test_forward, []
+
+    def forward(index: int) -> dict[str, torch.Tensor]:
+        calls.append(index)
+        if len(calls) == 5:  # in the test before iteration 2
+            stopped.request_stop()
+        return test_forward(index)
+
+    stopped.engine.test_forward = forward  # type: ignore[method-assign]
+    stopped.solve()
+    assert stopped.iteration == 2
+    resumed.restore(tmp_path / "snap_iter_2.solverstate")
+    resumed.solve()
+    for ours, theirs in zip(weights(resumed), weights(whole), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_several_batches_an_update_with_nothing_to_learn(tmp_path: Path) -> None:
+    path, net = write_problem(tmp_path, "iter_size: 2"), tmp_path / "net.prototxt"
+    net.write_text(re.sub(r"blobs_lr: \d+", "blobs_lr: 0", net.read_text()))
+    solver = Solver(path, log=TrainingLog(None), **QUIET)
+    before = weights(solver)
+    solver.step(1)
+    for now, then in zip(weights(solver), before, strict=True):
+        np.testing.assert_array_equal(now, then)
+
+
 def test_a_snapshot_on_demand(tmp_path: Path) -> None:
     log = Recorder()
     solver = make(tmp_path, log=log)

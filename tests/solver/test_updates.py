@@ -249,6 +249,20 @@ def test_shared_parameters_have_a_history_each() -> None:
     torch.testing.assert_close(a.detach(), middle - second)
 
 
+@pytest.mark.parametrize("kind", ["SGD", "Nesterov", "AdaGrad"])
+def test_an_owner_at_rest_gets_what_its_sharers_change(kind: str) -> None:
+    net = Net(parse_net(SHARED.replace("blobs_lr: 1", "blobs_lr: 0")), phase="TRAIN")
+    blobs = collect_parameters(net)
+    rule = create_rule(parse_solver(f'type: "{kind}"'), blobs)
+    weight = net.by_name["a"].weight
+    start = weight.detach().clone()
+    for count in (1, 2):
+        rule.apply([torch.full_like(start, 5.0), torch.ones_like(start)], 0.1)
+        if kind != "AdaGrad":  # whose steps become shorter
+            torch.testing.assert_close(weight.detach(), start - 0.2 * count)
+        assert not torch.equal(weight, start)
+
+
 def test_shared_parameters_get_a_gradient_each() -> None:
     net, blobs, _ = shared()
     x, z = torch.tensor([1.0, -1]).view(1, 2, 1, 1), torch.zeros(1, 2, 1, 1)
