@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from deeplab_caffe.arrays import arrays_of, is_on_gpu, is_torch, to_numpy
+from deeplab_caffe.crf.params import MOST_WEIGHT
 from deeplab_caffe.errors import CRFError
 
 NDArray = np.ndarray[Any, Any]
@@ -118,13 +119,15 @@ def two_channels(scores: Any, kind: Kind | None, axis: int) -> Any:
     if not is_torch(scores):
         scores = arrays_of(scores, CRFError).take(scores) if is_on_gpu(scores) else to_numpy(scores, kind, CRFError)
     validate_floating(str(scores.dtype), kind)
+    if scores.dtype.itemsize < 4:  # the background's energy may be beyond half precision
+        scores = arrays_of(scores, CRFError).cast(scores, "float32")
     _validate_foreground(scores, kind)
     if kind == "scores":
         return concatenate([scores - scores, scores], axis)
     if kind == "energies":
         library, tiny = library_of(scores), float(np.finfo(np.float32).tiny)
         return concatenate([-library.log((-library.expm1(-scores)).clip(tiny)), scores], axis)
-    return concatenate([1 - scores, scores], axis)
+    return concatenate([(1 - scores).clip(0), scores], axis)
 
 
 def _validate_foreground(values: Any, kind: Kind) -> None:
@@ -328,6 +331,8 @@ def validate_compatibility(compatibility: Any) -> NDArray:
     with np.errstate(over="ignore"):
         costs = costs.astype(np.float32)
     validate_finite(costs, "compatibility")
+    if (largest := float(np.abs(costs).max())) > MOST_WEIGHT:
+        raise CRFError(f"compatibility must be from -{MOST_WEIGHT:g} to {MOST_WEIGHT:g}, got {largest:g}")
     return costs
 
 

@@ -26,7 +26,7 @@ from deeplab_caffe.crf.params import (
     ParamsLike,
     validate_count,
     validate_iterations,
-    validate_number,
+    validate_weight,
 )
 from deeplab_caffe.crf.place import backend_for
 from deeplab_caffe.errors import CRFError
@@ -402,4 +402,4 @@ def _term(weight: Any, normalization: str, compatibility: Any = None) -> Pairwis
     if normalization not in ("after", "before", "symmetric", "none"):
         raise CRFError(f"normalization must be after, before, symmetric or none, got {normalization!r}")
     costs = None if compatibility is None else validate_compatibility(compatibility)
-    return PairwiseTerm(None, validate_number("weight", weight), costs, normalization)
+    return PairwiseTerm(None, validate_weight("weight", weight), costs, normalization)

@@ -120,7 +120,8 @@ class MeanField(nn.Module):
         first = torch.tensor([kernel.weight for kernel in self.params.kernels])
         identity = torch.eye(num_classes)
         shapes = {"scalar": torch.ones(()), "diagonal": torch.ones(num_classes), "full": identity}
-        self.kernel_weights = nn.Parameter(torch.stack([weight * shapes[weight_form] for weight in first]))
+        shape = shapes[weight_form]
+        self.kernel_weights = nn.Parameter(first.view(-1, *(1,) * shape.dim()) * shape)
         penalties = {"potts": None, "diagonal": -torch.ones(num_classes), "full": -identity}[compatibility_form]
         self.compatibility = None if penalties is None else nn.Parameter(penalties)
 

@@ -23,6 +23,8 @@ Deviations = float | Sequence[float | Sequence[float]]
 
 # The largest min_probability: labels that have more somewhere can win pixels in an iteration or two.
 MOST_LEFT_OUT = 0.1
+# The largest weight or cost: the sum of a message over all pixels, times both, must be a float32.
+MOST_WEIGHT = 1e14
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class PairwiseKernel:
         """
         kind = "pos" if rgb_std is None else "bi"
         x, y = _deviations(f"{kind}_xy_std", _frozen(xy_std), 2)
-        weight = validate_number(f"{kind}_w", weight)
+        weight = validate_weight(f"{kind}_w", weight)
         if rgb_std is None:
             return cls(weight, (x, y))
         r, g, b = _deviations("bi_rgb_std", _frozen(rgb_std), 3)
@@ -110,9 +112,11 @@ class CRFParams:
     def __post_init__(self) -> None:
         for name in ("pos_w", "pos_xy_std", "bi_w", "bi_xy_std", "bi_rgb_std"):
             object.__setattr__(self, name, _frozen(getattr(self, name)))
-        validate_iterations(self.iterations)
-        if not 0 <= validate_number("min_probability", self.min_probability) <= MOST_LEFT_OUT:
+        object.__setattr__(self, "iterations", validate_iterations(self.iterations))
+        least = validate_number("min_probability", self.min_probability)
+        if not 0 <= least <= MOST_LEFT_OUT:
             raise CRFError(f"min_probability must be from 0 to {MOST_LEFT_OUT}, got {short_repr(self.min_probability)}")
+        object.__setattr__(self, "min_probability", least)
         _ = self.kernels
 
     @classmethod
@@ -279,6 +283,18 @@ def validate_number(name: str, value: Any, *, positive: bool = False) -> float:
     raise CRFError(f"{name} must be a {'positive, ' if positive else ''}finite number, got {short_repr(value)}")
 
 
+def validate_weight(name: str, value: Any) -> float:
+    """Validate a kernel's weight.
+
+    Raises:
+        CRFError: it is not a finite number, or so large that marginals would be no numbers.
+    """
+    weight = validate_number(name, value)
+    if abs(weight) > MOST_WEIGHT:
+        raise CRFError(f"{name} must be from -{MOST_WEIGHT:g} to {MOST_WEIGHT:g}, got {short_repr(value)}")
+    return weight
+
+
 def active_kernels(params: CRFParams, iterations: int | None, *, colours: bool) -> list[PairwiseKernel]:
     """Return those of ``params.kernels`` that an inference needs lattices for.
 
@@ -299,11 +315,19 @@ def active_kernels(params: CRFParams, iterations: int | None, *, colours: bool) 
 
 
 def _frozen(value: Any) -> Any:
-    """Return lists, arrays and protobuf's repeated fields as tuples, so that parameters compare and hash."""
-    if isinstance(value, (str, bytes)) or not hasattr(value, "__iter__"):
-        return value
+    """Return lists, arrays and protobuf's repeated fields as tuples, so that parameters compare and hash.
+
+    Numbers of other libraries become Python's, which JSON can hold.
+    """
     if getattr(value, "ndim", None) == 0:
-        return value.item()
+        value = value.item()
+    if isinstance(value, (str, bytes, bool, int, float)):
+        return value
+    if isinstance(value, Real):
+        with suppress(OverflowError):
+            return int(value) if isinstance(value, Integral) else float(value)
+    if not hasattr(value, "__iter__"):
+        return value
     return tuple(_frozen(entry) for entry in value)
 
 

@@ -36,7 +36,7 @@ class SearchSettings:
     ignore_labels: tuple[int, ...] = (255,)
 
     def __post_init__(self) -> None:
-        validate_iterations(self.iterations)
+        object.__setattr__(self, "iterations", validate_iterations(self.iterations))
         _ = self.params(Point(1, 1, 1)).kernels
 
     def params(self, point: Point) -> CRFParams:

@@ -31,7 +31,7 @@ from deeplab_caffe.arrays import is_on_gpu, to_numpy
 from deeplab_caffe.crf import model
 from deeplab_caffe.crf.colours import Range
 from deeplab_caffe.crf.inputs import Kind, NDArray, apparent_kind, as_kind, shape_advice
-from deeplab_caffe.crf.params import validate_count, validate_iterations, validate_number
+from deeplab_caffe.crf.params import validate_count, validate_iterations, validate_weight
 from deeplab_caffe.errors import CRFError
 
 
@@ -213,10 +213,10 @@ class DenseCRF:
     def _compat(self, compat: Any) -> dict[str, Any]:
         """Return what compat says as arguments of the CRF: a weight for Potts, or costs of labels."""
         if isinstance(compat, Number):
-            return {"weight": validate_number("compat", compat)}
+            return {"weight": validate_weight("compat", compat)}
         array = np.asarray(compat, np.float32)
         if array.ndim == 0:
-            return {"weight": validate_number("compat", array.item())}
+            return {"weight": validate_weight("compat", array.item())}
         if array.ndim > 2:
             raise CRFError(f"LabelCompatibility of dimension >2 not meaningful (got shape {array.shape})")
         if array.shape != (self._nlabels,) * array.ndim:

@@ -133,6 +133,24 @@ def test_what_is_said_and_cannot_be(
 
 
 @pytest.mark.parametrize("door", DOORS)
+def test_one_channel_of_half_precision(door: Door, image: np.ndarray, rng: np.random.Generator) -> None:
+    # Where the energy is 0, the background's is beyond half precision.
+    energies = rng.integers(0, 9, size=(1, HEIGHT, WIDTH)).astype(np.float16)
+    assert (energies == 0).any()
+    found = door(energies, image, kind="energies")
+    np.testing.assert_array_equal(found, door(energies.astype(np.float32), image, kind="energies"))
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_one_channel_a_little_above_1(door: Door, image: np.ndarray) -> None:
+    foreground = np.full((1, HEIGHT, WIDTH), 0.25, np.float32)
+    foreground[0, 0, :2] = 1, np.nextafter(np.float32(1), np.float32(2))
+    found = door(foreground, image, kind="probabilities")
+    foreground[0, 0, 1] = 1
+    np.testing.assert_allclose(found, door(foreground, image, kind="probabilities"), atol=1e-6)
+
+
+@pytest.mark.parametrize("door", DOORS)
 def test_one_channel_that_is_not_what_is_said(door: Door, scores: np.ndarray, image: np.ndarray) -> None:
     mask = np.full((1, HEIGHT, WIDTH), 255, np.float32)
     with pytest.raises(CRFError, match="probabilities of one channel must be from 0 to 1, got 255: .*Divide by 255"):

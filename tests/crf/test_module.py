@@ -62,6 +62,14 @@ def test_positions_alone_need_no_image() -> None:
         np.testing.assert_allclose(found[item], dense_crf(expected, None, params), rtol=0, atol=TOLERANCE)
 
 
+@pytest.mark.parametrize("form", ["scalar", "diagonal", "full"])
+def test_without_kernels_it_is_softmax(form: str) -> None:
+    scores, _, _ = batch()
+    module = MeanField(CLASSES, CRFParams((), (), (), (), ()), weight_form=form)
+    assert len(module.kernel_weights) == 0
+    torch.testing.assert_close(module(scores, None), scores.softmax(1), rtol=1e-6, atol=1e-6)
+
+
 def test_against_the_slow_reference() -> None:
     scores, images, _ = batch(1, (6, 7))
     image = images[0].permute(1, 2, 0).numpy()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,8 @@ def test_replace() -> None:
         ({"iterations": 2.5}, "iterations must be a whole number, got 2.5"),
         ({"iterations": float("nan")}, "iterations must be a whole number, got nan"),
         ({"iterations": float("inf")}, "iterations must be a whole number, got inf"),
+        ({"pos_w": 1e15}, "pos_w must be from -1e\\+14 to 1e\\+14, got 1000000000000000.0"),
+        ({"bi_w": -(10**400)}, "bi_w must be a finite number"),
         ({"iterations": "10"}, "iterations must be a whole number, got '10'"),
         ({"iterations": True}, "iterations must be a whole number, got True"),
     ],
@@ -116,11 +119,20 @@ def test_a_name_is_a_presets_or_a_files(tmp_path: Path) -> None:
         CRFParams.for_model("DeepLab-LargeFOV").replace(iterations=3),
         CRFParams((1, 2), (3, (4, 5)), (), (), ()),
         CRFParams(bi_rgb_std=((1.5, 2.5, 3.5),)),
+        CRFParams(np.float32(2.5), np.int64(3), iterations=np.int32(4), min_probability=np.float32(0)),
+        CRFParams(np.float32([1, 2]), 3, Fraction(1, 2)),
     ],
 )
 def test_parameters_come_back(tmp_path: Path, params: CRFParams) -> None:
     params.to_file(tmp_path / "made" / "params.json")
     assert CRFParams.from_file(tmp_path / "made" / "params.json") == params
+
+
+def test_whole_numbers_of_iterations_are_integers() -> None:
+    params = CRFParams(iterations=3.0)
+    assert (params.iterations, type(params.iterations)) == (3, int)
+    scores, image = np.zeros((2, 4, 5), np.float32), np.zeros((4, 5, 3), np.uint8)
+    np.testing.assert_array_equal(dense_crf(scores, image, params), dense_crf(scores, image, params, iterations=3))
 
 
 def test_what_is_left_out_has_its_default(tmp_path: Path) -> None:
