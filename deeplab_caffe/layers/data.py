@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import warnings
 from collections.abc import Callable, Sequence
@@ -176,7 +177,8 @@ class WindowData(ItemSourceLayer):
 class HDF5Data(SourceLayer):
     """Rows of HDF5 datasets that have the tops' names (layers/hdf5_data_layer.cpp).
 
-    Tops: (N, C, H, W) each, dimensions that a dataset does not have being 1; in v2 the datasets' own dimensions.
+    Tops: (N, C, H, W) each, dimensions that a dataset does not have being 1; in v2 the datasets' own dimensions. With
+    ``shuffle`` files, and rows within a file, come in an order that the net's seed decides, another one in each round.
     """
 
     TYPE = "HDF5Data"
@@ -185,7 +187,9 @@ class HDF5Data(SourceLayer):
     def make_source(self, param: caffe_pb2.LayerParameter, context: NetContext) -> Source:
         if param.HasField("transform_param"):
             raise NetError("HDF5_DATA takes the numbers as they are: transform_param has no meaning here")
-        return HDF5Source.from_param(param, Shard(*context.shard), four_axes=context.dialect.four_axes)
+        # A look ahead: the original draws nothing for its shuffle, so nothing may be missing for the layers behind.
+        seed = copy.deepcopy(context.rng).word() if context.rng is not None else 0
+        return HDF5Source.from_param(param, Shard(*context.shard), four_axes=context.dialect.four_axes, seed=seed)
 
 
 @register

@@ -46,6 +46,8 @@ class HDF5Source:
         batch_size: rows a batch.
         shard: this process's part of each batch.
         four_axes: blobs have four axes, as DeepLab v1's; else those of the datasets.
+        shuffle: a seed: files are read in another order in each round, and so are the rows of each file. (BVLC's
+            hdf5_data_layer.cpp takes the C++ library's random numbers, which no seed of Caffe's sets.)
 
     Raises:
         NetError: h5py is not installed, or ``batch_size`` is 0.
@@ -60,6 +62,7 @@ class HDF5Source:
         shard: Shard | None = None,
         *,
         four_axes: bool = True,
+        shuffle: int | None = None,
     ) -> None:
         if batch_size < 1:
             raise NetError(f"batch_size must be positive, got {batch_size}")
@@ -73,17 +76,21 @@ class HDF5Source:
         self.files = read_words(source)
         if not self.files:
             raise DataError("the list names no HDF5 file", source)
-        self._file = 0
-        self._row = 0
+        self._shuffle = shuffle
+        # Where the next row is: the round, the file's place in its order, the row's place in the file's.
+        self._round = self._file = self._row = 0
         self._opened: tuple[int, dict[str, Dataset]] | None = None
         self._rows: dict[int, int] = {}
         self._row_shapes = [shape[1:] for shape in self._describe(0)]
 
     @classmethod
-    def from_param(cls, layer_param: Any, shard: Shard | None = None, *, four_axes: bool = True) -> HDF5Source:
-        """Build it from a LayerParameter message with ``hdf5_data_param``."""
-        param = layer_param.hdf5_data_param
-        return cls(param.source, list(layer_param.top), param.batch_size, shard, four_axes=four_axes)
+    def from_param(
+        cls, layer_param: Any, shard: Shard | None = None, *, four_axes: bool = True, seed: int = 0
+    ) -> HDF5Source:
+        """Build it from a LayerParameter message with ``hdf5_data_param``; ``seed`` is for its ``shuffle``."""
+        param, names = layer_param.hdf5_data_param, list(layer_param.top)
+        shuffle = seed if param.shuffle else None
+        return cls(param.source, names, param.batch_size, shard, four_axes=four_axes, shuffle=shuffle)
 
     def shapes(self) -> list[tuple[int, ...]]:
         """Return the shapes of the blobs, ``(batch_size, C, H, W)``, or the datasets' own without ``four_axes``."""
@@ -102,9 +109,9 @@ class HDF5Source:
         self._skip(self.shard.before(self.batch_size))
         done = 0
         while done < self.batch_size:
-            count = min(self.batch_size - done, self._count(self._file) - self._row)
+            count = min(self.batch_size - done, self._rows_left())
             for name, blob in zip(self.names, blobs, strict=True):
-                self._read(name, self._row, blob[done : done + count])
+                self._read(name, blob[done : done + count])
             done += count
             self._advance(count)
         self._skip(self.shard.after(self.batch_size))
@@ -112,7 +119,8 @@ class HDF5Source:
 
     def state_dict(self) -> dict[str, Any]:
         """Return where the next batch begins."""
-        return {"file": self._file, "row": self._row}
+        place = {"file": self._file, "row": self._row}
+        return place if self._shuffle is None else place | {"round": self._round, "shuffle": self._shuffle}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where :meth:`state_dict` was taken.
@@ -123,8 +131,11 @@ class HDF5Source:
         file, row = int(state["file"]), int(state["row"])
         if not 0 <= file < len(self.files):
             raise DataError(f"the saved position is in file {file} of a list of {len(self.files)}", self.source)
-        if not 0 <= row < self._count(file):
-            raise DataError(f"the saved position is row {row} of {self._count(file)}", self.files[file])
+        if self._shuffle is not None:
+            self._round, self._shuffle = int(state.get("round", 0)), int(state.get("shuffle", self._shuffle))
+        number = self._number(file)
+        if not 0 <= row < self._count(number):
+            raise DataError(f"the saved position is row {row} of {self._count(number)}", self.files[number])
         self._file, self._row = file, row
 
     def close(self) -> None:
@@ -135,15 +146,30 @@ class HDF5Source:
 
     def _skip(self, rows: int) -> None:
         while rows > 0:
-            count = min(rows, self._count(self._file) - self._row)
+            count = min(rows, self._rows_left())
             self._advance(count)
             rows -= count
 
+    def _rows_left(self) -> int:
+        return self._count(self._number(self._file)) - self._row
+
     def _advance(self, rows: int) -> None:
-        self._row += rows
-        if self._row == self._count(self._file):
-            self._row = 0
-            self._file = (self._file + 1) % len(self.files)
+        if rows < self._rows_left():
+            self._row += rows
+            return
+        self._row = 0
+        self._file += 1
+        if self._file == len(self.files):
+            self._file = 0
+            self._round += 1
+
+    def _number(self, file: int) -> int:
+        """Return the number in the list of the round's ``file``-th file."""
+        return file if self._shuffle is None else int(self._order(len(self.files))[file])
+
+    def _order(self, count: int, *places: int) -> np.ndarray:
+        """Return the round's order of that many files, or of the rows of the file at a place."""
+        return np.random.default_rng([self._shuffle or 0, self._round, *places]).permutation(count)
 
     def _count(self, file: int) -> int:
         if file not in self._rows:
@@ -190,12 +216,18 @@ class HDF5Source:
             said = ", ".join(f"'{name}' has {count}" for name, count in counts.items())
             raise DataError(f"the datasets differ in their number of rows: {said}", path)
 
-    def _read(self, name: str, row: int, out: np.ndarray) -> None:
-        dataset = self._open(self._file)[name]
-        if row + len(out) > dataset.shape[0] or dataset.shape[1:] != out.shape[1:]:
+    def _read(self, name: str, out: np.ndarray) -> None:
+        number = self._number(self._file)
+        dataset = self._open(number)[name]
+        if self._row + len(out) > dataset.shape[0] or dataset.shape[1:] != out.shape[1:]:
             raise DataError("has changed since it was read first", dataset.path)
         with np.errstate(over="ignore"):  # as in the original, what float32 cannot hold becomes infinite
-            read_rows(dataset, row, out)
+            if self._shuffle is None:
+                read_rows(dataset, self._row, out)
+                return
+            order = self._order(self._count(number), self._file)[self._row : self._row + len(out)]
+            for i, row in enumerate(order.tolist()):
+                read_rows(dataset, row, out[i : i + 1])
 
 
 class HDF5Writer:

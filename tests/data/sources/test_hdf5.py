@@ -59,8 +59,43 @@ def test_a_list_of_one_file(files: Path) -> None:
     assert [rows(reader.next_batch()) for _ in range(2)] == [[3, 4, 3], [4, 3, 4]]
 
 
+def shuffled(folder: Path, seed: int, batch_size: int = 5, shard: Shard | None = None) -> HDF5Source:
+    return HDF5Source(folder / "list.txt", ("data", "label"), batch_size, shard, shuffle=seed)
+
+
+def test_a_shuffle_has_each_row_once_a_round_and_files_whole(files: Path) -> None:
+    seen = set()
+    for seed in range(8):
+        reader = shuffled(files, seed)
+        rounds = [tuple(rows(reader.next_batch())) for _ in range(6)]
+        for order in rounds:
+            assert sorted(order) == [0, 1, 2, 3, 4]
+            assert {*order[:2]} == {3, 4} or {*order[3:]} == {3, 4}
+        again = shuffled(files, seed)
+        assert [tuple(rows(again.next_batch())) for _ in range(6)] == rounds
+        assert len(set(rounds)) > 1
+        seen.add(rounds[0])
+    assert len(seen) > 4
+
+
+def test_a_shuffle_goes_on_where_it_was(files: Path) -> None:
+    reader = shuffled(files, 3, 3)
+    for _ in range(3):
+        reader.next_batch()
+    state = reader.state_dict()
+    assert state == {"file": 1, "row": state["row"], "round": 1, "shuffle": 3}
+    ahead = [rows(reader.next_batch()) for _ in range(4)]
+    other = shuffled(files, 7, 3)
+    other.load_state_dict(state)
+    assert [rows(other.next_batch()) for _ in range(4)] == ahead
+
+
+@pytest.mark.parametrize("shuffle", [None, 5])
 @pytest.mark.parametrize("world", [2, 3])
-def test_shards(files: Path, world: int) -> None:
+def test_shards(files: Path, world: int, shuffle: int | None) -> None:
+    def source(folder: Path, batch_size: int, shard: Shard | None = None) -> HDF5Source:
+        return HDF5Source(folder / "list.txt", ("data", "label"), batch_size, shard, shuffle=shuffle)
+
     whole = source(files, 2 * world)
     parts = [source(files, 2, Shard(rank, world)) for rank in range(world)]
     for _ in range(4):
