@@ -159,6 +159,9 @@ class Data(ItemSourceLayer):
     LABEL_TOP = 1
     SOURCE = DatabaseSource
 
+    def options(self, context: NetContext) -> dict[str, Any]:
+        return {"decoding": "colour" if context.dialect.data_decodes_in_colour else "native"}
+
 
 @register
 class WindowData(ItemSourceLayer):

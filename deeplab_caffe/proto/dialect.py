@@ -52,6 +52,7 @@ class Dialect:
         param_diffs_add_up: a backward pass adds to the parameters' gradients; else it overwrites them.
         updates_shared_once: a parameter that layers share is updated once, with the sum of its gradients; else as often
             as layers use it.
+        data_decodes_in_colour: Data gives encoded grey images three equal channels; else the one that they have.
         data_reseeds_per_batch: data layers seed a generator for each batch; else one for all.
         rates_for_all_blobs: a layer gives a learning rate for each of its parameter blobs, or none.
     """
@@ -70,6 +71,7 @@ class Dialect:
     interp_takes_one_form: bool
     param_diffs_add_up: bool
     updates_shared_once: bool
+    data_decodes_in_colour: bool
     data_reseeds_per_batch: bool
     rates_for_all_blobs: bool
 
@@ -97,6 +99,7 @@ V1 = Dialect(
     interp_takes_one_form=True,
     param_diffs_add_up=False,
     updates_shared_once=False,
+    data_decodes_in_colour=True,
     data_reseeds_per_batch=True,
     rates_for_all_blobs=True,
 )
@@ -115,6 +118,7 @@ V2 = Dialect(
     interp_takes_one_form=False,
     param_diffs_add_up=True,
     updates_shared_once=True,
+    data_decodes_in_colour=False,
     data_reseeds_per_batch=False,
     rates_for_all_blobs=False,
 )

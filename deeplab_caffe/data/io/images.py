@@ -68,7 +68,12 @@ def load_image(
 
 
 def load_grey(
-    path: str | PathLike[str], *, exif_orientation: bool = True, max_pixels: int = MAX_PIXELS, view: bool = False
+    path: str | PathLike[str],
+    *,
+    exif_orientation: bool = True,
+    max_pixels: int = MAX_PIXELS,
+    content: bytes | None = None,
+    view: bool = False,
 ) -> np.ndarray:
     """Read an image as ``cv::imread`` does with ``IMREAD_GRAYSCALE``, to the same bytes.
 
@@ -78,7 +83,7 @@ def load_grey(
     Returns:
         uint8 ``(H, W)``.
     """
-    with _open(path, max_pixels) as image:
+    with _open(path, max_pixels, content) as image:
         if image.format in ("JPEG", "MPO"):
             image.draft("L", image.size)
         is_png = image.format == "PNG"
@@ -89,6 +94,19 @@ def load_grey(
     if is_png:
         return ((9797 * red + 19234 * green + 3737 * blue) >> 15).astype(np.uint8)
     return ((4899 * red + 9617 * green + 1868 * blue + 8192) >> 14).astype(np.uint8)
+
+
+def load_native(path: str | PathLike[str], *, content: bytes | None = None) -> np.ndarray:
+    """Read an image with the channels that it has, as ``cv::imread`` does with ``IMREAD_UNCHANGED``.
+
+    Arguments and errors are those of :func:`load_image`; the EXIF tag is not looked at. But for an alpha channel, which
+    is dropped here too.
+
+    Returns:
+        uint8 RGB ``(H, W, 3)``, or ``(H, W)`` of a grey image; maybe read-only.
+    """
+    pixels = load_image(path, exif_orientation=False, content=content, view=True)
+    return pixels[..., 0] if pixels.strides[2] == 0 else pixels
 
 
 def load_label(

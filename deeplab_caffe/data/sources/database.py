@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
 from deeplab_caffe.data.io.database import DATABASES
-from deeplab_caffe.data.io.images import load_image
+from deeplab_caffe.data.io.images import load_grey, load_image, load_native
 from deeplab_caffe.data.sources.base import Blobs, ItemSource, Shape4, SourceOptions
 from deeplab_caffe.data.sources.transform import Phase, SegTransform, bgr_planes
 from deeplab_caffe.errors import DataError, NetError
@@ -27,12 +27,18 @@ class Datum(NamedTuple):
     label: int
 
 
-def decode_datum(value: bytes, name: str) -> Datum:
-    """Read a Datum message: raw bytes, an encoded image (to B, G, R planes), or floats.
+# How an encoded image is decoded: to B, G, R; to one grey channel; to what it has.
+Decoding = Literal["colour", "grey", "native"]
+
+
+def decode_datum(value: bytes, name: str, decoding: Decoding = "colour") -> Datum:
+    """Read a Datum message: raw bytes, an encoded image, or floats.
 
     Args:
         value: the message.
         name: what to call it in errors.
+        decoding: of an encoded image: ``"colour"`` to B, G, R planes, ``"grey"`` to one, ``"native"`` to as many as it
+            has (io.cpp, DecodeDatumToCVMat and DecodeDatumToCVMatNative).
 
     Raises:
         ValueError: it is no Datum, or its numbers are not as many as its size says.
@@ -47,7 +53,11 @@ def decode_datum(value: bytes, name: str) -> Datum:
     except DecodeError as exc:
         raise ValueError("is no Datum message") from exc
     if datum.encoded:
-        image = load_image(name, exif_orientation=False, content=datum.data, view=True)
+        if decoding == "native":
+            image = load_native(name, content=datum.data)
+        else:
+            load = load_image if decoding == "colour" else load_grey
+            image = load(name, exif_orientation=False, content=datum.data, view=True)
         return Datum(bgr_planes(image), datum.label)
     shape = (datum.channels, datum.height, datum.width)
     # Bytes count if there are any, as in the original.
@@ -65,6 +75,7 @@ class DatabaseSource(ItemSource[bytes, Datum]):
     Args:
         layer_param: LayerParameter message with ``data_param`` and ``transform_param``.
         phase: ``"TRAIN"`` or ``"TEST"``.
+        decoding: of encoded images, unless ``force_color`` or ``force_gray`` says otherwise (data_transformer.cpp).
         **options: see :class:`SourceOptions`.
 
     Raises:
@@ -73,10 +84,15 @@ class DatabaseSource(ItemSource[bytes, Datum]):
         CaffeModelError: the mean file cannot be read.
     """
 
-    def __init__(self, layer_param: Any, phase: Phase, **options: Unpack[SourceOptions]) -> None:
-        param = layer_param.data_param
+    def __init__(
+        self, layer_param: Any, phase: Phase, *, decoding: Decoding = "colour", **options: Unpack[SourceOptions]
+    ) -> None:
+        param, forced = layer_param.data_param, layer_param.transform_param
         if not param.source:
             raise NetError("data_param needs a source")
+        if forced.force_color and forced.force_gray:
+            raise NetError("transform_param: cannot set both 'force_color' and 'force_gray'")
+        self._decoding: Decoding = "colour" if forced.force_color else "grey" if forced.force_gray else decoding
         super().__init__(param.batch_size, SegTransform.from_param(layer_param.transform_param, phase), **options)
         self.database = DATABASES[BACKENDS[param.backend]](param.source)
         self._next = 0
@@ -137,7 +153,7 @@ class DatabaseSource(ItemSource[bytes, Datum]):
 
     def _read(self, entry: bytes) -> Datum:
         try:
-            datum = decode_datum(self.database.get(entry), self._name(entry))
+            datum = decode_datum(self.database.get(entry), self._name(entry), self._decoding)
             self.transform.check(datum.planes.shape, pads=False)
         except ValueError as exc:
             if isinstance(exc, DataError):

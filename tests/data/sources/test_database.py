@@ -87,6 +87,34 @@ def test_bytes_floats_and_encoded_images(tmp_path: Path) -> None:
     assert decode_datum(value, "grey").planes.shape == (3, 6, 7)
 
 
+def test_how_encoded_images_are_decoded(tmp_path: Path) -> None:
+    colours = np.array([[[255, 0], [0, 0]], [[0, 255], [0, 0]], [[0, 0], [255, 0]]], np.uint8)  # blue, green, red
+    # OpenCV's grey of a PNG: 9797, 19234 and 3737 times red, green and blue, by 32768.
+    grey = np.array([[[29, 149], [76, 0]]], np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(grey[0]).save(stream, "PNG")
+    encoded = {
+        name: caffe_pb2.Datum(encoded=True, data=data).SerializeToString()
+        for name, data in (("colour", png(colours)), ("grey", stream.getvalue()))
+    }
+    three = grey.repeat(3, 0)
+    for asked, expected in (
+        ("colour", {"colour": colours, "grey": three}),
+        ("grey", {"colour": grey, "grey": grey}),
+        ("native", {"colour": colours, "grey": grey}),
+    ):
+        for name, value in encoded.items():
+            np.testing.assert_array_equal(decode_datum(value, name, asked).planes, expected[name])  # type: ignore[arg-type]
+    folder = write(tmp_path / "grey", [encoded["grey"]])
+    for options, expected_planes in (({}, three), ({"decoding": "native"}, grey)):
+        for transform, planes in (("", expected_planes), ("force_color: true", three), ("force_gray: true", grey)):
+            source = DatabaseSource(param(folder, "", transform, 1), "TEST", **options)
+            assert source.shapes()[0] == (1, *planes.shape)
+            np.testing.assert_array_equal(source.next_batch()[0][0], planes)
+    with pytest.raises(NetError, match="cannot set both 'force_color' and 'force_gray'"):
+        DatabaseSource(param(folder, transform="force_color: true force_gray: true"), "TEST")
+
+
 def test_random_crops_by_hand(database: Path, tmp_path: Path) -> None:
     mean = np.random.default_rng(1).normal(99, 9, (3, 6, 7)).astype(np.float32)
     proto.write_blob(tmp_path / "mean", mean[None])
