@@ -20,6 +20,7 @@ from deeplab_caffe.inference import sub_grids
 from deeplab_caffe.layers import ConvolutionFact, Layer, Pair, RectifierFact
 from deeplab_caffe.ops.depthwise import depthwise_conv2d_channels_last, depthwise_taps
 from deeplab_caffe.ops.hole import conv2d
+from deeplab_caffe.ops.onednn_limits import HALF, is_usual, pads_beyond_kernel
 from deeplab_caffe.ops.packed_conv import Geometry, operators_exist, pack_weight, packed_conv2d, same_order
 from deeplab_caffe.ops.sizes import output_hw
 from deeplab_caffe.ops.winograd import LARGEST_HOLES, TILES, fits, winograd_conv2d, winograd_weight
@@ -145,6 +146,17 @@ def direct(spec: ConvSpec) -> Run:
         y = F.conv2d(x, spec.weight, spec.bias, spec.stride, spec.pad, spec.dilation, spec.groups)
         y = y if other is None else y.add_(other)
         return spec.rectified(y)
+
+    return run
+
+
+def by_planes(spec: ConvSpec) -> Run:
+    """Use the convolution of torch on channels-first memory."""
+    plain = direct(replace(spec, weight=spec.weight.contiguous(), adds=False, relu=False))
+
+    def run(x: Tensor, other: Tensor | None = None, _: bool = False) -> Tensor:
+        y = plain(x.contiguous()).contiguous(memory_format=torch.channels_last)
+        return spec.rectified(y if other is None else y.add_(other))
 
     return run
 
@@ -309,12 +321,51 @@ def algorithms(spec: ConvSpec, shape: Sequence[int]) -> dict[str, Callable[[], R
         spec: the convolution.
         shape: of the input it will mostly see.
     """
-    found = _of_any_sum(spec, shape)
+    if spec.weight.device.type == "cpu" and spec.weight.dtype in HALF:
+        return _of_half_on_cpu(spec, shape)
+    found: dict[str, Callable[[], Run]]
+    if spec.weight.device.type == "cpu" and pads_beyond_kernel(spec.kernel, spec.pad, spec.dilation):
+        found = {"planes": lambda: by_planes(spec)}
+    else:
+        found = _of_any_sum(spec, shape)
     if spec.weight.is_cuda and spec.dilated and max(spec.dilation) > _LARGEST_FUSED_HOLE:
         return {"direct": found["direct"]} | found
     ours = _ours(spec)
     first = {name: make for name, (preferred, make) in ours.items() if preferred and allowed(spec, name)}
     return first | found | {name: make for name, (_, make) in ours.items()}
+
+
+def in_float32(spec: ConvSpec, shape: Sequence[int]) -> Run:
+    """Compute in float32, by the default algorithm for that, what is given and taken in another type."""
+    dtype, bias = spec.weight.dtype, None if spec.bias is None else spec.bias.float()
+    wide = replace(spec, weight=spec.weight.float(), bias=bias, packs=[], transformed={})
+    run = next(iter(algorithms(wide, shape).values()))()
+
+    def widened(x: Tensor, *sum_of: Tensor | bool) -> Tensor:
+        given = (one.float() if isinstance(one, Tensor) else one for one in sum_of)
+        return run(x.float(), *given).to(dtype)
+
+    return widened
+
+
+def _of_half_on_cpu(spec: ConvSpec, shape: Sequence[int]) -> dict[str, Callable[[], Run]]:
+    """Return the algorithms for 16-bit numbers on the CPU, where oneDNN computes some convolutions wrong."""
+    if not is_usual(spec.kernel, spec.stride, spec.pad, spec.dilation):
+        return {"float32": lambda: in_float32(spec, shape)}
+    found = _of_any_sum(spec, shape)
+    if spec.stride[1] == 1:
+        return found
+
+    def unless_narrow(make: Callable[[], Run]) -> Run:
+        run = make()
+
+        def chosen(x: Tensor, *sum_of: Tensor | bool) -> Tensor:
+            one_column = spec.output_size(x)[1] == 1
+            return (in_float32(spec, x.shape) if one_column else run)(x, *sum_of)
+
+        return chosen
+
+    return {name: partial(unless_narrow, make) for name, make in found.items()}
 
 
 def allowed(spec: ConvSpec, name: str) -> bool:
@@ -352,7 +403,8 @@ def _of_any_sum(spec: ConvSpec, shape: Sequence[int]) -> dict[str, Callable[[], 
     found = {}
     if spec.weight.is_cuda and spec.relu:
         found["cudnn_added"] = lambda: cudnn_added(spec)
-    elif not spec.weight.is_cuda and operators_exist():
+    elif not spec.weight.is_cuda and operators_exist() and (spec.groups == 1 or spec.weight.dtype not in HALF):
+        # torch does not fuse a sum behind groups, and its own sum with a ReLU knows no 16-bit numbers.
         found["onednn_added"] = lambda: onednn_added(spec, shape)
 
     def then_add(name: str) -> Callable[[], Run]:

@@ -18,6 +18,7 @@ from deeplab_caffe.layers.onnx import OnnxGraph
 from deeplab_caffe.ops.depthwise import depthwise_conv2d
 from deeplab_caffe.ops.hole import conv2d
 from deeplab_caffe.ops.im2col import im2col
+from deeplab_caffe.ops.onednn_limits import computed_in_half, is_usual, pads_beyond_kernel
 from deeplab_caffe.ops.operator import is_batched, transforms_are_active
 from deeplab_caffe.ops.packed_conv import Geometry as PackedGeometry
 from deeplab_caffe.ops.packed_conv import PackedConv2d, supported
@@ -256,15 +257,39 @@ class Convolution(BaseConvolution):
         return tuple(self.unbatched(self._convolve(self.batched(x)), x) for x in bottoms)
 
     def _convolve(self, x: Tensor) -> Tensor:
+        half = self._half_that_fails(x)
+        if half is None:
+            return self._compute(x, *self.torch_geometry(), self.bias)
         weight, g = self.torch_geometry()
+        with torch.autocast("cpu", enabled=False):
+            bias = None if self.bias is None else self.bias.float()
+            return self._compute(x.float(), weight.float(), g, bias).to(half)
+
+    def _half_that_fails(self, x: Tensor) -> torch.dtype | None:
+        """Return the 16-bit type that torch would compute in, if its result could be wrong: see ops.onednn_limits."""
+        half, g = computed_in_half(x), self.geometry
+        if half is None or g.axes != 2 or self.engine == "CAFFE":
+            return None
+        kernel, stride, pad, hole = (pair(numbers) for numbers in g)
+        narrow = stride[1] > 1 and self.output_sizes(tuple(x.shape))[1] == 1
+        by_channel = 1 < self.groups == x.shape[1] and max(hole) > 1 and not x.is_contiguous()
+        return half if narrow or by_channel or not is_usual(kernel, stride, pad, hole) else None
+
+    def _compute(self, x: Tensor, weight: Tensor, g: Geometry, bias: Tensor | None) -> Tensor:
         if self.engine == "CAFFE" and g.axes == 2:
-            return conv2d(x, weight, self.bias, pair(g.stride), pair(g.pad), pair(g.hole), self.groups)
+            return conv2d(x, weight, bias, pair(g.stride), pair(g.pad), pair(g.hole), self.groups)
         if g.axes == 2 and self._is_for_depthwise(x, weight):
-            return _depthwise(x, weight, self.bias, pair(g.stride), pair(g.pad), pair(g.hole))
+            return _depthwise(x, weight, bias, pair(g.stride), pair(g.pad), pair(g.hole))
         if g.axes == 2 and self._is_for_winograd(x, weight):
-            y: Tensor = _Winograd.apply(x, weight, self.bias, pair(g.pad), pair(g.hole))
+            y: Tensor = _Winograd.apply(x, weight, bias, pair(g.pad), pair(g.hole))
             return y
-        return _CONVOLUTIONS[g.axes](x, weight, self.bias, g.stride, g.pad, g.hole, self.groups)
+        if x.device.type == "cpu" and self._pads_beyond_kernel():
+            x, weight = x.contiguous(), weight.contiguous()
+        return _CONVOLUTIONS[g.axes](x, weight, bias, g.stride, g.pad, g.hole, self.groups)
+
+    def _pads_beyond_kernel(self) -> bool:
+        g = self.geometry
+        return g.axes == 2 and pads_beyond_kernel(pair(g.kernel), pair(g.pad), pair(g.hole))
 
     def _is_for_depthwise(self, x: Tensor, weight: Tensor) -> bool:
         """Return whether our own depthwise convolution is faster than torch's (``benchmarks/depthwise.py``).
@@ -296,6 +321,8 @@ class Convolution(BaseConvolution):
             and self.engine == "CUDNN"
             and len(bottoms) == 1
             and supported(bottoms[0], self.weight)
+            and self._half_that_fails(bottoms[0]) is None
+            and not self._pads_beyond_kernel()
         ):
             return self.packed
         return None

@@ -249,3 +249,52 @@ def test_winograd_adds_rectifies_and_stops_at_the_ceiling(pad: int, hole: int, t
     if relu:
         capped = replace(s, ceiling=6.0)
         assert error(algorithms(capped, x.shape)[name]()(x), plain.clamp(0, 6)) < 10 * limit
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("adds", [False, True])
+@pytest.mark.parametrize(
+    ("kernel", "stride", "pad", "hole", "group", "height", "width"),
+    [
+        (3, 1, 1, 1, 1, 12, 9),
+        (3, 2, 1, 1, 1, 64, 2),  # one column
+        (3, 2, 1, 1, 2, 64, 9),
+        (3, 2, 3, 2, 1, 1, 9),  # a padding beyond what the kernel reaches
+        (2, 1, 3, 2, 1, 9, 9),
+    ],
+)
+def test_16_bit_numbers_on_the_cpu(
+    kernel: int, stride: int, pad: int, hole: int, group: int, height: int, width: int, adds: bool, dtype: torch.dtype
+) -> None:
+    s = spec(kernel, stride, pad, hole, group, relu=True, channels=8)
+    x = image(2, 8, height, width)
+    y = F.conv2d(x.double(), s.weight.double(), s.bias.double(), s.stride, s.pad, s.dilation, s.groups)
+    other = photo_like(*y.shape).contiguous(memory_format=torch.channels_last)
+    truth = (y + other.double()).relu() if adds else y.relu()
+    half = replace(s, weight=s.weight.to(dtype), bias=s.bias.to(dtype), adds=adds)
+    named = algorithms(half, x.shape)
+    if group > 1:
+        assert "onednn_added" not in named
+    for name, make in named.items():
+        for spare in (False, True) if adds else (None,):
+            given = (x.to(dtype),) if spare is None else (x.to(dtype), other.to(dtype), spare)
+            found = make()(*given)
+            assert found.dtype == dtype
+            assert error(found.float(), truth.float()) < 0.02, name
+
+
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("adds", [False, True])
+def test_outputs_that_see_padding_alone(adds: bool, relu: bool) -> None:
+    # oneDNN's code for channels-last memory ended in a segmentation fault.
+    weight = torch.randn(2, 33, 3, 1, generator=torch.Generator().manual_seed(1))
+    s = ConvSpec(weight, torch.ones(2), (1, 3), (3, 2), (2, 2), 1, relu, adds)
+    x = image(1, 33, 17, 1)
+    y = F.conv2d(x.contiguous(), weight, s.bias, s.stride, s.pad, s.dilation)
+    other = photo_like(*y.shape)
+    truth = y + other if adds else y
+    truth = truth.relu() if relu else truth
+    (make,) = algorithms(s, x.shape).values()
+    found = make()(x, other) if adds else make()(x)
+    assert found.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(found, truth)

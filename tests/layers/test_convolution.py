@@ -212,6 +212,51 @@ def test_winograds_algorithm_in_training(pad: int, hole: int, last: bool, bias: 
     assert all(each.is_contiguous(memory_format=order) for each in found[:2])
 
 
+# Where oneDNN's 16-bit code gave what was in memory, on a processor with AVX-512: a single column with a stride, axes
+# that differ, a padding beyond the kernel, kernels of a channel each with a hole.
+HALF_THAT_FAILED = [
+    ("kernel_size: 3 stride: 2 pad: 1", 16, (64, 2)),
+    ("kernel_size: 3 stride: 2 pad: 1", 16, (64, 1)),
+    ("kernel_h: 2 kernel_w: 3 stride_h: 3 stride_w: 1 pad_h: 1 pad_w: 3 hole: 2", 16, (33, 36)),
+    ("kernel_size: 3 stride: 2 pad: 3 hole: 2", 16, (1, 9)),
+    ("kernel_size: 3 pad: 2 hole: 2 group: 16", 16, (33, 33)),
+]
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize(("params", "channels", "size"), HALF_THAT_FAILED)
+def test_half_precision_where_torchs_fails(params: str, channels: int, size: tuple[int, int], last: bool) -> None:
+    shape = (2, channels, *size)
+    layer = conv(f"num_output: 16 {params}", [shape])
+    x = noise(*shape)
+    x = x.contiguous(memory_format=torch.channels_last) if last else x
+    grad = noise(*layer.top_shapes([shape])[0], seed=1)
+    layer.context.channels_last = last
+    expected = _gradients(layer.double(), x.double(), grad.double())
+    layer.float()
+    with torch.autocast("cpu", torch.bfloat16):
+        found = _gradients(layer, x, grad.bfloat16())
+    assert found[0].dtype == torch.bfloat16
+    layer.bfloat16()
+    with torch.no_grad():
+        (plain,) = layer(x.bfloat16())
+    assert plain.dtype == torch.bfloat16
+    for one, other in [*zip(found, expected, strict=True), (plain, expected[0])]:
+        assert relative_error(one.detach().float().numpy(), other.detach().numpy()) < 0.02
+
+
+@pytest.mark.parametrize("inference", [False, True])
+def test_outputs_that_see_padding_alone(inference: bool) -> None:
+    # In channels-last memory oneDNN ended in a segmentation fault.
+    shape = (1, 33, 17, 1)
+    params = "kernel_h: 3 kernel_w: 1 stride_h: 1 stride_w: 3 pad_h: 3 pad_w: 2 hole: 2"
+    layer = conv(f"num_output: 2 {params}", [shape], channels_last=True)
+    x = noise(*shape).contiguous(memory_format=torch.channels_last)
+    expected = F.conv2d(x.contiguous(), layer.weight, layer.bias, (1, 3), (3, 2), (2, 2))
+    with torch.set_grad_enabled(not inference):
+        torch.testing.assert_close(layer(x)[0], expected)
+
+
 def test_gradients_that_are_not_wanted_and_gradients_of_gradients() -> None:
     layer = conv("num_output: 32 kernel_size: 3 pad: 1", [(1, 32, 32, 32)])
     x, grad = noise(1, 32, 32, 32), noise(1, 32, 32, 32, seed=1)
