@@ -51,7 +51,13 @@ def parse_widths(text: str) -> list[int]:
 )
 @click.option("--only", metavar="NAME,...", help="Classes that the means are over; by default all.")
 @click.option("--skip-missing", is_flag=True, help="Leave out images without a result, as the original does.")
-@click.option("--ignore-label", type=int, default=255, show_default=True)
+@click.option(
+    "--ignore-label",
+    type=int,
+    default=255,
+    show_default=True,
+    help="True label that does not count; with cityscapes-ids the number of a class, 0 to 18 from road on, not an id.",
+)
 @click.option("--jobs", type=click.IntRange(min=0), default=0, help="Images at a time; 0: all cores.  [0]")
 @path_option("--save-png", help="Folder for the results as palette PNGs, as PASCAL VOC's server takes them.")
 @path_option("--json", "json_path", help="Write all numbers.")

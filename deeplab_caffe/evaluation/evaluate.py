@@ -188,7 +188,7 @@ def evaluate(
         classes: K names.
         kind: what the results are.
         widths: of trimaps, in pixels; none for none.
-        ignore_label: the true label that does not count.
+        ignore_label: the true label that does not count: the number of a class, also where label maps hold ids.
         rule: what absent classes count, see :func:`measure`.
         only: names of the classes that the means are over; none for all.
         missing: ids without a result, for the report.
@@ -203,12 +203,14 @@ def evaluate(
     if not pairs:
         raise EvaluationError("there is nothing to evaluate: the list holds no id")
     meant = _numbers_of(only, classes)
-    total = ConfusionMatrix(len(classes), [ignore_label])
-    trimap = Trimap(len(classes), widths, ignore_label) if widths else None
+    # An id of no class is 255, whatever else is ignored.
+    ignored = [ignore_label] if classes.ids is None else [ignore_label, 255]
+    total = ConfusionMatrix(len(classes), ignored)
+    trimap = Trimap(len(classes), widths, ignored) if widths else None
     images = []
 
     def work(pair: ImagePair) -> tuple[ConfusionMatrix, Trimap | None]:
-        return _count(pair, classes, kind, widths, ignore_label, hint)
+        return _count(pair, classes, kind, widths, ignored, hint)
 
     with ThreadPoolExecutor(jobs or _cores(), "eval") as pool:
         try:
@@ -235,19 +237,18 @@ def _numbers_of(names: Sequence[str], classes: Classes) -> tuple[int, ...]:
 
 
 def _count(
-    pair: ImagePair, classes: Classes, kind: Kind, widths: Sequence[int], ignore_label: int, hint: str
+    pair: ImagePair, classes: Classes, kind: Kind, widths: Sequence[int], ignored: Sequence[int], hint: str
 ) -> tuple[ConfusionMatrix, Trimap | None]:
     labels = classes.from_file(load_label(pair.label))
     predicted = read_classes(pair.prediction, kind, labels.shape, classes)
-    # An id of no class is 255, whatever else is ignored.
-    confusion = ConfusionMatrix(len(classes), [ignore_label] if classes.ids is None else [ignore_label, 255])
+    confusion = ConfusionMatrix(len(classes), ignored)
     try:
         confusion.accumulate(labels, predicted)
     except EvaluationError as exc:
         raise DataError(f"{exc}{hint}", pair.label if "label" in str(exc) else pair.prediction) from exc
     if not widths:
         return confusion, None
-    trimap = Trimap(len(classes), widths, ignore_label)
+    trimap = Trimap(len(classes), widths, ignored)
     trimap.accumulate(labels, predicted)
     return confusion, trimap
 

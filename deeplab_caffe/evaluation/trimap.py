@@ -6,7 +6,7 @@ by a square of side 2 w + 1 adds to it (MyVOCevalsegBoundary.m): the pixels with
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -14,11 +14,11 @@ from deeplab_caffe.data.confusion import ConfusionMatrix
 from deeplab_caffe.errors import EvaluationError
 
 
-def void_distance(labels: np.ndarray, ignore_label: int = 255) -> np.ndarray | None:
+def void_distance(labels: np.ndarray, ignore_labels: Iterable[int] = (255,)) -> np.ndarray | None:
     """Return the chessboard distance of every pixel from the nearest void one, int32 ``(H, W)``; None without any."""
     from scipy.ndimage import distance_transform_cdt
 
-    counted = labels != ignore_label
+    counted = ~np.isin(labels, list(ignore_labels))
     if counted.all():
         return None
     return np.asarray(distance_transform_cdt(counted, metric="chessboard"))
@@ -30,7 +30,7 @@ class Trimap:
     Args:
         num_classes: K.
         widths: the bands, in pixels.
-        ignore_label: the void label.
+        ignore_labels: the void labels: all that the confusion matrix does not count.
 
     Attributes:
         counts: int64 ``(W, K, K)``, the counts at distances 1 to W, the largest width.
@@ -39,17 +39,17 @@ class Trimap:
         EvaluationError: no width, or one that is not positive.
     """
 
-    def __init__(self, num_classes: int, widths: Sequence[int], ignore_label: int = 255) -> None:
+    def __init__(self, num_classes: int, widths: Sequence[int], ignore_labels: Iterable[int] = (255,)) -> None:
         if not widths or min(widths) < 1 or any(width != int(width) for width in widths):
             raise EvaluationError(f"trimap widths must be whole numbers of 1 pixel or more, got {list(widths)}")
         self.num_classes = num_classes
         self.widths = tuple(sorted({int(width) for width in widths}))
-        self.ignore_label = ignore_label
+        self.ignore_labels = frozenset(int(label) for label in ignore_labels)
         self.counts = np.zeros((self.widths[-1], num_classes, num_classes), np.int64)
 
     def accumulate(self, labels: np.ndarray, predicted: np.ndarray) -> None:
         """Count the pixels of one image; both whole numbers ``(H, W)``, already checked by the confusion matrix."""
-        distance = void_distance(labels, self.ignore_label)
+        distance = void_distance(labels, self.ignore_labels)
         if distance is None:
             return
         near = (distance > 0) & (distance <= self.widths[-1])
@@ -61,6 +61,6 @@ class Trimap:
         """Return the confusion of the pixels within ``width`` of the void label."""
         if width not in self.widths:
             raise EvaluationError(f"no trimap of width {width}: there are {', '.join(map(str, self.widths))}")
-        confusion = ConfusionMatrix(self.num_classes, [self.ignore_label])
+        confusion = ConfusionMatrix(self.num_classes, self.ignore_labels)
         confusion.add(self.counts[:width].sum(axis=0))
         return confusion

@@ -182,6 +182,21 @@ def test_cityscapes_label_ids(tmp_path: Path) -> None:
         evaluate([ImagePair("a", tmp_path / "a_result.png", tmp_path / "a.png")], classes, "png")
 
 
+@pytest.mark.parametrize("widths", [[1], [1, 40]])
+def test_ids_of_no_class_are_void_in_trimaps_whatever_is_ignored(tmp_path: Path, widths: list[int]) -> None:
+    """Class 0 (id 7, road) is ignored; so are ids 0 and 29, of no class, which no band counts anywhere."""
+    Image.fromarray(np.array([[0, 8, 26, 7], [29, 8, 26, 26]], np.uint8)).save(tmp_path / "a.png")
+    Image.fromarray(np.array([[7, 8, 26, 8], [7, 8, 26, 26]], np.uint8)).save(tmp_path / "a_result.png")
+    pairs = [ImagePair("a", tmp_path / "a_result.png", tmp_path / "a.png")]
+    found = evaluate(pairs, find_classes("cityscapes-ids"), "png", widths=widths, ignore_label=0)
+    # Ids 8 and 26 are classes 1 and 13; all their pixels lie beside a void one, and all are right.
+    for width in widths:
+        matrix = found.trimap.band(width).matrix
+        assert (matrix.sum(), matrix[1, 1], matrix[13, 13]) == (5, 2, 3)
+        assert found.curve()[width].pixel_accuracy == 100
+    assert found.metrics.pixel_accuracy == 100
+
+
 def test_means_over_chosen_classes(folders: Path) -> None:
     pairs, _ = pairs_of(folders)
     whole = evaluate(pairs, CLASSES, "png", widths=[1])

@@ -53,6 +53,14 @@ def test_without_void_or_with_nothing_else() -> None:
         assert not trimap.counts.any()
 
 
+def test_several_void_labels() -> None:
+    trimap = Trimap(2, [1], [0, 255])
+    # The first and the last pixel are void: whatever was predicted there counts nowhere.
+    trimap.accumulate(np.array([[255, 1, 1, 0]]), np.array([[9, 1, 0, 9]]))
+    assert trimap.band(1).matrix.tolist() == [[0, 0], [1, 1]]
+    assert trimap.band(1).ignore_labels == {0, 255}
+
+
 @pytest.mark.parametrize("widths", [[], [0], [1, -1], [1.5]])
 def test_widths(widths: list) -> None:
     with pytest.raises(EvaluationError, match="trimap widths"):
