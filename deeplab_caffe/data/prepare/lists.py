@@ -118,8 +118,8 @@ def write_lists(
         overwrite: replace lists that are there.
 
     Returns:
-        The lists' paths; and the ``root_folder`` for the prototxt: ``root``, or "" where ``out`` lies elsewhere and
-        annotations in it, names then being absolute.
+        The lists' paths; and the ``root_folder`` for the prototxt: ``root``, or "" where a file that they name lies
+        elsewhere, names then being absolute.
 
     Raises:
         DataError: a list is there already, a name has white space, at which lists part names, or a file cannot be
@@ -131,12 +131,17 @@ def write_lists(
     if there and not overwrite:
         raise DataError("is there already", out / there[0])
     root, out = root.absolute(), out.absolute()
-    is_inside = out.is_relative_to(root) or not any(count.rewritten for count in counts.values())
-    prefix = str(root) if is_inside else ""
-    for pair in (pair for pairs in layout.splits.values() for pair in pairs):
-        for path in (pair.image, pair.label, out if not is_inside else None):
-            if path is not None and len(_word(path, prefix).split()) != 1:
-                raise DataError("its name has white space, at which lists part names", path)
+    listed_files = [
+        path
+        for split, pairs in layout.splits.items()
+        for pair in pairs
+        for path in (pair.image, _listed_label(pair, counts[split].rewritten, out / "labels"))
+        if path is not None
+    ]
+    prefix = str(root) if all(path.absolute().is_relative_to(root) for path in listed_files) else ""
+    for path in listed_files:
+        if len(_word(path, prefix).split()) != 1:
+            raise DataError("its name has white space, at which lists part names", path)
     with all_or_none() as written:
         lines = {}
         for split, pairs in layout.splits.items():
@@ -159,16 +164,19 @@ def _word(path: Path, prefix: str) -> str:
     return str(path.absolute())[len(prefix) :]
 
 
+def _listed_label(pair: Pair, rewritten: set[str], folder: Path) -> Path | None:
+    """Return the label map that a list names: the pair's annotation, or what is written into ``folder`` for it."""
+    return folder / f"{pair.id}.png" if pair.label is not None and pair.id in rewritten else pair.label
+
+
 def _rewritten(
     pairs: Sequence[Pair], rule: LabelRule, ids: set[str], folder: Path, written: list[Path]
 ) -> Iterator[Path | None]:
     """Yield each pair's label map, after writing it where its annotation is none; ``written`` grows."""
     for pair in pairs:
-        if pair.label is None or pair.id not in ids:
-            yield pair.label
-            continue
-        path = folder / f"{pair.id}.png"
-        if not path.exists():
-            written.append(path)
-        save_image(path, rule.read(pair.label)[0])
+        path = _listed_label(pair, ids, folder)
+        if path is not None and pair.label is not None and pair.id in ids:
+            if not path.exists():
+                written.append(path)
+            save_image(path, rule.read(pair.label)[0])
         yield path

@@ -187,6 +187,27 @@ def test_own_folders(tmp_path: Path) -> None:
         check_pairs(find_layout("folders", tmp_path, classes=find_classes(["background"]), **options))
 
 
+def test_own_folders_elsewhere(tmp_path: Path) -> None:
+    """One root_folder is for both words: where either lies outside of the root, names are absolute."""
+    root, photos, masks = tmp_path / "root", tmp_path / "else where" / "photos", tmp_path / "masks"
+    picture(root / "photos" / "p.jpg")
+    grey(masks / "p.png", [[0, 1, 1], [0, 0, 0]])
+    options = {"labels": str(masks), "classes": find_classes("background,cat")}
+    _, prefix = prepared("folders", root, images="photos", **options)
+    assert prefix == ""
+    assert (root / "list/all.txt").read_text() == f"{root}/photos/p.jpg {masks}/p.png\n"
+    np.testing.assert_array_equal(read_back(prefix, root / "list/all.txt")[0], [[0, 1, 1], [0, 0, 0]])
+    # Below the root the same folder by its whole name is as by its short one; a way out by .. is one from the root.
+    grey(root / "masks" / "p.png", [[0, 1, 1], [0, 0, 0]])
+    options["labels"] = "../masks"
+    _, prefix = prepared("folders", root, tmp_path / "lists", images=str(root / "photos"), **options)
+    assert prefix == str(root)
+    assert (tmp_path / "lists/all.txt").read_text() == "/photos/p.jpg /../masks/p.png\n"
+    picture(photos / "p.jpg")
+    with pytest.raises(DataError, match=r"else where/photos/p\.jpg: its name has white space"):
+        prepared("folders", root, tmp_path / "more", images=str(photos), **options)
+
+
 def test_missing_folders_and_names(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such folder"):
         find_layout("voc12", tmp_path / "none")
