@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from deeplab_caffe.crf.inputs import Kind, as_kind, two_channels, validate_score_values
-from deeplab_caffe.data.io.folders import find_images, folder_names, id_folders
+from deeplab_caffe.data.io.folders import find_images, folder_names, id_folders, validate_pairs
 from deeplab_caffe.data.io.images import load_image, load_label
 from deeplab_caffe.data.io.lists import read_id_list
 from deeplab_caffe.data.io.mat import read_scores_mat
@@ -125,7 +125,8 @@ def find_samples(
         The samples in the order of the list, or of their names.
 
     Raises:
-        DataError: a folder or list that cannot be read or holds nothing, or an id without one of its files.
+        DataError: a folder or list that cannot be read or holds nothing, an id without one of its files, or an image
+            that is its own label map.
     """
     listed = [] if ids is None else list(dict.fromkeys(read_id_list(ids)))
     found: dict[str, Path] = {}
@@ -148,6 +149,7 @@ def find_samples(
         missing = [name for name in names if name not in where]
         if missing:
             raise DataError(f"holds no {what} of '{missing[0]}'{_others(len(missing) - 1)}", folder)
+    validate_pairs(photographs, truths, names)
     return [SearchSample(name, found[name], photographs[name], truths[name], as_kind(kind)) for name in names]
 
 

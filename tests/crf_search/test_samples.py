@@ -127,6 +127,12 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
         found(tmp_path)
 
 
+def test_a_photograph_is_not_its_own_label_map(tmp_path: Path) -> None:
+    write_scenes(tmp_path, ("a",))
+    with pytest.raises(DataError, match=r"images/a\.png: is both the image and the label map of 'a': keep them in two"):
+        find_samples(tmp_path / "scores", tmp_path / "images", tmp_path / "images")
+
+
 def write_npy(values: np.ndarray):
     return lambda folder: np.save(folder / "scores" / "a.npy", values)
 

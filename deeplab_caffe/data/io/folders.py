@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePath, PurePosixPath
 
 from deeplab_caffe.errors import DataError
@@ -34,6 +34,18 @@ def find_images(folder: str | os.PathLike[str], ids: Iterable[str] = ()) -> dict
             if is_image(path) and (known not in images or _rank(path) < _rank(images[known])):
                 images[known] = path
     return images
+
+
+def validate_pairs(images: Mapping[str, Path], labels: Mapping[str, Path], names: Iterable[str]) -> None:
+    """Validate that no image is its own label map, as :func:`find_images` finds both in one folder.
+
+    Raises:
+        DataError: an image is.
+    """
+    for name in names:
+        # Names first: most differ by their endings, and asking the file system is slow.
+        if images[name].name == labels[name].name and images[name].resolve() == labels[name].resolve():
+            raise DataError(f"is both the image and the label map of '{name}': keep them in two folders", images[name])
 
 
 def id_folders(folder: str | os.PathLike[str], ids: Iterable[str] = ()) -> list[PurePosixPath]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from deeplab_caffe.data.classes import KNOWN, Classes
-from deeplab_caffe.data.io.folders import find_images, folder_names
+from deeplab_caffe.data.io.folders import find_images, folder_names, validate_pairs
 from deeplab_caffe.data.io.lists import read_id_list, read_lines
 from deeplab_caffe.data.prepare.labels import LabelRule, read_cocostuff_mat
 from deeplab_caffe.errors import DataError
@@ -96,7 +96,7 @@ def _paired(
     """Pair images and annotations by name; of a split none or all have annotations.
 
     Raises:
-        DataError: an image is missing, or some annotations.
+        DataError: an image is missing, or some annotations, or an image is its own annotation.
     """
     for name in names:
         if name not in images:
@@ -104,6 +104,7 @@ def _paired(
     missing = [name for name in names if name not in labels]
     if missing and len(missing) < len(names):
         raise DataError(f"has no annotation '{missing[0]}', and lacks {len(missing)} of {len(names)}", label_folder)
+    validate_pairs(images, labels, [] if missing else names)
     return [Pair(name, images[name], labels.get(name)) for name in names]
 
 

@@ -208,6 +208,18 @@ def test_own_folders_elsewhere(tmp_path: Path) -> None:
         prepared("folders", root, tmp_path / "more", images=str(photos), **options)
 
 
+@pytest.mark.parametrize("labels", ["one", "two/../one"])
+def test_a_photograph_is_not_its_own_label_map(tmp_path: Path, labels: str) -> None:
+    """In one folder p.png and p.jpg have one name, for which p.png goes first: as image and as label map."""
+    picture(tmp_path / "one" / "p.jpg")
+    (tmp_path / "two").mkdir()
+    grey(tmp_path / "one" / "p.png", [[0, 1, 1], [0, 0, 0]])
+    with pytest.raises(
+        DataError, match=r"p\.png: is both the image and the label map of 'p': keep them in two folders"
+    ):
+        find_layout("folders", tmp_path, images="one", labels=labels, classes=find_classes("background,cat"))
+
+
 def test_missing_folders_and_names(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such folder"):
         find_layout("voc12", tmp_path / "none")
