@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from deeplab_caffe.data.io.atomic import atomic_write
-from deeplab_caffe.data.io.lists import ListEntry, read_image_list
+from deeplab_caffe.data.io.lists import ListEntry, read_image_list, read_lines
 from deeplab_caffe.errors import DataError
 from deeplab_caffe.experiment.settings import ExperimentError, ExperimentSettings
 
@@ -62,11 +62,17 @@ class Lists:
         self.content(name)
         return read_image_list(self._source(name))
 
+    def lines(self, name: str) -> list[bytes]:
+        """Return the lines of a list that are not blank, in UTF-8, without white space around them."""
+        content, source = self.content(name), self._source(name)
+        # Ids that are made in a dry run are in no file.
+        found = read_lines(source) if source.is_file() else content.split(b"\n")
+        return [line.strip() for line in found if line.strip()]
+
     def ids(self, name: str) -> list[str]:
-        """Return the ids of a set, from its ``_id`` list."""
-        self.content(f"{name}_id")
-        found = [entry.image for entry in self.entries(name)]
-        ids = _lines(self._content[f"{name}_id"])
+        """Return the ids of a set, the first words of its ``_id`` list."""
+        found = self.entries(name)
+        ids = [os.fsdecode(line.split()[0]) for line in self.lines(f"{name}_id")]
         if len(ids) != len(found):
             raise DataError(f"has {len(ids)} ids, {name}.txt {len(found)} images", self._source(f"{name}_id"))
         return ids
@@ -80,10 +86,9 @@ class Lists:
         if self.settings.exp != "voc12" or name not in RELEASED:
             return None
         lines, checksum = RELEASED[name]
-        content = self.content(name)
-        if hashlib.sha256(content).hexdigest().startswith(checksum):
+        if self.checksum(name).startswith(checksum):
             return None
-        found = len(_lines(content))
+        found = len(self.lines(name))
         if found != lines:
             return f"list/{name}.txt has {found} lines, the released one {lines}"
         return f"list/{name}.txt has {lines} lines as the released one, but others, or in another order"
@@ -98,10 +103,10 @@ class Lists:
         strong, length = self.settings.strong_set, self.settings.weak_length
         if strong is None:
             return None
-        known = set(_lines(self.content(strong)))
-        others = [line for line in _lines(self.content(train_set)) if line not in known]
+        known = set(self.lines(strong))
+        others = [line for line in self.lines(train_set) if line not in known]
         name = f"{train_set}_diff_{strong}" + (f"_head{length}" if length else "")
-        content = "".join(f"{line}\n" for line in others[:length]).encode()
+        content = b"".join(line + b"\n" for line in others[:length])
         if not others:
             raise ExperimentError(f"every image of {train_set} is in {strong}: no weakly labelled image is left")
         path = self.settings.path(self.settings.list_file(name))
@@ -124,7 +129,8 @@ class Lists:
         if origin.is_file():
             return origin.read_bytes()
         if name.endswith("_id"):
-            return "".join(f"{one}\n" for one in ids_of([entry.image for entry in self.entries(name[:-3])])).encode()
+            ids = ids_of([entry.image for entry in self.entries(name[:-3])])
+            return os.fsencode("".join(f"{one}\n" for one in ids))
         here = self.settings.path(self.settings.list_file(name))
         raise ExperimentError(f"there is no list '{name}': neither {here} nor {origin}; {_WHERE}")
 
@@ -146,7 +152,3 @@ def folder_of(path: str, name: str) -> Path:
     bare = PurePosixPath(path).with_suffix("")
     inner = PurePosixPath(name).parts
     return Path(*bare.parts[: -len(inner)]) if bare.parts[-len(inner) :] == inner else Path(path).parent
-
-
-def _lines(content: bytes) -> list[str]:
-    return [line.strip() for line in content.decode("utf-8", "surrogateescape").splitlines() if line.strip()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -143,14 +144,13 @@ def _rest(shop: Workshop, marker: Marker, set_name: str, text: str, by_id: dict[
     if not left or len(left) == len(by_id):
         return whole[0], len(left)
     for suffix in ("", "_id"):
-        lines = shop.lists.content(f"{set_name}{suffix}").decode("utf-8", "surrogateescape").splitlines()
-        lines = [line for line in lines if line.strip()]
+        lines = shop.lists.lines(f"{set_name}{suffix}")
         rest = f"{settings.folder('config')}/{set_name}_rest{suffix}.txt"
         source = f'"{settings.list_file(f"{set_name}{suffix}")}"'
         if source not in text:
             return whole
         text = text.replace(source, f'"{rest}"')
-        config.write(settings.path(rest), "".join(f"{lines[n]}\n" for n in left))
+        config.write(settings.path(rest), os.fsdecode(b"".join(lines[n] + b"\n" for n in left)))
     model = config.file("test", f"{set_name}_rest")
     config.write(settings.path(model), text)
     return model, len(left)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -36,6 +37,37 @@ def test_weak_images_are_those_that_are_not_strong(settings: Make, data_root: Pa
     assert Lists(settings()).weak_set("val") is None
     with pytest.raises(ExperimentError, match="no weakly labelled image is left"):
         Lists(settings(strong_set="val")).weak_set("val")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_lists_of_other_systems(settings: Make, data_root: Path, tmp_path: Path, encoding: str) -> None:
+    """Windows's Notepad and PowerShell write a mark before the first line, which is no part of it."""
+    folder = data_root / "list"
+    first, second = (f"/JPEGImages/i{number}.png /SegmentationClass/i{number}.png\n" for number in (0, 1))
+    (folder / "train.txt").write_text(first + second, encoding="utf-8")
+    (folder / "strong.txt").write_text(first, encoding=encoding)
+    (folder / "val_id.txt").write_text("i2\r\ni3\r\ni4\r\n", encoding=encoding)
+    lists = Lists(settings(strong_set="strong"))
+    assert lists.ids("val") == ["i2", "i3", "i4"]
+    assert lists.weak_set("train") == "train_diff_strong"
+    assert (tmp_path / "exper/toy/list/train_diff_strong.txt").read_text() == second
+    # The copy is as the original: its checksum is compared with the released list's.
+    assert (tmp_path / "exper/toy/list/val_id.txt").read_bytes() == (folder / "val_id.txt").read_bytes()
+
+
+def test_lines_and_words_are_those_of_the_data_layers(settings: Make, data_root: Path) -> None:
+    """Lines end at a line feed alone, ids at ASCII white space; names need not be UTF-8."""
+    folder = data_root / "list"
+    names = ["a\u2028b", "c\u00a0d", os.fsdecode(b"\xe4")]
+    images = "".join(f"/JPEGImages/{name}.png /SegmentationClass/{name}.png\n" for name in names)
+    (folder / "odd.txt").write_bytes(os.fsencode(images))
+    assert Lists(settings()).ids("odd") == names
+    (folder / "odd_id.txt").write_bytes(os.fsencode("".join(f"{name} 1\n" for name in names)))
+    (settings().path("toy/list/odd_id.txt")).unlink()
+    lists = Lists(settings(strong_set="train"))
+    assert lists.ids("odd") == names
+    assert lists.weak_set("odd") == "odd_diff_train"
+    assert lists.content("odd_diff_train") == os.fsencode(images)
 
 
 def test_lists_of_voc_are_compared_with_the_released_ones(settings: Make, data_root: Path) -> None:

@@ -157,6 +157,20 @@ def test_a_test_goes_on_where_it_was_broken_off(settings: Make, commands: Comman
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
+def test_a_test_by_lists_in_utf16_goes_on(settings: Make, commands: Commands, data_root: Path, tmp_path: Path) -> None:
+    for name, text in (("val", (data_root / "list/val.txt").read_text()), ("val_id", "i2\ni3\ni4\n")):
+        (data_root / "list" / f"{name}.txt").write_text(text, encoding="utf-16")
+    session = Session(settings(), commands)
+    assert session.run("train,test") == ["train", "test"]
+    folder = tmp_path / "exper" / "toy" / "features" / "tiny" / "val" / "fc8"
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert sorted(before) == ["i2_blob_0.mat", "i3_blob_0.mat", "i4_blob_0.mat"]
+    (folder / "i3_blob_0.mat").unlink()
+    session.run("test")
+    assert commands.words[0][commands.words[0].index("--iterations") + 1] == "1"
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
 def test_other_weights_make_everything_behind_them_anew(settings: Make, commands: Commands, tmp_path: Path) -> None:
     Session(settings(crf="DeepLab"), commands).run("train,test,crf,eval")
     other = tmp_path / "exper" / "toy" / "model" / "tiny" / "train_iter_2.caffemodel"
