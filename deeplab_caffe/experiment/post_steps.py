@@ -57,7 +57,7 @@ def build_crf(shop: Workshop, stage: str, set_name: str, *, searching: bool = Fa
     numbers |= {f"-b{axis}": std for axis, std in zip("xyrgb", (*found.bi_xy_std, *found.bi_rgb_std), strict=True)}
     words = ["crf", "-id", str(shop.images(set_name)), "-fd", shop.features(stage, set_name, scores=True), "-sd", out]
     words += ["--list", shop.settings.list_file(f"{set_name}_id")]
-    words += ["--input", "mat", *(word for flag, number in numbers.items() for word in (flag, f"{number:g}"))]
+    words += ["--input", "mat", *(word for flag, number in numbers.items() for word in (flag, _digits(number)))]
     return ExperimentStep(
         f"crf{stage}-{set_name}", inputs, [f"{out}/{name}.bin" for name in ids], [words], about=source
     )
@@ -157,6 +157,11 @@ def _folder(params: CRFParams) -> str:
         f"post_densecrf_W{found.bi_w:g}_XStd{found.bi_xy_std[0]:g}_RStd{found.bi_rgb_std[0]:g}"
         f"_PosW{found.pos_w:g}_PosXStd{found.pos_xy_std[0]:g}"
     )
+
+
+def _digits(number: float) -> str:
+    """Return a number in full, a whole one without a point."""
+    return repr(float(number)).removesuffix(".0")
 
 
 def _classes(shop: Workshop) -> str:

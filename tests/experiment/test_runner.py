@@ -306,6 +306,19 @@ def test_presets_of_the_dense_crf(settings: Make, commands: Commands, model: Pat
     assert f"post_densecrf_{folder}_PosW3_PosXStd3" in "\n".join(session.lines)
 
 
+def test_parameters_of_the_dense_crf_are_run_as_they_are(settings: Make, commands: Commands, tmp_path: Path) -> None:
+    """Whole numbers as a script has them; six digits would be 4.12346, 100.312 and 1.23457e+06."""
+    numbers = {"pos_w": 2e-7, "pos_xy_std": 3.0, "bi_w": 4.1234567, "bi_xy_std": 100.3125, "bi_rgb_std": 1234567}
+    path = tmp_path / "crf.json"
+    path.write_text(json.dumps(numbers))
+    Session(settings(crf=str(path)), commands).run("train,test,crf")
+    words = commands.words[-1]
+    assert words[words.index("-i") :] == [
+        *("-i", "10", "-pw", "2e-07", "-bw", "4.1234567", "-px", "3", "-py", "3"),
+        *("-bx", "100.3125", "-by", "100.3125", "-br", "1234567", "-bg", "1234567", "-bb", "1234567"),
+    ]
+
+
 def test_names_are_names_of_files(settings: Make) -> None:
     for bad in ({"exp": "../x"}, {"net_id": "a b"}, {"test_sets": ("val/x",)}):
         with pytest.raises(ExperimentError, match="names files"):
