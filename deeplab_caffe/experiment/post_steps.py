@@ -8,6 +8,7 @@ from pathlib import Path
 from deeplab_caffe.crf import CRFParams, find_preset
 from deeplab_caffe.data.classes import BESIDE, KNOWN, find_classes
 from deeplab_caffe.errors import CRFError
+from deeplab_caffe.experiment.lists import folder_of
 from deeplab_caffe.experiment.markers import digest, file_digest
 from deeplab_caffe.experiment.settings import ExperimentError
 from deeplab_caffe.experiment.steps import ExperimentStep
@@ -85,7 +86,8 @@ def build_eval(shop: Workshop, stage: str, set_name: str, *, refining: bool = Fa
     marker = shop.marker(f"crf{stage}-{set_name}")
     current = marker.finished() and marker.read()["inputs"]["features"] == key
     if current or (shop.dry and refining):
-        folder = str(Path(next(iter(marker.read()["outputs"]))).parent) if current else "<the dense CRF's results>"
+        first = next(iter(marker.read()["outputs"])) if current else ""
+        folder = str(folder_of(first, shop.lists.ids(set_name)[0])) if current else "<the dense CRF's results>"
         inputs["crf"] = marker.key if current else UNKNOWN
         sources.append((folder, "bin", folder))
     elif marker.read():

@@ -215,6 +215,24 @@ def test_a_crf_that_was_broken_off_goes_on(settings: Make, commands: Commands, t
     assert (post / "i2.bin").is_file()
 
 
+def test_ids_with_folders(settings: Make, commands: Commands, data_root: Path, tmp_path: Path) -> None:
+    for name, city in (("i2", "bonn"), ("i3", "ulm"), ("i4", "bonn")):
+        for folder in ("JPEGImages", "SegmentationClass"):
+            (data_root / folder / city).mkdir(exist_ok=True)
+            (data_root / folder / f"{name}.png").rename(data_root / folder / city / f"{name}.png")
+    images = [f"{folder}/{name}.png" for folder, name in (("bonn", "i2"), ("ulm", "i3"), ("bonn", "i4"))]
+    lines = "".join(f"/JPEGImages/{image} /SegmentationClass/{image}\n" for image in images)
+    (data_root / "list" / "val.txt").write_text(lines)
+    session = Session(settings(crf="DeepLab"), commands)
+    assert session.run("train,test,crf,eval") == ["train", "test", "crf", "eval", "eval"]
+    res = tmp_path / "exper/toy/res/features/tiny/val/fc8"
+    (post,) = res.glob("post_densecrf*")
+    for folder in (post, res / "post_none"):
+        found = json.loads((folder / "eval.json").read_text())
+        assert list(found["per_image"]) == ["bonn/i2", "ulm/i3", "bonn/i4"]
+    assert (post / "bonn" / "i2.bin").is_file()
+
+
 def test_scores_from_elsewhere_are_taken_if_complete(settings: Make, commands: Commands, tmp_path: Path) -> None:
     session = Session(settings(crf="DeepLab"), commands)
     with pytest.raises(ExperimentError, match="step test-val is to be run first"):
