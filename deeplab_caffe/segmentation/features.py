@@ -146,7 +146,7 @@ def save_batches(
         done: called after each batch.
 
     Raises:
-        NetError: the batches' blobs differ in shape.
+        NetError: the batches' blobs differ in shape, or one has no axes.
         DataError, CaffeModelError: as :func:`save_features`.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -154,6 +154,10 @@ def save_batches(
         import_h5py(folder / "features.h5")
     first = next(batches)
     done()
+    for name, blob in first.items():
+        if not blob.ndim:
+            # A loss, for example.
+            raise NetError(f"blob '{name}' has no axes, so no rows to put below each other: leave it out")
     paths = [folder / f"{_file_name(name)}.{form}" for name in first]
     if len(set(paths)) < len(paths):
         raise NetError(f"two blobs would have one file: {', '.join(first)}")
@@ -198,8 +202,6 @@ def _alike(batches: Iterator[Features], first: Features, done: Callable[[], None
 
 
 def _start_npy(file: BinaryIO, blob: np.ndarray, count: int) -> None:
-    if not blob.ndim:
-        raise NetError("a blob without axes, a loss for example, has no rows: .npy of batches cannot hold it")
     shape = (count * len(blob), *blob.shape[1:])
     np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
     file.write(np.ascontiguousarray(blob, np.float32).data)

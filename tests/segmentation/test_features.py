@@ -12,7 +12,7 @@ from deeplab_caffe.data.io.database import LMDB
 from deeplab_caffe.data.sources.database import decode_datum
 from deeplab_caffe.data.sources.transform import image_to_blob
 from deeplab_caffe.errors import NetError
-from deeplab_caffe.segmentation.features import FeatureNet, save_batches, save_features
+from deeplab_caffe.segmentation.features import FORMATS, FeatureNet, save_batches, save_features
 from tests.nets import SMALL, conv, layer
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (9, 11, 3), np.uint8)
@@ -75,6 +75,15 @@ def test_batches_of_two_sizes_leave_nothing(tmp_path: Path) -> None:
     batches = iter([{"a": np.zeros((1, 2), np.float32)}, {"a": np.zeros((1, 3), np.float32)}])
     with pytest.raises(NetError, match=r"blob 'a' was \(1, 2\), now \(1, 3\)"):
         save_batches(tmp_path / "out", batches, 2, "npy")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_batches_of_a_blob_without_axes(tmp_path: Path, form: str) -> None:
+    pytest.importorskip({"hdf5": "h5py", "lmdb": "lmdb"}.get(form, "numpy"))
+    batches = iter([{"a": np.zeros((1, 2), np.float32), "loss": np.zeros((), np.float32)}])
+    with pytest.raises(NetError, match="blob 'loss' has no axes, so no rows to put below each other: leave it out"):
+        save_batches(tmp_path / "out", batches, 1, form)
     assert list((tmp_path / "out").iterdir()) == []
 
 
