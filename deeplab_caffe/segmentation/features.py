@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import chain
 from os import PathLike
@@ -114,6 +114,7 @@ def save_features(stem: Path, features: Features, form: str) -> list[Path]:
     If one cannot be written, none stays.
 
     Raises:
+        NetError: two blobs would have one file.
         DataError, CaffeModelError: a file cannot be written, or a blob is none that the format holds.
     """
     if form == "hdf5":
@@ -122,9 +123,9 @@ def save_features(stem: Path, features: Features, form: str) -> list[Path]:
         write_tree(path, dict(features))
         return [path]
     save = {"npy": _save_npy, "mat": _save_mat}[form]
+    paths = _files(stem.parent, features, form, f"{stem.name}_")
     with all_or_none() as written:
-        for name, blob in features.items():
-            path = stem.with_name(f"{stem.name}_{_file_name(name)}.{form}")
+        for path, blob in zip(paths, features.values(), strict=True):
             save(path, blob)
             written.append(path)
     return written
@@ -146,7 +147,7 @@ def save_batches(
         done: called after each batch.
 
     Raises:
-        NetError: the batches' blobs differ in shape, or one has no axes.
+        NetError: the batches' blobs differ in shape, one has no axes, or two would have one file.
         DataError, CaffeModelError: as :func:`save_features`.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -158,9 +159,7 @@ def save_batches(
         if not blob.ndim:
             # A loss, for example.
             raise NetError(f"blob '{name}' has no axes, so no rows to put below each other: leave it out")
-    paths = [folder / f"{_file_name(name)}.{form}" for name in first]
-    if len(set(paths)) < len(paths):
-        raise NetError(f"two blobs would have one file: {', '.join(first)}")
+    paths = [] if form == "hdf5" else _files(folder, first, form)
     if form == "npy":
         with ExitStack() as stack:
             files = {n: stack.enter_context(atomic_write(p)) for n, p in zip(first, paths, strict=True)}
@@ -224,6 +223,16 @@ def _save_mat(path: Path, blob: np.ndarray) -> None:
     write_blob_mat(path, blob.reshape(blob.shape + (1,) * (4 - blob.ndim)))
 
 
-def _file_name(blob: str) -> str:
-    """Return a blob's name as part of a file's: names such as ``inception/1x1`` have a slash."""
-    return blob.replace("/", "_")
+def _files(folder: Path, blobs: Iterable[str], form: str, start: str = "") -> list[Path]:
+    """Return the file of each blob; names such as ``inception/1x1`` have a slash, which becomes ``_``.
+
+    Raises:
+        NetError: two would have one file.
+    """
+    paths: dict[Path, list[str]] = {}
+    for blob in blobs:
+        paths.setdefault(folder / f"{start}{blob.replace('/', '_')}.{form}", []).append(blob)
+    for path, names in paths.items():
+        if len(names) > 1:
+            raise NetError(f"blobs {', '.join(names)} would all go to {path.name}: write them one by one, or to hdf5")
+    return list(paths)

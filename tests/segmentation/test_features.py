@@ -87,6 +87,28 @@ def test_batches_of_a_blob_without_axes(tmp_path: Path, form: str) -> None:
     assert list((tmp_path / "out").iterdir()) == []
 
 
+NAMESAKES = {name: np.full((1, 1, 1, 1), value, np.float32) for name, value in (("a/b", 1), ("c", 2), ("a_b", 3))}
+
+
+@pytest.mark.parametrize("form", ["npy", "mat"])
+def test_blobs_of_one_file_name(tmp_path: Path, form: str) -> None:
+    with pytest.raises(NetError, match=rf"blobs a/b, a_b would all go to p_a_b\.{form}: write them one by one"):
+        save_features(tmp_path / "p", NAMESAKES, form)
+    with pytest.raises(NetError, match=rf"blobs a/b, a_b would all go to a_b\.{form}: write them one by one"):
+        save_batches(tmp_path, iter([NAMESAKES]), 1, form)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_hdf5_tells_them_apart(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    for path in (
+        *save_features(tmp_path / "p", NAMESAKES, "hdf5"),
+        *save_batches(tmp_path, iter([NAMESAKES]), 1, "hdf5"),
+    ):
+        with h5py.File(path) as file:
+            assert [file[name][()].item() for name in NAMESAKES] == [1, 2, 3]
+
+
 def test_errors(deploy, tmp_path: Path) -> None:
     with pytest.raises(NetError, match="the net has no blob 'fc9'"):
         FeatureNet(*deploy, ["fc9"])
