@@ -114,7 +114,7 @@ class Layer(nn.Module):
     # Attributes that hold the parameter blobs, in Caffe's order: weight, bias, ... One that is None does not count.
     roles: tuple[str, ...] = ()
     # bfloat16 and float16 bottoms are fine; the net hands float32 to all others.
-    supports_half: ClassVar[bool] = False
+    supports_half: bool = False
     # The tops do not depend on the bottoms alone: data sources.
     is_source: bool = False
     # The user's code that it runs, on blobs of its own: a Python layer's.

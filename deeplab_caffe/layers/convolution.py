@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar
 
 import torch
@@ -103,6 +104,12 @@ class _Winograd(torch.autograd.Function):
         return grad_x, grad_weight, grad_bias, None, None
 
 
+def without_autocast(x: Tensor) -> AbstractContextManager[object]:
+    """Have what is computed within it on a tensor's device keep its dtype."""
+    kind = x.device.type
+    return torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext()
+
+
 class BaseConvolution(Layer):
     """What convolution and deconvolution share (layers/base_conv_layer.cpp).
 
@@ -145,6 +152,7 @@ class BaseConvolution(Layer):
         shape, conv = bottom_shapes[0], self.param.convolution_param
         self.channel_axis, self.geometry = place_geometry(self, conv, shape)
         self.per_item = self.channel_axis > 0
+        self.supports_half = not self.by_columns
         channels = shape[self.channel_axis]
         if channels % self.groups:
             raise self.error(f"{channels} input channels cannot be split into {self.groups} groups")
@@ -185,6 +193,17 @@ class BaseConvolution(Layer):
             shapes.append((*shape[:axis], self.num_output, *self.output_sizes(shape)))
         return shapes
 
+    @property
+    def by_columns(self) -> bool:
+        """Return whether it is the original's own arithmetic, whose columns hold float32 or float64 alone."""
+        return self.engine == "CAFFE" and self.geometry.axes == 2
+
+    def for_columns(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return bottom, weight and bias in one dtype that columns may hold: float64 if the weight has it."""
+        weight, bias = self.weight, self.bias
+        dtype = torch.float64 if weight.dtype == torch.float64 else torch.float32
+        return x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
+
     def batched(self, x: Tensor) -> Tensor:
         """Return a bottom with one batch axis, and a spatial one of length 1 where it has none."""
         axis = self.channel_axis
@@ -223,9 +242,9 @@ class Convolution(BaseConvolution):
     """Convolution with holes ("a trous"; layers/conv_layer.cpp).
 
     Parameter blobs: weight (O, C / group, kh, kw), a kernel size for each spatial axis, and, with ``bias_term``, bias
-    (O,). Output sizes round down. Over a plane, engine CAFFE is hole-im2col and GEMM, the original's arithmetic; CUDNN,
-    and DEFAULT, is torch's dilated convolution, or on a CPU, for a kernel a channel, our own depthwise one. Over one or
-    three axes all of them are torch's.
+    (O,). Output sizes round down. Over a plane, engine CAFFE is hole-im2col and GEMM, the original's arithmetic, in
+    float32 in a net of bfloat16 too; CUDNN, and DEFAULT, is torch's dilated convolution, or on a CPU, for a kernel a
+    channel, our own depthwise one. Over one or three axes all of them are torch's.
     """
 
     TYPE = "Convolution"
@@ -257,18 +276,21 @@ class Convolution(BaseConvolution):
         return tuple(self.unbatched(self._convolve(self.batched(x)), x) for x in bottoms)
 
     def _convolve(self, x: Tensor) -> Tensor:
+        if self.by_columns:
+            _, stride, pad, hole = (pair(numbers) for numbers in self.geometry)
+            with without_autocast(x):
+                return conv2d(*self.for_columns(x), stride, pad, hole, self.groups)
+        (weight, g), bias = self.torch_geometry(), self.bias
         half = self._half_that_fails(x)
         if half is None:
-            return self._compute(x, *self.torch_geometry(), self.bias)
-        weight, g = self.torch_geometry()
-        with torch.autocast("cpu", enabled=False):
-            bias = None if self.bias is None else self.bias.float()
-            return self._compute(x.float(), weight.float(), g, bias).to(half)
+            return self._compute(x, weight, g, bias)
+        with without_autocast(x):
+            return self._compute(x.float(), weight.float(), g, None if bias is None else bias.float()).to(half)
 
     def _half_that_fails(self, x: Tensor) -> torch.dtype | None:
         """Return the 16-bit type that torch would compute in, if its result could be wrong: see ops.onednn_limits."""
         half, g = computed_in_half(x), self.geometry
-        if half is None or g.axes != 2 or self.engine == "CAFFE":
+        if half is None or g.axes != 2:
             return None
         kernel, stride, pad, hole = (pair(numbers) for numbers in g)
         narrow = stride[1] > 1 and self.output_sizes(tuple(x.shape))[1] == 1
@@ -276,8 +298,6 @@ class Convolution(BaseConvolution):
         return half if narrow or by_channel or not is_usual(kernel, stride, pad, hole) else None
 
     def _compute(self, x: Tensor, weight: Tensor, g: Geometry, bias: Tensor | None) -> Tensor:
-        if self.engine == "CAFFE" and g.axes == 2:
-            return conv2d(x, weight, bias, pair(g.stride), pair(g.pad), pair(g.hole), self.groups)
         if g.axes == 2 and self._is_for_depthwise(x, weight):
             return _depthwise(x, weight, bias, pair(g.stride), pair(g.pad), pair(g.hole))
         if g.axes == 2 and self._is_for_winograd(x, weight):

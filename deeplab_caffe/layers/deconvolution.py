@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from deeplab_caffe.layers.base import ReceptiveWindow, Shape, register
-from deeplab_caffe.layers.convolution import BaseConvolution
+from deeplab_caffe.layers.convolution import BaseConvolution, without_autocast
 from deeplab_caffe.layers.geometry import pair
 from deeplab_caffe.ops.im2col import col2im
 
@@ -21,9 +21,6 @@ _DECONVOLUTIONS: dict[int, Callable[..., Tensor]] = {
     3: F.conv_transpose3d,
 }
 
-# What the columns may hold.
-_COLUMN_DTYPES = (torch.float32, torch.float64)
-
 
 @register
 class Deconvolution(BaseConvolution):
@@ -31,7 +28,7 @@ class Deconvolution(BaseConvolution):
 
     Parameter blobs: weight (C, O / group, kh, kw), a kernel size for each spatial axis, and, with ``bias_term``, bias
     (O,). A size n becomes ``stride * (n - 1) + kernel extent - 2 * pad``. Over a plane, engine CAFFE is GEMM and
-    col2im, the original's arithmetic; CUDNN, and DEFAULT, is torch's.
+    col2im, the original's arithmetic, in float32 in a net of bfloat16 too; CUDNN, and DEFAULT, is torch's.
     """
 
     TYPE = "Deconvolution"
@@ -58,16 +55,18 @@ class Deconvolution(BaseConvolution):
         return tuple(self.unbatched(self._deconvolve(self.batched(x)), x) for x in bottoms)
 
     def _deconvolve(self, x: Tensor) -> Tensor:
+        if self.by_columns:
+            with without_autocast(x):
+                x, weight, bias = self.for_columns(x)
+                # Image by image, as the original: the columns are as large as the kernel is.
+                top = torch.cat([self._add_columns(image, weight) for image in x.split(1)])
+                return top if bias is None else top + bias[:, None, None]
         weight, g = self.torch_geometry()
-        if self.engine == "CAFFE" and g.axes == 2 and x.dtype in _COLUMN_DTYPES:
-            # Image by image, as the original: the columns are as large as the kernel is.
-            top = torch.cat([self._by_columns(image) for image in x.split(1)])
-            return top if self.bias is None else top + self.bias[:, None, None]
         return _DECONVOLUTIONS[g.axes](x, weight, self.bias, g.stride, g.pad, 0, self.groups, g.hole)
 
-    def _by_columns(self, x: Tensor) -> Tensor:
+    def _add_columns(self, x: Tensor, weight: Tensor) -> Tensor:
         kernel, stride, pad, hole = (pair(numbers) for numbers in self.geometry)
-        matrix = self.weight.reshape(self.groups, x.shape[1] // self.groups, -1).transpose(1, 2)
+        matrix = weight.reshape(self.groups, x.shape[1] // self.groups, -1).transpose(1, 2)
         columns = matrix @ x.reshape(-1, self.groups, x.shape[1] // self.groups, x.shape[2] * x.shape[3])
         columns = columns.reshape(x.shape[0], matrix.shape[0] * matrix.shape[1], *x.shape[2:])
         return col2im(columns, pair(self.output_sizes(x.shape)), kernel, stride=stride, pad=pad, dilation=hole)

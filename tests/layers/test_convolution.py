@@ -98,6 +98,42 @@ def test_convolution_engine_of_the_layer_and_of_the_net() -> None:
     assert conv("num_output: 1 kernel_size: 1 engine: CAFFE", shapes, engine="CUDNN").engine == "CUDNN"
 
 
+def test_engine_caffe_keeps_float32_under_autocast() -> None:
+    layer = conv("num_output: 1 kernel_size: 2 hole: 2", [(1, 1, 3, 3)], engine="CAFFE")
+    layer.weight.data[...] = torch.tensor([[1.0, 10], [100, 1000]])
+    layer.bias.data[...] = 0.5
+    x = image([1, 0, 2], [0, 0, 0], [3, 0, 4]).bfloat16().requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        (y,) = layer(x)
+    # bfloat16 has 4320 and 4352, and nothing between.
+    assert y.tolist() == [[[[4321.5]]]]
+    y.backward(torch.tensor([[[[3.0]]]]))
+    assert x.grad.dtype == torch.bfloat16
+    assert x.grad.tolist() == [[[[3, 0, 30], [0, 0, 0], [300, 0, 3008]]]]  # 3000 rounded to eight bits
+    assert layer.weight.grad.tolist() == [[[[3, 6], [9, 12]]]]
+    assert layer.bias.grad.tolist() == [3]
+
+
+def test_engine_caffe_asks_for_float32_over_a_plane_alone() -> None:
+    def takes_half(params: str, shape: tuple[int, ...], engine: str) -> bool:
+        return conv(f"num_output: 1 {params}", [shape], engine=engine).supports_half
+
+    assert not takes_half("kernel_size: 1", (1, 1, 3, 3), "CAFFE")
+    assert takes_half("kernel_size: 1", (1, 1, 3, 3), "CUDNN")
+    assert takes_half("kernel_size: 1", (1, 1, 3, 3, 3), "CAFFE")
+
+
+def test_engine_caffe_with_weights_of_half_or_double_precision() -> None:
+    layer, x = conv("num_output: 2 kernel_size: 3", [(1, 2, 5, 5)], engine="CAFFE"), noise(1, 2, 5, 5)
+    (expected,) = layer(x)
+    (y,) = layer.double()(x)
+    assert y.dtype == torch.float64
+    torch.testing.assert_close(y.float(), expected)
+    (y,) = layer.bfloat16()(x.bfloat16())
+    assert y.dtype == torch.float32
+    torch.testing.assert_close(y, expected, rtol=0.05, atol=0.05)
+
+
 def test_convolution_of_several_bottoms_shares_its_weights() -> None:
     layer = conv("num_output: 2 kernel_size: 3", [(1, 1, 4, 4), (1, 1, 6, 5)], tops=2)
     blobs = noise(1, 1, 4, 4), noise(1, 1, 6, 5)

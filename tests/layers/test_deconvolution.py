@@ -97,6 +97,24 @@ def test_half_precision_works_with_either_engine() -> None:
         torch.testing.assert_close(found.float(), expected, rtol=0.05, atol=0.05)
 
 
+def test_engine_caffe_keeps_float32_under_autocast() -> None:
+    layer = deconv("num_output: 1 kernel_size: 2 stride: 2", (1, 1, 1, 2), engine="CAFFE")
+    layer.weight.data[...] = torch.tensor([[1.0, 10], [100, 1000]])
+    layer.bias.data[...] = 0.5
+    assert not layer.supports_half
+    for x in (image([1, 2]), image([1, 2]).bfloat16()):
+        layer.zero_grad()
+        x.requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16):
+            (y,) = layer(x)
+        # bfloat16 has 1000, 1004 and 2000, and nothing between.
+        assert y.tolist() == [[[[1.5, 10.5, 2.5, 20.5], [100.5, 1000.5, 200.5, 2000.5]]]]
+        y.sum().backward()
+        assert x.grad.tolist() == [[[[1111, 1111]]]] if x.dtype == torch.float32 else [[[[1112, 1112]]]]
+        assert layer.weight.grad.tolist() == [[[[3, 3], [3, 3]]]]
+        assert layer.bias.grad.tolist() == [8]
+
+
 @pytest.mark.parametrize(
     ("params", "message"),
     [

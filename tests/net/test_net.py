@@ -490,6 +490,24 @@ def test_bfloat16_agrees_within_its_precision(channels_last: bool) -> None:
 
 
 @torch.no_grad()
+@pytest.mark.parametrize(
+    ("text", "engine", "dtypes"),
+    [
+        (SMALL.replace("num_output: 6", "num_output: 6 engine: CAFFE"), None, {torch.float32, torch.bfloat16}),
+        (SMALL, "CAFFE", {torch.float32}),
+    ],
+    ids=["a layer's", "the net's"],
+)
+def test_engine_caffe_stays_float32_in_a_net_of_bfloat16(
+    text: str, engine: str | None, dtypes: set[torch.dtype]
+) -> None:
+    half = build(text, dtype="bfloat16", engine=engine)
+    assert {blob.dtype for blob in half.by_name["fc"].blobs} == {torch.float32}
+    assert {blob.dtype for blob in half.parameters()} == dtypes
+    assert relative_error(half(X).float().numpy(), build(SMALL)(X).numpy()) < 2e-2
+
+
+@torch.no_grad()
 def test_packed_weights_follow_the_weights() -> None:
     net, plain = build(SMALL, channels_last=True), build(SMALL)
 

@@ -380,6 +380,24 @@ def test_options_train_the_same_net(tmp_path: Path, options: dict) -> None:
         assert other.losses == plain.losses
 
 
+def test_layers_of_engine_caffe_learn_in_bfloat16(tmp_path: Path) -> None:
+    # Both read what a convolution of the other engine gives, bfloat16.
+    path, net = write_problem(tmp_path, max_iter=40), tmp_path / "net.prototxt"
+    how = 'convolution_param { num_output: 6 kernel_size: 3 pad: 1 engine: CAFFE weight_filler { type: "xavier" } }'
+    up = f'layers {{ name: "up" type: DECONVOLUTION bottom: "c1" top: "up" {how} }}'
+    side = f'layers {{ name: "on" type: CONVOLUTION bottom: "c1" top: "on" {how} }}'
+    both = 'layers { name: "both" type: ELTWISE bottom: "up" bottom: "on" top: "both" }'
+    head, tail = net.read_text().split('layers { name: "c2" type: CONVOLUTION bottom: "c1"')
+    net.write_text(f'{head} {up} {side} {both} layers {{ name: "c2" type: CONVOLUTION bottom: "both" {tail}')
+    plain, half = (
+        Solver(path, log=TrainingLog(None), dtype=dtype, default_seed=3, **QUIET) for dtype in ("float32", "bfloat16")
+    )
+    for solver in (plain, half):
+        solver.step(40)
+    np.testing.assert_allclose(half.losses, plain.losses, rtol=2e-2)
+    assert np.mean(half.losses[-10:]) < 0.7 * np.mean(half.losses[:10])
+
+
 @pytest.mark.parametrize(
     ("side", "groups", "option", "expected"),
     [
