@@ -13,7 +13,15 @@ from deeplab_caffe.data.io.bin import (
     write_labels_bin,
     write_probabilities_bin,
 )
-from deeplab_caffe.data.io.images import MAX_PIXELS, load_grey, load_image, load_label, save_image, save_labels_png
+from deeplab_caffe.data.io.images import (
+    MAX_PIXELS,
+    load_grey,
+    load_image,
+    load_label,
+    pixels_of,
+    save_image,
+    save_labels_png,
+)
 from deeplab_caffe.data.io.lists import ListEntry, read_id_list, read_image_list
 from deeplab_caffe.data.io.mat import blob_mat_shape, read_blob_mat, read_scores_mat, write_blob_mat
 from deeplab_caffe.data.io.resize import resize_bilinear
@@ -56,6 +64,7 @@ __all__ = [
     "load_grey",
     "load_image",
     "load_label",
+    "pixels_of",
     "read_blob_mat",
     "read_id_list",
     "read_image_list",

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from deeplab_caffe.crf import CRFParams, ParamsLike
-from deeplab_caffe.data import load_image
+from deeplab_caffe.data import load_image, pixels_of
 from deeplab_caffe.errors import DeepLabCaffeError
 from deeplab_caffe.segmentation import Segmentation, Segmenter
 from deeplab_caffe.zoo.default import DEFAULT_MODEL, EMBEDDED_MODELS
@@ -40,8 +40,9 @@ def segment(
     files have changed since is built anew. :class:`deeplab_caffe.Segmenter` has all options.
 
     Args:
-        photo: a file, as :func:`deeplab_caffe.data.load_image` reads it; an image of PIL; or RGB (H, W, 3), as
-            :class:`deeplab_caffe.Segmenter` takes it.
+        photo: a file, as :func:`deeplab_caffe.data.load_image` reads it; an image of PIL, which becomes what its file
+            would: the upper byte of 16 bits, turned as its EXIF tag says (not to be turned, as label maps are not:
+            :func:`deeplab_caffe.data.pixels_of`); or RGB (H, W, 3), as :class:`deeplab_caffe.Segmenter` takes it.
         network: one that comes with the package, by its name in :data:`deeplab_caffe.zoo.EMBEDDED_MODELS`; or the path
             of a deploy prototxt, with ``weights``.
         weights: a caffemodel, safetensors or state_dict file for that prototxt.
@@ -53,7 +54,7 @@ def segment(
         DeepLabCaffeError: no such network, or it comes with weights of its own; or what reading the photograph,
             building the network and running it raise.
     """
-    image = np.asarray(photo.convert("RGB")) if isinstance(photo, Image.Image) else photo
+    image = pixels_of(photo) if isinstance(photo, Image.Image) else photo
     if isinstance(image, (str, PathLike)):
         image = load_image(image)
     return _segmenter(network, weights, crf, device).segment(image)

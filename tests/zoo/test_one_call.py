@@ -38,6 +38,18 @@ def test_it_is_the_segmenters_result_of_any_photo(photo: Path) -> None:
     assert len(one_call._kept) == 1
 
 
+def test_an_image_of_pil_is_read_as_its_file_is(tmp_path: Path) -> None:
+    grey = load_image(DEMO_PHOTOS[0])[40:137, 100:229, 1]
+    wide, path, exif = Image.fromarray(grey.astype(np.uint16) * 257), tmp_path / "x.png", Image.Exif()
+    exif[0x0112] = 6
+    wide.save(path, exif=exif)
+    expected = dc.segment(np.dstack([grey] * 3), device="cpu").scores
+    assert np.array_equal(dc.segment(wide, device="cpu").scores, expected)
+    turned = dc.segment(path, device="cpu").scores
+    assert turned.shape == (21, 129, 97)
+    assert np.array_equal(dc.segment(Image.open(path), device="cpu").scores, turned)
+
+
 def test_with_the_crf(photo: Path) -> None:
     own = dc.segment(photo, crf=True, device="cpu")
     seg = dc.Segmenter(DEFAULT_MODEL.deploy, DEFAULT_MODEL.weights, crf=DEFAULT_MODEL.crf, device="cpu")
@@ -77,6 +89,7 @@ def test_bad_input(photo: Path, tmp_path: Path) -> None:
         ((tmp_path / "none.jpg",), "none.jpg"),
         ((photo, tmp_path / "none.prototxt", "x.caffemodel"), "none.prototxt"),
         ((np.zeros((4, 4)),), "expected a uint8 RGB image"),
+        ((Image.new("F", (4, 4)),), "image of PIL in mode F: floating-point samples are not supported"),
     ):
         with pytest.raises(dc.DeepLabCaffeError, match=message):
             dc.segment(*words, device="cpu")

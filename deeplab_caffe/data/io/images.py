@@ -30,6 +30,7 @@ MAX_PIXELS = 178_956_970
 
 # What is promised; Pillow's readers of some thirty further formats stay out of reach of files from strangers.
 _FORMATS = ("PNG", "JPEG", "PPM", "BMP", "DIB", "TIFF", "GIF", "WEBP", "JPEG2000", "SUN")
+_SCALE = "bring them to 0 to 255, as uint8"
 _FORMAT_NAMES = "PNG, JPEG, PPM, PGM, BMP, TIFF, GIF, WebP, JPEG 2000, Sun raster"
 
 
@@ -65,6 +66,35 @@ def load_image(
     with _open(path, max_pixels, content) as image:
         pixels = _colour(_decoded(image, path), path, exif_orientation)
     return pixels if view else _own(pixels)
+
+
+def pixels_of(image: Image.Image, *, exif_orientation: bool = True) -> np.ndarray:
+    """Return of an image of PIL, opened or made in memory, what :func:`load_image` reads from its file.
+
+    ``image.convert("RGB")`` is another thing: it makes 255 of all 16-bit samples above 255.
+
+    Args:
+        image: the image, of 8 or 16 bits a sample.
+        exif_orientation: as for :func:`load_image`.
+
+    Returns:
+        uint8 RGB ``(H, W, 3)``, a copy.
+
+    Raises:
+        DataError: the image is damaged, of size zero, or of 32-bit samples; so is one of mode I that was made in memory
+            and has no sample above 255: they may be of 8 bits or of 16.
+    """
+    path = getattr(image, "filename", "") or f"an image of PIL in mode {image.mode}"
+    if 0 in image.size:
+        raise DataError(f"the image is empty: {image.width} x {image.height}", path)
+    _decoded(image, path)
+    if image.mode == "I" and image.format is None and 0 < np.asarray(image).max() <= 0xFF:
+        raise DataError(
+            "expected samples of 8 or 16 bits, got mode I with none above 255, which may be either: "
+            "give image.convert('L') for 8 bits, image.convert('I;16') for 16",
+            path,
+        )
+    return _own(_colour(image, path, exif_orientation))
 
 
 def load_grey(
@@ -306,10 +336,10 @@ def _colour(image: Image.Image, path: str | PathLike[str], exif_orientation: boo
     if mode.startswith("I"):
         samples = np.asarray(image)
         if samples.min() < 0 or samples.max() > 0xFFFF:
-            raise DataError("samples of 32 bits are not supported, only 8 and 16", path)
+            raise DataError(f"samples of 32 bits are not supported, only 8 and 16: {_SCALE}", path)
         pixels = (samples >> 8).astype(np.uint8)
     elif mode == "F":
-        raise DataError("floating-point samples are not supported, only 8 and 16 bits", path)
+        raise DataError(f"floating-point samples are not supported, only 8 and 16 bits: {_SCALE}", path)
     elif mode == "1":
         pixels = np.asarray(image).astype(np.uint8) * np.uint8(255)
     elif mode in ("P", "PA"):

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from deeplab_caffe.data import MAX_PIXELS, load_grey, load_image, load_label, save_image, save_labels_png
+from deeplab_caffe.data import MAX_PIXELS, load_grey, load_image, load_label, pixels_of, save_image, save_labels_png
 from deeplab_caffe.data.io import label_samples
 from deeplab_caffe.data.io.images import image_size
 from deeplab_caffe.errors import DataError
@@ -103,6 +103,70 @@ def test_wide_samples_are_refused(tmp_path: Path, mode: str, message: str) -> No
         load_image(path)
 
 
+@pytest.mark.parametrize(
+    ("mode", "dtype"), [("I;16", "<u2"), ("I;16L", "<u2"), ("I;16B", ">u2"), ("I;16N", "=u2"), ("I", "=i4")]
+)
+def test_of_an_image_of_16_bits_in_memory_the_upper_byte_is_kept(mode: str, dtype: str) -> None:
+    samples = np.array([[0, 255, 256, 0x80FF, 0xFFFF]], dtype)
+    pixels = pixels_of(Image.frombytes(mode, (5, 1), samples.tobytes()))
+    assert pixels[..., 0].tolist() == [[0, 0, 1, 0x80, 0xFF]]
+    assert pixels.shape == (1, 5, 3)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16", "I"])
+def test_an_image_of_pil_has_the_pixels_of_its_file(tmp_path: Path, mode: str) -> None:
+    wide = Image.fromarray(RGB[..., 0].astype(np.uint16) * 257)
+    image = wide.convert(mode) if mode.startswith("I") else Image.fromarray(RGB).convert(mode)
+    if mode in ("LA", "RGBA"):
+        image.putalpha(Image.fromarray(RGB[..., 1]))
+    path = saved(tmp_path, image, "x.tiff" if mode in ("CMYK", "I") else "x.png")
+    assert image.mode == mode
+    with Image.open(path) as opened:
+        for given in (image, opened):
+            found = pixels_of(given)
+            np.testing.assert_array_equal(found, load_image(path))
+            assert found.dtype == np.uint8
+            assert found.flags.c_contiguous
+            assert found.flags.writeable
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (
+            Image.new("F", (3, 2), 0.5),
+            "^an image of PIL in mode F: floating-point .*: bring them to 0 to 255, as uint8$",
+        ),
+        (Image.new("I", (3, 2), 70000), "^an image of PIL in mode I: samples of 32 bits .*: bring them to 0 to 255"),
+        (Image.new("I", (3, 2), -1), "samples of 32 bits"),
+        (
+            Image.new("I", (3, 2), 255),
+            r"none above 255, .* image.convert\('L'\) for 8 bits, image.convert\('I;16'\) for",
+        ),
+        (Image.new("I", (0, 2)), "the image is empty: 0 x 2"),
+    ],
+)
+def test_images_of_pil_that_are_refused(image: Image.Image, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        pixels_of(image)
+
+
+def test_an_image_of_pil_may_be_black_in_32_bits_or_a_dark_file_of_16(tmp_path: Path) -> None:
+    assert pixels_of(Image.new("I", (1, 1))).tolist() == [[[0, 0, 0]]]
+    with Image.open(saved(tmp_path, Image.new("I", (1, 1), 255), "x.tiff")) as opened:
+        assert pixels_of(opened).tolist() == [[[0, 0, 0]]]
+
+
+def test_opened_images_of_pil_are_refused_by_their_files_names(tmp_path: Path) -> None:
+    path = saved(tmp_path, Image.new("F", (3, 2)), "wide.tiff")
+    with Image.open(path) as image, pytest.raises(DataError, match=r"wide\.tiff: floating-point"):
+        pixels_of(image)
+    path = saved(tmp_path, Image.fromarray(RGB), "cut.png")
+    path.write_bytes(path.read_bytes()[:-60])
+    with Image.open(path) as image, pytest.raises(DataError, match=r"cut\.png: the image is damaged"):
+        pixels_of(image)
+
+
 def test_cmyk(tmp_path: Path) -> None:
     path = saved(tmp_path, Image.new("CMYK", (8, 8), (0, 255, 255, 0)), "x.jpg", quality=100)
     assert np.abs(load_image(path).astype(int) - (255, 0, 0)).max() <= 3
@@ -138,6 +202,9 @@ def test_exif_orientation(tmp_path: Path, orientation: int, name: str) -> None:
     assert stored.shape == RGB.shape
     np.testing.assert_array_equal(load_image(path), shown(stored))
     np.testing.assert_array_equal(load_grey(path), shown(load_grey(path, exif_orientation=False)[..., None])[..., 0])
+    with Image.open(path) as image:
+        np.testing.assert_array_equal(pixels_of(image), shown(stored))
+        np.testing.assert_array_equal(pixels_of(image, exif_orientation=False), stored)
     # Label maps fit the stored pixels.
     assert load_label(path, reading="luminance").shape == RGB.shape[:2]
 
