@@ -20,9 +20,10 @@ from deeplab_caffe.crf.memory import DEFAULT_WORKSPACE, check_memory, memory_err
 from deeplab_caffe.crf.params import PairwiseKernel
 from deeplab_caffe.errors import CRFError
 
-# Above this the lattice of positions, which depends on the size alone, is not kept for the next image of that size.
-_CACHED_POINTS = 1 << 20
-_CACHED_LATTICES = 4
+# Lattices of positions depend on the size alone, and are kept for the next image: those of the last sizes, and of the
+# last one with more points. Beyond all that they are built for each image.
+_CACHED_POINTS, _CACHED_LATTICES = 1 << 20, 4
+_MOST_CACHED_POINTS = 1 << 22
 
 _ARRAYS = NumpyArrays()
 
@@ -130,8 +131,9 @@ class CpuBackend(Backend):
     def _pixel_lattice(self, size: tuple[int, int], kernel: PairwiseKernel, image: NDArray | None) -> _C.Lattice:
         with memory_errors(_what(size)):
             if kernel.rgb_std is None:
-                if size[0] * size[1] <= _CACHED_POINTS:
-                    return _position_lattice(size, replace(kernel, weight=1.0), self.sse_padding)
+                if size[0] * size[1] <= _MOST_CACHED_POINTS:
+                    kept = _position_lattice if size[0] * size[1] <= _CACHED_POINTS else _large_position_lattice
+                    return kept(size, replace(kernel, weight=1.0), self.sse_padding)
                 return _build(np.empty((2, *size), np.float32), kernel, self.sse_padding, self.workspace)
             assert image is not None
             features = np.empty((5, *size), np.float32)
@@ -173,6 +175,11 @@ def _field_bytes(points: int, num_classes: int, kernels: int) -> int:
 @lru_cache(maxsize=_CACHED_LATTICES)
 def _position_lattice(size: tuple[int, int], kernel: PairwiseKernel, sse_padding: bool) -> _C.Lattice:
     return _build(np.empty((2, *size), np.float32), kernel, sse_padding, DEFAULT_WORKSPACE)
+
+
+@lru_cache(maxsize=1)
+def _large_position_lattice(size: tuple[int, int], kernel: PairwiseKernel, sse_padding: bool) -> _C.Lattice:
+    return _position_lattice.__wrapped__(size, kernel, sse_padding)
 
 
 def _build(features: NDArray, kernel: PairwiseKernel, sse_padding: bool, workspace: _C.Workspace) -> _C.Lattice:
@@ -218,4 +225,5 @@ def image_pool(threads: int) -> ThreadPoolExecutor:
 def clear_cache() -> None:
     """Give back the memory of the lattices and buffers kept for the next image."""
     _position_lattice.cache_clear()
+    _large_position_lattice.cache_clear()
     DEFAULT_WORKSPACE.clear()

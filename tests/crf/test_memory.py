@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from deeplab_caffe import _C
-from deeplab_caffe.crf import CRFMemoryError, Lattice, PairwiseKernel, clear_cache, dense_crf, memory
+from deeplab_caffe.crf import CRFMemoryError, Lattice, PairwiseKernel, clear_cache, cpu, dense_crf, memory
 from deeplab_caffe.crf.backend import Problem, infer
 from deeplab_caffe.crf.cpu import CpuBackend
 from deeplab_caffe.errors import CRFError
@@ -73,6 +73,28 @@ def test_what_is_kept_makes_room_for_other_sizes() -> None:
     for height in (300, 500, 260, 700, 330):
         dense_crf(np.zeros((5, height, 400), np.float32), np.zeros((height, 400, 3), np.uint8), iterations=1)
         assert memory.DEFAULT_WORKSPACE.nbytes <= 1.3 * 600 * 700 * 400
+
+
+def test_lattices_of_positions_that_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four up to a number of pixels, one of more, none beyond."""
+    clear_cache()
+    monkeypatch.setattr(cpu, "_CACHED_POINTS", 100)
+    monkeypatch.setattr(cpu, "_MOST_CACHED_POINTS", 200)
+    backend, kernel = CpuBackend(), PairwiseKernel.of(3.0, 3.0)
+
+    def lattice(height: int) -> object:
+        return backend.pixel_lattices([((height, 10), kernel, None)])[0]
+
+    small = [lattice(height) for height in (1, 2, 3, 10)]
+    large, larger = lattice(11), lattice(20)
+    assert [lattice(height) for height in (1, 2, 3, 10)] == small
+    assert lattice(20) is larger
+    assert lattice(11) is not large
+    assert lattice(21) is not lattice(21)
+    clear_cache()
+    assert lattice(1) is not small[0]
+    assert lattice(20) is not larger
+    clear_cache()
 
 
 def test_what_is_kept_counts_as_available(monkeypatch: pytest.MonkeyPatch) -> None:
