@@ -15,7 +15,7 @@ from deeplab_caffe.data.io.images import load_grey, load_image
 from deeplab_caffe.data.io.lists import read_image_list
 from deeplab_caffe.data.io.npy import save_npy
 from deeplab_caffe.data.io.resize import resize_bilinear
-from deeplab_caffe.data.sources.database import decode_datum
+from deeplab_caffe.data.sources.database import Decoding, decode_datum
 from deeplab_caffe.data.sources.transform import bgr_planes
 from deeplab_caffe.errors import DataError
 from deeplab_caffe.files.names import is_file, is_folder
@@ -66,7 +66,7 @@ class MeanImages:
         sources: images, folders of images, lists of the data layers (their first words), LMDBs and LevelDBs.
         root: what stands before a list's names.
         size: ``(height, width)`` to resize images to; None takes them as they are. Databases' records stay.
-        grey: read images in grey.
+        grey: read images in grey, also encoded ones in databases, which are otherwise read with the channels they have.
 
     Raises:
         DataError: a source is missing, or of no such kind, or there is no image.
@@ -82,6 +82,7 @@ class MeanImages:
         grey: bool = False,
     ) -> None:
         self._size, self._load = size, load_grey if grey else load_image
+        self._decoding: Decoding = "grey" if grey else "native"
         self._found: list[Path | tuple[Database, bytes]] = []
         for source in sources:
             before = len(self._found)
@@ -102,7 +103,7 @@ class MeanImages:
                 database, key = one
                 name = f"{database.path}: key {key.decode('utf-8', 'backslashreplace')!r}"
                 try:
-                    yield name, decode_datum(database.get(key), name).planes
+                    yield name, decode_datum(database.get(key), name, self._decoding).planes
                 except ValueError as error:
                     raise error if isinstance(error, DataError) else DataError(str(error), name) from error
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
 
@@ -76,3 +77,19 @@ def test_bad_sources(folder: Path, tmp_path: Path) -> None:
     mixed = [("a", np.zeros((3, 1, 1))), ("b", np.zeros((1, 1, 1)))]
     with pytest.raises(DataError, match="b: has 1 channels, 'a' has 3"):
         compute_mean(mixed)
+
+
+def test_encoded_records(folder: Path, tmp_path: Path) -> None:
+    lmdb = pytest.importorskip("lmdb")
+    grey = io.BytesIO()
+    Image.fromarray(np.full((2, 3), 70, np.uint8)).save(grey, "PNG")
+    colour = (folder / "a.png").read_bytes()
+    for name, content in (("grey", grey.getvalue()), ("colour", colour)):
+        with lmdb.open(os.fspath(tmp_path / name), map_size=1 << 20) as database, database.begin(write=True) as put:
+            put.put(b"0", caffe_pb2.Datum(encoded=True, data=content).SerializeToString())
+    np.testing.assert_array_equal(compute_mean(MeanImages([tmp_path / "grey"])).image, np.full((1, 2, 3), 70))
+    found = compute_mean(MeanImages([tmp_path / "colour"])).image
+    np.testing.assert_array_equal(found, np.broadcast_to(np.reshape([30, 20, 10], (3, 1, 1)), (3, 2, 3)))
+    # OpenCV's grey of a PNG: (9797 * 10 + 19234 * 20 + 3737 * 30) >> 15.
+    found = compute_mean(MeanImages([tmp_path / "colour"], grey=True)).image
+    np.testing.assert_array_equal(found, np.full((1, 2, 3), 18))
