@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.golden_check import NOT_IMPLEMENTED, NOTES, OPTIONS, check_case, missing_for
+from tests.golden_check import ENVIRONMENT, NOT_IMPLEMENTED, NOTES, OPTIONS, all_checks, missing_for
 from tests.goldens import BUNDLED, BUNDLED_V2, SHARED, SHARED_V2, case_names
 
 
@@ -16,7 +16,7 @@ def test_case(name: str, tmp_path: Path) -> None:
     missing = missing_for(name)
     if missing is not None:
         pytest.skip(f"not implemented: {missing}")
-    checks = list(check_case(name, tmp_path))
+    checks = all_checks(name, tmp_path)
     assert checks
     failed = [check for check in checks if not check.passed]
     assert not failed, "\n".join(
@@ -27,7 +27,7 @@ def test_case(name: str, tmp_path: Path) -> None:
 def test_lists_name_real_cases() -> None:
     if not SHARED.is_dir() or not SHARED_V2.is_dir():
         pytest.skip("../shared/golden and ../shared/golden_v2, which have all cases, are not beside this checkout")
-    assert set(OPTIONS) | set(NOTES) | set(NOT_IMPLEMENTED) <= set(case_names())
+    assert set(OPTIONS) | set(ENVIRONMENT) | set(NOTES) | set(NOT_IMPLEMENTED) <= set(case_names())
 
 
 def test_a_choice_of_cases_comes_with_the_repository() -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from tests.golden_check import NOTES, Check, check_case, missing_for
+from tests.golden_check import NOTES, Check, all_checks, missing_for
 from tests.goldens import BUNDLED, BUNDLED_V2, ROOT, SHARED, SHARED_V2, V2, case_dirs
 
 PAGE = ROOT / "docs" / "goldens.md"
@@ -79,7 +79,7 @@ def main() -> int:
             skipped.setdefault(missing, []).append(name.removeprefix(V2))
             continue
         with tempfile.TemporaryDirectory() as folder:
-            checks = list(check_case(name, Path(folder)))
+            checks = all_checks(name, Path(folder))
         rows.append(row(name, checks))
         if not all(check.passed for check in checks):
             failed.append(name)
