@@ -172,14 +172,12 @@ def _field_bytes(points: int, num_classes: int, kernels: int) -> int:
     return _C.mean_field_bytes(points, num_classes, kernels) + 8 * points * num_classes
 
 
-@lru_cache(maxsize=_CACHED_LATTICES)
-def _position_lattice(size: tuple[int, int], kernel: PairwiseKernel, sse_padding: bool) -> _C.Lattice:
+def _positions(size: tuple[int, int], kernel: PairwiseKernel, sse_padding: bool) -> _C.Lattice:
     return _build(np.empty((2, *size), np.float32), kernel, sse_padding, DEFAULT_WORKSPACE)
 
 
-@lru_cache(maxsize=1)
-def _large_position_lattice(size: tuple[int, int], kernel: PairwiseKernel, sse_padding: bool) -> _C.Lattice:
-    return _position_lattice.__wrapped__(size, kernel, sse_padding)
+_position_lattice = lru_cache(maxsize=_CACHED_LATTICES)(_positions)
+_large_position_lattice = lru_cache(maxsize=1)(_positions)
 
 
 def _build(features: NDArray, kernel: PairwiseKernel, sse_padding: bool, workspace: _C.Workspace) -> _C.Lattice:

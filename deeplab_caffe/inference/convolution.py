@@ -20,7 +20,7 @@ from deeplab_caffe.inference import sub_grids
 from deeplab_caffe.layers import ConvolutionFact, Layer, Pair, RectifierFact
 from deeplab_caffe.ops.depthwise import depthwise_conv2d_channels_last, depthwise_taps
 from deeplab_caffe.ops.hole import conv2d
-from deeplab_caffe.ops.onednn_limits import HALF, is_usual, pads_beyond_kernel
+from deeplab_caffe.ops.onednn_limits import HALF, is_narrow, is_usual, pads_beyond_kernel
 from deeplab_caffe.ops.packed_conv import Geometry, operators_exist, pack_weight, packed_conv2d, same_order
 from deeplab_caffe.ops.sizes import output_hw
 from deeplab_caffe.ops.winograd import LARGEST_HOLES, TILES, fits, winograd_conv2d, winograd_weight
@@ -152,13 +152,10 @@ def direct(spec: ConvSpec) -> Run:
 
 def by_planes(spec: ConvSpec) -> Run:
     """Use the convolution of torch on channels-first memory."""
-    plain = direct(replace(spec, weight=spec.weight.contiguous(), adds=False, relu=False))
-
-    def run(x: Tensor, other: Tensor | None = None, _: bool = False) -> Tensor:
-        y = plain(x.contiguous()).contiguous(memory_format=torch.channels_last)
-        return spec.rectified(y if other is None else y.add_(other))
-
-    return run
+    if spec.adds:
+        return added(spec, by_planes)
+    plain = direct(replace(spec, weight=spec.weight.contiguous()))
+    return lambda x: plain(x.contiguous()).contiguous(memory_format=torch.channels_last)
 
 
 def added(spec: ConvSpec, algorithm: Callable[[ConvSpec], Run]) -> Run:
@@ -360,8 +357,8 @@ def _of_half_on_cpu(spec: ConvSpec, shape: Sequence[int]) -> dict[str, Callable[
         run = make()
 
         def chosen(x: Tensor, *sum_of: Tensor | bool) -> Tensor:
-            one_column = spec.output_size(x)[1] == 1
-            return (in_float32(spec, x.shape) if one_column else run)(x, *sum_of)
+            narrow = is_narrow(spec.stride, spec.output_size(x))
+            return (in_float32(spec, x.shape) if narrow else run)(x, *sum_of)
 
         return chosen
 

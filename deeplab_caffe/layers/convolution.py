@@ -19,7 +19,7 @@ from deeplab_caffe.layers.onnx import OnnxGraph
 from deeplab_caffe.ops.depthwise import depthwise_conv2d
 from deeplab_caffe.ops.hole import conv2d
 from deeplab_caffe.ops.im2col import im2col
-from deeplab_caffe.ops.onednn_limits import computed_in_half, is_usual, pads_beyond_kernel
+from deeplab_caffe.ops.onednn_limits import computed_in_half, is_narrow, is_usual, pads_beyond_kernel
 from deeplab_caffe.ops.operator import is_batched, transforms_are_active
 from deeplab_caffe.ops.packed_conv import Geometry as PackedGeometry
 from deeplab_caffe.ops.packed_conv import PackedConv2d, supported
@@ -293,7 +293,7 @@ class Convolution(BaseConvolution):
         if half is None or g.axes != 2:
             return None
         kernel, stride, pad, hole = (pair(numbers) for numbers in g)
-        narrow = stride[1] > 1 and self.output_sizes(tuple(x.shape))[1] == 1
+        narrow = is_narrow(stride, self.output_sizes(tuple(x.shape)))
         by_channel = 1 < self.groups == x.shape[1] and max(hole) > 1 and not x.is_contiguous()
         return half if narrow or by_channel or not is_usual(kernel, stride, pad, hole) else None
 

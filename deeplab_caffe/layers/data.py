@@ -191,7 +191,8 @@ class HDF5Data(SourceLayer):
         if param.HasField("transform_param"):
             raise NetError("HDF5_DATA takes the numbers as they are: transform_param has no meaning here")
         # A look ahead: the original draws nothing for its shuffle, so nothing may be missing for the layers behind.
-        seed = copy.deepcopy(context.rng).word() if context.rng is not None else 0
+        shuffles = param.hdf5_data_param.shuffle
+        seed = copy.deepcopy(context.rng).word() if shuffles and context.rng is not None else 0
         return HDF5Source.from_param(param, Shard(*context.shard), four_axes=context.dialect.four_axes, seed=seed)
 
 

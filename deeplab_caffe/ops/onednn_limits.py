@@ -9,6 +9,8 @@ the process, in float32 too, where outputs saw padding alone.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -22,6 +24,11 @@ def is_usual(kernel: Pair, stride: Pair, pad: Pair, dilation: Pair) -> bool:
         return False
     reach = dilation[0] * (kernel[0] - 1)
     return pad[0] in (0, reach // 2, dilation[0] * (kernel[0] // 2))
+
+
+def is_narrow(stride: Pair, output: Sequence[int]) -> bool:
+    """Return whether a convolution with a stride gives a single column; ``output`` is (OH, OW)."""
+    return stride[1] > 1 and output[1] == 1
 
 
 def pads_beyond_kernel(kernel: Pair, pad: Pair, dilation: Pair) -> bool:

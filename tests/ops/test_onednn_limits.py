@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from deeplab_caffe.ops.onednn_limits import computed_in_half, is_usual, pads_beyond_kernel
+from deeplab_caffe.ops.onednn_limits import computed_in_half, is_narrow, is_usual, pads_beyond_kernel
 
 
 @pytest.mark.parametrize(
@@ -59,3 +59,9 @@ def test_outputs_that_see_padding_alone(
     kernel: tuple[int, int], pad: tuple[int, int], dilation: tuple[int, int], expected: bool
 ) -> None:
     assert pads_beyond_kernel(kernel, pad, dilation) is expected
+
+
+def test_what_is_narrow() -> None:
+    assert is_narrow((1, 2), (9, 1))
+    assert not is_narrow((2, 1), (9, 1))
+    assert not is_narrow((2, 2), (1, 2))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Sequence
+from functools import lru_cache
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,13 @@ def _h5py() -> Any:
     except ImportError as exc:
         raise NetError(_NO_H5PY) from exc
     return h5py
+
+
+# Asked for at every batch: that of the files, and those of the rows of files that a few layers read.
+@lru_cache(maxsize=8)
+def _order(count: int, *seeds: int) -> np.ndarray:
+    """Return a round's order of that many files, or of the rows of the file at a place."""
+    return np.random.default_rng(seeds).permutation(count)
 
 
 class HDF5Source:
@@ -165,11 +173,7 @@ class HDF5Source:
 
     def _number(self, file: int) -> int:
         """Return the number in the list of the round's ``file``-th file."""
-        return file if self._shuffle is None else int(self._order(len(self.files))[file])
-
-    def _order(self, count: int, *places: int) -> np.ndarray:
-        """Return the round's order of that many files, or of the rows of the file at a place."""
-        return np.random.default_rng([self._shuffle or 0, self._round, *places]).permutation(count)
+        return file if self._shuffle is None else int(_order(len(self.files), self._shuffle, self._round)[file])
 
     def _count(self, file: int) -> int:
         if file not in self._rows:
@@ -225,8 +229,8 @@ class HDF5Source:
             if self._shuffle is None:
                 read_rows(dataset, self._row, out)
                 return
-            order = self._order(self._count(number), self._file)[self._row : self._row + len(out)]
-            for i, row in enumerate(order.tolist()):
+            order = _order(self._count(number), self._shuffle, self._round, self._file)
+            for i, row in enumerate(order[self._row : self._row + len(out)].tolist()):
                 read_rows(dataset, row, out[i : i + 1])
 
 
