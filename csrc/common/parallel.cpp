@@ -9,10 +9,12 @@
 #include <condition_variable>
 #include <cstdlib>
 #include <exception>
+#include <limits>
 #include <mutex>
 #include <new>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #ifndef _WIN32
 #include <dlfcn.h>
@@ -47,6 +49,29 @@ void pause() {
 #endif
 }
 
+// The chunks of a loop that one thread begins with, in one word: taken from the front by this thread and from the back
+// by others when they have no more of their own.
+class Span {
+ public:
+  static constexpr int64_t kMost = std::numeric_limits<uint32_t>::max();
+
+  void set(int64_t begin, int64_t end) { ends_ = static_cast<uint64_t>(end) << 32 | static_cast<uint64_t>(begin); }
+
+  // A chunk, or -1.
+  int64_t take(bool front) {
+    uint64_t ends = ends_;
+    while (true) {
+      const uint64_t begin = ends & kMost, end = ends >> 32;
+      if (begin >= end) return -1;
+      const uint64_t left = front ? ends + 1 : ends - (uint64_t{1} << 32);
+      if (ends_.compare_exchange_weak(ends, left)) return static_cast<int64_t>(front ? begin : end - 1);
+    }
+  }
+
+ private:
+  alignas(64) std::atomic<uint64_t> ends_{0};
+};
+
 // Threads that wait for the next loop. Never destroyed: they may outlive main.
 class Pool {
  public:
@@ -58,16 +83,18 @@ class Pool {
     hire(threads - 1);
     function_ = function;
     body_ = body;
-    chunks_ = chunks;
-    next_ = 0;
-    helpers_wanted_ = threads - 1;
+    threads_ = std::min(threads, helpers_ + 1);
+    if (static_cast<int>(spans_.size()) < threads_) spans_ = std::vector<Span>(threads_);
+    // Each thread gets the same share of every loop over as many chunks, so that it finds in its caches what it wrote
+    // there in the loop before.
+    for (int i = 0; i < threads_; ++i) spans_[i].set(chunks * i / threads_, chunks * (i + 1) / threads_);
     open_ = true;
     ++loop_;
     if (sleeping_ > 0) {
       const std::lock_guard<std::mutex> lock(sleep_);
       wake_.notify_all();
     }
-    work();
+    work(0);
     // Late helpers skip this loop.
     open_ = false;
     for (int turn = 0; inside_ > 0; ++turn) {
@@ -88,14 +115,14 @@ class Pool {
   void hire(int helpers) {
     for (; helpers_ < helpers; ++helpers_) {
       try {
-        std::thread([this] { help(); }).detach();
+        std::thread([this, number = helpers_ + 1] { help(number); }).detach();
       } catch (const std::exception&) {
         return;  // the system has no more threads or no memory for one; the pool stays as it is
       }
     }
   }
 
-  void help() {
+  void help(int number) {
     inside_loop = true;
     uint64_t seen = 0;
     while (true) {
@@ -103,7 +130,7 @@ class Pool {
       seen = loop_;
       // First in, then look whether it is still open: the caller closes first, then looks who is in.
       ++inside_;
-      if (open_ && helpers_wanted_.fetch_sub(1) > 0) work();
+      if (open_ && number < threads_) work(number);
       --inside_;
     }
   }
@@ -119,15 +146,19 @@ class Pool {
     --sleeping_;
   }
 
-  void work() {
-    for (int64_t chunk = next_++; chunk < chunks_; chunk = next_++) {
-      try {
-        function_(body_, chunk);
-      } catch (...) {
-        // The first one is kept. Nobody takes a further chunk.
-        if (!failed_.exchange(true)) error_ = std::current_exception();
-        next_ = chunks_;
-        return;
+  // The chunks of thread `number`'s share, and then those that others have not come to.
+  void work(int number) {
+    for (int i = 0; i < threads_; ++i) {
+      Span& span = spans_[(number + i) % threads_];
+      for (int64_t chunk = span.take(i == 0); chunk >= 0; chunk = span.take(i == 0)) {
+        if (failed_) return;
+        try {
+          function_(body_, chunk);
+        } catch (...) {
+          // The first one is kept. Nobody begins a further chunk.
+          if (!failed_.exchange(true)) error_ = std::current_exception();
+          return;
+        }
       }
     }
   }
@@ -138,14 +169,13 @@ class Pool {
   // Of the loop that is running; read by those inside alone.
   detail::ChunkFunction function_ = nullptr;
   const void* body_ = nullptr;
-  int64_t chunks_ = 0;
+  int threads_ = 0;
+  std::vector<Span> spans_;  // by thread
   std::exception_ptr error_;
 
   alignas(64) std::atomic<uint64_t> loop_{0};
-  alignas(64) std::atomic<int64_t> next_{0};
   alignas(64) std::atomic<bool> open_{false};
   std::atomic<int> inside_{0};
-  std::atomic<int> helpers_wanted_{0};
   std::atomic<bool> failed_{false};
 
   std::mutex sleep_;
@@ -214,7 +244,7 @@ void detail::run_chunks(int threads, int64_t chunks, ChunkFunction function, con
   static const int processors = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
   const int most = most_threads;
   threads = std::min(threads, most > 0 ? most : processors);
-  if (threads > 1 && !inside_loop) {
+  if (threads > 1 && chunks <= Span::kMost && !inside_loop) {
     const InsideLoop inside;
     if (the_pool().run(threads, chunks, function, body)) return;
   }
