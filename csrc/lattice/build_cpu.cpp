@@ -14,11 +14,12 @@
 #include "key_table.h"
 #include "lattice.h"
 #include "locate_lanes.h"
+#include "narrow.h"
 
 namespace deeplab::lattice {
 namespace {
 
-constexpr int64_t kChunk = 2048;
+constexpr int64_t kChunk = 4096;
 constexpr int64_t kVertexGrain = 4096;
 constexpr int64_t kAhead = 16;  // keys whose slots are fetched before they are looked for
 
@@ -91,8 +92,9 @@ class Builder {
     lattice_->dims = dims();
     lattice_->points = features_.size(0);
     lattice_->alpha = slice_factor(dims());
-    lattice_->point_vertex = AlignedBuffer<int32_t>(lattice_->points * corners());
-    lattice_->point_weight = AlignedBuffer<float>(lattice_->points * corners());
+    const int64_t blocks = (lattice_->points + kBlock - 1) / kBlock;
+    lattice_->point_vertex = AlignedBuffer<int32_t>(blocks * kBlock * corners());
+    lattice_->point_weight = AlignedBuffer<float>(blocks * kBlock * corners() + kWeightsBeyond);
     chunks_ = std::vector<Chunk<Key>>((lattice_->points + kChunk - 1) / kChunk);
 
     FirstError error;
@@ -120,29 +122,32 @@ class Builder {
 
   void locate_chunk(int64_t begin, int64_t end) {
     Chunk<Key>& chunk = chunks_[begin / kChunk];
-    KeyTable<Key> table(12);
+    KeyTable<Key> table(13);
     std::vector<Recent> recent(kRecent);
     SimplexLanes<Key, kSize> lanes;
-    for (int64_t first = begin; first < end; first += kLanes) {
-      const int count = static_cast<int>(std::min<int64_t>(kLanes, end - first));
+    static_assert(kLanes == kBlock);
+    for (int64_t first = begin; first < end; first += kBlock) {
+      const int count = static_cast<int>(std::min<int64_t>(kBlock, end - first));
       for (int i = 0; i < dims(); ++i) {
         const float* feature = row(features_, first) + i * features_.stride(1);
-        for (int l = 0; l < kLanes; ++l) lanes.feature[i][l] = feature[std::min(l, count - 1) * features_.stride(0)];
+        for (int l = 0; l < kBlock; ++l) lanes.feature[i][l] = feature[std::min(l, count - 1) * features_.stride(0)];
       }
       locate_block<Key, Dims>(packing_, scale_, dims(), lanes);
-      for (int l = 0; l < count; ++l) number_corners(lanes, l, first + l, table, recent, chunk.cursor);
+      float* weight = &lattice_->point_weight[first_corner(first, corners())];
+      for (int r = 0; r < corners(); ++r) {
+        for (int l = 0; l < kBlock; ++l) weight[r * kBlock + l] = l < count ? lanes.weight[r][l] : 0.f;
+      }
+      int32_t* vertex = &lattice_->point_vertex[first_corner(first, corners())];
+      if (count < kBlock) std::fill_n(vertex, corners() * kBlock, 0);
+      for (int l = 0; l < count; ++l) number_corners(lanes, l, vertex + l, table, recent, chunk.cursor);
     }
     chunk.keys = table.take_keys();
     chunk.located = true;
   }
 
-  // The numbers and weights of one point's corners.
-  void number_corners(const SimplexLanes<Key, kSize>& lanes, int l, int64_t point, KeyTable<Key>& table,
+  // The numbers of one point's corners.
+  void number_corners(const SimplexLanes<Key, kSize>& lanes, int l, int32_t* vertex, KeyTable<Key>& table,
                       std::vector<Recent>& recent, std::vector<int64_t>& cursor) {
-    float* weight = &lattice_->point_weight[point * corners()];
-    for (int r = 0; r < corners(); ++r) weight[r] = lanes.weight[r][l];
-
-    int32_t* vertex = &lattice_->point_vertex[point * corners()];
     Key key = lanes.key[l];
     const uint64_t order = lanes.order[l];
     Recent& same = recent[(static_cast<uint64_t>(key) * 0x9e3779b97f4a7c15ULL + order * 0xff51afd7ed558ccdULL) >>
@@ -161,7 +166,7 @@ class Builder {
       }
     }
     for (int r = 0; r < corners(); ++r) {
-      vertex[r] = same.number[r];
+      vertex[r * kBlock] = same.number[r];
       ++cursor[same.number[r]];
     }
   }
@@ -225,7 +230,8 @@ class Builder {
   void place_entries(int64_t begin, int64_t end) {
     Chunk<Key>& chunk = chunks_[begin / kChunk];
     for (int64_t point = begin; point < end; ++point) {
-      for (int64_t corner = point * corners(); corner < (point + 1) * corners(); ++corner) {
+      const int64_t first = first_corner(point, corners());
+      for (int64_t corner = first; corner < first + corners() * kBlock; corner += kBlock) {
         const int32_t number = lattice_->point_vertex[corner];
         const int64_t entry = chunk.cursor[number]++;
         lattice_->entries[entry] = {static_cast<int32_t>(point), lattice_->point_weight[corner]};

@@ -53,12 +53,12 @@ template <int Corners, typename Vector, int kVectors>
 DEEPLAB_ALWAYS_INLINE void slice_point(const Lattice& lattice, const float* blurred, int64_t width, int64_t column,
                                        int64_t point, Vector (&sum)[kVectors]) {
   const int corners = Corners ? Corners : lattice.dims + 1;
-  const int32_t* vertex = lattice.point_vertex.data() + point * corners;
-  const float* weight = lattice.point_weight.data() + point * corners;
+  const int32_t* vertex = lattice.point_vertex.data() + first_corner(point, corners);
+  const float* weight = lattice.point_weight.data() + first_corner(point, corners);
   for (int k = 0; k < kVectors; ++k) sum[k] = Vector{};
   for (int r = 0; r < corners; ++r) {
-    const Vector* source = reinterpret_cast<const Vector*>(blurred + vertex[r] * width + column);
-    const float share = weight[r] * lattice.alpha;
+    const Vector* source = reinterpret_cast<const Vector*>(blurred + vertex[r * kBlock] * width + column);
+    const float share = weight[r * kBlock] * lattice.alpha;
     for (int k = 0; k < kVectors; ++k) sum[k] += share * source[k];
   }
 }
@@ -70,6 +70,8 @@ class VertexValues {
 
   // rows (points, width), null for a 1 each (then width is 1); entries instead of the lattice's own, if given
   void splat(const float* rows, const Entry* entries = nullptr);
+  // The same for rows of two floats, with the weights of the lattice's turned entries, or these instead
+  void splat_pairs(const float* rows, const float* weights = nullptr);
   // In place. With `adjoint` the axes go in the reverse order: each axis' blur is symmetric, but they do not commute
   // where neighbours are missing.
   void blur(bool adjoint = false);

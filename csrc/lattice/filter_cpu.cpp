@@ -2,6 +2,7 @@
 
 #include "../common/parallel.h"
 #include "filter.h"
+#include "narrow.h"
 
 namespace deeplab::lattice {
 namespace {
@@ -48,33 +49,138 @@ void splat_ones(const Lattice& lattice, const Entry* entries, float* values, int
   }
 }
 
-// rows[chain[0]] is the zero row, and so is rows[chain[count]]; what lies between are whole chains. Each row is read
-// once and written once.
-DEEPLAB_TARGET_CLONES
-void blur_chains(const int32_t* chain, int64_t count, int64_t width, float* rows) {
-  for_each_piece(width, [&](auto piece, int64_t column) DEEPLAB_INLINE_LAMBDA {
-    using Vector = typename decltype(piece)::Vector;
-    constexpr int kVectors = decltype(piece)::kVectors;
-    Vector nowhere[kVectors];  // the zero row stays as it is
-    Vector before[kVectors], old[kVectors];
-    const Vector* first = reinterpret_cast<const Vector*>(rows + chain[1] * width + column);
-    for (int k = 0; k < kVectors; ++k) {
-      before[k] = Vector{};
-      old[k] = first[k];
-    }
-    for (int64_t i = 1; i < count; ++i) {
-      prefetch(rows + chain[std::min(i + kChainAhead, count)] * width + column, sizeof(old));
-      const Vector* after = reinterpret_cast<const Vector*>(rows + chain[i + 1] * width + column);
-      Vector* target = chain[i] ? reinterpret_cast<Vector*>(rows + chain[i] * width + column) : nowhere;
-      for (int k = 0; k < kVectors; ++k) {
-        const Vector next = after[k];
-        target[k] = old[k] + 0.5f * (before[k] + next);
-        before[k] = old[k];
-        old[k] = next;
+// The same for rows of two floats, and places [begin, end) of the turned entries, which begin a window: a group of
+// vertices at a time.
+template <typename L>
+DEEPLAB_ALWAYS_INLINE void splat_pairs_of(const Lattice& lattice, const TurnedEntries& turned, const float* weights,
+                                          const float* rows, float* values, int64_t begin, int64_t end) {
+  using Rows = Narrow<L, 2>;
+  constexpr int kTurns = TurnedEntries::kTurns, kVectors = kTurns / Rows::kRows;
+  static_assert(kTurns % Rows::kRows == 0);
+  int64_t start = lattice.row_start[begin];
+  for (int64_t first = begin; first < end; first += kTurns) {
+    const int64_t group = std::min<int64_t>(kTurns, end - first);
+    const int64_t turns = group == kTurns ? turned.count[first + kTurns - 1] : 0;
+    const int64_t rest = start + turns * kTurns;
+    typename L::Float sums[kVectors] = {};
+    for (int64_t entry = start; entry < rest; entry += kTurns) {
+      for (int v = 0; v < kVectors; ++v) {
+        typename L::Float weight, row;
+        Rows::spread(weights + entry + v * Rows::kRows, weight);
+        Rows::gather(rows, turned.point.data() + entry + v * Rows::kRows, row);
+        sums[v] += weight * row;
       }
     }
+    start = rest;
+    alignas(64) float sum[kTurns][2];
+    std::memcpy(sum, sums, sizeof(sum));
+    for (int64_t i = 0; i < group; ++i) {
+      for (int64_t left = turned.count[first + i] - turns; left > 0; --left, ++start) {
+        for (int c = 0; c < 2; ++c) sum[i][c] += weights[start] * rows[turned.point[start] * 2 + c];
+      }
+      std::memcpy(values + turned.vertex[first + i] * 2, sum[i], sizeof(sum[i]));
+    }
+  }
+}
+
+// rows[chain[0]] is the zero row, and so is rows[chain[count]]; what lies between are whole chains. Each row is read
+// once and written once. Begins with link `begin`; `before_begin` is the row of the link before it, as it was.
+template <typename Piece>
+DEEPLAB_ALWAYS_INLINE void blur_links(Piece, const int32_t* chain, int64_t begin, int64_t count, int64_t width,
+                                      int64_t column, const float* before_begin, float* rows) {
+  using Vector = typename Piece::Vector;
+  constexpr int kVectors = Piece::kVectors;
+  Vector nowhere[kVectors];  // the zero row stays as it is
+  Vector before[kVectors], old[kVectors];
+  const Vector* first = reinterpret_cast<const Vector*>(rows + chain[begin] * width + column);
+  for (int k = 0; k < kVectors; ++k) {
+    before[k] = reinterpret_cast<const Vector*>(before_begin)[k];
+    old[k] = first[k];
+  }
+  for (int64_t i = begin; i < count; ++i) {
+    prefetch(rows + chain[std::min(i + kChainAhead, count)] * width + column, sizeof(old));
+    const Vector* after = reinterpret_cast<const Vector*>(rows + chain[i + 1] * width + column);
+    Vector* target = chain[i] ? reinterpret_cast<Vector*>(rows + chain[i] * width + column) : nowhere;
+    for (int k = 0; k < kVectors; ++k) {
+      const Vector next = after[k];
+      target[k] = old[k] + 0.5f * (before[k] + next);
+      before[k] = old[k];
+      old[k] = next;
+    }
+  }
+}
+
+alignas(64) constexpr float kZeros[8 * kMaxVectors] = {};
+
+DEEPLAB_ALWAYS_INLINE void blur_wide_chains(const int32_t* chain, int64_t count, int64_t any_width, float* rows) {
+  for_each_piece(any_width, [&](auto piece, int64_t column) DEEPLAB_INLINE_LAMBDA {
+    blur_links(piece, chain, 1, count, any_width, column, kZeros, rows);
   });
 }
+
+// The same for narrow rows: several links at a time, of one chain or of several, with the zero row in between.
+template <typename L, int kWidth>
+DEEPLAB_ALWAYS_INLINE void blur_narrow_chains(const int32_t* chain, int64_t count, float* rows) {
+  using Rows = Narrow<L, kWidth>;
+  using Vector = typename L::Float;
+  Vector before{}, old = Vector{};
+  alignas(64) float nowhere[kWidth];
+  int64_t i = 1;
+  if (i + 2 * Rows::kRows <= count) {
+    Rows::gather(rows, chain + i, old);
+    for (; i + 2 * Rows::kRows <= count; i += Rows::kRows) {
+      Vector next, left, right;
+      Rows::gather(rows, chain + i + Rows::kRows, next);
+      Rows::shift_back(before, old, left);
+      Rows::shift(old, next, right);
+      Rows::scatter(old + 0.5f * (left + right), chain + i, rows, nowhere);
+      before = old;
+      old = next;
+    }
+  }
+  float last[L::kLanes];
+  std::memcpy(last, &before, sizeof(last));
+  blur_links(Piece<std::conditional_t<kWidth == 1, float, Float2>, 1>{}, chain, i, count, kWidth, 0,
+             last + L::kLanes - kWidth, rows);
+}
+
+// Points [begin, end), the first of which begins a block, of a lattice whose rows are one float.
+template <typename L>
+DEEPLAB_ALWAYS_INLINE void slice_singles(const Lattice& lattice, const float* blurred, float* out, int64_t begin,
+                                         int64_t end) {
+  using Rows = Narrow<L, 1>;
+  for (int64_t block = begin; block < end; block += kBlock) {
+    alignas(64) float sums[kBlock];
+    for (int l = 0; l < kBlock; l += Rows::kRows) {
+      typename L::Float sum{};
+      for (int r = 0; r <= lattice.dims; ++r) {
+        const int64_t corner = first_corner(block, lattice.dims + 1) + r * kBlock + l;
+        typename L::Float share, row;
+        Rows::spread(lattice.point_weight.data() + corner, share);
+        Rows::gather(blurred, lattice.point_vertex.data() + corner, row);
+        sum += share * lattice.alpha * row;
+      }
+      std::memcpy(sums + l, &sum, sizeof(sum));
+    }
+    std::copy_n(sums, std::min(kBlock, end - block), out + block);
+  }
+}
+
+#define DEEPLAB_DEFINE_FILTER(target, lanes)                                                               \
+  target void splat_pairs_range(const Lattice& lattice, const TurnedEntries& turned, const float* weights, \
+                                const float* rows, float* values, int64_t begin, int64_t end) {            \
+    splat_pairs_of<lanes>(lattice, turned, weights, rows, values, begin, end);                             \
+  }                                                                                                        \
+  target void blur_chains(const int32_t* chain, int64_t count, int64_t width, float* rows) {               \
+    if (width == 1) return blur_narrow_chains<lanes, 1>(chain, count, rows);                               \
+    if (width == 2) return blur_narrow_chains<lanes, 2>(chain, count, rows);                               \
+    blur_wide_chains(chain, count, width, rows);                                                           \
+  }                                                                                                        \
+  target void slice_singles_range(const Lattice& lattice, const float* blurred, float* out, int64_t begin, \
+                                  int64_t end) {                                                           \
+    slice_singles<lanes>(lattice, blurred, out, begin, end);                                               \
+  }
+DEEPLAB_TARGET_VERSIONS(DEEPLAB_DEFINE_FILTER)
 
 DEEPLAB_TARGET_CLONES
 void slice_range(const Lattice& lattice, const float* blurred, int64_t width, float* rows, int64_t begin, int64_t end) {
@@ -108,6 +214,14 @@ void VertexValues::splat(const float* rows, const Entry* entries) {
   });
 }
 
+void VertexValues::splat_pairs(const float* rows, const float* weights) {
+  const TurnedEntries& turned = lattice_.turned_entries();
+  if (!weights) weights = turned.weight.data();
+  parallel_for(lattice_.vertices, TurnedEntries::kWindow, [&](int64_t begin, int64_t end) {
+    splat_pairs_range(lattice_, turned, weights, rows, values_.data(), begin, end);
+  });
+}
+
 void VertexValues::blur(bool adjoint) {
   for (int i = 0; i <= lattice_.dims; ++i) {
     const int axis = adjoint ? lattice_.dims - i : i;
@@ -124,14 +238,15 @@ void VertexValues::blur(bool adjoint) {
 }
 
 const AlignedBuffer<float>& Lattice::filtered_ones() const {
-  const std::lock_guard<std::mutex> lock(filtered_ones_mutex_);
+  const std::lock_guard<std::mutex> lock(mutex_);
   if (filtered_ones_.size() == 0) {
     AlignedBuffer<float> ones(points);
     VertexValues values(*this, 1);
     values.splat(nullptr);
     values.blur();
-    parallel_for(points, kPointGrain,
-                 [&](int64_t begin, int64_t end) { slice_range(*this, values.data(), 1, ones.data(), begin, end); });
+    parallel_for(points, kPointGrain, [&](int64_t begin, int64_t end) {
+      slice_singles_range(*this, values.data(), ones.data(), begin, end);
+    });
     filtered_ones_ = std::move(ones);
   }
   return filtered_ones_;

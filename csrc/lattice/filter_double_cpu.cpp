@@ -45,12 +45,12 @@ void blur(const Lattice& lattice, int axis, int64_t channels, const AlignedBuffe
 }
 
 void slice(const Lattice& lattice, int64_t channels, const AlignedBuffer<double>& from, double* out) {
-  const int corners = lattice.dims + 1;
   parallel_for(lattice.points, kPointGrain, [&](int64_t begin, int64_t end) {
     for (int64_t point = begin; point < end; ++point) {
       double* target = out + point * channels;
       std::fill_n(target, channels, 0.0);
-      for (int64_t corner = point * corners; corner < (point + 1) * corners; ++corner) {
+      for (int64_t r = 0; r <= lattice.dims; ++r) {
+        const int64_t corner = first_corner(point, lattice.dims + 1) + r * kBlock;
         const double* source = from.data() + lattice.point_vertex[corner] * channels;
         const double weight = static_cast<double>(lattice.point_weight[corner]) * lattice.alpha;
         for (int64_t c = 0; c < channels; ++c) target[c] += weight * source[c];

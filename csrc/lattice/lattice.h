@@ -31,6 +31,27 @@ inline void scale_factors(int dims, float* scale) {
 // What a slice multiplies with, 1 / (1 + 2^-dims).
 inline float slice_factor(int dims) { return 1.f / (1.f + std::pow(2.f, static_cast<float>(-dims))); }
 
+constexpr int64_t kBlock = 16;  // points
+
+// Where corner 0 of a point is in a lattice's point_vertex and point_weight; kBlock further on is the next one.
+inline int64_t first_corner(int64_t point, int64_t corners) {
+  const int64_t place = point & (kBlock - 1);
+  return (point - place) * corners + place;
+}
+
+// The entries of a lattice for rows of two floats, of which a vector holds those of several vertices. Vertices go in
+// windows of kWindow. Those of a window are sorted, most entries first, kTurns to a group; the entries of a group lie
+// in turns, one of each vertex, as far as the shortest goes, and then what is left of each.
+struct TurnedEntries {
+  static constexpr int64_t kWindow = 2048;
+  static constexpr int64_t kTurns = 8;
+
+  AlignedBuffer<int32_t> vertex;  // (vertices): numbers from 1, window by window
+  AlignedBuffer<int32_t> count;   // (vertices): how many entries, in the same order
+  AlignedBuffer<int32_t> point;   // (points * (dims + 1))
+  AlignedBuffer<float> weight;    // (points * (dims + 1))
+};
+
 // The lattice of a set of features. Vertices are numbered from 1 in the order of the first feature that touches them,
 // whatever the number of threads.
 struct Lattice {
@@ -41,9 +62,10 @@ struct Lattice {
   int64_t vertices = 0;
   float alpha = 0.f;  // slice_factor(dims)
 
-  // Simplex of each point: what slicing reads.
-  AlignedBuffer<int32_t> point_vertex;  // (points, dims + 1)
-  AlignedBuffer<float> point_weight;    // (points, dims + 1)
+  // Simplex of each point: what slicing reads, a block of points together, so that a vector holds the same corner of
+  // several.
+  AlignedBuffer<int32_t> point_vertex;  // (blocks, dims + 1, kBlock), 0 beyond the last point
+  AlignedBuffer<float> point_weight;    // (blocks, dims + 1, kBlock), 0 beyond the last point
 
   // The same, by vertex and then by point: what splatting reads, so that each vertex is summed by one thread in one
   // order. Entries of vertex v are [row_start[v - 1], row_start[v]).
@@ -58,6 +80,9 @@ struct Lattice {
   AlignedBuffer<int32_t> chains;
   int64_t chain_start[kMaxDims + 2] = {};
 
+  // The entries once more, in an order of their own; made when first asked for.
+  const TurnedEntries& turned_entries() const;
+
   // filter(1) of each point, which every normalisation needs; computed when first asked for.
   const AlignedBuffer<float>& filtered_ones() const;
 
@@ -68,7 +93,8 @@ struct Lattice {
   static int64_t min_bytes(int64_t points, int dims) { return product({points, dims + 1, 16}); }
 
  private:
-  mutable std::mutex filtered_ones_mutex_;
+  mutable std::mutex mutex_;
+  mutable std::unique_ptr<const TurnedEntries> turned_entries_;
   mutable AlignedBuffer<float> filtered_ones_;
 };
 

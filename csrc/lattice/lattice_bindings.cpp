@@ -39,13 +39,28 @@ void filter(const Lattice& lattice, const TensorView& values, const TensorView& 
   if (values.size(1) > 0) filter_cpu(lattice, values, out, adjoint);
 }
 
-template <typename T>
-void copy_to(const AlignedBuffer<T>& source, const TensorView& out, DType dtype) {
+void check_copy(const TensorView& out, DType dtype, int64_t count) {
   check_dtype(out, "out", dtype);
   DEEPLAB_CHECK(out.on_cpu(), "out: expected a tensor on cpu, got ", out.describe());
   check_contiguous(out, "out");
-  DEEPLAB_CHECK(out.numel() == source.size(), "out: expected ", source.size(), " elements, got ", out.describe());
-  std::copy_n(source.data(), source.size(), out.ptr<T>());
+  DEEPLAB_CHECK(out.numel() == count, "out: expected ", count, " elements, got ", out.describe());
+}
+
+void copy_keys(const Lattice& lattice, const TensorView& out) {
+  check_copy(out, DType::kInt32, lattice.keys.size());
+  std::copy_n(lattice.keys.data(), lattice.keys.size(), out.ptr<int32_t>());
+}
+
+// From blocks to (points, dims + 1).
+template <typename T>
+void copy_corners(const Lattice& lattice, const AlignedBuffer<T>& source, const TensorView& out, DType dtype) {
+  const int64_t corners = lattice.dims + 1;
+  check_copy(out, dtype, lattice.points * corners);
+  T* target = out.ptr<T>();
+  for (int64_t point = 0; point < lattice.points; ++point) {
+    const int64_t first = first_corner(point, corners);
+    for (int64_t r = 0; r < corners; ++r) *target++ = source[first + r * kBlock];
+  }
 }
 
 }  // namespace
@@ -61,16 +76,18 @@ void bind(py::module_& module) {
       .def("filter", &filter, py::arg("values"), py::arg("out"), py::arg("adjoint") = false,
            py::arg("workspace") = py::none(), py::call_guard<py::gil_scoped_release>(),
            "Filter values; buffers come from the workspace, or from the one that the lattice was built in.")
-      .def(
-          "copy_keys", [](const Lattice& lattice, const TensorView& out) { copy_to(lattice.keys, out, DType::kInt32); },
-          py::arg("out"))
+      .def("copy_keys", &copy_keys, py::arg("out"))
       .def(
           "copy_point_vertex",
-          [](const Lattice& lattice, const TensorView& out) { copy_to(lattice.point_vertex, out, DType::kInt32); },
+          [](const Lattice& lattice, const TensorView& out) {
+            copy_corners(lattice, lattice.point_vertex, out, DType::kInt32);
+          },
           py::arg("out"))
       .def(
           "copy_point_weight",
-          [](const Lattice& lattice, const TensorView& out) { copy_to(lattice.point_weight, out, DType::kFloat32); },
+          [](const Lattice& lattice, const TensorView& out) {
+            copy_corners(lattice, lattice.point_weight, out, DType::kFloat32);
+          },
           py::arg("out"));
   module.def("lattice_min_bytes", &Lattice::min_bytes, py::arg("points"), py::arg("dims"),
              "Return the least bytes that a lattice of so many points takes, before its vertices are counted.");

@@ -71,20 +71,25 @@ class MeanField {
   struct Message {
     std::shared_ptr<const lattice::Lattice> lattice;
     lattice::VertexValues values;
-    AlignedBuffer<lattice::Entry> entries;  // the lattice's times a norm before the filter; empty without such a norm
-    AlignedBuffer<float> factor;            // (points): weight * norm
-    AlignedBuffer<float> costs;             // empty, (width) or (C, width)
+    // The lattice's times a norm before the filter, of rows of two floats the turned entries'; empty without such a
+    // norm.
+    AlignedBuffer<lattice::Entry> entries;
+    AlignedBuffer<float> turned_weight;
+    AlignedBuffer<float> factor;  // (rows): weight * norm
+    AlignedBuffer<float> costs;   // empty, (width) or (C, width)
   };
 
   Message make_message(const Kernel& kernel) const;
+  void weigh_entries(const lattice::Lattice& lattice, const AlignedBuffer<float>& norm, Message& message) const;
   // Everything of a message but its slice.
   void send(Message& message);
   void step();
 
   int64_t channels_, points_, width_;
+  int64_t rows_;  // points_, and up to the end of a block
   int64_t iterations_ = 0;
-  AlignedBuffer<float> scores_;  // (points, width)
-  AlignedBuffer<float> q_;       // (points, width)
+  AlignedBuffer<float> scores_;  // (rows, width)
+  AlignedBuffer<float> q_;       // (rows, width)
   std::vector<Message> messages_;
 };
 

@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "../common/parallel.h"
+#include "../lattice/narrow.h"
 #include "mean_field.h"
 #include "planes.h"
 #include "softmax.h"
@@ -27,8 +28,6 @@ struct Slice {
 template <typename Body>
 DEEPLAB_ALWAYS_INLINE void for_width(int64_t width, const Body& body) {
   switch (width) {
-    case 2:
-      return body(std::integral_constant<int, 2>{});
     case 4:
       return body(std::integral_constant<int, 4>{});
     case 8:
@@ -48,12 +47,25 @@ DEEPLAB_ALWAYS_INLINE void add_message(const Slice& slice, int64_t width, int64_
   // A lattice of positions alone is small, and its vertices are met in order.
   if constexpr (Corners == 6) {
     const int64_t later = std::min(point + kAhead, slice.lattice->points - 1);
-    const int32_t* vertex = slice.lattice->point_vertex.data() + later * Corners;
-    for (int r = 0; r < Corners; ++r) prefetch(slice.blurred + vertex[r] * width + column, sizeof(next));
+    const int32_t* vertex = slice.lattice->point_vertex.data() + lattice::first_corner(later, Corners);
+    for (int r = 0; r < Corners; ++r) prefetch(slice.blurred + vertex[r * kBlock] * width + column, sizeof(next));
   }
   Vector message[kVectors];
   lattice::slice_point<Corners>(*slice.lattice, slice.blurred, width, column, point, message);
   for (int k = 0; k < kVectors; ++k) next[k] += slice.factor[point] * message[k];
+}
+
+// Calls body(std::integral_constant<int, corners>) with the number of a lattice's corners, 0 for rare ones.
+template <typename Body>
+DEEPLAB_ALWAYS_INLINE void for_corners(const Lattice& lattice, const Body& body) {
+  switch (lattice.dims) {
+    case 2:
+      return body(std::integral_constant<int, 3>{});
+    case 5:
+      return body(std::integral_constant<int, 6>{});
+    default:
+      return body(std::integral_constant<int, 0>{});
+  }
 }
 
 // Q before the softmax: the scores and the slices of all kernels in one pass over the pixels.
@@ -67,16 +79,9 @@ DEEPLAB_ALWAYS_INLINE void add_messages(const std::vector<Slice>& slices, const 
       Vector next[kVectors];
       for (int k = 0; k < kVectors; ++k) next[k] = score[k];
       for (const Slice& slice : slices) {
-        switch (slice.lattice->dims) {
-          case 2:
-            add_message<3>(slice, width, column, point, next);
-            break;
-          case 5:
-            add_message<6>(slice, width, column, point, next);
-            break;
-          default:
-            add_message<0>(slice, width, column, point, next);
-        }
+        for_corners(*slice.lattice, [&](auto corners) DEEPLAB_INLINE_LAMBDA {
+          add_message<decltype(corners)::value>(slice, width, column, point, next);
+        });
       }
       Vector* target = reinterpret_cast<Vector*>(q + point * width + column);
       for (int k = 0; k < kVectors; ++k) target[k] = next[k];
@@ -84,11 +89,45 @@ DEEPLAB_ALWAYS_INLINE void add_messages(const std::vector<Slice>& slices, const 
   });
 }
 
-// q = softmax(scores + slices) for points [begin, end), a few at a time, which stay in the nearest cache from one step
-// to the next.
+template <int Corners, typename L>
+DEEPLAB_ALWAYS_INLINE void add_pair_message(const Slice& slice, int64_t point, typename L::Float& next) {
+  using Rows = lattice::Narrow<L, 2>;
+  const Lattice& lattice = *slice.lattice;
+  const int corners = Corners ? Corners : lattice.dims + 1;
+  const int64_t first = lattice::first_corner(point, corners);
+  typename L::Float message{}, share, row;
+  for (int64_t corner = first; corner < first + corners * kBlock; corner += kBlock) {
+    Rows::spread(lattice.point_weight.data() + corner, share);
+    Rows::gather(slice.blurred, lattice.point_vertex.data() + corner, row);
+    message += share * lattice.alpha * row;
+  }
+  Rows::spread(slice.factor + point, share);
+  next += share * message;
+}
+
+// Rows of two floats, several in a vector, up to the end of the last block.
+template <typename L>
+DEEPLAB_ALWAYS_INLINE void update_pairs(const std::vector<Slice>& slices, const float* scores, float* q, int64_t begin,
+                                        int64_t end) {
+  using Vector = typename L::Float;
+  for (int64_t point = begin; point < end; point += lattice::Narrow<L, 2>::kRows) {
+    Vector next = *reinterpret_cast<const Vector*>(scores + 2 * point);
+    for (const Slice& slice : slices) {
+      for_corners(*slice.lattice, [&](auto corners) DEEPLAB_INLINE_LAMBDA {
+        add_pair_message<decltype(corners)::value, L>(slice, point, next);
+      });
+    }
+    softmax_pairs<L>(next);
+    *reinterpret_cast<Vector*>(q + 2 * point) = next;
+  }
+}
+
+// q = softmax(scores + slices) for points [begin, end), the first of which starts a block, a few at a time, which stay
+// in the nearest cache from one step to the next.
 template <typename L>
 DEEPLAB_ALWAYS_INLINE void update(const std::vector<Slice>& slices, const float* scores, int64_t channels,
                                   int64_t width, float* q, int64_t begin, int64_t end) {
+  if (width == 2) return update_pairs<L>(slices, scores, q, begin, end);
   for_width(width, [&](auto known) DEEPLAB_INLINE_LAMBDA {
     for (int64_t point = begin; point < end; point += kSoftmaxRows) {
       const int64_t last = std::min<int64_t>(point + kSoftmaxRows, end);
@@ -141,15 +180,42 @@ MeanField::MeanField(int64_t channels, int64_t points, std::vector<Kernel> kerne
       points_(points),
       // One channel needs no vectors, but rows of one float would then use none.
       width_(lattice::padded_width(std::max<int64_t>(channels_, 2))),
-      scores_(points_ * width_),
-      q_(points_ * width_) {
+      rows_((points_ + kBlock - 1) / kBlock * kBlock),
+      scores_(rows_ * width_),
+      q_(rows_ * width_) {
+  std::fill(scores_.data() + points_ * width_, scores_.data() + rows_ * width_, 0.f);
   messages_.reserve(kernels.size());
   for (const Kernel& kernel : kernels) messages_.push_back(make_message(kernel));
 }
 
+void MeanField::weigh_entries(const Lattice& lattice, const AlignedBuffer<float>& norm, Message& message) const {
+  const int64_t count = lattice.entries.size();
+  if (width_ == 2) {
+    const lattice::TurnedEntries& turned = lattice.turned_entries();
+    message.turned_weight = AlignedBuffer<float>(count + lattice::kWeightsBeyond);
+    parallel_for(count, kPointGrain, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) message.turned_weight[i] = turned.weight[i] * norm[turned.point[i]];
+    });
+    return;
+  }
+  message.entries = AlignedBuffer<lattice::Entry>(count);
+  parallel_for(count, kPointGrain, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const auto [point, entry_weight] = lattice.entries[i];
+      message.entries[i] = {point, entry_weight * norm[point]};
+    }
+  });
+}
+
 MeanField::Message MeanField::make_message(const Kernel& kernel) const {
   const Lattice& lattice = *kernel.lattice;
-  Message message{kernel.lattice, lattice::VertexValues(lattice, width_), {}, AlignedBuffer<float>(points_), {}};
+  Message message{kernel.lattice,
+                  lattice::VertexValues(lattice, width_),
+                  {},
+                  {},
+                  AlignedBuffer<float>(rows_ + lattice::kWeightsBeyond),
+                  {}};
+  if (width_ == 2) lattice.turned_entries();
   const float weight = kernel.costs.empty() ? kernel.weight : 1.f;
   if (kernel.normalization == Normalization::kNone) {
     std::fill_n(message.factor.data(), points_, weight);
@@ -163,15 +229,7 @@ MeanField::Message MeanField::make_message(const Kernel& kernel) const {
         message.factor[point] = kernel.normalization == Normalization::kBefore ? weight : weight * norm[point];
       }
     });
-    if (kernel.normalization != Normalization::kAfter) {
-      message.entries = AlignedBuffer<lattice::Entry>(lattice.entries.size());
-      parallel_for(message.entries.size(), kPointGrain, [&](int64_t begin, int64_t end) {
-        for (int64_t i = begin; i < end; ++i) {
-          const auto [point, entry_weight] = lattice.entries[i];
-          message.entries[i] = {point, entry_weight * norm[point]};
-        }
-      });
-    }
+    if (kernel.normalization != Normalization::kAfter) weigh_entries(lattice, norm, message);
   }
   if (!kernel.costs.empty()) {
     const int64_t rows = static_cast<int64_t>(kernel.costs.size()) / channels_;
@@ -205,7 +263,11 @@ void MeanField::start(const TensorView& scores, bool probabilities) {
 }
 
 void MeanField::send(Message& message) {
-  message.values.splat(q_.data(), message.entries.size() ? message.entries.data() : nullptr);
+  if (width_ == 2) {
+    message.values.splat_pairs(q_.data(), message.turned_weight.size() ? message.turned_weight.data() : nullptr);
+  } else {
+    message.values.splat(q_.data(), message.entries.size() ? message.entries.data() : nullptr);
+  }
   message.values.blur();
   if (message.costs.size() == 0) return;
   const bool full = message.costs.size() > width_;
@@ -297,7 +359,10 @@ int64_t MeanField::bytes(int64_t points, int64_t channels, int64_t kernels) {
   constexpr int64_t kMost = std::numeric_limits<int32_t>::max();
   DEEPLAB_CHECK(channels <= kMost && kernels <= kMost, "expected at most ", kMost, " labels and kernels, got ",
                 channels, " and ", kernels);
-  return product({4, points, 2 * lattice::padded_width(std::max<int64_t>(channels, 2)) + kernels});
+  const int64_t width = lattice::padded_width(std::max<int64_t>(channels, 2));
+  // Turned entries, as many as a kernel of colours has.
+  const int64_t turned = width == 2 ? 12 : 0;
+  return product({4, points, 2 * width + kernels * (1 + turned)});
 }
 
 }  // namespace deeplab::mean_field

@@ -7,10 +7,12 @@
 
 #include "../common/simd.h"
 #include "../common/tensor_view.h"
+#include "../lattice/lattice.h"
 
 namespace deeplab::mean_field {
 
-constexpr int64_t kBlock = 16;  // points that are copied together: a cache line of each plane
+// A block of points is copied together: a cache line of each plane.
+using lattice::kBlock;
 
 // From four rows of four floats to four columns of four.
 DEEPLAB_ALWAYS_INLINE void transpose(const float* const from[4], float* const to[4]) {

@@ -44,56 +44,48 @@ DEEPLAB_ALWAYS_INLINE void fast_exp_lanes(typename L::Float& x) {
 
 constexpr int kSoftmaxRows = 8;  // that go through softmax_rows together
 
-// rows = softmax(row) each, in place, for kRows rows of two floats: a row's other float is a lane's neighbour.
-template <typename L, int kRows>
-DEEPLAB_ALWAYS_INLINE void softmax_pairs(float* rows) {
+// Softmax of rows of two floats, several in a vector: a row's other float is a lane's neighbour.
+template <typename L>
+DEEPLAB_ALWAYS_INLINE void softmax_pairs(typename L::Float& x) {
   using Vector = typename L::Float;
   using Pair = typename L::Pair;
-  Vector* lanes = reinterpret_cast<Vector*>(rows);
-  for (int i = 0; i < 2 * kRows / L::kLanes; ++i) {
-    Vector x = lanes[i];
-    const Pair halves = reinterpret_cast<Pair>(x);
-    const Vector other = reinterpret_cast<Vector>((halves << 32) | (halves >> 32));
-    x = (x > other ? x : other) + 0.f - x;  // + 0, because fast_exp_lanes takes no -0
-    fast_exp_lanes<L>(x);
-    const Pair powers = reinterpret_cast<Pair>(x);
-    lanes[i] = x / (x + reinterpret_cast<Vector>((powers << 32) | (powers >> 32)));
-  }
+  const Pair halves = reinterpret_cast<Pair>(x);
+  const Vector other = reinterpret_cast<Vector>((halves << 32) | (halves >> 32));
+  x = (x > other ? x : other) + 0.f - x;  // + 0, because fast_exp_lanes takes no -0
+  fast_exp_lanes<L>(x);
+  const Pair powers = reinterpret_cast<Pair>(x);
+  x = x / (x + reinterpret_cast<Vector>((powers << 32) | (powers >> 32)));
 }
 
-// rows = softmax(row) each, in place, for kRows rows of kWidth floats, 2 or a multiple of 4 (0: known at run time
-// only). The sum runs over the labels in order, as the original's does: a chain of additions, of which several rows at
-// a time keep the processor busy.
+// rows = softmax(row) each, in place, for kRows rows of kWidth floats, a multiple of 4 (0: known at run time only). The
+// sum runs over the labels in order, as the original's does: a chain of additions, of which several rows at a time keep
+// the processor busy.
 template <typename L, int kWidth, int kRows>
 DEEPLAB_ALWAYS_INLINE void softmax_rows(float* rows, int64_t channels, int64_t runtime_width) {
-  if constexpr (kWidth == 2) {
-    softmax_pairs<L, kRows>(rows);
-  } else {
-    const int64_t width = kWidth ? kWidth : runtime_width;
-    for (int r = 0; r < kRows; ++r) {
-      Float4* row = reinterpret_cast<Float4*>(rows + r * width);
-      Float4 lanes = row[0];
-      for (int64_t i = 1; i < width / 4; ++i) lanes = row[i] > lanes ? row[i] : lanes;
-      const float largest = std::max(std::max(lanes[0], lanes[1]), std::max(lanes[2], lanes[3])) + 0.f;
-      for (int64_t i = 0; i < width / 4; ++i) row[i] = largest - row[i];
-    }
-    using Vector = typename L::Float;
-    Vector* lanes = reinterpret_cast<Vector*>(rows);
-    for (int64_t i = 0; i < kRows * width / L::kLanes; ++i) fast_exp_lanes<L>(lanes[i]);
-    float sum[kRows] = {};
-    for (int64_t c = 0; c < channels; ++c) {
-      for (int r = 0; r < kRows; ++r) sum[r] += rows[r * width + c];
-    }
-    using Part = std::conditional_t<kWidth == 4 || kWidth == 0, Float4, Float8>;
-    constexpr int kPart = sizeof(Part) / sizeof(float);
-    for (int r = 0; r < kRows; ++r) {
-      Part* row = reinterpret_cast<Part*>(rows + r * width);
-      for (int64_t i = 0; i < width / kPart; ++i) row[i] /= sum[r];
-    }
+  const int64_t width = kWidth ? kWidth : runtime_width;
+  for (int r = 0; r < kRows; ++r) {
+    Float4* row = reinterpret_cast<Float4*>(rows + r * width);
+    Float4 lanes = row[0];
+    for (int64_t i = 1; i < width / 4; ++i) lanes = row[i] > lanes ? row[i] : lanes;
+    const float largest = std::max(std::max(lanes[0], lanes[1]), std::max(lanes[2], lanes[3])) + 0.f;
+    for (int64_t i = 0; i < width / 4; ++i) row[i] = largest - row[i];
+  }
+  using Vector = typename L::Float;
+  Vector* lanes = reinterpret_cast<Vector*>(rows);
+  for (int64_t i = 0; i < kRows * width / L::kLanes; ++i) fast_exp_lanes<L>(lanes[i]);
+  float sum[kRows] = {};
+  for (int64_t c = 0; c < channels; ++c) {
+    for (int r = 0; r < kRows; ++r) sum[r] += rows[r * width + c];
+  }
+  using Part = std::conditional_t<kWidth == 4 || kWidth == 0, Float4, Float8>;
+  constexpr int kPart = sizeof(Part) / sizeof(float);
+  for (int r = 0; r < kRows; ++r) {
+    Part* row = reinterpret_cast<Part*>(rows + r * width);
+    for (int64_t i = 0; i < width / kPart; ++i) row[i] /= sum[r];
   }
 }
 
-// Softmax of rows [0, count).
+// Softmax of rows [0, count) of more than two floats.
 template <typename L, int kWidth>
 DEEPLAB_ALWAYS_INLINE void softmax_range(float* rows, int64_t count, int64_t channels, int64_t runtime_width) {
   const int64_t width = kWidth ? kWidth : runtime_width;
@@ -101,14 +93,7 @@ DEEPLAB_ALWAYS_INLINE void softmax_range(float* rows, int64_t count, int64_t cha
   for (; row + kSoftmaxRows <= count; row += kSoftmaxRows) {
     softmax_rows<L, kWidth, kSoftmaxRows>(rows + row * width, channels, width);
   }
-  if constexpr (kWidth == 2) {
-    alignas(64) float last[2 * kSoftmaxRows] = {};
-    std::copy(rows + 2 * row, rows + 2 * count, last);
-    softmax_pairs<L, kSoftmaxRows>(last);
-    std::copy_n(last, 2 * (count - row), rows + 2 * row);
-  } else {
-    for (; row < count; ++row) softmax_rows<Lanes<4>, kWidth, 1>(rows + row * width, channels, width);
-  }
+  for (; row < count; ++row) softmax_rows<Lanes<4>, kWidth, 1>(rows + row * width, channels, width);
 }
 
 }  // namespace deeplab::mean_field

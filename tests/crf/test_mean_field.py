@@ -135,3 +135,36 @@ def test_the_extension_checks_what_it_is_given() -> None:
         field.marginals(NumpyArrays().view(out[:2]))
     with pytest.raises(ValueError, match="out: expected contiguous memory"):
         field.marginals(NumpyArrays().view(np.zeros((8, 3), np.float32).T))
+
+
+@pytest.mark.parametrize("normalization", ["NONE", "BEFORE", "AFTER", "SYMMETRIC"])
+@pytest.mark.parametrize("picture", ["noise", "one colour", "half"])
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (2, 3), (7, 9), (61, 43)])
+def test_two_labels_have_the_bits_of_three_of_which_one_is_impossible(
+    height: int, width: int, picture: str, normalization: str, for_threads: Callable, rng: np.random.Generator
+) -> None:
+    """Rows of two floats go several to a vector, wider ones one by one: by the same arithmetic."""
+    image = rng.integers(0, 256, size=(height, width, 3), dtype=np.uint8)
+    if picture != "noise":
+        image[: height if picture == "one colour" else height // 2] = 90
+    two = rng.normal(scale=3, size=(2, height * width)).astype(np.float32)
+    three = np.concatenate([two, np.full_like(two[:1], -np.inf)])
+    view = NumpyArrays().view
+    features = [image_features(height, width, (3, 3)), image_features(height, width, (20, 20), image, (30, 30, 30))]
+    lattices = [_C.Lattice.build(view(one), True) for one in features]
+
+    def marginals(scores: np.ndarray, costs: list[float]) -> np.ndarray:
+        kind = getattr(_C.Normalization, normalization)
+        field = _C.MeanField(len(scores), height * width, [(one, 2.5, kind, costs) for one in lattices])
+        field.start(view(scores))
+        field.run(3)
+        out = np.empty((len(scores), height * width), np.float32)
+        field.marginals(view(out))
+        return out
+
+    wide = marginals(three, [])
+    for narrow in for_threads(lambda: marginals(two, [])):
+        np.testing.assert_array_equal(narrow, wide[:2])
+    np.testing.assert_array_equal(
+        marginals(two, [-1, 0.5, 0.25, -2]), marginals(three, [-1, 0.5, 0, 0.25, -2, 0, 0, 0, 0])[:2]
+    )

@@ -1,0 +1,86 @@
+// Rows of one or two floats, several to a vector: one by one they would leave most of a register empty.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#include <type_traits>
+#include <utility>
+
+#include "../common/simd.h"
+
+namespace deeplab::lattice {
+
+// Vectors are passed by reference: how they are passed by value depends on the processor.
+template <typename L, int kWidth>
+struct Narrow {
+  static_assert(kWidth == 1 || kWidth == 2, "rows of up to two floats");
+  static constexpr int kRows = L::kLanes / kWidth;
+  using Vector = typename L::Float;
+  // A row as a whole, and the vectors of such.
+  using Row = std::conditional_t<kWidth == 1, uint32_t, uint64_t>;
+  using Rows __attribute__((vector_size(4 * L::kLanes))) = Row;
+
+  static DEEPLAB_ALWAYS_INLINE Row load(const float* rows, int64_t index) {
+    Row row;
+    std::memcpy(&row, rows + index * kWidth, sizeof(row));
+    return row;
+  }
+
+  // Row index[i] of the rows in place i.
+  template <typename Index>
+  static DEEPLAB_ALWAYS_INLINE void gather(const float* rows, const Index* index, Vector& to) {
+    gather(rows, index, to, std::make_integer_sequence<int, kRows>{});
+  }
+
+  // The other way: row i of `from` becomes row where[i], or nowhere's where that is 0. Without a jump, which would
+  // often be mistaken.
+  static DEEPLAB_ALWAYS_INLINE void scatter(const Vector& from, const int32_t* where, float* rows, float* nowhere) {
+    const Rows all = reinterpret_cast<Rows>(from);
+    const uintptr_t start = reinterpret_cast<uintptr_t>(nowhere), distance = reinterpret_cast<uintptr_t>(rows) - start;
+    for (int i = 0; i < kRows; ++i) {
+      const uintptr_t somewhere = -static_cast<uintptr_t>(where[i] != 0);
+      const Row row = all[i];
+      std::memcpy(reinterpret_cast<void*>(start + ((distance + where[i] * sizeof(Row)) & somewhere)), &row,
+                  sizeof(row));
+    }
+  }
+
+  // One weight for each row, in all floats of the row. A whole vector of weights is read.
+  static DEEPLAB_ALWAYS_INLINE void spread(const float* weights, Vector& to) {
+    to = *reinterpret_cast<const typename L::LooseFloat*>(weights);
+    if constexpr (kWidth == 2) choose<2, 0>(to, to, to, std::make_integer_sequence<int, L::kLanes>{});
+  }
+
+  // Rows 1 to the end of the first, and then row 0 of the second.
+  static DEEPLAB_ALWAYS_INLINE void shift(const Vector& first, const Vector& second, Vector& to) {
+    choose<1, kWidth>(first, second, to, std::make_integer_sequence<int, L::kLanes>{});
+  }
+
+  // The last row of the first, and then the second's but its last.
+  static DEEPLAB_ALWAYS_INLINE void shift_back(const Vector& first, const Vector& second, Vector& to) {
+    choose<1, L::kLanes - kWidth>(first, second, to, std::make_integer_sequence<int, L::kLanes>{});
+  }
+
+ private:
+  template <typename Index, int... i>
+  static DEEPLAB_ALWAYS_INLINE void gather(const float* rows, const Index* index, Vector& to,
+                                           std::integer_sequence<int, i...>) {
+    to = reinterpret_cast<Vector>(Rows{load(rows, index[i])...});
+  }
+
+  // Element i / kEach + kFirst of both vectors in place i.
+  template <int kEach, int kFirst, int... i>
+  static DEEPLAB_ALWAYS_INLINE void choose(const Vector& first, const Vector& second, Vector& to,
+                                           std::integer_sequence<int, i...>) {
+#ifdef __clang__
+    to = __builtin_shufflevector(first, second, (i / kEach + kFirst)...);
+#else
+    to = __builtin_shuffle(first, second, typename L::Int{(i / kEach + kFirst)...});
+#endif
+  }
+};
+
+// So many floats are read beyond the last weight.
+constexpr int64_t kWeightsBeyond = 8;
+
+}  // namespace deeplab::lattice

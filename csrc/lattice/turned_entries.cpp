@@ -1,0 +1,66 @@
+// From entries vertex by vertex to those of several vertices in turns.
+#include <algorithm>
+
+#include "../common/parallel.h"
+#include "lattice.h"
+#include "narrow.h"
+
+namespace deeplab::lattice {
+namespace {
+
+// Vertices [begin, end), which are a window.
+void turn_entries(const Lattice& lattice, int64_t begin, int64_t end, TurnedEntries& turned) {
+  constexpr int64_t kTurns = TurnedEntries::kTurns, kMany = 255;
+  const auto count_of = [&](int64_t vertex) {
+    return static_cast<int32_t>(lattice.row_start[vertex + 1] - lattice.row_start[vertex]);
+  };
+  // Counting sort: a place for each number of entries, and those of kMany and more in order by a sort of their own.
+  int32_t next[kMany + 2] = {};
+  for (int64_t vertex = begin; vertex < end; ++vertex) {
+    ++next[kMany + 1 - std::min<int64_t>(count_of(vertex), kMany)];
+  }
+  for (int64_t i = 1; i <= kMany + 1; ++i) next[i] += next[i - 1];
+  int32_t* sorted = &turned.vertex[begin];
+  const int64_t many = next[1];
+  for (int64_t vertex = begin; vertex < end; ++vertex) {
+    sorted[next[kMany - std::min<int64_t>(count_of(vertex), kMany)]++] = static_cast<int32_t>(vertex);
+  }
+  std::stable_sort(sorted, sorted + many, [&](int32_t a, int32_t b) { return count_of(a) > count_of(b); });
+  int64_t start = lattice.row_start[begin];
+  for (int64_t first = 0; first < end - begin; first += kTurns) {
+    const int64_t group = std::min(kTurns, end - begin - first);
+    const int64_t turns = group == kTurns ? count_of(sorted[first + kTurns - 1]) : 0;
+    int64_t rest = start + turns * kTurns;
+    for (int64_t i = 0; i < group; ++i) {
+      const int32_t vertex = sorted[first + i], count = count_of(vertex);
+      const Entry* entry = &lattice.entries[lattice.row_start[vertex]];
+      turned.count[begin + first + i] = count;
+      sorted[first + i] = vertex + 1;
+      for (int64_t turn = 0; turn < count; ++turn, ++entry) {
+        const int64_t to = turn < turns ? start + turn * kTurns + i : rest++;
+        turned.point[to] = entry->point;
+        turned.weight[to] = entry->weight;
+      }
+    }
+    start = rest;
+  }
+}
+
+}  // namespace
+
+const TurnedEntries& Lattice::turned_entries() const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (!turned_entries_) {
+    auto turned = std::make_unique<TurnedEntries>();
+    turned->vertex = AlignedBuffer<int32_t>(vertices);
+    turned->count = AlignedBuffer<int32_t>(vertices);
+    turned->point = AlignedBuffer<int32_t>(entries.size());
+    turned->weight = AlignedBuffer<float>(entries.size() + kWeightsBeyond);
+    parallel_for(vertices, TurnedEntries::kWindow,
+                 [&](int64_t begin, int64_t end) { turn_entries(*this, begin, end, *turned); });
+    turned_entries_ = std::move(turned);
+  }
+  return *turned_entries_;
+}
+
+}  // namespace deeplab::lattice
