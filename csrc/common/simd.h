@@ -48,10 +48,13 @@ struct Lanes {
 #define DEEPLAB_SHUFFLE(a, b, i, j, k, l) __builtin_shuffle(a, b, ::deeplab::Lanes<4>::Int{i, j, k, l})
 #endif
 
-// Asks for a row of floats that will be read some time later, into the second-level cache: more loads from memory can
-// be under way there than the processor keeps by itself.
+// Asks for a row of floats that will be read some time later, into the second-level cache (kNear 2): more loads from
+// memory can be under way there than the processor keeps by itself. Or into the nearest one (3).
+template <int kNear = 2>
 DEEPLAB_ALWAYS_INLINE void prefetch(const float* row, int64_t bytes) {
-  for (int64_t line = 0; line < bytes; line += 64) __builtin_prefetch(reinterpret_cast<const char*>(row) + line, 0, 2);
+  for (int64_t line = 0; line < bytes; line += 64) {
+    __builtin_prefetch(reinterpret_cast<const char*>(row) + line, 0, kNear);
+  }
 }
 
 }  // namespace deeplab

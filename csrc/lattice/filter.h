@@ -27,21 +27,26 @@ struct Piece {
   static constexpr int kVectors = kCount;
 };
 
-// Calls body(Piece, first column) for pieces that together cover a row.
+// Calls body(Piece, width, first column) for pieces that together cover a row. In the code for rows of a single piece
+// the width is a constant.
 template <typename Body>
 DEEPLAB_ALWAYS_INLINE void for_each_piece(int64_t width, const Body& body) {
-  if (width == 1) return body(Piece<float, 1>{}, 0);
-  if (width == 2) return body(Piece<Float2, 1>{}, 0);
-  if (width == 4) return body(Piece<Float4, 1>{}, 0);
+  if (width == 1) return body(Piece<float, 1>{}, 1, 0);
+  if (width == 2) return body(Piece<Float2, 1>{}, 2, 0);
+  if (width == 4) return body(Piece<Float4, 1>{}, 4, 0);
+  if (width == 8) return body(Piece<Float8, 1>{}, 8, 0);
+  if (width == 16) return body(Piece<Float8, 2>{}, 16, 0);
+  if (width == 24) return body(Piece<Float8, 3>{}, 24, 0);
   int64_t column = 0;
-  for (; column + 8 * kMaxVectors <= width; column += 8 * kMaxVectors) body(Piece<Float8, kMaxVectors>{}, column);
+  for (; column + 8 * kMaxVectors <= width; column += 8 * kMaxVectors)
+    body(Piece<Float8, kMaxVectors>{}, width, column);
   switch ((width - column) / 8) {
     case 1:
-      return body(Piece<Float8, 1>{}, column);
+      return body(Piece<Float8, 1>{}, width, column);
     case 2:
-      return body(Piece<Float8, 2>{}, column);
+      return body(Piece<Float8, 2>{}, width, column);
     case 3:
-      return body(Piece<Float8, 3>{}, column);
+      return body(Piece<Float8, 3>{}, width, column);
     default:
       return;
   }

@@ -17,9 +17,9 @@ constexpr int64_t kChainAhead = 16;
 // Vertices [begin, end), counted from 0: each sums its points' rows in the points' order, as the original's loop over
 // points did.
 DEEPLAB_TARGET_CLONES
-void splat_range(const Lattice& lattice, const Entry* entries, const float* rows, int64_t width, float* values,
+void splat_range(const Lattice& lattice, const Entry* entries, const float* rows, int64_t any_width, float* values,
                  int64_t begin, int64_t end) {
-  for_each_piece(width, [&](auto piece, int64_t column) DEEPLAB_INLINE_LAMBDA {
+  for_each_piece(any_width, [&](auto piece, int64_t width, int64_t column) DEEPLAB_INLINE_LAMBDA {
     using Vector = typename decltype(piece)::Vector;
     constexpr int kVectors = decltype(piece)::kVectors;
     const int64_t last = lattice.row_start[end] - 1;
@@ -27,7 +27,7 @@ void splat_range(const Lattice& lattice, const Entry* entries, const float* rows
       Vector sum[kVectors] = {};
       for (int64_t entry = lattice.row_start[vertex]; entry < lattice.row_start[vertex + 1]; ++entry) {
         const int64_t later = entries[std::min(entry + kAhead, last)].point;
-        prefetch(rows + later * width + column, sizeof(sum));
+        prefetch<3>(rows + later * width + column, sizeof(sum));
         const auto [point, weight] = entries[entry];
         const Vector* row = reinterpret_cast<const Vector*>(rows + point * width + column);
         for (int k = 0; k < kVectors; ++k) sum[k] += weight * row[k];
@@ -113,8 +113,8 @@ DEEPLAB_ALWAYS_INLINE void blur_links(Piece, const int32_t* chain, int64_t begin
 alignas(64) constexpr float kZeros[8 * kMaxVectors] = {};
 
 DEEPLAB_ALWAYS_INLINE void blur_wide_chains(const int32_t* chain, int64_t count, int64_t any_width, float* rows) {
-  for_each_piece(any_width, [&](auto piece, int64_t column) DEEPLAB_INLINE_LAMBDA {
-    blur_links(piece, chain, 1, count, any_width, column, kZeros, rows);
+  for_each_piece(any_width, [&](auto piece, int64_t width, int64_t column) DEEPLAB_INLINE_LAMBDA {
+    blur_links(piece, chain, 1, count, width, column, kZeros, rows);
   });
 }
 
@@ -183,8 +183,9 @@ DEEPLAB_ALWAYS_INLINE void slice_singles(const Lattice& lattice, const float* bl
 DEEPLAB_TARGET_VERSIONS(DEEPLAB_DEFINE_FILTER)
 
 DEEPLAB_TARGET_CLONES
-void slice_range(const Lattice& lattice, const float* blurred, int64_t width, float* rows, int64_t begin, int64_t end) {
-  for_each_piece(width, [&](auto piece, int64_t column) DEEPLAB_INLINE_LAMBDA {
+void slice_range(const Lattice& lattice, const float* blurred, int64_t any_width, float* rows, int64_t begin,
+                 int64_t end) {
+  for_each_piece(any_width, [&](auto piece, int64_t width, int64_t column) DEEPLAB_INLINE_LAMBDA {
     using Vector = typename decltype(piece)::Vector;
     constexpr int kVectors = decltype(piece)::kVectors;
     for (int64_t point = begin; point < end; ++point) {

@@ -69,9 +69,9 @@ DEEPLAB_ALWAYS_INLINE void for_corners(const Lattice& lattice, const Body& body)
 }
 
 // Q before the softmax: the scores and the slices of all kernels in one pass over the pixels.
-DEEPLAB_ALWAYS_INLINE void add_messages(const std::vector<Slice>& slices, const float* scores, int64_t width, float* q,
-                                        int64_t begin, int64_t end) {
-  lattice::for_each_piece(width, [&](auto piece, int64_t column) DEEPLAB_INLINE_LAMBDA {
+DEEPLAB_ALWAYS_INLINE void add_messages(const std::vector<Slice>& slices, const float* scores, int64_t any_width,
+                                        float* q, int64_t begin, int64_t end) {
+  lattice::for_each_piece(any_width, [&](auto piece, int64_t width, int64_t column) DEEPLAB_INLINE_LAMBDA {
     using Vector = typename decltype(piece)::Vector;
     constexpr int kVectors = decltype(piece)::kVectors;
     for (int64_t point = begin; point < end; ++point) {

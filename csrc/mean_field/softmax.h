@@ -63,12 +63,21 @@ DEEPLAB_ALWAYS_INLINE void softmax_pairs(typename L::Float& x) {
 template <typename L, int kWidth, int kRows>
 DEEPLAB_ALWAYS_INLINE void softmax_rows(float* rows, int64_t channels, int64_t runtime_width) {
   const int64_t width = kWidth ? kWidth : runtime_width;
+  using Part = std::conditional_t<kWidth == 4 || kWidth == 0, Float4, Float8>;
+  constexpr int kPart = sizeof(Part) / sizeof(float);
   for (int r = 0; r < kRows; ++r) {
-    Float4* row = reinterpret_cast<Float4*>(rows + r * width);
-    Float4 lanes = row[0];
-    for (int64_t i = 1; i < width / 4; ++i) lanes = row[i] > lanes ? row[i] : lanes;
-    const float largest = std::max(std::max(lanes[0], lanes[1]), std::max(lanes[2], lanes[3])) + 0.f;
-    for (int64_t i = 0; i < width / 4; ++i) row[i] = largest - row[i];
+    Part* row = reinterpret_cast<Part*>(rows + r * width);
+    Part lanes = row[0];
+    for (int64_t i = 1; i < width / kPart; ++i) lanes = row[i] > lanes ? row[i] : lanes;
+    Float4 four;
+    if constexpr (kPart == 8) {
+      const Float4* halves = reinterpret_cast<const Float4*>(&lanes);
+      four = halves[0] > halves[1] ? halves[0] : halves[1];
+    } else {
+      four = lanes;
+    }
+    const float largest = std::max(std::max(four[0], four[1]), std::max(four[2], four[3])) + 0.f;
+    for (int64_t i = 0; i < width / kPart; ++i) row[i] = largest - row[i];
   }
   using Vector = typename L::Float;
   Vector* lanes = reinterpret_cast<Vector*>(rows);
@@ -77,8 +86,6 @@ DEEPLAB_ALWAYS_INLINE void softmax_rows(float* rows, int64_t channels, int64_t r
   for (int64_t c = 0; c < channels; ++c) {
     for (int r = 0; r < kRows; ++r) sum[r] += rows[r * width + c];
   }
-  using Part = std::conditional_t<kWidth == 4 || kWidth == 0, Float4, Float8>;
-  constexpr int kPart = sizeof(Part) / sizeof(float);
   for (int r = 0; r < kRows; ++r) {
     Part* row = reinterpret_cast<Part*>(rows + r * width);
     for (int64_t i = 0; i < width / kPart; ++i) row[i] /= sum[r];
