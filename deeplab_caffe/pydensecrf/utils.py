@@ -67,7 +67,8 @@ def unary_from_softmax(sm: NDArray, scale: float | None = None, clip: float | No
     """Return energies of class probabilities: minus their logarithms.
 
     Args:
-        sm: probabilities, classes first, ``(C, ...)``; floating point, or one-hot of whole numbers or bool.
+        sm: probabilities, classes first, ``(C, ...)``; floating point, or one-hot of whole numbers or bool. Numbers
+            below 0 or above 1 count as ``clip`` and 1, as in pydensecrf, with a warning.
         scale: how far to trust them, in (0, 1]: ``scale * sm + (1 - scale) / C``. None trusts them as they are.
         clip: the least probability; None for no clipping, after which a probability of 0 has infinite energy.
 
@@ -75,7 +76,7 @@ def unary_from_softmax(sm: NDArray, scale: float | None = None, clip: float | No
         float32 ``(C, number of pixels)``.
 
     Raises:
-        CRFError: a scale or clip out of range, numbers that are no probabilities, or one class.
+        CRFError: a scale or clip out of range, NaN, negative numbers without a clip, or one class.
     """
     if clip is not None and validate_number("`clip`", clip) >= 1:
         raise CRFError(f"`clip` must be less than 1, got {clip}")
@@ -103,9 +104,21 @@ def _probabilities(sm: Any, clip: float | None) -> NDArray:
     if not np.issubdtype(found.dtype, np.floating):
         found = found.astype(np.float64)
     low, high = (found.min(), found.max()) if found.size else (0, 0)
+    if np.isnan(low):
+        raise CRFError("`sm` must be probabilities, but holds NaN")
+    if low < 0 and clip is None:
+        raise CRFError(
+            f"`sm` must be probabilities, but holds {low:.6g}, which has no logarithm: are these scores? Their unary "
+            "energies are -sm; of a resize's overshoot take the default clip"
+        )
     # A resize's overshoot is clipped, as pydensecrf does.
-    if not low >= (0 if clip is None else -OVERSHOOT):
-        raise CRFError("`sm` must be probabilities, but holds NaN or negative numbers: are these scores?")
+    if low < -OVERSHOOT:
+        warnings.warn(
+            f"`sm` must be probabilities, but holds {low:.6g}: scores (logits)? Their unary energies are -sm. What is "
+            "below `clip` counts as `clip`",
+            UserWarning,
+            stacklevel=3,
+        )
     if high > 1 + OVERSHOOT:
         warnings.warn(
             f"`sm` must be probabilities, but holds {high:.6g}: scores, or from 0 to 255? What is above 1 counts as 1",

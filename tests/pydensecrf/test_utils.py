@@ -27,15 +27,15 @@ def test_one_hot_of_any_dtype(dtype: Any) -> None:
 def test_a_resizes_overshoot_is_clipped() -> None:
     found = utils.unary_from_softmax(np.array([[1.02], [-0.02]]))
     np.testing.assert_allclose(found, [[0], [CLIPPED]], rtol=1e-6, atol=1e-7)
-    with pytest.raises(CRFError, match="NaN or negative"):
+    with pytest.raises(CRFError, match=r"holds -0.02, which has no logarithm: are these scores\? .* are -sm"):
         utils.unary_from_softmax(np.array([[1.02], [-0.02]]), clip=None)
 
 
 @pytest.mark.parametrize(
     ("sm", "message"),
     [
-        (np.array([[np.nan], [1.0]]), "NaN or negative numbers: are these scores"),
-        (np.array([[-3.0], [2.0]]), "NaN or negative numbers: are these scores"),
+        (np.array([[np.nan], [1.0]]), "holds NaN"),
+        (np.array([[np.nan], [-3.0]]), "holds NaN"),
         (np.array([["a"], ["b"]]), "must be real numbers"),
         (np.array([[1j], [0]]), "must be real numbers"),
         (np.float32(0.5), "must be real numbers"),
@@ -51,6 +51,15 @@ def test_values_above_1_are_named() -> None:
     with pytest.warns(UserWarning, match="holds 255: scores, or from 0 to 255"):
         found = utils.unary_from_softmax(np.array([[255], [0]], np.uint8))
     np.testing.assert_allclose(found, [[0], [CLIPPED]], rtol=1e-6)
+
+
+def test_negative_numbers_are_named_and_clipped_as_pydensecrf_does() -> None:
+    with pytest.warns(UserWarning, match=r"holds -3: scores \(logits\)\? Their unary energies are -sm"):
+        found = utils.unary_from_softmax(np.array([[-3.0, 0.5], [1.0, 0.5]]))
+    np.testing.assert_allclose(found, [[CLIPPED, LN2], [0, LN2]], rtol=1e-6)
+    with pytest.warns(UserWarning, match="holds -3"):
+        found = utils.unary_from_softmax(np.array([[-3.0], [0.5]]), scale=0.5)  # -1.25 and 0.5
+    np.testing.assert_allclose(found, [[CLIPPED], [LN2]], rtol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", [bool, np.uint8, np.int64])
