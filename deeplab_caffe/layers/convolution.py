@@ -14,7 +14,7 @@ from torch import Tensor
 
 from deeplab_caffe.layers.base import Layer, NetContext, ReceptiveWindow, Shape, is_channels_last, register
 from deeplab_caffe.layers.facts import ConvolutionFact, RectifierFact
-from deeplab_caffe.layers.geometry import Geometry, pair, place_geometry, read_geometry
+from deeplab_caffe.layers.geometry import Geometry, pair, place_geometry, read_convolution
 from deeplab_caffe.layers.onnx import OnnxGraph
 from deeplab_caffe.ops.depthwise import depthwise_conv2d
 from deeplab_caffe.ops.hole import conv2d
@@ -135,7 +135,7 @@ class BaseConvolution(Layer):
     def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:
         super().__init__(param, context)
         conv = param.convolution_param
-        self.geometry = read_geometry(self, conv)
+        self.geometry = read_convolution(self, conv)
         self.channel_axis = 1
         self.groups = conv.group
         self.num_output = conv.num_output
@@ -386,7 +386,7 @@ class Im2col(Layer):
 
     def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:
         super().__init__(param, context)
-        self.geometry = read_geometry(self, param.convolution_param)
+        self.geometry = read_convolution(self, param.convolution_param)
 
     def setup(self, bottom_shapes: list[Shape]) -> None:
         param = self.param.convolution_param

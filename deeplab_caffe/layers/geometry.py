@@ -69,8 +69,11 @@ def _values(message: Message, field: str) -> list[int]:
     return list(value)
 
 
-def _given(layer: Layer, message: Message, field: str) -> tuple[str, list[int]]:
-    """Return the name and the numbers of a size: ``kernel_size``, or ``kernel_h`` and ``kernel_w``, never both."""
+def _given(layer: Layer, message: Message, field: str, lone: bool = False) -> tuple[str, list[int]]:
+    """Return the name and the numbers of a size: ``kernel_size``, or ``kernel_h`` and ``kernel_w``, never both.
+
+    With ``lone`` one of the two may stand alone: the other has its default.
+    """
     single = {"kernel": "kernel_size"}.get(field, field)
     parts = [f"{field}_h", f"{field}_w"]
     values = _values(message, single)
@@ -80,7 +83,7 @@ def _given(layer: Layer, message: Message, field: str) -> tuple[str, list[int]]:
     given = [part for part in parts if _values(message, part)]
     if given and values:
         raise layer.error(f"{single} and {given[0]} exclude each other: set one or the other")
-    if len(given) == 1:
+    if len(given) == 1 and not lone:
         missing = next(part for part in parts if part not in given)
         raise layer.error(f"{given[0]} is set but {missing} is not: a pair needs both")
     if given:
@@ -88,20 +91,21 @@ def _given(layer: Layer, message: Message, field: str) -> tuple[str, list[int]]:
     return single, values
 
 
-def read_geometry(layer: Layer, message: Message, axes: int | None = None) -> Geometry:
+def read_geometry(layer: Layer, message: Message, axes: int | None = None, lone_pad: bool = False) -> Geometry:
     """Read kernel, stride, pad and hole of a convolution_param or pooling_param: each once, or once per spatial axis.
 
     Args:
         layer: for messages.
         message: the parameters.
         axes: number of spatial axes; None: as many as there are numbers, two where one stands for all.
+        lone_pad: ``pad_h`` or ``pad_w`` may stand alone; the other is 0.
 
     Raises:
         NetError: a size given twice, by half, not at all or for another number of axes, or a kernel, stride or hole of
             0.
     """
     defaults = {"kernel": None, "stride": 1, "pad": 0, "hole": 1}
-    given = {field: _given(layer, message, field) for field in defaults}
+    given = {field: _given(layer, message, field, lone=lone_pad and field == "pad") for field in defaults}
     if axes is None:
         counts = [len(values) for _, values in given.values() if len(values) > 1]
         axes = max(counts, default=2)
@@ -120,6 +124,15 @@ def read_geometry(layer: Layer, message: Message, axes: int | None = None) -> Ge
     return geometry
 
 
+def read_convolution(layer: Layer, conv: caffe_pb2.ConvolutionParameter, axes: int | None = None) -> Geometry:
+    """Read the geometry of a convolution_param; a lone ``pad_h`` or ``pad_w`` as base_conv_layer.cpp does, but in v1.
+
+    Raises:
+        NetError: as :func:`read_geometry`.
+    """
+    return read_geometry(layer, conv, axes, lone_pad=not layer.context.dialect.pads_in_pairs)
+
+
 def place_geometry(layer: Layer, conv: caffe_pb2.ConvolutionParameter, shape: Shape) -> tuple[int, Geometry]:
     """Return the channels' axis of a bottom, and kernel, stride, pad and hole for the axes behind it.
 
@@ -132,7 +145,7 @@ def place_geometry(layer: Layer, conv: caffe_pb2.ConvolutionParameter, shape: Sh
         raise layer.error(
             f"{axes} spatial axes are not implemented, {MOST_AXES} at most: {tuple(shape)} from axis {axis}"
         )
-    return axis, read_geometry(layer, conv, axes)
+    return axis, read_convolution(layer, conv, axes)
 
 
 def check_image(layer: Layer, shape: Shape) -> None:

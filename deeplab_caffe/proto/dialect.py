@@ -54,6 +54,7 @@ class Dialect:
             as layers use it.
         data_decodes_in_colour: Data gives encoded grey images three equal channels; else the one that they have.
         data_reseeds_per_batch: data layers seed a generator for each batch; else one for all.
+        pads_in_pairs: a convolution has pad_h and pad_w, or neither; else one may stand alone, and the other is 0.
         rates_for_all_blobs: a layer gives a learning rate for each of its parameter blobs, or none.
     """
 
@@ -73,6 +74,7 @@ class Dialect:
     updates_shared_once: bool
     data_decodes_in_colour: bool
     data_reseeds_per_batch: bool
+    pads_in_pairs: bool
     rates_for_all_blobs: bool
 
     def scalar(self) -> tuple[int, ...]:
@@ -101,6 +103,7 @@ V1 = Dialect(
     updates_shared_once=False,
     data_decodes_in_colour=True,
     data_reseeds_per_batch=True,
+    pads_in_pairs=True,
     rates_for_all_blobs=True,
 )
 V2 = Dialect(
@@ -120,6 +123,7 @@ V2 = Dialect(
     updates_shared_once=True,
     data_decodes_in_colour=False,
     data_reseeds_per_batch=False,
+    pads_in_pairs=False,
     rates_for_all_blobs=False,
 )
 DIALECTS = {dialect.name: dialect for dialect in (V1, V2)}

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 
 from deeplab_caffe.errors import NetError
 from deeplab_caffe.layers import ReceptiveWindow
+from deeplab_caffe.proto import V1, V2
 from tests.goldens import relative_error
 from tests.layers.build import image, make, noise, run
 
@@ -173,6 +174,25 @@ def test_convolution_gradient(engine: str) -> None:
 def test_convolution_refuses(params: str, message: str) -> None:
     with pytest.raises(NetError, match=f"layer 'l': {message}"):
         conv(params, [(1, 3, 5, 6)])
+
+
+@pytest.mark.parametrize("kind", ["Convolution", "Deconvolution", "Im2col"])
+@pytest.mark.parametrize(("params", "pad"), [("pad_w: 2", (0, 2)), ("pad_h: 1", (1, 0)), ("pad_h: 0", (0, 0))])
+def test_a_lone_pad_leaves_the_other_0(kind: str, params: str, pad: tuple[int, int]) -> None:
+    text = f"convolution_param {{ num_output: 2 kernel_h: 2 kernel_w: 3 {params} }}"
+    layer = make(kind, text, [(1, 3, 5, 6)], layout="V2", dialect=V2)
+    assert layer.geometry.pad == pad
+    other = "pad_h" if "pad_w" in params else "pad_w"
+    with pytest.raises(NetError, match=f"{params[:5]} is set but {other} is not: a pair needs both"):
+        make(kind, text, [(1, 3, 5, 6)], layout="V2", dialect=V1)
+    with pytest.raises(NetError, match="must be given once or once for each of 3 axes, got 2 numbers"):
+        make(kind, f"convolution_param {{ num_output: 2 kernel_size: 1 {params} }}", [(1, 3, 5, 6, 7)], dialect=V2)
+
+
+@pytest.mark.parametrize("params", ["kernel_h: 3", "kernel_size: 3 stride_w: 2"])
+def test_a_lone_kernel_or_stride_is_refused(params: str) -> None:
+    with pytest.raises(NetError, match="a pair needs both"):
+        conv(f"num_output: 2 {params}", [(1, 3, 5, 6)], dialect=V2)
 
 
 def test_convolution_refuses_other_channels() -> None:

@@ -104,6 +104,7 @@ def test_pooling_mask_is_exact_in_half_precision() -> None:
     ("params", "message"),
     [
         ("", "kernel_size, or kernel_h and kernel_w, must be set"),
+        ("kernel_size: 3 pad_w: 1", "pad_w is set but pad_h is not: a pair needs both"),
         ("kernel_size: 2 pad: 2", r"pad \(2, 2\) must be smaller than the kernel"),
         ("kernel_size: 2 pool: STOCHASTIC", "STOCHASTIC"),
         ("kernel_size: 2 global_pooling: true", "global_pooling and kernel_size exclude each other"),

@@ -160,6 +160,11 @@ def _spatial(old: str, new: str, low: str, high: str) -> Handler:
     return move
 
 
+def _move_pad_pair(source: Any, target: Any, where: Source) -> None:
+    # V1's programs want both.
+    target.pad_h, target.pad_w = source.pad_h, source.pad_w
+
+
 def _axis(name: str) -> Handler:
     """Return a mover of ``axis`` (negative counts from the end) to V1's name for it."""
 
@@ -257,6 +262,8 @@ _V1_HANDLERS: Handlers = {
     "BlobProto": {"shape": _move_blob} | _RAW_HANDLERS["BlobProto"],
     "ConvolutionParameter": {
         "pad": _spatial("pad", "pad", "pad_h", "pad_w"),
+        "pad_h": _move_pad_pair,
+        "pad_w": _move_pad_pair,
         "kernel_size": _spatial("kernel_size", "kernel_size", "kernel_h", "kernel_w"),
         "stride": _spatial("stride", "stride", "stride_h", "stride_w"),
         "dilation": _spatial("dilation", "hole", "hole_h", "hole_w"),

@@ -37,6 +37,12 @@ def test_repeated_spatial_fields(field):
     assert (getattr(conv, new), conv.HasField(f"{stem}_h")) == (4, False)
 
 
+@pytest.mark.parametrize(("lone", "pair"), [("pad_w: 2", (0, 2)), ("pad_h: 1", (1, 0))])
+def test_a_lone_pad_becomes_the_pair_that_v1_wants(lone, pair):
+    conv = v1_layer("Convolution", f"convolution_param {{ kernel_size: 1 {lone} }}").convolution_param
+    assert (conv.pad_h, conv.pad_w, conv.HasField("pad_h"), conv.HasField("pad_w")) == (*pair, True, True)
+
+
 def test_param_specs():
     conv = v1_layer(
         "Convolution",
