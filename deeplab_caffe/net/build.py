@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import torch
-from google.protobuf.message import Message
 from torch import Tensor
 
 from deeplab_caffe.errors import MOST_LISTED, NetError, listed
@@ -165,14 +164,12 @@ def _loss_weights(layer: Layer, tops: tuple[str, ...]) -> tuple[float, ...]:
 
 
 def _check_specs(layer: Layer) -> None:
-    specs: Sequence[Message] = layer.param.param
-    count = len(layer.blobs)
-    v1 = layer.context.dialect.rates_for_all_blobs
-    for factor, name in (("lr_mult", "blobs_lr"), ("decay_mult", "weight_decay")):
-        if v1 and sum(spec.HasField(factor) for spec in specs) not in (0, count):
-            raise layer.error(f"{count} parameter blobs need as many {name}, or none")
-    if len(specs) > count:
-        raise layer.error(f"{len(specs)} {'param names' if v1 else 'param { }'} for {count} parameter blobs")
+    # Those that are not mentioned have 1: in files of the V1 layout too, of which BVLC's Caffe makes V2's.
+    given, count = len(layer.param.param), len(layer.blobs)
+    if given > count:
+        raise layer.error(
+            f"{given} param {{ }} for {count} parameter blobs (in the V1 layout: blobs_lr, weight_decay or param names)"
+        )
 
 
 @dataclass

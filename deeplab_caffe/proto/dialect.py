@@ -55,7 +55,6 @@ class Dialect:
         data_decodes_in_colour: Data gives encoded grey images three equal channels; else the one that they have.
         data_reseeds_per_batch: data layers seed a generator for each batch; else one for all.
         pads_in_pairs: a convolution has pad_h and pad_w, or neither; else one may stand alone, and the other is 0.
-        rates_for_all_blobs: a layer gives a learning rate for each of its parameter blobs, or none.
     """
 
     name: str
@@ -75,7 +74,6 @@ class Dialect:
     data_decodes_in_colour: bool
     data_reseeds_per_batch: bool
     pads_in_pairs: bool
-    rates_for_all_blobs: bool
 
     def scalar(self) -> tuple[int, ...]:
         """Return the shape of a loss."""
@@ -104,7 +102,6 @@ V1 = Dialect(
     data_decodes_in_colour=True,
     data_reseeds_per_batch=True,
     pads_in_pairs=True,
-    rates_for_all_blobs=True,
 )
 V2 = Dialect(
     name="v2",
@@ -124,7 +121,6 @@ V2 = Dialect(
     data_decodes_in_colour=False,
     data_reseeds_per_batch=False,
     pads_in_pairs=False,
-    rates_for_all_blobs=False,
 )
 DIALECTS = {dialect.name: dialect for dialect in (V1, V2)}
 

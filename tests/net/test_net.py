@@ -241,9 +241,9 @@ def test_shared_parameters_are_one() -> None:
     ("more", "message"),
     [
         ('param: "w"', r"layer 'two': param 'w' has shape \(6, 2, 3, 3\) here and \(4, 2, 3, 3\) in layer 'one'"),
-        ('param: "" param: "" param: "x"', "3 param names for 2 parameter blobs"),
-        ("blobs_lr: 1", "2 parameter blobs need as many blobs_lr, or none"),
-        ("weight_decay: 1 weight_decay: 0 weight_decay: 0", "2 parameter blobs need as many weight_decay"),
+        ('param: "" param: "" param: "x"', "3 param { } for 2 parameter blobs"),
+        ("blobs_lr: 1 blobs_lr: 2 blobs_lr: 0", r"in the V1 layout: blobs_lr, weight_decay or param names"),
+        ("weight_decay: 1 weight_decay: 0 weight_decay: 0", "3 param { } for 2 parameter blobs"),
     ],
 )
 def test_parameters_that_cannot_be_shared(more: str, message: str) -> None:

@@ -9,6 +9,7 @@ from deeplab_caffe.errors import SolverError
 from deeplab_caffe.proto import parse_net, parse_solver
 from deeplab_caffe.solver.parameters import collect_parameters
 from deeplab_caffe.solver.updates import UpdateRule, create_rule
+from tests.nets import conv, inputs
 
 ONE_BLOB = """
     input: "x" input_dim: 1 input_dim: 2 input_dim: 1 input_dim: 1
@@ -347,3 +348,10 @@ def test_only_what_a_loss_depends_on_gets_a_gradient() -> None:
 def test_what_does_not_go_together(text: str, message: str) -> None:
     with pytest.raises(SolverError, match=message):
         make(text)
+
+
+@pytest.mark.parametrize("dialect", ["v1", "v2"])
+def test_blobs_of_a_v1_layer_that_are_not_mentioned_have_1(dialect: str) -> None:
+    text = inputs(data=(1, 2, 4, 4)) + conv("one", "data", more="blobs_lr: 3 weight_decay: 0")
+    found = collect_parameters(Net(parse_net(text), phase="TRAIN", dialect=dialect))
+    assert [(blob.lr_mult, blob.decay_mult) for blob in found] == [(3, 0), (1, 1)]

@@ -139,7 +139,7 @@ def _move_param_specs(source: Any, target: Any, where: Source) -> None:
     target.blob_share_mode.extend(
         target.DimCheckMode.Value(spec.DimCheckMode.Name(spec.share_mode)) for spec in given("share_mode", 0)
     )
-    # In V2 the blobs that are not mentioned get 1; V1 wants all or none.
+    # In V2 the blobs that are not mentioned get 1; V1's programs want all or none.
     target.blobs_lr.extend(spec.lr_mult for spec in given("lr_mult", count))
     target.weight_decay.extend(spec.decay_mult for spec in given("decay_mult", count))
 

@@ -55,7 +55,7 @@ def test_param_specs():
 
 
 def test_param_specs_left_out_are_filled_up():
-    # V1 wants a rate for each blob or for none; V2 takes 1 for those that are not mentioned.
+    # V1's programs want a rate for each blob or for none; V2 takes 1 for those that are not mentioned.
     assert list(v1_layer("Convolution", "param { lr_mult: 0 }").blobs_lr) == [0, 1]
     assert list(v1_layer("InnerProduct", "param { decay_mult: 0 }").weight_decay) == [0, 1]
     only = v1_layer("Convolution", "param { lr_mult: 0 } convolution_param { bias_term: false }")
