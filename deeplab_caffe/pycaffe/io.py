@@ -8,7 +8,7 @@ from os import PathLike
 import numpy as np
 from scipy import ndimage
 
-from deeplab_caffe.data import load_image as load_rgb
+from deeplab_caffe.data.io.images import load_samples
 from deeplab_caffe.errors import NetError
 from deeplab_caffe.proto import caffe_pb2
 from deeplab_caffe.pycaffe.messages import (
@@ -43,15 +43,18 @@ _BRIGHTNESS = np.array([0.2125, 0.7154, 0.0721])
 def load_image(filename: str | PathLike[str], color: bool = True) -> np.ndarray:
     """Read an image as float32 in [0, 1]: (H, W, 3) RGB, or (H, W, 1) with ``color=False``.
 
+    Samples of 8 bits are divided by 255, grey ones of 16 bits by 65535, as by scikit-image's ``img_as_float``.
+
     Raises:
         DataError: the file is not a readable image.
     """
-    pixels = load_rgb(filename)
+    pixels = load_samples(filename)
+    white = np.iinfo(pixels.dtype).max
     if color:
-        return pixels.astype(np.float32) / 255
+        return pixels.astype(np.float32) / white
     if pixels.strides[2] == 0 or (pixels == pixels[..., :1]).all():
-        return pixels[..., :1].astype(np.float32) / 255
-    grey: np.ndarray = pixels @ _BRIGHTNESS / 255
+        return pixels[..., :1].astype(np.float32) / white
+    grey: np.ndarray = pixels @ _BRIGHTNESS / white
     return grey[..., np.newaxis].astype(np.float32)
 
 

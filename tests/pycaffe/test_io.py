@@ -30,6 +30,16 @@ def test_load_image(tmp_path: Path) -> None:
         io.load_image(tmp_path / "none.png")
 
 
+@pytest.mark.parametrize("ending", ["png", "tif", "pgm"])
+def test_load_image_keeps_16_bits(tmp_path: Path, ending: str) -> None:
+    samples = np.array([[0, 1, 255], [256, 40000, 65535]], np.uint16)
+    Image.fromarray(samples).save(tmp_path / f"a.{ending}")
+    found = io.load_image(tmp_path / f"a.{ending}", color=False)
+    assert (found.dtype, found.shape) == (np.float32, (2, 3, 1))
+    np.testing.assert_allclose(found[..., 0], samples / 65535, rtol=1e-7)
+    np.testing.assert_array_equal(io.load_image(tmp_path / f"a.{ending}"), np.repeat(found, 3, axis=2))
+
+
 def test_resize_image() -> None:
     image = numbers(4, 6, 3)
     same = io.resize_image(image, (4, 6))

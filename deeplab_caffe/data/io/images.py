@@ -126,6 +126,18 @@ def load_grey(
     return ((4899 * red + 9617 * green + 1868 * blue + 8192) >> 14).astype(np.uint8)
 
 
+def load_samples(path: str | PathLike[str]) -> np.ndarray:
+    """Read a photograph as :func:`load_image` does, but grey samples of 16 bits whole.
+
+    Of 16 bits with colours or alpha Pillow keeps the upper byte.
+
+    Returns:
+        uint8 or uint16 RGB ``(H, W, 3)``; maybe read-only.
+    """
+    with _open(path, MAX_PIXELS) as image:
+        return _colour(_decoded(image, path), path, exif_orientation=True, keep_16_bits=True)
+
+
 def load_native(path: str | PathLike[str], *, content: bytes | None = None) -> np.ndarray:
     """Read an image with the channels that it has, as ``cv::imread`` does with ``IMREAD_UNCHANGED``.
 
@@ -330,14 +342,16 @@ def _decoded(image: Image.Image, path: str | PathLike[str]) -> Image.Image:
     return image
 
 
-def _colour(image: Image.Image, path: str | PathLike[str], exif_orientation: bool) -> np.ndarray:
-    """Return the pixels as uint8 ``(H, W, 3)``; a grey image's channels share memory (stride 0)."""
+def _colour(
+    image: Image.Image, path: str | PathLike[str], exif_orientation: bool, *, keep_16_bits: bool = False
+) -> np.ndarray:
+    """Return the pixels as uint8 ``(H, W, 3)``, or uint16 if asked for; a grey image's channels share memory."""
     mode = image.mode
     if mode.startswith("I"):
         samples = np.asarray(image)
         if samples.min() < 0 or samples.max() > 0xFFFF:
             raise DataError(f"samples of 32 bits are not supported, only 8 and 16: {_SCALE}", path)
-        pixels = (samples >> 8).astype(np.uint8)
+        pixels = samples.astype(np.uint16) if keep_16_bits else (samples >> 8).astype(np.uint8)
     elif mode == "F":
         raise DataError(f"floating-point samples are not supported, only 8 and 16 bits: {_SCALE}", path)
     elif mode == "1":
