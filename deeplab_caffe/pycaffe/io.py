@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from importlib import import_module
 from os import PathLike
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 from scipy import ndimage
+from scipy.ndimage import zoom
 
 from deeplab_caffe.data.io.images import load_samples
-from deeplab_caffe.errors import NetError
+from deeplab_caffe.errors import DeepLabCaffeError, NetError
 from deeplab_caffe.proto import caffe_pb2
 from deeplab_caffe.pycaffe.messages import (
     array_to_blobproto,
@@ -33,11 +37,34 @@ __all__ = [
     "datum_to_array",
     "load_image",
     "oversample",
+    "resize",
     "resize_image",
+    "zoom",
 ]
 
 # How bright R, G and B are to scikit-image's rgb2gray, which pycaffe calls (ITU-R BT.709).
 _BRIGHTNESS = np.array([0.2125, 0.7154, 0.0721])
+_INSTALL = "scikit-image, which is not installed: pip install scikit-image"
+
+
+def __getattr__(name: str) -> ModuleType:
+    """Return ``skimage``, which scripts find in pycaffe's io."""
+    if name != "skimage":
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+    if _scikit_image("skimage.io") is None:
+        raise ModuleNotFoundError(f"caffe.io.skimage is {_INSTALL}", name="skimage")
+    return import_module("skimage")
+
+
+def _scikit_image(module: str) -> ModuleType | None:
+    """Import a module of scikit-image; None if that is not installed."""
+    try:
+        import_module("skimage")
+    except ModuleNotFoundError as error:
+        if error.name != "skimage":
+            raise
+        return None
+    return import_module(module)
 
 
 def load_image(filename: str | PathLike[str], color: bool = True) -> np.ndarray:
@@ -84,12 +111,55 @@ def resize_image(im: np.ndarray, new_dims: Sequence[int] | np.ndarray, interp_or
     factors = (size[0] / image.shape[0], size[1] / image.shape[1], 1)
     if image.shape[2] not in (1, 3):
         return np.asarray(ndimage.zoom(image, factors, order=interp_order), np.float32)
-    low, high = image.min(), image.max()
-    zoomed: np.ndarray = ndimage.zoom(
-        image, factors, order=interp_order, mode="grid-constant", cval=low, grid_mode=True
-    )
-    # Splines of higher order overshoot; an image keeps its range.
-    return zoomed.clip(low, high).astype(np.float32)
+    return _resized(image, factors, interp_order, image.min()).astype(np.float32)
+
+
+def _resized(image: np.ndarray, factors: Sequence[float], order: int, outside: float) -> np.ndarray:
+    """Resize an image of float64 pixel area on pixel area; ``outside`` surrounds it."""
+    found: np.ndarray = ndimage.zoom(image, factors, order=order, mode="grid-constant", cval=outside, grid_mode=True)
+    # Splines of higher order overshoot, and what surrounds the image may be below it; an image keeps its range.
+    return found.clip(image.min(), image.max())
+
+
+def resize(image: np.ndarray, output_shape: Sequence[int] | np.ndarray, order: int = 1, **options: Any) -> np.ndarray:
+    """Call scikit-image's ``resize``; without scikit-image do what that of 2014 to 2018 did by default.
+
+    Then the image is resized pixel area on pixel area, zeros surround it, and no blur goes before when it shrinks.
+
+    Args:
+        image: (H, W) or (H, W, C).
+        output_shape: (height, width), or these and C.
+        order: of the interpolation: 1 is linear, 0 takes the nearest pixel; scikit-image has more.
+        **options: ``preserve_range``; others are scikit-image's alone.
+
+    Returns:
+        float64, whole numbers brought to [0, 1] unless ``preserve_range``.
+
+    Raises:
+        DeepLabCaffeError: scikit-image is needed for it.
+        NetError: the shapes do not go together.
+    """
+    theirs = _scikit_image("skimage.transform")
+    if theirs is not None:
+        return np.asarray(theirs.resize(image, output_shape, order=order, **options))
+    pixels = np.asarray(image)
+    size = tuple(int(dim) for dim in output_shape)
+    preserve_range = options.pop("preserve_range", False)
+    if order not in (0, 1) or options or pixels.ndim not in (2, 3) or size[2:] not in ((), pixels.shape[2:]):
+        asked = "".join(f", {key}={value!r}" for key, value in options.items())
+        raise DeepLabCaffeError(
+            f"resize of an image {pixels.shape} to {size}, order={order}{asked}: only (H, W) or (H, W, C) to (H, W) or "
+            f"(H, W, C) of as many channels, by order 0 or 1, goes without {_INSTALL}"
+        )
+    if len(size) < 2 or min(size) < 1 or not pixels.size:
+        raise NetError(f"resize: expected an image and its new (height, width), got {pixels.shape} and {size}")
+    scale = 1.0
+    if pixels.dtype.kind in "iu" and not preserve_range:
+        scale = float(np.iinfo(pixels.dtype).max)
+    elif pixels.dtype.kind not in "biuf":
+        raise NetError(f"resize: expected real numbers, got {pixels.dtype}")
+    factors = [new / old for new, old in zip(size[:2], pixels.shape[:2], strict=True)] + [1.0] * (pixels.ndim - 2)
+    return _resized(pixels.astype(np.float64) / scale, factors, order, 0.0)
 
 
 def oversample(images: Iterable[np.ndarray], crop_dims: Sequence[int] | np.ndarray) -> np.ndarray:

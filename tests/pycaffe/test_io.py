@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from scipy import ndimage
 
 from deeplab_caffe import NetError
-from deeplab_caffe.errors import DataError
+from deeplab_caffe.errors import DataError, DeepLabCaffeError
 from deeplab_caffe.pycaffe import io
 
 
@@ -91,6 +95,69 @@ def test_resize_image_keeps_a_constant() -> None:
 def test_resize_image_refuses(shape: tuple[int, ...], size: tuple[int, ...], message: str) -> None:
     with pytest.raises(NetError, match=message):
         io.resize_image(np.zeros(shape), size)
+
+
+@pytest.fixture
+def without_skimage(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("skimage.io", "skimage.transform"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setitem(sys.modules, "skimage", None)
+
+
+@pytest.mark.usefixtures("without_skimage")
+def test_resize_without_scikit_image_is_that_of_its_time() -> None:
+    image = numbers(20, 30, 3)
+    image[3, 4] = 0  # what surrounds an image is 0 here, its minimum in resize_image
+    for size in ((8, 8), (33, 41)):
+        found = io.resize(image, (*size, 3))
+        assert (found.dtype, found.shape) == (np.float64, (*size, 3))
+        np.testing.assert_allclose(found, io.resize_image(image, size), rtol=1e-6)
+        np.testing.assert_array_equal(io.resize(image, size), found)
+        np.testing.assert_allclose(io.resize(image[..., 0], size), found[..., 0], rtol=1e-12)
+    ramp = np.array([[51, 153]], np.uint8)
+    np.testing.assert_allclose(io.resize(ramp, (1, 4)), [[0.2, 0.3, 0.5, 0.45]])
+    np.testing.assert_allclose(io.resize(ramp, (1, 4), preserve_range=True), [[51, 76.5, 127.5, 114.75]])
+    assert io.resize(ramp, (1, 4), order=0).tolist() == [[0.2, 0.2, 0.6, 0.6]]
+    assert io.resize(ramp > 99, (1, 2)).tolist() == [[0, 1]]
+
+
+@pytest.mark.usefixtures("without_skimage")
+@pytest.mark.parametrize(
+    ("size", "options", "kind", "message"),
+    [
+        ((8, 8, 1), {}, DeepLabCaffeError, r"an image \(4, 5, 3\) to \(8, 8, 1\), .* pip install scikit"),
+        ((8, 8), {"order": 3}, DeepLabCaffeError, "order=3: .* pip install scikit-image"),
+        ((8, 8), {"mode": "reflect"}, DeepLabCaffeError, "mode='reflect': .* pip install scikit-image"),
+        ((8, 0), {}, NetError, r"got \(4, 5, 3\) and \(8, 0\)"),
+        ((8,), {}, NetError, r"got \(4, 5, 3\) and \(8,\)"),
+    ],
+)
+def test_resize_says_what_needs_scikit_image(
+    size: tuple[int, ...], options: dict[str, Any], kind: type[Exception], message: str
+) -> None:
+    with pytest.raises(kind, match=message):
+        io.resize(numbers(4, 5, 3), size, **options)
+
+
+@pytest.mark.usefixtures("without_skimage")
+def test_skimage_is_asked_for_by_name() -> None:
+    with pytest.raises(ModuleNotFoundError, match="caffe.io.skimage is scikit-image, .*: pip install scikit-image"):
+        io.skimage.img_as_float  # noqa: B018
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        io.nothing  # noqa: B018
+
+
+def test_skimage_and_its_resize_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    modules = {name: ModuleType(name) for name in ("skimage", "skimage.io", "skimage.transform")}
+    for name, module in modules.items():
+        monkeypatch.setitem(sys.modules, name, module)
+    modules["skimage.transform"].__dict__["resize"] = lambda image, shape, **options: [*image, *shape, options]
+    assert io.skimage is modules["skimage"]
+    assert io.resize([1], (2, 3), mode="edge").tolist() == [1, 2, 3, {"order": 1, "mode": "edge"}]
+
+
+def test_zoom_is_scipys() -> None:
+    assert io.zoom is ndimage.zoom
 
 
 def test_oversample() -> None:
