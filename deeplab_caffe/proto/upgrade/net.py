@@ -77,6 +77,7 @@ def upgrade_net(net: caffe_pb2.NetParameter, where: Source | None = None) -> caf
             raise_hole(layer.convolution_param)
         if layer.type == "Input":
             _input_shapes(layer, place)
+    _drop_inputs(result)
     _move_inputs(result, where)
     if _input_layers(result) and len(result.input_shape) != len(result.input):
         raise where.error(
@@ -140,6 +141,16 @@ def _move_ceil_mode(layer: caffe_pb2.LayerParameter, where: Source) -> None:
     if not pool.ceil_mode:
         pool.round_mode = mode
     pool.ClearField("ceil_mode")
+
+
+def _drop_inputs(net: caffe_pb2.NetParameter) -> None:
+    """Leave out the ``input`` without shapes that Input layers make too (upgrade_proto.cpp, UpgradeNetInput)."""
+    if net.input_shape or net.input_dim:
+        return
+    made = {top for layer in _input_layers(net) for top in layer.top}
+    kept = [name for name in net.input if name not in made]
+    del net.input[:]
+    net.input.extend(kept)
 
 
 def _move_inputs(net: caffe_pb2.NetParameter, where: Source) -> None:

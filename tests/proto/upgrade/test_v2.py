@@ -56,6 +56,15 @@ def test_hole_may_be_written_in_the_layer_layout_too():
     assert (list(conv.dilation), conv.HasField("hole_h")) == ([2, 5], False)
 
 
+def test_an_input_without_a_shape_is_left_out_where_an_input_layer_makes_it():
+    layers = 'layer { name: "i" type: "Input" top: "a" top: "b" input_param { shape { dim: 2 } } }' + v2("ReLU")
+    assert parse_net('input: "b" input: "a"' + layers) == parse_net(layers)
+    ruled = layers.replace("input_param", "include { phase: TEST } input_param")
+    assert parse_net('input: "a"' + ruled) == parse_net(ruled)
+    with pytest.raises(PrototxtError, match="an Input layer follows 1 net inputs that have 0 input_dim"):
+        parse_net('input: "a" input: "q"' + layers)
+
+
 def test_inputs():
     text = 'input: "a" input_shape { dim: 2 dim: 3 }\nlayer { name: "i" type: "Input" top: "b" top: "c" input_param { '
     net = parse_net(text + "shape { dim: 1 dim: 3 dim: 5 dim: 7 } } }" + v2("ReLU"))
