@@ -61,13 +61,18 @@ class Dropout(Layer):
     def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:
         super().__init__(param, context)
         self.ratio = param.dropout_param.dropout_ratio
-        if not 0 <= self.ratio < 1:
-            raise self.error(f"dropout_ratio must be at least 0 and below 1, got {self.ratio}")
+        self._check_ratio(self.context.training)
+
+    def _check_ratio(self, training: bool) -> None:
+        # Of 1 the original says nothing in phase TEST, where it copies.
+        if not 0 <= self.ratio <= 1 or (training and self.ratio == 1):
+            raise self.error(f"dropout_ratio must be at least 0 and below 1 (1 in phase TEST alone), got {self.ratio}")
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         x = bottoms[0]
         if not self.training:
             return (x,)
+        self._check_ratio(training=True)
         rng = self.context.rng
         if not self.context.seeded or rng is None:
             if x.device.type == "cpu" and (self.ratio * _BYTES).is_integer():

@@ -89,10 +89,19 @@ def test_seeded_dropout_by_hand() -> None:
     assert y.flatten().tolist() == [0, pytest.approx(4 / 3), 0, 0]
 
 
-@pytest.mark.parametrize("ratio", [-0.1, 1, 1.5])
-def test_dropout_refuses_senseless_ratios(ratio: float) -> None:
+@pytest.mark.parametrize(("ratio", "train"), [(-0.1, False), (1.5, False), (-0.1, True), (1, True), (1.5, True)])
+def test_dropout_refuses_senseless_ratios(ratio: float, train: bool) -> None:
     with pytest.raises(NetError, match="layer 'l': dropout_ratio"):
-        make("Dropout", f"dropout_param {{ dropout_ratio: {ratio} }}")
+        make("Dropout", f"dropout_param {{ dropout_ratio: {ratio} }}", train=train)
+
+
+def test_dropout_of_all_is_its_bottom_in_phase_test() -> None:
+    x = noise(1, 2, 3, 4)
+    assert run("Dropout", "dropout_param { dropout_ratio: 1 }", x) is x
+    for options in ({}, {"seeded": True}):
+        layer = make("Dropout", "dropout_param { dropout_ratio: 1 }", [tuple(x.shape)], **options).train()
+        with pytest.raises(NetError, match=r"layer 'l': dropout_ratio .* \(1 in phase TEST alone\), got 1"):
+            layer(x)
 
 
 X = image([-2, 0], [0.5, 3])
