@@ -427,8 +427,9 @@ def read_lists(path: Path) -> None:
     for read in (read_image_list, read_id_list, read_words):
         with suppress(DeepLabCaffeError):
             read(path)
-    with suppress(DeepLabCaffeError):
-        read_labelled_list(path, 21)
+    for count in (21, 1):
+        with suppress(DeepLabCaffeError):
+            read_labelled_list(path, count)
     read_window_file(path, 0.5, 0.5)
 
 

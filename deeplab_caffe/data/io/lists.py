@@ -69,7 +69,7 @@ class LabelledEntry:
     """One line of IMAGE_DATA's list.
 
     Attributes:
-        image: the first word, to be put behind the root folder as it is.
+        image: the name, to be put behind the root folder as it is.
         labels: the numbers behind it.
         line: line number from 1.
     """
@@ -82,6 +82,9 @@ class LabelledEntry:
 def read_labelled_list(path: str | PathLike[str], max_labels: int | None) -> list[LabelledEntry]:
     """Read "image label label ..." lines as IMAGE_DATA does (layers/image_data_layer.cpp).
 
+    With ``max_labels=1`` names may hold white space where a lone number follows: BVLC's Caffe since 1.0 rc4 parts its
+    lines, which have one label, at the last space.
+
     Args:
         path: the list file.
         max_labels: how many labels a line may have; None leaves out whatever is behind the images.
@@ -90,20 +93,27 @@ def read_labelled_list(path: str | PathLike[str], max_labels: int | None) -> lis
         DataError: if the file cannot be read, holds no line, or a line has more labels or one that is no whole number.
     """
     entries = []
-    for number, (image, *words) in _lines_of_words(path):
+    for number, line in _filled_lines(path):
+        image, *words = _words(line)
         if max_labels is None:
             words = []
+        elif max_labels == 1 and len(words) > 1 and _is_label(words[-1]) and not _is_label(words[-2]):
+            image, words = os.fsdecode(line.rsplit(maxsplit=1)[0].strip()), words[-1:]
         elif len(words) > max_labels:
             hint = "" if Path(image).suffix else _parted(1 + len(words))
             raise DataError(f"'{image}' has {len(words)} labels, max_labels is {max_labels}{hint}", path, number)
         for word in words:
-            if not re.fullmatch(r"[+-]?\d{1,9}", word, re.ASCII):
+            if not _is_label(word):
                 hint = "" if Path(image).suffix else _parted(1 + len(words))
                 raise DataError(f"expected a label for '{image}', a whole number, got '{word}'{hint}", path, number)
         entries.append(LabelledEntry(image, tuple(int(word) for word in words), number))
     if not entries:
         raise DataError("the list holds no image", path)
     return entries
+
+
+def _is_label(word: str) -> bool:
+    return re.fullmatch(r"[+-]?\d{1,9}", word, re.ASCII) is not None
 
 
 def read_id_list(path: str | PathLike[str], *, strip: int = 0) -> list[str]:
@@ -159,7 +169,14 @@ def read_lines(path: str | PathLike[str]) -> list[bytes]:
     return content.split(b"\n")
 
 
-def _lines_of_words(path: str | PathLike[str]) -> list[tuple[int, list[str]]]:
+def _filled_lines(path: str | PathLike[str]) -> list[tuple[int, bytes]]:
+    return [(number, line) for number, line in enumerate(read_lines(path), start=1) if line.strip()]
+
+
+def _words(line: bytes) -> list[str]:
     # Bytes part at ASCII white space only, as C++ streams do; str.split would also part names at, say, U+00A0.
-    lines = enumerate(read_lines(path), start=1)
-    return [(number, [os.fsdecode(word) for word in line.split()]) for number, line in lines if line.strip()]
+    return [os.fsdecode(word) for word in line.split()]
+
+
+def _lines_of_words(path: str | PathLike[str]) -> list[tuple[int, list[str]]]:
+    return [(number, _words(line)) for number, line in _filled_lines(path)]

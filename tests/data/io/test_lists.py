@@ -95,6 +95,17 @@ def test_names_with_white_space_have_a_hint(tmp_path: Path) -> None:
         read_labelled_list(write(tmp_path, "photo.jpg x\n"), 2)
 
 
+def test_names_with_white_space_and_one_label(tmp_path: Path) -> None:
+    path = write(tmp_path, " my  big photo.jpg 3\r\na\tb.png\t-1 \nc.png 2\nd.png\n")
+    found = [(entry.image, entry.labels, entry.line) for entry in read_labelled_list(path, 1)]
+    assert found == [("my  big photo.jpg", (3,), 1), ("a\tb.png", (-1,), 2), ("c.png", (2,), 3), ("d.png", (), 4)]
+    # Of several labels, or none, nothing tells names from them.
+    with pytest.raises(DataError, match="'a.png' has 2 labels, max_labels is 1$"):
+        read_labelled_list(write(tmp_path, "a.png 1 2\n"), 1)
+    with pytest.raises(DataError, match="lists part names at white space"):
+        read_labelled_list(write(tmp_path, "my photo.jpg x\n"), 1)
+
+
 def test_names_with_backslashes_have_a_hint(tmp_path: Path) -> None:
     path = tmp_path / "windows.txt"
     path.write_text("aachen\\a.png a.png\naachen/b.png b.png\n")

@@ -57,6 +57,16 @@ def test_all_or_nothing(listed: Path, tmp_path: Path) -> None:
         write_imageset(read_imageset(listed), f"{tmp_path}/", tmp_path / "db")
 
 
+def test_names_with_spaces(listed: Path, tmp_path: Path) -> None:
+    (tmp_path / "0.png").rename(tmp_path / "my photo.png")
+    listed.write_text("my photo.png 7\n")
+    write_imageset(read_imageset(listed), f"{tmp_path}/", tmp_path / "db", encoded=True)
+    with lmdb.open(str(tmp_path / "db"), readonly=True) as environment, environment.begin() as transaction:
+        ((key, value),) = transaction.cursor()
+    assert key == b"00000000_my photo.png"
+    assert caffe_pb2.Datum.FromString(value).label == 7
+
+
 def test_order_and_labels(listed: Path) -> None:
     plain, shuffled = read_imageset(listed), read_imageset(listed, seed=1)
     assert plain != shuffled

@@ -122,6 +122,14 @@ def test_labels(photos: Path) -> None:
         ImageSource(param(photos), "TEST")
 
 
+def test_names_with_spaces(photos: Path) -> None:
+    (photos / "0.png").rename(photos / "my photo 0.png")
+    (photos / "list.txt").write_text("my photo 0.png 5\n")
+    data, labels = ImageSource(param(photos), "TEST").next_batch()
+    assert data.shape == (1, 3, *SIZES[0])
+    assert labels.ravel().tolist() == [5]
+
+
 def test_grey_and_resized(photos: Path) -> None:
     data, _ = ImageSource(param(photos, "is_color: false new_height: 4 new_width: 6"), "TEST").next_batch()
     assert data.shape == (1, 1, 4, 6)
