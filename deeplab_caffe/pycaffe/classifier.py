@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ import numpy as np
 from deeplab_caffe.errors import NetError
 from deeplab_caffe.pycaffe.crops import CropNet
 from deeplab_caffe.pycaffe.io import oversample, resize_image
+from deeplab_caffe.pycaffe.paths import AnyPath
 
 
 class Classifier(CropNet):
@@ -31,8 +31,8 @@ class Classifier(CropNet):
 
     def __init__(
         self,
-        model_file: str | PathLike[str],
-        pretrained_file: str | PathLike[str],
+        model_file: AnyPath,
+        pretrained_file: AnyPath,
         image_dims: Sequence[int] | np.ndarray | None = None,
         *args: Any,
         **options: Any,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from deeplab_caffe.errors import NetError
 from deeplab_caffe.proto import caffe_pb2
 from deeplab_caffe.pycaffe import mode
 from deeplab_caffe.pycaffe.net import Net
+from deeplab_caffe.pycaffe.paths import AnyPath, text_path
 
 _OPTIONS = ("mean", "input_scale", "raw_scale", "channel_swap")
 
@@ -37,8 +37,8 @@ class CropNet(Net):
 
     def __init__(
         self,
-        model_file: str | PathLike[str],
-        pretrained_file: str | PathLike[str],
+        model_file: AnyPath,
+        pretrained_file: AnyPath,
         args: Sequence[Any],
         options: dict[str, Any],
         further: tuple[str, ...] = (),
@@ -51,8 +51,8 @@ class CropNet(Net):
         shapes = {name: self.blobs[name].shape for name in self.inputs}
         if [len(shape) for shape in shapes.values()] != [4]:
             raise NetError(
-                f"{type(self).__name__}: {model_file} has the inputs {shapes}, not one of shape (N, C, H, W): "
-                "is it the deploy prototxt?"
+                f"{type(self).__name__}: {text_path(model_file)} has the inputs {shapes}, not one of shape "
+                "(N, C, H, W): is it the deploy prototxt?"
             )
         self.options = {name: given.pop(name) for name in further if name in given}
         for name, value in given.items():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from importlib import import_module
-from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 from deeplab_caffe.errors import DeepLabCaffeError, NetError
 from deeplab_caffe.pycaffe.crops import CropNet
 from deeplab_caffe.pycaffe.io import load_image, resize_image
+from deeplab_caffe.pycaffe.paths import AnyPath, text_path
 
 
 class Detector(CropNet):
@@ -32,9 +32,7 @@ class Detector(CropNet):
         crop_mean: the mean in the image's own range and order: what stands where a window leaves its image.
     """
 
-    def __init__(
-        self, model_file: str | PathLike[str], pretrained_file: str | PathLike[str], *args: Any, **options: Any
-    ) -> None:
+    def __init__(self, model_file: AnyPath, pretrained_file: AnyPath, *args: Any, **options: Any) -> None:
         super().__init__(model_file, pretrained_file, args, options, further=("context_pad",))
         self.configure_crop(self.options.get("context_pad"))
 
@@ -133,7 +131,7 @@ class Detector(CropNet):
                 "(https://github.com/sergeyk/selective_search_ijcv_with_python): use detect_windows with windows"
             ) from error
         # Matlab looks from its own folder.
-        names = [str(Path(name).resolve()) for name in image_fnames]
+        names = [str(Path(text_path(name)).resolve()) for name in image_fnames]
         windows = selective_search.get_windows(names, cmd="selective_search_rcnn")
         return self.detect_windows(zip(names, windows, strict=True))
 

@@ -11,7 +11,6 @@ import re
 import shutil
 import subprocess
 from importlib import import_module
-from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +18,7 @@ from deeplab_caffe.data import atomic_write
 from deeplab_caffe.errors import DeepLabCaffeError, NetError
 from deeplab_caffe.net.draw import Edge, Layout, graph_svg, quoted
 from deeplab_caffe.proto import caffe_pb2, upgrade_net
+from deeplab_caffe.pycaffe.paths import AnyPath, text_path
 from deeplab_caffe.pycaffe.picture import graph_picture
 
 LAYER_STYLE_DEFAULT = LAYER_STYLE = {"shape": "box", "fillcolor": "#6495ED", "style": "filled"}
@@ -169,7 +169,7 @@ def draw_net(
 
 def draw_net_to_file(
     caffe_net: caffe_pb2.NetParameter,
-    filename: str | PathLike[str],
+    filename: AnyPath,
     rankdir: str = "LR",
     phase: int | None = None,
     display_lrm: bool = False,
@@ -179,8 +179,9 @@ def draw_net_to_file(
     Raises:
         DataError: the file cannot be written.
     """
-    content = draw_net(caffe_net, rankdir, Path(filename).suffix[1:], phase, display_lrm)
-    with atomic_write(filename) as file:
+    path = Path(text_path(filename))
+    content = draw_net(caffe_net, rankdir, path.suffix[1:], phase, display_lrm)
+    with atomic_write(path) as file:
         file.write(content)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
-from os import PathLike
 from types import ModuleType
 from typing import Any
 
@@ -24,6 +23,7 @@ from deeplab_caffe.pycaffe.messages import (
     blobprotovector_str_to_arraylist,
     datum_to_array,
 )
+from deeplab_caffe.pycaffe.paths import AnyPath, text_path
 
 __all__ = [
     "Transformer",
@@ -67,7 +67,7 @@ def _scikit_image(module: str) -> ModuleType | None:
     return import_module(module)
 
 
-def load_image(filename: str | PathLike[str], color: bool = True) -> np.ndarray:
+def load_image(filename: AnyPath, color: bool = True) -> np.ndarray:
     """Read an image as float32 in [0, 1]: (H, W, 3) RGB, or (H, W, 1) with ``color=False``.
 
     Samples of 8 bits are divided by 255, grey ones of 16 bits by 65535, as by scikit-image's ``img_as_float``.
@@ -75,7 +75,7 @@ def load_image(filename: str | PathLike[str], color: bool = True) -> np.ndarray:
     Raises:
         DataError: the file is not a readable image.
     """
-    pixels = load_samples(filename)
+    pixels = load_samples(text_path(filename))
     white = np.iinfo(pixels.dtype).max
     if color:
         return pixels.astype(np.float32) / white

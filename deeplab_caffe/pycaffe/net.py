@@ -18,6 +18,7 @@ from deeplab_caffe.proto import caffe_pb2
 from deeplab_caffe.pycaffe import mode
 from deeplab_caffe.pycaffe.batches import Batches, check_names
 from deeplab_caffe.pycaffe.names import Names
+from deeplab_caffe.pycaffe.paths import AnyPath, text_path
 from deeplab_caffe.pycaffe.preprocessing import Preprocessing
 
 
@@ -50,40 +51,42 @@ class Net(Names, Batches, Preprocessing):
         NetError: the arguments do not go together, or the net cannot be built.
     """
 
-    def __init__(self, network_file: str | PathLike[str] | caffe_pb2.NetParameter, *args: Any, **options: Any) -> None:
+    def __init__(self, network_file: AnyPath | caffe_pb2.NetParameter, *args: Any, **options: Any) -> None:
         options = _by_name(args, options)
         phase, weights = options.pop("phase", None), options.pop("weights", None)
-        if isinstance(phase, PathLike) or isinstance(weights, Integral):
+        if isinstance(phase, bytes | PathLike) or isinstance(weights, Integral):
             raise NetError(f"expected the path of weights and a phase, got {weights!r} and {phase!r}")
         options.setdefault("seed", mode.current_seed())
         options.setdefault("python_layers", "unchanged")
         options["stages"] = options.get("stages") or ()
         if options.get("dtype", torch.float32) != torch.float32:
             raise NetError(f"pycaffe's arrays are float32: dtype cannot be {options['dtype']}")
-        super().__init__(core.Net(network_file, None, mode.current_phase() if phase is None else phase, **options))
+        super().__init__(
+            core.Net(text_path(network_file), None, mode.current_phase() if phase is None else phase, **options)
+        )
         self._follows_phase = phase is None
         if weights is not None:
             self.copy_from(weights)
 
-    def copy_from(self, weights: str | PathLike[str]) -> None:
+    def copy_from(self, weights: AnyPath) -> None:
         """Load a caffemodel by layer names; layers that it lacks keep their values, with a warning."""
         self._sync_parameters()
-        load_weights(self.module, weights, missing="warn", of_any_network=True)
+        load_weights(self.module, text_path(weights), missing="warn", of_any_network=True)
 
-    def save(self, path: str | PathLike[str], write_diff: bool = False) -> None:
+    def save(self, path: AnyPath, write_diff: bool = False) -> None:
         """Write a caffemodel."""
         self._sync_parameters()
-        save_weights(self.module, path, self._diffs() if write_diff else None)
+        save_weights(self.module, text_path(path), self._diffs() if write_diff else None)
 
-    def load_hdf5(self, path: str | PathLike[str]) -> None:
+    def load_hdf5(self, path: AnyPath) -> None:
         """Load weights as :meth:`copy_from` does, from a file that :meth:`save_hdf5` or Caffe wrote."""
         self._sync_parameters()
-        load_hdf5(self.module, path, missing="warn", of_any_network=True)
+        load_hdf5(self.module, text_path(path), missing="warn", of_any_network=True)
 
-    def save_hdf5(self, path: str | PathLike[str], write_diff: bool = False) -> None:
+    def save_hdf5(self, path: AnyPath, write_diff: bool = False) -> None:
         """Write the weights as Caffe does in HDF5."""
         self._sync_parameters()
-        save_hdf5(self.module, path, self._diffs() if write_diff else None)
+        save_hdf5(self.module, text_path(path), self._diffs() if write_diff else None)
 
     def _diffs(self) -> dict[str, list[np.ndarray]]:
         return {name: [blob.diff for blob in blobs] for name, blobs in self.params.items()}

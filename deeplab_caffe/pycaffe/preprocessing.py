@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from os import PathLike, fspath
+from os import PathLike
 
 import numpy as np
 
 from deeplab_caffe.errors import DataError, NetError
 from deeplab_caffe.pycaffe.execution import Execution
 from deeplab_caffe.pycaffe.io import Transformer
+from deeplab_caffe.pycaffe.paths import AnyPath, text_path
 
 
 class Preprocessing(Execution):
@@ -23,7 +24,7 @@ class Preprocessing(Execution):
         channel_swap: orders of the channels, by input.
     """
 
-    def set_mean(self, input_: str, mean: np.ndarray | str | PathLike[str], mode: str = "elementwise") -> None:
+    def set_mean(self, input_: str, mean: np.ndarray | AnyPath, mode: str = "elementwise") -> None:
         """Set what to subtract from an input.
 
         Args:
@@ -37,7 +38,7 @@ class Preprocessing(Execution):
         """
         if mode not in ("elementwise", "channel"):
             raise NetError(f"set_mean: mode must be 'elementwise' or 'channel', got {mode!r}")
-        found = _read_mean(mean) if isinstance(mean, str | PathLike) else np.asarray(mean, np.float32)
+        found = _read_mean(mean) if isinstance(mean, str | bytes | PathLike) else np.asarray(mean, np.float32)
         if mode == "channel" and found.ndim == 3:
             found = found.mean(axis=(1, 2))
         self._formatter().set_mean(input_, found)
@@ -97,8 +98,9 @@ class Preprocessing(Execution):
         return self._transformer
 
 
-def _read_mean(path: str | PathLike[str]) -> np.ndarray:
+def _read_mean(name: AnyPath) -> np.ndarray:
+    path: str | PathLike[str] = text_path(name)
     try:
-        return np.asarray(np.load(fspath(path), allow_pickle=False), np.float32)
+        return np.asarray(np.load(path, allow_pickle=False), np.float32)
     except (OSError, ValueError, EOFError) as error:
         raise DataError(f"set_mean: expected a .npy file: {error}", path) from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from os import PathLike
 from time import perf_counter
 from typing import Any, ClassVar
 
@@ -17,6 +16,7 @@ from deeplab_caffe.pycaffe import mode
 from deeplab_caffe.pycaffe.blob import ParameterBlob as BlobFace
 from deeplab_caffe.pycaffe.execution import Execution
 from deeplab_caffe.pycaffe.net import Net
+from deeplab_caffe.pycaffe.paths import AnyPath, text_path
 from deeplab_caffe.solver.config import read_config
 from deeplab_caffe.solver.engine import Engine
 from deeplab_caffe.solver.parameters import ParameterBlob
@@ -156,11 +156,11 @@ class SGDSolver:
 
     SOLVER_TYPE: ClassVar[str] = "SGD"
 
-    def __init__(self, solver_file: str | PathLike[str], **options: Any) -> None:
+    def __init__(self, solver_file: AnyPath, **options: Any) -> None:
         # Blobs are seen as arrays: in Caffe's order, unless that was given up on purpose.
         options.setdefault("channels_last", False)
         self._solver = _LayerwiseSolver(
-            solver_file,
+            text_path(solver_file),
             device=mode.current_device(),
             solver_type=self.SOLVER_TYPE,
             default_seed=mode.current_seed(),
@@ -188,7 +188,7 @@ class SGDSolver:
         """Run some iterations, with their displays, tests and snapshots."""
         self._solver.step(iterations)
 
-    def solve(self, resume_file: str | PathLike[str] | None = None) -> None:
+    def solve(self, resume_file: AnyPath | None = None) -> None:
         """Train up to ``max_iter``, from a ``.solverstate`` if one is given."""
         if resume_file is not None:
             self.restore(resume_file)
@@ -210,9 +210,9 @@ class SGDSolver:
         """Have another net use the training net's parameters."""
         net.share_with(self.net)
 
-    def restore(self, state_file: str | PathLike[str]) -> None:
+    def restore(self, state_file: AnyPath) -> None:
         """Resume from a ``.solverstate`` or ``.solverstate.h5``."""
-        self._solver.restore(state_file)
+        self._solver.restore(text_path(state_file))
 
     def snapshot(self) -> None:
         """Write a snapshot under the solver's ``snapshot_prefix``."""
@@ -249,13 +249,13 @@ class AdamSolver(SGDSolver):
     SOLVER_TYPE = "Adam"
 
 
-def get_solver(solver_file: str | PathLike[str], **options: Any) -> SGDSolver:
+def get_solver(solver_file: AnyPath, **options: Any) -> SGDSolver:
     """Return the solver that the prototxt's ``type`` names.
 
     Raises:
         PrototxtError: the type is not implemented.
     """
-    name = read_config(solver_file, options.get("variables")).param.type
+    name = read_config(text_path(solver_file), options.get("variables")).param.type
     kinds = (SGDSolver, NesterovSolver, AdaGradSolver, RMSPropSolver, AdaDeltaSolver, AdamSolver)
     return {kind.SOLVER_TYPE: kind for kind in kinds}[name](solver_file, **options)
 
