@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import click
 
 from deeplab_caffe._version import __version__
-from deeplab_caffe.cli.words import nearest, two_dashes
+from deeplab_caffe.cli.words import asks_version, nearest, two_dashes
 from deeplab_caffe.errors import DeepLabCaffeError, how_to_install, one_line
 
 
@@ -132,9 +132,14 @@ class _Verbs(click.Group):
         return command
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Take the verb from behind its flags, where gflags lets it stand: ``caffe -solver x train``."""
+        """Take the verb from behind its flags, where gflags lets it stand: ``caffe -solver x train``.
+
+        ``-version`` goes before everything, as there.
+        """
+        if any(asks_version(word) for word in args):
+            args = ["--version"]
         verb = next((i for i, word in enumerate(args) if word.replace("_", "-") in VERBS), 0)
-        if verb and args[0].startswith("-") and args[0] not in ("-h", "--help", "--version"):
+        if verb and args[0].startswith("-") and args[0] not in ("-h", "--help"):
             args = [args[verb], *args[:verb], *args[verb + 1 :]]
         return super().parse_args(ctx, args)
 

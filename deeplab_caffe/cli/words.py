@@ -8,10 +8,20 @@ from contextlib import suppress
 
 import click
 
+# What each of Caffe's programs takes of glog, and whether a value follows (logging.cc).
+_GLOG = {"log_dir": True, "minloglevel": True, "logtostderr": False, "alsologtostderr": False}
+_NO = ("false", "f", "no", "n", "0")
+
 
 def nearest(word: str, known: Iterable[str]) -> list[str]:
     """Return what a misspelt word may have been meant to be, the best first."""
     return difflib.get_close_matches(word.lower(), list(known), n=3, cutoff=0.6)
+
+
+def asks_version(word: str) -> bool:
+    """Return whether a word is gflags' ``-version``, with one dash or two."""
+    name, _, value = word.partition("=")
+    return name in ("-version", "--version") and value.lower() not in _NO
 
 
 def two_dashes(ctx: click.Context, command: click.Command, args: Iterable[str]) -> list[str]:
@@ -19,14 +29,14 @@ def two_dashes(ctx: click.Context, command: click.Command, args: Iterable[str]) 
 
     Caffe's flags are gflags' (tools/caffe.cpp): ``-solver x``, ``-solver=x``, ``--solver=x`` are the same, and so are
     ``-`` and ``_`` in a name. Flags of one dash that the command has itself, such as ``-bw``, stay as they are, and so
-    do the values of flags and what follows ``--``.
+    do the values of flags and what follows ``--``. glog's flags are left out, with a line on stderr.
 
     Raises:
         click.NoSuchOption: a word of one dash is none of the command's flags; the message has the nearest.
     """
     options = [option for option in command.get_params(ctx) if isinstance(option, click.Option)]
     flags = {name: option for option in options for name in option.opts}
-    found = []
+    found, idle = [], []
     words = iter(args)
     for word in words:
         name, equals, value = word.partition("=")
@@ -34,6 +44,12 @@ def two_dashes(ctx: click.Context, command: click.Command, args: Iterable[str]) 
         if word == "--":
             found += [word, *words]
             break
+        glog = long[2:].replace("-", "_")
+        if name.startswith("-") and glog in _GLOG and long not in flags:
+            if _GLOG[glog] and not equals:
+                next(words, None)
+            idle.append(f"-{glog}")
+            continue
         if name not in flags and name.startswith("-") and long in flags:
             name = long
             word = f"{name}{equals}{value}"
@@ -42,6 +58,12 @@ def two_dashes(ctx: click.Context, command: click.Command, args: Iterable[str]) 
         found.append(word)
         if name in flags and not equals:
             found += _values(flags[name], words)
+    if idle:
+        click.echo(
+            f"note: {', '.join(idle)}: glog's, of no effect here: messages go to the screen, `train --log FILE` writes "
+            "a file",
+            err=True,
+        )
     return found
 
 

@@ -12,7 +12,8 @@ from deeplab_caffe.cli import GROUPS, VERBS
 
 
 def test_version_and_help(run) -> None:
-    assert deeplab_caffe.__version__ in run("--version").out
+    for words in (["--version"], ["-version"], ["--version=true"], ["-version=1", "train"], ["train", "-version"]):
+        assert run(*words).out == f"deeplab-caffe, version {deeplab_caffe.__version__}\n"
     outcome = run("--help")
     for verb in ("crf", "net", "segment", "test", "time"):
         assert f"\n  {verb} " in outcome.out
@@ -67,6 +68,9 @@ def test_the_verb_may_stand_behind_its_flags(run, tmp_path: Path) -> None:
     missing = tmp_path / "none.prototxt"
     for words in (["train", f"--solver={missing}"], [f"-solver={missing}", "train"], ["-solver", missing, "train"]):
         assert run(*words).error_line().startswith(f"error: {missing}: cannot be read")
+    glog = run("-logtostderr", "-log_dir=logs", "train", "-solver", missing, "-minloglevel", "1")
+    assert glog.err.startswith("note: -logtostderr, -log_dir, -minloglevel: glog's, of no effect here")
+    assert glog.err.splitlines()[1].startswith(f"error: {missing}: cannot be read")
     assert run("--help").status == 0
     assert "No such command" in run("nothing", "train").err
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import click
 import pytest
 
-from deeplab_caffe.cli.words import nearest, two_dashes
+from deeplab_caffe.cli.words import asks_version, nearest, two_dashes
 
 
 @click.command()
@@ -41,6 +41,38 @@ def read(*words: str) -> list[str]:
 )
 def test_flags_of_one_dash(words: list[str], expected: list[str]) -> None:
     assert read(*words) == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "expected", "said"),
+    [
+        (["-log_dir", "logs", "-solver", "x"], ["--solver", "x"], "-log_dir"),
+        (["--log_dir=logs", "-logtostderr", "x"], ["x"], "-log_dir, -logtostderr"),
+        (["-alsologtostderr=1", "--minloglevel", "2"], [], "-alsologtostderr, -minloglevel"),
+        (["--log-dir", "logs", "--", "-logtostderr"], ["--", "-logtostderr"], "-log_dir"),
+        (["--title", "-logtostderr"], ["--title", "-logtostderr"], None),
+    ],
+)
+def test_glogs_flags(words: list[str], expected: list[str], said: str | None, capsys: pytest.CaptureFixture) -> None:
+    assert read(*words) == expected
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.partition(": glog's, of no effect here")[0] for line in lines] == [f"note: {said}"] * bool(said)
+
+
+@click.command()
+@click.option("--log-dir")
+def with_its_own(**_: object) -> None:
+    """Have a flag of glog's name."""
+
+
+def test_a_commands_own_flag_goes_before_glogs(capsys: pytest.CaptureFixture) -> None:
+    assert two_dashes(click.Context(with_its_own), with_its_own, ["-log_dir", "x"]) == ["--log-dir", "x"]
+    assert capsys.readouterr().err == ""
+
+
+def test_asks_version() -> None:
+    assert all(map(asks_version, ("-version", "--version", "-version=true", "--version=1")))
+    assert not any(map(asks_version, ("version", "-version=false", "-versions", "-v")))
 
 
 def test_misspelt_flag_of_one_dash() -> None:
