@@ -9,10 +9,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from deeplab_caffe.errors import NetError
+
 
 def _dims(shape: tuple[int | Sequence[int], ...]) -> tuple[int, ...]:
     """Return the dimensions that ``reshape(2, 3)`` or ``reshape((2, 3))`` was given."""
     return tuple(int(size) for size in np.atleast_1d(shape[0] if len(shape) == 1 else shape))
+
+
+def _refit(tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Return the first numbers in another shape, in the same memory; where they are too few, zeros (blob.cpp)."""
+    count = math.prod(shape)
+    return tensor.reshape(-1)[:count].view(shape) if count <= tensor.numel() else tensor.new_zeros(shape)
 
 
 class Memory:
@@ -161,31 +169,71 @@ class ParameterBlob(Blob):
     Args:
         parameter: the parameter; ``data`` is its memory, wherever it is moved to.
         shape: the shape: with four axes in DeepLab v1.
+
+    Attributes:
+        parameter: as given.
+        made_for: the shape of the parameter that its layer was set up with.
+        held_by: why its shape must stay, where it must: who else counts on it, and what to do instead.
     """
 
     def __init__(self, parameter: Tensor, shape: tuple[int, ...]) -> None:
         self.parameter = parameter
-        self._shape = shape
+        self.made_for = tuple(parameter.shape)
+        self.held_by = ""
+        self._made_as = shape
         self._diff_tensor = torch.zeros(shape)
-        self._data = Memory(lambda: self.parameter.data.view(shape))
-        self._diff = Memory(lambda: self._diff_tensor)
+        self._data = Memory(lambda: self.parameter.data.view(self._shape))
+        self._diff = Memory(self._own_diff)
+
+    @property
+    def _shape(self) -> tuple[int, ...]:
+        now = tuple(self.parameter.shape)
+        return self._made_as if now == self.made_for else (1,) * (len(self._made_as) - len(now)) + now
+
+    def _own_diff(self) -> Tensor:
+        # Another net that shares the parameter may have reshaped it.
+        if self._diff_tensor.shape != self._shape:
+            self._diff_tensor = _refit(self._diff_tensor, self._shape)
+        return self._diff_tensor
 
     def seen_as(self, shape: tuple[int, ...]) -> ParameterBlob:
         """Return the same numbers and gradient in another shape: this blob where it is its own."""
         if shape == self._shape:
             return self
         other = ParameterBlob(self.parameter, shape)
-        other._diff = Memory(lambda: self._diff_tensor.view(shape))
+        other._diff = Memory(lambda: self._own_diff().view(shape))
+        self.held_by = other.held_by = "layers that share it see it in several shapes: reshape it in a net without them"
         return other
 
     def reshape(self, *shape: int | Sequence[int]) -> None:
-        """Check that the parameter keeps its shape.
+        """Give the parameter another shape, and its gradient too: see :meth:`fits` for what its layer makes of it.
+
+        As in Caffe the first numbers stay, in the order of memory, where the new shape has no more of them; where it
+        has more, all are 0.
 
         Raises:
-            ValueError: another shape is asked for.
+            ValueError: a dimension is negative.
+            NetError: a solver, or a layer that sees another shape of it, counts on its shape.
         """
-        if _dims(shape) not in (self._shape, tuple(self.parameter.shape)):
-            raise ValueError(f"a parameter blob keeps its shape {self._shape}, asked for {shape}")
+        dims = _dims(shape)
+        if min(dims, default=0) < 0:
+            raise ValueError(f"a blob's dimensions must not be negative, got {dims}")
+        if dims in (self._shape, tuple(self.parameter.shape)):
+            return
+        if self.held_by:
+            raise NetError(f"a parameter blob of shape {self._shape} cannot become {dims}: {self.held_by}")
+        # DeepLab v1's four axes are the file's, not the layer's.
+        more = len(dims) - len(self.made_for)
+        if more > 0 and len(self._made_as) > len(self.made_for) and set(dims[:more]) == {1}:
+            dims = dims[more:]
+        data, _ = self._data.tensor(), self._diff.tensor()
+        self.parameter.grad = None
+        self.parameter.data = _refit(data, dims)
+        self._diff.tensor()
+
+    def fits(self) -> bool:
+        """Return whether the parameter has the shape that its layer was set up with, and so computes with."""
+        return tuple(self.parameter.shape) == self.made_for
 
     def to(self, device: torch.device) -> None:
         """Move the gradient; the parameter itself moves with its module."""

@@ -144,9 +144,21 @@ class Execution:
             for blob in blobs:
                 blob.tensor()
 
+    def _check_parameters(self, first: int, last: int) -> None:
+        for step in self._steps[first : last + 1]:
+            if step.layer.code is not None:
+                continue
+            for number, blob in enumerate(self.params.get(step.layer.name, ())):
+                if not blob.fits():
+                    raise step.layer.error(
+                        f"its parameter blob {number} was reshaped to {blob.shape}, but the layer computes with "
+                        f"{blob.made_for}: save() the net, and load that file by a prototxt that says the new shape"
+                    )
+
     def _forward(self, first: int, last: int) -> float:
         """Run layers ``first`` to ``last``; return the weighted loss of their tops."""
         self._place()
+        self._check_parameters(first, last)
         loss = 0.0
         for index in range(first, last + 1):
             self._call_back("before_forward", index)
@@ -246,6 +258,7 @@ class Execution:
 
     def _backward(self, first: int, last: int) -> None:
         self._place()
+        self._check_parameters(last, first)
         if not self._record:
             self._record = True
             self._run_again(first, last)

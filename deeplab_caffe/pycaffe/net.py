@@ -95,12 +95,14 @@ class Net(Names, Batches, Preprocessing):
         """Take over the parameters of the layers of the same name: one memory for both nets from now on."""
         self._sync_parameters()
         replaced: dict[int, Tensor] = {}
+        held: dict[int, str] = {}
         for name in (name for name in self.params if name in other.params):
             mine, theirs = ([blob.parameter for blob in net.params[name]] for net in (self, other))
             shapes = [[tuple(blob.shape) for blob in blobs] for blobs in (mine, theirs)]
             if shapes[0] != shapes[1]:
                 raise NetError(f"share_with: parameters are {shapes[0]} here and {shapes[1]} there", name)
             replaced.update((id(blob), source) for blob, source in zip(mine, theirs, strict=True))
+            held.update((id(blob), face.held_by) for blob, face in zip(mine, other.params[name], strict=True))
         # The very Parameter objects: one memory even after either net has moved to another device.
         for step in self._steps:
             for role, blob in step.layer._parameters.items():
@@ -108,6 +110,7 @@ class Net(Names, Batches, Preprocessing):
                     setattr(step.layer, role, replaced.get(id(blob), blob))
         for blobs in self.params.values():
             for face in blobs:
+                face.held_by = face.held_by or held.get(id(face.parameter), "")
                 face.parameter = replaced.get(id(face.parameter), face.parameter)
 
     def reshape(self) -> None:

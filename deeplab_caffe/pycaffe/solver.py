@@ -21,6 +21,8 @@ from deeplab_caffe.solver.config import read_config
 from deeplab_caffe.solver.engine import Engine
 from deeplab_caffe.solver.parameters import ParameterBlob
 
+_HELD = "a solver trains it: reshape it in a caffe.Net, save() that, and give the solver a net of the new shape"
+
 
 class _Face(Net):
     """A pycaffe net over a module that is there already."""
@@ -45,6 +47,9 @@ class _LayerwiseEngine(Engine):
             blob.parameter.requires_grad_(blob.lr_mult > 0)
         self.face = _Face(self.net)
         self.test_faces = [_Face(net) for net in self.test_nets]
+        for net in (self.face, *self.test_faces):
+            for shown in (each for blobs in net.params.values() for each in blobs):
+                shown.held_by = shown.held_by or _HELD
 
     def begin(self) -> None:
         """Clear the gradients before an iteration, also those that scripts see if they add up."""

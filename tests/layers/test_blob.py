@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from deeplab_caffe.errors import NetError
 from deeplab_caffe.layers import Blob, ParameterBlob
 
 
@@ -71,5 +72,49 @@ def test_parameter_blobs_show_the_parameter() -> None:
     assert blob.diff.all()
     blob.reshape(1, 1, 2, 3)
     blob.reshape((1, 1, 2, 3))
-    with pytest.raises(ValueError, match=r"keeps its shape \(1, 1, 2, 3\), asked for \(1, 1, 3, 2\)"):
+    blob.held_by = "somebody counts on it"
+    with pytest.raises(NetError, match=r"of shape \(1, 1, 2, 3\) cannot become \(1, 1, 3, 2\): somebody counts on it"):
         blob.reshape(1, 1, 3, 2)
+
+
+def test_a_reshaped_parameter_blob_keeps_what_fits_as_caffe_does() -> None:
+    parameter = nn.Parameter(torch.arange(6.0).reshape(2, 3))
+    blob = ParameterBlob(parameter, (2, 3))
+    blob.diff[...] = 7
+    parameter.grad = torch.ones(2, 3)
+    blob.reshape(3, 1, 1)
+    assert blob.data.tolist() == [[[0]], [[1]], [[2]]]
+    assert blob.diff.tolist() == [[[7]], [[7]], [[7]]]
+    assert (blob.shape, tuple(parameter.shape), parameter.grad, blob.fits()) == ((3, 1, 1), (3, 1, 1), None, False)
+    blob.data[0] = 9
+    assert parameter[0].item() == 9
+    # More than there were are zeros.
+    blob.reshape(4, 2)
+    assert blob.data.tolist() == blob.diff.tolist() == [[0, 0]] * 4
+    blob.write_diff(torch.ones(4, 2))
+    blob.add_diff(torch.ones(4, 2))
+    assert blob.diff.tolist() == [[2, 2]] * 4
+    blob.reshape((2, 3))
+    assert blob.fits()
+    with pytest.raises(ValueError, match="must not be negative"):
+        blob.reshape(-1, 3)
+
+
+def test_a_reshaped_parameter_of_v1_keeps_its_own_axes() -> None:
+    parameter = nn.Parameter(torch.arange(3.0))
+    blob = ParameterBlob(parameter, (1, 1, 1, 3))
+    blob.reshape(1, 1, 1, 2)
+    assert (tuple(parameter.shape), blob.shape, blob.diff.shape) == ((2,), (1, 1, 1, 2), (1, 1, 1, 2))
+    blob.reshape(5)
+    assert (tuple(parameter.shape), blob.shape) == ((5,), (1, 1, 1, 5))
+
+
+def test_blobs_that_share_a_parameter_follow_its_shape() -> None:
+    parameter = nn.Parameter(torch.arange(6.0))
+    one, two = ParameterBlob(parameter, (6,)), ParameterBlob(parameter, (6,))
+    one.reshape(4)
+    assert two.shape == two.data.shape == two.diff.shape == (4,)
+    three = one.seen_as((2, 2))
+    for blob in (one, three):
+        with pytest.raises(NetError, match="see it in several shapes"):
+            blob.reshape(3)

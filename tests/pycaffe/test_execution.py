@@ -100,6 +100,14 @@ def test_parameters(tmp_path: Path) -> None:
     assert third.forward(data=X)["a"].ravel().tolist() == [2, 4, 6, 8]
 
 
+def test_a_reshaped_parameter_is_the_class_own_business() -> None:
+    net = make(DATA + text("a", "Slope", "data", "a"))
+    net.params["a"][0].data[...] = 3
+    net.params["a"][0].reshape(1, 1)
+    assert net.params["a"][0].shape == (1, 1)
+    assert net.forward(data=X)["a"].ravel().tolist() == [3, 6, 9, 12]
+
+
 def test_no_way_back_where_no_loss_follows() -> None:
     """A layer beside the loss, an accuracy in Python, has no use for `backward`, and need not have one."""
     both = inputs(data=(1, 2, 1, 2), label=(1, 2, 1, 2)) + text("s", "Slope", "data", "s")

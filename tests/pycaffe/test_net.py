@@ -557,6 +557,42 @@ def test_save_and_copy_from(tmp_path: Path) -> None:
         make(DEPLOY + conv("new", "up")).copy_from(tmp_path / "x.caffemodel")
 
 
+@pytest.mark.parametrize("dialect", ["v1", "v2"])
+def test_reshaped_parameters(tmp_path: Path, dialect: str) -> None:
+    """The net surgery that gives a last layer another number of classes."""
+    net = make(dialect=dialect)
+    before = net.params["score"][0].data.copy()
+    net.params["score"][0].reshape(3, 6, 1, 1)
+    net.params["score"][1].reshape(*(1, 1, 1, 3) if dialect == "v1" else (3,))
+    assert np.array_equal(net.params["score"][0].data, before[:3])
+    net.params["score"][0].diff[...] = 2
+    message = (
+        r"layer 'score': its parameter blob 0 was reshaped to \(3, 6, 1, 1\), .* computes with \(5, 6, 1, 1\): save"
+    )
+    with pytest.raises(NetError, match=message):
+        net.forward(data=X)
+    net.forward(data=X, end="drop")
+    net.save(tmp_path / "three.caffemodel", True)
+    three = make(DEPLOY.replace("num_output: 5", "num_output: 3"), dialect=dialect)
+    three.copy_from(tmp_path / "three.caffemodel")
+    assert np.array_equal(three.params["score"][0].data, before[:3])
+    assert three.params["score"][1].data.shape == net.params["score"][1].data.shape
+    assert three.forward(data=X)["up"].shape == (1, 3, 9, 11)
+    # Back again it fits.
+    net.params["score"][0].reshape(5, 6, 1, 1)
+    net.params["score"][1].reshape(*(1, 1, 1, 5) if dialect == "v1" else (5,))
+    assert not net.forward(data=X)["up"].any()
+
+
+def test_backward_asks_for_parameters_of_its_shapes() -> None:
+    net = make(FORCED)
+    net.forward(data=X)
+    net.params["score"][1].reshape(3)
+    with pytest.raises(NetError, match="layer 'score': its parameter blob 1 was reshaped"):
+        net.backward()
+    assert net.backward(start="drop")["data"].shape == X.shape
+
+
 def test_weights_of_another_network_warn(tmp_path: Path) -> None:
     make(inputs(data=(1, 3, 5, 5)) + conv("other", "data")).save(tmp_path / "x.caffemodel")
     net, before = make(), make()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import deeplab_caffe.pycaffe as caffe
-from deeplab_caffe.errors import CaffeModelError, PrototxtError
+from deeplab_caffe.errors import CaffeModelError, NetError, PrototxtError
 from deeplab_caffe.proto import read_solverstate
 from deeplab_caffe.solver import Solver, TrainingLog
 from tests.goldens import TRAINING_TOLERANCE, case_dir, load_case
@@ -143,6 +143,18 @@ def test_share_weights(tmp_path: Path) -> None:
     solver.share_weights(other)
     solver.step(1)
     assert other.params["ip"][0].data[0, 0] == weight(solver) == 1.5
+
+
+def test_parameters_of_a_solver_keep_their_shape(tmp_path: Path) -> None:
+    solver = line_solver(tmp_path, 'type: "SGD" test_iter: 1 test_interval: 100 test_initialization: false')
+    other = caffe.Net(str(tmp_path / "line.prototxt"), caffe.TRAIN)
+    solver.share_weights(other)
+    for net in (solver.net, *solver.test_nets, other):
+        with pytest.raises(
+            NetError, match=r"shape \(1, 1\) cannot become \(2, 1\): a solver trains it: reshape it in a "
+        ):
+            net.params["ip"][0].reshape(2, 1)
+    solver.step(1)
 
 
 def test_nets_outlive_their_solver(tmp_path: Path) -> None:
