@@ -41,7 +41,9 @@ def to_onnx(
         ConversionError: the package onnx is not installed, a layer has no counterpart, the net has not the input or
             output for what is wanted, or the file cannot be written.
         EvaluationError: the names of the classes cannot be read.
+        NetError: the net's weights were taken, see :meth:`deeplab_caffe.Net.require_weights`.
     """
+    net.require_weights()
     ends = Ends(image_input, label_output, None if classes is None else find_classes(classes))
     model = Graph(net, ends).model()
     try:

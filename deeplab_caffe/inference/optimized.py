@@ -67,8 +67,8 @@ def optimize(net: Net, **options: Unpack[OptimizeOptions]) -> OptimizedNet:
                 nothing, also where a later layer fails and this raises.
 
     Raises:
-        NetError: a net in phase TRAIN or with data layers, an unsupported dtype, no such blob or algorithm,
-            or not enough memory.
+        NetError: a net in phase TRAIN or with data layers, or whose weights were taken; an unsupported dtype, no such
+            blob or algorithm, or not enough memory.
     """
     return OptimizedNet(net, **options)
 
@@ -98,6 +98,7 @@ class OptimizedNet:
         self.precision = precision_of(
             options.get("dtype") or _dtype_of(net), self.device, options.get("precision", "strict")
         )
+        net.require_weights()
         graph = _inference_graph(net, options.get("blobs"))
         self.input_shapes = _sample_shapes(net, options.get("batch"), options.get("size"))
         self.copy_outputs = options.get("copy_outputs", True)

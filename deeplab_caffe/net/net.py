@@ -23,7 +23,7 @@ from deeplab_caffe.net.weights import load_weights, save
 from deeplab_caffe.proto import caffe_pb2
 
 if TYPE_CHECKING:
-    from typing_extensions import Unpack
+    from typing_extensions import Self, Unpack
 
 # A room above this one; found by name when it is asked for, so that running a net needs nothing of inference.
 _OPTIMIZE = "deeplab_caffe.inference:optimize"
@@ -230,10 +230,22 @@ class Net(nn.Module):
         unexpected_keys: list[str],
         error_msgs: list[str],
     ) -> None:
-        # torch takes what stands before the first dot for a child's name.
+        # torch takes what stands before the first dot for a child's name, and copies into weights that are gone.
         known = tuple(f"{prefix}{name}." for name in self._modules)
+        self.require_weights()
         if strict:
             unexpected_keys += [key for key in state_dict if key.startswith(prefix) and not key.startswith(known)]
+
+    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
+        self.require_weights()
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Self:
+        try:
+            return super()._apply(fn, recurse)
+        except NotImplementedError:
+            self.require_weights()
+            raise
 
     @property
     def layers(self) -> list[Layer]:
@@ -262,6 +274,20 @@ class Net(nn.Module):
             raise NetError(f"net '{self.name}': its input needs one mean_value or three, got {len(means)}")
         return means[0], means[len(means) // 2], means[-1]
 
+    def require_weights(self) -> None:
+        """Check that the net has its weights: ``optimize(release=True)`` takes them.
+
+        Raises:
+            NetError: it has not.
+        """
+        taken = next((layer.name for layer in self.layers if any(blob.is_meta for blob in layer.parameters())), None)
+        if taken is not None:
+            raise NetError(
+                f"net '{self.name}' has no weights any more (layer '{taken}'): it was optimized with release=True, as "
+                "a Segmenter does at its first image, and they were given up to save their memory: build it anew by "
+                "deeplab_caffe.Net(prototxt, weights), or give the Segmenter optimize=False"
+            )
+
     def copy_from(self, weights: str | PathLike[str], *, missing: str | None = None) -> None:
         """Load weights by layer name, as Caffe does.
 
@@ -274,8 +300,10 @@ class Net(nn.Module):
         Raises:
             CaffeModelError: a caffemodel cannot be read.
             ConversionError: another file cannot be read, or does not fit.
-            NetError: weights are missing or do not fit; nothing has been loaded then.
+            NetError: weights are missing or do not fit; nothing has been loaded then. Or the net's own were taken, see
+                :meth:`require_weights`.
         """
+        self.require_weights()
         load_weights(self, weights, missing=missing or ("warn" if self.context.training else "error"))
 
     def save(self, path: str | PathLike[str]) -> None:
@@ -287,7 +315,9 @@ class Net(nn.Module):
         Raises:
             ConversionError: another suffix, or the file cannot be written.
             CaffeModelError: a caffemodel cannot be written.
+            NetError: the weights were taken, see :meth:`require_weights`.
         """
+        self.require_weights()
         save(self, path)
 
     def infer_shapes(self, **inputs: Shape) -> dict[str, Shape]:
@@ -384,6 +414,7 @@ class Net(nn.Module):
                 came = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
                 raise NetError(f"input '{name}': expected a tensor like {self.blob_shapes[name]}, got {came}")
             if weight is not None and value.device != weight.device:
+                self.require_weights()
                 raise NetError(
                     f"input '{name}' is on {value.device}, the net's weights are on {weight.device}: move one of them"
                 )

@@ -43,7 +43,9 @@ class Segmenter:
     ARGMAX, or have a single channel.
 
     At the first image the net is made ready by :func:`deeplab_caffe.optimize`, without autotuning and CUDA graphs,
-    which pay for many images of one size; for those, hand in an optimized net. :attr:`net` gives up its weights then.
+    which pay for many images of one size; for those, hand in an optimized net. :attr:`net` gives up its weights then,
+    so that they are not in memory twice: what needs them, to save the net, say, raises a NetError from then on. For
+    that, build a net of your own by :class:`deeplab_caffe.Net`, or give ``optimize=False``.
 
     Args:
         prototxt: a deploy prototxt: one image input (N, 3, H, W); or a NetParameter. Or a built :class:`Net`, which is
@@ -79,7 +81,7 @@ class Segmenter:
         python_layers: let layers of type Python run their code; see :class:`deeplab_caffe.Net`.
 
     Attributes:
-        net: the net, unless an optimized one came.
+        net: the net, unless an optimized one came; without its weights from the first image on, see above.
         classes: names and colours of the labels.
         num_classes: number of labels: channels of the scores; 2 for a single channel, the foreground.
 
@@ -126,8 +128,7 @@ class Segmenter:
         self.max_side = max_side
         check_precision(precision)
         self.views = Views(tuple(scales), flip, window, stride)
-        self._lock = threading.Lock()
-        self._optimized = prototxt if isinstance(prototxt, OptimizedNet) else None
+        self._ready = _Ready(prototxt if isinstance(prototxt, OptimizedNet) else None)
         self._optimize = False
         self._precision: Literal["strict", "fast"] = precision
         if isinstance(prototxt, OptimizedNet):
@@ -140,7 +141,12 @@ class Segmenter:
             graph, shapes, name = prototxt.graph, prototxt.input_shapes, "the net"
         else:
             net = prototxt
-            if not isinstance(net, Net):
+            if isinstance(net, Net):
+                if weights is not None:
+                    raise NetError("a built net has weights already: load others by its copy_from")
+                net.require_weights()
+                self._optimize = optimize is True
+            else:
                 with deploy_wanted(net, variables):
                     net = Net(
                         net,
@@ -155,10 +161,6 @@ class Segmenter:
                     )
                 net.to(resolve_device(device))
                 self._optimize = optimize is not False
-            elif weights is not None:
-                raise NetError("a built net has weights already: load others by its copy_from")
-            else:
-                self._optimize = optimize is True
             weight = next(net.parameters(), None)
             self.device = resolve_device(device) if weight is None else weight.device
             if self._optimize and optimize is None:
@@ -177,7 +179,7 @@ class Segmenter:
         outputs = graph.wanted([self.blob])
         # A net runs its layers itself, which take along activations and no more.
         own = lower(graph, outputs, (with_activation,))
-        self._measured = lower(graph, outputs) if self._optimize or self._optimized is not None else own
+        self._measured = lower(graph, outputs) if self._optimize or self._ready.net is not None else own
         self._runner = HeadRunner(own, 3, self._run_layers, self._input_dtype(own), channels_last=channels_last)
         no_crf = self._runner.head.no_crf
         if crf is not None and no_crf is not None:
@@ -259,7 +261,7 @@ class Segmenter:
         if not self.views.is_single(*small.shape[:2]):
             return self._averaged(small).to("cpu")
         batch = self._batch([small])
-        run = self._runner.output if self._optimized is None else self._optimized.image_output
+        run = self._runner.output if self._ready.net is None else self._ready.net.image_output
         return run(batch, mean=self.mean, crop_size=self.crop_size, kind=self.kind).to("cpu")
 
     def _labels(self, images: Sequence[np.ndarray]) -> np.ndarray:
@@ -293,13 +295,13 @@ class Segmenter:
     ) -> dict[str, Tensor]:
         """Run the net, optimized or not, and its head on images of one size."""
         batch = self._batch(images)
-        run = self._runner.results if self._optimized is None else self._optimized.segment_images
+        run = self._runner.results if self._ready.net is None else self._ready.net.segment_images
         return run(batch, wanted=wanted, crf=crf, mean=self.mean, crop_size=self.crop_size, kind=self.kind)
 
     def _batch(self, images: Sequence[np.ndarray]) -> Tensor:
         """Make the net ready for images of one size, and bring them to its device: only bytes go there."""
         sides = self._check_memory(len(images), *images[0].shape[:2])
-        if self._optimize and self._optimized is None:
+        if self._optimize and self._ready.net is None:
             self._make_optimized(sides)
         tensors = [as_tensor(image) for image in images]
         batch = tensors[0][None] if len(tensors) == 1 else torch.stack(tensors)
@@ -326,9 +328,9 @@ class Segmenter:
         return levels
 
     def _make_optimized(self, size: tuple[int, int]) -> None:
-        with self._lock:
-            if self._optimized is None:
-                self._optimized = OptimizedNet(
+        with self._ready.lock:
+            if self._ready.net is None:
+                self._ready.net = OptimizedNet(
                     self.net,
                     precision=self._precision,
                     batch=1,
@@ -373,6 +375,14 @@ class Segmenter:
                 f"or window to work piece by piece"
             )
         return sides[0], sides[1]
+
+
+class _Ready:
+    """The optimized net, once there is one; a shallow copy of a segmenter, which shares the net, shares it too."""
+
+    def __init__(self, net: OptimizedNet | None) -> None:
+        self.net = net
+        self.lock = threading.Lock()
 
 
 def _can_optimize(net: Net, device: torch.device) -> bool:

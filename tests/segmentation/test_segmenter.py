@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -508,3 +509,30 @@ def test_a_residual_block_is_run_layer_by_layer() -> None:
     with torch.no_grad():
         expected = net(blob)[0].numpy()
     np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_the_net_says_that_its_weights_were_taken(photo: np.ndarray, tmp_path: Path) -> None:
+    """Raw errors of meta tensors, or silence, from the first image on."""
+    pytest.importorskip("onnx")
+    seg = toy_segmenter()
+    path = tmp_path / "before.caffemodel"
+    seg.net.save(path)
+    seg(photo)
+    for use in (
+        lambda: seg.net.save(tmp_path / "after.caffemodel"),
+        lambda: seg.net.save(tmp_path / "after.pth"),
+        lambda: seg.net.copy_from(path),
+        lambda: seg.net.load_state_dict({}, strict=False),
+        lambda: dc.Segmenter(seg.net),
+        lambda: dc.convert.to_onnx(seg.net, tmp_path / "after.onnx"),
+    ):
+        with pytest.raises(dc.NetError, match="no weights any more .* build it anew by deeplab_caffe.Net"):
+            use()
+    assert [each.name for each in tmp_path.iterdir()] == ["before.caffemodel"]
+
+
+def test_a_copy_shares_the_optimized_net(photo: np.ndarray) -> None:
+    """The copy took the weights of the net of both, and the original could compute nothing then."""
+    seg = toy_segmenter()
+    other = copy.copy(seg)
+    assert (other(photo) == seg(photo)).all()
