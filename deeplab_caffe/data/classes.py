@@ -158,8 +158,7 @@ def model_classes(
         if num_classes not in (None, len(found)):
             raise EvaluationError(f"classes: {len(found)} names are given, the model has {num_classes} classes")
         return found
-    for folder in dict.fromkeys(Path(file).parent for file in files if file is not None):
-        path = folder / BESIDE
+    for path in paths_beside(files):
         if is_file(path):
             found = find_classes(path)
             if num_classes in (None, len(found)):
@@ -168,6 +167,11 @@ def model_classes(
     if num_classes == len(VOC_CLASSES):
         return KNOWN["voc12"]
     return Classes(tuple(class_name((), label) for label in range(num_classes or 0)), VOC_COLORMAP)
+
+
+def paths_beside(files: Iterable[str | os.PathLike[str] | None]) -> list[Path]:
+    """Return where a model's ``classes.txt`` may be, beside its weights or its prototxt, the first place first."""
+    return [folder / BESIDE for folder in dict.fromkeys(Path(file).parent for file in files if file is not None)]
 
 
 def class_name(names: Sequence[str], label: int) -> str:

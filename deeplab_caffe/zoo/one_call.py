@@ -13,6 +13,7 @@ from PIL import Image
 
 from deeplab_caffe.crf import CRFParams, ParamsLike
 from deeplab_caffe.data import load_image, pixels_of
+from deeplab_caffe.data.classes import paths_beside
 from deeplab_caffe.errors import DeepLabCaffeError
 from deeplab_caffe.segmentation import Segmentation, Segmenter
 from deeplab_caffe.zoo.default import DEFAULT_MODEL, EMBEDDED_MODELS
@@ -37,7 +38,8 @@ def segment(
     >>> found = dc.segment("photo.jpg", crf=True)
 
     The network is built at the first call and kept for the next ones, the last four that were asked for; one whose
-    files have changed since is built anew. :class:`deeplab_caffe.Segmenter` has all options.
+    files have changed since, ``classes.txt`` beside them too, is built anew. :class:`deeplab_caffe.Segmenter` has all
+    options.
 
     Args:
         photo: a file, as :func:`deeplab_caffe.data.load_image` reads it; an image of PIL, which becomes what its file
@@ -77,7 +79,8 @@ def _segmenter(
     if isinstance(crf, bool):
         crf = (CRFParams() if embedded is None else embedded.crf) if crf else None
     params = None if crf is None else CRFParams.of(crf)
-    key = (_state(prototxt), _state(held), params, str(device))
+    beside = paths_beside([held, prototxt])
+    key = (_state(prototxt), _state(held), *map(_state, beside), params, str(device))
     with _lock:
         if key not in _kept:
             _kept[key] = Segmenter(prototxt, held, crf=params, device=device)

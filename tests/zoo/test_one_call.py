@@ -74,6 +74,27 @@ def test_networks_by_name_and_by_path(photo: Path, tmp_path: Path) -> None:
     assert len(one_call._kept) == 3
 
 
+def test_names_of_classes_that_changed_are_read_again(photo: Path, tmp_path: Path) -> None:
+    """The first names, or their absence, stood until the process ended."""
+    folders = [tmp_path / name for name in ("of_net", "of_weights")]
+    for folder, file in zip(folders, (CAMVID_MODEL.deploy, CAMVID_MODEL.weights), strict=True):
+        folder.mkdir()
+        shutil.copy(file, folder)
+    files = [
+        folder / Path(file).name
+        for folder, file in zip(folders, (CAMVID_MODEL.deploy, CAMVID_MODEL.weights), strict=True)
+    ]
+
+    def names() -> tuple[str, ...]:
+        return dc.segment(photo, *files, device="cpu").classes.names
+
+    assert names()[0] == "class 0"
+    # The weights' folder comes first.
+    for folder, word in zip(folders, ("mine", "other"), strict=True):
+        (folder / "classes.txt").write_text("".join(f"{word}{i}\n" for i in range(11)), encoding="utf-8")
+        assert names()[0] == f"{word}0"
+
+
 def test_no_more_than_a_few_are_kept(photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(one_call, "_MOST", 1)
     for name in (CAMVID_MODEL.name, DEFAULT_MODEL.name):
