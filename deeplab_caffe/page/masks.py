@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from os import PathLike
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 from PIL import Image
@@ -12,6 +12,7 @@ from PIL import Image
 from deeplab_caffe.data import load_image
 from deeplab_caffe.data.classes import Classes, class_name
 from deeplab_caffe.data.colormap import VOC_COLORMAP, distinct_colormap
+from deeplab_caffe.data.io.images import load_samples
 from deeplab_caffe.errors import CRFError, DataError
 
 MaskKind = Literal["auto", "binary", "labels", "soft"]
@@ -63,9 +64,9 @@ def read_mask(
     """
     if kind not in get_args(MaskKind):
         raise CRFError(f"kind of a mask must be {', '.join(get_args(MaskKind))}, got {kind!r}")
-    values, is_labels = _values(path)
-    found = _apparent_kind(values, is_labels) if kind == "auto" else kind
-    values = _fitted(values, size, found == "soft", path)
+    content = _content(path)
+    found = _apparent_kind(content.samples, content.is_labels) if kind == "auto" else kind
+    values = _fitted(content.levels if found == "soft" else content.samples, size, found == "soft", path)
     if found == "soft":
         plain, classes = _soft(values, path)
     else:
@@ -77,23 +78,40 @@ def read_mask(
     return Mask((share * plain + (1 - share) / count).astype(np.float32), classes, found)
 
 
-def _values(path: str | PathLike[str]) -> tuple[np.ndarray, bool]:
-    """Return a mask file's numbers ``(H, W)``, or colours ``(H, W, 3)``, and whether they are labels beyond doubt."""
+class _Content(NamedTuple):
+    """What a mask's file holds: numbers ``(H, W)`` or colours ``(H, W, 3)``.
+
+    Attributes:
+        levels: as a soft mask's, up to 255 or 65535.
+        samples: as labels: of grey of less than 8 bits, or a PGM with a largest value of its own, as they stand there.
+        is_labels: they are labels beyond doubt.
+    """
+
+    levels: np.ndarray
+    samples: np.ndarray
+    is_labels: bool = False
+
+
+def _content(path: str | PathLike[str]) -> _Content:
     if str(path).lower().endswith(".npy"):
-        return _of_npy(path), False
+        values = _of_npy(path)
+        return _Content(values, values)
     pixels = load_image(path, exif_orientation=False, max_pixels=MOST_PIXELS)  # all its checks
     with Image.open(path) as image:
         if image.mode in ("P", "PA"):
-            return np.asarray(image if image.mode == "P" else image.getchannel("P")), True
+            values = np.asarray(image if image.mode == "P" else image.getchannel("P"))
+            return _Content(values, values, True)
         if image.mode in ("RGBA", "LA"):
             alpha = np.asarray(image.getchannel("A"))
             if alpha.min() < alpha.max():
-                return alpha, False
-        if image.mode.startswith("I"):
-            return np.asarray(image), False
+                return _Content(alpha, alpha)
+        levels = np.asarray(image) if image.mode.startswith("I") else pixels[..., 0]
+        grey = image.mode in ("1", "L") or image.mode.startswith("I")
+    if grey:
+        return _Content(levels, load_samples(path, max_pixels=MOST_PIXELS))
     if (pixels == pixels[..., :1]).all():
-        return pixels[..., 0], False
-    return pixels, True
+        return _Content(levels, levels)
+    return _Content(pixels, pixels, True)
 
 
 def _of_npy(path: str | PathLike[str]) -> np.ndarray:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from deeplab_caffe.data import load_label
 from deeplab_caffe.data.colormap import VOC_COLORMAP
 from deeplab_caffe.errors import CRFError, DataError
 from deeplab_caffe.page import read_mask
@@ -57,6 +60,43 @@ def test_label_map_with_a_palette_and_unknown_pixels(tmp_path: Path) -> None:
     assert mask.classes.names == ("class 0", "class 15")
     np.testing.assert_allclose(mask.probabilities[:, 0, 0], 0.5)
     np.testing.assert_allclose(mask.probabilities[:, 1, 2], [0.2, 0.8], atol=1e-6)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, "pgm", "pgm16"])
+def test_grey_of_few_bits_holds_labels_as_they_stand_in_the_file(tmp_path: Path, bits: int | str) -> None:
+    """The largest label was 255, unknown, and the others were scaled."""
+    count = 2 if bits == 1 else 4
+    labels = (np.arange(24).reshape(4, 6) % count).astype(np.uint8)
+    if bits == 1:
+        path = saved(tmp_path, labels.astype(bool))
+    elif isinstance(bits, int):
+        path = tmp_path / "mask.png"
+        path.write_bytes(grey_png(labels, bits))
+    else:
+        path = tmp_path / "mask.pgm"
+        most = 3 if bits == "pgm" else 300
+        path.write_bytes(f"P5 6 4 {most}\n".encode() + labels.astype(np.uint8 if most < 256 else ">u2").tobytes())
+    mask = read_mask(path, (4, 6), kind="labels")
+    assert mask.classes.names == tuple(f"class {i}" for i in range(count))
+    assert (mask.probabilities.argmax(0) == load_label(path)).all()
+    if count > 2:
+        assert read_mask(path, (4, 6)).kind == "labels"
+    soft = read_mask(path, (4, 6), kind="soft", certainty=0.99)
+    most = {1: 1, 2: 3, 4: 15, "pgm": 3, "pgm16": 300}[bits]
+    np.testing.assert_allclose(soft.probabilities[1], 0.01 + 0.98 * labels / most, atol=1e-4)
+
+
+def grey_png(labels: np.ndarray, bits: int) -> bytes:
+    """Return a grey PNG of few bits a sample, which Pillow does not write."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    height, width = labels.shape
+    digits = np.unpackbits(labels[..., None], axis=-1)[..., 8 - bits :].reshape(height, width * bits)
+    rows = b"".join(b"\0" + row.tobytes() for row in np.packbits(digits, axis=1))
+    head = struct.pack(">IIBBBBB", width, height, bits, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
 def test_colours_are_labels(tmp_path: Path) -> None:

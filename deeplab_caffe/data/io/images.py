@@ -13,6 +13,7 @@ from PIL import Image, UnidentifiedImageError
 
 from deeplab_caffe.data.io.atomic import atomic_write
 from deeplab_caffe.data.io.label_samples import (
+    SampleScale,
     has_orientation,
     orientation,
     sample_scale,
@@ -183,22 +184,15 @@ def load_label(
         if reading == "luminance":
             return load_grey(path, exif_orientation=False, max_pixels=max_pixels, view=view)
         scale = sample_scale(image, path)
-        _decoded(image, path)
+        found = _samples(_decoded(image, path), scale)
         if has_orientation(image):
             warn_of_orientation(orientation(image), path)
-        if image.mode == "1":
-            return np.asarray(image).astype(np.uint8)
-        if image.mode in ("P", "L", "PA", "LA", "La"):
-            pixels = zero_copy_pixels(image)
-            pixels = pixels if pixels.ndim == 2 else pixels[..., 0]
-            if scale is not None:
-                return scale.samples(pixels)
-            return pixels if view else _own(pixels)
-        if image.mode.startswith("I"):
-            pixels = np.asarray(image) if scale is None else scale.samples(np.asarray(image))
-            if pixels.min() < 0 or pixels.max() > 255:
-                raise DataError(f"labels must be from 0 to 255, got {pixels.min()} to {pixels.max()}", path)
-            return pixels.astype(np.uint8)
+        if found is not None:
+            if found.dtype == np.uint8:
+                return found if view else _own(found)
+            if found.min() < 0 or found.max() > 255:
+                raise DataError(f"labels must be from 0 to 255, got {found.min()} to {found.max()}", path)
+            return found.astype(np.uint8)
         pixels = _colour(image, path, exif_orientation=False)
     if not (np.array_equal(pixels[..., 0], pixels[..., 1]) and np.array_equal(pixels[..., 0], pixels[..., 2])):
         raise DataError(
@@ -207,6 +201,37 @@ def load_label(
             path,
         )
     return _own(pixels[..., 0] if scale is None else scale.samples(pixels[..., 0]))
+
+
+def load_samples(path: str | PathLike[str], *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Read the numbers that a grey or palette image holds, of 1 to 16 bits, as :func:`load_label` takes them.
+
+    Returns:
+        ``(H, W)``, whole numbers.
+
+    Raises:
+        DataError: as :func:`load_image`; or an image in colours, or with 16 bits beside alpha.
+    """
+    with _open(path, max_pixels) as image:
+        scale = sample_scale(image, path)
+        found = _samples(_decoded(image, path), scale)
+    if found is None:
+        raise DataError(f"expected a palette or grey image, got mode {image.mode}", path)
+    return _own(found)
+
+
+def _samples(image: Image.Image, scale: SampleScale | None) -> np.ndarray | None:
+    """Return what a decoded grey or palette image holds, maybe in its own memory; None of another."""
+    if image.mode == "1":
+        return np.asarray(image).astype(np.uint8)
+    if image.mode in ("P", "L", "PA", "LA", "La"):
+        pixels = zero_copy_pixels(image)
+        pixels = pixels if pixels.ndim == 2 else pixels[..., 0]
+    elif image.mode.startswith("I"):
+        pixels = np.asarray(image)
+    else:
+        return None
+    return pixels if scale is None else scale.samples(pixels)
 
 
 def read_palette(path: str | PathLike[str]) -> np.ndarray | None:
