@@ -29,7 +29,7 @@ class Frame:
 
     Attributes:
         pixels: uint8 RGB (H, W, 3), turned as the video says.
-        time: when it is shown, in the video's ``time_base``.
+        time: when it is shown, in the video's ``time_base``; below zero in some files.
     """
 
     pixels: np.ndarray
@@ -60,7 +60,7 @@ class VideoReader:
         Raises:
             DataError: the file cannot be read, or has no frame.
         """
-        count, damaged, time = 0, 0, -1
+        count, damaged, time = 0, 0, 0
         step = max(1, round(1 / (self.rate * self.time_base)))
         av = _av(self._source)
         try:
@@ -72,7 +72,10 @@ class VideoReader:
                     continue
                 for frame in frames:
                     # The encoder takes times that grow; some files and cameras have none, or repeat them.
-                    time = max(time + 1, frame.pts) if frame.pts is not None else time + (step if count else 1)
+                    if frame.pts is None:
+                        time += step if count else 0
+                    else:  # the first may be below zero
+                        time = max(time + 1, frame.pts) if count else frame.pts
                     count += 1
                     yield Frame(_upright(frame), time)
         except av.error.FFmpegError as error:
@@ -105,6 +108,8 @@ def open_video(source: str) -> Iterator[VideoReader]:
 class VideoWriter:
     """Writes an .mp4 (H.264) of one size, without sound, to a file object that can seek.
 
+    Frames have the times that come; of a video that begins below zero all are later, so that the first is at 0.
+
     Args:
         file: what to write to.
         like: the video that gives frame rate and times.
@@ -115,6 +120,7 @@ class VideoWriter:
         self._av, self._path, self._like = _av(path), path, like
         self._container = self._av.open(file, "w", format="mp4")
         self._stream: Any = None
+        self._begin = 0
 
     def write(self, frame: Frame) -> None:
         """Add a frame, all of the first one's size.
@@ -126,11 +132,13 @@ class VideoWriter:
         try:
             if self._stream is None:
                 self._stream = self._new_stream(width, height)
+                # Players leave out of an .mp4 what is to be shown before 0.
+                self._begin = min(0, frame.time)
             if (self._stream.width, self._stream.height) != (width, height):
                 was = f"{self._stream.width} x {self._stream.height}"
                 raise DataError(f"the frames change their size from {was} to {width} x {height}", self._path)
             picture = self._av.VideoFrame.from_ndarray(np.ascontiguousarray(frame.pixels), format="rgb24")
-            picture.pts, picture.time_base = frame.time, self._like.time_base
+            picture.pts, picture.time_base = frame.time - self._begin, self._like.time_base
             self._container.mux(self._stream.encode(picture))
         except self._av.error.FFmpegError as error:
             raise DataError(f"the video cannot be encoded: {error.strerror or error}", self._path) from error

@@ -57,6 +57,32 @@ def test_frames_and_times(tmp_path: Path) -> None:
         assert np.abs(frame.pixels.astype(int) - expected).mean() < 4
 
 
+def test_times_below_zero_are_kept(tmp_path: Path) -> None:
+    """They became -1, 0, 1, ... of the time base, till a frame had a later time than that."""
+    av = pytest.importorskip("av")
+    source = tmp_path / "x.mkv"
+    with av.open(str(source), "w", options={"avoid_negative_ts": "disabled"}) as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv420p"
+        for i, pixels in enumerate(ramps(8)):
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            frame.pts, frame.time_base = i - 5, Fraction(1, 10)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    path = tmp_path / "y.mp4"
+    with open_video(str(source)) as video, atomic_write(path) as file:
+        writer, seconds = VideoWriter(file, video, path), []
+        for frame in video:
+            seconds.append(float(frame.time * video.time_base))
+            writer.write(frame)
+        writer.close()
+    np.testing.assert_allclose(seconds, np.arange(-5, 3) / 10, atol=1e-3)
+    with open_video(str(path)) as video:
+        # What an .mp4 has to show before 0 is left out by players.
+        written = [float(frame.time * video.time_base) for frame in video]
+    np.testing.assert_allclose(written, np.arange(8) / 10, atol=1e-3)
+
+
 @pytest.mark.parametrize(("rotation", "turns"), [(90, 1), (-90, -1), (180, 2)])
 def test_frames_are_turned_as_the_video_says(tmp_path: Path, rotation: int, turns: int) -> None:
     """A display rotation is counterclockwise, as np.rot90 turns."""
