@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import signal
 import sys
 import threading
@@ -205,6 +206,10 @@ def _lacking(error: ModuleNotFoundError) -> str:
 def main(args: list[str] | None = None) -> None:
     """Run a command: whatever bad input causes becomes one line on stderr and exit status 1."""
     warnings.showwarning = _one_line_warning
+    for stream in (sys.stdout, sys.stderr):
+        # Names of files and classes may be no text, or none that the terminal has.
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
     with _termination():
         _main(args)
 

@@ -19,6 +19,7 @@ from deeplab_caffe.crf_search.samples import draw_samples, find_samples
 from deeplab_caffe.crf_search.search import Accuracy, PointResult, Search, SearchOutcome
 from deeplab_caffe.data.io.atomic import atomic_write
 from deeplab_caffe.errors import DeepLabCaffeError
+from deeplab_caffe.files.text import text_bytes
 
 
 @click.command("crf-search")
@@ -81,7 +82,7 @@ def crf_search(
     _print(outcome, top)
     outcome.params.to_file(out / "best.json")
     with atomic_write(out / "points.csv") as file:
-        file.write(_csv(outcome).encode())
+        file.write(text_bytes(_csv(outcome)))
     click.echo(f"wrote {out / 'best.json'}, {out / 'points.csv'}")
     try:
         figure = draw_search(outcome)

@@ -19,6 +19,7 @@ from deeplab_caffe.evaluation.predictions import Kind
 from deeplab_caffe.evaluation.report import html_report
 from deeplab_caffe.evaluation.save import save_pngs
 from deeplab_caffe.evaluation.tables import cell, json_text, markdown, notes, text_report
+from deeplab_caffe.files.text import text_bytes
 
 
 def parse_widths(text: str) -> list[int]:
@@ -156,4 +157,4 @@ def _save(
 
 def _write(path: Path, text: str) -> None:
     with atomic_write(path, make_folders=True) as file:
-        file.write(text.encode())
+        file.write(text_bytes(text))

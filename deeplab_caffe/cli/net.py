@@ -17,6 +17,7 @@ from deeplab_caffe.cli.options import (
 )
 from deeplab_caffe.cli.tables import plain_table, print_table
 from deeplab_caffe.data.io.atomic import atomic_write
+from deeplab_caffe.files.text import text_bytes
 from deeplab_caffe.net import Net
 from deeplab_caffe.net.draw import net_dot, net_svg
 from deeplab_caffe.net.summary import ReceptiveField, summarize
@@ -79,5 +80,5 @@ def net(
     for path, text in ((dot, net_dot), (svg, net_svg)):
         if path is not None:
             with atomic_write(path) as file:
-                file.write(text(found, shapes).encode())
+                file.write(text_bytes(text(found, shapes)))
             click.echo(f"wrote {path}")

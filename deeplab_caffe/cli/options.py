@@ -10,6 +10,9 @@ from typing import Any
 
 import click
 
+from deeplab_caffe.errors import printable
+from deeplab_caffe.files.text import shown_text
+
 MODEL_HELP = "The network: a prototxt file."
 WEIGHTS_HELP = "Its weights: a caffemodel."
 
@@ -143,6 +146,8 @@ def state_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _stages(_: click.Context, __: click.Parameter, text: str) -> tuple[str, ...]:
+    if shown_text(text) != text:
+        raise click.BadParameter(f"expected text in UTF-8, got '{printable(text)}'")
     return split_list(text)
 
 

@@ -11,6 +11,7 @@ import click
 from deeplab_caffe.cli.options import path_option
 from deeplab_caffe.data.io.atomic import atomic_write
 from deeplab_caffe.errors import DeepLabCaffeError, how_to_install
+from deeplab_caffe.files.text import shown_text
 from deeplab_caffe.solver.log import read_log
 
 Curve = tuple[list[int], list[float]]
@@ -76,8 +77,8 @@ def draw(runs: Sequence[tuple[Path, list[dict[str, Any]]]], smooth: int, title: 
 
 
 def _as_it_is(text: str) -> str:
-    """Return a text in which matplotlib finds no formula."""
-    return text.replace("$", r"\$")
+    """Return a text in which matplotlib finds no formula, and nothing that it cannot draw."""
+    return shown_text(text).replace("$", r"\$")
 
 
 def train_curve(records: Sequence[dict[str, Any]], key: str) -> Curve:

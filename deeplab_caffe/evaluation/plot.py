@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from deeplab_caffe.errors import DeepLabCaffeError, how_to_install
+from deeplab_caffe.files.text import shown_text
 
 if TYPE_CHECKING:
     from deeplab_caffe.evaluation.evaluate import Evaluation
@@ -26,7 +27,7 @@ def draw_evaluation(evaluation: Evaluation) -> Any:
     metrics, names = evaluation.metrics, evaluation.classes.names
     colours = evaluation.classes.colormap[: len(names)] / 255
     axes[0].bar(range(len(names)), np.nan_to_num(metrics.iou), color=colours, edgecolor="black", linewidth=0.6)
-    axes[0].set_xticks(range(len(names)), names, rotation=60, ha="right")
+    axes[0].set_xticks(range(len(names)), list(map(shown_text, names)), rotation=60, ha="right")
     axes[0].set_ylabel("IoU, %")
     axes[0].set_ylim(0, 100)
     if not np.isnan(metrics.mean_iou):

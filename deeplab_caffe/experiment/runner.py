@@ -18,6 +18,7 @@ from deeplab_caffe.experiment.settings import STEPS, ExperimentError, Experiment
 from deeplab_caffe.experiment.steps import ExperimentStep, build_test, build_train
 from deeplab_caffe.experiment.summary import draw_trimaps, read_evaluations, table
 from deeplab_caffe.experiment.workshop import Workshop
+from deeplab_caffe.files.text import text_bytes
 
 # Runs one command of ours: words, folder to run in, log to append to; returns the exit status.
 Execute = Callable[[Sequence[str], Path, Path], int]
@@ -31,7 +32,7 @@ def execute(words: Sequence[str], folder: Path, log: Path) -> int:
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
     command = [sys.executable, "-m", "deeplab_caffe", *words]
     with log.open("ab") as file:
-        file.write(f"$ {shlex.join(command)}\n".encode())
+        file.write(text_bytes(f"$ {shlex.join(command)}\n"))
         file.flush()
         child = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         with _passed_on(child):

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from deeplab_caffe.data import atomic_write
 from deeplab_caffe.errors import DeepLabCaffeError, NetError
+from deeplab_caffe.files.text import text_bytes
 from deeplab_caffe.net.draw import Edge, Layout, graph_svg, quoted
 from deeplab_caffe.proto import caffe_pb2, upgrade_net
 from deeplab_caffe.pycaffe.paths import AnyPath, text_path
@@ -154,17 +155,17 @@ def draw_net(
     nodes, edges = _graph(caffe_net, True, phase, display_lrm)
     text = _dot(nodes, edges, caffe_net.name, rankdir)
     if ext in _TEXT:
-        return text.encode()
+        return text_bytes(text)
     program = shutil.which("dot")
     if program:
-        run = subprocess.run([program, f"-T{ext}"], input=text.encode(), capture_output=True, check=False)
+        run = subprocess.run([program, f"-T{ext}"], input=text_bytes(text), capture_output=True, check=False)
         if run.returncode:
             raise DeepLabCaffeError(f"Graphviz: {run.stderr.decode(errors='replace').strip().partition(chr(10))[0]}")
         return run.stdout
     rows = [(key, lines[0], "  ".join(lines[1:]), style["fillcolor"]) for key, (lines, style) in nodes.items()]
     width = max([100, *(6 * max(len(second), len(name) + len(name) // 5) for _, name, second, _ in rows)]) + 16
     layout = Layout(list(nodes), edges, rankdir, width)
-    return graph_svg(rows, edges, layout).encode() if ext == "svg" else graph_picture(rows, edges, layout, ext)
+    return text_bytes(graph_svg(rows, edges, layout)) if ext == "svg" else graph_picture(rows, edges, layout, ext)
 
 
 def draw_net_to_file(

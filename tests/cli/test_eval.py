@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,21 @@ def folder(tmp_path: Path) -> Path:
 def words(folder: Path, *more: object) -> tuple:
     given = ("--predictions", folder / "results", "--labels", folder / "labels", "--list", folder / "val_id.txt")
     return ("eval", *given, "--classes", folder / "names.txt", *more)
+
+
+def test_names_that_are_no_utf8(run, folder: Path) -> None:
+    pytest.importorskip("matplotlib")
+    name = os.fsdecode(b"caf\xe9")
+    for kind in ("labels", "results"):
+        (folder / kind / "a.png").rename(folder / kind / f"{name}.png")
+    (folder / "val_id.txt").write_bytes(b"caf\xe9\n")
+    (folder / "names.txt").write_bytes(b"road\nr\xe9\n")
+    files = [folder / f"x.{end}" for end in ("json", "md", "svg", "html")]
+    flags = ["--json", files[0], "--markdown", files[1], "--plot", files[2], "--html", files[3]]
+    outcome = run(*words(folder, *flags, "--title", name))
+    assert outcome.status == 0, outcome.err
+    assert r"caf\udce9" in files[3].read_text(encoding="utf-8")
+    assert r"# caf\udce9" in files[1].read_text(encoding="utf-8")
 
 
 def test_numbers_and_files(run, folder: Path) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import deeplab_caffe
 from deeplab_caffe.cli import GROUPS, VERBS
+from deeplab_caffe.zoo import CAMVID_MODEL
 
 
 def test_version_and_help(run) -> None:
@@ -54,6 +56,21 @@ def test_sigterm_leaves_no_half_written_file(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=False)
     assert done.returncode == 128 + signal.SIGTERM
     assert list(tmp_path.iterdir()) == []
+
+
+def test_names_that_stdout_cannot_show_are_escaped(tmp_path: Path) -> None:
+    """A strict stream's error ended in a traceback, after the work was done."""
+    shutil.copy(CAMVID_MODEL.deploy, tmp_path / "x.prototxt")
+    for encoding, name, shown in (
+        ("utf-8:strict", os.fsdecode(b"caf\xe9.svg"), rb"caf\udce9.svg"),
+        ("latin-1:strict", "\u732b.svg", rb"\u732b.svg"),
+        ("utf-8:surrogateescape", os.fsdecode(b"caf\xe9.svg"), b"caf\xe9.svg"),
+    ):
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONIOENCODING": encoding}
+        command = [sys.executable, "-m", "deeplab_caffe", "net", "x.prototxt", "--svg", name]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, check=False, capture_output=True)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.endswith(b"wrote " + shown + b"\n")
 
 
 def test_misspelt_verb_and_flag(run) -> None:

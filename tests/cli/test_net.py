@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -41,6 +42,12 @@ def test_rows_by_hand(run, tmp_path: Path) -> None:
     # 4 x 3 x 3 x 3 weights and 4 biases; 2 x 4 x 5 x 7 outputs of 27 multiply-adds each.
     assert rows["c"] == ["c", "Convolution", "c", "2", "4", "5", "7", "112", "7.56", "k", "5", "1"]
     assert rows["p"] == ["p", "Pooling", "p", "2", "4", "3", "4", "6", "2"]
+
+
+def test_a_stage_that_is_no_utf8(run) -> None:
+    outcome = run("time", "--model", CAMVID_MODEL.deploy, "--stage", os.fsdecode(b"caf\xe9"))
+    assert outcome.status == 2
+    assert r"expected text in UTF-8, got 'caf\udce9'" in outcome.err
 
 
 def test_drawings(run, tmp_path: Path) -> None:

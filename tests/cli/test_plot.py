@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,14 @@ def test_a_picture_of_several(run, tmp_path: Path) -> None:
     outcome = run("plot", *logs, "--out", tmp_path / "curve.svg", "--title", "two", "--smooth", 2)
     assert outcome.status == 0, outcome.err
     assert (tmp_path / "curve.svg").read_text().lstrip().startswith("<?xml")
+
+
+def test_names_that_are_no_utf8(run, tmp_path: Path) -> None:
+    names = [os.fsdecode(b"caf\xe9"), "b"]
+    outcome = run(
+        "plot", *(write_log(tmp_path / name) for name in names), "--out", tmp_path / "x.png", "--title", *names[:1]
+    )
+    assert outcome.status == 0, outcome.err
 
 
 def test_what_is_drawn(tmp_path: Path) -> None:
