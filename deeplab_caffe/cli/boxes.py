@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from deeplab_caffe import _C
-from deeplab_caffe.cli.options import path_option
+from deeplab_caffe.cli.options import ShareRange, path_option
 from deeplab_caffe.cli.progress import progress
 from deeplab_caffe.crf import CRFParams
 from deeplab_caffe.data import load_image, load_label, save_labels_png
@@ -36,7 +36,7 @@ from deeplab_caffe.weak.boxes import segment_boxes
 @click.option("--crf", default="bboxErode20", show_default=True, metavar="NAME|FILE", help="The CRF's, as for crf.")
 @click.option(
     "--centre",
-    type=click.FloatRange(0, 1, min_open=True),
+    type=ShareRange(0, 1, min_open=True),
     default=0.2,
     show_default=True,
     help="Share of a box that is foreground for certain.",

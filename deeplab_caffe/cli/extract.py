@@ -8,6 +8,7 @@ import click
 
 from deeplab_caffe.cli.networks import NETWORK_HELP, chosen_network
 from deeplab_caffe.cli.options import (
+    SIDE,
     WEIGHTS_HELP,
     chosen_device,
     device_option,
@@ -32,8 +33,8 @@ from deeplab_caffe.segmentation.features import FORMATS, FeatureNet, save_batche
 @path_option("--out", default=Path("features"), show_default=True, help="Folder for the files; made if need be.")
 @click.option("--format", "form", type=click.Choice(FORMATS), default="npy", show_default=True, help="Kind of file.")
 @click.option("--iterations", type=click.IntRange(min=1), help="Without photos: batches of the net's data layers.  [1]")
-@click.option("--size", type=click.IntRange(min=1), nargs=2, metavar="H W", help="Resize photos to this size.")
-@click.option("--crop-size", type=click.IntRange(min=1), help="Pad photos to at least this side, as test.prototxt.")
+@click.option("--size", type=SIDE, nargs=2, metavar="H W", help="Resize photos to this size.")
+@click.option("--crop-size", type=SIDE, help="Pad photos to at least this side, as test.prototxt.")
 @phase_option
 @dialect_option
 @python_layers_option

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from deeplab_caffe.cli.options import SIDE
 from deeplab_caffe.cli.progress import progress
 from deeplab_caffe.data.prepare.imageset import read_imageset, write_imageset
 
@@ -14,7 +15,7 @@ from deeplab_caffe.data.prepare.imageset import read_imageset, write_imageset
 @click.argument("list_file", metavar="LIST", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--root", default="", help="What stands before the names of the list, as root_folder.")
-@click.option("--size", type=click.IntRange(min=1), nargs=2, metavar="H W", help="Resize images to this size.")
+@click.option("--size", type=SIDE, nargs=2, metavar="H W", help="Resize images to this size.")
 @click.option("--grey", "--gray", is_flag=True, help="Store one channel.")
 @click.option("--encoded", is_flag=True, help="Store the files' bytes: smaller, slower to read.")
 @click.option("--shuffle", "seed", type=int, metavar="SEED", help="Shuffle the list, by a seed.")

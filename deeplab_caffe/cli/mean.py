@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import numpy as np
 
-from deeplab_caffe.cli.options import path_option
+from deeplab_caffe.cli.options import SIDE, path_option
 from deeplab_caffe.cli.progress import progress
 from deeplab_caffe.data.mean import MeanImages, compute_mean
 
@@ -16,7 +16,7 @@ from deeplab_caffe.data.mean import MeanImages, compute_mean
 @click.command()
 @click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--root", default="", help="What stands before the names of a list, as root_folder.")
-@click.option("--size", type=click.IntRange(min=1), nargs=2, metavar="H W", help="Resize images to this size.")
+@click.option("--size", type=SIDE, nargs=2, metavar="H W", help="Resize images to this size.")
 @click.option("--grey", is_flag=True, help="Read images in grey.")
 @path_option("--out", multiple=True, help="Write the mean image here: .binaryproto or .npy. May be repeated.")
 def mean(sources: tuple[Path, ...], root: str, size: tuple[int, int] | None, grey: bool, out: tuple[Path, ...]) -> None:

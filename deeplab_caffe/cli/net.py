@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from deeplab_caffe.cli.options import (
+    SIDE,
     dialect_option,
     path_option,
     phase_option,
@@ -38,7 +39,7 @@ def _field(field: ReceptiveField | None) -> tuple[str, str]:
 @dialect_option
 @python_layers_option
 @variables_option
-@click.option("--size", type=click.IntRange(min=1), nargs=2, metavar="H W", help="Size of the image input.")
+@click.option("--size", type=SIDE, nargs=2, metavar="H W", help="Size of the image input.")
 @path_option("--dot", help="Write a Graphviz drawing here.")
 @path_option("--svg", help="Write an SVG drawing here.")
 def net(

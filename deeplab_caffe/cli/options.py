@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import warnings
 from collections.abc import Callable
@@ -12,6 +13,23 @@ import click
 
 from deeplab_caffe.errors import printable
 from deeplab_caffe.files.text import shown_text
+
+# No machine has the memory for larger squares, and nothing counts further.
+SIDE = click.IntRange(1, 1 << 20)
+COUNT = click.IntRange(1, (1 << 31) - 1)
+LEVEL = click.IntRange(-(1 << 31), (1 << 31) - 1)
+
+
+class ShareRange(click.FloatRange):
+    """A range of numbers in which NaN is none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the number."""
+        found = super().convert(value, param, ctx)
+        if math.isnan(found):
+            self.fail(f"{value} is not in the range {self._describe_range()}.", param, ctx)
+        return found
+
 
 MODEL_HELP = "The network: a prototxt file."
 WEIGHTS_HELP = "Its weights: a caffemodel."
@@ -142,7 +160,7 @@ def state_options(function: Callable[..., Any]) -> Callable[..., Any]:
     function = click.option("--stage", "stages", default="", callback=_stages, help="The net's stages, with commas.")(
         function
     )
-    return click.option("--level", type=int, default=0, show_default=True, help="The net's level.")(function)
+    return click.option("--level", type=LEVEL, default=0, show_default=True, help="The net's level.")(function)
 
 
 def _stages(_: click.Context, __: click.Parameter, text: str) -> tuple[str, ...]:

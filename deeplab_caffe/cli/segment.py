@@ -17,7 +17,10 @@ from deeplab_caffe.arrays.devices import resolve_device
 from deeplab_caffe.cli.bulk import BulkRun
 from deeplab_caffe.cli.networks import NETWORK_HELP, chosen_network
 from deeplab_caffe.cli.options import (
+    COUNT,
+    SIDE,
     WEIGHTS_HELP,
+    ShareRange,
     chosen_device,
     crf_number_options,
     device_option,
@@ -107,12 +110,12 @@ def _mean(_: click.Context, __: click.Parameter, text: str | None) -> tuple[floa
 @crf_number_options
 @click.option("--marginals", type=click.Choice(["npy", "mat"]), help="Write each class's probabilities too.")
 @click.option("--blob", help="Name of the blob that holds the scores; the net's output by default.")
-@click.option("--crop-size", type=click.IntRange(min=1), help="Pad to at least this side, as test.prototxt does: 513.")
-@click.option("--max-side", type=click.IntRange(min=8), help="Work on larger photographs at this size.")
+@click.option("--crop-size", type=SIDE, help="Pad to at least this side, as test.prototxt does: 513.")
+@click.option("--max-side", type=click.IntRange(8, SIDE.max), help="Work on larger photographs at this size.")
 @click.option("--scales", default="1", show_default=True, help="Average over these scales of the image: 0.5,0.75,1.")
 @click.option("--flip", is_flag=True, help="Average over the mirrored image too.")
-@click.option("--window", type=click.IntRange(min=1), help="Cut larger photographs into windows of this side: 513.")
-@click.option("--stride", type=click.IntRange(min=1), help="Pixels from window to window.  [2/3 of the window]")
+@click.option("--window", type=SIDE, help="Cut larger photographs into windows of this side: 513.")
+@click.option("--stride", type=SIDE, help="Pixels from window to window.  [2/3 of the window]")
 @click.option(
     "--mean",
     callback=_mean,
@@ -137,7 +140,7 @@ def _mean(_: click.Context, __: click.Parameter, text: str | None) -> tuple[floa
 @path_option("--jsonl", help="The same, a line for each photograph or frame, as soon as it is done.")
 @click.option(
     "--min-share",
-    type=click.FloatRange(0, 1),
+    type=ShareRange(0, 1),
     default=MIN_SHARE,
     show_default=True,
     help="With --json and --jsonl: regions with a smaller share of the picture get no box.",
@@ -147,7 +150,7 @@ def _mean(_: click.Context, __: click.Parameter, text: str | None) -> tuple[floa
     default=None,
     help="Replace the results that are there, or leave out what has all of them.  [replace them, and say so]",
 )
-@click.option("--max-frames", type=click.IntRange(min=1), help="Stop a video or camera after so many frames.")
+@click.option("--max-frames", type=COUNT, help="Stop a video or camera after so many frames.")
 @click.option("--quiet", is_flag=True, help="Say nothing but warnings and errors.")
 @click.option(
     "--engine",

@@ -283,6 +283,8 @@ class Segmenter:
     def _averaged(self, image: np.ndarray) -> Output:
         """Return the mean of an image's views as the output of a net."""
         head, size = self._runner.head, image.shape[:2]
+        for height, width in self.views.sizes(*size) if self.views.window is None else ():
+            self._check_memory(1, height, width)  # before the image is made so large
         logarithms = average_views(
             image, self.views, lambda view: self._run_images([view], ("probabilities",), None)["probabilities"][0]
         )[None]

@@ -22,6 +22,8 @@ from deeplab_caffe.ops.interp import interp
 # Class probabilities of an image (H, W, 3): (C, H, W).
 Probabilities = Callable[[np.ndarray], Tensor]
 
+_LARGEST_SCALE = 100
+
 
 @dataclass(frozen=True)
 class Views:
@@ -34,7 +36,8 @@ class Views:
         stride: pixels from one window to the next; None for two thirds of the window.
 
     Raises:
-        NetError: a scale, window or stride that is not positive, or a stride that leaves gaps.
+        NetError: a scale that is not above 0 and at most 100, a window or stride that is not positive, or a stride that
+            leaves gaps.
     """
 
     scales: tuple[float, ...] = (1.0,)
@@ -44,8 +47,8 @@ class Views:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "scales", tuple(float(scale) for scale in self.scales))
-        if not self.scales or not all(math.isfinite(scale) and scale > 0 for scale in self.scales):
-            raise NetError(f"scales must be positive numbers, got {self.scales}")
+        if not self.scales or not all(math.isfinite(scale) and 0 < scale <= _LARGEST_SCALE for scale in self.scales):
+            raise NetError(f"scales must be positive numbers up to {_LARGEST_SCALE}, got {self.scales}")
         if self.window is None:
             if self.stride is not None:
                 raise NetError("a stride is given, but no window")
@@ -60,6 +63,10 @@ class Views:
         """Return the pixels from one window to the next."""
         assert self.window is not None
         return self.stride or max(1, self.window * 2 // 3)
+
+    def sizes(self, height: int, width: int) -> list[tuple[int, int]]:
+        """Return the height and width that an image has at each scale."""
+        return [(max(1, round(height * scale)), max(1, round(width * scale))) for scale in self.scales]
 
     def is_single(self, height: int, width: int) -> bool:
         """Return whether an image of this size has one view, the image itself."""
@@ -83,8 +90,7 @@ def average_views(image: np.ndarray, views: Views, probabilities: Probabilities)
     """
     height, width = image.shape[:2]
     total: Tensor | None = None
-    for scale in views.scales:
-        size = _scaled(height, width, scale)
+    for size in views.sizes(height, width):
         resized = image
         if size != (height, width):
             resized = np.asarray(Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR))
@@ -123,7 +129,3 @@ def _windowed(image: np.ndarray, views: Views, probabilities: Probabilities) -> 
             total[:, rows, columns] += found
             seen[rows, columns] += 1
     return total / seen
-
-
-def _scaled(height: int, width: int, scale: float) -> tuple[int, int]:
-    return max(1, round(height * scale)), max(1, round(width * scale))

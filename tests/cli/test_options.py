@@ -98,3 +98,31 @@ def test_an_exception_of_a_python_layer_is_one_line(run, folder: Path) -> None:
     for command in (("test", "--weights", weights), ("time",)):
         outcome = run(*command, "--model", large, "--iterations", 1, "--device", "cpu", "--python-layers")
         assert "layer 'copy': forward of copy_layer.Copy: IndexError: too much (" in outcome.error_line()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("segment", "x.jpg", "--min-share", "nan"),
+        ("segment", "x.jpg", "--max-frames", 10**20),
+        ("segment", "x.jpg", "--crop-size", 10**11),
+        ("boxes", "--centre", "nan"),
+        ("time", "--model", "x", "--level", 3 * 10**9),
+        ("train", "--solver", "x", "--level", 3 * 10**9),
+        ("extract", "x.jpg", "--blobs", "data", "--crop-size", 10**11),
+        ("extract", "x.jpg", "--blobs", "data", "--size", 2**63, 5),
+        ("mean", "x.jpg", "--size", 2**63, 5),
+        ("imageset", "x.txt", "y", "--size", 2**63, 5),
+    ],
+    ids=lambda words: f"{words[0]} {words[-2]}",
+)
+def test_numbers_out_of_all_bounds(run, words: tuple) -> None:
+    """They ended in tracebacks."""
+    outcome = run(*words)
+    assert outcome.status == 2
+    assert "is not in the range" in outcome.err
+
+
+def test_a_scale_without_bounds_and_one_without_memory(run, photo: Path) -> None:
+    assert "scales must be positive numbers up to 100" in run("segment", photo, "--scales", "1e9").error_line()
+    assert "GiB" in run("segment", photo, "--scales", "99").error_line()

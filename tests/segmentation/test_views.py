@@ -99,6 +99,7 @@ def test_a_certain_view_has_finite_scores() -> None:
         ({"scales": ()}, "scales must be positive"),
         ({"scales": (1, 0)}, "scales must be positive"),
         ({"scales": (float("nan"),)}, "scales must be positive"),
+        ({"scales": (1, 1e9)}, r"scales must be positive numbers up to 100, got \(1.0, 1000000000.0\)"),
         ({"stride": 3}, "no window"),
         ({"window": 0}, "window must be positive"),
         ({"window": 5, "stride": 6}, "from 1 to the window, 5, got 6"),
