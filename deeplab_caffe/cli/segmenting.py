@@ -182,11 +182,25 @@ def _write_line(stream: IO[bytes], one: dict[str, Any]) -> None:
 
 
 def _told(path: Path) -> list[tuple[str, bytes]]:
-    """Return the source and the text of each whole line; a killed process may have left a part of one."""
+    """Return the source and the text of each whole line; a killed process may have left a part of one.
+
+    Raises:
+        DataError: a line is JSON of something else, which writing the file anew would lose.
+    """
     found = []
-    for line in read_lines(path):
+    for number, line in enumerate(read_lines(path), 1):
         try:
-            found.append((json.loads(line)["photo"], line))
-        except (ValueError, TypeError, KeyError):
+            told = json.loads(line)
+        except ValueError:
             continue
+        except RecursionError:
+            told = None
+        source = told.get("photo") if isinstance(told, dict) else None
+        if not isinstance(source, str):
+            raise DataError(
+                'expected a line of --jsonl, an object with the text "photo": give another file, or remove the line',
+                path,
+                number,
+            )
+        found.append((source, line))
     return found

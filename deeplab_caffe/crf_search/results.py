@@ -25,7 +25,7 @@ class ResultFile:
         path: the file, made when the first result comes; None keeps the results in memory alone.
 
     Raises:
-        DataError: the file is there but cannot be read.
+        DataError: the file is there but cannot be read, or a line is nested beyond all reason.
     """
 
     def __init__(self, path: str | os.PathLike[str] | None) -> None:
@@ -41,8 +41,11 @@ class ResultFile:
             except OSError as exc:
                 raise DataError(f"cannot be read: {exc.strerror}", self.path) from exc
             self._needs_newline = bool(content) and not content.endswith(b"\n")
-            for line in content.split(b"\n"):
-                self._read(line)
+            for number, line in enumerate(content.split(b"\n"), 1):
+                try:
+                    self._read(line)
+                except RecursionError:
+                    raise DataError("expected results of crf-search, got nested JSON", self.path, number) from None
 
     def get(self, key: str, bi_w: float, num_classes: int) -> Counts | None:
         """Return the counts ``(K, K)`` of an image's ``key`` with the weight ``bi_w``; None if they are not known."""

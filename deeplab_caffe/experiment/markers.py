@@ -32,7 +32,7 @@ class Marker:
         """Read its content; empty without a file, or if it is damaged."""
         try:
             content = json.loads(self.path.read_bytes())
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return {}
         return content if isinstance(content, dict) else {}
 

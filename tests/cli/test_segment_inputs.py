@@ -137,6 +137,11 @@ def test_json_lines(run, folder: Path, tmp_path: Path, seven: tuple) -> None:
     found = lines(path)
     assert found[1] == {"photo": "elsewhere.jpg"}
     assert found[:1] + found[2:] == expected
+    for line in ('{"photo": []}', "3", "[" * 100_000):
+        path.write_text(f"\n{line}\n")
+        error = run(*words, "--jsonl", path, "--skip-existing").error_line()
+        assert f"{path}:2: expected a line of --jsonl" in error
+        assert path.read_text() == f"\n{line}\n"
     for wrong in (("--json", "x.json", "--jsonl", "x.jsonl"), ("--json", "x.json", "--skip-existing")):
         assert run(*words, *wrong).status == 2
     assert str(tmp_path) in run(*words, "--jsonl", tmp_path).error_line()

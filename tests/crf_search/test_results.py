@@ -67,3 +67,10 @@ def test_files_that_cannot_be(tmp_path: Path) -> None:
     (tmp_path / "results.jsonl").mkdir()
     with pytest.raises(DataError, match="cannot be written"):
         results.add("k", {1.0: ONE}, {})
+
+
+def test_a_line_that_is_nested_without_end(tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    path.write_text("\n" + "[" * 100_000)
+    with pytest.raises(DataError, match=r"results\.jsonl:2: expected results of crf-search"):
+        ResultFile(path)
