@@ -140,6 +140,8 @@ class ArgMax(Layer):
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
         shape, param = tuple(bottom_shapes[0]), self.param.argmax_param
+        if not shape:
+            raise self.error(f"bottom '{self.param.bottom[0]}' is a single number, expected axes, of items first")
         axis = None if self.along is None else self.axis(self.along, shape)
         count = math.prod(shape[1:]) if axis is None else shape[axis]
         if not 1 <= param.top_k <= count:

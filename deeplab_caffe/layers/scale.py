@@ -92,7 +92,7 @@ class AlongAxes(Layer):
 
     def aligned(self, numbers: Tensor, x: Shape) -> Tensor:
         """Return the numbers with axes of length 1 behind their own, so that they meet the bottom's axes."""
-        return numbers.reshape(*numbers.shape, *(1,) * self.axes_behind(tuple(x), tuple(numbers.shape)))
+        return numbers.reshape((*numbers.shape, *(1,) * self.axes_behind(tuple(x), tuple(numbers.shape))))
 
     def onnx_operand(self, graph: OnnxGraph, blob: Tensor | None, role: str, bottom: str, top: str) -> str:
         """Add the numbers, aligned, to an ONNX graph: a parameter blob, or else the second bottom; return their name.

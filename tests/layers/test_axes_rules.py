@@ -469,3 +469,8 @@ def test_mvn(shape: tuple[int, ...], across: bool) -> None:
         return top.reshape(shape + (1,) * (4 - len(shape)))  # it has always four
 
     check("MVN", f"mvn_param {{ across_channels: {str(across).lower()} }}", [numbers(shape)], rule)
+
+
+def test_argmax_of_a_single_number() -> None:
+    with pytest.raises(NetError, match="layer 'l'.*: bottom 'b0' is a single number, expected axes"):
+        make("ArgMax", "", [()], dialect=V2)

@@ -92,3 +92,16 @@ def test_a_bottom_of_other_channels() -> None:
     layer = make("Scale", "", [(2, 3, 4, 5)])
     with pytest.raises(NetError, match=r"layer 'l': the weight is for \(3,\), the bottom \(2, 4, 4, 5\) needs \(4,\)"):
         layer.top_shapes([(2, 4, 4, 5)])
+
+
+@pytest.mark.parametrize("kind", ["Scale", "Bias"])
+def test_single_numbers(kind: str) -> None:
+    """A bottom without axes, as Reduction's top of axis 0: two of them fit at any axis, as in Caffe."""
+    x, y = torch.tensor(3.0), torch.tensor(5.0)
+    expected = 15 if kind == "Scale" else 8
+    (found,) = make(kind, "", [(), ()], layout="V2")(x, y)
+    assert found.shape == ()
+    assert found.item() == expected
+    layer = make(kind, f"{kind.lower()}_param {{ num_axes: 0 }}", [()], layout="V2")
+    layer.load_blob(layer.roles[0], y)
+    assert layer(x.clone())[0].item() == expected
