@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TextIO
 
 import click
 import numpy as np
@@ -115,10 +115,17 @@ class Run:
 def _read(item: WorkItem) -> np.ndarray:
     if item.kind != "stdin":
         return load_image(item.source)
-    content = sys.stdin.buffer.read(_MOST_STDIN + 1)
+    content = _opened(sys.stdin, "standard input").buffer.read(_MOST_STDIN + 1)
     if len(content) > _MOST_STDIN:
         raise DataError(f"the image has more than {_MOST_STDIN:,} bytes", "stdin")
     return load_image("stdin", content=content)
+
+
+def _opened(stream: TextIO | None, name: str) -> TextIO:
+    """Return a standard stream, which is None in a process that was started with it closed."""
+    if stream is None:
+        raise DataError(f"{name} is closed: give a file's name", "-")
+    return stream
 
 
 def unfinished(items: Sequence[WorkItem], writer: ResultWriter, lines: Path | None) -> list[WorkItem]:
@@ -147,6 +154,8 @@ def path_of_shard(path: Path | None, shard: Shard) -> Path | None:
 def json_array(path: Path) -> Iterator[Callable[[dict[str, Any]], None]]:
     """Write what comes into one JSON array at the end, a line for each; ``-`` is stdout."""
     described: list[dict[str, Any]] = []
+    if path == _STDOUT:
+        _opened(sys.stdout, "standard output")
     yield described.append
     lines = ",\n".join(json.dumps(one, allow_nan=False) for one in described)
     text = f"[\n{lines}\n]\n"
@@ -166,7 +175,7 @@ def json_lines(path: Path, todo: Sequence[WorkItem] | None) -> Iterator[Callable
         todo: keep the lines that the file has of other items than these; None: begin a new file.
     """
     if path == _STDOUT:
-        yield partial(_write_line, sys.stdout.buffer)
+        yield partial(_write_line, _opened(sys.stdout, "standard output").buffer)
         return
     kept = [] if todo is None or not path.is_file() else _told(path)
     again = {item.source for item in todo or ()}

@@ -120,6 +120,18 @@ def lines(path: Path) -> list[dict]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
+@pytest.mark.parametrize("flags", [("--json", "-"), ("--jsonl", "-"), ()])
+def test_standard_streams_that_are_closed(
+    run, folder: Path, tmp_path: Path, seven: tuple, flags: tuple, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``<&-`` and ``>&-`` in a shell; JSON was lost with the exit status 0."""
+    name = "stdout" if flags else "stdin"
+    monkeypatch.setattr(sys, name, None)
+    outcome = run("segment", folder / "a.png" if flags else "-", "--out", tmp_path / "out", *seven, *flags)
+    assert outcome.status == 1
+    assert f"standard {name[3:]}put is closed: give a file's name" in outcome.error_line()
+
+
 def test_json_lines(run, folder: Path, tmp_path: Path, seven: tuple) -> None:
     words = ("segment", folder, "--out", tmp_path / "out", *seven)
     assert run(*words, "--json", tmp_path / "all.json").status == 0
