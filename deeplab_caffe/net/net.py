@@ -23,7 +23,7 @@ from deeplab_caffe.net.weights import load_weights, save
 from deeplab_caffe.proto import caffe_pb2
 
 if TYPE_CHECKING:
-    from typing_extensions import Self, Unpack
+    from typing_extensions import Unpack
 
 # A room above this one; found by name when it is asked for, so that running a net needs nothing of inference.
 _OPTIMIZE = "deeplab_caffe.inference:optimize"
@@ -240,7 +240,7 @@ class Net(nn.Module):
         self.require_weights()
         super()._save_to_state_dict(destination, prefix, keep_vars)
 
-    def _apply(self, fn: Any, recurse: bool = True) -> Self:
+    def _apply(self, fn: Any, recurse: bool = True) -> Any:
         try:
             return super()._apply(fn, recurse)
         except NotImplementedError:
