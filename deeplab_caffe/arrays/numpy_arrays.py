@@ -144,11 +144,14 @@ def to_numpy(array: Any, name: str, error: type[Exception] = ValueError) -> NDAr
         error: the class of error to raise.
 
     Raises:
-        error: the array is on a GPU.
+        error: the array is on a GPU, sparse or quantized.
     """
     if is_torch(array):
         if array.device.type != "cpu":
             raise error(f"{name} are on {array.device}, where this does not compute: take array.cpu()")
+        if array.is_quantized or str(array.layout) != "torch.strided":
+            kind, how = ("quantized", "dequantize") if array.is_quantized else ("sparse", "to_dense")
+            raise error(f"{name} are a {kind} tensor: take array.{how}()")
         array = array.detach().resolve_conj().resolve_neg()
         # bfloat16, which numpy does not know
         found: NDArray = (

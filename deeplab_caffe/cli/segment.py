@@ -37,6 +37,7 @@ from deeplab_caffe.data.inputs import WorkItem, expand_inputs, parse_shard, shar
 from deeplab_caffe.data.io.npy import save_npy as _save_npy  # noqa: F401  # checks of a full disk know it by this name
 from deeplab_caffe.errors import NetError
 from deeplab_caffe.files.names import exists
+from deeplab_caffe.segmentation.finish import LEAST_SIDE
 from deeplab_caffe.segmentation.result import MIN_SHARE
 from deeplab_caffe.segmentation.results import ResultWriter
 from deeplab_caffe.segmentation.segmenter import Segmenter
@@ -111,7 +112,7 @@ def _mean(_: click.Context, __: click.Parameter, text: str | None) -> tuple[floa
 @click.option("--marginals", type=click.Choice(["npy", "mat"]), help="Write each class's probabilities too.")
 @click.option("--blob", help="Name of the blob that holds the scores; the net's output by default.")
 @click.option("--crop-size", type=SIDE, help="Pad to at least this side, as test.prototxt does: 513.")
-@click.option("--max-side", type=click.IntRange(8, SIDE.max), help="Work on larger photographs at this size.")
+@click.option("--max-side", type=click.IntRange(LEAST_SIDE, SIDE.max), help="Work on larger photographs at this size.")
 @click.option("--scales", default="1", show_default=True, help="Average over these scales of the image: 0.5,0.75,1.")
 @click.option("--flip", is_flag=True, help="Average over the mirrored image too.")
 @click.option("--window", type=SIDE, help="Cut larger photographs into windows of this side: 513.")

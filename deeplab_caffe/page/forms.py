@@ -48,7 +48,9 @@ def as_command(params: CRFParams, source: Source) -> str:
     flags = [word for name, value in numbers.items() for word in (f"--{name.replace('_', '-')}", f"{value}")]
     if source.network is not None:
         model = [source.network] if source.model is None else [source.model, "--weights", str(source.weights)]
-        words = ["deeplab-caffe", "segment", source.photo, "--model", *model, "--crf", *flags]
+        # A name that begins so is an option to the command line.
+        photo = f"./{source.photo}" if source.photo.startswith("-") else source.photo
+        words = ["deeplab-caffe", "segment", photo, "--model", *model, "--crf", *flags]
     else:
         words = ["deeplab-caffe", "crf", "--image-dir", "images", "--feature-dir", "scores", "--save-dir", "out"]
         words += ["--input", "bin", "--png", *flags]

@@ -66,6 +66,8 @@ def read_mask(
         raise CRFError(f"kind of a mask must be {', '.join(get_args(MaskKind))}, got {kind!r}")
     content = _content(path)
     found = _apparent_kind(content.samples, content.is_labels) if kind == "auto" else kind
+    if found == "soft" and content.levels.ndim != 2:
+        raise DataError("is in colour: a soft mask has one channel", path)
     values = _fitted(content.levels if found == "soft" else content.samples, size, found == "soft", path)
     if found == "soft":
         plain, classes = _soft(values, path)
@@ -162,8 +164,6 @@ def _fitted(values: np.ndarray, size: tuple[int, int], smooth: bool, path: str |
 
 
 def _soft(values: np.ndarray, path: str | PathLike[str]) -> tuple[np.ndarray, Classes]:
-    if values.ndim != 2:
-        raise DataError("is in colour: a soft mask has one channel", path)
     high = float(values.max())
     foreground = values / (1 if high <= 1 else 255 if high <= 255 else 65535)
     if foreground.min() == foreground.max():

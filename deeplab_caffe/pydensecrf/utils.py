@@ -99,6 +99,8 @@ def _probabilities(sm: Any, clip: float | None) -> NDArray:
     real = found.dtype.kind in "biuf"
     if found.ndim < 1 or not real:
         raise CRFError(f"`sm` must be real numbers (C, ...), got {found.dtype} {found.shape}")
+    if found.shape[0] == 0:
+        raise CRFError(f"`sm` {found.shape} has no class: expected probabilities (C, ...)")
     if found.shape[0] == 1:
         raise CRFError(f"`sm` {found.shape} has one class: of a foreground p take np.stack([1 - p, p])")
     if not np.issubdtype(found.dtype, np.floating):

@@ -15,6 +15,9 @@ from deeplab_caffe.net.head import Output
 from deeplab_caffe.ops.preprocess import as_tensor
 from deeplab_caffe.segmentation.result import Segmentation
 
+# Of `max_side`.
+LEAST_SIDE = 8
+
 
 @torch.no_grad()
 def finish(

@@ -28,7 +28,7 @@ from deeplab_caffe.net.head import HeadRunner, Output
 from deeplab_caffe.ops.preprocess import as_tensor
 from deeplab_caffe.proto import caffe_pb2
 from deeplab_caffe.segmentation.deploy import deploy_wanted
-from deeplab_caffe.segmentation.finish import brought_back, reduced, segmentation_of, wanted_of
+from deeplab_caffe.segmentation.finish import LEAST_SIDE, brought_back, reduced, segmentation_of, wanted_of
 from deeplab_caffe.segmentation.result import Segmentation
 from deeplab_caffe.segmentation.views import Views, average_views
 
@@ -57,7 +57,8 @@ class Segmenter:
         mean: what to subtract from B, G and R; None: what the net says, :attr:`deeplab_caffe.Net.mean_value`.
         blob: name of the blob that holds the scores; by default the net's one output.
         crop_size: pad every image to at least this side first, as the released test.prototxt does with 513.
-        max_side: images with a longer side are worked on at this size, and their labels brought back to full size.
+        max_side: images with a longer side are worked on at this size, at least 8, and their labels brought back to
+            full size.
         scales: factors of the image's sides to look at it with, (0.5, 0.75, 1) say.
         flip: look at the mirrored image too.
         window: cut images that are larger into windows of this side, 513 say.
@@ -126,6 +127,10 @@ class Segmenter:
         self.image_range = as_image_range(image_range)
         self.crop_size = crop_size or 1
         self.max_side = max_side
+        if max_side is not None and max_side < LEAST_SIDE:
+            raise NetError(f"max_side must be at least {LEAST_SIDE}, got {max_side}")
+        if mean is not None and len(mean) != 3:
+            raise NetError(f"mean must be three numbers, of B, G and R, got {len(mean)}")
         check_precision(precision)
         self.views = Views(tuple(scales), flip, window, stride)
         self._ready = _Ready(prototxt if isinstance(prototxt, OptimizedNet) else None)

@@ -78,6 +78,11 @@ def test_a_network_that_is_not_there(folder: Path) -> None:
         open_network("my photo.png", own_network("none.prototxt", "none.caffemodel"))
 
 
+def test_a_photo_whose_name_is_like_an_option() -> None:
+    words = shlex.split(forms.as_command(PARAMS, forms.Source("-x.png", DEFAULT_MODEL.name)))
+    assert words[2] == "./-x.png"
+
+
 def test_mask(folder: Path) -> None:
     desk: Desk = open_mask("my photo.png", "mask.png", certainty=0.7)
     refined = desk.tuner.refine(PARAMS)

@@ -143,6 +143,13 @@ def test_bad_files(tmp_path: Path, name: str, content: bytes, words: str) -> Non
         read_mask(tmp_path / name, (4, 6))
 
 
+@pytest.mark.parametrize("size", [(4, 6), (8, 12)])
+def test_a_soft_mask_in_colour(tmp_path: Path, size: tuple[int, int]) -> None:
+    path = saved(tmp_path, VOC_COLORMAP[BINARY * 12])
+    with pytest.raises(DataError, match="is in colour: a soft mask has one channel"):
+        read_mask(path, size, kind="soft")
+
+
 def test_what_says_nothing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="nothing to refine"):
         read_mask(saved(tmp_path, np.zeros((4, 6), np.uint8)), (4, 6))

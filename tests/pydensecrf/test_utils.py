@@ -39,6 +39,7 @@ def test_a_resizes_overshoot_is_clipped() -> None:
         (np.array([["a"], ["b"]]), "must be real numbers"),
         (np.array([[1j], [0]]), "must be real numbers"),
         (np.float32(0.5), "must be real numbers"),
+        (np.zeros((0, 4, 5)), "has no class"),
         (np.full((1, 4, 5), 0.5), r"has one class: of a foreground p take np.stack\(\[1 - p, p\]\)"),
     ],
 )

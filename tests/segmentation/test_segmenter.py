@@ -536,3 +536,26 @@ def test_a_copy_shares_the_optimized_net(photo: np.ndarray) -> None:
     seg = toy_segmenter()
     other = copy.copy(seg)
     assert (other(photo) == seg(photo)).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"max_side": 0}, "max_side must be at least 8, got 0"),
+        ({"max_side": -1}, "max_side must be at least 8, got -1"),
+        ({"mean": (1, 2)}, "mean must be three numbers, of B, G and R, got 2"),
+        ({"mean": (1, 2, 3, 4)}, "mean must be three numbers, of B, G and R, got 4"),
+    ],
+)
+def test_options_out_of_range(options: dict, words: str) -> None:
+    with pytest.raises(dc.NetError, match=words):
+        toy_segmenter(**options)
+
+
+@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor")
+def test_tensors_without_memory_of_their_own() -> None:
+    image = torch.zeros(9, 9, 3)
+    with pytest.raises(dc.NetError, match=r"sparse tensor: take array.to_dense\(\)"):
+        toy_segmenter()(image.to_sparse())
+    with pytest.raises(dc.NetError, match=r"quantized tensor: take array.dequantize\(\)"):
+        toy_segmenter()(torch.quantize_per_tensor(image, 1.0, 0, torch.quint8))
