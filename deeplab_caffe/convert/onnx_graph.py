@@ -25,6 +25,7 @@ class Graph:
     Attributes:
         shapes: shapes of the blobs at the prototxt's sizes.
         fixed_size: why the images' size cannot vary, or None.
+        fixed_batch: why their number cannot, or None.
     """
 
     def __init__(self, net: Net, ends: Ends) -> None:
@@ -44,6 +45,7 @@ class Graph:
         self._layer = ""
         self.shapes: Mapping[str, Shape] = net.blob_shapes
         self.fixed_size: str | None = None
+        self.fixed_batch: str | None = None
         if not net.inputs:
             raise ConversionError(
                 f"net '{net.name}' reads its data by itself: ONNX needs a deploy.prototxt with inputs"
@@ -158,4 +160,5 @@ class Graph:
         rest: list[int | str] = [*sizes]
         if self.fixed_size is None and len(rest) == 3:
             rest[1:] = [f"{prefix}{'_' if prefix else ''}{axis}" for axis in ("height", "width")]
-        return ["batch" if (n,) == self.shapes[self._net.inputs[0]][:1] else n, *rest]
+        varies = self.fixed_batch is None and (n,) == self.shapes[self._net.inputs[0]][:1]
+        return ["batch" if varies else n, *rest]

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from deeplab_caffe.layers.base import Layer, NetContext, ReceptiveWindow, Shape, is_channels_last, register
 from deeplab_caffe.layers.facts import ArgMaxFact, ProbabilityFact, SumFact
-from deeplab_caffe.layers.onnx import FLOAT, OnnxGraph, int64
+from deeplab_caffe.layers.onnx import END, FLOAT, OnnxGraph, int64
 from deeplab_caffe.ops.argmax import argmax
 from deeplab_caffe.proto import caffe_pb2
 
@@ -264,9 +264,21 @@ class Slice(Layer):
         axis = self.axis(self.param.slice_param.axis, graph.shapes[tops[0]])
         if axis == 0:
             raise graph.unsupported("SLICE of the batch, whose size is to vary,")
-        sizes = graph.constant("sizes", int64(*(graph.shapes[top][axis] for top in tops)))
+        points = self.param.slice_param.slice_point
+        if axis > 1 and points:  # rows and columns may be more another time: the last top takes them
+            bounds = itertools.pairwise([0, *points, END])
+            parts = [
+                [graph.constant(word, int64(n)) for word, n in zip(("start", "end"), two, strict=True)]
+                for two in bounds
+            ]
+            along = graph.constant("axis", int64(axis))
+            return [graph.node("Slice", [bottoms[0], *part, along], top) for part, top in zip(parts, tops, strict=True)]
         names = [graph.top(top) for top in tops]
-        graph.nodes("Split", [bottoms[0], sizes], names, axis=axis)
+        if axis > 1:
+            graph.nodes("Split", bottoms, names, axis=axis, num_outputs=len(tops))
+        else:
+            sizes = graph.constant("sizes", int64(*(graph.shapes[top][axis] for top in tops)))
+            graph.nodes("Split", [bottoms[0], sizes], names, axis=axis)
         return names
 
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from torch import Tensor
 
-_END = np.iinfo(np.int64).max
+END = np.iinfo(np.int64).max  # of a Slice: as far as the axis goes
 # ONNX's numbers of types (TensorProto.DataType), for Cast.
 FLOAT = 1
 INT64 = 7
@@ -21,10 +21,12 @@ class OnnxGraph(Protocol):
     Attributes:
         shapes: shapes of the blobs at the prototxt's sizes.
         fixed_size: set to a layer's name where it ties the model to these sizes.
+        fixed_batch: set to a layer's name where it ties the model to this number of images.
     """
 
     shapes: Mapping[str, tuple[int, ...]]
     fixed_size: str | None
+    fixed_batch: str | None
 
     def unsupported(self, what: str) -> Exception:
         """Return an error that names the layer and says that ``what`` has no counterpart in ONNX."""
@@ -60,7 +62,7 @@ def crop(graph: OnnxGraph, x: str, begin: int, end: int) -> str:
     """Take ``-begin`` rows and columns off at the top and left, ``-end`` at the bottom and right."""
     if begin == end == 0:
         return x
-    last = end or _END
+    last = end or END
     bounds = [("starts", (-begin, -begin)), ("ends", (last, last)), ("axes", (2, 3))]
     return graph.node("Slice", [x, *(graph.constant(name, int64(*values)) for name, values in bounds)])
 

@@ -80,6 +80,8 @@ class Reshape(Layer):
         top = list(graph.shapes[tops[0]])
         if self.per_item:
             top[0] = 0  # as many as the bottom's
+        else:
+            graph.fixed_batch = self.name
         graph.fixed_size = self.name
         return [graph.node("Reshape", [bottoms[0], graph.constant("shape", int64(*top))], tops[0])]
 

@@ -11,7 +11,7 @@ import numpy as np
 from scipy import ndimage
 from scipy.ndimage import zoom
 
-from deeplab_caffe.data.io.images import load_samples
+from deeplab_caffe.data.io.images import load_image_samples
 from deeplab_caffe.errors import DeepLabCaffeError, NetError
 from deeplab_caffe.proto import caffe_pb2
 from deeplab_caffe.pycaffe.messages import (
@@ -75,7 +75,7 @@ def load_image(filename: AnyPath, color: bool = True) -> np.ndarray:
     Raises:
         DataError: the file is not a readable image.
     """
-    pixels = load_samples(text_path(filename))
+    pixels = load_image_samples(text_path(filename))
     white = np.iinfo(pixels.dtype).max
     if color:
         return pixels.astype(np.float32) / white

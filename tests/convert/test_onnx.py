@@ -179,6 +179,28 @@ def test_slice_concat_and_several_outputs(tmp_path: Path) -> None:
     assert_same(net, tmp_path, noise(2, 6, 5, 4), 1e-5)
 
 
+@pytest.mark.parametrize("axis", [2, 3])
+@pytest.mark.parametrize("points", ["", "slice_point: 1 slice_point: 3"])
+def test_slices_of_rows_and_columns_at_another_size(axis: int, points: str, tmp_path: Path) -> None:
+    tops = "".join(f' top: "{name}"' for name in "abc")
+    net = build(
+        'input: "data" input_shape { dim: 1 dim: 2 dim: 6 dim: 6 } '
+        f'layer {{ name: "s" type: "Slice" bottom: "data" {tops} slice_param {{ axis: {axis} {points} }} }}'
+    )
+    for height, width in ((6, 6), (9, 12)):
+        assert_same(net, tmp_path, noise(2, 2, height, width), 0)
+
+
+def test_a_reshape_that_mixes_images_keeps_their_number(tmp_path: Path) -> None:
+    net = build(
+        'input: "data" input_shape { dim: 2 dim: 3 } '
+        'layer { name: "l" type: "Reshape" bottom: "data" top: "y" reshape_param { shape { dim: -1 dim: 2 } } }'
+    )
+    assert_same(net, tmp_path, noise(2, 3), 0)
+    session = onnxruntime.InferenceSession(tmp_path / "net.onnx", providers=["CPUExecutionProvider"])
+    assert session.get_inputs()[0].shape == [2, 3]
+
+
 def test_holes_groups_and_no_bias(tmp_path: Path) -> None:
     fill = 'weight_filler { type: "xavier" }'
     text = inputs(data=(1, 4, 12, 11)) + layer(

@@ -127,7 +127,7 @@ def load_grey(
     return ((4899 * red + 9617 * green + 1868 * blue + 8192) >> 14).astype(np.uint8)
 
 
-def load_samples(path: str | PathLike[str]) -> np.ndarray:
+def load_image_samples(path: str | PathLike[str]) -> np.ndarray:
     """Read a photograph as :func:`load_image` does, but grey samples of 16 bits whole.
 
     Of 16 bits with colours or alpha Pillow keeps the upper byte.

@@ -16,7 +16,7 @@ from PIL import Image
 
 from deeplab_caffe.data import MAX_PIXELS, load_grey, load_image, load_label, pixels_of, save_image, save_labels_png
 from deeplab_caffe.data.io import label_samples
-from deeplab_caffe.data.io.images import image_size, load_samples
+from deeplab_caffe.data.io.images import image_size, load_image_samples
 from deeplab_caffe.errors import DataError
 from deeplab_caffe.viz import VOC_COLORMAP
 
@@ -92,11 +92,11 @@ def test_of_16_bits_the_upper_byte_is_kept(tmp_path: Path) -> None:
 
 def test_samples_of_16_bits_are_whole(tmp_path: Path) -> None:
     samples = np.array([[0, 255, 256, 0x80FF, 0xFFFF]], np.uint16)
-    found = load_samples(saved(tmp_path, Image.fromarray(samples)))
+    found = load_image_samples(saved(tmp_path, Image.fromarray(samples)))
     assert found.dtype == np.uint16
     assert found.tolist() == np.repeat(samples[..., None], 3, axis=2).tolist()
     path = saved(tmp_path, Image.fromarray(RGB))
-    np.testing.assert_array_equal(load_samples(path), load_image(path))
+    np.testing.assert_array_equal(load_image_samples(path), load_image(path))
 
 
 def test_16_bit_labels_are_taken_as_they_are(tmp_path: Path) -> None:
