@@ -53,13 +53,13 @@ def read_prediction(path: str | os.PathLike[str], kind: Kind, size: tuple[int, i
         Whole numbers ``(H, W)``.
 
     Raises:
-        DataError: the file is missing, damaged or of another size.
+        DataError: the file is missing, damaged or of another size, or a pixel has no finite largest score.
     """
     if kind == "png":
         labels = load_label(path)
     elif kind == "mat":
         scores = read_scores_mat(path, size)
-        labels = first_maximum(scores) if len(scores) > 1 else _whole(scores[0], path)
+        labels = _best(scores, path) if len(scores) > 1 else _whole(scores[0], path)
     elif kind == "bin":
         labels = _read_bin(path)
     else:
@@ -116,10 +116,22 @@ def first_maximum(scores: np.ndarray) -> np.ndarray:
     return labels
 
 
+def _best(scores: np.ndarray, path: str | os.PathLike[str]) -> np.ndarray:
+    """Return the first maximum; a class that scores minus infinity is ruled out, but not all of a pixel's may be."""
+    bad = np.count_nonzero(~np.isfinite(scores.max(0)))
+    if bad:
+        raise DataError(
+            f"the scores are not finite: {bad} of {scores[0].size} pixels have no largest one, but NaN or infinity; "
+            f"look at the network's weights, and write the scores again",
+            path,
+        )
+    return first_maximum(scores)
+
+
 def _read_bin(path: str | os.PathLike[str]) -> np.ndarray:
     # The formats differ in their channels alone: a label map has one.
     if _bin_channels(path) > 1:
-        return first_maximum(read_probabilities_bin(path))
+        return _best(read_probabilities_bin(path), path)
     return read_labels_bin(path)
 
 

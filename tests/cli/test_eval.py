@@ -142,3 +142,11 @@ def test_means_over_chosen_classes(run, folder: Path) -> None:
     assert "The means are over 2 classes: car, road." in outcome.out
     assert json.loads((folder / "x.json").read_text())["means_over"] == ["car", "road"]
     assert "got dog" in run(*words(folder, "--only", "dog")).error_line()
+
+
+def test_scores_of_nan_are_refused_by_numbers_and_pngs(run, folder: Path) -> None:
+    write_blob_mat(folder / "scores" / "a_blob_0.mat", np.full((1, 2, 2, 3), np.nan, np.float32))
+    for more in ((), ("--save-png", folder / "saved")):
+        outcome = run(*words(folder, "--predictions", folder / "scores", *more))
+        assert "a_blob_0.mat: the scores are not finite" in outcome.error_line()
+    assert not list((folder / "saved").glob("*"))

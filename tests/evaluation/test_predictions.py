@@ -49,6 +49,27 @@ def test_other_sizes_and_fractions(tmp_path: Path) -> None:
         read_prediction(tmp_path / "p.png", "npy", (2, 3))  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_scores_that_are_not_finite_are_no_result(tmp_path: Path, bad: float) -> None:
+    scores = np.zeros((1, 3, 2, 3), np.float32)
+    scores[0, 2, 1, 1] = bad
+    write_blob_mat(tmp_path / "a_blob_0.mat", scores)
+    with pytest.raises(DataError, match=r"a_blob_0\.mat: the scores are not finite: 1 of 6 pixels"):
+        read_prediction(tmp_path / "a_blob_0.mat", "mat", (2, 3))
+    write_probabilities_bin(tmp_path / "a.bin", scores[0])
+    with pytest.raises(DataError, match=r"a\.bin: the scores are not finite: 1 of 6 pixels"):
+        read_prediction(tmp_path / "a.bin", "bin", (2, 3))
+
+
+def test_a_class_that_is_ruled_out_by_minus_infinity_is_none(tmp_path: Path) -> None:
+    scores = np.array([[[-np.inf]], [[-5]]], np.float32)
+    write_blob_mat(tmp_path / "a_blob_0.mat", scores[None])
+    assert read_prediction(tmp_path / "a_blob_0.mat", "mat", (1, 1)) == 1
+    write_blob_mat(tmp_path / "a_blob_0.mat", np.full((1, 2, 1, 1), -np.inf, np.float32))
+    with pytest.raises(DataError, match="not finite"):
+        read_prediction(tmp_path / "a_blob_0.mat", "mat", (1, 1))
+
+
 def test_detect_kind(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"holds no results: none of .*\*\.bin$"):
         detect_kind(tmp_path)
