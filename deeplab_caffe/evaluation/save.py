@@ -11,6 +11,7 @@ from deeplab_caffe.data.classes import Classes
 from deeplab_caffe.data.io.images import image_size, save_labels_png
 from deeplab_caffe.errors import DataError
 from deeplab_caffe.evaluation.predictions import SUFFIXES, Kind, count_channels, read_prediction
+from deeplab_caffe.files.apart import validate_outputs
 
 
 def save_pngs(
@@ -37,18 +38,25 @@ def save_pngs(
         advance: called after each image.
 
     Raises:
-        DataError: a file that is missing, damaged or of another size, or cannot be written.
+        DataError: a file that is missing, damaged or of another size, or cannot be written, or would be written over
+            a partner or a result.
     """
+    own = {name: Path(folder) / f"{name}.png" for name in ids}
+    there = {name: Path(predictions) / (name + SUFFIXES[kind]) for name in ids}
+    validate_outputs(
+        [(f"the result of '{name}' as PNG", path) for name, path in own.items()],
+        [("the image or label map", path) for path in partners.values()]
+        + [("the result itself,", path) for path in there.values()],
+    )
 
     def save(name: str) -> None:
         if name not in partners:
             raise DataError(f"nothing says how large '{name}' is: no photograph and no labels", folder)
         size = image_size(partners[name])
-        path = Path(predictions) / (name + SUFFIXES[kind])
-        labels = read_prediction(path, kind, size)
-        if classes.ids is not None and count_channels(path, kind) > 1:
+        labels = read_prediction(there[name], kind, size)
+        if classes.ids is not None and count_channels(there[name], kind) > 1:
             labels = classes.to_file(labels)
-        save_labels_png(Path(folder) / f"{name}.png", labels, classes.file_colormap)
+        save_labels_png(own[name], labels, classes.file_colormap)
 
     with ThreadPoolExecutor(jobs or os.cpu_count() or 1, "save") as pool:
         try:

@@ -150,3 +150,12 @@ def test_scores_of_nan_are_refused_by_numbers_and_pngs(run, folder: Path) -> Non
         outcome = run(*words(folder, "--predictions", folder / "scores", *more))
         assert "a_blob_0.mat: the scores are not finite" in outcome.error_line()
     assert not list((folder / "saved").glob("*"))
+
+
+@pytest.mark.parametrize("place", ["labels", "results", "link"])
+def test_pngs_are_not_saved_over_labels_or_results(run, folder: Path, place: str) -> None:
+    (folder / "link").symlink_to(folder / "labels")
+    before = {path: path.read_bytes() for path in folder.rglob("*.png")}
+    line = run(*words(folder, "--save-png", folder / place)).error_line()
+    assert f"{folder / place / 'a.png'}: the result of 'a' as PNG would be written over " in line
+    assert {path: path.read_bytes() for path in folder.rglob("*.png")} == before
