@@ -139,12 +139,20 @@ class Output:
         several: Tensor = dense_crf(scores, images, crf, kind=kind)
         return several
 
+    def finite(self) -> Tensor:
+        """Return of which items all values have a finite maximum over the classes: bool (N,).
+
+        A class that scores minus infinity is ruled out. NaN is the maximum where there is one.
+        """
+        return self.values.amax(1).isfinite().flatten(1).all(1)
+
     def results(self, wanted: Sequence[str], images: Tensor | np.ndarray, crf: CRFParams | None) -> dict[str, Tensor]:
         """Return what is wanted of images, by name.
 
         Args:
             wanted: ``"labels"`` (after the CRF if there is one: of equal marginals the first class then, as in the
-                densecrf programs), ``"scores"``, ``"probabilities"`` or ``"marginals"``.
+                densecrf programs), ``"scores"``, ``"probabilities"``, ``"marginals"`` or ``"finite"``, see
+                :meth:`finite`.
             images: uint8 RGB (N, *size, 3).
             crf: parameters of the dense CRF; None for none.
 
@@ -152,6 +160,8 @@ class Output:
             What is wanted; marginals only with a CRF.
         """
         found: dict[str, Tensor] = {}
+        if "finite" in wanted:
+            found["finite"] = self.finite()
         if "scores" in wanted:
             found["scores"] = self.scores()
         if "probabilities" in wanted:

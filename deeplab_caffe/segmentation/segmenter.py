@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Mapping, Sequence
-from os import PathLike
+from functools import partial
+from os import PathLike, fspath
+from reprlib import repr as short_repr
 from typing import Any, Literal
 
 import numpy as np
@@ -19,18 +22,21 @@ from deeplab_caffe.crf.colours import Range, as_image_range
 from deeplab_caffe.crf.inputs import Kind, as_kind, shape_advice
 from deeplab_caffe.crf.place import backend_for
 from deeplab_caffe.data.classes import Classes, model_classes
-from deeplab_caffe.errors import CRFError, NetError
+from deeplab_caffe.errors import CRFError, NetError, listed
 from deeplab_caffe.inference import OptimizedNet
 from deeplab_caffe.inference.precision import check_precision, precision_of
 from deeplab_caffe.net import Net
 from deeplab_caffe.net.graph import Graph, lower, with_activation
 from deeplab_caffe.net.head import HeadRunner, Output
 from deeplab_caffe.ops.preprocess import as_tensor
+from deeplab_caffe.ops.sizes import three_means
 from deeplab_caffe.proto import caffe_pb2
 from deeplab_caffe.segmentation.deploy import deploy_wanted
 from deeplab_caffe.segmentation.finish import LEAST_SIDE, brought_back, reduced, segmentation_of, wanted_of
 from deeplab_caffe.segmentation.result import Segmentation
 from deeplab_caffe.segmentation.views import Views, average_views
+
+_LARGEST = torch.finfo(torch.float32).max
 
 
 class Segmenter:
@@ -89,7 +95,7 @@ class Segmenter:
     Raises:
         PrototxtError: the prototxt cannot be read.
         CaffeModelError: the caffemodel cannot be read.
-        NetError: the weights are of another network, or the net is no segmentation network.
+        NetError: the weights are of another network, or the net is no segmentation network, or a mean is not finite.
         EvaluationError: the names of the classes cannot be read, or are not as many as the net has classes.
     """
 
@@ -129,8 +135,6 @@ class Segmenter:
         self.max_side = max_side
         if max_side is not None and max_side < LEAST_SIDE:
             raise NetError(f"max_side must be at least {LEAST_SIDE}, got {max_side}")
-        if mean is not None and len(mean) != 3:
-            raise NetError(f"mean must be three numbers, of B, G and R, got {len(mean)}")
         check_precision(precision)
         self.views = Views(tuple(scales), flip, window, stride)
         self._ready = _Ready(prototxt if isinstance(prototxt, OptimizedNet) else None)
@@ -172,6 +176,7 @@ class Segmenter:
                 self._optimize = _can_optimize(net, self.device)
             self.net, self.mean = net, net.mean_value if mean is None else mean
             graph, shapes, name = net.graph, {each: net.blob_shapes[each] for each in net.inputs}, f"net '{net.name}'"
+        _validate_mean(self.mean)
         if len(shapes) != 1:
             raise NetError(
                 f"a segmenter needs a net with one input, a deploy prototxt; {name.removeprefix('net ')} has "
@@ -193,6 +198,7 @@ class Segmenter:
         self._channels = self._runner.head.graph.shapes([shape])[values][1]
         self.num_classes = 2 if self._channels == 1 and no_crf is None else self._channels
         self._name = name
+        self._weights = "" if weights is None else f" of {fspath(weights)}"
         # A single channel of labels does not say how many classes there are.
         count = self.num_classes if self._channels > 1 or no_crf is None else None
         files = [weights, prototxt if isinstance(prototxt, (str, PathLike)) else None]
@@ -208,7 +214,8 @@ class Segmenter:
             uint8 (H, W).
 
         Raises:
-            NetError: not such an image (see ``image_range``), or too large for the memory there is.
+            NetError: not such an image (see ``image_range``), or too large for the memory there is; or the network's
+                scores are not finite.
         """
         image = self._checked(image)
         return brought_back(self._labels([reduced(image, self.max_side)])[0], image)
@@ -267,7 +274,9 @@ class Segmenter:
             return self._averaged(small).to("cpu")
         batch = self._batch([small])
         run = self._runner.output if self._ready.net is None else self._ready.net.image_output
-        return run(batch, mean=self.mean, crop_size=self.crop_size, kind=self.kind).to("cpu")
+        output = run(batch, mean=self.mean, crop_size=self.crop_size, kind=self.kind)
+        self._validate_finite(output.finite())
+        return output.to("cpu")
 
     def _labels(self, images: Sequence[np.ndarray]) -> np.ndarray:
         """Return the labels (N, H, W) of images of one size; several views are taken image by image."""
@@ -302,8 +311,36 @@ class Segmenter:
     ) -> dict[str, Tensor]:
         """Run the net, optimized or not, and its head on images of one size."""
         batch = self._batch(images)
-        run = self._runner.results if self._ready.net is None else self._ready.net.segment_images
-        return run(batch, wanted=wanted, crf=crf, mean=self.mean, crop_size=self.crop_size, kind=self.kind)
+        runner = self._runner.results if self._ready.net is None else self._ready.net.segment_images
+        run = partial(runner, batch, mean=self.mean, crop_size=self.crop_size, kind=self.kind)
+        try:
+            found = run(wanted=(*wanted, "finite"), crf=crf)
+        except CRFError:
+            self._validate_finite(run(wanted=("finite",))["finite"])
+            raise
+        self._validate_finite(found.pop("finite"))
+        return found
+
+    def _validate_finite(self, finite: Tensor) -> None:
+        """Validate that all images of a batch have finite scores, by :meth:`deeplab_caffe.net.head.Output.finite`.
+
+        Raises:
+            NetError: one has not.
+        """
+        if bool(finite.all()):
+            return
+        which = "" if len(finite) == 1 else f" of {int((~finite).sum())} of the {len(finite)} images"
+        mean = ", ".join(f"{value:g}" for value in self.mean)
+        raise NetError(
+            f"{self._name}: the scores{which} in blob '{self.blob}' are not finite, but NaN or infinity: look at the "
+            f"weights{self._weights}{self._broken_layers()}, and at the mean that is subtracted, {mean}"
+        )
+
+    def _broken_layers(self) -> str:
+        """Return which layers of a net that has its weights yet have some that are not finite: the first ones."""
+        net = None if self._ready.net is not None else self.net
+        broken = [key for key, value in (net.state_dict() if net else {}).items() if not value.isfinite().all()]
+        return f" (not finite: {listed(broken[:3], len(broken), ', ')})" if broken else ""
 
     def _batch(self, images: Sequence[np.ndarray]) -> Tensor:
         """Make the net ready for images of one size, and bring them to its device: only bytes go there."""
@@ -390,6 +427,15 @@ class _Ready:
     def __init__(self, net: OptimizedNet | None) -> None:
         self.net = net
         self.lock = threading.Lock()
+
+
+def _validate_mean(mean: Any) -> None:
+    try:
+        means = three_means(mean)
+    except (TypeError, ValueError):
+        means = [math.nan]
+    if not all(abs(value) <= _LARGEST for value in means):
+        raise NetError(f"mean: expected three finite numbers (in float32), of B, G and R, got {short_repr(mean)}")
 
 
 def _can_optimize(net: Net, device: torch.device) -> bool:

@@ -297,10 +297,21 @@ def test_the_mean(run, photo: Path, tmp_path: Path, seven: tuple[object, ...]) -
     assert run(*words, "127").status == 0
     found = np.log(np.load(tmp_path / "photo_marginals.npy").astype(np.float64))
     np.testing.assert_allclose(found[0] - found[3], scores[..., 0] + (1 - 127) / 50, atol=1e-3)
-    for wrong in ("1,2", "a,b,c", "1,2,nan", "1,2,3,4", ""):
+    for wrong in ("1,2", "a,b,c", "1,2,nan", "1,2,1e39", "1,2,3,4", ""):
         outcome = run(*words, wrong)
         assert outcome.status == 2
         assert "expected three numbers" in outcome.err
+
+
+@pytest.mark.parametrize("more", [(), ("--crf",), ("--scales", "0.5,1"), ("--no-optimize", "--marginals", "npy")])
+def test_weights_of_nan_are_an_error(run, photo: Path, tmp_path: Path, seven: tuple[object, ...], more: tuple) -> None:
+    net = Net(seven[1])
+    net.by_name["s"].bias.data[2] = torch.nan
+    save_weights(net, seven[3])
+    line = run("segment", photo, "--out", tmp_path / "out", *seven, *more).error_line()
+    assert "photo.png" in line
+    assert f"the scores in blob 's' are not finite, but NaN or infinity: look at the weights of {seven[3]}" in line
+    assert not (tmp_path / "out").exists()
 
 
 def test_areas_and_boxes_as_json(run, photo: Path, tmp_path: Path, seven: tuple[object, ...]) -> None:

@@ -543,8 +543,7 @@ def test_a_copy_shares_the_optimized_net(photo: np.ndarray) -> None:
     [
         ({"max_side": 0}, "max_side must be at least 8, got 0"),
         ({"max_side": -1}, "max_side must be at least 8, got -1"),
-        ({"mean": (1, 2)}, "mean must be three numbers, of B, G and R, got 2"),
-        ({"mean": (1, 2, 3, 4)}, "mean must be three numbers, of B, G and R, got 4"),
+        ({"mean": (1, 2, 3, 4)}, r"mean: expected three finite numbers .*, got \(1, 2, 3, 4\)"),
     ],
 )
 def test_options_out_of_range(options: dict, words: str) -> None:
@@ -559,3 +558,40 @@ def test_tensors_without_memory_of_their_own() -> None:
         toy_segmenter()(image.to_sparse())
     with pytest.raises(dc.NetError, match=r"quantized tensor: take array.dequantize\(\)"):
         toy_segmenter()(torch.quantize_per_tensor(image, 1.0, 0, torch.quint8))
+
+
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
+@pytest.mark.parametrize("options", [{"optimize": False}, {}, {"crf": dc.CRFParams(iterations=1)}, {"flip": True}])
+def test_scores_that_are_not_finite_are_an_error(bad: float, options: dict) -> None:
+    seg = toy_segmenter(**options)
+    seg.net.by_name["c"].bias.data[1] = bad
+    image = np.zeros((9, 9, 3), np.uint8)
+    for call in (seg, seg.segment, seg.scores, seg.output, lambda one: seg.batch([one, one])):
+        with pytest.raises(dc.NetError, match=r"net 'toy': the scores.* in blob 's' are not finite.*104\.008, 116"):
+            call(image)
+
+
+def test_the_layers_that_are_broken_are_named() -> None:
+    seg = toy_segmenter(optimize=False)
+    seg.net.by_name["c"].bias.data[1] = torch.nan
+    with pytest.raises(dc.NetError, match=r"look at the weights \(not finite: c\.bias\)"):
+        seg(np.zeros((9, 9, 3), np.uint8))
+
+
+def test_an_optimized_net_with_broken_weights_is_named() -> None:
+    net = dc.Net(proto.parse_net(TOY))
+    net.by_name["c"].bias.data[:] = torch.nan
+    with pytest.raises(dc.NetError, match="the net: the scores in blob 's' are not finite"):
+        dc.Segmenter(net.optimize())(np.zeros((9, 9, 3), np.uint8))
+
+
+def test_a_class_may_be_ruled_out() -> None:
+    seg = toy_segmenter()
+    seg.net.by_name["c"].bias.data[1] = -torch.inf
+    assert not seg(np.zeros((9, 9, 3), np.uint8)).any()
+
+
+@pytest.mark.parametrize("mean", [(np.nan, 0, 0), (0, 1e39, 0), (1, 2), "a"])
+def test_a_mean_is_three_finite_numbers(mean: object) -> None:
+    with pytest.raises(dc.NetError, match="mean: expected three finite numbers"):
+        toy_segmenter(mean=mean)
