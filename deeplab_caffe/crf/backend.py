@@ -129,12 +129,13 @@ class Backend(ABC):
         """Return a new float32 array whose values are unspecified."""
         return allocate(self.arrays, tuple(shape), "float32")
 
-    def photograph(self, image: Array, image_range: Range | None = None) -> Array:
+    def photograph(self, image: Array, image_range: Range | None = None, *, exact: bool = False) -> Array:
         """Return an image's colours from 0 to 255, as :meth:`colours` does.
 
         Args:
             image: of any shape.
             image_range: what black and white are, (0, 1) say; None: 0 and 255, and an image that is not is refused.
+            exact: refuse what lies beyond black and white: see :func:`deeplab_caffe.crf.colours.validate_colours`.
 
         Raises:
             CRFError: an image of another range: see :func:`deeplab_caffe.crf.colours.validate_colours`.
@@ -149,7 +150,7 @@ class Backend(ABC):
         validate_real(dtype, "image")
         image = self.float32(image)
         if 0 not in image.shape and not self.arrays.is_capturing():
-            validate_colours(float(image.min()), float(image.max()), "int" not in dtype, bounds)
+            validate_colours(float(image.min()), float(image.max()), "int" not in dtype, bounds, exact=exact)
         return self.colours(in_grey_levels(image, bounds))
 
     def grey_levels(self, image: Array, name: str, image_range: Range | None = None) -> Array:
@@ -165,10 +166,10 @@ class Backend(ABC):
             _look_at_bytes(image, bounds)
             return image
         if bounds is not None:
-            return self.arrays.cast(self.photograph(image, image_range).round().clip(0, 255), "uint8")
+            return self.arrays.cast(self.photograph(image, image_range, exact=True).round().clip(0, 255), "uint8")
         wrong = f"{name} must be uint8 from 0 to 255, got {dtype}"
         try:
-            levels = self.photograph(image)
+            levels = self.photograph(image, exact=True)
         except CRFError as exc:
             raise CRFError(f"{wrong}: {exc}") from exc
         if "int" not in dtype and not levels.any():

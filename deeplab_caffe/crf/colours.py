@@ -14,6 +14,8 @@ Range = tuple[float, float]
 
 # Grey levels that lie nearer to a whole number were made of one.
 _WHOLE = 1e-3
+# How far beyond black and white an image may lie that is brought to 256 levels: half of one.
+_BEYOND = 0.5 / 255
 _UNDO = "Undo it (image * std + mean), and say image_range=(0, 1) if that is from 0 to 1"
 
 
@@ -34,7 +36,9 @@ def as_image_range(image_range: Any) -> Range | None:
     return black, white
 
 
-def validate_colours(low: float, high: float, floating: bool, image_range: Range | None) -> None:
+def validate_colours(
+    low: float, high: float, floating: bool, image_range: Range | None, *, exact: bool = False
+) -> None:
     """Validate an image by its smallest and largest value.
 
     Args:
@@ -43,6 +47,7 @@ def validate_colours(low: float, high: float, floating: bool, image_range: Range
         floating: whether its dtype is floating point.
         image_range: black and white, as the caller says; None: 0 and 255. A width beyond it is allowed on either side:
             overshoot of a resize, or a mean that is subtracted, since only differences of colours count.
+        exact: the colours themselves count, for a network say: half a grey level is allowed.
 
     Raises:
         CRFError: values that are not finite, or not of that range; it says what range they seem to have.
@@ -53,7 +58,7 @@ def validate_colours(low: float, high: float, floating: bool, image_range: Range
         raise CRFError("image must be finite, got values that are not")
     got = f"got values from {low:.6g} to {high:.6g}"
     if image_range is None:
-        if advice := _advice(low, high, floating):
+        if advice := _advice(low, high, floating, exact):
             raise CRFError(f"image must be from 0 to 255, {got}: {advice}")
         if high == 1:
             warnings.warn(
@@ -62,11 +67,13 @@ def validate_colours(low: float, high: float, floating: bool, image_range: Range
             )
         return
     black, white = image_range
-    if low < black - (white - black) or high > white + (white - black):
-        raise CRFError(f"image_range says {black:g} to {white:g}, but image is not: {got}")
+    beyond = (white - black) * (_BEYOND if exact else 1)
+    if low < black - beyond or high > white + beyond:
+        advice = ": add the mean that was subtracted, or take image.clip of a resize's overshoot" if exact else ""
+        raise CRFError(f"image_range says {black:g} to {white:g}, but image is not: {got}{advice}")
 
 
-def _advice(low: float, high: float, floating: bool) -> str:
+def _advice(low: float, high: float, floating: bool, exact: bool) -> str:
     """Return what to do with an image whose values are not from 0 to 255; empty if they are."""
     if low < -0.5:
         largest = max(-low, high)
@@ -74,7 +81,8 @@ def _advice(low: float, high: float, floating: bool) -> str:
             return "from -1 to 1? Say image_range=(-1, 1)"
         if largest <= 16:
             return f"normalised? {_UNDO}"
-        return "is a mean subtracted? Add it, or say image_range=(0, 255): only differences of colours count"
+        or_say = "" if exact else ", or say image_range=(0, 255): only differences of colours count"
+        return f"is a mean subtracted? Add it{or_say}"
     if high > 255.5:
         if high < 300 and floating:
             return "a resize's overshoot? Take image.clip(0, 255)"

@@ -466,6 +466,19 @@ def test_what_black_and_white_are(photo: np.ndarray) -> None:
             toy_segmenter()(given)
     with pytest.warns(UserWarning, match=r"say image_range=\(0, 1\)"):
         toy_segmenter()(image // 200)
+    for image_range, given in (
+        ((0, 255), image // 2 - np.array([123.0, 117, 104])),
+        ((0, 255), -image.astype(np.int16)),
+        ((0, 255), np.full((4, 5, 3), 255.6)),
+        ((0, 1), image / 255 - 0.9),
+    ):
+        with pytest.raises(
+            dc.NetError, match=r"image_range says 0 to \d+, but image is not: got values from.*add the mean"
+        ):
+            toy_segmenter(image_range=image_range)(given)
+    np.testing.assert_array_equal(toy_segmenter(image_range=(-1, 1)).scores(image / 127.5 - 1), expected)
+    with pytest.raises(dc.NetError, match="is a mean subtracted[?] Add it$"):
+        toy_segmenter()(image // 2 - np.array([123.0, 117, 104]))
     with pytest.raises(dc.CRFError, match="image_range must be"):
         toy_segmenter(image_range=1)
 
