@@ -31,6 +31,7 @@ MAX_PIXELS = 178_956_970
 
 # What is promised; Pillow's readers of some thirty further formats stay out of reach of files from strangers.
 _FORMATS = ("PNG", "JPEG", "PPM", "BMP", "DIB", "TIFF", "GIF", "WEBP", "JPEG2000", "SUN")
+_BITS_PER_SAMPLE = 258
 _SCALE = "bring them to 0 to 255, as uint8"
 _FORMAT_NAMES = "PNG, JPEG, PPM, PGM, BMP, TIFF, GIF, WebP, JPEG 2000, Sun raster"
 
@@ -374,7 +375,7 @@ def _colour(
     mode = image.mode
     if mode.startswith("I"):
         samples = np.asarray(image)
-        if samples.min() < 0 or samples.max() > 0xFFFF:
+        if _bits_in_tiff(image) > 16 or samples.min() < 0 or samples.max() > 0xFFFF:
             raise DataError(f"samples of 32 bits are not supported, only 8 and 16: {_SCALE}", path)
         pixels = samples.astype(np.uint16) if keep_16_bits else (samples >> 8).astype(np.uint8)
     elif mode == "F":
@@ -395,6 +396,12 @@ def _colour(
     if exif_orientation:
         pixels = _oriented(pixels, image)
     return pixels if pixels.ndim == 3 else np.broadcast_to(pixels[..., None], (*pixels.shape, 3))
+
+
+def _bits_in_tiff(image: Image.Image) -> int:
+    """Return how many bits a sample of a TIFF file has; 0 of another image."""
+    bits = getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE, 0)
+    return max(bits, default=0) if isinstance(bits, tuple) else int(bits)
 
 
 def _palette(image: Image.Image) -> np.ndarray:

@@ -16,7 +16,7 @@ from PIL import Image
 
 from deeplab_caffe.data import MAX_PIXELS, load_grey, load_image, load_label, pixels_of, save_image, save_labels_png
 from deeplab_caffe.data.io import label_samples
-from deeplab_caffe.data.io.images import image_size, load_image_samples
+from deeplab_caffe.data.io.images import image_size, load_image_samples, load_native
 from deeplab_caffe.errors import DataError
 from deeplab_caffe.viz import VOC_COLORMAP
 
@@ -107,9 +107,15 @@ def test_16_bit_labels_are_taken_as_they_are(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("mode", "message"), [("F", "floating-point"), ("I", "32 bits")])
 def test_wide_samples_are_refused(tmp_path: Path, mode: str, message: str) -> None:
-    path = saved(tmp_path, Image.new(mode, (3, 2), 70000), "x.tiff")
-    with pytest.raises(DataError, match=message):
-        load_image(path)
+    for value in (0, 200, 4000, 70000):
+        path = saved(tmp_path, Image.new(mode, (3, 2), value), "x.tiff")
+        for read in (load_image, load_grey, load_native, lambda one: pixels_of(Image.open(one))):
+            with pytest.raises(DataError, match=message):
+                read(path)
+
+
+def test_labels_may_have_wide_samples(tmp_path: Path) -> None:
+    assert load_label(saved(tmp_path, Image.new("I", (3, 2), 20), "x.tiff")).tolist() == [[20] * 3] * 2
 
 
 @pytest.mark.parametrize(
@@ -122,13 +128,13 @@ def test_of_an_image_of_16_bits_in_memory_the_upper_byte_is_kept(mode: str, dtyp
     assert pixels.shape == (1, 5, 3)
 
 
-@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16", "I"])
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16"])
 def test_an_image_of_pil_has_the_pixels_of_its_file(tmp_path: Path, mode: str) -> None:
     wide = Image.fromarray(RGB[..., 0].astype(np.uint16) * 257)
     image = wide.convert(mode) if mode.startswith("I") else Image.fromarray(RGB).convert(mode)
     if mode in ("LA", "RGBA"):
         image.putalpha(Image.fromarray(RGB[..., 1]))
-    path = saved(tmp_path, image, "x.tiff" if mode in ("CMYK", "I") else "x.png")
+    path = saved(tmp_path, image, "x.tiff" if mode == "CMYK" else "x.png")
     assert image.mode == mode
     with Image.open(path) as opened:
         for given in (image, opened):
@@ -162,7 +168,7 @@ def test_images_of_pil_that_are_refused(image: Image.Image, message: str) -> Non
 
 def test_an_image_of_pil_may_be_black_in_32_bits_or_a_dark_file_of_16(tmp_path: Path) -> None:
     assert pixels_of(Image.new("I", (1, 1))).tolist() == [[[0, 0, 0]]]
-    with Image.open(saved(tmp_path, Image.new("I", (1, 1), 255), "x.tiff")) as opened:
+    with Image.open(saved(tmp_path, Image.new("I", (1, 1), 255), "x.pgm")) as opened:
         assert pixels_of(opened).tolist() == [[[0, 0, 0]]]
 
 
