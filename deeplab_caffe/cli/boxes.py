@@ -16,6 +16,7 @@ from deeplab_caffe.data.classes import KNOWN
 from deeplab_caffe.data.io.folders import find_images
 from deeplab_caffe.errors import BoxError, DataError, DeepLabCaffeError
 from deeplab_caffe.evaluation import find_classes, read_ids
+from deeplab_caffe.files.apart import validate_outputs
 from deeplab_caffe.files.names import exists
 from deeplab_caffe.weak.boxes import segment_boxes
 
@@ -77,6 +78,12 @@ def boxes(
     params = CRFParams.named(crf)
     names = read_ids(list_path)
     photographs = find_images(images, names)
+    told = [("the true label map", labels), ("the map of objects", instances)]
+    validate_outputs(
+        [(f"the label map of '{name}'", out / f"{name}.png") for name in names],
+        [("the photograph", path) for path in photographs.values()]
+        + [(what, folder / f"{name}.png") for what, folder in told if folder is not None for name in names],
+    )
     _C.set_num_threads(0)
 
     def boxes_of(name: str, shape: tuple[int, int]) -> list[Box]:

@@ -14,6 +14,7 @@ from deeplab_caffe.convert import convert as convert_weights
 from deeplab_caffe.convert import unit_outputs as scale_outputs
 from deeplab_caffe.data.io.folders import find_images
 from deeplab_caffe.errors import DeepLabCaffeError
+from deeplab_caffe.files.apart import validate_outputs
 from deeplab_caffe.net import Net
 from deeplab_caffe.segmentation.deploy import deploy_wanted
 from deeplab_caffe.zoo.paths import prototxt_path
@@ -87,11 +88,14 @@ def convert(
         known = {name: value for name, value in _VARIABLES.items() if name not in os.environ}
         net = image_part(_train_prototxt(network), known | variables, dialect=dialect, python_layers=python_layers)
         chosen = split_list(unit_outputs)
-        _write_initial(source, net, out or Path("init.caffemodel"), to, dtype, seed, chosen, images)
+        out = out or Path("init.caffemodel")
+        validate_outputs([("--out", out)], [("SOURCE", source), ("--init-for", _train_prototxt(network))])
+        _write_initial(source, net, out, to, dtype, seed, chosen, images)
         return
     assert model is not None
     if out is None:
         raise click.UsageError("Missing option '--out'.")
+    validate_outputs([("--out", out)], [("SOURCE", source), ("--model", model)])
     with deploy_wanted(model, variables):
         net = Net(model, None, "TEST", variables=variables, dialect=dialect, python_layers=python_layers)
     onnx = {"image_input": image_input, "label_output": label_output, "classes": classes}

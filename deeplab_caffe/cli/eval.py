@@ -19,6 +19,7 @@ from deeplab_caffe.evaluation.predictions import Kind
 from deeplab_caffe.evaluation.report import html_report
 from deeplab_caffe.evaluation.save import save_pngs
 from deeplab_caffe.evaluation.tables import cell, json_text, markdown, notes, text_report
+from deeplab_caffe.files.apart import validate_outputs
 from deeplab_caffe.files.text import text_bytes
 
 
@@ -105,6 +106,9 @@ def eval(
         _save(save_png, predictions, found_kind, ids, photographs, classes, jobs)
         return
     pairs, missing = find_pairs(predictions, labels, ids, found_kind, skip_missing=skip_missing)
+    outputs = [("--json", json_path), ("--markdown", markdown_path), ("--plot", plot_path), ("--html", html_path)]
+    read = [path for pair in pairs for path in (pair.label, pair.prediction)]
+    validate_outputs(outputs, [("--list", list_path), *(("the label map or result", path) for path in read)])
     if classes_name is None:
         classes = assumed_classes(pairs, found_kind, ignore_label)
     else:

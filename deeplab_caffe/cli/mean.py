@@ -11,6 +11,7 @@ import numpy as np
 from deeplab_caffe.cli.options import SIDE, path_option
 from deeplab_caffe.cli.progress import progress
 from deeplab_caffe.data.mean import MeanImages, compute_mean
+from deeplab_caffe.files.apart import validate_outputs
 
 
 @click.command()
@@ -26,6 +27,7 @@ def mean(sources: tuple[Path, ...], root: str, size: tuple[int, int] | None, gre
     G, R, as mean_value has them. A mean image needs images of one size.
     """
     images = MeanImages(sources, root=root, size=size, grey=grey)
+    validate_outputs([("--out", path) for path in out], [("the source", path) for path in (*sources, *images.files)])
     with progress("reading", len(images)) as advance:
 
         def counted() -> Iterator[tuple[str, np.ndarray]]:

@@ -18,6 +18,7 @@ from deeplab_caffe.cli.options import (
 )
 from deeplab_caffe.cli.tables import plain_table, print_table
 from deeplab_caffe.data.io.atomic import atomic_write
+from deeplab_caffe.files.apart import validate_outputs
 from deeplab_caffe.files.text import text_bytes
 from deeplab_caffe.net import Net
 from deeplab_caffe.net.draw import net_dot, net_svg
@@ -57,6 +58,7 @@ def net(
     A receptive field is the theoretical one, in pixels of the input: all that can reach a pixel far from the borders.
     The step is the distance between neighbouring pixels' fields.
     """
+    validate_outputs([("--dot", dot), ("--svg", svg)], [("PROTOTXT", prototxt)])
     found = Net(prototxt, None, phase, variables=variables, dialect=dialect, python_layers=python_layers)
     shapes = found.blob_shapes
     if size is not None:

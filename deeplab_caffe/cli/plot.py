@@ -11,6 +11,7 @@ import click
 from deeplab_caffe.cli.options import path_option
 from deeplab_caffe.data.io.atomic import atomic_write
 from deeplab_caffe.errors import DeepLabCaffeError, how_to_install
+from deeplab_caffe.files.apart import validate_outputs
 from deeplab_caffe.files.text import shown_text
 from deeplab_caffe.solver.log import read_log
 
@@ -30,6 +31,7 @@ def plot(logs: tuple[Path, ...], out: Path, smooth: int, title: str | None) -> N
     kind = out.suffix.lower().lstrip(".") or "png"
     if kind not in _FORMATS:
         raise click.UsageError(f"--out must end in one of {', '.join(_FORMATS)}, got {out.name}")
+    validate_outputs([("--out", out)], [("the log", path) for path in logs])
     runs = [(path, read_log(path)) for path in logs]
     figure = draw(runs, smooth, title)
     with atomic_write(out, make_folders=True) as file:

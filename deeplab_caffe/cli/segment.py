@@ -7,6 +7,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -35,6 +36,7 @@ from deeplab_caffe.data.classes import COLORMAPS, KNOWN, find_colormap
 from deeplab_caffe.data.inputs import WorkItem, expand_inputs, parse_shard, shard_of_environment, share_of
 from deeplab_caffe.data.io.npy import save_npy as _save_npy  # noqa: F401  # checks of a full disk know it by this name
 from deeplab_caffe.errors import NetError
+from deeplab_caffe.files.apart import validate_outputs
 from deeplab_caffe.files.names import exists
 from deeplab_caffe.segmentation.finish import LEAST_SIDE
 from deeplab_caffe.segmentation.result import MIN_SHARE
@@ -268,6 +270,7 @@ def segment(
     writer = ResultWriter(out, colours, marginals, outlines=not no_outlines, legend=not no_legend)
     records = path_of_shard(json_path or jsonl, part)
     todo = unfinished(items, writer, records) if overwrite is False else items
+    _validate_apart(todo, items, writer, records, [("--model", model), ("--weights", weights)], lists)
     if overwrite is None and (there := replaced(items, writer)):
         text = f"{there} of {len(items)} have results in {out}, which are replaced"
         warnings.warn(f"{text}: --skip-existing leaves them, --overwrite does not say this", stacklevel=1)
@@ -298,6 +301,27 @@ def _check_together(
     if json_path and (videos or overwrite is False):
         what = "of videos" if videos else "with --skip-existing"
         raise click.UsageError(f"--json is written at the end, for all photographs: {what} say --jsonl")
+
+
+def _validate_apart(
+    todo: Sequence[WorkItem],
+    items: Sequence[WorkItem],
+    writer: ResultWriter,
+    records: Path | None,
+    files: Sequence[tuple[str, Path | None]],
+    lists: Sequence[Path],
+) -> None:
+    """Refuse results that would be written over what is read: a photograph that is called a_labels.png, say.
+
+    Raises:
+        DataError: one would be.
+    """
+    outputs: list[tuple[str, Path | None]] = [
+        (f"a result of {item.source}", path) for item in todo for path in writer.paths(item)
+    ]
+    outputs.append(("the file of --json or --jsonl", None if records == Path("-") else records))
+    photos = ((f"the {item.kind}", item.source) for item in items if item.kind in ("image", "video"))
+    validate_outputs(outputs, chain(files, [("--list", path) for path in lists], photos))
 
 
 def _own_device(device: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
@@ -27,6 +27,7 @@ from deeplab_caffe.cli.options import (
 )
 from deeplab_caffe.cli.progress import progress
 from deeplab_caffe.errors import SolverError
+from deeplab_caffe.files.apart import validate_outputs
 from deeplab_caffe.proto import caffe_pb2
 from deeplab_caffe.solver import (
     Solver,
@@ -118,6 +119,7 @@ def train(
     if weights and snapshot:
         raise click.UsageError("--weights and --snapshot exclude each other: a snapshot has its own weights")
     config = read_config(solver, variables, level=level, stages=stages)
+    _validate_log(log_path, solver, config.param, [*split_list(weights), snapshot or None])
     place = _device(device, gpu, config.param)
     world = join_world(place)
     if not world.is_first:
@@ -161,6 +163,15 @@ def train(
     leave_world(world)
     if trainer.stopped:
         raise click.exceptions.Exit(_SIGNAL_STATUS + trainer.stopped)
+
+
+def _validate_log(
+    log: Path | None, solver: Path, param: caffe_pb2.SolverParameter, weights: Sequence[str | None]
+) -> None:
+    """Validate that the log is none of the files that the training reads."""
+    nets = [param.net, param.train_net, *param.test_net]
+    read = [("the net", net) for net in nets if net] + [("the weights or snapshot", path) for path in weights if path]
+    validate_outputs([("--log", log)], [("--solver", solver), *read])
 
 
 def _device(device: str | None, gpu: str | None, param: caffe_pb2.SolverParameter) -> torch.device:

@@ -93,6 +93,11 @@ class MeanImages:
     def __len__(self) -> int:
         return len(self._found)
 
+    @property
+    def files(self) -> list[Path]:
+        """Return the image files among them."""
+        return [one for one in self._found if isinstance(one, Path)]
+
     def __iter__(self) -> Iterator[tuple[str, np.ndarray]]:
         """Read the images: name and numbers ``(C, H, W)``, B, G, R, of each."""
         for one in self._found:

@@ -91,3 +91,11 @@ def test_ids_with_folders(run, folder: Path) -> None:
     (folder / "list.txt").write_text("aachen/a\n")
     assert run(*words(folder, "annotations", "--method", "rect")).status == 0
     assert load_label(folder / "out" / "aachen" / "a.png")[20, 20] == 8
+
+
+def test_label_maps_are_not_made_over_true_ones(run, folder: Path) -> None:
+    before = (folder / "labels" / "a.png").read_bytes()
+    for name, what in (("labels", "the true label map"), ("images", "the photograph")):
+        line = run(*words(folder, "labels", "--method", "rect", "--overwrite"), "--out", folder / name).error_line()
+        assert f"a.png: the label map of 'a' would be written over {what}" in line
+    assert (folder / "labels" / "a.png").read_bytes() == before

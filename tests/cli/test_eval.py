@@ -159,3 +159,9 @@ def test_pngs_are_not_saved_over_labels_or_results(run, folder: Path, place: str
     line = run(*words(folder, "--save-png", folder / place)).error_line()
     assert f"{folder / place / 'a.png'}: the result of 'a' as PNG would be written over " in line
     assert {path: path.read_bytes() for path in folder.rglob("*.png")} == before
+
+
+def test_a_report_over_labels_or_the_list_is_refused(run, folder: Path) -> None:
+    for name, what in (("val_id.txt", "--list"), ("labels/a.png", "the label map or result")):
+        line = run(*words(folder, "--json", folder / name)).error_line()
+        assert f"{name}: --json would be written over {what}" in line

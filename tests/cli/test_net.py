@@ -109,3 +109,13 @@ def test_the_dialect_that_is_asked_for(run, tmp_path: Path) -> None:
         assert row.split()[3 : 3 + len(shape.split())] == shape.split()
         assert row.split()[-2:] == ["-", "-"]
         assert len(row.split()) == 5 + len(shape.split())
+
+
+@pytest.mark.parametrize("flag", ["--svg", "--dot"])
+def test_a_drawing_over_the_prototxt_is_refused(run, tmp_path: Path, flag: str) -> None:
+    path = tmp_path / "n.prototxt"
+    path.write_bytes(CAMVID_MODEL.deploy.read_bytes())
+    (tmp_path / "link").symlink_to(path)
+    for drawing in (path, tmp_path / "link"):
+        assert f"{flag} would be written over PROTOTXT" in run("net", path, flag, drawing).error_line()
+    assert path.read_bytes() == CAMVID_MODEL.deploy.read_bytes()

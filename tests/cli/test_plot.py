@@ -89,3 +89,8 @@ def test_bad_input(run, tmp_path: Path) -> None:
     assert outcome.status == 2
     assert "must end in one of png" in outcome.err
     assert run("plot").status == 2
+
+
+def test_a_picture_over_a_log_is_refused(run, tmp_path: Path) -> None:
+    log = write_log(tmp_path / "log.png")
+    assert "log.png: --out would be written over the log" in run("plot", log, "--out", log).error_line()

@@ -247,3 +247,29 @@ def test_ctrl_c_ends_a_camera_well_and_a_video_without_a_file(
     count = 0
     assert run("segment", clip, "--out", tmp_path / "none", *seven).status == 130
     assert not list((tmp_path / "none").iterdir())
+
+
+def test_results_over_what_is_read_are_refused(run, photo: Path, tmp_path: Path) -> None:
+    other = tmp_path / "photo_labels.png"
+    other.write_bytes(photo.read_bytes())
+    (tmp_path / "list.txt").write_text("photo.png\n")
+    (tmp_path / "link").symlink_to(tmp_path)
+    listed = ("--list", tmp_path / "list.txt", "--data-root", f"{tmp_path}/")
+    read = {path: path.read_bytes() for path in (photo, other, tmp_path / "list.txt")}
+    for words, names in (
+        ((photo, other, "--out", tmp_path), (f"{other}: a result of {photo}", "the image")),
+        ((photo, other, "--out", tmp_path / "link"), ("photo_labels.png", f"the image '{other}'")),
+        ((photo, "--jsonl", photo), (f"{photo}: the file of --json or --jsonl", "the image")),
+        ((photo, "--json", tmp_path / "link" / "photo.png"), ("the image", str(photo))),
+        ((photo, "--jsonl", tmp_path / "photo_overlay.png"), ("photo_overlay.png", "a result of")),
+        ((*listed, "--jsonl", tmp_path / "list.txt"), ("list.txt", "over --list")),
+    ):
+        where = () if "--out" in words else ("--out", tmp_path)
+        line = run("segment", *words, *where).error_line()
+        assert all(name in line for name in names), line
+        assert "would be written over" in line
+        assert not (tmp_path / "photo_overlay.png").exists()
+    assert {path: path.read_bytes() for path in read} == read
+    # What is left out is not written over.
+    assert run("segment", photo, "--out", tmp_path, "--overwrite").status == 0
+    assert run("segment", photo, other, "--out", tmp_path, "--skip-existing").status == 0

@@ -278,3 +278,13 @@ def test_flags_that_a_script_leaves_empty(run, case: Path) -> None:
         words = ("train", "--solver=solver.prototxt", "--gpu=", "--snapshot=", "--weights", "init.caffemodel, ")
         assert run(*words).status == 0
         assert "this is a net's prototxt" in run("train", "--solver", "train.prototxt").err
+
+
+@pytest.mark.parametrize("name", ["solver.prototxt", "train.prototxt", "init.caffemodel"])
+def test_a_log_over_what_is_read_is_refused(run, case: Path, name: str) -> None:
+    before = (case / name).read_bytes()
+    with inside(case):
+        words = ("--solver", "solver.prototxt", "--weights", "init.caffemodel")
+        line = run("train", *words, "--log-file", case / name).error_line()
+    assert f"{case / name}: --log would be written over " in line
+    assert (case / name).read_bytes() == before

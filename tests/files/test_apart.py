@@ -17,6 +17,7 @@ def test_files_that_are_apart_may_be_there_or_not(tmp_path: Path) -> None:
     inputs = [("the photograph", tmp_path / "in"), ("the list", tmp_path / "missing"), ("a name", "a\0b")]
     validate_outputs([("--json", tmp_path / "new"), ("--jsonl", tmp_path / "old")], inputs)
     validate_outputs([], inputs)
+    validate_outputs([("--json", None), ("a", tmp_path / "x"), ("a", tmp_path / "x")], [("--list", None)])
 
 
 def test_an_output_at_an_input_is_refused_with_both_names(tmp_path: Path) -> None:
