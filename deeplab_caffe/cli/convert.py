@@ -8,7 +8,14 @@ from pathlib import Path
 
 import click
 
-from deeplab_caffe.cli.options import dialect_option, path_option, python_layers_option, split_list, variables_option
+from deeplab_caffe.cli.options import (
+    FilePath,
+    dialect_option,
+    path_option,
+    python_layers_option,
+    split_list,
+    variables_option,
+)
 from deeplab_caffe.convert import FORMATS, image_part, initial_model
 from deeplab_caffe.convert import convert as convert_weights
 from deeplab_caffe.convert import unit_outputs as scale_outputs
@@ -27,7 +34,7 @@ _IMAGES = 8
 
 
 @click.command()
-@click.argument("source", type=click.Path(path_type=Path))
+@click.argument("source", type=FilePath())
 @path_option("--model", help="The network: its deploy prototxt.")
 @click.option(
     "--init-for", "network", metavar="NETWORK", help="Write the model that this network's training starts from."

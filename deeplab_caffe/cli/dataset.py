@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import numpy as np
 
-from deeplab_caffe.cli.options import path_option
+from deeplab_caffe.cli.options import FilePath, path_option
 from deeplab_caffe.cli.progress import progress
 from deeplab_caffe.cli.tables import plain_table, print_table
 from deeplab_caffe.data.classes import find_classes
@@ -18,7 +18,7 @@ from deeplab_caffe.data.prepare.lists import SplitCounts, check_pairs, write_lis
 
 @click.command()
 @click.argument("kind", type=click.Choice(list(KINDS)))
-@click.argument("root", type=click.Path(path_type=Path))
+@click.argument("root", type=FilePath())
 @path_option("--out", help="Folder for the lists, and for label maps that have to be written.  [ROOT/list]")
 @click.option("--images", metavar="FOLDER", help="Folder of images in ROOT, for voc12 and folders.  [JPEGImages]")
 @click.option("--labels", metavar="FOLDER", help="Folder of annotations.  [SegmentationClassAug, SegmentationClass]")

@@ -10,6 +10,7 @@ from deeplab_caffe.cli.networks import NETWORK_HELP, chosen_network
 from deeplab_caffe.cli.options import (
     SIDE,
     WEIGHTS_HELP,
+    FilePath,
     chosen_device,
     device_option,
     dialect_option,
@@ -26,7 +27,7 @@ from deeplab_caffe.segmentation.features import FORMATS, FeatureNet, save_batche
 
 
 @click.command()
-@click.argument("photos", nargs=-1, type=click.Path(path_type=Path))
+@click.argument("photos", nargs=-1, type=FilePath())
 @path_option("--model", help=NETWORK_HELP)
 @path_option("--weights", help=WEIGHTS_HELP)
 @click.option("--blobs", required=True, metavar="A,B", help="Names of the blobs; `deeplab-caffe net` lists them.")

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import click
 
-from deeplab_caffe.cli.options import SIDE
+from deeplab_caffe.cli.options import SIDE, FilePath
 from deeplab_caffe.cli.progress import progress
 from deeplab_caffe.data.prepare.imageset import read_imageset, write_imageset
 
 
 @click.command()
-@click.argument("list_file", metavar="LIST", type=click.Path(path_type=Path))
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("list_file", metavar="LIST", type=FilePath())
+@click.argument("out", type=FilePath())
 @click.option("--root", default="", help="What stands before the names of the list, as root_folder.")
 @click.option("--size", type=SIDE, nargs=2, metavar="H W", help="Resize images to this size.")
 @click.option("--grey", "--gray", is_flag=True, help="Store one channel.")

@@ -8,14 +8,14 @@ from pathlib import Path
 import click
 import numpy as np
 
-from deeplab_caffe.cli.options import SIDE, path_option
+from deeplab_caffe.cli.options import SIDE, FilePath, path_option
 from deeplab_caffe.cli.progress import progress
 from deeplab_caffe.data.mean import MeanImages, compute_mean
 from deeplab_caffe.files.apart import validate_outputs
 
 
 @click.command()
-@click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("sources", nargs=-1, required=True, type=FilePath())
 @click.option("--root", default="", help="What stands before the names of a list, as root_folder.")
 @click.option("--size", type=SIDE, nargs=2, metavar="H W", help="Resize images to this size.")
 @click.option("--grey", is_flag=True, help="Read images in grey.")

@@ -9,6 +9,7 @@ import click
 
 from deeplab_caffe.cli.options import (
     SIDE,
+    FilePath,
     dialect_option,
     path_option,
     phase_option,
@@ -35,7 +36,7 @@ def _field(field: ReceptiveField | None) -> tuple[str, str]:
 
 
 @click.command()
-@click.argument("prototxt", type=click.Path(path_type=Path))
+@click.argument("prototxt", type=FilePath())
 @phase_option
 @dialect_option
 @python_layers_option

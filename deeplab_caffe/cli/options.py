@@ -169,9 +169,17 @@ def _stages(_: click.Context, __: click.Parameter, text: str) -> tuple[str, ...]
     return split_list(text)
 
 
+class FilePath(click.Path):
+    """A path; its reader checks the file, so that one of several that cannot be read does not stop the others."""
+
+    def __init__(self) -> None:
+        # click's own check of the permission would end the command with a usage text.
+        super().__init__(readable=False, path_type=Path)
+
+
 def path_option(*names: str, **options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Make a file option; its reader checks the file, and says more of what is wrong with it."""
-    return click.option(*names, type=click.Path(path_type=Path), **options)
+    return click.option(*names, type=FilePath(), **options)
 
 
 def readable_count(number: float) -> str:

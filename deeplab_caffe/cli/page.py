@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from deeplab_caffe.cli.networks import NETWORK_HELP, chosen_network
-from deeplab_caffe.cli.options import WEIGHTS_HELP, chosen_device, device_option, path_option
+from deeplab_caffe.cli.options import WEIGHTS_HELP, FilePath, chosen_device, device_option, path_option
 from deeplab_caffe.crf import CRFParams
 from deeplab_caffe.data import load_image
 from deeplab_caffe.page import app
@@ -16,7 +16,7 @@ from deeplab_caffe.page.desk import NETWORKS, own_network
 
 
 @click.command()
-@click.argument("photo", required=False, type=click.Path(path_type=Path))
+@click.argument("photo", required=False, type=FilePath())
 @path_option("--mask", help="A mask of the photo to begin with: binary, a label map, or soft; an image or .npy.")
 @path_option("--model", help=NETWORK_HELP)
 @path_option("--weights", help=WEIGHTS_HELP)

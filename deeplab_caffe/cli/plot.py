@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from deeplab_caffe.cli.options import path_option
+from deeplab_caffe.cli.options import FilePath, path_option
 from deeplab_caffe.data.io.atomic import atomic_write
 from deeplab_caffe.errors import DeepLabCaffeError, how_to_install
 from deeplab_caffe.files.apart import validate_outputs
@@ -22,7 +22,7 @@ _FORMATS = ("png", "svg", "pdf", "jpg", "jpeg", "webp")
 
 
 @click.command()
-@click.argument("logs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("logs", nargs=-1, required=True, type=FilePath())
 @path_option("--out", default=Path("curve.png"), show_default=True, help="The picture; its ending says which kind.")
 @click.option("--smooth", type=click.IntRange(min=1), default=20, show_default=True, help="Losses to average over.")
 @click.option("--title", help="Text above the picture.")

@@ -87,7 +87,7 @@ def _mean(_: click.Context, __: click.Parameter, text: str | None) -> tuple[floa
 
 
 @click.command()
-@click.argument("photos", nargs=-1, type=click.Path())
+@click.argument("photos", nargs=-1, type=click.Path(readable=False))
 @click.option("--recursive", is_flag=True, help="Take the photographs of the folders inside folders too.")
 @path_option("--list", "lists", multiple=True, help="Take the photographs of a list file too, as train.txt or val.txt.")
 @click.option("--data-root", default="", help="What is put before the lists' paths, as root_folder in a prototxt.")

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import click
 
-from deeplab_caffe.cli.options import variables_option
+from deeplab_caffe.cli.options import FilePath, variables_option
 from deeplab_caffe.proto.upgrade_file import PROGRAMS, upgrade_file
 
 
 @click.command()
-@click.argument("source", type=click.Path(path_type=Path))
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("source", type=FilePath())
+@click.argument("out", type=FilePath())
 @click.option(
     "--dialect",
     type=click.Choice(PROGRAMS),

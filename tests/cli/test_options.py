@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from pathlib import Path
 
+import click
+import PIL.Image
 import pytest
 
 import deeplab_caffe as dc
+from deeplab_caffe.cli import VERBS, cli
+from deeplab_caffe.zoo.default import DEMO_PHOTO
 
 # As people write it: it imports caffe.
 MODULE = """
@@ -126,3 +132,31 @@ def test_numbers_out_of_all_bounds(run, words: tuple) -> None:
 def test_a_scale_without_bounds_and_one_without_memory(run, photo: Path) -> None:
     assert "scales must be positive numbers up to 100" in run("segment", photo, "--scales", "1e9").error_line()
     assert "GiB" in run("segment", photo, "--scales", "99").error_line()
+
+
+def test_no_path_is_refused_by_click(run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A file without permission is told of by its reader, in one line, and the others are done."""
+    for verb in VERBS:
+        command = cli.get_command(click.Context(cli), verb)
+        assert command is not None
+        for param in command.params:
+            assert not (isinstance(param.type, click.Path) and param.type.readable), (verb, param.name)
+    good, secret = tmp_path / "good.jpg", tmp_path / "secret.jpg"
+    for path in (good, secret):
+        path.write_bytes(DEMO_PHOTO.read_bytes())
+    # Root may read all files: click asks access(), Pillow opens them.
+    monkeypatch.setattr(os, "access", lambda path, *_, **__: os.fspath(path) != os.fspath(secret))
+
+    def refuse(path: object, *words: object, **options: object) -> object:
+        if os.fspath(path) == os.fspath(secret):
+            raise PermissionError(errno.EACCES, "Permission denied", str(secret))
+        return opened(path, *words, **options)
+
+    opened = PIL.Image.open
+    monkeypatch.setattr(PIL.Image, "open", refuse)
+    for words in (("segment", "--max-side", "65"), ("extract", "--blobs", "data")):
+        out = tmp_path / words[0]
+        outcome = run(words[0], secret, good, *words[1:], "--out", out)
+        assert outcome.error_line() == f"error: {secret}: cannot be read: Permission denied"
+        assert outcome.status == 1
+        assert {path.name.partition("_")[0] for path in out.iterdir()} == {"good"}
