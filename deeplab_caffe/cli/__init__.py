@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import io
+import os
 import signal
 import sys
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 import click
@@ -178,13 +180,17 @@ def _one_line_warning(message: Warning | str, category: type[Warning], *_: Any, 
     click.echo(f"warning: {one_line(str(message))}", err=True)
 
 
+class _Terminated(SystemExit):
+    """SIGTERM has come."""
+
+
 @contextmanager
 def _termination() -> Iterator[None]:
     """Let SIGTERM raise within the block, so that half-written files are removed; a second one ends the process."""
 
     def terminate(number: int, _: object) -> None:
         signal.signal(number, signal.SIG_DFL)
-        sys.exit(128 + number)
+        raise _Terminated(128 + number)
 
     mine = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     if mine:
@@ -212,6 +218,20 @@ def main(args: list[str] | None = None) -> None:
             stream.reconfigure(errors="backslashreplace")
     with _termination():
         _main(args)
+    try:
+        with _termination():
+            _main(args)
+    except _Terminated as end:
+        _leave(int(end.code or 0))
+
+
+def _leave(status: int) -> None:
+    """End the process, and wait for no thread: one that reads standard input, or from a dead server, may never end."""
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(status)
 
 
 def _main(args: list[str] | None) -> None:

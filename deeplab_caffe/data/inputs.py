@@ -53,8 +53,8 @@ def expand_inputs(
     """Return what the arguments of a command stand for, in a fixed order: the arguments' own, then the lists'.
 
     A file stands for itself, whether it is there or not. A folder stands for the images in it, sorted by name; hidden
-    files, links to folders, and results (``x_labels.png`` beside ``x.jpg``) are left out. What is given twice is there
-    once.
+    files, links to folders, and results (``x_labels.png`` beside ``x.jpg``) are left out, and so are, with a warning,
+    pipes, sockets and devices. What is given twice is there once.
 
     The results of a file are named after it, those of a folder's or list's image by its path below the folder or in the
     list. Where two items would have the same name, they get the path below the folder that they share, and where this

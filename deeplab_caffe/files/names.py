@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 import os
+import stat
 from os import PathLike
+
+_SPECIAL = {
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+# What the shell makes of <(command), and its kin: this process has it open already.
+_OPEN = ("/dev/fd/", "/dev/stdin", "/proc/self/fd/")
 
 
 def exists(path: str | PathLike[str]) -> bool:
@@ -19,3 +29,16 @@ def is_file(path: str | PathLike[str]) -> bool:
 def is_folder(path: str | PathLike[str]) -> bool:
     """Return whether a folder has this name; False likewise."""
     return os.path.isdir(path)  # noqa: PTH112
+
+
+def special(path: str | PathLike[str] | os.DirEntry[str]) -> str:
+    """Return what has this name if it is neither file nor folder: ``"a pipe"``, say; else, or if nothing has, ``""``.
+
+    To open one may take for ever. What this process has open, ``/dev/fd/63`` say, counts as a file.
+    """
+    try:
+        found = path.stat() if isinstance(path, os.DirEntry) else os.stat(path)  # noqa: PTH116
+    except (OSError, ValueError):
+        return ""
+    name = os.fspath(path)
+    return "" if name.startswith(_OPEN) else _SPECIAL.get(stat.S_IFMT(found.st_mode), "")

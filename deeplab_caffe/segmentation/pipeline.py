@@ -82,21 +82,26 @@ def segment_pictures(
         except DeepLabCaffeError as error:
             return Done(done.item, error=error)
 
-    return behind(map(compute, ahead(map(load, items))), write)
+    return behind(map(compute, ahead(map(load, items), leave=True)), write)
 
 
-def ahead(source: Iterable[T], depth: int = _DEPTH) -> Generator[T, None, None]:
-    """Yield what ``source`` yields, which runs ahead in a thread by at most ``depth`` values."""
+def ahead(source: Iterable[T], depth: int = _DEPTH, *, leave: bool = False) -> Generator[T, None, None]:
+    """Yield what ``source`` yields, which runs ahead in a thread by at most ``depth`` values.
+
+    Args:
+        source: gives the values.
+        depth: how many.
+        leave: who stops does not wait for the value that is being made; it may never come, from standard input say.
+    """
     values = iter(source)
-    with ThreadPoolExecutor(1, "read-ahead") as pool:
+    pool = ThreadPoolExecutor(1, "read-ahead")
+    try:
         pending = deque(pool.submit(next, values, _END) for _ in range(depth))
-        try:
-            while (value := pending.popleft().result()) is not _END:
-                pending.append(pool.submit(next, values, _END))
-                yield value
-        finally:
-            for future in pending:
-                future.cancel()
+        while (value := pending.popleft().result()) is not _END:
+            pending.append(pool.submit(next, values, _END))
+            yield value
+    finally:
+        pool.shutdown(wait=not leave, cancel_futures=True)
 
 
 def behind(source: Iterable[T], function: Callable[[T], R], depth: int = _DEPTH) -> Generator[R, None, None]:

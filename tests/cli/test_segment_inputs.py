@@ -5,7 +5,10 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
+import subprocess
 import sys
+import time
 from fractions import Fraction
 from pathlib import Path
 
@@ -273,3 +276,44 @@ def test_results_over_what_is_read_are_refused(run, photo: Path, tmp_path: Path)
     # What is left out is not written over.
     assert run("segment", photo, "--out", tmp_path, "--overwrite").status == 0
     assert run("segment", photo, other, "--out", tmp_path, "--skip-existing").status == 0
+
+
+def test_pipes_and_sockets_are_no_photographs(run, folder: Path, tmp_path: Path) -> None:
+    """To open a pipe without a writer takes for ever."""
+    os.mkfifo(folder / "z.png")
+    os.mkfifo(folder / "other")
+    (folder / "link.png").symlink_to(folder / "z.png")
+    outcome = run("segment", folder, "--out", tmp_path / "out")
+    assert outcome.status == 0, outcome.err
+    for name in ("z.png", "link.png"):
+        assert f"warning: {folder / name}: a pipe, no file: it is left out" in outcome.err
+    assert len(outcome.err.splitlines()) == 2
+    assert "3 done" in outcome.out
+    line = run("segment", folder / "z.png", "--out", tmp_path / "one").error_line()
+    assert line == f"error: {folder / 'z.png'}: is a pipe, no file: give an image's bytes on standard input, as -"
+    assert "is a device" in run("segment", "/dev/zero", "--out", tmp_path / "one").error_line()
+    assert "is a pipe" in run("mean", folder / "z.png").error_line()
+    assert run("mean", folder).status == 0
+
+
+def test_what_is_open_already_is_read(run, photo: Path, tmp_path: Path) -> None:
+    """The shell's <(command)."""
+    reader, writer = os.pipe()
+    os.write(writer, photo.read_bytes())
+    os.close(writer)
+    assert run("segment", f"/dev/fd/{reader}", "--out", tmp_path / "out").status == 0
+    os.close(reader)
+
+
+def test_sigterm_ends_what_waits_for_standard_input(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "deeplab_caffe", "segment", "-", "--out", str(tmp_path / "out")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    # It writes over what is there: the warning says that it is about to begin.
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "stdin_labels.png").touch()
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, text=True) as process:
+        assert process.stderr is not None
+        assert "are replaced" in process.stderr.readline()
+        time.sleep(1)
+        process.terminate()
+        assert process.wait(timeout=20) == 128 + signal.SIGTERM

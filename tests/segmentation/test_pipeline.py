@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +76,21 @@ def test_who_stops_leaves_no_thread() -> None:
     found.close()
     numbers.close()
     assert threading.active_count() == before
+
+
+def test_who_stops_need_not_wait_for_what_never_comes() -> None:
+    never = threading.Event()
+
+    def source():
+        yield 1
+        never.wait(30)
+
+    found = ahead(source(), leave=True)
+    assert next(found) == 1
+    start = time.monotonic()
+    found.close()
+    assert time.monotonic() - start < 10
+    never.set()
 
 
 @pytest.fixture

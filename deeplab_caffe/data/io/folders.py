@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePath, PurePosixPath
 
 from deeplab_caffe.errors import DataError
-from deeplab_caffe.files.names import is_folder
+from deeplab_caffe.files.names import is_folder, special
 
 # Among images of one name the format of the original's programs goes first.
 _IMAGE_SUFFIXES = (".ppm", ".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".pgm", ".pnm", ".jp2")
@@ -57,13 +58,24 @@ def id_folders(folder: str | os.PathLike[str], ids: Iterable[str] = ()) -> list[
 def folder_names(folder: str | os.PathLike[str]) -> list[str]:
     """Return the names of what is in a folder.
 
+    A warning names what has an image's name and is a pipe, a socket or a device: it is left out.
+
     Raises:
         DataError: if it cannot be read.
     """
     try:
-        return [path.name for path in Path(folder).iterdir()]
+        with os.scandir(folder) as entries:
+            # Most file systems say what a name is along with it.
+            return [entry.name for entry in entries if entry.is_file() or not _is_odd_image(entry)]
     except OSError as exc:
         raise DataError(f"cannot be read as a folder: {exc.strerror}", folder) from exc
+
+
+def _is_odd_image(entry: os.DirEntry[str]) -> bool:
+    what = special(entry) if is_image(PurePath(entry.name)) else ""
+    if what:
+        warnings.warn(f"{entry.path}: {what}, no file: it is left out", stacklevel=4)
+    return bool(what)
 
 
 def is_image(path: PurePath) -> bool:
