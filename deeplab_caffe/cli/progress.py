@@ -19,7 +19,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from deeplab_caffe.errors import printable
+from deeplab_caffe.errors import one_line, printable
 
 
 class Advance:
@@ -77,5 +77,6 @@ def progress(
 
 def tell_error(source: str, error: object) -> None:
     """Write to stderr what is wrong with one of several sources, and which it is, while the others go on."""
-    text = str(error)
-    click.echo(f"error: {text}" if source in text else f"error: {source}: {text}", err=True)
+    # An error's text is printable already, a name of a file need not be.
+    text, name = str(error), printable(source)
+    click.echo(one_line(f"error: {text}" if name in text else f"error: {name}: {text}"), err=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
@@ -176,18 +176,29 @@ def json_lines(path: Path, todo: Sequence[WorkItem] | None) -> Iterator[Callable
     """
     if path == _STDOUT:
         yield partial(_write_line, _opened(sys.stdout, "standard output").buffer)
+        yield partial(_write_line, sys.stdout.buffer, "standard output")
         return
     kept = [] if todo is None or not path.is_file() else _told(path)
     again = {item.source for item in todo or ()}
     with atomic_write(path, make_folders=True) as file:
         file.writelines(line + b"\n" for source, line in kept if source not in again)
-    with path.open("ab") as stream:
-        yield partial(_write_line, stream)
+    stream = path.open("ab")
+    try:
+        yield partial(_write_line, stream, path)
+    finally:
+        # Each line was flushed: what is left over could not be written, and that was told.
+        with suppress(OSError):
+            stream.close()
 
 
-def _write_line(stream: IO[bytes], one: dict[str, Any]) -> None:
-    stream.write(json.dumps(one, allow_nan=False).encode() + b"\n")
-    stream.flush()
+def _write_line(stream: IO[bytes], path: str | Path, one: dict[str, Any]) -> None:
+    try:
+        stream.write(json.dumps(one, allow_nan=False).encode() + b"\n")
+        stream.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise DataError(f"cannot be written: {error.strerror}", path, reason=error.strerror) from error
 
 
 def _told(path: Path) -> list[tuple[str, bytes]]:

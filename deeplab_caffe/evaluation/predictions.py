@@ -34,7 +34,7 @@ def detect_kind(folder: str | os.PathLike[str], ids: Iterable[str] = ()) -> Kind
         return found[0]
     endings = [f"*{SUFFIXES[kind]}" for kind in found or SUFFIXES]
     if found:
-        raise DataError(f"holds {', '.join(endings)}: say which", folder)
+        raise DataError(f"holds {', '.join(endings)}: say which with --input", folder)
     first = f"; the first id is '{ids[0]}'" if ids else ""
     raise DataError(f"holds no results: none of {', '.join(endings)}{first}", folder)
 

@@ -317,3 +317,15 @@ def test_sigterm_ends_what_waits_for_standard_input(tmp_path: Path) -> None:
         time.sleep(1)
         process.terminate()
         assert process.wait(timeout=20) == 128 + signal.SIGTERM
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_a_full_disk_is_told_with_the_file(run, photo: Path, tmp_path: Path) -> None:
+    line = run("segment", photo, "--out", tmp_path / "out", "--jsonl", "/dev/full", "--quiet").error_line()
+    assert line == "error: /dev/full: cannot be written: No space left on device"
+
+
+@pytest.mark.parametrize("words", [("segment",), ("extract", "--blobs", "data")])
+def test_a_name_with_a_newline_is_told_on_one_line(run, tmp_path: Path, words: tuple[str, ...]) -> None:
+    line = run(words[0], "x\n\x1b[2Jy.png", *words[1:], "--out", tmp_path / "out").error_line()
+    assert line == r"error: x\n\x1b[2Jy.png: cannot be read: No such file or directory"

@@ -144,5 +144,8 @@ def test_the_shard_that_torchrun_sets() -> None:
     assert shard_of_environment({}) == Shard()
     assert shard_of_environment({"RANK": "0", "WORLD_SIZE": "1"}) == Shard()
     assert shard_of_environment({"RANK": "3", "WORLD_SIZE": "4"}) == Shard(3, 4)
-    with pytest.raises(NetError, match="got '/4'"):
+    with pytest.raises(NetError, match="WORLD_SIZE=4 and no RANK: torchrun sets both"):
         shard_of_environment({"WORLD_SIZE": "4"})
+    for rank, world in (("4", "4"), ("a", "4"), ("1", "many")):
+        with pytest.raises(NetError, match=f"WORLD_SIZE={world} and RANK={rank}:"):
+            shard_of_environment({"WORLD_SIZE": world, "RANK": rank})

@@ -78,7 +78,7 @@ def test_detect_kind(tmp_path: Path) -> None:
     (tmp_path / "x.bin").touch()
     assert detect_kind(tmp_path) == "bin"
     (tmp_path / "x.png").touch()
-    with pytest.raises(DataError, match="say which"):
+    with pytest.raises(DataError, match=r"holds \*\.png, \*\.bin: say which with --input"):
         detect_kind(tmp_path)
     with pytest.raises(DataError, match="cannot be read as a folder"):
         detect_kind(tmp_path / "none")

@@ -62,5 +62,7 @@ def write_lmdb(path: str | PathLike[str]) -> Iterator[Put]:
         with suppress(OSError):
             folder.rmdir()
         if isinstance(error, lmdb.Error):
-            raise DataError(f"cannot be written: {error}", path) from error
+            # LMDB takes a write that a full disk cut short for a fault of the disk.
+            hint = ": is the disk full?" if "Input/output error" in str(error) else ""
+            raise DataError(f"cannot be written: {error}{hint}", path) from error
         raise

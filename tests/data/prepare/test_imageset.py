@@ -74,3 +74,10 @@ def test_order_and_labels(listed: Path) -> None:
     listed.write_text("0.png\n")
     with pytest.raises(DataError, match=r"list\.txt:1: expected 'image label', got '0\.png' alone"):
         read_imageset(listed)
+
+
+def test_a_full_disk_is_told_with_the_folder(tmp_path: Path) -> None:
+    why = r"db: cannot be written: mdb_txn_commit: Input/output error: is the disk full\?"
+    with pytest.raises(DataError, match=why), lmdb_write.write_lmdb(tmp_path / "db"):
+        raise lmdb.Error("mdb_txn_commit: Input/output error")
+    assert not (tmp_path / "db").exists()
