@@ -15,6 +15,7 @@ from deeplab_caffe.cli.options import (
     python_layers_option,
     split_list,
     variables_option,
+    word_option,
 )
 from deeplab_caffe.convert import FORMATS, image_part, initial_model
 from deeplab_caffe.convert import convert as convert_weights
@@ -36,10 +37,13 @@ _IMAGES = 8
 @click.command()
 @click.argument("source", type=FilePath())
 @path_option("--model", help="The network: its deploy prototxt.")
-@click.option(
-    "--init-for", "network", metavar="NETWORK", help="Write the model that this network's training starts from."
+@word_option(
+    "--init-for",
+    "network",
+    metavar="NETWORK",
+    help="Write the model that this network's training starts from.",
 )
-@click.option("--unit-outputs", metavar="LAYERS", help="With --init-for: scale these till their outputs are about 1.")
+@word_option("--unit-outputs", metavar="LAYERS", help="With --init-for: scale these till their outputs are about 1.")
 @path_option("--images", metavar="FOLDER", help="With --unit-outputs: photographs to measure on, the first 8 by name.")
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Of weights without a filler.")
 @click.option("--to", type=click.Choice(FORMATS), help="The format to write; else by the suffix of --out.")
@@ -53,7 +57,7 @@ _IMAGES = 8
 )
 @click.option("--image-input", is_flag=True, help="To ONNX: read uint8 RGB images (N, H, W, 3), subtract the mean.")
 @click.option("--label-output", is_flag=True, help="To ONNX: give the best class of each pixel, not the scores.")
-@click.option("--classes", metavar="NAME|FILE|A,B,C", help="To ONNX: names of the classes, for its metadata.")
+@word_option("--classes", metavar="NAME|FILE|A,B,C", help="To ONNX: names of the classes, for its metadata.")
 @dialect_option
 @variables_option
 @python_layers_option

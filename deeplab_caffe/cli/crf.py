@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from deeplab_caffe import _C
-from deeplab_caffe.cli.options import crf_number_options, kind_option, path_option
+from deeplab_caffe.cli.options import crf_number_options, kind_option, path_option, word_option
 from deeplab_caffe.cli.progress import progress
 from deeplab_caffe.crf import CRFParams
 from deeplab_caffe.crf.cpu import usable_threads
@@ -30,7 +30,7 @@ from deeplab_caffe.experiment.refine import Folders, as_input_kind, default_para
 @click.option("-br", "--bi-r-std", type=float, help="--bi-rgb-std of red alone.")
 @click.option("-bg", "--bi-g-std", type=float, help="... of green.")
 @click.option("-bb", "--bi-b-std", type=float, help="... of blue.")
-@click.option(
+@word_option(
     "--crf",
     "named",
     metavar="NAME|FILE",

@@ -7,7 +7,7 @@ from typing import Literal
 
 import click
 
-from deeplab_caffe.cli.options import path_option
+from deeplab_caffe.cli.options import path_option, word_option
 from deeplab_caffe.cli.progress import progress
 from deeplab_caffe.crf_search.grid import parse_range
 from deeplab_caffe.data.classes import KNOWN
@@ -35,7 +35,7 @@ def parse_widths(text: str) -> list[int]:
 @path_option("--predictions", required=True, help="Results: <id>.png, <id>_blob_0.mat (scores) or <id>.bin.")
 @path_option("--labels", help="True labels <id>.png, palette or grey; 255 does not count. None: --save-png alone.")
 @path_option("--list", "list_path", required=True, help="What to evaluate: val_id.txt or val.txt.")
-@click.option(
+@word_option(
     "--classes",
     "classes_name",
     metavar="NAME|FILE",
@@ -51,7 +51,7 @@ def parse_widths(text: str) -> list[int]:
     show_default=True,
     help="What classes count that are neither true nor predicted; docs/evaluation.md says what the original does.",
 )
-@click.option("--only", metavar="NAME,...", help="Classes that the means are over; by default all.")
+@word_option("--only", metavar="NAME,...", help="Classes that the means are over; by default all.")
 @click.option("--skip-missing", is_flag=True, help="Leave out images without a result, as the original does.")
 @click.option(
     "--ignore-label",

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from deeplab_caffe.cli.options import path_option, variables_option
+from deeplab_caffe.cli.options import path_option, variables_option, word_option
 from deeplab_caffe.experiment.runner import Runner
 from deeplab_caffe.experiment.settings import STEPS, ExperimentSettings
 
@@ -29,23 +29,23 @@ def _names(_: click.Context, __: click.Parameter, text: str) -> tuple[str, ...]:
     help=f"Which of {','.join(STEPS)}.",
 )
 @path_option("--exper-root", "root", default=Path("exper"), show_default=True, help="Folder of all experiments.")
-@click.option("--net-id", help="NET_ID, the name of the network's folders; by default the model's.")
+@word_option("--net-id", help="NET_ID, the name of the network's folders; by default the model's.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done.")
 @click.option("--train-set", default="train_aug", show_default=True, help="TRAIN_SET of step train.")
 @click.option("--test-set", "test_sets", default="val", show_default=True, callback=_names, help="Sets with commas.")
 @click.option("--train-set2", default="trainval_aug", show_default=True, help="TRAIN_SET of step train2.")
 @click.option("--test-set2", "test_sets2", default="val,test", show_default=True, callback=_names)
-@click.option("--train-set-strong", "strong_set", help="TRAIN_SET_STRONG: the others are the weakly labelled ones.")
+@word_option("--train-set-strong", "strong_set", help="TRAIN_SET_STRONG: the others are the weakly labelled ones.")
 @click.option("--train-set-weak-len", "weak_length", type=click.IntRange(min=1), help="TRAIN_SET_WEAK_LEN.")
 @path_option("--init", help="Weights to begin with, in place of model/<NET_ID>/init.caffemodel.")
 @path_option("--weights", help="Weights to test, in place of test.caffemodel or the newest snapshot.")
 @path_option("--lists", help="Where list files are copied from; by default DATA_ROOT/list.")
 @click.option("--strict-lists", is_flag=True, help="Fail where a list of voc12 is not the released one.")
 @path_option("--labels", help="Folder of true labels; by default DATA_ROOT/SegmentationClass, or as listed.")
-@click.option("--classes", help="As for eval; by default those of EXP.")
+@word_option("--classes", help="As for eval; by default those of EXP.")
 @click.option("--trimap", default="1:40", show_default=True, help="As for eval; empty for none.")
-@click.option("--crf", help="CRF preset or .json file; by default what crf-search found, or the model's preset.")
-@click.option("--search-set", help="Set of step crf-search; by default val.")
+@word_option("--crf", help="CRF preset or .json file; by default what crf-search found, or the model's preset.")
+@word_option("--search-set", help="Set of step crf-search; by default val.")
 @click.option("--search-options", default="", help="Further words for crf-search: '--samples 50 --rounds 1'.")
 @click.option("--device", help="As for train and test.")
 @variables_option

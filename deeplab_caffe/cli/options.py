@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 import warnings
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.types import StringParamType
 
 from deeplab_caffe.errors import printable
 from deeplab_caffe.files.text import shown_text
@@ -169,17 +171,41 @@ def _stages(_: click.Context, __: click.Parameter, text: str) -> tuple[str, ...]
     return split_list(text)
 
 
+_EMPTY = "it is empty: is a variable of the shell not set?"
+
+
+class Word(StringParamType):
+    """A text that is not empty: who gives a flag means something by it."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the text, or refuse it."""
+        if not str(value).strip():
+            self.fail(_EMPTY, param, ctx)
+        return super().convert(value, param, ctx)
+
+
 class FilePath(click.Path):
     """A path; its reader checks the file, so that one of several that cannot be read does not stop the others."""
 
-    def __init__(self) -> None:
+    def __init__(self, path_type: type = Path) -> None:
         # click's own check of the permission would end the command with a usage text.
-        super().__init__(readable=False, path_type=Path)
+        super().__init__(readable=False, path_type=path_type)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path; an empty one would be the working directory."""
+        if not os.fspath(value):
+            self.fail(_EMPTY, param, ctx)
+        return super().convert(value, param, ctx)
 
 
 def path_option(*names: str, **options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Make a file option; its reader checks the file, and says more of what is wrong with it."""
     return click.option(*names, type=FilePath(), **options)
+
+
+def word_option(*names: str, **options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Make an option whose value is a text that is not empty."""
+    return click.option(*names, type=Word(), **options)
 
 
 def readable_count(number: float) -> str:

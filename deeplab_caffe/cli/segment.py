@@ -20,6 +20,7 @@ from deeplab_caffe.cli.options import (
     COUNT,
     SIDE,
     WEIGHTS_HELP,
+    FilePath,
     ShareRange,
     chosen_device,
     crf_number_options,
@@ -28,6 +29,7 @@ from deeplab_caffe.cli.options import (
     path_option,
     python_layers_option,
     variables_option,
+    word_option,
 )
 from deeplab_caffe.cli.segmenting import Run, json_array, json_lines, path_of_shard, replaced, unfinished
 from deeplab_caffe.crf import CRFParams
@@ -87,11 +89,15 @@ def _mean(_: click.Context, __: click.Parameter, text: str | None) -> tuple[floa
 
 
 @click.command()
-@click.argument("photos", nargs=-1, type=click.Path(readable=False))
+@click.argument("photos", nargs=-1, type=FilePath(str))
 @click.option("--recursive", is_flag=True, help="Take the photographs of the folders inside folders too.")
 @path_option("--list", "lists", multiple=True, help="Take the photographs of a list file too, as train.txt or val.txt.")
 @click.option("--data-root", default="", help="What is put before the lists' paths, as root_folder in a prototxt.")
-@click.option("--shard", metavar="I/N", help="Do the I-th of N equal parts of all, from 0. torchrun sets it by itself.")
+@word_option(
+    "--shard",
+    metavar="I/N",
+    help="Do the I-th of N equal parts of all, from 0. torchrun sets it by itself.",
+)
 @path_option(
     "--model",
     help=NETWORK_HELP,
@@ -111,12 +117,15 @@ def _mean(_: click.Context, __: click.Parameter, text: str | None) -> tuple[floa
     type=click.Choice(["scores", "probabilities"]),
     help="What the net puts out, for the CRF; by default its last layer says it.",
 )
-@click.option("--preset", metavar="NAME", help="--crf NAME in two words: --crf --preset NAME.")
+@word_option("--preset", metavar="NAME", help="--crf NAME in two words: --crf --preset NAME.")
 @crf_number_options
 @click.option("--marginals", type=click.Choice(["npy", "mat"]), help="Write each class's probabilities too.")
 @click.option("--blob", help="Name of the blob that holds the scores; the net's output by default.")
 @click.option("--crop-size", type=SIDE, help="Pad to at least this side, as test.prototxt does: 513.")
 @click.option("--max-side", type=click.IntRange(LEAST_SIDE, SIDE.max), help="Work on larger photographs at this size.")
+@word_option("--blob", help="Name of the blob that holds the scores; the net's output by default.")
+@click.option("--crop-size", type=click.IntRange(min=1), help="Pad to at least this side, as test.prototxt does: 513.")
+@click.option("--max-side", type=click.IntRange(min=8), help="Work on larger photographs at this size.")
 @click.option("--scales", default="1", show_default=True, help="Average over these scales of the image: 0.5,0.75,1.")
 @click.option("--flip", is_flag=True, help="Average over the mirrored image too.")
 @click.option("--window", type=SIDE, help="Cut larger photographs into windows of this side: 513.")
@@ -127,13 +136,13 @@ def _mean(_: click.Context, __: click.Parameter, text: str | None) -> tuple[floa
     metavar="B,G,R",
     help="What to subtract from the image, for a net whose prototxt has no mean_value; by default ImageNet's.",
 )
-@click.option(
+@word_option(
     "--classes",
     metavar="NAME|FILE|A,B,C",
     help=f"Names and colours of the classes: {', '.join(KNOWN)}, the names themselves, or a file, a line for each: "
     "NAME or NAME R G B. By default classes.txt beside the weights or the model.",
 )
-@click.option(
+@word_option(
     "--colors",
     "--colormap",
     metavar="NAME|FILE",
@@ -164,7 +173,7 @@ def _mean(_: click.Context, __: click.Parameter, text: str | None) -> tuple[floa
     show_default=True,
     help="Where photographs are segmented: here, or by Ray's workers, with a GPU each where there are any.",
 )
-@click.option("--address", help="Of a Ray cluster, auto for this machine's; without, --engine ray starts Ray here.")
+@word_option("--address", help="Of a Ray cluster, auto for this machine's; without, --engine ray starts Ray here.")
 @dtype_option
 @click.option("--channels-last", is_flag=True, help="Channels-last memory order: faster, last digits may differ.")
 @click.option(

@@ -24,6 +24,7 @@ from deeplab_caffe.cli.options import (
     split_list,
     state_options,
     variables_option,
+    word_option,
 )
 from deeplab_caffe.cli.progress import progress
 from deeplab_caffe.errors import SolverError
@@ -51,8 +52,11 @@ _EFFECTS = click.Choice(["stop", "snapshot", "none"])
 
 @click.command()
 @path_option("--solver", required=True, help="The solver: a prototxt file.")
-@click.option("--weights", help="Caffemodels to begin with, separated by commas; matched by layer names.")
-@click.option("--snapshot", help="A .solverstate to go on from; `latest`: the newest of the solver's snapshot_prefix.")
+@word_option("--weights", help="Caffemodels to begin with, separated by commas; matched by layer names.")
+@word_option(
+    "--snapshot",
+    help="A .solverstate to go on from; `latest`: the newest of the solver's snapshot_prefix.",
+)
 @path_option(
     "--log",
     "--log-file",
@@ -60,7 +64,7 @@ _EFFECTS = click.Choice(["stop", "snapshot", "none"])
     help="File for JSON lines; torchrun takes --log for its own: use --log-file there.",
 )
 @path_option("--tensorboard", help="Folder for TensorBoard's event files.")
-@click.option("--wandb", metavar="PROJECT", help="Log to this project of Weights & Biases.")
+@word_option("--wandb", metavar="PROJECT", help="Log to this project of Weights & Biases.")
 @dtype_option
 @click.option(
     "--channels-last/--no-channels-last",
@@ -116,6 +120,8 @@ def train(
     Several GPUs take a process each: torchrun --nproc-per-node 2 -m deeplab_caffe train --solver solver.prototxt. Each
     takes its part of each batch, which is as many times the prototxt's batch_size as there are processes.
     """
+    if weights is not None and not split_list(weights):
+        raise click.UsageError(f"--weights: expected files with commas, got '{weights}'")
     if weights and snapshot:
         raise click.UsageError("--weights and --snapshot exclude each other: a snapshot has its own weights")
     config = read_config(solver, variables, level=level, stages=stages)

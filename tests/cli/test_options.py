@@ -160,3 +160,31 @@ def test_no_path_is_refused_by_click(run, monkeypatch: pytest.MonkeyPatch, tmp_p
         assert outcome.error_line() == f"error: {secret}: cannot be read: Permission denied"
         assert outcome.status == 1
         assert {path.name.partition("_")[0] for path in out.iterdir()} == {"good"}
+
+
+@pytest.mark.parametrize(
+    ("words", "flag"),
+    [
+        (("segment", "a.png", "--shard", ""), "--shard"),
+        (("segment", "a.png", "--weights", ""), "--weights"),
+        (("segment", "a.png", "--out="), "--out"),
+        (("segment", "a.png", "--classes", " "), "--classes"),
+        (("segment", ""), "PHOTOS"),
+        (("train", "--solver", "s.prototxt", "--snapshot", ""), "--snapshot"),
+        (("train", "--solver", "s.prototxt", "--weights", ""), "--weights"),
+        (("eval", "--predictions", "p", "--list", "l.txt", "--classes", ""), "--classes"),
+        (("mean", ""), "SOURCES"),
+    ],
+)
+def test_an_empty_value_is_not_taken_for_none(run, words: tuple[str, ...], flag: str) -> None:
+    """A variable of the shell that is not set."""
+    outcome = run(*words)
+    assert outcome.status == 2
+    assert f"Invalid value for '{flag}" in outcome.err.replace("[PHOTOS]", "PHOTOS")
+    assert "it is empty: is a variable of the shell not set?" in outcome.err
+
+
+def test_commas_alone_are_no_weights(run) -> None:
+    outcome = run("train", "--solver", "s.prototxt", "--weights", " , ")
+    assert outcome.status == 2
+    assert "--weights: expected files with commas, got ' , '" in outcome.err
