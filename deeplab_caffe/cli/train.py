@@ -52,8 +52,8 @@ _EFFECTS = click.Choice(["stop", "snapshot", "none"])
 
 @click.command()
 @path_option("--solver", required=True, help="The solver: a prototxt file.")
-@word_option("--weights", help="Caffemodels to begin with, separated by commas; matched by layer names.")
-@word_option(
+@click.option("--weights", help="Caffemodels to begin with, separated by commas; matched by layer names.")
+@click.option(
     "--snapshot",
     help="A .solverstate to go on from; `latest`: the newest of the solver's snapshot_prefix.",
 )
@@ -120,7 +120,11 @@ def train(
     Several GPUs take a process each: torchrun --nproc-per-node 2 -m deeplab_caffe train --solver solver.prototxt. Each
     takes its part of each batch, which is as many times the prototxt's batch_size as there are processes.
     """
-    if weights is not None and not split_list(weights):
+    for flag, value in (("--weights", weights), ("--snapshot", snapshot)):
+        if value is not None and not value.strip():
+            # As gflags takes it, and scripts of Caffe's: --snapshot=$STATE.
+            warnings.warn(f"{flag} is empty: the training begins without, as Caffe's does", stacklevel=1)
+    if weights and weights.strip() and not split_list(weights):
         raise click.UsageError(f"--weights: expected files with commas, got '{weights}'")
     if weights and snapshot:
         raise click.UsageError("--weights and --snapshot exclude each other: a snapshot has its own weights")

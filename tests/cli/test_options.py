@@ -170,8 +170,6 @@ def test_no_path_is_refused_by_click(run, monkeypatch: pytest.MonkeyPatch, tmp_p
         (("segment", "a.png", "--out="), "--out"),
         (("segment", "a.png", "--classes", " "), "--classes"),
         (("segment", ""), "PHOTOS"),
-        (("train", "--solver", "s.prototxt", "--snapshot", ""), "--snapshot"),
-        (("train", "--solver", "s.prototxt", "--weights", ""), "--weights"),
         (("eval", "--predictions", "p", "--list", "l.txt", "--classes", ""), "--classes"),
         (("mean", ""), "SOURCES"),
     ],

@@ -276,7 +276,9 @@ def test_flags_that_a_script_leaves_empty(run, case: Path) -> None:
     """For gflags an empty value is none: --gpu=$DEVICE --snapshot=$STATE."""
     with inside(case):
         words = ("train", "--solver=solver.prototxt", "--gpu=", "--snapshot=", "--weights", "init.caffemodel, ")
-        assert run(*words).status == 0
+        outcome = run(*words)
+        assert outcome.status == 0
+        assert "warning: --snapshot is empty: the training begins without, as Caffe's does" in outcome.err
         assert "this is a net's prototxt" in run("train", "--solver", "train.prototxt").err
 
 
