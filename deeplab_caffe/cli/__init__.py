@@ -216,8 +216,6 @@ def main(args: list[str] | None = None) -> None:
         # Names of files and classes may be no text, or none that the terminal has.
         if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
             stream.reconfigure(errors="backslashreplace")
-    with _termination():
-        _main(args)
     try:
         with _termination():
             _main(args)

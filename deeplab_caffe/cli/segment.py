@@ -120,12 +120,9 @@ def _mean(_: click.Context, __: click.Parameter, text: str | None) -> tuple[floa
 @word_option("--preset", metavar="NAME", help="--crf NAME in two words: --crf --preset NAME.")
 @crf_number_options
 @click.option("--marginals", type=click.Choice(["npy", "mat"]), help="Write each class's probabilities too.")
-@click.option("--blob", help="Name of the blob that holds the scores; the net's output by default.")
+@word_option("--blob", help="Name of the blob that holds the scores; the net's output by default.")
 @click.option("--crop-size", type=SIDE, help="Pad to at least this side, as test.prototxt does: 513.")
 @click.option("--max-side", type=click.IntRange(LEAST_SIDE, SIDE.max), help="Work on larger photographs at this size.")
-@word_option("--blob", help="Name of the blob that holds the scores; the net's output by default.")
-@click.option("--crop-size", type=click.IntRange(min=1), help="Pad to at least this side, as test.prototxt does: 513.")
-@click.option("--max-side", type=click.IntRange(min=8), help="Work on larger photographs at this size.")
 @click.option("--scales", default="1", show_default=True, help="Average over these scales of the image: 0.5,0.75,1.")
 @click.option("--flip", is_flag=True, help="Average over the mirrored image too.")
 @click.option("--window", type=SIDE, help="Cut larger photographs into windows of this side: 513.")

@@ -175,8 +175,7 @@ def json_lines(path: Path, todo: Sequence[WorkItem] | None) -> Iterator[Callable
         todo: keep the lines that the file has of other items than these; None: begin a new file.
     """
     if path == _STDOUT:
-        yield partial(_write_line, _opened(sys.stdout, "standard output").buffer)
-        yield partial(_write_line, sys.stdout.buffer, "standard output")
+        yield partial(_write_line, _opened(sys.stdout, "standard output").buffer, "standard output")
         return
     kept = [] if todo is None or not path.is_file() else _told(path)
     again = {item.source for item in todo or ()}
