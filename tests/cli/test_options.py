@@ -13,6 +13,7 @@ import pytest
 
 import deeplab_caffe as dc
 from deeplab_caffe.cli import VERBS, cli
+from deeplab_caffe.segmentation import segmenter
 from deeplab_caffe.zoo.default import DEMO_PHOTO
 
 # As people write it: it imports caffe.
@@ -129,8 +130,9 @@ def test_numbers_out_of_all_bounds(run, words: tuple) -> None:
     assert "is not in the range" in outcome.err
 
 
-def test_a_scale_without_bounds_and_one_without_memory(run, photo: Path) -> None:
+def test_a_scale_without_bounds_and_one_without_memory(run, photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "scales must be positive numbers up to 100" in run("segment", photo, "--scales", "1e9").error_line()
+    monkeypatch.setattr(segmenter, "available_memory", lambda _: 1 << 30)
     assert "GiB" in run("segment", photo, "--scales", "99").error_line()
 
 
