@@ -46,8 +46,8 @@ def dense_crf(
     On the CPU the images of a batch or list run several at a time (see ``_C.set_num_threads``); each takes the memory
     of one.
 
-    The lattices of positions of the last four image sizes and widths are kept (about 60 bytes a pixel, images of up
-    to 2^20 pixels; :func:`clear_cache` gives them back).
+    The lattices of positions of the last four image sizes and widths are kept (about 60 bytes a pixel, 84 once
+    there were two labels, images of up to 2^20 pixels; :func:`clear_cache` gives them back).
 
     Args:
         scores: ``(C, H, W)`` of any strides, computed in float32. Or a batch ``(N, C, H, W)``, or a list of images of
