@@ -14,7 +14,6 @@
 #include "key_table.h"
 #include "lattice.h"
 #include "locate_lanes.h"
-#include "narrow.h"
 
 namespace deeplab::lattice {
 namespace {

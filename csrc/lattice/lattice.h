@@ -31,7 +31,8 @@ inline void scale_factors(int dims, float* scale) {
 // What a slice multiplies with, 1 / (1 + 2^-dims).
 inline float slice_factor(int dims) { return 1.f / (1.f + std::pow(2.f, static_cast<float>(-dims))); }
 
-constexpr int64_t kBlock = 16;  // points
+constexpr int64_t kBlock = 16;         // points
+constexpr int64_t kWeightsBeyond = 8;  // floats after the last weight, which vectors of weights for pairs read too
 
 // Where corner 0 of a point is in a lattice's point_vertex and point_weight; kBlock further on is the next one.
 inline int64_t first_corner(int64_t point, int64_t corners) {

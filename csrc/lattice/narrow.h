@@ -45,7 +45,7 @@ struct Narrow {
     }
   }
 
-  // One weight for each row, in all floats of the row. A whole vector of weights is read.
+  // One weight for each row, in all floats of the row. A whole vector of weights is read (kWeightsBeyond).
   static DEEPLAB_ALWAYS_INLINE void spread(const float* weights, Vector& to) {
     to = *reinterpret_cast<const typename L::LooseFloat*>(weights);
     if constexpr (kWidth == 2) choose<2, 0>(to, to, to, std::make_integer_sequence<int, L::kLanes>{});
@@ -79,8 +79,5 @@ struct Narrow {
 #endif
   }
 };
-
-// So many floats are read beyond the last weight.
-constexpr int64_t kWeightsBeyond = 8;
 
 }  // namespace deeplab::lattice

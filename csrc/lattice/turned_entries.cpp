@@ -3,7 +3,6 @@
 
 #include "../common/parallel.h"
 #include "lattice.h"
-#include "narrow.h"
 
 namespace deeplab::lattice {
 namespace {

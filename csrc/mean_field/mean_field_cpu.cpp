@@ -215,7 +215,7 @@ MeanField::Message MeanField::make_message(const Kernel& kernel) const {
                   {},
                   AlignedBuffer<float>(rows_ + lattice::kWeightsBeyond),
                   {}};
-  if (width_ == 2) lattice.turned_entries();
+  if (width_ == 2) lattice.turned_entries();  // made here, so that no iteration allocates
   const float weight = kernel.costs.empty() ? kernel.weight : 1.f;
   if (kernel.normalization == Normalization::kNone) {
     std::fill_n(message.factor.data(), points_, weight);

@@ -43,10 +43,7 @@ from deeplab_caffe.files.names import exists
 from deeplab_caffe.segmentation.finish import LEAST_SIDE
 from deeplab_caffe.segmentation.result import MIN_SHARE
 from deeplab_caffe.segmentation.results import ResultWriter
-from deeplab_caffe.segmentation.segmenter import Segmenter
-
-# FLT_MAX: what is above is infinite in float32.
-_LARGEST_MEAN = (2 - 2**-23) * 2.0**127
+from deeplab_caffe.segmentation.segmenter import LARGEST_MEAN, Segmenter
 
 
 def _crf_params(
@@ -82,7 +79,7 @@ def _mean(_: click.Context, __: click.Parameter, text: str | None) -> tuple[floa
         found = [float(part) for part in text.split(",")]
     except ValueError:
         found = []
-    if len(found) not in (1, 3) or not all(abs(value) <= _LARGEST_MEAN for value in found):
+    if len(found) not in (1, 3) or not all(abs(value) <= LARGEST_MEAN for value in found):
         raise click.BadParameter(f"expected three numbers with commas, of B, G and R, or one for all, got '{text}'")
     blue, green, red = found * (3 // len(found))
     return blue, green, red

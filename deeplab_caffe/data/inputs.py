@@ -110,13 +110,14 @@ def shard_of_environment(environment: Mapping[str, str]) -> Shard:
     if environment.get("WORLD_SIZE", "1") == "1":
         return Shard()
     rank, world = environment.get("RANK"), environment["WORLD_SIZE"]
-    if rank is None or not (rank.isdecimal() and world.isdecimal() and int(rank) < int(world)):
+    try:
+        return parse_shard(f"{rank or ''}/{world}")
+    except NetError:
         came = "no RANK" if rank is None else f"RANK={rank}"
         raise NetError(
             f"the environment has WORLD_SIZE={world} and {came}: torchrun sets both, RANK from 0 to WORLD_SIZE - 1; "
             f"unset them, or say --shard I/N"
-        )
-    return Shard(int(rank), int(world))
+        ) from None
 
 
 def _expanded(argument: str, recursive: bool, closed: str | None) -> Iterator[WorkItem]:

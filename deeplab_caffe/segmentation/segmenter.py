@@ -36,7 +36,8 @@ from deeplab_caffe.segmentation.finish import LEAST_SIDE, brought_back, reduced,
 from deeplab_caffe.segmentation.result import Segmentation
 from deeplab_caffe.segmentation.views import Views, average_views
 
-_LARGEST = torch.finfo(torch.float32).max
+# What is above is infinite in float32.
+LARGEST_MEAN = torch.finfo(torch.float32).max
 
 
 class Segmenter:
@@ -434,7 +435,7 @@ def _validate_mean(mean: Any) -> None:
         means = three_means(mean)
     except (TypeError, ValueError):
         means = [math.nan]
-    if not all(abs(value) <= _LARGEST for value in means):
+    if not all(abs(value) <= LARGEST_MEAN for value in means):
         raise NetError(f"mean: expected three finite numbers (in float32), of B, G and R, got {short_repr(mean)}")
 
 
