@@ -81,10 +81,12 @@ class PythonLayer(Layer):
             blob.reshape(*shape)
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
-        if [tuple(shape) for shape in bottom_shapes] != [blob.shape for blob in self.code.bottoms]:
-            self._reshape_bottoms(bottom_shapes)
-            self.code.reshape()
-        return [blob.shape for blob in self.code.tops]
+        # In turn as well: a reshape between another thread's reshape and its forward would take its arrays away.
+        with _TURNS:
+            if [tuple(shape) for shape in bottom_shapes] != [blob.shape for blob in self.code.bottoms]:
+                self._reshape_bottoms(bottom_shapes)
+                self.code.reshape()
+            return [blob.shape for blob in self.code.tops]
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         tensors = (*bottoms, *self.blobs)

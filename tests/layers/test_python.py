@@ -142,12 +142,17 @@ def test_what_the_class_does_to_its_bottom_stays_its_own() -> None:
     assert first.flatten().tolist() == [10, 20, 30, 40]
 
 
-def test_threads_take_turns() -> None:
-    net = build(DATA + text("a", "Times", "data", "a"), python_layers=True)
-    images = [torch.full((1, 2, 64, 64), float(i)) for i in range(16)]
-    with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(lambda x: net(x).unique().tolist(), images))
-    assert found == [[10 * i] for i in range(16)]
+@pytest.mark.parametrize("sizes", [1, 3])
+def test_threads_take_turns(sizes: int) -> None:
+    """Also with images of several sizes, and when all threads find the net at another size (the first images)."""
+    images = [torch.full((1, 2, 64 + i % sizes, 64), float(i)) for i in range(16)]
+    for _ in range(4):
+        net = build(DATA + text("a", "Times", "data", "a"), python_layers=True)
+        with ThreadPoolExecutor(4) as pool:
+            found = list(pool.map(net, images))
+        for i, (image, top) in enumerate(zip(images, found, strict=True)):
+            assert top.shape == image.shape
+            assert top.unique().tolist() == [10 * i]
 
 
 def test_optimized() -> None:
