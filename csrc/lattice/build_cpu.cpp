@@ -227,12 +227,16 @@ class Builder {
   }
 
   void place_entries(int64_t begin, int64_t end) {
+    constexpr int64_t kLine = kCacheLine / sizeof(Entry);
     Chunk<Key>& chunk = chunks_[begin / kChunk];
+    const int64_t last = lattice_->entries.size() - 1;
     for (int64_t point = begin; point < end; ++point) {
       const int64_t first = first_corner(point, corners());
       for (int64_t corner = first; corner < first + corners() * kBlock; corner += kBlock) {
         const int32_t number = lattice_->point_vertex[corner];
         const int64_t entry = chunk.cursor[number]++;
+        // A vertex' next line: it comes from memory before it can be written to.
+        __builtin_prefetch(&lattice_->entries[std::min(entry + kLine, last)], 1);
         lattice_->entries[entry] = {static_cast<int32_t>(point), lattice_->point_weight[corner]};
         lattice_->point_vertex[corner] = chunk.vertex[number];
       }
