@@ -14,12 +14,12 @@ namespace deeplab::lattice {
 template <typename Key>
 class KeyTable {
  public:
-  explicit KeyTable(int bits) : bits_(bits), slots_(size_t{1} << bits) {}
+  explicit KeyTable(int bits) : bits_(bits), slots_(size_t{1} << bits, -1) {}
 
   int32_t insert(Key key) {
     size_t slot = first_slot(key);
-    while (slots_[slot].number >= 0) {
-      if (slots_[slot].key == key) return slots_[slot].number;
+    for (int32_t number; (number = slots_[slot]) >= 0;) {
+      if (keys_[number] == key) return number;
       slot = (slot + 1) & (slots_.size() - 1);
     }
     return insert_new(key, slot);
@@ -28,8 +28,8 @@ class KeyTable {
   // -1 if the key is not there.
   int32_t find(Key key) const {
     size_t slot = first_slot(key);
-    while (slots_[slot].number >= 0) {
-      if (slots_[slot].key == key) return slots_[slot].number;
+    for (int32_t number; (number = slots_[slot]) >= 0;) {
+      if (keys_[number] == key) return number;
       slot = (slot + 1) & (slots_.size() - 1);
     }
     return -1;
@@ -42,11 +42,6 @@ class KeyTable {
   std::vector<Key> take_keys() { return std::move(keys_); }
 
  private:
-  struct Slot {
-    Key key = 0;
-    int32_t number = -1;
-  };
-
   // Multiplicative hashing: the high bits of the product depend on all bits of the key.
   size_t first_slot(Key key) const {
     uint64_t word = static_cast<uint64_t>(key);
@@ -57,7 +52,7 @@ class KeyTable {
   __attribute__((noinline)) int32_t insert_new(Key key, size_t slot) {
     if (keys_.size() >= static_cast<size_t>(std::numeric_limits<int32_t>::max()) - 1) throw std::bad_alloc();
     const int32_t number = static_cast<int32_t>(keys_.size());
-    slots_[slot] = {key, number};
+    slots_[slot] = number;
     keys_.push_back(key);
     if (keys_.size() * 2 > slots_.size()) grow();
     return number;
@@ -65,16 +60,16 @@ class KeyTable {
 
   void grow() {
     ++bits_;
-    std::vector<Slot>(size_t{1} << bits_).swap(slots_);
+    std::vector<int32_t>(size_t{1} << bits_, -1).swap(slots_);
     for (size_t number = 0; number < keys_.size(); ++number) {
       size_t slot = first_slot(keys_[number]);
-      while (slots_[slot].number >= 0) slot = (slot + 1) & (slots_.size() - 1);
-      slots_[slot] = {keys_[number], static_cast<int32_t>(number)};
+      while (slots_[slot] >= 0) slot = (slot + 1) & (slots_.size() - 1);
+      slots_[slot] = static_cast<int32_t>(number);
     }
   }
 
   int bits_;
-  std::vector<Slot> slots_;
+  std::vector<int32_t> slots_;
   std::vector<Key> keys_;
 };
 
