@@ -29,19 +29,25 @@ void turn_entries(const Lattice& lattice, int64_t begin, int64_t end, TurnedEntr
   for (int64_t first = 0; first < end - begin; first += kTurns) {
     const int64_t group = std::min(kTurns, end - begin - first);
     const int64_t turns = group == kTurns ? count_of(sorted[first + kTurns - 1]) : 0;
-    int64_t rest = start + turns * kTurns;
+    const Entry* row[kTurns];
     for (int64_t i = 0; i < group; ++i) {
-      const int32_t vertex = sorted[first + i], count = count_of(vertex);
-      const Entry* entry = &lattice.entries[lattice.row_start[vertex]];
-      turned.count[begin + first + i] = count;
-      sorted[first + i] = vertex + 1;
-      for (int64_t turn = 0; turn < count; ++turn, ++entry) {
-        const int64_t to = turn < turns ? start + turn * kTurns + i : rest++;
-        turned.point[to] = entry->point;
-        turned.weight[to] = entry->weight;
+      row[i] = &lattice.entries[lattice.row_start[sorted[first + i]]];
+      turned.count[begin + first + i] = count_of(sorted[first + i]);
+      ++sorted[first + i];
+    }
+    for (int64_t turn = 0; turn < turns; ++turn) {
+      for (int64_t i = 0; i < kTurns; ++i) {
+        turned.point[start + i] = row[i][turn].point;
+        turned.weight[start + i] = row[i][turn].weight;
+      }
+      start += kTurns;
+    }
+    for (int64_t i = 0; i < group; ++i) {
+      for (int64_t turn = turns; turn < turned.count[begin + first + i]; ++turn, ++start) {
+        turned.point[start] = row[i][turn].point;
+        turned.weight[start] = row[i][turn].weight;
       }
     }
-    start = rest;
   }
 }
 
