@@ -166,19 +166,24 @@ DEEPLAB_ALWAYS_INLINE void slice_singles(const Lattice& lattice, const float* bl
   }
 }
 
-#define DEEPLAB_DEFINE_FILTER(target, lanes)                                                               \
-  target void splat_pairs_range(const Lattice& lattice, const TurnedEntries& turned, const float* weights, \
-                                const float* rows, float* values, int64_t begin, int64_t end) {            \
-    splat_pairs_of<lanes>(lattice, turned, weights, rows, values, begin, end);                             \
-  }                                                                                                        \
-  target void blur_chains(const int32_t* chain, int64_t count, int64_t width, float* rows) {               \
-    if (width == 1) return blur_narrow_chains<lanes, 1>(chain, count, rows);                               \
-    if (width == 2) return blur_narrow_chains<lanes, 2>(chain, count, rows);                               \
-    blur_wide_chains(chain, count, width, rows);                                                           \
-  }                                                                                                        \
-  target void slice_singles_range(const Lattice& lattice, const float* blurred, float* out, int64_t begin, \
-                                  int64_t end) {                                                           \
-    slice_singles<lanes>(lattice, blurred, out, begin, end);                                               \
+#define DEEPLAB_DEFINE_FILTER(target, lanes)                                                                          \
+  target void splat_pairs_range(const Lattice& lattice, const TurnedEntries& turned, const float* weights,            \
+                                const float* rows, float* values, int64_t begin, int64_t end) {                       \
+    with_gathers<lanes>([&](auto l) DEEPLAB_INLINE_LAMBDA {                                                           \
+      splat_pairs_of<decltype(l)>(lattice, turned, weights, rows, values, begin, end);                                \
+    });                                                                                                               \
+  }                                                                                                                   \
+  target void blur_chains(const int32_t* chain, int64_t count, int64_t width, float* rows) {                          \
+    if (width > 2) return blur_wide_chains(chain, count, width, rows);                                                \
+    with_gathers<lanes>([&](auto l) DEEPLAB_INLINE_LAMBDA {                                                           \
+      if (width == 1) return blur_narrow_chains<decltype(l), 1>(chain, count, rows);                                  \
+      blur_narrow_chains<decltype(l), 2>(chain, count, rows);                                                         \
+    });                                                                                                               \
+  }                                                                                                                   \
+  target void slice_singles_range(const Lattice& lattice, const float* blurred, float* out, int64_t begin,            \
+                                  int64_t end) {                                                                      \
+    with_gathers<lanes>(                                                                                              \
+        [&](auto l) DEEPLAB_INLINE_LAMBDA { return slice_singles<decltype(l)>(lattice, blurred, out, begin, end); }); \
   }
 DEEPLAB_TARGET_VERSIONS(DEEPLAB_DEFINE_FILTER)
 

@@ -27,9 +27,26 @@ struct Narrow {
   }
 
   // Row index[i] of the rows in place i.
-  template <typename Index>
-  static DEEPLAB_ALWAYS_INLINE void gather(const float* rows, const Index* index, Vector& to) {
-    gather(rows, index, to, std::make_integer_sequence<int, kRows>{});
+  static DEEPLAB_ALWAYS_INLINE void gather(const float* rows, const int32_t* index, Vector& to) {
+    if constexpr (L::kGathers) {
+      // By assembler: GCC inlines its functions for such instructions into functions for such processors alone, and
+      // templates are for any.
+      using Index __attribute__((vector_size(4 * kRows), aligned(4))) = int32_t;
+      const Index at = *reinterpret_cast<const Index*>(index);
+      uint16_t all;
+      const auto& memory = *reinterpret_cast<const float(*)[]>(rows);
+      if constexpr (kWidth == 1) {
+        asm("kxnorw %1, %1, %1\n\tvpxorq %0, %0, %0\n\tvpgatherdd (%2,%3,4), %0%{%1%}"
+            : "=&v"(to), "=&Yk"(all)
+            : "r"(rows), "v"(at), "m"(memory));
+      } else {
+        asm("kxnorw %1, %1, %1\n\tvpxorq %0, %0, %0\n\tvpgatherdq (%2,%3,8), %0%{%1%}"
+            : "=&v"(to), "=&Yk"(all)
+            : "r"(rows), "v"(at), "m"(memory));
+      }
+    } else {
+      gather(rows, index, to, std::make_integer_sequence<int, kRows>{});
+    }
   }
 
   // The other way: row i of `from` becomes row where[i], or nowhere's where that is 0. Without a jump, which would
@@ -62,8 +79,8 @@ struct Narrow {
   }
 
  private:
-  template <typename Index, int... i>
-  static DEEPLAB_ALWAYS_INLINE void gather(const float* rows, const Index* index, Vector& to,
+  template <int... i>
+  static DEEPLAB_ALWAYS_INLINE void gather(const float* rows, const int32_t* index, Vector& to,
                                            std::integer_sequence<int, i...>) {
     to = reinterpret_cast<Vector>(Rows{load(rows, index[i])...});
   }
