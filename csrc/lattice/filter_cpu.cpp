@@ -39,18 +39,39 @@ void splat_range(const Lattice& lattice, const Entry* entries, const float* rows
 }
 
 // The same for rows of a single 1.
-void splat_ones(const Lattice& lattice, const Entry* entries, float* values, int64_t begin, int64_t end) {
+void splat_ones(const Lattice& lattice, float* values, int64_t begin, int64_t end) {
   for (int64_t vertex = begin; vertex < end; ++vertex) {
     float sum = 0.f;
     for (int64_t entry = lattice.row_start[vertex]; entry < lattice.row_start[vertex + 1]; ++entry) {
-      sum += entries[entry].weight;
+      sum += lattice.entries[entry].weight;
     }
     values[vertex + 1] = sum;
   }
 }
 
-// The same for rows of two floats, and places [begin, end) of the turned entries, which begin a window: a group of
+// The same for rows of a single 1, and places [begin, end) of the turned entries, which begin a window: a group of
 // vertices at a time.
+DEEPLAB_TARGET_CLONES
+void splat_turned_ones(const Lattice& lattice, const TurnedEntries& turned, float* values, int64_t begin, int64_t end) {
+  constexpr int64_t kTurns = TurnedEntries::kTurns;
+  static_assert(kTurns == Lanes<8>::kLanes);
+  const float* weight = &turned.weight[lattice.row_start[begin]];
+  for (int64_t first = begin; first < end; first += kTurns) {
+    const int64_t group = std::min(kTurns, end - first);
+    const int64_t turns = group == kTurns ? turned.count[first + kTurns - 1] : 0;
+    Lanes<8>::Float sums{};
+    for (int64_t turn = 0; turn < turns; ++turn, weight += kTurns) {
+      sums += *reinterpret_cast<const Lanes<8>::LooseFloat*>(weight);
+    }
+    for (int64_t i = 0; i < group; ++i) {
+      float sum = sums[i];
+      for (int64_t left = turned.count[first + i] - turns; left > 0; --left) sum += *weight++;
+      values[turned.vertex[first + i]] = sum;
+    }
+  }
+}
+
+// The same for rows of two floats.
 template <typename L>
 DEEPLAB_ALWAYS_INLINE void splat_pairs_of(const Lattice& lattice, const TurnedEntries& turned, const float* weights,
                                           const float* rows, float* values, int64_t begin, int64_t end) {
@@ -212,10 +233,16 @@ VertexValues::VertexValues(const Lattice& lattice, int64_t width)
 void VertexValues::splat(const float* rows, const Entry* entries) {
   if (!entries) entries = lattice_.entries.data();
   parallel_for(lattice_.vertices, kVertexGrain, [&](int64_t begin, int64_t end) {
-    if (rows) {
-      splat_range(lattice_, entries, rows, width_, values_.data(), begin, end);
+    splat_range(lattice_, entries, rows, width_, values_.data(), begin, end);
+  });
+}
+
+void VertexValues::splat_ones(const TurnedEntries* turned) {
+  parallel_for(lattice_.vertices, TurnedEntries::kWindow, [&](int64_t begin, int64_t end) {
+    if (turned) {
+      splat_turned_ones(lattice_, *turned, values_.data(), begin, end);
     } else {
-      splat_ones(lattice_, entries, values_.data(), begin, end);
+      lattice::splat_ones(lattice_, values_.data(), begin, end);
     }
   });
 }
@@ -248,7 +275,7 @@ const AlignedBuffer<float>& Lattice::filtered_ones() const {
   if (filtered_ones_.size() == 0) {
     AlignedBuffer<float> ones(points);
     VertexValues values(*this, 1);
-    values.splat(nullptr);
+    values.splat_ones(turned_entries_.get());
     values.blur();
     parallel_for(points, kPointGrain, [&](int64_t begin, int64_t end) {
       slice_singles_range(*this, values.data(), ones.data(), begin, end);
