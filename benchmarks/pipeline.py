@@ -1,0 +1,92 @@
+"""A folder of photographs to files of labels and overlays, without and with the dense CRF, beside an earlier checkout.
+
+    git worktree add --detach /tmp/earlier COMMIT    # and build its extension: python setup.py build_ext --inplace
+    python benchmarks/pipeline.py --against /tmp/earlier
+
+`deeplab-caffe segment`, a process a run, with all threads: JPEGs of 500 x 375 are decoded, segmented, refined and
+written. Runs take turns, so that a machine whose speed drifts drifts for all; figures are medians of the photographs a
+second that the command tells, imports left out. The second network, full LargeFOV, has random weights: they decide
+nothing about its time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+
+import torch
+from contenders import network_path, random_weights
+from environment import RESULTS, ROOT, describe, write_json
+from PIL import Image
+from segmentation import photos
+
+_LARGEFOV = "deeplab_largefov"
+_QUALITY = 92
+
+
+def told_rate(checkout: Path, words: list[str]) -> float:
+    """The photographs a second that a checkout's command tells."""
+    with tempfile.TemporaryDirectory() as out:
+        command = [sys.executable, "-m", "deeplab_caffe", "segment", *words, "--out", out]
+        environment = os.environ | {"PYTHONPATH": str(checkout)}
+        done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=checkout, env=environment)
+    told = re.search(r"([\d.]+) a second", done.stdout)
+    assert told is not None, done.stdout
+    return float(told.group(1))
+
+
+def commit_of(checkout: Path) -> str:
+    """A checkout's commit."""
+    words = ["git", "rev-parse", "--short=12", "HEAD"]
+    return subprocess.run(words, cwd=checkout, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def networks(folder: Path) -> dict[str, list[str]]:
+    """The words that choose each network; what they need is written into the folder."""
+    weights = folder / "largefov.caffemodel"
+    random_weights(_LARGEFOV).save(weights)
+    return {"default": [], _LARGEFOV: ["--model", str(network_path(_LARGEFOV)), "--weights", str(weights)]}
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Run the benchmark and write its JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--against", type=Path, help="an earlier checkout, its extension built")
+    parser.add_argument("--count", type=int, default=32, help="photographs")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--out", type=Path, default=RESULTS / "pipeline_cpu.json")
+    options = parser.parse_args(words)
+
+    checkouts = {"now": ROOT} | ({"earlier": options.against.resolve()} if options.against else {})
+    result = describe(torch.device("cpu"))
+    result |= {"count": options.count, "commits": {name: commit_of(path) for name, path in checkouts.items()}}
+    result["cases"] = []
+    with tempfile.TemporaryDirectory() as folder:
+        pictures = Path(folder) / "photos"
+        pictures.mkdir()
+        for number, photo in enumerate(photos(options.count)):
+            Image.fromarray(photo).save(pictures / f"{number:03}.jpg", quality=_QUALITY)
+        for model, chosen in networks(Path(folder)).items():
+            for crf in ([], ["--crf"]):
+                rates: dict[str, list[float]] = {name: [] for name in checkouts}
+                for _ in range(options.repeats):
+                    for name, checkout in checkouts.items():
+                        rates[name].append(told_rate(checkout, [str(pictures), *chosen, *crf]))
+                case = {"model": model, "crf": bool(crf), "photographs_a_second": rates}
+                case["median"] = {name: median(values) for name, values in rates.items()}
+                if options.against:
+                    case["times_earlier"] = round(case["median"]["now"] / case["median"]["earlier"], 2)
+                print({key: value for key, value in case.items() if key != "photographs_a_second"}, flush=True)
+                result["cases"].append(case)
+                write_json(options.out, result)
+
+
+if __name__ == "__main__":
+    main()
