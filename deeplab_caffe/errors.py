@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from os import PathLike
+from typing import Any
 
 MOST_CHARACTERS = 3000
 # Things of one kind that one message names.
@@ -83,6 +84,17 @@ class DeepLabCaffeError(Exception):
 
     def __init__(self, message: str = "") -> None:
         super().__init__(one_line(str(message)))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Exception's own way calls the class with the whole message, which most of them take other arguments beside.
+        return _remade, (type(self), self.args), self.__dict__
+
+
+def _remade(kind: type[DeepLabCaffeError], args: tuple[Any, ...]) -> DeepLabCaffeError:
+    """Return an error as it was made, for pickle and copy; its fields are set afterwards."""
+    error = kind.__new__(kind, *args)
+    error.args = args
+    return error
 
 
 class PrototxtError(DeepLabCaffeError, ValueError):

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import copy
+import pickle
+
 import pytest
 
+from deeplab_caffe.crf.memory import CRFMemoryError
 from deeplab_caffe.errors import (
     MOST_CHARACTERS,
     CaffeModelError,
@@ -17,6 +21,8 @@ from deeplab_caffe.errors import (
 )
 from deeplab_caffe.net import Net
 from deeplab_caffe.proto import parse_net, parse_solver
+from deeplab_caffe.pycaffe.coord_map import CoordMapError
+from deeplab_caffe.pycaffe.net_spec import NetSpecError
 
 
 @pytest.mark.parametrize(
@@ -99,3 +105,31 @@ def test_prototxt_text_does_not_fill_the_message(text: str) -> None:
             read()
         assert str(error.value).isprintable()
         assert len(str(error.value)) <= MOST_CHARACTERS
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        DeepLabCaffeError("said"),
+        CaffeModelError("said", "x.caffemodel", 7, "conv1", reason="why"),
+        CRFError("said"),
+        CRFMemoryError("said"),
+        DataError("said", "list.txt", 3),
+        NetError("said", "conv1", path="net.prototxt", line=4, parts=[NetError("first", "conv2"), NetError("second")]),
+        PrototxtError("said", "net.prototxt", 5),
+        SolverError("said", "solver.prototxt", field="type"),
+        CoordMapError("said"),
+        NetSpecError("said"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_an_error_is_the_same_in_another_process(error: DeepLabCaffeError) -> None:
+    """A worker's error that could not be unpickled broke its pool, or hung it."""
+    for other in (pickle.loads(pickle.dumps(error)), copy.copy(error), copy.deepcopy(error)):
+        assert type(other) is type(error)
+        assert (str(other), other.args) == (str(error), error.args)
+        assert _fields(other) == _fields(error)
+
+
+def _fields(error: DeepLabCaffeError) -> dict[str, object]:
+    return {name: str(value) for name, value in vars(error).items()}
