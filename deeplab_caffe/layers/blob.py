@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -28,6 +29,9 @@ class Memory:
 
     On the CPU the array is the tensor's own memory. On a GPU it is a copy: asking for it brings the numbers over, and
     as the script may have written to it, they go back before the next computation (as Caffe's SyncedMemory does it).
+
+    Args:
+        get: returns the tensor: a method of whoever holds it. A lambda's copy would be about the original's.
     """
 
     def __init__(self, get: Callable[[], Tensor]) -> None:
@@ -73,8 +77,14 @@ class Blob:
     def __init__(self, shape: tuple[int, ...]) -> None:
         self._data_tensor = torch.zeros(shape)
         self._diff_tensor = torch.zeros(shape)
-        self._data = Memory(lambda: self._data_tensor)
-        self._diff = Memory(lambda: self._diff_tensor)
+        self._data = Memory(self._own_data)
+        self._diff = Memory(self._own_diff)
+
+    def _own_data(self) -> Tensor:
+        return self._data_tensor
+
+    def _own_diff(self) -> Tensor:
+        return self._diff_tensor
 
     @property
     def data(self) -> np.ndarray:
@@ -182,13 +192,16 @@ class ParameterBlob(Blob):
         self.held_by = ""
         self._made_as = shape
         self._diff_tensor = torch.zeros(shape)
-        self._data = Memory(lambda: self.parameter.data.view(self._shape))
+        self._data = Memory(self._own_data)
         self._diff = Memory(self._own_diff)
 
     @property
     def _shape(self) -> tuple[int, ...]:
         now = tuple(self.parameter.shape)
         return self._made_as if now == self.made_for else (1,) * (len(self._made_as) - len(now)) + now
+
+    def _own_data(self) -> Tensor:
+        return self.parameter.data.view(self._shape)
 
     def _own_diff(self) -> Tensor:
         # Another net that shares the parameter may have reshaped it.
@@ -201,9 +214,12 @@ class ParameterBlob(Blob):
         if shape == self._shape:
             return self
         other = ParameterBlob(self.parameter, shape)
-        other._diff = Memory(lambda: self._own_diff().view(shape))
+        other._diff = Memory(partial(self._diff_as, shape))
         self.held_by = other.held_by = "layers that share it see it in several shapes: reshape it in a net without them"
         return other
+
+    def _diff_as(self, shape: tuple[int, ...]) -> Tensor:
+        return self._own_diff().view(shape)
 
     def reshape(self, *shape: int | Sequence[int]) -> None:
         """Give the parameter another shape, and its gradient too: see :meth:`fits` for what its layer makes of it.

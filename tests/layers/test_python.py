@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -83,6 +86,21 @@ def test_parameters_are_saved_loaded_and_shared(tmp_path: Path) -> None:
     net(X).sum().backward()
     assert net(X).flatten().tolist() == [4, 8, 12, 16]
     assert net.by_name["b"].blob0.grad.tolist() == [2 * 2 * 10]
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))])
+def test_a_copy_has_blobs_of_its_own(copied: Callable[[dc.Net], dc.Net]) -> None:
+    net = build(DATA + text("a", "Slope", "data", "a"), python_layers=True)
+    other = copied(net)
+    with torch.no_grad():
+        other.by_name["a"].blob0.fill_(7)
+    assert net(X).flatten().tolist() == [3, 6, 9, 12]
+    assert other(X).flatten().tolist() == [7, 14, 21, 28]
+    other(X).sum().backward()
+    assert other.by_name["a"].blob0.grad.tolist() == [10]
+    assert net.by_name["a"].blob0.grad is None
+    other(torch.ones(3, 2, 5, 1))
+    assert net.by_name["a"].code.bottoms[0].shape == (1, 2, 1, 2)
 
 
 def test_data_layers() -> None:

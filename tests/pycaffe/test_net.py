@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import gc
 import resource
 import weakref
@@ -629,6 +630,21 @@ def test_in_place_layers_and_splits_have_memory_of_their_own() -> None:
     assert net.blobs["b"].data.min() == 0
     assert net.blobs["c"].data.min() < 0
     assert net.blobs["a"].data.min() < 0
+
+
+def test_a_copy_has_memory_of_its_own() -> None:
+    net = caffe.Net(parse(SMALL), caffe.TEST)
+    net.blobs["data"].data[...] = 1
+    before = {name: blob.data.copy() for name, blob in net.blobs.items()} | {"": net.params["conv1"][0].data.copy()}
+    other = copy.deepcopy(net)
+    other.blobs["data"].data[...] = 2
+    other.params["conv1"][0].data[...] = 3
+    other.blobs["data"].diff[...] = 4
+    other.forward()
+    after = {name: blob.data for name, blob in net.blobs.items()} | {"": net.params["conv1"][0].data}
+    assert all(np.array_equal(before[name], after[name]) for name in before)
+    assert not net.blobs["data"].diff.any()
+    assert (other.params["conv1"][0].data == 3).all()
 
 
 def test_only_float32() -> None:
