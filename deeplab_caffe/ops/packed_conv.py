@@ -18,7 +18,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-_Key = tuple[object, ...]
+
+class _Kept(NamedTuple):
+    """A packed weight.
+
+    Attributes:
+        key: tells what it was packed of and for.
+        weight: what it was packed of; not held: another tensor may come to lie where one lay that is gone.
+        packed: the weight packed.
+    """
+
+    key: tuple[object, ...]
+    weight: weakref.ref[Tensor]
+    packed: Tensor
 
 
 @lru_cache
@@ -134,26 +146,24 @@ class PackedConv2d:
 
     def __init__(self, geometry: Geometry) -> None:
         self._geometry = geometry
-        self._key: _Key | None = None
-        # Not held: another tensor may come to lie where one lay that is gone.
-        self._weight: weakref.ref[Tensor] | None = None
-        self._packed: Tensor | None = None
+        # In one piece: other threads may pack for another shape meanwhile.
+        self._kept: _Kept | None = None
 
     def clear(self) -> None:
         """Forget the packed weight."""
-        self._key = self._weight = self._packed = None
+        self._kept = None
 
     def __call__(
         self, x: Tensor, weight: Tensor, bias: Tensor | None, *, relu: bool, ceiling: float = math.inf
     ) -> Tensor:
         """Return the convolution of ``x`` (N, C, H, W), with a ReLU and its ``ceiling`` behind it if asked for."""
         key = (weight.data_ptr(), weight._version, weight.dtype, tuple(x.shape))
-        if self._packed is None or key != self._key or self._weight is None or self._weight() is not weight:
-            self._packed = pack_weight(weight, self._geometry, x.shape)
-            self._key, self._weight = key, weakref.ref(weight)
+        kept = self._kept
+        if kept is None or key != kept.key or kept.weight() is not weight:
+            kept = self._kept = _Kept(key, weakref.ref(weight), pack_weight(weight, self._geometry, x.shape))
         x = x.contiguous(memory_format=torch.channels_last)
         bias = None if bias is None else bias.detach()
-        return packed_conv2d(x, self._packed, bias, self._geometry, relu=relu, ceiling=ceiling)
+        return packed_conv2d(x, kept.packed, bias, self._geometry, relu=relu, ceiling=ceiling)
 
     def __deepcopy__(self, memo: dict[int, object]) -> PackedConv2d:
         return PackedConv2d(self._geometry)

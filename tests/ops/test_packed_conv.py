@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import copy
 import pickle
+import weakref
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -96,6 +98,21 @@ def test_sees_another_size_and_comes_back() -> None:
         torch.testing.assert_close(packed(x, weight, None, relu=True), plain(x, weight, None, geometry, True))
 
 
+def test_another_thread_between_packing_and_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each call computes with what it has packed itself; the other one has another weight here, so that it shows."""
+    conv, x = PackedConv2d(Geometry((1, 1), (0, 0), (1, 1), 1)), torch.ones(1, 4, 3, 3)
+    ones, twos = torch.ones(4, 4, 1, 1), torch.full((4, 4, 1, 1), 2.0)
+
+    def noted(weight: torch.Tensor) -> weakref.ref[torch.Tensor]:
+        if weight is ones:  # the moment of the other thread
+            assert conv(x, twos, None, relu=False).eq(8).all()
+        return weakref.ref(weight)
+
+    monkeypatch.setattr(packed_conv, "weakref", SimpleNamespace(ref=noted))
+    assert conv(x, ones, None, relu=False).eq(4).all()
+    assert conv(x, ones, None, relu=False).eq(4).all()
+
+
 def test_the_same_bits_every_time() -> None:
     packed, x, weight = PackedConv2d(Geometry(*GEOMETRIES[1][1:])), noise(1, 4, 30, 30), noise(8, 4, 3, 3, seed=1)
     first = packed(x, weight, None, relu=True)
@@ -108,7 +125,7 @@ def test_copies_start_empty() -> None:
     packed, x, weight = PackedConv2d(Geometry(*GEOMETRIES[4][1:])), noise(1, 4, 9, 9), noise(8, 2, 3, 2, seed=1)
     expected = packed(x, weight, None, relu=False)
     for other in (copy.deepcopy(packed), pickle.loads(pickle.dumps(packed))):
-        assert other._packed is None
+        assert other._kept is None
         assert torch.equal(other(x, weight, None, relu=False), expected)
 
 
