@@ -1,8 +1,10 @@
 #include "workspace.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cstdint>
 #include <new>
+#include <thread>
 
 #ifdef __linux__
 #include <sys/mman.h>
@@ -26,6 +28,16 @@ void free_block(Block block) { ::operator delete(block.data, std::align_val_t(kH
 
 // A thread that finds another one here goes without: in a forked process that one may be gone for good.
 std::unique_lock<std::mutex> try_lock(std::mutex& mutex) { return std::unique_lock(mutex, std::try_to_lock); }
+
+// For what is to be done where it can be: waits longer than a thread that is there stays.
+std::unique_lock<std::mutex> lock_patiently(std::mutex& mutex) {
+  std::unique_lock<std::mutex> lock = try_lock(mutex);
+  for (int turn = 0; !lock && turn < 1000; ++turn) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    lock = try_lock(mutex);
+  }
+  return lock;
+}
 
 }  // namespace
 
@@ -63,24 +75,13 @@ void Workspace::give(Block block) {
 }
 
 void Workspace::clear() {
-  const std::lock_guard<std::mutex> locked(mutex_);
-  evict(bytes_);
+  if (const auto locked = lock_patiently(mutex_)) evict(bytes_);
 }
 
 void Workspace::set_limit(size_t limit) {
-  const std::lock_guard<std::mutex> locked(mutex_);
   limit_ = limit;
-  if (bytes_ > limit) evict(bytes_ - limit);
-}
-
-size_t Workspace::limit() const {
-  const std::lock_guard<std::mutex> locked(mutex_);
-  return limit_;
-}
-
-size_t Workspace::bytes() const {
-  const std::lock_guard<std::mutex> locked(mutex_);
-  return bytes_;
+  if (bytes_ <= limit) return;
+  if (const auto locked = lock_patiently(mutex_); locked && bytes_ > limit) evict(bytes_ - limit);
 }
 
 Block Workspace::remove(size_t index) {

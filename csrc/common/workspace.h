@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <memory>
 #include <mutex>
@@ -49,8 +50,8 @@ class Workspace {
   void clear();
   // The most bytes to keep; blocks beyond it are freed, oldest first.
   void set_limit(size_t limit);
-  size_t limit() const;
-  size_t bytes() const;
+  size_t limit() const { return limit_; }
+  size_t bytes() const { return bytes_; }
 
  private:
   Block remove(size_t index);
@@ -58,11 +59,11 @@ class Workspace {
   void add(Block block);
   const Block* find(size_t wanted) const;
 
-  mutable std::mutex mutex_;
+  std::mutex mutex_;
   std::array<Block, 64> blocks_;  // oldest first
   size_t count_ = 0;
-  size_t bytes_ = 0;
-  size_t limit_;
+  std::atomic<size_t> bytes_{0};
+  std::atomic<size_t> limit_;
 };
 
 // While it lives, the calling thread's buffers come from this workspace; from the system if that is null.

@@ -271,18 +271,16 @@ void VertexValues::blur(bool adjoint) {
 }
 
 const AlignedBuffer<float>& Lattice::filtered_ones() const {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  if (filtered_ones_.size() == 0) {
+  return filtered_ones_.get([&] {
     AlignedBuffer<float> ones(points);
     VertexValues values(*this, 1);
-    values.splat_ones(turned_entries_.get());
+    values.splat_ones(turned_entries_.found());
     values.blur();
     parallel_for(points, kPointGrain, [&](int64_t begin, int64_t end) {
       slice_singles_range(*this, values.data(), ones.data(), begin, end);
     });
-    filtered_ones_ = std::move(ones);
-  }
-  return filtered_ones_;
+    return ones;
+  });
 }
 
 void filter_cpu(const Lattice& lattice, const TensorView& values, const TensorView& out, bool adjoint) {

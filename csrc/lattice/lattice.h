@@ -8,9 +8,9 @@
 #include <cmath>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 
 #include "../common/aligned_buffer.h"
+#include "../common/made_once.h"
 #include "../common/tensor_view.h"
 #include "simplex.h"
 
@@ -94,9 +94,8 @@ struct Lattice {
   static int64_t min_bytes(int64_t points, int dims) { return product({points, dims + 1, 16}); }
 
  private:
-  mutable std::mutex mutex_;
-  mutable std::unique_ptr<const TurnedEntries> turned_entries_;
-  mutable AlignedBuffer<float> filtered_ones_;
+  MadeOnce<TurnedEntries> turned_entries_;
+  MadeOnce<AlignedBuffer<float>> filtered_ones_;
 };
 
 // features (points, dims) float32, any strides, finite. With `sse_padding`, what the original's blocks of four points

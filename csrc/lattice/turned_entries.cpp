@@ -54,18 +54,16 @@ void turn_entries(const Lattice& lattice, int64_t begin, int64_t end, TurnedEntr
 }  // namespace
 
 const TurnedEntries& Lattice::turned_entries() const {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  if (!turned_entries_) {
-    auto turned = std::make_unique<TurnedEntries>();
-    turned->vertex = AlignedBuffer<int32_t>(vertices);
-    turned->count = AlignedBuffer<int32_t>(vertices);
-    turned->point = AlignedBuffer<int32_t>(entries.size());
-    turned->weight = AlignedBuffer<float>(entries.size() + kWeightsBeyond);
+  return turned_entries_.get([&] {
+    TurnedEntries turned;
+    turned.vertex = AlignedBuffer<int32_t>(vertices);
+    turned.count = AlignedBuffer<int32_t>(vertices);
+    turned.point = AlignedBuffer<int32_t>(entries.size());
+    turned.weight = AlignedBuffer<float>(entries.size() + kWeightsBeyond);
     parallel_for(vertices, TurnedEntries::kWindow,
-                 [&](int64_t begin, int64_t end) { turn_entries(*this, begin, end, *turned); });
-    turned_entries_ = std::move(turned);
-  }
-  return *turned_entries_;
+                 [&](int64_t begin, int64_t end) { turn_entries(*this, begin, end, turned); });
+    return turned;
+  });
 }
 
 }  // namespace deeplab::lattice

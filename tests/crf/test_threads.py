@@ -98,3 +98,30 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=False)
     assert ran.stdout.strip() == "0", ran.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_forked_process_does_not_wait_for_its_parents_threads() -> None:
+    """The parent's thread is about to make what a lattice makes when it is first asked for; in the child it is gone."""
+    code = """
+import os, signal, threading, time
+import numpy as np
+from deeplab_caffe import _C
+from deeplab_caffe.crf import Lattice
+points = 500_000
+lattice = Lattice.build(np.random.default_rng(0).random((points, 5), np.float32) * 8).handle
+thread = threading.Thread(target=_C.MeanField, args=(2, points, [(lattice, 1.0, _C.Normalization.AFTER, [])]))
+thread.start()
+children = []
+while thread.is_alive() and len(children) < 4:
+    time.sleep(0.01)
+    children.append(os.fork())
+    if children[-1] == 0:
+        signal.alarm(60)
+        _C.MeanField(2, points, [(lattice, 1.0, _C.Normalization.AFTER, [])])
+        os._exit(0)
+thread.join()
+print({os.waitpid(child, 0)[1] for child in children})
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=False)
+    assert ran.stdout.strip() == "{0}", ran.stderr
