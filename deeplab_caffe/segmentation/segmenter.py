@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from os import PathLike, fspath
 from reprlib import repr as short_repr
@@ -140,6 +140,8 @@ class Segmenter:
         self.views = Views(tuple(scales), flip, window, stride)
         self._ready = _Ready(prototxt if isinstance(prototxt, OptimizedNet) else None)
         self._optimize = False
+        self._build_anew: Callable[[], Net] | None = None
+        self._as_built: list[int] = []
         self._precision: Literal["strict", "fast"] = precision
         if isinstance(prototxt, OptimizedNet):
             if weights is not None or optimize is False or blob not in (None, *prototxt.graph.outputs):
@@ -157,19 +159,22 @@ class Segmenter:
                 net.require_weights()
                 self._optimize = optimize is True
             else:
+                build = partial(
+                    Net,
+                    net,
+                    weights,
+                    "TEST",
+                    variables=variables,
+                    engine=engine,
+                    dtype=dtype,
+                    channels_last=channels_last,
+                    seed=seed,
+                    python_layers=python_layers,
+                )
                 with deploy_wanted(net, variables):
-                    net = Net(
-                        net,
-                        weights,
-                        "TEST",
-                        variables=variables,
-                        engine=engine,
-                        dtype=dtype,
-                        channels_last=channels_last,
-                        seed=seed,
-                        python_layers=python_layers,
-                    )
+                    net = build()
                 net.to(resolve_device(device))
+                self._build_anew, self._as_built = build, _versions(net)
                 self._optimize = optimize is not False
             weight = next(net.parameters(), None)
             self.device = resolve_device(device) if weight is None else weight.device
@@ -375,6 +380,11 @@ class Segmenter:
     def _make_optimized(self, size: tuple[int, int]) -> None:
         with self._ready.lock:
             if self._ready.net is None:
+                if self._ready.again is not None:
+                    # What broke off before, by Ctrl-C or for want of memory, took weights away.
+                    self.net = self._ready.again().to(self.device)
+                elif _versions(self.net) == self._as_built:  # with the files' weights: nobody has put in others
+                    self._ready.again = self._build_anew
                 self._ready.net = OptimizedNet(
                     self.net,
                     precision=self._precision,
@@ -422,11 +432,23 @@ class Segmenter:
         return sides[0], sides[1]
 
 
+def _versions(net: Net) -> list[int]:
+    """Return torch's counts of what was written to the weights."""
+    return [weight._version for weight in net.parameters()]
+
+
 class _Ready:
-    """The optimized net, once there is one; a shallow copy of a segmenter, which shares the net, shares it too."""
+    """The optimized net, once there is one; a shallow copy of a segmenter, which shares the net, shares it too.
+
+    Attributes:
+        net: the optimized net.
+        again: builds the net once more, if making it ready breaks off; None: that has not begun, or it cannot.
+        lock: held by the thread that makes it ready.
+    """
 
     def __init__(self, net: OptimizedNet | None) -> None:
         self.net = net
+        self.again: Callable[[], Net] | None = None
         self.lock = threading.Lock()
 
 

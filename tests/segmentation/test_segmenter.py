@@ -14,6 +14,8 @@ from deeplab_caffe.arrays.memory import available_memory
 from deeplab_caffe.data import load_image
 from deeplab_caffe.data.colormap import CAMVID_CLASSES, CAMVID_COLORMAP
 from deeplab_caffe.data.sources.transform import image_to_blob
+from deeplab_caffe.inference import optimized
+from deeplab_caffe.net.graph import Step
 from deeplab_caffe.zoo.default import CAMVID_MODEL, DEMO_PHOTO
 
 TOY = """
@@ -542,6 +544,31 @@ def test_the_net_says_that_its_weights_were_taken(photo: np.ndarray, tmp_path: P
         with pytest.raises(dc.NetError, match="no weights any more .* build it anew by deeplab_caffe.Net"):
             use()
     assert [each.name for each in tmp_path.iterdir()] == ["before.caffemodel"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
+def test_a_first_image_that_is_broken_off(
+    error: type[BaseException], photo: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of the weights were gone then, and no image could be segmented any more."""
+    expected = dc.Segmenter(CAMVID_MODEL.deploy, CAMVID_MODEL.weights)(photo)
+    broken, changed = (dc.Segmenter(CAMVID_MODEL.deploy, CAMVID_MODEL.weights) for _ in range(2))
+    changed.net.load_state_dict({name: 2 * value for name, value in changed.net.state_dict().items()})
+
+    def prepare(step: Step, *more: object, **options: object) -> object:
+        if step.layer.name == "conv3_1":
+            raise error
+        return prepared(step, *more, **options)
+
+    prepared = optimized.prepare
+    with monkeypatch.context() as patch:
+        patch.setattr(optimized, "prepare", prepare)
+        for seg in (broken, broken, changed):
+            with pytest.raises((error, dc.NetError), match="not enough memory" if error is MemoryError else None):
+                seg(photo)
+    np.testing.assert_array_equal(broken(photo), expected)
+    with pytest.raises(dc.NetError, match="no weights any more"):
+        changed(photo)
 
 
 def test_a_copy_shares_the_optimized_net(photo: np.ndarray) -> None:
