@@ -44,6 +44,8 @@ class NetContext:
         dialect: whose behaviour the layers have; they read its flags.
         engine: ``"CAFFE"`` or ``"CUDNN"`` overrides every convolution's own ``engine``; None leaves it to them.
         rng: the net's random numbers, Caffe's generator; None where no layer draws any.
+        initial: what initial values are drawn from while a net with a seed is built; None: torch's own generator, which
+            all threads share.
         seeded: the generator's seed was asked for: whatever can be drawn from it is, even where torch's own random
             numbers are faster.
         label_reading: ``"index"`` or ``"luminance"``: how palette label PNGs are read (see ``docs/differences.md``).
@@ -64,6 +66,7 @@ class NetContext:
     dialect: Dialect = V1
     engine: str | None = None
     rng: CaffeRNG | None = field(default=None, repr=False)
+    initial: torch.Generator | None = field(default=None, repr=False)
     seeded: bool = False
     label_reading: str = "index"
     crf_image_of_first: bool = False
@@ -272,7 +275,8 @@ class Layer(nn.Module):
         except (RuntimeError, MemoryError):
             raise self.error(f"not enough memory for a parameter blob {shape}: {needed / 2**30:.1f} GiB") from None
         try:
-            fill(blob.data, filler, self.blob_shape(shape))
+            # Under torch.device("cuda") it is not on the CPU.
+            fill(blob.data, filler, self.blob_shape(shape), self.context.initial if blob.is_cpu else None)
         except (ValueError, RuntimeError) as error:
             raise self.error(str(error).partition("\n")[0]) from None
         return blob

@@ -166,15 +166,19 @@ class Net(nn.Module):
         self.dtype = floating_dtype(dtype)
         self.inputs = list(self.param.input)
         self.blob_shapes = input_shapes(self.param, self.dialect)
-        with torch.random.fork_rng(devices=(), enabled=seed is not None):
+        # A user's code draws from torch's generator, for which other threads' numbers begin anew then.
+        with torch.random.fork_rng(devices=(), enabled=seed is not None and bool(python_layers)):
             if seed is not None:
-                torch.default_generator.manual_seed(seed)
+                own = None if python_layers else torch.Generator()
+                (own or torch.default_generator).manual_seed(seed)
+                self.context.initial = own
             try:
                 self.graph = build_graph(self.param, self.context, self.blob_shapes)
             except NetError as error:
                 if isinstance(prototxt, caffe_pb2.NetParameter):
                     raise
                 raise with_lines(error, proto.LayerLines(prototxt)) from error
+        self.context.initial = None
         # Without gradients, layers apply the in-place activations behind them.
         self._fused = fuse_activations(self.graph, self.graph.blobs.values())
         self._for_training = fuse_for_training(self.graph, self.graph.blobs.values())

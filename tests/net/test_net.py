@@ -4,7 +4,9 @@ import copy
 import gc
 import io
 import pickle
+import sys
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -554,6 +556,30 @@ def test_a_seed_settles_initial_values_and_dropout() -> None:
     assert torch.equal(torch.random.get_rng_state(), state)
     assert torch.equal(first(X), again(X))
     assert not torch.equal(first.by_name["fc"].weight, other.by_name["fc"].weight)
+
+
+@pytest.mark.parametrize("python_layers", [False, True])
+def test_a_seed_is_one_of_torchs(python_layers: bool) -> None:
+    """Drawn from a generator of its own or from torch's, it gives the same numbers."""
+    weight = build(SMALL, seed=5, python_layers=python_layers).by_name["conv1"].weight
+    drawn = torch.empty(weight.shape).normal_(0, 0.3, generator=torch.Generator().manual_seed(5))
+    assert torch.equal(weight, drawn)
+
+
+def test_a_seed_counts_in_threads() -> None:
+    """With torch's generator, which all threads share, most of these had other weights."""
+    many = inputs(data=(1, 3, 5, 5)) + "".join(conv(f"c{i}", f"c{i - 1}" if i else "data", out=3) for i in range(20))
+    expected = build(many, seed=5).state_dict()
+    state = torch.random.get_rng_state()
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            found = list(pool.map(lambda _: build(many, seed=5).state_dict(), range(40)))
+    finally:
+        sys.setswitchinterval(interval)
+    assert all(torch.equal(each[name], expected[name]) for each in found for name in expected)
+    assert torch.equal(torch.random.get_rng_state(), state)
 
 
 def test_copies() -> None:
