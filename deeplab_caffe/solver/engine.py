@@ -117,7 +117,8 @@ class Engine:
         return net.to(self.device)
 
     def begin(self) -> None:
-        """Begin an iteration: no gradients."""
+        """Begin an iteration: no gradients, no losses."""
+        self._reader.clear()
         for blob in self.blobs:
             blob.parameter.grad = None
 

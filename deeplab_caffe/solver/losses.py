@@ -70,6 +70,10 @@ class LossReader:
         event.record()
         self._pending.append((host, event))
 
+    def clear(self) -> None:
+        """Forget losses of an iteration that broke off."""
+        self._pending.clear()
+
     def read(self) -> float:
         """Return the sum of the losses since the last call."""
         total = 0.0

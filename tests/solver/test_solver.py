@@ -268,6 +268,25 @@ def test_allow_nan_goes_on(tmp_path: Path) -> None:
     assert (tmp_path / "snap_iter_2.solverstate").exists()
 
 
+def test_an_iteration_that_broke_off_leaves_no_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    still = {"random": False, "dropout": False}
+    each, solver = make(tmp_path, **still), make(tmp_path, "iter_size: 2", **still)
+    each.param.base_lr = solver.param.base_lr = 0
+    each.step(3)
+
+    def interrupted(**options: bool) -> None:
+        run(**options)
+        raise KeyboardInterrupt
+
+    run = solver.engine.forward_backward
+    with monkeypatch.context() as patch:
+        patch.setattr(solver.engine, "forward_backward", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            solver.step(1)
+    solver.step(1)
+    assert solver.losses == [pytest.approx(sum(each.losses[1:]) / 2)]
+
+
 def test_a_stop_snapshots_and_ends(tmp_path: Path) -> None:
     log = Recorder()
     solver = make(tmp_path, "test_iter: 1 test_interval: 1", log)
