@@ -159,7 +159,7 @@ class ItemSource(ABC, Generic[Entry, Item]):
             self._fill(batch)
             for write in batch.writes or ():
                 write.result()
-        except Exception:
+        except BaseException:  # Ctrl-C too
             self._roll_back()
             raise
         self._planned.popleft()
@@ -226,7 +226,7 @@ class ItemSource(ABC, Generic[Entry, Item]):
             first, count = self.shard.before(self.batch_size), self.batch_size * self.shard.world
             try:
                 entries = self._draw(count)[first : first + self.batch_size]
-            except Exception:
+            except BaseException:
                 self._set_order(order)
                 raise
             batch: _Batch[Entry, Item] = _Batch(order, entries)

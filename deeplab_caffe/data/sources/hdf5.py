@@ -111,18 +111,24 @@ class HDF5Source:
             One float32 blob ``(batch_size, C, H, W)`` for each dataset.
 
         Raises:
-            DataError: a file cannot be read, or its datasets do not fit the first file's.
+            DataError: a file cannot be read, or its datasets do not fit the first file's. The batch is still the next
+                one then.
         """
         blobs = [np.empty((self.batch_size, *shape), np.float32) for shape in self._row_shapes]
-        self._skip(self.shard.before(self.batch_size))
-        done = 0
-        while done < self.batch_size:
-            count = min(self.batch_size - done, self._rows_left())
-            for name, blob in zip(self.names, blobs, strict=True):
-                self._read(name, blob[done : done + count])
-            done += count
-            self._advance(count)
-        self._skip(self.shard.after(self.batch_size))
+        place = self._round, self._file, self._row
+        try:
+            self._skip(self.shard.before(self.batch_size))
+            done = 0
+            while done < self.batch_size:
+                count = min(self.batch_size - done, self._rows_left())
+                for name, blob in zip(self.names, blobs, strict=True):
+                    self._read(name, blob[done : done + count])
+                done += count
+                self._advance(count)
+            self._skip(self.shard.after(self.batch_size))
+        except BaseException:
+            self._round, self._file, self._row = place
+            raise
         return [blob.reshape(shape) for blob, shape in zip(blobs, self.shapes(), strict=True)]
 
     def state_dict(self) -> dict[str, Any]:

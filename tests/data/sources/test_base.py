@@ -107,6 +107,26 @@ def test_nothing_is_read_before_the_first_batch_is_asked_for() -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 3])
+@pytest.mark.parametrize("method", ["_draw", "_words"])
+def test_a_batch_that_is_interrupted_is_still_the_next_one(
+    workers: int, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = Numbers(2, CROPPED, rng=CaffeRNG(1), workers=workers)
+
+    def interrupted(*given: Any) -> None:
+        run(*given)
+        raise KeyboardInterrupt
+
+    run = getattr(source, method)
+    with monkeypatch.context() as patch:
+        patch.setattr(source, method, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            source.next_batch()
+    assert taken(source, 3) == taken(Numbers(2, CROPPED, rng=CaffeRNG(1)), 3)
+    source.close()
+
+
+@pytest.mark.parametrize("workers", [0, 3])
 def test_the_position_is_that_of_the_next_batch_to_be_taken(workers: int) -> None:
     rng = CaffeRNG(5)
     source = Numbers(2, CROPPED, rng=rng, workers=workers)

@@ -53,6 +53,19 @@ def test_a_batch_longer_than_all_files(files: Path) -> None:
     assert rows(source(files, 12).next_batch()) == [0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 0, 1]
 
 
+@pytest.mark.parametrize("shard", [None, Shard(1, 2)])
+def test_a_batch_that_cannot_be_read_is_still_the_next_one(files: Path, shard: Shard | None) -> None:
+    """What was read of it already, and with shards what others read, was left out the next time."""
+    expected, reader = source(files, 4, shard), source(files, 4, shard)
+    away = (files / "b.h5").rename(files / "away")
+    for _ in range(2):
+        with pytest.raises(DataError, match="No such file"):
+            reader.next_batch()
+    away.rename(files / "b.h5")
+    for _ in range(3):
+        assert rows(reader.next_batch()) == rows(expected.next_batch())
+
+
 def test_a_list_of_one_file(files: Path) -> None:
     (files / "list.txt").write_text(f"{files}/b.h5")
     reader = source(files, 3)
