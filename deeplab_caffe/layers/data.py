@@ -24,6 +24,7 @@ from deeplab_caffe.data.sources.window import WindowSource
 from deeplab_caffe.errors import NetError
 from deeplab_caffe.layers.base import Layer, NetContext, Shape, register
 from deeplab_caffe.layers.fillers import fill
+from deeplab_caffe.layers.turns import Turns
 from deeplab_caffe.proto import caffe_pb2
 
 
@@ -44,7 +45,7 @@ class Source(Protocol):
 
 
 class SourceLayer(Layer):
-    """A layer whose tops are batches of a :class:`Source`.
+    """A layer whose tops are batches of a :class:`Source`; of threads that share a net each gets another batch.
 
     Attributes:
         source: where they come from; its ``state_dict`` says where the next batch begins.
@@ -61,6 +62,7 @@ class SourceLayer(Layer):
 
     def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:
         super().__init__(param, context)
+        self._turns = Turns()
         try:
             self.source = self.make_source(param, context)
         except NetError as error:
@@ -75,7 +77,9 @@ class SourceLayer(Layer):
         return shapes[: len(self.param.top)]
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
-        tops = [_tensor(blob) for blob in self.source.next_batch()][: len(self.param.top)]
+        with self._turns:
+            batch = self.source.next_batch()
+        tops = [_tensor(blob) for blob in batch][: len(self.param.top)]
         return tuple(top.reshape(self._top_shape(i, tuple(top.shape))) for i, top in enumerate(tops))
 
     def _top_shape(self, number: int, shape: Shape) -> Shape:
@@ -264,6 +268,7 @@ class DummyData(Layer):
             raise self.error(f"dummy_data_param takes no data_filler, one, or {tops} for the tops, got {len(fillers)}")
         self.fillers = fillers * tops if len(fillers) == 1 else fillers
         self.generator = torch.Generator()
+        self._turns = Turns()
         # An unknown filler is better found now than at the first batch.
         for filler in self.fillers:
             self.new_blob((1, 1, 1, 1), filler)
@@ -291,6 +296,10 @@ class DummyData(Layer):
         return self.shapes
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
+        with self._turns:
+            return self._filled()
+
+    def _filled(self) -> tuple[Tensor, ...]:
         tops = []
         for shape, filler in zip(self.shapes, self.fillers, strict=True):
             if filler.type != "constant" and self.context.rng is not None:

@@ -15,6 +15,7 @@ from deeplab_caffe.data.confusion import ConfusionMatrix
 from deeplab_caffe.errors import DataError, EvaluationError
 from deeplab_caffe.layers.base import Layer, Loss, NetContext, ReceptiveWindow, Shape, register
 from deeplab_caffe.layers.normalization import loss_divisor, normalization_of
+from deeplab_caffe.layers.turns import Turns
 from deeplab_caffe.ops.argmax import argmax_labels
 from deeplab_caffe.ops.softmax_loss import softmax_loss
 from deeplab_caffe.proto import caffe_pb2
@@ -252,6 +253,7 @@ class SegAccuracy(Layer):
         self.ignored = tuple(param.seg_accuracy_param.ignore_label)
         self.counts_on = not param.seg_accuracy_param.reset
         self.confusion: ConfusionMatrix | None = None
+        self._turns = Turns()
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
         check_label_map(self, *self.images(bottom_shapes))
@@ -259,22 +261,27 @@ class SegAccuracy(Layer):
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         scores, labels = self.as_images(*bottoms)
-        if self.confusion is None or self.confusion.num_classes != scores.shape[1]:
-            self.confusion = ConfusionMatrix(scores.shape[1], self.ignored)
-        elif not self.counts_on:
-            self.confusion.reset()
         dtype = torch.uint8 if scores.shape[1] <= 256 else torch.int64
         predicted = argmax_labels(scores.detach(), ties="last", dtype=dtype)
+        with self._turns:
+            found = self._count(scores.shape[1], labels.detach().squeeze(1).cpu().numpy(), predicted.cpu().numpy())
+        return (torch.tensor(found, dtype=scores.dtype, device=scores.device).reshape(1, 1, 1, 3),)
+
+    def _count(self, classes: int, labels: np.ndarray, predicted: np.ndarray) -> list[float]:
+        """Count a batch, and return the three numbers."""
+        if self.confusion is None or self.confusion.num_classes != classes:
+            self.confusion = ConfusionMatrix(classes, self.ignored)
+        elif not self.counts_on:
+            self.confusion.reset()
         try:
-            self.confusion.accumulate(labels.detach().squeeze(1).cpu().numpy(), predicted.cpu().numpy())
+            self.confusion.accumulate(labels, predicted)
         except EvaluationError as error:
             raise self.error(str(error)) from None
-        found = [
+        return [
             self.confusion.pixel_accuracy(),
             self.confusion.mean_recall(),
             self.confusion.mean_iou(absent="one"),
         ]
-        return (torch.tensor(found, dtype=scores.dtype, device=scores.device).reshape(1, 1, 1, 3),)
 
     def training_state(self) -> dict[str, Any]:
         if not self.counts_on or self.confusion is None:

@@ -12,6 +12,7 @@ from deeplab_caffe.data.sources.hdf5 import HDF5Writer
 from deeplab_caffe.data.sources.mat import MatWriter
 from deeplab_caffe.errors import NetError
 from deeplab_caffe.layers.base import Layer, NetContext, ReceptiveWindow, Shape, register
+from deeplab_caffe.layers.turns import Turns
 from deeplab_caffe.proto import caffe_pb2
 
 
@@ -28,6 +29,10 @@ class WriterLayer(Layer):
     capturable = per_item = False
     kind = "data"
     writer: MatWriter | HDF5Writer
+
+    def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:
+        super().__init__(param, context)
+        self._turns = Turns()
 
     def receptive_window(self) -> ReceptiveWindow | None:
         return None
@@ -57,7 +62,8 @@ class MatWrite(WriterLayer):
         return []
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
-        self.writer.write([_array(blob) for blob in bottoms])
+        with self._turns:
+            self.writer.write([_array(blob) for blob in bottoms])
         return ()
 
 
@@ -88,7 +94,8 @@ class HDF5Output(WriterLayer):
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         data, label = (_array(blob) for blob in self.as_images(*bottoms))
-        self.writer.write(data, label)
+        with self._turns:
+            self.writer.write(data, label)
         return ()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,11 +12,12 @@ from torch.autograd.function import once_differentiable
 
 from deeplab_caffe.layers.base import Layer, NetContext, ReceptiveWindow, Shape, register
 from deeplab_caffe.layers.blob import ParameterBlob
+from deeplab_caffe.layers.turns import Turns
 from deeplab_caffe.layers.user_code import UserCode
 from deeplab_caffe.proto import caffe_pb2
 
 # A user's class has one set of blobs: threads that share a net take turns.
-_TURNS = threading.RLock()
+_TURNS = Turns()
 
 
 class _OwnBlob(ParameterBlob):
