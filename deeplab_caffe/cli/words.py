@@ -10,6 +10,12 @@ import click
 
 # What each of Caffe's programs takes of glog, and whether a value follows (logging.cc).
 _GLOG = {"log_dir": True, "minloglevel": True, "logtostderr": False, "alsologtostderr": False}
+# Caffe is one program: each of its verbs takes all its flags, and looks at some. All have values (tools/caffe.cpp).
+_CAFFES_VERBS = ("train", "test", "time", "device-query")
+_CAFFES = (
+    *("gpu", "iterations", "level", "model", "phase", "sighup_effect", "sigint_effect", "snapshot", "solver", "stage"),
+    "weights",
+)
 _NO = ("false", "f", "no", "n", "0")
 
 
@@ -29,14 +35,16 @@ def two_dashes(ctx: click.Context, command: click.Command, args: Iterable[str]) 
 
     Caffe's flags are gflags' (tools/caffe.cpp): ``-solver x``, ``-solver=x``, ``--solver=x`` are the same, and so are
     ``-`` and ``_`` in a name. Flags of one dash that the command has itself, such as ``-bw``, stay as they are, and so
-    do the values of flags and what follows ``--``. glog's flags are left out, with a line on stderr.
+    do the values of flags and what follows ``--``. Left out, with a line on stderr, are glog's flags, and of Caffe's
+    verbs the flags that only others of them look at, which Caffe passes over too.
 
     Raises:
         click.NoSuchOption: a word of one dash is none of the command's flags; the message has the nearest.
     """
     options = [option for option in command.get_params(ctx) if isinstance(option, click.Option)]
     flags = {name: option for option in options for name in option.opts}
-    found, idle = [], []
+    found, idle, of_others = list[str](), list[str](), list[str]()
+    shared = _CAFFES if command.name in _CAFFES_VERBS else ()
     words = iter(args)
     for word in words:
         name, equals, value = word.partition("=")
@@ -44,11 +52,11 @@ def two_dashes(ctx: click.Context, command: click.Command, args: Iterable[str]) 
         if word == "--":
             found += [word, *words]
             break
-        glog = long[2:].replace("-", "_")
-        if name.startswith("-") and glog in _GLOG and long not in flags:
-            if _GLOG[glog] and not equals:
+        known = long[2:].replace("-", "_")
+        if name.startswith("-") and known in (*_GLOG, *shared) and long not in flags:
+            if _GLOG.get(known, True) and not equals:
                 next(words, None)
-            idle.append(f"-{glog}")
+            (idle if known in _GLOG else of_others).append(f"-{known}")
             continue
         if name not in flags and name.startswith("-") and long in flags:
             name = long
@@ -64,6 +72,8 @@ def two_dashes(ctx: click.Context, command: click.Command, args: Iterable[str]) 
             "a file",
             err=True,
         )
+    if of_others:
+        click.echo(f"note: {', '.join(of_others)}: of no effect with {command.name}, as in Caffe", err=True)
     return found
 
 

@@ -70,6 +70,25 @@ def test_a_commands_own_flag_goes_before_glogs(capsys: pytest.CaptureFixture) ->
     assert capsys.readouterr().err == ""
 
 
+@click.command("test")
+@click.option("--model")
+@click.option("--quiet", is_flag=True)
+def caffes(**_: object) -> None:
+    """Have a flag of Caffe's, in a verb of Caffe's."""
+
+
+def test_caffes_verbs_take_all_flags_of_caffe(capsys: pytest.CaptureFixture) -> None:
+    context = click.Context(caffes)
+    words = ["-solver", "x", "-model", "-phase", "--sigint_effect=stop", "-iterations", "5", "-quiet"]
+    assert two_dashes(context, caffes, words) == ["--model", "-phase", "--quiet"]
+    said = capsys.readouterr().err
+    assert said == "note: -solver, -sigint_effect, -iterations: of no effect with test, as in Caffe\n"
+    with pytest.raises(click.NoSuchOption):
+        two_dashes(context, caffes, ["-crf", "x"])
+    with pytest.raises(click.NoSuchOption):
+        read("-model", "x")
+
+
 def test_asks_version() -> None:
     assert all(map(asks_version, ("-version", "--version", "-version=true", "--version=1")))
     assert not any(map(asks_version, ("version", "-version=false", "-versions", "-v")))
