@@ -159,7 +159,8 @@ def create_pairwise_bilateral(
     """Return features of positions and channels, for ``addPairwiseEnergy``.
 
     Args:
-        sdims: standard deviation along each axis of the image but its channels': (y, x).
+        sdims: standard deviation along each axis of the image but its channels': (y, x). Last axes of length 1 may
+            go without.
         schan: of the channels, a number or one for each.
         img: the image or volume.
         chdim: the axis of its channels; -1 if it has none (not: the last).
@@ -202,6 +203,9 @@ def _positions(sdims: Sequence[float], shape: Sequence[int]) -> NDArray:
     """Return positions over deviations, float32 ``(axes, *shape)``."""
     shape = [validate_count("`shape`", size) for size in _sequence("shape", shape)]
     sdims = _sequence("sdims", sdims)
+    # Images (h, w, 1) with chdim=-1 have three axes and two deviations; the position on the third is 0 over any.
+    without = shape[len(sdims) :]
+    sdims += without if set(without) == {1} else []
     if len(sdims) != len(shape):
         raise CRFError(f"`sdims` has {len(sdims)} entries, but there are {len(shape)} axes: {tuple(shape)}")
     _check_positive("sdims", sdims)

@@ -87,3 +87,15 @@ def test_features_of_two_axes_and_an_rgb_image() -> None:
     image = np.array([[[10, 20, 30], [40, 50, 60]]], np.uint8)
     expected = [[0, 0], [0, 0.25], [1, 4], [1, 2.5], [1, 2]]
     np.testing.assert_array_equal(utils._create_pairwise_bilateral_2d(2, 4, 10, 20, 30, image), expected)
+
+
+def test_last_axes_of_length_one_need_no_deviation() -> None:
+    image = np.random.default_rng(1).random((4, 5, 1)).astype(np.float32)
+    found = utils.create_pairwise_bilateral((10, 20), (0.5,), image, chdim=-1)
+    rows, columns = np.mgrid[:4, :5]
+    expected = [rows / 10, columns / 20, 0 * rows, image[..., 0] / 0.5]
+    np.testing.assert_allclose(found, np.reshape(expected, (4, 20)), rtol=1e-6)
+    assert utils.create_pairwise_gaussian((3,), (6, 1, 1)).shape == (3, 6)
+    for shape in ((1, 4, 5), (4, 5, 6, 1)):  # pydensecrf leaves the axis of 5, or of 6, in pixels
+        with pytest.raises(CRFError, match=f"`sdims` has 2 entries, but there are {len(shape)} axes"):
+            utils.create_pairwise_gaussian((10, 20), shape)
