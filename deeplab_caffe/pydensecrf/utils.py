@@ -73,14 +73,15 @@ def unary_from_softmax(sm: NDArray, scale: float | None = None, clip: float | No
         clip: the least probability; None for no clipping, after which a probability of 0 has infinite energy.
 
     Returns:
-        float32 ``(C, number of pixels)``.
+        float32 ``(C, number of pixels)``; of a batch of one image ``(1, C, ...)``, without a scale, ``(1, C * number of
+        pixels)``, as in pydensecrf: reshape it to ``(C, -1)``.
 
     Raises:
         CRFError: a scale or clip out of range, NaN, negative numbers without a clip, or one class.
     """
     if clip is not None and validate_number("`clip`", clip) >= 1:
         raise CRFError(f"`clip` must be less than 1, got {clip}")
-    probabilities = _probabilities(sm, clip)
+    probabilities = _probabilities(sm, clip, batched=scale is None)
     classes = probabilities.shape[0]
     if scale is not None:
         if not 0 < validate_number("`scale`", scale) <= 1:
@@ -93,16 +94,18 @@ def unary_from_softmax(sm: NDArray, scale: float | None = None, clip: float | No
     return energies
 
 
-def _probabilities(sm: Any, clip: float | None) -> NDArray:
-    """Validate probabilities, classes first, and return them as floating point numbers."""
+def _probabilities(sm: Any, clip: float | None, *, batched: bool) -> NDArray:
+    """Validate probabilities, classes first or in a batch of one, and return them as floating point numbers."""
     found = to_numpy(sm, "`sm`", CRFError)
     real = found.dtype.kind in "biuf"
     if found.ndim < 1 or not real:
         raise CRFError(f"`sm` must be real numbers (C, ...), got {found.dtype} {found.shape}")
     if found.shape[0] == 0:
         raise CRFError(f"`sm` {found.shape} has no class: expected probabilities (C, ...)")
-    if found.shape[0] == 1:
-        raise CRFError(f"`sm` {found.shape} has one class: of a foreground p take np.stack([1 - p, p])")
+    if found.shape[0] == 1 and not (batched and _is_batch_of_one(found)):
+        raise CRFError(
+            f"`sm` {found.shape} has one class: of a foreground p take np.stack([1 - p, p]), of a batch of one sm[0]"
+        )
     if not np.issubdtype(found.dtype, np.floating):
         found = found.astype(np.float64)
     low, high = (found.min(), found.max()) if found.size else (0, 0)
@@ -128,6 +131,11 @@ def _probabilities(sm: Any, clip: float | None) -> NDArray:
             stacklevel=3,
         )
     return found
+
+
+def _is_batch_of_one(sm: NDArray) -> bool:
+    """Return whether probabilities ``(1, C, ...)`` sum to 1 over C, as a mask of one class hardly does."""
+    return sm.ndim > 2 and sm.shape[1] > 1 and sm.size > 0 and bool(np.allclose(sm[0].sum(0), 1, atol=0.01))
 
 
 def softmax_to_unary(sm: NDArray, GT_PROB: float = 1) -> NDArray:  # noqa: N803

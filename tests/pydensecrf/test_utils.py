@@ -99,3 +99,13 @@ def test_last_axes_of_length_one_need_no_deviation() -> None:
     for shape in ((1, 4, 5), (4, 5, 6, 1)):  # pydensecrf leaves the axis of 5, or of 6, in pixels
         with pytest.raises(CRFError, match=f"`sdims` has 2 entries, but there are {len(shape)} axes"):
             utils.create_pairwise_gaussian((10, 20), shape)
+
+
+def test_a_batch_of_one_image() -> None:
+    sm = np.random.default_rng(1).dirichlet(np.ones(3), (2, 4, 5)).transpose(3, 0, 1, 2)
+    found = utils.unary_from_softmax(sm[None])  # volumes (1, C, D, H, W) of torch's nets
+    assert found.shape == (1, 3 * 40)
+    np.testing.assert_array_equal(found.reshape(3, -1), utils.unary_from_softmax(sm))
+    for wrong, scale in ((sm[None], 0.5), (sm[None, :1], None), (sm[None, :2], None)):
+        with pytest.raises(CRFError, match=r"has one class: .*, of a batch of one sm\[0\]"):
+            utils.unary_from_softmax(wrong, scale=scale)
