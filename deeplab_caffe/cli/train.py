@@ -7,6 +7,7 @@ import signal
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 from types import FrameType
 
@@ -63,6 +64,7 @@ _EFFECTS = click.Choice(["stop", "snapshot", "none"])
     "log_path",
     help="File for JSON lines; torchrun takes --log for its own: use --log-file there.",
 )
+@click.option("--glog", is_flag=True, help="Begin each line as Caffe's log does, for parse_log.py and its like.")
 @path_option("--tensorboard", help="Folder for TensorBoard's event files.")
 @word_option("--wandb", metavar="PROJECT", help="Log to this project of Weights & Biases.")
 @dtype_option
@@ -94,6 +96,7 @@ def train(
     weights: str | None,
     snapshot: str | None,
     log_path: Path | None,
+    glog: bool,
     tensorboard: Path | None,
     wandb: str | None,
     dtype: str,
@@ -139,7 +142,8 @@ def train(
     torch.backends.cudnn.deterministic = True
     state = _snapshot_path(snapshot, config.param.snapshot_prefix)
     with progress("training", config.param.max_iter, to_stderr=True, hidden=not world.is_first) as advance:
-        log = _log(world, advance.log, log_path, tensorboard, wandb)
+        echo = _like_glog(advance.log) if glog else advance.log
+        log = _log(world, echo, log_path, tensorboard, wandb)
         trainer = Solver(
             solver,
             device=place,
@@ -239,6 +243,15 @@ def _snapshot_path(snapshot: str | None, prefix: str) -> Path | None:
     if found is None:
         raise SolverError("--snapshot latest: there is no snapshot with this prefix", f"{prefix}_iter_*.solverstate")
     return found
+
+
+def _like_glog(echo: Callable[[str], None]) -> Callable[[str], None]:
+    """Return what writes a line with level, date, time, process and place before it, as Caffe's log has them."""
+
+    def line(text: str) -> None:
+        echo(f"I{datetime.now():%m%d %H:%M:%S.%f} {os.getpid():5} solver.cpp:0] {text}")
+
+    return line
 
 
 def _log(

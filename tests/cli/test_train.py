@@ -88,6 +88,18 @@ def test_lines_on_stderr(run, case: Path) -> None:
     assert any(line.startswith("Memory, about: parameters 0 MiB") for line in lines)
 
 
+def test_lines_as_caffes_log_has_them(run, case: Path) -> None:
+    with inside(case):
+        plain = run("train", "--solver", "solver.prototxt", "--weights", "init.caffemodel").err
+        found = run("train", "--solver", "solver.prototxt", "--weights", "init.caffemodel", "--glog").err
+    # What tools/extra/parse_log.py of Caffe takes apart.
+    rows = [
+        re.fullmatch(r"I(\d{4} \d\d:\d\d:\d\d\.\d{6}) +\d+ solver\.cpp:\d+\] (.*)", line) for line in found.splitlines()
+    ]
+    assert [row and row[2] for row in rows] == plain.splitlines()
+    assert [row[1] for row in rows if row] == sorted(row[1] for row in rows if row)
+
+
 def test_several_weight_files(run, case: Path) -> None:
     """The later one wins."""
     with inside(case):
