@@ -49,8 +49,9 @@ def read_mask(
       channel counts, where it is not the same everywhere.
 
     ``"auto"`` takes palettes and colours for labels, two values for binary, up to 40 whole numbers for labels, all else
-    for soft. A probability p becomes ``a p + (1 - a) / C``, with the a that makes ``certainty`` of 1: of a label map
-    these are the probabilities of pydensecrf's ``unary_from_labels``.
+    for soft. Grey JPEG files are soft, or binary: the compression adds values that are no labels. A probability p
+    becomes ``a p + (1 - a) / C``, with the a that makes ``certainty`` of 1: of a label map these are the probabilities
+    of pydensecrf's ``unary_from_labels``.
 
     Args:
         path: an image, or a .npy file ``(H, W)`` or ``(1, H, W)``.
@@ -65,7 +66,7 @@ def read_mask(
     if kind not in get_args(MaskKind):
         raise CRFError(f"kind of a mask must be {', '.join(get_args(MaskKind))}, got {kind!r}")
     content = _content(path)
-    found = _apparent_kind(content.samples, content.is_labels) if kind == "auto" else kind
+    found = _apparent_kind(content) if kind == "auto" else kind
     if found == "soft" and content.levels.ndim != 2:
         raise DataError("is in colour: a soft mask has one channel", path)
     values = _fitted(content.levels if found == "soft" else content.samples, size, found == "soft", path)
@@ -87,11 +88,13 @@ class _Content(NamedTuple):
         levels: as a soft mask's, up to 255 or 65535.
         samples: as labels: of grey of less than 8 bits, or a PGM with a largest value of its own, as they stand there.
         is_labels: they are labels beyond doubt.
+        is_lossy: the file's compression has changed the numbers.
     """
 
     levels: np.ndarray
     samples: np.ndarray
     is_labels: bool = False
+    is_lossy: bool = False
 
 
 def _content(path: str | PathLike[str]) -> _Content:
@@ -109,10 +112,11 @@ def _content(path: str | PathLike[str]) -> _Content:
                 return _Content(alpha, alpha)
         levels = np.asarray(image) if image.mode.startswith("I") else pixels[..., 0]
         grey = image.mode in ("1", "L") or image.mode.startswith("I")
+        is_lossy = image.format == "JPEG"
     if grey:
-        return _Content(levels, load_samples(path, max_pixels=MOST_PIXELS))
+        return _Content(levels, load_samples(path, max_pixels=MOST_PIXELS), is_lossy=is_lossy)
     if (pixels == pixels[..., :1]).all():
-        return _Content(levels, levels)
+        return _Content(levels, levels, is_lossy=is_lossy)
     return _Content(pixels, pixels, True)
 
 
@@ -133,13 +137,14 @@ def _of_npy(path: str | PathLike[str]) -> np.ndarray:
     return np.array(array)
 
 
-def _apparent_kind(values: np.ndarray, is_labels: bool) -> str:
-    if is_labels:
+def _apparent_kind(content: _Content) -> str:
+    if content.is_labels:
         return "labels"
-    levels = np.unique(values)
+    levels = np.unique(content.samples)
     if len(levels) <= 2:
         return "binary"
-    return "labels" if values.dtype.kind != "f" and len(levels) <= _MOST_LABELS else "soft"
+    can_be_labels = content.samples.dtype.kind != "f" and not content.is_lossy
+    return "labels" if can_be_labels and len(levels) <= _MOST_LABELS else "soft"
 
 
 def _fitted(values: np.ndarray, size: tuple[int, int], smooth: bool, path: str | PathLike[str]) -> np.ndarray:

@@ -120,6 +120,19 @@ def test_soft_masks(tmp_path: Path) -> None:
     np.testing.assert_allclose(found, 1 / (1 + np.exp(-logits)), atol=1e-4)
 
 
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_what_jpeg_made_of_two_values_is_no_label_map(tmp_path: Path, mode: str) -> None:
+    binary = np.zeros((24, 32), np.uint8)
+    binary[5:17, 9:25] = 255
+    Image.fromarray(binary).convert(mode).save(tmp_path / "mask.jpg")
+    with Image.open(tmp_path / "mask.jpg") as image:
+        assert 2 < len(np.unique(np.asarray(image))) <= 40
+    mask = read_mask(tmp_path / "mask.jpg", (24, 32))
+    assert mask.kind == "soft"
+    assert mask.classes.names == ("background", "foreground")
+    np.testing.assert_array_equal(mask.probabilities.argmax(axis=0), binary // 255)
+
+
 def test_a_mask_of_another_size_is_resized_and_one_of_another_shape_refused(tmp_path: Path) -> None:
     path = saved(tmp_path, BINARY * 255)
     found = read_mask(path, (8, 12)).probabilities[1] > 0.5
