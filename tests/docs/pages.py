@@ -37,7 +37,7 @@ class Command:
     Attributes:
         where: page and line.
         words: the arguments after ``deeplab-caffe``.
-        complete: it is shown as a line to be typed, so that it must have what the verb requires.
+        complete: it is shown as a line to be typed, or has two flags, so that it must have what the verb requires.
     """
 
     where: str
@@ -103,7 +103,8 @@ def commands(path: Path) -> list[Command]:
     for match in re.finditer(r"`(deeplab-caffe\s[^`]*)`", text):
         words = _words(match[1].replace("\n", " "))
         if words:
-            found.append(Command(f"{page_name(path)}:{text.count(chr(10), 0, match.start()) + 1}", words, False))
+            complete = sum(word.startswith("--") for word in words) > 1
+            found.append(Command(f"{page_name(path)}:{text.count(chr(10), 0, match.start()) + 1}", words, complete))
     return found
 
 
@@ -125,3 +126,10 @@ def flags(path: Path) -> list[str]:
     """Flags such as ``--crf`` that the page names by themselves, as code."""
     text = re.sub(r"^```.*?^```$", "", path.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
     return sorted(set(re.findall(r"`(--[a-z][\w-]*)[^`]*`", text)))
+
+
+def flags_of_verbs(path: Path) -> list[tuple[str, str]]:
+    """Verbs with a flag of theirs that the page names as code: ``train --log``."""
+    text = re.sub(r"^```.*?^```$", "", path.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    spans = re.findall(r"`([a-z][a-z-]*)(\s[^`]*)`", text)
+    return [(verb, flag) for verb, rest in spans for flag in re.findall(r"(?<=\s)--[a-z][\w-]*", rest)]

@@ -26,6 +26,7 @@ from tests.docs.pages import (
     commands,
     dotted_names,
     flags,
+    flags_of_verbs,
     has_snippets,
     links,
     page_name,
@@ -288,6 +289,17 @@ def known_flags() -> set[str]:
 @pytest.mark.parametrize("page", PAGES, ids=page_name)
 def test_flags_exist(page: Path) -> None:
     assert sorted(set(flags(page)) - known_flags()) == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_name)
+def test_verbs_have_the_flags_that_are_named_with_them(page: Path) -> None:
+    missing = []
+    for verb, flag in flags_of_verbs(page):
+        found = cli.get_command(click.Context(cli), verb) if verb in VERBS else None
+        params = found.params if found is not None else []
+        if found is not None and flag not in {one for param in params for one in (*param.opts, *param.secondary_opts)}:
+            missing.append(f"{verb} {flag}")
+    assert missing == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_name)
