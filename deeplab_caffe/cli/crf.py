@@ -45,7 +45,7 @@ from deeplab_caffe.experiment.refine import Folders, as_input_kind, default_para
     show_default=True,
     help="mat: scores as MAT_WRITE leaves them (the v4 program); bin: probabilities (the first program).",
 )
-@kind_option
+@kind_option("probabilities in a .bin, else scores")
 @path_option("--list", "id_list", help="File of the images' ids, with folders or without; else all that have scores.")
 @click.option("--png", is_flag=True, help="Write <image>.png with PASCAL VOC's colours too.")
 @click.option("--overwrite", is_flag=True, help="Do images again whose label maps exist.")

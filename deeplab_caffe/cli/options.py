@@ -134,12 +134,19 @@ def crf_number_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return click.option("-i", "--iterations", type=click.IntRange(min=0), help="Mean field iterations.")(function)
 
 
-kind_option = click.option(
-    "--kind",
-    type=click.Choice(["scores", "probabilities", "energies"]),
-    help="What the scores are: of a network, probabilities, or minus their logarithms; of one channel those of the "
-    "foreground. Without it probabilities in a .bin, else scores, and an error if they are clearly one of the others.",
-)
+def kind_option(unsaid: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return the option ``--kind``.
+
+    Args:
+        unsaid: what the files are taken for without it.
+    """
+    return click.option(
+        "--kind",
+        type=click.Choice(["scores", "probabilities", "energies"]),
+        help="What the scores are: of a network, probabilities, or minus their logarithms; of one channel those of the "
+        f"foreground. Without it {unsaid}, and an error if they are clearly one of the others.",
+    )
+
 
 dialect_option = click.option(
     "--dialect",
