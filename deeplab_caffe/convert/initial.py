@@ -192,7 +192,7 @@ def _fillers(layer: Layer) -> str:
     for name, filler in found:
         spread = {"gaussian": f" {filler.std:g}", "constant": f" {filler.value:g}"}.get(filler.type, "")
         words.append(f"{name.replace('_', ' ')} {filler.type}{spread}")
-    return ", ".join(words) or "what its type begins with"
+    return ", ".join(words) or "its type's initial values"
 
 
 def _unused(fitting: Fitting, tensors: Mapping[str, Tensor]) -> Iterator[str]:
