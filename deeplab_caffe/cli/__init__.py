@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 import click
+from click.shell_completion import CompletionItem
 
 from deeplab_caffe._version import __version__
 from deeplab_caffe.cli.words import asks_version, nearest, two_dashes
@@ -116,6 +117,10 @@ GROUPS = {
 VERBS = {name: verb for verbs in GROUPS.values() for name, verb in verbs.items()}
 
 
+# Set by the shell's function while it asks for completions: docs/install.md.
+_COMPLETING = "_DEEPLAB_CAFFE_COMPLETE"
+
+
 class _Verbs(click.Group):
     """Imports a verb's module only when the verb is used, so that ``--help`` need not wait for torch."""
 
@@ -133,6 +138,11 @@ class _Verbs(click.Group):
         # \b keeps the lines as they are.
         command.epilog = f"\b\nExample:\n  deeplab-caffe {verb} {VERBS[verb].example}".rstrip()
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return the verbs and flags that begin so; click's own would import each verb, and so torch."""
+        verbs = [CompletionItem(name, help=VERBS[name].about) for name in sorted(VERBS) if name.startswith(incomplete)]
+        return [*verbs, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Take the verb from behind its flags, where gflags lets it stand: ``caffe -solver x train``.
@@ -248,7 +258,8 @@ def _main(args: list[str] | None) -> None:
         click.echo(f"error: {error}", err=True)
         sys.exit(1)
     except ModuleNotFoundError as error:
-        click.echo(f"error: {_lacking(error)}", err=True)
+        if _COMPLETING not in os.environ:  # a message would stand in the line that is being typed
+            click.echo(f"error: {_lacking(error)}", err=True)
         sys.exit(1)
     except MemoryError as error:
         click.echo(one_line(f"error: out of memory: {error}"), err=True)

@@ -92,10 +92,11 @@ def test_the_verb_may_stand_behind_its_flags(run, tmp_path: Path) -> None:
     assert "No such command" in run("nothing", "train").err
 
 
-def without(module: str, *words: str) -> subprocess.CompletedProcess[str]:
+def without(module: str, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run the command where a module is not installed."""
     code = f"import sys; sys.modules[{module!r}] = None; from deeplab_caffe.cli import main; main(sys.argv[1:])"
-    return subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
+    command = [sys.executable, "-c", code, *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | environment)
 
 
 def test_torch_is_missing(tmp_path: Path) -> None:
@@ -107,6 +108,21 @@ def test_torch_is_missing(tmp_path: Path) -> None:
         assert found.stderr == "error: torch is not installed: pip install 'deeplab-caffe[torch]'\n"
     for verb in ("crf", "eval", "boxes", "models"):
         assert without("torch", verb, "--help").returncode == 0
+
+
+def test_the_shell_completes_without_torch() -> None:
+    """Verbs, and the flags of those that can run; where a verb's are not known the line stays as it is."""
+
+    def completed(line: str, place: int) -> tuple[list[str], str]:
+        asked = {"_DEEPLAB_CAFFE_COMPLETE": "bash_complete", "COMP_WORDS": line, "COMP_CWORD": str(place)}
+        found = without("torch", **asked)
+        return [word.removeprefix("plain,") for word in found.stdout.split()], found.stderr
+
+    assert completed("deeplab-caffe ", 1) == (sorted(VERBS), "")
+    assert completed("deeplab-caffe se", 1) == (["segment"], "")
+    assert completed("deeplab-caffe --v", 1) == (["--version"], "")
+    assert completed("deeplab-caffe crf --bi-w", 2) == (["--bi-w"], "")
+    assert completed("deeplab-caffe segment --cr", 2) == ([], "")
 
 
 def test_help_is_grouped(run) -> None:
