@@ -11,7 +11,8 @@ anything that a terminal would obey.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from os import PathLike
 from typing import Any
 
@@ -77,6 +78,24 @@ def how_to_install(module: str) -> str:
     """Return the command that installs a module: by the package's extra, if one has it."""
     extra = _EXTRAS.get(module)
     return f"pip install {module}" if extra is None else f"pip install 'deeplab-caffe[{extra}]'"
+
+
+@contextmanager
+def needed_for(purpose: str) -> Iterator[None]:
+    """Let an import within the block say what to install.
+
+    Args:
+        purpose: what needs the module, in the plural: ``"trimaps"``.
+
+    Raises:
+        ModuleNotFoundError: in the place of one that an import raises; its ``name`` is the package's.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        module = str(error.name).partition(".")[0]
+        message = f"{purpose} need {module}, which is not installed: {how_to_install(module)}"
+        raise ModuleNotFoundError(message, name=module) from None
 
 
 class DeepLabCaffeError(Exception):

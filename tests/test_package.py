@@ -3,6 +3,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 import deeplab_caffe
 from deeplab_caffe import _version
 
@@ -56,6 +58,40 @@ except ModuleNotFoundError as error:
 """
     line = "networks need torch, which is not installed: pip install 'deeplab-caffe[torch]'"
     assert without_torch(code).stdout.splitlines() == [line] * (len(doors) + 1)
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("viz.outlined(image, labels)", "outlines need scipy"),
+        ("trimap.void_distance(labels)", "trimaps need scipy"),
+        ("boxes.connected_regions(labels > 0)", "connected regions need scipy"),
+        ("boxes.label_map_boxes(labels, labels)", "objects' boxes need scipy"),
+        ("preprocess(image, mean=(1, 2, 3))", "images in numpy arrays need torch"),
+    ],
+)
+def test_a_function_that_needs_a_package_says_what_to_install(code: str, message: str) -> None:
+    program = f"""
+import sys
+
+class NotInstalled:
+    def find_spec(self, name, *_):
+        if name.partition(".")[0] in ("torch", "scipy"):
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, NotInstalled())
+import numpy as np
+from deeplab_caffe import viz
+from deeplab_caffe.data import boxes
+from deeplab_caffe.evaluation import trimap
+from deeplab_caffe.ops.preprocess import preprocess
+image, labels = np.zeros((4, 4, 3), np.uint8), np.eye(4, dtype=np.uint8)
+{code}
+"""
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    module = message.rpartition(" ")[2]
+    last = f"{message}, which is not installed: pip install 'deeplab-caffe[{module}]'"
+    assert found.stderr.splitlines()[-1] == f"ModuleNotFoundError: {last}"
 
 
 def test_the_dense_crf_works_without_torch() -> None:

@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from deeplab_caffe.errors import BoxError, DataError
+from deeplab_caffe.errors import BoxError, DataError, needed_for
 
 # As in the authors' script: boxes below these are foreground throughout, and the centre may be larger by this share.
 MIN_AREA = 121
@@ -105,14 +105,16 @@ class Region(NamedTuple):
 
 def connected_regions(mask: np.ndarray) -> list[Region]:
     """Return the connected regions (8 neighbours) of the pixels that are set in a bool ``(H, W)``, from the top on."""
-    from scipy.ndimage import label
+    with needed_for("connected regions"):
+        from scipy.ndimage import label
 
     return _numbered_regions(label(mask, np.ones((3, 3)))[0])
 
 
 def _numbered_regions(objects: np.ndarray) -> list[Region]:
     """Return the region of each number from 1 on that occurs in an array ``(H, W)``."""
-    from scipy.ndimage import find_objects
+    with needed_for("objects' boxes"):
+        from scipy.ndimage import find_objects
 
     counts = np.bincount(objects.ravel())
     return [

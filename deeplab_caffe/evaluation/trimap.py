@@ -11,12 +11,13 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from deeplab_caffe.data.confusion import ConfusionMatrix
-from deeplab_caffe.errors import EvaluationError
+from deeplab_caffe.errors import EvaluationError, needed_for
 
 
 def void_distance(labels: np.ndarray, ignore_labels: Iterable[int] = (255,)) -> np.ndarray | None:
     """Return the chessboard distance of every pixel from the nearest void one, int32 ``(H, W)``; None without any."""
-    from scipy.ndimage import distance_transform_cdt
+    with needed_for("trimaps"):
+        from scipy.ndimage import distance_transform_cdt
 
     counted = ~np.isin(labels, list(ignore_labels))
     if counted.all():

@@ -9,6 +9,7 @@ import numpy as np
 
 from deeplab_caffe import _C
 from deeplab_caffe.arrays import Arrays, arrays_of, is_torch, offers_gpu_memory
+from deeplab_caffe.errors import needed_for
 from deeplab_caffe.ops.operator import operator
 from deeplab_caffe.ops.sizes import blob_size, check_image, three_means
 
@@ -46,7 +47,8 @@ def as_tensor(image: Any) -> Any:
         return image
     if not isinstance(image, np.ndarray):
         raise ValueError(f"preprocess: expected a tensor or a numpy array, got {type(image).__name__}")
-    import torch
+    with needed_for("images in numpy arrays"):
+        import torch
 
     # torch takes neither arrays that must not be written nor ones that run backwards.
     fits = image.flags.writeable and min(image.strides, default=0) >= 0

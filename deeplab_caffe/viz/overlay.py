@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from deeplab_caffe.errors import needed_for
+
 
 def colorize(labels: np.ndarray, colormap: np.ndarray) -> np.ndarray:
     """Paint every label in its colour.
@@ -71,7 +73,8 @@ def outlined(
     Returns:
         uint8 RGB ``(H, W, 3)``.
     """
-    from scipy.ndimage import maximum_filter, minimum_filter
+    with needed_for("outlines"):
+        from scipy.ndimage import maximum_filter, minimum_filter
 
     labels, _ = _checked(labels, np.zeros((1, 3), np.uint8))
     _check_image(picture, labels)
