@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
 from deeplab_caffe.layers import ReceptiveWindow, Shape
 from deeplab_caffe.net.net import Net
+from deeplab_caffe.net.tensors import blob_key
 
 
 @dataclass(frozen=True)
@@ -105,10 +106,11 @@ def summarize(net: Net, shapes: Mapping[str, Shape] | None = None) -> list[Layer
     shapes = net.blob_shapes if shapes is None else shapes
     fields = receptive_fields(net)
     rows = []
-    counted: set[int] = set()
+    counted: set[Hashable] = set()
     for step in net.steps:
-        own = [blob for blob in step.layer.blobs if id(blob) not in counted]
-        counted |= {id(blob) for blob in own}
+        keyed = {blob_key(step.layer, role): blob for role, blob in step.layer.named_blobs.items()}
+        own = [blob for key, blob in keyed.items() if key not in counted]
+        counted |= keyed.keys()
         tops = tuple(shapes[top] for top in step.tops)
         rows.append(
             LayerSummary(

@@ -95,6 +95,18 @@ def test_shared_parameters_count_once() -> None:
     assert net.parameter_count() == 4 * 36 + 8
 
 
+def test_parameters_shared_in_another_shape_count_once() -> None:
+    shared = 'param {{ name: "w" share_mode: PERMISSIVE }} inner_product_param {{ num_output: {} bias_term: false }}'
+    text = 'input: "wide" input_shape { dim: 1 dim: 8 } input: "narrow" input_shape { dim: 2 dim: 4 }'
+    for name, bottom, outputs in (("one", "narrow", 6), ("two", "wide", 3), ("three", "wide", 3)):
+        fields = f'name: "{name}" type: "InnerProduct" bottom: "{bottom}" top: "{name}" {shared.format(outputs)}'
+        text += f"layer {{ {fields} }}\n"
+    net = build(text)
+    rows = {row.name: row.parameters for row in summarize(net)}
+    assert [rows[name] for name in ("one", "two", "three")] == [24, 0, 0]
+    assert sum(rows.values()) == net.parameter_count()
+
+
 def test_branches_are_boxed_and_the_rest_is_unknown() -> None:
     text = inputs(data=(1, 2, 12, 12))
     text += conv("wide", "data", out=2, kernel=5) + conv("narrow", "data", out=2, kernel=1)
