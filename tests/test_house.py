@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import ast
+import importlib
+import inspect
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib.util import resolve_name
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple
 
 import pytest
 
 import deeplab_caffe
+from deeplab_caffe.errors import DeepLabCaffeError
 
 PACKAGE = Path(deeplab_caffe.__file__).parent
 # Names of the package itself that rooms may import from it: no Python module says them.
@@ -113,3 +118,50 @@ def later():
     assert [one.name for one in found if private(one)] == ["_cast"]
     assert [one.name for one in found if from_the_face(one)] == ["Net", ""]
     assert [one.name for one in found if through_its_own_door(one)] == ["parse_net", "read_net"]
+
+
+ROLE = re.compile(r":(?:attr|class|data|exc|func|meth|mod):`~?([^`]+)`")
+
+
+def stands_for_something(name: str, module: ModuleType, classes: list[str]) -> bool:
+    """Whether a docstring's name is the module's, its folder's door's, one of a class around it, or a whole one."""
+    door = importlib.import_module(module.__spec__.parent)
+    roots: list[tuple[object, str]] = [(module, name), (door, name), *((getattr(module, one), name) for one in classes)]
+    parts = name.split(".")
+    if parts[0] in ("deeplab_caffe", "torch"):
+        for count in range(len(parts), 0, -1):
+            with suppress(ImportError):
+                roots.append((importlib.import_module(".".join(parts[:count])), ".".join(parts[count:])))
+                break
+    return any(has(owner, rest) for owner, rest in roots)
+
+
+def has(owner: object, name: str) -> bool:
+    """Whether a dotted name is below an object; what the objects of a class get counts too."""
+    for part in filter(None, name.split(".")):
+        if not hasattr(owner, part):
+            own = rf"\bself\.{part}\b|^    {part}:"
+            return isinstance(owner, type) and re.search(own, source_of(owner), re.MULTILINE) is not None
+        owner = getattr(owner, part)
+    return True
+
+
+def source_of(cls: type) -> str:
+    return "".join(inspect.getsource(one) for one in cls.__mro__ if one.__module__.startswith("deeplab_caffe"))
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_docstrings_name_what_there_is(path) -> None:
+    text = path.read_text(encoding="utf-8")
+    roles = [(text.count("\n", 0, role.start()) + 1, role[1]) for role in ROLE.finditer(text)]
+    if not roles:
+        return
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    try:
+        module = importlib.import_module(".".join(parts[:-1] if parts[-1] == "__init__" else parts))
+    except (DeepLabCaffeError, ModuleNotFoundError) as error:
+        pytest.skip(f"cannot be imported here: {error}")
+    spans = [(one.lineno, one.end_lineno, one.name) for one in ast.parse(text).body if isinstance(one, ast.ClassDef)]
+    around = {line: [name for first, last, name in spans if first <= line <= last] for line, _ in roles}
+    unknown = [f"line {line}: {name}" for line, name in roles if not stands_for_something(name, module, around[line])]
+    assert unknown == []

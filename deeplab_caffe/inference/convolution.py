@@ -1,7 +1,7 @@
 """Algorithms for a convolution and the sum and ReLU behind it, each with its weights prepared once.
 
-All take and give channels-last tensors of the weights' dtype. :func:`ways` says which of them a device has for a layer;
-:mod:`deeplab_caffe.inference.autotune` measures which is best.
+All take and give channels-last tensors of the weights' dtype. :func:`algorithms` says which of them a device has for a
+layer; :mod:`deeplab_caffe.inference.autotune` measures which is best.
 """
 
 from __future__ import annotations

@@ -102,7 +102,10 @@ class Desk:
         return float((self.tuner.before.argmax(axis=0) != refined.labels).mean())
 
     def archive(self, probabilities: np.ndarray, path: Path) -> Path:
-        """Write a ZIP file of the folders ``images`` and ``scores`` that :func:`as_command` works on."""
+        """Write a ZIP file of the folders ``images`` and ``scores``.
+
+        They are what the command of :func:`deeplab_caffe.page.forms.as_command` works on.
+        """
         stem = Path(self.source.photo).stem
         scores = path.with_suffix(".bin")
         write_probabilities_bin(scores, probabilities)

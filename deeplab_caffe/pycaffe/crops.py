@@ -28,7 +28,7 @@ class CropNet(Net):
         further: names of the options after ``channel_swap``.
 
     Attributes:
-        transformer: the :class:`Transformer` that the crops go through.
+        transformer: the :class:`deeplab_caffe.pycaffe.io.Transformer` that the crops go through.
         options: what was given of ``further``.
 
     Raises:

@@ -27,8 +27,8 @@ class ImageSegSource(ListSource[ListEntry, PhotoAndLabels]):
     """The source of IMAGE_SEG_DATA's batches.
 
     Random words are drawn from ``rng`` when and as often as the original draws them from its global generator, see
-    :class:`ListSource` and :class:`ItemSource`. So batch k of a net that is built after ``set_random_seed`` is the
-    original's.
+    :class:`ListSource` and :class:`deeplab_caffe.data.sources.base.ItemSource`. So batch k of a net that is built after
+    ``set_random_seed`` is the original's.
 
     Args:
         config: the parameters.
