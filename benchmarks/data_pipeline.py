@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
-import os
 import sys
 import tempfile
 import time
@@ -33,6 +32,7 @@ from environment import RESULTS, describe, write_json
 from deeplab_caffe.data import CaffeRNG, ImageSegDataConfig, ImageSegSource
 from deeplab_caffe.data.io import images
 from deeplab_caffe.data.sources.transform import IMAGENET_MEAN_BGR
+from deeplab_caffe.environment import usable_cores
 
 
 def make_photographs(folder: Path, count: int) -> Path:
@@ -81,7 +81,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS / "data_pipeline.json")
     args = parser.parse_args()
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     doubled = [2**k for k in range(cores.bit_length()) if 2**k < cores]
     numbers = args.workers or [0, *doubled, cores]
     with tempfile.TemporaryDirectory() as folder:

@@ -43,6 +43,11 @@ def describe() -> dict[str, Any]:
     }
 
 
+def usable_cores() -> int:
+    """Return the number of cores that the process may run on, which may be fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def gpus(indices: Iterable[int] | None = None) -> list[dict[str, Any]]:
     """Return the facts of GPUs by their numbers, of all by default, as torch tells them; without torch, CuPy.
 
@@ -119,11 +124,10 @@ def _processor() -> dict[str, Any]:
         named = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
         flagged = re.search(r"^(?:flags|Features)\s*:\s*(.+)$", text, re.MULTILINE)
         name, flags = named[1] if named else name, set(flagged[1].split()) if flagged else flags
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "name": name,
         "cores": os.cpu_count(),
-        "usable_cores": usable,
+        "usable_cores": usable_cores(),
         "instructions": [flag for flag in _INSTRUCTIONS if flag in flags],
     }
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from types import SimpleNamespace
 
@@ -28,6 +29,16 @@ def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     found = environment.describe()
     assert (found["torch"], found["gpus"]) == (None, [])
     assert found["extras"] == {"hdf5": {"no-such-distribution": None}}
+
+
+def test_cores_that_the_process_may_not_use_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 5}, raising=False)
+    assert environment.usable_cores() == 2
+    monkeypatch.delattr(os, "sched_getaffinity")
+    assert environment.usable_cores() == 64
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert environment.usable_cores() == 1
 
 
 def test_the_extension_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,6 +28,7 @@ from deeplab_caffe.cli.options import (
     word_option,
 )
 from deeplab_caffe.cli.progress import progress
+from deeplab_caffe.environment import usable_cores
 from deeplab_caffe.errors import SolverError
 from deeplab_caffe.files.apart import validate_outputs
 from deeplab_caffe.proto import caffe_pb2
@@ -226,11 +227,7 @@ def _several(gpu: str | None) -> list[int]:
 
 def _workers() -> int:
     """Return the number of decoding threads: this process's share of the cores, minus one for the network."""
-    try:
-        cores = len(os.sched_getaffinity(0))
-    except AttributeError:
-        cores = os.cpu_count() or 1
-    share = cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    share = usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     return min(max(share - 1, 1), _MOST_WORKERS)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -18,6 +17,7 @@ from deeplab_caffe.crf.inputs import Kind, NDArray, validate_finite, validate_re
 from deeplab_caffe.crf.lattice import Lattice
 from deeplab_caffe.crf.memory import DEFAULT_WORKSPACE, check_memory, memory_errors
 from deeplab_caffe.crf.params import PairwiseKernel
+from deeplab_caffe.environment import usable_cores
 from deeplab_caffe.errors import CRFError
 
 # Lattices of positions depend on the size alone, and are kept for the next image: those of the last sizes, and of the
@@ -195,7 +195,7 @@ def _build(features: NDArray, kernel: PairwiseKernel, sse_padding: bool, workspa
 
 def usable_threads() -> int:
     """Return how many threads are of use: the number of cores that the process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return usable_cores()
 
 
 class _ImagePool(ThreadPoolExecutor):

@@ -17,6 +17,7 @@ from deeplab_caffe.data.confusion import ConfusionMatrix
 from deeplab_caffe.data.io.folders import is_image
 from deeplab_caffe.data.io.images import load_label
 from deeplab_caffe.data.io.lists import ListEntry, read_image_list
+from deeplab_caffe.environment import usable_cores
 from deeplab_caffe.errors import DataError, EvaluationError
 from deeplab_caffe.evaluation.metrics import Metrics, Rule, measure
 from deeplab_caffe.evaluation.predictions import SUFFIXES, Kind, read_classes
@@ -212,7 +213,7 @@ def evaluate(
     def work(pair: ImagePair) -> tuple[ConfusionMatrix, Trimap | None]:
         return _count(pair, classes, kind, widths, ignored, hint)
 
-    with ThreadPoolExecutor(jobs or _cores(), "eval") as pool:
+    with ThreadPoolExecutor(jobs or usable_cores(), "eval") as pool:
         try:
             for pair, (counts, bands) in zip(pairs, pool.map(work, pairs), strict=True):
                 total.add(counts.matrix)
@@ -251,7 +252,3 @@ def _count(
     trimap = Trimap(len(classes), widths, ignored)
     trimap.accumulate(labels, predicted)
     return confusion, trimap
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

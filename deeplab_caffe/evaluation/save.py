@@ -9,6 +9,7 @@ from pathlib import Path
 
 from deeplab_caffe.data.classes import Classes
 from deeplab_caffe.data.io.images import image_size, save_labels_png
+from deeplab_caffe.environment import usable_cores
 from deeplab_caffe.errors import DataError
 from deeplab_caffe.evaluation.predictions import SUFFIXES, Kind, count_channels, read_prediction
 from deeplab_caffe.files.apart import validate_outputs
@@ -58,7 +59,7 @@ def save_pngs(
             labels = classes.to_file(labels)
         save_labels_png(own[name], labels, classes.file_colormap)
 
-    with ThreadPoolExecutor(jobs or os.cpu_count() or 1, "save") as pool:
+    with ThreadPoolExecutor(jobs or usable_cores(), "save") as pool:
         try:
             for _ in pool.map(save, ids):
                 advance()

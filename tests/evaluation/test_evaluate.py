@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +10,7 @@ from PIL import Image
 
 from deeplab_caffe.data import load_label, save_image, save_labels_png, write_blob_mat
 from deeplab_caffe.errors import DataError, EvaluationError
-from deeplab_caffe.evaluation import Classes, ImagePair, detect_kind, evaluate, find_classes, find_pairs, read_ids
+from deeplab_caffe.evaluation import Classes, ImagePair, detect_kind, evaluate, find_classes, find_pairs, read_ids, save
 from deeplab_caffe.evaluation.plot import draw_evaluation
 from deeplab_caffe.evaluation.report import html_report
 from deeplab_caffe.evaluation.save import save_pngs
@@ -180,6 +182,26 @@ def test_cityscapes_label_ids(tmp_path: Path) -> None:
     Image.fromarray(np.full((2, 3), 29, np.uint8)).save(tmp_path / "a_result.png")
     with pytest.raises(DataError, match=r"a_result\.png: unexpected prediction 255: expected 0 to 18"):
         evaluate([ImagePair("a", tmp_path / "a_result.png", tmp_path / "a.png")], classes, "png")
+
+
+def test_pngs_are_saved_by_as_many_threads_as_there_are_usable_cores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 5}, raising=False)
+    names = [str(number) for number in range(8)]
+    running = threading.Barrier(3)  # a third thread at work would open it
+
+    def wait(*_: object) -> tuple[int, int]:
+        with pytest.raises(threading.BrokenBarrierError):
+            running.wait(0.3)
+        return 1, 1
+
+    monkeypatch.setattr(save, "image_size", wait)
+    for name in names:
+        Image.fromarray(np.zeros((1, 1), np.uint8)).save(tmp_path / f"{name}.png")
+    partners = {name: tmp_path / f"{name}.png" for name in names}
+    save_pngs(tmp_path, "png", names, partners, tmp_path / "out", find_classes("voc12"))
 
 
 @pytest.mark.parametrize("widths", [[1], [1, 40]])
