@@ -8,13 +8,13 @@ from typing import Any
 
 import click
 
-from deeplab_caffe.cli.options import path_option, variables_option, word_option
+from deeplab_caffe.cli.options import path_option, split_list, variables_option, word_option
 from deeplab_caffe.experiment.runner import Runner
 from deeplab_caffe.experiment.settings import STEPS, ExperimentSettings
 
 
 def _names(_: click.Context, __: click.Parameter, text: str) -> tuple[str, ...]:
-    return tuple(part for part in text.split(",") if part)
+    return split_list(text)
 
 
 @click.command()

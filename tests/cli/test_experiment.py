@@ -17,6 +17,14 @@ def test_dry_run(run, data_root: Path, model: Path, tmp_path: Path) -> None:  # 
     assert not (tmp_path / "exper").exists()
 
 
+def test_lists_may_have_blanks(run, data_root: Path, model: Path, tmp_path: Path) -> None:  # noqa: F811
+    words = ("experiment", "toy", "--data-root", data_root, "--model", model, "--exper-root", tmp_path / "exper")
+    words += ("--train-set", "train", "--var", "NUM_LABELS=2", "--dry-run")
+    outcome = run(*words, "--steps", "train, test", "--test-set", "val, train")
+    assert outcome.status == 0, outcome.err
+    assert outcome.out == run(*words, "--steps", "train,test", "--test-set", "val,train").out
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [
