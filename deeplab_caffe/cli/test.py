@@ -93,7 +93,7 @@ def test(
                     for number in numbers.tolist():
                         advance.log(f"Batch {batch}, {name} = {number:g}")
             advance()
-    weights_of = {t: w for step in net.steps for t, w in zip(step.tops, step.loss_weights, strict=True) if w}
+    weights_of = net.losses
     for name, total in sums.items():
         for number in (total / iterations).tolist():
             loss = f" (* {weights_of[name]:g} = {number * weights_of[name]:g} loss)" if name in weights_of else ""
