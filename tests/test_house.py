@@ -165,3 +165,12 @@ def test_docstrings_name_what_there_is(path) -> None:
     around = {line: [name for first, last, name in spans if first <= line <= last] for line, _ in roles}
     unknown = [f"line {line}: {name}" for line, name in roles if not stands_for_something(name, module, around[line])]
     assert unknown == []
+
+
+# Where an extra brings the package, as CONTRIBUTING's doors say: errors.how_to_install knows.
+COMMANDS = {"errors.py": "the rule itself", "cli/__init__.py": "the list of extras in --help"}
+
+
+def test_messages_say_how_to_install_by_the_one_rule() -> None:
+    files = {str(path.relative_to(PACKAGE)): path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py")}
+    assert {name for name, text in files.items() if "pip install" in text} == set(COMMANDS)

@@ -10,7 +10,7 @@ from deeplab_caffe.arrays.interface import Arrays
 from deeplab_caffe.arrays.libraries import as_cupy, check_cuda_kernels, imported, is_torch, offers_gpu_memory
 from deeplab_caffe.arrays.numpy_arrays import NumpyArrays
 from deeplab_caffe.arrays.torch_arrays import TorchArrays
-from deeplab_caffe.errors import DeepLabCaffeError, NetError
+from deeplab_caffe.errors import DeepLabCaffeError, NetError, how_to_install
 
 _NUMPY = NumpyArrays()
 
@@ -32,7 +32,8 @@ def arrays_of(array: Any, error: type[Exception] = ValueError) -> Arrays:
     cupy = imported("cupy")
     if cupy is None:
         raise error(
-            f"{type(array).__name__} on a GPU: torch tensors and CuPy arrays are known, and CuPy is not installed"
+            f"{type(array).__name__} on a GPU: torch tensors and CuPy arrays are known, and CuPy is not installed: "
+            f"{how_to_install('cupy')}"
         )
     return CupyArrays(as_cupy(cupy, array).device.id)
 
@@ -57,7 +58,7 @@ def arrays_on(device: str, error: type[DeepLabCaffeError] = NetError) -> Arrays:
     for name in ("torch", "cupy") if "torch" in sys.modules else ("cupy", "torch"):
         library = imported(name)
         if library is None:
-            problems.append(f"{name} is not installed")
+            problems.append(f"{name} is not installed ({how_to_install(name)})")
             continue
         try:
             count = library.cuda.device_count() if name == "torch" else library.cuda.runtime.getDeviceCount()

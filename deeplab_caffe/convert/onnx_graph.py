@@ -10,7 +10,7 @@ from torch import Tensor
 
 from deeplab_caffe._version import __version__
 from deeplab_caffe.convert.onnx_ends import IMAGE, LABELS, UINT8, Ends, blob_of_image, labels_of_scores
-from deeplab_caffe.errors import ConversionError
+from deeplab_caffe.errors import ConversionError, how_to_install
 from deeplab_caffe.layers import Shape
 from deeplab_caffe.net import Net
 from deeplab_caffe.net.graph import Step
@@ -32,7 +32,7 @@ class Graph:
         try:
             import onnx
         except ImportError as error:
-            raise ConversionError("ONNX needs the package onnx: pip install onnx") from error
+            raise ConversionError(f"ONNX files need onnx: {how_to_install('onnx')}") from error
         self._onnx = onnx
         self._net = net
         self._ends = ends

@@ -15,7 +15,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from deeplab_caffe.errors import DataError, NetError
+from deeplab_caffe.errors import DataError, NetError, how_to_install
 
 _SCRIPT = Path(__file__).with_name("reader.py")
 _PIPE_BYTES = 1 << 20
@@ -77,7 +77,8 @@ def ask(
     if "signal" in head:
         raise DataError(f"the {kind} file is damaged: the library that reads it ended by {head['signal']}", path)
     if "missing" in head:
-        raise NetError(f"'{os.fspath(path)}' cannot be read: the library {head['missing']} is not installed")
+        lacking = str(head["missing"])
+        raise NetError(f"'{os.fspath(path)}' cannot be read: it needs {lacking}: {how_to_install(lacking)}")
     if "damaged" in head:
         raise DataError(f"the {kind} file is damaged: {head['damaged']}", path)
     if "refused" in head:

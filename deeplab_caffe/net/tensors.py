@@ -16,8 +16,10 @@ from torch import Tensor
 
 from deeplab_caffe.data.io.archive import check_torch_archive
 from deeplab_caffe.data.io.atomic import atomic_write
-from deeplab_caffe.errors import ConversionError, DataError
+from deeplab_caffe.errors import ConversionError, DataError, how_to_install
 from deeplab_caffe.layers import Layer
+
+_NO_SAFETENSORS = f"safetensors files need safetensors: {how_to_install('safetensors')}"
 
 
 class WeightsWarning(UserWarning):
@@ -57,7 +59,7 @@ def save_safetensors(net: WeightedNet, path: str | PathLike[str]) -> None:
     try:
         from safetensors.torch import save
     except ImportError as error:
-        raise ConversionError("safetensors files need the package safetensors: pip install safetensors") from error
+        raise ConversionError(_NO_SAFETENSORS) from error
     copies = _copies(net)
     first: dict[Hashable, str] = {}
     for name, copy in copies.items():
@@ -150,7 +152,7 @@ def _safetensors(path: str | PathLike[str]) -> dict[str, Tensor]:
         from safetensors import SafetensorError
         from safetensors.torch import load_file
     except ImportError as error:
-        raise ConversionError("safetensors files need the package safetensors: pip install safetensors") from error
+        raise ConversionError(_NO_SAFETENSORS) from error
     try:
         return load_file(path)
     except SafetensorError as error:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from deeplab_caffe.data import atomic_write
-from deeplab_caffe.errors import DeepLabCaffeError, NetError
+from deeplab_caffe.errors import DeepLabCaffeError, NetError, how_to_install
 from deeplab_caffe.files.text import text_bytes
 from deeplab_caffe.net.draw import Edge, Layout, graph_svg, quoted
 from deeplab_caffe.proto import caffe_pb2, upgrade_net
@@ -119,7 +119,9 @@ def get_pydot_graph(
         except ImportError:
             continue
         return found[0] if isinstance(found, list) else found
-    raise DeepLabCaffeError("get_pydot_graph needs pydot: pip install pydot (draw_net and draw_net_to_file do not)")
+    raise DeepLabCaffeError(
+        f"get_pydot_graph needs pydot: {how_to_install('pydot')} (draw_net and draw_net_to_file do not)"
+    )
 
 
 def draw_net(

@@ -12,7 +12,7 @@ from scipy import ndimage
 from scipy.ndimage import zoom
 
 from deeplab_caffe.data.io.images import load_image_samples
-from deeplab_caffe.errors import DeepLabCaffeError, NetError
+from deeplab_caffe.errors import DeepLabCaffeError, NetError, how_to_install
 from deeplab_caffe.proto import caffe_pb2
 from deeplab_caffe.pycaffe.messages import (
     array_to_blobproto,
@@ -44,7 +44,7 @@ __all__ = [
 
 # How bright R, G and B are to scikit-image's rgb2gray, which pycaffe calls (ITU-R BT.709).
 _BRIGHTNESS = np.array([0.2125, 0.7154, 0.0721])
-_INSTALL = "scikit-image, which is not installed: pip install scikit-image"
+_INSTALL = f"scikit-image, which is not installed: {how_to_install('scikit-image')}"
 
 
 def __getattr__(name: str) -> ModuleType:

@@ -15,7 +15,7 @@ import numpy as np
 
 from deeplab_caffe.data.io.atomic import atomic_write
 from deeplab_caffe.data.io.mat5 import MAX_BYTES, MatFormatError, NumericArray, encode_header, find_variable
-from deeplab_caffe.errors import DataError
+from deeplab_caffe.errors import DataError, how_to_install
 from deeplab_caffe.files.hdf5 import SIGNATURE, find_datasets, has_h5py, read_dataset
 
 _VARIABLE = "data"
@@ -136,7 +136,7 @@ def _check_class(found: NumericArray, path: str | PathLike[str]) -> None:
 
 def _load_hdf5(path: str | PathLike[str], with_values: bool) -> tuple[Sequence[int], np.ndarray]:
     if not has_h5py():
-        raise DataError("a MAT file of version 7.3 (HDF5): reading it needs h5py (pip install h5py)", path)
+        raise DataError(f"a MAT file of version 7.3 (HDF5) needs h5py: {how_to_install('h5py')}", path)
     data = find_datasets(path, [_VARIABLE])[0].get(_VARIABLE)
     if data is None:
         raise DataError(f"the MAT file has no variable '{_VARIABLE}'", path)
