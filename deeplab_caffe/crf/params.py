@@ -129,7 +129,7 @@ class CRFParams:
         Raises:
             CRFError: no preset has this name.
         """
-        return cls(**find_preset(name).numbers)  # type: ignore[arg-type]  # iterations keeps its default
+        return cls(**find_preset(name).numbers)  # type: ignore[arg-type]  # iterations are an int in it
 
     @classmethod
     def of(cls, params: ParamsLike) -> CRFParams:

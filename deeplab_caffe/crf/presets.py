@@ -27,7 +27,8 @@ class Preset:
 
     Attributes:
         name: the released name, or the NET_ID where the model has no other.
-        numbers: the arguments of :class:`deeplab_caffe.crf.CRFParams` by name; 10 iterations.
+        numbers: arguments of :class:`deeplab_caffe.crf.CRFParams` by name: of the kernels, and what differs from its
+            10 iterations and from leaving no label out.
         source: where the numbers were read.
         aliases: other names that find it.
     """

@@ -22,6 +22,7 @@ from deeplab_caffe.errors import CRFError
         ("DeepLab-MSc-LargeFOV-v2", CRFParams(3, 3, 4, 83, 5)),
         ("DeepLab-ASPP-ResNet101-tail", CRFParams(4, 1, 5, 21, 3)),
         ("deeplab_largefov_slim_camvid", CRFParams(1, 3, 3, 30, 5)),
+        ("deeplab_v3_lite0_animals", CRFParams(3, 3, 5, 30, 5, iterations=5, min_probability=0.01)),
         ("refine_pascal", CRFParams(3, 3, 10, 60, 20)),
         ("refine_pascal_v4", CRFParams(3, 3, 5, 70, 5)),
     ],
