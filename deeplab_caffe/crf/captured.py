@@ -64,7 +64,7 @@ class CapturedCRF:
         if kind == "energies":
             raise CRFError("a CUDA graph takes scores or probabilities: give minus the energies")
         count = params.iterations if iterations is None else validate_iterations(iterations)
-        kernels = active_kernels(params, count, colours=True)
+        kernels = active_kernels(params, count)
         backend = CudaBackend(arrays_of(scores, CRFError), sse_padding, half)
         arrays = self._arrays = backend.arrays
         if scores.ndim != 3 or 0 in scores.shape or scores.shape[0] == 1 or arrays.dtype(scores) != "float32":

@@ -82,7 +82,7 @@ def dense_crf(
     """
     params = CRFParams.of(params)
     count = params.iterations if iterations is None else validate_iterations(iterations)
-    kernels = active_kernels(params, count, colours=True)
+    kernels = active_kernels(params, count)
     said = as_kind(kind, probabilities)
     several = isinstance(scores, (list, tuple))
     single = not several and np.ndim(scores) != 4
@@ -195,7 +195,7 @@ def layer_inference(
         colours = None if planes is None else planes[0 if image_of_first else item, :height, :width]
         part = (item, slice(None), slice(height), slice(width))
         problems.append(Problem(array[part], colours, marginals[part]))
-    kernels = [kernel.in_bgr for kernel in active_kernels(params, count, colours=True)]
+    kernels = [kernel.in_bgr for kernel in active_kernels(params, count)]
     # Whatever the net computes before the layer, as in the original.
     infer(backend, problems, kernels, count, kind="scores", log=log)
     return backend.like(scores, marginals)

@@ -295,23 +295,22 @@ def validate_weight(name: str, value: Any) -> float:
     return weight
 
 
-def active_kernels(params: CRFParams, iterations: int | None, *, colours: bool) -> list[PairwiseKernel]:
-    """Return those of ``params.kernels`` that an inference needs lattices for.
+def active_kernels(params: CRFParams, iterations: int | None = None) -> list[PairwiseKernel]:
+    """Return those of ``params.kernels`` that an inference of an image needs lattices for.
 
-    Left out are kernels of weight 0, which add exact zeros; without an image those of colours; and without iterations
-    all.
+    Left out are kernels of weight 0, which add exact zeros, and without iterations all. What is left out without an
+    image, :func:`deeplab_caffe.crf.backend.usable_kernels` says.
 
     Args:
         params: the kernels.
         iterations: instead of ``params.iterations``.
-        colours: whether there is an image.
 
     Raises:
         CRFError: a bad number of iterations.
     """
     if (params.iterations if iterations is None else validate_iterations(iterations)) == 0:
         return []
-    return [one for one in params.kernels if one.weight != 0 and (one.rgb_std is None or colours)]
+    return [one for one in params.kernels if one.weight != 0]
 
 
 def _frozen(value: Any) -> Any:

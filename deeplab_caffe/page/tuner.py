@@ -125,7 +125,7 @@ class Tuner:
 
     def _start(self, params: CRFParams) -> tuple[Field, int]:
         """Return a mean field at its start, and how many lattices of colours had to be built."""
-        kernels = active_kernels(params, None, colours=True)
+        kernels = active_kernels(params)
         size = (self.image.shape[0], self.image.shape[1])
         scores = self._scores[self._labels(params.min_probability)]
         self._backend.check_memory(size, kernels, len(scores))

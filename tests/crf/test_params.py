@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from deeplab_caffe.crf import CRFParams, DenseCRF2D, MeanField, PairwiseKernel, dense_crf, find_preset, layer_inference
+from deeplab_caffe.crf.backend import usable_kernels
 from deeplab_caffe.crf.params import active_kernels
 from deeplab_caffe.errors import CRFError, DataError
 
@@ -80,7 +81,7 @@ def test_bad_parameters(changes: dict[str, Any], message: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "iterations", "colours", "weights"),
+    ("changes", "iterations", "image", "weights"),
     [
         ({}, None, True, [3, 4]),
         ({}, None, False, [3]),
@@ -92,14 +93,15 @@ def test_bad_parameters(changes: dict[str, Any], message: str) -> None:
         ({"pos_w": -1}, None, False, [-1]),
     ],
 )
-def test_active_kernels(changes: dict[str, Any], iterations: int | None, colours: bool, weights: list[int]) -> None:
+def test_active_kernels(changes: dict[str, Any], iterations: int | None, image: bool, weights: list[int]) -> None:
     params = CRFParams(3, 2, 4, 121, 5).replace(**changes)
-    assert [one.weight for one in active_kernels(params, iterations, colours=colours)] == weights
+    kernels = usable_kernels(active_kernels(params, iterations), np.zeros((1, 1, 3), np.uint8) if image else None)
+    assert [one.weight for one in kernels] == weights
 
 
 def test_active_kernels_refuse_a_bad_number_of_iterations() -> None:
     with pytest.raises(CRFError, match="iterations must not be negative, got -1"):
-        active_kernels(CRFParams(), -1, colours=True)
+        active_kernels(CRFParams(), -1)
 
 
 # Names and files
