@@ -16,6 +16,9 @@ from deeplab_caffe.crf.memory import allocate
 from deeplab_caffe.crf.params import PairwiseKernel
 from deeplab_caffe.errors import CRFError
 
+# Lattices of positions depend on the size alone: of the last sizes those of up to so many points are kept.
+CACHED_LATTICES, CACHED_POINTS = 4, 1 << 20
+
 # A handle of _C: its Lattice, or a deeplab_caffe.crf.cuda_lattice.CudaLattice.
 LatticeHandle = Any
 
@@ -303,6 +306,11 @@ def _look_at_bytes(image: Array, image_range: Range | None) -> None:
     """Warn of an image of 0 and 1 alone; a GPU's is not waited for."""
     if image_range is None and isinstance(image, np.ndarray) and image.size:
         validate_colours(0, int(image.max()), False, None)
+
+
+def refused_kernel(kernel: PairwiseKernel, why: Exception) -> CRFError:
+    """Return the error of a kernel that no lattice can be built for."""
+    return CRFError(f"kernel with xy_std {kernel.xy_std} and rgb_std {kernel.rgb_std}: {why}")
 
 
 def usable_kernels(kernels: Sequence[PairwiseKernel], image: Array | None) -> list[PairwiseKernel]:

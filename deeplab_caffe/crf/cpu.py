@@ -12,7 +12,14 @@ import numpy as np
 
 from deeplab_caffe import _C
 from deeplab_caffe.arrays import NumpyArrays, is_on_gpu, like, to_numpy
-from deeplab_caffe.crf.backend import Backend, LatticeRequest, PairwiseTerm
+from deeplab_caffe.crf.backend import (
+    CACHED_LATTICES,
+    CACHED_POINTS,
+    Backend,
+    LatticeRequest,
+    PairwiseTerm,
+    refused_kernel,
+)
 from deeplab_caffe.crf.inputs import Kind, NDArray, validate_finite, validate_real, validate_score_values
 from deeplab_caffe.crf.lattice import Lattice
 from deeplab_caffe.crf.memory import DEFAULT_WORKSPACE, check_memory, memory_errors
@@ -20,9 +27,7 @@ from deeplab_caffe.crf.params import PairwiseKernel
 from deeplab_caffe.environment import usable_cores
 from deeplab_caffe.errors import CRFError
 
-# Lattices of positions depend on the size alone, and are kept for the next image: those of the last sizes, and of the
-# last one with more points. Beyond all that they are built for each image.
-_CACHED_POINTS, _CACHED_LATTICES = 1 << 20, 4
+# Up to so many points the last one beyond CACHED_POINTS is kept too. Larger ones are built for each image.
 _MOST_CACHED_POINTS = 1 << 22
 
 _ARRAYS = NumpyArrays()
@@ -132,7 +137,7 @@ class CpuBackend(Backend):
         with memory_errors(_what(size)):
             if kernel.rgb_std is None:
                 if size[0] * size[1] <= _MOST_CACHED_POINTS:
-                    kept = _position_lattice if size[0] * size[1] <= _CACHED_POINTS else _large_position_lattice
+                    kept = _position_lattice if size[0] * size[1] <= CACHED_POINTS else _large_position_lattice
                     return kept(size, replace(kernel, weight=1.0), self.sse_padding)
                 return _build(np.empty((2, *size), np.float32), kernel, self.sse_padding, self.workspace)
             assert image is not None
@@ -176,7 +181,7 @@ def _positions(size: tuple[int, int], kernel: PairwiseKernel, sse_padding: bool)
     return _build(np.empty((2, *size), np.float32), kernel, sse_padding, DEFAULT_WORKSPACE)
 
 
-_position_lattice = lru_cache(maxsize=_CACHED_LATTICES)(_positions)
+_position_lattice = lru_cache(maxsize=CACHED_LATTICES)(_positions)
 _large_position_lattice = lru_cache(maxsize=1)(_positions)
 
 
@@ -190,7 +195,7 @@ def _build(features: NDArray, kernel: PairwiseKernel, sse_padding: bool, workspa
     try:
         return _C.Lattice.build(_ARRAYS.view(features.reshape(dims, -1).T), sse_padding, workspace)
     except ValueError as exc:
-        raise CRFError(f"kernel with xy_std {kernel.xy_std} and rgb_std {kernel.rgb_std}: {exc}") from exc
+        raise refused_kernel(kernel, exc) from exc
 
 
 def usable_threads() -> int:

@@ -15,15 +15,11 @@ import numpy as np
 
 from deeplab_caffe import _C
 from deeplab_caffe.arrays import Arrays, nvrtc
-from deeplab_caffe.crf.backend import LatticeRequest
-from deeplab_caffe.crf.lattice import MAX_DIMS
+from deeplab_caffe.crf.backend import CACHED_LATTICES, CACHED_POINTS, LatticeRequest, refused_kernel
+from deeplab_caffe.crf.lattice import validate_features
 from deeplab_caffe.crf.memory import allocate, memory_errors
 from deeplab_caffe.crf.params import PairwiseKernel
 from deeplab_caffe.errors import CRFError
-
-# Above this the lattice of positions, which depends on the size alone, is not kept for the next image of that size.
-_CACHED_POINTS = 1 << 20
-_CACHED_LATTICES = 4
 
 _PER_THREAD_STREAM = 2  # cudaStreamPerThread
 _BYTE_RANGE = [(0.0, 255.0)] * 3
@@ -127,7 +123,7 @@ def pixel_lattice(arrays: Arrays, request: LatticeRequest, sse_padding: bool, as
         try:
             return _C.CudaLattice(arrays.index, *size, True, divisors, ranges, sse_padding)
         except ValueError as exc:
-            raise CRFError(f"kernel with xy_std {kernel.xy_std} and rgb_std {kernel.rgb_std}: {exc}") from exc
+            raise refused_kernel(kernel, exc) from exc
 
     if kernel.rgb_std is None or image is None:
         return CudaLattice(arrays, make(kernel.xy_std, []), None)
@@ -153,8 +149,7 @@ def feature_lattice(arrays: Arrays, features: Any, sse_padding: bool) -> CudaLat
     Raises:
         CRFError: a wrong shape, features that are not finite or too far from 0.
     """
-    if features.ndim != 2 or not 1 <= features.shape[1] <= MAX_DIMS or len(features) == 0:
-        raise CRFError(f"features must be (N, d) with N > 0 and d from 1 to {MAX_DIMS}, got {tuple(features.shape)}")
+    validate_features(tuple(features.shape))
     image = features[None]
     ranges = _ranges(arrays, image, "features")
     try:
@@ -262,11 +257,11 @@ class _Cache:
             return self._lattices[key]
 
     def put(self, key: tuple[Any, ...], lattice: CudaLattice) -> None:
-        if lattice.points > _CACHED_POINTS:
+        if lattice.points > CACHED_POINTS:
             return
         with self._lock:
             self._lattices[key] = lattice
-            while len(self._lattices) > _CACHED_LATTICES:
+            while len(self._lattices) > CACHED_LATTICES:
                 self._lattices.popitem(last=False)
 
     def clear(self) -> None:

@@ -6,13 +6,23 @@ import numpy as np
 
 from deeplab_caffe import _C
 from deeplab_caffe.arrays import NumpyArrays
-from deeplab_caffe.crf.inputs import NDArray, validate_real
+from deeplab_caffe.crf.inputs import NDArray, Sizes, validate_real
 from deeplab_caffe.crf.memory import DEFAULT_WORKSPACE, check_memory, memory_errors
 from deeplab_caffe.errors import CRFError
 
 MAX_DIMS = 16
 
 _ARRAYS = NumpyArrays()
+
+
+def validate_features(shape: Sizes) -> None:
+    """Validate the shape of features that a lattice is to be built of.
+
+    Raises:
+        CRFError: it is not (N, d), N > 0 and d from 1 to 16.
+    """
+    if len(shape) != 2 or not 1 <= shape[1] <= MAX_DIMS or shape[0] == 0:
+        raise CRFError(f"features must be (N, d) with N > 0 and d from 1 to {MAX_DIMS}, got {tuple(shape)}")
 
 
 class Lattice:
@@ -47,8 +57,7 @@ class Lattice:
             CRFMemoryError: not enough memory.
         """
         features = np.asarray(features)
-        if features.ndim != 2 or not 1 <= features.shape[1] <= MAX_DIMS or len(features) == 0:
-            raise CRFError(f"features must be (N, d) with N > 0 and d from 1 to {MAX_DIMS}, got {features.shape}")
+        validate_features(features.shape)
         validate_real(features.dtype.name, "features")
         what = f"a lattice of {features.shape[0]:,} points in {features.shape[1]} dimensions"
         check_memory(_C.lattice_min_bytes(*features.shape) + 4 * features.size, what, workspace)

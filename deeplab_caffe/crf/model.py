@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from reprlib import repr as short_repr
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from deeplab_caffe.arrays import Array
 from deeplab_caffe.crf.backend import Backend, Field, LatticeHandle, LatticeRequest, PairwiseTerm
@@ -399,7 +399,8 @@ class DenseCRF2D(DenseCRF):
 
 def _term(weight: Any, normalization: str, compatibility: Any = None) -> PairwiseTerm:
     """Validate all of a term but its lattice."""
-    if normalization not in ("after", "before", "symmetric", "none"):
-        raise CRFError(f"normalization must be after, before, symmetric or none, got {normalization!r}")
+    if normalization not in get_args(Normalization):
+        *others, last = get_args(Normalization)
+        raise CRFError(f"normalization must be {', '.join(others)} or {last}, got {normalization!r}")
     costs = None if compatibility is None else validate_compatibility(compatibility)
     return PairwiseTerm(None, validate_weight("weight", weight), costs, normalization)

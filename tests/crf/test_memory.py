@@ -78,7 +78,7 @@ def test_what_is_kept_makes_room_for_other_sizes() -> None:
 def test_lattices_of_positions_that_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """Four up to a number of pixels, one of more, none beyond."""
     clear_cache()
-    monkeypatch.setattr(cpu, "_CACHED_POINTS", 100)
+    monkeypatch.setattr(cpu, "CACHED_POINTS", 100)
     monkeypatch.setattr(cpu, "_MOST_CACHED_POINTS", 200)
     backend, kernel = CpuBackend(), PairwiseKernel.of(3.0, 3.0)
 
