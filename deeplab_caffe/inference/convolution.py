@@ -443,7 +443,7 @@ def _algorithms(spec: ConvSpec, shape: Sequence[int]) -> dict[str, Callable[[], 
 def _implicit_gemms(spec: ConvSpec) -> dict[str, Callable[[], Run]]:
     """Return algorithms by Triton, one a tile, where it and tensor cores are there."""
     wide = spec.groups == 1 and spec.weight.shape[1] >= _LEAST_CHANNELS_OF_A_TILE and not spec.pointwise
-    half = spec.weight.dtype in (torch.bfloat16, torch.float16)
+    half = spec.weight.dtype in HALF
     if not (spec.weight.is_cuda and wide and half) or importlib.util.find_spec("triton") is None:
         return {}
     if torch.cuda.get_device_capability(spec.weight.device) < _FIRST_WITH_BFLOAT16:

@@ -15,10 +15,9 @@ from deeplab_caffe.inference.precision import Precision
 from deeplab_caffe.layers import AffineFact, ConvolutionFact, Layer, MaxPoolingFact, RectifierFact, Shape
 from deeplab_caffe.net.graph import Step
 from deeplab_caffe.ops.max_pool import max_pool
+from deeplab_caffe.ops.onednn_limits import HALF
 
 Kernel = Callable[[Sequence[Tensor]], Sequence[Tensor]]
-
-_HALF = (torch.bfloat16, torch.float16)
 
 
 def prepare(
@@ -49,7 +48,7 @@ def prepare(
             case ConvolutionFact() as fact:
                 kernel = _convolution(step, fact, shapes[0], device, precision, autotuner, copy=not release)
             case AffineFact() if len(shapes[0]) > 1:
-                kernel = _affine(step, shapes[0], device, precision)
+                kernel = _affine(step, shapes[0], device)
             case MaxPoolingFact() as fact:
                 kernel = _max_pooling(layer, fact)
             case _:
@@ -124,7 +123,7 @@ def folded(blobs: Mapping[str, Tensor], factor: Tensor, summand: Tensor) -> dict
     return {"weight": weight * factor.view(-1, 1, 1, 1), "bias": bias + summand}
 
 
-def _affine(step: Step, shape: Shape, device: torch.device, precision: Precision) -> Kernel:
+def _affine(step: Step, shape: Shape, device: torch.device) -> Kernel:
     """Run layers of factors and summands, and a ReLU, in one pass: torch's batch normalisation takes them as they are.
 
     Its factors are float32 whatever the bottom is.
@@ -173,7 +172,7 @@ def _layer(layer: Layer, device: torch.device, precision: Precision) -> Kernel:
 
     def kernel(given: Sequence[Tensor]) -> Sequence[Tensor]:
         if not twin.supports_half:
-            given = [x.float() if x.dtype in _HALF else x for x in given]
+            given = [x.float() if x.dtype in HALF else x for x in given]
         elif weighted:
             given = [x.to(dtype) for x in given]
         tops: Sequence[Tensor] = twin(*given)

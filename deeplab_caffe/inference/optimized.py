@@ -120,8 +120,8 @@ class OptimizedNet:
         shapes = list(self.input_shapes.values())
         if not on_gpu and graph.per_item:
             shapes = [(*(min(n, _CPU_ITEMS_AT_ONCE) for n in shape[:1]), *shape[1:]) for shape in shapes]
-        convolutions = {step.layer.name for step in graph.steps if isinstance(step.layer.fact, ConvolutionFact)}
-        unknown = set(autotuner.fixed) - convolutions
+        convolutions = [step.layer.name for step in graph.steps if isinstance(step.layer.fact, ConvolutionFact)]
+        unknown = set(autotuner.fixed) - set(convolutions)
         if unknown:
             raise NetError(f"algorithms for unknown convolutions {', '.join(sorted(unknown))}")
         known = graph.shapes(shapes)
@@ -131,8 +131,7 @@ class OptimizedNet:
                 self._kernels[step.makes[0]] = prepare(
                     step, bottoms, self.device, self.precision, autotuner, release=options.get("release", False)
                 )
-        names = [step.layer.name for step in graph.steps if isinstance(step.layer.fact, ConvolutionFact)]
-        self.tuning.sort(key=lambda result: names.index(result.layer))
+        self.tuning.sort(key=lambda result: convolutions.index(result.layer))
         self.graph = replace(graph, steps=tuple(step.without_weights() for step in graph.steps))
         self.graph_break_reason = self._find_graph_break(options.get("graphs", True))
 

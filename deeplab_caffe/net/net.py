@@ -20,6 +20,7 @@ from deeplab_caffe.net.build import build_graph, input_shapes, with_lines
 from deeplab_caffe.net.graph import Step, fuse_activations, fuse_for_training
 from deeplab_caffe.net.sizes import checked_shapes
 from deeplab_caffe.net.weights import load_weights, save
+from deeplab_caffe.ops.onednn_limits import HALF
 from deeplab_caffe.proto import caffe_pb2
 
 if TYPE_CHECKING:
@@ -460,7 +461,7 @@ class Net(nn.Module):
 
     def _cast(self, layer: Layer, x: Tensor) -> Tensor:
         if not layer.supports_half:
-            return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+            return x.float() if x.dtype in HALF else x
         weight = next(layer.parameters(), None)
         # Under autocast the layer itself brings both to one dtype.
         if weight is not None and x.dtype != weight.dtype and not torch.is_autocast_enabled(x.device.type):
