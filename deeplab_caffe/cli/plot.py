@@ -10,10 +10,10 @@ import click
 
 from deeplab_caffe.cli.options import FilePath, path_option
 from deeplab_caffe.data.io.atomic import atomic_write
-from deeplab_caffe.errors import DeepLabCaffeError, how_to_install
 from deeplab_caffe.files.apart import validate_outputs
 from deeplab_caffe.files.text import shown_text
 from deeplab_caffe.solver.log import read_log
+from deeplab_caffe.viz.figure import new_figure
 
 Curve = tuple[list[int], list[float]]
 # Names of SEG_ACCURACY's three numbers.
@@ -45,14 +45,10 @@ def draw(runs: Sequence[tuple[Path, list[dict[str, Any]]]], smooth: int, title: 
     Raises:
         DeepLabCaffeError: matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise DeepLabCaffeError(f"plot needs matplotlib: {how_to_install('matplotlib')}") from error
     tests = [output_curves(records, "test") for _, records in runs]
     trains = [output_curves(records, "train") for _, records in runs]
     panels = 3 if any(not _is_loss(label) for found in (*tests, *trains) for label in found) else 2
-    figure = Figure(figsize=(8, 3 * panels), layout="constrained")
+    figure = new_figure((8, 3 * panels))
     axes = figure.subplots(panels, 1, sharex=True)
     for (path, records), tested, trained in zip(runs, tests, trains, strict=True):
         name = _as_it_is(path.name) if len(runs) > 1 else ""

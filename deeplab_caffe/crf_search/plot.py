@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from deeplab_caffe.errors import DeepLabCaffeError, how_to_install
+from deeplab_caffe.viz.figure import new_figure
 
 if TYPE_CHECKING:
     from deeplab_caffe.crf_search.grid import Grid, Point
@@ -23,10 +23,6 @@ def draw_search(outcome: SearchOutcome) -> Any:
     Raises:
         DeepLabCaffeError: matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as exc:
-        raise DeepLabCaffeError(f"the plot needs matplotlib: {how_to_install('matplotlib')}") from exc
     mean_iou = {result.point: 100 * result.mean_iou for result in outcome.results}
     rows = [_panels(grid, mean_iou) for grid in outcome.rounds]
     columns = max(len(row) for row in rows)
@@ -36,7 +32,7 @@ def draw_search(outcome: SearchOutcome) -> Any:
         2.5 + columns * (0.7 + cell * max(3, max(len(grid.bi_rgb_std) for grid in outcome.rounds))),
         0.8 + sum(1.2 + cell * max(3, len(grid.bi_xy_std)) for grid in outcome.rounds),
     )
-    figure = Figure(figsize=size, layout="constrained")
+    figure = new_figure(size)
     axes = figure.subplots(len(rows), columns, squeeze=False)
     low, high = min(mean_iou.values()), max(mean_iou.values())
     best = outcome.best.point

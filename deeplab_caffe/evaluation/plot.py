@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from deeplab_caffe.errors import DeepLabCaffeError, how_to_install
 from deeplab_caffe.files.text import shown_text
+from deeplab_caffe.viz.figure import new_figure
 
 if TYPE_CHECKING:
     from deeplab_caffe.evaluation.evaluate import Evaluation
@@ -47,12 +47,3 @@ def draw_curves(axes: Any, curves: Mapping[str, Mapping[int, Metrics]], number: 
     axes.set_xlabel("trimap width, pixels")
     axes.grid(alpha=0.3)
     axes.legend()
-
-
-def new_figure(size: tuple[float, float]) -> Any:
-    """Return an empty matplotlib figure; raise DeepLabCaffeError if that is not installed."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as exc:
-        raise DeepLabCaffeError(f"the plot needs matplotlib: {how_to_install('matplotlib')}") from exc
-    return Figure(figsize=size, layout="constrained")

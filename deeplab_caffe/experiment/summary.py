@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from deeplab_caffe.data.io.atomic import atomic_write
-from deeplab_caffe.evaluation.plot import new_figure
+from deeplab_caffe.viz.figure import new_figure
 
 # Of the trimap's widths, in pixels, those that the table has a column for.
 _WIDTHS = ("1", "5", "10", "20", "40")
