@@ -234,7 +234,15 @@ class CRFError(DeepLabCaffeError, ValueError):
 
 
 class EvaluationError(DeepLabCaffeError, ValueError):
-    """Label maps and predictions do not fit together, or hold classes that do not exist."""
+    """Label maps and predictions do not fit together, or hold classes that do not exist.
+
+    Attributes:
+        what: whose class does not exist, the ``"label"``'s or the ``"prediction"``'s; None: no single one is to blame.
+    """
+
+    def __init__(self, message: str = "", what: str | None = None) -> None:
+        self.what = what
+        super().__init__(message)
 
 
 class DownloadError(DeepLabCaffeError):

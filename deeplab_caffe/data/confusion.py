@@ -84,7 +84,7 @@ class ConfusionMatrix:
         for labels, what in ((actual, "label"), (predicted, "prediction")):
             if labels.size and not 0 <= int(labels.min()) <= int(labels.max()) < self.num_classes:
                 wrong = labels[(labels < 0) | (labels >= self.num_classes)][0]
-                raise EvaluationError(f"unexpected {what} {wrong}: expected 0 to {self.num_classes - 1}")
+                raise EvaluationError(f"unexpected {what} {wrong}: expected 0 to {self.num_classes - 1}", what)
         pairs = actual.astype(np.intp) * self.num_classes + predicted.astype(np.intp)
         self.add(np.bincount(pairs, minlength=self.num_classes**2).reshape(self.matrix.shape))
 
@@ -133,7 +133,7 @@ class ConfusionMatrix:
         if np.issubdtype(labels.dtype, np.floating):
             # Beyond this no class lies, and the cast would be undefined.
             if not (np.abs(labels) < 2**31).all():
-                raise EvaluationError(f"unexpected {what}: NaN or not a number of a class")
+                raise EvaluationError(f"unexpected {what}: NaN or not a number of a class", what)
             return labels.astype(np.int64)
         return labels
 

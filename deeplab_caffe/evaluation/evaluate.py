@@ -246,7 +246,7 @@ def _count(
     try:
         confusion.accumulate(labels, predicted)
     except EvaluationError as exc:
-        raise DataError(f"{exc}{hint}", pair.label if "label" in str(exc) else pair.prediction) from exc
+        raise DataError(f"{exc}{hint}", pair.prediction if exc.what == "prediction" else pair.label) from exc
     if not widths:
         return confusion, None
     trimap = Trimap(len(classes), widths, ignored)

@@ -109,8 +109,9 @@ def test_labels_as_floats_are_cut_off() -> None:
 )
 def test_unexpected_labels(actual: list, predicted: list, message: str) -> None:
     confusion = ConfusionMatrix(3, [255])
-    with pytest.raises(EvaluationError, match=message):
+    with pytest.raises(EvaluationError, match=message) as found:
         confusion.accumulate(np.array(actual), np.array(predicted))
+    assert found.value.what == next((what for what in ("label", "prediction") if f"unexpected {what}" in message), None)
     assert not confusion.matrix.any()
 
 
