@@ -99,7 +99,7 @@ def without(module: str, *words: str, **environment: str) -> subprocess.Complete
     return subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | environment)
 
 
-def test_torch_is_missing(tmp_path: Path) -> None:
+def test_torch_is_missing() -> None:
     """--help and what needs no network run; the others say in one line what to install."""
     assert without("torch", "--help").returncode == 0
     for verb in ("train", "test", "time", "segment", "net", "convert", "device-query"):

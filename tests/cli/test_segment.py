@@ -181,7 +181,7 @@ def test_truncated_and_foreign_weights(run, photo: Path, tmp_path: Path) -> None
     assert not (tmp_path / "out").exists()
 
 
-def test_a_failed_write_leaves_nothing(run, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_leaves_nothing(run, photo: Path, tmp_path: Path) -> None:
     (tmp_path / "out" / "photo_overlay.png").mkdir(parents=True)
     outcome = run("segment", photo, "--out", tmp_path / "out", "--device", "cpu")
     assert "photo_overlay.png" in outcome.error_line()

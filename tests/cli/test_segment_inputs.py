@@ -222,7 +222,7 @@ def test_a_bad_video_leaves_nothing(run, clip: Path, folder: Path, tmp_path: Pat
         assert run("segment", clip, "--out", tmp_path / "out", *seven, *words).status == 2
 
 
-def test_a_camera(run, clip: Path, tmp_path: Path, seven: tuple, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_camera(run, clip: Path, tmp_path: Path, seven: tuple) -> None:
     """A file stands for it."""
     words = ("segment", f"webcam:{clip}", "--out", tmp_path, *seven, "--max-frames")
     assert "4 frames" in run(*words, 4).out

@@ -78,7 +78,7 @@ def test_the_suffix_gives_the_format(caffemodel: Path, tmp_path: Path) -> None:
         convert(caffemodel, build(SMALL), tmp_path / "a.bin")
 
 
-def test_shared_parameters_must_agree(tmp_path: Path) -> None:
+def test_shared_parameters_must_agree() -> None:
     twins = inputs(data=(1, 3, 5, 5)) + "".join(
         conv(name, "data", out=3, more='param: "w" param: "b"') for name in ("one", "two")
     )

@@ -151,7 +151,7 @@ def test_one_channel_a_little_above_1(door: Door, image: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("door", DOORS)
-def test_one_channel_that_is_not_what_is_said(door: Door, scores: np.ndarray, image: np.ndarray) -> None:
+def test_one_channel_that_is_not_what_is_said(door: Door, image: np.ndarray) -> None:
     mask = np.full((1, HEIGHT, WIDTH), 255, np.float32)
     with pytest.raises(CRFError, match="probabilities of one channel must be from 0 to 1, got 255: .*Divide by 255"):
         door(mask, image, kind="probabilities")

@@ -129,7 +129,7 @@ def test_threads_may_share_steps(image: np.ndarray, scores: np.ndarray) -> None:
     np.testing.assert_array_equal(run.marginals(), crf.infer(scores, 24))
 
 
-def test_kernels_that_threads_add_are_all_kept(image: np.ndarray) -> None:
+def test_kernels_that_threads_add_are_all_kept() -> None:
     class Slow(DenseCRF2D):
         @property
         def _terms(self) -> tuple:

@@ -28,7 +28,7 @@ def test_results_come_back(tmp_path: Path) -> None:
     assert json.loads(path.read_text().splitlines()[0])["image"] == "näme"
 
 
-def test_without_a_file(tmp_path: Path) -> None:
+def test_without_a_file() -> None:
     results = ResultFile(None)
     results.add("k", {1.0: ONE}, {})
     np.testing.assert_array_equal(results.get("k", 1, 2), ONE)

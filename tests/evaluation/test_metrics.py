@@ -147,7 +147,7 @@ def test_against_the_script_to_the_last_bit(classes: int, seed: int) -> None:
     assert (found.pixel_accuracy, found.mean_class_accuracy, found.mean_iou) == script(counts.tolist())
 
 
-def test_markdown_shows_names_as_they_are(tmp_path) -> None:
+def test_markdown_shows_names_as_they_are() -> None:
     assert escape_markdown("vgg128_noup val") == "vgg128_noup val"
     assert escape_markdown("a|b <i> & [x](y) *z* `c` \\") == r"a\|b &lt;i&gt; &amp; \[x\](y) \*z\* \`c\` \\"
     assert escape_markdown("_em_ #1\n\x1b[2J  x") == r"\_em\_ \#1 \[2J x"

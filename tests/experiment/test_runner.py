@@ -192,7 +192,7 @@ def test_saved_pictures_are_part_of_the_step(settings: Make, commands: Commands,
     assert picture.is_file()
 
 
-def test_two_runs_at_once(settings: Make, tmp_path: Path) -> None:
+def test_two_runs_at_once(settings: Make) -> None:
     pytest.importorskip("fcntl")
 
     def again(*_: object) -> int:

@@ -10,8 +10,6 @@ from deeplab_caffe.ops.im2col import _col2im, _im2col, col2im, conv_output_size,
 from tests.goldens import case_names
 from tests.ops.golden_op import golden_op
 
-Pair = tuple[int, int]
-
 
 def test_by_hand(device: str, dtype: torch.dtype) -> None:
     x = torch.tensor([[[[1.0, 2.0, 3.0], [4.0, 5.0, 6.0], [7.0, 8.0, 9.0]]]], dtype=dtype, device=device)

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from deeplab_caffe.proto import caffe_pb2, parse_solver
 from deeplab_caffe.solver import TrainingLog
 
 CLASSES = 3
@@ -87,10 +86,6 @@ def write_problem(folder: Path, extra: str = "", *, max_iter: int = 10, seed: in
     path = folder / "solver.prototxt"
     path.write_text(solver_text(folder, extra, max_iter=max_iter, seed=seed))
     return path
-
-
-def solver_param(text: str) -> caffe_pb2.SolverParameter:
-    return parse_solver(text)
 
 
 class Recorder(TrainingLog):
