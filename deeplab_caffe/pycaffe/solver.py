@@ -71,7 +71,7 @@ class _LayerwiseEngine(Engine):
     def _add_to_diff(self, blob: ParameterBlob, *, keep: bool) -> None:
         """Add what earlier batches had to a diff that holds the last batch's; ``keep`` the sum for the next one."""
         face = self._face_of(blob)
-        total = face._diff.tensor().view(blob.parameter.shape)
+        total = face.diff_tensor().view(blob.parameter.shape)
         if blob.parameter.grad is not None:
             total = blob.parameter.grad + total
             face.write_diff(total)
@@ -86,7 +86,7 @@ class _LayerwiseEngine(Engine):
 
     def all_gradients(self) -> list[Tensor | None]:
         """Return the diffs of all blobs."""
-        return [self._face_of(blob)._diff.tensor().view(blob.parameter.shape).clone() for blob in self.blobs]
+        return [self._face_of(blob).diff_tensor().view(blob.parameter.shape).clone() for blob in self.blobs]
 
     def forward(self) -> float:
         """Run the next batch forwards only; return its loss."""
@@ -120,7 +120,7 @@ class _LayerwiseEngine(Engine):
 
 
 def _values(face: Net) -> dict[str, Tensor]:
-    return {name: blob._data.tensor().detach().clone() for name, blob in face.blobs.items()}
+    return {name: blob.tensor().detach().clone() for name, blob in face.blobs.items()}
 
 
 class _LayerwiseSolver(training.Solver):
