@@ -23,9 +23,7 @@ from deeplab_caffe.cli.options import (
 from deeplab_caffe.cli.progress import progress
 from deeplab_caffe.errors import NetError, printable
 from deeplab_caffe.net import Net
-
-# Outputs with more numbers than this are blobs that a SILENCE layer should take, not results.
-_MOST_PRINTED = 64
+from deeplab_caffe.solver.testing import MOST_SHOWN
 
 
 @click.command()
@@ -83,7 +81,7 @@ def test(
         for batch in range(iterations):
             found = net(blobs=net.outputs[:1])
             for name, value in found.items():
-                if value.numel() > _MOST_PRINTED:
+                if value.numel() > MOST_SHOWN:
                     continue
                 numbers = value.double().cpu().flatten()
                 sums[name] = sums.get(name, 0) + numbers
