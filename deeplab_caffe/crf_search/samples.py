@@ -14,11 +14,11 @@ from deeplab_caffe.crf.inputs import Kind, as_kind, two_channels, validate_score
 from deeplab_caffe.data.io.folders import find_images, folder_names, id_folders, validate_pairs
 from deeplab_caffe.data.io.images import load_image, load_label
 from deeplab_caffe.data.io.lists import read_id_list
-from deeplab_caffe.data.io.mat import read_scores_mat
+from deeplab_caffe.data.io.mat import SCORES_SUFFIX, read_scores_mat
 from deeplab_caffe.errors import CRFError, DataError
 
 # Where an image has both, the original's own format goes first.
-_SCORE_SUFFIXES = ("_blob_0.mat", ".npy")
+_SCORE_SUFFIXES = (SCORES_SUFFIX, ".npy")
 
 
 @dataclass(frozen=True)

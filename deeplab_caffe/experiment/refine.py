@@ -20,14 +20,14 @@ from deeplab_caffe.crf.inputs import Kind
 from deeplab_caffe.data.io.bin import read_probabilities_bin, write_labels_bin
 from deeplab_caffe.data.io.folders import find_images, folder_names, id_folders
 from deeplab_caffe.data.io.images import load_image, save_labels_png
-from deeplab_caffe.data.io.mat import read_scores_mat
+from deeplab_caffe.data.io.mat import SCORES_SUFFIX, read_scores_mat
 from deeplab_caffe.errors import CRFError, DataError, DeepLabCaffeError
 from deeplab_caffe.viz import VOC_COLORMAP
 
 InputKind = Literal["mat", "bin"]
 # What scores in these files are unless somebody says otherwise; None: see dense_crf.
 _KINDS: dict[InputKind, Kind | None] = {"mat": None, "bin": "probabilities"}
-SUFFIXES: dict[InputKind, str] = {"mat": "_blob_0.mat", "bin": ".bin"}
+SUFFIXES: dict[InputKind, str] = {"mat": SCORES_SUFFIX, "bin": ".bin"}
 PROGRAMS: dict[InputKind, str] = {"mat": "refine_pascal_v4", "bin": "refine_pascal"}
 
 
@@ -97,7 +97,10 @@ def detect_kind(folder: str | os.PathLike[str], ids: Iterable[str] = ()) -> Inpu
     names = [name for _, name in _names(folder, ids)]
     found = [kind for kind, suffix in SUFFIXES.items() if any(name.endswith(suffix) for name in names)]
     if len(found) != 1:
-        what = "both *_blob_0.mat and *.bin: say which with --input" if found else "neither *_blob_0.mat nor *.bin"
+        mat, probabilities = (f"*{suffix}" for suffix in SUFFIXES.values())
+        what = (
+            f"both {mat} and {probabilities}: say which with --input" if found else f"neither {mat} nor {probabilities}"
+        )
         if not found and any(path.is_dir() for path in Path(folder).iterdir()):
             what += "; scores in folders inside it want a list of ids with those folders"
         raise DataError(f"holds {what}", folder)

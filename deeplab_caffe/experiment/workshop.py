@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
+from deeplab_caffe.data.io.mat import SCORES_SUFFIX
 from deeplab_caffe.errors import DeepLabCaffeError
 from deeplab_caffe.experiment.config import Config, newest_snapshot
 from deeplab_caffe.experiment.lists import Lists, folder_of
@@ -84,7 +85,7 @@ class Workshop:
         return all(path.is_file() for path in self._files(folder, set_name))
 
     def _files(self, folder: str, set_name: str) -> list[Path]:
-        return [self.settings.path(f"{folder}/{one}_blob_0.mat") for one in self.lists.ids(set_name)]
+        return [self.settings.path(f"{folder}/{one}{SCORES_SUFFIX}") for one in self.lists.ids(set_name)]
 
     def test_text(self, stage: str, set_name: str, *, write: bool) -> str:
         """Return test.prototxt for one set, filled; it writes scores, even if the template does not.

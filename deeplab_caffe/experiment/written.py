@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 from typing import Literal
 
 from deeplab_caffe import proto
+from deeplab_caffe.data.io.mat import blob_mat_name
 from deeplab_caffe.experiment.settings import ExperimentError
 from deeplab_caffe.proto import caffe_pb2
 
@@ -70,7 +71,7 @@ def written_files(net: caffe_pb2.NetParameter, ids: list[str]) -> dict[str, list
             raise ExperimentError(f"layer '{layer.name}': expected a list of ids as source, and period 1")
         for name in ids:
             stem = name[: len(name) - param.strip]
-            found[name] += [f"{param.prefix}{stem}_blob_{index}.mat" for index in range(len(layer.bottom))]
+            found[name] += [blob_mat_name(f"{param.prefix}{stem}", index) for index in range(len(layer.bottom))]
     return found
 
 

@@ -21,6 +21,15 @@ from deeplab_caffe.files.hdf5 import SIGNATURE, find_datasets, has_h5py, read_da
 _VARIABLE = "data"
 
 
+def blob_mat_name(stem: str, blob: int = 0) -> str:
+    """Return the name of the file that MAT_WRITE writes of its bottom number ``blob`` (layers/mat_write_layer.cpp)."""
+    return f"{stem}_blob_{blob}.mat"
+
+
+# What follows an image's id in the name of its scores: the layer's one bottom.
+SCORES_SUFFIX = blob_mat_name("")
+
+
 def write_blob_mat(path: str | PathLike[str], blob: np.ndarray) -> None:
     """Write a blob as the original does: MAT version 5, uncompressed, class single. Missing folders are created.
 

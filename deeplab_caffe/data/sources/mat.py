@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from deeplab_caffe.data.io.lists import read_id_list
-from deeplab_caffe.data.io.mat import blob_mat_shape, read_blob_mat, write_blob_mat
+from deeplab_caffe.data.io.mat import blob_mat_name, blob_mat_shape, read_blob_mat, write_blob_mat
 from deeplab_caffe.data.sources.sharding import Shard
 from deeplab_caffe.errors import DataError, NetError
 from deeplab_caffe.files.names import exists
@@ -36,7 +36,7 @@ class MatNames:
         self.names = read_id_list(source, strip=strip) if source else None
 
     def path(self, iteration: int, blob: int) -> str:
-        """Name of the file of one blob in one iteration, both counted from 0.
+        """Return the name of the file of one blob in one iteration, both counted from 0.
 
         Raises:
             DataError: if the list has no line for this iteration.
@@ -50,7 +50,7 @@ class MatNames:
                 f"out of names: iteration {iteration} was asked for (counted from 0), the list has {len(self.names)}",
                 self.source or "",
             )
-        return f"{self.prefix}{name}_blob_{blob}.mat"
+        return blob_mat_name(f"{self.prefix}{name}", blob)
 
 
 class MatWriter:
