@@ -10,9 +10,9 @@ from deeplab_caffe.data.io.images import load_grey, load_image
 from deeplab_caffe.data.io.lists import LabelledEntry, read_labelled_list
 from deeplab_caffe.data.io.resize import resize_bilinear
 from deeplab_caffe.data.sources.base import Blobs, Shape4, SourceOptions
-from deeplab_caffe.data.sources.image_seg_config import LABEL_TYPES
+from deeplab_caffe.data.sources.image_seg_config import LABEL_TYPES, validate_new_size
 from deeplab_caffe.data.sources.list import ListSource
-from deeplab_caffe.data.sources.transform import Phase, SegTransform, bgr_planes
+from deeplab_caffe.data.sources.transform import Phase, SegTransform, bgr_planes, validate_means
 from deeplab_caffe.errors import DataError, NetError
 
 if TYPE_CHECKING:
@@ -44,8 +44,7 @@ class ImageSource(ListSource[LabelledEntry, np.ndarray]):
         param = layer_param.image_data_param
         if not param.source:
             raise NetError("image_data_param needs a source")
-        if (param.new_height > 0) != (param.new_width > 0):
-            raise NetError(f"new_height and new_width go together, got {param.new_height} and {param.new_width}")
+        validate_new_size(param.new_height, param.new_width)
         if param.max_labels < 1:
             raise NetError(f"max_labels must be positive, got {param.max_labels}")
         label_type = LABEL_TYPES[param.label_type]
@@ -55,8 +54,7 @@ class ImageSource(ListSource[LabelledEntry, np.ndarray]):
         transform = SegTransform.from_param(layer_param.transform_param, phase)
         self.param = param
         self.channels = 3 if param.is_color else 1
-        if len(transform.mean_value) not in (0, 1, self.channels):
-            raise NetError(f"expected one mean_value or {self.channels}, got {len(transform.mean_value)}")
+        validate_means(transform.mean_value, self.channels)
         super().__init__(
             param.source,
             read_labelled_list(param.source, param.max_labels if labelled else None),

@@ -8,7 +8,7 @@ from typing import Any
 
 from deeplab_caffe.data.io.images import LABEL_READINGS, LabelReading
 from deeplab_caffe.data.sources.distort import NO_DISTORTION, Distortion
-from deeplab_caffe.data.sources.transform import crop_of
+from deeplab_caffe.data.sources.transform import crop_of, validate_means
 from deeplab_caffe.errors import NetError
 
 # ImageDataParameter.LabelType of the v1 caffe.proto.
@@ -69,8 +69,7 @@ class ImageSegDataConfig:
             raise NetError("image_data_param needs a source")
         if self.batch_size < 1:
             raise NetError(f"batch_size must be positive, got {self.batch_size}")
-        if (self.new_height > 0) != (self.new_width > 0):
-            raise NetError(f"new_height and new_width go together, got {self.new_height} and {self.new_width}")
+        validate_new_size(self.new_height, self.new_width)
         if self.scale_factors and not self.crop_size and not self.crop_pair[0]:
             raise NetError("scale_factors need crop_size, or crop_height and crop_width")
         if any(not factor > 0 for factor in self.scale_factors):
@@ -81,10 +80,7 @@ class ImageSegDataConfig:
             raise NetError(f"ignore_label must be from 0 to 255, as labels are bytes, got {self.ignore_label}")
         if self.label_reading not in LABEL_READINGS:
             raise NetError(f"label_reading must be one of {', '.join(LABEL_READINGS)}, got {self.label_reading!r}")
-        if len(self.mean_value) not in (0, 1, self.channels):
-            raise NetError(
-                f"expected one mean_value or as many as channels ({self.channels}), got {len(self.mean_value)} values"
-            )
+        validate_means(self.mean_value, self.channels)
 
     @property
     def channels(self) -> int:
@@ -133,3 +129,13 @@ class ImageSegDataConfig:
             )
         except NetError as exc:
             raise NetError(str(exc), layer_param.name) from None
+
+
+def validate_new_size(height: int, width: int) -> None:
+    """Validate that both sides of the size that images are resized to are given, or none.
+
+    Raises:
+        NetError: only one is.
+    """
+    if (height > 0) != (width > 0):
+        raise NetError(f"new_height and new_width go together, got {height} and {width}")

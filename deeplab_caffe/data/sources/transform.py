@@ -126,12 +126,9 @@ class SegTransform:
         """Return the mean of every channel, float32 ``(channels,)``.
 
         Raises:
-            ValueError: if there is neither one value nor one per channel.
+            NetError: there is neither one value nor one per channel.
         """
-        if len(self.mean_value) not in (0, 1, channels):
-            raise ValueError(
-                f"expected one mean_value or as many as channels ({channels}), got {len(self.mean_value)} values"
-            )
+        validate_means(self.mean_value, channels)
         return np.broadcast_to(np.asarray(self.mean_value or (0,), np.float32), (channels,))
 
     def place(self, height: int, width: int, words: Sequence[int]) -> Placement:
@@ -215,6 +212,16 @@ class SegTransform:
         out[rows:] = ignore_label
         out[:rows, columns:] = ignore_label
         out[:rows, :columns] = window
+
+
+def validate_means(mean_value: Sequence[float], channels: int) -> None:
+    """Validate that there is no mean, one for all channels, or one for each.
+
+    Raises:
+        NetError: there is another number of them.
+    """
+    if len(mean_value) not in (0, 1, channels):
+        raise NetError(f"expected one mean_value or as many as channels ({channels}), got {len(mean_value)} values")
 
 
 def crop_of(transform_param: Any) -> tuple[int, int]:

@@ -87,8 +87,6 @@ class WindowSource(ItemSource[SampledWindow, Warped]):
             raise NetError(f"context_pad {param.context_pad} on both sides leaves nothing of crop_size {crop}")
         if not 0 <= param.fg_fraction <= 1:
             raise NetError(f"fg_fraction must be from 0 to 1, got {param.fg_fraction}")
-        if len(self.transform.mean_value) not in (0, 1, 3):
-            raise NetError(f"expected one mean_value or 3, got {len(self.transform.mean_value)}")
         self._mean = self.transform.means(3).reshape(3, 1, 1)
         if self.transform.mean_image is not None:
             _, height, width = self.transform.mean_image.shape

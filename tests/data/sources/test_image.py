@@ -183,7 +183,7 @@ def test_errors_name_line_and_file(photos: Path, workers: int) -> None:
         ('image_data_param { source: "l" batch_size: 1 label_type: NONE }', "label_type NONE has no meaning"),
         (
             'image_data_param { source: "l" batch_size: 1 } transform_param { mean_value: 1 mean_value: 2 }',
-            "expected one mean_value or 3, got 2",
+            r"expected one mean_value or as many as channels \(3\), got 2 values",
         ),
     ],
 )

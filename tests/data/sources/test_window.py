@@ -190,7 +190,7 @@ def test_errors_name_line_and_file(folder: Path, workers: int, options: str) -> 
         ('crop_mode: "round"', "crop_size: 4", "crop_mode must be one of warp, square, got 'round'"),
         ("context_pad: 2", "crop_size: 4", "context_pad 2 on both sides leaves nothing of crop_size 4"),
         ("fg_fraction: 1.5", "crop_size: 4", "fg_fraction must be from 0 to 1, got 1.5"),
-        ("", "crop_size: 4 mean_value: 1 mean_value: 2", "expected one mean_value or 3, got 2"),
+        ("", "crop_size: 4 mean_value: 1 mean_value: 2", r"as many as channels \(3\), got 2 values"),
         ("fg_threshold: 0.95", "crop_size: 4", "has no foreground window, 1 of each batch are to be foreground"),
         ("bg_threshold: 0.05", "crop_size: 4", "has no background window, 3 of each batch are to be background"),
     ],
