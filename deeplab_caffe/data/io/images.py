@@ -15,6 +15,7 @@ from deeplab_caffe.data.io.atomic import atomic_write
 from deeplab_caffe.data.io.label_samples import (
     SampleScale,
     has_orientation,
+    is_jpeg,
     orientation,
     sample_scale,
     warn_of_jpeg,
@@ -120,7 +121,7 @@ def load_grey(
         uint8 ``(H, W)``.
     """
     with _open(path, max_pixels, content) as image:
-        if image.format in ("JPEG", "MPO"):
+        if is_jpeg(image):
             image.draft("L", image.size)
         is_png = image.format == "PNG"
         pixels = _colour(_decoded(image, path), path, exif_orientation)

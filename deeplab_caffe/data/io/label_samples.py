@@ -13,7 +13,6 @@ from PIL import Image
 from deeplab_caffe.errors import DataError
 
 _EXIF_ORIENTATION = 0x0112
-_JPEG = ("JPEG", "MPO")
 
 # Set once one label map in JPEG has been warned of.
 _jpeg_seen = threading.Event()
@@ -58,6 +57,11 @@ def sample_scale(image: Image.Image, path: str | PathLike[str]) -> SampleScale |
     return SampleScale(largest, full) if largest not in (0, full) else None
 
 
+def is_jpeg(image: Image.Image) -> bool:
+    """Return whether an image's file is JPEG, of one picture or of several."""
+    return image.format in ("JPEG", "MPO")
+
+
 def has_orientation(image: Image.Image) -> bool:
     """Return whether an image has EXIF; reading it takes time, and label maps seldom have any."""
     return "exif" in image.info or "Raw profile type exif" in image.info
@@ -73,7 +77,7 @@ def orientation(image: Image.Image) -> int:
 
 def warn_of_jpeg(image: Image.Image, path: str | PathLike[str]) -> None:
     """Warn of the first label map of a run whose format is JPEG."""
-    if image.format in _JPEG and not _jpeg_seen.is_set():
+    if is_jpeg(image) and not _jpeg_seen.is_set():
         _jpeg_seen.set()
         warnings.warn(f"{path}: a label map in JPEG, whose compression changes labels: save them as PNG", stacklevel=3)
 
