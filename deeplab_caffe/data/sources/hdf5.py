@@ -17,11 +17,10 @@ from deeplab_caffe.data.io.lists import read_words
 from deeplab_caffe.data.sources.sharding import Shard
 from deeplab_caffe.errors import DataError, NetError, how_to_install
 from deeplab_caffe.files.hdf5 import Dataset, close, find_datasets, has_h5py, read_rows
+from deeplab_caffe.proto.dims import MAX_AXES
 
 Shape4 = tuple[int, int, int, int]
 
-# Caffe's kMaxBlobAxes.
-_MAX_AXES = 32
 _NO_H5PY = f"HDF5 layers need h5py: {how_to_install('h5py')}"
 
 
@@ -213,7 +212,7 @@ class HDF5Source:
         return shapes
 
     def _check(self, datasets: dict[str, Dataset], path: str) -> None:
-        most = 4 if self.four_axes else _MAX_AXES
+        most = 4 if self.four_axes else MAX_AXES
         for name, dataset in datasets.items():
             if dataset.dtype.kind not in "fiu":
                 raise DataError(f"dataset '{name}': expected numbers, got {dataset.dtype}", path)

@@ -18,10 +18,8 @@ from deeplab_caffe.proto.binary.wire import (
     read_varint,
     to_signed,
 )
+from deeplab_caffe.proto.dims import MAX_AXES
 from deeplab_caffe.proto.raw import raw_numbers
-
-# Caffe's kMaxBlobAxes.
-MAX_BLOB_AXES = 32
 
 _LEGACY = {1: "num", 2: "channels", 3: "height", 4: "width"}
 _SHAPE = 7
@@ -151,6 +149,6 @@ def _append_dim(dims: list[int], value: int, offset: int) -> None:
     dim = to_signed(value, 64)
     if dim < 0:
         raise WireError(f"dimension {len(dims)} is {dim}: it cannot be negative", offset)
-    if len(dims) == MAX_BLOB_AXES:
-        raise WireError(f"a blob has more than {MAX_BLOB_AXES} dimensions", offset)
+    if len(dims) == MAX_AXES:
+        raise WireError(f"a blob has more than {MAX_AXES} dimensions", offset)
     dims.append(dim)

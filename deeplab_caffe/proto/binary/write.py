@@ -20,16 +20,15 @@ from deeplab_caffe.proto import caffe_pb2
 from deeplab_caffe.proto.binary.half import fits_half
 from deeplab_caffe.proto.binary.wire import BYTES
 from deeplab_caffe.proto.dialect import dialect_of
+from deeplab_caffe.proto.dims import MAX_DIM, OLD_AXES
 from deeplab_caffe.proto.upgrade.downgrade import to_dialect
 from deeplab_caffe.proto.upgrade.fields import put
 from deeplab_caffe.proto.upgrade.net import upgrade_net
 
 Chunk = bytes | bytearray | memoryview
-_BLOB_AXES = 4
 _DATA = caffe_pb2.BlobProto.DESCRIPTOR.fields_by_name["data"].number
 _DIFF = caffe_pb2.BlobProto.DESCRIPTOR.fields_by_name["diff"].number
 _RAW = caffe_pb2.BlobProto.DESCRIPTOR.fields_by_name["raw_data"].number
-_MAX_DIM = 2**31 - 1
 
 
 def write_caffemodel(
@@ -204,9 +203,9 @@ def _layer_chunks(
 def _blob_chunks(array: np.ndarray, diff: np.ndarray | None, half: bool = False) -> list[Chunk]:
     """Return a BlobProto of the old kind, of four dimensions."""
     array = np.asarray(array)
-    if array.ndim > _BLOB_AXES or any(dim > _MAX_DIM for dim in array.shape):
+    if array.ndim > OLD_AXES or any(dim > MAX_DIM for dim in array.shape):
         raise ValueError(f"an array of shape {array.shape} cannot be a blob of four int32 dimensions")
-    num, channels, height, width = (1,) * (_BLOB_AXES - array.ndim) + array.shape
+    num, channels, height, width = (1,) * (OLD_AXES - array.ndim) + array.shape
     head = caffe_pb2.BlobProto(num=num, channels=channels, height=height, width=width)
     return [head.SerializeToString(), *_number_chunks(array, diff, half, b"")]
 

@@ -10,11 +10,12 @@ from typing import Any
 
 from deeplab_caffe.errors import CaffeModelError
 from deeplab_caffe.proto import caffe_pb2
+from deeplab_caffe.proto.dims import OLD_AXES
 from deeplab_caffe.proto.raw import raw_in_message
 from deeplab_caffe.proto.schema.names import did_you_mean, enum_of_name, v1_names
 from deeplab_caffe.proto.schema.tables import dialect_schema, own_schema
 from deeplab_caffe.proto.text.outline import Outline, Source
-from deeplab_caffe.proto.upgrade.fields import Handler, Handlers, Neutral, copy_fields
+from deeplab_caffe.proto.upgrade.fields import Handler, Handlers, Neutral, check_dims, copy_fields
 
 TITLES = {
     "v1": "DeepLab v1",
@@ -22,8 +23,6 @@ TITLES = {
     "merge": "the merge of DeepLab v2 with BVLC Caffe",
     "bvlc": "BVLC Caffe",
 }
-_BLOB_AXES = 4
-_MAX_DIM = 2**31 - 1
 
 
 class _Target(Source):
@@ -169,7 +168,7 @@ def _axis(name: str) -> Handler:
     """Return a mover of ``axis`` (negative counts from the end) to V1's name for it."""
 
     def move(source: Any, target: Any, where: Source) -> None:
-        axis = source.axis + _BLOB_AXES if source.axis < 0 else source.axis
+        axis = source.axis + OLD_AXES if source.axis < 0 else source.axis
         if axis not in (0, 1):
             raise where.error(f"{source.axis} has no equivalent: it knows axes 0 and 1 here", "axis")
         setattr(target, name, axis)
@@ -217,18 +216,16 @@ def _move_dummy_shape(source: Any, target: Any, where: Source) -> None:
 def _move_blob(source: Any, target: Any, where: Source) -> None:
     dims = list(source.shape.dim)
     target.num, target.channels, target.height, target.width = _four_dims(
-        [1] * (_BLOB_AXES - len(dims)) + dims, where, "shape"
+        [1] * (OLD_AXES - len(dims)) + dims, where, "shape"
     )
 
 
 def _four_dims(dims: Sequence[int], where: Source, *steps: str | int) -> list[int]:
     """Return ``dims`` with ones appended up to four: ``(N, C)`` becomes ``(N, C, 1, 1)``."""
-    if len(dims) > _BLOB_AXES:
+    if len(dims) > OLD_AXES:
         raise where.error(f"{list(dims)} has {len(dims)} dimensions; its blobs have four", *steps)
-    for dim in dims:
-        if not 0 <= dim <= _MAX_DIM:
-            raise where.error(f"dimension {dim} is not in 0 ... {_MAX_DIM}", *steps)
-    return list(dims) + [1] * (_BLOB_AXES - len(dims))
+    check_dims(dims, where, *steps)
+    return list(dims) + [1] * (OLD_AXES - len(dims))
 
 
 def _move_raw(source: Any, target: Any, where: Source) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
+from deeplab_caffe.proto.dims import MAX_DIM
 from deeplab_caffe.proto.text.outline import Source
 
 Handler = Callable[[Any, Any, Source], None]
@@ -119,6 +120,17 @@ def _scalar(field: Field, other: Field, value: Any, where: Source, steps: tuple[
     if field.cpp_type in _FLOATS and other.cpp_type in _INTEGERS and float(value).is_integer():
         return int(value)
     raise where.error(f"{describe(field, value)} has no equivalent in {where.into}", *steps)
+
+
+def check_dims(dims: Iterable[int], where: Source, *steps: str | int) -> None:
+    """Check that a blob can have these dimensions.
+
+    Raises:
+        PrototxtError: one is negative or too large (CaffeModelError when a file is written).
+    """
+    for dim in dims:
+        if not 0 <= dim <= MAX_DIM:
+            raise where.error(f"dimension {dim} is not in 0 ... {MAX_DIM}", *steps)
 
 
 def describe(field: Field, value: Any) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from google.protobuf.message import Message
 
 from deeplab_caffe.proto import caffe_pb2
 from deeplab_caffe.proto.dialect import DIALECTS, dialect_of_form
+from deeplab_caffe.proto.dims import OLD_AXES
 from deeplab_caffe.proto.text.outline import Outline, Source
+from deeplab_caffe.proto.upgrade.fields import check_dims
 from deeplab_caffe.proto.upgrade.v0 import upgrade_v0_layers
 from deeplab_caffe.proto.upgrade.v1 import raise_hole, upgrade_v1_layer
 
@@ -31,8 +33,6 @@ _SOLVER_TYPES = {
     "ADADELTA": "AdaDelta",
     "ADAM": "Adam",
 }
-_MAX_DIM = 2**31 - 1
-_BLOB_AXES = 4
 
 
 def upgrade_net(net: caffe_pb2.NetParameter, where: Source | None = None) -> caffe_pb2.NetParameter:
@@ -156,12 +156,12 @@ def _drop_inputs(net: caffe_pb2.NetParameter) -> None:
 def _move_inputs(net: caffe_pb2.NetParameter, where: Source) -> None:
     """Bring ``input_dim``, four for each input, to ``input_shape``."""
     for i, shape in enumerate(net.input_shape):
-        _check_dims(shape.dim, where, "input_shape", i)
+        check_dims(shape.dim, where, "input_shape", i)
     if not net.input_shape:
         dims = list(net.input_dim)
-        if len(dims) == _BLOB_AXES * len(net.input):
+        if len(dims) == OLD_AXES * len(net.input):
             for i in range(len(net.input)):
-                net.input_shape.add(dim=dims[_BLOB_AXES * i : _BLOB_AXES * (i + 1)])
+                net.input_shape.add(dim=dims[OLD_AXES * i : OLD_AXES * (i + 1)])
             net.ClearField("input_dim")
         return
     if net.input_dim:
@@ -181,13 +181,7 @@ def _input_shapes(layer: caffe_pb2.LayerParameter, where: Source) -> None:
     if len(shapes) not in (1, len(layer.top)):
         raise where.error(f"has {len(layer.top)} tops and {len(shapes)} shapes; give one shape, or one for each top")
     for i, shape in enumerate(shapes):
-        _check_dims(shape.dim, where, "input_param", 0, "shape", i)
-
-
-def _check_dims(dims: Sequence[int], where: Source, *steps: str | int) -> None:
-    for dim in dims:
-        if not 0 <= dim <= _MAX_DIM:
-            raise where.error(f"dimension {dim} is not in 0 ... {_MAX_DIM}", *steps)
+        check_dims(shape.dim, where, "input_param", 0, "shape", i)
 
 
 def fold_inputs(net: caffe_pb2.NetParameter) -> None:

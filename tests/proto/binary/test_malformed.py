@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from deeplab_caffe.errors import CaffeModelError
 from deeplab_caffe.proto import CaffeModel, caffe_pb2, read_blob, read_solverstate
-from deeplab_caffe.proto.binary.blobs import MAX_BLOB_AXES
 from deeplab_caffe.proto.binary.wire import MAX_PARTS
+from deeplab_caffe.proto.dims import MAX_AXES
 from tests.proto.encode import blob_4d, chunk, doubles, floats, number, open_model, tag, v1_layer, v2_layer, varint
 from tests.proto.oracle import assert_same, bvlc_schema
 from tests.proto.originals import original_files
@@ -175,7 +175,7 @@ def test_the_originals_model_damaged(tmp_path):
         (v1_layer("a", blob_4d(2**16, 2**16, 2**16, 2**16)), "a", "wants 18446744073709551616 numbers"),
         (v2_layer("a", chunk(7, chunk(1, varint(2**62) * 2 + varint(0)))), "a", "cannot be an array's"),
         (v2_layer("a", chunk(7, chunk(1, varint(2**63)))), "a", "dimension 0 is -9223372036854775808"),
-        (v2_layer("a", chunk(7, chunk(1, b"\x01" * (MAX_BLOB_AXES + 1)))), "a", "more than 32 dimensions"),
+        (v2_layer("a", chunk(7, chunk(1, b"\x01" * (MAX_AXES + 1)))), "a", "more than 32 dimensions"),
         (v2_layer("a", chunk(7, chunk(1, b"\x80"))), "a", "a varint runs past the end"),
         (v2_layer("a", chunk(7, chunk(1, b"\xff" * 11))), "a", "longer than 64 bits"),
         (v2_layer("a", chunk(7, tag(1, 5) + b"1234")), "a", "'dim'. is 32-bit, expected"),
