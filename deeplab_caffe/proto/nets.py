@@ -94,8 +94,9 @@ def filter_net(
         A NetParameter whose ``state`` is the resolved one: ``filtered.state.phase`` is the phase it runs in.
 
     Raises:
-        NetError: bad phase, or a layer with both ``include`` and ``exclude``.
-        PrototxtError: a net of an older layout cannot be upgraded.
+        NetError: ``phase`` is neither TRAIN nor TEST.
+        PrototxtError: its parts do not go together: a net of an older layout cannot be upgraded, or a layer has both
+            ``include`` and ``exclude``.
     """
     state = resolve_state(net, phase, level, stages)
     filtered = upgrade_net(net)
