@@ -10,10 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from deeplab_caffe.errors import CaffeModelError
+from deeplab_caffe.files.hdf5 import SIGNATURE as HDF5
 from deeplab_caffe.proto.binary.wire import WireError
 
 _SIGNATURES = (
-    (b"\x89HDF\r\n\x1a\n", "an HDF5 file"),
+    (HDF5, "an HDF5 file"),
     (b"PK\x03\x04", "a zip archive (a PyTorch checkpoint?)"),
     (b"\x1f\x8b", "a gzip archive; unpack it first"),
     (b"<!DOCTYPE", "a web page: the download went wrong"),
