@@ -163,7 +163,7 @@ def resize(image: np.ndarray, output_shape: Sequence[int] | np.ndarray, order: i
 
 
 def oversample(images: Iterable[np.ndarray], crop_dims: Sequence[int] | np.ndarray) -> np.ndarray:
-    """Four corners, centre, and their mirror images of each image (H, W, K): (10 * N, crop_h, crop_w, K).
+    """Return corners, centre, and their mirror images of each image (H, W, K): (10 * N, crop_h, crop_w, K).
 
     Raises:
         NetError: there are no images, they differ in size, or are smaller than the crop.

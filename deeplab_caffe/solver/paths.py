@@ -26,9 +26,10 @@ def found(name: str, folder: Path) -> str:
 
 
 def _net(name: str, folder: Path) -> str:
-    """As :func:`found`; for ``<EXP>/config/<NET_ID>/train_<set>.prototxt``, which run_pascal.sh fills from a template.
+    """Return what :func:`found` does, but for ``<EXP>/config/<NET_ID>/train_<set>.prototxt``.
 
-    Where it has not been filled the template is taken, ``train.prototxt`` beside the solver.
+    run_pascal.sh fills that from a template; where it has not, the template is taken: ``train.prototxt`` beside the
+    solver.
     """
     there, path, template = found(name, folder), Path(name), folder / "train.prototxt"
     filled = path.parent.parent.name == "config" and path.name.startswith("train_")

@@ -17,7 +17,7 @@ _MARK = re.compile(r"""["'#]|\\.?""")
 
 
 def strip_comments(text: str) -> str:
-    """``text`` without its ``#`` comments; lines and columns of the rest keep their places."""
+    """Return a text without its ``#`` comments; lines and columns of the rest keep their places."""
     return "\n".join(_code(line) if "#" in line else line for line in text.split("\n"))
 
 
