@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import csv
 import inspect
 import re
 import sys
-from functools import cache
 from pathlib import Path
 
 from deeplab_caffe import proto
 from deeplab_caffe.errors import PrototxtError
 from deeplab_caffe.layers import LAYERS, Layer
 from deeplab_caffe.proto import caffe_pb2
+from deeplab_caffe.proto.schema.names import enum_of_name
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "layers.md"
@@ -61,12 +60,11 @@ def summary_of(cls: type[Layer]) -> str:
     return text.replace("|", r"\|")
 
 
-@cache
-def v1_names() -> dict[str, str]:
-    """Return the V1 enum's name of each type that V1 has, from the table in ``deeplab_caffe/proto``."""
-    [table] = Path(proto.__file__).parent.rglob("layer_types.csv")
-    with table.open(encoding="utf-8", newline="") as file:
-        return {row["name"]: row["enum"] for row in csv.DictReader(file) if row["enum"]}
+def v1_cell(layer_type: str) -> str:
+    """Return the cell of a type's name in the V1 layout; empty if that has no such type."""
+    with contextlib.suppress(KeyError):
+        return f"`{enum_of_name(layer_type)}`"
+    return ""
 
 
 def layer_types(net: caffe_pb2.NetParameter) -> set[str]:
@@ -121,7 +119,7 @@ def row(layer_type: str, cls: type[Layer], cases: Cases) -> str:
     path = Path(inspect.getfile(cls)).relative_to(ROOT)
     cells = [
         f"`{layer_type}`",
-        f"`{v1_names()[layer_type]}`" if layer_type in v1_names() else "",
+        v1_cell(layer_type),
         f"[`{cls.__name__}`](../{path}) in {path.name}",
         source_of(cls),
         summary_of(cls),
