@@ -330,8 +330,6 @@ std::shared_ptr<const Lattice> build_cpu(const TensorView& features, bool sse_pa
   float scale[kMaxDims];
   scale_factors(dims, scale);
   const KeyFields needed = key_fields(features, with_zero, scale);
-  DEEPLAB_CHECK(needed.bits <= 128, "features span ", needed.bits, " bits of lattice keys, but 128 is the most that a ",
-                "key can have: ", dims, " features with such small standard deviations are too many");
   return needed.bits <= 64 ? build<uint64_t>(features, needed, scale, with_zero)
                            : build<uint128_t>(features, needed, scale, with_zero);
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "device_lattice.h"
+#include "norm.h"
 #include "rows.cuh"
 
 namespace deeplab::lattice {
@@ -199,7 +200,7 @@ __global__ void norm_kernel(const __grid_constant__ FilterJob job, int32_t root,
   const float4* __restrict__ values = static_cast<const float4*>(job.blurred());
   DEEPLAB_GRID_STRIDE_LOOP(point, lattice.points) {
     const float sum = slice(lattice.point_vertex, lattice.point_share, point, lattice.dims + 1, values, 1, 0).x;
-    const float inverse = 1.f / (sum + 1e-20f);
+    const float inverse = norm_factor(sum);
     norm[point] = root ? sqrtf(inverse) : inverse;
   }
 }

@@ -101,6 +101,9 @@ KeyFields key_fields(const std::array<Range, kMaxDims>& ranges, const float* sca
     while ((int64_t{1} << result.width[i]) <= span) ++result.width[i];
     result.bits += result.width[i];
   }
+  DEEPLAB_CHECK(result.bits <= kMaxKeyBits, "features span ", result.bits, " bits of lattice keys, but ", kMaxKeyBits,
+                " is the most that a key can have: ", dims,
+                " features with such small standard deviations are too many");
   return result;
 }
 

@@ -14,6 +14,7 @@
 #endif
 
 namespace deeplab::lattice {
+
 void check_cuda_memory(const TensorView& memory, const char* name, int device, int64_t bytes) {
   check_dtype(memory, name, DType::kUInt8);
   check_contiguous(memory, name);
@@ -56,9 +57,6 @@ CudaLattice::CudaLattice(int device, int64_t height, int64_t width, bool positio
   float scale[kMaxDims];
   scale_factors(dims_, scale);
   fields_ = key_fields(features, scale, dims_);
-  DEEPLAB_CHECK(fields_.bits <= 128, "features span ", fields_.bits,
-                " bits of lattice keys, but 128 is the most that a ", "key can have: ", dims_,
-                " features with such small standard deviations are too many");
 }
 
 int64_t CudaLattice::place(void* memory, DeviceLattice& view) const {

@@ -5,6 +5,7 @@
 
 #include "../common/parallel.h"
 #include "../lattice/narrow.h"
+#include "../lattice/norm.h"
 #include "mean_field.h"
 #include "planes.h"
 #include "softmax.h"
@@ -228,7 +229,7 @@ MeanField::Message MeanField::make_message(const Kernel& kernel) const {
     AlignedBuffer<float> norm(points_);
     parallel_for(points_, kPointGrain, [&](int64_t begin, int64_t end) {
       for (int64_t point = begin; point < end; ++point) {
-        norm[point] = 1.f / (ones[point] + 1e-20f);
+        norm[point] = lattice::norm_factor(ones[point]);
         if (kernel.normalization == Normalization::kSymmetric) norm[point] = std::sqrt(norm[point]);
         message.factor[point] = kernel.normalization == Normalization::kBefore ? weight : weight * norm[point];
       }
