@@ -34,7 +34,7 @@ struct Narrow {
       using Index __attribute__((vector_size(4 * kRows), aligned(4))) = int32_t;
       const Index at = *reinterpret_cast<const Index*>(index);
       uint16_t all;
-      const auto& memory = *reinterpret_cast<const float(*)[]>(rows);
+      const auto& memory = *reinterpret_cast<const float (*)[]>(rows);
       if constexpr (kWidth == 1) {
         asm("kxnorw %1, %1, %1\n\tvpxorq %0, %0, %0\n\tvpgatherdd (%2,%3,4), %0%{%1%}"
             : "=&v"(to), "=&Yk"(all)
