@@ -129,9 +129,8 @@ template <typename L>
 DEEPLAB_ALWAYS_INLINE void update(const std::vector<Slice>& slices, const float* scores, int64_t channels,
                                   int64_t width, float* q, int64_t begin, int64_t end) {
   if (width == 2) {
-    return with_gathers<L>([&](auto lanes) DEEPLAB_INLINE_LAMBDA {
-      update_pairs<decltype(lanes)>(slices, scores, q, begin, end);
-    });
+    return with_gathers<L>([&](auto lanes)
+                               DEEPLAB_INLINE_LAMBDA { update_pairs<decltype(lanes)>(slices, scores, q, begin, end); });
   }
   for_width(width, [&](auto known) DEEPLAB_INLINE_LAMBDA {
     for (int64_t point = begin; point < end; point += kSoftmaxRows) {
