@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -13,14 +14,15 @@ from deeplab_caffe.cli.progress import progress
 from deeplab_caffe.crf import CRFParams
 from deeplab_caffe.crf.cpu import usable_threads
 from deeplab_caffe.crf.inputs import Kind
+from deeplab_caffe.data.io.scores import ScoreFormat
 from deeplab_caffe.errors import CRFError, DeepLabCaffeError
 from deeplab_caffe.evaluation.evaluate import read_ids
-from deeplab_caffe.experiment.refine import Folders, as_input_kind, default_params, detect_kind, find_jobs, refine_jobs
+from deeplab_caffe.experiment.refine import Folders, default_params, detect_format, find_jobs, refine_jobs
 
 
 @click.command()
 @path_option("-id", "--image-dir", required=True, help="Photographs: .ppm or what Pillow reads.")
-@path_option("-fd", "--feature-dir", required=True, help="Scores <image>_blob_0.mat or <image>.bin.")
+@path_option("-fd", "--feature-dir", required=True, help="Scores <image>_blob_0.mat, <image>.bin or <image>.npy.")
 @path_option("-sd", "--save-dir", required=True, help="Label maps <image>.bin go here.")
 @crf_number_options
 @click.option("-px", "--pos-x-std", type=float, help="--pos-xy-std along x alone.")
@@ -39,11 +41,12 @@ from deeplab_caffe.experiment.refine import Folders, as_input_kind, default_para
 )
 @click.option(
     "--input",
-    "input_kind",
-    type=click.Choice(["mat", "bin", "auto"]),
+    "form",
+    type=click.Choice(["mat", "bin", "npy", "auto"]),
     default="auto",
     show_default=True,
-    help="mat: scores as MAT_WRITE leaves them (the v4 program); bin: probabilities (the first program).",
+    help="mat: scores as MAT_WRITE leaves them (the v4 program); bin: probabilities (the first program); npy: scores "
+    "(C, H, W) of other programs.",
 )
 @kind_option("probabilities in a .bin, else scores")
 @path_option("--list", "id_list", help="File of the images' ids, with folders or without; else all that have scores.")
@@ -55,7 +58,7 @@ def crf(
     feature_dir: Path,
     save_dir: Path,
     iterations: int | None,
-    input_kind: str,
+    form: ScoreFormat | Literal["auto"],
     kind: Kind | None,
     id_list: Path | None,
     named: str | None,
@@ -71,7 +74,7 @@ def crf(
     """
     try:
         ids = None if id_list is None else read_ids(id_list)
-        files = detect_kind(feature_dir, ids or ()) if input_kind == "auto" else as_input_kind(input_kind)
+        files = detect_format(feature_dir, ids or ()) if form == "auto" else form
         params = _changed(default_params(files) if named is None else CRFParams.named(named), kernels)
         params = params if iterations is None else params.replace(iterations=iterations)
         folders = Folders(image_dir, feature_dir, save_dir, files)

@@ -23,10 +23,14 @@ from deeplab_caffe.files.text import text_bytes
 
 
 @click.command("crf-search")
-@path_option("--scores", required=True, help="Scores <id>_blob_0.mat, as MAT_WRITE leaves them, or <id>.npy.")
+@path_option(
+    "--scores",
+    required=True,
+    help="Scores <id>_blob_0.mat, as MAT_WRITE leaves them, or <id>.npy; or probabilities <id>.bin.",
+)
 @path_option("--images", required=True, help="Photographs <id>.*.")
 @path_option("--labels", required=True, help="True labels <id>.*: palette or grey images.")
-@kind_option("scores")
+@kind_option("probabilities in a .bin, else scores")
 @path_option("--list", "ids", help="File of ids, with folders or without; else all that have scores.")
 @click.option("--samples", type=click.IntRange(min=1), default=100, show_default=True, help="How many images to draw.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Which images are drawn.")

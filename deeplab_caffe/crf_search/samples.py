@@ -14,11 +14,11 @@ from deeplab_caffe.crf.inputs import Kind, as_kind, two_channels, validate_score
 from deeplab_caffe.data.io.folders import find_images, folder_names, id_folders, validate_pairs
 from deeplab_caffe.data.io.images import load_image, load_label
 from deeplab_caffe.data.io.lists import read_id_list
-from deeplab_caffe.data.io.mat import SCORES_SUFFIX, read_scores_mat
+from deeplab_caffe.data.io.scores import ASSUMED_KIND, SUFFIXES, ScoreFormat, read_scores, score_format
 from deeplab_caffe.errors import CRFError, DataError
 
-# Where an image has both, the original's own format goes first.
-_SCORE_SUFFIXES = (SCORES_SUFFIX, ".npy")
+# Where an image has several, the original's own format goes first.
+_FORMATS: tuple[ScoreFormat, ...] = ("mat", "npy", "bin")
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,8 @@ class SearchSample:
 
     Attributes:
         name: the image's id.
-        scores: ``<id>_blob_0.mat`` as MAT_WRITE leaves it, or ``<id>.npy``, ``(C, H, W)`` or ``(1, C, H, W)``; the
-            image lies at the top left where they are larger.
+        scores: ``<id>_blob_0.mat`` as MAT_WRITE leaves it, ``<id>.npy``, ``(C, H, W)`` or ``(1, C, H, W)``, the image
+            at the top left where they are larger; or ``<id>.bin``, probabilities.
         image: the photograph.
         label: the true labels, a palette or grey image.
         kind: what the scores are, see :func:`deeplab_caffe.crf.dense_crf`.
@@ -74,8 +74,10 @@ class SearchSample:
                 f"{size[0]} x {size[1]}",
                 self.label,
             )
-        read = read_scores_mat if self.scores.suffix == ".mat" else _read_scores_npy
-        scores = read(self.scores, size)
+        form = score_format(self.scores.name)
+        if form is None:
+            raise DataError(f"expected {_names('or')}", self.scores)
+        scores = read_scores(self.scores, form, size)
         return Content(self._as_scores(scores), image, label)
 
     def _as_scores(self, values: np.ndarray) -> np.ndarray:
@@ -115,11 +117,11 @@ def find_samples(
     """Pair the files of three folders by name.
 
     Args:
-        scores: folder of ``<id>_blob_0.mat`` or ``<id>.npy``.
+        scores: folder of ``<id>_blob_0.mat``, ``<id>.npy`` or ``<id>.bin``.
         images: folder of photographs ``<id>.*``.
         labels: folder of label maps ``<id>.*``.
         ids: a list of ids, one at the start of each line, with folders or without; None takes all scores in the folder.
-        kind: what the scores are, see :func:`deeplab_caffe.crf.dense_crf`.
+        kind: what the scores are, see :func:`deeplab_caffe.crf.dense_crf`; None: probabilities in a ``.bin``.
 
     Returns:
         The samples in the order of the list, or of their names.
@@ -131,12 +133,14 @@ def find_samples(
     listed = [] if ids is None else list(dict.fromkeys(read_id_list(ids)))
     found: dict[str, Path] = {}
     files = [(inner, name) for inner in id_folders(scores, listed) for name in folder_names(Path(scores) / inner)]
-    for suffix in reversed(_SCORE_SUFFIXES):
+    forms: dict[str, ScoreFormat] = {}
+    for form in reversed(_FORMATS):
         for inner, name in files:
-            if name.endswith(suffix) and name != suffix:
-                found[str(inner / name[: -len(suffix)])] = Path(scores) / inner / name
+            if score_format(name) == form:
+                one = str(inner / name[: -len(SUFFIXES[form])])
+                found[one], forms[one] = Path(scores) / inner / name, form
     if not found:
-        raise DataError(f"holds neither *{_SCORE_SUFFIXES[0]} nor *{_SCORE_SUFFIXES[1]}", scores)
+        raise DataError(f"holds neither {_names('nor')}", scores)
     names = sorted(found) if ids is None else listed
     if not names:
         raise DataError("holds no id", scores if ids is None else ids)
@@ -150,7 +154,10 @@ def find_samples(
         if missing:
             raise DataError(f"holds no {what} of '{missing[0]}'{_others(len(missing) - 1)}", folder)
     validate_pairs(photographs, truths, names)
-    return [SearchSample(name, found[name], photographs[name], truths[name], as_kind(kind)) for name in names]
+    return [
+        SearchSample(name, found[name], photographs[name], truths[name], as_kind(kind) or ASSUMED_KIND[forms[name]])
+        for name in names
+    ]
 
 
 def draw_samples(samples: Sequence[SearchSample], count: int, seed: int) -> list[SearchSample]:
@@ -164,26 +171,9 @@ def draw_samples(samples: Sequence[SearchSample], count: int, seed: int) -> list
     return [sample for sample in samples if sample in drawn]
 
 
+def _names(word: str) -> str:
+    return f" {word} ".join(f"*{SUFFIXES[form]}" for form in _FORMATS)
+
+
 def _others(count: int) -> str:
     return f" and of {count} others" if count else ""
-
-
-def _read_scores_npy(path: Path, size: tuple[int, int]) -> np.ndarray:
-    try:
-        scores = np.load(path, mmap_mode="r", allow_pickle=False)
-    except OSError as exc:
-        raise DataError(f"cannot be read: {exc.strerror or exc}", path) from exc
-    except (ValueError, EOFError) as exc:
-        raise DataError(f"is no .npy file of numbers: {exc}", path) from exc
-    if not isinstance(scores, np.ndarray) or not np.issubdtype(scores.dtype, np.floating):
-        raise DataError("expected an array of floating-point scores", path)
-    scores = scores[0] if scores.ndim == 4 and len(scores) == 1 else scores
-    if scores.ndim != 3 or len(scores) == 0:
-        raise DataError(f"expected scores (C, H, W), got {scores.shape}", path)
-    if scores.shape[1] < size[0] or scores.shape[2] < size[1]:
-        raise DataError(
-            f"the scores are {scores.shape[1]} x {scores.shape[2]} (height x width), smaller than the image of "
-            f"{size[0]} x {size[1]}",
-            path,
-        )
-    return np.array(scores[:, : size[0], : size[1]], np.float32, order="C")

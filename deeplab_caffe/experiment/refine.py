@@ -2,6 +2,7 @@
 
 ``mat``: scores as MAT_WRITE leaves them, ``<image>_blob_0.mat``, the image at their top left (the v4 program).
 ``bin``: class probabilities, ``<image>.bin`` (the first program; densecrf/refine_pascal/dense_inference.cpp).
+``npy``: scores as other programs leave them, ``<image>.npy``, which the originals do not read.
 Out comes ``<image>.bin``, a label map, and on request the same as a palette PNG.
 """
 
@@ -17,18 +18,15 @@ import numpy as np
 
 from deeplab_caffe.crf import CRFParams, dense_crf
 from deeplab_caffe.crf.inputs import Kind
-from deeplab_caffe.data.io.bin import read_probabilities_bin, write_labels_bin
+from deeplab_caffe.data.io.bin import write_labels_bin
 from deeplab_caffe.data.io.folders import find_images, folder_names, id_folders
 from deeplab_caffe.data.io.images import load_image, save_labels_png
-from deeplab_caffe.data.io.mat import SCORES_SUFFIX, read_scores_mat
+from deeplab_caffe.data.io.scores import ASSUMED_KIND, SUFFIXES, ScoreFormat, read_scores
 from deeplab_caffe.errors import CRFError, DataError, DeepLabCaffeError
 from deeplab_caffe.viz import VOC_COLORMAP
 
-InputKind = Literal["mat", "bin"]
-# What scores in these files are unless somebody says otherwise; None: see dense_crf.
-_KINDS: dict[InputKind, Kind | None] = {"mat": None, "bin": "probabilities"}
-SUFFIXES: dict[InputKind, str] = {"mat": SCORES_SUFFIX, "bin": ".bin"}
-PROGRAMS: dict[InputKind, str] = {"mat": "refine_pascal_v4", "bin": "refine_pascal"}
+# The program of the original whose parameters are the defaults.
+_PROGRAMS: dict[ScoreFormat, str] = {"mat": "refine_pascal_v4", "bin": "refine_pascal", "npy": "refine_pascal_v4"}
 
 
 @dataclass(frozen=True)
@@ -54,13 +52,13 @@ class Folders:
         images: the photographs (-id).
         scores: the scores or probabilities (-fd).
         results: the label maps (-sd); made where missing.
-        kind: what the scores are.
+        form: the format of the scores' files.
     """
 
     images: Path
     scores: Path
     results: Path
-    kind: InputKind
+    form: ScoreFormat
 
 
 @dataclass(frozen=True)
@@ -78,33 +76,29 @@ class JobOutcome:
     message: str = ""
 
 
-def default_params(kind: InputKind) -> CRFParams:
-    """Return the parameters of the original program that reads this kind of input."""
-    return CRFParams.for_model(PROGRAMS[kind])
+def default_params(form: ScoreFormat) -> CRFParams:
+    """Return the parameters of the original program that reads these files; of prog_refine_pascal_v4 for ``npy``."""
+    return CRFParams.for_model(_PROGRAMS[form])
 
 
-def as_input_kind(name: str) -> InputKind:
-    """Return a kind of input by its name, "mat" or "bin"."""
-    return "mat" if name == "mat" else "bin"
+def detect_format(folder: str | os.PathLike[str], ids: Iterable[str] = ()) -> ScoreFormat:
+    """Return which files of scores a folder holds, or the folders inside it that ids name.
 
-
-def detect_kind(folder: str | os.PathLike[str], ids: Iterable[str] = ()) -> InputKind:
-    """Return which kind of scores a folder holds, or the folders inside it that ids name.
+    The originals' go before ``npy``.
 
     Raises:
-        DataError: if the folder cannot be read, or holds both kinds or none.
+        DataError: if the folder cannot be read, or holds both of the originals' files or no scores.
     """
     names = [name for _, name in _names(folder, ids)]
-    found = [kind for kind, suffix in SUFFIXES.items() if any(name.endswith(suffix) for name in names)]
-    if len(found) != 1:
-        mat, probabilities = (f"*{suffix}" for suffix in SUFFIXES.values())
-        what = (
-            f"both {mat} and {probabilities}: say which with --input" if found else f"neither {mat} nor {probabilities}"
-        )
-        if not found and any(path.is_dir() for path in Path(folder).iterdir()):
+    found = [form for form, suffix in SUFFIXES.items() if any(name.endswith(suffix) for name in names)]
+    if {"mat", "bin"} <= set(found):
+        raise DataError(f"holds both *{SUFFIXES['mat']} and *{SUFFIXES['bin']}: say which with --input", folder)
+    if not found:
+        what = f"holds neither {' nor '.join(f'*{suffix}' for suffix in SUFFIXES.values())}"
+        if any(path.is_dir() for path in Path(folder).iterdir()):
             what += "; scores in folders inside it want a list of ids with those folders"
-        raise DataError(f"holds {what}", folder)
-    return found[0]
+        raise DataError(what, folder)
+    return found[0]  # in the order of SUFFIXES
 
 
 def find_jobs(folders: Folders, ids: Sequence[str] | None = None) -> tuple[list[Job], list[str]]:
@@ -121,12 +115,12 @@ def find_jobs(folders: Folders, ids: Sequence[str] | None = None) -> tuple[list[
         DataError: if a folder cannot be read, there are no scores, not for all ``ids``, or the results would overwrite
             them.
     """
-    suffix = SUFFIXES[folders.kind]
+    suffix = SUFFIXES[folders.form]
     found = [(inner, name) for inner, name in _names(folders.scores, ids or ()) if name.endswith(suffix)]
     names = sorted(str(inner / name[: -len(suffix)]) for inner, name in found if name != suffix)
     if not names:
         raise DataError(f"holds no *{suffix}", folders.scores)
-    if folders.kind == "bin" and folders.results.resolve() == folders.scores.resolve():
+    if folders.form == "bin" and folders.results.resolve() == folders.scores.resolve():
         raise DataError(
             "the label maps would overwrite the probabilities: give another folder for them", folders.results
         )
@@ -148,12 +142,12 @@ def _names(folder: str | os.PathLike[str], ids: Iterable[str]) -> list[tuple[Pur
     return [(each, name) for each in inner for name in folder_names(Path(folder) / each)]
 
 
-def refine(job: Job, input_kind: InputKind, params: CRFParams, kind: Kind | None = None) -> np.ndarray:
+def refine(job: Job, form: ScoreFormat, params: CRFParams, kind: Kind | None = None) -> np.ndarray:
     """Read one job's files and infer.
 
     Args:
         job: the files.
-        input_kind: of the file of scores.
+        form: the format of the file of scores.
         params: the kernels and iterations.
         kind: what the scores are, see :func:`deeplab_caffe.crf.dense_crf`; None: probabilities in a ``.bin``.
 
@@ -167,18 +161,9 @@ def refine(job: Job, input_kind: InputKind, params: CRFParams, kind: Kind | None
         raise DataError(f"no image of the name '{job.name}' belongs to these scores", job.scores)
     # As the pixels are stored: that is what the scores were computed for.
     image = load_image(job.image, exif_orientation=False)
-    if input_kind == "mat":
-        scores = read_scores_mat(job.scores, image.shape[:2])
-    else:
-        scores = read_probabilities_bin(job.scores)
-        if scores.shape[1:] != image.shape[:2]:
-            raise DataError(
-                f"the probabilities are {scores.shape[1]} x {scores.shape[2]} (height x width), but the image "
-                f"{job.image} is {image.shape[0]} x {image.shape[1]}",
-                job.scores,
-            )
+    scores = read_scores(job.scores, form, image.shape[:2])
     try:
-        marginals: np.ndarray = dense_crf(scores, image, params, kind=kind or _KINDS[input_kind])
+        marginals: np.ndarray = dense_crf(scores, image, params, kind=kind or ASSUMED_KIND[form])
     except CRFError as exc:
         raise DataError(str(exc), job.scores) from exc
     return marginals
@@ -214,7 +199,7 @@ def refine_jobs(
             yield JobOutcome(job.name, "skipped")
             continue
         try:
-            _write_labels(refine(job, folders.kind, params, kind).argmax(axis=0), results)
+            _write_labels(refine(job, folders.form, params, kind).argmax(axis=0), results)
         except (DeepLabCaffeError, MemoryError) as exc:
             yield JobOutcome(job.name, "failed", str(exc) or f"{job.scores}: not enough memory")
         else:

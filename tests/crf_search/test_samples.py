@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from deeplab_caffe.crf_search.samples import draw_samples, find_samples
-from deeplab_caffe.data import save_image, save_labels_png
+from deeplab_caffe.data import save_image, save_labels_png, write_probabilities_bin
 from deeplab_caffe.errors import CRFError, DataError
 from deeplab_caffe.viz import VOC_COLORMAP
 from tests.crf.scenes import scene, write_scenes
@@ -72,6 +72,22 @@ def test_what_scores_are_is_noticed_or_said(tmp_path: Path) -> None:
     assert find_samples(*folders, kind="scores")[0].checksum() == found(tmp_path)[0].checksum() not in checksums
     with pytest.raises(CRFError, match="kind must be"):
         find_samples(*folders, kind="logits")
+
+
+def test_probabilities_of_bin_files(tmp_path: Path) -> None:
+    write_scenes(tmp_path, ("a",), "npy")
+    expected = found(tmp_path)[0].load().scores
+    powers = np.exp(expected - expected.max(0))
+    write_probabilities_bin(tmp_path / "scores" / "a.bin", powers / powers.sum(0))
+    assert found(tmp_path)[0].scores.name == "a.npy"
+    (tmp_path / "scores" / "a.npy").unlink()
+    (sample,) = found(tmp_path)
+    assert (sample.scores.name, sample.kind) == ("a.bin", "probabilities")
+    scores = sample.load().scores
+    np.testing.assert_allclose(scores - scores.max(0), expected - expected.max(0), atol=1e-5)
+    write_probabilities_bin(sample.scores, np.full((3, 2, 2), 1 / 3, np.float32))
+    with pytest.raises(DataError, match=r"a.bin: the probabilities are 2 x 2 .*, but the image is 18 x 22"):
+        sample.load()
 
 
 def test_the_originals_format_goes_first(tmp_path: Path) -> None:

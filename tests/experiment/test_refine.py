@@ -16,7 +16,7 @@ from deeplab_caffe.data.io.bin import read_labels_bin, write_probabilities_bin
 from deeplab_caffe.data.io.images import load_image, load_label, save_image
 from deeplab_caffe.data.io.mat import read_blob_mat, write_blob_mat
 from deeplab_caffe.errors import DataError
-from deeplab_caffe.experiment.refine import Folders, default_params, detect_kind, find_jobs, refine
+from deeplab_caffe.experiment.refine import Folders, default_params, detect_format, find_jobs, refine
 from tests.crf.conftest import rng as rng
 from tests.goldens import CRF_TOLERANCE, case_dir, case_names, load_case
 
@@ -28,13 +28,14 @@ crf_command = importlib.import_module("deeplab_caffe.cli.crf")
 @pytest.fixture
 def folder(tmp_path: Path, rng: np.random.Generator) -> Path:
     """Three images with scores (one of them padded), as both programs want them."""
-    for kind in ("img", "mat", "bin"):
+    for kind in ("img", "mat", "bin", "npy"):
         (tmp_path / kind).mkdir()
     for i, name in enumerate(("b", "a", "c")):
         image = rng.integers(0, 256, size=(HEIGHT, WIDTH, 3), dtype=np.uint8)
         save_image(tmp_path / "img" / f"{name}{('.ppm', '.png', '.ppm')[i]}", image)
         scores = rng.normal(scale=2, size=(1, LABELS, HEIGHT + 2 * i, WIDTH + i)).astype(np.float32)
         write_blob_mat(tmp_path / "mat" / f"{name}_blob_0.mat", scores)
+        np.save(tmp_path / "npy" / f"{name}.npy", scores if i else scores[0].astype(np.float64))
         powers = np.exp(scores[0, :, :HEIGHT, :WIDTH])
         write_probabilities_bin(tmp_path / "bin" / f"{name}.bin", powers / powers.sum(axis=0))
     return tmp_path
@@ -54,10 +55,11 @@ def image_of(folder: Path, name: str) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("scores", "params"), [("mat", CRFParams(3, 3, 5, 70, 5)), ("bin", CRFParams(3, 3, 10, 60, 20))]
+    ("scores", "params"),
+    [("mat", CRFParams(3, 3, 5, 70, 5)), ("bin", CRFParams(3, 3, 10, 60, 20)), ("npy", CRFParams(3, 3, 5, 70, 5))],
 )
 def test_defaults_are_those_of_the_program_for_the_kind_of_input(folder: Path, scores: str, params: CRFParams) -> None:
-    assert detect_kind(folder / scores) == scores
+    assert detect_format(folder / scores) == scores
     assert default_params(scores) == params
     result = run(folder, scores=scores)
     assert result.exit_code == 0, result.output
@@ -147,7 +149,11 @@ def test_scores_without_an_image_fail_and_images_without_scores_are_told(folder:
 
 def test_scores_that_do_not_fit_their_image(folder: Path) -> None:
     save_image(next((folder / "img").glob("b.*")), np.zeros((HEIGHT + 1, WIDTH, 3), np.uint8))
-    for scores, message in (("mat", "smaller than the image"), ("bin", "but the image")):
+    for scores, message in (
+        ("mat", "smaller than the image"),
+        ("bin", "but the image"),
+        ("npy", "smaller than the image"),
+    ):
         result = run(folder, "--overwrite", scores=scores)
         assert result.exit_code == 1
         assert message in result.output
@@ -180,6 +186,10 @@ def test_folders_that_will_not_do(folder: Path) -> None:
     shutil.copy(folder / "bin" / "a.bin", folder / "mat")
     assert "both *_blob_0.mat and *.bin" in run(folder).output
     assert run(folder, "--input", "mat").exit_code == 0
+    (folder / "mat" / "a.bin").unlink()
+    shutil.copy(folder / "npy" / "a.npy", folder / "mat")
+    assert detect_format(folder / "mat") == "mat"
+    assert "1 refined" in run(folder, "--input", "npy", "--overwrite").output
     with pytest.raises(DataError, match="would overwrite the probabilities"):
         find_jobs(Folders(folder / "img", folder / "bin", folder / "bin", "bin"))
 
@@ -298,7 +308,7 @@ def test_golden_program(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert Path("res/cat.bin").read_bytes() == (case_dir(name) / "res" / "cat.bin").read_bytes()
     np.testing.assert_array_equal(read_labels_bin("res/cat.bin"), np.load("label_map.npy"))
 
-    kind = detect_kind("feat")
+    kind = detect_format("feat")
     assert kind == ("mat" if case["program"].endswith("_v4") else "bin")
     jobs, _ = find_jobs(Folders(Path("img"), Path("feat"), Path("res"), kind))
     marginals = refine(jobs[0], kind, golden_params(case["args"]))

@@ -1,4 +1,4 @@
-"""NumPy's ``.npy`` files, whole or not at all."""
+"""NumPy's ``.npy`` files: arrays, whole or not at all; an image's scores."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from os import PathLike
 import numpy as np
 
 from deeplab_caffe.data.io.atomic import atomic_write
+from deeplab_caffe.errors import DataError
 
 
 def save_npy(path: str | PathLike[str], array: np.ndarray, *, make_folders: bool = False) -> None:
@@ -22,3 +23,36 @@ def save_npy(path: str | PathLike[str], array: np.ndarray, *, make_folders: bool
     """
     with atomic_write(path, make_folders=make_folders) as file:
         np.save(file, array)
+
+
+def read_scores_npy(path: str | PathLike[str], size: tuple[int, int]) -> np.ndarray:
+    """Read the scores of one image, ``(C, H, W)`` or ``(1, C, H, W)``.
+
+    Args:
+        path: the file.
+        size: ``(height, width)`` of the image, whose part is at the top left of scores that are larger.
+
+    Returns:
+        float32 ``(C, H, W)``.
+
+    Raises:
+        DataError: the file cannot be read, holds no such array of floating-point numbers, or is smaller than ``size``.
+    """
+    try:
+        scores = np.load(path, mmap_mode="r", allow_pickle=False)
+    except OSError as exc:
+        raise DataError(f"cannot be read: {exc.strerror or exc}", path) from exc
+    except (ValueError, EOFError) as exc:
+        raise DataError(f"is no .npy file of numbers: {exc}", path) from exc
+    if not isinstance(scores, np.ndarray) or not np.issubdtype(scores.dtype, np.floating):
+        raise DataError("expected an array of floating-point scores", path)
+    scores = scores[0] if scores.ndim == 4 and len(scores) == 1 else scores
+    if scores.ndim != 3 or len(scores) == 0:
+        raise DataError(f"expected scores (C, H, W), got {scores.shape}", path)
+    if scores.shape[1] < size[0] or scores.shape[2] < size[1]:
+        raise DataError(
+            f"the scores are {scores.shape[1]} x {scores.shape[2]} (height x width), smaller than the image of "
+            f"{size[0]} x {size[1]}",
+            path,
+        )
+    return np.array(scores[:, : size[0], : size[1]], np.float32, order="C")
