@@ -32,11 +32,11 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def commit() -> str:
-    """The checkout's commit, with ``+changes`` where files differ from it."""
+def commit(checkout: Path = ROOT) -> str:
+    """A checkout's commit, with ``+changes`` where files differ from it."""
 
     def git(*words: str) -> str:
-        return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+        return subprocess.run(["git", *words], cwd=checkout, capture_output=True, text=True, check=True).stdout.strip()
 
     try:
         return git("rev-parse", "--short=12", "HEAD") + ("+changes" if git("status", "--porcelain") else "")

@@ -23,7 +23,7 @@ from statistics import median
 
 import torch
 from contenders import network_path, random_weights
-from environment import RESULTS, ROOT, describe, write_json
+from environment import RESULTS, ROOT, commit, describe, write_json
 from PIL import Image
 from segmentation import photos
 
@@ -40,12 +40,6 @@ def told_rate(checkout: Path, words: list[str]) -> float:
     told = re.search(r"([\d.]+) a second", done.stdout)
     assert told is not None, done.stdout
     return float(told.group(1))
-
-
-def commit_of(checkout: Path) -> str:
-    """A checkout's commit."""
-    words = ["git", "rev-parse", "--short=12", "HEAD"]
-    return subprocess.run(words, cwd=checkout, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def networks(folder: Path) -> dict[str, list[str]]:
@@ -66,7 +60,7 @@ def main(words: Sequence[str] | None = None) -> None:
 
     checkouts = {"now": ROOT} | ({"earlier": options.against.resolve()} if options.against else {})
     result = describe(torch.device("cpu"))
-    result |= {"count": options.count, "commits": {name: commit_of(path) for name, path in checkouts.items()}}
+    result |= {"count": options.count, "commits": {name: commit(path) for name, path in checkouts.items()}}
     result["cases"] = []
     with tempfile.TemporaryDirectory() as folder:
         pictures = Path(folder) / "photos"
