@@ -74,10 +74,7 @@ class SearchSample:
                 f"{size[0]} x {size[1]}",
                 self.label,
             )
-        form = score_format(self.scores.name)
-        if form is None:
-            raise DataError(f"expected {_names('or')}", self.scores)
-        scores = read_scores(self.scores, form, size)
+        scores = read_scores(self.scores, _format(self.scores), size)
         return Content(self._as_scores(scores), image, label)
 
     def _as_scores(self, values: np.ndarray) -> np.ndarray:
@@ -133,12 +130,10 @@ def find_samples(
     listed = [] if ids is None else list(dict.fromkeys(read_id_list(ids)))
     found: dict[str, Path] = {}
     files = [(inner, name) for inner in id_folders(scores, listed) for name in folder_names(Path(scores) / inner)]
-    forms: dict[str, ScoreFormat] = {}
     for form in reversed(_FORMATS):
         for inner, name in files:
             if score_format(name) == form:
-                one = str(inner / name[: -len(SUFFIXES[form])])
-                found[one], forms[one] = Path(scores) / inner / name, form
+                found[str(inner / name[: -len(SUFFIXES[form])])] = Path(scores) / inner / name
     if not found:
         raise DataError(f"holds neither {_names('nor')}", scores)
     names = sorted(found) if ids is None else listed
@@ -155,7 +150,9 @@ def find_samples(
             raise DataError(f"holds no {what} of '{missing[0]}'{_others(len(missing) - 1)}", folder)
     validate_pairs(photographs, truths, names)
     return [
-        SearchSample(name, found[name], photographs[name], truths[name], as_kind(kind) or ASSUMED_KIND[forms[name]])
+        SearchSample(
+            name, found[name], photographs[name], truths[name], as_kind(kind) or ASSUMED_KIND[_format(found[name])]
+        )
         for name in names
     ]
 
@@ -169,6 +166,13 @@ def draw_samples(samples: Sequence[SearchSample], count: int, seed: int) -> list
     lots = {sample: hashlib.sha256(f"{seed}:{sample.name}".encode("utf-8", "surrogateescape")) for sample in samples}
     drawn = set(sorted(samples, key=lambda sample: lots[sample].digest())[:count])
     return [sample for sample in samples if sample in drawn]
+
+
+def _format(scores: Path) -> ScoreFormat:
+    form = score_format(scores.name)
+    if form is None:
+        raise DataError(f"expected {_names('or')}", scores)
+    return form
 
 
 def _names(word: str) -> str:
