@@ -63,7 +63,6 @@ except ModuleNotFoundError as error:
 @pytest.mark.parametrize(
     ("code", "message"),
     [
-        ("viz.outlined(image, labels)", "outlines need scipy"),
         ("trimap.void_distance(labels)", "trimaps need scipy"),
         ("boxes.connected_regions(labels > 0)", "connected regions need scipy"),
         ("boxes.label_map_boxes(labels, labels)", "objects' boxes need scipy"),
