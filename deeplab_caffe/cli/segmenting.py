@@ -15,6 +15,7 @@ from typing import IO, Any, TextIO
 import click
 import numpy as np
 
+from deeplab_caffe.arrays.memory import available_memory
 from deeplab_caffe.cli.progress import Advance, progress, tell_error
 from deeplab_caffe.data import atomic_write, load_image
 from deeplab_caffe.data.inputs import WorkItem
@@ -23,7 +24,7 @@ from deeplab_caffe.data.sources.sharding import Shard
 from deeplab_caffe.data.video import open_video
 from deeplab_caffe.errors import DataError, DeepLabCaffeError
 from deeplab_caffe.files.names import exists
-from deeplab_caffe.segmentation.pipeline import segment_pictures
+from deeplab_caffe.segmentation.pipeline import MemoryBudget, segment_pictures
 from deeplab_caffe.segmentation.result import Segmentation
 from deeplab_caffe.segmentation.results import ResultWriter, shares
 from deeplab_caffe.segmentation.segmenter import Segmenter
@@ -59,6 +60,11 @@ class Run:
     count: int = field(default=0, init=False)
     failed: int = field(default=0, init=False)
 
+    def __post_init__(self) -> None:
+        available = available_memory()
+        # Half: a picture may take more than is estimated, and others are read and written.
+        self._memory = MemoryBudget(None if available is None else available // 2)
+
     def all(self, items: Sequence[WorkItem]) -> None:
         """Work on all items, in order."""
         for is_video, group in groupby(items, lambda item: item.kind in ("video", "webcam")):
@@ -72,8 +78,11 @@ class Run:
                     self._tell(item, error)
 
     def _pictures(self, items: Sequence[WorkItem]) -> None:
+        # Who stops does not wait for what standard input may never give.
+        with_stdin = any(item.kind == "stdin" for item in items)
+        at_once = 1 if with_stdin else self.segmenter.images_at_once(len(items))
         with self._progress("segmenting", len(items), "photos") as advance:
-            for done in segment_pictures(items, _read, self._segment, self.writer):
+            for done in segment_pictures(items, _read, self._segment, self.writer, at_once=at_once):
                 if done.error is not None or done.found is None:
                     self._tell(done.item, done.error)
                 else:
@@ -85,14 +94,18 @@ class Run:
         with open_video(item.source) as video:
             total = min(filter(None, (video.count, self.max_frames)), default=None)
             before = self.count
+            # A camera's frames come one at a time.
+            at_once = 1 if item.kind == "webcam" else self.segmenter.images_at_once(total)
             with self._progress(item.source, total, "frames") as advance:
-                for frame in segment_video(item, video, self._segment, self.writer, self.max_frames):
+                frames = segment_video(item, video, self._segment, self.writer, self.max_frames, at_once=at_once)
+                for frame in frames:
                     self._finished(item, frame.found, frame=frame.number, seconds=round(frame.seconds, 6))
                     advance()
                 self._log(advance, f"{item.source}: {self.count - before} frames", self.writer.paths(item))
 
     def _segment(self, image: np.ndarray) -> Segmentation:
-        return self.segmenter.segment(image, labels_only=self.writer.marginals is None)
+        with self._memory.take(self.segmenter.memory_needed(*image.shape[:2])):
+            return self.segmenter.segment(image, labels_only=self.writer.marginals is None)
 
     def _progress(self, what: str, total: int | None, unit: str) -> Any:
         return progress(what, total, to_stderr=self.to_stderr, hidden=self.quiet, unit=unit)

@@ -1,16 +1,20 @@
-"""Reading ahead, computing, writing behind: three threads, so that no core waits for a file."""
+"""Pictures from files to files, so that no core waits: three stages in threads, or several pictures side by side."""
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+import torch
 
+from deeplab_caffe import _C
 from deeplab_caffe.data.inputs import WorkItem
 from deeplab_caffe.errors import DeepLabCaffeError
 from deeplab_caffe.segmentation.result import Segmentation
@@ -46,16 +50,21 @@ def segment_pictures(
     read: Callable[[WorkItem], np.ndarray],
     segment: Callable[[np.ndarray], Segmentation],
     writer: ResultWriter,
+    *,
+    at_once: int = 1,
 ) -> Iterator[Done]:
     """Segment pictures and write the results; yields one Done for each, in order. A bad one does not stop the others.
 
-    ``segment`` runs in the caller's thread. At most six pictures are in memory, of any number of items.
+    One at a time, a picture is computed in the caller's thread, which shares the cores with the operations' threads,
+    while the next is read and the last is written. Several at a time share out the cores: a picture's thread reads,
+    computes and writes it, and waits for no other.
 
     Args:
         items: the pictures.
         read: gives an item's pixels, uint8 RGB (H, W, 3); in a thread.
         segment: the network and its CRF.
         writer: writes the files; in another thread.
+        at_once: how many pictures are computed at a time; in memory are at most six, or as many.
     """
 
     def load(item: WorkItem) -> tuple[Done, Any]:
@@ -82,6 +91,8 @@ def segment_pictures(
         except DeepLabCaffeError as error:
             return Done(done.item, error=error)
 
+    if at_once > 1:
+        return in_order(items, lambda item: write(compute(load(item))), at_once)
     return behind(map(compute, ahead(map(load, items), leave=True)), write)
 
 
@@ -117,3 +128,66 @@ def behind(source: Iterable[T], function: Callable[[T], R], depth: int = _DEPTH)
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
+
+
+def in_order(items: Iterable[T], function: Callable[[T], R], at_once: int) -> Generator[R, None, None]:
+    """Yield ``function`` of each item, in order; several at a time share out the cores among them.
+
+    Threads that share a picture wait for each other at the end of each operation, and longer where reading or writing
+    another picture has a core.
+
+    Args:
+        items: what the function takes; twice as many as ``at_once`` are begun before the first result is taken.
+        function: runs in one of so many threads, and there with its share of torch's threads.
+        at_once: how many; 1: in the caller's thread.
+    """
+    if at_once == 1:
+        yield from map(function, items)
+        return
+    total = torch.get_num_threads()
+    pool = ThreadPoolExecutor(at_once, "picture", initializer=_use_threads, initargs=(max(1, total // at_once),))
+    pending: deque[Future[R]] = deque()
+    try:
+        for item in items:
+            pending.append(pool.submit(function, item))
+            while len(pending) >= 2 * at_once or (pending and pending[0].done()):
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        # What was begun is written.
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(total)  # for threads to come: the workers have set that number too
+
+
+def _use_threads(count: int) -> None:
+    """Have the calling thread's operations use so many threads, torch's and the extension's."""
+    torch.get_num_threads()  # otherwise a thread's first operation takes the number that other threads have
+    torch.set_num_threads(count)
+    _C.set_num_threads_here(count)
+
+
+class MemoryBudget:
+    """Has threads wait for memory that others have taken; one of them may take any amount.
+
+    Args:
+        total: bytes that all may take together; None: no limit is known.
+    """
+
+    def __init__(self, total: int | None) -> None:
+        self._total = total
+        self._taken, self._users = 0, 0
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def take(self, count: int) -> Iterator[None]:
+        """Wait until there are ``count`` bytes left, or nobody else has any; they are given back at the end."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._users or self._total is None or self._taken + count <= self._total)
+            self._taken, self._users = self._taken + count, self._users + 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._taken, self._users = self._taken - count, self._users - 1
+                self._changed.notify_all()

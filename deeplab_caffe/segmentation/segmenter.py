@@ -38,6 +38,7 @@ from deeplab_caffe.segmentation.views import Views, average_views
 
 # What is above is infinite in float32.
 LARGEST_MEAN = torch.finfo(torch.float32).max
+_MOST_AT_ONCE = 8
 
 
 class Segmenter:
@@ -412,15 +413,38 @@ class Segmenter:
         short = len(dtypes) == 1 and dtypes <= {torch.float32, torch.float16, torch.bfloat16}
         return dtypes.pop() if short else torch.float32
 
+    def images_at_once(self, count: int | None = None) -> int:
+        """Return how many images threads should segment at a time, each with its share of torch's threads.
+
+        One on a GPU, and where a layer goes on from the image before. Else as many as torch has threads, up to eight:
+        the interpreter runs one thread at a time, for some 5 ms of an image, and more would wait for it.
+
+        Args:
+            count: how many images there are; None: nobody knows.
+        """
+        if self.device.type != "cpu" or self._measured.graph_break_reason is not None:
+            return 1
+        return max(1, min(_MOST_AT_ONCE if count is None else count, _MOST_AT_ONCE, torch.get_num_threads()))
+
+    def memory_needed(self, height: int, width: int) -> int:
+        """Estimate the bytes that an RGB image (height, width, 3) takes until its labels are there.
+
+        They are those of the net's activations, of scores and marginals at the image's size, and of the CRF's lattices.
+
+        Raises:
+            NetError: the image is too small for the net.
+        """
+        shrink = 1.0 if self.max_side is None else min(1.0, self.max_side / max(height, width))
+        height, width = max(1, round(shrink * height)), max(1, round(shrink * width))
+        largest = max(self.views.sizes(height, width), key=math.prod)
+        _, activations = self._net_input(1, *(min(side, self.views.window or side) for side in largest))
+        # A pixel has six entries of each lattice of colours, of a vertex and a weight, and up to six vertices.
+        lattices = 0 if self.crf is None else 256 * height * width
+        return activations + 8 * self._channels * height * width + lattices
+
     def _check_memory(self, count: int, height: int, width: int) -> tuple[int, int]:
         """Return the height and width of the net's input for images of this size, if there is memory for them."""
-        sides = []
-        for axis, side in enumerate((height, width)):
-            try:
-                sides.append(self._runner.fit(max(side, self.crop_size), axis)[0])
-            except NetError:
-                raise NetError(f"an image side of {side} pixels is too small for {self._name}") from None
-        needed = self._measured.activation_bytes(self._measured.shapes([(count, 3, *sides)]))
+        sides, needed = self._net_input(count, height, width)
         available = available_memory(self.device)
         if available is not None and needed > available:
             what = f"{count} images" if count > 1 else "an image"
@@ -429,7 +453,18 @@ class Segmenter:
                 f"{available / 2**30:.1f} GiB are free: set max_side to work at a smaller size, "
                 f"or window to work piece by piece"
             )
-        return sides[0], sides[1]
+        return sides
+
+    def _net_input(self, count: int, height: int, width: int) -> tuple[tuple[int, int], int]:
+        """Return the height and width of the net's input for images of this size, and the bytes of its activations."""
+        sides = []
+        for axis, side in enumerate((height, width)):
+            try:
+                sides.append(self._runner.fit(max(side, self.crop_size), axis)[0])
+            except NetError:
+                raise NetError(f"an image side of {side} pixels is too small for {self._name}") from None
+        needed = self._measured.activation_bytes(self._measured.shapes([(count, 3, *sides)]))
+        return (sides[0], sides[1]), needed
 
 
 def _versions(net: Net) -> list[int]:

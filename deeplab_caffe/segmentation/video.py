@@ -12,7 +12,7 @@ import numpy as np
 from deeplab_caffe.data.inputs import WorkItem
 from deeplab_caffe.data.io.atomic import atomic_write
 from deeplab_caffe.data.video import Frame, VideoReader, VideoWriter
-from deeplab_caffe.segmentation.pipeline import ahead, behind
+from deeplab_caffe.segmentation.pipeline import ahead, behind, in_order
 from deeplab_caffe.segmentation.result import Segmentation
 from deeplab_caffe.segmentation.results import ResultWriter
 
@@ -37,6 +37,8 @@ def segment_video(
     segment: Callable[[np.ndarray], Segmentation],
     writer: ResultWriter,
     max_frames: int | None = None,
+    *,
+    at_once: int = 1,
 ) -> Iterator[DoneFrame]:
     """Segment a video frame by frame, and write the overlays as a video of the same size and times, without a legend.
 
@@ -45,9 +47,10 @@ def segment_video(
     Args:
         item: the video's.
         video: its frames.
-        segment: the network and its CRF; it runs in the caller's thread.
+        segment: the network and its CRF; one frame at a time it runs in the caller's thread.
         writer: says where to write and how overlays look.
         max_frames: stop after so many; None: at the end.
+        at_once: how many frames are computed at a time, as by :func:`deeplab_caffe.segmentation.pipeline.in_order`.
 
     Raises:
         DataError: the video cannot be read or written. There is no file then.
@@ -62,14 +65,19 @@ def segment_video(
             out.write(Frame(drawn, frame.time))
             return computed
 
+        def compute(frame: Frame) -> tuple[Frame, Segmentation]:
+            return frame, segment(frame.pixels)
+
         # The reader's thread must have ended before the video is closed.
-        with closing(ahead(islice(video, max_frames))) as frames:
-            computed = ((frame, segment(frame.pixels)) for frame in frames)
-            with closing(behind(computed, write)) as written:
-                try:
-                    for number, (frame, found) in enumerate(written):
-                        yield DoneFrame(number, float(frame.time * video.time_base), found)
-                except (KeyboardInterrupt, GeneratorExit):
-                    if item.kind != "webcam":
-                        raise
+        with (
+            closing(ahead(islice(video, max_frames))) as frames,
+            closing(in_order(frames, compute, at_once)) as computed,
+            closing(behind(computed, write)) as written,
+        ):
+            try:
+                for number, (frame, found) in enumerate(written):
+                    yield DoneFrame(number, float(frame.time * video.time_base), found)
+            except (KeyboardInterrupt, GeneratorExit):
+                if item.kind != "webcam":
+                    raise
         out.close()

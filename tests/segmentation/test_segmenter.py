@@ -16,6 +16,7 @@ from deeplab_caffe.data.colormap import CAMVID_CLASSES, CAMVID_COLORMAP
 from deeplab_caffe.data.sources.transform import image_to_blob
 from deeplab_caffe.inference import optimized
 from deeplab_caffe.net.graph import Step
+from deeplab_caffe.segmentation import in_order
 from deeplab_caffe.zoo.default import CAMVID_MODEL, DEMO_PHOTO
 
 TOY = """
@@ -51,6 +52,45 @@ def test_by_hand() -> None:
     image = np.zeros((2, 3, 3), np.uint8)
     image[0, 1, 2] = 105  # blue, above its mean of 104.008
     assert toy_segmenter()(image).tolist() == [[0, 1, 0], [0, 0, 0]]
+
+
+def test_images_at_a_time_give_the_labels_of_one(bundled: dc.Segmenter, photo: np.ndarray) -> None:
+    photos = [np.roll(photo, 40 * shift, axis=1)[: 200 + shift] for shift in range(5)]
+    alone = [bundled.segment(one) for one in photos]
+    for found, expected in zip(in_order(photos, bundled.segment, 2), alone, strict=True):
+        assert np.array_equal(found.labels, expected.labels)
+        assert np.array_equal(found.scores, expected.scores)
+
+
+def test_how_many_images_at_a_time() -> None:
+    total = torch.get_num_threads()
+    try:
+        segmenter = toy_segmenter()
+        torch.set_num_threads(3)
+        assert [segmenter.images_at_once(count) for count in (None, 0, 1, 2, 9)] == [3, 1, 1, 2, 3]
+        torch.set_num_threads(1)
+        assert segmenter.images_at_once(9) == 1
+        torch.set_num_threads(32)
+        assert segmenter.images_at_once() == 8
+        text = """
+        layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 dim: 9 dim: 9 } } }
+        layer { name: "ones" type: "DummyData" top: "ones" dummy_data_param { shape { dim: 1 } } }
+        layer { name: "kept" type: "Filter" bottom: "data" bottom: "ones" top: "kept" }
+        """
+        waits = dc.Segmenter(proto.parse_net(text), None, blob="kept", device="cpu")
+        assert waits.images_at_once(9) == 1
+    finally:
+        torch.set_num_threads(total)
+
+
+def test_memory_of_an_image_by_hand() -> None:
+    # Blobs of three and of two channels are alive together, in float32, and scores and marginals at full size.
+    plain = (3 + 2) * 4 + 8 * 2
+    assert toy_segmenter().memory_needed(10, 20) == 200 * plain
+    assert toy_segmenter(crf=dc.CRFParams()).memory_needed(10, 20) == 200 * (plain + 256)
+    assert toy_segmenter(max_side=100).memory_needed(100, 400) == 25 * 100 * plain
+    assert toy_segmenter(window=10, stride=5).memory_needed(10, 20) == 100 * (3 + 2) * 4 + 200 * 8 * 2
+    assert toy_segmenter(scales=(0.5, 2)).memory_needed(10, 20) == 800 * (3 + 2) * 4 + 200 * 8 * 2
 
 
 def test_ties_go_to_the_larger_class_without_crf_and_to_the_smaller_with_one() -> None:
