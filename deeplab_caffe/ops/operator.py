@@ -25,7 +25,7 @@ class Operator:
         self._gradient: tuple[Callable[..., Any], Callable[..., Any]] | None = None
         self._registered: Any = None
         self.__doc__ = body.__doc__
-        if "torch" in sys.modules:
+        if sys.modules.get("torch") is not None:
             self._register()
 
     def differentiate(self, save: Callable[..., None], gradient: Callable[..., Any]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import zipfile
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -80,26 +80,29 @@ class Desk:
             show: the classes' colours over the photograph, or with :data:`HEAT` one class's probabilities.
             name: of that class.
         """
-        image, classes, before = self.tuner.image, self.tuner.classes, self.tuner.before
+        image, classes = self.tuner.image, self.tuner.classes
         if show == HEAT:
             label = classes.names.index(name) if name in classes.names else len(classes) - 1
-            return heat(image, before[label]), heat(image, refined.marginals[label])
-        maps = before.argmax(axis=0).astype(np.uint8), refined.labels
-        first, second = (
-            viz.outlined(viz.overlay(image, labels, classes.colormap, ignore_label=None), labels, ignore_label=None)
-            for labels in maps
-        )
-        return first, second
+            return heat(image, self.tuner.before[label]), heat(image, refined.marginals[label])
+        return self._overlay_before, self._overlay(refined.labels)
+
+    @cached_property
+    def _overlay_before(self) -> np.ndarray:
+        return self._overlay(self.tuner.labels_before)
+
+    def _overlay(self, labels: np.ndarray) -> np.ndarray:
+        picture = viz.overlay(self.tuner.image, labels, self.tuner.classes.colormap, ignore_label=None)
+        return viz.outlined(picture, labels, ignore_label=None)
 
     def present(self, refined: Refined) -> list[str]:
         """Return the names of the classes that occur before or after the CRF, the largest marginals first."""
-        found = np.union1d(np.unique(self.tuner.before.argmax(axis=0)), np.unique(refined.labels))
+        found = np.union1d(np.unique(self.tuner.labels_before), np.unique(refined.labels))
         shares = refined.marginals.mean(axis=(1, 2))
         return [self.tuner.classes.names[label] for label in sorted(found.tolist(), key=lambda one: -shares[one])]
 
     def changed(self, refined: Refined) -> float:
         """Return the share of the pixels, from 0 to 1, whose label the CRF changed."""
-        return float((self.tuner.before.argmax(axis=0) != refined.labels).mean())
+        return float((self.tuner.labels_before != refined.labels).mean())
 
     def archive(self, probabilities: np.ndarray, path: Path) -> Path:
         """Write a ZIP file of the folders ``images`` and ``scores``.

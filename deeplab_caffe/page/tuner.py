@@ -6,6 +6,7 @@ import threading
 import time
 from collections import OrderedDict
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from deeplab_caffe.crf.likely import likely_labels
 from deeplab_caffe.crf.params import PairwiseKernel, active_kernels
 from deeplab_caffe.crf.place import backend_for
 from deeplab_caffe.data.classes import Classes
+from deeplab_caffe.ops.argmax import argmax_labels
 
 # Of colours; one of a megapixel takes up to 100 MB. The backend keeps those of positions.
 _KEPT_LATTICES = 2
@@ -36,10 +38,10 @@ class Refined:
     milliseconds: float
     lattices_built: int
 
-    @property
+    @cached_property
     def labels(self) -> np.ndarray:
-        """Return the best class of each pixel, uint8 ``(H, W)``; of equal ones the first."""
-        return np.asarray(self.marginals.argmax(axis=0).astype(np.uint8))
+        """Return the best class of each pixel, uint8 ``(H, W)``; the first of classes that are equally good."""
+        return np.asarray(argmax_labels(self.marginals[None])[0])
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,7 @@ class Tuner:
         image: as given.
         classes: as given.
         before: the scores' probabilities, float32 ``(C, H, W)``: what the CRF starts from.
+        labels_before: the best class of each pixel before the CRF, uint8 ``(H, W)``.
 
     Raises:
         CRFError: scores and image do not fit together, or the scores' values are not fit.
@@ -91,7 +94,8 @@ class Tuner:
         self._host = scores
         self._lattices: OrderedDict[PairwiseKernel, LatticeHandle] = OrderedDict()
         self._lock = threading.Lock()
-        self.before = self.refine(CRFParams(iterations=0)).marginals
+        start = self.refine(CRFParams(iterations=0))
+        self.before, self.labels_before = start.marginals, start.labels
 
     def refine(self, params: CRFParams) -> Refined:
         """Return the marginals of these parameters, and how long they took.
@@ -118,7 +122,7 @@ class Tuner:
                     field.run(1)
                 parts = field.energies()
                 energies.append((parts.entropy + parts.unary + sum(parts.pairwise)) / pixels)
-                labels = self._marginals(field).argmax(axis=0)
+                labels = argmax_labels(self._marginals(field)[None])[0]
                 changed.append(0.0 if last is None else float((labels != last).mean()))
                 last = labels
         return Curve(energies, changed)
