@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Literal
 
 from deeplab_caffe import proto
 from deeplab_caffe.data.io.mat import blob_mat_name
 from deeplab_caffe.experiment.settings import ExperimentError
+from deeplab_caffe.layers import ResultKind, layer_traits
 from deeplab_caffe.proto import caffe_pb2
 
 # The scores' folder of the releases: of ResNet-101's nets fc1, of VGG-16's fc8.
 _USUAL = ("fc8", "fc1")
-_COMPARED = ("SegAccuracy", "Accuracy", "DenseCRF")
 
 
 @dataclass(frozen=True)
@@ -28,7 +26,7 @@ class WrittenBlob:
     """
 
     folder: str
-    kind: Literal["scores", "labels", "crf"]
+    kind: ResultKind
 
     @property
     def name(self) -> str:
@@ -43,11 +41,11 @@ def test_net(text: str) -> caffe_pb2.NetParameter:
 
 def written_blobs(net: caffe_pb2.NetParameter) -> list[WrittenBlob]:
     """Return what the MatWrite layers of a net write; the scores that the releases' scripts look for come first."""
-    makers = _makers(net)
+    kinds = _kinds(net)
     found = [
-        WrittenBlob(layer.mat_write_param.prefix.rstrip("/"), _kind(layer.bottom[0], makers))
-        for layer in net.layer
-        if layer.type == "MatWrite" and layer.bottom and layer.mat_write_param.prefix.endswith("/")
+        WrittenBlob(layer.mat_write_param.prefix.rstrip("/"), kinds.get(layer.bottom[0], "scores"))
+        for layer in _mat_writers(net)
+        if layer.bottom and layer.mat_write_param.prefix.endswith("/")
     ]
     return sorted(found, key=lambda blob: (blob.kind != "scores", blob.name not in _USUAL))
 
@@ -61,7 +59,7 @@ def written_files(net: caffe_pb2.NetParameter, ids: list[str]) -> dict[str, list
     for layer in net.layer:
         if layer.HasField("image_data_param") and layer.image_data_param.batch_size != 1:
             raise ExperimentError(f"layer '{layer.name}': test.prototxt needs batch_size 1, a file for each image")
-    layers = [layer for layer in net.layer if layer.HasField("mat_write_param")]
+    layers = _mat_writers(net)
     if not layers:
         raise ExperimentError("test.prototxt has no MAT_WRITE layer: it would leave no scores")
     found: dict[str, list[str]] = {name: [] for name in ids}
@@ -87,11 +85,11 @@ def write_scores(text: str, folder: str, source: str) -> str:
         The text with a MatWrite layer, or as it was: in V1 form, or if nothing says which blob the scores are.
     """
     net = test_net(text)
-    if re.search(r"^\s*layers\s*\{", text, re.MULTILINE) or any(layer.type == "MatWrite" for layer in net.layer):
+    if re.search(r"^\s*layers\s*\{", text, re.MULTILINE) or _mat_writers(net):
         return text
-    makers = _makers(net)
-    compared = [layer.bottom[0] for layer in net.layer if layer.type in _COMPARED and layer.bottom]
-    scores = next((blob for blob in compared if _kind(blob, makers) == "scores"), None)
+    kinds = _kinds(net)
+    answers = [layer.bottom[0] for layer in net.layer if layer_traits(layer).takes_answer and layer.bottom]
+    scores = next((blob for blob in answers if kinds.get(blob, "scores") == "scores"), None)
     if scores is None:
         return text
     name = "fc1" if scores.startswith("fc1") else "fc8"
@@ -99,15 +97,15 @@ def write_scores(text: str, folder: str, source: str) -> str:
     return f'{text.rstrip()}\n\nlayer {{ name: "{name}_mat" type: "MatWrite" bottom: "{scores}"\n  {param} }}\n'
 
 
-def _makers(net: caffe_pb2.NetParameter) -> dict[str, caffe_pb2.LayerParameter]:
-    """Return the layer that makes each blob, past those that work in place."""
-    return {top: layer for layer in net.layer for top in layer.top if top not in layer.bottom}
+def _mat_writers(net: caffe_pb2.NetParameter) -> list[caffe_pb2.LayerParameter]:
+    return [layer for layer in net.layer if layer_traits(layer).writes_mat]
 
 
-def _kind(blob: str, makers: Mapping[str, caffe_pb2.LayerParameter]) -> Literal["scores", "labels", "crf"]:
-    maker = makers.get(blob)
-    if maker is not None and maker.type == "DenseCRF":
-        return "crf"
-    if maker is not None and maker.type == "ArgMax":
-        return "crf" if _kind(maker.bottom[0], makers) == "crf" else "labels"
-    return "scores"
+def _kinds(net: caffe_pb2.NetParameter) -> dict[str, ResultKind]:
+    """Return what each blob that a layer makes is; layers that work on it in place change nothing of that."""
+    kinds: dict[str, ResultKind] = {}
+    for layer in net.layer:
+        bottom = kinds.get(layer.bottom[0], "scores") if layer.bottom else "scores"
+        kind = layer_traits(layer).result_kind(bottom)
+        kinds.update({top: kind for top in layer.top if top not in layer.bottom})
+    return kinds

@@ -41,9 +41,11 @@ from deeplab_caffe.layers.base import (
     Loss,
     NetContext,
     ReceptiveWindow,
+    ResultKind,
     Shape,
     create_layer,
     layer_class,
+    layer_traits,
     register,
 )
 from deeplab_caffe.layers.blob import Blob, ParameterBlob
@@ -88,6 +90,7 @@ __all__ = [
     "ReceptiveWindow",
     "RectifierFact",
     "ResizeFact",
+    "ResultKind",
     "Shape",
     "SumFact",
     "UserLayer",
@@ -111,6 +114,7 @@ __all__ = [
     "label",
     "label_map",
     "layer_class",
+    "layer_traits",
     "loss",
     "neuron",
     "norm",

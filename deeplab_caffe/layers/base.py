@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from deeplab_caffe.layers.onnx import OnnxGraph
 
 Shape = tuple[int, ...]
+# What a blob is to those who evaluate a net: scores of classes, labels, or what a dense CRF made of scores.
+ResultKind = Literal["scores", "labels", "crf"]
 
 # Hooks by which torch computes a blob from its parts before each forward pass.
 _COMPUTE_BLOBS = (prune.BasePruningMethod, WeightNorm, SpectralNorm)
@@ -146,6 +148,10 @@ class Layer(nn.Module):
     fuses_rectifier: ClassVar[bool] = False
     # Processes that share a batch must not all run it: it writes files.
     writes_files: ClassVar[bool] = False
+    # It writes a MAT file for each bottom, named as its mat_write_param says.
+    writes_mat: ClassVar[bool] = False
+    # In a test net its first bottom is the net's answer: accuracies, the dense CRF.
+    takes_answer: ClassVar[bool] = False
     # Its batches come from arrays given to set_arrays.
     takes_arrays: ClassVar[bool] = False
     # The colour of its box in a drawing: "plain", "weights", "spatial", "data", "compare" or "crf".
@@ -404,6 +410,17 @@ class Layer(nn.Module):
         """
         raise self.error(f"{self.TYPE} takes no arrays")
 
+    # What evaluation must know of it.
+
+    @classmethod
+    def result_kind(cls, bottom: ResultKind) -> ResultKind:
+        """Return what its tops are.
+
+        Args:
+            bottom: what its first bottom is; ``"scores"`` if it has none.
+        """
+        return "scores"
+
     # What the net's table, drawing and ONNX model need.
 
     def multiply_adds(self, bottom_shapes: list[Shape], top_shapes: list[Shape]) -> int:
@@ -485,6 +502,11 @@ def layer_class(param: caffe_pb2.LayerParameter) -> type[Layer]:
             hint = f"; it is neither Caffe's nor DeepLab's{nearest}"
         raise NetError(f"layer type {name or 'NONE'} is not implemented{hint}", layer=param.name)
     return LAYERS[name]
+
+
+def layer_traits(param: caffe_pb2.LayerParameter) -> type[Layer]:
+    """Return the class of a LayerParameter's type for its traits; :class:`Layer`, which has the usual ones, without."""
+    return LAYERS.get(param.type, Layer)
 
 
 def create_layer(param: caffe_pb2.LayerParameter, context: NetContext) -> Layer:

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from deeplab_caffe.layers.base import Layer, NetContext, ReceptiveWindow, Shape, is_channels_last, register
+from deeplab_caffe.layers.base import Layer, NetContext, ReceptiveWindow, ResultKind, Shape, is_channels_last, register
 from deeplab_caffe.layers.facts import ArgMaxFact, ProbabilityFact, SumFact
 from deeplab_caffe.layers.onnx import END, FLOAT, OnnxGraph, int64
 from deeplab_caffe.ops.argmax import argmax
@@ -128,6 +128,10 @@ class ArgMax(Layer):
             if self.along not in (None, 1, -3):
                 raise self.error(f"axis: {self.along}: DeepLab v1 compares the channels of each pixel, axis 1")
             self.along = 1
+
+    @classmethod
+    def result_kind(cls, bottom: ResultKind) -> ResultKind:
+        return "crf" if bottom == "crf" else "labels"
 
     def setup(self, bottom_shapes: list[Shape]) -> None:
         self.per_item = self.along is None or self.axis(self.along, bottom_shapes[0]) > 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from deeplab_caffe.crf import CRFParams, layer_inference
-from deeplab_caffe.layers.base import Layer, NetContext, ReceptiveWindow, Shape, register
+from deeplab_caffe.layers.base import Layer, NetContext, ReceptiveWindow, ResultKind, Shape, register
 from deeplab_caffe.proto import caffe_pb2
 
 
@@ -20,6 +20,7 @@ class DenseCRFLayer(Layer):
 
     TYPE = "DenseCRF"
     capturable = per_item = False
+    takes_answer = True
     kind = "crf"
     BOTTOMS = (2, 3)
     differentiable = False
@@ -38,6 +39,10 @@ class DenseCRFLayer(Layer):
             )
         except ValueError as error:
             raise self.error(str(error)) from None
+
+    @classmethod
+    def result_kind(cls, bottom: ResultKind) -> ResultKind:
+        return "crf"
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
         bottom_shapes = self.images(bottom_shapes)

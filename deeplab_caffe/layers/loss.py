@@ -178,6 +178,7 @@ class Accuracy(Layer):
 
     TYPE = "Accuracy"
     capturable = per_item = False
+    takes_answer = True
     kind = "compare"
     BOTTOMS = (2, 2)
     TOPS = (1, 2)
@@ -243,6 +244,7 @@ class SegAccuracy(Layer):
 
     TYPE = "SegAccuracy"
     capturable = per_item = False
+    takes_answer = True
     kind = "compare"
     BOTTOMS = (2, 2)
     differentiable = False

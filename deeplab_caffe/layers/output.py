@@ -51,6 +51,7 @@ class MatWrite(WriterLayer):
 
     TYPE = "MatWrite"
     BOTTOMS = (1, math.inf)
+    writes_mat = True
 
     writer: MatWriter
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from deeplab_caffe.errors import MOST_LISTED, NetError, listed
-from deeplab_caffe.layers import LAYERS, Layer, NetContext, Shape, create_layer, layer_class
+from deeplab_caffe.layers import LAYERS, Layer, NetContext, Shape, create_layer, layer_class, layer_traits
 from deeplab_caffe.net.graph import Graph, Step, mark_dead, mark_inplace
 from deeplab_caffe.proto import Dialect, LayerLines, caffe_pb2
 
@@ -69,7 +69,7 @@ def _refusal(
     found = [] if first is None else [first]
     with torch.device("meta"):
         for param in net.layer:
-            if param.type in LAYERS and (LAYERS[param.type].is_source or LAYERS[param.type].writes_files):
+            if layer_traits(param).is_source or layer_traits(param).writes_files:
                 continue
             try:
                 _name_top(param, shapes)

@@ -16,7 +16,7 @@ from deeplab_caffe.proto.nets import filter_net
 from deeplab_caffe.proto.read import format_message, parse_net, parse_solver, read_net, read_solver
 from deeplab_caffe.proto.splits import insert_splits
 from deeplab_caffe.proto.text.lines import LayerLines
-from deeplab_caffe.proto.upgrade.net import upgrade_net, upgrade_solver
+from deeplab_caffe.proto.upgrade.net import has_inputs, upgrade_net, upgrade_solver
 
 __all__ = [
     "V1",
@@ -31,6 +31,7 @@ __all__ = [
     "dialect_of",
     "filter_net",
     "format_message",
+    "has_inputs",
     "insert_splits",
     "parse_net",
     "parse_solver",

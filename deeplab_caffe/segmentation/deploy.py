@@ -8,8 +8,8 @@ from os import PathLike, fspath
 from typing import Any
 
 from deeplab_caffe.errors import CaffeModelError, ConversionError, DeepLabCaffeError, NetError
-from deeplab_caffe.layers import layer_class
-from deeplab_caffe.proto import caffe_pb2, parse_net
+from deeplab_caffe.layers import layer_traits
+from deeplab_caffe.proto import has_inputs, parse_net
 from deeplab_caffe.proto.text.parse import read_text
 from deeplab_caffe.proto.text.templates import template_variables
 
@@ -46,13 +46,4 @@ def _is_training_file(path: str | PathLike[str], variables: Mapping[str, str]) -
         net = parse_net(text, path, {**dict.fromkeys(template_variables(text), "1"), **variables})
     except DeepLabCaffeError:
         return False
-    if net.input or any(layer.type == "Input" for layer in net.layer):
-        return False
-    return any(_reads_data(layer) for layer in net.layer)
-
-
-def _reads_data(layer: caffe_pb2.LayerParameter) -> bool:
-    try:
-        return layer_class(layer).is_source
-    except DeepLabCaffeError:
-        return False
+    return not has_inputs(net) and any(layer_traits(layer).is_source for layer in net.layer)

@@ -184,6 +184,11 @@ def _input_shapes(layer: caffe_pb2.LayerParameter, where: Source) -> None:
         check_dims(shape.dim, where, "input_param", 0, "shape", i)
 
 
+def has_inputs(net: caffe_pb2.NetParameter) -> bool:
+    """Return whether a net in the inner form has inputs; Input layers with rules, not filtered yet, count too."""
+    return bool(net.input or _input_layers(net))
+
+
 def fold_inputs(net: caffe_pb2.NetParameter) -> None:
     """Turn the Input layers of a net into net inputs, after those that it has.
 
