@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
-from statistics import median
-from time import perf_counter
 
 import click
 import torch
@@ -27,13 +23,8 @@ from deeplab_caffe.cli.options import (
 )
 from deeplab_caffe.cli.progress import progress
 from deeplab_caffe.cli.tables import plain_table, print_table
-from deeplab_caffe.pycaffe import mode
+from deeplab_caffe.pycaffe.timing import time_layers
 from deeplab_caffe.segmentation.deploy import deploy_wanted
-
-
-def _synchronize() -> None:
-    if mode.current_device().type == "cuda":
-        torch.cuda.synchronize(mode.current_device())
 
 
 @click.command()
@@ -83,43 +74,21 @@ def time(
     for name in net.inputs:
         blob = net.blobs[name]
         blob.data[...] = torch.randn(blob.shape, generator=generator).numpy()
-    count = len(net.layers)
-    net._record = net._record or not forward_only
-    forward: list[list[float]] = [[] for _ in range(count)]
-    backward: list[list[float]] = [[] for _ in range(count)]
     with progress("timing", iterations + 1) as advance:
-        for iteration in range(iterations + 1):
-            for index in range(count):
-                forward[index].append(_timed(partial(net._forward, index, index)))
-            if not forward_only:
-                for index in range(count - 1, -1, -1):
-                    backward[index].append(_timed(partial(net._backward, index, index)))
-            if iteration == 0:
-                # Memory is first touched and kernels are first chosen in this pass.
-                for times in (*forward, *backward):
-                    times.clear()
-            advance()
+        times = time_layers(net, iterations, backward=not forward_only, advance=advance)
 
     table = plain_table(
         f"{net.module.name or model.name} on {place}, median of {iterations} passes",
         (("layer", "left"), ("type", "left"), ("forward ms", "right"), ("backward ms", "right")),
     )
-    totals = [0.0, 0.0]
-    for index, layer in enumerate(net.layers):
-        cells = []
-        for which, times in enumerate((forward[index], backward[index])):
-            value = median(times) * 1e3 if times else None
-            totals[which] += value or 0.0
-            cells.append("-" if value is None else f"{value:.3f}")
-        table.add_row(net._layer_names[index], layer.type, *cells)
+    for layer in times:
+        table.add_row(layer.name, layer.type, _cell(layer.forward), _cell(layer.backward))
     table.add_section()
-    table.add_row("total", "", f"{totals[0]:.3f}", f"{totals[1]:.3f}" if not forward_only else "-")
+    total = sum(layer.forward for layer in times)
+    total_backward = None if forward_only else sum(layer.backward or 0.0 for layer in times)
+    table.add_row("total", "", _cell(total), _cell(total_backward))
     print_table(table)
 
 
-def _timed(work: Callable[[], object]) -> float:
-    _synchronize()
-    begin = perf_counter()
-    work()
-    _synchronize()
-    return perf_counter() - begin
+def _cell(milliseconds: float | None) -> str:
+    return "-" if milliseconds is None else f"{milliseconds:.3f}"

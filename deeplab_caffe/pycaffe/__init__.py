@@ -44,9 +44,9 @@ from deeplab_caffe.pycaffe.solver import (
     NesterovSolver,
     RMSPropSolver,
     SGDSolver,
-    Timer,
     get_solver,
 )
+from deeplab_caffe.pycaffe.timing import Timer
 
 # The pycaffe whose names these are; deeplab_caffe.__version__ is the package's own.
 __version__ = "1.0.0"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from time import perf_counter
 from typing import Any, ClassVar
 
 import torch
@@ -263,36 +262,3 @@ def get_solver(solver_file: AnyPath, **options: Any) -> SGDSolver:
     name = read_config(text_path(solver_file), options.get("variables")).param.type
     kinds = (SGDSolver, NesterovSolver, AdaGradSolver, RMSPropSolver, AdaDeltaSolver, AdamSolver)
     return {kind.SOLVER_TYPE: kind for kind in kinds}[name](solver_file, **options)
-
-
-class Timer:
-    """``caffe.Timer``: milliseconds between :meth:`start` and :meth:`stop`, or now while it runs.
-
-    On a GPU the work that was given to it is waited for, at both ends.
-    """
-
-    def __init__(self) -> None:
-        self._begin: float | None = None
-        self._end: float | None = None
-
-    def start(self) -> None:
-        """Start, anew if it runs."""
-        self._begin, self._end = _now(), None
-
-    def stop(self) -> None:
-        """Stop, if it runs."""
-        if self._begin is not None and self._end is None:
-            self._end = _now()
-
-    @property
-    def ms(self) -> float:
-        """Return the milliseconds; 0 if it was never started."""
-        if self._begin is None:
-            return 0.0
-        return 1000 * ((_now() if self._end is None else self._end) - self._begin)
-
-
-def _now() -> float:
-    if mode.current_device().type == "cuda":
-        torch.cuda.synchronize(mode.current_device())
-    return perf_counter()

@@ -186,19 +186,6 @@ def test_later_types(tmp_path: Path, kind: str, cls: type) -> None:
     assert weight(solver) == weight(again)
 
 
-def test_timer() -> None:
-    timer = caffe.Timer()
-    assert timer.ms == 0
-    timer.start()
-    first = timer.ms
-    timer.stop()
-    stopped = timer.ms
-    timer.stop()
-    assert 0 <= first <= stopped == timer.ms
-    timer.start()
-    assert timer.ms < 60_000
-
-
 def test_the_same_as_the_solver_itself(tmp_path: Path) -> None:
     path = write_problem(tmp_path, "iter_size: 2")
     ours, core = caffe.SGDSolver(path, **silent()), Solver(path, **silent())
