@@ -6,7 +6,6 @@ import math
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -17,7 +16,7 @@ from deeplab_caffe.data.confusion import ConfusionMatrix
 from deeplab_caffe.data.io.folders import is_image
 from deeplab_caffe.data.io.images import load_label
 from deeplab_caffe.data.io.lists import ListEntry, read_image_list
-from deeplab_caffe.environment import usable_cores
+from deeplab_caffe.data.workers import worker_pool
 from deeplab_caffe.errors import DataError, EvaluationError
 from deeplab_caffe.evaluation.metrics import Metrics, Rule, measure
 from deeplab_caffe.evaluation.predictions import SUFFIXES, Kind, read_classes
@@ -213,18 +212,14 @@ def evaluate(
     def work(pair: ImagePair) -> tuple[ConfusionMatrix, Trimap | None]:
         return _count(pair, classes, kind, widths, ignored, hint)
 
-    with ThreadPoolExecutor(jobs or usable_cores(), "eval") as pool:
-        try:
-            for pair, (counts, bands) in zip(pairs, pool.map(work, pairs), strict=True):
-                total.add(counts.matrix)
-                if trimap is not None and bands is not None:
-                    trimap.counts += bands.counts
-                own = measure(counts, "skip", only=meant)
-                images.append(ImageResult(pair.name, own.pixel_accuracy, own.mean_iou))
-                advance()
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    with worker_pool(jobs, "eval") as pool:
+        for pair, (counts, bands) in zip(pairs, pool.map(work, pairs), strict=True):
+            total.add(counts.matrix)
+            if trimap is not None and bands is not None:
+                trimap.counts += bands.counts
+            own = measure(counts, "skip", only=meant)
+            images.append(ImageResult(pair.name, own.pixel_accuracy, own.mean_iou))
+            advance()
     return Evaluation(classes, total, trimap, tuple(images), tuple(missing), rule, meant)
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from deeplab_caffe.data.classes import Classes
 from deeplab_caffe.data.io.images import image_size, save_labels_png
-from deeplab_caffe.environment import usable_cores
+from deeplab_caffe.data.workers import worker_pool
 from deeplab_caffe.errors import DataError
 from deeplab_caffe.evaluation.predictions import SUFFIXES, Kind, count_channels, read_prediction
 from deeplab_caffe.files.apart import validate_outputs
@@ -59,10 +58,6 @@ def save_pngs(
             labels = classes.to_file(labels)
         save_labels_png(own[name], labels, classes.file_colormap)
 
-    with ThreadPoolExecutor(jobs or usable_cores(), "save") as pool:
-        try:
-            for _ in pool.map(save, ids):
-                advance()
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    with worker_pool(jobs, "save") as pool:
+        for _ in pool.map(save, ids):
+            advance()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from deeplab_caffe.data.io.atomic import atomic_write
 from deeplab_caffe.data.io.images import image_size, save_image
 from deeplab_caffe.data.prepare.labels import IGNORED, LabelRule
 from deeplab_caffe.data.prepare.layouts import Layout, Pair
+from deeplab_caffe.data.workers import worker_pool
 from deeplab_caffe.errors import MOST_LISTED, DataError, listed
 from deeplab_caffe.files.atomic import all_or_none
 
@@ -67,7 +67,7 @@ def check_pairs(layout: Layout, done: Callable[[], None] = lambda: None) -> dict
         except DataError as error:
             return error
 
-    with ThreadPoolExecutor(_THREADS) as pool:
+    with worker_pool(_THREADS, "check") as pool:
         for split, pairs in layout.splits.items():
             count = counts[split]
             for pair, found in zip(pairs, pool.map(check, pairs), strict=True):
