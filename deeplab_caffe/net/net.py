@@ -17,7 +17,7 @@ from deeplab_caffe.data.sources.transform import IMAGENET_MEAN_BGR
 from deeplab_caffe.errors import DeepLabCaffeError, NetError
 from deeplab_caffe.layers import Layer, NetContext, Shape
 from deeplab_caffe.net.build import build_graph, input_shapes, with_lines
-from deeplab_caffe.net.graph import Step, fuse_activations, fuse_for_training
+from deeplab_caffe.net.graph import Graph, Step, fuse_activations, fuse_for_training
 from deeplab_caffe.net.sizes import checked_shapes
 from deeplab_caffe.net.weights import load_weights, save
 from deeplab_caffe.ops.onednn_limits import HALF
@@ -144,9 +144,8 @@ class Net(nn.Module):
             raise NetError(f"engine must be CAFFE, CUDNN, DEFAULT or None, got {engine!r}")
         if seed is not None and not 0 <= seed < 2**32:
             raise NetError(f"seed must be from 0 to {2**32 - 1}, got {seed}")
-        net = prototxt
-        if not isinstance(net, caffe_pb2.NetParameter):
-            net = proto.read_net(net, variables=variables)
+        path = None if isinstance(prototxt, caffe_pb2.NetParameter) else prototxt
+        net = prototxt if isinstance(prototxt, caffe_pb2.NetParameter) else proto.read_net(prototxt, variables)
         net = proto.filter_net(net, phase, level=level, stages=stages)
         self.dialect = proto.dialect_of(net, dialect)
         net.dialect = self.dialect.name
@@ -167,19 +166,7 @@ class Net(nn.Module):
         self.dtype = floating_dtype(dtype)
         self.inputs = list(self.param.input)
         self.blob_shapes = input_shapes(self.param, self.dialect)
-        # A user's code draws from torch's generator, for which other threads' numbers begin anew then.
-        with torch.random.fork_rng(devices=(), enabled=seed is not None and bool(python_layers)):
-            if seed is not None:
-                own = None if python_layers else torch.Generator()
-                (own or torch.default_generator).manual_seed(seed)
-                self.context.initial = own
-            try:
-                self.graph = build_graph(self.param, self.context, self.blob_shapes)
-            except NetError as error:
-                if isinstance(prototxt, caffe_pb2.NetParameter):
-                    raise
-                raise with_lines(error, proto.LayerLines(prototxt)) from error
-        self.context.initial = None
+        self.graph = self._build(path, seed)
         # Without gradients, layers apply the in-place activations behind them.
         self._fused = fuse_activations(self.graph, self.graph.blobs.values())
         self._for_training = fuse_for_training(self.graph, self.graph.blobs.values())
@@ -189,11 +176,36 @@ class Net(nn.Module):
         if weights is not None:
             self.copy_from(weights)
         if self.dtype != torch.float32:
-            for layer in self.layers:
-                layer.to(self.dtype if layer.supports_half else torch.float32)
+            self._use_dtype()
         if channels_last:
             self.use_channels_last()
         self.train(self.context.training)
+
+    def _build(self, path: str | PathLike[str] | None, seed: int | None) -> Graph:
+        """Return the graph, its layers with initial values.
+
+        Args:
+            path: of the prototxt, for errors; None: there is none.
+            seed: of the initial values; None: torch's generator goes on.
+        """
+        # A user's code draws from torch's generator, for which other threads' numbers begin anew then.
+        runs_code = bool(self.context.python_layers)
+        with torch.random.fork_rng(devices=(), enabled=seed is not None and runs_code):
+            if seed is not None:
+                self.context.initial = None if runs_code else torch.Generator()
+                (self.context.initial or torch.default_generator).manual_seed(seed)
+            try:
+                return build_graph(self.param, self.context, self.blob_shapes)
+            except NetError as error:
+                if path is None:
+                    raise
+                raise with_lines(error, proto.LayerLines(path)) from error
+            finally:
+                self.context.initial = None
+
+    def _use_dtype(self) -> None:
+        for layer in self.layers:
+            layer.to(self.dtype if layer.supports_half else torch.float32)
 
     def use_channels_last(self) -> None:
         """Keep images and weights in channels-last order from now on, as the argument ``channels_last`` says."""
