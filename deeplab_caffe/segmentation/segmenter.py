@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from os import PathLike, fspath
 from reprlib import repr as short_repr
@@ -15,24 +14,23 @@ import torch
 from torch import Tensor
 
 from deeplab_caffe.arrays import is_torch, to_numpy
-from deeplab_caffe.arrays.devices import resolve_device
 from deeplab_caffe.arrays.memory import available_memory
 from deeplab_caffe.crf import CRFParams, ParamsLike
 from deeplab_caffe.crf.colours import Range, as_image_range
 from deeplab_caffe.crf.inputs import Kind, as_kind, shape_advice
 from deeplab_caffe.crf.place import backend_for
 from deeplab_caffe.data.classes import Classes, model_classes
-from deeplab_caffe.errors import CRFError, NetError, listed
+from deeplab_caffe.errors import CRFError, NetError
 from deeplab_caffe.inference import OptimizedNet
-from deeplab_caffe.inference.precision import check_precision, precision_of
+from deeplab_caffe.layers import Shape
 from deeplab_caffe.net import Net
 from deeplab_caffe.net.graph import Graph, lower, with_activation
 from deeplab_caffe.net.head import HeadRunner, Output
 from deeplab_caffe.ops.preprocess import as_tensor
 from deeplab_caffe.ops.sizes import three_means
 from deeplab_caffe.proto import caffe_pb2
-from deeplab_caffe.segmentation.deploy import deploy_wanted
 from deeplab_caffe.segmentation.finish import LEAST_SIDE, brought_back, reduced, segmentation_of, wanted_of
+from deeplab_caffe.segmentation.network import Network, network_of
 from deeplab_caffe.segmentation.result import Segmentation
 from deeplab_caffe.segmentation.views import Views, average_views
 
@@ -137,79 +135,54 @@ class Segmenter:
         self.max_side = max_side
         if max_side is not None and max_side < LEAST_SIDE:
             raise NetError(f"max_side must be at least {LEAST_SIDE}, got {max_side}")
-        check_precision(precision)
         self.views = Views(tuple(scales), flip, window, stride)
-        self._ready = _Ready(prototxt if isinstance(prototxt, OptimizedNet) else None)
-        self._optimize = False
-        self._build_anew: Callable[[], Net] | None = None
-        self._as_built: list[int] = []
-        self._precision: Literal["strict", "fast"] = precision
-        if isinstance(prototxt, OptimizedNet):
-            if weights is not None or optimize is False or blob not in (None, *prototxt.graph.outputs):
-                raise NetError("an optimized net has weights and blobs of its own: give neither, nor optimize=False")
-            if precision != "strict":
-                raise NetError("an optimized net has its precision: give it to net.optimize")
-            self.device = prototxt.device
-            self.mean = prototxt.mean_value if mean is None else mean
-            graph, shapes, name = prototxt.graph, prototxt.input_shapes, "the net"
-        else:
-            net = prototxt
-            if isinstance(net, Net):
-                if weights is not None:
-                    raise NetError("a built net has weights already: load others by its copy_from")
-                net.require_weights()
-                self._optimize = optimize is True
-            else:
-                build = partial(
-                    Net,
-                    net,
-                    weights,
-                    "TEST",
-                    variables=variables,
-                    engine=engine,
-                    dtype=dtype,
-                    channels_last=channels_last,
-                    seed=seed,
-                    python_layers=python_layers,
-                )
-                with deploy_wanted(net, variables):
-                    net = build()
-                net.to(resolve_device(device))
-                self._build_anew, self._as_built = build, _versions(net)
-                self._optimize = optimize is not False
-            weight = next(net.parameters(), None)
-            self.device = resolve_device(device) if weight is None else weight.device
-            if self._optimize and optimize is None:
-                self._optimize = _can_optimize(net, self.device)
-            self.net, self.mean = net, net.mean_value if mean is None else mean
-            graph, shapes, name = net.graph, {each: net.blob_shapes[each] for each in net.inputs}, f"net '{net.name}'"
+        self._network = network_of(
+            prototxt,
+            weights,
+            blob=blob,
+            device=device,
+            optimize=optimize,
+            precision=precision,
+            variables=variables,
+            engine=engine,
+            dtype=dtype,
+            channels_last=channels_last,
+            seed=seed,
+            python_layers=python_layers,
+        )
+        self.device = self._network.device
+        self.mean = self._network.mean_value if mean is None else mean
         _validate_mean(self.mean)
-        if len(shapes) != 1:
-            raise NetError(
-                f"a segmenter needs a net with one input, a deploy prototxt; {name.removeprefix('net ')} has "
-                f"{', '.join(shapes) or 'none, but data layers: it is a training file'}"
-            )
-        ((self.input, shape),) = shapes.items()
-        if shape[1] != 3:
-            raise NetError(f"input '{self.input}' must have 3 channels, it has {shape[1]}")
-        self.blob = blob or _one_output(graph)
-        outputs = graph.wanted([self.blob])
-        # A net runs its layers itself, which take along activations and no more.
-        own = lower(graph, outputs, (with_activation,))
-        self._measured = lower(graph, outputs) if self._optimize or self._ready.net is not None else own
-        self._runner = HeadRunner(own, 3, self._run_layers, self._input_dtype(own), channels_last=channels_last)
+        self.input, shape = _one_image_input(self._network)
+        self.blob = blob or _one_output(self._network.graph)
+        self._make_runner(channels_last)
         no_crf = self._runner.head.no_crf
         if crf is not None and no_crf is not None:
             raise NetError(no_crf)
         (values,) = self._runner.head.graph.outputs.values()
         self._channels = self._runner.head.graph.shapes([shape])[values][1]
         self.num_classes = 2 if self._channels == 1 and no_crf is None else self._channels
-        self._name = name
         self._weights = "" if weights is None else f" of {fspath(weights)}"
         # A single channel of labels does not say how many classes there are.
         count = self.num_classes if self._channels > 1 or no_crf is None else None
         files = [weights, prototxt if isinstance(prototxt, (str, PathLike)) else None]
         self.classes = model_classes(count, files, classes)
+
+    def _make_runner(self, channels_last: bool) -> None:
+        """Lower the net's graph to what :attr:`blob` needs, and put the head on it."""
+        network = self._network
+        outputs = network.graph.wanted([self.blob])
+        # A net runs its layers itself, which take along activations and no more.
+        own = lower(network.graph, outputs, (with_activation,))
+        self._measured = lower(network.graph, outputs) if network.will_be_optimized else own
+        self._runner = HeadRunner(own, 3, network.run_layers, _input_dtype(own), channels_last=channels_last)
+
+    @property
+    def net(self) -> Net:
+        """Return the net; an optimized one that came has none."""
+        if self._network.net is None:
+            raise AttributeError("this segmenter was made of an optimized net")
+        return self._network.net
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """Return the labels of an image.
@@ -280,7 +253,8 @@ class Segmenter:
         if not self.views.is_single(*small.shape[:2]):
             return self._averaged(small).to("cpu")
         batch = self._batch([small])
-        run = self._runner.output if self._ready.net is None else self._ready.net.image_output
+        optimized = self._network.optimized
+        run = self._runner.output if optimized is None else optimized.image_output
         output = run(batch, mean=self.mean, crop_size=self.crop_size, kind=self.kind)
         self._validate_finite(output.finite())
         return output.to("cpu")
@@ -318,7 +292,8 @@ class Segmenter:
     ) -> dict[str, Tensor]:
         """Run the net, optimized or not, and its head on images of one size."""
         batch = self._batch(images)
-        runner = self._runner.results if self._ready.net is None else self._ready.net.segment_images
+        optimized = self._network.optimized
+        runner = self._runner.results if optimized is None else optimized.segment_images
         run = partial(runner, batch, mean=self.mean, crop_size=self.crop_size, kind=self.kind)
         try:
             found = run(wanted=(*wanted, "finite"), crf=crf)
@@ -339,21 +314,14 @@ class Segmenter:
         which = "" if len(finite) == 1 else f" of {int((~finite).sum())} of the {len(finite)} images"
         mean = ", ".join(f"{value:g}" for value in self.mean)
         raise NetError(
-            f"{self._name}: the scores{which} in blob '{self.blob}' are not finite, but NaN or infinity: look at the "
-            f"weights{self._weights}{self._broken_layers()}, and at the mean that is subtracted, {mean}"
+            f"{self._network.name}: the scores{which} in blob '{self.blob}' are not finite, but NaN or infinity: look "
+            f"at the weights{self._weights}{self._network.broken_layers()}, and at the mean that is subtracted, {mean}"
         )
-
-    def _broken_layers(self) -> str:
-        """Return which layers of a net that has its weights yet have some that are not finite: the first ones."""
-        net = None if self._ready.net is not None else self.net
-        broken = [key for key, value in (net.state_dict() if net else {}).items() if not value.isfinite().all()]
-        return f" (not finite: {listed(broken[:3], len(broken), ', ')})" if broken else ""
 
     def _batch(self, images: Sequence[np.ndarray]) -> Tensor:
         """Make the net ready for images of one size, and bring them to its device: only bytes go there."""
         sides = self._check_memory(len(images), *images[0].shape[:2])
-        if self._optimize and self._ready.net is None:
-            self._make_optimized(sides)
+        self._network.make_ready(sides, self.blob)
         tensors = [as_tensor(image) for image in images]
         batch = tensors[0][None] if len(tensors) == 1 else torch.stack(tensors)
         return batch.to(self.device, non_blocking=True)
@@ -377,41 +345,6 @@ class Segmenter:
         except CRFError as exc:
             raise NetError(str(exc)) from exc
         return levels
-
-    def _make_optimized(self, size: tuple[int, int]) -> None:
-        with self._ready.lock:
-            if self._ready.net is None:
-                if self._ready.again is not None:
-                    # What broke off before, by Ctrl-C or for want of memory, took weights away.
-                    self.net = self._ready.again().to(self.device)
-                elif _versions(self.net) == self._as_built:  # with the files' weights: nobody has put in others
-                    self._ready.again = self._build_anew
-                self._ready.net = OptimizedNet(
-                    self.net,
-                    precision=self._precision,
-                    batch=1,
-                    size=size,
-                    blobs=[self.blob],
-                    autotune=False,
-                    graphs=False,
-                    release=True,
-                )
-
-    def _run_layers(self, graph: Graph, blob: Tensor) -> Tensor:
-        (values,) = graph.execute([blob], self.net.run_layer).values()
-        return values
-
-    def _input_dtype(self, graph: Graph) -> torch.dtype:
-        """Return the dtype that the input's readers bring it to: their weights', if that is one and short."""
-        (number,) = graph.inputs.values()
-        readers = [step.layer for step in graph.steps if number in step.reads]
-        dtypes = {
-            blob.dtype if layer.supports_half else torch.float32
-            for layer in readers
-            for blob in layer.blobs[:1] or [torch.empty(0)]
-        }
-        short = len(dtypes) == 1 and dtypes <= {torch.float32, torch.float16, torch.bfloat16}
-        return dtypes.pop() if short else torch.float32
 
     def images_at_once(self, count: int | None = None) -> int:
         """Return how many images threads should segment at a time, each with its share of torch's threads.
@@ -462,29 +395,9 @@ class Segmenter:
             try:
                 sides.append(self._runner.fit(max(side, self.crop_size), axis)[0])
             except NetError:
-                raise NetError(f"an image side of {side} pixels is too small for {self._name}") from None
+                raise NetError(f"an image side of {side} pixels is too small for {self._network.name}") from None
         needed = self._measured.activation_bytes(self._measured.shapes([(count, 3, *sides)]))
         return (sides[0], sides[1]), needed
-
-
-def _versions(net: Net) -> list[int]:
-    """Return torch's counts of what was written to the weights."""
-    return [weight._version for weight in net.parameters()]
-
-
-class _Ready:
-    """The optimized net, once there is one; a shallow copy of a segmenter, which shares the net, shares it too.
-
-    Attributes:
-        net: the optimized net.
-        again: builds the net once more, if making it ready breaks off; None: that has not begun, or it cannot.
-        lock: held by the thread that makes it ready.
-    """
-
-    def __init__(self, net: OptimizedNet | None) -> None:
-        self.net = net
-        self.again: Callable[[], Net] | None = None
-        self.lock = threading.Lock()
 
 
 def _validate_mean(mean: Any) -> None:
@@ -496,15 +409,34 @@ def _validate_mean(mean: Any) -> None:
         raise NetError(f"mean: expected three finite numbers (in float32), of B, G and R, got {short_repr(mean)}")
 
 
-def _can_optimize(net: Net, device: torch.device) -> bool:
-    try:
-        precision_of(net.dtype, device)
-    except NetError:
-        return False
-    return True
+def _one_image_input(network: Network) -> tuple[str, Shape]:
+    """Return name and shape of a net's one input."""
+    shapes = network.input_shapes
+    if len(shapes) != 1:
+        raise NetError(
+            f"a segmenter needs a net with one input, a deploy prototxt; {network.name.removeprefix('net ')} has "
+            f"{', '.join(shapes) or 'none, but data layers: it is a training file'}"
+        )
+    ((name, shape),) = shapes.items()
+    if shape[1] != 3:
+        raise NetError(f"input '{name}' must have 3 channels, it has {shape[1]}")
+    return name, shape
 
 
 def _one_output(graph: Graph) -> str:
     if len(graph.outputs) != 1:
         raise NetError(f"the net has outputs {', '.join(graph.outputs) or '-'}: say which blob holds the scores")
     return next(iter(graph.outputs))
+
+
+def _input_dtype(graph: Graph) -> torch.dtype:
+    """Return the dtype that the input's readers bring it to: their weights', if that is one and short."""
+    (number,) = graph.inputs.values()
+    readers = [step.layer for step in graph.steps if number in step.reads]
+    dtypes = {
+        blob.dtype if layer.supports_half else torch.float32
+        for layer in readers
+        for blob in layer.blobs[:1] or [torch.empty(0)]
+    }
+    short = len(dtypes) == 1 and dtypes <= {torch.float32, torch.float16, torch.bfloat16}
+    return dtypes.pop() if short else torch.float32
