@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
+import numpy as np
 
 from deeplab_caffe import _C
 from deeplab_caffe.cli.options import ShareRange, path_option
@@ -12,7 +15,7 @@ from deeplab_caffe.cli.progress import progress
 from deeplab_caffe.crf import CRFParams
 from deeplab_caffe.data import load_image, load_label, save_labels_png
 from deeplab_caffe.data.boxes import Box, label_map_boxes, read_voc_boxes, rectangles
-from deeplab_caffe.data.classes import KNOWN
+from deeplab_caffe.data.classes import KNOWN, Classes
 from deeplab_caffe.data.io.folders import find_images
 from deeplab_caffe.errors import BoxError, DataError, DeepLabCaffeError
 from deeplab_caffe.evaluation import find_classes, read_ids
@@ -78,42 +81,12 @@ def boxes(
     params = CRFParams.named(crf)
     names = read_ids(list_path)
     photographs = find_images(images, names)
-    told = [("the true label map", labels), ("the map of objects", instances)]
+    maker = _Maker(annotations, labels, instances, classes, classes_name, min_area, params, centre, method == "crf")
     validate_outputs(
         [(f"the label map of '{name}'", out / f"{name}.png") for name in names],
-        [("the photograph", path) for path in photographs.values()]
-        + [(what, folder / f"{name}.png") for what, folder in told if folder is not None for name in names],
+        [("the photograph", path) for path in photographs.values()] + maker.read_of(names),
     )
     _C.set_num_threads(0)
-
-    def boxes_of(name: str, shape: tuple[int, int]) -> list[Box]:
-        if annotations is not None:
-            return read_voc_boxes(annotations / f"{name}.xml", classes.names, shape)
-        assert labels is not None
-        objects = None if instances is None else load_label(instances / f"{name}.png")
-        found = label_map_boxes(load_label(labels / f"{name}.png"), objects, min_area=min_area)
-        others = [box.label for box in found if box.label >= len(classes)]
-        if others:
-            raise DataError(
-                f"label {others[0]} is none of the {len(classes)} classes of '{classes_name}': say --classes",
-                labels / f"{name}.png",
-            )
-        return found
-
-    def work(name: str) -> None:
-        if name not in photographs:
-            raise DataError("there is no photograph of this name", images / name)
-        image = load_image(photographs[name], exif_orientation=False)
-        try:
-            shape = (image.shape[0], image.shape[1])
-            found = boxes_of(name, shape)
-            made = rectangles(found, shape)
-            if method == "crf":
-                made = segment_boxes(found, image, params, centre=centre)
-        except BoxError as error:
-            raise DataError(str(error), photographs[name]) from None
-        save_labels_png(out / f"{name}.png", made, classes.colormap)
-
     made, skipped, failed = 0, 0, 0
     with progress("boxes", len(names)) as advance:
         for name in names:
@@ -121,7 +94,9 @@ def boxes(
                 skipped += 1
             else:
                 try:
-                    work(name)
+                    if name not in photographs:
+                        raise DataError("there is no photograph of this name", images / name)
+                    save_labels_png(out / f"{name}.png", maker.label_map(name, photographs[name]), classes.colormap)
                     made += 1
                 except DeepLabCaffeError as error:
                     failed += 1
@@ -130,3 +105,59 @@ def boxes(
     click.echo(f"{made} made, {skipped} skipped, {failed} failed")
     if failed:
         raise click.exceptions.Exit(1)
+
+
+@dataclass(frozen=True)
+class _Maker:
+    """Makes label maps of boxes, by the command's arguments.
+
+    Attributes:
+        classes_name: what ``--classes`` is, for messages.
+        by_crf: cut objects out of their boxes.
+    """
+
+    annotations: Path | None
+    labels: Path | None
+    instances: Path | None
+    classes: Classes
+    classes_name: str
+    min_area: int
+    params: CRFParams
+    centre: float
+    by_crf: bool
+
+    def read_of(self, names: Sequence[str]) -> list[tuple[str, Path]]:
+        """Return the label maps that are read, each with what it is."""
+        told = [("the true label map", self.labels), ("the map of objects", self.instances)]
+        return [(what, folder / f"{name}.png") for what, folder in told if folder is not None for name in names]
+
+    def label_map(self, name: str, photograph: Path) -> np.ndarray:
+        """Return the labels (H, W) of an image.
+
+        Raises:
+            DataError: something cannot be read, or does not fit.
+        """
+        image = load_image(photograph, exif_orientation=False)
+        try:
+            shape = (image.shape[0], image.shape[1])
+            boxes = self._boxes(name, shape)
+            if self.by_crf:
+                return segment_boxes(boxes, image, self.params, centre=self.centre)
+            return rectangles(boxes, shape)
+        except BoxError as error:
+            raise DataError(str(error), photograph) from None
+
+    def _boxes(self, name: str, shape: tuple[int, int]) -> list[Box]:
+        if self.annotations is not None:
+            return read_voc_boxes(self.annotations / f"{name}.xml", self.classes.names, shape)
+        assert self.labels is not None
+        path = self.labels / f"{name}.png"
+        objects = None if self.instances is None else load_label(self.instances / f"{name}.png")
+        found = label_map_boxes(load_label(path), objects, min_area=self.min_area)
+        others = [box.label for box in found if box.label >= len(self.classes)]
+        if others:
+            raise DataError(
+                f"label {others[0]} is none of the {len(self.classes)} classes of '{self.classes_name}': say --classes",
+                path,
+            )
+        return found

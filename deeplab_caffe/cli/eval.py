@@ -13,7 +13,17 @@ from deeplab_caffe.crf_search.grid import parse_range
 from deeplab_caffe.data.classes import KNOWN
 from deeplab_caffe.data.io.atomic import atomic_write
 from deeplab_caffe.data.io.folders import find_images
-from deeplab_caffe.evaluation import RULES, Classes, Rule, detect_kind, evaluate, find_classes, find_pairs, read_ids
+from deeplab_caffe.evaluation import (
+    RULES,
+    Classes,
+    Evaluation,
+    Rule,
+    detect_kind,
+    evaluate,
+    find_classes,
+    find_pairs,
+    read_ids,
+)
 from deeplab_caffe.evaluation.assumed import HINT, assumed_classes, validate_classes
 from deeplab_caffe.evaluation.predictions import Kind
 from deeplab_caffe.evaluation.report import html_report
@@ -130,10 +140,7 @@ def eval(
             advance=advance,
             hint=f": --classes names {len(classes)} classes" if classes_name else HINT,
         )
-    click.echo(text_report(found))
-    click.echo(f"By the other rule, the mean of each image's own mean IoU: {cell(found.mean_iou_of_images)}%")
-    for note in notes(found):
-        click.echo(f"warning: {note}", err=True)
+    _say(found)
     if json_path:
         _write(json_path, json_text(found))
     if markdown_path:
@@ -141,14 +148,7 @@ def eval(
     if html_path:
         _write(html_path, html_report(found, pairs, found_kind, images=photographs, worst=worst, title=title))
     if plot_path:
-        from deeplab_caffe.evaluation.plot import draw_evaluation
-
-        figure = draw_evaluation(found)
-        kind_of_file = plot_path.suffix.lstrip(".").lower() or "png"
-        if kind_of_file not in figure.canvas.get_supported_filetypes():
-            raise click.UsageError(f"--plot: no picture format is known by the ending '{plot_path.suffix}'")
-        with atomic_write(plot_path, make_folders=True) as file:
-            figure.savefig(file, format=kind_of_file, dpi=120)
+        _draw(plot_path, found)
 
 
 def _save(
@@ -157,6 +157,24 @@ def _save(
     with progress("saving", len(ids)) as advance:
         save_pngs(predictions, kind, ids, partners, folder, classes, jobs=jobs, advance=advance)
     click.echo(f"{len(ids)} results saved in {folder}")
+
+
+def _say(found: Evaluation) -> None:
+    click.echo(text_report(found))
+    click.echo(f"By the other rule, the mean of each image's own mean IoU: {cell(found.mean_iou_of_images)}%")
+    for note in notes(found):
+        click.echo(f"warning: {note}", err=True)
+
+
+def _draw(path: Path, found: Evaluation) -> None:
+    from deeplab_caffe.evaluation.plot import draw_evaluation
+
+    figure = draw_evaluation(found)
+    kind_of_file = path.suffix.lstrip(".").lower() or "png"
+    if kind_of_file not in figure.canvas.get_supported_filetypes():
+        raise click.UsageError(f"--plot: no picture format is known by the ending '{path.suffix}'")
+    with atomic_write(path, make_folders=True) as file:
+        figure.savefig(file, format=kind_of_file, dpi=120)
 
 
 def _write(path: Path, text: str) -> None:

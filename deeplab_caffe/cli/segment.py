@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import click
+import numpy as np
 
 from deeplab_caffe.arrays.devices import resolve_device
 from deeplab_caffe.cli.bulk import BulkRun
@@ -237,10 +238,7 @@ def segment(
     part = parse_shard(shard) if shard else shard_of_environment(os.environ)
     items = share_of(expand_inputs(photos, recursive=recursive, lists=lists, data_root=data_root, results=out), part)
     _check_together(items, marginals, json_path, jsonl, overwrite)
-    if engine == "ray" and any(item.kind != "image" for item in items):
-        raise click.UsageError("--engine ray is for image files: videos, cameras and - go by --engine process")
-    if engine != "ray" and address:
-        raise click.UsageError("--address is a Ray cluster's: it goes with --engine ray")
+    _check_engine(items, engine, address)
     where = chosen_device(device, gpu)
     options: dict[str, Any] = dict(  # noqa: C408  # these are a function's arguments
         prototxt=prototxt,
@@ -267,16 +265,12 @@ def segment(
     on_ray = engine == "ray"
     # With Ray this one is for the checks and the classes' names; the workers have their own.
     segmenter = Segmenter(**{**options, "device": "cpu" if on_ray else _own_device(where)})
-    if segmenter.num_classes > 256:
-        raise NetError(f"label maps are bytes: the net has {segmenter.num_classes} classes, at most 256 fit")
-    colours = find_colormap(colors, segmenter.num_classes) if colors else segmenter.classes.colormap
-    writer = ResultWriter(out, colours, marginals, outlines=not no_outlines, legend=not no_legend)
+    writer = ResultWriter(out, _colours(segmenter, colors), marginals, outlines=not no_outlines, legend=not no_legend)
     records = path_of_shard(json_path or jsonl, part)
     todo = unfinished(items, writer, records) if overwrite is False else items
     _validate_apart(todo, items, writer, records, [("--model", model), ("--weights", weights)], lists)
-    if overwrite is None and (there := replaced(items, writer)):
-        text = f"{there} of {len(items)} have results in {out}, which are replaced"
-        warnings.warn(f"{text}: --skip-existing leaves them, --overwrite does not say this", stacklevel=1)
+    if overwrite is None:
+        _warn_of_replaced(items, writer, out)
     start = time.perf_counter()
     with _recording(records, bool(json_path), todo if overwrite is False else None) as record:
         rest = (segmenter, writer, record, min_share, max_frames, quiet, records == Path("-"))
@@ -304,6 +298,36 @@ def _check_together(
     if json_path and (videos or overwrite is False):
         what = "of videos" if videos else "with --skip-existing"
         raise click.UsageError(f"--json is written at the end, for all photographs: {what} say --jsonl")
+
+
+def _check_engine(items: Sequence[WorkItem], engine: str, address: str | None) -> None:
+    """Refuse what the engine cannot do.
+
+    Raises:
+        click.UsageError: it cannot.
+    """
+    if engine == "ray" and any(item.kind != "image" for item in items):
+        raise click.UsageError("--engine ray is for image files: videos, cameras and - go by --engine process")
+    if engine != "ray" and address:
+        raise click.UsageError("--address is a Ray cluster's: it goes with --engine ray")
+
+
+def _colours(segmenter: Segmenter, name: str | None) -> np.ndarray:
+    """Return the colours of the label maps: those of this name or file, or of the net's classes.
+
+    Raises:
+        NetError: label maps cannot hold so many classes.
+    """
+    if segmenter.num_classes > 256:
+        raise NetError(f"label maps are bytes: the net has {segmenter.num_classes} classes, at most 256 fit")
+    return find_colormap(name, segmenter.num_classes) if name else segmenter.classes.colormap
+
+
+def _warn_of_replaced(items: Sequence[WorkItem], writer: ResultWriter, out: Path) -> None:
+    there = replaced(items, writer)
+    if there:
+        text = f"{there} of {len(items)} have results in {out}, which are replaced"
+        warnings.warn(f"{text}: --skip-existing leaves them, --overwrite does not say this", stacklevel=1)
 
 
 def _validate_apart(

@@ -124,14 +124,7 @@ def train(
     Several GPUs take a process each: torchrun --nproc-per-node 2 -m deeplab_caffe train --solver solver.prototxt. Each
     takes its part of each batch, which is as many times the prototxt's batch_size as there are processes.
     """
-    for flag, value in (("--weights", weights), ("--snapshot", snapshot)):
-        if value is not None and not value.strip():
-            # As gflags takes it, and scripts of Caffe's: --snapshot=$STATE.
-            warnings.warn(f"{flag} is empty: the training begins without, as Caffe's does", stacklevel=1)
-    if weights and weights.strip() and not split_list(weights):
-        raise click.UsageError(f"--weights: expected files with commas, got '{weights}'")
-    if weights and snapshot:
-        raise click.UsageError("--weights and --snapshot exclude each other: a snapshot has its own weights")
+    _check_begin(weights, snapshot)
     config = read_config(solver, variables, level=level, stages=stages)
     _validate_log(log_path, solver, config.param, [*split_list(weights), snapshot or None])
     place = _device(device, gpu, config.param)
@@ -162,12 +155,7 @@ def train(
             world=world,
             log=log,
         )
-        if state is not None:
-            trainer.restore(state)
-            log.line(f"Resuming from {state}")
-        for path in split_list(weights):
-            trainer.copy_from(path)
-            log.line(f"Finetuning from {path}")
+        _begin(trainer, state, split_list(weights))
         _describe(trainer, dtype)
         advance(trainer.iteration)
         trainer.after_iteration = advance
@@ -178,6 +166,32 @@ def train(
     leave_world(world)
     if trainer.stopped:
         raise click.exceptions.Exit(_SIGNAL_STATUS + trainer.stopped)
+
+
+def _check_begin(weights: str | None, snapshot: str | None) -> None:
+    """Warn of an empty ``--weights`` or ``--snapshot``.
+
+    Raises:
+        click.UsageError: they do not go together, or name nothing.
+    """
+    for flag, value in (("--weights", weights), ("--snapshot", snapshot)):
+        if value is not None and not value.strip():
+            # As gflags takes it, and scripts of Caffe's: --snapshot=$STATE.
+            warnings.warn(f"{flag} is empty: the training begins without, as Caffe's does", stacklevel=1)
+    if weights and weights.strip() and not split_list(weights):
+        raise click.UsageError(f"--weights: expected files with commas, got '{weights}'")
+    if weights and snapshot:
+        raise click.UsageError("--weights and --snapshot exclude each other: a snapshot has its own weights")
+
+
+def _begin(trainer: Solver, state: Path | None, weights: Sequence[str]) -> None:
+    """Load what the training begins with, and say so."""
+    if state is not None:
+        trainer.restore(state)
+        trainer.log.line(f"Resuming from {state}")
+    for path in weights:
+        trainer.copy_from(path)
+        trainer.log.line(f"Finetuning from {path}")
 
 
 def _validate_log(
