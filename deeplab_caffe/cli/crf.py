@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import click
 
@@ -17,7 +17,7 @@ from deeplab_caffe.crf.inputs import Kind
 from deeplab_caffe.data.io.scores import ScoreFormat
 from deeplab_caffe.errors import CRFError, DeepLabCaffeError
 from deeplab_caffe.evaluation.evaluate import read_ids
-from deeplab_caffe.experiment.refine import Folders, default_params, detect_format, find_jobs, refine_jobs
+from deeplab_caffe.experiment.refine import Folders, Status, default_params, detect_format, find_jobs, refine_jobs
 
 
 @click.command()
@@ -42,7 +42,7 @@ from deeplab_caffe.experiment.refine import Folders, default_params, detect_form
 @click.option(
     "--input",
     "form",
-    type=click.Choice(["mat", "bin", "npy", "auto"]),
+    type=click.Choice([*get_args(ScoreFormat), "auto"]),
     default="auto",
     show_default=True,
     help="mat: scores as MAT_WRITE leaves them (the v4 program); bin: probabilities (the first program); npy: scores "
@@ -96,7 +96,7 @@ def crf(
             if outcome.message:
                 click.echo(f"error: {outcome.message}", err=True)
             advance()
-    click.echo(", ".join(f"{counts[status]} {status}" for status in ("refined", "skipped", "failed")))
+    click.echo(", ".join(f"{counts[status]} {status}" for status in get_args(Status)))
     if counts["failed"]:
         raise click.exceptions.Exit(1)
 

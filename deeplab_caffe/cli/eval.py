@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import click
 
@@ -53,7 +53,7 @@ def parse_widths(text: str) -> list[int]:
     "labels can be VOC's.",
 )
 @click.option("--trimap", help="Widths of trimaps in pixels, as 1:40.")
-@click.option("--input", "kind", type=click.Choice(["auto", "png", "mat", "bin"]), default="auto", show_default=True)
+@click.option("--input", "kind", type=click.Choice(["auto", *get_args(Kind)]), default="auto", show_default=True)
 @click.option(
     "--absent",
     type=click.Choice(RULES),

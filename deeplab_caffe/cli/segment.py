@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, get_args
 
 import click
 import numpy as np
@@ -41,9 +41,10 @@ from deeplab_caffe.data.io.npy import save_npy as _save_npy  # noqa: F401  # che
 from deeplab_caffe.errors import NetError
 from deeplab_caffe.files.apart import validate_outputs
 from deeplab_caffe.files.names import exists
+from deeplab_caffe.net import PrecisionName
 from deeplab_caffe.segmentation.finish import LEAST_SIDE
 from deeplab_caffe.segmentation.result import MIN_SHARE
-from deeplab_caffe.segmentation.results import ResultWriter
+from deeplab_caffe.segmentation.results import MarginalsFormat, ResultWriter
 from deeplab_caffe.segmentation.segmenter import LARGEST_MEAN, Segmenter
 
 
@@ -117,7 +118,7 @@ def _mean(_: click.Context, __: click.Parameter, text: str | None) -> tuple[floa
 )
 @word_option("--preset", metavar="NAME", help="--crf NAME in two words: --crf --preset NAME.")
 @crf_number_options
-@click.option("--marginals", type=click.Choice(["npy", "mat"]), help="Write each class's probabilities too.")
+@click.option("--marginals", type=click.Choice(get_args(MarginalsFormat)), help="Write each class's probabilities too.")
 @word_option("--blob", help="Name of the blob that holds the scores; the net's output by default.")
 @click.option("--crop-size", type=SIDE, help="Pad to at least this side, as test.prototxt does: 513.")
 @click.option("--max-side", type=click.IntRange(LEAST_SIDE, SIDE.max), help="Work on larger photographs at this size.")
@@ -173,7 +174,7 @@ def _mean(_: click.Context, __: click.Parameter, text: str | None) -> tuple[floa
 @click.option("--channels-last", is_flag=True, help="Channels-last memory order: faster, last digits may differ.")
 @click.option(
     "--precision",
-    type=click.Choice(["strict", "fast"]),
+    type=click.Choice(get_args(PrecisionName)),
     default="strict",
     show_default=True,
     help="fast: on the CPU in float32, convolutions with a relative error of up to 5e-5, in less time.",
@@ -194,7 +195,7 @@ def segment(
     crf: str | None,
     kind: Kind | None,
     preset: str | None,
-    marginals: Literal["npy", "mat"] | None,
+    marginals: MarginalsFormat | None,
     blob: str | None,
     crop_size: int | None,
     max_side: int | None,

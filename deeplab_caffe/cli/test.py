@@ -21,6 +21,7 @@ from deeplab_caffe.cli.options import (
     variables_option,
 )
 from deeplab_caffe.cli.progress import progress
+from deeplab_caffe.data.io.images import LABEL_READINGS
 from deeplab_caffe.errors import NetError, printable
 from deeplab_caffe.net import Net
 from deeplab_caffe.solver.testing import MOST_SHOWN
@@ -33,7 +34,7 @@ from deeplab_caffe.solver.testing import MOST_SHOWN
 @click.option("--quiet", is_flag=True, help="Print only the averages.")
 @click.option(
     "--label-reading",
-    type=click.Choice(["index", "luminance"]),
+    type=click.Choice(LABEL_READINGS),
     default="index",
     show_default=True,
     help="How palette label PNGs are read; luminance is the original's way, which makes them wrong.",

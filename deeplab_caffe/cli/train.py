@@ -28,6 +28,7 @@ from deeplab_caffe.cli.options import (
     word_option,
 )
 from deeplab_caffe.cli.progress import progress
+from deeplab_caffe.data.io.images import LABEL_READINGS
 from deeplab_caffe.environment import usable_cores
 from deeplab_caffe.errors import SolverError
 from deeplab_caffe.files.apart import validate_outputs
@@ -76,7 +77,7 @@ _EFFECTS = click.Choice(["stop", "snapshot", "none"])
 )
 @click.option("--engine", type=click.Choice(["DEFAULT", "CAFFE", "CUDNN"]), default="DEFAULT", show_default=True)
 @click.option("--workers", type=click.IntRange(min=0), help="Threads that decode ahead; default: cores minus one.")
-@click.option("--label-reading", type=click.Choice(["index", "luminance"]), default="index", show_default=True)
+@click.option("--label-reading", type=click.Choice(LABEL_READINGS), default="index", show_default=True)
 @click.option(
     "--ignored-gradient",
     type=click.Choice(["original", "zero"]),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -147,7 +147,7 @@ def _ratios(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
 
 
 def _mean(values: np.ndarray, absent: Absent) -> float:
-    if absent not in ("one", "zero", "skip", "nan"):
+    if absent not in get_args(Absent):
         raise ValueError(f"absent must be 'one', 'zero', 'skip' or 'nan', got {absent!r}")
     if absent in ("one", "zero"):
         values = np.nan_to_num(values, nan=1.0 if absent == "one" else 0.0)

@@ -25,6 +25,7 @@ from deeplab_caffe.data.io.scores import ASSUMED_KIND, SUFFIXES, ScoreFormat, re
 from deeplab_caffe.errors import CRFError, DataError, DeepLabCaffeError
 from deeplab_caffe.viz import VOC_COLORMAP
 
+Status = Literal["refined", "skipped", "failed"]
 # The program of the original whose parameters are the defaults.
 _PROGRAMS: dict[ScoreFormat, str] = {"mat": "refine_pascal_v4", "bin": "refine_pascal", "npy": "refine_pascal_v4"}
 
@@ -72,7 +73,7 @@ class JobOutcome:
     """
 
     name: str
-    status: Literal["refined", "skipped", "failed"]
+    status: Status
     message: str = ""
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import get_args
 
 import torch
 
 from deeplab_caffe.errors import NetError
+from deeplab_caffe.net import PrecisionName
 from deeplab_caffe.ops.packed_conv import bfloat16_is_fast, operators_exist
 
 
@@ -49,8 +51,8 @@ def check_precision(name: str) -> None:
     Raises:
         NetError: there is none of this name.
     """
-    if name not in ("strict", "fast"):
-        raise NetError(f"precision must be strict or fast, got {name!r}")
+    if name not in get_args(PrecisionName):
+        raise NetError(f"precision must be {' or '.join(get_args(PrecisionName))}, got {name!r}")
 
 
 def precision_of(dtype: torch.dtype | str, device: torch.device, precision: str = "strict") -> Precision:

@@ -1,6 +1,6 @@
 """A network built from a prototxt: :class:`Net`, its graph, its weights, and what can be said about it."""
 
 import deeplab_caffe.arrays.needs_torch  # noqa: F401  # before what imports torch
-from deeplab_caffe.net.net import Net, OptimizeOptions, floating_dtype
+from deeplab_caffe.net.net import Net, OptimizeOptions, PrecisionName, floating_dtype
 
-__all__ = ["Net", "OptimizeOptions", "floating_dtype"]
+__all__ = ["Net", "OptimizeOptions", "PrecisionName", "floating_dtype"]

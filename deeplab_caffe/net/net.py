@@ -30,11 +30,15 @@ if TYPE_CHECKING:
 _OPTIMIZE = "deeplab_caffe.inference:optimize"
 
 
+# How much convolutions may round: "strict", as float32 does, or "fast", more on the CPU, for speed.
+PrecisionName = Literal["strict", "fast"]
+
+
 class OptimizeOptions(TypedDict, total=False):
     """The options of :func:`deeplab_caffe.optimize`, which says what they mean."""
 
     dtype: torch.dtype | str | None
-    precision: Literal["strict", "fast"]
+    precision: PrecisionName
     batch: int | None
     size: int | tuple[int, int] | None
     blobs: Iterable[str] | None

@@ -6,7 +6,7 @@ import html
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from deeplab_caffe.crf import PRESETS, CRFParams
 from deeplab_caffe.errors import DeepLabCaffeError, how_to_install, one_line
@@ -16,7 +16,6 @@ from deeplab_caffe.page.masks import MaskKind
 
 MASK = "my mask"
 _OWN = "(as the sliders stand)"
-_KINDS = ("auto", "binary", "labels", "soft")
 
 # Parameter: title, least, most and step of its slider.
 _SLIDERS = {
@@ -85,7 +84,7 @@ class _Page:
                 first = MASK if self.given["mask"] else next(iter(self.networks))
                 self.source = gr.Dropdown([*self.networks, MASK], value=first, label="Scores from", elem_id="source")
                 with gr.Accordion("The mask", open=bool(self.given["mask"])):
-                    self.kind = gr.Radio(list(_KINDS), value="auto", label="What it is")
+                    self.kind = gr.Radio(list(get_args(MaskKind)), value="auto", label="What it is")
                     self.certainty = gr.Slider(0.51, 0.99, 0.8, step=0.01, label="How far to trust it")
                 self.preset = gr.Dropdown([_OWN, *(one.name for one in PRESETS)], value=_OWN, label="Parameters of")
                 start = _numbers(self.crf or CRFParams())

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Mapping
 from functools import partial
 from os import PathLike
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ from deeplab_caffe.errors import NetError, listed
 from deeplab_caffe.inference import OptimizedNet
 from deeplab_caffe.inference.precision import check_precision, precision_of
 from deeplab_caffe.layers import Shape
-from deeplab_caffe.net import Net
+from deeplab_caffe.net import Net, PrecisionName
 from deeplab_caffe.net.graph import Graph
 from deeplab_caffe.proto import caffe_pb2
 from deeplab_caffe.segmentation.deploy import deploy_wanted
@@ -47,7 +47,7 @@ class Network:
         net: Net | OptimizedNet,
         *,
         optimizes: bool = False,
-        precision: Literal["strict", "fast"] = "strict",
+        precision: PrecisionName = "strict",
         build_anew: Callable[[], Net] | None = None,
         device: str | torch.device = "auto",
     ) -> None:
@@ -64,7 +64,7 @@ class Network:
             self.device = resolve_device(device) if weight is None else weight.device
             self.input_shapes = {name: net.blob_shapes[name] for name in net.inputs}
             self.name = f"net '{net.name}'"
-        self._precision: Literal["strict", "fast"] = precision
+        self._precision: PrecisionName = precision
         self._build_anew = build_anew
         self._as_built = _versions(net) if isinstance(net, Net) else []
         # Builds the net once more; None: making it ready has not begun, or it cannot.
@@ -138,7 +138,7 @@ def network_of(
     blob: str | None,
     device: str | torch.device,
     optimize: bool | None,
-    precision: Literal["strict", "fast"],
+    precision: PrecisionName,
     variables: Mapping[str, str] | None,
     **options: Any,
 ) -> Network:

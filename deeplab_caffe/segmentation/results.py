@@ -17,6 +17,8 @@ from deeplab_caffe.data.io.npy import save_npy
 from deeplab_caffe.files.atomic import all_or_none
 from deeplab_caffe.segmentation.result import Segmentation
 
+MarginalsFormat = Literal["npy", "mat"]
+
 
 @dataclass(frozen=True)
 class ResultWriter:
@@ -32,7 +34,7 @@ class ResultWriter:
 
     folder: Path
     colormap: np.ndarray
-    marginals: Literal["npy", "mat"] | None = None
+    marginals: MarginalsFormat | None = None
     outlines: bool = True
     legend: bool = True
 

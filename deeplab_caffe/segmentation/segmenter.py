@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from os import PathLike, fspath
 from reprlib import repr as short_repr
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from deeplab_caffe.data.classes import Classes, model_classes
 from deeplab_caffe.errors import CRFError, NetError
 from deeplab_caffe.inference import OptimizedNet
 from deeplab_caffe.layers import Shape
-from deeplab_caffe.net import Net
+from deeplab_caffe.net import Net, PrecisionName
 from deeplab_caffe.net.graph import Graph, lower, with_activation
 from deeplab_caffe.net.head import HeadRunner, Output
 from deeplab_caffe.ops.preprocess import as_tensor
@@ -121,7 +121,7 @@ class Segmenter:
         engine: str | None = None,
         seed: int | None = None,
         optimize: bool | None = None,
-        precision: Literal["strict", "fast"] = "strict",
+        precision: PrecisionName = "strict",
         variables: Mapping[str, str] | None = None,
         classes: str | PathLike[str] | Sequence[str] | Classes | None = None,
         python_layers: bool = False,

@@ -6,7 +6,7 @@ import io
 import re
 from os import PathLike
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -26,7 +26,7 @@ from deeplab_caffe.errors import DataError
 from deeplab_caffe.files.names import special
 
 LabelReading = Literal["index", "luminance"]
-LABEL_READINGS = ("index", "luminance")
+LABEL_READINGS: tuple[LabelReading, ...] = get_args(LabelReading)
 
 # Pillow refuses an image above twice its MAX_IMAGE_PIXELS; this is that limit as Pillow ships it, about 13,377 squared.
 MAX_PIXELS = 178_956_970

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -64,8 +64,8 @@ class SegTransform:
     distortion: Distortion = NO_DISTORTION
 
     def __post_init__(self) -> None:
-        if self.phase not in ("TRAIN", "TEST"):
-            raise ValueError(f"phase must be TRAIN or TEST, got {self.phase!r}")
+        if self.phase not in get_args(Phase):
+            raise ValueError(f"phase must be {' or '.join(get_args(Phase))}, got {self.phase!r}")
 
     @classmethod
     def from_param(cls, transform_param: Any, phase: Phase) -> SegTransform:
