@@ -8,13 +8,11 @@ from deeplab_caffe import _C
 from deeplab_caffe.arrays import Arrays, ArrayT
 from deeplab_caffe.ops.im2col import Sizes
 from deeplab_caffe.ops.operator import operator
-from deeplab_caffe.ops.sizes import Size
-
-_DTYPES = ("float32", "float16", "bfloat16")
+from deeplab_caffe.ops.sizes import INFERENCE, Size
 
 
 def _pooled(xp: Arrays, x: Any, kernel: Sizes, stride: Sizes, pad: Sizes, size: Sizes) -> Any:
-    if len(x.shape) != 4 or xp.dtype(x) not in _DTYPES:
+    if len(x.shape) != 4 or xp.dtype(x) not in INFERENCE:
         came = f"{xp.dtype(x)} {tuple(x.shape)}"
         raise ValueError(f"max_pool: expected (N, C, H, W) float32, float16 or bfloat16, got {came}")
     for name, given in (("kernel", kernel), ("stride", stride), ("pad", pad), ("size", size)):

@@ -11,9 +11,7 @@ from deeplab_caffe import _C
 from deeplab_caffe.arrays import Arrays, arrays_of, is_torch, offers_gpu_memory
 from deeplab_caffe.errors import needed_for
 from deeplab_caffe.ops.operator import operator
-from deeplab_caffe.ops.sizes import blob_size, check_image, three_means
-
-_DTYPES = ("float32", "float16", "bfloat16")
+from deeplab_caffe.ops.sizes import INFERENCE, blob_size, check_image, three_means
 
 
 def _blob(
@@ -100,7 +98,7 @@ def preprocess(
     height, width = blob_size([batch.shape for batch in batches], size)
     means = three_means(mean)
     xp = arrays_of(batches[0])
-    known = _DTYPES if xp.library == "torch" else _DTYPES[:2]
+    known = INFERENCE if xp.library == "torch" else INFERENCE[:2]
     name = str(dtype).removeprefix("torch.") if not isinstance(dtype, type) else np.dtype(dtype).name
     if name not in known:
         raise ValueError(f"preprocess: dtype must be {', '.join(known[:-1])} or {known[-1]}, got {name}")

@@ -12,6 +12,8 @@ Size = tuple[int, int]
 
 # What the operations that resize scores and then do something with them read, widened to float32 or float64.
 SCORES = ("float32", "float64", "float16", "bfloat16")
+# What the operations for inference, on images and blobs, read and write.
+INFERENCE = ("float32", "float16", "bfloat16")
 
 
 def check_4d(operation: str, name: str, shape: Sequence[int]) -> None:
