@@ -10,15 +10,16 @@ from typing import Literal
 import numpy as np
 
 from deeplab_caffe.data.classes import Classes
+from deeplab_caffe.data.io import scores as score_files
 from deeplab_caffe.data.io.bin import read_labels_bin, read_probabilities_bin
 from deeplab_caffe.data.io.folders import folder_names, id_folders
 from deeplab_caffe.data.io.images import load_label
-from deeplab_caffe.data.io.mat import SCORES_SUFFIX, blob_mat_shape, read_scores_mat
+from deeplab_caffe.data.io.mat import blob_mat_shape, read_scores_mat
 from deeplab_caffe.errors import DataError, EvaluationError
 
 Kind = Literal["png", "mat", "bin"]
 # What follows the id in a file's name.
-SUFFIXES: dict[Kind, str] = {"png": ".png", "mat": SCORES_SUFFIX, "bin": ".bin"}
+SUFFIXES: dict[Kind, str] = {"png": ".png", "mat": score_files.SUFFIXES["mat"], "bin": score_files.SUFFIXES["bin"]}
 
 
 def detect_kind(folder: str | os.PathLike[str], ids: Iterable[str] = ()) -> Kind:
