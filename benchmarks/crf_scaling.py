@@ -25,8 +25,9 @@ from environment import RESULTS, describe, write_json
 from deeplab_caffe import _C
 from deeplab_caffe.crf import CRFParams, dense_crf
 from deeplab_caffe.crf.backend import LatticeRequest
-from deeplab_caffe.crf.cpu import CpuBackend, usable_threads
+from deeplab_caffe.crf.cpu import CpuBackend
 from deeplab_caffe.crf.params import PairwiseKernel
+from deeplab_caffe.environment import usable_cores
 
 MODELLED = (4, 8, 16, 32)
 # Points to a chunk: csrc/lattice/build_cpu.cpp and csrc/mean_field/mean_field_cpu.cpp.
@@ -108,7 +109,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--out", type=Path, default=RESULTS / "crf_scaling_cpu.json")
     options = parser.parse_args()
-    cores = usable_threads()
+    cores = usable_cores()
     threads = sorted({1, cores, *(n for n in (2, 4, 8, 16, 32) if n < cores)})
     content = {"benchmark": "crf_scaling", **describe(torch.device("cpu")), "repeats": options.repeats, "cases": []}
     for case in CASES:

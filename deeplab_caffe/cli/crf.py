@@ -12,9 +12,9 @@ from deeplab_caffe import _C
 from deeplab_caffe.cli.options import crf_number_options, kind_option, path_option, word_option
 from deeplab_caffe.cli.progress import progress
 from deeplab_caffe.crf import CRFParams
-from deeplab_caffe.crf.cpu import usable_threads
 from deeplab_caffe.crf.inputs import Kind
 from deeplab_caffe.data.io.scores import ScoreFormat
+from deeplab_caffe.environment import usable_cores
 from deeplab_caffe.errors import CRFError, DeepLabCaffeError
 from deeplab_caffe.evaluation.evaluate import read_ids
 from deeplab_caffe.experiment.refine import Folders, Status, default_params, detect_format, find_jobs, refine_jobs
@@ -88,7 +88,7 @@ def crf(
             f"the first is '{without_scores[0]}'",
             err=True,
         )
-    _C.set_num_threads(min(threads, usable_threads()))
+    _C.set_num_threads(min(threads, usable_cores()))
     counts = Counter[str]()
     with progress("refining", len(jobs)) as advance:
         for outcome in refine_jobs(jobs, folders, params, kind=kind, png=png, overwrite=overwrite):

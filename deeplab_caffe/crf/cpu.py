@@ -198,11 +198,6 @@ def _build(features: NDArray, kernel: PairwiseKernel, sse_padding: bool, workspa
         raise refused_kernel(kernel, exc) from exc
 
 
-def usable_threads() -> int:
-    """Return how many threads are of use: the number of cores that the process may run on."""
-    return usable_cores()
-
-
 class _ImagePool(ThreadPoolExecutor):
     def _adjust_thread_count(self) -> None:
         try:
@@ -218,7 +213,7 @@ def image_pool(threads: int) -> ThreadPoolExecutor:
 
     It has at most as many threads as the machine has cores, and fewer where the system starts no more.
     """
-    threads = min(threads, usable_threads())
+    threads = min(threads, usable_cores())
     if threads == 1:
         return _ImagePool(1, "crf")
     # Threads that share an image wait for each other, those with an image each do not.

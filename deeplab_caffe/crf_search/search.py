@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from deeplab_caffe.arrays.memory import available_memory
-from deeplab_caffe.crf.cpu import image_pool, usable_threads
+from deeplab_caffe.crf.cpu import image_pool
 from deeplab_caffe.crf.memory import DEFAULT_WORKSPACE, CRFMemoryError
 from deeplab_caffe.crf.params import CRFParams
 from deeplab_caffe.crf_search.grid import Grid, Point
@@ -26,6 +26,7 @@ from deeplab_caffe.crf_search.inference import SearchSettings, Sigmas, inference
 from deeplab_caffe.crf_search.results import Counts, ResultFile
 from deeplab_caffe.crf_search.samples import Content, SearchSample
 from deeplab_caffe.data.confusion import ConfusionMatrix
+from deeplab_caffe.environment import usable_cores
 from deeplab_caffe.errors import CRFError, DataError, EvaluationError
 
 # Called with how many evaluations (one image with one point) are done.
@@ -136,7 +137,7 @@ class Search:
         self.settings = SearchSettings() if settings is None else settings
         self._results = ResultFile(results)
         self._progress = progress
-        self._jobs = jobs or usable_threads()
+        self._jobs = jobs or usable_cores()
         self._stop = threading.Event()
         self._checksums: dict[SearchSample, str] = {}
         self.num_classes = len(self.samples[0].load().scores)

@@ -49,7 +49,7 @@ def test_the_number_of_threads_of_one_python_thread() -> None:
 
 
 def test_images_at_a_time_are_no_more_than_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cpu, "usable_threads", lambda: 3)
+    monkeypatch.setattr(cpu, "usable_cores", lambda: 3)
     with cpu.image_pool(100_000) as pool:
         list(pool.map(lambda _: time.sleep(0.001), range(50)))
         assert len(pool._threads) <= 3
@@ -68,7 +68,7 @@ def test_a_system_that_starts_no_more_threads(most: int, monkeypatch: pytest.Mon
         started.append(thread)
         start(thread)
 
-    monkeypatch.setattr(cpu, "usable_threads", lambda: 4)
+    monkeypatch.setattr(cpu, "usable_cores", lambda: 4)
     monkeypatch.setattr(threading.Thread, "start", limited)
     _C.set_num_threads(4)
     try:

@@ -213,7 +213,7 @@ def test_bad_flags(folder: Path, flags: list[str], message: str) -> None:
 
 @pytest.mark.parametrize(("asked", "found"), [(3, 3), (100_000, 4)])
 def test_threads(folder: Path, asked: int, found: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(crf_command, "usable_threads", lambda: 4)
+    monkeypatch.setattr(crf_command, "usable_cores", lambda: 4)
     try:
         assert run(folder, "--threads", str(asked)).exit_code == 0
         assert _C.num_threads() == found
