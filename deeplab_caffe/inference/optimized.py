@@ -23,9 +23,10 @@ from deeplab_caffe.inference.kernels import Kernel, prepare
 from deeplab_caffe.inference.precision import precision_of, switched
 from deeplab_caffe.layers import ConvolutionFact, Shape
 from deeplab_caffe.net import Net, OptimizeOptions
-from deeplab_caffe.net.graph import Graph, Step, lower
+from deeplab_caffe.net.graph import Graph, Step
 from deeplab_caffe.net.head import HeadRunner, Output, checked_images
 from deeplab_caffe.net.net import lacks_memory
+from deeplab_caffe.net.passes import lower
 from deeplab_caffe.net.sizes import checked_shapes
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from deeplab_caffe.errors import MOST_LISTED, NetError, listed
 from deeplab_caffe.layers import LAYERS, Layer, NetContext, Shape, create_layer, layer_class, layer_traits
-from deeplab_caffe.net.graph import Graph, Step, mark_dead, mark_inplace
+from deeplab_caffe.net.graph import Graph, Step
+from deeplab_caffe.net.passes import mark_dead, mark_inplace
 from deeplab_caffe.proto import Dialect, LayerLines, caffe_pb2
 
 

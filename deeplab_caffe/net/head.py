@@ -25,7 +25,8 @@ from deeplab_caffe.crf.inputs import Kind
 from deeplab_caffe.data.sources.transform import IMAGENET_MEAN_BGR
 from deeplab_caffe.errors import NetError
 from deeplab_caffe.layers import ArgMaxFact, CropFact, Layer, Pair, ProbabilityFact, ResizeFact
-from deeplab_caffe.net.graph import Graph, Step, keep_wanted
+from deeplab_caffe.net.graph import Graph, Step
+from deeplab_caffe.net.passes import keep_wanted
 from deeplab_caffe.ops.argmax import argmax_labels
 from deeplab_caffe.ops.interp import interp
 from deeplab_caffe.ops.interp_argmax import interp_argmax
@@ -282,7 +283,7 @@ class Head:
 
 
 def split_head(graph: Graph) -> Head:
-    """Find the head of a graph with one output, made by :func:`deeplab_caffe.net.graph.lower`.
+    """Find the head of a graph with one output, made by :func:`deeplab_caffe.net.passes.lower`.
 
     Raises:
         NetError: it has several outputs, or labels that are resized.
@@ -368,7 +369,7 @@ class HeadRunner:
     """Runs a net of one image input and its head on photographs: from pixels to labels, for `Net` and `OptimizedNet`.
 
     Args:
-        graph: the net's graph with one output, made by :func:`deeplab_caffe.net.graph.lower`.
+        graph: the net's graph with one output, made by :func:`deeplab_caffe.net.passes.lower`.
         channels: channels of the input.
         run: runs a graph on the input blob; its one output.
         dtype: of the input blob.

@@ -17,7 +17,8 @@ from deeplab_caffe.data.sources.transform import IMAGENET_MEAN_BGR
 from deeplab_caffe.errors import DeepLabCaffeError, NetError
 from deeplab_caffe.layers import Layer, NetContext, Shape
 from deeplab_caffe.net.build import build_graph, input_shapes, with_lines
-from deeplab_caffe.net.graph import Graph, Step, fuse_activations, fuse_for_training
+from deeplab_caffe.net.graph import Graph, Step
+from deeplab_caffe.net.passes import fuse_activations, fuse_for_training
 from deeplab_caffe.net.sizes import checked_shapes
 from deeplab_caffe.net.weights import load_weights, save
 from deeplab_caffe.ops.onednn_limits import HALF

@@ -24,8 +24,9 @@ from deeplab_caffe.errors import CRFError, NetError
 from deeplab_caffe.inference import OptimizedNet
 from deeplab_caffe.layers import Shape
 from deeplab_caffe.net import Net, PrecisionName
-from deeplab_caffe.net.graph import Graph, lower, with_activation
+from deeplab_caffe.net.graph import Graph
 from deeplab_caffe.net.head import HeadRunner, Output
+from deeplab_caffe.net.passes import lower, with_activation
 from deeplab_caffe.ops.preprocess import as_tensor
 from deeplab_caffe.ops.sizes import three_means
 from deeplab_caffe.proto import caffe_pb2

@@ -5,8 +5,9 @@ import torch
 
 import deeplab_caffe as dc
 from deeplab_caffe.errors import NetError
-from deeplab_caffe.net.graph import lower, run_layer
+from deeplab_caffe.net.graph import run_layer
 from deeplab_caffe.net.head import Head, activated, split_head
+from deeplab_caffe.net.passes import lower
 from deeplab_caffe.ops.argmax import argmax_labels
 from tests import nets
 from tests.inference.narrow import narrow, photo_like
