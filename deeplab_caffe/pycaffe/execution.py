@@ -40,6 +40,16 @@ class _Input(Layer):
         return tuple(blob.tensor() for blob in self._blobs)
 
 
+class _Tape(dict[int, "tuple[list[Tensor], tuple[Tensor, ...]] | None"]):
+    """By layer: the bottoms and tops of its last run, recorded for a gradient; None: the net was copied since.
+
+    A copy has the values, but not how torch made them.
+    """
+
+    def __reduce__(self) -> tuple[type[_Tape], tuple[dict[int, None]]]:
+        return _Tape, (dict.fromkeys(self),)
+
+
 class Execution:
     """A module, a blob for each of its tensors, and the gradients' way back through them.
 
@@ -84,7 +94,7 @@ class Execution:
         self._made_by_none = self._find_made_by_none()
         # By name: what blobs that no layer makes from others held, until a layer worked on them in place.
         self._overwritten: dict[str, Tensor] = {}
-        self._tape: dict[int, tuple[list[Tensor], tuple[Tensor, ...]]] = {}
+        self._tape = _Tape()
         self._record = bool(self._loss_weights) or module.param.force_backward or module.context.training
 
     def _input_steps(self) -> list[Step]:
@@ -307,7 +317,10 @@ class Execution:
         if index not in self._tape:
             # Nobody ran it forwards: its gradient follows from what its bottoms hold.
             self._compute(index, record=True)
-        bottoms, tops = self._tape[index]
+        run = self._tape[index]
+        if run is None:
+            raise NetError("backward: the net was copied after its forward: run forward again first", step.layer.name)
+        bottoms, tops = run
         if step.layer.gradient_from_tops:
             # What the blobs hold counts. `data`, for torch would not let its own memory be changed.
             for name, top in zip(step.tops, tops, strict=True):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import pickle
 import resource
 import weakref
 from collections import OrderedDict
@@ -673,3 +674,22 @@ def test_memory_does_not_grow() -> None:
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     activations = sum(blob.data.nbytes for blob in net.blobs.values())
     assert grown * 1024 < 4 * activations
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))])
+def test_a_copy_after_forward_goes_its_own_way(duplicate: Any) -> None:
+    net = make(FORCED)
+    net.forward(data=X)
+    copied = duplicate(net)
+    assert np.array_equal(copied.blobs["data"].data, X)
+    (output,) = net.outputs
+    with pytest.raises(NetError, match="the net was copied after its forward: run forward again first"):
+        copied.backward(**{output: np.ones_like(net.blobs[output].data)})
+    found = []
+    for one in (net, copied):
+        one.forward(data=X)
+        found.append(one.backward(**{output: np.ones_like(one.blobs[output].data)})["data"].copy())
+    assert np.any(found[0])
+    np.testing.assert_array_equal(found[1], found[0])
+    copied.blobs["data"].data[...] = 0
+    assert np.array_equal(net.blobs["data"].data, X)
