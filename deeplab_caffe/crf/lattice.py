@@ -6,6 +6,7 @@ import numpy as np
 
 from deeplab_caffe import _C
 from deeplab_caffe.arrays import NumpyArrays
+from deeplab_caffe.arrays.stays import StaysSharing
 from deeplab_caffe.crf.inputs import NDArray, Sizes, validate_real
 from deeplab_caffe.crf.memory import DEFAULT_WORKSPACE, check_memory, memory_errors
 from deeplab_caffe.errors import CRFError
@@ -25,7 +26,7 @@ def validate_features(shape: Sizes) -> None:
         raise CRFError(f"features must be (N, d) with N > 0 and d from 1 to {MAX_DIMS}, got {tuple(shape)}")
 
 
-class Lattice:
+class Lattice(StaysSharing):
     """The lattice of a set of features, built once and filtered with as often as needed.
 
     It is the lattice of Kraehenbuehl's 2011 code, which DeepLab v1 carries (util/permutohedral.cpp), to the bit. Make
@@ -34,6 +35,8 @@ class Lattice:
     Attributes:
         handle: the extension's lattice.
     """
+
+    instead = "send the features, and build it in the process that needs it"
 
     def __init__(self, handle: _C.Lattice) -> None:
         self.handle = handle

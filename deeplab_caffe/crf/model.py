@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from reprlib import repr as short_repr
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from deeplab_caffe.arrays import Array
+from deeplab_caffe.arrays.stays import Stays, StaysSharing
 from deeplab_caffe.crf.backend import Backend, Field, LatticeHandle, LatticeRequest, PairwiseTerm
 from deeplab_caffe.crf.colours import Range
 from deeplab_caffe.crf.inputs import (
@@ -30,6 +31,9 @@ from deeplab_caffe.crf.params import (
 )
 from deeplab_caffe.crf.place import backend_for
 from deeplab_caffe.errors import CRFError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 Normalization = Literal["after", "before", "symmetric", "none"]
 
@@ -54,11 +58,13 @@ class Energies:
         return self.entropy + self.unary + sum(self.pairwise)
 
 
-class Inference:
+class Inference(Stays):
     """One run of mean field inference, step by step. Made by :meth:`DenseCRF.start`.
 
     Threads may share it on the CPU: each method waits until another thread's is done.
     """
+
+    instead = "keep its marginals(), and give them to set_marginals of another run"
 
     def __init__(self, backend: Backend, field: Field, scores: Any) -> None:
         self._backend = backend
@@ -101,7 +107,7 @@ class Inference:
         return Energies(parts.entropy, parts.unary, tuple(parts.pairwise))
 
 
-class DenseCRF:
+class DenseCRF(StaysSharing):
     """A dense CRF over points with any features.
 
     >>> crf = DenseCRF(points)
@@ -109,7 +115,9 @@ class DenseCRF:
     >>> marginals = crf.infer(scores, iterations=5)  # (C, N)
 
     Arrays may be numpy's or torch's, on a GPU CuPy's too; marginals are of the kind of the scores and where those are.
-    Threads may share an object on the CPU. On a GPU it may be used with one stream.
+    Threads may share an object on the CPU. On a GPU it may be used with one stream. ``copy.copy`` and ``copy.deepcopy``
+    share the lattices, and a kernel added to the one is not the other's; pickle raises a TypeError, for lattices are
+    built faster than they are sent.
 
     Args:
         points: N.
@@ -127,6 +135,10 @@ class DenseCRF:
         CRFError: points is not a positive integer below 2^31 - 1, or another argument that is not fit.
     """
 
+    instead = (
+        "send what it was made of, the image or features and CRFParams say, and make it in the process that needs it; "
+        "or call deeplab_caffe.crf.dense_crf there"
+    )
     _channel_axis = -2  # of (C, N)
 
     def __init__(
@@ -146,6 +158,11 @@ class DenseCRF:
         self._adding = threading.Lock()
         # A field that was lent, for the next caller, and the terms it was made of. At most one.
         self._spare: list[tuple[Field, int, tuple[PairwiseTerm, ...]]] = []
+
+    def __copy__(self) -> Self:
+        new = super().__copy__()
+        new._adding, new._spare = threading.Lock(), []
+        return new
 
     @property
     def lattices(self) -> tuple[Any, ...]:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from deeplab_caffe.arrays import nvrtc
+from deeplab_caffe.arrays.stays import Stays
 from deeplab_caffe.crf import CRFParams
 from deeplab_caffe.crf.inputs import Kind
 from deeplab_caffe.errors import NetError
@@ -74,7 +75,7 @@ def optimize(net: Net, **options: Unpack[OptimizeOptions]) -> OptimizedNet:
     return OptimizedNet(net, **options)
 
 
-class OptimizedNet:
+class OptimizedNet(Stays):
     """A net for inference alone, made by :func:`optimize`, whose arguments it takes.
 
     It holds weights of its own, prepared for the device; later changes of the net's do not reach it. Any input size
@@ -90,6 +91,8 @@ class OptimizedNet:
         tuning: how each convolution is computed, and what the alternatives took.
         graph_break_reason: why the forward pass is not one CUDA graph; None: it is.
     """
+
+    instead = "send or copy the net that it was made of, and optimize that again"
 
     def __init__(self, net: Net, **options: Unpack[OptimizeOptions]) -> None:
         unknown_options = options.keys() - OptimizeOptions.__annotations__.keys()

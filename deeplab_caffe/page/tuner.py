@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from deeplab_caffe.arrays.stays import Stays
 from deeplab_caffe.crf import CRFParams
 from deeplab_caffe.crf.backend import Field, LatticeHandle, LatticeRequest, PairwiseTerm
 from deeplab_caffe.crf.inputs import Kind, validate_fit
@@ -57,7 +58,7 @@ class Curve:
     changed: list[float]
 
 
-class Tuner:
+class Tuner(Stays):
     """Scores of one picture, refined with one set of CRF parameters after the other.
 
     The marginals are those of :func:`deeplab_caffe.crf.dense_crf`, to the bit. Lattices are kept, so that other weights
@@ -79,6 +80,8 @@ class Tuner:
     Raises:
         CRFError: scores and image do not fit together, or the scores' values are not fit.
     """
+
+    instead = "make another of its image and the scores"
 
     def __init__(
         self, image: np.ndarray, scores: np.ndarray, classes: Classes, *, kind: Kind | None = None, device: str = "cpu"

@@ -18,21 +18,26 @@ Marginals are within 1e-4 of pydensecrf's. What differs:
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Callable
 from enum import IntEnum
 from numbers import Number
 from reprlib import repr as short_repr
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from deeplab_caffe.arrays import is_on_gpu, to_numpy
+from deeplab_caffe.arrays.stays import StaysSharing
 from deeplab_caffe.crf import model
 from deeplab_caffe.crf.colours import Range
 from deeplab_caffe.crf.inputs import Kind, NDArray, apparent_kind, as_kind, shape_advice
 from deeplab_caffe.crf.params import validate_count, validate_iterations, validate_weight
 from deeplab_caffe.errors import CRFError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class NormalizationType(IntEnum):
@@ -103,7 +108,7 @@ class LogisticUnary(Unary):
         return self._energies
 
 
-class DenseCRF:
+class DenseCRF(StaysSharing):
     """A dense CRF over ``nvar`` variables with any features.
 
     Args:
@@ -112,6 +117,7 @@ class DenseCRF:
         device: where to compute: ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
     """
 
+    instead = "send what its kernels and unary energies were made of, and make it in the process that needs it"
     _crf: model.DenseCRF
 
     def __init__(self, nvar: int, nlabels: int, *_: Any, device: str | None = None, **__: Any) -> None:
@@ -125,6 +131,11 @@ class DenseCRF:
         self._backend = crf.backend
         self._unary: Any = None
         self._kind: Any = None  # marginals are of the kind of this
+
+    def __copy__(self) -> Self:
+        new = super().__copy__()
+        new._crf = copy.copy(self._crf)
+        return new
 
     @property
     def npixels(self) -> int:

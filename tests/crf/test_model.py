@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import copy
+import pickle
 import re
 import time
 from collections.abc import Callable
@@ -298,3 +300,31 @@ def test_an_image_too_large_is_refused_before_it_is_converted(monkeypatch: pytes
     ):
         with pytest.raises(CRFMemoryError, match="50 x 40 image needs at least"):
             add()
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy])
+def test_copies_share_lattices_and_nothing_else(
+    duplicate: Callable[[DenseCRF2D], DenseCRF2D], image: np.ndarray, scores: np.ndarray
+) -> None:
+    crf = DenseCRF2D.for_image(image)
+    crf.infer(scores, 1)  # a field is kept for the next one
+    copied = duplicate(crf)
+    assert type(copied) is DenseCRF2D
+    one_kernel_less = crf.infer(scores, 3)
+    np.testing.assert_array_equal(copied.infer(scores, 3), one_kernel_less)
+    assert [lattice.handle for lattice in copied.lattices] == [lattice.handle for lattice in crf.lattices]
+    crf.add_gaussian(2)
+    assert (len(crf.lattices), len(copied.lattices)) == (3, 2)
+    np.testing.assert_array_equal(copied.infer(scores, 3), one_kernel_less)
+    assert not np.array_equal(crf.infer(scores, 3), one_kernel_less)
+
+
+def test_pickle_says_what_to_send_instead(image: np.ndarray, scores: np.ndarray) -> None:
+    crf = DenseCRF2D.for_image(image)
+    lattice = copy.deepcopy(crf.lattices[0])
+    np.testing.assert_array_equal(lattice.keys, crf.lattices[0].keys)
+    for one, instead in ((crf, "the image or features"), (lattice, "the features"), (crf.start(scores), "marginals")):
+        with pytest.raises(TypeError, match=f"^{type(one).__name__} cannot be pickled.*{instead}"):
+            pickle.dumps(one)
+    with pytest.raises(TypeError, match="Inference cannot be pickled or copied by copy.deepcopy"):
+        copy.deepcopy(crf.start(scores))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
 
@@ -83,3 +84,8 @@ def test_scores_of_another_size_are_refused(image: np.ndarray, scores: np.ndarra
 def test_masks_need_neither_torch_nor_gradio() -> None:
     code = "import sys; sys.modules['torch'] = sys.modules['gradio'] = None; import deeplab_caffe.page.desk"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_it_stays_in_its_process(image: np.ndarray, scores: np.ndarray) -> None:
+    with pytest.raises(TypeError, match="^Tuner cannot be pickled or copied by copy.deepcopy: make another"):
+        pickle.dumps(Tuner(image, scores, CLASSES))

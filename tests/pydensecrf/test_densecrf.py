@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import copy
+import pickle
 import re
 import subprocess
 import sys
@@ -252,3 +254,17 @@ def test_torch_is_not_imported() -> None:
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "False"
+
+
+def test_copies_go_their_own_way_and_pickle_says_what_to_send_instead() -> None:
+    energies = np.random.default_rng(1).normal(size=(3, 48)).astype(np.float32)
+    crf = dcrf.DenseCRF2D(8, 6, 3)
+    crf.setUnaryEnergy(energies)
+    crf.addPairwiseGaussian(sxy=3, compat=2)
+    for duplicate in (copy.copy, copy.deepcopy):
+        copied, before = duplicate(crf), crf.inference(4)
+        crf.addPairwiseGaussian(sxy=1, compat=4)
+        crf.setUnaryEnergy(-energies)
+        np.testing.assert_array_equal(copied.inference(4), before)
+    with pytest.raises(TypeError, match="^DenseCRF2D cannot be pickled: send what its kernels and unary energies were"):
+        pickle.dumps(crf)
