@@ -25,6 +25,8 @@ from deeplab_caffe.segmentation.deploy import deploy_wanted
 class Network:
     """A net, and the optimized net that becomes of it, once there is one.
 
+    A shallow copy of a segmenter shares it. Other copies, pickled ones too, make an optimized net for themselves.
+
     Args:
         net: a net or an optimized one.
         optimizes: whether :meth:`make_ready` optimizes a net.
@@ -71,6 +73,25 @@ class Network:
         self._again: Callable[[], Net] | None = None
         # Held by the thread that makes it ready.
         self._lock = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        if self.optimized is not None and not _is_repeatable(self._again):
+            raise TypeError(
+                "this Segmenter cannot be pickled or copied by copy.deepcopy: its net was optimized, which took the "
+                "weights to this process, and they cannot be read from a file again. Do it before its first image, or "
+                "make it with optimize=False; where it was made of an optimized net, send the net that was optimized"
+            )
+        state = {**self.__dict__, "optimized": None}
+        del state["_lock"]
+        if self.net is not None and _versions(self.net) != self._as_built:
+            state["_build_anew"] = None  # would build it without the weights that were put in since
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._lock = threading.Lock()
+        if self.net is not None and self._build_anew is not None:
+            self._as_built = _versions(self.net)  # a copy counts anew
 
     @property
     def mean_value(self) -> tuple[float, float, float]:
@@ -179,6 +200,11 @@ def network_of(
     if optimize is None:
         found.optimizes = _can_optimize(net, found.device)
     return found
+
+
+def _is_repeatable(build: Callable[[], Net] | None) -> bool:
+    """Return whether building a net once more gives the same weights: those of a file, or drawn from a seed."""
+    return isinstance(build, partial) and (build.args[1] is not None or build.keywords["seed"] is not None)
 
 
 def _versions(net: Net) -> list[int]:

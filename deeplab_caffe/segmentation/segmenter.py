@@ -54,6 +54,10 @@ class Segmenter:
     so that they are not in memory twice: what needs them, to save the net, say, raises a NetError from then on. For
     that, build a net of your own by :class:`deeplab_caffe.Net`, or give ``optimize=False``.
 
+    A segmenter can be pickled and copied by ``copy.deepcopy``, for processes of multiprocessing or Ray, say, and then
+    gives the same bits. Before the first image, and with ``optimize=False``, its weights go along; after it the copy
+    reads the prototxt and the weights' file again, if there was one and nobody changed the net, else it is a TypeError.
+
     Args:
         prototxt: a deploy prototxt: one image input (N, 3, H, W); or a NetParameter. Or a built :class:`Net`, which is
             run as it is, with whatever becomes of its weights, unless ``optimize`` is True. Or an optimized net.

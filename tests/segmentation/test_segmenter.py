@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import copy
+import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -675,3 +677,65 @@ def test_a_class_may_be_ruled_out() -> None:
 def test_a_mean_is_three_finite_numbers(mean: object) -> None:
     with pytest.raises(dc.NetError, match="mean: expected three finite numbers"):
         toy_segmenter(mean=mean)
+
+
+def pickled(seg: dc.Segmenter) -> dc.Segmenter:
+    copied = pickle.loads(pickle.dumps(seg))
+    assert isinstance(copied, dc.Segmenter)
+    return copied
+
+
+COPIES = [pickled, copy.deepcopy]
+
+
+@pytest.mark.parametrize("duplicate", COPIES)
+@pytest.mark.parametrize("optimize", [None, False])
+@pytest.mark.parametrize("used", [False, True])
+def test_a_copy_has_the_same_bits(
+    photo: np.ndarray, duplicate: Callable[[dc.Segmenter], dc.Segmenter], optimize: bool | None, used: bool
+) -> None:
+    image = photo[:65, :81]
+    seg = dc.Segmenter(CAMVID_MODEL.deploy, CAMVID_MODEL.weights, device="cpu", crf=dc.CRFParams(), optimize=optimize)
+    if used:
+        seg(image)
+    copies = [duplicate(seg), duplicate(duplicate(seg))]
+    found = seg.segment(image)
+    for one in [*copies, duplicate(copies[0])]:
+        again = one.segment(image)
+        for name in ("labels", "scores", "marginals"):
+            np.testing.assert_array_equal(getattr(again, name), getattr(found, name))
+        assert one.classes.names == seg.classes.names
+
+
+@pytest.mark.parametrize("duplicate", COPIES)
+def test_a_copy_has_weights_that_were_put_in(duplicate: Callable[[dc.Segmenter], dc.Segmenter]) -> None:
+    image = np.zeros((2, 3, 3), np.uint8)
+    image[0, 1, 2] = 105
+    seg = toy_segmenter()
+    copied = duplicate(seg)
+    assert copied(image).tolist() == seg(image).tolist() == [[0, 1, 0], [0, 0, 0]]
+    # Now they are in the optimized net alone.
+    for one in (seg, copied):
+        with pytest.raises(TypeError, match="before its first image, or make it with optimize=False"):
+            duplicate(one)
+
+
+@pytest.mark.parametrize("seed", [None, 3])
+def test_after_the_first_image_weights_without_a_file_are_drawn_from_the_seed(seed: int | None) -> None:
+    text = TOY.replace("kernel_size: 1", 'kernel_size: 1 weight_filler { type: "gaussian" std: 1 }')
+    seg = dc.Segmenter(proto.parse_net(text), None, device="cpu", seed=seed)
+    image = np.arange(60, dtype=np.uint8).reshape(4, 5, 3)
+    scores = seg.scores(image)
+    if seed is None:
+        with pytest.raises(TypeError, match="cannot be read from a file again"):
+            pickle.dumps(seg)
+    else:
+        np.testing.assert_array_equal(pickled(seg).scores(image), scores)
+
+
+def test_of_an_optimized_net_there_is_no_copy() -> None:
+    optimized_net = dc.Net(proto.parse_net(TOY)).optimize()
+    with pytest.raises(TypeError, match="OptimizedNet cannot be pickled .*send or copy the net that it was made of"):
+        pickle.dumps(optimized_net)
+    with pytest.raises(TypeError, match="send the net that was optimized"):
+        copy.deepcopy(dc.Segmenter(optimized_net))
