@@ -78,9 +78,9 @@ def optimize(net: Net, **options: Unpack[OptimizeOptions]) -> OptimizedNet:
 class OptimizedNet(Stays):
     """A net for inference alone, made by :func:`optimize`, whose arguments it takes.
 
-    It holds weights of its own, prepared for the device; later changes of the net's do not reach it. Any input size
-    goes, with the algorithms chosen for the size it was optimized at. Several threads may call it; on a GPU they take
-    turns.
+    It holds weights of its own, prepared for the device; later changes of the net's do not reach it, but for layers of
+    type Python: their objects, parameters included, are the net's own. Any input size goes, with the algorithms chosen
+    for the size it was optimized at. Several threads may call it; on a GPU they take turns.
 
     Attributes:
         device: where it runs.
