@@ -37,9 +37,9 @@ void labels(const TensorView& scores, const TensorView& labels, bool last, uintp
 
 void bind(py::module_& module) {
   module.def("argmax_top", &top, py::arg("scores"), py::arg("output"), py::arg("top_k"), py::arg("out_max_val"),
-             py::arg("stream") = 0, py::call_guard<py::gil_scoped_release>());
+             py::arg("stream") = 0, py::call_guard<GilRelease>());
   module.def("argmax_labels", &labels, py::arg("scores"), py::arg("labels"), py::arg("last"), py::arg("stream") = 0,
-             py::call_guard<py::gil_scoped_release>());
+             py::call_guard<GilRelease>());
 }
 
 }  // namespace deeplab::argmax

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "check.h"
+#include "gil.h"
 #include "tensor_view.h"
 
 namespace py = pybind11;

@@ -67,13 +67,13 @@ void backward(const TensorView& grad, const TensorView& x, const TensorView& wei
 
 void bind(py::module_& module) {
   module.def("depthwise_forward", &forward, py::arg("x"), py::arg("weight"), py::arg("bias"), py::arg("y"),
-             py::arg("stride"), py::arg("pad"), py::arg("dilation"), py::call_guard<py::gil_scoped_release>());
+             py::arg("stride"), py::arg("pad"), py::arg("dilation"), py::call_guard<GilRelease>());
   module.def("depthwise_forward_channels_last", &forward_channels_last, py::arg("x"), py::arg("taps"), py::arg("bias"),
              py::arg("y"), py::arg("stride"), py::arg("pad"), py::arg("dilation"), py::arg("relu"), py::arg("ceiling"),
-             py::call_guard<py::gil_scoped_release>());
+             py::call_guard<GilRelease>());
   module.def("depthwise_backward", &backward, py::arg("grad"), py::arg("x"), py::arg("weight"), py::arg("grad_x"),
              py::arg("grad_weight"), py::arg("stride"), py::arg("pad"), py::arg("dilation"),
-             py::call_guard<py::gil_scoped_release>());
+             py::call_guard<GilRelease>());
 }
 
 }  // namespace deeplab::depthwise

@@ -70,11 +70,11 @@ int64_t scratch_of(const TensorView& x, int64_t iterations) {
 void bind(py::module_& module) {
   module.def("domain_transform_forward", &forward, py::arg("x"), py::arg("edges"), py::arg("sizes"), py::arg("output"),
              py::arg("iterations"), py::arg("spatial_sigma"), py::arg("range_sigma"), py::arg("min_weight"),
-             py::arg("clamp"), py::arg("stream") = 0, py::call_guard<py::gil_scoped_release>());
+             py::arg("clamp"), py::arg("stream") = 0, py::call_guard<GilRelease>());
   module.def("domain_transform_backward", &backward, py::arg("x"), py::arg("edges"), py::arg("sizes"), py::arg("grad"),
              py::arg("grad_x"), py::arg("grad_edges"), py::arg("scratch"), py::arg("iterations"),
              py::arg("spatial_sigma"), py::arg("range_sigma"), py::arg("min_weight"), py::arg("clamp"),
-             py::arg("stream") = 0, py::call_guard<py::gil_scoped_release>());
+             py::arg("stream") = 0, py::call_guard<GilRelease>());
   module.def(
       "domain_transform_scratch", &scratch_of, py::arg("x"), py::arg("iterations"),
       "Numbers of the dtype that the backward pass wants as `scratch`; with fewer it takes fewer planes at once.");

@@ -60,9 +60,9 @@ void col2im(const TensorView& columns, const TensorView& output, const Pair& ker
 
 void bind(py::module_& module) {
   module.def("im2col", &im2col, py::arg("input"), py::arg("columns"), py::arg("kernel"), py::arg("stride"),
-             py::arg("pad"), py::arg("dilation"), py::arg("stream") = 0, py::call_guard<py::gil_scoped_release>());
+             py::arg("pad"), py::arg("dilation"), py::arg("stream") = 0, py::call_guard<GilRelease>());
   module.def("col2im", &col2im, py::arg("columns"), py::arg("output"), py::arg("kernel"), py::arg("stride"),
-             py::arg("pad"), py::arg("dilation"), py::arg("stream") = 0, py::call_guard<py::gil_scoped_release>());
+             py::arg("pad"), py::arg("dilation"), py::arg("stream") = 0, py::call_guard<GilRelease>());
 }
 
 }  // namespace deeplab::hole

@@ -39,10 +39,9 @@ void backward(const TensorView& grad_output, const TensorView& grad_input, int64
 
 void bind(py::module_& module) {
   module.def("interp_forward", &forward, py::arg("input"), py::arg("output"), py::arg("pad_beg"), py::arg("pad_end"),
-             py::arg("stream") = 0, py::arg("align_corners") = true, py::call_guard<py::gil_scoped_release>());
+             py::arg("stream") = 0, py::arg("align_corners") = true, py::call_guard<GilRelease>());
   module.def("interp_backward", &backward, py::arg("grad_output"), py::arg("grad_input"), py::arg("pad_beg"),
-             py::arg("pad_end"), py::arg("stream") = 0, py::arg("align_corners") = true,
-             py::call_guard<py::gil_scoped_release>());
+             py::arg("pad_end"), py::arg("stream") = 0, py::arg("align_corners") = true, py::call_guard<GilRelease>());
 }
 
 }  // namespace deeplab::interp

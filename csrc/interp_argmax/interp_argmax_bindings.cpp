@@ -27,7 +27,7 @@ void labels(const TensorView& scores, const TensorView& labels, int64_t height, 
 void bind(py::module_& module) {
   module.def("interp_argmax", &labels, py::arg("scores"), py::arg("labels"), py::arg("height"), py::arg("width"),
              py::arg("top"), py::arg("left"), py::arg("last"), py::arg("stream") = 0, py::arg("align_corners") = true,
-             py::call_guard<py::gil_scoped_release>());
+             py::call_guard<GilRelease>());
 }
 
 }  // namespace deeplab::interp_argmax

@@ -25,7 +25,7 @@ void probabilities(const TensorView& scores, const TensorView& probabilities, in
 void bind(py::module_& module) {
   module.def("interp_softmax", &probabilities, py::arg("scores"), py::arg("probabilities"), py::arg("height"),
              py::arg("width"), py::arg("top"), py::arg("left"), py::arg("stream") = 0, py::arg("align_corners") = true,
-             py::call_guard<py::gil_scoped_release>());
+             py::call_guard<GilRelease>());
 }
 
 }  // namespace deeplab::interp_softmax

@@ -68,13 +68,13 @@ void copy_corners(const Lattice& lattice, const AlignedBuffer<T>& source, const 
 void bind(py::module_& module) {
   py::class_<Lattice, std::shared_ptr<Lattice>>(module, "Lattice")
       .def_static("build", &build, py::arg("features"), py::arg("sse_padding"), py::arg("workspace") = py::none(),
-                  py::call_guard<py::gil_scoped_release>(), "Build a lattice; its buffers come from the workspace.")
+                  py::call_guard<GilRelease>(), "Build a lattice; its buffers come from the workspace.")
       .def_readonly("dims", &Lattice::dims)
       .def_readonly("points", &Lattice::points)
       .def_readonly("vertices", &Lattice::vertices)
       .def_property_readonly("nbytes", &Lattice::bytes)
       .def("filter", &filter, py::arg("values"), py::arg("out"), py::arg("adjoint") = false,
-           py::arg("workspace") = py::none(), py::call_guard<py::gil_scoped_release>(),
+           py::arg("workspace") = py::none(), py::call_guard<GilRelease>(),
            "Filter values; buffers come from the workspace, or from the one that the lattice was built in.")
       .def("copy_keys", &copy_keys, py::arg("out"))
       .def(

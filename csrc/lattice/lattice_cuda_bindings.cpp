@@ -40,7 +40,7 @@ std::shared_ptr<CudaLattice> make(int device, int64_t height, int64_t width, boo
 }  // namespace
 
 void bind_cuda(py::module_& module) {
-  using release = py::call_guard<py::gil_scoped_release>;
+  using release = py::call_guard<GilRelease>;
   py::class_<CudaLattice, std::shared_ptr<CudaLattice>>(module, "CudaLattice")
       .def(py::init(&make), py::arg("device"), py::arg("height"), py::arg("width"), py::arg("positions"),
            py::arg("divisors"), py::arg("ranges"), py::arg("sse_padding"))

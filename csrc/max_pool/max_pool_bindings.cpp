@@ -35,7 +35,7 @@ void forward(const TensorView& input, const TensorView& output, Pair kernel, Pai
 
 void bind(py::module_& module) {
   module.def("max_pool", &forward, py::arg("input"), py::arg("output"), py::arg("kernel"), py::arg("stride"),
-             py::arg("pad"), py::arg("stream") = 0, py::call_guard<py::gil_scoped_release>());
+             py::arg("pad"), py::arg("stream") = 0, py::call_guard<GilRelease>());
 }
 
 }  // namespace deeplab::max_pool

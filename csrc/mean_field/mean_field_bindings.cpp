@@ -32,7 +32,7 @@ std::unique_ptr<MeanField> make(int64_t channels, int64_t points, const std::vec
                 points);
   MeanField::bytes(points, channels, static_cast<int64_t>(kernels.size()));  // fits into 64 bits
   std::vector<Kernel> checked = check_kernels(kernels, channels, points);
-  const py::gil_scoped_release release;  // not as a call_guard: that would cover the registration of the new object too
+  const GilRelease release;  // not as a call_guard: that would cover the registration of the new object too
   const WorkspaceScope scope(workspace.value_or(nullptr));
   return std::unique_ptr<MeanField>(::new MeanField(channels, points, std::move(checked)));
 }
@@ -51,7 +51,7 @@ std::unique_ptr<MeanField> make_started(const TensorView& scores,
   for (const auto& [lattice, weight] : kernels) potts.push_back({lattice, weight, Normalization::kAfter, {}});
   std::unique_ptr<MeanField> field = make(scores.size(0), scores.size(1), potts, workspace);
   check_rows(*field, scores, "scores");
-  const py::gil_scoped_release release;
+  const GilRelease release;
   field->start(scores, probabilities);
   return field;
 }
@@ -97,13 +97,11 @@ void bind(py::module_& module) {
       .def(py::init(&make_started), py::arg("scores"), py::arg("kernels"), py::arg("probabilities") = false,
            py::arg("workspace") = py::none())
       .def_property_readonly("iterations", &MeanField::iterations)
-      .def("start", &start, py::arg("scores"), py::arg("probabilities") = false,
-           py::call_guard<py::gil_scoped_release>())
-      .def("run", &run, py::arg("iterations"), py::call_guard<py::gil_scoped_release>())
-      .def("marginals", &marginals, py::arg("out"), py::arg("logarithm") = false,
-           py::call_guard<py::gil_scoped_release>())
-      .def("set_marginals", &set_marginals, py::arg("q"), py::call_guard<py::gil_scoped_release>())
-      .def("energies", &energies, py::call_guard<py::gil_scoped_release>());
+      .def("start", &start, py::arg("scores"), py::arg("probabilities") = false, py::call_guard<GilRelease>())
+      .def("run", &run, py::arg("iterations"), py::call_guard<GilRelease>())
+      .def("marginals", &marginals, py::arg("out"), py::arg("logarithm") = false, py::call_guard<GilRelease>())
+      .def("set_marginals", &set_marginals, py::arg("q"), py::call_guard<GilRelease>())
+      .def("energies", &energies, py::call_guard<GilRelease>());
   module.def("mean_field_bytes", &MeanField::bytes, py::arg("points"), py::arg("channels"), py::arg("kernels"),
              "Bytes of an inference without its lattices and the values on them.");
 }

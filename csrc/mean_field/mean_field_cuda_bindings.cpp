@@ -58,7 +58,7 @@ std::unique_ptr<Energies> energies(CudaMeanField& field, const TensorView& scrat
 }  // namespace
 
 void bind_cuda(py::module_& module) {
-  using release = py::call_guard<py::gil_scoped_release>;
+  using release = py::call_guard<GilRelease>;
   py::class_<CudaMeanField, std::shared_ptr<CudaMeanField>>(module, "CudaMeanField")
       .def(py::init(&make), py::arg("device"), py::arg("height"), py::arg("width"), py::arg("channels"),
            py::arg("kernels"), py::arg("half"))

@@ -22,7 +22,7 @@ int64_t at_most(const TensorView& key, int64_t position, uint32_t most, const Te
 
 void bind(py::module_& module) {
   module.def("mersenne_at_most", &at_most, py::arg("key"), py::arg("position"), py::arg("most"), py::arg("out"),
-             py::call_guard<py::gil_scoped_release>());
+             py::call_guard<GilRelease>());
 }
 
 }  // namespace deeplab::mersenne

@@ -24,7 +24,7 @@ void images(const TensorView& images, const TensorView& blob, const std::vector<
 
 void bind(py::module_& module) {
   module.def("preprocess", &images, py::arg("images"), py::arg("blob"), py::arg("mean"), py::arg("stream") = 0,
-             py::call_guard<py::gil_scoped_release>());
+             py::call_guard<GilRelease>());
 }
 
 }  // namespace deeplab::preprocess

@@ -40,7 +40,7 @@ void bilinear(const TensorView& image, const TensorView& out, const TensorView& 
 
 void bind(py::module_& module) {
   module.def("resize_bilinear", &bilinear, py::arg("image"), py::arg("out"), py::arg("down"), py::arg("across"),
-             py::call_guard<py::gil_scoped_release>());
+             py::call_guard<GilRelease>());
 }
 
 }  // namespace deeplab::resize

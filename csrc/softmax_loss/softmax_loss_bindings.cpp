@@ -56,10 +56,10 @@ void bind(py::module_& module) {
   module.attr("softmax_loss_chunk") = kChunk;
   module.def("softmax_loss_forward", &forward, py::arg("scores"), py::arg("labels"), py::arg("class_weights"),
              py::arg("ignored"), py::arg("workspace"), py::arg("loss"), py::arg("stats"), py::arg("totals"),
-             py::arg("stream") = 0, py::call_guard<py::gil_scoped_release>());
+             py::arg("stream") = 0, py::call_guard<GilRelease>());
   module.def("softmax_loss_backward", &backward, py::arg("scores"), py::arg("labels"), py::arg("class_weights"),
              py::arg("ignored"), py::arg("stats"), py::arg("totals"), py::arg("grad_loss"), py::arg("grad_scores"),
-             py::arg("stream") = 0, py::call_guard<py::gil_scoped_release>());
+             py::arg("stream") = 0, py::call_guard<GilRelease>());
 }
 
 }  // namespace deeplab::softmax_loss

@@ -68,10 +68,10 @@ void forward(const TensorView& x, const TensorView& transformed, const Optional&
 void bind(py::module_& module) {
   module.attr("winograd_panel") = kPanel;
   module.def("winograd_transform_weight", &transform_weight, py::arg("weight"), py::arg("transformed"), py::arg("tile"),
-             py::call_guard<py::gil_scoped_release>());
+             py::call_guard<GilRelease>());
   module.def("winograd_forward", &forward, py::arg("x"), py::arg("transformed"), py::arg("bias"), py::arg("other"),
              py::arg("y"), py::arg("tile"), py::arg("pad"), py::arg("dilation"), py::arg("relu"), py::arg("ceiling"),
-             py::call_guard<py::gil_scoped_release>());
+             py::call_guard<GilRelease>());
   module.def("winograd_kept_bytes", &kept_bytes, "Return the bytes that are kept for the next call.");
   module.def("winograd_clear_kept", &clear_kept, "Give them back.");
 }

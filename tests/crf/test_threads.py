@@ -125,3 +125,32 @@ print({os.waitpid(child, 0)[1] for child in children})
 """
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=False)
     assert ran.stdout.strip() == "{0}", ran.stderr
+
+
+def test_a_daemon_thread_may_compute_when_the_interpreter_ends() -> None:
+    """Python before 3.14 ends it where it asks for the interpreter's lock, by unwinding its stack."""
+    code = """
+import sys, threading, time
+import numpy as np
+from deeplab_caffe.crf import DenseCRF2D
+crf = DenseCRF2D((20, 20))
+crf.add_gaussian(3)
+run, inside = crf.start(np.zeros((2, 20, 20), np.float32)), threading.Event()
+run.step(100)
+began = time.perf_counter()
+run.step(100)
+iterations = int(80 / (time.perf_counter() - began))  # of 0.8 s
+def compute():
+    inside.set()
+    run.step(iterations)
+class Late:
+    def __del__(self, sleep=time.sleep):
+        for _ in range(250):
+            sleep(0.01)  # gives the lock back while the interpreter ends
+sys.late = Late()
+threading.Thread(target=compute, daemon=True).start()
+inside.wait()
+time.sleep(0.1)  # until it computes
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=False)
+    assert (ran.returncode, ran.stderr) == (0, "")
