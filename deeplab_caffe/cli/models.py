@@ -9,7 +9,7 @@ import click
 from deeplab_caffe.cli.tables import plain_table, print_table
 from deeplab_caffe.crf import CRFParams, find_preset
 from deeplab_caffe.zoo.model import VOC12
-from deeplab_caffe.zoo.models import INIT_WEIGHTS, MODELS, Model, Score, find_model
+from deeplab_caffe.zoo.models import INIT_WEIGHTS, MODELS, OWN_MODELS, Model, Score, find_model
 from deeplab_caffe.zoo.paths import prototxt_paths
 
 
@@ -102,4 +102,5 @@ def models(name: str | None, as_json: bool) -> None:
         table.add_row(*row(model))
     print_table(table)
     click.echo("* trained on val too: its score there is not the published one.")
+    click.echo(f"Of no paper, but ours: {', '.join(model.name for model in OWN_MODELS)}.")
     click.echo("deeplab-caffe models NAME tells more, deeplab-caffe download NAME fetches weights.")

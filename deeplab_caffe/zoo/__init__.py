@@ -11,7 +11,7 @@ from deeplab_caffe.zoo.default import (
     EmbeddedModel,
 )
 from deeplab_caffe.zoo.download import fetch
-from deeplab_caffe.zoo.models import INIT_WEIGHTS, MODELS, Model, RemoteFile, Score, find_model
+from deeplab_caffe.zoo.models import INIT_WEIGHTS, MODELS, OWN_MODELS, Model, RemoteFile, Score, find_model
 from deeplab_caffe.zoo.paths import BASES, KINDS, LATER_NETWORKS, NETWORKS, OWN_NETWORKS, prototxt_path
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "LATER_NETWORKS",
     "MODELS",
     "NETWORKS",
+    "OWN_MODELS",
     "OWN_NETWORKS",
     "EmbeddedModel",
     "Model",

@@ -19,7 +19,7 @@ from deeplab_caffe.data.io.atomic import atomic_write
 from deeplab_caffe.data.io.lock import exclusive
 from deeplab_caffe.errors import CaffeModelError, DownloadError
 from deeplab_caffe.proto import CaffeModel, read_net
-from deeplab_caffe.zoo.models import Model, RemoteFile, find_model
+from deeplab_caffe.zoo.models import OWN_MODELS, Model, RemoteFile, find_model
 from deeplab_caffe.zoo.paths import prototxt_paths
 from deeplab_caffe.zoo.transfer import Report, fetch_url
 
@@ -67,6 +67,8 @@ def fetch(
     found = None if model.file is not None or source is None else _find(Path(source), None)
     file_name = model.file.name if model.file is not None else found.name if found else _kept(folder)
     if file_name is None:
+        if model in OWN_MODELS:
+            raise DownloadError(f"there is nothing to download for {model.name}. {model.notes[0]}")
         raise DownloadError(f"no address of the weights of {model.name} is known. {_advice(model)}")
     target = folder / file_name
     pinned = model.file.sha256 if model.file is not None else None

@@ -11,29 +11,31 @@ import difflib
 from deeplab_caffe.errors import DeepLabCaffeError
 from deeplab_caffe.zoo.model import Model, RemoteFile, Score
 from deeplab_caffe.zoo.models_later import LATER_INIT_WEIGHTS, LATER_MODELS
+from deeplab_caffe.zoo.models_own import OWN_MODELS
 from deeplab_caffe.zoo.models_v1 import V1_INIT_WEIGHTS, V1_MODELS
 
-__all__ = ["INIT_WEIGHTS", "MODELS", "Model", "RemoteFile", "Score", "find_model"]
+__all__ = ["INIT_WEIGHTS", "MODELS", "OWN_MODELS", "Model", "RemoteFile", "Score", "find_model"]
 
 MODELS = (*V1_MODELS, *LATER_MODELS)
 INIT_WEIGHTS = (*V1_INIT_WEIGHTS, *LATER_INIT_WEIGHTS)
 
 
 def find_model(name: str) -> Model:
-    """Return the model of that name, title or NET_ID; case, "-" and "_" do not matter.
+    """Return the model of that name, title or NET_ID, one of the papers' or ours; case, "-" and "_" do not matter.
 
     Raises:
         DeepLabCaffeError: no model has this name; the message has the nearest.
     """
     known: dict[str, Model] = {}
-    for model in (*MODELS, *INIT_WEIGHTS):
+    everything = (*MODELS, *OWN_MODELS, *INIT_WEIGHTS)
+    for model in everything:
         for alias in (model.name, model.title, model.net_id):
             if alias is not None:
                 known.setdefault(_plain(alias), model)
     if _plain(name) in known:
         return known[_plain(name)]
     near = difflib.get_close_matches(_plain(name), known, n=3, cutoff=0.5)
-    names = dict.fromkeys(known[alias].name for alias in near) or [model.name for model in (*MODELS, *INIT_WEIGHTS)]
+    names = dict.fromkeys(known[alias].name for alias in near) or [model.name for model in everything]
     raise DeepLabCaffeError(f"no model {name!r} is known; there is {', '.join(names)}")
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from deeplab_caffe.zoo import INIT_WEIGHTS, MODELS
+from deeplab_caffe.zoo import EMBEDDED_MODELS, INIT_WEIGHTS, MODELS
 
 
 def test_the_table_has_every_model(run) -> None:
@@ -64,3 +64,17 @@ def test_download_without_an_address_says_what_to_do(run, tmp_path: Path) -> Non
     line = run("download", "deeplab_msc", "--cache", tmp_path).error_line()
     assert "no address of the weights of deeplab_msc is known" in line
     assert "--from DIR" in line
+
+
+def test_networks_of_no_paper(run) -> None:
+    out = run("models").out
+    for name in ("deeplab_v3_lite0", "deeplab_v3_lite0_os8", *EMBEDDED_MODELS):
+        assert f" {name}" in out.partition("Of no paper, but ours:")[2]
+        assert run("models", name).out.startswith(f"{name}: ")
+    found = run("models", "deeplab_v3_lite0").out
+    for value in ("3,715,157 with 21 classes", "deploy.prototxt", "the package, as deeplab_v3_lite0_animals"):
+        assert value in found
+    assert json.loads(run("models", "deeplab_v3_lite0", "--json").out)["network"] == "deeplab_v3_lite0"
+    line = run("download", "deeplab_v3_lite0_animals").error_line()
+    assert "nothing to download for deeplab_v3_lite0_animals. It comes with the package" in line
+    assert "--init-for deeplab_v3_lite0 makes weights" in run("download", "deeplab_v3_lite0").error_line()
