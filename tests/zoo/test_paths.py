@@ -45,3 +45,9 @@ def test_an_installed_package_carries_the_folder_inside(tmp_path, monkeypatch: p
         prototxt_path("deeplab")
     (inside / "prototxt").mkdir(parents=True)
     assert prototxt_path("deeplab") == inside / "prototxt" / "deeplab" / "deploy.prototxt"
+
+
+def test_a_copy_may_be_edited() -> None:
+    """``experiment`` and users copy the files, first lines and all."""
+    folders = prototxt_path("deeplab").parent.parent
+    assert [path for path in folders.rglob("*.prototxt") if "do not edit" in path.read_text(encoding="utf-8")] == []

@@ -9,7 +9,7 @@ from typing import Any
 
 # Four columns are left for what stands around a line: "# " and " }".
 WIDTH = 116
-WRITTEN = "Written by `make networks` (tools/networks): do not edit."
+WRITTEN = "Written by `make networks` (tools/networks), which overwrites the package's own file: edit copies."
 
 
 class Word(str):
