@@ -105,4 +105,4 @@ def test(
 
 def _counting(net: Net) -> set[str]:
     """Return accuracies that count on: their last value is that of all images, the mean over the batches is none."""
-    return {top for step in net.steps if step.layer.counts_on for top in step.tops}
+    return {top for step in net.steps if step.layer.accumulates for top in step.tops}

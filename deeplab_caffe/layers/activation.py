@@ -1,7 +1,7 @@
 """Activations that came after DeepLab v1: PRELU, ELU, CLIP, SWISH.
 
-In place they give the gradients that they give otherwise. So do the original's PReLU, ELU and Swish; its Clip then
-passes all of the gradient, for it looks at what it has clipped.
+Computed in place, they give the same gradients as otherwise. So do the original's PReLU, ELU and Swish. The original's
+Clip passes the whole gradient when it works in place, because it tests the values that it has already clipped.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from deeplab_caffe.proto import caffe_pb2
 class PReLU(Layer):
     """max(x, 0) + slope * min(x, 0), with a slope for each channel (He et al. 2015).
 
-    Parameter blobs: the slopes (C,), or with ``channel_shared`` one (); 0.25 without a ``filler``. The channels are the
-    bottom's second axis. Source: layers/prelu_layer.cpp.
+    Parameter blobs: the slopes (C,), or a single slope () with ``channel_shared``. Without a ``filler`` they start at
+    0.25. The channels are the bottom's second axis. Source: layers/prelu_layer.cpp.
     """
 
     TYPE = "PReLU"
@@ -78,9 +78,9 @@ class ELU(Layer):
 
 
 class _Clipped(torch.autograd.Function):
-    """A clamp whose gradient is one pass over memory, where torch's has four; the bounds' own slope is 1 in both."""
+    """Clamp with a backward of one pass over memory; torch's takes four. At the bounds the slope is 1, as in torch."""
 
-    # With a setup_context of its own each call would cost four times as much: torch then binds the arguments by name.
+    # A separate setup_context would make each call four times as slow, because torch then binds the arguments by name.
     @staticmethod
     def forward(ctx: Any, x: Tensor, low: float, high: float) -> Tensor:
         ctx.save_for_backward(x)
@@ -95,9 +95,9 @@ class _Clipped(torch.autograd.Function):
 
 @cache
 def _outside(low: float, high: float, dtype: torch.dtype) -> tuple[float, float]:
-    """Return the next numbers outside of two bounds: hardtanh's slope is 0 at its own."""
+    """Return the nearest numbers outside of two bounds, because hardtanh's slope at its own bounds is 0."""
     numbers = np.float32 if dtype == torch.float32 else np.float64
-    with np.errstate(over="ignore"):  # infinity is behind the largest number
+    with np.errstate(over="ignore"):  # the number after the largest one is infinity
         return float(np.nextafter(numbers(low), numbers(-np.inf))), float(np.nextafter(numbers(high), numbers(np.inf)))
 
 
@@ -120,7 +120,7 @@ class Clip(Layer):
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         x, param = bottoms[0], self.param.clip_param
         learns = x.requires_grad and torch.is_grad_enabled() and not torch.compiler.is_compiling()
-        # torch.func's transforms know torch's own clamp.
+        # torch.func's transforms need torch's own clamp.
         plain = learns and not torch._C._are_functorch_transforms_active()
         if plain and x.dtype in (torch.float32, torch.float64):
             clipped: Tensor = _Clipped.apply(x, param.min, param.max)
@@ -152,7 +152,7 @@ class Swish(Layer):
         return (x * torch.sigmoid(beta * x),)
 
     def saved_bytes(self, bottom_shapes: list[Shape], top_shapes: list[Shape], width: int) -> int:
-        # The sigmoid, which torch's own Swish, with a beta of 1, computes again.
+        # Autograd keeps the sigmoid. For a beta of 1, torch's silu computes it again instead.
         return 0 if self.param.swish_param.beta == 1 else width * math.prod(top_shapes[0])
 
     def to_onnx(self, graph: OnnxGraph, bottoms: list[str], tops: tuple[str, ...]) -> list[str]:

@@ -43,25 +43,25 @@ class NetContext:
 
     Attributes:
         phase: ``caffe_pb2.TRAIN`` or ``caffe_pb2.TEST``.
-        dialect: whose behaviour the layers have; they read its flags.
+        dialect: the dialect; layers read its flags.
         engine: ``"CAFFE"`` or ``"CUDNN"`` overrides every convolution's own ``engine``; None leaves it to them.
         rng: the net's random numbers, Caffe's generator; None where no layer draws any.
-        initial: what initial values are drawn from while a net with a seed is built; None: torch's own generator, which
-            all threads share.
-        seeded: the generator's seed was asked for: whatever can be drawn from it is, even where torch's own random
-            numbers are faster.
+        initial: the generator of the initial values while a net with a seed is built; None: torch's own generator,
+            which all threads share.
+        seeded: the user gave a seed: layers draw from ``rng`` wherever they can, even where torch's own random numbers
+            are faster.
         label_reading: ``"index"`` or ``"luminance"``: how palette label PNGs are read (see ``docs/differences.md``).
         crf_image_of_first: DENSE_CRF uses the image of batch item 0 for all items, as the original does.
         channels_last: images are kept in channels-last order.
-        packed: inference on the CPU may keep a packed copy of the weights; not where somebody writes to them behind
-            torch's back, as pycaffe's users do.
-        keep_ignored_diff: SOFTMAX_LOSS gives ignored pixels what is left of their last gradient, as the original does
-            when it trains, instead of 0.
-        workers: how many threads of each data layer decode ahead; 0 decodes where the batch is asked for.
+        packed: inference on the CPU may keep a packed copy of the weights. False where scripts write to the weights
+            without torch's knowledge, as with pycaffe.
+        keep_ignored_diff: SOFTMAX_LOSS gives ignored pixels their gradient of the last pass, rescaled, as the original
+            does when it trains, instead of 0.
+        workers: number of threads that decode ahead, for each data layer; 0: decode when the batch is asked for.
         shard: (rank, world): this process's part of each global batch of ``world`` times the prototxt's ``batch_size``;
             see :class:`deeplab_caffe.data.Shard`.
-        python_layers: whether layers of type Python may run; ``"unchanged"``: yes, and exceptions of their code come
-            out as they are.
+        python_layers: whether layers of type Python may run; ``"unchanged"``: yes, and exceptions of their code are
+            not wrapped in a NetError.
     """
 
     phase: int = caffe_pb2.TEST
@@ -94,59 +94,61 @@ class ReceptiveWindow(NamedTuple):
 
 
 class Layer(nn.Module):
-    """One Caffe layer. All that others must know of it is said here, by traits and methods; nobody asks for its class.
+    """One Caffe layer. Other code asks its traits and methods for what it needs to know, and never tests its class.
 
     A subclass sets ``TYPE`` and the numbers of bottoms and tops, creates its parameters in :meth:`setup`, computes top
     shapes in :meth:`top_shapes` and tops in :meth:`forward`. Blobs are tensors; labels are float blobs too, as in
     Caffe.
 
-    ``capturable`` and ``per_item`` are False unless a class says otherwise: a CUDA graph that holds a layer which
-    waits for the device cannot be captured, and one that holds a layer with a state, or a batch that is cut where items
-    meet, computes wrong numbers without a word. That is no silent loss: ``OptimizedNet.graph_break_reason`` names the
-    layer, and a test has every class of this package say both for itself.
+    ``capturable`` and ``per_item`` are False unless a class sets them, because a wrong True is dangerous: a CUDA graph
+    with a layer that waits for the device cannot be captured, and a graph with a layer that has a state, or a batch
+    that is split although its items depend on each other, gives wrong numbers without an error. A False that costs
+    speed is not hidden: ``OptimizedNet.graph_break_reason`` names the layer, and a test checks that every class of this
+    package sets both.
 
     Attributes:
         name: the layer's name in the prototxt.
         param: its LayerParameter.
         inplace: set by the net where the top may overwrite the bottom's memory.
-        stopped_bottoms: numbers of the bottoms that ``propagate_down: false`` keeps gradients from.
-        bottom_is_spare: set by the net where no gradient needs what the bottom holds: a convolution's top.
+        stopped_bottoms: indices of the bottoms that get no gradient because of ``propagate_down: false``.
+        bottom_is_spare: set by the net where no backward pass needs the bottom's values: a convolution's top.
     """
 
     TYPE: ClassVar[str]
     BOTTOMS: ClassVar[tuple[int, float]] = (1, 1)
     TOPS: ClassVar[tuple[int, float]] = (1, 1)
-    # Attributes that hold the parameter blobs, in Caffe's order: weight, bias, ... One that is None does not count.
+    # Names of the attributes with the parameter blobs, in Caffe's order: weight, bias, ... Those that are None are left
+    # out.
     roles: tuple[str, ...] = ()
     # bfloat16 and float16 bottoms are fine; the net hands float32 to all others.
     supports_half: bool = False
-    # The tops do not depend on the bottoms alone: data sources.
+    # True for data sources: the tops do not depend on the bottoms alone.
     is_source: bool = False
-    # The user's code that it runs, on blobs of its own: a Python layer's.
+    # The user's code of a Python layer, which has its own blobs; None for all other layers.
     code: UserCode | None = None
-    # A top may share memory with the bottom, so that later layers must not work in place on it.
+    # A top may share memory with the bottom: later layers must not work in place on it.
     may_alias: ClassVar[bool] = False
     # A layer without a top gets one, named "(automatic)", as Caffe's losses do.
     auto_top: ClassVar[bool] = False
-    # False: no gradient flows from the tops to the bottoms; such a layer is never run for a gradient's sake.
+    # False: no gradient flows from the tops to the bottoms, so the layer is never run for a backward pass.
     differentiable: ClassVar[bool] = True
     # Bottoms that never get a gradient, not even by force_backward: labels.
     label_bottoms: tuple[int, ...] = ()
-    # 1 for losses: the weight of a top that names none.
+    # The weight of a top without a loss_weight: 1 for losses.
     default_loss_weight: ClassVar[float] = 0.0
-    # In phase TEST it asks the device nothing, waits for nothing and keeps no state: a CUDA graph can hold it.
+    # In phase TEST it reads nothing back from the device, never waits and keeps no state: a CUDA graph can hold it.
     capturable: bool = False
-    # Each batch item is worked on by itself, so that a batch may be taken in pieces.
+    # Each batch item is computed by itself, so that a batch may be split.
     per_item: bool = False
-    # What autograd keeps of it for the backward pass: "bottoms", "tops", or neither; see saved_bytes for what else.
+    # What autograd keeps for the backward pass: "bottoms", "tops", or neither; saved_bytes counts the rest.
     saves: tuple[str, ...] = ("bottoms",)
-    # The gradient follows from the tops alone, as in Caffe, which a script may have changed since.
+    # As in Caffe, the gradient is computed from the tops, which a script may have changed since the forward pass.
     gradient_from_tops: bool = False
-    # The tops are accuracies of all forward passes so far: the last ones count, their mean says nothing.
-    counts_on: bool = False
-    # Its forward_fused takes a layer of a RectifierFact along.
+    # The tops are accuracies over all forward passes so far: only the last ones are of use, not their mean.
+    accumulates: bool = False
+    # forward_fused can compute a following layer that has a RectifierFact.
     fuses_rectifier: ClassVar[bool] = False
-    # Processes that share a batch must not all run it: it writes files.
+    # It writes files: of the processes that share a batch, only one may run it.
     writes_files: ClassVar[bool] = False
     # It writes a MAT file for each bottom, named as its mat_write_param says.
     writes_mat: ClassVar[bool] = False
@@ -171,7 +173,8 @@ class Layer(nn.Module):
                 wanted = str(low) if low == high else f"at least {low}" if high == math.inf else f"{low} to {high}"
                 raise self.error(f"{self.TYPE} takes {wanted} {role} blobs, got {len(names)}")
         if len(param.propagate_down) not in (0, len(param.bottom)):
-            raise self.error(f"{len(param.bottom)} bottoms need as many propagate_down, or none")
+            expected = f"expected one propagate_down for each of the {len(param.bottom)} bottoms, or none"
+            raise self.error(f"{expected}, got {len(param.propagate_down)}")
 
     def error(self, message: str) -> NetError:
         """Return an error that names this layer."""
@@ -203,11 +206,11 @@ class Layer(nn.Module):
         return [(*shape, *(1,) * (4 - len(shape))) for shape in bottom_shapes]
 
     def as_images(self, *blobs: Tensor) -> list[Tensor]:
-        """Return blobs as :meth:`images` has their shapes."""
+        """Return the blobs with the shapes (N, C, H, W) that :meth:`images` gives."""
         return [blob if blob.dim() == 4 else blob[(...,) + (None,) * (4 - blob.dim())] for blob in blobs]
 
     def filled_up(self, shape: Shape) -> Shape:
-        """Return a shape with axes of length 1 behind it, up to four, where blobs have four axes."""
+        """Return a shape, padded to four axes with trailing 1s if the dialect's blobs have four axes."""
         return shape + (1,) * (4 - len(shape)) if self.context.dialect.four_axes else shape
 
     @property
@@ -215,7 +218,7 @@ class Layer(nn.Module):
         """Return the shape of a single number: of a loss, an accuracy."""
         return self.context.dialect.scalar()
 
-    # What it computes.
+    # Computation.
 
     def setup(self, bottom_shapes: list[Shape]) -> None:
         """Create the parameters; called once, before :meth:`top_shapes`."""
@@ -233,22 +236,22 @@ class Layer(nn.Module):
         raise NotImplementedError
 
     def forward_fused(self, activation: Layer, *bottoms: Tensor) -> tuple[Tensor, ...]:
-        """Return what ``activation``, a layer of a RectifierFact, makes of the top."""
+        """Return the tops of this layer followed by ``activation``, a layer that has a RectifierFact."""
         tops: tuple[Tensor, ...] = activation(*self(*bottoms))
         return tops
 
     def takes_affine(self, layer: Layer) -> bool:
-        """Return whether :meth:`forward_affine` takes along what this layer, which reads the top, computes."""
+        """Return whether :meth:`forward_affine` can compute ``layer``, which reads the top, together with this one."""
         return False
 
     def forward_affine(self, layer: Layer, *bottoms: Tensor) -> tuple[Tensor, ...]:
-        """Return what ``layer``, one that it :meth:`takes_affine` of, makes of the top, with gradients."""
+        """Return the tops of this layer followed by ``layer``, with gradients; :meth:`takes_affine` must be true."""
         tops: tuple[Tensor, ...] = layer(*self(*bottoms))
         return tops
 
     @property
     def fact(self) -> Fact | None:
-        """Return what it computes, for those who may compute it in another way; None: only the layer knows."""
+        """Return what the layer computes, for code that may compute it in another way; None: only the layer can."""
         return None
 
     @property
@@ -257,10 +260,10 @@ class Layer(nn.Module):
         return False
 
     def overwrites(self, bottom: Tensor) -> bool:
-        """Return whether to compute in the bottom's own memory: never while a gradient may need what it holds."""
+        """Return whether to compute in the bottom's memory: never while a backward pass may need its values."""
         return self.inplace and (self.bottom_is_spare or not (bottom.requires_grad and torch.is_grad_enabled()))
 
-    # Its parameter blobs.
+    # Parameter blobs.
 
     def blob_shape(self, shape: Shape) -> Shape:
         """Return the shape that a parameter of this shape has in files and in pycaffe."""
@@ -270,7 +273,7 @@ class Layer(nn.Module):
         """Make a parameter blob with its initial values; see :func:`deeplab_caffe.layers.fillers.fill`.
 
         Raises:
-            NetError: the filler is unknown or has senseless numbers, or there is not enough memory.
+            NetError: the filler is unknown or its numbers are invalid, or there is not enough memory.
         """
         needed = 4 * math.prod(shape)
         available = available_memory() if needed > _LEAST_CHECKED_BYTES else None
@@ -289,9 +292,9 @@ class Layer(nn.Module):
 
     @property
     def named_blobs(self) -> dict[str, Tensor]:
-        """Return the parameter blobs by role, in Caffe's order: what the layer computes with.
+        """Return the parameter blobs that the layer computes with, by role, in Caffe's order.
 
-        A pruned, weight-normed or otherwise parametrized blob is computed anew from what it is made of.
+        A pruned, weight-normed or otherwise parametrized blob is computed anew from its parts.
         """
         for hook in self._forward_pre_hooks.values():
             with torch.no_grad():
@@ -308,10 +311,10 @@ class Layer(nn.Module):
         return list(self.named_blobs.values())
 
     def load_blob(self, role: str, value: Tensor) -> None:
-        """Copy numbers into a parameter blob, or into what it is made of; a pruning mask stays.
+        """Copy numbers into a parameter blob, or into the parts that it is computed from; a pruning mask stays.
 
         Raises:
-            NetError: it is parametrized in a way that cannot be inverted.
+            NetError: the blob is parametrized in a way that cannot be inverted.
         """
         with torch.no_grad():
             if parametrize.is_parametrized(self, role):
@@ -327,11 +330,11 @@ class Layer(nn.Module):
             getattr(self, role if role in self._parameters else f"{role}_orig").copy_(value)
 
     def frozen(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Layer:
-        """Return a copy for inference, with blobs of its own that are plain parameters.
+        """Return a copy for inference whose blobs are its own, and plain parameters.
 
         Args:
-            device: where its blobs are to be; ``"meta"``: it knows their shapes and not their numbers.
-            dtype: of its blobs; None keeps it.
+            device: the device of the copy's blobs; ``"meta"``: they have shapes and no numbers.
+            dtype: the dtype of the copy's blobs; None keeps it.
         """
         blobs = self.named_blobs
         twin: Layer = object.__new__(type(self).__bases__[0] if parametrize.is_parametrized(self) else type(self))
@@ -351,13 +354,13 @@ class Layer(nn.Module):
         return twin
 
     def release(self) -> None:
-        """Let go of the weights: their shapes stay, their numbers do not."""
+        """Free the memory of the weights; only their shapes remain."""
         for module in self.modules():
             for name, parameter in module._parameters.items():
                 if parameter is not None:
                     module._parameters[name] = nn.Parameter(parameter.detach().to("meta"), requires_grad=False)
 
-    # What training must know of it.
+    # Training.
 
     def allows_gradient(self, bottom: int) -> bool:
         """Return whether ``force_backward`` may ask for the gradient of this bottom (Caffe's AllowForceBackward)."""
@@ -366,29 +369,29 @@ class Layer(nn.Module):
     def normalizer(self, *bottoms: Tensor) -> Tensor | None:
         """Return the loss's denominator, a scalar, if it depends on the bottoms' values; else None.
 
-        Processes that share a batch need it: their losses add up to the whole batch's in proportion to it.
+        Processes that share a batch weight their losses by it to get the loss of the whole batch.
         """
         return None
 
     def saved_bytes(self, bottom_shapes: list[Shape], top_shapes: list[Shape], width: int) -> int:
-        """Return how many bytes it keeps for its backward pass besides what :attr:`saves` names.
+        """Return how many bytes the layer keeps for its backward pass besides what :attr:`saves` names.
 
         Args:
-            bottom_shapes: shapes of its bottoms.
-            top_shapes: shapes of its tops.
-            width: bytes of a number in its tops.
+            bottom_shapes: shapes of the bottoms.
+            top_shapes: shapes of the tops.
+            width: bytes per number in the tops.
         """
         return 0
 
     def training_state(self) -> dict[str, Any]:
-        """Return what a resumed run needs of it besides its blobs: positions in data, running sums.
+        """Return the state that a resumed run needs besides the blobs: positions in data, running sums.
 
-        Plain values and arrays; for processes that share a batch the same in each of them.
+        It is of plain values and arrays, and the same in all processes that share a batch.
         """
         return {}
 
     def load_training_state(self, state: dict[str, Any]) -> None:
-        """Go on where :meth:`training_state` was taken.
+        """Restore a state that :meth:`training_state` returned.
 
         Raises:
             DataError: a position does not fit the data.
@@ -396,17 +399,17 @@ class Layer(nn.Module):
 
     @property
     def batch_state(self) -> Tensor | None:
-        """Return what it keeps from batch to batch, (N, ...), this process's part of the batch; None: nothing."""
+        """Return what the layer keeps from batch to batch, (N, ...) for this process's part of it; None: nothing."""
         return None
 
     def load_batch_state(self, state: Tensor | None) -> None:
-        """Go on with a :attr:`batch_state`; None: begin anew."""
+        """Restore a :attr:`batch_state`; None: begin anew."""
 
     def set_arrays(self, data: np.ndarray, labels: np.ndarray, data_dim: np.ndarray | None = None) -> None:
-        """Take the arrays that its batches are to come from, if it :attr:`takes_arrays`.
+        """Take the arrays that the next batches come from, if :attr:`takes_arrays` is true.
 
         Raises:
-            NetError: they do not fit.
+            NetError: the arrays do not fit, or the layer takes none.
         """
         raise self.error(f"{self.TYPE} takes no arrays")
 
@@ -421,7 +424,7 @@ class Layer(nn.Module):
         """
         return "scores"
 
-    # What the net's table, drawing and ONNX model need.
+    # The net's table, its drawing and its ONNX model.
 
     def multiply_adds(self, bottom_shapes: list[Shape], top_shapes: list[Shape]) -> int:
         """Return the multiply-adds of one forward pass; 0 for layers that only move, compare or add."""
@@ -452,12 +455,12 @@ class Layer(nn.Module):
         return [graph.parameter(role, blob) for role, blob in self.named_blobs.items()]
 
     def extra_repr(self) -> str:
-        """Return what ``repr`` says of the layer: its blobs."""
+        """Return the names of the bottoms and tops, for ``repr``."""
         return f"{', '.join(self.param.bottom)} -> {', '.join(self.param.top)}"
 
 
 class Loss(Layer):
-    """A layer whose top, a single number, is to be minimised; it weighs 1 unless ``loss_weight`` says otherwise."""
+    """A layer whose top, a single number, is minimised; its weight is 1 unless ``loss_weight`` gives another."""
 
     BOTTOMS = (2, 2)
     label_bottoms: tuple[int, ...] = (1,)
@@ -477,12 +480,12 @@ LAYERS: dict[str, type[Layer]] = {}
 
 
 def is_channels_last(blob: Tensor) -> bool:
-    """Return whether a blob lies in memory as channels-last and not as planes: of one channel or pixel it is both."""
+    """Return whether a blob is in channels-last order only; False for one channel or pixel, where both orders agree."""
     return blob.dim() == 4 and blob.is_contiguous(memory_format=torch.channels_last) and not blob.is_contiguous()
 
 
 def register(cls: type[Layer]) -> type[Layer]:
-    """Make ``cls`` the class of its ``TYPE``; a class decorator."""
+    """Register ``cls`` as the class of its ``TYPE``; a class decorator."""
     LAYERS[cls.TYPE] = cls
     return cls
 

@@ -18,20 +18,20 @@ from deeplab_caffe.proto import caffe_pb2
 
 @register
 class BatchNorm(Layer):
-    """Each channel minus its mean, over its standard deviation (Ioffe and Szegedy 2015, section 3).
+    """Each channel minus its mean, divided by its standard deviation (Ioffe and Szegedy 2015, section 3).
 
-    Mean and variance are the stored ones with ``use_global_stats``, which phase TEST has unless the prototxt says
-    otherwise; else the batch's, which then go into the stored ones, in phase TEST too. With ``update_global_stats``,
-    the DeepLab authors' own, phase TRAIN takes the stored mean and the batch's variance around it, and stores both; to
-    the gradient they are constants.
+    With ``use_global_stats``, the default in phase TEST, mean and variance are the stored ones. Otherwise they are the
+    batch's, and are added to the stored ones, in phase TEST too. With ``use_global_stats`` and ``update_global_stats``
+    (a field of the DeepLab authors), phase TRAIN uses the stored mean and the batch's variance around it, and stores
+    both; the gradient treats them as constants.
 
-    Parameter blobs: sums of means and of variances (C,) that fade by ``moving_average_fraction`` a batch, and the sum
-    of their weights (1,), which divides them; where that is 0 mean and variance are 0. Solvers leave them alone,
-    whatever ``lr_mult`` says (upgrade_proto.cpp, UpgradeNetBatchNorm). They stay float32 in a net of less precision.
-    Of processes that share a batch each normalises by its own part, and keeps its own sums: the first one's are written
-    to files, as with torch's buffers.
+    Parameter blobs: the running sums of means and of variances, (C,) each, which decay by ``moving_average_fraction``
+    with each batch, and the sum of their weights (1,), which divides them; where it is 0, mean and variance are 0.
+    Solvers do not change them, whatever ``lr_mult`` says (upgrade_proto.cpp, UpgradeNetBatchNorm). They stay float32 in
+    a net of 16-bit numbers. Each of the processes that share a batch normalises its own part and keeps its own sums;
+    the first process's are written to files, as with torch's buffers.
 
-    Source: layers/batch_norm_layer.cpp; batch statistics are BVLC's, for DeepLab v2's are broken.
+    Source: layers/batch_norm_layer.cpp. Batch statistics follow BVLC's Caffe, because DeepLab v2's are broken.
     """
 
     TYPE = "BatchNorm"
@@ -45,7 +45,7 @@ class BatchNorm(Layer):
     factor: nn.Parameter
 
     def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:
-        # In the message, which is written to files: what BVLC's Caffe makes of it.
+        # The message is written to files, so it is changed as BVLC's Caffe changes it.
         while len(param.param) < len(self.roles):
             param.param.add()
         for spec in param.param:
@@ -60,7 +60,7 @@ class BatchNorm(Layer):
         updates = options.update_global_stats and context.training
         self.uses_batch = not stored
         self.updates = updates and stored
-        # With stored statistics it is a factor and a summand to each number, and keeps no state.
+        # With stored statistics the layer is a factor and a summand for each number, and keeps no state.
         self.capturable = self.per_item = stored and not updates
         self.saves = () if self.per_item else ("bottoms",)
 
@@ -90,7 +90,7 @@ class BatchNorm(Layer):
             moved = fn(x)
             return moved if moved.dtype.itemsize > 2 else x.to(moved.device)
 
-        # A long sum in half precision would soon grow no more.
+        # In half precision a long sum would soon stop growing.
         return super()._apply(keep_width, recurse)
 
     def frozen(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Layer:
@@ -98,7 +98,7 @@ class BatchNorm(Layer):
         return super().frozen(device, None if half else dtype)
 
     def statistics(self, dtype: torch.dtype | None = None) -> tuple[Tensor, Tensor]:
-        """Return the stored mean and variance, (C,) each; ``dtype`` is what they are computed in, None: the blobs'."""
+        """Return the stored mean and variance, (C,) each, computed in ``dtype``; None: in the blobs' dtype."""
         mean, variance, weight = (blob.to(dtype or blob.dtype) for blob in (self.mean, self.variance, self.factor))
         scale = torch.where(weight == 0, 0.0, 1 / weight)
         return mean * scale, variance * scale
@@ -130,7 +130,7 @@ class BatchNorm(Layer):
     def forward_affine(self, layer: Layer, *bottoms: Tensor) -> tuple[Tensor, ...]:
         x, blobs = bottoms[0], layer.named_blobs
         watched = any((*one._forward_hooks, *one._forward_pre_hooks) for one in (self, layer))
-        one_dtype = x.dtype == blobs["weight"].dtype == self.mean.dtype  # the sums stay wide in a net of half precision
+        one_dtype = x.dtype == blobs["weight"].dtype == self.mean.dtype  # in a 16-bit net the sums are still float32
         if watched or not one_dtype or x.numel() == x.shape[1]:
             return super().forward_affine(layer, *bottoms)
         return (self._by_batch(x, blobs["weight"], blobs.get("bias")),)
@@ -141,12 +141,12 @@ class BatchNorm(Layer):
 
     def _by_batch(self, x: Tensor, weight: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
         if x.numel() == x.shape[1]:
-            # One number a channel is its own mean.
+            # A single number per channel is its own mean.
             self._store(x.detach().flatten().to(self.mean.dtype), torch.zeros_like(self.variance))
             return x - x
-        # Moments of weight 1: what torch stores is the batch's mean and its variance times m / (m - 1).
+        # With a momentum of 1, torch stores the batch's mean, and its variance times m / (m - 1) for m numbers.
         mean, variance = self.mean.new_zeros((2, len(self.mean)))
-        # Past F.batch_norm, which wants eps to be positive.
+        # Not F.batch_norm, which refuses an eps of 0.
         eps, cudnn = self.param.batch_norm_param.eps, torch.backends.cudnn.enabled
         top = torch.batch_norm(x, weight, bias, mean, variance, True, 1.0, eps, cudnn)
         self._store(mean, variance)
@@ -154,15 +154,15 @@ class BatchNorm(Layer):
 
     @torch.no_grad()
     def _store(self, mean: Tensor, variance: Tensor) -> None:
-        """Add a batch's statistics to the sums, which fade a little."""
-        # A call for several: on a GPU calls are what it costs.
+        """Add a batch's statistics to the decayed sums."""
+        # One call for several blobs: on a GPU the number of calls decides the time.
         fraction = self.param.batch_norm_param.moving_average_fraction
         torch._foreach_mul_([self.mean, self.variance, self.factor], fraction)
         torch._foreach_add_([self.mean, self.variance], [mean, variance])
         self.factor.add_(1)
 
     def numbers(self) -> tuple[Tensor, Tensor]:
-        """Return what stored statistics make of the channels: factors and summands, (C,) each, in float64."""
+        """Return the factors and summands of the stored statistics, (C,) each, in float64."""
         with torch.no_grad():
             mean, variance = self.statistics(torch.float64)
         factor = (variance + self.param.batch_norm_param.eps).rsqrt()

@@ -19,7 +19,7 @@ def _dims(shape: tuple[int | Sequence[int], ...]) -> tuple[int, ...]:
 
 
 def _refit(tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Return the first numbers in another shape, in the same memory; where they are too few, zeros (blob.cpp)."""
+    """Return the first numbers in another shape and the same memory; new zeros if there are too few (blob.cpp)."""
     count = math.prod(shape)
     return tensor.reshape(-1)[:count].view(shape) if count <= tensor.numel() else tensor.new_zeros(shape)
 
@@ -27,11 +27,13 @@ def _refit(tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
 class Memory:
     """One tensor, on the CPU or a GPU, and the numpy array through which a script sees and changes it.
 
-    On the CPU the array is the tensor's own memory. On a GPU it is a copy: asking for it brings the numbers over, and
-    as the script may have written to it, they go back before the next computation (as Caffe's SyncedMemory does it).
+    On the CPU the array is the tensor's own memory. On a GPU it is a copy: reading it copies the numbers to the host,
+    and because the script may have written to it, they are copied back before the next computation, as by Caffe's
+    SyncedMemory.
 
     Args:
-        get: returns the tensor: a method of whoever holds it. A lambda's copy would be about the original's.
+        get: returns the tensor: a method of the object that holds it, and not a lambda, which a deep copy of the object
+            would still share with the original.
     """
 
     def __init__(self, get: Callable[[], Tensor]) -> None:
@@ -62,7 +64,7 @@ class Memory:
         return tensor
 
     def forget_host(self) -> None:
-        """Note that the tensor has just been written: what the host holds is old."""
+        """Note that the tensor has just been written, so that the host's copy is out of date."""
         self._host_is_newer = False
 
 
@@ -160,11 +162,11 @@ class Blob:
             self._diff_tensor = self._diff.tensor().to(device)
 
     def write_data(self, value: Tensor) -> None:
-        """Take over a computed value; arrays that a script holds stay live where the shape is the same."""
+        """Store a computed value; arrays that a script holds stay live if the shape is the same."""
         self._write(self._data, value)
 
     def write_diff(self, value: Tensor) -> None:
-        """Take over a computed gradient, as :meth:`write_data` does a value."""
+        """Store a computed gradient, as :meth:`write_data` stores a value."""
         self._write(self._diff, value)
 
     def _write(self, memory: Memory, value: Tensor) -> None:
@@ -183,7 +185,7 @@ class ParameterBlob(Blob):
     Attributes:
         parameter: as given.
         made_for: the shape of the parameter that its layer was set up with.
-        held_by: why its shape must stay, where it must: who else counts on it, and what to do instead.
+        held_by: why the shape must not change, and what to do instead; empty if it may change.
     """
 
     def __init__(self, parameter: Tensor, shape: tuple[int, ...]) -> None:
@@ -210,7 +212,7 @@ class ParameterBlob(Blob):
         return self._diff_tensor
 
     def seen_as(self, shape: tuple[int, ...]) -> ParameterBlob:
-        """Return the same numbers and gradient in another shape: this blob where it is its own."""
+        """Return a blob with the same numbers and gradient in another shape; this blob if it has that shape."""
         if shape == self._shape:
             return self
         other = ParameterBlob(self.parameter, shape)
@@ -222,14 +224,13 @@ class ParameterBlob(Blob):
         return self._own_diff().view(shape)
 
     def reshape(self, *shape: int | Sequence[int]) -> None:
-        """Give the parameter another shape, and its gradient too: see :meth:`fits` for what its layer makes of it.
+        """Give the parameter and its gradient another shape; :meth:`fits` says whether the layer can compute with it.
 
-        As in Caffe the first numbers stay, in the order of memory, where the new shape has no more of them; where it
-        has more, all are 0.
+        As in Caffe, the first numbers in memory stay if the new shape has no more numbers than the old; else all are 0.
 
         Raises:
             ValueError: a dimension is negative.
-            NetError: a solver, or a layer that sees another shape of it, counts on its shape.
+            NetError: a solver, or a layer that sees the parameter in another shape, relies on its shape.
         """
         dims = _dims(shape)
         if min(dims, default=0) < 0:
@@ -238,7 +239,7 @@ class ParameterBlob(Blob):
             return
         if self.held_by:
             raise NetError(f"a parameter blob of shape {self._shape} cannot become {dims}: {self.held_by}")
-        # DeepLab v1's four axes are the file's, not the layer's.
+        # In DeepLab v1 a blob has four axes in files only; the layer's parameter may have fewer.
         more = len(dims) - len(self.made_for)
         if more > 0 and len(self._made_as) > len(self.made_for) and set(dims[:more]) == {1}:
             dims = dims[more:]
@@ -248,7 +249,7 @@ class ParameterBlob(Blob):
         self._diff.tensor()
 
     def fits(self) -> bool:
-        """Return whether the parameter has the shape that its layer was set up with, and so computes with."""
+        """Return whether the parameter still has the shape that its layer was set up for and can compute with."""
         return tuple(self.parameter.shape) == self.made_for
 
     def to(self, device: torch.device) -> None:
@@ -261,6 +262,6 @@ class ParameterBlob(Blob):
         self._diff.tensor().add_(value.detach().view(self._shape))
 
     def write_diff(self, value: Tensor) -> None:
-        """Take over a computed gradient."""
+        """Store a computed gradient."""
         self._diff.forget_host()
         self._diff.tensor().copy_(value.detach().view(self._shape))

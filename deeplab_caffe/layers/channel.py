@@ -16,10 +16,10 @@ from deeplab_caffe.proto import caffe_pb2
 
 
 def read_label_map(path: str) -> list[list[int]]:
-    """Read the ``label_map_file``: for each new label, in a line of its own, the old labels that make it up.
+    """Read a ``label_map_file``: each line lists the old labels that one new label is made of.
 
     Raises:
-        DataError: the file cannot be read, is empty, or a line has anything but labels.
+        DataError: the file cannot be read or is empty, or a line is not a list of labels.
     """
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
@@ -40,7 +40,7 @@ def read_label_map(path: str) -> list[list[int]]:
 
 @register
 class ChannelAggregator(Layer):
-    """Joins classes: each top channel is the log-sum-exp of the bottom channels that its line of the file names.
+    """Merges classes: each top channel is the log-sum-exp of the bottom channels that its line of the file names.
 
     Scores (N, C, H, W) become (N, K, H, W) for ``label_map_file`` with K lines.
     Source: layers/channel_aggregator_layer.cpp.
@@ -74,8 +74,8 @@ class ChannelAggregator(Layer):
 class DominantChannel(Layer):
     """The ``top_k`` channels that most often have a pixel's largest score: (N, top_k, 1, 1).
 
-    Channels that are equally often the first are compared by how often they are the second, and so on up to ``top_k``;
-    if that does not tell them apart either, the smaller channel comes first. No gradient.
+    Ties are broken by how often a channel has the second-largest score, and so on down to rank ``top_k``, and then by
+    the smaller channel. No gradient.
     Source: layers/dominant_channel_layer.cpp.
     """
 
@@ -105,11 +105,11 @@ class DominantChannel(Layer):
 
 
 class _Gain(torch.autograd.Function):
-    """Channels times their gains; what the original calls the gains' gradient is more than a derivative."""
+    """Channels times their gains; the gains' gradient gets the drift and noise that the original adds to it."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, gain: Tensor, layer: GainChannel) -> Tensor:
-        # A copy: the next forward pass changes the gains, maybe before this one's backward.
+        # A copy, because the next forward pass, which may come before this backward pass, changes the gains.
         ctx.save_for_backward(x, gain.clone())
         ctx.layer = layer
         return x * gain
@@ -120,7 +120,7 @@ class _Gain(torch.autograd.Function):
         to_x = grad * gain if ctx.needs_input_grad[0] else None
         to_gain = None
         if ctx.needs_input_grad[1]:
-            to_gain = ctx.layer.steer((grad * x).sum(dim=(0, 2, 3), keepdim=True), gain)
+            to_gain = ctx.layer.regularize((grad * x).sum(dim=(0, 2, 3), keepdim=True), gain)
         return to_x, to_gain, None
 
 
@@ -128,11 +128,11 @@ class _Gain(torch.autograd.Function):
 class GainChannel(Layer):
     """Multiplies each channel by a learned gain, and drives the gains of all but a few channels towards ``thresh``.
 
-    Parameter blob: the gains (1, C, 1, 1). Each forward pass first raises gains below ``thresh`` to it and, with
-    ``norm_mean``, scales all of them to a mean of 1: the parameter itself changes, in phase TEST too. Their gradient
-    gets ``drift`` added for channels outside the ``num_output_nz`` greatest, noise of standard deviation ``stdev``,
-    and, with ``norm_mean``, is brought to a mean of 0. The original's idea of the greatest is kept: see
-    :func:`deeplab_caffe.layers.selection.nth_largest_neighbour`. Source: layers/gain_channel_layer.cpp.
+    Parameter blob: the gains (1, C, 1, 1). Each forward pass first raises gains below ``thresh`` to ``thresh`` and,
+    with ``norm_mean``, scales all gains to a mean of 1: the parameter itself changes, in phase TEST too. The gradient
+    of the gains gets ``drift`` added for all but the ``num_output_nz`` largest gains, then noise of standard deviation
+    ``stdev``; with ``norm_mean`` its mean is then subtracted. Which gains are the largest is decided as in the
+    original: see :func:`deeplab_caffe.layers.selection.nth_largest_neighbour`. Source: layers/gain_channel_layer.cpp.
     """
 
     TYPE = "GainChannel"
@@ -170,8 +170,8 @@ class GainChannel(Layer):
                 self.gain.mul_(self.gain.numel() / self.gain.sum())
         return (_Gain.apply(*self.as_images(*bottoms), self.gain, self),)
 
-    def steer(self, gradient: Tensor, gain: Tensor) -> Tensor:
-        """Return the gradient (1, C, 1, 1) of the gains with drift, noise and mean as the parameters ask for."""
+    def regularize(self, gradient: Tensor, gain: Tensor) -> Tensor:
+        """Return the gains' gradient (1, C, 1, 1) with the drift, noise and mean that the parameters ask for."""
         param = self.param.gain_channel_param
         if param.drift > 0:
             bound = nth_largest_neighbour(gain.flatten().tolist(), param.num_output_nz)

@@ -12,12 +12,12 @@ from torch import Tensor
 from deeplab_caffe.layers.base import Loss, Shape, register
 from deeplab_caffe.proto import caffe_pb2
 
-# Probabilities below it count as it (the original's kLOG_THRESHOLD).
+# Smaller probabilities are raised to it before the logarithm (the original's kLOG_THRESHOLD).
 LOG_THRESHOLD = 1e-20
 
 
 class ThresholdLog(torch.autograd.Function):
-    """Logarithm of max(p, LOG_THRESHOLD), with the slope 1 / max(p, LOG_THRESHOLD): not 0 below, as in the original."""
+    """log(max(p, LOG_THRESHOLD)); its slope is 1 / max(p, LOG_THRESHOLD), and not 0 below, as in the original."""
 
     @staticmethod
     def forward(ctx: Any, p: Tensor) -> Tensor:
@@ -33,12 +33,12 @@ class ThresholdLog(torch.autograd.Function):
 
 
 def rows_of(scores: Tensor) -> Tensor:
-    """Return an item in each row: (N, K)."""
+    """Return the scores with one item per row: (N, K)."""
     return scores.reshape(len(scores), math.prod(scores.shape[1:]))
 
 
 class ClassLoss(Loss):
-    """A loss of items (N, C, H, W), all of C * H * W being classes, and their labels, one an item."""
+    """A loss of items (N, C, H, W), whose C * H * W numbers are the classes' scores, and of one label per item."""
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
         scores, labels = (tuple(shape) for shape in bottom_shapes[:2])
@@ -67,7 +67,7 @@ class ClassLoss(Loss):
 class HingeLoss(ClassLoss):
     """Sum of max(0, 1 - score) for the label's class and of max(0, 1 + score) for all others, per item.
 
-    With ``norm: L2`` of their squares. Source: layers/hinge_loss_layer.cpp.
+    With ``norm: L2``, the sum of their squares. Source: layers/hinge_loss_layer.cpp.
     """
 
     TYPE = "HingeLoss"

@@ -23,7 +23,7 @@ from deeplab_caffe.proto import caffe_pb2
 
 @register
 class InnerProduct(Layer):
-    """Fully connected layer over all axes from ``axis`` on: (N, K), with four axes (N, K, 1, 1).
+    """Fully connected layer over all axes from ``axis`` on: (N, K), or (N, K, 1, 1) where blobs have four axes.
 
     Parameter blobs: weight (K, C * H * W), or with ``transpose`` (C * H * W, K), and, with ``bias_term``, bias (K,).
     Source: layers/inner_product_layer.cpp.
@@ -111,9 +111,10 @@ class Softmax(Layer):
 class ArgMax(Layer):
     """Indices of the ``top_k`` largest values; among equal values the largest index comes first.
 
-    In DeepLab v1 of each pixel's channels, (N, top_k, H, W), then with ``out_max_val`` the values, (N, 2 top_k, H, W).
-    In v2 along ``axis``, which becomes ``top_k``, and with ``out_max_val`` the values instead; without ``axis`` of all
-    numbers of an item: (N, 1, top_k), or with the values (N, 2, top_k). Source: layers/argmax_layer.cpp.
+    DeepLab v1 compares the channels of each pixel: (N, top_k, H, W); with ``out_max_val`` the values follow the
+    indices: (N, 2 * top_k, H, W). v2 compares along ``axis``, whose length becomes ``top_k``; with ``out_max_val`` the
+    top has the values instead. Without ``axis``, v2 compares all numbers of an item: (N, 1, top_k), or (N, 2, top_k)
+    with the values. Source: layers/argmax_layer.cpp.
     """
 
     TYPE = "ArgMax"
@@ -138,7 +139,7 @@ class ArgMax(Layer):
 
     @property
     def gives_labels(self) -> bool:
-        """Return whether the top is each pixel's best channel."""
+        """Return whether the top is the channel of each pixel's largest value."""
         param = self.param.argmax_param
         return self.along in (1, -3) and param.top_k == 1 and not param.out_max_val
 
@@ -173,7 +174,7 @@ class ArgMax(Layer):
 
     @property
     def fact(self) -> ArgMaxFact | None:
-        # v2's top has the values alone where they are asked for.
+        # With out_max_val, v2's top has the values alone.
         values_alone = self.param.argmax_param.out_max_val and not self.appends_values
         return ArgMaxFact() if self.along in (1, -3) and not values_alone else None
 
@@ -188,7 +189,7 @@ class ArgMax(Layer):
 
 @register
 class Concat(Layer):
-    """Blobs one after the other along ``axis``: channels, unless it says otherwise (layers/concat_layer.cpp)."""
+    """Concatenates blobs along ``axis``, by default the channels (layers/concat_layer.cpp)."""
 
     TYPE = "Concat"
     capturable = per_item = True
@@ -214,7 +215,7 @@ class Concat(Layer):
         return [tuple(total if axis == dim else size for axis, size in enumerate(first))]
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
-        if any(map(is_channels_last, bottoms)):  # torch gives this order up where one of several has another
+        if any(map(is_channels_last, bottoms)):  # torch's cat keeps channels-last only if all bottoms have it
             bottoms = tuple(bottom.contiguous(memory_format=torch.channels_last) for bottom in bottoms)
         return (torch.cat(bottoms, dim=self.param.concat_param.axis),)
 
@@ -269,7 +270,7 @@ class Slice(Layer):
         if axis == 0:
             raise graph.unsupported("SLICE of the batch, whose size is to vary,")
         points = self.param.slice_param.slice_point
-        if axis > 1 and points:  # rows and columns may be more another time: the last top takes them
+        if axis > 1 and points:  # a later image may have more rows or columns: the last top takes the rest
             bounds = itertools.pairwise([0, *points, END])
             parts = [
                 [graph.constant(word, int64(n)) for word, n in zip(("start", "end"), two, strict=True)]
@@ -310,7 +311,7 @@ class Split(Layer):
 
 @register
 class Flatten(Layer):
-    """Axes ``axis`` to ``end_axis`` as one: (N, C * H * W), with four axes (N, C * H * W, 1, 1).
+    """Joins axes ``axis`` to ``end_axis`` into one: (N, C * H * W), or (N, C * H * W, 1, 1) where blobs have four axes.
 
     Source: layers/flatten_layer.cpp.
     """
@@ -345,7 +346,7 @@ class Flatten(Layer):
         top = graph.shapes[tops[0]]
         first, _ = self._axes(graph.shapes[self.param.bottom[0]])
         graph.fixed_size = self.name
-        # The axes before stay, whatever the batch is.
+        # ONNX copies the axes before, so that the batch may have any size.
         shape = int64(*(0,) * first, -1, *top[first + 1 :])
         return [graph.node("Reshape", [bottoms[0], graph.constant("shape", shape)], tops[0])]
 
@@ -354,7 +355,7 @@ class Flatten(Layer):
 
 
 class _Product(torch.autograd.Function):
-    """Product of blobs with Caffe's two gradients: of the other factors, or the top divided by the factor."""
+    """Product of blobs with Caffe's two ways to a gradient: the product of the other factors, or top / factor."""
 
     @staticmethod
     def forward(ctx: Any, stable: bool, *factors: Tensor) -> Tensor:
@@ -380,7 +381,7 @@ class _Product(torch.autograd.Function):
 class Eltwise(Layer):
     """Sum (with coefficients), product or maximum of blobs, number by number (layers/eltwise_layer.cpp).
 
-    Of equal values the second bottom's counts as the maximum, before the first's and any later one's.
+    Where values are equal, the gradient of the maximum goes to the second bottom, then the first, then later ones.
     """
 
     TYPE = "Eltwise"
@@ -399,7 +400,7 @@ class Eltwise(Layer):
         self.saves = ("bottoms",) if self.operation == "PROD" else ()
 
     def saved_bytes(self, bottom_shapes: list[Shape], top_shapes: list[Shape], width: int) -> int:
-        # Of each comparison its result, a byte.
+        # Each comparison keeps its result, one byte per number.
         return (len(bottom_shapes) - 1) * math.prod(top_shapes[0]) if self.operation == "MAX" else 0
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
@@ -414,7 +415,7 @@ class Eltwise(Layer):
         if self.operation == "SUM":
             terms = [x if c == 1 else c * x for c, x in zip(self.coeff or [1.0] * len(bottoms), bottoms, strict=True)]
             return (sum(terms[1:], start=terms[0]),)
-        # where(), not maximum(): that would halve the gradient where both are equal.
+        # Not maximum(), which would split the gradient between both bottoms where they are equal.
         top = torch.where(bottoms[0] > bottoms[1], bottoms[0], bottoms[1])
         for x in bottoms[2:]:
             top = torch.where(x > top, x, top)
@@ -440,7 +441,7 @@ class Eltwise(Layer):
 
 @register
 class Silence(Layer):
-    """Swallows blobs that nobody uses, so that they are not printed as outputs (layers/silence_layer.cpp)."""
+    """Takes blobs that no other layer uses, so that they are not printed as outputs (layers/silence_layer.cpp)."""
 
     TYPE = "Silence"
     capturable = per_item = True

@@ -29,13 +29,13 @@ from deeplab_caffe.proto import caffe_pb2
 # torch's convolutions by their number of spatial axes.
 _CONVOLUTIONS: dict[int, Callable[..., Tensor]] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 
-# Of Winograd's algorithm in training: larger tiles round more. With fewer channels, or fewer pixels in a batch, the
-# weights' transform takes what the products gain.
+# Winograd's algorithm in training: a small tile, because larger tiles round more. With fewer channels, or fewer pixels
+# in a batch, transforming the weights takes longer than the algorithm saves.
 _TILE, _LEAST_CHANNELS, _LEAST_PIXELS = 2, 32, 1024
 
 
 class _ChannelsLastGradient(torch.autograd.Function):
-    """The identity, whose gradient comes in channels-last memory."""
+    """The identity; its gradient is in channels-last memory."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -49,9 +49,10 @@ class _ChannelsLastGradient(torch.autograd.Function):
 
 
 def _depthwise(x: Tensor, weight: Tensor, bias: Tensor | None, *geometry: tuple[int, int]) -> Tensor:
-    """Convolve each channel with its own kernel; channels-last memory stays so, forwards and backwards.
+    """Convolve each channel with its own kernel; the result and the gradient are channels-last if x is.
 
-    The operation gives planes. Where they met a channels-last net, BatchNorm's backward pass took seven times as long.
+    The operation itself returns planes, and planes in a channels-last net made BatchNorm's backward pass seven times as
+    slow.
     """
     if x.is_contiguous() or not x.is_contiguous(memory_format=torch.channels_last):
         return depthwise_conv2d(x, weight, bias, *geometry)
@@ -59,21 +60,21 @@ def _depthwise(x: Tensor, weight: Tensor, bias: Tensor | None, *geometry: tuple[
     return depthwise_conv2d(seen, weight, bias, *geometry).contiguous(memory_format=torch.channels_last)
 
 
-def _learns(x: Tensor, weight: Tensor) -> bool:
+def _needs_gradient(x: Tensor, weight: Tensor) -> bool:
     return torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)
 
 
-def _for_our_own(x: Tensor, weight: Tensor) -> bool:
-    """Return whether an operation of our own can take tensors on the CPU: one dtype, and nothing that wants torch's."""
+def _fits_own_kernels(x: Tensor, weight: Tensor) -> bool:
+    """Return whether our own CPU operations can take these tensors: one dtype, and no compiling, autocast or vmap."""
     if x.dtype != weight.dtype or x.numel() == 0:
         return False
     return not (torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu") or transforms_are_active())
 
 
 class _Winograd(torch.autograd.Function):
-    """A 3x3 convolution of stride 1 whose result and input's gradient are computed by Winograd's algorithm.
+    """A 3x3 convolution of stride 1; Winograd's algorithm computes the result and the gradient of the input.
 
-    Its weights change in every step, and are transformed in every step: for each it takes as long as some pixels.
+    The weights change in every training step, so they are transformed anew in every step.
     """
 
     @staticmethod
@@ -88,14 +89,15 @@ class _Winograd(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        """Return the gradients of x, weight and bias; those of a gradient, and of several at once, are torch's."""
+        """Return the gradients of x, weight and bias; torch computes them for double backward and under vmap."""
         x, weight = ctx.saved_tensors
         pad, dilation = ctx.geometry
         wanted = list(ctx.needs_input_grad[:3])
         rest = (ctx.biases, [1, 1], pad, dilation, False, [0, 0], 1)
         if torch.is_grad_enabled() or not wanted[0] or transforms_are_active() or is_batched(grad):
             return (*torch.ops.aten.convolution_backward(grad, x, weight, *rest, wanted), None, None)
-        # An input's gradient is a convolution of the output's, with kernels mirrored, inputs and outputs exchanged.
+        # The input's gradient is a convolution of the output's gradient, with mirrored kernels, and with input and
+        # output channels exchanged.
         mirrored = winograd_weight(weight.flip(2, 3).transpose(0, 1), _TILE)
         within = tuple(2 * h - p for h, p in zip(dilation, pad, strict=True))
         grad_x = winograd_conv2d(grad, mirrored, weight.shape[1], None, within, dilation)
@@ -105,7 +107,7 @@ class _Winograd(torch.autograd.Function):
 
 
 def without_autocast(x: Tensor) -> AbstractContextManager[object]:
-    """Have what is computed within it on a tensor's device keep its dtype."""
+    """Return a context in which autocast is off on the tensor's device, so that operations keep their dtype."""
     kind = x.device.type
     return torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext()
 
@@ -113,8 +115,7 @@ def without_autocast(x: Tensor) -> AbstractContextManager[object]:
 class BaseConvolution(Layer):
     """What convolution and deconvolution share (layers/base_conv_layer.cpp).
 
-    Axes before ``axis`` are the batch, ``axis`` is the channels, and those behind it, none to three, are the spatial
-    ones.
+    Axes before ``axis`` are the batch, ``axis`` is the channels, and the axes behind it, zero to three, are spatial.
 
     Attributes:
         geometry: kernel, stride, pad and hole along the spatial axes.
@@ -195,17 +196,17 @@ class BaseConvolution(Layer):
 
     @property
     def by_columns(self) -> bool:
-        """Return whether it is the original's own arithmetic, whose columns hold float32 or float64 alone."""
+        """Return whether to compute by im2col and GEMM, as the original does; columns are float32 or float64 only."""
         return self.engine == "CAFFE" and self.geometry.axes == 2
 
     def for_columns(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Return bottom, weight and bias in one dtype that columns may hold: float64 if the weight has it."""
+        """Return bottom, weight and bias in one dtype that columns can have: float64 if the weight is, else float32."""
         weight, bias = self.weight, self.bias
         dtype = torch.float64 if weight.dtype == torch.float64 else torch.float32
         return x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
 
     def batched(self, x: Tensor) -> Tensor:
-        """Return a bottom with one batch axis, and a spatial one of length 1 where it has none."""
+        """Return a bottom with one batch axis, and with a spatial axis of length 1 if it has no spatial axis."""
         axis = self.channel_axis
         if axis != 1:
             x = x.reshape(math.prod(x.shape[:axis]), *x.shape[axis:])
@@ -219,7 +220,7 @@ class BaseConvolution(Layer):
         return y if axis == 1 else y.reshape(*x.shape[:axis], *y.shape[1:])
 
     def torch_geometry(self) -> tuple[Tensor, Geometry]:
-        """Return the weight and the numbers for torch, which needs one spatial axis at least."""
+        """Return the weight and the geometry for torch, which needs at least one spatial axis."""
         if self.geometry.axes:
             return self.weight, self.geometry
         return self.weight[..., None], Geometry((1,), (1,), (0,), (1,))
@@ -241,16 +242,17 @@ class BaseConvolution(Layer):
 class Convolution(BaseConvolution):
     """Convolution with holes ("a trous"; layers/conv_layer.cpp).
 
-    Parameter blobs: weight (O, C / group, kh, kw), a kernel size for each spatial axis, and, with ``bias_term``, bias
-    (O,). Output sizes round down. Over a plane, engine CAFFE is hole-im2col and GEMM, the original's arithmetic, in
-    float32 in a net of bfloat16 too; CUDNN, and DEFAULT, is torch's dilated convolution, or on a CPU, for a kernel a
-    channel, our own depthwise one. Over one or three axes all of them are torch's.
+    Parameter blobs: weight (O, C / group, kh, kw), with one kernel size per spatial axis, and, with ``bias_term``, bias
+    (O,). Output sizes round down. With two spatial axes, engine CAFFE computes by hole-im2col and GEMM as the original
+    does, in float32 even in a net of bfloat16. CUDNN and DEFAULT use torch's dilated convolution, or on a CPU, where
+    they are faster, this package's depthwise and Winograd convolutions. With one or three spatial axes, all engines use
+    torch's convolution.
     """
 
     TYPE = "Convolution"
     ONNX = "Conv"
     fuses_rectifier = True
-    # The weight packed for inference: over a plane alone.
+    # The weight packed for inference; only with two spatial axes.
     packed: PackedConv2d | None = None
 
     def setup(self, bottom_shapes: list[Shape]) -> None:
@@ -281,14 +283,14 @@ class Convolution(BaseConvolution):
             with without_autocast(x):
                 return conv2d(*self.for_columns(x), stride, pad, hole, self.groups)
         (weight, g), bias = self.torch_geometry(), self.bias
-        half = self._half_that_fails(x)
+        half = self._unsafe_half(x)
         if half is None:
             return self._compute(x, weight, g, bias)
         with without_autocast(x):
             return self._compute(x.float(), weight.float(), g, None if bias is None else bias.float()).to(half)
 
-    def _half_that_fails(self, x: Tensor) -> torch.dtype | None:
-        """Return the 16-bit type that torch would compute in, if its result could be wrong: see ops.onednn_limits."""
+    def _unsafe_half(self, x: Tensor) -> torch.dtype | None:
+        """Return the 16-bit dtype that torch would compute in, if its result could be wrong; see ops.onednn_limits."""
         half, g = computed_in_half(x), self.geometry
         if half is None or g.axes != 2:
             return None
@@ -314,16 +316,16 @@ class Convolution(BaseConvolution):
     def _is_for_depthwise(self, x: Tensor, weight: Tensor) -> bool:
         """Return whether our own depthwise convolution is faster than torch's (``benchmarks/depthwise.py``).
 
-        With a gradient it is by far; without one torch's is faster for channels-last memory.
+        With a gradient ours is faster by far; without one, torch's is faster for channels-last memory.
         """
         if not 1 < self.groups == x.shape[1] == weight.shape[0] or x.device.type != "cpu":
             return False
-        if x.dtype not in (torch.float32, torch.float64) or not _for_our_own(x, weight):
+        if x.dtype not in (torch.float32, torch.float64) or not _fits_own_kernels(x, weight):
             return False
-        return _learns(x, weight) or x.is_contiguous()
+        return _needs_gradient(x, weight) or x.is_contiguous()
 
     def _is_for_winograd(self, x: Tensor, weight: Tensor) -> bool:
-        """Return whether a convolution that learns is faster by Winograd's algorithm (``benchmarks/winograd.py``)."""
+        """Return whether Winograd's algorithm is faster for this training step (``benchmarks/winograd.py``)."""
         g = self.geometry
         if x.device.type != "cpu" or x.dtype != torch.float32 or not fits(weight, pair(g.stride), self.groups):
             return False
@@ -331,24 +333,24 @@ class Convolution(BaseConvolution):
             return False
         if max(g.hole) > LARGEST_HOLES[_TILE] or any(p > 2 * h for p, h in zip(g.pad, g.hole, strict=True)):
             return False
-        return _learns(x, weight) and _for_our_own(x, weight)
+        return _needs_gradient(x, weight) and _fits_own_kernels(x, weight)
 
     def packing(self, bottoms: Sequence[Tensor]) -> PackedConv2d | None:
-        """Return what the bottoms are to go through with the weight packed; None: nothing of that kind."""
+        """Return the packed convolution to use for these bottoms; None: compute without packed weights."""
         if (
             self.context.channels_last
             and self.context.packed
             and self.engine == "CUDNN"
             and len(bottoms) == 1
             and supported(bottoms[0], self.weight)
-            and self._half_that_fails(bottoms[0]) is None
+            and self._unsafe_half(bottoms[0]) is None
             and not self._pads_beyond_kernel()
         ):
             return self.packed
         return None
 
     def _apply(self, *args: Any, **kwargs: Any) -> Convolution:
-        # A move may bring other numbers to the old address with the old version count.
+        # After a move, other numbers may be at the old address with the old version count: the packed copy is stale.
         if self.packed is not None:
             self.packed.clear()
         super()._apply(*args, **kwargs)
@@ -408,7 +410,7 @@ class Im2col(Layer):
         (top,) = self.top_shapes([tuple(x.shape)])
         x = F.pad(x, [p for p in reversed(g.pad) for _ in range(2)])
         for i in range(g.axes):
-            # The spatial axis becomes (outputs, taps), and the taps go behind the channels and the taps before them.
+            # The spatial axis becomes (outputs, taps); then the taps are moved behind the channels and earlier taps.
             starts = torch.arange(top[axis + 1 + i], device=x.device) * g.stride[i]
             places = starts[:, None] + torch.arange(g.kernel[i], device=x.device) * g.hole[i]
             dim = axis + 1 + 2 * i

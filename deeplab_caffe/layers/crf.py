@@ -13,9 +13,9 @@ from deeplab_caffe.proto import caffe_pb2
 class DenseCRFLayer(Layer):
     """Mean-field inference in a fully connected CRF (layers/densecrf_layer.cpp).
 
-    Bottoms: scores (N, C, H, W), data_dim (N, 1, 1, 2) and the image (N, 3, H, W), BGR, mean-subtracted; without the
-    image only the Gaussian kernels act. Top: marginals (N, C, H, W), or their logarithm with ``output_probability:
-    false``; 0 outside the ``data_dim`` part. No gradient.
+    Bottoms: scores (N, C, H, W), data_dim (N, 1, 1, 2), and optionally the image (N, 3, H, W), BGR, mean-subtracted;
+    without it there are no bilateral kernels. Top: marginals (N, C, H, W), or their logarithm with
+    ``output_probability: false``; 0 outside the ``data_dim`` part. No gradient.
     """
 
     TYPE = "DenseCRF"

@@ -10,9 +10,9 @@ from deeplab_caffe.layers.onnx import OnnxGraph, int64
 
 @register
 class Crop(Layer):
-    """The first bottom cut to the second one's sizes along all axes from ``axis`` on (layers/crop_layer.cpp).
+    """Crops the first bottom to the second one's sizes along all axes from ``axis`` on (layers/crop_layer.cpp).
 
-    ``offset``, once or for each of these axes, is what lies before the cut. The second bottom gives its sizes alone.
+    ``offset``, one number or one per axis, says where the crop begins. Only the second bottom's sizes are used.
     """
 
     TYPE = "Crop"
@@ -29,7 +29,7 @@ class Crop(Layer):
         self.offsets = {axis: offset for axis, offset, _ in self._cuts(bottom_shapes)}
 
     def _cuts(self, bottom_shapes: list[Shape]) -> list[tuple[int, int, int]]:
-        """Return the axes, and where the cut begins and how long it is along them."""
+        """Return (axis, begin, length) of the crop for each axis that it cuts."""
         x, other = (tuple(shape) for shape in bottom_shapes)
         first = self.axis(self.param.crop_param.axis, x)
         offsets = list(self.param.crop_param.offset) or [0]

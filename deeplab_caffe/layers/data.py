@@ -29,7 +29,7 @@ from deeplab_caffe.proto import caffe_pb2
 
 
 class Source(Protocol):
-    """What makes batches: numpy blobs, and a position to come back to."""
+    """A source of batches, which are numpy blobs, with a position that can be saved and restored."""
 
     def shapes(self) -> Sequence[Shape]:
         """Return the shapes of the blobs of a batch."""
@@ -41,14 +41,14 @@ class Source(Protocol):
         """Return the position of the next batch, in plain numbers and arrays."""
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go back, or on, to a position."""
+        """Move to a position that :meth:`state_dict` returned."""
 
 
 class SourceLayer(Layer):
-    """A layer whose tops are batches of a :class:`Source`; of threads that share a net each gets another batch.
+    """A layer whose tops are batches of a :class:`Source`; each thread that shares the net gets a different batch.
 
     Attributes:
-        source: where they come from; its ``state_dict`` says where the next batch begins.
+        source: the source of the batches; its ``state_dict`` says where the next batch begins.
     """
 
     BOTTOMS = (0, 0)
@@ -57,7 +57,7 @@ class SourceLayer(Layer):
     capturable = per_item = False
     kind = "data"
     source: Source
-    # The top that has a label an item, (N, 1, 1, 1), or (N,) without the four axes.
+    # Index of the top with one label per item: (N, 1, 1, 1), or (N,) where blobs do not have four axes.
     LABEL_TOP: ClassVar[int | None] = None
 
     def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:
@@ -96,7 +96,7 @@ class SourceLayer(Layer):
 
 
 class ItemSourceLayer(SourceLayer):
-    """A layer whose source reads item by item, with workers, into page-locked memory where there is a GPU in use."""
+    """A layer whose source reads item by item, with workers, into page-locked memory if a GPU is in use."""
 
     SOURCE: ClassVar[Callable[..., ItemSource[Any, Any]]]
     source: ItemSource[Any, Any]
@@ -141,8 +141,8 @@ class ImageSegData(ItemSourceLayer):
 class ImageData(ItemSourceLayer):
     """Batches of images and labels from a list file (layers/image_data_layer.cpp).
 
-    Tops: data (N, C, H, W) BGR minus mean, and optionally label (N, max_labels, 1, 1), -1 where a line has fewer. The
-    original gives no pixels here but bytes of floating-point numbers.
+    Tops: data (N, C, H, W) BGR minus mean, and optionally label (N, max_labels, 1, 1), -1 where a line has fewer. Here
+    the original returns no pixels, but the bytes of floating-point numbers.
     """
 
     TYPE = "ImageData"
@@ -184,8 +184,8 @@ class WindowData(ItemSourceLayer):
 class HDF5Data(SourceLayer):
     """Rows of HDF5 datasets that have the tops' names (layers/hdf5_data_layer.cpp).
 
-    Tops: (N, C, H, W) each, dimensions that a dataset does not have being 1; in v2 the datasets' own dimensions. With
-    ``shuffle`` files, and rows within a file, come in an order that the net's seed decides, another one in each round.
+    Tops: (N, C, H, W) each, where missing dimensions are 1; in v2 the datasets' own dimensions. ``shuffle`` orders the
+    files, and the rows within a file, at random, anew in each epoch; the net's seed decides the order.
     """
 
     TYPE = "HDF5Data"
@@ -194,7 +194,8 @@ class HDF5Data(SourceLayer):
     def make_source(self, param: caffe_pb2.LayerParameter, context: NetContext) -> Source:
         if param.HasField("transform_param"):
             raise NetError("HDF5_DATA takes the numbers as they are: transform_param has no meaning here")
-        # A look ahead: the original draws nothing for its shuffle, so nothing may be missing for the layers behind.
+        # Drawn from a copy of the generator: the original draws nothing for its shuffle, so later layers must find the
+        # generator unchanged.
         shuffles = param.hdf5_data_param.shuffle
         seed = copy.deepcopy(context.rng).word() if shuffles and context.rng is not None else 0
         return HDF5Source.from_param(param, Shard(*context.shard), four_axes=context.dialect.four_axes, seed=seed)
@@ -202,8 +203,7 @@ class HDF5Data(SourceLayer):
 
 @register
 class MemoryData(SourceLayer):
-    """Batches from arrays that ``source.reset`` (pycaffe: ``set_input_arrays``) is given
-    (layers/memory_data_layer.cpp).
+    """Batches from the arrays given to ``source.reset`` (pycaffe: ``set_input_arrays``; layers/memory_data_layer.cpp).
 
     Tops: data (N, C, H, W), label (N, 1, 1, 1) and, as in the fork of train-DeepLab, optionally data_dim (N, 1, 1, 2).
     """
@@ -242,11 +242,11 @@ class MatRead(SourceLayer):
 
 @register
 class DummyData(Layer):
-    """Blobs of made-up numbers (layers/dummy_data_layer.cpp).
+    """Blobs that fillers fill (layers/dummy_data_layer.cpp).
 
-    Tops: as ``shape`` says, or (N, C, H, W) each, as ``num``, ``channels``, ``height`` and ``width`` say: one value of
-    each for all tops, or as many as tops. Likewise ``data_filler``; without one the blobs are 0. Fillers that draw
-    random numbers draw new ones for each batch; their seeds come from the net's generator.
+    The tops' shapes are given by ``shape``, or by ``num``, ``channels``, ``height`` and ``width``: one value for all
+    tops, or one per top. The same holds for ``data_filler``; without one the blobs are 0. Random fillers draw new
+    numbers for each batch; their seeds come from the net's generator.
     """
 
     TYPE = "DummyData"
@@ -269,7 +269,7 @@ class DummyData(Layer):
         self.fillers = fillers * tops if len(fillers) == 1 else fillers
         self.generator = torch.Generator()
         self._turns = Turns()
-        # An unknown filler is better found now than at the first batch.
+        # Fail on an unknown filler now, and not at the first batch.
         for filler in self.fillers:
             self.new_blob((1, 1, 1, 1), filler)
 
@@ -304,7 +304,7 @@ class DummyData(Layer):
         for shape, filler in zip(self.shapes, self.fillers, strict=True):
             if filler.type != "constant" and self.context.rng is not None:
                 self.generator.manual_seed(self.context.rng.word())
-            # The global batch's numbers, so that several processes together have those of one.
+            # Fill the global batch and take a part, so that several processes together have the numbers of one.
             rank, world = self.context.shard
             top = torch.empty((*(world * n for n in shape[:1]), *shape[1:]))
             fill(top, filler, generator=self.generator)
@@ -313,12 +313,12 @@ class DummyData(Layer):
 
 
 def _page_locked(shape: Shape) -> np.ndarray:
-    """Allocate memory that a GPU can fetch by itself; the array's ``base`` is the tensor."""
+    """Allocate page-locked memory, from which a GPU copies by itself; the array's ``base`` is the tensor."""
     return torch.empty(shape, pin_memory=True).numpy()
 
 
 def _tensor(blob: np.ndarray) -> Tensor:
-    # The very tensor, where there is one: its memory is given back only once the GPU has fetched it.
-    # numpy's stub says that a base is an array; it is whatever holds the memory.
+    # Return the page-locked tensor itself if there is one: torch frees its memory only after the GPU has copied it.
+    # numpy's stub says that a base is an array, but it can be any object that holds the memory.
     base: object = blob.base
     return base if isinstance(base, Tensor) and base.shape == blob.shape else torch.from_numpy(blob)

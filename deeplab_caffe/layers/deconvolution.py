@@ -26,9 +26,10 @@ _DECONVOLUTIONS: dict[int, Callable[..., Tensor]] = {
 class Deconvolution(BaseConvolution):
     """The gradient of a convolution with respect to its input, as a layer: upsampling (layers/deconv_layer.cpp).
 
-    Parameter blobs: weight (C, O / group, kh, kw), a kernel size for each spatial axis, and, with ``bias_term``, bias
-    (O,). A size n becomes ``stride * (n - 1) + kernel extent - 2 * pad``. Over a plane, engine CAFFE is GEMM and
-    col2im, the original's arithmetic, in float32 in a net of bfloat16 too; CUDNN, and DEFAULT, is torch's.
+    Parameter blobs: weight (C, O / group, kh, kw), with one kernel size per spatial axis, and, with ``bias_term``, bias
+    (O,). A size n becomes ``stride * (n - 1) + kernel extent - 2 * pad``. With two spatial axes, engine CAFFE computes
+    by GEMM and col2im as the original does, in float32 even in a net of bfloat16. CUDNN and DEFAULT use torch's
+    transposed convolution.
     """
 
     TYPE = "Deconvolution"
@@ -58,7 +59,7 @@ class Deconvolution(BaseConvolution):
         if self.by_columns:
             with without_autocast(x):
                 x, weight, bias = self.for_columns(x)
-                # Image by image, as the original: the columns are as large as the kernel is.
+                # One image at a time, as in the original: the columns have kernel height * width values for each pixel.
                 top = torch.cat([self._add_columns(image, weight) for image in x.split(1)])
                 return top if bias is None else top + bias[:, None, None]
         weight, g = self.torch_geometry()
@@ -75,7 +76,7 @@ class Deconvolution(BaseConvolution):
         g = self.geometry
         if g.axes != 2:
             return None
-        # Pixel o of the top is made of the bottom's from (o + pad - extent + 1) / stride to (o + pad) / stride.
+        # Pixel o of the top sees the bottom's pixels from (o + pad - extent + 1) / stride to (o + pad) / stride.
         reach = [extent - 1 for extent in g.effective_kernel]
         kernel = [before // stride + 1 for before, stride in zip(reach, g.stride, strict=True)]
         pad = [(before - p) / stride for before, p, stride in zip(reach, g.pad, g.stride, strict=True)]

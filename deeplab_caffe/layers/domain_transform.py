@@ -15,11 +15,11 @@ from deeplab_caffe.proto import caffe_pb2
 
 @register
 class DomainTransform(Layer):
-    """Smooths scores along rows and columns, less across edges, which it has the net learn.
+    """Smooths scores along rows and columns, less across edges; the net can learn the edges from the gradient.
 
-    Bottoms: scores (N, C, H, W), edge strengths (N, 1, H, W) and each item's height and width (N, 1, 1, 2), as a data
-    layer gives them; scores outside of that size are copied. Without the third all are filtered, as a deploy net with
-    the image as its one input needs it. Source: layers/domain_transform_layer.cpp; see
+    Bottoms: scores (N, C, H, W), edge strengths (N, 1, H, W) and optionally data_dim (N, 1, 1, 2), the height and width
+    of each item; scores outside of that size are copied. Without data_dim all scores are filtered, for a deploy net
+    whose only input is the image. Source: layers/domain_transform_layer.cpp; see
     :func:`deeplab_caffe.ops.domain_transform.domain_transform`.
     """
 
@@ -77,7 +77,7 @@ class DomainTransform(Layer):
 
 @register
 class DomainTransformForwardOnly(DomainTransform):
-    """DomainTransform without a gradient and without bounds for its weights: ``min_weight`` counts for nothing.
+    """DomainTransform without a gradient and without bounds for its weights: ``min_weight`` is ignored.
 
     Source: layers/domain_transform_forward_only_layer.cpp.
     """

@@ -12,15 +12,15 @@ from deeplab_caffe.proto import caffe_pb2
 
 @register
 class Embed(Layer):
-    """Row ``index`` of a matrix for each index of the bottom, (...) to (..., K) for a ``num_output`` of K.
+    """Looks up row ``index`` of a matrix for each index of the bottom, (...) to (..., K) for a ``num_output`` of K.
 
-    Parameter blobs: weight (``input_dim``, K) and, with ``bias_term``, bias (K,). With four axes the bottom is (A, B,
-    C, 1), the top (A, B, C, K). Indices get no gradient. Source: layers/embed_layer.cpp.
+    Parameter blobs: weight (``input_dim``, K) and, with ``bias_term``, bias (K,). Where blobs have four axes, the
+    bottom is (A, B, C, 1) and the top (A, B, C, K). Indices get no gradient. Source: layers/embed_layer.cpp.
     """
 
     TYPE = "Embed"
     roles = ("weight", "bias")
-    # It looks whether each index has a row.
+    # It checks that each index has a row, which waits for the device.
     capturable = False
     per_item = True
     kind = "weights"

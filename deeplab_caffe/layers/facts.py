@@ -1,6 +1,6 @@
-"""What a layer computes, told to others in plain numbers: :attr:`deeplab_caffe.layers.Layer.fact`.
+"""Facts: what a layer computes, described by plain numbers for other code; see :attr:`deeplab_caffe.layers.Layer.fact`.
 
-Inference lowers a layer by its fact, the segmentation head is found by facts. A layer with no fact is run as it is.
+Inference lowers layers, and finds the segmentation head, by their facts. A layer without a fact is run as it is.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class ConvolutionFact:
 
 @dataclass(frozen=True)
 class MaxPoolingFact:
-    """The maximum over windows of one size, its only top; pairs are (height, width)."""
+    """A single top with the maximum over windows of one size; pairs are (height, width)."""
 
     kernel: Pair
     stride: Pair
@@ -42,11 +42,11 @@ class MaxPoolingFact:
 
 @dataclass(frozen=True)
 class ResizeFact:
-    """Bilinear resizing of a part of the first bottom; a second one has the size that it is brought to.
+    """Bilinear resizing of a crop of the first bottom; a second bottom, if there is one, has the size of the top.
 
     Attributes:
-        begin: rows and columns that are cut off at the top and left first.
-        end: rows and columns that are cut off at the bottom and right first.
+        begin: rows and columns that are cropped at the top and left before the resizing.
+        end: rows and columns that are cropped at the bottom and right before the resizing.
         align_corners: as for :func:`deeplab_caffe.ops.interp.interp`.
     """
 
@@ -57,7 +57,7 @@ class ResizeFact:
 
 @dataclass(frozen=True)
 class CropFact:
-    """A crop: ``begin`` rows and columns at the top and left, ``end`` at the bottom and right are taken off."""
+    """A crop by ``begin`` rows and columns at the top and left, and by ``end`` at the bottom and right."""
 
     begin: int
     end: int
@@ -68,7 +68,7 @@ class ProbabilityFact:
     """Scores become probabilities pixel by pixel.
 
     Attributes:
-        across: whether the channels of a pixel sum to 1 (softmax), or each stands for itself (sigmoid).
+        across: True: the channels of a pixel sum to 1 (softmax); False: each channel is independent (sigmoid).
     """
 
     across: bool
@@ -76,7 +76,7 @@ class ProbabilityFact:
 
 @dataclass(frozen=True)
 class ArgMaxFact:
-    """The first channel of the top is the channel of each pixel's largest value; of equal values, the last."""
+    """The first channel of the top is the channel of each pixel's largest value; the last one if several are equal."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class AffineFact:
     """Each number of its only bottom times its channel's factor, plus its channel's summand; channels are axis 1.
 
     Attributes:
-        numbers: gives factors and summands, (C,) or (1,) each, in float64, from the blobs as they are.
+        numbers: returns factors and summands, (C,) or (1,) each, in float64, from the blobs' present values.
     """
 
     numbers: Callable[[], tuple[Tensor, Tensor]] = field(compare=False)
@@ -102,7 +102,7 @@ class RectifierFact:
     ceiling: float = math.inf
 
     def apply_(self, x: Tensor) -> Tensor:
-        """Rectify numbers in their memory, and return them."""
+        """Rectify numbers in place, and return them."""
         return x.relu_() if self.ceiling == math.inf else x.clamp_(0, self.ceiling)
 
 

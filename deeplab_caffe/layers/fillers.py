@@ -22,8 +22,8 @@ def fill(
     Args:
         tensor: the parameter's memory, any shape.
         filler: what to fill with; an unset filler means constant 0.
-        shape: the blob's in Caffe, which the number of inputs of an output unit is worked out from: DeepLab v1's four
-            axes make it the whole count for InnerProduct's weights (1, 1, K, C * H * W); None: the tensor's own.
+        shape: the blob's shape in Caffe, from which the fan-in is computed; None: the tensor's own shape. With DeepLab
+            v1's four axes, the fan-in of InnerProduct's weights (1, 1, K, C * H * W) is their whole count.
         generator: source of the random numbers; torch's own by default.
 
     Raises:

@@ -16,7 +16,7 @@ MOST_AXES = 3  # spatial axes of torch's convolutions
 
 
 def pair(values: Sequence[int]) -> Pair:
-    """Return the numbers of two axes as (height, width)."""
+    """Return the values of two spatial axes as (height, width)."""
     height, width = values
     return height, width
 
@@ -36,11 +36,11 @@ class Geometry(NamedTuple):
 
     @property
     def effective_kernel(self) -> tuple[int, ...]:
-        """Return the numbers of places from the first to the last tap: rows and columns."""
+        """Return the extent of the kernel with its holes, along each spatial axis."""
         return tuple(k + (k - 1) * (h - 1) for k, h in zip(self.kernel, self.hole, strict=True))
 
     def receptive_window(self) -> ReceptiveWindow | None:
-        """Return what a pixel of a plane sees; None over other axes than two."""
+        """Return kernel, stride and pad of a pixel of the top; None unless there are two spatial axes."""
         if self.axes != 2:
             return None
         return ReceptiveWindow(pair(self.effective_kernel), pair(self.stride), pair(self.pad))
@@ -72,13 +72,13 @@ def _values(message: Message, field: str) -> list[int]:
 def _given(layer: Layer, message: Message, field: str, lone: bool = False) -> tuple[str, list[int]]:
     """Return the name and the numbers of a size: ``kernel_size``, or ``kernel_h`` and ``kernel_w``, never both.
 
-    With ``lone`` one of the two may stand alone: the other has its default.
+    With ``lone``, one of ``_h`` and ``_w`` may be given alone; the other has its default.
     """
     single = {"kernel": "kernel_size"}.get(field, field)
     parts = [f"{field}_h", f"{field}_w"]
     values = _values(message, single)
     if field == "hole":
-        # Inside it is `dilation`; what is left of the old name does not go together.
+        # Nets are upgraded to `dilation`; a `hole` that is left over cannot be combined with it.
         values += _values(message, "dilation")
     given = [part for part in parts if _values(message, part)]
     if given and values:
@@ -95,14 +95,14 @@ def read_geometry(layer: Layer, message: Message, axes: int | None = None, lone_
     """Read kernel, stride, pad and hole of a convolution_param or pooling_param: each once, or once per spatial axis.
 
     Args:
-        layer: for messages.
+        layer: the layer, for error messages.
         message: the parameters.
-        axes: number of spatial axes; None: as many as there are numbers, two where one stands for all.
-        lone_pad: ``pad_h`` or ``pad_w`` may stand alone; the other is 0.
+        axes: number of spatial axes; None: the number of values given, or two if a single value holds for all axes.
+        lone_pad: ``pad_h`` or ``pad_w`` may be given alone; the other is 0.
 
     Raises:
-        NetError: a size given twice, by half, not at all or for another number of axes, or a kernel, stride or hole of
-            0.
+        NetError: a size is given twice, only for one of ``_h`` and ``_w``, not at all or for another number of axes, or
+            a kernel, stride or hole is 0.
     """
     defaults = {"kernel": None, "stride": 1, "pad": 0, "hole": 1}
     given = {field: _given(layer, message, field, lone=lone_pad and field == "pad") for field in defaults}
@@ -125,7 +125,7 @@ def read_geometry(layer: Layer, message: Message, axes: int | None = None, lone_
 
 
 def read_convolution(layer: Layer, conv: caffe_pb2.ConvolutionParameter, axes: int | None = None) -> Geometry:
-    """Read the geometry of a convolution_param; a lone ``pad_h`` or ``pad_w`` as base_conv_layer.cpp does, but in v1.
+    """Read the geometry of a convolution_param; except in v1, ``pad_h`` or ``pad_w`` alone is allowed, as in Caffe.
 
     Raises:
         NetError: as :func:`read_geometry`.
@@ -137,7 +137,7 @@ def place_geometry(layer: Layer, conv: caffe_pb2.ConvolutionParameter, shape: Sh
     """Return the channels' axis of a bottom, and kernel, stride, pad and hole for the axes behind it.
 
     Raises:
-        NetError: there is no such axis, more than three axes behind it, or the numbers are for another count.
+        NetError: there is no such axis, there are more than three axes behind it, or the numbers are for another count.
     """
     axis = layer.axis(conv.axis, shape)
     axes = len(shape) - axis - 1
@@ -149,7 +149,7 @@ def place_geometry(layer: Layer, conv: caffe_pb2.ConvolutionParameter, shape: Sh
 
 
 def check_image(layer: Layer, shape: Shape) -> None:
-    """Check that a bottom is of images.
+    """Check that a bottom has the shape of images, (N, C, H, W).
 
     Raises:
         NetError: it is not (N, C, H, W).

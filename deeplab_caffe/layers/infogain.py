@@ -18,14 +18,15 @@ from deeplab_caffe.proto import caffe_pb2, read_blob
 class InfogainLoss(ClassLoss):
     """Minus the label's row of a matrix H times the logarithms of the probabilities, averaged over the items.
 
-    Bottoms: probabilities (N, ...), all numbers of an item being classes, labels, one an item, and H (1, 1, K, K) for K
-    classes, unless ``source`` names a binaryproto that has it.
+    Bottoms: probabilities (N, ...), where each number of an item is a class, one label per item, and H (1, 1, K, K) for
+    K classes, unless ``source`` names a binaryproto file with it.
 
-    Since 2017 BVLC's Caffe takes scores instead, and computes their softmax itself. So does a layer that has what came
-    with that: ``infogain_loss_param.axis``, along which the classes lie (there is a label for each place of the other
-    axes), ``loss_param``, or a second top, the softmax. Then labels that are ``ignore_label`` do not count, and the
-    divisor is by ``normalization``: VALID, the labels that count, unless it says FULL, all labels, BATCH_SIZE, the
-    places before the axis, or NONE. Source: layers/infogain_loss_layer.cpp.
+    Since 2017 BVLC's Caffe takes scores instead and computes their softmax itself. This layer does so if it has one of
+    the things that came with that change: ``infogain_loss_param.axis``, the axis of the classes (there is a label for
+    each place of the other axes), ``loss_param``, or a second top, the softmax. Labels equal to ``ignore_label`` then
+    do not count, and ``normalization`` gives the divisor: VALID (the default) the number of labels that count, FULL the
+    number of all labels, BATCH_SIZE the number of places before the axis, NONE 1. Source:
+    layers/infogain_loss_layer.cpp.
     """
 
     TYPE = "InfogainLoss"
@@ -73,7 +74,7 @@ class InfogainLoss(ClassLoss):
             axis = self.axis(self.param.infogain_loss_param.axis, scores.shape)
             before, classes = math.prod(scores.shape[:axis]), scores.shape[axis]
             logs = F.log_softmax(scores, axis)
-            # The value of a small probability is cut off, its slope is not.
+            # Clamp the values of small probabilities, but keep their gradients.
             logs = logs + (logs.clamp_min(math.log(LOG_THRESHOLD)) - logs).detach()
             behind = math.prod(scores.shape[axis + 1 :])
             logs = logs.reshape(before, classes, behind).transpose(1, 2).reshape(before * behind, classes)
@@ -96,7 +97,7 @@ class InfogainLoss(ClassLoss):
         return (loss, F.softmax(scores.detach(), axis)) if len(self.param.top) > 1 else (loss,)
 
     def _counted(self, labels: Tensor) -> Tensor:
-        """Return which of the labels, in one row, count."""
+        """Return a mask of the labels that count, flattened."""
         labels = labels.detach().long().flatten()
         if not self.param.loss_param.HasField("ignore_label"):
             return torch.ones_like(labels, dtype=torch.bool)

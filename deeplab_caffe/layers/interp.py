@@ -20,14 +20,15 @@ from deeplab_caffe.proto import caffe_pb2
 class Interp(Layer):
     """Bilinear resizing (layers/interp_layer.cpp); see :func:`deeplab_caffe.ops.interp.interp`.
 
-    DeepLab v1 takes one of ``shrink_factor``, ``zoom_factor``, ``height`` and ``width``. In v2 a factor alone counts
-    before ``height`` and ``width``, which count before both factors: the shrunk size is zoomed.
+    DeepLab v1 takes ``shrink_factor``, ``zoom_factor``, or ``height`` and ``width``. In v2 several may be given: a
+    single factor takes precedence over ``height`` and ``width``, and these take precedence over two factors. Two
+    factors alone first shrink and then zoom.
 
-    Two things are this package's own: ``align_corners: false``, which is torch's rule, and a second bottom of any
-    number of channels, (N, C, H, W), whose height and width the top gets; it has no gradient.
+    Two things are this package's own: ``align_corners: false``, which is torch's rule, and a second bottom (N, C, H, W)
+    with any number of channels, whose height and width the top gets; it has no gradient.
 
     Attributes:
-        options: what counts, by the names of the fields.
+        options: the fields that take effect, by name.
         align_corners: as for the function.
     """
 
@@ -53,12 +54,12 @@ class Interp(Layer):
         if ("height" in self.options) != ("width" in self.options):
             raise self.error("height and width go together: one of them is not set")
         if not context.dialect.interp_takes_one_form:
-            self._drop_what_loses()
+            self._drop_overridden()
 
-    def _drop_what_loses(self) -> None:
+    def _drop_overridden(self) -> None:
         factors = [name for name in ("shrink_factor", "zoom_factor") if name in self.options]
-        losing = ("height", "width") if len(factors) == 1 else factors if "height" in self.options else ()
-        for name in losing:
+        overridden = ("height", "width") if len(factors) == 1 else factors if "height" in self.options else ()
+        for name in overridden:
             self.options.pop(name, None)
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
@@ -95,7 +96,7 @@ class Interp(Layer):
         options = self.options
         if "height" in options or len(self.param.bottom) == 2:
             return None
-        # A pixel between two samples sees both, but stands for a step 1 / zoom as long.
+        # A pixel between two samples sees both, but its stride is only 1 / zoom of theirs.
         zoom, shrink = options.get("zoom_factor", 1), options.get("shrink_factor", 1)
         return ReceptiveWindow((2, 2) if zoom > 1 else (1, 1), (shrink / zoom,) * 2, (options["pad_beg"],) * 2)
 
@@ -107,7 +108,7 @@ class Interp(Layer):
         elif "height" in options:
             sizes = graph.constant("sizes", onnx.int64(options["height"], options["width"]))
         else:
-            # n pixels become (n - 1) * zoom + 1, or (n - 1) // shrink + 1, at whatever size comes.
+            # n pixels become (n - 1) * zoom + 1, or (n - 1) // shrink + 1; computed in the graph, for any image size.
             one = graph.constant("one", onnx.int64(1))
             steps = graph.node("Sub", [graph.node("Shape", [x], start=2, end=4), one])
             for op, name in (("Div", "shrink_factor"), ("Mul", "zoom_factor")):

@@ -1,4 +1,4 @@
-"""Layers that choose items of a batch by what a blob says: BATCH_REINDEX, FILTER."""
+"""Layers that select items of a batch by another blob: BATCH_REINDEX, FILTER."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from deeplab_caffe.proto import caffe_pb2
 
 @register
 class BatchReindex(Layer):
-    """The batch's items in another order, several times or not at all: item i of the top is item ``indices[i]``.
+    """Selects items of the batch: item i of the top is item ``indices[i]``; items may be repeated or left out.
 
     Bottoms: items (N, ...), indices (M,), from 0 to N - 1. Source: layers/batch_reindex_layer.cpp.
     """
@@ -21,7 +21,7 @@ class BatchReindex(Layer):
     TYPE = "BatchReindex"
     BOTTOMS = (2, 2)
     label_bottoms = (1,)
-    # The indices are checked: it waits for the device.
+    # Checking the indices waits for the device.
     capturable = per_item = False
     saves = ()
     supports_half = True
@@ -46,16 +46,16 @@ class BatchReindex(Layer):
 
 @register
 class Filter(Layer):
-    """The items for which the last bottom, the selector, is not 0, of each of the other bottoms.
+    """Keeps those items of the other bottoms for which the last bottom, the selector, is not 0.
 
-    The selector is (N, 1, ...). Where nothing is selected the tops have no items, and the bottoms' gradients are 0; the
-    original dies then. Source: layers/filter_layer.cpp.
+    The selector is (N, 1, ...). If nothing is selected, the tops have no items and the bottoms' gradients are 0; the
+    original aborts then. Source: layers/filter_layer.cpp.
     """
 
     TYPE = "Filter"
     BOTTOMS = (2, math.inf)
     TOPS = (1, math.inf)
-    # How many items a top has is known when the selector is: it waits for the device.
+    # The number of items of a top depends on the selector's values, so it waits for the device.
     capturable = per_item = False
     saves = ()
     supports_half = True

@@ -27,11 +27,11 @@ def _labels_of_item(layer: Layer, row: Tensor, channels: int, ignored: set[int])
 class BiasChannel(Layer):
     """Adds ``bg_bias`` to channel 0 and ``fg_bias`` to the other classes that the labels name: the E-step of EM-Fixed.
 
-    Bottoms: scores (N, C, H, W) and labels; ``label_type`` IMAGE: (N, L, 1, 1) with -1 in unused places, each class
-    named gets its bias at every pixel; PIXEL: (N, 1, H, W), the background's channel gets ``bg_bias`` at every pixel
-    that is not ignored, and the pixel's own class, unless it is the background, ``fg_bias``. The background is channel
-    0 in DeepLab v1; in v2 it is ``background_label``, and there is none unless that or ``bg_bias`` is set.
-    Source: layers/bias_channel_layer.cpp.
+    Bottoms: scores (N, C, H, W) and labels. With ``label_type`` IMAGE the labels are (N, L, 1, 1), -1 in unused places,
+    and each class that they name gets its bias at every pixel. With PIXEL they are (N, 1, H, W); at every pixel that is
+    not ignored the background's channel gets ``bg_bias``, and the pixel's class, unless it is the background, gets
+    ``fg_bias``. The background is channel 0 in DeepLab v1; in v2 it is ``background_label``, and there is none unless
+    that or ``bg_bias`` is set. Source: layers/bias_channel_layer.cpp.
     """
 
     TYPE = "BiasChannel"
@@ -94,10 +94,11 @@ class BiasChannel(Layer):
 class AdaptiveBiasChannel(Layer):
     """Raises the scores of an image's classes until each could win its share of the pixels: the E-step of EM-Adapt.
 
-    Bottoms: scores (N, C, H, W) and image labels (N, L, 1, 1), -1 in unused places. Per image: absent classes that beat
-    all present ones are pushed ``margin_others`` below them (``suppress_others``); then ``num_iter`` times each present
-    class, background first, is raised by that difference to the best score that ``bg_portion`` (``fg_portion``) of the
-    pixels lie below; last, all scores move so that the mean of the best score is what it was. No gradient.
+    Bottoms: scores (N, C, H, W) and image labels (N, L, 1, 1), -1 in unused places. For each image: with
+    ``suppress_others``, where an absent class scores above the lowest present class, its score becomes the lowest
+    present score minus ``margin_others``. Then, ``num_iter`` times, each present class, background first, is raised by
+    a constant: the ``bg_portion`` (``fg_portion``) quantile, over the pixels, of the best present score minus its own.
+    Last, a constant is added to all scores so that the mean of the best present score stays as it was. No gradient.
     Source: layers/adaptive_bias_channel_layer.cpp.
     """
 
@@ -148,14 +149,14 @@ class AdaptiveBiasChannel(Layer):
         for _ in range(param.num_iter):
             for label in self._shuffled(present):
                 portion = param.bg_portion if label == 0 else param.fg_portion
-                # The product of two floats, as in the original, which for portion 1 reads one past the end.
+                # A product of two float32, as in the original, which reads one past the end for a portion of 1.
                 rank = min(int(np.float32(portion) * np.float32(best.numel())), best.numel() - 1)
                 scores[label] += (best - scores[label]).kthvalue(rank + 1).values
                 best = torch.maximum(best, scores[label])
         scores += (mean_before - best.double().mean()).to(scores.dtype)
 
     def _shuffled(self, present: list[int]) -> list[int]:
-        """Return background first, the others in random order (the original draws it from libc's rand())."""
+        """Return the background first, then the others in random order (the original draws it by libc's rand())."""
         background, rest = [c for c in present if c == 0], [c for c in present if c != 0]
         if self.context.rng is not None:
             for i in range(len(rest) - 1, 0, -1):
@@ -171,7 +172,7 @@ class AdaptiveBiasChannel(Layer):
 class UniqueLabel(Layer):
     """The classes that occur in a label map, ascending, -1 in unused places: (N, max_labels, 1, 1).
 
-    ``ignore_label`` values are left out, ``force_label`` values always in. Source: layers/unique_label_layer.cpp.
+    ``ignore_label`` values are left out, ``force_label`` values always added. Source: layers/unique_label_layer.cpp.
     """
 
     TYPE = "UniqueLabel"

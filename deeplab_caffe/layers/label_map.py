@@ -11,7 +11,7 @@ from deeplab_caffe.proto import caffe_pb2
 
 @register
 class CensorLabel(Layer):
-    """Labels of pixels that the image's own list of labels does not name become ``ignore_label``.
+    """Sets pixels to ``ignore_label`` if the image's list of labels does not have their label.
 
     Bottoms: label map (N, 1, H, W), image labels (N, L, 1, 1) with -1 in unused places. No gradient.
     Source: layers/censor_label_layer.cpp.
@@ -66,8 +66,8 @@ class IgnoreOverlay(Layer):
 class Histogram(Layer):
     """How many pixels of the batch have each label: (N, ``num_labels``, 1, 1), all counts in item 0.
 
-    Bottom: a label map (N, 1, H, W); ``ignore_label`` values are not counted. That the other items stay 0 is the
-    original's way. No gradient. Source: layers/histogram_layer.cpp.
+    Bottom: a label map (N, 1, H, W); ``ignore_label`` values are not counted. The other items are 0, as in the
+    original. No gradient. Source: layers/histogram_layer.cpp.
     """
 
     TYPE = "Histogram"
@@ -131,6 +131,6 @@ class OneHot(Layer):
         if wrong.numel():
             raise self.error(f"label {int(wrong[0])} is neither one of the {count} labels nor -1")
         n, _, *rest = labels.shape
-        # Channel 0 takes what the unused places put there.
+        # Unused places write to an extra channel 0, which is then dropped.
         top = bottoms[0].new_zeros(n, count + 1, *rest).scatter_(1, labels + 1, 1)
         return (top[:, 1:].contiguous(),)

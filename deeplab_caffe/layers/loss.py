@@ -25,7 +25,7 @@ def read_class_weights(path: str) -> list[float]:
     """Read the ``weight_source`` file: one number per class, in the order of the classes.
 
     Raises:
-        DataError: the file cannot be read, or holds something other than numbers that are not negative.
+        DataError: the file cannot be read, or has anything but finite, non-negative numbers.
     """
     try:
         words = Path(path).read_text(encoding="utf-8").split()
@@ -53,9 +53,9 @@ def check_label_map(layer: Layer, scores: Shape, labels: Shape) -> None:
 class SoftmaxLoss(Loss):
     """Weighted cross entropy of the softmax, averaged over the pixels that are not ignored.
 
-    Bottoms: scores (N, C, H, W), labels (N, 1, H, W), or with ``softmax_param.axis`` any scores and a label for each
-    place but that axis. Tops: the loss and, if asked for, the softmax. ``loss_param.normalization`` gives another
-    divisor: FULL the number of labels, BATCH_SIZE that of the places before the axis, NONE 1. Source:
+    Bottoms: scores (N, C, H, W) and labels (N, 1, H, W); with ``softmax_param.axis``, scores of any shape and a label
+    for each place of the other axes. Tops: the loss and, optionally, the softmax. ``loss_param.normalization`` gives
+    another divisor: FULL the number of labels, BATCH_SIZE the number of places before the axis, NONE 1. Source:
     layers/softmax_loss_layer.cpp; see :func:`deeplab_caffe.ops.softmax_loss.softmax_loss`.
     """
 
@@ -77,7 +77,7 @@ class SoftmaxLoss(Loss):
 
     @property
     def keeps_diff(self) -> bool:
-        """Return whether ignored pixels keep what is left of their last gradient."""
+        """Return whether ignored pixels keep their gradient of the last pass, rescaled, as in the original."""
         return self.context.keep_ignored_diff and self.context.dialect.softmax_keeps_ignored_diff
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
@@ -121,8 +121,10 @@ class SoftmaxLoss(Loss):
         return (loss,) if softmax is None else (loss, softmax)
 
     def _keep_ignored_diff(self, scores: Tensor, labels: Tensor, loss: Tensor) -> None:
-        """Have the backward pass do what the original's does: it leaves the diff of ignored pixels as it was, and then
-        scales the whole blob by the top's diff over the sum of the weights (softmax_loss_layer.cpp:107-140).
+        """Make the backward pass keep the diff of ignored pixels, as the original's does.
+
+        The original leaves their diff as it was, and then scales the whole blob by the top's diff divided by the sum of
+        the weights (softmax_loss_layer.cpp:107-140).
         """
         divisor = self._weight(labels)
         ignored = ~self._counted(labels)
@@ -145,7 +147,7 @@ class SoftmaxLoss(Loss):
         self.kept_diff = state if self.keeps_diff else None
 
     def saved_bytes(self, bottom_shapes: list[Shape], top_shapes: list[Shape], width: int) -> int:
-        # Two numbers of the softmax a pixel.
+        # Two float32 numbers of the softmax per pixel.
         return 2 * 4 * math.prod(bottom_shapes[1])
 
     def _counted(self, labels: Tensor) -> Tensor:
@@ -171,9 +173,9 @@ class SoftmaxLoss(Loss):
 class Accuracy(Layer):
     """Share of the labels that are among the ``top_k`` best classes (layers/accuracy_layer.cpp).
 
-    The classes are all numbers of an item in DeepLab v1, and lie along ``axis`` in v2, where ``ignore_label`` does not
-    count and a second top has the share of each class (0 if no label has it). Among equal scores the larger class
-    counts as the better one.
+    In DeepLab v1 all numbers of an item are classes. In v2 the classes lie along ``axis``, labels equal to
+    ``ignore_label`` do not count, and an optional second top has the share for each class (0 if no label has it). Among
+    equal scores the larger class is the better one.
     """
 
     TYPE = "Accuracy"
@@ -237,9 +239,9 @@ class Accuracy(Layer):
 class SegAccuracy(Layer):
     """Pixel accuracy, mean recall and mean IoU of a segmentation: (1, 1, 1, 3) (layers/seg_accuracy_layer.cpp).
 
-    Recall is averaged over the classes that the labels have, IoU over all classes, one that neither labels nor
-    predictions have counting 1. Among equal scores the larger class is the prediction. With ``reset: false`` the counts
-    add up from one forward pass to the next.
+    Recall is averaged over the classes that occur in the labels. IoU is averaged over all classes; a class that occurs
+    neither in the labels nor in the predictions has an IoU of 1. Among equal scores the larger class is the prediction.
+    With ``reset: false`` the counts add up over the forward passes.
     """
 
     TYPE = "SegAccuracy"
@@ -253,7 +255,7 @@ class SegAccuracy(Layer):
     def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:
         super().__init__(param, context)
         self.ignored = tuple(param.seg_accuracy_param.ignore_label)
-        self.counts_on = not param.seg_accuracy_param.reset
+        self.accumulates = not param.seg_accuracy_param.reset
         self.confusion: ConfusionMatrix | None = None
         self._turns = Turns()
 
@@ -270,10 +272,10 @@ class SegAccuracy(Layer):
         return (torch.tensor(found, dtype=scores.dtype, device=scores.device).reshape(1, 1, 1, 3),)
 
     def _count(self, classes: int, labels: np.ndarray, predicted: np.ndarray) -> list[float]:
-        """Count a batch, and return the three numbers."""
+        """Add a batch to the counts, and return pixel accuracy, mean recall and mean IoU."""
         if self.confusion is None or self.confusion.num_classes != classes:
             self.confusion = ConfusionMatrix(classes, self.ignored)
-        elif not self.counts_on:
+        elif not self.accumulates:
             self.confusion.reset()
         try:
             self.confusion.accumulate(labels, predicted)
@@ -286,7 +288,7 @@ class SegAccuracy(Layer):
         ]
 
     def training_state(self) -> dict[str, Any]:
-        if not self.counts_on or self.confusion is None:
+        if not self.accumulates or self.confusion is None:
             return {}
         return {"confusion": self.confusion.matrix.copy()}
 

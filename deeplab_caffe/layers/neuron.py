@@ -1,4 +1,4 @@
-"""Layers that work number by number: RELU, DROPOUT, ABSVAL, BNLL, EXP, LOG, POWER, SIGMOID, TANH, THRESHOLD."""
+"""Elementwise layers: RELU, DROPOUT, ABSVAL, BNLL, EXP, LOG, POWER, SIGMOID, TANH, THRESHOLD."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ _BYTES = 256  # values of a byte
 class Dropout(Layer):
     """Zeroes a share of the values and scales the rest by 1 / (1 - ratio); in phase TEST the top is the bottom.
 
-    A net with a seed drops the very values that the original drops with this seed; other nets draw from torch, which is
-    faster. Source: layers/dropout_layer.cpp.
+    A net with a seed drops the same values as the original with this seed; other nets draw from torch, which is faster.
+    Source: layers/dropout_layer.cpp.
     """
 
     TYPE = "Dropout"
@@ -64,7 +64,7 @@ class Dropout(Layer):
         self._check_ratio(self.context.training)
 
     def _check_ratio(self, training: bool) -> None:
-        # Of 1 the original says nothing in phase TEST, where it copies.
+        # The original accepts a ratio of 1 in phase TEST, where it only copies.
         if not 0 <= self.ratio <= 1 or (training and self.ratio == 1):
             raise self.error(f"dropout_ratio must be at least 0 and below 1 (1 in phase TEST alone), got {self.ratio}")
 
@@ -81,7 +81,7 @@ class Dropout(Layer):
         rank, world = self.context.shard
         drawn = rng.bernoulli(world * x.numel(), 1 - self.ratio)[rank * x.numel() : (rank + 1) * x.numel()]
         kept = torch.from_numpy(drawn).view(x.shape)
-        # To a GPU as bytes: torch would widen them before it copies them.
+        # Copy bytes to the GPU first: .to(device, dtype) would widen them before the copy.
         return (x * kept.to(x.device).to(x.dtype) * (1 / (1 - self.ratio)),)
 
     @property
@@ -89,7 +89,7 @@ class Dropout(Layer):
         return not self.training
 
     def saved_bytes(self, bottom_shapes: list[Shape], top_shapes: list[Shape], width: int) -> int:
-        # The mask: as wide as the numbers on the CPU, a byte on a GPU; the wider one counts.
+        # The mask: as wide as the numbers on the CPU, one byte on a GPU. Count the wider one.
         return width * math.prod(top_shapes[0])
 
     def to_onnx(self, graph: OnnxGraph, bottoms: list[str], tops: tuple[str, ...]) -> list[str]:
@@ -99,10 +99,10 @@ class Dropout(Layer):
 
 
 def _kept(x: Tensor, ratio: float) -> Tensor:
-    """Return what dropout multiplies with. torch draws a double a value; a byte will do for a half or a quarter."""
+    """Return dropout's factors, in the shape of x. torch draws a double per value; a byte is enough for n / 256."""
     words = torch.empty(-(-x.numel() // 8), dtype=torch.int64).random_(-(2**63), None)
     factors = torch.empty_like(x, requires_grad=False)
-    # In the order of memory, whatever that is: draws are alike.
+    # Fill in memory order, whatever the layout: the draws are independent.
     flat = factors.as_strided((x.numel(),), (1,))
     flat.copy_(words.view(torch.uint8)[: x.numel()] >= int(ratio * _BYTES)).mul_(1 / (1 - ratio))
     return factors
@@ -138,10 +138,10 @@ class BNLL(Layer):
 
 
 def _log_base(layer: Layer, base: float) -> float:
-    """Return the logarithm of a ``base``, -1 standing for e.
+    """Return the natural logarithm of a ``base``; -1 stands for e.
 
     Raises:
-        NetError: it has none.
+        NetError: the base is neither positive nor -1.
     """
     if base != -1 and not 0 < base < math.inf:
         raise layer.error(f"base must be positive, or -1 for e, got {base:g}")
@@ -177,7 +177,7 @@ class Exp(Layer):
 class Log(Layer):
     """Logarithm of scale * x + shift to ``base``; ``base: -1``, the default, is e (layers/log_layer.cpp).
 
-    In place it gives the gradient that it gives otherwise; the original then takes its tops for its bottoms.
+    Computed in place, it gives the same gradient as otherwise; the original then mistakes its tops for its bottoms.
     """
 
     TYPE = "Log"
@@ -208,7 +208,7 @@ class Log(Layer):
 class Power(Layer):
     """(shift + scale * x) ** power (layers/power_layer.cpp).
 
-    Where x and ``shift`` are 0 the slope is the true one; the original divides 0 by 0 there.
+    Where x and ``shift`` are 0, the gradient is the true one; the original divides 0 by 0 there.
     """
 
     TYPE = "Power"
@@ -218,7 +218,7 @@ class Power(Layer):
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         x, param = bottoms[0], self.param.power_param
         if param.power * param.scale == 0:
-            # A constant, whatever x is, infinite or not; with a slope of 0 rather than none.
+            # A constant even where x is infinite; its gradient is 0 and not missing.
             constant = torch.full_like(x, param.shift).pow(param.power)
             return (torch.where(torch.ones_like(x, dtype=torch.bool), constant, x),)
         top = x if param.scale == 1 else x * param.scale

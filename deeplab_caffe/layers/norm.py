@@ -18,9 +18,9 @@ from deeplab_caffe.proto import caffe_pb2
 class LRN(Layer):
     """Local response normalisation (Krizhevsky et al. 2012, section 3.3).
 
-    Each number is divided by (k + alpha * mean of the squares of ``local_size`` numbers around it) ** beta; the numbers
-    lie along the channels, or WITHIN_CHANNEL in a square of ``local_size`` times ``local_size`` pixels, where k is 1
-    whatever the prototxt says. Beyond the edges there are zeros, which count. Source: layers/lrn_layer.cpp.
+    Each number is divided by (k + alpha * mean of the squares of its neighbours) ** beta. The neighbours are
+    ``local_size`` channels, or, with WITHIN_CHANNEL, a square of ``local_size`` times ``local_size`` pixels; k is then
+    1, whatever the prototxt says. Neighbours beyond the edges count as zeros. Source: layers/lrn_layer.cpp.
     """
 
     TYPE = "LRN"
@@ -58,9 +58,9 @@ class LRN(Layer):
 
 
 class _Normalized(torch.autograd.Function):
-    """Rows minus their mean, over their standard deviation.
+    """Rows minus their mean, divided by their standard deviation plus epsilon.
 
-    Of the deviation plus epsilon; the gradient is written out, as the root's own is infinite for a constant row.
+    The backward pass is written out, because the gradient of the square root is infinite for a constant row.
     """
 
     @staticmethod
@@ -79,7 +79,7 @@ class _Normalized(torch.autograd.Function):
 
 
 class _MinusMean(torch.autograd.Function):
-    """Rows minus their mean, with the original's gradient: a copy, as if the mean were a constant."""
+    """Rows minus their mean; the gradient is copied, as in the original, as if the mean were a constant."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -94,8 +94,8 @@ class _MinusMean(torch.autograd.Function):
 class MVN(Layer):
     """Mean 0 and, with ``normalize_variance``, variance 1 in each channel of each item.
 
-    With ``across_channels`` in each item as a whole (where DeepLab v1 reads beyond its buffers). Without
-    ``normalize_variance`` v1's gradient passes unchanged. Fewer than four axes become four. Source:
+    With ``across_channels``, in each item as a whole (DeepLab v1 reads beyond its buffers then). In v1 without
+    ``normalize_variance`` the gradient passes unchanged. The top always has at least four axes. Source:
     layers/mvn_layer.cpp.
     """
 

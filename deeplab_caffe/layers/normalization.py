@@ -1,4 +1,4 @@
-"""What a loss is divided by: ``loss_param { normalization: ... }``."""
+"""The divisor of a loss: ``loss_param { normalization: ... }``."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ def normalization_of(loss: caffe_pb2.LossParameter, default: str = "VALID") -> s
     """Return ``"FULL"``, ``"VALID"``, ``"BATCH_SIZE"`` or ``"NONE"``.
 
     Args:
-        loss: a layer's ``loss_param``; its old ``normalize`` counts where ``normalization`` is not given.
-        default: what it is where neither is given.
+        loss: a layer's ``loss_param``; the old ``normalize`` is used if ``normalization`` is not given.
+        default: the result if neither is given.
     """
     if loss.HasField("normalization"):
         return caffe_pb2.LossParameter.NormalizationMode.Name(loss.normalization)
@@ -23,15 +23,15 @@ def normalization_of(loss: caffe_pb2.LossParameter, default: str = "VALID") -> s
 
 
 def loss_divisor(normalization: str, *, full: int, batch: int, valid: Tensor, world: int) -> Tensor:
-    """Return what a sum of losses is divided by, a scalar of float64; at least 1, as in the original.
+    """Return the divisor of a sum of losses, a float64 scalar; at least 1, as in the original, except for NONE.
 
     Args:
         normalization: see :func:`normalization_of`.
-        full: the number of labels, FULL.
-        batch: the number of places before the classes' axis, BATCH_SIZE.
-        valid: the number, or weight, of the labels that count, VALID.
-        world: the number of processes that share the batch. They take the mean of their losses, so that of sums, NONE,
-            each gives as many times its own.
+        full: for FULL: the number of labels.
+        batch: for BATCH_SIZE: the number of places before the classes' axis.
+        valid: for VALID: the number, or the summed weight, of the labels that count.
+        world: the number of processes that share the batch. The processes average their losses, so for NONE, a plain
+            sum, the divisor is 1 / world.
     """
     if normalization == "NONE":
         return torch.tensor(1 / world, dtype=torch.float64, device=valid.device)

@@ -1,4 +1,4 @@
-"""What :meth:`deeplab_caffe.layers.Layer.to_onnx` is handed, and nodes that several layers need."""
+"""The graph that :meth:`deeplab_caffe.layers.Layer.to_onnx` adds to, and nodes that several layers need."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Any, Protocol
 import numpy as np
 from torch import Tensor
 
-END = np.iinfo(np.int64).max  # of a Slice: as far as the axis goes
-# ONNX's numbers of types (TensorProto.DataType), for Cast.
+END = np.iinfo(np.int64).max  # end of a Slice: the end of the axis
+# Values of TensorProto.DataType, for Cast.
 FLOAT = 1
 INT64 = 7
 BOOL = 9
 
 
 class OnnxGraph(Protocol):
-    """An ONNX graph while it is built, layer by layer.
+    """An ONNX graph that is built layer by layer.
 
     Attributes:
         shapes: shapes of the blobs at the prototxt's sizes.
-        fixed_size: set to a layer's name where it ties the model to these sizes.
-        fixed_batch: set to a layer's name where it ties the model to this number of images.
+        fixed_size: name of a layer that limits the model to these sizes.
+        fixed_batch: name of a layer that limits the model to this number of images.
     """
 
     shapes: Mapping[str, tuple[int, ...]]
@@ -54,12 +54,12 @@ class OnnxGraph(Protocol):
 
 
 def int64(*values: int) -> np.ndarray:
-    """Return whole numbers as ONNX wants them."""
+    """Return whole numbers as an int64 array, the type that ONNX takes for shapes and axes."""
     return np.array(values, np.int64)
 
 
 def crop(graph: OnnxGraph, x: str, begin: int, end: int) -> str:
-    """Take ``-begin`` rows and columns off at the top and left, ``-end`` at the bottom and right."""
+    """Crop ``-begin`` rows and columns at the top and left, and ``-end`` at the bottom and right."""
     if begin == end == 0:
         return x
     last = end or END

@@ -20,7 +20,7 @@ class WriterLayer(Layer):
     """A layer without tops that writes its bottoms to files.
 
     Attributes:
-        writer: what writes them; its ``state_dict`` says where the next pass goes on.
+        writer: the writer of the files; its ``state_dict`` says where the next forward pass continues.
     """
 
     TOPS = (0, 0)
@@ -72,7 +72,7 @@ class MatWrite(WriterLayer):
 class HDF5Output(WriterLayer):
     """Writes its two bottoms as the datasets ``data`` and ``label``, of four axes (layers/hdf5_output_layer.cpp).
 
-    The original fails at the second batch; here each batch's items follow the last one's.
+    The original fails at the second batch; this layer appends each batch's items.
     """
 
     TYPE = "HDF5Output"

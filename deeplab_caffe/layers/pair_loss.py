@@ -1,4 +1,4 @@
-"""Layers that compare two blobs number by number.
+"""Layers that compare two blobs element by element.
 
 EUCLIDEAN_LOSS, RELATIVE_ERROR, CONTRASTIVE_LOSS, SIGMOID_CROSS_ENTROPY_LOSS.
 """
@@ -19,7 +19,7 @@ from deeplab_caffe.proto import caffe_pb2
 
 
 def _check_same_shape(layer: Layer, bottom_shapes: list[Shape]) -> None:
-    """Raise NetError unless both bottoms have one shape, or, in v2, as many items of as many numbers."""
+    """Raise NetError unless both bottoms have one shape, or, in v2, the same number of items of the same size."""
     first, second = (tuple(shape) for shape in bottom_shapes[:2])
     same_size = first[:1] == second[:1] and math.prod(first) == math.prod(second)
     if first != second and (layer.context.dialect.four_axes or not same_size):
@@ -29,7 +29,7 @@ def _check_same_shape(layer: Layer, bottom_shapes: list[Shape]) -> None:
 
 
 class _Root(torch.autograd.Function):
-    """Square root whose slope stays finite: ``divisor`` says what is divided by instead of the root itself."""
+    """Square root with a finite gradient: the gradient is 1 / (2 * divisor(root)) instead of 1 / (2 * root)."""
 
     @staticmethod
     def forward(ctx: Any, square: Tensor, divisor: Callable[[Tensor], Tensor]) -> Tensor:
@@ -54,9 +54,9 @@ def _contrastive_divisor(root: Tensor) -> Tensor:
 
 @register
 class EuclideanLoss(Loss):
-    """Half the sum of the squared differences over the items; in DeepLab v1 half their mean over all numbers.
+    """Half the sum of the squared differences, divided by the items; in DeepLab v1 half their mean over all numbers.
 
-    Or, in v1, with ``type: L2sqrt`` the root of that mean. Bottoms: two blobs of one shape; both get a gradient.
+    In v1, ``type: L2sqrt`` gives the square root of that mean. Bottoms: two blobs of one shape; both get a gradient.
     Source: layers/euclidean_loss_layer.cpp.
     """
 
@@ -78,9 +78,9 @@ class EuclideanLoss(Loss):
 
 @register
 class RelativeError(Layer):
-    """Root of the squared differences' mean over the mean of the second bottom's squares: (1, 1, 1, 1).
+    """sqrt(mean of the squared differences / mean of the second bottom's squares): (1, 1, 1, 1).
 
-    The latter counts as 1e-6 at least. No gradient. Source: layers/relative_error_layer.cpp.
+    The divisor is at least 1e-6. No gradient. Source: layers/relative_error_layer.cpp.
     """
 
     TYPE = "RelativeError"
@@ -104,7 +104,7 @@ class RelativeError(Layer):
 
 @register
 class ContrastiveLoss(Loss):
-    """Draws similar pairs together and pushes others apart (Hadsell et al. 2006).
+    """Pulls similar pairs together and pushes others apart (Hadsell et al. 2006).
 
     Bottoms: two blobs of vectors (N, C, 1, 1) and their similarity (N, 1, 1, 1), not 0 for similar pairs. With the
     squared distance d: d for similar pairs, max(``margin`` - sqrt(d), 0)^2 for others, summed over the pairs and
@@ -140,10 +140,10 @@ class ContrastiveLoss(Loss):
 
 @register
 class SigmoidCrossEntropyLoss(Loss):
-    """Cross entropy of the sigmoids of scores (N, ...) and as many target probabilities, summed, per item.
+    """Cross entropy of the sigmoids of scores (N, ...) and as many target probabilities, summed and divided by N.
 
-    Targets that are ``loss_param.ignore_label``, their fraction cut off, do not count. ``loss_param.normalization``
-    gives another divisor than BATCH_SIZE, the number of items: FULL the number of scores, VALID of those that count,
+    Targets whose integer part is ``loss_param.ignore_label`` do not count. ``loss_param.normalization`` gives another
+    divisor than BATCH_SIZE, the number of items: FULL the number of scores, VALID the number of those that count,
     NONE 1. The targets get no gradient. Source: layers/sigmoid_cross_entropy_loss_layer.cpp.
     """
 
@@ -174,7 +174,7 @@ class SigmoidCrossEntropyLoss(Loss):
         return ((losses / divisor.to(losses)).reshape(self.scalar_shape),)
 
     def _counted(self, targets: Tensor) -> Tensor | None:
-        """Return 1 for each target that counts and else 0; None: all do."""
+        """Return 1 for each target that counts and 0 for the others; None: all count."""
         if not self.param.loss_param.HasField("ignore_label"):
             return None
         return (targets.trunc() != self.param.loss_param.ignore_label).to(targets.dtype)

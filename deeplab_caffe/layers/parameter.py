@@ -11,7 +11,7 @@ from deeplab_caffe.proto import caffe_pb2
 
 @register
 class Parameter(Layer):
-    """A blob that learns, of a given ``shape``, zeros at first (include/caffe/layers/parameter_layer.hpp)."""
+    """A learned blob of a given ``shape``, initially zeros (include/caffe/layers/parameter_layer.hpp)."""
 
     TYPE = "Parameter"
     roles = ("weight",)

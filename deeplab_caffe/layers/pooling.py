@@ -17,17 +17,17 @@ from deeplab_caffe.layers.geometry import Geometry, check_image, pair, read_geom
 from deeplab_caffe.layers.onnx import OnnxGraph
 from deeplab_caffe.proto import caffe_pb2
 
-_INDEX_BYTES = 8  # of a maximum's place, which torch keeps for the backward pass
+_INDEX_BYTES = 8  # of a maximum's int64 index, which torch keeps for the backward pass
 
 
 @register
 class Pooling(Layer):
     """Maximum or average over a window (layers/pooling_layer.cpp).
 
-    Output sizes round up, or down with ``round_mode: FLOOR`` (in forks ``ceil_mode: false``), and with padding a last
-    window that would start beyond ``height + pad`` is dropped. MAX takes the first maximum in row-major order; its
-    optional second top is that maximum's index within the plane. AVE divides by the window clipped to the padded plane,
-    so padding counts.
+    Output sizes round up, or down with ``round_mode: FLOOR`` (in forks ``ceil_mode: false``). With padding, a last
+    window that would start beyond ``height + pad`` is dropped. MAX takes the first maximum in row-major order; an
+    optional second top has its index within the plane. AVE divides by the size of the window clipped to the padded
+    plane, so padding counts.
     """
 
     TYPE = "Pooling"
@@ -93,8 +93,8 @@ class Pooling(Layer):
         return (self._average(x, g, size),)
 
     def _max(self, x: Tensor, g: Geometry, size: tuple[int, int]) -> tuple[Tensor, ...]:
-        # torch's ceil_mode drops the last window by another rule and limits pad to half the kernel, so whatever differs
-        # from the plain case is padded by hand with the lowest float, which Caffe starts its maximum from.
+        # torch's ceil_mode drops the last window by another rule, and limits pad to half the kernel. All but the simple
+        # case is therefore padded here, with the lowest float, which is where Caffe's maximum starts.
         bottom, right = self._extra(x.shape, g, size)
         simple = (
             bottom <= g.pad[0] and right <= g.pad[1] and all(2 * p <= k for p, k in zip(g.pad, g.kernel, strict=True))
@@ -112,13 +112,13 @@ class Pooling(Layer):
         row = torch.div(index, padded.shape[3], rounding_mode="floor") - g.pad[0]
         column = index % padded.shape[3] - g.pad[1]
         mask = (row * x.shape[3] + column).masked_fill(y == lowest, -1)
-        # Half precision has no room for large indices.
+        # 16-bit floats cannot represent large indices.
         return y, mask.to(torch.promote_types(x.dtype, torch.float32))
 
     def _average(self, x: Tensor, g: Geometry, size: tuple[int, int]) -> Tensor:
         bottom, right = self._extra(x.shape, g, size)
-        # avg_pool2d divides by the window clipped to the plane padded by pad on both sides, with ceil_mode beyond that:
-        # Caffe's divisor. Pads over half a kernel, which it refuses, are padded by hand.
+        # avg_pool2d divides by the window clipped to the padded plane, also with ceil_mode, as Caffe does. It refuses
+        # pads over half the kernel, so these are padded here.
         if all(2 * p <= k for p, k in zip(g.pad, g.kernel, strict=True)):
             ceil_mode = bottom > g.pad[0] or right > g.pad[1]
             y = F.avg_pool2d(x, g.kernel, g.stride, g.pad, ceil_mode=ceil_mode, count_include_pad=True)
@@ -130,14 +130,13 @@ class Pooling(Layer):
         for axis in range(2):
             start = torch.arange(size[axis], device=x.device) * g.stride[axis] - g.pad[axis]
             end = (start + g.kernel[axis]).clamp(max=x.shape[2 + axis] + g.pad[axis])
-            # A window wholly beyond the plane (stride over kernel, no pad) averages nothing: 0, where the original has
-            # 0 / 0.
+            # A window wholly beyond the plane (stride > kernel, no pad) gives 0; the original divides 0 by 0.
             extents.append((end - start).clamp(min=1).to(x.dtype))
         return total / (extents[0][:, None] * extents[1][None, :])
 
     @staticmethod
     def _extra(shape: Shape, g: Geometry, size: tuple[int, int]) -> tuple[int, int]:
-        """Return rows and columns after the plane that the last windows reach."""
+        """Return how many rows and columns the last windows reach beyond the end of the plane."""
         rows, columns = (
             (size[axis] - 1) * g.stride[axis] + g.kernel[axis] - g.pad[axis] - shape[2 + axis] for axis in range(2)
         )
@@ -154,23 +153,23 @@ class Pooling(Layer):
             return [graph.node("GlobalMaxPool" if self.method == "MAX" else "GlobalAveragePool", bottoms, tops[0])]
         kernel: dict[str, Any] = {"kernel_shape": g.kernel, "strides": g.stride}
         if self.method == "AVE" and (g.stride == (1, 1) or self.rounds_down):
-            # Nothing to round up, and the window clipped to the padded plane is a whole one.
+            # Nothing is rounded up, so no window is clipped by the padded plane.
             return [graph.node("AveragePool", bottoms, tops[0], pads=[*g.pad, *g.pad], count_include_pad=1, **kernel)]
         if self.method == "MAX" and all(s <= k for s, k in zip(g.stride, g.kernel, strict=True)):
-            # ONNX rounds up as Caffe does and drops a last window that starts beyond the plane and its padding; without
-            # padding, where Caffe drops none, there can be none while the stride is no larger than the kernel.
+            # ONNX rounds up as Caffe does, and drops a last window that starts beyond the plane and its padding. Caffe
+            # drops none without padding, but while stride <= kernel there is then no such window.
             mode = int(not self.rounds_down)
             return [graph.node("MaxPool", bottoms, tops[0], pads=[*g.pad, *g.pad], ceil_mode=mode, **kernel)]
         return [self.onnx_of_fixed_size(graph, bottoms[0], graph.shapes[self.param.bottom[0]], tops[0])]
 
     def onnx_of_fixed_size(self, graph: OnnxGraph, x: str, shape: Shape, top: str | None = None) -> str:
-        """Pool a bottom of this shape, with all rounding and divisors worked out; return the top's name."""
+        """Add nodes that pool a bottom of this fixed shape, with all rounding computed; return the top's name."""
         graph.fixed_size = self.name
         g, size = self._geometry(shape), self._output_size(shape)
         after = self._extra(shape, g, size)
         average = self.method == "AVE"
-        # Last windows that lie beyond the plane are zeros put behind the pooling: onnxruntime takes the padding into
-        # it, and refuses one as large as the kernel.
+        # Last windows that lie wholly beyond the plane are zeros appended after the pooling, because onnxruntime fuses
+        # the padding into the pooling and refuses a padding as large as the kernel.
         beyond = pair([int(average and more >= k) for more, k in zip(after, g.kernel, strict=True)])
         after = pair([max(more - n * s, 0) for more, n, s in zip(after, beyond, g.stride, strict=True)])
         padded = onnx.pad(graph, x, pair(g.pad), after, 0.0 if average else float(np.finfo(np.float32).min))

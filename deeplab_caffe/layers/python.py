@@ -1,4 +1,4 @@
-"""The layer type Python: a class of the user's, as a layer."""
+"""The layer type Python: a class that the user wrote, as a layer."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from deeplab_caffe.layers.turns import Turns
 from deeplab_caffe.layers.user_code import UserCode
 from deeplab_caffe.proto import caffe_pb2
 
-# A user's class has one set of blobs: threads that share a net take turns.
+# A user's class has one set of blobs, so threads that share a net must run it one at a time.
 _TURNS = Turns()
 
 
 class _OwnBlob(ParameterBlob):
-    """A parameter blob that follows its layer's parameter, also where that is put in place of another one."""
+    """A parameter blob that always refers to its layer's present parameter, even after the parameter is replaced."""
 
     def __init__(self, layer: Layer, role: str) -> None:
         self._layer, self._role = layer, role
@@ -42,8 +42,8 @@ class _OwnBlob(ParameterBlob):
 class PythonLayer(Layer):
     """A layer that the class ``layer`` of the Python module ``module`` computes, on the CPU (layers/python_layer.hpp).
 
-    It runs somebody's code, and is refused unless the net is built with ``python_layers``. Without bottoms it is a data
-    layer. ``param_str`` is handed to the class, as ``self.param_str``; ``share_in_parallel`` does nothing.
+    It runs the user's code, so it is refused unless the net is built with ``python_layers``. Without bottoms it is a
+    data layer. The class finds ``param_str`` as ``self.param_str``; ``share_in_parallel`` does nothing.
     """
 
     TYPE = "Python"
@@ -81,7 +81,7 @@ class PythonLayer(Layer):
             blob.reshape(*shape)
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
-        # In turn as well: a reshape between another thread's reshape and its forward would take its arrays away.
+        # Under the lock too: a reshape between another thread's reshape and forward would replace that thread's arrays.
         with _TURNS:
             if [tuple(shape) for shape in bottom_shapes] != [blob.shape for blob in self.code.bottoms]:
                 self._reshape_bottoms(bottom_shapes)
@@ -96,8 +96,8 @@ class PythonLayer(Layer):
         return self.run(bottoms)
 
     def run(self, bottoms: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Return the tops that the user's class makes of these bottoms; without a way back for gradients."""
-        # Copies, both ways: what the class does to its arrays later on changes nothing behind torch's back.
+        """Return the tops that the user's class computes from these bottoms; autograd does not record it."""
+        # Copy in and out: the class may change its arrays later, and torch would not notice.
         like = bottoms[0] if bottoms else torch.empty(0)
         with _TURNS:
             for blob, bottom in zip(self.code.bottoms, bottoms, strict=True):
@@ -113,7 +113,7 @@ class PythonLayer(Layer):
 
 
 class _Call(torch.autograd.Function):
-    """A forward pass of a user's class, and its way back."""
+    """The forward and backward pass of a user's class, for autograd."""
 
     @staticmethod
     def forward(ctx: Any, layer: PythonLayer, *tensors: Tensor) -> tuple[Tensor, ...]:

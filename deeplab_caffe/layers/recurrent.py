@@ -16,7 +16,7 @@ _GATES = 4
 
 
 def _continued(state: Tensor, cont: Tensor) -> Tensor:
-    """Return a state (N, H), times each stream's indicator (N,): 0 where a sequence begins."""
+    """Return a state (N, H) times the indicators (N,), which are 0 where a sequence begins."""
     return torch.where(cont[:, None] == 0, torch.zeros_like(state), state * cont[:, None])
 
 
@@ -24,9 +24,9 @@ def lstm_step(cell: Tensor, gates: Tensor, cont: Tensor) -> tuple[Tensor, Tensor
     """Return the next cell and hidden state, each (N, H).
 
     Args:
-        cell: the cell (N, H).
-        gates: what goes into the input, forget and output gate and into the cell (N, 4 * H).
-        cont: (N,).
+        cell: the cell state (N, H).
+        gates: pre-activations of the input, forget and output gates and of the cell (N, 4 * H).
+        cont: the indicators (N,): 0 where a sequence begins, else 1.
     """
     enter, forget, leave, value = gates.chunk(_GATES, dim=1)
     cell = _continued(forget.sigmoid() * cell, cont) + enter.sigmoid() * value.tanh()
@@ -34,13 +34,14 @@ def lstm_step(cell: Tensor, gates: Tensor, cont: Tensor) -> tuple[Tensor, Tensor
 
 
 class Recurrent(Layer):
-    """What RNN and LSTM share: T steps of N sequences side by side, whose states live on from batch to batch.
+    """What RNN and LSTM share: T steps of N parallel sequences, whose states are kept from batch to batch.
 
-    Bottoms: x (T, N, ...), indicators (T, N), 0 where a sequence begins and else 1, and maybe a static input (N, ...)
-    that takes part in each step. Top: (T, N, K) for a ``num_output`` of K. With ``expose_hidden`` the states (1, N, K)
-    before the first step are further bottoms and those after the last one further tops, and no gradient goes through
-    them. Without it a batch goes on from the states of the one before, or from 0 if that had another number of
-    sequences. With four axes there are axes of length 1 behind these. Source: layers/recurrent_layer.cpp.
+    Bottoms: x (T, N, ...), indicators (T, N), 0 where a sequence begins and else 1, and optionally a static input
+    (N, ...) that every step reads. Top: (T, N, K) for a ``num_output`` of K. With ``expose_hidden``, the states
+    (1, N, K) before the first step are further bottoms, and the states after the last step are further tops; no
+    gradient flows through them. Without it a batch continues from the states of the batch before, or from 0 if that
+    had another number of sequences. Where blobs have four axes, axes of length 1 follow. Source:
+    layers/recurrent_layer.cpp.
     """
 
     BOTTOMS = (2, math.inf)
@@ -48,7 +49,7 @@ class Recurrent(Layer):
     # It keeps its states.
     capturable = per_item = False
     kind = "weights"
-    # How many states there are, and how many numbers go into each of a step's units.
+    # Number of states, and number of pre-activations (gates) per output unit.
     states: int
     gates: int
 
@@ -78,7 +79,7 @@ class Recurrent(Layer):
         self.weight_h = self.new_blob((units, self.size), filler)
 
     def _check(self, bottom_shapes: list[Shape]) -> Shape:
-        """Return the shape of x, if the bottoms fit it."""
+        """Check that the bottoms fit x, and return the shape of x."""
         x = tuple(bottom_shapes[0])
         if len(x) < 2:
             raise self.error(f"x must be (T, N, ...), got {x}")
@@ -132,9 +133,9 @@ class Recurrent(Layer):
         """Return the next states, each (N, K), the hidden one first.
 
         Args:
-            states: those before.
-            inputs: what the step's x and the static input give its units, (N, units).
-            cont: (N,).
+            states: the states before this step, each (N, K).
+            inputs: the contribution of x and the static input to the pre-activations, (N, gates * K).
+            cont: the indicators (N,): 0 where a sequence begins, else 1.
         """
         raise NotImplementedError
 
@@ -150,7 +151,7 @@ class Recurrent(Layer):
         self.state = state
 
     def saved_bytes(self, bottom_shapes: list[Shape], top_shapes: list[Shape], width: int) -> int:
-        # About the gates, and what becomes of them.
+        # About three numbers per gate: pre-activations, activations and states.
         return 3 * width * self.gates * math.prod(top_shapes[0])
 
     def multiply_adds(self, bottom_shapes: list[Shape], top_shapes: list[Shape]) -> int:
@@ -163,7 +164,7 @@ class Recurrent(Layer):
 
 @register
 class RNN(Recurrent):
-    """h' = tanh(W_hh (cont * h) + W_xh x + b_h), and as the top tanh(W_ho h' + b_o).
+    """h' = tanh(W_hh (cont * h) + W_xh x + b_h); the top is tanh(W_ho h' + b_o).
 
     Parameter blobs: W_xh, b_h, W_xh_static if there is a static input, W_hh, W_ho, b_o. See :class:`Recurrent`.
     Source: layers/rnn_layer.cpp.
@@ -188,7 +189,7 @@ class RNN(Recurrent):
 
 @register
 class LSTM(Recurrent):
-    """Gates W_hc (cont * h) + W_xc x + b_c, in the order of input, forget, output and cell; then LSTM_UNIT.
+    """Gates W_hc (cont * h) + W_xc x + b_c, in the order input, forget, output, cell, followed by LSTM_UNIT.
 
     Parameter blobs: W_xc, b_c, W_xc_static if there is a static input, W_hc. See :class:`Recurrent`. Source:
     layers/lstm_layer.cpp.

@@ -16,7 +16,8 @@ _ONNX = {"SUM": "ReduceSum", "ASUM": "ReduceL1", "SUMSQ": "ReduceSumSquare", "ME
 class Reduction(Layer):
     """``coeff`` times the sum, mean, sum of magnitudes or sum of squares over ``axis`` and all axes behind it.
 
-    The top has the axes before it; with four axes as many of length 1 follow. Source: layers/reduction_layer.cpp.
+    The top has the axes before ``axis``, padded with trailing 1s where blobs have four axes. Source:
+    layers/reduction_layer.cpp.
     """
 
     TYPE = "Reduction"

@@ -13,11 +13,10 @@ from deeplab_caffe.proto import caffe_pb2
 
 @register
 class Reshape(Layer):
-    """The same numbers with other axes in place of ``num_axes`` axes (-1: all that follow) from ``axis`` on.
+    """Replaces ``num_axes`` axes (-1: all that follow) from ``axis`` on by the axes of ``shape``.
 
-    Of the new axes, one of 0 is as long as the bottom's axis at its place, and one of -1 as long as the numbers
-    suffice for. A negative ``axis`` counts gaps between axes: -1 is behind the last. Source:
-    layers/reshape_layer.cpp.
+    A dim of 0 copies the length of the bottom's axis at its place; one dim may be -1: its length follows from the
+    count. A negative ``axis`` counts from the end: -1 is behind the last axis. Source: layers/reshape_layer.cpp.
     """
 
     TYPE = "Reshape"
@@ -39,11 +38,11 @@ class Reshape(Layer):
 
     def setup(self, bottom_shapes: list[Shape]) -> None:
         start, end = self._replaced(bottom_shapes[0])
-        # The batch stays as it is where the new axes come behind it, or the first of them is its copy.
+        # The batch axis stays if it is not replaced, or if the first new axis copies it.
         self.per_item = start > 0 or (end > 0 and self.dims[:1] == [0])
 
     def _replaced(self, shape: Shape) -> tuple[int, int]:
-        """Return where the axes that are replaced begin and end."""
+        """Return the begin and end of the axes that are replaced."""
         options, count = self.param.reshape_param, len(shape)
         start = options.axis if options.axis >= 0 else options.axis + count + 1
         end = count if options.num_axes == -1 else start + options.num_axes
@@ -62,7 +61,7 @@ class Reshape(Layer):
         top = [*shape[:start], *new, *shape[end:]]
         if -1 in new:
             known = [size for size in top if size != -1]
-            # An empty blob's empty axes say nothing of the others.
+            # In an empty blob, count axes of length 0 as 1: otherwise nothing could be said about the others.
             parts = (shape, known) if math.prod(known) else ([n or 1 for n in shape], [n or 1 for n in known])
             top[start + new.index(-1)] = math.prod(parts[0]) // math.prod(parts[1])
         if math.prod(top) != math.prod(shape):
@@ -79,7 +78,7 @@ class Reshape(Layer):
     def to_onnx(self, graph: OnnxGraph, bottoms: list[str], tops: tuple[str, ...]) -> list[str]:
         top = list(graph.shapes[tops[0]])
         if self.per_item:
-            top[0] = 0  # as many as the bottom's
+            top[0] = 0  # ONNX copies the bottom's length
         else:
             graph.fixed_batch = self.name
         graph.fixed_size = self.name

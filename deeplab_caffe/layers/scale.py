@@ -15,10 +15,10 @@ from deeplab_caffe.proto import caffe_pb2
 
 
 class AlongAxes(Layer):
-    """What SCALE and BIAS share: numbers that belong to the bottom's axes from ``axis`` on.
+    """What SCALE and BIAS share: numbers that are aligned with the bottom's axes from ``axis`` on.
 
-    With one bottom they are a parameter blob over ``num_axes`` axes (-1: all that follow, 0: a single number), with two
-    they are the second bottom.
+    With one bottom the numbers are a parameter blob over ``num_axes`` axes (-1: all that follow, 0: a single number).
+    With two bottoms they are the second bottom.
     """
 
     BOTTOMS = (1, 2)
@@ -26,7 +26,7 @@ class AlongAxes(Layer):
     kind = "weights"
     supports_half = True
     fuses_rectifier = True
-    # The numbers are each channel's, or a single one; found in setup.
+    # Whether there is one number per channel, or a single one; set in setup.
     per_channel = False
 
     def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:
@@ -35,7 +35,7 @@ class AlongAxes(Layer):
         options = self.options
         if options.num_axes < -1:
             raise self.error(f"num_axes must be at least -1, got {options.num_axes}")
-        # A second bottom may have no batch axis to be cut along.
+        # A second bottom may have no batch axis to be split along.
         self.per_item = self.learns and options.axis > 0
 
     @property
@@ -44,7 +44,7 @@ class AlongAxes(Layer):
         raise NotImplementedError
 
     def first_axis(self, x: Shape, other: Shape) -> int:
-        """Return the axis of the bottom at which the numbers' axes begin; a single number begins at the first."""
+        """Return the axis of the bottom at which the numbers' axes begin; 0 for a single number."""
         return self.axis(self.options.axis, x) if other else 0
 
     def inner_shape(self, x: Shape) -> Shape:
@@ -73,7 +73,7 @@ class AlongAxes(Layer):
         return [x]
 
     def note_axes(self, x: Shape, numbers: Shape) -> None:
-        """Note whether numbers of this shape are the channels' own, or a single one for all."""
+        """Set ``per_channel``: whether numbers of this shape are one per channel, or a single one for all."""
         self.per_channel = not numbers or (len(numbers) == 1 and self.first_axis(x, numbers) == 1)
 
     def numbers(self) -> tuple[Tensor, Tensor]:
@@ -91,7 +91,7 @@ class AlongAxes(Layer):
         return len(x) - self.first_axis(x, other) - len(other)
 
     def aligned(self, numbers: Tensor, x: Shape) -> Tensor:
-        """Return the numbers with axes of length 1 behind their own, so that they meet the bottom's axes."""
+        """Return the numbers with trailing axes of length 1, so that they broadcast to the bottom."""
         return numbers.reshape((*numbers.shape, *(1,) * self.axes_behind(tuple(x), tuple(numbers.shape))))
 
     def onnx_operand(self, graph: OnnxGraph, blob: Tensor | None, role: str, bottom: str, top: str) -> str:
@@ -100,7 +100,7 @@ class AlongAxes(Layer):
         Args:
             graph: the graph.
             blob: the parameter blob; None: the numbers are the second bottom.
-            role: of the blob.
+            role: the blob's role.
             bottom: name of the last bottom in the graph.
             top: name of the top.
         """
@@ -116,10 +116,10 @@ class AlongAxes(Layer):
 
 @register
 class Scale(AlongAxes):
-    """Product with a factor along some axes, each channel's by default; then with ``bias_term`` plus a bias.
+    """Multiplies by a factor along some axes, by default one per channel; with ``bias_term`` then adds a bias.
 
-    Parameter blobs: the factor, unless it is the second bottom, and the bias, of the factor's shape. A factor without a
-    ``filler`` begins with 1. Source: layers/scale_layer.cpp.
+    Parameter blobs: the factor, unless it is the second bottom, and the bias, in the factor's shape. Without a
+    ``filler`` the factor starts at 1. Source: layers/scale_layer.cpp.
     """
 
     TYPE = "Scale"
@@ -133,7 +133,7 @@ class Scale(AlongAxes):
             self.saves = ()
 
     def saved_bytes(self, bottom_shapes: list[Shape], top_shapes: list[Shape], width: int) -> int:
-        # A factor that is kept as it is needs no gradient, and that of the bottom does not depend on the bottom.
+        # The bottom is only needed for the factor's gradient; a fixed factor has none.
         return width * math.prod(bottom_shapes[0]) if self.weight is not None and self.weight.requires_grad else 0
 
     @property
@@ -173,7 +173,7 @@ class Scale(AlongAxes):
 
 @register
 class Bias(AlongAxes):
-    """Sum with a bias along some axes, each channel's by default (layers/bias_layer.cpp).
+    """Adds a bias along some axes, by default one per channel (layers/bias_layer.cpp).
 
     Parameter blobs: the bias, unless it is the second bottom.
     """

@@ -1,17 +1,17 @@
-"""The order in which C++'s ``std::nth_element`` leaves numbers, on which one of the original's results depends."""
+"""The order in which C++'s ``std::nth_element`` leaves numbers; the original's GAIN_CHANNEL depends on it."""
 
 from __future__ import annotations
 
 
 def nth_largest_neighbour(values: list[float], nth: int) -> float:
-    """Return what stands before place ``nth`` (from 0) once GNU's ``std::nth_element`` has put large values first.
+    """Return the value at place ``nth - 1`` after GNU's ``std::nth_element`` has put the ``nth`` largest values first.
 
     GAIN_CHANNEL takes it for the ``nth`` largest value. It is one of the ``nth`` largest, but not always the smallest
-    of them: the algorithm leaves their order open. So that the same gains drift as in the original, the steps of
-    libstdc++ are followed here (without its way out of quadratic time, which some arrangements of many values need).
+    of them, because the algorithm does not sort them. To drift the same gains as the original, this function follows
+    the steps of libstdc++ (without its fallback for rare orders of many values, which avoids quadratic time).
 
     Args:
-        values: any numbers; they are left as they are.
+        values: any numbers; they are not changed.
         nth: from 1 to ``len(values)``.
     """
     v, first, last = list(values), 0, len(values)
@@ -28,7 +28,7 @@ def nth_largest_neighbour(values: list[float], nth: int) -> float:
 
 
 def _partition(v: list[float], first: int, last: int) -> int:
-    """Bring the larger values of ``v[first:last]`` before the smaller ones; where the smaller ones begin."""
+    """Move the larger values of ``v[first:last]`` before the smaller ones; return where the smaller ones begin."""
     candidates = (first + 1, first + (last - first) // 2, last - 1)
     pivot = sorted(candidates, key=lambda i: v[i])[1]
     v[first], v[pivot] = v[pivot], v[first]

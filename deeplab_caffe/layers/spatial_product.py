@@ -1,4 +1,4 @@
-"""The layer that weighs scores with a map, as attention to scale does: SPATIAL_PRODUCT."""
+"""The layer that multiplies scores by a map, as attention to scale does: SPATIAL_PRODUCT."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from deeplab_caffe.layers.onnx import OnnxGraph, int64
 class SpatialProduct(Layer):
     """Product of each channel of a blob (N, C, H, W) with a map (N, 1, H, W); there may be fewer or more axes.
 
-    Both get gradients, the map the sum over the channels. Source: layers/spatial_product_layer.cpp; the original
+    Both get gradients; the map's is summed over the channels. Source: layers/spatial_product_layer.cpp; the original
     keeps the sizes of its first input.
     """
 

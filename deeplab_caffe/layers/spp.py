@@ -14,11 +14,11 @@ from deeplab_caffe.proto import caffe_pb2
 
 @register
 class SPP(Layer):
-    """An image pooled into 1x1, 2x2, 4x4, ... bins, one after the other: (N, sum of C * bins).
+    """Pools an image into 1x1, 2x2, 4x4, ... bins and concatenates them: (N, sum of C * bins).
 
-    With ``pyramid_height: 1`` the top is (N, C, 1, 1). Level l has windows of ``ceil(size / 2^l)`` that touch each
-    other, half of what they cover too much before the image: sizes that would need more than a window of padding are
-    refused, and an image may fill fewer bins than there are. Source: layers/spp_layer.cpp.
+    With ``pyramid_height: 1`` the top is (N, C, 1, 1). Level l has adjacent windows of ``ceil(size / 2^l)``; half of
+    what they cover beyond the image lies before it, as padding. Sizes whose padding would be as large as a window are
+    refused, and small images may have fewer bins than a level asks for. Source: layers/spp_layer.cpp.
     """
 
     TYPE = "SPP"
@@ -35,7 +35,7 @@ class SPP(Layer):
         """Return the poolings for a bottom (N, C, H, W).
 
         Raises:
-            NetError: it is too small for a level.
+            NetError: the bottom is too small for a level.
         """
         check_image(self, shape)
         levels = []

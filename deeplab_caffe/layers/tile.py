@@ -11,7 +11,7 @@ from deeplab_caffe.proto import caffe_pb2
 
 @register
 class Tile(Layer):
-    """The blob ``tiles`` times, one behind the other along ``axis`` (layers/tile_layer.cpp)."""
+    """Repeats a blob ``tiles`` times along ``axis`` (layers/tile_layer.cpp)."""
 
     TYPE = "Tile"
     capturable = True

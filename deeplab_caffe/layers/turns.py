@@ -1,4 +1,4 @@
-"""Turns that threads take where they share a layer with a state."""
+"""The lock by which threads that share a layer with a state take turns."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from weakref import WeakSet
 
 
 class Turns:
-    """A lock for a ``with`` block, which its own thread may enter again.
+    """A reentrant lock for a ``with`` block, which can be copied, pickled and forked.
 
-    A copy, pickled ones too, is a lock of its own. So it is in a forked process, which would wait for ever for a thread
-    that only its parent has.
+    A copy or an unpickled object is a new, free lock. A forked process gets a free lock too: otherwise it would wait
+    for ever for a thread that exists only in its parent.
     """
 
     def __init__(self) -> None:
@@ -20,7 +20,7 @@ class Turns:
         _ALL.add(self)
 
     def begin(self) -> None:
-        """Begin with nobody inside."""
+        """Replace the lock by a free one."""
         self._lock = threading.RLock()
 
     def __enter__(self) -> None:

@@ -18,7 +18,7 @@ class BlobVec(list[ParameterBlob]):
 
     Args:
         blobs: the blobs.
-        new: makes a further one of a shape; None where the layer's class says which there are.
+        new: creates a further blob of a shape; None if the layer's class fixes its blobs.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class UserCode:
         param: the LayerParameter; ``python_param`` names module and class.
         phase: the net's.
         add_parameter: makes a parameter blob.
-        unchanged: exceptions of the user's code come out as they are, and not as a NetError.
+        unchanged: raise exceptions of the user's code as they are, and not as a NetError.
 
     Attributes:
         layer: the user's object.
@@ -77,7 +77,7 @@ class UserCode:
         tops: the tops' blobs.
 
     Raises:
-        NetError: there is no such module or class, or it is no layer.
+        NetError: there is no such module or class, or the class is not a layer.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class UserCode:
 
     @contextmanager
     def _running(self, what: str) -> Iterator[None]:
-        """Run a part of the user's code; say where its exceptions come from."""
+        """Run a part of the user's code, and add to its exceptions which part it was."""
         try:
             yield
         except DeepLabCaffeError:
@@ -145,23 +145,23 @@ class UserCode:
         with self._running(method):
             getattr(self.layer, method)(*arguments)
         for blob in self.layer.blobs:
-            # What the user wrote on the host goes to where the parameter is.
+            # Copy what the user wrote on the host to the parameter's device.
             blob.tensor()
 
     def setup(self) -> None:
-        """Have the layer set itself up for its bottoms."""
+        """Call the user's ``setup``, then its ``reshape``."""
         self._call("setup", self.bottoms, self.tops)
         self.reshape()
 
     def reshape(self) -> None:
-        """Have the layer give its tops the shapes that follow from its bottoms."""
+        """Call the user's ``reshape``, which gives the tops their shapes."""
         self._call("reshape", self.bottoms, self.tops)
 
     def forward(self) -> None:
-        """Have the layer compute its tops."""
+        """Call the user's ``reshape``, then its ``forward``, which computes the tops."""
         self.reshape()
         self._call("forward", self.bottoms, self.tops)
 
     def backward(self, propagate_down: Sequence[bool]) -> None:
-        """Have the layer compute the diffs of its parameters, and of the bottoms that are asked for."""
+        """Call the user's ``backward``, which computes the diffs of the parameters and of the bottoms asked for."""
         self._call("backward", self.tops, list(propagate_down), self.bottoms)
