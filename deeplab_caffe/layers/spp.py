@@ -14,7 +14,7 @@ from deeplab_caffe.proto import caffe_pb2
 
 @register
 class SPP(Layer):
-    """Pools an image into 1x1, 2x2, 4x4, ... bins and concatenates them: (N, sum of C * bins).
+    """Pools an image into 1x1, 2x2, 4x4 and finer bins and concatenates them: (N, sum of C * bins).
 
     With ``pyramid_height: 1`` the top is (N, C, 1, 1). Level l has adjacent windows of ``ceil(size / 2^l)``; half of
     what they cover beyond the image lies before it, as padding. Sizes whose padding would be as large as a window are

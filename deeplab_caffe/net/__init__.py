@@ -1,4 +1,4 @@
-"""A network built from a prototxt: :class:`Net`, its graph, its weights, and what can be said about it."""
+"""A network built from a prototxt: :class:`Net`, its graph, its weights, its table and its drawing."""
 
 import deeplab_caffe.arrays.needs_torch  # noqa: F401  # before what imports torch
 from deeplab_caffe.net.net import Net, OptimizeOptions, PrecisionName, floating_dtype

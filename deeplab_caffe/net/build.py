@@ -1,4 +1,4 @@
-"""From a NetParameter to the graph that :class:`deeplab_caffe.Net` runs: layers, blob shapes, shared parameters."""
+"""Build the graph that :class:`deeplab_caffe.Net` runs from a NetParameter: layers, shapes, shared parameters."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def input_shapes(net: caffe_pb2.NetParameter, dialect: Dialect) -> dict[str, Sha
     """Return the shapes of the input blobs as the prototxt gives them.
 
     Raises:
-        NetError: too few or too many input_dim, or one that is not positive.
+        NetError: there are too few or too many input_dim, or one is not positive.
     """
     inputs = list(net.input)
     if len(net.input_shape) != len(inputs):
@@ -37,15 +37,15 @@ def input_shapes(net: caffe_pb2.NetParameter, dialect: Dialect) -> dict[str, Sha
 
 
 def build_graph(net: caffe_pb2.NetParameter, context: NetContext, blob_shapes: dict[str, Shape]) -> Graph:
-    """Make the layers and join them.
+    """Make the layers and connect them.
 
     Args:
-        net: filtered, splits inserted; tops that the original adds by itself are added.
+        net: the net, filtered and with splits inserted; tops that the original adds automatically are added to it.
         context: what layers know of the net.
-        blob_shapes: of the inputs; those of all other blobs are added.
+        blob_shapes: the shapes of the inputs; the shapes of all other blobs are added.
 
     Raises:
-        NetError: a layer is wrong, or does not fit those before it; if several layers are, they are named together.
+        NetError: a layer is wrong or does not fit the layers before it; one error names all such layers.
     """
     inputs = dict(blob_shapes)
     if any(param.type not in LAYERS for param in net.layer):
@@ -64,8 +64,9 @@ def _refusal(
 ) -> NetError:
     """Return one error for all layers that are refused, ``first`` before the others.
 
-    The others are found without memory for their parameters. Layers behind one that is refused are made, and asked for
-    their shapes only where those of their bottoms are known. Layers that read or write files are left out.
+    The other layers are built on the meta device, so that their parameters take no memory. Layers behind a refused one
+    are created too, but their shapes are checked only if the shapes of their bottoms are known. Layers that read or
+    write files are skipped.
     """
     found = [] if first is None else [first]
     with torch.device("meta"):
@@ -80,17 +81,17 @@ def _refusal(
                     layer.setup(bottom_shapes)
                     shapes.update(zip(param.top, map(tuple, layer.top_shapes(bottom_shapes)), strict=False))
             except NetError as error:
-                # A filler that fails only for want of memory to fill is none of its faults.
+                # Not an error of the layer: its filler failed only because the meta device has no memory to fill.
                 if not isinstance(error.__context__, RuntimeError) and (first is None or str(error) != str(first)):
                     found.append(error)
             except Exception:
-                # Other people's layers fail as they like; what was found before counts.
+                # A user's own layer may raise anything; report the errors found before.
                 continue
     return found[0] if len(found) == 1 else _together(found)
 
 
 def _together(found: Sequence[NetError], lines: LayerLines | None = None) -> NetError:
-    """Return one error for several, which name their layers, and their lines if there are some."""
+    """Return one error that names the layers of several errors, and their lines if they are known."""
     layers: dict[str, list[str]] = {}
     for one in found:
         line = lines.of(one.layer or "") if lines else None
@@ -103,7 +104,7 @@ def _together(found: Sequence[NetError], lines: LayerLines | None = None) -> Net
 
 
 def with_lines(error: NetError, lines: LayerLines) -> NetError:
-    """Return an error about layers with its prototxt and their lines; as it is where the file has no such layer."""
+    """Return an error with the prototxt's path and the layers' lines; unchanged if the file has no such layer."""
     line = None if error.layer is None or error.path is not None else lines.of(error.layer)
     if line is None:
         return error
@@ -150,7 +151,7 @@ def _build_graph(net: caffe_pb2.NetParameter, context: NetContext, blob_shapes: 
 
 
 def _name_top(param: caffe_pb2.LayerParameter, blobs: Container[str]) -> None:
-    """Give a layer that makes its own top, as losses do, one where the prototxt names none (net.cpp, Init)."""
+    """Add the automatic top of a layer such as a loss if the prototxt names no top (net.cpp, Init)."""
     if not param.top and layer_class(param).auto_top:
         param.top.append(f"(automatic) {param.name}" if "(automatic)" in blobs else "(automatic)")
 
@@ -159,13 +160,13 @@ def _loss_weights(layer: Layer, tops: tuple[str, ...]) -> tuple[float, ...]:
     given = list(layer.param.loss_weight)
     if len(given) > len(tops):
         raise layer.error(f"{len(given)} loss weights for {len(tops)} tops")
-    # A loss's first top weighs 1, its others nothing, unless the prototxt says otherwise.
+    # By default a loss's first top has weight 1 and its other tops have weight 0.
     weights = given or [layer.default_loss_weight]
     return tuple(weights[: len(tops)] + [0.0] * (len(tops) - len(weights)))
 
 
 def _check_specs(layer: Layer) -> None:
-    # Those that are not mentioned have 1: in files of the V1 layout too, of which BVLC's Caffe makes V2's.
+    # Parameter blobs without a param { } have factors of 1, also in the V1 layout, which BVLC's Caffe upgrades.
     given, count = len(layer.param.param), len(layer.blobs)
     if given > count:
         raise layer.error(
@@ -175,12 +176,12 @@ def _check_specs(layer: Layer) -> None:
 
 @dataclass
 class _Owner:
-    """The first layer that has a parameter of some name.
+    """The first layer that has a parameter of a given name.
 
     Attributes:
         layer: the layer.
-        role: the parameter's role there.
-        factors: ``lr_mult`` and ``decay_mult``, where a layer gives them, and the first layer that does.
+        role: the parameter's role in the layer.
+        factors: for ``lr_mult`` and ``decay_mult``: the value, and the name of the first layer that gives it.
     """
 
     layer: Layer
@@ -189,9 +190,10 @@ class _Owner:
 
 
 def _share_parameters(layer: Layer, owners: dict[str, _Owner]) -> None:
-    """Let parameters with the same ``param`` name be one parameter (net.cpp, AppendParam).
+    """Make parameters with the same ``param`` name one parameter (net.cpp, AppendParam).
 
-    In DeepLab v2 it has one learning rate, which layers may give or leave out; in v1 each use has its own.
+    In DeepLab v2 a shared parameter has one learning rate, which layers may give or leave out; in v1 each layer that
+    uses it has its own.
     """
     shapes: list[tuple[str, Shape]] = []
     for (role, own), spec in zip(layer.named_blobs.items(), layer.param.param, strict=False):
@@ -213,7 +215,7 @@ def _share_parameters(layer: Layer, owners: dict[str, _Owner]) -> None:
         if source.shape != own.shape:
             shapes.append((role, tuple(own.shape)))
     if shapes:
-        layer.__class__ = _seeing(type(layer), tuple(shapes))
+        layer.__class__ = _reshaped_class(type(layer), tuple(shapes))
 
 
 def _check_factors(layer: Layer, spec: caffe_pb2.ParamSpec, owner: _Owner) -> None:
@@ -228,8 +230,8 @@ def _check_factors(layer: Layer, spec: caffe_pb2.ParamSpec, owner: _Owner) -> No
             )
 
 
-def _seeing(cls: type[Layer], shapes: tuple[tuple[str, Shape], ...]) -> type[Layer]:
-    """Return a class of layers that see some of their parameters, whose shapes are others, in these shapes."""
+def _reshaped_class(cls: type[Layer], shapes: tuple[tuple[str, Shape], ...]) -> type[Layer]:
+    """Return a subclass whose layers view some shared parameters, by role, in the given shapes."""
 
     def view(layer: Layer, role: str, shape: Shape) -> Tensor:
         parameter = layer._parameters[role]
@@ -237,19 +239,19 @@ def _seeing(cls: type[Layer], shapes: tuple[tuple[str, Shape], ...]) -> type[Lay
         return parameter.view(shape)
 
     def reduce(layer: Layer, _: object) -> tuple[object, ...]:
-        return _new_seeing, (cls, shapes), layer.__dict__
+        return _new_reshaped, (cls, shapes), layer.__dict__
 
     views = {role: property(partial(view, role=role, shape=shape)) for role, shape in shapes}
     return type(cls.__name__, (cls,), {**views, "__reduce_ex__": reduce})
 
 
-def _new_seeing(cls: type[Layer], shapes: tuple[tuple[str, Shape], ...]) -> Layer:
-    seeing = _seeing(cls, shapes)
-    return seeing.__new__(seeing)
+def _new_reshaped(cls: type[Layer], shapes: tuple[tuple[str, Shape], ...]) -> Layer:
+    reshaped = _reshaped_class(cls, shapes)
+    return reshaped.__new__(reshaped)
 
 
 def output_names(inputs: Iterable[str], steps: Iterable[Step]) -> list[str]:
-    """Return the blobs that no layer reads, in the alphabet's order, as net.cpp has them: a std::set there."""
+    """Return the blobs that no layer reads, in alphabetical order, as in net.cpp, which keeps them in a std::set."""
     steps = list(steps)
     read = {blob for step in steps for blob in step.bottoms if blob not in step.tops}
     made = {*inputs, *(blob for step in steps for blob in step.tops)}

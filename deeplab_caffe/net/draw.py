@@ -8,7 +8,7 @@ from xml.sax.saxutils import escape
 from deeplab_caffe.errors import printable
 from deeplab_caffe.net.net import Net
 
-# Colours tell apart what has weights, what looks around, what reads or writes, what compares, and the rest.
+# Colours of layers by Layer.kind.
 _COLOURS = {
     "weights": "#cfe2f3",
     "spatial": "#d9ead3",
@@ -21,7 +21,7 @@ _BOX_WIDTH, _BOX_HEIGHT = 210, 36
 _GAP_X, _GAP_Y = 30, 22
 
 
-# A box: its id, name, second line and colour. An arrow: from which id, to which, and what goes along it.
+# A box: its id, name, second line and colour. An arrow: id of its source, id of its target, and its blob.
 Row = tuple[str, str, str, str]
 Edge = tuple[str, str, str]
 
@@ -37,7 +37,7 @@ def _rows(net: Net, shapes: Mapping[str, tuple[int, ...]]) -> list[Row]:
 
 
 def _edges(net: Net) -> list[Edge]:
-    """Return (from id, to id, blob): a blob comes from the layer that wrote it last."""
+    """Return (source id, target id, blob) of every arrow; an arrow starts at the last layer that wrote the blob."""
     writer = {name: f"input:{name}" for name in net.inputs}
     edges = []
     for step in net.steps:
@@ -48,12 +48,12 @@ def _edges(net: Net) -> list[Edge]:
 
 
 def quoted(text: str) -> str:
-    """Return a text as a string of Graphviz's language."""
+    """Return a text as a quoted string of Graphviz's DOT language."""
     return '"' + printable(text).replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def net_dot(net: Net, shapes: Mapping[str, tuple[int, ...]]) -> str:
-    """Return the net in Graphviz's language."""
+    """Return the net in Graphviz's DOT language."""
     lines = [
         f"digraph {quoted(net.name or 'net')} {{",
         '  node [shape=box, style="filled,rounded", fontname=Helvetica];',
@@ -66,12 +66,12 @@ def net_dot(net: Net, shapes: Mapping[str, tuple[int, ...]]) -> str:
 
 
 class Layout:
-    """Places for boxes: each stands behind all that it is reached from.
+    """Positions of boxes: each box lies behind all boxes that have arrows to it.
 
     Args:
         keys: the boxes' ids, in order.
         edges: the arrows between them, in order.
-        rankdir: where the arrows go, as Graphviz says it: ``"TB"`` (down), ``"BT"``, ``"LR"`` or ``"RL"``.
+        rankdir: the direction of the arrows, as in Graphviz: ``"TB"`` (down), ``"BT"``, ``"LR"`` or ``"RL"``.
         box_width: the boxes' width in pixels.
 
     Attributes:
@@ -105,7 +105,7 @@ class Layout:
 
     def ends(self, source: str, target: str) -> tuple[float, float, float, float]:
         """Return where an arrow begins and ends: x, y, x, y."""
-        # What part of a box's width and height is left of and above the arrow's beginning.
+        # Where the arrow begins, as fractions of the box's width and height.
         out = {"TB": (0.5, 1), "BT": (0.5, 0), "LR": (1, 0.5), "RL": (0, 0.5)}[self.rankdir]
         (x1, y1), (x2, y2) = self.corners[source], self.corners[target]
         width, height = self.box
@@ -113,7 +113,7 @@ class Layout:
 
 
 def net_svg(net: Net, shapes: Mapping[str, tuple[int, ...]]) -> str:
-    """Return the net as an SVG picture: each layer stands below all that it reads from."""
+    """Return the net as an SVG picture; each layer lies below all layers that it reads from."""
     rows, edges = _rows(net, shapes), _edges(net)
     return graph_svg(rows, edges, Layout([key for key, *_ in rows], edges))
 
@@ -145,5 +145,5 @@ def graph_svg(rows: Iterable[Row], edges: Iterable[Edge], layout: Layout) -> str
 
 
 def _escaped(text: str) -> str:
-    """Return a text for XML, which has no control characters."""
+    """Return a text escaped for XML, without control characters, which XML cannot have."""
     return escape(printable(text))

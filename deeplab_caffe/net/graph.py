@@ -1,8 +1,8 @@
-"""A net as a graph: layers that read and make values, each value made once.
+"""A net as a graph in SSA form: layers read and write numbered values, each written once.
 
 :mod:`deeplab_caffe.net.build` makes the graph of a prototxt. :class:`deeplab_caffe.Net` runs it as it is,
-:func:`deeplab_caffe.optimize` lowers it by the passes of :mod:`deeplab_caffe.net.passes`, ONNX, drawing, memory
-estimates and the segmentation head read it.
+:func:`deeplab_caffe.optimize` lowers it by the passes of :mod:`deeplab_caffe.net.passes`, and the ONNX export, the
+drawing, the memory estimates and the segmentation head read it.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ class Step:
     Attributes:
         layer: the layer.
         bottoms: names of the blobs it reads.
-        tops: names of the blobs it makes; a name that is also a bottom is overwritten (in-place layers).
+        tops: names of the blobs it writes; a name that is also a bottom is overwritten (in-place layers).
         loss_weights: weight of each top in the net's loss.
-        reads: numbers of the values that the bottoms are.
-        makes: numbers of the values that the tops are.
+        reads: numbers of the values of the bottoms; with an ``addition``, its other summand comes last.
+        makes: numbers of the values of the tops.
         dead: numbers of the values that no later step reads.
-        affine: layers of an :class:`deeplab_caffe.layers.AffineFact` that its only top passes through first, in order.
-        addition: then the layer that adds the last of ``reads`` to it, which is none of :attr:`layer`'s bottoms.
-        activation: then this layer; see :func:`deeplab_caffe.net.passes.fuse`.
-        spare: the top may take the memory of what ``addition`` adds.
+        affine: fused layers with an :class:`deeplab_caffe.layers.AffineFact`, which the only top goes through in order.
+        addition: a fused layer after these, which adds the last value of ``reads`` to the top.
+        activation: a fused layer after that; see :func:`deeplab_caffe.net.passes.fuse`.
+        spare: the top may overwrite the value that ``addition`` adds.
     """
 
     layer: Layer
@@ -49,29 +49,29 @@ class Step:
 
     @property
     def layers(self) -> tuple[Layer, ...]:
-        """Return all its layers, in order."""
+        """Return the layer and all layers fused into it, in order."""
         behind = [layer for layer in (self.addition, self.activation) if layer is not None]
         return (self.layer, *self.affine, *behind)
 
     @property
     def aliased(self) -> int:
-        """Return the number of the value whose memory the tops may take, without gradients; -1: they take their own."""
+        """Return the number of the value whose memory the tops may use, without gradients; -1: they use their own."""
         if self.spare:
             return self.reads[-1]
         return self.reads[0] if self.reads and (self.layer.may_alias or self.layer.inplace) else -1
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
-        """Return the shapes of the tops for those of all that it reads.
+        """Return the shapes of the tops for the shapes of all values in ``reads``.
 
         Raises:
-            NetError: they do not fit one of the layers.
+            NetError: the shapes do not fit one of the layers.
         """
         if self.addition is None:
             return self.layer.top_shapes(bottom_shapes)
         return self.addition.top_shapes([*self.layer.top_shapes(bottom_shapes[:-1]), bottom_shapes[-1]])
 
     def without_weights(self) -> Step:
-        """Return the step with layers that know the shapes of their blobs and not their numbers."""
+        """Return the step with layers whose blobs have shapes and no numbers."""
         first, *affine = (layer.frozen("meta") for layer in (self.layer, *self.affine))
         return replace(self, layer=first, affine=tuple(affine))
 
@@ -81,9 +81,9 @@ class Graph:
     """Steps in order.
 
     Attributes:
-        steps: what is run.
+        steps: the steps to run.
         inputs: numbers of the input blobs' values, by name in the net's order.
-        outputs: numbers of the wanted blobs' values, by name.
+        outputs: numbers of the requested blobs' values, by name.
         blobs: number of each blob's last value, by name.
     """
 
@@ -94,7 +94,7 @@ class Graph:
 
     @property
     def graph_break_reason(self) -> str | None:
-        """Return why no CUDA graph can hold it: the first layer that none can hold; None: one can."""
+        """Return why the graph cannot be captured as a CUDA graph, naming the first such layer; None: it can."""
         for step in self.steps:
             for layer in step.layers:
                 if not layer.capturable:
@@ -122,7 +122,7 @@ class Graph:
         """Return the shapes of all values for these input shapes.
 
         Raises:
-            NetError: they do not fit a layer.
+            NetError: the shapes do not fit a layer.
         """
         known: dict[int, Shape] = dict(zip(self.inputs.values(), map(tuple, inputs), strict=True))
         for step in self.steps:
@@ -134,9 +134,9 @@ class Graph:
         """Return the most bytes of float32 activations alive at one time, without gradients (an estimate).
 
         Args:
-            shapes: of all values, from :meth:`shapes`.
+            shapes: the shapes of all values, from :meth:`shapes`.
         """
-        # The first value in each piece of memory, and how many values in it are alive.
+        # For each value, the first value in the same memory; and for each memory, how many of its values are alive.
         first = {number: number for number in self.inputs.values()}
         users = dict.fromkeys(first, 1)
         now = peak = sum(math.prod(shapes[number]) for number in first)
@@ -157,15 +157,15 @@ class Graph:
         run: Callable[[Step, list[Tensor]], Sequence[Tensor]],
         outputs: Mapping[str, int] | None = None,
     ) -> dict[str, Tensor]:
-        """Run it; values are freed after their last reader.
+        """Run the graph; values are freed after their last reader.
 
         Args:
             inputs: the input blobs in order.
-            run: gives the tops of a step for its bottoms.
+            run: returns the tops of a step for its bottoms.
             outputs: the values to return, by name; None: :attr:`outputs`.
 
         Returns:
-            The wanted blobs by name.
+            The requested blobs by name.
         """
         outputs = self.outputs if outputs is None else outputs
         keep = set(outputs.values())
@@ -180,7 +180,7 @@ class Graph:
         return {name: values[number] for name, number in outputs.items()}
 
     def before(self, layer: str) -> Graph | None:
-        """Return the part that gives what a layer would read; None: there is no such layer."""
+        """Return the part of the graph that computes a layer's bottoms; None: there is no such layer."""
         for index, step in enumerate(self.steps):
             if step.layer.name == layer:
                 outputs = dict(zip(step.bottoms, step.reads, strict=True))
@@ -189,7 +189,7 @@ class Graph:
 
 
 def run_layer(step: Step, bottoms: list[Tensor]) -> Sequence[Tensor]:
-    """Run the layer itself: the reference for whatever :meth:`Graph.execute` is given."""
+    """Run the step's own layers: the reference for other functions given to :meth:`Graph.execute`."""
     added = bottoms[-1:] if step.addition is not None else []
     tops: Sequence[Tensor] = step.layer(*bottoms[: len(bottoms) - len(added)])
     for layer in step.affine:

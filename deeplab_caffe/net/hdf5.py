@@ -1,7 +1,7 @@
-"""Weights in HDF5 files as BVLC's Caffe has them (net.cpp, ToHDF5): ``/data/<layer>/<number of the blob>``.
+"""Weights in HDF5 files as BVLC's Caffe writes them (net.cpp, ToHDF5): ``/data/<layer>/<number of the blob>``.
 
-Every layer has a group, a shared blob only one dataset, at the first layer that has it; ``/diff`` has the gradients of
-all. :mod:`deeplab_caffe.solver.hdf5_state` keeps a solver's state in such files too.
+Every layer has a group. A shared blob has one dataset, under the first layer that uses it. ``/diff`` has the gradients
+of all layers. :mod:`deeplab_caffe.solver.hdf5_state` keeps a solver's state in such files too.
 """
 
 from __future__ import annotations
@@ -23,12 +23,13 @@ from deeplab_caffe.net.tensors import blob_key
 Tree = dict[str, "Tree | np.ndarray"]
 
 _NO_H5PY = f"HDF5 files need h5py: {how_to_install('h5py')}"
-# What a file's numbers may take in memory: compressed weights are not much smaller than plain ones.
+# Limit of the memory that a file's numbers may take, against small files that claim huge datasets: weights do not
+# compress well, so real files stay far below it.
 _FREE_BYTES, _MOST_TIMES_THE_FILE = 64 << 20, 8
 
 
 def is_hdf5(path: str | PathLike[str]) -> bool:
-    """Return whether a file that can be read begins as HDF5 files do."""
+    """Return whether a file begins with the HDF5 signature; False if it cannot be read."""
     try:
         with Path(path).open("rb") as file:
             return file.read(len(SIGNATURE)) == SIGNATURE
@@ -87,7 +88,7 @@ def write_tree(path: str | PathLike[str], tree: Tree) -> None:
     h5py = import_h5py(path)
     try:
         with atomic_write(path, sync=True) as stream:
-            # Not into the file itself: where the disk is full, the HDF5 library keeps a file that it cannot close.
+            # Build the file in memory: on a full disk the HDF5 library would keep a file open that it cannot close.
             with h5py.File(stream.name, "w", driver="core", backing_store=False, block_size=1 << 20) as file:
                 _fill(file, tree)
                 file.flush()

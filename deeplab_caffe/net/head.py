@@ -1,12 +1,12 @@
 """The segmentation head: from a net's last values to labels, probabilities and the dense CRF.
 
-What a head is, is decided here and nowhere else. The last layer of a net, but for a crop, says what its output is:
+Only this module decides what a head is. The last layer of a net, apart from a crop, decides what its output is:
 
-* SOFTMAX or SIGMOID: probabilities, which the CRF takes the logarithm of; an INTERP behind resizes them;
-* ARGMAX: labels, of what it reads; there is no CRF;
-* anything else: scores, whose softmax is what probabilities are; of a single channel, the sigmoid.
+* SOFTMAX or SIGMOID: probabilities, whose logarithm the CRF takes; an INTERP behind it resizes them;
+* ARGMAX: labels, computed from its bottom; there is no CRF;
+* anything else: scores; their softmax, or the sigmoid of a single channel, gives probabilities.
 
-A single channel is the foreground: label 1 where its probability is at least 0.5, else 0, and for the CRF two classes.
+A single channel is the foreground: label 1 where its probability is at least 0.5, else 0; the CRF gets two classes.
 """
 
 from __future__ import annotations
@@ -33,25 +33,25 @@ from deeplab_caffe.ops.interp_argmax import interp_argmax
 from deeplab_caffe.ops.interp_softmax import interp_softmax
 from deeplab_caffe.ops.preprocess import as_tensor, preprocess
 
-# Images are padded until the net's output covers them; a stride of 32 is the coarsest that VGG has.
+# Images are padded by at most so many pixels until the net's output covers them; VGG's coarsest stride is 32.
 _MOST_PADDING = 64
 
 
 @dataclass(frozen=True)
 class Output:
-    """What a net says of images, at the size of the images when it is asked for.
+    """A net's output for images, which its methods resize to the images' size on request.
 
     Attributes:
-        values: (N, C, h, w): what the head's resizing begins with.
-        resized: height and width that they are brought to; None: they stay as they are.
-        origin: row and column of the result where the part that is wanted begins.
-        size: height and width of that part.
-        activation: what makes probabilities of them: ``"softmax"``, ``"sigmoid"``, ``"exp"``, or ``"none"``.
-        no_crf: why they are not for the CRF; None: they are.
-        resize: the layer that resizes values, uncut, at full size; None: :func:`deeplab_caffe.ops.interp.interp` does.
-        bottoms: what ``resize`` takes, the values uncut first.
-        align_corners: whether values are brought to full size corners on corners.
-        kind: what the caller says that scores are, for the CRF.
+        values: (N, C, h, w): the values before the head's resizing.
+        resized: (height, width) that the values are resized to; None: they are not resized.
+        origin: (row, column) in the resized values where the requested part begins.
+        size: (height, width) of the requested part.
+        activation: function from values to probabilities: ``"softmax"``, ``"sigmoid"``, ``"exp"``, or ``"none"``.
+        no_crf: why the CRF cannot use the values; None: it can.
+        resize: the layer that resizes the uncropped values; None: :func:`deeplab_caffe.ops.interp.interp` resizes.
+        bottoms: the bottoms of ``resize``, the uncropped values first.
+        align_corners: whether the resizing aligns the corner pixels.
+        kind: what the caller says that the scores are, for the CRF.
     """
 
     values: Tensor
@@ -67,11 +67,11 @@ class Output:
 
     @property
     def is_foreground(self) -> bool:
-        """Return whether the one channel is the foreground."""
+        """Return whether there is a single channel, the foreground's."""
         return self.values.shape[1] == 1 and self.no_crf is None
 
     def to(self, device: str | torch.device) -> Output:
-        """Return the same on another device, its gradients left behind: it can be pickled then."""
+        """Return the output on another device, detached from autograd, so that it can be pickled."""
         return replace(
             self,
             values=self.values.detach().to(device),
@@ -91,7 +91,7 @@ class Output:
         return self._part(full).contiguous()
 
     def labels(self, scores: Tensor | None = None) -> Tensor:
-        """Return the best class of each pixel, uint8 (N, *size); of equal ones the largest, as in the ARGMAX layer.
+        """Return the best class of each pixel, uint8 (N, *size); on ties the largest class, as in the ARGMAX layer.
 
         Args:
             scores: :meth:`scores`, if they are there already.
@@ -114,16 +114,16 @@ class Output:
         return activated(self._part(self.values.float()) if self.resized is None else self.scores(), self.activation)
 
     def marginals(self, images: Tensor | np.ndarray, crf: CRFParams, scores: Tensor | None = None) -> Tensor:
-        """Return the marginals of the dense CRF: float32 (N, C, *size); of a single channel, (N, 2, *size).
+        """Return the marginals of the dense CRF: float32 (N, C, *size), or (N, 2, *size) for a single channel.
 
         Args:
             images: uint8 RGB (N, *size, 3).
-            crf: its parameters.
-            scores: :meth:`scores`, if they are there already.
+            crf: the CRF's parameters.
+            scores: the result of :meth:`scores`, if it was computed before.
 
         Raises:
-            NetError: the net puts out labels.
-            CRFError: the scores or images are not fit.
+            NetError: the net's output is labels.
+            CRFError: the CRF refuses the scores or images.
         """
         if self.no_crf is not None:
             raise NetError(self.no_crf)
@@ -141,24 +141,24 @@ class Output:
         return several
 
     def finite(self) -> Tensor:
-        """Return of which items all values have a finite maximum over the classes: bool (N,).
+        """Return for each item whether every pixel's maximum over the classes is finite: bool (N,).
 
-        A class that scores minus infinity is ruled out. NaN is the maximum where there is one.
+        A score of minus infinity, which rules a class out, is allowed. A NaN is not: it is its pixel's maximum.
         """
         return self.values.amax(1).isfinite().flatten(1).all(1)
 
     def results(self, wanted: Sequence[str], images: Tensor | np.ndarray, crf: CRFParams | None) -> dict[str, Tensor]:
-        """Return what is wanted of images, by name.
+        """Return the requested results for images, by name.
 
         Args:
-            wanted: ``"labels"`` (after the CRF if there is one: of equal marginals the first class then, as in the
-                densecrf programs), ``"scores"``, ``"probabilities"``, ``"marginals"`` or ``"finite"``, see
-                :meth:`finite`.
+            wanted: names of the results: ``"labels"`` (after the CRF if there is one; on ties of marginals the first
+                class, as in the densecrf programs), ``"scores"``, ``"probabilities"``, ``"marginals"`` or ``"finite"``,
+                see :meth:`finite`.
             images: uint8 RGB (N, *size, 3).
             crf: parameters of the dense CRF; None for none.
 
         Returns:
-            What is wanted; marginals only with a CRF.
+            The requested results; ``"marginals"`` only with a CRF.
         """
         found: dict[str, Tensor] = {}
         if "finite" in wanted:
@@ -182,32 +182,32 @@ class Output:
 def activated(scores: Tensor, activation: str) -> Tensor:
     """Return the probabilities (N, C, H, W) of scores; see :attr:`Output.activation`.
 
-    The same bits for any number of threads: torch's softmax and sigmoid give others for each.
+    The result has the same bits for any number of threads; that of torch's softmax and sigmoid depends on it.
     """
     if activation == "none":
         return scores
     if activation == "softmax":
         if scores.amin() == -torch.inf:
-            # A label ruled out; interp's weighted sum of it is NaN.
+            # Minus infinity rules a class out, but interp's weighted sums would turn it into NaN.
             scores = scores.clamp_min(torch.finfo(scores.dtype).min)
         return interp_softmax(scores, *scores.shape[2:])
     if activation == "sigmoid":
-        # 1 / (1 + exp(-x)): the second of the classes that score 0 and x.
+        # 1 / (1 + exp(-x)) is the softmax of the scores 0 and x for the second class.
         return interp_softmax(torch.cat([torch.zeros_like(scores), scores], 1), *scores.shape[2:])[:, 1:]
     return scores.exp()
 
 
 @dataclass(frozen=True)
 class Head:
-    """How labels come from a graph's one output.
+    """How labels are computed from a graph's single output.
 
     Attributes:
-        graph: what is run before: the net's graph without the INTERP layer at its end and the ARGMAX and crop behind.
-        blob: name under which the graph gives the values.
-        resize: the INTERP layer, or None; a second bottom of its is the net's input.
-        crop: rows and columns that are taken off behind it, at the top and left and at the bottom and right.
-        probability: what makes the values probabilities; None: they are scores.
-        no_crf: why there can be no CRF; None: there can.
+        graph: the net's graph without the last INTERP layer and the ARGMAX and crop behind it.
+        blob: name of the graph's output, the values.
+        resize: the INTERP layer, or None; its second bottom, if it has one, is the net's input.
+        crop: rows and columns cropped after the resizing: (at the top and left, at the bottom and right).
+        probability: the fact of the layer that makes probabilities; None: the values are scores.
+        no_crf: why the CRF cannot be used; None: it can.
     """
 
     graph: Graph
@@ -223,9 +223,9 @@ class Head:
         return height - sum(self.crop), width - sum(self.crop)
 
     def activation(self, channels: int, kind: Kind | None = None) -> str:
-        """Return what makes probabilities of values with this many channels; see :attr:`Output.activation`.
+        """Return the function from values to probabilities for a number of channels; see :attr:`Output.activation`.
 
-        ``kind`` is what the caller says that they are; None: what the net's last layer says.
+        ``kind`` is what the caller says that the values are; None: decided by the net's last layer.
         """
         if kind == "probabilities" or (kind is None and self.probability):
             return "none"
@@ -239,21 +239,21 @@ class Head:
         kind: Kind | None = None,
         image: Pair | None = None,
     ) -> Output:
-        """Return what the values say of an image.
+        """Return the net's output for an image.
 
         Args:
-            values: what the graph gave, (N, C, h, w).
-            size: height and width of the first part of the net's output that is wanted.
-            target: bring the net's output to this size first; None: it has the right one.
-            kind: what the caller says that they are; None: what the net's last layer says.
-            image: (H, W) of the net's input, for a resizing to its size.
+            values: the graph's output, (N, C, h, w).
+            size: (height, width) of the requested part of the net's output, from its top left corner.
+            target: resize the net's output to this size first; None: do not resize it.
+            kind: what the caller says that the values are; None: decided by the net's last layer.
+            image: (H, W) of the net's input, for a head that resizes to its size.
         """
         activation = self.activation(values.shape[1], kind)
         origin = (self.crop[0],) * 2
         if target is None and self.resize is None:
             return Output(values, None, origin, size, activation, self.no_crf, kind=kind)
         if target is not None or values.dtype == torch.float64:
-            # Scores in float64 are rounded to float32 before anything is made of them.
+            # Resize float64 scores here: they are rounded to float32 before labels or probabilities are computed.
             whole = Output(values, None, origin, self.size(values, image), activation, None)
             if self.resize is not None:
                 values = values if values.dtype == torch.float64 else values.float()
@@ -275,7 +275,7 @@ class Head:
         return shape[2], shape[3]
 
     def _bottoms(self, values: Tensor, image: Pair | None) -> tuple[Tensor, ...]:
-        """Return what the layer takes. Of its second bottom only the size counts: it has no channels here."""
+        """Return the INTERP layer's bottoms. Only the size of the second one matters, so it has no channels here."""
         if self.resize is None or len(self.resize.param.bottom) == 1:
             return (values,)
         assert image is not None
@@ -286,7 +286,7 @@ def split_head(graph: Graph) -> Head:
     """Find the head of a graph with one output, made by :func:`deeplab_caffe.net.passes.lower`.
 
     Raises:
-        NetError: it has several outputs, or labels that are resized.
+        NetError: the graph has several outputs, or resizes labels.
     """
     if len(graph.outputs) != 1:
         raise NetError(f"labels come from one blob, the net was optimized for {', '.join(graph.outputs)}")
@@ -340,16 +340,16 @@ def _name(graph: Graph, value: int, reader: Step) -> str:
 
 
 def padded_side(least: int, output_side: Callable[[int], int]) -> Pair:
-    """Return the smallest input side from ``least`` up whose output is as large, and the output's side.
+    """Return (side, output's side) of the smallest input side from ``least`` up whose output is as large.
 
-    Where no output is as large as its input the first side that the net takes is given.
+    If no output is as large as its input, the first side that the net accepts is returned.
 
     Args:
-        least: in pixels.
-        output_side: side of the output for a side of the input; NetError where the net does not take it.
+        least: smallest side in pixels.
+        output_side: returns the output's side for an input's side, or raises NetError if the net does not accept it.
 
     Raises:
-        NetError: the net takes none of the sides tried.
+        NetError: the net accepts none of the sides tried.
     """
     outputs: dict[int, int] = {}
     for side in range(least, least + _MOST_PADDING):
@@ -366,18 +366,18 @@ def padded_side(least: int, output_side: Callable[[int], int]) -> Pair:
 
 
 class HeadRunner:
-    """Runs a net of one image input and its head on photographs: from pixels to labels, for `Net` and `OptimizedNet`.
+    """Runs a net with one image input and its head, from pixels to labels, for `Net` and `OptimizedNet`.
 
     Args:
         graph: the net's graph with one output, made by :func:`deeplab_caffe.net.passes.lower`.
-        channels: channels of the input.
-        run: runs a graph on the input blob; its one output.
-        dtype: of the input blob.
-        channels_last: its memory order.
+        channels: number of channels of the input blob.
+        run: runs a graph on the input blob and returns its output.
+        dtype: dtype of the input blob.
+        channels_last: whether the input blob is in channels-last order.
 
     Attributes:
         graph: the graph.
-        head: its head.
+        head: the graph's head.
     """
 
     def __init__(
@@ -398,11 +398,11 @@ class HeadRunner:
         self._sides: tuple[dict[int, Pair], dict[int, Pair]] = {}, {}  # of heights, of widths
 
     def fit(self, least: int, axis: int = 0) -> Pair:
-        """Return the input side for an image side of ``least`` pixels, and the output's; see :func:`padded_side`.
+        """Return (input side, output side) for an image side of ``least`` pixels; see :func:`padded_side`.
 
         Args:
-            least: in pixels.
-            axis: 0 for the height, 1 for the width: kernels and sizes of layers need not be square.
+            least: the image's side in pixels.
+            axis: 0 for the height, 1 for the width, because kernels and sizes of layers need not be square.
         """
         sides = self._sides[axis]
         for known, (side, output) in list(sides.items()):
@@ -427,28 +427,28 @@ class HeadRunner:
         crop_size: int = 1,
         kind: Kind | None = None,
     ) -> dict[str, Tensor]:
-        """Return what is wanted of photographs, by name; see :meth:`Output.results`.
+        """Return the requested results for photographs, by name; see :meth:`Output.results`.
 
         Args:
             images: uint8 RGB (N, H, W, 3), on the net's device.
-            wanted: names.
+            wanted: names of the results.
             crf: parameters of the dense CRF; None for none.
-            mean: what to subtract from B, G and R.
-            crop_size: pad images to at least this side.
-            kind: what the caller says that the net puts out; None: what its last layer says.
+            mean: values to subtract from B, G and R.
+            crop_size: pad images to at least this side, in pixels.
+            kind: what the caller says that the net's output is; None: decided by its last layer.
         """
         return self.output(images, mean=mean, crop_size=crop_size, kind=kind).results(wanted, images, crf)
 
     def output(
         self, images: Tensor, *, mean: tuple[float, float, float], crop_size: int = 1, kind: Kind | None = None
     ) -> Output:
-        """Return what the net says of photographs, before anything is brought to full size; see :meth:`results`."""
+        """Return the net's output for photographs, not yet resized to full size; see :meth:`results`."""
         height, width = images.shape[1:3]
         (in_height, out_height), (in_width, out_width) = (
             self.fit(max(side, crop_size), axis) for axis, side in enumerate((height, width))
         )
         size = (in_height, in_width)
-        # A net that ends at its own stride, without INTERP: corners lie on corners.
+        # A net that ends at its own stride, without INTERP: resize its output to the input with aligned corners.
         target = None if size == (out_height, out_width) else size
         blob = preprocess(images, mean=mean, size=size, dtype=self._dtype, channels_last=self._channels_last)
         return self.head.output(self._run(self.head.graph, blob), (height, width), target, kind, size)
@@ -458,7 +458,7 @@ def checked_images(images: Tensor | np.ndarray) -> Tensor:
     """Return photographs as a tensor.
 
     Raises:
-        NetError: they are not uint8 RGB (N, H, W, 3).
+        NetError: the images are not uint8 RGB (N, H, W, 3).
     """
     found: Tensor = as_tensor(images)
     if found.dtype != torch.uint8 or found.dim() != 4 or found.shape[3] != 3 or found.numel() == 0:

@@ -1,4 +1,4 @@
-"""How much memory training takes, from the shapes alone."""
+"""Estimate how much memory training takes, from the shapes alone."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class TrainingMemory:
     Attributes:
         parameters: the parameters, float32.
         gradients: their gradients.
-        history: the update rule's history, and for all rules but SGD the update.
-        activations: what the forward pass keeps for the backward pass.
+        history: the update rule's history, and for all rules but SGD the update too.
+        activations: values that the forward pass keeps for the backward pass.
     """
 
     parameters: int
@@ -28,7 +28,7 @@ class TrainingMemory:
 
     @property
     def total(self) -> int:
-        """Return all of it; torch's workspaces come on top."""
+        """Return the sum; torch's workspaces are not counted."""
         return self.parameters + self.gradients + self.history + self.activations
 
     def __str__(self) -> str:
@@ -42,7 +42,7 @@ def training_memory(net: Net, *, dtype: str = "float32", buffers: int = 1) -> Tr
 
     Args:
         net: the net, in phase TRAIN.
-        dtype: ``"float32"``, or ``"bfloat16"``: activations of the layers that can do with it take two bytes a number.
+        dtype: ``"float32"``, or ``"bfloat16"``: two bytes per activation for the layers that support it.
         buffers: float32 copies of the parameters that the update rule keeps: 1 for SGD, 2 for
             Nesterov, AdaGrad and RMSProp, 3 for AdaDelta and Adam.
     """
@@ -53,7 +53,7 @@ def training_memory(net: Net, *, dtype: str = "float32", buffers: int = 1) -> Tr
 
 def _activations(net: Net, half: bool) -> int:
     sizes: dict[int, int] = {}
-    # What layers hand on as it is, in whatever phase.
+    # From the top of an identity layer to the value that it passes on.
     same: dict[int, int] = {}
     flows: set[int] = set()
     kept: set[int] = set()

@@ -27,7 +27,7 @@ from deeplab_caffe.proto import caffe_pb2
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-# A room above this one; found by name when it is asked for, so that running a net needs nothing of inference.
+# In a room above this one, so it is imported by name when it is needed: running a net needs nothing of inference.
 _OPTIMIZE = "deeplab_caffe.inference:optimize"
 
 
@@ -52,10 +52,10 @@ class OptimizeOptions(TypedDict, total=False):
 
 
 def floating_dtype(dtype: torch.dtype | str) -> torch.dtype:
-    """Return a floating-point dtype by its name or itself.
+    """Return the floating-point dtype that is given by name or as a dtype.
 
     Raises:
-        NetError: it is not a floating-point dtype.
+        NetError: the argument is not a floating-point dtype.
     """
     found = getattr(torch, dtype.removeprefix("torch."), None) if isinstance(dtype, str) else dtype
     if not isinstance(found, torch.dtype) or not found.is_floating_point:
@@ -63,12 +63,12 @@ def floating_dtype(dtype: torch.dtype | str) -> torch.dtype:
     return found
 
 
-# How torch says it on the CPU, where it has no error of its own for that.
+# Parts of torch's messages on the CPU, where it has no exception class of its own for a lack of memory.
 _NO_MEMORY = ("DefaultCPUAllocator: ", "Storage size calculation overflowed", "std::bad_alloc")
 
 
 def lacks_memory(error: Exception) -> bool:
-    """Return whether an error of torch's, or of the extension's, says that there is not enough memory."""
+    """Return whether an error of torch or of the extension says that there is not enough memory."""
     words = str(error)
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(said in words for said in _NO_MEMORY)
 
@@ -77,43 +77,44 @@ class Net(nn.Module):
     """A Caffe network as a torch module.
 
     ``net(blob)`` feeds the net's input (several inputs: in their order, or by name) and returns its output; a net with
-    data layers takes no arguments and reads the next batch. Blobs are BGR minus mean, as Caffe has them; to go from
-    image to labels use :class:`deeplab_caffe.Segmenter`. Any input size goes: shapes are worked out at each call.
+    data layers takes no arguments and reads the next batch. Image blobs are BGR minus mean, as in Caffe; to go from
+    images to labels, use :class:`deeplab_caffe.Segmenter`. Inputs may have any size: each call computes the shapes.
 
     Args:
         prototxt: path of the file, or a NetParameter in any layout.
-        dialect: ``"v1"`` or ``"v2"``: which DeepLab's behaviour; None: what the file's form tells (see
+        dialect: ``"v1"`` or ``"v2"``: behave as this version of DeepLab; None: decided by the form of the file (see
             :mod:`deeplab_caffe.proto.dialect`).
         weights: path of a caffemodel, safetensors or state_dict file; None leaves the fillers' values.
         phase: ``"TEST"`` or ``"TRAIN"``.
-        variables: values for ``${NAME}`` in the file; the environment fills the rest.
-        level: the state's level, for include and exclude rules.
-        stages: the state's stages.
+        variables: values for ``${NAME}`` in the file; other names are taken from the environment.
+        level: the NetState's level, for include and exclude rules.
+        stages: the NetState's stages.
         engine: ``"CAFFE"`` or ``"CUDNN"`` for all convolutions; None keeps each layer's own.
-        dtype: ``"float32"`` (exact) or ``"bfloat16"``, or the torch.dtype: of parameters and of the layers that can do
-            with it.
-        channels_last: keep images in channels-last order inside: often faster, and not bit for bit the same. Inference
-            on the CPU then keeps packed copies of the weights; it notices whatever torch counts as a change of a
-            weight, which a change through ``weight.data`` or a numpy view is not.
-        seed: of all random numbers: initial values, and Caffe's own generator, so that a seed drops, crops and mirrors
-            as it does in the original; None takes one from the operating system.
-        label_reading: how palette label PNGs are read: ``"index"``, or ``"luminance"`` as the original.
-        crf_image_of_first: DENSE_CRF uses the first item's image for the whole batch, as the original.
-        workers: how many threads of each data layer decode ahead of the net; 0 decodes when a batch is asked for. The
-            batches are the same at any number.
-        shard: (rank, world): of each global batch of ``world`` times the prototxt's ``batch_size`` entries this process
-            reads its part; together the processes read what one would with the global batch.
-        python_layers: let layers of type Python run their code, which is whatever the file names on ``sys.path``: for
-            files that you trust. Their exceptions come as NetErrors, or, with ``"unchanged"``, as they are.
+        dtype: dtype of the parameters, and of the layers that support it: ``"float32"`` (exact), ``"bfloat16"``, or a
+            torch.dtype.
+        channels_last: keep images in channels-last order internally: often faster, and not bit for bit the same.
+            Inference on the CPU then keeps packed copies of the weights. They are renewed when torch registers a
+            change of a weight, which it does not for a change through ``weight.data`` or a numpy view.
+        seed: seed of all random numbers: of the initial values, and of Caffe's own generator, so that dropout, crops
+            and mirroring are those of the original with this seed; None: a seed from the operating system.
+        label_reading: how palette label PNGs are read: ``"index"``, or ``"luminance"`` as in the original.
+        crf_image_of_first: DENSE_CRF uses the first item's image for the whole batch, as the original does.
+        workers: number of threads that decode ahead of the net, for each data layer; 0: decode when a batch is asked
+            for. The batches do not depend on it.
+        shard: (rank, world): this process reads its part of each global batch of ``world`` times the prototxt's
+            ``batch_size`` entries; together the processes read what one process would with the global batch.
+        python_layers: let layers of type Python run their code, which is whatever module the file names on
+            ``sys.path``: only for files that you trust. Exceptions of this code are raised as NetErrors, or, with
+            ``"unchanged"``, as they are.
 
-    Layers are children under their names: ``net.conv1``, and ``conv1.weight`` in :meth:`state_dict`, whatever the phase
-    and wherever splits were inserted. Names with dots and slashes stay as they are; a layer without parameters that has
-    the name of another one gets a number behind it. ``by_name`` finds all of them.
+    Layers are child modules under their names: ``net.conv1``, and ``conv1.weight`` in :meth:`state_dict`, in both
+    phases and with or without inserted splits. Dots and slashes in names are kept. If a layer without parameters has
+    the name of another layer, a number is appended to its name. ``by_name`` finds all layers.
 
     Attributes:
-        param: the NetParameter that the net was built from: in the inner form, filtered, splits inserted.
-        dialect: whose behaviour the layers have.
-        graph: what is run.
+        param: the NetParameter that the net was built from: upgraded to the inner form, filtered, with splits inserted.
+        dialect: the dialect of the layers.
+        graph: the graph that is run.
         blob_shapes: shape of every blob at the sizes that the prototxt gives.
         inputs: names of the input blobs.
         outputs: names of the blobs that no layer reads, sorted.
@@ -172,7 +173,7 @@ class Net(nn.Module):
         self.inputs = list(self.param.input)
         self.blob_shapes = input_shapes(self.param, self.dialect)
         self.graph = self._build(path, seed)
-        # Without gradients, layers apply the in-place activations behind them.
+        # Without gradients, in-place activations are fused into the layers before them.
         self._fused = fuse_activations(self.graph, self.graph.blobs.values())
         self._for_training = fuse_for_training(self.graph, self.graph.blobs.values())
         self.outputs = list(self.graph.outputs)
@@ -193,7 +194,7 @@ class Net(nn.Module):
             path: of the prototxt, for errors; None: there is none.
             seed: of the initial values; None: torch's generator goes on.
         """
-        # A user's code draws from torch's generator, for which other threads' numbers begin anew then.
+        # A user's code draws from torch's global generator, so that is seeded too, and restored afterwards.
         runs_code = bool(self.context.python_layers)
         with torch.random.fork_rng(devices=(), enabled=seed is not None and runs_code):
             if seed is not None:
@@ -213,7 +214,7 @@ class Net(nn.Module):
             layer.to(self.dtype if layer.supports_half else torch.float32)
 
     def use_channels_last(self) -> None:
-        """Keep images and weights in channels-last order from now on, as the argument ``channels_last`` says."""
+        """Keep images and weights in channels-last order from now on; see the argument ``channels_last``."""
         self.context.channels_last = True
         for weight in self.parameters():
             if weight.dim() == 4:
@@ -226,7 +227,7 @@ class Net(nn.Module):
             if not layer.blobs and (key in taken or not key):
                 key = f"{key}#{number}"
             taken.add(key)
-            # Past add_module, which takes neither dots nor the names of the net's own attributes.
+            # Not add_module, which refuses dots and the names of the net's own attributes.
             self._modules[key] = layer
         with_dots = [name for name in taken if "." in name]
         for name, child in self.named_children():
@@ -236,7 +237,7 @@ class Net(nn.Module):
                 child.register_load_state_dict_post_hook(forgive)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        # A layer may be called as an attribute of the net is.
+        # A layer may have the name of one of the net's attributes.
         if name in self.__dict__:
             object.__setattr__(self, name, value)
         else:
@@ -252,7 +253,7 @@ class Net(nn.Module):
         unexpected_keys: list[str],
         error_msgs: list[str],
     ) -> None:
-        # torch takes what stands before the first dot for a child's name, and copies into weights that are gone.
+        # torch takes the part before the first dot for the child's name, and would copy into weights without memory.
         known = tuple(f"{prefix}{name}." for name in self._modules)
         self.require_weights()
         if strict:
@@ -286,10 +287,12 @@ class Net(nn.Module):
 
     @property
     def mean_value(self) -> tuple[float, float, float]:
-        """Return what its image has had subtracted from B, G and R; an Input layer's ``transform_param`` may say it.
+        """Return the mean that the net's image must have had subtracted from B, G and R.
+
+        An Input layer's ``transform_param`` may give it; otherwise it is the ImageNet mean.
 
         Raises:
-            NetError: neither one ``mean_value`` nor three.
+            NetError: the Input layer has neither one ``mean_value`` nor three.
         """
         means = self.param.mean_value or IMAGENET_MEAN_BGR
         if len(means) not in (1, 3):
@@ -297,10 +300,10 @@ class Net(nn.Module):
         return means[0], means[len(means) // 2], means[-1]
 
     def require_weights(self) -> None:
-        """Check that the net has its weights: ``optimize(release=True)`` takes them.
+        """Check that the net still has its weights: ``optimize(release=True)`` frees them.
 
         Raises:
-            NetError: it has not.
+            NetError: the weights were freed.
         """
         taken = next((layer.name for layer in self.layers if any(blob.is_meta for blob in layer.parameters())), None)
         if taken is not None:
@@ -315,14 +318,14 @@ class Net(nn.Module):
 
         Args:
             weights: path of a caffemodel, also in HDF5, or of a safetensors or state_dict file with the names of
-                :meth:`state_dict`; the file's first bytes tell which.
+                :meth:`state_dict`; the file's first bytes decide.
             missing: what to do about layers that the file has no weights for: ``"error"`` (the default in phase TEST)
                 or ``"warn"`` (the default in phase TRAIN: they keep their fillers' values).
 
         Raises:
             CaffeModelError: a caffemodel cannot be read.
             ConversionError: another file cannot be read, or does not fit.
-            NetError: weights are missing or do not fit; nothing has been loaded then. Or the net's own were taken, see
+            NetError: weights are missing or do not fit, and nothing was loaded; or the net's weights were freed, see
                 :meth:`require_weights`.
         """
         self.require_weights()
@@ -331,22 +334,22 @@ class Net(nn.Module):
     def save(self, path: str | PathLike[str]) -> None:
         """Write the weights; the suffix gives the format: .caffemodel, .h5, .safetensors, .pth or .pt.
 
-        Blobs are what the layers compute with, whatever torch's pruning or parametrizations make them of. The file
-        appears under its name only when it is complete.
+        Pruned or parametrized blobs are written as the layers compute with them. The file appears under its name only
+        when it is complete.
 
         Raises:
-            ConversionError: another suffix, or the file cannot be written.
+            ConversionError: the suffix is another one, or the file cannot be written.
             CaffeModelError: a caffemodel cannot be written.
-            NetError: the weights were taken, see :meth:`require_weights`.
+            NetError: the weights were freed, see :meth:`require_weights`.
         """
         self.require_weights()
         save(self, path)
 
     def infer_shapes(self, **inputs: Shape) -> dict[str, Shape]:
-        """Return the shape of every blob for the given input shapes; inputs that are not given keep the prototxt's.
+        """Return the shape of every blob for the given input shapes; other inputs have the prototxt's shapes.
 
         Raises:
-            NetError: an unknown input, or a shape that does not fit a layer.
+            NetError: an input is unknown, or a shape does not fit a layer.
         """
         self._check_names(inputs, "shapes")
         shapes = checked_shapes(self.graph, [tuple(inputs.get(name, self.blob_shapes[name])) for name in self.inputs])
@@ -364,12 +367,12 @@ class Net(nn.Module):
 
         Args:
             *args: the input blobs (N, C, H, W) in the order of :attr:`inputs`.
-            blobs: names of further blobs to return; all others are freed after their last reader.
-            before: name of a layer: stop there, and return a dict of what it would read instead.
+            blobs: names of further blobs to return; all other blobs are freed after their last reader.
+            before: name of a layer: stop before it, and return a dict of its bottoms instead.
             **inputs: input blobs by name.
 
         Returns:
-            The output if there is one and no ``blobs`` are asked for, else a dict from names to tensors.
+            The output if there is one and no ``blobs`` are requested, else a dict from names to tensors.
 
         Raises:
             NetError: inputs are missing, unknown or do not fit, there is no such layer, or a layer fails on its data.
@@ -388,7 +391,7 @@ class Net(nn.Module):
         try:
             found = graph.execute(given, self.run_layer, wanted)
         except NetError:
-            # If it is the shapes, say which do.
+            # If the shapes do not fit, raise an error that says which sizes do.
             checked_shapes(graph, [tuple(x.shape) for x in given])
             raise
         if len(found) == 1 and not blobs:
@@ -397,7 +400,7 @@ class Net(nn.Module):
 
     @property
     def losses(self) -> dict[str, float]:
-        """Return the blobs that make up the loss, and their weights."""
+        """Return the loss blobs and their weights."""
         tops = ((top, weight) for s in self.steps for top, weight in zip(s.tops, s.loss_weights, strict=True))
         return {top: weight for top, weight in tops if weight}
 
@@ -408,7 +411,8 @@ class Net(nn.Module):
             found: what :meth:`forward` returned.
 
         Raises:
-            NetError: a loss blob is not there: another layer reads it, so ask :meth:`forward` for ``blobs=net.losses``.
+            NetError: a loss blob is missing because another layer reads it: call :meth:`forward` with
+                ``blobs=net.losses``.
         """
         if isinstance(found, Tensor):
             found = {self.outputs[0]: found}
@@ -443,12 +447,12 @@ class Net(nn.Module):
         return [values[name] for name in self.inputs]
 
     def run_layer(self, step: Step, bottoms: list[Tensor]) -> tuple[Tensor, ...]:
-        """Run a layer and what is fused into it, with bottoms of the dtype, memory order and device that it works in.
+        """Run a layer and those fused into it, with bottoms converted to its dtype, memory order and device.
 
-        A graph for it has one of two fusions: ``lower(graph, outputs, (with_activation,))``, or that for training.
+        It supports two kinds of fusion: ``lower(graph, outputs, (with_activation,))``, and fusion for training.
 
         Raises:
-            NetError: the bottoms do not fit the layer; other errors come with the layer's name.
+            NetError: the bottoms do not fit the layer, or the layer fails; the error names it.
         """
         layer = step.layer
         try:
@@ -473,14 +477,14 @@ class Net(nn.Module):
 
     def _place(self, x: Tensor) -> Tensor:
         reference = next(self.parameters(), None)
-        # The copy may go on meanwhile where the memory is page-locked, as data layers' is beside a GPU.
+        # From page-locked memory, which data layers use if there is a GPU, the copy runs in the background.
         return x if reference is None else x.to(reference.device, non_blocking=True)
 
     def _cast(self, layer: Layer, x: Tensor) -> Tensor:
         if not layer.supports_half:
             return x.float() if x.dtype in HALF else x
         weight = next(layer.parameters(), None)
-        # Under autocast the layer itself brings both to one dtype.
+        # Under autocast the layer's operations convert both to one dtype.
         if weight is not None and x.dtype != weight.dtype and not torch.is_autocast_enabled(x.device.type):
             x = x.to(weight.dtype)
         if self.context.channels_last and weight is not None and x.dim() == 4:
@@ -488,11 +492,11 @@ class Net(nn.Module):
         return x
 
     def optimize(self, **options: Unpack[OptimizeOptions]) -> Any:
-        """Make the net ready to run fast where it is, CPU or GPU; see :func:`deeplab_caffe.optimize`."""
+        """Return an optimized net for inference on the net's device; see :func:`deeplab_caffe.optimize`."""
         return pkgutil.resolve_name(_OPTIMIZE)(self, **options)
 
     def parameter_count(self) -> int:
-        """Return how many numbers are in all parameter blobs, shared ones counted once."""
+        """Return the number of values in all parameter blobs; shared blobs count once."""
         return sum(p.numel() for p in self.parameters())
 
     def multiply_adds(self, shapes: Mapping[str, Shape] | None = None) -> int:
@@ -518,10 +522,10 @@ class Net(nn.Module):
         return self.graph.activation_bytes(known)
 
     def extra_repr(self) -> str:
-        """Return what ``repr`` says of the net itself."""
+        """Return the net's name, inputs and outputs, for ``repr``."""
         return f"name={self.name!r}, inputs={self.inputs}, outputs={self.outputs}"
 
 
 def _forgive(names: tuple[str, ...], _: nn.Module, keys: Any) -> None:
-    """Take keys of layers whose names begin with another layer's name and a dot off that layer's unexpected ones."""
+    """Remove from a layer's unexpected keys those of layers whose names begin with its name and a dot."""
     keys.unexpected_keys[:] = [key for key in keys.unexpected_keys if not any(f".{n}." in f".{key}" for n in names)]

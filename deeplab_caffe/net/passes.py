@@ -1,4 +1,4 @@
-"""Passes over a net's graph: each takes a graph and gives another one; the layers are shared."""
+"""Passes over a net's graph: each takes a graph and returns a new one, which shares the layers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from deeplab_caffe.net.graph import Graph, Step
 
 
 def drop_identities(graph: Graph) -> Graph:
-    """Leave out the layers whose tops are their bottom: SPLIT, and in phase TEST DROPOUT."""
+    """Drop the layers whose tops are their bottom: SPLIT, and DROPOUT in phase TEST."""
     same: dict[int, int] = {}
     steps = []
     for step in graph.steps:
@@ -26,7 +26,7 @@ def drop_identities(graph: Graph) -> Graph:
 
 
 def keep_wanted(graph: Graph, outputs: Mapping[str, int]) -> Graph:
-    """Leave out the layers that none of these values depends on."""
+    """Drop the layers that none of these values depends on."""
     wanted, kept = set(outputs.values()), []
     for step in reversed(graph.steps):
         if wanted.intersection(step.makes):
@@ -36,7 +36,7 @@ def keep_wanted(graph: Graph, outputs: Mapping[str, int]) -> Graph:
 
 
 def mark_dead(graph: Graph) -> Graph:
-    """Say after each step which values are not needed any more."""
+    """Set :attr:`Step.dead`: the values that are not needed after the step."""
     seen, marked = set(graph.outputs.values()), []
     for step in reversed(graph.steps):
         dead = tuple(sorted({*step.reads, *step.makes} - seen))
@@ -49,13 +49,13 @@ Fusion = Callable[[Step, Step], Step | None]
 
 
 def with_activation(maker: Step, step: Step) -> Step | None:
-    """Return a step that takes an activation along, or None."""
+    """Return the maker with the activation fused into it; None: it does not fit."""
     fits = maker.activation is None and maker.layer.fuses_rectifier and isinstance(step.layer.fact, RectifierFact)
     return replace(maker, activation=step.layer) if fits else None
 
 
 def with_affine(maker: Step, step: Step) -> Step | None:
-    """Return a step that takes a factor and a summand of each channel along, or None."""
+    """Return the maker with an affine layer (factors and summands of channels) fused into it; None: it does not fit."""
     bare = maker.activation is None and maker.addition is None
     fits = (
         bare and isinstance(step.layer.fact, AffineFact) and isinstance(maker.layer.fact, ConvolutionFact | AffineFact)
@@ -64,14 +64,14 @@ def with_affine(maker: Step, step: Step) -> Step | None:
 
 
 def with_scale(maker: Step, step: Step) -> Step | None:
-    """Return the batch's normalisation that takes factors and summands that are learned along, or None."""
+    """Return BatchNorm with batch statistics and the learned Scale behind it fused; None: it does not fit."""
     bare = maker.activation is None and maker.addition is None and not maker.affine
     fits = bare and len(step.reads) == 1 and maker.layer.takes_affine(step.layer)
     return replace(maker, affine=(step.layer,)) if fits else None
 
 
 def with_addition(maker: Step, step: Step) -> Step | None:
-    """Return a convolution that adds another blob to its top, or None."""
+    """Return the convolution with the sum of its top and another blob fused into it; None: it does not fit."""
     bare = maker.activation is None and maker.addition is None
     if not (bare and isinstance(step.layer.fact, SumFact) and isinstance(maker.layer.fact, ConvolutionFact)):
         return None
@@ -80,14 +80,14 @@ def with_addition(maker: Step, step: Step) -> Step | None:
 
 
 def fuse(graph: Graph, fusions: Sequence[Fusion], visible: Iterable[int] = ()) -> Graph:
-    """Fuse steps into those that make what they read, if no other step reads it.
+    """Fuse each step into the step that makes its bottom, if no other step reads that bottom.
 
-    Of several that do the last one counts: all that the fused step reads is made before it.
+    If several steps make its bottoms, it is fused into the last one, so that all that the fused step reads exists.
 
     Args:
         graph: the graph.
-        fusions: each gives the fused step of a maker and a reader, or None; the first that fits counts.
-        visible: numbers of values, besides its outputs, that may be asked for.
+        fusions: functions of a maker and a reader that return the fused step or None; the first that fits is used.
+        visible: numbers of values, besides the graph's outputs, that must stay available.
     """
     seen = {*graph.outputs.values(), *visible}
     uses: dict[int, int] = dict.fromkeys(seen, 1)
@@ -110,19 +110,19 @@ def fuse(graph: Graph, fusions: Sequence[Fusion], visible: Iterable[int] = ()) -
 
 
 def fuse_activations(graph: Graph, visible: Iterable[int] = ()) -> Graph:
-    """Fuse activations alone into the layers before them; see :func:`fuse`."""
+    """Fuse only activations into the layers before them; see :func:`fuse`."""
     return fuse(graph, (with_activation,), visible)
 
 
 def fuse_for_training(graph: Graph, visible: Iterable[int] = ()) -> Graph:
-    """Fuse what a layer's forward and backward pass can take along; see :func:`fuse`."""
+    """Fuse the layers that training can fuse, forward and backward: see :func:`with_scale` and :func:`fuse`."""
     return fuse(graph, (with_scale,), visible)
 
 
 def mark_inplace(graph: Graph) -> None:
-    """Tell layers which write to their bottom's name whether they may write to its memory.
+    """Set ``inplace`` of layers whose top has their bottom's name: whether they may overwrite the bottom's memory.
 
-    Only memory that an earlier layer made for itself may be overwritten: not a caller's, nor a split's.
+    Only memory that an earlier layer allocated may be overwritten, and not the caller's or a split's.
     """
     owned: set[int] = set()
     for step in graph.steps:
@@ -133,17 +133,17 @@ def mark_inplace(graph: Graph) -> None:
             for number, inherits in zip(step.makes, in_place, strict=True)
             if inherits or not step.layer.may_alias
         }
-    # What a layer that fuses an activation puts out, its gradient does not need; the activation's may.
+    # A layer that can fuse an activation does not need its own top for its gradient; the activation itself may.
     for step in fuse_activations(graph, graph.blobs.values()).steps:
         if step.activation is not None and "bottoms" not in step.activation.saves:
             step.activation.bottom_is_spare = True
 
 
 def mark_spare(graph: Graph) -> Graph:
-    """Say of steps that add whether they may overwrite what they add.
+    """Set :attr:`Step.spare`: whether a step with an addition may overwrite the value that it adds.
 
-    They may where no other step reads it later, nor they themselves as what they convolve, it is no caller's, and no
-    other value lies in its memory.
+    It may if no later step reads the value, the step does not convolve it too, it is not an input of the caller, and no
+    other value shares its memory.
     """
     shared = set(graph.inputs.values())
     for step in graph.steps:
@@ -162,12 +162,12 @@ ALL_FUSIONS: tuple[Fusion, ...] = (with_affine, with_addition, with_activation)
 
 
 def lower(graph: Graph, outputs: Mapping[str, int], fusions: Sequence[Fusion] = ALL_FUSIONS) -> Graph:
-    """Return what inference needs for these values: no identities, nothing unused, and few steps.
+    """Return the graph that inference needs for these values: no identities, no unused steps, and fused ones.
 
     Args:
         graph: the graph.
         outputs: numbers of the values, by name.
-        fusions: those that whoever runs it can do with; see :func:`fuse`.
+        fusions: the fusions that the code which runs the graph supports; see :func:`fuse`.
     """
     graph = drop_identities(replace(graph, outputs=dict(outputs)))
     return mark_spare(fuse(keep_wanted(graph, graph.outputs), fusions))

@@ -1,4 +1,4 @@
-"""Which image sizes a net takes: towers of one image at several scales meet again at some sizes only."""
+"""Find image sizes that fit a net: towers of one image at several scales can be combined only at some sizes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from deeplab_caffe.errors import NetError
 from deeplab_caffe.layers import Shape
 from deeplab_caffe.net.graph import Graph
 
-# Three towers of stride 8, at 1, 1/2 and 3/4, meet at every 32nd pixel.
+# Distance in pixels to search for a fitting size: three towers of stride 8 at scales 1, 1/2 and 3/4 fit at every 32nd.
 _FURTHEST = 64
 
 
@@ -16,7 +16,7 @@ def checked_shapes(graph: Graph, inputs: Sequence[Shape]) -> dict[int, Shape]:
     """Return :meth:`Graph.shapes` for these inputs.
 
     Raises:
-        NetError: they do not fit a layer; the message names sides of the image near by which do.
+        NetError: the shapes do not fit a layer; the message names the nearest image sides that do.
     """
     try:
         return graph.shapes(inputs)
@@ -30,7 +30,7 @@ def checked_shapes(graph: Graph, inputs: Sequence[Shape]) -> dict[int, Shape]:
 
 
 def _advice(graph: Graph, items: Shape, side: int) -> str:
-    """Return which sides do in place of this one, or ``""``: it does, or none near by does."""
+    """Return advice on which sides fit instead of this one; ``""`` if this one fits or no nearby one does."""
 
     def fits(other: int) -> bool:
         try:

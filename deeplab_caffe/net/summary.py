@@ -1,4 +1,4 @@
-"""What a network is made of: shapes, parameters, multiply-adds, receptive fields."""
+"""A table of a network's layers: shapes, parameters, multiply-adds, receptive fields."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class ReceptiveField:
 
     Attributes:
         size: rows and columns of the input that can change one pixel.
-        step: input pixels between neighbouring pixels.
-        start: position of the first pixel's field's first row and column; negative where it begins in the padding.
+        step: distance in input pixels between neighbouring pixels.
+        start: first row and column of the first pixel's field; negative if the field begins in the padding.
     """
 
     size: tuple[Fraction, Fraction]
@@ -38,11 +38,11 @@ class LayerSummary:
         name: the layer's name.
         type: the modern name of its type.
         bottoms: names of the blobs it reads.
-        tops: names of the blobs it makes.
-        top_shapes: their shapes.
-        parameters: numbers in its parameter blobs; 0 for one that shares another layer's.
-        multiply_adds: of one forward pass.
-        field: receptive field of its first top; None where a pixel may depend on the whole input, or on no input.
+        tops: names of the blobs it writes.
+        top_shapes: shapes of the tops.
+        parameters: number of values in its parameter blobs; blobs shared with an earlier layer count 0.
+        multiply_adds: multiply-adds of one forward pass.
+        field: receptive field of its first top; None if a pixel may depend on the whole input, or on no input.
     """
 
     name: str
@@ -58,9 +58,9 @@ class LayerSummary:
 def receptive_fields(net: Net) -> dict[str, ReceptiveField | None]:
     """Return the receptive field of every blob, with respect to the net's inputs or its data layers' tops.
 
-    A window of k pixels over a blob whose pixels see r and lie s apart sees r + (k - 1) s; zero padding moves its start
-    but takes nothing off, so sizes are those of a pixel far from the border. Where branches meet, the field is the box
-    around theirs.
+    A window of k pixels over a blob whose pixels have fields of size r at a distance of s has a field of
+    r + (k - 1) s. Zero padding moves the start of a field and does not shrink it, so sizes hold for pixels far from the
+    border. Where branches join, the field is the bounding box of theirs.
     """
     fields: dict[str, ReceptiveField | None] = dict.fromkeys(net.inputs, _INPUT)
     for step in net.steps:
@@ -101,7 +101,7 @@ def summarize(net: Net, shapes: Mapping[str, Shape] | None = None) -> list[Layer
 
     Args:
         net: the net.
-        shapes: shapes from :meth:`deeplab_caffe.Net.infer_shapes`; the prototxt's sizes by default.
+        shapes: result of :meth:`deeplab_caffe.Net.infer_shapes`; None: the prototxt's sizes.
     """
     shapes = net.blob_shapes if shapes is None else shapes
     fields = receptive_fields(net)

@@ -23,35 +23,35 @@ _NO_SAFETENSORS = f"safetensors files need safetensors: {how_to_install('safeten
 
 
 class WeightsWarning(UserWarning):
-    """A file of weights and a net do not cover each other; the message names the layers."""
+    """A file has weights for too few or too many of a net's layers; the message names the layers."""
 
 
 class WeightedNet(Protocol):
-    """A net, as far as its weights are concerned."""
+    """A net whose weights can be read and set."""
 
     @property
     def name(self) -> str:
-        """Return its name."""
+        """Return the net's name."""
         ...
 
     @property
     def layers(self) -> Sequence[Layer]:
-        """Return its layers in order."""
+        """Return the net's layers in order."""
         ...
 
 
 def tensors_of(net: WeightedNet) -> dict[str, Tensor]:
     """Return a net's weights by name: ``conv1_1.weight`` (O, C, kh, kw), ``conv1_1.bias`` (O,), ... in the net's order.
 
-    The names are those of :meth:`deeplab_caffe.Net.state_dict`, and the numbers what the layers compute with. They
-    share the net's memory, but for blobs that are pruned or parametrized. A parameter that several layers share appears
-    under each of them.
+    The names are those of :meth:`deeplab_caffe.Net.state_dict`, and the values are those that the layers compute with.
+    The tensors share the net's memory, except for pruned or parametrized blobs. A parameter that several layers share
+    appears under each of them.
     """
     return {name: blob.detach() for name, (_, _, blob) in _own(net).items()}
 
 
 def save_safetensors(net: WeightedNet, path: str | PathLike[str]) -> None:
-    """Write a safetensors file; a shared parameter goes under its first name, as safetensors' ``save_model`` has it.
+    """Write a safetensors file; a shared parameter gets its first name only, as by safetensors' ``save_model``.
 
     Raises:
         ConversionError: safetensors is not installed, or the file cannot be written.
@@ -64,12 +64,12 @@ def save_safetensors(net: WeightedNet, path: str | PathLike[str]) -> None:
     first: dict[Hashable, str] = {}
     for name, copy in copies.items():
         first.setdefault(copy.data_ptr() or name, name)
-    # One entry: more would come in any order, and the same weights are to give the same file.
+    # Only one metadata entry: several would be written in random order, but equal weights must give equal files.
     _write(path, save({name: copies[name] for name in first.values()}, metadata={"format": "pt"}))
 
 
 def save_state_dict(net: WeightedNet, path: str | PathLike[str]) -> None:
-    """Write what ``torch.load(path, weights_only=True)`` reads: a dict of tensors.
+    """Write a dict of tensors that ``torch.load(path, weights_only=True)`` reads.
 
     Raises:
         ConversionError: the file cannot be written.
@@ -80,7 +80,7 @@ def save_state_dict(net: WeightedNet, path: str | PathLike[str]) -> None:
 
 
 def _copies(net: WeightedNet) -> dict[str, Tensor]:
-    """Return the weights by name, float32, in memory of their own: one for all names of a shared parameter."""
+    """Return float32 copies of the weights by name; the names of a shared parameter have one copy."""
     memory: dict[Hashable, Tensor] = {}
     copies: dict[str, Tensor] = {}
     for name, (layer, role, blob) in _own(net).items():
@@ -96,11 +96,11 @@ def _own(net: WeightedNet) -> dict[str, tuple[Layer, str, Tensor]]:
 
 
 def blob_key(layer: Layer, role: str) -> Hashable:
-    """Return what tells a parameter from all others of the net; layers may share one, or its memory."""
+    """Return a key that identifies a parameter in the net: equal for layers that share it or its memory."""
     parameter = layer._parameters.get(role)
     if parameter is None:
         return layer.name, role
-    # Where there are no numbers there is no address either.
+    # An empty parameter has no address.
     return (parameter.numel() and parameter.data_ptr()) or id(parameter)
 
 
@@ -128,7 +128,7 @@ def read_tensors(path: str | PathLike[str]) -> dict[str, Tensor] | None:
         if head.startswith((b"PK\x03\x04", b"\x80\x02")):
             if head.startswith(b"PK"):
                 check_torch_archive(path)
-            # A stream: of a path torch also looks at the name.
+            # Pass a stream: given a path, torch also looks at the name.
             with Path(path).open("rb") as file:
                 return _checked(torch.load(file, map_location="cpu", weights_only=True), path)
         if len(head) == 9 and head[8:] == b"{" and 8 < 8 + int.from_bytes(head[:8], "little") <= size:
@@ -168,7 +168,7 @@ def _checked(found: object, path: str | PathLike[str]) -> dict[str, Tensor]:
 
 
 def _weights_inside(found: object) -> str:
-    """Say where in a training script's checkpoint the weights seem to be."""
+    """Return a hint where a training script's checkpoint seems to have the weights."""
     if not isinstance(found, Mapping):
         return f", got a {type(found).__name__}"
     inner = [key for key, value in found.items() if isinstance(value, Mapping) and _are_tensors(value)]
@@ -185,7 +185,7 @@ _OTHERS = (
     "another program's names: deeplab-caffe convert reads torchvision's deeplabv3_resnet50 and _resnet101 and "
     "deeplab-pytorch's DeepLab v2"
 )
-# What torch's tools put around the names of weights.
+# Prefixes that torch's tools and other programs put before the names of weights, and what to do about each.
 _WRAPPERS = {
     "module.": "torch's DataParallel wrote 'module.' before each name: take it off, or save net.module.state_dict()",
     # The ResNet-101 of kazuto1011/deeplab-pytorch, v2's released weights converted.
@@ -197,7 +197,7 @@ _REPARAMETRIZED = re.compile(r"\.(parametrizations\.|\w+_(orig|mask|g|v)$)")
 
 
 def _of_torchs_tools(unknown: Sequence[str]) -> str:
-    """Return what to do about names that torch's wrappers and reparametrizations have made, or ``""``."""
+    """Return what to do about names that torch's wrappers and parametrizations wrote; ``""`` for others."""
     for prefix, advice in _WRAPPERS.items():
         if all(name.startswith(prefix) for name in unknown):
             return f" ({advice})"
@@ -216,11 +216,11 @@ def load_tensors(
     """Copy named tensors into a net; the names are those of :func:`tensors_of`.
 
     Args:
-        net: the net; changed only once all of it has been found to fit.
-        tensors: float32, or a shorter float that float32 can hold exactly; of a shared parameter under one of its
-            names at least.
-        path: the file they come from, for messages.
-        missing: ``"error"`` or ``"warn"`` about names that are missing or unknown.
+        net: the net; it is changed only if all tensors fit.
+        tensors: float32, or a shorter float type that float32 can hold exactly. A shared parameter needs at least one
+            of its names.
+        path: the file of the tensors, for messages.
+        missing: ``"error"`` or ``"warn"``: what to do about names that are missing or unknown.
 
     Raises:
         ConversionError: names are missing or unknown, or shapes or dtypes do not fit.
@@ -249,7 +249,7 @@ def load_tensors(
 
 def _check(name: str, blob: tuple[Layer, str, Tensor], came: Tensor, path: str | PathLike[str]) -> None:
     layer, role, held = blob
-    # In a state_dict a parameter that layers share in two shapes has its first layer's.
+    # In a state_dict, a parameter that layers share in two shapes has the shape of its first layer.
     stored = layer._parameters.get(role)
     if came.shape not in (held.shape, held.shape if stored is None else stored.shape):
         raise ConversionError(f"{path}: '{name}' needs shape {tuple(held.shape)}, got {tuple(came.shape)}")
@@ -260,7 +260,7 @@ def _check(name: str, blob: tuple[Layer, str, Tensor], came: Tensor, path: str |
 
 
 def _same(a: Tensor, b: Tensor) -> bool:
-    """Return whether two tensors have the same numbers; a file may have them in one memory."""
+    """Return whether two tensors have the same values; tensors of a file may share memory."""
     return (a.data_ptr() == b.data_ptr() and a.dtype == b.dtype) or torch.equal(a.reshape(-1), b.reshape(-1))
 
 

@@ -1,4 +1,4 @@
-"""Weights from a file into a net and back: caffemodels here, named tensors in :mod:`deeplab_caffe.net.tensors`."""
+"""Load a net's weights from caffemodels and save them; :mod:`deeplab_caffe.net.tensors` does it for named tensors."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from deeplab_caffe.net.tensors import (
 )
 from deeplab_caffe.proto import CaffeModel, Dialect, ModelBlob, caffe_pb2, write_caffemodel
 
-# The format that a file's suffix asks for.
+# The file format of each suffix.
 WEIGHT_SUFFIXES = {".caffemodel": "caffemodel", ".safetensors": "safetensors"}
 WEIGHT_SUFFIXES |= {".pth": "state_dict", ".pt": "state_dict", ".h5": "hdf5"}
 
-# So many numbers of each end of a shared parameter's copies are compared.
+# Number of values at each end by which two copies of a shared parameter are compared.
 _COMPARED = 1024
 
 
@@ -40,17 +40,17 @@ class CaffeNet(WeightedNet, Protocol):
 
     @property
     def param(self) -> caffe_pb2.NetParameter:
-        """Return the NetParameter that it was built from."""
+        """Return the NetParameter that the net was built from."""
         ...
 
     @property
     def dialect(self) -> Dialect:
-        """Return whose behaviour its layers have."""
+        """Return the dialect of the net's layers."""
         ...
 
     @property
     def context(self) -> NetContext:
-        """Return what its layers know of it."""
+        """Return what the net's layers know of the net."""
         ...
 
 
@@ -59,17 +59,17 @@ def load_weights(
 ) -> None:
     """Copy weights into the layers of the same name (net.cpp:690-740, CopyTrainedLayersFrom).
 
-    Of a caffemodel, also in HDF5, or a safetensors or state_dict file: the first bytes tell. Shapes must be equal; for
-    a layer with ``strict_dim: false`` only a caffemodel's counts, and the numbers are copied in order, which is how
-    fully connected weights become convolutions. Of a parameter that layers share, for which a caffemodel has a copy for
-    each of them, the last copy in the file counts, as in Caffe; only that one is read, but for its ends, which are
-    compared.
+    The file is a caffemodel, also in HDF5, or a safetensors or state_dict file: its first bytes decide. Shapes must be
+    equal. For a layer with ``strict_dim: false`` a caffemodel's blobs need only the same count, and the numbers are
+    copied in order: so fully connected weights become convolutions. A caffemodel has a copy of a shared parameter for
+    each layer that shares it; the last copy in the file is loaded, as in Caffe. Of the other copies only the ends are
+    read, to compare them with it.
 
     Args:
-        net: the net; changed only once everything has been found to fit.
+        net: the net; it is changed only if everything fits.
         path: the file.
-        missing: ``"error"`` or ``"warn"`` about layers with parameters that the file has none for.
-        of_any_network: a caffemodel without weights for any layer is no error of its own.
+        missing: ``"error"`` or ``"warn"``: what to do about layers with parameters that the file has no weights for.
+        of_any_network: do not raise a separate error for a caffemodel that has weights for none of the layers.
 
     Raises:
         CaffeModelError: a caffemodel cannot be read.
@@ -84,7 +84,7 @@ def load_weights(
         return
     with_blobs = [layer for layer in net.layers if layer.blobs]
     sources = _hdf5_sources(with_blobs, path) if is_hdf5(path) else _sources(path)
-    # A layer that shares all its parameters gets them through their other owners too.
+    # A layer that shares all its parameters also gets them if the file has them for another layer.
     filled = {key for layer in with_blobs if layer.name in sources for key in _keys(layer)}
     absent = [layer.name for layer in with_blobs if not filled >= _keys(layer)]
     if absent and len(absent) == len(with_blobs) and not of_any_network:
@@ -117,14 +117,14 @@ def _sources(path: str | PathLike[str]) -> dict[str, list[ModelBlob]]:
     found: dict[str, list[ModelBlob]] = {}
     for layer in CaffeModel(path).layers:
         if layer.blobs:
-            # Of several with one name the last one counts, and its place in the file.
+            # If several layers have one name, the last one and its place in the file count.
             found.pop(layer.name, None)
             found[layer.name] = layer.blobs
     return found
 
 
 def _hdf5_sources(layers: Sequence[Layer], path: str | PathLike[str]) -> dict[str, list[ModelBlob]]:
-    """Return the blobs of a caffemodel in HDF5 by layer; a shared one, which only one layer has there, at all."""
+    """Return the blobs of a caffemodel in HDF5 by layer; a shared blob, which is stored once, for all its layers."""
     found = read_model(path)
     shared: dict[Hashable, np.ndarray] = {}
     for layer in layers:
@@ -135,7 +135,7 @@ def _hdf5_sources(layers: Sequence[Layer], path: str | PathLike[str]) -> dict[st
         for i, (role, blob) in enumerate(layer.named_blobs.items()):
             value = shared.get(blob_key(layer, role))
             if value is not None and i not in found.setdefault(layer.name, {}):
-                # The layer may share it in another shape.
+                # The layer may see the shared blob in another shape.
                 found[layer.name][i] = value.reshape(blob.shape) if value.size == blob.numel() else value
     return {name: [ModelBlob(blobs[i].shape, blobs[i]) for i in sorted(blobs)] for name, blobs in found.items()}
 
@@ -145,7 +145,7 @@ def _keys(layer: Layer) -> set[Hashable]:
 
 
 class _Copy(NamedTuple):
-    """Numbers of a file that are to go into a blob of this shape."""
+    """A file's numbers, and the blob that they are loaded into."""
 
     layer: Layer
     role: str
@@ -156,9 +156,9 @@ class _Copy(NamedTuple):
 def _chosen(
     own: Mapping[str, Layer], sources: Mapping[str, Sequence[ModelBlob]], path: str | PathLike[str]
 ) -> tuple[list[_Copy], list[str]]:
-    """Return one copy for each parameter, and the names of shared ones whose copies differ.
+    """Return one copy for each parameter, and the names of shared parameters whose copies differ.
 
-    Of a shared parameter's copies the last one in the file's order counts; the others are not read, but for their ends.
+    The last copy of a shared parameter in the file is used; of the others only the ends are read.
     """
     copies: dict[Hashable, _Copy] = {}
     differing: list[str] = []
@@ -171,7 +171,7 @@ def _chosen(
 
 
 def _match(layer: Layer, source: Sequence[ModelBlob], path: str | PathLike[str]) -> dict[Hashable, _Copy]:
-    """Return a layer's copies by what tells its parameters from others."""
+    """Return a layer's copies by the keys of its parameters; see :func:`deeplab_caffe.net.tensors.blob_key`."""
     blobs = layer.named_blobs
     if len(source) != len(blobs):
         raise NetError(f"needs {len(blobs)} parameter blobs, {path} has {len(source)}", layer.name)
@@ -191,13 +191,13 @@ def _match(layer: Layer, source: Sequence[ModelBlob], path: str | PathLike[str])
 
 
 def _seem_equal(a: np.ndarray, b: np.ndarray) -> bool:
-    """Return whether two arrays begin and end alike: all of them would have to be read from the disk."""
+    """Return whether two arrays begin and end alike; comparing all values would read all of them from the disk."""
     ends = [(x.reshape(-1)[:_COMPARED], x.reshape(-1)[-_COMPARED:]) for x in (a, b)]
     return a.size == b.size and all(x.tobytes() == y.tobytes() for x, y in zip(*ends, strict=True))
 
 
 def _core(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return a shape without its leading ones, which 4-D Caffe adds and later Caffe does not."""
+    """Return a shape without leading ones, which Caffe with four axes adds and later Caffe does not."""
     shape = tuple(shape)
     while shape and shape[0] == 1:
         shape = shape[1:]
@@ -217,9 +217,9 @@ def save_weights(
     Args:
         net: the net.
         path: the file; it appears under its name only when it is complete.
-        diffs: gradients by layer name, of the saved blobs' shapes, to be written beside the weights.
-        dialect: whose file, see :func:`deeplab_caffe.proto.write_caffemodel`; None: the net's.
-        dtype: ``"float32"`` or ``"float16"``, see there.
+        diffs: gradients by layer name, in the saved blobs' shapes, to write beside the weights.
+        dialect: dialect of the file, see :func:`deeplab_caffe.proto.write_caffemodel`; None: the net's.
+        dtype: ``"float32"`` or ``"float16"``, see :func:`deeplab_caffe.proto.write_caffemodel`.
 
     Raises:
         CaffeModelError: the file cannot be written, or the dialect cannot hold the net.
@@ -230,7 +230,7 @@ def save_weights(
         if (dialect or net.dialect.name) != "v1":
             written.phase = net.context.phase
         if layer.default_loss_weight and not written.loss_weight:
-            # The original's loss layers note their weight when they are set up (loss_layer.cpp).
+            # The original's loss layers write their weight into the message when they are set up (loss_layer.cpp).
             written.loss_weight.append(layer.default_loss_weight)
     blobs = {
         layer.name: [blob.detach().float().cpu().numpy().reshape(layer.blob_shape(blob.shape)) for blob in layer.blobs]
@@ -241,7 +241,7 @@ def save_weights(
 
 
 def save_hdf5(net: WeightedNet, path: str | PathLike[str], diffs: dict[str, list[np.ndarray]] | None = None) -> None:
-    """Write a caffemodel in HDF5, as BVLC's Caffe has it; arguments and errors as for :func:`save_weights`."""
+    """Write a caffemodel in HDF5 as BVLC's Caffe does; arguments and errors as for :func:`save_weights`."""
     write_model(path, net.layers, diffs)
 
 
@@ -251,7 +251,7 @@ def load_hdf5(
     """Copy weights from a caffemodel in HDF5; see :func:`load_weights`.
 
     Raises:
-        CaffeModelError: it cannot be read, or is no HDF5 file.
+        CaffeModelError: the file cannot be read, or is not an HDF5 file.
         NetError: weights are missing or do not fit.
     """
     if is_file(path) and not is_hdf5(path):
