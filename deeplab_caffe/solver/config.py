@@ -1,4 +1,4 @@
-"""What a solver prototxt says: its nets and their states, checked before anything is built (solver.cpp, Init)."""
+"""Read a solver prototxt, its nets and their states, and check them before anything is built (solver.cpp, Init)."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class SolverConfig:
 
     Attributes:
         param: the SolverParameter.
-        path: the file it came from, for messages.
-        train_net: the training net, its state complete.
-        test_nets: one (where it came from, net) for each entry of ``test_iter``.
+        path: the solver's file, for messages.
+        train_net: the training net, with its complete state.
+        test_nets: (origin of the net, net) for each entry of ``test_iter``.
     """
 
     param: caffe_pb2.SolverParameter
@@ -41,7 +41,7 @@ class SolverConfig:
     test_nets: tuple[tuple[str, caffe_pb2.NetParameter], ...]
 
     def error(self, error: SolverError) -> PrototxtError:
-        """Return an error about a field of the solver as one that names file and line."""
+        """Return an error about a field of the solver as an error that names the file and line."""
         return solver_error(error, self.path)
 
 
@@ -54,16 +54,16 @@ def read_config(
 ) -> SolverConfig:
     """Read a solver and its nets.
 
-    File names in them are relative to the working directory, as in the original, or else to the solver's folder.
+    File names are relative to the working directory, as in the original, or else to the solver's folder.
 
     Args:
-        solver: path of the prototxt, or its content.
-        variables: values of ``${NAME}`` in the solver and its nets; the environment gives the rest.
-        level: of the training net, if not 0: goes before that of the solver's ``train_state``.
-        stages: of the training net, beside those of ``train_state``.
+        solver: path of the prototxt, or its message.
+        variables: values of ``${NAME}`` in the solver and its nets; other names are taken from the environment.
+        level: level of the training net; if it is not 0, it overrides the one in the solver's ``train_state``.
+        stages: stages of the training net, in addition to those of ``train_state``.
 
     Raises:
-        PrototxtError: a file cannot be read, or the solver's fields do not go together.
+        PrototxtError: a file cannot be read, or the solver's fields are not consistent.
     """
     path = "<solver>"
     if not isinstance(solver, caffe_pb2.SolverParameter):
@@ -90,7 +90,7 @@ def read_config(
 
 
 def _with_single_weights(solver: caffe_pb2.SolverParameter) -> caffe_pb2.SolverParameter:
-    """Return a copy with one file in each of ``weights``: Caffe takes several with commas, as in its flag."""
+    """Return a copy with one file per entry of ``weights``: Caffe allows several in one entry, separated by commas."""
     result = caffe_pb2.SolverParameter()
     result.CopyFrom(solver)
     result.weights[:] = [name.strip() for names in solver.weights for name in names.split(",")]
@@ -98,7 +98,9 @@ def _with_single_weights(solver: caffe_pb2.SolverParameter) -> caffe_pb2.SolverP
 
 
 def _with_state(solver: caffe_pb2.SolverParameter, level: int, stages: Sequence[str]) -> caffe_pb2.SolverParameter:
-    """Return a copy with the state of Caffe's ``-level`` and ``-stage`` (tools/caffe.cpp, train)."""
+    """Return a copy whose ``train_state`` has the level and stages of Caffe's ``-level`` and ``-stage`` flags
+    (tools/caffe.cpp, train).
+    """
     found = caffe_pb2.SolverParameter()
     found.CopyFrom(solver)
     if level:
@@ -108,8 +110,8 @@ def _with_state(solver: caffe_pb2.SolverParameter, level: int, stages: Sequence[
 
 
 def solver_error(error: SolverError, path: str) -> PrototxtError:
-    """Return an error about a field as one of the prototxt: with the field's line, if the file has it."""
-    # What `type` may be called in the file.
+    """Return an error about a field as a PrototxtError, with the field's line if the file has the field."""
+    # Names of `type` in the file.
     names = ("type", "solver_type") if error.field == "type" else (error.field or "",)
     line = None
     with suppress(OSError, UnicodeDecodeError, ValueError):
@@ -189,7 +191,7 @@ def _test_nets(
 
 
 def _set_state(net: caffe_pb2.NetParameter, phase: int, state: caffe_pb2.NetState | None) -> None:
-    """Set a net's state: the solver's goes before the net's own, which goes before ``phase``."""
+    """Set a net's state: the solver's state overrides the net's own, and both override ``phase``."""
     merged = caffe_pb2.NetState(phase=phase)
     merged.MergeFrom(net.state)
     if state is not None:

@@ -1,4 +1,4 @@
-"""What the solver says of a net's inside: where numbers stop being finite, and ``debug_info``."""
+"""Diagnosis of a net in training: the first place with numbers that are not finite, and Caffe's ``debug_info``."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _After = Callable[[nn.Module, Any, tuple[Tensor, ...]], tuple[Tensor, ...] | Non
 
 @torch.no_grad()
 def first_non_finite(net: Net, sources: Mapping[str, Tensor]) -> str | None:
-    """Return the first place, in net order, where a batch meets numbers that are not finite.
+    """Return the first place, in net order, where a batch gives numbers that are not finite.
 
     Args:
         net: the net; it is run once more.
-        sources: the tops of its data layers.
+        sources: the tops of its data layers, by name.
 
     Returns:
-        ``"layer 'fc6': its output 'fc6'"`` or the like; None where all is finite, which happens when what the layers
-        draw at random made the difference.
+        For example ``"layer 'fc6': its output 'fc6'"``; None if all numbers are finite this time, which is possible
+        because layers draw other random numbers.
     """
     values: dict[str, Tensor] = {}
     for step in net.steps:
@@ -40,7 +40,7 @@ def first_non_finite(net: Net, sources: Mapping[str, Tensor]) -> str | None:
             tops = tuple(sources[top] for top in step.tops)
         else:
             try:
-                # Copies: layers in place would overwrite what is needed to name the first one.
+                # Copies, because in-place layers would overwrite values that are still to be checked.
                 tops = net.run_layer(step, [values[name].clone() for name in step.bottoms])
             except DeepLabCaffeError as error:
                 return str(error)
@@ -62,7 +62,7 @@ def _finite(x: Tensor) -> bool:
 
 @contextmanager
 def debug_info(net: Net, emit: Callable[[str], None]) -> Iterator[None]:
-    """Write Caffe's lines about each layer's passes within the block (net.cpp, ForwardDebugInfo)."""
+    """Write Caffe's ``debug_info`` lines for all passes within the block (net.cpp, ForwardDebugInfo)."""
     handles = []
 
     def hooks(step: Step) -> tuple[_Before, _After]:
@@ -71,7 +71,7 @@ def debug_info(net: Net, emit: Callable[[str], None]) -> Iterator[None]:
         def forward(_: nn.Module, __: Any, tops: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
             for blob, top in zip(step.tops, tops, strict=True):
                 emit(f"    [Forward] Layer {name}, top blob {blob} data: {mean_abs(top):g}")
-            # A split's tops are one tensor, but each branch brings its own gradient.
+            # A split's tops are one tensor; views of it let each branch have its own gradient.
             return tuple(top.view_as(top) for top in tops) if step.layer.is_identity and len(tops) > 1 else None
 
         def before(_: nn.Module, bottoms: tuple[Tensor, ...]) -> None:
@@ -100,7 +100,7 @@ def debug_info(net: Net, emit: Callable[[str], None]) -> Iterator[None]:
 
 
 def update_lines(blobs: list[ParameterBlob], values: list[Tensor]) -> Iterator[str]:
-    """Yield Caffe's lines about an update (net.cpp, UpdateDebugInfo): the parameters as they were before it."""
+    """Yield Caffe's lines about an update, with the parameters' values before it (net.cpp, UpdateDebugInfo)."""
     for blob, value in zip(blobs, values, strict=True):
         where = f"    [Update] Layer {blob.layer.name}, param {_display_name(blob)}"
         if blob.owner is None:

@@ -1,4 +1,4 @@
-"""The nets of a solver and how they are run: forwards, backwards, on one device or shared out over processes."""
+"""Build a solver's nets, and run their forward and backward passes on one device or in several processes."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from deeplab_caffe.solver.shares import LossShares, add_up
 from deeplab_caffe.solver.testing import share_parameters
 from deeplab_caffe.solver.world import World
 
-# Pixels of a batch from which channels-last order is the faster one on the CPU (``benchmarks/train_speed.py``).
+# From this many pixels per batch on, channels-last order is faster on the CPU (``benchmarks/train_speed.py``).
 _LEAST_PIXELS = 1 << 15
 
 
-def _gains_by_channels_last(net: Net) -> bool:
+def _faster_in_channels_last(net: Net) -> bool:
     """Return whether a net trains faster on the CPU in channels-last order.
 
-    Not with a kernel for each channel, which our own operation computes plane by plane: in channels-last order
-    deeplab_v3_lite0's step took 1.2 times as long (``benchmarks/train_lite0.py``).
+    A net with depthwise convolutions does not, because our own operation computes them plane by plane: in
+    channels-last order a step of deeplab_v3_lite0 took 1.2 times as long (``benchmarks/train_lite0.py``).
     """
     if any(isinstance(layer.fact, ConvolutionFact) and layer.fact.groups > 1 for layer in net.layers):
         return False
@@ -43,11 +43,11 @@ class Engine:
     """Builds a solver's nets and runs batches through them.
 
     Args:
-        config: the nets.
-        device: where they compute.
-        world: the processes that share out each batch; the first one has the test nets.
-        seed: of the training net; the test nets' follow it.
-        bfloat16: forward passes under autocast.
+        config: the solver's parameters and nets.
+        device: the device of the nets.
+        world: the processes that share each batch; only the first one has the test nets.
+        seed: seed of the training net; the test nets get the next seeds.
+        bfloat16: run forward passes under autocast.
         keep_ignored_diff: see :class:`deeplab_caffe.layers.NetContext`.
         channels_last: see :class:`deeplab_caffe.solver.Solver`.
         **options: further arguments of :class:`deeplab_caffe.Net`.
@@ -59,7 +59,7 @@ class Engine:
 
     Raises:
         NetError: a net cannot be built, or the training net writes files and there are several processes.
-        SolverError: a net has inputs, or the training net no loss.
+        SolverError: a net has inputs, or the training net has no loss.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Engine:
         self.net = self._build(config.train_net, origin, seed, shard=(world.rank, world.size))
         self.net.context.keep_ignored_diff = keep_ignored_diff
         if channels_last is None:
-            channels_last = device.type == "cpu" and _gains_by_channels_last(self.net)
+            channels_last = device.type == "cpu" and _faster_in_channels_last(self.net)
         if channels_last:
             self.net.use_channels_last()
         if not self.net.losses:
@@ -112,24 +112,24 @@ class Engine:
             raise SolverError(
                 f"net '{net.name}' has inputs ({', '.join(net.inputs)}): a solver's nets read their data by data layers"
             )
-        # Drawing dropout's masks from Caffe's generator is slow: only where the original's very numbers were asked for.
+        # Drawing dropout's masks from Caffe's generator is slow, so do it only if the user asked for a seed.
         net.context.seeded = self._seeded
         return net.to(self.device)
 
     def begin(self) -> None:
-        """Begin an iteration: no gradients, no losses."""
+        """Begin an iteration: clear gradients and losses."""
         self._reader.clear()
         for blob in self.blobs:
             blob.parameter.grad = None
 
     def forward_backward(self, *, is_last: bool = True) -> dict[str, Tensor]:
-        """Run the next batch forwards and backwards; gradients add up in the parameters.
+        """Run the forward and backward pass of the next batch; gradients accumulate in the parameters.
 
         Args:
-            is_last: the update follows: the processes bring their gradients together.
+            is_last: an update follows, so the processes sum their gradients.
 
         Returns:
-            The net's outputs, losses and the tops of its data layers.
+            The net's outputs, losses and the tops of its data layers, by name.
         """
         module = self._wrapped()
         wait: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
@@ -142,13 +142,13 @@ class Engine:
         return found
 
     def forward(self) -> float:
-        """Run the next batch forwards only; return its loss."""
+        """Run only the forward pass of the next batch; return its loss."""
         with torch.no_grad():
             self._forward(self.net)
         return self.loss()
 
     def loss(self) -> float:
-        """Return the sum of the losses since the last call; waits for the forward passes only."""
+        """Return the sum of the losses since the last call; wait for the forward passes only."""
         return self._reader.read()
 
     def test_forward(self, index: int) -> dict[str, Tensor]:
@@ -159,21 +159,21 @@ class Engine:
             return found
 
     def gradients(self) -> list[Tensor | None]:
-        """Return the gradient of each parameter blob, None where there is none; an update may overwrite them."""
+        """Return each parameter blob's gradient, or None if it has none; an update may overwrite the gradients."""
         return [blob.parameter.grad for blob in self.blobs]
 
     def updated(self, values: list[Tensor]) -> None:
-        """Take note of what an update took off the parameters."""
+        """Learn what an update has subtracted from the parameters; for subclasses."""
 
     def before_snapshot(self) -> None:
-        """Prepare for the parameters being read or written from outside."""
+        """Prepare for other code that reads or writes the parameters; for subclasses."""
 
     def autocast(self) -> contextlib.AbstractContextManager[object]:
-        """Have forward passes within it compute in bfloat16 if that was asked for."""
+        """Return a context in which forward passes compute in bfloat16 if the engine was made with ``bfloat16``."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16)
 
     def first_non_finite(self, found: Mapping[str, Tensor]) -> str | None:
-        """Say where this process's last batch first met numbers that are not finite; ``found``: what it gave."""
+        """Return where this process's last batch first gave numbers that are not finite; ``found`` has its blobs."""
         with self.autocast(), self._shares.paused():
             return first_non_finite(self.net, found)
 
@@ -183,7 +183,7 @@ class Engine:
             if self.world.size > 1 and any(blob.parameter.requires_grad for blob in self.blobs):
                 devices = [self.device] if self.device.type == "cuda" else None
                 self._module = DistributedDataParallel(self.net, device_ids=devices)
-                # Its own way is to average; what each process has is a share, and shares add up.
+                # By default it averages, but the processes' gradients are shares that must be summed.
                 self._module.register_comm_hook(None, add_up)
         return self._module
 

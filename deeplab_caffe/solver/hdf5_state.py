@@ -1,4 +1,4 @@
-"""Solver states in HDF5 as BVLC's Caffe has them: ``.solverstate.h5`` (sgd_solver.cpp, SnapshotSolverStateToHDF5).
+"""Solver states in HDF5 as BVLC's Caffe writes them: ``.solverstate.h5`` (sgd_solver.cpp, SnapshotSolverStateToHDF5).
 
 Datasets ``iter`` and ``current_step`` (one int32 each), ``learned_net`` (a string of fixed length), ``history/0`` ...
 """
@@ -28,7 +28,7 @@ def write_hdf5_state(
         raise CaffeModelError(f"cannot hold iteration {iteration}", path)
     tree: Tree = {
         "iter": np.array([iteration], np.int32),
-        # With its zero byte, which the original does not add when it reads.
+        # With a terminating zero byte, because the original does not add one when it reads.
         "learned_net": np.array(text, f"S{len(text) + 1}"),
         "current_step": np.array([current_step], np.int32),
         "history": {str(i): np.asarray(array, np.float32) for i, array in enumerate(history)},
@@ -40,7 +40,7 @@ def read_hdf5_state(path: str | PathLike[str]) -> SolverSnapshot:
     """Read a ``.solverstate.h5``.
 
     Raises:
-        CaffeModelError: h5py is not installed, or the file cannot be read or is no solverstate.
+        CaffeModelError: h5py is not installed, or the file cannot be read or is not a solverstate.
     """
     tree = read_tree(path)
     history = tree.get("history", {})

@@ -1,4 +1,4 @@
-"""What a training run tells: Caffe's lines, JSON lines in a file, TensorBoard."""
+"""The log of a training run: Caffe's lines, JSON lines in a file, TensorBoard."""
 
 from __future__ import annotations
 
@@ -19,20 +19,21 @@ Callback = Callable[[str, int, Mapping[str, float]], None]
 
 
 def to_stderr(line: str) -> None:
-    """Write a line to stderr; a terminal that is gone does not end the training."""
+    """Write a line to stderr; training goes on if the terminal was closed."""
     with contextlib.suppress(OSError):
         print(line, file=sys.stderr, flush=True)
 
 
 class TrainingLog:
-    """Where a solver writes.
+    """The log of a solver.
 
     Args:
-        echo: takes Caffe's lines, without their end; None for silence.
-        path: file for JSON lines, one per iteration, test and snapshot; lines are added to what is there.
+        echo: function that gets each of Caffe's lines, without its newline; None: drop these lines.
+        path: file for JSON lines, one per iteration, test and snapshot; lines are appended to an existing file.
         tensorboard: folder for TensorBoard's event files; needs the package ``tensorboard``.
         callbacks: functions that get each event, its iteration and its numbers by name, as TensorBoard does:
-            ``callback("train", 20, {"loss": 1.5, "lr": 0.001})``. One with a method ``close`` is closed with the log.
+            ``callback("train", 20, {"loss": 1.5, "lr": 0.001})``. If one has a method ``close``, closing the log calls
+            it.
 
     Raises:
         DataError: the file cannot be opened.
@@ -72,9 +73,9 @@ class TrainingLog:
                 index += 1
 
     def record(self, event: str, iteration: int, **values: Any) -> None:
-        """Write one JSON line, and give the numbers in it to TensorBoard and the callbacks.
+        """Write one JSON line, and give its numbers to TensorBoard and the callbacks.
 
-        A file that cannot be written to any more is given up with a message: the training is worth more.
+        If the file can no longer be written, a warning is printed and training goes on without it.
         """
         if self._file is not None:
             try:
@@ -83,7 +84,7 @@ class TrainingLog:
                 self._file.flush()
             except OSError as error:
                 self.line(f"warning: {self._path}: cannot be written, going on without: {error.strerror or error}")
-                # What is still in the buffer has no place either.
+                # Closing would fail too: it writes what is still in the buffer.
                 with contextlib.suppress(OSError):
                     self._file.close()
                 self._file = None
@@ -111,13 +112,13 @@ class TrainingLog:
 
 
 def read_log(path: str | PathLike[str]) -> list[dict[str, Any]]:
-    """Return the records of a JSON-lines file, as the run that was finished wrote them.
+    """Return the records of a JSON-lines file, without those that a resumed run repeated.
 
-    A run that was resumed from a snapshot repeats the iterations since: what the earlier run wrote of them is left out.
-    Lines that were cut off when a run was killed are left out too.
+    A run that was resumed from a snapshot repeats the iterations since the snapshot; the earlier records of these are
+    left out. Lines that were cut off when a run was killed are left out too.
 
     Raises:
-        DataError: the file cannot be read, or holds no record.
+        DataError: the file cannot be read, or has no record.
     """
     records: list[dict[str, Any]] = []
     try:
@@ -134,7 +135,7 @@ def read_log(path: str | PathLike[str]) -> list[dict[str, Any]]:
 
 
 def _record(line: str) -> dict[str, Any] | None:
-    """Return a line's record, None where it is none: cut off, of another program, or with values of other kinds."""
+    """Return a line's record; None if it is cut off, another program's, or has values of other types."""
     try:
         entry = json.loads(line)
     except (ValueError, RecursionError):
@@ -142,7 +143,7 @@ def _record(line: str) -> dict[str, Any] | None:
     if not isinstance(entry, dict) or not isinstance(entry.get("event"), str):
         return None
     iteration, outputs = entry.get("iteration"), entry.get("outputs", {})
-    # The number of a test net; a start names the net.
+    # "net" is the number of a test net, but the net's name in a "start" record.
     net = 0 if entry["event"] == "start" else entry.get("net", 0)
     if type(iteration) is not int or type(net) is not int or not 0 <= iteration < 2**31:
         return None
@@ -155,7 +156,7 @@ def _record(line: str) -> dict[str, Any] | None:
 
 
 def _is_number(value: Any) -> bool:
-    """Return whether a value is what :func:`_plain` makes of a number: finite, or None."""
+    """Return whether a value is a number as :func:`_plain` writes it: finite, or None."""
     with contextlib.suppress(OverflowError):
         return value is None or (type(value) in (int, float) and math.isfinite(value))
     return False

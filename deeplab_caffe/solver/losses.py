@@ -1,4 +1,4 @@
-"""The loss on its way from the device to the display."""
+"""Read losses from the device, and smooth them for display."""
 
 from __future__ import annotations
 
@@ -35,24 +35,24 @@ class SmoothedLoss:
         return self._mean
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the losses so far."""
+        """Return the losses that the mean is made of."""
         return {"seen": self._seen, "losses": list(self._losses), "mean": self._mean}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where :meth:`state_dict` was taken; with another ``average_loss`` begin anew."""
+        """Restore the result of :meth:`state_dict`; if ``average_loss`` has changed, begin anew."""
         losses = [float(loss) for loss in state["losses"]]
         if len(losses) == min(int(state["seen"]), self._count):
             self._seen, self._losses, self._mean = int(state["seen"]), losses, float(state["mean"])
 
 
 class LossReader:
-    """Sums losses and brings them to the CPU while the GPU goes on working.
+    """Sums losses and copies them to the CPU while the GPU goes on working.
 
-    Reading a GPU's number waits for all work before it. Here the copy is put right behind the forward pass, so that
-    reading it leaves the backward pass running.
+    Reading a number from a GPU waits for all work queued before it. Here the copy is queued right after the forward
+    pass, so that reading it does not wait for the backward pass.
 
     Args:
-        device: where the losses are.
+        device: the device of the losses.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -71,7 +71,7 @@ class LossReader:
         self._pending.append((host, event))
 
     def clear(self) -> None:
-        """Forget losses of an iteration that broke off."""
+        """Drop the losses of an iteration that was broken off."""
         self._pending.clear()
 
     def read(self) -> float:

@@ -1,4 +1,4 @@
-"""The parameter blobs that a solver updates, in the order in which Caffe's files have them."""
+"""The parameter blobs that a solver updates, in the order of Caffe's files."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from deeplab_caffe.proto import caffe_pb2
 
 @dataclass(frozen=True, eq=False)
 class ParameterBlob:
-    """One parameter blob of one layer, as an update sees it.
+    """One parameter blob of one layer, for the update rules.
 
     Attributes:
         layer: the layer.
         index: number of the blob in the layer.
-        parameter: its values; a blob that shares another's has a Parameter of its own over the same memory, so that
-            each has a gradient of its own.
-        lr_mult: factor on the learning rate (in the V1 layout ``blobs_lr``).
-        decay_mult: factor on the weight decay (in the V1 layout ``weight_decay``).
+        parameter: the values. In DeepLab v1, a blob that shares another blob's values has its own Parameter over the
+            same memory, so that it has its own gradient.
+        lr_mult: factor of the learning rate (in the V1 layout ``blobs_lr``).
+        decay_mult: factor of the weight decay (in the V1 layout ``weight_decay``).
         owner: number of the blob whose values this one shares, or None.
     """
 
@@ -35,7 +35,7 @@ class ParameterBlob:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Return the shape that Caffe's files give it."""
+        """Return the blob's shape in Caffe's files."""
         return self.layer.blob_shape(self.parameter.shape)
 
     def __str__(self) -> str:
@@ -45,9 +45,9 @@ class ParameterBlob:
 def collect_parameters(net: Net) -> list[ParameterBlob]:
     """Return all parameter blobs in net order (net.cpp, AppendParam).
 
-    DeepLab v1 updates a shared parameter as often as layers use it: all but the first get a Parameter of their own over
-    the same memory. In v2 the first layer's blob is updated with the sum of the gradients. Blobs with ``lr_mult: 0``,
-    and those that no loss depends on, no longer ask for a gradient.
+    DeepLab v1 updates a shared parameter once for each layer that uses it: each layer but the first gets its own
+    Parameter over the same memory. v2 updates it once, with the sum of the gradients. ``requires_grad`` becomes False
+    for blobs with ``lr_mult: 0`` and for those that no loss depends on.
 
     Raises:
         NetError: an ``lr_mult`` is negative or not finite.
@@ -63,7 +63,7 @@ def collect_parameters(net: Net) -> list[ParameterBlob]:
             rate = spec.lr_mult
             if not 0 <= rate < float("inf"):
                 raise NetError(f"lr_mult (blobs_lr) must be finite and not negative, got {rate:g}", layer.name)
-            # Not the attribute: a layer may see a shared parameter in another shape.
+            # Not getattr: a layer may see a shared parameter in another shape.
             parameter = layer._parameters[name]
             assert parameter is not None
             owner = owners.setdefault(id(parameter), len(found))
@@ -82,13 +82,13 @@ def collect_parameters(net: Net) -> list[ParameterBlob]:
 
 
 def _joined(owner: ParameterBlob, spec: caffe_pb2.ParamSpec) -> ParameterBlob:
-    """Return the owner with the factors that a layer which shares it gives: the same, or such as it leaves out."""
+    """Return the owner with the factors that a layer which shares it gives; they equal the owner's or complete them."""
     given = {name: getattr(spec, name) for name in ("lr_mult", "decay_mult") if spec.HasField(name)}
     return replace(owner, **given)
 
 
 def _layers_below_losses(net: Net) -> set[str]:
-    """Return the names of the layers that a loss depends on in a way that can be differentiated."""
+    """Return the names of the layers that get a gradient from a loss."""
     needed: set[str] = set()
     trained: set[str] = set()
     for step in reversed(net.steps):

@@ -1,6 +1,6 @@
-"""Files that a solver and its nets name: looked for from the working directory, as Caffe does, then beside the solver.
+"""Find the files that a solver and its nets name: from the working directory, as Caffe does, or else beside the solver.
 
-So a solver in another folder can be trained with, whose author stood in that folder.
+So a solver can be used from any folder, even if its author ran it in the solver's folder.
 """
 
 from __future__ import annotations
@@ -12,24 +12,24 @@ from google.protobuf.message import Message
 from deeplab_caffe.files.names import exists, is_folder
 from deeplab_caffe.proto import caffe_pb2
 
-# Fields of a layer's parameters that name what is to be read.
+# Fields of a layer's parameters that name files or folders to read.
 _READ = ("source", "mean_file", "root_folder")
 
 
 def found(name: str, folder: Path) -> str:
-    """Return ``name`` if it is there, else the file of that name in ``folder``; ``name`` where neither is."""
+    """Return ``name`` if it exists, else the file of that name in ``folder``; ``name`` if neither exists."""
     beside = folder / name
     if not name or Path(name).is_absolute() or exists(name) or not exists(beside):
         return name
-    # The data layers put image names behind a root folder as it is.
+    # Keep the slash: the data layers append image names to a root folder without adding one.
     return f"{beside}/" if name.endswith("/") else str(beside)
 
 
 def _net(name: str, folder: Path) -> str:
-    """Return what :func:`found` does, but for ``<EXP>/config/<NET_ID>/train_<set>.prototxt``.
+    """Return :func:`found`, with a fallback for ``<EXP>/config/<NET_ID>/train_<set>.prototxt``.
 
-    run_pascal.sh fills that from a template; where it has not, the template is taken: ``train.prototxt`` beside the
-    solver.
+    run_pascal.sh writes such a file from a template. If it does not exist, use the template: ``train.prototxt`` beside
+    the solver.
     """
     there, path, template = found(name, folder), Path(name), folder / "train.prototxt"
     filled = path.parent.parent.name == "config" and path.name.startswith("train_")
@@ -37,7 +37,7 @@ def _net(name: str, folder: Path) -> str:
 
 
 def find_nets(param: caffe_pb2.SolverParameter, folder: Path) -> None:
-    """Replace nets and weights by those beside the solver, and snapshot_prefix if its folder is there alone."""
+    """Replace nets and weights by those beside the solver, and snapshot_prefix if only its folder there exists."""
     for field in ("net", "train_net"):
         if param.HasField(field):
             setattr(param, field, _net(getattr(param, field), folder))

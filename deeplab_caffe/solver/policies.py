@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 from deeplab_caffe.errors import SolverError
 from deeplab_caffe.proto import caffe_pb2
 
-# Each policy and the fields that it cannot do without.
+# Each policy and the fields that it needs.
 POLICIES: dict[str, tuple[str, ...]] = {
     "fixed": (),
     "step": ("gamma", "stepsize"),
@@ -24,7 +24,7 @@ POLICIES: dict[str, tuple[str, ...]] = {
 
 
 class LearningRate:
-    """The learning rate as a function of the iteration, in float32 as the original has it.
+    """The learning rate as a function of the iteration, computed in float32 as in the original.
 
     ==========  ==================================================
     fixed       base_lr
@@ -43,7 +43,7 @@ class LearningRate:
         current_step: how many steps ``step`` and ``multistep`` have taken; a ``.solverstate`` holds it.
 
     Raises:
-        SolverError: an unknown policy, or one that lacks a field; ``field`` is the field to blame.
+        SolverError: the policy is unknown, or lacks a field; the error's ``field`` names the wrong field.
     """
 
     def __init__(self, param: caffe_pb2.SolverParameter) -> None:
@@ -68,11 +68,11 @@ class LearningRate:
             raise SolverError(f"max_iter must be positive, got {param.max_iter}", field="max_iter")
 
     def __call__(self, iteration: int) -> float:
-        """Return the rate of the update that ends ``iteration``; call once for each, in order: multistep counts."""
+        """Return the rate of the update of ``iteration``; call it once per iteration, in order: multistep counts."""
         param = self.param
         base = param.base_lr
         try:
-            # What is no number in C is complex in Python: a negative one to the power of a fraction.
+            # A negative number to the power of a fraction is NaN in C, but complex in Python.
             factor = self._factor(param.lr_policy, iteration)
             rate = math.nan if isinstance(factor, complex) else base * factor
         except (OverflowError, ZeroDivisionError):
@@ -82,7 +82,7 @@ class LearningRate:
         return float(np.float32(rate))
 
     def at(self, iteration: int) -> float:
-        """Return the rate of an iteration's update, and count nothing."""
+        """Return the rate of an iteration's update without counting the call."""
         before = self.current_step
         try:
             return self(iteration)
@@ -104,7 +104,7 @@ class LearningRate:
                 self.current_step += 1
             return param.gamma**self.current_step
         if policy == "poly":
-            # Beyond max_iter, where only step() goes, the original's power of a negative number is no number.
+            # Beyond max_iter, which only step() reaches, the original's power of a negative number is NaN; use 0.
             return max(0.0, 1 - iteration / param.max_iter) ** param.power
         if policy == "sigmoid":
             exponent = -param.gamma * (iteration - param.stepsize)

@@ -1,4 +1,4 @@
-"""Where a run stands besides weights, momentum and iteration: random numbers, positions in the data, running sums."""
+"""The state of a run besides weights, momentum and iteration: random numbers, positions in the data, running sums."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from deeplab_caffe.solver.world import World
 
 
 def net_state(net: Net) -> dict[str, Any]:
-    """Return where a net's generator and its layers stand: positions in files, running sums."""
+    """Return the state of a net's random generator and of its layers: positions in files, running sums."""
     states = {layer.name: layer.training_state() for layer in net.layers}
     return {"rng": _generator(net).state_dict(), "layers": {name: state for name, state in states.items() if state}}
 
 
 def load_net_state(net: Net, state: dict[str, Any]) -> None:
-    """Go on where :func:`net_state` was taken.
+    """Restore the result of :func:`net_state`.
 
     Raises:
         SolverError: the state is of another net.
@@ -30,7 +30,7 @@ def load_net_state(net: Net, state: dict[str, Any]) -> None:
         for layer in net.layers:
             if layer.name in state["layers"]:
                 layer.load_training_state(state["layers"][layer.name])
-        # Last: a source may draw from the generator when it is moved.
+        # Restore the generator last, because a data source may draw from it when its position is set.
         _generator(net).load_state_dict(state["rng"])
     except DataError:
         raise
@@ -40,12 +40,12 @@ def load_net_state(net: Net, state: dict[str, Any]) -> None:
 
 def _generator(net: Net) -> CaffeRNG:
     rng = net.context.rng
-    assert rng is not None  # only layers outside of a net have none
+    assert rng is not None  # every net has a generator; only layers outside of a net have none
     return rng
 
 
 def kept_diffs(net: Net, world: World) -> dict[str, np.ndarray]:
-    """Return what layers keep from one batch to the next, for the whole batch: see ``keep_ignored_diff``."""
+    """Return what layers keep from batch to batch, for the whole batch of all processes; see ``keep_ignored_diff``."""
     states = {layer.name: layer.batch_state for layer in net.layers}
     own = {name: state.cpu().numpy() for name, state in states.items() if state is not None}
     parts = world.gather(own)
@@ -53,7 +53,7 @@ def kept_diffs(net: Net, world: World) -> dict[str, np.ndarray]:
 
 
 def load_kept_diffs(net: Net, saved: dict[str, np.ndarray], device: torch.device, world: World) -> None:
-    """Take this process's part of what :func:`kept_diffs` gave; a batch of another size begins anew."""
+    """Restore this process's part of the result of :func:`kept_diffs`; if it cannot be split evenly, begin anew."""
     for layer in net.layers:
         whole, part = saved.get(layer.name), None
         if whole is not None and len(whole) % world.size == 0:
@@ -63,19 +63,24 @@ def load_kept_diffs(net: Net, saved: dict[str, np.ndarray], device: torch.device
 
 
 def torch_state(device: torch.device) -> dict[str, Any]:
-    """Return where torch's generators stand, the CPU's and the device's."""
+    """Return the states of torch's random generators, of the CPU and of the device."""
     cuda = torch.cuda.get_rng_state(device).numpy() if device.type == "cuda" else None
     return {"cpu": torch.get_rng_state().numpy(), "cuda": cuda}
 
 
 def load_torch_state(device: torch.device, states: list[dict[str, Any]], world: World) -> bool:
-    """Go on where :func:`torch_state` was taken, process by process.
+    """Restore this process's result of :func:`torch_state`.
+
+    Args:
+        device: this process's device.
+        states: the states of all processes, by rank.
+        world: the processes.
 
     Returns:
-        Whether it could: not with more processes than there were, nor on a GPU what was begun on a CPU.
+        Whether it was possible: not if there are more processes than before, and not on a GPU for a run of a CPU.
 
     Raises:
-        SolverError: they are not states of torch's generators.
+        SolverError: the states are not those of torch's generators.
     """
     if world.rank >= len(states):
         return False

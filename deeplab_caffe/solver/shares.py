@@ -1,10 +1,10 @@
-"""Loss and gradient of a batch that several processes share out, exactly as one process would have them.
+"""Loss and gradient of a batch that several processes share, exactly as one process would compute them.
 
-A loss layer divides by something: SOFTMAX_LOSS by the weight of its valid pixels, which differs from process to
-process, others by the number of items. With ``v_r`` a process's loss and ``d_r`` what it was divided by, the whole
-batch's loss is ``sum(v_r d_r) / sum(d_r)``: not the mean of the ``v_r``, and its gradient is not the mean that
-DistributedDataParallel takes. So each process multiplies each of its loss tops by ``d_r / sum(d_r)``; losses and
-gradients then simply add up.
+A loss layer divides by a normalizer: SOFTMAX_LOSS by the weight of its valid pixels, which differs from process to
+process, others by the number of items. If ``v_r`` is the loss of process r and ``d_r`` its normalizer, the whole
+batch's loss is ``sum(v_r d_r) / sum(d_r)``. This is not the mean of the ``v_r``, and its gradient is not the mean that
+DistributedDataParallel computes. So each process multiplies each of its loss tops by ``d_r / sum(d_r)``; losses and
+gradients are then summed over the processes.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from deeplab_caffe.solver.world import World
 class LossShares:
     """Makes each loss top of a net this process's share of the whole batch's loss.
 
-    Tops with a ``loss_weight`` that are no loss layer's: one number counts as a mean over the batch, more than one as
-    sums, which add up as they are.
+    Other layers' tops may have a ``loss_weight`` too: a single number is taken for a mean over the batch; several
+    numbers are taken for sums, which are not scaled.
 
     Args:
         net: the training net; its loss layers get forward hooks.
@@ -44,7 +44,7 @@ class LossShares:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Leave loss tops the process's own within the block, so that one process can run the net alone."""
+        """Do not scale loss tops within the block, so that one process can run the net alone."""
         self._paused = True
         try:
             yield
@@ -66,7 +66,7 @@ class LossShares:
         )
 
 
-# Without annotations: DistributedDataParallel compares them with its own, and strings, as here, are not equal to those.
+# Without annotations: DistributedDataParallel compares them with types, but in this module they are strings.
 def add_up(_, bucket):  # type: ignore[no-untyped-def]
     """Sum gradients over the processes, as a comm hook of DistributedDataParallel.
 

@@ -1,8 +1,7 @@
-"""Snapshots: ``<prefix>_iter_<n>.caffemodel`` and ``.solverstate`` as the original writes them, and ``.resume`` beside.
+"""Snapshots: ``<prefix>_iter_<n>.caffemodel`` and ``.solverstate`` as the original writes them, and a ``.resume`` file.
 
-With ``snapshot_format: HDF5`` the first two end in ``.h5``.
-
-The ``.solverstate`` appears last: where it is, the other two are, complete and of the same moment.
+With ``snapshot_format: HDF5`` the first two end in ``.h5``. The ``.solverstate`` appears last: if it exists, the other
+two files exist, are complete and belong to the same iteration.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ _FORMAT = "deeplab_caffe resume 2"
 
 
 class SnapshotWarning(UserWarning):
-    """Something that a resumed run cannot go on with as it was."""
+    """A part of the state cannot be restored, so a resumed run differs from an uninterrupted one."""
 
 
 class SnapshotFiles(NamedTuple):
@@ -42,7 +41,7 @@ class SnapshotFiles(NamedTuple):
 
     @classmethod
     def of(cls, prefix: str, iteration: int, *, hdf5: bool = False) -> SnapshotFiles:
-        """Return the files of an iteration, as Caffe names them."""
+        """Return the files of an iteration, with Caffe's names."""
         stem, end = f"{prefix}_iter_{iteration}", ".h5" if hdf5 else ""
         return cls(Path(f"{stem}.caffemodel{end}"), Path(f"{stem}.resume"), Path(f"{stem}.solverstate{end}"))
 
@@ -55,16 +54,16 @@ class SnapshotFiles(NamedTuple):
 def write_snapshot(
     files: SnapshotFiles, state: dict[str, Any], save_model: Callable[[Path], None], dialect: str
 ) -> None:
-    """Write the three files, or none: they are complete and on the disk before the first one gets its name.
+    """Write all three files or none: all are complete and on the disk before the first one gets its name.
 
     Args:
-        files: where.
-        state: :meth:`deeplab_caffe.solver.Solver.state_dict`.
-        save_model: writes the caffemodel to the path that it is given.
-        dialect: of the solverstate, see :func:`deeplab_caffe.proto.write_solverstate`.
+        files: paths of the files.
+        state: result of :meth:`deeplab_caffe.solver.Solver.state_dict`.
+        save_model: function that writes the caffemodel to a given path.
+        dialect: dialect of the solverstate, see :func:`deeplab_caffe.proto.write_solverstate`.
 
     Raises:
-        SolverError: a file cannot be written; what was there before is still there.
+        SolverError: a file cannot be written; earlier files of these names are kept.
     """
     iteration = state["iteration"]
     folder = files.model.parent
@@ -98,9 +97,9 @@ def write_snapshot(
 
 
 def remove_leftovers(prefix: str) -> None:
-    """Remove the unfinished files of runs with this prefix that were killed while they wrote.
+    """Remove unfinished files of runs with this prefix that were killed while they wrote a snapshot.
 
-    While another run writes a snapshot into the folder, all stay.
+    If another run is writing a snapshot into the folder, nothing is removed.
     """
     folder, name = Path(prefix).parent, Path(f"{prefix}_iter_").name
     pattern = re.compile(rf"\.{re.escape(name)}\d+\.\w+\.tmp")
@@ -111,10 +110,10 @@ def remove_leftovers(prefix: str) -> None:
 
 
 def check_prefix(prefix: str) -> None:
-    """Make the folder that snapshots go to, and check that files can be written there.
+    """Create the folder of the snapshots, and check that files can be written there.
 
     Raises:
-        SolverError: they cannot.
+        SolverError: no files can be written there.
     """
     folder = Path(prefix).parent
     try:
@@ -130,7 +129,7 @@ def check_prefix(prefix: str) -> None:
 def latest_snapshot(prefix: str) -> Path | None:
     """Return the ``.solverstate`` or ``.solverstate.h5`` of this prefix with the largest iteration, or None.
 
-    If an iteration has both, the newer one.
+    If an iteration has both, return the newer one.
     """
     name = Path(f"{prefix}_iter_").name
     pattern = re.compile(rf"{re.escape(name)}(\d+)\.solverstate(?:\.h5)?")
@@ -142,15 +141,15 @@ def latest_snapshot(prefix: str) -> Path | None:
 
 
 def read_snapshot(path: str | PathLike[str]) -> tuple[dict[str, Any], Path | None]:
-    """Read a ``.solverstate``, also in HDF5, the original's too, and the ``.resume`` file beside it.
+    """Read a ``.solverstate``, of this package or of the original, also in HDF5, and the ``.resume`` file beside it.
 
     Returns:
         The state for :meth:`deeplab_caffe.solver.Solver.load_state_dict`, whose ``run`` is None without a ``.resume``
-        file; and the caffemodel, None if the ``.solverstate`` names none.
+        file; and the path of the caffemodel, None if the ``.solverstate`` names none.
 
     Raises:
-        CaffeModelError: it cannot be read.
-        SolverError: its files are damaged or missing.
+        CaffeModelError: the solverstate cannot be read.
+        SolverError: the solverstate has invalid values, its caffemodel is missing, or the ``.resume`` file is damaged.
     """
     path = Path(path)
     found = read_hdf5_state(path) if is_hdf5(path) else read_solverstate(path)
@@ -168,7 +167,7 @@ def read_snapshot(path: str | PathLike[str]) -> tuple[dict[str, Any], Path | Non
 
 
 def _model_of(state: SolverSnapshot, path: Path) -> Path | None:
-    """Return the caffemodel: where the solverstate says, or beside it, should both have been moved."""
+    """Return the caffemodel: the path in the solverstate, or the file of this name beside it if both were moved."""
     if not state.learned_net:
         return None
     try:
@@ -178,7 +177,7 @@ def _model_of(state: SolverSnapshot, path: Path) -> Path | None:
             return named
         if beside.exists():
             return beside
-    except (OSError, ValueError) as error:  # what cannot be a file's name
+    except (OSError, ValueError) as error:  # the text cannot be a file's name
         reason = getattr(error, "strerror", None) or "it names no file"
         raise SolverError(f"its caffemodel {state.learned_net[:200]!r}: {reason}", path) from error
     raise SolverError(f"its caffemodel {named} is not there, nor is {beside}", path)
@@ -191,7 +190,7 @@ def _resume_of(state: SolverSnapshot, path: Path) -> dict[str, Any] | None:
     resume = read_state(file)
     if resume.get("format") != _FORMAT:
         raise SolverError(f"expected format {_FORMAT!r}, got {resume.get('format')!r}", file)
-    # Another program may have written a solverstate over ours since.
+    # Another program may have overwritten our solverstate.
     if resume.get("solverstate") != _checksum(path) or resume.get("iteration") != state.iteration:
         return None
     return resume
@@ -206,7 +205,7 @@ def _checksum(path: Path) -> int:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Write the folder's names to the disk too, on systems that can."""
+    """Write the folder's entries to the disk, on systems that support it."""
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:

@@ -52,30 +52,31 @@ from deeplab_caffe.solver.world import World
 class Solver:
     """Trains a net by a solver prototxt, in the original's order (solver.cpp, Solve).
 
-    Before iteration n: a snapshot where ``snapshot`` divides n, tests where ``test_interval`` does. Then forward,
-    backward, display, update. After the last one: snapshot, display, tests.
+    Before iteration n: a snapshot if ``snapshot`` divides n, tests if ``test_interval`` divides n. Then forward,
+    backward, display, update. After the last iteration: snapshot, display, tests.
 
-    ``random_seed`` seeds everything that is drawn at random; without one the seed comes from the operating system.
-    Either way torch's own generator is seeded too, as Caffe's is.
+    ``random_seed`` seeds all random numbers; without it the seed comes from the operating system. In both cases torch's
+    own generator is seeded too, like Caffe's.
 
     Args:
         solver: path of the solver prototxt, or a SolverParameter.
-        device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``; ``"auto"`` or None: as ``solver_mode`` and ``device_id`` say, and
-            the CPU if there is no GPU.
-        variables: values of ``${NAME}`` in the solver and its nets; the environment gives the rest.
-        solver_type: ``"SGD"``, ``"Adam"`` or another ``type`` in place of the prototxt's.
-        default_seed: ``random_seed`` where the prototxt has none.
-        ignored_gradient: of pixels with an ignored label: ``"original"``: what is left of this place's last gradient,
-            as the original has it, about one part in the number of valid pixels; or ``"zero"``.
-        allow_nan: go on where the loss is not finite.
-        world: the processes that train together; ``docs/training.md`` has the rule of the effective batch.
-        log: where to write; None for Caffe's lines on stderr alone.
-        dtype: ``"float32"``, or ``"bfloat16"``: forward passes under autocast; parameters and updates stay float32. A
-            torch.dtype does too.
-        level: of the training net, as Caffe's ``-level``.
-        stages: of the training net, as Caffe's ``-stage``, beside those of the solver's ``train_state``.
-        channels_last: keep images in channels-last order inside, which changes the last digits; None: on the CPU, for
-            batches so large that it is faster, unless a convolution has groups.
+        device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``; ``"auto"`` or None: the device of ``solver_mode`` and
+            ``device_id``, or the CPU if there is no GPU.
+        variables: values of ``${NAME}`` in the solver and its nets; other names are taken from the environment.
+        solver_type: ``"SGD"``, ``"Adam"`` or another ``type``, instead of the prototxt's.
+        default_seed: ``random_seed`` if the prototxt has none.
+        ignored_gradient: gradient of pixels with an ignored label. ``"original"``: their gradient of the last
+            iteration, divided by about the number of valid pixels, as in the original. ``"zero"``: 0.
+        allow_nan: go on if the loss is not finite.
+        world: the processes that train together; ``docs/training.md`` says how the effective batch size follows.
+        log: the log; None: only Caffe's lines on stderr.
+        dtype: ``"float32"``, ``"bfloat16"``, or the torch.dtype. With bfloat16 forward passes run under autocast;
+            parameters and updates stay float32.
+        level: level of the training net's NetState, as Caffe's ``-level``.
+        stages: stages of the training net's NetState, as Caffe's ``-stage``, in addition to those of the solver's
+            ``train_state``.
+        channels_last: keep images in channels-last order internally, which changes the last digits; None: on the CPU,
+            if the batches are large enough to make it faster and no convolution has groups.
         **options: ``engine``, ``workers``, ``label_reading``, ``python_layers``: as for :class:`deeplab_caffe.Net`.
 
     Attributes:
@@ -84,14 +85,14 @@ class Solver:
         rate: the learning-rate policy.
         iteration: the next iteration.
         losses: loss of each iteration since the solver was made.
-        after_iteration: called after each iteration, or None.
-        callbacks: pairs of functions, called in each iteration before the batch and before the update, when the
-            gradients are there.
+        after_iteration: function called after each iteration, or None.
+        callbacks: pairs of functions; in each iteration the first is called before the batch, and the second between
+            the backward pass and the update.
 
     Raises:
-        PrototxtError: a file cannot be read, or the solver's fields do not go together.
+        PrototxtError: a file cannot be read, or the solver's fields are not consistent.
         NetError: a net cannot be built.
-        SolverError: a net has inputs, or the training net no loss.
+        SolverError: a net has inputs, or the training net has no loss.
     """
 
     ENGINE = Engine
@@ -168,7 +169,9 @@ class Solver:
         return self.engine.blobs
 
     def copy_from(self, weights: str | PathLike[str]) -> None:
-        """Load a caffemodel into the training net; layers that it lacks keep their initial values, with a warning."""
+        """Load a caffemodel into the training net; layers without weights in it keep their initial values, with a
+        warning.
+        """
         self.engine.before_snapshot()
         self.net.copy_from(weights)
 
@@ -177,16 +180,16 @@ class Solver:
         self.iteration = self._start = iteration
 
     def request_stop(self, status: int = 1) -> None:
-        """Have :meth:`solve` or :meth:`step` end before the next iteration; safe to call from a signal handler."""
+        """Make :meth:`solve` or :meth:`step` end before the next iteration; safe to call from a signal handler."""
         self._stop = status
 
     def request_snapshot(self) -> None:
-        """Have a snapshot written before the next iteration; safe to call from a signal handler."""
+        """Request a snapshot before the next iteration; safe to call from a signal handler."""
         self._snapshot_asked = True
 
     @property
     def stopped(self) -> int:
-        """Return what :meth:`request_stop` was called with, in any of the processes; 0 if it was not."""
+        """Return the status that any process gave to :meth:`request_stop`; 0 if none called it."""
         return self._stop
 
     def step(self, iterations: int) -> None:
@@ -201,7 +204,7 @@ class Solver:
         self._iterate(self.iteration + iterations)
 
     def solve(self) -> None:
-        """Train up to ``max_iter``; then the last snapshot, display and tests.
+        """Train up to ``max_iter``; then write the last snapshot, display and test.
 
         Raises:
             SolverError: as :meth:`step`.
@@ -240,14 +243,14 @@ class Solver:
         return self.param.snapshot_format == caffe_pb2.SolverParameter.HDF5
 
     def _iterate(self, until: int) -> bool:
-        """Run iterations; return whether it was asked to stop before the last one."""
+        """Run iterations; return whether a stop was requested before the last one."""
         param = self.param
         while self.iteration < until:
-            # The processes must agree, and one message is enough for both wishes. A signal that comes meanwhile is one
-            # for the next time: nothing may be written over it.
-            wished = self._snapshot_asked
-            stop, asked = divmod(self.world.largest(2 * self._stop + wished), 2)
-            if wished:
+            # The processes must agree on stopping and on a snapshot; one message serves both. A signal that arrives
+            # during the message is for the next iteration, so its flag must not be cleared.
+            requested = self._snapshot_asked
+            stop, asked = divmod(self.world.largest(2 * self._stop + requested), 2)
+            if requested:
                 self._snapshot_asked = False
             if stop:
                 self._stop = stop
@@ -259,7 +262,7 @@ class Solver:
             if param.test_interval and n % param.test_interval == 0 and (n > 0 or param.test_initialization):
                 before, parameters = self._data_state(), self._parameters_of_states()
                 if not self.test_all():
-                    # A test that was broken off begins anew when the run is resumed.
+                    # A resumed run repeats an interrupted test from its beginning, so restore the state before it.
                     self._load_data_state(before)
                     for blob, value in parameters:
                         blob.data.copy_(value)
@@ -271,9 +274,9 @@ class Solver:
         return False
 
     def _parameters_of_states(self) -> list[tuple[Tensor, Tensor]]:
-        """Return the parameters that a test's forward passes may change, with copies of them: BatchNorm's statistics.
+        """Return the parameters that a test's forward passes may change, such as BatchNorm's statistics, and copies.
 
-        A layer with such a state takes a batch as a whole.
+        These are the parameters of layers that are not computed item by item.
         """
         layers = [layer for net in self.test_nets for layer in net.layers if not layer.per_item]
         return [(blob, blob.detach().clone()) for layer in layers for blob in layer.blobs]
@@ -282,11 +285,11 @@ class Solver:
         param, engine, n = self.param, self.engine, self.iteration
         begin = perf_counter()
         display = bool(param.display) and n % param.display == 0
-        telling = display and param.debug_info
+        debug = display and param.debug_info
         engine.begin()
         for start, _ in self.callbacks:
             start()
-        with debug_info(self.net, self.log.line) if telling else contextlib.nullcontext():
+        with debug_info(self.net, self.log.line) if debug else contextlib.nullcontext():
             for part in range(param.iter_size):
                 found = engine.forward_backward(is_last=part == param.iter_size - 1)
         loss = engine.loss() / param.iter_size
@@ -298,7 +301,7 @@ class Solver:
         for _, gradients_ready in self.callbacks:
             gradients_ready()
         self._update(engine.gradients(), rate)
-        if telling:
+        if debug:
             for line in update_lines(self.blobs, self.rule.values or []):
                 self.log.line(line)
         self.log.record("train", n, loss=loss, lr=rate, seconds=round(perf_counter() - begin, 6), **shown)
@@ -332,7 +335,7 @@ class Solver:
         for name in self.net.outputs:
             value, weight = found[name].detach(), self.net.losses.get(name, 0.0)
             if value.numel() <= MOST_SHOWN:
-                # Losses are shares that add up; of other outputs the processes' mean is shown.
+                # The processes' losses are shares, which are summed; other outputs are averaged.
                 total = self.world.sum(value.float().clone()) / (1 if weight else self.world.size)
                 rows.append((name, total.flatten().tolist(), weight))
         self.log.line(f"Iteration {self.iteration}, loss = {smoothed:g}")
@@ -341,14 +344,14 @@ class Solver:
         return {"smoothed_loss": smoothed, "outputs": {name: numbers for name, numbers, _ in rows}}
 
     def test_all(self) -> bool:
-        """Test all test nets, in the first process; return False if it was asked to stop before the end."""
+        """Test all test nets, in the first process; return False if a stop was requested before the end."""
         return bool(self.world.run_on_first(lambda: all(self.test(i) for i in range(len(self.test_nets)))))
 
     def test(self, index: int = 0) -> bool:
         """Run a test net for its ``test_iter`` batches and write the means of its outputs.
 
         Returns:
-            False where it was asked to stop before the end: nothing is written then.
+            False if a stop was requested before the end; nothing is written then.
         """
         self.log.line(f"Iteration {self.iteration}, Testing net (#{index})")
         net, batches = self.test_nets[index], self.param.test_iter[index]
@@ -371,8 +374,8 @@ class Solver:
             The ``.solverstate``.
 
         Raises:
-            SolverError: they cannot be written, or a parameter is not finite (and ``allow_nan`` is not set); what was
-                there before is still there.
+            SolverError: the files cannot be written, or a parameter is not finite and ``allow_nan`` is not set; earlier
+                files of these names are kept.
         """
         files = SnapshotFiles.of(self.param.snapshot_prefix, self.iteration, hdf5=self._hdf5)
         state = self.state_dict()
@@ -392,10 +395,10 @@ class Solver:
         self.log.record("snapshot", self.iteration, path=str(files.state))
 
     def _last_updates(self) -> dict[str, list[np.ndarray]]:
-        """Return what the last update took off each layer's blobs: Caffe leaves it in their diffs."""
+        """Return what the last update subtracted from each layer's blobs; Caffe leaves it in their diffs."""
         values = self.rule.values or [torch.zeros_like(blob.parameter) for blob in self.blobs]
         own = {(blob.layer.name, blob.index): value for blob, value in zip(self.blobs, values, strict=True)}
-        # Of a blob that later Caffe shares, and updates once, the other layers have the same diff.
+        # In later Caffe a shared blob is updated once; all layers that share it have the same diff.
         shared = {blob.parameter.data_ptr(): value for blob, value in zip(self.blobs, values, strict=True)}
         found: dict[str, list[np.ndarray]] = {}
         for layer in self.net.layers:
@@ -406,14 +409,14 @@ class Solver:
         return found
 
     def restore(self, path: str | PathLike[str]) -> None:
-        """Go on from a ``.solverstate``, ours or the original's.
+        """Resume from a ``.solverstate`` of this package or of the original.
 
-        With the ``.resume`` file that lies beside one of ours, training goes on bit for bit as if it had never stopped.
-        Without it the order of the data and random numbers begin anew, with a :class:`SnapshotWarning`.
+        With the ``.resume`` file that this package writes beside it, training continues bit for bit as if it had never
+        stopped. Without it the order of the data and the random numbers begin anew, with a :class:`SnapshotWarning`.
 
         Raises:
             CaffeModelError: a file cannot be read.
-            SolverError: it is of another net, or a file is missing or damaged.
+            SolverError: the state is of another net, or a file is missing or damaged.
             DataError: a data layer's position does not fit its list or files.
         """
         state, model = read_snapshot(path)
@@ -436,11 +439,11 @@ class Solver:
         warnings.warn(f"{path}: {problem}", SnapshotWarning, 2)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what training goes on from besides the net's weights; all processes must call it.
+        """Return the state of the training besides the net's weights; all processes must call it.
 
         Returns:
-            ``iteration``, ``current_step`` (of the learning rate), ``history`` (of the update rule: an array for each
-            parameter blob), as a ``.solverstate`` holds them; and ``run``: what Caffe's files cannot hold, random
+            ``iteration``, ``current_step`` (of the learning rate) and ``history`` (of the update rule: arrays of the
+            parameter blobs), as in a ``.solverstate``; and ``run``: what Caffe's files cannot hold, which is random
             numbers, positions in the data and running sums. Arrays may be views of the solver's own.
         """
         return {
@@ -456,17 +459,17 @@ class Solver:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> bool:
-        """Go on where :meth:`state_dict` was taken; the net's weights are loaded apart.
+        """Restore the result of :meth:`state_dict`; the net's weights are loaded separately.
 
         Args:
-            state: with ``run`` None the order of the data and random numbers begin anew.
+            state: the state; if its ``run`` is None, the order of the data and the random numbers begin anew.
 
         Returns:
-            Whether torch's random numbers go on too: not with more processes than there were, nor on a GPU what was
-            begun on a CPU.
+            Whether torch's random numbers continue too: not if there are more processes than before, and not on a GPU
+            for a run of a CPU.
 
         Raises:
-            SolverError: it is of another net, or lacks something.
+            SolverError: the state is of another net, or incomplete.
             DataError: a data layer's position does not fit its list or files.
         """
         self._check_history(state["history"])
@@ -502,7 +505,7 @@ class Solver:
                 raise SolverError(f"history {i} has shape {found.shape}, {blob} has {blob.shape}")
 
     def _data_state(self) -> dict[str, Any]:
-        """Return where the nets stand in their data, and their generators."""
+        """Return the nets' positions in their data, and the states of their generators."""
         return {"train": net_state(self.net), "test": [net_state(net) for net in self.test_nets]}
 
     def _load_data_state(self, state: Mapping[str, Any]) -> None:

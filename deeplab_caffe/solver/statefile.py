@@ -1,4 +1,4 @@
-"""Plain values and arrays, nested in dicts and lists, in one file that runs no code when it is read."""
+"""Files of plain values and arrays, nested in dicts and lists; reading such a file runs no code from it."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from deeplab_caffe.errors import SolverError
 
 
 def write_state(path: str | PathLike[str], state: dict[str, Any]) -> None:
-    """Write a nest of dicts (keys are strings), lists, arrays, numbers, strings, booleans and None, atomically.
+    """Write nested dicts (keys are strings), lists, arrays, numbers, strings, booleans and None, atomically.
 
-    Values come back bit for bit; tuples come back as lists.
+    Values are read back bit for bit; tuples are read back as lists.
 
     Raises:
         DataError: the file cannot be written.
-        TypeError: something else is in the nest.
+        TypeError: the state has a value of another type.
     """
     packed = _packed(state)
     with atomic_write(path, sync=True) as file:
@@ -29,26 +29,26 @@ def write_state(path: str | PathLike[str], state: dict[str, Any]) -> None:
 
 
 def read_state(path: str | PathLike[str]) -> dict[str, Any]:
-    """Read what :func:`write_state` wrote.
+    """Read a file that :func:`write_state` wrote.
 
     Raises:
         SolverError: the file cannot be read, or is not such a file.
     """
     try:
         check_torch_archive(path)
-        # A stream: of a path torch also looks at the name.
+        # Pass a stream: given a path, torch also looks at the name.
         with Path(path).open("rb") as file:
             state = _unpacked(torch.load(file, map_location="cpu", weights_only=True))
         if not isinstance(state, dict):
             raise TypeError("it holds no dict")
-    except Exception as error:  # zipfile, pickle and torch each have their own errors for damage
+    except Exception as error:  # zipfile, pickle and torch each raise their own errors for a damaged file
         reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {str(error).partition(chr(10))[0][:200]}"
         raise SolverError(f"cannot be read: {reason}", path) from error
     return state
 
 
 def _packed(value: Any) -> Any:
-    """Return the value with tensors for arrays, which torch reads without code."""
+    """Return the value with arrays replaced by tensors, which torch can read without running code."""
     if isinstance(value, np.ndarray):
         return torch.from_numpy(value.copy())
     if isinstance(value, np.generic):
@@ -66,7 +66,7 @@ def _packed(value: Any) -> Any:
 
 def _unpacked(value: Any) -> Any:
     if isinstance(value, torch.Tensor):
-        # Strides of 0 would let a few numbers claim any size.
+        # With strides of 0 a small file could claim an array of any size.
         if not value.is_contiguous():
             raise ValueError("a tensor in it is not contiguous")
         return value.numpy()

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from deeplab_caffe.net import Net
 
-# Outputs with more numbers than this are blobs that a SILENCE layer should take, not results.
+# Outputs with more numbers are not shown: they are blobs that no layer reads, and not results.
 MOST_SHOWN = 64
 
 
@@ -28,7 +28,8 @@ class Averages:
 
 
 def share_parameters(test: Net, train: Net) -> None:
-    """Make the parameters of layers of the same name the training net's (net.cpp, ShareTrainedLayersWith).
+    """Give layers of the test net the parameters of the training net's layers with the same name (net.cpp,
+    ShareTrainedLayersWith).
 
     Raises:
         NetError: a layer's parameters differ in number or shape.
@@ -51,13 +52,13 @@ def run_test(
     """Run a net for some batches and average its outputs.
 
     Args:
-        forward: runs it for one batch; gives its outputs and losses.
+        forward: function that runs the net for one batch and returns its outputs and losses.
         net: the net.
-        batches: how many.
-        asked_to_stop: looked at before each batch.
+        batches: number of batches.
+        asked_to_stop: function that is called before each batch and returns whether to stop.
 
     Returns:
-        The means; None where it was asked to stop.
+        The means; None if it was stopped.
     """
     loss = 0.0
     sums: dict[str, Tensor] = {}

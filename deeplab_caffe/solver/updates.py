@@ -19,34 +19,35 @@ from deeplab_caffe.solver.parameters import ParameterBlob
 
 REGULARIZATIONS = ("L2", "L1", "L2sqrt")
 _Tensors = list[Tensor] | tuple[Tensor, ...]
-# Below this a blob's norm counts as this much in L2sqrt.
+# Lower bound of a blob's norm in the regularization L2sqrt.
 _LEAST_NORM = 1e-6
 
 
 class UpdateRule:
-    """How gradients become changes of the parameters.
+    """An update rule: computes the changes of the parameters from their gradients.
 
     Args:
         param: the solver's parameters.
         blobs: the parameter blobs, from :func:`deeplab_caffe.solver.parameters.collect_parameters`.
 
     Attributes:
-        history: what a ``.solverstate`` holds, one tensor per blob: for SGD and Nesterov the momentum, which has the
-            learning rate in it; for AdaGrad the sum of the squared gradients, for RMSProp their running mean. AdaDelta
-            (running means of squared gradients, squared updates) and Adam (of gradients, squared gradients) have two
-            per blob: all first ones, then all second ones.
-        values: what the last update took off each blob (Caffe leaves it in the blob's diff), or None before the first.
+        history: the history of a ``.solverstate``, one tensor per blob: for SGD and Nesterov the momentum, which
+            includes the learning rate; for AdaGrad the sum of the squared gradients; for RMSProp their running mean.
+            AdaDelta (running means of squared gradients and of squared updates) and Adam (running means of gradients
+            and of squared gradients) have two per blob: the first ones of all blobs, then the second ones.
+        values: what the last update subtracted from each blob (Caffe leaves it in the blob's diff); None before the
+            first update.
 
     Raises:
-        SolverError: parameters that do not go together; its ``field`` is to blame.
+        SolverError: the solver's parameters are not consistent; the error's ``field`` names the wrong field.
     """
 
     TYPE: ClassVar[str]
-    # A blob with learning rate 0 and an empty history is left out: it stays as it is.
+    # Skip blobs with learning rate 0 and a history of zeros: the rule would not change them.
     skips_frozen: ClassVar[bool] = True
-    # Tensors of history that each blob has.
+    # Number of history tensors per blob.
     histories: ClassVar[int] = 1
-    # Float32 copies of the parameters that an update keeps: its history, and the update where it is another array.
+    # Number of float32 copies of the parameters that an update needs: the history, and the update if it is separate.
     buffers: ClassVar[int] = 2
 
     def __init__(self, param: caffe_pb2.SolverParameter, blobs: list[ParameterBlob]) -> None:
@@ -69,12 +70,12 @@ class UpdateRule:
         self.regroup()
 
     def regroup(self) -> None:
-        """Find the blobs that are updated together; to be called when :attr:`history` was written to."""
+        """Find the blobs that are updated together; call it after :attr:`history` was changed from outside."""
         groups: dict[object, list[int]] = {}
-        # Owners that get the changes of others: an update of their own, be it nothing, is what those are added to.
-        fed = {blob.owner for blob in self.blobs if blob.lr_mult != 0}
+        # Owners of updated shared blobs cannot be skipped: the changes of the other blobs are added to their update.
+        owners = {blob.owner for blob in self.blobs if blob.lr_mult != 0}
         for i, blob in enumerate(self.blobs):
-            if self.skips_frozen and blob.lr_mult == 0 and i not in fed and not self.history[i].any():
+            if self.skips_frozen and blob.lr_mult == 0 and i not in owners and not self.history[i].any():
                 continue
             # One call for all on a GPU, where calls are expensive; blob by blob on the CPU, where caches are small.
             together = (blob.lr_mult, blob.decay_mult) if blob.parameter.is_cuda else i
@@ -82,20 +83,20 @@ class UpdateRule:
         self._groups = list(groups.values())
 
     def to(self, device: torch.device) -> None:
-        """Follow the parameters to a device."""
+        """Move the history to the parameters' device."""
         self.history = [history.to(device) for history in self.history]
         self.values = None
         self.regroup()
 
     @torch.no_grad()
     def clip(self, gradients: Sequence[Tensor | None]) -> tuple[float, float] | None:
-        """Scale the gradients down to the norm ``clip_gradients``, before anything else is done to them.
+        """Scale the gradients down, in place, to the L2 norm ``clip_gradients``; call it before all else.
 
         Args:
-            gradients: of all blobs, the sums over ``iter_size``.
+            gradients: gradients of all blobs, summed over ``iter_size``.
 
         Returns:
-            Their L2 norm and the factor, or None if they stay as they are.
+            The gradients' L2 norm and the factor; None if they are not scaled.
         """
         given = [gradient for gradient in gradients if gradient is not None]
         if self.clip_gradients < 0 or not given:
@@ -112,9 +113,9 @@ class UpdateRule:
         """Update the parameters; the gradients are overwritten.
 
         Args:
-            gradients: one per blob, of its shape; None counts as zeros.
+            gradients: one per blob, in its shape; None counts as zeros.
             rate: the learning rate.
-            iteration: how many updates there were before, for Adam.
+            iteration: number of earlier updates, for Adam.
         """
         values = list(self.history[: len(self.blobs)] if self.values is None else self.values)
         for group in self._groups:
@@ -123,7 +124,7 @@ class UpdateRule:
             given = [gradients[i] for i in group]
             diffs = [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, given, strict=True)]
             histories = [[self.history[i + part * len(self.blobs)] for i in group] for part in range(self.histories)]
-            # The product of two floats, as the original has it.
+            # A product of float32 numbers, as in the original.
             local_rate = float(np.float32(rate) * np.float32(first.lr_mult) * self._correction(iteration))
             self._regularize(parameters, diffs, float(np.float32(self.weight_decay) * np.float32(first.decay_mult)))
             for i, value in zip(group, self._step(diffs, local_rate, *histories), strict=True):
@@ -136,7 +137,7 @@ class UpdateRule:
                 torch._foreach_sub_([self.blobs[i].parameter for i in own], [self.values[i] for i in own])
 
     def _add_up_shared(self) -> None:
-        """Add up the changes of blobs that share memory in their owner's (net.cpp, Update)."""
+        """Add the changes of blobs that share memory to their owner's change (net.cpp, Update)."""
         assert self.values is not None
         for owner in self._owners:
             total = self.values[owner].clone()
@@ -157,11 +158,11 @@ class UpdateRule:
                 diff.addcdiv_(p, torch.linalg.vector_norm(p).clamp(min=_LEAST_NORM), value=decay)
 
     def _correction(self, iteration: int) -> np.float32:
-        """Return a factor on the learning rate."""
+        """Return a factor of the learning rate; Adam's bias correction."""
         return np.float32(1)
 
     def _step(self, diffs: list[Tensor], rate: float, *histories: list[Tensor]) -> Sequence[Tensor]:
-        """Bring the history forward; return what is to be taken off the parameters."""
+        """Update the histories; return the values to subtract from the parameters."""
         raise NotImplementedError
 
 
@@ -284,7 +285,7 @@ class Adam(UpdateRule):
 
 
 def _into_mean_of_squares(mean: list[Tensor], values: _Tensors, decay: float) -> None:
-    """Bring a running mean of squares forward: ``decay * mean + (1 - decay) * values^2``."""
+    """Update a running mean of squares in place: ``decay * mean + (1 - decay) * values^2``."""
     torch._foreach_mul_(mean, decay)
     torch._foreach_addcmul_(mean, values, values, value=1 - decay)
 
@@ -327,6 +328,6 @@ def create_rule(param: caffe_pb2.SolverParameter, blobs: list[ParameterBlob]) ->
     """Return the update rule that ``type`` names.
 
     Raises:
-        SolverError: there is no such rule, or its parameters do not go together.
+        SolverError: there is no such rule, or its parameters are not consistent.
     """
     return rule_class(param)(param, blobs)

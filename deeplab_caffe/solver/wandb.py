@@ -1,4 +1,4 @@
-"""Training's numbers to Weights & Biases."""
+"""Log training's numbers to Weights & Biases."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from deeplab_caffe.errors import SolverError, how_to_install
 class WandbCallback:
     """A callback of :class:`deeplab_caffe.solver.TrainingLog` that logs to a run of Weights & Biases.
 
-    The numbers have TensorBoard's names, ``train/loss`` say, over ``iteration``. ``WANDB_MODE=offline`` in the
-    environment keeps the run in ``wandb/``, without an account.
+    The numbers have TensorBoard's names, for example ``train/loss``, and are plotted over ``iteration``. With
+    ``WANDB_MODE=offline`` in the environment the run is kept in ``wandb/`` and needs no account.
 
     Args:
         project: the project's name.
@@ -28,7 +28,7 @@ class WandbCallback:
         except ImportError as error:
             raise SolverError(f"--wandb needs: {how_to_install('wandb')} ({error})") from None
         self._run = wandb.init(project=project, **options)
-        # Not wandb's own steps, which must not go back, as those of a resumed training do.
+        # Not wandb's own step, which must increase: a resumed training goes back to earlier iterations.
         self._run.define_metric("*", step_metric="iteration")
 
     def __call__(self, event: str, iteration: int, numbers: Mapping[str, float]) -> None:

@@ -1,4 +1,4 @@
-"""The processes that train together: who they are, and what they tell each other."""
+"""The processes that train together, and the messages between them."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from torch import Tensor
 
 from deeplab_caffe.errors import SolverError
 
-# The first process tests and writes alone while the others wait; torchrun ends them if it dies.
-_PATIENCE = timedelta(hours=24)
-# For a thread to let go of a message: a turn of the scheduler, or some where the machine is busy.
+# A long timeout: the others wait while the first process tests and writes; torchrun ends them if that process dies.
+_TIMEOUT = timedelta(hours=24)
+# Polling interval and number of polls while gloo's threads release a message; they need only a few time slices.
 _WAIT_SECONDS, _MOST_WAITS = 0.001, 5000
 
 
 @dataclass(frozen=True)
 class World:
-    """Processes that share out each batch; with one process every exchange is a no-op.
+    """The processes that share each batch; with a single process, every exchange is a no-op.
 
     Attributes:
-        rank: this process's number from 0; number 0 writes and tests.
-        size: how many there are.
+        rank: this process's number from 0; process 0 writes and tests.
+        size: number of processes.
         control: the group for small messages, on the CPU; None for one process.
     """
 
@@ -41,13 +41,13 @@ class World:
         return self.rank == 0
 
     def sum(self, tensor: Tensor) -> Tensor:
-        """Sum over the processes, in place, on the tensor's device."""
+        """Sum a tensor over the processes, in place, on the tensor's device; return it."""
         if self.size > 1:
             dist.all_reduce(tensor)
         return tensor
 
     def largest(self, value: int) -> int:
-        """Return the largest of the processes' numbers."""
+        """Return the largest ``value`` of all processes."""
         if self.size == 1:
             return value
         found = torch.tensor(value, dtype=torch.int64)
@@ -93,10 +93,10 @@ class World:
 
 
 def join_world(device: torch.device) -> World:
-    """Join the processes that ``torchrun`` has set up by environment variables; without it there is one.
+    """Join the processes that ``torchrun`` has started; without torchrun there is a single process.
 
     Args:
-        device: this process's device: gloo connects CPUs, nccl GPUs.
+        device: this process's device; CPUs communicate by gloo, GPUs by nccl.
 
     Raises:
         SolverError: the processes cannot reach each other.
@@ -108,8 +108,8 @@ def join_world(device: torch.device) -> World:
         if not dist.is_initialized():
             if device.type == "cuda":
                 torch.cuda.set_device(device)
-            dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=_PATIENCE)
-        control = dist.new_group(backend="gloo", timeout=_PATIENCE)
+            dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=_TIMEOUT)
+        control = dist.new_group(backend="gloo", timeout=_TIMEOUT)
     except (RuntimeError, ValueError) as error:
         raise SolverError(
             f"the {size} processes cannot reach each other: {str(error).partition(chr(10))[0]}"
@@ -118,7 +118,7 @@ def join_world(device: torch.device) -> World:
 
 
 def local_rank() -> int:
-    """Return this process's number on its machine, which is also the number of its GPU."""
+    """Return this process's number on its machine, which is also the index of its GPU."""
     return int(os.environ.get("LOCAL_RANK", "0"))
 
 
@@ -126,7 +126,7 @@ def leave_world(world: World) -> None:
     """Wait until all processes are here, and close the connections that :func:`join_world` has opened."""
     if world.size == 1:
         return
-    # Twice, for the two threads of each group.
+    # Twice, because each group has two threads.
     for group in (world.control, None) * 2:
         if dist.get_backend(group) == "gloo":
             _wait_for_threads(group)
@@ -134,10 +134,10 @@ def leave_world(world: World) -> None:
 
 
 def _wait_for_threads(group: Any) -> None:
-    """Wait until gloo's threads hold no tensor of a message any more.
+    """Wait until gloo's threads have released the tensors of their messages.
 
-    They do for a moment after the call is over. Letting go of it takes Python's lock, and a thread that asks for that
-    when the interpreter is being taken down ends the process by an abort (pytorch/pytorch#179291).
+    They hold them for a moment after a call has returned. Releasing a tensor needs Python's GIL, and a thread that
+    requests the GIL during interpreter shutdown aborts the process (pytorch/pytorch#179291).
     """
     message = torch.zeros(1)
     dist.all_reduce(message, group=group)
