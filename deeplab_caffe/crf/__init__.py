@@ -1,4 +1,4 @@
-"""The dense CRF of DeepLab: numpy, torch or CuPy arrays in, the same out; does not import torch.
+"""The dense CRF of DeepLab for numpy, torch and CuPy arrays; results are of the same library. Does not import torch.
 
 >>> from deeplab_caffe.crf import CRFParams, dense_crf
 >>> marginals = dense_crf(scores, image, CRFParams.for_model("DeepLab-LargeFOV"))  # (C, H, W), (H, W, 3)

@@ -1,4 +1,4 @@
-"""Where a dense CRF computes: what the driver needs of the CPU and of a GPU, and the driver."""
+"""The interface of the dense CRF's backends, the CPU and GPUs, and the inference on top of it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from deeplab_caffe.crf.memory import allocate
 from deeplab_caffe.crf.params import PairwiseKernel
 from deeplab_caffe.errors import CRFError
 
-# Lattices of positions depend on the size alone: of the last sizes those of up to so many points are kept.
+# Lattices of positions depend only on the image's size. The last few are cached, if they have at most so many points.
 CACHED_LATTICES, CACHED_POINTS = 4, 1 << 20
 
 # A handle of _C: its Lattice, or a deeplab_caffe.crf.cuda_lattice.CudaLattice.
@@ -24,12 +24,12 @@ LatticeHandle = Any
 
 
 class LatticeRequest(NamedTuple):
-    """The pixels that a lattice is to be built of.
+    """The pixels that a lattice is built from.
 
     Attributes:
         size: (H, W).
-        kernel: its standard deviations.
-        image: what :meth:`Backend.colours` returned, ``(H, W, 3)``; None for positions alone.
+        kernel: the kernel, for its standard deviations.
+        image: result of :meth:`Backend.colours`, ``(H, W, 3)``; None for a kernel of positions alone.
     """
 
     size: tuple[int, int]
@@ -41,11 +41,11 @@ class PairwiseTerm(NamedTuple):
     """One pairwise term of the energy.
 
     Attributes:
-        lattice: of a Gaussian kernel.
-        weight: what its messages are multiplied with.
-        compatibility: cost of each label for meeting itself ``(C,)``, or of label l (row) for meeting label k (column)
-            ``(C, C)``, float32; None for Potts: -1 where labels agree.
-        normalization: of the filter: "after", "before", "symmetric" or "none".
+        lattice: the lattice of a Gaussian kernel.
+        weight: factor of the kernel's messages.
+        compatibility: float32 costs: of each label beside itself ``(C,)``, or of label l (row) beside label k (column)
+            ``(C, C)``; None for Potts: -1 where labels agree.
+        normalization: normalization of the filter: "after", "before", "symmetric" or "none".
     """
 
     lattice: LatticeHandle
@@ -55,7 +55,7 @@ class PairwiseTerm(NamedTuple):
 
 
 class Field(Protocol):
-    """One mean field inference with its workspace. Arrays are float32 ``(C, H, W)`` of the backend's library."""
+    """One mean-field inference with its workspace. Arrays are float32 ``(C, H, W)`` of the backend's library."""
 
     @property
     def iterations(self) -> int:
@@ -71,7 +71,7 @@ class Field(Protocol):
         """Set Q."""
 
     def marginals(self, out: Array | None = None, *, log: bool = False) -> Array:
-        """Write Q, or log(max(Q, FLT_MIN)), to ``out`` or a new array, and return that."""
+        """Write Q, or log(max(Q, FLT_MIN)), to ``out`` or a new array, and return the array."""
 
     def energies(self) -> _C.Energies:
         """Return the parts of the free energy."""
@@ -81,8 +81,8 @@ class Backend(ABC):
     """The CPU or one GPU: its arrays, lattices and mean fields.
 
     Attributes:
-        arrays: the library whose arrays it works on.
-        images_at_once: how many images go through the same launches.
+        arrays: the library of the arrays.
+        images_at_once: number of images that share kernel launches.
         sse_padding: see :meth:`deeplab_caffe.crf.Lattice.build`.
     """
 
@@ -95,17 +95,17 @@ class Backend(ABC):
         """Convert any supported array to the backend's library and device.
 
         Raises:
-            CRFError: it is on a GPU, and the backend is the CPU.
+            CRFError: the array is on a GPU, and the backend is the CPU.
         """
 
     @abstractmethod
     def like(self, array: Any, result: Array) -> Any:
-        """Convert a result to the shape of ``array``, to its library, and to where it is."""
+        """Convert a result to the shape, library and device of ``array``."""
 
     def scores(self, array: Array, layout: str, kind: Kind | None = None) -> Array:
-        """Validate all of scores but their values, see :meth:`inspect`, and return them as float32.
+        """Validate everything about scores except their values, see :meth:`inspect`, and return them as float32.
 
-        Of energies the negatives are returned, which are scores.
+        For energies their negatives are returned, which are scores.
 
         Raises:
             CRFError: as :func:`deeplab_caffe.crf.inputs.validate_scores`.
@@ -118,13 +118,13 @@ class Backend(ABC):
         """Validate the dtype of marginals or energies, and return them as float32.
 
         Raises:
-            CRFError: they are not floating point.
+            CRFError: the array is not floating point.
         """
         validate_floating(self.arrays.dtype(array), name)
         return self.float32(array)
 
     def float32(self, array: Array) -> Array:
-        """Return floating point numbers as float32; those beyond it become infinite."""
+        """Return floating point numbers as float32; numbers beyond its range become infinite."""
         with np.errstate(over="ignore"):
             return self.arrays.cast(array, "float32")
 
@@ -133,22 +133,22 @@ class Backend(ABC):
         return allocate(self.arrays, tuple(shape), "float32")
 
     def photograph(self, image: Array, image_range: Range | None = None, *, exact: bool = False) -> Array:
-        """Return an image's colours from 0 to 255, as :meth:`colours` does.
+        """Return an image's colours, scaled to 0 to 255, as :meth:`colours` does.
 
         Args:
-            image: of any shape.
-            image_range: what black and white are, (0, 1) say; None: 0 and 255, and an image that is not is refused.
-            exact: refuse what lies beyond black and white: see :func:`deeplab_caffe.crf.colours.validate_colours`.
+            image: an image of any shape.
+            image_range: (black, white), for example (0, 1); None: (0, 255), and images of another range are refused.
+            exact: refuse values beyond black and white: see :func:`deeplab_caffe.crf.colours.validate_colours`.
 
         Raises:
-            CRFError: an image of another range: see :func:`deeplab_caffe.crf.colours.validate_colours`.
+            CRFError: the image has another range: see :func:`deeplab_caffe.crf.colours.validate_colours`.
         """
         bounds = as_image_range(image_range)
         dtype = self.arrays.dtype(image)
         if dtype == "bool":
             raise CRFError("image must be of real numbers, got bool: take image * np.uint8(255)")
         if dtype == "uint8" and bounds in (None, (0, 255)):
-            _look_at_bytes(image, bounds)
+            _warn_of_binary_image(image, bounds)
             return self.colours(image)
         validate_real(dtype, "image")
         image = self.float32(image)
@@ -157,16 +157,16 @@ class Backend(ABC):
         return self.colours(in_grey_levels(image, bounds))
 
     def grey_levels(self, image: Array, name: str, image_range: Range | None = None) -> Array:
-        """Return an image as uint8: whole numbers from 0 to 255, or rounded to them from what ``image_range`` says.
+        """Return an image as uint8: it must have whole numbers from 0 to 255, or is rounded to them by ``image_range``.
 
         Raises:
-            CRFError: as :meth:`photograph`; or fractions, or floating point zeros alone, of which nobody says what
-                they are.
+            CRFError: as :meth:`photograph`; or, without ``image_range``, the image has fractions or is all zeros of a
+                floating point dtype, so that its range is unknown.
         """
         dtype = self.arrays.dtype(image)
         bounds = as_image_range(image_range)
         if dtype == "uint8" and bounds in (None, (0, 255)):
-            _look_at_bytes(image, bounds)
+            _warn_of_binary_image(image, bounds)
             return image
         if bounds is not None:
             return self.arrays.cast(self.photograph(image, image_range, exact=True).round().clip(0, 255), "uint8")
@@ -183,39 +183,39 @@ class Backend(ABC):
 
     @abstractmethod
     def colours(self, image: Array) -> Array:
-        """Return colours of any range as numbers that lattices are built of.
+        """Return colours of any range in a dtype that lattices can be built from.
 
         Raises:
-            CRFError: they are not real, or (here or by :meth:`pixel_lattices`) not finite.
+            CRFError: the colours are not real, or (raised here or by :meth:`pixel_lattices`) not finite.
         """
 
     @abstractmethod
     def inspect(self, scores: Sequence[Array], kind: Kind | None) -> Callable[[], None]:
-        """Begin to look at the values of scores ``(C, H, W)`` from :meth:`scores`; the function returned ends it.
+        """Start validating the values of scores ``(C, H, W)`` from :meth:`scores`; the returned function finishes it.
 
         Raises:
-            CRFError: here or by that function, as :func:`deeplab_caffe.crf.inputs.validate_score_values`.
+            CRFError: as :func:`deeplab_caffe.crf.inputs.validate_score_values`, raised here or by that function.
         """
 
     @abstractmethod
     def check_memory(self, size: tuple[int, int], kernels: Sequence[PairwiseKernel], num_classes: int = 0) -> None:
-        """Check that there is the least memory that lattices of these kernels, and an inference, take.
+        """Check that the minimum of memory for the lattices of these kernels, and for an inference, is available.
 
         Args:
             size: (H, W).
-            kernels: what lattices are built of.
+            kernels: the kernels of the lattices.
             num_classes: C; 0 for the lattices alone.
 
         Raises:
-            CRFMemoryError: there is not.
+            CRFMemoryError: it is not available.
         """
 
     @abstractmethod
     def pixel_lattices(self, requests: Sequence[LatticeRequest]) -> list[LatticeHandle]:
-        """Return lattices of images' pixels; those of positions alone may be shared.
+        """Return lattices of images' pixels; lattices of positions alone may be shared.
 
         Raises:
-            CRFError: colours that are not finite, or standard deviations too small for the image.
+            CRFError: colours are not finite, or standard deviations are too small for the image.
             CRFMemoryError: there is not enough memory.
         """
 
@@ -225,11 +225,11 @@ class Backend(ABC):
 
     @abstractmethod
     def public_lattice(self, lattice: LatticeHandle) -> Any:
-        """Return what a user sees of a lattice."""
+        """Return the public object of a lattice."""
 
     @abstractmethod
     def field(self, shape: tuple[int, int, int], terms: Sequence[PairwiseTerm]) -> Field:
-        """Return a mean field for scores of ``shape`` (C, H, W), with its workspace, not started.
+        """Return a mean field for scores of ``shape`` (C, H, W), with its workspace, not yet started.
 
         Raises:
             CRFMemoryError: there is not enough memory.
@@ -246,8 +246,8 @@ class Problem(NamedTuple):
 
     Attributes:
         scores: float32 ``(C, H, W)``.
-        image: what :meth:`Backend.colours` returned, ``(H, W, 3)``; None leaves the kernels of colours out.
-        out: float32 ``(C, H, W)``, where the marginals go.
+        image: result of :meth:`Backend.colours`, ``(H, W, 3)``; None: no bilateral kernels.
+        out: float32 ``(C, H, W)``: the marginals are written here.
     """
 
     scores: Array
@@ -268,16 +268,16 @@ def infer(
     """Infer the marginals of several images.
 
     Args:
-        backend: where.
+        backend: the backend to compute with.
         problems: the images.
-        kernels: for the channels as the images have them.
-        iterations: mean field iterations.
-        kind: what the scores are; of energies there are the negatives.
+        kernels: the kernels, for the images' order of channels.
+        iterations: number of mean-field iterations.
+        kind: what the scores are; for energies ``problems`` have their negatives.
         log: write log(max(Q, FLT_MIN)) instead of Q.
-        inspected: whether the values of the scores have been through :meth:`Backend.inspect`.
+        inspected: whether :meth:`Backend.inspect` has already validated the scores' values.
 
     Raises:
-        CRFError: scores or colours whose values are not fit, or standard deviations too small for the image.
+        CRFError: scores or colours have invalid values, or standard deviations are too small for the image.
         CRFMemoryError: there is not enough memory.
     """
     for some in _groups(problems, backend.images_at_once):
@@ -287,7 +287,7 @@ def infer(
             num_classes, *size = scores.shape
             backend.check_memory((size[0], size[1]), own, num_classes)
             requests += [LatticeRequest((size[0], size[1]), kernel, image) for kernel in own]
-        # Begun before the lattices, ended after: a GPU is then waited for once.
+        # Started before the lattices and finished after them, so that a GPU is waited for only once.
         finish_inspection = None if inspected else backend.inspect([problem.scores for problem in some], kind)
         lattices = iter(backend.pixel_lattices(requests))
         if finish_inspection is not None:
@@ -302,19 +302,19 @@ def infer(
             field.marginals(problem.out, log=log)
 
 
-def _look_at_bytes(image: Array, image_range: Range | None) -> None:
-    """Warn of an image of 0 and 1 alone; a GPU's is not waited for."""
+def _warn_of_binary_image(image: Array, image_range: Range | None) -> None:
+    """Warn of a uint8 image with only 0 and 1; images on a GPU are not checked, which would wait for it."""
     if image_range is None and isinstance(image, np.ndarray) and image.size:
         validate_colours(0, int(image.max()), False, None)
 
 
 def refused_kernel(kernel: PairwiseKernel, why: Exception) -> CRFError:
-    """Return the error of a kernel that no lattice can be built for."""
+    """Return an error that names the kernel whose lattice cannot be built."""
     return CRFError(f"kernel with xy_std {kernel.xy_std} and rgb_std {kernel.rgb_std}: {why}")
 
 
 def usable_kernels(kernels: Sequence[PairwiseKernel], image: Array | None) -> list[PairwiseKernel]:
-    """Return the kernels that an image has: without one, those of positions alone."""
+    """Return the kernels that can be used: without an image, only those of positions alone."""
     return [kernel for kernel in kernels if image is not None or kernel.rgb_std is None]
 
 
@@ -327,7 +327,7 @@ def _groups(problems: Sequence[Problem], most: int) -> Iterator[list[Problem]]:
 
 
 def on_host(array: Any, name: str, backend: Backend) -> np.ndarray[Any, Any]:
-    """Return a small array of any library as numpy's."""
+    """Return a small array of any library as a numpy array."""
     try:
         return to_numpy(array, name, CRFError)
     except CRFError:

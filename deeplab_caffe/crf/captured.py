@@ -1,4 +1,4 @@
-"""The dense CRF as a CUDA graph: for images of one size, one after the other, without Python or launches between."""
+"""The dense CRF as a CUDA graph, for many images of one size: a replay has no cost of Python or of kernel launches."""
 
 from __future__ import annotations
 
@@ -20,30 +20,31 @@ class CapturedCRF:
     >>> captured = CapturedCRF(scores, image, params)  # on a GPU
     >>> marginals = captured(other_scores, other_image)  # overwritten by the next call
 
-    The lattices of positions are built here, those of colours in each replay. Nothing waits for the GPU then, so memory
-    is taken for the most vertices possible (about ``50 * C`` bytes a pixel and kernel of colours instead of what the
-    image needs), and nothing is checked: scores that are not finite give NaN, at their pixels first and, after
-    an iteration, wherever those reach. It belongs to the thread that uses it first.
+    The lattices of positions are built by the constructor, the lattices of colours in each replay. A replay never waits
+    for the GPU. So memory is allocated for the largest possible number of vertices (about ``50 * C`` bytes per pixel
+    and bilateral kernel, instead of what the image needs), and values are not checked: scores that are not finite give
+    NaN, at first at their own pixels and after each iteration also at the pixels that these reach. An object belongs to
+    the thread that uses it first.
 
     Args:
-        scores: float32 ``(C, H, W)`` of torch or CuPy on a GPU, fit to be computed with.
+        scores: valid float32 scores ``(C, H, W)`` of torch or CuPy on a GPU.
         image: uint8 ``(H, W, 3)`` on the same GPU, or None.
         params: the kernels: see :meth:`CRFParams.of`; None for the defaults.
-        iterations: instead of ``params.iterations``.
-        kind: see :func:`deeplab_caffe.crf.dense_crf`; energies and single channels are not taken here.
+        iterations: number of mean-field iterations; None: ``params.iterations``.
+        kind: see :func:`deeplab_caffe.crf.dense_crf`; energies and single channels are not supported here.
         probabilities: see :func:`deeplab_caffe.crf.dense_crf`.
         sse_padding: see :meth:`deeplab_caffe.crf.Lattice.build`.
         half: see :func:`deeplab_caffe.crf.dense_crf`.
 
     Attributes:
-        scores: what the next :meth:`replay` reads; write into it.
-        image: the same, or None.
-        marginals: what the last one wrote.
+        scores: the scores that the next :meth:`replay` reads; write into this array.
+        image: the image that the next :meth:`replay` reads, or None.
+        marginals: the marginals that the last replay wrote.
 
     Raises:
-        CRFError: arrays that are not on a GPU, of other dtypes or not fit; or an image, where kernels are compiled at
-            run time (see :mod:`deeplab_caffe.arrays.nvrtc`).
-        CRFMemoryError: not enough memory on the GPU.
+        CRFError: arrays are not on a GPU, have another dtype or are invalid; or an image is given, but kernels are
+            compiled at run time (see :mod:`deeplab_caffe.arrays.nvrtc`).
+        CRFMemoryError: there is not enough memory on the GPU.
     """
 
     def __init__(
@@ -83,7 +84,7 @@ class CapturedCRF:
 
         requests = [LatticeRequest((height, width), kernel) for kernel in kernels if kernel.rgb_std is None]
         lattices = backend.pixel_lattices(requests)
-        # Kept by the backend: the graph reads them in every replay.
+        # The backend must keep these lattices alive: the graph reads them in every replay.
         backend.held = {
             position_key(*request[:2], sse_padding): lattice
             for request, lattice in zip(requests, lattices, strict=True)
@@ -97,11 +98,11 @@ class CapturedCRF:
         def body() -> None:
             infer(backend, [problem], kernels, count, kind=kind)
 
-        # Once without: kernels are loaded when they are first launched, which must not be while recording.
+        # Run once before recording: a kernel is loaded at its first launch, which must not happen during capture.
         body()
         self._in_turn = arrays.in_turn()
         self._replay = arrays.capture(body)
-        with self._in_turn():  # whichever stream comes first waits for what was queued here
+        with self._in_turn():  # the first stream that replays waits for the work queued here
             pass
 
     def _check_image(self, image: Any) -> None:
@@ -113,25 +114,25 @@ class CapturedCRF:
             )
 
     def _own(self) -> None:
-        """Make the thread that uses it first its owner, and refuse others: they would overwrite each other's arrays."""
+        """Make the first thread the owner, and refuse others: threads would overwrite each other's arrays."""
         if self.__dict__.setdefault("_owner", threading.get_ident()) != threading.get_ident():
             raise CRFError("this CapturedCRF is another thread's, which used it first: make one for each thread")
 
     def replay(self) -> None:
-        """Compute ``marginals`` from ``scores`` and ``image`` as they are now, on the current stream.
+        """Compute ``marginals`` from the present values of ``scores`` and ``image``, on the current stream.
 
         Raises:
-            CRFError: another thread has used it before.
+            CRFError: the object belongs to another thread.
         """
         self._own()
         with self._in_turn():
             self._replay()
 
     def __call__(self, scores: Any, image: Any | None) -> Any:
-        """Copy in, replay and return :attr:`marginals`, which the next call overwrites.
+        """Copy scores and image in, replay, and return :attr:`marginals`, which the next call overwrites.
 
         Raises:
-            CRFError: shapes or dtypes that are not those of the recording; or another thread has used it before.
+            CRFError: shapes or dtypes differ from the recording's, or the object belongs to another thread.
         """
         self._own()
         arrays = self._arrays

@@ -1,4 +1,4 @@
-"""What a caller's image must be: every door to the dense CRF checks its range of colours here."""
+"""Validate the range of an image's colours, for every entry point of the dense CRF."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import Any
 
 from deeplab_caffe.errors import CRFError
 
-# Black and white of an image.
+# (black, white) of an image.
 Range = tuple[float, float]
 
-# Grey levels that lie nearer to a whole number were made of one.
+# Grey levels that lie nearer to a whole number are rounded to it: they were whole before a conversion.
 _WHOLE = 1e-3
-# How far beyond black and white an image may lie that is brought to 256 levels: half of one.
+# How far an image that is converted to 256 grey levels may go beyond black and white: half a grey level.
 _BEYOND = 0.5 / 255
 _UNDO = "Undo it (image * std + mean), and say image_range=(0, 1) if that is from 0 to 1"
 
 
 def as_image_range(image_range: Any) -> Range | None:
-    """Return what the caller says that black and white are; None if nothing is said.
+    """Return the caller's (black, white) as floats; None if none is given.
 
     Raises:
-        CRFError: not two finite numbers, black and white, the smaller first.
+        CRFError: the argument is not two finite numbers, the smaller first.
     """
     if image_range is None:
         return None
@@ -42,17 +42,17 @@ def validate_colours(
     """Validate an image by its smallest and largest value.
 
     Args:
-        low: the smallest.
-        high: the largest.
-        floating: whether its dtype is floating point.
-        image_range: black and white, as the caller says; None: 0 and 255. A width beyond it is allowed on either side:
-            overshoot of a resize, or a mean that is subtracted, since only differences of colours count.
-        exact: the colours themselves count, for a network say: half a grey level is allowed.
+        low: the smallest value.
+        high: the largest value.
+        floating: whether the image's dtype is floating point.
+        image_range: the caller's (black, white); None: (0, 255). Values may lie beyond it by its width on either side,
+            for the overshoot of a resize or a subtracted mean, because only differences of colours matter.
+        exact: the colours themselves matter, for example to a network: only half a grey level beyond is allowed.
 
     Raises:
-        CRFError: values that are not finite, or not of that range; it says what range they seem to have.
+        CRFError: values are not finite, or not of that range; the message says what range they seem to have.
 
-    A warning names whole numbers that are 0 and 1 alone.
+    An image of whole numbers that has only 0 and 1 gives a warning.
     """
     if not (math.isfinite(low) and math.isfinite(high)):
         raise CRFError("image must be finite, got values that are not")
@@ -90,13 +90,13 @@ def _advice(low: float, high: float, floating: bool, exact: bool) -> str:
         return f"more than 8 bits? Say what white is: image_range=(0, {'white' if white is None else white})"
     if floating and high <= 1.5 and (low, high) != (0, 0):
         return "from 0 to 1? Say image_range=(0, 1); or image_range=(0, 255) if it is nearly black"
-    if floating and high <= 4 and low != round(low):  # white of ImageNet's mean and deviation is 2.64
+    if floating and high <= 4 and low != round(low):  # normalised by ImageNet's mean and deviation, white is 2.64
         return f"normalised? {_UNDO}; or image_range=(0, 255) if it is nearly black"
     return ""
 
 
 def in_grey_levels(image: Any, image_range: Range | None) -> Any:
-    """Return a float32 image of any library from 0 to 255; whole numbers where it was made of whole numbers."""
+    """Return a float32 image of any library scaled to 0 to 255; values that were whole grey levels are whole again."""
     if image_range in (None, (0, 255)):
         return image
     black, white = image_range

@@ -27,7 +27,7 @@ from deeplab_caffe.crf.params import PairwiseKernel
 from deeplab_caffe.environment import usable_cores
 from deeplab_caffe.errors import CRFError
 
-# Up to so many points the last one beyond CACHED_POINTS is kept too. Larger ones are built for each image.
+# Of lattices with more than CACHED_POINTS points, the last one is cached if it has at most so many points.
 _MOST_CACHED_POINTS = 1 << 22
 
 _ARRAYS = NumpyArrays()
@@ -142,7 +142,7 @@ class CpuBackend(Backend):
                 return _build(np.empty((2, *size), np.float32), kernel, self.sse_padding, self.workspace)
             assert image is not None
             features = np.empty((5, *size), np.float32)
-            with np.errstate(all="ignore"):  # the lattice refuses what is not finite
+            with np.errstate(all="ignore"):  # the lattice refuses values that are not finite
                 for channel, deviation in enumerate(np.asarray(kernel.rgb_std, np.float32)):
                     np.divide(image[..., channel], deviation, out=features[2 + channel])
             return _build(features, kernel, self.sse_padding, self.workspace)
@@ -159,7 +159,7 @@ class CpuBackend(Backend):
         """See :class:`deeplab_caffe.crf.backend.Backend`."""
         num_classes, *size = shape
         what = _what((size[0], size[1]), num_classes)
-        # Only now is it known how many vertices there are.
+        # The number of vertices, and so the memory for values on them, is known only now.
         values = sum(_C.lattice_value_bytes(term.lattice.vertices, num_classes) for term in terms)
         check_memory(_field_bytes(size[0] * size[1], num_classes, len(terms)) + values, what, self.workspace)
         with memory_errors(what):
@@ -167,13 +167,13 @@ class CpuBackend(Backend):
 
 
 def _what(size: tuple[int, int], num_classes: int = 0) -> str:
-    """Return what memory is for, for messages."""
+    """Return a description of the inference that needs memory, for messages."""
     what = f"the dense CRF of a {size[1]} x {size[0]} image" if size[0] > 1 else f"the dense CRF of {size[1]:,} points"
     return f"{what} with {num_classes} labels" if num_classes else what
 
 
 def _field_bytes(points: int, num_classes: int, kernels: int) -> int:
-    """Return the bytes of an inference, its scores and marginals, but not of the values on its lattices."""
+    """Return the bytes of an inference with its scores and marginals, without the values on its lattices."""
     return _C.mean_field_bytes(points, num_classes, kernels) + 8 * points * num_classes
 
 
@@ -186,7 +186,7 @@ _large_position_lattice = lru_cache(maxsize=1)(_positions)
 
 
 def _build(features: NDArray, kernel: PairwiseKernel, sse_padding: bool, workspace: _C.Workspace) -> _C.Lattice:
-    """Return the lattice of features (d, H, W), the first two of which are filled in here."""
+    """Return the lattice of features (d, H, W); this function fills in the first two, the positions."""
     dims, height, width = features.shape
     with np.errstate(all="ignore"):
         x_std, y_std = np.asarray(kernel.xy_std, np.float32)
@@ -203,25 +203,25 @@ class _ImagePool(ThreadPoolExecutor):
         try:
             super()._adjust_thread_count()
         except RuntimeError as exc:
-            # The system starts no more threads: those that run do all the work.
+            # The system refuses more threads: go on with those that run.
             if not self._threads:
                 raise CRFError(f"no thread can be started for the images: {exc}") from exc
 
 
 def image_pool(threads: int) -> ThreadPoolExecutor:
-    """Return a pool that works on several images side by side, each by one thread.
+    """Return a pool that computes several images in parallel, each in one thread.
 
-    It has at most as many threads as the machine has cores, and fewer where the system starts no more.
+    It has at most as many threads as the process may use cores, and fewer if the system refuses more.
     """
     threads = min(threads, usable_cores())
     if threads == 1:
         return _ImagePool(1, "crf")
-    # Threads that share an image wait for each other, those with an image each do not.
+    # Threads that share an image wait for each other; threads with one image each do not.
     return _ImagePool(threads, "crf", initializer=_C.set_num_threads_here, initargs=(1,))
 
 
 def clear_cache() -> None:
-    """Give back the memory of the lattices and buffers kept for the next image."""
+    """Free the lattices and buffers that are kept for the next image."""
     _position_lattice.cache_clear()
     _large_position_lattice.cache_clear()
     DEFAULT_WORKSPACE.clear()

@@ -1,8 +1,9 @@
 """The dense CRF on a GPU.
 
-Each image's lattices are built on the GPU; one wait for it tells how many vertices they have, and whether the input was
-fit. While a CUDA graph is being captured nothing waits: memory for the most vertices possible is taken (about
-``8 * C * 6`` bytes a pixel), input is not checked, and colours must be uint8. A bad value then gives NaN.
+Each image's lattices are built on the GPU. The CPU waits for the GPU once, to learn how many vertices they have and
+whether the input is valid. While a CUDA graph is being captured it must not wait: memory for the largest possible
+number of vertices is allocated (about ``8 * C * 6`` bytes per pixel), input is not checked, and colours must be uint8.
+An invalid value then gives NaN.
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ class CudaField:
     """:class:`deeplab_caffe.crf.backend.Field` with arrays on a GPU.
 
     Args:
-        arrays: where it is.
+        arrays: the library and GPU of the arrays.
         shape: (C, H, W).
-        terms: whose lattices are on the same GPU.
+        terms: the pairwise terms, with lattices on the same GPU.
         half: store values on the lattices in half precision.
     """
 
@@ -38,7 +39,7 @@ class CudaField:
     ) -> None:
         self._arrays = arrays
         self._shape = shape
-        self._lattices = [term.lattice for term in terms]  # whose memory the extension points into
+        self._lattices = [term.lattice for term in terms]  # kept alive: the extension has pointers to their memory
         self._costs: list[Array] = []
         self.iterations = 0
         kernels = []
@@ -89,7 +90,7 @@ def run_fields(arrays: Arrays, fields: Sequence[CudaField], iterations: int) -> 
 
 
 def _cost_rows(costs: NDArray, num_classes: int) -> NDArray:
-    """Return minus the costs as the kernels take them: row k is what label k costs each other, in whole float4."""
+    """Return minus the costs as the CUDA kernels read them: row k has the costs of label k, padded to whole float4."""
     width = (num_classes + 3) // 4 * 4
     rows = np.zeros((1 if costs.ndim == 1 else width, width), np.float32)
     rows[: 1 if costs.ndim == 1 else num_classes, :num_classes] = -costs.T
@@ -100,13 +101,14 @@ class CudaBackend(Backend):
     """Arrays of torch or CuPy on one GPU; numpy's are copied there, and results back.
 
     Args:
-        arrays: where it is.
+        arrays: the library and GPU of the arrays.
         sse_padding: see :meth:`deeplab_caffe.crf.Lattice.build`.
-        half: store values on lattice vertices in half precision: half the bytes of the blurs. A message's relative
-            error is then up to (d + 2) / 2048 for d features, 3e-3; iterations amplify it where labels compete. On a
-            photograph of 160 x 120 with smooth scores of 21 labels and 10 iterations marginals moved by less than
-            3e-4 at 99 of 100 pixels and by 7e-3 at worst, and 1 to 3 labels of 19,200 changed; on noise by less than
-            5e-3 at 99 of 100, by 2e-2 at worst. (Measured with the kernels on the host, tests/cuda_on_host.)
+        half: store values on lattice vertices in half precision, which halves the memory traffic of the blur. The
+            relative error of a message is then at most (d + 2) / 2048 for d features, 3e-3 for d = 5; iterations
+            amplify it where labels compete. On a photograph of 160 x 120 with smooth scores of 21 labels and 10
+            iterations, marginals changed by less than 3e-4 at 99 of 100 pixels and by at most 7e-3, and 1 to 3 labels
+            of 19,200 changed. On noise marginals changed by less than 5e-3 at 99 of 100 pixels and by at most 2e-2.
+            (Measured with the kernels on the host, tests/cuda_on_host.)
 
     Attributes:
         held: lattices of positions that the caller keeps: see :func:`deeplab_caffe.crf.cuda_lattice.build_lattices`.
@@ -116,7 +118,7 @@ class CudaBackend(Backend):
         CRFError: there are no CUDA kernels: neither compiled ones nor CuPy to compile them.
     """
 
-    images_at_once = 8  # more fill a large GPU no better, and take more memory
+    images_at_once = 8  # enough to fill a large GPU; more would only take more memory
 
     def __init__(self, arrays: Arrays, sse_padding: bool = True, half: bool = False) -> None:
         check_cuda_kernels(CRFError)
@@ -147,7 +149,7 @@ class CudaBackend(Backend):
         return array if dtype == "uint8" else self.arrays.cast(array, "float32")
 
     def inspect(self, scores: Sequence[Array], kind: Kind | None) -> Callable[[], None]:
-        """See :class:`deeplab_caffe.crf.backend.Backend`; the function returned waits for the GPU."""
+        """See :class:`deeplab_caffe.crf.backend.Backend`; the returned function waits for the GPU."""
         arrays = self.arrays
         if _C.is_capturing(arrays.index, arrays.stream):
             return lambda: None
@@ -166,7 +168,7 @@ class CudaBackend(Backend):
         return finish
 
     def check_memory(self, size: tuple[int, int], kernels: Sequence[PairwiseKernel], num_classes: int = 0) -> None:
-        """Do nothing: a GPU refuses by itself, see :func:`deeplab_caffe.crf.memory.allocate`."""
+        """Do nothing: allocation on a GPU fails by itself, see :func:`deeplab_caffe.crf.memory.allocate`."""
 
     def pixel_lattices(self, requests: Sequence[LatticeRequest]) -> list[CudaLattice]:
         """See :class:`deeplab_caffe.crf.backend.Backend`."""

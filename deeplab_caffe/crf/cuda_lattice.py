@@ -1,7 +1,7 @@
-"""Lattices on a GPU: allocates, checks and calls the kernels; see csrc/lattice/lattice_cuda.h.
+"""Lattices on a GPU: allocate memory, check arguments and call the kernels; see csrc/lattice/lattice_cuda.h.
 
-Building waits for the GPU once, to learn how many vertices there are. While a CUDA graph is being captured nothing
-waits: memory for the most vertices possible is taken, and colours must be uint8, whose range is known.
+Building waits for the GPU once, to learn the number of vertices. While a CUDA graph is being captured it must not wait:
+memory for the largest possible number of vertices is allocated, and colours must be uint8, whose range is known.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class CudaLattice:
     """A lattice on a GPU, with its memory.
 
     Attributes:
-        handle: the extension's lattice, built; connected after :meth:`connect`.
-        vertices: number of vertices after :meth:`connect`, or their bound where nothing may wait for the GPU.
+        handle: the extension's lattice; :meth:`connect` completes it.
+        vertices: number of vertices after :meth:`connect`, or an upper bound during the capture of a CUDA graph.
     """
 
     def __init__(self, arrays: Arrays, handle: _C.CudaLattice, image: Any | None) -> None:
@@ -45,7 +45,7 @@ class CudaLattice:
         self._norms: dict[bool, Any] = {}
 
     def connect(self, vertices: int) -> None:
-        """Find the neighbours of the vertices."""
+        """Find the neighbours of the vertices; ``vertices`` is their number."""
         if vertices < 0:
             raise CRFError("the image changed while its lattice was built")
         self.vertices = vertices
@@ -60,11 +60,11 @@ class CudaLattice:
         norm = allocate(arrays, self.points, "float32")
         workspace = allocate(arrays, self.handle.norm_workspace_bytes, "uint8")
         self.handle.norm(root, arrays.view(norm), arrays.view(workspace), arrays.stream)
-        # Another thread may have been faster, and the extension may hold its norm's address by now.
+        # Another thread may have stored its norm already, and the extension may have that address: keep the first one.
         return self._norms.setdefault(root, norm)
 
     def factors(self, normalization: str) -> tuple[Any | None, Any | None]:
-        """Return what values are multiplied with before and after the filter: float32 ``(points,)``, None for 1."""
+        """Return the factors of values before and after the filter: float32 ``(points,)`` each, None for 1."""
         if normalization == "none":
             return None, None
         norm = self.norm(root=normalization == "symmetric")
@@ -78,13 +78,13 @@ class CudaLattice:
 
         Args:
             lattices: N lattices, one or more.
-            values: of any strides.
-            out: of the shape of ``values``, contiguous.
-            adjoint: filter by the transposed filter.
+            values: float32 ``(N, points, C)``, any strides.
+            out: result in the shape of ``values``, contiguous.
+            adjoint: apply the transposed filter.
             stream: the current stream's handle.
 
         Raises:
-            ValueError: shapes, dtypes or devices that do not fit.
+            ValueError: shapes, dtypes or devices do not fit.
         """
         handles = [lattice.handle for lattice in lattices]
         arrays = lattices[0].arrays
@@ -106,14 +106,14 @@ def pixel_lattice(arrays: Arrays, request: LatticeRequest, sse_padding: bool, as
     """Return the lattice of an image's pixels, not connected yet.
 
     Args:
-        arrays: where it is.
+        arrays: the library and GPU of the arrays.
         request: the image, uint8 or float32, and the kernel.
         sse_padding: see :meth:`deeplab_caffe.crf.Lattice.build`.
-        assume_uint8_range: skip the range scan (it waits for the GPU, which a CUDA graph cannot hold): make keys for
-            all colours of uint8, not for those of this image, even where that makes them wide.
+        assume_uint8_range: make keys for all colours of uint8, even if that makes them wide, instead of scanning the
+            image for its range: a scan waits for the GPU, which a CUDA graph must not do.
 
     Raises:
-        CRFError: colours that are not finite, or deviations too small for the image.
+        CRFError: colours are not finite, or deviations are too small for the image.
     """
     size, kernel, image = request
 
@@ -135,7 +135,7 @@ def pixel_lattice(arrays: Arrays, request: LatticeRequest, sse_padding: bool, as
             if assume_uint8_range:
                 raise
         else:
-            # Wide keys cost twice as much, so it pays to look at the colours that there are.
+            # Keys of more than 64 bits take twice the time, so it pays to scan the image for its range of colours.
             if assume_uint8_range or handle.key_bits <= 64:
                 return CudaLattice(arrays, handle, image)
     elif assume_uint8_range:
@@ -147,7 +147,7 @@ def feature_lattice(arrays: Arrays, features: Any, sse_padding: bool) -> CudaLat
     """Return the lattice of float32 features ``(N, d)``, each divided by its standard deviation; connected.
 
     Raises:
-        CRFError: a wrong shape, features that are not finite or too far from 0.
+        CRFError: the shape is wrong, or features are not finite or too far from 0.
     """
     validate_features(tuple(features.shape))
     image = features[None]
@@ -170,12 +170,12 @@ def _ranges(arrays: Arrays, image: Any, name: str) -> list[tuple[float, float]]:
     return ranges
 
 
-# What a lattice of positions depends on: (H, W), standard deviations, sse_padding.
+# Key of a lattice of positions: (H, W), standard deviations, sse_padding.
 PositionKey = tuple[tuple[int, int], tuple[float, float], bool]
 
 
 def position_key(size: tuple[int, int], kernel: PairwiseKernel, sse_padding: bool) -> PositionKey | None:
-    """Return what a lattice of positions depends on; None for one of colours."""
+    """Return the key of a lattice of positions; None for a lattice of colours."""
     return None if kernel.rgb_std else (size, kernel.xy_std, sse_padding)
 
 
@@ -186,18 +186,18 @@ def build_lattices(
     held: Mapping[PositionKey | None, CudaLattice] | None = None,
     assume_uint8_range: bool = False,
 ) -> list[CudaLattice]:
-    """Return lattices, connected, with one wait for the GPU, or none while a graph is captured.
+    """Build lattices and connect them, with one wait for the GPU, or none while a graph is captured.
 
     Args:
-        arrays: where they are.
-        requests: what they are of; images uint8 or float32.
+        arrays: the library and GPU of the arrays.
+        requests: pixels and kernel of each lattice; images are uint8 or float32.
         sse_padding: see :meth:`deeplab_caffe.crf.Lattice.build`.
-        held: lattices of positions by :func:`position_key` that the caller keeps, to be used instead of new ones.
+        held: lattices of positions that the caller keeps, by :func:`position_key`; they are used instead of new ones.
         assume_uint8_range: see :func:`pixel_lattice`.
     """
     stream = arrays.stream
     capturing = _C.is_capturing(arrays.index, stream)
-    # One handle stands for each thread's own default stream.
+    # This handle means each thread's own default stream, so the thread is a part of the key.
     place = (type(arrays), arrays.index, stream, threading.get_ident() if stream == _PER_THREAD_STREAM else 0)
     found: list[CudaLattice] = []
     shared: dict[PositionKey | None, CudaLattice] = dict(held or {})
@@ -205,7 +205,7 @@ def build_lattices(
     for request in requests:
         request = LatticeRequest(*request)
         key = position_key(request.size, request.kernel, sse_padding)
-        # A graph that is replayed needs lattices that nothing else frees.
+        # A captured graph must not use cached lattices, which the cache may free.
         lattice = shared.get(key) or (None if capturing or key is None else _CACHE.get((*place, *key)))
         if lattice is None:
             if capturing:
@@ -229,10 +229,10 @@ def build_lattices(
 
 
 def check_capturable() -> None:
-    """Check that a CUDA graph can hold the building of a lattice.
+    """Check that building a lattice can be captured in a CUDA graph.
 
     Raises:
-        CRFError: kernels are compiled at run time, and so CuPy sorts the keys.
+        CRFError: kernels are compiled at run time, so that CuPy sorts the keys.
     """
     if nvrtc.enabled():
         raise CRFError(
@@ -243,7 +243,7 @@ def check_capturable() -> None:
 
 
 class _Cache:
-    """The last lattices of positions, of one stream each: another would have to wait for their kernels."""
+    """The last lattices of positions, by stream: another stream would have to wait for the kernels that build them."""
 
     def __init__(self) -> None:
         self._lattices: OrderedDict[tuple[Any, ...], CudaLattice] = OrderedDict()
@@ -273,5 +273,5 @@ _CACHE = _Cache()
 
 
 def clear_cache() -> None:
-    """Give back the GPU memory of the lattices kept for the next image of their size."""
+    """Free the GPU memory of the lattices that are kept for the next image of their size."""
     _CACHE.clear()

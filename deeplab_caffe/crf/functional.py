@@ -1,4 +1,4 @@
-"""The dense CRF as functions: for images, and for blobs as the DENSE_CRF layer has them (densecrf_layer.cpp)."""
+"""The dense CRF as functions: for images, and for the blobs of the DENSE_CRF layer (densecrf_layer.cpp)."""
 
 from __future__ import annotations
 
@@ -42,43 +42,44 @@ def dense_crf(
 ) -> Any:
     """Refine scores with the dense CRF, as the original's densecrf programs do.
 
-    Arrays are numpy's, torch's or CuPy's; the marginals are of the same kind and on the same device as the scores.
-    On the CPU the images of a batch or list run several at a time (see ``_C.set_num_threads``); each takes the memory
-    of one.
+    Arrays may be numpy's, torch's or CuPy's; the marginals have the library and device of the scores. On the CPU
+    several images of a batch or list are computed in parallel (see ``_C.set_num_threads``); each takes the memory of a
+    single inference.
 
-    The lattices of positions of the last four image sizes and widths are kept (about 60 bytes a pixel, 84 once
-    there were two labels, images of up to 2^20 pixels; :func:`clear_cache` gives them back).
+    The lattices of positions of the last four image sizes and standard deviations are kept (about 60 bytes per pixel,
+    84 after an inference with more than one label, for images of up to 2^20 pixels); :func:`clear_cache` frees them.
 
     Args:
-        scores: ``(C, H, W)`` of any strides, computed in float32. Or a batch ``(N, C, H, W)``, or a list of images of
-            different sizes. One channel is the foreground, and wants ``kind``.
-        image: RGB ``(H, W, 3)`` from 0 to 255, uint8 or any real type; None leaves the colour kernels out. For a batch
-            ``(N, H, W, 3)`` or a list, for a list a list.
+        scores: ``(C, H, W)``, any strides, computed in float32. Or a batch ``(N, C, H, W)``, or a list of images of
+            different sizes. A single channel is the foreground, and needs ``kind``.
+        image: RGB ``(H, W, 3)`` from 0 to 255, uint8 or any real type; None: no bilateral kernels. For a batch of
+            scores: ``(N, H, W, 3)`` or a list; for a list of scores: a list.
         params: the kernels: :class:`CRFParams`, a preset's name, a ``.json`` file, or a dict; None for the defaults.
-        iterations: mean field iterations instead of ``params.iterations``; 0 gives the softmax of the scores.
-        kind: what the scores are. ``"scores"``: of the network, not a softmax of them (the unary energy is minus the
-            score). ``"probabilities"``: their logarithm is what counts
+        iterations: number of mean-field iterations; None: ``params.iterations``; 0 gives the softmax of the scores.
+        kind: what the scores are. ``"scores"``: a network's scores before the softmax (the unary energy is minus the
+            score). ``"probabilities"``: the unary energy is minus their logarithm
             (densecrf/refine_pascal/dense_inference.cpp:289), and a probability of 0 rules the label out at that pixel.
-            ``"energies"``: minus the logarithm of probabilities. None: scores, and an error if they are, beyond doubt,
-            one of the others.
+            ``"energies"``: minus the logarithm of probabilities. None: scores, and an error if they are clearly one of
+            the others.
         probabilities: the older spelling of ``kind="probabilities"``.
-        image_range: what black and white are in the image, ``(0, 1)`` say. None: 0 and 255, and an error for images
-            that are not: from 0 to 1, normalised, of 16 bits.
+        image_range: (black, white) of the image, for example ``(0, 1)``. None: (0, 255), and an error for images of
+            another range: from 0 to 1, normalised, or of 16 bits.
         sse_padding: see :meth:`Lattice.build`; True for the original's numbers.
         half: on a GPU, keep values on the lattice in half precision: see :class:`deeplab_caffe.crf.cuda.CudaBackend`.
-        device: where to compute with arrays on the CPU: ``"cpu"`` (the default), ``"cuda"`` or ``"cuda:1"``. Arrays on
-            a GPU are worked on where they are.
+        device: device to compute on if the arrays are on the CPU: ``"cpu"`` (the default), ``"cuda"`` or ``"cuda:1"``.
+            Arrays on a GPU are computed on that GPU.
 
     Returns:
-        Marginals Q, float32 of the shape of ``scores`` (a list for a list); they sum to 1 at each pixel, and are 0 for
-        labels that ``params.min_probability`` leaves out. Of one channel ``(2, H, W)``: background and foreground. The
-        label is the first maximum: ``Q.argmax(0)``. On the CPU the same bits for any number of threads.
+        Marginals Q, float32 in the shape of ``scores`` (a list for a list). They sum to 1 at each pixel, and are 0 for
+        labels that ``params.min_probability`` leaves out. For a single channel: ``(2, H, W)``, background and
+        foreground. The label is the first maximum: ``Q.argmax(0)``. On the CPU the bits do not depend on the number of
+        threads.
 
     Raises:
-        CRFError: shapes that do not fit (a transposed axis is the usual case), scores or colours that are not finite or
-            not what they should be (see ``kind`` and ``image_range``), probabilities that are negative or all 0 at a
-            pixel, standard deviations too small for the image's size.
-        CRFMemoryError: not enough memory.
+        CRFError: shapes do not fit (usually an axis is transposed), scores or colours are not finite or contradict
+            ``kind`` or ``image_range``, probabilities are negative or all 0 at a pixel, or standard deviations are too
+            small for the image's size.
+        CRFMemoryError: there is not enough memory.
     """
     params = CRFParams.of(params)
     count = params.iterations if iterations is None else validate_iterations(iterations)
@@ -115,7 +116,7 @@ def dense_crf(
 
 
 def clear_cache() -> None:
-    """Give back the memory kept for the next image, on the CPU and on GPUs: lattices of positions, and buffers."""
+    """Free the memory kept for the next image, on the CPU and on GPUs: lattices of positions, and buffers."""
     cpu.clear_cache()
     cuda_lattice.clear_cache()
 
@@ -134,7 +135,7 @@ def _problem(
     colours = None if image is None else backend.take(image, "image")
     if colours is not None:
         validate_fit(shape, tuple(colours.shape))
-    # Before anything is converted.
+    # Check the memory before anything is converted.
     backend.check_memory(shape[1:], usable_kernels(kernels, colours), shape[0])
     colours = None if colours is None else backend.photograph(colours, image_range)
     return Problem(backend.scores(array, "(C, H, W)", kind), colours, backend.empty(shape))
@@ -151,29 +152,30 @@ def layer_inference(
     image_of_first: bool = False,
     sse_padding: bool = True,
 ) -> Any:
-    """Compute what the DENSE_CRF layer does from its bottom blobs.
+    """Compute the DENSE_CRF layer's top from its bottom blobs.
 
-    A lattice depends on its origin and on the order of the axes: the blob's B, G, R minus the mean gives slightly other
-    numbers than :func:`dense_crf` gives for R, G, B from 0 to 255, in the original as here.
+    A lattice depends on its origin and on the order of the axes. So the blob's B, G, R minus the mean give slightly
+    different numbers than R, G, B from 0 to 255 give in :func:`dense_crf`; the original has the same difference.
 
     Args:
-        scores: ``(N, C, H, W)``, raw scores; numpy's, torch's or CuPy's.
-        data_dim: (height, width) of each image before padding, ``(N, 1, 1, 2)`` or anything else with two values for
-            each; one pair serves all. Only that part at the top left is used. None uses all.
-        image: ``(N, 3, H, W)``, channels B, G, R, minus the mean; None (two bottoms) leaves the colour kernels out.
+        scores: raw scores ``(N, C, H, W)``; numpy's, torch's or CuPy's.
+        data_dim: (height, width) of each image before padding, ``(N, 1, 1, 2)`` or another shape with two values per
+            image, or one pair for all images. Only this part, at the top left, is refined. None: the whole blob.
+        image: ``(N, 3, H, W)``, channels B, G, R, minus the mean; None (a layer with two bottoms): no bilateral
+            kernels.
         params: the kernels, as for :func:`dense_crf`; ``bi_rgb_std`` with three values is (r, g, b) here too.
-        iterations: mean field iterations instead of ``params.iterations``.
+        iterations: number of mean-field iterations; None: ``params.iterations``.
         log: return log(max(Q, FLT_MIN)) instead of Q.
-        image_of_first: the original filters every item of a batch with the colours of item 0 (densecrf_layer.cpp:333,
-            no batch offset). False gives each item its own.
+        image_of_first: filter every item of a batch with the colours of item 0, as the original does
+            (densecrf_layer.cpp:333, no batch offset). False: each item has its own colours.
         sse_padding: see :meth:`Lattice.build`.
 
     Returns:
-        float32 ``(N, C, H, W)``, of the kind and on the device of the scores; 0 outside the part of ``data_dim``.
+        float32 ``(N, C, H, W)`` of the library and on the device of the scores; 0 outside the part of ``data_dim``.
 
     Raises:
-        CRFError: as :func:`dense_crf`, and a ``data_dim`` that is no size.
-        CRFMemoryError: not enough memory.
+        CRFError: as :func:`dense_crf`, or ``data_dim`` is not a size.
+        CRFMemoryError: there is not enough memory.
     """
     params = CRFParams.of(params)
     count = params.iterations if iterations is None else validate_iterations(iterations)
@@ -196,6 +198,6 @@ def layer_inference(
         part = (item, slice(None), slice(height), slice(width))
         problems.append(Problem(array[part], colours, marginals[part]))
     kernels = [kernel.in_bgr for kernel in active_kernels(params, count)]
-    # Whatever the net computes before the layer, as in the original.
+    # As in the original, the bottom is taken for scores whatever layer computes it.
     infer(backend, problems, kernels, count, kind="scores", log=log)
     return backend.like(scores, marginals)

@@ -1,4 +1,4 @@
-"""What a caller's numbers must be: every door to the dense CRF checks scores, images and costs here."""
+"""Validate scores, images and costs, for every entry point of the dense CRF."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from deeplab_caffe.errors import CRFError
 NDArray = np.ndarray[Any, Any]
 Sizes = tuple[int, ...]
 
-# What scores are: those of a network, whose softmax are probabilities; probabilities; or minus their logarithms.
+# What scores are: a network's scores before the softmax; probabilities; or minus their logarithms.
 Kind = Literal["scores", "probabilities", "energies"]
 
-# How far probabilities may lie outside 0 to 1 after a resize by cubic splines, and their sum from 1 after rounding.
+# How far a resize by cubic splines may bring probabilities outside of 0 to 1.
 OVERSHOOT = 0.1
-# How far the sums of probabilities may lie from 1: rounded to bytes, those of 21 classes lie up to 0.04 beside it. And
-# those of exp(-energies), more narrowly: scores (0, s) of two classes are the energies of a certain 0, if s is large.
+# How far sums of probabilities may differ from 1: with 21 classes rounded to bytes they differ by up to 0.04. Sums of
+# exp(-energies) have a smaller limit, because the scores (0, s) of two classes look like energies if s is large.
 _ROUNDING = 0.05
 _ROUNDING_OF_ENERGIES = 0.01
 _MASK = (
@@ -37,7 +37,7 @@ def validate_floating(dtype: str, name: str) -> None:
     """Validate the dtype of an array that is computed with in float32.
 
     Raises:
-        CRFError: it is not floating point.
+        CRFError: the dtype is not floating point.
     """
     if "float" not in dtype and dtype != "longdouble":
         raise CRFError(f"{name} must be floating point, got {dtype}")
@@ -47,21 +47,21 @@ def validate_real(dtype: str, name: str) -> None:
     """Validate the dtype of colours, features or costs.
 
     Raises:
-        CRFError: it is not a dtype of real numbers.
+        CRFError: the dtype is not one of real numbers.
     """
     if not dtype.startswith(("uint", "int", "float", "bfloat", "longdouble")):
         raise CRFError(f"{name} must be of real numbers, got {dtype}")
 
 
 def as_kind(kind: Any, probabilities: bool = False) -> Kind | None:
-    """Return what the caller says that scores are; None if nothing is said.
+    """Return what the caller says that scores are; None if the caller does not say.
 
     Args:
         kind: "scores", "probabilities", "energies" or None.
         probabilities: the older spelling of ``kind="probabilities"``.
 
     Raises:
-        CRFError: another word, or two different ones.
+        CRFError: ``kind`` is another word, or contradicts ``probabilities``.
     """
     if kind is not None and kind not in get_args(Kind):
         raise CRFError(f"kind must be scores, probabilities or energies, got {short_repr(kind)}")
@@ -71,16 +71,16 @@ def as_kind(kind: Any, probabilities: bool = False) -> Kind | None:
 
 
 def validate_scores(shape: Sizes, dtype: str, layout: str, kind: Kind | None = None) -> None:
-    """Validate what is known of scores without looking at their values.
+    """Validate the shape and dtype of scores, but not their values.
 
     Args:
-        shape: theirs.
-        dtype: theirs, by name.
-        layout: what they must be: "(C, H, W)", ...
-        kind: what they are.
+        shape: the scores' shape.
+        dtype: name of the scores' dtype.
+        layout: the expected axes: "(C, H, W)", ...
+        kind: what the scores are.
 
     Raises:
-        CRFError: another number of axes, numbers that are not floating point, or none at all.
+        CRFError: the scores have another number of axes, are not floating point, or are empty.
     """
     name = kind or "scores"
     axes = layout.count(",") + 1
@@ -98,15 +98,15 @@ def validate_scores(shape: Sizes, dtype: str, layout: str, kind: Kind | None = N
 
 
 def two_channels(scores: Any, kind: Kind | None, axis: int) -> Any:
-    """Return scores of one channel, the foreground's, as background and foreground; others as they are.
+    """Return scores with a single channel, the foreground's, as two: background and foreground; others unchanged.
 
     Args:
-        scores: of any library.
-        kind: what the caller says of them. Of one channel "scores" are logits, whose background is 0.
-        axis: the channels', from the end: -3 for ``(C, H, W)`` and ``(N, C, H, W)``, -2 for ``(C, N)``.
+        scores: scores of any library.
+        kind: what the caller says that they are. A single channel of "scores" has logits; the background's are 0.
+        axis: the channels' axis, from the end: -3 for ``(C, H, W)`` and ``(N, C, H, W)``, -2 for ``(C, N)``.
 
     Raises:
-        CRFError: one channel, and the caller does not say what it is.
+        CRFError: there is a single channel, and ``kind`` is None.
     """
     shape = np.shape(scores)
     if len(shape) < -axis or shape[axis] != 1:
@@ -131,14 +131,14 @@ def two_channels(scores: Any, kind: Kind | None, axis: int) -> Any:
 
 
 def _validate_foreground(values: Any, kind: Kind) -> None:
-    """Validate that the one channel is probabilities or energies, if it is said to be; the background follows from it.
+    """Validate a single channel of probabilities or energies, from which the background is computed.
 
     Raises:
-        CRFError: probabilities above 1, or energies below 0.
+        CRFError: probabilities are above 1 or energies are below 0.
     """
     if kind == "scores" or 0 in values.shape or is_recorded(values):
         return
-    with suppress(RuntimeError):  # torch.func has no values to look at
+    with suppress(RuntimeError):  # under torch.func the values cannot be read
         if kind == "probabilities" and (high := float(values.max())) > 1 + OVERSHOOT:
             raise CRFError(
                 f'probabilities of one channel must be from 0 to 1, got {high:.6g}: a logit? Say kind="scores"; from 0 '
@@ -152,7 +152,7 @@ def _validate_foreground(values: Any, kind: Kind) -> None:
 
 
 def is_recorded(values: Any) -> bool:
-    """Return whether values are not there yet, since what is done with them is but recorded."""
+    """Return whether the values do not exist yet, because operations are only being recorded (traced or captured)."""
     if is_torch(values):
         torch = sys.modules["torch"]
         return bool(torch.compiler.is_compiling() or (values.is_cuda and torch.cuda.is_current_stream_capturing()))
@@ -160,10 +160,10 @@ def is_recorded(values: Any) -> bool:
 
 
 def validate_score_values(scores: NDArray, kind: Kind | None) -> None:
-    """Validate the values of scores ``(C, H, W)`` float32; of energies, of their negatives.
+    """Validate the values of float32 scores ``(C, H, W)``; energies are given as their negatives.
 
     Raises:
-        CRFError: a value that is not finite; of probabilities one that is negative, or only zeros at a pixel; or as
+        CRFError: a value is not finite; a probability is negative, or all are 0 at a pixel; or as
             :func:`refuse_other_kinds`.
     """
     name = kind or "scores"
@@ -182,17 +182,17 @@ def validate_score_values(scores: NDArray, kind: Kind | None) -> None:
 
 
 def refuse_other_kinds(scores: Any, on_host: Callable[[Any], NDArray], kind: Kind | None = None) -> None:
-    """Validate that scores are not, beyond doubt, something else than what is said; None is for scores.
+    """Validate that scores are not clearly of another kind than the caller says; None stands for scores.
 
-    A warning names probabilities that go beyond 1 and have another sum at each pixel: those may be meant.
+    Probabilities that go beyond 1 and have different sums at different pixels only give a warning: they may be meant.
 
     Args:
-        scores: as for :func:`apparent_kind`; of energies their negatives.
-        on_host: as there.
-        kind: what the caller says of them.
+        scores: as for :func:`apparent_kind`; energies are given as their negatives.
+        on_host: as for :func:`apparent_kind`.
+        kind: what the caller says that the scores are.
 
     Raises:
-        CRFError: they are something else.
+        CRFError: the scores are clearly of another kind.
     """
     if kind == "scores":
         return
@@ -233,16 +233,16 @@ def _warn_of_scores(probabilities: NDArray) -> None:
 
 
 def apparent_kind(scores: Any, on_host: Callable[[Any], NDArray] = np.asarray) -> Kind | None:
-    """Return what scores are beyond doubt: "probabilities" or "energies"; else None.
+    """Return "probabilities" or "energies" if the scores clearly are; else None.
 
-    The sum over the classes is that of probabilities at every pixel, but for what rounding, clipping and a resize's
-    overshoot do to it. Logarithms of probabilities are scores.
+    They are if the sum over the classes, of the scores or of exp(-scores), is 1 at every pixel up to rounding, clipping
+    and the overshoot of a resize. Logarithms of probabilities are scores.
 
     Args:
         scores: ``(C, H, W)`` of any library.
-        on_host: makes numpy's arrays of them.
+        on_host: function that converts such an array to numpy's.
     """
-    # Up to 64 pixels tell, but for rare cases; those alone are looked at as a whole.
+    # A sample of up to 64 pixels almost always rules both out; only if it does not are all pixels read.
     if _kind_by_sums(on_host(_some_of(scores))) is None:
         return None
     return _kind_by_sums(on_host(scores))
@@ -271,7 +271,7 @@ def validate_fit(scores: Sizes, image: Sizes) -> None:
     """Validate that scores (C, H, W) and an image (H, W, 3) fit.
 
     Raises:
-        CRFError: they do not; a transposed axis is the usual case, and named so.
+        CRFError: they do not fit; the message says so if an axis seems to be transposed.
     """
     if len(image) == 3 and image[2] == 3 and image[:2] == scores[1:]:
         return
@@ -284,7 +284,7 @@ def validate_image_shape(shape: Sizes, size: tuple[int, int] | None = None) -> N
     """Validate the shape of an image (H, W, 3), and its height and width if they are known.
 
     Raises:
-        CRFError: it is another; it says what to do with grey, alpha, channels first, or a batch.
+        CRFError: the shape is another one; the message says what to do about grey, alpha, channels first, or a batch.
     """
     if len(shape) == 3 and shape[2] == 3 and size in (None, shape[:2]):
         return
@@ -294,7 +294,7 @@ def validate_image_shape(shape: Sizes, size: tuple[int, int] | None = None) -> N
 
 
 def shape_advice(shape: Sizes, size: Sizes | None) -> str:
-    """Return how an image of this shape becomes (H, W, 3) of this size; empty where nothing tells."""
+    """Return advice on how to make (H, W, 3) of this size from an image of this shape; "" if the case is unknown."""
     fitting = [
         (len(shape) == 2 and size in (None, shape), "grey? Take np.stack([image] * 3, axis=-1)"),
         (shape[2:] == (1,) and size in (None, shape[:2]), "grey? Take np.repeat(image, 3, axis=-1)"),
@@ -312,7 +312,7 @@ def validate_finite(values: NDArray, name: str) -> None:
     """Validate that all of an array's values are finite.
 
     Raises:
-        CRFError: one is not.
+        CRFError: a value is not finite.
     """
     if np.issubdtype(values.dtype, np.floating) and not np.isfinite(values).all():
         raise CRFError(f"{name} must be finite, got values that are not")
@@ -322,7 +322,7 @@ def validate_compatibility(compatibility: Any) -> NDArray:
     """Validate label costs ``(C,)`` or ``(C, C)``, and return them as float32.
 
     Raises:
-        CRFError: another shape, or values that are not real and finite.
+        CRFError: the shape is another one, or values are not real and finite.
     """
     costs = to_numpy(compatibility, "compatibility", CRFError)
     validate_real(costs.dtype.name, "compatibility")
@@ -337,14 +337,14 @@ def validate_compatibility(compatibility: Any) -> NDArray:
 
 
 def image_sizes(data_dim: NDArray | None, shape: Sizes) -> list[tuple[int, int]]:
-    """Return height and width of each item's part, never more than the blob's (densecrf_layer.cpp:143-155).
+    """Return (height, width) of each item's valid part, at most the blob's (densecrf_layer.cpp:143-155).
 
     Args:
-        data_dim: (height, width) of each item, or of all; None for all of the blob.
-        shape: the blob's, (N, C, H, W).
+        data_dim: (height, width) of each item, or one pair for all items; None: the whole blob.
+        shape: the blob's shape, (N, C, H, W).
 
     Raises:
-        CRFError: ``data_dim`` holds something else.
+        CRFError: ``data_dim`` has another shape, or values below 1.
     """
     count, _, height, width = shape
     if data_dim is None:
@@ -364,7 +364,7 @@ def library_of(array: Any) -> Any:
 
 
 def concatenate(parts: Sequence[Any], axis: int) -> Any:
-    """Join arrays of one library, on the device of the first."""
+    """Concatenate arrays of one library, on the device of the first."""
     library = library_of(parts[0])
     if library is np or is_torch(parts[0]):
         return library.concatenate(parts, axis)

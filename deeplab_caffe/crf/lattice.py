@@ -17,20 +17,20 @@ _ARRAYS = NumpyArrays()
 
 
 def validate_features(shape: Sizes) -> None:
-    """Validate the shape of features that a lattice is to be built of.
+    """Validate the shape of a lattice's features.
 
     Raises:
-        CRFError: it is not (N, d), N > 0 and d from 1 to 16.
+        CRFError: the shape is not (N, d) with N > 0 and d from 1 to 16.
     """
     if len(shape) != 2 or not 1 <= shape[1] <= MAX_DIMS or shape[0] == 0:
         raise CRFError(f"features must be (N, d) with N > 0 and d from 1 to {MAX_DIMS}, got {tuple(shape)}")
 
 
 class Lattice(StaysSharing):
-    """The lattice of a set of features, built once and filtered with as often as needed.
+    """The lattice of a set of features, built once for any number of filterings.
 
-    It is the lattice of Kraehenbuehl's 2011 code, which DeepLab v1 carries (util/permutohedral.cpp), to the bit. Make
-    one with :meth:`build`.
+    It equals bit for bit the lattice of Kraehenbuehl's 2011 code, which is part of DeepLab v1 (util/permutohedral.cpp).
+    :meth:`build` makes one.
 
     Attributes:
         handle: the extension's lattice.
@@ -49,15 +49,15 @@ class Lattice(StaysSharing):
 
         Args:
             features: ``(N, d)``, d from 1 to 16, each already divided by its standard deviation. Computed in float32.
-            sse_padding: the original works on blocks of four points; where N is not a multiple of four the rest of its
-                last block inserts the vertices around feature 0, which changes the blur slightly. True does so too;
-                False leaves the lattice to the features.
-            workspace: where the memory of the lattice, and of filtering with it, comes from.
+            sse_padding: the original works on blocks of four points. If N is not a multiple of four, it fills the last
+                block with points at 0, whose vertices it inserts too, which changes the blur slightly. True: do the
+                same; False: insert only the vertices of the features.
+            workspace: the workspace that the memory for the lattice and for filtering comes from.
 
         Raises:
-            CRFError: no point, a wrong shape, a value that is not finite, or features so far from 0 (a standard
-                deviation so small) that float32 or the lattice's 128-bit keys cannot tell points apart.
-            CRFMemoryError: not enough memory.
+            CRFError: there is no point, the shape is wrong, a value is not finite, or features are so far from 0 (a
+                standard deviation is so small) that float32 or the lattice's 128-bit keys cannot distinguish points.
+            CRFMemoryError: there is not enough memory.
         """
         features = np.asarray(features)
         validate_features(features.shape)
@@ -88,12 +88,12 @@ class Lattice(StaysSharing):
 
     @property
     def nbytes(self) -> int:
-        """Return the bytes of memory that the lattice takes; filtering C channels takes 8 C bytes a vertex more."""
+        """Return the bytes of memory that the lattice takes; filtering C channels takes 8 C more bytes per vertex."""
         return self.handle.nbytes
 
     @property
     def keys(self) -> NDArray:
-        """Return the vertices' integer coordinates, int32 ``(M, d)``; the last, minus their sum, is left out."""
+        """Return the vertices' integer coordinates, int32 ``(M, d)``, without the last, which is minus their sum."""
         keys = np.empty((self.vertices, self.dims), np.int32)
         self.handle.copy_keys(_ARRAYS.view(keys))
         return keys
@@ -107,25 +107,26 @@ class Lattice(StaysSharing):
 
     @property
     def point_weights(self) -> NDArray:
-        """Return the barycentric weights of those vertices, float32 ``(N, d + 1)``; each row sums to 1."""
+        """Return the barycentric weights of :attr:`point_vertices`, float32 ``(N, d + 1)``; each row sums to 1."""
         weights = np.empty((self.points, self.dims + 1), np.float32)
         self.handle.copy_point_weight(_ARRAYS.view(weights))
         return weights
 
     def filter(self, values: NDArray) -> NDArray:
-        """Splat, blur and slice: each point gets a sum of all points' values, weighted about as a Gaussian of distance.
+        """Splat, blur and slice: each point gets the sum of all points' values, about Gaussian-weighted by distance.
 
-        The weights do not sum to 1; divide by ``filter(ones)`` for means. The same bits for any number of threads.
+        The weights do not sum to 1: divide by ``filter(ones)`` to get means. The bits do not depend on the number of
+        threads.
 
         Args:
             values: ``(N,)`` or ``(N, C)``, filtered channel by channel in float32.
 
         Returns:
-            float32, of the shape of ``values``.
+            float32 in the shape of ``values``.
 
         Raises:
-            CRFError: a shape that does not fit the lattice.
-            CRFMemoryError: not enough memory.
+            CRFError: the shape does not fit the lattice.
+            CRFMemoryError: there is not enough memory.
         """
         values = np.asarray(values)
         if values.ndim not in (1, 2) or len(values) != self.points:

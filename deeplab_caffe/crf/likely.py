@@ -1,9 +1,9 @@
-"""Inference of those labels alone that an image can have.
+"""Inference with only those labels that are likely somewhere in the image.
 
-A network of 21 or 150 classes gives most of them no chance at any pixel of a photograph, and the time of an iteration
-grows with the number of labels. The Potts model makes it safe to leave them out: with kernels that are normalised, the
-message to a label is at most the sum of weights times the largest marginal that it has anywhere. One that has at most
-p everywhere stays below p exp(p w) or so, and takes no more from the others.
+In most photographs a network of 21 or 150 classes gives most labels no chance at any pixel, and the time of an
+iteration grows with the number of labels. With the Potts model it is safe to leave such labels out: with normalised
+kernels, the message to a label is at most the sum w of the kernels' weights times the label's largest marginal. So a
+label with a marginal of at most p everywhere stays below about p exp(p w), and takes no more than that from the others.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ def infer_likely(
     kind: Kind | None,
     min_probability: float,
 ) -> None:
-    """Infer marginals as :func:`deeplab_caffe.crf.backend.infer`, of labels that are likely somewhere.
+    """Infer marginals like :func:`deeplab_caffe.crf.backend.infer`, but only of labels that are likely somewhere.
 
     Args:
-        backend: as there.
-        problems: as there; labels left out get marginals of 0.
-        kernels: as there.
-        iterations: as there.
-        kind: as there.
-        min_probability: labels below it at all pixels, before the first iteration, are left out; 0 for none.
+        backend: as for :func:`deeplab_caffe.crf.backend.infer`; so are the next four.
+        problems: the images; labels that are left out get marginals of 0.
+        kernels: the kernels.
+        iterations: number of mean-field iterations.
+        kind: what the scores are.
+        min_probability: leave out labels with smaller probabilities at all pixels before the first iteration; 0: none.
 
     Raises:
-        CRFError: as there.
-        CRFMemoryError: as there.
+        CRFError: as :func:`deeplab_caffe.crf.backend.infer`.
+        CRFMemoryError: as :func:`deeplab_caffe.crf.backend.infer`.
     """
-    if min_probability == 0 or backend.arrays.is_capturing():  # a graph has one shape
+    if min_probability == 0 or backend.arrays.is_capturing():  # a CUDA graph has fixed shapes
         return infer(backend, problems, kernels, iterations, kind=kind)
-    # All scores are looked at, also those of labels that go: what is wrong with them is not to be passed over.
+    # Validate all scores, including those of labels that are left out.
     backend.inspect([problem.scores for problem in problems], kind)()
     kept = [likely_labels(problem.scores, kind, min_probability) for problem in problems]
     small = [
@@ -59,14 +59,15 @@ def infer_likely(
 
 
 def likely_labels(scores: Array, kind: Kind | None, min_probability: float) -> list[int]:
-    """Return the labels that have ``min_probability`` or more at a pixel, in their order.
+    """Return, in order, the labels that have a probability of at least ``min_probability`` at some pixel.
 
-    A label's probability is taken as its part of the likeliest label's, which is never less. Labels with NaN stay.
+    Instead of a label's probability, its ratio to the pixel's largest probability is used, which is never smaller.
+    Labels with NaN are kept.
 
     Args:
-        scores: ``(C, H, W)``, or probabilities, as ``kind`` says.
-        kind: what the scores are; of energies there are the negatives.
-        min_probability: above 0.
+        scores: ``(C, H, W)``, of the given kind.
+        kind: what the scores are; energies are given as their negatives.
+        min_probability: the threshold, above 0.
     """
     if 0 in scores.shape:
         return list(range(len(scores)))
@@ -75,7 +76,7 @@ def likely_labels(scores: Array, kind: Kind | None, min_probability: float) -> l
         least, bar = 0.0, min_probability * highest
     else:
         least, bar = math.log(min_probability), highest
-    # A label at a time, for want of memory; brought to the host together, because each time a GPU is waited for.
+    # One label at a time to save memory; the peaks are copied to the host together, because a copy waits for the GPU.
     peaks = scores[:, 0, 0] + 0
     for k, one in enumerate(scores):
         peaks[k] = (one - bar).max()

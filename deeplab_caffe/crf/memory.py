@@ -1,4 +1,4 @@
-"""The dense CRF's guard against taking more memory than there is: Linux hands it out, and then kills the process."""
+"""Check the memory before a dense CRF: Linux grants more than there is, and kills the process when it is used."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from deeplab_caffe.arrays.memory import available_memory
 from deeplab_caffe.errors import CRFError
 
 # Keeps large buffers for the next image; clear_cache() frees them. Enough for 2048 x 1024 pixels with 21 labels, where
-# the system would take a tenth of the time to clear new ones. 0 where a sanitizer is to see what is used after its end.
+# clearing new ones would take the system a tenth of the time. The limit is 0 under a sanitizer, so that it can see uses
+# after free.
 DEFAULT_WORKSPACE = _C.Workspace(4 * _C.Workspace().limit)
 
 
@@ -23,12 +24,12 @@ def check_memory(needed: int, what: str, workspace: _C.Workspace = DEFAULT_WORKS
     """Check that ``needed`` bytes are available.
 
     Args:
-        needed: bytes.
-        what: what they are for.
-        workspace: where they come from; what it keeps counts as available, since it makes room for other sizes.
+        needed: number of bytes.
+        what: what the memory is for, for the message.
+        workspace: the workspace that provides it; the buffers that it keeps count as available, since it frees them.
 
     Raises:
-        CRFMemoryError: they are not.
+        CRFMemoryError: not that much is available.
     """
     available = available_memory(reclaimable=workspace.nbytes)
     if available is not None and needed > available:
@@ -37,7 +38,7 @@ def check_memory(needed: int, what: str, workspace: _C.Workspace = DEFAULT_WORKS
 
 @contextmanager
 def memory_errors(what: str) -> Iterator[None]:
-    """Turn a MemoryError from within into a CRFMemoryError that says what was being done."""
+    """Turn a MemoryError within the block into a CRFMemoryError that names ``what`` was being computed."""
     try:
         yield
     except CRFMemoryError:

@@ -1,4 +1,4 @@
-"""A dense CRF as an object: kernels and lattices are built once, for any number of scores, at once or step by step."""
+"""A dense CRF as an object: kernels and lattices are built once for many inferences, at once or step by step."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Energies:
     Attributes:
         entropy: sum of Q log Q, which is minus the entropy of Q.
         unary: sum of -score * Q.
-        pairwise: by kernel in the order in which they were added, sum of Q times what its message costs.
+        pairwise: for each kernel, in the order in which they were added: sum of Q times the cost of its message.
     """
 
     entropy: float
@@ -54,14 +54,14 @@ class Energies:
 
     @property
     def kl_divergence(self) -> float:
-        """Return their sum: KL(Q || P) up to a constant, as pydensecrf has it (pairs count twice, from either end)."""
+        """Return the sum of the parts: KL(Q || P) up to a constant, as in pydensecrf (each pair counts twice)."""
         return self.entropy + self.unary + sum(self.pairwise)
 
 
 class Inference(Stays):
-    """One run of mean field inference, step by step. Made by :meth:`DenseCRF.start`.
+    """One run of mean-field inference, step by step; :meth:`DenseCRF.start` makes it.
 
-    Threads may share it on the CPU: each method waits until another thread's is done.
+    On the CPU threads may share it: a method waits until no other thread is in one.
     """
 
     instead = "keep its marginals(), and give them to set_marginals of another run"
@@ -78,20 +78,20 @@ class Inference(Stays):
         return self._field.iterations
 
     def step(self, count: int = 1) -> Inference:
-        """Run ``count`` more iterations, and return itself."""
+        """Run ``count`` more iterations; return the object itself."""
         count = validate_iterations(count)
         with self._lock:
             self._field.run(count)
         return self
 
     def marginals(self) -> Any:
-        """Return Q, float32 of the shape and kind of the scores."""
+        """Return Q, float32, in the shape and of the library of the scores."""
         with self._lock:
             found = self._field.marginals()
         return self._backend.like(self._scores, found)
 
     def set_marginals(self, marginals: Any) -> Inference:
-        """Go on from these marginals, of the shape of the scores; return itself."""
+        """Continue from these marginals, in the shape of the scores; return the object itself."""
         array = self._backend.take(marginals, "marginals")
         if tuple(array.shape) != tuple(self._scores.shape):
             raise CRFError(f"marginals must be floating point {tuple(self._scores.shape)}, got {tuple(array.shape)}")
@@ -101,7 +101,7 @@ class Inference(Stays):
         return self
 
     def energies(self) -> Energies:
-        """Return the energies of the marginals as they are now."""
+        """Return the energies of the present marginals."""
         with self._lock:
             parts = self._field.energies()
         return Energies(parts.entropy, parts.unary, tuple(parts.pairwise))
@@ -114,25 +114,25 @@ class DenseCRF(StaysSharing):
     >>> crf.add_pairwise(features, weight=3, normalization="symmetric")  # (N, d)
     >>> marginals = crf.infer(scores, iterations=5)  # (C, N)
 
-    Arrays may be numpy's or torch's, on a GPU CuPy's too; marginals are of the kind of the scores and where those are.
-    Threads may share an object on the CPU. On a GPU it may be used with one stream. ``copy.copy`` and ``copy.deepcopy``
+    Arrays may be numpy's or torch's, on a GPU CuPy's too; marginals have the library and device of the scores. On the
+    CPU threads may share an object. On a GPU an object may be used with one stream only. ``copy.copy`` and ``copy.deepcopy``
     share the lattices, and a kernel added to the one is not the other's; pickle raises a TypeError, for lattices are
     built faster than they are sent.
 
     Args:
-        points: N.
-        iterations: how many :meth:`infer` does unless told.
+        points: N, the number of points.
+        iterations: default number of iterations of :meth:`infer`.
         sse_padding: see :meth:`Lattice.build`.
-        device: where to compute: ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
-        backend: instead of ``sse_padding`` and ``device``.
+        device: device to compute on: ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
+        backend: backend to use instead of ``sse_padding`` and ``device``.
 
     Attributes:
         points: N.
-        iterations: as given.
-        backend: where it computes.
+        iterations: default number of iterations.
+        backend: the backend.
 
     Raises:
-        CRFError: points is not a positive integer below 2^31 - 1, or another argument that is not fit.
+        CRFError: ``points`` is not a positive integer below 2^31 - 1, or another argument is invalid.
     """
 
     instead = (
@@ -156,7 +156,7 @@ class DenseCRF(StaysSharing):
         self._shape = (1, self.points)  # (H, W)
         self._terms: tuple[PairwiseTerm, ...] = ()
         self._adding = threading.Lock()
-        # A field that was lent, for the next caller, and the terms it was made of. At most one.
+        # At most one field that was lent, with its number of labels and its terms, for the next caller.
         self._spare: list[tuple[Field, int, tuple[PairwiseTerm, ...]]] = []
 
     def __copy__(self) -> Self:
@@ -166,8 +166,9 @@ class DenseCRF(StaysSharing):
 
     @property
     def lattices(self) -> tuple[Any, ...]:
-        """Return the kernels' lattices in the order in which they were added: :class:`Lattice`, or of a GPU
-        :class:`deeplab_caffe.crf.cuda_lattice.CudaLattice`.
+        """Return the kernels' lattices in the order in which they were added.
+
+        They are :class:`Lattice`, or on a GPU :class:`deeplab_caffe.crf.cuda_lattice.CudaLattice`.
         """
         return tuple(self.backend.public_lattice(term.lattice) for term in self._terms)
 
@@ -183,16 +184,17 @@ class DenseCRF(StaysSharing):
 
         Args:
             features: ``(N, d)``, d from 1 to 16, each divided by its standard deviation.
-            weight: what its messages are multiplied with.
-            normalization: of the filter, which in itself sums to no particular number: ``"after"`` divides each point's
-                message by filter(1) there (DeepLab v1), ``"before"`` what each point sends, ``"symmetric"`` divides
-                both by the root of it (pydensecrf's default), ``"none"`` neither.
-            compatibility: what a message costs, times the weight: a cost of each label for meeting itself ``(C,)``, or
-                of label l (row) for meeting label k (column) ``(C, C)``; None for Potts, -1 where labels agree.
+            weight: factor of the kernel's messages.
+            normalization: normalization of the filter, whose weights do not sum to 1: ``"after"`` divides each point's
+                message by filter(1) at the point (DeepLab v1), ``"before"`` divides the value that each point sends,
+                ``"symmetric"`` divides both by the square root of filter(1) (pydensecrf's default), ``"none"`` divides
+                neither.
+            compatibility: label costs, which are multiplied by the weight: of each label beside itself ``(C,)``, or of
+                label l (row) beside label k (column) ``(C, C)``; None for Potts, -1 where labels agree.
 
         Raises:
-            CRFError: an argument that is not fit.
-            CRFMemoryError: not enough memory.
+            CRFError: an argument is invalid.
+            CRFMemoryError: there is not enough memory.
         """
         array = self.backend.take(features, "features")
         if array.ndim != 2 or len(array) != self.points:
@@ -208,17 +210,19 @@ class DenseCRF(StaysSharing):
         kind: Kind | None = None,
         probabilities: bool = False,
     ) -> Any:
-        """Return the marginals, float32 of the shape and kind of the scores; of one channel two, see :func:`dense_crf`.
+        """Return the marginals, float32, in the shape and of the library of the scores.
+
+        For a single channel, the foreground's, they have two channels: see :func:`dense_crf`.
 
         Args:
             scores: ``(C, N)``, see :func:`dense_crf`.
-            iterations: instead of :attr:`iterations`.
+            iterations: number of iterations; None: :attr:`iterations`.
             kind: what the scores are, see :func:`dense_crf`.
             probabilities: the older spelling of ``kind="probabilities"``.
 
         Raises:
-            CRFError: scores that are not fit, or compatibilities for another number of labels.
-            CRFMemoryError: not enough memory.
+            CRFError: the scores are invalid, or a compatibility is for another number of labels.
+            CRFMemoryError: there is not enough memory.
         """
         count = self.iterations if iterations is None else validate_iterations(iterations)
         scores, said = two_channels(scores, kind, self._channel_axis), as_kind(kind, probabilities)
@@ -229,7 +233,7 @@ class DenseCRF(StaysSharing):
             return self.backend.like(scores, field.marginals())
 
     def start(self, scores: Any, *, kind: Kind | None = None, probabilities: bool = False) -> Inference:
-        """Begin inference that goes step by step; arguments and errors as of :meth:`infer`."""
+        """Begin inference step by step; arguments and errors are those of :meth:`infer`."""
         scores, said = two_channels(scores, kind, self._channel_axis), as_kind(kind, probabilities)
         array = self._scores(scores, said)
         field = self.field(len(array))
@@ -238,14 +242,14 @@ class DenseCRF(StaysSharing):
 
     @contextmanager
     def lend_field(self, num_classes: int) -> Iterator[Field]:
-        """Lend a mean field that is not started, to one thread at a time; it is kept for the next caller.
+        """Lend a mean field that is not yet started to one thread at a time; it is kept for the next caller.
 
         Raises:
             CRFError: as :meth:`field`.
             CRFMemoryError: not enough memory.
         """
         terms, field = self._terms, None
-        try:  # not looked at first: another thread may be faster
+        try:  # no check before: another thread may take it in between
             spare, labels, made_of = self._spare.pop()
             field = spare if labels == num_classes and made_of is terms else None
         except IndexError:
@@ -256,11 +260,11 @@ class DenseCRF(StaysSharing):
             self._spare.append((field, num_classes, terms))
 
     def field(self, num_classes: int) -> Field:
-        """Return a mean field that is not started, for callers that check their own scores.
+        """Return a mean field that is not yet started, for callers that validate their own scores.
 
         Raises:
-            CRFError: compatibilities for another number of labels.
-            CRFMemoryError: not enough memory.
+            CRFError: a compatibility is for another number of labels.
+            CRFMemoryError: there is not enough memory.
         """
         for i, term in enumerate(self._terms):
             if term.compatibility is not None and len(term.compatibility) != num_classes:
@@ -269,7 +273,7 @@ class DenseCRF(StaysSharing):
         return self.backend.field((num_classes, *self._shape), self._terms)
 
     def _scores(self, scores: Any, kind: Kind | None) -> Array:
-        """Return scores that are fit as float32 (C, H, W)."""
+        """Validate scores, and return them as float32 (C, H, W)."""
         array = self.backend.scores(self.backend.take(scores, "scores"), "(C, N)", kind)
         if array.shape[1] != self.points:
             raise CRFError(f"scores must be (C, {self.points}), got {tuple(array.shape)}")
@@ -281,7 +285,7 @@ class DenseCRF(StaysSharing):
         return array
 
     def _add(self, term: PairwiseTerm, lattice: LatticeHandle) -> None:
-        with self._adding:  # or one of two threads' kernels is lost
+        with self._adding:  # without it one of two threads' kernels would be lost
             self._terms = (*self._terms, term._replace(lattice=lattice))
 
 
@@ -294,7 +298,7 @@ class DenseCRF2D(DenseCRF):
     >>> run = crf.start(scores)
     >>> run.step().energies().kl_divergence
 
-    With ``"after"`` and Potts, the defaults, the marginals are :func:`dense_crf`'s to the bit.
+    With the defaults, normalization ``"after"`` and Potts, the marginals equal those of :func:`dense_crf` bit for bit.
 
     Args:
         size: (H, W).
@@ -307,7 +311,7 @@ class DenseCRF2D(DenseCRF):
         size: (H, W).
 
     Raises:
-        CRFError: a height or width that is not a positive integer, or another argument that is not fit.
+        CRFError: a height or width is not a positive integer, or another argument is invalid.
     """
 
     _channel_axis = -3  # of (C, H, W)
@@ -340,7 +344,7 @@ class DenseCRF2D(DenseCRF):
     ) -> DenseCRF2D:
         """Make a CRF with the kernels and iterations of ``params`` on an image ``(H, W, 3)``, RGB from 0 to 255.
 
-        It computes on ``device``, by default where the image is. ``params`` and ``image_range`` are those of
+        It computes on ``device``, by default on the image's device. ``params`` and ``image_range`` are those of
         :func:`dense_crf`.
         """
         params = CRFParams.of(params)
@@ -361,9 +365,10 @@ class DenseCRF2D(DenseCRF):
         *,
         compatibility: Any = None,
     ) -> None:
-        """Add a kernel of positions alone; ``xy_std`` in pixels, one number or (x, y). Else as :meth:`add_pairwise`.
+        """Add a kernel of positions alone; ``xy_std`` is in pixels, one number or (x, y).
 
-        Its lattice depends on the size alone and is kept for the next image of that size.
+        The other arguments and the errors are those of :meth:`add_pairwise`. The kernel's lattice depends only on the
+        size, and is kept for the next image of that size.
         """
         term = _term(weight, normalization, compatibility)
         self._add_kernel(PairwiseKernel.of(1.0, xy_std), None, term)
@@ -384,11 +389,11 @@ class DenseCRF2D(DenseCRF):
         Args:
             image: RGB ``(H, W, 3)``, from 0 to 255, uint8 or any real type.
             xy_std: standard deviation of position, in pixels; one number or (x, y).
-            rgb_std: of colour, in grey levels; one number or (r, g, b).
+            rgb_std: standard deviation of colour, in grey levels; one number or (r, g, b).
             weight: see :meth:`add_pairwise`.
             normalization: see :meth:`add_pairwise`.
             compatibility: see :meth:`add_pairwise`.
-            image_range: what black and white are in the image, see :func:`dense_crf`.
+            image_range: (black, white) of the image, see :func:`dense_crf`.
         """
         term = _term(weight, normalization, compatibility)
         array = self.backend.take(image, "image")
@@ -415,7 +420,7 @@ class DenseCRF2D(DenseCRF):
 
 
 def _term(weight: Any, normalization: str, compatibility: Any = None) -> PairwiseTerm:
-    """Validate all of a term but its lattice."""
+    """Validate a term's weight, normalization and compatibility; the term has no lattice yet."""
     if normalization not in get_args(Normalization):
         *others, last = get_args(Normalization)
         raise CRFError(f"normalization must be {', '.join(others)} or {last}, got {normalization!r}")

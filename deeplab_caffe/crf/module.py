@@ -1,4 +1,4 @@
-"""Mean field inference in the dense CRF as a torch module, differentiable (CRF as RNN; Zheng et al., 2015)."""
+"""Mean-field inference in the dense CRF as a differentiable torch module (CRF as RNN; Zheng et al., 2015)."""
 
 from __future__ import annotations
 
@@ -49,39 +49,40 @@ class GaussianFilter:
 
 
 class MeanField(nn.Module):
-    """Mean field inference whose kernel weights and label compatibility are learned with the network before it.
+    """Mean-field inference whose kernel weights and label compatibility are learned together with the network.
 
-    An iteration is ``Q = softmax(scores - M @ sum over kernels k of W_k @ filter_k(Q))``; at the start Q is
-    ``softmax(scores)``. As constructed it computes what :func:`deeplab_caffe.crf.dense_crf` does: M is Potts'
-    (minus the identity), W_k the weight of kernel k for every label. Marginals differ from dense_crf's by rounding and
-    by exp, which is torch's here and the original's fast_exp there: by less than 1e-5.
+    An iteration is ``Q = softmax(scores - M @ sum over kernels k of W_k @ filter_k(Q))``, which begins with
+    ``Q = softmax(scores)``. A new module computes the same as :func:`deeplab_caffe.crf.dense_crf`: M is the Potts model
+    (minus the identity), and W_k is the weight of kernel k for every label. The marginals differ from dense_crf's by
+    less than 1e-5, by rounding and because exp is torch's here and the original's fast_exp there.
 
-    There are no gradients with respect to the image and the standard deviations, as in CRF as RNN.
-    Backpropagation keeps 1 + K arrays ``(N, C, H, W)`` for each iteration with K kernels, without ``recompute``.
+    There are no gradients with respect to the image and the standard deviations, as in CRF as RNN. Without
+    ``recompute``, backpropagation keeps 1 + K arrays ``(N, C, H, W)`` per iteration for K kernels.
 
     Args:
         num_classes: C.
-        params: kernels, their first weights, and iterations: see :meth:`CRFParams.of`; None for the defaults.
-        iterations: instead of ``params.iterations``; may be changed later, CRF as RNN trains with 5 and tests with 10.
-        weight_form: what is learned of each kernel's weight: ``"scalar"``: one number; ``"diagonal"``: one for each
+        params: kernels with their initial weights, and iterations: see :meth:`CRFParams.of`; None for the defaults.
+        iterations: number of iterations; None: ``params.iterations``. It may be changed later: CRF as RNN trains with 5
+            and tests with 10.
+        weight_form: the learned form of each kernel's weight: ``"scalar"``: one number; ``"diagonal"``: one number per
             label; ``"full"``: a matrix, as in CRF as RNN.
-        compatibility_form: what is learned of the compatibility: ``"potts"``: nothing; ``"diagonal"``: a cost of each
-            label for meeting itself; ``"full"``: a matrix. Row: the label that pays, column: the label that it meets.
-        normalization: of each kernel: ``"after"`` filtering (DeepLab), ``"before"``, ``"symmetric"`` (pydensecrf's
-            default) or ``"none"``.
-        kind: what the scores are, see :func:`deeplab_caffe.crf.dense_crf`. One channel, the foreground's, is taken by a
-            module of two classes.
-        image_range: what black and white are in the image, see :func:`deeplab_caffe.crf.dense_crf`.
-        recompute: keep Q alone for the backward pass, and filter a second time there.
+        compatibility_form: the learned form of the compatibility: ``"potts"``: fixed; ``"diagonal"``: a cost of each
+            label beside itself; ``"full"``: a matrix of the costs of label l (row) beside label k (column).
+        normalization: normalization of each kernel: ``"after"`` filtering (DeepLab), ``"before"``, ``"symmetric"``
+            (pydensecrf's default) or ``"none"``.
+        kind: what the scores are, see :func:`deeplab_caffe.crf.dense_crf`. A module of two classes accepts a single
+            channel, the foreground's.
+        image_range: (black, white) of the image, see :func:`deeplab_caffe.crf.dense_crf`.
+        recompute: keep only Q for the backward pass, and filter a second time there.
         sse_padding: see :meth:`deeplab_caffe.crf.Lattice.build`.
 
     Attributes:
         kernel_weights: Parameter ``(K,)``, ``(K, C)`` or ``(K, C, C)``; kernels in the order of ``params.kernels``.
-        compatibility: Parameter ``(C,)`` or ``(C, C)``, or None for ``"potts"``.
-        iterations: mean field iterations.
+        compatibility: Parameter ``(C,)`` or ``(C, C)``; None for ``"potts"``.
+        iterations: number of mean-field iterations.
 
     Raises:
-        CRFError: another value of an argument.
+        CRFError: an argument is invalid.
     """
 
     def __init__(
@@ -136,19 +137,19 @@ class MeanField(nn.Module):
         """Refine a batch of scores.
 
         Args:
-            scores: ``(N, C, H, W)``, raw scores (the unary energy is their negative) or what ``kind`` says, float32 or
-                float64; half precision is computed in float32. float64 is for checks of gradients: features stay
-                float32 and the lattice is slow.
-            image: R, G, B from 0 to 255, ``(N, 3, H, W)`` or ``(N, H, W, 3)``, uint8 or any real type; None where no
-                kernel looks at colours, or with ``filters``.
+            scores: ``(N, C, H, W)``, raw scores (the unary energy is their negative) or as ``kind`` says, float32 or
+                float64; half precision is computed in float32. float64 is for gradient checks: features stay float32,
+                and the lattice is slow.
+            image: R, G, B from 0 to 255, ``(N, 3, H, W)`` or ``(N, H, W, 3)``, uint8 or any real type; None if no
+                kernel has colours, or with ``filters``.
             log: return log(Q), for :func:`torch.nn.functional.nll_loss`.
-            filters: what :meth:`filters` returned for these images, to use it again.
+            filters: result of :meth:`filters` for these images, to reuse it.
 
         Returns:
             Marginals Q ``(N, C, H, W)``, contiguous, on the device of the scores.
 
         Raises:
-            CRFError: shapes that do not fit, colours that are not finite, a device without lattices.
+            CRFError: shapes do not fit, colours are not finite, or there are no lattices for the device.
         """
         if not isinstance(scores, Tensor):
             raise CRFError(f"scores must be a torch tensor, got {type(scores).__name__}: take torch.from_numpy(scores)")
@@ -170,7 +171,7 @@ class MeanField(nn.Module):
                 filters = self.filters(image, count, (height, width), scores.device)
             unary = scores.permute(0, 2, 3, 1).reshape(count, height * width, channels)
             energies = unary
-            # As arguments: recomputing happens later, when torch.func may have put other parameters in the module.
+            # Passed as arguments, because a recomputation runs later, when torch.func may have swapped the parameters.
             common = (self.kernel_weights.to(unary), self._compatibility(unary), filters)
             for _ in range(self.iterations if filters else 0):
                 if self.recompute:
@@ -178,11 +179,11 @@ class MeanField(nn.Module):
                 else:
                     energies = _step(unary, energies, *common)
             marginals = energies.log_softmax(dim=2) if log else energies.softmax(dim=2)
-        # Contiguous, which the gradient of nll_loss insists on.
+        # The gradient of nll_loss needs contiguous marginals.
         return marginals.reshape(count, height, width, channels).permute(0, 3, 1, 2).contiguous()
 
     def _as_scores(self, values: Tensor) -> Tensor:
-        """Return scores of what ``kind`` says."""
+        """Return scores for values of the module's ``kind``."""
         if self.kind == "probabilities":
             return values.clamp_min(torch.finfo(torch.float32).tiny).log()
         if self.kind == "energies":
@@ -190,14 +191,14 @@ class MeanField(nn.Module):
         return values
 
     def _inspect(self, values: Tensor) -> None:
-        """Refuse what is something else than what is said of it, as dense_crf does, where values are to be seen.
+        """Refuse values that are clearly of another kind than ``kind``, as dense_crf does, if they can be read.
 
         Raises:
             CRFError: as :func:`deeplab_caffe.crf.inputs.refuse_other_kinds`.
         """
         if self.kind == "scores" or is_recorded(values):
             return
-        with suppress(RuntimeError):  # torch.func has no values to look at
+        with suppress(RuntimeError):  # under torch.func the values cannot be read
             for one in values.detach():
                 refuse_other_kinds(-one if self.kind == "energies" else one, lambda some: some.cpu().numpy(), self.kind)
 
@@ -205,7 +206,7 @@ class MeanField(nn.Module):
         return -like.new_ones(()) if self.compatibility is None else self.compatibility.to(like)
 
     def extra_repr(self) -> str:
-        """Return classes, kernels and iterations."""
+        """Return classes, kernels and iterations, for ``repr``."""
         return (
             f"{self.num_classes}, kernels={len(self.params.kernels)}, iterations={self.iterations}, "
             f"normalization={self.normalization}"
@@ -215,13 +216,13 @@ class MeanField(nn.Module):
     def filters(
         self, image: Tensor | None, count: int, size: tuple[int, int], device: torch.device | str = "cpu"
     ) -> tuple[GaussianFilter, ...]:
-        """Return the kernels' filters for a batch of images, which do not depend on the scores, for :meth:`forward`.
+        """Return the kernels' filters for a batch of images, for :meth:`forward`; they do not depend on the scores.
 
         Args:
             image: as for :meth:`forward`.
             count: N.
             size: (H, W).
-            device: where the scores are.
+            device: the scores' device.
 
         Raises:
             CRFError: as :meth:`forward`.
@@ -239,7 +240,7 @@ class MeanField(nn.Module):
         for kernel in self.params.kernels:
             if kernel.rgb_std is not None and image is None:
                 raise CRFError("the params have kernels with colours: an image is needed")
-            # Positions are the same in all images of one size.
+            # Positions are the same in all images of the batch, so one lattice is enough.
             several = [None] if kernel.rgb_std is None else colours
             lattices = backend.pixel_lattices([LatticeRequest(size, kernel, one) for one in several])
             keys = lattice_keys(lattices if len(lattices) == count else lattices * count)
@@ -269,7 +270,7 @@ def _step(
 
 
 def _times(weight: Tensor, message: Tensor) -> Tensor:
-    """Multiply a scalar, a diagonal ``(C,)`` or a matrix ``(C, C)`` with the labels of ``(N, P, C)``."""
+    """Multiply the label axis of a message ``(N, P, C)`` by a scalar, a diagonal ``(C,)`` or a matrix ``(C, C)``."""
     return message @ weight.T if weight.dim() == 2 else message * weight
 
 

@@ -1,4 +1,4 @@
-"""Parameters of the dense CRF: which Gaussian kernels, how heavy, how wide."""
+"""Parameters of the dense CRF: the Gaussian kernels with their weights and standard deviations."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from typing import Any, NamedTuple
 from deeplab_caffe.crf.presets import Preset, find_preset
 from deeplab_caffe.errors import CRFError
 
-# One number, or one entry for each kernel; an entry of a standard deviation may be a number for each axis or colour.
+# One number, or one entry per kernel; an entry of a standard deviation may have one number per axis or colour channel.
 Weights = float | Sequence[float]
 Deviations = float | Sequence[float | Sequence[float]]
 
-# The largest min_probability: labels that have more somewhere can win pixels in an iteration or two.
+# The largest min_probability: a label with a larger probability somewhere can win pixels after an iteration or two.
 MOST_LEFT_OUT = 0.1
-# The largest weight or cost: the sum of a message over all pixels, times both, must be a float32.
+# The largest weight or cost: the product of both and of a message's sum over all pixels must fit into float32.
 MOST_WEIGHT = 1e14
 
 
 @dataclass(frozen=True)
 class PairwiseKernel:
-    """One Gaussian kernel. :meth:`of` makes one of a caller's numbers.
+    """One Gaussian kernel; :meth:`of` validates a caller's numbers.
 
     Attributes:
-        weight: what its normalised message is multiplied with.
+        weight: factor of the kernel's normalised messages.
         xy_std: standard deviations along x and y, in pixels.
         rgb_std: standard deviations of R, G and B, in grey levels (0 to 255); None for a kernel of positions alone.
     """
@@ -43,10 +43,10 @@ class PairwiseKernel:
 
     @classmethod
     def of(cls, weight: Any, xy_std: Any, rgb_std: Any = None) -> PairwiseKernel:
-        """Make a kernel of a weight and deviations, each one number or one for each axis or colour.
+        """Make a kernel from a weight and standard deviations; each is one number, or one per axis or colour channel.
 
         Raises:
-            CRFError: a value that is no finite number, or a standard deviation that is not positive.
+            CRFError: a value is not a finite number, or a standard deviation is not positive.
         """
         kind = "pos" if rgb_std is None else "bi"
         x, y = _deviations(f"{kind}_xy_std", _frozen(xy_std), 2)
@@ -63,7 +63,7 @@ class PairwiseKernel:
 
 
 class ByAxis(NamedTuple):
-    """One smoothness and one appearance kernel, as :class:`CRFParams` names their numbers."""
+    """The parameters of one smoothness and one appearance kernel, with the names of :class:`CRFParams`."""
 
     pos_w: float
     pos_xy_std: tuple[float, float]
@@ -76,29 +76,29 @@ class ByAxis(NamedTuple):
 class CRFParams:
     """Parameters of a dense CRF, named as in ``dense_crf_param`` of a prototxt.
 
-    Each parameter is a number, or a tuple with one entry for each kernel of its kind, as the repeated fields of the
-    prototxt; numbers go with every kernel, an empty tuple means none. The entry of a standard deviation may itself be a
-    tuple: (x, y), or (r, g, b). ``pos_xy_std=((2, 4),)`` is one kernel with different deviations along x and y, whereas
-    ``pos_xy_std=(2, 4)`` is two kernels.
+    Each parameter is a number, or a tuple with one entry per kernel, like the repeated fields of the prototxt. A number
+    holds for all kernels of its group; an empty tuple means no kernel. The entry of a standard deviation may itself be
+    a tuple: (x, y), or (r, g, b). ``pos_xy_std=((2, 4),)`` is one kernel with different deviations along x and y,
+    whereas ``pos_xy_std=(2, 4)`` is two kernels.
 
     The defaults are those of the DENSE_CRF layer in the released LargeFOV test.prototxt; :meth:`for_model` has the
     values tuned for each model.
 
     Attributes:
         pos_w: weights of the smoothness kernels (positions alone).
-        pos_xy_std: their standard deviations, in pixels.
+        pos_xy_std: standard deviations of the smoothness kernels, in pixels.
         bi_w: weights of the appearance kernels (positions and colours).
-        bi_xy_std: their standard deviations of position, in pixels.
-        bi_rgb_std: their standard deviations of colour, in grey levels (0 to 255).
-        iterations: mean field iterations (the layer's ``max_iter``).
-        min_probability: labels whose probability is below this at all pixels before the first iteration may be left
-            out, and then have 0 in the marginals. :func:`deeplab_caffe.crf.dense_crf` makes use of it and takes less
-            time for images of few labels; other doors compute them all. 0.001 changes marginals by some thousandths.
-            0 leaves none out, as the originals.
+        bi_xy_std: standard deviations of position of the appearance kernels, in pixels.
+        bi_rgb_std: standard deviations of colour of the appearance kernels, in grey levels (0 to 255).
+        iterations: number of mean-field iterations (the layer's ``max_iter``).
+        min_probability: labels with a smaller probability at all pixels before the first iteration may be left out;
+            their marginals are then 0. :func:`deeplab_caffe.crf.dense_crf` uses it to save time on images with few
+            labels; other functions compute all labels. 0.001 changes marginals by some thousandths. 0: leave none out,
+            as in the originals.
 
     Raises:
-        CRFError: a value that is no finite number, a standard deviation that is not positive, negative iterations, a
-            least probability outside 0 to 0.1, or tuples of different lengths.
+        CRFError: a value is not a finite number, a standard deviation is not positive, ``iterations`` is negative,
+            ``min_probability`` is outside 0 to 0.1, or tuples have different lengths.
     """
 
     pos_w: Weights = 3.0
@@ -133,14 +133,13 @@ class CRFParams:
 
     @classmethod
     def of(cls, params: ParamsLike) -> CRFParams:
-        """Return the parameters that a caller means.
+        """Return the parameters that a caller gives in any of several forms.
 
         Args:
-            params: parameters; a preset, or its name; a ``.json`` file; a dict of fields by their names; None for the
-                defaults.
+            params: parameters; a preset or its name; a ``.json`` file; a dict of fields by name; None for the defaults.
 
         Raises:
-            CRFError: as :meth:`named` and :meth:`from_file`; or something else.
+            CRFError: as :meth:`named` and :meth:`from_file`; or ``params`` has another type.
         """
         if params is None:
             return cls()
@@ -160,7 +159,7 @@ class CRFParams:
 
     @classmethod
     def named(cls, name: str) -> CRFParams:
-        """Return what a command line names: a ``.json`` file's parameters, or a preset's.
+        """Return the parameters of a ``.json`` file or of a preset, as named on a command line.
 
         Raises:
             CRFError: as :meth:`from_file` and :meth:`for_model`.
@@ -169,16 +168,16 @@ class CRFParams:
 
     @property
     def kernels(self) -> tuple[PairwiseKernel, ...]:
-        """Return the kernels in the order in which their messages are added: positions alone, then with colours."""
+        """Return the kernels in the order in which their messages are added: smoothness first, then appearance."""
         positions = _by_kernel({"pos_w": self.pos_w, "pos_xy_std": self.pos_xy_std})
         colours = _by_kernel({"bi_w": self.bi_w, "bi_xy_std": self.bi_xy_std, "bi_rgb_std": self.bi_rgb_std})
         return tuple(PairwiseKernel.of(*numbers) for numbers in (*positions, *colours))
 
     def by_axis(self) -> ByAxis:
-        """Return the numbers of one smoothness and one appearance kernel.
+        """Return the numbers of the only smoothness and the only appearance kernel.
 
         Raises:
-            CRFError: there are not one of each.
+            CRFError: there is not exactly one kernel of each.
         """
         if [kernel.rgb_std is None for kernel in self.kernels] != [True, False]:
             raise CRFError("expected CRF parameters of one smoothness and one appearance kernel, these have others")
@@ -192,10 +191,10 @@ class CRFParams:
 
     @classmethod
     def from_file(cls, path: str | PathLike[str]) -> CRFParams:
-        """Read parameters from a JSON file: an object of fields by their names; those left out have their defaults.
+        """Read parameters from a JSON file with an object of fields by name; fields left out have their defaults.
 
         Raises:
-            CRFError: the file cannot be read, is no JSON object, has an unknown name, or a bad value.
+            CRFError: the file cannot be read, is not a JSON object, or has an unknown name or an invalid value.
         """
         try:
             values = json.loads(Path(path).read_bytes())
@@ -207,7 +206,7 @@ class CRFParams:
 
     @classmethod
     def _of_fields(cls, values: Any, where: str) -> CRFParams:
-        """Return the parameters of a dict that came from somewhere, which errors name."""
+        """Return the parameters of a dict; ``where`` is its origin, for errors."""
         names = [field.name for field in dataclasses.fields(cls)]
         if not isinstance(values, dict) or not values.keys() <= set(names):
             unknown = [type(values).__name__]
@@ -232,15 +231,15 @@ class CRFParams:
             stream.write(text.encode())
 
 
-# What every door takes as CRF parameters: see CRFParams.of.
+# The forms in which CRF parameters may be given: see CRFParams.of.
 ParamsLike = CRFParams | Preset | str | PathLike[str] | Mapping[str, Any] | None
 
 
 def validate_iterations(iterations: Any) -> int:
-    """Validate a number of mean field iterations.
+    """Validate a number of mean-field iterations.
 
     Raises:
-        CRFError: it is no whole number, negative, or beyond 2^31 - 1.
+        CRFError: the value is not a whole number, negative, or above 2^31 - 1.
     """
     if not is_whole(iterations):
         raise CRFError(f"iterations must be a whole number, got {short_repr(iterations)}")
@@ -252,7 +251,7 @@ def validate_iterations(iterations: Any) -> int:
 
 
 def is_whole(value: Any) -> bool:
-    """Return whether a value is a whole number, of whatever type; True and False are none."""
+    """Return whether a value is a whole number of any type; True and False are not."""
     if isinstance(value, bool):
         return False
     return isinstance(value, Integral) or (isinstance(value, Real) and float(value).is_integer())
@@ -262,7 +261,7 @@ def validate_count(name: str, value: Any, least: int = 1) -> int:
     """Validate a number of points, pixels or labels.
 
     Raises:
-        CRFError: it is no whole number from ``least`` to 2^31 - 2.
+        CRFError: the value is not a whole number from ``least`` to 2^31 - 2.
     """
     if not is_whole(value) or not least <= value < 2**31 - 1:
         raise CRFError(f"{name} must be a whole number from {least} to 2^31 - 2, got {short_repr(value)}")
@@ -270,13 +269,13 @@ def validate_count(name: str, value: Any, least: int = 1) -> int:
 
 
 def validate_number(name: str, value: Any, *, positive: bool = False) -> float:
-    """Validate a finite number that an argument or field ``name`` must be.
+    """Validate that the argument or field ``name`` is a finite number.
 
     Raises:
-        CRFError: it is not a finite number, or with ``positive`` not above 0.
+        CRFError: the value is not a finite number, or, with ``positive``, not above 0.
     """
     if not isinstance(value, bool) and isinstance(value, Real):
-        with suppress(OverflowError):  # of a whole number beyond all floats
+        with suppress(OverflowError):  # a whole number beyond the range of float
             number = float(value)
             if math.isfinite(number) and (number > 0 or not positive):
                 return number
@@ -287,7 +286,7 @@ def validate_weight(name: str, value: Any) -> float:
     """Validate a kernel's weight.
 
     Raises:
-        CRFError: it is not a finite number, or so large that marginals would be no numbers.
+        CRFError: the weight is not a finite number, or so large that marginals would be NaN.
     """
     weight = validate_number(name, value)
     if abs(weight) > MOST_WEIGHT:
@@ -296,17 +295,17 @@ def validate_weight(name: str, value: Any) -> float:
 
 
 def active_kernels(params: CRFParams, iterations: int | None = None) -> list[PairwiseKernel]:
-    """Return those of ``params.kernels`` that an inference of an image needs lattices for.
+    """Return those of ``params.kernels`` for which an inference needs lattices.
 
-    Left out are kernels of weight 0, which add exact zeros, and without iterations all. What is left out without an
-    image, :func:`deeplab_caffe.crf.backend.usable_kernels` says.
+    Kernels of weight 0 are left out, because their messages are exact zeros; with 0 iterations all kernels are. If
+    there is no image, :func:`deeplab_caffe.crf.backend.usable_kernels` leaves out more.
 
     Args:
         params: the kernels.
-        iterations: instead of ``params.iterations``.
+        iterations: number of iterations; None: ``params.iterations``.
 
     Raises:
-        CRFError: a bad number of iterations.
+        CRFError: the number of iterations is invalid.
     """
     if (params.iterations if iterations is None else validate_iterations(iterations)) == 0:
         return []
@@ -314,9 +313,9 @@ def active_kernels(params: CRFParams, iterations: int | None = None) -> list[Pai
 
 
 def _frozen(value: Any) -> Any:
-    """Return lists, arrays and protobuf's repeated fields as tuples, so that parameters compare and hash.
+    """Return lists, arrays and protobuf's repeated fields as tuples, so that parameters can be compared and hashed.
 
-    Numbers of other libraries become Python's, which JSON can hold.
+    Numbers of other libraries become Python's, so that they can be written as JSON.
     """
     if getattr(value, "ndim", None) == 0:
         value = value.item()

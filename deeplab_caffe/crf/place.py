@@ -1,4 +1,4 @@
-"""The backend for a device, or for the device where an array is."""
+"""Choose the backend for a device, or for an array's device."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ def backend_for(
     """Return the backend to compute with.
 
     Args:
-        array: by default it computes where this is; None for the CPU.
-        device: instead: ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
+        array: an array; without ``device`` its device is used. None: the CPU.
+        device: device to use instead: ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
         sse_padding: see :meth:`deeplab_caffe.crf.Lattice.build`.
-        half: see :class:`deeplab_caffe.crf.cuda.CudaBackend`; nothing on the CPU.
+        half: see :class:`deeplab_caffe.crf.cuda.CudaBackend`; ignored on the CPU.
 
     Raises:
-        CRFError: an unknown device, or no library or no CUDA kernels for it.
+        CRFError: the device is unknown, or there is no library or no CUDA kernels for it.
     """
     if device is None and is_on_gpu(array):
         return CudaBackend(arrays_of(array, CRFError), sse_padding, half)

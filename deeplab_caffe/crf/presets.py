@@ -1,6 +1,6 @@
 """CRF parameters of the released models and scripts: a table of plain numbers, each row with its source.
 
-There is no one right set: scripts, prototxts and papers of the same model disagree, so every preset names its source.
+Scripts, prototxts and papers of the same model have different values, so every preset names its source.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ class Preset:
     """Parameters and where they come from.
 
     Attributes:
-        name: the released name, or the NET_ID where the model has no other.
-        numbers: arguments of :class:`deeplab_caffe.crf.CRFParams` by name: of the kernels, and what differs from its
-            10 iterations and from leaving no label out.
-        source: where the numbers were read.
-        aliases: other names that find it.
+        name: the released name, or the NET_ID if the model has no other name.
+        numbers: arguments of :class:`deeplab_caffe.crf.CRFParams` by name: the kernels', and ``iterations`` and
+            ``min_probability`` if they differ from the defaults.
+        source: where the numbers were found.
+        aliases: other names of the preset.
     """
 
     name: str
@@ -47,7 +47,7 @@ def _preset(
     positions: tuple[float, float] = (3.0, 3.0),
     **others: float,
 ) -> Preset:
-    """Make a preset of bi_w, bi_xy_std and bi_rgb_std; pos_w and pos_xy_std are 3 and 3 in nearly all."""
+    """Make a preset from bilateral (bi_w, bi_xy_std, bi_rgb_std) and positions (pos_w, pos_xy_std), usually (3, 3)."""
     names = ("pos_w", "pos_xy_std", "bi_w", "bi_xy_std", "bi_rgb_std")
     return Preset(name, dict(zip(names, (*positions, *bilateral), strict=True)) | others, source, aliases)
 
@@ -99,7 +99,7 @@ PRESETS: tuple[Preset, ...] = (
     _preset("DeepLab-MSc-LargeFOV-v2", (4, 83, 5), _RLOSS),
     _preset("DeepLab-ASPP-ResNet101-tail", (5, 21, 3), _TAIL, positions=(4, 1)),
     # The networks that come with this package
-    # A photograph has few of the 21 labels: the others would take half of an iteration's time.
+    # A photograph has only a few of the 21 labels; the others would take half of an iteration's time.
     _preset("deeplab_v3_lite0_animals", (5, 30, 5), _ANIMALS_CARD, iterations=5, min_probability=0.01),
     _preset("deeplab_largefov_slim_camvid", (3, 30, 5), _CARD, "camvid", positions=(1, 3)),
 )
@@ -109,7 +109,7 @@ def find_preset(name: str) -> Preset:
     """Return the preset of a model, script or program; case, "-" and "_" do not matter.
 
     Raises:
-        CRFError: no preset has this name; the message has those that come nearest.
+        CRFError: no preset has this name; the message lists the most similar names.
     """
     by_name = {_plain(alias): preset for preset in PRESETS for alias in (preset.name, *preset.aliases)}
     preset = by_name.get(_plain(name))

@@ -1,4 +1,4 @@
-"""Grids of the dense CRF's parameters, as the paper's cross-validation walks over them."""
+"""Grids of the dense CRF's parameters, as in the paper's cross-validation."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Point(NamedTuple):
     """One setting of the appearance kernel.
 
     Attributes:
-        bi_w: its weight; w1 in the paper's equation 3.
-        bi_xy_std: its standard deviation of position in pixels; sigma_alpha there.
-        bi_rgb_std: its standard deviation of colour in grey levels; sigma_beta there.
+        bi_w: weight; w1 in the paper's equation 3.
+        bi_xy_std: standard deviation of position, in pixels; the paper's sigma_alpha.
+        bi_rgb_std: standard deviation of colour, in grey levels; the paper's sigma_beta.
     """
 
     bi_w: float
@@ -31,7 +31,7 @@ class Point(NamedTuple):
 
 @dataclass(frozen=True)
 class Grid:
-    """Values to try, each axis increasing.
+    """Values to try, increasing along each axis.
 
     The defaults are the paper's first round (ICLR 2015, section 4.1): bi_w in [5, 10], bi_xy_std in [50 : 10 : 100],
     bi_rgb_std in [3 : 1 : 10].
@@ -60,20 +60,20 @@ class Grid:
         return itertools.starmap(Point, itertools.product(self.bi_w, self.bi_xy_std, self.bi_rgb_std))
 
     def refined(self, best: Point, factor: int = 2) -> Grid:
-        """Return a grid ``factor`` times finer, from the neighbour before the best value to the one after it.
+        """Return a grid ``factor`` times finer, from the neighbour before the best value to the neighbour after it.
 
-        Where the best value is the last of its axis the new axis reaches one step beyond it; where it is the first, as
-        far below, but at most down to half of it. An axis of one value stays as it is.
+        If the best value is the last of its axis, the new axis goes one step beyond it. If it is the first, the new
+        axis goes one step below it, but at most down to half of it. An axis with a single value does not change.
 
         Args:
             best: a point of this grid.
-            factor: into how many parts each step is cut.
+            factor: number of parts that each step is divided into.
         """
         axes = {field.name: getattr(self, field.name) for field in fields(self)}
         return Grid(**{name: _refined(values, getattr(best, name), factor) for name, values in axes.items()})
 
     def edges(self, best: Point) -> list[str]:
-        """Return the axes on whose first or last value ``best`` lies: a wider range may hold something better."""
+        """Return the axes on whose first or last value ``best`` lies: a wider range may have a better value."""
         names = [field.name for field in fields(self) if len(getattr(self, field.name)) > 1]
         return [name for name in names if getattr(best, name) in (getattr(self, name)[0], getattr(self, name)[-1])]
 
@@ -82,12 +82,13 @@ def parse_range(text: str, name: str) -> tuple[float, ...]:
     """Return the values of one axis.
 
     Args:
-        text: ``"start:step:stop"`` as in the paper and in MATLAB (the stop is included where the steps meet it),
+        text: ``"start:step:stop"`` as in the paper and in MATLAB (the stop is included if the steps reach it exactly),
             ``"start:stop"`` with steps of 1, one number, or several: ``"49,50,67"``.
-        name: what to call it in messages.
+        name: the axis's name in messages.
 
     Raises:
-        CRFError: text of another form, a step that is not positive, a stop before the start, or too many values.
+        CRFError: the text has another form, the step is not positive, the stop is before the start, or there are too
+            many values.
     """
     parts = text.split(":") if ":" in text else text.split(",")
     try:
@@ -103,7 +104,7 @@ def parse_range(text: str, name: str) -> tuple[float, ...]:
         raise CRFError(f"{name}: the step must be positive, got '{text}'")
     if stop < start:
         raise CRFError(f"{name}: the range is empty, {stop:g} comes before {start:g}: got '{text}'")
-    # A hair more than the quotient, which may be 4.999999999 where five steps meet the stop.
+    # A little more than the quotient, which may be 4.999999999 where five steps reach the stop.
     steps = (stop - start) / step + 1e-9
     if steps >= _MOST_VALUES:
         raise CRFError(f"{name}: at most {_MOST_VALUES:,} values, got '{text}'")

@@ -1,4 +1,4 @@
-"""Many inferences on one image whose parameters differ little, sharing what they have in common."""
+"""Many inferences on one image with similar parameters, which share lattices."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from deeplab_caffe.crf.inputs import NDArray
 from deeplab_caffe.crf.params import CRFParams, PairwiseKernel, validate_iterations
 from deeplab_caffe.crf_search.grid import Point
 
-# bi_xy_std and bi_rgb_std: what a lattice of colours depends on.
+# (bi_xy_std, bi_rgb_std), on which a lattice of colours depends.
 Sigmas = tuple[float, float]
 
-# Lattice vertices for each pixel, for the memory estimate; photographs have 0.2 to 3.
+# Lattice vertices per pixel for the memory estimate; photographs have 0.2 to 3.
 _VERTICES = 4
 
 
 @dataclass(frozen=True)
 class SearchSettings:
-    """What all points of a search have in common.
+    """The parameters that all points of a search have in common.
 
     Attributes:
-        pos_w: weight of the smoothness kernel; 0 for none.
-        pos_xy_std: its standard deviation in pixels.
-        iterations: mean field iterations.
+        pos_w: weight of the smoothness kernel; 0: no such kernel.
+        pos_xy_std: standard deviation of the smoothness kernel, in pixels.
+        iterations: number of mean-field iterations.
         ignore_labels: true labels that are not counted.
     """
 
@@ -49,22 +49,22 @@ class SearchSettings:
 def marginals_by_point(
     scores: NDArray, image: NDArray, weights: Mapping[Sigmas, Sequence[float]], settings: SearchSettings
 ) -> Iterator[tuple[Point, NDArray]]:
-    """Yield what :func:`deeplab_caffe.crf.dense_crf` gives for several points.
+    """Yield the marginals that :func:`deeplab_caffe.crf.dense_crf` gives for several points.
 
-    All share one lattice of positions, and points that differ in the weight alone one of colours.
+    All points share one lattice of positions, and points that differ only in the weight share one lattice of colours.
 
     Args:
         scores: float32 ``(C, H, W)``, finite.
         image: uint8 RGB ``(H, W, 3)``.
         weights: values of bi_w by (bi_xy_std, bi_rgb_std).
-        settings: the rest of the parameters.
+        settings: the other parameters.
 
     Yields:
-        A point and its marginals ``(C, H, W)``, the same memory each time.
+        A point and its marginals ``(C, H, W)``, in the same memory each time.
 
     Raises:
-        CRFError: standard deviations too small for the image.
-        CRFMemoryError: not enough memory.
+        CRFError: standard deviations are too small for the image.
+        CRFMemoryError: there is not enough memory.
     """
     backend = CpuBackend()
     size = (image.shape[0], image.shape[1])

@@ -1,4 +1,4 @@
-"""A parameter search as heat maps."""
+"""Draw a parameter search as heat maps."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from deeplab_caffe.crf_search.search import SearchOutcome
 
 _ALPHA, _BETA = r"$\sigma_\alpha$", r"$\sigma_\beta$"
-# With more values of bi_w than this each cell shows the best of them.
+# With more values of bi_w than this, there is one panel, whose cells show the best of them.
 _MOST_PANELS = 12
 
 
 def draw_search(outcome: SearchOutcome) -> Any:
-    """Return a matplotlib figure: a row for each round, a panel for each bi_w; the best has a ring.
+    """Return a matplotlib figure with a row per round and a panel per bi_w; a ring marks the best point.
 
     Raises:
         DeepLabCaffeError: matplotlib is not installed.
@@ -59,7 +59,7 @@ def draw_search(outcome: SearchOutcome) -> Any:
 
 
 def _panels(grid: Grid, mean_iou: dict[Point, float]) -> list[tuple[str, np.ndarray, tuple[float, ...]]]:
-    """Return title, values (bi_xy_std, bi_rgb_std) and values of bi_w of each panel."""
+    """Return of each panel the title, the mean IoU (bi_xy_std, bi_rgb_std), and its values of bi_w."""
     shape = (len(grid.bi_w), len(grid.bi_xy_std), len(grid.bi_rgb_std))
     values = np.array([mean_iou[point] for point in grid]).reshape(shape)
     if len(grid.bi_w) > _MOST_PANELS:

@@ -1,4 +1,4 @@
-"""Results of a parameter search on disk, so that an interrupted search resumes."""
+"""Store the results of a parameter search on disk, so that an interrupted search can resume."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ Counts = np.ndarray
 
 
 class ResultFile:
-    """Confusion counts by image and parameters: a text file of one JSON object for each line.
+    """Confusion counts by image and parameters, in a text file with one JSON object per line.
 
-    Lines are appended, each with one call to the operating system; what is there is never touched. A line that was cut
-    off by a crash, or is not of this form, is left out when the file is read.
+    Lines are appended, each by one system call; existing lines are never changed. Lines that a crash cut off, or that
+    have another form, are skipped when the file is read.
 
     Args:
-        path: the file, made when the first result comes; None keeps the results in memory alone.
+        path: the file, created with the first result; None: keep the results only in memory.
 
     Raises:
-        DataError: the file is there but cannot be read, or a line is nested beyond all reason.
+        DataError: the file exists but cannot be read, or a line is nested too deeply.
     """
 
     def __init__(self, path: str | os.PathLike[str] | None) -> None:
@@ -57,12 +57,12 @@ class ResultFile:
         return counts.reshape(num_classes, num_classes)
 
     def add(self, key: str, counts: Mapping[float, Counts], about: Mapping[str, object]) -> None:
-        """Keep counts ``(K, K)`` by bi_w.
+        """Store counts ``(K, K)`` by bi_w.
 
         Args:
-            key: what else the counts depend on.
-            counts: by bi_w.
-            about: what the line says for people.
+            key: key of everything else that the counts depend on.
+            counts: confusion counts by bi_w.
+            about: further fields of the line, for human readers.
 
         Raises:
             DataError: the line cannot be written.

@@ -1,4 +1,4 @@
-"""Scores, photographs and label maps that belong together: what the search for parameters is made on."""
+"""The samples of a parameter search: scores, photographs and label maps of the same images."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from deeplab_caffe.data.io.lists import read_id_list
 from deeplab_caffe.data.io.scores import ASSUMED_KIND, SUFFIXES, ScoreFormat, read_scores, score_format
 from deeplab_caffe.errors import CRFError, DataError
 
-# Where an image has several, the original's own format goes first.
+# If an image has several files, the first format in this order is used: the original's own comes first.
 _FORMATS: tuple[ScoreFormat, ...] = ("mat", "npy", "bin")
 
 
 @dataclass(frozen=True)
 class Content:
-    """What is in the files of a sample.
+    """The contents of a sample's files.
 
     Attributes:
         scores: float32 ``(C, H, W)``.
@@ -42,8 +42,8 @@ class SearchSample:
 
     Attributes:
         name: the image's id.
-        scores: ``<id>_blob_0.mat`` as MAT_WRITE leaves it, ``<id>.npy``, ``(C, H, W)`` or ``(1, C, H, W)``, the image
-            at the top left where they are larger; or ``<id>.bin``, probabilities.
+        scores: ``<id>_blob_0.mat`` as MAT_WRITE writes it, or ``<id>.npy``, ``(C, H, W)`` or ``(1, C, H, W)``; if they
+            are larger than the image, it is at the top left. Or ``<id>.bin``, probabilities.
         image: the photograph.
         label: the true labels, a palette or grey image.
         kind: what the scores are, see :func:`deeplab_caffe.crf.dense_crf`.
@@ -58,13 +58,12 @@ class SearchSample:
     def load(self) -> Content:
         """Read the files.
 
-        Probabilities and energies come as scores.
+        Probabilities and energies are converted to scores.
 
         Raises:
-            DataError: a file that is missing or damaged, sizes that do not fit, or scores that are not what they should
-                be.
+            DataError: a file is missing or damaged, sizes do not fit, or the scores are not of their kind.
         """
-        # As the pixels are stored: that is what scores and labels were made for.
+        # Without EXIF rotation, because scores and labels are for the pixels as they are stored.
         image = load_image(self.image, exif_orientation=False)
         label = load_label(self.label)
         size = image.shape[:2]
@@ -117,15 +116,15 @@ def find_samples(
         scores: folder of ``<id>_blob_0.mat``, ``<id>.npy`` or ``<id>.bin``.
         images: folder of photographs ``<id>.*``.
         labels: folder of label maps ``<id>.*``.
-        ids: a list of ids, one at the start of each line, with folders or without; None takes all scores in the folder.
+        ids: file with an id at the start of each line, with folders or without; None: all scores in the folder.
         kind: what the scores are, see :func:`deeplab_caffe.crf.dense_crf`; None: probabilities in a ``.bin``.
 
     Returns:
-        The samples in the order of the list, or of their names.
+        The samples in the order of the list, or else of their names.
 
     Raises:
-        DataError: a folder or list that cannot be read or holds nothing, an id without one of its files, or an image
-            that is its own label map.
+        DataError: a folder or list cannot be read or is empty, an id lacks one of its files, or an image is its own
+            label map.
     """
     listed = [] if ids is None else list(dict.fromkeys(read_id_list(ids)))
     found: dict[str, Path] = {}
@@ -158,11 +157,12 @@ def find_samples(
 
 
 def draw_samples(samples: Sequence[SearchSample], count: int, seed: int) -> list[SearchSample]:
-    """Draw ``count`` of the samples by a seed, or all if there are fewer; in their old order.
+    """Draw ``count`` of the samples by a seed, or all if there are fewer, and return them in their old order.
 
-    The same seed and names give the same samples on every machine, and a larger count adds to those of a smaller one.
+    The same seed and names give the same samples on every machine. A larger count adds samples to those of a smaller
+    one.
     """
-    # By hash, and not by a generator whose stream another version of numpy may change.
+    # Drawn by hash, because the random streams of numpy may change with its version.
     lots = {sample: hashlib.sha256(f"{seed}:{sample.name}".encode("utf-8", "surrogateescape")) for sample in samples}
     drawn = set(sorted(samples, key=lambda sample: lots[sample].digest())[:count])
     return [sample for sample in samples if sample in drawn]

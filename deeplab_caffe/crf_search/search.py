@@ -1,7 +1,7 @@
 """The paper's search for the dense CRF's parameters, coarse to fine on some validation images (ICLR 2015, section 4.1).
 
-The smoothness kernel stays as it is; the appearance kernel gets the numbers with the best mean IoU on a grid, which is
-then refined around them.
+The smoothness kernel is fixed. For the appearance kernel, the point of a grid with the best mean IoU is found, and the
+grid is then refined around that point.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ from deeplab_caffe.data.confusion import ConfusionMatrix
 from deeplab_caffe.environment import usable_cores
 from deeplab_caffe.errors import CRFError, DataError, EvaluationError
 
-# Called with how many evaluations (one image with one point) are done.
+# Function that is called with the number of finished evaluations (one image with one point).
 Advance = Callable[[int], None]
-# Opens a progress bar: name of the work, evaluations in all.
+# Function that opens a progress bar: name of the stage, total number of evaluations.
 Progress = Callable[[str, int], AbstractContextManager[Advance]]
 
-# Part of the key of every result: to be raised when marginals change.
+# Part of the key of every result; increase it when a change of the code changes marginals.
 _FORMAT = 1
 
 
 @dataclass(frozen=True)
 class Accuracy:
-    """How good label maps are.
+    """The accuracy of label maps.
 
     Attributes:
         matrix: confusion counts of all samples together.
@@ -50,22 +50,22 @@ class Accuracy:
 
     @property
     def mean_iou(self) -> float:
-        """Return PASCAL VOC's measure, from 0 to 1: of the confusion of the whole data set, not a mean over images.
+        """Return PASCAL VOC's mean IoU, from 0 to 1, from the confusion counts of all images together.
 
-        Classes that are neither in the labels nor predicted do not count. By VOC's own rule they make the mean NaN, and
-        a few images seldom have all classes.
+        Classes that occur neither in the labels nor in the predictions do not count. By VOC's own rule they would make
+        the mean NaN, and a few images rarely have all classes.
         """
         return self.matrix.mean_iou("skip")
 
 
 @dataclass(frozen=True)
 class PointResult(Accuracy):
-    """How good one point is.
+    """The accuracy of one point.
 
     Attributes:
         matrix: confusion counts of all samples together.
         point: the parameters.
-        round: in which round it was tried first, from 1.
+        round: number of the round that tried it first, from 1.
     """
 
     point: Point
@@ -74,14 +74,14 @@ class PointResult(Accuracy):
 
 @dataclass(frozen=True)
 class SearchOutcome:
-    """What a search found.
+    """The outcome of a search.
 
     Attributes:
-        baseline: the scores without a CRF.
-        results: all points in the order in which they were tried.
-        rounds: the grids.
-        best: the result with the largest mean IoU; of several the first.
-        settings: what all had in common.
+        baseline: accuracy of the scores without a CRF.
+        results: results of all points in the order in which they were tried.
+        rounds: the grids, one per round.
+        best: the result with the largest mean IoU; the first one on ties.
+        settings: the parameters that all points have in common.
     """
 
     baseline: Accuracy
@@ -101,25 +101,27 @@ def _no_progress(what: str, total: int) -> AbstractContextManager[Advance]:
 
 
 class Search:
-    """Evaluates points on samples, each once.
+    """Evaluates points of grids on samples, each point once.
 
-    All points share the scores and the lattice of positions, those of one bi_xy_std and bi_rgb_std the lattice of
-    colours. Images are worked on side by side, each by one thread; results do not depend on how many.
+    All points share an image's scores and lattice of positions, and points with the same bi_xy_std and bi_rgb_std share
+    the lattice of colours. Images are evaluated in parallel, each by one thread; results do not depend on the number of
+    threads.
 
     Args:
-        samples: what to evaluate on.
-        settings: what all points have in common.
-        results: a file that keeps results, see :class:`ResultFile`; None for none.
-        jobs: how many images at a time, at most the number of cores; 0 for that. Fewer where memory is short.
-        progress: opens a bar for each stage.
+        samples: the samples to evaluate on.
+        settings: the parameters that all points have in common.
+        results: file that stores results, see :class:`ResultFile`; None: no file.
+        jobs: number of images at a time, at most the number of cores; 0: the number of cores. Fewer images run if
+            memory is short.
+        progress: function that opens a progress bar for each stage.
 
     Attributes:
-        baseline: the scores without a CRF.
+        baseline: accuracy of the scores without a CRF.
         num_classes: K.
 
     Raises:
-        DataError: a file that is missing or damaged, or does not fit its partners.
-        EvaluationError: no pixel counts.
+        DataError: a file is missing or damaged, or the files of a sample do not fit.
+        EvaluationError: all pixels are ignored.
     """
 
     def __init__(
@@ -154,10 +156,10 @@ class Search:
 
         Args:
             grid: the points.
-            number: of the round.
+            number: number of the round.
 
         Raises:
-            DeepLabCaffeError: as the constructor, and standard deviations too small for the images.
+            DeepLabCaffeError: as the constructor, or standard deviations are too small for the images.
         """
         points = list(grid)
         work = [(sample, self._missing(sample, grid)) for sample in self.samples]
@@ -165,19 +167,19 @@ class Search:
         total = len(points) * len(self.samples)
         with self._progress(f"round {number}", total) as advance:
             advance(total - sum(len(weights) for _, pairs in work for weights in pairs.values()))
-            # Enough pieces that no core waits long for the others at the end.
+            # Split the work so finely that no core waits long for the others at the end.
             pieces = -(-4 * self._jobs // max(1, len(work)))
             tasks = [(sample, piece) for sample, pairs in work for piece in _cut(pairs, pieces)]
             self._run(tasks, lambda sample, piece: self._refine(sample, piece, advance))
         return [PointResult(self._total(point), point, number) for point in points]
 
     def coarse_to_fine(self, grid: Grid | None = None, rounds: int = 2, factor: int = 2) -> SearchOutcome:
-        """Search a grid, then finer ones around the best point so far.
+        """Search a grid, then finer grids around the best point so far.
 
         Args:
-            grid: the first round's; None for the paper's.
-            rounds: how many, 1 for the first alone.
-            factor: how much finer each round's steps are, see :meth:`Grid.refined`.
+            grid: the first round's grid; None: the paper's.
+            rounds: number of rounds; 1: only the first grid.
+            factor: factor by which the steps shrink from round to round, see :meth:`Grid.refined`.
 
         Raises:
             DeepLabCaffeError: as :meth:`evaluate`.
@@ -197,7 +199,7 @@ class Search:
             grid = grid.refined(best.point, factor)
 
     def _examine(self) -> ConfusionMatrix:
-        """Read every file once: a bad one is found now, not after hours."""
+        """Read every file once, to find a damaged one now and not after hours; return the scores' confusion counts."""
         total = ConfusionMatrix(self.num_classes)
         lock = threading.Lock()
 
@@ -274,12 +276,12 @@ class Search:
         for sample in self.samples:
             key = self._key(sample, point.bi_xy_std, point.bi_rgb_std)
             counts = self._results.get(key, point.bi_w, self.num_classes)
-            assert counts is not None  # evaluated by now
+            assert counts is not None  # all points of the grid have been evaluated
             total.add(counts)
         return total
 
     def _run(self, tasks: Iterable[tuple[Any, ...]], work: Callable[..., None]) -> None:
-        """Run the tasks side by side; the first error, or Ctrl-C, stops the others soon."""
+        """Run the tasks in parallel; after the first error, or Ctrl-C, the others stop soon."""
         self._stop.clear()
         pool = image_pool(self._jobs)
         try:
