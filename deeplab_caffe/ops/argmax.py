@@ -34,9 +34,9 @@ def _argmax_labels(xp: Arrays, labels: Any, scores: Any, last: bool, dtype: Any)
 
 
 def argmax(scores: ArrayT, top_k: int = 1, out_max_val: bool = False) -> ArrayT:
-    """Return the ``top_k`` highest channels of each pixel, highest first; among equal values the LARGER index first.
+    """Return the ``top_k`` highest channels of each pixel, highest first; on ties the LARGER index comes first.
 
-    A NaN ranks below every number (the original leaves that undefined).
+    A NaN ranks below every number (in the original its rank is undefined).
 
     Args:
         scores: (N, C, H, W) float32 or float64: torch's, CuPy's or NumPy's.
@@ -44,11 +44,11 @@ def argmax(scores: ArrayT, top_k: int = 1, out_max_val: bool = False) -> ArrayT:
         out_max_val: append the values.
 
     Returns:
-        (N, top_k, H, W) channel indices as numbers of the scores' dtype, as Caffe's blobs hold them; with
-        ``out_max_val`` (N, 2 * top_k, H, W), the values after the indices. Not differentiable.
+        (N, top_k, H, W) channel indices in the scores' dtype, as in Caffe's blobs; with ``out_max_val``
+        (N, 2 * top_k, H, W), the values after the indices. Not differentiable.
 
     Raises:
-        ValueError: a wrong shape or dtype, or a ``top_k`` out of its range.
+        ValueError: the shape or dtype is wrong, or ``top_k`` is out of its range.
     """
     _check_scores("argmax", scores)
     if not 1 <= top_k <= scores.shape[1]:
@@ -64,7 +64,7 @@ def argmax_labels(scores: ArrayT, ties: str = "first", dtype: Any = "uint8") -> 
 
     Args:
         scores: (N, C, H, W) float32 or float64: torch's, CuPy's or NumPy's.
-        ties: which of equal channels wins: "first", as in the densecrf programs (libDenseCRF/densecrf.cpp:201), or
+        ties: the channel that wins on ties: "first", as in the densecrf programs (libDenseCRF/densecrf.cpp:201), or
             "last", as in the layers ARGMAX, SEG_ACCURACY and ACCURACY.
         dtype: "uint8" (up to 256 channels) or "int64", or the library's own dtype of that name.
 
@@ -72,7 +72,7 @@ def argmax_labels(scores: ArrayT, ties: str = "first", dtype: Any = "uint8") -> 
         (N, H, W) labels. Not differentiable.
 
     Raises:
-        ValueError: a wrong shape or dtype, another word for ``ties``, or too many channels for ``dtype``.
+        ValueError: the shape or dtype is wrong, ``ties`` is another word, or there are too many channels for ``dtype``.
     """
     _check_scores("argmax_labels", scores)
     last = last_wins("argmax_labels", ties)

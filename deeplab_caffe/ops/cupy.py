@@ -1,8 +1,8 @@
 """DeepLab's operations on CuPy arrays: on CuPy's current stream, with memory of CuPy's pool, without torch.
 
-The functions of :mod:`deeplab_caffe.ops`, which work on CuPy arrays as they are. Those here also take whatever offers
-``__cuda_array_interface__`` or ``__dlpack__`` on a GPU, torch's tensors included, without a copy, and give CuPy arrays.
-There is no autograd: ``..._backward`` are the gradients.
+The functions of :mod:`deeplab_caffe.ops` accept CuPy arrays directly. The functions here also accept, without a copy,
+any object on a GPU with ``__cuda_array_interface__`` or ``__dlpack__``, such as a tensor, and return CuPy arrays. There
+is no autograd: the functions ``..._backward`` compute the gradients.
 
 The kernels are the extension's compiled ones or, if it was built without CUDA, the same sources compiled by NVRTC (see
 :mod:`deeplab_caffe.arrays.nvrtc`).
@@ -72,7 +72,7 @@ def _take(operation: str, name: str, array: Any) -> Any:
 
 
 def _on_cupy(function: Function, *names: str) -> Function:
-    """Return a function whose arguments of these names become CuPy's first."""
+    """Return a function that converts the arguments of these names to CuPy arrays before it calls ``function``."""
     signature = inspect.signature(function)
     operation = function.__name__
 

@@ -1,6 +1,6 @@
-"""Depthwise convolution on the CPU: each channel has a kernel of its own.
+"""Depthwise convolution on the CPU: each channel has its own kernel.
 
-torch's convolution has these by oneDNN, whose backward pass takes up to a thousand times what the arithmetic needs
+torch computes it by oneDNN, whose backward pass is up to a thousand times slower than its arithmetic requires
 (``benchmarks/depthwise.py``).
 """
 
@@ -51,7 +51,7 @@ def _depthwise(
     result=gradients_of,
 )
 def _depthwise_backward(xp: Arrays, gradients: tuple[Any, Any], grad: Any, x: Any, weight: Any, *rest: Any) -> None:
-    """Give the gradients of x and weight; an empty array for one that is not wanted."""
+    """Compute the gradients of x and weight; one that is not wanted is an empty array."""
     *geometry, groups, wanted = rest
     _check(xp, x, weight, groups)
     given = (xp.view(xp.contiguous(array)) for array in (grad, x, weight))
@@ -95,10 +95,10 @@ def depthwise_taps(weight: ArrayT) -> ArrayT:
         weight: (C, 1, kernel_h, kernel_w), torch's or NumPy's.
 
     Returns:
-        (kernel_h, kernel_w, C), contiguous: each tap's weights lie side by side.
+        (kernel_h, kernel_w, C), contiguous: the weights of each tap are adjacent in memory.
 
     Raises:
-        ValueError: not such a weight.
+        ValueError: the weight has another shape.
     """
     given: Any = weight
     if len(given.shape) != 4 or given.shape[1] != 1:
@@ -120,23 +120,23 @@ def depthwise_conv2d_channels_last(
     relu: bool = False,
     ceiling: float = math.inf,
 ) -> ArrayT:
-    """Convolve each channel with a kernel of its own, on the CPU, for inference.
+    """Convolve each channel with its own kernel, on the CPU, for inference.
 
-    :func:`depthwise_conv2d` where a pixel's channels lie side by side, and its bits where numbers are finite: a sum
-    begins with the bias and runs over the kernel's rows, then columns. Not differentiable.
+    It is :func:`depthwise_conv2d` for channels-last memory, with the same bits if the numbers are finite: a sum begins
+    with the bias and runs over the kernel's rows, then columns. Not differentiable.
 
     Args:
         x: (N, C, H, W) float32: torch's or NumPy's; copied unless channels-last.
         taps: the weight, from :func:`depthwise_taps`.
         bias: (C,), or None.
-        stride: one number, or (height, width); so the rest.
+        stride: one number, or (height, width); so are the next arguments.
         pad: zeros around the input.
-        dilation: pixels from tap to tap.
-        relu: max(y, 0) of the sum.
-        ceiling: of a rectified result, the largest number that stays.
+        dilation: distance between taps in pixels.
+        relu: apply ReLU to the sum.
+        ceiling: upper bound of a rectified result.
 
     Returns:
-        (N, C, OH, OW), channels-last; sizes as of ``conv2d``.
+        (N, C, OH, OW), channels-last; sizes as for ``conv2d``.
 
     Raises:
         ValueError: as :func:`depthwise_conv2d`.
@@ -155,26 +155,26 @@ def depthwise_conv2d(
     pad: Pair = 0,
     dilation: Pair = 1,
 ) -> ArrayT:
-    """Convolve each channel with a kernel of its own, on the CPU.
+    """Convolve each channel with its own kernel, on the CPU.
 
-    A sum begins with the bias and runs over the kernel's rows, then columns, as does a gradient of the input; that of a
-    weight adds up the images' in their order. So the bits vary neither from run to run nor with the number of threads.
+    A sum begins with the bias and runs over the kernel's rows, then columns; so does a sum of the input's gradient. The
+    weight's gradient is summed over the images in order. So the bits do not depend on the run or the number of threads.
 
     Args:
         x: (N, C, H, W) float32 or float64, any strides: torch's or NumPy's; copied unless contiguous.
         weight: (C, 1, kernel_h, kernel_w).
         bias: (C,), or None.
-        stride: one number, or (height, width); so the rest.
+        stride: one number, or (height, width); so are the next arguments.
         pad: zeros around the input.
-        dilation: pixels from tap to tap, v1's ``hole``.
+        dilation: distance between taps in pixels, v1's ``hole``.
 
     Returns:
-        (N, C, OH, OW), contiguous; sizes as of ``conv2d``. torch differentiates it any number of times, and computes
-        the gradients alone that are needed.
+        (N, C, OH, OW), contiguous; sizes as for ``conv2d``. torch can differentiate it any number of times, and
+        computes only the gradients that are needed.
 
     Raises:
-        ValueError: shapes, dtypes or devices that do not fit together, an array that is not on the CPU, an argument out
-            of its range, a kernel that does not fit.
+        ValueError: shapes, dtypes or devices do not fit together, an array is not on the CPU, an argument is out of its
+            range, or the kernel does not fit into the padded input.
     """
     result: ArrayT = _depthwise(x, weight, bias, *pairs(stride=stride, pad=pad, dilation=dilation), x.shape[1])
     return result
@@ -186,15 +186,15 @@ def depthwise_conv2d_backward(
     """Return the gradients of :func:`depthwise_conv2d`.
 
     Args:
-        grad: the gradient of its output, (N, C, OH, OW).
-        x: as for it; so the rest.
+        grad: the gradient of the output, (N, C, OH, OW).
+        x: (N, C, H, W), as for :func:`depthwise_conv2d`; so are the next arguments.
         weight: (C, 1, kernel_h, kernel_w).
         stride: one number, or (height, width).
         pad: zeros around the input.
-        dilation: pixels from tap to tap.
+        dilation: distance between taps in pixels.
 
     Returns:
-        Those of x (N, C, H, W), weight (C, 1, kernel_h, kernel_w) and bias (C,).
+        The gradients of x (N, C, H, W), weight (C, 1, kernel_h, kernel_w) and bias (C,).
 
     Raises:
         ValueError: as :func:`depthwise_conv2d`.

@@ -1,7 +1,8 @@
-"""The domain transform's recursive filter, as DeepLab v2's layer does it (layers/domain_transform_layer.cpp).
+"""The domain transform's recursive filter, as in DeepLab v2's layer (layers/domain_transform_layer.cpp).
 
 Edge-preserving smoothing (Gastal and Oliveira, SIGGRAPH 2011): a network's scores are smoothed along the rows and
-columns of the image, less across its edges, which another part of the network may learn (Chen et al., CVPR 2016).
+columns of the image, but less across its edges. Another part of the network may learn the edges (Chen et al., CVPR
+2016).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ _SETTINGS = "int iterations, float spatial_sigma, float range_sigma, float min_w
 
 
 def _check(xp: Arrays, x: Any, **others: Any) -> None:
-    """Check the dtypes, shapes and devices; an argument named ``edges`` has one channel."""
+    """Check dtypes, shapes and devices; an argument named ``edges`` must have one channel."""
     check_blob(xp, "domain_transform", "x", x)
     for name, array in others.items():
         expected = (x.shape[0], 1, *x.shape[2:]) if name == "edges" else tuple(x.shape)
@@ -33,7 +34,7 @@ def _check(xp: Arrays, x: Any, **others: Any) -> None:
 
 
 def _check_sizes(sizes: Any, height: int, width: int) -> None:
-    """Check that each item's size is within the blob's. Waits for the device."""
+    """Check that each item's size is within the blob's; this waits for the device."""
     for item, (rows, columns) in enumerate(sizes.tolist()):
         for name, value, most in (("height", rows, height), ("width", columns, width)):
             if not 0 <= value < most + 1:
@@ -75,7 +76,7 @@ def _gradients(xp: Arrays, grad: Any, x: Any, edges: Any, *_: Any) -> tuple[Any,
 def _domain_transform_backward(
     xp: Arrays, gradients: tuple[Any, Any], grad: Any, x: Any, edges: Any, sizes: Any, *settings: Any
 ) -> None:
-    """Give the gradients of x and edges: the forward pass is done again, some planes at a time, and nothing is kept."""
+    """Compute the gradients of x and edges; the forward pass is repeated, some planes at a time, instead of stored."""
     x, edges, sizes = _views(xp, x, edges, sizes)
     scratch = xp.empty((_C.domain_transform_scratch(x, settings[0]),), grad.dtype)
     given = x, edges, sizes, xp.view(xp.contiguous(grad))
@@ -128,30 +129,30 @@ def domain_transform(
     """Smooth each channel along rows and columns, less where there are edges.
 
     Iteration k has ``sigma = spatial_sigma * sqrt(3) * 2**(K - k - 1) / sqrt(4**K - 1)`` and a weight for each pixel,
-    ``exp(-sqrt(2) / sigma * (1 + edge * spatial_sigma / range_sigma))``, and goes over the image four times: to the
-    right, to the left, down and up, with ``y += weight * (neighbour - y)``. The weight of two neighbours is that of the
-    right or lower one. Backward needs x and edges alone.
+    ``exp(-sqrt(2) / sigma * (1 + edge * spatial_sigma / range_sigma))``. It filters the image four times, to the right,
+    to the left, down and up, with ``y += weight * (neighbour - y)``. Two neighbours have the weight of the right or
+    lower one. The backward pass needs only x and edges.
 
     Args:
         x: (N, C, H, W) float32 or float64, any strides: torch's, CuPy's or NumPy's.
-        edges: (N, 1, H, W) of the same kind: the strength of the edge at each pixel, 0 or more; what is negative
-            smooths more.
+        edges: (N, 1, H, W), with the library, dtype and device of x: the strength of the edge at each pixel, 0 or more;
+            negative values smooth more.
         sizes: height and width of each item, 2 N numbers in any shape (N, ...), such as ImageSegData's (N, 1, 1, 2),
-            truncated toward zero; what lies outside is copied. None: all is filtered.
+            truncated toward zero; scores outside of the size are copied. None: filter everything.
         iterations: K, 1 to 100; the layer's ``num_iter``.
-        spatial_sigma: pixels, more than 0.
-        range_sigma: of the edges' unit, more than 0.
-        min_weight: 0 or more: weights below it become it.
-        clamp: False leaves weights as they are, above 1 too: the layer DomainTransformForwardOnly.
-        check_sizes: True: a size that is not within (H, W) raises ValueError; on CUDA that waits for the device. False:
-            that item becomes NaN. None: True on the CPU, False on CUDA.
+        spatial_sigma: in pixels, above 0.
+        range_sigma: in the unit of the edges, above 0.
+        min_weight: 0 or more: lower bound of the weights.
+        clamp: clamp weights to [min_weight, 1]; False: do not, as in the layer DomainTransformForwardOnly.
+        check_sizes: True: a size that is not within (H, W) raises ValueError; on CUDA the check waits for the device.
+            False: such an item becomes NaN. None: True on the CPU, False on CUDA.
 
     Returns:
-        (N, C, H, W), contiguous. torch differentiates it once, with respect to x and edges; as in the original the
-        slope of a weight that was cut is that of the weight it was cut to. The bits do not vary.
+        (N, C, H, W), contiguous. torch can differentiate it once, with respect to x and edges. As in the original, the
+        gradient of a clamped weight is computed at the value to which it was clamped. The bits do not vary.
 
     Raises:
-        ValueError: shapes, dtypes or devices that do not fit together, or an argument out of its range.
+        ValueError: shapes, dtypes or devices do not fit together, or an argument is out of its range.
     """
     xp = arrays_of(x)
     sizes = _reshaped(sizes, x)
@@ -179,18 +180,19 @@ def domain_transform_backward(
     """Return the gradients of x and edges of :func:`domain_transform`.
 
     Args:
-        grad: the gradient of its result, (N, C, H, W).
-        x: as for it; so the rest. Sizes are not checked: what is not within (H, W) gives NaN.
-        edges: likewise.
-        sizes: likewise.
-        iterations: likewise.
-        spatial_sigma: likewise.
-        range_sigma: likewise.
-        min_weight: likewise.
-        clamp: likewise.
+        grad: the gradient of the result, (N, C, H, W).
+        x: as for :func:`domain_transform`; so are all arguments that follow.
+        edges: as for :func:`domain_transform`.
+        sizes: as for :func:`domain_transform`, but not checked: a size that is not within (H, W) gives NaN.
+        iterations: as for :func:`domain_transform`.
+        spatial_sigma: as for :func:`domain_transform`.
+        range_sigma: as for :func:`domain_transform`.
+        min_weight: as for :func:`domain_transform`.
+        clamp: as for :func:`domain_transform`.
 
     Returns:
-        (N, C, H, W) and (N, 1, H, W). Outside of an item's size that of x is ``grad``, that of edges 0.
+        The gradients (N, C, H, W) and (N, 1, H, W). Outside of an item's size the gradient of x is ``grad`` and the
+        gradient of edges is 0.
 
     Raises:
         ValueError: as :func:`domain_transform`.

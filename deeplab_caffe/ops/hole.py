@@ -1,4 +1,4 @@
-"""Convolution with dilation by the original's own arithmetic, im2col and GEMM (layers/conv_layer.cpp): engine CAFFE."""
+"""Dilated convolution by im2col and GEMM, as in the original (layers/conv_layer.cpp): engine CAFFE."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["col2im", "conv2d", "conv2d_backward", "conv_output_size", "im2col"]
 
 
 class _Images:
-    """A convolution taken image by image: one image's columns at a time, in one buffer, as the original has it."""
+    """A convolution computed image by image: the columns of one image at a time, in one buffer, as in the original."""
 
     def __init__(self, xp: Arrays, x: Any, weight: Any, geometry: Sequence[Sizes], groups: int) -> None:
         self.xp = xp
@@ -44,7 +44,7 @@ class _Images:
         return image.reshape(self.groups, image.shape[-3] // self.groups, self.pixels)
 
     def add_to_image(self, grad: Any, target: Any) -> None:
-        """Write the gradient of one image, (1, C, H, W), from that of its output, (groups, O / groups, OH * OW)."""
+        """Compute the gradient of one image, (1, C, H, W), from its output's, (groups, O / groups, OH * OW)."""
         columns = self.split(target if self.direct else self.buffer)
         self.xp.matmul(self.xp.permute(self.weight, (0, 2, 1)), grad, columns)
         if not self.direct:
@@ -83,7 +83,7 @@ def _conv2d(xp: Arrays, output: Any, x: Any, weight: Any, bias: Any, *arguments:
 
 
 def gradients_of(xp: Arrays, grad: Any, x: Any, weight: Any, *arguments: Any) -> tuple[Any, Any]:
-    """Check the arguments and return arrays for the gradients of x and weight; empty ones where not wanted."""
+    """Check the arguments and return arrays for the gradients of x and weight; one that is not wanted is empty."""
     *geometry, groups, wanted = arguments
     _check(xp, x, weight, groups, grad=grad)
     expected = (x.shape[0], weight.shape[0], *output_hw(x.shape, weight.shape[2:], *geometry))
@@ -101,7 +101,7 @@ def gradients_of(xp: Arrays, grad: Any, x: Any, weight: Any, *arguments: Any) ->
     result=gradients_of,
 )
 def _conv2d_backward(xp: Arrays, gradients: tuple[Any, Any], grad: Any, x: Any, weight: Any, *arguments: Any) -> None:
-    """Give the gradients of x and weight; an empty array for one that is not wanted."""
+    """Compute the gradients of x and weight; one that is not wanted is an empty array."""
     *geometry, groups, wanted = arguments
     grad_x, grad_weight = gradients
     grad = xp.contiguous(grad)
@@ -109,7 +109,7 @@ def _conv2d_backward(xp: Arrays, gradients: tuple[Any, Any], grad: Any, x: Any, 
     for n in range(x.shape[0]):
         image_grad = images.split(grad[n])
         if wanted[1]:
-            # The columns are made again, not kept from the forward pass: they are kernel_h * kernel_w times the input.
+            # Recompute the columns instead of storing them: they are kernel_h * kernel_w times as large as the input.
             columns = xp.permute(images.columns(n), (0, 2, 1))
             xp.matmul(image_grad, columns, grad_weight.reshape(images.weight.shape), add=True)
         if wanted[0]:
@@ -117,7 +117,7 @@ def _conv2d_backward(xp: Arrays, gradients: tuple[Any, Any], grad: Any, x: Any, 
 
 
 def differentiate(forward: Operator, backward: Operator) -> None:
-    """Give a convolution and its backward, of these arguments, their gradients: any number of times."""
+    """Register the gradients of a convolution and of its backward; they can be differentiated any number of times."""
 
     def save(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
         x, weight, _, *ctx.geometry = inputs
@@ -125,7 +125,7 @@ def differentiate(forward: Operator, backward: Operator) -> None:
 
     def gradient(ctx: Any, grad: Any) -> tuple[Any, ...]:
         wants_x, wants_weight, wants_bias = ctx.needs_input_grad[:3]
-        if is_batched(grad):  # what stands for several has no memory to be read: torch's own
+        if is_batched(grad):  # a batched gradient has no memory that the extension can read: use torch's own
             (x, weight), (*geometry, groups) = ctx.saved_tensors, ctx.geometry
             rest = (grad.shape[1:2], *geometry, False, [0, 0], groups, list(ctx.needs_input_grad[:3]))
             several = sys.modules["torch"].ops.aten.convolution_backward(grad, x, weight, *rest)
@@ -145,7 +145,7 @@ def differentiate(forward: Operator, backward: Operator) -> None:
         ctx.save_for_backward(grad, x, weight)
 
     def second_gradient(ctx: Any, grad_x: Any, grad_weight: Any) -> tuple[Any, ...]:
-        # A convolution is linear in x and weight, so they are convolutions and backwards.
+        # A convolution is linear in x and in weight, so its second derivatives are convolutions and backward passes.
         grad, x, weight = ctx.saved_tensors
         through_grad = through_x = through_weight = None
         if ctx.wanted[0]:
@@ -173,26 +173,26 @@ def conv2d(
     dilation: Pair = 1,
     groups: int = 1,
 ) -> ArrayT:
-    """Convolve with dilation, by the original's own arithmetic: engine CAFFE (layers/conv_layer.cpp).
+    """Convolve with dilation, by im2col and GEMM as in the original: engine CAFFE (layers/conv_layer.cpp).
 
-    Images are taken one by one, so besides its result it holds the columns of ONE image, forward and backward:
-    ``C * kernel_h * kernel_w * OH * OW`` elements. A 1x1 kernel with stride 1 and pad 0 needs none.
+    Images are computed one by one, so besides the result only the columns of ONE image are in memory, forward and
+    backward: ``C * kernel_h * kernel_w * OH * OW`` elements. A 1x1 kernel with stride 1 and pad 0 needs no columns.
 
     Args:
         x: (N, C, H, W) float32 or float64, any strides: torch's, CuPy's or NumPy's.
         weight: (O, C / groups, kernel_h, kernel_w).
         bias: O numbers in any shape, e.g. Caffe's (1, 1, 1, O); or None.
-        stride: one number, or (height, width); so the rest.
+        stride: one number, or (height, width); so are the next arguments.
         pad: zeros around the input.
-        dilation: pixels from tap to tap, v1's ``hole``.
+        dilation: distance between taps in pixels, v1's ``hole``.
         groups: Caffe's ``group``.
 
     Returns:
-        (N, O, OH, OW), contiguous; sizes by :func:`conv_output_size`. torch differentiates it any number of times.
+        (N, O, OH, OW), contiguous; sizes by :func:`conv_output_size`. torch can differentiate it any number of times.
 
     Raises:
-        ValueError: shapes, dtypes or devices that do not fit together, an argument out of its range, a kernel that does
-            not fit.
+        ValueError: shapes, dtypes or devices do not fit together, an argument is out of its range, or the kernel does
+            not fit into the padded input.
     """
     flat: Any = None if bias is None else bias.reshape(-1)  # type: ignore[attr-defined]  # every library's arrays
     result: ArrayT = _conv2d(x, weight, flat, *pairs(stride=stride, pad=pad, dilation=dilation), groups)
@@ -211,19 +211,19 @@ def conv2d_backward(
     """Return the gradients of :func:`conv2d`.
 
     Args:
-        grad: the gradient of its output, (N, O, OH, OW).
-        x: as for :func:`conv2d`; so the rest.
+        grad: the gradient of the output, (N, O, OH, OW).
+        x: (N, C, H, W), as for :func:`conv2d`; so are the next arguments.
         weight: (O, C / groups, kernel_h, kernel_w).
         stride: one number, or (height, width).
         pad: zeros around the input.
-        dilation: pixels from tap to tap.
+        dilation: distance between taps in pixels.
         groups: Caffe's ``group``.
 
     Returns:
         The gradients of x (N, C, H, W), weight (O, C / groups, kernel_h, kernel_w) and bias (O,).
 
     Raises:
-        ValueError: shapes, dtypes or devices that do not fit together.
+        ValueError: shapes, dtypes or devices do not fit together.
     """
     geometry = pairs(stride=stride, pad=pad, dilation=dilation)
     grad_x, grad_weight = _conv2d_backward(grad, x, weight, *geometry, groups, [True, True])

@@ -30,7 +30,7 @@ def _im2col(xp: Arrays, columns: Any, x: Any, kernel: Sizes, stride: Sizes, pad:
 
 def _image(xp: Arrays, columns: Any, size: Sizes, kernel: Sizes, stride: Sizes, pad: Sizes, dilation: Sizes) -> Any:
     check_blob(xp, "col2im", "columns", columns)
-    output_hw((0, 0, *size), kernel, stride, pad, dilation)  # refuses what the division below cannot take
+    output_hw((0, 0, *size), kernel, stride, pad, dilation)  # refuses arguments that the division below cannot take
     return xp.empty((columns.shape[0], columns.shape[1] // (kernel[0] * kernel[1]), *size), columns.dtype)
 
 
@@ -60,21 +60,22 @@ _col2im.differentiate(_save_col2im, lambda ctx, grad: (_im2col(grad, *ctx.geomet
 
 
 def im2col(x: ArrayT, kernel: Pair, *, stride: Pair = 1, pad: Pair = 0, dilation: Pair = 1) -> ArrayT:
-    """Return what a convolution reads, one column per output pixel (the IM2COL layer).
+    """Return the values that a convolution reads, one column per output pixel (the IM2COL layer).
 
     Args:
         x: (N, C, H, W) float32 or float64, any strides: torch's, CuPy's or NumPy's.
-        kernel: one number, or (height, width); so the rest.
+        kernel: one number, or (height, width); so are the next arguments.
         stride: pixels between outputs.
         pad: zeros around the input.
-        dilation: pixels from tap to tap.
+        dilation: distance between taps in pixels.
 
     Returns:
-        (N, C * kernel_h * kernel_w, OH, OW), contiguous; channel ``(c * kernel_h + ky) * kernel_w + kx`` holds tap
-        (ky, kx) of channel c. Sizes by :func:`conv_output_size`. torch differentiates it any number of times.
+        (N, C * kernel_h * kernel_w, OH, OW), contiguous; channel ``(c * kernel_h + ky) * kernel_w + kx`` has tap
+        (ky, kx) of channel c. Sizes by :func:`conv_output_size`. torch can differentiate it any number of times.
 
     Raises:
-        ValueError: a wrong dtype or number of dimensions, an argument out of its range, a kernel that does not fit.
+        ValueError: the dtype or number of dimensions is wrong, an argument is out of its range, or the kernel does not
+            fit into the padded input.
     """
     result: ArrayT = _im2col(x, *pairs(kernel=kernel, stride=stride, pad=pad, dilation=dilation))
     return result
@@ -86,17 +87,17 @@ def col2im(columns: ArrayT, size: Pair, kernel: Pair, *, stride: Pair = 1, pad: 
     Args:
         columns: (N, C * kernel_h * kernel_w, OH, OW) float32 or float64.
         size: (H, W) of the image, or one number for both.
-        kernel: as for :func:`im2col`; so the rest.
+        kernel: one number, or (height, width), as for :func:`im2col`; so are the next arguments.
         stride: pixels between outputs.
         pad: zeros around the input.
-        dilation: pixels from tap to tap.
+        dilation: distance between taps in pixels.
 
     Returns:
-        (N, C, H, W), contiguous. torch differentiates it any number of times. The sum has one order, so the bits do not
-        vary.
+        (N, C, H, W), contiguous. torch can differentiate it any number of times. The order of the sums is fixed, so the
+        bits do not vary.
 
     Raises:
-        ValueError: ``columns`` is not what :func:`im2col` makes of such an image.
+        ValueError: ``columns`` does not have the shape that :func:`im2col` gives for such an image.
     """
     arguments = pairs(size=size, kernel=kernel, stride=stride, pad=pad, dilation=dilation)
     result: ArrayT = _col2im(columns, *arguments)

@@ -1,4 +1,4 @@
-"""Bilinear resizing, as the INTERP layer (layers/interp_layer.cpp, util/interp.cpp) or as torch does it."""
+"""Bilinear resizing as in the INTERP layer (layers/interp_layer.cpp, util/interp.cpp), or as in torch."""
 
 from __future__ import annotations
 
@@ -78,15 +78,15 @@ def interp(
         shrink_factor: see :func:`interp_size`.
         pad_beg: 0 or negative: rows and columns dropped at the top and left.
         pad_end: 0 or negative: rows and columns dropped at the bottom and right.
-        align_corners: the corner pixels' centres lie on each other, as in DeepLab; False: the images' edges do, as in
+        align_corners: align the centres of the corner pixels, as in DeepLab; False: align the images' edges, as in
             ``torch.nn.functional.interpolate(x, size, mode="bilinear", align_corners=False)``.
 
     Returns:
-        (N, C, OH, OW), contiguous, of the input's library, dtype and device. torch differentiates it twice.
+        (N, C, OH, OW), contiguous, of the input's library, dtype and device. torch can differentiate it twice.
 
     Raises:
-        ValueError: not exactly one way to size the output, a positive padding, nothing left of the input, a wrong
-            dtype or number of dimensions.
+        ValueError: the output's size is not given in exactly one way, a padding is positive, nothing is left of the
+            input, or the dtype or number of dimensions is wrong.
     """
     size = interp_hw(
         x.shape,
@@ -104,20 +104,20 @@ def interp(
 def interp_backward(
     grad: ArrayT, size: tuple[int, int], pad_beg: int = 0, pad_end: int = 0, align_corners: bool = True
 ) -> ArrayT:
-    """Return the gradient of the input of :func:`interp`: its exact adjoint.
+    """Return the gradient of the input of :func:`interp`: the exact adjoint.
 
     Args:
-        grad: the gradient of its output, (N, C, OH, OW).
-        size: (H, W) of its input.
+        grad: the gradient of the output, (N, C, OH, OW).
+        size: (H, W) of the input.
         pad_beg: as for :func:`interp`.
         pad_end: as for :func:`interp`.
         align_corners: as for :func:`interp`.
 
     Returns:
-        (N, C, H, W), contiguous. The sum has one order, so the bits do not vary.
+        (N, C, H, W), contiguous. The order of the sums is fixed, so the bits do not vary.
 
     Raises:
-        ValueError: a wrong shape or dtype, or padding that is positive or leaves nothing.
+        ValueError: the shape or dtype is wrong, or the padding is positive or leaves nothing.
     """
     result: ArrayT = _interp_backward(grad, *size, pad_beg, pad_end, align_corners)
     return result

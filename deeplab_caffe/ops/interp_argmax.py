@@ -1,4 +1,4 @@
-"""Label map of coarse scores: INTERP and ARGMAX in one (layers/interp_layer.cpp, layers/argmax_layer.cpp)."""
+"""Label map of coarse scores: INTERP and ARGMAX fused (layers/interp_layer.cpp, layers/argmax_layer.cpp)."""
 
 from __future__ import annotations
 
@@ -52,28 +52,29 @@ def interp_argmax(
 ) -> ArrayT:
     """Return labels at full size from coarse scores, without the scores at full size.
 
-    The same labels as ``argmax_labels(interp(scores, height=height, width=width), ties, dtype)``, cut to ``crop``:
-    what is cut away is not computed, and on the CPU neither are pixels between four of which one class leads anyway.
+    The labels are those of ``argmax_labels(interp(scores, height=height, width=width), ties, dtype)``, cropped to
+    ``crop``. Pixels outside of the crop are not computed. On the CPU the pixels between four coarse pixels are not
+    interpolated if one class must win at all of them.
 
     Args:
         scores: (N, C, h, w) float32, float64, float16 or bfloat16 (the last two widened to float32), any strides:
             torch's, CuPy's or NumPy's.
         height: height of the resized image.
-        width: its width.
-        crop: (height, width) of the wanted part, for example the image without its padding; None: all from ``origin``
-            on.
-        ties: which of equal channels wins: "last", as in the layers ARGMAX, SEG_ACCURACY and ACCURACY, or "first", as
+        width: width of the resized image.
+        crop: (height, width) of the wanted part, for example the image without its padding; None: everything from
+            ``origin`` on.
+        ties: the channel that wins on ties: "last", as in the layers ARGMAX, SEG_ACCURACY and ACCURACY, or "first", as
             in the densecrf programs.
-        origin: row and column of the resized image where the part begins.
+        origin: (row, column) of the resized image where the crop begins.
         dtype: "uint8" (up to 256 channels) or "int64", or the library's own dtype of that name.
         align_corners: as for :func:`deeplab_caffe.ops.interp.interp`.
 
     Returns:
-        (N, *crop) labels. Not differentiable. The same bits for any number of threads, on the CPU and on CUDA.
+        (N, *crop) labels. Not differentiable. They are the same for any number of threads, on the CPU and on CUDA.
 
     Raises:
-        ValueError: a wrong shape or dtype, another word for ``ties``, too many channels for ``dtype``, or a crop that
-            is not within the resized image.
+        ValueError: the shape or dtype is wrong, ``ties`` is another word, there are too many channels for ``dtype``, or
+            the crop is not within the resized image.
     """
     part = interp_window("interp_argmax", scores.shape, height, width, crop, origin)
     last = last_wins("interp_argmax", ties)

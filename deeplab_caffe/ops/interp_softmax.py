@@ -1,4 +1,4 @@
-"""Class probabilities of coarse scores at full size: INTERP and SOFTMAX in one (layers/interp_layer.cpp)."""
+"""Class probabilities of coarse scores at full size: INTERP and SOFTMAX fused (layers/interp_layer.cpp)."""
 
 from __future__ import annotations
 
@@ -49,28 +49,28 @@ def interp_softmax(
 ) -> ArrayT:
     """Return class probabilities at full size from coarse scores, without the scores at full size.
 
-    What ``torch.softmax(interp(scores, height=height, width=width), 1)`` gives, to 4e-7 in float32, cut to ``crop``. As
-    there, a pixel with a NaN or +inf among its scores is NaN in all channels. Probabilities go down to the least float
-    before they are 0.
+    The result is ``torch.softmax(interp(scores, height=height, width=width), 1)``, up to 4e-7 in float32, cropped to
+    ``crop``. As in torch, a pixel with a NaN or +inf among its scores is NaN in all channels. Small probabilities are
+    kept down to the smallest float.
 
-    For the dense CRF's unary, which is the scores and not their softmax, see :func:`deeplab_caffe.crf.dense_crf`.
+    The dense CRF takes the scores and not their softmax: see :func:`deeplab_caffe.crf.dense_crf`.
 
     Args:
         scores: (N, C, h, w) float32, float64, float16 or bfloat16 (the last two widened to float32), any strides:
             torch's, CuPy's or NumPy's.
         height: height of the resized image.
-        width: its width.
-        crop: (height, width) of the wanted part, for example the image without its padding; None: all from ``origin``
-            on.
-        origin: row and column of the resized image where the part begins.
+        width: width of the resized image.
+        crop: (height, width) of the wanted part, for example the image without its padding; None: everything from
+            ``origin`` on.
+        origin: (row, column) of the resized image where the crop begins.
         align_corners: as for :func:`deeplab_caffe.ops.interp.interp`.
 
     Returns:
-        (N, C, *crop) probabilities, float64 for float64 scores, else float32; contiguous. Not differentiable. The same
-        bits for any number of threads; in float32 also on the CPU and on CUDA.
+        (N, C, *crop) probabilities, float64 for float64 scores, else float32; contiguous. Not differentiable. The bits
+        do not depend on the number of threads; float32 gives the same bits on the CPU and on CUDA.
 
     Raises:
-        ValueError: a wrong shape or dtype, or a crop that is not within the resized image.
+        ValueError: the shape or dtype is wrong, or the crop is not within the resized image.
     """
     part = interp_window("interp_softmax", scores.shape, height, width, crop, origin)
     result: ArrayT = _interp_softmax(scores, height, width, *part, align_corners)

@@ -30,13 +30,13 @@ _LATTICES: WeakValueDictionary[int, LatticeLike] = WeakValueDictionary()
 
 
 class _Owner:
-    """Memory of a tensor of keys; it lives as long as the tensor's storage does, and the lattices with it."""
+    """The memory of a tensor of keys, which keeps the lattices alive as long as the tensor's storage exists."""
 
     def __init__(self, lattices: Sequence[LatticeLike]) -> None:
         self._lattices = tuple(lattices)
         self._keys = np.empty(len(lattices), np.int64)
         for index, lattice in enumerate(self._lattices):
-            # Never a key twice: a copy of the tensor that outlives its lattices finds none, instead of another's.
+            # Keys are never reused, so a copied tensor that outlives its lattices cannot find other lattices.
             self._keys[index] = key = next(_KEYS)
             _LATTICES[key] = lattice
 
@@ -46,10 +46,10 @@ class _Owner:
 
 
 def lattice_keys(lattices: Sequence[LatticeLike]) -> Tensor:
-    """Return what :func:`lattice_filter` takes for lattices, since an operator's arguments are tensors and numbers.
+    """Return a tensor of keys that stand for lattices: an operator's arguments can only be tensors and numbers.
 
     Returns:
-        int64 ``(N,)`` on the CPU. It and its views keep the lattices alive; a copy of it does not.
+        int64 ``(N,)`` on the CPU. The tensor and its views keep the lattices alive; a copy does not.
     """
     return torch.from_numpy(np.asarray(_Owner(lattices)))
 
@@ -94,8 +94,8 @@ def _gradient(ctx: Any, grad: Any) -> tuple[Any, ...]:
     return _lattice_filter(grad, lattices, not ctx.adjoint), None, None
 
 
-# The filter is linear: slice * blurs * splat. Slice is a multiple of splat transposed; each axis' blur is symmetric,
-# but they do not commute where vertices are missing. So the transpose blurs along the axes in reverse order.
+# The filter is linear: slice * blurs * splat. Slice is a multiple of the transposed splat, and the blur along each axis
+# is symmetric. The blurs do not commute where vertices are missing, so the transposed filter blurs in reverse order.
 _lattice_filter.differentiate(_save, _gradient)
 
 
@@ -105,13 +105,13 @@ def lattice_filter(values: Tensor, lattices: Tensor, *, adjoint: bool = False) -
     Args:
         values: ``(N, P, C)`` float32, or on the CPU float64 (slowly, for checks), any strides.
         lattices: int64 ``(N,)`` from :func:`lattice_keys`: lattices of P points on the device of the values.
-        adjoint: the transposed filter.
+        adjoint: apply the transposed filter.
 
     Returns:
         ``(N, P, C)``, contiguous. Differentiable with respect to the values, any number of times.
 
     Raises:
-        ValueError: shapes, dtypes or devices that do not fit, or lattices that are gone.
+        ValueError: shapes, dtypes or devices do not fit, or a lattice no longer exists.
     """
     if values.dim() != 3:
         raise ValueError(f"lattice_filter: expected values (N, P, C), got {tuple(values.shape)}")

@@ -1,4 +1,4 @@
-"""Maximum over windows without the maxima's indices: for inference (layers/pooling_layer.cpp)."""
+"""Max pooling without indices, for inference (layers/pooling_layer.cpp)."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ def _max_pool(xp: Arrays, output: Any, x: Any, kernel: Size, stride: Size, pad: 
 def max_pool(x: ArrayT, kernel: Size, stride: Size, pad: Size, size: Size) -> ArrayT:
     """Return the largest number in each window, channel by channel.
 
-    Windows start at ``stride * index - pad`` and are cut to the image; one wholly outside gives the lowest number.
-    Numbers are compared by their bits: -0 comes before 0, and a NaN, if its sign bit is 0, is above all.
+    Windows start at ``stride * index - pad`` and are clipped to the image; a window wholly outside gives the lowest
+    number. Numbers are compared by their bits: -0 is smaller than 0, and a NaN without a sign bit is the largest.
 
     Args:
         x: (N, C, H, W) float32, float16 or bfloat16: torch's, CuPy's or NumPy's; copied unless channels-last.
         kernel: (height, width) of a window.
-        stride: from one window to the next.
-        pad: rows and columns before the image.
-        size: (OH, OW): how many windows.
+        stride: (height, width): step from one window to the next.
+        pad: (height, width): rows and columns before the image.
+        size: (OH, OW): number of windows.
 
     Returns:
         (N, C, OH, OW), channels-last, of the input's dtype. Not differentiable.
 
     Raises:
-        ValueError: not such an array, or numbers that make no window.
+        ValueError: the array has another shape or dtype, or the other arguments give no valid windows.
     """
     result: ArrayT = _max_pool(x, *(list(given) for given in (kernel, stride, pad, size)))
     return result

@@ -1,4 +1,4 @@
-"""An operation over :mod:`deeplab_caffe.arrays`, defined once: for torch a custom operator, for others a function."""
+"""Operations over :mod:`deeplab_caffe.arrays`, defined once: a custom operator for torch, a function for the others."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class Operator:
             self._register()
 
     def differentiate(self, save: Callable[..., None], gradient: Callable[..., Any]) -> None:
-        """Give torch the gradient.
+        """Register the gradient with torch.
 
         Args:
             save: ``setup_context`` of ``torch.library.register_autograd``.
-            gradient: its ``backward``.
+            gradient: ``backward`` of ``torch.library.register_autograd``.
         """
         self._gradient = save, gradient
         if self._registered is not None:
@@ -73,30 +73,30 @@ class Operator:
     def __call__(self, *args: Any) -> Any:
         """Return the result.
 
-        torch's dispatcher is bypassed if no autograd, tracing, transform or profiler is active: the first call through
-        it imports torch's compiler, 1.6 seconds and 80 MB.
+        torch's dispatcher is bypassed unless autograd, tracing, a transform or a profiler is active, because the first
+        call through it imports torch's compiler, which takes 1.6 seconds and 80 MB.
         """
         xp = arrays_of(_first(args))
         if xp.library != "torch":
-            # NumPy's may be unaligned or of the other byte order, which the extension cannot read.
+            # NumPy arrays may be unaligned or in the other byte order, which the extension cannot read.
             return self._run(xp, tuple(xp.take(arg) if isinstance(arg, np.ndarray) else arg for arg in args))
         if self._gradient is None:
             args = tuple(_detached(arg) for arg in args)
         try:
             direct = _unobserved(args)
-        except AttributeError:  # a torch that keeps these things elsewhere
+        except AttributeError:  # another version of torch has these private functions elsewhere
             direct = False
         return self._run(xp, args) if direct else self.torch(*args)
 
 
 def operator(schema: str, *, result: Callable[..., Any]) -> Callable[[Callable[..., None]], Operator]:
-    """Make an operator of a function that fills its result.
+    """Make an operator from a function that fills its result.
 
     Args:
-        schema: torch's, with the name: ``"interp(Tensor x, SymInt height, SymInt width) -> Tensor"``. The first
+        schema: torch's schema with the name: ``"interp(Tensor x, SymInt height, SymInt width) -> Tensor"``. The first
             argument is an array or a list of arrays.
-        result: ``result(xp, *arguments)`` checks what concerns shapes and dtypes, and returns the result as new arrays
-            of ``xp`` with unspecified values. It is torch's fake kernel, too.
+        result: ``result(xp, *arguments)`` checks shapes and dtypes, and returns the result as new arrays of ``xp`` with
+            unspecified values. It is also torch's fake kernel.
 
     Returns:
         A decorator for ``body(xp, result, *arguments)``, which fills the result.
@@ -115,7 +115,7 @@ def _detached(arg: Any) -> Any:
 
 
 def transforms_are_active() -> bool:
-    """Return whether a transform of torch.func, or forward-mode differentiation, is at work; True if torch hides it."""
+    """Return whether a transform of torch.func or forward-mode differentiation is active; True if torch cannot tell."""
     torch = sys.modules["torch"]
     try:
         return bool(
@@ -126,7 +126,7 @@ def transforms_are_active() -> bool:
 
 
 def is_batched(tensor: Any) -> bool:
-    """Return whether a tensor stands for several, as in ``torch.autograd.grad(is_grads_batched=True)``."""
+    """Return whether a tensor is a vmap batch, as in ``torch.autograd.grad(is_grads_batched=True)``."""
     functorch = getattr(sys.modules["torch"]._C, "_functorch", None)
     asked = (getattr(functorch, name, None) for name in ("is_legacy_batchedtensor", "is_batchedtensor"))
     return any(ask is not None and ask(tensor) for ask in asked)

@@ -1,8 +1,8 @@
-"""Inference convolutions on the CPU with weights in oneDNN's own order, with a fused ReLU.
+"""Inference convolutions on the CPU with weights prepacked in oneDNN's own layout, and with a fused ReLU.
 
-torch's ordinary convolution brings the weights into that order at every call and writes its result to memory before a
-ReLU reads it again: in bfloat16 a quarter of LargeFOV's time (`benchmarks/fps.py`). The operators used here are those
-that torch's compiler emits for a frozen model; where a torch build lacks them, :func:`supported` says so.
+torch's ordinary convolution packs the weights at every call, and writes its result to memory before a ReLU reads it
+again: in bfloat16 this takes a quarter of LargeFOV's time (`benchmarks/fps.py`). The operators used here are those that
+torch's compiler emits for a frozen model; :func:`supported` is False if a torch build lacks them.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ import torch
 from torch import Tensor
 
 
-class _Kept(NamedTuple):
+class _Packed(NamedTuple):
     """A packed weight.
 
     Attributes:
-        key: tells what it was packed of and for.
-        weight: what it was packed of; not held: another tensor may come to lie where one lay that is gone.
-        packed: the weight packed.
+        key: address, version and dtype of the original weight, and the shape of the input.
+        weight: weak reference to the original weight, because another tensor may later have the same address.
+        packed: the packed weight.
     """
 
     key: tuple[object, ...]
@@ -58,13 +58,13 @@ def supported(x: Tensor, weight: Tensor) -> bool:
         return False
     if torch.compiler.is_compiling() or x.dtype != weight.dtype or x.numel() == 0:
         return False
-    if weight.is_inference():  # it counts no versions: a change could not be seen
+    if weight.is_inference():  # inference tensors have no version counter, so a change would go unnoticed
         return False
     return x.dtype == torch.float32 or (x.dtype == torch.bfloat16 and bfloat16_is_fast())
 
 
 class Geometry(NamedTuple):
-    """A convolution's numbers; pairs are (height, width)."""
+    """The geometry of a convolution; pairs are (height, width)."""
 
     stride: tuple[int, int]
     pad: tuple[int, int]
@@ -73,7 +73,7 @@ class Geometry(NamedTuple):
 
 
 def pack_weight(weight: Tensor, geometry: Geometry, shape: Sequence[int]) -> Tensor:
-    """Return a weight (O, C / groups, kh, kw) in the order that suits inputs of ``shape`` best, but serves any."""
+    """Return a weight (O, C / groups, kh, kw) packed for inputs of ``shape``; it works for inputs of any shape."""
     stride, pad, dilation, groups = geometry
     blocked = weight.detach().contiguous().to_mkldnn()
     # torch's stub lacks the last argument.
@@ -83,7 +83,7 @@ def pack_weight(weight: Tensor, geometry: Geometry, shape: Sequence[int]) -> Ten
 
 
 def same_order(a: Tensor, b: Tensor) -> bool:
-    """Return whether two packed forms of one weight are in the same order; False where this torch build cannot tell."""
+    """Return whether two packed forms of one weight have the same layout; False if this torch build cannot tell."""
     try:
         pieces = [(torch.ops.mkldnn.data_ptr(x), torch.ops.mkldnn._nbytes(x)) for x in (a, b)]
     except (AttributeError, RuntimeError):
@@ -109,11 +109,11 @@ def packed_conv2d(
         x: the input.
         packed: the weight, from :func:`pack_weight`.
         bias: (O,), or None.
-        geometry: the convolution's numbers.
-        relu: rectify the result.
-        ceiling: of a rectified result, the largest number that stays; not with ``other``.
-        other: channels-last, of the result's shape: is added first.
-        spare: the result may be written to the memory of ``other``.
+        geometry: the convolution's geometry.
+        relu: apply ReLU to the result.
+        ceiling: upper bound of a rectified result; not with ``other``.
+        other: channels-last, in the result's shape: added before the ReLU.
+        spare: the result may overwrite ``other``.
     """
     stride, pad, dilation, groups = geometry
     if other is not None:
@@ -136,18 +136,18 @@ def packed_conv2d(
 class PackedConv2d:
     """A convolution that keeps its weight packed for the shape of the last input.
 
-    Bit for bit equal to ``torch.relu(torch.conv2d(...))`` on a channels-last input. Packed anew when the weight has
-    been changed, is another tensor, or another shape comes. Changes are seen by torch's version counter, which writes
-    through ``weight.data`` or a numpy view pass by: :meth:`clear` after those.
+    The result equals ``torch.relu(torch.conv2d(...))`` on a channels-last input bit for bit. The weight is packed again
+    when it was changed, is another tensor, or when an input has another shape. Changes are found by torch's version
+    counter, which does not count writes through ``weight.data`` or a numpy view: call :meth:`clear` after those.
 
     Args:
-        geometry: its numbers.
+        geometry: the convolution's geometry.
     """
 
     def __init__(self, geometry: Geometry) -> None:
         self._geometry = geometry
-        # In one piece: other threads may pack for another shape meanwhile.
-        self._kept: _Kept | None = None
+        # One object, so that it is replaced atomically: another thread may pack for another shape at the same time.
+        self._kept: _Packed | None = None
 
     def clear(self) -> None:
         """Forget the packed weight."""
@@ -156,11 +156,11 @@ class PackedConv2d:
     def __call__(
         self, x: Tensor, weight: Tensor, bias: Tensor | None, *, relu: bool, ceiling: float = math.inf
     ) -> Tensor:
-        """Return the convolution of ``x`` (N, C, H, W), with a ReLU and its ``ceiling`` behind it if asked for."""
+        """Return the convolution of ``x`` (N, C, H, W), with ``relu`` followed by a ReLU with an upper bound."""
         key = (weight.data_ptr(), weight._version, weight.dtype, tuple(x.shape))
         kept = self._kept
         if kept is None or key != kept.key or kept.weight() is not weight:
-            kept = self._kept = _Kept(key, weakref.ref(weight), pack_weight(weight, self._geometry, x.shape))
+            kept = self._kept = _Packed(key, weakref.ref(weight), pack_weight(weight, self._geometry, x.shape))
         x = x.contiguous(memory_format=torch.channels_last)
         bias = None if bias is None else bias.detach()
         return packed_conv2d(x, kept.packed, bias, self._geometry, relu=relu, ceiling=ceiling)

@@ -1,4 +1,4 @@
-"""From images to the input blob of a net: bytes in, B, G, R minus the mean out (data_transformer.cpp:309-464)."""
+"""Convert images to a net's input blob: bytes to B, G, R minus the mean (data_transformer.cpp:309-464)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _blob(
     result=_blob,
 )
 def _preprocess(xp: Arrays, blob: Any, images: Sequence[Any], mean: Sequence[float], *_: Any) -> None:
-    """Write batches (n, H, W, 3), each of one size, one after the other into a blob."""
+    """Write batches (n, H, W, 3), each with images of one size, into a blob one after the other."""
     first = 0
     for batch in images:
         items = blob[first : first + batch.shape[0]]
@@ -36,10 +36,10 @@ def _preprocess(xp: Arrays, blob: Any, images: Sequence[Any], mean: Sequence[flo
 
 
 def as_tensor(image: Any) -> Any:
-    """Return an image as a tensor, on its own memory if torch can take that.
+    """Return an image as a tensor, which shares the image's memory if torch supports it.
 
     Raises:
-        ValueError: neither a tensor nor a NumPy array.
+        ValueError: the image is neither a tensor nor a NumPy array.
     """
     if is_torch(image):
         return image
@@ -48,7 +48,7 @@ def as_tensor(image: Any) -> Any:
     with needed_for("images in numpy arrays"):
         import torch
 
-    # torch takes neither arrays that must not be written nor ones that run backwards.
+    # torch supports neither read-only arrays nor negative strides.
     fits = image.flags.writeable and min(image.strides, default=0) >= 0
     return torch.from_numpy(image if fits else image.copy())
 
@@ -76,8 +76,8 @@ def preprocess(
 ) -> Any:
     """Return a net's input from images, padded at the bottom and at the right.
 
-    The numbers of :func:`deeplab_caffe.data.image_to_blob` (byte minus mean in float32, 0 in the padding), rounded to
-    ``dtype``, in one pass over bytes and blob.
+    The numbers are those of :func:`deeplab_caffe.data.image_to_blob` (byte minus mean in float32, 0 in the padding),
+    rounded to ``dtype``; images and blob are each passed over once.
 
     Args:
         images: uint8 RGB, (H, W, 3), a batch (N, H, W, 3) of any strides, or a list of (H, W, 3) of any sizes: torch's,
@@ -85,14 +85,15 @@ def preprocess(
         mean: one value, or one per channel in B, G, R order.
         size: (height, width) of the blob, at least the largest image's; None takes the largest image's.
         dtype: "float32", "float16" or "bfloat16" (torch only), or the library's own dtype of that name.
-        channels_last: have the channels of a pixel lie together in memory.
+        channels_last: return the blob in channels-last order.
 
     Returns:
-        (N, 3, *size), channels B, G, R, on the images' device: CuPy's for CuPy's images, else torch's. The same bits
-        on the CPU and on CUDA.
+        (N, 3, *size), channels B, G, R, on the images' device: a CuPy array for CuPy images, else a tensor. The bits
+        are the same on the CPU and on CUDA.
 
     Raises:
-        ValueError: not such images, images on two devices, a size that does not hold them, or another dtype.
+        ValueError: the images have another shape or dtype or are on two devices, the size is too small for them, or
+            ``dtype`` is another one.
     """
     batches = _batches(images)
     height, width = blob_size([batch.shape for batch in batches], size)

@@ -1,4 +1,4 @@
-"""Sizes and arguments of the operations, checked: the one place of each check. Does without torch."""
+"""Check the sizes and arguments of the operations, each in one place; does not need torch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from deeplab_caffe.arrays import Arrays, arrays_of
 Pair = int | tuple[int, int]
 Size = tuple[int, int]
 
-# What the operations that resize scores and then do something with them read, widened to float32 or float64.
+# Dtypes of the operations that resize scores and then use them; 16-bit numbers are widened to float32.
 SCORES = ("float32", "float64", "float16", "bfloat16")
 # What the operations for inference, on images and blobs, read and write.
 INFERENCE = ("float32", "float16", "bfloat16")
@@ -20,7 +20,7 @@ def check_4d(operation: str, name: str, shape: Sequence[int]) -> None:
     """Check that a shape is (N, C, H, W).
 
     Raises:
-        ValueError: it is not.
+        ValueError: the shape does not have four axes.
     """
     if len(shape) != 4:
         raise ValueError(f"{operation}: expected {name} (N, C, H, W), got shape {tuple(shape)}")
@@ -29,10 +29,10 @@ def check_4d(operation: str, name: str, shape: Sequence[int]) -> None:
 def check_blob(
     xp: Arrays, operation: str, name: str, array: Any, dtypes: Sequence[str] = ("float32", "float64")
 ) -> None:
-    """Check that an array is (N, C, H, W) and of one of some dtypes.
+    """Check that an array is (N, C, H, W) and has one of some dtypes.
 
     Raises:
-        ValueError: it is not.
+        ValueError: the shape or dtype is another one.
     """
     check_4d(operation, name, array.shape)
     if xp.dtype(array) not in dtypes:
@@ -41,10 +41,10 @@ def check_blob(
 
 
 def check_like(xp: Arrays, operation: str, x: Any, **others: Any) -> None:
-    """Check that arrays have the dtype and device of the input; None is none.
+    """Check that arrays have the dtype and device of the input; None is skipped.
 
     Raises:
-        ValueError: they have not.
+        ValueError: an array has another dtype or device.
     """
     for name, array in others.items():
         if array is None:
@@ -59,10 +59,10 @@ def check_like(xp: Arrays, operation: str, x: Any, **others: Any) -> None:
 
 
 def check_on_cpu(xp: Arrays, operation: str, name: str) -> None:
-    """Check that arrays are on the CPU, for an operation that a GPU has in ``conv2d``.
+    """Check that arrays are on the CPU, for an operation that a GPU computes by ``conv2d``.
 
     Raises:
-        ValueError: they are not.
+        ValueError: they are on a GPU.
     """
     if xp.device != "cpu":
         raise ValueError(f"{operation}: expected {name} on cpu, got one on {xp.device}: use conv2d")
@@ -76,10 +76,10 @@ def conv_output_size(size: int, kernel: int, stride: int = 1, pad: int = 0, dila
         kernel: taps of the kernel.
         stride: pixels between outputs.
         pad: zeros before and after the input.
-        dilation: pixels from tap to tap; the kernel then covers ``kernel + (kernel - 1) * (dilation - 1)`` pixels.
+        dilation: distance between taps in pixels; the kernel covers ``kernel + (kernel - 1) * (dilation - 1)`` pixels.
 
     Raises:
-        ValueError: an argument out of its range, or a kernel that does not fit.
+        ValueError: an argument is out of its range, or the kernel does not fit into the padded input.
     """
     for name, value, least in (
         ("kernel", kernel, 1),
@@ -100,7 +100,7 @@ def conv_output_size(size: int, kernel: int, stride: int = 1, pad: int = 0, dila
 
 
 def pair(name: str, value: Pair) -> list[int]:
-    """Return an argument given once or as (height, width) as both."""
+    """Return an argument, which is one number or (height, width), as [height, width]."""
     if isinstance(value, int):
         return [value, value]
     if len(value) != 2:
@@ -109,7 +109,7 @@ def pair(name: str, value: Pair) -> list[int]:
 
 
 def pairs(**named: Pair) -> list[list[int]]:
-    """Return arguments given once or as (height, width), each as both, in their order."""
+    """Return arguments, each of which is one number or (height, width), as [height, width], in their order."""
     return [pair(name, value) for name, value in named.items()]
 
 
@@ -123,15 +123,15 @@ def output_hw(
 
 
 def check_weight(x: Sequence[int], weight: Sequence[int], groups: int) -> None:
-    """Check that a weight (O, C / groups, KH, KW) goes with an input (N, C, H, W).
+    """Check that a weight (O, C / groups, KH, KW) fits an input (N, C, H, W).
 
     Args:
         x: shape of the input.
         weight: shape of the weight.
-        groups: of a grouped convolution.
+        groups: number of groups.
 
     Raises:
-        ValueError: it does not.
+        ValueError: the weight does not fit.
     """
     if len(weight) != 4:
         raise ValueError(f"convolution: expected weight (O, C / groups, KH, KW), got shape {tuple(weight)}")
@@ -167,7 +167,7 @@ def interp_size(
         pad_end: 0 or negative: pixels dropped after the last.
 
     Raises:
-        ValueError: not exactly one way to size the output, a positive padding, or nothing left.
+        ValueError: the output's size is not given in exactly one way, a padding is positive, or nothing is left.
     """
     named = {"target": target, "zoom_factor": zoom_factor, "shrink_factor": shrink_factor}
     given = {name: value for name, value in named.items() if value is not None}
@@ -195,13 +195,13 @@ def interp_hw(shape: Sequence[int], *, height: int | None, width: int | None, **
     """Return (OH, OW) of interp over a (N, C, H, W) shape.
 
     Args:
-        shape: of the input.
+        shape: shape of the input.
         height: output height; needs ``width`` too.
         width: output width.
-        factors: what else :func:`interp_size` takes, for both axes.
+        factors: the other arguments of :func:`interp_size`, for both axes.
 
     Raises:
-        ValueError: as :func:`interp_size`, and one of height and width without the other.
+        ValueError: as :func:`interp_size`, or height or width is given without the other.
     """
     check_4d("interp", "x", shape)
     if (height is None) != (width is None):
@@ -212,18 +212,19 @@ def interp_hw(shape: Sequence[int], *, height: int | None, width: int | None, **
 def interp_window(
     operation: str, shape: Sequence[int], height: int, width: int, crop: Size | None, origin: Size
 ) -> tuple[int, int, int, int]:
-    """Return first row, first column, height and width of the wanted part of scores resized to (height, width).
+    """Return (first row, first column, height, width) of the wanted part of scores resized to (height, width).
 
     Args:
-        operation: its name, for messages.
-        shape: the scores', which must be (N, C, H, W).
-        height: after resizing.
-        width: likewise.
-        crop: (height, width) of the part; None for all from ``origin`` on.
-        origin: row and column where the part begins.
+        operation: the operation's name, for messages.
+        shape: the scores' shape, which must be (N, C, H, W).
+        height: height after resizing.
+        width: width after resizing.
+        crop: (height, width) of the part; None: everything from ``origin`` on.
+        origin: (row, column) where the part begins.
 
     Raises:
-        ValueError: scores that are not (N, C, H, W) or empty but for N, a size below 1, or a part that is not within.
+        ValueError: the scores are not (N, C, H, W) with C, H and W above 0, a size is below 1, or the part is not
+            within the resized scores.
     """
     if len(shape) != 4 or 0 in shape[1:]:
         raise ValueError(f"{operation}: expected scores (N, C, H, W) with C, H, W > 0, got shape {tuple(shape)}")
@@ -240,14 +241,14 @@ def interp_window(
 
 
 def last_wins(operation: str, ties: str) -> bool:
-    """Return whether the last of equal channels wins, not the first.
+    """Return whether the last channel wins on ties, and not the first.
 
     Args:
-        operation: its name, for messages.
+        operation: the operation's name, for messages.
         ties: "first" or "last".
 
     Raises:
-        ValueError: another word.
+        ValueError: ``ties`` is another word.
     """
     if ties not in ("first", "last"):
         raise ValueError(f'{operation}: ties must be "first" or "last", got {ties!r}')
@@ -255,10 +256,10 @@ def last_wins(operation: str, ties: str) -> bool:
 
 
 def check_image(shape: Sequence[int], dtype: str, *, batch: bool) -> None:
-    """Check that an array holds RGB images: uint8 (H, W, 3), or with ``batch`` also (N, H, W, 3).
+    """Check that an array has RGB images: uint8 (H, W, 3), or with ``batch`` also (N, H, W, 3).
 
     Raises:
-        ValueError: it does not.
+        ValueError: the shape or dtype is another one.
     """
     if dtype != "uint8" or len(shape) not in ((3, 4) if batch else (3,)) or shape[-1] != 3:
         shapes = "(H, W, 3) or (N, H, W, 3)" if batch else "(H, W, 3) each"
@@ -269,7 +270,7 @@ def blob_size(batches: Iterable[Sequence[int]], size: Size | None) -> Size:
     """Return (height, width) of the blob for batches of these shapes (n, H, W, 3): ``size``, or the largest image's.
 
     Raises:
-        ValueError: there are no images, or ``size`` does not hold them.
+        ValueError: there are no images, or ``size`` is too small for them.
     """
     shapes = list(batches)
     if not shapes:
@@ -286,7 +287,7 @@ def three_means(mean: float | Sequence[float]) -> list[float]:
     """Return the means of B, G and R.
 
     Raises:
-        ValueError: neither one nor three.
+        ValueError: there are neither one nor three means.
     """
     means = [float(mean)] * 3 if isinstance(mean, (int, float)) else [float(value) for value in mean]
     if len(means) == 1:

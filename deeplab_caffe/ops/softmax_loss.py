@@ -1,4 +1,4 @@
-"""Softmax and its weighted logistic loss, as DeepLab v1 has them in SOFTMAX_LOSS (layers/softmax_loss_layer.cpp)."""
+"""Softmax and its weighted logistic loss, as in DeepLab v1's SOFTMAX_LOSS (layers/softmax_loss_layer.cpp)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LABELS = ("float32", "float64", "uint8", "int16", "int32", "int64")
 
 
 def _readable_labels(xp: Arrays, labels: Any) -> Any:
-    """Return labels as the extension reads them: of one of its dtypes, contiguous."""
+    """Return labels that the extension can read: contiguous, and in one of its dtypes."""
     dtype = xp.dtype(labels)
     if dtype not in _LABELS:
         labels = xp.cast(labels, "float32" if "float" in dtype else "int64")
@@ -27,7 +27,7 @@ def _readable_labels(xp: Arrays, labels: Any) -> Any:
 
 
 def _report(xp: Arrays, labels: Any, totals: Any, channels: int, ignore_labels: Sequence[int]) -> None:
-    """Raise for an unexpected label, warn if nothing is valid. Waits for the device."""
+    """Raise for an unexpected label, and warn if no pixel is valid; this waits for the device."""
     _, weight, first_bad = totals.tolist()
     if first_bad >= 0:
         count, height, width = labels.shape
@@ -68,7 +68,7 @@ def _softmax_loss(
     ignore_labels: Sequence[int],
     check_labels: bool,
 ) -> None:
-    """Give the loss (), each pixel's (maximum, sum of exponentials) (N, 2, H, W), and the extension's totals (3)."""
+    """Compute the loss (), each pixel's maximum and sum of exponentials (N, 2, H, W), and the totals (3,)."""
     loss, stats, totals = result
     labels = _readable_labels(xp, labels)
     count, channels, height, width = scores.shape
@@ -138,7 +138,7 @@ def _save_backward(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
 
 
 def _backward_gradient(ctx: Any, grad: Any) -> tuple[Any, ...]:
-    """Give second derivatives, rare enough to be left to torch's own operations."""
+    """Compute second derivatives, which are rarely needed, by torch's own operations."""
     import torch
 
     grad_loss, scores, labels, class_weights, _, totals = ctx.saved_tensors
@@ -162,16 +162,17 @@ _softmax_loss_backward.differentiate(_save_backward, _backward_gradient)
 
 @dataclass(frozen=True)
 class SoftmaxLoss:
-    """A loss without torch, and what its gradient is computed from.
+    """A loss computed without torch, with everything that its gradient needs.
 
     Attributes:
         loss: (), of the scores' dtype. NaN if a label is neither a class nor ignored; 0 if nothing is valid.
         scores: (N, C, H, W).
         labels: (N, H, W).
         class_weights: (C,), or None for all 1.
-        ignore_labels: labels that count nowhere.
+        ignore_labels: labels that are ignored.
         stats: (N, 2, H, W): each pixel's maximum and sum of exponentials.
-        totals: (3,) float64: the sum of the losses, that of the weights, the first unexpected label's pixel or -1.
+        totals: (3,) float64: the sum of the losses, the sum of the weights, and the pixel of the first unexpected label
+            or -1.
     """
 
     loss: Any
@@ -220,26 +221,28 @@ def softmax_loss(
 ) -> Any:
     """Return the mean of ``-log(p[label])`` over all valid pixels of the batch, each weighted by its class.
 
-    ``sum(w[y] * -log(max(p[y], FLT_MIN))) / sum(w[y])`` (layers/softmax_loss_layer.cpp:69-91). An ignored pixel counts
-    nowhere and its gradient is 0. If nothing is valid the original computes 0 / 0; here loss and gradient are 0.
+    The loss is ``sum(w[y] * -log(max(p[y], FLT_MIN))) / sum(w[y])`` (layers/softmax_loss_layer.cpp:69-91). Ignored
+    pixels are in neither sum, and their gradient is 0. If no pixel is valid the original computes 0 / 0; here loss and
+    gradient are 0.
 
     Args:
         scores: (N, C, H, W) float32 or float64: torch's, CuPy's or NumPy's.
         labels: (N, 1, H, W) or (N, H, W), integers or floats (truncated toward zero), on the scores' device.
-        ignore_labels: the layer's ``ignore_label`` entries, which may name a class too. At most 256.
+        ignore_labels: the layer's ``ignore_label`` entries, at most 256; they may be classes too.
         class_weights: C numbers, none negative: the content of the layer's ``weight_source`` file. None: all 1. The
-            values of an array of torch or CuPy are taken as they are.
-        check_labels: True: an unexpected label raises ValueError, nothing valid warns; on CUDA that waits for the
-            device. False: the loss and its gradient become NaN at an unexpected label. None: True on the CPU, False
-            on CUDA.
+            values of torch and CuPy arrays are not checked.
+        check_labels: True: an unexpected label raises ValueError, and a warning says if no pixel is valid; on CUDA the
+            check waits for the device. False: an unexpected label makes the loss and its gradient NaN. None: True on
+            the CPU, False on CUDA.
 
     Returns:
-        For tensors the loss, a scalar of the scores' dtype, differentiable twice with respect to the scores; for
-        arrays of CuPy and NumPy a :class:`SoftmaxLoss`. Sums run in double and in one order, so the bits do not vary.
+        For tensors the loss, a scalar of the scores' dtype, which can be differentiated twice with respect to the
+        scores; for CuPy and NumPy arrays a :class:`SoftmaxLoss`. Sums are in double and in a fixed order, so the bits
+        do not vary.
 
     Raises:
-        ValueError: shapes, dtypes or devices that do not fit together, a number of weights other than C, a negative
-            weight, or (see ``check_labels``) a label that is neither in [0, C) nor ignored.
+        ValueError: shapes, dtypes or devices do not fit together, there are not C weights, a weight is negative, or
+            (see ``check_labels``) a label is neither in [0, C) nor ignored.
     """
     xp = arrays_of(scores)
     check_blob(xp, "softmax_loss", "scores", scores)
@@ -266,7 +269,7 @@ def softmax_loss(
 
 
 def softmax_probability(scores: Any) -> Any:
-    """Return the layer's optional second top: softmax over channels, without a gradient, as Caffe ignores its diff.
+    """Return the layer's optional second top: the softmax over channels, without a gradient, like in Caffe.
 
     Args:
         scores: (N, C, H, W), a floating point tensor.

@@ -1,8 +1,8 @@
 """Winograd's convolution with a 3x3 kernel and stride 1, for inference on the CPU in float32.
 
-A. Lavin and S. Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016: tiles of 2x2 outputs take 16
-products a channel where a direct convolution takes 36, tiles of 4x4 take 36 and not 144. A dilation makes images of
-every d-th pixel; a tile lies within one of them.
+A. Lavin and S. Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016: a tile of 2x2 outputs takes 16
+products per channel instead of 36 in a direct convolution, a tile of 4x4 takes 36 instead of 144. With a dilation of d
+the image is split into d * d images of every d-th pixel, and each tile lies within one of them.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from deeplab_caffe.ops.sizes import Pair, check_4d, check_blob, check_like, chec
 
 KERNEL = (3, 3)
 TILES = (2, 4)
-#: The fewest input channels: with less, a direct convolution is the faster one.
+#: The minimum of input channels; with fewer, a direct convolution is faster.
 LEAST_CHANNELS = _C.winograd_panel
-#: By the tile: the largest hole for which it is likely to be faster than a direct convolution. A larger one leaves
-#: little of an image to a tile, and of a direct convolution many taps to the padding.
+#: For each tile, the largest dilation for which the algorithm is likely to be faster than a direct convolution. With
+#: larger dilations the split images are small for the tiles, and a direct convolution skips many taps in the padding.
 LARGEST_HOLES = {2: 4, 4: 12}
 
 
@@ -31,7 +31,7 @@ def fits(weight: Any, stride: Pair, groups: int) -> bool:
     Args:
         weight: (O, C / groups, KH, KW), any library's.
         stride: (height, width).
-        groups: of a grouped convolution.
+        groups: number of groups.
     """
     return (
         tuple(weight.shape[2:]) == KERNEL
@@ -111,14 +111,13 @@ def winograd_weight(weight: ArrayT, tile: int) -> ArrayT:
 
     Args:
         weight: (O, C, 3, 3) float32, torch's or NumPy's, on the CPU.
-        tile: 2 or 4: outputs of a tile along each axis. 4 takes fewer products, and its sums round more.
+        tile: 2 or 4: outputs of a tile along each axis. 4 takes fewer products but has larger rounding errors.
 
     Returns:
-        ((tile + 2) ** 2, O / 16 rounded up, C, 16): the transformed weights of 16 outputs lie side by side, zeros where
-        there are no outputs.
+        ((tile + 2) ** 2, O / 16 rounded up, C, 16): the transformed weights in panels of 16 outputs, padded with zeros.
 
     Raises:
-        ValueError: not such a weight or tile.
+        ValueError: the weight or tile is another one.
     """
     result: ArrayT = _winograd_weight(weight, tile)
     return result
@@ -138,26 +137,26 @@ def winograd_conv2d(
 ) -> ArrayT:
     """Convolve with a 3x3 kernel and stride 1 by Winograd's algorithm, on the CPU.
 
-    Beside a direct convolution the result has a relative error of about 1e-6 (tiles of 2) or 4e-6 (tiles of 4), by
-    norms, with 512 channels. The bits do not depend on the number of threads, but on the processor. An infinity or NaN
-    in a tile's input may make NaN of the whole tile. Not differentiable.
+    Compared with a direct convolution, the result has a relative error (of norms) of about 1e-6 (tiles of 2) or 4e-6
+    (tiles of 4) with 512 channels. The bits depend on the processor but not on the number of threads. An infinity or
+    NaN in a tile's input may make the whole tile NaN. Not differentiable.
 
     Args:
         x: (N, C, H, W) float32, at least 16 channels: torch's or NumPy's; copied unless channels-last.
         transformed: the weight, from :func:`winograd_weight`, which decides the tile.
-        outputs: O, its number of outputs; the weight, in panels of 16, knows it to the panel.
+        outputs: O, the number of outputs, because the weight is padded to panels of 16.
         bias: (O,), or None.
         pad: zeros around the input; one number, or (height, width).
-        dilation: pixels from tap to tap.
-        other: (N, O, OH, OW): is added; copied unless channels-last.
-        relu: max(y, 0) of the sum.
-        ceiling: of a rectified result, the largest number that stays.
+        dilation: distance between taps in pixels.
+        other: (N, O, OH, OW), added to the result before the ReLU; copied unless channels-last.
+        relu: apply ReLU to the sum.
+        ceiling: upper bound of a rectified result.
 
     Returns:
-        (N, O, OH, OW), channels-last; sizes as of ``conv2d``.
+        (N, O, OH, OW), channels-last; sizes as for ``conv2d``.
 
     Raises:
-        ValueError: shapes, dtypes or devices that do not fit together, or a kernel that does not fit.
+        ValueError: shapes, dtypes or devices do not fit together, or the kernel does not fit into the padded input.
     """
     result: ArrayT = _winograd_conv2d(
         x, transformed, bias, other, outputs, *pairs(pad=pad, dilation=dilation), relu, ceiling
@@ -166,5 +165,5 @@ def winograd_conv2d(
 
 
 def clear_cache() -> None:
-    """Give back the memory that :func:`winograd_conv2d` keeps for the next call, at most 256 MiB."""
+    """Free the memory that :func:`winograd_conv2d` keeps for the next call, at most 256 MiB."""
     _C.winograd_clear_kept()
