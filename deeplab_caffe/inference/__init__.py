@@ -1,4 +1,4 @@
-"""A net made ready to run fast: :func:`optimize` gives an :class:`OptimizedNet`."""
+"""Optimized nets for fast inference: :func:`optimize` returns an :class:`OptimizedNet`."""
 
 import deeplab_caffe.arrays.needs_torch  # noqa: F401  # before what imports torch
 from deeplab_caffe.inference.autotune import TuningResult

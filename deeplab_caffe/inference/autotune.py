@@ -1,4 +1,4 @@
-"""Autotuning: which algorithm computes a convolution fastest, found by trying."""
+"""Autotuning: measure which algorithm computes a convolution fastest."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from deeplab_caffe.inference.convolution import ConvSpec, Run, algorithms, allow
 
 _ROUNDS = 3
 _RUNS_ON_GPU = 5
-_CYCLES_TO_QUEUE_RUNS = 4_000_000  # some 2 ms
+_CYCLES_TO_QUEUE_RUNS = 4_000_000  # about 2 ms
 
 
 @dataclass(frozen=True)
@@ -23,10 +23,10 @@ class TuningResult:
     """The algorithm of one layer, and how it was found.
 
     Attributes:
-        layer: its name.
+        layer: the layer's name.
         algorithm: the algorithm that is used.
-        milliseconds: what each algorithm took; empty where there was nothing to choose.
-        failures: why algorithms dropped out, by name.
+        milliseconds: measured time of each algorithm; empty if there was no choice.
+        failures: why algorithms were rejected, by name.
     """
 
     layer: str
@@ -36,7 +36,7 @@ class TuningResult:
 
 
 def seconds(runs: Mapping[str, Callable[[], object]], device: torch.device) -> dict[str, float]:
-    """Return the shortest time of each, taking turns, after one run that does not count."""
+    """Return the shortest time of each run in seconds; they take turns, and the first round is not counted."""
     best = dict.fromkeys(runs, float("inf"))
     for turn in range(_ROUNDS + 1):
         for name, run in runs.items():
@@ -55,7 +55,7 @@ def _on_cpu(run: Callable[[], object]) -> float:
 def _on_gpu(run: Callable[[], object], device: torch.device) -> float:
     begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
     with torch.cuda.device(device):
-        # The GPU waits until all is queued: what Python takes for a launch is no part of a graph's time.
+        # The GPU waits until all launches are queued, so that Python's time for them is not measured.
         torch.cuda._sleep(_CYCLES_TO_QUEUE_RUNS)
         begin.record()
         for _ in range(_RUNS_ON_GPU):
@@ -66,7 +66,7 @@ def _on_gpu(run: Callable[[], object], device: torch.device) -> float:
 
 
 def _example(spec: ConvSpec, shape: Sequence[int]) -> Tensor:
-    """Return numbers as large as images minus mean are, so that rounding errors are what they will be."""
+    """Return an input with the range of images minus mean, so that rounding errors are realistic."""
     device = spec.weight.device
     x = torch.randn(tuple(shape), generator=torch.Generator(device).manual_seed(0), device=device).mul_(50)
     return x.to(spec.weight.dtype, memory_format=torch.channels_last)
@@ -74,13 +74,13 @@ def _example(spec: ConvSpec, shape: Sequence[int]) -> Tensor:
 
 @dataclass
 class _Shared:
-    """What convolutions of the same weights share, as those of a net's towers do.
+    """What convolutions with the same weights share, for example those of a net's towers.
 
     Attributes:
-        sources: what the weights were made of; held, lest another tensor gets their ids.
-        key: tells them from others.
-        spec: the first one's.
-        runs: algorithms made ready.
+        sources: tensors that the weights were computed from; kept alive so that their ids are not reused.
+        key: key that identifies the weights.
+        spec: the first convolution.
+        runs: prepared algorithms.
     """
 
     sources: Sequence[Tensor]
@@ -94,22 +94,22 @@ def _geometry(spec: ConvSpec) -> tuple[object, ...]:
 
 
 def _default(found: Mapping[str, Callable[[], Run]], *, fall_back: bool) -> dict[str, Callable[[], Run]]:
-    """Return the default algorithm, and torch's own to fall back on."""
+    """Return the default algorithm, and with ``fall_back`` torch's own too."""
     first = next(iter(found))
     return {name: make for name, make in found.items() if name == first or (fall_back and name == "direct")}
 
 
 class Autotuner:
-    """Chooses algorithms and remembers: layers that are alike are tried once.
+    """Chooses algorithms and remembers the choice: equal layers are measured once.
 
-    An algorithm that fails, or whose result is not torch's own, drops out, by name and reason.
+    An algorithm that fails, or whose result differs from torch's own, is rejected; its name and the reason are kept.
 
     Args:
-        tolerance: relative error up to which a result counts as the same.
-        autotune: time all algorithms; without, each layer gets the default one.
-        fixed: algorithms by layer name, not to be timed.
-        verify: run also what is not timed once, to see that the device can: a GPU's libraries have not everything.
-            Torch's own then stands in for the default algorithm.
+        tolerance: relative error up to which two results count as equal.
+        autotune: measure all algorithms; False: each layer gets the default algorithm.
+        fixed: algorithms by layer name, which are not measured.
+        verify: run algorithms that are not measured once, to check that the device supports them: not every GPU's
+            library has all of them. If the default algorithm fails, torch's own replaces it.
     """
 
     def __init__(
@@ -137,11 +137,11 @@ class Autotuner:
         Args:
             name: the layer's name.
             engine: ``"CAFFE"`` or ``"CUDNN"``.
-            spec: what is to be computed.
-            shape: of the input it will mostly see.
-            sources: what the weights were made of: convolutions of the same ones that come one after the other share
-                what they prepare of them.
-            folded: numbers that went into the weights besides.
+            spec: the convolution.
+            shape: shape of the most frequent input.
+            sources: tensors that the weights were computed from; consecutive convolutions with the same sources share
+                their prepared weights.
+            folded: bytes of the numbers that were folded into the weights.
 
         Raises:
             NetError: ``fixed`` names an algorithm that this layer does not have, or no algorithm works.
@@ -168,7 +168,7 @@ class Autotuner:
             return self._once(found, algorithm, spec, shape)
         key = (tuple(spec.weight.shape), spec.bias is None, *_geometry(spec), *shape, self.fixed.get(name))
         if key not in self._known:
-            # What losers have prepared goes.
+            # Drop the weights that the slower algorithms have prepared.
             count, before = len(spec.packs), dict(spec.transformed)
             self._known[key] = self._try(name, found, spec, _example(spec, shape))
             del spec.packs[count:]
@@ -179,7 +179,7 @@ class Autotuner:
         return self._once(found, known.algorithm, spec, shape)
 
     def _shared_by(self, spec: ConvSpec, sources: Sequence[Tensor], folded: bytes) -> _Shared:
-        """Return what the convolution shares with the one before it, if that is of the same weights."""
+        """Return the shared state of the convolution before this one if it has the same weights, else a new one."""
         key = (*map(id, sources), folded, spec.weight.dtype)
         if not sources or self._shared is None or self._shared.key != key:
             self._shared = _Shared(sources, key, spec)
@@ -188,9 +188,9 @@ class Autotuner:
     def _once(
         self, found: Mapping[str, Callable[[], Run]], algorithm: str, spec: ConvSpec, shape: Sequence[int]
     ) -> Run:
-        """Return an algorithm ready to run: the same one for the same weights."""
+        """Return an algorithm ready to run: the same object for the same weights."""
         assert self._shared is not None
-        # On the CPU the order of packed weights depends on the shape.
+        # On the CPU the layout of packed weights depends on the shape.
         key = (algorithm, *_geometry(spec), *(() if spec.weight.is_cuda else shape))
         runs = self._shared.runs
         if key not in runs:
@@ -210,7 +210,7 @@ class Autotuner:
             try:
                 run = make()
                 if x.is_cuda:
-                    # Memory that the result is likely to get: an algorithm that reads it before it writes is found out.
+                    # Fill memory that the result will probably reuse with NaN, to catch algorithms that read it.
                     torch.full_like(expected, float("nan"), dtype=x.dtype, memory_format=torch.channels_last)
                 got = run(x, *other)
                 error = float((got.float() - expected).norm()) / scale if got.shape == expected.shape else float("inf")

@@ -1,7 +1,7 @@
-"""Algorithms for a convolution and the sum and ReLU behind it, each with its weights prepared once.
+"""Algorithms for a convolution with the sum and ReLU behind it; each prepares its weights once.
 
-All take and give channels-last tensors of the weights' dtype. :func:`algorithms` says which of them a device has for a
-layer; :mod:`deeplab_caffe.inference.autotune` measures which is best.
+All of them take and return channels-last tensors of the weights' dtype. :func:`algorithms` returns those that a device
+has for a layer; :mod:`deeplab_caffe.inference.autotune` measures which is fastest.
 """
 
 from __future__ import annotations
@@ -25,26 +25,27 @@ from deeplab_caffe.ops.packed_conv import Geometry, operators_exist, pack_weight
 from deeplab_caffe.ops.sizes import output_hw
 from deeplab_caffe.ops.winograd import LARGEST_HOLES, TILES, fits, winograd_conv2d, winograd_weight
 
-# Of the input; of one that adds also the blob to add, and whether its memory may take the sum.
+# A function of the input; with a sum also of the other summand, and of whether the result may overwrite it.
 Run = Callable[..., Tensor]
 
-# Columns of im2col are written and read back once; beyond this they are no contender but a risk.
+# im2col's columns are written and read once; if they are larger than this, the algorithm only risks the memory.
 _MOST_COLUMN_BYTES = 2 << 30
-# Tensor cores multiply channels in groups of so many half-precision numbers.
+# Tensor cores multiply half-precision channels in groups of this size.
 _TENSOR_CORE_CHANNELS = 8
-# With fewer, most of what an implicit GEMM multiplies is padding.
+# With fewer channels, an implicit GEMM multiplies mostly padding.
 _LEAST_CHANNELS_OF_A_TILE = 32
 _FIRST_WITH_BFLOAT16 = (8, 0)
-#: Algorithms whose error is larger than that of a direct convolution in another order: taken if asked for by name, or
-#: where :attr:`ConvSpec.fast` says so.
+#: Algorithms with larger errors than a direct convolution in another order of summation: used only if named
+#: explicitly, or if :attr:`ConvSpec.fast` is true.
 ROUGHER = frozenset({"winograd_4x4"})
-#: The tile of each algorithm of Winograd's, the larger one first.
+#: The tile of each variant of Winograd's algorithm, the larger one first.
 WINOGRAD_TILES = {f"winograd_{tile}x{tile}": tile for tile in sorted(TILES, reverse=True)}
-# For a larger hole cuDNN's fused convolution is not taken untimed: LargeFOV's fc6 (hole 12, bfloat16, batch 1) took
-# 22.4 ms on an H100 and torch's own 0.07; conv5_1, hole 2, 0.019 and 0.026 (benchmarks/results/fps_cuda.json).
+# With a larger hole, cuDNN's fused convolution is not used without measuring it: LargeFOV's fc6 (hole 12, bfloat16,
+# batch 1) took 22.4 ms on an H100, torch's own 0.07 ms; conv5_1 (hole 2) took 0.019 and 0.026 ms
+# (benchmarks/results/fps_cuda.json).
 _LARGEST_FUSED_HOLE = 2
-# With more, oneDNN leaves its fast code for dilated depthwise convolutions, and takes 12 to 24 times as long
-# (AVX2, benchmarks/depthwise.py --inference).
+# With a larger padding, oneDNN does not use its fast code for dilated depthwise convolutions, and takes 12 to 24 times
+# as long (AVX2, benchmarks/depthwise.py --inference).
 _LARGEST_DEPTHWISE_PADDING = 4
 
 
@@ -53,15 +54,15 @@ class ConvSpec:
     """One convolution.
 
     Attributes:
-        weight: (O, C / groups, kh, kw) in the dtype and on the device it runs in; on a GPU channels-last.
-        bias: (O,) likewise, or None.
+        weight: (O, C / groups, kh, kw), in the dtype and on the device of the computation; on a GPU channels-last.
+        bias: (O,), in the same dtype and on the same device, or None.
         stride: (height, width), as are pad and dilation.
-        relu: max(x, 0) behind it.
-        ceiling: and at most this.
-        adds: before that the sum with another blob.
-        fast: more rounding is allowed, for speed: algorithms of :data:`ROUGHER` too.
-        packs: packed forms of the weight, which convolutions of the same weight share.
-        transformed: the weight transformed for Winograd's algorithm, by tile; shared likewise.
+        relu: whether a ReLU follows, after the sum.
+        ceiling: upper bound of the rectified result.
+        adds: whether another blob is added before the ReLU.
+        fast: allow algorithms with larger rounding errors, those of :data:`ROUGHER`, for speed.
+        packs: packed forms of the weight, shared by convolutions with the same weight.
+        transformed: the weight transformed for Winograd's algorithm, by tile, shared in the same way.
     """
 
     weight: Tensor
@@ -84,7 +85,7 @@ class ConvSpec:
         return height, width
 
     def rectified(self, y: Tensor) -> Tensor:
-        """Return what :attr:`relu` and :attr:`ceiling` make of a convolution, in its memory."""
+        """Apply :attr:`relu` and :attr:`ceiling` to a convolution's result, in place, and return it."""
         return RectifierFact(self.ceiling).apply_(y) if self.relu else y
 
     @property
@@ -94,7 +95,7 @@ class ConvSpec:
 
     @property
     def dilated(self) -> bool:
-        """Return whether its dilation matters."""
+        """Return whether there is a dilation that has an effect."""
         return any(h > 1 and k > 1 for h, k in zip(self.dilation, self.kernel, strict=True))
 
     def output_size(self, x: Tensor) -> Pair:
@@ -104,8 +105,8 @@ class ConvSpec:
     def packed(self, geometry: Geometry, shape: Sequence[int]) -> Tensor:
         """Return the weight packed for an input of this shape.
 
-        The best order may depend on the shape; in another one oneDNN works too, but reorders the weight in every run.
-        Where the order is that of one of :attr:`packs`, it is that one.
+        The best layout may depend on the shape; with another layout oneDNN still works, but reorders the weight in
+        every run. If one of :attr:`packs` has the layout, that one is returned.
         """
         new = pack_weight(self.weight, geometry, shape)
         found = next((pack for pack in self.packs if same_order(pack, new)), None)
@@ -125,9 +126,9 @@ def spec_of(
     fast: bool = False,
     copy: bool = True,
 ) -> ConvSpec:
-    """Return the spec of a convolution layer, its weights brought to a device and dtype.
+    """Return the spec of a convolution layer, with the weights converted to a device and dtype.
 
-    Without ``copy`` they are the layer's own tensors where those are of that device and dtype.
+    Without ``copy``, the weights are the layer's own tensors if these have that device and dtype.
     """
     weight = blobs["weight"].detach().to(device, dtype, copy=copy)
     if weight.is_cuda:
@@ -140,7 +141,7 @@ def spec_of(
 
 
 def direct(spec: ConvSpec) -> Run:
-    """Use the convolution of torch, and a sum and ReLU in its memory: the reference of all others."""
+    """Use torch's convolution, then add and rectify in place: the reference for all other algorithms."""
 
     def run(x: Tensor, other: Tensor | None = None, _: bool = False) -> Tensor:
         y = F.conv2d(x, spec.weight, spec.bias, spec.stride, spec.pad, spec.dilation, spec.groups)
@@ -151,7 +152,7 @@ def direct(spec: ConvSpec) -> Run:
 
 
 def by_planes(spec: ConvSpec) -> Run:
-    """Use the convolution of torch on channels-first memory."""
+    """Use torch's convolution on channels-first memory."""
     if spec.adds:
         return added(spec, by_planes)
     plain = direct(replace(spec, weight=spec.weight.contiguous()))
@@ -159,7 +160,7 @@ def by_planes(spec: ConvSpec) -> Run:
 
 
 def added(spec: ConvSpec, algorithm: Callable[[ConvSpec], Run]) -> Run:
-    """Use an algorithm that knows of no sum, and add in its memory."""
+    """Use an algorithm that cannot add, and add in place."""
     run = algorithm(replace(spec, adds=False, relu=False))
 
     def sum_up(x: Tensor, other: Tensor, _: bool = False) -> Tensor:
@@ -170,13 +171,13 @@ def added(spec: ConvSpec, algorithm: Callable[[ConvSpec], Run]) -> Run:
 
 
 def capped(make: Callable[[], Run], ceiling: float) -> Run:
-    """Use an algorithm that rectifies and knows of no ceiling, and apply that in its memory."""
+    """Use an algorithm that rectifies but has no upper bound, and apply the bound in place."""
     run = make()
     return lambda *given: run(*given).clamp_max_(ceiling)
 
 
 def cudnn_fused(spec: ConvSpec) -> Run:
-    """Use cuDNN's convolution with bias and ReLU in its epilogue; torch adds the bias in a pass of its own."""
+    """Use cuDNN's convolution with bias and ReLU in the epilogue; torch would add the bias in a separate pass."""
     bias = spec.bias
     if bias is None:
         bias = spec.weight.new_zeros(spec.weight.shape[0])
@@ -190,7 +191,7 @@ def cudnn_fused(spec: ConvSpec) -> Run:
 
 
 def cudnn_added(spec: ConvSpec) -> Run:
-    """Use cuDNN's convolution with bias, sum and ReLU in its epilogue."""
+    """Use cuDNN's convolution with bias, sum and ReLU in the epilogue."""
     bias = spec.bias
     if bias is None:
         bias = spec.weight.new_zeros(spec.weight.shape[0])
@@ -204,7 +205,7 @@ def cudnn_added(spec: ConvSpec) -> Run:
 
 
 def onednn_added(spec: ConvSpec, shape: Sequence[int]) -> Run:
-    """Use the convolution of oneDNN with sum and ReLU, its weights packed as in :func:`onednn_packed`."""
+    """Use oneDNN's convolution with sum and ReLU, with weights packed as in :func:`onednn_packed`."""
     geometry = Geometry(spec.stride, spec.pad, spec.dilation, spec.groups)
     packed = spec.packed(geometry, shape)
     bias, relu = spec.bias, spec.relu
@@ -216,7 +217,7 @@ def onednn_added(spec: ConvSpec, shape: Sequence[int]) -> Run:
 
 
 def onednn_packed(spec: ConvSpec, shape: Sequence[int]) -> Run:
-    """Use the convolution of oneDNN with ReLU, its weights in an order that suits ``shape`` best but takes any."""
+    """Use oneDNN's convolution with ReLU; the weights are packed for inputs of ``shape``, and work for any shape."""
     geometry = Geometry(spec.stride, spec.pad, spec.dilation, spec.groups)
     packed = spec.packed(geometry, shape)
     bias, relu, ceiling = spec.bias, spec.relu, spec.ceiling
@@ -224,7 +225,7 @@ def onednn_packed(spec: ConvSpec, shape: Sequence[int]) -> Run:
 
 
 def _product(rows: Tensor, matrix: Tensor, bias: Tensor | None, relu: bool) -> Tensor:
-    """Return the product of rows (M, K) and matrix (K, O), plus bias, rectified."""
+    """Return the product of rows (M, K) and matrix (K, O) plus the bias, with ``relu`` rectified."""
     if bias is None:
         y = rows @ matrix
         return y.relu_() if relu else y
@@ -232,7 +233,7 @@ def _product(rows: Tensor, matrix: Tensor, bias: Tensor | None, relu: bool) -> T
 
 
 def pointwise_product(spec: ConvSpec) -> Run:
-    """Compute a 1x1 convolution as one matrix product, bias and ReLU in its epilogue."""
+    """Compute a 1x1 convolution as one matrix product with bias and ReLU in the epilogue."""
     matrix = spec.weight.flatten(1).t()
 
     def run(x: Tensor) -> Tensor:
@@ -244,7 +245,7 @@ def pointwise_product(spec: ConvSpec) -> Run:
 
 
 def im2col_product(spec: ConvSpec) -> Run:
-    """Multiply the columns that the kernel sees, written out, by the weights."""
+    """Write out im2col's columns, and multiply them by the weights."""
     matrix = spec.weight.permute(0, 2, 3, 1).flatten(1).t()
 
     def run(x: Tensor) -> Tensor:
@@ -269,7 +270,7 @@ def on_sub_grids(spec: ConvSpec, dense: Callable[[ConvSpec], Run]) -> Run:
 
 
 def padded_channels(spec: ConvSpec, convolution: Callable[[ConvSpec], Run]) -> Run:
-    """Fill the input's channels up with zeros to what tensor cores take: for images of three."""
+    """Pad the input's channels with zeros to the number that tensor cores need, for images with three channels."""
     more = -spec.weight.shape[1] % _TENSOR_CORE_CHANNELS
     weight = F.pad(spec.weight, (0, 0, 0, 0, 0, more)).contiguous(memory_format=torch.channels_last)
     inner = convolution(replace(spec, weight=weight, packs=[], transformed={}))
@@ -277,7 +278,7 @@ def padded_channels(spec: ConvSpec, convolution: Callable[[ConvSpec], Run]) -> R
 
 
 def winograd(spec: ConvSpec, tile: int) -> Run:
-    """Use Winograd's algorithm with tiles of so many outputs; sum, ReLU and ceiling when a tile is written."""
+    """Use Winograd's algorithm with tiles of ``tile`` x ``tile`` outputs; sum, ReLU and bound are applied per tile."""
     if tile not in spec.transformed:
         spec.transformed[tile] = winograd_weight(spec.weight, tile)
     transformed, outputs, bias = spec.transformed[tile], spec.weight.shape[0], spec.bias
@@ -290,7 +291,7 @@ def winograd(spec: ConvSpec, tile: int) -> Run:
 
 
 def depthwise(spec: ConvSpec) -> Run:
-    """Use our own kernel for a convolution of each channel by itself; ReLU and ceiling as an output is written."""
+    """Use this package's depthwise convolution, with ReLU and upper bound applied as outputs are written."""
     if spec.adds:
         return added(spec, depthwise)
     taps, bias, relu, ceiling = depthwise_taps(spec.weight), spec.bias, spec.relu, spec.ceiling
@@ -299,7 +300,7 @@ def depthwise(spec: ConvSpec) -> Run:
 
 
 def caffe_engine(spec: ConvSpec) -> Run:
-    """Use the original's arithmetic, on channels-first memory: engine CAFFE."""
+    """Use im2col and GEMM as in the original, on channels-first memory: engine CAFFE."""
     if spec.adds:
         return added(spec, caffe_engine)
     weight = spec.weight.contiguous()
@@ -316,7 +317,7 @@ def algorithms(spec: ConvSpec, shape: Sequence[int]) -> dict[str, Callable[[], R
 
     Args:
         spec: the convolution.
-        shape: of the input it will mostly see.
+        shape: shape of the most frequent input.
     """
     if spec.weight.device.type == "cpu" and spec.weight.dtype in HALF:
         return _of_half_on_cpu(spec, shape)
@@ -333,7 +334,7 @@ def algorithms(spec: ConvSpec, shape: Sequence[int]) -> dict[str, Callable[[], R
 
 
 def in_float32(spec: ConvSpec, shape: Sequence[int]) -> Run:
-    """Compute in float32, by the default algorithm for that, what is given and taken in another type."""
+    """Compute in float32, by its default algorithm, for inputs and results of another dtype."""
     dtype, bias = spec.weight.dtype, None if spec.bias is None else spec.bias.float()
     wide = replace(spec, weight=spec.weight.float(), bias=bias, packs=[], transformed={})
     run = next(iter(algorithms(wide, shape).values()))()
@@ -346,7 +347,7 @@ def in_float32(spec: ConvSpec, shape: Sequence[int]) -> Run:
 
 
 def _of_half_on_cpu(spec: ConvSpec, shape: Sequence[int]) -> dict[str, Callable[[], Run]]:
-    """Return the algorithms for 16-bit numbers on the CPU, where oneDNN computes some convolutions wrong."""
+    """Return the algorithms for 16-bit numbers on the CPU, where oneDNN computes some convolutions incorrectly."""
     if not is_usual(spec.kernel, spec.stride, spec.pad, spec.dilation):
         return {"float32": lambda: in_float32(spec, shape)}
     found = _of_any_sum(spec, shape)
@@ -366,15 +367,15 @@ def _of_half_on_cpu(spec: ConvSpec, shape: Sequence[int]) -> dict[str, Callable[
 
 
 def allowed(spec: ConvSpec, name: str) -> bool:
-    """Return whether an algorithm may be taken without being asked for by name."""
+    """Return whether an algorithm may be used without being named explicitly."""
     return spec.fast or name not in ROUGHER
 
 
 def _ours(spec: ConvSpec) -> dict[str, tuple[bool, Callable[[], Run]]]:
-    """Return the algorithms of our own for float32 on the CPU, and for each whether it is preferred to oneDNN's.
+    """Return this package's algorithms for float32 on the CPU, each with whether it is preferred to oneDNN's.
 
-    Of Winograd's the larger tiles come first. The size of the image decides nothing, so that its bits do not depend on
-    what was prepared for.
+    Winograd's larger tiles come first. The preference does not depend on the image's size, so that the bits of a result
+    do not depend on the size that was prepared for.
     """
     if spec.weight.device.type != "cpu" or spec.weight.dtype != torch.float32:
         return {}
@@ -401,7 +402,7 @@ def _of_any_sum(spec: ConvSpec, shape: Sequence[int]) -> dict[str, Callable[[], 
     if spec.weight.is_cuda and spec.relu:
         found["cudnn_added"] = lambda: cudnn_added(spec)
     elif not spec.weight.is_cuda and operators_exist() and (spec.groups == 1 or spec.weight.dtype not in HALF):
-        # torch does not fuse a sum behind groups, and its own sum with a ReLU knows no 16-bit numbers.
+        # torch does not fuse a sum after a grouped convolution, and its fused sum with ReLU lacks 16-bit numbers.
         found["onednn_added"] = lambda: onednn_added(spec, shape)
 
     def then_add(name: str) -> Callable[[], Run]:
@@ -441,7 +442,7 @@ def _algorithms(spec: ConvSpec, shape: Sequence[int]) -> dict[str, Callable[[], 
 
 
 def _implicit_gemms(spec: ConvSpec) -> dict[str, Callable[[], Run]]:
-    """Return algorithms by Triton, one a tile, where it and tensor cores are there."""
+    """Return the Triton algorithms, one per tile, if Triton and tensor cores are available."""
     wide = spec.groups == 1 and spec.weight.shape[1] >= _LEAST_CHANNELS_OF_A_TILE and not spec.pointwise
     half = spec.weight.dtype in HALF
     if not (spec.weight.is_cuda and wide and half) or importlib.util.find_spec("triton") is None:

@@ -1,4 +1,4 @@
-"""A function of tensors captured in a CUDA graph, and a small cache of such."""
+"""Functions of tensors captured as CUDA graphs, and a small cache of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from deeplab_caffe.errors import NetError
 Function = Callable[..., dict[str, Tensor]]
 Value = TypeVar("Value")
 
-# The first run loads kernels and measures algorithms, the second takes the memory that stays.
+# The first run loads kernels and measures algorithms; the second allocates the memory that stays.
 _WARMUP_RUNS = 2
 
 
@@ -28,7 +28,7 @@ class LRUCache(Generic[Value]):
         self._values: OrderedDict[Hashable, Value] = OrderedDict()
 
     def get(self, key: Hashable, make: Callable[[], Value]) -> Value:
-        """Return the value of a key; make it if it is missing, after dropping the least recently used one."""
+        """Return the value of a key; if it is missing, drop the least recently used value and make a new one."""
         if key in self._values:
             self._values.move_to_end(key)
             return self._values[key]
@@ -38,7 +38,7 @@ class LRUCache(Generic[Value]):
         return self._values[key]
 
     def keys(self) -> list[Hashable]:
-        """Return the keys, the one used last at the end."""
+        """Return the keys, the most recently used one last."""
         return list(self._values)
 
     def clear(self) -> None:
@@ -47,13 +47,13 @@ class LRUCache(Generic[Value]):
 
 
 class CapturedFunction:
-    """A function as one CUDA graph: its inputs and outputs keep their places in memory.
+    """A function captured as one CUDA graph; its inputs and outputs stay at fixed addresses.
 
     Calls on several streams wait for each other.
 
     Args:
         function: must not synchronize; returns a dict of tensors.
-        inputs: examples; they tell shapes, dtypes and the device.
+        inputs: example inputs, for shapes, dtypes and the device.
     """
 
     def __init__(self, function: Function, inputs: Sequence[Tensor]) -> None:
@@ -72,7 +72,7 @@ class CapturedFunction:
             self._done = torch.cuda.Event()
 
     def __call__(self, *inputs: Tensor, copy: bool) -> dict[str, Tensor]:
-        """Return the outputs: with ``copy`` in memory of their own, else in memory that the next call overwrites."""
+        """Return the outputs: copies with ``copy``, else tensors that the next call overwrites."""
         stream = torch.cuda.current_stream(self.inputs[0].device)
         stream.wait_event(self._done)
         for kept, given in zip(self.inputs, inputs, strict=True):

@@ -1,6 +1,6 @@
-"""A convolution with hole as one matrix product whose columns are never written: implicit GEMM, in Triton.
+"""Dilated convolution by implicit GEMM in Triton: one matrix product whose columns are never written to memory.
 
-Bias and ReLU are in its epilogue. Importing this imports Triton, which torch's CUDA builds bring along.
+Bias and ReLU are in the epilogue. Importing this module imports Triton, which comes with torch's CUDA builds.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from deeplab_caffe.ops.sizes import output_hw
 
 
 class Tile(NamedTuple):
-    """What a block of threads computes at once.
+    """The part of the product that one block of threads computes.
 
     Attributes:
         pixels: rows of the product.
         outputs: columns of the product.
-        depth: summands at a time.
-        warps: of the block.
-        stages: tiles of operands that are on their way at once.
+        depth: summands per step.
+        warps: warps per block.
+        stages: pipeline stages: steps whose operands are loaded ahead.
     """
 
     pixels: int
@@ -36,7 +36,7 @@ class Tile(NamedTuple):
     stages: int
 
 
-# Large tiles read operands least often; the smaller ones fill a GPU where one image gives few pixels.
+# Large tiles read the operands least often; smaller tiles fill a GPU if one image gives few pixels.
 TILES = (
     Tile(128, 256, 64, 8, 3),
     Tile(128, 128, 64, 8, 4),
@@ -45,11 +45,11 @@ TILES = (
     Tile(64, 64, 64, 4, 5),
 )
 
-# Blocks that follow one another take this many rows of tiles before the next column: they find weights and pixels in
-# the L2 cache.
+# Consecutive blocks compute this many rows of tiles before the next column, so that they find weights and pixels in the
+# L2 cache.
 _ROWS_TOGETHER = 8
 
-# Of numbers that differ from layer to layer and net to net: one compilation serves all.
+# Do not specialise these arguments: they differ between layers and nets, and one compilation must serve all.
 _ANY = [
     "rows",
     "height",
@@ -108,7 +108,7 @@ def _kernel(  # type: ignore[no-untyped-def]  # Triton compiles it
     top = row // out_width % out_height * stride_y - pad_y
     left = row % out_width * stride_x - pad_x
     item = (row // (out_width * out_height)).to(tl.int64)
-    # Where a window begins, inside the image or not.
+    # Where a window begins, inside or outside of the image.
     begin = x + ((item * height + top) * width + left) * channels
 
     sums = tl.zeros((PIXELS, OUTPUTS), dtype=tl.float32)
@@ -135,7 +135,7 @@ def _kernel(  # type: ignore[no-untyped-def]  # Triton compiles it
     if HAS_BIAS:
         sums += tl.load(bias + column, mask=column < outputs, other=0.0).to(tl.float32)[None, :]
     if RELU:
-        # A NaN stays one, as in torch's.
+        # A NaN stays a NaN, as in torch's ReLU.
         sums = tl.where(sums < 0, 0.0, sums)
     target = y + row[:, None].to(tl.int64) * outputs + column[None, :]
     tl.store(target, sums.to(y.dtype.element_ty), mask=(row < rows)[:, None] & (column < outputs)[None, :])
@@ -151,13 +151,13 @@ def convolution(
         bias: (O,), or None.
         stride: (height, width), as are pad and hole.
         pad: zeros around the image.
-        hole: pixels between taps.
-        relu: max(x, 0) behind it.
+        hole: distance between taps in pixels.
+        relu: apply ReLU to the result.
         tile: what a block computes.
 
     Returns:
-        A function of (N, C, H, W), channels-last, giving (N, O, OH, OW), channels-last. It raises RuntimeError where
-        Triton cannot compile it, or a block needs more than the GPU has.
+        A function from (N, C, H, W), channels-last, to (N, O, OH, OW), channels-last. It raises RuntimeError if Triton
+        cannot compile it, or if a block needs more resources than the GPU has.
     """
     outputs, channels, *kernel = weight.shape
     matrix = weight.permute(2, 3, 1, 0).reshape(-1, outputs).contiguous()
@@ -182,13 +182,13 @@ def convolution(
         }
         numbers = (rows, height, width, *size, *stride, *pad, *hole, channels, outputs)
         options = {"num_warps": tile.warps, "num_stages": tile.stages}
-        # Triton launches on the current device, whichever the tensors are on.
+        # Triton launches on the current device, not on the tensors' device.
         try:
             with torch.cuda.device(x.device) if x.is_cuda else nullcontext():
                 _kernel[(blocks,)](x, matrix, bias, y, *numbers, **constants, **options)
         except RuntimeError:
             raise
-        except Exception as error:  # Triton's own have no base but this
+        except Exception as error:  # Triton's errors have no other common base class
             raise RuntimeError(f"Triton: {type(error).__name__}: {error}") from error
         return y
 

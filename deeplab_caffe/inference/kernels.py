@@ -1,4 +1,4 @@
-"""The steps of a graph made ready to run: weights prepared, algorithms chosen."""
+"""Prepare the steps of a graph to run: prepare weights, choose algorithms."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ def prepare(
     *,
     release: bool,
 ) -> Kernel:
-    """Make a step ready. It refers to nothing of the layer's weights then.
+    """Prepare a step to run; the result has no reference to the layer's weights.
 
     Args:
-        step: what to run; its layer is left as it is, but for ``release``.
-        shapes: of the bottoms that it will mostly see.
-        device: where it will run.
-        precision: what to compute in.
+        step: the step; its layer is not changed, except by ``release``.
+        shapes: shapes of the most frequent bottoms.
+        device: device to run on.
+        precision: precision to compute in.
         autotuner: chooses among the algorithms for a convolution.
-        release: the layer's own weights are given up.
+        release: free the memory of the layer's own weights.
 
     Raises:
         NetError: the layer cannot be computed; the message names it.
@@ -101,7 +101,7 @@ def _convolution(
 
 
 def composed(affine: Sequence[Layer]) -> tuple[Tensor, Tensor]:
-    """Return what layers of an :class:`AffineFact`, one behind the other, make of a channel, in float64.
+    """Return factors and summands of consecutive layers with an :class:`AffineFact`, combined in float64.
 
     Returns:
         Factors and summands, (C,) or (1,) each.
@@ -124,9 +124,9 @@ def folded(blobs: Mapping[str, Tensor], factor: Tensor, summand: Tensor) -> dict
 
 
 def _affine(step: Step, shape: Shape, device: torch.device) -> Kernel:
-    """Run layers of factors and summands, and a ReLU, in one pass: torch's batch normalisation takes them as they are.
+    """Run affine layers and a ReLU in one pass, by torch's batch normalisation.
 
-    Its factors are float32 whatever the bottom is.
+    Its factors and summands are float32 for bottoms of any dtype.
     """
     layers = (step.layer, *step.affine)
     factor, summand = (numbers.expand(shape[1]).to(device, torch.float32) for numbers in composed(layers))
@@ -143,7 +143,7 @@ def _affine(step: Step, shape: Shape, device: torch.device) -> Kernel:
 
 
 def _max_pooling(layer: Layer, fact: MaxPoolingFact) -> Kernel:
-    """Use our own pooling: torch's writes, beside each maximum, where it was: several times the memory traffic."""
+    """Use this package's pooling; torch's also writes the index of each maximum, which multiplies memory traffic."""
 
     def kernel(given: Sequence[Tensor]) -> Sequence[Tensor]:
         height, width = layer.top_shapes([tuple(given[0].shape)])[0][2:]

@@ -1,4 +1,4 @@
-"""A net made ready to run fast: :func:`optimize` and :class:`OptimizedNet`."""
+"""Optimized nets for fast inference: :func:`optimize` and :class:`OptimizedNet`."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ from deeplab_caffe.net.sizes import checked_shapes
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-# An image's activations at a time: more of them leave the processor's caches, and take memory. See docs/inference.md.
+# On the CPU run one image at a time: the activations of more leave the caches, and take memory. See docs/inference.md.
 _CPU_ITEMS_AT_ONCE = 1
-# Of so many input shapes it is remembered that they fit.
+# Number of input shapes for which it is remembered that they fit.
 _MOST_SHAPES = 256
 
 
 def optimize(net: Net, **options: Unpack[OptimizeOptions]) -> OptimizedNet:
-    """Make a net ready to run fast where it is, CPU or GPU; see docs/inference.md.
+    """Return an optimized net for fast inference on the net's device, CPU or GPU; see docs/inference.md.
 
-    Weights are prepared once, in channels-last or the library's own order, each convolution takes its bias and ReLU
-    along, layers that do nothing vanish, and on a GPU the forward pass is one CUDA graph for each input shape. Results
-    are those of the net to rounding errors, where all numbers are finite.
+    Weights are prepared once, in channels-last or the library's own layout; bias and ReLU are fused into each
+    convolution; layers that do nothing are removed; and on a GPU the forward pass is one CUDA graph per input shape.
+    If all numbers are finite, results equal the net's up to rounding errors.
 
     Args:
         net: a net of phase TEST with inputs.
@@ -53,42 +53,41 @@ def optimize(net: Net, **options: Unpack[OptimizeOptions]) -> OptimizedNet:
             dtype: ``"float32"`` (strict), ``"tf32"``, ``"bfloat16"`` or ``"float16"``, or the torch.dtype; None: the
                 net's own.
             precision: ``"strict"`` (the default): relative errors of a convolution within 1e-5 in float32. ``"fast"``:
-                on the CPU in float32 within 5e-5, by Winograd's algorithm with larger tiles; changes nothing elsewhere.
+                within 5e-5 for float32 on the CPU, by Winograd's algorithm with larger tiles; elsewhere no effect.
             batch: batch size to prepare for; None: the prototxt's. Other sizes run too.
             size: side, or (height, width), of the first input to prepare for; None: the prototxt's.
             blobs: names of the blobs to compute; None: the outputs.
-            autotune: measure the algorithms for each convolution and keep the best, which may be another in another
-                process; without, each layer gets the default algorithm. None: on a GPU. On the CPU the default one has
-                won.
-            algorithms: algorithm per layer, skipping autotuning; see :attr:`OptimizedNet.tuning`.
+            autotune: measure the algorithms for each convolution and keep the fastest, which may differ from process to
+                process; False: each layer gets the default algorithm. None: only on a GPU. On the CPU the default
+                algorithm has been the fastest.
+            algorithms: algorithm by layer name, without autotuning; see :attr:`OptimizedNet.tuning`.
             graphs: on a GPU, capture CUDA graphs (the default).
-            cache_size: how many input shapes to keep graphs of: 4.
-            copy_outputs: give outputs memory of their own (the default); without, the next call for the same shape
-                overwrites them.
-            release: take the weights away from the net, layer by layer, to save their memory: it can then compute
-                nothing, also where a later layer fails and this raises.
+            cache_size: number of input shapes whose graphs are kept: 4.
+            copy_outputs: copy the outputs (the default); False: the next call for the same shape overwrites them.
+            release: free the net's weights, layer by layer, to save memory. The net cannot compute any more then, even
+                if a later layer fails and this function raises.
 
     Raises:
-        NetError: a net in phase TRAIN or with data layers, or whose weights were taken; an unsupported dtype, no such
-            blob or algorithm, or not enough memory.
+        NetError: the net is in phase TRAIN, has data layers, or its weights were freed; the dtype is not supported;
+            there is no such blob or algorithm; or there is not enough memory.
     """
     return OptimizedNet(net, **options)
 
 
 class OptimizedNet(Stays):
-    """A net for inference alone, made by :func:`optimize`, whose arguments it takes.
+    """A net for inference only, made by :func:`optimize`; the arguments are the same.
 
     It holds weights of its own, prepared for the device; later changes of the net's do not reach it, but for layers of
     type Python: their objects, parameters included, are the net's own. Any input size goes, with the algorithms chosen
     for the size it was optimized at. Several threads may call it; on a GPU they take turns.
 
     Attributes:
-        device: where it runs.
-        precision: what it computes in.
-        graph: what it runs.
+        device: the device that it runs on.
+        precision: the precision that it computes in.
+        graph: the graph that it runs.
         input_shapes: shapes of the inputs that it was prepared for, by name.
-        mean_value: what its image has had subtracted from B, G and R.
-        tuning: how each convolution is computed, and what the alternatives took.
+        mean_value: the mean that its image must have had subtracted from B, G and R.
+        tuning: the algorithm of each convolution, and the measured times of the alternatives.
         graph_break_reason: why the forward pass is not one CUDA graph; None: it is.
     """
 
@@ -145,23 +144,23 @@ class OptimizedNet(Stays):
         return self.graph.graph_break_reason if graphs else "not asked for"
 
     def __call__(self, *args: Tensor, **inputs: Tensor) -> Tensor | dict[str, Tensor]:
-        """Return what calling the net returns: the blobs it was optimized for, a tensor if it is one, else a dict.
+        """Return the blobs that the net was optimized for: a tensor if there is one, else a dict, as calling the net.
 
         Raises:
-            NetError: inputs that do not fit, are on another device, or too large for the GPU's memory.
+            NetError: inputs do not fit, are on another device, or are too large for the GPU's memory.
         """
         given = self._inputs(args, inputs)
         found = self._run("scores", given, self._forward)
         return next(iter(found.values())) if len(found) == 1 else found
 
     def labels(self, x: Tensor) -> Tensor:
-        """Return the best class of each pixel of the output, the largest where several are: uint8 (N, H, W).
+        """Return the best class of each pixel of the output, the largest class on ties: uint8 (N, H, W).
 
         Args:
             x: the input blob (N, C, H, W).
 
         Raises:
-            NetError: as for calling it; or it was optimized for several blobs.
+            NetError: as for calling the net, or it was optimized for several blobs.
         """
         return self._run("labels", self._inputs((x,), {}), self._label)["labels"]
 
@@ -173,19 +172,19 @@ class OptimizedNet(Stays):
         mean: tuple[float, float, float] | None = None,
         kind: Kind | None = None,
     ) -> Tensor:
-        """Return labels of photographs of one size, as :class:`deeplab_caffe.Segmenter` finds them, all on the device.
+        """Return labels of photographs of one size, like :class:`deeplab_caffe.Segmenter`, computed on the device.
 
         Args:
-            images: uint8 RGB (N, H, W, 3), numpy's or torch's, here or on the device.
+            images: uint8 RGB (N, H, W, 3), numpy's or torch's, on the CPU or on the device.
             crf: parameters of the dense CRF; None for none.
-            mean: what to subtract from B, G and R; None: what the net says, :attr:`deeplab_caffe.Net.mean_value`.
-            kind: what the net puts out, for the CRF: see :class:`deeplab_caffe.Segmenter`.
+            mean: values to subtract from B, G and R; None: the net's, :attr:`deeplab_caffe.Net.mean_value`.
+            kind: what the net's output is, for the CRF: see :class:`deeplab_caffe.Segmenter`.
 
         Returns:
             uint8 (N, H, W), on the device.
 
         Raises:
-            NetError: no such images, or a net that does not give scores at the size of its one input.
+            NetError: the images are invalid, or the net does not give scores at the size of its single input.
         """
         images = checked_images(images)
         runner = self.head_runner
@@ -206,25 +205,25 @@ class OptimizedNet(Stays):
         crop_size: int = 1,
         kind: Kind | None = None,
     ) -> dict[str, Tensor]:
-        """Return what is wanted of photographs of one size: :meth:`deeplab_caffe.net.head.HeadRunner.results`.
+        """Return the requested results for photographs of one size: :meth:`deeplab_caffe.net.head.HeadRunner.results`.
 
         Args:
-            images: uint8 RGB (N, H, W, 3), here or on the device.
+            images: uint8 RGB (N, H, W, 3), on the CPU or on the device.
             wanted: ``"labels"``, ``"scores"``, ``"probabilities"``, ``"marginals"``.
             crf: parameters of the dense CRF; None for none.
-            mean: what to subtract from B, G and R; None: what the net says, :attr:`deeplab_caffe.Net.mean_value`.
-            crop_size: pad images to at least this side.
+            mean: values to subtract from B, G and R; None: the net's, :attr:`deeplab_caffe.Net.mean_value`.
+            crop_size: pad images to at least this side, in pixels.
             kind: as for :meth:`label_images`.
 
         Raises:
-            NetError: the net does not take them, or they are too large for the memory.
+            NetError: the net does not accept the images, or they are too large for the memory.
         """
         runner, wanted = self.head_runner, tuple(wanted)
         mean = self.mean_value if mean is None else mean
         for axis, least in enumerate(images.shape[1:3]):
             runner.fit(max(least, crop_size), axis)
         function = partial(runner.results, wanted=wanted, crf=crf, mean=mean, crop_size=crop_size, kind=kind)
-        # A CRF whose kernels are compiled at run time takes memory that a graph would not keep.
+        # A CRF whose kernels are compiled at run time allocates memory that a graph would not keep.
         capture = crf is None or not nvrtc.enabled()
         key = ("images", wanted, crf, tuple(mean), crop_size, kind)
         return self._run(key, [images.to(self.device, non_blocking=True)], function, capture=capture)
@@ -232,7 +231,7 @@ class OptimizedNet(Stays):
     def image_output(
         self, images: Tensor, *, mean: tuple[float, float, float], crop_size: int = 1, kind: Kind | None = None
     ) -> Output:
-        """Return what the net says of photographs of one size, before anything is brought to full size.
+        """Return the net's output for photographs of one size, not yet resized to full size.
 
         Arguments and errors are those of :meth:`segment_images`. No CUDA graph is captured.
         """
@@ -241,7 +240,7 @@ class OptimizedNet(Stays):
 
     @property
     def head_runner(self) -> HeadRunner:
-        """Return what brings photographs to the net and its output to labels.
+        """Return the runner that takes photographs to the net and its output to labels.
 
         Raises:
             NetError: the net has several inputs or outputs.
@@ -263,7 +262,7 @@ class OptimizedNet(Stays):
 
         graph = graph or self.graph
         items = _CPU_ITEMS_AT_ONCE
-        # Inputs of other batch sizes than the first one's cannot be taken apart along with it.
+        # Inputs whose batch sizes differ cannot be split into items together.
         together = {x.shape[:1] for x in inputs} == {inputs[0].shape[:1]}
         if self.device.type != "cpu" or not graph.per_item or not together or inputs[0].shape[:1] <= (items,):
             return graph.execute(inputs, run)
@@ -299,7 +298,7 @@ class OptimizedNet(Stays):
                 return CapturedFunction(function, inputs)
 
         key = (task, tuple((shape, x.dtype) for shape, x in zip(shapes, inputs, strict=True)))
-        # What was captured runs with the switches of that time.
+        # A captured graph runs with torch's switches of the time of its capture.
         with self._lock, self._memory_errors(shapes), torch.no_grad():
             return self._cache.get(key, captured)(*inputs, copy=self.copy_outputs)
 
@@ -308,7 +307,7 @@ class OptimizedNet(Stays):
         try:
             yield
         except (RuntimeError, MemoryError) as error:
-            # A capture that breaks off says so in an error of another type.
+            # An error during capture has another type; only its text names the memory.
             if not lacks_memory(error) and "out of memory" not in str(error):
                 raise
             self._cache.clear()
@@ -338,7 +337,7 @@ class OptimizedNet(Stays):
         return [values[name] for name in names]
 
     def _check_shapes(self, shapes: tuple[Shape, ...]) -> None:
-        """Check that all layers take them: a sum, say, would spread one pixel over all of another tower's."""
+        """Check that all layers accept the shapes: a sum, for example, would broadcast one tower's single pixel."""
         if shapes not in self._fitting:
             checked_shapes(self.graph, shapes)
             if len(self._fitting) == _MOST_SHAPES:
@@ -351,9 +350,9 @@ class OptimizedNet(Stays):
 
 
 def _by_weights(steps: Sequence[Step]) -> list[Step]:
-    """Return steps in an order in which those that share weights, towers', follow one another.
+    """Return steps in an order in which steps with the same weights, those of towers, are consecutive.
 
-    They then share what is made of the weights, and with ``release`` the weights go as soon as that is done.
+    They then share the prepared weights, and with ``release`` the original weights are freed right afterwards.
     """
     first: dict[int, int] = {}
     places = []
@@ -365,14 +364,14 @@ def _by_weights(steps: Sequence[Step]) -> list[Step]:
 
 
 def _dtype_of(net: Net) -> torch.dtype:
-    """Return the dtype of a net's weights, which ``net.double()`` and its like change behind its back."""
-    # What layers keep for each channel may be float32 in a net of half precision.
+    """Return the dtype of a net's weights, which ``net.double()`` and the like change without ``Net.dtype``."""
+    # Parameters with one number per channel may be float32 in a net of half precision.
     found = {parameter.dtype for parameter in net.parameters() if parameter.dim() > 1}
     return net.dtype if net.dtype in found or not found else found.pop()
 
 
 def _inference_graph(net: Net, blobs: Iterable[str] | None) -> Graph:
-    """Return the graph that computes these blobs, or the outputs.
+    """Return the graph that computes these blobs, or the outputs if ``blobs`` is None.
 
     Raises:
         NetError: the net is of phase TRAIN, has data layers, or has no such blob.
@@ -386,7 +385,7 @@ def _inference_graph(net: Net, blobs: Iterable[str] | None) -> Graph:
 
 
 def _sample_shapes(net: Net, batch: int | None, size: int | tuple[int, int] | None) -> dict[str, Shape]:
-    """Return the inputs' shapes: the prototxt's, with another batch size, and another image size for the first."""
+    """Return the inputs' shapes: the prototxt's, with another batch size, and another image size for the first one."""
     if not net.inputs:
         raise NetError(f"net '{net.name}' has no inputs")
     for name, value in (("batch", batch), ("size", min(size) if isinstance(size, tuple) else size)):

@@ -1,4 +1,4 @@
-"""Which numbers a device multiplies, by name, and torch's switches for them."""
+"""The precisions of a computation, by name, and torch's switches for them."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from deeplab_caffe.ops.packed_conv import bfloat16_is_fast, operators_exist
 
 @dataclass(frozen=True)
 class Precision:
-    """How a net is computed.
+    """The precision of a net's computation.
 
     Attributes:
         name: ``"float32"``, ``"tf32"``, ``"bfloat16"`` or ``"float16"``.
-        dtype: of weights and of the layers that can do with it.
-        tf32: float32 products may be rounded to 10 bits of mantissa.
-        tolerance: relative error between two right ways to compute one convolution.
-        fast: algorithms that round more are right, too.
+        dtype: dtype of the weights and of the layers that support it.
+        tf32: whether float32 products may be rounded to 10 bits of mantissa.
+        tolerance: largest relative error between two correct algorithms for a convolution.
+        fast: whether algorithms with larger rounding errors are allowed.
     """
 
     name: str
@@ -41,15 +41,15 @@ _ALL = {
 }
 
 
-# Of Winograd's larger tiles, by norms, on the released networks' shapes.
+# Relative error (of norms) of Winograd's larger tiles, for the released networks' shapes.
 _FAST_TOLERANCE = 5e-5
 
 
 def check_precision(name: str) -> None:
-    """Check that a precision is asked for by a name that there is.
+    """Check the name of a precision.
 
     Raises:
-        NetError: there is none of this name.
+        NetError: there is no precision of this name.
     """
     if name not in get_args(PrecisionName):
         raise NetError(f"precision must be {' or '.join(get_args(PrecisionName))}, got {name!r}")
@@ -59,12 +59,12 @@ def precision_of(dtype: torch.dtype | str, device: torch.device, precision: str 
     """Return the precision of a torch dtype or a name, on a device.
 
     Args:
-        dtype: what is multiplied.
-        device: where.
+        dtype: dtype of the numbers that are multiplied, or its name.
+        device: the device.
         precision: ``"strict"`` or ``"fast"``.
 
     Raises:
-        NetError: there is no such precision, or the device does not have it.
+        NetError: there is no such precision, or the device does not support it.
     """
     check_precision(precision)
     name = str(dtype).removeprefix("torch.")
@@ -89,9 +89,9 @@ def _float16_on_cpu() -> bool:
 
 @contextmanager
 def switched(precision: Precision, device: torch.device) -> Iterator[None]:
-    """Set torch's switches for a precision, without gradients; all as before afterwards.
+    """Set torch's switches for a precision, and disable gradients, within the block; restore them afterwards.
 
-    cuDNN measures its algorithms and keeps to those that give the same bits at every run.
+    cuDNN measures its algorithms and uses only those that give the same bits in every run.
     """
     with torch.no_grad():
         if device.type != "cuda":

@@ -1,7 +1,8 @@
 """A dilated convolution as dense convolutions on sub-grids (space to batch), exact.
 
-Pixels whose rows and columns agree modulo the dilation never meet any others, so a convolution with dilation d of an
-image is one without dilation of d * d smaller images, which libraries may have faster kernels for.
+A dilated convolution never combines pixels whose rows or columns differ modulo the dilation. So a convolution with
+dilation d of an image is a convolution without dilation of d * d smaller images, for which libraries may have faster
+kernels.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ from torch import Tensor
 
 from deeplab_caffe.layers import Pair
 
-# Up to so many sub-grids are put back one by one, each a strided copy; more of them in one permuting copy.
+# Up to so many sub-grids are joined one by one, each by a strided copy; more of them by one permuting copy.
 _COPIES = 16
 
 
 def dense_padding(pad: Pair, dilation: Pair) -> Pair:
-    """Return the padding of the dense convolution: where the dilation divides the padding, it need not be copied in."""
+    """Return the padding of the dense convolution: if the dilation divides the padding, it need not be copied in."""
     height, width = (p // h if p % h == 0 else 0 for p, h in zip(pad, dilation, strict=True))
     return height, width
 
@@ -30,8 +31,8 @@ def split(x: Tensor, dilation: Pair, pad: Pair) -> Tensor:
     Args:
         x: the image, channels-last.
         dilation: (height, width).
-        pad: of the dilated convolution; what :func:`dense_padding` does not leave to the dense one is added here, as
-            are zeros after the last row and column up to a multiple of the dilation.
+        pad: padding of the dilated convolution. What :func:`dense_padding` does not leave to the dense convolution is
+            added here, as are zeros at the end up to a multiple of the dilation.
     """
     n, channels = x.shape[:2]
     begin, end = [], []
@@ -48,7 +49,7 @@ def split(x: Tensor, dilation: Pair, pad: Pair) -> Tensor:
 
 
 def join(grids: Tensor, dilation: Pair, n: int, size: Pair) -> Tensor:
-    """Return the image (n, C, *size), channels-last, whose sub-grids these are; what they hold beyond is dropped."""
+    """Return the image (n, C, *size), channels-last, with these sub-grids; pixels beyond the size are dropped."""
     image = grids.permute(0, 2, 3, 1)
     image = image.reshape(dilation[0], dilation[1], n, *image.shape[1:])
     channels = image.shape[-1]
