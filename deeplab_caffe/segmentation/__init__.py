@@ -1,4 +1,4 @@
-"""From photograph to label map: :class:`Segmenter`."""
+"""Segment photographs: :class:`Segmenter` turns an image into a label map."""
 
 import deeplab_caffe.arrays.needs_torch  # noqa: F401  # before what imports torch
 from deeplab_caffe.segmentation.pipeline import in_order

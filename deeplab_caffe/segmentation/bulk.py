@@ -1,9 +1,10 @@
 """Many photographs on many processors: callables for Ray Data's ``map_batches``.
 
-:class:`Decode` reads files, :class:`Network` runs the network, :class:`Refine` makes labels of its output, by the dense
-CRF if there is one, and writes the files. Each can be pickled and takes and gives a batch: a dict of columns, a row a
-photograph. Each is scaled by itself: the network on GPUs, the others on CPUs. What fails for one photograph is told in
-its row's ``error``; the others go on. Nothing here needs ray: :mod:`deeplab_caffe.segmentation.cluster` does.
+:class:`Decode` reads files, :class:`Network` runs the network, and :class:`Refine` computes labels from its output and
+writes the files, with the dense CRF if there is one. Each can be pickled, and takes and returns a batch: a dict of
+columns with one row per photograph. Each is scaled separately: the network on GPUs, the others on CPUs. If a photograph
+fails, its row's ``error`` says why; the others go on. Nothing here needs ray, only
+:mod:`deeplab_caffe.segmentation.cluster` does.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from deeplab_caffe.segmentation.finish import finish
 from deeplab_caffe.segmentation.results import ResultWriter, shares
 from deeplab_caffe.segmentation.segmenter import Segmenter
 
-# Columns by name: numpy arrays, of objects but for numbers.
+# Columns by name: numpy arrays, with dtype object except for numbers.
 Batch = dict[str, Any]
 Row = dict[str, Any]
 
@@ -35,19 +36,19 @@ _NO_IMAGE = np.zeros((0, 0, 3), np.uint8)
 
 @dataclass
 class Decode:
-    """Read photographs: ``photo``, a path, in; ``image`` and ``error`` come to it."""
+    """Read photographs: read the column ``photo``, a path; add ``image`` and ``error``."""
 
     def __call__(self, batch: Batch) -> Batch:
-        """Return the batch with its photographs: uint8 RGB (H, W, 3), (0, 0, 3) where one cannot be read."""
+        """Return the batch with its photographs: uint8 RGB (H, W, 3), or (0, 0, 3) for one that cannot be read."""
         return _mapped(batch, lambda row: {"image": load_image(row["photo"])}, {"image": _NO_IMAGE})
 
 
 @dataclass
 class Network:
-    """Run a network: ``image`` in; ``output``, a pickled :class:`deeplab_caffe.net.head.Output`, comes to it.
+    """Run a network: read ``image``; add ``output``, a pickled :class:`deeplab_caffe.net.head.Output`.
 
     Attributes:
-        options: what :class:`deeplab_caffe.Segmenter` takes. It is built with the first photograph, once a process.
+        options: arguments of :class:`deeplab_caffe.Segmenter`, which each process builds for its first photograph.
     """
 
     options: Mapping[str, Any]
@@ -57,7 +58,7 @@ class Network:
         return {**self.__dict__, "_segmenter": None}
 
     def __call__(self, batch: Batch) -> Batch:
-        """Return the batch with the network's outputs, of one view at its own stride; no bytes after an error."""
+        """Return the batch with the network's outputs for one view, at the net's stride; empty bytes after an error."""
 
         def row(one: Row) -> Row:
             if self._segmenter is None:
@@ -69,14 +70,14 @@ class Network:
 
 @dataclass
 class Refine:
-    """Make labels and write files: ``photo``, ``name``, ``image`` and ``output`` in; ``text`` and ``described`` out.
+    """Compute labels and write files: read ``photo``, ``name``, ``image`` and ``output``; add ``text``, ``described``.
 
     Attributes:
-        writer: of the files; ``name`` is a path in its folder.
+        writer: the writer of the files; ``name`` is a path in its folder.
         crf: parameters of the dense CRF; None for none.
         classes: names and colours of the labels.
-        max_side: the segmenter's.
-        min_share: regions with a smaller share of the picture get no box; None: nothing is described.
+        max_side: the segmenter's ``max_side``.
+        min_share: regions with a smaller share of the picture get no box; None: ``described`` is empty.
     """
 
     writer: ResultWriter
@@ -86,7 +87,7 @@ class Refine:
     min_share: float | None = None
 
     def __call__(self, batch: Batch) -> Batch:
-        """Return the batch without pixels, with the largest classes as text and, as JSON, areas and boxes."""
+        """Return the batch without pixels, with the largest classes as text, and with areas and boxes as JSON."""
 
         def row(one: Row) -> Row:
             image = np.ascontiguousarray(one["image"])
@@ -107,9 +108,9 @@ class Refine:
 
 
 def _mapped(batch: Batch, function: Callable[[Row], Row], empty: Row) -> Batch:
-    """Return a batch with the function's columns, of a row that fails now or failed before the empty ones.
+    """Return a batch with the columns that ``function`` computes; rows that failed, now or before, get ``empty``.
 
-    ``error`` says why, ``workers`` which processes had the row.
+    ``error`` says why a row failed; ``workers`` has the ids of the processes that computed the row.
     """
     rows = []
     for values in zip(*batch.values(), strict=True):

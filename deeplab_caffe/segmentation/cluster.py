@@ -1,4 +1,4 @@
-"""The callables of :mod:`deeplab_caffe.segmentation.bulk` on Ray: :func:`segment_files`."""
+"""Run the callables of :mod:`deeplab_caffe.segmentation.bulk` on Ray: :func:`segment_files`."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from deeplab_caffe.data.inputs import WorkItem
 from deeplab_caffe.errors import NetError, how_to_install
 from deeplab_caffe.segmentation.bulk import Decode, Network, Refine, Row
 
-# A task that has ended its worker this many times more is given up.
+# Number of times that a task whose worker died is tried again.
 RETRIES = 3
-# Of the object store, where Ray is started here: the stages wait for one another before it is full.
+# Size of the object store, if Ray is started here; the stages wait for each other before it is full.
 STORE_BYTES = 500_000_000
-# Photographs of one task: what is made again when its worker ends.
+# Photographs per task, which are repeated if its worker dies.
 MOST_ROWS = 64
-# Photographs of one call, so that no more than these are decoded at once outside the object store.
+# Photographs per call: limits how many are decoded at once outside of the object store.
 _BATCH = 4
-# Processors that a worker asks for; together no more than a machine of two has.
+# Processors that each worker requests; together they fit into a machine with two.
 _DECODE_CPUS, _NETWORK_CPUS, _REFINE_CPUS = 0.25, 0.75, 1.0
 _LOST = "its worker ended again and again, perhaps for want of memory: run what is missing again, or set max_side"
 
@@ -30,23 +30,23 @@ _LOST = "its worker ended again and again, perhaps for want of memory: run what 
 def segment_files(
     items: Sequence[WorkItem], network: Network, refine: Refine, *, address: str | None = None
 ) -> Iterator[Row]:
-    """Segment files on Ray's workers, which write the results, and give a row for each as it is done, in any order.
+    """Segment files on Ray's workers, which write the results; yield a row for each file when it is done, in any order.
 
-    A worker that ends is started again, and its task with it: the files are written whole or not at all, and each item
-    comes back once. A task that ends its worker again and again is given up: its items come back with an error. Each
-    stage has as many workers as keep the others busy. The network gets a GPU for each worker if the cluster has any and
-    its options do not say ``device="cpu"``. Where Ray runs already in this process, it is used.
+    If a worker dies, it is started again and its task is repeated: files are written completely or not at all, and each
+    item is returned once. A task whose worker dies again and again is given up, and its items are returned with an
+    error. Each stage gets as many workers as keep the others busy. The network's workers get a GPU each if the cluster
+    has any, unless the network's options say ``device="cpu"``. If Ray already runs in this process, it is used.
 
     Args:
-        items: the photographs. Their paths, and those in ``network`` and ``refine``, are absolute, and all machines see
-            the files.
+        items: the photographs. Their paths, and those in ``network`` and ``refine``, must be absolute and visible on
+            all machines.
         network: runs the network.
-        refine: makes labels and writes them.
-        address: of a Ray cluster, ``auto`` for the one of this machine; None: start Ray here.
+        refine: computes labels and writes them.
+        address: address of a Ray cluster, ``auto`` for the one of this machine; None: start Ray here.
 
     Yields:
         ``index`` of the item, ``photo``, ``name``, ``error`` (empty: none), ``text`` and ``described`` of
-        :class:`Refine`, and ``workers``: the processes that had it.
+        :class:`Refine`, and ``workers``: the ids of the processes that computed it.
 
     Raises:
         NetError: ray is not installed, there is no cluster at the address, or it has too few processors or no GPU.
@@ -66,9 +66,9 @@ def segment_files(
 
 
 def _run(ray: Any, items: Sequence[WorkItem], stages: tuple[Any, Any, Any], gpus: bool) -> Any:
-    """Return the rows of items, as they are done; without those whose tasks were given up."""
+    """Return the rows of items, as they are done, without those whose tasks were given up."""
     rows = min(MOST_ROWS, len(items) // MOST_ROWS) or 1
-    # A worker that ends takes along the tasks that wait for it. Of few photographs each is alone.
+        # A dying worker takes along the tasks that wait for it, so with one photograph per task nothing waits for it.
     waiting = {"max_tasks_in_flight_per_actor": 1} if rows == 1 else {}
     context = ray.data.DataContext.get_current().copy()
     context.enable_progress_bars = context.print_on_execution_start = False
@@ -84,7 +84,7 @@ def _run(ray: Any, items: Sequence[WorkItem], stages: tuple[Any, Any, Any], gpus
         for stage, share in zip(stages, shares, strict=True):
             fields = {name: value for name, value in vars(stage).items() if not name.startswith("_")}
             with warnings.catch_warnings():
-                # Ray 2.60 has no other way yet to say how often a task is tried.
+                # Ray 2.60 has no other way yet to set how often a task is tried.
                 warnings.filterwarnings("ignore", "`ray_remote_args` is deprecated")
                 dataset = dataset.map_batches(
                     type(stage),
@@ -102,7 +102,7 @@ def _gpus(ray: Any, network: Network) -> bool:
     """Return whether the network runs on GPUs.
 
     Raises:
-        NetError: it cannot, or there are too few processors for one worker of each stage.
+        NetError: there is no GPU for it, or there are too few processors for one worker of each stage.
     """
     has = ray.cluster_resources()
     least = _DECODE_CPUS + _NETWORK_CPUS + _REFINE_CPUS
@@ -118,7 +118,7 @@ def _gpus(ray: Any, network: Network) -> bool:
 
 @contextmanager
 def _ray(address: str | None) -> Iterator[Any]:
-    """Give ray, connected to a cluster; what is started here is ended."""
+    """Return ray in a context, connected to a cluster; what was started here is shut down at the end."""
     try:
         import ray
         import ray.data
@@ -128,7 +128,7 @@ def _ray(address: str | None) -> Iterator[Any]:
         yield ray
         return
     logging.getLogger("ray.data").setLevel(logging.ERROR)
-    # Of a cluster the resources are its own.
+    # A running cluster has its own resources, so these are only for one that is started here.
     own: dict[str, Any] = {"address": "local", "include_dashboard": False, "object_store_memory": STORE_BYTES}
     own["num_cpus"] = max(2, os.cpu_count() or 1)
     try:

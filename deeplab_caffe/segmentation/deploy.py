@@ -1,4 +1,4 @@
-"""Training files given where a deploy prototxt is wanted are called by their name."""
+"""Explain errors of a model that is a training file where a deploy prototxt was expected."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from deeplab_caffe.proto.text.templates import template_variables
 
 @contextmanager
 def deploy_wanted(model: Any, variables: Mapping[str, str] | None = None) -> Iterator[None]:
-    """Let what fails within the block because ``model`` is a training file say so.
+    """Within the block, turn errors into one that says that ``model`` is a training file, if it is.
 
     Args:
-        model: path of a prototxt; anything else is left alone.
+        model: path of a prototxt; other values are ignored.
         variables: values for ``${NAME}`` in it.
 
     Raises:
@@ -28,7 +28,7 @@ def deploy_wanted(model: Any, variables: Mapping[str, str] | None = None) -> Ite
     try:
         yield
     except (CaffeModelError, ConversionError):
-        # It is the weights that are wrong.
+        # The weights are wrong, not the prototxt.
         raise
     except DeepLabCaffeError as error:
         if isinstance(model, (str, PathLike)) and _is_training_file(model, variables or {}):
@@ -42,7 +42,7 @@ def deploy_wanted(model: Any, variables: Mapping[str, str] | None = None) -> Ite
 def _is_training_file(path: str | PathLike[str], variables: Mapping[str, str]) -> bool:
     try:
         text = read_text(path)
-        # Which values they have does not matter here.
+        # The variables' values do not matter for this question.
         net = parse_net(text, path, {**dict.fromkeys(template_variables(text), "1"), **variables})
     except DeepLabCaffeError:
         return False

@@ -1,4 +1,4 @@
-"""Any blobs of a network, of photographs or of its own data layers, as files: what Caffe's extract_features does."""
+"""Write any blobs of a network, for photographs or its own data layers, to files, as Caffe's extract_features does."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ FORMATS = ("npy", "mat", "hdf5", "lmdb")
 
 
 class FeatureNet:
-    """A network that gives the values of chosen blobs.
+    """A network that returns the values of chosen blobs.
 
     Args:
-        prototxt: the net.
-        weights: its weights.
+        prototxt: path of the net's prototxt.
+        weights: path of the weights; None: the fillers' values.
         blobs: names of the blobs.
-        phase: TRAIN or TEST.
-        device: where to compute.
-        mean: B, G, R to subtract from photographs; None for the net's own, or ImageNet's.
+        phase: ``"TRAIN"`` or ``"TEST"``.
+        device: device to compute on.
+        mean: B, G, R to subtract from photographs; None: the net's own mean, or ImageNet's.
         size: ``(height, width)`` to resize photographs to, for nets with InnerProduct layers.
         crop_size: pad photographs to at least this side, as test.prototxt does.
         **options: further arguments of :class:`Net`.
 
     Raises:
-        NetError: the net cannot be built, has no such blob, or none is asked for.
+        NetError: the net cannot be built, has no such blob, or no blob is given.
     """
 
     def __init__(
@@ -76,10 +76,10 @@ class FeatureNet:
             image: uint8 RGB ``(H, W, 3)``.
 
         Returns:
-            float32 arrays by blob, ``(1, C, H, W)`` of most.
+            float32 arrays by blob, most of them ``(1, C, H, W)``.
 
         Raises:
-            NetError: the net has not one input, or the image's size does not fit.
+            NetError: the net does not have exactly one input, or the image's size does not fit.
         """
         if len(self.net.inputs) != 1:
             held = ", ".join(self.net.inputs) or "none, but data layers"
@@ -111,11 +111,11 @@ class FeatureNet:
 def save_features(stem: Path, features: Features, form: str) -> list[Path]:
     """Write a photograph's blobs: ``STEM_BLOB.npy`` or ``.mat`` for each, or ``STEM.h5`` with all of them.
 
-    If one cannot be written, none stays.
+    If one cannot be written, none is kept.
 
     Raises:
-        NetError: two blobs would have one file.
-        DataError, CaffeModelError: a file cannot be written, or a blob is none that the format holds.
+        NetError: two blobs would have the same file.
+        DataError, CaffeModelError: a file cannot be written, or the format cannot hold a blob.
     """
     if form == "hdf5":
         path = stem.with_name(f"{stem.name}.h5")
@@ -134,20 +134,20 @@ def save_features(stem: Path, features: Features, form: str) -> list[Path]:
 def save_batches(
     folder: Path, batches: Iterator[Features], count: int, form: str, done: Callable[[], None] = lambda: None
 ) -> list[Path]:
-    """Write the blobs of several batches below each other: ``FOLDER/BLOB.npy``, ``.mat``, or ``FOLDER/features.h5``.
+    """Write the blobs of several batches, concatenated: ``FOLDER/BLOB.npy``, ``.mat``, or ``FOLDER/features.h5``.
 
-    Or ``FOLDER/BLOB.lmdb``, a Datum for each item, as extract_features does. .npy and .lmdb are written as the batches
-    come; the other formats need all of them in memory.
+    Or ``FOLDER/BLOB.lmdb`` with a Datum per item, as extract_features writes it. .npy and .lmdb files are written batch
+    by batch; the other formats need all batches in memory.
 
     Args:
-        folder: made if need be.
-        batches: ``count`` of them.
-        count: how many.
+        folder: the folder; created if it does not exist.
+        batches: the batches' blobs.
+        count: number of batches.
         form: one of :data:`FORMATS`.
-        done: called after each batch.
+        done: function that is called after each batch.
 
     Raises:
-        NetError: the batches' blobs differ in shape, one has no axes, or two would have one file.
+        NetError: the batches' blobs differ in shape, one has no axes, or two would have the same file.
         DataError, CaffeModelError: as :func:`save_features`.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -224,10 +224,10 @@ def _save_mat(path: Path, blob: np.ndarray) -> None:
 
 
 def _files(folder: Path, blobs: Iterable[str], form: str, start: str = "") -> list[Path]:
-    """Return the file of each blob; names such as ``inception/1x1`` have a slash, which becomes ``_``.
+    """Return the file of each blob; a slash in a name, such as ``inception/1x1``, becomes ``_``.
 
     Raises:
-        NetError: two would have one file.
+        NetError: two blobs would have the same file.
     """
     paths: dict[Path, list[str]] = {}
     for blob in blobs:

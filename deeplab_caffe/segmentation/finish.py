@@ -15,7 +15,7 @@ from deeplab_caffe.net.head import Output
 from deeplab_caffe.ops.preprocess import as_tensor
 from deeplab_caffe.segmentation.result import Segmentation
 
-# Of `max_side`.
+# The smallest max_side.
 LEAST_SIDE = 8
 
 
@@ -29,18 +29,18 @@ def finish(
     max_side: int | None = None,
     labels_only: bool = False,
 ) -> Segmentation:
-    """Return what :meth:`deeplab_caffe.Segmenter.segment` does, of :meth:`deeplab_caffe.Segmenter.output`.
+    """Compute the result of :meth:`deeplab_caffe.Segmenter.segment` from :meth:`deeplab_caffe.Segmenter.output`.
 
     Args:
-        output: what the network says of the image.
+        output: the network's output for the image.
         image: uint8 RGB (H, W, 3).
-        crf: parameters of the dense CRF, which runs where the output is; None for none.
+        crf: parameters of the dense CRF, which runs on the output's device; None for none.
         classes: names and colours of the labels.
-        max_side: the segmenter's.
+        max_side: the segmenter's ``max_side``.
         labels_only: as for :meth:`deeplab_caffe.Segmenter.segment`.
 
     Raises:
-        CRFError: the scores are not fit for a CRF.
+        CRFError: the CRF refuses the scores.
     """
     pixels = as_tensor(reduced(image, max_side))[None].to(output.values.device)
     found = output.results(wanted_of(labels_only), pixels, crf)
@@ -49,14 +49,14 @@ def finish(
 
 
 def wanted_of(labels_only: bool) -> tuple[str, ...]:
-    """Return what :func:`segmentation_of` takes."""
+    """Return the names of the results that :func:`segmentation_of` needs."""
     return ("labels",) if labels_only else ("labels", "scores", "marginals")
 
 
 def segmentation_of(
     found: Mapping[str, Tensor], image: np.ndarray, activation: str, num_classes: int, classes: Classes | None
 ) -> Segmentation:
-    """Return the first of the results of :meth:`deeplab_caffe.net.head.Output.results`, labels at the image's size."""
+    """Return the segmentation of the first image in results of :meth:`deeplab_caffe.net.head.Output.results`."""
     arrays = {name: each[0].cpu().numpy() for name, each in found.items()}
     labels = brought_back(arrays["labels"], image)
     scores = arrays["scores"] if "scores" in arrays else np.empty((num_classes, 0, 0), np.float32)
@@ -64,7 +64,7 @@ def segmentation_of(
 
 
 def reduced(image: np.ndarray, max_side: int | None) -> np.ndarray:
-    """Return an image (H, W, 3) with no side above ``max_side``."""
+    """Return an image (H, W, 3) reduced so that no side is above ``max_side``; unchanged if it is None."""
     side = max(image.shape[:2])
     if max_side is None or side <= max_side:
         return image
@@ -73,7 +73,7 @@ def reduced(image: np.ndarray, max_side: int | None) -> np.ndarray:
 
 
 def brought_back(labels: np.ndarray, image: np.ndarray) -> np.ndarray:
-    """Return the labels of a reduced image at the size of the image itself."""
+    """Return the labels of a reduced image, resized to the size of the original image."""
     if labels.shape == image.shape[:2]:
         return labels
     full = Image.fromarray(labels).resize((image.shape[1], image.shape[0]), Image.Resampling.NEAREST)

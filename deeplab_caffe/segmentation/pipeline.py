@@ -23,19 +23,19 @@ from deeplab_caffe.segmentation.results import ResultWriter
 T = TypeVar("T")
 R = TypeVar("R")
 
-# One picture is computed while one is read and one is written; a second of each evens out their sizes.
+# While one picture is computed, others are read and written; a queue of two evens out different sizes.
 _DEPTH = 2
 _END: Any = object()
 
 
 @dataclass(frozen=True)
 class Done:
-    """What has become of an item.
+    """The outcome of an item.
 
     Attributes:
         item: the item.
         paths: the files that were written.
-        found: what the network says, without scores unless marginals are written; None after an error.
+        found: the segmentation, without scores unless marginals are written; None after an error.
         error: why nothing was written.
     """
 
@@ -53,7 +53,7 @@ def segment_pictures(
     *,
     at_once: int = 1,
 ) -> Iterator[Done]:
-    """Segment pictures and write the results; yields one Done for each, in order. A bad one does not stop the others.
+    """Segment pictures and write the results; yield a Done for each, in order. An error does not stop the others.
 
     One at a time, a picture is computed in the caller's thread, which shares the cores with the operations' threads,
     while the next is read and the last is written. Several at a time share out the cores: a picture's thread reads,
@@ -61,9 +61,9 @@ def segment_pictures(
 
     Args:
         items: the pictures.
-        read: gives an item's pixels, uint8 RGB (H, W, 3); in a thread.
-        segment: the network and its CRF.
-        writer: writes the files; in another thread.
+        read: function that returns an item's pixels, uint8 RGB (H, W, 3); called in a thread.
+        segment: function that runs the network and the CRF.
+        writer: writes the files, in another thread.
         at_once: how many pictures are computed at a time; in memory are at most six, or as many.
     """
 
@@ -97,12 +97,12 @@ def segment_pictures(
 
 
 def ahead(source: Iterable[T], depth: int = _DEPTH, *, leave: bool = False) -> Generator[T, None, None]:
-    """Yield what ``source`` yields, which runs ahead in a thread by at most ``depth`` values.
+    """Yield the values of ``source``, which runs in a thread ahead of the caller, by at most ``depth`` values.
 
     Args:
-        source: gives the values.
-        depth: how many.
-        leave: who stops does not wait for the value that is being made; it may never come, from standard input say.
+        source: the values.
+        depth: number of values.
+        leave: when the caller stops, do not wait for the next value, which may never come (from standard input).
     """
     values = iter(source)
     pool = ThreadPoolExecutor(1, "read-ahead")
@@ -116,13 +116,13 @@ def ahead(source: Iterable[T], depth: int = _DEPTH, *, leave: bool = False) -> G
 
 
 def behind(source: Iterable[T], function: Callable[[T], R], depth: int = _DEPTH) -> Generator[R, None, None]:
-    """Yield ``function`` of each value, in order: in a thread, at most ``depth`` values behind ``source``."""
+    """Yield ``function(value)`` for each value, in order; it runs in a thread at most ``depth`` values behind."""
     pending: deque[Future[R]] = deque()
-    # However this ends, what was computed is written: the pool waits.
+    # However this ends, the computed values are written: leaving the pool waits for them.
     with ThreadPoolExecutor(1, "write-behind") as pool:
         for value in source:
             pending.append(pool.submit(function, value))
-            # Otherwise it would be kept until the next one is here.
+            # Drop the reference: otherwise the value would be kept until the next one arrives.
             del value
             while len(pending) > depth or (pending and pending[0].done()):
                 yield pending.popleft().result()

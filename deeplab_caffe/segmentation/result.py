@@ -1,4 +1,4 @@
-"""What a network says of one image: :class:`Segmentation`."""
+"""The segmentation of one image: :class:`Segmentation`."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ MIN_SHARE = 0.001
 
 @dataclasses.dataclass(frozen=True)
 class Segmentation:
-    """What a network says of one image.
+    """The segmentation of one image.
 
     Attributes:
         labels: uint8 (H, W): the best class of each pixel.
-        scores: float32 (C, H, W): what the network put out, at the image's size.
-        marginals: float32 (C, H, W): probabilities after the CRF, or None without one. Of a net with a single channel,
-            the foreground, they are background's and foreground's: (2, H, W).
-        activation: what makes probabilities of the scores: ``"softmax"``; ``"sigmoid"`` of a single channel;
-            ``"none"`` where the net ends in SOFTMAX or SIGMOID; ``"exp"`` of logarithms.
+        scores: float32 (C, H, W): the network's output at the image's size.
+        marginals: float32 (C, H, W): probabilities after the CRF; None without a CRF. For a net with a single channel,
+            the foreground's: (2, H, W), background and foreground.
+        activation: function from scores to probabilities: ``"softmax"``; ``"sigmoid"`` for a single channel;
+            ``"none"`` if the net ends in SOFTMAX or SIGMOID; ``"exp"`` for logarithms.
         classes: names and colours of the labels; None: ``class 0``, ``class 1``, ... in PASCAL VOC's colours.
     """
 
@@ -38,7 +38,7 @@ class Segmentation:
     classes: Classes | None = None
 
     def probabilities(self) -> np.ndarray:
-        """Return the marginals, or without a CRF the probabilities that the net says: float32 (C, H, W)."""
+        """Return the marginals, or without a CRF the network's probabilities: float32 (C, H, W)."""
         if self.marginals is not None:
             return self.marginals
         return activated(torch.from_numpy(self.scores)[None], self.activation)[0].numpy()
@@ -52,20 +52,20 @@ class Segmentation:
         outlines: bool = True,
         legend: bool = True,
     ) -> np.ndarray:
-        """Return the image under the colours of its classes, as :mod:`deeplab_caffe.viz` draws them.
+        """Return the image blended with the colours of its classes, as :mod:`deeplab_caffe.viz` draws it.
 
         Args:
             image: uint8 RGB (H, W, 3), the image that was segmented.
-            colormap: uint8 RGB (K, 3), the colours; None: those of the classes.
-            alpha: share of the colours, from 0 (photograph alone) to 1 (colours alone).
-            outlines: draw the boundaries between classes, a light line beside a dark one.
-            legend: put the names and shares of the classes that occur below or beside the picture.
+            colormap: uint8 RGB (K, 3), the colours; None: the classes' colours.
+            alpha: weight of the colours, from 0 (only the photograph) to 1 (only the colours).
+            outlines: draw the boundaries between classes as a light line beside a dark one.
+            legend: add the names and shares of the classes that occur, below or beside the picture.
 
         Returns:
-            uint8 RGB (H, W, 3); larger with a legend, the picture in its top left corner.
+            uint8 RGB (H, W, 3); larger with a legend, with the picture in its top left corner.
 
         Raises:
-            ValueError: the image is not of the labels' size, or alpha not from 0 to 1.
+            ValueError: the image does not have the labels' size, or alpha is not from 0 to 1.
         """
         classes = self._classes
         colours = classes.colormap if colormap is None else colormap
@@ -78,10 +78,10 @@ class Segmentation:
         return picture
 
     def areas(self, min_share: float | None = MIN_SHARE) -> list[Area]:
-        """Return pixels, share and boxes of each class that occurs, the largest first.
+        """Return pixels, share and boxes of each class that occurs, the largest class first.
 
         Args:
-            min_share: connected regions with at least this share of the image, from 0 to 1, get a box; None: no boxes.
+            min_share: connected regions with at least this share of the image (0 to 1) get a box; None: no boxes.
 
         Raises:
             ValueError: ``min_share`` is not from 0 to 1.
@@ -89,9 +89,9 @@ class Segmentation:
         return class_areas(self.labels, self._classes.names, ignore_label=self._ignore_label, min_share=min_share)
 
     def to_json(self, min_share: float = MIN_SHARE) -> dict[str, Any]:
-        """Return :meth:`areas` as what ``json.dumps`` takes.
+        """Return :meth:`areas` as values for ``json.dumps``.
 
-        ``size`` is the image's width and height, ``share`` from 0 to 1, ``boxes`` have x, y, width and height, in
+        ``size`` is the image's (width, height), ``share`` is from 0 to 1, and ``boxes`` have x, y, width and height, in
         pixels: ``{"size": [4, 2], "classes": [{"id": 1, "name": "cat", "pixels": 6, "share": 0.75, "boxes": [[0, 0, 3,
         2]]}]}``.
         """
@@ -116,5 +116,5 @@ class Segmentation:
 
     @property
     def _ignore_label(self) -> int | None:
-        """Return 255, unless the network has a class of this number."""
+        """Return 255, unless it is a class of the network."""
         return 255 if len(self.scores) <= 255 else None

@@ -1,4 +1,4 @@
-"""The files that a picture's segmentation becomes: :class:`ResultWriter`."""
+"""Write the files of a picture's segmentation: :class:`ResultWriter`."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ MarginalsFormat = Literal["npy", "mat"]
 
 @dataclass(frozen=True)
 class ResultWriter:
-    """Writes ``NAME_labels.png``, ``NAME_overlay.png`` and, if wanted, ``NAME_marginals.npy`` into a folder.
+    """Writes ``NAME_labels.png``, ``NAME_overlay.png`` and optionally ``NAME_marginals.npy`` into a folder.
 
     Attributes:
-        folder: where to; made when the first file is written.
+        folder: the folder; created with the first file.
         colormap: uint8 RGB (K, 3), the labels' colours.
-        marginals: the format of the probabilities; None: they are not written.
-        outlines: as in :meth:`Segmentation.overlay`.
-        legend: likewise.
+        marginals: file format of the probabilities; None: they are not written.
+        outlines: as for :meth:`Segmentation.overlay`.
+        legend: as for :meth:`Segmentation.overlay`.
     """
 
     folder: Path
@@ -39,19 +39,19 @@ class ResultWriter:
     legend: bool = True
 
     def paths(self, item: WorkItem) -> tuple[Path, ...]:
-        """Return the files of an item: of a video or camera ``NAME_overlay.mp4``, of a picture all others."""
+        """Return the files of an item: ``NAME_overlay.mp4`` for a video or camera, all others for a picture."""
         ends = ["_labels.png", "_overlay.png", *([f"_marginals.{self.marginals}"] if self.marginals else [])]
         if item.kind in ("video", "webcam"):
             ends = ["_overlay.mp4"]
         return tuple(self.folder / f"{item.name}{end}" for end in ends)
 
     def write(self, item: WorkItem, image: np.ndarray, found: Segmentation) -> tuple[Path, ...]:
-        """Write all files of a picture or, if one cannot be written, none; folders are made.
+        """Write all files of a picture, or none if one cannot be written; folders are created.
 
         Args:
             item: the picture.
             image: uint8 RGB (H, W, 3).
-            found: what the network says of it; with scores if marginals are wanted.
+            found: the picture's segmentation, with scores if marginals are written.
 
         Raises:
             DataError: a file cannot be written.

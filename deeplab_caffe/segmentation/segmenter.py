@@ -1,4 +1,4 @@
-"""From photograph to label map: :class:`Segmenter`."""
+"""Segment photographs: :class:`Segmenter`."""
 
 from __future__ import annotations
 
@@ -35,73 +35,74 @@ from deeplab_caffe.segmentation.network import Network, network_of
 from deeplab_caffe.segmentation.result import Segmentation
 from deeplab_caffe.segmentation.views import Views, average_views
 
-# What is above is infinite in float32.
+# Larger numbers are infinite in float32.
 LARGEST_MEAN = torch.finfo(torch.float32).max
 _MOST_AT_ONCE = 8
 
 
 class Segmenter:
-    """A network and, if wanted, a dense CRF behind it: RGB image in, labels out, any size.
+    """A network, optionally followed by a dense CRF: takes RGB images of any size and returns labels.
 
-    The image is padded at the bottom and right with the mean, as IMAGE_SEG_DATA pads it, until the network's output
-    covers it (sides of 8 k + 1 for a stride of 8), and the scores are cut back to the image. Where several classes
-    share the best score the largest wins, as in the ARGMAX layer; where they share the best marginal, the smallest, as
-    in the densecrf programs. :mod:`deeplab_caffe.net.head` says what becomes of nets that end in SOFTMAX, SIGMOID or
-    ARGMAX, or have a single channel.
+    The image is padded with the mean at the bottom and right, as by IMAGE_SEG_DATA, until the network's output covers
+    it (sides of 8 k + 1 for a stride of 8), and the scores are cropped to the image. If several classes have the best
+    score, the largest class wins, as in the ARGMAX layer; if several have the best marginal, the smallest class wins,
+    as in the densecrf programs. :mod:`deeplab_caffe.net.head` documents nets that end in SOFTMAX, SIGMOID or ARGMAX, or
+    have a single channel.
 
-    At the first image the net is made ready by :func:`deeplab_caffe.optimize`, without autotuning and CUDA graphs,
-    which pay for many images of one size; for those, hand in an optimized net. :attr:`net` gives up its weights then,
-    so that they are not in memory twice: what needs them, to save the net, say, raises a NetError from then on. For
-    that, build a net of your own by :class:`deeplab_caffe.Net`, or give ``optimize=False``.
+    At the first image the net is optimized by :func:`deeplab_caffe.optimize`, without autotuning and CUDA graphs, which
+    pay off only for many images of one size; for those, pass an optimized net. The weights of :attr:`net` are then
+    freed, so that they are not in memory twice, and whatever needs them, such as saving the net, raises a NetError. To
+    keep them, build a net by :class:`deeplab_caffe.Net` and pass it, or give ``optimize=False``.
 
     A segmenter can be pickled and copied by ``copy.deepcopy``, for processes of multiprocessing or Ray, say, and then
     gives the same bits. Before the first image, and with ``optimize=False``, its weights go along; after it the copy
     reads the prototxt and the weights' file again, if there was one and nobody changed the net, else it is a TypeError.
 
     Args:
-        prototxt: a deploy prototxt: one image input (N, 3, H, W); or a NetParameter. Or a built :class:`Net`, which is
-            run as it is, with whatever becomes of its weights, unless ``optimize`` is True. Or an optimized net.
+        prototxt: path of a deploy prototxt with one image input (N, 3, H, W); or a NetParameter. Or a built
+            :class:`Net`, which is run as it is and follows changes of its weights, unless ``optimize`` is True. Or an
+            optimized net.
         weights: a caffemodel, safetensors or state_dict file; None leaves the fillers' values.
-        crf: parameters of the dense CRF, or what :meth:`CRFParams.of` takes, a preset's name say; None for none.
-        device: ``"auto"`` (a GPU if there is one), ``"cpu"``, ``"cuda"`` or ``"cuda:1"``. A built net stays
-            where it is.
-        mean: what to subtract from B, G and R; None: what the net says, :attr:`deeplab_caffe.Net.mean_value`.
-        blob: name of the blob that holds the scores; by default the net's one output.
+        crf: parameters of the dense CRF in a form that :meth:`CRFParams.of` accepts, such as a preset's name; None for
+            no CRF.
+        device: ``"auto"`` (a GPU if there is one), ``"cpu"``, ``"cuda"`` or ``"cuda:1"``. A built net stays on its
+            device.
+        mean: values to subtract from B, G and R; None: the net's, :attr:`deeplab_caffe.Net.mean_value`.
+        blob: name of the blob with the scores; by default the net's only output.
         crop_size: pad every image to at least this side first, as the released test.prototxt does with 513.
-        max_side: images with a longer side are worked on at this size, at least 8, and their labels brought back to
-            full size.
-        scales: factors of the image's sides to look at it with, (0.5, 0.75, 1) say.
-        flip: look at the mirrored image too.
-        window: cut images that are larger into windows of this side, 513 say.
-        stride: pixels from one window to the next; by default two thirds of the window. With more than one view of a
-            pixel the probabilities are averaged, and their logarithm is what ``scores`` holds.
+        max_side: reduce images with a longer side to this side, at least 8, and resize their labels back to full size.
+        scales: factors of the image's sides, for testing at several scales, for example (0.5, 0.75, 1).
+        flip: use the mirrored image too.
+        window: cut larger images into windows of this side, for example 513.
+        stride: pixels from one window to the next; by default two thirds of the window. If a pixel is in several views,
+            their probabilities are averaged, and ``scores`` has the logarithm of the mean.
         dtype: ``"float32"`` or ``"bfloat16"``, or the torch.dtype; see :class:`deeplab_caffe.Net`.
-        channels_last: see :class:`deeplab_caffe.Net`; an optimized net always is.
+        channels_last: see :class:`deeplab_caffe.Net`; an optimized net always is channels-last.
         engine: see :class:`deeplab_caffe.Net`.
         seed: see :class:`deeplab_caffe.Net`.
-        optimize: False: run the net layer by layer, the same bits as ``Net``. None: optimize it where the device can.
-        precision: ``"fast"``: convolutions in float32 on the CPU may round more, for speed; see
+        optimize: False: run the net layer by layer, with the same bits as ``Net``. None: optimize it if the device
+            supports it.
+        precision: ``"fast"``: allow larger rounding errors of float32 convolutions on the CPU, for speed; see
             :func:`deeplab_caffe.optimize`.
         variables: values for ``${NAME}`` in the prototxt.
-        kind: what the net puts out, ``"scores"`` or ``"probabilities"``, see :func:`deeplab_caffe.crf.dense_crf`. None:
-            what its last layer says, and an error of the CRF if scores are, beyond doubt, something else.
-        image_range: what black and white are in the images, ``(0, 1)`` say; they are rounded to 256 levels. None: 0
-            and 255, in whole numbers.
-        classes: names and colours of the classes, as :func:`deeplab_caffe.data.classes.find_classes` takes them. None:
-            those of ``classes.txt`` beside the weights or the prototxt; else PASCAL VOC's for 21 classes; else
-            ``class 0``, ``class 1``, ...
+        kind: what the net's output is, ``"scores"`` or ``"probabilities"``, see :func:`deeplab_caffe.crf.dense_crf`.
+            None: decided by its last layer, and the CRF raises an error if scores are clearly of another kind.
+        image_range: (black, white) of the images, for example ``(0, 1)``; they are rounded to 256 levels. None: whole
+            numbers from 0 to 255.
+        classes: names and colours of the classes, in a form that :func:`deeplab_caffe.data.classes.find_classes`
+            accepts. None: those of ``classes.txt`` beside the weights or the prototxt; else PASCAL VOC's for 21
+            classes; else ``class 0``, ``class 1``, ...
         python_layers: let layers of type Python run their code; see :class:`deeplab_caffe.Net`.
 
-    Attributes:
-        net: the net, unless an optimized one came; without its weights from the first image on, see above.
+        net: the net, unless an optimized one was passed; without its weights from the first image on, see above.
         classes: names and colours of the labels.
-        num_classes: number of labels: channels of the scores; 2 for a single channel, the foreground.
+        num_classes: number of labels: the scores' channels, or 2 for a single channel, the foreground's.
 
     Raises:
         PrototxtError: the prototxt cannot be read.
         CaffeModelError: the caffemodel cannot be read.
-        NetError: the weights are of another network, or the net is no segmentation network, or a mean is not finite.
-        EvaluationError: the names of the classes cannot be read, or are not as many as the net has classes.
+        NetError: the weights are of another network, the net is not a segmentation network, or a mean is not finite.
+        EvaluationError: the names of the classes cannot be read, or their number is not the net's number of classes.
     """
 
     def __init__(
@@ -199,7 +200,7 @@ class Segmenter:
             uint8 (H, W).
 
         Raises:
-            NetError: not such an image (see ``image_range``), or too large for the memory there is; or the network's
+            NetError: the image is invalid (see ``image_range``) or too large for the available memory, or the network's
                 scores are not finite.
         """
         image = self._checked(image)
@@ -208,8 +209,8 @@ class Segmenter:
     def batch(self, images: Sequence[np.ndarray]) -> np.ndarray:
         """Return the labels of several images of one size.
 
-        With one view per image they go through the network together.
-        The labels of calling it for each, up to the last bits of scores: convolutions may sum in another order.
+        With one view per image the images go through the network together. The labels equal those of single calls, up
+        to the last bits of the scores: convolutions may sum in another order.
 
         Args:
             images: uint8 RGB (H, W, 3) each, or an array (N, H, W, 3).
@@ -218,7 +219,7 @@ class Segmenter:
             uint8 (N, H, W).
 
         Raises:
-            NetError: no images, images of several sizes, and as for calling it.
+            NetError: there are no images or their sizes differ; or as for calling it.
         """
         images = [self._checked(image) for image in images]
         shapes = {image.shape for image in images}
@@ -229,13 +230,13 @@ class Segmenter:
         return np.stack([brought_back(found, image) for found, image in zip(labels, images, strict=True)])
 
     def segment(self, image: np.ndarray, *, labels_only: bool = False) -> Segmentation:
-        """Return labels, scores and marginals of an image; other arguments and errors as for calling it.
+        """Return labels, scores and marginals of an image; see :meth:`__call__` for arguments and errors.
 
-        With ``max_side``, scores and marginals are at the reduced size, labels at the full one.
+        With ``max_side``, scores and marginals have the reduced size, and labels have the full size.
 
         Args:
-            image: as for calling it.
-            labels_only: leave out scores and marginals: the scores have no pixels, (C, 0, 0). It takes less time.
+            image: as for :meth:`__call__`.
+            labels_only: leave out scores and marginals, which saves time; the scores have no pixels then: (C, 0, 0).
         """
         image = self._checked(image)
         small = reduced(image, self.max_side)
@@ -243,16 +244,16 @@ class Segmenter:
         return segmentation_of(found, image, activation, self.num_classes, self.classes)
 
     def scores(self, image: np.ndarray) -> np.ndarray:
-        """Return the network's scores: float32 (C, H, W); arguments and errors as for calling it."""
+        """Return the network's scores: float32 (C, H, W); see :meth:`__call__` for arguments and errors."""
         found, _ = self._found([reduced(self._checked(image), self.max_side)], ("scores",))
         return found["scores"][0].cpu().numpy()
 
     @torch.no_grad()
     def output(self, image: np.ndarray) -> Output:
-        """Return what the network says of an image, on the CPU, for :func:`deeplab_caffe.segmentation.finish.finish`.
+        """Return the network's output for an image, on the CPU, for :func:`deeplab_caffe.segmentation.finish.finish`.
 
-        It can be pickled and is small, at the net's own stride, except with several views. Arguments and errors as for
-        calling it; of an image above ``max_side`` it is the reduced one's.
+        It can be pickled, and is small: it has the net's own stride, except with several views. If the image is above
+        ``max_side``, it is the output for the reduced image. See :meth:`__call__` for arguments and errors.
         """
         small = reduced(self._checked(image), self.max_side)
         if not self.views.is_single(*small.shape[:2]):
@@ -265,14 +266,14 @@ class Segmenter:
         return output.to("cpu")
 
     def _labels(self, images: Sequence[np.ndarray]) -> np.ndarray:
-        """Return the labels (N, H, W) of images of one size; several views are taken image by image."""
+        """Return the labels (N, H, W) of images of one size; with several views the images are computed one by one."""
         if not self.views.is_single(*images[0].shape[:2]):
             return np.concatenate([self._found([one], ("labels",))[0]["labels"].cpu().numpy() for one in images])
         return self._found(images, ("labels",))[0]["labels"].cpu().numpy()
 
     @torch.no_grad()
     def _found(self, images: Sequence[np.ndarray], wanted: Sequence[str]) -> tuple[dict[str, Tensor], str]:
-        """Return what is wanted of images of one size, and what makes probabilities of their scores."""
+        """Return the requested results for images of one size, and the function from scores to probabilities."""
         crf = self.crf if "labels" in wanted else None
         head, (height, width) = self._runner.head, images[0].shape[:2]
         if self.views.is_single(height, width):
@@ -281,7 +282,7 @@ class Segmenter:
         return output.results(wanted, as_tensor(images[0])[None], crf), output.activation
 
     def _averaged(self, image: np.ndarray) -> Output:
-        """Return the mean of an image's views as the output of a net."""
+        """Return the mean over an image's views, as the output of a net."""
         head, size = self._runner.head, image.shape[:2]
         for height, width in self.views.sizes(*size) if self.views.window is None else ():
             self._check_memory(1, height, width)  # before the image is made so large
@@ -309,10 +310,10 @@ class Segmenter:
         return found
 
     def _validate_finite(self, finite: Tensor) -> None:
-        """Validate that all images of a batch have finite scores, by :meth:`deeplab_caffe.net.head.Output.finite`.
+        """Validate that all images of a batch have finite scores; see :meth:`deeplab_caffe.net.head.Output.finite`.
 
         Raises:
-            NetError: one has not.
+            NetError: an image has scores that are not finite.
         """
         if bool(finite.all()):
             return
@@ -324,7 +325,7 @@ class Segmenter:
         )
 
     def _batch(self, images: Sequence[np.ndarray]) -> Tensor:
-        """Make the net ready for images of one size, and bring them to its device: only bytes go there."""
+        """Optimize the net for images of one size if needed, and copy them to the device as bytes."""
         sides = self._check_memory(len(images), *images[0].shape[:2])
         self._network.make_ready(sides, self.blob)
         tensors = [as_tensor(image) for image in images]
@@ -335,7 +336,7 @@ class Segmenter:
         """Return an image as uint8.
 
         Raises:
-            NetError: it is no image, or one of another range.
+            NetError: the argument is not an image, or has another range.
         """
         found = to_numpy(image, "images", NetError) if is_torch(image) else image
         if not isinstance(found, np.ndarray) or found.ndim != 3 or found.shape[2] != 3 or found.dtype.kind not in "uif":
@@ -381,7 +382,7 @@ class Segmenter:
         return activations + 8 * self._channels * height * width + lattices
 
     def _check_memory(self, count: int, height: int, width: int) -> tuple[int, int]:
-        """Return the height and width of the net's input for images of this size, if there is memory for them."""
+        """Return (height, width) of the net's input for images of this size, if there is enough memory for them."""
         sides, needed = self._net_input(count, height, width)
         available = available_memory(self.device)
         if available is not None and needed > available:

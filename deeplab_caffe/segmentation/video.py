@@ -1,4 +1,4 @@
-"""Segmenting a video or what a camera sees: an overlay for each frame."""
+"""Segment a video or a camera's pictures, and write an overlay of each frame."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from deeplab_caffe.segmentation.results import ResultWriter
 
 
 class DoneFrame(NamedTuple):
-    """A frame whose overlay is written.
+    """A frame whose overlay has been written.
 
     Attributes:
-        number: from 0.
-        seconds: when it is shown.
-        found: what the network says of it.
+        number: number of the frame, from 0.
+        seconds: time of the frame in the video.
+        found: the frame's segmentation.
     """
 
     number: int
@@ -40,20 +40,20 @@ def segment_video(
     *,
     at_once: int = 1,
 ) -> Iterator[DoneFrame]:
-    """Segment a video frame by frame, and write the overlays as a video of the same size and times, without a legend.
+    """Segment a video frame by frame, and write the overlays as a video of the same size and timing, without a legend.
 
-    The file has its name when all frames are in it. A camera's is finished when Ctrl-C ends it.
+    The file gets its name when all frames are in it. A camera's video ends, and is complete, at Ctrl-C.
 
     Args:
-        item: the video's.
-        video: its frames.
+        item: the video's item.
+        video: the frames.
         segment: the network and its CRF; one frame at a time it runs in the caller's thread.
-        writer: says where to write and how overlays look.
-        max_frames: stop after so many; None: at the end.
+        writer: decides the file and the look of the overlays.
+        max_frames: stop after this many frames; None: at the end.
         at_once: how many frames are computed at a time, as by :func:`deeplab_caffe.segmentation.pipeline.in_order`.
 
     Raises:
-        DataError: the video cannot be read or written. There is no file then.
+        DataError: the video cannot be read or written; no file is left then.
     """
     (path,) = writer.paths(item)
     with atomic_write(path, make_folders=True) as file:

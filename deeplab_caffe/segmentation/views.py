@@ -1,8 +1,8 @@
 """Testing at several scales, mirrored, and in windows: how :class:`deeplab_caffe.Segmenter` averages over views.
 
-Averaged are the softmax probabilities, not the scores: a score has no common zero from one view to the next, and the
-mean of probabilities is what the mean over views of a classifier says. Their logarithm then stands for the scores, of
-which it is the softmax's inverse, so that argmax and dense CRF go on as after one view.
+The softmax probabilities are averaged, and not the scores, because scores of different views have no common zero. The
+logarithm of the mean then takes the place of the scores: its softmax gives the mean back, so that argmax and the dense
+CRF work as for a single view.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch import Tensor
 from deeplab_caffe.errors import NetError
 from deeplab_caffe.ops.interp import interp
 
-# Class probabilities of an image (H, W, 3): (C, H, W).
+# Function from an image (H, W, 3) to class probabilities (C, H, W).
 Probabilities = Callable[[np.ndarray], Tensor]
 
 _LARGEST_SCALE = 100
@@ -27,17 +27,17 @@ _LARGEST_SCALE = 100
 
 @dataclass(frozen=True)
 class Views:
-    """Which views of an image to average over.
+    """The views of an image to average over.
 
     Attributes:
         scales: factors of the image's sides.
-        flip: whether each is seen mirrored too.
-        window: side of the windows that larger images are cut into; None for none.
+        flip: whether to use each view mirrored too.
+        window: side of the windows that larger images are cut into; None: no windows.
+        stride: pixels from one window to the next; None: two thirds of the window.
         stride: pixels from one window to the next; None for two thirds of the window.
 
     Raises:
-        NetError: a scale that is not above 0 and at most 100, a window or stride that is not positive, or a stride that
-            leaves gaps.
+        NetError: a scale is not above 0 and at most 100, a window or stride is not positive, or the stride leaves gaps.
     """
 
     scales: tuple[float, ...] = (1.0,)
@@ -77,16 +77,16 @@ class Views:
 def average_views(image: np.ndarray, views: Views, probabilities: Probabilities) -> Tensor:
     """Return the logarithm of the mean probabilities over the views.
 
-    The image is resized bilinearly, smoothed where it shrinks, as Pillow does it; probabilities come back to its size
-    as INTERP brings scores to theirs: bilinearly, corners on corners.
+    The image is resized bilinearly, with smoothing where it shrinks, as by Pillow. The probabilities are resized back
+    to its size bilinearly with aligned corners, as by INTERP.
 
     Args:
         image: uint8 RGB ``(H, W, 3)``.
-        views: which.
-        probabilities: the network's, of one view.
+        views: the views.
+        probabilities: function that returns the network's probabilities of one view.
 
     Returns:
-        ``(C, H, W)``; at least the logarithm of FLT_MIN, as DENSE_CRF writes it.
+        ``(C, H, W)``, at least the logarithm of FLT_MIN, as in DENSE_CRF.
     """
     height, width = image.shape[:2]
     total: Tensor | None = None
@@ -107,7 +107,7 @@ def average_views(image: np.ndarray, views: Views, probabilities: Probabilities)
 
 
 def starts(size: int, window: int, step: int) -> list[int]:
-    """Return the first pixels of the windows along a side: ``step`` apart, the last one ending with the image."""
+    """Return the first pixels of the windows along a side, ``step`` apart; the last window ends with the image."""
     if size <= window:
         return [0]
     return [*range(0, size - window, step), size - window]
