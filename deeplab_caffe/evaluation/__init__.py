@@ -1,4 +1,4 @@
-"""How good a segmentation is."""
+"""Evaluation of segmentations: accuracy, mean IoU, trimaps, reports."""
 
 from __future__ import annotations
 

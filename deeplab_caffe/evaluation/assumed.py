@@ -1,6 +1,6 @@
-"""Whose classes an evaluation counts: those that the caller names, if they can be those of the files.
+"""Decide which classes an evaluation has: those that the caller names, if they fit the files.
 
-Where nobody says it PASCAL VOC's, unless what is there cannot be VOC's.
+If the caller names none, PASCAL VOC's, unless the files cannot have VOC's.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from deeplab_caffe.errors import EvaluationError
 from deeplab_caffe.evaluation.evaluate import ImagePair
 from deeplab_caffe.evaluation.predictions import Kind, count_channels
 
-# What to say of labels that are beyond VOC's where nobody said that they are.
+# Hint for errors about labels beyond VOC's classes, when the caller named no classes.
 HINT = ": PASCAL VOC's classes are assumed, say --classes for others"
 
 _VOC = KNOWN["voc12"]
@@ -26,19 +26,20 @@ _VOC_ID = re.compile(r"20\d\d_\d{6}")
 
 
 def assumed_classes(pairs: Sequence[ImagePair], kind: Kind, ignore_label: int = 255) -> Classes:
-    """Return PASCAL VOC's classes if the first image speaks for them, and 21 without names, with a warning, if not.
+    """Return PASCAL VOC's classes if the first image suggests them; else, with a warning, 21 classes without names.
 
-    What speaks for them: an id as ``2007_000033``, scores of 21 channels, labels or results with VOC's palette.
+    These suggest them: an id such as ``2007_000033``, scores of 21 channels, labels or results with VOC's palette.
 
     Args:
-        pairs: what is to be evaluated.
-        kind: what the results are.
+        pairs: the images to evaluate.
+        kind: format of the results.
         ignore_label: the true label that does not count.
+
 
     Raises:
         DataError: a file cannot be read.
-        EvaluationError: the classes cannot be VOC's: another number of channels, other colours of the palette, or an
-            ignored label among them.
+        EvaluationError: the classes cannot be VOC's: there is another number of channels, the palette has other
+            colours, or the ignored label is one of the classes.
     """
     if 0 <= ignore_label < len(_VOC):
         raise _others(f"label {ignore_label} is ignored, which PASCAL VOC calls '{_VOC.names[ignore_label]}'")
@@ -63,13 +64,13 @@ def assumed_classes(pairs: Sequence[ImagePair], kind: Kind, ignore_label: int = 
 
 
 def validate_classes(pairs: Sequence[ImagePair], kind: Kind, classes: Classes, ignore_label: int = 255) -> None:
-    """Validate that the classes which the caller names can be those of the first image.
+    """Validate that the classes that the caller names fit the first image.
 
-    A warning names a palette of another known data set.
+    The palette of another known data set gives a warning.
 
     Raises:
         DataError: a file cannot be read.
-        EvaluationError: scores of another number of channels.
+        EvaluationError: the scores have another number of channels.
     """
     if not pairs:
         return
@@ -88,7 +89,7 @@ def validate_classes(pairs: Sequence[ImagePair], kind: Kind, classes: Classes, i
 
 
 def _palettes(pair: ImagePair, kind: Kind) -> list[tuple[Path, np.ndarray]]:
-    """Return the palettes with colours of an image's labels and, of PNGs, of its result."""
+    """Return the colour palettes of an image's labels and, if it is a PNG, of its result, with their files."""
     found = []
     for path in (pair.label, *([pair.prediction] if kind == "png" else [])):
         palette = read_palette(path)
@@ -98,14 +99,14 @@ def _palettes(pair: ImagePair, kind: Kind) -> list[tuple[Path, np.ndarray]]:
 
 
 def _is_of(palette: np.ndarray, classes: Classes, path: Path, ignore_label: int) -> bool:
-    """Return whether the labels that a file has are in the classes' colours."""
+    """Return whether the palette has the classes' colours for the labels that occur in a file."""
     used = [label for label in np.unique(load_label(path)).tolist() if label != ignore_label]
     colours = classes.file_colormap
     return max(used, default=0) < len(colours) and np.array_equal(palette[used], colours[used])
 
 
 def _tells(palette: np.ndarray) -> bool:
-    """Return whether a palette has colours: one of greys is what programs write that know of none."""
+    """Return whether a palette has colours; programs that do not know palettes write grey ones."""
     return bool((palette != palette[:, :1]).any())
 
 

@@ -1,4 +1,4 @@
-"""A folder of results against a folder of labels."""
+"""Evaluate a folder of results against a folder of labels."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ class ImagePair:
 
 @dataclass(frozen=True)
 class ImageResult:
-    """How good one image is, in per cent; NaN where no pixel counts.
+    """The accuracy of one image, in per cent; NaN if no pixel counts.
 
     Attributes:
-        name: its id.
-        pixel_accuracy: share of its counted pixels that are right.
-        mean_iou: mean over the classes that are true or predicted in it.
+        name: the image's id.
+        pixel_accuracy: share of the counted pixels that are right.
+        mean_iou: mean IoU over the classes that are true or predicted in the image.
     """
 
     name: str
@@ -50,16 +50,16 @@ class ImageResult:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What an evaluation found.
+    """The outcome of an evaluation.
 
     Attributes:
-        classes: names and colours.
-        confusion: counts of all images together.
-        trimap: counts by distance from the boundaries, or None.
-        images: the images in the order of the list.
-        missing: ids without a result, which count nothing.
-        rule: what absent classes count, see :func:`measure`.
-        only: numbers of the classes that the means are over; none for all.
+        classes: names and colours of the classes.
+        confusion: confusion counts of all images together.
+        trimap: confusion counts by distance from the boundaries, or None.
+        images: results of the images in the order of the list.
+        missing: ids without a result, which are not counted.
+        rule: how absent classes count, see :func:`measure`.
+        only: numbers of the classes that the means are over; empty: all classes.
     """
 
     classes: Classes
@@ -72,20 +72,20 @@ class Evaluation:
 
     @property
     def metrics(self) -> Metrics:
-        """Return the numbers of whole images."""
+        """Return the metrics of whole images."""
         return measure(self.confusion, self.rule, only=self.only)
 
     @property
     def mean_iou_of_images(self) -> float:
         """Return the mean over the images of :attr:`ImageResult.mean_iou`, in per cent.
 
-        Some programs report it as mean IoU; it is not comparable with a data set's, and mostly higher.
+        Some programs report it as mean IoU. It is not comparable with the data set's mean IoU, and usually higher.
         """
         ious = [image.mean_iou for image in self.images if not math.isnan(image.mean_iou)]
         return sum(ious) / len(ious) if ious else math.nan
 
     def curve(self) -> dict[int, Metrics]:
-        """Return the numbers by width of the trimap; empty without one."""
+        """Return the metrics by width of the trimap; empty without trimaps."""
         if self.trimap is None:
             return {}
         return {
@@ -94,18 +94,18 @@ class Evaluation:
         }
 
     def worst(self, count: int) -> list[ImageResult]:
-        """Return the images with the lowest mean IoU of their own, the worst first."""
+        """Return the images with the lowest mean IoU of their own, the lowest first."""
         counted = [image for image in self.images if not np.isnan(image.mean_iou)]
         return sorted(counted, key=lambda image: image.mean_iou)[:count]
 
 
 def read_ids(path: str | os.PathLike[str]) -> list[str]:
-    """Read the ids of a list: bare ones (``val_id.txt``), or image names without folder and ending (``val.txt``).
+    """Read the ids of a list: bare ids (``val_id.txt``), or image names (``val.txt``) without folder and ending.
 
-    Bare ones may have folders, as Cityscapes' ``aachen/aachen_000000_000019_leftImg8bit``.
+    Bare ids may have folders, as in Cityscapes: ``aachen/aachen_000000_000019_leftImg8bit``.
 
     Raises:
-        DataError: the list cannot be read, holds nothing, or an id twice.
+        DataError: the list cannot be read, is empty, or has an id twice.
     """
     names: dict[str, int] = {}
     for entry in read_image_list(path):
@@ -120,7 +120,7 @@ def read_ids(path: str | os.PathLike[str]) -> list[str]:
 
 def _id_of(entry: ListEntry) -> str:
     path = PurePosixPath(entry.image)
-    # What leads out of a folder is no id: results are written under ids.
+    # A path that leads out of a folder is not an id, because results are written to paths made from ids.
     leads_out = path.is_absolute() or ".." in path.parts
     if entry.label or leads_out or ("/" in entry.image and is_image(path)):
         return path.stem
@@ -139,16 +139,16 @@ def find_pairs(
 
     Args:
         predictions: folder of the results.
-        labels: folder of ``<id>.png``, or the file of each id.
-        ids: what to evaluate.
-        kind: which files are the results.
-        skip_missing: leave images without a result out, as MyVOCevalseg.m does (it warns), instead of failing.
+        labels: folder of ``<id>.png``, or the label file of each id.
+        ids: ids of the images to evaluate.
+        kind: format of the results.
+        skip_missing: skip images without a result instead of failing, as MyVOCevalseg.m does with a warning.
 
     Returns:
         The pairs, and the ids without a result.
 
     Raises:
-        DataError: a result or label is missing, or all results.
+        DataError: a result or label is missing, or all results are.
     """
     pairs, missing = [], []
     for name in ids:
@@ -181,29 +181,29 @@ def evaluate(
     advance: Callable[[], object] = lambda: None,
     hint: str = "",
 ) -> Evaluation:
-    """Evaluate images side by side; the numbers do not depend on how many.
+    """Evaluate images in parallel; the numbers do not depend on how many run at a time.
 
     Args:
-        pairs: from :func:`find_pairs`.
-        classes: K names.
-        kind: what the results are.
-        widths: of trimaps, in pixels; none for none.
-        ignore_label: the true label that does not count: the number of a class, also where label maps hold ids.
-        rule: what absent classes count, see :func:`measure`.
-        only: names of the classes that the means are over; none for all.
+        pairs: the images, from :func:`find_pairs`.
+        classes: the K classes.
+        kind: format of the results.
+        widths: widths of trimaps, in pixels; empty: no trimaps.
+        ignore_label: the true label that does not count: a class number, also if label maps have the data set's ids.
+        rule: how absent classes count, see :func:`measure`.
+        only: names of the classes that the means are over; empty: all classes.
         missing: ids without a result, for the report.
-        jobs: how many images at a time; 0 for the number of cores.
-        advance: called after each image.
-        hint: what to add to the error of a label that is none of the classes.
+        jobs: number of images at a time; 0: the number of cores.
+        advance: function that is called after each image.
+        hint: text to append to the error about a label that is not a class.
 
     Raises:
-        DataError: a file that cannot be read or does not fit its partner, or holds a class that does not exist.
-        EvaluationError: nothing to evaluate, or ``only`` names what is no class, or one twice.
+        DataError: a file cannot be read, does not fit the other file of its pair, or has a class that does not exist.
+        EvaluationError: there is nothing to evaluate, or ``only`` has a name that is not a class, or a name twice.
     """
     if not pairs:
         raise EvaluationError("there is nothing to evaluate: the list holds no id")
     meant = _numbers_of(only, classes)
-    # An id of no class is 255, whatever else is ignored.
+    # An id that is not a class becomes 255, which must be ignored too.
     ignored = [ignore_label] if classes.ids is None else [ignore_label, 255]
     total = ConfusionMatrix(len(classes), ignored)
     trimap = Trimap(len(classes), widths, ignored) if widths else None

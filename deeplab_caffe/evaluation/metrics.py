@@ -1,8 +1,8 @@
-"""What DeepLab's MATLAB scripts print of a confusion matrix, in per cent and to the last digit.
+"""The numbers that DeepLab's MATLAB scripts print for a confusion matrix, in per cent and to the last digit.
 
-Facts of the scripts, as public copies of them have it: MyVOCevalseg.m gives a class that is neither true nor predicted
-0 and counts it in both means; MyVOCevalsegBoundary.m, for trimaps, leaves classes without true pixels out of the class
-accuracy, and such a class that is never predicted makes the mean IoU NaN (0/0), as PASCAL VOC's own VOCevalseg.m does.
+Facts about the scripts, from public copies of them: MyVOCevalseg.m counts a class that is neither true nor predicted as
+0 in both means. MyVOCevalsegBoundary.m, for trimaps, leaves classes without true pixels out of the mean class accuracy;
+such a class makes the mean IoU NaN (0/0) if it is never predicted, as in PASCAL VOC's own VOCevalseg.m.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ RULES: tuple[Rule, ...] = get_args(Rule)
 
 @dataclass(frozen=True)
 class Metrics:
-    """Numbers of one confusion matrix, all in per cent.
+    """The metrics of one confusion matrix, all in per cent.
 
     Attributes:
-        pixel_accuracy: share of the counted pixels whose class is right; NaN where none is counted.
+        pixel_accuracy: share of the counted pixels whose class is right; NaN if no pixel is counted.
         mean_class_accuracy: mean of ``class_accuracy``.
         mean_iou: mean of ``iou``.
-        class_accuracy: share of every class's pixels that are found, float64 ``(K,)``; NaN for classes without pixels.
-        iou: intersection over union of every class, float64 ``(K,)``; NaN for classes neither true nor predicted.
+        class_accuracy: share of each class's pixels that are found, float64 ``(K,)``; NaN for classes without pixels.
+        iou: intersection over union of each class, float64 ``(K,)``; NaN for classes neither true nor predicted.
         pixels: true pixels of every class, int64 ``(K,)``.
     """
 
@@ -49,18 +49,18 @@ class Metrics:
 def measure(
     confusion: ConfusionMatrix, rule: Rule = "original", *, boundary: bool = False, only: Sequence[int] = ()
 ) -> Metrics:
-    """Compute what the scripts compute, in their order of operations.
+    """Compute the scripts' metrics, in their order of operations.
 
     Args:
-        confusion: the counts of the whole data set.
-        rule: what absent classes count in the means. ``"original"``: as the script for whole images or for trimaps has
-            it. ``"zero"``, ``"skip"``, ``"nan"``, ``"one"``: see :meth:`ConfusionMatrix.mean_iou`; of these the class
-            accuracy knows ``"zero"`` and ``"skip"``.
+        confusion: the confusion counts of the whole data set.
+        rule: how absent classes count in the means. ``"original"``: as in the script for whole images, or for trimaps.
+            ``"zero"``, ``"skip"``, ``"nan"``, ``"one"``: see :meth:`ConfusionMatrix.mean_iou`; the mean class accuracy
+            supports only ``"zero"`` and ``"skip"`` of these.
         boundary: whether the counts are those of a trimap.
-        only: numbers of the classes that both means are over; none for all. All classes' pixels are counted.
+        only: numbers of the classes that both means are over; empty: all. The pixels of all classes are counted.
 
     Raises:
-        EvaluationError: no such rule.
+        EvaluationError: there is no such rule.
     """
     if rule not in RULES:
         raise EvaluationError(f"absent classes: expected one of {', '.join(RULES)}, got {rule!r}")
@@ -93,5 +93,5 @@ def _mean(values: Iterable[float], absent: str) -> float:
     elif absent in ("zero", "one"):
         values = [{"zero": 0.0, "one": 100.0}[absent] if np.isnan(value) else value for value in values]
     values = list(values)
-    # One after the other, as MATLAB's sum adds few numbers: numpy's adds in pairs, which may turn a last digit.
+    # Sum one after the other, as MATLAB does for few numbers: numpy sums in pairs, which may change the last digit.
     return float(sum(values) / len(values)) if values else float("nan")

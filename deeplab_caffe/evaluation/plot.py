@@ -1,4 +1,4 @@
-"""An evaluation as a figure: IoU of every class and, with trimaps, the curves of Figure 5."""
+"""Draw an evaluation: the IoU of each class and, with trimaps, the curves of the paper's Figure 5."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def draw_evaluation(evaluation: Evaluation) -> Any:
-    """Draw a matplotlib figure: a bar for each class, a line for the mean; below, accuracy over the trimap's width.
+    """Draw a matplotlib figure: a bar per class and a line for the mean; below, accuracy over the trimap's width.
 
     Raises:
         DeepLabCaffeError: matplotlib is not installed.
@@ -41,7 +41,7 @@ def draw_evaluation(evaluation: Evaluation) -> Any:
 
 
 def draw_curves(axes: Any, curves: Mapping[str, Mapping[int, Metrics]], number: str) -> None:
-    """Draw a number of :class:`Metrics` over the width of the trimap, a line for each name."""
+    """Draw one field of :class:`Metrics` over the width of the trimap, with a line per name."""
     for name, curve in curves.items():
         axes.plot(list(curve), [getattr(one, number) for one in curve.values()], marker=".", label=name)
     axes.set_xlabel("trimap width, pixels")

@@ -1,4 +1,4 @@
-"""Results on disk as label maps: palette or grey PNG, MAT_WRITE's scores, .bin of the densecrf programs."""
+"""Read results from disk as label maps: palette or grey PNG, MAT_WRITE's scores, .bin of the densecrf programs."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from deeplab_caffe.data.io.mat import blob_mat_shape, read_scores_mat
 from deeplab_caffe.errors import DataError, EvaluationError
 
 Kind = Literal["png", "mat", "bin"]
-# What follows the id in a file's name.
+# What follows the id in the name of a result's file.
 SUFFIXES: dict[Kind, str] = {"png": ".png", "mat": score_files.SUFFIXES["mat"], "bin": score_files.SUFFIXES["bin"]}
 
 
 def detect_kind(folder: str | os.PathLike[str], ids: Iterable[str] = ()) -> Kind:
-    """Detect which kind of results a folder holds; folders that the ids name are looked through too.
+    """Detect the format of the results in a folder, also in the folders inside it that the ids name.
 
     Raises:
-        DataError: it cannot be read, or holds several kinds, or none.
+        DataError: the folder cannot be read, or has results in several formats or none.
     """
     ids = list(ids)
     names = [name for inner in id_folders(folder, ids) for name in folder_names(Path(folder) / inner)]
@@ -45,8 +45,8 @@ def read_prediction(path: str | os.PathLike[str], kind: Kind, size: tuple[int, i
 
     Args:
         path: the file.
-        kind: what it is. ``"mat"``: scores, cut to the image at their top left, of which the first maximum counts, as
-            MATLAB's ``max`` in EvalSegResults.m; a single channel holds labels. ``"bin"``: a label map, or class
+        kind: the file's format. ``"mat"``: scores, with the image at their top left, of which the first maximum wins,
+            as with MATLAB's ``max`` in EvalSegResults.m; a single channel has labels. ``"bin"``: a label map, or class
             probabilities.
         size: ``(height, width)`` of the image.
 
@@ -54,7 +54,7 @@ def read_prediction(path: str | os.PathLike[str], kind: Kind, size: tuple[int, i
         Whole numbers ``(H, W)``.
 
     Raises:
-        DataError: the file is missing, damaged or of another size, or a pixel has no finite largest score.
+        DataError: the file is missing, damaged or of another size, or a pixel has no finite maximum.
     """
     if kind == "png":
         labels = load_label(path)
@@ -76,7 +76,7 @@ def read_prediction(path: str | os.PathLike[str], kind: Kind, size: tuple[int, i
 
 
 def read_classes(path: str | os.PathLike[str], kind: Kind, size: tuple[int, int], classes: Classes) -> np.ndarray:
-    """Read one image's predicted classes: :func:`read_prediction`, where a label map may hold a data set's own ids.
+    """Read one image's predicted classes: as :func:`read_prediction`, but a label map may have the data set's own ids.
 
     Raises:
         DataError: as :func:`read_prediction`.
@@ -86,7 +86,7 @@ def read_classes(path: str | os.PathLike[str], kind: Kind, size: tuple[int, int]
 
 
 def count_channels(path: str | os.PathLike[str], kind: Kind) -> int:
-    """Return how many classes a result has scores of; 1 for a label map.
+    """Return the number of classes of a result's scores; 1 for a label map.
 
     Raises:
         DataError: the file cannot be read.
@@ -97,7 +97,7 @@ def count_channels(path: str | os.PathLike[str], kind: Kind) -> int:
 
 
 def first_maximum(scores: np.ndarray) -> np.ndarray:
-    """Return the channel with the largest score, of equals the first; NaN is never the largest, as in MATLAB.
+    """Return the channel with the largest score, the first one on ties; NaN is never the largest, as in MATLAB.
 
     Args:
         scores: ``(C, H, W)``, C up to 256.
@@ -110,7 +110,7 @@ def first_maximum(scores: np.ndarray) -> np.ndarray:
     labels = np.zeros(scores.shape[1:], np.uint8)
     best = np.full(scores.shape[1:], -np.inf, scores.dtype)
     for channel, plane in enumerate(scores):
-        # Channel by channel: argmax over the first axis strides through memory and takes several times as long.
+        # One channel at a time: argmax over the first axis strides through memory and takes several times as long.
         better = plane > best
         labels[better] = channel
         np.copyto(best, plane, where=better)
@@ -118,7 +118,7 @@ def first_maximum(scores: np.ndarray) -> np.ndarray:
 
 
 def _best(scores: np.ndarray, path: str | os.PathLike[str]) -> np.ndarray:
-    """Return the first maximum; a class that scores minus infinity is ruled out, but not all of a pixel's may be."""
+    """Return the first maximum; scores of minus infinity rule a class out, but each pixel needs a finite score."""
     bad = np.count_nonzero(~np.isfinite(scores.max(0)))
     if bad:
         raise DataError(
@@ -130,14 +130,14 @@ def _best(scores: np.ndarray, path: str | os.PathLike[str]) -> np.ndarray:
 
 
 def _read_bin(path: str | os.PathLike[str]) -> np.ndarray:
-    # The formats differ in their channels alone: a label map has one.
+    # The two formats differ only in the number of channels: a label map has one.
     if _bin_channels(path) > 1:
         return _best(read_probabilities_bin(path), path)
     return read_labels_bin(path)
 
 
 def _bin_channels(path: str | os.PathLike[str]) -> int:
-    """Return the channels that the file's header says; 0 where it has none."""
+    """Return the number of channels in the file's header; 0 if the file is too short for a header."""
     try:
         with Path(path).open("rb") as stream:
             header = np.fromfile(stream, "<i4", 3)

@@ -1,4 +1,4 @@
-"""An evaluation as one HTML file that needs no other: numbers, confusion, bars, trimap curve, worst images."""
+"""Write an evaluation as one self-contained HTML file: metrics, confusion, bars, trimap curve, worst images."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ def html_report(
     worst: int = 6,
     title: str = "Evaluation",
 ) -> str:
-    """Return the report as text.
+    """Return the report's HTML text.
 
     Args:
-        evaluation: what to report.
-        pairs: its images, for the pictures of the worst.
-        kind: what the results are.
-        images: photographs by id; without one the labels are shown alone.
-        worst: how many of the worst images to show.
-        title: of the page.
+        evaluation: the evaluation.
+        pairs: the evaluated images, for the pictures of the worst ones.
+        kind: format of the results.
+        images: photographs by id; images without one are shown without a photograph.
+        worst: number of the worst images to show.
+        title: title of the page.
     """
     metrics = evaluation.metrics
     parts = [
@@ -101,7 +101,7 @@ def _confusion(evaluation: Evaluation) -> str:
     for label, name in enumerate(names):
         parts.append(f"<tr><th>{escape(name)}")
         for other, share in enumerate(shares[label]):
-            # A root, so that the small shares, which are the mistakes, can be told from none.
+            # The square root makes small shares, which are the mistakes, visible.
             depth = (share / 100) ** 0.5
             colour = f"rgb({255 - 200 * depth:.0f},{255 - 130 * depth:.0f},{255 - 50 * depth:.0f})"
             text = f"{share:.0f}" if share >= 0.5 else ""

@@ -1,4 +1,4 @@
-"""Results as palette PNGs, which PASCAL VOC's server takes (the first half of EvalSegResults.m)."""
+"""Save results as palette PNGs, which PASCAL VOC's server accepts (the first half of EvalSegResults.m)."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ def save_pngs(
 
     Args:
         predictions: folder of the results.
-        kind: what they are.
-        ids: of the images.
-        partners: an image of each id's size: its photograph or its labels.
-        folder: where to write; made where missing.
-        classes: whose colours, and whose ids where the data set has such, the files have.
-        jobs: how many images at a time; 0 for the number of cores.
-        advance: called after each image.
+        kind: format of the results.
+        ids: ids of the images.
+        partners: for each id an image of the same size: its photograph or its labels.
+        folder: folder to write to; created if it does not exist.
+        classes: the classes, whose colours, and whose ids if the data set has its own, are written.
+        jobs: number of images at a time; 0: the number of cores.
+        advance: function that is called after each image.
 
     Raises:
-        DataError: a file that is missing, damaged or of another size, or cannot be written, or would be written over
-            a partner or a result.
+        DataError: a file is missing, damaged or of another size, cannot be written, or would overwrite a partner or a
+            result.
     """
     own = {name: Path(folder) / f"{name}.png" for name in ids}
     there = {name: Path(predictions) / (name + SUFFIXES[kind]) for name in ids}

@@ -1,4 +1,4 @@
-"""An evaluation as text, Markdown and JSON."""
+"""Write an evaluation as text, Markdown and JSON."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _BEST_ON_VAL = 85
 
 
 def text_report(evaluation: Evaluation) -> str:
-    """Return the lines that MyVOCevalseg.m prints, with its number of digits, and a line for each trimap."""
+    """Return the lines that MyVOCevalseg.m prints, with the same number of digits, and a line for each trimap."""
     metrics, names = evaluation.metrics, evaluation.classes.names
     rule = "-" * 25
     lines = [
@@ -45,18 +45,18 @@ def text_report(evaluation: Evaluation) -> str:
 
 
 def scope(evaluation: Evaluation) -> str:
-    """Return the sentence that says which classes the means are over; empty where it is all."""
+    """Return a sentence that says which classes the means are over; "" if they are over all."""
     only = evaluation.only
     return f"The means are over {len(only)} classes: {_names(evaluation, only)}." if only else ""
 
 
 def notes(evaluation: Evaluation) -> list[str]:
-    """Return what a reader should know besides the numbers."""
+    """Return what a reader should know besides the metrics."""
     found = []
     if evaluation.missing:
         count = len(evaluation.missing)
         found.append(f"{count} images have no result and count nothing, the first is '{evaluation.missing[0]}'")
-    # Of DeepLab v1, v2 and v3 none that was trained without VOC's val images comes near.
+    # No DeepLab v1, v2 or v3 that was trained without VOC's val images comes near this number.
     if len(evaluation.images) == _VOC_VAL_IMAGES and evaluation.metrics.mean_iou > _BEST_ON_VAL:
         found.append(
             f"mean IoU over {_BEST_ON_VAL} % on a list as long as VOC's val: weights that were trained on val "
@@ -82,7 +82,7 @@ def notes(evaluation: Evaluation) -> list[str]:
 
 
 def markdown(evaluation: Evaluation, title: str = "Evaluation") -> str:
-    """Return the same as tables in Markdown."""
+    """Return the evaluation as Markdown tables."""
     metrics, names = evaluation.metrics, evaluation.classes.names
     lines = [
         f"# {escape_markdown(title)}",
@@ -118,7 +118,7 @@ def markdown(evaluation: Evaluation, title: str = "Evaluation") -> str:
 
 
 def as_json(evaluation: Evaluation) -> dict[str, Any]:
-    """Return all numbers, the confusion counts and each image's; NaN is null."""
+    """Return all metrics, the confusion counts and the images' results as values for JSON; NaN becomes None."""
     metrics = evaluation.metrics
     content: dict[str, Any] = {
         "unit": "per cent",
@@ -161,7 +161,7 @@ def cell(value: float) -> str:
 def escape_markdown(text: str) -> str:
     """Return a text as it shows in a Markdown line or table; white space and control characters become one space."""
     plain = escape(re.sub(r"[\s\x00-\x1f\x7f-\x9f]+", " ", text).strip(), quote=False)
-    # Inside a word an underscore means nothing.
+    # Underscores inside of a word have no meaning in Markdown.
     return re.sub(r"([\\`*\[\]|#~]|\b_|_\b)", r"\\\1", plain)
 
 
@@ -170,7 +170,7 @@ def _names(evaluation: Evaluation, labels: Sequence[int]) -> str:
 
 
 def _class_lines(names: tuple[str, ...], values: np.ndarray) -> list[str]:
-    # An absent class is 0 in MyVOCevalseg.m's lines, whatever the means make of it.
+    # MyVOCevalseg.m prints 0 for an absent class, however it counts in the mean.
     return [
         f"  {name:>14}: {0.0 if np.isnan(value) else value:6.3f}%" for name, value in zip(names, values, strict=True)
     ]

@@ -1,7 +1,8 @@
 """Accuracy in a narrow band around the objects' boundaries (Kraehenbuehl & Koltun 2011; DeepLab, ICLR 2015, Figure 5).
 
-PASCAL VOC's label maps have a void line along each boundary. The band of width w is what a dilation of the void label
-by a square of side 2 w + 1 adds to it (MyVOCevalsegBoundary.m): the pixels within a chessboard distance of 1 to w.
+PASCAL VOC's label maps have a void line along each boundary. The band of width w has the pixels that a dilation of the
+void label by a square of side 2 w + 1 adds to it: those within a chessboard distance of 1 to w
+(MyVOCevalsegBoundary.m).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from deeplab_caffe.errors import EvaluationError, needed_for
 
 
 def void_distance(labels: np.ndarray, ignore_labels: Iterable[int] = (255,)) -> np.ndarray | None:
-    """Return the chessboard distance of every pixel from the nearest void one, int32 ``(H, W)``; None without any."""
+    """Return each pixel's chessboard distance to the nearest void pixel, int32 ``(H, W)``; None without void pixels."""
     with needed_for("trimaps"):
         from scipy.ndimage import distance_transform_cdt
 
@@ -26,18 +27,18 @@ def void_distance(labels: np.ndarray, ignore_labels: Iterable[int] = (255,)) -> 
 
 
 class Trimap:
-    """Confusion counts by distance from the void label; every band is a sum over them.
+    """Confusion counts by distance from the void label; the counts of a band are sums of them.
 
     Args:
         num_classes: K.
-        widths: the bands, in pixels.
-        ignore_labels: the void labels: all that the confusion matrix does not count.
+        widths: widths of the bands, in pixels.
+        ignore_labels: the void labels: all labels that the confusion matrix does not count.
 
     Attributes:
-        counts: int64 ``(W, K, K)``, the counts at distances 1 to W, the largest width.
+        counts: int64 ``(W, K, K)``, the counts at distances 1 to W, where W is the largest width.
 
     Raises:
-        EvaluationError: no width, or one that is not positive.
+        EvaluationError: there is no width, or one is not positive.
     """
 
     def __init__(self, num_classes: int, widths: Sequence[int], ignore_labels: Iterable[int] = (255,)) -> None:
@@ -49,7 +50,7 @@ class Trimap:
         self.counts = np.zeros((self.widths[-1], num_classes, num_classes), np.int64)
 
     def accumulate(self, labels: np.ndarray, predicted: np.ndarray) -> None:
-        """Count the pixels of one image; both whole numbers ``(H, W)``, already checked by the confusion matrix."""
+        """Count the pixels of one image; both are whole numbers ``(H, W)``, validated by the confusion matrix."""
         distance = void_distance(labels, self.ignore_labels)
         if distance is None:
             return

@@ -1,1 +1,1 @@
-"""The released experiment flow: what run_pascal.sh, run_densecrf.sh and EvalSegResults.m do, in the same folders."""
+"""The released experiment flow: the steps of run_pascal.sh, run_densecrf.sh and EvalSegResults.m, in their folders."""

@@ -1,4 +1,4 @@
-"""The prototxts of an experiment: templates, and the same filled in, as sub.sed does."""
+"""The prototxts of an experiment: fill in templates, as sub.sed does."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Config:
     """The folder ``config/<NET_ID>``.
 
     Args:
-        settings: the experiment.
+        settings: the experiment's settings.
         dry: write nothing.
     """
 
@@ -33,7 +33,7 @@ class Config:
         return f"{self.settings.folder('config')}/{kind}{f'_{name}' if name else ''}.prototxt"
 
     def variables(self, **more: str | None) -> dict[str, str]:
-        """Return the values of the variables of sub.sed; those given by the user go first."""
+        """Return the values of sub.sed's variables; values given by the user override them."""
         settings = self.settings
         values = {
             "EXP": settings.exp,
@@ -52,17 +52,17 @@ class Config:
     ) -> str:
         """Fill a template and write it to ``config/<NET_ID>/<kind>_<set>.prototxt``.
 
-        The template is the one in ``config/<NET_ID>``, so that it may be edited there, or else the model's, which is
-        copied to there.
+        The template in ``config/<NET_ID>`` is used, so that it may be edited there; if there is none, the model's
+        template is copied there first.
 
         Args:
-            kind: of the template.
-            set_name: of images.
-            values: of the variables.
-            edit: changes the filled text.
+            kind: kind of the template: ``"train"``, ``"test"``, ...
+            set_name: name of the set of images.
+            values: values of the variables.
+            edit: function that changes the filled text.
 
         Returns:
-            The text.
+            The filled text.
 
         Raises:
             PrototxtError: a variable has no value.
@@ -75,7 +75,7 @@ class Config:
         return text
 
     def preview(self, kind: str, values: Mapping[str, str]) -> str:
-        """Return a filled template, and write nothing.
+        """Return a filled template without writing it.
 
         Raises:
             PrototxtError: a variable has no value.
@@ -88,7 +88,7 @@ class Config:
         return fill_template(path.read_text(encoding="utf-8"), values, path)
 
     def write(self, path: Path, text: str) -> None:
-        """Write a file, unless it has this content already, or this is a dry run."""
+        """Write a file, unless it already has this content or this is a dry run."""
         if self.dry or (path.is_file() and path.read_bytes() == text.encode()):
             return
         with atomic_write(path, make_folders=True) as stream:
@@ -122,7 +122,7 @@ class Config:
 
 
 def newest_snapshot(folder: Path, prefix: str) -> Path | None:
-    """Return the newest ``<prefix>_iter_*.caffemodel``, or ``.caffemodel.h5``; of equals the largest number."""
+    """Return the newest ``<prefix>_iter_*.caffemodel`` or ``.caffemodel.h5``; on ties the largest iteration."""
     found = [path for path in folder.glob(f"{prefix}_iter_*") if _SNAPSHOT.search(path.name)]
     return max(found, key=lambda path: (path.stat().st_mtime, _number(path)), default=None)
 

@@ -1,4 +1,4 @@
-"""The list files of an experiment: where they come from, and whether they are the released ones."""
+"""The list files of an experiment: find or make them, and compare them with the released ones."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from deeplab_caffe.data.io.lists import ListEntry, read_image_list, read_lines
 from deeplab_caffe.errors import DataError
 from deeplab_caffe.experiment.settings import ExperimentError, ExperimentSettings
 
-# Lines and the beginning of the SHA-256 of the released lists of voc12.
+# Number of lines and beginning of the SHA-256 of the released lists of voc12.
 RELEASED = {
     "train": (1464, "d3a74d3fda5df419"),
     "train_aug": (10582, "656221098f98c756"),
@@ -30,8 +30,8 @@ class Lists:
     """The lists of one experiment.
 
     Args:
-        settings: the experiment.
-        dry: write nothing: lists that would be made are kept in memory.
+        settings: the experiment's settings.
+        dry: write nothing; lists that would be made are kept in memory.
     """
 
     def __init__(self, settings: ExperimentSettings, *, dry: bool = False) -> None:
@@ -40,11 +40,11 @@ class Lists:
         self._content: dict[str, bytes] = {}
 
     def content(self, name: str) -> bytes:
-        """Return the bytes of a list; one that the experiment does not have is copied, or made, first.
+        """Return the bytes of a list; a list that the experiment does not have yet is first copied or made.
 
         Raises:
-            ExperimentError: the list is nowhere to be found.
-            DataError: it cannot be read or written.
+            ExperimentError: the list cannot be found.
+            DataError: the list cannot be read or written.
         """
         if name not in self._content:
             path = self.settings.path(self.settings.list_file(name))
@@ -63,14 +63,14 @@ class Lists:
         return read_image_list(self._source(name))
 
     def lines(self, name: str) -> list[bytes]:
-        """Return the lines of a list that are not blank, in UTF-8, without white space around them."""
+        """Return the lines of a list that are not blank, in UTF-8, stripped of white space."""
         content, source = self.content(name), self._source(name)
-        # Ids that are made in a dry run are in no file.
+        # In a dry run, lists that would be made exist only in memory.
         found = read_lines(source) if source.is_file() else content.split(b"\n")
         return [line.strip() for line in found if line.strip()]
 
     def ids(self, name: str) -> list[str]:
-        """Return the ids of a set, the first words of its ``_id`` list."""
+        """Return the ids of a set, which are the first words of its ``_id`` list."""
         found = self.entries(name)
         ids = [os.fsdecode(line.split()[0]) for line in self.lines(f"{name}_id")]
         if len(ids) != len(found):
@@ -99,7 +99,7 @@ class Lists:
         return [word for word in words if not Path(f"{self.settings.data_root}{word}").is_file()]
 
     def weak_set(self, train_set: str) -> str | None:
-        """Make the list of a training set's weak images, as run_pascal.sh does, and return its name (or None)."""
+        """Make the list of a training set's weak images, as run_pascal.sh does; return its name, None without one."""
         strong, length = self.settings.strong_set, self.settings.weak_length
         if strong is None:
             return None
@@ -117,7 +117,7 @@ class Lists:
         return name
 
     def _source(self, name: str) -> Path:
-        """Return a file that holds the list, also where nothing is written."""
+        """Return a file with the content of the list, also in a dry run."""
         path = self.settings.path(self.settings.list_file(name))
         return path if path.is_file() else self._origin(name)
 
@@ -136,9 +136,9 @@ class Lists:
 
 
 def ids_of(images: Sequence[str]) -> list[str]:
-    """Return the ids of a list's images: their names without ending; of several folders, with what tells those apart.
+    """Return the ids of a list's images: their names without ending, with folders only as far as they differ.
 
-    ``/img/a.jpg`` is ``a``; beside ``/img/aachen/a.png`` and ``/img/bonn/a.png`` these are ``aachen/a``, ``bonn/a``.
+    ``/img/a.jpg`` is ``a``. ``/img/aachen/a.png`` and ``/img/bonn/a.png`` in one list are ``aachen/a`` and ``bonn/a``.
     """
     paths = [PurePosixPath(image).with_suffix("") for image in images]
     if len({path.is_absolute() for path in paths}) > 1:
@@ -148,7 +148,7 @@ def ids_of(images: Sequence[str]) -> list[str]:
 
 
 def folder_of(path: str, name: str) -> Path:
-    """Return the folder in which a file is called ``name``, which may have folders itself; else the file's own."""
+    """Return the folder in which a file has the relative name ``name``; if there is none, the file's own folder."""
     bare = PurePosixPath(path).with_suffix("")
     inner = PurePosixPath(name).parts
     return Path(*bare.parts[: -len(inner)]) if bare.parts[-len(inner) :] == inner else Path(path).parent

@@ -1,7 +1,7 @@
-"""Which steps are finished: a small JSON file for each, written in one go.
+"""Record which steps are finished: a small JSON file for each, written atomically.
 
-A step counts as finished only if its file says so for the same inputs and everything that it made is still there, at
-its size. A step that was begun says with which inputs, so that it can be resumed, or its files thrown away.
+A step counts as finished only if its file says so for the same inputs, and all its outputs exist with their sizes. The
+file of a step that was begun has the inputs, so that the step can be resumed or its outputs discarded.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Marker:
 
     Args:
         path: the file.
-        root: what the outputs' names are relative to.
+        root: folder that the outputs' names are relative to.
     """
 
     def __init__(self, path: Path, root: Path) -> None:
@@ -29,7 +29,7 @@ class Marker:
         self.root = root
 
     def read(self) -> dict[str, Any]:
-        """Read its content; empty without a file, or if it is damaged."""
+        """Read the file's content; empty if there is no file or it is damaged."""
         try:
             content = json.loads(self.path.read_bytes())
         except (OSError, ValueError, RecursionError):
@@ -37,7 +37,7 @@ class Marker:
         return content if isinstance(content, dict) else {}
 
     def finished(self, inputs: Mapping[str, str] | None = None) -> bool:
-        """Return whether the step is finished with these inputs (None: with any) and its outputs are all there."""
+        """Return whether the step is finished with these inputs (None: any), and all its outputs exist."""
         content = self.read()
         if content.get("state") != "finished" or (inputs is not None and content.get("inputs") != dict(inputs)):
             return False
@@ -47,12 +47,12 @@ class Marker:
         return all(_size(self.root / name) == size for name, size in outputs.items())
 
     def begun(self, inputs: Mapping[str, str]) -> bool:
-        """Return whether the step was begun with these inputs; its outputs, so far as they are there, are good."""
+        """Return whether the step was begun with these inputs, so that its outputs, as far as they exist, are valid."""
         content = self.read()
         return content.get("inputs") == dict(inputs) and content.get("state") in ("begun", "finished")
 
     def intact(self, name: str) -> bool:
-        """Return whether an output is there, and has the size that it had when the step was finished (if it was)."""
+        """Return whether an output exists, with its recorded size if the step was finished."""
         outputs = self.read().get("outputs")
         size = _size(self.root / name)
         recorded = outputs.get(name, size) if isinstance(outputs, dict) else size
@@ -60,23 +60,23 @@ class Marker:
 
     @property
     def half(self) -> bool:
-        """Return whether the step was begun, with whatever inputs, and not finished."""
+        """Return whether the step was begun, with any inputs, but not finished."""
         return self.read().get("state") == "begun"
 
     @property
     def key(self) -> str:
-        """Return a hash of the inputs, for the steps behind."""
+        """Return a hash of the inputs, for the steps that depend on this one."""
         return digest(json.dumps(self.read().get("inputs"), sort_keys=True))
 
     def begin(self, inputs: Mapping[str, str]) -> None:
-        """Note that the step is begun."""
+        """Record that the step is begun."""
         self._write({"state": "begun", "inputs": dict(inputs)})
 
     def finish(self, inputs: Mapping[str, str], outputs: Iterable[str]) -> None:
-        """Note that the step is finished.
+        """Record that the step is finished.
 
         Raises:
-            DataError: an output is not there: the step is not finished, whatever its command said.
+            DataError: an output does not exist: the step is not finished, even if its command succeeded.
         """
         sizes = {name: _size(self.root / name) for name in outputs}
         missing = [name for name, size in sizes.items() if size is None]
@@ -98,7 +98,7 @@ def file_digest(path: Path) -> str:
     """Return the SHA-256 of a file.
 
     Raises:
-        DataError: it cannot be read.
+        DataError: the file cannot be read.
     """
     found = hashlib.sha256()
     try:

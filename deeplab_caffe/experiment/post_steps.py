@@ -1,4 +1,4 @@
-"""The steps behind the network: search of CRF parameters, dense CRF, evaluation."""
+"""The steps after the network: search of CRF parameters, dense CRF, evaluation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from deeplab_caffe.zoo.paths import BASES
 
 
 def build_search(shop: Workshop) -> ExperimentStep:
-    """Build ``crf-search``: run_densecrf_grid_search.sh, by the paper's rule, on 100 images of the search set."""
+    """Build ``crf-search``: run_densecrf_grid_search.sh by the paper's method, on 100 images of the search set."""
     settings, set_name = shop.settings, shop.settings.searched
     labels = shop.labels(set_name)
     if labels is None:
@@ -38,10 +38,10 @@ def build_crf(shop: Workshop, stage: str, set_name: str, *, searching: bool = Fa
     """Build ``crf`` or ``crf2`` for one set: run_densecrf.sh.
 
     Args:
-        shop: the experiment.
+        shop: the experiment's shared state.
         stage: ``""`` or ``"2"``.
         set_name: the set.
-        searching: whether a search of the parameters comes before, in a dry run.
+        searching: whether, in a dry run, a search of the parameters comes before.
     """
     params, source = _params(shop, searching)
     ids = shop.lists.ids(set_name)
@@ -65,13 +65,13 @@ def build_crf(shop: Workshop, stage: str, set_name: str, *, searching: bool = Fa
 
 
 def build_eval(shop: Workshop, stage: str, set_name: str, *, refining: bool = False) -> ExperimentStep:
-    """Build ``eval`` or ``eval2`` for one set (EvalSegResults.m): of the scores, and of the CRF's results if any.
+    """Build ``eval`` or ``eval2`` for one set (EvalSegResults.m): for the scores, and for the CRF's results if any.
 
     Args:
-        shop: the experiment.
+        shop: the experiment's shared state.
         stage: ``""`` or ``"2"``.
         set_name: the set.
-        refining: whether the dense CRF is run before, in a dry run.
+        refining: whether, in a dry run, the dense CRF runs before.
     """
     settings = shop.settings
     key = shop.features_key(stage, set_name)
@@ -134,7 +134,7 @@ def _params(shop: Workshop, searching: bool) -> tuple[CRFParams, str]:
         return _simple(CRFParams.from_file(settings.path(best))), f"searched on {settings.searched}, {best}"
     later = "; the search before this step may find others" if searching and shop.dry else ""
     model = Path(settings.model).name
-    # A recipe without parameters of its own has those of its network.
+    # A recipe that has no preset of its own uses its network's.
     for name in (str(settings.net_id), model, BASES.get(model, model), BASES.get(str(settings.net_id), model)):
         try:
             preset = find_preset(name)
@@ -162,7 +162,7 @@ def _folder(params: CRFParams) -> str:
 
 
 def _digits(number: float) -> str:
-    """Return a number in full, a whole one without a point."""
+    """Return a number in full; whole numbers have no decimal point."""
     return repr(float(number)).removesuffix(".0")
 
 

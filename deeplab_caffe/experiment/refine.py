@@ -1,9 +1,9 @@
-"""What the original's command-line programs prog_refine_pascal and prog_refine_pascal_v4 do, for a folder of images.
+"""The original's programs prog_refine_pascal and prog_refine_pascal_v4 for a folder of images.
 
-``mat``: scores as MAT_WRITE leaves them, ``<image>_blob_0.mat``, the image at their top left (the v4 program).
+``mat``: scores as MAT_WRITE writes them, ``<image>_blob_0.mat``, with the image at their top left (the v4 program).
 ``bin``: class probabilities, ``<image>.bin`` (the first program; densecrf/refine_pascal/dense_inference.cpp).
-``npy``: scores as other programs leave them, ``<image>.npy``, which the originals do not read.
-Out comes ``<image>.bin``, a label map, and on request the same as a palette PNG.
+``npy``: scores of other programs, ``<image>.npy``, which the originals do not read.
+The results are ``<image>.bin``, a label map, and optionally the same as a palette PNG.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from deeplab_caffe.errors import CRFError, DataError, DeepLabCaffeError
 from deeplab_caffe.viz import VOC_COLORMAP
 
 Status = Literal["refined", "skipped", "failed"]
-# The program of the original whose parameters are the defaults.
+# The original program whose parameters are the defaults for each format.
 _PROGRAMS: dict[ScoreFormat, str] = {"mat": "refine_pascal_v4", "bin": "refine_pascal", "npy": "refine_pascal_v4"}
 
 
@@ -35,9 +35,9 @@ class Job:
     """One image to refine.
 
     Attributes:
-        name: file name without its ending; of an id with folders, those too.
-        scores: file of its scores or probabilities.
-        image: file of its photograph; None if it has none, which fails when the job is run.
+        name: file name without its ending, including the folders of an id that has some.
+        scores: file of the image's scores or probabilities.
+        image: file of the image's photograph; None if there is none, in which case the job fails.
     """
 
     name: str
@@ -47,13 +47,13 @@ class Job:
 
 @dataclass(frozen=True)
 class Folders:
-    """Where the program reads and writes.
+    """The folders that the program reads and writes.
 
     Attributes:
         images: the photographs (-id).
         scores: the scores or probabilities (-fd).
-        results: the label maps (-sd); made where missing.
-        form: the format of the scores' files.
+        results: the label maps (-sd); created if it does not exist.
+        form: format of the files of scores.
     """
 
     images: Path
@@ -64,12 +64,12 @@ class Folders:
 
 @dataclass(frozen=True)
 class JobOutcome:
-    """What became of one job.
+    """The outcome of one job.
 
     Attributes:
-        name: the job's.
-        status: "skipped" where its results existed already.
-        message: the reason of a failure, naming the file.
+        name: the job's name.
+        status: "skipped" if the results existed already.
+        message: the reason of a failure, which names the file.
     """
 
     name: str
@@ -78,17 +78,17 @@ class JobOutcome:
 
 
 def default_params(form: ScoreFormat) -> CRFParams:
-    """Return the parameters of the original program that reads these files; of prog_refine_pascal_v4 for ``npy``."""
+    """Return the parameters of the original program that reads this format; prog_refine_pascal_v4's for ``npy``."""
     return CRFParams.for_model(_PROGRAMS[form])
 
 
 def detect_format(folder: str | os.PathLike[str], ids: Iterable[str] = ()) -> ScoreFormat:
-    """Return which files of scores a folder holds, or the folders inside it that ids name.
+    """Return the format of the files of scores in a folder, or in the folders inside it that ids name.
 
-    The originals' go before ``npy``.
+    The originals' formats take precedence over ``npy``.
 
     Raises:
-        DataError: if the folder cannot be read, or holds both of the originals' files or no scores.
+        DataError: the folder cannot be read, has no scores, or has files in both of the originals' formats.
     """
     names = [name for _, name in _names(folder, ids)]
     found = [form for form, suffix in SUFFIXES.items() if any(name.endswith(suffix) for name in names)]
@@ -106,15 +106,15 @@ def find_jobs(folders: Folders, ids: Sequence[str] | None = None) -> tuple[list[
     """Pair scores and photographs by name.
 
     Args:
-        folders: where they are.
-        ids: names of the images to do, with folders or without; None for all that have scores in the folder itself.
+        folders: the folders.
+        ids: names of the images to refine, with folders or without; None: all that have scores directly in the folder.
 
     Returns:
-        The jobs, in the order of ``ids`` or of their names; and, where all are done, the photographs without scores.
+        The jobs, in the order of ``ids`` or of their names; and, if ``ids`` is None, the photographs without scores.
 
     Raises:
-        DataError: if a folder cannot be read, there are no scores, not for all ``ids``, or the results would overwrite
-            them.
+        DataError: a folder cannot be read, there are no scores or not for all ``ids``, or the results would overwrite
+            the scores.
     """
     suffix = SUFFIXES[folders.form]
     found = [(inner, name) for inner, name in _names(folders.scores, ids or ()) if name.endswith(suffix)]
@@ -138,29 +138,29 @@ def find_jobs(folders: Folders, ids: Sequence[str] | None = None) -> tuple[list[
 
 
 def _names(folder: str | os.PathLike[str], ids: Iterable[str]) -> list[tuple[PurePosixPath, str]]:
-    """Return what is in a folder, and in the folders inside it that ids name: inner folder and name."""
+    """Return (inner folder, file name) of the files in a folder and in the folders inside it that ids name."""
     inner = id_folders(folder, ids)
     return [(each, name) for each in inner for name in folder_names(Path(folder) / each)]
 
 
 def refine(job: Job, form: ScoreFormat, params: CRFParams, kind: Kind | None = None) -> np.ndarray:
-    """Read one job's files and infer.
+    """Read one job's files and run the dense CRF.
 
     Args:
-        job: the files.
-        form: the format of the file of scores.
+        job: the job.
+        form: format of the file of scores.
         params: the kernels and iterations.
         kind: what the scores are, see :func:`deeplab_caffe.crf.dense_crf`; None: probabilities in a ``.bin``.
 
     Returns:
-        Marginals, float32 ``(C, H, W)``; of a single channel ``(2, H, W)``.
+        Marginals, float32 ``(C, H, W)``; ``(2, H, W)`` for a single channel.
 
     Raises:
-        DeepLabCaffeError: naming the file that is missing, damaged, or does not fit its partner.
+        DeepLabCaffeError: a file is missing, damaged, or does not fit; the message names it.
     """
     if job.image is None:
         raise DataError(f"no image of the name '{job.name}' belongs to these scores", job.scores)
-    # As the pixels are stored: that is what the scores were computed for.
+    # Without EXIF rotation, because the scores were computed for the pixels as they are stored.
     image = load_image(job.image, exif_orientation=False)
     scores = read_scores(job.scores, form, image.shape[:2])
     try:
@@ -179,20 +179,20 @@ def refine_jobs(
     png: bool = False,
     overwrite: bool = False,
 ) -> Iterator[JobOutcome]:
-    """Refine one image after the other; one that fails does not stop the others.
+    """Refine images one by one; a failure does not stop the others.
 
-    A run that was broken off goes on where it stopped.
+    A run that was interrupted continues where it stopped.
 
     Args:
-        jobs: from :func:`find_jobs`.
-        folders: where to write.
+        jobs: jobs from :func:`find_jobs`.
+        folders: the folders.
         params: the kernels and iterations.
         kind: what the scores are, see :func:`refine`.
-        png: write ``<image>.png`` with PASCAL VOC's colours too.
-        overwrite: do images again whose results exist.
+        png: also write ``<image>.png`` in PASCAL VOC's colours.
+        overwrite: refine images again whose results exist.
 
     Yields:
-        Each job's outcome, once its results are written.
+        Each job's outcome, after its results are written.
     """
     for job in jobs:
         results = [folders.results / f"{job.name}.bin", *([folders.results / f"{job.name}.png"] if png else [])]
@@ -208,7 +208,7 @@ def refine_jobs(
 
 
 def _write_labels(labels: np.ndarray, paths: list[Path]) -> None:
-    # The .bin last: where it exists, the image is finished.
+    # The .bin is written last: if it exists, the image is finished.
     for path in reversed(paths):
         if path.suffix == ".png":
             save_labels_png(path, labels, VOC_COLORMAP)

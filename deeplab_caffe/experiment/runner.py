@@ -1,4 +1,4 @@
-"""Runs the steps of an experiment, each once."""
+"""Run the steps of an experiment, each once."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from deeplab_caffe.experiment.summary import draw_trimaps, read_evaluations, tab
 from deeplab_caffe.experiment.workshop import Workshop
 from deeplab_caffe.files.text import text_bytes
 
-# Runs one command of ours: words, folder to run in, log to append to; returns the exit status.
+# Function that runs one command of deeplab-caffe: words, working folder, log to append to; returns the exit status.
 Execute = Callable[[Sequence[str], Path, Path], int]
 _KINDS = ("config", "features", "features2", "log", "model")
 
 
 def execute(words: Sequence[str], folder: Path, log: Path) -> int:
-    """Run ``deeplab-caffe`` as a process of its own; what it writes goes to stdout and the log."""
+    """Run ``deeplab-caffe`` in a separate process; its output goes to stdout and the log."""
     environment = os.environ | {"PYTHONUNBUFFERED": "1"}
     package = str(Path(__file__).resolve().parents[2])
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
@@ -46,16 +46,16 @@ def execute(words: Sequence[str], folder: Path, log: Path) -> int:
 
 
 class Runner:
-    """One experiment.
+    """Runs the steps of one experiment.
 
     Args:
-        settings: what it is.
-        echo: prints a line.
-        warn: prints a warning.
-        execute: runs a command.
+        settings: the experiment's settings.
+        echo: function that prints a line.
+        warn: function that prints a warning.
+        execute: function that runs a command.
 
     Raises:
-        ExperimentError: a step's name is unknown, something that it needs is missing, or it fails.
+        ExperimentError: a step's name is unknown, something that a step needs is missing, or a step fails.
     """
 
     def __init__(
@@ -72,11 +72,11 @@ class Runner:
         self.execute = execute
 
     def run(self, steps: Sequence[str], *, dry: bool = False) -> None:
-        """Run steps in the order of :data:`STEPS`; finished ones are skipped, unfinished ones resumed.
+        """Run steps in the order of :data:`STEPS`; finished steps are skipped and unfinished steps are resumed.
 
         Args:
-            steps: their names.
-            dry: say what would be done, and do nothing.
+            steps: names of the steps.
+            dry: print what would be done, and do nothing.
         """
         unknown = [step for step in steps if step not in STEPS]
         if unknown or not steps:
@@ -99,7 +99,7 @@ class Runner:
             self._check_lists(chosen, dry)
             for step in chosen:
                 for build in self._builders(step, chosen):
-                    # Built when its turn comes: it depends on what the earlier ones left.
+                    # Built only now, because a step depends on what the steps before it have left.
                     shop = Workshop(settings, dry=dry)
                     self._one(shop, build(shop), dry)
                 if step in ("eval", "eval2") and not dry:
@@ -166,7 +166,7 @@ class Runner:
             return
         self.echo(f"{step.name}{about}: {'goes on' if goes_on else 'begins'}")
         if not goes_on:
-            # Before the marker: were it the other way round, a crash between the two would let old files pass for new.
+            # Clear before writing the marker: otherwise, after a crash between the two, old files would pass for new.
             self._clear(step)
         for name in step.outputs:
             if not marker.intact(name):
@@ -182,7 +182,7 @@ class Runner:
         marker.finish(step.inputs, step.outputs)
 
     def _clear(self, step: ExperimentStep) -> None:
-        """Move snapshots of other inputs aside and delete their results, so that they do not pass for this step's."""
+        """Move snapshots of other inputs aside and delete their results, which could be mistaken for this step's."""
         if step.aside:
             folder = step.aside[0].parent
             number = 1
@@ -217,14 +217,14 @@ class Runner:
 
 @contextlib.contextmanager
 def _passed_on(child: subprocess.Popen[bytes]) -> Iterator[None]:
-    """Leave Ctrl-C to the child, which the terminal sends it to; pass SIGTERM on."""
+    """Within the block, leave Ctrl-C to the child, which gets it from the terminal too, and pass SIGTERM on to it."""
     try:
         before = {
             signal.SIGINT: signal.signal(signal.SIGINT, lambda *_: None),
             signal.SIGTERM: signal.signal(signal.SIGTERM, lambda *_: child.terminate()),
         }
     except ValueError:
-        # Not in the main thread: signals go elsewhere.
+        # Not in the main thread, which alone can handle signals.
         before = {}
     try:
         yield

@@ -1,4 +1,4 @@
-"""What each step of an experiment needs, runs and leaves."""
+"""The steps of an experiment: inputs, commands and outputs of each."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class ExperimentStep:
 
     Attributes:
         name: ``train``, ``test-val``, ``crf2-test``.
-        inputs: hashes of all that its results depend on.
-        outputs: its files, relative to the experiments' folder.
-        commands: words behind ``deeplab-caffe``, run one after the other in the experiments' folder.
-        notes: what a user should be warned of.
-        aside: files that results of other inputs would be mistaken for, to be moved away; outputs are deleted.
-        about: what it does, beyond its name.
+        inputs: hashes of everything that the step's results depend on.
+        outputs: the step's files, relative to the experiments' folder.
+        commands: words after ``deeplab-caffe``, run one after the other in the experiments' folder.
+        notes: warnings for the user.
+        aside: files of other inputs that would be mistaken for this step's, to be moved aside; outputs are deleted.
+        about: description of the step, beyond its name.
     """
 
     name: str
@@ -59,7 +59,7 @@ def build_train(shop: Workshop, stage: str) -> ExperimentStep:
         notes.append(f"no init{stage}.caffemodel: training begins with the fillers' values")
     inputs["weights"] = "none" if weights is None else UNKNOWN if weights == UNKNOWN else file_digest(Path(weights))
     words = ["train", "--solver", config.file(f"solver{stage}", train_set)]
-    # An interrupted training is resumed; one with other inputs begins anew.
+    # An interrupted training is resumed; a training with other inputs begins anew.
     state = (
         _last_state(shop, f"train{stage}", solver.snapshot_prefix, hdf5=hdf5)
         if shop.marker(f"train{stage}").begun(inputs)
@@ -74,7 +74,7 @@ def build_train(shop: Workshop, stage: str) -> ExperimentStep:
 
 
 def build_test(shop: Workshop, stage: str, set_name: str) -> ExperimentStep:
-    """Build ``test`` or ``test2`` for one set: the scores of all its images, and what else the template writes."""
+    """Build ``test`` or ``test2`` for one set: the scores of all images, and all else that the template writes."""
     settings, lists, config = shop.settings, shop.lists, shop.config
     text = shop.test_text(stage, set_name, write=True)
     ids = lists.ids(set_name)
@@ -96,12 +96,12 @@ def build_test(shop: Workshop, stage: str, set_name: str) -> ExperimentStep:
 
 
 def _newest(settings: ExperimentSettings, stage: str) -> str:
-    """Return a text that stands for weights that are still to be trained, in a dry run."""
+    """Return a text, for a dry run, that stands for weights that are still to be trained."""
     return f"<the newest {settings.folder('model')}/train{stage}_iter_*.caffemodel>"
 
 
 def _last_state(shop: Workshop, step: str, prefix: str, *, hdf5: bool) -> str | None:
-    """Return the newest ``.solverstate`` whose weights are there and whole."""
+    """Return the newest ``.solverstate`` whose weights exist and are complete."""
     settings, marker = shop.settings, shop.marker(step)
     found = {}
     for path in settings.path(prefix).parent.glob(f"{Path(prefix).name}_iter_*.solverstate*"):
@@ -137,7 +137,7 @@ def _test_weights(shop: Workshop, stage: str) -> Path | None:
 
 
 def _rest(shop: Workshop, marker: Marker, set_name: str, text: str, by_id: dict[str, list[str]]) -> tuple[str, int]:
-    """Write a prototxt for the images that an interrupted test did not reach; return it and their number."""
+    """Write a prototxt for the images that an interrupted test did not reach; return its path and their number."""
     settings, config = shop.settings, shop.config
     left = [n for n, paths in enumerate(by_id.values()) if not all(map(marker.intact, paths))]
     whole = config.file("test", set_name), len(by_id)

@@ -1,4 +1,4 @@
-"""What the evaluations of an experiment say, side by side: a table, and the trimap curves of the paper's Figure 5."""
+"""Summarise the evaluations of an experiment: a table, and the trimap curves of the paper's Figure 5."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from typing import Any
 from deeplab_caffe.data.io.atomic import atomic_write
 from deeplab_caffe.viz.figure import new_figure
 
-# Of the trimap's widths, in pixels, those that the table has a column for.
+# Widths of trimaps, in pixels, that have a column in the table.
 _WIDTHS = ("1", "5", "10", "20", "40")
 _HEADS = ("mean IoU %", "pixel accuracy %", "mean class accuracy %")
 _NUMBERS = ("mean_iou", "pixel_accuracy", "mean_class_accuracy")
 
 
 def read_evaluations(files: Iterable[tuple[str, Path]]) -> dict[str, dict[str, Any]]:
-    """Return the JSON files of ``eval`` by the names given them; those that are not there are left out."""
+    """Return the contents of ``eval``'s JSON files by their given names; missing files are skipped."""
     return {name: json.loads(path.read_text()) for name, path in files if path.is_file()}
 
 
 def table(found: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return a Markdown table, a row for each evaluation; with trimaps a second one of mean IoU within them."""
+    """Return a Markdown table with a row per evaluation; with trimaps also a table of the mean IoU within them."""
     lines = _rows(_HEADS, {name: [one[number] for number in _NUMBERS] for name, one in found.items()})
     widths = [width for width in _WIDTHS if any(width in one.get("trimap", {}) for one in found.values())]
     if widths:
@@ -43,10 +43,10 @@ def _rows(heads: Iterable[str], rows: Mapping[str, Iterable[float | None]]) -> l
 
 
 def draw_trimaps(found: Mapping[str, Mapping[str, Any]], path: Path) -> bool:
-    """Write a picture of accuracy over the width of the trimap, a line for each evaluation.
+    """Write a picture of the accuracy over the trimap's width, with a line per evaluation.
 
     Returns:
-        Whether it did: without trimaps or matplotlib there is no picture.
+        Whether it was written: without trimaps or matplotlib there is no picture.
     """
     curves = {name: one["trimap"] for name, one in found.items() if len(one.get("trimap", {})) > 1}
     if not curves or importlib.util.find_spec("matplotlib") is None:

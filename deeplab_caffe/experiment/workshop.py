@@ -1,4 +1,4 @@
-"""What the builders of an experiment's steps share: its files, and what is known of them."""
+"""The state that the builders of an experiment's steps share: its files, and what is known about them."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from deeplab_caffe.experiment.markers import Marker, digest
 from deeplab_caffe.experiment.settings import ExperimentError, ExperimentSettings
 from deeplab_caffe.experiment.written import WrittenBlob, test_net, write_scores, written_blobs
 
-# Stands for the hash of what an earlier step is still to make, in a dry run.
+# In a dry run, stands for the hash of something that an earlier step will make.
 UNKNOWN = "to be made"
 
 
 class Workshop:
-    """What the builders of all steps share.
+    """The state that the builders of all steps share.
 
     Args:
-        settings: the experiment.
-        dry: write nothing, and take what is missing for something that an earlier step makes.
+        settings: the experiment's settings.
+        dry: write nothing, and assume that an earlier step makes what is missing.
     """
 
     def __init__(self, settings: ExperimentSettings, *, dry: bool = False) -> None:
@@ -37,11 +37,11 @@ class Workshop:
         return Marker(self.settings.path(f"{self.settings.folder('log')}/steps/{step}.json"), self.settings.root)
 
     def device(self) -> list[str]:
-        """Return the words for the device."""
+        """Return the command-line words for the device."""
         return ["--device", self.settings.device] if self.settings.device else []
 
     def snapshot(self, stage: str) -> Path | None:
-        """Return the weights that a stage's training made; None if it is still to be run (in a dry run).
+        """Return the weights that a stage's training made; None, in a dry run, if it has not run yet.
 
         Raises:
             ExperimentError: there are no weights, or the training is half finished.
@@ -60,10 +60,10 @@ class Workshop:
         return found
 
     def features_key(self, stage: str, set_name: str) -> str:
-        """Return a hash of what a set's scores come from.
+        """Return a hash of everything that a set's scores come from.
 
         Raises:
-            ExperimentError: they are not there, or not all of them.
+            ExperimentError: the scores do not exist or are not complete.
         """
         name = f"test{stage}-{set_name}"
         marker = self.marker(name)
@@ -81,17 +81,17 @@ class Workshop:
         return digest("\n".join(f"{path.name} {path.stat().st_size}" for path in files))
 
     def complete(self, folder: str, set_name: str) -> bool:
-        """Return whether a folder has a MAT file of each image of a set."""
+        """Return whether a folder has a MAT file for each image of a set."""
         return all(path.is_file() for path in self._files(folder, set_name))
 
     def _files(self, folder: str, set_name: str) -> list[Path]:
         return [self.settings.path(f"{folder}/{one}{SCORES_SUFFIX}") for one in self.lists.ids(set_name)]
 
     def test_text(self, stage: str, set_name: str, *, write: bool) -> str:
-        """Return test.prototxt for one set, filled; it writes scores, even if the template does not.
+        """Return the filled test.prototxt for one set; a layer that writes scores is added if the template has none.
 
         Raises:
-            PrototxtError: a variable has no value, or it cannot be parsed.
+            PrototxtError: a variable has no value, or the text cannot be parsed.
             ExperimentError: there is no template.
         """
         folder = self.settings.folder(f"features{stage}")
@@ -108,7 +108,7 @@ class Workshop:
         return edit(self.config.preview("test", values))
 
     def blobs(self, stage: str, set_name: str) -> list[WrittenBlob]:
-        """Return what test.prototxt writes of a set's images, scores first; without a template what v1's does."""
+        """Return what test.prototxt writes for a set's images, scores first; without a template, what v1's writes."""
         if (stage, set_name) not in self._blobs:
             found: list[WrittenBlob] = []
             with contextlib.suppress(DeepLabCaffeError):
@@ -118,15 +118,15 @@ class Workshop:
         return self._blobs[stage, set_name]
 
     def features(self, stage: str, set_name: str, *, scores: bool = False) -> str:
-        """Return the folder of a set's scores or, if the net writes these, labels, relative to the experiments' folder.
+        """Return the folder of a set's scores, or of its labels if the net writes those, relative to ``settings.root``.
 
         Args:
             stage: ``""`` or ``"2"``.
             set_name: the set.
-            scores: labels will not do.
+            scores: require scores.
 
         Raises:
-            ExperimentError: the net writes labels, and scores are asked for.
+            ExperimentError: the net writes labels, but scores are required.
         """
         first = self.blobs(stage, set_name)[0]
         if scores and first.kind != "scores":
@@ -137,13 +137,13 @@ class Workshop:
         return first.folder
 
     def results(self, stage: str, set_name: str, name: str | None = None) -> str:
-        """Return the folder of a set's results, as run_densecrf.sh has it: of its scores, or of what is named."""
+        """Return the folder of a set's results, as in run_densecrf.sh: of its scores, or of the blob ``name``."""
         settings = self.settings
         blob = name or self.blobs(stage, set_name)[0].name
         return f"{settings.exp}/res/features{stage}/{settings.net_id}/{set_name}/{blob}"
 
     def seen(self, stage: str, set_name: str) -> str | None:
-        """Return a note if the stage's training set holds images of a set; None if not, or if it is not known."""
+        """Return a note if the stage's training set has images of a set; None if not, or if it is not known."""
         settings = self.settings
         train_set = settings.train_set2 if stage else settings.train_set
         own = settings.path(settings.folder("model")) / f"test{stage}.caffemodel"
@@ -168,16 +168,16 @@ class Workshop:
         return folder_of(f"{self.settings.data_root}{entry.image}", name)
 
     def labels(self, set_name: str) -> Path | None:
-        """Return the folder of a set's true labels; None for sets without labels, as VOC's test set.
+        """Return the folder of a set's true labels; None for sets without labels, such as VOC's test set.
 
         Raises:
-            ExperimentError: a folder was named, but lacks some.
+            ExperimentError: the folder given by the user lacks some labels.
         """
         ids = self.lists.ids(set_name)
         entries = self.lists.entries(set_name)
         root = self.settings.data_root
         listed = [folder_of(f"{root}{entry.label}", ids[0]) for entry in entries[:1] if entry.label]
-        # The released lists name SegmentationClassAug; the MATLAB scripts evaluate on SegmentationClass.
+        # The released lists name SegmentationClassAug, but the MATLAB scripts evaluate on SegmentationClass.
         usual = [root / "SegmentationClass", *listed]
         for folder in [self.settings.labels] if self.settings.labels else usual:
             if all((folder / f"{name}.png").is_file() for name in ids):

@@ -1,4 +1,4 @@
-"""What a test.prototxt writes of each image: scores, labels or the dense CRF's results, and into which folders."""
+"""The files that a test.prototxt writes for each image: scores, labels or the CRF's results, and their folders."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from deeplab_caffe.experiment.settings import ExperimentError
 from deeplab_caffe.layers import ResultKind, layer_traits
 from deeplab_caffe.proto import caffe_pb2
 
-# The scores' folder of the releases: of ResNet-101's nets fc1, of VGG-16's fc8.
+# The usual folder of scores in the releases: fc1 for ResNet-101's nets, fc8 for VGG-16's.
 _USUAL = ("fc8", "fc1")
 
 
 @dataclass(frozen=True)
 class WrittenBlob:
-    """What a MatWrite layer writes: its first bottom, a file for each image.
+    """A blob that a MatWrite layer writes: its first bottom, with a file per image.
 
     Attributes:
-        folder: relative to the experiments' folder.
+        folder: folder of the files, relative to the experiments' folder.
         kind: ``"crf"``: the marginals, or the labels, of a dense CRF inside the net.
     """
 
@@ -40,7 +40,7 @@ def test_net(text: str) -> caffe_pb2.NetParameter:
 
 
 def written_blobs(net: caffe_pb2.NetParameter) -> list[WrittenBlob]:
-    """Return what the MatWrite layers of a net write; the scores that the releases' scripts look for come first."""
+    """Return the blobs that a net's MatWrite layers write; the scores that the released scripts look for come first."""
     kinds = _kinds(net)
     found = [
         WrittenBlob(layer.mat_write_param.prefix.rstrip("/"), kinds.get(layer.bottom[0], "scores"))
@@ -51,10 +51,10 @@ def written_blobs(net: caffe_pb2.NetParameter) -> list[WrittenBlob]:
 
 
 def written_files(net: caffe_pb2.NetParameter, ids: list[str]) -> dict[str, list[str]]:
-    """Return the files that MatWrite layers write of each image.
+    """Return the files that MatWrite layers write for each image.
 
     Raises:
-        ExperimentError: none of them, or not a file for each image.
+        ExperimentError: the net writes no files, or not a file per image.
     """
     for layer in net.layer:
         if layer.HasField("image_data_param") and layer.image_data_param.batch_size != 1:
@@ -74,15 +74,15 @@ def written_files(net: caffe_pb2.NetParameter, ids: list[str]) -> dict[str, list
 
 
 def write_scores(text: str, folder: str, source: str) -> str:
-    """Let a filled test.prototxt write its scores, if it writes nothing: ResNet-101's has that layer as a comment.
+    """Add a layer that writes the scores to a filled test.prototxt that writes nothing, such as ResNet-101's.
 
     Args:
         text: the prototxt.
-        folder: of the set's features; the scores go to ``fc1`` or ``fc8`` in it, by their blob's name.
-        source: the list of ids.
+        folder: folder of the set's features; the scores go to ``fc1`` or ``fc8`` in it, by their blob's name.
+        source: list file of the ids.
 
     Returns:
-        The text with a MatWrite layer, or as it was: in V1 form, or if nothing says which blob the scores are.
+        The text with a MatWrite layer; unchanged if it is in V1 form, or if it is not clear which blob has the scores.
     """
     net = test_net(text)
     if re.search(r"^\s*layers\s*\{", text, re.MULTILINE) or _mat_writers(net):
