@@ -68,7 +68,7 @@ def segment_files(
 def _run(ray: Any, items: Sequence[WorkItem], stages: tuple[Any, Any, Any], gpus: bool) -> Any:
     """Return the rows of items, as they are done, without those whose tasks were given up."""
     rows = min(MOST_ROWS, len(items) // MOST_ROWS) or 1
-        # A dying worker takes along the tasks that wait for it, so with one photograph per task nothing waits for it.
+    # A dying worker takes along the tasks that wait for it, so with one photograph per task nothing waits for it.
     waiting = {"max_tasks_in_flight_per_actor": 1} if rows == 1 else {}
     context = ray.data.DataContext.get_current().copy()
     context.enable_progress_bars = context.print_on_execution_start = False
