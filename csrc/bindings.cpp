@@ -1,4 +1,4 @@
-// deeplab_caffe._C: each operation binds itself; here is only what they share.
+// deeplab_caffe._C: each operation has its own bindings; this file has only what they share.
 #include "common/bindings.h"
 
 #include "common/parallel.h"

@@ -1,8 +1,8 @@
 // The highest channels of each pixel.
 //
-// The rule (the original's layers/argmax_layer.cpp:46-48): channels are ranked by value, and among equal values the
-// LARGER index ranks first. The densecrf programs take the FIRST maximum instead (libDenseCRF/densecrf.cpp:201). What
-// the original does with NaN is undefined; here a NaN ranks below every number, so it wins only where all are NaN.
+// The rule (the original's layers/argmax_layer.cpp:46-48): channels are ranked by value, and on ties the LARGER index
+// ranks first. The densecrf programs take the FIRST maximum instead (libDenseCRF/densecrf.cpp:201). The original's
+// result is undefined for NaN; here a NaN ranks below every number, so it wins only if all channels are NaN.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +13,8 @@
 
 namespace deeplab::argmax {
 
-// Whether a channel takes the lead from a channel of smaller index. Bitwise operators: no branches, so loops vectorise.
+// Whether a channel takes the lead from a channel with a smaller index. Bitwise operators avoid branches, so that loops
+// vectorise.
 template <bool last, typename scalar_t>
 DEEPLAB_HOST_DEVICE bool takes_lead(scalar_t value, scalar_t leader) {
   if (last) return (value >= leader) | (leader != leader);
@@ -24,7 +25,7 @@ DEEPLAB_HOST_DEVICE bool takes_lead(scalar_t value, scalar_t leader) {
 // scores' dtype, contiguous.
 void top_cpu(const TensorView& scores, const TensorView& output, int64_t top_k);
 void top_cuda(const TensorView& scores, const TensorView& output, int64_t top_k, uintptr_t stream);
-// labels (N, H, W), uint8 or int64, contiguous; `last`: among equal values the last channel instead of the first.
+// labels (N, H, W), uint8 or int64, contiguous; `last`: on ties the last channel wins instead of the first.
 void labels_cpu(const TensorView& scores, const TensorView& labels, bool last);
 void labels_cuda(const TensorView& scores, const TensorView& labels, bool last, uintptr_t stream);
 

@@ -7,10 +7,10 @@
 namespace deeplab::argmax {
 namespace {
 
-// Pixels taken through all channels together: their running maxima stay in the first-level cache.
+// Pixels per block; their running maxima stay in the L1 cache while all channels pass.
 constexpr int64_t kBlock = 1024;
 
-// As wide as the scores, so that one vector mask serves values and indices.
+// An index type as wide as the scores, so that one vector mask serves values and indices.
 template <typename scalar_t>
 using index_t = std::conditional_t<sizeof(scalar_t) == 4, int32_t, int64_t>;
 

@@ -32,7 +32,7 @@ __global__ void labels_kernel(const scalar_t* scores, label_t* labels, int64_t p
 }
 
 // The ranking is kept sorted by insertion in the output itself, so top_k has no limit. Channels come in rising order,
-// therefore a newcomer passes everyone whose lead it takes.
+// so a new channel moves past every channel from which it takes the lead.
 template <typename scalar_t>
 __global__ void top_kernel(const scalar_t* scores, scalar_t* output, int64_t pixels, int64_t channels, int64_t plane,
                            int64_t top_k, int64_t out_channels) {

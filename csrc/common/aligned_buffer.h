@@ -1,5 +1,5 @@
-// Memory for kernels: aligned to a cache line and not initialised, because the threads that fill it should be the first
-// to touch its pages. Large ones come from the workspace of the call (WorkspaceScope) and go back to it.
+// Memory for kernels: aligned to a cache line and not initialised, so that the threads that fill it are the first to
+// touch its pages. Large buffers come from the workspace of the call (WorkspaceScope) and are returned to it.
 #pragma once
 
 #include <cstddef>
@@ -21,7 +21,7 @@ class AlignedBuffer {
 
  public:
   AlignedBuffer() = default;
-  // Throws std::bad_alloc, Python's MemoryError.
+  // Throws std::bad_alloc, which becomes Python's MemoryError.
   explicit AlignedBuffer(int64_t count) : count_(count) {
     if (count < 0 || static_cast<uint64_t>(count) > SIZE_MAX / 2 / sizeof(T)) throw std::bad_alloc();
     const size_t bytes = count * sizeof(T);

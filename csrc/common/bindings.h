@@ -24,7 +24,7 @@ std::unique_ptr<T> owned(T value) {
 
 }  // namespace deeplab
 
-// Runs <name>_cpu(args...) or <name>_cuda(args..., stream), whichever the tensor's device asks for. `stream` must be in
+// Runs <name>_cpu(args...) or <name>_cuda(args..., stream), depending on the tensor's device. `stream` must be in
 // scope.
 #define DEEPLAB_DISPATCH_DEVICE(tensor, name, ...) \
   ((tensor).on_cpu() ? name##_cpu(__VA_ARGS__) : name##_cuda(__VA_ARGS__, stream))

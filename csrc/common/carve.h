@@ -1,5 +1,5 @@
-// One allocation of the caller's, cut into arrays. Run with a null base it only measures, so that the size asked for
-// and the arrays taken come from one function.
+// Divides one allocation of the caller into arrays. With a null base it only measures, so that the requested size and
+// the arrays come from the same function.
 #pragma once
 
 #include <cstdint>

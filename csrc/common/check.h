@@ -24,15 +24,15 @@ template <typename... Parts>
     if (!(condition)) ::deeplab::fail(__VA_ARGS__); \
   } while (false)
 
-// For a class that Python sees: refuses what its __new__ alone makes. pybind11 takes the memory of an object without
-// __init__ from here when a method is called, and runs no constructor. C++ makes these objects by ::new or
-// std::make_shared.
+// For a class with Python bindings: refuses objects that were made by __new__ without __init__. When a method of such
+// an object is called, pybind11 gets its memory from this operator and runs no constructor. C++ creates objects by
+// ::new or std::make_shared.
 #define DEEPLAB_NEEDS_INIT(name) \
   static void* operator new(size_t) { ::deeplab::fail(#name ": the object was made without __init__"); }
 
 namespace deeplab {
 
-// The product of sizes. Throws where it does not fit into 64 bits.
+// The product of sizes. Throws if it does not fit into 64 bits.
 inline int64_t product(std::initializer_list<int64_t> sizes) {
   int64_t result = 1;
   for (int64_t size : sizes) {

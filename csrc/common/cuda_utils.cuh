@@ -1,4 +1,4 @@
-// What every kernel file needs: launch sizes, a device guard, and CUDA errors as exceptions that leave no sticky state.
+// Shared by all kernel files: launch sizes, a device guard, and CUDA errors as exceptions that leave no sticky state.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -18,7 +18,7 @@ inline void check_cuda(cudaError_t status, const char* what) {
   throw std::runtime_error(std::string(what) + ": " + cudaGetErrorString(status));
 }
 
-// Makes a device current for one scope.
+// Makes a device current within a scope.
 class DeviceGuard {
  public:
   explicit DeviceGuard(int device) {

@@ -1,4 +1,4 @@
-// What host code asks of a CUDA device besides launches: by the CUDA runtime and CUB or, where kernels are compiled at
+// What host code needs of a CUDA device besides launches: by the CUDA runtime and CUB, or, if kernels are compiled at
 // run time (kernel_launch.h), by CuPy (deeplab_caffe/arrays/nvrtc/runtime.py).
 #pragma once
 
@@ -9,26 +9,26 @@
 
 namespace deeplab {
 
-// Fills memory of the device, asynchronously.
+// Fills device memory, asynchronously.
 void set_bytes(int device, void* data, int value, int64_t bytes, uintptr_t stream);
-// Copies memory of the device to the host, and waits for the stream. Not while a graph is captured.
+// Copies device memory to the host, and waits for the stream. Not allowed while a graph is captured.
 void read_back(int device, void* host, const void* data, int64_t bytes, uintptr_t stream);
 int processors(int device);
-// Whether a CUDA graph is being captured from the stream: then nothing may wait for the device.
+// Whether a CUDA graph is being captured from the stream, so that nothing may wait for the device.
 bool is_capturing(int device, uintptr_t stream);
 
-// A stable sort by the low bits of words, with a number beside each.
+// For a stable sort of words by their low bits, each with a number beside it.
 struct SortBuffers {
   uint64_t* words[2];
   uint32_t* numbers[2];
 };
-// Bytes of scratch memory, at least 1.
+// Bytes of scratch memory that sort_pairs needs, at least 1.
 int64_t sort_bytes(int device, int64_t count);
-// From buffers [0] of `buffers`; returns which of the two holds the result; the other buffer is unspecified.
+// Sorts buffers [0] of `buffers`; returns the index of the buffer with the result; the other one is then unspecified.
 int sort_pairs(int device, const SortBuffers& buffers, int64_t count, int bits, void* scratch, int64_t scratch_bytes,
                uintptr_t stream);
 
-// The same by CuPy, for device_runtime_cuda.cu.
+// The same functions by CuPy, for device_runtime_cuda.cu.
 namespace by_cupy {
 void set_bytes(int device, void* data, int value, int64_t bytes, uintptr_t stream);
 void read_back(int device, void* host, const void* data, int64_t bytes, uintptr_t stream);
@@ -37,8 +37,8 @@ bool is_capturing(int device, uintptr_t stream);
 int sort_pairs(int device, const SortBuffers& buffers, int64_t count, uintptr_t stream);
 }  // namespace by_cupy
 
-// Blocks that a device works on at once. Kernels over a count that only the device knows run grid-stride loops with
-// this many, or fewer where even the bound needs fewer.
+// Blocks that can run on a device at once. Kernels whose count is known only on the device run grid-stride loops with
+// this many blocks, or fewer if the bound of the count needs fewer.
 inline unsigned int resident_blocks(int device, int64_t bound, int64_t per_block) {
   constexpr int kBlocksPerProcessor = 2048 / kThreadsPerBlock;
   const int64_t needed = (bound + per_block - 1) / per_block;

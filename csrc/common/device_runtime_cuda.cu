@@ -79,7 +79,7 @@ int64_t sort_bytes(int device, int64_t count) {
     size_t bytes = 0;
     check_cuda(cub::DeviceRadixSort::SortPairs(nullptr, bytes, words, numbers, static_cast<int>(count), 0, 64),
                "size of a radix sort");
-    // Not nothing, which would be a question for the size again.
+    // Not 0, because CUB takes a null scratch pointer for a query of the size.
     return std::max<int64_t>(static_cast<int64_t>(bytes), 1);
   }
 #endif

@@ -1,5 +1,5 @@
-// 16-bit floats as they lie in memory. Nothing computes in them: they are widened to float when read, and rounded to
-// nearest, ties to even, when written, by the same rule on every device.
+// 16-bit floats in memory. Nothing is computed in them: they are widened to float when they are read, and rounded to
+// nearest, ties to even, when they are written, by the same rule on every device.
 #pragma once
 
 #include <cstdint>
@@ -43,7 +43,7 @@ DEEPLAB_HOST_DEVICE float widen(Half value) {
   constexpr uint32_t kExponents = 112u << 23;  // what lies between the two formats' exponents of 1
   const uint32_t sign = (value.bits & 0x8000u) << 16;
   const uint32_t magnitude = value.bits & 0x7fffu;
-  // Below the normal numbers a half counts steps of 2^-24.
+  // Subnormal halves are multiples of 2^-24.
   const uint32_t small = float_bits(static_cast<float>(static_cast<int32_t>(magnitude)) * 0x1p-24f);
   const uint32_t normal = (magnitude << 13) + kExponents;
   const uint32_t endless = (magnitude << 13) + 2 * kExponents;
@@ -83,7 +83,7 @@ DEEPLAB_HOST_DEVICE Half narrow<Half>(float value) {
   } else if (magnitude >= kTooLarge) {
     half = 0x7c00;
   } else if (magnitude < kLeastNormal) {
-    // From 0.5 on the last place of a float is 2^-24, a half's step down here: the addition rounds.
+    // From 0.5 on, the last place of a float is 2^-24, like that of a subnormal half, so the addition rounds correctly.
     half = float_bits(bits_float(magnitude) + 0.5f) - float_bits(0.5f);
   } else {
     half = (magnitude - (112u << 23) + 0xfff + (magnitude >> 13 & 1)) >> 13;
@@ -92,7 +92,7 @@ DEEPLAB_HOST_DEVICE Half narrow<Half>(float value) {
 #endif
 }
 
-// What is computed in for values stored as stored_t.
+// The type of computations with values that are stored as stored_t.
 template <typename stored_t>
 using compute_t = decltype(widen(stored_t{}));
 

@@ -1,4 +1,4 @@
-// One spelling for "compiles for the host and, under nvcc, for the device too".
+// One macro for "compile for the host and, under nvcc, for the device too".
 #pragma once
 
 #ifdef __CUDACC__

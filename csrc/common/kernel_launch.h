@@ -1,6 +1,6 @@
-// Launching kernels that the extension holds compiled, or else has compiled at run time by NVRTC from the sources that
-// the package carries (deeplab_caffe/arrays/nvrtc). Host code over this is the same for both, and builds without CUDA
-// too.
+// Launches kernels that are compiled into the extension, or kernels that NVRTC compiles at run time from the sources in
+// the package (deeplab_caffe/arrays/nvrtc). Host code that uses this is the same for both, and also builds without
+// CUDA.
 #pragma once
 
 #include <cstdint>
@@ -24,8 +24,8 @@ inline Launch launch_over(const char* what, int device, uintptr_t stream, int64_
   return {what, device, stream, {blocks_for(count), 1, 1}, {kThreadsPerBlock, 1, 1}};
 }
 
-// Calls body(index_t{}) with the integer that a kernel is to count in: divisions in 64 bits take several times longer
-// than in 32, and longer than the memory that they find their way in.
+// Calls body(index_t{}) with the integer type that a kernel should count in: 64-bit divisions take several times longer
+// than 32-bit ones, and longer than the memory accesses whose addresses they compute.
 template <typename Body>
 void dispatch_index(bool narrow, const Body& body) {
   if (narrow) {
@@ -35,10 +35,10 @@ void dispatch_index(bool narrow, const Body& body) {
   }
 }
 
-// Whether counts up to this one, and a thread's step beyond it, fit into 32 bits.
+// Whether counts up to this one, plus a thread's step beyond it, fit into 32 bits.
 inline bool fits_32_bits(int64_t count) { return count <= std::numeric_limits<int32_t>::max() / 2; }
 
-// Type names for NVRTC name expressions. A kernel over another type specialises it.
+// Type names for NVRTC name expressions. A kernel over another type adds a specialisation.
 template <typename T>
 constexpr const char* kTypeName = nullptr;
 template <>
@@ -80,7 +80,7 @@ std::string kernel_name(const char* name) {
   return types.empty() ? name : std::string(name) + "<" + types + ">";
 }
 
-// What NVRTC needs to know of a kernel, and the compiled one where the extension has it.
+// What NVRTC needs to know about a kernel, and the compiled kernel if the extension has it.
 template <typename Compiled>
 struct Kernel {
   const char* source;  // of its definition, within csrc
@@ -97,13 +97,13 @@ struct NotCompiled {};
 #define DEEPLAB_COMPILED(...) (::deeplab::NotCompiled{})
 #endif
 
-// A kernel template with types for arguments: DEEPLAB_KERNEL("interp/interp_kernels.cuh",
+// A kernel template and its type arguments: DEEPLAB_KERNEL("interp/interp_kernels.cuh",
 // deeplab::interp::forward_kernel, scalar_t).
 #define DEEPLAB_KERNEL(source, kernel, ...)                                          \
   (::deeplab::Kernel<std::decay_t<decltype(DEEPLAB_COMPILED(kernel<__VA_ARGS__>))>>{ \
       source, #kernel, &::deeplab::kernel_name<__VA_ARGS__>, DEEPLAB_COMPILED(kernel<__VA_ARGS__>)})
 
-// A kernel that is no template.
+// A kernel that is not a template.
 #define DEEPLAB_PLAIN_KERNEL(source, kernel)                                                                       \
   (::deeplab::Kernel<std::decay_t<decltype(DEEPLAB_COMPILED(kernel))>>{source, #kernel, &::deeplab::kernel_name<>, \
                                                                        DEEPLAB_COMPILED(kernel)})
@@ -111,7 +111,7 @@ struct NotCompiled {};
 #ifdef DEEPLAB_WITH_CUDA
 template <typename... Parameters, typename... Arguments>
 void launch_compiled(const Launch& where, void (*kernel)(Parameters...), const Arguments&... arguments) {
-  // Arguments go to NVRTC's kernels as they are: what would be converted here would be misread there.
+  // Arguments are passed to NVRTC's kernels as raw bytes: a different type would be misread instead of converted.
   static_assert((std::is_same_v<Parameters, Arguments> && ...), "the arguments' types are not the parameters'");
   DeviceGuard guard(where.device);
   launch(where.what, kernel, dim3(where.grid[0], where.grid[1], where.grid[2]),

@@ -1,4 +1,4 @@
-// What kernels take from the host's side of a launch. No host code: this also compiles at run time (NVRTC).
+// Launch constants that kernels share with the host. No host code: this also compiles at run time (NVRTC).
 #pragma once
 
 namespace deeplab {

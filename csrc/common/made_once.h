@@ -1,4 +1,4 @@
-// A value that is made when it is first asked for.
+// A value that is created when it is first requested.
 #pragma once
 
 #include <atomic>
@@ -6,8 +6,8 @@
 
 namespace deeplab {
 
-// Without a lock: a forked process would wait for ever for a thread that made the value in its parent. Threads that ask
-// at the same time each make it, and all take the one that is there first.
+// Without a lock, because a forked process could wait for ever for a thread of its parent. Threads that request the
+// value at the same time each create one, and all use the one that is stored first.
 template <typename T>
 class MadeOnce {
  public:
@@ -26,7 +26,7 @@ class MadeOnce {
     return *found;
   }
 
-  // Null if nobody asked yet.
+  // Null if nobody has requested the value yet.
   const T* found() const { return value_; }
 
  private:

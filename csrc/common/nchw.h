@@ -1,4 +1,4 @@
-// What operations over images (N, C, H, W) share. No host code but strides_of: this also compiles at run time (NVRTC).
+// Shared by operations on images (N, C, H, W). No host code but strides_of: this also compiles at run time (NVRTC).
 #pragma once
 
 #include <cstdint>
@@ -7,12 +7,12 @@
 
 namespace deeplab {
 
-// Of a tensor (N, C, H, W), in elements.
+// Strides of a tensor (N, C, H, W), in elements.
 struct Strides {
   int64_t n, c, y, x;
 };
 
-// One axis of a window that slides over an image: tap t of output o reads input o * stride - pad + t * dilation.
+// One axis of a sliding window: tap t of output o reads input o * stride - pad + t * dilation.
 struct Axis {
   int64_t in, out, kernel, pad, stride, dilation;
 };

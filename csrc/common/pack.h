@@ -1,5 +1,5 @@
-// Neighbouring elements that a GPU's thread reads or writes at once. No host code: this also compiles at run time
-// (NVRTC).
+// Packs of neighbouring elements that one GPU thread reads or writes at once. No host code: this also compiles at run
+// time (NVRTC).
 #pragma once
 
 namespace deeplab {

@@ -1,7 +1,7 @@
-// Measured by benchmarks/thread_pool.py on two cores of an Intel Xeon, load average 13 (results/thread_pool_cpu.json):
-// with two threads a loop of 0.04 ms took 0.055 ms in the median by this pool and 35 ms by OpenMP with dynamic chunks
-// (62 ms with two more busy processes), one of 0.23 ms 0.28 and 36 ms: OpenMP's threads wait at the loop's end for
-// those that have no processor. With one thread both take the same time.
+// Measured by benchmarks/thread_pool.py on two cores of an Intel Xeon at load average 13
+// (results/thread_pool_cpu.json): with two threads, a loop of 0.04 ms took 0.055 ms in the median by this pool and 35
+// ms by OpenMP with dynamic chunks (62 ms with two more busy processes); a loop of 0.23 ms took 0.28 and 36 ms. At the
+// end of a loop OpenMP's threads wait for those that have no processor. With one thread both take the same time.
 #include "parallel.h"
 
 #include <atomic>
@@ -37,8 +37,8 @@ struct InsideLoop {
   ~InsideLoop() { inside_loop = false; }
 };
 
-// Turns of looking for work before a thread goes to sleep: some ten microseconds, about what lies between two loops of
-// one operation.
+// Number of polls for work before a thread goes to sleep: about ten microseconds, which is about the time between two
+// loops of one operation.
 constexpr int kTurns = 2000;
 
 void pause() {
@@ -49,15 +49,15 @@ void pause() {
 #endif
 }
 
-// The chunks of a loop that one thread begins with, in one word: taken from the front by this thread and from the back
-// by others when they have no more of their own.
+// The chunks of a loop that are first assigned to one thread, in one word: this thread takes chunks from the front, and
+// other threads take them from the back when their own are done.
 class Span {
  public:
   static constexpr int64_t kMost = std::numeric_limits<uint32_t>::max();
 
   void set(int64_t begin, int64_t end) { ends_ = static_cast<uint64_t>(end) << 32 | static_cast<uint64_t>(begin); }
 
-  // A chunk, or -1.
+  // The number of a chunk, or -1 if none is left.
   int64_t take(bool front) {
     uint64_t ends = ends_;
     while (true) {
@@ -72,11 +72,11 @@ class Span {
   alignas(64) std::atomic<uint64_t> ends_{0};
 };
 
-// Threads that wait for the next loop. Never destroyed: they may outlive main.
+// Threads that wait for the next loop. Never destroyed, because they may outlive main.
 class Pool {
  public:
-  // False if another thread's loop is running. Throws what a chunk threw, when no thread holds a chunk any more: the
-  // body lies in the caller's stack frame.
+  // Returns false if another thread's loop is running. Throws what a chunk threw, but only after all threads have left
+  // their chunks, because the body is in the caller's stack frame.
   bool run(int threads, int64_t chunks, detail::ChunkFunction function, const void* body) {
     const std::unique_lock<std::mutex> owner(owner_, std::try_to_lock);
     if (!owner) return false;
@@ -85,8 +85,8 @@ class Pool {
     body_ = body;
     threads_ = std::min(threads, helpers_ + 1);
     if (static_cast<int>(spans_.size()) < threads_) spans_ = std::vector<Span>(threads_);
-    // Each thread gets the same share of every loop over as many chunks, so that it finds in its caches what it wrote
-    // there in the loop before.
+    // Each thread gets the same part of every loop with as many chunks, so that its caches still have what it wrote in
+    // the loop before.
     for (int i = 0; i < threads_; ++i) spans_[i].set(chunks * i / threads_, chunks * (i + 1) / threads_);
     open_ = true;
     ++loop_;
@@ -95,7 +95,7 @@ class Pool {
       wake_.notify_all();
     }
     work(0);
-    // Late helpers skip this loop.
+    // Threads that wake up too late skip this loop.
     open_ = false;
     for (int turn = 0; inside_ > 0; ++turn) {
       if (turn < kTurns) {
@@ -128,7 +128,7 @@ class Pool {
     while (true) {
       wait_for_loop(seen);
       seen = loop_;
-      // First in, then look whether it is still open: the caller closes first, then looks who is in.
+      // Enter first, then check that the loop is still open: the caller closes it first, then checks who is inside.
       ++inside_;
       if (open_ && number < threads_) work(number);
       --inside_;
@@ -146,7 +146,7 @@ class Pool {
     --sleeping_;
   }
 
-  // The chunks of thread `number`'s share, and then those that others have not come to.
+  // Runs the chunks of thread `number`, and then chunks that other threads have not begun.
   void work(int number) {
     for (int i = 0; i < threads_; ++i) {
       Span& span = spans_[(number + i) % threads_];
@@ -155,7 +155,7 @@ class Pool {
         try {
           function_(body_, chunk);
         } catch (...) {
-          // The first one is kept. Nobody begins a further chunk.
+          // Keep the first error. No thread begins a further chunk.
           if (!failed_.exchange(true)) error_ = std::current_exception();
           return;
         }
@@ -166,7 +166,7 @@ class Pool {
   std::mutex owner_;
   int helpers_ = 0;
 
-  // Of the loop that is running; read by those inside alone.
+  // The running loop; only threads inside it read these.
   detail::ChunkFunction function_ = nullptr;
   const void* body_ = nullptr;
   int threads_ = 0;
@@ -189,7 +189,8 @@ Pool& the_pool() {
   Pool* found = pool;
   if (found) return *found;
 #ifndef _WIN32
-  // A forked process has none of its parent's threads. Asked for before there is a pool, so that none is without it.
+  // A forked process has none of its parent's threads. Registered before the first pool exists, so that no fork misses
+  // it.
   static std::once_flag registered;
   std::call_once(registered, [] {
     if (pthread_atfork(nullptr, nullptr, [] { pool = nullptr; }) != 0) throw std::bad_alloc();
@@ -201,7 +202,7 @@ Pool& the_pool() {
   return *found;
 }
 
-// OMP_NUM_THREADS, else the processors that this process may use.
+// OMP_NUM_THREADS, or else the number of processors that this process may use.
 int threads_by_environment() {
   const char* text = std::getenv("OMP_NUM_THREADS");
   const long asked = text ? std::strtol(text, nullptr, 10) : 0;
@@ -213,7 +214,7 @@ int threads_by_environment() {
   return static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
 }
 
-// OpenMP's number for this thread where torch has brought OpenMP along, so that torch.set_num_threads holds here too.
+// OpenMP's number for this thread if torch has loaded OpenMP, so that torch.set_num_threads has an effect here too.
 int default_threads() {
 #ifndef _WIN32
   static std::atomic<void*> found{nullptr};  // torch may be imported later, but does not go away

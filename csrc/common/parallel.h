@@ -1,9 +1,9 @@
-// Threads over a range. Work is cut into chunks whose borders do not depend on the number of threads, so a body that
-// writes only its own chunk gives the same bits on one core and on sixty.
+// Threads over a range. Work is divided into chunks whose borders do not depend on the number of threads, so a body
+// that writes only its own chunk gives the same bits on one core and on sixty.
 //
-// Not OpenMP's loops: those end when every thread has arrived at a barrier, also a thread that has nothing left to do
-// but waits for a processor. Here the caller works chunks off itself, others help if they can, and it waits only for
-// threads that hold a chunk.
+// OpenMP's loops are not used: they end at a barrier that every thread must reach, even a thread that has nothing to do
+// but waits for a processor. Here the caller works on chunks too, other threads help if they can, and the caller waits
+// only for threads that are inside a chunk.
 #pragma once
 
 #include <algorithm>
@@ -11,10 +11,10 @@
 
 namespace deeplab {
 
-// Threads used by all CPU loops of the extension; 0 means torch's number (OpenMP's), without torch OMP_NUM_THREADS,
-// else the cores. Never more are started than the machine has processors.
+// Number of threads of all CPU loops of the extension. 0: torch's (OpenMP's) number, or without torch OMP_NUM_THREADS,
+// or else the number of cores. There are never more threads than processors.
 void set_num_threads(int threads);
-// The same for loops that the calling thread starts; 0 restores the default.
+// The number of threads of loops that the calling thread starts; 0 restores the default.
 void set_num_threads_here(int threads);
 int num_threads();
 
@@ -22,18 +22,18 @@ namespace detail {
 
 using ChunkFunction = void (*)(const void* body, int64_t chunk);
 
-// Calls function(body, chunk) for all chunks, by the calling thread and up to `threads` - 1 others. Throws the first
-// exception that a chunk threw.
+// Calls function(body, chunk) for all chunks, in the calling thread and up to `threads` - 1 others. Throws the first
+// exception of a chunk.
 void run_chunks(int threads, int64_t chunks, ChunkFunction function, const void* body);
 
-// For tests: allows that many threads on any machine; 0: as many as it has processors.
+// For tests: allows this many threads on any machine; 0: at most as many as there are processors.
 void set_most_threads(int threads);
 
 }  // namespace detail
 
-// Calls body(begin, end) for consecutive chunks of at most `grain` items that together cover [0, count). If the
-// body throws, no chunk is begun after that, and the caller gets the first exception when all threads have left the
-// body. Loops inside of loops, and those that two threads start at the same time, are not shared out.
+// Calls body(begin, end) for consecutive chunks of at most `grain` items that together cover [0, count). If the body
+// throws, no further chunk is begun, and the caller gets the first exception after all threads have left the body.
+// Loops inside of loops, and loops that another thread starts at the same time, run in their own thread only.
 template <typename Body>
 void parallel_for(int64_t count, int64_t grain, const Body& body) {
   if (count <= 0) return;

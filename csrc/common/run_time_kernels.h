@@ -18,7 +18,7 @@ struct Launch {
 // Calls deeplab_caffe.arrays.nvrtc.launch. `parameters` points to each argument's value.
 void launch_at_run_time(const char* source, const std::string& name, const Launch& where, void** parameters);
 
-// Whether kernels are compiled at run time: because the extension has no others, or because the user asked for it.
+// Whether kernels are compiled at run time: because the extension has no others, or because the user chose it.
 bool use_run_time_kernels();
 void set_run_time_kernels(bool wanted);
 

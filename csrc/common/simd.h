@@ -1,15 +1,15 @@
-// What the hot loops over channels need: a float vector that every compiler knows, and one function compiled for
-// several processors, the best of which is taken when the library is loaded. setup.py forbids contraction into FMA, so
-// all of them give the same bits; only winograd/ allows it.
+// For hot loops over channels: a float vector type that every compiler supports, and functions that are compiled for
+// several processors, the best of which is chosen when the library is loaded. setup.py forbids contraction into FMA, so
+// all versions give the same bits; only winograd/ allows it.
 #pragma once
 
 #include <cstdint>
 
-// What such a function calls must be inlined, or it is compiled for the oldest processor only.
+// Functions called by such a function must be inlined, or they are compiled for the oldest processor only.
 #define DEEPLAB_ALWAYS_INLINE inline __attribute__((always_inline))
 #define DEEPLAB_INLINE_LAMBDA __attribute__((always_inline))
 
-// Needs glibc's ifunc; a sanitizer's runtime is not up yet when ifuncs are resolved.
+// Needs glibc's ifunc; a sanitizer's runtime is not yet initialised when ifuncs are resolved.
 #if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 12 && \
     !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 #define DEEPLAB_HAS_TARGETS
@@ -20,8 +20,9 @@
   define(__attribute__((target("default"))), Lanes<4>)
 #else
 #define DEEPLAB_TARGET_CLONES
-// define(attribute, lanes) defines a function for each of several processors, where lanes is the Lanes that are its
-// registers. Only what compares vectors need know them: GCC works those that are wider off number by number.
+// define(attribute, lanes) defines a function for each of several processors, where `lanes` is the Lanes type of its
+// registers. Only code that compares vectors needs their width: GCC handles wider vectors element by element there.
+// A Float4 without alignment.
 #define DEEPLAB_TARGET_VERSIONS(define) define(, Lanes<4>)
 #endif
 
@@ -43,14 +44,14 @@ struct Lanes {
   using Pair __attribute__((vector_size(4 * kCount))) = uint64_t;
 };
 
-// 16 lanes that are gathered by one instruction.
+// 16 lanes that one instruction can gather.
 struct GatherLanes : Lanes<16> {
   static constexpr bool kGathers = true;
 };
 
-// Calls body(lanes), with GatherLanes instead of Lanes<16> where gathering takes less time than loading one by one: on
-// Intel's processors since Sapphire Rapids, which this feature tells. Earlier ones were made slow against Downfall, an
-// attack of 2023; AMD's gather one by one themselves.
+// Calls body(lanes), with GatherLanes instead of Lanes<16> on processors where a gather is faster than single loads:
+// Intel's since Sapphire Rapids, which have the feature tested here. On earlier ones the mitigation of Downfall, an
+// attack of 2023, made gathers slow; AMD's gather element by element themselves.
 template <typename L, typename Body>
 DEEPLAB_ALWAYS_INLINE void with_gathers(const Body& body) {
 #ifdef DEEPLAB_HAS_TARGETS
@@ -62,15 +63,15 @@ DEEPLAB_ALWAYS_INLINE void with_gathers(const Body& body) {
   body(L{});
 }
 
-// Four of the eight elements of two Float4.
+// A selection of four of the eight elements of two Float4.
 #ifdef __clang__
 #define DEEPLAB_SHUFFLE(a, b, i, j, k, l) __builtin_shufflevector(a, b, i, j, k, l)
 #else
 #define DEEPLAB_SHUFFLE(a, b, i, j, k, l) __builtin_shuffle(a, b, ::deeplab::Lanes<4>::Int{i, j, k, l})
 #endif
 
-// Asks for a row of floats that will be read some time later, into the second-level cache (kNear 2): more loads from
-// memory can be under way there than the processor keeps by itself. Or into the nearest one (3).
+// Prefetches a row of floats into the L2 cache (kNear 2), where more loads from memory can be in flight than the
+// processor starts by itself, or into the L1 cache (kNear 3).
 template <int kNear = 2>
 DEEPLAB_ALWAYS_INLINE void prefetch(const float* row, int64_t bytes) {
   for (int64_t line = 0; line < bytes; line += 64) {

@@ -1,5 +1,5 @@
-// A tensor that Python owns: pointer, sizes, strides, dtype, device. All the extension ever sees of torch, numpy
-// or CuPy, so that one binary serves every version of each.
+// A tensor that Python owns: pointer, sizes, strides, dtype, device. The extension sees nothing else of torch, numpy or
+// CuPy, so that one binary works with every version of each.
 #pragma once
 
 #include <cstdint>
@@ -40,7 +40,7 @@ struct TensorView {
   int64_t stride(int axis) const { return strides[axis]; }
   int64_t numel() const;
   bool is_contiguous() const;
-  // To 16 bytes, what the widest loads and stores want.
+  // Aligned to 16 bytes, as the widest loads and stores need.
   bool is_aligned() const { return reinterpret_cast<uintptr_t>(data) % 16 == 0; }
   std::string describe() const;  // "float32 (1, 21, 41, 41) on cpu"
 
@@ -50,11 +50,11 @@ struct TensorView {
   }
 };
 
-// Each throws std::invalid_argument that names the argument, what was expected and what came.
+// Each throws std::invalid_argument with the argument, what was expected and what came.
 void check_dim(const TensorView& tensor, const char* name, int64_t dim);
 void check_sizes(const TensorView& tensor, const char* name, const std::vector<int64_t>& sizes);
 void check_contiguous(const TensorView& tensor, const char* name);
-// Of four axes, the second innermost in memory, without gaps.
+// Checks that the second of four axes is innermost in memory, without gaps.
 void check_channels_last(const TensorView& tensor, const char* name);
 void check_dtype(const TensorView& tensor, const char* name, DType dtype);
 void check_same_dtype_and_device(const TensorView& a, const char* a_name, const TensorView& b, const char* b_name);

@@ -17,7 +17,7 @@ constexpr size_t kStep = size_t{1} << 16;  // sizes that differ by less are one
 
 size_t round_up(size_t bytes) { return (bytes + kStep - 1) / kStep * kStep; }
 
-// Null if there is not enough memory.
+// Returns null if there is not enough memory.
 void* allocate(size_t bytes) {
   void* data = ::operator new(bytes, std::align_val_t(kHugePage), std::nothrow);
   if (data) advise_huge_pages(data, bytes);
@@ -26,7 +26,8 @@ void* allocate(size_t bytes) {
 
 void free_block(Block block) { ::operator delete(block.data, std::align_val_t(kHugePage)); }
 
-// A thread that finds another one here goes without: in a forked process that one may be gone for good.
+// If another thread holds the lock, the caller does without the workspace: in a forked process that thread may not
+// exist. For optional work: waits longer than any thread holds the lock, and then gives up.
 std::unique_lock<std::mutex> try_lock(std::mutex& mutex) { return std::unique_lock(mutex, std::try_to_lock); }
 
 // For what is to be done where it can be: waits longer than a thread that is there stays.
@@ -57,7 +58,7 @@ Block Workspace::take(size_t bytes) {
   bytes = round_up(bytes);
   if (const auto locked = try_lock(mutex_)) {
     if (const Block* found = find(bytes)) return remove(found - blocks_.data());
-    // What does not fit makes room, so that other sizes than before do not take memory on top of it.
+    // Free blocks that are too small, so that new sizes do not take memory in addition to them.
     evict(bytes);
   }
   void* data = allocate(bytes);
@@ -92,7 +93,7 @@ Block Workspace::remove(size_t index) {
   return block;
 }
 
-// Frees the oldest blocks until this many bytes are free, or no block is left.
+// Frees the oldest blocks until this many bytes can be kept in addition, or no block is left.
 void Workspace::evict(size_t wanted) {
   for (size_t found = 0; count_ > 0 && found < wanted;) {
     const Block block = remove(0);
@@ -109,7 +110,7 @@ void Workspace::add(Block block) {
   if (bytes_ > limit_) evict(bytes_ - limit_);
 }
 
-// The smallest block that fits, or null.
+// The smallest block that is large enough, or null.
 const Block* Workspace::find(size_t wanted) const {
   const Block* best = nullptr;
   for (const Block* block = blocks_.data(); block != blocks_.data() + count_; ++block) {

@@ -1,5 +1,5 @@
-// Large pieces of memory that are kept for their next use. What the system gives out it clears first, page by page:
-// for the buffers of a dense CRF that takes as long as two or three of its iterations.
+// Large memory blocks that are kept for their next use. The system clears new memory page by page, which for the
+// buffers of a dense CRF takes as long as two or three iterations.
 #pragma once
 
 #include <array>
@@ -15,18 +15,18 @@ namespace deeplab {
 
 constexpr size_t kHugePage = size_t{1} << 21;
 
-// Asks for huge pages where memory holds whole ones. Gathers over tens of megabytes spend their time on address
-// translation otherwise. What is touched of such a page is all taken.
+// Asks for huge pages if the memory contains whole ones, because gathers over tens of megabytes otherwise spend their
+// time on address translation. Touching any part of a huge page allocates all of it.
 void advise_huge_pages(void* data, size_t bytes);
 
-// Memory aligned to a huge page.
+// Memory aligned to huge pages.
 struct Block {
   void* data;
   size_t bytes;
 };
 
-// The blocks that a caller's computations take and give back. Any number of threads may use one at a time. Nothing here
-// allocates but take(): blocks are given back by destructors.
+// The blocks that a caller's computations take and return. Several threads may use one at the same time. Only take()
+// allocates, because blocks are returned by destructors.
 class Workspace {
  public:
   DEEPLAB_NEEDS_INIT(Workspace)
@@ -42,13 +42,13 @@ class Workspace {
   Workspace(const Workspace&) = delete;
   Workspace& operator=(const Workspace&) = delete;
 
-  // A block of at least this many bytes, at most a quarter more. Throws std::bad_alloc.
+  // Returns a block of at least this many bytes, and at most a quarter more. Throws std::bad_alloc.
   Block take(size_t bytes);
   void give(Block block);
 
-  // Frees what is kept.
+  // Frees all blocks that are kept.
   void clear();
-  // The most bytes to keep; blocks beyond it are freed, oldest first.
+  // Sets the maximum of bytes to keep; blocks beyond it are freed, oldest first.
   void set_limit(size_t limit);
   size_t limit() const { return limit_; }
   size_t bytes() const { return bytes_; }
@@ -66,7 +66,7 @@ class Workspace {
   std::atomic<size_t> limit_;
 };
 
-// While it lives, the calling thread's buffers come from this workspace; from the system if that is null.
+// During its lifetime, the calling thread's buffers come from this workspace, or from the system if it is null.
 class WorkspaceScope {
  public:
   explicit WorkspaceScope(std::shared_ptr<Workspace> workspace) : before_(std::exchange(current_, workspace)) {}
@@ -81,7 +81,7 @@ class WorkspaceScope {
   static thread_local std::shared_ptr<Workspace> current_;
 };
 
-// A block of the workspace, or of the system if that is null. Throws std::bad_alloc.
+// Returns a block of the workspace, or of the system if it is null. Throws std::bad_alloc.
 Block take_block(Workspace* workspace, size_t bytes);
 void give_block(Workspace* workspace, Block block);
 

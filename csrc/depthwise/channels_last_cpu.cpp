@@ -1,7 +1,7 @@
-// Depthwise convolution where a pixel's channels lie side by side: a vector holds neighbours of one pixel.
+// Depthwise convolution in channels-last memory: a vector has neighbouring channels of one pixel.
 //
-// Taps outside of the image are left out, so that a kernel spread over an image, as in DeepLab v3's pyramid, costs only
-// what lies on it.
+// Taps outside of the image are skipped, so that a widely dilated kernel, as in DeepLab v3's pyramid, costs only the
+// taps that lie on the image.
 #include <algorithm>
 #include <vector>
 
@@ -13,15 +13,15 @@
 namespace deeplab::depthwise {
 namespace {
 
-// Channels that go over an image together: its pixels then stay in the second-level cache from one row of outputs to
+// Number of channels that are processed together, so that the pixels stay in the L2 cache from one row of outputs to
 // the next.
 constexpr int64_t kChannelsTogether = 128;
-// Outputs side by side whose sums stay in registers, so that a weight is read once for all.
+// Neighbouring outputs whose sums stay in registers, so that each weight is loaded once for all of them.
 constexpr int kOutputs = 4;
-// Products per chunk of work: some hundred microseconds.
+// Products per chunk of work, which take about a hundred microseconds.
 constexpr int64_t kChunk = 1 << 20;
 
-// Neighbouring outputs along an axis, [begin, end), that see the same taps, [first, last), inside the image.
+// Neighbouring outputs along an axis, [begin, end), with the same taps, [first, last), inside the image.
 struct Stretch {
   int64_t begin, end, first, last;
 };
@@ -55,8 +55,8 @@ std::vector<Stretch> stretches(const Axis& axis) {
   return found;
 }
 
-// kCount outputs side by side, kVectors vectors of channels each. `x` is what the first output's first tap reads, `y`
-// the first output; all of the channel `channel`.
+// Computes kCount neighbouring outputs, with kVectors vectors of channels each. `x` is the input of the first output's
+// first tap, `y` the first output, both at channel `channel`.
 template <typename Vector, int kVectors, int kCount>
 DEEPLAB_ALWAYS_INLINE void compute(const Job& job, const Stretch& down, const Stretch& across, const float* x, float* y,
                                    int64_t channel) {
@@ -96,7 +96,7 @@ DEEPLAB_ALWAYS_INLINE void compute(const Job& job, const Stretch& down, const St
   }
 }
 
-// Calls compute for channels [channel, end), as many vectors at a time as there are.
+// Calls compute for channels [channel, end), with as many vectors at a time as possible.
 template <typename L, int kCount>
 DEEPLAB_ALWAYS_INLINE void compute_channels(const Job& job, const Stretch& down, const Stretch& across, const float* x,
                                             float* y, int64_t channel, int64_t end) {
@@ -114,7 +114,7 @@ DEEPLAB_ALWAYS_INLINE void compute_channels(const Job& job, const Stretch& down,
   }
 }
 
-// One row of outputs, channels [channel, end).
+// Computes one row of outputs, channels [channel, end).
 template <typename L>
 DEEPLAB_ALWAYS_INLINE void compute_row(const Job& job, int64_t image, int64_t row, const Stretch& down, int64_t channel,
                                        int64_t end) {

@@ -1,10 +1,11 @@
-// Depthwise convolution: each channel has a kernel of its own, and there are as many channels in as out.
+// Depthwise convolution: each channel has its own kernel, and there are as many input as output channels.
 //
-// The rule is hole.h's: tap t of output o reads input o * stride - pad + t * dilation, or zero outside. An output's sum
-// begins with the bias and runs over the kernel's rows, then columns. A gradient of an input runs over the same taps in
-// the same order. A gradient of a weight is the sum over the images, in their order, of one plane's products.
+// The rule is that of hole.h: tap t of output o reads input o * stride - pad + t * dilation, or zero outside. A sum
+// begins with the bias and runs over the kernel's rows, then columns. The sum of an input's gradient runs over the same
+// taps in the same order. The gradient of a weight is summed over the images in order, each over the products of one
+// plane.
 //
-// CPU alone: on CUDA, cuDNN has this.
+// Only on the CPU; on CUDA cuDNN computes it.
 #pragma once
 
 #include <cstdint>
@@ -17,16 +18,15 @@ using hole::Geometry;
 
 #ifndef __CUDACC_RTC__
 
-// All contiguous, of one dtype: x (N, C, H, W), weight (C, 1, KH, KW), y (N, C, OH, OW).
+// All tensors are contiguous and of one dtype: x (N, C, H, W), weight (C, 1, KH, KW), y (N, C, OH, OW).
 // bias (C,) may be null.
 void forward_cpu(const TensorView& x, const TensorView& weight, const TensorView* bias, const TensorView& y,
                  const Geometry& geometry);
 // For inference: x (N, C, H, W) and y (N, C, OH, OW) channels-last without gaps, taps (KH, KW, C) and bias (C,)
-// contiguous, all float32. What lies outside of the image is left out of a sum. With `relu` y is max(sum, 0), and at
-// most `ceiling`.
+// contiguous, all float32. Taps outside of the image are skipped. With `relu`, y is max(sum, 0), and at most `ceiling`.
 void forward_channels_last_cpu(const TensorView& x, const TensorView& taps, const TensorView* bias, const TensorView& y,
                                const Geometry& geometry, bool relu, float ceiling);
-// grad (N, C, OH, OW) is that of y. Either gradient may be null, and is not computed then.
+// grad (N, C, OH, OW) is the gradient of y. Either result may be null, and is not computed then.
 void backward_cpu(const TensorView& grad, const TensorView& x, const TensorView& weight, const TensorView* grad_x,
                   const TensorView* grad_weight, const Geometry& geometry);
 

@@ -15,7 +15,7 @@ void check_like(const TensorView& tensor, const char* name, const TensorView& x,
   check_contiguous(tensor, name);
 }
 
-// The tensors' sizes are known to agree with the rule once this returns, so that no loop reads past an end.
+// Checks that the tensors' sizes agree with the rule, so that no loop reads out of bounds.
 Geometry check_geometry(const TensorView& x, const TensorView& weight, const TensorView& y, const char* y_name,
                         const Pair& stride, const Pair& pad, const Pair& dilation) {
   check_dim(x, "x", 4);

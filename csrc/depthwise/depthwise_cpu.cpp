@@ -9,12 +9,12 @@
 namespace deeplab::depthwise {
 namespace {
 
-// Products per chunk of work: some hundred microseconds.
+// Products per chunk of work, which take about a hundred microseconds.
 constexpr int64_t kChunk = 1 << 20;
 
 int64_t grain(int64_t work) { return std::max<int64_t>(1, kChunk / std::max<int64_t>(1, work)); }
 
-// The pixels of a phase along a row, from the plane's row and back.
+// Copies the pixels of a phase along a row, from the plane's row and back.
 template <typename scalar_t>
 DEEPLAB_ALWAYS_INLINE void gather(const scalar_t* from, int64_t stride, scalar_t* to, int64_t count) {
   if (stride == 1) {
@@ -33,7 +33,7 @@ DEEPLAB_ALWAYS_INLINE void scatter(const scalar_t* from, scalar_t* to, int64_t s
   }
 }
 
-// A plane of the input in its buffer; the padding is zero since the buffer was made.
+// Copies a plane of the input into its buffer, whose padding has been zero since it was allocated.
 template <typename scalar_t>
 DEEPLAB_ALWAYS_INLINE void take_apart(const Plan& plan, const scalar_t* plane, scalar_t* buffer) {
   for (const Plan::Phase& phase : plan.phases) {
@@ -78,7 +78,7 @@ DEEPLAB_ALWAYS_INLINE void forward_plane(const ForwardJob<scalar_t>& job, int64_
   }
 }
 
-// Sums of some rows, which lie in the pitch.
+// Size of the sums of some rows, stored with the pitch.
 int64_t sums_size(const Plan& plan) { return std::max(kSpan, plan.pitch); }
 
 template <typename scalar_t>
@@ -95,7 +95,7 @@ struct BackwardJob {
   int64_t images, channels;
 };
 
-// The gradient of the input: each of its phases sums over its taps, from the outputs' gradient in rows of the pitch.
+// The gradient of the input: each phase sums over its taps, from the outputs' gradient stored with the pitch.
 template <typename scalar_t>
 DEEPLAB_ALWAYS_INLINE void input_gradient(const Plan& plan, const scalar_t* weight, const scalar_t* grad,
                                           scalar_t* target, scalar_t* sums) {
@@ -143,7 +143,7 @@ DEEPLAB_ALWAYS_INLINE void weight_gradient(const Plan& plan, const scalar_t* buf
 template <typename scalar_t>
 DEEPLAB_ALWAYS_INLINE void backward_channels(const BackwardJob<scalar_t>& job, int64_t begin, int64_t end) {
   const Plan& plan = job.plan;
-  // Zeros lie before and behind the gradient: its gaps and the taps' offsets read them.
+  // Zeros before and behind the gradient, because taps with offsets, and the gaps, read them.
   std::vector<scalar_t> grad(plan.most_offset + plan.phase_size + kStep<scalar_t>), sums(sums_size(plan));
   std::vector<scalar_t> buffer(job.grad_weight ? plan.buffer_size() + kStep<scalar_t> : 0);
   std::vector<double> totals(plan.taps());

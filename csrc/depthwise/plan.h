@@ -1,9 +1,9 @@
-// How a plane lies in a buffer so that each tap reads one piece of memory: no borders, no strides.
+// The layout of a plane in a buffer, such that each tap reads one contiguous piece, without borders and strides.
 //
-// The buffer holds the padded plane, taken apart by the remainders of its rows and columns modulo the stride: a phase
-// has the pixels with one remainder in each axis. Every phase has the same pitch, wide enough that the outputs, too,
-// can lie in rows of that pitch with a gap behind each. Then number i of the outputs reads number i + offset of the
-// tap's phase, whatever i is: a loop over all rows at once. What it computes in the gaps is not used.
+// The buffer has the padded plane, split into phases: a phase has the pixels whose row and column have given remainders
+// modulo the stride. All phases have the same pitch, which is wide enough that the outputs too can be stored in rows
+// with this pitch, with a gap after each. Then output number i reads element i + offset of the tap's phase, for every
+// i, so that one loop covers all rows. Results in the gaps are not used.
 #pragma once
 
 #include <algorithm>
@@ -16,7 +16,7 @@ namespace deeplab::depthwise {
 
 // One axis of the buffer.
 struct Side {
-  // The numbers [begin, end) of a phase lie inside of the input; number i there is `first` + (i - begin) * stride.
+  // Elements [begin, end) of a phase are inside the input; element i there is input `first` + (i - begin) * stride.
   struct Phase {
     int64_t remainder, begin, end, first;
   };
@@ -37,7 +37,7 @@ struct Side {
           std::find_if(phases.begin(), phases.end(), [=](const Phase& phase) { return phase.remainder == remainder; });
       taps.push_back({found - phases.begin(), k * axis.dilation / axis.stride});
       if (found != phases.end()) continue;
-      // The phase is what a tap at the remainder reads for `length` outputs.
+      // The phase has what a tap at the remainder reads for `length` outputs.
       const Axis single{axis.in, length, 1, axis.pad, axis.stride, remainder};
       Phase phase{remainder, 0, 0, 0};
       hole::inside(single, 1, phase.begin, phase.end);
@@ -46,7 +46,7 @@ struct Side {
     }
   }
 
-  // Whether each pixel of the input is in a phase.
+  // Whether each pixel of the input belongs to a phase.
   bool covers() const {
     int64_t count = 0;
     for (const Phase& phase : phases) count += phase.end - phase.begin;
@@ -93,7 +93,7 @@ struct Plan {
   int64_t in_plane() const { return y.axis.in * x.axis.in; }
   int64_t out_plane() const { return y.axis.out * x.axis.out; }
   int64_t buffer_size() const { return product({static_cast<int64_t>(phases.size()), phase_size}); }
-  // From the first to the last output in rows of the pitch.
+  // Length from the first to the last output, in rows with the pitch.
   int64_t out_span() const { return (y.axis.out - 1) * pitch + x.axis.out; }
   int64_t work() const { return taps() * y.axis.out * pitch; }
   bool covers() const { return y.covers() && x.covers(); }

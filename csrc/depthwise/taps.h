@@ -1,4 +1,4 @@
-// The loops over rows of pixels in which the time of a depthwise convolution goes.
+// The loops over rows of pixels that take most of a depthwise convolution's time.
 #pragma once
 
 #include <cstdint>
@@ -8,9 +8,9 @@
 
 namespace deeplab::depthwise {
 
-// Taps that go over the pixels together: their weights and sums stay in registers.
+// Taps that are applied to the pixels together: their weights and sums stay in registers.
 constexpr int kMostTaps = 5;
-// Pixels whose sums stay in the first-level cache.
+// Number of pixels whose sums stay in the L1 cache.
 constexpr int64_t kSpan = 2048;
 
 template <typename scalar_t>
@@ -28,11 +28,11 @@ struct Pack<double> {
   using Loose __attribute__((vector_size(32), aligned(8))) = double;
 };
 
-// Numbers that add_products takes at a time, on every processor: its sums have one order.
+// Elements that add_products takes at a time, the same on every processor, so that its sums have a fixed order.
 template <typename scalar_t>
 constexpr int64_t kStep = 2 * Pack<scalar_t>::kLanes;
 
-// to[i] += weights[t] * from[t][i] for each tap t, one after the other.
+// to[i] += weights[t] * from[t][i] for each tap t in turn.
 template <typename scalar_t, size_t... kTaps>
 DEEPLAB_ALWAYS_INLINE void add_taps(const scalar_t* const* from, const scalar_t* weights, scalar_t* to, int64_t count,
                                     std::index_sequence<kTaps...>) {
@@ -69,8 +69,8 @@ DEEPLAB_ALWAYS_INLINE void add_products(const scalar_t* const* from, const scala
   }
 }
 
-// Calls body(first, numbers) for groups of about the same size that cover `taps` taps, each of at most kMostTaps;
-// `numbers` is an index_sequence.
+// Calls body(first, numbers) for groups of similar size that cover `taps` taps, with at most kMostTaps each; `numbers`
+// is an index_sequence.
 template <typename Body>
 DEEPLAB_ALWAYS_INLINE void for_groups(int64_t taps, const Body& body) {
   for (int64_t first = 0; first < taps;) {

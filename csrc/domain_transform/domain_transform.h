@@ -7,8 +7,8 @@
 // value, where the weight is that of the later pixel of the pair, in reading order. Each pass is a chain of maps
 // y -> slope * y + offset, which a GPU composes in a tree.
 //
-// The gradient of an edge is that of the weight as it was cut: what a cut does to the slope is left out, so that
-// min_weight keeps gradients alive.
+// The gradient of an edge is that of the clipped weight: the derivative of the clipping itself is left out, so that
+// gradients do not vanish at min_weight.
 #pragma once
 
 #include <cmath>
@@ -21,7 +21,7 @@
 
 namespace deeplab::domain_transform {
 
-// What an item without an area gets.
+// The output for an item without an area.
 template <typename scalar_t>
 constexpr scalar_t kNaN = std::numeric_limits<scalar_t>::quiet_NaN();
 
@@ -84,7 +84,7 @@ DEEPLAB_HOST_DEVICE Area area_of(const float* sizes, int64_t item, Area whole) {
   return fits ? Area{static_cast<int64_t>(height), static_cast<int64_t>(width)} : Area{-1, 0};
 }
 
-// What kernels over some planes, (planes, H, W), are told of them.
+// Arguments of kernels that work on some planes, (planes, H, W).
 template <typename scalar_t>
 struct Planes {
   int64_t first, count;   // of all N * C planes
@@ -135,7 +135,7 @@ struct Problem {
   int64_t plane() const { return x.size(2) * x.size(3); }
 };
 
-// Numbers of the dtype that a GPU is to have beside its tensors; a CPU needs none.
+// Number of values of the dtype that a GPU needs as scratch memory; a CPU needs none.
 int64_t backward_scratch(const Problem& problem);
 
 // Writes output (N, C, H, W): x itself outside of an item's area, NaN for an item without one.

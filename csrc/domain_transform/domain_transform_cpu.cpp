@@ -115,7 +115,7 @@ DEEPLAB_TARGET_CLONES void run_one(const Step<double>& step, int64_t part, doubl
   run_part(step, part, scratch);
 }
 
-// Parts are shared out between threads, unless the caller is one of several that work on planes.
+// Divides parts between threads, unless the caller is one of several threads that work on planes.
 template <typename scalar_t>
 void run(const Step<scalar_t>& step) {
   constexpr int64_t kGrain = 2;
@@ -125,7 +125,7 @@ void run(const Step<scalar_t>& step) {
   });
 }
 
-// Whole planes are shared out where there are enough for all threads, and parts of planes else.
+// Divides whole planes between threads if there are enough of them, or else parts of planes.
 template <typename Body>
 void for_each_job(int64_t count, const Body& body) {
   if (count >= num_threads()) {
@@ -169,7 +169,7 @@ class Item {
             weights + problem_.plane()};
   }
 
-  // Filters a plane in one iteration: x to middle by rows, middle to y by columns; they may be the same.
+  // Filters a plane in one iteration: rows from x to middle, columns from middle to y. The arrays may be the same.
   void filter(int64_t iteration, const scalar_t* x, scalar_t* middle, scalar_t* y) {
     Step<scalar_t> rows = at(What::kRows, iteration), columns = at(What::kColumns, iteration);
     rows.x = x;
@@ -190,7 +190,7 @@ class Item {
   Area area_{};
 };
 
-// Copies what lies outside of the area; all of it becomes NaN where there is none.
+// Copies the values outside of the area; if there is no area, all values become NaN.
 template <typename scalar_t>
 void copy_outside(const scalar_t* from, scalar_t* to, Area area, Area whole) {
   if (area.height < 0) {
@@ -219,8 +219,8 @@ void forward(const Problem& problem, scalar_t* output) {
   }
 }
 
-// The gradient through all iterations of one plane. `states` is for two planes of each; `edges`, (H, W) and then turned
-// around, is added to.
+// The gradient through all iterations of one plane. `states` has room for two planes of each iteration. The result is
+// added to `edges`: (H, W), followed by the transposed blocks.
 template <typename scalar_t>
 void plane_back(Item<scalar_t>& item, int64_t plane, const scalar_t* x, scalar_t* states, scalar_t* grad,
                 scalar_t* edges) {

@@ -11,10 +11,10 @@ namespace deeplab::domain_transform {
 namespace {
 
 constexpr const char* kSource = "domain_transform/domain_transform_kernels.cuh";
-// Numbers of the planes that a backward pass works on at once, unless it gets less scratch: enough for all of a GPU.
+// Elements of the planes that a backward pass works on at once, unless its scratch is smaller: enough to fill a GPU.
 constexpr int64_t kNumbersAtOnce = int64_t{1} << 22;
 
-// What is kept of each number: the state behind each pass, and the gradient of its edge.
+// Values that are kept for each element: the input of each pass, and the gradient of its edge.
 int64_t kept(const Problem& problem) { return 4 * problem.settings.iterations + 1; }
 
 template <typename scalar_t>

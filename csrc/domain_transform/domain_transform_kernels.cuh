@@ -8,7 +8,7 @@
 
 namespace deeplab::domain_transform {
 
-// y -> slope * y + offset: what a pixel, or a run of pixels, makes of the number before it.
+// The map y -> slope * y + offset of a pixel, or of a run of pixels, applied to the value before it.
 template <typename scalar_t>
 struct Map {
   scalar_t slope, offset;
@@ -17,8 +17,8 @@ struct Map {
   __device__ Map after(const Map& first) const { return {slope * first.slope, slope * first.offset + offset}; }
 };
 
-// A block's threads: segments of a tile of kTile numbers on each of kLines lines. Neighbours in a warp take
-// neighbouring segments of a row, or neighbouring columns.
+// A block's threads: each has a segment of a tile of kTile values on one of kLines lines. Neighbouring threads of a
+// warp have neighbouring segments of a row, or neighbouring columns.
 template <bool kRows>
 struct Lanes {
   static constexpr int kItems = 9;  // numbers of a segment; a tile of 576 holds a row of 513
@@ -57,12 +57,13 @@ struct Way {
 
   __device__ int64_t index(int64_t place) const { return reverse ? length - 1 - place : place; }
   __device__ int64_t before(int64_t i) const { return reverse ? i + 1 : i - 1; }
-  // The later pixel of the pair of i and the one before it on the way.
+  // Of pixel i and the one before it in this direction, the later one in reading order.
   __device__ int64_t later(int64_t i) const { return reverse ? i + 1 : i; }
 };
 
-// Goes over a line tile by tile: each thread composes the maps of its segment, the block those of the segments, and
-// with what comes out each thread goes over its segment again. All threads of a block must call it, with one length.
+// Processes a line tile by tile: each thread composes the maps of its segment, the block composes those of the
+// segments, and with the results each thread processes its segment again. All threads of a block must call it, with the
+// same length.
 template <typename scalar_t, bool kRows, typename Pass>
 __device__ void run_pass(const Pass& pass, const Way<scalar_t>& way, bool active, Map<scalar_t>* maps) {
   constexpr int kItems = Lanes<kRows>::kItems;
@@ -117,7 +118,7 @@ struct Filter {
   }
 };
 
-// The gradient through a pass that went the other way: what a pixel got from its neighbour flows back to that.
+// The gradient of a pass in the opposite direction: what a pixel received from its neighbour flows back to it.
 template <typename scalar_t>
 struct Adjoint {
   const Way<scalar_t>& way;
@@ -135,14 +136,14 @@ struct Adjoint {
     edges[way.later(i) * way.step] += way.weighting.slope() * flow * (y[i * way.step] - x[before]);
     return finish(i, grad + flow);
   }
-  // The last pixel has none behind it that would write its gradient.
+  // No pixel follows the last one and would write its gradient.
   __device__ scalar_t finish(int64_t i, scalar_t grad) const {
     if (way.index(way.length - 1) == i) grad_x[i * way.step] = grad;
     return grad;
   }
 };
 
-// What lies outside of the area, on a line of a block.
+// The part outside of the area, on a line of a block.
 template <typename scalar_t, bool kRows>
 __device__ void copy_outside(const scalar_t* from, scalar_t* to, int64_t begin, int64_t end, int64_t step,
                              bool nothing) {
@@ -152,7 +153,7 @@ __device__ void copy_outside(const scalar_t* from, scalar_t* to, int64_t begin, 
   }
 }
 
-// A plane's rows or columns: of all of it, and of what is filtered.
+// A plane's rows or columns: those of the whole plane, and those that are filtered.
 template <bool kRows>
 struct Sides {
   Area area;
@@ -167,8 +168,8 @@ struct Sides {
         whole_length(kRows ? planes.whole.width : planes.whole.height) {}
 };
 
-// x to middle there, middle to y back, for rows or for columns; they may be the same. With `copies` what is not
-// filtered goes from x to y, too.
+// Filters rows or columns from x to middle and back to y; the arrays may be the same. With `copies` the values that are
+// not filtered are copied from x to y.
 template <typename scalar_t, typename rows_t>
 __global__ void filter_kernel(const scalar_t* x, scalar_t* middle, scalar_t* y, Planes<scalar_t> planes, bool copies) {
   constexpr bool kRows = rows_t::value;
@@ -195,8 +196,8 @@ __global__ void filter_kernel(const scalar_t* x, scalar_t* middle, scalar_t* y, 
   }
 }
 
-// The gradient through filter_kernel, from grad_y to grad_x, which may be the same; that of the edges is added to
-// `edges`, (planes, H, W). With `copies` what is not filtered goes from grad_y to grad_x.
+// The gradient of filter_kernel, from grad_y to grad_x, which may be the same; that of the edges is added to `edges`,
+// (planes, H, W). With `copies` the values that are not filtered are copied from grad_y to grad_x.
 template <typename scalar_t, typename rows_t>
 __global__ void adjoint_kernel(const scalar_t* x, const scalar_t* middle, const scalar_t* y, const scalar_t* grad_y,
                                scalar_t* grad_x, scalar_t* edges, Planes<scalar_t> planes, bool copies) {
@@ -228,8 +229,8 @@ __global__ void adjoint_kernel(const scalar_t* x, const scalar_t* middle, const 
   }
 }
 
-// Sums the channels' edge gradients (planes, H, W), in their order, into (N, 1, H, W); what earlier planes of an item
-// gave is there.
+// Sums the channels' edge gradients (planes, H, W), in their order, into (N, 1, H, W), which already holds the sums of
+// an item's earlier planes.
 template <typename scalar_t>
 __global__ void add_kernel(const scalar_t* edges, scalar_t* grad_edges, Planes<scalar_t> planes) {
   const int64_t first_item = planes.item(0), items = planes.item(planes.count - 1) - first_item + 1;

@@ -1,4 +1,4 @@
-// Passes along lines that lie side by side in memory, and how rows come to do so.
+// Passes along lines that are adjacent in memory, and transposing rows to such lines.
 #pragma once
 
 #include <cstdint>
@@ -7,12 +7,12 @@
 
 namespace deeplab::domain_transform {
 
-// A pass is serial along a line, so lines lie side by side in the registers: columns as they are, rows turned around in
-// blocks of kRows, (width, kRows), in a buffer that stays in the caches for both passes.
+// A pass is serial along a line, so vector registers hold one element of each of several lines: columns as they are,
+// rows transposed in blocks of kRows, (width, kRows), in a buffer that stays in the caches for both passes.
 constexpr int64_t kRows = 32;
 constexpr int64_t kColumns = 64;
 
-// Lines side by side: number i of line l is data[i * step + l].
+// Interleaved lines: element i of line l is data[i * step + l].
 template <typename T>
 struct Lines {
   T* data;
@@ -21,7 +21,7 @@ struct Lines {
   DEEPLAB_ALWAYS_INLINE T* operator[](int64_t i) const { return data + i * step; }
 };
 
-// There and back along each line: from the first to the last number, and from there to the first.
+// Forward and back along each line: from the first to the last element, and back to the first.
 template <typename scalar_t>
 DEEPLAB_ALWAYS_INLINE void filter_lines(Lines<const scalar_t> x, Lines<const scalar_t> weights, Lines<scalar_t> y,
                                         int64_t length, int64_t lines) {
@@ -40,8 +40,8 @@ DEEPLAB_ALWAYS_INLINE void filter_lines(Lines<const scalar_t> x, Lines<const sca
   }
 }
 
-// The gradient through filter_lines: grad, of y, becomes that of x, and that of the edges is added to `edges`. `middle`
-// is for the numbers between the two ways.
+// The gradient of filter_lines: `grad`, that of y, becomes that of x, and that of the edges is added to `edges`.
+// `middle` has room for the values between the two passes.
 template <typename scalar_t>
 DEEPLAB_ALWAYS_INLINE void filter_lines_back(Lines<const scalar_t> x, Lines<const scalar_t> weights,
                                              Lines<const scalar_t> y, Lines<scalar_t> middle, Lines<scalar_t> grad,
@@ -72,7 +72,7 @@ DEEPLAB_ALWAYS_INLINE void filter_lines_back(Lines<const scalar_t> x, Lines<cons
   }
 }
 
-// Rows of a plane as lines, and back. There are `rows` of them; the other lines of the block become 0.
+// Rows of a plane to lines, and back. There are `rows` of them; the other lines of the block become 0.
 template <typename scalar_t>
 DEEPLAB_ALWAYS_INLINE void turn_few(const scalar_t* plane, int64_t stride, int64_t begin, int64_t width, int64_t rows,
                                     scalar_t* block) {
@@ -110,7 +110,7 @@ DEEPLAB_ALWAYS_INLINE void turn_tile(Float4& a, Float4& b, Float4& c, Float4& d)
   d = DEEPLAB_SHUFFLE(ab_high, cd_high, 2, 3, 6, 7);
 }
 
-// A tile of 4 x 4 numbers, rows and columns exchanged.
+// Transposes a tile of 4 x 4 elements.
 DEEPLAB_ALWAYS_INLINE void turn_tile(const float* from, int64_t from_step, float* to, int64_t to_step) {
   const auto load = [=](int64_t i) DEEPLAB_INLINE_LAMBDA {
     return Float4(*reinterpret_cast<const LooseFloat4*>(from + i * from_step));

@@ -26,7 +26,7 @@ inline int64_t output_size(int64_t in, int64_t kernel, int64_t pad, int64_t stri
   return room < 0 ? 0 : room / stride + 1;
 }
 
-// Where tap `tap` of output `index` reads; may lie outside [0, axis.in).
+// Position that tap `tap` of output `index` reads; may lie outside [0, axis.in).
 template <typename index_t>
 DEEPLAB_HOST_DEVICE index_t source(const Axis& axis, index_t index, index_t tap) {
   return index * static_cast<index_t>(axis.stride) - static_cast<index_t>(axis.pad) +
@@ -57,7 +57,7 @@ inline void inside(const Axis& axis, int64_t tap, int64_t& begin, int64_t& end) 
 
 using Pair = std::array<int64_t, 2>;  // height, width
 
-// Of a kernel over an image (N, C, H, W). Throws where an argument is out of its range or the kernel does not fit.
+// Geometry of a kernel over an image (N, C, H, W). Throws if an argument is out of range or the kernel does not fit.
 Geometry make_geometry(const char* operation, const TensorView& image, const Pair& kernel, const Pair& stride,
                        const Pair& pad, const Pair& dilation);
 

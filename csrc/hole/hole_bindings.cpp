@@ -29,7 +29,7 @@ Geometry make_geometry(const char* operation, const TensorView& image, const Pai
 
 namespace {
 
-// The tensors' sizes are known to agree with the rule once this returns, so that no kernel reads past an end.
+// Checks the tensors' sizes against the rule, so that no kernel reads past an end.
 Geometry check_geometry(const TensorView& image, const char* image_name, const TensorView& columns, const Pair& kernel,
                         const Pair& stride, const Pair& pad, const Pair& dilation) {
   check_dim(image, image_name, 4);

@@ -6,14 +6,14 @@
 namespace deeplab::hole {
 namespace {
 
-// Elements of work per chunk: below this, handing out the chunk costs more than doing it.
+// Elements of work per chunk: for fewer, scheduling the chunk costs more than the work.
 constexpr int64_t kChunk = 1 << 14;
 
 int64_t grain(int64_t elements_per_item) {
   return std::max<int64_t>(1, kChunk / std::max<int64_t>(1, elements_per_item));
 }
 
-// One row of the column matrix: what one tap (ky, kx) of one channel reads for every output pixel.
+// One row of the column matrix: the input that one tap (ky, kx) of one channel reads for every output pixel.
 template <typename scalar_t>
 void im2col_row(const scalar_t* plane, int64_t stride_y, int64_t stride_x, scalar_t* row, const Geometry& geometry,
                 int64_t ky, int64_t kx) {
@@ -82,7 +82,7 @@ void im2col_cpu(const TensorView& input, const TensorView& columns, const Geomet
   });
 }
 
-// A plane belongs to one thread, so that scattering into it is a sum in one order.
+// One thread handles a whole plane, so that the sums have a fixed order.
 void col2im_cpu(const TensorView& columns, const TensorView& output, const Geometry& geometry) {
   if (output.numel() == 0) return;
   dispatch_floating(output.dtype, "col2im", [&](auto zero) {

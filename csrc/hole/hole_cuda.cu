@@ -9,8 +9,8 @@ namespace {
 
 constexpr const char* kSource = "hole/hole_kernels.cuh";
 
-// Besides the threads, every position that the rule computes must fit: |o * stride - pad + t * dilation| <= in + 2 *
-// pad.
+// Besides the number of threads, every position that the rule computes must fit:
+// |o * stride - pad + t * dilation| <= in + 2 * pad.
 bool fits_32_bits(int64_t count, const Geometry& geometry) {
   const auto fits = [](const Axis& axis) {
     return deeplab::fits_32_bits(axis.in + 2 * axis.pad + axis.kernel * axis.dilation) &&

@@ -47,8 +47,8 @@ inline std::vector<RowRun> row_runs(const ResizedAxis& axis, int64_t begin, int6
   return runs;
 }
 
-// The source's values [begin, end) of a row, side by side in the type that is computed in: `scratch`, or where they lie
-// if they do so already.
+// The source's values [begin, end) of a row, contiguous and in the type of the computation: in `scratch`, or in place
+// if they already are so.
 template <typename stored_t>
 DEEPLAB_ALWAYS_INLINE const compute_t<stored_t>* widened(const stored_t* row, int64_t stride, int64_t begin,
                                                          int64_t end, compute_t<stored_t>* scratch) {

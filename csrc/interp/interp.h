@@ -1,4 +1,4 @@
-// Bilinear resizing, corners on corners as DeepLab v1's INTERP layer does it, or edges on edges as torch does.
+// Bilinear resizing with aligned corners, as DeepLab v1's INTERP layer does it, or with aligned edges, as torch does.
 //
 // The rule (the original's util/interp.cpp:20-84): position = ratio * index with ratio = (in - 1) / (out - 1) held in
 // float whatever the dtype; the neighbour at the far edge is the edge itself; an output of one row takes row 0; equal
@@ -14,12 +14,12 @@
 
 namespace deeplab::interp {
 
-// One axis of the resize: `in` counts what is left after cropping.
+// One axis of the resize: `in` is the size after cropping.
 struct ResizedAxis {
   int64_t in;
   int64_t out;
   float ratio;
-  float centre;  // of a pixel, from where its index says that it is: 0 or 1/2
+  float centre;  // offset of a pixel's centre from its index: 0 or 1/2
 };
 
 inline ResizedAxis make_axis(int64_t in, int64_t out, bool align_corners) {
@@ -27,7 +27,7 @@ inline ResizedAxis make_axis(int64_t in, int64_t out, bool align_corners) {
   return {in, out, out > 1 ? static_cast<float>(in - 1) / static_cast<float>(out - 1) : 0.f, 0.f};
 }
 
-// The pixels of a resized image that are wanted: what is cut away is not computed.
+// The part of a resized image that is wanted: the rest is not computed.
 struct Window {
   int64_t top, left, height, width;
 };
@@ -36,7 +36,7 @@ struct Window {
 constexpr int kStripRows = 4;
 DEEPLAB_HOST_DEVICE int64_t strips(int64_t rows) { return (rows + kStripRows - 1) / kStripRows; }
 
-// Where output `index` reads: near * in[low] + far * in[high].
+// The source values of output `index`: near * in[low] + far * in[high].
 template <typename scalar_t>
 struct Tap {
   int64_t low;

@@ -24,7 +24,7 @@ class ResizedRows {
     for (Slot& slot : slots_) slot.values.resize(columns.size());
   }
 
-  // Valid until the row after next is asked for.
+  // Valid until the call after the next.
   const scalar_t* row(int64_t y) {
     Slot& slot = slots_[y & 1];
     if (slot.y != y) {
@@ -61,8 +61,8 @@ void forward_plane(ResizedRows<scalar_t> source, scalar_t* output, const std::ve
   }
 }
 
-// The adjoint: output rows are added up along y first, into the two source rows that are being read, and a row goes to
-// the source along x once all of its output rows are in: with zoom 8 one row in eight is scattered.
+// The adjoint: output rows are first added up along y into the two source rows that they read. A row is distributed
+// along x once all of its output rows are added: with zoom 8 only one row in eight is scattered.
 template <typename scalar_t>
 class GatheredRows {
  public:
@@ -71,7 +71,7 @@ class GatheredRows {
     for (Slot& slot : slots_) slot.values.resize(columns.size());
   }
 
-  // Rows are asked for in rising order; the row before the last is done then.
+  // Must be called with rising y; the row that its slot held before is then complete.
   scalar_t* row(int64_t y) {
     Slot& slot = slots_[y & 1];
     if (slot.y != y) {

@@ -7,8 +7,8 @@
 
 namespace deeplab::interp {
 
-// One thread per column of a strip of rows: enlarged, most of them lie between the same two source rows, which are
-// resized along x once for all. Writes are coalesced in every row.
+// One thread per column of a strip of rows: if the image is enlarged, most of them lie between the same two source
+// rows, which are resized along x only once. Writes are coalesced in every row.
 template <typename scalar_t, typename index_t>
 __global__ void forward_kernel(const scalar_t* input,  // (N, C, H, W), cropped: points at the first pixel that is read
                                Strides strides, scalar_t* output,  // (N, C, OH, OW)

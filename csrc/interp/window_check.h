@@ -1,4 +1,4 @@
-// Argument checks of the operations that resize coarse scores and look at a window of the result.
+// Argument checks of the operations that resize coarse scores and compute a window of the result.
 #pragma once
 
 #include "../common/check.h"

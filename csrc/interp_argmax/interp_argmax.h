@@ -1,8 +1,8 @@
 // The label map of coarse scores: interp and argmax in one, without the C x H x W numbers in between.
 //
-// The rules are interp.h's and argmax.h's, and so are the bits. What makes it fast: interp's value is a monotone
-// function of its four source values, also as rounded. Where one channel leads at all four corners of a cell by more
-// than rounding could take away, it therefore leads at every pixel in between, and nothing need be computed there.
+// The rules, and so the bits, are those of interp.h and argmax.h. It is fast because interp's value, even when rounded,
+// is a monotone function of its four source values: a channel that leads at all four corners of a cell by more than the
+// rounding errors leads at every pixel of the cell, and no pixel of it has to be computed.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +13,7 @@
 
 namespace deeplab::interp_argmax {
 
-// The highest channel of one coarse pixel, NaN left out, and how far it is ahead of the next.
+// The highest channel of one coarse pixel, ignoring NaN, and its lead over the next.
 template <typename scalar_t>
 struct Leader {
   scalar_t value;
@@ -21,9 +21,9 @@ struct Leader {
   int32_t channel;
 };
 
-// Whether a channel that leads at the corners of a cell leads everywhere in it. A pixel's value has four roundings of
-// 2^-24 of its largest corner on it, its rival's too: 2^-19 of it is more than they can make up for. The other bounds
-// keep clear of overflow and of numbers so small that they round to a fixed step.
+// Whether a channel that leads at the corners of a cell leads everywhere in it. A pixel's value has four rounding
+// errors of 2^-24 of its largest corner, and so has its rival's: a lead of 2^-19 of it is more than they can make up
+// for. The other bounds exclude overflow and numbers so small that they round to a fixed step.
 template <typename scalar_t>
 DEEPLAB_HOST_DEVICE bool leads_between(const Leader<scalar_t>& a, const Leader<scalar_t>& b, const Leader<scalar_t>& c,
                                        const Leader<scalar_t>& d) {

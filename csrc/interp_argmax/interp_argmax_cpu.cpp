@@ -14,15 +14,15 @@ using interp::Columns;
 using interp::ResizedAxis;
 using interp::RowRun;
 
-// A block of rows and columns whose leaders stay in the first-level cache while all channels pass.
+// A block of rows and columns whose leaders stay in the first-level cache during the loop over all channels.
 constexpr int64_t kRows = 8;
 constexpr int64_t kColumns = 256;
-// Runs of columns shorter than this are computed with their neighbours rather than told apart.
+// Runs of columns shorter than this are computed together with their neighbours instead of separately.
 constexpr int64_t kShortest = 8;
 // Finding the coarse pixels' leaders pays if each serves at least this many pixels.
 constexpr int64_t kPixelsPerLeader = 4;
 
-// As wide as the scores, so that one vector mask serves values and channels.
+// The integer type as wide as the scores, so that one vector mask serves values and channels.
 template <typename scalar_t>
 using index_t = std::conditional_t<sizeof(scalar_t) == 4, int32_t, int64_t>;
 
@@ -75,7 +75,7 @@ DEEPLAB_ALWAYS_INLINE void pass_channel(const Patch<scalar_t>& patch, int64_t ch
   }
 }
 
-// Functions, not templates: those can be compiled for several processors.
+// Functions, not templates: only functions can be compiled for several processors.
 DEEPLAB_TARGET_CLONES
 void pass(std::true_type, const Patch<float>& patch, int64_t channel, Block<float>& block) {
   pass_channel<true>(patch, channel, block);
@@ -93,7 +93,8 @@ void pass(std::false_type, const Patch<double>& patch, int64_t channel, Block<do
   pass_channel<false>(patch, channel, block);
 }
 
-// Leaders of neighbouring coarse pixels after one channel more; `gap` holds the second best value until the last.
+// Updates the leaders of neighbouring coarse pixels by one more channel; `gap` holds the second best value until the
+// last channel.
 template <typename scalar_t>
 DEEPLAB_ALWAYS_INLINE void lead_channel(const scalar_t* row, int32_t channel, int64_t width, scalar_t* value,
                                         scalar_t* second, index_t<scalar_t>* leader) {
@@ -197,7 +198,7 @@ class Labeller {
     return labels_ + (item * window_.height + y - window_.top) * window_.width;
   }
 
-  // Writes the labels of the cells that one channel leads in; the columns of the others are left to be computed.
+  // Writes the labels of the cells that have one leading channel; `spans` are the remaining columns, to be computed.
   void find_spans(int64_t item, const RowRun& run, std::vector<Span>& spans) const {
     spans.clear();
     if (leaders_.empty()) {
@@ -209,7 +210,7 @@ class Labeller {
     const Leader<scalar_t>* high = low + (run.high - run.low) * width;
     for (int64_t x = 0; x < window_.width;) {
       const int64_t left = columns_.low[x], right = columns_.high[x];
-      // A run of cells that one channel leads in, or of cells without a leader.
+      // A run of cells with one leading channel, or of cells without a leader.
       const int32_t channel = low[left].channel;
       bool led = leads_between(low[left], low[right], high[left], high[right]);
       int64_t end = x, cell = left;

@@ -21,9 +21,9 @@ DEEPLAB_HOST_DEVICE float exponential(float x) {
   constexpr float kLog2E = 1.44269504f;
   constexpr float kLn2High = 0.693359375f, kLn2Low = -2.12194440e-4f;  // the first has few bits: n times it is exact
   constexpr float kToInteger = 12582912.f;                             // 1.5 * 2^23: adding it rounds
-  // -104, below which is half of the least float and less. A comparison of floats may trap, and GCC makes no vectors of
-  // one whose result goes on in two ways; so the bits are compared and masked. They are above -104's for what is below
-  // -104, up to those of -inf; above them come NaNs.
+  // -104: below it the result is less than half of the smallest float. A comparison of floats may trap, and GCC does
+  // not vectorise one whose result is used in two ways; so the bits are compared and masked. As unsigned integers, the
+  // bits of values below -104 lie above those of -104, up to those of -inf; above these come NaNs.
   constexpr uint32_t kVanishes = 0xc2d00000u, kInfinite = 0xff800000u;
   const uint32_t bits = float_bits(x);
   const uint32_t vanishes = 0u - static_cast<uint32_t>(bits - (kVanishes + 1) <= kInfinite - (kVanishes + 1));
@@ -38,7 +38,7 @@ DEEPLAB_HOST_DEVICE float exponential(float x) {
   power = power * r + 1.6666665459e-1f;
   power = power * r + 5.0000001201e-1f;
   power = (power * r) * r + r + 1.f;
-  // 2^n in two factors, because below 2^-126 there is none with an exponent of its own.
+  // 2^n as two factors, because below 2^-126 it is not a normal float.
   const int32_t exponent = static_cast<int32_t>(float_bits(shifted)) - static_cast<int32_t>(float_bits(kToInteger));
   const int32_t half = exponent / 2;
   const float first = bits_float(static_cast<uint32_t>(half + 127) << 23);
@@ -48,14 +48,14 @@ DEEPLAB_HOST_DEVICE float exponential(float x) {
 
 DEEPLAB_HOST_DEVICE double exponential(double x) { return exp(x); }
 
-// The larger of two, NaN if one is.
+// The larger of two; NaN if either is NaN.
 template <typename scalar_t>
 DEEPLAB_HOST_DEVICE scalar_t larger(scalar_t a, scalar_t b) {
   return (a > b) | (a != a) ? a : b;
 }
 
-// Channels whose values a thread keeps in registers, so that each is computed once and written once. Where there are
-// more, values are computed anew for each of the three passes: the source is small enough for the caches.
+// Number of channels whose values a thread keeps in registers, so that each is computed once and written once. With
+// more channels, values are computed again for each of the three passes: the source is small enough for the caches.
 using MostHeld = std::integral_constant<int, 32>;
 using NoneHeld = std::integral_constant<int, 0>;
 

@@ -13,12 +13,12 @@ using interp::Columns;
 using interp::ResizedAxis;
 using interp::RowRun;
 
-// Rows of the result that share the work of resizing two source rows along x.
+// Rows of the result that are computed from the same two source rows after these are resized along x.
 constexpr int64_t kRows = 32;
-// Pixels whose values in all channels stay in the nearest caches.
+// Number of pixels whose values in all channels fit into the first caches.
 constexpr int64_t kPixels = 128;
 
-// One output row's part: resized source rows (C, stride), and where its probabilities go.
+// One output row's part: resized source rows (C, stride), and the destination of its probabilities.
 template <typename scalar_t>
 struct Piece {
   const scalar_t* low;
@@ -71,13 +71,13 @@ DEEPLAB_ALWAYS_INLINE void resize(const Row<scalar_t>& row) {
                      row.columns->high.data(), row.columns->count(), row.out);
 }
 
-// Functions, not templates: those can be compiled for several processors.
+// Functions, not templates: only functions can be compiled for several processors.
 DEEPLAB_TARGET_CLONES void softmax(const Piece<float>& piece) { softmax_piece(piece); }
 DEEPLAB_TARGET_CLONES void softmax(const Piece<double>& piece) { softmax_piece(piece); }
 DEEPLAB_TARGET_CLONES void resize_columns(const Row<float>& row) { resize(row); }
 DEEPLAB_TARGET_CLONES void resize_columns(const Row<double>& row) { resize(row); }
 
-// All channels of a source row, resized along x, one below the other.
+// All channels of a source row, resized along x, one after the other.
 template <typename stored_t>
 void resize_channels(const TensorView& scores, int64_t item, int64_t y, const Columns<compute_t<stored_t>>& columns,
                      compute_t<stored_t>* scratch, compute_t<stored_t>* out) {
@@ -115,7 +115,7 @@ void run(const TensorView& scores, const TensorView& probabilities, const Resize
   });
 }
 
-// Scores of the result's size: each pixel reads itself, with the weights 1 and 0.
+// If the scores have the result's size, each pixel reads itself, with the weights 1 and 0.
 template <typename stored_t>
 void run_unresized(const TensorView& scores, const TensorView& probabilities, const interp::Window& window) {
   using scalar_t = compute_t<stored_t>;
@@ -129,7 +129,7 @@ void run_unresized(const TensorView& scores, const TensorView& probabilities, co
       scalar_t* out = probabilities.ptr<scalar_t>() + item * channels * plane + y * window.width;
       for (int64_t x = 0; x < window.width; x += kPixels) {
         const int64_t count = std::min(kPixels, window.width - x);
-        // Where values lie side by side already, they are read there.
+        // Values that are contiguous are read in place.
         const scalar_t* first = interp::widened(row, scores.stride(3), x, x + count, widened.data());
         const bool in_place = first != widened.data();
         for (int64_t c = 1; c < channels && !in_place; ++c) {

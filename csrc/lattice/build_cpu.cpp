@@ -22,7 +22,7 @@ constexpr int64_t kChunk = 4096;
 constexpr int64_t kVertexGrain = 4096;
 constexpr int64_t kAhead = 16;  // keys whose slots are fetched before they are looked for
 
-// parallel_for's bodies must not throw, but here they allocate.
+// Collects exceptions: parallel_for's bodies must not throw, but these bodies allocate memory.
 class FirstError {
  public:
   template <typename Body>
@@ -47,7 +47,7 @@ const float* row(const TensorView& features, int64_t point) {
   return features.ptr<const float>() + point * features.stride(0);
 }
 
-// What one chunk of points knows of its vertices.
+// A chunk of points and its vertices.
 template <typename Key>
 struct Chunk {
   std::vector<Key> keys;        // by local number
@@ -62,7 +62,7 @@ struct Neighbours {
   int32_t after;   // the opposite
 };
 
-// Wraps locate_lanes for the processor at hand.
+// Calls locate_lanes compiled for this processor.
 template <typename Key, int Dims, int kSize>
 DEEPLAB_TARGET_CLONES void locate_block(const Packing<Key>& packing, const float* scale, int dims,
                                         SimplexLanes<Key, kSize>& lanes) {
@@ -76,7 +76,7 @@ class Builder {
   static constexpr int kRecent = 1 << kRecentBits;
   static constexpr uint64_t kNoOrder = ~uint64_t{0};
 
-  // A simplex that was met lately: nearly half of an image's pixels lie in one.
+  // A recently found simplex: nearly half of an image's pixels lie in one.
   struct Recent {
     Key key = 0;
     uint64_t order = kNoOrder;  // the ranks of its coordinates, four bits each
@@ -144,14 +144,14 @@ class Builder {
     chunk.located = true;
   }
 
-  // The numbers of one point's corners.
+  // The vertex numbers of one point's corners.
   void number_corners(const SimplexLanes<Key, kSize>& lanes, int l, int32_t* vertex, KeyTable<Key>& table,
                       std::vector<Recent>& recent, std::vector<int64_t>& cursor) {
     Key key = lanes.key[l];
     const uint64_t order = lanes.order[l];
     Recent& same = recent[(static_cast<uint64_t>(key) * 0x9e3779b97f4a7c15ULL + order * 0xff51afd7ed558ccdULL) >>
                           (64 - kRecentBits)];
-    // The ranks of sixteen coordinates do not fit.
+    // The ranks of sixteen coordinates do not fit into `order`.
     if (same.order != order || same.key != key || dims() == kMaxDims) {
       same.order = order;
       same.key = key;
@@ -170,12 +170,12 @@ class Builder {
     }
   }
 
-  // Merges all chunks whose turn it is; nothing if another thread is at it.
+  // Merges all chunks that are next in order; does nothing if another thread is merging.
   void merge_located() {
     const std::unique_lock<std::mutex> lock(merging_, std::try_to_lock);
     if (!lock) return;
     while (merged_ < chunks_.size() && chunks_[merged_].located) {
-      // Where memory runs out in the middle of a chunk the table is of no use any more.
+      // If memory runs out in the middle of a chunk, the table can no longer be used.
       const size_t next = std::exchange(merged_, chunks_.size());
       merge(chunks_[next]);
       merged_ = next + 1;
@@ -195,7 +195,7 @@ class Builder {
     std::vector<Key>().swap(chunk.keys);
   }
 
-  // From the numbers of entries of each vertex, and of those in each chunk, to where they go.
+  // Turns counts of entries, of each vertex and within each chunk, into start positions.
   void start_rows() {
     lattice_->vertices = static_cast<int64_t>(table_.keys().size());
     next_entry_.resize(lattice_->vertices, 0);
@@ -235,7 +235,7 @@ class Builder {
       for (int64_t corner = first; corner < first + corners() * kBlock; corner += kBlock) {
         const int32_t number = lattice_->point_vertex[corner];
         const int64_t entry = chunk.cursor[number]++;
-        // A vertex' next line: it comes from memory before it can be written to.
+        // The next cache line of a vertex: it must be loaded before it can be written to.
         __builtin_prefetch(&lattice_->entries[std::min(entry + kLine, last)], 1);
         lattice_->entries[entry] = {static_cast<int32_t>(point), lattice_->point_weight[corner]};
         lattice_->point_vertex[corner] = chunk.vertex[number];

@@ -1,7 +1,7 @@
-// Building the lattice on a GPU: every corner of every simplex writes its key; the keys are sorted, stably, so that
-// equal ones stand side by side in the order of their points; runs of equal keys are numbered, which gives both lists,
-// by vertex and by point; the neighbours are found in the sorted keys. No atomics decide anything but the order of a
-// list whose order does not matter, so the lattice is the same in every run.
+// Building the lattice on a GPU: every corner of every simplex writes its key. A stable sort of the keys makes equal
+// keys adjacent, in the order of their points. Runs of equal keys are numbered, which gives both lists, by vertex and
+// by point. The neighbours are found in the sorted keys. Atomics decide only the order of a list whose order does not
+// matter, so the lattice is the same in every run.
 #include <vector>
 
 #include "../common/carve.h"
@@ -27,7 +27,7 @@ namespace {
 
 constexpr const char* kSource = "lattice/build_kernels.cuh";
 
-// What building takes besides the lattice.
+// Memory for building, besides the lattice.
 template <typename Key>
 struct Scratch {
   static constexpr bool kWide = sizeof(Key) > sizeof(uint64_t);
@@ -198,7 +198,7 @@ void CudaLattice::connect(const TensorView& table, int64_t capacity, uintptr_t s
   check_cuda_memory(table, "table", device_, table_bytes(capacity));
   view_.capacity = capacity;
   view_.neighbours = table.ptr<NeighbourPair>();
-  // A lattice may be connected again, in another table.
+  // A lattice may be connected again, with another table.
   set_bytes(device_, &view_.status->heavy, 0, sizeof(int32_t), stream);
   dispatch_key(fields_, [&](auto word) {
     using Key = decltype(word);

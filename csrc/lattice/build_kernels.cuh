@@ -11,7 +11,7 @@
 
 namespace deeplab::lattice {
 
-// Feature `i` of a point. What is outside its range, or not a number, would leave the key's fields.
+// Feature `i` of a point. A value outside of the feature's range, or NaN, would overflow its field of the key.
 __device__ float load_feature(const FeatureSource& source, int32_t point, int i, bool& beyond) {
   const int32_t y = point / source.width, x = point - y * source.width;
   float value;
@@ -29,7 +29,7 @@ __device__ float load_feature(const FeatureSource& source, int32_t point, int i,
   return value / source.divisor[i];
 }
 
-// One thread per point; one more for the vertices around feature 0, whose entries weigh nothing.
+// One thread per point, and one more for the padding: the vertices around feature 0, whose entries have weight 0.
 template <typename Key, typename dims_t>
 __global__ void locate_kernel(FeatureSource source, Scale scale, Packing<Key> packing, DeviceLattice lattice, Key* keys,
                               uint32_t* order, float* weights, float alpha) {
@@ -50,7 +50,7 @@ __global__ void locate_kernel(FeatureSource source, Scale scale, Packing<Key> pa
     for (int r = 0; r < corners; ++r) {
       if (r > 0) key += packing.step(simplex.at_rank[corners - r], dims);
       const int64_t entry = index * corners + r;
-      // A caller who does not look at the status must not take the result for one.
+      // A caller who does not check the status must not mistake the result for a valid one.
       const float weight = padding ? 0.f : beyond ? nanf("") : simplex.weight[r];
       keys[entry] = key;
       order[entry] = static_cast<uint32_t>(entry);
@@ -77,7 +77,7 @@ __device__ bool starts_vertex(const Key* keys, int64_t position) {
   return position == 0 || keys[position] != keys[position - 1];
 }
 
-// Vertices that start in each block's kScanItems keys.
+// Number of vertices whose first key is among each block's kScanItems keys.
 template <typename Key>
 __global__ void count_kernel(const Key* keys, int64_t entries, int32_t* counts) {
   int total = 0;
@@ -136,7 +136,7 @@ __global__ void number_kernel(const Key* keys, const uint32_t* order, const floa
     if (!inside) continue;
     const int32_t entry = static_cast<int32_t>(order[position]);
     const int32_t point = entry / corners;
-    // The padding's entries weigh nothing: any point will do.
+    // The padding's entries have weight 0, so any point will do.
     const uint32_t marked = static_cast<uint32_t>(point < lattice.points ? point : 0) | (starts ? 0x80000000u : 0u);
     lattice.entry[position] = {static_cast<int32_t>(marked), weights[entry]};
     lattice.point_vertex[entry] = vertex;
@@ -149,7 +149,7 @@ __global__ void number_kernel(const Key* keys, const uint32_t* order, const floa
   }
 }
 
-// Number of a key's vertex, 0 if there is none.
+// Number of a key's vertex; 0 if there is no such vertex.
 template <typename Key>
 __device__ int32_t find(const Key* keys, int32_t count, Key key) {
   int32_t low = 0, high = count;

@@ -1,4 +1,4 @@
-// What kernels see of a lattice on a GPU. No host code: this also compiles at run time (NVRTC).
+// Data structures of a lattice on a GPU, as kernels use them. No host code: this also compiles at run time (NVRTC).
 #pragma once
 
 #include <cstdint>
@@ -8,8 +8,8 @@
 
 namespace deeplab::lattice {
 
-// Splatting works in segments of this many entries, whatever vertices they belong to: a vertex under a blue sky has
-// thousands of entries, most have a handful.
+// Splatting works in segments of this many entries, regardless of their vertices: a vertex in a uniform area, like a
+// blue sky, has thousands of entries, most vertices have only a few.
 #ifndef DEEPLAB_SEGMENT
 #define DEEPLAB_SEGMENT 32
 #endif
@@ -54,7 +54,7 @@ struct DeviceLattice {
   DEEPLAB_HOST_DEVICE int64_t segments() const { return (static_cast<int64_t>(entries) + kSegment - 1) / kSegment; }
 };
 
-// Where features come from: positions, or an image, or both.
+// Source of the features: positions, or an image, or both.
 struct FeatureSource {
   const void* data;    // (height, width, channels), float32 or uint8; null for positions alone
   int64_t strides[3];  // in elements
@@ -65,7 +65,7 @@ struct FeatureSource {
   float low[kMaxDims], high[kMaxDims];  // range of each feature before the division
 };
 
-// One filtering up to the slice.
+// One filtering, up to the slice.
 struct FilterJob {
   DeviceLattice lattice;
   const float* rows;    // (points, width); null for rows of ones
@@ -77,7 +77,7 @@ struct FilterJob {
   float scale;          // of what is stored: a power of two that keeps sums in a half's range; 1 for float
   int32_t cost_rows;
 
-  // Where the values are when all axes are blurred, and when their costs are counted.
+  // The array with the values after all axes are blurred, and after the costs are applied.
   DEEPLAB_HOST_DEVICE void* blurred() const { return lattice.dims % 2 ? front : back; }
   DEEPLAB_HOST_DEVICE void* values() const { return (lattice.dims % 2 == 0) == (costs == nullptr) ? back : front; }
 };

@@ -1,7 +1,7 @@
 // Filtering with a lattice: splat the points' values onto its vertices, blur along its axes, slice them back.
 //
-// Values are rows of `width` floats, channel last, `width` being a padded_width(): a point's or a vertex' row is then a
-// few whole vectors. Vertex rows are counted from 1; row 0 is all zero and stands for every missing neighbour.
+// Values are rows of `width` floats, channel last. `width` is a padded_width(), so that a point's or vertex' row is a
+// few whole vectors. Vertex rows are numbered from 1; row 0 is all zero and stands for every missing neighbour.
 #pragma once
 
 #include <cstdint>
@@ -19,8 +19,8 @@ inline int64_t padded_width(int64_t channels) {
   return channels <= 2 ? channels : channels <= 4 ? 4 : (channels + 7) / 8 * 8;
 }
 
-// A piece of a row: a number of vectors of this type. (Passed instead of vectors, whose passing depends on the
-// processor.)
+// A piece of a row: a number of vectors of this type. Functions take this tag, not the vectors, because how vectors are
+// passed by value depends on the processor.
 template <typename V, int kCount>
 struct Piece {
   using Vector = V;
@@ -52,8 +52,8 @@ DEEPLAB_ALWAYS_INLINE void for_each_piece(int64_t width, const Body& body) {
   }
 }
 
-// One point's slice of a blurred lattice, columns [column, column + vectors): sum over the corners of its simplex.
-// Corners = 0 means known at run time only.
+// One point's slice of a blurred lattice, columns [column, column + vectors): the sum over the corners of its simplex.
+// Corners = 0: the number is known only at run time.
 template <int Corners, typename Vector, int kVectors>
 DEEPLAB_ALWAYS_INLINE void slice_point(const Lattice& lattice, const float* blurred, int64_t width, int64_t column,
                                        int64_t point, Vector (&sum)[kVectors]) {
@@ -73,11 +73,11 @@ class VertexValues {
  public:
   VertexValues(const Lattice& lattice, int64_t width);
 
-  // rows (points, width); entries instead of the lattice's own, if given
+  // rows (points, width); uses `entries` if given, or else the lattice's entries
   void splat(const float* rows, const Entry* entries = nullptr);
-  // The same for rows of a single 1; by the lattice's turned entries, which takes half the time, if given
+  // The same for rows of a single 1; uses the lattice's turned entries if given, which takes half the time
   void splat_ones(const TurnedEntries* turned);
-  // The same for rows of two floats, with the weights of the lattice's turned entries, or these instead
+  // The same for rows of two floats; uses `weights` if given, or else the weights of the lattice's turned entries
   void splat_pairs(const float* rows, const float* weights = nullptr);
   // In place. With `adjoint` the axes go in the reverse order: each axis' blur is symmetric, but they do not commute
   // where neighbours are missing.
@@ -92,10 +92,10 @@ class VertexValues {
   AlignedBuffer<float> values_;
 };
 
-// values (points, channels) any strides -> out (points, channels) contiguous, float32 or float64. With `adjoint` it is
-// the transposed filter, that is the gradient of the filter's values.
+// values (points, channels) any strides -> out (points, channels) contiguous, float32 or float64. With `adjoint`, the
+// transposed filter, which is the gradient with respect to the filter's values.
 void filter_cpu(const Lattice& lattice, const TensorView& values, const TensorView& out, bool adjoint = false);
-// What filter_cpu does for float64: plain loops, for checks of gradients.
+// filter_cpu for float64: plain loops, for gradient checks.
 void filter_double_cpu(const Lattice& lattice, const TensorView& values, const TensorView& out, bool adjoint);
 
 }  // namespace deeplab::lattice

@@ -10,12 +10,12 @@ namespace {
 constexpr int64_t kPointGrain = 2048;
 constexpr int64_t kVertexGrain = 1024;
 constexpr int64_t kChainGrain = 2048;
-// Rows that are fetched before they are used; measured on a Xeon of 2023 with 2 MiB of second-level cache a core.
+// Rows that are prefetched; measured on a Xeon of 2023 with 2 MiB of second-level cache per core.
 constexpr int64_t kAhead = 48;
 constexpr int64_t kChainAhead = 16;
 
-// Vertices [begin, end), counted from 0: each sums its points' rows in the points' order, as the original's loop over
-// points did.
+// Vertices [begin, end), counted from 0: each sums its points' rows in the order of the points, as the original's loop
+// over points does.
 DEEPLAB_TARGET_CLONES
 void splat_range(const Lattice& lattice, const Entry* entries, const float* rows, int64_t any_width, float* values,
                  int64_t begin, int64_t end) {
@@ -49,8 +49,8 @@ void splat_ones(const Lattice& lattice, float* values, int64_t begin, int64_t en
   }
 }
 
-// The same for rows of a single 1, and places [begin, end) of the turned entries, which begin a window: a group of
-// vertices at a time.
+// The same for rows of a single 1, and positions [begin, end) of the turned entries, where `begin` starts a window: a
+// group of vertices at a time.
 DEEPLAB_TARGET_CLONES
 void splat_turned_ones(const Lattice& lattice, const TurnedEntries& turned, float* values, int64_t begin, int64_t end) {
   constexpr int64_t kTurns = TurnedEntries::kTurns;
@@ -104,8 +104,8 @@ DEEPLAB_ALWAYS_INLINE void splat_pairs_of(const Lattice& lattice, const TurnedEn
   }
 }
 
-// rows[chain[0]] is the zero row, and so is rows[chain[count]]; what lies between are whole chains. Each row is read
-// once and written once. Begins with link `begin`; `before_begin` is the row of the link before it, as it was.
+// rows[chain[0]] is the zero row, and so is rows[chain[count]]; between them are whole chains. Each row is read once
+// and written once. Begins with link `begin`; `before_begin` is the original row of the link before it.
 template <typename Piece>
 DEEPLAB_ALWAYS_INLINE void blur_links(Piece, const int32_t* chain, int64_t begin, int64_t count, int64_t width,
                                       int64_t column, const float* before_begin, float* rows) {
@@ -139,7 +139,7 @@ DEEPLAB_ALWAYS_INLINE void blur_wide_chains(const int32_t* chain, int64_t count,
   });
 }
 
-// The same for narrow rows: several links at a time, of one chain or of several, with the zero row in between.
+// The same for narrow rows: several links at a time, of one or several chains, with the zero row between chains.
 template <typename L, int kWidth>
 DEEPLAB_ALWAYS_INLINE void blur_narrow_chains(const int32_t* chain, int64_t count, float* rows) {
   using Rows = Narrow<L, kWidth>;
@@ -165,7 +165,7 @@ DEEPLAB_ALWAYS_INLINE void blur_narrow_chains(const int32_t* chain, int64_t coun
              last + L::kLanes - kWidth, rows);
 }
 
-// Points [begin, end), the first of which begins a block, of a lattice whose rows are one float.
+// Points [begin, end) of a lattice whose rows are one float; `begin` starts a block.
 template <typename L>
 DEEPLAB_ALWAYS_INLINE void slice_singles(const Lattice& lattice, const float* blurred, float* out, int64_t begin,
                                          int64_t end) {
@@ -261,7 +261,7 @@ void VertexValues::blur(bool adjoint) {
     const int32_t* chains = lattice_.chains.data() + lattice_.chain_start[axis];
     const int64_t last = lattice_.chain_start[axis + 1] - lattice_.chain_start[axis] - 1;
     parallel_for(last, kChainGrain, [&](int64_t begin, int64_t end) {
-      // The chains that start in here, wherever they end.
+      // The chains that start in this range, wherever they end.
       while (begin < end && chains[begin]) ++begin;
       if (begin == end) return;
       while (chains[end]) ++end;

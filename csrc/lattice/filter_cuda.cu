@@ -13,8 +13,8 @@ namespace {
 
 constexpr const char* kSource = "lattice/filter_kernels.cuh";
 
-// A launch over rows of this many columns for each of some jobs. A block's threads run over the columns of a row, then
-// over rows: a warp's accesses are whole rows.
+// A launch over rows of this many columns for each job. A block's threads run over the columns of a row first, then
+// over rows, so that a warp accesses whole rows.
 Launch launch_rows(const char* what, int device, uintptr_t stream, int64_t rows, int64_t vectors, int jobs) {
   const unsigned int columns = static_cast<unsigned int>(std::min<int64_t>(vectors, kThreadsPerBlock));
   const unsigned int per_block = kThreadsPerBlock / columns;

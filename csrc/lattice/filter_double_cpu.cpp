@@ -1,4 +1,4 @@
-// The filter in float64, channel by channel and without vectors: what numerical derivatives are compared with.
+// The filter in float64, channel by channel and without vectors: the reference for numerical derivatives.
 #include <algorithm>
 #include <utility>
 

@@ -7,8 +7,8 @@
 
 namespace deeplab::lattice {
 
-// One thread per segment of entries and column. A vertex that lies within the segment is done; sums of one that begins
-// before it go to partial[0], of one that goes on behind it to partial[1].
+// One thread per segment of entries and column. The sum of a vertex within the segment is complete. The sum of a vertex
+// that begins before the segment goes to partial[0], that of one that continues behind it to partial[1].
 template <typename Storage>
 __global__ void splat_kernel(const __grid_constant__ Jobs jobs, int64_t vectors) {
   constexpr int kBatch = 4;  // loads in flight
@@ -75,8 +75,8 @@ struct Span {
   __device__ bool heavy() const { return last - first >= kHeavySegments; }
 };
 
-// Adds up the vertices that splat_kernel left in parts: those with a few parts by a few threads, the others by a block
-// each, in an order that depends on nothing but the block's size.
+// Adds up the partial sums of splat_kernel: a vertex with a few parts by a few threads, the others by a block each, in
+// an order that depends only on the block's size.
 template <typename Storage>
 __global__ void join_kernel(const __grid_constant__ Jobs jobs, int64_t vectors) {
   __shared__ float4 sums[kThreadsPerBlock];
@@ -137,9 +137,9 @@ __global__ void blur_kernel(const __grid_constant__ Jobs jobs, int64_t vectors, 
   }
 }
 
-// What each vertex' row costs the labels: with one row of costs, each label its own; else the sum over all labels k of
-// its value times costs[k]. Slicing is linear, so that this can be done for the vertices, of which there are fewer than
-// pixels.
+// Multiplies each vertex' row with the costs: with one row of costs, each label with its own; else the sum over all
+// labels k of its value times costs[k]. Slicing is linear, so that this can be done for the vertices, which are fewer
+// than the pixels.
 template <typename Storage>
 __global__ void cost_kernel(const __grid_constant__ Jobs jobs, int64_t vectors) {
   const FilterJob& job = jobs.job[blockIdx.y];

@@ -18,7 +18,7 @@ float value(const TensorView& features, int64_t point, int64_t dim) {
   return features.ptr<const float>()[point * features.stride(0) + dim * features.stride(1)];
 }
 
-// From the smallest to the largest value; not finite if one is not.
+// The smallest and the largest value; not finite if any value is not finite.
 Range range(const float* values, int64_t stride, int64_t count) {
   const float first = values[0];
   Float4 low{first, first, first, first}, high = low, fault{};  // fault becomes NaN where a value is not finite

@@ -35,7 +35,7 @@ class KeyTable {
     return -1;
   }
 
-  // For a key that is about to be looked for.
+  // Prefetches the slot of a key that will be looked up soon.
   void prefetch(Key key) const { __builtin_prefetch(&slots_[first_slot(key)]); }
 
   const std::vector<Key>& keys() const { return keys_; }

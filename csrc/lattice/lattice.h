@@ -1,5 +1,5 @@
-// The permutohedral lattice (Adams, Baek and Davis, 2010) as Kraehenbuehl's 2011 code computes it, which DeepLab v1
-// carries: where a feature lies, which vertices surround it, and which vertices are neighbours.
+// The permutohedral lattice (Adams, Baek and Davis, 2010) as computed by Kraehenbuehl's 2011 code, which DeepLab v1
+// includes: the position of a feature, the vertices that surround it, and the neighbours of each vertex.
 //
 // Everything is float32 and in the original's order of operations, because rounding decides which simplex a feature
 // falls into: with another order some keys differ, and with them the filter.
@@ -16,7 +16,7 @@
 
 namespace deeplab::lattice {
 
-// Beyond this many lattice units from the origin float32 leaves less than three bits of a unit to the barycentric
+// Beyond this many lattice units from the origin float32 leaves less than three bits of a unit for the barycentric
 // weights. (The original's 16-bit keys wrapped silently beyond 2^15.)
 constexpr float kMaxCoordinate = 1 << 20;
 
@@ -28,21 +28,22 @@ inline void scale_factors(int dims, float* scale) {
   }
 }
 
-// What a slice multiplies with, 1 / (1 + 2^-dims).
+// The factor of a slice, 1 / (1 + 2^-dims).
 inline float slice_factor(int dims) { return 1.f / (1.f + std::pow(2.f, static_cast<float>(-dims))); }
 
 constexpr int64_t kBlock = 16;         // points
 constexpr int64_t kWeightsBeyond = 8;  // floats after the last weight, which vectors of weights for pairs read too
 
-// Where corner 0 of a point is in a lattice's point_vertex and point_weight; kBlock further on is the next one.
+// Index of a point's corner 0 in a lattice's point_vertex and point_weight; the next corner is kBlock further on.
 inline int64_t first_corner(int64_t point, int64_t corners) {
   const int64_t place = point & (kBlock - 1);
   return (point - place) * corners + place;
 }
 
-// The entries of a lattice for rows of two floats, of which a vector holds those of several vertices. Vertices go in
-// windows of kWindow. Those of a window are sorted, most entries first, kTurns to a group; the entries of a group lie
-// in turns, one of each vertex, as far as the shortest goes, and then what is left of each.
+// The entries of a lattice in an order for rows of two floats, where one vector holds the rows of several vertices.
+// Vertices are divided into windows of kWindow. The vertices of a window are sorted by the number of their entries,
+// most first, and form groups of kTurns. The entries of a group are interleaved, one of each vertex in turn, as many as
+// the shortest list has; the remaining entries of each vertex follow.
 struct TurnedEntries {
   static constexpr int64_t kWindow = 2048;
   static constexpr int64_t kTurns = 8;
@@ -63,34 +64,34 @@ struct Lattice {
   int64_t vertices = 0;
   float alpha = 0.f;  // slice_factor(dims)
 
-  // Simplex of each point: what slicing reads, a block of points together, so that a vector holds the same corner of
-  // several.
+  // Simplex of each point, for slicing: a block of points is stored together, so that a vector holds the same corner of
+  // several points.
   AlignedBuffer<int32_t> point_vertex;  // (blocks, dims + 1, kBlock), 0 beyond the last point
   AlignedBuffer<float> point_weight;    // (blocks, dims + 1, kBlock), 0 beyond the last point
 
-  // The same, by vertex and then by point: what splatting reads, so that each vertex is summed by one thread in one
-  // order. Entries of vertex v are [row_start[v - 1], row_start[v]).
+  // The same, ordered by vertex and then by point, for splatting: each vertex is summed by one thread in one order.
+  // Entries of vertex v are [row_start[v - 1], row_start[v]).
   AlignedBuffer<int64_t> row_start;  // (vertices + 1)
   AlignedBuffer<Entry> entries;      // (points * (dims + 1))
 
   AlignedBuffer<int32_t> keys;  // (vertices, dims)
 
-  // For each axis all vertices once, along chains of neighbours, a 0 before each chain and after the last: the way of a
-  // blur in place. From a vertex to the next one of its chain all coordinates grow by 1, but that of the axis falls by
-  // dims. Those of an axis are [chain_start[axis], chain_start[axis + 1]).
+  // For each axis all vertices once, along chains of neighbours, with a 0 before each chain and after the last: the
+  // order of an in-place blur. From a vertex to the next one of its chain all coordinates grow by 1, except that of the
+  // axis, which falls by dims. The chains of an axis are [chain_start[axis], chain_start[axis + 1]).
   AlignedBuffer<int32_t> chains;
   int64_t chain_start[kMaxDims + 2] = {};
 
-  // The entries once more, in an order of their own; made when first asked for.
+  // The entries again, in interleaved order; made at the first call.
   const TurnedEntries& turned_entries() const;
 
-  // filter(1) of each point, which every normalisation needs; computed when first asked for.
+  // filter(1) of each point, which every normalisation needs; computed at the first call.
   const AlignedBuffer<float>& filtered_ones() const;
 
   std::shared_ptr<Workspace> workspace;  // that it was built in; may be null
 
   int64_t bytes() const;
-  // What a lattice takes at the least, whatever the number of its vertices.
+  // The least memory that a lattice takes, for any number of vertices.
   static int64_t min_bytes(int64_t points, int dims) { return product({points, dims + 1, 16}); }
 
  private:
@@ -98,8 +99,8 @@ struct Lattice {
   MadeOnce<AlignedBuffer<float>> filtered_ones_;
 };
 
-// features (points, dims) float32, any strides, finite. With `sse_padding`, what the original's blocks of four points
-// do is done too: where `points` is not a multiple of four, the vertices around feature 0 exist as well. Throws
+// features (points, dims) float32, any strides, finite. With `sse_padding`, the padding of the original's blocks of
+// four points is included: if `points` is not a multiple of four, the vertices around feature 0 exist as well. Throws
 // std::invalid_argument for features too far from the origin for float32 or for 128-bit keys.
 std::shared_ptr<const Lattice> build_cpu(const TensorView& features, bool sse_padding);
 

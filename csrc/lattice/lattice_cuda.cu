@@ -1,4 +1,4 @@
-// What of a lattice on a GPU is not its building: its memory, its size, the range of its features.
+// The parts of a lattice on a GPU besides its building: its memory, its size, the range of its features.
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -91,7 +91,7 @@ std::vector<int64_t> count_vertices(const std::vector<std::shared_ptr<CudaLattic
   for (size_t i = 0; i < lattices.size(); ++i) {
     DEEPLAB_CHECK(lattices[i]->view().status, "a lattice is built before its vertices are counted");
     DEEPLAB_CHECK(lattices[i]->device() == lattices[0]->device(), "expected lattices on one device");
-    // One wait after the other: the first is the longest, the others find all done.
+    // The first wait is the longest; after it the other lattices are usually finished too.
     read_back(lattices[i]->device(), &statuses[i], lattices[i]->view().status, sizeof(Status), stream);
   }
   std::vector<int64_t> counts;
@@ -113,7 +113,7 @@ std::vector<std::pair<float, float>> channel_ranges(const TensorView& image, con
   DEEPLAB_CHECK(channels <= kMaxDims, "image: expected at most ", kMaxDims, " channels, got ", image.describe());
   check_cuda_memory(scratch, "scratch", image.device, 8 * channels);
   int32_t *lows = scratch.ptr<int32_t>(), *highs = lows + channels;
-  // Floats as large and as small as their order's integers of these bytes.
+  // Their bits, as integers of the same order as the floats, are very large and very small.
   set_bytes(image.device, lows, 0x7f, 4 * channels, stream);
   set_bytes(image.device, highs, 0x80, 4 * channels, stream);
   const unsigned int blocks = resident_blocks(image.device, points, kThreadsPerBlock);

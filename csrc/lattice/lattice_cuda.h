@@ -1,9 +1,9 @@
 // The lattice on a GPU: the same vertices, weights and neighbours as build_cpu's, numbered in the order of their keys.
 //
-// The number of vertices is known on the device only. What is allocated before it is known holds the bound, one vertex
-// for each corner of each simplex; kernels run over the count that they read from device memory. So a caller may ask
-// for the count once, and allocate what is left exactly, or never wait for the device and allocate the bound for all
-// (a CUDA graph has no other choice).
+// The number of vertices is known on the device only. Memory that is allocated before it is known has room for the
+// upper bound, one vertex for each corner of each simplex; kernels run over the count that they read from device
+// memory. So a caller may ask for the count once, and allocate the rest exactly, or never wait for the device and
+// allocate the bound for everything (a CUDA graph has no other choice).
 //
 // All memory is the caller's and must live as long as the lattice: this class holds pointers.
 #pragma once
@@ -22,20 +22,20 @@ class CudaLattice {
  public:
   DEEPLAB_NEEDS_INIT(CudaLattice)
 
-  // Of the pixels of an image of this size, on this CUDA device. `divisors`: the standard deviation of each feature;
-  // with `positions`, x and y are the first two. `ranges`: smallest and largest value of each channel of the image.
-  // `sse_padding` as in build_cpu. Throws std::invalid_argument for features too far from the origin.
+  // A lattice of the pixels of an image of this size, on this CUDA device. `divisors`: the standard deviation of each
+  // feature; with `positions`, x and y are the first two. `ranges`: smallest and largest value of each channel of the
+  // image. `sse_padding` as in build_cpu. Throws std::invalid_argument for features too far from the origin.
   CudaLattice(int device, int64_t height, int64_t width, bool positions, const std::vector<float>& divisors,
               const std::vector<std::pair<float, float>>& ranges, bool sse_padding);
 
-  // Bytes of the caller's memory: of the lattice, while building, and for tables of this many vertices.
+  // Bytes of the caller's memory: for the lattice, for building, and for tables of this many vertices.
   int64_t bytes() const;
   int64_t scratch_bytes() const;
   int64_t table_bytes(int64_t capacity) const;
 
   // Finds and numbers the vertices. `image`: (height, width, channels) float32 or uint8 of any strides, or null.
   void build(const TensorView* image, const TensorView& memory, const TensorView& scratch, uintptr_t stream);
-  // Finds the neighbours. `capacity`: what count_vertices said, or max_vertices().
+  // Finds the neighbours. `capacity`: the result of count_vertices, or max_vertices().
   void connect(const TensorView& table, int64_t capacity, uintptr_t stream);
   // Coordinates of the vertices, as Lattice::keys: out (vertices, dims) int32 on the CPU; waits for the device.
   void copy_keys(const TensorView& out, uintptr_t stream) const;

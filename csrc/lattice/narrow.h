@@ -1,4 +1,4 @@
-// Rows of one or two floats, several to a vector: one by one they would leave most of a register empty.
+// Rows of one or two floats, several to a vector: a single row would leave most of a register empty.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +16,7 @@ struct Narrow {
   static_assert(kWidth == 1 || kWidth == 2, "rows of up to two floats");
   static constexpr int kRows = L::kLanes / kWidth;
   using Vector = typename L::Float;
-  // A row as a whole, and the vectors of such.
+  // A row as one number, and vectors of such numbers.
   using Row = std::conditional_t<kWidth == 1, uint32_t, uint64_t>;
   using Rows __attribute__((vector_size(4 * L::kLanes))) = Row;
 
@@ -26,11 +26,11 @@ struct Narrow {
     return row;
   }
 
-  // Row index[i] of the rows in place i.
+  // Puts row index[i] of `rows` into position i.
   static DEEPLAB_ALWAYS_INLINE void gather(const float* rows, const int32_t* index, Vector& to) {
     if constexpr (L::kGathers) {
-      // By assembler: GCC inlines its functions for such instructions into functions for such processors alone, and
-      // templates are for any.
+      // In assembler: GCC inlines its intrinsics for such instructions only into functions for such processors, but
+      // templates are compiled for any processor.
       using Index __attribute__((vector_size(4 * kRows), aligned(4))) = int32_t;
       const Index at = *reinterpret_cast<const Index*>(index);
       uint16_t all;
@@ -49,8 +49,8 @@ struct Narrow {
     }
   }
 
-  // The other way: row i of `from` becomes row where[i], or nowhere's where that is 0. Without a jump, which would
-  // often be mistaken.
+  // The reverse: row i of `from` is stored as row where[i], or in `nowhere` if where[i] is 0. Without a branch, which
+  // would often be mispredicted.
   static DEEPLAB_ALWAYS_INLINE void scatter(const Vector& from, const int32_t* where, float* rows, float* nowhere) {
     const Rows all = reinterpret_cast<Rows>(from);
     const uintptr_t start = reinterpret_cast<uintptr_t>(nowhere), distance = reinterpret_cast<uintptr_t>(rows) - start;
@@ -68,12 +68,12 @@ struct Narrow {
     if constexpr (kWidth == 2) choose<2, 0>(to, to, to, std::make_integer_sequence<int, L::kLanes>{});
   }
 
-  // Rows 1 to the end of the first, and then row 0 of the second.
+  // The rows of the first vector from row 1 on, followed by row 0 of the second.
   static DEEPLAB_ALWAYS_INLINE void shift(const Vector& first, const Vector& second, Vector& to) {
     choose<1, kWidth>(first, second, to, std::make_integer_sequence<int, L::kLanes>{});
   }
 
-  // The last row of the first, and then the second's but its last.
+  // The last row of the first vector, followed by all rows of the second but its last.
   static DEEPLAB_ALWAYS_INLINE void shift_back(const Vector& first, const Vector& second, Vector& to) {
     choose<1, L::kLanes - kWidth>(first, second, to, std::make_integer_sequence<int, L::kLanes>{});
   }
@@ -85,7 +85,7 @@ struct Narrow {
     to = reinterpret_cast<Vector>(Rows{load(rows, index[i])...});
   }
 
-  // Element i / kEach + kFirst of both vectors in place i.
+  // Puts element i / kEach + kFirst of both vectors into position i.
   template <int kEach, int kFirst, int... i>
   static DEEPLAB_ALWAYS_INLINE void choose(const Vector& first, const Vector& second, Vector& to,
                                            std::integer_sequence<int, i...>) {

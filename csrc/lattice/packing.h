@@ -18,9 +18,9 @@ using uint128_t = unsigned __int128;
 __extension__ typedef unsigned __int128 uint128_t;
 #endif
 
-// Where each of a key's coordinates sits in the word. Fields are as wide as the features need, with a margin, so that
-// neither a vertex of a simplex nor a neighbour of one can leave its field: adding to all coordinates at once is then
-// one addition of words.
+// The position of each coordinate in the word of a key. Fields are as wide as the features need, with a margin, so that
+// neither a vertex of a simplex nor a neighbour of one can overflow its field: adding to all coordinates at once is
+// then one addition of words.
 template <typename Key>
 struct Packing {
   int32_t low[kMaxDims];    // value of a field of zeros
@@ -40,8 +40,8 @@ struct Packing {
       key >>= width[i];
     }
   }
-  // What a vertex' key is larger by than that of its neighbour `before` along an axis, modulo the word; also the step
-  // from a simplex' vertex r - 1 to its vertex r, where `axis` is the coordinate that wraps.
+  // The difference between the key of a vertex and that of its neighbour `before` along an axis, modulo the word. It is
+  // also the step from a simplex' vertex r - 1 to its vertex r, where `axis` is the coordinate that wraps.
   DEEPLAB_HOST_DEVICE Key step(int axis, int dims) const {
     return ones - (axis < dims ? unit[axis] * Key(dims + 1) : Key(0));
   }

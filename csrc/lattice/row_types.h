@@ -1,4 +1,4 @@
-// What rows on a GPU are made of (rows.cuh), for host code: names that a kernel's template arguments have.
+// The types of rows on a GPU (rows.cuh), for host code: their names are template arguments of kernels.
 #pragma once
 
 #include "../common/kernel_launch.h"

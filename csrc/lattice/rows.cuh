@@ -43,8 +43,8 @@ __device__ __forceinline__ float4 slice_corners(const int32_t* vertex, const flo
   return sum;
 }
 
-// One point's slice of a blurred lattice, four channels at `column`. Images' kernels have 3 or 6 corners: unrolled, so
-// that no load waits for another but that of its vertex' number.
+// One point's slice of a blurred lattice, four channels at `column`. Images' kernels have 3 or 6 corners: these loops
+// are unrolled, so that a load waits only for its own vertex' number.
 template <typename Storage>
 __device__ __forceinline__ float4 slice(const int32_t* __restrict__ point_vertex, const float* __restrict__ point_share,
                                         int64_t point, int corners, const Storage* __restrict__ values, int64_t vectors,
@@ -73,8 +73,8 @@ __device__ __forceinline__ float4 slice(const int32_t* __restrict__ point_vertex
 
 }  // namespace deeplab::lattice
 
-// For each row in [0, count) and column of a thread of a row_block (filter_cuda.h); the loops of a block's threads need
-// not be in step.
+// For each row in [0, count) and column of a thread of a row_block (filter_cuda.h); the threads of a block may run
+// different numbers of iterations.
 #define DEEPLAB_ROW_LOOP(row, count)                                                             \
   for (int64_t row = blockIdx.x * static_cast<int64_t>(blockDim.y) + threadIdx.y; row < (count); \
        row += static_cast<int64_t>(gridDim.x) * blockDim.y)

@@ -1,4 +1,4 @@
-// Where a feature lies in the permutohedral lattice: the arithmetic that decides, for either device.
+// The position of a feature in the permutohedral lattice: its exact arithmetic, for CPU and GPU.
 #pragma once
 
 #include <cmath>
@@ -10,7 +10,7 @@ namespace deeplab::lattice {
 
 constexpr int kMaxDims = 16;
 
-// One corner of a point's simplex, as its vertex sees it.
+// One corner of a point's simplex, as an entry of its vertex.
 struct alignas(8) Entry {
   int32_t point;
   float weight;
@@ -62,7 +62,7 @@ DEEPLAB_HOST_DEVICE void locate(const float* feature, const float* scale, int ru
     }
   }
 
-  // A point whose coordinates do not sum to 0 is brought back onto the plane.
+  // A point whose coordinates do not sum to 0 is moved back onto the plane.
   float share[kSize] = {};  // by rank
   for (int i = 0; i <= dims; ++i) {
     rank[i] += sum;
@@ -74,8 +74,8 @@ DEEPLAB_HOST_DEVICE void locate(const float* feature, const float* scale, int ru
     share[rank[i]] = (elevated[i] - base[i]) * inv_count;
   }
 
-  // Barycentric coordinates (p. 10). The original adds and subtracts the shares into an array; each element gets one of
-  // either, so their order does not matter.
+  // Barycentric coordinates (p. 10). The original adds and subtracts the shares in an array; each element gets one
+  // addition and one subtraction, so their order does not matter.
   for (int r = 1; r <= dims; ++r) simplex.weight[r] = share[dims - r] - share[dims - r + 1];
   simplex.weight[0] = share[dims] + (1.f - share[0]);
 }

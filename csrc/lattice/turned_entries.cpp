@@ -1,4 +1,4 @@
-// From entries vertex by vertex to those of several vertices in turns.
+// Interleaves the entries of several vertices.
 #include <algorithm>
 
 #include "../common/parallel.h"
@@ -13,7 +13,7 @@ void turn_entries(const Lattice& lattice, int64_t begin, int64_t end, TurnedEntr
   const auto count_of = [&](int64_t vertex) {
     return static_cast<int32_t>(lattice.row_start[vertex + 1] - lattice.row_start[vertex]);
   };
-  // Counting sort: a place for each number of entries, and those of kMany and more in order by a sort of their own.
+  // Counting sort: a bin for each number of entries; vertices with kMany entries or more are sorted separately.
   int32_t next[kMany + 2] = {};
   for (int64_t vertex = begin; vertex < end; ++vertex) {
     ++next[kMany + 1 - std::min<int64_t>(count_of(vertex), kMany)];

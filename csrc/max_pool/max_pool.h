@@ -1,9 +1,9 @@
-// Maximum over windows of channels-last images, for inference: no indices of the maxima, which torch writes as well,
-// and which are eight bytes for two of values.
+// Maximum over windows of channels-last images, for inference: without the indices of the maxima that torch also
+// writes, eight bytes each for values of two bytes.
 //
-// The rule (the original's layers/pooling_layer.cpp:166-207): windows start at stride * index - pad and are cut to the
-// image; one wholly outside gives the lowest number. Numbers are compared by their bits, in the order of IEEE 754's
-// totalOrder: -0 before +0, and a NaN with sign bit 0 above all.
+// The rule (the original's layers/pooling_layer.cpp:166-207): windows start at stride * index - pad and are clipped to
+// the image; a window wholly outside gives the lowest number. Numbers are compared by their bits, in the order of IEEE
+// 754's totalOrder: -0 before +0, and a NaN with sign bit 0 above all.
 #pragma once
 
 #include <cstdint>

@@ -14,7 +14,7 @@ Axis make_axis(const TensorView& input, const TensorView& output, int axis, int6
                 " and ", pad);
   constexpr int64_t kMost = std::numeric_limits<int32_t>::max();
   DEEPLAB_CHECK(pad <= kMost, "max_pool: expected a pad of at most ", kMost, ", got ", pad);
-  // A window or a step that is longer than the padded image ends behind it: how far behind makes no difference.
+  // A kernel or stride longer than the padded image reaches beyond its end; how far makes no difference.
   const int64_t most = pad + input.size(axis) + 1;
   return {input.size(axis), output.size(axis), std::min(kernel, most), pad, std::min(stride, most), 1};
 }

@@ -18,7 +18,7 @@
 
 namespace deeplab::mean_field {
 
-// Where norm = 1 / (filter(1) + 1e-20) goes.
+// Where the factor norm = 1 / (filter(1) + 1e-20) is applied.
 enum class Normalization {
   kNone,
   kBefore,     // filter(norm * Q)
@@ -30,8 +30,8 @@ struct Kernel {
   std::shared_ptr<const lattice::Lattice> lattice;
   float weight;
   Normalization normalization = Normalization::kAfter;
-  // What the message f of the labels costs: nothing of this for Potts, whose message is weight * f; C numbers for
-  // -weight * costs[l] * f[l]; or C * C for -weight * sum over k of costs[l][k] * f[k].
+  // Label compatibility, f being the filtered and normalised Q: empty for Potts, whose message is weight * f; C numbers
+  // for -weight * costs[l] * f[l]; or C * C for -weight * sum over k of costs[l][k] * f[k].
   std::vector<float> costs = {};
 };
 
@@ -51,8 +51,8 @@ class MeanField {
 
   MeanField(int64_t channels, int64_t points, std::vector<Kernel> kernels);
 
-  // scores (C, points) float32, any strides; -inf marks a label as impossible at a pixel. With `probabilities` it is
-  // their logarithms that are the scores. Q becomes softmax(scores).
+  // scores (C, points) float32, any strides; -inf marks a label as impossible at a pixel. With `probabilities` their
+  // logarithms are the scores. Q becomes softmax(scores).
   void start(const TensorView& scores, bool probabilities);
   void run(int64_t iterations);
   // q (C, points) float32, any strides
@@ -64,15 +64,15 @@ class MeanField {
   int64_t iterations() const { return iterations_; }
   int64_t channels() const { return channels_; }
   int64_t points() const { return points_; }
-  // Without the lattices and what is in them.
+  // Bytes of an inference without the lattices and the values on them.
   static int64_t bytes(int64_t points, int64_t channels, int64_t kernels);
 
  private:
   struct Message {
     std::shared_ptr<const lattice::Lattice> lattice;
     lattice::VertexValues values;
-    // The lattice's times a norm before the filter, of rows of two floats the turned entries'; empty without such a
-    // norm.
+    // The lattice's entries times a norm before the filter (for rows of two floats, the weights of its turned entries);
+    // empty without such a norm.
     AlignedBuffer<lattice::Entry> entries;
     AlignedBuffer<float> turned_weight;
     AlignedBuffer<float> factor;  // (rows): weight * norm
@@ -81,7 +81,7 @@ class MeanField {
 
   Message make_message(const Kernel& kernel) const;
   void weigh_entries(const lattice::Lattice& lattice, const AlignedBuffer<float>& norm, Message& message) const;
-  // Everything of a message but its slice.
+  // Computes a message up to its slice.
   void send(Message& message);
   void step();
 

@@ -25,7 +25,7 @@ struct Slice {
   const float* factor;   // (points)
 };
 
-// Calls body(std::integral_constant<int, width>), 0 for widths that are not worth code of their own.
+// Calls body(std::integral_constant<int, width>), with 0 for widths that are not compiled separately.
 template <typename Body>
 DEEPLAB_ALWAYS_INLINE void for_width(int64_t width, const Body& body) {
   switch (width) {
@@ -45,7 +45,7 @@ DEEPLAB_ALWAYS_INLINE void for_width(int64_t width, const Body& body) {
 template <int Corners, typename Vector, int kVectors>
 DEEPLAB_ALWAYS_INLINE void add_message(const Slice& slice, int64_t width, int64_t column, int64_t point,
                                        Vector (&next)[kVectors]) {
-  // A lattice of positions alone is small, and its vertices are met in order.
+  // A lattice of positions only is small, and its vertices are visited in order.
   if constexpr (Corners == 6) {
     const int64_t later = std::min(point + kAhead, slice.lattice->points - 1);
     const int32_t* vertex = slice.lattice->point_vertex.data() + lattice::first_corner(later, Corners);
@@ -56,7 +56,7 @@ DEEPLAB_ALWAYS_INLINE void add_message(const Slice& slice, int64_t width, int64_
   for (int k = 0; k < kVectors; ++k) next[k] += slice.factor[point] * message[k];
 }
 
-// Calls body(std::integral_constant<int, corners>) with the number of a lattice's corners, 0 for rare ones.
+// Calls body(std::integral_constant<int, corners>) with the number of a lattice's corners, or 0 for rare numbers.
 template <typename Body>
 DEEPLAB_ALWAYS_INLINE void for_corners(const Lattice& lattice, const Body& body) {
   switch (lattice.dims) {
@@ -123,8 +123,8 @@ DEEPLAB_ALWAYS_INLINE void update_pairs(const std::vector<Slice>& slices, const 
   }
 }
 
-// q = softmax(scores + slices) for points [begin, end), the first of which starts a block, a few at a time, which stay
-// in the nearest cache from one step to the next.
+// q = softmax(scores + slices) for points [begin, end), a few at a time, which stay in the nearest cache from one step
+// to the next. `begin` starts a block.
 template <typename L>
 DEEPLAB_ALWAYS_INLINE void update(const std::vector<Slice>& slices, const float* scores, int64_t channels,
                                   int64_t width, float* q, int64_t begin, int64_t end) {
@@ -148,8 +148,8 @@ DEEPLAB_ALWAYS_INLINE void update(const std::vector<Slice>& slices, const float*
   }
 DEEPLAB_TARGET_VERSIONS(DEEPLAB_DEFINE_UPDATE)
 
-// Each row replaced by what it costs the labels. Slicing is linear, so that this can be done for the vertices, of which
-// there are fewer than pixels.
+// Replaces each row by its product with the labels' costs. Slicing is linear, so that this can be done for the
+// vertices, which are fewer than the pixels.
 DEEPLAB_TARGET_CLONES
 void apply_costs(const float* costs, bool full, int64_t channels, int64_t width, float* rows, float* scratch,
                  int64_t begin, int64_t end) {
@@ -167,7 +167,7 @@ void apply_costs(const float* costs, bool full, int64_t channels, int64_t width,
   }
 }
 
-// Sums over all points: by chunk first, so that they do not depend on the number of threads.
+// Sums over all points, chunk by chunk, so that the sums do not depend on the number of threads.
 template <typename Term>
 double sum_over_points(int64_t points, const Term& term) {
   std::vector<double> sums((points + kPointGrain - 1) / kPointGrain);
@@ -182,7 +182,7 @@ double sum_over_points(int64_t points, const Term& term) {
 MeanField::MeanField(int64_t channels, int64_t points, std::vector<Kernel> kernels)
     : channels_(channels),
       points_(points),
-      // One channel needs no vectors, but rows of one float would then use none.
+      // A single channel is stored as two: the code for rows of one float would not use vectors.
       width_(lattice::padded_width(std::max<int64_t>(channels_, 2))),
       rows_((points_ + kBlock - 1) / kBlock * kBlock),
       scores_(rows_ * width_),
@@ -364,7 +364,7 @@ int64_t MeanField::bytes(int64_t points, int64_t channels, int64_t kernels) {
   DEEPLAB_CHECK(channels <= kMost && kernels <= kMost, "expected at most ", kMost, " labels and kernels, got ",
                 channels, " and ", kernels);
   const int64_t width = lattice::padded_width(std::max<int64_t>(channels, 2));
-  // Turned entries, as many as a kernel of colours has.
+  // Turned entries, as many as a kernel with colour features has.
   const int64_t turned = width == 2 ? 12 : 0;
   return product({4, points, 2 * width + kernels * (1 + turned)});
 }

@@ -18,13 +18,13 @@ constexpr const char* kSource = "mean_field/update_kernels.cuh";
 
 using lattice::FilterJob;
 
-constexpr unsigned int kEnergyBlocks = 256;  // a number of its own, whatever the device: sums depend on it
+constexpr unsigned int kEnergyBlocks = 256;  // fixed for all devices, because sums depend on it
 
 Planes planes_of(const TensorView& image) {
   return {image.ptr<float>(), image.stride(0), image.stride(1), image.stride(2), static_cast<int32_t>(image.size(2))};
 }
 
-// One launch for some images: adds the messages of `job[..].slices` kernels, and normalises if they are the last.
+// One launch for several images: adds the messages of `job[..].slices` kernels, and normalises after the last kernel.
 template <typename Storage>
 void update(const Updates& updates, int count, int64_t vectors, bool softmax, int device, uintptr_t stream) {
   int64_t points = 0;
@@ -61,7 +61,7 @@ void update(const std::vector<UpdateJob>& jobs, const std::vector<std::vector<Sl
     const int count = static_cast<int>(std::min<size_t>(kMaxUpdates, jobs.size() - first));
     size_t most = 0;
     for (int i = 0; i < count; ++i) most = std::max(most, slices[first + i].size());
-    // More kernels than a launch takes go by several, by way of Q.
+    // If there are more kernels than one launch takes, several launches accumulate in Q.
     for (size_t done = 0; done == 0 || done < most; done += kMaxSlices) {
       Updates updates{};
       for (int i = 0; i < count; ++i) {
@@ -81,7 +81,7 @@ void update(const std::vector<UpdateJob>& jobs, const std::vector<std::vector<Sl
   }
 }
 
-// A vertex' sum is at most the number of points, a little more when blurred.
+// A vertex' sum is at most the number of points, or a little more after blurring.
 float half_scale(int64_t points) {
   constexpr float kLargestHalf = 65504.f;
   float scale = 1.f;
@@ -146,7 +146,7 @@ void CudaMeanField::start(const TensorView& scores, bool probabilities, const Te
   lattice::check_cuda_memory(workspace, "workspace", device_, workspace_bytes());
   place(workspace.data);
   const int64_t points = height_ * width_, vectors = row_ / 4;
-  // Lanes without a label behave as one that is impossible everywhere.
+  // Lanes without a label are like a label that is impossible everywhere.
   launch_kernel(launch_over("mean field start", device_, stream, points * vectors),
                 DEEPLAB_PLAIN_KERNEL(kSource, deeplab::mean_field::rows_kernel), planes_of(scores),
                 static_cast<int32_t>(probabilities), -std::numeric_limits<float>::infinity(),

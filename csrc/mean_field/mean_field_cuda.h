@@ -1,5 +1,5 @@
-// Mean field inference on a GPU: what mean_field.h does, in the same order of operations but for the sums over a
-// vertex' points, for several images in the same launches.
+// Mean field inference on a GPU: as mean_field.h, in the same order of operations except for the sums over a vertex'
+// points, for several images in the same launches.
 #pragma once
 
 #include <cstdint>
@@ -17,16 +17,16 @@ namespace deeplab::mean_field {
 struct CudaKernel {
   std::shared_ptr<const lattice::CudaLattice> lattice;  // connected
   float weight;
-  // (points) on the device, or null for 1: what Q is multiplied with before the filter, and the message after it.
+  // Factors of Q before the filter, and of the message after it: (points) on the device, or null for 1.
   const float* before;
   const float* after;
-  // Instead of the weight's Potts: minus what labels cost, (1, row) for a label beside itself or (row, row) for row k
-  // beside column l, row being cuda_width(labels) and 0 behind the last label. Null for none.
+  // Replaces the Potts model of the weight: minus the costs of labels, (1, row) for one cost per label, or (row, row)
+  // for row k and column l; row = cuda_width(labels), 0 after the last label. Null for Potts.
   const float* costs;
   int32_t cost_rows;
 };
 
-// One image's inference. Its memory is the caller's and must live as long.
+// One image's inference. Its memory belongs to the caller and must live as long as the object.
 class CudaMeanField {
  public:
   DEEPLAB_NEEDS_INIT(CudaMeanField)
@@ -64,7 +64,7 @@ class CudaMeanField {
 // Iterations of several images at once, all with the same number of channels and storage. Never waits for the device.
 void run_cuda(const std::vector<std::shared_ptr<CudaMeanField>>& fields, int64_t iterations, uintptr_t stream);
 
-// What is wrong with scores (channels, height, width), as bits of one int32 that is set to 0 first.
+// Faults of scores (channels, height, width), as bits of one int32 that must be 0 first.
 enum ScoreFault : int32_t { kNotFinite = 1, kNegative = 2, kAllZero = 4 };
 void inspect_scores(const TensorView& scores, bool probabilities, const TensorView& faults, uintptr_t stream);
 // Waits for the device.

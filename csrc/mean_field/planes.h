@@ -1,4 +1,4 @@
-// From planes (labels, points), as scores and marginals are handed in and out, to rows (points, width), and back.
+// Copies planes (labels, points), the layout of scores and marginals outside, to rows (points, width), and back.
 #pragma once
 
 #include <algorithm>
@@ -14,7 +14,7 @@ namespace deeplab::mean_field {
 // A block of points is copied together: a cache line of each plane.
 using lattice::kBlock;
 
-// From four rows of four floats to four columns of four.
+// Transposes four rows of four floats.
 DEEPLAB_ALWAYS_INLINE void transpose(const float* const from[4], float* const to[4]) {
   const Float4 a = *reinterpret_cast<const LooseFloat4*>(from[0]), b = *reinterpret_cast<const LooseFloat4*>(from[1]);
   const Float4 c = *reinterpret_cast<const LooseFloat4*>(from[2]), d = *reinterpret_cast<const LooseFloat4*>(from[3]);
@@ -27,7 +27,7 @@ DEEPLAB_ALWAYS_INLINE void transpose(const float* const from[4], float* const to
 }
 
 // rows = points [begin, begin + count) of planes (labels, points) of any strides, count at most kBlock. Lanes without a
-// label behave as one that is impossible everywhere.
+// label are set like a label that is impossible everywhere.
 inline void load_rows(const TensorView& planes, int64_t width, int64_t begin, int64_t count, float* rows) {
   constexpr float kNever = -std::numeric_limits<float>::infinity();
   static constexpr float kNowhere[4] = {kNever, kNever, kNever, kNever};
@@ -54,7 +54,7 @@ inline void load_rows(const TensorView& planes, int64_t width, int64_t begin, in
   }
 }
 
-// The other way: planes (channels, stride) = rows.
+// The reverse: planes (channels, stride) = rows.
 inline void store_rows(const float* rows, int64_t channels, int64_t width, int64_t begin, int64_t count, float* planes,
                        int64_t stride) {
   if (count < kBlock || width == 2) {

@@ -10,10 +10,10 @@
 
 namespace deeplab::mean_field {
 
-// x = fast_exp(-x) in every lane, x >= +0. A second writing of fast_exp.h on purpose: its loop of conditional halvings
-// suits a GPU's thread, reading the number of halvings from the exponent's bits suits vectors, and both give the same
-// bits, which the original's marginals demand. Halving an argument until it is at most 0.69 takes its exponent down by
-// as many: how many is read from its bits, because floats above zero are ordered as their bits are, and doubling adds
+// x = fast_exp(-x) in every lane, x >= +0. A second implementation of fast_exp.h on purpose: its loop of conditional
+// halvings suits a GPU's thread, reading the number of halvings from the exponent's bits suits vectors, and both give
+// the same bits, which the original's marginals demand. Halving an argument n times until it is at most 0.69 lowers its
+// exponent by n. That n is read from the bits, because positive floats are ordered as their bits are, and doubling adds
 // one to the exponent.
 template <typename L>
 DEEPLAB_ALWAYS_INLINE void fast_exp_lanes(typename L::Float& x) {
@@ -42,9 +42,9 @@ DEEPLAB_ALWAYS_INLINE void fast_exp_lanes(typename L::Float& x) {
   x = vanishes ? Vector{} : power;
 }
 
-constexpr int kSoftmaxRows = 8;  // that go through softmax_rows together
+constexpr int kSoftmaxRows = 8;  // rows that softmax_rows processes together
 
-// Softmax of rows of two floats, several in a vector: a row's other float is a lane's neighbour.
+// Softmax of rows of two floats, several in a vector: a row's other float is in the neighbouring lane.
 template <typename L>
 DEEPLAB_ALWAYS_INLINE void softmax_pairs(typename L::Float& x) {
   using Vector = typename L::Float;
@@ -57,9 +57,9 @@ DEEPLAB_ALWAYS_INLINE void softmax_pairs(typename L::Float& x) {
   x = x / (x + reinterpret_cast<Vector>((powers << 32) | (powers >> 32)));
 }
 
-// rows = softmax(row) each, in place, for kRows rows of kWidth floats, a multiple of 4 (0: known at run time only). The
-// sum runs over the labels in order, as the original's does: a chain of additions, of which several rows at a time keep
-// the processor busy.
+// Replaces each of kRows rows by its softmax, in place. A row has kWidth floats, a multiple of 4 (0: known at run time
+// only). The sum runs over the labels in order, as the original's does: a chain of additions, of which several rows at
+// a time keep the processor busy.
 template <typename L, int kWidth, int kRows>
 DEEPLAB_ALWAYS_INLINE void softmax_rows(float* rows, int64_t channels, int64_t runtime_width) {
   const int64_t width = kWidth ? kWidth : runtime_width;

@@ -1,4 +1,4 @@
-// What the kernels of a mean field step are told. No host code: this also compiles at run time (NVRTC).
+// Arguments of the kernels of a mean field step. No host code: this also compiles at run time (NVRTC).
 #pragma once
 
 #include <cstdint>
@@ -27,13 +27,13 @@ struct UpdateJob {
   int32_t slices;
   SliceJob slice[kMaxSlices];
 };
-// Of one launch, by blockIdx.y.
+// The jobs of one launch, by blockIdx.y.
 struct Updates {
   UpdateJob job[kMaxUpdates];
 };
 static_assert(sizeof(Updates) <= 3584, "too many arguments for a kernel");
 
-// A picture's plane of a channel, or the pixel's place in it.
+// An image's plane of a channel, or a pixel's position in it.
 struct Planes {
   float* data;
   int64_t stride_c, stride_y, stride_x;

@@ -1,5 +1,5 @@
-// The kernels of a mean field step behind the filters: scores, the slices of all kernels and the softmax in one pass.
-// No host code: this also compiles at run time (NVRTC).
+// The kernels of a mean field step after the filters: scores, the slices of all kernels and the softmax in one pass. No
+// host code: this also compiles at run time (NVRTC).
 #pragma once
 
 #include <cfloat>
@@ -40,7 +40,7 @@ __device__ __forceinline__ float4 divided(float4 a, float by) {
   return make_float4(a.x / by, a.y / by, a.z / by, a.w / by);
 }
 
-// A warp works on as many pixels as fit: `lanes` lanes for each, kVectors neighbouring columns to a lane.
+// A warp works on as many pixels as fit: `lanes` lanes for each pixel, kVectors neighbouring columns for each lane.
 template <typename Storage, typename vectors_t>
 __global__ void update_kernel(const __grid_constant__ Updates updates, int64_t vectors, int32_t lanes,
                               int32_t softmax) {
@@ -51,7 +51,7 @@ __global__ void update_kernel(const __grid_constant__ Updates updates, int64_t v
   const int64_t warp = (blockIdx.x * int64_t{blockDim.x} + threadIdx.x) / 32;
   const int64_t warps = int64_t{gridDim.x} * blockDim.x / 32;
   float4* q = reinterpret_cast<float4*>(job.q);
-  // All lanes stay in the loop, for the shuffles.
+  // All lanes stay in the loop, because the shuffles need them.
   for (int64_t base = warp * pixels; base < job.points; base += warps * pixels) {
     const int64_t point = base + pixel;
     float4 next[kVectors];
@@ -87,8 +87,8 @@ __global__ void update_kernel(const __grid_constant__ Updates updates, int64_t v
   }
 }
 
-// Rows that a warp's registers do not hold: a warp for each pixel, the row of Q itself for intermediate results. Each
-// lane reads only what it wrote.
+// For rows that do not fit into a warp's registers: a warp for each pixel, with intermediate results in the row of Q.
+// Each lane reads only what it wrote.
 template <typename Storage>
 __global__ void update_wide_kernel(const __grid_constant__ Updates updates, int64_t vectors, int32_t softmax) {
   const UpdateJob& job = updates.job[blockIdx.y];
@@ -117,8 +117,8 @@ __global__ void update_wide_kernel(const __grid_constant__ Updates updates, int6
   }
 }
 
-// One thread per pixel and four channels, pixels fastest: reads of planes are coalesced. `padding` goes behind the last
-// channel.
+// One thread per pixel and four channels, pixels fastest: reads of planes are coalesced. `padding` is written after the
+// last channel.
 __global__ void rows_kernel(Planes source, int32_t logarithm, float padding, float4* rows, int32_t points,
                             int64_t channels, int64_t vectors) {
   DEEPLAB_GRID_STRIDE_LOOP(index, points * vectors) {
@@ -150,7 +150,7 @@ __global__ void marginals_kernel(const float4* rows, Planes out, int32_t logarit
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
       const int64_t channel = column * 4 + i;
-      // Not fmaxf, which would take a NaN for FLT_MIN.
+      // Not fmaxf, which would turn a NaN into FLT_MIN.
       const float floored = lanes[i] < FLT_MIN ? FLT_MIN : lanes[i];
       if (channel < channels) target[channel * out.stride_c] = logarithm ? logf(floored) : lanes[i];
     }
@@ -173,7 +173,7 @@ __global__ void inspect_kernel(Planes scores, int32_t probabilities, int32_t poi
   }
 }
 
-// Sums of a block's threads: the same in every run, for a block of kThreadsPerBlock. Thread 0 has them.
+// Sum over a block's threads, the same in every run, for a block of kThreadsPerBlock. Only thread 0 has the result.
 __device__ __forceinline__ double block_sum(double own, double* sums) {
   const int thread = static_cast<int>(threadIdx.x);
   __syncthreads();
@@ -206,7 +206,7 @@ __global__ void energy_kernel(const float* scores, const float* q, int64_t point
   }
 }
 
-// Of one kernel: energy[block] is a sum of -message * Q.
+// The energy of one kernel: energy[block] is a sum of -message * Q.
 template <typename Storage>
 __global__ void pairwise_energy_kernel(SliceJob job, const float4* q, int64_t points, int64_t vectors, double* energy) {
   __shared__ double sums[kThreadsPerBlock];
@@ -215,7 +215,7 @@ __global__ void pairwise_energy_kernel(SliceJob job, const float4* q, int64_t po
     for (int64_t column = 0; column < vectors; ++column) {
       const float4 message = message_of<Storage>(job, point, vectors, column);
       const float4 power = q[point * vectors + column];
-      // Not of the padding behind the last channel: 0 there.
+      // The padding after the last channel adds nothing: it is 0 there.
       own -= double{message.x} * power.x + double{message.y} * power.y + double{message.z} * power.z +
              double{message.w} * power.w;
     }

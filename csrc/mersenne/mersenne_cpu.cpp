@@ -13,7 +13,7 @@ DEEPLAB_ALWAYS_INLINE uint32_t twisted(uint32_t high, uint32_t low, uint32_t oth
   return other ^ (y >> 1) ^ ((0u - (y & 1u)) & 0x9908b0dfu);
 }
 
-// All words anew. No word depends on one less than 227 before it: so each loop is many at a time.
+// Generates all words of the state. No word depends on one less than 227 before it, so each loop can be vectorised.
 DEEPLAB_TARGET_CLONES
 void twist(uint32_t* key) {
   for (int64_t i = 0; i < kWords - kMiddle; ++i) key[i] = twisted(key[i], key[i + 1], key[i + kMiddle]);

@@ -1,4 +1,4 @@
-// From images to the input of a net: bytes in R, G, B order, pixel by pixel, become B, G, R planes minus the mean.
+// Converts images to the input of a net: interleaved bytes in R, G, B order become B, G, R planes minus the mean.
 //
 // The rule (the original's data_transformer.cpp:309-464 in phase TEST without a crop): byte minus mean in float, then
 // rounded to the blob's type; padding at the bottom and at the right is the mean in the original, so exactly 0 here.
@@ -32,7 +32,7 @@ struct Images {
   int64_t height, width;
 };
 
-// As many elements as the widest store takes; or one.
+// The number of elements of the widest store, or one.
 template <typename stored_t>
 using Widest = std::integral_constant<int, kPackBytes / sizeof(stored_t)>;
 using Single = std::integral_constant<int, 1>;

@@ -9,7 +9,7 @@ namespace {
 
 constexpr int64_t kRowGrain = 16;
 
-// A byte has 256 values, so each channel has.
+// The results of each channel for all 256 values of a byte.
 template <typename stored_t>
 struct Table {
   explicit Table(const Mean& mean) {

@@ -6,9 +6,9 @@
 
 namespace deeplab::preprocess {
 
-// The blob is written in its order in memory, kCount elements at a time; the bytes, a quarter of it and less, come from
-// the caches whenever they are read again. index_t is as wide as the count of elements needs: divisions in 64 bits
-// would take longer than the memory.
+// The blob is written in the order of its memory, kCount elements at a time; the bytes, at most a quarter of its size,
+// come from the caches when they are read again. index_t is as wide as the number of elements needs: 64-bit divisions
+// would take longer than the memory accesses.
 template <typename stored_t, typename count_t, typename channels_last_t, typename index_t>
 __global__ void images_kernel(Images images, stored_t* blob, int64_t count, index_t height, index_t width, Mean mean) {
   constexpr int kCount = count_t::value;

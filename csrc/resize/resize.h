@@ -1,8 +1,8 @@
-// Bytes of an image between pixels: cv::resize with INTER_LINEAR on uint8 (OpenCV 2.4 to 4.6, modules/imgproc/src/
-// resize.cpp), whose fixed point gives the same bits everywhere.
+// Resizes an image of bytes: cv::resize with INTER_LINEAR on uint8 (OpenCV 2.4 to 4.6, modules/imgproc/src/resize.cpp),
+// whose fixed-point arithmetic gives the same bits everywhere.
 //
-// The rule: a weight has 11 fractional bits. Across, two pixels are weighted and 4 bits dropped; down, two such rows
-// are weighted and 16 bits dropped of each; 2 is added and 2 bits are dropped of the sum.
+// The rule: a weight has 11 fractional bits. Horizontally, two pixels are weighted and 4 bits dropped. Vertically, two
+// such rows are weighted and 16 bits dropped of each; 2 is added to their sum and 2 bits are dropped.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +11,7 @@
 
 namespace deeplab::resize {
 
-// What each output index of an axis reads: two indices and their weights.
+// The source of each output index of an axis: two indices and their weights.
 struct Taps {
   const int32_t *low, *high, *low_weight, *high_weight;
 };

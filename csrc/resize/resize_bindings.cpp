@@ -6,7 +6,7 @@ namespace {
 
 constexpr int32_t kOne = 2048;
 
-// The four rows of taps (4, out); their indices are known to lie within the axis once this returns.
+// Checks the four rows of taps (4, out): their indices must lie within the axis.
 Taps check_taps(const TensorView& taps, const char* name, int64_t out, int64_t in) {
   check_dtype(taps, name, DType::kInt32);
   check_sizes(taps, name, {4, out});

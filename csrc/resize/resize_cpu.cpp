@@ -8,7 +8,7 @@
 namespace deeplab::resize {
 namespace {
 
-// One row of the image at the width of the output: (w, C) numbers of 15 bits.
+// One row of the image resized to the width of the output: (w, C) numbers of 15 bits.
 template <int kChannels>
 void weigh_across(const uint8_t* row, int64_t pixel, int64_t channel, int64_t channels, const Taps& across,
                   int64_t width, int32_t* out) {
@@ -31,13 +31,13 @@ void weigh_down(const int32_t* low, const int32_t* high, int32_t low_weight, int
   }
 }
 
-// The two rows that were weighed last: the next output row reads one of them again, or both.
+// The two rows that were resized last: the next output row needs one of them again, or both.
 struct Rows {
   explicit Rows(int64_t numbers) {
     for (auto& row : rows) row.resize(numbers);
   }
 
-  // Returns the place of a row of the image, after `make` filled it if it is not there; `keep` is not overwritten.
+  // Returns the buffer of a row of the image, and calls `make` to fill it if necessary; `keep` is not overwritten.
   template <typename Make>
   int32_t* find(int32_t index, int32_t keep, const Make& make) {
     for (int i = 0; i < 2; ++i) {

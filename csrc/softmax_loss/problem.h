@@ -1,4 +1,4 @@
-// The host's side of softmax_loss.
+// Host code of softmax_loss.
 #pragma once
 
 #include <optional>

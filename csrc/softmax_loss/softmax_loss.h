@@ -1,9 +1,9 @@
 // Softmax followed by the weighted logistic loss, as DeepLab v1's SOFTMAX_LOSS layer does them.
 //
-// The rule (the original's layers/softmax_loss_layer.cpp:69-140): a label is truncated toward zero; ignored labels
-// count nowhere; loss = sum of w[y] * -log(max(p[y], FLT_MIN)) over the sum of w[y], gradient = w[y] * (p - onehot(y))
-// over the same sum. Nothing valid makes 0 / 0 in the original: here both are 0. A label that is neither a class nor
-// ignored makes both NaN, and its place is reported.
+// The rule (the original's layers/softmax_loss_layer.cpp:69-140): a label is truncated toward zero; pixels with ignored
+// labels are left out; loss = sum of w[y] * -log(max(p[y], FLT_MIN)) over the sum of w[y], gradient = w[y] * (p -
+// onehot(y)) over the same sum. Without a valid label the original computes 0 / 0: here both are 0. A label that is
+// neither a class nor ignored makes both NaN, and its position is reported.
 #pragma once
 
 #include <cfloat>
@@ -16,14 +16,14 @@
 
 namespace deeplab::softmax_loss {
 
-// Pixels per partial sum. Fixed, so that sums have one order whatever the number of threads.
+// Pixels per partial sum. Fixed, so that sums have the same order for any number of threads.
 constexpr int64_t kChunk = 256;
 
 inline int64_t chunks_for(int64_t pixels) { return (pixels + kChunk - 1) / kChunk; }
 
 constexpr int kMaxIgnored = 256;
 
-// Travels to a kernel by value, which is why it is bounded.
+// Passed to a kernel by value, which is why its size is bounded.
 struct IgnoredLabels {
   int count;
   int32_t values[kMaxIgnored];
@@ -91,7 +91,7 @@ DEEPLAB_HOST_DEVICE double final_loss(const Totals& totals) {
   return totals.weight > 0 ? totals.loss / totals.weight : 0.0;
 }
 
-// What every pixel's gradient is multiplied by.
+// The factor of every pixel's gradient.
 DEEPLAB_HOST_DEVICE double gradient_scale(double grad_loss, const Totals& totals) {
   if (totals.first_bad >= 0) return kNaN;
   return totals.weight > 0 ? grad_loss / totals.weight : 0.0;

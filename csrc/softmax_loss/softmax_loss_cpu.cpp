@@ -6,7 +6,7 @@
 namespace deeplab::softmax_loss {
 namespace {
 
-// Part of one chunk that lies within one item, so that its pixels are neighbours in every channel.
+// Part of one chunk within one item, so that its pixels are contiguous in every channel.
 struct Run {
   int64_t first;  // pixel index in the batch
   int64_t count;
@@ -78,7 +78,7 @@ void backward_run(const Problem& problem, scalar_t scale, scalar_t* grad_scores,
     const scalar_t* row = scores + c * plane;
     scalar_t* target = grad_scores + start + c * plane;
     for (int64_t i = 0; i < run.count; ++i) {
-      // Not a product with 0: an ignored pixel's gradient is 0 whatever its scores are.
+      // Not a product with 0: an ignored pixel's gradient is 0 even if its scores are not finite.
       target[i] = factors[i] == scalar_t(0)
                       ? scalar_t(0)
                       : (probability(row[i], maximum[i], sum[i]) - scalar_t(labels[i] == c)) * factors[i];

@@ -8,8 +8,8 @@ namespace deeplab::softmax_loss {
 
 static_assert(kChunk == kThreadsPerBlock, "a block reduces one chunk, one pixel per thread");
 
-// Sums the block's values in a tree of fixed shape; thread 0 gets the result. Ends with all threads past their reads,
-// so that the buffer may be used again.
+// Sums the block's values in a tree of fixed shape; thread 0 gets the result. At the end all threads have finished
+// reading, so that the buffer may be used again.
 __device__ Totals reduce_block(const Totals& mine) {
   __shared__ Totals values[kThreadsPerBlock];
   values[threadIdx.x] = mine;
@@ -80,7 +80,7 @@ __global__ void backward_kernel(const scalar_t* scores, const void* labels, DTyp
     scalar_t value = 0;
     if (label >= 0 && label < channels && !is_ignored(ignored, label)) {
       const scalar_t factor = weights ? weights[label] * scale : scale;
-      // Not a product with 0: a class of weight 0 has no gradient whatever the scores are.
+      // Not a product with 0: a class of weight 0 has gradient 0 even if its scores are not finite.
       if (factor != scalar_t(0)) {
         const scalar_t p =
             probability(scores[index], stats[item * 2 * plane + offset], stats[(item * 2 + 1) * plane + offset]);

@@ -7,11 +7,11 @@
 
 namespace deeplab::winograd {
 
-// Outputs whose weights lie side by side: the widest vector of any processor.
+// Outputs whose weights are contiguous: as many as the widest vector of any processor has lanes.
 constexpr int64_t kPanel = 16;
 
-// How much of a product the registers of a processor hold: rows, and panels; and the channels of those panels that stay
-// in its first-level cache while the rows go by.
+// The part of a product that the registers of a processor hold: rows, and panels; and the number of channels of those
+// panels that stay in its first-level cache during the loop over the rows.
 template <int kLanes>
 struct Registers;
 template <>
@@ -80,7 +80,7 @@ DEEPLAB_ALWAYS_INLINE void multiply(const Product& product) {
   }
 }
 
-// As many rows as there are, at most kRows.
+// All remaining rows, at most kRows.
 template <typename L, int kRows, int kPanels>
 DEEPLAB_ALWAYS_INLINE void multiply_rows(const Product& product, int64_t rows) {
   if (rows >= kRows) return multiply<L, kRows, kPanels>(product);

@@ -2,11 +2,11 @@
 // sum over the channels of (m + 2)^2 products of transformed pixels and transformed weights, where a direct convolution
 // takes 9 m^2. A. Lavin and S. Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016.
 //
-// A dilation d makes d * d images of the one, each of every d-th pixel, and tiles lie within one of those. Nothing is
-// copied for it: a tile's pixels are d apart.
+// A dilation d splits the image into d * d images, each of every d-th pixel, and every tile lies within one of those.
+// Nothing is copied for this: a tile's pixels are d apart.
 //
-// The products of an output are summed over the channels in their order, whatever the number of threads. They are
-// rounded once (FMA) where the processor can, so other processors may give other last bits.
+// The products of an output are summed over the channels in their order, for any number of threads. They are rounded
+// once (FMA) if the processor can, so other processors may differ in the last bits.
 #pragma once
 
 #include <cstddef>
@@ -16,7 +16,7 @@
 
 namespace deeplab::winograd {
 
-// What becomes of a sum before it is written, in this order.
+// Operations on a sum before it is written, in this order.
 struct Epilogue {
   const float* bias;   // (O,), or null
   const float* other;  // like y, or null: is added
@@ -26,7 +26,7 @@ struct Epilogue {
 
 constexpr int64_t kKernel = 3;
 
-// Numbers along an axis of a tile of `tile` outputs: 2 or 4.
+// Inputs along an axis of a tile of `tile` outputs: 2 or 4.
 inline int64_t tile_inputs(int64_t tile) { return tile + kKernel - 1; }
 // Panels of outputs; see product.h.
 int64_t panels_of(int64_t outputs);
@@ -37,7 +37,7 @@ void transform_weight_cpu(const TensorView& weight, const TensorView& transforme
 void forward_cpu(const TensorView& x, const TensorView& transformed, const TensorView& y, const Axis& rows,
                  const Axis& columns, int64_t tile, const Epilogue& epilogue);
 
-// Memory that calls keep for the next ones: how much, and giving it back.
+// Memory that calls keep for later calls: its size, and its release.
 size_t kept_bytes();
 void clear_kept();
 

@@ -1,5 +1,5 @@
-// A product and its sum may be one FMA here, on most processors twice as fast: the original has no sums like these,
-// whose rounding would have to be kept.
+// A product and its sum may be one FMA here, which is twice as fast on most processors: the original has no such sums
+// whose rounding would have to be reproduced.
 #ifdef __clang__
 #pragma clang fp contract(fast)
 #else
@@ -19,13 +19,13 @@
 namespace deeplab::winograd {
 namespace {
 
-// Tiles that go through all steps together. Their transformed pixels should stay in the second or third level cache;
-// the more there are, the less often the weights are read.
+// Tiles that go through all steps together. Their transformed pixels should stay in the second- or third-level cache;
+// the more tiles there are, the less often the weights are read.
 constexpr int64_t kTilesTogether = 48;
-// With fewer groups for each thread, some threads would wait long for others.
+// With fewer groups per thread, some threads would wait long for others.
 constexpr int64_t kGroupsOfThread = 4;
-// Panels of outputs whose products lie in the second-level cache until they are transformed back. More of them read the
-// transformed pixels less often, which pays where those do not fit beside them.
+// Panels of outputs whose products stay in the second-level cache until they are transformed back. With more of them
+// the transformed pixels are read less often, which pays if they do not fit into the cache as well.
 constexpr int64_t kPanelsTogether = 4, kPanelsTogetherAtMost = 16;
 constexpr int64_t kPixelsNearby = int64_t{768} << 10;  // bytes that fit
 
@@ -34,7 +34,7 @@ using Doubles __attribute__((vector_size(8 * kPanel))) = double;
 
 int64_t round_up(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
 
-// What a call computes.
+// The arguments of a call.
 struct Job {
   const float *x, *weight;
   float* y;
@@ -50,8 +50,8 @@ struct Job {
   int64_t panels_together = kPanelsTogether;
 
   int64_t tiles() const { return static_cast<int64_t>(row_tiles.size() * column_tiles.size()); }  // of an image
-  // From one tile's transformed pixels to the next one's. A multiple of 4 KiB would put all rows of a block into the
-  // same sets of the first-level cache.
+  // Distance between the transformed pixels of two tiles. A multiple of 4 KiB would map all rows of a block to the same
+  // sets of the first-level cache.
   int64_t pitch() const { return round_up(channels, kPanel) + kPanel; }
 };
 
@@ -73,7 +73,7 @@ Tile tile_at(const Job& job, int64_t index) {
   return {index / job.tiles(), job.row_tiles[of_image / columns], job.column_tiles[of_image % columns]};
 }
 
-// Writes one tile's transformed pixels, a row of `pitch` for each frequency, `step` apart.
+// Writes one tile's transformed pixels: a row of `pitch` for each frequency, at distance `step`.
 template <typename L, typename R>
 DEEPLAB_ALWAYS_INLINE void transform_pixels(const Job& job, const Tile& tile, float* target, int64_t step) {
   using Float = typename L::Float;
@@ -113,7 +113,8 @@ DEEPLAB_ALWAYS_INLINE void transform_pixels(const Job& job, const Tile& tile, fl
   }
 }
 
-// Writes the outputs [first, first + count) of a tile from their products, a row for each frequency, `step` apart.
+// Writes the outputs [first, first + count) of a tile from their products: a row for each frequency, at distance
+// `step`.
 template <typename L, typename R>
 DEEPLAB_ALWAYS_INLINE void transform_products(const Job& job, const Tile& tile, const float* products, int64_t step,
                                               int64_t first, int64_t count) {
@@ -168,7 +169,7 @@ template <typename L>
 DEEPLAB_ALWAYS_INLINE void multiply_panels(Product product, int64_t tiles, int64_t depth, int64_t panels) {
   constexpr int kRows = Registers<L::kLanes>::kRows, kPanels = Registers<L::kLanes>::kPanels;
   constexpr int64_t kDepth = Registers<L::kLanes>::kDepth;
-  // Of about as many rows each: a block of few would leave the processor's units idle.
+  // Blocks of about the same number of rows: a block of few rows would not keep the processor's units busy.
   const int64_t blocks = (tiles + kRows - 1) / kRows;
   const float *a = product.a, *weights = product.panels;
   float* c = product.c;
@@ -191,8 +192,8 @@ DEEPLAB_ALWAYS_INLINE void multiply_panels(Product product, int64_t tiles, int64
   }
 }
 
-// Tiles that go through all steps together, and where their transformed pixels are: for each frequency a row of `pitch`
-// for each of `slots` tiles.
+// Tiles that go through all steps together, and their transformed pixels: for each frequency a row of `pitch` for each
+// of `slots` tiles.
 struct Group {
   int64_t begin, tiles, slots;
   float* pixels;
@@ -236,10 +237,10 @@ DEEPLAB_ALWAYS_INLINE void compute_panels(const Job& job, const Group& group, in
   }
 }
 
-// Panels that a group of so many bytes of transformed pixels meets at a time.
+// Number of panels that are multiplied at a time with a group of this many bytes of transformed pixels.
 template <typename L>
 DEEPLAB_ALWAYS_INLINE int64_t panels_together(int64_t pixels) {
-  // Processors of narrower vectors have smaller caches: measured there, more panels lost.
+  // Processors with narrower vectors have smaller caches: more panels were slower there.
   return L::kLanes == 16 && pixels > kPixelsNearby ? kPanelsTogetherAtMost : kPanelsTogether;
 }
 
@@ -248,7 +249,7 @@ template <typename R>
 DEEPLAB_ALWAYS_INLINE void transform_panel(const float* weight, float* target, int64_t outputs, int64_t channels,
                                            int64_t step) {
   constexpr int kIn = R::kIn;
-  // Written out together: the frequencies' places are a power of two apart, where a cache keeps few lines at a time.
+  // Written together: the frequencies are a power of two apart, and a cache keeps only a few lines at such distances.
   constexpr int64_t kTogether = 8;
   alignas(64) float block[kIn * kIn][kTogether][kPanel];
   Doubles taps[kKernel][kKernel] = {};  // [row][column], zeros where there is no output
@@ -324,7 +325,7 @@ class Scratch {
   Block block_;
 };
 
-// Each thread takes groups of tiles through all steps: transformed pixels stay in its caches.
+// Each thread takes groups of tiles through all steps, so that transformed pixels stay in its caches.
 template <typename R>
 void run_by_groups(const Job& job, int64_t tiles, int64_t groups) {
   const int64_t together = (tiles + groups - 1) / groups;
@@ -339,7 +340,7 @@ void run_by_groups(const Job& job, int64_t tiles, int64_t groups) {
   });
 }
 
-// Threads that have few groups each share the panels of a group too: all pixels are transformed first.
+// If there are few groups per thread, threads also divide the panels of a group: all pixels are transformed first.
 template <typename R>
 void run_by_panels(const Job& job, int64_t tiles) {
   const int64_t groups = (tiles + kTilesTogether - 1) / kTilesTogether, slots = (tiles + groups - 1) / groups;
@@ -351,7 +352,7 @@ void run_by_panels(const Job& job, int64_t tiles) {
   parallel_for(tiles, 1, [&](int64_t tile, int64_t) {
     transform_tiles(R(), job, group_at(tile / slots), tile % slots, tile % slots + 1);
   });
-  // Neighbours in time read the same weights.
+  // Consecutive blocks read the same weights.
   const int64_t blocks = (job.panels + job.panels_together - 1) / job.panels_together,
                 used = (tiles + slots - 1) / slots;
   parallel_for(blocks * used, 1, [&](int64_t index, int64_t) {
