@@ -115,9 +115,9 @@ class DenseCRF(StaysSharing):
     >>> marginals = crf.infer(scores, iterations=5)  # (C, N)
 
     Arrays may be numpy's or torch's, on a GPU CuPy's too; marginals have the library and device of the scores. On the
-    CPU threads may share an object. On a GPU an object may be used with one stream only. ``copy.copy`` and ``copy.deepcopy``
-    share the lattices, and a kernel added to the one is not the other's; pickle raises a TypeError, for lattices are
-    built faster than they are sent.
+    CPU threads may share an object. On a GPU an object may be used with one stream only. ``copy.copy`` and
+    ``copy.deepcopy`` share the lattices, but not the kernels that are added later; pickle raises a TypeError, because a
+    lattice takes less time to build than to send.
 
     Args:
         points: N, the number of points.

@@ -77,9 +77,9 @@ def optimize(net: Net, **options: Unpack[OptimizeOptions]) -> OptimizedNet:
 class OptimizedNet(Stays):
     """A net for inference only, made by :func:`optimize`; the arguments are the same.
 
-    It holds weights of its own, prepared for the device; later changes of the net's do not reach it, but for layers of
-    type Python: their objects, parameters included, are the net's own. Any input size goes, with the algorithms chosen
-    for the size it was optimized at. Several threads may call it; on a GPU they take turns.
+    It has its own weights, prepared for the device; later changes of the net do not affect it, except through layers of
+    type Python, whose objects it shares with the net, parameters included. Inputs may have any size; the algorithms are
+    those chosen for the size that it was optimized for. Several threads may call it; on a GPU they take turns.
 
     Attributes:
         device: the device that it runs on.

@@ -23,9 +23,9 @@ from deeplab_caffe.segmentation.deploy import deploy_wanted
 
 
 class Network:
-    """A net, and the optimized net that becomes of it, once there is one.
+    """A net, and the optimized net that is made of it for the first image.
 
-    A shallow copy of a segmenter shares it. Other copies, pickled ones too, make an optimized net for themselves.
+    Shallow copies of a segmenter share it. Deep and pickled copies optimize the net for themselves.
 
     Args:
         net: a net or an optimized one.
@@ -69,9 +69,9 @@ class Network:
         self._precision: PrecisionName = precision
         self._build_anew = build_anew
         self._as_built = _versions(net) if isinstance(net, Net) else []
-        # Builds the net once more; None: making it ready has not begun, or it cannot.
+        # Builds the net again if optimizing it is broken off; None: optimizing has not begun, or it cannot.
         self._again: Callable[[], Net] | None = None
-        # Held by the thread that makes it ready.
+        # Held by the thread that optimizes the net.
         self._lock = threading.Lock()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -123,7 +123,7 @@ class Network:
             if self.optimized is None:
                 assert self.net is not None
                 if self._again is not None:
-                    # What broke off before, by Ctrl-C or for want of memory, took weights away.
+                    # Optimizing was broken off before, by Ctrl-C or for lack of memory, and freed weights.
                     self.net = self._again().to(self.device)
                 elif _versions(self.net) == self._as_built:  # with the files' weights: nobody has put in others
                     self._again = self._build_anew
@@ -145,7 +145,7 @@ class Network:
         return values
 
     def broken_layers(self) -> str:
-        """Return which layers of a net that has its weights yet have some that are not finite: the first ones."""
+        """Return the first layers with weights that are not finite, as text; empty if the weights were freed."""
         if self.optimized is not None or self.net is None:
             return ""
         broken = [key for key, value in self.net.state_dict().items() if not value.isfinite().all()]
@@ -208,7 +208,7 @@ def _is_repeatable(build: Callable[[], Net] | None) -> bool:
 
 
 def _versions(net: Net) -> list[int]:
-    """Return torch's counts of what was written to the weights."""
+    """Return torch's version counters of the weights."""
     return [weight._version for weight in net.parameters()]
 
 

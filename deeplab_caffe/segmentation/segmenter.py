@@ -436,7 +436,7 @@ def _one_output(graph: Graph) -> str:
 
 
 def _input_dtype(graph: Graph) -> torch.dtype:
-    """Return the dtype that the input's readers bring it to: their weights', if that is one and short."""
+    """Return the dtype to which the input's readers convert it: their weights', if they agree."""
     (number,) = graph.inputs.values()
     readers = [step.layer for step in graph.steps if number in step.reads]
     dtypes = {
