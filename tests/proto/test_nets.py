@@ -36,6 +36,7 @@ def test_levels():
     assert kept(*rules, level=2) == "01"
     assert kept(*rules, level=3) == "0"
     assert kept("include { min_level: -1 }") == "0"
+    assert kept("include { max_level: 2 }", level=-1) == "0"
 
 
 def test_stages():

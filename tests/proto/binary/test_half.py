@@ -10,6 +10,7 @@ import pytest
 from deeplab_caffe.errors import CaffeModelError
 from deeplab_caffe.proto import CaffeModel, caffe_pb2, read_blob, upgrade_net, write_caffemodel
 from deeplab_caffe.proto.binary.half import HalfWarning, fits_half
+from deeplab_caffe.proto.raw import raw_in_message
 from tests.proto.encode import blob_4d, chunk, doubles, floats, number, open_model, tag, v1_layer, v2_layer, varint
 
 DOUBLE, FLOAT, FLOAT16, INT = 0, 1, 2, 3
@@ -75,6 +76,17 @@ def test_lists_of_numbers_win_over_bytes(tmp_path):
     ):
         blob = open_model(tmp_path, v2_layer("a", bytes_too + numbers + shape(2))).layers[0].blobs[0]
         assert blob.data.tolist() == expected
+
+
+def test_lists_of_numbers_win_over_bytes_in_messages():
+    for name in ("data", "diff"):
+        blob = caffe_pb2.BlobProto(**{f"raw_{name}_type": FLOAT16, f"raw_{name}": halves(9, 8)})
+        assert raw_in_message(blob, name).tolist() == [9, 8]
+        for numbers in (name, f"double_{name}"):
+            both = caffe_pb2.BlobProto(**{numbers: [1, 2]})
+            assert raw_in_message(both, name) is None
+            both.MergeFrom(blob)
+            assert raw_in_message(both, name) is None
 
 
 def test_of_one_field_twice_the_last_counts(tmp_path):
@@ -185,6 +197,7 @@ def test_what_is_stored_in_half():
     assert fits_half(np.zeros((2, 2), np.float32), "x")
     assert fits_half(np.full((2, 2), np.nan, np.float32), "x")
     assert fits_half(np.float32([[65504, 1e-30], [-65504, np.inf]]), "x")
+    assert fits_half(np.full((2, 2), 2.0**-14, np.float32), "x")  # the smallest normal number
 
 
 def test_dialects_of_programs_that_do_not_read_it(tmp_path):

@@ -42,6 +42,8 @@ def test_files_named_as_another_kind(tmp_path):
         CaffeModel(state)
     with pytest.raises(CaffeModelError, match="is not a sound solverstate but, by its name, a caffemodel: field 1"):
         read_solverstate(model)
+    with pytest.raises(CaffeModelError, match="is not a sound caffemodel: field 1"):
+        open_model(tmp_path, number(1, 2))
 
 
 def small_half() -> bytes:
@@ -180,6 +182,7 @@ def test_the_originals_model_damaged(tmp_path):
         (v2_layer("a", chunk(7, chunk(1, b"\xff" * 11))), "a", "longer than 64 bits"),
         (v2_layer("a", chunk(7, tag(1, 5) + b"1234")), "a", "'dim'. is 32-bit, expected"),
         (v1_layer("a", blob_4d(1, 1, 1, 1) + chunk(5, b"12345")), "a", "has 5 bytes, no multiple of 4"),
+        (chunk(2, chunk(4, "a") + chunk(8, b"\x00\x00")), "a", "packed field 8 has 2 bytes, no multiple of 4"),
         (v2_layer("a", chunk(7, number(1, 1)) + chunk(8, doubles(1)[:4])), "a", "has 4 bytes, no multiple of 8"),
         (v1_layer("a", number(5, 1)), "a", "field 5 .'data'. is varint, expected length-delimited"),
         (v1_layer("a", chunk(1, "x")), "a", "field 1 .'num'. is length-delimited, expected varint"),
@@ -296,6 +299,28 @@ def test_a_file_of_nothing_but_parts(tmp_path):
     (tmp_path / "s").write_bytes(number(1, 1) + chunk(3, b"") * (MAX_PARTS + 1))
     with pytest.raises(CaffeModelError, match=r"more than 100000 blobs"):
         read_solverstate(tmp_path / "s")
+
+
+def test_what_counts_as_a_part(tmp_path, monkeypatch):
+    parts = (chunk(1, "net"), chunk(3, "data"), v1_layer("a", ONE))  # an input, a layer, a bottom, a top and a blob
+    monkeypatch.setattr("deeplab_caffe.proto.binary.model.MAX_PARTS", 5)
+    assert len(open_model(tmp_path, *parts).layers) == 1
+    for more in (chunk(3, "label"), chunk(2, b""), chunk(2, chunk(2, "in")), chunk(2, chunk(6, ONE))):
+        with pytest.raises(CaffeModelError, match="has more than 5 layers, blobs and names"):
+            open_model(tmp_path, *parts, more)
+    monkeypatch.setattr("deeplab_caffe.proto.binary.model.MAX_PARTS", 4)
+    with pytest.raises(CaffeModelError, match="has more than 4 layers, blobs and names"):
+        open_model(tmp_path, *parts)
+
+
+def test_the_current_step_of_a_state(tmp_path):
+    path = tmp_path / "s"
+    path.write_bytes(number(1, 5) + number(4, 2**32 - 1))
+    assert read_solverstate(path).current_step == -1
+    assert caffe_pb2.SolverState.FromString(path.read_bytes()).current_step == -1
+    path.write_bytes(number(1, 5) + chunk(4, "x"))
+    with pytest.raises(CaffeModelError, match=r"field 4 .'current_step'. is length-delimited, expected varint"):
+        read_solverstate(path)
 
 
 def test_states_and_blobs_damaged(tmp_path):

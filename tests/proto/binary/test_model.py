@@ -21,7 +21,7 @@ def test_v1_by_hand(tmp_path):
     model = open_model(
         tmp_path, chunk(1, "net"), chunk(3, "data"), v1_layer("conv", blob, blob + chunk(6, floats(*[9] * 6)))
     )
-    assert (model.name, model.inputs) == ("net", ["data"])
+    assert (model.path, model.name, model.inputs) == (str(tmp_path / "m.caffemodel"), "net", ["data"])
     layer = model.by_name["conv"]
     assert (layer.type, layer.bottoms, layer.tops) == ("Convolution", ["in"], ["out"])
     assert layer.blobs[0].shape == (1, 1, 2, 3)
@@ -52,6 +52,10 @@ def test_v0_by_hand(tmp_path):
     layer = open_model(tmp_path, chunk(2, chunk(1, inner) + chunk(2, "data") + chunk(3, "conv1"))).layers[0]
     assert (layer.name, layer.type, layer.bottoms, layer.tops) == ("conv1", "Convolution", ["data"], ["conv1"])
     assert layer.blobs[0].data.tolist() == [[[[1, 2]]]]
+
+
+def test_the_old_name_of_the_softmax_loss(tmp_path):
+    assert open_model(tmp_path, v2_layer("loss", type_name="SoftmaxLoss")).layers[0].type == "SoftmaxWithLoss"
 
 
 def test_number_39_is_two_layers(tmp_path):

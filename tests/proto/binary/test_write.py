@@ -162,6 +162,7 @@ def test_the_dialect_is_the_nets_unless_asked_for(tmp_path):
         assert CaffeModel(tmp_path / "m").dialect == "v1"
     write_caffemodel(tmp_path / "m", net_with_blobs(), dialect="v2")
     model = CaffeModel(tmp_path / "m")
+    assert model.dialect == "bvlc"  # its layers are the V2 layout's, and none tells v2 from others
     assert [(layer.name, layer.type) for layer in model.layers] == [("conv", "Convolution"), ("relu", "ReLU")]
 
 

@@ -21,6 +21,17 @@ def test_other_bytes_stay() -> None:
         assert utf8(content) == content
 
 
+def test_utf_16_without_a_mark_shows_in_the_first_64_letters() -> None:
+    assert utf8(b"a\0b\0") == utf8(b"\0a\0b") == b"ab"
+    for name in ("utf-16-le", "utf-16-be"):
+        # Chinese letters use both bytes.
+        late, early = ("a" * count + "\u6ce8" for count in (64, 63))
+        assert utf8(late.encode(name)).decode() == late
+        assert utf8(early.encode(name)) == early.encode(name)
+    for content in (b"\0\0a\0", b"\0\0\0a"):  # no text has a NUL
+        assert utf8(content) == content
+
+
 def test_damaged_utf_16() -> None:
     with pytest.raises(ValueError, match="damaged UTF-16"):
         utf8(b"\xff\xfea\0b")

@@ -40,6 +40,8 @@ def test_a_path_that_leads_nowhere():
     tree = outline(NET)
     assert tree.line_of(("layers", 0, "convolution_param", "axis", "deeper")) == 4
     assert tree.line_of(("layers", 7)) is None
+    assert tree.find(("layers", 0, "convolution_param")).line == 4
+    assert tree.find(("layers", 0, "convolution_param", "axis")) is None
     assert tree.line_of(()) is None
 
 
@@ -48,6 +50,7 @@ def test_values():
     assert tree.all("layers")[1].children[0].value == '"b""c"'
     assert [node.value for node in tree.all("layers")[0].all("blobs_lr")] == ["1", "2"]
     assert [child.name for child in tree.children] == ["name", "layers", "layers", "param", "param"]
+    assert outline("""a: 'b' "c" """).children[0].value == """'b'"c\""""
     assert outline("a: -1.5e-3 b: -inf").children[1].value == "-inf"
 
 

@@ -48,6 +48,14 @@ def test_format_message_reads_back():
     assert "std: 0.01\n" in format_message(net)
 
 
+def test_format_message_keeps_a_mean_that_v1_has_no_field_for():
+    net = parse_net('layers { name: "r" type: RELU }')
+    assert (net.dialect, format_message(net).split()[0]) == ("v1", "layers")
+    net.mean_value.extend([1, 2, 3])
+    again = parse_net(format_message(net))
+    assert (again.dialect, again.mean_value) == ("v1", [1, 2, 3])
+
+
 def test_read_net_from_a_file_with_variables(tmp_path, monkeypatch):
     monkeypatch.setenv("PAD", "3")
     path = tmp_path / "net.prototxt"

@@ -50,9 +50,10 @@ def test_malformed_variables(bad):
         fill_template(f"\nx: {bad}", {"A": "1"})
 
 
-def test_a_value_with_a_line_break_is_refused():
+@pytest.mark.parametrize("value", ["1\n2", "1\r2"])
+def test_a_value_with_a_line_break_is_refused(value):
     with pytest.raises(PrototxtError, match=r"\$\{A\} contains a line break"):
-        fill_template("x: ${A}", {"A": "1\n2"})
+        fill_template("x: ${A}", {"A": value})
 
 
 @pytest.mark.parametrize(
@@ -61,7 +62,9 @@ def test_a_value_with_a_line_break_is_refused():
         ("a: 1 # b", "a: 1 "),
         ('a: "#" # b', 'a: "#" '),
         ("a: '#' # b", "a: '#' "),
+        ("a: '\"#' # b", "a: '\"#' "),
         (r'a: "\"#" # b', r'a: "\"#" '),
+        (r"a: \n # b", r"a: \n "),
         ("""a: "'" # '""", """a: "'" """),
         ('a: "no end # x', 'a: "no end # x'),
         ('a: "no end\\', 'a: "no end\\'),
