@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from deeplab_caffe.errors import NetError, PrototxtError
+from deeplab_caffe.layers import RectifierFact
 from deeplab_caffe.proto import V1, V2
 from tests.layers.build import image, make, noise, run
 from tests.nets import build
@@ -165,3 +166,18 @@ def test_in_place_saves_memory_where_no_gradient_is_asked_for(kind: str) -> None
     (top,) = layer(x)
     assert top.data_ptr() == x.data_ptr()
     assert torch.equal(top, expected)
+
+
+def test_which_activations_are_rectifiers() -> None:
+    """A layer before takes them along; any other lower bound or slope is a layer of its own."""
+    assert make("Clip", "clip_param { min: 0 max: 6 }").fact == RectifierFact(6)
+    for low in (-1, -0.5, 0.5):
+        assert make("Clip", f"clip_param {{ min: {low} max: 6 }}").fact is None
+    assert make("ReLU").fact == RectifierFact()
+    assert make("ReLU", "relu_param { negative_slope: 0.1 }").fact is None
+
+
+def test_what_swish_keeps_for_the_backward_pass() -> None:
+    for beta, expected in ((1, 0), (2, 4 * 6)):
+        layer = make("Swish", f"swish_param {{ beta: {beta} }}")
+        assert layer.saved_bytes([(1, 2, 3)], [(1, 2, 3)], 4) == expected

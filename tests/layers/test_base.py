@@ -48,6 +48,25 @@ def test_shapes_of_blobs_in_files() -> None:
     assert (V1.scalar(), V2.scalar()) == ((1, 1, 1, 1), ())
 
 
+def test_images_have_four_axes_at_most() -> None:
+    params = "dominant_channel_param { top_k: 1 }"
+    make("DominantChannel", params, [(1, 3)], dialect=V2)
+    with pytest.raises(NetError, match=r"layer 'l': bottom 'b0' must be \(N, C, H, W\), got \(1, 3, 2, 2, 2\)"):
+        make("DominantChannel", params, [(1, 3, 2, 2, 2)], dialect=V2)
+
+
+def test_parameters_that_just_fit_into_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    params, bottom = "inner_product_param { num_output: 2 bias_term: false }", (1, 3, 1, 1)  # 24 bytes
+    monkeypatch.setattr("deeplab_caffe.layers.base.available_memory", lambda: 23)
+    make("InnerProduct", params, [bottom])  # so few are not counted
+    monkeypatch.setattr("deeplab_caffe.layers.base._LEAST_CHECKED_BYTES", 0)
+    with pytest.raises(NetError, match=r"layer 'l': not enough memory for a parameter blob \(2, 3\): 0.0 GiB"):
+        make("InnerProduct", params, [bottom])
+    for available in (24, None):
+        monkeypatch.setattr("deeplab_caffe.layers.base.available_memory", lambda available=available: available)
+        make("InnerProduct", params, [bottom])
+
+
 @pytest.mark.parametrize("kind", sorted(k for k in EXAMPLES if LAYERS[k].supports_half))
 def test_bfloat16_where_the_class_says_so(kind: str) -> None:
     params, bottoms, tops = EXAMPLES[kind]

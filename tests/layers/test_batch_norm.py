@@ -187,11 +187,12 @@ def both_ways(net: dc.Net, x: Tensor) -> list[Tensor]:
 
 
 @pytest.mark.parametrize("bias", ["", 'bias_term: true bias_filler { type: "gaussian" std: 1 }'])
-def test_it_takes_a_scale_along(bias: str) -> None:
+def test_it_takes_a_scale_along(bias: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """In one pass over memory, forward and backward; who listens to one of the two layers hears it."""
     fused, plain = (dc.Net(parse_net(SCALED % bias), phase="TRAIN", seed=1) for _ in range(2))
     heard: list[object] = []
     plain.by_name["s"].register_forward_hook(lambda *given: heard.append(given))
+    monkeypatch.setattr(fused.by_name["s"], "forward", lambda *bottoms: pytest.fail("a pass of its own"))
     x = noise(3, 4, 5, 6)
     for a, b in zip(both_ways(fused, x), both_ways(plain, x), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
@@ -204,7 +205,7 @@ def test_what_it_does_not_take_along() -> None:
         return [layer.name for step in net._for_training.steps for layer in step.affine]
 
     plain = SCALED % ""
-    assert taken(plain) == ["s"]
+    assert taken(plain) == taken(SCALED % "bias_term: true") == ["s"]
     assert taken(plain, "TEST") == []  # the stored statistics
     assert taken(plain.replace("scale_param {", "scale_param { axis: 2 num_axes: 2")) == []
     # The normalised blob is one of its own, which may be asked for.

@@ -7,6 +7,7 @@ from torch import nn
 
 from deeplab_caffe.errors import NetError
 from deeplab_caffe.layers import Blob, ParameterBlob
+from deeplab_caffe.layers.blob import Memory
 
 
 def test_sizes() -> None:
@@ -29,6 +30,53 @@ def test_arrays_are_the_memory_itself() -> None:
     assert set(data.ravel()) == {5}
     assert set(diff.ravel()) == {6}
     assert np.shares_memory(data, blob.data)
+
+
+class Far:
+    """A tensor elsewhere, as on a GPU: its numbers come and go in copies."""
+
+    device = torch.device("cuda")
+
+    def __init__(self, *numbers: float) -> None:
+        self.there = torch.tensor(numbers)
+
+    def cpu(self) -> torch.Tensor:
+        return self.there.clone()
+
+    def copy_(self, here: torch.Tensor) -> None:
+        self.there.copy_(here)
+
+
+def test_arrays_of_another_devices_memory_go_back_before_the_next_computation() -> None:
+    far = Far(1, 2)
+    memory = Memory(lambda: far)
+    array = memory.array()
+    array[0] = 5
+    assert memory.array() is array
+    assert (array.tolist(), far.there.tolist()) == ([5, 2], [1, 2])
+    assert memory.tensor() is far
+    assert far.there.tolist() == [5, 2]
+    # What is computed comes into the array that the script holds.
+    far.there *= 2
+    memory.tensor()
+    assert memory.array() is array
+    assert array.tolist() == [10, 4]
+    # A value that has just been written there wins over the array.
+    array[0] = 7
+    memory.forget_host()
+    memory.tensor()
+    assert far.there.tolist() == [10, 4]
+    far.there = torch.zeros(3)
+    assert memory.array().tolist() == [0, 0, 0]
+
+
+def test_moved_blobs() -> None:
+    parameter = nn.Parameter(torch.ones(2, 3))
+    for blob in (Blob((2, 3)), ParameterBlob(parameter, (1, 1, 2, 3))):
+        shape = blob.shape
+        blob.to(torch.device("meta"))
+        assert (blob.diff_tensor().device.type, blob.diff_tensor().shape) == ("meta", shape)
+        assert blob.tensor().device.type == ("cpu" if isinstance(blob, ParameterBlob) else "meta")
 
 
 def test_reshape_keeps_the_numbers_where_the_count_stays() -> None:
@@ -114,7 +162,11 @@ def test_blobs_that_share_a_parameter_follow_its_shape() -> None:
     one, two = ParameterBlob(parameter, (6,)), ParameterBlob(parameter, (6,))
     one.reshape(4)
     assert two.shape == two.data.shape == two.diff.shape == (4,)
+    assert one.seen_as((4,)) is one
     three = one.seen_as((2, 2))
+    three.data[0] = 8
+    three.diff[1] = 9
+    assert (one.data.tolist(), one.diff.tolist()) == ([8, 8, 2, 3], [0, 0, 9, 9])
     for blob in (one, three):
         with pytest.raises(NetError, match="see it in several shapes"):
             blob.reshape(3)

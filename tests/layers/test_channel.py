@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from deeplab_caffe.data.sources.rng import CaffeRNG
 from deeplab_caffe.errors import DataError, NetError
 from deeplab_caffe.layers.channel import read_label_map
 from tests.layers.build import make, noise, run
@@ -143,6 +144,15 @@ def test_gain_channel_noise() -> None:
     gradients = [gain_gradient(gain_layer([1.0] * 500, params), *([0.0] * 500)) for _ in range(2)]
     assert gradients[0] == gradients[1]
     assert torch.tensor(gradients[0]).std().item() == pytest.approx(2, rel=0.1)
+
+
+def test_gain_channel_noise_is_the_nets_own() -> None:
+    params = "num_output_nz: 1 stdev: 0.5 norm_mean: false"
+    found = [gain_gradient(gain_layer([1.0] * 3, params, rng=CaffeRNG(seed)), 0.0, 0.0, 0.0) for seed in (1, 2)]
+    for seed, gradient in zip((1, 2), found, strict=True):
+        numbers = torch.randn(1, 3, 1, 1, generator=torch.Generator().manual_seed(CaffeRNG(seed).word()))
+        assert gradient == (0.5 * numbers).flatten().tolist()
+    assert found[0] != found[1]
 
 
 def test_gain_channel_gradient_of_its_bottom() -> None:

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from deeplab_caffe.errors import NetError
+from deeplab_caffe.proto import V2
 from tests.layers.build import make, noise, run
 
 
@@ -26,6 +27,11 @@ def test_hinge_loss_by_hand() -> None:
     assert scores.grad.flatten().tolist() == [0, 0, 0.5, 0.5, 0, 0]
     squared = run("HingeLoss", "hinge_loss_param { norm: L2 }", SCORES, LABELS)
     assert squared.item() == pytest.approx((1.5**2 + 1.25**2) / 2)
+
+
+def test_hinge_loss_of_one_item_and_of_none() -> None:
+    assert run("HingeLoss", "", SCORES[:1], LABELS[:1]).item() == 1.5
+    assert run("HingeLoss", "", SCORES[:0], LABELS[:0]).item() == 0
 
 
 def test_multinomial_logistic_loss_by_hand() -> None:
@@ -57,9 +63,14 @@ def test_labels_that_are_no_class(kind: str, label: int) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_label_shapes(kind: str) -> None:
-    for labels in [(3, 1, 1, 1), (2, 1, 2, 1)]:
+    for labels in [(3, 1, 1, 1), (2, 1, 2, 1), (1, 1, 2, 1)]:
         with pytest.raises(NetError, match=r"layer 'l': labels for \(2, 3, 1, 1\) must be \(2, 1, 1, 1\)"):
             make(kind, "", [(2, 3, 1, 1), labels, (1, 1, 3, 3)][: KINDS[kind]])
+    # DeepLab v2 counts the labels.
+    for labels in [(2,), (1, 2), (1, 1, 2, 1)]:
+        make(kind, "", [(2, 3, 1, 1), labels, (1, 1, 3, 3)][: KINDS[kind]], dialect=V2)
+    with pytest.raises(NetError, match=r"layer 'l': labels for \(2, 3, 1, 1\) must be \(2,\), got \(3,\)"):
+        make(kind, "", [(2, 3, 1, 1), (3,), (1, 1, 3, 3)][: KINDS[kind]], dialect=V2)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from deeplab_caffe.errors import NetError
+from deeplab_caffe.layers import SumFact
 from tests.layers.build import image, make, noise, run
 
 
@@ -103,6 +104,15 @@ def test_eltwise_by_hand() -> None:
     assert run("Eltwise", weighted, a, b, c).flatten().tolist() == [-1, 5]
     assert run("Eltwise", "eltwise_param { operation: PROD }", a, b, c).flatten().tolist() == [6, 40]
     assert run("Eltwise", "eltwise_param { operation: MAX }", a, b, c).flatten().tolist() == [3, 5]
+
+
+def test_which_eltwise_is_a_plain_sum() -> None:
+    """A convolution takes it along."""
+    for params in ("", "coeff: 1 coeff: 1"):
+        assert make("Eltwise", f"eltwise_param {{ {params} }}", bottoms=2).fact == SumFact()
+    for params in ("coeff: 1 coeff: -1", "coeff: 2 coeff: 1", "operation: PROD", "operation: MAX"):
+        assert make("Eltwise", f"eltwise_param {{ {params} }}", bottoms=2).fact is None
+    assert make("Eltwise", bottoms=3).fact is None
 
 
 def test_eltwise_maximum_sends_ties_to_the_second_bottom() -> None:

@@ -214,6 +214,15 @@ def test_im2col_by_hand() -> None:
     assert y.flatten().tolist() == [1, 3, 7, 9]
 
 
+def test_im2cols_bottom_keeps_its_axes() -> None:
+    layer = make("Im2col", "convolution_param { kernel_size: 2 }", [(1, 3, 5, 5)], dialect=V2)
+    for shape in [(1, 3, 5), (1, 3, 5, 5, 5)]:
+        with pytest.raises(NetError, match=r"layer 'l': expected a bottom of 4 axes, got \(1, 3, 5"):
+            layer.top_shapes([shape])
+    with pytest.raises(NetError, match=r"layer 'l': expected a bottom of 3 axes, got \(1, 3\)"):
+        make("Im2col", "convolution_param { kernel_size: 2 }", [(1, 3)], dialect=V2)
+
+
 @pytest.mark.parametrize("params", [params for params, _ in GEOMETRIES])
 def test_im2col_agrees_with_torch(params: str) -> None:
     x = noise(2, 3, 11, 13)

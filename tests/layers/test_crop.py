@@ -11,6 +11,14 @@ from tests.layers.build import make
 def test_receptive_window_begins_at_the_offset() -> None:
     layer = make("Crop", "crop_param { offset: 1 offset: 2 }", [(2, 3, 6, 7), (2, 1, 4, 5)], dialect=V2)
     assert layer.receptive_window() == ReceptiveWindow(pad=(-1, -2))
+    layer = make("Crop", "crop_param { axis: 3 offset: 2 }", [(2, 3, 6, 7), (2, 1, 4, 5)], dialect=V2)
+    assert layer.receptive_window() == ReceptiveWindow(pad=(0, -2))
+
+
+def test_a_crop_of_items_is_not_for_one_item() -> None:
+    for axis, expected in ((0, False), (-4, False), (1, True), (2, True)):
+        layer = make("Crop", f"crop_param {{ axis: {axis} }}", [(2, 3, 6, 7), (1, 3, 4, 5)], dialect=V2)
+        assert layer.per_item is expected
 
 
 @pytest.mark.parametrize(

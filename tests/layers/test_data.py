@@ -12,7 +12,7 @@ from deeplab_caffe.data import CaffeRNG
 from deeplab_caffe.data.io.mat import read_blob_mat, write_blob_mat
 from deeplab_caffe.errors import DataError, DeepLabCaffeError, NetError
 from deeplab_caffe.net import Net
-from deeplab_caffe.proto import caffe_pb2
+from deeplab_caffe.proto import V1, V2, caffe_pb2
 from tests.layers.build import make, noise
 
 
@@ -180,6 +180,14 @@ def test_dummy_data_constants() -> None:
     assert not any(top.any() for top in tops)
 
 
+def test_dummy_data_shapes() -> None:
+    one = "dummy_data_param { shape { dim: 2 dim: 3 } }"
+    assert make("DummyData", one, [], tops=2, dialect=V2).top_shapes([]) == [(2, 3)] * 2
+    assert make("DummyData", one, [], tops=2, dialect=V1).top_shapes([]) == [(2, 3, 1, 1)] * 2
+    two = "dummy_data_param { shape { dim: 2 } shape { dim: 1 dim: 4 } }"
+    assert [tuple(top.shape) for top in make("DummyData", two, [], tops=2, dialect=V2)()] == [(2,), (1, 4)]
+
+
 def test_dummy_data_draws_anew_from_the_nets_generator() -> None:
     params = (
         "dummy_data_param { num: 1 channels: 1 height: 50 width: 50 "
@@ -207,6 +215,10 @@ def test_dummy_data_draws_anew_from_the_nets_generator() -> None:
     [
         ("channels: 1 height: 1 width: 1", 1, r"one positive num, or 1 for the tops, got \[\]"),
         ("num: 1 channels: 0 height: 1 width: 1", 1, r"one positive channels, or 1 for the tops, got \[0\]"),
+        ("num: 1 num: 0 channels: 1 height: 1 width: 1", 2, r"one positive num, or 2 for the tops, got \[1, 0\]"),
+        ("shape { dim: 2 } shape { dim: 3 }", 3, r"one shape of positive sizes, or 3, got \[\(2, 1, 1, 1\), \(3, 1, "),
+        ("shape { dim: 2 dim: 0 }", 1, r"one shape of positive sizes, or 1, got \[\(2, 0, 1, 1\)\]"),
+        ("shape { dim: 2 } num: 3 width: 1", 1, "has shape and num, width: give one kind or the other"),
         ("num: 1 channels: 1 height: 1 height: 2 width: 1", 3, r"one positive height, or 3 for the tops, got \[1, 2\]"),
         ("num: 1 channels: 1 height: 1 width: 1 data_filler { } data_filler { }", 3, "or 3 for the tops, got 2"),
         ('num: 1 channels: 1 height: 1 width: 1 data_filler { type: "one" }', 1, "unknown filler type 'one'"),
