@@ -61,6 +61,9 @@ def test_param_specs_left_out_are_filled_up():
     only = v1_layer("Convolution", "param { lr_mult: 0 } convolution_param { bias_term: false }")
     assert list(only.blobs_lr) == [0]
     assert not v1_layer("Convolution", "param { }").blobs_lr
+    # How many blobs other layers have, their type does not say.
+    gain = v1_layer("GainChannel", "param { } param { lr_mult: 3 } gain_channel_param { num_output_nz: 1 }")
+    assert (list(gain.blobs_lr), list(gain.weight_decay)) == ([1, 3], [])
 
 
 def test_loss_param():

@@ -5,6 +5,7 @@ from google.protobuf import text_format
 
 from deeplab_caffe.errors import PrototxtError
 from deeplab_caffe.proto import caffe_pb2, format_message, parse_net, upgrade_net
+from deeplab_caffe.proto.upgrade.net import upgrade_solver
 
 
 @pytest.mark.parametrize(
@@ -111,3 +112,29 @@ def test_the_dialect_of_a_net():
         assert parse_net(format_message(parse_net(text))) == parse_net(text)
     with pytest.raises(PrototxtError, match="dialect must be v1 or v2, got 'v3'"):
         parse_net("layer { type: 'ReLU' } dialect: 'v3'")
+
+
+def test_the_batch_size_that_v1_wants_and_v2_has():
+    for kind in ("IMAGE_DATA", "IMAGE_SEG_DATA"):
+        for given, expected in (("", 0), ("batch_size: 3", 3)):
+            net = parse_net(f'layers {{ type: {kind} image_data_param {{ source: "s" {given} }} }}')
+            assert net.layer[0].image_data_param.batch_size == expected
+    assert parse_net('layer { type: "ImageData" }').layer[0].image_data_param.batch_size == 1
+
+
+def test_what_is_in_a_layer_of_number_39_tells_its_type():
+    net = caffe_pb2.NetParameter()
+    for _ in range(3):
+        net.layers.add(type=39)
+    net.layers[0].convolution_param.num_output = 2
+    net.layers[1].blobs.add(num=1)
+    assert [layer.type for layer in upgrade_net(net).layer] == ["Deconvolution", "Deconvolution", "ImageSegData"]
+
+
+def test_a_solvers_type_is_given_once():
+    solver = caffe_pb2.SolverParameter(type="Adam", solver_type=caffe_pb2.SolverParameter.ADAGRAD)
+    with pytest.raises(PrototxtError, match="<SolverParameter>: give either type or solver_type, not both"):
+        upgrade_solver(solver)
+    solver.ClearField("type")
+    upgraded = upgrade_solver(solver)
+    assert (upgraded.type, upgraded.HasField("solver_type"), solver.HasField("solver_type")) == ("AdaGrad", False, True)

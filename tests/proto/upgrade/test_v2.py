@@ -8,6 +8,7 @@ from google.protobuf import text_format
 from deeplab_caffe.errors import PrototxtError
 from deeplab_caffe.proto import caffe_pb2, filter_net, format_message, parse_net
 from deeplab_caffe.proto.schema.names import v1_names
+from deeplab_caffe.proto.upgrade.net import fold_inputs
 
 
 def v2(kind: str, body: str = "", name: str = "a") -> str:
@@ -73,6 +74,10 @@ def test_inputs():
     assert [item.name for item in net.layer] == ["a"]
     assert list(net.input_layer) == ["input", "i", "i"]
     assert "input_layer" not in format_message(net)
+    net.layer.add(name="more", type="Input", top=["d"]).input_param.shape.add(dim=[5])
+    fold_inputs(net)
+    assert (list(net.input), list(net.input_layer)) == (["a", "b", "c", "d"], ["input", "i", "i", "more"])
+    assert list(net.input_shape[3].dim) == [5]
     assert list(parse_net(v2("ReLU")).input_layer) == []
     net = parse_net(text + "shape { dim: 1 } shape { dim: [4, 4, 4, 4, 4] } } }")
     assert [list(shape.dim) for shape in net.input_shape[1:]] == [[1], [4, 4, 4, 4, 4]]
