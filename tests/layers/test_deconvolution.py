@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from deeplab_caffe.errors import NetError
+from deeplab_caffe.layers import ReceptiveWindow
 from tests.goldens import relative_error
 from tests.layers.build import image, make, noise
 
@@ -86,6 +87,8 @@ def test_receptive_window() -> None:
             first = place * window.stride[0] - window.pad[0]
             assert math.ceil(first) <= rows.min() <= rows.max() <= first + window.kernel[0]
     assert window.kernel == (3, 3)
+    layer = deconv("num_output: 1 kernel_h: 4 kernel_w: 9 stride_h: 2 stride_w: 4 pad_h: 1 pad_w: 4", (1, 1, 9, 9))
+    assert layer.receptive_window() == ReceptiveWindow((2, 3), (1 / 2, 1 / 4), (1, 1))
 
 
 def test_half_precision_works_with_either_engine() -> None:

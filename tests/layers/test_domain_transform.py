@@ -68,6 +68,7 @@ def test_shapes_that_do_not_fit(shapes: list[tuple[int, ...]], message: str) -> 
     ("params", "message"),
     [
         ("num_iter: 0", "num_iter must be from 1 to 100, got 0"),
+        ("num_iter: 101", "num_iter must be from 1 to 100, got 101"),
         ("spatial_sigma: 0", "spatial_sigma must be positive and finite, got 0"),
         ("range_sigma: inf", "range_sigma must be positive and finite, got inf"),
         ("range_sigma: nan", ".*got nan"),
@@ -77,6 +78,13 @@ def test_shapes_that_do_not_fit(shapes: list[tuple[int, ...]], message: str) -> 
 def test_bad_parameters(params: str, message: str) -> None:
     with pytest.raises(NetError, match=f"layer 'l': {message}"):
         make("DomainTransform", f"domain_transform_param {{ {params} }}", bottoms=3)
+
+
+def test_parameters_at_their_bounds() -> None:
+    for iterations in (1, 100):
+        params = f"num_iter: {iterations} spatial_sigma: 0.5 range_sigma: 0.5 min_weight: 0"
+        layer = make("DomainTransform", f"domain_transform_param {{ {params} }}", bottoms=3)
+        assert layer.multiply_adds([], [(2, 3, 4, 5)]) == 4 * iterations * 120
 
 
 def test_a_size_beyond_the_blob_names_the_layer() -> None:

@@ -52,6 +52,8 @@ def test_bad_parameters() -> None:
         make("Embed", "embed_param { input_dim: 3 }")
     with pytest.raises(NetError, match="layer 'l': input_dim must be positive, got 0"):
         make("Embed", "embed_param { num_output: 3 }")
+    layer = make("Embed", "embed_param { num_output: 1 input_dim: 1 }", [(4,)], dialect=V2)
+    assert tuple(layer.weight.shape) == (1, 1)
 
 
 def test_indices_get_no_gradient() -> None:

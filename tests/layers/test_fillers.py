@@ -37,6 +37,7 @@ def test_ranges_and_moments() -> None:
 def test_sparse_gaussian_keeps_a_share() -> None:
     kept = (filled((50, 200), type="gaussian", std=1, sparse=5) != 0).double().mean().item()
     assert kept == pytest.approx(5 / 50, abs=0.02)
+    assert not filled((5, 4), type="gaussian", std=1, sparse=0).any()
 
 
 def test_positive_unitball_sums_to_one_per_unit() -> None:
@@ -88,3 +89,5 @@ def test_only_gaussian_is_sparse() -> None:
     for kind in ("xavier", "msra", "uniform", "constant", "positive_unitball", "bilinear"):
         with pytest.raises(ValueError, match=f"filler '{kind}' cannot be sparse"):
             filled((1, 1, 4, 4), type=kind, sparse=3)
+        with pytest.raises(ValueError, match=f"filler '{kind}' cannot be sparse"):
+            filled((1, 1, 4, 4), type=kind, sparse=0)
