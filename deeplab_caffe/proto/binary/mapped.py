@@ -68,7 +68,7 @@ _KINDS = ("caffemodel", "solverstate", "binaryproto")
 
 def _looks_like_text(head: bytes) -> bool:
     # A net's, a state's and a blob's second field at the latest has a tag or value below 32 in its first bytes.
-    return len(head) >= 16 and all(byte >= 32 or byte in b"\t\r\n" for byte in head)
+    return all(byte >= 32 or byte in b"\t\r\n" for byte in head)
 
 
 @contextmanager

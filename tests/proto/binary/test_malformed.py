@@ -229,6 +229,7 @@ def test_the_offset_is_that_of_the_fault(tmp_path):
     [
         (b"", "is empty"),
         (b'name: "x"\nlayers { type: RELU }\n', "is not a binary caffemodel but text .a prototxt"),
+        (b"404", "is not a binary caffemodel but text .a prototxt"),
         ("# 注释\nlayers { type: RELU }\n".encode("gbk"), "but text"),
         (b"\x89HDF\r\n\x1a\n" + b"\0" * 99, "but an HDF5 file"),
         (b"PK\x03\x04" + b"\0" * 99, "but a zip archive .a PyTorch checkpoint"),
