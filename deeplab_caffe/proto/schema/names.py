@@ -101,9 +101,8 @@ class LayerTypeValue(bytes):
         return self.number
 
     def __eq__(self, other: object) -> bool:
-        return other in (self.number, self.decode()) or (
-            isinstance(other, LayerTypeValue) and other.number == self.number
-        )
+        # Another value of its kind is compared with the number by this method again.
+        return other in (self.number, self.decode())
 
     def __ne__(self, other: object) -> bool:
         return not self == other

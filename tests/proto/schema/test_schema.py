@@ -97,6 +97,7 @@ def test_layer_types_of_2014_fit_both_layouts():
     assert net.layers[0].type == data == net.layer[0].type
     assert data == caffe_pb2.V1LayerParameter.DATA == 5
     assert (net.layers[0].type != data, net.layer[0].type != data) == (False, False)
+    assert caffe_pb2.LayerParameter.DECONVOLUTION == caffe_pb2.LayerParameter.IMAGE_SEG_DATA == 39
     assert data not in (6, "DATA", "Dropout", caffe_pb2.LayerParameter.DROPOUT, None)
     assert {caffe_pb2.LayerParameter.CONVOLUTION: "conv"}[4] == "conv"
     assert caffe_pb2.V1LayerParameter.LayerType.Name(data) == "DATA"
