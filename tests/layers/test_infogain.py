@@ -135,8 +135,11 @@ def test_scores_refuse() -> None:
         (axis, [(2, 4, 3), (2, 3), (3, 3)], r"labels for scores \(2, 4, 3\) must be \(2, 4, 1\) or as many"),
         (axis, [(2, 4, 3), (2, 4), (4, 4)], r"the third bottom: expected a matrix \(1, 1, 3, 3\)"),
         ("loss_param { normalize: true }", [(2, 3), (2,), (3, 3)], "normalize is not for this layer"),
+        ("loss_param {}", [(2, 3), (2,), (6,)], r"the third bottom: expected a matrix \(1, 1, 3, 3\).*got \(6,\)"),
     ]:
         with pytest.raises(NetError, match=f"layer 'l': .*{message}"):
             make("InfogainLoss", params, shapes, dialect=V2)
+    # As many numbers are enough.
+    make("InfogainLoss", "loss_param {}", [(2, 3), (2,), (9,)], dialect=V2)
     with pytest.raises(NetError, match="layer 'l': label 3 of item 1: expected 0 to 2"):
         run("InfogainLoss", "loss_param {}", noise(2, 3), torch.tensor([0.0, 3]), torch.eye(3), dialect=V2)

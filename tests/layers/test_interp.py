@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from deeplab_caffe.errors import NetError
+from deeplab_caffe.layers import ReceptiveWindow
 from deeplab_caffe.proto import V1, V2, Dialect
 from tests.layers.build import image, make, noise, run
 
@@ -58,6 +59,16 @@ def test_the_size_of_a_second_bottom(size: tuple[int, int], params: str, dialect
     assert torch.autograd.gradcheck(lambda x: layer(x, like.detach())[0], x)
     assert not layer.allows_gradient(1)
     assert layer.receptive_window() is None
+
+
+def test_receptive_window() -> None:
+    for params, window in (
+        ("zoom_factor: 4", ReceptiveWindow((2, 2), (0.25, 0.25), (0, 0))),
+        ("shrink_factor: 2 pad_beg: -1", ReceptiveWindow((1, 1), (2, 2), (-1, -1))),
+        ("zoom_factor: 1", ReceptiveWindow()),
+        ("height: 3 width: 2", None),
+    ):
+        assert make("Interp", f"interp_param {{ {params} }}", [(1, 1, 9, 9)]).receptive_window() == window
 
 
 def test_what_a_second_bottom_excludes() -> None:
