@@ -49,6 +49,13 @@ def test_a_pickle_of_nothing_but_opcodes(tmp_path: Path) -> None:
         check_torch_archive(path)
 
 
+def test_a_pickle_that_is_most_of_a_file(tmp_path: Path) -> None:
+    # 800 KiB and half of the file's bytes, which are a few more than the pickle's: 819,200 + 815,000 and some.
+    check_torch_archive(archive(tmp_path / "x", {"x/data.pkl": bytes(1_630_000)}))
+    with pytest.raises(ValueError, match=r"its pickle has 1,650,000 bytes"):
+        check_torch_archive(archive(tmp_path / "y", {"x/data.pkl": bytes(1_650_000)}))
+
+
 def test_a_flipped_bit(tmp_path: Path) -> None:
     path = archive(tmp_path / "x", {"x/data/0": b"weights" * 100})
     content = bytearray(path.read_bytes())
