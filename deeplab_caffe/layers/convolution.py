@@ -12,98 +12,31 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from deeplab_caffe.layers.base import Layer, NetContext, ReceptiveWindow, Shape, is_channels_last, register
+from deeplab_caffe.layers.base import Layer, NetContext, ReceptiveWindow, Shape, register
+from deeplab_caffe.layers.convolution_gradients import (
+    TILE,
+    WinogradConvolution,
+    depthwise,
+    fits_own_kernels,
+    needs_gradient,
+)
 from deeplab_caffe.layers.facts import ConvolutionFact, RectifierFact
 from deeplab_caffe.layers.geometry import Geometry, pair, place_geometry, read_convolution
 from deeplab_caffe.layers.onnx import OnnxGraph
-from deeplab_caffe.ops.depthwise import depthwise_conv2d
 from deeplab_caffe.ops.hole import conv2d
 from deeplab_caffe.ops.im2col import im2col
 from deeplab_caffe.ops.onednn_limits import computed_in_half, is_narrow, is_usual, pads_beyond_kernel
-from deeplab_caffe.ops.operator import is_batched, transforms_are_active
 from deeplab_caffe.ops.packed_conv import Geometry as PackedGeometry
 from deeplab_caffe.ops.packed_conv import PackedConv2d, supported
-from deeplab_caffe.ops.winograd import LARGEST_HOLES, fits, winograd_conv2d, winograd_weight
+from deeplab_caffe.ops.winograd import LARGEST_HOLES, fits
 from deeplab_caffe.proto import caffe_pb2
 
 # torch's convolutions by their number of spatial axes.
 _CONVOLUTIONS: dict[int, Callable[..., Tensor]] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 
-# Winograd's algorithm in training: a small tile, because larger tiles round more. With fewer channels, or fewer pixels
-# in a batch, transforming the weights takes longer than the algorithm saves.
-_TILE, _LEAST_CHANNELS, _LEAST_PIXELS = 2, 32, 1024
-
-
-class _ChannelsLastGradient(torch.autograd.Function):
-    """The identity; its gradient is in channels-last memory."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        """Return a view of x."""
-        return x.view_as(x)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
-        """Return the gradient in channels-last memory."""
-        return grad.contiguous(memory_format=torch.channels_last)
-
-
-def _depthwise(x: Tensor, weight: Tensor, bias: Tensor | None, *geometry: tuple[int, int]) -> Tensor:
-    """Convolve each channel with its own kernel; the result and the gradient are channels-last if x is.
-
-    The operation itself returns planes, and planes in a channels-last net made BatchNorm's backward pass seven times as
-    slow.
-    """
-    if x.is_contiguous() or not x.is_contiguous(memory_format=torch.channels_last):
-        return depthwise_conv2d(x, weight, bias, *geometry)
-    seen: Tensor = _ChannelsLastGradient.apply(x)
-    return depthwise_conv2d(seen, weight, bias, *geometry).contiguous(memory_format=torch.channels_last)
-
-
-def _needs_gradient(x: Tensor, weight: Tensor) -> bool:
-    return torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)
-
-
-def _fits_own_kernels(x: Tensor, weight: Tensor) -> bool:
-    """Return whether our own CPU operations can take these tensors: one dtype, and no compiling, autocast or vmap."""
-    if x.dtype != weight.dtype or x.numel() == 0:
-        return False
-    return not (torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu") or transforms_are_active())
-
-
-class _Winograd(torch.autograd.Function):
-    """A 3x3 convolution of stride 1; Winograd's algorithm computes the result and the gradient of the input.
-
-    The weights change in every training step, so they are transformed anew in every step.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, pad: tuple[int, int], dilation: tuple[int, int]
-    ) -> Tensor:
-        """Return the convolution (N, O, OH, OW), channels-last if x is."""
-        ctx.save_for_backward(x, weight)
-        ctx.geometry, ctx.biases = (pad, dilation), None if bias is None else list(bias.shape)
-        y = winograd_conv2d(x, winograd_weight(weight, _TILE), weight.shape[0], bias, pad, dilation)
-        return y if is_channels_last(x) else y.contiguous()
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        """Return the gradients of x, weight and bias; torch computes them for double backward and under vmap."""
-        x, weight = ctx.saved_tensors
-        pad, dilation = ctx.geometry
-        wanted = list(ctx.needs_input_grad[:3])
-        rest = (ctx.biases, [1, 1], pad, dilation, False, [0, 0], 1)
-        if torch.is_grad_enabled() or not wanted[0] or transforms_are_active() or is_batched(grad):
-            return (*torch.ops.aten.convolution_backward(grad, x, weight, *rest, wanted), None, None)
-        # The input's gradient is a convolution of the output's gradient, with mirrored kernels, and with input and
-        # output channels exchanged.
-        mirrored = winograd_weight(weight.flip(2, 3).transpose(0, 1), _TILE)
-        within = tuple(2 * h - p for h, p in zip(dilation, pad, strict=True))
-        grad_x = winograd_conv2d(grad, mirrored, weight.shape[1], None, within, dilation)
-        grad_x = grad_x if is_channels_last(x) else grad_x.contiguous()
-        _, grad_weight, grad_bias = torch.ops.aten.convolution_backward(grad, x, weight, *rest, [False, *wanted[1:]])
-        return grad_x, grad_weight, grad_bias, None, None
+# Of Winograd's algorithm in training: with fewer channels, or fewer pixels in a batch, transforming the weights takes
+# longer than the algorithm saves.
+_LEAST_CHANNELS, _LEAST_PIXELS = 32, 1024
 
 
 def without_autocast(x: Tensor) -> AbstractContextManager[object]:
@@ -301,9 +234,9 @@ class Convolution(BaseConvolution):
 
     def _compute(self, x: Tensor, weight: Tensor, g: Geometry, bias: Tensor | None) -> Tensor:
         if g.axes == 2 and self._is_for_depthwise(x, weight):
-            return _depthwise(x, weight, bias, pair(g.stride), pair(g.pad), pair(g.hole))
+            return depthwise(x, weight, bias, pair(g.stride), pair(g.pad), pair(g.hole))
         if g.axes == 2 and self._is_for_winograd(x, weight):
-            y: Tensor = _Winograd.apply(x, weight, bias, pair(g.pad), pair(g.hole))
+            y: Tensor = WinogradConvolution.apply(x, weight, bias, pair(g.pad), pair(g.hole))
             return y
         if x.device.type == "cpu" and self._pads_beyond_kernel():
             x, weight = x.contiguous(), weight.contiguous()
@@ -320,9 +253,9 @@ class Convolution(BaseConvolution):
         """
         if not 1 < self.groups == x.shape[1] == weight.shape[0] or x.device.type != "cpu":
             return False
-        if x.dtype not in (torch.float32, torch.float64) or not _fits_own_kernels(x, weight):
+        if x.dtype not in (torch.float32, torch.float64) or not fits_own_kernels(x, weight):
             return False
-        return _needs_gradient(x, weight) or x.is_contiguous()
+        return needs_gradient(x, weight) or x.is_contiguous()
 
     def _is_for_winograd(self, x: Tensor, weight: Tensor) -> bool:
         """Return whether Winograd's algorithm is faster for this training step (``benchmarks/winograd.py``)."""
@@ -331,9 +264,9 @@ class Convolution(BaseConvolution):
             return False
         if min(weight.shape[:2]) < _LEAST_CHANNELS or math.prod((x.shape[0], *x.shape[2:])) < _LEAST_PIXELS:
             return False
-        if max(g.hole) > LARGEST_HOLES[_TILE] or any(p > 2 * h for p, h in zip(g.pad, g.hole, strict=True)):
+        if max(g.hole) > LARGEST_HOLES[TILE] or any(p > 2 * h for p, h in zip(g.pad, g.hole, strict=True)):
             return False
-        return _needs_gradient(x, weight) and _fits_own_kernels(x, weight)
+        return needs_gradient(x, weight) and fits_own_kernels(x, weight)
 
     def packing(self, bottoms: Sequence[Tensor]) -> PackedConv2d | None:
         """Return the packed convolution to use for these bottoms; None: compute without packed weights."""

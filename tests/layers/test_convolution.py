@@ -391,7 +391,7 @@ def test_several_gradients_at_once(params: str) -> None:
 def test_other_convolutions_are_not_winograds(params: str, monkeypatch: pytest.MonkeyPatch) -> None:
     layer = conv(f"num_output: 32 {params}", [(1, 32, 40, 40)])
     x = noise(1, 32, 40, 40)
-    monkeypatch.setattr("deeplab_caffe.layers.convolution._Winograd.apply", None)
+    monkeypatch.setattr("deeplab_caffe.layers.convolution.WinogradConvolution.apply", None)
     layer(x)
     narrow = conv("num_output: 31 kernel_size: 3", [(1, 32, 40, 40)])
     narrow(x)
