@@ -12,9 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from deeplab_caffe.layers.base import Layer, NetContext, ReceptiveWindow, Shape, register
+from deeplab_caffe.layers.base import Layer, NetContext, ReceptiveWindow, Shape, is_channels_last, register
 from deeplab_caffe.layers.convolution_gradients import (
     TILE,
+    RectifiedConvolution,
     WinogradConvolution,
     depthwise,
     fits_own_kernels,
@@ -27,7 +28,7 @@ from deeplab_caffe.ops.hole import conv2d
 from deeplab_caffe.ops.im2col import im2col
 from deeplab_caffe.ops.onednn_limits import computed_in_half, is_narrow, is_usual, pads_beyond_kernel
 from deeplab_caffe.ops.packed_conv import Geometry as PackedGeometry
-from deeplab_caffe.ops.packed_conv import PackedConv2d, supported
+from deeplab_caffe.ops.packed_conv import PackedConv2d, supported, takes_dtype
 from deeplab_caffe.ops.winograd import LARGEST_HOLES, fits
 from deeplab_caffe.proto import caffe_pb2
 
@@ -236,7 +237,7 @@ class Convolution(BaseConvolution):
         if g.axes == 2 and self._is_for_depthwise(x, weight):
             return depthwise(x, weight, bias, pair(g.stride), pair(g.pad), pair(g.hole))
         if g.axes == 2 and self._is_for_winograd(x, weight):
-            y: Tensor = WinogradConvolution.apply(x, weight, bias, pair(g.pad), pair(g.hole))
+            y: Tensor = WinogradConvolution.apply(x, weight, bias, pair(g.pad), pair(g.hole), False)
             return y
         if x.device.type == "cpu" and self._pads_beyond_kernel():
             x, weight = x.contiguous(), weight.contiguous()
@@ -293,7 +294,32 @@ class Convolution(BaseConvolution):
         packed = self.packing(bottoms)
         if packed is not None and isinstance(activation.fact, RectifierFact):
             return (packed(bottoms[0], self.weight, self.bias, relu=True, ceiling=activation.fact.ceiling),)
+        if activation.fact == RectifierFact() and len(bottoms) == 1 and (y := self._rectified(bottoms[0])) is not None:
+            return (y,)
         return super().forward_fused(activation, *bottoms)
+
+    def _rectified(self, x: Tensor) -> Tensor | None:
+        """Return the rectified top of a training step, computed by one operation; None: there is none for it."""
+        weight, bias = self.weight, self.bias
+        if self.fact is None or self.by_columns or x.device.type != "cpu" or self._unsafe_half(x) is not None:
+            return None
+        if not torch.is_autocast_enabled("cpu"):
+            return self._compute_rectified(x, weight, bias)
+        dtype = torch.get_autocast_dtype("cpu")
+        with without_autocast(x):
+            return self._compute_rectified(x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype))
+
+    def _compute_rectified(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor | None:
+        if not needs_gradient(x, weight) or not fits_own_kernels(x, weight) or self._is_for_depthwise(x, weight):
+            return None
+        stride, pad, hole = (pair(numbers) for numbers in self.geometry[1:])
+        if self._is_for_winograd(x, weight):
+            y: Tensor = WinogradConvolution.apply(x, weight, bias, pad, hole, True)
+            return y
+        if not is_channels_last(x) or not takes_dtype(x) or self._pads_beyond_kernel():
+            return None
+        y = RectifiedConvolution.apply(x, weight, bias, PackedGeometry(stride, pad, hole, self.groups))
+        return y
 
     @property
     def fact(self) -> ConvolutionFact | None:

@@ -10,6 +10,8 @@ from torch import Tensor
 from deeplab_caffe.layers.base import is_channels_last
 from deeplab_caffe.ops.depthwise import depthwise_conv2d
 from deeplab_caffe.ops.operator import is_batched, transforms_are_active
+from deeplab_caffe.ops.packed_conv import Geometry as PackedGeometry
+from deeplab_caffe.ops.packed_conv import packed_conv2d
 from deeplab_caffe.ops.winograd import winograd_conv2d, winograd_weight
 
 # Winograd's tile in training: a small one, because larger ones round more.
@@ -54,6 +56,33 @@ def fits_own_kernels(x: Tensor, weight: Tensor) -> bool:
     return not (torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu") or transforms_are_active())
 
 
+class RectifiedConvolution(torch.autograd.Function):
+    """A convolution whose result is rectified before it is written: a pass over memory less than a ReLU behind it."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, geometry: PackedGeometry) -> Tensor:
+        """Return max(y, 0) of the convolution of channels-last x: (N, O, OH, OW), channels-last."""
+        y = packed_conv2d(x, weight, bias, geometry, relu=True)
+        ctx.save_for_backward(x, weight, y)
+        ctx.geometry, ctx.biases = geometry, None if bias is None else list(bias.shape)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradients of x, weight and bias."""
+        x, weight, y = ctx.saved_tensors
+        stride, pad, dilation, groups = ctx.geometry
+        grad = _before_rectifier(grad, y)
+        numbers = (ctx.biases, stride, pad, dilation, False, [0, 0], groups, list(ctx.needs_input_grad[:3]))
+        return (*torch.ops.aten.convolution_backward(grad, x, weight, *numbers), None)
+
+
+def _before_rectifier(grad: Tensor, y: Tensor) -> Tensor:
+    """Return the gradient of what a ReLU made y of, by the gradient of y."""
+    found: Tensor = torch.ops.aten.threshold_backward(grad, y, 0)
+    return found
+
+
 class WinogradConvolution(torch.autograd.Function):
     """A 3x3 convolution of stride 1; Winograd's algorithm computes the result and the gradient of the input.
 
@@ -62,23 +91,31 @@ class WinogradConvolution(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, pad: tuple[int, int], dilation: tuple[int, int]
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        pad: tuple[int, int],
+        dilation: tuple[int, int],
+        relu: bool,
     ) -> Tensor:
-        """Return the convolution (N, O, OH, OW), channels-last if x is."""
-        ctx.save_for_backward(x, weight)
+        """Return the convolution (N, O, OH, OW), or with ``relu`` max(y, 0) of it, channels-last if x is."""
+        y = winograd_conv2d(x, winograd_weight(weight, TILE), weight.shape[0], bias, pad, dilation, relu=relu)
+        y = y if is_channels_last(x) else y.contiguous()
+        ctx.save_for_backward(x, weight, *([y] if relu else []))
         ctx.geometry, ctx.biases = (pad, dilation), None if bias is None else list(bias.shape)
-        y = winograd_conv2d(x, winograd_weight(weight, TILE), weight.shape[0], bias, pad, dilation)
-        return y if is_channels_last(x) else y.contiguous()
+        return y
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradients of x, weight and bias; torch computes them for double backward and under vmap."""
-        x, weight = ctx.saved_tensors
+        x, weight, *rectified = ctx.saved_tensors
         pad, dilation = ctx.geometry
+        grad = _before_rectifier(grad, *rectified) if rectified else grad
         wanted = list(ctx.needs_input_grad[:3])
         rest = (ctx.biases, [1, 1], pad, dilation, False, [0, 0], 1)
         if torch.is_grad_enabled() or not wanted[0] or transforms_are_active() or is_batched(grad):
-            return (*torch.ops.aten.convolution_backward(grad, x, weight, *rest, wanted), None, None)
+            return (*torch.ops.aten.convolution_backward(grad, x, weight, *rest, wanted), None, None, None)
         # The input's gradient is a convolution of the output's gradient, with mirrored kernels, and with input and
         # output channels exchanged.
         mirrored = winograd_weight(weight.flip(2, 3).transpose(0, 1), TILE)
@@ -86,4 +123,4 @@ class WinogradConvolution(torch.autograd.Function):
         grad_x = winograd_conv2d(grad, mirrored, weight.shape[1], None, within, dilation)
         grad_x = grad_x if is_channels_last(x) else grad_x.contiguous()
         _, grad_weight, grad_bias = torch.ops.aten.convolution_backward(grad, x, weight, *rest, [False, *wanted[1:]])
-        return grad_x, grad_weight, grad_bias, None, None
+        return grad_x, grad_weight, grad_bias, None, None, None

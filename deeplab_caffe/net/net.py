@@ -463,7 +463,8 @@ class Net(nn.Module):
             for i in layer.stopped_bottoms if not self.param.force_backward else ():
                 bottoms[i] = bottoms[i].detach()
             if step.affine:
-                return layer.forward_affine(step.affine[0], *bottoms)
+                tops = layer.forward_affine(step.affine[0], *bottoms)
+                return tops if step.activation is None else step.activation(*tops)
             return layer(*bottoms) if step.activation is None else layer.forward_fused(step.activation, *bottoms)
         except DeepLabCaffeError:
             raise

@@ -116,7 +116,7 @@ def fuse_activations(graph: Graph, visible: Iterable[int] = ()) -> Graph:
 
 def fuse_for_training(graph: Graph, visible: Iterable[int] = ()) -> Graph:
     """Fuse the layers that training can fuse, forward and backward: see :func:`with_scale` and :func:`fuse`."""
-    return fuse(graph, (with_scale,), visible)
+    return fuse(graph, (with_scale, with_activation), visible)
 
 
 def mark_inplace(graph: Graph) -> None:

@@ -54,13 +54,17 @@ def bfloat16_is_fast() -> bool:
 
 def supported(x: Tensor, weight: Tensor) -> bool:
     """Return whether :class:`PackedConv2d` can take this input with this weight."""
-    if x.device.type != "cpu" or weight.device.type != "cpu" or torch.is_grad_enabled() or not operators_exist():
+    if x.device.type != "cpu" or weight.device.type != "cpu" or torch.is_grad_enabled() or not takes_dtype(x):
         return False
     if torch.compiler.is_compiling() or x.dtype != weight.dtype or x.numel() == 0:
         return False
-    if weight.is_inference():  # inference tensors have no version counter, so a change would go unnoticed
-        return False
-    return x.dtype == torch.float32 or (x.dtype == torch.bfloat16 and bfloat16_is_fast())
+    # Inference tensors have no version counter, so a change would go unnoticed.
+    return not weight.is_inference()
+
+
+def takes_dtype(x: Tensor) -> bool:
+    """Return whether this torch build has :func:`packed_conv2d` for a dtype."""
+    return operators_exist() and (x.dtype == torch.float32 or (x.dtype == torch.bfloat16 and bfloat16_is_fast()))
 
 
 class Geometry(NamedTuple):
