@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import ClassVar, SupportsFloat, SupportsIndex, overload
 
 cuda_architectures: str
+lattice_max_dims: int
 softmax_loss_chunk: int
 winograd_panel: int
 with_cuda: bool

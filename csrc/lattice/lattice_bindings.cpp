@@ -66,6 +66,7 @@ void copy_corners(const Lattice& lattice, const AlignedBuffer<T>& source, const 
 }  // namespace
 
 void bind(py::module_& module) {
+  module.attr("lattice_max_dims") = kMaxDims;
   py::class_<Lattice, std::shared_ptr<Lattice>>(module, "Lattice")
       .def_static("build", &build, py::arg("features"), py::arg("sse_padding"), py::arg("workspace") = py::none(),
                   py::call_guard<GilRelease>(), "Build a lattice; its buffers come from the workspace.")

@@ -11,7 +11,7 @@ from deeplab_caffe.crf.inputs import NDArray, Sizes, validate_real
 from deeplab_caffe.crf.memory import DEFAULT_WORKSPACE, check_memory, memory_errors
 from deeplab_caffe.errors import CRFError
 
-MAX_DIMS = 16
+MAX_DIMS: int = _C.lattice_max_dims
 
 _ARRAYS = NumpyArrays()
 
