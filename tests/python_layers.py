@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -164,3 +165,18 @@ def text(name: str, kind: str, bottom: str = "", top: str = "", param_str: str |
     given = "" if param_str is None else f'param_str: "{param_str}"'
     python = f'python_param {{ module: "tests.python_layers" layer: "{kind}" {given} }}'
     return f'layer {{ name: "{name}" type: "Python" {blobs} {python} {more} }}\n'
+
+
+def write_problem(folder: Path, more: str = "") -> Path:
+    """Write a solver of a net of such layers: slope w, target 5 x, x twice 2, so that w goes to 5; return its path."""
+    dummy = 'dummy_data_param { shape { dim: 1 dim: 2 } data_filler { type: "constant" value: 2 } }'
+    net = f'layer {{ name: "d" type: "DummyData" top: "x" top: "y" {dummy} }}\n'
+    net += text("w", "Slope", "x", "w") + text("t", "Times", "y", "t", "5")
+    net += text("loss", "Distance", "w t", "loss", more="loss_weight: 1")
+    (folder / "net.prototxt").write_text(net)
+    solver = folder / "solver.prototxt"
+    solver.write_text(
+        f'net: "{folder}/net.prototxt" base_lr: 0.05 lr_policy: "fixed" max_iter: 3 '
+        f'snapshot_prefix: "{folder}/s" {more}'
+    )
+    return solver

@@ -60,5 +60,21 @@ def image(*rows: Sequence[float]) -> Tensor:
     return torch.tensor(rows, dtype=torch.float32)[None, None]
 
 
+# What neurons are tried on.
+NEURONS = image([-2, 0], [0.5, 3])
+
+
+def values(kind: str, params: str = "", x: Tensor = NEURONS) -> list[float]:
+    """What a neuron's layer makes of each number."""
+    return run(kind, params, x).flatten().tolist()
+
+
+def slopes(kind: str, params: str = "", x: Tensor = NEURONS) -> list[float]:
+    """Its derivative at each number."""
+    x = x.clone().requires_grad_()
+    run(kind, params, x).sum().backward()
+    return x.grad.flatten().tolist()
+
+
 def noise(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)

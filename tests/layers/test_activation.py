@@ -10,10 +10,9 @@ import torch
 from deeplab_caffe.errors import NetError, PrototxtError
 from deeplab_caffe.layers import RectifierFact
 from deeplab_caffe.proto import V1, V2
-from tests.layers.build import image, make, noise, run
+from tests.layers.build import image, make, noise, run, slopes, values
 from tests.nets import build
 
-X = image([-2, 0], [0.5, 3])
 KINDS = {
     "PReLU": "",
     "ELU": "elu_param { alpha: 0.7 }",
@@ -28,16 +27,6 @@ KINDS = {
     "TanH": "",
     "AbsVal": "",
 }
-
-
-def values(kind: str, params: str = "", x: torch.Tensor = X) -> list[float]:
-    return run(kind, params, x).flatten().tolist()
-
-
-def slopes(kind: str, params: str = "", x: torch.Tensor = X) -> list[float]:
-    x = x.clone().requires_grad_()
-    run(kind, params, x).sum().backward()
-    return x.grad.flatten().tolist()
 
 
 def test_prelu_by_hand() -> None:

@@ -9,7 +9,7 @@ import torch
 from deeplab_caffe.data.sources.rng import CaffeRNG
 from deeplab_caffe.errors import NetError
 from tests.goldens import case_dir
-from tests.layers.build import image, make, noise, run
+from tests.layers.build import image, make, noise, run, slopes, values
 
 
 def test_relu() -> None:
@@ -102,19 +102,6 @@ def test_dropout_of_all_is_its_bottom_in_phase_test() -> None:
         layer = make("Dropout", "dropout_param { dropout_ratio: 1 }", [tuple(x.shape)], **options).train()
         with pytest.raises(NetError, match=r"layer 'l': dropout_ratio .* \(1 in phase TEST alone\), got 1"):
             layer(x)
-
-
-X = image([-2, 0], [0.5, 3])
-
-
-def values(kind: str, params: str = "", x: torch.Tensor = X) -> list[float]:
-    return run(kind, params, x).flatten().tolist()
-
-
-def slopes(kind: str, params: str = "", x: torch.Tensor = X) -> list[float]:
-    x = x.clone().requires_grad_()
-    run(kind, params, x).sum().backward()
-    return x.grad.flatten().tolist()
 
 
 def test_absval() -> None:

@@ -15,7 +15,7 @@ import deeplab_caffe as dc
 from deeplab_caffe.errors import NetError
 from deeplab_caffe.solver import Solver
 from tests.nets import build, inputs
-from tests.python_layers import Watcher, text
+from tests.python_layers import Watcher, text, write_problem
 
 DATA = inputs(data=(1, 2, 1, 2))
 X = torch.tensor([1.0, 2.0, 3.0, 4.0]).view(1, 2, 1, 2)
@@ -181,17 +181,7 @@ def test_optimized() -> None:
 
 
 def test_training(tmp_path: Path) -> None:
-    """Slope w, target 5 x, x twice 2: w goes to 5."""
-    dummy = 'dummy_data_param { shape { dim: 1 dim: 2 } data_filler { type: "constant" value: 2 } }'
-    net = f'layer {{ name: "d" type: "DummyData" top: "x" top: "y" {dummy} }}\n'
-    net += text("w", "Slope", "x", "w") + text("t", "Times", "y", "t", "5")
-    net += text("loss", "Distance", "w t", "loss", more="loss_weight: 1")
-    (tmp_path / "net.prototxt").write_text(net)
-    solver = tmp_path / "solver.prototxt"
-    solver.write_text(
-        f'net: "{tmp_path}/net.prototxt" base_lr: 0.05 lr_policy: "fixed" max_iter: 3 snapshot_prefix: "{tmp_path}/s"\n'
-        "solver_mode: CPU snapshot_after_train: false"
-    )
+    solver = write_problem(tmp_path, "solver_mode: CPU snapshot_after_train: false")
     with pytest.raises(NetError, match="allow it by python_layers=True"):
         Solver(solver)
     trained = Solver(solver, python_layers=True)

@@ -9,7 +9,7 @@ import pytest
 
 import deeplab_caffe.pycaffe as caffe
 from tests.nets import inputs, parse
-from tests.python_layers import Slope, Times, Watcher, text
+from tests.python_layers import Slope, Times, Watcher, text, write_problem
 
 DATA = inputs(data=(1, 2, 1, 2))
 X = np.array([1, 2, 3, 4], np.float32).reshape(1, 2, 1, 2)
@@ -134,15 +134,7 @@ def test_exceptions_come_out_as_they_are(method: str) -> None:
 
 
 def test_training(tmp_path: Path) -> None:
-    dummy = 'dummy_data_param { shape { dim: 1 dim: 2 } data_filler { type: "constant" value: 2 } }'
-    net = f'layer {{ name: "d" type: "DummyData" top: "x" top: "y" {dummy} }}\n'
-    net += text("w", "Slope", "x", "w") + text("t", "Times", "y", "t", "5")
-    net += text("loss", "Distance", "w t", "loss", more="loss_weight: 1")
-    (tmp_path / "net.prototxt").write_text(net)
-    (tmp_path / "solver.prototxt").write_text(
-        f'net: "{tmp_path}/net.prototxt" base_lr: 0.05 lr_policy: "fixed" max_iter: 3 snapshot_prefix: "{tmp_path}/s"\n'
-    )
-    solver = caffe.SGDSolver(str(tmp_path / "solver.prototxt"))
+    solver = caffe.SGDSolver(str(write_problem(tmp_path)))
     losses = []
     for _ in range(3):
         solver.step(1)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from deeplab_caffe import proto
 from deeplab_caffe.proto import caffe_pb2
 from deeplab_caffe.solver import Solver
 from deeplab_caffe.zoo.paths import prototxt_path
+from tests.zoo.exper import enter_exper
 from tests.zoo.test_later_networks import RECIPES, THREE_SCALES
 
 NARROWER = 32
@@ -21,18 +20,7 @@ NARROWER = 32
 @pytest.fixture
 def exper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder that the run script works in, with a list of two images of three classes each."""
-    rng = np.random.default_rng(0)
-    lists = tmp_path / "exper" / "voc12" / "list"
-    lists.mkdir(parents=True)
-    for name in "ab":
-        labels = np.zeros((36, 40), np.uint8)
-        labels[5:20, 8:30] = 1 if name == "a" else 3
-        labels[:3] = 255
-        Image.fromarray(rng.integers(0, 255, (36, 40, 3), dtype=np.uint8)).save(tmp_path / f"{name}.png")
-        Image.fromarray(labels).save(tmp_path / f"{name}_labels.png")
-    (lists / "train_aug.txt").write_text("".join(f"/{name}.png /{name}_labels.png\n" for name in "ab"))
-    monkeypatch.chdir(tmp_path / "exper")
-    return tmp_path / "exper"
+    return enter_exper(tmp_path, monkeypatch, height=36, lists=["train_aug"])
 
 
 def reduced(name: str, variables: dict[str, str]) -> caffe_pb2.NetParameter:

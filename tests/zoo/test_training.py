@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 import deeplab_caffe as dc
 from deeplab_caffe import proto
@@ -15,6 +13,7 @@ from deeplab_caffe.proto import caffe_pb2
 from deeplab_caffe.solver import Solver
 from deeplab_caffe.zoo.paths import NETWORKS, prototxt_path
 from tests.zoo import FIRST_BASES as BASES
+from tests.zoo.exper import enter_exper
 
 NARROWER = 32
 VARIABLES = {
@@ -33,19 +32,7 @@ WITH_OWN_TRAINING = [name for name in (*NETWORKS, *BASES) if prototxt_path(name,
 @pytest.fixture
 def exper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder that the run script works in, with two lists of two images of three classes each."""
-    rng = np.random.default_rng(0)
-    lists = tmp_path / "exper" / "voc12" / "list"
-    lists.mkdir(parents=True)
-    for name in "ab":
-        labels = np.zeros((30, 40), np.uint8)
-        labels[5:20, 8:30] = 1 if name == "a" else 3
-        labels[:3] = 255
-        Image.fromarray(rng.integers(0, 255, (30, 40, 3), dtype=np.uint8)).save(tmp_path / f"{name}.png")
-        Image.fromarray(labels).save(tmp_path / f"{name}_labels.png")
-    for name in ("train_aug", "weak"):
-        (lists / f"{name}.txt").write_text("".join(f"/{name}.png /{name}_labels.png\n" for name in "ab"))
-    monkeypatch.chdir(tmp_path / "exper")
-    return tmp_path / "exper"
+    return enter_exper(tmp_path, monkeypatch, height=30, lists=["train_aug", "weak"])
 
 
 def reduced(name: str, data_root: Path) -> caffe_pb2.NetParameter:
