@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from os import PathLike
+from reprlib import repr as short_repr
 from typing import Any
 
 import numpy as np
@@ -88,10 +90,9 @@ def dense_crf(
     several = isinstance(scores, (list, tuple))
     single = not several and np.ndim(scores) != 4
     all_scores = [two_channels(one, kind, -3) for one in ([scores] if single else scores)]
-    images = [image] if single else [None] * len(all_scores) if image is None else list(image)
+    images = [image] if single else [None] * len(all_scores) if image is None else _several(image, len(all_scores))
     if len(images) != len(all_scores):
-        one = ": a list or batch of scores wants one of images" if np.ndim(image) == 3 else ""
-        raise CRFError(f"there are {len(all_scores)} images of scores but {len(images)} images{one}")
+        raise CRFError(f"there are {len(all_scores)} images of scores but {len(images)} images")
     if not all_scores:
         if several:
             return []
@@ -113,6 +114,24 @@ def dense_crf(
         with cpu.image_pool(min(_C.num_threads(), len(pairs))) as pool:
             marginals = [found for (found,) in pool.map(lambda pair: solve([pair]), pairs)]
     return marginals[0] if single else marginals if several else concatenate([one[None] for one in marginals], 0)
+
+
+def _several(images: Any, count: int) -> list[Any]:
+    """Return the images of a list or batch.
+
+    Raises:
+        CRFError: it is one image, or none.
+    """
+    if not isinstance(images, (list, tuple)):
+        shape = tuple(np.shape(images)) if hasattr(images, "shape") or hasattr(images, "__array_interface__") else None
+        if shape is not None and len(shape) != 4:
+            raise CRFError(
+                f"image must be a list or a batch (N, H, W, 3), as the scores are of {count}, but is one, {shape}: "
+                "take image[None] if there is one image of scores, else one image for each"
+            )
+        if isinstance(images, (str, bytes, PathLike)) or not isinstance(images, Iterable):
+            raise CRFError(f"image must be a list or a batch (N, H, W, 3), got {short_repr(images)}")
+    return list(images)
 
 
 def clear_cache() -> None:

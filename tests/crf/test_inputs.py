@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from deeplab_caffe.crf import CRFParams, DenseCRF, DenseCRF2D, MeanField, dense_crf
 from deeplab_caffe.crf.inputs import apparent_kind, as_kind
@@ -195,8 +197,16 @@ def test_scores_and_images_that_are_no_tensors(scores: np.ndarray, image: np.nda
 
 
 def test_a_batch_of_scores_and_one_image(scores: np.ndarray, image: np.ndarray) -> None:
-    with pytest.raises(CRFError, match="1 images of scores but 11 images: a list or batch of scores wants one of"):
-        dense_crf(scores[None], image)
+    one = r"image must be .* batch \(N, H, W, 3\), as the scores are of 1, but is one, \(11, 9, 3\): take image\[None\]"
+    for photo in (image, torch.from_numpy(image), Image.fromarray(image)):
+        with pytest.raises(CRFError, match=one):
+            dense_crf(scores[None], photo)
+        with pytest.raises(CRFError, match=one):
+            dense_crf([scores], photo)
+    for wrong in ("photo.jpg", Path("photo.jpg"), 3):
+        with pytest.raises(CRFError, match=r"image must be a list or a batch \(N, H, W, 3\), got .*(photo.jpg|3)"):
+            dense_crf(scores[None], wrong)
+    np.testing.assert_array_equal(dense_crf(scores[None], iter([image]))[0], dense_crf(scores, image))
 
 
 def test_certain_pixels_of_a_mask(image: np.ndarray) -> None:
