@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import stat
 from os import PathLike
+from reprlib import repr as short_repr
+from typing import Any
 
 _SPECIAL = {
     stat.S_IFIFO: "a pipe",
@@ -14,6 +16,23 @@ _SPECIAL = {
 }
 # What the shell makes of <(command), and its kin: this process has it open already.
 _OPEN = ("/dev/fd/", "/dev/stdin", "/proc/self/fd/")
+
+
+def check_path(path: Any, name: str, hint: str = "") -> None:
+    """Check that an argument is a path.
+
+    Args:
+        path: the argument.
+        name: its name, for the message.
+        hint: what else may be meant, for the message.
+
+    Raises:
+        TypeError: it is none.
+    """
+    if not isinstance(path, (str, PathLike)) or isinstance(os.fspath(path), bytes):
+        hint = "take os.fsdecode(path)" if isinstance(path, bytes) else hint
+        came = "None" if path is None else f"{type(path).__name__} {short_repr(path)}"
+        raise TypeError(f"{name} must be a path (str or os.PathLike), got {came}{hint and f': {hint}'}")
 
 
 def exists(path: str | PathLike[str]) -> bool:

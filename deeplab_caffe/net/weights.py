@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from deeplab_caffe.errors import CaffeModelError, ConversionError, NetError
-from deeplab_caffe.files.names import is_file
+from deeplab_caffe.files.names import check_path, is_file
 from deeplab_caffe.layers import Layer, NetContext, Shape
 from deeplab_caffe.net.hdf5 import is_hdf5, read_model, write_model
 from deeplab_caffe.net.tensors import (
@@ -78,6 +78,7 @@ def load_weights(
     """
     if missing not in ("error", "warn"):
         raise ValueError(f"missing must be 'error' or 'warn', got {missing!r}")
+    check_path(path, "weights", "a state_dict is for net.load_state_dict")
     tensors = read_tensors(path) if is_file(path) else None
     if tensors is not None:
         load_tensors(net, tensors, path, missing=missing)
@@ -261,6 +262,7 @@ def load_hdf5(
 
 def save(net: CaffeNet, path: str | PathLike[str]) -> None:
     """Write weights in the format that the file's suffix asks for; see :meth:`deeplab_caffe.Net.save`."""
+    check_path(path, "a file to save weights in")
     suffix = Path(path).suffix.lower()
     if suffix not in WEIGHT_SUFFIXES:
         raise ConversionError(

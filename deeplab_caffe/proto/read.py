@@ -70,8 +70,12 @@ def parse_solver(
     return upgrade_solver(message, Source(path, outline))
 
 
-def _filled(text: str, path: str | os.PathLike[str], variables: Mapping[str, object] | None) -> str:
-    return fill_template(text.removeprefix("\ufeff"), variables, path)
+def _filled(text: Any, path: str | os.PathLike[str], variables: Mapping[str, object] | None) -> str:
+    if not isinstance(text, str):
+        hint = "decode it" if isinstance(text, bytes) else "of a file read_net and read_solver take the path"
+        raise TypeError(f"text must be a str, a prototxt's content, got {type(text).__name__}: {hint}")
+    content: str = text
+    return fill_template(content.removeprefix("\ufeff"), variables, path)
 
 
 def format_message(message: Message) -> str:

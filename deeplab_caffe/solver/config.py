@@ -67,8 +67,8 @@ def read_config(
     """
     path = "<solver>"
     if not isinstance(solver, caffe_pb2.SolverParameter):
-        path = os.fspath(solver)
-        solver = proto.read_solver(solver, variables)
+        read = proto.read_solver(solver, variables)
+        path, solver = os.fspath(solver), read
     if solver.HasField("solver_type"):
         solver = proto.upgrade_solver(solver)
     if level or stages:

@@ -23,7 +23,7 @@ from deeplab_caffe.data.io.label_samples import (
 )
 from deeplab_caffe.data.io.zero_copy import zero_copy_pixels
 from deeplab_caffe.errors import DataError
-from deeplab_caffe.files.names import special
+from deeplab_caffe.files.names import check_path, special
 
 LabelReading = Literal["index", "luminance"]
 LABEL_READINGS: tuple[LabelReading, ...] = get_args(LabelReading)
@@ -323,6 +323,8 @@ def _own(pixels: np.ndarray) -> np.ndarray:
 
 def _open(path: str | PathLike[str], max_pixels: int, content: bytes | None = None) -> Image.Image:
     """Read the header alone and refuse what must not be decoded."""
+    if content is None:
+        check_path(path, "an image's file", "of its bytes take content=, with a name as path")
     if content is None and (what := special(path)):
         raise DataError(f"is {what}, no file: give an image's bytes on standard input, as -", path)
     try:

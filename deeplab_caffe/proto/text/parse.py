@@ -11,6 +11,7 @@ from typing import Any
 from google.protobuf import text_format
 
 from deeplab_caffe.errors import MOST_LISTED, PrototxtError, listed
+from deeplab_caffe.files.names import check_path
 from deeplab_caffe.proto.schema.inner import inner_schema
 from deeplab_caffe.proto.schema.tables import PACKAGE
 from deeplab_caffe.proto.text.encoding import utf8
@@ -81,7 +82,9 @@ def read_text(path: str | os.PathLike[str]) -> str:
 
     Raises:
         PrototxtError: it cannot be read, or is no text.
+        TypeError: what should be its path is none.
     """
+    check_path(path, "a prototxt", "or a message of deeplab_caffe.proto.caffe_pb2, as parse_net returns")
     try:
         with Path(path).open("rb") as file:
             raw = utf8(file.read(MAX_TEXT_BYTES + 1))
