@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from os import PathLike
+from reprlib import repr as short_repr
 from typing import Any
 
 import numpy as np
@@ -144,7 +146,7 @@ def to_numpy(array: Any, name: str, error: type[Exception] = ValueError) -> NDAr
         error: the class of error to raise.
 
     Raises:
-        error: the array is on a GPU, sparse or quantized.
+        error: the array is on a GPU, sparse or quantized; or it is a file's name, bytes or None.
     """
     if is_torch(array):
         if array.device.type != "cpu":
@@ -160,6 +162,9 @@ def to_numpy(array: Any, name: str, error: type[Exception] = ValueError) -> NDAr
         return found
     if hasattr(array, "__cuda_array_interface__"):
         raise error(f"{name} are a {type(array).__name__} on a GPU, where this does not compute: take array.get()")
+    if array is None or isinstance(array, (str, bytes, PathLike)):
+        what = "" if array is None else ": read the file first, an image by deeplab_caffe.data.load_image"
+        raise error(f"{name} must be of real numbers, an array, got {short_repr(array)}{what}")
     return np.asarray(array)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from deeplab_caffe.arrays.cupy_arrays import CupyArrays
 from deeplab_caffe.arrays.interface import Arrays
@@ -11,6 +11,9 @@ from deeplab_caffe.arrays.libraries import as_cupy, check_cuda_kernels, imported
 from deeplab_caffe.arrays.numpy_arrays import NumpyArrays
 from deeplab_caffe.arrays.torch_arrays import TorchArrays
 from deeplab_caffe.errors import DeepLabCaffeError, NetError, how_to_install
+
+if TYPE_CHECKING:
+    import torch
 
 _NUMPY = NumpyArrays()
 
@@ -38,7 +41,18 @@ def arrays_of(array: Any, error: type[Exception] = ValueError) -> Arrays:
     return CupyArrays(as_cupy(cupy, array).device.id)
 
 
-def arrays_on(device: str, error: type[DeepLabCaffeError] = NetError) -> Arrays:
+def device_name(device: str | torch.device, error: type[DeepLabCaffeError] = NetError) -> str:
+    """Return the name of a device; torch's are taken too.
+
+    Raises:
+        error: it is neither a name nor torch's.
+    """
+    if not isinstance(device, str) and not hasattr(device, "type"):
+        raise error(f"device must be cpu, cuda or cuda:<index>, got {device!r}")
+    return str(device)
+
+
+def arrays_on(device: str | torch.device, error: type[DeepLabCaffeError] = NetError) -> Arrays:
     """Return the library to work with on a device.
 
     Args:
@@ -48,6 +62,7 @@ def arrays_on(device: str, error: type[DeepLabCaffeError] = NetError) -> Arrays:
     Raises:
         error: no such device, no library that knows it, or an extension without CUDA kernels.
     """
+    device = device_name(device, error)
     if device == "cpu":
         return _NUMPY
     kind, _, number = device.partition(":")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from os import PathLike
 from reprlib import repr as short_repr
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,6 +28,9 @@ from deeplab_caffe.crf.params import CRFParams, PairwiseKernel, ParamsLike, acti
 from deeplab_caffe.crf.place import backend_for
 from deeplab_caffe.errors import CRFError
 
+if TYPE_CHECKING:
+    import torch
+
 
 def dense_crf(
     scores: Any,
@@ -40,7 +43,7 @@ def dense_crf(
     image_range: Range | None = None,
     sse_padding: bool = True,
     half: bool = False,
-    device: str | None = None,
+    device: str | torch.device | None = None,
 ) -> Any:
     """Refine scores with the dense CRF, as the original's densecrf programs do.
 

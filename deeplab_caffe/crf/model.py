@@ -33,6 +33,7 @@ from deeplab_caffe.crf.place import backend_for
 from deeplab_caffe.errors import CRFError
 
 if TYPE_CHECKING:
+    import torch
     from typing_extensions import Self
 
 Normalization = Literal["after", "before", "symmetric", "none"]
@@ -147,7 +148,7 @@ class DenseCRF(StaysSharing):
         *,
         iterations: int = 10,
         sse_padding: bool = True,
-        device: str | None = None,
+        device: str | torch.device | None = None,
         backend: Backend | None = None,
     ) -> None:
         self.points = validate_count("points", points)
@@ -322,7 +323,7 @@ class DenseCRF2D(DenseCRF):
         *,
         iterations: int = 10,
         sse_padding: bool = True,
-        device: str | None = None,
+        device: str | torch.device | None = None,
         backend: Backend | None = None,
     ) -> None:
         if not isinstance(size, Sequence) or isinstance(size, str) or len(size) != 2:
@@ -340,7 +341,7 @@ class DenseCRF2D(DenseCRF):
         *,
         image_range: Range | None = None,
         sse_padding: bool = True,
-        device: str | None = None,
+        device: str | torch.device | None = None,
     ) -> DenseCRF2D:
         """Make a CRF with the kernels and iterations of ``params`` on an image ``(H, W, 3)``, RGB from 0 to 255.
 

@@ -37,6 +37,7 @@ from deeplab_caffe.crf.params import validate_count, validate_iterations, valida
 from deeplab_caffe.errors import CRFError
 
 if TYPE_CHECKING:
+    import torch
     from typing_extensions import Self
 
 
@@ -120,7 +121,7 @@ class DenseCRF(StaysSharing):
     instead = "send what its kernels and unary energies were made of, and make it in the process that needs it"
     _crf: model.DenseCRF
 
-    def __init__(self, nvar: int, nlabels: int, *_: Any, device: str | None = None, **__: Any) -> None:
+    def __init__(self, nvar: int, nlabels: int, *_: Any, device: str | torch.device | None = None, **__: Any) -> None:
         self._begin(model.DenseCRF(nvar, device=device), nlabels)
 
     def _begin(self, crf: model.DenseCRF, nlabels: int) -> None:
@@ -299,7 +300,9 @@ class DenseCRF2D(DenseCRF):
 
     _crf: model.DenseCRF2D
 
-    def __init__(self, w: int, h: int, nlabels: int, *_: Any, device: str | None = None, **__: Any) -> None:
+    def __init__(
+        self, w: int, h: int, nlabels: int, *_: Any, device: str | torch.device | None = None, **__: Any
+    ) -> None:
         self._begin(model.DenseCRF2D((h, w), device=device), nlabels)
 
     def addPairwiseGaussian(

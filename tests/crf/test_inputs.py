@@ -284,3 +284,23 @@ def test_gradients_through_every_kind(scores: np.ndarray, probabilities: np.ndar
     logit = torch.from_numpy(scores[:1])[None].requires_grad_()
     MeanField(2, PARAMS, kind="scores")(logit, colours)[0, 1].sum().backward()
     assert logit.grad.abs().max() > 0
+
+
+def test_a_device_of_torchs(scores: np.ndarray, image: np.ndarray) -> None:
+    cpu = torch.device("cpu")
+    np.testing.assert_array_equal(dense_crf(scores, image, PARAMS, device=cpu), dense_crf(scores, image, PARAMS))
+    assert DenseCRF2D((3, 4), device=cpu).points == DenseCRF(12, device=cpu).points == 12
+    with pytest.raises(CRFError, match="device must be cpu, cuda or cuda:<index>, got 0"):
+        dense_crf(scores, image, device=0)
+
+
+@pytest.mark.parametrize("wrong", ["x.npy", Path("x.npy"), b"x", None])
+def test_what_is_no_array_is_named(scores: np.ndarray, image: np.ndarray, wrong: Any) -> None:
+    advice = "$" if wrong is None else ".*: read the file first, an image by deeplab_caffe.data.load_image"
+    with pytest.raises(
+        CRFError, match=f"scores must be of real numbers, an array, got {'None' if wrong is None else ''}{advice}"
+    ):
+        dense_crf(wrong, image)
+    if wrong is not None:
+        with pytest.raises(CRFError, match=f"image must be of real numbers, an array, got {advice}"):
+            dense_crf(scores, wrong)
