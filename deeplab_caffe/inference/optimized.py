@@ -7,6 +7,8 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from numbers import Integral
+from reprlib import repr as short_repr
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -94,6 +96,8 @@ class OptimizedNet(Stays):
     instead = "send or copy the net that it was made of, and optimize that again"
 
     def __init__(self, net: Net, **options: Unpack[OptimizeOptions]) -> None:
+        if not isinstance(net, Net):
+            raise NetError(f"optimize takes a net, got {type(net).__name__}: build one, dc.Net(prototxt, weights)")
         unknown_options = options.keys() - OptimizeOptions.__annotations__.keys()
         if unknown_options:
             raise TypeError(f"optimize takes no {', '.join(sorted(unknown_options))}")
@@ -101,6 +105,9 @@ class OptimizedNet(Stays):
         self.precision = precision_of(
             options.get("dtype") or _dtype_of(net), self.device, options.get("precision", "strict")
         )
+        algorithms = options.get("algorithms")
+        if not isinstance(algorithms, (Mapping, type(None))):
+            raise NetError(f"algorithms must be a dict, by layer, got {short_repr(algorithms)}")
         net.require_weights()
         graph = _inference_graph(net, options.get("blobs"))
         self.input_shapes = _sample_shapes(net, options.get("batch"), options.get("size"))
@@ -110,7 +117,7 @@ class OptimizedNet(Stays):
         autotuner = Autotuner(
             self.precision.tolerance,
             autotune=on_gpu if autotune is None else autotune,
-            fixed=options.get("algorithms"),
+            fixed=algorithms,
             verify=on_gpu,
         )
         self.tuning: list[TuningResult] = autotuner.results
@@ -384,13 +391,22 @@ def _inference_graph(net: Net, blobs: Iterable[str] | None) -> Graph:
     return lower(net.graph, net.graph.wanted(net.outputs if blobs is None else blobs))
 
 
+def _check_count(name: str, value: Any) -> None:
+    if value is not None and not isinstance(value, Integral):
+        raise NetError(f"{name} must be a whole number, got {short_repr(value)}")
+    if value is not None and int(value) < 1:
+        raise NetError(f"{name} must be positive, got {value}")
+
+
 def _sample_shapes(net: Net, batch: int | None, size: int | tuple[int, int] | None) -> dict[str, Shape]:
     """Return the inputs' shapes: the prototxt's, with another batch size, and another image size for the first one."""
     if not net.inputs:
         raise NetError(f"net '{net.name}' has no inputs")
-    for name, value in (("batch", batch), ("size", min(size) if isinstance(size, tuple) else size)):
-        if value is not None and value < 1:
-            raise NetError(f"{name} must be positive, got {value}")
+    sides = size if isinstance(size, (tuple, list)) else (size,)
+    if isinstance(size, (tuple, list)) and len(sides) != 2:
+        raise NetError(f"size must be a side or (height, width), got {size}")
+    for name, value in (("batch", batch), *(("size", side) for side in sides)):
+        _check_count(name, value)
     shapes = {name: tuple(net.blob_shapes[name]) for name in net.inputs}
     if batch is not None:
         shapes = {name: (batch, *shape[1:]) for name, shape in shapes.items()}

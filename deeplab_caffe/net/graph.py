@@ -76,6 +76,17 @@ class Step:
         return replace(self, layer=first, affine=tuple(affine))
 
 
+def blob_names(names: Iterable[str]) -> list[str]:
+    """Return names of blobs as a list.
+
+    Raises:
+        NetError: it is one name, whose letters would be names.
+    """
+    if isinstance(names, str):
+        raise NetError(f"blobs must be a list of names, got {names!r}: take [{names!r}]")
+    return list(names)
+
+
 @dataclass(frozen=True)
 class Graph:
     """Steps in order.
@@ -112,7 +123,7 @@ class Graph:
         Raises:
             NetError: there is no such blob.
         """
-        names = list(names)
+        names = blob_names(names)
         unknown = [name for name in names if name not in self.blobs]
         if unknown:
             raise NetError(f"the net has no blob {unknown[0]!r}; it has {', '.join(self.blobs)}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pkgutil
 from collections.abc import Iterable, Mapping
 from functools import partial
+from numbers import Integral
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
@@ -17,7 +18,7 @@ from deeplab_caffe.data.sources.transform import IMAGENET_MEAN_BGR
 from deeplab_caffe.errors import DeepLabCaffeError, NetError
 from deeplab_caffe.layers import Layer, NetContext, Shape
 from deeplab_caffe.net.build import build_graph, input_shapes, with_lines
-from deeplab_caffe.net.graph import Graph, Step
+from deeplab_caffe.net.graph import Graph, Step, blob_names
 from deeplab_caffe.net.passes import fuse_activations, fuse_for_training
 from deeplab_caffe.net.sizes import checked_shapes
 from deeplab_caffe.net.weights import load_weights, save
@@ -148,8 +149,7 @@ class Net(nn.Module):
         super().__init__()
         if engine not in (None, "DEFAULT", "CAFFE", "CUDNN"):
             raise NetError(f"engine must be CAFFE, CUDNN, DEFAULT or None, got {engine!r}")
-        if seed is not None and not 0 <= seed < 2**32:
-            raise NetError(f"seed must be from 0 to {2**32 - 1}, got {seed}")
+        _check_seed(seed)
         path = None if isinstance(prototxt, caffe_pb2.NetParameter) else prototxt
         net = prototxt if isinstance(prototxt, caffe_pb2.NetParameter) else proto.read_net(prototxt, variables)
         net = proto.filter_net(net, phase, level=level, stages=stages)
@@ -385,7 +385,7 @@ class Net(nn.Module):
             if part is None:
                 raise NetError(f"the net has no layer '{before}'")
             return part.execute(given, self.run_layer)
-        blobs = list(blobs)
+        blobs = blob_names(blobs)
         wanted = graph.wanted([*self.outputs, *blobs])
         given = self._feed(args, inputs)
         try:
@@ -530,3 +530,10 @@ class Net(nn.Module):
 def _forgive(names: tuple[str, ...], _: nn.Module, keys: Any) -> None:
     """Remove from a layer's unexpected keys those of layers whose names begin with its name and a dot."""
     keys.unexpected_keys[:] = [key for key in keys.unexpected_keys if not any(f".{n}." in f".{key}" for n in names)]
+
+
+def _check_seed(seed: Any) -> None:
+    if seed is not None and not isinstance(seed, Integral):
+        raise NetError(f"seed must be a whole number, got {seed!r}")
+    if seed is not None and not 0 <= int(seed) < 2**32:
+        raise NetError(f"seed must be from 0 to {2**32 - 1}, got {seed}")

@@ -289,6 +289,8 @@ def three_means(mean: float | Sequence[float]) -> list[float]:
     Raises:
         ValueError: there are neither one nor three means.
     """
+    if isinstance(mean, (str, bytes)):  # whose letters would be three numbers
+        raise ValueError(f"preprocess: expected one mean or three, got {mean!r}")
     means = [float(mean)] * 3 if isinstance(mean, (int, float)) else [float(value) for value in mean]
     if len(means) == 1:
         means *= 3

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from functools import partial
+from numbers import Real
 from os import PathLike, fspath
 from reprlib import repr as short_repr
 from typing import Any
@@ -137,11 +138,13 @@ class Segmenter:
         if kind == "energies":
             raise NetError("kind must be scores or probabilities: of a net that puts out energies take the negatives")
         self.image_range = as_image_range(image_range)
+        for name, side in (("crop_size", crop_size), ("max_side", max_side)):
+            _check_side(name, side)
         self.crop_size = crop_size or 1
         self.max_side = max_side
         if max_side is not None and max_side < LEAST_SIDE:
             raise NetError(f"max_side must be at least {LEAST_SIDE}, got {max_side}")
-        self.views = Views(tuple(scales), flip, window, stride)
+        self.views = Views(scales, flip, window, stride)
         self._network = network_of(
             prototxt,
             weights,
@@ -340,7 +343,7 @@ class Segmenter:
         """
         found = to_numpy(image, "images", NetError) if is_torch(image) else image
         if not isinstance(found, np.ndarray) or found.ndim != 3 or found.shape[2] != 3 or found.dtype.kind not in "uif":
-            came = type(image).__name__
+            came = f"{type(image).__name__}{_no_array_advice(image)}"
             if isinstance(found, np.ndarray):
                 came = f"{found.dtype} {found.shape}{shape_advice(found.shape, None)}"
             raise NetError(f"expected a uint8 RGB image (H, W, 3), got {came}")
@@ -406,6 +409,11 @@ class Segmenter:
         return (sides[0], sides[1]), needed
 
 
+def _check_side(name: str, side: Any) -> None:
+    if side is not None and not isinstance(side, Real):
+        raise NetError(f"{name} must be a number of pixels, got {short_repr(side)}")
+
+
 def _validate_mean(mean: Any) -> None:
     try:
         means = three_means(mean)
@@ -427,6 +435,15 @@ def _one_image_input(network: Network) -> tuple[str, Shape]:
     if shape[1] != 3:
         raise NetError(f"input '{name}' must have 3 channels, it has {shape[1]}")
     return name, shape
+
+
+def _no_array_advice(image: Any) -> str:
+    """Return how what is no array becomes an image; empty where nothing tells."""
+    if isinstance(image, (str, PathLike)):
+        return " (a file? Take deeplab_caffe.data.load_image)"
+    if hasattr(image, "__array_interface__"):
+        return " (PIL's? Take np.asarray(image.convert('RGB')))"
+    return ""
 
 
 def _one_output(graph: Graph) -> str:

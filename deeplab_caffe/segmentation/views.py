@@ -8,8 +8,10 @@ CRF work as for a single view.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from numbers import Integral
+from typing import Any
 
 import numpy as np
 import torch
@@ -40,13 +42,15 @@ class Views:
         NetError: a scale is not above 0 and at most 100, a window or stride is not positive, or the stride leaves gaps.
     """
 
-    scales: tuple[float, ...] = (1.0,)
+    scales: Sequence[float] = (1.0,)
     flip: bool = False
     window: int | None = None
     stride: int | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "scales", tuple(float(scale) for scale in self.scales))
+        for name, value in (("window", self.window), ("stride", self.stride)):
+            _check_whole(name, value)
+        object.__setattr__(self, "scales", _numbers(self.scales))
         if not self.scales or not all(math.isfinite(scale) and 0 < scale <= _LARGEST_SCALE for scale in self.scales):
             raise NetError(f"scales must be positive numbers up to {_LARGEST_SCALE}, got {self.scales}")
         if self.window is None:
@@ -129,3 +133,18 @@ def _windowed(image: np.ndarray, views: Views, probabilities: Probabilities) -> 
             total[:, rows, columns] += found
             seen[rows, columns] += 1
     return total / seen
+
+
+def _numbers(scales: Any) -> tuple[float, ...]:
+    """Return scales as numbers; ``"12"`` are no two scales."""
+    try:
+        if not isinstance(scales, (str, bytes)):
+            return tuple(float(scale) for scale in scales)
+    except (TypeError, ValueError):
+        pass
+    raise NetError(f"scales must be several numbers, (1.0,) for one, got {scales!r}")
+
+
+def _check_whole(name: str, value: Any) -> None:
+    if value is not None and not isinstance(value, Integral):
+        raise NetError(f"the {name} must be a whole number of pixels, got {value!r}")

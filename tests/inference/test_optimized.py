@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -321,3 +323,26 @@ def test_options_that_do_not_fit(options: dict, message: str) -> None:
     )
     with pytest.raises(NetError, match=message):
         nets.build(text).optimize(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch": "2"}, "batch must be a whole number, got '2'"),
+        ({"batch": 1.5}, "batch must be a whole number, got 1.5"),
+        ({"size": "33"}, "size must be a whole number, got '33'"),
+        ({"size": (3,)}, r"size must be a side or \(height, width\), got \(3,\)"),
+        ({"blobs": "fc"}, r"blobs must be a list of names, got 'fc': take \['fc'\]"),
+        ({"algorithms": ["conv1"]}, r"algorithms must be a dict, by layer, got \['conv1'\]"),
+    ],
+)
+def test_arguments_of_other_types_are_named(small: dc.Net, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(NetError, match=message):
+        small.optimize(**options)
+
+
+def test_one_name_is_no_list_of_blobs_and_a_path_no_net(small: dc.Net) -> None:
+    with pytest.raises(NetError, match="blobs must be a list of names, got 'fc'"):
+        small(torch.zeros(1, 3, 17, 17), blobs="fc")
+    with pytest.raises(NetError, match=r"optimize takes a net, got str: build one, dc.Net\(prototxt, weights\)"):
+        dc.optimize("deploy.prototxt")

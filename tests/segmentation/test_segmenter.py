@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import deeplab_caffe as dc
 from deeplab_caffe import proto
@@ -16,6 +17,7 @@ from deeplab_caffe.arrays.memory import available_memory
 from deeplab_caffe.data import load_image
 from deeplab_caffe.data.colormap import CAMVID_CLASSES, CAMVID_COLORMAP
 from deeplab_caffe.data.sources.transform import image_to_blob
+from deeplab_caffe.errors import NetError
 from deeplab_caffe.inference import optimized
 from deeplab_caffe.net.graph import Step
 from deeplab_caffe.segmentation import in_order
@@ -677,6 +679,34 @@ def test_a_class_may_be_ruled_out() -> None:
 def test_a_mean_is_three_finite_numbers(mean: object) -> None:
     with pytest.raises(dc.NetError, match="mean: expected three finite numbers"):
         toy_segmenter(mean=mean)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"mean": "127"}, "mean: expected three finite numbers .*, got '127'"),
+        ({"crop_size": "513"}, "crop_size must be a number of pixels, got '513'"),
+        ({"max_side": "300"}, "max_side must be a number of pixels, got '300'"),
+        ({"scales": "12"}, "scales must be several numbers, .*, got '12'"),
+        ({"scales": 1.5}, r"scales must be several numbers, \(1.0,\) for one, got 1.5"),
+        ({"window": "5"}, "the window must be a whole number of pixels, got '5'"),
+        ({"window": 9, "stride": 4.5}, "the stride must be a whole number of pixels, got 4.5"),
+        ({"seed": "a"}, "seed must be a whole number, got 'a'"),
+        ({"seed": 1.5}, "seed must be a whole number"),
+    ],
+)
+def test_arguments_of_other_types_are_named(options: dict[str, object], message: str) -> None:
+    with pytest.raises(NetError, match=message):
+        toy_segmenter(**options)
+
+
+def test_a_file_or_an_image_of_pil_in_place_of_an_array() -> None:
+    seg = toy_segmenter()
+    for wrong in ("photo.jpg", Path("photo.jpg")):
+        with pytest.raises(NetError, match=r"got \w+ \(a file\? Take deeplab_caffe.data.load_image\)"):
+            seg(wrong)
+    with pytest.raises(NetError, match=r"got Image \(PIL's\? Take np.asarray\(image.convert\('RGB'\)\)\)"):
+        seg(Image.new("RGB", (3, 2)))
 
 
 def pickled(seg: dc.Segmenter) -> dc.Segmenter:
