@@ -250,11 +250,19 @@ class Net(Names, Batches, Preprocessing):
                 raise NetError(
                     f"blob '{name}' is not batch sized: it has {self.blobs[name].num} items, got {len(array)}"
                 )
-            if array.shape != self.blobs[name].shape:
-                raise NetError(
-                    f"blob '{name}' is {self.blobs[name].shape}, got an array of {array.shape}: reshape it first"
-                )
+            shape = tuple(self.blobs[name].shape)
+            # Caffe writes `data[...] = array`, so numpy repeats what has an axis less, or an axis of length 1.
+            if array.shape != shape and not (array.ndim and _spreads(array.shape, shape)):
+                raise NetError(f"blob '{name}' is {shape}, got an array of {array.shape}: reshape it first")
             getattr(self.blobs[name], which)[...] = array
+
+
+def _spreads(given: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+    """Return whether numpy writes an array of shape ``given`` into one of ``shape``."""
+    if len(given) > len(shape):
+        # Axes of length 1 in front are dropped.
+        return set(given[: len(given) - len(shape)]) == {1} and _spreads(given[len(given) - len(shape) :], shape)
+    return all(n in (1, size) for n, size in zip(reversed(given), reversed(shape), strict=False))
 
 
 def _by_name(args: tuple[Any, ...], options: dict[str, Any]) -> dict[str, Any]:

@@ -272,6 +272,15 @@ def test_calls_that_do_not_fit(call: object, message: str) -> None:
         call(make())
 
 
+@pytest.mark.parametrize("shape", [(1, 1, 9, 11), (1, 3, 1, 1), (1, 11), (1, 1, 1, 3, 9, 11)])
+def test_forward_takes_what_numpy_spreads_over_the_blob(shape: tuple[int, ...]) -> None:
+    net, array = make(), noise(*shape, seed=5).numpy()
+    net.forward(data=array)
+    expected = np.empty((1, 3, 9, 11), np.float32)
+    expected[...] = array
+    assert np.array_equal(net.blobs["data"].data, expected)
+
+
 def gradients(net: caffe.Net) -> list[np.ndarray]:
     return [net.blobs["data"].diff.copy()] + [blob.diff.copy() for blobs in net.params.values() for blob in blobs]
 
