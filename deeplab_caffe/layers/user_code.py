@@ -6,7 +6,7 @@ import importlib
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, SupportsIndex
 
 from deeplab_caffe.errors import DeepLabCaffeError, NetError
 from deeplab_caffe.layers.blob import Blob, ParameterBlob
@@ -19,6 +19,10 @@ class BlobVec(list[ParameterBlob]):
     Args:
         blobs: the blobs.
         new: creates a further blob of a shape; None if the layer's class fixes its blobs.
+
+    Attributes:
+        take_over: called with a number, the blob at that place and another net's blob; has the layer compute with the
+            other one, and returns what to show in its place. None if no pycaffe net has the layer.
     """
 
     def __init__(
@@ -26,6 +30,28 @@ class BlobVec(list[ParameterBlob]):
     ) -> None:
         super().__init__(blobs)
         self._new = new
+        self.take_over: Callable[[int, ParameterBlob, ParameterBlob], ParameterBlob] | None = None
+
+    def __setitem__(self, index: SupportsIndex | slice, value: Any) -> None:
+        """Have the layer compute with another net's blob: both have one memory from now on, as in Caffe.
+
+        Raises:
+            NetError: it is no parameter blob, has another shape, or the layer cannot change its own.
+        """
+        places = range(len(self))[index]
+        if isinstance(places, range):
+            values = list(value)
+            if len(values) != len(places):
+                raise NetError(f"expected {len(places)} parameter blobs, got {len(values)}")
+            for place, each in zip(places, values, strict=True):
+                self[place] = each
+            return
+        if not isinstance(value, ParameterBlob) or self.take_over is None:
+            raise NetError(
+                f"parameter blob {places} cannot be replaced by {type(value).__name__}: write into its array, "
+                ".data[...] = x"
+            )
+        super().__setitem__(places, self.take_over(places, self[places], value))
 
     def add_blob(self, *shape: int) -> None:
         """Add a parameter blob of this shape, all 0; for ``setup``.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import zip_longest
 
 import torch
@@ -75,10 +76,7 @@ class Execution:
         self.params: OrderedDict[str, BlobVec] = OrderedDict()
         shared: dict[int, ParameterBlob] = {}
         for step in self._steps:
-            found = self._parameters_of(step.layer)
-            if module.dialect.param_diffs_add_up:
-                # A shared parameter has one gradient.
-                found[:] = [shared.setdefault(id(blob.parameter), blob).seen_as(blob.shape) for blob in found]
+            found = self._parameters_of(step.layer, shared)
             if found:
                 self.params[step.layer.name] = found
         self._share_blobs()
@@ -108,15 +106,22 @@ class Execution:
         layers = [_Input(name, tops, self.module.context) for name, tops in blobs.items()]
         return [Step(each, (), tuple(each.param.top), (0.0,) * len(each.param.top), (), ()) for each in layers]
 
-    def _parameters_of(self, layer: Layer) -> BlobVec:
+    def _parameters_of(self, layer: Layer, shared: dict[int, ParameterBlob]) -> BlobVec:
         if layer.code is not None:
-            return layer.code.layer.blobs
-        # Not what the layer sees, which may be another shape of a shared parameter.
-        held = {role: parameter for role, parameter in layer._parameters.items() if parameter is not None}
-        return BlobVec(
-            ParameterBlob(held.get(role, blob), layer.blob_shape(blob.shape))
-            for role, blob in layer.named_blobs.items()
-        )
+            found = layer.code.layer.blobs
+        else:
+            # Not what the layer sees, which may be another shape of a shared parameter.
+            held = {role: parameter for role, parameter in layer._parameters.items() if parameter is not None}
+            found = BlobVec(
+                ParameterBlob(held.get(role, blob), layer.blob_shape(blob.shape))
+                for role, blob in layer.named_blobs.items()
+            )
+        if self.module.dialect.param_diffs_add_up:
+            # A shared parameter has one gradient.
+            blobs = [shared.setdefault(id(blob.parameter), blob).seen_as(blob.shape) for blob in found]
+            list.__setitem__(found, slice(None), blobs)
+        found.take_over = partial(_take_over, layer)
+        return found
 
     def _share_blobs(self) -> None:
         """Let layers written in Python work on the net's own blobs; what their ``setup`` wrote to the tops stays."""
@@ -354,3 +359,21 @@ class Execution:
                 blob.add_diff(gradient)
             else:
                 blob.write_diff(gradient)
+
+
+def _take_over(layer: Layer, number: int, mine: ParameterBlob, blob: ParameterBlob) -> ParameterBlob:
+    """Have a layer compute with a parameter blob of another net; return it as the layer's own."""
+    if blob.parameter is mine.parameter:
+        return mine
+    role = list(layer.named_blobs)[number]
+    why = mine.held_by or ("" if layer._parameters.get(role) is mine.parameter else "another layer has it too")
+    if why:
+        raise layer.error(
+            f"its parameter blob {number} cannot be replaced, as {why.partition(':')[0]}: write into its array, "
+            ".data[...] = x"
+        )
+    if blob.parameter.shape != mine.parameter.shape:
+        raise layer.error(f"its parameter blob {number} is {mine.shape}, the one to replace it {blob.shape}")
+    blob.tensor()
+    setattr(layer, role, blob.parameter)
+    return blob.seen_as(mine.shape)

@@ -281,6 +281,48 @@ def test_forward_takes_what_numpy_spreads_over_the_blob(shape: tuple[int, ...]) 
     assert np.array_equal(net.blobs["data"].data, expected)
 
 
+def test_blob_of_another_net_in_a_layers_place_is_shared() -> None:
+    one, other = make(), make()
+    for blobs in one.params.values():
+        for blob in blobs:
+            blob.data[...] = noise(*blob.shape, seed=blob.count).numpy()
+    for name, blobs in one.params.items():
+        other.params[name][0] = blobs[0]
+        other.layer_dict[name].blobs[1:] = blobs[1:]
+    expected = one.forward(data=X)["up"].copy()
+    assert np.array_equal(other.forward(data=X)["up"], expected)
+    # One memory: what is written to either counts for both, in files too.
+    one.params["conv1"][0].data[...] *= 2
+    assert np.array_equal(other.forward(data=X)["up"], one.forward(data=X)["up"])
+    assert not np.array_equal(other.blobs["up"].data, expected)
+    assert np.shares_memory(other.params["conv1"][0].diff, one.params["conv1"][0].diff)
+
+
+def test_saved_file_has_the_blob_that_was_taken_over(tmp_path: Path) -> None:
+    one, other = make(), make()
+    one.params["conv1"][0].data[...] = 3
+    other.params["conv1"][0] = one.params["conv1"][0]
+    other.save(tmp_path / "a.caffemodel")
+    again = make()
+    again.copy_from(tmp_path / "a.caffemodel")
+    assert (again.params["conv1"][0].data == 3).all()
+    copied = copy.deepcopy(other)
+    copied.params["conv1"][0].data[...] = 4
+    assert (other.params["conv1"][0].data == 3).all()
+    copied.params["fc"][0] = one.params["fc"][0]
+    assert copied.params["fc"][0] is one.params["fc"][0]
+
+
+def test_blob_that_cannot_be_replaced() -> None:
+    net, other = make(), make()
+    with pytest.raises(NetError, match=r"parameter blob 0 cannot be replaced by ndarray: write into its array, \.data"):
+        net.params["conv1"][0] = np.zeros(net.params["conv1"][0].shape)
+    with pytest.raises(NetError, match="layer 'conv1': its parameter blob 0 is .*, the one to replace it "):
+        net.params["conv1"][0] = other.params["fc"][0]
+    with pytest.raises(NetError, match="expected 2 parameter blobs, got 1"):
+        net.params["conv1"][:] = other.params["fc"][:1]
+
+
 def gradients(net: caffe.Net) -> list[np.ndarray]:
     return [net.blobs["data"].diff.copy()] + [blob.diff.copy() for blobs in net.params.values() for blob in blobs]
 
