@@ -7,6 +7,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import zip_longest
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -17,6 +18,8 @@ from deeplab_caffe.layers import Blob, BlobVec, Layer, NetContext, ParameterBlob
 from deeplab_caffe.net.graph import Step
 from deeplab_caffe.proto import caffe_pb2
 from deeplab_caffe.pycaffe import mode
+
+_V = TypeVar("_V", bound=Blob | BlobVec)
 
 
 class _Input(Layer):
@@ -51,6 +54,17 @@ class _Tape(dict[int, "tuple[list[Tensor], tuple[Tensor, ...]] | None"]):
         return _Tape, (dict.fromkeys(self),)
 
 
+class _ByName(OrderedDict[str, _V]):
+    """A net's blobs or parameters by name: a script changes what they hold, not which they are."""
+
+    def __setitem__(self, name: str, value: _V) -> None:
+        if name in self or not isinstance(value, Blob | BlobVec):
+            raise NetError(
+                f"the entry '{name}' cannot be replaced by {type(value).__name__}: write into its array, .data[...] = x"
+            )
+        super().__setitem__(name, value)
+
+
 class Execution:
     """A module, a blob for each of its tensors, and the gradients' way back through them.
 
@@ -70,10 +84,10 @@ class Execution:
         for layer in module.layers:
             # Each blob is a memory of its own here, which scripts may look at.
             layer.inplace = False
-        self.blobs = OrderedDict((name, Blob(shape)) for name, shape in module.blob_shapes.items())
+        self.blobs = _ByName((name, Blob(shape)) for name, shape in module.blob_shapes.items())
         self._steps = (*self._input_steps(), *module.steps)
         self._layer_names = [step.layer.name for step in self._steps]
-        self.params: OrderedDict[str, BlobVec] = OrderedDict()
+        self.params: OrderedDict[str, BlobVec] = _ByName()
         shared: dict[int, ParameterBlob] = {}
         for step in self._steps:
             found = self._parameters_of(step.layer, shared)
@@ -128,7 +142,9 @@ class Execution:
         for step in self._steps:
             code = step.layer.code
             if code is not None:
-                self.blobs.update({n: b for n, b in zip(step.tops, code.tops, strict=True) if n not in step.bottoms})
+                for name, blob in zip(step.tops, code.tops, strict=True):
+                    if name not in step.bottoms:
+                        dict.__setitem__(self.blobs, name, blob)
                 code.bottoms[:] = [self.blobs[name] for name in step.bottoms]
                 code.tops[:] = [self.blobs[name] for name in step.tops]
 

@@ -319,6 +319,11 @@ def test_blob_that_cannot_be_replaced() -> None:
         net.params["conv1"][0] = np.zeros(net.params["conv1"][0].shape)
     with pytest.raises(NetError, match="layer 'conv1': its parameter blob 0 is .*, the one to replace it "):
         net.params["conv1"][0] = other.params["fc"][0]
+    for entries, name in ((net.blobs, "data"), (net.params, "conv1"), (net.blobs, "more")):
+        with pytest.raises(NetError, match=rf"entry '{name}' cannot be replaced by ndarray: write into its array"):
+            entries[name] = X
+    with pytest.raises(NetError, match="entry 'fc' cannot be replaced by BlobVec"):
+        net.params["fc"] = other.params["fc"]
     with pytest.raises(NetError, match="expected 2 parameter blobs, got 1"):
         net.params["conv1"][:] = other.params["fc"][:1]
 
