@@ -268,8 +268,12 @@ class Transformer:
                 raise NetError(f"preprocess: expected an image (H, W, K) for '{in_}', got shape {item.shape}")
             item = item.transpose(self.transpose[in_])
         swap, mean = self.channel_swap.get(in_), self.mean.get(in_)
-        if any(part is not None and len(part) not in (1, len(item)) for part in (swap, mean)):
-            raise NetError(f"preprocess: '{in_}' takes {self.inputs[in_][1]} channels, the image has {len(item)}")
+        for part, what in ((swap, "channel swap"), (mean, "mean")):
+            # Not what the input has: scripts write another shape into `inputs`.
+            if part is not None and len(part) not in (1, len(item)):
+                raise NetError(
+                    f"preprocess: '{in_}' takes {len(part)} channels, the image has {len(item)}: see its {what}"
+                )
         if swap is not None:
             item = item[list(swap)]
         if in_ in self.raw_scale:

@@ -290,3 +290,9 @@ def test_one_channel_comes_back() -> None:
 def test_transformer_refuses(transformer: io.Transformer, call: object, message: str) -> None:
     with pytest.raises(NetError, match=message):
         call(transformer)
+
+
+def test_transformer_refuses_by_what_was_set_and_not_by_a_changed_input(transformer: io.Transformer) -> None:
+    transformer.inputs["data"] = (1, 6, 4, 5)
+    with pytest.raises(NetError, match="'data' takes 3 channels, the image has 6: see its channel swap"):
+        transformer.preprocess("data", numbers(4, 5, 6))
