@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from deeplab_caffe.data import CaffeRNG
 from deeplab_caffe.errors import NetError
 from tests.layers.build import make, noise, run
 
@@ -78,6 +79,17 @@ def test_adaptive_bias_at_the_ends(portion: int) -> None:
     if portion == 1:
         # The last class that was raised wins everywhere, or draws.
         assert (found[:, 1] >= found[:, 0] - 1e-5).all()
+
+
+def test_adaptive_bias_takes_background_first_and_shuffles_the_others() -> None:
+    layer = make("AdaptiveBiasChannel", "", bottoms=2, rng=CaffeRNG(3))
+    assert make("AdaptiveBiasChannel", "", bottoms=2, rng=None)._shuffled([2, 0, 5, 7]) == [0, 2, 5, 7]
+    rng, expected = CaffeRNG(3), [2, 5, 7]
+    for last in (2, 1):
+        other = rng.rand(last + 1)
+        expected[last], expected[other] = expected[other], expected[last]
+    assert layer._shuffled([2, 0, 5, 7]) == [0, *expected]
+    assert layer.context.rng.word() == rng.word()  # as many numbers were drawn
 
 
 def test_adaptive_bias_counts_in_float32() -> None:

@@ -10,6 +10,8 @@ from torch.nn.utils import parametrizations, prune, weight_norm
 import deeplab_caffe
 from deeplab_caffe.errors import NetError
 from deeplab_caffe.layers import LAYERS, Layer, register
+from tests.layers.build import make
+from tests.layers.catalogue import EXAMPLES
 from tests.nets import SMALL, build, conv, inputs, layer, noise
 
 PACKAGE = Path(deeplab_caffe.__file__).parent
@@ -21,6 +23,28 @@ def test_every_class_says_what_others_must_know(kind: str) -> None:
     own = [cls for cls in LAYERS[kind].__mro__ if issubclass(cls, Layer) and cls is not Layer]
     for trait in ("capturable", "per_item"):
         assert any(trait in vars(cls) for cls in own), f"{kind}: say {trait}"
+
+
+# Labels, sizes, indices and marks of sequences' beginnings.
+WITHOUT_GRADIENT = {
+    **dict.fromkeys(("Accuracy", "AdaptiveBiasChannel", "BatchReindex", "BiasChannel", "Crop"), (1,)),
+    **dict.fromkeys(("HingeLoss", "MultinomialLogisticLoss", "SegAccuracy", "SigmoidCrossEntropyLoss"), (1,)),
+    **dict.fromkeys(("ContrastiveLoss", "DomainTransform", "DomainTransformForwardOnly", "Filter", "LSTMUnit"), (2,)),
+    **dict.fromkeys(("Embed", "Histogram", "OneHot"), (0,)),
+    **dict.fromkeys(("CensorLabel", "IgnoreOverlay"), (0, 1)),
+    "InfogainLoss": (1, 2),
+    "LSTM": (1, 3, 4),
+    "RNN": (1, 3),
+    "SoftmaxWithLoss": (1,),
+}
+
+
+@pytest.mark.parametrize("kind", sorted(EXAMPLES))
+def test_which_bottoms_get_no_gradient(kind: str) -> None:
+    params, bottoms, tops = EXAMPLES[kind]
+    count = len(bottoms(torch.float32))
+    example = make(kind, params, bottoms=count, tops=tops)
+    assert tuple(i for i in range(count) if not example.allows_gradient(i)) == WITHOUT_GRADIENT.get(kind, ())
 
 
 def test_nobody_else_asks_for_a_layers_class() -> None:
