@@ -29,6 +29,11 @@ def test_by_hand(text: str, expected: list[float]) -> None:
     np.testing.assert_allclose(rates(text), np.float32(expected), rtol=2e-7)
 
 
+def test_a_sigmoid_far_below_its_step_is_zero() -> None:
+    param = parse_solver('lr_policy: "sigmoid" base_lr: 1 gamma: 1 stepsize: 800')
+    assert [LearningRate(param)(iteration) for iteration in (0, 99, 800)] == [0, 0, 0.5]
+
+
 def test_rates_are_float32() -> None:
     assert rates('lr_policy: "fixed" ', 1) == [0.5]
     rate = LearningRate(parse_solver('base_lr: 0.001 lr_policy: "fixed"'))(0)

@@ -335,6 +335,24 @@ def test_only_what_a_loss_depends_on_gets_a_gradient() -> None:
     }
 
 
+@pytest.mark.parametrize(("force", "learns"), [("", False), ("force_backward: true", True)])
+def test_a_bottom_without_propagation_teaches_nothing_below(force: str, learns: bool) -> None:
+    net = Net(
+        parse_net(
+            f"""
+            {force} input: "x" input_shape {{ dim: 1 dim: 2 }}
+            layer {{ name: "a" type: "InnerProduct" bottom: "x" top: "a" inner_product_param {{ num_output: 2 }} }}
+            layer {{ name: "b" type: "InnerProduct" bottom: "a" top: "b" propagate_down: false
+              inner_product_param {{ num_output: 2 }} }}
+            layer {{ name: "loss" type: "EuclideanLoss" bottom: "b" bottom: "x" top: "loss" }}
+            """
+        ),
+        phase="TRAIN",
+    )
+    found = {(blob.layer.name, blob.index): blob.parameter.requires_grad for blob in collect_parameters(net)}
+    assert found == {("a", 0): learns, ("a", 1): learns, ("b", 0): True, ("b", 1): True}
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
