@@ -519,11 +519,11 @@ def test_labels_whose_lower_byte_would_be_lost(tmp_path: Path, colour_type: int,
 
 def test_jpeg_labels_are_warned_of_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(label_samples, "_jpeg_seen", threading.Event())
-    for name in ("a.jpg", "b.jpg"):
+    for name in ("first.png", "a.jpg", "b.jpg"):
         saved(tmp_path, Image.new("L", (4, 4), 7), name)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        for name in ("a.jpg", "b.jpg"):
+        for name in ("first.png", "a.jpg", "b.jpg"):
             assert load_label(tmp_path / name)[0, 0] == load_label(tmp_path / name, reading="luminance")[0, 0] == 7
     (message,) = [str(one.message) for one in caught]
     assert message.startswith(f"{tmp_path / 'a.jpg'}: a label map in JPEG")
