@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,37 @@ def test_a_branch_that_leads_round_in_circles(tmp_path: Path, whole: bytes) -> N
         (node,) = struct.unpack_from("<H", content, branch + 16)
         struct.pack_into("<IH", content, branch + node, branch // PAGE, 0)
     with pytest.raises(DataError, match="is no leaf"):
+        read_all(tmp_path / "data.mdb", bytes(content))
+
+
+BRANCH, LEAF = 1, 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "place", "change", "message"),
+    [
+        # The page's number; its flags; the ends of its nodes' table, from byte 16 on, and of its free space.
+        (LEAF, 0, lambda number: number + 1, "is no leaf"),
+        (LEAF, 10, lambda flags: BRANCH, "is no branch|is no leaf"),
+        (LEAF, 12, lambda lower: 16, "is no leaf"),
+        (BRANCH, 12, lambda lower: 18, "is no branch"),
+        (LEAF, 14, lambda upper: 16, "is no leaf"),
+        (LEAF, 14, lambda upper: PAGE + 2, "is no leaf"),
+        # Its first node.
+        (LEAF, 16, lambda node: 16, "has nodes outside"),
+        (LEAF, 16, lambda node: node + 1, "has nodes outside"),
+        (LEAF, 16, lambda node: PAGE - 6, "has nodes outside"),
+    ],
+)
+def test_damaged_heads_of_pages(
+    tmp_path: Path, whole: bytes, kind: int, place: int, change: Callable[[int], int], message: str
+) -> None:
+    content = bytearray(whole)
+    for page in range(2 * PAGE, len(whole), PAGE):
+        (flags,) = struct.unpack_from("<H", whole, page + 10)
+        if flags == kind:
+            struct.pack_into("<H", content, page + place, change(*struct.unpack_from("<H", whole, page + place)))
+    with pytest.raises(DataError, match=rf"data\.mdb: the LMDB file is damaged: page \d+ ({message})"):
         read_all(tmp_path / "data.mdb", bytes(content))
 
 

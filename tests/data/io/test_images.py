@@ -168,6 +168,7 @@ def test_images_of_pil_that_are_refused(image: Image.Image, message: str) -> Non
 
 def test_an_image_of_pil_may_be_black_in_32_bits_or_a_dark_file_of_16(tmp_path: Path) -> None:
     assert pixels_of(Image.new("I", (1, 1))).tolist() == [[[0, 0, 0]]]
+    assert pixels_of(Image.new("I", (1, 1), 256)).tolist() == [[[1, 1, 1]]]
     with Image.open(saved(tmp_path, Image.new("I", (1, 1), 255), "x.pgm")) as opened:
         assert pixels_of(opened).tolist() == [[[0, 0, 0]]]
 

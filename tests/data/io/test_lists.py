@@ -46,6 +46,8 @@ def test_names_that_are_no_utf8_still_name_files(tmp_path: Path) -> None:
 def test_an_empty_list_is_an_error(tmp_path: Path, content: str) -> None:
     with pytest.raises(DataError, match="holds no image"):
         read_image_list(write(tmp_path, content))
+    with pytest.raises(DataError, match="holds no image"):
+        read_labelled_list(write(tmp_path, content), 1)
 
 
 def test_a_binary_file_is_no_list(tmp_path: Path) -> None:
