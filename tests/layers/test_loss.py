@@ -131,6 +131,13 @@ def test_seg_accuracy_adds_up_without_reset() -> None:
     assert [fresh(x, labels)[0][0, 0, 0, 0].item() for x in (right, wrong, right)] == [1, 0, 1]
 
 
+def test_seg_accuracy_begins_anew_with_another_number_of_classes() -> None:
+    layer = make("SegAccuracy", "seg_accuracy_param { reset: false }", [(1, 2, 1, 1), (1, 1, 1, 1)])
+    wrong, right = torch.tensor([0.0, 9]).reshape(1, 2, 1, 1), torch.tensor([9.0, 0, 0]).reshape(1, 3, 1, 1)
+    labels = torch.zeros(1, 1, 1, 1)
+    assert [layer(x, labels)[0][0, 0, 0, 0].item() for x in (wrong, right, wrong)] == [0, 1, 0]
+
+
 def test_seg_accuracy_ties_and_many_classes() -> None:
     labels = torch.full((1, 1, 1, 1), 299.0)
     assert run("SegAccuracy", "", torch.zeros(1, 300, 1, 1), labels)[0, 0, 0, 0].item() == 1
