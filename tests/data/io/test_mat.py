@@ -135,6 +135,43 @@ def test_the_wrong_class(tmp_path: Path, options: dict, message: str) -> None:
         read_blob_mat(tmp_path / "x.mat")
 
 
+DIMENSIONS, NAME = struct.pack("<II2i", 5, 8, 2, 1), element(1, b"data", "<")
+
+
+@pytest.mark.parametrize(
+    ("part", "damaged", "message"),
+    [
+        (struct.pack("<H", 0x0100) + b"IM", struct.pack("<H", 0x0200) + b"IM", "its header says version 0x0200"),
+        (struct.pack("<II", 6, 8), struct.pack("<II", 5, 8), "array flags of storage type 5 and 8 bytes"),
+        (struct.pack("<4I", 6, 8, 6, 0), struct.pack("<HHI", 6, 4, 6), "array flags of 4 bytes"),
+        (DIMENSIONS, struct.pack("<HHi", 5, 4, 2), "dimensions of 4 bytes"),
+        (DIMENSIONS, struct.pack("<II2i", 5, 6, 2, 1), "dimensions of 6 bytes"),
+        (DIMENSIONS, struct.pack("<II2i", 5, 8, 2, -1), r"negative dimensions \(2, -1\)"),
+        (DIMENSIONS, element(5, bytes(4 * 66), "<"), "dimensions of storage type 5 and 264 bytes"),
+        (NAME, element(1, bytes(4097), "<"), "name of storage type 1 and 4,097 bytes"),
+        (NAME, struct.pack("<HH4s", 1, 5, b"data"), "name has a small tag of 5 bytes"),
+    ],
+)
+def test_a_damaged_header(tmp_path: Path, part: bytes, damaged: bytes, message: str) -> None:
+    content = mat_by_hand().replace(part, damaged, 1)
+    content = content[:132] + struct.pack("<I", len(content) - 136) + content[136:]
+    (tmp_path / "x.mat").write_bytes(content)
+    with pytest.raises(DataError, match=rf"x\.mat: .*{message}"):
+        read_blob_mat(tmp_path / "x.mat")
+
+
+def test_the_longest_name_and_a_small_one(tmp_path: Path) -> None:
+    for name, message in (((b"x" * 4096), "no variable 'data'"), (b"data", "")):
+        small = struct.pack("<HH4s", 1, len(name), name) if len(name) == 4 else element(1, name, "<")
+        content = mat_by_hand().replace(NAME, small, 1)
+        (tmp_path / "x.mat").write_bytes(content[:132] + struct.pack("<I", len(content) - 136) + content[136:])
+        if message:
+            with pytest.raises(DataError, match=message):
+                read_blob_mat(tmp_path / "x.mat")
+        else:
+            assert read_blob_mat(tmp_path / "x.mat").tolist() == [[[[1.0, 2.0]]]]
+
+
 def test_other_content(tmp_path: Path) -> None:
     path = tmp_path / "x.mat"
     scipy.io.savemat(path, {"scores": BLOB})
