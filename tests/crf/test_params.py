@@ -10,7 +10,7 @@ import pytest
 
 from deeplab_caffe.crf import CRFParams, DenseCRF2D, MeanField, PairwiseKernel, dense_crf, find_preset, layer_inference
 from deeplab_caffe.crf.backend import usable_kernels
-from deeplab_caffe.crf.params import active_kernels
+from deeplab_caffe.crf.params import active_kernels, validate_count
 from deeplab_caffe.errors import CRFError, DataError
 
 
@@ -78,6 +78,27 @@ def test_replace() -> None:
 def test_bad_parameters(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(CRFError, match=message):
         CRFParams(**changes)
+
+
+def test_parameters_at_their_bounds() -> None:
+    params = CRFParams(pos_w=1e14, bi_w=-1e14, pos_xy_std=1e-3, iterations=2**31 - 1, min_probability=0.1)
+    assert (params.pos_w, params.bi_w, params.iterations, params.min_probability) == (1e14, -1e14, 2**31 - 1, 0.1)
+    assert CRFParams(iterations=0, min_probability=0).iterations == 0
+    for changes, message in (
+        ({"iterations": 2**31}, "iterations must be at most 2\\^31 - 1, got 2147483648"),
+        ({"min_probability": 0.11}, "min_probability must be from 0 to 0.1, got 0.11"),
+        ({"min_probability": -0.01}, "min_probability must be from 0 to 0.1, got -0.01"),
+    ):
+        with pytest.raises(CRFError, match=message):
+            CRFParams(**changes)
+
+
+def test_counts_at_their_bounds() -> None:
+    assert [validate_count("points", value) for value in (1, 2**31 - 2, 3.0)] == [1, 2**31 - 2, 3]
+    assert validate_count("points", 0, least=0) == 0
+    for value, least in ((0, 1), (1, 2), (2**31 - 1, 1), (1.5, 1), (True, 1)):
+        with pytest.raises(CRFError, match=f"points must be a whole number from {least} to 2\\^31 - 2, got {value}"):
+            validate_count("points", value, least)
 
 
 @pytest.mark.parametrize(

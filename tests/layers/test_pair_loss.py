@@ -60,6 +60,16 @@ def test_blobs_of_two_shapes(kind: str) -> None:
         make(kind, "", [(1, 1, 2, 3), (1, 1, 3, 2)])
 
 
+@pytest.mark.parametrize("kind", ["EuclideanLoss", "RelativeError"])
+def test_v2_counts_the_numbers_of_an_item(kind: str) -> None:
+    make(kind, "", [(2, 2, 3), (2, 6)], dialect=V2)
+    for shapes in ([(2, 3), (2, 4)], [(2, 3), (3, 2)]):
+        with pytest.raises(NetError, match="layer 'l': both bottoms must have one shape"):
+            make(kind, "", shapes, dialect=V2)
+    with pytest.raises(NetError, match="layer 'l': both bottoms must have items, a first axis"):
+        make(kind, "", [(), ()], dialect=V2)
+
+
 def test_contrastive_loss_by_hand() -> None:
     a, b = vectors([1, 2], [0, 0], [0, 0]).requires_grad_(), vectors([1, 0], [1, 0], [0, 2])
     similar = vectors([1], [0], [0])
@@ -75,6 +85,8 @@ def test_contrastive_loss_refuses() -> None:
         ([(2, 3, 1, 1), (2, 4, 1, 1), (2, 1, 1, 1)], "both bottoms must have one shape"),
         ([(2, 3, 2, 1), (2, 3, 2, 1), (2, 1, 1, 1)], r"the vectors must be \(2, 3, 1, 1\), got \(2, 3, 2, 1\)"),
         ([(2, 3, 1, 1), (2, 3, 1, 1), (1, 1, 1, 1)], r"the similarity for .* must be \(2, 1, 1, 1\)"),
+        ([(2, 3, 1, 1), (2, 3, 1, 1), (1, 2, 1, 1)], r"the similarity for .*, got \(1, 2, 1, 1\)"),
+        ([(2, 3, 1, 1), (2, 3, 1, 1), (2, 2, 1, 1)], r"the similarity for .*, got \(2, 2, 1, 1\)"),
     ]:
         with pytest.raises(NetError, match=f"layer 'l': {message}"):
             make("ContrastiveLoss", "", shapes)

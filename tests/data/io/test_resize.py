@@ -101,6 +101,8 @@ def test_channels_are_resized_alike() -> None:
 def test_halving_both_sides_is_the_mean_of_four() -> None:
     image = np.array([[0, 1, 10, 20], [0, 1, 30, 40]], np.uint8)
     assert resize_bilinear(image, 1, 2).tolist() == [[1, 25]]
+    # Not where there are two rows and columns more.
+    assert resize_bilinear(np.full((5, 5), 7, np.uint8), 3, 3).tolist() == [[7] * 3] * 3
 
 
 def test_the_same_size_is_the_same_image() -> None:
