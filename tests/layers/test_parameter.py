@@ -34,5 +34,6 @@ def test_shapes() -> None:
     assert make("Parameter", "", [], dialect=V2).weight.shape == ()
     params = "parameter_param { shape { dim: 3 } }"
     assert make("Parameter", params, [], dialect=V1).top_shapes([]) == [(1, 1, 1, 3)]
-    with pytest.raises(NetError, match="each dim of shape must be positive"):
-        make("Parameter", params.replace("3", "0"), [], dialect=V2)
+    for dims in ("dim: 0", "dim: 2 dim: 0", "dim: -1 dim: 2"):
+        with pytest.raises(NetError, match="each dim of shape must be positive"):
+            make("Parameter", f"parameter_param {{ shape {{ {dims} }} }}", [], dialect=V2)
