@@ -18,7 +18,7 @@ from deeplab_caffe.errors import CaffeModelError, DataError, SolverError
 from deeplab_caffe.net.hdf5 import write_tree
 from deeplab_caffe.proto import CaffeModel, caffe_pb2, read_solverstate, write_solverstate
 from deeplab_caffe.solver import SnapshotFiles, SnapshotWarning, Solver, TrainingLog, latest_snapshot
-from deeplab_caffe.solver.snapshot import read_snapshot, remove_leftovers
+from deeplab_caffe.solver.snapshot import check_prefix, read_snapshot, remove_leftovers
 from deeplab_caffe.solver.statefile import read_state, write_state
 from tests.solver.test_solver import make, weights
 from tests.solver.toy import Recorder, solver_text, write_images, write_problem
@@ -30,6 +30,14 @@ def files(folder: Path, iteration: int) -> SnapshotFiles:
 
 def state_of(solver: Solver) -> tuple[list, list, list]:
     return solver.losses, weights(solver), [history.numpy().copy() for history in solver.rule.history]
+
+
+def test_the_folder_of_snapshots_is_made_and_tried(tmp_path: Path) -> None:
+    check_prefix(f"{tmp_path}/a/b/snap")
+    assert list((tmp_path / "a" / "b").iterdir()) == []
+    (tmp_path / "file").touch()
+    with pytest.raises(SolverError, match="file/snap: snapshot_prefix: no files can be written there: "):
+        check_prefix(f"{tmp_path}/file/snap")
 
 
 def assert_same(ours: tuple, theirs: tuple) -> None:

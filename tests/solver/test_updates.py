@@ -192,6 +192,14 @@ def test_values_are_what_was_taken_off(kind: str) -> None:
         torch.testing.assert_close(before - weight.detach(), rule.values[0])
 
 
+def test_the_history_follows_the_parameters_to_a_device() -> None:
+    rule, _ = make("type: 'Adam'")
+    rule.apply([torch.ones(1, 2, 1, 1)], 0.1)
+    rule.to(torch.device("meta"))
+    assert [one.device.type for one in rule.history] == ["meta", "meta"]
+    assert rule.values is None
+
+
 def test_a_rate_multiplier_of_0_rests() -> None:
     weight, history = run("momentum: 0.9 weight_decay: 0.5", [[1, 1]], lr_mult=0)
     assert (weight, history) == (START, [0, 0])
