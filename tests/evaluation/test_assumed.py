@@ -45,6 +45,14 @@ def test_grey_labels_may_be_anybodys(tmp_path: Path) -> None:
         assert (len(found), found.names[0]) == (21, "class 0")
 
 
+def test_a_class_that_is_ignored_is_not_vocs() -> None:
+    for label, name in ((0, "background"), (20, "tvmonitor")):
+        with pytest.raises(EvaluationError, match=f"label {label} is ignored, which PASCAL VOC calls '{name}'"):
+            assumed_classes([], "png", label)
+    for label in (-1, 21, 255):
+        assert assumed_classes([], "png", label).names == VOC_CLASSES
+
+
 def test_camvids_palette_is_not_vocs(tmp_path: Path) -> None:
     with pytest.raises(EvaluationError, match=r"a\.png has a palette that is not PASCAL VOC's: say --classes"):
         assumed_classes([pair(tmp_path, palette=CAMVID_COLORMAP)], "png")
