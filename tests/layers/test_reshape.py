@@ -39,3 +39,21 @@ def test_four_axes_of_v1() -> None:
     assert make("Reshape", params, dialect=V1).top_shapes([(2, 3, 4, 5)]) == [(2, 60, 1, 1)]
     with pytest.raises(NetError, match="DeepLab v1's blobs have four axes"):
         make("Reshape", "reshape_param { shape { dim: 1 } num_axes: 0 }", [(2, 3, 4, 5)], dialect=V1)
+
+
+@pytest.mark.parametrize(
+    ("params", "top", "per_item"),
+    [
+        ("shape { dim: 2 dim: 2 } axis: -2", (2, 3, 2, 2), True),
+        ("shape { dim: 1 } axis: -1 num_axes: 0", (2, 3, 4, 1), True),
+        ("shape { dim: 1 } axis: 0 num_axes: 0", (1, 2, 3, 4), False),
+        ("shape { dim: 0 } axis: 0 num_axes: 1", (2, 3, 4), True),
+        ("shape { dim: 0 dim: -1 }", (2, 12), True),
+        ("shape { dim: 2 dim: -1 }", (2, 12), False),
+        ("shape { dim: 12 } axis: 1", (2, 12), True),
+        ("shape { dim: 6 } num_axes: 2", (6, 4), False),
+    ],
+)
+def test_axes_from_either_end_and_whether_items_stay_apart(params: str, top: tuple[int, ...], per_item: bool) -> None:
+    layer = make("Reshape", f"reshape_param {{ {params} }}", [(2, 3, 4)], dialect=V2)
+    assert (layer.top_shapes([(2, 3, 4)]), layer.per_item) == ([top], per_item)
