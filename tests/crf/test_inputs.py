@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from deeplab_caffe.crf import CRFParams, DenseCRF, DenseCRF2D, MeanField, dense_crf
-from deeplab_caffe.crf.inputs import apparent_kind, as_kind
+from deeplab_caffe.crf.inputs import apparent_kind, as_kind, image_sizes, shape_advice
 from deeplab_caffe.errors import CRFError
 
 HEIGHT, WIDTH, LABELS = 11, 9, 4
@@ -245,6 +245,33 @@ def test_a_mask_is_told_how_to_become_two_channels(image: np.ndarray) -> None:
             dense_crf(mask, image)
         with pytest.raises(CRFError, match=r"np.stack\(\[1 - p, p\]\)"):
             DenseCRF2D.for_image(image).infer(mask)
+
+
+def test_what_becomes_of_an_image_of_another_shape() -> None:
+    first, grey, alone, alpha = "image.transpose(1, 2, 0)", "np.stack", "np.repeat", "image[..., :3]"
+    for shape, size, advice in (
+        ((3, 4, 5), (4, 5), first), ((3, 4, 5), None, first), ((3, 4, 5), (5, 4), ""), ((4, 3, 5), None, ""),
+        ((4, 5), (4, 5), grey), ((4, 5), None, grey), ((4, 5), (5, 4), ""),
+        ((4, 5, 1), (4, 5), alone), ((4, 5, 1), None, alone), ((4, 5, 1), (5, 4), ""),
+        ((4, 5, 4), (4, 5), alpha), ((4, 5, 4), None, alpha), ((4, 5, 2), None, ""),
+        ((1, 4, 5, 3), (4, 5), "image[0]"), ((2, 4, 5, 3), (4, 5), ""),
+    ):  # fmt: skip
+        found = shape_advice(shape, size)
+        assert advice in found
+        assert bool(found) == bool(advice)
+
+
+def test_parts_of_images_are_within_the_blob() -> None:
+    shape = (2, 21, 4, 5)
+    assert image_sizes(None, shape) == [(4, 5)] * 2
+    assert image_sizes(np.array([1, 9]), shape) == [(1, 5)] * 2
+    assert image_sizes(np.array([[2.9, 1], [9, 3]]), shape) == [(2, 1), (4, 3)]
+    for sizes in ([0, 3], [0.9, 3], [3, np.inf], [np.nan, 3]):
+        with pytest.raises(CRFError, match="data_dim must be heights and widths of 1 or more, got"):
+            image_sizes(np.array(sizes), shape)
+    for sizes in ([3], [1, 2, 3], [1] * 6):
+        with pytest.raises(CRFError, match=r"data_dim must hold .height, width. of each of 2 images, got shape"):
+            image_sizes(np.array(sizes), shape)
 
 
 def test_energies_must_be_finite(image: np.ndarray) -> None:
