@@ -184,6 +184,25 @@ def test_cityscapes_label_ids(tmp_path: Path) -> None:
         evaluate([ImagePair("a", tmp_path / "a_result.png", tmp_path / "a.png")], classes, "png")
 
 
+def test_labels_are_saved_as_the_data_sets_ids_but_once(tmp_path: Path) -> None:
+    """Scores count classes; a label map of a data set with ids holds these already."""
+    scores = np.zeros((1, 19, 1, 3), np.float32)
+    scores[0, [0, 13, 18], 0, [0, 1, 2]] = 1
+    write_blob_mat(tmp_path / "a_blob_0.mat", scores)
+    Image.fromarray(np.array([[7, 26, 33]], np.uint8)).save(tmp_path / "a.png")
+    partner = {"a": tmp_path / "a.png"}
+    for kind, classes, expected in (
+        ("mat", "cityscapes-ids", [7, 26, 33]),
+        ("png", "cityscapes-ids", [7, 26, 33]),
+        ("mat", "cityscapes", [0, 13, 18]),
+        ("png", "cityscapes", [7, 26, 33]),
+    ):
+        save_pngs(tmp_path, kind, ["a"], partner, tmp_path / "out", find_classes(classes))
+        assert load_label(tmp_path / "out" / "a.png").tolist() == [expected]
+    with pytest.raises(DataError, match="out: nothing says how large 'b' is: no photograph and no labels"):
+        save_pngs(tmp_path, "png", ["b"], partner, tmp_path / "out", find_classes("cityscapes"))
+
+
 def test_pngs_are_saved_by_as_many_threads_as_there_are_usable_cores(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -217,6 +236,16 @@ def test_ids_of_no_class_are_void_in_trimaps_whatever_is_ignored(tmp_path: Path,
         assert (matrix.sum(), matrix[1, 1], matrix[13, 13]) == (5, 2, 3)
         assert found.curve()[width].pixel_accuracy == 100
     assert found.metrics.pixel_accuracy == 100
+
+
+def test_markdown_has_a_line_for_each_trimap(folders: Path) -> None:
+    pairs, _ = pairs_of(folders)
+    head = "\n| trimap width | mean IoU | pixel accuracy | mean class accuracy |\n| ---: | ---: | ---: | ---: |\n"
+    plain, wide = (markdown(evaluate(pairs, CLASSES, "png", widths=widths)) for widths in ([], [1, 40]))
+    assert "trimap" not in plain
+    lines = wide.partition(head)[2].splitlines()
+    assert [line.split(" | ")[0] for line in lines[:2]] == ["| 1 px", "| 40 px"]
+    assert [line.count("|") for line in lines[:2]] == [5, 5]
 
 
 def test_means_over_chosen_classes(folders: Path) -> None:
