@@ -81,6 +81,33 @@ def test_caffemodel(tmp_path: Path, old_model) -> None:
     assert (tmp_path / "again.caffemodel").read_bytes() == new.read_bytes()
 
 
+def test_whose_caffemodel_it_becomes(tmp_path: Path, old_model) -> None:
+    """The first program that has all of a net's layers, unless one is asked for."""
+    path, _ = old_model
+    new = tmp_path / "new.caffemodel"
+    interp = 'layers { name: "i" type: INTERP bottom: "c" top: "i" interp_param { zoom_factor: 8 } }'
+    for text, expected in (("", "bvlc"), (interp, "v2")):
+        write_caffemodel(path, parse_net(V1 + text), dialect="v1")
+        upgrade_file(path, new)
+        assert CaffeModel(new).dialect == expected
+    write_caffemodel(path, parse_net(V1 + interp), dialect="v1")
+    upgrade_file(path, new, dialect="merge")
+    assert CaffeModel(new).dialect == "merge"
+    with pytest.raises(CaffeModelError, match="interp_param has no equivalent in BVLC Caffe"):
+        upgrade_file(path, new, dialect="bvlc")
+
+
+def test_a_caffemodel_with_two_layers_of_one_name(tmp_path: Path) -> None:
+    message = own_schema("v1").new("NetParameter")
+    for _ in range(2):
+        layer = message.layers.add(name="c", type=4, bottom=["data"], top=["c"])
+        layer.blobs.add(num=1, channels=1, height=1, width=1, data=[3])
+    path, new = tmp_path / "old.caffemodel", tmp_path / "new.caffemodel"
+    path.write_bytes(message.SerializeToString())
+    with pytest.raises(CaffeModelError, match="several layers with weights are called 'c'"):
+        upgrade_file(path, new)
+
+
 def test_caffemodel_of_the_first_days(tmp_path: Path) -> None:
     message = own_schema("v1").new("NetParameter")
     message.input.append("data")
