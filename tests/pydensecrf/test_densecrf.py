@@ -55,6 +55,25 @@ def test_normalize_after_is_deeplabs() -> None:
     assert (crf.nlabels, crf.npixels) == (4, 48)
 
 
+def test_fewer_iterations_than_none_are_none() -> None:
+    crf = dcrf.DenseCRF2D(5, 4, 3)
+    crf.setUnaryEnergy(np.random.default_rng(0).uniform(size=(3, 20)).astype(np.float32))
+    crf.addPairwiseGaussian(sxy=2, compat=3)
+    none = np.asarray(crf.inference(0))
+    np.testing.assert_array_equal(crf.inference(-3), none)
+    assert not np.array_equal(crf.inference(1), none)
+
+
+def test_a_step_wants_marginals_that_it_can_write() -> None:
+    crf = dcrf.DenseCRF2D(5, 4, 3)
+    crf.setUnaryEnergy(np.zeros((3, 20), np.float32))
+    marginals, tmp1, tmp2 = crf.startInference()
+    marginals.flags.writeable = False
+    for bad in (marginals, marginals.tolist()):
+        with pytest.raises(CRFError, match="Q must be an array that can be written to"):
+            crf.stepInference(bad, tmp1, tmp2)
+
+
 def test_steps_are_inference() -> None:
     crf = dcrf.DenseCRF2D(5, 4, 3)
     crf.setUnaryEnergy(np.random.default_rng(0).uniform(size=(3, 20)).astype(np.float32))
