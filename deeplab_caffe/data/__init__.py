@@ -1,7 +1,7 @@
-"""Images, label maps, list files, MAT and BIN files, and the sources of Caffe's data layers, in numpy alone.
+"""Images, label maps, list files, MAT and BIN files, and the sources of Caffe's data layers; needs only numpy.
 
-Images are uint8 RGB ``(H, W, 3)`` at the public edge; blobs are float32 ``(N, C, H, W)``, B, G, R order minus the mean,
-as Caffe has them.
+Public functions take and return images as uint8 RGB ``(H, W, 3)``; blobs are float32 ``(N, C, H, W)``, B, G, R order
+minus the mean, as in Caffe.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from deeplab_caffe.data.sources.sharding import Shard
 from deeplab_caffe.data.sources.transform import SegTransform, image_to_blob
 from deeplab_caffe.data.sources.window import WindowSource
 
-# Scripts of this package's first months ask for it by this name.
+# The first versions of this package had this name.
 DatabaseData = DatabaseSource
 
 __all__ = [

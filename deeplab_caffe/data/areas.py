@@ -1,4 +1,4 @@
-"""How much of a label map each class covers, and where its regions are."""
+"""Measure how much of a label map each class covers, and find its regions."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from deeplab_caffe.data.classes import class_name
 
 @dataclass(frozen=True)
 class Area:
-    """What one class covers of a label map.
+    """The area of a label map that one class covers.
 
     Attributes:
         label: the class's number.
-        name: its name.
-        pixels: how many pixels it has.
-        share: of the pixels whose label counts, from 0 to 1.
-        boxes: ``(x, y, width, height)`` in pixels around each of its larger connected regions, the largest first.
+        name: the class's name.
+        pixels: number of pixels of the class.
+        share: share of the pixels whose label counts, from 0 to 1.
+        boxes: ``(x, y, width, height)`` in pixels around each of the class's larger connected regions, largest first.
     """
 
     label: int
@@ -37,14 +37,14 @@ def class_areas(
     ignore_label: int | None = 255,
     min_share: float | None = None,
 ) -> list[Area]:
-    """Return what each class that occurs in a label map covers, the largest first.
+    """Return the area of each class that occurs in a label map, the largest first.
 
     Args:
         labels: whole numbers ``(H, W)`` from 0 to 255.
-        names: of labels 0, 1, 2, ...; those from ``len(names)`` on are called ``class 7``, say.
-        ignore_label: the label whose pixels do not count; None for no such label.
-        min_share: connected regions (8 neighbours) with at least this share of the pixels that count, from 0 to 1, get
-            a box. None looks for no boxes, which takes less time.
+        names: names of labels 0, 1, 2, ...; labels from ``len(names)`` on are called, for example, ``class 7``.
+        ignore_label: the label whose pixels do not count; None: no such label.
+        min_share: connected regions (8 neighbours) with at least this share of the counted pixels, from 0 to 1, get a
+            box. None: compute no boxes, which saves time.
 
     Raises:
         ValueError: ``min_share`` is not from 0 to 1.
@@ -84,7 +84,7 @@ def _length(part: slice) -> int:
 
 
 def percent(share: float) -> str:
-    """Return a share, from 0 to 1, as people read it: ``"41 %"``, ``"0.3 %"``, ``"< 0.1 %"``."""
+    """Return a share, from 0 to 1, in per cent for display: ``"41 %"``, ``"0.3 %"``, ``"< 0.1 %"``."""
     if share >= 0.0095:
         return f"{100 * share:.0f} %"
     return f"{100 * share:.1f} %" if share >= 0.001 else "< 0.1 %"

@@ -1,4 +1,4 @@
-"""Bounding boxes of objects as label maps: the weak labels of Papandreou, Chen, Murphy, Yuille (ICCV 2015)."""
+"""Label maps from bounding boxes of objects: the weak labels of Papandreou, Chen, Murphy, Yuille (ICCV 2015)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ import numpy as np
 
 from deeplab_caffe.errors import BoxError, DataError, needed_for
 
-# As in the authors' script: boxes below these are foreground throughout, and the centre may be larger by this share.
+# As in the authors' script: boxes with smaller areas or sides are all foreground, and the centre's share may exceed the
+# wanted share by this much.
 MIN_AREA = 121
 MIN_SIDE = 10
 CENTRE_MARGIN = 0.05
@@ -22,10 +23,10 @@ CENTRE_MARGIN = 0.05
 
 @dataclass(frozen=True)
 class Box:
-    """The pixels ``left <= x < right``, ``top <= y < bottom``, with the class of the object they frame.
+    """A box: the pixels ``left <= x < right``, ``top <= y < bottom``, with the class of the object in it.
 
     Raises:
-        BoxError: the box is empty or reaches outside the first quadrant, or its label is not from 1 to 254.
+        BoxError: the box is empty or has negative coordinates, or its label is not from 1 to 254.
     """
 
     left: int
@@ -47,14 +48,14 @@ class Box:
 
     @property
     def place(self) -> tuple[slice, slice]:
-        """Return the rows and columns, to index an array ``(H, W, ...)`` with."""
+        """Return the rows and columns as slices, to index an array ``(H, W, ...)``."""
         return slice(self.top, self.bottom), slice(self.left, self.right)
 
     def centre(self, share: float) -> Box:
-        """Return the middle of the box, as many pixels away from it on all sides, with ``share`` of its area.
+        """Return the centre of the box: the same number of pixels is cut on all sides, leaving ``share`` of the area.
 
-        As in the authors' script, pixels are taken off all around until less than ``share`` + 0.05 of the area is left,
-        and a box of less than 121 pixels or with a side below 10 stays whole.
+        As in the authors' script, the cut grows until less than ``share`` + 0.05 of the area is left, and boxes of less
+        than 121 pixels or with a side below 10 are not cut.
         """
         width, height = self.right - self.left, self.bottom - self.top
         if share >= 1 or self.area < MIN_AREA or min(width, height) < MIN_SIDE:
@@ -62,7 +63,7 @@ class Box:
         border = 1
         while (width - 2 * border) * (height - 2 * border) >= (share + CENTRE_MARGIN) * self.area:
             border += 1
-        # A long, thin box would be gone before its area is small enough.
+        # Keep at least a pixel of a long, thin box, which would vanish before its area is small enough.
         border = min(border, (min(width, height) - 1) // 2)
         return Box(self.left + border, self.top + border, self.right - border, self.bottom - border, self.label)
 
@@ -71,8 +72,8 @@ def label_map_boxes(labels: np.ndarray, instances: np.ndarray | None = None, *, 
     """Return the boxes around the objects of a label map.
 
     Args:
-        labels: ``(H, W)``; 0 is background, 255 is nothing.
-        instances: ``(H, W)``, numbers of objects (VOC's SegmentationObject); 0 and 255 are no object. None: every
+        labels: ``(H, W)``; 0 is background, 255 is ignored.
+        instances: ``(H, W)``, numbers of objects (VOC's SegmentationObject); 0 and 255 are not objects. None: every
             connected region (8 neighbours) of a class is an object.
         min_area: objects with fewer pixels get no box.
 
@@ -96,7 +97,7 @@ def label_map_boxes(labels: np.ndarray, instances: np.ndarray | None = None, *, 
 
 
 class Region(NamedTuple):
-    """The rows and columns that a region spans, and how many pixels it has."""
+    """The rows and columns of a region's bounding box, and the region's number of pixels."""
 
     rows: slice
     columns: slice
@@ -104,7 +105,7 @@ class Region(NamedTuple):
 
 
 def connected_regions(mask: np.ndarray) -> list[Region]:
-    """Return the connected regions (8 neighbours) of the pixels that are set in a bool ``(H, W)``, from the top on."""
+    """Return the connected regions (8 neighbours) of the True pixels in a bool array ``(H, W)``, from the top down."""
     with needed_for("connected regions"):
         from scipy.ndimage import label
 
@@ -127,24 +128,24 @@ def _numbered_regions(objects: np.ndarray) -> list[Region]:
 def read_voc_boxes(
     path: str | PathLike[str], classes: Sequence[str], shape: tuple[int, int] | None = None
 ) -> list[Box]:
-    """Return the boxes of an annotation file of PASCAL VOC (``Annotations/<id>.xml``), objects marked difficult too.
+    """Return the boxes of a PASCAL VOC annotation file (``Annotations/<id>.xml``), including difficult objects.
 
     Args:
-        path: the XML file; its corners count from 1 and lie inside.
+        path: the XML file; its coordinates count from 1 and are inclusive.
         classes: names of labels 0, 1, 2, ...
-        shape: ``(H, W)`` of the image, to compare with the annotation's; None compares nothing.
+        shape: ``(H, W)`` of the image, to compare with the annotation's; None: do not compare.
 
     Raises:
-        DataError: the file cannot be read or is no such annotation, is of an image of another size, or names another
+        DataError: the file cannot be read or is not such an annotation, is for an image of another size, or has another
             class.
     """
     try:
         root = ElementTree.fromstring(Path(path).read_bytes())
-    # Unknown encodings are LookupErrors, those of several bytes a character ValueErrors.
+    # Unknown encodings raise LookupError; multi-byte encodings raise ValueError.
     except (OSError, ElementTree.ParseError, LookupError, ValueError) as error:
         raise DataError(f"cannot be read as an annotation: {error}", path) from None
     size = tuple(_number(root.findtext(f"size/{side}")) for side in ("height", "width"))
-    # 0 x 0 is known to occur, and says nothing.
+    # Some files say 0 x 0, which means that the size is unknown.
     if shape is not None and all(size) and size != shape:
         raise DataError(
             f"is of an image of {size[1]} x {size[0]} pixels (width x height), the stored one has {shape[1]} x "
@@ -175,7 +176,7 @@ def read_voc_boxes(
 
 
 def _number(text: str | None) -> int:
-    # Of more digits than a size has, int refuses to make a number.
+    # int refuses very long digit strings, and no size has that many digits.
     return int(text) if text is not None and text.strip().isdecimal() and len(text) < 20 else 0
 
 
@@ -188,7 +189,10 @@ def _largest_first(boxes: Iterable[Box], shape: tuple[int, int]) -> list[Box]:
 
 
 def rectangles(boxes: Iterable[Box], shape: tuple[int, int]) -> np.ndarray:
-    """Label each pixel with the class of the smallest box around it, 0 outside all (Bbox-Rect); uint8 ``(H, W)``.
+    """Label each pixel with the class of the smallest box around it, 0 outside of all boxes (Bbox-Rect).
+
+    Returns:
+        uint8 ``(H, W)``.
 
     Raises:
         BoxError: a box reaches outside the image.
@@ -209,18 +213,19 @@ def box_probabilities(
 ) -> np.ndarray:
     """Return class probabilities from boxes, for the CRF of Bbox-Seg: float32 ``(num_classes, H, W)``, sums of 1.
 
-    Background is certain outside all boxes. A box says its class for its centre, and class or background, as likely
-    as each other, for the rest of it; where boxes overlap, what they say is averaged. The centre of a box that overlaps
-    larger ones gets ``occluder_bias`` more, times how many such boxes there have been, since the smaller object tends
-    to be in front. So does the authors' script for bboxErode20, but for an impossible label it has 1e-12, which its own
-    CRF's pairwise terms (60 in all) outweigh; here it is 0, and what the paper calls constrained stays so.
+    Pixels outside of all boxes are certainly background. In its centre a box's class is certain; in the rest of the box
+    its class and the background are equally likely. Where boxes overlap, their probabilities are averaged. The class of
+    a box that overlaps larger boxes gets an extra ``occluder_bias`` in the box's centre for each of them, because the
+    smaller object tends to be in front. This is the authors' script for bboxErode20, with one difference: it gives
+    impossible labels 1e-12, which its CRF's pairwise terms (60 in all) outweigh. Here they get 0, so that what the
+    paper calls constrained stays constrained.
 
     Args:
-        boxes: inside the image, with labels below ``num_classes``.
+        boxes: boxes inside the image, with labels below ``num_classes``.
         shape: ``(H, W)``.
-        num_classes: with background.
+        num_classes: number of classes with the background.
         centre: share of a box's area that its centre has.
-        occluder_bias: see above; 0 for none.
+        occluder_bias: bias for smaller boxes, see above; 0: none.
 
     Raises:
         BoxError: a box reaches outside the image or has no such class, or ``centre`` is not from 0 to 1.

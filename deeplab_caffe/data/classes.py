@@ -1,4 +1,4 @@
-"""Names and colours of classes: of a data set, of a list in a file, or of a model, in the file beside it."""
+"""Names and colours of classes: of a data set, from a list file, or from the file beside a model."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from deeplab_caffe.data.io.lists import read_lines
 from deeplab_caffe.errors import DataError, EvaluationError
 from deeplab_caffe.files.names import is_file
 
-# A model's classes stand in a file of this name in the folder of its weights or of its prototxt.
+# Name of the file with a model's classes, in the folder of its weights or of its prototxt.
 BESIDE = "classes.txt"
 
 
-# What a label map's number becomes that is none of a data set's ids.
+# The label that ids that are not in a data set become.
 _NO_CLASS = 255
 
 
@@ -45,7 +45,7 @@ class Classes:
     Attributes:
         names: K names.
         colormap: the colours.
-        ids: what label maps hold in place of 0, 1, 2, ..., K numbers below 255; None where they hold these.
+        ids: K numbers below 255 that label maps have instead of 0, 1, 2, ...; None if they have 0, 1, 2, ...
     """
 
     names: tuple[str, ...]
@@ -56,7 +56,7 @@ class Classes:
         return len(self.names)
 
     def from_file(self, labels: np.ndarray) -> np.ndarray:
-        """Return a label map of a file as numbers of classes; ids of no class become 255, which does not count."""
+        """Return a file's label map as class numbers; unknown ids become 255, which does not count."""
         if self.ids is None:
             return labels
         table = np.full(256, _NO_CLASS, np.uint8)
@@ -64,12 +64,12 @@ class Classes:
         return np.where((labels >= 0) & (labels < 256), table[np.asarray(labels, np.int64) & 255], _NO_CLASS)
 
     def to_file(self, labels: np.ndarray) -> np.ndarray:
-        """Return numbers of classes as the label map that a file holds."""
+        """Return class numbers as the label map of a file."""
         return labels if self.ids is None else np.array(self.ids, np.uint8)[labels]
 
     @property
     def file_colormap(self) -> np.ndarray:
-        """Return the colours of what label maps hold; ids of no class are black."""
+        """Return the colours of the values in label map files; unknown ids are black."""
         if self.ids is None:
             return self.colormap
         colours = np.zeros((256, 3), np.uint8)
@@ -98,14 +98,14 @@ COLORMAPS = {
 
 
 def find_classes(given: str | os.PathLike[str] | Sequence[str] | Classes) -> Classes:
-    """Return the classes of a data set by its name, those that a text file lists, or those of a list of names.
+    """Return the classes of a data set by its name, of a text file, or of a list of names.
 
-    A text with commas that is no file's name is a list, too: ``"background,cat,dog"``.
-    The file has a name in each line, and behind it, if wanted, its colour as three numbers from 0 to 255:
-    ``traffic light 250 170 30``. Classes without a colour have PASCAL VOC's of their label. Blank lines do not count.
+    A text with commas that is not the name of a file is a list too: ``"background,cat,dog"``. A file has one name per
+    line, optionally followed by its colour as three numbers from 0 to 255: ``traffic light 250 170 30``. Classes
+    without a colour get PASCAL VOC's colour of their label. Blank lines are skipped.
 
     Raises:
-        EvaluationError: neither a known name nor a file with 1 to 255 names, or a name twice.
+        EvaluationError: it is neither a known name nor a file with 1 to 255 names, or a name occurs twice.
     """
     if isinstance(given, Classes):
         return given
@@ -142,16 +142,16 @@ def model_classes(
     """Return the classes of a model.
 
     Args:
-        num_classes: of the model; None where that is not known.
-        files: its weights and its prototxt; None for one that is no file. ``classes.txt`` beside one of them is taken,
-            unless it has another number of names, which is warned of.
-        given: what to take in their place, see :func:`find_classes`.
+        num_classes: the model's number of classes; None if it is not known.
+        files: the model's weights and prototxt; None for one that is not a file. A ``classes.txt`` beside one of them
+            is used, unless it has another number of names, which gives a warning.
+        given: the classes to use instead, see :func:`find_classes`.
 
     Returns:
-        ``num_classes`` names. Where nothing is known they are PASCAL VOC's for 21 classes, else ``class 0``, ...
+        ``num_classes`` names. If nothing is known, PASCAL VOC's for 21 classes, else ``class 0``, ...
 
     Raises:
-        EvaluationError: the names cannot be read, or are not as many as the model has classes.
+        EvaluationError: the names cannot be read, or their number is not the model's number of classes.
     """
     if given is not None:
         found = find_classes(given)
@@ -170,29 +170,29 @@ def model_classes(
 
 
 def paths_beside(files: Iterable[str | os.PathLike[str] | None]) -> list[Path]:
-    """Return where a model's ``classes.txt`` may be, beside its weights or its prototxt, the first place first."""
+    """Return the paths where a model's ``classes.txt`` may be: beside its weights or prototxt, in order of priority."""
     return [folder / BESIDE for folder in dict.fromkeys(Path(file).parent for file in files if file is not None)]
 
 
 def class_name(names: Sequence[str], label: int) -> str:
-    """Return the name of a label, or ``class 7``, say, where there is none."""
+    """Return the name of a label; without one, for example, ``class 7``."""
     return names[label] if label < len(names) else f"class {label}"
 
 
 def find_colormap(given: str | os.PathLike[str], num_classes: int) -> np.ndarray:
-    """Return the colours of so many classes.
+    """Return colours for ``num_classes`` classes.
 
     Args:
-        given: ``"voc"``, ``"camvid"`` or ``"cityscapes"``, to which colours of :func:`distinct_colormap` are added
-            where it has fewer than there are classes; ``"distinct"``, these alone; or a text file with a colour in each
-            line, three numbers from 0 to 255: ``250 170 30``. Blank lines do not count.
-        num_classes: how many colours are needed, up to 256.
+        given: ``"voc"``, ``"camvid"`` or ``"cityscapes"``, extended by colours of :func:`distinct_colormap` if there
+            are more classes; ``"distinct"``: only these; or a text file with one colour per line, three numbers from 0
+            to 255: ``250 170 30``. Blank lines are skipped.
+        num_classes: number of colours that are needed, up to 256.
 
     Returns:
         uint8 RGB ``(num_classes or more, 3)``.
 
     Raises:
-        DataError: neither such a name nor a file with as many colours, at most 256.
+        DataError: it is neither such a name nor a file with enough colours, at most 256.
     """
     name = os.fspath(given)
     if name in COLORMAPS or (name.lower() in COLORMAPS and not Path(name).exists()):

@@ -46,11 +46,11 @@ CAMVID_CLASSES = (
 def voc_colormap(count: int = 256) -> np.ndarray:
     """Return PASCAL VOC's colours (VOClabelcolormap.m of its development kit).
 
-    The bits of a label go in turn to R, G and B, three label bits giving one bit of each, the lowest label bits the
-    highest colour bits: 1 is (128, 0, 0), 255 is (224, 224, 192).
+    The bits of a label are given to R, G and B in turn, one bit of each colour per three label bits; the lowest label
+    bits become the highest colour bits: 1 is (128, 0, 0), 255 is (224, 224, 192).
 
     Args:
-        count: how many labels, up to 256.
+        count: number of labels, up to 256.
 
     Returns:
         uint8 RGB ``(count, 3)``.
@@ -66,15 +66,15 @@ def voc_colormap(count: int = 256) -> np.ndarray:
 
 
 def distinct_colormap(count: int, taken: np.ndarray | None = None) -> np.ndarray:
-    """Return colours that are as far from one another as they can be, and from black, white and those taken.
+    """Return colours that are as far as possible from each other, from black and white, and from those taken.
 
-    Each is the one of a 9 x 9 x 9 grid of the RGB cube whose nearest colour among those before it is the farthest, by
-    Euclidean distance in Oklab (Björn Ottosson, "A perceptual color space for image processing", 2020). The first
-    colours are the same for every count.
+    Each colour is the one of a 9 x 9 x 9 grid of the RGB cube that is farthest from the nearest of all colours before
+    it, by Euclidean distance in Oklab (Björn Ottosson, "A perceptual color space for image processing", 2020). The
+    first colours do not depend on the count.
 
     Args:
-        count: how many colours, up to 256.
-        taken: uint8 RGB ``(K, 3)``, colours that are in use already.
+        count: number of colours, up to 256.
+        taken: uint8 RGB ``(K, 3)``, colours that are already in use.
 
     Returns:
         uint8 RGB ``(count, 3)``.
@@ -91,7 +91,7 @@ def distinct_colormap(count: int, taken: np.ndarray | None = None) -> np.ndarray
         nearest = np.minimum(nearest, ((places - colour) ** 2).sum(axis=1))
     found = np.zeros((count, 3), np.uint8)
     for index in range(count):
-        # Rounded, so that the last bits of a sum do not choose between equally good ones.
+        # Rounded, so that the last bits of a sum do not decide between equally good colours.
         best = int(nearest.round(6).argmax())
         found[index] = grid[best]
         nearest = np.minimum(nearest, ((places - places[best]) ** 2).sum(axis=1))
@@ -123,7 +123,7 @@ _TO_LAB = np.array(
 VOC_COLORMAP = voc_colormap()
 VOC_COLORMAP.setflags(write=False)
 
-# As SegNet's 11-class version of CamVid paints them, and the palette of its label maps has them.
+# The colours of SegNet's 11-class version of CamVid, which the palettes of its label maps have.
 CAMVID_COLORMAP = np.array(
     [
         (128, 128, 128),

@@ -1,4 +1,4 @@
-"""The confusion matrix and what is read off it: SEG_ACCURACY's three numbers and PASCAL VOC's mean IoU."""
+"""The confusion matrix and the metrics from it: SEG_ACCURACY's three numbers and PASCAL VOC's mean IoU."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ class ConfusionMatrix:
         self.matrix = np.zeros((num_classes, num_classes), np.int64)
 
     def reset(self) -> None:
-        """Forget all counts."""
+        """Reset all counts to 0."""
         self.matrix[:] = 0
 
     def update(self, preds: Any, target: Any) -> None:
-        """Count pixels, with the arguments of a metric of torchmetrics: what :meth:`accumulate` does.
+        """Count pixels like :meth:`accumulate`, with the arguments of a torchmetrics metric.
 
         Args:
-            preds: predicted labels of any shape, or scores with a class axis more, (N, C, ...), whose largest counts,
-                of equal ones the first; numpy's, or torch's on any device.
+            preds: predicted labels of any shape, or scores with an additional class axis, (N, C, ...), whose largest
+                one wins, the first on ties; numpy's, or torch's on any device.
             target: true labels.
 
         Raises:
@@ -53,9 +53,9 @@ class ConfusionMatrix:
         self.accumulate(actual, predicted)
 
     def compute(self) -> float:
-        """Return the mean IoU as torchmetrics' ``JaccardIndex`` of several classes does (``average="macro"``).
+        """Return the mean IoU like torchmetrics' multiclass ``JaccardIndex`` (``average="macro"``).
 
-        That is :meth:`mean_iou`, without classes that are ignored as true labels.
+        It is :meth:`mean_iou` without classes that are ignored as true labels.
         """
         iou = self.iou()
         iou[[label for label in self.ignore_labels if 0 <= label < self.num_classes]] = np.nan
@@ -65,11 +65,11 @@ class ConfusionMatrix:
         """Count pixels.
 
         Args:
-            actual: true labels of any shape; fractions are cut off, as Caffe's ``static_cast<int>`` does.
-            predicted: predicted labels, same shape; where ``actual`` is ignored they are not looked at.
+            actual: true labels of any shape; fractions are truncated, as by Caffe's ``static_cast<int>``.
+            predicted: predicted labels in the same shape; ignored where ``actual`` is ignored.
 
         Raises:
-            EvaluationError: if the shapes differ or a label that counts is not from 0 to ``num_classes - 1``.
+            EvaluationError: the shapes differ, or a label that counts is not from 0 to ``num_classes - 1``.
         """
         actual, predicted = np.asarray(actual), np.asarray(predicted)
         if actual.shape != predicted.shape:
@@ -89,7 +89,7 @@ class ConfusionMatrix:
         self.add(np.bincount(pairs, minlength=self.num_classes**2).reshape(self.matrix.shape))
 
     def add(self, counts: np.ndarray) -> None:
-        """Add the counts ``(K, K)`` of another matrix, of another process for instance."""
+        """Add the counts ``(K, K)`` of another matrix, for example of another process."""
         counts = np.asarray(counts)
         if counts.shape != self.matrix.shape:
             raise EvaluationError(f"expected counts {self.matrix.shape}, got {counts.shape}")
@@ -104,10 +104,10 @@ class ConfusionMatrix:
         return _ratios(np.diag(self.matrix), self.matrix.sum(axis=1))
 
     def mean_recall(self, absent: Absent = "skip") -> float:
-        """Return the mean of :meth:`recall`, by default of classes with pixels (avgRecall, util/confusion_matrix.cpp).
+        """Return the mean of :meth:`recall`, by default over classes with pixels (avgRecall in confusion_matrix.cpp).
 
         Args:
-            absent: what a class without true pixels counts, as for :meth:`mean_iou`.
+            absent: how a class without true pixels counts, as for :meth:`mean_iou`.
         """
         return _mean(self.recall(), absent)
 
@@ -120,10 +120,10 @@ class ConfusionMatrix:
         """Return the mean of :meth:`iou`.
 
         Args:
-            absent: what a class counts that is neither true nor predicted anywhere. ``"one"``: 1.0, as SEG_ACCURACY has
-                it (avgJaccard, util/confusion_matrix.cpp:263-312). ``"zero"``: 0, as DeepLab's MATLAB has it
-                (MyVOCevalseg.m). ``"skip"``: nothing. ``"nan"``: it makes the mean NaN, as the 0/0 of PASCAL VOC's own
-                MATLAB does (VOCevalseg.m); on a whole data set no class is absent and the four agree.
+            absent: how a class counts that is neither true nor predicted anywhere. ``"one"``: as 1.0, as in
+                SEG_ACCURACY (avgJaccard, util/confusion_matrix.cpp:263-312). ``"zero"``: as 0, as in DeepLab's MATLAB
+                code (MyVOCevalseg.m). ``"skip"``: not at all. ``"nan"``: it makes the mean NaN, as 0/0 does in PASCAL
+                VOC's own MATLAB code (VOCevalseg.m). On a whole data set no class is absent and all four agree.
         """
         return _mean(self.iou(), absent)
 
@@ -131,7 +131,7 @@ class ConfusionMatrix:
     def _whole(labels: np.ndarray, what: str) -> np.ndarray:
         labels = labels.reshape(-1)
         if np.issubdtype(labels.dtype, np.floating):
-            # Beyond this no class lies, and the cast would be undefined.
+            # No class is beyond this limit, and the cast of larger values would be undefined.
             if not (np.abs(labels) < 2**31).all():
                 raise EvaluationError(f"unexpected {what}: NaN or not a number of a class", what)
             return labels.astype(np.int64)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-# Label 0 is what has none of the 59 classes. The file 59_labels.txt of the data set has another order.
+# Label 0 is everything outside of the 59 classes. The data set's file 59_labels.txt has another order.
 PASCAL_CONTEXT_CLASSES = (
     *("background", "aeroplane", "bag", "bed", "bedclothes", "bench", "bicycle", "bird", "boat", "book", "bottle"),
     *("building", "bus", "cabinet", "car", "cat", "ceiling", "chair", "cloth", "computer", "cow", "cup", "curtain"),
@@ -21,8 +21,8 @@ PASCAL_CONTEXT_CLASSES = (
 
 PERSON_PART_CLASSES = ("background", "head", "torso", "upper arms", "lower arms", "upper legs", "lower legs")
 
-# Name, label id in *_labelIds.png, colour; a class's place is its train id (*_labelTrainIds.png). All other ids do not
-# count (ignoreInEval).
+# Name, label id in *_labelIds.png, colour. A class's position is its train id (*_labelTrainIds.png). All other ids do
+# not count (ignoreInEval).
 _CITYSCAPES: tuple[tuple[str, int, tuple[int, int, int]], ...] = (
     ("road", 7, (128, 64, 128)),
     ("sidewalk", 8, (244, 35, 232)),

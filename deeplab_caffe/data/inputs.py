@@ -1,4 +1,4 @@
-"""What a command is to work on: files, folders, lists, videos and cameras become one ordered list of work items."""
+"""Expand a command's inputs, files, folders, lists, videos and cameras, to an ordered list of work items."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ SourceKind = Literal["image", "stdin", "video", "webcam"]
 
 STDIN = "-"
 WEBCAM = "webcam:"
-# A .gif is an image: its first frame counts.
+# A .gif counts as an image: its first frame is used.
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".ogv")
-# Results beside their photographs are no photographs.
+# Endings of results; such files beside their photographs are not inputs.
 _RESULTS = ("_labels", "_overlay")
 
 
 @dataclass(frozen=True, slots=True)
 class WorkItem:
-    """One thing to work on.
+    """One input of a command.
 
     Attributes:
-        source: path of the file, as the user's words give it; ``-`` for stdin, ``webcam:0`` for a camera.
-        name: what its results are called: a path inside the results' folder, parted by ``/``, without the source's
-            ending. No two items of one list have the same.
+        source: path of the file, as the user gave it; ``-`` for stdin, ``webcam:0`` for a camera.
+        name: name of its results: a path inside the results' folder, with ``/``, without the source's ending. Names are
+            unique within a list.
         kind: what the source is.
     """
 
@@ -50,26 +50,26 @@ def expand_inputs(
     data_root: str | PathLike[str] = "",
     results: str | PathLike[str] | None = None,
 ) -> list[WorkItem]:
-    """Return what the arguments of a command stand for, in a fixed order: the arguments' own, then the lists'.
+    """Return the work items for a command's arguments, in a fixed order: first the arguments', then the lists'.
 
-    A file stands for itself, whether it is there or not. A folder stands for the images in it, sorted by name; hidden
+    A file stands for itself, even if it does not exist. A folder stands for the images in it, sorted by name. Hidden
     files, links to folders, and results (``x_labels.png`` beside ``x.jpg``) are left out, and so are, with a warning,
-    pipes, sockets and devices. What is given twice is there once.
+    pipes, sockets and devices. An input that is given twice is used once.
 
-    The results of a file are named after it, those of a folder's or list's image by its path below the folder or in the
-    list. Where two items would have the same name, they get the path below the folder that they share, and where this
-    is the same too, the ending: ``a/x.jpg b/x.jpg`` are ``a/x`` and ``b/x``, ``x.jpg x.png`` are ``x.jpg`` and
-    ``x.png``.
+    The results of a file are named after it, those of an image in a folder or list by its path in the folder or list.
+    If two items would have the same name, they get the path below their common folder, and if this is the same too, the
+    ending: ``a/x.jpg b/x.jpg`` become ``a/x`` and ``b/x``; ``x.jpg x.png`` become ``x.jpg`` and ``x.png``.
+
 
     Args:
         arguments: image files, video files, folders, ``-`` for an image's bytes on stdin, ``webcam:0``.
-        recursive: look into the folders inside the folders too.
-        lists: list files, a line "image" or "image label" for each image, as DeepLab has them.
-        data_root: what is put before the lists' names, as IMAGE_SEG_DATA's ``root_folder``.
-        results: a folder that is not looked into.
+        recursive: search the folders inside folders too.
+        lists: list files in DeepLab's form, with a line "image" or "image label" for each image.
+        data_root: text that is put before the lists' names, as IMAGE_SEG_DATA's ``root_folder``.
+        results: a folder that is not searched.
 
     Raises:
-        DataError: a folder or list that cannot be read or has no image, or names that stay the same.
+        DataError: a folder or list cannot be read or has no image, or two names stay the same.
     """
     closed = None if results is None else os.path.realpath(results)
     items = [item for argument in arguments for item in _expanded(os.fspath(argument), recursive, closed)]
@@ -81,18 +81,18 @@ def expand_inputs(
 
 
 def share_of(items: Sequence[WorkItem], shard: Shard) -> list[WorkItem]:
-    """Return one process's part of the items: every ``world``-th, from its rank on.
+    """Return one process's part of the items: every ``world``-th item, starting at its rank.
 
-    The parts of all ranks have every item once.
+    The parts of all ranks together have every item once.
     """
     return list(items[shard.rank :: shard.world])
 
 
 def parse_shard(text: str) -> Shard:
-    """Return what ``"2/8"`` says: the third of eight processes.
+    """Return the shard of a text such as ``"2/8"``: the third of eight processes.
 
     Raises:
-        NetError: it is no such text.
+        NetError: the text has another form.
     """
     rank, slash, world = text.partition("/")
     if not (slash and rank.isdecimal() and world.isdecimal()) or int(rank) >= int(world):
@@ -102,10 +102,10 @@ def parse_shard(text: str) -> Shard:
 
 
 def shard_of_environment(environment: Mapping[str, str]) -> Shard:
-    """Return the part of the process that torchrun has started, by its RANK and WORLD_SIZE; else the whole.
+    """Return the shard of a process that torchrun started, by its RANK and WORLD_SIZE; else the whole.
 
     Raises:
-        NetError: the variables are no such numbers.
+        NetError: the variables are not such numbers.
     """
     if environment.get("WORLD_SIZE", "1") == "1":
         return Shard()
@@ -148,7 +148,7 @@ def _images_in(folder: Path, below: PurePosixPath, recursive: bool, closed: str 
             try:
                 yield from list(_images_in(path, below / name, recursive, closed))
             except DataError:
-                # Who works on it will tell why it cannot be read, and go on with the others.
+                # The command that reads it will report why it cannot, and go on with the others.
                 yield _item(str(path), str(below / name))
 
 
@@ -168,10 +168,10 @@ def _absolute(source: str) -> str:
 
 
 def _uniquely_named(items: list[WorkItem]) -> list[WorkItem]:
-    """Return the items with longer names where two have the same.
+    """Return the items, with longer names for those that have the same name.
 
     Raises:
-        DataError: two have the same even then.
+        DataError: two items have the same name even then.
     """
     for longer in (_by_path, _by_ending):
         counts = Counter(item.name for item in items)

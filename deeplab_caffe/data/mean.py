@@ -1,4 +1,4 @@
-"""The mean of images, by channel and by pixel: what Caffe's compute_image_mean and convert_imageset do together."""
+"""The mean of images per channel and per pixel, like Caffe's convert_imageset followed by compute_image_mean."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from deeplab_caffe.errors import DataError
 from deeplab_caffe.files.names import is_file, is_folder
 from deeplab_caffe.proto import write_blob
 
-# The file by which each backend's folder is known.
+# A file by which each backend's folder is recognised.
 _MARKS = {"LMDB": "data.mdb", "LEVELDB": "CURRENT"}
 
 
@@ -30,10 +30,10 @@ class Mean:
     """The mean of images.
 
     Attributes:
-        count: how many images.
-        channels: of each channel over all pixels of all images, float64 ``(C,)``, B, G, R for colour.
-        image: of each pixel, float32 ``(C, H, W)``; None where the images differ in size.
-        other: the first image of another size than the first, and both sizes; None where there is none.
+        count: number of images.
+        channels: mean of each channel over all pixels of all images, float64 ``(C,)``, B, G, R for colour.
+        image: mean of each pixel, float32 ``(C, H, W)``; None if the images differ in size.
+        other: the first image whose size differs from the first image's, and both sizes; None if there is none.
     """
 
     count: int
@@ -45,7 +45,7 @@ class Mean:
         """Write the mean image: ``.npy`` ``(C, H, W)``, or ``.binaryproto`` ``(1, C, H, W)`` for ``mean_file``.
 
         Raises:
-            DataError: there is none, or the ending is another.
+            DataError: there is no mean image, or the ending is another one.
             CaffeModelError: the ``.binaryproto`` cannot be written.
         """
         if self.image is None:
@@ -60,16 +60,16 @@ class Mean:
 
 
 class MeanImages:
-    """The images whose mean is wanted.
+    """The images whose mean is computed.
 
     Args:
         sources: images, folders of images, lists of the data layers (their first words), LMDBs and LevelDBs.
-        root: what stands before a list's names.
-        size: ``(height, width)`` to resize images to; None takes them as they are. Databases' records stay.
-        grey: read images in grey, also encoded ones in databases, which are otherwise read with the channels they have.
+        root: text that is put before a list's names.
+        size: ``(height, width)`` to resize images to; None: do not resize. Records of databases are never resized.
+        grey: read images in grey, including encoded images in databases, which otherwise keep their channels.
 
     Raises:
-        DataError: a source is missing, or of no such kind, or there is no image.
+        DataError: a source is missing or of another kind, or there is no image.
         NetError: a database's library is not installed.
     """
 
@@ -95,11 +95,11 @@ class MeanImages:
 
     @property
     def files(self) -> list[Path]:
-        """Return the image files among them."""
+        """Return the image files among the sources."""
         return [one for one in self._found if isinstance(one, Path)]
 
     def __iter__(self) -> Iterator[tuple[str, np.ndarray]]:
-        """Read the images: name and numbers ``(C, H, W)``, B, G, R, of each."""
+        """Yield the name and the numbers ``(C, H, W)``, B, G, R, of each image."""
         for one in self._found:
             if isinstance(one, Path):
                 image = self._load(one, exif_orientation=False, view=True)
@@ -132,7 +132,7 @@ def compute_mean(images: Iterable[tuple[str, np.ndarray]]) -> Mean:
     """Return the mean of images; sums are in float64.
 
     Args:
-        images: name and numbers ``(C, H, W)`` of each.
+        images: name and numbers ``(C, H, W)`` of each image.
 
     Raises:
         DataError: there is no image, or one has another number of channels.

@@ -1,4 +1,4 @@
-"""Reading and writing video by PyAV (the extra ``video``), which is imported when a video is opened."""
+"""Read and write video by PyAV (the extra ``video``), which is imported when a video is opened."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from deeplab_caffe.data.inputs import WEBCAM
 from deeplab_caffe.errors import DataError, how_to_install
 from deeplab_caffe.files.names import is_file
 
-# Other formats are lists of further files and addresses, which a stranger's video shall not have opened.
+# Other formats are lists of further files and addresses; a video from a stranger must not make us open those.
 _FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegvideo,mpegts,asf,flv,ogg,gif"
 _CAMERAS = {"linux": ("v4l2", "/dev/video{}"), "darwin": ("avfoundation", "{}"), "win32": ("dshow", "video={}")}
 
 
 @dataclass(frozen=True)
 class Frame:
-    """One picture of a video.
+    """One frame of a video.
 
     Attributes:
-        pixels: uint8 RGB (H, W, 3), turned as the video says.
-        time: when it is shown, in the video's ``time_base``; below zero in some files.
+        pixels: uint8 RGB (H, W, 3), rotated as the video's metadata say.
+        time: time at which it is shown, in the video's ``time_base``; negative in some files.
     """
 
     pixels: np.ndarray
@@ -37,12 +37,12 @@ class Frame:
 
 
 class VideoReader:
-    """The frames of a video file or a camera, once.
+    """The frames of a video file or a camera; they can be iterated once.
 
     Attributes:
-        count: how many frames the file says that it has; None where it does not say.
-        rate: frames a second, on average.
-        time_base: the unit of the frames' times, in seconds.
+        count: number of frames according to the file; None if it does not say.
+        rate: average number of frames per second.
+        time_base: unit of the frames' times, in seconds.
     """
 
     def __init__(self, source: str, container: Any) -> None:
@@ -55,7 +55,7 @@ class VideoReader:
         self.time_base = Fraction(self._stream.time_base or 1 / self.rate)
 
     def __iter__(self) -> Iterator[Frame]:
-        """Yield the frames; damaged ones are left out, with a warning at the end.
+        """Yield the frames; damaged frames are skipped, with a warning at the end.
 
         Raises:
             DataError: the file cannot be read, or has no frame.
@@ -71,10 +71,10 @@ class VideoReader:
                     damaged += 1
                     continue
                 for frame in frames:
-                    # The encoder takes times that grow; some files and cameras have none, or repeat them.
+                    # The encoder needs increasing times; some files and cameras have none, or repeat them.
                     if frame.pts is None:
                         time += step if count else 0
-                    else:  # the first may be below zero
+                    else:  # the first time may be negative
                         time = max(time + 1, frame.pts) if count else frame.pts
                     count += 1
                     yield Frame(_upright(frame), time)
@@ -88,10 +88,10 @@ class VideoReader:
 
 @contextmanager
 def open_video(source: str) -> Iterator[VideoReader]:
-    """Open a video file, or a camera: ``webcam:0``, or ``webcam:`` and what stands for it, a file too.
+    """Open a video file, or a camera: ``webcam:0``, or ``webcam:`` with a device or file.
 
     Raises:
-        DataError: it cannot be opened or has no video, or PyAV is not installed.
+        DataError: the source cannot be opened or has no video, or PyAV is not installed.
     """
     av = _av(source)
     name, options = _camera(source) if source.startswith(WEBCAM) else _file(source)
@@ -108,12 +108,12 @@ def open_video(source: str) -> Iterator[VideoReader]:
 class VideoWriter:
     """Writes an .mp4 (H.264) of one size, without sound, to a file object that can seek.
 
-    Frames have the times that come; of a video that begins below zero all are later, so that the first is at 0.
+    Frames keep their times; if a video begins at a negative time, all frames are shifted so that the first is at 0.
 
     Args:
-        file: what to write to.
-        like: the video that gives frame rate and times.
-        path: its name, for messages.
+        file: file object to write to.
+        like: the video whose frame rate and time base are used.
+        path: the file's name, for messages.
     """
 
     def __init__(self, file: BinaryIO, like: VideoReader, path: str | os.PathLike[str]) -> None:
@@ -123,16 +123,16 @@ class VideoWriter:
         self._begin = 0
 
     def write(self, frame: Frame) -> None:
-        """Add a frame, all of the first one's size.
+        """Add a frame; all frames must have the first one's size.
 
         Raises:
-            DataError: another size, or one that the encoder refuses.
+            DataError: the frame has another size, or the encoder refuses it.
         """
         height, width = frame.pixels.shape[:2]
         try:
             if self._stream is None:
                 self._stream = self._new_stream(width, height)
-                # Players leave out of an .mp4 what is to be shown before 0.
+                # Players skip frames of an .mp4 with times below 0.
                 self._begin = min(0, frame.time)
             if (self._stream.width, self._stream.height) != (width, height):
                 was = f"{self._stream.width} x {self._stream.height}"
@@ -144,7 +144,7 @@ class VideoWriter:
             raise DataError(f"the video cannot be encoded: {error.strerror or error}", self._path) from error
 
     def close(self) -> None:
-        """Write what the encoder still holds, and the file's end."""
+        """Write what the encoder has buffered, and the file's end."""
         try:
             if self._stream is not None:
                 self._container.mux(self._stream.encode())
@@ -153,12 +153,12 @@ class VideoWriter:
             raise DataError(f"the video cannot be encoded: {error.strerror or error}", self._path) from error
 
     def _new_stream(self, width: int, height: int) -> Any:
-        # Builds of FFmpeg without GPL parts lack libx264.
+        # FFmpeg builds without GPL parts do not have libx264.
         codec = "libx264" if "libx264" in self._av.codecs_available else "mpeg4"
         options = {"crf": "18", "preset": "veryfast"} if codec == "libx264" else {"qscale": "3"}
         stream = self._container.add_stream(codec, rate=self._like.rate, options=options)
         stream.width, stream.height = width, height
-        # Half the resolution of colours, which players expect, needs even sides.
+        # Chroma subsampling, which players expect, needs even sides.
         odd = codec == "libx264" and (width % 2 or height % 2)
         stream.pix_fmt = "yuv444p" if odd else "yuv420p"
         stream.codec_context.time_base = self._like.time_base
@@ -166,7 +166,7 @@ class VideoWriter:
 
 
 def _file(path: str) -> tuple[str, dict[str, Any]]:
-    # Absolute, because FFmpeg takes "concat:a|b" and its like for protocols.
+    # An absolute path, because FFmpeg interprets "concat:a|b" and the like as protocols.
     return str(Path(path).absolute()), {"options": {"format_whitelist": _FORMATS, "protocol_whitelist": "file"}}
 
 
@@ -181,7 +181,7 @@ def _camera(source: str) -> tuple[str, dict[str, Any]]:
 
 
 def _upright(frame: Any) -> np.ndarray:
-    """Return a frame's pixels as telephones mean them: turned by quarters."""
+    """Return a frame's pixels rotated by its metadata, in multiples of 90 degrees, as phones record them."""
     pixels: np.ndarray = frame.to_ndarray(format="rgb24")
     return np.rot90(pixels, round(getattr(frame, "rotation", 0) / 90)) if getattr(frame, "rotation", 0) else pixels
 

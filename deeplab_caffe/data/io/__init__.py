@@ -1,1 +1,1 @@
-"""Files: images and label maps, MAT and BIN files, lists, databases; written so that no reader sees a part."""
+"""Files: images and label maps, MAT and BIN files, lists, databases; no reader sees an unfinished file."""

@@ -1,4 +1,4 @@
-"""Zip archives as torch writes them, checked before torch reads them: it looks at neither sizes nor checksums."""
+"""Check zip archives written by torch before torch reads them, because it checks neither sizes nor checksums."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import zipfile
 from os import PathLike
 from pathlib import Path
 
-# A pickle of one-byte opcodes takes some 80 times its size: it may be so large, and this share of the file more.
+# A pickle of one-byte opcodes takes about 80 times its size in memory. It may be this large, plus a share of the file.
 _FREE_PICKLE, _PICKLE_SHARE = 800 << 10, 0.5
 
 
 def check_torch_archive(path: str | PathLike[str]) -> None:
-    """Check that an archive is what ``torch.save`` writes, whole, and unpacks to no more than its size.
+    """Check that an archive is as ``torch.save`` writes it, complete, and does not unpack to more than its size.
 
     Raises:
-        ValueError: parts of it are compressed, overlap or have a wrong checksum, or its pickle is too large.
-        OSError, RuntimeError, zipfile.BadZipFile, ...: it cannot be read, or is no archive.
+        ValueError: its parts are compressed, overlap or have a wrong checksum, or its pickle is too large.
+        OSError, RuntimeError, zipfile.BadZipFile, ...: it cannot be read, or is not an archive.
     """
     size = Path(path).stat().st_size
     with zipfile.ZipFile(path) as archive:

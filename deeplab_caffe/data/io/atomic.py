@@ -1,4 +1,4 @@
-"""Writing data files so that a reader sees the old one or the whole new one, never a part."""
+"""Write data files so that a reader sees the old file or the complete new one, and never a part."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from deeplab_caffe.files.atomic import write_atomically
 def atomic_write(
     path: str | PathLike[str], *, make_folders: bool = False, sync: bool = False
 ) -> AbstractContextManager[BinaryIO]:
-    """Open a temporary file beside ``path`` for writing; it takes the name ``path`` when the block ends well.
+    """Open a temporary file beside ``path`` for writing; it is renamed to ``path`` when the block ends without error.
 
     See :func:`deeplab_caffe.files.atomic.write_atomically`, whose error is a DataError here.
     """

@@ -1,4 +1,4 @@
-""".bin files of the densecrf programs: probabilities in, label maps out (densecrf/refine_pascal/dense_inference.cpp).
+"""Files .bin of the densecrf programs: probabilities and label maps (densecrf/refine_pascal/dense_inference.cpp).
 
 Three int32 (rows, columns, channels), then the values in MATLAB's order (column by column), little-endian.
 """
@@ -59,7 +59,7 @@ def write_labels_bin(path: str | PathLike[str], labels: np.ndarray) -> None:
         labels: whole numbers ``(H, W)`` from -32768 to 32767.
 
     Raises:
-        DataError: if the labels are no such map, or the file cannot be written.
+        DataError: the labels are not such a map, or the file cannot be written.
     """
     labels = np.asarray(labels)
     if labels.ndim != 2 or labels.size == 0:
@@ -80,7 +80,7 @@ def _read(path: str | PathLike[str], dtype: np.dtype) -> np.ndarray:
             rows, columns, channels = (int(value) for value in header)
             if min(rows, columns, channels) < 1:
                 raise DataError(f"the header says {rows} rows, {columns} columns, {channels} channels", path)
-            # Ask the file before asking for memory: a damaged header may claim terabytes.
+            # Compare with the file's size before allocating memory: a damaged header may claim terabytes.
             expected, length = 12 + rows * columns * channels * dtype.itemsize, Path(path).stat().st_size
             if length != expected:
                 raise DataError(

@@ -1,4 +1,4 @@
-"""Caffe's databases, for reading: LMDB through ``lmdb``, LevelDB through ``plyvel``."""
+"""Read Caffe's databases: LMDB with ``lmdb``, LevelDB with ``plyvel``."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from deeplab_caffe.files.names import exists, is_folder
 
 
 class Database(ABC):
-    """Values by key. Keys have an order; values may be asked for in any thread.
+    """Values by key. Keys are ordered; values may be read in any thread.
 
-    A pickled copy opens the database for itself; a forked child reads on in what its parent has opened, which does no
-    harm as neither writes.
+    A pickled copy opens the database itself. A forked child goes on reading what its parent has opened, which is safe
+    because neither writes.
 
     Args:
         path: the database.
@@ -39,19 +39,19 @@ class Database(ABC):
         """Return the value of a key.
 
         Raises:
-            DataError: there is no such key any more, or the database is damaged.
+            DataError: the key no longer exists, or the database is damaged.
         """
 
 
 class _Handle:
-    """An open database of this process, shared by all that read it: LMDB and LevelDB both open only once."""
+    """An open database, shared by all its readers in this process: LMDB and LevelDB can be opened only once."""
 
     def __init__(self, database: Any) -> None:
         self.database = database
         self._process = os.getpid()
 
     def __del__(self) -> None:
-        # A forked child's copy is not its to close: LevelDB might wait for a thread that only the parent has.
+        # A forked child must not close its copy: LevelDB might wait for a thread that exists only in the parent.
         if self._process == os.getpid():
             self.database.close()
 
@@ -75,7 +75,7 @@ class _Opened(Database):
         """Open it."""
 
     def _handle(self) -> Any:
-        """Return the open database; it stays open as long as it is read."""
+        """Return the open database, which stays open while it is read."""
         if self._held is None:
             key = os.path.realpath(self.path)
             with _lock:
@@ -91,7 +91,7 @@ class _Opened(Database):
             yield
         except DataError:
             raise
-        except Exception as exc:  # each library has its own errors
+        except Exception as exc:  # each library raises its own errors
             raise DataError(f"{doing}: {exc or type(exc).__name__}", self.path) from exc
 
     def __getstate__(self) -> dict[str, Any]:
@@ -116,16 +116,16 @@ class LMDB(_Opened):
 
     Raises:
         NetError: the library ``lmdb`` is not installed.
-        DataError: it is no LMDB, or empty.
+        DataError: it is not an LMDB, or is empty.
     """
 
     def _open(self) -> Any:
         lmdb = import_lmdb()
         folder = is_folder(self.path)
-        # LMDB maps the file: a page beyond its end, or one that holds anything else, would end the process.
+        # LMDB maps the file into memory: missing or damaged pages would crash the process, so check them first.
         LMDBPages(Path(self.path) / "data.mdb" if folder else Path(self.path))
         with self._named("cannot be opened as LMDB"):
-            # No lock file: the database may lie where one must not write, and nothing writes to it.
+            # No lock file, because the folder may be read-only; and nothing writes to the database.
             return lmdb.open(os.fspath(self.path), subdir=folder, readonly=True, lock=False, max_readers=1)
 
     def keys(self) -> Iterator[bytes]:
@@ -143,11 +143,11 @@ class LMDB(_Opened):
 
 
 class LevelDB(_Opened):
-    """A LevelDB, through the library ``plyvel``. LevelDB has no reading without writing: it locks its folder.
+    """A LevelDB, read with ``plyvel``. LevelDB cannot open a database for reading only: it locks the folder.
 
     Raises:
         NetError: ``plyvel`` is not installed.
-        DataError: it is no LevelDB, or another process has it open.
+        DataError: it is not a LevelDB, or another process has it open.
     """
 
     def _open(self) -> Any:

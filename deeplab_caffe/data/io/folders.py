@@ -1,4 +1,4 @@
-"""What is in a folder: names, and photographs by their names."""
+"""List the names in a folder, and find photographs by their names."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from pathlib import Path, PurePath, PurePosixPath
 from deeplab_caffe.errors import DataError
 from deeplab_caffe.files.names import is_folder, special
 
-# Among images of one name the format of the original's programs goes first.
+# Among images with the same name, the first format in this order is used; the first is the original programs' own.
 _IMAGE_SUFFIXES = (".ppm", ".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".pgm", ".pnm", ".jp2")
 
 
 def find_images(folder: str | os.PathLike[str], ids: Iterable[str] = ()) -> dict[str, Path]:
     """Return the images in a folder by their names without ending.
 
-    Of several of one name the first of the formats counts.
+    If several images have one name, the first format in the order of preference is used.
 
     Args:
-        folder: where to look.
-        ids: names with folders, as Cityscapes' ``aachen/aachen_000000_000019_leftImg8bit``: those folders are looked
-            through too.
+        folder: the folder.
+        ids: names with folders, as in Cityscapes, ``aachen/aachen_000000_000019_leftImg8bit``: those folders inside
+            ``folder`` are searched too.
 
     Raises:
         DataError: if the folder cannot be read.
@@ -38,34 +38,34 @@ def find_images(folder: str | os.PathLike[str], ids: Iterable[str] = ()) -> dict
 
 
 def validate_pairs(images: Mapping[str, Path], labels: Mapping[str, Path], names: Iterable[str]) -> None:
-    """Validate that no image is its own label map, as :func:`find_images` finds both in one folder.
+    """Validate that no image is its own label map, which happens if :func:`find_images` finds both in one folder.
 
     Raises:
-        DataError: an image is.
+        DataError: an image is its own label map.
     """
     for name in names:
-        # Names first: most differ by their endings, and asking the file system is slow.
+        # Compare names first: most differ by their endings, and file system calls are slow.
         if images[name].name == labels[name].name and images[name].resolve() == labels[name].resolve():
             raise DataError(f"is both the image and the label map of '{name}': keep them in two folders", images[name])
 
 
 def id_folders(folder: str | os.PathLike[str], ids: Iterable[str] = ()) -> list[PurePosixPath]:
-    """Return the folders inside ``folder`` that hold files of the ids: itself, and those of the ids that exist."""
+    """Return the folders inside ``folder`` with files of the ids: itself, and the ids' own folders that exist."""
     inner = sorted({PurePosixPath(name).parent for name in ids if "/" in name})
     return [PurePosixPath(), *(one for one in inner if is_folder(Path(folder) / one))]
 
 
 def folder_names(folder: str | os.PathLike[str]) -> list[str]:
-    """Return the names of what is in a folder.
+    """Return the names of the files and folders in a folder.
 
-    A warning names what has an image's name and is a pipe, a socket or a device: it is left out.
+    Pipes, sockets and devices with an image's name are left out, with a warning.
 
     Raises:
-        DataError: if it cannot be read.
+        DataError: the folder cannot be read.
     """
     try:
         with os.scandir(folder) as entries:
-            # Most file systems say what a name is along with it.
+            # Most file systems return an entry's type together with its name, so this needs no further call.
             return [entry.name for entry in entries if entry.is_file() or not _is_odd_image(entry)]
     except OSError as exc:
         raise DataError(f"cannot be read as a folder: {exc.strerror}", folder) from exc
@@ -79,11 +79,11 @@ def _is_odd_image(entry: os.DirEntry[str]) -> bool:
 
 
 def is_image(path: PurePath) -> bool:
-    """Return whether a name ends as an image's does."""
+    """Return whether a name has an image's ending."""
     return _rank(path) >= 0
 
 
 def _rank(path: PurePath) -> int:
-    """Return where the image's format stands among those that share a name; -1 for a file that is no image."""
+    """Return the format's rank among images with the same name; -1 for a file that is not an image."""
     suffix = path.suffix.lower()
     return _IMAGE_SUFFIXES.index(suffix) if suffix in _IMAGE_SUFFIXES else -1

@@ -1,4 +1,4 @@
-"""Reading photographs and label maps, writing label maps: Pillow decodes, ``cv::imread`` sets the rules."""
+"""Read photographs and label maps, and write label maps: Pillow decodes, by the rules of ``cv::imread``."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from deeplab_caffe.files.names import check_path, special
 LabelReading = Literal["index", "luminance"]
 LABEL_READINGS: tuple[LabelReading, ...] = get_args(LabelReading)
 
-# Pillow refuses an image above twice its MAX_IMAGE_PIXELS; this is that limit as Pillow ships it, about 13,377 squared.
+# Pillow refuses an image above twice its MAX_IMAGE_PIXELS; this is that limit in an unchanged Pillow, 13,377 squared.
 MAX_PIXELS = 178_956_970
 
-# What is promised; Pillow's readers of some thirty further formats stay out of reach of files from strangers.
+# The supported formats; files from strangers must not reach Pillow's readers for some thirty other formats.
 _FORMATS = ("PNG", "JPEG", "PPM", "BMP", "DIB", "TIFF", "GIF", "WEBP", "JPEG2000", "SUN")
-# Of PNGs, 1 to 9. A photograph's noise hardly gets smaller by trying harder: one of 500 x 375 takes 12 ms and not 52,
-# and a tenth more bytes.
+# Compression levels of PNGs, 1 to 9. A photograph's noise hardly compresses better at higher levels: at level 1 a photo
+# of 500 x 375 takes 12 ms instead of 52 ms, and a tenth more bytes.
 _COLOUR_COMPRESSION, _GREY_COMPRESSION = 1, 6
 _BITS_PER_SAMPLE = 258
 _SCALE = "bring them to 0 to 255, as uint8"
@@ -52,23 +52,23 @@ def load_image(
     """Read a photograph as ``cv::imread`` does in colour, but in R, G, B order.
 
     Grey images get three equal channels, palettes their colours; an alpha channel is dropped, not composited; of 16-bit
-    samples the upper byte is kept; CMYK is converted. Of an animation the first frame counts.
+    samples the upper byte is kept; CMYK is converted. The first frame of an animation is read.
 
     Args:
         path: a PNG, JPEG, PPM, PGM, BMP, TIFF, GIF, WebP, JPEG 2000 or Sun raster file.
-        exif_orientation: turn the image as its EXIF tag says, as OpenCV 3.1 and later do by default and as one expects
-            of a telephone's photo. DeepLab's OpenCV of 2014 did not, and label maps fit the stored pixels: the data
-            layers pass False.
-        max_pixels: an image with more pixels is refused before it is decoded. Above ``MAX_PIXELS`` Pillow's own limit
+        exif_orientation: turn the image by its EXIF tag, as OpenCV does by default since 3.1, and as users expect for
+            photos of a phone. DeepLab's OpenCV of 2014 did not, and label maps fit the stored pixels: the data layers
+            pass False.
+        max_pixels: refuse images with more pixels before they are decoded. Above ``MAX_PIXELS``, Pillow's own limit
             (``PIL.Image.MAX_IMAGE_PIXELS``) has to be raised as well.
-        content: the file's bytes, where they are at hand; ``path`` is then but a name for messages.
-        view: give Pillow's own memory where that goes: faster, but read-only and perhaps not contiguous.
+        content: the file's bytes, if the caller has them; ``path`` is then only a name for messages.
+        view: return Pillow's own memory if possible: faster, but read-only and perhaps not contiguous.
 
     Returns:
         uint8 RGB ``(H, W, 3)``.
 
     Raises:
-        DataError: if the file is missing, no image, truncated, of size zero, too large, or of 32-bit samples.
+        DataError: the file is missing, not an image, truncated, of size zero, too large, or has 32-bit samples.
     """
     with _open(path, max_pixels, content) as image:
         pixels = _colour(_decoded(image, path), path, exif_orientation)
@@ -76,20 +76,20 @@ def load_image(
 
 
 def pixels_of(image: Image.Image, *, exif_orientation: bool = True) -> np.ndarray:
-    """Return of an image of PIL, opened or made in memory, what :func:`load_image` reads from its file.
+    """Return the pixels of a PIL image, opened or made in memory, that :func:`load_image` would read from its file.
 
-    ``image.convert("RGB")`` is another thing: it makes 255 of all 16-bit samples above 255.
+    ``image.convert("RGB")`` differs: it turns all 16-bit samples above 255 into 255.
 
     Args:
-        image: the image, of 8 or 16 bits a sample.
+        image: the image, with 8 or 16 bits per sample.
         exif_orientation: as for :func:`load_image`.
 
     Returns:
         uint8 RGB ``(H, W, 3)``, a copy.
 
     Raises:
-        DataError: the image is damaged, of size zero, or of 32-bit samples; so is one of mode I that was made in memory
-            and has no sample above 255: they may be of 8 bits or of 16.
+        DataError: the image is damaged, of size zero, or has 32-bit samples; or it was made in memory in mode I and has
+            no sample above 255, so that it may have 8 or 16 bits.
     """
     path = getattr(image, "filename", "") or f"an image of PIL in mode {image.mode}"
     if 0 in image.size:
@@ -112,10 +112,10 @@ def load_grey(
     content: bytes | None = None,
     view: bool = False,
 ) -> np.ndarray:
-    """Read an image as ``cv::imread`` does with ``IMREAD_GRAYSCALE``, to the same bytes.
+    """Read an image as ``cv::imread`` does with ``IMREAD_GRAYSCALE``, byte for byte.
 
-    Each of OpenCV's decoders has its own formula: PNG libpng's (15-bit weights, not rounded), JPEG the Y channel as
-    decoded, the others OpenCV's (14-bit weights, rounded). Arguments and errors are those of :func:`load_image`.
+    Each of OpenCV's decoders has its own formula: PNG uses libpng's (15-bit weights, not rounded), JPEG the decoded Y
+    channel, the others OpenCV's (14-bit weights, rounded). Arguments and errors are those of :func:`load_image`.
 
     Returns:
         uint8 ``(H, W)``.
@@ -134,9 +134,9 @@ def load_grey(
 
 
 def load_image_samples(path: str | PathLike[str]) -> np.ndarray:
-    """Read a photograph as :func:`load_image` does, but grey samples of 16 bits whole.
+    """Read a photograph as :func:`load_image` does, but keep all bits of 16-bit grey samples.
 
-    Of 16 bits with colours or alpha Pillow keeps the upper byte.
+    For 16-bit samples with colours or alpha, Pillow keeps only the upper byte.
 
     Returns:
         uint8 or uint16 RGB ``(H, W, 3)``; maybe read-only.
@@ -146,13 +146,13 @@ def load_image_samples(path: str | PathLike[str]) -> np.ndarray:
 
 
 def load_native(path: str | PathLike[str], *, content: bytes | None = None) -> np.ndarray:
-    """Read an image with the channels that it has, as ``cv::imread`` does with ``IMREAD_UNCHANGED``.
+    """Read an image with its own number of channels, as ``cv::imread`` does with ``IMREAD_UNCHANGED``.
 
-    Arguments and errors are those of :func:`load_image`; the EXIF tag is not looked at. But for an alpha channel, which
-    is dropped here too.
+    Arguments and errors are those of :func:`load_image`; the EXIF tag is ignored. In contrast to OpenCV, an alpha
+    channel is dropped.
 
     Returns:
-        uint8 RGB ``(H, W, 3)``, or ``(H, W)`` of a grey image; maybe read-only.
+        uint8 RGB ``(H, W, 3)``, or ``(H, W)`` for a grey image; may be read-only.
     """
     pixels = load_image(path, exif_orientation=False, content=content, view=True)
     return pixels[..., 0] if pixels.strides[2] == 0 else pixels
@@ -169,19 +169,19 @@ def load_label(
 
     Args:
         path: the image file.
-        reading: ``"index"`` gives the palette index of palette images (PASCAL VOC's SegmentationClass, CamVid) and the
-            value of grey ones, of 1 to 16 bits, as it is. A colour image is accepted only where R, G
-            and B are equal throughout. ``"luminance"`` is the original's reading, ``cv::imread`` in grey
-            (util/io.cpp:72-81), which turns palette indices into the brightness of their colours.
-        max_pixels: as in :func:`load_image`.
-        view: likewise.
+        reading: ``"index"`` returns the index of palette images (PASCAL VOC's SegmentationClass, CamVid) and the value
+            of grey images with 1 to 16 bits, unchanged. Colour images are accepted only if R, G and B are equal
+            everywhere. ``"luminance"`` reads like the original, by ``cv::imread`` in grey (util/io.cpp:72-81), which
+            turns palette indices into the brightness of their colours.
+        max_pixels: as for :func:`load_image`.
+        view: as for :func:`load_image`.
 
     Returns:
-        uint8 ``(H, W)``. EXIF orientation is not applied: a file that has one is warned of, and so is the first JPEG
-        file of a run, whose compression changes labels.
+        uint8 ``(H, W)``. EXIF orientation is not applied: a file that has one gives a warning, and so does the first
+        JPEG file of a run, whose compression changes labels.
 
     Raises:
-        DataError: as :func:`load_image`, and if the image holds no label per pixel or labels above 255.
+        DataError: as :func:`load_image`; or the image does not have one label per pixel, or has labels above 255.
     """
     if reading not in LABEL_READINGS:
         raise ValueError(f"reading must be one of {', '.join(LABEL_READINGS)}, got {reading!r}")
@@ -210,13 +210,13 @@ def load_label(
 
 
 def load_samples(path: str | PathLike[str], *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """Read the numbers that a grey or palette image holds, of 1 to 16 bits, as :func:`load_label` takes them.
+    """Read the numbers in a grey or palette image with 1 to 16 bits, as :func:`load_label` reads them.
 
     Returns:
         ``(H, W)``, whole numbers.
 
     Raises:
-        DataError: as :func:`load_image`; or an image in colours, or with 16 bits beside alpha.
+        DataError: as :func:`load_image`; or the image has colours, or 16 bits and alpha.
     """
     with _open(path, max_pixels) as image:
         scale = sample_scale(image, path)
@@ -227,7 +227,7 @@ def load_samples(path: str | PathLike[str], *, max_pixels: int = MAX_PIXELS) -> 
 
 
 def _samples(image: Image.Image, scale: SampleScale | None) -> np.ndarray | None:
-    """Return what a decoded grey or palette image holds, maybe in its own memory; None of another."""
+    """Return the samples of a decoded grey or palette image, perhaps in its own memory; None for other images."""
     if image.mode == "1":
         return np.asarray(image).astype(np.uint8)
     if image.mode in ("P", "L", "PA", "LA", "La"):
@@ -241,7 +241,7 @@ def _samples(image: Image.Image, scale: SampleScale | None) -> np.ndarray | None
 
 
 def read_palette(path: str | PathLike[str]) -> np.ndarray | None:
-    """Return the colours of a palette image, uint8 RGB ``(256, 3)``, black where it has none; None for another image.
+    """Return the colours of a palette image, uint8 RGB ``(256, 3)``, black where it has none; None for other images.
 
     Raises:
         DataError: as :func:`load_image`, so far as the header tells.
@@ -251,7 +251,7 @@ def read_palette(path: str | PathLike[str]) -> np.ndarray | None:
 
 
 def image_size(path: str | PathLike[str]) -> tuple[int, int]:
-    """Return ``(height, width)`` of an image file from its header, without regard to EXIF orientation.
+    """Return ``(height, width)`` of an image file from its header; EXIF orientation is ignored.
 
     Raises:
         DataError: as :func:`load_image`, so far as the header tells.
@@ -261,7 +261,7 @@ def image_size(path: str | PathLike[str]) -> tuple[int, int]:
 
 
 def save_labels_png(path: str | PathLike[str], labels: np.ndarray, colormap: np.ndarray) -> None:
-    """Write a label map as a palette PNG: viewers show the colours, :func:`load_label` gives the labels back.
+    """Write a label map as a palette PNG: viewers show the colours, and :func:`load_label` reads the labels back.
 
     Args:
         path: the file; missing folders are created.
@@ -269,7 +269,7 @@ def save_labels_png(path: str | PathLike[str], labels: np.ndarray, colormap: np.
         colormap: uint8 RGB ``(K, 3)``, K up to 256; labels from K on are black.
 
     Raises:
-        DataError: if the labels are no such map, or the file cannot be written.
+        DataError: the labels are not such a map, or the file cannot be written.
     """
     labels = np.asarray(labels)
     if labels.ndim != 2 or labels.size == 0:
@@ -290,12 +290,12 @@ def save_labels_png(path: str | PathLike[str], labels: np.ndarray, colormap: np.
 
 
 def save_image(path: str | PathLike[str], image: np.ndarray, *, quality: int = 95) -> None:
-    """Write an image in the format that the ending of its name says.
+    """Write an image in the format of its name's ending.
 
     Args:
         path: the file (.png, .jpg, .ppm, ...); missing folders are created.
         image: uint8 RGB ``(H, W, 3)`` or grey ``(H, W)``.
-        quality: of JPEG and WebP, 1 to 100.
+        quality: quality of JPEG and WebP, 1 to 100.
 
     Raises:
         DataError: if the ending is unknown or the file cannot be written.
@@ -317,12 +317,12 @@ def save_image(path: str | PathLike[str], image: np.ndarray, *, quality: int = 9
 
 
 def _own(pixels: np.ndarray) -> np.ndarray:
-    """Return contiguous, writable pixels: Pillow lends its memory read-only, which torch.from_numpy warns about."""
+    """Return contiguous, writable pixels: Pillow's own memory is read-only, which torch.from_numpy warns about."""
     return np.require(pixels, requirements=["C", "W"])
 
 
 def _open(path: str | PathLike[str], max_pixels: int, content: bytes | None = None) -> Image.Image:
-    """Read the header alone and refuse what must not be decoded."""
+    """Read only the header, and refuse images that must not be decoded."""
     if content is None:
         check_path(path, "an image's file", "of its bytes take content=, with a name as path")
     if content is None and (what := special(path)):
@@ -337,7 +337,7 @@ def _open(path: str | PathLike[str], max_pixels: int, content: bytes | None = No
         raise DataError(f"the image is too large: {size}, the limit is {max_pixels:,}", path) from exc
     except OSError as exc:
         raise DataError(f"cannot be read: {exc.strerror or exc}", path) from exc
-    except Exception as exc:  # Pillow's header parsers raise whatever they stumble over
+    except Exception as exc:  # Pillow's header parsers raise all kinds of errors
         raise DataError(f"is not a readable image: {exc or type(exc).__name__}", path) from exc
     width, height = image.size
     problem = None
@@ -373,7 +373,7 @@ def _decoded(image: Image.Image, path: str | PathLike[str]) -> Image.Image:
         image.load()
     except MemoryError as exc:
         raise DataError(f"not enough memory for {image.width} x {image.height} pixels", path) from exc
-    except Exception as exc:  # a damaged file makes decoders raise whatever they stumble over
+    except Exception as exc:  # with a damaged file decoders raise all kinds of errors
         raise DataError(f"the image is damaged: {exc or type(exc).__name__}", path) from exc
     return image
 
@@ -409,7 +409,7 @@ def _colour(
 
 
 def _bits_in_tiff(image: Image.Image) -> int:
-    """Return how many bits a sample of a TIFF file has; 0 of another image."""
+    """Return the bits per sample of a TIFF file; 0 for another image."""
     bits = getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE, 0)
     return max(bits, default=0) if isinstance(bits, tuple) else int(bits)
 
@@ -425,6 +425,6 @@ def _oriented(pixels: np.ndarray, image: Image.Image) -> np.ndarray:
     turned = orientation(image)
     if turned in (5, 6, 7, 8):
         pixels = pixels.swapaxes(0, 1)
-    # After the transposition: which of (rows, columns) run backwards.
+    # After the transposition: the directions of rows and columns.
     rows, columns = {2: (1, -1), 3: (-1, -1), 4: (-1, 1), 6: (1, -1), 7: (-1, -1), 8: (-1, 1)}.get(turned, (1, 1))
     return pixels[::rows, ::columns]

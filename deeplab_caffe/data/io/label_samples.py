@@ -1,4 +1,4 @@
-"""What a label map's file holds, where Pillow gives it in another form, and what of it is not to be trusted."""
+"""The samples in a label map's file where Pillow changes them, and warnings about files that cannot be trusted."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from deeplab_caffe.errors import DataError
 
 _EXIF_ORIENTATION = 0x0112
 
-# Set once one label map in JPEG has been warned of.
+# Set after the first warning of a label map in JPEG.
 _jpeg_seen = threading.Event()
 
 
 @dataclass(frozen=True)
 class SampleScale:
-    """How Pillow scales samples: ``largest`` in the file becomes ``full``, what lies between is rounded."""
+    """Pillow's scaling of samples: ``largest`` in the file becomes ``full``, and values in between are rounded."""
 
     largest: int
     full: int
@@ -31,13 +31,13 @@ class SampleScale:
 
 
 def sample_scale(image: Image.Image, path: str | PathLike[str]) -> SampleScale | None:
-    """Return how Pillow will scale a grey image's samples; None where it keeps them. To be asked before decoding.
+    """Return how Pillow will scale a grey image's samples; None if it does not. Call it before decoding.
 
-    Grey of 2 and 4 bits (PNG, TIFF) becomes 0 to 255, and so do the samples of PGM and PPM, by the largest that the
-    head says.
+    Grey samples with 2 and 4 bits (PNG, TIFF) are scaled to 0 to 255; samples of PGM and PPM are scaled by the maximum
+    in the header.
 
     Raises:
-        DataError: the image has 16 bits beside alpha or colours, of which Pillow keeps the upper ones alone.
+        DataError: the image has 16 bits and alpha or colours, of which Pillow keeps only the upper byte.
     """
     tile = getattr(image, "tile", None)
     words = tile[0][3] if tile else None
@@ -49,7 +49,7 @@ def sample_scale(image: Image.Image, path: str | PathLike[str]) -> SampleScale |
         largest = int(others[0])
     if not wide and (";16" in raw_mode or largest > 255):
         raise DataError("labels of 16 bits must be grey without alpha: save them as grey or palette PNG", path)
-    # Behind it stand I for inverted and R for reversed bits, in TIFF.
+    # In TIFF a suffix I means inverted bits, R reversed bits.
     bits = {"L;2": 2, "L;4": 4}.get(raw_mode.rstrip("IR"))
     if bits is not None:
         return SampleScale((1 << bits) - 1, 255)
@@ -63,12 +63,12 @@ def is_jpeg(image: Image.Image) -> bool:
 
 
 def has_orientation(image: Image.Image) -> bool:
-    """Return whether an image has EXIF; reading it takes time, and label maps seldom have any."""
+    """Return whether an image has EXIF data; reading them takes time, and label maps rarely have any."""
     return "exif" in image.info or "Raw profile type exif" in image.info
 
 
 def orientation(image: Image.Image) -> int:
-    """Return the EXIF orientation, 1 to 8; 1 where there is none."""
+    """Return the EXIF orientation, 1 to 8; 1 if there is none."""
     try:
         return int(image.getexif().get(_EXIF_ORIENTATION, 1))
     except Exception:  # a broken EXIF block is no reason to refuse an image
@@ -76,14 +76,14 @@ def orientation(image: Image.Image) -> int:
 
 
 def warn_of_jpeg(image: Image.Image, path: str | PathLike[str]) -> None:
-    """Warn of the first label map of a run whose format is JPEG."""
+    """Warn of the first label map of a run that is a JPEG."""
     if is_jpeg(image) and not _jpeg_seen.is_set():
         _jpeg_seen.set()
         warnings.warn(f"{path}: a label map in JPEG, whose compression changes labels: save them as PNG", stacklevel=3)
 
 
 def warn_of_orientation(turned: int, path: str | PathLike[str]) -> None:
-    """Warn of a label map that says it is to be turned."""
+    """Warn of a label map with an EXIF orientation, which is not applied."""
     if turned != 1:
         warnings.warn(
             f"{path}: EXIF orientation {turned} is not applied: label maps fit the photo's stored pixels", stacklevel=3

@@ -17,10 +17,10 @@ class ListEntry:
     """One line of an image list.
 
     Attributes:
-        image: the first word, to be put behind the root folder as it is.
-        label: the second word, or "" where the line has one word.
+        image: the first word, to be appended to the root folder without a separator.
+        label: the second word; "" if the line has one word.
         line: line number from 1.
-        words: how many words the line has.
+        words: number of words in the line.
     """
 
     image: str
@@ -30,7 +30,7 @@ class ListEntry:
 
     @property
     def hint(self) -> str:
-        r"""Return what to say of a name that is not found, if white space parted it or it has ``\``; else ``""``."""
+        r"""Return a hint for a name that was not found, if white space cut it or it has ``\``; else ``""``."""
         if "\\" in self.image:
             return " (lists part folders by '/', not by a backslash)"
         parted = self.words > 2 or (self.words == 2 and not Path(self.image).suffix)
@@ -44,15 +44,15 @@ def _parted(words: int) -> str:
 def read_image_list(path: str | PathLike[str], *, label_required: bool = False) -> list[ListEntry]:
     """Read "image label" lines as IMAGE_SEG_DATA does (layers/image_seg_data_layer.cpp).
 
-    Words are parted by white space, so names cannot hold any; words after the second are not looked at. Blank lines are
-    left out (the original fails on them).
+    Words are separated by white space, so names cannot have any; words after the second are ignored. Blank lines are
+    skipped (the original fails on them).
 
     Args:
         path: the list file.
         label_required: whether a line without a second word is an error.
 
     Raises:
-        DataError: if the file cannot be read, holds no line, or a line lacks its label.
+        DataError: the file cannot be read, has no line, or a line lacks its label.
     """
     entries = []
     for number, words in _lines_of_words(path):
@@ -69,8 +69,8 @@ class LabelledEntry:
     """One line of IMAGE_DATA's list.
 
     Attributes:
-        image: the name, to be put behind the root folder as it is.
-        labels: the numbers behind it.
+        image: the name, to be appended to the root folder without a separator.
+        labels: the numbers after it.
         line: line number from 1.
     """
 
@@ -82,15 +82,15 @@ class LabelledEntry:
 def read_labelled_list(path: str | PathLike[str], max_labels: int | None) -> list[LabelledEntry]:
     """Read "image label label ..." lines as IMAGE_DATA does (layers/image_data_layer.cpp).
 
-    With ``max_labels=1`` names may hold white space where a lone number follows: BVLC's Caffe since 1.0 rc4 parts its
+    With ``max_labels=1`` a name followed by a single number may have white space: BVLC's Caffe since 1.0 rc4 splits its
     lines, which have one label, at the last space.
 
     Args:
         path: the list file.
-        max_labels: how many labels a line may have; None leaves out whatever is behind the images.
+        max_labels: maximum number of labels in a line; None: ignore what follows the images' names.
 
     Raises:
-        DataError: if the file cannot be read, holds no line, or a line has more labels or one that is no whole number.
+        DataError: the file cannot be read, has no line, or a line has too many labels or one that is no whole number.
     """
     entries = []
     for number, line in _filled_lines(path):
@@ -117,14 +117,14 @@ def _is_label(word: str) -> bool:
 
 
 def read_id_list(path: str | PathLike[str], *, strip: int = 0) -> list[str]:
-    """Read the first word of every line less its last ``strip`` characters (layers/mat_write_layer.cpp).
+    """Read the first word of every line without its last ``strip`` characters (layers/mat_write_layer.cpp).
 
     Args:
         path: the list file.
-        strip: how many characters to take off the end, 4 for ".jpg".
+        strip: number of characters to cut at the end, 4 for ".jpg".
 
     Raises:
-        DataError: if the file cannot be read, ``strip`` is negative, or it leaves nothing of a name.
+        DataError: the file cannot be read, ``strip`` is negative, or nothing is left of a name.
     """
     if strip < 0:
         raise DataError(f"strip must not be negative, got {strip}", path)
@@ -146,7 +146,7 @@ def read_words(path: str | PathLike[str]) -> list[str]:
 
 
 def numbered_words(path: str | PathLike[str]) -> list[tuple[int, str]]:
-    """Read all words of a file, each with the number of its line from 1.
+    """Read all words of a file, each with its line number from 1.
 
     Raises:
         DataError: if the file cannot be read.
@@ -155,10 +155,10 @@ def numbered_words(path: str | PathLike[str]) -> list[tuple[int, str]]:
 
 
 def read_lines(path: str | PathLike[str]) -> list[bytes]:
-    """Read the lines of a text file, in UTF-8 where it is UTF-16; without their ends, and without a byte order mark.
+    """Read the lines of a text file, converted to UTF-8 if it is UTF-16, without line ends and byte order mark.
 
     Raises:
-        DataError: it cannot be read, or holds a NUL byte.
+        DataError: the file cannot be read, or has a NUL byte.
     """
     try:
         content = utf8(Path(path).read_bytes())
@@ -174,7 +174,7 @@ def _filled_lines(path: str | PathLike[str]) -> list[tuple[int, bytes]]:
 
 
 def _words(line: bytes) -> list[str]:
-    # Bytes part at ASCII white space only, as C++ streams do; str.split would also part names at, say, U+00A0.
+    # bytes.split splits only at ASCII white space, like C++ streams; str.split would also split at U+00A0, for example.
     return [os.fsdecode(word) for word in line.split()]
 
 

@@ -1,6 +1,6 @@
-"""Looking through the pages of an LMDB file before the library does, which trusts them and maps the file.
+"""Check the pages of an LMDB file before the library reads it, which trusts them and maps the file into memory.
 
-The layout is that of ``mdb.c`` of OpenLDAP's LMDB, data version 1. Values on pages of their own are not read.
+The layout is that of ``mdb.c`` of OpenLDAP's LMDB, data version 1. Overflow pages with large values are not read.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from deeplab_caffe.errors import DataError
 
 _MAGIC, _VERSION = 0xBEEFC0DE, 1
 _NO_PAGE = 2**64 - 1
-# Of the page: its number, unused, flags, ends of the table of nodes and of the free space.
+# Header of a page: its number, unused, flags, end of the table of nodes, end of the free space.
 _HEADER = struct.Struct("<QHHHH")
-# Of a meta page: magic, version, address, size of the map, the free and the main database, last page, transaction.
+# Meta page: magic, version, address, size of the map, free and main database, last page, transaction.
 _META = struct.Struct("<IIQQ48s48sQQ")
-# Of a database: its page size (of the free one), flags, depth, branch, leaf and overflow pages, entries, root.
+# Database record: page size (in the free database's), flags, depth, branch, leaf and overflow pages, entries, root.
 _DATABASE = struct.Struct("<IHHQQQQQ")
 _BRANCH, _LEAF = 1, 2
 _BIG, _MANY = 1, 4
@@ -44,7 +44,7 @@ class LMDBPages:
         path: the file.
 
     Raises:
-        DataError: it cannot be read, is no LMDB, or is truncated.
+        DataError: the file cannot be read, is not an LMDB, or is truncated.
     """
 
     def __init__(self, path: Path) -> None:
@@ -87,13 +87,13 @@ class LMDBPages:
             below: list[int] = []
             for number in level:
                 below += self._check_page(file, number, is_leaf=depth == 1)
-            # Each page hangs from one branch.
+            # Each page belongs to exactly one branch.
             if len(below) > self.meta.last_page:
                 raise self._damaged("branches share pages")
             level = below
 
     def _check_page(self, file: BinaryIO, number: int, *, is_leaf: bool) -> list[int]:
-        """Check a page of the tree; return the pages that a branch leads to."""
+        """Check a page of the tree; return the numbers of the pages below a branch."""
         size = self.meta.page_size
         if not 2 <= number <= self.meta.last_page:
             raise self._damaged(f"page {number} of {self.meta.last_page + 1}")
@@ -109,7 +109,7 @@ class LMDBPages:
         at = np.frombuffer(content, "<u2", count, _HEADER.size).astype(np.int64)
         if at.min() < upper or at.max() > size - _NODE_BYTES or (at & 1).any():
             raise self._damaged(f"page {number} has nodes outside")
-        # A node: 32 bits of the length or page, flags (a branch: 16 bits more of the page), length of the key.
+        # A node: 32 bits of the length or page number, flags (branch: 16 more bits of the page), length of the key.
         words = np.frombuffer(content, "<u2")
         low, high, node_flags, key = (words[at // 2 + i].astype(np.int64) for i in range(4))
         value, ends = low | high << 16, at + _NODE_BYTES + key

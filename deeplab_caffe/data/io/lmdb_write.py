@@ -1,4 +1,4 @@
-"""Writing LMDBs, whole or not at all."""
+"""Write LMDBs, completely or not at all."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from deeplab_caffe.data.io.database import import_lmdb
 from deeplab_caffe.errors import DataError
 from deeplab_caffe.files.names import exists
 
-# As Caffe's (db_lmdb.cpp): addresses that are reserved, not memory or disk.
+# As in Caffe (db_lmdb.cpp): reserved address space, not memory or disk.
 _MAP_BYTES = 1 << 40
-# Records of one transaction, as convert_imageset has it.
+# Records per transaction, as in convert_imageset.
 _TRANSACTION = 1000
 
 Put = Callable[[bytes, bytes], None]
@@ -22,17 +22,17 @@ Put = Callable[[bytes, bytes], None]
 
 @contextmanager
 def write_lmdb(path: str | PathLike[str]) -> Iterator[Put]:
-    """Make an LMDB: a folder with ``data.mdb``, which is there when the block ends well.
+    """Make an LMDB, a folder with ``data.mdb``, which appears when the block ends without error.
 
     Args:
-        path: the folder; one that is there, even an LMDB, is not added to.
+        path: the folder, which must not exist; nothing is added to an existing LMDB.
 
     Yields:
-        A function that stores a value under a key; of several with one key the last counts.
+        A function that stores a value under a key; the last value of a key counts.
 
     Raises:
         NetError: the library ``lmdb`` is not installed.
-        DataError: the folder is there already, or cannot be written.
+        DataError: the folder exists already, or cannot be written.
     """
     lmdb = import_lmdb()
     folder = Path(path)
@@ -62,7 +62,7 @@ def write_lmdb(path: str | PathLike[str]) -> Iterator[Put]:
         with suppress(OSError):
             folder.rmdir()
         if isinstance(error, lmdb.Error):
-            # LMDB takes a write that a full disk cut short for a fault of the disk.
+            # LMDB reports a write that a full disk cut short as an I/O error of the disk.
             hint = ": is the disk full?" if "Input/output error" in str(error) else ""
             raise DataError(f"cannot be written: {error}{hint}", path) from error
         raise

@@ -1,4 +1,4 @@
-"""A lock that one process holds, and that ends with the process, however that ends."""
+"""Locks that one process holds, and that end with the process, even if it is killed."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from deeplab_caffe.errors import DataError, DeepLabCaffeError
 
 @contextmanager
 def exclusive(path: str | PathLike[str], refusal: DeepLabCaffeError) -> Iterator[None]:
-    """Hold the operating system's lock on a file while the block runs.
+    """Hold the operating system's lock on a file within the block.
 
-    The file stays when the lock is given back, or its process is killed; a file that is left locks nothing.
+    The file stays when the lock is released or the process is killed; a leftover file locks nothing.
 
     Args:
-        path: the lock file; it is made where it is missing.
+        path: the lock file; created if it does not exist.
         refusal: the error to raise if another process holds the lock.
 
     Raises:
-        DataError: the file cannot be made, or its file system knows no locks.
+        DataError: the file cannot be created, or its file system does not support locks.
     """
     from filelock import FileLock, Timeout  # of the extra torch
 
@@ -41,16 +41,16 @@ def exclusive(path: str | PathLike[str], refusal: DeepLabCaffeError) -> Iterator
 
 @contextmanager
 def folder_lock(folder: str | PathLike[str], *, wait: bool = True) -> Iterator[None]:
-    """Hold the operating system's lock on a folder while the block runs; no file is made for it.
+    """Hold the operating system's lock on a folder within the block; no file is created.
 
-    Where there are no such locks (Windows, some network file systems), the block runs all the same.
+    If locks of folders are not supported (Windows, some network file systems), the block runs without one.
 
     Args:
-        folder: it is there.
-        wait: until another process gives it back.
+        folder: an existing folder.
+        wait: wait until another process releases the lock.
 
     Raises:
-        BlockingIOError: another process holds it, and ``wait`` is False.
+        BlockingIOError: another process holds the lock, and ``wait`` is False.
         OSError: the folder cannot be opened.
     """
     try:

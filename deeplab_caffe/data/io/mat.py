@@ -1,7 +1,7 @@
 """MAT files of one blob: what MAT_WRITE writes and MAT_READ reads (blob.cpp:320-391).
 
-The variable ``data`` has dimensions (width, height, channels, num). MATLAB's first dimension runs fastest, so the bytes
-lie in the order of the blob ``(N, C, H, W)`` itself.
+The variable ``data`` has dimensions (width, height, channels, num). MATLAB stores the first dimension contiguously, so
+the bytes have the same order as the blob ``(N, C, H, W)``.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ _VARIABLE = "data"
 
 
 def blob_mat_name(stem: str, blob: int = 0) -> str:
-    """Return the name of the file that MAT_WRITE writes of its bottom number ``blob`` (layers/mat_write_layer.cpp)."""
+    """Return the name of the file that MAT_WRITE writes for bottom number ``blob`` (layers/mat_write_layer.cpp)."""
     return f"{stem}_blob_{blob}.mat"
 
 
-# What follows an image's id in the name of its scores: the layer's one bottom.
+# What follows an image's id in the name of its file of scores, which are the layer's only bottom.
 SCORES_SUFFIX = blob_mat_name("")
 
 
 def write_blob_mat(path: str | PathLike[str], blob: np.ndarray) -> None:
     """Write a blob as the original does: MAT version 5, uncompressed, class single. Missing folders are created.
 
-    The bytes are matio's but for the text of the header, which names this package and holds no date, so that the same
-    blob gives the same file.
+    The bytes are matio's except for the header's text, which names this package and has no date, so that equal blobs
+    give equal files.
 
     Args:
         path: the file.
@@ -60,15 +60,15 @@ def write_blob_mat(path: str | PathLike[str], blob: np.ndarray) -> None:
 def read_blob_mat(path: str | PathLike[str]) -> np.ndarray:
     """Read a blob from the variable ``data``.
 
-    Files of version 5 (MATLAB's ``save`` with -v6 and -v7, compressed or not, of either byte order) are read here;
-    those of version 7.3 need h5py. Class double is converted; dimensions that MATLAB dropped because they are 1 come
-    back.
+    Files of version 5 (MATLAB's ``save`` with -v6 and -v7, compressed or not, in either byte order) are read here;
+    files of version 7.3 need h5py. Class double is converted to single. Trailing dimensions of 1, which MATLAB drops,
+    are restored.
 
     Returns:
         float32 ``(N, C, H, W)``.
 
     Raises:
-        DataError: if the file is missing, damaged, no MAT file, or has no ``data`` of class single or double and of up
+        DataError: the file is missing, damaged or not a MAT file, or has no ``data`` of class single or double with up
             to four dimensions.
     """
     dims, values = _load(path, with_values=True)
@@ -76,7 +76,7 @@ def read_blob_mat(path: str | PathLike[str]) -> np.ndarray:
 
 
 def blob_mat_shape(path: str | PathLike[str]) -> tuple[int, int, int, int]:
-    """Read the shape ``(N, C, H, W)`` of a MAT file's blob, without its values. Errors as :func:`read_blob_mat`."""
+    """Read the shape ``(N, C, H, W)`` of a MAT file's blob without its values; errors as :func:`read_blob_mat`."""
     dims, _ = _load(path, with_values=False)
     return _blob_shape(dims, path)
 
@@ -86,13 +86,13 @@ def read_scores_mat(path: str | PathLike[str], size: tuple[int, int] | None = No
 
     Args:
         path: the file.
-        size: ``(height, width)`` of the image, whose part is at the top left of the padded scores; None takes all.
+        size: ``(height, width)`` of the image, which is at the top left of the padded scores; None: return all.
 
     Returns:
         float32 ``(C, H, W)``.
 
     Raises:
-        DataError: as :func:`read_blob_mat`, and if the file holds several images or is smaller than ``size``.
+        DataError: as :func:`read_blob_mat`; or the file has several images, or is smaller than ``size``.
     """
     blob = read_blob_mat(path)
     if len(blob) != 1:
@@ -151,7 +151,7 @@ def _load_hdf5(path: str | PathLike[str], with_values: bool) -> tuple[Sequence[i
         raise DataError(f"the MAT file has no variable '{_VARIABLE}'", path)
     if data.dtype.kind != "f" or data.dtype.itemsize not in (4, 8) or "MATLAB_empty" in data.attributes:
         raise DataError(f"'{_VARIABLE}' must be of class single or double and not empty, got {data.dtype}", path)
-    # HDF5 names the slowest dimension first, so MATLAB's order is the reverse.
+    # HDF5 lists the slowest dimension first, so MATLAB's order is the reverse.
     dims = data.shape[::-1]
     if math.prod(dims) * data.dtype.itemsize > MAX_BYTES:
         raise DataError(f"'{_VARIABLE}' of {dims} is larger than 2 GiB", path)

@@ -1,12 +1,12 @@
-"""The MAT version 5 container ("MAT-File Format", MathWorks): data elements of a tag and bytes, padded to eight.
+"""The MAT version 5 container ("MAT-File Format", MathWorks): elements of a tag and bytes, padded to eight bytes.
 
-Only what blobs need: numeric arrays at the top level. Every length is checked against what is there before memory is
-asked for, because the files come from anywhere.
+Only numeric arrays at the top level are supported, which is what blobs need. Every length is checked against the file
+before memory is allocated, because the files may come from anywhere.
 
-Own code beside ``scipy.io.loadmat``, because that is not for files from anywhere: of the 18,500 hostile files of
-``tools/fuzz_mat.py`` (scipy 1.17.1, Python 3.11, with ``whosmat`` asked for the size first) 110 ended the process, most
-by SIGSEGV in ``read_var_array``, one of 189 bytes without any limit of memory; ten of the first 500 took up to 2 GiB,
-one more than two seconds. This reader met 20,000 of them without a death, a slow one or a growth of memory.
+``scipy.io.loadmat`` is not used, because it is not safe for such files: of the 18,500 hostile files of
+``tools/fuzz_mat.py`` (scipy 1.17.1, Python 3.11, with ``whosmat`` called first for the size) 110 crashed the process,
+most by SIGSEGV in ``read_var_array``, one of 189 bytes even without a memory limit; ten of the first 500 took up to 2
+GiB, one more than two seconds. This reader read 20,000 of them without a crash, a delay or a growth of memory.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from typing import BinaryIO, Protocol
 
 import numpy as np
 
-# MATLAB's limit for one variable of version 5.
+# MATLAB's limit for a variable of version 5.
 MAX_BYTES = 2**31 - 1
 
 _HEADER_BYTES = 128
 _MI_INT8, _MI_INT32, _MI_UINT32, _MI_SINGLE, _MI_MATRIX, _MI_COMPRESSED = 1, 5, 6, 7, 14, 15
-# Storage types of numbers, which need not be the class: MATLAB stores doubles that are small integers as bytes.
+# Storage types of numbers, which may differ from the class: MATLAB stores doubles that are small integers as bytes.
 _STORAGE = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
 _CLASSES = {
     **{1: "cell", 2: "struct", 3: "object", 4: "char", 5: "sparse", 6: "double", 7: "single", 8: "int8", 9: "uint8"},
@@ -36,11 +36,11 @@ _MX_SINGLE = 7
 
 
 class MatFormatError(ValueError):
-    """The bytes are no MAT file of version 5, or a damaged one."""
+    """The bytes are not a MAT file of version 5, or it is damaged."""
 
 
 class _Source(Protocol):
-    """Where an element's bytes come from: the file, or what a compressed element unpacks to."""
+    """The source of an element's bytes: the file, or the unpacked bytes of a compressed element."""
 
     left: int
 
@@ -51,11 +51,11 @@ class _Source(Protocol):
 
 @dataclass
 class NumericArray:
-    """A variable whose header is read, and its values not yet.
+    """A variable whose header has been read, but not its values.
 
     Attributes:
         class_name: MATLAB's class, such as "single" or "cell".
-        dims: MATLAB's dimensions, the first running fastest; empty where the class is not numeric.
+        dims: MATLAB's dimensions, the first one contiguous; empty if the class is not numeric.
         is_complex: whether an imaginary part follows.
         is_logical: whether MATLAB shows the numbers as true and false.
     """
@@ -71,7 +71,7 @@ class NumericArray:
         """Read the real part, 1-D, in the file's order, as its storage type.
 
         Raises:
-            MatFormatError: if the values are cut short or their number is not that of ``dims``.
+            MatFormatError: the values are truncated, or their number does not fit ``dims``.
         """
         kind, count, small = _tag(self.source, self.order, f"values of '{self.class_name}'")
         if kind not in _STORAGE:
@@ -86,12 +86,12 @@ class NumericArray:
 
 
 def encode_header(name: str, dims: Sequence[int], byte_count: int) -> bytes:
-    """Return all that stands before the values of a file with one single-precision variable.
+    """Return all bytes before the values of a file with one single-precision variable.
 
     Args:
-        name: of the variable, up to four characters.
+        name: name of the variable, up to four characters.
         dims: MATLAB's dimensions.
-        byte_count: of the values; the caller pads them to a multiple of eight.
+        byte_count: number of bytes of the values; the caller pads them to a multiple of eight.
     """
     text = b"MATLAB 5.0 MAT-file, Created by: deeplab-caffe\n"
     flags = struct.pack("<IIII", _MI_UINT32, 8, _MX_SINGLE, 0)
@@ -104,15 +104,15 @@ def encode_header(name: str, dims: Sequence[int], byte_count: int) -> bytes:
 
 
 def find_variable(stream: BinaryIO, size: int, name: str) -> NumericArray | None:
-    """Find the variable ``name``; None if the file has none of that name.
+    """Find the variable ``name``; return None if the file has none of that name.
 
     Args:
-        stream: the file, at its start. It has to stay open until the values are read.
-        size: its length.
-        name: of the variable.
+        stream: the file, at its start. It must stay open until the values are read.
+        size: length of the file in bytes.
+        name: name of the variable.
 
     Raises:
-        MatFormatError: if this is no MAT file of version 5, or it is damaged before or in the variable's header.
+        MatFormatError: this is not a MAT file of version 5, or it is damaged before or in the variable's header.
     """
     file = _FileSource(stream, size)
     header = file.take(_HEADER_BYTES, "header") if size >= _HEADER_BYTES else b""
@@ -161,9 +161,9 @@ class _FileSource:
 
 
 class _ZlibSource:
-    """Unpacks no more than is asked for, so that a small file cannot claim all memory."""
+    """Unpacks no more than requested, so that a small file cannot use up all memory."""
 
-    # Deflate packs at most 1032 to 1 (zlib's technical notes).
+    # Deflate compresses at most 1032 to 1 (zlib's technical notes).
     _MAX_RATIO = 1032
 
     def __init__(self, packed: bytes) -> None:
@@ -172,7 +172,7 @@ class _ZlibSource:
         self.left = min(len(packed) * self._MAX_RATIO, MAX_BYTES + 2**16)
 
     def limit(self, count: int) -> None:
-        """Believe the unpacked element's own length as far as it is possible."""
+        """Accept the unpacked element's own length, if it is possible."""
         if count > self.left:
             raise MatFormatError(f"damaged: a compressed element of {count:,} bytes in {len(self._packed):,}")
         self.left = count
@@ -200,7 +200,7 @@ class _ZlibSource:
 
 
 def _tag(source: _Source, order: str, what: str, *, allow_small: bool = True) -> tuple[int, int, bytes | None]:
-    """Read type, byte count, and the bytes themselves if the tag is of the small kind that holds them."""
+    """Read type, byte count, and, for a small tag, the bytes that are in the tag itself."""
     raw = source.take(8, what)
     kind, count = struct.unpack(order + "II", raw)
     if kind >> 16 == 0:

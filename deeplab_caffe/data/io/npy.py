@@ -1,4 +1,4 @@
-"""NumPy's ``.npy`` files: arrays, whole or not at all; an image's scores."""
+"""NumPy's ``.npy`` files: write arrays, completely or not at all; read an image's scores."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from deeplab_caffe.errors import DataError
 
 
 def save_npy(path: str | PathLike[str], array: np.ndarray, *, make_folders: bool = False) -> None:
-    """Write an array to a ``.npy`` file in one step.
+    """Write an array to a ``.npy`` file atomically.
 
     Args:
         path: the file.
-        array: numbers of any shape and type.
-        make_folders: make the folders that lead to it.
+        array: an array of numbers of any shape and dtype.
+        make_folders: create missing folders.
 
     Raises:
-        DataError: the file cannot be written; nothing is left of it.
+        DataError: the file cannot be written; no part of it is left.
     """
     with atomic_write(path, make_folders=make_folders) as file:
         np.save(file, array)
@@ -30,13 +30,13 @@ def read_scores_npy(path: str | PathLike[str], size: tuple[int, int]) -> np.ndar
 
     Args:
         path: the file.
-        size: ``(height, width)`` of the image, whose part is at the top left of scores that are larger.
+        size: ``(height, width)`` of the image, which is at the top left of scores that are larger.
 
     Returns:
         float32 ``(C, H, W)``.
 
     Raises:
-        DataError: the file cannot be read, holds no such array of floating-point numbers, or is smaller than ``size``.
+        DataError: the file cannot be read, is not such an array of floating-point numbers, or is smaller than ``size``.
     """
     try:
         scores = np.load(path, mmap_mode="r", allow_pickle=False)

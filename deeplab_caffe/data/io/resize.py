@@ -1,6 +1,6 @@
-"""``cv::resize`` on bytes with ``INTER_LINEAR``, bit for bit: ``new_height`` and ``new_width`` go through it.
+"""``cv::resize`` for bytes with ``INTER_LINEAR``, bit for bit; ``new_height`` and ``new_width`` use it.
 
-Own code, because no library promises OpenCV's bits, and other versions of OpenCV do not promise those of 2.4 to 4.6.
+Own code, because no library guarantees OpenCV's bits, nor do other versions of OpenCV those of versions 2.4 to 4.6.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import numpy as np
 from deeplab_caffe import _C
 from deeplab_caffe.arrays import NumpyArrays
 
-# OpenCV holds interpolation weights in 11 fractional bits (INTER_RESIZE_COEF_BITS in modules/imgproc/src/resize.cpp).
+# OpenCV has interpolation weights with 11 fractional bits (INTER_RESIZE_COEF_BITS in modules/imgproc/src/resize.cpp).
 _ONE = 2048
 
 
@@ -19,7 +19,7 @@ def resize_bilinear(image: np.ndarray, height: int, width: int) -> np.ndarray:
 
     Pixel centres are aligned: output x reads input ``(x + 0.5) * W / width - 0.5``. Arithmetic is OpenCV's fixed point:
     weights of 11 bits, 4 bits dropped between the passes, one rounding at the end. An exact halving of both sides is
-    the mean of 2 x 2 pixels, as OpenCV then takes its INTER_AREA path.
+    the mean of 2 x 2 pixels, because OpenCV then uses INTER_AREA.
 
     Args:
         image: uint8 ``(H, W)`` or ``(H, W, C)``.
@@ -44,7 +44,7 @@ def resize_bilinear(image: np.ndarray, height: int, width: int) -> np.ndarray:
     outside = (column < 0) | (column >= in_width - 1)
     fraction[outside] = 0
     across = _taps(column.clip(0, in_width - 1), fraction, in_width)
-    # Down the image OpenCV repeats the border row and keeps its two weights, which rounds otherwise than weight one.
+    # Vertically OpenCV repeats the border row with both weights, which rounds differently from a single weight of one.
     down = _taps(*_positions(height, in_height), in_height)
     resized = np.empty((height, width, *image.shape[2:]), np.uint8)
     xp = NumpyArrays()
@@ -55,7 +55,7 @@ def resize_bilinear(image: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def resize_nearest(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Resize as OpenCV's ``INTER_NEAREST``: output x reads input ``floor(x * W / width)``.
+    """Resize like OpenCV's ``INTER_NEAREST``: output x reads input ``floor(x * W / width)``.
 
     Args:
         image: ``(H, W)`` or ``(H, W, C)``.
@@ -69,13 +69,13 @@ def resize_nearest(image: np.ndarray, height: int, width: int) -> np.ndarray:
         np.minimum(np.floor(np.arange(out) * (1.0 / (out / size))).astype(np.int64), size - 1)
         for out, size in zip((height, width), image.shape, strict=False)
     )
-    # Not image[rows[:, None], columns]: indexing holds Python's lock, and several threads read images.
+    # Not image[rows[:, None], columns]: indexing holds Python's GIL, and several threads read images.
     resized: np.ndarray = image.take(rows, axis=0).take(columns, axis=1)
     return resized
 
 
 def _positions(out_size: int, in_size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return whole and fractional input position of every output index, each step in the precision of OpenCV."""
+    """Return integer and fractional input positions of every output index, each step in OpenCV's precision."""
     scale = 1.0 / (out_size / in_size)
     position = ((np.arange(out_size) + 0.5) * scale - 0.5).astype(np.float32)
     whole = np.floor(position)
@@ -83,7 +83,7 @@ def _positions(out_size: int, in_size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _taps(whole: np.ndarray, fraction: np.ndarray, in_size: int) -> np.ndarray:
-    """Return what each output index reads, int32 ``(4, out)``: both indices within the axis, and their weights."""
+    """Return for each output index both input indices, clipped to the axis, and their weights: int32 ``(4, out)``."""
     one = np.float32(_ONE)
     indices = (whole.clip(0, in_size - 1), (whole + 1).clip(0, in_size - 1))
     return np.stack([*indices, np.rint((1 - fraction) * one), np.rint(fraction * one)]).astype(np.int32)

@@ -1,4 +1,4 @@
-"""The files of an image's scores or probabilities, in formats that the ends of their names tell."""
+"""Read the files of an image's scores or probabilities; the endings of their names give the format."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from deeplab_caffe.errors import DataError
 ScoreFormat = Literal["mat", "bin", "npy"]
 # What follows the image's id in a file's name.
 SUFFIXES: dict[ScoreFormat, str] = {"mat": SCORES_SUFFIX, "bin": ".bin", "npy": ".npy"}
-# What is in the files unless somebody says otherwise; None: what their numbers look like.
+# Kind of the numbers in each format by default; None: decided by the numbers.
 ASSUMED_KIND: dict[ScoreFormat, Literal["probabilities"] | None] = {"mat": None, "bin": "probabilities", "npy": None}
 
 
 def score_format(name: str) -> ScoreFormat | None:
-    """Return the format that a file's name tells; None: it is no file of scores."""
+    """Return the format given by a file's name; None: it is not a file of scores."""
     return next((each for each, suffix in SUFFIXES.items() if name.endswith(suffix) and name != suffix), None)
 
 
@@ -29,15 +29,15 @@ def read_scores(path: str | PathLike[str], form: ScoreFormat, size: tuple[int, i
 
     Args:
         path: the file.
-        form: its format.
-        size: ``(height, width)`` of the image, which lies at the top left of scores that are larger; those of a
-            ``.bin`` must be of its size.
+        form: the file's format.
+        size: ``(height, width)`` of the image, which is at the top left of scores that are larger; a ``.bin`` must have
+            this size.
 
     Returns:
         float32 ``(C, H, W)``.
 
     Raises:
-        DataError: the file cannot be read, is no such file, or does not fit the image.
+        DataError: the file cannot be read, has another format, or does not fit the image.
     """
     if form == "mat":
         return read_scores_mat(path, size)

@@ -1,4 +1,4 @@
-"""Window files: images with boxes, class and overlap each, for WINDOW_DATA (layers/window_data_layer.cpp)."""
+"""Window files: images and boxes with class and overlap, for WINDOW_DATA (layers/window_data_layer.cpp)."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class ImageWindow:
     """A box in an image.
 
     Attributes:
-        image: the image file's name as it stands in the window file.
+        image: the image file's name, as in the window file.
         line: line of the box in the window file, from 1.
-        label: its class; 0 for background.
+        label: class of the box; 0 for background.
         x1: first column.
         y1: first row.
         x2: last column.
@@ -38,12 +38,12 @@ class ImageWindow:
 
 @dataclass
 class WindowFile:
-    """What a window file holds.
+    """The content of a window file.
 
     Attributes:
-        channels: of its images, as the last one says.
-        foreground: the boxes that overlap an object by ``fg_threshold`` or more.
-        background: the boxes that overlap by less than ``bg_threshold``, all with label 0.
+        channels: number of channels of its images, as given for the last one.
+        foreground: boxes that overlap an object by ``fg_threshold`` or more.
+        background: boxes that overlap by less than ``bg_threshold``, all with label 0.
     """
 
     channels: int = 0
@@ -55,8 +55,8 @@ def read_window_file(path: str | PathLike[str], fg_threshold: float, bg_threshol
     """Read a window file.
 
     For each image: "# index", the image file's name, channels, height, width, the number of boxes, and for each box
-    "class overlap x1 y1 x2 y2"; all parted by white space. Boxes that are neither foreground nor background are left
-    out.
+    "class overlap x1 y1 x2 y2", all separated by white space. Boxes that are neither foreground nor background are
+    skipped.
 
     Raises:
         DataError: the file cannot be read, is empty or malformed, or a foreground box has class 0 or less.
@@ -89,7 +89,7 @@ def read_window_file(path: str | PathLike[str], fg_threshold: float, bg_threshol
 
 
 class _Words:
-    """The words of a file one after the other."""
+    """Reads the words of a file one after the other."""
 
     def __init__(self, path: str | PathLike[str]) -> None:
         self.path = path

@@ -1,7 +1,7 @@
-"""Pillow's pixels as an array without a copy, through the Arrow C data interface (Pillow 11.2 and later).
+"""Access Pillow's pixels as an array without a copy, by the Arrow C data interface (Pillow 11.2 and later).
 
-``np.asarray(image)`` packs the pixels, joins them and holds Python's lock meanwhile. Without the copy an image of
-IMAGE_SEG_DATA takes 4.3 ms of processor time instead of 4.9, and a reader without workers gives 11 % more images a
+``np.asarray(image)`` packs and joins the pixels while it holds Python's GIL. Without the copy an image of
+IMAGE_SEG_DATA takes 4.3 ms of processor time instead of 4.9, and a reader without workers reads 11 % more images per
 second (``benchmarks/data_pipeline.py --copies``: JPEGs of 375 x 500, Pillow 13, two cores).
 """
 
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-# Modes whose pixels Pillow holds as one byte, and as four of which the first are the channels.
+# Modes whose pixels Pillow stores as one byte, and modes stored as four bytes, of which the first are the channels.
 _SINGLE = frozenset({"L", "P"})
 _QUADRUPLE = {"RGB": 3, "RGBX": 3, "RGBA": 4}
 
@@ -41,7 +41,7 @@ _capsule_pointer.argtypes = [ctypes.py_object, ctypes.c_char_p]
 
 
 class _Lender:
-    """Holds an image's memory for as long as an array looks at it."""
+    """Keeps an image's memory alive as long as an array uses it."""
 
     def __init__(self, capsule: Any, address: int, shape: tuple[int, ...]) -> None:
         self.capsule = capsule
@@ -49,13 +49,13 @@ class _Lender:
 
 
 def zero_copy_pixels(image: Image.Image) -> np.ndarray:
-    """Return the pixels of a decoded image, if possible in Pillow's own memory.
+    """Return the pixels of a decoded image, in Pillow's own memory if possible.
 
     Args:
-        image: of any mode that numpy can read; the image itself may be closed or dropped afterwards.
+        image: an image of any mode that numpy can read; it may be closed or deleted afterwards.
 
     Returns:
-        What ``np.asarray`` gives, read-only and perhaps not contiguous.
+        The result of ``np.asarray``, read-only and perhaps not contiguous.
     """
     channels = _QUADRUPLE.get(image.mode)
     if channels is None and image.mode not in _SINGLE:
@@ -64,7 +64,7 @@ def zero_copy_pixels(image: Image.Image) -> np.ndarray:
     try:
         _, capsule = image.__arrow_c_array__()
     except (AttributeError, ValueError):
-        # An older Pillow, or an image of more than one block of Pillow's memory (16 MB).
+        # An older Pillow, or an image in more than one block of Pillow's memory (16 MB).
         return np.asarray(image)
     array = _ArrowArray.from_address(_capsule_pointer(capsule, b"arrow_array"))
     values, each = (array, 1) if channels is None else (array.children[0].contents, 4)

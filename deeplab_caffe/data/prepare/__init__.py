@@ -1,1 +1,1 @@
-"""A data set's folders brought to DeepLab's lists: pairs found, labels checked, counted and, where need be, written."""
+"""Prepare a data set for DeepLab: find pairs, check and count labels, rewrite them if necessary, and write lists."""

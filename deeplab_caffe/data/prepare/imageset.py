@@ -1,4 +1,4 @@
-"""Images and labels of a list in an LMDB: what Caffe's convert_imageset does."""
+"""Write the images and labels of a list to an LMDB, as Caffe's convert_imageset does."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from deeplab_caffe.proto import caffe_pb2
 
 
 def read_imageset(path: str | PathLike[str], seed: int | None = None) -> list[LabelledEntry]:
-    """Read a list of images with a label each.
+    """Read a list of images with one label each.
 
     Args:
         path: the list.
-        seed: shuffle by it; None leaves the order.
+        seed: seed to shuffle by; None: keep the order.
 
     Raises:
-        DataError: it cannot be read, or a line has not one label.
+        DataError: the list cannot be read, or a line does not have exactly one label.
     """
     entries = read_labelled_list(path, 1)
     for entry in entries:
@@ -49,15 +49,15 @@ def write_imageset(
 
     Args:
         entries: the images.
-        root: what stands before their names.
+        root: text that is put before the images' names.
         out: the LMDB, a new folder.
         size: ``(height, width)`` to resize images to.
         grey: store one channel.
-        encoded: store the files' bytes, which takes less room; with neither ``size`` nor ``grey``.
-        done: called after each image.
+        encoded: store the files' bytes, which takes less space; not together with ``size`` or ``grey``.
+        done: function that is called after each image.
 
     Returns:
-        The sizes that the records have; DATA needs one for batches.
+        The sizes of the records; DATA needs a single size for batches.
 
     Raises:
         DataError: an image cannot be read, or the LMDB cannot be written.

@@ -1,4 +1,4 @@
-"""A data set's annotations as labels 0 to K - 1 and 255, whatever form they are in."""
+"""Read a data set's annotations, in several forms, as labels 0 to K - 1 and 255."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ IGNORED = 255
 
 @dataclass(frozen=True)
 class LabelRule:
-    """How a data set's annotations are read.
+    """How to read a data set's annotations.
 
     Attributes:
-        classes: its classes; their colours tell the labels of annotations in colour.
-        void: numbers that stand for no class, besides 255.
-        highest: the highest number that may stand in a file, besides 255; None for that of the classes.
-        reader: reads a file that is no image.
+        classes: the data set's classes, whose colours give the labels of annotations in colour.
+        void: numbers, besides 255, that are not classes.
+        highest: the highest number, besides 255, allowed in a file; None: the classes' highest.
+        reader: function that reads files that are not images.
     """
 
     classes: Classes
@@ -37,10 +37,10 @@ class LabelRule:
         """Read an annotation.
 
         Returns:
-            Labels, uint8 ``(H, W)``; and whether the data layers read the same from the file itself.
+            Labels, uint8 ``(H, W)``; and whether the data layers read the same labels from the file itself.
 
         Raises:
-            DataError: it cannot be read, has a colour of no class, or a number above the highest.
+            DataError: the file cannot be read, has a colour that is no class's, or a number above the highest.
         """
         if self.reader is not None:
             return self._checked(self.reader(path), path), False
@@ -68,11 +68,11 @@ class LabelRule:
         return np.asarray(self.classes.from_file(numbers), np.uint8)
 
     def _of_colours(self, path: Path, refused: DataError) -> np.ndarray:
-        """Return the labels of an annotation in the classes' colours; ``refused`` is what :func:`load_label` said."""
+        """Return the labels of an annotation in the classes' colours; ``refused`` is :func:`load_label`'s error."""
         codes = _codes(load_image(path, exif_orientation=False))
         if "got colours" not in refused.reason:
             raise refused
-        # The last entry of a colour counts: a class's own before those of no class.
+        # Later entries override earlier ones: a class's own colour overrides the colours of no class.
         known = {int(_codes(colour)): IGNORED for colour in (np.zeros(3, np.uint8), VOC_COLORMAP[IGNORED])}
         known |= {int(_codes(colour)): label for label, colour in enumerate(self.classes.colormap[: len(self.classes)])}
         found, places = np.unique(codes, return_inverse=True)
@@ -85,23 +85,23 @@ class LabelRule:
 
 
 def _codes(colours: np.ndarray) -> np.ndarray:
-    """Return colours RGB ``(..., 3)`` as one number each."""
+    """Return RGB colours ``(..., 3)`` encoded as one number each."""
     wide = colours.astype(np.int64)
     return np.asarray(wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2])
 
 
 def read_cocostuff_mat(path: Path) -> np.ndarray:
-    """Read COCO-Stuff 10k's annotation: variable ``S``, category numbers from 1 and 0 for none.
+    """Read COCO-Stuff 10k's annotation: variable ``S``, category numbers from 1, and 0 for none.
 
     Raises:
-        DataError: it is no such file.
+        DataError: it is not such a file.
     """
     try:
         with path.open("rb") as stream:
             found = find_variable(stream, path.stat().st_size, "S")
             if found is None or len(found.dims) != 2 or not found.dims[0] * found.dims[1]:
                 raise DataError("has no matrix 'S': is it an annotation of COCO-Stuff 10k?", path)
-            # MATLAB's first dimension, the rows, runs fastest.
+            # MATLAB stores its first dimension, the rows, contiguously.
             categories = found.values().reshape(found.dims[::-1]).T.astype(np.int64)
     except (MatFormatError, OSError) as error:
         raise DataError(str(getattr(error, "strerror", None) or error), path) from error

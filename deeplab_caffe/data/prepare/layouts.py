@@ -1,4 +1,4 @@
-"""Where data sets have their images, annotations and splits, as their publishers' archives unpack.
+"""The places of images, annotations and splits in data sets, as unpacked from their publishers' archives.
 
 Sources: VOC's development kit; the 11-class CamVid of SegNet's tutorial; the file names and label ids of
 mcordts/cityscapesScripts; nightrome/cocostuff for the PNGs of 2017, nightrome/cocostuff10k and
@@ -24,9 +24,9 @@ class Pair:
     """An image and its annotation.
 
     Attributes:
-        id: its name in id lists: the image's in its folder, without the ending.
+        id: name in id lists: the image's path in its folder, without the ending.
         image: the image's file.
-        label: the annotation's file; None in a split that has none.
+        label: the annotation's file; None in a split without annotations.
     """
 
     id: str
@@ -36,7 +36,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Layout:
-    """The pairs of a data set by split, and how its annotations are read."""
+    """The pairs of a data set by split, and the rule by which its annotations are read."""
 
     rule: LabelRule
     splits: dict[str, list[Pair]] = field(default_factory=dict)
@@ -54,10 +54,10 @@ def find_layout(
 
     Args:
         kind: one of :data:`KINDS`.
-        root: its folder.
-        images: the folder of images in it, for voc12 and folders.
-        labels: the folder of annotations in it, likewise.
-        classes: other classes than the data set's own; folders needs them.
+        root: the data set's folder.
+        images: the folder of images inside it, for voc12 and folders.
+        labels: the folder of annotations inside it, for voc12 and folders.
+        classes: classes to use instead of the data set's own; ``folders`` needs them.
 
     Raises:
         DataError: folders, images or annotations are missing.
@@ -93,10 +93,10 @@ def _flat(root: Path, images: str | None, labels: str | None, classes: Classes |
 def _paired(
     names: Sequence[str], images: dict[str, Path], labels: dict[str, Path], image_folder: Path, label_folder: Path
 ) -> list[Pair]:
-    """Pair images and annotations by name; of a split none or all have annotations.
+    """Pair images and annotations by name; in a split either all images or none have annotations.
 
     Raises:
-        DataError: an image is missing, or some annotations, or an image is its own annotation.
+        DataError: an image is missing, or some but not all annotations are, or an image is its own annotation.
     """
     for name in names:
         if name not in images:
@@ -109,7 +109,7 @@ def _paired(
 
 
 def _camvid(root: Path, images: str | None, labels: str | None, classes: Classes | None) -> Layout:
-    """Find SegNet's folders train, trainannot and so on, 11 being no class; else those of :func:`_flat`."""
+    """Find SegNet's folders train, trainannot and so on, where label 11 is not a class; else as :func:`_flat`."""
     classes = classes or KNOWN["camvid"]
     splits = [split for split in ("train", "val", "test") if is_folder(root / f"{split}annot")]
     if not splits:
@@ -123,12 +123,12 @@ def _camvid(root: Path, images: str | None, labels: str | None, classes: Classes
     return Layout(LabelRule(classes, void=(len(classes),)), found)
 
 
-# The labels of cityscapesscripts' labels.py, 0 to 33; the one of -1 is 255 in files.
+# The labels of cityscapesscripts' labels.py are 0 to 33; its label -1 is 255 in files.
 _CITYSCAPES_HIGHEST = 33
 
 
 def _cityscapes(root: Path, images: str | None, labels: str | None, classes: Classes | None) -> Layout:
-    """Find leftImg8bit and gtFine; train ids where they were made (createTrainIdLabelImgs.py), else label ids."""
+    """Find leftImg8bit and gtFine; use train ids if they were made (createTrainIdLabelImgs.py), else label ids."""
     made = any((root / "gtFine").glob("train/*/*_gtFine_labelTrainIds.png"))
     ending = "_gtFine_labelTrainIds.png" if made else "_gtFine_labelIds.png"
     rule = LabelRule(KNOWN["cityscapes"]) if made else LabelRule(KNOWN["cityscapes-ids"], highest=_CITYSCAPES_HIGHEST)
@@ -139,7 +139,7 @@ def _cityscapes(root: Path, images: str | None, labels: str | None, classes: Cla
             name = f"{image.parent.name}/{image.stem}"
             pictures[name] = image
             label = root / "gtFine" / split / image.parent.name / image.name.replace("_leftImg8bit.png", ending)
-            # What test's annotations hold is none.
+            # The annotations of the split test are only dummies.
             if split != "test" and is_file(label):
                 annotated[name] = label
         if pictures:
@@ -149,7 +149,7 @@ def _cityscapes(root: Path, images: str | None, labels: str | None, classes: Cla
 
 
 def _cocostuff(root: Path, images: str | None, labels: str | None, classes: Classes | None) -> Layout:
-    """Find COCO-Stuff's images and annotations, a folder for each split; or 10k's, with imageLists."""
+    """Find COCO-Stuff's images and annotations, with a folder per split; or 10k's, with imageLists."""
     classes = KNOWN["cocostuff"]
     if is_folder(root / "imageLists"):
         _check_10k(root / "cocostuff-labels.txt")
@@ -171,10 +171,10 @@ def _cocostuff(root: Path, images: str | None, labels: str | None, classes: Clas
 
 
 def _check_10k(path: Path) -> None:
-    """Check by its list of labels that COCO-Stuff 10k is of version 1.1: version 1.0 numbers 172 classes otherwise.
+    """Check by its list of labels that COCO-Stuff 10k is version 1.1: version 1.0 has 172 classes with other numbers.
 
     Raises:
-        DataError: it is not, or there is no such list.
+        DataError: it is another version, or there is no such list.
     """
     lines = [line.strip() for line in read_lines(path) if line.strip()]
     if len(lines) != 183 or lines[1] != b"1: person" or lines[-1] != b"182: wood":

@@ -1,4 +1,4 @@
-"""DeepLab's lists of a data set: every pair is checked before anything is written."""
+"""Write DeepLab's lists of a data set; every pair is checked before anything is written."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from deeplab_caffe.data.workers import worker_pool
 from deeplab_caffe.errors import MOST_LISTED, DataError, listed
 from deeplab_caffe.files.atomic import all_or_none
 
-# Pillow decodes outside Python's lock.
+# Threads help, because Pillow decodes without Python's GIL.
 _THREADS = 4
 
 
 @dataclass
 class SplitCounts:
-    """What a split holds.
+    """The counts of a split.
 
     Attributes:
-        images: how many.
-        pixels: of each label, int64 ``(256,)``.
-        images_with: in how many images each label is, int64 ``(256,)``.
-        rewritten: ids whose annotation the data layers would not read as labels.
+        images: number of images.
+        pixels: number of pixels of each label, int64 ``(256,)``.
+        images_with: number of images that have each label, int64 ``(256,)``.
+        rewritten: ids whose annotations the data layers cannot read as labels.
     """
 
     images: int = 0
@@ -40,7 +40,7 @@ class SplitCounts:
 
     @property
     def ignored(self) -> int:
-        """Return how many pixels have no class."""
+        """Return the number of pixels without a class."""
         return int(self.pixels[IGNORED])
 
 
@@ -49,14 +49,14 @@ def check_pairs(layout: Layout, done: Callable[[], None] = lambda: None) -> dict
 
     Args:
         layout: the data set.
-        done: called after each pair.
+        done: function that is called after each pair.
 
     Returns:
         The counts of each split.
 
     Raises:
-        DataError: something cannot be read, sizes differ, or labels are not those of the classes. It names up to 20
-            such files, and how many there are.
+        DataError: a file cannot be read, sizes differ, or labels are not those of the classes. The message names up to
+            20 such files, and their number.
     """
     faults: list[DataError] = []
     counts = {split: SplitCounts() for split in layout.splits}
@@ -90,7 +90,7 @@ def check_pairs(layout: Layout, done: Callable[[], None] = lambda: None) -> dict
 
 
 def _check(pair: Pair, rule: LabelRule) -> tuple[np.ndarray, bool]:
-    """Return how many pixels each label has, and whether the file is as the data layers want it."""
+    """Return the number of pixels of each label, and whether the data layers can read the file itself."""
     size = image_size(pair.image)
     if pair.label is None:
         return np.zeros(256, np.int64), True
@@ -104,25 +104,25 @@ def _check(pair: Pair, rule: LabelRule) -> tuple[np.ndarray, bool]:
 def write_lists(
     layout: Layout, counts: dict[str, SplitCounts], root: Path, out: Path, *, overwrite: bool = False
 ) -> tuple[list[Path], str]:
-    """Write the lists of a data set, and the annotations that had to be brought to labels.
+    """Write the lists of a data set, and the annotations that had to be converted to labels.
 
-    For each split ``SPLIT.txt`` (lines ``IMAGE LABEL``, or ``IMAGE`` without annotations) and ``SPLIT_id.txt``; and
-    ``classes.txt``. Annotations go to ``labels/ID.png``, grey, so that every program reads the labels. If one file
-    cannot be written, those of this call are removed again.
+    For each split these are ``SPLIT.txt`` (lines ``IMAGE LABEL``, or ``IMAGE`` without annotations) and
+    ``SPLIT_id.txt``; and ``classes.txt``. Converted annotations go to ``labels/ID.png``, in grey, so that every program
+    reads the labels. If a file cannot be written, those written by this call are removed.
 
     Args:
         layout: the data set.
-        counts: what :func:`check_pairs` returned.
-        root: its folder.
+        counts: result of :func:`check_pairs`.
+        root: the data set's folder.
         out: the folder for the lists.
-        overwrite: replace lists that are there.
+        overwrite: replace existing lists.
 
     Returns:
-        The lists' paths; and the ``root_folder`` for the prototxt: ``root``, or "" where a file that they name lies
-        elsewhere, names then being absolute.
+        The lists' paths; and the ``root_folder`` for the prototxt: ``root``, or "", with absolute names in the lists,
+        if a file is outside of ``root``.
 
     Raises:
-        DataError: a list is there already, a name has white space, at which lists part names, or a file cannot be
+        DataError: a list exists already, a name has white space, which separates names in lists, or a file cannot be
             written.
     """
     lists = {f"{split}{kind}.txt": split for split in layout.splits for kind in ("", "_id")}
@@ -165,14 +165,14 @@ def _word(path: Path, prefix: str) -> str:
 
 
 def _listed_label(pair: Pair, rewritten: set[str], folder: Path) -> Path | None:
-    """Return the label map that a list names: the pair's annotation, or what is written into ``folder`` for it."""
+    """Return the label map that a list names: the pair's annotation, or the file in ``folder`` that replaces it."""
     return folder / f"{pair.id}.png" if pair.label is not None and pair.id in rewritten else pair.label
 
 
 def _rewritten(
     pairs: Sequence[Pair], rule: LabelRule, ids: set[str], folder: Path, written: list[Path]
 ) -> Iterator[Path | None]:
-    """Yield each pair's label map, after writing it where its annotation is none; ``written`` grows."""
+    """Yield each pair's label map, after writing it if the annotation must be converted; append it to ``written``."""
     for pair in pairs:
         path = _listed_label(pair, ids, folder)
         if path is not None and pair.label is not None and pair.id in ids:

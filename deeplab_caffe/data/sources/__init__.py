@@ -1,1 +1,1 @@
-"""The sources of Caffe's data layers: what comes next, reading ahead, cropping and mirroring, random numbers."""
+"""The sources of Caffe's data layers: order, reading ahead, cropping and mirroring, random numbers."""

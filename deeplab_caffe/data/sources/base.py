@@ -1,4 +1,4 @@
-"""Batches whose items are read one by one, by background workers ahead of the net if so asked."""
+"""Sources of batches whose items are read one by one, optionally ahead of the net by worker threads."""
 
 from __future__ import annotations
 
@@ -29,13 +29,14 @@ Item = TypeVar("Item")
 
 
 class SourceOptions(TypedDict, total=False):
-    """Keyword arguments that every :class:`ItemSource` takes.
+    """Keyword arguments of every :class:`ItemSource`.
 
     Attributes:
-        rng: the net's generator; None (the default) makes one with a seed from the operating system.
-        shard: this process's part of each batch; None (the default) is all of it.
-        workers: threads that read ahead; 0 (the default) reads when a batch is asked for.
-        reseeds: seed the generator that places images for each batch, as DeepLab v1 does (the default), or once (v2).
+        rng: the net's generator; None (the default): a new one with a seed from the operating system.
+        shard: this process's part of each batch; None (the default): the whole batch.
+        workers: number of threads that read ahead; 0 (the default): read when a batch is asked for.
+        reseeds: reseed the generator that places images for each batch, as DeepLab v1 does (the default), or only once
+            (v2).
     """
 
     rng: CaffeRNG | None
@@ -50,14 +51,14 @@ def _empty(shape: Shape4) -> np.ndarray:
 
 @dataclass
 class _Batch(Generic[Entry, Item]):
-    """A batch that has its place in the order and may be on its way.
+    """A batch that has its place in the order and may already be in work.
 
     Attributes:
-        order: where the order stood before it.
-        entries: what it is made of.
-        items: the entries' contents, read ahead; None where they are read when the batch is asked for.
-        blobs: the memory of the batch, once that is being filled.
-        writes: what fills it.
+        order: state of the order before this batch.
+        entries: the entries of the batch.
+        items: the contents of the entries, read ahead; None if they are read when the batch is asked for.
+        blobs: the memory of the batch, once it is being filled.
+        writes: the jobs that fill it.
     """
 
     order: dict[str, Any]
@@ -68,27 +69,27 @@ class _Batch(Generic[Entry, Item]):
 
 
 class ItemSource(ABC, Generic[Entry, Item]):
-    """A source of batches: an order of entries, and the reading of each entry by itself.
+    """A source of batches: an order of entries, each of which is read independently.
 
-    A subclass says what comes next (:meth:`_draw`: cheap, in order, in the caller's thread), what an entry holds
-    (:meth:`_read`) and where that goes in a batch (:meth:`_write`); the last two run in any thread and order, and
-    change nothing but the batch's memory.
+    A subclass implements which entries come next (:meth:`_draw`: cheap, in order, in the caller's thread), how an entry
+    is read (:meth:`_read`), and how it is written into a batch (:meth:`_write`). The last two run in any thread and
+    order, and must change nothing but the batch's memory.
 
-    The net's generator is drawn from when and as often as the original draws: if images are mirrored, scaled or cropped
-    at random one word at set-up, one for the first batch, and in DeepLab v1 one at the end of every batch for the next
-    (base_data_layer.cpp:26,49). The word seeds a generator of its own that places the images of that batch. So workers
-    read ahead as far as they like, but place the images of no more than the next batch, and the batches are the same at
-    any number of workers.
+    Words are drawn from the net's generator when and as often as in the original: if images are mirrored, scaled or
+    cropped at random, one word at set-up, one for the first batch, and in DeepLab v1 one at the end of every batch for
+    the next one (base_data_layer.cpp:26,49). Each word seeds a separate generator that places the images of a batch.
+    So workers can read ahead any number of batches, but only the next batch's images are placed, and the batches do not
+    depend on the number of workers.
 
-    Workers are threads: decoding and the arithmetic of numpy run outside Python's lock.
+    Workers are threads: decoding and numpy's arithmetic run without Python's GIL.
 
     Args:
-        batch_size: items a batch.
-        transform: tells which words are drawn.
+        batch_size: number of items per batch.
+        transform: decides how many words are drawn.
         **options: see :class:`SourceOptions`.
 
     Attributes:
-        allocate: makes the memory of a float32 blob of some shape; may be replaced.
+        allocate: function that allocates a float32 blob of a given shape; may be replaced.
     """
 
     def __init__(self, batch_size: int, transform: SegTransform, **options: Unpack[SourceOptions]) -> None:
@@ -104,7 +105,7 @@ class ItemSource(ABC, Generic[Entry, Item]):
         self.allocate: Callable[[Shape4], np.ndarray] = _empty
         self._rng = options.get("rng") or CaffeRNG()
         self._seed = 0
-        # Places the next batch's images, if one generator is for all.
+        # Places the images of all batches, if one generator is used for all; None: each batch has its own.
         self._placer: CaffeRNG | None = None
         self.reseeds = options.get("reseeds", True)
         self._planned: deque[_Batch[Entry, Item]] = deque()
@@ -117,40 +118,40 @@ class ItemSource(ABC, Generic[Entry, Item]):
 
     @abstractmethod
     def _draw(self, count: int) -> list[Entry]:
-        """Return the next ``count`` entries and step behind them."""
+        """Return the next ``count`` entries, and advance the order."""
 
     @abstractmethod
     def _order(self) -> dict[str, Any]:
-        """Return where the order stands: plain numbers and arrays, which are not changed afterwards."""
+        """Return the state of the order: plain numbers and arrays that are not changed afterwards."""
 
     @abstractmethod
     def _set_order(self, order: dict[str, Any]) -> None:
-        """Go to where :meth:`_order` was."""
+        """Restore a state of :meth:`_order`."""
 
     @abstractmethod
     def _read(self, entry: Entry) -> Item:
-        """Read what an entry holds."""
+        """Read an entry's content."""
 
     @abstractmethod
     def _write(self, entry: Entry, item: Item, words: list[int], blobs: Blobs, i: int) -> None:
-        """Write an item into place ``i`` of a batch; ``words`` are its ``transform.words_per_image`` random words."""
+        """Write an item into position ``i`` of a batch; ``words`` are its ``transform.words_per_image`` random ones."""
 
     def _size_varies(self) -> bool:
-        """Return whether a batch has the size of its first item, and not that of all batches."""
+        """Return whether each batch has the size of its own first item, instead of one size for all batches."""
         return False
 
     def _batch_shapes(self, first: Callable[[], Item]) -> tuple[Shape4, ...]:
-        """Return the shapes of the blobs of a batch that begins with the item that ``first`` gives."""
+        """Return the shapes of the blobs of a batch whose first item ``first`` returns."""
         return self.shapes()
 
     def next_batch(self) -> Blobs:
         """Read the next batch.
 
         Returns:
-            float32 blobs, memory of their own.
+            Newly allocated float32 blobs.
 
         Raises:
-            DataError: naming file and line, if something cannot be read. The batch is still the next one then.
+            DataError: an item cannot be read; the message has file and line. The batch then remains the next one.
         """
         self._reset_after_fork()
         try:
@@ -159,13 +160,13 @@ class ItemSource(ABC, Generic[Entry, Item]):
             self._fill(batch)
             for write in batch.writes or ():
                 write.result()
-        except BaseException:  # Ctrl-C too
+        except BaseException:  # including KeyboardInterrupt
             self._roll_back()
             raise
         self._planned.popleft()
         self._go_on()
         if self.workers:
-            # What goes wrong here goes wrong again, and is heard of, when its turn comes.
+            # An error here will occur again, and be reported, when the batch is asked for.
             with suppress(Exception):
                 self._plan()
                 if not self._size_varies():
@@ -174,9 +175,9 @@ class ItemSource(ABC, Generic[Entry, Item]):
         return batch.blobs
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the position of the next batch, in plain numbers and arrays; what workers read ahead does not count.
+        """Return the position of the next batch, in plain numbers and arrays; what workers have read ahead is ignored.
 
-        The state of the net's generator is not in it: that is the net's.
+        The state of the net's generator is not included, because it belongs to the net.
         """
         self._reset_after_fork()
         order = self._planned[0].order if self._planned else self._order()
@@ -184,10 +185,10 @@ class ItemSource(ABC, Generic[Entry, Item]):
         return {**copied, "seed": self._seed, "placer": self._placer.state_dict() if self._placer else None}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where :meth:`state_dict` was taken.
+        """Restore the result of :meth:`state_dict`.
 
         Raises:
-            DataError: if the state belongs to other data.
+            DataError: the state belongs to other data.
         """
         self._reset_after_fork()
         self._roll_back()
@@ -206,20 +207,20 @@ class ItemSource(ABC, Generic[Entry, Item]):
             self._pool = None
 
     def _draw_seed(self) -> None:
-        """Seed the generator that places images with a word of the net's (DataTransformer::InitRand)."""
+        """Seed the generator that places images by a word of the net's generator (DataTransformer::InitRand)."""
         if self.transform.needs_rand:
             self._seed = self._rng.word()
             self._placer = None if self.reseeds else CaffeRNG(self._seed)
 
     def _go_on(self) -> None:
-        """Bring the generator that places images to the next batch."""
+        """Advance the generator that places images to the next batch."""
         if self._placer is None:
             self._draw_seed()
         else:
             self._placer.words(self.transform.words_per_image * self.batch_size * self.shard.world)
 
     def _plan(self) -> None:
-        """Give batches their entries and the workers what to read: the next batch, and enough to be busy meanwhile."""
+        """Assign entries to batches and jobs to the workers: the next batch, and enough more to keep them busy."""
         ahead = 1 + math.ceil(2 * self.workers / self.batch_size) if self.workers else 1
         while len(self._planned) < ahead:
             order = self._order()
@@ -235,7 +236,7 @@ class ItemSource(ABC, Generic[Entry, Item]):
                 batch.items = [self._submit(self._read, entry) for entry in entries]
 
     def _fill(self, batch: _Batch[Entry, Item]) -> None:
-        """Write the batch's items, by the workers or here."""
+        """Write the batch's items, by the workers or in this thread."""
         if batch.writes is not None:
             return
         items = batch.items
@@ -263,7 +264,7 @@ class ItemSource(ABC, Generic[Entry, Item]):
         return generator.words(each * self.batch_size)
 
     def _write_read(self, entry: Entry, item: Future[Item], words: list[int], blobs: Blobs, i: int) -> None:
-        # No deadlock: workers take jobs in order, so the read that is waited for is done or under way.
+        # No deadlock: workers take jobs in order, so the read that this waits for is finished or running.
         self._write(entry, item.result(), words, blobs, i)
 
     def _submit(self, job: Callable[..., Any], *args: Any) -> Future[Any]:
@@ -275,7 +276,7 @@ class ItemSource(ABC, Generic[Entry, Item]):
             raise NetError(f"{self.workers} workers are too many here: {exc}") from exc
 
     def _roll_back(self) -> None:
-        """Forget what was read ahead."""
+        """Discard everything that was read ahead."""
         if not self._planned:
             return
         for batch in self._planned:
@@ -285,7 +286,7 @@ class ItemSource(ABC, Generic[Entry, Item]):
         self._planned.clear()
 
     def _reset_after_fork(self) -> None:
-        """Drop what a forked child cannot use of its parent: threads, and files that libraries read."""
+        """Drop what a forked child cannot use of its parent: threads, and files that libraries have open."""
         if self._process != os.getpid():
             self._process, self._pool = os.getpid(), None
             order = self._planned[0].order if self._planned else self._order()

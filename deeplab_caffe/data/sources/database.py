@@ -21,13 +21,13 @@ BACKENDS = ("LEVELDB", "LMDB")
 
 
 class Datum(NamedTuple):
-    """What a record holds: numbers ``(C, H, W)``, uint8 or float32, and a label."""
+    """The content of a record: numbers ``(C, H, W)``, uint8 or float32, and a label."""
 
     planes: np.ndarray
     label: int
 
 
-# How an encoded image is decoded: to B, G, R; to one grey channel; to what it has.
+# How an encoded image is decoded: to B, G, R; to one grey channel; or to its own channels.
 Decoding = Literal["colour", "grey", "native"]
 
 
@@ -36,12 +36,12 @@ def decode_datum(value: bytes, name: str, decoding: Decoding = "colour") -> Datu
 
     Args:
         value: the message.
-        name: what to call it in errors.
-        decoding: of an encoded image: ``"colour"`` to B, G, R planes, ``"grey"`` to one, ``"native"`` to as many as it
-            has (io.cpp, DecodeDatumToCVMat and DecodeDatumToCVMatNative).
+        name: the record's name in errors.
+        decoding: decoding of an encoded image: ``"colour"``: B, G, R planes; ``"grey"``: one plane; ``"native"``: its
+            own channels (io.cpp, DecodeDatumToCVMat and DecodeDatumToCVMatNative).
 
     Raises:
-        ValueError: it is no Datum, or its numbers are not as many as its size says.
+        ValueError: it is not a Datum, or the number of its values does not fit its size.
         DataError: the image in it cannot be decoded.
     """
     from google.protobuf.message import DecodeError
@@ -60,7 +60,7 @@ def decode_datum(value: bytes, name: str, decoding: Decoding = "colour") -> Datu
             image = load(name, exif_orientation=False, content=datum.data, view=True)
         return Datum(bgr_planes(image), datum.label)
     shape = (datum.channels, datum.height, datum.width)
-    # Bytes count if there are any, as in the original.
+    # As in the original, the bytes are used if there are any.
     planes = np.frombuffer(datum.data, np.uint8) if datum.data else np.array(datum.float_data, np.float32)
     if min(shape) < 1 or planes.size != np.prod(shape, dtype=object):
         raise ValueError(f"holds {planes.size} numbers, its size is {shape} (channels, height, width)")
@@ -68,14 +68,14 @@ def decode_datum(value: bytes, name: str, decoding: Decoding = "colour") -> Datu
 
 
 class DatabaseSource(ItemSource[bytes, Datum]):
-    """The source of DATA's batches: records in the order of their keys, again and again.
+    """The source of DATA's batches: records in the order of their keys, repeated forever.
 
-    Without ``crop_size`` a batch of one has the size of its record; all other batches have that of the first record.
+    Without ``crop_size``, a batch of one item has its record's size; all other batches have the first record's size.
 
     Args:
         layer_param: LayerParameter message with ``data_param`` and ``transform_param``.
         phase: ``"TRAIN"`` or ``"TEST"``.
-        decoding: of encoded images, unless ``force_color`` or ``force_gray`` says otherwise (data_transformer.cpp).
+        decoding: decoding of encoded images, unless ``force_color`` or ``force_gray`` is set (data_transformer.cpp).
         **options: see :class:`SourceOptions`.
 
     Raises:
@@ -176,7 +176,7 @@ class DatabaseSource(ItemSource[bytes, Datum]):
         return f"{self.database.path}: key {key.decode('utf-8', 'backslashreplace')!r}"
 
     def __getstate__(self) -> dict[str, Any]:
-        # An iterator cannot be copied; the copy goes to the same record by itself.
+        # An iterator cannot be copied; the copy moves to the same record by itself.
         state = super().__getstate__() | {"_keys": None}
         state["_copied_order"] = state["_copied_order"] or self._order()
         return state

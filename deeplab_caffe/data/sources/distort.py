@@ -1,8 +1,8 @@
-"""Changes of brightness, contrast, saturation and hue at random: DistortionParameter of SSD's Caffe.
+"""Random changes of brightness, contrast, saturation and hue: DistortionParameter of SSD's Caffe.
 
-The rule is that of its im_transforms.cpp (ApplyDistort): each change comes with a probability of its own; contrast is
-the second or the last, as a coin says; after each change values are rounded and cut off at 0 and 255. The random words
-are drawn in another order than SSD's, so single pictures differ from it and their distribution does not.
+The rule is that of its im_transforms.cpp (ApplyDistort): each change has its own probability; contrast comes second or
+last, decided by a coin; after each change values are rounded and clipped to 0 and 255. The random words are drawn in
+another order than in SSD, so single pictures differ, but their distribution is the same.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from PIL import Image
 
 from deeplab_caffe.errors import NetError
 
-# A coin for the order, then two words for each change: whether, and how much.
+# Random words per image: a coin for the order, then two words for each change: whether, and how much.
 _WORDS = 9
 
 _LEVELS = np.arange(256, dtype=np.float32)
@@ -24,7 +24,7 @@ _LEVELS = np.arange(256, dtype=np.float32)
 
 @dataclass(frozen=True)
 class Distortion:
-    """What DistortionParameter says; with its defaults nothing is changed.
+    """The numbers of DistortionParameter; with the defaults nothing is changed.
 
     Attributes:
         brightness_prob: probability, from 0 to 1, that a number from [-brightness_delta, brightness_delta] is added
@@ -81,11 +81,11 @@ class Distortion:
 
     @property
     def words(self) -> int:
-        """Return how many random words an image takes: none if nothing is ever changed."""
+        """Return the number of random words per image; 0 if nothing is ever changed."""
         return _WORDS if any((self.brightness_prob, self.contrast_prob, self.saturation_prob, self.hue_prob)) else 0
 
     def apply(self, image: np.ndarray, words: Sequence[int]) -> np.ndarray:
-        """Change an image as its random words say.
+        """Change an image by its random words.
 
         Args:
             image: uint8 RGB ``(H, W, 3)``, or grey ``(H, W)``, which has neither hue nor saturation.
@@ -121,7 +121,7 @@ def _chances(words: Sequence[int]) -> Iterator[float]:
 
 
 def _chosen(drawn: Iterator[float], probability: float, lower: float, upper: float) -> float | None:
-    """Draw whether a change is made, None if not, and how much."""
+    """Draw whether a change is made and how large it is; return None for no change."""
     happens, share = next(drawn) < probability, next(drawn)
     return lower + (upper - lower) * share if happens else None
 
@@ -141,7 +141,7 @@ def _looked_up(image: np.ndarray, levels: np.ndarray) -> np.ndarray:
 def _with_color(image: np.ndarray, saturation: float, hue: float) -> np.ndarray:
     """Return an RGB image with its saturation multiplied and its hue turned (in units of two degrees)."""
     hsv = np.array(Image.fromarray(image).convert("HSV"))
-    # Pillow has a full turn in 256 steps.
+    # In Pillow a full turn of the hue has 256 steps.
     hsv[..., 0] += np.uint8(round(hue * 256 / 180) % 256)
     hsv[..., 1] = _looked_up(hsv[..., 1], _rounded(_LEVELS * saturation))
     return np.asarray(Image.fromarray(hsv, "HSV").convert("RGB"))

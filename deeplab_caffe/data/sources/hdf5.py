@@ -32,29 +32,29 @@ def _h5py() -> Any:
     return h5py
 
 
-# Asked for at every batch: that of the files, and those of the rows of files that a few layers read.
+# Cached, because every batch needs the order of the files, and a few layers' orders of rows.
 @lru_cache(maxsize=8)
 def _order(count: int, *seeds: int) -> np.ndarray:
-    """Return a round's order of that many files, or of the rows of the file at a place."""
+    """Return the random order of ``count`` files, or of the rows of a file, for an epoch."""
     return np.random.default_rng(seeds).permutation(count)
 
 
 class HDF5Source:
-    """The source of HDF5_DATA's batches: rows of datasets, file after file in the order of the list, then again.
+    """The source of HDF5_DATA's batches: rows of datasets, file after file in the order of the list, repeated forever.
 
-    A damaged file does no harm: see :mod:`deeplab_caffe.files.hdf5`.
+    Damaged files are safe to read: see :mod:`deeplab_caffe.files.hdf5`.
 
-    Each top is the dataset of its name, of float or integer numbers, with 1 to 4 dimensions, rows first. The original
-    holds whole files in memory; here a batch's rows are read from the file.
+    Each top is the dataset with its name, of float or integer numbers, with 1 to 4 dimensions, rows first. The original
+    keeps whole files in memory; this class reads each batch's rows from the file.
 
     Args:
         source: the list file; its words are the names of the HDF5 files.
         names: the datasets.
-        batch_size: rows a batch.
+        batch_size: rows per batch.
         shard: this process's part of each batch.
-        four_axes: blobs have four axes, as DeepLab v1's; else those of the datasets.
-        shuffle: a seed: files are read in another order in each round, and so are the rows of each file. (BVLC's
-            hdf5_data_layer.cpp takes the C++ library's random numbers, which no seed of Caffe's sets.)
+        four_axes: blobs have four axes, as in DeepLab v1; False: they have the datasets' axes.
+        shuffle: seed of the random order of the files in each epoch, and of the rows of each file; None: no shuffling.
+            (BVLC's hdf5_data_layer.cpp uses the C++ library's random numbers, which Caffe does not seed.)
 
     Raises:
         NetError: h5py is not installed, or ``batch_size`` is 0.
@@ -84,7 +84,7 @@ class HDF5Source:
         if not self.files:
             raise DataError("the list names no HDF5 file", source)
         self._shuffle = shuffle
-        # Where the next row is: the round, the file's place in its order, the row's place in the file's.
+        # Position of the next row: the epoch, the file's position in the epoch's order, the row's in the file's order.
         self._round = self._file = self._row = 0
         self._opened: tuple[int, dict[str, Dataset]] | None = None
         self._rows: dict[int, int] = {}
@@ -94,7 +94,7 @@ class HDF5Source:
     def from_param(
         cls, layer_param: Any, shard: Shard | None = None, *, four_axes: bool = True, seed: int = 0
     ) -> HDF5Source:
-        """Build it from a LayerParameter message with ``hdf5_data_param``; ``seed`` is for its ``shuffle``."""
+        """Build it from a LayerParameter message with ``hdf5_data_param``; ``seed`` is used if ``shuffle`` is set."""
         param, names = layer_param.hdf5_data_param, list(layer_param.top)
         shuffle = seed if param.shuffle else None
         return cls(param.source, names, param.batch_size, shard, four_axes=four_axes, shuffle=shuffle)
@@ -110,8 +110,8 @@ class HDF5Source:
             One float32 blob ``(batch_size, C, H, W)`` for each dataset.
 
         Raises:
-            DataError: a file cannot be read, or its datasets do not fit the first file's. The batch is still the next
-                one then.
+            DataError: a file cannot be read, or its datasets do not fit the first file's. The batch then remains the
+                next one.
         """
         blobs = [np.empty((self.batch_size, *shape), np.float32) for shape in self._row_shapes]
         place = self._round, self._file, self._row
@@ -131,12 +131,12 @@ class HDF5Source:
         return [blob.reshape(shape) for blob, shape in zip(blobs, self.shapes(), strict=True)]
 
     def state_dict(self) -> dict[str, Any]:
-        """Return where the next batch begins."""
+        """Return the position of the next batch."""
         place = {"file": self._file, "row": self._row}
         return place if self._shuffle is None else place | {"round": self._round, "shuffle": self._shuffle}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where :meth:`state_dict` was taken.
+        """Restore the result of :meth:`state_dict`.
 
         Raises:
             DataError: the list has no such file, or the file no such row.
@@ -152,7 +152,7 @@ class HDF5Source:
         self._file, self._row = file, row
 
     def close(self) -> None:
-        """Close the file that is open; the next batch opens it again."""
+        """Close the open file; the next batch opens it again."""
         if self._opened is not None:
             self._opened = None
             close(self.source)
@@ -177,7 +177,7 @@ class HDF5Source:
             self._round += 1
 
     def _number(self, file: int) -> int:
-        """Return the number in the list of the round's ``file``-th file."""
+        """Return the index in the list of the epoch's ``file``-th file."""
         return file if self._shuffle is None else int(_order(len(self.files), self._shuffle, self._round)[file])
 
     def _count(self, file: int) -> int:
@@ -205,7 +205,7 @@ class HDF5Source:
         return self._opened[1]
 
     def _describe(self, file: int) -> list[tuple[int, ...]]:
-        """Return the shapes of the datasets, and note their number of rows."""
+        """Return the shapes of the datasets, and store their number of rows."""
         datasets = self._open(file)
         shapes = [datasets[name].shape for name in self.names]
         self._rows[file] = shapes[0][0]
@@ -230,7 +230,7 @@ class HDF5Source:
         dataset = self._open(number)[name]
         if self._row + len(out) > dataset.shape[0] or dataset.shape[1:] != out.shape[1:]:
             raise DataError("has changed since it was read first", dataset.path)
-        with np.errstate(over="ignore"):  # as in the original, what float32 cannot hold becomes infinite
+        with np.errstate(over="ignore"):  # as in the original, numbers beyond float32 become infinite
             if self._shuffle is None:
                 read_rows(dataset, self._row, out)
                 return
@@ -240,12 +240,12 @@ class HDF5Source:
 
 
 class HDF5Writer:
-    """What HDF5_OUTPUT does: the two bottoms as float datasets ``data`` and ``label``.
+    """The writer of HDF5_OUTPUT: writes the two bottoms as float datasets ``data`` and ``label``.
 
-    The original cannot write a second batch; here its rows follow the first one's.
+    The original cannot write a second batch; this class appends its rows.
 
     Args:
-        path: the file; what was there before is replaced with the first batch.
+        path: the file; the first batch replaces an existing one.
     """
 
     def __init__(self, path: str | PathLike[str]) -> None:
@@ -281,15 +281,15 @@ class HDF5Writer:
         self.rows += len(data)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return how many rows there are."""
+        """Return the number of rows written."""
         return {"rows": self.rows}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where :meth:`state_dict` was taken: the next batch replaces the rows written since."""
+        """Restore the result of :meth:`state_dict`: the next batch replaces the rows written since."""
         self.rows = int(state["rows"])
 
     def _create(self, blobs: dict[str, np.ndarray]) -> None:
-        # In memory first: where the disk is full, the HDF5 library ends the process when it cannot close its file.
+        # Build it in memory: on a full disk, the HDF5 library ends the process when it cannot close its file.
         with atomic_write(self.path) as stream:
             with _h5py().File(stream.name, "w", driver="core", backing_store=False) as file:
                 for name, blob in blobs.items():
@@ -312,7 +312,7 @@ class HDF5Writer:
                 file[name][self.rows :] = blob
 
     def _reserve(self, count: int) -> None:
-        """See that the file can grow: see :meth:`_create`.
+        """Check that the file can grow: see :meth:`_create`.
 
         Raises:
             OSError: the disk is full.

@@ -18,16 +18,17 @@ from deeplab_caffe.errors import DataError, NetError
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-# What stands where a line has fewer labels than max_labels.
+# Value for missing labels, if a line has fewer than max_labels.
 VOID_LABEL = -1
 
 
 class ImageSource(ListSource[LabelledEntry, np.ndarray]):
     """The source of IMAGE_DATA's batches.
 
-    The original's output is no pixels but bytes of the doubles it converts them to (data_transformer.cpp:242,280,290);
-    here it is what its code means: images smaller than ``crop_size`` are padded at the bottom and at the right with the
-    mean, then as :class:`SegTransform` says. Random words are drawn as the original does.
+    The original's output is not pixels but the bytes of the doubles that it converts them to
+    (data_transformer.cpp:242,280,290). Here it is what its code intends: images smaller than ``crop_size`` are padded
+    with the mean at the bottom and right, and then transformed by :class:`SegTransform`. Random words are drawn as in
+    the original.
 
     Args:
         layer_param: LayerParameter message with ``image_data_param`` and ``transform_param``.
@@ -69,7 +70,7 @@ class ImageSource(ListSource[LabelledEntry, np.ndarray]):
     def shapes(self) -> tuple[Shape4, Shape4]:
         """Return the shapes of the blobs: data ``(N, C, H, W)``, label ``(N, max_labels, 1, 1)``.
 
-        Without ``crop_size`` and without resizing the size is that of the first image, which is then read.
+        Without ``crop_size`` and without resizing, the size is that of the first image, which is read for it.
         """
         if self._size is None:
             if self.transform.crop_size:

@@ -26,9 +26,9 @@ PhotoAndLabels = tuple[np.ndarray, np.ndarray]
 class ImageSegSource(ListSource[ListEntry, PhotoAndLabels]):
     """The source of IMAGE_SEG_DATA's batches.
 
-    Random words are drawn from ``rng`` when and as often as the original draws them from its global generator, see
+    Random words are drawn from ``rng`` when and as often as the original draws them from its global generator; see
     :class:`ListSource` and :class:`deeplab_caffe.data.sources.base.ItemSource`. So batch k of a net that is built after
-    ``set_random_seed`` is the original's.
+    ``set_random_seed`` equals the original's.
 
     Args:
         config: the parameters.
@@ -36,7 +36,7 @@ class ImageSegSource(ListSource[ListEntry, PhotoAndLabels]):
         **options: see :class:`SourceOptions`.
 
     Raises:
-        DataError: if the list cannot be read.
+        DataError: the list cannot be read.
     """
 
     def __init__(
@@ -78,29 +78,29 @@ class ImageSegSource(ListSource[ListEntry, PhotoAndLabels]):
         """Build it from a LayerParameter message, see :meth:`ImageSegDataConfig.from_param`.
 
         Raises:
-            NetError: if a parameter has no meaning here.
-            DataError: if the list cannot be read.
+            NetError: a parameter has no meaning here.
+            DataError: the list cannot be read.
         """
         return cls(ImageSegDataConfig.from_param(layer_param, label_reading=label_reading), phase, **options)
 
     def shapes(self) -> tuple[Shape4, Shape4, Shape4]:
         """Return the shapes of the three blobs: data ``(N, C, H, W)``, label ``(N, 1, H, W)``, dim ``(N, 1, 1, 2)``.
 
-        Without ``crop_size`` and without resizing the size is that of the first image, which is then read.
+        Without ``crop_size`` and without resizing, the size is that of the first image, which is read for it.
         """
         count = self.config.batch_size
         height, width = self._blob_size()
         return (count, self.config.channels, height, width), (count, 1, height, width), (count, 1, 1, 2)
 
     def next_batch(self) -> Blobs:
-        """Read the next batch; the list starts again at its end, within a batch if need be.
+        """Read the next batch; the list starts again at its end, even within a batch.
 
         Returns:
             data float32 ``(N, C, H, W)``, label float32 ``(N, 1, H, W)``, and dim float32 ``(N, 1, 1, 2)``: height and
-            width of what is image and not padding, ``min(blob's, image's)``.
+            width of the part that is not padding, ``min(blob's, image's)``.
 
         Raises:
-            DataError: naming line and list, if an image or label map cannot be read or their sizes differ.
+            DataError: an image or label map cannot be read, or their sizes differ; the message has list and line.
         """
         return super().next_batch()
 
@@ -117,7 +117,7 @@ class ImageSegSource(ListSource[ListEntry, PhotoAndLabels]):
         return self._size
 
     def _read(self, entry: ListEntry, with_label: bool = True) -> PhotoAndLabels:
-        """Read image and label map of one line, resized if so asked."""
+        """Read the image and label map of one line, resized if ``new_height`` and ``new_width`` are set."""
         config = self.config
         load = load_image if config.is_color else load_grey
         label = None
@@ -155,7 +155,7 @@ class ImageSegSource(ListSource[ListEntry, PhotoAndLabels]):
         image = self.transform.distorted(image, words)
         factor = self.transform.factor(words)
         if factor != 1:
-            # The product of two floats, as in the original.
+            # A product of two float32, as in the original.
             height, width = (int(np.float32(length) * np.float32(factor)) for length in size)
             if min(height, width) < 1:
                 raise self._error(entry, f"nothing is left of {size[0]} x {size[1]} pixels scaled by {factor:g}")
@@ -168,7 +168,7 @@ class ImageSegSource(ListSource[ListEntry, PhotoAndLabels]):
     def _flat_label(self, entry: ListEntry) -> int:
         if self.config.label_type != "IMAGE":
             return self.config.ignore_label
-        # atoi: what leads up to the first character that is no digit; the released test lists have a path here.
+        # Like atoi: the digits before the first other character; the released test lists have a path here.
         digits = re.match(r"[+-]?\d+", entry.label, re.ASCII)
         label = int(digits.group()) if digits else 0
         if not 0 <= label <= 255:

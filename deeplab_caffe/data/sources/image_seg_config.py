@@ -19,29 +19,29 @@ LABEL_READING_VARIABLE = "DEEPLAB_CAFFE_LABEL_READING"
 
 @dataclass(frozen=True)
 class ImageSegDataConfig:
-    """What ImageDataParameter and TransformationParameter say, with Caffe's defaults.
+    """The values of ImageDataParameter and TransformationParameter, with Caffe's defaults.
 
     Attributes:
-        source: the list file, "image label" a line.
-        batch_size: images a batch.
-        root_folder: put before every name as it is, with no separator.
+        source: the list file, with lines "image label".
+        batch_size: images per batch.
+        root_folder: text that is put before every name, without a separator.
         label_type: ``"PIXEL"``: the second word names a label map; ``"IMAGE"``: it is the label of all pixels (what
-            ``atoi`` makes of it: 0 without digits); ``"NONE"``: all pixels get ``ignore_label``.
+            ``atoi`` returns: 0 without digits); ``"NONE"``: all pixels get ``ignore_label``.
         ignore_label: value of padding, 0 to 255.
-        new_height: resize images and label maps, bilinearly both, to this height; 0 for no resizing.
-        new_width: as ``new_height``; both or none.
-        is_color: False reads images in grey, into one channel.
-        shuffle: shuffle the list at the start and at every end.
-        rand_skip: start at a random line below this one.
-        crop_size: side of the square crop; 0 takes the size of the first image for the blobs.
-        crop_pair: height and width of the crop instead.
-        scale_factors: one of them, drawn at random, resizes each image before the crop; empty for none.
-        distortion: changes the colours of each image at random, before it is scaled.
+        new_height: resize images and label maps, both bilinearly, to this height; 0: do not resize.
+        new_width: as ``new_height``; both or neither must be set.
+        is_color: False: read images in grey, into one channel.
+        shuffle: shuffle the list at the start and at the end of every epoch.
+        rand_skip: start at a random line below this number.
+        crop_size: side of the square crop; 0: the blobs have the size of the first image.
+        crop_pair: (height, width) of the crop, instead of ``crop_size``.
+        scale_factors: one of these factors, drawn at random, resizes each image before the crop; empty: none.
+        distortion: random changes of each image's colours, before it is scaled.
         mirror: mirror half of the images at random.
         mean_value: one value, or one per channel in B, G, R order.
         scale: factor after the mean is subtracted.
         label_reading: how palette label maps are read, see :func:`deeplab_caffe.data.load_label`.
-        exif_orientation: turn photographs as their EXIF tag says. Label maps are not turned.
+        exif_orientation: turn photographs by their EXIF tag. Label maps are never turned.
     """
 
     source: str
@@ -95,11 +95,11 @@ class ImageSegDataConfig:
 
         Args:
             layer_param: the message; fields are read by name.
-            label_reading: None takes the environment variable ``DEEPLAB_CAFFE_LABEL_READING``, else ``"index"``.
+            label_reading: None: the environment variable ``DEEPLAB_CAFFE_LABEL_READING``, else ``"index"``.
             exif_orientation: as the attribute.
 
         Raises:
-            NetError: if a parameter has no meaning here; it names the layer.
+            NetError: a parameter has no meaning here; the message names the layer.
         """
         image, transform = layer_param.image_data_param, layer_param.transform_param
         reading = label_reading or os.environ.get(LABEL_READING_VARIABLE) or "index"
@@ -132,10 +132,10 @@ class ImageSegDataConfig:
 
 
 def validate_new_size(height: int, width: int) -> None:
-    """Validate that both sides of the size that images are resized to are given, or none.
+    """Validate that both ``new_height`` and ``new_width`` are given, or neither.
 
     Raises:
-        NetError: only one is.
+        NetError: only one is given.
     """
     if (height > 0) != (width > 0):
         raise NetError(f"new_height and new_width go together, got {height} and {width}")

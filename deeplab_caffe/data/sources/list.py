@@ -22,23 +22,23 @@ Item = TypeVar("Item")
 class ListSource(ItemSource[Entry, Item]):
     """Goes through the lines of a list, again and again.
 
-    Of the net's generator one word at set-up seeds the shuffler, and one is for ``rand_skip``; the list is shuffled at
-    the start and at every end, from the order it has then.
+    At set-up, one word of the net's generator seeds the shuffler, and one is used for ``rand_skip``. The list is
+    shuffled at the start and at the end of every epoch, each time from its present order.
 
     Args:
         source: the list file, for messages.
-        entries: its lines.
-        shuffle: shuffle them.
-        rand_skip: start at a random line below this one.
+        entries: the lines of the list.
+        shuffle: shuffle the lines.
+        rand_skip: start at a random line below this number.
         batch_size: as for :class:`ItemSource`.
-        transform: likewise.
-        **options: likewise.
+        transform: as for :class:`ItemSource`.
+        **options: as for :class:`ItemSource`.
 
     Attributes:
-        entries: the lines in the list's own order.
+        entries: the lines in their original order.
 
     Raises:
-        DataError: ``rand_skip`` went beyond the end.
+        DataError: ``rand_skip`` went beyond the end of the list.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class ListSource(ItemSource[Entry, Item]):
         self._draw_seed()
 
     def __len__(self) -> int:
-        """Return how many lines the list holds."""
+        """Return the number of lines."""
         return len(self.entries)
 
     def _draw(self, count: int) -> list[Entry]:
@@ -87,7 +87,7 @@ class ListSource(ItemSource[Entry, Item]):
 
     def _shuffle(self) -> None:
         if self._shuffler:
-            # A new array: positions that were handed out keep the old one.
+            # A new array, because saved positions refer to the old one.
             self._sequence = self._sequence.copy()
             self._shuffler.shuffle(self._sequence)
 

@@ -1,4 +1,4 @@
-"""Which MAT file is next: the numbering and naming of MAT_WRITE and MAT_READ."""
+"""The numbering and naming of the MAT files of MAT_WRITE and MAT_READ."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from deeplab_caffe.files.names import exists
 class MatNames:
     """File names ``<prefix><id>_blob_<i>.mat`` (layers/mat_write_layer.cpp:44-60).
 
-    The id of iteration k is the first word of line k of the list, less its last ``strip`` characters; without a list
+    The id of iteration k is the first word of line k of the list, without its last ``strip`` characters; without a list
     it is ``iter_<k>``.
 
     Args:
-        prefix: put before the id as it is: a folder needs its "/".
+        prefix: text that is put before the id without a separator: a folder needs its "/".
         source: the list file, or None.
-        strip: how many characters to take off the end of each name.
+        strip: number of characters to cut at the end of each name.
 
     Raises:
-        DataError: if the list cannot be read or ``strip`` takes all of a name.
+        DataError: the list cannot be read, or ``strip`` leaves nothing of a name.
     """
 
     def __init__(self, prefix: str, source: str | PathLike[str] | None = None, strip: int = 0) -> None:
@@ -39,7 +39,7 @@ class MatNames:
         """Return the name of the file of one blob in one iteration, both counted from 0.
 
         Raises:
-            DataError: if the list has no line for this iteration.
+            DataError: the list has no line for this iteration.
         """
         if self.names is None:
             name = f"iter_{iteration}"
@@ -54,13 +54,13 @@ class MatNames:
 
 
 class MatWriter:
-    """What MAT_WRITE does: one file a bottom blob, each time the iteration is a multiple of ``period``.
+    """The writer of MAT_WRITE: one file per bottom blob, in each iteration that is a multiple of ``period``.
 
     Args:
         prefix: as for :class:`MatNames`.
         source: as for :class:`MatNames`.
         strip: as for :class:`MatNames`.
-        period: write every ``period``-th iteration; the others use up their names all the same.
+        period: write every ``period``-th iteration; the iterations in between use up their names too.
     """
 
     def __init__(self, prefix: str, source: str | PathLike[str] | None = None, strip: int = 0, period: int = 1) -> None:
@@ -77,13 +77,13 @@ class MatWriter:
         return cls(param.prefix, param.source or None, param.strip, param.period)
 
     def write(self, blobs: Sequence[np.ndarray]) -> list[str]:
-        """Write the blobs ``(N, C, H, W)`` of this iteration, if it is due, and go to the next.
+        """Write the blobs ``(N, C, H, W)`` of this iteration, if it is due, and advance to the next iteration.
 
         Returns:
-            The names of the files written.
+            The names of the files that were written.
 
         Raises:
-            DataError: if the list has run out of names, or a file cannot be written.
+            DataError: the list has no more names, or a file cannot be written.
         """
         written = []
         if self.iteration % self.period == 0:
@@ -94,32 +94,32 @@ class MatWriter:
         return written
 
     def state_dict(self) -> dict[str, Any]:
-        """Return which iteration is next."""
+        """Return the number of the next iteration."""
         return {"iteration": self.iteration}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where :meth:`state_dict` was taken: files written since are written again."""
+        """Restore the result of :meth:`state_dict`: files written since are written again."""
         self.iteration = int(state["iteration"])
 
 
 class MatReader:
-    """What MAT_READ is for: batches of blobs from MAT files, one image a file.
+    """The reader of MAT_READ: batches of blobs from MAT files, with one image per file.
 
     The original reads the files but never copies their data, and starts again at the first file before every batch
-    (layers/mat_read_layer.cpp). Here the data is returned and the files are read in turn; after the last one the first
-    is next, as the original's own code means it for a list. Without a list the last file is the one before the first
+    (layers/mat_read_layer.cpp). Here the data are returned, and the files are read in turn; after the last file comes
+    the first, as the original's code intends for a list. Without a list, the last file is the one before the first
     ``iter_<k>`` that does not exist.
 
     Args:
         prefix: as for :class:`MatNames`.
         source: as for :class:`MatNames`.
         strip: as for :class:`MatNames`.
-        batch_size: files a batch.
-        tops: how many blobs to read; blob i comes from the ``_blob_<i>.mat`` files.
+        batch_size: files per batch.
+        tops: number of blobs to read; blob i comes from the files ``_blob_<i>.mat``.
         shard: this process's part of each batch.
 
     Raises:
-        DataError: if the list is empty or the first file does not exist.
+        DataError: the list is empty, or the first file does not exist.
     """
 
     def __init__(
@@ -158,7 +158,7 @@ class MatReader:
             One float32 blob ``(batch_size, C, H, W)`` for each top.
 
         Raises:
-            DataError: if a file cannot be read, holds several images, or differs in size from the batch's first.
+            DataError: a file cannot be read, has several images, or its size differs from the batch's first.
         """
         blobs = [np.empty(shape, np.float32) for shape in self.shapes()]
         for item in range(self.batch_size):
@@ -177,11 +177,11 @@ class MatReader:
         return blobs
 
     def state_dict(self) -> dict[str, Any]:
-        """Return which file is next."""
+        """Return the index of the next file."""
         return {"iteration": self.iteration}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where :meth:`state_dict` was taken."""
+        """Restore the result of :meth:`state_dict`."""
         self.iteration = int(state["iteration"]) % self.count
 
     def _after(self, files: int) -> int:

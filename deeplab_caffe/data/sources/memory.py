@@ -12,13 +12,13 @@ from deeplab_caffe.errors import NetError
 
 
 class MemorySource:
-    """The source of MEMORY_DATA's batches: items of two or three arrays in turn, again and again, as they are.
+    """The source of MEMORY_DATA's batches: items of two or three arrays, unchanged, in turn, repeated forever.
 
     Args:
-        batch_size: items a batch.
-        channels: of an item.
-        height: of an item.
-        width: of an item.
+        batch_size: items per batch.
+        channels: channels of an item.
+        height: height of an item.
+        width: width of an item.
         shard: this process's part of each batch.
         with_dim: there is a third array, data_dim.
 
@@ -62,12 +62,12 @@ class MemorySource:
         return shapes if self.with_dim else shapes[:2]
 
     def reset(self, data: np.ndarray, labels: np.ndarray, data_dim: np.ndarray | None = None) -> None:
-        """Take other arrays; the next batch is their first. They are kept, not copied.
+        """Set the arrays; the next batch is their first. The arrays are not copied.
 
         Args:
             data: ``(n, C, H, W)``, n a multiple of the (global) batch size.
             labels: ``(n,)`` or ``(n, 1, 1, 1)``.
-            data_dim: ``(n, 1, 1, 2)``, height and width of the image in each item; None: the whole item.
+            data_dim: ``(n, 1, 1, 2)``, (height, width) of the image in each item; None: the whole item.
 
         Raises:
             NetError: the shapes do not fit.
@@ -107,11 +107,11 @@ class MemorySource:
         return blobs
 
     def state_dict(self) -> dict[str, Any]:
-        """Return which item is next; the arrays are not in it."""
+        """Return the index of the next item; the arrays are not included."""
         return {"next": self._next}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where :meth:`state_dict` was taken; the arrays have to be there.
+        """Restore the result of :meth:`state_dict`; the arrays must already be set.
 
         Raises:
             NetError: the arrays have no such item.

@@ -1,7 +1,7 @@
-"""Caffe's random numbers: words of a Mersenne Twister, used the way Caffe uses them.
+"""Caffe's random numbers: words of a Mersenne Twister, used as Caffe uses them.
 
-The words are numpy's, but for long rows of draws (csrc/mersenne); the distributions are own code, because no library
-promises boost's bits.
+The words are numpy's, except for long rows of draws (csrc/mersenne). The distributions are own code, because no library
+guarantees boost's bits.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ _WORD = 2**32
 class CaffeRNG:
     """A ``boost::mt19937`` (``std::mt19937`` gives the same words) with Caffe's ways to draw from it.
 
-    Caffe owns one for the whole process (``Caffe::set_random_seed`` sets it) and draws single words from it to seed
-    private ones: a net owns one of these and passes it to the layers that draw.
+    Caffe has one for the whole process (``Caffe::set_random_seed`` seeds it), and draws single words from it to seed
+    private ones. Here each net has one and passes it to the layers that draw.
 
     Args:
-        seed: from 0 to 2**32 - 1; None takes one from the operating system, as Caffe's ``cluster_seedgen`` does.
+        seed: from 0 to 2**32 - 1; None: a seed from the operating system, as by Caffe's ``cluster_seedgen``.
 
     Raises:
-        ValueError: if the seed is out of range.
+        ValueError: the seed is out of range.
     """
 
     def __init__(self, seed: int | None = None) -> None:
@@ -37,7 +37,7 @@ class CaffeRNG:
         if not 0 <= seed < _WORD:
             raise ValueError(f"seed must be from 0 to {_WORD - 1}, got {seed}")
         self._bits = np.random.MT19937()
-        # RandomState's legacy seeding is Matsumoto and Nishimura's init_genrand, which boost and std use as well.
+        # RandomState's legacy seeding is Matsumoto and Nishimura's init_genrand, which boost and std use too.
         np.random.RandomState(self._bits).seed(seed)
 
     def word(self) -> int:
@@ -55,10 +55,10 @@ class CaffeRNG:
         return self.word() % n
 
     def uniform_int(self, high: int) -> int:
-        """Return a number from 0 to ``high``, both included, drawn from equal buckets as ``boost::uniform_int`` does.
+        """Return a number from 0 to ``high``, inclusive, drawn from equal buckets like ``boost::uniform_int``.
 
         Args:
-            high: from 0 to 2**32 - 2. At 0 no word is drawn.
+            high: from 0 to 2**32 - 2. For 0 no word is drawn.
         """
         if high == 0:
             return 0
@@ -71,7 +71,7 @@ class CaffeRNG:
 
     def bernoulli(self, count: int, p: float) -> np.ndarray:
         """Draw ``count`` times, True with probability ``p``, a word each: ``boost::bernoulli_distribution<float>``."""
-        # The largest word whose float is small enough: so no word need become a float.
+        # The largest word whose float is small enough; words are compared with it and need not be converted to float.
         most = bisect_right(range(_WORD), np.float32(p) * np.float32(_WORD - 1), key=np.float32) - 1
         state, drawn, xp = self.state_dict(), np.empty(count, np.uint8), NumpyArrays()
         position = _C.mersenne_at_most(xp.view(state["key"].view(np.int32)), state["pos"], most, xp.view(drawn))
@@ -79,18 +79,18 @@ class CaffeRNG:
         return drawn.view(bool)
 
     def shuffle(self, values: np.ndarray) -> None:
-        """Shuffle in place as Caffe's ``shuffle``: Fisher and Yates' way, from the end (include/caffe/util/rng.hpp)."""
+        """Shuffle in place like Caffe's ``shuffle``: Fisher-Yates from the end (include/caffe/util/rng.hpp)."""
         for i in range(len(values) - 1, 0, -1):
             j = self.uniform_int(i)
             values[i], values[j] = values[j], values[i]
 
     def state_dict(self) -> dict[str, Any]:
-        """Return where the generator stands: ``key`` (624 words) and ``pos``."""
+        """Return the generator's state: ``key`` (624 words) and ``pos``."""
         state = self._bits.state["state"]
         return {"key": state["key"].copy(), "pos": int(state["pos"])}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Stand where :meth:`state_dict` was taken."""
+        """Restore the result of :meth:`state_dict`."""
         key = np.array(state["key"], dtype=np.uint32)
         if key.shape != (624,) or not 0 <= int(state["pos"]) <= 624:
             raise ValueError(

@@ -1,4 +1,4 @@
-"""Which part of each batch a process reads, where several train together."""
+"""The part of each batch that a process reads when several processes train together."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from deeplab_caffe.errors import NetError
 
 @dataclass(frozen=True)
 class Shard:
-    """One of ``world`` processes that share out each global batch of ``world * batch_size`` consecutive entries.
+    """One of ``world`` processes that share each global batch of ``world * batch_size`` consecutive entries.
 
-    Rank r has entries ``r * batch_size`` up to ``(r + 1) * batch_size`` of it. Random words are drawn for all of them,
-    so that together the processes see what one process with the global batch would.
+    Rank r has its entries from ``r * batch_size`` up to ``(r + 1) * batch_size``. Random words are drawn for the whole
+    global batch, so that the processes together see what a single process with the global batch would.
 
     Attributes:
-        rank: from 0.
-        world: how many processes.
+        rank: number of this process, from 0.
+        world: number of processes.
     """
 
     rank: int = 0
@@ -27,9 +27,9 @@ class Shard:
             raise NetError(f"shard must be (rank, world) with 0 <= rank < world, got ({self.rank}, {self.world})")
 
     def before(self, batch_size: int) -> int:
-        """Return how many entries of the global batch come before this process's."""
+        """Return the number of entries of the global batch before this process's part."""
         return self.rank * batch_size
 
     def after(self, batch_size: int) -> int:
-        """Return how many entries of the global batch come after this process's."""
+        """Return the number of entries of the global batch after this process's part."""
         return (self.world - 1 - self.rank) * batch_size

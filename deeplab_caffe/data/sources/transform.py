@@ -1,8 +1,8 @@
-"""From a photograph and its label map to the blobs of a net: DataTransformer.
+"""Transform a photograph and its label map into a net's blobs: DataTransformer.
 
-The rule is the original's (data_transformer.cpp, TransformImgAndSeg in lines 309-464): pad at the bottom and at the
-right up to ``crop_size``, the image with the mean and the labels with ``ignore_label``; crop at a random place in
-TRAIN, in the middle in TEST; mirror; subtract the mean, multiply by ``scale``; channels in B, G, R order.
+The rule is the original's (data_transformer.cpp, TransformImgAndSeg, lines 309-464): pad at the bottom and right up to
+``crop_size``, the image with the mean and the labels with ``ignore_label``; crop, at a random place in TRAIN and in the
+middle in TEST; mirror; subtract the mean, and multiply by ``scale``. Channels are in B, G, R order.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from deeplab_caffe.errors import NetError
 
 Phase = Literal["TRAIN", "TEST"]
 
-# Mean of ImageNet's pixels in B, G, R order, as DeepLab's prototxt files have it.
+# Mean of ImageNet's pixels in B, G, R order, as in DeepLab's prototxt files.
 IMAGENET_MEAN_BGR = (104.008, 116.669, 122.675)
 
 
 @dataclass(frozen=True)
 class Placement:
-    """What chance (TRAIN) or the middle (TEST) chose for one image.
+    """Mirroring and crop position of one image, chosen at random (TRAIN) or in the middle (TEST).
 
     Attributes:
         mirror: whether the crop is mirrored, padding included.
@@ -39,18 +39,18 @@ class Placement:
 
 @dataclass(frozen=True)
 class SegTransform:
-    """TransformationParameter with its phase.
+    """TransformationParameter and the phase.
 
     Attributes:
         phase: ``"TRAIN"`` crops at random, ``"TEST"`` in the middle.
-        crop_size: side of the square crop; 0 takes the image as it is.
-        crop_pair: height and width of the crop instead.
-        scale_factors: one of these, drawn at random in both phases, resizes the image before the crop; empty for none.
-        mirror: mirror half of the images at random (in both phases, as the original).
-        mean_value: one value, or one per channel in B, G, R order; empty for none.
-        scale: factor after the subtraction.
+        crop_size: side of the square crop; 0: no crop.
+        crop_pair: (height, width) of the crop, instead of ``crop_size``.
+        scale_factors: one of these, drawn at random in both phases, resizes the image before the crop; empty: none.
+        mirror: mirror half of the images at random (in both phases, as in the original).
+        mean_value: one value, or one per channel in B, G, R order; empty: no mean.
+        scale: factor after the mean is subtracted.
         mean_image: a mean for every pixel, float32 ``(C, H, W)``, instead of ``mean_value``.
-        distortion: changes the colours of the image before it is resized, in both phases.
+        distortion: changes of the image's colours before it is resized, in both phases.
     """
 
     phase: Phase = "TEST"
@@ -72,7 +72,7 @@ class SegTransform:
         """Read a TransformationParameter message, and the mean image if it names one.
 
         Raises:
-            NetError: there are both ``mean_file`` and ``mean_value``.
+            NetError: both ``mean_file`` and ``mean_value`` are given, or a parameter has no meaning here.
             CaffeModelError: the mean file cannot be read.
         """
         mean_image = None
@@ -98,17 +98,17 @@ class SegTransform:
 
     @property
     def crop(self) -> tuple[int, int]:
-        """Return height and width of the crop, 0 for none."""
+        """Return (height, width) of the crop; 0 for no crop."""
         return self.crop_pair if self.crop_pair[0] else (self.crop_size, self.crop_size)
 
     @property
     def needs_rand(self) -> bool:
-        """Return whether a generator is needed (DataTransformer::InitRand)."""
+        """Return whether a random generator is needed (DataTransformer::InitRand)."""
         return self.words_per_image > 0
 
     @property
     def words_per_image(self) -> int:
-        """Return how many random words one image takes: :meth:`factor`, then :meth:`place`, then :meth:`distorted`."""
+        """Return the number of random words per image: for :meth:`factor`, :meth:`place` and :meth:`distorted`."""
         crops_at_random = self.phase == "TRAIN" and self.crop[0] > 0
         return int(self.mirror) + bool(self.scale_factors) + 2 * crops_at_random + self.distortion.words
 
@@ -117,7 +117,7 @@ class SegTransform:
         return self.distortion.apply(image, words[len(words) - self.distortion.words :])
 
     def factor(self, words: Sequence[int]) -> float:
-        """Choose one of the scale factors from an image's random words; 1 if there are none."""
+        """Choose one of the scale factors by an image's random words; 1 if there are none."""
         if not self.scale_factors:
             return 1.0
         return self.scale_factors[words[int(self.mirror)] % len(self.scale_factors)]
@@ -132,7 +132,7 @@ class SegTransform:
         return np.broadcast_to(np.asarray(self.mean_value or (0,), np.float32), (channels,))
 
     def place(self, height: int, width: int, words: Sequence[int]) -> Placement:
-        """Choose mirror and offsets for an image of this size from ``words_per_image`` random words, in this order."""
+        """Choose mirroring and offsets for an image of this size by its random words, in this order."""
         drawn = iter(words)
         mirror = self.mirror and next(drawn) % 2 == 1
         if self.scale_factors:
@@ -149,11 +149,11 @@ class SegTransform:
         """Check that an image fits.
 
         Args:
-            shape: its ``(C, H, W)``.
-            pads: whether it may be smaller than the crop.
+            shape: the image's ``(C, H, W)``.
+            pads: whether the image may be smaller than the crop.
 
         Raises:
-            ValueError: it does not fit the mean, or is smaller than ``crop_size`` where it must not be.
+            ValueError: the image does not fit the mean, or is smaller than ``crop_size`` although ``pads`` is False.
         """
         self.means(shape[0])
         if self.mean_image is not None and self.mean_image.shape != shape:
@@ -167,7 +167,7 @@ class SegTransform:
         Args:
             image: uint8 RGB ``(H, W, 3)`` or grey ``(H, W)``.
             placement: from :meth:`place`.
-            out: float32 ``(3, height, width)``, or ``(1, height, width)`` for grey; overwritten whole.
+            out: float32 ``(3, height, width)``, or ``(1, height, width)`` for grey; completely overwritten.
         """
         self.planes_into(bgr_planes(image), placement, out)
 
@@ -177,7 +177,7 @@ class SegTransform:
         Args:
             planes: numbers ``(C, H, W)``.
             placement: from :meth:`place`.
-            out: float32 ``(C, height, width)``; overwritten whole.
+            out: float32 ``(C, height, width)``; completely overwritten.
         """
         channels, height, width = out.shape
         where = np.s_[:, placement.h_off : placement.h_off + height, placement.w_off : placement.w_off + width]
@@ -185,12 +185,12 @@ class SegTransform:
         mean = self.means(channels) if self.mean_image is None else self.mean_image[where]
         if placement.mirror:
             out = out[..., ::-1]
-        # Padding has the value of the mean in the original, so exactly 0 once the mean is off.
+        # The original pads with the mean, so the padding is exactly 0 after the mean is subtracted.
         rows, columns = window.shape[1:]
         out[:, rows:] = 0
         out[:, :rows, columns:] = 0
         for channel in range(channels):
-            # One pass that converts and subtracts: a byte is exact in float32.
+            # Convert and subtract in one pass; a byte is exact in float32.
             np.subtract(window[channel], mean[channel], out=out[channel, :rows, :columns], dtype=np.float32)
         if self.scale != 1.0:
             out *= np.float32(self.scale)
@@ -200,8 +200,8 @@ class SegTransform:
 
         Args:
             label: uint8 ``(H, W)``.
-            placement: the image's.
-            out: float32 ``(height, width)``; overwritten whole.
+            placement: the image's placement.
+            out: float32 ``(height, width)``; completely overwritten.
             ignore_label: value of the padding.
         """
         height, width = out.shape
@@ -225,10 +225,10 @@ def validate_means(mean_value: Sequence[float], channels: int) -> None:
 
 
 def crop_of(transform_param: Any) -> tuple[int, int]:
-    """Return height and width of the crop that a TransformationParameter asks for, 0 for none.
+    """Return (height, width) of the crop in a TransformationParameter; 0 for no crop.
 
     Raises:
-        NetError: ``crop_size`` and ``crop_height`` or ``crop_width`` are given, or only one of the latter.
+        NetError: both ``crop_size`` and ``crop_height`` or ``crop_width`` are given, or only one of the latter two.
     """
     size, height, width = transform_param.crop_size, transform_param.crop_height, transform_param.crop_width
     if size and (height or width):
@@ -239,7 +239,7 @@ def crop_of(transform_param: Any) -> tuple[int, int]:
 
 
 def bgr_planes(image: np.ndarray) -> np.ndarray:
-    """View an image, RGB ``(H, W, 3)`` or grey ``(H, W)``, as Caffe has it: B, G, R ``(3, H, W)`` or ``(1, H, W)``."""
+    """View an RGB image ``(H, W, 3)`` or a grey one ``(H, W)`` as Caffe's B, G, R ``(3, H, W)`` or ``(1, H, W)``."""
     return image[None] if image.ndim == 2 else image.transpose(2, 0, 1)[::-1]
 
 
@@ -247,7 +247,7 @@ def read_mean(path: str) -> np.ndarray:
     """Read a mean image.
 
     Args:
-        path: a ``.binaryproto`` of one item.
+        path: a ``.binaryproto`` with one item.
 
     Returns:
         float32 ``(C, H, W)``.
@@ -272,13 +272,13 @@ def image_to_blob(
     scale: float = 1.0,
     size: tuple[int, int] | None = None,
 ) -> np.ndarray:
-    """Make a net's input of one photograph, padded at the bottom and at the right.
+    """Return a net's input for one photograph, padded at the bottom and right.
 
     Args:
         image: uint8 RGB ``(H, W, 3)`` or grey ``(H, W)``.
         mean_value: one value, or one per channel in B, G, R order.
         scale: factor after the subtraction.
-        size: ``(height, width)`` of the blob, at least the image's; None takes the image's.
+        size: ``(height, width)`` of the blob, at least the image's; None: the image's.
 
     Returns:
         float32 ``(1, C, height, width)``, channels B, G, R; 0 in the padding.

@@ -1,4 +1,4 @@
-"""WINDOW_DATA: warped image windows, a fixed fraction foreground (R-CNN; layers/window_data_layer.cpp)."""
+"""WINDOW_DATA: warped image windows with a fixed fraction of foreground (R-CNN; layers/window_data_layer.cpp)."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ CROP_MODES = ("warp", "square")
 
 
 class SampledWindow(NamedTuple):
-    """A window that chance chose, and whether it is mirrored."""
+    """A randomly drawn window, and whether it is mirrored."""
 
     window: ImageWindow
     mirror: bool
 
 
 class Warped(NamedTuple):
-    """Pixels ``(h, w, 3)`` and where they go in the crop: first row and column."""
+    """Pixels ``(h, w, 3)`` and their place in the crop: first row and column."""
 
     pixels: np.ndarray
     top: int
@@ -38,19 +38,19 @@ class Warped(NamedTuple):
 
 
 class WindowSource(ItemSource[SampledWindow, Warped]):
-    """The source of WINDOW_DATA's batches: background windows first, then ``fg_fraction`` of foreground.
+    """The source of WINDOW_DATA's batches: background windows first, then a fraction ``fg_fraction`` of foreground.
 
-    Windows are drawn with replacement by a generator of the layer's own, which one word of the net's seeds at set-up.
-    As in the original further words of the net's generator are drawn, like for the other layers, and not used.
+    Windows are drawn with replacement by the layer's own generator, which is seeded by one word of the net's generator
+    at set-up. As in the original, further words of the net's generator are drawn as for other layers, but not used.
 
     Args:
-        layer_param: LayerParameter message with ``window_data_param`` and ``transform_param``. ``scale`` is
-            ``transform_param``'s; the original looks for it in ``window_data_param``, which it has emptied before.
-        phase: ``"TRAIN"`` or ``"TEST"``: changes how many words are drawn, and nothing else.
+        layer_param: LayerParameter message with ``window_data_param`` and ``transform_param``. ``scale`` is taken from
+            ``transform_param``; the original looks for it in ``window_data_param``, which it has cleared before.
+        phase: ``"TRAIN"`` or ``"TEST"``; changes only how many words are drawn.
         **options: see :class:`SourceOptions`.
 
     Raises:
-        NetError: a parameter has no meaning here, or the file has no window of a kind that is needed.
+        NetError: a parameter has no meaning here, or the file has no windows of a kind that is needed.
         DataError: the window file cannot be read.
         CaffeModelError: the mean file cannot be read.
     """
@@ -65,7 +65,7 @@ class WindowSource(ItemSource[SampledWindow, Warped]):
         self._chooser = CaffeRNG(self._rng.word())
         self.windows = read_window_file(param.source, param.fg_threshold, param.bg_threshold)
         together = self.batch_size * self.shard.world
-        # In float, as the original: 0.3 * 10 is 3 there.
+        # In float32, as in the original: 0.3 * 10 is 3 there.
         self._foreground = int(np.float32(together) * np.float32(param.fg_fraction))
         needed = {"foreground": self._foreground, "background": together - self._foreground}
         for kind, count in needed.items():
@@ -134,7 +134,7 @@ class WindowSource(ItemSource[SampledWindow, Warped]):
             raise DataError(message, self.param.source, window.line) from exc
 
     def _content(self, path: str) -> bytes | None:
-        """Return the file's bytes if they are to be kept in memory, as the original keeps them all from the start."""
+        """Return the file's bytes if they are to be kept in memory; the original keeps all files from the start."""
         if not self.param.cache_images:
             return None
         if path not in self._files:
@@ -165,18 +165,18 @@ def warp_window(
     square: bool = False,
     mirror: bool = False,
 ) -> Warped:
-    """Cut a window out of an image and resize it.
+    """Crop a window from an image and resize it.
 
     Args:
         image: uint8 RGB ``(H, W, 3)``.
         window: the box.
         crop_size: side of the square that the whole window is resized to.
-        context_pad: how many of its pixels, on each side, show what is around the box.
-        square: take the square around the box instead of the box.
-        mirror: mirror it.
+        context_pad: number of its pixels, on each side, that show the surroundings of the box.
+        square: crop the square around the box instead of the box.
+        mirror: mirror the window.
 
     Returns:
-        The part of the (widened) box that lies in the image, and where that goes in the square.
+            The part of the (widened) box that lies in the image, and its place in the square.
 
     Raises:
         ValueError: the box is empty or, unless widened, not inside the image.
@@ -189,14 +189,14 @@ def warp_window(
         x1, y1, x2, y2 = _widened(window, crop_size, context_pad, square)
         scale_x = np.float32(crop_size) / np.float32(x2 - x1 + 1)
         scale_y = np.float32(crop_size) / np.float32(y2 - y1 + 1)
-        # Beyond the image there is nothing to show: that part of the crop stays 0.
+        # Outside of the image there are no pixels: that part of the crop stays 0.
         left_out, right_out = max(0, -x1), max(0, x2 - columns + 1)
         top_out, bottom_out = max(0, -y1), max(0, y2 - rows + 1)
         x1, x2, y1, y2 = x1 + left_out, x2 - right_out, y1 + top_out, y2 - bottom_out
         _check_box(x1, y1, x2, y2, rows, columns)
         top = _round(np.float32(top_out) * scale_y)
         left = _round(np.float32(right_out if mirror else left_out) * scale_x)
-        # Rounded apart, box and padding may come to more than the crop.
+        # Box and padding are rounded separately, and their sum may be larger than the crop.
         width = min(_round(np.float32(x2 - x1 + 1) * scale_x), crop_size - left)
         height = min(_round(np.float32(y2 - y1 + 1) * scale_y), crop_size - top)
         if width < 1 or height < 1:
@@ -208,9 +208,9 @@ def warp_window(
 
 
 def _widened(window: ImageWindow, crop_size: int, context_pad: int, square: bool) -> tuple[int, int, int, int]:
-    """Return the box that has ``context_pad`` pixels around the window once it is resized; float32, as the original.
+    """Return the box that has ``context_pad`` pixels around the window after resizing, in float32 as in the original.
 
-    It may reach outside the image.
+    It may extend beyond the image.
     """
     factor = np.float32(crop_size) / np.float32(crop_size - 2 * context_pad)
     half_height = np.float32(window.y2 - window.y1 + 1) / np.float32(2)
@@ -235,6 +235,6 @@ def _check_box(x1: int, y1: int, x2: int, y2: int, rows: int, columns: int) -> N
 
 
 def _round(value: np.floating) -> int:
-    """Round as C's ``round``: halves go away from zero."""
+    """Round like C's ``round``: halves are rounded away from zero."""
     number = float(value)
     return int(math.copysign(math.floor(abs(number) + 0.5), number))
