@@ -23,18 +23,18 @@ from deeplab_caffe.errors import DeepLabCaffeError, how_to_install, one_line
 
 
 class Verb(NamedTuple):
-    """What ``--help`` says of a verb.
+    """The text of ``--help`` on a verb.
 
     Attributes:
-        about: what it does, in a line.
-        example: the words behind it in a line that works.
+        about: a summary of one line.
+        example: arguments of a command line that works.
     """
 
     about: str
     example: str
 
 
-# The verbs by what they are for. A verb's command is the function of its name, with _ for -, in the module of its name.
+# The verbs, grouped by purpose. A verb's command is a function in a module, both called like it, with _ for -.
 GROUPS = {
     "Use a network": {
         "extract": Verb(
@@ -58,7 +58,7 @@ GROUPS = {
             "Search the dense CRF's parameters on validation images, as the DeepLab paper does.",
             "--scores scores --images JPEGImages --labels SegmentationClass",
         ),
-        "page": Verb("Tune the dense CRF on a picture of one's own, in the browser.", "photo.jpg"),
+        "page": Verb("Tune the dense CRF on your own picture, in the browser.", "photo.jpg"),
     },
     "Train and evaluate": {
         "boxes": Verb(
@@ -66,7 +66,7 @@ GROUPS = {
             "--annotations Annotations --images JPEGImages --list train_id.txt --method crf --out labels",
         ),
         "eval": Verb(
-            "Evaluate results: IoU, accuracies, trimaps, as the original's MATLAB; an HTML report.",
+            "Evaluate results like the original's MATLAB: IoU, accuracies, trimaps; an HTML report.",
             "--predictions results --labels SegmentationClass --list val_id.txt",
         ),
         "experiment": Verb(
@@ -82,7 +82,7 @@ GROUPS = {
             "--model test.prototxt --weights x.caffemodel --iterations 1449",
         ),
         "train": Verb(
-            "Train a network by a solver prototxt, as `caffe train`.",
+            "Train a network with a solver prototxt, as `caffe train`.",
             "--solver solver.prototxt --weights init.caffemodel",
         ),
     },
@@ -95,7 +95,7 @@ GROUPS = {
             "Write DeepLab's lists of VOC, Cityscapes, CamVid, COCO-Stuff or own folders, after checks.",
             "voc12 VOCdevkit/VOC2012 --out list",
         ),
-        "download": Verb("Fetch the weights of a model of the papers, or check those that were fetched.", "vgg16"),
+        "download": Verb("Download the weights of a model of the papers, or check downloaded ones.", "vgg16"),
         "imageset": Verb(
             "Write the images and labels of a list into an LMDB, as convert_imageset.",
             "train.txt train_lmdb --root images/ --size 256 256",
@@ -111,7 +111,7 @@ GROUPS = {
     },
     "Machine": {
         "device-query": Verb("Show the GPUs, as `caffe device_query`.", ""),
-        "info": Verb("Show versions, devices, memory, the build and the extras: for reports of faults.", "--json"),
+        "info": Verb("Show versions, devices, memory, the build and the extras, for bug reports.", "--json"),
     },
 }
 VERBS = {name: verb for verbs in GROUPS.values() for name, verb in verbs.items()}
@@ -140,14 +140,14 @@ class _Verbs(click.Group):
         return command
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """Return the verbs and flags that begin so; click's own would import each verb, and so torch."""
+        """Return the verbs and flags that begin with ``incomplete``; click's own method would import all, and torch."""
         verbs = [CompletionItem(name, help=VERBS[name].about) for name in sorted(VERBS) if name.startswith(incomplete)]
         return [*verbs, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Take the verb from behind its flags, where gflags lets it stand: ``caffe -solver x train``.
+        """Find the verb also after its flags, as gflags does: ``caffe -solver x train``.
 
-        ``-version`` goes before everything, as there.
+        ``-version`` takes precedence over all other words, as in gflags.
         """
         if any(asks_version(word) for word in args):
             args = ["--version"]
@@ -169,7 +169,7 @@ class _Verbs(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the tables of verbs of ``--help``, one for each group."""
-        # One width for all groups, so that their columns stand below each other.
+        # One width for all groups, so that their columns are aligned.
         width = max(map(len, VERBS))
         for title, verbs in GROUPS.items():
             with formatter.section(title):
@@ -191,7 +191,7 @@ def _one_line_warning(message: Warning | str, category: type[Warning], *_: Any, 
 
 
 class _Terminated(SystemExit):
-    """SIGTERM has come."""
+    """The exit on SIGTERM."""
 
 
 @contextmanager
@@ -220,10 +220,10 @@ def _lacking(error: ModuleNotFoundError) -> str:
 
 
 def main(args: list[str] | None = None) -> None:
-    """Run a command: whatever bad input causes becomes one line on stderr and exit status 1."""
+    """Run a command; an error that bad input causes becomes one line on stderr and exit status 1."""
     warnings.showwarning = _one_line_warning
     for stream in (sys.stdout, sys.stderr):
-        # Names of files and classes may be no text, or none that the terminal has.
+        # Names of files and classes may have characters that the terminal cannot show, or bytes that are not text.
         if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
             stream.reconfigure(errors="backslashreplace")
     try:
@@ -234,7 +234,7 @@ def main(args: list[str] | None = None) -> None:
 
 
 def _leave(status: int) -> None:
-    """End the process, and wait for no thread: one that reads standard input, or from a dead server, may never end."""
+    """End the process without waiting for threads: one that reads standard input or a dead server may never end."""
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):
@@ -244,7 +244,7 @@ def _leave(status: int) -> None:
 
 def _main(args: list[str] | None) -> None:
     try:
-        # Outside its standalone mode click hands an Exit's status back as if it were a result.
+        # Outside its standalone mode click returns an Exit's status as if it were a result.
         status = cli.main(args=args, prog_name="deeplab-caffe", standalone_mode=False)
         if isinstance(status, int) and status:
             sys.exit(status)
@@ -258,7 +258,7 @@ def _main(args: list[str] | None) -> None:
         click.echo(f"error: {error}", err=True)
         sys.exit(1)
     except ModuleNotFoundError as error:
-        if _COMPLETING not in os.environ:  # a message would stand in the line that is being typed
+        if _COMPLETING not in os.environ:  # a message would appear in the line that is being typed
             click.echo(f"error: {_lacking(error)}", err=True)
         sys.exit(1)
     except MemoryError as error:

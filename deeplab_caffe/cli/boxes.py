@@ -26,8 +26,8 @@ from deeplab_caffe.weak.boxes import segment_boxes
 
 @click.command()
 @path_option("--annotations", help="PASCAL VOC's Annotations folder: <id>.xml.")
-@path_option("--labels", help="Instead: true label maps <id>.png, whose objects' boxes are taken.")
-@path_option("--instances", help="With --labels: maps of objects <id>.png (SegmentationObject); else regions count.")
+@path_option("--labels", help="Instead of --annotations: true label maps <id>.png, to take boxes from.")
+@path_option("--instances", help="With --labels: SegmentationObject's <id>.png. By default one box per region.")
 @path_option("--images", required=True, help="Photographs <id>.*")
 @path_option("--list", "list_path", required=True, help="train_id.txt or train.txt.")
 @path_option("--out", required=True, help="Folder for the label maps <id>.png.")
@@ -37,13 +37,15 @@ from deeplab_caffe.weak.boxes import segment_boxes
     required=True,
     help="rect: whole boxes, the smallest on top; crf: objects cut out of them.",
 )
-@click.option("--crf", default="bboxErode20", show_default=True, metavar="NAME|FILE", help="The CRF's, as for crf.")
+@click.option(
+    "--crf", default="bboxErode20", show_default=True, metavar="NAME|FILE", help="CRF parameters, as for crf."
+)
 @click.option(
     "--centre",
     type=ShareRange(0, 1, min_open=True),
     default=0.2,
     show_default=True,
-    help="Share of a box that is foreground for certain.",
+    help="Share of a box that is certainly foreground.",
 )
 @click.option(
     "--classes",
@@ -51,10 +53,16 @@ from deeplab_caffe.weak.boxes import segment_boxes
     default="voc12",
     show_default=True,
     metavar="NAME|FILE",
-    help=f"{', '.join(KNOWN)} or a file, a line for each class: NAME or NAME R G B.",
+    help=f"{', '.join(KNOWN)} or a file with a line per class: NAME or NAME R G B.",
 )
-@click.option("--min-area", type=click.IntRange(min=1), default=1, show_default=True, help="With --labels: pixels.")
-@click.option("--overwrite", is_flag=True, help="Do images again whose label maps exist.")
+@click.option(
+    "--min-area",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="With --labels: smallest object with a box, in pixels.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace label maps that exist.")
 def boxes(
     annotations: Path | None,
     labels: Path | None,
@@ -69,9 +77,9 @@ def boxes(
     min_area: int,
     overwrite: bool,
 ) -> None:
-    """Make label maps from bounding boxes, to train on in place of true ones.
+    """Make label maps from bounding boxes, for training without true label maps.
 
-    An image that fails is reported, the others are done, and the exit status is 1.
+    If an image fails, the error is reported, the other images are processed, and the exit status is 1.
     """
     if (annotations is None) == (labels is None):
         raise click.UsageError("the boxes come either from --annotations or from --labels")

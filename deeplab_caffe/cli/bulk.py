@@ -15,7 +15,7 @@ from deeplab_caffe.errors import DeepLabCaffeError
 from deeplab_caffe.segmentation.bulk import Network, Refine
 from deeplab_caffe.segmentation.cluster import segment_files
 
-# Seconds from one line about the whole to the next.
+# Seconds between two lines about the progress of the whole run.
 _EVERY = 10.0
 
 
@@ -24,8 +24,8 @@ class BulkRun(Run):
     """A run whose photographs are segmented by Ray's workers.
 
     Attributes:
-        options: what the segmenter was built of; its paths are made absolute, for other machines.
-        address: of the cluster; None: Ray is started here.
+        options: the segmenter's arguments; paths among them are made absolute, for other machines.
+        address: the cluster's address; None: start Ray on this machine.
     """
 
     options: dict[str, Any] = field(default_factory=dict)

@@ -30,7 +30,7 @@ from deeplab_caffe.zoo.paths import prototxt_path
 # ${NAME} of a train prototxt that no weight of an initial model depends on.
 _VARIABLES = {"EXP": "voc12", "NUM_LABELS": "21", "DATA_ROOT": "", "BG_BIAS": "0", "FG_BIAS": "0"}
 _VARIABLES |= dict.fromkeys(("NET_ID", "TRAIN_SET", "TRAIN_SET_STRONG", "TRAIN_SET_WEAK"), "init")
-# So many images say how large outputs are.
+# Number of images on which the size of outputs is measured.
 _IMAGES = 8
 
 
@@ -43,20 +43,26 @@ _IMAGES = 8
     metavar="NETWORK",
     help="Write the model that this network's training starts from.",
 )
-@word_option("--unit-outputs", metavar="LAYERS", help="With --init-for: scale these till their outputs are about 1.")
+@word_option(
+    "--unit-outputs",
+    metavar="LAYERS",
+    help="With --init-for: scale these layers' weights until their outputs are about 1.",
+)
 @path_option("--images", metavar="FOLDER", help="With --unit-outputs: photographs to measure on, the first 8 by name.")
-@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Of weights without a filler.")
-@click.option("--to", type=click.Choice(FORMATS), help="The format to write; else by the suffix of --out.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Seed of weights without a filler."
+)
+@click.option("--to", type=click.Choice(FORMATS), help="The format to write. By default from the suffix of --out.")
 @path_option("--out", help="The file to write; init.caffemodel with --init-for.")
 @click.option(
     "--dtype",
     type=click.Choice(["float32", "float16"]),
     default="float32",
     show_default=True,
-    help="Number format of a caffemodel: float16 takes half the room, to three digits.",
+    help="Number format of a caffemodel: float16 halves the file and keeps three digits.",
 )
 @click.option("--image-input", is_flag=True, help="To ONNX: read uint8 RGB images (N, H, W, 3), subtract the mean.")
-@click.option("--label-output", is_flag=True, help="To ONNX: give the best class of each pixel, not the scores.")
+@click.option("--label-output", is_flag=True, help="To ONNX: output the label map instead of the scores.")
 @word_option("--classes", metavar="NAME|FILE|A,B,C", help="To ONNX: names of the classes, for its metadata.")
 @dialect_option
 @variables_option
@@ -83,11 +89,11 @@ def convert(
     Or torchvision's DeepLab v3, whose --model is prototxt/deeplab_v3_resnet101/deploy.prototxt (or 50), or
     deeplab-pytorch's DeepLab v2: prototxt/deeplab_aspp_resnet101/deploy.prototxt.
 
-    Weights stay the same bit for bit, but for --dtype float16. Their names become LAYER.weight and LAYER.bias. ONNX
-    holds the network too.
+    Weights stay the same bit for bit, except with --dtype float16. Their names become LAYER.weight and LAYER.bias. An
+    ONNX file also holds the network.
 
     With --init-for, SOURCE is a network that others trained on ImageNet, and NETWORK one of ours by name, or the path
-    of a train prototxt. The file has the layers that SOURCE has weights for; the others begin with their fillers.
+    of a train prototxt. The file has the layers that SOURCE has weights for; the others start from their fillers.
     """
     if (model is None) == (network is None):
         raise click.UsageError("give either --model or --init-for")

@@ -21,22 +21,22 @@ from deeplab_caffe.experiment.refine import Folders, Status, default_params, det
 
 
 @click.command()
-@path_option("-id", "--image-dir", required=True, help="Photographs: .ppm or what Pillow reads.")
+@path_option("-id", "--image-dir", required=True, help="Photographs: .ppm or any format that Pillow reads.")
 @path_option("-fd", "--feature-dir", required=True, help="Scores <image>_blob_0.mat, <image>.bin or <image>.npy.")
-@path_option("-sd", "--save-dir", required=True, help="Label maps <image>.bin go here.")
+@path_option("-sd", "--save-dir", required=True, help="Folder for the label maps <image>.bin.")
 @crf_number_options
-@click.option("-px", "--pos-x-std", type=float, help="--pos-xy-std along x alone.")
+@click.option("-px", "--pos-x-std", type=float, help="--pos-xy-std along x only.")
 @click.option("-py", "--pos-y-std", type=float, help="... along y.")
-@click.option("-bx", "--bi-x-std", type=float, help="--bi-xy-std along x alone.")
+@click.option("-bx", "--bi-x-std", type=float, help="--bi-xy-std along x only.")
 @click.option("-by", "--bi-y-std", type=float, help="... along y.")
-@click.option("-br", "--bi-r-std", type=float, help="--bi-rgb-std of red alone.")
+@click.option("-br", "--bi-r-std", type=float, help="--bi-rgb-std of red only.")
 @click.option("-bg", "--bi-g-std", type=float, help="... of green.")
 @click.option("-bb", "--bi-b-std", type=float, help="... of blue.")
 @word_option(
     "--crf",
     "named",
     metavar="NAME|FILE",
-    help="CRF parameters tuned for a model, such as DeepLab-LargeFOV, or of a .json file, such as crf-search's "
+    help="CRF parameters tuned for a model, such as DeepLab-LargeFOV, or from a .json file, such as crf-search's "
     "best.json; by default those of the original's program.",
 )
 @click.option(
@@ -49,9 +49,9 @@ from deeplab_caffe.experiment.refine import Folders, Status, default_params, det
     "(C, H, W) of other programs.",
 )
 @kind_option("probabilities in a .bin, else scores")
-@path_option("--list", "id_list", help="File of the images' ids, with folders or without; else all that have scores.")
-@click.option("--png", is_flag=True, help="Write <image>.png with PASCAL VOC's colours too.")
-@click.option("--overwrite", is_flag=True, help="Do images again whose label maps exist.")
+@path_option("--list", "id_list", help="File of image ids, with or without folders. By default all images with scores.")
+@click.option("--png", is_flag=True, help="Also write <image>.png with PASCAL VOC's colours.")
+@click.option("--overwrite", is_flag=True, help="Replace label maps that exist.")
 @click.option("--threads", type=click.IntRange(min=0), default=0, help="CPU threads, at most the cores; 0: all.  [0]")
 def crf(
     image_dir: Path,
@@ -69,8 +69,8 @@ def crf(
 ) -> None:
     """Refine segmentation scores with the dense CRF, with the flags of the original's programs.
 
-    Images whose label maps exist are skipped. An image that fails is reported, the others are done, and the exit status
-    is 1.
+    Images whose label maps exist are skipped. If an image fails, the error is reported, the other images are processed,
+    and the exit status is 1.
     """
     try:
         ids = None if id_list is None else read_ids(id_list)

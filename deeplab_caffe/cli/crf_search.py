@@ -31,17 +31,27 @@ from deeplab_caffe.files.text import text_bytes
 @path_option("--images", required=True, help="Photographs <id>.*.")
 @path_option("--labels", required=True, help="True labels <id>.*: palette or grey images.")
 @kind_option("probabilities in a .bin, else scores")
-@path_option("--list", "ids", help="File of ids, with folders or without; else all that have scores.")
-@click.option("--samples", type=click.IntRange(min=1), default=100, show_default=True, help="How many images to draw.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Which images are drawn.")
+@path_option("--list", "ids", help="File of image ids, with or without folders. By default all images with scores.")
+@click.option("--samples", type=click.IntRange(min=1), default=100, show_default=True, help="Number of images to draw.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the draw.")
 @click.option("--bi-w", default="5:1:10", show_default=True, help="Weights of the appearance kernel, start:step:stop.")
-@click.option("--bi-xy-std", default="50:10:100", show_default=True, help="Its deviations of position, pixels.")
-@click.option("--bi-rgb-std", default="3:1:10", show_default=True, help="Its deviations of colour, grey levels.")
+@click.option(
+    "--bi-xy-std", default="50:10:100", show_default=True, help="Its standard deviations of position, in pixels."
+)
+@click.option(
+    "--bi-rgb-std", default="3:1:10", show_default=True, help="Its standard deviations of colour, in grey levels."
+)
 @click.option("--pos-w", type=float, default=3.0, show_default=True, help="Weight of the smoothness kernel.")
-@click.option("--pos-xy-std", type=float, default=3.0, show_default=True, help="Its deviation, pixels.")
+@click.option("--pos-xy-std", type=float, default=3.0, show_default=True, help="Its standard deviation, in pixels.")
 @click.option("--iterations", type=click.IntRange(min=0), default=10, show_default=True)
-@click.option("--rounds", type=click.IntRange(min=1), default=2, show_default=True, help="1: no finer grid.")
-@click.option("--factor", type=click.IntRange(min=2), default=2, show_default=True, help="How much finer each is.")
+@click.option(
+    "--rounds",
+    type=click.IntRange(min=1),
+    default=2,
+    show_default=True,
+    help="Number of grids, each finer than the last.",
+)
+@click.option("--factor", type=click.IntRange(min=2), default=2, show_default=True, help="How much finer each grid is.")
 @click.option("--ignore-label", "ignored", type=int, multiple=True, default=(255,), show_default=True)
 @click.option("--jobs", type=click.IntRange(min=0), default=0, help="Images at a time, at most the cores; 0: all.  [0]")
 @click.option("--top", type=click.IntRange(min=1), default=10, show_default=True, help="Rows of the table.")
@@ -69,9 +79,9 @@ def crf_search(
 ) -> None:
     """Search the dense CRF's parameters on validation images, coarse to fine, as the DeepLab paper does.
 
-    The measure is the mean IoU of all drawn images together. To --out go best.json, for `crf --crf` and
-    `segment --crf`; points.csv, all that was tried; heatmap.png; and results.jsonl, by which a search that was
-    broken off, or one with a wider grid, goes on from what is known.
+    The measure is the mean IoU of all drawn images together. Files in --out: best.json, for `crf --crf` and
+    `segment --crf`; points.csv, all points that were tried; heatmap.png; and results.jsonl, from which an interrupted
+    search, or one with a wider grid, continues.
     """
     grid = Grid(
         parse_range(bi_w, "--bi-w"), parse_range(bi_xy_std, "--bi-xy-std"), parse_range(bi_rgb_std, "--bi-rgb-std")
@@ -123,7 +133,7 @@ def _cells(result: Accuracy, baseline: Accuracy) -> tuple[str, ...]:
 
 
 def _csv(outcome: SearchOutcome) -> str:
-    """All points; the scores without a CRF are round 0. Fractions are of 1; a class that is absent has no IoU."""
+    """Return all points as CSV. Round 0 is the scores without a CRF. IoUs are from 0 to 1, empty for absent classes."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     classes = outcome.baseline.matrix.num_classes

@@ -19,12 +19,12 @@ from deeplab_caffe.data.prepare.lists import SplitCounts, check_pairs, write_lis
 @click.command()
 @click.argument("kind", type=click.Choice(list(KINDS)))
 @click.argument("root", type=FilePath())
-@path_option("--out", help="Folder for the lists, and for label maps that have to be written.  [ROOT/list]")
+@path_option("--out", help="Folder for the lists, and for label maps that must be converted.  [ROOT/list]")
 @click.option("--images", metavar="FOLDER", help="Folder of images in ROOT, for voc12 and folders.  [JPEGImages]")
 @click.option("--labels", metavar="FOLDER", help="Folder of annotations.  [SegmentationClassAug, SegmentationClass]")
 @click.option("--classes", metavar="NAME|FILE|A,B,C", help="The classes, for folders: as segment's --classes.")
 @click.option("--check-only", is_flag=True, help="Check and count, write nothing.")
-@click.option("--overwrite", is_flag=True, help="Replace lists that are there.")
+@click.option("--overwrite", is_flag=True, help="Replace lists that exist.")
 def dataset(
     kind: str,
     root: Path,
@@ -37,7 +37,7 @@ def dataset(
 ) -> None:
     """Write DeepLab's lists of a data set of KIND in the folder ROOT, as its archives unpack.
 
-    Every label map is read first: it must have its image's size, and labels of the classes, or 255. Annotations in
+    Every label map is checked first: it must have its image's size, and labels of the classes, or 255. Annotations in
     colours, of Cityscapes' label ids and of COCO-Stuff 10k's .mat files are written as label maps to OUT/labels.
     Splits come from ImageSets/Segmentation/*.txt, list/*_id.txt, or the data set's own folders.
 

@@ -30,13 +30,13 @@ class _Progress:
 @click.command()
 @click.argument("name")
 @path_option("--from", "source", metavar="DIR", help="Take the file from this folder (or file) instead of fetching it.")
-@path_option("--cache", metavar="DIR", help="Where to keep it; else DEEPLAB_CAFFE_CACHE, ~/.cache/deeplab-caffe.")
+@path_option("--cache", metavar="DIR", help="Folder to keep it in; else DEEPLAB_CAFFE_CACHE, ~/.cache/deeplab-caffe.")
 def download(name: str, source: Path | None, cache: Path | None) -> None:
-    """Fetch the weights of the model NAME, once; print where they are.
+    """Download the weights of the model NAME, once, and print their path.
 
-    A download that broke off begins anew. The SHA-256 of the first one is recorded beside the file, in FILE.lock, and
-    checked afterwards each time: no checksum was ever published. Where weights that training starts from cannot be
-    fetched, it says what else it can start from.
+    An interrupted download starts again. The SHA-256 of the first download is recorded beside the file, in FILE.lock,
+    and checked every time afterwards: no checksum was ever published. If initial weights cannot be downloaded, other
+    weights that training can start from are listed.
     """
     model = find_model(name)
     try:
@@ -53,7 +53,7 @@ def download(name: str, source: Path | None, cache: Path | None) -> None:
 
 
 def _tell_starts(name: str) -> None:
-    """Say what else than this download training can start from."""
+    """Print the other weights that training can start from."""
     click.echo("Training can start from these too (docs/start.md):")
     for start in (one for one in STARTS if f"deeplab-caffe download {name}" not in one.get):
         click.echo(f"\n{start.title}: {start.content}; {start.size}, {start.licence}")

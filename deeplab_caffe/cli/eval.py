@@ -43,13 +43,13 @@ def parse_widths(text: str) -> list[int]:
 
 @click.command("eval")
 @path_option("--predictions", required=True, help="Results: <id>.png, <id>_blob_0.mat (scores) or <id>.bin.")
-@path_option("--labels", help="True labels <id>.png, palette or grey; 255 does not count. None: --save-png alone.")
-@path_option("--list", "list_path", required=True, help="What to evaluate: val_id.txt or val.txt.")
+@path_option("--labels", help="True labels <id>.png, palette or grey; 255 is ignored. Optional with --save-png.")
+@path_option("--list", "list_path", required=True, help="List of images to evaluate: val_id.txt or val.txt.")
 @word_option(
     "--classes",
     "classes_name",
     metavar="NAME|FILE",
-    help=f"{', '.join(KNOWN)} or a file, a line for each class: NAME or NAME R G B. By default PASCAL VOC's, if the "
+    help=f"{', '.join(KNOWN)} or a file with a line per class: NAME or NAME R G B. By default PASCAL VOC's, if the "
     "labels can be VOC's.",
 )
 @click.option("--trimap", help="Widths of trimaps in pixels, as 1:40.")
@@ -59,25 +59,27 @@ def parse_widths(text: str) -> list[int]:
     type=click.Choice(RULES),
     default="original",
     show_default=True,
-    help="What classes count that are neither true nor predicted; docs/evaluation.md says what the original does.",
+    help="IoU of classes that are neither true nor predicted; docs/evaluation.md has the original's rule.",
 )
-@word_option("--only", metavar="NAME,...", help="Classes that the means are over; by default all.")
+@word_option("--only", metavar="NAME,...", help="Classes to average over. By default all.")
 @click.option("--skip-missing", is_flag=True, help="Leave out images without a result, as the original does.")
 @click.option(
     "--ignore-label",
     type=int,
     default=255,
     show_default=True,
-    help="True label that does not count; with cityscapes-ids the number of a class, 0 to 18 from road on, not an id.",
+    help="True label to ignore; with cityscapes-ids a train id, from 0 (road) to 18, not a label id.",
 )
-@click.option("--jobs", type=click.IntRange(min=0), default=0, help="Images at a time; 0: all cores.  [0]")
-@path_option("--save-png", help="Folder for the results as palette PNGs, as PASCAL VOC's server takes them.")
-@path_option("--json", "json_path", help="Write all numbers.")
-@path_option("--markdown", "markdown_path", help="Write the tables.")
+@click.option("--jobs", type=click.IntRange(min=0), default=0, help="Images to process at a time; 0: all cores.  [0]")
+@path_option("--save-png", help="Folder for the results as palette PNGs, for PASCAL VOC's server.")
+@path_option("--json", "json_path", help="Write all numbers as JSON.")
+@path_option("--markdown", "markdown_path", help="Write the tables as Markdown.")
 @path_option("--plot", "plot_path", help="Write a figure: .png, .svg, .pdf.")
 @path_option("--html", "html_path", help="Write a report: tables, confusion, bars, worst images.")
 @path_option("--images", help="Photographs <id>.*, for the report.")
-@click.option("--worst", type=click.IntRange(min=0), default=6, show_default=True, help="Images in the report.")
+@click.option(
+    "--worst", type=click.IntRange(min=0), default=6, show_default=True, help="Number of worst images in the report."
+)
 @click.option("--title", default="Evaluation", help="Of the report.")
 def eval(
     predictions: Path,
@@ -102,8 +104,8 @@ def eval(
 ) -> None:
     """Evaluate label maps or scores: per class and mean IoU, pixel and class accuracy, trimaps.
 
-    The confusion of the whole data set is counted, and the numbers are those of the original's MATLAB scripts. Without
-    labels, as for a test set, results are only saved as PNGs.
+    One confusion matrix is counted over the whole data set, and the numbers are those of the original's MATLAB scripts.
+    Without labels, as for a test set, results are only saved as PNGs.
     """
     classes = find_classes(classes_name or "voc12")
     widths = parse_widths(trimap) if trimap else []

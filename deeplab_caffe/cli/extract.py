@@ -31,9 +31,11 @@ from deeplab_caffe.segmentation.features import FORMATS, FeatureNet, save_batche
 @path_option("--model", help=NETWORK_HELP)
 @path_option("--weights", help=WEIGHTS_HELP)
 @click.option("--blobs", required=True, metavar="A,B", help="Names of the blobs; `deeplab-caffe net` lists them.")
-@path_option("--out", default=Path("features"), show_default=True, help="Folder for the files; made if need be.")
+@path_option("--out", default=Path("features"), show_default=True, help="Folder for the files, created if missing.")
 @click.option("--format", "form", type=click.Choice(FORMATS), default="npy", show_default=True, help="Kind of file.")
-@click.option("--iterations", type=click.IntRange(min=1), help="Without photos: batches of the net's data layers.  [1]")
+@click.option(
+    "--iterations", type=click.IntRange(min=1), help="Without photos: number of batches of the data layers.  [1]"
+)
 @click.option("--size", type=SIDE, nargs=2, metavar="H W", help="Resize photos to this size.")
 @click.option("--crop-size", type=SIDE, help="Pad photos to at least this side, as test.prototxt.")
 @phase_option
@@ -58,10 +60,10 @@ def extract(
     gpu: str | None,
     variables: dict[str, str],
 ) -> None:
-    """Write the values of any blobs of a network: of PHOTOS, or of its own data layers.
+    """Write the values of any blobs of a network, computed from PHOTOS or from its data layers.
 
-    Of photos: OUT/PHOTO_BLOB.npy or .mat, each (1, C, H, W), or OUT/PHOTO.h5 with a dataset for each blob. Of data
-    layers: OUT/BLOB.npy, .mat or .lmdb, or OUT/features.h5, with the items of all batches below each other.
+    For photos: OUT/PHOTO_BLOB.npy or .mat, each (1, C, H, W), or OUT/PHOTO.h5 with a dataset for each blob. For data
+    layers: OUT/BLOB.npy, .mat or .lmdb, or OUT/features.h5, with the items of all batches concatenated.
     """
     prototxt, caffemodel, _ = chosen_network(model, weights)
     if photos and iterations:

@@ -14,17 +14,17 @@ from deeplab_caffe.data.prepare.imageset import read_imageset, write_imageset
 @click.command()
 @click.argument("list_file", metavar="LIST", type=FilePath())
 @click.argument("out", type=FilePath())
-@click.option("--root", default="", help="What stands before the names of the list, as root_folder.")
+@click.option("--root", default="", help="Prefix of the names in the list, as root_folder.")
 @click.option("--size", type=SIDE, nargs=2, metavar="H W", help="Resize images to this size.")
 @click.option("--grey", "--gray", is_flag=True, help="Store one channel.")
-@click.option("--encoded", is_flag=True, help="Store the files' bytes: smaller, slower to read.")
-@click.option("--shuffle", "seed", type=int, metavar="SEED", help="Shuffle the list, by a seed.")
+@click.option("--encoded", is_flag=True, help="Store the encoded files: smaller, slower to read.")
+@click.option("--shuffle", "seed", type=int, metavar="SEED", help="Shuffle the list with this seed.")
 def imageset(
     list_file: Path, out: Path, root: str, size: tuple[int, int] | None, grey: bool, encoded: bool, seed: int | None
 ) -> None:
-    """Write the images of LIST, lines "NAME LABEL", into OUT, a new LMDB that DATA reads.
+    """Write the images of LIST, which has lines "NAME LABEL", into OUT, a new LMDB for DATA layers.
 
-    For nets that classify. Nets that segment read lists of images and label maps: see `deeplab-caffe dataset`.
+    This is for classification. Nets for segmentation read lists of images and label maps: see `deeplab-caffe dataset`.
     """
     if encoded and (size or grey):
         raise click.UsageError("--encoded stores the files as they are: give neither --size nor --grey")

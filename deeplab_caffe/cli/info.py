@@ -1,4 +1,4 @@
-"""``deeplab-caffe info``: what a report of a fault should say of the machine."""
+"""``deeplab-caffe info``: the facts of the machine that a bug report needs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from deeplab_caffe.errors import one_line
 def info(as_json: bool) -> None:
     """Show versions, processor, memory, GPUs, the extension's build, and which extras are installed.
 
-    Put this into a report of a fault. Neither torch nor the extension needs to be there.
+    Put this into a bug report. It works without torch and without the extension.
     """
     found = describe()
     if as_json:

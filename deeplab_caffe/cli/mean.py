@@ -16,15 +16,15 @@ from deeplab_caffe.files.apart import validate_outputs
 
 @click.command()
 @click.argument("sources", nargs=-1, required=True, type=FilePath())
-@click.option("--root", default="", help="What stands before the names of a list, as root_folder.")
+@click.option("--root", default="", help="Prefix of the names in a list, as root_folder.")
 @click.option("--size", type=SIDE, nargs=2, metavar="H W", help="Resize images to this size.")
-@click.option("--grey", is_flag=True, help="Read images in grey.")
+@click.option("--grey", is_flag=True, help="Read images as grey.")
 @path_option("--out", multiple=True, help="Write the mean image here: .binaryproto or .npy. May be repeated.")
 def mean(sources: tuple[Path, ...], root: str, size: tuple[int, int] | None, grey: bool, out: tuple[Path, ...]) -> None:
-    """Compute the mean of images: print each channel's, and write the mean image.
+    """Compute the mean of images: print each channel's mean, and write the mean image.
 
-    SOURCES are images, folders of images, lists of the data layers, LMDBs and LevelDBs. Channels are in the order B,
-    G, R, as mean_value has them. A mean image needs images of one size.
+    SOURCES are images, folders of images, lists as for data layers, LMDBs and LevelDBs. Channels are in the order B,
+    G, R, as in mean_value. A mean image needs images of equal size.
     """
     images = MeanImages(sources, root=root, size=size, grey=grey)
     validate_outputs([("--out", path) for path in out], [("the source", path) for path in (*sources, *images.files)])

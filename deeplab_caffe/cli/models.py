@@ -80,10 +80,10 @@ def _details(model: Model) -> None:
 @click.argument("name", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def models(name: str | None, as_json: bool) -> None:
-    """List the models of the papers, or tell all about NAME.
+    """List the models of the papers, or show all facts about NAME.
 
     Published val and test: the authors' mean IoU on PASCAL VOC 2012 in percent, network / with CRF; not measured here.
-    CRF: bi_w / bi_xy_std / bi_rgb_std. Addresses of weights are as they were cited, and may be gone.
+    CRF: bi_w / bi_xy_std / bi_rgb_std. The URLs of weights are as they were cited, and may no longer work.
     """
     if name is not None:
         model = find_model(name)

@@ -1,4 +1,4 @@
-"""``deeplab-caffe net``: what a network is made of."""
+"""``deeplab-caffe net``: the layers of a network."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def net(
 ) -> None:
     """List the layers of PROTOTXT: shapes, parameters, multiply-adds and receptive fields.
 
-    A receptive field is the theoretical one, in pixels of the input: all that can reach a pixel far from the borders.
-    The step is the distance between neighbouring pixels' fields.
+    A receptive field is the theoretical one: the input pixels that can influence a value far from the borders. The step
+    is the distance between the fields of neighbouring values, in input pixels.
     """
     validate_outputs([("--dot", dot), ("--svg", svg)], [("PROTOTXT", prototxt)])
     found = Net(prototxt, None, phase, variables=variables, dialect=dialect, python_layers=python_layers)

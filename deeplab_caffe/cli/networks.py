@@ -1,4 +1,4 @@
-"""Which network a verb works with."""
+"""The options that choose a verb's network."""
 
 from __future__ import annotations
 
@@ -9,18 +9,17 @@ import click
 from deeplab_caffe.cli.options import MODEL_HELP
 from deeplab_caffe.zoo.default import DEFAULT_MODEL, EMBEDDED_MODELS, EmbeddedModel
 
-NETWORK_HELP = (
-    f"{MODEL_HELP} Or one that comes with the package: {' or '.join(EMBEDDED_MODELS)}; without it, the first."
-)
+NETWORK_HELP = f"{MODEL_HELP} Or one of the package's: {' or '.join(EMBEDDED_MODELS)}. By default the first."
 
 
 def chosen_network(model: Path | None, weights: Path | None) -> tuple[Path, Path, EmbeddedModel | None]:
-    """Return the prototxt and the weights of ``--model`` and ``--weights``, and which network of the package it is.
+    """Return the prototxt and weights of ``--model`` and ``--weights``, and the network of the package, or None.
 
-    Without ``--model`` it is the default one; ``--model`` may name another. None: it is the user's own.
+    Without ``--model`` it is the package's default network; ``--model`` may name another one. None stands for the
+    user's own network.
 
     Raises:
-        click.UsageError: weights without a model of the user's, or the other way round.
+        click.UsageError: only one of the user's model and weights is given.
     """
     embedded = DEFAULT_MODEL if model is None else EMBEDDED_MODELS.get(str(model))
     if embedded is None and model is not None and weights is not None:

@@ -1,4 +1,4 @@
-"""Options and small tools that several verbs share."""
+"""Options and helpers that several verbs share."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from click.types import StringParamType
 from deeplab_caffe.errors import printable
 from deeplab_caffe.files.text import shown_text
 
-# No machine has the memory for larger squares, and nothing counts further.
+# No machine has the memory for larger squares.
 SIDE = click.IntRange(1, 1 << 20)
 COUNT = click.IntRange(1, (1 << 31) - 1)
 LEVEL = click.IntRange(-(1 << 31), (1 << 31) - 1)
 
 
 class ShareRange(click.FloatRange):
-    """A range of numbers in which NaN is none."""
+    """A range of numbers that rejects NaN."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the number."""
@@ -49,7 +49,7 @@ def _variables(_: click.Context, __: click.Parameter, pairs: tuple[str, ...]) ->
 
 def _gpus(_: click.Context, __: click.Parameter, text: str | None) -> str | None:
     if not text:
-        # A script's "--gpu=$DEVICE" without a device; gflags takes it as not given.
+        # A script's "--gpu=$DEVICE" without a device; gflags treats it as not given.
         return None
     if not re.fullmatch(r"all|-1|\d+(,\d+)*", text, re.ASCII):
         raise click.BadParameter(f"expected numbers of GPUs with commas, or all, got '{text}'")
@@ -60,7 +60,7 @@ gpu_option = click.option(
     "--gpu",
     callback=_gpus,
     metavar="INDEX",
-    help="Caffe's way to say --device cuda:INDEX. Of several, 0,1 or all, the first is used; training takes torchrun.",
+    help="Caffe's form of --device cuda:INDEX. Of several (0,1 or all) the first is used; training uses torchrun.",
 )
 
 
@@ -72,7 +72,7 @@ def device_option(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def chosen_device(device: str, gpu: str | None) -> str:
-    """Return what ``--device`` and ``--gpu`` ask for together: of several GPUs the first, as Caffe's test and time do.
+    """Return the device of ``--device`` and ``--gpu``: of several GPUs the first, as in Caffe's test and time.
 
     ``-1`` is the CPU, as in DeepLab v1's Caffe.
     """
@@ -90,7 +90,7 @@ variables_option = click.option(
     multiple=True,
     callback=_variables,
     metavar="NAME=VALUE",
-    help="Value of ${NAME} in the prototxt; the environment gives the others. May be repeated.",
+    help="Value of ${NAME} in the prototxt; other names are environment variables. May be repeated.",
 )
 
 
@@ -106,7 +106,7 @@ python_layers_option = click.option(
     "--python-layers",
     is_flag=True,
     callback=_allow_python_layers,
-    help="Run the code of layers of type Python, modules on PYTHONPATH: for files that you trust.",
+    help="Run the code of Python layers, from modules on PYTHONPATH: only for files that you trust.",
 )
 
 dtype_option = click.option(
@@ -114,7 +114,7 @@ dtype_option = click.option(
     type=click.Choice(["float32", "bfloat16"]),
     default="float32",
     show_default=True,
-    help="Number format to compute in: bfloat16 is faster, to about two digits.",
+    help="Number format of the computation: bfloat16 is faster, but has only about two digits.",
 )
 
 _CRF_NUMBERS = (
@@ -138,20 +138,20 @@ def kind_option(unsaid: str) -> Callable[[Callable[..., Any]], Callable[..., Any
     """Return the option ``--kind``.
 
     Args:
-        unsaid: what the files are taken for without it.
+        unsaid: help text for the kind of the files if the flag is not given.
     """
     return click.option(
         "--kind",
         type=click.Choice(["scores", "probabilities", "energies"]),
-        help="What the scores are: of a network, probabilities, or minus their logarithms; of one channel those of the "
-        f"foreground. Without it {unsaid}, and an error if they are clearly one of the others.",
+        help="Kind of the scores: of a network, probabilities, or minus their logarithms; for one channel those of the "
+        f"foreground. By default {unsaid}, and an error if they are clearly of another kind.",
     )
 
 
 dialect_option = click.option(
     "--dialect",
     type=click.Choice(["v1", "v2"]),
-    help="Which DeepLab's behaviour the net has, where its file's form tells another's.",
+    help="The Caffe version whose behaviour the net has, if the file's form suggests another.",
 )
 
 phase_option = click.option(
@@ -166,9 +166,9 @@ def split_list(text: str | None) -> tuple[str, ...]:
 
 def state_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add Caffe's ``--level`` and ``--stage``, which choose layers by their include and exclude rules."""
-    function = click.option("--stage", "stages", default="", callback=_stages, help="The net's stages, with commas.")(
-        function
-    )
+    function = click.option(
+        "--stage", "stages", default="", callback=_stages, help="The net's stages, separated by commas."
+    )(function)
     return click.option("--level", type=LEVEL, default=0, show_default=True, help="The net's level.")(function)
 
 
@@ -182,7 +182,7 @@ _EMPTY = "it is empty: is a variable of the shell not set?"
 
 
 class Word(StringParamType):
-    """A text that is not empty: who gives a flag means something by it."""
+    """A text that is not empty."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the text, or refuse it."""
@@ -192,10 +192,10 @@ class Word(StringParamType):
 
 
 class FilePath(click.Path):
-    """A path; its reader checks the file, so that one of several that cannot be read does not stop the others."""
+    """A path that click does not check: of several files, one that cannot be read must not stop the others."""
 
     def __init__(self, path_type: type = Path) -> None:
-        # click's own check of the permission would end the command with a usage text.
+        # click's check of the permission would end the command with a usage text.
         super().__init__(readable=False, path_type=path_type)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
@@ -206,12 +206,12 @@ class FilePath(click.Path):
 
 
 def path_option(*names: str, **options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Make a file option; its reader checks the file, and says more of what is wrong with it."""
+    """Make a file option. The function that reads the file checks it, because its messages say more."""
     return click.option(*names, type=FilePath(), **options)
 
 
 def word_option(*names: str, **options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Make an option whose value is a text that is not empty."""
+    """Make an option whose value must not be empty."""
     return click.option(*names, type=Word(), **options)
 
 

@@ -1,4 +1,4 @@
-"""``deeplab-caffe page``: tune the dense CRF on one's own picture, in the browser."""
+"""``deeplab-caffe page``: tune the dense CRF on your own picture, in the browser."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from deeplab_caffe.page.desk import NETWORKS, own_network
 
 @click.command()
 @click.argument("photo", required=False, type=FilePath())
-@path_option("--mask", help="A mask of the photo to begin with: binary, a label map, or soft; an image or .npy.")
+@path_option("--mask", help="Initial mask of the photo: binary, a label map, or soft; an image or .npy.")
 @path_option("--model", help=NETWORK_HELP)
 @path_option("--weights", help=WEIGHTS_HELP)
-@click.option("--crf", metavar="NAME|FILE", help="CRF parameters to begin with: of a model, or of a .json file.")
+@click.option("--crf", metavar="NAME|FILE", help="Initial CRF parameters: of a model, or from a .json file.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0: all of them.")
 @click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on.  [the first free one from 7860]")
-@click.option("--share", is_flag=True, help="Let the whole internet in, through a tunnel of gradio's makers.")
+@click.option("--share", is_flag=True, help="Open the page to the whole internet, through a tunnel of gradio's makers.")
 @click.option("--browser", is_flag=True, help="Open the page in the browser.")
 @device_option
 def page(
@@ -62,7 +62,7 @@ def _is_local(host: str) -> bool:
 
 
 def _device(device: str) -> str:
-    """Return "auto" as what it stands for; the CPU without torch."""
+    """Return the device, with "auto" resolved; the CPU without torch."""
     if device != "auto":
         return device
     try:

@@ -23,11 +23,13 @@ _FORMATS = ("png", "svg", "pdf", "jpg", "jpeg", "webp")
 
 @click.command()
 @click.argument("logs", nargs=-1, required=True, type=FilePath())
-@path_option("--out", default=Path("curve.png"), show_default=True, help="The picture; its ending says which kind.")
-@click.option("--smooth", type=click.IntRange(min=1), default=20, show_default=True, help="Losses to average over.")
+@path_option("--out", default=Path("curve.png"), show_default=True, help="The picture; its suffix selects the format.")
+@click.option(
+    "--smooth", type=click.IntRange(min=1), default=20, show_default=True, help="Number of losses to average over."
+)
 @click.option("--title", help="Text above the picture.")
 def plot(logs: tuple[Path, ...], out: Path, smooth: int, title: str | None) -> None:
-    """Plot LOGS, which `train --log` writes: loss, learning rate and the test nets' outputs over the iterations."""
+    """Plot LOGS of `train --log`: loss, learning rate and the test nets' outputs over the iterations."""
     kind = out.suffix.lower().lstrip(".") or "png"
     if kind not in _FORMATS:
         raise click.UsageError(f"--out must end in one of {', '.join(_FORMATS)}, got {out.name}")
@@ -75,12 +77,12 @@ def draw(runs: Sequence[tuple[Path, list[dict[str, Any]]]], smooth: int, title: 
 
 
 def _as_it_is(text: str) -> str:
-    """Return a text in which matplotlib finds no formula, and nothing that it cannot draw."""
+    """Return a text without formulas for matplotlib, and without characters that it cannot draw."""
     return shown_text(text).replace("$", r"\$")
 
 
 def train_curve(records: Sequence[dict[str, Any]], key: str) -> Curve:
-    """Return the iterations and values of a key of the training records; what was not finite is left out."""
+    """Return the iterations and values of a key of the training records; values that are not finite are left out."""
     points = [(r["iteration"], r[key]) for r in records if r.get("event") == "train" and r.get(key) is not None]
     return [step for step, _ in points], [value for _, value in points]
 
@@ -103,7 +105,7 @@ def output_curves(records: Sequence[dict[str, Any]], event: str) -> dict[str, Cu
 
 
 def _is_loss(label: str) -> bool:
-    # Only losses get a top that their prototxt does not name.
+    # Only for losses does Caffe add a top that the prototxt does not name.
     return "loss" in label.lower() or "(automatic)" in label
 
 

@@ -1,4 +1,4 @@
-"""Progress bars on stderr, for people: nothing is drawn where stderr is no terminal."""
+"""Progress bars on stderr, which are only drawn if stderr is a terminal."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from deeplab_caffe.errors import one_line, printable
 
 
 class Advance:
-    """Call it after each item; :meth:`log` prints a line without tearing the bar."""
+    """Advance the bar when called after an item; :meth:`log` prints a line without disturbing the bar."""
 
     def __init__(self, bar: Progress, task: TaskID, to_stderr: bool) -> None:
         self._bar = bar
@@ -35,7 +35,7 @@ class Advance:
         self._bar.advance(self._task, items)
 
     def log(self, line: str) -> None:
-        """Print a line; names from files cannot steer the terminal."""
+        """Print a line; control characters in names of files have no effect on the terminal."""
         line = printable(line)
         if self._bar.disable:
             click.echo(line, err=self._to_stderr)
@@ -44,14 +44,14 @@ class Advance:
 
 
 class _Speed(ProgressColumn):
-    """How many items are done in a second."""
+    """The number of items per second."""
 
     def __init__(self, unit: str) -> None:
         super().__init__()
         self._unit = unit
 
     def render(self, task: Task) -> Text:
-        """Return what stands in the column: ``12.3 frames/s``."""
+        """Return the text of the column: ``12.3 frames/s``."""
         return Text("" if task.speed is None else f"{task.speed:.1f} {self._unit}/s")
 
 
@@ -63,10 +63,10 @@ def progress(
 
     Args:
         what: name of the work.
-        total: how many items; None if nobody knows.
+        total: number of items; None if unknown.
         to_stderr: without a bar, lines go to stderr too.
         hidden: draw no bar.
-        unit: what the items are called, to show how many are done in a second; None: it is not shown.
+        unit: name of the items, to show their number per second; None: do not show it.
     """
     console = Console(stderr=True)
     columns: list[ProgressColumn] = [TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn()]
@@ -76,7 +76,7 @@ def progress(
 
 
 def tell_error(source: str, error: object) -> None:
-    """Write to stderr what is wrong with one of several sources, and which it is, while the others go on."""
-    # An error's text is printable already, a name of a file need not be.
+    """Write an error of one of several sources to stderr, with the source's name; processing continues."""
+    # The text of an error is printable already, but the name of a file may not be.
     text, name = str(error), printable(source)
     click.echo(one_line(f"error: {text}" if name in text else f"error: {name}: {text}"), err=True)

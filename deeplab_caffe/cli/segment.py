@@ -57,7 +57,7 @@ def _crf_params(
         crf: the value of ``--crf``: a preset or a file; empty for none; None if the flag was not given.
         preset: a preset.
         fallback: parameters if neither names any.
-        numbers: what to change of them.
+        numbers: values that replace some of them.
     """
     given = {name: value for name, value in numbers.items() if value is not None}
     if crf is None:
@@ -89,87 +89,96 @@ def _mean(_: click.Context, __: click.Parameter, text: str | None) -> tuple[floa
 
 @click.command()
 @click.argument("photos", nargs=-1, type=FilePath(str))
-@click.option("--recursive", is_flag=True, help="Take the photographs of the folders inside folders too.")
-@path_option("--list", "lists", multiple=True, help="Take the photographs of a list file too, as train.txt or val.txt.")
-@click.option("--data-root", default="", help="What is put before the lists' paths, as root_folder in a prototxt.")
+@click.option("--recursive", is_flag=True, help="Also take the photographs of subfolders.")
+@path_option(
+    "--list", "lists", multiple=True, help="Also take the photographs of a list file, as train.txt or val.txt."
+)
+@click.option("--data-root", default="", help="Prefix of the lists' paths, as root_folder in a prototxt.")
 @word_option(
     "--shard",
     metavar="I/N",
-    help="Do the I-th of N equal parts of all, from 0. torchrun sets it by itself.",
+    help="Process only the I-th of N equal parts, from 0. torchrun sets it by itself.",
 )
 @path_option(
     "--model",
     help=NETWORK_HELP,
 )
 @path_option("--weights", help=WEIGHTS_HELP)
-@path_option("--out", default=Path("out"), show_default=True, help="Folder for the results; made if need be.")
+@path_option("--out", default=Path("out"), show_default=True, help="Folder for the results, created if missing.")
 @click.option(
     "--crf",
     is_flag=False,
     flag_value="",
     metavar="[NAME|FILE]",
-    help="Refine the scores by the dense CRF. NAME: parameters tuned for a model, e.g. deeplab_largefov; FILE: of a "
+    help="Refine the scores by the dense CRF. NAME: parameters tuned for a model, e.g. deeplab_largefov; FILE: a "
     ".json file, such as crf-search's best.json; without: the model's own, or the defaults.",
 )
 @click.option(
     "--kind",
     type=click.Choice(["scores", "probabilities"]),
-    help="What the net puts out, for the CRF; by default its last layer says it.",
+    help="Kind of the net's output, for the CRF. By default from its last layer.",
 )
 @word_option("--preset", metavar="NAME", help="--crf NAME in two words: --crf --preset NAME.")
 @crf_number_options
 @click.option("--marginals", type=click.Choice(get_args(MarginalsFormat)), help="Write each class's probabilities too.")
 @word_option("--blob", help="Name of the blob that holds the scores; the net's output by default.")
 @click.option("--crop-size", type=SIDE, help="Pad to at least this side, as test.prototxt does: 513.")
-@click.option("--max-side", type=click.IntRange(LEAST_SIDE, SIDE.max), help="Work on larger photographs at this size.")
+@click.option(
+    "--max-side", type=click.IntRange(LEAST_SIDE, SIDE.max), help="Segment larger photographs reduced to this side."
+)
 @click.option("--scales", default="1", show_default=True, help="Average over these scales of the image: 0.5,0.75,1.")
-@click.option("--flip", is_flag=True, help="Average over the mirrored image too.")
+@click.option("--flip", is_flag=True, help="Also average over the mirrored image.")
 @click.option("--window", type=SIDE, help="Cut larger photographs into windows of this side: 513.")
-@click.option("--stride", type=SIDE, help="Pixels from window to window.  [2/3 of the window]")
+@click.option("--stride", type=SIDE, help="Pixels between two windows.  [2/3 of the window]")
 @click.option(
     "--mean",
     callback=_mean,
     metavar="B,G,R",
-    help="What to subtract from the image, for a net whose prototxt has no mean_value; by default ImageNet's.",
+    help="Mean to subtract from the image, if the prototxt has no mean_value. By default ImageNet's.",
 )
 @word_option(
     "--classes",
     metavar="NAME|FILE|A,B,C",
-    help=f"Names and colours of the classes: {', '.join(KNOWN)}, the names themselves, or a file, a line for each: "
+    help=f"Names and colours of the classes: {', '.join(KNOWN)}, the names themselves, or a file, a line per class: "
     "NAME or NAME R G B. By default classes.txt beside the weights or the model.",
 )
 @word_option(
     "--colors",
     "--colormap",
     metavar="NAME|FILE",
-    help=f"Other colours than those of the classes: {', '.join(COLORMAPS)} or a file, a line for each class: R G B.",
+    help=f"Colours to use instead of the classes' own: {', '.join(COLORMAPS)} or a file with a line per class: R G B.",
 )
-@click.option("--no-legend", is_flag=True, help="No names and shares of the classes below or beside the overlay.")
-@click.option("--no-outlines", is_flag=True, help="No boundaries between the classes in the overlay.")
+@click.option(
+    "--no-legend", is_flag=True, help="Do not write the classes' names and shares below or beside the overlay."
+)
+@click.option("--no-outlines", is_flag=True, help="Do not draw boundaries between the classes in the overlay.")
 @path_option("--json", "json_path", help="Write the classes' areas and boxes here; - for standard output.")
-@path_option("--jsonl", help="The same, a line for each photograph or frame, as soon as it is done.")
+@path_option("--jsonl", help="Like --json, but a line for each photograph or frame, as soon as it is done.")
 @click.option(
     "--min-share",
     type=ShareRange(0, 1),
     default=MIN_SHARE,
     show_default=True,
-    help="With --json and --jsonl: regions with a smaller share of the picture get no box.",
+    help="With --json and --jsonl: give no box to regions with a smaller share of the picture.",
 )
 @click.option(
     "--overwrite/--skip-existing",
     default=None,
-    help="Replace the results that are there, or leave out what has all of them.  [replace them, and say so]",
+    help="Replace existing results, or skip inputs that have all of them.  [replace them, with a warning]",
 )
-@click.option("--max-frames", type=COUNT, help="Stop a video or camera after so many frames.")
-@click.option("--quiet", is_flag=True, help="Say nothing but warnings and errors.")
+@click.option("--max-frames", type=COUNT, help="Stop a video or camera after this many frames.")
+@click.option("--quiet", is_flag=True, help="Print only warnings and errors.")
 @click.option(
     "--engine",
     type=click.Choice(["process", "ray"]),
     default="process",
     show_default=True,
-    help="Where photographs are segmented: here, or by Ray's workers, with a GPU each where there are any.",
+    help="Segment photographs in this process, or on Ray's workers, each with its own GPU if there are any.",
 )
-@word_option("--address", help="Of a Ray cluster, auto for this machine's; without, --engine ray starts Ray here.")
+@word_option(
+    "--address", help="Address of a Ray cluster; auto: this machine's. By default --engine ray starts Ray here."
+)
+
 @dtype_option
 @click.option("--channels-last", is_flag=True, help="Channels-last memory order: faster, last digits may differ.")
 @click.option(
@@ -177,7 +186,7 @@ def _mean(_: click.Context, __: click.Parameter, text: str | None) -> tuple[floa
     type=click.Choice(get_args(PrecisionName)),
     default="strict",
     show_default=True,
-    help="fast: on the CPU in float32, convolutions with a relative error of up to 5e-5, in less time.",
+    help="fast: on the CPU in float32, faster convolutions with a relative error of up to 5e-5.",
 )
 @click.option("--no-optimize", is_flag=True, help="Run the net layer by layer: slower, the same bits as dc.Net.")
 @python_layers_option
@@ -226,7 +235,7 @@ def segment(
     variables: dict[str, str],
     **crf_numbers: float | None,
 ) -> None:
-    """Segment PHOTOS: NAME_labels.png (palette) and NAME_overlay.png go to --out.
+    """Segment PHOTOS: write NAME_labels.png (palette) and NAME_overlay.png to --out.
 
     PHOTOS are files, folders, videos (NAME_overlay.mp4), - for an image on standard input, and webcam:0.
     """
@@ -264,7 +273,7 @@ def segment(
         python_layers=python_layers,
     )
     on_ray = engine == "ray"
-    # With Ray this one is for the checks and the classes' names; the workers have their own.
+    # With Ray this segmenter is only for the checks and the classes' names; the workers have their own.
     segmenter = Segmenter(**{**options, "device": "cpu" if on_ray else _own_device(where)})
     writer = ResultWriter(out, _colours(segmenter, colors), marginals, outlines=not no_outlines, legend=not no_legend)
     records = path_of_shard(json_path or jsonl, part)
@@ -286,10 +295,10 @@ def segment(
 def _check_together(
     items: Sequence[WorkItem], marginals: str | None, json_path: Path | None, jsonl: Path | None, overwrite: bool | None
 ) -> None:
-    """Refuse flags that do not go together.
+    """Reject flags that exclude each other.
 
     Raises:
-        click.UsageError: they do not.
+        click.UsageError: two flags exclude each other.
     """
     videos = any(item.kind in ("video", "webcam") for item in items)
     if videos and marginals:
@@ -339,10 +348,10 @@ def _validate_apart(
     files: Sequence[tuple[str, Path | None]],
     lists: Sequence[Path],
 ) -> None:
-    """Refuse results that would be written over what is read: a photograph that is called a_labels.png, say.
+    """Reject results that would overwrite an input, for example a photograph called a_labels.png.
 
     Raises:
-        DataError: one would be.
+        DataError: a result would overwrite an input.
     """
     outputs: list[tuple[str, Path | None]] = [
         (f"a result of {item.source}", path) for item in todo for path in writer.paths(item)
@@ -353,7 +362,7 @@ def _validate_apart(
 
 
 def _own_device(device: str) -> str:
-    """Return the device, for torchrun's processes each its own GPU."""
+    """Return the device; under torchrun each process gets its own GPU."""
     number = os.environ.get("LOCAL_RANK")
     return f"cuda:{number}" if number and str(resolve_device(device)) == "cuda" else device
 

@@ -1,4 +1,4 @@
-"""What ``segment`` does with its pictures and videos, and what it tells of them."""
+"""The work of ``segment`` on pictures and videos, and its messages."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ class Run:
 
     Attributes:
         segmenter: the network.
-        writer: of the files.
-        record: takes areas and boxes; None: they are not wanted.
+        writer: writes the result files.
+        record: receives areas and boxes; None: do not compute them.
         min_share: regions with a smaller share of the picture get no box.
-        max_frames: of a video; None for all.
-        quiet: say nothing but errors.
-        to_stderr: stdout is taken.
-        count: how many pictures and frames are done.
-        failed: how many items are not.
+        max_frames: frames to process of a video; None for all.
+        quiet: print only errors.
+        to_stderr: print messages on stderr, because stdout has the results.
+        count: number of pictures and frames that are done.
+        failed: number of items that failed.
     """
 
     segmenter: Segmenter
@@ -66,7 +66,7 @@ class Run:
         self._memory = MemoryBudget(None if available is None else available // 2)
 
     def all(self, items: Sequence[WorkItem]) -> None:
-        """Work on all items, in order."""
+        """Process all items, in order."""
         for is_video, group in groupby(items, lambda item: item.kind in ("video", "webcam")):
             if not is_video:
                 self._pictures(list(group))
@@ -135,7 +135,7 @@ def _read(item: WorkItem) -> np.ndarray:
 
 
 def _opened(stream: TextIO | None, name: str) -> TextIO:
-    """Return a standard stream, which is None in a process that was started with it closed."""
+    """Return a standard stream; raise if it is None, because the process was started with it closed."""
     if stream is None:
         raise DataError(f"{name} is closed: give a file's name", "-")
     return stream
@@ -152,7 +152,7 @@ def unfinished(items: Sequence[WorkItem], writer: ResultWriter, lines: Path | No
 
 
 def replaced(items: Sequence[WorkItem], writer: ResultWriter) -> int:
-    """Return how many items have a result already."""
+    """Return the number of items that have a result already."""
     return sum(any(map(exists, writer.paths(item))) for item in items)
 
 
@@ -165,7 +165,7 @@ def path_of_shard(path: Path | None, shard: Shard) -> Path | None:
 
 @contextmanager
 def json_array(path: Path) -> Iterator[Callable[[dict[str, Any]], None]]:
-    """Write what comes into one JSON array at the end, a line for each; ``-`` is stdout."""
+    """Collect records and write them as one JSON array at the end, a line for each; ``-`` is stdout."""
     described: list[dict[str, Any]] = []
     if path == _STDOUT:
         _opened(sys.stdout, "standard output")
@@ -181,11 +181,11 @@ def json_array(path: Path) -> Iterator[Callable[[dict[str, Any]], None]]:
 
 @contextmanager
 def json_lines(path: Path, todo: Sequence[WorkItem] | None) -> Iterator[Callable[[dict[str, Any]], None]]:
-    """Write each thing that comes as a line of JSON, at once; ``-`` is stdout.
+    """Write each record as a line of JSON, at once; ``-`` is stdout.
 
     Args:
         path: the file.
-        todo: keep the lines that the file has of other items than these; None: begin a new file.
+        todo: replace the file's lines of these items and keep its other lines; None: start a new file.
     """
     if path == _STDOUT:
         yield partial(_write_line, _opened(sys.stdout, "standard output").buffer, "standard output")
@@ -198,7 +198,7 @@ def json_lines(path: Path, todo: Sequence[WorkItem] | None) -> Iterator[Callable
     try:
         yield partial(_write_line, stream, path)
     finally:
-        # Each line was flushed: what is left over could not be written, and that was told.
+        # Each line was flushed: what is left in the buffer could not be written, which was reported.
         with suppress(OSError):
             stream.close()
 
@@ -214,10 +214,10 @@ def _write_line(stream: IO[bytes], path: str | Path, one: dict[str, Any]) -> Non
 
 
 def _told(path: Path) -> list[tuple[str, bytes]]:
-    """Return the source and the text of each whole line; a killed process may have left a part of one.
+    """Return the source and the text of each whole line; a killed process may have left part of a line.
 
     Raises:
-        DataError: a line is JSON of something else, which writing the file anew would lose.
+        DataError: a line is some other JSON, which rewriting the file would lose.
     """
     found = []
     for number, line in enumerate(read_lines(path), 1):

@@ -16,7 +16,7 @@ _WIDEST_CELL = 1_000
 
 
 class PlainTable(Table):
-    """A table whose cells are shown as they are: they may come from a file, and are neither markup nor escapes."""
+    """A table whose cells are shown literally, without markup and escapes, because they may come from a file."""
 
     def add_row(self, *cells: str) -> None:  # type: ignore[override]  # ours are all strings
         """Add a row of strings."""
@@ -36,7 +36,7 @@ def plain_table(title: str, columns: Iterable[tuple[str, str]]) -> PlainTable:
 
 
 def print_table(table: Table) -> None:
-    """Print a table as wide as it is: a terminal may wrap its lines, but no cell is cut short."""
+    """Print a table at its full width: a terminal may wrap its lines, but no cell is cut."""
     console = Console(width=_WIDEST)
     width = console.measure(table).maximum
     Console(width=max(width, 1), highlight=False).print(table)

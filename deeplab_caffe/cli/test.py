@@ -37,7 +37,7 @@ from deeplab_caffe.solver.testing import MOST_SHOWN
     type=click.Choice(LABEL_READINGS),
     default="index",
     show_default=True,
-    help="How palette label PNGs are read; luminance is the original's way, which makes them wrong.",
+    help="How palette label PNGs are read; luminance is the original's way, which gives wrong labels.",
 )
 @phase_option
 @dialect_option
@@ -104,5 +104,5 @@ def test(
 
 
 def _counting(net: Net) -> set[str]:
-    """Return accuracies that count on: their last value is that of all images, the mean over the batches is none."""
+    """Return the tops of accuracies that accumulate: use their last value, not the mean over the batches."""
     return {top for step in net.steps if step.layer.accumulates for top in step.tops}

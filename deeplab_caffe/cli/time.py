@@ -29,9 +29,9 @@ from deeplab_caffe.segmentation.deploy import deploy_wanted
 
 @click.command()
 @path_option("--model", required=True, help=MODEL_HELP)
-@path_option("--weights", help=f"{WEIGHTS_HELP} Fillers' values without.")
-@click.option("--iterations", type=click.IntRange(min=1), default=50, show_default=True, help="Counted passes.")
-@click.option("--forward-only", is_flag=True, help="Leave the backward passes out.")
+@path_option("--weights", help=f"{WEIGHTS_HELP} By default the values of its fillers.")
+@click.option("--iterations", type=click.IntRange(min=1), default=50, show_default=True, help="Number of timed passes.")
+@click.option("--forward-only", is_flag=True, help="Time only the forward passes.")
 @click.option("--engine", type=click.Choice(["DEFAULT", "CAFFE", "CUDNN"]), default="DEFAULT", show_default=True)
 @phase_option
 @dialect_option
@@ -56,8 +56,8 @@ def time(
 ) -> None:
     """Time each layer's forward and backward pass; print the median of the passes in milliseconds.
 
-    Inputs are random numbers. Layers run one by one, each on its own: the sum is an upper bound of what the network
-    takes as a whole.
+    Inputs are random numbers. Layers run one by one, each on its own: the sum is an upper bound of the time of the
+    whole network.
     """
     place = resolve_device(chosen_device(device, gpu))
     if place.type == "cuda":

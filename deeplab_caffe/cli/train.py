@@ -47,7 +47,7 @@ from deeplab_caffe.solver import (
 )
 from deeplab_caffe.solver.solver import solver_device
 
-# As shells report a process that a signal ended.
+# The exit status of a process ended by a signal is this plus its number, as in shells.
 _SIGNAL_STATUS = 128
 _MOST_WORKERS = 8
 _EFFECTS = click.Choice(["stop", "snapshot", "none"])
@@ -55,7 +55,7 @@ _EFFECTS = click.Choice(["stop", "snapshot", "none"])
 
 @click.command()
 @path_option("--solver", required=True, help="The solver: a prototxt file.")
-@click.option("--weights", help="Caffemodels to begin with, separated by commas; matched by layer names.")
+@click.option("--weights", help="Initial caffemodels, separated by commas; matched by layer names.")
 @click.option(
     "--snapshot",
     help="A .solverstate to go on from; `latest`: the newest of the solver's snapshot_prefix.",
@@ -66,14 +66,14 @@ _EFFECTS = click.Choice(["stop", "snapshot", "none"])
     "log_path",
     help="File for JSON lines; torchrun takes --log for its own: use --log-file there.",
 )
-@click.option("--glog", is_flag=True, help="Begin each line as Caffe's log does, for parse_log.py and its like.")
+@click.option("--glog", is_flag=True, help="Start each line as Caffe's log does, for parse_log.py and similar tools.")
 @path_option("--tensorboard", help="Folder for TensorBoard's event files.")
 @word_option("--wandb", metavar="PROJECT", help="Log to this project of Weights & Biases.")
 @dtype_option
 @click.option(
     "--channels-last/--no-channels-last",
     default=None,
-    help="Channels-last memory order: last digits differ; default: on the CPU, where it is faster.",
+    help="Channels-last memory order: last digits differ. By default on the CPU, if it is faster.",
 )
 @click.option("--engine", type=click.Choice(["DEFAULT", "CAFFE", "CUDNN"]), default="DEFAULT", show_default=True)
 @click.option("--workers", type=click.IntRange(min=0), help="Threads that decode ahead; default: cores minus one.")
@@ -85,10 +85,10 @@ _EFFECTS = click.Choice(["stop", "snapshot", "none"])
     show_default=True,
     help="Gradient of pixels with an ignored label.",
 )
-@click.option("--allow-nan", is_flag=True, help="Go on where the loss is not finite.")
+@click.option("--allow-nan", is_flag=True, help="Continue if the loss is not finite.")
 @state_options
 @python_layers_option
-@click.option("--device", help="auto, cpu, cuda or cuda:INDEX; auto is what the solver's solver_mode says.  [auto]")
+@click.option("--device", help="auto, cpu, cuda or cuda:INDEX; auto: as the solver's solver_mode.  [auto]")
 @gpu_option
 @click.option("--sigint-effect", type=_EFFECTS, default="stop", show_default=True, help="What SIGINT (Ctrl-C) does.")
 @click.option("--sighup-effect", type=_EFFECTS, default="snapshot", show_default=True, help="What SIGHUP does.")
@@ -117,13 +117,13 @@ def train(
     sighup_effect: str,
     variables: dict[str, str],
 ) -> None:
-    """Train a network by a solver prototxt.
+    """Train a network with a solver prototxt.
 
     SIGINT (Ctrl-C) and SIGTERM end it with a snapshot and exit status 130 or 143; a second one ends it at once. SIGHUP
-    writes a snapshot and goes on.
+    writes a snapshot, and training continues.
 
-    Several GPUs take a process each: torchrun --nproc-per-node 2 -m deeplab_caffe train --solver solver.prototxt. Each
-    takes its part of each batch, which is as many times the prototxt's batch_size as there are processes.
+    Several GPUs need a process each: torchrun --nproc-per-node 2 -m deeplab_caffe train --solver solver.prototxt. Each
+    process computes its part of a batch, whose size is the prototxt's batch_size times the number of processes.
     """
     _check_begin(weights, snapshot)
     config = read_config(solver, variables, level=level, stages=stages)
@@ -131,9 +131,9 @@ def train(
     place = _device(device, gpu, config.param)
     world = join_world(place)
     if not world.is_first:
-        # What is to be warned of is the same in all processes.
+        # The warnings are the same in all processes.
         warnings.simplefilter("ignore")
-    # The same bits run after run are worth more in training than cuDNN's fastest kernels.
+    # In training, reproducible bits are worth more than cuDNN's fastest kernels.
     torch.backends.cudnn.deterministic = True
     state = _snapshot_path(snapshot, config.param.snapshot_prefix)
     with progress("training", config.param.max_iter, to_stderr=True, hidden=not world.is_first) as advance:
@@ -163,7 +163,7 @@ def train(
         with _signals(trainer, sigint_effect, sighup_effect):
             trainer.solve()
         log.close()
-    # Not after an error: the others may wait for this process, until torchrun ends them.
+    # Not after an error: the other processes may wait for this one until torchrun ends them.
     leave_world(world)
     if trainer.stopped:
         raise click.exceptions.Exit(_SIGNAL_STATUS + trainer.stopped)
@@ -177,7 +177,7 @@ def _check_begin(weights: str | None, snapshot: str | None) -> None:
     """
     for flag, value in (("--weights", weights), ("--snapshot", snapshot)):
         if value is not None and not value.strip():
-            # As gflags takes it, and scripts of Caffe's: --snapshot=$STATE.
+            # gflags accepts it, and scripts for Caffe use it: --snapshot=$STATE.
             warnings.warn(f"{flag} is empty: the training begins without, as Caffe's does", stacklevel=1)
     if weights and weights.strip() and not split_list(weights):
         raise click.UsageError(f"--weights: expected files with commas, got '{weights}'")
@@ -198,14 +198,14 @@ def _begin(trainer: Solver, state: Path | None, weights: Sequence[str]) -> None:
 def _validate_log(
     log: Path | None, solver: Path, param: caffe_pb2.SolverParameter, weights: Sequence[str | None]
 ) -> None:
-    """Validate that the log is none of the files that the training reads."""
+    """Check that the log is not one of the files that the training reads."""
     nets = [param.net, param.train_net, *param.test_net]
     read = [("the net", net) for net in nets if net] + [("the weights or snapshot", path) for path in weights if path]
     validate_outputs([("--log", log)], [("--solver", solver), *read])
 
 
 def _device(device: str | None, gpu: str | None, param: caffe_pb2.SolverParameter) -> torch.device:
-    """Return the device that the command line or else the solver names; under torchrun each process has its own GPU."""
+    """Return the device of the command line or else of the solver; under torchrun each process has its own GPU."""
     several = _several(gpu)
     if several:
         return resolve_device(f"cuda:{several[local_rank()]}")
@@ -222,10 +222,10 @@ def _device(device: str | None, gpu: str | None, param: caffe_pb2.SolverParamete
 
 
 def _several(gpu: str | None) -> list[int]:
-    """Return the GPUs where ``--gpu`` names several: one for each of torchrun's processes; else none.
+    """Return the GPUs if ``--gpu`` names several, one for each of torchrun's processes; else an empty list.
 
     Raises:
-        click.UsageError: there are more or fewer processes.
+        click.UsageError: the number of processes differs.
     """
     if gpu is None or not ("," in gpu or gpu == "all"):
         return []
@@ -258,7 +258,7 @@ def _snapshot_path(snapshot: str | None, prefix: str) -> Path | None:
 
 
 def _like_glog(echo: Callable[[str], None]) -> Callable[[str], None]:
-    """Return what writes a line with level, date, time, process and place before it, as Caffe's log has them."""
+    """Return a function that writes a line after its level, date, time, process and place, as in Caffe's log."""
 
     def line(text: str) -> None:
         echo(f"I{datetime.now():%m%d %H:%M:%S.%f} {os.getpid():5} solver.cpp:0] {text}")
@@ -273,7 +273,7 @@ def _log(
         return TrainingLog(None)
 
     def line(text: str) -> None:
-        # A terminal that is gone does not end the training.
+        # A closed terminal must not end the training.
         with suppress(OSError):
             echo(text)
 
@@ -281,7 +281,7 @@ def _log(
 
 
 def _describe(trainer: Solver, dtype: str) -> None:
-    """Write what is about to be done, on stderr and in the log."""
+    """Describe the training on stderr and in the log."""
     param, net, world = trainer.param, trainer.net, trainer.world
     memory = training_memory(net, dtype=dtype, buffers=trainer.rule.buffers)
     sources = [step for step in net.steps if step.layer.is_source and step.tops]

@@ -16,14 +16,14 @@ from deeplab_caffe.proto.upgrade_file import PROGRAMS, upgrade_file
 @click.option(
     "--dialect",
     type=click.Choice(PROGRAMS),
-    help="The program that is to read a net: BVLC Caffe, DeepLab v2, or the merge of both. By default this package.",
+    help="The program that will read the net: BVLC Caffe, DeepLab v2, or the merge of both. By default this package.",
 )
 @variables_option
 def upgrade(source: Path, out: Path, dialect: str | None, variables: dict[str, str]) -> None:
     """Write SOURCE, a net, a solver or a caffemodel of the V0 or V1 layout, in the V2 layout: layer { } for layers { }.
 
-    The text of a net that DeepLab v1 ran says dialect: "v1", so that it computes here what it did. For Caffe, which
-    does not know that line, give --dialect. Comments are lost; weights stay the same bits.
+    A net of DeepLab v1 gets the line dialect: "v1", so that this package computes the same as DeepLab v1. For Caffe,
+    which does not know that line, give --dialect. Comments are lost; weights stay the same bit for bit.
     """
     said = upgrade_file(source, out, dialect, variables)
     click.echo(f"{out}: written from {said}")

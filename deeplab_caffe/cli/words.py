@@ -1,4 +1,4 @@
-"""How words of the command line are read: Caffe's flags with one dash, and hints for misspelt verbs and flags."""
+"""Parsing of the command line: Caffe's flags with one dash, and hints for misspelt verbs and flags."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from contextlib import suppress
 
 import click
 
-# What each of Caffe's programs takes of glog, and whether a value follows (logging.cc).
+# The flags of glog, which all of Caffe's programs accept, and whether a value follows (logging.cc).
 _GLOG = {"log_dir": True, "minloglevel": True, "logtostderr": False, "alsologtostderr": False}
-# Caffe is one program: each of its verbs takes all its flags, and looks at some. All have values (tools/caffe.cpp).
+# Caffe is one program: each verb accepts all flags, and uses some. All have values (tools/caffe.cpp).
 _CAFFES_VERBS = ("train", "test", "time", "device-query")
 _CAFFES = (
     *("gpu", "iterations", "level", "model", "phase", "sighup_effect", "sigint_effect", "snapshot", "solver", "stage"),
@@ -20,7 +20,7 @@ _NO = ("false", "f", "no", "n", "0")
 
 
 def nearest(word: str, known: Iterable[str]) -> list[str]:
-    """Return what a misspelt word may have been meant to be, the best first."""
+    """Return known words that are similar to a misspelt one, the most similar first."""
     return difflib.get_close_matches(word.lower(), list(known), n=3, cutoff=0.6)
 
 
@@ -34,12 +34,12 @@ def two_dashes(ctx: click.Context, command: click.Command, args: Iterable[str]) 
     """Return a command's words with two dashes before each long flag.
 
     Caffe's flags are gflags' (tools/caffe.cpp): ``-solver x``, ``-solver=x``, ``--solver=x`` are the same, and so are
-    ``-`` and ``_`` in a name. Flags of one dash that the command has itself, such as ``-bw``, stay as they are, and so
-    do the values of flags and what follows ``--``. Left out, with a line on stderr, are glog's flags, and of Caffe's
-    verbs the flags that only others of them look at, which Caffe passes over too.
+    ``-`` and ``_`` in a name. Flags with one dash that the command defines, such as ``-bw``, stay as they are, and so
+    do the values of flags and all words after ``--``. Glog's flags are removed, with a line on stderr. So are flags of
+    Caffe's other verbs, which Caffe ignores too.
 
     Raises:
-        click.NoSuchOption: a word of one dash is none of the command's flags; the message has the nearest.
+        click.NoSuchOption: a word with one dash is not a flag of the command; the message names similar flags.
     """
     options = [option for option in command.get_params(ctx) if isinstance(option, click.Option)]
     flags = {name: option for option in options for name in option.opts}
@@ -83,7 +83,7 @@ def _begins(word: str, flag: str) -> bool:
 
 
 def _values(option: click.Option, words: Iterator[str]) -> Iterator[str]:
-    """Take the values of a flag off the words; those of one that may stand alone are left to be looked at."""
+    """Take a flag's values from the words; leave the word after a flag with an optional value to be parsed."""
     if option.is_flag or option.count or isinstance(option.flag_value, str):
         return
     for _ in range(option.nargs):
