@@ -48,10 +48,10 @@ from deeplab_caffe.pycaffe.solver import (
 )
 from deeplab_caffe.pycaffe.timing import Timer
 
-# The pycaffe whose names these are; deeplab_caffe.__version__ is the package's own.
+# The version of pycaffe with these names; deeplab_caffe.__version__ is the package's version.
 __version__ = "1.0.0"
 
-# Where scripts find what real pycaffe takes from its C++ half: `caffe._caffe.BlobVec`, `caffe.pycaffe.Net`.
+# Scripts use these names of pycaffe's C++ and Python modules: `caffe._caffe.BlobVec`, `caffe.pycaffe.Net`.
 _caffe = pycaffe = sys.modules[__name__]
 Solver = SGDSolver
 
@@ -60,8 +60,8 @@ TEST = caffe_pb2.TEST
 
 
 def layer_type_list() -> list[str]:
-    """Return the names of the layer types that networks may be made of."""
-    # A net's own inputs, written as a layer.
+    """Return the names of the layer types that a network may have."""
+    # Input is not among LAYERS: it stands for the inputs of a net.
     return sorted({*LAYERS, "Input"})
 
 

@@ -13,9 +13,9 @@ _PACKAGE = __name__.rpartition(".")[0]
 
 
 def install_as_caffe(name: str = "caffe") -> None:
-    """Have ``import caffe``, ``caffe.io``, ``caffe.proto.caffe_pb2`` and so on find this package's modules from now on.
+    """Make ``import caffe``, ``caffe.io``, ``caffe.proto.caffe_pb2`` etc. find this package's modules from now on.
 
-    For scripts and layers that cannot be changed. Nothing is installed: it holds for this process.
+    For scripts and layers that cannot be changed. Nothing is installed: only this process is affected.
 
     Raises:
         NetError: another package of this name has been imported.
@@ -29,11 +29,11 @@ def install_as_caffe(name: str = "caffe") -> None:
     for full, module in list(sys.modules.items()):
         if full == _PACKAGE or full.startswith(f"{_PACKAGE}."):
             sys.modules[name + full.removeprefix(_PACKAGE)] = module
-    # Real pycaffe's two halves, whose names are all in one place here.
+    # pycaffe's C++ and Python modules; here one module has the names of both.
     sys.modules[f"{name}._caffe"] = sys.modules[f"{name}.pycaffe"] = package
 
 
 def install_unless_found(name: str = "caffe") -> None:
-    """Call :func:`install_as_caffe` where no other package of this name can be imported."""
+    """Call :func:`install_as_caffe` unless another package of this name can be imported."""
     if name not in sys.modules and find_spec(name) is None:
         install_as_caffe(name)

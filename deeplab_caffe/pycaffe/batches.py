@@ -1,4 +1,4 @@
-"""Any number of items through a net in batches of its size, as pycaffe does it."""
+"""Running a net on any number of items, in batches of the net's size, as pycaffe does."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ Arrays = dict[str, np.ndarray]
 
 
 class Batches(Execution):
-    """``forward_all`` and its like, by the ``forward`` and ``backward`` of :class:`Net`."""
+    """``forward_all`` and ``forward_backward_all``, based on ``forward`` and ``backward`` of :class:`Net`."""
 
     def forward(self, *args: Any, **kwargs: Any) -> Arrays:
-        """Run the layers, see :class:`Net`."""
+        """Run the layers forwards, see :class:`Net`."""
         raise NotImplementedError
 
     def backward(self, *args: Any, **kwargs: Any) -> Arrays:
-        """Run the gradients, see :class:`Net`."""
+        """Run the layers backwards, see :class:`Net`."""
         raise NotImplementedError
 
     def forward_all(self, blobs: Iterable[str] | None = None, **inputs: np.ndarray) -> Arrays:
-        """Run any number of items in batches of the net's size; the last batch is filled up with zeros.
+        """Run any number of items in batches of the net's size; the last batch is padded with zeros.
 
         Args:
             blobs: names of blobs to return beside the outputs.
-            **inputs: values for all of the net's inputs, each with as many items.
+            **inputs: values for all of the net's inputs, each with the same number of items.
 
         Returns:
-            One array per output (and per name in ``blobs``), with as many items as were given; of a blob without a
-            row per item, such as a loss, each batch's.
+            One array per output (and per name in ``blobs``), with a row per given item; for a blob without a row per
+            item, such as a loss, with the values of all batches.
 
         Raises:
             NetError: unknown names, or values that do not fit.
@@ -53,8 +53,8 @@ class Batches(Execution):
         Args:
             blobs: names of blobs to return beside the outputs.
             diffs: names of blobs whose gradients to return beside the inputs'.
-            **given: values for inputs, and gradients for outputs; without either what the blobs hold is used. Each
-                with as many items.
+            **given: values for inputs, and gradients for outputs, each with the same number of items. Without inputs,
+                or without gradients, the blobs' current contents are used.
 
         Returns:
             Values and gradients by blob name.
@@ -80,7 +80,7 @@ class Batches(Execution):
         return self.blobs[(self.module.inputs or list(self.blobs))[0]].num
 
     def _batch(self, blobs: Mapping[str, np.ndarray]) -> Iterator[Arrays]:
-        """Yield the items of arrays in batches of the net's size, the last filled up with zeros."""
+        """Yield the items of arrays in batches of the net's size, the last padded with zeros."""
         if not blobs:
             return
         size = self._batch_size()
@@ -98,14 +98,14 @@ def check_names(given: Iterable[str], expected: Iterable[str], what: str = "") -
     """Check that values are given for all of the net's inputs, or outputs, and for nothing else.
 
     Raises:
-        NetError: they are not; ``what`` stands before its message.
+        NetError: names are missing or unknown; the message begins with ``what``.
     """
     if set(given) != set(expected):
         raise NetError(f"{what}values for {sorted(given)} do not match the net's {sorted(expected)}")
 
 
 def _count(what: str, arrays: Mapping[str, np.ndarray]) -> int:
-    """Return how many items each of the arrays has."""
+    """Return the number of items that all arrays have."""
     counts = {len(array) for array in arrays.values()}
     if len(counts) != 1:
         raise NetError(f"{what}: every input needs as many items, got {sorted(counts)}")
@@ -113,11 +113,11 @@ def _count(what: str, arrays: Mapping[str, np.ndarray]) -> int:
 
 
 def _copied(arrays: Arrays) -> Arrays:
-    """Return the arrays as they are now: a net's are live. A loss of no axes counts as one item."""
+    """Return copies of arrays, because a net's arrays are live. A loss without axes counts as one item."""
     return {name: np.atleast_1d(array).copy() for name, array in arrays.items()}
 
 
 def _joined(batches: list[Arrays], count: int, size: int) -> Arrays:
-    """Return the batches' arrays as one each, without the last batch's filling where an array has a row per item."""
+    """Concatenate the batches' arrays, without the last batch's padding if an array has a row per item."""
     joined = {name: np.concatenate([batch[name] for batch in batches]) for name in (batches or [{}])[0]}
     return {name: array[:count] if len(array) == size * len(batches) else array for name, array in joined.items()}

@@ -1,4 +1,4 @@
-"""The blobs of pycaffe's nets, under the name that they had first."""
+"""The blobs of pycaffe's nets, under the module's former name."""
 
 from deeplab_caffe.layers import Blob, ParameterBlob
 

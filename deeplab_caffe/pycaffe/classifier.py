@@ -14,7 +14,7 @@ from deeplab_caffe.pycaffe.paths import AnyPath
 
 
 class Classifier(CropNet):
-    """A net with one input that classifies images as :func:`deeplab_caffe.pycaffe.io.load_image` gives them.
+    """A net with one input that classifies images in the form of :func:`deeplab_caffe.pycaffe.io.load_image`.
 
     Args:
         model_file: the deploy prototxt.
@@ -48,11 +48,11 @@ class Classifier(CropNet):
 
         Args:
             inputs: the images.
-            oversample: average over the ten crops of corners, centre and mirror images; else the centre alone, and an
-                output with more axes keeps them.
+            oversample: average over the ten crops of corners, centre and mirror images; else use only the centre crop,
+                and keep all axes of an output with more than two.
 
         Raises:
-            NetError: there are no images, or one has not the input's channels.
+            NetError: there are no images, or one has another number of channels than the input.
         """
         images = []
         for image in inputs:

@@ -1,12 +1,13 @@
-"""Where the pixels of one blob lie in another: pycaffe's ``coord_map``, for the crops of FCNs.
+"""The map between the pixel coordinates of two blobs: pycaffe's ``coord_map``, for the crops of FCNs.
 
 A map is ``(axis, scale, shift)``: a pixel at ``x`` of a layer's bottom is at ``scale * x + shift`` of its top, in all
-axes behind ``axis`` (None: whichever). With kernel size k (of a dilated kernel its extent, ``(k - 1) * dilation + 1``),
-stride s and pad p, window i of a convolution begins at ``s * i - p``, and its centre is the pixel
+axes after ``axis`` (None: any axes). With kernel size k (for a dilated kernel its extent,
+``(k - 1) * dilation + 1``), stride s and pad p, window i of a convolution begins at ``s * i - p``, and its centre is
+the pixel
 
     x = s * i - p + (k - 1) / 2,  so  i = x / s + (p - (k - 1) / 2) / s.
 
-A deconvolution is the same the other way round: ``i = s * x + (k - 1) / 2 - p``. The rules are those of
+A deconvolution is the inverse: ``i = s * x + (k - 1) / 2 - p``. The rules are those of
 python/caffe/coord_map.py; J. Long, E. Shelhamer, T. Darrell, Fully Convolutional Networks, CVPR 2015, uses them.
 """
 
@@ -32,7 +33,7 @@ _PAIRS = ("pad_h", "pad_w", "kernel_h", "kernel_w", "stride_h", "stride_w")
 
 
 class UndefinedMapException(NetError):  # noqa: N818  # pycaffe's name
-    """A layer's top has no coordinates in its bottom, as that of InnerProduct."""
+    """A layer's top has no coordinates in its bottom, as with InnerProduct."""
 
 
 class AxisMismatchException(NetError):  # noqa: N818  # pycaffe's name
@@ -50,7 +51,7 @@ def conv_params(fn: Function) -> tuple[int, np.ndarray, np.ndarray, np.ndarray]:
     """Return axis, strides, extents of the kernel and pads of a convolution, deconvolution, Im2col or pooling.
 
     Raises:
-        CoordMapError: it has no ``kernel_size``, or ``kernel_h``, ``pad_w`` and the like.
+        CoordMapError: the layer has no ``kernel_size``, or it has ``kernel_h``, ``pad_w`` or similar parameters.
     """
     name = "pooling_param" if fn.type_name == "Pooling" else "convolution_param"
     given = fn.params.get(name, fn.params)
@@ -75,8 +76,8 @@ def coord_map(fn: Function) -> CoordMap:
     """Return the map from a layer's bottoms to its tops.
 
     Raises:
-        UndefinedMapException: its type has none.
-        CoordMapError: its parameters do not say it.
+        UndefinedMapException: the layer's type has no map.
+        CoordMapError: the layer's parameters do not determine the map.
     """
     if fn.type_name in ("Convolution", "Pooling", "Im2col"):
         axis, stride, extent, pad = conv_params(fn)
@@ -106,13 +107,13 @@ def compose(base_map: CoordMap, next_map: CoordMap) -> CoordMap:
 
 
 def inverse(coord_map: CoordMap) -> CoordMap:
-    """Return the map the other way: ``(y - b) / a``."""
+    """Return the inverse map: ``(y - b) / a``."""
     axis, scale, shift = coord_map
     return axis, 1 / scale, -shift / scale
 
 
 def _ancestors(top: Top) -> Iterator[tuple[Top, CoordMap]]:
-    """Yield a blob and those that it comes from, the nearest first, each with the map from there to ``top``."""
+    """Yield a blob and its ancestors, the nearest first, each with the map from its coordinates to those of ``top``."""
     maps = {top: _IDENTITY}
     waiting = [top]
     for blob in waiting:
@@ -129,13 +130,13 @@ def _ancestors(top: Top) -> Iterator[tuple[Top, CoordMap]]:
 
 
 def coord_map_from_to(top_from: Top, top_to: Top) -> CoordMap:
-    """Return the map from the coordinates of ``top_from`` to those of ``top_to``, by way of a blob both come from.
+    """Return the map from the coordinates of ``top_from`` to those of ``top_to``, through a common ancestor.
 
-    All such ways are taken to be equivalent.
+    All common ancestors are assumed to give the same map.
 
     Raises:
-        CoordMapError: no blob is an ancestor of both, but for layers without coordinates.
-        AxisMismatchException: layers on the way count from different axes.
+        CoordMapError: the blobs have no common ancestor that is reached without layers that lack coordinates.
+        AxisMismatchException: layers between them count from different axes.
     """
     from_maps = dict(_ancestors(top_from))
     for blob, to_map in _ancestors(top_to):
@@ -145,7 +146,7 @@ def coord_map_from_to(top_from: Top, top_to: Top) -> CoordMap:
 
 
 def crop(top_from: Top, top_to: Top) -> Top:
-    """Return the top of a Crop layer that crops ``top_from`` to the size of ``top_to``, at the pixels where that lies.
+    """Return the top of a Crop layer that crops ``top_from`` to the size and position of ``top_to``.
 
     Raises:
         CoordMapError: the blobs have no map, differ in scale, or the crop would begin outside or between pixels.

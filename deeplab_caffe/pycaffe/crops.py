@@ -1,4 +1,4 @@
-"""What pycaffe's Classifier and Detector share: crops of images in, a row of predictions for each out."""
+"""The common base of pycaffe's Classifier and Detector: it turns crops of images into rows of predictions."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ _OPTIONS = ("mean", "input_scale", "raw_scale", "channel_swap")
 
 
 class CropNet(Net):
-    """A net with an input (N, C, H, W) for images, and how to pre-process them.
+    """A net with an input (N, C, H, W) for images, and their pre-processing.
 
     Args:
         model_file: the deploy prototxt.
         pretrained_file: the caffemodel.
-        args: what else was given by position: of 2014's release ``gpu`` first, then ``mean``, ``input_scale``,
-            ``raw_scale``, ``channel_swap``, ...; of later ones the same without ``gpu``.
+        args: further positional arguments: in 2014's release ``gpu``, ``mean``, ``input_scale``, ``raw_scale``,
+            ``channel_swap``, ...; in later releases the same without ``gpu``.
         options: the same by name; ``mean_file`` is the first releases' name of ``mean``.
         further: names of the options after ``channel_swap``.
 
     Attributes:
         transformer: the :class:`deeplab_caffe.pycaffe.io.Transformer` that the crops go through.
-        options: what was given of ``further``.
+        options: the given options of ``further``.
 
     Raises:
         NetError: the net has no such input, or an option does not fit it.
@@ -61,7 +61,7 @@ class CropNet(Net):
         self.transformer = self._transformer
 
     def _predict(self, crops: Iterable[np.ndarray]) -> np.ndarray:
-        """Return the first output's items for crops (H, W, C); of a v1 net (N, K) where it is (N, K, 1, 1).
+        """Return the first output for crops (H, W, C); for a v1 net (N, K) instead of (N, K, 1, 1).
 
         Raises:
             NetError: the crops or the output do not fit.
@@ -79,10 +79,10 @@ class CropNet(Net):
 
 
 def _by_name(kind: str, args: Sequence[Any], options: dict[str, Any], further: tuple[str, ...]) -> dict[str, Any]:
-    """Return the options by name, whichever release's order they came in.
+    """Return the options by name, from the positional order of any release.
 
     Raises:
-        TypeError: an option is unknown, given twice, or one too many.
+        TypeError: an option is unknown or given twice, or there are too many.
     """
     order = ("gpu", *_OPTIONS, *further)
     if not (args and isinstance(args[0], bool | np.bool_ | int)):

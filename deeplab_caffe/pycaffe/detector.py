@@ -1,4 +1,4 @@
-"""pycaffe's Detector: windows of images in, predictions for each out."""
+"""pycaffe's Detector: predictions for windows of images."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ class Detector(CropNet):
     Args:
         model_file: the deploy prototxt.
         pretrained_file: the caffemodel.
-        *args: ``mean``, ``input_scale``, ``raw_scale``, ``channel_swap``, ``context_pad``, by position or name; as of
-            :class:`Classifier`. ``context_pad`` is how many pixels at each side of the net's input show what is
-            around the window.
+        *args: ``mean``, ``input_scale``, ``raw_scale``, ``channel_swap``, ``context_pad``, by position or name, see
+            :class:`Classifier`. ``context_pad`` is the number of pixels at each side of the net's input that show the
+            surroundings of the window.
         **options: the same by name.
 
     Attributes:
         context_pad: as given.
         crop_dims: the input's (H, W, C).
-        crop_mean: the mean in the image's own range and order: what stands where a window leaves its image.
+        crop_mean: the mean in the image's range and channel order, which fills the parts of a window outside its image.
     """
 
     def __init__(self, model_file: AnyPath, pretrained_file: AnyPath, *args: Any, **options: Any) -> None:
@@ -37,10 +37,10 @@ class Detector(CropNet):
         self.configure_crop(self.options.get("context_pad"))
 
     def configure_crop(self, context_pad: int | None) -> None:
-        """Set how many pixels at each side of the input show what is around the window: None or 0 for the window alone.
+        """Set the number of pixels at each side of the input that show the surroundings of the window; None or 0: none.
 
         Raises:
-            NetError: they leave nothing for the window, or the input is not square.
+            NetError: no pixels are left for the window, or the input is not square.
         """
         name = self.inputs[0]
         channels, height, width = self.blobs[name].shape[1:]
@@ -50,14 +50,14 @@ class Detector(CropNet):
         self.crop_dims = np.array([height, width, channels])
         self.crop_mean = np.zeros(self.crop_dims, np.float32)
         if name in self.transformer.mean:
-            # The image that becomes zeros.
+            # Pre-processing turns this image into zeros.
             self.crop_mean = self.transformer.deprocess(name, np.zeros((channels, height, width)))
 
     def crop(self, im: np.ndarray, window: Sequence[int] | np.ndarray) -> np.ndarray:
-        """Return a window of an image (H, W, C), with what is around it if :attr:`context_pad` says so.
+        """Return a window of an image (H, W, C), with its surroundings if :attr:`context_pad` is set.
 
-        The context's arithmetic is Caffe's (python/caffe/detector.py): a window's last row and column count as part of
-        it when it is enlarged, and not when it is cut out.
+        The arithmetic is Caffe's (python/caffe/detector.py): a window's last row and column belong to it when it is
+        enlarged, but not when it is cut out.
 
         Args:
             im: the image.
@@ -121,7 +121,7 @@ class Detector(CropNet):
         """Return the predictions for the windows that selective search proposes, as :meth:`detect_windows`.
 
         Raises:
-            DeepLabCaffeError: its Python package is not there.
+            DeepLabCaffeError: the Python package of selective search is not installed.
         """
         try:
             selective_search = import_module("selective_search_ijcv_with_python")
@@ -130,7 +130,7 @@ class Detector(CropNet):
                 "detect_selective_search needs Matlab and selective_search_ijcv_with_python "
                 "(https://github.com/sergeyk/selective_search_ijcv_with_python): use detect_windows with windows"
             ) from error
-        # Matlab looks from its own folder.
+        # Matlab resolves relative paths from its own folder.
         names = [str(Path(text_path(name)).resolve()) for name in image_fnames]
         windows = selective_search.get_windows(names, cmd="selective_search_rcnn")
         return self.detect_windows(zip(names, windows, strict=True))

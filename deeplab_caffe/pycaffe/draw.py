@@ -1,8 +1,8 @@
-"""pycaffe's ``caffe.draw``: a NetParameter as a picture, with Graphviz or without.
+"""pycaffe's ``caffe.draw``: drawing a NetParameter, with or without Graphviz.
 
-Text (``raw``, ``dot``, ``gv``) is written here. Other formats are drawn by Graphviz's ``dot`` where that program is
-found; else SVG by this package's own layout, and PNG, JPEG, PDF, ... by Pillow. Only :func:`get_pydot_graph` needs
-pydot. Labels, colours and what counts as a node are those of python/caffe/draw.py of 2018.
+Graphviz's text (``raw``, ``dot``, ``gv``) is written here. Other formats are drawn by Graphviz's program ``dot`` if it
+is found; else this package's own layout is written as SVG, or as PNG, JPEG, PDF, ... by Pillow. Only
+:func:`get_pydot_graph` needs pydot. Labels, colours and the choice of nodes are those of python/caffe/draw.py of 2018.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class _Node(NamedTuple):
 
 
 def get_pooling_types_dict() -> dict[int, str]:
-    """Return the names of the ways of pooling by their numbers."""
+    """Return the names of the pooling methods by their numbers."""
     return {number: name for name, number in caffe_pb2.PoolingParameter.PoolMethod.items()}
 
 
@@ -57,7 +57,7 @@ def choose_color_by_layertype(layertype: str) -> str:
 
 
 def get_edge_label(layer: caffe_pb2.LayerParameter) -> str:
-    """Return what stands at the arrow out of a layer: its batch size or outputs, else ``""`` in quotes."""
+    """Return the label of the edge out of a layer: its batch size or number of outputs, else ``""`` in quotes."""
     if layer.type == "Data":
         return f"Batch {layer.data_param.batch_size}"
     if layer.type in ("Convolution", "Deconvolution"):
@@ -68,20 +68,20 @@ def get_edge_label(layer: caffe_pb2.LayerParameter) -> str:
 
 
 def determine_edge_label_by_layertype(layer: caffe_pb2.LayerParameter, layertype: str) -> str:
-    """Return :func:`get_edge_label`; its name of early 2015, whose ``layertype`` is ``layer.type``."""
+    """Call :func:`get_edge_label`: this is its name of early 2015, whose ``layertype`` is ``layer.type``."""
     return get_edge_label(layer)
 
 
 def determine_node_label_by_layertype(layer: caffe_pb2.LayerParameter, layertype: str, rankdir: str) -> str:
-    """Return :func:`get_layer_label`; its name of early 2015, whose ``layertype`` is ``layer.type``."""
+    """Call :func:`get_layer_label`: this is its name of early 2015, whose ``layertype`` is ``layer.type``."""
     return get_layer_label(layer, rankdir)
 
 
 def get_layer_lr_mult(layer: caffe_pb2.LayerParameter) -> tuple[float, float]:
-    """Return the learning rates' factors of a layer's weights and bias.
+    """Return the ``lr_mult`` of a layer's weights and bias.
 
     Raises:
-        NetError: it is no convolution or inner product, or has more than two of them.
+        NetError: the layer is not a convolution or inner product, or has more than two ``lr_mult``.
     """
     if layer.type not in ("Convolution", "Deconvolution", "InnerProduct"):
         raise NetError(f"a {layer.type} has no lr_mult to draw", layer.name)
@@ -93,9 +93,9 @@ def get_layer_lr_mult(layer: caffe_pb2.LayerParameter) -> tuple[float, float]:
 
 
 def get_layer_label(layer: caffe_pb2.LayerParameter, rankdir: str, display_lrm: bool = False) -> str:
-    """Return a layer's label, in quotes: name, type, kernel, and the learning rates' factors if asked for.
+    """Return a layer's label, in quotes: name, type, kernel, and with ``display_lrm`` its ``lr_mult``.
 
-    Its parts stand beside each other where the graph goes up or down, else below each other.
+    Its parts are side by side if the graph is vertical, else one below the other.
     """
     return _joined(_layer_lines(layer, display_lrm), rankdir)
 
@@ -107,7 +107,7 @@ def get_pydot_graph(
     phase: int | None = None,
     display_lrm: bool = False,
 ) -> Any:
-    """Return a pydot graph of a net; arguments as of :func:`draw_net`.
+    """Return a pydot graph of a net; see :func:`draw_net` for the arguments.
 
     Raises:
         DeepLabCaffeError: neither pydot nor pydotplus is installed.
@@ -131,15 +131,15 @@ def draw_net(
     phase: int | None = None,
     display_lrm: bool = False,
 ) -> bytes:
-    """Return a net's picture.
+    """Draw a net.
 
     Args:
-        caffe_net: the net, of any layout; its layers may be any.
-        rankdir: where the arrows go: ``"TB"``, ``"BT"``, ``"LR"`` or ``"RL"``. The releases of 2014 have ``ext`` in
-            this place, which is taken too.
+        caffe_net: the net, in any layout and with any layer types.
+        rankdir: direction of the edges: ``"TB"``, ``"BT"``, ``"LR"`` or ``"RL"``. The releases of 2014 have ``ext`` in
+            this position, which is accepted too.
         ext: the format: ``raw``, ``dot`` and ``gv`` for Graphviz's text, or ``svg``, ``png``, ``jpg``, ``pdf``, ...
         phase: TRAIN or TEST for the layers of that phase, None for all.
-        display_lrm: show the factors of the learning rates.
+        display_lrm: show the ``lr_mult``.
 
     Returns:
         The file's bytes.
@@ -177,7 +177,7 @@ def draw_net_to_file(
     phase: int | None = None,
     display_lrm: bool = False,
 ) -> None:
-    """Write a net's picture in the format that the file's extension says; see :func:`draw_net`.
+    """Write a drawing of a net in the format of the file's extension; see :func:`draw_net`.
 
     Raises:
         DataError: the file cannot be written.
@@ -191,7 +191,7 @@ def draw_net_to_file(
 def _graph(
     net: caffe_pb2.NetParameter, label_edges: bool, phase: int | None, display_lrm: bool
 ) -> tuple[dict[str, _Node], list[Edge]]:
-    """Return the nodes by id, layers and blobs, and the arrows with their labels."""
+    """Return the nodes (layers and blobs) by id, and the edges with their labels."""
     nodes: dict[str, _Node] = {}
     edges: list[Edge] = []
     for layer in (upgrade_net(net) if net.layers else net).layer:
@@ -212,7 +212,7 @@ def _graph(
 
 
 def _included(layer: caffe_pb2.LayerParameter, phase: int) -> bool:
-    """Return whether a layer's rules name a phase, or do not exclude it."""
+    """Return whether a layer's rules include a phase, or do not exclude it."""
     if layer.include and layer.exclude:
         raise NetError("has both include and exclude rules", layer.name)
     if layer.include:

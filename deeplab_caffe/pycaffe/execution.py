@@ -1,4 +1,4 @@
-"""Running a network layer by layer over blobs, forwards and backwards: what is under pycaffe's Net."""
+"""Running a network layer by layer over blobs, forwards and backwards: the base of pycaffe's Net."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _V = TypeVar("_V", bound=Blob | BlobVec)
 
 
 class _Input(Layer):
-    """The place of an Input layer in a net's list of layers: its tops are the input blobs, as they are."""
+    """An Input layer in a net's list of layers: its tops are the input blobs."""
 
     TYPE = "Input"
     BOTTOMS = (0, 0)
@@ -66,10 +66,10 @@ class _ByName(OrderedDict[str, _V]):
 
 
 class Execution:
-    """A module, a blob for each of its tensors, and the gradients' way back through them.
+    """A module, a blob for each of its tensors, and backpropagation through them.
 
     Args:
-        module: the network; its parameters' memory is what ``params`` shows.
+        module: the network; ``params`` shows its parameters' memory.
 
     Attributes:
         module: the network.
@@ -82,7 +82,7 @@ class Execution:
         # Scripts write to parameters through numpy, which torch does not notice.
         module.context.packed = False
         for layer in module.layers:
-            # Each blob is a memory of its own here, which scripts may look at.
+            # Each blob has its own memory here, because scripts may read it.
             layer.inplace = False
         self.blobs = _ByName((name, Blob(shape)) for name, shape in module.blob_shapes.items())
         self._steps = (*self._input_steps(), *module.steps)
@@ -104,13 +104,13 @@ class Execution:
         }
         self._needs = self._find_backward()
         self._made_by_none = self._find_made_by_none()
-        # By name: what blobs that no layer makes from others held, until a layer worked on them in place.
+        # By name: earlier values of blobs that no layer computes from others, before a layer overwrote them in place.
         self._overwritten: dict[str, Tensor] = {}
         self._tape = _Tape()
         self._record = bool(self._loss_weights) or module.param.force_backward or module.context.training
 
     def _input_steps(self) -> list[Step]:
-        """Return the Input layers, by which Caffe's nets get their inputs since it has them: not in DeepLab v1."""
+        """Return the Input layers of a net's inputs, as in later Caffe; DeepLab v1 has no such layers."""
         param = self.module.param
         if self.module.dialect.four_axes:
             return []
@@ -124,7 +124,7 @@ class Execution:
         if layer.code is not None:
             found = layer.code.layer.blobs
         else:
-            # Not what the layer sees, which may be another shape of a shared parameter.
+            # Not the layer's attribute, which may be a shared parameter in another shape.
             held = {role: parameter for role, parameter in layer._parameters.items() if parameter is not None}
             found = BlobVec(
                 ParameterBlob(held.get(role, blob), layer.blob_shape(blob.shape))
@@ -138,7 +138,7 @@ class Execution:
         return found
 
     def _share_blobs(self) -> None:
-        """Let layers written in Python work on the net's own blobs; what their ``setup`` wrote to the tops stays."""
+        """Give Python layers the net's own blobs; values that their ``setup`` wrote to the tops are kept."""
         for step in self._steps:
             code = step.layer.code
             if code is not None:
@@ -155,7 +155,7 @@ class Execution:
         self._record = self._record or training
 
     def _place(self) -> None:
-        """Follow the mode: parameters and blobs go where the computation is to be."""
+        """Move parameters and blobs to the device of the mode."""
         if self._follows_phase and self.module.context.phase != mode.current_phase():
             self._set_phase(mode.current_phase())
         device = mode.current_device()
@@ -211,20 +211,20 @@ class Execution:
         return loss
 
     def _compute(self, index: int, record: bool, earlier: Mapping[str, Tensor] | None = None) -> tuple[Tensor, ...]:
-        """Return a layer's tops from its bottoms as they are; recorded for :meth:`_backward_layer` if asked for.
+        """Compute a layer's tops from the current values of its bottoms.
 
         Args:
-            index: the layer's.
-            record: for a gradient.
-            earlier: what blobs held before a layer worked on them in place.
+            index: number of the layer.
+            record: record the computation for :meth:`_backward_layer`.
+            earlier: values of blobs before a layer overwrote them in place.
         """
         step = self._steps[index]
-        # `data` and not `detach()`: scripts may change a blob between forward and backward, as Caffe lets them.
+        # `data`, not `detach()`: as in Caffe, scripts may change a blob between forward and backward.
         bottoms = [self.blobs[name].tensor().data for name in step.bottoms]
         if earlier is not None:
             bottoms = [earlier.get(name, x) for name, x in zip(step.bottoms, bottoms, strict=True)]
         elif not self._record:
-            # No layer can make them again.
+            # No layer can compute these values again.
             for name, x in zip(step.bottoms, bottoms, strict=True):
                 if name in step.tops and self._made_by_none[index]:
                     self._overwritten[name] = x.clone()
@@ -240,7 +240,7 @@ class Execution:
         return tops
 
     def _find_made_by_none(self) -> list[bool]:
-        """Return for each layer whether it is the first to work in place on a blob that no layer makes from others."""
+        """Return for each layer whether it is the first to overwrite a blob that no layer computes from others."""
         made: set[str] = set()
         found = []
         for step in self._steps:
@@ -270,7 +270,7 @@ class Execution:
         return found
 
     def _under_loss(self) -> set[str]:
-        """Return the blobs that a loss follows from; all of them in a net without a loss."""
+        """Return the blobs that a loss depends on; all blobs in a net without a loss."""
         if not self._loss_weights:
             return set(self.blobs)
         found = set(self._loss_weights)
@@ -282,7 +282,7 @@ class Execution:
     def _learning(self, layer: Layer) -> list[bool]:
         """Return for each parameter blob whether it gets a gradient.
 
-        It does unless its ``lr_mult`` is 0, and even then with ``force_backward`` (net.cpp, Init).
+        A blob whose ``lr_mult`` is 0 gets one only with ``force_backward`` (net.cpp, Init).
         """
         specs, force = list(layer.param.param), self.module.param.force_backward
         return [force or i >= len(specs) or specs[i].lr_mult > 0 for i in range(len(layer.blobs))]
@@ -301,14 +301,14 @@ class Execution:
             self._call_back("after_backward", index)
 
     def _run_again(self, first: int, last: int) -> None:
-        """Run layers once more for what their gradients need, in a net of which none was expected.
+        """Run layers again to record what their gradients need, after a forward pass that recorded nothing.
 
-        Blobs and parameters stay as they are. A blob that layers work on in place holds the last one's top: what the
-        others read of it is computed again, from the layer that made it.
+        Blobs and parameters do not change. A blob that layers overwrite in place holds the top of the last of them: the
+        values that the other layers read are computed again, from the layer that produced the blob.
         """
         held = [(t, t._version, t.detach().clone()) for t in (*self.module.parameters(), *self.module.buffers())]
         to_come = Counter(name for step in self._steps for name in step.tops if name in step.bottoms)
-        # From now on gradients are expected: nothing more is kept there.
+        # From now on forward records for gradients, so earlier values need not be kept.
         earlier, self._overwritten = self._overwritten, {}
         for index, step in enumerate(self._steps[: first + 1]):
             record = index >= last and self._needs[index][0]
@@ -336,14 +336,14 @@ class Execution:
             step.layer.code.backward(propagate_down)
             return
         if index not in self._tape:
-            # Nobody ran it forwards: its gradient follows from what its bottoms hold.
+            # It was not run forwards: its gradient is computed from the current values of its bottoms.
             self._compute(index, record=True)
         run = self._tape[index]
         if run is None:
             raise NetError("backward: the net was copied after its forward: run forward again first", step.layer.name)
         bottoms, tops = run
         if step.layer.gradient_from_tops:
-            # What the blobs hold counts. `data`, for torch would not let its own memory be changed.
+            # Use the blobs' current values. `data`, because torch forbids changes of the tensors that it recorded.
             for name, top in zip(step.tops, tops, strict=True):
                 top.data.copy_(self.blobs[name].tensor())
         outputs = [(top, self.blobs[name].diff_tensor()) for name, top in zip(step.tops, tops, strict=True)]
@@ -353,7 +353,7 @@ class Execution:
         wanted = [(self.blobs[step.bottoms[i]], bottoms[i]) for i, asked in enumerate(propagate_down) if asked]
         if step.layer.blobs:
             learners = zip(self.params[step.layer.name], self._learning(step.layer), strict=True)
-            # Some have no gradient at all: BatchNorm's sums.
+            # Some parameters never have a gradient: BatchNorm's sums.
             wanted += [(blob, blob.parameter) for blob, learns in learners if learns and blob.parameter.requires_grad]
         if not wanted:
             return

@@ -1,4 +1,4 @@
-"""pycaffe's ``caffe.io``: images in and out of blobs, and arrays in and out of messages."""
+"""pycaffe's ``caffe.io``: conversions between images and blobs, and between arrays and messages."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ __all__ = [
     "zoom",
 ]
 
-# How bright R, G and B are to scikit-image's rgb2gray, which pycaffe calls (ITU-R BT.709).
+# The luminance of R, G and B in scikit-image's rgb2gray, which pycaffe calls (ITU-R BT.709).
 _BRIGHTNESS = np.array([0.2125, 0.7154, 0.0721])
 _INSTALL = f"scikit-image, which is not installed: {how_to_install('scikit-image')}"
 
 
 def __getattr__(name: str) -> ModuleType:
-    """Return ``skimage``, which scripts find in pycaffe's io."""
+    """Return ``skimage``, because scripts use ``caffe.io.skimage``."""
     if name != "skimage":
         raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
     if _scikit_image("skimage.io") is None:
@@ -57,7 +57,7 @@ def __getattr__(name: str) -> ModuleType:
 
 
 def _scikit_image(module: str) -> ModuleType | None:
-    """Import a module of scikit-image; None if that is not installed."""
+    """Import a module of scikit-image; return None if it is not installed."""
     try:
         import_module("skimage")
     except ModuleNotFoundError as error:
@@ -70,7 +70,7 @@ def _scikit_image(module: str) -> ModuleType | None:
 def load_image(filename: AnyPath, color: bool = True) -> np.ndarray:
     """Read an image as float32 in [0, 1]: (H, W, 3) RGB, or (H, W, 1) with ``color=False``.
 
-    Samples of 8 bits are divided by 255, grey ones of 16 bits by 65535, as by scikit-image's ``img_as_float``.
+    8-bit samples are divided by 255, 16-bit grey samples by 65535, as by scikit-image's ``img_as_float``.
 
     Raises:
         DataError: the file is not a readable image.
@@ -86,18 +86,18 @@ def load_image(filename: AnyPath, color: bool = True) -> np.ndarray:
 
 
 def resize_image(im: np.ndarray, new_dims: Sequence[int] | np.ndarray, interp_order: int = 1) -> np.ndarray:
-    """Bring an image (H, W, K) to another size by spline interpolation of the given order.
+    """Resize an image (H, W, K) by spline interpolation of the given order.
 
-    Images of one or three channels are resized pixel area on pixel area, as scikit-image's ``resize(mode="constant")``
-    does it for pycaffe: the image's smallest number surrounds it and so mixes into the border when the image grows, and
-    no blur goes before when it shrinks (scikit-image before 0.15). Others are resized corner on corner
-    (``scipy.ndimage.zoom``).
+    Images of one or three channels are resized with aligned edges, as pycaffe does with scikit-image's
+    ``resize(mode="constant")``: the image is padded with its smallest number, which mixes into the border when the
+    image is enlarged, and it is not blurred before it is reduced (scikit-image before 0.15). Other images are resized
+    with aligned corners (``scipy.ndimage.zoom``).
 
     Returns:
         float32 (new_dims[0], new_dims[1], K), a copy.
 
     Raises:
-        NetError: it is no image (H, W, K), or the new size is not two positive numbers.
+        NetError: the array is not an image (H, W, K), or the new size is not two positive numbers.
     """
     image = np.asarray(im)
     size = tuple(int(dim) for dim in new_dims)
@@ -115,29 +115,29 @@ def resize_image(im: np.ndarray, new_dims: Sequence[int] | np.ndarray, interp_or
 
 
 def _resized(image: np.ndarray, factors: Sequence[float], order: int, outside: float) -> np.ndarray:
-    """Resize an image of float64 pixel area on pixel area; ``outside`` surrounds it."""
+    """Resize a float64 image with aligned edges, padded with ``outside``."""
     found: np.ndarray = ndimage.zoom(image, factors, order=order, mode="grid-constant", cval=outside, grid_mode=True)
-    # Splines of higher order overshoot, and what surrounds the image may be below it; an image keeps its range.
+    # Splines of higher order overshoot, and the padding may be below the image's range: the range is kept.
     return found.clip(image.min(), image.max())
 
 
 def resize(image: np.ndarray, output_shape: Sequence[int] | np.ndarray, order: int = 1, **options: Any) -> np.ndarray:
-    """Call scikit-image's ``resize``; without scikit-image do what that of 2014 to 2018 did by default.
+    """Call scikit-image's ``resize``; without scikit-image do the same as its default of 2014 to 2018.
 
-    Then the image is resized pixel area on pixel area, zeros surround it, and no blur goes before when it shrinks.
+    In that case the image is padded with zeros, resized with aligned edges, and not blurred before it is reduced.
 
     Args:
         image: (H, W) or (H, W, C).
-        output_shape: (height, width), or these and C.
-        order: of the interpolation: 1 is linear, 0 takes the nearest pixel; scikit-image has more.
-        **options: ``preserve_range``; others are scikit-image's alone.
+        output_shape: (height, width) or (height, width, C).
+        order: order of the interpolation: 0 is nearest, 1 linear; only scikit-image has higher orders.
+        **options: ``preserve_range``; other options need scikit-image.
 
     Returns:
-        float64, whole numbers brought to [0, 1] unless ``preserve_range``.
+        float64; integers are scaled to [0, 1] unless ``preserve_range``.
 
     Raises:
-        DeepLabCaffeError: scikit-image is needed for it.
-        NetError: the shapes do not go together.
+        DeepLabCaffeError: the arguments need scikit-image, which is not installed.
+        NetError: the shapes do not fit each other.
     """
     theirs = _scikit_image("skimage.transform")
     if theirs is not None:
@@ -163,7 +163,10 @@ def resize(image: np.ndarray, output_shape: Sequence[int] | np.ndarray, order: i
 
 
 def oversample(images: Iterable[np.ndarray], crop_dims: Sequence[int] | np.ndarray) -> np.ndarray:
-    """Return corners, centre, and their mirror images of each image (H, W, K): (10 * N, crop_h, crop_w, K).
+    """Return the crops at the corners and the centre of images (H, W, K), and their mirror images.
+
+    Returns:
+        (10 * N, crop_h, crop_w, K).
 
     Raises:
         NetError: there are no images, they differ in size, or are smaller than the crop.
@@ -186,7 +189,7 @@ def oversample(images: Iterable[np.ndarray], crop_dims: Sequence[int] | np.ndarr
 
 
 class Transformer:
-    """From images as :func:`load_image` gives them to input blobs, and back.
+    """Convert images in the form of :func:`load_image` to input blobs, and back.
 
     In order: resize to the blob's size, transpose, swap channels, raw scale, subtract the mean, input scale.
 
@@ -227,12 +230,12 @@ class Transformer:
         self.raw_scale[in_] = scale
 
     def set_mean(self, in_: str, mean: np.ndarray) -> None:
-        """Set what to subtract.
+        """Set the mean to subtract.
 
         Args:
             in_: the input's name.
-            mean: (C,) or (C, 1, 1) for whole channels, or an image (C, H, W), which is resized to the blob's size;
-                (H, W) or a C of 1 for all channels.
+            mean: (C,) or (C, 1, 1), one number per channel, or an image (C, H, W), which is resized to the blob's
+                size. (H, W) or C = 1 applies to all channels.
         """
         self._check(in_)
         channels, *size = self.inputs[in_][1:]
@@ -256,7 +259,7 @@ class Transformer:
         """Return an image (H, W, K) as one item (C, H, W) of the blob.
 
         Raises:
-            NetError: the image has not the axes or channels that were set.
+            NetError: the image has other axes or channels than were set.
         """
         self._check(in_)
         item = np.asarray(data, np.float32)
@@ -285,11 +288,11 @@ class Transformer:
         return np.ascontiguousarray(item, np.float32)
 
     def deprocess(self, in_: str, data: np.ndarray) -> np.ndarray:
-        """Undo :meth:`preprocess`, but for the size."""
+        """Undo :meth:`preprocess`, except the resizing."""
         self._check(in_)
         item = np.array(data, np.float32)
         if in_ in self.transpose:
-            # One item of a batch, however many channels it has.
+            # Remove the batch axis of one item, for any number of channels.
             while item.ndim > len(self.transpose[in_]) and item.shape[0] == 1:
                 item = item[0]
         else:

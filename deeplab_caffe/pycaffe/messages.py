@@ -1,4 +1,4 @@
-"""Arrays in and out of ``BlobProto``, ``BlobProtoVector`` and ``Datum`` messages, as ``caffe.io`` has them."""
+"""Conversions between arrays and the messages BlobProto, BlobProtoVector and Datum, as in ``caffe.io``."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _LEGACY = ("num", "channels", "height", "width")
 def blobproto_to_array(blob: caffe_pb2.BlobProto, return_diff: bool = False) -> np.ndarray:
     """Return a BlobProto's numbers as float32.
 
-    The shape is (num, channels, height, width) where one of these is set, else ``blob.shape`` (Caffe since 2015), which
-    may have any number of axes; without either the blob is a scalar.
+    The shape is (num, channels, height, width) if one of these is set, else ``blob.shape`` (Caffe since 2015), which
+    may have any number of axes. If neither is set, the blob is a scalar.
 
     Args:
         blob: the message.
         return_diff: return the gradients instead of the values.
 
     Raises:
-        NetError: the numbers are not as many as the shape says, or raw bytes (NVIDIA's Caffe) are no floats.
+        NetError: the shape needs another number of values, or raw bytes (NVIDIA's Caffe) are not floats.
     """
     values = (blob.diff or blob.double_diff) if return_diff else (blob.data or blob.double_data)
     try:
@@ -42,9 +42,9 @@ def blobproto_to_array(blob: caffe_pb2.BlobProto, return_diff: bool = False) -> 
 
 
 def array_to_blobproto(arr: np.ndarray, diff: np.ndarray | None = None) -> caffe_pb2.BlobProto:
-    """Return a BlobProto of an array of any number of axes.
+    """Return an array with any number of axes as a BlobProto.
 
-    ``shape`` is set; of an array (N, C, H, W) also ``num`` to ``width``, which Caffe of 2014 reads.
+    ``shape`` is set; for an array (N, C, H, W) also ``num`` to ``width``, which Caffe of 2014 reads.
 
     Args:
         arr: the values.
@@ -55,7 +55,7 @@ def array_to_blobproto(arr: np.ndarray, diff: np.ndarray | None = None) -> caffe
     """
     arr = np.asarray(arr)
     blob = caffe_pb2.BlobProto()
-    # Also () for a scalar: a message that is there and has no dimensions.
+    # A scalar's shape () is a BlobShape that is set but has no dimensions.
     blob.shape.SetInParent()
     blob.shape.dim.extend(arr.shape)
     if arr.ndim == 4:
@@ -82,7 +82,7 @@ def blobprotovector_str_to_arraylist(str: bytes) -> list[np.ndarray]:
     """Return the arrays of a serialized BlobProtoVector.
 
     Raises:
-        NetError: it is none.
+        NetError: the bytes are not a BlobProtoVector.
     """
     try:
         vector = caffe_pb2.BlobProtoVector.FromString(str)
@@ -92,7 +92,7 @@ def blobprotovector_str_to_arraylist(str: bytes) -> list[np.ndarray]:
 
 
 def array_to_datum(arr: np.ndarray, label: int | None = None) -> caffe_pb2.Datum:
-    """Return a Datum of an array (C, H, W): bytes for uint8, floats otherwise; the label is left out if None.
+    """Return an array (C, H, W) as a Datum: bytes for uint8, otherwise floats; the label is left out if None.
 
     Raises:
         NetError: the array has another number of axes.
@@ -109,10 +109,10 @@ def array_to_datum(arr: np.ndarray, label: int | None = None) -> caffe_pb2.Datum
 
 
 def datum_to_array(datum: caffe_pb2.Datum) -> np.ndarray:
-    """Return the array (C, H, W) of a Datum: uint8 of bytes or of an encoded image (B, G, R), else float32.
+    """Return the array (C, H, W) of a Datum: uint8 for bytes or an encoded image (B, G, R), else float32.
 
     Raises:
-        NetError: the numbers are not as many as the size says, or the image cannot be decoded.
+        NetError: the size needs another number of values, or the image cannot be decoded.
     """
     try:
         return np.array(decode_datum(datum.SerializeToString(), "the image").planes)

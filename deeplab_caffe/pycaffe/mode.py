@@ -14,13 +14,13 @@ _phase: int = caffe_pb2.TEST
 
 
 def set_mode_cpu() -> None:
-    """Have networks compute on the CPU from now on."""
+    """Make networks compute on the CPU from now on."""
     global _device
     _device = torch.device("cpu")
 
 
 def set_mode_gpu() -> None:
-    """Have networks compute on the GPU chosen by :func:`set_device` from now on.
+    """Make networks compute on the GPU chosen by :func:`set_device` from now on.
 
     Raises:
         NetError: there is no such GPU.
@@ -34,7 +34,7 @@ def set_mode_gpu() -> None:
 
 
 def set_device(index: int) -> None:
-    """Choose the GPU for :func:`set_mode_gpu`; if a GPU is in use already, the change acts at once."""
+    """Choose the GPU for :func:`set_mode_gpu`; if a GPU is in use already, the change takes effect at once."""
     global _gpu_index
     if index < 0:
         raise NetError(f"set_device: expected an index from 0, got {index}")
@@ -51,13 +51,13 @@ def set_random_seed(seed: int) -> None:
 
 
 def set_phase_train() -> None:
-    """Set the phase of networks that were built without one, also of those that are there, to TRAIN."""
+    """Set the phase of networks built without one, existing ones included, to TRAIN."""
     global _phase
     _phase = caffe_pb2.TRAIN
 
 
 def set_phase_test() -> None:
-    """Set the phase of networks that were built without one, also of those that are there, to TEST."""
+    """Set the phase of networks built without one, existing ones included, to TEST."""
     global _phase
     _phase = caffe_pb2.TEST
 

@@ -1,4 +1,4 @@
-"""The names and numbers by which pycaffe's nets show their blobs and layers, and functions called as layers run."""
+"""The names and numbers of the blobs and layers of pycaffe's nets, and callbacks around layers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from deeplab_caffe.pycaffe.execution import Execution
 
 
 class LayerFace(NamedTuple):
-    """What pycaffe shows of a layer: its type's name and its parameter blobs."""
+    """The part of a layer that pycaffe shows: its type's name and its parameter blobs."""
 
     type: str
     blobs: BlobVec
@@ -32,7 +32,7 @@ class Names(Execution):
 
     @property
     def layers(self) -> list[LayerFace | UserLayer]:
-        """Return the layers in order; those written in Python themselves."""
+        """Return the layers in order; for Python layers, the objects themselves."""
         return [
             LayerFace(step.layer.TYPE, self.params.get(step.layer.name, BlobVec()))
             if step.layer.code is None
@@ -60,7 +60,7 @@ class Names(Execution):
         """Return the weight in the loss by blob."""
         return OrderedDict((name, self._loss_weights.get(name, 0.0)) for name in self.blobs)
 
-    # The same by number, which pycaffe's own Python half is written with.
+    # The same by number: the attributes that pycaffe's Python module uses.
 
     @property
     def _blob_names(self) -> list[str]:
@@ -95,17 +95,17 @@ class Names(Execution):
     # Functions that are called with a layer's number.
 
     def before_forward(self, run: Callable[[int], object]) -> None:
-        """Have a function called with each layer's number before the layer runs forwards."""
+        """Call a function with each layer's number before the layer runs forwards."""
         self._callbacks["before_forward"].append(run)
 
     def after_forward(self, run: Callable[[int], object]) -> None:
-        """Have a function called with each layer's number after the layer has run forwards."""
+        """Call a function with each layer's number after the layer has run forwards."""
         self._callbacks["after_forward"].append(run)
 
     def before_backward(self, run: Callable[[int], object]) -> None:
-        """Have a function called with each layer's number before the layer's turn backwards."""
+        """Call a function with each layer's number before the layer's turn in the backward pass."""
         self._callbacks["before_backward"].append(run)
 
     def after_backward(self, run: Callable[[int], object]) -> None:
-        """Have a function called with each layer's number after the layer's turn backwards."""
+        """Call a function with each layer's number after the layer's turn in the backward pass."""
         self._callbacks["after_backward"].append(run)

@@ -23,16 +23,16 @@ from deeplab_caffe.pycaffe.preprocessing import Preprocessing
 
 
 class Net(Names, Batches, Preprocessing):
-    """``Net(network_file, ...)``, as ``caffe.Net``, in the forms of all its years.
+    """``Net(network_file, ...)`` as ``caffe.Net``, with the signatures of all of pycaffe's releases.
 
     ``Net(file)``, ``Net(file, weights)``, ``Net(file, weights, phase)``, ``Net(file, phase)`` and ``Net(file, phase,
-    level, stages, weights)``; everything by keyword too.
+    level, stages, weights)``; all arguments also by keyword.
 
     Args:
         network_file: path of the prototxt.
         *args: as above.
-        phase: ``TRAIN`` or ``TEST``; without one what ``caffe.set_phase_train`` and ``set_phase_test`` say, at any
-            time; at first TEST.
+        phase: ``TRAIN`` or ``TEST``. Without it, the phase that ``caffe.set_phase_train`` or ``set_phase_test`` set
+            last, also later; TEST if neither was called.
         weights: path of a caffemodel.
         level: the state's level, for include and exclude rules.
         stages: the state's stages.
@@ -92,7 +92,7 @@ class Net(Names, Batches, Preprocessing):
         return {name: [blob.diff for blob in blobs] for name, blobs in self.params.items()}
 
     def share_with(self, other: Net) -> None:
-        """Take over the parameters of the layers of the same name: one memory for both nets from now on."""
+        """Use the other net's parameters in layers of the same name: both nets share one memory from now on."""
         self._sync_parameters()
         replaced: dict[int, Tensor] = {}
         held: dict[int, str] = {}
@@ -103,7 +103,7 @@ class Net(Names, Batches, Preprocessing):
                 raise NetError(f"share_with: parameters are {shapes[0]} here and {shapes[1]} there", name)
             replaced.update((id(blob), source) for blob, source in zip(mine, theirs, strict=True))
             held.update((id(blob), face.held_by) for blob, face in zip(mine, other.params[name], strict=True))
-        # The very Parameter objects: one memory even after either net has moved to another device.
+        # Share the Parameter objects: one memory even after one of the nets has moved to another device.
         for step in self._steps:
             for role, blob in step.layer._parameters.items():
                 if blob is not None:
@@ -163,11 +163,11 @@ class Net(Names, Batches, Preprocessing):
         end: str | None = None,
         **gradients: np.ndarray,
     ) -> dict[str, np.ndarray]:
-        """Run the gradients from layer ``start`` down to layer ``end`` (names; the whole net by default).
+        """Run the backward pass from layer ``start`` down to layer ``end`` (names; the whole net by default).
 
         Args:
             diffs: names of blobs whose gradients to return beside the inputs'.
-            start: the layer to begin at, the topmost.
+            start: the layer to start at, the topmost.
             end: the layer to end at; its bottoms are then returned instead of the net's inputs.
             **gradients: values for the diffs of all of the net's outputs.
 
@@ -195,10 +195,10 @@ class Net(Names, Batches, Preprocessing):
         Args:
             data: (n, C, H, W), n a multiple of the batch size.
             labels: (n,) or (n, 1, 1, 1).
-            data_dim: (n, 1, 1, 2), the images' heights and widths; None: all of the items.
+            data_dim: (n, 1, 1, 2), the images' heights and widths; None: each image fills its item.
 
         Raises:
-            NetError: the first layer is no MEMORY_DATA, or the shapes do not fit it.
+            NetError: the first layer is not a MEMORY_DATA, or the shapes do not fit it.
         """
         layer = self._steps[0].layer if self._steps else None
         if layer is None or not layer.takes_arrays:
@@ -217,12 +217,12 @@ class Net(Names, Batches, Preprocessing):
                 blob.diff[...] = 0
 
     def set_phase_test(self) -> None:
-        """Set this net's phase to TEST, as the first pycaffe had it."""
+        """Set this net's phase to TEST, as in the first pycaffe."""
         self._follows_phase = False
         self._set_phase(caffe_pb2.TEST)
 
     def set_phase_train(self) -> None:
-        """Set this net's phase to TRAIN, as the first pycaffe had it."""
+        """Set this net's phase to TRAIN, as in the first pycaffe."""
         self._follows_phase = False
         self._set_phase(caffe_pb2.TRAIN)
 
@@ -266,7 +266,7 @@ def _spreads(given: tuple[int, ...], shape: tuple[int, ...]) -> bool:
 
 
 def _by_name(args: tuple[Any, ...], options: dict[str, Any]) -> dict[str, Any]:
-    """Return the arguments behind the file by name: ``weights, phase`` of 2014, ``phase, level, ...`` of 2016."""
+    """Return the arguments after the file by name: ``weights, phase`` of 2014, ``phase, level, ...`` of 2016."""
     names: tuple[str, ...] = ("weights", "phase")
     if args and isinstance(args[0], Integral):
         paths = len(args) == 2 and not isinstance(args[1], Integral)

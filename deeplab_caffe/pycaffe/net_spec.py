@@ -10,7 +10,7 @@
 
 A layer's keywords are fields of the message named after its type (``ConvolutionParameter`` for ``Convolution``), or of
 ``LayerParameter`` itself: ``param``, ``include``, ``loss_weight``, ``name``, and other messages such as ``loss_param``.
-The messages come from the schema, so new layers need nothing here.
+The messages come from the schema, so new layers need no code here.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class NetSpecError(NetError, AttributeError, KeyError, TypeError):
     pycaffe raises AttributeError, KeyError or TypeError; ``except`` with any of these works here too.
     """
 
-    # KeyError's own would put the message in quotes.
+    # KeyError.__str__ would put the message in quotes.
     __str__ = Exception.__str__
 
 
@@ -50,20 +50,20 @@ _param_names = param_name_dict()
 
 
 def assign_proto(proto: Message, name: str, val: Any) -> None:
-    """Set a field of a message from Python's own types.
+    """Set a field of a message from Python's built-in types.
 
     Args:
         proto: the message.
         name: the field.
-        val: a dict for a message; a list, tuple or array for a repeated field, or the one value of it; a message.
+        val: for a message a dict or a message; for a repeated field a list, tuple or array, or its only value.
 
     Raises:
-        NetSpecError: there is no such field, or the value does not fit it. What came before it stays set.
+        NetSpecError: there is no such field, or the value does not fit it. Fields that were set before stay set.
     """
     fields = proto.DESCRIPTOR.fields_by_name
     if name not in fields:
         raise NetSpecError(f"{proto.DESCRIPTOR.name} has no field '{name}'{did_you_mean(name, fields)}")
-    # Numbers and arrays of numpy.
+    # NumPy's numbers and arrays.
     value = val.tolist() if hasattr(val, "tolist") else val
     try:
         if is_repeated(fields[name]):
@@ -95,7 +95,7 @@ def _fill(message: Message, value: Any) -> None:
 
 
 def _hint(name: str) -> str:
-    """Return where a parameter may be meant to go in a layer that no message is named after."""
+    """Return a hint for a parameter of a layer type without its own message: the messages with such a field."""
     owners = [
         f"{field.name}=dict({name}=...)"
         for field in caffe_pb2.LayerParameter.DESCRIPTOR.fields
@@ -117,7 +117,7 @@ class Top:
         self.n = n
 
     def to_proto(self) -> caffe_pb2.NetParameter:
-        """Return a net of all layers that this blob needs, with names made up: ``Convolution1``, ..."""
+        """Return a net of all layers that this blob needs, with generated names: ``Convolution1``, ..."""
         return to_proto(self)
 
 
@@ -131,7 +131,7 @@ class Function:
             bottoms.
 
     Raises:
-        NetSpecError: a bottom is no :class:`Top`.
+        NetSpecError: a bottom is not a :class:`Top`.
     """
 
     def __init__(self, type_name: str, inputs: Iterable[Top], params: Mapping[str, Any]) -> None:
@@ -146,7 +146,7 @@ class Function:
         self.tops = tuple(Top(self, n) for n in range(self.ntop))
 
     def to_layer(self, bottoms: Iterable[str], names: _Names) -> caffe_pb2.LayerParameter:
-        """Return the layer's message; ``names`` gives the tops' names and the layer's."""
+        """Return the layer's message; ``names`` has the names of the tops and of the layer."""
         layer = caffe_pb2.LayerParameter(type=self.type_name, bottom=bottoms)
         layer.top.extend(layer.bottom if self.in_place else [names.of(top) for top in self.tops])
         layer.name = names.of(self if self in names.given or not self.tops else self.tops[0])
@@ -187,10 +187,10 @@ class _Names:
 
 
 def _net_of(wanted: Iterable[Top | Function], names: Mapping[Top | Function, str]) -> caffe_pb2.NetParameter:
-    """Return a net of the wanted layers and of all that they need, each after its bottoms."""
+    """Return a net of the wanted layers and all layers that they need, each after the layers of its bottoms."""
     made: dict[Function, caffe_pb2.LayerParameter] = {}
     all_names = _Names(names)
-    # A stack of its own: deep nets would exhaust Python's.
+    # An explicit stack: deep nets would exceed Python's recursion limit.
     waiting = [what.fn if isinstance(what, Top) else what for what in wanted][::-1]
     while waiting:
         fn = waiting[-1]
@@ -205,7 +205,7 @@ def _net_of(wanted: Iterable[Top | Function], names: Mapping[Top | Function, str
 
 
 def to_proto(*tops: Top) -> caffe_pb2.NetParameter:
-    """Return a net of all layers that the blobs need, with names made up: ``Convolution1``, ``Convolution2``, ...
+    """Return a net of all layers that the blobs need, with generated names: ``Convolution1``, ``Convolution2``, ...
 
     Raises:
         NetSpecError: a layer has a parameter that does not exist, or a value that does not fit.
@@ -217,7 +217,7 @@ class NetSpec:
     """A net whose blobs are attributes or items; their names become the names of the blobs and layers.
 
     Attributes:
-        tops: the blobs by name (layers without tops: the :class:`Function`), in the order in which they came.
+        tops: the blobs by name (for layers without tops the :class:`Function`), in the order of assignment.
     """
 
     tops: dict[str, Any]
@@ -229,7 +229,7 @@ class NetSpec:
         self.tops[name] = value
 
     def __getattr__(self, name: str) -> Any:
-        # Before __init__ (copy, pickle) there is no `tops`.
+        # copy and pickle get attributes before __init__ has set `tops`.
         tops = self.__dict__.get("tops", {})
         if name not in tops:
             raise NetSpecError(f"the net has no blob '{name}'{did_you_mean(name, tops)}")
@@ -239,7 +239,7 @@ class NetSpec:
         self.__getattr__(name)
         del self.tops[name]
 
-    # A blob may be called as a method is: as an item it is found all the same.
+    # A blob may have the name of a method: it is then found as an item.
     __setitem__ = __setattr__
     __getitem__ = __getattr__
     __delitem__ = __delattr__
@@ -261,7 +261,7 @@ class NetSpec:
         """Return the net: all layers that its blobs need.
 
         Raises:
-            NetSpecError: an attribute is no blob, a parameter does not exist, or a value does not fit.
+            NetSpecError: an attribute is not a blob, a parameter does not exist, or a value does not fit.
         """
         for name, top in self.tops.items():
             if not isinstance(top, (Top, Function)):
@@ -270,9 +270,9 @@ class NetSpec:
 
 
 class Layers:
-    """The pseudo-module ``layers``: ``layers.Convolution(bottom, kernel_size=3)`` is the top of such a layer.
+    """The pseudo-module ``layers``: ``layers.Convolution(bottom, kernel_size=3)`` returns the top of a new layer.
 
-    A layer with ``ntop=2`` gives two, one with ``ntop=0`` its :class:`Function`.
+    With ``ntop=2`` it returns two tops, with ``ntop=0`` the :class:`Function`.
     """
 
     def __getattr__(self, name: str) -> Callable[..., Any]:

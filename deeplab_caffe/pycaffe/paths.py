@@ -1,4 +1,4 @@
-"""Paths as pycaffe's scripts give them: those of Python 2 end in ``.encode()``."""
+"""Paths in pycaffe's scripts: scripts from Python 2 may pass bytes (``.encode()``)."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ _T = TypeVar("_T")
 
 
 def text_path(path: _T | bytes) -> _T | str:
-    """Return the path of bytes as text, as the file system names it; anything else as it is."""
+    """Decode a path of bytes with the file system's encoding; return anything else unchanged."""
     return os.fsdecode(path) if isinstance(path, bytes) else path

@@ -1,4 +1,4 @@
-"""Boxes and arrows as PNG, JPEG, PDF and whatever else Pillow writes."""
+"""Drawing of boxes and arrows as PNG, JPEG, PDF and other formats of Pillow."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ARROW = 8
 
 
 def graph_picture(rows: Iterable[Row], edges: Iterable[Edge], layout: Layout, ext: str) -> bytes:
-    """Return boxes and arrows as a picture of the format that a file's extension stands for.
+    """Return a picture of boxes and arrows, in the format of a file extension.
 
     Raises:
         NetError: Pillow cannot write the format, or the picture would be too large.

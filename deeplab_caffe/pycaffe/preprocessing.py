@@ -1,4 +1,4 @@
-"""The pre-processing that a Net of October 2014's pycaffe, DeepLab v1's own, had in itself."""
+"""The pre-processing methods of Net in pycaffe of October 2014, which DeepLab v1 includes."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from deeplab_caffe.pycaffe.paths import AnyPath, text_path
 
 
 class Preprocessing(Execution):
-    """``set_mean``, ``preprocess`` and their like for a net's inputs: a :class:`Transformer` at work.
+    """``set_mean``, ``preprocess`` and similar methods for a net's inputs, based on :class:`Transformer`.
 
     Attributes:
-        mean: what is subtracted, float32, by input.
-        raw_scale: factors before the mean, by input.
-        input_scale: factors after the mean, by input.
+        mean: means to subtract, float32, by input.
+        raw_scale: factors before the subtraction, by input.
+        input_scale: factors after the subtraction, by input.
         channel_swap: orders of the channels, by input.
     """
 
     def set_mean(self, input_: str, mean: np.ndarray | AnyPath, mode: str = "elementwise") -> None:
-        """Set what to subtract from an input.
+        """Set the mean to subtract from an input.
 
         Args:
             input_: the input's name.
@@ -34,7 +34,7 @@ class Preprocessing(Execution):
 
         Raises:
             NetError: unknown input or mode, or a mean of another number of channels.
-            DataError: the file is no ``.npy``.
+            DataError: the file is not a ``.npy`` file.
         """
         if mode not in ("elementwise", "channel"):
             raise NetError(f"set_mean: mode must be 'elementwise' or 'channel', got {mode!r}")
@@ -60,23 +60,23 @@ class Preprocessing(Execution):
         return self._formatter().preprocess(input_name, input_)
 
     def deprocess(self, input_name: str, input_: np.ndarray) -> np.ndarray:
-        """Undo :meth:`preprocess`, but for the size."""
+        """Undo :meth:`preprocess`, except the resizing."""
         return self._formatter().deprocess(input_name, input_)
 
-    # Cached and not properties: a subclass of a later script may set attributes of these names.
+    # Cached properties, because a subclass in a later script may assign attributes of these names.
     @cached_property
     def mean(self) -> dict[str, np.ndarray]:
-        """Return what is subtracted, by input."""
+        """Return the means to subtract, by input."""
         return self._transformer.mean
 
     @cached_property
     def input_scale(self) -> dict[str, float]:
-        """Return the factors after the mean, by input."""
+        """Return the factors after the subtraction, by input."""
         return self._transformer.input_scale
 
     @cached_property
     def raw_scale(self) -> dict[str, float]:
-        """Return the factors before the mean, by input."""
+        """Return the factors before the subtraction, by input."""
         return self._transformer.raw_scale
 
     @cached_property
@@ -93,7 +93,7 @@ class Preprocessing(Execution):
         return transformer
 
     def _formatter(self) -> Transformer:
-        """Return the transformer for the inputs' sizes as they are now."""
+        """Return the transformer for the current sizes of the inputs."""
         self._transformer.inputs.update({name: self.blobs[name].shape for name in self.module.inputs})
         return self._transformer
 

@@ -1,7 +1,7 @@
-"""pycaffe's functions for the process: its log, its place among several that train together, its name.
+"""pycaffe's functions for the process: its log, and its rank among processes that train together.
 
-One process trains here; ``torchrun -m deeplab_caffe train`` is the way to several. A script that asks for more gets an
-error, not a training that is another than it believes.
+Here one process trains; use ``torchrun -m deeplab_caffe train`` for several. A script that asks for several gets an
+error instead of a training that differs from the one that it asked for.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ _LEVELS = (logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL)
 
 
 def init_log(level: int = 0, stderr: bool = True) -> None:
-    """Have :func:`log` write from glog's ``level`` on (0 INFO to 3 FATAL).
+    """Make :func:`log` write messages of glog's ``level`` and above (0 INFO to 3 FATAL).
 
     Args:
-        level: the least level that is written.
+        level: the lowest level to write.
         stderr: write to the standard error; else leave it to the handlers of :mod:`logging`.
 
     Raises:
@@ -40,17 +40,17 @@ def log(message: str) -> None:
 
 
 def set_logging_disabled() -> None:
-    """Have :func:`log` write nothing, as a name of some forks says."""
+    """Make :func:`log` write nothing; a function of some forks."""
     _LOG.setLevel(logging.CRITICAL + 1)
 
 
 def has_nccl() -> bool:
-    """Return False: there is no :class:`NCCL` here."""
+    """Return False: :class:`NCCL` is not implemented."""
     return False
 
 
 class NCCL:
-    """pycaffe's way to train on several GPUs, which is not here.
+    """pycaffe's class for training on several GPUs, which is not implemented.
 
     Raises:
         NetError: always.
@@ -70,12 +70,12 @@ def _refuse(what: str) -> NoReturn:
 
 
 def solver_count() -> int:
-    """Return how many processes train together: 1."""
+    """Return the number of processes that train together: 1."""
     return 1
 
 
 def set_solver_count(count: int) -> None:
-    """Take 1.
+    """Check that the number of processes is 1.
 
     Raises:
         NetError: another number.
@@ -85,12 +85,12 @@ def set_solver_count(count: int) -> None:
 
 
 def solver_rank() -> int:
-    """Return this process's number among those that train together: 0."""
+    """Return the rank of this process: 0."""
     return 0
 
 
 def set_solver_rank(rank: int) -> None:
-    """Take 0.
+    """Check that the rank is 0.
 
     Raises:
         NetError: another number.
@@ -100,4 +100,4 @@ def set_solver_rank(rank: int) -> None:
 
 
 def set_multiprocess(multiprocess: bool) -> None:
-    """Do nothing: it says whether several solvers share Python layers, and there is one solver."""
+    """Do nothing: the flag is for Python layers shared by several solvers, and there is only one solver."""

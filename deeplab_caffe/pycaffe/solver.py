@@ -1,4 +1,4 @@
-"""pycaffe's solvers: training whose blobs a script may look at, and change, between the steps."""
+"""pycaffe's solvers: training whose blobs a script may read and change between the steps."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _HELD = "a solver trains it: reshape it in a caffe.Net, save() that, and give th
 
 
 class _Face(Net):
-    """A pycaffe net over a module that is there already."""
+    """A pycaffe net over an existing module."""
 
     def __init__(self, module: core.Net) -> None:
         Execution.__init__(self, module)
@@ -51,13 +51,13 @@ class _LayerwiseEngine(Engine):
                 shown.held_by = shown.held_by or _HELD
 
     def begin(self) -> None:
-        """Clear the gradients before an iteration, also those that scripts see if they add up."""
+        """Clear the gradients before an iteration, and the diffs that scripts see if the dialect accumulates them."""
         super().begin()
         if self.net.dialect.param_diffs_add_up:
             self.face.clear_param_diffs()
 
     def forward_backward(self, *, is_last: bool = True) -> dict[str, Tensor]:
-        """Run the next batch forwards and backwards; in the end each blob's diff is the sum of all batches'."""
+        """Run the next batch forwards and backwards; after the last one each diff is the sum over all batches."""
         last = len(self.face.layers) - 1
         self._reader.add(torch.tensor(self.face._forward(0, last), dtype=torch.float64))
         self.face._backward(last, 0)
@@ -68,7 +68,7 @@ class _LayerwiseEngine(Engine):
         return _values(self.face)
 
     def _add_to_diff(self, blob: ParameterBlob, *, keep: bool) -> None:
-        """Add what earlier batches had to a diff that holds the last batch's; ``keep`` the sum for the next one."""
+        """Add the earlier batches' sum to a diff of the current batch; with ``keep``, store the sum for the next."""
         face = self._face_of(blob)
         total = face.diff_tensor().view(blob.parameter.shape)
         if blob.parameter.grad is not None:
@@ -80,7 +80,7 @@ class _LayerwiseEngine(Engine):
         return self.face.params[blob.layer.name][blob.index]
 
     def gradients(self) -> list[Tensor | None]:
-        """Return the diffs, which a script may have changed, of the blobs that are trained."""
+        """Return the diffs of the trained blobs; a script may have changed them."""
         return [diff if trained else None for diff, trained in zip(self.all_gradients(), self._trained, strict=True)]
 
     def all_gradients(self) -> list[Tensor | None]:
@@ -103,11 +103,11 @@ class _LayerwiseEngine(Engine):
             self._face_of(blob).write_diff(value)
 
     def before_snapshot(self) -> None:
-        """Bring what scripts wrote on the host to the device."""
+        """Copy values that scripts wrote on the host to the device."""
         self.face._sync_parameters()
 
     def follow_mode(self) -> bool:
-        """Move to the device that the mode names; return whether that is another one."""
+        """Move to the device of the mode; return whether the device changed."""
         if mode.current_device() == self.device:
             return False
         self.device = mode.current_device()
@@ -136,7 +136,7 @@ class _LayerwiseSolver(training.Solver):
             self.rule.to(self.device)
 
     def apply_update(self) -> None:
-        """Update the parameters from their diffs as they are, and count an iteration."""
+        """Update the parameters from their current diffs, and count an iteration."""
         self._follow_mode()
         self.engine.before_snapshot()
         self._update(self.engine.all_gradients(), self.rate(self.iteration))
@@ -146,8 +146,8 @@ class _LayerwiseSolver(training.Solver):
 class SGDSolver:
     """``caffe.SGDSolver("solver.prototxt")``: stochastic gradient descent with momentum.
 
-    Where it computes is for :func:`set_mode_cpu` and :func:`set_mode_gpu` to say, not for ``solver_mode``; files that
-    the prototxt names are relative to the working directory.
+    The device is set by :func:`set_mode_cpu` and :func:`set_mode_gpu`, not by ``solver_mode``. Files named in the
+    prototxt are relative to the working directory.
 
     Args:
         solver_file: path of the solver prototxt.
@@ -161,7 +161,7 @@ class SGDSolver:
     SOLVER_TYPE: ClassVar[str] = "SGD"
 
     def __init__(self, solver_file: AnyPath, **options: Any) -> None:
-        # Blobs are seen as arrays: in Caffe's order, unless that was given up on purpose.
+        # Scripts see blobs as arrays, so their memory is in Caffe's order unless the caller chose otherwise.
         options.setdefault("channels_last", False)
         self._solver = _LayerwiseSolver(
             text_path(solver_file),
@@ -185,7 +185,7 @@ class SGDSolver:
 
     @property
     def param(self) -> caffe_pb2.SolverParameter:
-        """Return the SolverParameter, with ``max_iter``, ``display``, ``base_lr`` and so on; changes count."""
+        """Return the SolverParameter, with ``max_iter``, ``display``, ``base_lr`` etc.; changes take effect."""
         return self._solver.param
 
     def step(self, iterations: int) -> None:
@@ -199,19 +199,19 @@ class SGDSolver:
         self._solver.solve()
 
     def apply_update(self) -> None:
-        """Update the parameters from the diffs of ``net.params``, as they are, and count an iteration.
+        """Update the parameters from the current diffs of ``net.params``, and count an iteration.
 
-        With ``net.forward()`` and ``net.backward()`` it makes an iteration by hand. As in Caffe, it does not clear the
-        diffs: ``net.clear_param_diffs()`` does.
+        After ``net.forward()`` and ``net.backward()`` this completes an iteration by hand. As in Caffe, it does not
+        clear the diffs: ``net.clear_param_diffs()`` does.
         """
         self._solver.apply_update()
 
     def add_callback(self, on_start: Callable[[], object], on_gradients_ready: Callable[[], object]) -> None:
-        """Have functions called in each iteration: before the batch, and before the update, from its diffs."""
+        """Call functions in each iteration: one before the batch, one before the update, when the diffs are ready."""
         self._solver.callbacks.append((on_start, on_gradients_ready))
 
     def share_weights(self, net: Net) -> None:
-        """Have another net use the training net's parameters."""
+        """Make another net use the training net's parameters."""
         net.share_with(self.net)
 
     def restore(self, state_file: AnyPath) -> None:
