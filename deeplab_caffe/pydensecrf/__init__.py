@@ -3,5 +3,5 @@
     import deeplab_caffe.pydensecrf.densecrf as dcrf
     import deeplab_caffe.pydensecrf.utils as utils
 
-See docs/crf.md for what its parameters are in DeepLab's terms.
+docs/crf.md lists its parameters in DeepLab's terms.
 """

@@ -1,19 +1,19 @@
 """The classes of pydensecrf.densecrf (1.0rc3), with its arguments, defaults and results.
 
-Marginals are within 1e-4 of pydensecrf's. What differs:
+Marginals are within 1e-4 of pydensecrf's. The differences:
 
-- Arrays of other dtypes and memory layouts are taken, where pydensecrf refuses all but contiguous float32; costs of
-  labels must be float32 in both, images uint8 or whole numbers from 0 to 255.
-- ``kind=`` says what unary "energies" are, ``image_range=`` what black and white are, as in
+- Arrays of other dtypes and memory layouts are accepted; pydensecrf accepts only contiguous float32. In both, label
+  costs must be float32, and images uint8 or integers from 0 to 255.
+- ``kind=`` is the kind of the unary "energies", ``image_range=`` the values of black and white, as in
   :func:`deeplab_caffe.crf.dense_crf`. A warning names energies that seem to be probabilities, or their logarithms
   without the minus.
-- One label is an error: nothing is left to decide.
-- Results are numpy arrays, where pydensecrf's must be passed through ``np.array``; that still works.
-- ``setUnary`` leaves its argument usable. ``startInference`` without unary energies gives uniform marginals, where
+- A single label is an error, because there is nothing to decide.
+- Results are numpy arrays. pydensecrf's must be passed through ``np.array``, which works here too.
+- ``setUnary`` leaves its argument usable. ``startInference`` without unary energies gives uniform marginals;
   pydensecrf gives zeros.
-- :meth:`DenseCRF.map`, :attr:`DenseCRF.nlabels` and :attr:`DenseCRF.npixels` are there too.
-- Energies that are NaN are an error, and positive infinity is a label that is impossible.
-- ``device="cuda"`` computes on a GPU; marginals are then where the unary energies were, numpy's if those were numpy's.
+- :meth:`DenseCRF.map`, :attr:`DenseCRF.nlabels` and :attr:`DenseCRF.npixels` are available.
+- NaN energies are an error, and positive infinity makes a label impossible.
+- ``device="cuda"`` computes on a GPU; marginals are then of the type and on the device of the unary energies.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 
 class NormalizationType(IntEnum):
-    """Where a kernel's filter is normalised: see :meth:`deeplab_caffe.crf.DenseCRF.add_pairwise`."""
+    """Position of a kernel's normalisation: see :meth:`deeplab_caffe.crf.DenseCRF.add_pairwise`."""
 
     NO_NORMALIZATION = 0
     NORMALIZE_BEFORE = 1
@@ -51,8 +51,8 @@ class NormalizationType(IntEnum):
 
 
 class KernelType(IntEnum):
-    """What learning could change of a kernel's features. There is no learning here, nor in pydensecrf: all give the
-    same marginals.
+    """The scaling of a kernel's features that learning could change. Neither this package nor pydensecrf learns, so all
+    types give the same marginals.
     """
 
     CONST_KERNEL = 0
@@ -77,7 +77,7 @@ _NORMALIZATIONS = {
 
 
 class Unary:
-    """Unary energies: a subclass says what they are."""
+    """Unary energies, which a subclass defines."""
 
     def get(self) -> NDArray:
         """Return energies, float32 ``(nlabels, nvar)``."""
@@ -115,7 +115,7 @@ class DenseCRF(StaysSharing):
     Args:
         nvar: number of variables.
         nlabels: number of labels.
-        device: where to compute: ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
+        device: device of the computation: ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
     """
 
     instead = "send what its kernels and unary energies were made of, and make it in the process that needs it"
@@ -211,9 +211,9 @@ class DenseCRF(StaysSharing):
 
         Args:
             features: d from 1 to 16.
-            compat: a number w for Potts; energies ``(nlabels,)`` or ``(nlabels, nlabels)`` that are added where labels
-                meet (a matrix is made symmetric).
-            kernel: makes no difference, see :class:`KernelType`.
+            compat: a number w for Potts; or energies ``(nlabels,)`` or ``(nlabels, nlabels)`` that are added for pairs
+                of labels (a matrix is made symmetric).
+            kernel: has no effect, see :class:`KernelType`.
             normalization: a :class:`NormalizationType`.
         """
         on_gpu = is_on_gpu(features)
@@ -223,7 +223,7 @@ class DenseCRF(StaysSharing):
         self._crf.add_pairwise(array.T, normalization=_normalization(kernel, normalization), **self._compat(compat))
 
     def _compat(self, compat: Any) -> dict[str, Any]:
-        """Return what compat says as arguments of the CRF: a weight for Potts, or costs of labels."""
+        """Return ``compat`` as arguments of the CRF: a weight for Potts, or costs of labels."""
         if isinstance(compat, Number):
             return {"weight": validate_weight("compat", compat)}
         array = np.asarray(compat, np.float32)
@@ -252,11 +252,11 @@ class DenseCRF(StaysSharing):
         return labels
 
     def startInference(self) -> tuple[NDArray, NDArray, NDArray]:
-        """Return marginals to begin with, and two arrays for :meth:`stepInference` to be called with."""
+        """Return the initial marginals, and two arrays to pass to :meth:`stepInference`."""
         return self.inference(0), np.empty((0, 0), np.float32), np.empty((0, 0), np.float32)
 
     def stepInference(self, Q: NDArray, tmp1: Any = None, tmp2: Any = None) -> None:  # noqa: N803
-        """Do one iteration from the marginals ``Q``, and write the next into it."""
+        """Do one iteration from the marginals ``Q``, and write the new marginals to ``Q``."""
         marginals = self._checked(Q)
         if not is_on_gpu(Q) and not (isinstance(Q, np.ndarray) and Q.flags.writeable):
             raise CRFError("Q must be an array that can be written to, as startInference returns it")
@@ -295,7 +295,7 @@ class DenseCRF2D(DenseCRF):
         w: width.
         h: height.
         nlabels: number of labels.
-        device: where to compute: ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
+        device: device of the computation: ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
     """
 
     _crf: model.DenseCRF2D
@@ -308,7 +308,7 @@ class DenseCRF2D(DenseCRF):
     def addPairwiseGaussian(
         self, sxy: Any, compat: Any, kernel: int = DIAG_KERNEL, normalization: int = NORMALIZE_SYMMETRIC
     ) -> None:
-        """Add a kernel of positions alone.
+        """Add a kernel of positions only.
 
         Args:
             sxy: standard deviation in pixels, a number or (x, y). DeepLab's pos_xy_std.
@@ -334,12 +334,12 @@ class DenseCRF2D(DenseCRF):
 
         Args:
             sxy: standard deviation of position in pixels, a number or (x, y). DeepLab's bi_xy_std.
-            srgb: of colour, a number or one for each channel. DeepLab's bi_rgb_std.
-            rgbim: ``(h, w, 3)``, uint8 or whole numbers from 0 to 255; or what ``image_range`` says.
+            srgb: standard deviation of colour, a number or one for each channel. DeepLab's bi_rgb_std.
+            rgbim: ``(h, w, 3)``, uint8 or integers from 0 to 255, or numbers in ``image_range``.
             compat: see :meth:`addPairwiseEnergy`. DeepLab's bi_w.
             kernel: see :meth:`addPairwiseEnergy`.
             normalization: see :meth:`addPairwiseEnergy`.
-            image_range: what black and white are in the image, see :func:`deeplab_caffe.crf.dense_crf`.
+            image_range: values of black and white in the image, see :func:`deeplab_caffe.crf.dense_crf`.
         """
         image = self._backend.take(rgbim, "rgbim")
         height, width = self._crf.size
@@ -370,7 +370,7 @@ def _matrix(array: Any, name: str) -> NDArray:
 
 
 def _warn_of_other_kinds(energies: Any, on_host: Callable[[Any], NDArray]) -> None:
-    """Warn of energies ``(nlabels, nvar)`` that are probabilities, or their logarithms."""
+    """Warn if energies ``(nlabels, nvar)`` seem to be probabilities or their logarithms."""
     rows = energies[:, None]
     advice = None
     if apparent_kind(rows, on_host) == "probabilities":

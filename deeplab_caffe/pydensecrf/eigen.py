@@ -1,6 +1,6 @@
 """The vectors and matrices of pydensecrf.eigen (1.0rc3), as numpy arrays.
 
-pydensecrf hands Eigen's through NumPy's buffers; here they are arrays from the start, column by column as Eigen's.
+pydensecrf exposes Eigen's through the buffer protocol; here they are arrays, in Eigen's column-major order.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from deeplab_caffe.errors import CRFError
 
 
 class VectorXf(np.ndarray[Any, Any]):
-    """A float32 vector; empty when made by itself."""
+    """A float32 vector; ``VectorXf()`` is empty."""
 
     def __new__(cls) -> VectorXf:
         """Make an empty one."""
@@ -22,7 +22,7 @@ class VectorXf(np.ndarray[Any, Any]):
 
 
 class MatrixXf(np.ndarray[Any, Any]):
-    """A float32 matrix; empty when made by itself."""
+    """A float32 matrix; ``MatrixXf()`` is empty."""
 
     def __new__(cls) -> MatrixXf:
         """Make an empty one."""
@@ -30,7 +30,7 @@ class MatrixXf(np.ndarray[Any, Any]):
 
 
 def vectorXf(arr: Any) -> VectorXf:
-    """Return a copy of a contiguous float32 vector; errors as of :func:`matrixXf`."""
+    """Return a copy of a contiguous float32 vector; it raises the errors of :func:`matrixXf`."""
     return _copy(arr, 1).view(VectorXf)
 
 
@@ -38,7 +38,7 @@ def matrixXf(arr: Any) -> MatrixXf:
     """Return a copy of a contiguous float32 matrix.
 
     Raises:
-        TypeError: None, or what is no array.
+        TypeError: None, or not an array.
         CRFError: another dtype, number of axes or memory layout.
     """
     return _copy(arr, 2).view(MatrixXf)

@@ -19,9 +19,9 @@ def unary_from_labels(labels: NDArray, n_labels: int, gt_prob: float, zero_unsur
     """Return energies of a label map that is right with a certain probability.
 
     Args:
-        labels: whole numbers, or a mask of bool, of any shape. With ``zero_unsure`` 0 means unknown and labels count
-            from 1; else from 0.
-        n_labels: number of labels, without the unknown.
+        labels: integers, or a mask of bool, of any shape. With ``zero_unsure`` 0 means unknown and labels start at 1;
+            else they start at 0.
+        n_labels: number of labels, not counting the unknown one.
         gt_prob: probability that a label is right, between 0 and 1.
         zero_unsure: give pixels of label 0 the same energy for all labels.
 
@@ -58,7 +58,7 @@ def unary_from_labels(labels: NDArray, n_labels: int, gt_prob: float, zero_unsur
 
 
 def compute_unary(labels: NDArray, M: int, GT_PROB: float = 0.5) -> NDArray:  # noqa: N803
-    """Call the new name; deprecated, use :func:`unary_from_labels`."""
+    """Call :func:`unary_from_labels`; this name is deprecated."""
     warnings.warn("compute_unary is deprecated, use unary_from_labels instead", FutureWarning, stacklevel=2)
     return unary_from_labels(labels, M, GT_PROB)
 
@@ -67,14 +67,14 @@ def unary_from_softmax(sm: NDArray, scale: float | None = None, clip: float | No
     """Return energies of class probabilities: minus their logarithms.
 
     Args:
-        sm: probabilities, classes first, ``(C, ...)``; floating point, or one-hot of whole numbers or bool. Numbers
-            below 0 or above 1 count as ``clip`` and 1, as in pydensecrf, with a warning.
-        scale: how far to trust them, in (0, 1]: ``scale * sm + (1 - scale) / C``. None trusts them as they are.
-        clip: the least probability; None for no clipping, after which a probability of 0 has infinite energy.
+        sm: probabilities, classes first, ``(C, ...)``; floating point, or one-hot of integers or bool. Numbers below 0
+            or above 1 are replaced by ``clip`` and 1, as in pydensecrf, with a warning.
+        scale: confidence in the probabilities, in (0, 1]: ``scale * sm + (1 - scale) / C``. None leaves them unchanged.
+        clip: lowest probability; None: do not clip, so that a probability of 0 has infinite energy.
 
     Returns:
-        float32 ``(C, number of pixels)``; of a batch of one image ``(1, C, ...)``, without a scale, ``(1, C * number of
-        pixels)``, as in pydensecrf: reshape it to ``(C, -1)``.
+        float32 ``(C, number of pixels)``. For a batch of one image ``(1, C, ...)``, without a scale, the shape is
+        ``(1, C * number of pixels)``, as in pydensecrf: reshape it to ``(C, -1)``.
 
     Raises:
         CRFError: a scale or clip out of range, NaN, negative numbers without a clip, or one class.
@@ -139,7 +139,7 @@ def _is_batch_of_one(sm: NDArray) -> bool:
 
 
 def softmax_to_unary(sm: NDArray, GT_PROB: float = 1) -> NDArray:  # noqa: N803
-    """Call the new name; deprecated, use :func:`unary_from_softmax`."""
+    """Call :func:`unary_from_softmax`; this name is deprecated."""
     warnings.warn("softmax_to_unary is deprecated, use unary_from_softmax instead", FutureWarning, stacklevel=2)
     return unary_from_softmax(sm, None if GT_PROB == 1 else GT_PROB, clip=None)
 
@@ -148,8 +148,8 @@ def create_pairwise_gaussian(sdims: Sequence[float], shape: Sequence[int]) -> ND
     """Return features of positions, for ``addPairwiseEnergy``.
 
     Args:
-        sdims: standard deviation along each axis of ``shape``: for an image (y, x), the other way round than ``sxy``.
-        shape: of the image or volume.
+        sdims: standard deviation along each axis of ``shape``: for an image (y, x), the reverse order of ``sxy``.
+        shape: shape of the image or volume.
 
     Returns:
         float32 ``(len(shape), number of pixels)``.
@@ -167,11 +167,11 @@ def create_pairwise_bilateral(
     """Return features of positions and channels, for ``addPairwiseEnergy``.
 
     Args:
-        sdims: standard deviation along each axis of the image but its channels': (y, x). Last axes of length 1 may
-            go without.
-        schan: of the channels, a number or one for each.
+        sdims: standard deviation along each axis of the image except that of channels: (y, x). They may be omitted for
+            last axes of length 1.
+        schan: standard deviation of the channels, a number or one for each.
         img: the image or volume.
-        chdim: the axis of its channels; -1 if it has none (not: the last).
+        chdim: the axis of its channels; -1 means no such axis (not the last axis).
 
     Returns:
         float32 ``(len(sdims) + channels, number of pixels)``.
