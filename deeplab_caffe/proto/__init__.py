@@ -1,7 +1,7 @@
-"""prototxt text and caffemodel binaries, read and written; every layout upgraded to one inner form, V2's.
+"""Reading and writing prototxt text and caffemodel binaries; every layout is upgraded to the inner form, which is V2's.
 
-Four families: ``schema`` (messages and tables), ``text`` (parsing and places), ``upgrade`` (layouts up, dialects down),
-``binary`` (files).
+Four packages: ``schema`` (messages and tables), ``text`` (parsing and line numbers), ``upgrade`` (from older layouts to
+the inner form, and from there to a dialect), ``binary`` (files).
 """
 
 from __future__ import annotations

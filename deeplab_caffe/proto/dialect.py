@@ -1,8 +1,8 @@
 """Differences of behaviour between DeepLab v1 and v2, by name.
 
-A net has one :class:`Dialect`: asked for, or told by its file's form. ``layers { }`` files are DeepLab v1's; ``layer {
-}`` files are v2's unless they use a layer or a field that only v1 has. Layers get it in their context and read a flag;
-none asks for a dialect's name.
+A net has one :class:`Dialect`, chosen by the caller or by its file's form. ``layers { }`` files are DeepLab v1's;
+``layer { }`` files are v2's unless they use a layer or a field that only v1 has. Layers get the dialect in their
+context and read its flags, never its name.
 """
 
 from __future__ import annotations
@@ -37,24 +37,24 @@ class Dialect:
 
     Attributes:
         name: ``"v1"`` or ``"v2"``.
-        four_axes: blobs and parameters have four axes, always: a loss is (1, 1, 1, 1), a bias (1, 1, 1, K).
-        two_concat_axes: Concat and Slice know axes 0 and 1 only.
+        four_axes: blobs and parameters always have four axes: a loss is (1, 1, 1, 1), a bias (1, 1, 1, K).
+        two_concat_axes: Concat and Slice support only axes 0 and 1.
         argmax_over_channels: ArgMax without ``axis`` compares the channels of each pixel, not all numbers of an item;
-            ``out_max_val`` puts the values behind the indices.
+            ``out_max_val`` puts the values after the indices.
         accuracy_per_item: Accuracy compares all numbers of an item, not along ``axis``.
         euclidean_divides_by_count: EuclideanLoss is a mean over all numbers, not over the items.
-        contrastive_is_legacy: ContrastiveLoss uses margin - d^2, not (margin - d)^2, whatever ``legacy_version`` says.
-        background_is_zero: BiasChannel's PIXEL labels have the background class 0, whether or not the prototxt says so.
-        mvn_epsilon: what MVN adds to the standard deviation unless the prototxt says so.
+        contrastive_is_legacy: ContrastiveLoss uses margin - d^2, not (margin - d)^2, for any ``legacy_version``.
+        background_is_zero: BiasChannel's PIXEL labels have the background class 0, even if the prototxt sets none.
+        mvn_epsilon: number that MVN adds to the standard deviation, unless the prototxt gives one.
         mvn_copies_mean_gradient: MVN without variance passes its gradient unchanged.
-        softmax_keeps_ignored_diff: when training, SoftmaxWithLoss leaves ignored pixels what was in their gradient.
+        softmax_keeps_ignored_diff: in training, SoftmaxWithLoss does not overwrite the gradient of ignored pixels.
         interp_takes_one_form: Interp takes one of zoom_factor, shrink_factor, height and width; not shrink and zoom.
         param_diffs_add_up: a backward pass adds to the parameters' gradients; else it overwrites them.
-        updates_shared_once: a parameter that layers share is updated once, with the sum of its gradients; else as often
-            as layers use it.
-        data_decodes_in_colour: Data gives encoded grey images three equal channels; else the one that they have.
+        updates_shared_once: a shared parameter is updated once, with the sum of its gradients; else once for each layer
+            that uses it.
+        data_decodes_in_colour: Data decodes encoded grey images to three equal channels; else to one channel.
         data_reseeds_per_batch: data layers seed a generator for each batch; else one for all.
-        pads_in_pairs: a convolution has pad_h and pad_w, or neither; else one may stand alone, and the other is 0.
+        pads_in_pairs: a convolution has both pad_h and pad_w, or neither; else one is enough, and the other is 0.
     """
 
     name: str
@@ -130,7 +130,7 @@ def dialect_of(net: caffe_pb2.NetParameter, asked: str | None = None) -> Dialect
 
     Args:
         net: a NetParameter.
-        asked: ``"v1"`` or ``"v2"``; None takes what the net says, or else what its form tells.
+        asked: ``"v1"`` or ``"v2"``; None: the net's ``dialect``, or else :func:`dialect_of_form`.
 
     Raises:
         NetError: there is no such dialect.
@@ -142,7 +142,7 @@ def dialect_of(net: caffe_pb2.NetParameter, asked: str | None = None) -> Dialect
 
 
 def dialect_of_form(net: caffe_pb2.NetParameter) -> str:
-    """Return ``"v1"`` for a net of the V0 or V1 layout or with what only DeepLab v1 has, else ``"v2"``."""
+    """Return ``"v1"`` for a net of the V0 or V1 layout or with a part that only DeepLab v1 has, else ``"v2"``."""
     only_v1 = net.layers or any(layer.type in _V1_TYPES or _has_own_field(layer) for layer in net.layer)
     return "v1" if only_v1 else "v2"
 

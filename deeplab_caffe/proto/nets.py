@@ -12,10 +12,10 @@ from deeplab_caffe.proto.upgrade.net import fold_inputs, upgrade_net
 def resolve_state(
     net: caffe_pb2.NetParameter, phase: int | str | None = None, level: int | None = None, stages: Iterable[str] = ()
 ) -> caffe_pb2.NetState:
-    """Return the NetState that a net is filtered with.
+    """Return the NetState for filtering a net.
 
-    What the net's own ``state`` sets stands (a prototxt may pin its phase, as in the original, net.cpp); the arguments
-    fill the rest. Stages add up.
+    Values in the net's own ``state`` take precedence (a prototxt may fix its phase, as in the original, net.cpp); the
+    arguments set the others. Stages are added to the net's.
 
     Args:
         net: a NetParameter.
@@ -62,10 +62,10 @@ def state_meets_rule(state: caffe_pb2.NetState, rule: caffe_pb2.NetStateRule) ->
 
 
 def layer_is_included(layer: caffe_pb2.LayerParameter, state: caffe_pb2.NetState) -> bool:
-    """Return whether a layer takes part in a net of this state.
+    """Return whether a layer is part of a net in this state.
 
-    A ``phase`` of its own must be the state's. With ``include`` rules the layer is in if any of them is met; otherwise
-    it is in unless an ``exclude`` rule is met.
+    If the layer has a ``phase``, it must be the state's. With ``include`` rules, the layer is part of the net if any of
+    them is met; otherwise, unless an ``exclude`` rule is met.
 
     Raises:
         NetError: the layer has both ``include`` and ``exclude`` rules.
@@ -82,12 +82,12 @@ def layer_is_included(layer: caffe_pb2.LayerParameter, state: caffe_pb2.NetState
 def filter_net(
     net: caffe_pb2.NetParameter, phase: int | str | None = None, level: int | None = None, stages: Iterable[str] = ()
 ) -> caffe_pb2.NetParameter:
-    """Return ``net`` in the inner form, with only the layers that its state admits; Input layers become net inputs.
+    """Return ``net`` in the inner form, with only the layers of its state; Input layers become net inputs.
 
     Args:
         net: a NetParameter of any layout; not changed.
-        phase: ``caffe_pb2.TRAIN``/``TEST`` or ``"TRAIN"``/``"TEST"``; counts if the net's own ``state`` has none.
-        level: counts if the net's own ``state`` has none; default 0.
+        phase: ``caffe_pb2.TRAIN``/``TEST`` or ``"TRAIN"``/``"TEST"``; used if the net's own ``state`` has no phase.
+        level: used if the net's own ``state`` has no level; default 0.
         stages: added to those of the net's own ``state``.
 
     Returns:
@@ -95,8 +95,8 @@ def filter_net(
 
     Raises:
         NetError: ``phase`` is neither TRAIN nor TEST.
-        PrototxtError: its parts do not go together: a net of an older layout cannot be upgraded, or a layer has both
-            ``include`` and ``exclude``.
+        PrototxtError: the net is inconsistent: an older layout cannot be upgraded, or a layer has both ``include`` and
+            ``exclude``.
     """
     state = resolve_state(net, phase, level, stages)
     filtered = upgrade_net(net)

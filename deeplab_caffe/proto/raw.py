@@ -12,15 +12,15 @@ _NAME_OF_RAW = {value: name for name, value in caffe_pb2.Type.items()}
 
 
 def raw_numbers(raw: bytes | memoryview, raw_type: int | None, name: str) -> np.ndarray:
-    """Return the numbers ``(count,)`` of a blob's ``raw_data`` or ``raw_diff``, as NVIDIA's Caffe writes them: a view.
+    """Return a view of the numbers ``(count,)`` in a blob's ``raw_data`` or ``raw_diff``, written by NVIDIA's Caffe.
 
     Args:
         raw: the bytes.
-        raw_type: what they are, a value of ``caffe_pb2.Type``; None where the message does not say.
+        raw_type: type of the numbers, a value of ``caffe_pb2.Type``; None if the message has none.
         name: the field's name, for messages.
 
     Raises:
-        ValueError: they are no float16, float32 or float64, or not a whole number of them.
+        ValueError: the type is not float16, float32 or float64, or the bytes are not a whole number of values.
     """
     if raw_type is None:
         raise ValueError(f"{name} without {name}_type: nothing says what its bytes are")
@@ -34,7 +34,7 @@ def raw_numbers(raw: bytes | memoryview, raw_type: int | None, name: str) -> np.
 
 
 def raw_in_message(blob: Message, name: str) -> np.ndarray | None:
-    """Return the numbers of a BlobProto's raw bytes; None where it has none, or lists of numbers, which count.
+    """Return the numbers of a BlobProto's raw bytes; None without raw bytes, or if lists of numbers take precedence.
 
     Args:
         blob: a ``caffe_pb2.BlobProto``.

@@ -79,10 +79,10 @@ def _filled(text: Any, path: str | os.PathLike[str], variables: Mapping[str, obj
 
 
 def format_message(message: Message) -> str:
-    """Return a message as prototxt text, floats in the fewest digits that read back to the same value.
+    """Return a message as prototxt text, with the shortest floats that parse to the same value.
 
-    A net of DeepLab v1's is written in the V1 layout, as its program reads it, if that can hold it; another net in the
-    V2 layout, with a ``dialect`` of its own only if its form would not tell.
+    A net of DeepLab v1 is written in the V1 layout, which its program reads, if that layout can hold it. Other nets are
+    written in the V2 layout, with a ``dialect`` only if their form does not determine it.
     """
     if isinstance(message, caffe_pb2.NetParameter):
         message = _net_for_text(message)
@@ -99,7 +99,7 @@ def _net_for_text(net: caffe_pb2.NetParameter) -> Any:
 
 
 def in_newest_layout(net: caffe_pb2.NetParameter) -> caffe_pb2.NetParameter:
-    """Return a net of the inner form as a file of the V2 layout, with a ``dialect`` if its form would not tell."""
+    """Return a net of the inner form in the V2 layout, with a ``dialect`` if its form does not determine it."""
     plain = caffe_pb2.NetParameter()
     plain.CopyFrom(net)
     for own in ("dialect", "input_layer"):

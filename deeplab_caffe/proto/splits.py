@@ -1,4 +1,4 @@
-"""Split insertion: a blob that several layers read gets a Split layer, as Caffe's ``InsertSplits`` does it.
+"""Split insertion: a blob that several layers read gets a Split layer, as in Caffe's ``InsertSplits``.
 
 Caffe's names are kept (``<blob>_<layer>_<top index>_split``, tops ``..._split_<k>``), because saved caffemodels and
 scripts that look blobs up by name contain them.
@@ -30,15 +30,15 @@ def split_blob_name(blob: str, layer: str, top_index: int, k: int) -> str:
 def insert_splits(net: caffe_pb2.NetParameter) -> caffe_pb2.NetParameter:
     """Return a copy of ``net`` in which no blob is the bottom of more than one layer.
 
-    The Split layer follows the layer that wrote the blob last (so an in-place chain is split after its end), or stands
-    first for a net input. A top with a ``loss_weight`` counts as one more use; its weight moves to the Split layer's
-    first top.
+    The Split layer follows the layer that wrote the blob last (so an in-place chain is split after its end); for a net
+    input it is the first layer. A top with a ``loss_weight`` counts as one more use, and the weight moves to the Split
+    layer's first top.
 
     Args:
         net: a NetParameter of the inner form that has been filtered for its phase; not changed.
 
     Raises:
-        NetError: a bottom names a blob that no input or earlier layer makes.
+        NetError: no input or earlier layer produces the blob of a bottom.
     """
     last_writer: dict[str, _Source] = {name: (_INPUT, i) for i, name in enumerate(net.input)}
     source_of: dict[tuple[int, int], _Source] = {}
@@ -80,15 +80,15 @@ def insert_splits(net: caffe_pb2.NetParameter) -> caffe_pb2.NetParameter:
             weight = loss_weight.get((i, j), 0.0)
             _add_split(result, blob, layer.name, j, uses[i, j], weight)
             if weight:
-                # Caffe clears all weights of the layer here, whereupon a loss layer takes its default weight 1 and the
-                # loss counts twice; a zero says what is meant.
+                # Caffe clears all weights of the layer here: a loss layer then takes its default weight 1, and the loss
+                # counts twice. An explicit zero avoids this.
                 added.loss_weight[j] = 0.0
                 next_top[i, j] += 1
     return result
 
 
 def _input_makers(net: caffe_pb2.NetParameter) -> list[tuple[str, int]]:
-    """Return for each net input the name of its Input layer, or ``"input"``, and the number of the top there."""
+    """Return for each net input the name of its Input layer, or ``"input"``, and its top's number in that layer."""
     names = [*net.input_layer, *["input"] * (len(net.input) - len(net.input_layer))]
     return [(name, names[:i].count(name)) for i, name in enumerate(names)]
 

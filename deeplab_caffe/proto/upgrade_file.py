@@ -1,4 +1,4 @@
-"""Files of old layouts written anew in Caffe's present one, as Caffe's ``upgrade_net_proto_text``, ``_binary`` and
+"""Conversion of files of old layouts to Caffe's present one, as Caffe's ``upgrade_net_proto_text``, ``_binary`` and
 ``upgrade_solver_proto_text`` do.
 """
 
@@ -27,7 +27,7 @@ from deeplab_caffe.proto.text.unknown import message_of
 from deeplab_caffe.proto.upgrade.downgrade import TITLES, to_dialect
 from deeplab_caffe.proto.upgrade.net import upgrade_net, upgrade_solver
 
-# Which programs' numbers a caffemodel of an old layout gets: the first that have all its layers.
+# A caffemodel of an old layout gets the field numbers of the first of these programs that has all its layers.
 PROGRAMS = ("bvlc", "v2", "merge")
 
 
@@ -37,20 +37,20 @@ def upgrade_file(
     dialect: str | None = None,
     variables: Mapping[str, object] | None = None,
 ) -> str:
-    """Write a net, a caffemodel or a solver anew in the V2 layout (``layer``, types as strings).
+    """Convert the file of a net, a caffemodel or a solver to the V2 layout (``layer``, types as strings).
 
-    Comments are lost, as with Caffe's tools; weights stay the same bits.
+    Comments are lost, as with Caffe's tools; weights stay the same bit for bit.
 
     Args:
         source: a net's or a solver's prototxt, or a caffemodel, of any layout.
-        out: the file to write; it appears under its name only when it is complete.
-        dialect: the program that is to read a net: ``"bvlc"``, ``"v2"`` or ``"merge"``. None: this package; the text of
-            a net of DeepLab v1's then says ``dialect: "v1"``, which no Caffe knows, so that it computes what it did.
-            A caffemodel of an old layout gets the numbers of the first of the three that has all its layers.
+        out: the file to write; it gets its name only when it is complete.
+        dialect: the program that will read the net: ``"bvlc"``, ``"v2"`` or ``"merge"``. None: this package; a net of
+            DeepLab v1 then gets ``dialect: "v1"``, which no Caffe knows, so that it computes the same as before. A
+            caffemodel of an old layout gets the numbers of the first of the three that has all its layers.
         variables: values of the text's ``${VAR}``; ``os.environ`` gives the rest.
 
     Returns:
-        What was read: ``"a net of the V1 layout"``.
+        A description of the source: ``"a net of the V1 layout"``.
 
     Raises:
         PrototxtError: the text cannot be read, or is neither a net nor a solver.
@@ -103,7 +103,7 @@ def _upgrade_binary(source: str | os.PathLike[str], out: str | os.PathLike[str],
     model = CaffeModel(source)
     message = _read_net(source, model)
     said = f"a caffemodel of the {_layout(message)} layout"
-    # By way of the text: each program numbers its fields otherwise, the names are the same.
+    # Through text, because programs have different numbers for fields of the same name.
     text = text_format.MessageToString(message)
     net = upgrade_net(parse_text(text, "NetParameter", source)[0])
     twice = [name for name, count in Counter(layer.name for layer in model.layers if layer.blobs).items() if count > 1]
@@ -122,7 +122,7 @@ def _upgrade_binary(source: str | os.PathLike[str], out: str | os.PathLike[str],
 
 def _read_net(source: str | os.PathLike[str], model: CaffeModel) -> Any:
     """Return the net of a caffemodel in its program's schema, without its weights."""
-    # DeepLab v1 gave BVLC's number of Deconvolution to a layer without weights.
+    # DeepLab v1 gave the number of BVLC's Deconvolution to a layer without weights.
     of_bvlc = model.dialect == "v1" and any(layer.type == "Deconvolution" for layer in model.layers)
     program = "bvlc" if of_bvlc else model.dialect
     message: Any = own_schema(program).new("NetParameter")

@@ -1,1 +1,1 @@
-"""Caffe's binary files: caffemodel, solverstate and binaryproto, read without copies and written all or nothing."""
+"""Caffe's binary files: caffemodel, solverstate and binaryproto, read without copies and written atomically."""

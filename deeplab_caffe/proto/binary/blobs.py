@@ -1,4 +1,4 @@
-"""BlobProto: a blob's shape and its numbers, as views of the file they lie in."""
+"""BlobProto: a blob's shape and its numbers, as views of the mapped file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from deeplab_caffe.proto.raw import raw_numbers
 _LEGACY = {1: "num", 2: "channels", 3: "height", 4: "width"}
 _SHAPE = 7
 _NUMBERS = {5: ("data", "<f4"), 6: ("diff", "<f4"), 8: ("double_data", "<f8"), 9: ("double_diff", "<f8")}
-# NVIDIA's Caffe (its caffe.proto): bytes, and what they are.
+# Fields of NVIDIA's Caffe (its caffe.proto): raw bytes, and their type.
 _RAW_TYPES = {10: "raw_data", 11: "raw_diff"}
 _RAW = {12: "raw_data", 13: "raw_diff"}
 
@@ -36,10 +36,10 @@ class ModelBlob:
     Attributes:
         shape: as the file gives it: ``(num, channels, height, width)`` in DeepLab v1's and other old files, any
             number of dimensions in newer ones.
-        data: array of that shape, float32 (float64 where the file has doubles, float16 where NVIDIA's Caffe or this
-            package wrote halves). A read-only view of the mapped file, which need not be aligned; :meth:`copy` gives an
-            array that is.
-        diff: the gradient, likewise, or None where the file has none.
+        data: array of that shape, float32 (float64 if the file has doubles, float16 if NVIDIA's Caffe or this package
+            wrote halves). A read-only view of the mapped file, which may be unaligned; :meth:`copy` returns an aligned
+            array.
+        diff: the gradient, in the same form; None if the file has none.
         offset: byte offset of the blob in the file.
     """
 
@@ -54,9 +54,9 @@ class ModelBlob:
         return self.data.size
 
     def copy(self) -> np.ndarray:
-        """Return the data as an array of its own, aligned, contiguous and writable: what ``torch.from_numpy`` needs.
+        """Return a copy of the data, aligned, contiguous and writable, as ``torch.from_numpy`` needs it.
 
-        Halves become float32, which holds each of them exactly.
+        float16 becomes float32, which is exact.
         """
         return np.array(self.data, dtype=np.result_type(self.data, np.float32), order="C")
 
@@ -104,8 +104,8 @@ def read_blob_message(buffer: memoryview, start: int, end: int) -> ModelBlob:
             arrays[name] = raw_numbers(buffer[field.start : field.end], raw_types.get(name), name)
         except ValueError as error:
             raise WireError(str(error), field.offset) from error
-    # As Blob::FromProto of blob.cpp, BVLC's and NVIDIA's: the old dimensions count where any is given, doubles win over
-    # floats, and either over raw bytes.
+    # As Blob::FromProto of blob.cpp, BVLC's and NVIDIA's: the old dimensions are used if any is given. Doubles take
+    # precedence over floats, and both over raw bytes.
     shape = tuple(legacy.get(name, 0) for name in _LEGACY.values()) if legacy or dims is None else tuple(dims)
     data = _first_filled(arrays, "double_data", "data", "raw_data")
     diff = _first_filled(arrays, "double_diff", "diff", "raw_diff")

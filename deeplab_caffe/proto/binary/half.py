@@ -1,4 +1,4 @@
-"""Which blobs half precision can hold."""
+"""The test whether half precision can hold a blob."""
 
 from __future__ import annotations
 
@@ -16,17 +16,16 @@ class HalfWarning(UserWarning):
 def fits_half(array: np.ndarray, name: str) -> bool:
     """Return whether a blob may be stored as float16.
 
-    Its rounding is then at most 2**-11 of the blob's largest number: that number lies between float16's smallest
-    normal one, 6.1e-5, and its largest, 65504; or else a :class:`HalfWarning` says that the blob stays float32. Smaller
-    numbers lose more of their own digits, but no more than the rounding of the large ones. Infinities and NaN are what
-    they are in float16, too.
+    The rounding error is then at most 2**-11 of the blob's largest number. That number must lie between float16's
+    smallest normal number, 6.1e-5, and its largest, 65504; else a :class:`HalfWarning` says that the blob is float32.
+    Smaller numbers have larger relative errors, but no larger absolute ones. Infinities and NaN are preserved.
 
-    Blobs with no more than one dimension above 1 stay float32: biases, Scale's factors, and BatchNorm's statistics and
-    count, of which small numbers matter, too. They take little room.
+    Blobs with at most one dimension above 1 stay float32: biases, Scale's factors, and BatchNorm's statistics and
+    count, whose small numbers matter too. They need little space.
 
     Args:
         array: the numbers.
-        name: the blob's, for the warning.
+        name: name of the blob, for the warning.
     """
     if sum(size > 1 for size in array.shape) < 2:
         return False

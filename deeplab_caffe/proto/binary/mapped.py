@@ -1,4 +1,4 @@
-"""Opening a binary Caffe file: mapped into memory, checked to be one at all."""
+"""Opening a binary Caffe file: mapping it into memory, and checking that it is one."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ _SIGNATURES = (
 
 
 def map_file(path: str | os.PathLike[str], kind: str) -> memoryview:
-    """Map a file read-only and return its bytes: no page is read before it is looked at.
+    """Map a file read-only and return its bytes; a page is read only when it is used.
 
-    The mapping lives as long as the view or an array made of it does. The file must not be shortened meanwhile; writing
-    it anew under another name and renaming, as this package does, is safe.
+    The mapping lives as long as the view or an array made of it. The file must not be shortened in this time; writing a
+    new file and renaming it, as this package does, is safe.
 
     Args:
         path: the file.
-        kind: what it is meant to be (``"caffemodel"``), for messages.
+        kind: the expected kind of file (``"caffemodel"``), for messages.
 
     Raises:
-        CaffeModelError: it cannot be opened, is empty, or is plainly of another kind.
+        CaffeModelError: the file cannot be opened, is empty, or is clearly of another kind.
     """
     try:
-        # Before opening: to open a named pipe is to wait for its writer.
+        # Checked before opening, because opening a named pipe waits for its writer.
         info = Path(path).stat()
         if not stat.S_ISREG(info.st_mode):
             raise CaffeModelError("is a directory" if stat.S_ISDIR(info.st_mode) else "is not a regular file", path)
@@ -83,7 +83,7 @@ def named_errors(path: str | os.PathLike[str], kind: str) -> Iterator[None]:
 
 
 def _hint(path: str | os.PathLike[str], kind: str) -> str:
-    """Return what the file's name says that it is instead, or ``""``."""
+    """Return the other kind of file that the file's name suggests, or ``""``."""
     name = os.fspath(path)
     found = next((other for other in _KINDS if other != kind and name.endswith(f".{other}")), None)
     return f" but, by its name, a {found}" if found else ""

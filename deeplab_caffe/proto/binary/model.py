@@ -1,6 +1,6 @@
 """caffemodel files: the weights of a net, mapped into memory.
 
-Read are all dialects, DeepLab v1's, v2's and BVLC's, in all three layouts: V0 (``layers { layer { blobs } }``), V1
+All dialects (DeepLab v1's, v2's and BVLC's) are read in all three layouts: V0 (``layers { layer { blobs } }``), V1
 (``layers``, field 2) and V2 (``layer``, field 100).
 """
 
@@ -41,7 +41,7 @@ class ModelLayer:
 
     Attributes:
         name: its name; weights are matched by it.
-        type: name of its type, ``"Convolution"``, whatever layout the file has; ``""`` if the file gives none, and
+        type: name of its type, ``"Convolution"``, in any layout of the file; ``""`` if the file gives none, and
             ``"UNKNOWN_<number>"`` for a number that no V1 layout has. Number 39 is ``"ImageSegData"`` without blobs and
             BVLC's ``"Deconvolution"`` with.
         bottoms, tops: names of its blobs.
@@ -58,7 +58,7 @@ class ModelLayer:
 
 
 class CaffeModel:
-    """A caffemodel, opened in milliseconds whatever its size: the blobs are views of the mapped file.
+    """A caffemodel. Opening takes milliseconds for any size, because the blobs are views of the mapped file.
 
     Args:
         path: the file.
@@ -67,10 +67,10 @@ class CaffeModel:
         path: the file.
         name: name of the net.
         inputs: names of the net's inputs.
-        layers: its layers in file order, those without parameters too.
-        dialect: whose file it is: ``"v1"`` for the V0 and V1 layouts, else ``"v2"`` (DeepLab's release), ``"merge"``
-            or, if it has none of the layers that these number differently, ``"bvlc"``.
-        by_name: the layers by name. Of several with one name, the last that has blobs, as Caffe's loader has it.
+        layers: all layers in file order, including those without parameters.
+        dialect: the program of the file: ``"v1"`` for the V0 and V1 layouts, else ``"v2"`` (DeepLab's release),
+            ``"merge"`` or, if it has none of the layers that these number differently, ``"bvlc"``.
+        by_name: the layers by name. Of several with one name, the last that has blobs, as in Caffe's loader.
 
     Raises:
         CaffeModelError: the file cannot be read, is malformed, or has no layers.
@@ -135,7 +135,7 @@ class CaffeModel:
         return layer
 
     def _read_layer_fields(self, layer: ModelLayer, start: int, end: int, names: dict[int, str]) -> int | None:
-        """Read into ``layer``; returns the number of its V1 type, where it has one."""
+        """Read a layer's fields into ``layer``; return the number of its V1 type, or None."""
         buffer, position = self._buffer, start
         number = None
         while position < end:
@@ -174,7 +174,7 @@ class CaffeModel:
 
 @cache
 def _telling_parameters() -> dict[tuple[str, int], str]:
-    """Return the dialects that a layer's type and its parameter's number tell."""
+    """Return the dialects by layer type and field number of its parameter."""
     owners = {
         "interp_param": "Interp",
         "seg_accuracy_param": "SegAccuracy",
@@ -190,7 +190,7 @@ def _telling_parameters() -> dict[tuple[str, int], str]:
 
 
 def _check_floats(part: Field) -> None:
-    # The net takes its blobs_lr and the like from the prototxt; here only a list that no reader could take is refused.
+    # The net takes blobs_lr and similar fields from the prototxt; here only malformed lists are rejected.
     if part.wire_type == BYTES and (part.end - part.start) % 4:
         raise WireError(f"packed field {part.number} has {part.end - part.start} bytes, no multiple of 4", part.offset)
     if part.wire_type not in (BYTES, FIXED32):

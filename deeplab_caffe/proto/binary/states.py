@@ -27,9 +27,9 @@ class SolverSnapshot:
     """A solver's state as a ``.solverstate`` file has it.
 
     Attributes:
-        iteration: the iteration to go on from.
+        iteration: the iteration to resume from.
         learned_net: path of the caffemodel that goes with it, as written by the run that saved it; may be empty.
-        current_step: how many steps of the learning rate have been taken.
+        current_step: number of steps of the learning rate so far.
         history: the momentum of every parameter blob, in net order.
     """
 

@@ -1,7 +1,6 @@
 """The protobuf wire format, read with bounds checks and without copies.
 
-Functions work on a ``memoryview`` of bytes and absolute offsets into it, and read only within the ``end`` they are
-given.
+Functions work on a ``memoryview`` of bytes with absolute offsets, and never read beyond their argument ``end``.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ class Field(NamedTuple):
     Attributes:
         number: the field number.
         wire_type: VARINT, FIXED32, FIXED64, BYTES or START_GROUP.
-        value: the number where ``wire_type`` is VARINT (unsigned, below 2**64), else 0.
+        value: the number if ``wire_type`` is VARINT (unsigned, below 2**64), else 0.
         start: offset of the payload.
         end: offset after the field.
         offset: offset of the field's tag.
@@ -130,7 +129,7 @@ def expect(field: Field, wire_type: int, name: str) -> None:
     """Check the wire type of a known field.
 
     Raises:
-        WireError: it has another one.
+        WireError: the field has another wire type.
     """
     if field.wire_type != wire_type:
         raise WireError(
@@ -141,7 +140,7 @@ def expect(field: Field, wire_type: int, name: str) -> None:
 
 
 def to_signed(value: int, bits: int) -> int:
-    """Return a varint's value as the two's complement number of that many bits, as protobuf reads int32 and int64."""
+    """Return a varint's value as a two's complement number of ``bits`` bits, as protobuf reads int32 and int64."""
     value &= (1 << bits) - 1
     return value - (1 << bits) if value >> (bits - 1) else value
 
@@ -160,9 +159,9 @@ def read_text(buffer: memoryview, field: Field, name: str) -> str:
 
 
 class NumberList:
-    """Collects a repeated float or double field: packed or not, in one piece or many.
+    """Collect a repeated float or double field, packed or not, in one piece or several.
 
-    One packed piece stays a view of the buffer; anything else is gathered into one copy.
+    A single packed piece stays a view of the buffer; other forms are copied into one array.
 
     Args:
         buffer: the bytes.
@@ -178,10 +177,10 @@ class NumberList:
         self._gathered: bytearray | None = None
 
     def add(self, field: Field, end: int) -> int:
-        """Take in a field, and with it the run of unpacked ones that follows; returns the offset after what was taken.
+        """Add a field and the run of unpacked fields that follows it; return the offset after them.
 
         Raises:
-            WireError: wrong wire type, or a packed length that is no multiple of the number's size.
+            WireError: wrong wire type, or a packed length that is not a multiple of the number's size.
         """
         width = self._dtype.itemsize
         if field.wire_type == (FIXED32 if width == 4 else FIXED64):
@@ -224,7 +223,7 @@ class NumberList:
             self._gathered += numbers.tobytes()
 
     def result(self) -> np.ndarray:
-        """Return the numbers ``(count,)``: if possible a read-only view of the buffer, not always aligned."""
+        """Return the numbers ``(count,)``: if possible a read-only view of the buffer, which may be unaligned."""
         if self._gathered is not None:
             return np.frombuffer(self._gathered, self._dtype)
         return np.empty(0, self._dtype) if self._view is None else self._view

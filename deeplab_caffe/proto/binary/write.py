@@ -1,7 +1,7 @@
-"""Writing caffemodel and binaryproto files: streamed, and all or nothing.
+"""Writing caffemodel and binaryproto files: streamed and atomic.
 
-The bytes are those that protobuf makes of the same message (fields in the order of their numbers, floats packed), but
-blobs go from array to file without a copy of the whole model in between, and a model may exceed protobuf's 2 GiB.
+The bytes are the same as protobuf's for the same message (fields in the order of their numbers, floats packed). But
+blobs are written from the arrays without a copy of the whole model, and a model may exceed protobuf's 2 GiB.
 """
 
 from __future__ import annotations
@@ -42,25 +42,25 @@ def write_caffemodel(
 ) -> None:
     """Write a caffemodel that the program of a dialect reads.
 
-    The file appears under its name only when it is complete and on the disk.
+    The file gets its name only when it is complete and on the disk.
 
     Args:
         path: the file; one that exists is replaced.
         net: a ``caffe_pb2.NetParameter`` of any layout.
-        blobs: arrays by layer name, in place of the ``blobs`` that ``net`` itself has for these layers.
-            DeepLab v1's have at most four dimensions, filled up with leading ones.
-        diffs: gradients to go with ``blobs``, of the same shapes.
+        blobs: arrays by layer name, which replace the ``blobs`` of ``net`` for these layers. For DeepLab v1 they have
+            at most four dimensions and are padded with leading ones.
+        diffs: gradients of ``blobs``, of the same shapes.
         dialect: ``"v1"``: the V1 layout of DeepLab v1; ``"v2"``, ``"merge"`` or ``"bvlc"``: the V2 layout with the
-            numbers of DeepLab v2's release, of its merge with BVLC Caffe, or of BVLC Caffe. None: the net's own,
-            ``"v1"`` or ``"v2"``, and with the options that only this package has, such as Interp's ``align_corners``,
-            which those programs pass over; ``"merge"`` for ``"v2"`` if the net has layers that the release lacks.
-        dtype: ``"float32"``; or ``"float16"``: weights take two bytes a number, in the form of NVIDIA's Caffe, which
-            reads them, as this package does; no other Caffe. :func:`fits_half` says which blobs stay float32, as
-            ``diffs`` do.
+            numbers of DeepLab v2's release, of its merge with BVLC Caffe, or of BVLC Caffe. None: the net's dialect,
+            ``"v1"`` or ``"v2"``, together with the options that only this package has, such as Interp's
+            ``align_corners``, which those programs ignore; ``"merge"`` instead of ``"v2"`` if the net has layers that
+            the release lacks.
+        dtype: ``"float32"``; or ``"float16"``: two bytes per weight, in the form of NVIDIA's Caffe. Only NVIDIA's Caffe
+            and this package read such files. ``diffs``, and blobs that fail :func:`fits_half`, stay float32.
 
     Raises:
-        CaffeModelError: the file cannot be written, an array cannot be a blob, or the net has what the dialect cannot
-            hold (it names layer and field), such as float16. Nothing is left behind.
+        CaffeModelError: the file cannot be written, an array cannot be a blob, or the dialect cannot hold a part of the
+            net (the error names layer and field) or float16. No partial file is left.
     """
     if dtype not in ("float32", "float16") or (dtype == "float16" and dialect):
         what = f"dtype {dtype}: only this package and NVIDIA's Caffe read it" if dialect else f"got dtype {dtype!r}"
@@ -123,10 +123,10 @@ def write_solverstate(
 
     Args:
         path: the file; one that exists is replaced.
-        iteration: the iteration to go on from.
+        iteration: the iteration to resume from.
         learned_net: path of the caffemodel of that iteration, or None.
         history: the momentum of every parameter blob, in net order.
-        current_step: how many steps of the learning rate have been taken.
+        current_step: number of steps of the learning rate so far.
         dialect: ``"v1"`` writes blobs of four dimensions, any other their true shapes.
 
     Raises:
@@ -148,7 +148,7 @@ def write_solverstate(
 
 
 def _in_dialect(net: caffe_pb2.NetParameter, dialect: str, path: str, options: bool) -> tuple[Any, str]:
-    """Return a net as the dialect holds it, and the dialect: for this package's own files the next that can hold it.
+    """Return a net converted to a dialect, and the dialect: for this package's files the next one that can hold it.
 
     DeepLab v1's and v2's releases have no room for some layers and fields that their nets may have here, such as V1's
     DECONVOLUTION.
@@ -220,7 +220,7 @@ def _shaped_blob_chunks(array: np.ndarray, diff: np.ndarray | None, half: bool =
 
 
 def _number_chunks(array: np.ndarray, diff: np.ndarray | None, half: bool, shape: bytes) -> list[Chunk]:
-    """Return the numbers, and the shape among them where it belongs."""
+    """Return the fields of the numbers, with the shape in its place among them."""
     if diff is not None and np.shape(diff) != array.shape:
         raise ValueError(f"the diff has shape {np.shape(diff)}, its blob {array.shape}")
     chunks: list[Chunk] = []

@@ -1,8 +1,7 @@
-"""The messages of the inner form, ``caffe_pb2``: DeepLab v2's and BVLC's, with what only DeepLab v1 has beside them.
+"""The messages of the inner form, ``caffe_pb2``: DeepLab v2's and BVLC's, with the additions of DeepLab v1.
 
-Numbers are the merge's, that is, BVLC's where it has the field, but for ``_MOVED``. Fields that only DeepLab v1 has
-keep their number there plus ``OWN_NUMBERS_FROM`` in messages that both have; messages that only DeepLab v1 has are as
-they are there.
+Field numbers are those of the merge (BVLC's if BVLC has the field), except for ``_MOVED``. In messages that both have,
+a field of DeepLab v1 only has its number plus ``OWN_NUMBERS_FROM``; messages of DeepLab v1 only are unchanged.
 ``NetParameter.layers`` holds layers of the V1 and V0 layouts as DeepLab v1 has them, number for number:
 ``V1LayerParameter``, and ``V1ConvolutionParameter`` with its single ``kernel_size`` and its ``hole``.
 """
@@ -17,10 +16,10 @@ from deeplab_caffe.proto.schema.tables import OPTIONS, EnumRow, FieldRow, Schema
 # Fields of the inner form from here on are DeepLab v1's own, or this package's.
 OWN_NUMBERS_FROM = 1000
 
-# From here on: names that are read for other programs' sake. They tell nothing of a net's dialect.
+# From here on: names of other programs. They do not affect a net's dialect.
 FOREIGN_NUMBERS_FROM = 3000
 
-# The inner form says these in ``param { }`` and ``layer { }``.
+# The inner form has ``param { }`` and ``layer { }`` instead.
 _SAID_OTHERWISE = {"layer", "blobs_lr", "weight_decay", "blob_share_mode"}
 
 # What differs in number, label or type between the dialects, as V1LayerParameter refers to it.
@@ -33,9 +32,9 @@ _V1_TYPES = {
     "LayerParameter.DimCheckMode": "V1LayerParameter.DimCheckMode",
 }
 
-# Which behaviour the net is to have; see :mod:`deeplab_caffe.proto.dialect`. It travels with the message.
+# The dialect of the net; see :mod:`deeplab_caffe.proto.dialect`. It is part of the message.
 _DIALECT = FieldRow("NetParameter", "dialect", OWN_NUMBERS_FROM, "optional", "string", "", False)
-# What its image has had subtracted, B, G and R: mean_value of the Input layer's transform_param.
+# The mean subtracted from the image, B, G and R: mean_value of the Input layer's transform_param.
 _MEAN_VALUE = FieldRow("NetParameter", "mean_value", OWN_NUMBERS_FROM + 2, "repeated", "float", "", False)
 # The name of the Input layer that each of the net's inputs was; "input" is BVLC's where the net had ``input`` fields.
 _INPUT_LAYER = FieldRow("NetParameter", "input_layer", OWN_NUMBERS_FROM + 1, "repeated", "string", "", False)
@@ -48,7 +47,7 @@ _MOVED = {
     ("LayerParameter", "swish_param"): 647,
     ("LayerParameter", "clip_param"): 648,
 }
-# What raw_data_type may say.
+# The values of raw_data_type.
 _TYPES = [EnumRow("Type", name, i) for i, name in enumerate(("DOUBLE", "FLOAT", "FLOAT16", "INT", "UINT", "BOOL"))]
 # BVLC's name for DeepLab v1's IMAGE_SEG_DATA.
 _DECONVOLUTION = EnumRow("V1LayerParameter.LayerType", "DECONVOLUTION", 39)
@@ -61,20 +60,20 @@ _FOREIGN = [
     FieldRow("BlobProto", "raw_diff", 13, "optional", "bytes", "", False),
     # In files of BVLC's branches of March 2014, always 1; see upgrade_net.
     FieldRow("NetParameter", "version", 3001, "optional", "int32", "1", False),
-    # Many forks' older word for BVLC's round_mode; without it they round up too.
+    # The older name of BVLC's round_mode in many forks; without it they round up too.
     FieldRow("PoolingParameter", "ceil_mode", 3013, "optional", "bool", "true", False),
-    # Where transform_param stood between two of BVLC's releases (2014).
+    # The place of transform_param between two of BVLC's releases (2014).
     *(
         FieldRow(message, "transform_param", 3000, "optional", "TransformationParameter", "", False)
         for message in ("DataParameter", "ImageDataParameter", "V1ImageDataParameter", "WindowDataParameter")
     ),
-    # BVLC's word for `hole`, in files of the V1 layout that a later Caffe wrote or reads.
+    # BVLC's name of `hole`, in files of the V1 layout for a later Caffe.
     FieldRow("V1ConvolutionParameter", "dilation", 3018, "repeated", "uint32", "", False),
 ]
 
 
 def _fields() -> list[FieldRow]:
-    # The merge's, then what BVLC has had since.
+    # The merge's fields, then the newer ones of BVLC.
     rows = {(row.message, row.field): row for dialect in ("bvlc", "merge") for row in field_table(dialect)}
     taken = {key for key in rows if key[0] != "V1LayerParameter"}
     base = [replace(rows[key], number=_MOVED.get(key, rows[key].number)) for key in rows if key in taken]

@@ -1,4 +1,4 @@
-"""Names of layer types: a net inside says ``Convolution``, V1 files ``CONVOLUTION`` (a number), V0 files ``conv``.
+"""Names of layer types: ``Convolution`` in the inner form, ``CONVOLUTION`` (a number) in V1, ``conv`` in V0 files.
 
 The table is ``layer_types.csv``: all types of DeepLab v1, of DeepLab v2 and of BVLC's last Caffe. Enum names are
 DeepLab v1's and BVLC's, names those of BVLC's caffe.proto and, for DeepLab's own layers, of its v2 files (``DenseCRF``,
@@ -18,7 +18,7 @@ _ENUM_OF_NAME = {name: enum for enum, name in _NAME_OF_ENUM.items()}
 # The layer class is SoftmaxWithLossLayer, yet files of the transition period also say SoftmaxLoss.
 _ENUM_OF_NAME["SoftmaxLoss"] = "SOFTMAX_LOSS"
 _NAME_OF_V0 = {row["v0"]: row["name"] for row in _TABLE if row["v0"]}
-# Layer types of other programs, in small letters, and what does the same here.
+# Layer types of other programs, in lower case, and their equivalents.
 _ELSEWHERE = {
     "bn": "BatchNorm and Scale",
     "convolutiondepthwise": "Convolution with a group for each channel",
@@ -26,7 +26,7 @@ _ELSEWHERE = {
     "relu6": "Clip with min: 0 max: 6",
     "upsample": "Interp and Deconvolution",
 }
-# Longer words are no typos, and comparing them takes memory.
+# Longer words are not typos, and comparing them takes memory.
 _LONGEST_NAME = 200
 _ENUM_OF_NUMBER = {row.value: row.name for row in enum_table("v1") if row.enum == "LayerParameter.LayerType"}
 
@@ -83,7 +83,7 @@ def v0_names() -> list[str]:
 
 
 class LayerTypeValue(bytes):
-    """A layer type that a field of either layout takes: ``LayerParameter.DATA`` in scripts of 2014.
+    """A layer type for the fields of both layouts: ``LayerParameter.DATA`` in scripts of 2014.
 
     ``layers.add().type = LayerParameter.DATA`` sets the number, 5, and ``layer.add().type = LayerParameter.DATA`` the
     name, ``"Data"``: protobuf takes bytes for a string, and what has an index for an enum. It is equal to both.
@@ -113,7 +113,7 @@ class LayerTypeValue(bytes):
     def __repr__(self) -> str:
         return str(self.number)
 
-    # Else bytes have their own.
+    # Otherwise __str__ would be that of bytes.
     __str__ = __repr__
 
 
@@ -126,12 +126,12 @@ def layer_type_values() -> dict[str, LayerTypeValue]:
 
 
 def all_names() -> list[str]:
-    """Return the names of all layer types that a Caffe or a DeepLab has; forks have more."""
+    """Return the names of all layer types of Caffe and DeepLab; forks have more."""
     return [*(row["name"] for row in _TABLE), "SoftmaxLoss"]
 
 
 def type_elsewhere(name: str) -> str | None:
-    """Return what to take for another program's layer type, or None."""
+    """Return advice for a layer type of another program, or None."""
     other = _ELSEWHERE.get(name.lower())
     return f"another program's; Caffe has {other}" if other else None
 

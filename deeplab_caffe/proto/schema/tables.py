@@ -49,7 +49,7 @@ _SCALARS = {
 
 @dataclass(frozen=True)
 class FieldRow:
-    """One field of one message, as the tables give it."""
+    """One field of one message, a row of a table."""
 
     message: str
     field: str
@@ -81,9 +81,9 @@ _DISTORTIONS = [
     *("hue_prob", "hue_delta", "saturation_prob", "saturation_lower", "saturation_upper", "random_order_prob"),
 ]
 
-# Options that no other program has, and what a dialect lacks of BVLC's and SSD's: a net may have Clip beside Interp,
-# which no program but this one has together. Files that this package writes for itself hold them under these numbers,
-# which other programs pass over. They tell nothing of a net's dialect.
+# Options of this package only, and the fields of BVLC and SSD that a dialect lacks: only here can a net have both Clip
+# and Interp. Files that this package writes for itself store them under these numbers, which other programs ignore.
+# They do not affect a net's dialect.
 OPTIONS = (
     FieldRow("InterpParameter", "align_corners", 4001, "optional", "bool", "true", False),
     FieldRow("PoolingParameter", "round_mode", 13, "optional", "PoolingParameter.RoundMode", "CEIL", False),
@@ -199,13 +199,13 @@ def _file_descriptor(
 
 @cache
 def dialect_schema(dialect: str) -> Schema:
-    """Return the messages that files of a dialect (``"v1"``, ``"v2"``, ``"merge"`` or ``"bvlc"``) are written in."""
+    """Return the messages for files of a dialect (``"v1"``, ``"v2"``, ``"merge"`` or ``"bvlc"``)."""
     return Schema(f"deeplab_caffe/caffe_{dialect}.proto", field_table(dialect), enum_table(dialect))
 
 
 @cache
 def own_schema(dialect: str) -> Schema:
-    """Return the messages that this package writes its own files in: a dialect's, with :data:`OPTIONS`."""
+    """Return the messages for this package's own files: a dialect's, with :data:`OPTIONS`."""
     fields, enums = field_table(dialect), enum_table(dialect)
     known = {(row.message, row.field) for row in fields}
     options = [row for row in OPTIONS if (row.message, row.field) not in known]

@@ -1,1 +1,1 @@
-"""prototxt as text: templates, parsing, and where each field stands."""
+"""prototxt as text: templates, parsing, and the line of each field."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 
-# UTF-32's mark for little-endian begins as UTF-16's.
+# UTF-32's mark comes first: for little-endian it begins with UTF-16's.
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32-le"),
@@ -17,10 +17,10 @@ _SEEN = 64
 
 
 def utf8(content: bytes) -> bytes:
-    """Return a text file's content in UTF-8 without a mark; what is neither UTF-16 nor UTF-32 stays as it is.
+    """Return a text file's content in UTF-8 without a mark; content in other encodings is returned unchanged.
 
     Raises:
-        ValueError: the content is said to be UTF-16 or UTF-32, but is not.
+        ValueError: the content has a mark of UTF-16 or UTF-32, but cannot be decoded.
     """
     for mark, name in _MARKS:
         if content.startswith(mark):

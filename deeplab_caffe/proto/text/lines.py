@@ -1,4 +1,4 @@
-"""Where the layers of a prototxt stand, for messages about a net that was built from it."""
+"""The lines of a prototxt's layers, for messages about the net."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from deeplab_caffe.proto.text.parse import read_text
 
 
 class LayerLines:
-    """The lines of a prototxt's layers, by name. The file is read when the first is asked for.
+    """The lines of a prototxt's layers, by name. The file is read at the first call.
 
     Attributes:
         path: the file.

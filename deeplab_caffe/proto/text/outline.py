@@ -1,7 +1,7 @@
-"""Where each field of a prototxt stands: the tree of fields with their lines.
+"""The tree of a prototxt's fields with their lines.
 
-``text_format`` parses the values but forgets where they came from. The upgrades need it: an error about a layer should
-name the line of the field that is to blame.
+``text_format`` parses the values but does not keep their lines. The upgrades need them: an error about a layer should
+name the line of the wrong field.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def outline(text: str) -> Node:
 
 
 class Outline:
-    """The outline of a text, made when it is first asked for: a sound text never needs it."""
+    """The outline of a text, made at its first use: a valid text never needs it."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -97,11 +97,11 @@ class Outline:
 
 
 class _Builder:
-    """A walk over the tokens with a stack of its own: nesting cannot exhaust Python's."""
+    """A pass over the tokens with an explicit stack, so that nesting cannot exceed Python's recursion limit."""
 
     def __init__(self) -> None:
         self.root = Node("", 0)
-        # The messages that are open, each with whether it stands in a [ list ].
+        # The open messages, each with a flag: whether it is in a [ list ].
         self.open: list[tuple[Node, bool]] = [(self.root, False)]
         self.field: Node | None = None  # the field being written
         self.expects_value = False
@@ -169,9 +169,9 @@ class Source:
     Attributes:
         path: the file.
         outline: of its text.
-        steps: where the message at hand stands, such as ``("layer", 3)``.
+        steps: path of the current message, such as ``("layer", 3)``.
         layer: name of the layer the place belongs to, or None.
-        into: the dialect that the message is brought into, for messages.
+        into: the dialect that the message is converted to, for error messages.
     """
 
     path: str | PathLike[str]
@@ -185,11 +185,11 @@ class Source:
         return replace(self, steps=self.steps + steps)
 
     def at_layer(self, field: str, index: int, name: str) -> Source:
-        """Return the place of a layer in the repeated ``field``; a layer without a name goes by its number."""
+        """Return the place of a layer in the repeated ``field``; a layer without a name is called by its number."""
         return replace(self, steps=(*self.steps, field, index), layer=name or f"#{index}")
 
     def word(self, *steps: str | int) -> str | None:
-        """Return the scalar at ``steps`` inside this place as it is written, or None."""
+        """Return the scalar at ``steps`` inside this place as written in the text, or None."""
         node = self.outline.root.find(self.steps + steps)
         return None if node is None else node.value
 

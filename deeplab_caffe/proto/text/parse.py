@@ -1,4 +1,4 @@
-"""From a prototxt's text to a message, as it is written: every error has its file and line."""
+"""Parsing of a prototxt's text into a message without upgrades; every error has its file and line."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from deeplab_caffe.proto.text.unknown import message_of, unknown_parts
 # The nets that a SolverParameter may hold.
 NET_FIELDS = ("net_param", "train_net_param", "test_net_param")
 
-# What is said of a text of the other kind.
+# The message for a text of the other kind.
 _OTHER_KIND = {
     "NetParameter": "this is a solver's prototxt: expected a net's, as the one that its `net` names",
     "SolverParameter": "this is a net's prototxt: expected a solver's, which names it (`net: ...`)",
@@ -31,9 +31,9 @@ _OTHER_KIND = {
 MAX_TEXT_BYTES = 64 << 20
 # A message takes a hundred times its shortest text. The deepest published nets have some thousands.
 MOST_MESSAGES = 200_000
-# protobuf takes their number squared to read them.
+# protobuf needs quadratic time in their number.
 _MOST_BACKSLASHES = 100
-# A text with more unknown things than that is none of Caffe's: it is not read again for their list.
+# A text with more unknown parts than this is not a prototxt of Caffe: it is not searched for all of them.
 _MOST_CHECKED = 10_000
 
 
@@ -81,7 +81,7 @@ def read_text(path: str | os.PathLike[str]) -> str:
     """Return the content of a prototxt file.
 
     Raises:
-        PrototxtError: it cannot be read, or is no text.
+        PrototxtError: the file cannot be read, or is not text.
         TypeError: what should be its path is none.
     """
     check_path(path, "a prototxt", "or a message of deeplab_caffe.proto.caffe_pb2, as parse_net returns")
@@ -96,7 +96,7 @@ def read_text(path: str | os.PathLike[str]) -> str:
         raise PrototxtError("is not prototxt text (is it a binary caffemodel?)", path)
     if len(raw) > MAX_TEXT_BYTES:
         raise PrototxtError(f"is longer than {MAX_TEXT_BYTES >> 20} MiB: that is no net or solver", path)
-    # Comments in other encodings are common and harmless; what survives of them outside comments is refused below.
+    # Comments in other encodings are common and harmless; outside of comments such bytes are rejected later.
     return raw.decode("utf-8", errors="surrogateescape")
 
 
@@ -126,7 +126,7 @@ def _parse(text: str, message_name: str, path: str | os.PathLike[str]) -> Any:
 def _refusal(
     error: text_format.ParseError, text: str, message_name: str, path: str | os.PathLike[str]
 ) -> PrototxtError:
-    """Return what protobuf found wrong; if something is unknown to it, then all that is."""
+    """Return protobuf's error; if it is about an unknown part, an error with all unknown parts."""
     line, column = error.GetLine(), error.GetColumn()
     # Without its position, and without the line that it quotes: a long one would bury the message.
     message = re.sub(r"^'.*': ", "", re.sub(r"^\d+:\d+ : ", "", str(error))).replace(f'"{PACKAGE}.', '"')
@@ -149,7 +149,7 @@ def _is_unknown(error: text_format.ParseError) -> bool:
 
 
 def _is_sound_otherwise(text: str, message_name: str) -> bool:
-    """Return whether a text is well formed but for what is unknown in it: a lost brace makes all that follows so."""
+    """Return whether a text is well formed except for unknown parts: after a lost brace all parts would be unknown."""
     try:
         text_format.Parse(text, inner_schema().new(message_name), allow_unknown_field=True)
     except text_format.ParseError as error:

@@ -1,6 +1,6 @@
-"""``${VAR}`` templates: the released prototxts are filled in by ``sed`` from the run script's environment.
+"""``${VAR}`` templates: in the release ``sed`` fills in the prototxts from the run script's environment.
 
-The values come from a mapping, then from the environment. What stands in a comment is left alone, filled or not.
+The values come from a mapping, then from the environment. Variables in comments are ignored.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ def strip_comments(text: str) -> str:
 def _code(line: str) -> str:
     """Return a line up to its comment.
 
-    A quote without its partner runs to the end of the line, where the parser proper will complain.
+    An unclosed quote extends to the end of the line; the parser will report it.
     """
     quote = ""
     for match in _MARK.finditer(line):
-        # A backslash takes the next character along, in a string only.
+        # A backslash escapes the next character, but only in a string.
         mark = match.group() if quote else match.group()[-1]
         if mark == quote:
             quote = ""
@@ -55,15 +55,15 @@ def fill_template(
 
     Args:
         text: the template.
-        variables: values by name (anything that ``str`` turns into the wanted text); looked at before ``os.environ``.
+        variables: values by name, converted by ``str``; they take precedence over ``os.environ``.
         path: for messages.
 
     Returns:
-        The text, line for line where it was.
+        The text, with unchanged line numbers.
 
     Raises:
-        PrototxtError: a variable has no value (all such are named), its value has a line break, or a ``${`` is not
-            followed by a name and ``}``.
+        PrototxtError: variables have no value (the message names all of them), a value has a line break, or a ``${`` is
+            not followed by a name and ``}``.
     """
     given = variables or {}
 

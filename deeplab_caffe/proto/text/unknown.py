@@ -1,6 +1,6 @@
-"""What of a prototxt no catalogue has: all of it at once, with lines.
+"""All unknown fields, values and layer types of a prototxt, with their lines.
 
-protobuf's parser stops at the first. Here the outline of the text is laid beside the messages.
+protobuf's parser stops at the first one. Here the outline of the text is compared with the messages.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ _ADVICE = {
 
 @dataclass(frozen=True)
 class Unknown:
-    """A field, an enum's value or a layer type that neither a Caffe nor a DeepLab has.
+    """A field, an enum value or a layer type that neither Caffe nor DeepLab has.
 
     Attributes:
         line: its line in the text.
-        what: what it is, without where and why: ``"field LayerParameter.bn_param"``.
+        what: the unknown part, without line and advice: ``"field LayerParameter.bn_param"``.
         text: the same for users, without advice.
         word: the word that is unknown.
-        known: words that it may be a typo of.
-        advice: what to do, or None: the nearest word is named.
+        known: known words, of which it may be a typo.
+        advice: what to do; None: name the most similar known word.
     """
 
     line: int
@@ -46,12 +46,12 @@ class Unknown:
 
     @property
     def message(self) -> str:
-        """Return it for users. The nearest word takes time to find, and a bad file may have a million unknown ones."""
+        """Return the message for users, built on demand, because finding a similar word takes time."""
         return f"{self.text} ({self.advice})" if self.advice else self.text + did_you_mean(self.word, self.known)
 
 
 def unknown_parts(tree: Node, message_name: str) -> Iterator[Unknown]:
-    """Yield what is unknown in a text, in its order.
+    """Yield the unknown parts of a text, in order.
 
     Args:
         tree: the text's outline.
@@ -61,7 +61,7 @@ def unknown_parts(tree: Node, message_name: str) -> Iterator[Unknown]:
 
 
 def message_of(tree: Node) -> str | None:
-    """Return whose fields a text has, ``"NetParameter"`` or ``"SolverParameter"``; None where it has neither's."""
+    """Return the message whose fields a text has, ``"NetParameter"`` or ``"SolverParameter"``, or None."""
     count = {}
     for name in ("SolverParameter", "NetParameter"):
         fields = inner_schema().messages[name].DESCRIPTOR.fields_by_name

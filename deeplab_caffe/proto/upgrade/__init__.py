@@ -1,1 +1,1 @@
-"""Older layouts brought up to the inner form, and the inner form brought down to what a file's dialect holds."""
+"""Conversion of older layouts to the inner form, and of the inner form to the dialect of a file."""

@@ -1,6 +1,6 @@
-"""A net of the inner form as a file's dialect holds it: the writers' conversion.
+"""Conversion of a net from the inner form to the dialect of a file, for writing.
 
-Every field is moved, found to ask for what the dialect's program does anyway, or refused by layer and name.
+Every field is moved, or found to ask for the dialect's default behaviour, or rejected with layer and name.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ TITLES = {
 
 
 class _Target(Source):
-    """A place in a net that is to be written."""
+    """A place in a net that is being written."""
 
     def error(self, message: str, *steps: str | int) -> CaffeModelError:
         """Return the error for the field at ``steps`` inside this place."""
@@ -46,10 +46,10 @@ def to_dialect(
         net: a NetParameter of the inner form.
         dialect: ``"v1"`` (the V1 layout), ``"v2"``, ``"merge"`` or ``"bvlc"``.
         path: the file that it is written to, for messages.
-        options: hold what only this package has, such as Interp's ``align_corners``, too.
+        options: also write options of this package only, such as Interp's ``align_corners``.
 
     Raises:
-        CaffeModelError: a layer type or field that is set has no equivalent there; it names the layer and the field.
+        CaffeModelError: a layer type or field has no equivalent in the dialect; the error names layer and field.
     """
     if dialect not in TITLES:
         raise CaffeModelError(f"dialect must be one of {', '.join(TITLES)}, got {dialect!r}", path)
@@ -138,7 +138,7 @@ def _move_param_specs(source: Any, target: Any, where: Source) -> None:
     target.blob_share_mode.extend(
         target.DimCheckMode.Value(spec.DimCheckMode.Name(spec.share_mode)) for spec in given("share_mode", 0)
     )
-    # In V2 the blobs that are not mentioned get 1; V1's programs want all or none.
+    # In V2 blobs without a value get 1; V1's programs require values for all blobs or none.
     target.blobs_lr.extend(spec.lr_mult for spec in given("lr_mult", count))
     target.weight_decay.extend(spec.decay_mult for spec in given("decay_mult", count))
 
@@ -160,12 +160,12 @@ def _spatial(old: str, new: str, low: str, high: str) -> Handler:
 
 
 def _move_pad_pair(source: Any, target: Any, where: Source) -> None:
-    # V1's programs want both.
+    # V1's programs require both.
     target.pad_h, target.pad_w = source.pad_h, source.pad_w
 
 
 def _axis(name: str) -> Handler:
-    """Return a mover of ``axis`` (negative counts from the end) to V1's name for it."""
+    """Return a mover of ``axis`` (negative: from the end) to the V1 field."""
 
     def move(source: Any, target: Any, where: Source) -> None:
         axis = source.axis + OLD_AXES if source.axis < 0 else source.axis
@@ -192,7 +192,7 @@ def _move_flatten(source: Any, target: Any, where: Source) -> None:
 
 
 def _move_batch_size(source: Any, target: Any, where: Source) -> None:
-    # 0 is what a V1 text without it has become.
+    # A V1 text without batch_size has 0 in the inner form.
     if source.batch_size:
         target.batch_size = source.batch_size
 
@@ -221,7 +221,7 @@ def _move_blob(source: Any, target: Any, where: Source) -> None:
 
 
 def _four_dims(dims: Sequence[int], where: Source, *steps: str | int) -> list[int]:
-    """Return ``dims`` with ones appended up to four: ``(N, C)`` becomes ``(N, C, 1, 1)``."""
+    """Return ``dims`` padded to four with trailing ones: ``(N, C)`` becomes ``(N, C, 1, 1)``."""
     if len(dims) > OLD_AXES:
         raise where.error(f"{list(dims)} has {len(dims)} dimensions; its blobs have four", *steps)
     check_dims(dims, where, *steps)
@@ -229,7 +229,7 @@ def _four_dims(dims: Sequence[int], where: Source, *steps: str | int) -> list[in
 
 
 def _move_raw(source: Any, target: Any, where: Source) -> None:
-    """Move the raw bytes of NVIDIA's Caffe, which no dialect's program reads, into lists of numbers."""
+    """Convert the raw bytes of NVIDIA's Caffe, which no dialect's program reads, to lists of numbers."""
     for name in ("data", "diff"):
         try:
             numbers = raw_in_message(source, name)
@@ -272,7 +272,7 @@ _V1_HANDLERS: Handlers = {
     "DummyDataParameter": {"shape": _move_dummy_shape},
 }
 
-# Values that ask for what DeepLab v1 does anyway; None: the field says nothing about the result.
+# Values that ask for DeepLab v1's default behaviour; None: the field does not affect the result.
 _V1_NEUTRAL: Neutral = {
     ("NetParameter", "debug_info"): (False,),
     ("AccuracyParameter", "axis"): (1, -3),

@@ -1,4 +1,4 @@
-"""Copying a message into one of another dialect, field by field, with nothing dropped in silence."""
+"""Copying a message to one of another dialect, field by field; no field is dropped silently."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Handler = Callable[[Any, Any, Source], None]
 Handlers = dict[str, dict[str, Handler]]
 Neutral = dict[tuple[str, str], tuple[Any, ...] | None]
 
-# Either of protobuf's implementations has its own class of descriptors.
+# Each of protobuf's implementations has its own class of descriptors.
 Field = Any
 
 _FLOATS = (FieldDescriptor.CPPTYPE_FLOAT, FieldDescriptor.CPPTYPE_DOUBLE)
@@ -28,7 +28,7 @@ _INTEGERS = (
 
 
 def is_repeated(field: Field) -> bool:
-    """Return whether a field is repeated, on any protobuf runtime (``label`` goes away, ``is_repeated`` is young)."""
+    """Return whether a field is repeated, in any protobuf release (``label`` is deprecated, ``is_repeated`` new)."""
     known = getattr(field, "is_repeated", None)
     return bool(field.label == FieldDescriptor.LABEL_REPEATED if known is None else known)
 
@@ -62,11 +62,11 @@ def copy_fields(
         where: place of ``source``; its ``into`` names the other dialect in errors.
         handlers: by message name, then field name: a function that moves that field itself. One that is named for
             several fields of a message moves them together and is called once.
-        neutral: fields the other dialect lacks, with the values that ask for what it does anyway (None: any value);
-            these may be left out.
+        neutral: fields that the other dialect lacks, with the values that ask for its default behaviour (None: any
+            value); these are left out.
 
     Raises:
-        PrototxtError: a field that is set has no equivalent there (CaffeModelError when a file is written).
+        PrototxtError: a field has no equivalent in the other dialect (CaffeModelError when a file is written).
     """
     message_name = source.DESCRIPTOR.name
     own = handlers.get(message_name, {})

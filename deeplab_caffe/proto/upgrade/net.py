@@ -1,4 +1,4 @@
-"""Upgrading a parsed net or solver to the inner form, whatever layout it is in."""
+"""Upgrading a parsed net or solver from any layout to the inner form."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ def upgrade_net(net: caffe_pb2.NetParameter, where: Source | None = None) -> caf
     """Return a NetParameter of any layout in the inner form.
 
     ``layers`` become ``layer``, ``input_dim`` becomes ``input_shape``, Input layers without rules become net inputs,
-    and ``dialect`` says which program's net it is. A net in the inner form comes back as it is.
+    and ``dialect`` is set. A net in the inner form is returned unchanged.
 
     Args:
         net: the net; not changed.
         where: the text it was parsed from, for messages.
 
     Raises:
-        PrototxtError: its parts do not go together.
+        PrototxtError: the message is inconsistent.
     """
     where = where or Source("<NetParameter>", Outline(""))
     result = caffe_pb2.NetParameter()
@@ -90,7 +90,7 @@ def upgrade_net(net: caffe_pb2.NetParameter, where: Source | None = None) -> caf
 
 
 def _v1_layers(net: caffe_pb2.NetParameter, where: Source) -> Iterator[tuple[int, caffe_pb2.V1LayerParameter]]:
-    """Yield the V1 layers, V0 ones brought up to V1, each with its number in the text."""
+    """Yield the V1 layers, and V0 layers converted to V1, each with its number in the text."""
     if any(layer.HasField("layer") for layer in net.layers):
         return upgrade_v0_layers(net, where)
     return iter(enumerate(net.layers))
@@ -131,7 +131,7 @@ def _move_axes(layer: caffe_pb2.LayerParameter, where: Source) -> None:
 
 
 def _move_ceil_mode(layer: caffe_pb2.LayerParameter, where: Source) -> None:
-    """Bring forks' ``ceil_mode`` to BVLC's ``round_mode``."""
+    """Convert the ``ceil_mode`` of forks to BVLC's ``round_mode``."""
     pool = layer.pooling_param
     if not pool.HasField("ceil_mode"):
         return
@@ -144,7 +144,7 @@ def _move_ceil_mode(layer: caffe_pb2.LayerParameter, where: Source) -> None:
 
 
 def _drop_inputs(net: caffe_pb2.NetParameter) -> None:
-    """Leave out the ``input`` without shapes that Input layers make too (upgrade_proto.cpp, UpgradeNetInput)."""
+    """Remove each ``input`` without a shape that an Input layer also produces (upgrade_proto.cpp, UpgradeNetInput)."""
     if net.input_shape or net.input_dim:
         return
     made = {top for layer in _input_layers(net) for top in layer.top}
@@ -154,7 +154,7 @@ def _drop_inputs(net: caffe_pb2.NetParameter) -> None:
 
 
 def _move_inputs(net: caffe_pb2.NetParameter, where: Source) -> None:
-    """Bring ``input_dim``, four for each input, to ``input_shape``."""
+    """Convert ``input_dim``, four for each input, to ``input_shape``."""
     for i, shape in enumerate(net.input_shape):
         check_dims(shape.dim, where, "input_shape", i)
     if not net.input_shape:
@@ -190,10 +190,10 @@ def has_inputs(net: caffe_pb2.NetParameter) -> bool:
 
 
 def fold_inputs(net: caffe_pb2.NetParameter) -> None:
-    """Turn the Input layers of a net into net inputs, after those that it has.
+    """Turn the Input layers of a net into net inputs, after its existing inputs.
 
-    Their ``transform_param``'s ``mean_value``, which Caffe passes over, becomes the net's. Other layers' parameters in
-    them go.
+    The ``mean_value`` of their ``transform_param``, which Caffe ignores, becomes the net's. Their other parameters are
+    dropped.
     """
     layers = _input_layers(net)
     if layers:
@@ -217,7 +217,7 @@ def upgrade_solver(solver: caffe_pb2.SolverParameter, where: Source | None = Non
     """Return a SolverParameter with its ``type`` as a string and its nets in the inner form.
 
     Raises:
-        PrototxtError: its parts do not go together.
+        PrototxtError: the message is inconsistent.
     """
     where = where or Source("<SolverParameter>", Outline(""))
     result = caffe_pb2.SolverParameter()

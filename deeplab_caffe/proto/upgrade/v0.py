@@ -1,4 +1,4 @@
-"""The V0 layout (``layers { layer { type: "conv" } bottom: ... }``) brought to V1.
+"""Conversion of the V0 layout (``layers { layer { type: "conv" } bottom: ... }``) to V1.
 
 The rules are those of Caffe's upgrade_proto.cpp.
 """
@@ -14,8 +14,8 @@ from deeplab_caffe.proto.schema.tables import read_table
 from deeplab_caffe.proto.text.outline import Source
 from deeplab_caffe.proto.upgrade.fields import put
 
-# For each V0 type: the parameter message and the field that each of its V0 fields goes to. A field without a message
-# goes to the layer itself.
+# For each V0 type, and each of its V0 fields: the parameter message and the field that it becomes. Without a message it
+# becomes a field of the layer itself.
 _MOVES: dict[str, dict[str, tuple[str, str]]] = {}
 for _row in read_table("v0_fields.csv"):
     _MOVES.setdefault(_row["v0_type"], {})[_row["v0_field"]] = (_row["param"], _row["field"])
@@ -29,8 +29,8 @@ def upgrade_v0_layers(net: caffe_pb2.NetParameter, where: Source) -> Iterator[tu
     Padding layers are folded into the convolution or pooling that follows.
 
     Raises:
-        PrototxtError: a V1 layer among V0 ones, an unknown type, a field its type does not have, or a padding layer
-            that nothing takes in.
+        PrototxtError: a V1 layer among V0 layers, an unknown type, a field that the type does not have, or a padding
+            layer that cannot be folded.
     """
     for i, layer in enumerate(net.layers):
         if not layer.HasField("layer"):
@@ -45,7 +45,7 @@ def upgrade_v0_layers(net: caffe_pb2.NetParameter, where: Source) -> Iterator[tu
 
 
 def _fold_padding(net: caffe_pb2.NetParameter, where: Source) -> Iterator[tuple[int, caffe_pb2.V1LayerParameter]]:
-    """Yield the layers but for the padding ones, each with its index in the text."""
+    """Yield the layers except padding layers, each with its index in the text."""
     writer: dict[str, int | None] = dict.fromkeys(net.input)
     for i, layer in enumerate(net.layers):
         place = where.at_layer("layers", i, layer.layer.name)
@@ -75,7 +75,7 @@ def _fold_padding(net: caffe_pb2.NetParameter, where: Source) -> Iterator[tuple[
 def _upgrade_layer(
     old: caffe_pb2.V1LayerParameter, new: caffe_pb2.V1LayerParameter, where: Source
 ) -> list[DeepLabCaffeError]:
-    """Bring a layer up; return what is wrong with it."""
+    """Convert a layer; return its errors."""
     v0 = old.layer
     try:
         new.type = caffe_pb2.V1LayerParameter.LayerType.Value(enum_of_name(name_of_v0(v0.type)))

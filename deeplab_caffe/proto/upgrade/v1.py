@@ -1,4 +1,4 @@
-"""A layer of the V1 layout (``layers { type: CONVOLUTION }``), DeepLab v1's or BVLC's, brought up to V2."""
+"""Conversion of a layer of the V1 layout (``layers { type: CONVOLUTION }``), DeepLab v1's or BVLC's, to V2."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ def upgrade_v1_layer(old: Any, new: Any, where: Source) -> None:
         where: place of the layer.
 
     Raises:
-        PrototxtError: a field has no meaning there, or the layer has no type.
+        PrototxtError: a field has no equivalent in V2, or the layer has no type.
     """
     copy_fields(old, new, where, _HANDLERS, {})
     if new.type in ("ImageData", "ImageSegData") and not new.image_data_param.HasField("batch_size"):
-        # The one default that differs: 1 in V2, 0 (that is, "must be given") in DeepLab v1.
+        # The only default that differs: 1 in V2, 0 (required) in DeepLab v1.
         new.image_data_param.batch_size = 0
 
 
 def _move_type(old: Any, new: Any, where: Source) -> None:
-    # DeepLab v1's IMAGE_SEG_DATA has the number of BVLC's DECONVOLUTION: the text's own word, or what is in it, tells.
-    # What is in it counts even against the word: protobuf writes either as IMAGE_SEG_DATA.
+    # DeepLab v1's IMAGE_SEG_DATA has the number of BVLC's DECONVOLUTION: the type in the text or the layer's contents
+    # decide. The contents take precedence, because protobuf writes both as IMAGE_SEG_DATA.
     is_deconvolution = where.word("type") == "DECONVOLUTION" or bool(old.HasField("convolution_param") or old.blobs)
     if old.type != old.NONE:
         new.type = name_of_number(old.type, deconvolution=is_deconvolution)
@@ -56,7 +56,7 @@ def _append(name: str, target: str) -> Handler:
 
 
 def raise_hole(conv: Any) -> None:
-    """Turn ``hole``, or ``hole_h`` and ``hole_w``, of a V2 convolution into ``dilation``; a half pair stays."""
+    """Turn ``hole``, or ``hole_h`` and ``hole_w``, of a V2 convolution into ``dilation``; keep an incomplete pair."""
     pair = [name for name in ("hole_h", "hole_w") if conv.HasField(name)]
     if conv.dilation or (conv.HasField("hole") and pair) or len(pair) == 1:
         return
