@@ -1,6 +1,6 @@
-"""Arrays of NumPy, torch and CuPy: taken, checked, allocated and viewed in one room.
+"""Arrays of NumPy, torch and CuPy: one interface to convert, check, allocate and view them.
 
-An :class:`Arrays` is one library's memory and stream on one device. Code written over it runs with each library:
+An :class:`Arrays` is one library's memory and stream on one device. Code written with it runs with each library:
 
 >>> import numpy as np
 >>> from deeplab_caffe.arrays import arrays_of
@@ -10,7 +10,7 @@ An :class:`Arrays` is one library's memory and stream on one device. Code writte
 >>> xp.device, xp.dtype(y), xp.stream
 ('cpu', 'float32', 0)
 
-Neither torch nor CuPy is imported before an array of it comes or a GPU is asked for.
+Torch and CuPy are imported only when one of their arrays is passed or a GPU is requested.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ class CupyArrays(Arrays):
 
     @property
     def out_of_memory(self) -> tuple[type[Exception], ...]:
-        """Return what CuPy raises if there is not enough memory."""
+        """Return the exceptions that CuPy raises if there is not enough memory."""
         return MemoryError, self.cupy.cuda.memory.OutOfMemoryError
 
     @property
@@ -142,11 +142,11 @@ class CupyArrays(Arrays):
         """See :class:`Arrays`."""
         cuda = self.cupy.cuda
         with cuda.Device(self.index) as device:
-            pool = cuda.MemoryPool()  # the graph's alone: what body frees must not be given to others
+            pool = cuda.MemoryPool()  # for the graph only: memory that body frees must not be reused by others
             stream = cuda.Stream(non_blocking=True)
             device.synchronize()
             with cuda.using_allocator(pool.malloc), stream:
-                # Not the default mode, in which no memory can be taken meanwhile.
+                # Not the default mode, in which memory cannot be allocated during the capture.
                 stream.begin_capture(cuda.runtime.streamCaptureModeRelaxed)
                 try:
                     body()

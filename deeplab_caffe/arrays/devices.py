@@ -1,4 +1,4 @@
-"""Which device to compute on."""
+"""The device of a computation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each library's arrays must offer."""
+"""The interface of each library's arrays."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ Shape = int | Sequence[int]
 
 
 class HasShape(Protocol):
-    """An array of any library, as far as types tell."""
+    """An array of any library, for type checkers."""
 
     @property
     def shape(self) -> Any:
         """Return the sizes, a tuple of integers."""
 
 
-# A function's array and its result, which are of one library.
+# A function's array and its result, which belong to the same library.
 ArrayT = TypeVar("ArrayT", bound=HasShape)
 
 
@@ -46,7 +46,7 @@ class Arrays(ABC):
 
     @property
     def out_of_memory(self) -> tuple[type[Exception], ...]:
-        """Return what the library raises if there is not enough memory."""
+        """Return the exceptions that the library raises if there is not enough memory."""
         return (MemoryError,)
 
     @property
@@ -60,16 +60,16 @@ class Arrays(ABC):
 
     @abstractmethod
     def take(self, array: Any) -> Array:
-        """Return an array of any library as this one's on this device; itself if it is that already."""
+        """Convert an array of any library to this library and device; return the array itself if it already is."""
 
     @abstractmethod
     def empty(self, shape: Shape, dtype: Any, *, channels_last: bool = False) -> Array:
         """Return a new array whose values are unspecified.
 
         Args:
-            shape: of the array.
+            shape: shape of the array.
             dtype: by name ("float32"), or the library's own.
-            channels_last: for (N, C, H, W): have the channels of a pixel lie together in memory.
+            channels_last: for (N, C, H, W): store the channels of a pixel contiguously.
         """
 
     @abstractmethod
@@ -85,16 +85,16 @@ class Arrays(ABC):
         """Return the library's own dtype for a dtype of any library or its name.
 
         Raises:
-            ValueError: the library has none of this name.
+            ValueError: the library has no dtype of this name.
         """
 
     @abstractmethod
     def cast(self, array: Array, dtype: Any) -> Array:
-        """Return an array as another dtype; itself if it has that already."""
+        """Convert an array to a dtype; return the array itself if it already has it."""
 
     @abstractmethod
     def contiguous(self, array: Array, *, channels_last: bool = False) -> Array:
-        """Return an array as contiguous memory, or as contiguous (N, H, W, C) memory; itself if it is that already."""
+        """Return a contiguous array, or one with contiguous (N, H, W, C) memory; the array itself if it already is."""
 
     @abstractmethod
     def permute(self, array: Array, axes: Sequence[int]) -> Array:
@@ -114,11 +114,11 @@ class Arrays(ABC):
 
     @abstractmethod
     def columns_have_finite_minimum(self, array: Array) -> bool:
-        """Return whether the least value of each column is finite and no value is NaN; waits for the device."""
+        """Return whether the minimum of each column is finite and no value is NaN; wait for the device."""
 
     @abstractmethod
     def numpy(self, array: Array) -> np.ndarray[Any, Any]:
-        """Return an array on the host; waits for the device."""
+        """Return an array on the host; wait for the device."""
 
     @abstractmethod
     def view(self, array: Array) -> _C.TensorView:
@@ -130,7 +130,7 @@ class Arrays(ABC):
 
     @abstractmethod
     def capture(self, body: Callable[[], None]) -> Callable[[], None]:
-        """Return a CUDA graph of what ``body`` does; calling it does that again on the current stream."""
+        """Capture ``body`` as a CUDA graph; return a function that replays it on the current stream."""
 
     @abstractmethod
     def in_turn(self) -> Callable[[], AbstractContextManager[None]]:

@@ -1,4 +1,4 @@
-"""Which library an array belongs to. Imports neither torch nor CuPy unless asked to."""
+"""The library of an array. This module imports neither torch nor CuPy unless asked to."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def import_cupy(*, kernels: bool = False) -> Any:
     """Return CuPy.
 
     Args:
-        kernels: it is needed to compile CUDA kernels; the error then says why.
+        kernels: CuPy is needed to compile CUDA kernels; the error message then says so.
 
     Raises:
-        KernelError: it cannot be imported; the message says what to do.
+        KernelError: CuPy cannot be imported; the message says what to do.
     """
     try:
         return importlib.import_module("cupy")
@@ -48,7 +48,7 @@ def check_cuda_kernels(error: type[Exception]) -> None:
     """Check that there are CUDA kernels: compiled ones, or CuPy to compile them.
 
     Raises:
-        error: neither is there.
+        error: neither is available.
     """
     if not _C.with_cuda and imported("cupy") is None:
         raise error(f"deeplab_caffe was built without CUDA: {_advice()}")
@@ -65,23 +65,23 @@ def _by_dlpack(array: Any) -> bool:
 
 
 def offers_gpu_memory(array: Any) -> bool:
-    """Return whether an array says, by DLPack or CUDA's array interface, that its memory is a CUDA device's."""
+    """Return whether an array's memory is on a CUDA device according to DLPack or the CUDA array interface."""
     return hasattr(array, "__cuda_array_interface__") or _by_dlpack(array)
 
 
 def is_on_gpu(array: Any) -> bool:
-    """Return whether an array's memory is a CUDA device's."""
+    """Return whether an array's memory is on a CUDA device."""
     return bool(array.is_cuda) if is_torch(array) else offers_gpu_memory(array)
 
 
 def as_cupy(cupy: Any, array: Any) -> Any:
-    """Return an array on a GPU as CuPy's, without a copy.
+    """Return an array on a GPU as a CuPy array, without a copy.
 
-    By DLPack if the array offers it: CuPy's stream then waits for what the array's library has queued.
+    DLPack is used if the array supports it: CuPy's stream then waits for pending work of the array's library.
 
     Args:
         cupy: the library.
-        array: CuPy's own, or one for which :func:`offers_gpu_memory` holds.
+        array: a CuPy array, or one for which :func:`offers_gpu_memory` is true.
     """
     if isinstance(array, cupy.ndarray):
         return array

@@ -1,4 +1,4 @@
-"""How much memory a device has left."""
+"""The free memory of a device."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from deeplab_caffe.arrays.libraries import import_cupy, imported
 
 
 def available_memory(device: Any = "cpu", *, reclaimable: int = 0) -> int | None:
-    """Return the bytes that this process can still take on a device; None if the system does not say.
+    """Return the bytes that this process can still allocate on a device; None if the system does not say.
 
-    On the CPU the least of what the machine has, what a container's limit leaves (either version of cgroups) and what
-    the process' own limit leaves (``ulimit -v``).
+    On the CPU it is the smallest of the machine's free memory, the rest of a container's limit (cgroups of either
+    version) and the rest of the process' limit (``ulimit -v``).
 
     Args:
         device: "cpu", "cuda", "cuda:1", ..., or a ``torch.device``.
-        reclaimable: bytes of the CPU that the caller keeps, and gives back when it needs memory: they count as left.
+        reclaimable: bytes of CPU memory that the caller keeps and can free when needed: they count as free.
     """
     kind, _, number = str(device).partition(":")
     if kind == "cuda":
@@ -53,7 +53,7 @@ def _container_memory() -> list[int]:
         ("/sys/fs/cgroup", "memory.max", "memory.current"),
         ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
     ):
-        with suppress(OSError, ValueError):  # a limit of "max" is none
+        with suppress(OSError, ValueError):  # "max" means no limit
             found.append(int(Path(folder, limit).read_text()) - int(Path(folder, used).read_text()))
     return found
 

@@ -1,4 +1,4 @@
-"""Import this before torch: where torch is missing, the error says what to install.
+"""Import this before torch: if torch is missing, the error says what to install.
 
 Raises:
     ModuleNotFoundError: torch is not installed.

@@ -20,7 +20,7 @@ NDArray = np.ndarray[Any, Any]
 
 
 def whole_strides(array: Array) -> bool:
-    """Return whether strides are whole elements; those of a record's or a complex number's parts need not be."""
+    """Return whether strides are multiples of the element size, which fails for parts of records or complex numbers."""
     return all(stride % array.itemsize == 0 for stride in array.strides)
 
 
@@ -33,7 +33,7 @@ class NumpyArrays(Arrays):
     stream = 0
 
     def take(self, array: Any) -> NDArray:
-        """Return any array on the CPU as NumPy's, aligned and in native byte order, which :meth:`view` needs."""
+        """Convert an array on the CPU to NumPy, aligned and in native byte order, as :meth:`view` needs it."""
         array = to_numpy(array, "the arrays")
         return array if _viewable(array) else np.array(array, array.dtype.newbyteorder("="), order="C")
 
@@ -57,7 +57,7 @@ class NumpyArrays(Arrays):
         return numpy_dtype(dtype)
 
     def cast(self, array: NDArray, dtype: Any) -> NDArray:
-        """Return an array as another dtype, which :meth:`view` can take; itself if it is that already."""
+        """Convert an array to a dtype, in a form for :meth:`view`; return the array itself if it already is."""
         array = np.asarray(array, dtype)
         return array if _viewable(array) else np.array(array, dtype, order="C")
 
@@ -97,7 +97,7 @@ class NumpyArrays(Arrays):
     def view(self, array: NDArray) -> _C.TensorView:
         """Return the extension's view of an array's memory, read-only arrays included; it keeps the array alive.
 
-        The array must be aligned, in native byte order, and with strides that are whole elements: :meth:`take`.
+        The array must be aligned, in native byte order, and have strides of whole elements: see :meth:`take`.
         """
         strides = tuple(stride // array.itemsize for stride in array.strides)
         found = _C.TensorView(array.ctypes.data, array.shape, strides, array.dtype.name, -1)
@@ -109,7 +109,7 @@ class NumpyArrays(Arrays):
         return False
 
     def capture(self, body: Callable[[], None]) -> Callable[[], None]:
-        """Refuse: the CPU has no CUDA graphs.
+        """Raise an error: the CPU has no CUDA graphs.
 
         Raises:
             KernelError: always.
@@ -129,7 +129,7 @@ def numpy_dtype(dtype: Any) -> Any:
     """Return NumPy's dtype for a dtype of any library or its name.
 
     Raises:
-        ValueError: NumPy has none of this name.
+        ValueError: NumPy has no dtype of this name.
     """
     try:
         return np.dtype(str(dtype).removeprefix("torch.") if not isinstance(dtype, (type, np.dtype)) else dtype)
@@ -138,11 +138,11 @@ def numpy_dtype(dtype: Any) -> Any:
 
 
 def to_numpy(array: Any, name: str, error: type[Exception] = ValueError) -> NDArray:
-    """Return an array on the CPU that NumPy or torch understands as NumPy's, of the same memory if that is possible.
+    """Convert an array on the CPU that NumPy or torch understands to NumPy, without a copy if possible.
 
     Args:
         array: the array; torch's bfloat16 and float16 become float32.
-        name: of the arrays, in the plural, for messages.
+        name: name of the arrays, in the plural, for messages.
         error: the class of error to raise.
 
     Raises:
@@ -155,7 +155,7 @@ def to_numpy(array: Any, name: str, error: type[Exception] = ValueError) -> NDAr
             kind, how = ("quantized", "dequantize") if array.is_quantized else ("sparse", "to_dense")
             raise error(f"{name} are a {kind} tensor: take array.{how}()")
         array = array.detach().resolve_conj().resolve_neg()
-        # bfloat16, which numpy does not know
+        # bfloat16, which NumPy lacks
         found: NDArray = (
             array.float().numpy() if array.dtype.is_floating_point and array.itemsize < 4 else array.numpy()
         )
@@ -169,5 +169,5 @@ def to_numpy(array: Any, name: str, error: type[Exception] = ValueError) -> NDAr
 
 
 def like(array: Any, result: NDArray) -> Array:
-    """Return a result as a torch tensor if ``array`` is one, else as it is."""
+    """Return a result as a torch tensor if ``array`` is one, else unchanged."""
     return sys.modules["torch"].from_numpy(result) if is_torch(array) else result

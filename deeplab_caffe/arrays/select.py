@@ -1,4 +1,4 @@
-"""The library and device to work with: an array's own, or a device's by name."""
+"""The library and device to use: those of an array, or those for a device name."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def arrays_of(array: Any, error: type[Exception] = ValueError) -> Arrays:
         error: the class of error to raise.
 
     Raises:
-        error: an array on a GPU that is not torch's, and CuPy is not installed.
+        error: the array is on a GPU and not torch's, and CuPy is not installed.
     """
     if is_torch(array):
         return TorchArrays(array.device)  # not kept in a dictionary, which torch.compile would have to guard
@@ -53,14 +53,14 @@ def device_name(device: str | torch.device, error: type[DeepLabCaffeError] = Net
 
 
 def arrays_on(device: str | torch.device, error: type[DeepLabCaffeError] = NetError) -> Arrays:
-    """Return the library to work with on a device.
+    """Return the library to use on a device.
 
     Args:
         device: ``"cpu"``: NumPy. ``"cuda"``, ``"cuda:1"``: torch if it is imported, else CuPy, else torch.
         error: the class of error to raise.
 
     Raises:
-        error: no such device, no library that knows it, or an extension without CUDA kernels.
+        error: there is no such device or no library for it, or the extension has no CUDA kernels.
     """
     device = device_name(device, error)
     if device == "cpu":

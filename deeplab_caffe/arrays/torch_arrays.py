@@ -11,7 +11,7 @@ import numpy as np
 from deeplab_caffe import _C
 from deeplab_caffe.arrays.interface import Array, Arrays, Shape
 
-# By name, since looking an attribute of torch up takes longer than a dictionary.
+# By name, because a lookup in a dictionary is faster than one of torch's attributes.
 _DTYPES: dict[str, Any] = {}
 _NAMES: dict[Any, str] = {}
 
@@ -41,7 +41,7 @@ class TorchArrays(Arrays):
 
     @property
     def out_of_memory(self) -> tuple[type[Exception], ...]:
-        """Return what torch raises if there is not enough memory."""
+        """Return the exceptions that torch raises if there is not enough memory."""
         return MemoryError, self.torch.cuda.OutOfMemoryError
 
     @property
@@ -53,7 +53,7 @@ class TorchArrays(Arrays):
         """See :class:`Arrays`."""
         if isinstance(array, np.ndarray):
             native = array.astype(array.dtype.newbyteorder("="), copy=False)
-            # torch knows no memory that is read-only, goes backwards or in parts of elements.
+            # torch does not support read-only memory, negative strides, or strides of parts of elements.
             fits = native.flags.writeable and native.flags.aligned
             fits = fits and all(step >= 0 and step % native.itemsize == 0 for step in native.strides)
             array = self.torch.from_numpy(native if fits else native.copy(order="C"))
@@ -111,10 +111,10 @@ class TorchArrays(Arrays):
         target.copy_(source)
 
     def matmul(self, a: Array, b: Array, out: Array, *, add: bool = False) -> None:
-        """Write or add the products one by one: a batched product on the CPU may round otherwise.
+        """Write or add the products one by one: a batched product on the CPU may round differently.
 
-        Those of a single row or a single summand round alike, and have too little work to be called for one by one: a
-        convolution's with a group for each channel.
+        Products of a single row or a single summand round the same, and are too small for single calls: for example
+        those of a convolution with a group for each channel.
         """
         if len(out) > 1 and not add and 1 in (out.shape[1], a.shape[2]):
             self.torch.bmm(a, b, out=out)
@@ -148,7 +148,7 @@ class TorchArrays(Arrays):
         """See :class:`Arrays`."""
         cuda = self.torch.cuda
         graph = cuda.CUDAGraph()
-        # Torch's own stream for this is made once, on the device that was the first to need it.
+        # Torch's default stream for this is created once, on the first device that needs it.
         with cuda.device(self.torch_device), cuda.graph(graph, stream=cuda.Stream(self.torch_device)):
             body()
         replay: Callable[[], None] = graph.replay

@@ -1,10 +1,10 @@
-"""CUDA kernels compiled at run time, by NVRTC through CuPy: for a GPU, pip and no toolkit.
+"""CUDA kernels compiled at run time, by NVRTC through CuPy: for a GPU without the CUDA toolkit.
 
-The extension's host code is the same with and without a compiled CUDA half (csrc/common/kernel_launch.h): it checks,
-computes the launch and, where it has no compiled kernel, calls :func:`launch` here, and only it needs to.
+The extension's host code is the same with and without compiled CUDA kernels (csrc/common/kernel_launch.h): it checks
+the arguments, computes the launch and, if it has no compiled kernel, calls :func:`launch`. No other code calls it.
 
 >>> from deeplab_caffe.arrays import nvrtc
->>> nvrtc.enable()  # also where the extension has compiled kernels; DEEPLAB_CAFFE_NVRTC=1 says the same
+>>> nvrtc.enable()  # even if the extension has compiled kernels; DEEPLAB_CAFFE_NVRTC=1 does the same
 """
 
 from __future__ import annotations

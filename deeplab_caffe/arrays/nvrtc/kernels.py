@@ -1,4 +1,4 @@
-"""Compiling and launching by CuPy. Its cache on disk (``CUPY_CACHE_DIR``) keeps what was compiled for the next time."""
+"""Compiling and launching by CuPy. Its cache on disk (``CUPY_CACHE_DIR``) keeps compiled kernels for later runs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from deeplab_caffe.arrays.libraries import import_cupy
 from deeplab_caffe.arrays.nvrtc.sources import program
 from deeplab_caffe.errors import KernelError
 
-# No contraction into FMA, as in the compiled half: a product is rounded before it is added, as on the CPU.
+# No contraction into FMA, as for nvcc's kernels: a product is rounded before it is added, as on the CPU.
 # The CRF's wide keys are of 128 bits.
 OPTIONS = ("--std=c++17", "--fmad=false", "--device-int128")
 
@@ -19,12 +19,12 @@ _FUNCTIONS: dict[tuple[int, str, str], Any] = {}
 
 
 def enabled() -> bool:
-    """Return whether CUDA kernels are those compiled at run time; always so if the extension was built without CUDA."""
+    """Return whether CUDA kernels are compiled at run time; always true if the extension was built without CUDA."""
     return bool(_C.use_run_time_kernels())
 
 
 def enable(wanted: bool = True) -> None:
-    """Have all CUDA kernels compiled at run time from now on, or with False launched as the extension has them.
+    """Use CUDA kernels compiled at run time from now on, or with False those of the extension.
 
     Raises:
         ValueError: False, but the extension was built without CUDA.
@@ -35,7 +35,7 @@ def enable(wanted: bool = True) -> None:
 def launch(
     device: int, source: str, name: str, grid: Sequence[int], block: Sequence[int], stream: int, parameters: int
 ) -> None:
-    """Launch a kernel, and compile it before its first launch on a device. Called by the extension.
+    """Launch a kernel, and compile it before its first launch on a device. The extension calls this.
 
     While a CUDA graph is captured, kernels must have been launched on that device before: loading one is not allowed.
 
@@ -54,11 +54,11 @@ def launch(
     cupy = import_cupy(kernels=True)
     try:
         with cupy.cuda.Device(device):
-            # A thread's first call of the driver finds no context; Device makes one current only where another was.
+            # In a new thread the driver has no current context, and Device only replaces a current one.
             cupy.cuda.runtime.setDevice(device)
             function = _FUNCTIONS.get((device, source, name))
             if function is None:
-                # The first of two threads' is kept: the other's module is unloaded before anything of it runs.
+                # If two threads compile it, the first result is kept; the other module is unloaded unused.
                 function = _FUNCTIONS.setdefault((device, source, name), _compiled(cupy, source, name))
             cupy.cuda.driver.launchKernel(function.ptr, *grid, *block, 0, stream, parameters, 0)
     except RuntimeError as exc:  # CuPy's errors of the driver and the runtime
@@ -70,7 +70,7 @@ def launch(
 def _compiled(cupy: Any, source: str, name: str) -> Any:
     module = cupy.RawModule(code=program(source), options=OPTIONS, name_expressions=(name,))
     try:
-        # For the architecture of the current device, which CuPy looks up.
+        # CuPy compiles for the architecture of the current device.
         return module.get_function(name).kernel
-    except Exception as exc:  # CuPy's own of several bases; also where libnvrtc cannot be loaded
+    except Exception as exc:  # CuPy's errors have several bases; libnvrtc may also be missing
         raise KernelError(f"NVRTC cannot compile {name} of {source}: {exc}") from exc

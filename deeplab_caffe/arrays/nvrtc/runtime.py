@@ -1,6 +1,6 @@
-"""What csrc/common/device_runtime.h needs besides kernels if the extension was built without CUDA, by CuPy.
+"""The functions of csrc/common/device_runtime.h, by CuPy, for an extension that was built without CUDA.
 
-Called by the extension alone; pointers and streams are addresses.
+Only the extension calls them; pointers and streams are addresses.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from typing import Any
 
 from deeplab_caffe.arrays.libraries import import_cupy
 
-# The first CuPy whose streams from elsewhere are not destroyed with the object; the older class for them is deprecated.
+# The first CuPy whose objects do not destroy foreign streams; the older class for these is deprecated.
 _BORROWS_STREAMS = (14, 2)
 _MULTIPROCESSORS = 16  # cudaDevAttrMultiProcessorCount
 _DEVICE_TO_HOST = 2  # cudaMemcpyDeviceToHost
 
 
 class _Pointer:
-    """A stream as CUDA's protocol for Python tells it."""
+    """A stream that implements CUDA's stream protocol for Python."""
 
     def __init__(self, stream: int) -> None:
         self._stream = stream
@@ -26,7 +26,7 @@ class _Pointer:
 
 
 def _borrowed(cupy: Any, stream: int) -> Any:
-    """Return CuPy's stream object for a stream of the current device that another library owns."""
+    """Return a CuPy stream for a stream of the current device that another library owns."""
     version = tuple(int(part) for part in cupy.__version__.split(".")[:2])
     if version >= _BORROWS_STREAMS:
         return cupy.cuda.Stream.from_external(_Pointer(stream))
@@ -63,7 +63,7 @@ def is_capturing(device: int, stream: int) -> bool:
 def sort_pairs(
     device: int, words: int, numbers: int, sorted_words: int, sorted_numbers: int, count: int, stream: int
 ) -> None:
-    """Sort uint64 words, equal ones in the order in which they are, with a uint32 number beside each."""
+    """Sort uint64 words stably, each together with a uint32 number."""
     cupy = import_cupy(kernels=True)
 
     def at(pointer: int, dtype: str) -> Any:

@@ -1,4 +1,4 @@
-"""The text that NVRTC compiles: a kernel's source with all that it includes."""
+"""The source text for NVRTC: a kernel's source with all of its includes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def csrc_folder() -> Path:
     """Return ``csrc/``: inside an installed package, or at the root of a checkout.
 
     Raises:
-        KernelError: it is in neither place.
+        KernelError: the folder is in neither place.
     """
     package = Path(str(files("deeplab_caffe")))
     for folder in (package / "csrc", package.parent / "csrc"):
@@ -27,10 +27,10 @@ def csrc_folder() -> Path:
 
 @lru_cache
 def program(source: str) -> str:
-    """Return a source with its includes put in, since CuPy's cache on disk knows a program by its text alone.
+    """Return a source with its includes inserted, because CuPy's cache on disk identifies a program by its text only.
 
-    What ``#include "file"`` names is looked for beside the including file; ``<name>`` in csrc/nvrtc, which stands in
-    for the standard library, and else left to NVRTC.
+    ``#include "file"`` is searched beside the including file; ``<name>`` is searched in csrc/nvrtc, which replaces the
+    standard library, and otherwise left to NVRTC.
 
     Args:
         source: a path within csrc, with slashes.
@@ -52,7 +52,7 @@ def _put_in(root: Path, path: Path, above: tuple[Path, ...], lines: list[str]) -
         text = path.read_text(encoding="utf-8")
     except OSError as exc:
         raise KernelError(f"a kernel's source cannot be read: {exc}") from exc
-    # Text that comes again is left out by the preprocessor, which alone knows what an #if around the first one did.
+    # The preprocessor removes repeated text: only it knows whether an #if removed the first copy.
     shown = path.relative_to(root.resolve()).as_posix()
     guard = "DEEPLAB_ONCE_" + re.sub(r"\W", "_", shown)
     lines += [f"#ifndef {guard}", f"#define {guard}", f'#line 1 "{shown}"']
