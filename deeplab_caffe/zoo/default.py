@@ -1,4 +1,4 @@
-"""The embedded network, used where none is named, and photographs for demos."""
+"""The embedded networks, of which one is the default, and photographs for demos."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ class EmbeddedModel:
     """A network with weights that comes with the package.
 
     Attributes:
-        name: its own.
+        name: name of the network.
         deploy: its deploy prototxt.
         weights: its caffemodel.
         card: its model card.
         classes: names of labels 0, 1, 2, ...
         colormap: name of its colours in :mod:`deeplab_caffe.viz`: ``"camvid"`` or ``"voc"``.
-        crf: parameters of the dense CRF, chosen on images that are not reported on.
+        crf: parameters of the dense CRF, chosen on other images than those of the reported results.
     """
 
     name: str
@@ -62,5 +62,5 @@ EMBEDDED_MODELS = {model.name: model for model in (DEFAULT_MODEL, CAMVID_MODEL)}
 
 DEMO_PHOTO = _ZOO / "china.jpg"
 
-# For a network that knows animals and persons.
+# For a network with classes of animals and persons.
 DEMO_PHOTOS = (_ZOO / "chelsea.jpg", _ZOO / "astronaut.jpg")

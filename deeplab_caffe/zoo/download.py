@@ -1,9 +1,9 @@
-"""Weights of the models of the papers, fetched once and checked ever after.
+"""Weights of the models of the papers, downloaded once and checked at each use.
 
 No checksum of the authors' files was ever published. So the first download's SHA-256 is recorded in ``<file>.lock``
-beside the file, and whatever is there later, or is fetched later, must match it. A file takes its name in the cache
-only when it is whole, is a caffemodel and fits the model's network. torchvision's files are state_dicts; how
-their checksums begin is known.
+beside the file, and the file, or a later download of it, must match it. A file gets its name in the cache only when it
+is complete, is a caffemodel and fits the model's network. torchvision's files are state_dicts; the first digits of
+their checksums are known.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from deeplab_caffe.zoo.paths import prototxt_paths
 from deeplab_caffe.zoo.transfer import Report, fetch_url
 
 CHUNK = 1 << 20
-# Of a SHA-256 in hexadecimal.
+# Number of digits of a SHA-256 in hexadecimal.
 _DIGITS = 64
-# What a caffemodel may have beyond four bytes for each parameter: names, layers' parameters, an ImageNet classifier.
+# Allowed bytes of a caffemodel beyond four per parameter: names, layers' parameters, an ImageNet classifier.
 _SLACK_BYTES = 64 << 20
-# An archive may hold several such files: of both rounds of training, and what the first starts from.
+# An archive may hold several such files: of both rounds of training, and the initial model.
 _ARCHIVE_FILES = 4
-# Of files whose network is not known; VGG-16 with its classifier has 553 MB.
+# Limit for files whose network is not known; VGG-16 with its classifier has 553 MB.
 _MOST_BYTES = 1 << 30
 
 
@@ -47,20 +47,20 @@ def fetch(
     source: str | PathLike[str] | None = None,
     report: Report | None = None,
 ) -> Path:
-    """Fetch the weights of a model: from the cache, from a user's folder, or from where they were published.
+    """Get the weights of a model from the cache, from a user's folder, or from the published URLs.
 
     Args:
         name: a model's name; see :func:`deeplab_caffe.zoo.find_model`.
         cache: the folder to keep files in; default: :func:`cache_folder`.
         source: copy from this file or folder instead of fetching.
-        report: called with the bytes that are there and the total, None where the host does not tell.
+        report: called with the number of received bytes and the total, which is None if the host does not send it.
 
     Returns:
         The caffemodel's path in the cache; its checksum has just been verified.
 
     Raises:
-        DownloadError: no host has it, what came is truncated, no caffemodel or another network's, or a file's checksum
-            is not the recorded one.
+        DownloadError: no host has the file; it is truncated, not a caffemodel or of another network; or its checksum is
+            not the recorded one.
     """
     model = name if isinstance(name, Model) else find_model(name)
     folder = Path(cache if cache is not None else cache_folder()) / model.name
@@ -72,7 +72,7 @@ def fetch(
         raise DownloadError(f"no address of the weights of {model.name} is known. {_advice(model)}")
     target = folder / file_name
     pinned = model.file.sha256 if model.file is not None else None
-    # How a checksum begins says less than all of it.
+    # A recorded complete checksum is better than the known first digits.
     expected = pinned if pinned is not None and len(pinned) == _DIGITS else recorded_sha256(target) or pinned
     if target.is_file() and expected is not None:
         check_sha256(target, expected)
@@ -112,7 +112,7 @@ def recorded_sha256(target: Path) -> str | None:
 
 
 def lock_file(target: Path) -> Path:
-    """Return where a file's checksum is recorded."""
+    """Return the path of the file that records a file's checksum."""
     return target.with_name(f"{target.name}.lock")
 
 
@@ -131,10 +131,10 @@ def sha256_of(path: Path) -> str:
 
 
 def check_sha256(path: Path, expected: str) -> None:
-    """Compare a file with the checksum that was recorded of it, or with how it is known to begin.
+    """Compare a file's checksum with the recorded one, or with its known first digits.
 
     Raises:
-        DownloadError: it is another file, or cannot be read.
+        DownloadError: the checksum differs, or the file cannot be read.
     """
     found = sha256_of(path)
     if not found.startswith(expected):
@@ -145,7 +145,7 @@ def check_sha256(path: Path, expected: str) -> None:
 
 
 def _kept(folder: Path) -> str | None:
-    """Return the name of the file that an earlier --from brought for a model without a known file."""
+    """Return the name of the file that an earlier --from copied for a model without a known file."""
     kept = sorted(path.name.removesuffix(".lock") for path in folder.glob("*.caffemodel.lock"))
     return kept[0] if len(kept) == 1 else None
 
@@ -220,7 +220,7 @@ def _unpack(archive: Path, target: Path, limit: int = _MOST_BYTES) -> Path:
                     file.write(chunk)
                     if file.tell() > limit:
                         raise DownloadError(f"the archive unpacks to more than the {limit:,} bytes of such a file")
-    except BaseException as error:  # each method of packing has its own errors for damage
+    except BaseException as error:  # each compression method has its own errors for damaged data
         part.unlink(missing_ok=True)
         if isinstance(error, DownloadError) or not isinstance(error, Exception):
             raise
@@ -231,7 +231,7 @@ def _unpack(archive: Path, target: Path, limit: int = _MOST_BYTES) -> Path:
 
 
 def _install(part: Path, target: Path, model: Model, expected: str | None, origin: str) -> Path:
-    """Check a whole file, record its checksum and give it its name; a wrong one is removed."""
+    """Check a complete file, record its checksum and rename it; a wrong file is removed."""
     try:
         found = sha256_of(part)
         if expected is not None and not found.startswith(expected):

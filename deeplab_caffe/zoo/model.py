@@ -1,4 +1,4 @@
-"""What the registry says of a model of the papers."""
+"""An entry of the registry of the papers' models."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class Score:
         images: ``"val"`` or ``"test"``; of VOC ``"val"`` is 1,449 images, trained on train_aug, and ``"test"`` 1,456,
             trained on trainval_aug.
         source: where it was published.
-        dcnn: of the network alone; None where that was not published.
-        crf: with the dense CRF; None where that was not published.
+        dcnn: result of the network without CRF; None if it was not published.
+        crf: result with the dense CRF; None if it was not published.
         data: the data set; by default PASCAL VOC 2012 with 21 classes.
     """
 
@@ -30,12 +30,12 @@ class Score:
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file and where it was.
+    """A file and its published URLs.
 
     Attributes:
-        name: its name in the cache, and in the archive if its address is one of several files.
-        urls: where to look, best first.
-        sha256: its checksum or how that begins, where it is known; else the first download's is recorded.
+        name: its name in the cache, and in the archive if the URL is that of an archive.
+        urls: its URLs, the best first.
+        sha256: its checksum or the first digits of it, if known; else the first download's is recorded.
     """
 
     name: str
@@ -52,16 +52,16 @@ class Model:
         title: its name in the paper or the release.
         network: name for :func:`deeplab_caffe.zoo.prototxt_path`; None for weights to start from.
         trained_on: data, in the order of training.
-        parameters: how many numbers, with 21 classes; those that towers share once; None where that is not known.
-        net_id: the authors' own name (NET_ID), None where it is not known.
+        parameters: number of parameters with 21 classes, shared ones counted once; None if unknown.
+        net_id: the authors' name (NET_ID), None if unknown.
         scores: published results.
-        crf: name of the CRF parameters, for :meth:`deeplab_caffe.CRFParams.for_model`; None where none are known.
-        file: its weights; None where no address is known.
-        towers: how often the network holds its parameters: once for each scale of the image. A caffemodel stores each.
+        crf: name of the CRF parameters, for :meth:`deeplab_caffe.CRFParams.for_model`; None if unknown.
+        file: its weights; None if no URL is known.
+        towers: number of copies of the parameters, one for each scale of the image. A caffemodel stores all copies.
         init: name of the weights that training starts from.
         saw_val: the file's weights were trained on the validation images too.
         pages: pages that linked to it.
-        notes: what to know before its numbers are quoted.
+        notes: facts to know before quoting its numbers.
     """
 
     name: str
@@ -84,5 +84,5 @@ class Model:
         return next((score for score in self.scores if (score.images, score.data) == (images, VOC12)), None)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all of it, for JSON."""
+        """Return all attributes as a dict, for JSON."""
         return asdict(self)

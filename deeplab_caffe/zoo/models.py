@@ -1,6 +1,6 @@
-"""The models of the papers: what each is, how well it was published to do, and where its files were.
+"""The models of the papers: descriptions, published results, and the URLs of their files.
 
-None of the authors' hosts can be counted on any more, and no checksum of their files was ever published: see
+The authors' hosts may be gone, and no checksum of their files was ever published: see
 :mod:`deeplab_caffe.zoo.download`.
 """
 
@@ -24,7 +24,7 @@ def find_model(name: str) -> Model:
     """Return the model of that name, title or NET_ID, one of the papers' or ours; case, "-" and "_" do not matter.
 
     Raises:
-        DeepLabCaffeError: no model has this name; the message has the nearest.
+        DeepLabCaffeError: no model has this name; the message has similar names.
     """
     known: dict[str, Model] = {}
     everything = (*MODELS, *OWN_MODELS, *INIT_WEIGHTS)

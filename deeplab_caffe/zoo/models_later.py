@@ -1,7 +1,7 @@
-"""DeepLab v2, attention to scale, the domain transform with EdgeNet, and v3: published results, and where files were.
+"""DeepLab v2, attention to scale, the domain transform with EdgeNet, and v3: published results, and URLs of files.
 
-Addresses are as they were cited; none was fetched. Of these files torchvision's alone have a published checksum: the
-eight hexadecimal digits of their names begin their SHA-256.
+URLs are as they were cited; none was tried. Only torchvision's files have a published checksum: the eight hexadecimal
+digits in their names are the first digits of their SHA-256.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _NOT_THE_PAPERS = (
 
 
 def _torchvision(depth: int, digits: str, parameters: int, score: float, notes: tuple[str, ...]) -> Model:
-    """Make the entry of a DeepLab v3 of torchvision."""
+    """Return the entry of a DeepLab v3 of torchvision."""
     file = f"deeplabv3_resnet{depth}_coco-{digits}.pth"
     return Model(
         name=f"deeplab_v3_resnet{depth}",

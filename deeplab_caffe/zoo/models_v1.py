@@ -1,4 +1,4 @@
-"""DeepLab v1 and the weakly supervised recipes: published results, and where the files were."""
+"""DeepLab v1 and the weakly supervised recipes: published results, and URLs of the files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A photograph's labels in one call: the network that comes with the package, or one's own, kept for the next call."""
+"""Segmentation in one call, by the package's network or the user's, which is kept for the next call."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from deeplab_caffe.segmentation import Segmentation, Segmenter
 from deeplab_caffe.zoo.default import DEFAULT_MODEL, EMBEDDED_MODELS
 
 Photo = str | PathLike[str] | Image.Image | np.ndarray
-# So many networks are kept, each with its weights.
+# Number of networks that are kept, each with its weights.
 _MOST = 4
 _kept: OrderedDict[tuple[object, ...], Segmenter] = OrderedDict()
 _lock = threading.Lock()
@@ -37,9 +37,8 @@ def segment(
 
     >>> found = dc.segment("photo.jpg", crf=True)
 
-    The network is built at the first call and kept for the next ones, the last four that were asked for; one whose
-    files have changed since, ``classes.txt`` beside them too, is built anew. :class:`deeplab_caffe.Segmenter` has all
-    options.
+    The network is built at the first call. The last four networks are kept for later calls; a network is built again if
+    its files, including ``classes.txt`` beside them, have changed. :class:`deeplab_caffe.Segmenter` has all options.
 
     Args:
         photo: a file, as :func:`deeplab_caffe.data.load_image` reads it; an image of PIL, which becomes what its file
@@ -48,13 +47,13 @@ def segment(
         network: one that comes with the package, by its name in :data:`deeplab_caffe.zoo.EMBEDDED_MODELS`; or the path
             of a deploy prototxt, with ``weights``.
         weights: a caffemodel, safetensors or state_dict file for that prototxt.
-        crf: refine by the dense CRF: True: with the parameters chosen for the network that comes with the package, or
-            the defaults for another; or what :meth:`deeplab_caffe.CRFParams.of` takes, a preset's name say.
+        crf: refine by the dense CRF. True: with the parameters chosen for the package's network, or the defaults for
+            another network. Otherwise an argument of :meth:`deeplab_caffe.CRFParams.of`, such as a preset's name.
         device: as for :class:`deeplab_caffe.Segmenter`.
 
     Raises:
-        DeepLabCaffeError: no such network, or it comes with weights of its own; or what reading the photograph,
-            building the network and running it raise.
+        DeepLabCaffeError: there is no such network, or weights were given for one of the package's; also the errors of
+            reading the photograph, building the network and running it.
     """
     image = pixels_of(photo) if isinstance(photo, Image.Image) else photo
     if isinstance(image, (str, PathLike)):
@@ -91,7 +90,7 @@ def _segmenter(
 
 
 def _state(path: str | PathLike[str]) -> tuple[str, int, int]:
-    """Return what tells a file from another, and from itself after a change; reading says what is wrong with it."""
+    """Return a key that changes when a file is replaced or modified; errors are left to the reader of the file."""
     try:
         found = Path(path).stat()
     except OSError:

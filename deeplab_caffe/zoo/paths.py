@@ -1,4 +1,4 @@
-"""Where the released networks' prototxts lie."""
+"""Paths of the released networks' prototxts."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ LATER_NETWORKS = (
 # Ours, small enough to train on a processor; the first is the network that comes with the package.
 OWN_NETWORKS = ("deeplab_v3_lite0", "deeplab_v3_lite0_os8")
 
-# Name: the network whose files it takes where it has none of its own. Recipes have their own train.prototxt; the others
-# differ from the network in what it is trained on, so in TRAIN_SET and in the weights that training starts from.
+# For each name, the network whose files it uses if it has none of its own. Recipes have their own train.prototxt; the
+# others differ only in the training data, that is, in TRAIN_SET and in the initial weights.
 BASES = MappingProxyType(
     {
         "deeplab_coco": "deeplab_pool3",
@@ -61,10 +61,10 @@ def prototxt_path(name: str, kind: str = "deploy") -> Path:
 
     Args:
         name: one of :data:`NETWORKS`, :data:`LATER_NETWORKS`, :data:`OWN_NETWORKS` or :data:`BASES`. The last have
-            their base's files where they have none of their own: ``prototxt_path("deeplab_weak_em_adapt", "test")`` is
+            their base's files if they have none of their own: ``prototxt_path("deeplab_weak_em_adapt", "test")`` is
             deeplab_pool3's.
         kind: ``"train"``, ``"test"``, ``"deploy"``, ``"solver"`` or ``"solver2"``. All but ``"deploy"`` have ``${VAR}``
-            to be filled; their first lines say which.
+            to be filled; their first lines list the names.
 
     Raises:
         DeepLabCaffeError: there is no such network or file.
@@ -80,7 +80,7 @@ def prototxt_path(name: str, kind: str = "deploy") -> Path:
 
 
 def prototxt_paths(name: str) -> dict[str, Path]:
-    """Return the prototxts that a network or recipe has, by kind; none if the package has no such network."""
+    """Return the prototxts of a network or recipe by kind; an empty dict if the package has no such network."""
     try:
         found = {kind: prototxt_path(name, kind) for kind in KINDS}
     except DeepLabCaffeError:

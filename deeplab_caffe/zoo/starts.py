@@ -1,4 +1,4 @@
-"""Where training can start from today: networks that others trained on ImageNet, and how to come by them."""
+"""Networks that others trained on ImageNet, from which training can start today, and commands to get them."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Start:
-    """A network that ``deeplab-caffe convert --init-for`` makes an initial model of.
+    """A network that ``deeplab-caffe convert --init-for`` turns into an initial model.
 
     Attributes:
-        title: what it is.
-        licence: its weights' licence, as its distributor says.
-        size: of what is fetched.
-        content: what it has for our networks.
-        get: commands that fetch it.
-        file: the file that is there then.
+        title: its name.
+        licence: licence of the weights, as stated by the distributor.
+        size: size of the download.
+        content: the layers that the package's networks can use.
+        get: commands to download it.
+        file: the resulting file.
         network: a network that can start from it.
     """
 

@@ -1,4 +1,4 @@
-"""One file over HTTP, by pooch."""
+"""Download of one file over HTTP, with pooch."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ Report = Callable[[int, int | None], None]
 
 
 class _Counted:
-    """A file that counts what is written and refuses too much; pooch takes it for its progress bar as well.
+    """A file that counts written bytes and rejects too many; pooch also uses it as its progress bar.
 
     Attributes:
-        total: bytes to come, set by pooch; 0 if the host does not say.
-        there: bytes that came.
+        total: expected bytes, set by pooch; 0 if the host does not send the size.
+        there: received bytes.
     """
 
     def __init__(self, file: BinaryIO, report: Report | None, limit: int | None) -> None:
@@ -57,13 +57,13 @@ class _Counted:
 
 
 def fetch_url(url: str, part: Path, report: Report | None = None, *, limit: int | None = None) -> None:
-    """Fetch ``url`` into the file ``part``; a file of which not all came is removed.
+    """Download ``url`` into the file ``part``; an incomplete file is removed.
 
     Args:
         url: http or https.
         part: the file.
-        report: called with the bytes that are there and the total, None where the host does not tell.
-        limit: the most bytes that the file may have; None for no limit.
+        report: called with the number of received bytes and the total, which is None if the host does not send it.
+        limit: largest allowed size in bytes; None for no limit.
 
     Raises:
         DownloadError: the host is gone or refuses, the connection broke, or the file is too large.
@@ -94,13 +94,13 @@ def _fetch(url: str, file: _Counted) -> None:
         if file.total:
             raise DownloadError(f"truncated: {file.there:,} of {file.total:,} bytes came: {reason}") from error
         raise DownloadError(f"the host cannot be reached: {reason}") from error
-    # A malformed redirect, or a Content-Length that is no number, is a ValueError.
+    # A malformed redirect, or a Content-Length that is not a number, is a ValueError.
     except (requests.RequestException, ValueError) as error:
         raise DownloadError(f"the host's answer cannot be used: {_cause(error)}") from error
 
 
 def _cause(error: BaseException) -> str:
-    """Return the first cause's words in one line: requests wraps urllib3's errors, which wrap the system's."""
+    """Return the message of the first cause in one line: requests wraps urllib3's errors, which wrap the system's."""
     while error.__context__ is not None:
         error = error.__context__
     return (getattr(error, "strerror", None) or str(error) or type(error).__name__).partition("\n")[0]
