@@ -5,8 +5,7 @@
 >>> net = dc.Net("deploy.prototxt", "x.caffemodel")  # torch.nn.Module: blob in, tensor out
 >>> seg = dc.Segmenter("deploy.prototxt", "x.caffemodel", crf=dc.CRFParams())  # RGB image in, labels out
 
-Names are imported when they are first asked for, so that ``deeplab_caffe.crf``, ``.proto`` and ``.data`` do without
-torch.
+Names are imported at their first use, so that ``deeplab_caffe.crf``, ``.proto`` and ``.data`` work without torch.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ if TYPE_CHECKING:
     from deeplab_caffe.solver import Solver
     from deeplab_caffe.zoo.one_call import segment
 
-# Name: the module that has it.
+# The module of each name.
 _NAMES = {
     "CRFParams": "deeplab_caffe.crf",
     "DenseCRF2D": "deeplab_caffe.crf",

@@ -1,6 +1,6 @@
-"""What the package runs on: versions, extras, its extension, processor, memory, GPUs; for reports of faults.
+"""The environment of the package: versions, extras, its extension, processor, memory, GPUs; for bug reports.
 
-Nothing here needs torch, CuPy or the extension: what is missing, or cannot be loaded, is said.
+This module needs neither torch nor CuPy nor the extension: it reports libraries that are missing or cannot be loaded.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from typing import Any
 from deeplab_caffe._version import __version__
 
 _PACKAGE = "deeplab-caffe"
-# Extras for those who work on the package.
+# Extras for developers of the package.
 _FOR_DEVELOPERS = ("test", "lint", "docs", "wheel")
 # Instruction sets that speed or number formats depend on.
 _INSTRUCTIONS = ("avx2", "fma", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "bf16")
 
 
 def describe() -> dict[str, Any]:
-    """Return all facts, as JSON holds them; None for what is not there or not known."""
+    """Return all facts as a dict for JSON; None for missing or unknown facts."""
     requirements = _requirements()
     extras = sorted({extra for extra, _ in requirements if extra and extra not in _FOR_DEVELOPERS})
     base = {name for extra, name in requirements if not extra} | {"torch"}
@@ -44,12 +44,12 @@ def describe() -> dict[str, Any]:
 
 
 def usable_cores() -> int:
-    """Return the number of cores that the process may run on, which may be fewer than the machine has."""
+    """Return the number of cores that the process may use, which may be fewer than the machine has."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def gpus(indices: Iterable[int] | None = None) -> list[dict[str, Any]]:
-    """Return the facts of GPUs by their numbers, of all by default, as torch tells them; without torch, CuPy.
+    """Return facts of the GPUs with the given indices, of all by default, from torch or, without torch, from CuPy.
 
     Each has ``index``, ``name``, ``compute_capability``, ``total_memory`` and ``free_memory`` in bytes, and
     ``multiprocessors``.
@@ -79,7 +79,7 @@ def _gpu(index: int, name: str, capability: str, total: int, free: int, processo
 
 def _gpus_of_cupy() -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
-    # CuPy that finds no driver raises errors of its own.
+    # If CuPy finds no driver, it raises its own errors.
     with suppress(Exception):
         runtime = importlib.import_module("cupy").cuda.runtime
         for index in range(runtime.getDeviceCount()):
@@ -93,7 +93,7 @@ def _gpus_of_cupy() -> list[dict[str, Any]]:
 
 
 def _requirements() -> list[tuple[str, str]]:
-    """Return pairs of an extra, or "", and a distribution that the package asks for, as its metadata says."""
+    """Return pairs of an extra, or "", and a distribution that the package requires, from its metadata."""
     try:
         lines = metadata.requires(_PACKAGE) or []
     except metadata.PackageNotFoundError:
@@ -157,7 +157,7 @@ def _extension() -> dict[str, Any]:
 
 
 def _torch() -> dict[str, Any] | None:
-    """Return what torch was built with; its error if it is there and cannot be imported."""
+    """Return torch's build settings, or its error if it is installed but cannot be imported."""
     torch = _imported("torch")
     if torch is None or isinstance(torch, str):
         return torch if torch is None else {"error": torch}
@@ -171,7 +171,7 @@ def _torch() -> dict[str, Any] | None:
 
 
 def _imported(name: str) -> Any:
-    """Return a library; None if it is not installed, and what is wrong if it cannot be imported."""
+    """Return a library, or None if it is not installed, or the error if it cannot be imported."""
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError:

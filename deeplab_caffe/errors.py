@@ -4,8 +4,8 @@ Every one of them is a :class:`DeepLabCaffeError`, so that a caller (the command
 into one line for its user with a single ``except``. Messages say which file, layer, blob or argument is meant, what was
 expected, and what came.
 
-A message quotes files, and files come from anywhere: each is one line of at most :data:`MOST_CHARACTERS`, without
-anything that a terminal would obey.
+A message may quote untrusted files: each message is one line of at most :data:`MOST_CHARACTERS`, without control
+characters.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from os import PathLike
 from typing import Any
 
 MOST_CHARACTERS = 3000
-# Things of one kind that one message names.
+# The most items of one kind that a message lists.
 MOST_LISTED = 20
 _LONGEST_WORD = 200
-# The extra of pyproject.toml that brings a module.
+# The extra of pyproject.toml that installs a module.
 _EXTRAS = {
     "av": "video",
     "cupy": "cupy",
@@ -45,8 +45,8 @@ _EXTRAS = {
 def printable(text: str) -> str:
     r"""Return a text that terminals, XML and Markdown can show on one line: control characters as Python writes them.
 
-    An escape becomes the four characters ``\x1b``; the same holds for line breaks, for marks that turn the direction of
-    writing, and for bytes that are no text.
+    An escape becomes the four characters ``\x1b``; so do line breaks, marks that change the direction of writing, and
+    bytes that are not text.
     """
     if text.isprintable():
         return text
@@ -54,7 +54,7 @@ def printable(text: str) -> str:
 
 
 def shortened(text: str, most: int) -> str:
-    """Return a text of at most ``most`` characters: what is too much is left out of its middle."""
+    """Return a text of at most ``most`` characters; a longer text is shortened in the middle."""
     if len(text) <= most:
         return text
     head = (most - 3) * 2 // 3
@@ -62,33 +62,33 @@ def shortened(text: str, most: int) -> str:
 
 
 def one_line(text: str) -> str:
-    """Return a message as users see it: printable, and of bounded length; long words are cut before others go."""
+    """Return a message for users: printable and of bounded length; long words are shortened first."""
     if len(text) > MOST_CHARACTERS:
         text = re.sub(rf"\S{{{_LONGEST_WORD + 1},}}", lambda word: shortened(word.group(), _LONGEST_WORD), text)
     return shortened(printable(shortened(text, MOST_CHARACTERS)), MOST_CHARACTERS)
 
 
 def listed(items: Sequence[str], count: int, separator: str = "; ") -> str:
-    """Return the first items of ``count`` in one text, and how many more there are."""
+    """Return a text with the given items, the first of ``count``, and the number of the others."""
     more = count - len(items)
     return separator.join(items) + (f"{separator}and {more} more" if more > 0 else "")
 
 
 def how_to_install(module: str) -> str:
-    """Return the command that installs a module: by the package's extra, if one has it."""
+    """Return the command that installs a module, through the package's extra if it has one."""
     extra = _EXTRAS.get(module)
     return f"pip install {module}" if extra is None else f"pip install 'deeplab-caffe[{extra}]'"
 
 
 @contextmanager
 def needed_for(purpose: str) -> Iterator[None]:
-    """Let an import within the block say what to install.
+    """Make a failing import within the block say what to install.
 
     Args:
         purpose: what needs the module, in the plural: ``"trimaps"``.
 
     Raises:
-        ModuleNotFoundError: in the place of one that an import raises; its ``name`` is the package's.
+        ModuleNotFoundError: replaces the one of an import; its ``name`` is the package's.
     """
     try:
         yield
@@ -99,18 +99,18 @@ def needed_for(purpose: str) -> Iterator[None]:
 
 
 class DeepLabCaffeError(Exception):
-    """Base of all errors that bad input, bad files or a bad request cause."""
+    """Base of all errors caused by bad input, bad files or a bad request."""
 
     def __init__(self, message: str = "") -> None:
         super().__init__(one_line(str(message)))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Exception's own way calls the class with the whole message, which most of them take other arguments beside.
+        # Exception.__reduce__ calls the class with the message only, but most of these classes need more arguments.
         return _remade, (type(self), self.args), self.__dict__
 
 
 def _remade(kind: type[DeepLabCaffeError], args: tuple[Any, ...]) -> DeepLabCaffeError:
-    """Return an error as it was made, for pickle and copy; its fields are set afterwards."""
+    """Create an error without calling its __init__, for pickle and copy, which then set its fields."""
     error = kind.__new__(kind, *args)
     error.args = args
     return error
@@ -121,7 +121,7 @@ class PrototxtError(DeepLabCaffeError, ValueError):
 
     Attributes:
         path: the file, or ``"<string>"`` for text that came from memory.
-        line: line number from 1, or None where no single line is to blame.
+        line: line number from 1, or None if the error is not in a single line.
     """
 
     def __init__(self, message: str, path: str | PathLike[str] = "<string>", line: int | None = None) -> None:
@@ -138,7 +138,7 @@ class CaffeModelError(DeepLabCaffeError, ValueError):
         path: the file.
         offset: byte offset of the offending field, or None.
         layer: name of the layer being read, or None.
-        reason: what the operating system said, or the message itself.
+        reason: the operating system's message, or the message itself.
     """
 
     def __init__(
@@ -166,11 +166,11 @@ class NetError(DeepLabCaffeError, ValueError):
     """A network cannot be built, fed or run as asked.
 
     Attributes:
-        layer: name of the layer, or None where the net as a whole is meant.
+        layer: name of the layer, or None if the error is about the whole net.
         reason: the message without the layer's name and place.
         path: the prototxt that has the layer, or None.
-        line: the line where it begins there, or None.
-        parts: the errors that this one stands for, if there are several.
+        line: the line at which the layer begins, or None.
+        parts: the errors that this one summarizes, if there are several.
     """
 
     def __init__(
@@ -193,10 +193,10 @@ class NetError(DeepLabCaffeError, ValueError):
 
 
 class SolverError(DeepLabCaffeError, ValueError):
-    """Training cannot start, go on or be resumed as asked.
+    """Training cannot start, continue or be resumed as asked.
 
     Attributes:
-        path: the solver prototxt, solverstate or snapshot that is meant, or None.
+        path: the solver prototxt, solverstate or snapshot concerned, or None.
         field: the SolverParameter field that is wrong, or None.
     """
 
@@ -212,7 +212,7 @@ class DataError(DeepLabCaffeError, ValueError):
     Attributes:
         path: the file.
         line: line number from 1 in a list file, or None.
-        reason: what the operating system said ("No space left on device"), or the message itself.
+        reason: the operating system's message ("No space left on device"), or the message itself.
     """
 
     def __init__(
@@ -237,7 +237,7 @@ class EvaluationError(DeepLabCaffeError, ValueError):
     """Label maps and predictions do not fit together, or hold classes that do not exist.
 
     Attributes:
-        what: whose class does not exist, the ``"label"``'s or the ``"prediction"``'s; None: no single one is to blame.
+        what: ``"label"`` or ``"prediction"``, the array with the unknown class; None if it is not a single one.
     """
 
     def __init__(self, message: str = "", what: str | None = None) -> None:
@@ -246,7 +246,7 @@ class EvaluationError(DeepLabCaffeError, ValueError):
 
 
 class DownloadError(DeepLabCaffeError):
-    """Weights cannot be fetched, or what is there is not what it should be."""
+    """Weights cannot be downloaded, or a file is not the expected one."""
 
 
 class ConversionError(DeepLabCaffeError, ValueError):

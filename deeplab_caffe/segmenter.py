@@ -1,4 +1,4 @@
-"""A network behind an image, under one short name: see :mod:`deeplab_caffe.segmentation`."""
+"""A short name for :mod:`deeplab_caffe.segmentation`."""
 
 from deeplab_caffe.segmentation import Segmentation, Segmenter
 

@@ -1,4 +1,4 @@
-"""Weights into a net and out of it, under one short name: see :mod:`deeplab_caffe.net.weights`."""
+"""A short name for :mod:`deeplab_caffe.net.weights`: loading and saving of weights."""
 
 from deeplab_caffe.net.tensors import WeightsWarning
 from deeplab_caffe.net.weights import load_weights, save_weights

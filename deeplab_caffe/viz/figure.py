@@ -1,4 +1,4 @@
-"""Figures by matplotlib, which is an extra."""
+"""Figures drawn with matplotlib, which is an optional dependency."""
 
 from __future__ import annotations
 

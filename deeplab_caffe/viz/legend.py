@@ -1,4 +1,4 @@
-"""Names beside patches of colours: legends, alone or with a picture."""
+"""Legends (names beside patches of colour), separate or attached to a picture."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from deeplab_caffe.data.areas import class_areas, percent
 from deeplab_caffe.data.classes import class_name
 from deeplab_caffe.errors import shortened
 
-# So many letters are as high as a square with the picture's area, unless they were below 12 pixels.
+# Number of rows of text in the height of a square with the picture's area, unless letters would be below 12 pixels.
 _ROWS = 26
 _SMALLEST_FONT = 12
-# Below a narrow picture a legend is so many letters wide all the same.
+# The least width, in letters, of a legend below a narrow picture.
 _LETTERS = 14
 _LONGEST_NAME = 120
 
 
 @dataclass(frozen=True)
 class _Entry:
-    """A patch's colour, the name beside it, and what follows the name and is never cut."""
+    """A patch's colour, the name beside it, and a suffix that is never shortened."""
 
     colour: tuple[int, ...]
     name: str
@@ -43,20 +43,20 @@ def legend(
 ) -> np.ndarray:
     """Draw names beside patches of their colours, in rows or one below the other.
 
-    Pillow's font has ASCII's letters: others lose their accents, or become ``?``; a name without any letter or digit
-    that can be drawn becomes ``class 7``, say.
+    Pillow's font has only ASCII letters: other letters lose their accents, or become ``?``; a name without any letter
+    or digit that can be drawn becomes, for example, ``class 7``.
 
     Args:
         names: of labels 0, 1, 2, ...
         colormap: uint8 RGB ``(K, 3)``, at least as long as ``names``.
-        width: of the picture in pixels; entries go on in a new row where it is full, and longer names are cut in their
-            middle. None takes as much as is needed, in one row.
+        width: width of the picture in pixels; entries continue in a new row if a row is full, and long names are
+            shortened in the middle. None: one row, as wide as needed.
         font_size: height of the letters in pixels.
         present: a label map; only the labels that occur in it are drawn. None draws them all.
-        shares: write behind each name the class's share of the pixels of ``present``, and begin with the largest;
-            labels without a name are drawn too.
-        ignore_label: the label whose pixels do not count for the shares; None for no such label.
-        column: begin a new row for each name.
+        shares: write after each name the class's share of the pixels of ``present``, the largest class first; labels
+            without a name are drawn too.
+        ignore_label: the label whose pixels are left out of the shares; None for no such label.
+        column: start a new row for each name.
 
     Returns:
         uint8 RGB ``(height, width, 3)``, white behind black letters.
@@ -81,14 +81,14 @@ def annotated(
     *,
     ignore_label: int | None = 255,
 ) -> np.ndarray:
-    """Put a legend with the classes' shares below a picture, or beside one that is taller than wide; it covers nothing.
+    """Add a legend with the classes' shares below a picture, or beside it if it is taller than wide.
 
     Args:
-        picture: uint8 RGB ``(H, W, 3)``, an overlay say.
-        labels: whole numbers ``(H, W)`` from 0 to 255: their classes are in the legend, the largest first.
-        names: of labels 0, 1, 2, ...; others are called ``class 7``, say.
+        picture: uint8 RGB ``(H, W, 3)``, for example an overlay.
+        labels: integers ``(H, W)`` from 0 to 255: the legend lists their classes, the largest first.
+        names: names of labels 0, 1, 2, ...; other labels are called, for example, ``class 7``.
         colormap: uint8 RGB ``(K, 3)``; labels from K on are black.
-        ignore_label: the label whose pixels do not count; None for no such label.
+        ignore_label: the label whose pixels are left out; None for no such label.
 
     Returns:
         uint8 RGB ``(H or more, W or more, 3)``: the picture in the top left corner, white around it.
@@ -127,7 +127,7 @@ def _entry(names: Sequence[str], colormap: np.ndarray, label: int, share: str = 
 
 
 def _ascii(text: str) -> str:
-    """Return a text as Pillow's font can draw it, or nothing if no letter or digit of it is left."""
+    """Return a text in the letters of Pillow's font, or an empty text if no letter or digit is left."""
     plain = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
     drawn = "".join(c if c.isascii() and c.isprintable() else "?" for c in plain)
     return drawn if any(c.isalnum() for c in drawn) else ""
@@ -155,7 +155,7 @@ def _drawn(entries: Sequence[_Entry], width: int | None, font_size: int, column:
 
 
 def _fitting(entry: _Entry, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, room: int | None) -> str:
-    """Return an entry's text; where it is wider than ``room`` pixels, its name is cut, down to four characters."""
+    """Return an entry's text; if wider than ``room`` pixels, its name is shortened, to at least four characters."""
     for most in range(len(entry.name), 3, -1):
         text = f"{shortened(entry.name, most)} {entry.share}".rstrip()
         if room is None or font.getlength(text) <= room:

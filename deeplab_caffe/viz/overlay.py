@@ -26,13 +26,13 @@ def colorize(labels: np.ndarray, colormap: np.ndarray) -> np.ndarray:
 def overlay(
     image: np.ndarray, labels: np.ndarray, colormap: np.ndarray, alpha: float = 0.5, ignore_label: int | None = 255
 ) -> np.ndarray:
-    """Lay the colours of a label map over its photograph.
+    """Blend the colours of a label map with its photograph.
 
     Args:
         image: uint8 RGB ``(H, W, 3)``.
         labels: whole numbers ``(H, W)`` from 0 to 255.
         colormap: uint8 RGB ``(K, 3)``; labels from K on are black.
-        alpha: share of the colours, from 0 (photograph alone) to 1 (colours alone).
+        alpha: share of the colours, from 0 (only the photograph) to 1 (only the colours).
         ignore_label: pixels with this label show the photograph unchanged; None for no such label.
 
     Returns:
@@ -56,16 +56,16 @@ def overlay(
 def outlined(
     picture: np.ndarray, labels: np.ndarray, *, thickness: int | None = None, ignore_label: int | None = 255
 ) -> np.ndarray:
-    """Draw the boundaries between regions of a label map: a light line beside a dark one, seen on any photograph.
+    """Draw the boundaries between regions of a label map: a light line beside a dark one, visible on any photograph.
 
-    The light line lies on the side of the larger label, the dark one on the other; a region of one class that meets
-    pixels to be ignored has its light line. A pixel is on a line if there is another label among its neighbours, the
-    square of ``2 thickness + 1`` pixels around it; where there are smaller ones and larger ones it is light.
+    The light line is on the side of the larger label, the dark line on the other side; a region beside ignored pixels
+    gets a light line there. A pixel is on a line if there is another label among its neighbours, the square of
+    ``2 thickness + 1`` pixels around it; if there are both smaller and larger labels, the line is light.
 
     Args:
-        picture: uint8 RGB ``(H, W, 3)``, an overlay say; it stays as it is.
+        picture: uint8 RGB ``(H, W, 3)``, for example an overlay; not changed.
         labels: whole numbers ``(H, W)`` from 0 to 255.
-        thickness: of each line in pixels; None: 1 for each 600 pixels of the longer side, and at least 1.
+        thickness: thickness of each line in pixels; None: 1 for each 600 pixels of the longer side, at least 1.
         ignore_label: pixels with this label get no line; None for no such label.
 
     Returns:
@@ -88,11 +88,11 @@ def outlined(
 
 
 def beside(pictures: Sequence[np.ndarray], gap: int = 8) -> np.ndarray:
-    """Put pictures of one height side by side, white between them.
+    """Put pictures of equal height side by side, with white gaps.
 
     Args:
         pictures: uint8 RGB ``(H, W_i, 3)``.
-        gap: pixels between two.
+        gap: pixels between two pictures.
 
     Returns:
         uint8 RGB ``(H, sum of W_i and gaps, 3)``.

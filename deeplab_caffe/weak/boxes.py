@@ -18,13 +18,13 @@ def segment_boxes(
     centre: float = 0.2,
     occluder_bias: float = 0.1,
 ) -> np.ndarray:
-    """Return the label map of boxes: their centres are objects, all outside is background, the CRF decides the rest.
+    """Return the label map of boxes: box centres are objects, the outside is background, the CRF labels the rest.
 
     Args:
         boxes: inside the image.
         image: RGB ``(H, W, 3)``, uint8.
-        params: of the CRF; None for the preset bboxErode20, the authors' for this (VOC's image sizes).
-        centre: share of a box's area that is foreground for certain.
+        params: parameters of the CRF; None: the authors' preset bboxErode20 (for VOC's image sizes).
+        centre: share of a box's area that is certainly foreground.
         occluder_bias: see :func:`deeplab_caffe.data.boxes.box_probabilities`.
 
     Returns:
@@ -38,7 +38,7 @@ def segment_boxes(
     used = sorted({box.label for box in boxes})
     if not used:
         return rectangles(boxes, shape)
-    # The CRF's time grows with the number of classes: only the image's own take part.
+    # The CRF's time grows with the number of classes, so only the classes of the image are used.
     own = [Box(box.left, box.top, box.right, box.bottom, 1 + used.index(box.label)) for box in boxes]
     unary = box_probabilities(own, shape, 1 + len(used), centre=centre, occluder_bias=occluder_bias)
     params = CRFParams.for_model("bboxErode20") if params is None else params
