@@ -1,1 +1,1 @@
-"""Files below all formats: written whole or not at all, and read in a child where a library cannot be trusted."""
+"""File access for all formats: atomic writing, and reading in a child process if a library may crash."""

@@ -1,4 +1,4 @@
-"""Keeping what is written apart from what is read: no result takes the place of the file that it comes from."""
+"""Checks that no output file overwrites an input file."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from pathlib import PurePath
 
 from deeplab_caffe.errors import DataError
 
-# What a file is ("--jsonl", "the photograph"), and its path.
+# A file's description ("--jsonl", "the photograph"), and its path.
 Named = tuple[str, str | PathLike[str]]
 # A flag that is not given has no path.
 MaybeNamed = tuple[str, str | PathLike[str] | None]
 
 
 def validate_outputs(outputs: Iterable[MaybeNamed], inputs: Iterable[MaybeNamed]) -> None:
-    """Validate that no file that will be written is one that will be read, nor another one that will be written.
+    """Check that no output is also an input or another output.
 
-    Links count as the files that they lead to. What is no plain file, ``/dev/null`` or a pipe say, is written over by
-    nobody. Inputs are looked at only where an output is there already.
+    Links count as their targets. Special files, such as ``/dev/null`` or a pipe, cannot be overwritten and are ignored.
+    Inputs are examined only if an output exists already.
 
     Args:
-        outputs: what each is, and its path; None: there is none.
-        inputs: likewise.
+        outputs: descriptions and paths; a path may be None.
+        inputs: the same.
 
     Raises:
-        DataError: one is; it names both.
+        DataError: an output is also an input or another output; the message names both.
     """
     written: list[Named] = [(what, path) for what, path in outputs if path is not None]
     by_name: dict[str, list[Named]] = defaultdict(list)
@@ -65,7 +65,7 @@ def _collision(what: str, path: str | PathLike[str], other: str, other_path: str
 
 
 def _identity(path: str | PathLike[str]) -> tuple[int, int] | None:
-    """Return what tells a plain file from all others; None where there is none."""
+    """Return a key that identifies a plain file; None if there is no plain file."""
     try:
         found = os.stat(path)  # noqa: PTH116
     except (OSError, ValueError):

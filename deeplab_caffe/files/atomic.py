@@ -1,6 +1,6 @@
-"""Writing files so that a reader sees the old one or the whole new one, never a part.
+"""Atomic writing: a reader sees the old file or the complete new one, never a part.
 
-The one way to write for all rooms; each has its own error. What killed processes left half-written is removed.
+All rooms write files through this module, each with its own error. Incomplete files of killed processes are removed.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 _LEFTOVER = re.compile(r"\..*\.[0-9a-f]{12}\.dlc\.tmp", re.DOTALL)
-# Folders that this process has cleared of what others left: each is looked at once.
+# Folders in which this process has removed leftovers of others; each is searched once.
 _swept: set[str] = set()
 
 
 class _File(io.FileIO):
-    """A file that keeps why it could not be written: some libraries turn that into errors of their own.
+    """A file that keeps the error of a failed write, because some libraries replace it by their own errors.
 
     Attributes:
-        failure: what the operating system said.
+        failure: the operating system's error.
     """
 
     failure: OSError | None = None
@@ -47,10 +47,10 @@ class _File(io.FileIO):
 
 @contextmanager
 def all_or_none() -> Iterator[list[Path]]:
-    """Remove the files of a list again if the block raises, so that of several files all are written or none.
+    """Remove the files of a list if the block raises, so that all of several files are written or none.
 
     Yields:
-        The list, empty: add a file to it when it is written.
+        An empty list: add each file to it after it is written.
     """
     written: list[Path] = []
     try:
@@ -70,28 +70,28 @@ def write_atomically(
     make_folders: bool = False,
     sync: bool = False,
 ) -> Iterator[BinaryIO]:
-    """Open a temporary file beside ``path`` for writing; it takes the name ``path`` when the block ends well.
+    """Open a temporary file beside ``path`` for writing; it is renamed to ``path`` if the block ends without an error.
 
-    If the block raises, or the disk is full, the temporary file is removed and what was at ``path`` stays as it was. A
-    symbolic link is followed; something that is no plain file (``/dev/stdout``, a pipe) is written to directly. The
-    temporary file is locked until it has its name, so that what a killed process left is told from what a living one
-    writes, on any host and in any container; the first write to a folder removes the former.
+    If the block raises, or the disk is full, the temporary file is removed and the old file at ``path`` is unchanged. A
+    symbolic link is followed; a special file (``/dev/stdout``, a pipe) is written to directly. The temporary file is
+    locked until it is renamed. The lock distinguishes the leftovers of killed processes from files that are being
+    written, on any host and in any container; the first write to a folder removes leftovers.
 
     Args:
         path: the file to write.
-        error: what to raise.
-        make_folders: create the folders above it where they are missing.
-        sync: have the bytes on the disk before the name changes, for files that must outlive a power cut.
+        error: the class of error to raise.
+        make_folders: create missing parent folders.
+        sync: flush the bytes to the disk before renaming, for files that must survive a power failure.
 
     Yields:
         A binary file object open for writing.
 
     Raises:
-        DataError: or ``error``: the operating system refuses (no such folder, no permission, no space, ...).
+        DataError: or ``error``: the operating system reports an error (no such folder, no permission, no space, ...).
     """
     working: Path | None = None
     try:
-        # Replacing the link itself would leave the file that others know under its real name untouched.
+        # Replacing the link itself would leave its target unchanged.
         target = Path(os.path.realpath(path))
         if target.is_dir():
             raise IsADirectoryError(errno.EISDIR, "it is a folder")
@@ -130,19 +130,19 @@ def _open_locked(target: Path) -> tuple[Path, _File]:
     # A name may have 255 bytes.
     start = os.fsencode(target.name)[:160].decode("utf-8", "ignore")
     while True:
-        # Not tempfile: its mode 0600 would stay with the result.
+        # Not tempfile: the result would keep its mode 0600.
         working = target.with_name(f".{start}.{secrets.token_hex(6)}.dlc.tmp")
         raw = _File(working, "xb")
         with suppress(OSError):  # a file system without locks
             fcntl.flock(raw, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # Another process may have taken it for a leftover before it was locked.
+        # Another process may have removed it as a leftover before it was locked.
         if os.fstat(raw.fileno()).st_nlink:
             return working, raw
         raw.close()
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what processes that no longer run left in a folder."""
+    """Remove leftovers of processes that no longer run from a folder."""
     if str(folder) in _swept:
         return
     _swept.add(str(folder))
@@ -157,7 +157,7 @@ def _sweep(folder: Path) -> None:
 def _unwritable(
     path: str | PathLike[str], exc: Exception, error: type[DataError] | type[CaffeModelError]
 ) -> DataError | CaffeModelError:
-    """Return an error with the operating system's words, without its number and its repetition of the path."""
+    """Return an error with the operating system's message, without the error number and the repeated path."""
     reason = getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
     if re.fullmatch(r"\d+ requested and \d+ written", reason):
         # numpy's tofile says how many items, and not why.

@@ -1,4 +1,4 @@
-"""Asking a child process to read what may crash the library that reads it."""
+"""Reading files in a child process if they may crash the library that reads them."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _PIPE_BYTES = 1 << 20
 
 
 class _Child:
-    """This process's child; it is started when it is first asked, and again after it ended."""
+    """This process's child; it is started at the first request, and again after it has ended."""
 
     process: subprocess.Popen[bytes] | None = None
     lock = threading.Lock()
 
 
 def _after_fork() -> None:
-    # The parent's child answers the parent.
+    # After a fork, the parent's child still belongs to the parent.
     _Child.process, _Child.lock = None, threading.Lock()
 
 
@@ -50,28 +50,28 @@ def is_running() -> bool:
 def ask(
     path: str | PathLike[str], kind: str, do: str, into: memoryview | None = None, **request: Any
 ) -> dict[str, Any]:
-    """Have the child do something with a file.
+    """Send a request about a file to the child.
 
     Args:
         path: the file.
-        kind: what it is, for messages.
-        do: a function of reader.py.
-        into: where the bytes go that come with the answer, which are to be as many.
+        kind: kind of the file, for messages.
+        do: name of a function of reader.py.
+        into: buffer for the bytes of the answer, of exactly their number.
         **request: its other arguments.
 
     Returns:
         The answer.
 
     Raises:
-        DataError: the file is damaged, refused or cannot be read. A library that crashes ends the child alone.
+        DataError: the file is damaged, rejected or cannot be read. A library that crashes ends only the child.
         NetError: the library is not installed.
     """
-    # The child's working directory is that of its start.
+    # The child keeps the working directory of its start, so paths must be absolute.
     into = memoryview(bytearray()) if into is None else into
     asked = {"do": do, "path": os.fspath(Path(path).absolute()), "most": len(into), **request}
     line = json.dumps(asked).encode() + b"\n"
     with _Child.lock:
-        head = _exchange(line, into) or _exchange(line, into)  # It may just have ended for want of work.
+        head = _exchange(line, into) or _exchange(line, into)  # It may just have ended because it was idle.
     if head is None:
         raise DataError("cannot be read: the child process that reads it does not answer", path)
     if "signal" in head:
@@ -87,7 +87,7 @@ def ask(
 
 
 def _exchange(line: bytes, into: memoryview) -> dict[str, Any] | None:
-    """Send a request; return the answer, or None if the child had ended in peace."""
+    """Send a request; return the answer, or None if the child had already ended normally."""
     process = _running()
     assert process.stdin is not None
     assert process.stdout is not None
@@ -102,7 +102,7 @@ def _exchange(line: bytes, into: memoryview) -> dict[str, Any] | None:
                 return head
     except BrokenPipeError:
         pass
-    except BaseException:  # Ctrl-C: what the child still answers would be taken for the next answer
+    except BaseException:  # Ctrl-C: a late answer would be taken for the answer to the next request
         process.kill()
         _end(process)
         raise
@@ -113,14 +113,14 @@ def _exchange(line: bytes, into: memoryview) -> dict[str, Any] | None:
 def _running() -> subprocess.Popen[bytes]:
     if _Child.process is not None:
         return _Child.process
-    # The libraries' own threads would only take memory.
+    # Threads of the libraries would only use memory.
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     words = [sys.executable, "-I", str(_SCRIPT), json.dumps(sys.path)]
     try:
         _Child.process = subprocess.Popen(
             words, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         )
-        with suppress(OSError, AttributeError):  # Linux alone; fewer changes between the two
+        with suppress(OSError, AttributeError):  # only on Linux; fewer context switches
             fcntl.fcntl(_Child.process.stdout, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)  # type: ignore[arg-type]
     except OSError as error:
         raise DataError(f"no child process can be started to read files: {error.strerror}", sys.executable) from error

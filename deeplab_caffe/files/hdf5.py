@@ -1,6 +1,6 @@
-"""Reading HDF5, of which the library crashes on some damaged files: it runs in a child process (child.py).
+"""Reading HDF5. Its library crashes on some damaged files, so it runs in a child process (child.py).
 
-A dataset that lies in one piece, as most do, is then read here without the library. The others come from the child.
+A contiguous dataset, as most are, is then read here without the library. Other datasets are read by the child.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from deeplab_caffe.errors import DataError
 from deeplab_caffe.files.child import ask, is_running
 from deeplab_caffe.files.reader import stamp
 
-# How a file begins, or what stands behind its first 512, 1024, ... bytes.
+# The signature at offset 0, 512, 1024, ... of a file.
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
 class Dataset(NamedTuple):
-    """Where a dataset is.
+    """The place and type of a dataset.
 
     Attributes:
-        path: its file, wherever the working directory is meanwhile.
-        stamp: which file had that path: device, inode, size, time of the last change.
+        path: absolute path of its file.
+        stamp: identity of the file: device, inode, size, time of the last change.
         name: its name in the file.
         shape: its dimensions, the slowest first.
-        dtype: of its numbers; of another kind than f, i and u for what is no numbers.
-        offset: where its first byte is; None where it does not lie in one piece.
+        dtype: type of its values; a kind other than f, i and u means that they are not numbers.
+        offset: offset of its first byte; None if it is not contiguous.
         attributes: names of its attributes.
     """
 
@@ -55,14 +55,14 @@ def find_datasets(path: str | PathLike[str], names: Sequence[str]) -> tuple[dict
 
     Args:
         path: the file.
-        names: which; those that the file lacks are left out.
+        names: names of datasets; missing ones are left out of the result.
 
     Returns:
-        The datasets by name; and the names of some that the file holds, if one is missing.
+        The datasets by name; and, if one is missing, names of some that the file has.
 
     Raises:
-        DataError: the file is missing or damaged, or a dataset lies in other files or claims more bytes than the file
-            can give.
+        DataError: the file is missing or damaged, or a dataset is stored in other files or is larger than the file can
+            hold.
         NetError: h5py is not installed.
     """
     found = _describe(path, list(names))
@@ -73,7 +73,7 @@ def find_all(path: str | PathLike[str]) -> tuple[list[str], dict[str, Dataset]]:
     """Find all groups and datasets of an HDF5 file by path (``data/conv1/0``). Errors as :func:`find_datasets`.
 
     Raises:
-        DataError: there are links as well, or groups without end.
+        DataError: the file has links, or too deeply nested groups.
     """
     found = _describe(path, None)
     return found["groups"], _datasets(path, found)
@@ -81,7 +81,7 @@ def find_all(path: str | PathLike[str]) -> tuple[list[str], dict[str, Dataset]]:
 
 def _describe(path: str | PathLike[str], names: list[str] | None) -> dict[str, Any]:
     try:
-        # A plain open first: HDF5's own words for a missing file run over several lines.
+        # A plain open first, because HDF5's message for a missing file has several lines.
         with Path(path).open("rb"):
             pass
     except (OSError, ValueError) as error:
@@ -105,7 +105,7 @@ def _datasets(path: str | PathLike[str], found: dict[str, Any]) -> dict[str, Dat
 
 
 def read_dataset(dataset: Dataset) -> np.ndarray:
-    """Read all of a dataset, as the numbers that it holds.
+    """Read a whole dataset, in its own type.
 
     Raises:
         DataError: the file is damaged, or has changed since it was found.
@@ -119,9 +119,9 @@ def read_rows(dataset: Dataset, start: int, out: np.ndarray) -> None:
     """Read rows of a dataset of one dimension or more. Errors as :func:`read_dataset`.
 
     Args:
-        dataset: where they are.
-        start: the first.
-        out: what they go to, as many as are wanted; they are converted to its type.
+        dataset: the dataset.
+        start: the first row.
+        out: the result; its length is the number of rows, and values are converted to its type.
     """
     fits = out.dtype == dataset.dtype and out.flags.c_contiguous
     values = out if fits else np.empty(out.shape, dataset.dtype)
@@ -131,13 +131,13 @@ def read_rows(dataset: Dataset, start: int, out: np.ndarray) -> None:
 
 
 def close(path: str | PathLike[str]) -> None:
-    """Have the child close the file that it has open, if there is a child."""
+    """Make the child, if there is one, close its open file."""
     if is_running():
         ask(path, "HDF5", "close")
 
 
 def _fill(dataset: Dataset, start: int | None, values: np.ndarray) -> None:
-    """Read rows from ``start`` on, None for all that there is; the values have the dataset's type."""
+    """Read rows from ``start`` on (None: the whole dataset) into ``values`` of the dataset's type."""
     content = values.reshape(-1).view(np.uint8).data
     if dataset.offset is not None:
         row_bytes = math.prod(dataset.shape[1:]) * dataset.dtype.itemsize

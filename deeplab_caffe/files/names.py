@@ -1,4 +1,4 @@
-"""Whether files are there whose names come from other files: pathlib raises for names that cannot be any file's."""
+"""Tests whether files exist whose names come from other files: pathlib raises errors for impossible names."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SPECIAL = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
-# What the shell makes of <(command), and its kin: this process has it open already.
+# Paths of <(command) in the shell and similar ones: this process has these files open already.
 _OPEN = ("/dev/fd/", "/dev/stdin", "/proc/self/fd/")
 
 
@@ -41,19 +41,19 @@ def exists(path: str | PathLike[str]) -> bool:
 
 
 def is_file(path: str | PathLike[str]) -> bool:
-    """Return whether a file has this name; False likewise."""
+    """Return whether this is a file; False for an impossible name."""
     return os.path.isfile(path)  # noqa: PTH113
 
 
 def is_folder(path: str | PathLike[str]) -> bool:
-    """Return whether a folder has this name; False likewise."""
+    """Return whether this is a folder; False for an impossible name."""
     return os.path.isdir(path)  # noqa: PTH112
 
 
 def special(path: str | PathLike[str] | os.DirEntry[str]) -> str:
-    """Return what has this name if it is neither file nor folder: ``"a pipe"``, say; else, or if nothing has, ``""``.
+    """Return the kind of a special file, such as ``"a pipe"``; ``""`` for a file, a folder or a missing name.
 
-    To open one may take for ever. What this process has open, ``/dev/fd/63`` say, counts as a file.
+    Opening a special file may block forever. What this process has open, such as ``/dev/fd/63``, counts as a file.
     """
     try:
         found = path.stat() if isinstance(path, os.DirEntry) else os.stat(path)  # noqa: PTH116

@@ -1,8 +1,8 @@
-"""The child process of child.py: reads HDF5, whose library a damaged file can crash.
+"""The child process of child.py: it reads HDF5, because a damaged file can crash the library.
 
 It runs as a script, without the package; its argument is ``sys.path`` in JSON. Each line of its input is a request in
-JSON; it answers with a line of JSON, and as many bytes as that says. It ends with its input, and when nothing was asked
-for a while.
+JSON; it answers with a line of JSON, followed by the number of bytes given there. It ends when its input ends, or when
+it has been idle for a while.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from collections.abc import Callable
 from typing import Any
 
 IDLE_SECONDS = 60.0
-# More processor time than this is an endless loop in a library; bytes that are asked for have their own.
+# More processor time than this means an endless loop in a library; requested bytes get additional time.
 CPU_SECONDS, CPU_BYTES_PER_SECOND = 60.0, 4e6
-# What deflate can make of a byte; and what any file may claim.
+# The most bytes that deflate can make of one byte; and the size that any file may claim.
 MOST_UNPACKED, FREE_BYTES = 1032, 64 << 20
 MOST_OBJECTS, MOST_DEPTH = 100_000, 32
 MOST_NAMES = 20
@@ -30,7 +30,7 @@ Answer = tuple[dict[str, Any], Any]
 
 
 class RefusedError(Exception):
-    """The file is sound, but not taken."""
+    """The file is valid, but not accepted."""
 
 
 class _Open:
@@ -41,13 +41,13 @@ class _Open:
 
 
 def stamp(file: str | int) -> list[int]:
-    """Return what tells a file, by path or descriptor, from another that takes its name."""
+    """Return the identity of a file, given by path or descriptor, to detect its replacement."""
     info = os.stat(file)  # noqa: PTH116
     return [info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns]
 
 
 def describe(path: str, names: list[str] | None) -> Answer:
-    """Tell of datasets where they are, of which type and size; without names of all in the file."""
+    """Return place, type and size of the named datasets, or without names of all datasets."""
     before = stamp(path)
     with _h5py_file(path) as file:
         wanted, groups = names or [], list[str]()
@@ -61,7 +61,7 @@ def describe(path: str, names: list[str] | None) -> Answer:
 
 
 def read(path: str, stamp_then: list[int], name: str, start: int | None, stop: int | None) -> Answer:
-    """Give rows of a dataset, or all of it."""
+    """Return rows of a dataset, or all of it."""
     import numpy as np
 
     if _Open.key != (path, stamp_then):
@@ -70,13 +70,13 @@ def read(path: str, stamp_then: list[int], name: str, start: int | None, stop: i
             raise RefusedError("has changed since it was opened")
         _Open.key, _Open.file = (path, stamp_then), _h5py_file(path)
     dataset = _Open.file[name]
-    # A single string comes without its closing zeros.
+    # h5py removes the closing zeros of a single string.
     values = np.asarray(dataset[()] if start is None else dataset[start:stop], dataset.dtype, order="C")
     return {"dtype": values.dtype.str, "shape": list(values.shape), "bytes": values.nbytes}, values.reshape(-1).data
 
 
 def close(path: str) -> Answer:
-    """Close the file that is open, whichever it is."""
+    """Close the open file, if any."""
     if _Open.file is not None:
         _Open.key, file, _Open.file = None, _Open.file, None
         file.close()
@@ -87,7 +87,7 @@ def _h5py_file(path: str) -> Any:
     import h5py
 
     try:
-        # No lock: whoever writes the file may go on.
+        # No lock: another process may continue to write the file.
         return h5py.File(path, "r", rdcc_nbytes=_CHUNK_CACHE_BYTES, locking=False)
     except Exception as error:
         raise RefusedError(f"cannot be read as HDF5: the HDF5 file is damaged: {_words(error)}") from error
@@ -119,7 +119,7 @@ def _walk(group: Any, inside: str, found: list[str], groups: list[str]) -> None:
 
 
 def _facts(file: Any, name: str, file_size: int) -> dict[str, Any] | None:
-    """Return what reading a dataset needs; None if there is none of that name."""
+    """Return the facts for reading a dataset; None if there is no such dataset."""
     import h5py
 
     item = file.get(name)
@@ -139,7 +139,7 @@ def _facts(file: Any, name: str, file_size: int) -> dict[str, Any] | None:
 
 
 def _check_claims(item: Any, name: str, size: int, file_size: int) -> None:
-    """Refuse sizes that the bytes in the file cannot make, before anybody takes memory for them."""
+    """Reject sizes that the bytes in the file cannot produce, before memory is allocated for them."""
     stored = min(item.id.get_storage_size(), file_size)
     chunk = math.prod(item.chunks or ()) * item.dtype.itemsize
     most = max(FREE_BYTES, MOST_UNPACKED * stored)
@@ -152,7 +152,7 @@ DO: dict[str, Callable[..., Answer]] = {"describe": describe, "read": read, "clo
 
 
 def _shown(name: str | bytes) -> str:
-    """Return a name as text: h5py gives bytes for what is no UTF-8."""
+    """Return a name as text: h5py returns bytes if a name is not UTF-8."""
     return name if isinstance(name, str) else name.decode("utf-8", "backslashreplace")
 
 
@@ -173,15 +173,15 @@ def _answer(request: dict[str, Any]) -> Answer:
         return {"refused": str(error)}, b""
     except ImportError as error:
         return {"missing": error.name or str(error)}, b""
-    except Exception as error:  # damage shows as whatever the library makes of it
+    except Exception as error:  # a damaged file can cause any exception of the library
         return {"damaged": _words(error)}, b""
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 def serve() -> None:
-    """Answer requests until there are no more."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle.
+    """Answer requests until the input ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # The parent handles Ctrl-C.
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     out = os.fdopen(os.dup(1), "wb")
