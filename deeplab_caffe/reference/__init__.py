@@ -1,7 +1,7 @@
-"""The rule of every kernel, written to be read: NumPy, element by element, slow.
+"""A simple, slow implementation of every kernel, element by element in NumPy.
 
-What a kernel computes is said here once, with its source in the original; the tests hold the kernels against it. It
-needs neither torch nor the extension.
+Each function defines the result of a kernel, with its source in the original; the tests compare the kernels with it.
+This needs neither torch nor the extension.
 
 >>> import numpy as np
 >>> from deeplab_caffe import reference

@@ -12,14 +12,14 @@ Array = np.ndarray[Any, Any]
 def argmax(scores: Array, top_k: int = 1) -> tuple[Array, Array]:
     """Return the ``top_k`` highest channels of each pixel, highest first; among equal values the larger index first.
 
-    The original sorts (value, index) pairs in falling order. A NaN, which it leaves undefined, ranks below all numbers.
+    The original sorts (value, index) pairs in descending order. NaN, undefined there, ranks below all numbers here.
 
     Args:
         scores: (N, C, H, W).
         top_k: from 1 to C.
 
     Returns:
-        Indices as numbers of the scores' dtype, and values: each (N, top_k, H, W).
+        Indices in the scores' dtype, and values, each (N, top_k, H, W).
     """
     count, channels, height, width = scores.shape
     indices = np.zeros((count, top_k, height, width), scores.dtype)
@@ -46,7 +46,7 @@ def argmax_labels(scores: Array, ties: str = "first") -> Array:
     """
     if ties == "last":
         return argmax(scores)[0][:, 0].astype(np.int64)
-    # The first of equal channels is the last of them read backwards.
+    # In reversed order, the first of equal channels is the last one.
     from_the_end = argmax(scores[:, ::-1])[0][:, 0].astype(np.int64)
     labels: Array = scores.shape[1] - 1 - from_the_end
     return labels

@@ -26,23 +26,23 @@ def domain_transform(
 ) -> Array | tuple[Array, Array]:
     """Return the filtered channels or, with ``grad``, the gradients of x and edges.
 
-    Each pass takes a pixel and the one before it on the way: ``y[here] += weight * (y[before] - y[here])``, with the
-    weight of the later of the two in reading order (lines 98-125). The gradient of a weight is passed on to its edge
-    as if it had not been cut (lines 205-217).
+    Each pass combines a pixel with the one before it in the direction of the pass: ``y[here] += weight * (y[before] -
+    y[here])``, with the weight of the later of the two in reading order (lines 98-125). The gradient of an edge is that
+    of the weight without clipping (lines 205-217).
 
     Args:
         x: (N, C, H, W).
         edges: (N, 1, H, W).
         sizes: height and width of each item's part that is filtered; None: all of it.
         iterations: K; the layer's num_iter.
-        spatial_sigma: in pixels.
-        range_sigma: in the edges' unit.
-        min_weight: the least weight.
-        clamp: weights are cut to [min_weight, 1].
+        spatial_sigma: spatial standard deviation in pixels.
+        range_sigma: range standard deviation in the edges' unit.
+        min_weight: the smallest weight.
+        clamp: clip weights to [min_weight, 1].
         grad: the gradient of the result.
 
     Returns:
-        (N, C, H, W); with ``grad`` this of x and (N, 1, H, W) of edges. float64.
+        The filtered (N, C, H, W); with ``grad`` the gradients of x (N, C, H, W) and edges (N, 1, H, W). float64.
     """
     y = np.array(x, np.float64)
     through = np.zeros_like(y) if grad is None else np.array(grad, np.float64)
@@ -71,7 +71,7 @@ def domain_transform(
 
 
 def _steps(height: int, width: int) -> Iterator[tuple[Pixel, Pixel]]:
-    """Give each pixel and the one before it: to the right, to the left, down, up."""
+    """Yield each pixel and the one before it, for the passes to the right, to the left, down and up."""
     for row in range(height):
         yield from (((row, i), (row, i - 1)) for i in range(1, width))
     for row in range(height):

@@ -16,11 +16,11 @@ def _output_size(size: int, kernel: int, stride: int, pad: int, dilation: int) -
 
 
 def im2col(x: Array, kernel: Pair, stride: Pair, pad: Pair, dilation: Pair) -> Array:
-    """Return what a convolution reads (util/im2col.cpp).
+    """Return the column matrix of a convolution (util/im2col.cpp).
 
     Args:
         x: (N, C, H, W).
-        kernel: (height, width); so the rest.
+        kernel: (height, width), as for all pairs.
         stride: pixels between outputs.
         pad: zeros around the input.
         dilation: pixels from tap to tap.
@@ -45,9 +45,9 @@ def col2im(columns: Array, size: Pair, kernel: Pair, stride: Pair, pad: Pair, di
     The sum of a pixel runs over the kernel's rows, then its columns: the original's order.
 
     Args:
-        columns: as :func:`im2col` gives them.
+        columns: in the form of :func:`im2col`.
         size: (H, W) of the image.
-        kernel: as for :func:`im2col`; so the rest.
+        kernel: (height, width), as for all pairs.
         stride: pixels between outputs.
         pad: zeros around the input.
         dilation: pixels from tap to tap.
@@ -80,10 +80,10 @@ def conv2d(
         x: (N, C, H, W).
         weight: (O, C / groups, kernel_h, kernel_w).
         bias: (O,), or None.
-        stride: (height, width); so the rest.
+        stride: (height, width), as for all pairs.
         pad: zeros around the input.
         dilation: pixels from tap to tap, v1's ``hole``.
-        groups: of channels, each with its own weights.
+        groups: number of groups of channels, each with its own weights.
 
     Returns:
         (N, O, OH, OW).

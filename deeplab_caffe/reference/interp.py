@@ -12,19 +12,19 @@ Array = np.ndarray[Any, Any]
 
 
 def interp(x: Array, height: int, width: int, pad_beg: int = 0, pad_end: int = 0, align_corners: bool = True) -> Array:
-    """Resize images, corners on corners (util/interp.cpp:20-84) or edges on edges (torch's F.interpolate).
+    """Resize images with aligned corners (util/interp.cpp:20-84) or with aligned edges (torch's F.interpolate).
 
     Output pixel i reads position ``i * (in - 1) / (out - 1)``; the neighbour beyond the last pixel is that pixel. The
-    original holds the ratio in float32 whatever the dtype; this is in double. Edges on edges, it reads position
-    ``(i + 1/2) * in / out - 1/2``, or 0 where that is below.
+    original keeps the ratio in float32 for any dtype; here it is a double. With aligned edges it reads position
+    ``(i + 1/2) * in / out - 1/2``, or 0 if that is negative.
 
     Args:
         x: (N, C, H, W).
-        height: of the output.
-        width: of the output.
+        height: height of the output.
+        width: width of the output.
         pad_beg: 0 or negative: rows and columns dropped at the top and left first.
         pad_end: 0 or negative: rows and columns dropped at the bottom and right first.
-        align_corners: corners on corners.
+        align_corners: align corners instead of edges.
 
     Returns:
         (N, C, height, width), float64.

@@ -1,7 +1,7 @@
 """The permutohedral lattice, point by point and vertex by vertex, in the original's float32 steps.
 
-Adams, Baek and Davis, "Fast high-dimensional filtering using the permutohedral lattice", 2010, as Kraehenbuehl's code
-of 2011, which DeepLab v1 carries (util/permutohedral.cpp), computes it. Page numbers are the paper's.
+Adams, Baek and Davis, "Fast high-dimensional filtering using the permutohedral lattice", 2010, as computed by
+Kraehenbuehl's code of 2011, which DeepLab v1 includes (util/permutohedral.cpp). Page numbers are the paper's.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def locate(feature: Array) -> tuple[list[tuple[int, ...]], list[np.float32]]:
 
 
 def neighbours(key: tuple[int, ...], axis: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return the keys of a vertex' two neighbours along an axis: all coordinates one less, but the axis' d more."""
+    """Return the two neighbours' keys along an axis: d more in the axis and 1 less in the others, and the opposite."""
     dims = len(key)
     before = tuple(k + dims if i == axis else k - 1 for i, k in enumerate(key))
     after = tuple(k - dims if i == axis else k + 1 for i, k in enumerate(key))

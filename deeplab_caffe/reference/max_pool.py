@@ -13,14 +13,14 @@ Pair = tuple[int, int]
 def max_pool(x: Array, kernel: Pair, stride: Pair, pad: Pair, size: Pair) -> Array:
     """Return the largest number in each window.
 
-    Windows start at ``stride * index - pad`` and are cut to the image; one wholly outside gives the lowest number.
+    Windows start at ``stride * index - pad`` and are clipped to the image; a window outside gives the lowest number.
 
     Args:
         x: (N, C, H, W), without NaN.
-        kernel: (height, width) of a window; so the rest.
+        kernel: (height, width) of a window, as for all pairs.
         stride: from one window to the next.
         pad: rows and columns before the image.
-        size: (OH, OW): how many windows.
+        size: (OH, OW), the number of windows.
 
     Returns:
         (N, C, OH, OW).

@@ -26,7 +26,7 @@ def mean_field(
 ) -> Array:
     """Return the marginals Q after some iterations.
 
-    Q = softmax(scores) to begin with; each iteration adds the kernels' messages, a filter of Q over the filter of ones,
+    Initially Q = softmax(scores). Each iteration adds the kernels' messages, a filter of Q over the filter of ones,
     to the scores (a Potts model), and takes the softmax.
 
     Args:

@@ -22,7 +22,7 @@ def softmax_loss(
     Args:
         scores: (N, C, H, W).
         labels: (N, 1, H, W) or (N, H, W), truncated toward zero.
-        ignore_labels: labels that count nowhere.
+        ignore_labels: labels to ignore.
         class_weights: C numbers; None: all 1.
 
     Returns:

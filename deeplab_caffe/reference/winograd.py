@@ -9,7 +9,7 @@ import numpy as np
 Array = np.ndarray[Any, Any]
 Pair = tuple[int, int]
 
-# By the outputs of a tile: the matrices B^T, G and A^T of section 4.1.
+# For each tile size, the matrices B^T, G and A^T of section 4.1.
 _MATRICES = {
     2: (
         [[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]],
@@ -56,7 +56,7 @@ def winograd_weight(weight: Array, tile: int) -> Array:
 def winograd_conv2d(x: Array, weight: Array, tile: int, pad: Pair = (1, 1), dilation: Pair = (1, 1)) -> Array:
     """Convolve with stride 1: each tile is A^T (sum over the channels of (G g G^T) * (B^T d B)) A.
 
-    A dilation makes images of every d-th pixel, and a tile lies within one of them.
+    A dilation d splits the image into images of every d-th pixel, and each tile lies within one of them.
 
     Args:
         x: (N, C, H, W).
@@ -71,7 +71,7 @@ def winograd_conv2d(x: Array, weight: Array, tile: int, pad: Pair = (1, 1), dila
     b, _, a = (np.array(matrix, x.dtype) for matrix in _MATRICES[tile])
     transformed = winograd_weight(weight, tile)
     height, width = (n + 2 * p - 2 * d for n, p, d in zip(x.shape[2:], pad, dilation, strict=True))
-    # So many zeros behind the image that every tile is whole.
+    # Enough zeros after the image that every tile is complete.
     behind = [p + (tile + 1) * d for p, d in zip(pad, dilation, strict=True)]
     padded = np.pad(x, ((0, 0), (0, 0), (pad[0], behind[0]), (pad[1], behind[1])))
     out = np.zeros((x.shape[0], weight.shape[0], height, width), x.dtype)
