@@ -46,19 +46,19 @@ def convert(
     dtype: str = "float32",
     **onnx: Any,
 ) -> str:
-    """Convert weights; between all formats but ONNX they stay the same bit for bit.
+    """Convert weights. Between all formats except ONNX they stay the same bit for bit.
 
-    Others' networks are another matter: :func:`deeplab_caffe.convert.torchvision.to_caffe` and
-    :func:`deeplab_caffe.convert.deeplab_pytorch.to_caffe` say what becomes of them.
+    Weights of other projects' networks are changed: see :func:`deeplab_caffe.convert.torchvision.to_caffe` and
+    :func:`deeplab_caffe.convert.deeplab_pytorch.to_caffe`.
 
     Args:
         source: a caffemodel, also in HDF5, or a safetensors or state_dict file with the names of :func:`tensors_of`; or
             the state_dict of torchvision's ``deeplabv3_resnet50`` or ``deeplabv3_resnet101``, or of deeplab-pytorch's
             DeepLab v2.
-        net: the network that the weights are of; it has them afterwards.
-        out: the file to write; it appears under its name only when it is complete.
+        net: the network of the weights, which are loaded into it.
+        out: the file to write; it gets its name only when it is complete.
         to: one of :data:`FORMATS`; None: by the file's suffix.
-        onnx: more arguments of :func:`to_onnx`, for ONNX alone.
+        onnx: more arguments of :func:`to_onnx`, only for ONNX.
         dtype: ``"float16"`` halves a caffemodel, see :func:`deeplab_caffe.proto.write_caffemodel`.
 
     Returns:
@@ -66,7 +66,7 @@ def convert(
 
     Raises:
         ConversionError: the source cannot be read, does not fit the net, the net has no counterpart in ONNX, or float16
-            is asked for in a format other than caffemodel, or one of ``onnx`` in a format other than ONNX.
+            is requested for a format other than caffemodel, or one of ``onnx`` for a format other than ONNX.
         NetError: a caffemodel does not fit the net.
         CaffeModelError: a caffemodel cannot be read or written.
     """
@@ -75,7 +75,7 @@ def convert(
         raise ConversionError(
             f"{out}: cannot tell the format: expected {', '.join(FORMATS)}, got {to or Path(out).suffix!r}"
         )
-    # Before anything is read: nothing is written then.
+    # Checked before anything is read, so that nothing is written after an error.
     check_dtype(out, chosen, dtype)
     if any(onnx.values()) and chosen != "onnx":
         raise ConversionError(f"{out}: an image as input, labels as output and names of classes are for ONNX")

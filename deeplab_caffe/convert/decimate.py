@@ -1,4 +1,4 @@
-"""Fully connected layers as DeepLab's smaller convolutions, by leaving out (Chen et al., ICLR 2015, section 3.2)."""
+"""Decimation of fully connected layers to DeepLab's smaller convolutions (Chen et al., ICLR 2015, section 3.2)."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from torch import Tensor
 
 
 class Decimated(NamedTuple):
-    """Fewer filters, smaller ones, and in words which."""
+    """The decimated weights, and a description of the kept entries."""
 
     values: Tensor
     note: str
 
 
 def decimate(values: Tensor, shape: Sequence[int]) -> Decimated | None:
-    """Keep some entries of weights (O, C, kh, kw) or a bias (O,); None where no whole steps lead to the shape.
+    """Keep some entries of weights (O, C, kh, kw) or a bias (O,); return None if no integer steps lead to the shape.
 
-    Of the filters and the channels every n-th is kept, from the first on; of the rows and the columns such that the
-    first and the last are among them, at equal distances: of 7, numbers 0, 3, 6 for 3 and 0, 2, 4, 6 for 4. With 3 and
-    hole 12 the filter so has its taps where the one of 7 has them with hole 4. Which entries the authors kept is not
-    known; the paper says that they subsampled. The values stay as they are.
+    Every n-th filter and channel is kept, starting with the first. Rows and columns are kept at equal distances,
+    including the first and the last: of 7, numbers 0, 3, 6 for 3, and 0, 2, 4, 6 for 4. A filter of 3 with hole 12 thus
+    has its taps at positions where the filter of 7 with hole 4 has taps. It is not known which entries the authors
+    kept; the paper only says that they subsampled. The values are unchanged.
 
     Args:
-        values: of a fully connected layer, as a convolution; a bias.
-        shape: the net's.
+        values: weights of a fully connected layer as a convolution, or a bias.
+        shape: shape of the net's blob.
     """
     if values.dim() != len(shape):
         return None
@@ -45,7 +45,7 @@ def decimate(values: Tensor, shape: Sequence[int]) -> Decimated | None:
 
 
 def _kept(have: int, want: int, *, ends: bool) -> list[int] | None:
-    """Return which of ``have`` entries are kept, ``want`` in number."""
+    """Return the numbers of the ``want`` entries to keep of ``have``."""
     if not 0 < want <= have:
         return None
     if not ends:

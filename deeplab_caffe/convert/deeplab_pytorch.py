@@ -27,7 +27,7 @@ _HEADS = ("c0", "c1", "c2", "c3")
 
 
 def prefix_of(tensors: Mapping[str, Tensor]) -> str | None:
-    """Return what stands before the names of its ResNet-101; None: they are another network's."""
+    """Return the prefix of the names of its ResNet-101; None for another network."""
     for before in PREFIXES:
         if {f"{before}layer1.conv1.conv.weight", f"{before}layer4.block23.reduce.conv.weight"} <= tensors.keys():
             return before
@@ -35,7 +35,7 @@ def prefix_of(tensors: Mapping[str, Tensor]) -> str | None:
 
 
 def is_deeplab_pytorchs(tensors: Mapping[str, Tensor]) -> bool:
-    """Return whether tensors are named as those of its DeepLab v2."""
+    """Return whether tensors have the names of its DeepLab v2."""
     before = prefix_of(tensors)
     return before is not None and f"{before}aspp.c0.weight" in tensors
 

@@ -1,4 +1,4 @@
-"""What the first convolution of a network that others trained becomes on Caffe's images: BGR minus the mean."""
+"""Conversion of the first convolution of another project's network to Caffe's images: BGR minus the mean."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-# In grey levels; means that differ by less are the same ones, in other digits.
+# In grey levels; means that differ by less are equal except for rounding.
 _SAME = 1e-3
 
 # B, G, R.
@@ -16,7 +16,7 @@ Triple = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Pixels:
-    """What a source's first convolution reads: ``(x - mean) / std``, x in 0 ... 255.
+    """The input of a source's first convolution: ``(x - mean) / std``, x in 0 ... 255.
 
     Attributes:
         mean: of B, G, R.
@@ -30,18 +30,18 @@ class Pixels:
 
 
 def of_net(weight: Tensor, pixels: Pixels) -> Tensor:
-    """Return weights (O, 3, kh, kw) that read B, G, R and take along the division, float64."""
+    """Return weights (O, 3, kh, kw) for B, G, R that include the division by the standard deviations, float64."""
     weight = weight.double().flip(1) if pixels.rgb else weight.double()
     return weight / torch.tensor(pixels.std, dtype=torch.float64)[:, None, None]
 
 
 def shift(weight: Tensor, pixels: Pixels, mean: Triple) -> Tensor | None:
-    """Return what another mean takes from the convolution's outputs (O,), to be added; None where there is none.
+    """Return the correction of the convolution's outputs (O,) for another mean, to be added; None if means are equal.
 
     Args:
         weight: the net's weights, of :func:`of_net`.
-        pixels: what the source reads.
-        mean: what the net subtracts from B, G and R.
+        pixels: the source's input.
+        mean: the net's mean of B, G and R.
     """
     if _same(pixels, mean):
         return None
@@ -51,7 +51,7 @@ def shift(weight: Tensor, pixels: Pixels, mean: Triple) -> Tensor | None:
 
 
 def describe_pixels(pixels: Pixels, mean: Triple) -> list[str]:
-    """Return what becomes of the pixels, in words."""
+    """Describe the conversion of the pixels."""
     notes = []
     if pixels.rgb:
         notes.append("R, G, B to B, G, R")

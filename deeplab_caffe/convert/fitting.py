@@ -1,4 +1,4 @@
-"""A source's tensors in the shapes of a net, under the net's names."""
+"""Conversion of a source's tensors to the shapes and names of a net."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from deeplab_caffe.net.tensors import blob_key, some
 
 
 class Blob(NamedTuple):
-    """A tensor of the file: its name and shape there, its numbers as Caffe has them, and what else went into them."""
+    """A tensor of the file: its name and shape there, its values in Caffe's layout, and the tensors folded into it."""
 
     name: str
     shape: tuple[int, ...]
@@ -32,12 +32,12 @@ def blobs_of(source: Source, tensors: Mapping[str, Tensor], path: str | PathLike
     """Return a source's tensors by layer and role.
 
     Args:
-        source: what the file is.
-        tensors: all that is in the file.
+        source: the kind of the file.
+        tensors: all tensors of the file.
         path: the file, for messages.
 
     Raises:
-        ConversionError: some are missing, or no float32.
+        ConversionError: tensors are missing, or not float32.
     """
     parts = list(source.parts(tensors))
     absent = [name for part in parts for name in (part.name, *part.folded) if name not in tensors]
@@ -61,12 +61,12 @@ def blobs_of(source: Source, tensors: Mapping[str, Tensor], path: str | PathLike
 
 
 def keys_of(layer: Layer) -> set[object]:
-    """Return what tells a layer's parameters from others; layers may share them."""
+    """Return the identity of a layer's parameters, because layers may share them."""
     return {blob_key(layer, role) for role in layer.named_blobs}
 
 
 def owners_of(net: Net) -> list[Layer]:
-    """Return the layers with parameters, of several that share theirs the first one."""
+    """Return the layers with parameters; of layers that share parameters, only the first."""
     seen: set[object] = set()
     owners = []
     for layer in net.layers:
@@ -77,16 +77,16 @@ def owners_of(net: Net) -> list[Layer]:
 
 
 class Fitting:
-    """A source's weights on their way into a net, which is not changed.
+    """The conversion of a source's weights for a net, which is not changed.
 
     Attributes:
-        source: what the file is.
+        source: the kind of the file.
         net: the net.
         path: the file, for messages.
         blobs: the source's tensors.
-        taken: the net's layers that get weights, each with the source's name of them.
-        found: tensors by the net's names; of a BatchNorm the mean and the variance themselves.
-        notes: what was done beyond copying, by layer.
+        taken: the net's layers that get weights, each with the source's name of the layer.
+        found: tensors by the net's names; for a BatchNorm the mean and the variance, not the sums.
+        notes: the changes beyond copying, by layer.
 
     Raises:
         ConversionError: the source does not fit the net.
@@ -96,7 +96,7 @@ class Fitting:
         self.source, self.net, self.path, self.blobs = source, net, path, blobs
         self.found: dict[str, Tensor] = {}
         self.notes: dict[str, list[str]] = {}
-        # Of convolutions without a bias.
+        # Biases for convolutions without one.
         self._homeless: list[tuple[Layer, Tensor]] = []
         self.taken = self._match()
         for layer, name in self.taken:
@@ -150,7 +150,7 @@ class Fitting:
             self.found[f"{layer.name}.{role}"] = values / factor if factor else torch.zeros_like(values)
 
     def _fit(self, layer: Layer, role: str, blob: Blob) -> Tensor:
-        """Return a blob's numbers in the shape of the net's, decimated if need be."""
+        """Return a blob's numbers in the shape of the net's blob, decimated if necessary."""
         shape, values = tuple(layer.named_blobs[role].shape), blob.values
         if _core(values.shape) == _core(shape):
             return values.reshape(shape)
@@ -166,7 +166,7 @@ class Fitting:
         )
 
     def _fold_pixels(self, layer: Layer) -> None:
-        """Have the first convolution read what the net's data layer gives."""
+        """Convert the first convolution to the input of the net's data layer."""
         pixels, mean = self.source.pixels, self.net.mean_value
         name = f"{layer.name}.weight"
         if self.found[name].dim() != 4 or self.found[name].shape[1] != 3:
@@ -182,7 +182,7 @@ class Fitting:
             )
 
     def _add(self, layer: Layer, summand: Tensor) -> str:
-        """Add to what a convolution gives: to its bias, or in the BatchNorm behind it; return where."""
+        """Add a constant to a convolution's outputs, in its bias or the BatchNorm after it; return where."""
         name, sign, where = f"{layer.name}.bias", 1, "its bias"
         if name not in self.found:
             norm = self._norm_behind(layer)

@@ -1,4 +1,4 @@
-"""A train prototxt's net without what needs data: the part that can be computed from the image."""
+"""The part of a train prototxt's net that can be computed from the image only."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from deeplab_caffe.layers import layer_class
 from deeplab_caffe.net import Net
 from deeplab_caffe.proto import caffe_pb2, filter_net, read_net
 
-# Where the data layer names no crop; parameters do not depend on it.
+# Used if the data layer has no crop; parameters do not depend on it.
 _SIZE = 321
 
 
@@ -21,10 +21,10 @@ def image_part(
     dialect: str | None = None,
     python_layers: bool = False,
 ) -> Net:
-    """Build the layers of a train prototxt, in phase TRAIN, that need nothing but the image.
+    """Build the layers of a train prototxt, in phase TRAIN, that need only the image.
 
-    An input stands for each data layer's first top; what reads labels is left out, losses too. Layers with parameters
-    are not among that. A deploy prototxt is built as it is.
+    An input replaces each data layer's first top. Layers that depend on labels, such as losses, are left out; none of
+    these have parameters. A deploy prototxt is built unchanged.
 
     Args:
         path: the prototxt.

@@ -1,4 +1,4 @@
-"""The model that training starts from, of weights that others trained on ImageNet."""
+"""The initial model for training, from weights that others trained on ImageNet."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from deeplab_caffe.proto import caffe_pb2
 
 @dataclass(frozen=True)
 class InitialModel:
-    """A net that has a source's weights, as far as there are any for it.
+    """A net with the weights of a source, for the layers that the source has.
 
     Attributes:
-        net: the net; layers that the source has nothing for have their fillers' values.
-        source: what the file is: "EfficientNet-Lite0".
-        lines: what was done, a line for each layer.
+        net: the net; layers that the source lacks have the values of their fillers.
+        source: the kind of the file: "EfficientNet-Lite0".
+        lines: a description of the conversion, a line for each layer.
         layers: names of the layers that have the source's weights, or would be 0 without a filler: those to write.
     """
 
@@ -40,10 +40,10 @@ class InitialModel:
     layers: frozenset[str]
 
     def save(self, path: str | PathLike[str], to: str | None = None, *, dtype: str = "float32") -> str:
-        """Write :attr:`layers`; training fills the others when it begins, by its own seed.
+        """Write :attr:`layers`; training fills the other layers when it starts, with its own seed.
 
         Args:
-            path: the file; it appears under its name only when it is complete.
+            path: the file; it gets its name only when it is complete.
             to: one of the formats of :data:`deeplab_caffe.net.weights.WEIGHT_WRITERS`; None: by the suffix.
             dtype: ``"float16"`` halves a caffemodel, see :func:`deeplab_caffe.proto.write_caffemodel`.
 
@@ -64,10 +64,10 @@ class InitialModel:
 
 
 def check_dtype(path: str | PathLike[str], chosen: str, dtype: str) -> None:
-    """Check that a format has a ``dtype``; halves are for caffemodels.
+    """Check that a format supports a ``dtype``; only caffemodels support float16.
 
     Raises:
-        ConversionError: it has float32 alone.
+        ConversionError: the format supports only float32.
     """
     if dtype != "float32" and chosen != "caffemodel":
         raise ConversionError(f"{path}: dtype {dtype} is for caffemodels: as {chosen}, float32 is written")
@@ -77,7 +77,7 @@ def write_weights(net: CaffeNet, path: str | PathLike[str], chosen: str, dtype: 
     """Write a net's weights in one of the formats of :data:`deeplab_caffe.net.weights.WEIGHT_WRITERS`.
 
     Raises:
-        ConversionError: as :func:`check_dtype`.
+        ConversionError: see :func:`check_dtype`.
     """
     check_dtype(path, chosen, dtype)
     if dtype == "float32":
@@ -97,23 +97,24 @@ class _Part:
 
 
 def initial_model(source: str | PathLike[str], net: Net, *, seed: int = 1) -> InitialModel:
-    """Give a net the weights of a network that others trained, for training to start from.
+    """Load the weights of a network that others trained into a net, as the initial model for training.
 
-    Names and layouts become Caffe's. The first convolution takes along the order of the colours and the division by the
-    standard deviations. Where the net subtracts another mean than the source, the difference goes into the bias, of a
-    convolution without one into the BatchNorm behind it. That is exact but at the border, which the net pads with its
-    own mean. Fully connected layers become the net's convolutions: :func:`deeplab_caffe.convert.decimate.decimate`.
-    Layers that the source has nothing for keep their fillers' values. Weights without a filler, DeepLab's fc6 and fc7,
-    would be 0, from which they learn nothing: they are filled as by ``msra``.
+    Names and layouts are converted to Caffe's. The order of the colours and the division by the standard deviations are
+    included in the first convolution. If the net subtracts another mean than the source, the difference is added to the
+    bias, or to the BatchNorm after a convolution without a bias. That is exact except at the border, which the net pads
+    with its own mean. Fully connected layers become the net's convolutions:
+    :func:`deeplab_caffe.convert.decimate.decimate`. Layers that the source lacks keep the values of their fillers.
+    Weights without a filler, such as DeepLab's fc6 and fc7, would be 0 and learn nothing: they are filled as by
+    ``msra``.
 
     Args:
-        source: the file. What it is, its names tell: :data:`deeplab_caffe.convert.sources.SOURCES` has all.
-        net: the net, with what it subtracts as :attr:`deeplab_caffe.Net.mean_value`; changed only once everything has
-            been found to fit. :func:`deeplab_caffe.convert.image_part` builds it of a train prototxt.
-        seed: of the weights without a filler.
+        source: the file. Its kind, one of :data:`deeplab_caffe.convert.sources.SOURCES`, is found by the names in it.
+        net: the net, with its mean in :attr:`deeplab_caffe.Net.mean_value`; changed only after all checks have passed.
+            :func:`deeplab_caffe.convert.image_part` builds it from a train prototxt.
+        seed: seed of the weights without a filler.
 
     Raises:
-        ConversionError: the file cannot be read, is no network that is known, or does not fit the net.
+        ConversionError: the file cannot be read, is not a known network, or does not fit the net.
         CaffeModelError: a caffemodel or an HDF5 file cannot be read.
     """
     tensors = read_named(source)
@@ -178,7 +179,7 @@ def _layer_lines(fitting: Fitting, zeros: Sequence[Layer], seed: int) -> Iterato
 
 
 def _stem(names: Iterator[str]) -> str:
-    """Return what a layer's tensors are called together: ``features.0`` for features.0.weight and features.0.bias."""
+    """Return the common stem of a layer's tensor names: ``features.0`` for features.0.weight and features.0.bias."""
     return next(re.sub(r"[./][^./]*$", "", name) for name in names)
 
 

@@ -1,4 +1,4 @@
-"""A net as an ONNX model, built from its layers: torch is not traced, so that each of Caffe's rules is written down."""
+"""Export of a net to ONNX, layer by layer. Torch is not traced, so that each of Caffe's rules is explicit."""
 
 from __future__ import annotations
 
@@ -31,15 +31,16 @@ def to_onnx(
 
     Args:
         net: the net.
-        path: the file; it appears under its name only when it is complete.
+        path: the file; it gets its name only when it is complete.
         image_input: let the model read ``image``, uint8 RGB (N, H, W, 3), and subtract the mean itself.
-        label_output: let it give ``labels``, uint8 (N, H, W), in place of the scores: the best class of each pixel, of
-            equal ones the largest, as in the ARGMAX layer. Of more than 256 classes they are int64.
-        classes: their names, for the metadata; what :func:`deeplab_caffe.data.classes.find_classes` takes.
+        label_output: let the model output ``labels``, uint8 (N, H, W), instead of the scores: the class with the
+            highest score at each pixel, and among equal scores the largest class, as in the ARGMAX layer. With more
+            than 256 classes they are int64.
+        classes: names of the classes for the metadata, see :func:`deeplab_caffe.data.classes.find_classes`.
 
     Raises:
-        ConversionError: the package onnx is not installed, a layer has no counterpart, the net has not the input or
-            output for what is wanted, or the file cannot be written.
+        ConversionError: the package onnx is not installed, a layer has no counterpart, the net's inputs or outputs do
+            not fit the options, or the file cannot be written.
         EvaluationError: the names of the classes cannot be read.
         NetError: the net's weights were taken, see :meth:`deeplab_caffe.Net.require_weights`.
     """

@@ -1,4 +1,4 @@
-"""What an ONNX model may have before and behind the net: from an image to the net's blob, from scores to labels."""
+"""Pre- and post-processing in an ONNX model: from an image to the net's blob, from scores to labels."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ IMAGE, LABELS = "image", "labels"
 
 @dataclass(frozen=True)
 class Ends:
-    """What is wanted of an ONNX model beside the net.
+    """The parts of an ONNX model beside the net.
 
     Attributes:
-        image_input: it reads ``image``, uint8 RGB (N, H, W, 3), and subtracts the net's mean itself.
-        label_output: it gives ``labels`` (N, H, W) in place of the scores: the best class of each pixel, of equal ones
-            the largest, as in the ARGMAX layer; uint8, of more than 256 classes int64.
-        classes: their names are written into the model's metadata as JSON, under ``classes``.
+        image_input: the model reads ``image``, uint8 RGB (N, H, W, 3), and subtracts the net's mean itself.
+        label_output: the model outputs ``labels`` (N, H, W) instead of the scores: the class with the highest score at
+            each pixel, and among equal scores the largest class, as in the ARGMAX layer; uint8, or int64 for more than
+            256 classes.
+        classes: names of the classes, written into the model's metadata as JSON, under ``classes``.
     """
 
     image_input: bool = False
@@ -33,11 +34,11 @@ class Ends:
     classes: Classes | None = None
 
     def check(self, net: Net) -> None:
-        """Check that a net can have them.
+        """Check that the net fits these options.
 
         Raises:
-            ConversionError: it has several inputs or outputs, reads no image with 3 channels, or gives no scores of
-                classes; or the names are not as many as the classes.
+            ConversionError: the net has several inputs or outputs, its input is not an image with 3 channels, or its
+                output is not scores of classes; or the number of names differs from that of the classes.
         """
         if self.image_input and (len(net.inputs) != 1 or net.blob_shapes[net.inputs[0]][1:2] != (3,)):
             raise ConversionError(f"net '{net.name}': an image is for a net with one input of 3 channels")
@@ -52,13 +53,13 @@ class Ends:
             raise ConversionError(f"{len(self.classes)} names of classes are given, net '{net.name}' has {shape[1]}")
 
     def metadata(self, net: Net) -> dict[str, str]:
-        """Return what to write into the model beside the graph."""
+        """Return the metadata of the model."""
         found = {"mean_value": json.dumps(net.mean_value)}
         return found | ({"classes": json.dumps(self.classes.names)} if self.classes else {})
 
 
 def blob_of_image(graph: OnnxGraph, net: Net) -> str:
-    """Add the way from ``image`` to the net's blob, B, G and R minus the mean; return its name."""
+    """Add the conversion of ``image`` to the net's blob, B, G and R minus the mean; return the blob's name."""
     backwards = graph.constant("bgr", np.array([2, 1, 0], np.int64))
     bgr = graph.node("Gather", [IMAGE, backwards], axis=3)
     mean = graph.constant("mean", np.array(net.mean_value, np.float32))
@@ -67,7 +68,7 @@ def blob_of_image(graph: OnnxGraph, net: Net) -> str:
 
 
 def labels_of_scores(graph: OnnxGraph, scores: str, num_classes: int) -> int:
-    """Add ``labels``, the best class of each pixel; return ONNX's number of their type."""
+    """Add ``labels``, the class with the highest score at each pixel; return ONNX's number of their type."""
     best = graph.node("ArgMax", [scores], axis=1, keepdims=0, select_last_index=1)
     kind = UINT8 if num_classes <= 256 else ONNX_INT64
     graph.nodes("Cast", [best], [LABELS], to=kind)

@@ -24,8 +24,8 @@ class Graph:
 
     Attributes:
         shapes: shapes of the blobs at the prototxt's sizes.
-        fixed_size: why the images' size cannot vary, or None.
-        fixed_batch: why their number cannot, or None.
+        fixed_size: the reason why the images' size cannot vary, or None.
+        fixed_batch: the reason why the batch size cannot vary, or None.
     """
 
     def __init__(self, net: Net, ends: Ends) -> None:
@@ -71,7 +71,7 @@ class Graph:
         return ConversionError(f"layer '{self._layer}': {what} has no counterpart in ONNX")
 
     def top(self, blob: str) -> str:
-        """Return a name for a top: the blob's own where this layer is the last to write it."""
+        """Return a name for a top: the blob's name if this layer is the last to write it."""
         return self._unique(blob if self._last_writer.get(blob) == self._layer else f"{blob}/{self._layer}")
 
     def _unique(self, name: str) -> str:
@@ -92,12 +92,12 @@ class Graph:
         """Add a layer's parameter, once for all layers that share it; return its name."""
         if id(blob) not in self._parameters:
             name = self.constant(role, blob.detach().float().cpu().numpy())
-            # The blob is kept with its name: one that a layer computes anew would leave its id to the next.
+            # The blob is kept alive: after it is freed, another tensor could get the same id.
             self._parameters[id(blob)] = (blob, name)
         return self._parameters[id(blob)][1]
 
     def node(self, op: str, inputs: Sequence[str], top: str | None = None, **attributes: Any) -> str:
-        """Add a node with one output, named for the blob ``top`` or, in between, after the layer."""
+        """Add a node with one output, named after the blob ``top`` or, for intermediate values, after the layer."""
         output = self.top(top) if top is not None else self._unique(f"{self._layer}/{op}")
         self.nodes(op, inputs, [output], **attributes)
         return output

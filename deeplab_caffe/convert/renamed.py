@@ -1,4 +1,4 @@
-"""A whole network of another program under the names of ours."""
+"""Renaming of all tensors of another project's network."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ def renamed(
     title: str,
     dropped: Collection[str] = (),
 ) -> dict[str, Tensor]:
-    """Return another program's tensors under our names, all of them.
+    """Return all tensors of another project's network under this package's names.
 
     Args:
         tensors: the program's state_dict.
-        names: its names of what the net needs -> ours.
+        names: its names of the tensors that the net needs, mapped to this package's names.
         path: the file, for messages.
-        title: what messages call the network.
-        dropped: names that the net has no use for; BatchNorm's counters always are.
+        title: name of the network in messages.
+        dropped: names of tensors that the net does not use; BatchNorm's counters are always dropped.
 
     Raises:
-        ConversionError: names are missing or unknown, or numbers are longer than float32 or none.
+        ConversionError: names are missing or unknown, or values are not numbers that fit into float32.
     """
     absent = [name for name in names if name not in tensors]
     known = {*names, *dropped}

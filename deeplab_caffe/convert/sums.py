@@ -11,10 +11,10 @@ from deeplab_caffe.net import Net
 
 
 def with_sums(net: Net, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return tensors of a net with sums in place of the means and variances of its BatchNorm layers.
+    """Return tensors of a net with sums instead of the means and variances of its BatchNorm layers.
 
-    The weight is 1; where the prototxt gives the layer a ``moving_average_fraction`` f it is 1 / (1 - f), where the
-    sums of a long training end, so that training goes on as torch's would.
+    The weight is 1. If the prototxt gives the layer a ``moving_average_fraction`` f, the weight is 1 / (1 - f), the
+    limit of a long training, so that training continues as torch's would.
 
     Args:
         net: the net.

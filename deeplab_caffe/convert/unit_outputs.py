@@ -1,4 +1,4 @@
-"""Layers whose outputs are too large for new layers behind them, made smaller."""
+"""Scaling of layers whose outputs are too large for new layers after them."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from deeplab_caffe.net import Net
 
 
 def unit_outputs(net: Net, names: Sequence[str], images: Sequence[str | PathLike[str]]) -> list[str]:
-    """Divide layers by the root mean squares of their outputs on some images, which then are 1.
+    """Divide layers by the root mean squares of their outputs on some images, so that these become 1.
 
-    Nothing but ReLU and pooling may lie between them: these pass a factor on, so each layer's weights are divided by
-    its own root mean square over the one before, its bias by its own, and what the layers compute stays the same but
-    for the factor. Layers behind the last one see smaller numbers: they should be new ones.
+    Only ReLU and pooling may lie between them, because these preserve factors. Each layer's weights are divided by the
+    ratio of its own root mean square to that of the layer before, and its bias by its own; the outputs then change only
+    by a factor. Layers after the last one get smaller inputs, so they should be new layers.
 
     Args:
         net: the net, which is changed: convolutions with biases.
-        names: layers, one behind the other in the net.
+        names: consecutive layers of the net.
         images: files of photographs; they are scaled to the size of the net's input.
 
     Returns:
-        What was done, a line for each layer.
+        A description of the changes, a line for each layer.
 
     Raises:
-        NetError: they are no such layers, there are no images, or outputs are all 0.
+        NetError: the layers do not qualify, there are no images, or outputs are all 0.
         DataError: an image cannot be read.
     """
     layers = _layers(net, names)

@@ -1,4 +1,4 @@
-"""Networks that others trained, as starts for ours: one file each, and what a file is."""
+"""Networks that others trained, from which training can start: one module each, and the search for a file's kind."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from deeplab_caffe.proto import CaffeModel
 
 __all__ = ["SOURCES", "Part", "Source", "find_source", "read_named"]
 
-# What a file is, its names tell; the first that matches is taken.
+# The kind of a file is found by the names in it; the first match is used.
 SOURCES = (
     *(LITE0, *TORCHVISION_VGG16S, *TORCHVISION_RESNETS, DEEPLAB_PYTORCH),
     *(HED_VGG16, KERAS_VGG16, CAFFE_VGG16, *CAFFE_RESNETS),
@@ -39,7 +39,7 @@ def read_named(path: str | PathLike[str]) -> dict[str, Tensor]:
 
     Raises:
         ConversionError: the file cannot be read.
-        CaffeModelError: likewise, of a caffemodel or in HDF5.
+        CaffeModelError: a caffemodel or HDF5 file cannot be read.
     """
     if is_hdf5(path):
         return {name.removeprefix("data/"): torch.from_numpy(values) for name, values in _flat(read_tree(path), "")}
@@ -64,10 +64,10 @@ def _flat(tree: Tree, before: str) -> list[tuple[str, np.ndarray]]:
 
 
 def find_source(tensors: Mapping[str, Tensor], path: str | PathLike[str]) -> Source:
-    """Return what network the tensors of a file are of.
+    """Return the source whose tensors a file has.
 
     Raises:
-        ConversionError: none that is known.
+        ConversionError: no source matches.
     """
     for source in SOURCES:
         if source.matches(tensors):

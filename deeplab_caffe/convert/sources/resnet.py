@@ -1,4 +1,4 @@
-"""ResNet-50 and -101 (He et al. 2015) as the prototxts have them: what their sources have in common."""
+"""Common parts of the sources of ResNet-50 and -101 (He et al. 2015)."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ FIRST = "conv1"
 
 
 def told_strides(branch: str, whose: str) -> Callable[[Net], Iterator[str]]:
-    """Return what tells the user where a net strides elsewhere than the source did: the same shapes, another network.
+    """Return a function that tells the user if a net strides in other layers than the source: the shapes are the same.
 
     Args:
         branch: the convolution of a stage's first block that strides in the source: ``branch2a`` or ``branch2b``.
-        whose: the source's.
+        whose: the source, in the genitive, for the message.
     """
 
     def remarks(net: Net) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""What the initial model's sources have in common: names of a file, and the layers that they are in Caffe."""
+"""The description of a source of initial models: the names in its file, and the layers that they become in Caffe."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from deeplab_caffe.net import Net
 
 
 class Part(NamedTuple):
-    """One tensor of a source, and what it is in Caffe.
+    """One tensor of a source, and the blob that it becomes in Caffe.
 
     Attributes:
         layer: the layer's name, in a network with one tower.
         role: the blob's: weight and bias; mean, variance and factor of a BatchNorm.
         name: its name in the file.
-        arrange: what gives it Caffe's layout, of the tensor and of those in ``folded``; None: it has that.
-        folded: names of more tensors of the file that go into this one, as a BatchNorm's into its convolution.
+        arrange: function of the tensor and of those in ``folded`` that returns Caffe's layout; None: no change.
+        folded: names of more tensors that are folded into this one, such as a BatchNorm's into its convolution.
     """
 
     layer: str
@@ -35,16 +35,16 @@ class Source:
     """A network that others trained.
 
     Attributes:
-        title: what messages call it.
-        matches: whether a file with these names is one.
-        parts: its tensors; a file that lacks one is refused, one that has more is not.
+        title: its name in messages.
+        matches: function that returns whether a file with these tensors is this network.
+        parts: its tensors; a file that lacks one is rejected, other tensors are ignored.
         first: the layer that reads the image.
-        pixels: what that reads.
-        eps: BatchNorm's; None without a BatchNorm.
-        optional: layers that a net may do without.
+        pixels: the input of that layer.
+        eps: eps of its BatchNorm; None without a BatchNorm.
+        optional: layers that a net may lack.
         decimated: layers of which a net may have fewer filters, and smaller ones.
-        copied: net's names of a layer -> the source's, where they differ.
-        remarks: what to tell the user about this source in this net.
+        copied: maps the net's name of a layer to the source's, if they differ.
+        remarks: function that yields notes for the user about this source in a net.
     """
 
     title: str

@@ -1,4 +1,4 @@
-"""VGG-16 (Simonyan and Zisserman 2014) as DeepLab's networks have it: what its sources have in common."""
+"""Common parts of the sources of VGG-16 (Simonyan and Zisserman 2014)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WIDTHS = (64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512)
 # The fully connected layers that DeepLab makes convolutions of; fc8 has ImageNet's classes.
 FULL = ("fc6", "fc7")
 FIRST = CONVS[0]
-# As its authors' page says, and Keras after it.
+# From its authors' page, and also used by Keras.
 PIXELS = Pixels(mean=(103.939, 116.779, 123.68))
 # fc6 reads this, (C, H, W).
 LAST_POOLING = (512, 7, 7)
