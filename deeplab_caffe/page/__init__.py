@@ -1,4 +1,4 @@
-"""A page in the browser on which the dense CRF is tuned on one's own picture; all but the page works without gradio."""
+"""A page in the browser for tuning the dense CRF on your own picture; only the page itself needs gradio."""
 
 from __future__ import annotations
 

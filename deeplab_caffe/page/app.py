@@ -1,4 +1,4 @@
-"""The page itself, by gradio: it shows what :mod:`deeplab_caffe.page.desk` makes, and adds nothing to it."""
+"""The page itself, by gradio: it only shows the results of :mod:`deeplab_caffe.page.desk`."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ def build(
     """Return the page as gradio's Blocks.
 
     Args:
-        photo: a photograph to begin with.
-        mask: a mask to begin with.
-        network: the network to begin with; the package's are offered beside it.
-        crf: what the sliders begin with; None: the network's own parameters, or the defaults.
-        device: where networks and the CRF compute.
+        photo: the initial photograph.
+        mask: the initial mask.
+        network: the initial network; the package's networks can be chosen too.
+        crf: initial parameters of the sliders; None: the network's parameters, or the defaults.
+        device: device of networks and the CRF.
 
     Raises:
         DeepLabCaffeError: gradio is not installed.
@@ -58,7 +58,7 @@ def build(
 
 
 class _Page:
-    """The components and what they do."""
+    """The components and their callbacks."""
 
     def __init__(
         self, photo: str | None, mask: str | None, network: Network | None, crf: CRFParams | None, device: str
@@ -176,7 +176,7 @@ class _Page:
     def open(
         self, photo: str | None, mask: str | None, source: str, kind: MaskKind, certainty: float, *numbers: float
     ) -> Sequence[Any]:
-        """Read the files and compute the scores; a message and an empty desk where that fails."""
+        """Read the files and compute the scores; if that fails, show a message and an empty desk."""
         gr = self.gr
         if photo is None:
             return self._closed("Drop a picture to begin.", source)
@@ -210,7 +210,7 @@ class _Page:
         return str(desk.archive(desk.tuner.before, folder / "for_crf.zip"))
 
     def _name(self, path: str, what: str) -> str:
-        """Return a file's name for the forms: of an upload without its folder, of the command line's as given there."""
+        """Return a file's name for the forms: without the folder for an upload, as given for the command line."""
         given = self.given[what]
         return given if given is not None and Path(given).name == Path(path).name else Path(path).name
 
@@ -249,7 +249,7 @@ class _Page:
         return [energy, pd.DataFrame({"iteration": steps[1:], "labels changed, %": changed[1:]})]
 
     def take_preset(self, name: str) -> Sequence[Any]:
-        """Return what the sliders become."""
+        """Return the sliders' values for a preset."""
         if name == _OWN:
             return [self.gr.skip() for _ in _SLIDERS]
         return list(_numbers(CRFParams.for_model(name)).values())
@@ -290,7 +290,7 @@ def _gradio() -> Any:
 
 
 def _message(error: BaseException, *files: str | None) -> str:
-    """Return an error in one line, without the folders where uploads lie."""
+    """Return an error in one line, without the folders of uploads."""
     if isinstance(error, ImportError):
         return f"A network needs torch ({error.name} is not installed): {how_to_install('torch')}. A mask needs none."
     text = one_line(str(error) or type(error).__name__)

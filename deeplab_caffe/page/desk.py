@@ -1,4 +1,4 @@
-"""From files to a :class:`~deeplab_caffe.page.tuner.Tuner`, and from that to the page's pictures and files."""
+"""Creating a :class:`~deeplab_caffe.page.tuner.Tuner` from files, and the page's pictures and files from it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from deeplab_caffe.page.masks import MOST_PIXELS, MaskKind, read_mask
 from deeplab_caffe.page.tuner import Refined, Tuner
 from deeplab_caffe.zoo import EMBEDDED_MODELS
 
-# What the two halves of the wipe show.
+# Contents of the two halves of the wipe.
 LABELS, HEAT = "classes", "probability of one class"
 
 # Colours of the heat for probabilities 0, 1/4, ..., 1: dark blue, purple, red, orange, light yellow.
@@ -33,11 +33,11 @@ class Network:
     """A network that the page offers.
 
     Attributes:
-        name: what the page calls it.
+        name: its name on the page.
         deploy: its deploy prototxt.
         weights: its weights.
-        crf: what the sliders begin with.
-        own: whether it is the user's own, not one of the package.
+        crf: initial parameters of the sliders.
+        own: whether it is the user's network, not one of the package's.
     """
 
     name: str
@@ -65,7 +65,7 @@ class Desk:
     Attributes:
         tuner: its scores and lattices.
         source: its files.
-        params: what the sliders begin with: the network's own parameters, or the defaults.
+        params: initial parameters of the sliders: the network's parameters, or the defaults.
     """
 
     tuner: Tuner
@@ -76,9 +76,9 @@ class Desk:
         """Return the picture before and after the CRF, uint8 RGB ``(H, W, 3)`` each.
 
         Args:
-            refined: what the CRF made.
+            refined: result of the CRF.
             show: the classes' colours over the photograph, or with :data:`HEAT` one class's probabilities.
-            name: of that class.
+            name: name of that class.
         """
         image, classes = self.tuner.image, self.tuner.classes
         if show == HEAT:
@@ -107,7 +107,7 @@ class Desk:
     def archive(self, probabilities: np.ndarray, path: Path) -> Path:
         """Write a ZIP file of the folders ``images`` and ``scores``.
 
-        They are what the command of :func:`deeplab_caffe.page.forms.as_command` works on.
+        The command of :func:`deeplab_caffe.page.forms.as_command` reads these folders.
         """
         stem = Path(self.source.photo).stem
         scores = path.with_suffix(".bin")
@@ -128,11 +128,11 @@ def open_network(photo: str, network: Network, *, shown: str | None = None, devi
         photo: its file.
         network: the network.
         shown: the file's name for :class:`Source`.
-        device: where the network and the CRF compute.
+        device: device of the network and the CRF.
 
     Raises:
         DataError: the photograph cannot be read.
-        DeepLabCaffeError: the network's files cannot be read, or it is no network that segments.
+        DeepLabCaffeError: the network's files cannot be read, or it is not a segmentation network.
         NetError: the photograph does not fit the network or the memory.
         ModuleNotFoundError: torch is not installed.
     """
@@ -157,11 +157,11 @@ def open_mask(
 
     Args:
         photo: the photograph's file.
-        mask: the mask's.
-        kind: what the mask is.
-        certainty: how far to trust it.
+        mask: the mask's file.
+        kind: kind of the mask.
+        certainty: confidence in the mask.
         shown: the files' names for :class:`Source`.
-        device: where the CRF computes.
+        device: device of the CRF.
     """
     image = load_image(photo, max_pixels=MOST_PIXELS)
     found = read_mask(mask, (image.shape[0], image.shape[1]), kind=kind, certainty=certainty)
@@ -187,7 +187,7 @@ def _segmenter(network: Network, device: str) -> Any:
 
 
 def _scores(found: Any) -> tuple[np.ndarray, Kind | None]:
-    """Return what :class:`~deeplab_caffe.segmentation.Segmenter` gives to its CRF."""
+    """Return the scores and their kind that :class:`~deeplab_caffe.segmentation.Segmenter` passes to its CRF."""
     if found.activation == "softmax":
         return found.scores, None
     probabilities = found.probabilities()

@@ -1,4 +1,4 @@
-"""CRF parameters as others take them: JSON, a command line, Python. What each gives is what the page shows."""
+"""CRF parameters as JSON, as a command line and as Python, each of which gives the result that the page shows."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from deeplab_caffe.crf import CRFParams
 
 @dataclass(frozen=True)
 class Source:
-    """Where the scores came from.
+    """The source of the scores.
 
     Attributes:
         photo: the photograph's file.
         network: name of the network; None for a mask.
-        model: the prototxt of a network of the user's own; None: the network comes with the package.
+        model: the prototxt of the user's network; None for a network of the package.
         weights: its weights.
         mask: the mask's file; None for a network.
-        mask_kind: what the mask was taken for.
+        mask_kind: kind of the mask.
         certainty: see :func:`deeplab_caffe.page.read_mask`.
     """
 
@@ -34,21 +34,21 @@ class Source:
 
 
 def as_json(params: CRFParams) -> str:
-    """Return what ``--crf FILE.json`` and :meth:`CRFParams.from_file` read."""
+    """Return the JSON for ``--crf FILE.json`` and :meth:`CRFParams.from_file`."""
     return json.dumps(dataclasses.asdict(params), indent=2) + "\n"
 
 
 def as_command(params: CRFParams, source: Source) -> str:
-    """Return a command line; of a mask it takes the folders that the page's ZIP file holds.
+    """Return a command line; for a mask it reads the folders of the page's ZIP file.
 
-    No flag has ``min_probability``: it is the network's own, and 0 for a mask.
+    There is no flag for ``min_probability``: the command uses the network's value, and 0 for a mask.
     """
     numbers = dataclasses.asdict(params)
     del numbers["min_probability"]
     flags = [word for name, value in numbers.items() for word in (f"--{name.replace('_', '-')}", f"{value}")]
     if source.network is not None:
         model = [source.network] if source.model is None else [source.model, "--weights", str(source.weights)]
-        # A name that begins so is an option to the command line.
+        # A name that begins with a dash would be parsed as an option.
         photo = f"./{source.photo}" if source.photo.startswith("-") else source.photo
         words = ["deeplab-caffe", "segment", photo, "--model", *model, "--crf", *flags]
     else:

@@ -1,4 +1,4 @@
-"""A mask of any tool as probabilities for the CRF: binary, a label map, or soft; from an image or a .npy file."""
+"""Conversion of masks (binary, label map or soft; image or .npy file) to probabilities for the CRF."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from deeplab_caffe.errors import CRFError, DataError
 
 MaskKind = Literal["auto", "binary", "labels", "soft"]
 
-# More levels than this are those of a soft mask, and more colours than this no label map.
+# A mask with more levels than this is soft; one with more colours is not a label map.
 _MOST_LABELS = 40
 _UNKNOWN = 255
 MOST_PIXELS = 50_000_000
@@ -25,12 +25,12 @@ MOST_PIXELS = 50_000_000
 
 @dataclass(frozen=True)
 class Mask:
-    """What a mask says of each pixel.
+    """The probabilities of a mask.
 
     Attributes:
         probabilities: float32 ``(C, H, W)``; they sum to 1.
         classes: names and colours of the C classes.
-        kind: what the mask was taken for.
+        kind: kind of the mask.
     """
 
     probabilities: np.ndarray
@@ -44,23 +44,23 @@ def read_mask(
     """Read a mask for a picture.
 
     * binary: two values; the larger is the foreground.
-    * labels: a palette image or grey levels, each its own class, 255 unknown; or colours, each its own class.
+    * labels: a palette image or grey levels, each a class, 255 unknown; or colours, each a class.
     * soft: the foreground's probability, as 0 to 255 or 0 to 65535; in a .npy file 0 to 1, or logits. An image's alpha
-      channel counts, where it is not the same everywhere.
+      channel is used if it is not constant.
 
-    ``"auto"`` takes palettes and colours for labels, two values for binary, up to 40 whole numbers for labels, all else
-    for soft. Grey JPEG files are soft, or binary: the compression adds values that are no labels. A probability p
-    becomes ``a p + (1 - a) / C``, with the a that makes ``certainty`` of 1: of a label map these are the probabilities
-    of pydensecrf's ``unary_from_labels``.
+    ``"auto"``: palettes and colours are labels, two values are binary, up to 40 integers are labels, all other masks
+    are soft. Grey JPEG files are soft or binary, because the compression adds values that are not labels. A probability
+    p becomes ``a p + (1 - a) / C``, with the a that makes ``certainty`` of 1: of a label map these are the
+    probabilities of pydensecrf's ``unary_from_labels``.
 
     Args:
         path: an image, or a .npy file ``(H, W)`` or ``(1, H, W)``.
         size: height and width of the picture; a mask of the same shape and another size is resized.
-        kind: what the mask is.
-        certainty: probability that the mask is right where it is sure, above 1/C and below 1.
+        kind: kind of the mask.
+        certainty: probability of a class whose value in the mask is 1, above 1/C and below 1.
 
     Raises:
-        DataError: the file cannot be read, does not fit the picture, has one value alone or too many.
+        DataError: the file cannot be read, does not fit the picture, or has only one value or too many.
         CRFError: another kind, or a certainty out of range.
     """
     if kind not in get_args(MaskKind):
@@ -82,12 +82,12 @@ def read_mask(
 
 
 class _Content(NamedTuple):
-    """What a mask's file holds: numbers ``(H, W)`` or colours ``(H, W, 3)``.
+    """The contents of a mask's file: numbers ``(H, W)`` or colours ``(H, W, 3)``.
 
     Attributes:
         levels: as a soft mask's, up to 255 or 65535.
         samples: as labels: of grey of less than 8 bits, or a PGM with a largest value of its own, as they stand there.
-        is_labels: they are labels beyond doubt.
+        is_labels: they are certainly labels.
         is_lossy: the file's compression has changed the numbers.
     """
 
@@ -151,7 +151,7 @@ def _fitted(values: np.ndarray, size: tuple[int, int], smooth: bool, path: str |
     """Return a mask at the picture's size.
 
     Raises:
-        DataError: its sides are not those of the picture, nor in proportion to them.
+        DataError: its sides are neither equal nor proportional to those of the picture.
     """
     height, width = values.shape[:2]
     if (height, width) == size:
@@ -177,7 +177,7 @@ def _soft(values: np.ndarray, path: str | PathLike[str]) -> tuple[np.ndarray, Cl
 
 
 def _hard(values: np.ndarray, binary: bool, path: str | PathLike[str]) -> tuple[np.ndarray, Classes]:
-    """Return one-hot probabilities of a binary mask or label map; what is unknown has the same for each."""
+    """Return one-hot probabilities of a binary mask or label map; unknown pixels have equal probabilities."""
     coded = values if values.ndim == 2 else values.astype(np.uint32) @ np.array([65536, 256, 1], np.uint32)
     levels = np.unique(coded)
     if binary and len(levels) > 2:

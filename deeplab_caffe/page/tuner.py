@@ -21,18 +21,18 @@ from deeplab_caffe.crf.place import backend_for
 from deeplab_caffe.data.classes import Classes
 from deeplab_caffe.ops.argmax import argmax_labels
 
-# Of colours; one of a megapixel takes up to 100 MB. The backend keeps those of positions.
+# Number of colour lattices; for a megapixel one takes up to 100 MB. The backend keeps position lattices.
 _KEPT_LATTICES = 2
 
 
 @dataclass(frozen=True)
 class Refined:
-    """What the CRF made of the scores.
+    """The result of the CRF.
 
     Attributes:
         marginals: float32 ``(C, H, W)``.
-        milliseconds: for lattices that were not there, and the inference.
-        lattices_built: how many lattices of colours were not there.
+        milliseconds: time of new lattices and of the inference.
+        lattices_built: number of new colour lattices.
     """
 
     marginals: np.ndarray
@@ -47,7 +47,7 @@ class Refined:
 
 @dataclass(frozen=True)
 class Curve:
-    """What each iteration did, from 0, the start, to the last.
+    """The effect of each iteration, from 0, the start, to the last.
 
     Attributes:
         kl_divergence: KL(Q || P) for each pixel up to a constant, see :class:`deeplab_caffe.crf.Energies`.
@@ -61,20 +61,20 @@ class Curve:
 class Tuner(Stays):
     """Scores of one picture, refined with one set of CRF parameters after the other.
 
-    The marginals are those of :func:`deeplab_caffe.crf.dense_crf`, to the bit. Lattices are kept, so that other weights
-    or iterations cost the inference alone. Threads may share it: one waits for the other.
+    The marginals are those of :func:`deeplab_caffe.crf.dense_crf`, bit for bit. Lattices are kept, so that a change of
+    weights or iterations needs only the inference. Threads may share it: one waits for the other.
 
     Args:
         image: uint8 RGB ``(H, W, 3)``.
         scores: float32 ``(C, H, W)``.
         classes: names and colours of the C classes.
-        kind: what the scores are, see :func:`deeplab_caffe.crf.dense_crf`.
-        device: where to compute: ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
+        kind: kind of the scores, see :func:`deeplab_caffe.crf.dense_crf`.
+        device: device of the computation: ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
 
     Attributes:
         image: as given.
         classes: as given.
-        before: the scores' probabilities, float32 ``(C, H, W)``: what the CRF starts from.
+        before: the scores' probabilities, float32 ``(C, H, W)``: the initial marginals of the CRF.
         labels_before: the best class of each pixel before the CRF, uint8 ``(H, W)``.
 
     Raises:
@@ -101,7 +101,7 @@ class Tuner(Stays):
         self.before, self.labels_before = start.marginals, start.labels
 
     def refine(self, params: CRFParams) -> Refined:
-        """Return the marginals of these parameters, and how long they took.
+        """Return the marginals of these parameters, and the time of their computation.
 
         Raises:
             CRFError: standard deviations too small for the picture.
@@ -115,7 +115,7 @@ class Tuner(Stays):
             return Refined(marginals, 1000 * (time.perf_counter() - began), built)
 
     def curve(self, params: CRFParams) -> Curve:
-        """Return what each iteration does; errors as of :meth:`refine`."""
+        """Return the effect of each iteration; it raises the errors of :meth:`refine`."""
         with self._lock:
             field, _ = self._start(params)
             pixels = self.image.shape[0] * self.image.shape[1]
@@ -131,7 +131,7 @@ class Tuner(Stays):
         return Curve(energies, changed)
 
     def _start(self, params: CRFParams) -> tuple[Field, int]:
-        """Return a mean field at its start, and how many lattices of colours had to be built."""
+        """Return a mean field at its start, and the number of colour lattices that were built."""
         kernels = active_kernels(params)
         size = (self.image.shape[0], self.image.shape[1])
         scores = self._scores[self._labels(params.min_probability)]
@@ -152,7 +152,7 @@ class Tuner(Stays):
         return field, built
 
     def _labels(self, min_probability: float) -> Any:
-        """Return the labels that the CRF is about, as an index; they are kept for the same ``min_probability``."""
+        """Return the labels that the CRF computes, as an index, cached for the last ``min_probability``."""
         if min_probability != self._likely[0]:
             some = likely_labels(self._scores, self._kind, min_probability) if min_probability else slice(None)
             self._likely = min_probability, some
