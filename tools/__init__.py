@@ -1,1 +1,1 @@
-"""Scripts that look after the repository."""
+"""Scripts for the maintenance of the repository."""

@@ -1,9 +1,9 @@
 """Install a wheel as users do and try it: ``python -m tools.check_wheel dist``.
 
-For each Python that ``tools.wheels`` finds and that has a wheel in the folder: into a clean environment, without torch
-and without a compiler on PATH. The dense CRF, its command and the evaluation run there, and doors to networks say what
-to install. Then torch is lent by the environment that this runs in, if both have the same Python, and ``segment`` runs.
-Prints seconds and megabytes of the installation.
+For each Python that ``tools.wheels`` finds and that has a wheel in the folder, the wheel is installed into a clean
+environment, without torch and without a compiler on PATH. The dense CRF, its command and the evaluation must run there,
+and modules for networks must say what to install. Then torch is added from the environment of this script, if both have
+the same Python, and ``segment`` must run. The script prints seconds and megabytes of the installation.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ for door in "net", "inference", "solver", "segmentation", "pycaffe", "convert":
 
 
 def megabytes(folder: Path) -> float:
-    """Return what the files of a folder take, as ``du`` counts, in units of 1e6 bytes."""
+    """Return the size of a folder's files on disk, as by ``du``, in units of 1e6 bytes."""
     return sum(path.lstat().st_blocks * 512 for path in folder.rglob("*")) / 1e6
 
 
 class Environment:
-    """A virtual environment without anything but pip, and a PATH that has nothing else."""
+    """A virtual environment with only pip, and a PATH with only its programs."""
 
     def __init__(self, python: str, folder: Path) -> None:
         subprocess.run([python, "-m", "venv", folder], check=True)
@@ -48,7 +48,7 @@ class Environment:
         self._settings["PATH"] = str(folder / "bin")
 
     def distributions(self) -> int:
-        """Return how many packages are installed."""
+        """Return the number of installed packages."""
         return len(list(self.packages.glob("*.dist-info")))
 
     def run(self, *words: str | Path, status: int = 0) -> str:

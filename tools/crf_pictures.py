@@ -1,4 +1,4 @@
-"""Draws what each parameter of the dense CRF does, for docs/crf-parameters.md: ``python -m tools.crf_pictures``.
+"""Draw the effect of each parameter of the dense CRF, for docs/crf-parameters.md: ``python -m tools.crf_pictures``.
 
 A strip of pictures for each parameter: the bundled network's labels of chelsea.jpg after the CRF, with four values of
 the one parameter and the defaults of the others.
@@ -30,7 +30,7 @@ VALUES = {
 }
 # The ear and the cheek, where the cat ends (x, y, x, y).
 PART = (220, 20, 440, 250)
-# What is no cat: this colour over the photograph.
+# The colour over the photograph outside of the cat.
 BACKGROUND = np.array([40, 90, 220])
 WIDTH, TITLE, GAP = 224, 20, 4
 

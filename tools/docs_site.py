@@ -1,4 +1,4 @@
-"""What the site needs beside ``docs/``: the API's pages, the command line, files of the repository, links between them.
+"""The parts of the site beside ``docs/``: the API's pages, the command line, files of the repository, and links.
 
 mkdocs calls these functions (``hooks`` in mkdocs.yml). Nothing is written into the checkout.
 """
@@ -15,7 +15,7 @@ import tomllib
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# A page for each, of the names that it makes public; modules with a dot are added to the page of their room.
+# Each has a page of its public names; modules with a dot are added to the page of their room.
 API = {
     "crf": ["crf", "crf.module"],
     "segmentation": ["segmentation"],
@@ -128,13 +128,13 @@ def _source(path: str) -> str | None:
 
 
 def site_target(page: str, target: str, files: Any, url: str | None) -> str | None:
-    """Return where a page's relative link leads on the site.
+    """Return the target of a page's relative link on the site.
 
     Args:
         page: path of the page on the site, such as ``crf.md`` or ``repository/SECURITY.md``.
-        target: of the link, as it is in the repository, without its anchor.
+        target: target of the link in the repository, without its anchor.
         files: mkdocs' files, by their paths on the site.
-        url: of the repository, if it has one.
+        url: URL of the repository, if it has one.
 
     Returns:
         The new target; None if the file is not on the site and the repository has no address.
@@ -153,7 +153,7 @@ def site_target(page: str, target: str, files: Any, url: str | None) -> str | No
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
-    """Have links to files of the repository lead to the site's pages, or be plain text; add the verbs' help."""
+    """Change links to files of the repository to the site's pages, or to plain text; add the verbs' help."""
     here = page.file.src_uri
     if here == "command-line.md":
         markdown += "\n" + _command_line()

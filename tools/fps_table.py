@@ -1,6 +1,6 @@
-"""Writes the README's table of frames per second from benchmarks/results: ``python -m tools.fps_table``.
+"""Write the README's table of frames per second from benchmarks/results: ``python -m tools.fps_table``.
 
-With ``--check`` nothing is written, and the exit status says whether the README has what the results say.
+With ``--check`` nothing is written, and the exit status says whether the README's table is current.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def updated(readme: str, new: str) -> str:
     """Return the README with the table between its marks replaced.
 
     Raises:
-        SystemExit: the marks are not there.
+        SystemExit: the README lacks the marks.
     """
     head, begin, rest = readme.partition(BEGIN)
     _, end, tail = rest.partition(END)

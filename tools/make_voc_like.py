@@ -1,4 +1,4 @@
-"""Makes a folder shaped as PASCAL VOC2012, from CamVid or from drawn shapes, to try the VOC flow on without VOC.
+"""Create a folder in the format of PASCAL VOC2012, from CamVid or from drawn shapes, to try the VOC flow without VOC.
 
     python -m tools.make_voc_like --camvid ../shared/data/camvid --out /tmp/voc --images 20
     python -m tools.make_voc_like --synthetic --out /tmp/voc --images 4
@@ -20,12 +20,12 @@ from PIL import Image, ImageDraw
 from deeplab_caffe.data import load_image, load_label, save_image, save_labels_png
 from deeplab_caffe.viz import CAMVID_CLASSES, VOC_CLASSES, VOC_COLORMAP
 
-# What both data sets have; all else is background.
+# Classes of both data sets; all others are background.
 SHARED = {"Car": "car", "Pedestrian": "person", "Bicyclist": "bicycle"}
 
 
 def with_void_line(labels: np.ndarray, width: int = 2) -> np.ndarray:
-    """Labels with 255 within ``width`` pixels (chessboard) of each boundary between two classes; uint8 ``(H, W)``."""
+    """Return labels with 255 within ``width`` pixels (chessboard distance) of class boundaries; uint8 ``(H, W)``."""
     from scipy.ndimage import binary_dilation
 
     edge = np.zeros(labels.shape, bool)
@@ -37,7 +37,7 @@ def with_void_line(labels: np.ndarray, width: int = 2) -> np.ndarray:
 
 
 def from_camvid(root: Path, count: int) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """Names, images and labels; an even choice of the images."""
+    """Yield names, images and labels of evenly chosen images."""
     table = np.zeros(256, np.uint8)
     table[255] = 255
     for camvid, voc in SHARED.items():
@@ -49,7 +49,7 @@ def from_camvid(root: Path, count: int) -> Iterator[tuple[str, np.ndarray, np.nd
 
 
 def drawn(count: int, seed: int = 0, size: tuple[int, int] = (61, 53)) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """Names, images and labels of ellipses and boxes on noise; ``size`` is ``(height, width)``."""
+    """Yield names, images and labels of ellipses and boxes on noise; ``size`` is ``(height, width)``."""
     rng = np.random.default_rng(seed)
     for number in range(count):
         picture = Image.new("L", size[::-1])
@@ -65,7 +65,7 @@ def drawn(count: int, seed: int = 0, size: tuple[int, int] = (61, 53)) -> Iterat
 
 
 def write(items: Iterator[tuple[str, np.ndarray, np.ndarray]], out: Path) -> dict[str, list[str]]:
-    """Write everything; return the ids of each list. Of four images two are for train, one for val, one for test."""
+    """Write all files; return the ids of each list. Of four images two are for train, one for val, one for test."""
     names = []
     for name, image, labels in items:
         names.append(name)
@@ -89,7 +89,7 @@ def write(items: Iterator[tuple[str, np.ndarray, np.ndarray]], out: Path) -> dic
 
 
 def main(words: list[str] | None = None) -> None:
-    """Command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--camvid", type=Path, help="folder with JPEGImages and SegmentationClass")
