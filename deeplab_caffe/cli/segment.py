@@ -120,7 +120,7 @@ def _mean(_: click.Context, __: click.Parameter, text: str | None) -> tuple[floa
 )
 @word_option("--preset", metavar="NAME", help="--crf NAME in two words: --crf --preset NAME.")
 @crf_number_options
-@click.option("--marginals", type=click.Choice(get_args(MarginalsFormat)), help="Write each class's probabilities too.")
+@click.option("--marginals", type=click.Choice(get_args(MarginalsFormat)), help="Also write each class's probabilities.")
 @word_option("--blob", help="Name of the blob that holds the scores; the net's output by default.")
 @click.option("--crop-size", type=SIDE, help="Pad to at least this side, as test.prototxt does: 513.")
 @click.option(
@@ -178,7 +178,6 @@ def _mean(_: click.Context, __: click.Parameter, text: str | None) -> tuple[floa
 @word_option(
     "--address", help="Address of a Ray cluster; auto: this machine's. By default --engine ray starts Ray here."
 )
-
 @dtype_option
 @click.option("--channels-last", is_flag=True, help="Channels-last memory order: faster, last digits may differ.")
 @click.option(

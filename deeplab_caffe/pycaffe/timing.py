@@ -15,9 +15,9 @@ from deeplab_caffe.pycaffe.net import Net
 
 
 class Timer:
-    """``caffe.Timer``: milliseconds between :meth:`start` and :meth:`stop`, or now while it runs.
+    """``caffe.Timer``: milliseconds between :meth:`start` and :meth:`stop`, or until now while it runs.
 
-    On a GPU the work that was given to it is waited for, at both ends.
+    On a GPU, both methods first wait for pending work.
     """
 
     def __init__(self) -> None:
@@ -25,7 +25,7 @@ class Timer:
         self._end: float | None = None
 
     def start(self) -> None:
-        """Start, anew if it runs."""
+        """Start, or restart if it runs."""
         self._begin, self._end = _now(), None
 
     def stop(self) -> None:
@@ -78,7 +78,7 @@ def time_layers(net: Net, iterations: int, *, backward: bool = True, advance: Ca
             for index in range(count - 1, -1, -1):
                 backward_times[index].append(_timed(partial(net._backward, index, index)))
         if iteration == 0:
-            # Memory is first touched and kernels are first chosen in this pass.
+            # The first pass allocates memory and selects kernels.
             for times in (*forward_times, *backward_times):
                 times.clear()
         advance()

@@ -244,7 +244,7 @@ def read_palette(path: str | PathLike[str]) -> np.ndarray | None:
     """Return the colours of a palette image, uint8 RGB ``(256, 3)``, black where it has none; None for other images.
 
     Raises:
-        DataError: as :func:`load_image`, so far as the header tells.
+        DataError: as :func:`load_image`, as far as the header shows.
     """
     with _open(path, MAX_PIXELS) as image:
         return _palette(image) if image.mode in ("P", "PA") else None
@@ -254,7 +254,7 @@ def image_size(path: str | PathLike[str]) -> tuple[int, int]:
     """Return ``(height, width)`` of an image file from its header; EXIF orientation is ignored.
 
     Raises:
-        DataError: as :func:`load_image`, so far as the header tells.
+        DataError: as :func:`load_image`, as far as the header shows.
     """
     with _open(path, MAX_PIXELS) as image:
         return image.height, image.width
