@@ -120,7 +120,9 @@ def _mean(_: click.Context, __: click.Parameter, text: str | None) -> tuple[floa
 )
 @word_option("--preset", metavar="NAME", help="--crf NAME in two words: --crf --preset NAME.")
 @crf_number_options
-@click.option("--marginals", type=click.Choice(get_args(MarginalsFormat)), help="Also write each class's probabilities.")
+@click.option(
+    "--marginals", type=click.Choice(get_args(MarginalsFormat)), help="Also write each class's probabilities."
+)
 @word_option("--blob", help="Name of the blob that holds the scores; the net's output by default.")
 @click.option("--crop-size", type=SIDE, help="Pad to at least this side, as test.prototxt does: 513.")
 @click.option(

@@ -1,4 +1,4 @@
-"""Convolutions on the CPU with gradients of our own: what :class:`Convolution` uses in training."""
+"""Convolutions on the CPU with gradients of our own: the layer Convolution uses them in training."""
 
 from __future__ import annotations
 

@@ -93,6 +93,11 @@ def resize_image(im: np.ndarray, new_dims: Sequence[int] | np.ndarray, interp_or
     image is enlarged, and it is not blurred before it is reduced (scikit-image before 0.15). Other images are resized
     with aligned corners (``scipy.ndimage.zoom``).
 
+    Args:
+        im: the image.
+        new_dims: the new height and width; of one or three channels also the whole new shape, which scikit-image takes.
+        interp_order: order of the splines.
+
     Returns:
         float32 (new_dims[0], new_dims[1], K), a copy.
 
@@ -101,6 +106,8 @@ def resize_image(im: np.ndarray, new_dims: Sequence[int] | np.ndarray, interp_or
     """
     image = np.asarray(im)
     size = tuple(int(dim) for dim in new_dims)
+    if image.shape[2:] == size[2:] and image.shape[2:] in ((1,), (3,)):
+        size = size[:2]
     if image.ndim != 3 or not image.size:
         raise NetError(f"resize_image: expected an image (H, W, K), got an array of shape {image.shape}")
     if len(size) != 2 or min(size) < 1:

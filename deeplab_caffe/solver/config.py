@@ -168,8 +168,8 @@ def _test_nets(
             f"test_state must be given once for each of the {count} test nets, got {len(param.test_state)}",
             field="test_state",
         )
-    if any(iterations < 1 for iterations in param.test_iter):
-        raise SolverError(f"test_iter must be positive, got {min(param.test_iter)}", field="test_iter")
+    if any(iterations < 0 for iterations in param.test_iter):
+        raise SolverError(f"test_iter must not be negative, got {min(param.test_iter)}", field="test_iter")
     if count and param.test_interval < 1:
         raise SolverError(
             f"test_interval must be positive where there are test nets, got {param.test_interval}",

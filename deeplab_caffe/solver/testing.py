@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -54,7 +55,7 @@ def run_test(
     Args:
         forward: function that runs the net for one batch and returns its outputs and losses.
         net: the net.
-        batches: number of batches.
+        batches: number of batches; for 0 there are no outputs, and the loss is NaN, as in Caffe.
         asked_to_stop: function that is called before each batch and returns whether to stop.
 
     Returns:
@@ -71,4 +72,6 @@ def run_test(
             if found[name].numel() <= MOST_SHOWN:
                 numbers = found[name].double().flatten()
                 sums[name] = sums[name] + numbers if name in sums else numbers.clone()
-    return Averages(loss / batches, {name: (total / batches).tolist() for name, total in sums.items()})
+    return Averages(
+        loss / batches if batches else math.nan, {name: (total / batches).tolist() for name, total in sums.items()}
+    )

@@ -83,13 +83,20 @@ def test_resize_image_keeps_a_constant() -> None:
         assert (io.resize_image(np.full((2, 3, channels), -5), (7, 7)) == -5).all()
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_resize_image_takes_the_whole_shape_as_scikit_image_does(channels: int) -> None:
+    image = np.random.default_rng(0).random((4, 5, channels)).astype(np.float32)
+    assert np.array_equal(io.resize_image(image, (7, 3, channels)), io.resize_image(image, (7, 3)))
+
+
 @pytest.mark.parametrize(
     ("shape", "size", "message"),
     [
         ((4, 5), (2, 2), r"an image \(H, W, K\), got an array of shape \(4, 5\)"),
         ((0, 5, 3), (2, 2), r"got an array of shape \(0, 5, 3\)"),
         ((4, 5, 3), (2, 0), r"the new \(height, width\), got \(2, 0\)"),
-        ((4, 5, 3), (2, 2, 3), r"got \(2, 2, 3\)"),
+        ((4, 5, 3), (2, 2, 1), r"got \(2, 2, 1\)"),
+        ((4, 5, 2), (2, 2, 2), r"got \(2, 2, 2\)"),
     ],
 )
 def test_resize_image_refuses(shape: tuple[int, ...], size: tuple[int, ...], message: str) -> None:

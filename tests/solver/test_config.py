@@ -87,7 +87,7 @@ def test_variables_reach_the_nets(files: Path) -> None:
             "test_iter must be given once for each of the 0 test nets, got 1",
         ),
         ('net: "net.prototxt"\ntest_iter: 3', None, "test_interval must be positive where there are test nets"),
-        ('net: "net.prototxt"\ntest_interval: 1\ntest_iter: 0', 3, "test_iter must be positive, got 0"),
+        ('net: "net.prototxt"\ntest_interval: 1\ntest_iter: -1', 3, "test_iter must not be negative, got -1"),
         ('net: "net.prototxt" test_interval: 1 test_iter: 1\ntest_state { } test_state { }', 2, "test_state must be"),
         (
             'net: "net.prototxt"\ntype: "AdamW"',

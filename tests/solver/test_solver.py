@@ -62,6 +62,15 @@ def test_what_can_be_turned_off(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("snap*"))
 
 
+def test_no_batches_of_a_test_net_give_no_outputs(tmp_path: Path) -> None:
+    log = Recorder()
+    extra = "test_iter: 0 test_interval: 2 test_compute_loss: true snapshot_after_train: false"
+    make(tmp_path, extra, log, max_iter=2).solve()
+    assert log.lines[1:3] == ["Iteration 0, Testing net (#0)", "Test loss: nan"]
+    assert not any("Test net output" in line for line in log.lines)
+    assert log.events() == [("test", 0), ("train", 0), ("train", 1), ("test", 2), ("done", 2)]
+
+
 def test_caffes_lines(tmp_path: Path) -> None:
     log = Recorder()
     make(tmp_path, "display: 2 test_iter: 2 test_interval: 4 test_compute_loss: true", log, max_iter=4).solve()
