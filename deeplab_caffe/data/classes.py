@@ -38,7 +38,7 @@ BESIDE = "classes.txt"
 _NO_CLASS = 255
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Classes:
     """Names of labels 0, 1, 2, ... and their colours, uint8 RGB ``(K or more, 3)``.
 
@@ -51,6 +51,15 @@ class Classes:
     names: tuple[str, ...]
     colormap: np.ndarray
     ids: tuple[int, ...] | None = None
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Classes):
+            return NotImplemented
+        same = self.names == other.names and self.ids == other.ids
+        return same and np.array_equal(self.colormap, other.colormap)
+
+    def __hash__(self) -> int:
+        return hash((self.names, self.ids))
 
     def __len__(self) -> int:
         return len(self.names)

@@ -130,3 +130,18 @@ def test_colours_of_a_file(tmp_path: Path) -> None:
             find_colormap(path, 1)
     with pytest.raises(DataError, match="nothing: colors: expected voc, camvid, cityscapes, distinct or a file"):
         find_colormap("nothing", 1)
+
+
+def test_classes_are_equal_by_names_colours_and_ids() -> None:
+    colours = np.array([[0, 0, 0], [255, 0, 0]], np.uint8)
+    one = Classes(("sky", "road"), colours)
+    assert one == Classes(("sky", "road"), colours.copy())
+    assert hash(one) == hash(Classes(("sky", "road"), colours.copy()))
+    assert find_classes("voc12") == find_classes("voc12")
+    for other in (
+        Classes(("sky", "street"), colours),
+        Classes(("sky", "road"), colours[::-1]),
+        Classes(("sky", "road"), colours, (3, 7)),
+        ("sky", "road"),
+    ):
+        assert one != other
