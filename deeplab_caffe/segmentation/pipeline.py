@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,6 +17,7 @@ import torch
 
 from deeplab_caffe import _C
 from deeplab_caffe.data.inputs import WorkItem
+from deeplab_caffe.data.workers import worker_pool
 from deeplab_caffe.errors import DeepLabCaffeError
 from deeplab_caffe.segmentation.result import Segmentation
 from deeplab_caffe.segmentation.results import ResultWriter
@@ -117,17 +119,9 @@ def ahead(source: Iterable[T], depth: int = _DEPTH, *, leave: bool = False) -> G
 
 def behind(source: Iterable[T], function: Callable[[T], R], depth: int = _DEPTH) -> Generator[R, None, None]:
     """Yield ``function(value)`` for each value, in order; it runs in a thread at most ``depth`` values behind."""
-    pending: deque[Future[R]] = deque()
     # However this ends, the computed values are written: leaving the pool waits for them.
     with ThreadPoolExecutor(1, "write-behind") as pool:
-        for value in source:
-            pending.append(pool.submit(function, value))
-            # Drop the reference: otherwise the value would be kept until the next one arrives.
-            del value
-            while len(pending) > depth or (pending and pending[0].done()):
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
+        yield from _results(pool, source, function, depth)
 
 
 def in_order(items: Iterable[T], function: Callable[[T], R], at_once: int) -> Generator[R, None, None]:
@@ -145,19 +139,33 @@ def in_order(items: Iterable[T], function: Callable[[T], R], at_once: int) -> Ge
         yield from map(function, items)
         return
     total = torch.get_num_threads()
-    pool = ThreadPoolExecutor(at_once, "picture", initializer=_use_threads, initargs=(max(1, total // at_once),))
-    pending: deque[Future[R]] = deque()
     try:
-        for item in items:
-            pending.append(pool.submit(function, item))
-            while len(pending) >= 2 * at_once or (pending and pending[0].done()):
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
+        with worker_pool(at_once, "picture", partial(_use_threads, max(1, total // at_once))) as pool:
+            yield from _results(pool, items, function, 2 * at_once - 1)
     finally:
-        # What was begun is written.
-        pool.shutdown(cancel_futures=True)
         torch.set_num_threads(total)  # for threads to come: the workers have set that number too
+
+
+def _results(
+    pool: ThreadPoolExecutor, source: Iterable[T], function: Callable[[T], R], most: int
+) -> Generator[R, None, None]:
+    """Yield ``function(value)`` for each value, in order, computed by a pool.
+
+    Args:
+        pool: the pool.
+        source: the values.
+        function: runs in the pool.
+        most: number of values whose results are not taken yet when the next value is read.
+    """
+    pending: deque[Future[R]] = deque()
+    for value in source:
+        pending.append(pool.submit(function, value))
+        # Drop the reference: otherwise the value would be kept until the next one arrives.
+        del value
+        while len(pending) > most or (pending and pending[0].done()):
+            yield pending.popleft().result()
+    while pending:
+        yield pending.popleft().result()
 
 
 def _use_threads(count: int) -> None:
