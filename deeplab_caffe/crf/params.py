@@ -14,6 +14,7 @@ from pathlib import Path
 from reprlib import repr as short_repr
 from typing import Any, NamedTuple
 
+from deeplab_caffe.arguments import whole_number
 from deeplab_caffe.crf.presets import Preset, find_preset
 from deeplab_caffe.errors import CRFError
 
@@ -241,20 +242,7 @@ def validate_iterations(iterations: Any) -> int:
     Raises:
         CRFError: the value is not a whole number, negative, or above 2^31 - 1.
     """
-    if not is_whole(iterations):
-        raise CRFError(f"iterations must be a whole number, got {short_repr(iterations)}")
-    if iterations < 0:
-        raise CRFError(f"iterations must not be negative, got {short_repr(iterations)}")
-    if iterations >= 2**31:
-        raise CRFError(f"iterations must be at most 2^31 - 1, got {short_repr(iterations)}")
-    return int(iterations)
-
-
-def is_whole(value: Any) -> bool:
-    """Return whether a value is a whole number of any type; True and False are not."""
-    if isinstance(value, bool):
-        return False
-    return isinstance(value, Integral) or (isinstance(value, Real) and float(value).is_integer())
+    return whole_number("iterations", iterations, CRFError, least=0, most=2**31 - 1)
 
 
 def validate_count(name: str, value: Any, least: int = 1) -> int:
@@ -263,9 +251,7 @@ def validate_count(name: str, value: Any, least: int = 1) -> int:
     Raises:
         CRFError: the value is not a whole number from ``least`` to 2^31 - 2.
     """
-    if not is_whole(value) or not least <= value < 2**31 - 1:
-        raise CRFError(f"{name} must be a whole number from {least} to 2^31 - 2, got {short_repr(value)}")
-    return int(value)
+    return whole_number(name, value, CRFError, least=least, most=2**31 - 2)
 
 
 def validate_number(name: str, value: Any, *, positive: bool = False) -> float:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from deeplab_caffe.arguments import whole_number
 from deeplab_caffe.data.confusion import ConfusionMatrix
 from deeplab_caffe.errors import EvaluationError, needed_for
 
@@ -42,10 +43,11 @@ class Trimap:
     """
 
     def __init__(self, num_classes: int, widths: Sequence[int], ignore_labels: Iterable[int] = (255,)) -> None:
-        if not widths or min(widths) < 1 or any(width != int(width) for width in widths):
-            raise EvaluationError(f"trimap widths must be whole numbers of 1 pixel or more, got {list(widths)}")
+        if not widths:
+            raise EvaluationError("trimap widths: expected one or more, got none")
         self.num_classes = num_classes
-        self.widths = tuple(sorted({int(width) for width in widths}))
+        pixels = {whole_number("trimap widths", width, EvaluationError, least=1, unit="pixels") for width in widths}
+        self.widths = tuple(sorted(pixels))
         self.ignore_labels = frozenset(int(label) for label in ignore_labels)
         self.counts = np.zeros((self.widths[-1], num_classes, num_classes), np.int64)
 

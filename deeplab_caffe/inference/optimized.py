@@ -7,7 +7,6 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from numbers import Integral
 from reprlib import repr as short_repr
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from deeplab_caffe.arguments import whole_number
 from deeplab_caffe.arrays import nvrtc
 from deeplab_caffe.arrays.stays import Stays
 from deeplab_caffe.crf import CRFParams
@@ -391,26 +391,18 @@ def _inference_graph(net: Net, blobs: Iterable[str] | None) -> Graph:
     return lower(net.graph, net.graph.wanted(net.outputs if blobs is None else blobs))
 
 
-def _check_count(name: str, value: Any) -> None:
-    if value is not None and not isinstance(value, Integral):
-        raise NetError(f"{name} must be a whole number, got {short_repr(value)}")
-    if value is not None and int(value) < 1:
-        raise NetError(f"{name} must be positive, got {value}")
-
-
 def _sample_shapes(net: Net, batch: int | None, size: int | tuple[int, int] | None) -> dict[str, Shape]:
     """Return the inputs' shapes: the prototxt's, with another batch size, and another image size for the first one."""
     if not net.inputs:
         raise NetError(f"net '{net.name}' has no inputs")
-    sides = size if isinstance(size, (tuple, list)) else (size,)
-    if isinstance(size, (tuple, list)) and len(sides) != 2:
-        raise NetError(f"size must be a side or (height, width), got {size}")
-    for name, value in (("batch", batch), *(("size", side) for side in sides)):
-        _check_count(name, value)
     shapes = {name: tuple(net.blob_shapes[name]) for name in net.inputs}
     if batch is not None:
-        shapes = {name: (batch, *shape[1:]) for name, shape in shapes.items()}
+        items = whole_number("batch", batch, NetError, least=1)
+        shapes = {name: (items, *shape[1:]) for name, shape in shapes.items()}
     if size is not None:
+        sides = size if isinstance(size, (tuple, list)) else (size, size)
+        if len(sides) != 2:
+            raise NetError(f"size must be a side or (height, width), got {size}")
         first = net.inputs[0]
-        shapes[first] = (*shapes[first][:2], *((size, size) if isinstance(size, int) else size))
+        shapes[first] = (*shapes[first][:2], *(whole_number("size", side, NetError, least=1) for side in sides))
     return shapes

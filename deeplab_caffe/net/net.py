@@ -5,7 +5,6 @@ from __future__ import annotations
 import pkgutil
 from collections.abc import Iterable, Mapping
 from functools import partial
-from numbers import Integral
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from deeplab_caffe import proto
+from deeplab_caffe.arguments import whole_number
 from deeplab_caffe.data.sources.rng import CaffeRNG
 from deeplab_caffe.data.sources.transform import IMAGENET_MEAN_BGR
 from deeplab_caffe.errors import DeepLabCaffeError, NetError
@@ -149,7 +149,8 @@ class Net(nn.Module):
         super().__init__()
         if engine not in (None, "DEFAULT", "CAFFE", "CUDNN"):
             raise NetError(f"engine must be CAFFE, CUDNN, DEFAULT or None, got {engine!r}")
-        _check_seed(seed)
+        if seed is not None:
+            seed = whole_number("seed", seed, NetError, least=0, most=2**32 - 1)
         path = None if isinstance(prototxt, caffe_pb2.NetParameter) else prototxt
         net = prototxt if isinstance(prototxt, caffe_pb2.NetParameter) else proto.read_net(prototxt, variables)
         net = proto.filter_net(net, phase, level=level, stages=stages)
@@ -530,10 +531,3 @@ class Net(nn.Module):
 def _forgive(names: tuple[str, ...], _: nn.Module, keys: Any) -> None:
     """Remove from a layer's unexpected keys those of layers whose names begin with its name and a dot."""
     keys.unexpected_keys[:] = [key for key in keys.unexpected_keys if not any(f".{n}." in f".{key}" for n in names)]
-
-
-def _check_seed(seed: Any) -> None:
-    if seed is not None and not isinstance(seed, Integral):
-        raise NetError(f"seed must be a whole number, got {seed!r}")
-    if seed is not None and not 0 <= int(seed) < 2**32:
-        raise NetError(f"seed must be from 0 to {2**32 - 1}, got {seed}")

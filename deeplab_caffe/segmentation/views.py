@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from deeplab_caffe.arguments import whole_number
 from deeplab_caffe.errors import NetError
 from deeplab_caffe.ops.interp import interp
 
@@ -36,7 +36,6 @@ class Views:
         flip: whether to use each view mirrored too.
         window: side of the windows that larger images are cut into; None: no windows.
         stride: pixels from one window to the next; None: two thirds of the window.
-        stride: pixels from one window to the next; None for two thirds of the window.
 
     Raises:
         NetError: a scale is not above 0 and at most 100, a window or stride is not positive, or the stride leaves gaps.
@@ -49,7 +48,9 @@ class Views:
 
     def __post_init__(self) -> None:
         for name, value in (("window", self.window), ("stride", self.stride)):
-            _check_whole(name, value)
+            if value is not None:
+                pixels = whole_number(f"the {name}", value, NetError, least=1, unit="pixels")
+                object.__setattr__(self, name, pixels)
         object.__setattr__(self, "scales", _numbers(self.scales))
         if not self.scales or not all(math.isfinite(scale) and 0 < scale <= _LARGEST_SCALE for scale in self.scales):
             raise NetError(f"scales must be positive numbers up to {_LARGEST_SCALE}, got {self.scales}")
@@ -57,9 +58,7 @@ class Views:
             if self.stride is not None:
                 raise NetError("a stride is given, but no window")
             return
-        if self.window < 1:
-            raise NetError(f"the window must be positive, got {self.window}")
-        if self.stride is not None and not 1 <= self.stride <= self.window:
+        if self.stride is not None and self.stride > self.window:
             raise NetError(f"the stride must be from 1 to the window, {self.window}, got {self.stride}")
 
     @property
@@ -143,8 +142,3 @@ def _numbers(scales: Any) -> tuple[float, ...]:
     except (TypeError, ValueError):
         pass
     raise NetError(f"scales must be several numbers, (1.0,) for one, got {scales!r}")
-
-
-def _check_whole(name: str, value: Any) -> None:
-    if value is not None and not isinstance(value, Integral):
-        raise NetError(f"the {name} must be a whole number of pixels, got {value!r}")

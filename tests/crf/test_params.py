@@ -96,8 +96,14 @@ def test_parameters_at_their_bounds() -> None:
 def test_counts_at_their_bounds() -> None:
     assert [validate_count("points", value) for value in (1, 2**31 - 2, 3.0)] == [1, 2**31 - 2, 3]
     assert validate_count("points", 0, least=0) == 0
-    for value, least in ((0, 1), (1, 2), (2**31 - 1, 1), (1.5, 1), (True, 1)):
-        with pytest.raises(CRFError, match=f"points must be a whole number from {least} to 2\\^31 - 2, got {value}"):
+    for value, least, words in (
+        (0, 1, "be positive"),
+        (1, 2, "be at least 2"),
+        (2**31 - 1, 1, "be at most 2\\^31 - 2"),
+        (1.5, 1, "be a whole number"),
+        (True, 1, "be a whole number"),
+    ):
+        with pytest.raises(CRFError, match=f"^points must {words}, got {value}$"):
             validate_count("points", value, least)
 
 

@@ -371,7 +371,9 @@ def test_inputs_of_the_prototxt_that_make_no_sense() -> None:
         ({"dtype": "int8"}, "dtype must be a floating-point torch.dtype, got 'int8'"),
         ({"dtype": "no"}, "dtype must be a floating-point torch.dtype, got 'no'"),
         ({"dtype": torch.int8}, "dtype must be"),
-        ({"seed": -1}, "seed must be from 0 to"),
+        ({"seed": -1}, "seed must not be negative, got -1"),
+        ({"seed": 2**32}, "seed must be at most 2\\^32 - 1, got 4294967296"),
+        ({"seed": True}, "seed must be a whole number, got True"),
     ],
 )
 def test_options_that_make_no_sense(options: dict, message: str) -> None:
