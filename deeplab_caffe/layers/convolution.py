@@ -6,7 +6,7 @@ import copy
 import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -234,14 +234,21 @@ class Convolution(BaseConvolution):
         return half if narrow or by_channel or not is_usual(kernel, stride, pad, hole) else None
 
     def _compute(self, x: Tensor, weight: Tensor, g: Geometry, bias: Tensor | None) -> Tensor:
-        if g.axes == 2 and self._is_for_depthwise(x, weight):
+        algorithm = self._algorithm(x, weight)
+        if algorithm == "depthwise":
             return depthwise(x, weight, bias, pair(g.stride), pair(g.pad), pair(g.hole))
-        if g.axes == 2 and self._is_for_winograd(x, weight):
+        if algorithm == "winograd":
             y: Tensor = WinogradConvolution.apply(x, weight, bias, pair(g.pad), pair(g.hole), False)
             return y
         if x.device.type == "cpu" and self._pads_beyond_kernel():
             x, weight = x.contiguous(), weight.contiguous()
         return _CONVOLUTIONS[g.axes](x, weight, bias, g.stride, g.pad, g.hole, self.groups)
+
+    def _algorithm(self, x: Tensor, weight: Tensor) -> Literal["depthwise", "winograd", "torch"]:
+        """Return the fastest convolution for tensors in the dtype to compute in: one of our own on the CPU, or torch's."""
+        if self.geometry.axes == 2 and self._is_for_depthwise(x, weight):
+            return "depthwise"
+        return "winograd" if self.geometry.axes == 2 and self._is_for_winograd(x, weight) else "torch"
 
     def _pads_beyond_kernel(self) -> bool:
         g = self.geometry
@@ -310,13 +317,14 @@ class Convolution(BaseConvolution):
             return self._compute_rectified(x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype))
 
     def _compute_rectified(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor | None:
-        if not needs_gradient(x, weight) or not fits_own_kernels(x, weight) or self._is_for_depthwise(x, weight):
+        if not needs_gradient(x, weight) or not fits_own_kernels(x, weight):
             return None
+        algorithm = self._algorithm(x, weight)
         stride, pad, hole = (pair(numbers) for numbers in self.geometry[1:])
-        if self._is_for_winograd(x, weight):
+        if algorithm == "winograd":
             y: Tensor = WinogradConvolution.apply(x, weight, bias, pad, hole, True)
             return y
-        if not is_channels_last(x) or not takes_dtype(x) or self._pads_beyond_kernel():
+        if algorithm != "torch" or not is_channels_last(x) or not takes_dtype(x) or self._pads_beyond_kernel():
             return None
         y = RectifiedConvolution.apply(x, weight, bias, PackedGeometry(stride, pad, hole, self.groups))
         return y
