@@ -1,4 +1,4 @@
-"""The exceptions that deeplab_caffe raises for bad input.
+"""The exceptions that deeplab_caffe raises for bad input, and how it warns.
 
 Every one of them is a :class:`DeepLabCaffeError`, so that a caller (the command line, a service) can turn all of them
 into one line for its user with a single ``except``. Messages say which file, layer, blob or argument is meant, what was
@@ -11,6 +11,8 @@ characters.
 from __future__ import annotations
 
 import re
+import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from os import PathLike
@@ -20,6 +22,8 @@ MOST_CHARACTERS = 3000
 # The most items of one kind that a message lists.
 MOST_LISTED = 20
 _LONGEST_WORD = 200
+# Packages whose calls a warning does not name: this one, and those through which it calls itself.
+_NO_CALLERS = {"contextlib", "deeplab_caffe", "torch"}
 # The extra of pyproject.toml that installs a module.
 _EXTRAS = {
     "av": "video",
@@ -96,6 +100,21 @@ def needed_for(purpose: str) -> Iterator[None]:
         module = str(error.name).partition(".")[0]
         message = f"{purpose} need {module}, which is not installed: {how_to_install(module)}"
         raise ModuleNotFoundError(message, name=module) from None
+
+
+def warn(message: str, category: type[Warning] = UserWarning) -> None:
+    """Warn of what is computed nevertheless, at the line of the caller outside of this package.
+
+    That line is the one that the caller can change; how many calls of ours lie between is nobody's business.
+
+    Args:
+        message: what is wrong, and what to do.
+        category: the warning's class.
+    """
+    level, frame = 2, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _NO_CALLERS:
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, category, stacklevel=level)
 
 
 class DeepLabCaffeError(Exception):

@@ -4,6 +4,7 @@ import copy
 import pickle
 
 import pytest
+import torch
 
 from deeplab_caffe.crf.memory import CRFMemoryError
 from deeplab_caffe.errors import (
@@ -18,6 +19,7 @@ from deeplab_caffe.errors import (
     one_line,
     printable,
     shortened,
+    warn,
 )
 from deeplab_caffe.net import Net
 from deeplab_caffe.proto import parse_net, parse_solver
@@ -133,3 +135,12 @@ def test_an_error_is_the_same_in_another_process(error: DeepLabCaffeError) -> No
 
 def _fields(error: DeepLabCaffeError) -> dict[str, object]:
     return {name: str(value) for name, value in vars(error).items()}
+
+
+def test_a_warning_names_the_callers_line_however_deep_it_is() -> None:
+    ours = {"__name__": "deeplab_caffe.somewhere", "warn": warn}
+    exec("def deep(depth):\n    return deep(depth - 1) if depth else warn('told', FutureWarning)", ours)
+    for call in (lambda: ours["deep"](0), lambda: ours["deep"](5), lambda: torch.no_grad()(ours["deep"])(1)):
+        with pytest.warns(FutureWarning, match="^told$") as found:
+            call()
+        assert (found[0].filename, found[0].lineno) == (__file__, call.__code__.co_firstlineno)

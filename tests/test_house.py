@@ -174,3 +174,13 @@ COMMANDS = {"errors.py": "the rule itself", "cli/__init__.py": "the list of extr
 def test_messages_say_how_to_install_by_the_one_rule() -> None:
     files = {str(path.relative_to(PACKAGE)): path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py")}
     assert {name for name, text in files.items() if "pip install" in text} == set(COMMANDS)
+
+
+def test_warnings_go_through_the_one_door_that_names_the_callers_line() -> None:
+    """The command line shows no lines, so its own warnings may have any."""
+    others = [
+        str(path.relative_to(PACKAGE))
+        for path in sorted(PACKAGE.rglob("*.py"))
+        if re.search(r"\bwarnings\.warn\(", path.read_text(encoding="utf-8"))
+    ]
+    assert [path for path in others if not path.startswith("cli/")] == ["errors.py"]

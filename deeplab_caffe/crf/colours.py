@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-import warnings
 from reprlib import repr as short_repr
 from typing import Any
 
-from deeplab_caffe.errors import CRFError
+from deeplab_caffe.errors import CRFError, warn
 
 # (black, white) of an image.
 Range = tuple[float, float]
@@ -61,10 +60,7 @@ def validate_colours(
         if advice := _advice(low, high, floating, exact):
             raise CRFError(f"image must be from 0 to 255, {got}: {advice}")
         if high == 1:
-            warnings.warn(
-                f"image must be from 0 to 255, {got}: say image_range=(0, 1), or (0, 255) if it is nearly black",
-                stacklevel=2,
-            )
+            warn(f"image must be from 0 to 255, {got}: say image_range=(0, 1), or (0, 255) if it is nearly black")
         return
     black, white = image_range
     beyond = (white - black) * (_BEYOND if exact else 1)

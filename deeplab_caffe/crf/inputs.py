@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from reprlib import repr as short_repr
@@ -13,7 +12,7 @@ import numpy as np
 
 from deeplab_caffe.arrays import arrays_of, is_on_gpu, is_torch, to_numpy
 from deeplab_caffe.crf.params import MOST_WEIGHT
-from deeplab_caffe.errors import CRFError
+from deeplab_caffe.errors import CRFError, warn
 
 NDArray = np.ndarray[Any, Any]
 Sizes = tuple[int, ...]
@@ -225,10 +224,9 @@ def refuse_other_kinds(scores: Any, on_host: Callable[[Any], NDArray], kind: Kin
 def _warn_of_scores(probabilities: NDArray) -> None:
     sums = probabilities.sum(axis=0)
     if probabilities.max() > 1 + OVERSHOOT and np.ptp(sums) > _ROUNDING * abs(sums).max():
-        warnings.warn(
+        warn(
             f"probabilities go up to {probabilities.max():.6g}, and their sums differ from pixel to pixel: are they "
-            'scores of a network? Then say kind="scores"',
-            stacklevel=2,
+            'scores of a network? Then say kind="scores"'
         )
 
 

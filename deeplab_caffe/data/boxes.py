@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -12,7 +11,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from deeplab_caffe.errors import BoxError, DataError, needed_for
+from deeplab_caffe.errors import BoxError, DataError, needed_for, warn
 
 # As in the authors' script: boxes with smaller areas or sides are all foreground, and the centre's share may exceed the
 # wanted share by this much.
@@ -164,10 +163,7 @@ def read_voc_boxes(
                 round(float(item.findtext(f"bndbox/{side}") or "")) for side in ("xmin", "ymin", "xmax", "ymax")
             )
             if min(left, top) < 1:
-                warnings.warn(
-                    f"{path}: xmin or ymin of '{name}' is {min(left, top)}, VOC counts from 1: cut to the image",
-                    stacklevel=2,
-                )
+                warn(f"{path}: xmin or ymin of '{name}' is {min(left, top)}, VOC counts from 1: cut to the image")
             box = Box(max(left, 1) - 1, max(top, 1) - 1, right, bottom, list(classes).index(name))
         except (ValueError, OverflowError, BoxError) as error:
             raise DataError(f"the bndbox of '{name}' cannot be used: {error}", path) from None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +26,7 @@ from deeplab_caffe.data.datasets import (
     PERSON_PART_CLASSES,
 )
 from deeplab_caffe.data.io.lists import read_lines
-from deeplab_caffe.errors import DataError, EvaluationError
+from deeplab_caffe.errors import DataError, EvaluationError, warn
 from deeplab_caffe.files.names import is_file
 
 # Name of the file with a model's classes, in the folder of its weights or of its prototxt.
@@ -172,7 +171,7 @@ def model_classes(
             found = find_classes(path)
             if num_classes in (None, len(found)):
                 return found
-            warnings.warn(f"{path}: {len(found)} names are not the model's, which has {num_classes}", stacklevel=3)
+            warn(f"{path}: {len(found)} names are not the model's, which has {num_classes}")
     if num_classes == len(VOC_CLASSES):
         return KNOWN["voc12"]
     return Classes(tuple(class_name((), label) for label in range(num_classes or 0)), VOC_COLORMAP)

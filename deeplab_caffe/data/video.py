@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from deeplab_caffe.data.inputs import WEBCAM
-from deeplab_caffe.errors import DataError, how_to_install
+from deeplab_caffe.errors import DataError, how_to_install, warn
 from deeplab_caffe.files.names import is_file
 
 # Other formats are lists of further files and addresses; a video from a stranger must not make us open those.
@@ -83,7 +82,7 @@ class VideoReader:
         if not count:
             raise DataError("the video has no frame that can be decoded", self._source)
         if damaged:
-            warnings.warn(f"{self._source}: {damaged} damaged pieces of the video are left out", stacklevel=2)
+            warn(f"{self._source}: {damaged} damaged pieces of the video are left out")
 
 
 @contextmanager

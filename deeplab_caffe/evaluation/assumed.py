@@ -6,7 +6,6 @@ If the caller names none, PASCAL VOC's, unless the files cannot have VOC's.
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import numpy as np
 
 from deeplab_caffe.data.classes import KNOWN, Classes
 from deeplab_caffe.data.io.images import load_label, read_palette
-from deeplab_caffe.errors import EvaluationError
+from deeplab_caffe.errors import EvaluationError, warn
 from deeplab_caffe.evaluation.evaluate import ImagePair
 from deeplab_caffe.evaluation.predictions import Kind, count_channels
 
@@ -55,10 +54,7 @@ def assumed_classes(pairs: Sequence[ImagePair], kind: Kind, ignore_label: int = 
     if palettes:
         return _VOC
     if channels == 1 and not _VOC_ID.fullmatch(pairs[0].name):
-        warnings.warn(
-            f"nothing says which classes these are, {len(_VOC)} as PASCAL VOC's are counted: say --classes",
-            stacklevel=2,
-        )
+        warn(f"nothing says which classes these are, {len(_VOC)} as PASCAL VOC's are counted: say --classes")
         return Classes(tuple(f"class {label}" for label in range(len(_VOC))), _VOC.colormap)
     return _VOC
 
@@ -84,7 +80,7 @@ def validate_classes(pairs: Sequence[ImagePair], kind: Kind, classes: Classes, i
             continue
         for name, known in KNOWN.items():
             if _is_of(palette, known, path, ignore_label):
-                warnings.warn(f"{path} has the colours of {name}, but --classes names others", stacklevel=2)
+                warn(f"{path} has the colours of {name}, but --classes names others")
                 break  # Data sets without colours of their own have VOC's.
 
 

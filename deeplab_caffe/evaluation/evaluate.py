@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -17,7 +16,7 @@ from deeplab_caffe.data.io.folders import is_image
 from deeplab_caffe.data.io.images import load_label
 from deeplab_caffe.data.io.lists import ListEntry, read_image_list
 from deeplab_caffe.data.workers import worker_pool
-from deeplab_caffe.errors import DataError, EvaluationError
+from deeplab_caffe.errors import DataError, EvaluationError, warn
 from deeplab_caffe.evaluation.metrics import Metrics, Rule, measure
 from deeplab_caffe.evaluation.predictions import SUFFIXES, Kind, read_classes
 from deeplab_caffe.evaluation.trimap import Trimap
@@ -113,7 +112,7 @@ def read_ids(path: str | os.PathLike[str]) -> list[str]:
         if name in names:
             raise DataError(f"'{name}' is in line {names[name]} already{entry.hint}", path, entry.line)
         if entry.hint and not names and not entry.label.lstrip("-").isdecimal():
-            warnings.warn(f"{path}:{entry.line}: the id is '{name}'{entry.hint}", stacklevel=2)
+            warn(f"{path}:{entry.line}: the id is '{name}'{entry.hint}")
         names[name] = entry.line
     return list(names)
 

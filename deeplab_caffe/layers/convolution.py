@@ -245,7 +245,7 @@ class Convolution(BaseConvolution):
         return _CONVOLUTIONS[g.axes](x, weight, bias, g.stride, g.pad, g.hole, self.groups)
 
     def _algorithm(self, x: Tensor, weight: Tensor) -> Literal["depthwise", "winograd", "torch"]:
-        """Return the fastest convolution for tensors in the dtype to compute in: one of our own on the CPU, or torch's."""
+        """Return the fastest convolution for tensors of the dtype to compute in: one of our own, or torch's."""
         if self.geometry.axes == 2 and self._is_for_depthwise(x, weight):
             return "depthwise"
         return "winograd" if self.geometry.axes == 2 and self._is_for_winograd(x, weight) else "torch"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Protocol
 
@@ -21,7 +20,7 @@ from deeplab_caffe.data.sources.mat import MatReader
 from deeplab_caffe.data.sources.memory import MemorySource
 from deeplab_caffe.data.sources.sharding import Shard
 from deeplab_caffe.data.sources.window import WindowSource
-from deeplab_caffe.errors import NetError
+from deeplab_caffe.errors import NetError, warn
 from deeplab_caffe.layers.base import Layer, NetContext, Shape, register
 from deeplab_caffe.layers.fillers import fill
 from deeplab_caffe.layers.turns import Turns
@@ -216,10 +215,7 @@ class MemoryData(SourceLayer):
 
     def make_source(self, param: caffe_pb2.LayerParameter, context: NetContext) -> Source:
         if param.HasField("transform_param"):
-            warnings.warn(
-                f"layer '{param.name}': MEMORY_DATA takes arrays as they are, transform_param does nothing",
-                stacklevel=2,
-            )
+            warn(f"layer '{param.name}': MEMORY_DATA takes arrays as they are, transform_param does nothing")
         return MemorySource.from_param(param, Shard(*context.shard))
 
     def set_arrays(self, data: np.ndarray, labels: np.ndarray, data_dim: np.ndarray | None = None) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-import warnings
 from collections.abc import Hashable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
@@ -16,7 +15,7 @@ from torch import Tensor
 
 from deeplab_caffe.data.io.archive import check_torch_archive
 from deeplab_caffe.data.io.atomic import atomic_write
-from deeplab_caffe.errors import ConversionError, DataError, how_to_install
+from deeplab_caffe.errors import ConversionError, DataError, how_to_install, warn
 from deeplab_caffe.layers import Layer
 
 _NO_SAFETENSORS = f"safetensors files need safetensors: {how_to_install('safetensors')}"
@@ -234,7 +233,7 @@ def load_tensors(
         message = f"{path}: {' and '.join(parts)} of net '{net.name}'{_of_torchs_tools(unknown) if unknown else ''}"
         if missing == "error" or len(absent) == len(own):
             raise ConversionError(message)
-        warnings.warn(message, WeightsWarning, 4)
+        warn(message, WeightsWarning)
     taken: dict[Hashable, tuple[str, Tensor]] = {}
     for name, blob in own.items():
         if name in tensors:

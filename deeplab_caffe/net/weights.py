@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import torch
 
-from deeplab_caffe.errors import CaffeModelError, ConversionError, NetError
+from deeplab_caffe.errors import CaffeModelError, ConversionError, NetError, warn
 from deeplab_caffe.files.names import check_path, is_file
 from deeplab_caffe.layers import Layer, NetContext, Shape
 from deeplab_caffe.net.hdf5 import is_hdf5, read_model, write_model
@@ -100,17 +99,16 @@ def load_weights(
     for copy in copies:
         copy.layer.load_blob(copy.role, torch.from_numpy(copy.found.copy()).view(copy.shape))
     if differing:
-        warnings.warn(
+        warn(
             f"{path}: layers that share a parameter in net '{net.name}' have different numbers for {some(differing)}: "
             "those of the last one in the file count, as in Caffe",
             WeightsWarning,
-            3,
         )
     if absent:
-        warnings.warn(f"{path}: no weights for {some(absent)}: they keep their initial values", WeightsWarning, 3)
+        warn(f"{path}: no weights for {some(absent)}: they keep their initial values", WeightsWarning)
     unused = [name for name in sources if name not in own]
     if unused:
-        warnings.warn(f"{path}: weights of {some(unused)} are not used by net '{net.name}'", WeightsWarning, 3)
+        warn(f"{path}: weights of {some(unused)} are not used by net '{net.name}'", WeightsWarning)
 
 
 def _sources(path: str | PathLike[str]) -> dict[str, list[ModelBlob]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 
 from deeplab_caffe import _C
 from deeplab_caffe.arrays import Arrays, arrays_of, is_on_gpu, is_torch
+from deeplab_caffe.errors import warn
 from deeplab_caffe.ops.operator import operator
 from deeplab_caffe.ops.sizes import check_blob
 
@@ -39,9 +39,7 @@ def _report(xp: Arrays, labels: Any, totals: Any, channels: int, ignore_labels: 
             f"is neither a class (0 to {channels - 1}) nor ignored ({ignored})"
         )
     if weight == 0:
-        warnings.warn(
-            "softmax_loss: every label is ignored or of weight 0: the loss and its gradient are 0", stacklevel=2
-        )
+        warn("softmax_loss: every label is ignored or of weight 0: the loss and its gradient are 0")
 
 
 def _view_or_none(xp: Arrays, weights: Any) -> Any:

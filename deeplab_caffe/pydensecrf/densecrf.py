@@ -19,7 +19,6 @@ Marginals are within 1e-4 of pydensecrf's. The differences:
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Callable
 from enum import IntEnum
 from numbers import Number
@@ -34,7 +33,7 @@ from deeplab_caffe.crf import model
 from deeplab_caffe.crf.colours import Range
 from deeplab_caffe.crf.inputs import Kind, NDArray, apparent_kind, as_kind, shape_advice
 from deeplab_caffe.crf.params import validate_count, validate_iterations, validate_weight
-from deeplab_caffe.errors import CRFError
+from deeplab_caffe.errors import CRFError, warn
 
 if TYPE_CHECKING:
     import torch
@@ -378,7 +377,7 @@ def _warn_of_other_kinds(energies: Any, on_host: Callable[[Any], NDArray]) -> No
     elif apparent_kind(-rows, on_host) == "energies":
         advice = "are logarithms of probabilities: take minus them"
     if advice is not None:
-        warnings.warn(f"unary energies {advice}; or say what they are: kind=...", UserWarning, stacklevel=4)
+        warn(f"unary energies {advice}; or say what they are: kind=...")
 
 
 def _normalization(kernel: int, normalization: int) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from numbers import Real
 from typing import Any
@@ -12,7 +11,7 @@ import numpy as np
 from deeplab_caffe.arrays import to_numpy
 from deeplab_caffe.crf.inputs import OVERSHOOT, NDArray, validate_real
 from deeplab_caffe.crf.params import validate_count, validate_number
-from deeplab_caffe.errors import CRFError
+from deeplab_caffe.errors import CRFError, warn
 
 
 def unary_from_labels(labels: NDArray, n_labels: int, gt_prob: float, zero_unsure: bool = True) -> NDArray:
@@ -59,7 +58,7 @@ def unary_from_labels(labels: NDArray, n_labels: int, gt_prob: float, zero_unsur
 
 def compute_unary(labels: NDArray, M: int, GT_PROB: float = 0.5) -> NDArray:  # noqa: N803
     """Call :func:`unary_from_labels`; this name is deprecated."""
-    warnings.warn("compute_unary is deprecated, use unary_from_labels instead", FutureWarning, stacklevel=2)
+    warn("compute_unary is deprecated, use unary_from_labels instead", FutureWarning)
     return unary_from_labels(labels, M, GT_PROB)
 
 
@@ -118,18 +117,12 @@ def _probabilities(sm: Any, clip: float | None, *, batched: bool) -> NDArray:
         )
     # A resize's overshoot is clipped, as pydensecrf does.
     if low < -OVERSHOOT:
-        warnings.warn(
+        warn(
             f"`sm` must be probabilities, but holds {low:.6g}: scores (logits)? Their unary energies are -sm. What is "
-            "below `clip` counts as `clip`",
-            UserWarning,
-            stacklevel=3,
+            "below `clip` counts as `clip`"
         )
     if high > 1 + OVERSHOOT:
-        warnings.warn(
-            f"`sm` must be probabilities, but holds {high:.6g}: scores, or from 0 to 255? What is above 1 counts as 1",
-            UserWarning,
-            stacklevel=3,
-        )
+        warn(f"`sm` must be probabilities, but holds {high:.6g}: scores, or from 0 to 255? What is above 1 counts as 1")
     return found
 
 
@@ -140,7 +133,7 @@ def _is_batch_of_one(sm: NDArray) -> bool:
 
 def softmax_to_unary(sm: NDArray, GT_PROB: float = 1) -> NDArray:  # noqa: N803
     """Call :func:`unary_from_softmax`; this name is deprecated."""
-    warnings.warn("softmax_to_unary is deprecated, use unary_from_softmax instead", FutureWarning, stacklevel=2)
+    warn("softmax_to_unary is deprecated, use unary_from_softmax instead", FutureWarning)
     return unary_from_softmax(sm, None if GT_PROB == 1 else GT_PROB, clip=None)
 
 

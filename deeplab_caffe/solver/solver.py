@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
@@ -16,7 +15,7 @@ import torch
 from torch import Tensor
 
 from deeplab_caffe.arrays.devices import resolve_device
-from deeplab_caffe.errors import DataError, SolverError
+from deeplab_caffe.errors import DataError, SolverError, warn
 from deeplab_caffe.net import Net
 from deeplab_caffe.net.hdf5 import import_h5py
 from deeplab_caffe.net.weights import save_hdf5, save_weights
@@ -424,7 +423,7 @@ class Solver:
             self._check_history(state["history"])
             self.engine.before_snapshot()
             if model is None:
-                warnings.warn(f"{path}: names no caffemodel: the weights stay as they are", SnapshotWarning, 2)
+                warn(f"{path}: names no caffemodel: the weights stay as they are", SnapshotWarning)
             else:
                 self.net.copy_from(model)
             complete = self.load_state_dict(state)
@@ -436,7 +435,7 @@ class Solver:
             problem = "written by other processes or on another device: torch's random numbers begin anew"
         else:
             return
-        warnings.warn(f"{path}: {problem}", SnapshotWarning, 2)
+        warn(f"{path}: {problem}", SnapshotWarning)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of the training besides the net's weights; all processes must call it.
@@ -520,6 +519,6 @@ def solver_device(param: caffe_pb2.SolverParameter) -> torch.device:
         return torch.device("cpu")
     if not torch.cuda.is_available():
         if param.HasField("solver_mode"):
-            warnings.warn("solver_mode: GPU: torch sees no CUDA device here: training on the CPU", UserWarning, 3)
+            warn("solver_mode: GPU: torch sees no CUDA device here: training on the CPU")
         return torch.device("cpu")
     return resolve_device(f"cuda:{param.device_id}")

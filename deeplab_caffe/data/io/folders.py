@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePath, PurePosixPath
 
-from deeplab_caffe.errors import DataError
+from deeplab_caffe.errors import DataError, warn
 from deeplab_caffe.files.names import is_folder, special
 
 # Among images with the same name, the first format in this order is used; the first is the original programs' own.
@@ -74,7 +73,7 @@ def folder_names(folder: str | os.PathLike[str]) -> list[str]:
 def _is_odd_image(entry: os.DirEntry[str]) -> bool:
     what = special(entry) if is_image(PurePath(entry.name)) else ""
     if what:
-        warnings.warn(f"{entry.path}: {what}, no file: it is left out", stacklevel=4)
+        warn(f"{entry.path}: {what}, no file: it is left out")
     return bool(what)
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import threading
-import warnings
 from dataclasses import dataclass
 from os import PathLike
 
 import numpy as np
 from PIL import Image
 
-from deeplab_caffe.errors import DataError
+from deeplab_caffe.errors import DataError, warn
 
 _EXIF_ORIENTATION = 0x0112
 
@@ -79,12 +78,10 @@ def warn_of_jpeg(image: Image.Image, path: str | PathLike[str]) -> None:
     """Warn of the first label map of a run that is a JPEG."""
     if is_jpeg(image) and not _jpeg_seen.is_set():
         _jpeg_seen.set()
-        warnings.warn(f"{path}: a label map in JPEG, whose compression changes labels: save them as PNG", stacklevel=3)
+        warn(f"{path}: a label map in JPEG, whose compression changes labels: save them as PNG")
 
 
 def warn_of_orientation(turned: int, path: str | PathLike[str]) -> None:
     """Warn of a label map with an EXIF orientation, which is not applied."""
     if turned != 1:
-        warnings.warn(
-            f"{path}: EXIF orientation {turned} is not applied: label maps fit the photo's stored pixels", stacklevel=3
-        )
+        warn(f"{path}: EXIF orientation {turned} is not applied: label maps fit the photo's stored pixels")

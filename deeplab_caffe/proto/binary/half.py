@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
+
+from deeplab_caffe.errors import warn
 
 _FLOAT16 = np.finfo(np.float16)
 
@@ -32,9 +32,8 @@ def fits_half(array: np.ndarray, name: str) -> bool:
     largest = np.max(np.abs(array), initial=0, where=np.isfinite(array))
     fits = bool(largest == 0 or _FLOAT16.smallest_normal <= largest <= _FLOAT16.max)
     if not fits:
-        warnings.warn(
+        warn(
             f"{name} stays float32: its largest number, {largest:.3g}, is not within float16's 6.1e-05 to 65504",
             HalfWarning,
-            4,
         )
     return fits

@@ -183,8 +183,10 @@ def test_half_the_room_and_again_the_same(tmp_path):
 @pytest.mark.parametrize("largest", [65505, 1e6, 6.0e-5, 1e-12])
 def test_numbers_beyond_half_stay(tmp_path, largest):
     weight = np.full((2, 2, 1, 1), largest, np.float32)
-    with pytest.warns(HalfWarning, match=r"parameter blob 0 of layer 'conv' stays float32: its largest number, "):
+    stays = r"parameter blob 0 of layer 'conv' stays float32: its largest number, "
+    with pytest.warns(HalfWarning, match=stays) as found:
         write_caffemodel(tmp_path / "x", net_of("v2"), {"conv": [weight]}, dtype="float16")
+    assert found[0].filename == __file__
     assert CaffeModel(tmp_path / "x").by_name["conv"].blobs[0].data.tobytes() == weight.tobytes()
 
 
