@@ -39,6 +39,8 @@ from deeplab_caffe.segmentation.views import Views, average_views
 # Larger numbers are infinite in float32.
 LARGEST_MEAN = torch.finfo(torch.float32).max
 _MOST_AT_ONCE = 8
+# Number of image sizes for which the net's input and activations are remembered.
+_MOST_ESTIMATES = 256
 
 
 class Segmenter:
@@ -164,6 +166,8 @@ class Segmenter:
         _validate_mean(self.mean)
         self.input, shape = _one_image_input(self._network)
         self.blob = blob or _one_output(self._network.graph)
+        # The net's input and the bytes of its activations, by number and size of images.
+        self._estimates: dict[tuple[int, ...], tuple[tuple[int, int], int]] = {}
         self._make_runner(channels_last)
         no_crf = self._runner.head.no_crf
         if crf is not None and no_crf is not None:
@@ -398,7 +402,14 @@ class Segmenter:
         return sides
 
     def _net_input(self, count: int, height: int, width: int) -> tuple[tuple[int, int], int]:
-        """Return the height and width of the net's input for images of this size, and the bytes of its activations."""
+        """Return the height and width of the net's input for images of this size, and the bytes of its activations.
+
+        They are remembered: who shares out the memory among images asks for them before the image is segmented.
+        """
+        key = (count, height, width, self.crop_size)
+        known = self._estimates.get(key)
+        if known is not None:
+            return known
         sides = []
         for axis, side in enumerate((height, width)):
             try:
@@ -406,6 +417,9 @@ class Segmenter:
             except NetError:
                 raise NetError(f"an image side of {side} pixels is too small for {self._network.name}") from None
         needed = self._measured.activation_bytes(self._measured.shapes([(count, 3, *sides)]))
+        if len(self._estimates) >= _MOST_ESTIMATES:
+            self._estimates.clear()
+        self._estimates[key] = (sides[0], sides[1]), needed
         return (sides[0], sides[1]), needed
 
 

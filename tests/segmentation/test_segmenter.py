@@ -19,7 +19,7 @@ from deeplab_caffe.data.colormap import CAMVID_CLASSES, CAMVID_COLORMAP
 from deeplab_caffe.data.sources.transform import image_to_blob
 from deeplab_caffe.errors import NetError
 from deeplab_caffe.inference import optimized
-from deeplab_caffe.net.graph import Step
+from deeplab_caffe.net.graph import Graph, Step
 from deeplab_caffe.segmentation import in_order
 from deeplab_caffe.zoo.default import CAMVID_MODEL, DEMO_PHOTO
 
@@ -192,6 +192,19 @@ def test_bfloat16_labels_agree(bundled: dc.Segmenter, photo: np.ndarray) -> None
 def test_bad_images(image: object, message: str) -> None:
     with pytest.raises(dc.NetError, match=message):
         toy_segmenter()(image)
+
+
+def test_the_memory_of_a_size_is_estimated_once(monkeypatch: pytest.MonkeyPatch, photo: np.ndarray) -> None:
+    """The command asks for it to share out the memory, and the segmenter to refuse what is too large."""
+    seg, asked = toy_segmenter(), []
+    estimate = Graph.activation_bytes
+    monkeypatch.setattr(Graph, "activation_bytes", lambda *args: asked.append(args) or estimate(*args))
+    first = seg.memory_needed(*photo.shape[:2])
+    seg(photo)
+    assert seg.memory_needed(*photo.shape[:2]) == first
+    assert len(asked) == 1
+    seg.crop_size = 2 * max(photo.shape[:2])
+    assert seg.memory_needed(*photo.shape[:2]) > first
 
 
 def test_an_image_beyond_the_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
