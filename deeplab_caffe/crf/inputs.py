@@ -330,7 +330,7 @@ def validate_compatibility(compatibility: Any) -> NDArray:
         costs = costs.astype(np.float32)
     validate_finite(costs, "compatibility")
     if (largest := float(np.abs(costs).max())) > MOST_WEIGHT:
-        raise CRFError(f"compatibility must be from -{MOST_WEIGHT:g} to {MOST_WEIGHT:g}, got {largest:g}")
+        raise CRFError(f"compatibility must be from -{MOST_WEIGHT:g} to {MOST_WEIGHT:g}, got {largest:.9g}")
     return costs
 
 

@@ -25,7 +25,8 @@ Deviations = float | Sequence[float | Sequence[float]]
 # The largest min_probability: a label with a larger probability somewhere can win pixels after an iteration or two.
 MOST_LEFT_OUT = 0.1
 # The largest weight or cost: the product of both and of a message's sum over all pixels must fit into float32.
-MOST_WEIGHT = 1e14
+# It is 1e14 as float32 has it, because costs that come as float32 are compared with it too.
+MOST_WEIGHT = 100000000376832.0
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ import torch
 from PIL import Image
 
 from deeplab_caffe.crf import CRFParams, DenseCRF, DenseCRF2D, MeanField, dense_crf
-from deeplab_caffe.crf.inputs import apparent_kind, as_kind, image_sizes, shape_advice
+from deeplab_caffe.crf.inputs import apparent_kind, as_kind, image_sizes, shape_advice, validate_compatibility
+from deeplab_caffe.crf.params import validate_weight
 from deeplab_caffe.errors import CRFError
 
 HEIGHT, WIDTH, LABELS = 11, 9, 4
@@ -331,3 +332,12 @@ def test_what_is_no_array_is_named(scores: np.ndarray, image: np.ndarray, wrong:
     if wrong is not None:
         with pytest.raises(CRFError, match=f"image must be of real numbers, an array, got {advice}"):
             dense_crf(scores, wrong)
+
+
+def test_costs_at_their_bounds() -> None:
+    """1e14 in float32 is a little more, and was said to be outside of its own range."""
+    for costs in (np.full(2, 1e14), np.full((2, 2), -1e14, np.float32)):
+        np.testing.assert_array_equal(validate_compatibility(costs), costs.astype(np.float32))
+    assert validate_weight("pos_w", np.float32(1e14)) == np.float32(1e14)
+    with pytest.raises(CRFError, match=r"from -1e\+14 to 1e\+14, got 1\.00000009e\+14"):
+        validate_compatibility(np.full(2, np.nextafter(np.float32(1e14), np.float32(np.inf))))
