@@ -47,6 +47,19 @@ def whole_number(
     return int(value)
 
 
+def truth(name: str, value: Any, error: Callable[[str], Exception]) -> bool:
+    """Validate True or False, numpy's or torch's too, or 1 or 0; not ``"no"``, which Python takes for True.
+
+    Raises:
+        Exception: the one of ``error``: the value is another one.
+    """
+    if isinstance(value, Integral) and value in (0, 1):
+        return bool(value)
+    if str(getattr(value, "dtype", "")).endswith("bool") and getattr(value, "ndim", None) == 0:
+        return bool(value)
+    raise error(f"{name} must be True or False, got {short_repr(value)}")
+
+
 def _as_power(number: int) -> str:
     """Return a large number just below a power of two in the form in which readers know it: ``2^31 - 1``."""
     bits = number.bit_length()

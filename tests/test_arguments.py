@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import deeplab_caffe as dc
-from deeplab_caffe.arguments import whole_number
+from deeplab_caffe.arguments import truth, whole_number
 from deeplab_caffe.errors import NetError
 from deeplab_caffe.evaluation.trimap import Trimap
 from deeplab_caffe.segmentation.views import Views
@@ -42,6 +43,17 @@ def test_what_is_none_is_named(value: Any, bounds: dict[str, Any], message: str)
     with pytest.raises(NetError) as caught:
         whole_number("n", value, NetError, **bounds)
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("value", [True, np.True_, torch.tensor(True), 1, np.int64(1)])
+def test_a_truth_of_any_type_is_a_bool(value: Any) -> None:
+    assert truth("b", value, ValueError) is True
+
+
+@pytest.mark.parametrize("value", ["no", None, 2, 1.0, [], np.array([True, False])])
+def test_what_is_no_truth_is_named(value: Any) -> None:
+    with pytest.raises(NetError, match=r"^b must be True or False, got "):
+        truth("b", value, NetError)
 
 
 def test_the_rule_is_one_at_every_door() -> None:

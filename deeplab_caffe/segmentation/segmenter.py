@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from functools import partial
-from numbers import Real
 from os import PathLike, fspath
 from reprlib import repr as short_repr
 from typing import Any
@@ -14,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from deeplab_caffe.arguments import truth, whole_number
 from deeplab_caffe.arrays import is_torch, to_numpy
 from deeplab_caffe.arrays.memory import available_memory
 from deeplab_caffe.crf import CRFParams, ParamsLike
@@ -104,7 +104,8 @@ class Segmenter:
     Raises:
         PrototxtError: the prototxt cannot be read.
         CaffeModelError: the caffemodel cannot be read.
-        NetError: the weights are of another network, the net is not a segmentation network, or a mean is not finite.
+        NetError: the weights are of another network, the net is not a segmentation network, or an argument is not as
+            described.
         EvaluationError: the names of the classes cannot be read, or their number is not the net's number of classes.
     """
 
@@ -140,13 +141,11 @@ class Segmenter:
         if kind == "energies":
             raise NetError("kind must be scores or probabilities: of a net that puts out energies take the negatives")
         self.image_range = as_image_range(image_range)
-        for name, side in (("crop_size", crop_size), ("max_side", max_side)):
-            _check_side(name, side)
-        self.crop_size = crop_size or 1
-        self.max_side = max_side
-        if max_side is not None and max_side < LEAST_SIDE:
-            raise NetError(f"max_side must be at least {LEAST_SIDE}, got {max_side}")
+        self.crop_size = max(1, _side("crop_size", crop_size, 0) or 0)
+        self.max_side = _side("max_side", max_side, LEAST_SIDE)
         self.views = Views(scales, flip, window, stride)
+        if optimize is not None:
+            optimize = truth("optimize", optimize, NetError)
         self._network = network_of(
             prototxt,
             weights,
@@ -423,9 +422,8 @@ class Segmenter:
         return (sides[0], sides[1]), needed
 
 
-def _check_side(name: str, side: Any) -> None:
-    if side is not None and not isinstance(side, Real):
-        raise NetError(f"{name} must be a number of pixels, got {short_repr(side)}")
+def _side(name: str, side: Any, least: int) -> int | None:
+    return None if side is None else whole_number(name, side, NetError, least=least, unit="pixels")
 
 
 def _validate_mean(mean: Any) -> None:

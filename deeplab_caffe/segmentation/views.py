@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from deeplab_caffe.arguments import whole_number
+from deeplab_caffe.arguments import truth, whole_number
 from deeplab_caffe.errors import NetError
 from deeplab_caffe.ops.interp import interp
 
@@ -38,7 +38,8 @@ class Views:
         stride: pixels from one window to the next; None: two thirds of the window.
 
     Raises:
-        NetError: a scale is not above 0 and at most 100, a window or stride is not positive, or the stride leaves gaps.
+        NetError: a scale is not above 0 and at most 100, ``flip`` is not True or False, a window or stride is not a
+            positive whole number, or the stride leaves gaps.
     """
 
     scales: Sequence[float] = (1.0,)
@@ -51,6 +52,7 @@ class Views:
             if value is not None:
                 pixels = whole_number(f"the {name}", value, NetError, least=1, unit="pixels")
                 object.__setattr__(self, name, pixels)
+        object.__setattr__(self, "flip", truth("flip", self.flip, NetError))
         object.__setattr__(self, "scales", _numbers(self.scales))
         if not self.scales or not all(math.isfinite(scale) and 0 < scale <= _LARGEST_SCALE for scale in self.scales):
             raise NetError(f"scales must be positive numbers up to {_LARGEST_SCALE}, got {self.scales}")

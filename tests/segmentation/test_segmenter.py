@@ -640,6 +640,7 @@ def test_a_copy_shares_the_optimized_net(photo: np.ndarray) -> None:
     [
         ({"max_side": 0}, "max_side must be at least 8, got 0"),
         ({"max_side": -1}, "max_side must be at least 8, got -1"),
+        ({"crop_size": -1}, "crop_size must not be negative, got -1"),
         ({"mean": (1, 2, 3, 4)}, r"mean: expected three finite numbers .*, got \(1, 2, 3, 4\)"),
     ],
 )
@@ -698,8 +699,13 @@ def test_a_mean_is_three_finite_numbers(mean: object) -> None:
     ("options", "message"),
     [
         ({"mean": "127"}, "mean: expected three finite numbers .*, got '127'"),
-        ({"crop_size": "513"}, "crop_size must be a number of pixels, got '513'"),
-        ({"max_side": "300"}, "max_side must be a number of pixels, got '300'"),
+        ({"crop_size": "513"}, "crop_size must be a whole number of pixels, got '513'"),
+        ({"max_side": "300"}, "max_side must be a whole number of pixels, got '300'"),
+        ({"max_side": 20.5}, "max_side must be a whole number of pixels, got 20.5"),
+        ({"crop_size": 20.5}, "crop_size must be a whole number of pixels, got 20.5"),
+        ({"flip": "no"}, "flip must be True or False, got 'no'"),
+        ({"flip": 2}, "flip must be True or False, got 2"),
+        ({"optimize": "no"}, "optimize must be True or False, got 'no'"),
         ({"scales": "12"}, "scales must be several numbers, .*, got '12'"),
         ({"scales": 1.5}, r"scales must be several numbers, \(1.0,\) for one, got 1.5"),
         ({"window": "5"}, "the window must be a whole number of pixels, got '5'"),
