@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from os import PathLike
 from reprlib import repr as short_repr
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, overload
 
 import numpy as np
 
@@ -16,6 +16,8 @@ from deeplab_caffe.crf.backend import Backend, Problem, infer, on_host, usable_k
 from deeplab_caffe.crf.colours import Range
 from deeplab_caffe.crf.inputs import (
     Kind,
+    NDArray,
+    NDArray32,
     as_kind,
     concatenate,
     image_sizes,
@@ -30,8 +32,44 @@ from deeplab_caffe.errors import CRFError
 
 if TYPE_CHECKING:
     import torch
+    from typing_extensions import Unpack
 
 
+class _Options(TypedDict, total=False):
+    """The arguments by name of :func:`dense_crf`, which says what they mean."""
+
+    iterations: int | None
+    kind: Kind | None
+    probabilities: bool
+    image_range: Range | None
+    sse_padding: bool
+    half: bool
+    device: str | torch.device | None
+
+
+# For type checkers: the marginals are of the library of the scores. CuPy has no types.
+@overload
+def dense_crf(scores: NDArray, image: Any, params: ParamsLike = None, **options: Unpack[_Options]) -> NDArray32: ...
+@overload
+def dense_crf(
+    scores: list[NDArray] | tuple[NDArray, ...],
+    image: Any,
+    params: ParamsLike = None,
+    **options: Unpack[_Options],
+) -> list[NDArray32]: ...
+@overload
+def dense_crf(
+    scores: torch.Tensor, image: Any, params: ParamsLike = None, **options: Unpack[_Options]
+) -> torch.Tensor: ...
+@overload
+def dense_crf(
+    scores: list[torch.Tensor] | tuple[torch.Tensor, ...],
+    image: Any,
+    params: ParamsLike = None,
+    **options: Unpack[_Options],
+) -> list[torch.Tensor]: ...
+@overload
+def dense_crf(scores: Any, image: Any, params: ParamsLike = None, **options: Unpack[_Options]) -> Any: ...
 def dense_crf(
     scores: Any,
     image: Any,

@@ -15,6 +15,7 @@ from deeplab_caffe.crf.params import MOST_WEIGHT
 from deeplab_caffe.errors import CRFError, warn
 
 NDArray = np.ndarray[Any, Any]
+NDArray32 = np.ndarray[Any, np.dtype[np.float32]]
 Sizes = tuple[int, ...]
 
 # What scores are: a network's scores before the softmax; probabilities; or minus their logarithms.

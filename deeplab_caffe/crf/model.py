@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from reprlib import repr as short_repr
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args, overload
 
 from deeplab_caffe.arrays import Array
 from deeplab_caffe.arrays.stays import Stays, StaysSharing
@@ -15,6 +15,8 @@ from deeplab_caffe.crf.backend import Backend, Field, LatticeHandle, LatticeRequ
 from deeplab_caffe.crf.colours import Range
 from deeplab_caffe.crf.inputs import (
     Kind,
+    NDArray,
+    NDArray32,
     as_kind,
     two_channels,
     validate_compatibility,
@@ -203,6 +205,24 @@ class DenseCRF(StaysSharing):
         term = _term(weight, normalization, compatibility)
         self._add(term, self.backend.feature_lattice(array))
 
+    # For type checkers: the marginals are of the library of the scores. CuPy has no types.
+    @overload
+    def infer(
+        self, scores: NDArray, iterations: int | None = None, *, kind: Kind | None = None, probabilities: bool = False
+    ) -> NDArray32: ...
+    @overload
+    def infer(
+        self,
+        scores: torch.Tensor,
+        iterations: int | None = None,
+        *,
+        kind: Kind | None = None,
+        probabilities: bool = False,
+    ) -> torch.Tensor: ...
+    @overload
+    def infer(
+        self, scores: Any, iterations: int | None = None, *, kind: Kind | None = None, probabilities: bool = False
+    ) -> Any: ...
     def infer(
         self,
         scores: Any,

@@ -494,7 +494,10 @@ class Net(nn.Module):
         return x
 
     def optimize(self, **options: Unpack[OptimizeOptions]) -> Any:
-        """Return an optimized net for inference on the net's device; see :func:`deeplab_caffe.optimize`."""
+        """Return an optimized net for inference on the net's device; see :func:`deeplab_caffe.optimize`.
+
+        Type checkers know more of what that function returns: its class is in a room above this one.
+        """
         return pkgutil.resolve_name(_OPTIMIZE)(self, **options)
 
     def parameter_count(self) -> int:

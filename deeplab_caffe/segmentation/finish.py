@@ -13,7 +13,7 @@ from deeplab_caffe.crf import CRFParams
 from deeplab_caffe.data.classes import Classes
 from deeplab_caffe.net.head import Output
 from deeplab_caffe.ops.preprocess import as_tensor
-from deeplab_caffe.segmentation.result import Segmentation
+from deeplab_caffe.segmentation.result import WITHOUT_NAMES, Segmentation
 
 # The smallest max_side.
 LEAST_SIDE = 8
@@ -35,7 +35,7 @@ def finish(
         output: the network's output for the image.
         image: uint8 RGB (H, W, 3).
         crf: parameters of the dense CRF, which runs on the output's device; None for none.
-        classes: names and colours of the labels.
+        classes: names and colours of the labels; None: ``class 0``, ``class 1``, ...
         max_side: the segmenter's ``max_side``.
         labels_only: as for :meth:`deeplab_caffe.Segmenter.segment`.
 
@@ -60,7 +60,9 @@ def segmentation_of(
     arrays = {name: each[0].cpu().numpy() for name, each in found.items()}
     labels = brought_back(arrays["labels"], image)
     scores = arrays["scores"] if "scores" in arrays else np.empty((num_classes, 0, 0), np.float32)
-    return Segmentation(labels, scores, arrays.get("marginals"), activation, classes)
+    return Segmentation(
+        labels, scores, arrays.get("marginals"), activation, WITHOUT_NAMES if classes is None else classes
+    )
 
 
 def reduced(image: np.ndarray, max_side: int | None) -> np.ndarray:

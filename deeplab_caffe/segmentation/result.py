@@ -15,6 +15,8 @@ from deeplab_caffe.net.head import activated
 
 # Smaller regions are mostly noise at boundaries: 187 pixels of 500 x 375.
 MIN_SHARE = 0.001
+# Each label's name is then made of its number.
+WITHOUT_NAMES = Classes((), viz.VOC_COLORMAP)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,14 +30,14 @@ class Segmentation:
             the foreground's: (2, H, W), background and foreground.
         activation: function from scores to probabilities: ``"softmax"``; ``"sigmoid"`` for a single channel;
             ``"none"`` if the net ends in SOFTMAX or SIGMOID; ``"exp"`` for logarithms.
-        classes: names and colours of the labels; None: ``class 0``, ``class 1``, ... in PASCAL VOC's colours.
+        classes: names and colours of the labels; by default ``class 0``, ``class 1``, ... in PASCAL VOC's colours.
     """
 
     labels: np.ndarray
     scores: np.ndarray
     marginals: np.ndarray | None = None
     activation: str = "softmax"
-    classes: Classes | None = None
+    classes: Classes = WITHOUT_NAMES
 
     def probabilities(self) -> np.ndarray:
         """Return the marginals, or without a CRF the network's probabilities: float32 (C, H, W)."""
@@ -67,7 +69,7 @@ class Segmentation:
         Raises:
             ValueError: the image does not have the labels' size, or alpha is not from 0 to 1.
         """
-        classes = self._classes
+        classes = self.classes
         colours = classes.colormap if colormap is None else colormap
         ignored = self._ignore_label
         picture = viz.overlay(image, self.labels, colours, alpha, ignored)
@@ -86,7 +88,7 @@ class Segmentation:
         Raises:
             ValueError: ``min_share`` is not from 0 to 1.
         """
-        return class_areas(self.labels, self._classes.names, ignore_label=self._ignore_label, min_share=min_share)
+        return class_areas(self.labels, self.classes.names, ignore_label=self._ignore_label, min_share=min_share)
 
     def to_json(self, min_share: float = MIN_SHARE) -> dict[str, Any]:
         """Return :meth:`areas` as values for ``json.dumps``.
@@ -109,10 +111,6 @@ class Segmentation:
                 for area in self.areas(min_share)
             ],
         }
-
-    @property
-    def _classes(self) -> Classes:
-        return Classes((), viz.VOC_COLORMAP) if self.classes is None else self.classes
 
     @property
     def _ignore_label(self) -> int | None:
