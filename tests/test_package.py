@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 
@@ -106,3 +107,18 @@ crf.addPairwiseGaussian(sxy=3, compat=3)
 print(marginals.shape, np.array(crf.inference(2)).shape)
 """)
     assert found.stdout == "(2, 4, 5)\n(2, 4, 5) (2, 20)\n", found.stderr
+
+
+def test_every_room_at_the_top_says_what_is_public() -> None:
+    """Their modules count as names too, and importing them all needs no torch."""
+    for room in ("crf_search", "ops", "pydensecrf", "weak"):
+        found = without_torch(
+            f"from deeplab_caffe.{room} import *\nprint(*sorted(name for name in dir() if name[0] != '_'))"
+        )
+        assert found.stderr == ""
+        names = found.stdout.split()
+        assert names == sorted(["sys", *importlib.import_module(f"deeplab_caffe.{room}").__all__])
+    for room in deeplab_caffe._MODULES:
+        module = importlib.import_module(f"deeplab_caffe.{room}")
+        public = module.__all__ if hasattr(module, "__path__") else []
+        assert all(hasattr(module, name) or importlib.import_module(f"{module.__name__}.{name}") for name in public)

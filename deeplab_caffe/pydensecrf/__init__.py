@@ -5,3 +5,5 @@
 
 docs/crf.md lists its parameters in DeepLab's terms.
 """
+
+__all__ = ["densecrf", "eigen", "utils"]

@@ -1,1 +1,3 @@
 """Weak supervision: label maps from bounding boxes (ICCV 2015)."""
+
+__all__ = ["boxes"]
