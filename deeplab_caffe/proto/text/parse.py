@@ -10,7 +10,7 @@ from typing import Any
 
 from google.protobuf import text_format
 
-from deeplab_caffe.errors import MOST_LISTED, PrototxtError, listed
+from deeplab_caffe.errors import MOST_LISTED, PrototxtError, listed, shortened
 from deeplab_caffe.files.names import check_path
 from deeplab_caffe.proto.schema.inner import inner_schema
 from deeplab_caffe.proto.schema.tables import PACKAGE
@@ -33,6 +33,8 @@ MAX_TEXT_BYTES = 64 << 20
 MOST_MESSAGES = 200_000
 # protobuf needs quadratic time in their number.
 _MOST_BACKSLASHES = 100
+# Characters of a text that came in place of a file name.
+_MOST_QUOTED = 40
 # A text with more unknown parts than this is not a prototxt of Caffe: it is not searched for all of them.
 _MOST_CHECKED = 10_000
 
@@ -89,6 +91,13 @@ def read_text(path: str | os.PathLike[str]) -> str:
         with Path(path).open("rb") as file:
             raw = utf8(file.read(MAX_TEXT_BYTES + 1))
     except OSError as error:
+        if re.search(r"\n|[:{]\s", os.fsdecode(path)):
+            begin = shortened(" ".join(os.fsdecode(path).split()), _MOST_QUOTED)
+            raise PrototxtError(
+                "is no file's name, but text? deeplab_caffe.proto.parse_net(text) makes a net's message of it, "
+                "parse_solver(text) a solver's",
+                f"'{begin}'",
+            ) from error
         raise PrototxtError(f"cannot be read: {error.strerror or error}", path) from error
     except ValueError as error:  # a NUL in the file name, or damaged UTF-16
         raise PrototxtError(f"cannot be read: {error}", path) from error

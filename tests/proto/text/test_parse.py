@@ -298,6 +298,18 @@ def test_bad_solvers(text, line, message):
     assert error.value.line == line
 
 
+@pytest.mark.parametrize(
+    "text", ['name: "n"\nlayer {\n}\n' * 50, 'layer { name: "c" }', 'net: "net.prototxt" base_lr: 1']
+)
+def test_a_text_in_place_of_a_file_is_not_quoted_whole(text):
+    for read in (read_net, read_solver):
+        with pytest.raises(PrototxtError, match=r"is no file's name, but text\?.*parse_net\(text\)") as caught:
+            read(text)
+        assert len(str(caught.value)) < 200
+    with pytest.raises(PrototxtError, match=r"^a\$\{b\}/n.prototxt: cannot be read: No such file"):
+        read_net("a${b}/n.prototxt")
+
+
 def test_files_that_cannot_be_read(tmp_path):
     with pytest.raises(PrototxtError, match=r"none.prototxt: cannot be read: No such file"):
         read_net(tmp_path / "none.prototxt")
