@@ -208,8 +208,12 @@ def to_proto(*tops: Top) -> caffe_pb2.NetParameter:
     """Return a net of all layers that the blobs need, with generated names: ``Convolution1``, ``Convolution2``, ...
 
     Raises:
-        NetSpecError: a layer has a parameter that does not exist, or a value that does not fit.
+        NetSpecError: an argument is no blob, a layer has a parameter that does not exist, or a value does not fit.
     """
+    for number, top in enumerate(tops):
+        if not isinstance(top, (Top, Function)):
+            hint = ": give each by itself, to_proto(*tops)" if isinstance(top, (list, tuple)) else ""
+            raise NetSpecError(f"argument {number} of to_proto is no blob but {type(top).__name__}{hint}")
     return _net_of(tops, {})
 
 

@@ -150,6 +150,16 @@ def test_names_are_made_up_in_order():
     assert conv.to_proto() == to_proto(conv)
 
 
+def test_what_is_no_blob_is_named():
+    data, label = L.DummyData(ntop=2)
+    with pytest.raises(
+        net_spec.NetSpecError, match=r"^argument 0 of to_proto is no blob but list: .*to_proto\(\*tops\)"
+    ):
+        to_proto([data, label])
+    with pytest.raises(net_spec.NetSpecError, match="^argument 1 of to_proto is no blob but str$"):
+        to_proto(data, "label")
+
+
 def test_made_up_names_leave_given_ones_alone():
     n = NetSpec()
     n.ReLU1 = L.Sigmoid(L.ReLU(L.DummyData()))
