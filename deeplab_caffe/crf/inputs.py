@@ -169,8 +169,10 @@ def validate_score_values(scores: NDArray, kind: Kind | None) -> None:
     name = kind or "scores"
     low, high = scores.min(), scores.max()
     if not (np.isfinite(low) and np.isfinite(high)):
+        missing = int(np.isnan(scores).sum())
         low, high = (-high, -low) if kind == "energies" else (low, high)
-        raise CRFError(f"{name} must be finite (in float32), got values from {low} to {high}")
+        got = f"NaN at {missing} of {scores.size}" if missing else f"values from {low} to {high}"
+        raise CRFError(f"{name} must be finite (in float32), got {got}")
     if kind == "energies" or low >= -OVERSHOOT:
         refuse_other_kinds(scores, np.asarray, kind)
     if kind == "probabilities":

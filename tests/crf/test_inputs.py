@@ -341,3 +341,11 @@ def test_costs_at_their_bounds() -> None:
     assert validate_weight("pos_w", np.float32(1e14)) == np.float32(1e14)
     with pytest.raises(CRFError, match=r"from -1e\+14 to 1e\+14, got 1\.00000009e\+14"):
         validate_compatibility(np.full(2, np.nextafter(np.float32(1e14), np.float32(np.inf))))
+
+
+def test_scores_that_are_nan_are_counted(scores: np.ndarray, image: np.ndarray) -> None:
+    """It was said that they were from nan to nan."""
+    scores = scores.copy()
+    scores[0, 1, 2] = scores[1, 0, 0] = np.nan
+    with pytest.raises(CRFError, match=rf"scores must be finite \(in float32\), got NaN at 2 of {scores.size}$"):
+        dense_crf(scores, image)
