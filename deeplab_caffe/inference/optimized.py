@@ -31,6 +31,7 @@ from deeplab_caffe.net.head import HeadRunner, Output, checked_images
 from deeplab_caffe.net.net import lacks_memory
 from deeplab_caffe.net.passes import lower
 from deeplab_caffe.net.sizes import checked_shapes
+from deeplab_caffe.ops.sizes import channels_last_advice
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -337,7 +338,8 @@ class OptimizedNet(Stays):
                 or not x.is_floating_point()
             ):
                 came = f"{x.dtype} {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
-                raise NetError(f"input '{name}': expected a floating-point blob like {shape}, got {came}")
+                advice = channels_last_advice(x.shape, shape[1]) if isinstance(x, Tensor) and len(shape) > 1 else ""
+                raise NetError(f"input '{name}': expected a floating-point blob like {shape}, got {came}{advice}")
             if x.device != self.device:
                 raise NetError(f"input '{name}' is on {x.device}, the net is on {self.device}: move it there")
         self._check_shapes(tuple(tuple(values[name].shape) for name in names))

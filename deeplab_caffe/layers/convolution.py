@@ -29,6 +29,7 @@ from deeplab_caffe.ops.im2col import im2col
 from deeplab_caffe.ops.onednn_limits import computed_in_half, is_narrow, is_usual, pads_beyond_kernel
 from deeplab_caffe.ops.packed_conv import Geometry as PackedGeometry
 from deeplab_caffe.ops.packed_conv import PackedConv2d, supported, takes_dtype
+from deeplab_caffe.ops.sizes import channels_last_advice
 from deeplab_caffe.ops.winograd import LARGEST_HOLES, fits
 from deeplab_caffe.proto import caffe_pb2
 
@@ -124,6 +125,7 @@ class BaseConvolution(Layer):
             if shape[axis] != self.input_channels:
                 raise self.error(
                     f"the weights are for {self.input_channels} input channels, the bottom has {shape[axis]}"
+                    f"{channels_last_advice(shape, self.input_channels)}"
                 )
             shapes.append((*shape[:axis], self.num_output, *self.output_sizes(shape)))
         return shapes

@@ -26,6 +26,13 @@ def check_4d(operation: str, name: str, shape: Sequence[int]) -> None:
         raise ValueError(f"{operation}: expected {name} (N, C, H, W), got shape {tuple(shape)}")
 
 
+def channels_last_advice(shape: Sequence[int], channels: int) -> str:
+    """Return what to do about a blob (N, H, W, C) where (N, C, H, W) is wanted; "" where it does not seem to be one."""
+    if len(shape) != 4 or shape[1] == channels or shape[3] != channels:
+        return ""
+    return ": channels last? Take x.permute(0, 3, 1, 2)"
+
+
 def check_blob(
     xp: Arrays, operation: str, name: str, array: Any, dtypes: Sequence[str] = ("float32", "float64")
 ) -> None:

@@ -199,6 +199,8 @@ def test_convolution_refuses_other_channels() -> None:
     layer = conv("num_output: 2 kernel_size: 1", [(1, 3, 5, 5)])
     with pytest.raises(NetError, match="the weights are for 3 input channels, the bottom has 4"):
         layer.top_shapes([(1, 4, 5, 5)])
+    with pytest.raises(NetError, match=r"has 5: channels last\? Take x.permute\(0, 3, 1, 2\)$"):
+        layer.top_shapes([(1, 5, 5, 3)])
     with pytest.raises(NetError, match="as many tops as bottoms"):
         make("Convolution", "convolution_param { num_output: 2 kernel_size: 1 }", bottoms=2, tops=1)
 
