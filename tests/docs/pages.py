@@ -11,7 +11,12 @@ from pathlib import Path
 from tests.torchvision_models import define_operators
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/*.md"))]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
+    *sorted(ROOT.glob("docs/*.md")),
+    *sorted(ROOT.glob("examples/**/README.md")),
+    *sorted(ROOT.glob("deeplab_caffe/zoo/*/MODEL_CARD.md")),
+]
 
 
 @dataclass(frozen=True)
@@ -120,6 +125,19 @@ def links(path: Path) -> list[str]:
     """Targets of the page's links to files of the repository, without anchors."""
     targets = re.findall(r"\]\(([^)\s]+)\)", path.read_text(encoding="utf-8"))
     return sorted({target.partition("#")[0] for target in targets if not re.match(r"\w+:|#", target)})
+
+
+def anchors(path: Path) -> set[str]:
+    """The anchors of a page's headings, as the hosting sites and mkdocs make them."""
+    text = re.sub(r"^```.*?^```$", "", path.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    titles = [re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", title) for title in re.findall(r"^#+ (.*)$", text, re.MULTILINE)]
+    return {re.sub(r"[^\w -]", "", title.strip().lower()).replace(" ", "-") for title in titles}
+
+
+def links_to_anchors(path: Path) -> list[tuple[Path, str]]:
+    """Page and anchor of the page's links that have an anchor and stay in the repository."""
+    targets = re.findall(r"\]\(([^)\s]*)#([^)\s]+)\)", path.read_text(encoding="utf-8"))
+    return [(path.parent / page if page else path, anchor) for page, anchor in targets if not re.match(r"\w+:", page)]
 
 
 def flags(path: Path) -> list[str]:

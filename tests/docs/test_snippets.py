@@ -23,12 +23,14 @@ from tests.docs.pages import (
     ROOT,
     Command,
     Snippet,
+    anchors,
     commands,
     dotted_names,
     flags,
     flags_of_verbs,
     has_snippets,
     links,
+    links_to_anchors,
     page_name,
     snippets,
 )
@@ -305,3 +307,19 @@ def test_verbs_have_the_flags_that_are_named_with_them(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=page_name)
 def test_links_lead_somewhere(page: Path) -> None:
     assert [target for target in links(page) if not (page.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_name)
+def test_anchors_exist(page: Path) -> None:
+    assert [
+        f"{target.name}#{anchor}" for target, anchor in links_to_anchors(page) if anchor not in anchors(target)
+    ] == []
+
+
+def test_anchors_by_hand(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(
+        "# `net.optimize`, in full\n\n```\n# no heading\n```\n\n## [A link](x.md) (v2)\n\n[a](#a-link-v2) [b](x.md#b)\n"
+    )
+    assert anchors(page) == {"netoptimize-in-full", "a-link-v2"}
+    assert links_to_anchors(page) == [(page, "a-link-v2"), (tmp_path / "x.md", "b")]
