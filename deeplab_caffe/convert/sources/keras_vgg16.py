@@ -84,8 +84,8 @@ def _parts(tensors: Mapping[str, Tensor]) -> Iterator[Part]:
 
 def _of_edges(_: Net) -> Iterator[str]:
     yield (
-        "conv5 was trained for edges: its outputs are too large for new layers behind it. --unit-outputs "
-        "conv5_1,conv5_2,conv5_3 --images FOLDER makes them smaller"
+        "conv5 was trained for edges: its outputs are too large for new layers behind it without --unit-outputs "
+        "conv5_1,conv5_2,conv5_3 --images FOLDER"
     )
 
 
