@@ -49,6 +49,9 @@ def stamp(file: str | int) -> list[int]:
 def describe(path: str, names: list[str] | None) -> Answer:
     """Return place, type and size of the named datasets, or without names of all datasets."""
     before = stamp(path)
+    if _Open.file is not None and _Open.key[1] != before:
+        # The library would show a rewritten file as it was when it was opened, for as long as it is open.
+        close(path)
     with _h5py_file(path) as file:
         wanted, groups = names or [], list[str]()
         if names is None:
@@ -64,10 +67,11 @@ def read(path: str, stamp_then: list[int], name: str, start: int | None, stop: i
     """Return rows of a dataset, or all of it."""
     import numpy as np
 
+    if stamp(path) != stamp_then:
+        close(path)
+        raise RefusedError("has changed since it was opened")
     if _Open.key != (path, stamp_then):
         close(path)
-        if stamp(path) != stamp_then:
-            raise RefusedError("has changed since it was opened")
         _Open.key, _Open.file = (path, stamp_then), _h5py_file(path)
     dataset = _Open.file[name]
     # h5py removes the closing zeros of a single string.

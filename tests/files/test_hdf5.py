@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -142,6 +143,20 @@ def test_a_file_that_changes_meanwhile(tmp_path: Path, kept: dict[str, object]) 
     os.truncate(tmp_path / "a.h5", 2000)
     with pytest.raises(DataError, match=r"a\.h5: has changed since it was opened"):
         read_dataset(found)
+
+
+@pytest.mark.parametrize("kept", [{}, {"chunks": (4, 3)}, {"chunks": (4, 3), "compression": "gzip"}])
+def test_a_file_that_is_written_again_in_its_place(tmp_path: Path, kept: dict[str, object]) -> None:
+    found = []
+    for number in range(3):
+        # "w" truncates the file: another name of the old content would keep it.
+        with h5py.File(tmp_path / "a.h5", "w") as file:
+            file.create_dataset("x", data=VALUES[number:] * 10**number, **kept)
+        os.utime(tmp_path / "a.h5", ns=(number, number))  # a clock may tick slowly
+        found.append(only(tmp_path / "a.h5"))
+        np.testing.assert_array_equal(read_dataset(found[-1]), VALUES[number:] * 10**number)
+        with pytest.raises(DataError, match=r"a\.h5: has changed since it was opened") if number else nullcontext():
+            read_dataset(found[0])
 
 
 def test_a_child_that_dies_is_a_data_error_and_the_next_one_goes_on(tmp_path: Path) -> None:
