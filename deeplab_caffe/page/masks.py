@@ -13,6 +13,7 @@ from deeplab_caffe.data import load_image
 from deeplab_caffe.data.classes import Classes, class_name
 from deeplab_caffe.data.colormap import VOC_COLORMAP, distinct_colormap
 from deeplab_caffe.data.io.images import load_samples
+from deeplab_caffe.data.io.npy import read_npy
 from deeplab_caffe.errors import CRFError, DataError
 
 MaskKind = Literal["auto", "binary", "labels", "soft"]
@@ -121,10 +122,7 @@ def _content(path: str | PathLike[str]) -> _Content:
 
 
 def _of_npy(path: str | PathLike[str]) -> np.ndarray:
-    try:
-        array = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
-    except (OSError, ValueError, EOFError) as exc:
-        raise DataError(f"is not a readable .npy file: {exc}", path) from exc
+    array = np.asarray(read_npy(path))
     array = array[0] if array.ndim == 3 and len(array) == 1 else array
     if array.ndim != 2 or array.dtype.kind not in "biuf" or array.size == 0 or array.size > MOST_PIXELS:
         raise DataError(f"expected a mask (H, W) of numbers, got {array.dtype} {array.shape}", path)

@@ -8,6 +8,7 @@ from os import PathLike
 
 import numpy as np
 
+from deeplab_caffe.data.io.npy import read_npy
 from deeplab_caffe.errors import DataError, NetError
 from deeplab_caffe.pycaffe.execution import Execution
 from deeplab_caffe.pycaffe.io import Transformer
@@ -101,6 +102,8 @@ class Preprocessing(Execution):
 def _read_mean(name: AnyPath) -> np.ndarray:
     path: str | PathLike[str] = text_path(name)
     try:
-        return np.asarray(np.load(path, allow_pickle=False), np.float32)
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"set_mean: expected a .npy file: {error}", path) from error
+        return np.array(read_npy(path), np.float32)
+    except DataError as error:
+        raise DataError(f"set_mean: expected a .npy file: {error.reason}", path) from error
+    except (ValueError, TypeError) as error:
+        raise DataError(f"set_mean: expected a mean of numbers: {error}", path) from error

@@ -193,6 +193,22 @@ def read_bin(path: Path) -> None:
     read_probabilities_bin(path)
 
 
+def npy_seeds() -> list[bytes]:
+    return [written(lambda path: np.save(path, small_blob()[0]), ".npy")]
+
+
+def read_npy(path: Path) -> None:
+    from deeplab_caffe.data.io.npy import read_scores_npy
+
+    read_scores_npy(path, (2, 2))
+
+
+NPY_WORDS = (
+    *(b"'descr'", b"'<f4'", b"'|O'", b"'<U9'", b"'<M8'", b"('a','<f4')", b"(", b")", b"{", b"}", b"[", b'"""', b"#"),
+    *(b"(-1,)", b"(99999999999999,)", b"True", b"\x93NUMPY", b"PK\x03\x04", b"\\", b"\xff"),
+)
+
+
 def datum_seeds() -> list[bytes]:
     from PIL import Image
 
@@ -442,6 +458,7 @@ def targets() -> dict[str, Target]:
         "solverstate": Target(".solverstate", read_solverstate, solverstate_seeds),
         "prototxt": Target(".prototxt", read_prototxt, prototxt_seeds, PROTOTXT_WORDS),
         "mat": Target(".mat", read_mat, mat_seeds),
+        "npy": Target(".npy", read_npy, npy_seeds, NPY_WORDS),
         "bin": Target(".bin", read_bin, bin_seeds),
         "datum": Target(".datum", read_datum, datum_seeds),
         "lmdb": Target(".mdb", read_lmdb, lmdb_seeds),

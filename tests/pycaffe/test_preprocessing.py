@@ -51,7 +51,9 @@ def test_a_mean_of_another_size_and_from_a_file(tmp_path: Path) -> None:
     net.set_mean("data", str(tmp_path / "mean.npy"))
     assert np.array_equal(net.mean["data"], np.full((3, 4, 5), 7))
     (tmp_path / "no.npy").write_text("no")
-    for name in ("no.npy", "missing.npy"):
+    # The beginning of an archive, which numpy opens whatever its name is.
+    (tmp_path / "archive.npy").write_bytes(b"PK\x03\x04" + bytes(99))
+    for name in ("no.npy", "missing.npy", "archive.npy"):
         with pytest.raises(DataError, match=f"{name}: set_mean: expected a .npy file"):
             net.set_mean("data", tmp_path / name)
 

@@ -25,6 +25,31 @@ def save_npy(path: str | PathLike[str], array: np.ndarray, *, make_folders: bool
         np.save(file, array)
 
 
+def read_npy(path: str | PathLike[str], what: str = "an array") -> np.ndarray:
+    """Return the array of a ``.npy`` file, mapped into memory and read-only.
+
+    Args:
+        path: the file.
+        what: the wanted content, for messages.
+
+    Raises:
+        DataError: the file cannot be read, or is damaged or another one, or its values are Python objects.
+    """
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except OSError as exc:
+        raise DataError(f"cannot be read: {exc.strerror or exc}", path) from exc
+    except MemoryError:
+        raise
+    except Exception as exc:  # numpy parses the header as Python, and opens what looks like a zip archive
+        reason = str(exc).partition("\n")[0][:200] or type(exc).__name__
+        raise DataError(f"is no .npy file of numbers, or no readable one: {reason}", path) from exc
+    if isinstance(array, np.ndarray):
+        return array
+    array.close()
+    raise DataError(f"expected {what}, got a .npz archive: save one of its arrays by numpy.save", path)
+
+
 def read_scores_npy(path: str | PathLike[str], size: tuple[int, int]) -> np.ndarray:
     """Read the scores of one image, ``(C, H, W)`` or ``(1, C, H, W)``.
 
@@ -38,13 +63,8 @@ def read_scores_npy(path: str | PathLike[str], size: tuple[int, int]) -> np.ndar
     Raises:
         DataError: the file cannot be read, is not such an array of floating-point numbers, or is smaller than ``size``.
     """
-    try:
-        scores = np.load(path, mmap_mode="r", allow_pickle=False)
-    except OSError as exc:
-        raise DataError(f"cannot be read: {exc.strerror or exc}", path) from exc
-    except (ValueError, EOFError) as exc:
-        raise DataError(f"is no .npy file of numbers: {exc}", path) from exc
-    if not isinstance(scores, np.ndarray) or not np.issubdtype(scores.dtype, np.floating):
+    scores = read_npy(path, "an array of floating-point scores")
+    if not np.issubdtype(scores.dtype, np.floating):
         raise DataError("expected an array of floating-point scores", path)
     scores = scores[0] if scores.ndim == 4 and len(scores) == 1 else scores
     if scores.ndim != 3 or len(scores) == 0:

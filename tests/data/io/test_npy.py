@@ -5,12 +5,13 @@ from __future__ import annotations
 import pickle
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from deeplab_caffe.data.io.npy import read_scores_npy, save_npy
+from deeplab_caffe.data.io.npy import read_npy, read_scores_npy, save_npy
 from deeplab_caffe.errors import DataError
 
 
@@ -76,6 +77,29 @@ def test_other_files_than_arrays(tmp_path: Path) -> None:
         read_scores_npy(path, (3, 4))
     with pytest.raises(DataError, match=r"none: cannot be read: No such file"):
         read_scores_npy(tmp_path / "none", (3, 4))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda npy, _: npy.replace(b"(2, 3, 4)", b"(2, 3, 4 "),
+        lambda npy, _: npy.replace(b"4), }", b'4), """'),
+        lambda npy, _: npy.replace(b"(2, 3, 4)", b"(2, 3, -4)"[:9]),
+        lambda npy, _: npy.replace(b"'shape'", b"'shap\xff'"),
+        lambda npy, _: npy[:-1],
+        lambda npy, _: npy[:20],
+        lambda _, npz: npz[:-9],
+        lambda _, npz: npz[:40],
+        lambda _, npz: npz.replace(b"PK\x01\x02", b"PK\x01\x03"),
+    ],
+)
+def test_damaged_files(damage: Callable[[bytes, bytes], bytes], tmp_path: Path) -> None:
+    path, archive = tmp_path / "x.npy", tmp_path / "x.npz"
+    save_npy(path, np.zeros((2, 3, 4)))
+    np.savez(archive, scores=np.zeros((2, 3, 4)))
+    path.write_bytes(damage(path.read_bytes(), archive.read_bytes()))
+    with pytest.raises(DataError, match=r"x\.npy: is no \.npy file of numbers"):
+        read_npy(path)
 
 
 # A limit on the file's size stands for the full disk: both give a short write.
