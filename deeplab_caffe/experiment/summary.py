@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from deeplab_caffe.data.io.atomic import atomic_write
+from deeplab_caffe.errors import DataError
 from deeplab_caffe.viz.figure import new_figure
 
 # Widths of trimaps, in pixels, that have a column in the table.
@@ -18,8 +20,31 @@ _NUMBERS = ("mean_iou", "pixel_accuracy", "mean_class_accuracy")
 
 
 def read_evaluations(files: Iterable[tuple[str, Path]]) -> dict[str, dict[str, Any]]:
-    """Return the contents of ``eval``'s JSON files by their given names; missing files are skipped."""
-    return {name: json.loads(path.read_text()) for name, path in files if path.is_file()}
+    """Return the contents of ``eval``'s JSON files by their given names; missing files are skipped.
+
+    Raises:
+        DataError: a file cannot be read, is damaged or another one.
+    """
+    return {name: _evaluation(path) for name, path in files if path.is_file()}
+
+
+def _evaluation(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_bytes())
+        widths = found.get("trimap", {})
+        sound = all(str(int(width)) == width for width in widths)
+        for one in (found, *widths.values()):
+            # `float` refuses a number that no float can hold, as JSON may have.
+            sound &= all(one[number] is None or math.isfinite(float(one[number])) for number in _NUMBERS)
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
+        sound = False
+    except OSError as error:
+        raise DataError(f"cannot be read: {error.strerror}", path) from error
+    if not sound:
+        raise DataError(
+            "expected the numbers that eval --json writes: remove the file, and run the step eval again", path
+        )
+    return dict(found)
 
 
 def table(found: Mapping[str, Mapping[str, Any]]) -> str:
