@@ -93,8 +93,9 @@ class ResultFile:
             record = json.loads(line)
             for bi_w, found in record["counts"].items():
                 counts = {int(index): int(count) for index, count in found.items()}
-                if min([0, *counts, *counts.values()]) < 0:
+                # JSON has no largest integer; the counts are int64.
+                if min([0, *counts, *counts.values()]) < 0 or max([0, *counts.values()]) >= 2**63:
                     raise ValueError
                 self._found[str(record["key"]), float(bi_w)] = counts
-        except (ValueError, TypeError, KeyError, AttributeError):
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError):  # Infinity
             return

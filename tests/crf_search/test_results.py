@@ -54,8 +54,11 @@ def test_foreign_lines_are_left_out(tmp_path: Path) -> None:
     path = tmp_path / "results.jsonl"
     lines = ["[]", "7", "{}", '{"key": "a", "counts": 3}', '{"key": "a", "counts": {"1.0": {"0": -1}}}', "\xff\x00"]
     lines += ['{"key": "a", "counts": {"1.0": {"4": 1}}}', '{"key": "a", "counts": {"2.0": {"3": 1}}}']
+    huge = "1" + "0" * 19
+    lines += [f'{{"key": "b", "counts": {{"1.0": {{"0": {count}}}}}}}' for count in (huge, "Infinity", "NaN")]
     path.write_bytes("\n".join(lines).encode("latin-1"))
     results = ResultFile(path)
+    assert results.get("b", 1, 2) is None
     assert results.get("a", 1, 2) is None  # a fifth count of two classes
     np.testing.assert_array_equal(results.get("a", 2, 2), [[0, 0], [0, 1]])
 
