@@ -140,6 +140,10 @@ def test_bad_files(tmp_path: Path) -> None:
     (tmp_path / "bad").write_text("layers { name: 'a' tipe: RELU }")
     with pytest.raises(PrototxtError, match="tipe"):
         upgrade_file(tmp_path / "bad", new)
+    # A name in another encoding than UTF-8.
+    (tmp_path / "bad").write_bytes("naïve: 1\nname: 'a'".encode("latin-1"))
+    with pytest.raises(PrototxtError, match="bad:1: column 3: text outside of comments must be UTF-8"):
+        upgrade_file(tmp_path / "bad", new)
     (tmp_path / "bad").write_bytes(b"\x0a\x02ab\x00\x01\x02\x03")
     with pytest.raises(CaffeModelError):
         upgrade_file(tmp_path / "bad", new)

@@ -64,7 +64,8 @@ def message_of(tree: Node) -> str | None:
     """Return the message whose fields a text has, ``"NetParameter"`` or ``"SolverParameter"``, or None."""
     count = {}
     for name in ("SolverParameter", "NetParameter"):
-        fields = inner_schema().messages[name].DESCRIPTOR.fields_by_name
+        # A set: protobuf's mappings fail on a name that is not UTF-8.
+        fields = set(inner_schema().messages[name].DESCRIPTOR.fields_by_name)
         count[name] = sum(node.name in fields for node in tree.children)
     most = max(count, key=count.__getitem__)
     return most if count[most] else None
