@@ -21,7 +21,7 @@ from deeplab_caffe.convert import FORMATS, image_part, initial_model
 from deeplab_caffe.convert import convert as convert_weights
 from deeplab_caffe.convert import unit_outputs as scale_outputs
 from deeplab_caffe.data.io.folders import find_images
-from deeplab_caffe.errors import DeepLabCaffeError
+from deeplab_caffe.errors import DeepLabCaffeError, printable
 from deeplab_caffe.files.apart import validate_outputs
 from deeplab_caffe.net import Net
 from deeplab_caffe.segmentation.deploy import deploy_wanted
@@ -133,10 +133,10 @@ def _write_initial(
     initial = initial_model(source, net, seed=seed)
     click.echo(f"{source}: {initial.source}")
     for line in initial.lines:
-        click.echo(line)
+        click.echo(printable(line))
     if images is not None:
         for line in scale_outputs(net, scaled, list(find_images(images).values())[:_IMAGES]):
-            click.echo(line)
+            click.echo(printable(line))
     written = initial.save(out, to, dtype=dtype)
     click.echo(f"{out}: {written}, {len(initial.layers)} layers, {out.stat().st_size / 1e6:.1f} MB")
 

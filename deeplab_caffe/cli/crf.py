@@ -15,7 +15,7 @@ from deeplab_caffe.crf import CRFParams
 from deeplab_caffe.crf.inputs import Kind
 from deeplab_caffe.data.io.scores import ScoreFormat
 from deeplab_caffe.environment import usable_cores
-from deeplab_caffe.errors import CRFError, DeepLabCaffeError
+from deeplab_caffe.errors import CRFError, DeepLabCaffeError, one_line
 from deeplab_caffe.evaluation.evaluate import read_ids
 from deeplab_caffe.experiment.refine import Folders, Status, default_params, detect_format, find_jobs, refine_jobs
 
@@ -83,11 +83,8 @@ def crf(
         click.echo(f"error: {error}", err=True)
         raise click.exceptions.Exit(1) from None
     if without_scores:
-        click.echo(
-            f"warning: {image_dir}: {len(without_scores)} images have no scores in {feature_dir} and are left out, "
-            f"the first is '{without_scores[0]}'",
-            err=True,
-        )
+        left_out = f"{len(without_scores)} images have no scores in {feature_dir} and are left out"
+        click.echo(one_line(f"warning: {image_dir}: {left_out}, the first is '{without_scores[0]}'"), err=True)
     _C.set_num_threads(min(threads, usable_cores()))
     counts = Counter[str]()
     with progress("refining", len(jobs)) as advance:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from deeplab_caffe.errors import printable
 from deeplab_caffe.evaluation.evaluate import Evaluation
 from deeplab_caffe.evaluation.metrics import Metrics
 
@@ -41,7 +42,8 @@ def text_report(evaluation: Evaluation) -> str:
             f"{width:4d} px{one.pixel_accuracy:15.3f}%{one.mean_class_accuracy:21.3f}%{one.mean_iou:10.3f}%"
             for width, one in curve.items()
         ]
-    return "\n".join(lines)
+    # A list of classes may come from a stranger.
+    return "\n".join(map(printable, lines))
 
 
 def scope(evaluation: Evaluation) -> str:
@@ -78,7 +80,7 @@ def notes(evaluation: Evaluation) -> list[str]:
             "one": "they count 100 % in the mean IoU",
         }[evaluation.rule]
         found.append(f"neither true nor predicted: {_names(evaluation, absent)}; {treatment}")
-    return found
+    return [printable(note) for note in found]
 
 
 def markdown(evaluation: Evaluation, title: str = "Evaluation") -> str:

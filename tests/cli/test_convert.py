@@ -2,7 +2,24 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from deeplab_caffe.zoo.default import CAMVID_MODEL
+
+
+def test_names_of_tensors_cannot_steer_the_terminal(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Initial:
+        source, layers = "a network", ()
+        lines = ("not used: x\x1b[2J",)
+
+        def save(self, path: Path, *_: object, **__: object) -> str:
+            path.write_bytes(b"")
+            return "caffemodel"
+
+    monkeypatch.setattr("deeplab_caffe.cli.convert.initial_model", lambda *_, **__: Initial())
+    (tmp_path / "x.pth").write_bytes(b"")
+    found = run("convert", tmp_path / "x.pth", "--init-for", "deeplab_largefov", "--out", tmp_path / "x.caffemodel")
+    assert found.out.splitlines()[1] == r"not used: x\x1b[2J"
 
 
 def test_weights_are_not_written_over_what_they_come_from(run, tmp_path: Path) -> None:

@@ -41,6 +41,17 @@ def test_names_that_are_no_utf8(run, folder: Path) -> None:
     assert r"# caf\udce9" in files[1].read_text(encoding="utf-8")
 
 
+def test_names_of_classes_and_ids_cannot_steer_the_terminal(run, folder: Path) -> None:
+    (folder / "names.txt").write_text("road\ncar\x1b[2J\nsky\x9b31m\n")
+    (folder / "val_id.txt").write_text("a\nb\x1b[2J\n")
+    outcome = run(*words(folder, "--skip-missing", "--only", "car\x1b[2J"))
+    assert outcome.status == 0, outcome.err
+    assert outcome.out.isascii()
+    assert "\x1b" not in outcome.out + outcome.err
+    assert r"car\x1b[2J" in outcome.out
+    assert r"the first is 'b\x1b[2J'" in outcome.err
+
+
 def test_numbers_and_files(run, folder: Path) -> None:
     pytest.importorskip("matplotlib")
     files = [folder / "out" / name for name in ("x.json", "x.md", "x.png", "x.html")]

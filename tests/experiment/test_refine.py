@@ -137,14 +137,14 @@ def test_a_list_says_which_images_are_done(folder: Path) -> None:
 
 def test_scores_without_an_image_fail_and_images_without_scores_are_told(folder: Path) -> None:
     next((folder / "img").glob("a.*")).unlink()
-    save_image(folder / "img" / "other.png", np.zeros((4, 4, 3), np.uint8))
+    save_image(folder / "img" / "other\x1b[2J.png", np.zeros((4, 4, 3), np.uint8))
     (folder / "img" / "notes.txt").write_text("no image")
     result = run(folder)
     assert result.exit_code == 1
     assert "a_blob_0.mat: no image of the name 'a' belongs to these scores" in result.output
     assert "warning:" in result.output
     assert "1 images have no scores" in result.output
-    assert "'other'" in result.output
+    assert r"'other\x1b[2J'" in result.output
 
 
 def test_scores_that_do_not_fit_their_image(folder: Path) -> None:
