@@ -19,7 +19,7 @@ from click.shell_completion import CompletionItem
 
 from deeplab_caffe._version import __version__
 from deeplab_caffe.cli.words import asks_version, nearest, two_dashes
-from deeplab_caffe.errors import DeepLabCaffeError, how_to_install, one_line
+from deeplab_caffe.errors import DeepLabCaffeError, how_to_install, one_line, printable
 
 
 class Verb(NamedTuple):
@@ -252,6 +252,8 @@ def _main(args: list[str] | None) -> None:
         click.echo("interrupted", err=True)
         sys.exit(130)
     except click.ClickException as error:
+        # It quotes words of the command line, which may be names of a stranger's files.
+        error.message = "\n".join(map(printable, error.message.split("\n")))
         error.show()
         sys.exit(error.exit_code)
     except DeepLabCaffeError as error:

@@ -80,6 +80,19 @@ def test_misspelt_verb_and_flag(run) -> None:
     assert "Did you mean" not in run("frobnicate").err
 
 
+def test_words_of_the_command_line_cannot_steer_the_terminal(run) -> None:
+    escape = "\x1b]0;title\x07"
+    for words in (
+        (f"x{escape}",),
+        ("net", f"--{escape}"),
+        ("net", "n", "--size", 9, escape),
+        ("time", "--gpu", escape),
+    ):
+        said = run(*words).err
+        assert "\x1b" not in said
+        assert r"\x1b]0;title\x07" in said
+
+
 def test_the_verb_may_stand_behind_its_flags(run, tmp_path: Path) -> None:
     """As gflags has it: caffe --solver=x train."""
     missing = tmp_path / "none.prototxt"
