@@ -135,7 +135,7 @@ def test_shards_are_disjoint_and_complete(world: int) -> None:
 
 def test_shards_in_words() -> None:
     assert parse_shard("2/8") == Shard(2, 8)
-    for wrong in ("", "1", "8/8", "-1/8", "a/b", "0/0", "1/2/3"):
+    for wrong in ("", "1", "8/8", "-1/8", "a/b", "0/0", "1/2/3", f"0/{'9' * 5000}", f"{'9' * 5000}/{'9' * 5000}"):
         with pytest.raises(NetError, match="a shard is I/N with I from 0"):
             parse_shard(wrong)
 

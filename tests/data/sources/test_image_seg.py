@@ -124,10 +124,11 @@ def test_image_labels_are_atois(tmp_path: Path) -> None:
     _, label, _ = source.next_batch()
     assert label[:, 0, 0, 0].tolist() == [17, 0, 0, 3]
     assert (label[:, 0, 2] == 255).all()
-    (tmp_path / "list.txt").write_text("0.png 5\n0.png 256\n")
-    source = ImageSegSource(config(tmp_path, label_type="IMAGE", batch_size=2), "TEST")
-    with pytest.raises(DataError, match=r"list\.txt:2: .*an image label must be from 0 to 255, got 256"):
-        source.next_batch()
+    for number, came in (("256", "256"), ("9" * 5000, "9999999999")):
+        (tmp_path / "list.txt").write_text(f"0.png 5\n0.png {number}\n")
+        source = ImageSegSource(config(tmp_path, label_type="IMAGE", batch_size=2), "TEST")
+        with pytest.raises(DataError, match=rf"list\.txt:2: .*an image label must be from 0 to 255, got {came}$"):
+            source.next_batch()
 
 
 def test_no_labels(tmp_path: Path) -> None:
