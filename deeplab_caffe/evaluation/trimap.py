@@ -15,6 +15,9 @@ from deeplab_caffe.arguments import whole_number
 from deeplab_caffe.data.confusion import ConfusionMatrix
 from deeplab_caffe.errors import EvaluationError, needed_for
 
+# Pixels of the longest side of an image.
+_LARGEST_WIDTH = 1 << 20
+
 
 def void_distance(labels: np.ndarray, ignore_labels: Iterable[int] = (255,)) -> np.ndarray | None:
     """Return each pixel's chessboard distance to the nearest void pixel, int32 ``(H, W)``; None without void pixels."""
@@ -39,14 +42,17 @@ class Trimap:
         counts: int64 ``(W, K, K)``, the counts at distances 1 to W, where W is the largest width.
 
     Raises:
-        EvaluationError: there is no width, or one is not positive.
+        EvaluationError: there is no width, or one is not positive, or too large.
     """
 
     def __init__(self, num_classes: int, widths: Sequence[int], ignore_labels: Iterable[int] = (255,)) -> None:
         if not widths:
             raise EvaluationError("trimap widths: expected one or more, got none")
         self.num_classes = num_classes
-        pixels = {whole_number("trimap widths", width, EvaluationError, least=1, unit="pixels") for width in widths}
+        pixels = {
+            whole_number("trimap widths", width, EvaluationError, least=1, most=_LARGEST_WIDTH, unit="pixels")
+            for width in widths
+        }
         self.widths = tuple(sorted(pixels))
         self.ignore_labels = frozenset(int(label) for label in ignore_labels)
         self.counts = np.zeros((self.widths[-1], num_classes, num_classes), np.int64)
@@ -56,10 +62,12 @@ class Trimap:
         distance = void_distance(labels, self.ignore_labels)
         if distance is None:
             return
-        near = (distance > 0) & (distance <= self.widths[-1])
+        reach = min(self.widths[-1], int(distance.max()))
+        near = (distance > 0) & (distance <= reach)
         pairs = (distance[near].astype(np.intp) - 1) * self.num_classes + labels[near]
         pairs = pairs * self.num_classes + predicted[near]
-        self.counts += np.bincount(pairs, minlength=self.counts.size).reshape(self.counts.shape)
+        counts = self.counts[:reach]
+        counts += np.bincount(pairs, minlength=counts.size).reshape(counts.shape)
 
     def band(self, width: int) -> ConfusionMatrix:
         """Return the confusion of the pixels within ``width`` of the void label."""

@@ -53,6 +53,15 @@ def test_without_void_or_with_nothing_else() -> None:
         assert not trimap.counts.any()
 
 
+def test_a_band_that_is_wider_than_all_images() -> None:
+    labels, predicted = np.array([[255, 0, 1, 1]]), np.array([[0, 1, 1, 0]])
+    trimap = Trimap(2, [1, 1000])
+    trimap.accumulate(labels, predicted)
+    trimap.accumulate(labels[:, :2], predicted[:, :2])
+    assert trimap.band(1).matrix.tolist() == [[0, 2], [0, 0]]
+    assert trimap.band(1000).matrix.tolist() == [[0, 2], [1, 1]]
+
+
 def test_several_void_labels() -> None:
     trimap = Trimap(2, [1], [0, 255])
     # The first and the last pixel are void: whatever was predicted there counts nowhere.
@@ -61,7 +70,7 @@ def test_several_void_labels() -> None:
     assert trimap.band(1).ignore_labels == {0, 255}
 
 
-@pytest.mark.parametrize("widths", [[], [0], [1, -1], [1.5]])
+@pytest.mark.parametrize("widths", [[], [0], [1, -1], [1.5], [float("nan")], [float("inf")], [1, 10**30]])
 def test_widths(widths: list) -> None:
     with pytest.raises(EvaluationError, match="trimap widths"):
         Trimap(2, widths)
