@@ -10,7 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypedDict, TypeVar
 
 import numpy as np
 
@@ -79,7 +79,8 @@ class ItemSource(ABC, Generic[Entry, Item]):
     cropped at random, one word at set-up, one for the first batch, and in DeepLab v1 one at the end of every batch for
     the next one (base_data_layer.cpp:26,49). Each word seeds a separate generator that places the images of a batch.
     So workers can read ahead any number of batches, but only the next batch's images are placed, and the batches do not
-    depend on the number of workers.
+    depend on the number of workers. In v2 each thread of the original takes one more word when it starts
+    (internal_thread.cpp:30), which moves what later layers draw. A subclass calls :meth:`_start` when it is set up.
 
     Workers are threads: decoding and numpy's arithmetic run without Python's GIL.
 
@@ -90,7 +91,10 @@ class ItemSource(ABC, Generic[Entry, Item]):
 
     Attributes:
         allocate: function that allocates a float32 blob of a given shape; may be replaced.
+        READERS: threads of v2's original that read records before the source is set up.
     """
+
+    READERS: ClassVar[int] = 0
 
     def __init__(self, batch_size: int, transform: SegTransform, **options: Unpack[SourceOptions]) -> None:
         workers = options.get("workers", 0)
@@ -111,6 +115,17 @@ class ItemSource(ABC, Generic[Entry, Item]):
         self._planned: deque[_Batch[Entry, Item]] = deque()
         self._pool: ThreadPoolExecutor | None = None
         self._process = os.getpid()
+        if not self.reseeds:
+            self._rng.words(self.READERS)
+            self._draw_seed()
+
+    def _start(self) -> None:
+        """Draw what the original draws when the layer is set up and its thread starts."""
+        if self.reseeds:
+            self._draw_seed()
+        self._draw_seed()
+        if not self.reseeds:
+            self._rng.word()
 
     @abstractmethod
     def shapes(self) -> tuple[Shape4, ...]:

@@ -84,6 +84,8 @@ class DatabaseSource(ItemSource[bytes, Datum]):
         CaffeModelError: the mean file cannot be read.
     """
 
+    READERS = 1
+
     def __init__(
         self, layer_param: Any, phase: Phase, *, decoding: Decoding = "colour", **options: Unpack[SourceOptions]
     ) -> None:
@@ -103,8 +105,7 @@ class DatabaseSource(ItemSource[bytes, Datum]):
         self._first = self._draw(1)[0]
         self._set_order(order)
         self._item_shape: tuple[int, int, int] | None = None
-        self._draw_seed()
-        self._draw_seed()
+        self._start()
 
     def shapes(self) -> tuple[Shape4, Shape4]:
         """Return the shapes of the blobs: data ``(N, C, H, W)``, label ``(N, 1, 1, 1)``, from the first record."""

@@ -56,8 +56,6 @@ class ListSource(ItemSource[Entry, Item]):
         self.entries = entries
         self._sequence = np.arange(len(entries))
         self._shuffler: CaffeRNG | None = None
-        if not self.reseeds:
-            self._draw_seed()
         if shuffle:
             self._shuffler = CaffeRNG(self._rng.word())
             self._shuffle()
@@ -67,9 +65,7 @@ class ListSource(ItemSource[Entry, Item]):
             if self._next >= len(entries):
                 raise DataError(f"not enough points to skip: {len(entries)}, to be skipped {self._next}", source)
         self._first = entries[self._sequence[self._next]]
-        if self.reseeds:
-            self._draw_seed()
-        self._draw_seed()
+        self._start()
 
     def __len__(self) -> int:
         """Return the number of lines."""

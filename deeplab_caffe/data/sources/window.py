@@ -74,8 +74,7 @@ class WindowSource(ItemSource[SampledWindow, Warped]):
         if self.windows.channels != 3:
             raise NetError(f"{param.source}: images must have 3 channels, got {self.windows.channels}")
         self._files: dict[str, bytes] = {}
-        self._draw_seed()
-        self._draw_seed()
+        self._start()
 
     def _check(self) -> None:
         param, crop = self.param, self.transform.crop_size

@@ -115,6 +115,13 @@ def test_how_encoded_images_are_decoded(tmp_path: Path) -> None:
         DatabaseSource(param(folder, transform="force_color: true force_gray: true"), "TEST")
 
 
+def test_v2_draws_a_word_for_each_of_its_threads(database: Path) -> None:
+    for transform, words in (("", 2), ("mirror: true", 4)):
+        rng = CaffeRNG(3)
+        DatabaseSource(param(database, transform=transform), "TRAIN", rng=rng, reseeds=False).next_batch()
+        assert rng.word() == CaffeRNG(3).words(6)[words]
+
+
 def test_random_crops_by_hand(database: Path, tmp_path: Path) -> None:
     mean = np.random.default_rng(1).normal(99, 9, (3, 6, 7)).astype(np.float32)
     proto.write_blob(tmp_path / "mean", mean[None])

@@ -175,6 +175,24 @@ def test_words_are_drawn_when_the_original_draws_them(tmp_path: Path) -> None:
     assert drawn_after("TRAIN", 1, crop_size=4, shuffle=True, rand_skip=2) == 5
 
 
+def test_v2_draws_a_word_more_for_its_thread(tmp_path: Path) -> None:
+    images(tmp_path, [(9, 9)] * 3)
+
+    def drawn_after(phase: str, batches: int, **options) -> int:
+        rng = CaffeRNG(5)
+        source = ImageSegSource(config(tmp_path, **options), phase, rng=rng, reseeds=False)  # type: ignore[arg-type]
+        for _ in range(batches):
+            source.next_batch()
+        return CaffeRNG(5).words(20).index(rng.word())
+
+    # Counted on DeepLab v2's program, by the masks of a Dropout layer after the data.
+    assert drawn_after("TEST", 2, crop_size=4) == 1
+    assert drawn_after("TRAIN", 2) == 1
+    assert drawn_after("TRAIN", 3, crop_size=4) == 3
+    assert drawn_after("TEST", 1, mirror=True) == 3
+    assert drawn_after("TRAIN", 1, crop_size=4, shuffle=True, rand_skip=2) == 5
+
+
 def test_shuffling_goes_on_from_the_last_order(tmp_path: Path) -> None:
     images(tmp_path, [(1, 1)] * 7)
     source = ImageSegSource(config(tmp_path, shuffle=True, batch_size=7), "TEST", rng=CaffeRNG(9))
