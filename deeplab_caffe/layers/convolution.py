@@ -6,7 +6,7 @@ import copy
 import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +15,7 @@ from torch import Tensor
 from deeplab_caffe.layers.base import Layer, NetContext, ReceptiveWindow, Shape, is_channels_last, register
 from deeplab_caffe.layers.convolution_gradients import (
     TILE,
+    HoleConvolution,
     RectifiedConvolution,
     WinogradConvolution,
     depthwise,
@@ -25,6 +26,7 @@ from deeplab_caffe.layers.facts import ConvolutionFact, RectifierFact
 from deeplab_caffe.layers.geometry import Geometry, pair, place_geometry, read_convolution
 from deeplab_caffe.layers.onnx import OnnxGraph
 from deeplab_caffe.ops.hole import conv2d
+from deeplab_caffe.ops.hole_gradient import is_faster
 from deeplab_caffe.ops.im2col import im2col
 from deeplab_caffe.ops.onednn_limits import computed_in_half, is_narrow, is_usual, pads_beyond_kernel
 from deeplab_caffe.ops.packed_conv import Geometry as PackedGeometry
@@ -39,6 +41,8 @@ _CONVOLUTIONS: dict[int, Callable[..., Tensor]] = {1: F.conv1d, 2: F.conv2d, 3: 
 # Of Winograd's algorithm in training: with fewer channels, or fewer pixels in a batch, transforming the weights takes
 # longer than the algorithm saves.
 _LEAST_CHANNELS, _LEAST_PIXELS = 32, 1024
+
+_Y = TypeVar("_Y")
 
 
 def without_autocast(x: Tensor) -> AbstractContextManager[object]:
@@ -220,10 +224,24 @@ class Convolution(BaseConvolution):
                 return conv2d(*self.for_columns(x), stride, pad, hole, self.groups)
         (weight, g), bias = self.torch_geometry(), self.bias
         half = self._unsafe_half(x)
+        if half is None and self._trains_holes(x) and torch.is_autocast_enabled("cpu"):
+            return self._in_autocast_dtype(x, lambda x, weight, bias: self._compute(x, weight, g, bias))
         if half is None:
             return self._compute(x, weight, g, bias)
         with without_autocast(x):
             return self._compute(x.float(), weight.float(), g, None if bias is None else bias.float()).to(half)
+
+    def _trains_holes(self, x: Tensor) -> bool:
+        """Return whether this is a training step on the CPU, outside of a compiler, of a 2-D convolution with holes."""
+        if self.geometry.axes != 2 or max(self.geometry.hole) == 1 or x.device.type != "cpu":
+            return False
+        return torch.is_grad_enabled() and self.weight.requires_grad and not torch.compiler.is_compiling()
+
+    def _in_autocast_dtype(self, x: Tensor, compute: Callable[[Tensor, Tensor, Tensor | None], _Y]) -> _Y:
+        """Call ``compute`` with x, weight and bias in the CPU's autocast dtype, and with autocast off."""
+        dtype, bias = torch.get_autocast_dtype("cpu"), self.bias
+        with without_autocast(x):
+            return compute(x.to(dtype), self.weight.to(dtype), None if bias is None else bias.to(dtype))
 
     def _unsafe_half(self, x: Tensor) -> torch.dtype | None:
         """Return the 16-bit dtype that torch would compute in, if its result could be wrong; see ops.onednn_limits."""
@@ -242,15 +260,22 @@ class Convolution(BaseConvolution):
         if algorithm == "winograd":
             y: Tensor = WinogradConvolution.apply(x, weight, bias, pair(g.pad), pair(g.hole), False)
             return y
+        if algorithm == "windows":
+            y = HoleConvolution.apply(x, weight, bias, self._packed_geometry())
+            return y
         if x.device.type == "cpu" and self._pads_beyond_kernel():
             x, weight = x.contiguous(), weight.contiguous()
         return _CONVOLUTIONS[g.axes](x, weight, bias, g.stride, g.pad, g.hole, self.groups)
 
-    def _algorithm(self, x: Tensor, weight: Tensor) -> Literal["depthwise", "winograd", "torch"]:
+    def _algorithm(self, x: Tensor, weight: Tensor) -> Literal["depthwise", "winograd", "windows", "torch"]:
         """Return the fastest convolution for tensors of the dtype to compute in: one of our own, or torch's."""
-        if self.geometry.axes == 2 and self._is_for_depthwise(x, weight):
+        if self.geometry.axes != 2:
+            return "torch"
+        if self._is_for_depthwise(x, weight):
             return "depthwise"
-        return "winograd" if self.geometry.axes == 2 and self._is_for_winograd(x, weight) else "torch"
+        if self._is_for_winograd(x, weight):
+            return "winograd"
+        return "windows" if self._is_for_windows(x, weight) else "torch"
 
     def _pads_beyond_kernel(self) -> bool:
         g = self.geometry
@@ -277,6 +302,19 @@ class Convolution(BaseConvolution):
         if max(g.hole) > LARGEST_HOLES[TILE] or any(p > 2 * h for p, h in zip(g.pad, g.hole, strict=True)):
             return False
         return needs_gradient(x, weight) and fits_own_kernels(x, weight)
+
+    def _is_for_windows(self, x: Tensor, weight: Tensor) -> bool:
+        """Return whether the weights' gradient of this training step is faster by the windows of the taps."""
+        if not self._trains_holes(x) or self._pads_beyond_kernel() or not is_channels_last(x):
+            return False
+        if not fits_own_kernels(x, weight):
+            return False
+        return is_faster(x, weight, self.output_sizes(tuple(x.shape)), self._packed_geometry())
+
+    def _packed_geometry(self) -> PackedGeometry:
+        """Return the geometry over two axes for ops, which have pairs."""
+        g = self.geometry
+        return PackedGeometry(pair(g.stride), pair(g.pad), pair(g.hole), self.groups)
 
     def packing(self, bottoms: Sequence[Tensor]) -> PackedConv2d | None:
         """Return the packed convolution to use for these bottoms; None: compute without packed weights."""
@@ -309,26 +347,22 @@ class Convolution(BaseConvolution):
 
     def _rectified(self, x: Tensor) -> Tensor | None:
         """Return the rectified top of a training step, computed by one operation; None: there is none for it."""
-        weight, bias = self.weight, self.bias
         if self.fact is None or self.by_columns or x.device.type != "cpu" or self._unsafe_half(x) is not None:
             return None
-        if not torch.is_autocast_enabled("cpu"):
-            return self._compute_rectified(x, weight, bias)
-        dtype = torch.get_autocast_dtype("cpu")
-        with without_autocast(x):
-            return self._compute_rectified(x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype))
+        if torch.is_autocast_enabled("cpu"):
+            return self._in_autocast_dtype(x, self._compute_rectified)
+        return self._compute_rectified(x, self.weight, self.bias)
 
     def _compute_rectified(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor | None:
         if not needs_gradient(x, weight) or not fits_own_kernels(x, weight):
             return None
-        algorithm = self._algorithm(x, weight)
-        stride, pad, hole = (pair(numbers) for numbers in self.geometry[1:])
+        algorithm, g = self._algorithm(x, weight), self.geometry
         if algorithm == "winograd":
-            y: Tensor = WinogradConvolution.apply(x, weight, bias, pad, hole, True)
+            y: Tensor = WinogradConvolution.apply(x, weight, bias, pair(g.pad), pair(g.hole), True)
             return y
-        if algorithm != "torch" or not is_channels_last(x) or not takes_dtype(x) or self._pads_beyond_kernel():
+        if algorithm == "depthwise" or not is_channels_last(x) or not takes_dtype(x) or self._pads_beyond_kernel():
             return None
-        y = RectifiedConvolution.apply(x, weight, bias, PackedGeometry(stride, pad, hole, self.groups))
+        y = RectifiedConvolution.apply(x, weight, bias, self._packed_geometry())
         return y
 
     @property

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import conv2d
 
 from deeplab_caffe.layers.base import is_channels_last
 from deeplab_caffe.ops.depthwise import depthwise_conv2d
+from deeplab_caffe.ops.hole_gradient import hole_weight_gradient, is_faster
 from deeplab_caffe.ops.operator import is_batched, transforms_are_active
 from deeplab_caffe.ops.packed_conv import Geometry as PackedGeometry
 from deeplab_caffe.ops.packed_conv import packed_conv2d
@@ -71,10 +74,46 @@ class RectifiedConvolution(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradients of x, weight and bias."""
         x, weight, y = ctx.saved_tensors
-        stride, pad, dilation, groups = ctx.geometry
         grad = _before_rectifier(grad, y)
-        numbers = (ctx.biases, stride, pad, dilation, False, [0, 0], groups, list(ctx.needs_input_grad[:3]))
-        return (*torch.ops.aten.convolution_backward(grad, x, weight, *numbers), None)
+        return (*_gradients(grad, x, weight, ctx.biases, ctx.geometry, ctx.needs_input_grad[:3]), None)
+
+
+class HoleConvolution(torch.autograd.Function):
+    """torch's convolution; the gradient of the weights is computed by the windows of the kernel's taps."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, geometry: PackedGeometry) -> Tensor:
+        """Return the convolution of channels-last x: (N, O, OH, OW), channels-last."""
+        ctx.save_for_backward(x, weight)
+        ctx.geometry, ctx.biases = geometry, None if bias is None else list(bias.shape)
+        return conv2d(x, weight, bias, *geometry)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradients of x, weight and bias."""
+        x, weight = ctx.saved_tensors
+        return (*_gradients(grad, x, weight, ctx.biases, ctx.geometry, ctx.needs_input_grad[:3]), None)
+
+
+def _gradients(
+    grad: Tensor, x: Tensor, weight: Tensor, biases: list[int] | None, geometry: PackedGeometry, wanted: Sequence[bool]
+) -> tuple[Tensor | None, ...]:
+    """Return the gradients of x, weight and bias that are wanted; torch computes them for double backward or vmap."""
+    stride, pad, dilation, groups = geometry
+    numbers = (biases, stride, pad, dilation, False, [0, 0], groups)
+    of_x, of_weight, of_bias = wanted
+    if (
+        not of_weight
+        or torch.is_grad_enabled()
+        or transforms_are_active()
+        or is_batched(grad)
+        or not is_faster(x, weight, grad.shape[2:], geometry)
+    ):
+        found: tuple[Tensor | None, ...] = torch.ops.aten.convolution_backward(grad, x, weight, *numbers, list(wanted))
+        return found
+    grad_x, _, _ = torch.ops.aten.convolution_backward(grad, x, weight, *numbers, [of_x, False, False])
+    grad_weight = hole_weight_gradient(x, grad, weight.shape[2:], geometry)
+    return grad_x if of_x else None, grad_weight, grad.sum((0, 2, 3)) if of_bias else None
 
 
 def _before_rectifier(grad: Tensor, y: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 import deeplab_caffe as dc
 from deeplab_caffe.layers import convolution
-from deeplab_caffe.layers.convolution_gradients import RectifiedConvolution, WinogradConvolution
+from deeplab_caffe.layers.convolution_gradients import HoleConvolution, RectifiedConvolution, WinogradConvolution
 from deeplab_caffe.ops.packed_conv import bfloat16_is_fast
 from deeplab_caffe.proto import parse_net
 from tests.goldens import relative_error
@@ -71,6 +71,65 @@ def test_a_rectified_convolution_under_autocast() -> None:
     for found, one in zip(gradients(y, x, layer), gradients(expected, x, layer), strict=True):
         assert found.dtype == one.dtype
         assert torch.equal(found, one)
+
+
+HOLED = "num_output: 5 kernel_size: 3 pad: 7 hole: 7"
+
+
+def torchs(layer: nn.Module, x: Tensor, *, relu: bool) -> Tensor:
+    y = torch.nn.functional.conv2d(x, layer.weight, layer.bias, 1, 7, 7)
+    return y.relu() if relu else y
+
+
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("autocast", [False, True] if bfloat16_is_fast() else [False])
+def test_large_holes(relu: bool, autocast: bool) -> None:
+    shape = (2, 4, 9, 8)
+    layer, rectifier = layers(HOLED, shape, torch.float32)
+    x = noise(*shape).to(memory_format=torch.channels_last).requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        (y,) = layer.forward_fused(rectifier, x) if relu else layer(x)
+        expected = torchs(layer, x, relu=relu)
+    assert isinstance(y.grad_fn, (RectifiedConvolution if relu else HoleConvolution)._backward_cls)
+    assert y.dtype == expected.dtype
+    assert torch.equal(y, expected)
+    for found, one in zip(gradients(y, x, layer), gradients(expected, x, layer), strict=True):
+        assert found.dtype == one.dtype
+        error = relative_error(found.detach().float().numpy(), one.detach().float().numpy())
+        assert error < (5e-3 if autocast else 1e-6)
+
+
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("frozen", ["weight", "bias", "x"])
+def test_large_holes_with_a_part_frozen(relu: bool, frozen: str) -> None:
+    shape = (2, 4, 9, 8)
+    layer, rectifier = layers(HOLED, shape, torch.float32)
+    x = noise(*shape).to(memory_format=torch.channels_last).requires_grad_(frozen != "x")
+    if frozen != "x":
+        getattr(layer, frozen).requires_grad_(False)
+    (y,) = layer.forward_fused(rectifier, x) if relu else layer(x)
+    expected = torchs(layer, x, relu=relu)
+    leaves = [leaf for leaf in (x, layer.weight, layer.bias) if leaf.requires_grad]
+    ours, torchs_own = (torch.autograd.grad(top, leaves, noise(*y.shape, seed=5)) for top in (y, expected))
+    for found, one in zip(ours, torchs_own, strict=True):
+        assert relative_error(found.numpy(), one.numpy()) < 1e-6
+
+
+@pytest.mark.parametrize("relu", [False, True])
+def test_second_derivatives_and_several_gradients_of_large_holes(relu: bool) -> None:
+    shape = (1, 4, 9, 8)
+    layer, rectifier = layers(HOLED, shape, torch.float32)
+
+    def penalty(ours: bool) -> list[Tensor]:
+        x = noise(*shape).to(memory_format=torch.channels_last).requires_grad_()
+        (y,) = (layer.forward_fused(rectifier, x) if relu else layer(x)) if ours else (torchs(layer, x, relu=relu),)
+        (slope,) = torch.autograd.grad(y.square().sum(), layer.weight, create_graph=True)
+        at_once = noise(2, *y.shape, seed=1)
+        (several,) = torch.autograd.grad(y, layer.weight, at_once, is_grads_batched=True, retain_graph=True)
+        return [several, *torch.autograd.grad(slope.square().sum(), [x, *layer.parameters()])]
+
+    for found, expected in zip(penalty(True), penalty(False), strict=True):
+        assert relative_error(found.numpy(), expected.numpy()) < 1e-5
 
 
 @pytest.mark.parametrize("channels_last", [False, True])
