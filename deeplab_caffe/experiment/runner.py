@@ -13,11 +13,11 @@ from functools import partial
 from pathlib import Path
 
 from deeplab_caffe.data.io.lock import exclusive
+from deeplab_caffe.experiment.context import StepContext
 from deeplab_caffe.experiment.post_steps import build_crf, build_eval, build_search
 from deeplab_caffe.experiment.settings import STEPS, ExperimentError, ExperimentSettings
 from deeplab_caffe.experiment.steps import ExperimentStep, build_test, build_train
 from deeplab_caffe.experiment.summary import draw_trimaps, read_evaluations, table
-from deeplab_caffe.experiment.workshop import Workshop
 from deeplab_caffe.files.text import text_bytes
 
 # Function that runs one command of deeplab-caffe: words, working folder, log to append to; returns the exit status.
@@ -100,12 +100,12 @@ class Runner:
             for step in chosen:
                 for build in self._builders(step, chosen):
                     # Built only now, because a step depends on what the steps before it have left.
-                    shop = Workshop(settings, dry=dry)
-                    self._one(shop, build(shop), dry)
+                    context = StepContext(settings, dry=dry)
+                    self._one(context, build(context), dry)
                 if step in ("eval", "eval2") and not dry:
                     self._summarize()
 
-    def _builders(self, step: str, chosen: Sequence[str]) -> Iterator[Callable[[Workshop], ExperimentStep]]:
+    def _builders(self, step: str, chosen: Sequence[str]) -> Iterator[Callable[[StepContext], ExperimentStep]]:
         stage = "2" if step.endswith("2") else ""
         kind = step.removesuffix("2")
         searching, refining = "crf-search" in chosen, f"crf{stage}" in chosen
@@ -130,7 +130,7 @@ class Runner:
         return list(dict.fromkeys(found))
 
     def _check_lists(self, chosen: Sequence[str], dry: bool) -> None:
-        shop = Workshop(self.settings, dry=dry)
+        context = StepContext(self.settings, dry=dry)
         names = [self.settings.train_set] if "train" in chosen else []
         names += [self.settings.train_set2] if "train2" in chosen else []
         names += [
@@ -140,8 +140,8 @@ class Runner:
         problems: list[str] = []
         for name in dict.fromkeys(names):
             ids = [] if name in (self.settings.train_set, self.settings.train_set2) else [f"{name}_id"]
-            problems += filter(None, map(shop.lists.check, [name, *ids]))
-            missing = shop.lists.missing_files(name)
+            problems += filter(None, map(context.lists.check, [name, *ids]))
+            missing = context.lists.missing_files(name)
             if missing:
                 others = f" nor {len(missing) - 1} others" if len(missing) > 1 else ""
                 raise ExperimentError(f"{self.settings.data_root}{missing[0]} of list '{name}' is not there{others}")
@@ -150,9 +150,9 @@ class Runner:
                 raise ExperimentError(problem)
             self.warn(f"{problem}: numbers will not be comparable with the published ones")
 
-    def _one(self, shop: Workshop, step: ExperimentStep, dry: bool) -> None:
-        marker = shop.marker(step.name)
-        for note in (*shop.config.notes, *step.notes):
+    def _one(self, context: StepContext, step: ExperimentStep, dry: bool) -> None:
+        marker = context.marker(step.name)
+        for note in (*context.config.notes, *step.notes):
             self.warn(f"{step.name}: {note}")
         if marker.finished(step.inputs):
             self.echo(f"{step.name}: finished before")
@@ -200,7 +200,7 @@ class Runner:
         settings, found = self.settings, []
         for stage in ("", "2"):
             for set_name in settings.test_sets2 if stage else settings.test_sets:
-                marker = Workshop(settings).marker(f"eval{stage}-{set_name}")
+                marker = StepContext(settings).marker(f"eval{stage}-{set_name}")
                 if not marker.finished():
                     continue
                 for path in (settings.path(name) for name in marker.read()["outputs"]):
@@ -210,7 +210,7 @@ class Runner:
         if found:
             evaluations, name = read_evaluations(found), f"{settings.exp}/res/{settings.net_id}"
             text = table(evaluations)
-            Workshop(settings).config.write(settings.path(f"{name}.md"), text)
+            StepContext(settings).config.write(settings.path(f"{name}.md"), text)
             draw_trimaps(evaluations, settings.path(f"{name}_trimap.png"))
             self.echo(text)
 

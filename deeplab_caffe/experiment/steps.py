@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from deeplab_caffe import proto
+from deeplab_caffe.experiment.context import UNKNOWN, StepContext
 from deeplab_caffe.experiment.markers import Marker, digest, file_digest
 from deeplab_caffe.experiment.settings import ExperimentError, ExperimentSettings
-from deeplab_caffe.experiment.workshop import UNKNOWN, Workshop
 from deeplab_caffe.experiment.written import test_net, written_files
 from deeplab_caffe.solver.snapshot import SnapshotFiles
 
@@ -37,9 +37,9 @@ class ExperimentStep:
     about: str = ""
 
 
-def build_train(shop: Workshop, stage: str) -> ExperimentStep:
+def build_train(context: StepContext, stage: str) -> ExperimentStep:
     """Build ``train`` (stage ``""``) or ``train2``: run_pascal.sh's RUN_TRAIN and RUN_TRAIN2."""
-    settings, lists, config = shop.settings, shop.lists, shop.config
+    settings, lists, config = context.settings, context.lists, context.config
     train_set = settings.train_set2 if stage else settings.train_set
     weak = lists.weak_set(train_set)
     values = config.variables(TRAIN_SET=train_set, TRAIN_SET_WEAK=weak)
@@ -54,32 +54,32 @@ def build_train(shop: Workshop, stage: str) -> ExperimentStep:
     if settings.strong_set:
         inputs["strong list"] = lists.checksum(settings.strong_set)
     notes = []
-    weights = _initial_weights(shop, stage)
+    weights = _initial_weights(context, stage)
     if weights is None:
         notes.append(f"no init{stage}.caffemodel: training begins with the fillers' values")
     inputs["weights"] = "none" if weights is None else UNKNOWN if weights == UNKNOWN else file_digest(Path(weights))
     words = ["train", "--solver", config.file(f"solver{stage}", train_set)]
     # An interrupted training is resumed; a training with other inputs begins anew.
     state = (
-        _last_state(shop, f"train{stage}", solver.snapshot_prefix, hdf5=hdf5)
-        if shop.marker(f"train{stage}").begun(inputs)
+        _last_state(context, f"train{stage}", solver.snapshot_prefix, hdf5=hdf5)
+        if context.marker(f"train{stage}").begun(inputs)
         else None
     )
     shown = _newest(settings, "") if weights == UNKNOWN else weights
     words += ["--snapshot", state] if state else ["--weights", shown] if shown else []
-    words += ["--log", f"{settings.folder('log')}/train{stage}.jsonl", *shop.device()]
+    words += ["--log", f"{settings.folder('log')}/train{stage}.jsonl", *context.device()]
     old = settings.path(solver.snapshot_prefix)
     aside = sorted(old.parent.glob(f"{old.name}_iter_*"))
     return ExperimentStep(f"train{stage}", inputs, [str(last.model)], [words], notes, aside)
 
 
-def build_test(shop: Workshop, stage: str, set_name: str) -> ExperimentStep:
+def build_test(context: StepContext, stage: str, set_name: str) -> ExperimentStep:
     """Build ``test`` or ``test2`` for one set: the scores of all images, and all else that the template writes."""
-    settings, lists, config = shop.settings, shop.lists, shop.config
-    text = shop.test_text(stage, set_name, write=True)
+    settings, lists, config = context.settings, context.lists, context.config
+    text = context.test_text(stage, set_name, write=True)
     ids = lists.ids(set_name)
     by_id = written_files(test_net(text), ids)
-    weights = _test_weights(shop, stage)
+    weights = _test_weights(context, stage)
     inputs = {
         "test.prototxt": digest(text),
         "list": lists.checksum(set_name),
@@ -88,10 +88,10 @@ def build_test(shop: Workshop, stage: str, set_name: str) -> ExperimentStep:
     }
     model, count = config.file("test", set_name), len(ids)
     name = f"test{stage}-{set_name}"
-    if shop.marker(name).begun(inputs):
-        model, count = _rest(shop, shop.marker(name), set_name, text, by_id)
+    if context.marker(name).begun(inputs):
+        model, count = _rest(context, context.marker(name), set_name, text, by_id)
     shown = _newest(settings, stage) if weights is None else str(weights)
-    words = ["test", "--model", model, "--weights", shown, "--iterations", str(count), "--quiet", *shop.device()]
+    words = ["test", "--model", model, "--weights", shown, "--iterations", str(count), "--quiet", *context.device()]
     return ExperimentStep(name, inputs, [path for paths in by_id.values() for path in paths], [words] if count else [])
 
 
@@ -100,9 +100,9 @@ def _newest(settings: ExperimentSettings, stage: str) -> str:
     return f"<the newest {settings.folder('model')}/train{stage}_iter_*.caffemodel>"
 
 
-def _last_state(shop: Workshop, step: str, prefix: str, *, hdf5: bool) -> str | None:
+def _last_state(context: StepContext, step: str, prefix: str, *, hdf5: bool) -> str | None:
     """Return the newest ``.solverstate`` whose weights exist and are complete."""
-    settings, marker = shop.settings, shop.marker(step)
+    settings, marker = context.settings, context.marker(step)
     found = {}
     for path in settings.path(prefix).parent.glob(f"{Path(prefix).name}_iter_*.solverstate*"):
         number = path.name.partition(".solverstate")[0].rpartition("_")[2]
@@ -113,8 +113,8 @@ def _last_state(shop: Workshop, step: str, prefix: str, *, hdf5: bool) -> str | 
     return found[max(found)] if found else None
 
 
-def _initial_weights(shop: Workshop, stage: str) -> str | None:
-    settings = shop.settings
+def _initial_weights(context: StepContext, stage: str) -> str | None:
+    settings = context.settings
     own = settings.path(settings.folder("model")) / f"init{stage}.caffemodel"
     if not stage and settings.init is not None:
         if not settings.init.is_file():
@@ -124,27 +124,29 @@ def _initial_weights(shop: Workshop, stage: str) -> str | None:
         return str(own)
     if not stage:
         return None
-    found = shop.snapshot("")
+    found = context.snapshot("")
     return UNKNOWN if found is None else str(found)
 
 
-def _test_weights(shop: Workshop, stage: str) -> Path | None:
-    settings = shop.settings
+def _test_weights(context: StepContext, stage: str) -> Path | None:
+    settings = context.settings
     if not stage and settings.weights is not None:
         return settings.weights
     own = settings.path(settings.folder("model")) / f"test{stage}.caffemodel"
-    return own if own.is_file() else shop.snapshot(stage)
+    return own if own.is_file() else context.snapshot(stage)
 
 
-def _rest(shop: Workshop, marker: Marker, set_name: str, text: str, by_id: dict[str, list[str]]) -> tuple[str, int]:
+def _rest(
+    context: StepContext, marker: Marker, set_name: str, text: str, by_id: dict[str, list[str]]
+) -> tuple[str, int]:
     """Write a prototxt for the images that an interrupted test did not reach; return its path and their number."""
-    settings, config = shop.settings, shop.config
+    settings, config = context.settings, context.config
     left = [n for n, paths in enumerate(by_id.values()) if not all(map(marker.intact, paths))]
     whole = config.file("test", set_name), len(by_id)
     if not left or len(left) == len(by_id):
         return whole[0], len(left)
     for suffix in ("", "_id"):
-        lines = shop.lists.lines(f"{set_name}{suffix}")
+        lines = context.lists.lines(f"{set_name}{suffix}")
         rest = f"{settings.folder('config')}/{set_name}_rest{suffix}.txt"
         source = f'"{settings.list_file(f"{set_name}{suffix}")}"'
         if source not in text:

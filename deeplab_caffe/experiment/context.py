@@ -17,7 +17,7 @@ from deeplab_caffe.experiment.written import WrittenBlob, test_net, write_scores
 UNKNOWN = "to be made"
 
 
-class Workshop:
+class StepContext:
     """The state that the builders of all steps share.
 
     Args:
