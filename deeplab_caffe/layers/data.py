@@ -23,7 +23,7 @@ from deeplab_caffe.data.sources.window import WindowSource
 from deeplab_caffe.errors import NetError, warn
 from deeplab_caffe.layers.base import Layer, NetContext, Shape, register
 from deeplab_caffe.layers.fillers import fill
-from deeplab_caffe.layers.turns import Turns
+from deeplab_caffe.layers.lock import ForkSafeLock
 from deeplab_caffe.proto import caffe_pb2
 
 
@@ -61,7 +61,7 @@ class SourceLayer(Layer):
 
     def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:
         super().__init__(param, context)
-        self._turns = Turns()
+        self._lock = ForkSafeLock()
         try:
             self.source = self.make_source(param, context)
         except NetError as error:
@@ -76,7 +76,7 @@ class SourceLayer(Layer):
         return shapes[: len(self.param.top)]
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
-        with self._turns:
+        with self._lock:
             batch = self.source.next_batch()
         tops = [_tensor(blob) for blob in batch][: len(self.param.top)]
         return tuple(top.reshape(self._top_shape(i, tuple(top.shape))) for i, top in enumerate(tops))
@@ -264,7 +264,7 @@ class DummyData(Layer):
             raise self.error(f"dummy_data_param takes no data_filler, one, or {tops} for the tops, got {len(fillers)}")
         self.fillers = fillers * tops if len(fillers) == 1 else fillers
         self.generator = torch.Generator()
-        self._turns = Turns()
+        self._lock = ForkSafeLock()
         # Fail on an unknown filler now, and not at the first batch.
         for filler in self.fillers:
             self.new_blob((1, 1, 1, 1), filler)
@@ -292,7 +292,7 @@ class DummyData(Layer):
         return self.shapes
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
-        with self._turns:
+        with self._lock:
             return self._filled()
 
     def _filled(self) -> tuple[Tensor, ...]:

@@ -14,8 +14,8 @@ from torch import Tensor
 from deeplab_caffe.data.confusion import ConfusionMatrix
 from deeplab_caffe.errors import DataError, EvaluationError
 from deeplab_caffe.layers.base import Layer, Loss, NetContext, ReceptiveWindow, Shape, register
+from deeplab_caffe.layers.lock import ForkSafeLock
 from deeplab_caffe.layers.normalization import loss_divisor, normalization_of
-from deeplab_caffe.layers.turns import Turns
 from deeplab_caffe.ops.argmax import argmax_labels
 from deeplab_caffe.ops.softmax_loss import softmax_loss
 from deeplab_caffe.proto import caffe_pb2
@@ -257,7 +257,7 @@ class SegAccuracy(Layer):
         self.ignored = tuple(param.seg_accuracy_param.ignore_label)
         self.accumulates = not param.seg_accuracy_param.reset
         self.confusion: ConfusionMatrix | None = None
-        self._turns = Turns()
+        self._lock = ForkSafeLock()
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
         check_label_map(self, *self.images(bottom_shapes))
@@ -267,7 +267,7 @@ class SegAccuracy(Layer):
         scores, labels = self.as_images(*bottoms)
         dtype = torch.uint8 if scores.shape[1] <= 256 else torch.int64
         predicted = argmax_labels(scores.detach(), ties="last", dtype=dtype)
-        with self._turns:
+        with self._lock:
             found = self._count(scores.shape[1], labels.detach().squeeze(1).cpu().numpy(), predicted.cpu().numpy())
         return (torch.tensor(found, dtype=scores.dtype, device=scores.device).reshape(1, 1, 1, 3),)
 

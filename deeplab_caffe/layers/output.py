@@ -12,7 +12,7 @@ from deeplab_caffe.data.sources.hdf5 import HDF5Writer
 from deeplab_caffe.data.sources.mat import MatWriter
 from deeplab_caffe.errors import NetError
 from deeplab_caffe.layers.base import Layer, NetContext, ReceptiveWindow, Shape, register
-from deeplab_caffe.layers.turns import Turns
+from deeplab_caffe.layers.lock import ForkSafeLock
 from deeplab_caffe.proto import caffe_pb2
 
 
@@ -32,7 +32,7 @@ class WriterLayer(Layer):
 
     def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:
         super().__init__(param, context)
-        self._turns = Turns()
+        self._lock = ForkSafeLock()
 
     def receptive_window(self) -> ReceptiveWindow | None:
         return None
@@ -63,7 +63,7 @@ class MatWrite(WriterLayer):
         return []
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
-        with self._turns:
+        with self._lock:
             self.writer.write([_array(blob) for blob in bottoms])
         return ()
 
@@ -95,7 +95,7 @@ class HDF5Output(WriterLayer):
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         data, label = (_array(blob) for blob in self.as_images(*bottoms))
-        with self._turns:
+        with self._lock:
             self.writer.write(data, label)
         return ()
 

@@ -12,12 +12,12 @@ from torch.autograd.function import once_differentiable
 
 from deeplab_caffe.layers.base import Layer, NetContext, ReceptiveWindow, Shape, register
 from deeplab_caffe.layers.blob import ParameterBlob
-from deeplab_caffe.layers.turns import Turns
+from deeplab_caffe.layers.lock import ForkSafeLock
 from deeplab_caffe.layers.user_code import UserCode
 from deeplab_caffe.proto import caffe_pb2
 
 # A user's class has one set of blobs, so threads that share a net must run it one at a time.
-_TURNS = Turns()
+_LOCK = ForkSafeLock()
 
 
 class _OwnBlob(ParameterBlob):
@@ -82,7 +82,7 @@ class PythonLayer(Layer):
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
         # Under the lock too: a reshape between another thread's reshape and forward would replace that thread's arrays.
-        with _TURNS:
+        with _LOCK:
             if [tuple(shape) for shape in bottom_shapes] != [blob.shape for blob in self.code.bottoms]:
                 self._reshape_bottoms(bottom_shapes)
                 self.code.reshape()
@@ -99,7 +99,7 @@ class PythonLayer(Layer):
         """Return the tops that the user's class computes from these bottoms; autograd does not record it."""
         # Copy in and out: the class may change its arrays later, and torch would not notice.
         like = bottoms[0] if bottoms else torch.empty(0)
-        with _TURNS:
+        with _LOCK:
             for blob, bottom in zip(self.code.bottoms, bottoms, strict=True):
                 blob.write_data(bottom)
             self.code.forward()
@@ -128,7 +128,7 @@ class _Call(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         code: UserCode = ctx.layer.code
         inputs, needed = [*code.bottoms, *code.layer.blobs], ctx.needs_input_grad[1:]
-        with _TURNS:
+        with _LOCK:
             for blob, value in zip([*code.bottoms, *code.tops], ctx.saved_tensors, strict=True):
                 blob.write_data(value)
             for blob in inputs:

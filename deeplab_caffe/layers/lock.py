@@ -8,7 +8,7 @@ from types import TracebackType
 from weakref import WeakSet
 
 
-class Turns:
+class ForkSafeLock:
     """A reentrant lock for a ``with`` block, which can be copied, pickled and forked.
 
     A copy or an unpickled object is a new, free lock. A forked process gets a free lock too: otherwise it would wait
@@ -31,16 +31,16 @@ class Turns:
     ) -> None:
         self._lock.release()
 
-    def __reduce__(self) -> tuple[type[Turns], tuple[()]]:
-        return Turns, ()
+    def __reduce__(self) -> tuple[type[ForkSafeLock], tuple[()]]:
+        return ForkSafeLock, ()
 
 
-_ALL: WeakSet[Turns] = WeakSet()
+_ALL: WeakSet[ForkSafeLock] = WeakSet()
 
 
 def _after_fork() -> None:
-    for turns in _ALL:
-        turns.begin()
+    for lock in _ALL:
+        lock.begin()
 
 
 os.register_at_fork(after_in_child=_after_fork)

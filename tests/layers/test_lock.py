@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from deeplab_caffe.layers.turns import Turns
+from deeplab_caffe.layers.lock import ForkSafeLock
 from tests.nets import build, inputs, layer
 from tests.solver.toy import net_text, write_images
 
@@ -59,9 +59,9 @@ def test_each_threads_accuracy_is_its_own(reset: str) -> None:
 
 
 def test_copies_are_free() -> None:
-    turns = Turns()
-    with turns, turns, ThreadPoolExecutor(1) as pool:
-        for other in (copy.deepcopy(turns), pickle.loads(pickle.dumps(turns))):
+    lock = ForkSafeLock()
+    with lock, lock, ThreadPoolExecutor(1) as pool:
+        for other in (copy.deepcopy(lock), pickle.loads(pickle.dumps(lock))):
             assert pool.submit(other.__enter__).result(30) is None
 
 
@@ -69,10 +69,10 @@ def test_copies_are_free() -> None:
 def test_a_forked_process_does_not_wait_for_its_parents_threads() -> None:
     code = """
 import os, signal, threading
-from deeplab_caffe.layers.turns import Turns
-turns, inside, done = Turns(), threading.Event(), threading.Event()
+from deeplab_caffe.layers.lock import ForkSafeLock
+lock, inside, done = ForkSafeLock(), threading.Event(), threading.Event()
 def hold():
-    with turns:
+    with lock:
         inside.set()
         done.wait()
 thread = threading.Thread(target=hold)
@@ -81,7 +81,7 @@ inside.wait()
 child = os.fork()
 if child == 0:
     signal.alarm(60)
-    with turns:
+    with lock:
         os._exit(0)
 print(os.waitpid(child, 0)[1])
 done.set()
