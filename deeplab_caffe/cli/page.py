@@ -12,7 +12,7 @@ from deeplab_caffe.cli.options import WEIGHTS_HELP, FilePath, chosen_device, dev
 from deeplab_caffe.crf import CRFParams
 from deeplab_caffe.data import load_image
 from deeplab_caffe.page import app
-from deeplab_caffe.page.desk import NETWORKS, own_network
+from deeplab_caffe.page.session import NETWORKS, own_network
 
 
 @click.command()

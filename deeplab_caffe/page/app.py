@@ -1,4 +1,4 @@
-"""The page itself, by gradio: it only shows the results of :mod:`deeplab_caffe.page.desk`."""
+"""The page itself, by gradio: it only shows the results of :mod:`deeplab_caffe.page.session`."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any, get_args
 from deeplab_caffe.crf import PRESETS, CRFParams
 from deeplab_caffe.errors import DeepLabCaffeError, how_to_install, one_line
 from deeplab_caffe.page import forms
-from deeplab_caffe.page.desk import HEAT, LABELS, NETWORKS, Desk, Network, open_mask, open_network
 from deeplab_caffe.page.masks import MaskKind
+from deeplab_caffe.page.session import HEAT, LABELS, NETWORKS, Network, Session, open_mask, open_network
 
 MASK = "my mask"
 _OWN = "(as the sliders stand)"
@@ -76,7 +76,7 @@ class _Page:
 
     def _lay_out(self) -> None:
         gr = self.gr
-        self.desk = gr.State(None, time_to_live=3600)
+        self.session = gr.State(None, time_to_live=3600)
         with gr.Row():
             with gr.Column(scale=1, min_width=320):
                 self.photo = gr.File(self.given["photo"], label="Picture", height=130, elem_id="photo")
@@ -137,7 +137,7 @@ class _Page:
         gr = self.gr
         inputs = [self.photo, self.mask, self.source, self.kind, self.certainty]
         quiet: dict[str, Any] = {"api_visibility": "private"}
-        view = [self.desk, self.show, self.name, *self.sliders]
+        view = [self.session, self.show, self.name, *self.sliders]
         pictures = [self.status, self.wipe, self.json, self.command, self.python]
         plots = [self.energy, self.moved]
         starts = [self.photo.change, self.mask.change, self.source.input, self.kind.input, self.certainty.release]
@@ -145,11 +145,11 @@ class _Page:
             [*starts, self.blocks.load],
             self.open,
             [*inputs, *self.sliders],
-            [self.desk, self.status, self.source, self.name, self.archive, *self.sliders],
+            [self.session, self.status, self.source, self.name, self.archive, *self.sliders],
             **quiet,
         )
         opened.success(self.draw, view, pictures, **quiet).success(
-            self.plot, [self.desk, *self.sliders], plots, **quiet
+            self.plot, [self.session, *self.sliders], plots, **quiet
         )
         gr.on(
             [slider.change for slider in self.sliders] + [self.show.change, self.name.change],
@@ -163,20 +163,20 @@ class _Page:
         gr.on(
             [slider.release for slider in self.sliders],
             self.plot,
-            [self.desk, *self.sliders],
+            [self.session, *self.sliders],
             plots,
             trigger_mode="always_last",
             show_progress="hidden",
             **quiet,
         )
         self.preset.input(self.take_preset, [self.preset], self.sliders, **quiet).then(
-            self.plot, [self.desk, *self.sliders], plots, show_progress="hidden", **quiet
+            self.plot, [self.session, *self.sliders], plots, show_progress="hidden", **quiet
         )
 
     def open(
         self, photo: str | None, mask: str | None, source: str, kind: MaskKind, certainty: float, *numbers: float
     ) -> Sequence[Any]:
-        """Read the files and compute the scores; if that fails, show a message and an empty desk."""
+        """Read the files and compute the scores; if that fails, show a message and an empty session."""
         gr = self.gr
         if photo is None:
             return self._closed("Drop a picture to begin.", source)
@@ -185,62 +185,63 @@ class _Page:
                 if mask is None:
                     return self._closed("Drop a mask too, or choose a network.", source)
                 names = self._name(photo, "photo"), self._name(mask, "mask")
-                desk = open_mask(photo, mask, kind=kind, certainty=certainty, shown=names, device=self.device)
+                session = open_mask(photo, mask, kind=kind, certainty=certainty, shown=names, device=self.device)
             else:
                 shown = self._name(photo, "photo")
-                desk = open_network(photo, self.networks[source], shown=shown, device=self.device)
-            params = _params(numbers, desk)
+                session = open_network(photo, self.networks[source], shown=shown, device=self.device)
+            params = _params(numbers, session)
             if _numbers(params) == _numbers(CRFParams()):  # nobody has moved a slider
-                params = desk.params
-            present = desk.present(desk.tuner.refine(params))
+                params = session.params
+            present = session.present(session.tuner.refine(params))
         except (DeepLabCaffeError, ImportError, MemoryError, OSError, ValueError) as error:
             return self._closed(f'<span class="error">{html.escape(_message(error, photo, mask))}</span>', source)
-        archive = gr.update(visible=False) if source != MASK else gr.update(visible=True, value=self._archive(desk))
+        archive = gr.update(visible=False) if source != MASK else gr.update(visible=True, value=self._archive(session))
         thing = next((name for name in present if name != "background"), present[0])
         names_of = gr.update(choices=present, value=thing)
-        return [desk, "", source, names_of, archive, *_numbers(params).values()]
+        return [session, "", source, names_of, archive, *_numbers(params).values()]
 
     def _closed(self, text: str, source: str) -> Sequence[Any]:
         skip = self.gr.skip
         return [None, text, source, skip(), self.gr.update(visible=False), *(skip() for _ in _SLIDERS)]
 
-    def _archive(self, desk: Desk) -> str:
+    def _archive(self, session: Session) -> str:
         """Write the ZIP file for ``deeplab-caffe crf``, and return its path; gradio makes a copy."""
         folder = Path(tempfile.mkdtemp(dir=self.folder.name))
-        return str(desk.archive(desk.tuner.before, folder / "for_crf.zip"))
+        return str(session.archive(session.tuner.before, folder / "for_crf.zip"))
 
     def _name(self, path: str, what: str) -> str:
         """Return a file's name for the forms: without the folder for an upload, as given for the command line."""
         given = self.given[what]
         return given if given is not None and Path(given).name == Path(path).name else Path(path).name
 
-    def draw(self, desk: Desk | None, show: str, name: str | None, *numbers: float) -> Sequence[Any]:
+    def draw(self, session: Session | None, show: str, name: str | None, *numbers: float) -> Sequence[Any]:
         """Refine with the sliders' parameters: the status, both pictures, JSON, command line, Python."""
         skip = self.gr.skip()
-        if desk is None:
+        if session is None:
             return [skip, None, "", "", ""]
         try:
-            params = _params(numbers, desk)
-            refined = desk.tuner.refine(params)
+            params = _params(numbers, session)
+            refined = session.tuner.refine(params)
         except (DeepLabCaffeError, MemoryError) as error:
             return [f'<span class="error">{html.escape(_message(error))}</span>', skip, skip, skip, skip]
-        height, width = desk.tuner.image.shape[:2]
+        height, width = session.tuner.image.shape[:2]
         lattice = "a new lattice" if refined.lattices_built else "lattice kept"
         status = (
             f"CRF: <b>{refined.milliseconds:.0f} ms</b> ({lattice}), {width} x {height} pixels, "
-            f"{len(desk.tuner.classes)} classes; {100 * desk.changed(refined):.2f} % of the pixels have another label."
+            f"{len(session.tuner.classes)} classes; {100 * session.changed(refined):.2f} % of the pixels have another "
+            "label."
         )
-        texts = forms.as_json(params), forms.as_command(params, desk.source), forms.as_python(params, desk.source)
-        return [status, desk.pictures(refined, show, name), *texts]
+        texts = forms.as_json(params), forms.as_command(params, session.source), forms.as_python(params, session.source)
+        return [status, session.pictures(refined, show, name), *texts]
 
-    def plot(self, desk: Desk | None, *numbers: float) -> Sequence[Any]:
+    def plot(self, session: Session | None, *numbers: float) -> Sequence[Any]:
         """Return the two plots over the iterations."""
         import pandas as pd
 
-        if desk is None:
+        if session is None:
             return [None, None]
         try:
-            curve = desk.tuner.curve(_params(numbers, desk))
+            curve = session.tuner.curve(_params(numbers, session))
         except (DeepLabCaffeError, MemoryError):  # said by draw
             return [None, None]
         steps = list(range(len(curve.changed)))
@@ -303,6 +304,6 @@ def _numbers(params: CRFParams) -> dict[str, float]:
     return {name: getattr(params, name) for name in _SLIDERS}
 
 
-def _params(numbers: Sequence[float], desk: Desk) -> CRFParams:
+def _params(numbers: Sequence[float], session: Session) -> CRFParams:
     found: dict[str, Any] = dict(zip(_SLIDERS, numbers, strict=True))
-    return desk.params.replace(**{**found, "iterations": int(found["iterations"])})
+    return session.params.replace(**{**found, "iterations": int(found["iterations"])})

@@ -16,7 +16,7 @@ from deeplab_caffe.crf import CRFParams
 from deeplab_caffe.data import load_label
 from deeplab_caffe.errors import DeepLabCaffeError
 from deeplab_caffe.page import forms
-from deeplab_caffe.page.desk import HEAT, NETWORKS, Desk, open_mask, open_network, own_network
+from deeplab_caffe.page.session import HEAT, NETWORKS, Session, open_mask, open_network, own_network
 from deeplab_caffe.zoo import CAMVID_MODEL, DEFAULT_MODEL, DEMO_PHOTOS
 
 PARAMS = CRFParams(2.5, 3.0, 6.0, 31.0, 4.5, iterations=3)
@@ -51,12 +51,12 @@ def test_json(folder: Path) -> None:
 
 
 def test_network(folder: Path) -> None:
-    desk = open_network("my photo.png", NETWORKS[DEFAULT_MODEL.name])
-    assert desk.params == DEFAULT_MODEL.crf
-    params = PARAMS.replace(min_probability=desk.params.min_probability)
-    labels = desk.tuner.refine(params).labels
-    np.testing.assert_array_equal(labels_of(forms.as_python(params, desk.source)), labels)
-    run(forms.as_command(params, desk.source))
+    session = open_network("my photo.png", NETWORKS[DEFAULT_MODEL.name])
+    assert session.params == DEFAULT_MODEL.crf
+    params = PARAMS.replace(min_probability=session.params.min_probability)
+    labels = session.tuner.refine(params).labels
+    np.testing.assert_array_equal(labels_of(forms.as_python(params, session.source)), labels)
+    run(forms.as_command(params, session.source))
     np.testing.assert_array_equal(load_label("out/my photo_labels.png"), labels)
 
 
@@ -65,11 +65,11 @@ def test_a_network_of_ones_own(folder: Path) -> None:
     shutil.copy(CAMVID_MODEL.weights, folder / "my.caffemodel")
     network = own_network("my deploy.prototxt", "my.caffemodel")
     assert network.name == f"{folder.name}/my deploy.prototxt"
-    desk = open_network("my photo.png", network)
-    assert desk.params == CRFParams()
-    labels = desk.tuner.refine(PARAMS).labels
-    np.testing.assert_array_equal(labels_of(forms.as_python(PARAMS, desk.source)), labels)
-    run(forms.as_command(PARAMS, desk.source))
+    session = open_network("my photo.png", network)
+    assert session.params == CRFParams()
+    labels = session.tuner.refine(PARAMS).labels
+    np.testing.assert_array_equal(labels_of(forms.as_python(PARAMS, session.source)), labels)
+    run(forms.as_command(PARAMS, session.source))
     np.testing.assert_array_equal(load_label("out/my photo_labels.png"), labels)
 
 
@@ -84,14 +84,14 @@ def test_a_photo_whose_name_is_like_an_option() -> None:
 
 
 def test_mask(folder: Path) -> None:
-    desk: Desk = open_mask("my photo.png", "mask.png", certainty=0.7)
-    refined = desk.tuner.refine(PARAMS)
-    np.testing.assert_array_equal(labels_of(forms.as_python(PARAMS, desk.source)), refined.labels)
-    archive = desk.archive(desk.tuner.before, folder / "for_crf.zip")
+    session: Session = open_mask("my photo.png", "mask.png", certainty=0.7)
+    refined = session.tuner.refine(PARAMS)
+    np.testing.assert_array_equal(labels_of(forms.as_python(PARAMS, session.source)), refined.labels)
+    archive = session.archive(session.tuner.before, folder / "for_crf.zip")
     with zipfile.ZipFile(archive) as opened:
         opened.extractall()
-    run(forms.as_command(PARAMS, desk.source))
+    run(forms.as_command(PARAMS, session.source))
     np.testing.assert_array_equal(load_label("out/my photo.png"), refined.labels)
-    before, after = desk.pictures(refined, HEAT, "foreground")
+    before, after = session.pictures(refined, HEAT, "foreground")
     assert before.shape == after.shape == (120, 160, 3)
-    assert 0 < desk.changed(refined) < 1
+    assert 0 < session.changed(refined) < 1

@@ -82,7 +82,7 @@ def test_scores_of_another_size_are_refused(image: np.ndarray, scores: np.ndarra
 
 
 def test_masks_need_neither_torch_nor_gradio() -> None:
-    code = "import sys; sys.modules['torch'] = sys.modules['gradio'] = None; import deeplab_caffe.page.desk"
+    code = "import sys; sys.modules['torch'] = sys.modules['gradio'] = None; import deeplab_caffe.page.session"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 

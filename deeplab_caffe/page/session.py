@@ -59,7 +59,7 @@ def own_network(deploy: str, weights: str) -> Network:
 
 
 @dataclass(frozen=True)
-class Desk:
+class Session:
     """One picture on the page.
 
     Attributes:
@@ -121,7 +121,7 @@ class Desk:
         return path
 
 
-def open_network(photo: str, network: Network, *, shown: str | None = None, device: str = "cpu") -> Desk:
+def open_network(photo: str, network: Network, *, shown: str | None = None, device: str = "cpu") -> Session:
     """Run a network on a photograph.
 
     Args:
@@ -141,7 +141,7 @@ def open_network(photo: str, network: Network, *, shown: str | None = None, devi
     scores, kind = _scores(found)
     tuner = Tuner(image, scores, found.classes, kind=kind, device=device)
     files = (network.deploy, network.weights) if network.own else (None, None)
-    return Desk(tuner, Source(shown or photo, network.name, *files), network.crf)
+    return Session(tuner, Source(shown or photo, network.name, *files), network.crf)
 
 
 def open_mask(
@@ -152,7 +152,7 @@ def open_mask(
     certainty: float = 0.8,
     shown: tuple[str, str] | None = None,
     device: str = "cpu",
-) -> Desk:
+) -> Session:
     """Take a photograph and a mask; needs no torch. Arguments and errors as of :func:`read_mask`.
 
     Args:
@@ -167,7 +167,7 @@ def open_mask(
     found = read_mask(mask, (image.shape[0], image.shape[1]), kind=kind, certainty=certainty)
     tuner = Tuner(image, found.probabilities, found.classes, kind="probabilities", device=device)
     names = shown or (photo, mask)
-    return Desk(tuner, Source(names[0], mask=names[1], mask_kind=found.kind, certainty=certainty), CRFParams())
+    return Session(tuner, Source(names[0], mask=names[1], mask_kind=found.kind, certainty=certainty), CRFParams())
 
 
 def heat(image: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
