@@ -25,6 +25,7 @@ from deeplab_caffe.net.tensors import (
     some,
 )
 from deeplab_caffe.proto import CaffeModel, Dialect, ModelBlob, caffe_pb2, write_caffemodel
+from deeplab_caffe.proto.binary.write import places_of
 
 # The file format of each suffix.
 WEIGHT_SUFFIXES = {".caffemodel": "caffemodel", ".safetensors": "safetensors"}
@@ -236,7 +237,9 @@ def save_weights(
         for layer in net.layers
         if layer.blobs
     }
-    write_caffemodel(path, saved, blobs, diffs, dialect=dialect, dtype=dtype)
+    places = places_of(layer.name for layer in net.layers)
+    owners = {layer.name: place for layer, place in zip(net.layers, places, strict=True) if layer.blobs}
+    write_caffemodel(path, saved, blobs, diffs, places=owners, dialect=dialect, dtype=dtype)
 
 
 def save_hdf5(net: WeightedNet, path: str | PathLike[str], diffs: dict[str, list[np.ndarray]] | None = None) -> None:

@@ -17,7 +17,7 @@ from deeplab_caffe.errors import CaffeModelError, PrototxtError
 from deeplab_caffe.files.atomic import write_atomically
 from deeplab_caffe.proto import caffe_pb2
 from deeplab_caffe.proto.binary.model import CaffeModel
-from deeplab_caffe.proto.binary.write import write_caffemodel
+from deeplab_caffe.proto.binary.write import places_of, write_caffemodel
 from deeplab_caffe.proto.read import in_newest_layout
 from deeplab_caffe.proto.schema.tables import own_schema
 from deeplab_caffe.proto.text.outline import Source, outline
@@ -115,8 +115,10 @@ def _upgrade_binary(source: str | os.PathLike[str], out: str | os.PathLike[str],
         for layer in model.layers
         if any(blob.diff is not None for blob in layer.blobs)
     }
+    places = places_of(layer.name for layer in model.layers)
+    owners = {layer.name: place for layer, place in zip(model.layers, places, strict=True) if layer.blobs}
     chosen = dialect or (model.dialect if model.dialect != "v1" else _program(net))
-    write_caffemodel(out, net, blobs, diffs, dialect=chosen)
+    write_caffemodel(out, net, blobs, diffs, places=owners, dialect=chosen)
     return said
 
 

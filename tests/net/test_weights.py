@@ -12,7 +12,8 @@ import deeplab_caffe as dc
 from deeplab_caffe import NetError
 from deeplab_caffe.errors import CaffeModelError, ConversionError
 from deeplab_caffe.net.weights import WeightsWarning, load_weights, save_weights
-from deeplab_caffe.proto import caffe_pb2
+from deeplab_caffe.proto import CaffeModel, caffe_pb2
+from deeplab_caffe.proto.upgrade_file import upgrade_file
 from tests.goldens import case_dir
 from tests.nets import SMALL, build, conv, inputs, layer, noise
 
@@ -381,3 +382,22 @@ def test_what_deeplab_v1_has_no_room_for_is_saved_all_the_same(layer: str, tmp_p
     net.save(tmp_path / "x.caffemodel")
     x = torch.ones(1, 3, 5, 5)
     assert torch.equal(dc.Net(path, tmp_path / "x.caffemodel")(x), net(x))
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_layer_with_anothers_name_gets_none_of_its_weights(tmp_path: Path, first: bool) -> None:
+    """A ReLU called as its convolution was saved with the weights too, and the file could not be upgraded then."""
+    own = layer("CONVOLUTION", "c", "x", "y", "convolution_param { num_output: 2 kernel_size: 1 }")
+    others = [layer("RELU", "c", "data", "x"), layer("RELU", "c", "y", "z")]
+    if first:
+        others[0] = others[0].replace('"c"', '"r"')
+    net = build(inputs(data=(1, 3, 4, 4)) + others[0] + own + others[1])
+    net.save(tmp_path / "x.caffemodel")
+    upgrade_file(tmp_path / "x.caffemodel", tmp_path / "y.caffemodel")
+    for name in ("x", "y"):
+        found = [one for one in CaffeModel(tmp_path / f"{name}.caffemodel").layers if one.name == "c"]
+        assert [(one.type, len(one.blobs)) for one in found if one.blobs] == [("Convolution", 2)]
+        assert len(found) == 3 - first
+    again = build(inputs(data=(1, 3, 4, 4)) + own.replace('"x"', '"data"'))
+    again.copy_from(tmp_path / "y.caffemodel")
+    assert torch.equal(again.c.weight, net.c.weight)

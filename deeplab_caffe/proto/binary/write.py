@@ -7,7 +7,8 @@ blobs are written from the arrays without a copy of the whole model, and a model
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, BinaryIO
 
@@ -37,6 +38,7 @@ def write_caffemodel(
     blobs: Mapping[str, Sequence[np.ndarray]] | None = None,
     diffs: Mapping[str, Sequence[np.ndarray | None]] | None = None,
     *,
+    places: Mapping[str, int] | None = None,
     dialect: str | None = None,
     dtype: str = "float32",
 ) -> None:
@@ -50,6 +52,7 @@ def write_caffemodel(
         blobs: arrays by layer name, which replace the ``blobs`` of ``net`` for these layers. For DeepLab v1 they have
             at most four dimensions and are padded with leading ones.
         diffs: gradients of ``blobs``, of the same shapes.
+        places: where several layers have one name, which of them has the blobs, counted from 0; the first by default.
         dialect: ``"v1"``: the V1 layout of DeepLab v1; ``"v2"``, ``"merge"`` or ``"bvlc"``: the V2 layout with the
             numbers of DeepLab v2's release, of its merge with BVLC Caffe, or of BVLC Caffe. None: the net's dialect,
             ``"v1"`` or ``"v2"``, together with the options that only this package has, such as Interp's
@@ -65,7 +68,7 @@ def write_caffemodel(
     if dtype not in ("float32", "float16") or (dtype == "float16" and dialect):
         what = f"dtype {dtype}: only this package and NVIDIA's Caffe read it" if dialect else f"got dtype {dtype!r}"
         raise CaffeModelError(f"{what}: expected float32{' or, without a dialect, float16' * (not dialect)}", path)
-    blobs, diffs = blobs or {}, diffs or {}
+    blobs, diffs, places = blobs or {}, diffs or {}, places or {}
     options, dialect = dialect is None, dialect or dialect_of(net).name
     if not (net.layers and dialect == "v1"):
         net, dialect = _in_dialect(upgrade_net(net), dialect, os.fspath(path), options)
@@ -79,8 +82,8 @@ def write_caffemodel(
     make_blob = _blob_chunks if dialect == "v1" else _shaped_blob_chunks
     half = dtype == "float16"
 
-    def layer_chunks(layer: caffe_pb2.LayerParameter) -> list[Chunk]:
-        if layer.name not in blobs:
+    def layer_chunks(layer: caffe_pb2.LayerParameter, place: int) -> list[Chunk]:
+        if layer.name not in blobs or place != places.get(layer.name, 0):
             return [_serialized(layer, path)]
         try:
             return _layer_chunks(layer, blobs[layer.name], diffs.get(layer.name), make_blob, path, half)
@@ -91,9 +94,17 @@ def write_caffemodel(
 
     with write_atomically(path, CaffeModelError, sync=True) as file:
         file.write(_serialized(_only(net, lambda number: number < field.number), path))
-        for layer in layers:
-            _write_chunks(file, field.number, layer_chunks(layer))
+        for layer, place in zip(layers, places_of(layer.name for layer in layers), strict=True):
+            _write_chunks(file, field.number, layer_chunks(layer, place))
         file.write(_serialized(_only(net, lambda number: number > field.number), path))
+
+
+def places_of(names: Iterable[str]) -> Iterator[int]:
+    """Yield for each layer's name how many layers before it have that name."""
+    seen: Counter[str] = Counter()
+    for name in names:
+        yield seen[name]
+        seen[name] += 1
 
 
 def write_blob(path: str | os.PathLike[str], array: np.ndarray) -> None:
