@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -22,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from environment import RESULTS, describe, write_json
+from environment import RESULTS, describe, told_rate, write_json
 
 from deeplab_caffe.data.inputs import expand_inputs
 from deeplab_caffe.segmentation.bulk import Decode, Network, Refine
@@ -41,12 +40,10 @@ def command(files: list[str], engine: str) -> dict[str, float]:
         done = subprocess.run(words, check=True, capture_output=True, text=True)
         seconds = perf_counter() - start
         assert len(list(Path(folder).iterdir())) == 2 * len(files)
-    told = re.search(r"done in [\d.]+ s, ([\d.]+) a second", done.stdout)
-    assert told is not None
     load = os.getloadavg()[0]
     return {
         "seconds": round(seconds, 1),
-        "a_second_without_imports": float(told.group(1)),
+        "a_second_without_imports": told_rate(done.stdout),
         "load_average": round(load, 1),
     }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import subprocess
 import tempfile
 from datetime import datetime, timezone
@@ -64,6 +65,13 @@ def describe(device: torch.device) -> dict[str, Any]:
         found["cuda"] = torch.version.cuda
         found["driver_memory_gib"] = round(torch.cuda.get_device_properties(device).total_memory / 2**30, 1)
     return found
+
+
+def told_rate(said: str) -> float:
+    """The photographs a second that the command `segment` tells at its end, imports left out."""
+    told = re.findall(r"([\d.]+) a second", said)
+    assert told, said
+    return float(told[-1])
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

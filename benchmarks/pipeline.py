@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -23,7 +22,7 @@ from statistics import median
 
 import torch
 from contenders import network_path, random_weights
-from environment import RESULTS, ROOT, commit, describe, write_json
+from environment import RESULTS, ROOT, commit, describe, told_rate, write_json
 from PIL import Image
 from segmentation import photos
 
@@ -31,15 +30,13 @@ _LARGEFOV = "deeplab_largefov"
 _QUALITY = 92
 
 
-def told_rate(checkout: Path, words: list[str]) -> float:
+def rate(checkout: Path, words: list[str]) -> float:
     """The photographs a second that a checkout's command tells."""
     with tempfile.TemporaryDirectory() as out:
         command = [sys.executable, "-m", "deeplab_caffe", "segment", *words, "--out", out]
         environment = os.environ | {"PYTHONPATH": str(checkout)}
         done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=checkout, env=environment)
-    told = re.search(r"([\d.]+) a second", done.stdout)
-    assert told is not None, done.stdout
-    return float(told.group(1))
+    return told_rate(done.stdout)
 
 
 def networks(folder: Path) -> dict[str, list[str]]:
@@ -72,7 +69,7 @@ def main(words: Sequence[str] | None = None) -> None:
                 rates: dict[str, list[float]] = {name: [] for name in checkouts}
                 for _ in range(options.repeats):
                     for name, checkout in checkouts.items():
-                        rates[name].append(told_rate(checkout, [str(pictures), *chosen, *crf]))
+                        rates[name].append(rate(checkout, [str(pictures), *chosen, *crf]))
                 case = {"model": model, "crf": bool(crf), "photographs_a_second": rates}
                 case["median"] = {name: median(values) for name, values in rates.items()}
                 if options.against:
