@@ -18,7 +18,7 @@ from __future__ import annotations
 from deeplab_caffe.arrays.cupy_arrays import CupyArrays
 from deeplab_caffe.arrays.interface import Array, Arrays, ArrayT, Shape
 from deeplab_caffe.arrays.libraries import import_cupy, is_on_gpu, is_torch, offers_gpu_memory
-from deeplab_caffe.arrays.numpy_arrays import NumpyArrays, like, to_numpy
+from deeplab_caffe.arrays.numpy_arrays import NumpyArrays, file_advice, like, to_numpy
 from deeplab_caffe.arrays.select import arrays_of, arrays_on
 from deeplab_caffe.arrays.torch_arrays import TorchArrays
 
@@ -32,6 +32,7 @@ __all__ = [
     "TorchArrays",
     "arrays_of",
     "arrays_on",
+    "file_advice",
     "import_cupy",
     "is_on_gpu",
     "is_torch",

@@ -163,9 +163,15 @@ def to_numpy(array: Any, name: str, error: type[Exception] = ValueError) -> NDAr
     if hasattr(array, "__cuda_array_interface__"):
         raise error(f"{name} are a {type(array).__name__} on a GPU, where this does not compute: take array.get()")
     if array is None or isinstance(array, (str, bytes, PathLike)):
-        what = "" if array is None else ": read the file first, an image by deeplab_caffe.data.load_image"
-        raise error(f"{name} must be of real numbers, an array, got {short_repr(array)}{what}")
+        raise error(f"{name} must be of real numbers, an array, got {short_repr(array)}{file_advice(array)}")
     return np.asarray(array)
+
+
+def file_advice(value: Any) -> str:
+    """Return what to do about a file's name, or its bytes, in place of an array; "" for other values."""
+    if not isinstance(value, (str, bytes, PathLike)):
+        return ""
+    return ": read the file first, an image by deeplab_caffe.data.load_image"
 
 
 def like(array: Any, result: NDArray) -> Array:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from deeplab_caffe.arguments import truth, whole_number
-from deeplab_caffe.arrays import is_torch, to_numpy
+from deeplab_caffe.arrays import file_advice, is_torch, to_numpy
 from deeplab_caffe.arrays.memory import available_memory
 from deeplab_caffe.crf import CRFParams, ParamsLike
 from deeplab_caffe.crf.colours import Range, as_image_range
@@ -451,11 +451,9 @@ def _one_image_input(network: Network) -> tuple[str, Shape]:
 
 def _no_array_advice(image: Any) -> str:
     """Return how what is no array becomes an image; empty where nothing tells."""
-    if isinstance(image, (str, PathLike)):
-        return " (a file? Take deeplab_caffe.data.load_image)"
     if hasattr(image, "__array_interface__"):
         return " (PIL's? Take np.asarray(image.convert('RGB')))"
-    return ""
+    return file_advice(image)
 
 
 def _one_output(graph: Graph) -> str:

@@ -721,8 +721,8 @@ def test_arguments_of_other_types_are_named(options: dict[str, object], message:
 
 def test_a_file_or_an_image_of_pil_in_place_of_an_array() -> None:
     seg = toy_segmenter()
-    for wrong in ("photo.jpg", Path("photo.jpg")):
-        with pytest.raises(NetError, match=r"got \w+ \(a file\? Take deeplab_caffe.data.load_image\)"):
+    for wrong in ("photo.jpg", Path("photo.jpg"), b"photo.jpg"):
+        with pytest.raises(NetError, match=r"got \w+: read the file first, an image by deeplab_caffe.data.load_image$"):
             seg(wrong)
     with pytest.raises(NetError, match=r"got Image \(PIL's\? Take np.asarray\(image.convert\('RGB'\)\)\)"):
         seg(Image.new("RGB", (3, 2)))
