@@ -108,7 +108,11 @@ class Graph:
         self._nodes.append(self._onnx.helper.make_node(op, inputs, outputs, name=name, **attributes))
 
     def model(self) -> Any:
-        """Return the checked ModelProto."""
+        """Return the checked ModelProto.
+
+        Raises:
+            ConversionError: onnx refuses the graph.
+        """
         helper = self._onnx.helper
         inputs, outputs = self._inputs(), self._labels() if self._ends.label_output else self._outputs()
         graph = helper.make_graph(self._nodes, self._net.name or "net", inputs, outputs, self._initializers)

@@ -94,7 +94,11 @@ class Inference(Stays):
         return self._backend.like(self._scores, found)
 
     def set_marginals(self, marginals: Any) -> Inference:
-        """Continue from these marginals, in the shape of the scores; return the object itself."""
+        """Continue from these marginals, in the shape of the scores; return the object itself.
+
+        Raises:
+            CRFError: they have another shape, or are not finite floating-point numbers.
+        """
         array = self._backend.take(marginals, "marginals")
         if tuple(array.shape) != tuple(self._scores.shape):
             raise CRFError(f"marginals must be floating point {tuple(self._scores.shape)}, got {tuple(array.shape)}")

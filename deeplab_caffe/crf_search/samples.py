@@ -90,7 +90,11 @@ class SearchSample:
         return scores
 
     def checksum(self) -> str:
-        """Return the SHA-256 of the three files' bytes."""
+        """Return the SHA-256 of the three files' bytes.
+
+        Raises:
+            DataError: a file cannot be read.
+        """
         digest = hashlib.sha256(b"" if self.kind in (None, "scores") else self.kind.encode())
         for path in (self.scores, self.image, self.label):
             try:

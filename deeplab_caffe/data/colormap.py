@@ -54,6 +54,9 @@ def voc_colormap(count: int = 256) -> np.ndarray:
 
     Returns:
         uint8 RGB ``(count, 3)``.
+
+    Raises:
+        ValueError: the count is not from 1 to 256.
     """
     if not 1 <= count <= 256:
         raise ValueError(f"count must be from 1 to 256, got {count}")
@@ -78,6 +81,9 @@ def distinct_colormap(count: int, taken: np.ndarray | None = None) -> np.ndarray
 
     Returns:
         uint8 RGB ``(count, 3)``.
+
+    Raises:
+        ValueError: the count is not from 0 to 256.
     """
     if not 0 <= count <= 256:
         raise ValueError(f"count must be from 0 to 256, got {count}")

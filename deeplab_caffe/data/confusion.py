@@ -89,7 +89,11 @@ class ConfusionMatrix:
         self.add(np.bincount(pairs, minlength=self.num_classes**2).reshape(self.matrix.shape))
 
     def add(self, counts: np.ndarray) -> None:
-        """Add the counts ``(K, K)`` of another matrix, for example of another process."""
+        """Add the counts ``(K, K)`` of another matrix, for example of another process.
+
+        Raises:
+            EvaluationError: the counts have another shape.
+        """
         counts = np.asarray(counts)
         if counts.shape != self.matrix.shape:
             raise EvaluationError(f"expected counts {self.matrix.shape}, got {counts.shape}")

@@ -143,7 +143,11 @@ class VideoWriter:
             raise DataError(f"the video cannot be encoded: {error.strerror or error}", self._path) from error
 
     def close(self) -> None:
-        """Write what the encoder has buffered, and the file's end."""
+        """Write what the encoder has buffered, and the file's end.
+
+        Raises:
+            DataError: the video cannot be encoded or written.
+        """
         try:
             if self._stream is not None:
                 self._container.mux(self._stream.encode())

@@ -104,6 +104,9 @@ def first_maximum(scores: np.ndarray) -> np.ndarray:
 
     Returns:
         uint8 ``(H, W)``.
+
+    Raises:
+        EvaluationError: there are more than 256 channels.
     """
     if len(scores) > 256:
         raise EvaluationError(f"label maps are bytes: {len(scores)} classes, at most 256 fit")

@@ -70,7 +70,11 @@ class Trimap:
         counts += np.bincount(pairs, minlength=counts.size).reshape(counts.shape)
 
     def band(self, width: int) -> ConfusionMatrix:
-        """Return the confusion of the pixels within ``width`` of the void label."""
+        """Return the confusion of the pixels within ``width`` of the void label.
+
+        Raises:
+            EvaluationError: the width is none of :attr:`widths`.
+        """
         if width not in self.widths:
             raise EvaluationError(f"no trimap of width {width}: there are {', '.join(map(str, self.widths))}")
         confusion = ConfusionMatrix(self.num_classes, self.ignore_labels)

@@ -70,7 +70,11 @@ class Lists:
         return [line.strip() for line in found if line.strip()]
 
     def ids(self, name: str) -> list[str]:
-        """Return the ids of a set, which are the first words of its ``_id`` list."""
+        """Return the ids of a set, which are the first words of its ``_id`` list.
+
+        Raises:
+            DataError: a list cannot be read, or they have different lengths.
+        """
         found = self.entries(name)
         ids = [os.fsdecode(line.split()[0]) for line in self.lines(f"{name}_id")]
         if len(ids) != len(found):
@@ -99,7 +103,11 @@ class Lists:
         return [word for word in words if not Path(f"{self.settings.data_root}{word}").is_file()]
 
     def weak_set(self, train_set: str) -> str | None:
-        """Make the list of a training set's weak images, as run_pascal.sh does; return its name, None without one."""
+        """Make the list of a training set's weak images, as run_pascal.sh does; return its name, None without one.
+
+        Raises:
+            ExperimentError: no image of the set is weakly labelled.
+        """
         strong, length = self.settings.strong_set, self.settings.weak_length
         if strong is None:
             return None

@@ -17,7 +17,11 @@ from deeplab_caffe.zoo.paths import BASES
 
 
 def build_search(context: StepContext) -> ExperimentStep:
-    """Build ``crf-search``: run_densecrf_grid_search.sh by the paper's method, on 100 images of the search set."""
+    """Build ``crf-search``: run_densecrf_grid_search.sh by the paper's method, on 100 images of the search set.
+
+    Raises:
+        ExperimentError: the set has no labels, or its scores are not complete.
+    """
     settings, set_name = context.settings, context.settings.searched
     labels = context.labels(set_name)
     if labels is None:

@@ -77,6 +77,9 @@ class Runner:
         Args:
             steps: names of the steps.
             dry: print what would be done, and do nothing.
+
+        Raises:
+            ExperimentError: a step is unknown, or what it needs is missing.
         """
         unknown = [step for step in steps if step not in STEPS]
         if unknown or not steps:

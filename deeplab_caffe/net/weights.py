@@ -262,7 +262,12 @@ def load_hdf5(
 
 
 def save(net: CaffeNet, path: str | PathLike[str]) -> None:
-    """Write weights in the format that the file's suffix asks for; see :meth:`deeplab_caffe.Net.save`."""
+    """Write weights in the format that the file's suffix asks for; see :meth:`deeplab_caffe.Net.save`.
+
+    Raises:
+        ConversionError: the suffix is of no format, or the file cannot be written.
+        CaffeModelError: a caffemodel cannot be written.
+    """
     check_path(path, "a file to save weights in")
     suffix = Path(path).suffix.lower()
     if suffix not in WEIGHT_SUFFIXES:

@@ -60,7 +60,11 @@ def _check(xp: Arrays, x: Any, weight: Any, groups: int, **others: Any) -> None:
 def output_of(
     xp: Arrays, x: Any, weight: Any, bias: Any, stride: Sizes, pad: Sizes, dilation: Sizes, groups: int
 ) -> Any:
-    """Check a convolution's arguments and return an array for its result."""
+    """Check a convolution's arguments and return an array for its result.
+
+    Raises:
+        ValueError: shapes do not fit.
+    """
     _check(xp, x, weight, groups, bias=bias)
     if bias is not None and tuple(bias.shape) != (weight.shape[0],):
         raise ValueError(f"convolution: expected {weight.shape[0]} biases, got shape {tuple(bias.shape)}")
@@ -83,7 +87,11 @@ def _conv2d(xp: Arrays, output: Any, x: Any, weight: Any, bias: Any, *arguments:
 
 
 def gradients_of(xp: Arrays, grad: Any, x: Any, weight: Any, *arguments: Any) -> tuple[Any, Any]:
-    """Check the arguments and return arrays for the gradients of x and weight; one that is not wanted is empty."""
+    """Check the arguments and return arrays for the gradients of x and weight; one that is not wanted is empty.
+
+    Raises:
+        ValueError: shapes do not fit.
+    """
     *geometry, groups, wanted = arguments
     _check(xp, x, weight, groups, grad=grad)
     expected = (x.shape[0], weight.shape[0], *output_hw(x.shape, weight.shape[2:], *geometry))

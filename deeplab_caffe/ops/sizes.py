@@ -107,7 +107,11 @@ def conv_output_size(size: int, kernel: int, stride: int = 1, pad: int = 0, dila
 
 
 def pair(name: str, value: Pair) -> list[int]:
-    """Return an argument, which is one number or (height, width), as [height, width]."""
+    """Return an argument, which is one number or (height, width), as [height, width].
+
+    Raises:
+        ValueError: it has another number of numbers.
+    """
     if isinstance(value, int):
         return [value, value]
     if len(value) != 2:

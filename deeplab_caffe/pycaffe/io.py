@@ -217,14 +217,22 @@ class Transformer:
             raise NetError(f"'{in_}' is not one of the net's inputs: {list(self.inputs)}")
 
     def set_transpose(self, in_: str, order: Sequence[int]) -> None:
-        """Set the order of the axes, e.g. (2, 0, 1) from (H, W, K) to (K, H, W)."""
+        """Set the order of the axes, e.g. (2, 0, 1) from (H, W, K) to (K, H, W).
+
+        Raises:
+            NetError: there is no such input, or the order is not one of its axes behind the first.
+        """
         self._check(in_)
         if sorted(order) != list(range(len(self.inputs[in_]) - 1)):
             raise NetError(f"transpose of '{in_}' must order {len(self.inputs[in_]) - 1} axes, got {tuple(order)}")
         self.transpose[in_] = tuple(order)
 
     def set_channel_swap(self, in_: str, order: Sequence[int]) -> None:
-        """Set the order of the channels, e.g. (2, 1, 0) from RGB to BGR."""
+        """Set the order of the channels, e.g. (2, 1, 0) from RGB to BGR.
+
+        Raises:
+            NetError: there is no such input, or the order is not one of its channels.
+        """
         self._check(in_)
         channels = self.inputs[in_][1]
         if len(order) != channels or not set(order) <= set(range(channels)):
@@ -243,6 +251,9 @@ class Transformer:
             in_: the input's name.
             mean: (C,) or (C, 1, 1), one number per channel, or an image (C, H, W), which is resized to the blob's
                 size. (H, W) or C = 1 applies to all channels.
+
+        Raises:
+            NetError: there is no such input, or the mean has another shape.
         """
         self._check(in_)
         channels, *size = self.inputs[in_][1:]

@@ -34,7 +34,11 @@ def set_mode_gpu() -> None:
 
 
 def set_device(index: int) -> None:
-    """Choose the GPU for :func:`set_mode_gpu`; if a GPU is in use already, the change takes effect at once."""
+    """Choose the GPU for :func:`set_mode_gpu`; if a GPU is in use already, the change takes effect at once.
+
+    Raises:
+        NetError: the index is negative, or there is no such GPU.
+    """
     global _gpu_index
     if index < 0:
         raise NetError(f"set_device: expected an index from 0, got {index}")

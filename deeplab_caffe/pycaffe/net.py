@@ -92,7 +92,11 @@ class Net(Names, Batches, Preprocessing):
         return {name: [blob.diff for blob in blobs] for name, blobs in self.params.items()}
 
     def share_with(self, other: Net) -> None:
-        """Use the other net's parameters in layers of the same name: both nets share one memory from now on."""
+        """Use the other net's parameters in layers of the same name: both nets share one memory from now on.
+
+        Raises:
+            NetError: parameters of layers of one name have different shapes.
+        """
         self._sync_parameters()
         replaced: dict[int, Tensor] = {}
         held: dict[int, str] = {}

@@ -214,6 +214,9 @@ class DenseCRF(StaysSharing):
                 of labels (a matrix is made symmetric).
             kernel: has no effect, see :class:`KernelType`.
             normalization: a :class:`NormalizationType`.
+
+        Raises:
+            CRFError: the features have another shape, or another argument is invalid.
         """
         on_gpu = is_on_gpu(features)
         array = self._backend.take(features, "features") if on_gpu else _matrix(features, "pairwise energy")
@@ -255,7 +258,11 @@ class DenseCRF(StaysSharing):
         return self.inference(0), np.empty((0, 0), np.float32), np.empty((0, 0), np.float32)
 
     def stepInference(self, Q: NDArray, tmp1: Any = None, tmp2: Any = None) -> None:  # noqa: N803
-        """Do one iteration from the marginals ``Q``, and write the new marginals to ``Q``."""
+        """Do one iteration from the marginals ``Q``, and write the new marginals to ``Q``.
+
+        Raises:
+            CRFError: ``Q`` is no array that can be written to, or has another shape.
+        """
         marginals = self._checked(Q)
         if not is_on_gpu(Q) and not (isinstance(Q, np.ndarray) and Q.flags.writeable):
             raise CRFError("Q must be an array that can be written to, as startInference returns it")
@@ -339,6 +346,9 @@ class DenseCRF2D(DenseCRF):
             kernel: see :meth:`addPairwiseEnergy`.
             normalization: see :meth:`addPairwiseEnergy`.
             image_range: values of black and white in the image, see :func:`deeplab_caffe.crf.dense_crf`.
+
+        Raises:
+            CRFError: the image has another shape or range, or another argument is invalid.
         """
         image = self._backend.take(rgbim, "rgbim")
         height, width = self._crf.size

@@ -60,6 +60,9 @@ def legend(
 
     Returns:
         uint8 RGB ``(height, width, 3)``, white behind black letters.
+
+    Raises:
+        ValueError: there are fewer colours than names, or ``shares`` without ``present``.
     """
     if len(names) > len(colormap):
         raise ValueError(f"{len(names)} names, but {len(colormap)} colours")

@@ -37,6 +37,9 @@ def overlay(
 
     Returns:
         uint8 RGB ``(H, W, 3)``.
+
+    Raises:
+        ValueError: alpha is not from 0 to 1, or the labels have another size than the image.
     """
     if not 0 <= alpha <= 1:
         raise ValueError(f"alpha must be from 0 to 1, got {alpha}")
@@ -70,6 +73,9 @@ def outlined(
 
     Returns:
         uint8 RGB ``(H, W, 3)``.
+
+    Raises:
+        ValueError: the thickness is below 1.
     """
     labels, _ = _checked(labels, np.zeros((1, 3), np.uint8))
     _check_image(picture, labels)
@@ -96,6 +102,9 @@ def beside(pictures: Sequence[np.ndarray], gap: int = 8) -> np.ndarray:
 
     Returns:
         uint8 RGB ``(H, sum of W_i and gaps, 3)``.
+
+    Raises:
+        ValueError: there are no pictures, or their heights differ.
     """
     if not pictures or len({len(picture) for picture in pictures}) != 1:
         raise ValueError(f"expected pictures of one height, got heights {[len(picture) for picture in pictures]}")

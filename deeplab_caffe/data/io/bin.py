@@ -29,7 +29,11 @@ def read_probabilities_bin(path: str | PathLike[str]) -> np.ndarray:
 
 
 def write_probabilities_bin(path: str | PathLike[str], probabilities: np.ndarray) -> None:
-    """Write class probabilities ``(C, H, W)`` for ``prog_refine_pascal``; missing folders are created."""
+    """Write class probabilities ``(C, H, W)`` for ``prog_refine_pascal``; missing folders are created.
+
+    Raises:
+        DataError: they have another shape or no pixel, or the file cannot be written.
+    """
     probabilities = np.asarray(probabilities)
     if probabilities.ndim != 3 or probabilities.size == 0:
         raise DataError(f"expected probabilities (C, H, W), got shape {probabilities.shape}", path)

@@ -134,7 +134,11 @@ class LMDB(_Opened):
             yield from cursor.iternext(keys=True, values=False)
 
     def get(self, key: bytes) -> bytes:
-        """Return the value of a key."""
+        """Return the value of a key.
+
+        Raises:
+            DataError: there is no such key any more.
+        """
         with self._named(f"key {key!r}"), self._handle().begin() as transaction:
             value = transaction.get(key)
         if value is None:
@@ -167,7 +171,11 @@ class LevelDB(_Opened):
             yield from iterator
 
     def get(self, key: bytes) -> bytes:
-        """Return the value of a key."""
+        """Return the value of a key.
+
+        Raises:
+            DataError: there is no such key any more.
+        """
         with self._named(f"key {key!r}"):
             value = self._handle().get(key)
         if value is None:

@@ -28,6 +28,9 @@ def resize_bilinear(image: np.ndarray, height: int, width: int) -> np.ndarray:
 
     Returns:
         uint8 ``(height, width)`` or ``(height, width, C)``; the input itself if it has that size.
+
+    Raises:
+        ValueError: the image has another type or shape or no pixel, or the size is not positive.
     """
     if image.dtype != np.uint8 or image.ndim not in (2, 3) or image.size == 0:
         raise ValueError(f"expected a uint8 image (H, W) or (H, W, C), got {image.dtype} {image.shape}")

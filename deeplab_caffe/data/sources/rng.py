@@ -49,7 +49,11 @@ class CaffeRNG:
         return [int(word) for word in self._bits.random_raw(count)] if count else []
 
     def rand(self, n: int) -> int:
-        """Return a number from 0 to ``n - 1``: the next word modulo ``n`` (``DataTransformer::Rand``)."""
+        """Return a number from 0 to ``n - 1``: the next word modulo ``n`` (``DataTransformer::Rand``).
+
+        Raises:
+            ValueError: ``n`` is below 1.
+        """
         if n < 1:
             raise ValueError(f"rand needs a positive bound, got {n}")
         return self.word() % n
@@ -90,7 +94,11 @@ class CaffeRNG:
         return {"key": state["key"].copy(), "pos": int(state["pos"])}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore the result of :meth:`state_dict`."""
+        """Restore the result of :meth:`state_dict`.
+
+        Raises:
+            ValueError: it is no state of a Mersenne Twister.
+        """
         key = np.array(state["key"], dtype=np.uint32)
         if key.shape != (624,) or not 0 <= int(state["pos"]) <= 624:
             raise ValueError(

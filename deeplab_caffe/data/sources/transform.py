@@ -282,6 +282,9 @@ def image_to_blob(
 
     Returns:
         float32 ``(1, C, height, width)``, channels B, G, R; 0 in the padding.
+
+    Raises:
+        ValueError: the image has another type or shape, or is larger than the blob.
     """
     if image.dtype != np.uint8 or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3):
         raise ValueError(f"expected a uint8 image (H, W, 3) or (H, W), got {image.dtype} {image.shape}")
