@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -67,46 +67,9 @@ def read_blob_message(buffer: memoryview, start: int, end: int) -> ModelBlob:
     Raises:
         WireError: it is malformed, or its shape does not fit the count of its numbers.
     """
-    legacy: dict[str, int] = {}
-    dims: list[int] | None = None
-    numbers: dict[str, NumberList] = {}
-    raw: dict[str, Field] = {}
-    raw_types: dict[str, int] = {}
-    position = start
-    while position < end:
-        field = read_field(buffer, position, end)
-        position = field.end
-        if field.number in _NUMBERS:
-            name, dtype = _NUMBERS[field.number]
-            if name not in numbers:
-                numbers[name] = NumberList(buffer, dtype, name)
-            position = numbers[name].add(field, end)
-        elif field.number in _LEGACY:
-            name = _LEGACY[field.number]
-            expect(field, VARINT, name)
-            legacy[name] = to_signed(field.value, 32)
-            if legacy[name] < 0:
-                raise WireError(f"{name} is {legacy[name]}: a dimension cannot be negative", field.offset)
-        elif field.number == _SHAPE:
-            expect(field, BYTES, "shape")
-            dims = [] if dims is None else dims
-            _read_dims(buffer, field.start, field.end, dims)
-        elif field.number in _RAW:
-            expect(field, BYTES, _RAW[field.number])
-            raw[_RAW[field.number]] = field
-        elif field.number in _RAW_TYPES:
-            expect(field, VARINT, f"{_RAW_TYPES[field.number]}_type")
-            raw_types[_RAW_TYPES[field.number]] = field.value
-
-    arrays = {name: found.result() for name, found in numbers.items()}
-    for name, field in raw.items():
-        try:
-            arrays[name] = raw_numbers(buffer[field.start : field.end], raw_types.get(name), name)
-        except ValueError as error:
-            raise WireError(str(error), field.offset) from error
-    # As Blob::FromProto of blob.cpp, BVLC's and NVIDIA's: the old dimensions are used if any is given. Doubles take
-    # precedence over floats, and both over raw bytes.
-    shape = tuple(legacy.get(name, 0) for name in _LEGACY.values()) if legacy or dims is None else tuple(dims)
+    found = _read_fields(buffer, start, end)
+    shape, arrays = found.shape(), found.arrays(buffer)
+    # As Blob::FromProto of blob.cpp, BVLC's and NVIDIA's: doubles take precedence over floats, and both over raw bytes.
     data = _first_filled(arrays, "double_data", "data", "raw_data")
     diff = _first_filled(arrays, "double_diff", "diff", "raw_diff")
     count = math.prod(shape)
@@ -121,6 +84,75 @@ def read_blob_message(buffer: memoryview, start: int, end: int) -> ModelBlob:
         return ModelBlob(shape, data.reshape(shape), None if diff is None else diff.reshape(shape), start)
     except (ValueError, OverflowError) as error:  # no numbers, yet dimensions beyond the address space
         raise WireError(f"the shape {shape} cannot be an array's", start) from error
+
+
+@dataclass
+class _BlobFields:
+    """The fields of a BlobProto.
+
+    Attributes:
+        legacy: the old dimensions that are given, by name.
+        dims: the dimensions of ``shape``; None without one.
+        numbers: the lists of numbers, by name.
+        raw: the fields of raw bytes, by name.
+        raw_types: the types of the numbers in them, by the same names.
+    """
+
+    legacy: dict[str, int] = field(default_factory=dict)
+    dims: list[int] | None = None
+    numbers: dict[str, NumberList] = field(default_factory=dict)
+    raw: dict[str, Field] = field(default_factory=dict)
+    raw_types: dict[str, int] = field(default_factory=dict)
+
+    def shape(self) -> tuple[int, ...]:
+        """Return the shape: the old dimensions are used if any is given, as by Blob::FromProto."""
+        if self.legacy or self.dims is None:
+            return tuple(self.legacy.get(name, 0) for name in _LEGACY.values())
+        return tuple(self.dims)
+
+    def arrays(self, buffer: memoryview) -> dict[str, np.ndarray]:
+        """Return the numbers by the fields' names.
+
+        Raises:
+            WireError: raw bytes have no type, or are no whole number of values.
+        """
+        arrays = {name: numbers.result() for name, numbers in self.numbers.items()}
+        for name, one in self.raw.items():
+            try:
+                arrays[name] = raw_numbers(buffer[one.start : one.end], self.raw_types.get(name), name)
+            except ValueError as error:
+                raise WireError(str(error), one.offset) from error
+        return arrays
+
+
+def _read_fields(buffer: memoryview, start: int, end: int) -> _BlobFields:
+    found = _BlobFields()
+    position = start
+    while position < end:
+        one = read_field(buffer, position, end)
+        position = one.end
+        if one.number in _NUMBERS:
+            name, dtype = _NUMBERS[one.number]
+            if name not in found.numbers:
+                found.numbers[name] = NumberList(buffer, dtype, name)
+            position = found.numbers[name].add(one, end)
+        elif one.number in _LEGACY:
+            name = _LEGACY[one.number]
+            expect(one, VARINT, name)
+            size = found.legacy[name] = to_signed(one.value, 32)
+            if size < 0:
+                raise WireError(f"{name} is {size}: a dimension cannot be negative", one.offset)
+        elif one.number == _SHAPE:
+            expect(one, BYTES, "shape")
+            found.dims = [] if found.dims is None else found.dims
+            _read_dims(buffer, one.start, one.end, found.dims)
+        elif one.number in _RAW:
+            expect(one, BYTES, _RAW[one.number])
+            found.raw[_RAW[one.number]] = one
+        elif one.number in _RAW_TYPES:
+            expect(one, VARINT, f"{_RAW_TYPES[one.number]}_type")
+            found.raw_types[_RAW_TYPES[one.number]] = one.value
+    return found
 
 
 def _first_filled(arrays: dict[str, np.ndarray], *names: str) -> np.ndarray | None:
