@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from deeplab_caffe.arguments import whole_number
+from deeplab_caffe.arguments import truth, whole_number
 from deeplab_caffe.arrays import nvrtc
 from deeplab_caffe.arrays.stays import Stays
 from deeplab_caffe.crf import CRFParams
@@ -112,12 +112,15 @@ class OptimizedNet(Stays):
         net.require_weights()
         graph = _inference_graph(net, options.get("blobs"))
         self.input_shapes = _sample_shapes(net, options.get("batch"), options.get("size"))
-        self.copy_outputs = options.get("copy_outputs", True)
+        self.copy_outputs = truth("copy_outputs", options.get("copy_outputs", True), NetError)
+        graphs = truth("graphs", options.get("graphs", True), NetError)
+        release = truth("release", options.get("release", False), NetError)
         on_gpu = self.device.type == "cuda"
         autotune = options.get("autotune")
+        autotune = on_gpu if autotune is None else truth("autotune", autotune, NetError)
         autotuner = Autotuner(
             self.precision.tolerance,
-            autotune=on_gpu if autotune is None else autotune,
+            autotune=autotune,
             fixed=algorithms,
             verify=on_gpu,
         )
@@ -127,7 +130,9 @@ class OptimizedNet(Stays):
         self._runner: HeadRunner | None = None
         self._lock = threading.Lock()
         self._fitting: set[tuple[Shape, ...]] = set()
-        self._cache: LRUCache[CapturedFunction] = LRUCache(options.get("cache_size", 4))
+        self._cache: LRUCache[CapturedFunction] = LRUCache(
+            whole_number("cache_size", options.get("cache_size", 4), NetError)
+        )
         shapes = list(self.input_shapes.values())
         if not on_gpu and graph.per_item:
             shapes = [(*(min(n, _CPU_ITEMS_AT_ONCE) for n in shape[:1]), *shape[1:]) for shape in shapes]
@@ -140,11 +145,11 @@ class OptimizedNet(Stays):
             for step in _by_weights(graph.steps):
                 bottoms = [known[number] for number in step.reads]
                 self._kernels[step.makes[0]] = prepare(
-                    step, bottoms, self.device, self.precision, autotuner, release=options.get("release", False)
+                    step, bottoms, self.device, self.precision, autotuner, release=release
                 )
         self.tuning.sort(key=lambda result: convolutions.index(result.layer))
         self.graph = replace(graph, steps=tuple(step.without_weights() for step in graph.steps))
-        self.graph_break_reason = self._find_graph_break(options.get("graphs", True))
+        self.graph_break_reason = self._find_graph_break(graphs)
 
     def _find_graph_break(self, graphs: bool) -> str | None:
         if self.device.type != "cuda":

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from deeplab_caffe import proto
-from deeplab_caffe.arguments import whole_number
+from deeplab_caffe.arguments import truth, whole_number
 from deeplab_caffe.data.sources.rng import CaffeRNG
 from deeplab_caffe.data.sources.transform import IMAGENET_MEAN_BGR
 from deeplab_caffe.errors import DeepLabCaffeError, NetError
@@ -122,7 +122,7 @@ class Net(nn.Module):
 
     Raises:
         PrototxtError: the file cannot be read.
-        NetError: the layers do not fit together, or the weights do not fit them.
+        NetError: an argument is not as described, the layers do not fit together, or the weights do not fit them.
         CaffeModelError: the caffemodel cannot be read.
     """
 
@@ -149,6 +149,11 @@ class Net(nn.Module):
         super().__init__()
         if engine not in (None, "DEFAULT", "CAFFE", "CUDNN"):
             raise NetError(f"engine must be CAFFE, CUDNN, DEFAULT or None, got {engine!r}")
+        if python_layers != "unchanged":  # a text such as "no" would let them run
+            python_layers = truth("python_layers", python_layers, NetError)
+        channels_last = truth("channels_last", channels_last, NetError)
+        crf_image_of_first = truth("crf_image_of_first", crf_image_of_first, NetError)
+        workers = whole_number("workers", workers, NetError, least=0)
         if seed is not None:
             seed = whole_number("seed", seed, NetError, least=0, most=2**32 - 1)
         path = None if isinstance(prototxt, caffe_pb2.NetParameter) else prototxt

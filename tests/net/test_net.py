@@ -374,6 +374,10 @@ def test_inputs_of_the_prototxt_that_make_no_sense() -> None:
         ({"seed": -1}, "seed must not be negative, got -1"),
         ({"seed": 2**32}, "seed must be at most 2\\^32 - 1, got 4294967296"),
         ({"seed": True}, "seed must be a whole number, got True"),
+        ({"python_layers": "no"}, "python_layers must be True or False, got 'no'"),
+        ({"channels_last": "no"}, "channels_last must be True or False, got 'no'"),
+        ({"crf_image_of_first": None}, "crf_image_of_first must be True or False, got None"),
+        ({"workers": "2"}, "workers must be a whole number, got '2'"),
     ],
 )
 def test_options_that_make_no_sense(options: dict, message: str) -> None:
