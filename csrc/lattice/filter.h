@@ -75,9 +75,9 @@ class VertexValues {
 
   // rows (points, width); uses `entries` if given, or else the lattice's entries
   void splat(const float* rows, const Entry* entries = nullptr);
-  // The same for rows of a single 1; uses the lattice's turned entries if given, which takes half the time
-  void splat_ones(const TurnedEntries* turned);
-  // The same for rows of two floats; uses `weights` if given, or else the weights of the lattice's turned entries
+  // The same for rows of a single 1; uses the lattice's interleaved entries if given, which takes half the time
+  void splat_ones(const InterleavedEntries* interleaved);
+  // The same for rows of two floats; uses `weights` if given, or else the weights of the lattice's interleaved entries
   void splat_pairs(const float* rows, const float* weights = nullptr);
   // In place. With `adjoint` the axes go in the reverse order: each axis' blur is symmetric, but they do not commute
   // where neighbours are missing.

@@ -49,59 +49,67 @@ void splat_ones(const Lattice& lattice, float* values, int64_t begin, int64_t en
   }
 }
 
-// The same for rows of a single 1, and positions [begin, end) of the turned entries, where `begin` starts a window: a
-// group of vertices at a time.
+// Calls chunk(first, count, shared) for the chunks of positions [begin, end) of the interleaved entries, where `begin`
+// starts a window: `count` vertices from position `first` on, of which each has `shared` interleaved entries.
+template <typename Chunk>
+DEEPLAB_ALWAYS_INLINE void for_each_chunk(const InterleavedEntries& interleaved, int64_t begin, int64_t end,
+                                          Chunk chunk) {
+  for (int64_t first = begin; first < end; first += InterleavedEntries::kChunk) {
+    const int64_t count = std::min(InterleavedEntries::kChunk, end - first);
+    chunk(first, count, count == InterleavedEntries::kChunk ? interleaved.count[first + count - 1] : 0);
+  }
+}
+
+// The same for rows of a single 1: a chunk of vertices at a time.
 DEEPLAB_TARGET_CLONES
-void splat_turned_ones(const Lattice& lattice, const TurnedEntries& turned, float* values, int64_t begin, int64_t end) {
-  constexpr int64_t kTurns = TurnedEntries::kTurns;
-  static_assert(kTurns == Lanes<8>::kLanes);
-  const float* weight = &turned.weight[lattice.row_start[begin]];
-  for (int64_t first = begin; first < end; first += kTurns) {
-    const int64_t group = std::min(kTurns, end - first);
-    const int64_t turns = group == kTurns ? turned.count[first + kTurns - 1] : 0;
+void splat_interleaved_ones(const Lattice& lattice, const InterleavedEntries& interleaved, float* values, int64_t begin,
+                            int64_t end) {
+  constexpr int64_t kChunk = InterleavedEntries::kChunk;
+  static_assert(kChunk == Lanes<8>::kLanes);
+  const float* weight = &interleaved.weight[lattice.row_start[begin]];
+  for_each_chunk(interleaved, begin, end, [&](int64_t first, int64_t count, int64_t shared) DEEPLAB_INLINE_LAMBDA {
     Lanes<8>::Float sums{};
-    for (int64_t turn = 0; turn < turns; ++turn, weight += kTurns) {
+    for (int64_t entry = 0; entry < shared; ++entry, weight += kChunk) {
       sums += *reinterpret_cast<const Lanes<8>::LooseFloat*>(weight);
     }
-    for (int64_t i = 0; i < group; ++i) {
+    for (int64_t i = 0; i < count; ++i) {
       float sum = sums[i];
-      for (int64_t left = turned.count[first + i] - turns; left > 0; --left) sum += *weight++;
-      values[turned.vertex[first + i]] = sum;
+      for (int64_t left = interleaved.count[first + i] - shared; left > 0; --left) sum += *weight++;
+      values[interleaved.vertex[first + i]] = sum;
     }
-  }
+  });
 }
 
 // The same for rows of two floats.
 template <typename L>
-DEEPLAB_ALWAYS_INLINE void splat_pairs_of(const Lattice& lattice, const TurnedEntries& turned, const float* weights,
-                                          const float* rows, float* values, int64_t begin, int64_t end) {
+DEEPLAB_ALWAYS_INLINE void splat_pairs_of(const Lattice& lattice, const InterleavedEntries& interleaved,
+                                          const float* weights, const float* rows, float* values, int64_t begin,
+                                          int64_t end) {
   using Rows = Narrow<L, 2>;
-  constexpr int kTurns = TurnedEntries::kTurns, kVectors = kTurns / Rows::kRows;
-  static_assert(kTurns % Rows::kRows == 0);
+  constexpr int kChunk = InterleavedEntries::kChunk, kVectors = kChunk / Rows::kRows;
+  static_assert(kChunk % Rows::kRows == 0);
   int64_t start = lattice.row_start[begin];
-  for (int64_t first = begin; first < end; first += kTurns) {
-    const int64_t group = std::min<int64_t>(kTurns, end - first);
-    const int64_t turns = group == kTurns ? turned.count[first + kTurns - 1] : 0;
-    const int64_t rest = start + turns * kTurns;
+  for_each_chunk(interleaved, begin, end, [&](int64_t first, int64_t count, int64_t shared) DEEPLAB_INLINE_LAMBDA {
+    const int64_t rest = start + shared * kChunk;
     typename L::Float sums[kVectors] = {};
-    for (int64_t entry = start; entry < rest; entry += kTurns) {
+    for (int64_t entry = start; entry < rest; entry += kChunk) {
       for (int v = 0; v < kVectors; ++v) {
         typename L::Float weight, row;
         Rows::spread(weights + entry + v * Rows::kRows, weight);
-        Rows::gather(rows, turned.point.data() + entry + v * Rows::kRows, row);
+        Rows::gather(rows, interleaved.point.data() + entry + v * Rows::kRows, row);
         sums[v] += weight * row;
       }
     }
     start = rest;
-    alignas(64) float sum[kTurns][2];
+    alignas(64) float sum[kChunk][2];
     std::memcpy(sum, sums, sizeof(sum));
-    for (int64_t i = 0; i < group; ++i) {
-      for (int64_t left = turned.count[first + i] - turns; left > 0; --left, ++start) {
-        for (int c = 0; c < 2; ++c) sum[i][c] += weights[start] * rows[turned.point[start] * 2 + c];
+    for (int64_t i = 0; i < count; ++i) {
+      for (int64_t left = interleaved.count[first + i] - shared; left > 0; --left, ++start) {
+        for (int c = 0; c < 2; ++c) sum[i][c] += weights[start] * rows[interleaved.point[start] * 2 + c];
       }
-      std::memcpy(values + turned.vertex[first + i] * 2, sum[i], sizeof(sum[i]));
+      std::memcpy(values + interleaved.vertex[first + i] * 2, sum[i], sizeof(sum[i]));
     }
-  }
+  });
 }
 
 // rows[chain[0]] is the zero row, and so is rows[chain[count]]; between them are whole chains. Each row is read once
@@ -188,10 +196,10 @@ DEEPLAB_ALWAYS_INLINE void slice_singles(const Lattice& lattice, const float* bl
 }
 
 #define DEEPLAB_DEFINE_FILTER(target, lanes)                                                                          \
-  target void splat_pairs_range(const Lattice& lattice, const TurnedEntries& turned, const float* weights,            \
+  target void splat_pairs_range(const Lattice& lattice, const InterleavedEntries& interleaved, const float* weights,  \
                                 const float* rows, float* values, int64_t begin, int64_t end) {                       \
     with_gathers<lanes>([&](auto l) DEEPLAB_INLINE_LAMBDA {                                                           \
-      splat_pairs_of<decltype(l)>(lattice, turned, weights, rows, values, begin, end);                                \
+      splat_pairs_of<decltype(l)>(lattice, interleaved, weights, rows, values, begin, end);                           \
     });                                                                                                               \
   }                                                                                                                   \
   target void blur_chains(const int32_t* chain, int64_t count, int64_t width, float* rows) {                          \
@@ -237,10 +245,10 @@ void VertexValues::splat(const float* rows, const Entry* entries) {
   });
 }
 
-void VertexValues::splat_ones(const TurnedEntries* turned) {
-  parallel_for(lattice_.vertices, TurnedEntries::kWindow, [&](int64_t begin, int64_t end) {
-    if (turned) {
-      splat_turned_ones(lattice_, *turned, values_.data(), begin, end);
+void VertexValues::splat_ones(const InterleavedEntries* interleaved) {
+  parallel_for(lattice_.vertices, InterleavedEntries::kWindow, [&](int64_t begin, int64_t end) {
+    if (interleaved) {
+      splat_interleaved_ones(lattice_, *interleaved, values_.data(), begin, end);
     } else {
       lattice::splat_ones(lattice_, values_.data(), begin, end);
     }
@@ -248,10 +256,10 @@ void VertexValues::splat_ones(const TurnedEntries* turned) {
 }
 
 void VertexValues::splat_pairs(const float* rows, const float* weights) {
-  const TurnedEntries& turned = lattice_.turned_entries();
-  if (!weights) weights = turned.weight.data();
-  parallel_for(lattice_.vertices, TurnedEntries::kWindow, [&](int64_t begin, int64_t end) {
-    splat_pairs_range(lattice_, turned, weights, rows, values_.data(), begin, end);
+  const InterleavedEntries& interleaved = lattice_.interleaved_entries();
+  if (!weights) weights = interleaved.weight.data();
+  parallel_for(lattice_.vertices, InterleavedEntries::kWindow, [&](int64_t begin, int64_t end) {
+    splat_pairs_range(lattice_, interleaved, weights, rows, values_.data(), begin, end);
   });
 }
 
@@ -274,7 +282,7 @@ const AlignedBuffer<float>& Lattice::filtered_ones() const {
   return filtered_ones_.get([&] {
     AlignedBuffer<float> ones(points);
     VertexValues values(*this, 1);
-    values.splat_ones(turned_entries_.found());
+    values.splat_ones(interleaved_entries_.found());
     values.blur();
     parallel_for(points, kPointGrain, [&](int64_t begin, int64_t end) {
       slice_singles_range(*this, values.data(), ones.data(), begin, end);

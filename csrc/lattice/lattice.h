@@ -40,13 +40,14 @@ inline int64_t first_corner(int64_t point, int64_t corners) {
   return (point - place) * corners + place;
 }
 
-// The entries of a lattice in an order for rows of two floats, where one vector holds the rows of several vertices.
-// Vertices are divided into windows of kWindow. The vertices of a window are sorted by the number of their entries,
-// most first, and form groups of kTurns. The entries of a group are interleaved, one of each vertex in turn, as many as
-// the shortest list has; the remaining entries of each vertex follow.
-struct TurnedEntries {
+// The entries of a lattice in an order for rows of two floats, where one vector holds the rows of several vertices:
+// sliced ELLPACK (SELL-C-sigma of Kreutzer et al., 2014) with C = kChunk and sigma = kWindow, but with the remaining
+// entries behind instead of padding. Vertices are divided into windows of kWindow. The vertices of a window are sorted
+// by the number of their entries, most first, and form chunks of kChunk. The entries of a chunk are interleaved, one of
+// each vertex after the other, as many as the shortest list has; the remaining entries of each vertex follow.
+struct InterleavedEntries {
   static constexpr int64_t kWindow = 2048;
-  static constexpr int64_t kTurns = 8;
+  static constexpr int64_t kChunk = 8;
 
   AlignedBuffer<int32_t> vertex;  // (vertices): numbers from 1, window by window
   AlignedBuffer<int32_t> count;   // (vertices): how many entries, in the same order
@@ -83,7 +84,7 @@ struct Lattice {
   int64_t chain_start[kMaxDims + 2] = {};
 
   // The entries again, in interleaved order; made at the first call.
-  const TurnedEntries& turned_entries() const;
+  const InterleavedEntries& interleaved_entries() const;
 
   // filter(1) of each point, which every normalisation needs; computed at the first call.
   const AlignedBuffer<float>& filtered_ones() const;
@@ -95,7 +96,7 @@ struct Lattice {
   static int64_t min_bytes(int64_t points, int dims) { return product({points, dims + 1, 16}); }
 
  private:
-  MadeOnce<TurnedEntries> turned_entries_;
+  MadeOnce<InterleavedEntries> interleaved_entries_;
   MadeOnce<AlignedBuffer<float>> filtered_ones_;
 };
 

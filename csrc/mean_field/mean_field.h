@@ -71,10 +71,10 @@ class MeanField {
   struct Message {
     std::shared_ptr<const lattice::Lattice> lattice;
     lattice::VertexValues values;
-    // The lattice's entries times a norm before the filter (for rows of two floats, the weights of its turned entries);
-    // empty without such a norm.
+    // The lattice's entries times a norm before the filter (for rows of two floats, the weights of its interleaved
+    // entries); empty without such a norm.
     AlignedBuffer<lattice::Entry> entries;
-    AlignedBuffer<float> turned_weight;
+    AlignedBuffer<float> interleaved_weight;
     AlignedBuffer<float> factor;  // (rows): weight * norm
     AlignedBuffer<float> costs;   // empty, (width) or (C, width)
   };

@@ -17,7 +17,7 @@ using lattice::Lattice;
 
 constexpr int64_t kPointGrain = 512;
 constexpr int64_t kVertexGrain = 1024;
-constexpr int64_t kAhead = 16;  // points whose vertices are fetched before they are sliced
+constexpr int64_t kAhead = 16;  // points whose vertices are fetched before they are interleaved
 
 struct Slice {
   const Lattice* lattice;
@@ -195,10 +195,11 @@ MeanField::MeanField(int64_t channels, int64_t points, std::vector<Kernel> kerne
 void MeanField::weigh_entries(const Lattice& lattice, const AlignedBuffer<float>& norm, Message& message) const {
   const int64_t count = lattice.entries.size();
   if (width_ == 2) {
-    const lattice::TurnedEntries& turned = lattice.turned_entries();
-    message.turned_weight = AlignedBuffer<float>(count + lattice::kWeightsBeyond);
+    const lattice::InterleavedEntries& interleaved = lattice.interleaved_entries();
+    message.interleaved_weight = AlignedBuffer<float>(count + lattice::kWeightsBeyond);
     parallel_for(count, kPointGrain, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) message.turned_weight[i] = turned.weight[i] * norm[turned.point[i]];
+      for (int64_t i = begin; i < end; ++i)
+        message.interleaved_weight[i] = interleaved.weight[i] * norm[interleaved.point[i]];
     });
     return;
   }
@@ -219,7 +220,7 @@ MeanField::Message MeanField::make_message(const Kernel& kernel) const {
                   {},
                   AlignedBuffer<float>(rows_ + lattice::kWeightsBeyond),
                   {}};
-  if (width_ == 2) lattice.turned_entries();  // made here, so that no iteration allocates
+  if (width_ == 2) lattice.interleaved_entries();  // made here, so that no iteration allocates
   const float weight = kernel.costs.empty() ? kernel.weight : 1.f;
   if (kernel.normalization == Normalization::kNone) {
     std::fill_n(message.factor.data(), points_, weight);
@@ -268,7 +269,8 @@ void MeanField::start(const TensorView& scores, bool probabilities) {
 
 void MeanField::send(Message& message) {
   if (width_ == 2) {
-    message.values.splat_pairs(q_.data(), message.turned_weight.size() ? message.turned_weight.data() : nullptr);
+    message.values.splat_pairs(q_.data(),
+                               message.interleaved_weight.size() ? message.interleaved_weight.data() : nullptr);
   } else {
     message.values.splat(q_.data(), message.entries.size() ? message.entries.data() : nullptr);
   }
@@ -364,9 +366,9 @@ int64_t MeanField::bytes(int64_t points, int64_t channels, int64_t kernels) {
   DEEPLAB_CHECK(channels <= kMost && kernels <= kMost, "expected at most ", kMost, " labels and kernels, got ",
                 channels, " and ", kernels);
   const int64_t width = lattice::padded_width(std::max<int64_t>(channels, 2));
-  // Turned entries, as many as a kernel with colour features has.
-  const int64_t turned = width == 2 ? 12 : 0;
-  return product({4, points, 2 * width + kernels * (1 + turned)});
+  // Interleaved entries, as many as a kernel with colour features has.
+  const int64_t interleaved = width == 2 ? 12 : 0;
+  return product({4, points, 2 * width + kernels * (1 + interleaved)});
 }
 
 }  // namespace deeplab::mean_field
