@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from os import PathLike
 from typing import NamedTuple
 
@@ -17,6 +17,7 @@ from deeplab_caffe.errors import ConversionError
 from deeplab_caffe.layers import Layer
 from deeplab_caffe.net import Net
 from deeplab_caffe.net.tensors import blob_key, some
+from deeplab_caffe.proto.dims import without_leading_ones
 
 
 class Blob(NamedTuple):
@@ -152,7 +153,7 @@ class Fitting:
     def _fit(self, layer: Layer, role: str, blob: Blob) -> Tensor:
         """Return a blob's numbers in the shape of the net's blob, decimated if necessary."""
         shape, values = tuple(layer.named_blobs[role].shape), blob.values
-        if _core(values.shape) == _core(shape):
+        if without_leading_ones(values.shape) == without_leading_ones(shape):
             return values.reshape(shape)
         if self.source.copied(layer.name) in self.source.decimated:
             fewer = decimate(values, shape)
@@ -198,11 +199,3 @@ class Fitting:
             if value in step.reads and f"{step.layer.name}.mean" in self.found:
                 return step.layer
         raise self._error(f"layer '{layer.name}' of net '{self.net.name}' has no bias, nor a BatchNorm behind it")
-
-
-def _core(shape: Sequence[int]) -> tuple[int, ...]:
-    """Return a shape without its leading ones, which DeepLab v1's files have."""
-    shape = tuple(shape)
-    while shape and shape[0] == 1:
-        shape = shape[1:]
-    return shape

@@ -26,6 +26,7 @@ from deeplab_caffe.net.tensors import (
 )
 from deeplab_caffe.proto import CaffeModel, Dialect, ModelBlob, caffe_pb2, write_caffemodel
 from deeplab_caffe.proto.binary.write import places_of
+from deeplab_caffe.proto.dims import without_leading_ones
 
 # The file format of each suffix.
 WEIGHT_SUFFIXES = {".caffemodel": "caffemodel", ".safetensors": "safetensors"}
@@ -176,7 +177,7 @@ def _match(layer: Layer, source: Sequence[ModelBlob], path: str | PathLike[str])
     if len(source) != len(blobs):
         raise NetError(f"needs {len(blobs)} parameter blobs, {path} has {len(source)}", layer.name)
     for i, (blob, found) in enumerate(zip(blobs.values(), source, strict=True)):
-        same_shape = _core(blob.shape) == _core(found.shape)
+        same_shape = without_leading_ones(blob.shape) == without_leading_ones(found.shape)
         if not same_shape and (layer.param.strict_dim or found.count != blob.numel()):
             kind = "the shape" if layer.param.strict_dim else "as many numbers as in"
             raise NetError(
@@ -194,14 +195,6 @@ def _seem_equal(a: np.ndarray, b: np.ndarray) -> bool:
     """Return whether two arrays begin and end alike; comparing all values would read all of them from the disk."""
     ends = [(x.reshape(-1)[:_COMPARED], x.reshape(-1)[-_COMPARED:]) for x in (a, b)]
     return a.size == b.size and all(x.tobytes() == y.tobytes() for x, y in zip(*ends, strict=True))
-
-
-def _core(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return a shape without leading ones, which Caffe with four axes adds and later Caffe does not."""
-    shape = tuple(shape)
-    while shape and shape[0] == 1:
-        shape = shape[1:]
-    return shape
 
 
 def save_weights(
