@@ -111,10 +111,10 @@ def find_preset(name: str) -> Preset:
     Raises:
         CRFError: no preset has this name; the message lists the most similar names.
     """
-    by_name = {_plain(alias): preset for preset in PRESETS for alias in (preset.name, *preset.aliases)}
-    preset = by_name.get(_plain(name))
+    by_name = {plain_name(alias): preset for preset in PRESETS for alias in (preset.name, *preset.aliases)}
+    preset = by_name.get(plain_name(name))
     if preset is None:
-        near = difflib.get_close_matches(_plain(name), by_name, n=3, cutoff=0.5)
+        near = difflib.get_close_matches(plain_name(name), by_name, n=3, cutoff=0.5)
         names = [by_name[key].name for key in near] or [one.name for one in PRESETS[:6]]
         raise CRFError(
             f"no CRF parameters are known for '{name}'; there are some for {', '.join(dict.fromkeys(names))}"
@@ -122,5 +122,6 @@ def find_preset(name: str) -> Preset:
     return preset
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
+    """Return a model's name in the form in which names are compared: case, "_", "-" and spaces do not matter."""
     return str(name).lower().replace("_", "").replace("-", "").replace(" ", "")

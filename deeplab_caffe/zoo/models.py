@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 
+from deeplab_caffe.crf.presets import plain_name
 from deeplab_caffe.errors import DeepLabCaffeError
 from deeplab_caffe.zoo.model import Model, RemoteFile, Score
 from deeplab_caffe.zoo.models_later import LATER_INIT_WEIGHTS, LATER_MODELS
@@ -31,13 +32,9 @@ def find_model(name: str) -> Model:
     for model in everything:
         for alias in (model.name, model.title, model.net_id):
             if alias is not None:
-                known.setdefault(_plain(alias), model)
-    if _plain(name) in known:
-        return known[_plain(name)]
-    near = difflib.get_close_matches(_plain(name), known, n=3, cutoff=0.5)
+                known.setdefault(plain_name(alias), model)
+    if plain_name(name) in known:
+        return known[plain_name(name)]
+    near = difflib.get_close_matches(plain_name(name), known, n=3, cutoff=0.5)
     names = dict.fromkeys(known[alias].name for alias in near) or [model.name for model in everything]
     raise DeepLabCaffeError(f"no model {name!r} is known; there is {', '.join(names)}")
-
-
-def _plain(name: str) -> str:
-    return str(name).lower().replace("_", "").replace("-", "").replace(" ", "")
