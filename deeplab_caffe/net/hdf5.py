@@ -168,7 +168,8 @@ def write_model(
             if key not in owned:
                 owned.add(key)
                 group[str(i)] = blob.detach().float().cpu().numpy().reshape(layer.blob_shape(blob.shape))
-        data[layer.name] = group
+        # A layer without blobs may have the name of one with blobs.
+        data[layer.name] = group or data.get(layer.name, group)
     tree: Tree = {"data": data}
     if diffs is not None:
         tree["diff"] = {

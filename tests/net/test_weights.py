@@ -387,7 +387,8 @@ def test_what_deeplab_v1_has_no_room_for_is_saved_all_the_same(layer: str, tmp_p
 @pytest.mark.parametrize("first", [True, False])
 def test_a_layer_with_anothers_name_gets_none_of_its_weights(tmp_path: Path, first: bool) -> None:
     """A ReLU called as its convolution was saved with the weights too, and the file could not be upgraded then."""
-    own = layer("CONVOLUTION", "c", "x", "y", "convolution_param { num_output: 2 kernel_size: 1 }")
+    filler = 'weight_filler { type: "gaussian" std: 1 }'
+    own = layer("CONVOLUTION", "c", "x", "y", f"convolution_param {{ num_output: 2 kernel_size: 1 {filler} }}")
     others = [layer("RELU", "c", "data", "x"), layer("RELU", "c", "y", "z")]
     if first:
         others[0] = others[0].replace('"c"', '"r"')
@@ -398,6 +399,13 @@ def test_a_layer_with_anothers_name_gets_none_of_its_weights(tmp_path: Path, fir
         found = [one for one in CaffeModel(tmp_path / f"{name}.caffemodel").layers if one.name == "c"]
         assert [(one.type, len(one.blobs)) for one in found if one.blobs] == [("Convolution", 2)]
         assert len(found) == 3 - first
+    for suffix in ("h5", "caffemodel"):
+        path = tmp_path / f"x.{suffix}"
+        net.save(path)
+        with torch.no_grad():
+            expected, _ = net.c.weight.clone(), net.c.weight.zero_()
+        net.copy_from(path)  # the HDF5 file had none of the weights
+        assert torch.equal(net.c.weight, expected)
     again = build(inputs(data=(1, 3, 4, 4)) + own.replace('"x"', '"data"'))
     again.copy_from(tmp_path / "y.caffemodel")
     assert torch.equal(again.c.weight, net.c.weight)
