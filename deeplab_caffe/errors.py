@@ -105,7 +105,7 @@ def needed_for(purpose: str) -> Iterator[None]:
 def warn(message: str, category: type[Warning] = UserWarning) -> None:
     """Warn of what is computed nevertheless, at the line of the caller outside of this package.
 
-    That line is the one that the caller can change; how many calls of ours lie between is nobody's business.
+    That line is the one that the caller can change. However many calls of this package lie between, it is found.
 
     Args:
         message: what is wrong, and what to do.
