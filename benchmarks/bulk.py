@@ -1,10 +1,10 @@
-"""A folder of photographs by one process and by Ray's workers, and what each stage costs.
+"""Time a folder of photographs by one process and by Ray's workers, and each stage by itself.
 
     python benchmarks/bulk.py PASCAL_VOC_JPEGS --count 40
 
-`deeplab-caffe segment --crf` with the built-in network, by the clock from start to end: one process with all threads,
-and `--engine ray`. Then, in this process with one thread, processor seconds of each stage and the bytes that go from
-stage to stage, which docs/cluster.md sizes a cluster by.
+It runs `deeplab-caffe segment --crf` with the built-in network from start to end, in one process with all threads, and
+with `--engine ray`. Then, in this process with one thread, it measures the processor seconds of each stage and the
+bytes between the stages. docs/cluster.md computes the size of a cluster from these.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The ways to run a network that fps.py sets side by side."""
+"""The ways to run a network that fps.py compares."""
 
 from __future__ import annotations
 

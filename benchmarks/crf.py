@@ -4,12 +4,13 @@
     python benchmarks/crf.py --device cuda
 
 pydensecrf runs in a process of its own, with the Python that can import it (tests/pydensecrf/make_reference.py says how
-to make one). Contenders take turns, so that a machine whose speed drifts drifts for all of them; figures are medians.
-Lattices are built anew for each image, but for ours of positions, which is kept for the next image of the same size as
-it is in use; a row says what it takes without. Marginals are compared first; what differs is not timed, and the others
-go on. On a GPU there are rows for nothing kept, positions kept, half precision, a CUDA graph, a batch (time per image)
-and the original's steps with torch's operators (crf_gpu.py), and of the CPU's one, run once, to compare with; beside
-ours stands the least time that an H100 could take (crf_floor.py). Results are written case by case.
+to make one). Contenders take turns, so that a change of the machine's speed affects all of them; figures are medians.
+Lattices are built anew for each image, except our lattice of positions, which is kept for the next image of the same
+size, as in ordinary use; a row has the time without this. Marginals are compared first; a contender whose marginals
+differ is not timed, and the others go on. On a GPU there are rows for nothing kept, positions kept, half precision, a
+CUDA graph, a batch (time per image), the original's steps with torch's operators (crf_gpu.py), and one run on the CPU
+for comparison. Our rows also have the least time that an H100 could take (crf_floor.py). Results are written case by
+case.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The least time that a GPU could take for the dense CRF: bytes that the kernels of csrc/lattice/filter_kernels.cuh,
 build_kernels.cuh and csrc/mean_field/update_kernels.cuh move and operations that they do, over what the GPU can.
 
-Two kinds of bytes: those that go between the processors and the second-level cache, every access counted, and those
-that must come from or go to memory whatever is cached, the input and the marginals once. The real time lies above the
+Two kinds of bytes: those that go between the processors and the second-level cache, with every access counted, and
+those between cache and memory that no cache can save: the input and the marginals, once. The real time is more than the
 larger quotient: gathers fetch whole sectors of 32 bytes, arrays larger than the cache come from memory again in each
 iteration, and launches have ends at which few processors work.
 """

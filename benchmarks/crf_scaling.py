@@ -3,9 +3,10 @@
     python benchmarks/crf_scaling.py
 
 Each phase of an image (its lattice of colours; the norms; Q of the scores; ten iterations; the marginals; what Python
-does) is timed with 1, 2, 4, ... threads up to the cores, in turns; figures are medians. The model is Amdahl's law phase
-by phase: what one thread and all cores took says how much of a phase is not shared out, and no more threads are of use
-than a phase has chunks. It knows nothing of the bandwidth of memory, which threads share: large images will do worse.
+does) is timed with 1, 2, 4, ... threads up to the cores, in turns; figures are medians. The model is Amdahl's law for
+each phase: the times of one thread and of all cores give the part of a phase that does not run in parallel, and a phase
+cannot use more threads than it has chunks. The model leaves out the bandwidth of memory, which threads share, so large
+images will be slower than it says.
 """
 
 from __future__ import annotations

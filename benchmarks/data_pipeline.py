@@ -3,12 +3,12 @@
     python benchmarks/data_pipeline.py --list train.txt --root /data/voc12/   # "image label" lines, as IMAGE_SEG_DATA's
     python benchmarks/data_pipeline.py                                        # made-up photographs of VOC's usual size
 
-Decode, random crop, mirror, mean: what IMAGE_SEG_DATA does in phase TRAIN. Nothing is trained, so that all cores are
-the pipeline's. The list goes round: the files come from the page cache after the first time. Numbers of workers take
-turns, and the best run of each counts: others may be busy on the machine.
+Decode, random crop, mirror, mean: what IMAGE_SEG_DATA does in phase TRAIN. Nothing is trained, so the pipeline has all
+cores. The list is read again and again, so the files come from the page cache after the first time. Numbers of workers
+take turns, and the best run of each counts, because other programs may run on the machine.
 
-``--processes`` also times as many processes as workers, each with a source of its own and no workers: what could be had
-without Python's lock, were there no cost in handing batches from one process to another.
+``--processes`` also times as many processes as workers, each with a source of its own and no workers. That is the speed
+without Python's lock, if batches went from one process to another at no cost.
 """
 
 from __future__ import annotations

@@ -4,9 +4,9 @@
     python benchmarks/depthwise.py --inference --threads 1
 
 The shapes are those of deeplab_v3_lite0 at its training crop of 385 x 385. Results are compared first, in double
-precision; what differs is not timed. Contenders take turns; figures are medians in milliseconds. torch's backward pass
-may take seconds a call, so it gets fewer turns. With ``--inference`` it is our kernel for channels-last memory against
-oneDNN's with packed weights, ReLU6 behind both, one image.
+precision; a result that differs is not timed. Contenders take turns; figures are medians in milliseconds. torch's
+backward pass may take seconds a call, so it gets fewer turns. ``--inference`` compares our kernel for channels-last
+memory with oneDNN's with packed weights, on one image, with a ReLU6 behind both.
 """
 
 from __future__ import annotations

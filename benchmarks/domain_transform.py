@@ -3,10 +3,11 @@
     pip install --no-deps --target out/opencv 'opencv-contrib-python-headless<5'
     python benchmarks/domain_transform.py --opencv out/opencv
 
-The paper (Chen et al., CVPR 2016) says that the filter is several times faster than the dense CRF, ten iterations of
-which stand beside it. OpenCV's dtFilter is another arithmetic (distances from a guide image, at most three channels at
-a time): speed only. Results of ours and of the loop are compared first; what differs is not timed. Contenders take
-turns; figures are medians of the time, and of the processor time, in which other work on the machine does not count.
+The paper (Chen et al., CVPR 2016) says that the filter is several times faster than the dense CRF; ten iterations of
+that are timed for comparison. OpenCV's dtFilter computes something else (distances from a guide image, at most three
+channels at a time), so only its speed is compared. Our results and those of the loop are compared first; a result that
+differs is not timed. Contenders take turns. Figures are medians of the time, and of the processor time, which leaves
+out other work on the machine.
 """
 
 from __future__ import annotations

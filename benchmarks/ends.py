@@ -3,9 +3,9 @@
     python benchmarks/ends.py --device cpu
     python benchmarks/ends.py --device cuda --batch 1 8 32
 
-Results are compared first; what differs is not timed, and the others go on. Contenders take turns; figures are medians,
-written case by case. Memory is what a run takes beyond its input: on the CPU the growth of a process of its own, on a
-GPU torch's peak.
+Results are compared first; a contender that differs is not timed, and the others go on. Contenders take turns; figures
+are medians, written case by case. Memory is that of a run without its input: on the CPU the growth of a separate
+process, on a GPU torch's peak.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a benchmark's JSON says of where its numbers come from."""
+"""The part of a benchmark's JSON that says where its numbers come from."""
 
 from __future__ import annotations
 

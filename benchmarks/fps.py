@@ -5,11 +5,11 @@
 
 Contenders: ours (Net.optimize), the same with precision "fast" on request (--engine rough), ours as a plain Net, ours
 with engine CAFFE, plain PyTorch as it comes and in channels-last, and torch.compile of that. Outputs are compared with
-plain PyTorch in float32, on a GPU in float64, and what differs is not timed. Contenders take turns, so that a machine
-whose speed drifts drifts for all of them; figures are medians. One that fails is named with its reason, and the others
-go on; where one of ours, or a whole case, has failed, the exit status is 1. On the CPU each one's peak memory is
-measured in a process of its own, and the share of the peak counts what an algorithm multiplies, the paddings' zeros
-left out.
+plain PyTorch in float32, on a GPU in float64; a contender that differs is not timed. Contenders take turns, so that a
+change of the machine's speed affects all of them; figures are medians. If a contender fails, the reason is printed, and
+the others go on; if one of ours or a whole case fails, the exit status is 1. On the CPU the peak memory of each is
+measured in a process of its own, and the share of the peak counts the multiplications actually done, without the zeros
+of the padding.
 """
 
 from __future__ import annotations

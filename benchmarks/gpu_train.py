@@ -1,19 +1,19 @@
-"""Train several networks side by side for a number of seconds, as a GPU that is lent for minutes has it.
+"""Train several networks side by side for a given number of seconds, for example on a GPU that is lent for minutes.
 
     python benchmarks/gpu_train.py jobs.json --seconds 330 --out out/gpu_train
 
-How many updates fit is measured first: all jobs run together for some updates, are ended, and begin again with the
-``max_iter`` that the rest of the time allows, so that a learning rate that falls to 0 gets there. ``jobs.json`` holds a
-list of objects:
+The number of updates that fit is measured first: all jobs run together for some updates and are ended. They begin again
+with the ``max_iter`` that the rest of the time allows, so that a learning rate that falls to 0 reaches 0. ``jobs.json``
+holds a list of objects:
 
     {"name": "animals", "network": "deeplab_v3_lite0", "exp": "voc12", "train_set": "train_aug", "num_labels": 21,
      "data_root": "voc_animals", "weights": "init.caffemodel", "solver": {"base_lr": 0.01}, "most": 6000,
      "options": ["--workers", "6"]}
 
 ``network`` is a folder of prototxt/ by name, or a path; its list is ``data_root``/list/``train_set``.txt. ``solver``
-changes fields of its solver.prototxt; its ``stepsize`` may be a share of the updates, ``"1/3"``. ``most`` is the most
-updates that are wanted. Of each job ``--out`` gets the folder NAME, with solver, log (NAME.jsonl) and snapshots. What
-is still at work when the time ends gets SIGTERM, and writes a snapshot.
+changes fields of its solver.prototxt; its ``stepsize`` may be a share of the updates, ``"1/3"``. ``most`` is the
+largest number of updates. ``--out`` gets a folder NAME for each job, with solver, log (NAME.jsonl) and snapshots. A job
+that still runs when the time ends gets SIGTERM, and writes a snapshot.
 """
 
 from __future__ import annotations

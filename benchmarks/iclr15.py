@@ -1,10 +1,11 @@
-"""Tables 1, 2 and 3 and Figure 5 of the DeepLab paper (ICLR 2015): what is measured here beside what is published.
+"""Tables 1, 2 and 3 and Figure 5 of the DeepLab paper (ICLR 2015): the numbers measured here beside the published ones.
 
     python benchmarks/iclr15.py --data-root VOCdevkit/VOC2012 --weights DIR
 
 DIR has ``<network>.caffemodel`` or a folder ``<network>/`` with caffemodels, of which train_iter_* with the largest
-number is taken for val and train2_iter_* for test; a ``deploy.prototxt`` in the folder goes before the package's. What
-is not there is said, and its column stays empty: a published number is never put in the place of a measured one.
+number is taken for val and train2_iter_* for test; a ``deploy.prototxt`` in the folder is used instead of the
+package's. The script prints what is missing, and its column stays empty: a published number never takes the place of a
+measured one.
 
 Labels are the first maximum of the scores at 513 x 513, and of the dense CRF's marginals; mean IoU is MyVOCevalseg.m's.
 """

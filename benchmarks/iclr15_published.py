@@ -1,7 +1,7 @@
-"""What Chen et al. print in Tables 1 to 3 (ICLR 2015, arXiv:1412.7062): the published columns, and nothing else.
+"""The numbers of Tables 1 to 3 of Chen et al. (ICLR 2015, arXiv:1412.7062): only the published columns.
 
-The val and CRF numbers of Table 1 and all of Table 2 are in the project's notes; the rows of Table 3 were recalled, and
-agree with its printed means to their last digit (a test holds them to it).
+The val and CRF numbers of Table 1 and all of Table 2 are from the project's notes. The rows of Table 3 are from memory;
+a test checks that their means are the printed means to the last digit.
 """
 
 from __future__ import annotations

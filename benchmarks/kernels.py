@@ -3,11 +3,11 @@
     python benchmarks/kernels.py --device cpu
     python benchmarks/kernels.py --device cuda
 
-An operation's bytes are those that it cannot do without: what it reads, once, and what it writes, once. The copy is of
-as many bytes, read and written together, into new memory as the operation's result is, so that what caches and page
-faults do to one they do to the other. Results are compared with torch's own operations first; an operation that
-differs is not timed, and the others go on. The two take turns; figures are the least times, because whatever else a
-machine does only adds. Each row is written as it is there.
+The bytes of an operation are its inputs, read once, and its results, written once. The copy has as many bytes, read and
+written together, and writes to new memory as the operation does, so that caches and page faults affect both alike.
+Results are compared with torch's own operations first; an operation that differs is not timed, and the others go on.
+Operation and copy take turns; figures are the least times, because other work of the machine only adds to them. Each
+row is written as soon as it is measured.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a device can do at best, measured: a large matrix product, on the CPU a convolution too, and a large copy."""
+"""Measure the best speed of a device: a large matrix product, a large copy, and on the CPU a convolution."""
 
 from __future__ import annotations
 

@@ -3,10 +3,10 @@
     git worktree add --detach /tmp/earlier COMMIT    # and build its extension: python setup.py build_ext --inplace
     python benchmarks/pipeline.py --against /tmp/earlier
 
-`deeplab-caffe segment`, a process a run, with all threads: JPEGs of 500 x 375 are decoded, segmented, refined and
-written. Runs take turns, so that a machine whose speed drifts drifts for all; figures are medians of the photographs a
-second that the command tells, imports left out. The second network, full LargeFOV, has random weights: they decide
-nothing about its time.
+Each run is a process of `deeplab-caffe segment` with all threads, which decodes, segments, refines and writes JPEGs of
+500 x 375. Runs take turns, so that a change of the machine's speed affects all of them; figures are medians of the
+photographs a second that the command prints, without the imports. The second network, full LargeFOV, has random
+weights, which do not change its time.
 """
 
 from __future__ import annotations

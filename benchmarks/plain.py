@@ -1,4 +1,4 @@
-"""The released networks as one would write them in plain PyTorch: the peer that every timing stands beside."""
+"""The released networks as one would write them in plain PyTorch, for comparison in each timing."""
 
 from __future__ import annotations
 

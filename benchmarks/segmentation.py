@@ -2,8 +2,8 @@
 
     python benchmarks/segmentation.py --model deeplab_v3_lite0 --weights lite0.caffemodel --device cpu --threads 1 2
 
-An image of 500 x 375 in memory to labels, one call an image, without and with the dense CRF, which take turns. Figures
-are medians by the clock and of processor time, which other programs on the machine disturb less.
+An image of 500 x 375 in memory to labels, one call an image, without and with the dense CRF in turns. Figures are
+medians of the time and of the processor time, which other programs on the machine change less.
 """
 
 from __future__ import annotations
@@ -259,7 +259,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--threads", nargs="+", type=int, default=[0], help="CPU threads; 0: torch's and OpenMP's choice"
     )
-    parser.add_argument("--photo", type=Path, default=DEMO_PHOTO, help="the image; by default the demo's temple")
+    parser.add_argument("--photo", type=Path, default=DEMO_PHOTO, help="the image; by default the package's china.jpg")
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--out", type=Path, help="JSON file; benchmarks/results/segmentation_DEVICE.json by default")
     options = parser.parse_args(arguments)

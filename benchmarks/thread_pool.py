@@ -2,9 +2,9 @@
 
     python benchmarks/thread_pool.py
 
-Why the pool is there: OpenMP's loop ends at a barrier, at which threads spin and wait for those that have no processor.
-Compiles benchmarks/thread_pool.cpp with ``$CXX`` or g++. Busy: as many processes that compute as there are cores run
-beside it. Pool and OpenMP take turns within one process.
+The extension has its own pool because OpenMP's loop ends at a barrier, where threads spin and wait for threads that
+have no core. Compiles benchmarks/thread_pool.cpp with ``$CXX`` or g++. Busy means that as many computing processes as
+cores run beside it. Pool and OpenMP take turns within one process.
 """
 
 from __future__ import annotations

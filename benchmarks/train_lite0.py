@@ -3,9 +3,9 @@
     python benchmarks/train_lite0.py --batch 12 --size 321 --layout channels_last
 
 As train_speed.py: one step is forward, backward and update of a batch in memory, one step of each is compared before
-anything is timed, and contenders take turns; figures are medians. BatchNorm has the statistics of the batch. Each one's
-step, on small images, is compared with that of the plain network in float64: with random weights and BatchNorm 57
-layers deep, either one in float32 is about a hundredth from it.
+anything is timed, and contenders take turns; figures are medians. BatchNorm has the statistics of the batch. The step
+of each is compared with that of the plain network in float64, on small images: with random weights and 57 layers with
+BatchNorm, either one in float32 differs from it by about a hundredth.
 """
 
 from __future__ import annotations

@@ -3,11 +3,11 @@
     python benchmarks/train_speed.py --device cpu --batch 4
     python benchmarks/train_speed.py --device cuda --batch 30 --dtype float32 bfloat16
 
-One step is forward, backward and update of a batch that lies in memory: the data pipeline has a benchmark of its own.
-Ours is `Solver.step` with the released train.prototxt and solver.prototxt, SEG_ACCURACY included, only the data layer
-exchanged; the peer's SGD has the same rates, decays and momentum. One step of each is compared before anything is
-timed; a case that differs is not, and the others go on. Contenders take turns, so that a machine whose speed drifts
-drifts for all of them; figures are medians, written case by case. On a GPU float32 means TF32.
+One step is forward, backward and update of a batch in memory: the data pipeline has a benchmark of its own. Ours is
+`Solver.step` with the released train.prototxt and solver.prototxt, SEG_ACCURACY included; only the data layer is
+replaced. Plain PyTorch's SGD has the same rates, decays and momentum. One step of each is compared before anything is
+timed; a case that differs is not timed, and the others go on. Contenders take turns, so that a change of the machine's
+speed affects all of them; figures are medians, written case by case. On a GPU float32 means TF32.
 """
 
 from __future__ import annotations

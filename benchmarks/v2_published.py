@@ -1,9 +1,9 @@
-"""What is printed in the papers after DeepLab v1, in their rows: the published columns, and nothing else.
+"""The numbers printed in the papers after DeepLab v1: only the published columns.
 
-DeepLab v2 (Chen et al., arXiv:1606.00915v2): Tables 1 to 9, read in the paper's text; which marks a row has where the
-text has none (Tables 4, 6, 7, 9) follows from the sentences about it. Attention to scale (Chen et al., CVPR 2016): from
-two summaries that agree. DeepLab v3 (Chen et al., arXiv:1706.05587): the numbers in its text. Of the domain transform's
-paper no number could be read, so none is here but v2's own row.
+DeepLab v2 (Chen et al., arXiv:1606.00915v2): Tables 1 to 9, from the paper's text; where the text lacks the check marks
+of a row (Tables 4, 6, 7, 9), the sentences about it give them. Attention to scale (Chen et al., CVPR 2016): from two
+summaries that agree. DeepLab v3 (Chen et al., arXiv:1706.05587): the numbers in its text. No number of the domain
+transform's paper was at hand, so there is only v2's row about it.
 """
 
 from __future__ import annotations

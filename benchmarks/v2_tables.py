@@ -1,4 +1,4 @@
-"""Tables 1 to 9 of the DeepLab v2 paper, attention's and v3's numbers: ours beside what is published.
+"""Tables 1 to 9 of the DeepLab v2 paper, attention's and v3's numbers: ours beside the published ones.
 
     python benchmarks/v2_tables.py --data-root VOCdevkit/VOC2012 --weights DIR
     python benchmarks/v2_tables.py --ours t6.aspp.crf=exper/pascal-context/res/.../eval.json
@@ -6,7 +6,7 @@
 With DIR the networks on PASCAL VOC 2012 are measured as by benchmarks/iclr15.py, from ``<network>.caffemodel`` or from
 ``train_iter_*`` (val) and ``train2_iter_*`` (test) in the folder ``<network>/``. Other rows are of other data sets or
 trainings: ``--ours KEY=FILE`` takes one from the JSON of ``deeplab-caffe eval``; ``--keys`` lists the keys. A column is
-empty where nothing was measured; a published number is never put in the place of a measured one.
+empty where nothing was measured; a published number never takes the place of a measured one.
 """
 
 from __future__ import annotations

@@ -3,12 +3,13 @@
     python benchmarks/weak.py --data-root CAMVID
     python benchmarks/weak.py --data-root CAMVID --choose
 
-CAMVID is a folder with JPEGImages/, SegmentationClass/ and list/. Makes a VOC-like task of it (crops around cars,
-pedestrians, bicyclists and signs, all else background), weak labels with the package's own tools, and trains a quarter-
-width LargeFOV with each recipe of prototxt/: from the same weights, for as many iterations, on the same crops, several
-seeds. Tests on crops of the test images. With ``--choose`` it tries the recipes' parameters on crops of the validation
-images instead, with a seed of its own; those in METHODS were chosen on them. Eight minutes of one core, without a
-GPU. docs/weak.md has the table, says what each row means, and what the start has seen: more than weak labels.
+CAMVID is a folder with JPEGImages/, SegmentationClass/ and list/. The script makes a VOC-like task of it (crops around
+cars, pedestrians, bicyclists and signs, all else background), weak labels with the package's own tools, and trains a
+quarter- width LargeFOV with each recipe of prototxt/: from the same weights, with the same number of iterations, on the
+same crops, with several seeds. It tests on crops of the test images. With ``--choose`` it tries the recipes' parameters
+on crops of the validation images instead, with a seed of its own; those in METHODS were chosen on them. It takes eight
+minutes of one core, without a GPU. docs/weak.md has the table and says what each row means and that the start has
+learned from more than weak labels.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A small VOC-like task with strong and weak labels, from CamVid: crops around objects, all else background."""
+"""A small VOC-like task with strong and weak labels, from CamVid: crops around objects; the rest is background."""
 
 from __future__ import annotations
 

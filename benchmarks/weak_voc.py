@@ -4,12 +4,12 @@
     python benchmarks/weak_voc.py --data-root voc_animals --init init.caffemodel --work FOLDER
     python benchmarks/weak_voc.py --data-root voc_animals --init init.caffemodel --work FOLDER --choose
 
-voc_animals is a folder with JPEGImages/, SegmentationClassAug/ and list/. So that all methods and seeds take minutes of
-two cores, EfficientNet-Lite0 is frozen: what it makes of each picture is computed once, and only a head learns, by the
-labels, E-step and loss of the recipes in prototxt/. Its weights are ImageNet's and the head's are fillers': nothing has
-seen a label map but where the table says so. FOLDER keeps features and finished runs: the same call again goes on after
-the last. With ``--choose`` it tries parameters instead, on training pictures kept apart, with a seed of its own.
-docs/weak.md has the table and says what it shows.
+voc_animals is a folder with JPEGImages/, SegmentationClassAug/ and list/. EfficientNet-Lite0 is frozen, so that all
+methods and seeds take only minutes on two cores: its features of each picture are computed once, and only a head
+learns, with the labels, E-step and loss of the recipes in prototxt/. Lite0 has ImageNet's weights, and the head begins
+with its fillers' values; label maps are used only where the table says so. FOLDER keeps features and finished runs, and
+the same command continues after the last finished run. With ``--choose`` it tries parameters instead, on training
+pictures kept apart, with a seed of its own. docs/weak.md has the table and says what it shows.
 """
 
 from __future__ import annotations

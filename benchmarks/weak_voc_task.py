@@ -1,4 +1,4 @@
-"""The task of weak_voc.py: pictures of animals, their weak labels, and what a frozen Lite0 makes of them."""
+"""The task of weak_voc.py: pictures of animals, their weak labels, and a frozen Lite0's features of them."""
 
 from __future__ import annotations
 

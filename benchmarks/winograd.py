@@ -4,11 +4,10 @@
 
 The shapes are the 3x3 layers of LargeFOV at 321 and 513, and of ResNet-101 at 513. oneDNN's weights are packed for the
 shape and its ReLU is fused, as the algorithm onednn_packed has them; torch's is `F.conv2d` and `relu_` on channels-last
-memory. Each result is compared with float64 first, and what differs is not timed. Contenders take turns; figures are
-medians, and ratios are medians of the ratios within a turn. Besides: the products that each algorithm takes, as a share
-of a direct convolution's in which taps in the padding count, and the rate of multiplying that it reaches, as a share of
-the processor's, measured in the same run. The bytes are those of the input, the weights and the result, each read or
-written once.
+memory. Each result is compared with float64 first; a result that differs is not timed. Contenders take turns; figures
+are medians, and ratios are medians of the ratios within a turn. There are also the products of each algorithm, as a
+share of a direct convolution's with the taps in the padding, and its rate of multiplying, as a share of the processor's
+in the same run. The bytes are those of the input, the weights and the result, each read or written once.
 """
 
 from __future__ import annotations

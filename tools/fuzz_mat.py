@@ -1,7 +1,7 @@
 """Compare readers of MAT 5 files on hostile ones: ``python tools/fuzz_mat.py --files 20000``.
 
-Each reader gets the same files, in batches of one subprocess each with 4 GiB of address space. Counted are deaths by a
-signal, calls of more than two seconds of CPU time, calls whose peak memory grows by more than 64 MiB and 40 times the
+Each reader gets the same files, a batch in each subprocess, with 4 GiB of address space. The script counts ends by a
+signal, calls of more than two seconds of CPU time, calls whose peak memory grows by more than 64 MiB plus 40 times the
 file, and exceptions other than the reader's own.
 """
 

@@ -1,4 +1,4 @@
-"""Write docs/goldens.md: case by case, how near this package comes to the original's numbers.
+"""Write docs/goldens.md: how much this package's numbers differ from the original's, for each golden case.
 
 Run from the checkout's root: ``python -m tools.golden_table``. It needs all cases: ../shared/golden and
 ../shared/golden_v2.

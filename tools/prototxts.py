@@ -1,12 +1,12 @@
-"""Say of a folder of prototxts what is read, what is built and what is refused, and why.
+"""Count the prototxts of a folder that can be read and built, and the reasons for the others.
 
-Run from the checkout's root: ``python -m tools.prototxts FOLDER [--json OUT] [--list REASON]``. It fetches nothing and
-changes nothing: the folder holds other people's files, the report counts them. Files of equal content count once.
+Run from the checkout's root: ``python -m tools.prototxts FOLDER [--json OUT] [--list REASON]``. It downloads and
+changes nothing. Files of equal content count once.
 
 A file is read if every field and value in it is known: text to NetParameter or SolverParameter. A net is built if
 :class:`deeplab_caffe.Net` makes its layers and shapes in one phase or the other, without memory for its numbers.
-``own`` counts the files made of Caffe's and DeepLab's own layer types and fields, and those of Caffe's development
-between releases; the others are forks'.
+``own`` counts the files with only Caffe's and DeepLab's own layer types and fields, those that Caffe had between
+releases included; the other files are of forks.
 """
 
 from __future__ import annotations

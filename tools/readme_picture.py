@@ -1,4 +1,4 @@
-"""Draws the README's picture: a row of photograph, labels, labels after the dense CRF and legend for each photograph.
+"""Draw the README's picture: a row for each photograph with photograph, labels, labels after the dense CRF, and legend.
 
 Run from the checkout's root: ``python -m tools.readme_picture`` for the demo's photographs and the network that comes
 with the package; or ``python -m tools.readme_picture PHOTO ... --model deploy.prototxt --weights X.caffemodel``.

@@ -1,6 +1,7 @@
-"""Print what the project needs, a line each, from pyproject.toml: ``python tools/requirements.py test lint``.
+"""Print the project's requirements from pyproject.toml, one in a line: ``python tools/requirements.py test lint``.
 
-Named extras are included, and what the build needs. pip cannot install a project's dependencies without the project.
+The requirements of the named extras and of the build are included. This script exists because pip cannot install a
+project's dependencies without the project.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Write the type stubs of what has no Python source: the extension, and the protobuf messages made at import.
+"""Write the type stubs of modules without Python source: the extension, and the protobuf messages made at import.
 
 ``python -m tools.stubs`` writes them. ``python -m tools.stubs --check`` writes nothing, and exits with 1 if a stub is
-not what would be written. The extension must be built.
+out of date. The extension must be built.
 
 | stub | made from |
 |---|---|

@@ -1,4 +1,4 @@
-"""Run the dense CRF on the package's photograph, by each of its doors: what a wheel must do without torch."""
+"""Run the dense CRF on the package's photograph through each interface: all must work in a wheel without torch."""
 
 import numpy as np
 

@@ -1,9 +1,9 @@
-"""Build wheels that install without a compiler, of the source distribution: ``python -m tools.wheels dist``.
+"""Build wheels from the source distribution, which install without a compiler: ``python -m tools.wheels dist``.
 
-One for each Python of 3.10 to 3.14 that is on PATH or among pyenv's; ``--python`` names others. zig's C++ compiler (the
-package ziglang) builds them for glibc 2.17 and puts its libc++ in. auditwheel checks this and writes the tag. The CUDA
-half is left out, as it needs nvcc and adds compiled kernels for every card. Their sources are in each wheel, for NVRTC
-to compile: ``pip install 'deeplab-caffe[cupy]'``.
+There is one wheel for each Python of 3.10 to 3.14 on PATH or in pyenv; ``--python`` names others. zig's C++ compiler
+(the package ziglang) builds them for glibc 2.17 and includes its libc++. auditwheel checks this and writes the tag. The
+CUDA part is left out, because it needs nvcc and adds compiled kernels for every card. Each wheel has the kernels'
+sources, which NVRTC compiles: ``pip install 'deeplab-caffe[cupy]'``.
 """
 
 from __future__ import annotations
