@@ -1,6 +1,7 @@
-"""What it means for a golden case to pass, case by case: used by tests/test_goldens.py and tools/golden_table.py.
+"""Compare this package with the golden cases: for tests/test_goldens.py and tools/golden_table.py.
 
-Every case gives checks. Where this package differs from the original on purpose, the check says what comes instead.
+Every case gives checks. If this package differs from the original on purpose, the check compares with the intended
+result.
 """
 
 from __future__ import annotations
@@ -250,7 +251,7 @@ def _net(name: str, case: dict, folder: Path) -> Iterator[Check]:
 def _argmax(
     blob: str, actual: np.ndarray, expected: np.ndarray, folder: Path, case: dict, noise: dict[str, float]
 ) -> Check:
-    """Labels, but for pixels where the original's own noise decides which of the top two scores is the larger."""
+    """Labels, except of pixels where the original's rounding decides which of the top two scores is larger."""
     (step,) = (step for step in case["steps"] if step["op"] == "get_data" and step["blob"] == "fc8_voc12")
     # fc8_interp itself is stored on a grid only.
     scores = interp(torch.from_numpy(np.load(folder / step["file"])), zoom_factor=8).numpy()

@@ -1,7 +1,7 @@
-"""The golden cases: what the original programs computed, case by case (see ../shared/golden/README.md).
+"""The golden cases: inputs and outputs of the original programs (see ../shared/golden/README.md).
 
-DeepLab v1's cases go by their names, v2's by ``v2/`` and their names. All of them are used if ``../shared/golden`` and
-``../shared/golden_v2`` lie beside the checkout; else the choice kept in ``tests/golden`` and ``tests/golden_v2``.
+DeepLab v1's cases have their own names, v2's have ``v2/`` before the name. All of them are used if
+``../shared/golden`` and ``../shared/golden_v2`` are there; otherwise those in ``tests/golden`` and ``tests/golden_v2``.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ CRF_TOLERANCE = 1e-5
 
 @lru_cache
 def case_dirs() -> dict[str, Path]:
-    """Every case that is to be had here, by name."""
+    """Return the folder of every case that is here, by name."""
     found: dict[str, Path] = {}
     for root, prefix in ((SHARED, ""), (BUNDLED, ""), (SHARED_V2, V2), (BUNDLED_V2, V2)):
         for path in sorted(root.glob("*/case.json")):
@@ -40,7 +40,7 @@ def case_dirs() -> dict[str, Path]:
 
 
 def case_dir(name: str) -> Path:
-    """Folder of one case; skips the test where neither place has it."""
+    """Return the folder of one case; skip the test if neither place has it."""
     if name not in case_dirs():
         pytest.skip(f"golden case {name} is in ../shared/golden only, which is not beside this checkout")
     return case_dirs()[name]

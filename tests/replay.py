@@ -1,4 +1,4 @@
-"""Replays a golden case through the pycaffe face and yields what came beside what the original gave."""
+"""Replay a golden case through pycaffe and yield each result with the original's."""
 
 from __future__ import annotations
 

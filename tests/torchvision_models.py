@@ -1,4 +1,4 @@
-"""torchvision's segmentation networks with random weights: what DeepLab v3's import is compared with."""
+"""torchvision's segmentation networks with random weights, to compare the conversion of DeepLab v3 with."""
 
 from __future__ import annotations
 

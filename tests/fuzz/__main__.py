@@ -1,8 +1,8 @@
 """Run the targets on damaged files: ``python -m tests.fuzz [--seconds 60] [--inputs N] [--target NAME]...``.
 
-Each target runs in a child. A file fails by an exception that is none of ``deeplab_caffe/errors.py``, by memory beyond
-64 MiB and 40 times the file, or by a signal that ends the child. It is then kept in ``tests/fuzz/corpus/NAME/``, which
-``make test`` replays; mend the reader, and leave the file there.
+Each target runs in a child. A file fails by an exception that is none of ``deeplab_caffe/errors.py``, by more memory
+than 64 MiB plus 40 times the file, or by a signal that ends the child. It is then kept in ``tests/fuzz/corpus/NAME/``,
+which ``make test`` replays; correct the reader, and leave the file there.
 """
 
 from __future__ import annotations
