@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +23,41 @@ def _refit(tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
     """Return the first numbers in another shape and the same memory; new zeros if there are too few (blob.cpp)."""
     count = math.prod(shape)
     return tensor.reshape(-1)[:count].view(shape) if count <= tensor.numel() else tensor.new_zeros(shape)
+
+
+class OneNumber(np.ndarray):
+    """An array of one number, which converts to the number whatever its axes are, as in scripts of Caffe's time.
+
+    A loss is (1, 1, 1, 1) in DeepLab v1, and (1,) in many Python layers; since 2.4, NumPy converts only arrays without
+    axes. What is computed from such an array is one again if it is an array of one number.
+    """
+
+    def __array_wrap__(self, array: np.ndarray, context: Any = None, return_scalar: bool = False) -> Any:
+        """Return the result of a function of this array."""
+        if array.ndim == 0:
+            return array[()]
+        return _shown(array.view(np.ndarray))
+
+    def _number(self) -> np.ndarray:
+        plain = self.view(np.ndarray)
+        return plain.reshape(()) if plain.size == 1 else plain
+
+    def __float__(self) -> float:
+        return float(self._number())
+
+    def __int__(self) -> int:
+        return int(self._number())
+
+    def __format__(self, spec: str) -> str:
+        # Without a format it looks as printed, with its brackets.
+        return format(self._number(), spec) if spec else str(self)
+
+    def __repr__(self) -> str:
+        return repr(self.view(np.ndarray))
+
+
+def _shown(array: np.ndarray) -> np.ndarray:
+    return array.view(OneNumber) if array.size == 1 and array.ndim else array
 
 
 class Memory:
@@ -45,7 +81,7 @@ class Memory:
         """Return the numbers as a numpy array, live."""
         tensor = self._get()
         if tensor.device.type == "cpu":
-            return tensor.numpy()
+            return _shown(tensor.numpy())
         if self._host is None or not self._host_is_newer:
             fresh = tensor.cpu().numpy()
             if self._host is None or self._host.shape != fresh.shape:
@@ -53,7 +89,7 @@ class Memory:
             else:
                 self._host[...] = fresh
             self._host_is_newer = True
-        return self._host
+        return _shown(self._host)
 
     def tensor(self) -> Tensor:
         """Return the numbers as a tensor, with what the script wrote."""

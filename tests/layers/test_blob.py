@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -170,3 +172,30 @@ def test_blobs_that_share_a_parameter_follow_its_shape() -> None:
     for blob in (one, three):
         with pytest.raises(NetError, match="see it in several shapes"):
             blob.reshape(3)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1, 1), (1,), ()])
+def test_an_array_of_one_number_converts_to_it(shape: tuple[int, ...]) -> None:
+    """As `train_loss[it] = solver.net.blobs["loss"].data` has it: (1, 1, 1, 1) in DeepLab v1, (1,) of Python layers."""
+    loss = Blob(shape)
+    loss.data[...] = 2.5
+    total, kept = 0, np.zeros(4)
+    for _ in range(2):
+        total += loss.data
+    kept[0], kept[1], kept[2], kept[3] = loss.data, total / 2, loss.data.copy(), np.float64(2) * loss.data
+    assert kept.tolist() == [2.5, 2.5, 2.5, 5]
+    assert (float(loss.data), int(loss.data), math.isnan(loss.data)) == (2.5, 2, False)
+    assert ("%.2f %d" % (loss.data, loss.data), f"{loss.data:.3f}") == ("2.50 2", "2.500")  # noqa: UP031
+    # It is the blob's memory still, and looks like any array.
+    loss.data[...] = 7
+    assert float(loss.data) == 7
+    assert repr(loss.data) == repr(np.full(shape, 7, np.float32))
+    assert type(loss.data.sum()) is type(np.ones(2, np.float32).sum())
+    assert type(loss.data + np.ones((2, 1, 1, 1))) is np.ndarray
+
+
+def test_an_array_of_several_numbers_is_none() -> None:
+    several = Blob((2, 1)).data
+    assert type(several) is np.ndarray
+    with pytest.raises(TypeError):
+        float(several)
