@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -132,11 +133,11 @@ def read_voc_boxes(
     Args:
         path: the XML file; its coordinates count from 1 and are inclusive.
         classes: names of labels 0, 1, 2, ...
-        shape: ``(H, W)`` of the image, to compare with the annotation's; None: do not compare.
+        shape: ``(H, W)`` of the image, to compare with the annotation's and to cut boxes to; None: do neither.
 
     Raises:
         DataError: the file cannot be read or is not such an annotation, is for an image of another size, or has another
-            class.
+            class, or a box that is none.
     """
     try:
         root = ElementTree.fromstring(Path(path).read_bytes())
@@ -164,6 +165,14 @@ def read_voc_boxes(
             )
             if min(left, top) < 1:
                 warn(f"{path}: xmin or ymin of '{name}' is {min(left, top)}, VOC counts from 1: cut to the image")
+            over = 0 if shape is None else max(right - shape[1], bottom - shape[0])
+            # Without a size, a box that ends farther outside is probably of another image: whoever draws it refuses it.
+            if shape is not None and 0 < over <= (math.inf if all(size) else 1):
+                warn(
+                    f"{path}: xmax, ymax of '{name}' are {right}, {bottom}, the image has {shape[1]} x {shape[0]} "
+                    "pixels (width x height): cut to the image"
+                )
+                right, bottom = min(right, shape[1]), min(bottom, shape[0])
             box = Box(max(left, 1) - 1, max(top, 1) - 1, right, bottom, list(classes).index(name))
         except (ValueError, OverflowError, BoxError) as error:
             raise DataError(f"the bndbox of '{name}' cannot be used: {error}", path) from None

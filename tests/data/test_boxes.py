@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -135,6 +136,24 @@ def test_negative_corners_are_not_cut_in_silence(tmp_path: Path) -> None:
     (tmp_path / "x.xml").write_text(SIZED.format(DOG.format(-3)))
     with pytest.warns(UserWarning, match="xmin or ymin of 'dog' is -3"):
         assert read_voc_boxes(tmp_path / "x.xml", ["background", "dog"]) == [Box(0, 1, 5, 6, 1)]
+
+
+def test_corners_beyond_the_image_are_cut_with_a_warning(tmp_path: Path) -> None:
+    """As tools write them that round, or let a box be drawn over the edge."""
+    path, text = tmp_path / "x.xml", SIZED.format(DOG.format(1))
+    for corner, sized in ((33, True), (40, True), (33, False)):
+        path.write_text(text.replace("<xmax>5<", f"<xmax>{corner}<") if sized else _unsized(text, corner))
+        with pytest.warns(UserWarning, match=rf"x\.xml: xmax, ymax of 'dog' are {corner}, 6, the image has 32 x 24"):
+            assert read_voc_boxes(path, ["background", "dog"], (24, 32)) == [Box(0, 1, 32, 6, 1)]
+    path.write_text(_unsized(text, 40))
+    assert read_voc_boxes(path, ["background", "dog"], (24, 32)) == [Box(0, 1, 40, 6, 1)]
+    path.write_text(text.replace("<xmin>1<", "<xmin>33<").replace("<xmax>5<", "<xmax>40<"))
+    with pytest.warns(UserWarning, match="cut"), pytest.raises(DataError, match="the bndbox of 'dog' cannot be used"):
+        read_voc_boxes(path, ["background", "dog"], (24, 32))
+
+
+def _unsized(text: str, corner: int) -> str:
+    return re.sub("<size>.*</size>", "", text.replace("<xmax>5<", f"<xmax>{corner}<"), flags=re.DOTALL)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "iso-8859-1"])
