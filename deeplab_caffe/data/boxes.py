@@ -177,6 +177,9 @@ def read_voc_boxes(
         except (ValueError, OverflowError, BoxError) as error:
             raise DataError(f"the bndbox of '{name}' cannot be used: {error}", path) from None
         boxes.append(box)
+    # A picture may show no object. But in another tool's file objects have other names, and all would be background.
+    if not boxes and root.tag != "annotation":
+        raise DataError(f"expected an <annotation> with <object>s as PASCAL VOC has them, got <{root.tag}>", path)
     return boxes
 
 

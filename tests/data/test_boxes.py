@@ -156,6 +156,19 @@ def _unsized(text: str, corner: int) -> str:
     return re.sub("<size>.*</size>", "", text.replace("<xmax>5<", f"<xmax>{corner}<"), flags=re.DOTALL)
 
 
+def test_files_of_other_tools_are_not_taken_for_pictures_without_objects(tmp_path: Path) -> None:
+    path = tmp_path / "x.xml"
+    path.write_text("<annotation><filename>x.jpg</filename></annotation>")
+    assert read_voc_boxes(path, ["background", "dog"]) == []
+    for text in (
+        "<annotations><image><box label='dog'/></image></annotations>",
+        "<annotation xmlns='http://example.org'><object><name>dog</name></object></annotation>",
+    ):
+        path.write_text(text)
+        with pytest.raises(DataError, match=r"x\.xml: expected an <annotation> with <object>s"):
+            read_voc_boxes(path, ["background", "dog"])
+
+
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "iso-8859-1"])
 def test_encodings(tmp_path: Path, encoding: str) -> None:
     head = "" if encoding == "utf-8-sig" else f'<?xml version="1.0" encoding="{encoding}"?>'
