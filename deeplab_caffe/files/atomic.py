@@ -5,6 +5,7 @@ All rooms write files through this module, each with its own error. Incomplete f
 
 from __future__ import annotations
 
+import atexit
 import errno
 import fcntl
 import io
@@ -25,6 +26,17 @@ if TYPE_CHECKING:
 _LEFTOVER = re.compile(r"\..*\.[0-9a-f]{12}\.dlc\.tmp", re.DOTALL)
 # Folders in which this process has removed leftovers of others; each is searched once.
 _swept: set[str] = set()
+# Files that are being written, each with its process, because a forked one has a copy of this set.
+_unfinished: set[tuple[int, Path]] = set()
+
+
+@atexit.register
+def _remove_unfinished() -> None:
+    """Remove what a signal left: its exception may be raised where no block of this module catches it."""
+    for process, path in list(_unfinished):
+        if process == os.getpid():
+            with suppress(OSError):
+                path.unlink()
 
 
 class _File(io.FileIO):
@@ -114,10 +126,12 @@ def write_atomically(
                 os.fsync(stream.fileno())
         if working is not None:
             working.replace(target)
+            _unfinished.discard((os.getpid(), working))
     except BaseException as exc:
         if working is not None:
             with suppress(OSError):
                 working.unlink()
+                _unfinished.discard((os.getpid(), working))
         cause = raw.failure if raw.failure is not None and isinstance(exc, Exception) else exc
         if isinstance(cause, OSError):
             raise _unwritable(path, cause, error) from exc
@@ -132,13 +146,19 @@ def _open_locked(target: Path) -> tuple[Path, _File]:
     while True:
         # Not tempfile: the result would keep its mode 0600.
         working = target.with_name(f".{start}.{secrets.token_hex(6)}.dlc.tmp")
-        raw = _File(working, "xb")
+        _unfinished.add((os.getpid(), working))
+        try:
+            raw = _File(working, "xb")
+        except OSError:
+            _unfinished.discard((os.getpid(), working))
+            raise
         with suppress(OSError):  # a file system without locks
             fcntl.flock(raw, fcntl.LOCK_EX | fcntl.LOCK_NB)
         # Another process may have removed it as a leftover before it was locked.
         if os.fstat(raw.fileno()).st_nlink:
             return working, raw
         raw.close()
+        _unfinished.discard((os.getpid(), working))
 
 
 def _sweep(folder: Path) -> None:

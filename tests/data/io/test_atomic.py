@@ -150,6 +150,51 @@ def test_sigterm_leaves_nothing(tmp_path: Path) -> None:
     assert names(tmp_path) == []
 
 
+# Between the file's creation and the block, the signal's exception is raised where nobody catches it.
+EARLY = """
+import os, signal, sys, time
+from deeplab_caffe.cli import _termination
+from deeplab_caffe.data import atomic_write
+from deeplab_caffe.files import atomic
+def end():
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(60)
+class File(atomic._File):
+    def __init__(self, *words):
+        super().__init__(*words)
+        if sys.argv[2] == "created":
+            end()
+atomic._File = File
+with _termination():
+    writing = atomic_write(sys.argv[1])
+    writing.__enter__()
+    end()
+"""
+
+
+@pytest.mark.parametrize("moment", ["created", "entered"])
+def test_sigterm_before_the_block_leaves_nothing(tmp_path: Path, moment: str) -> None:
+    assert subprocess.run([sys.executable, "-c", EARLY, tmp_path / "a", moment], check=False).returncode == 143
+    assert names(tmp_path) == []
+
+
+def test_a_forked_process_leaves_its_parents_file_alone(tmp_path: Path) -> None:
+    program = (
+        "import os, sys\n"
+        "from deeplab_caffe.data import atomic_write\n"
+        "with atomic_write(sys.argv[1]) as stream:\n"
+        "    child = os.fork()\n"
+        "    if child == 0:\n"
+        "        import atexit\n"
+        "        atexit._run_exitfuncs()\n"
+        "        os._exit(0)\n"
+        "    os.waitpid(child, 0)\n"
+        "    stream.write(b'whole')\n"
+    )
+    subprocess.run([sys.executable, "-c", program, tmp_path / "a"], check=True)
+    assert names(tmp_path) == ["a"]
+
+
 def test_a_short_write_of_numpys_names_the_disk(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be written: No space left on device, or a limit"):  # noqa: SIM117
         with atomic_write(tmp_path / "a"):
