@@ -9,6 +9,7 @@ from PIL import Image
 from deeplab_caffe import proto
 from deeplab_caffe.data import CaffeRNG, Shard, WindowSource, load_image, resize_bilinear
 from deeplab_caffe.data.io.windows import ImageWindow
+from deeplab_caffe.data.sources.transform import Phase
 from deeplab_caffe.data.sources.window import warp_window
 from deeplab_caffe.errors import DataError, NetError
 
@@ -119,6 +120,23 @@ def test_batches_by_hand(folder: Path, options: str, reseeds: bool) -> None:
             assert label[item].item() == (10 * k + i + 1 if boxes is foreground else 0)
     # One word for the chooser, and those that every data layer draws: two, and one a batch, or in v2 its thread's.
     assert rng.word() == words[5 if reseeds else 4]
+
+
+@pytest.mark.parametrize(("phase", "mirror", "draws"), [("TRAIN", "", 1), ("TEST", "", 0), ("TEST", "mirror: true", 1)])
+def test_later_caffe_seeds_the_generator_of_crops_first(folder: Path, phase: Phase, mirror: str, draws: int) -> None:
+    # base_data_layer.cpp: InitRand, which draws a word if it needs a generator; DataLayerSetUp; InitRand again.
+    rng = CaffeRNG(3)
+    source = WindowSource(param(folder, "fg_fraction: 1", f"crop_size: 4 {mirror}"), phase, rng=rng, reseeds=False)
+    words = CaffeRNG(3).words(5)
+    chooser = CaffeRNG(words[draws])
+    for _ in range(2):
+        labels = []
+        for _ in range(4):
+            k, i = divmod(chooser.word() % 6, 3)
+            labels.append(10 * k + i + 1)
+            chooser.words(1 if mirror else 0)
+        assert source.next_batch()[1].flatten().tolist() == labels
+    assert rng.word() == words[2 * draws + 2]  # and one for the thread
 
 
 def test_the_share_of_foreground_is_rounded_down_in_float(folder: Path) -> None:
