@@ -395,8 +395,11 @@ class Eltwise(Layer):
         self.coeff = list(param.eltwise_param.coeff)
         if self.coeff and len(self.coeff) != len(param.bottom):
             raise self.error(f"{len(param.bottom)} bottoms need as many coefficients, got {len(self.coeff)}")
-        if self.coeff and self.operation != "SUM":
+        if self.coeff and self.operation == "PROD":
             raise self.error(f"coefficients are for SUM, the operation is {self.operation}")
+        if self.operation == "MAX":
+            # The original accepts them here, and does not use them.
+            self.coeff = []
         self.saves = ("bottoms",) if self.operation == "PROD" else ()
 
     def saved_bytes(self, bottom_shapes: list[Shape], top_shapes: list[Shape], width: int) -> int:

@@ -106,6 +106,12 @@ def test_eltwise_by_hand() -> None:
     assert run("Eltwise", "eltwise_param { operation: MAX }", a, b, c).flatten().tolist() == [3, 5]
 
 
+def test_eltwise_maximum_takes_no_notice_of_coefficients() -> None:
+    # eltwise_layer.cpp refuses them for PROD alone.
+    maximum = "eltwise_param { operation: MAX coeff: 2 coeff: -1 }"
+    assert run("Eltwise", maximum, image([1, 5]), image([3, 2])).flatten().tolist() == [3, 5]
+
+
 def test_which_eltwise_is_a_plain_sum() -> None:
     """A convolution takes it along."""
     for params in ("", "coeff: 1 coeff: 1"):
