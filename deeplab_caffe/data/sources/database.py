@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -71,6 +72,7 @@ class DatabaseSource(ItemSource[bytes, Datum]):
     """The source of DATA's batches: records in the order of their keys, repeated forever.
 
     Without ``crop_size``, a batch of one item has its record's size; all other batches have the first record's size.
+    ``rand_skip`` acts only with ``reseeds``, in DeepLab v1.
 
     Args:
         layer_param: LayerParameter message with ``data_param`` and ``transform_param``.
@@ -99,8 +101,15 @@ class DatabaseSource(ItemSource[bytes, Datum]):
         self.database = DATABASES[BACKENDS[param.backend]](param.source)
         self._next = 0
         self._keys: Iterator[bytes] | None = None
-        if param.rand_skip:
+        if param.rand_skip and self.reseeds:
             self._draw(self._rng.rand(param.rand_skip))
+        elif param.rand_skip:
+            # data_layer.cpp has not read it since 2015; a word drawn here would change all numbers after it.
+            warnings.warn(
+                f"data_param: rand_skip: {param.rand_skip} is ignored, as in Caffe since 2015 and DeepLab v2: reading "
+                "begins with the first record; dialect v1 skips records",
+                stacklevel=2,
+            )
         order = self._order()
         self._first = self._draw(1)[0]
         self._set_order(order)

@@ -141,6 +141,14 @@ def test_random_crops_by_hand(database: Path, tmp_path: Path) -> None:
             assert label[i].item() == record
 
 
+def test_later_caffe_ignores_rand_skip(database: Path) -> None:
+    rng = CaffeRNG(3)
+    with pytest.warns(UserWarning, match="rand_skip: 9 is ignored, as in Caffe since 2015"):
+        source = DatabaseSource(param(database, "rand_skip: 9"), "TEST", rng=rng, reseeds=False)
+    assert source.next_batch()[1].flatten().tolist() == [0, 1]
+    assert rng.word() == CaffeRNG(3).word()
+
+
 def test_the_middle_in_phase_test(database: Path) -> None:
     source = DatabaseSource(param(database, "", "crop_size: 4 mean_value: 1 mean_value: 2 mean_value: 3"), "TEST")
     data, _ = source.next_batch()
