@@ -19,6 +19,14 @@ def _dims(shape: tuple[int | Sequence[int], ...]) -> tuple[int, ...]:
     return tuple(int(size) for size in np.atleast_1d(shape[0] if len(shape) == 1 else shape))
 
 
+def _zeros(shape: tuple[int, ...]) -> Tensor:
+    """Return zeros on the CPU that take memory only once they are written to, as a blob's do in Caffe (syncedmem.cpp).
+
+    A net that only runs forwards never writes its gradients. torch.zeros writes to all memory at once.
+    """
+    return torch.from_numpy(np.zeros(shape, np.float32))
+
+
 def _refit(tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
     """Return the first numbers in another shape and the same memory; new zeros if there are too few (blob.cpp)."""
     count = math.prod(shape)
@@ -113,8 +121,8 @@ class Blob:
     """
 
     def __init__(self, shape: tuple[int, ...]) -> None:
-        self._data_tensor = torch.zeros(shape)
-        self._diff_tensor = torch.zeros(shape)
+        self._data_tensor = _zeros(shape)
+        self._diff_tensor = _zeros(shape)
         self._data = Memory(self._own_data)
         self._diff = Memory(self._own_diff)
 
@@ -189,7 +197,7 @@ class Blob:
         same = math.prod(dims) == self.count
         for memory, name in ((self._data, "_data_tensor"), (self._diff, "_diff_tensor")):
             tensor = memory.tensor()
-            setattr(self, name, tensor.view(dims) if same else torch.zeros(dims, device=tensor.device))
+            setattr(self, name, tensor.view(dims) if same else _zeros(dims).to(tensor.device))
 
     def to(self, device: torch.device) -> None:
         """Move the memory to a device."""
@@ -229,7 +237,7 @@ class ParameterBlob(Blob):
         self.made_for = tuple(parameter.shape)
         self.held_by = ""
         self._made_as = shape
-        self._diff_tensor = torch.zeros(shape)
+        self._diff_tensor = _zeros(shape)
         self._data = Memory(self._own_data)
         self._diff = Memory(self._own_diff)
 

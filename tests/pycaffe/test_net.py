@@ -732,6 +732,20 @@ def test_memory_does_not_grow() -> None:
     assert grown * 1024 < 4 * activations
 
 
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads the process's memory from /proc")
+def test_a_net_takes_no_memory_for_blobs_that_are_not_written() -> None:
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+    before = resident()
+    # Two blobs of 256 MiB each, and their gradients: a prototxt of training with a large batch.
+    net = make(inputs(data=(64, 4, 512, 512)) + layer("RELU", "r", "data", "top"))
+    assert resident() - before < 64 << 20
+    net.blobs["top"].reshape(64, 8, 512, 512)
+    assert resident() - before < 64 << 20
+    assert not net.blobs["top"].diff[-1, -1].any()
+
+
 @pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))])
 def test_a_copy_after_forward_goes_its_own_way(duplicate: Any) -> None:
     net = make(FORCED)
