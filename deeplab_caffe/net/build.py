@@ -15,6 +15,9 @@ from deeplab_caffe.net.graph import Graph, Step
 from deeplab_caffe.net.passes import mark_dead, mark_inplace
 from deeplab_caffe.proto import Dialect, LayerLines, caffe_pb2
 
+# The name, or its beginning, of a top that the prototxt does not name.
+AUTOMATIC_TOP = "(automatic)"
+
 
 def input_shapes(net: caffe_pb2.NetParameter, dialect: Dialect) -> dict[str, Shape]:
     """Return the shapes of the input blobs as the prototxt gives them.
@@ -153,7 +156,7 @@ def _build_graph(net: caffe_pb2.NetParameter, context: NetContext, blob_shapes: 
 def _name_top(param: caffe_pb2.LayerParameter, blobs: Container[str]) -> None:
     """Add the automatic top of a layer such as a loss if the prototxt names no top (net.cpp, Init)."""
     if not param.top and layer_class(param).auto_top:
-        param.top.append(f"(automatic) {param.name}" if "(automatic)" in blobs else "(automatic)")
+        param.top.append(f"{AUTOMATIC_TOP} {param.name}" if AUTOMATIC_TOP in blobs else AUTOMATIC_TOP)
 
 
 def _loss_weights(layer: Layer, tops: tuple[str, ...]) -> tuple[float, ...]:

@@ -62,7 +62,7 @@ class Batches(Execution):
         Raises:
             NetError: nothing is given, unknown names, or values that do not fit.
         """
-        ends = self.module.inputs, self.module.outputs
+        ends = self.inputs, self.outputs
         unknown = set(given).difference(*ends)
         if unknown or not given:
             raise NetError(f"forward_backward_all: expected values for some of {ends[0] + ends[1]}, got {list(given)}")

@@ -15,6 +15,7 @@ from torch import Tensor
 from deeplab_caffe import net as core
 from deeplab_caffe.errors import NetError
 from deeplab_caffe.layers import Blob, BlobVec, Layer, NetContext, ParameterBlob, Shape
+from deeplab_caffe.net.build import AUTOMATIC_TOP
 from deeplab_caffe.net.graph import Step
 from deeplab_caffe.proto import caffe_pb2
 from deeplab_caffe.pycaffe import mode
@@ -108,6 +109,19 @@ class Execution:
         self._overwritten: dict[str, Tensor] = {}
         self._tape = _Tape()
         self._record = bool(self._loss_weights) or module.param.force_backward or module.context.training
+
+    @property
+    def inputs(self) -> list[str]:
+        """Return the names of the input blobs."""
+        return self.module.inputs
+
+    @property
+    def outputs(self) -> list[str]:
+        """Return the names of the output blobs.
+
+        As in Caffe (net.cpp, Init), the top that a loss without a ``top`` gets is in ``blobs`` only.
+        """
+        return [name for name in self.module.outputs if not name.startswith(AUTOMATIC_TOP)]
 
     def _input_steps(self) -> list[Step]:
         """Return the Input layers of a net's inputs, as in later Caffe; DeepLab v1 has no such layers."""

@@ -21,16 +21,6 @@ class Names(Execution):
     """Names and numbers of blobs and layers, as :class:`deeplab_caffe.pycaffe.Net` has them."""
 
     @property
-    def inputs(self) -> list[str]:
-        """Return the names of the input blobs."""
-        return self.module.inputs
-
-    @property
-    def outputs(self) -> list[str]:
-        """Return the names of the output blobs."""
-        return self.module.outputs
-
-    @property
     def layers(self) -> list[LayerFace | UserLayer]:
         """Return the layers in order; for Python layers, the objects themselves."""
         return [

@@ -732,6 +732,15 @@ def test_memory_does_not_grow() -> None:
     assert grown * 1024 < 4 * activations
 
 
+def test_a_loss_without_a_top_is_no_output() -> None:
+    # net.cpp, Init: its blob is not among the available ones.
+    net = make(SMALL + inputs(label=(1, 1, 5, 6)) + layer("SOFTMAX_LOSS", "loss", "score label", ""))
+    assert net.outputs == []
+    assert net.forward() == {}
+    assert net.blobs["(automatic)"].data.item() > 0
+    assert net.blob_loss_weights["(automatic)"] == 1
+
+
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads the process's memory from /proc")
 def test_a_net_takes_no_memory_for_blobs_that_are_not_written() -> None:
     def resident() -> int:
