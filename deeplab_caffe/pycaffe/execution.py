@@ -299,7 +299,7 @@ class Execution:
         A blob whose ``lr_mult`` is 0 gets one only with ``force_backward`` (net.cpp, Init).
         """
         specs, force = list(layer.param.param), self.module.param.force_backward
-        return [force or i >= len(specs) or specs[i].lr_mult > 0 for i in range(len(layer.blobs))]
+        return [force or i >= len(specs) or specs[i].lr_mult != 0 for i in range(len(layer.blobs))]
 
     def _backward(self, first: int, last: int) -> None:
         self._place()

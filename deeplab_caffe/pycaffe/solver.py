@@ -43,7 +43,7 @@ class _LayerwiseEngine(Engine):
         super().__init__(*args, **options)
         self._trained = [blob.parameter.requires_grad for blob in self.blobs]
         for blob in self.blobs:
-            blob.parameter.requires_grad_(blob.lr_mult > 0)
+            blob.parameter.requires_grad_(blob.lr_mult != 0)
         self.face = _Face(self.net)
         self.test_faces = [_Face(net) for net in self.test_nets]
         for net in (self.face, *self.test_faces):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 from torch import nn
@@ -50,7 +51,7 @@ def collect_parameters(net: Net) -> list[ParameterBlob]:
     for blobs with ``lr_mult: 0`` and for those that no loss depends on.
 
     Raises:
-        NetError: an ``lr_mult`` is negative or not finite.
+        NetError: an ``lr_mult`` is not finite.
     """
     found: list[ParameterBlob] = []
     owners: dict[int, int] = {}
@@ -61,8 +62,9 @@ def collect_parameters(net: Net) -> list[ParameterBlob]:
         specs += [caffe_pb2.ParamSpec() for _ in names[len(specs) :]]
         for index, (name, spec) in enumerate(zip(names, specs, strict=True)):
             rate = spec.lr_mult
-            if not 0 <= rate < float("inf"):
-                raise NetError(f"lr_mult (blobs_lr) must be finite and not negative, got {rate:g}", layer.name)
+            # A negative one climbs the loss, as an adversary's layers do.
+            if not math.isfinite(rate):
+                raise NetError(f"lr_mult (blobs_lr) must be finite, got {rate:g}", layer.name)
             # Not getattr: a layer may see a shared parameter in another shape.
             parameter = layer._parameters[name]
             assert parameter is not None
@@ -71,12 +73,12 @@ def collect_parameters(net: Net) -> list[ParameterBlob]:
             if shares and layer.context.dialect.updates_shared_once:
                 found[owner] = _joined(found[owner], spec)
                 learns = parameter.requires_grad or layer.name in trained
-                parameter.requires_grad_(learns and found[owner].lr_mult > 0)
+                parameter.requires_grad_(learns and found[owner].lr_mult != 0)
                 continue
             if shares:
                 parameter = nn.Parameter(parameter.detach())
                 setattr(layer, name, parameter)
-            parameter.requires_grad_(rate > 0 and layer.name in trained)
+            parameter.requires_grad_(rate != 0 and layer.name in trained)
             found.append(ParameterBlob(layer, index, parameter, rate, spec.decay_mult, owner if shares else None))
     return found
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from deeplab_caffe import Net
-from deeplab_caffe.errors import SolverError
+from deeplab_caffe.errors import NetError, SolverError
 from deeplab_caffe.proto import parse_net, parse_solver
 from deeplab_caffe.solver.parameters import collect_parameters
 from deeplab_caffe.solver.updates import UpdateRule, create_rule
@@ -47,6 +47,16 @@ def test_decay_and_multipliers_by_hand() -> None:
     # rate 0.1 * 2, decay 0.5 * 3: V = 0.2 * (1 + 1.5 * W)
     weight, _ = run("weight_decay: 0.5", [[1, 1]], lr_mult=2, decay_mult=3)
     assert weight == pytest.approx([1 - 0.2 * (1 + 1.5), -2 - 0.2 * (1 - 3)])
+
+
+def test_a_negative_multiplier_climbs() -> None:
+    # net.cpp, Init: what is not 0 learns.
+    weight, history = run("momentum: 0.5", [[1, 0], [2, 0]], lr_mult=-1)
+    assert weight == pytest.approx([1 + 0.1 + 0.25, -2])
+    assert history == pytest.approx([-0.25, 0])
+    assert make("momentum: 0.5", lr_mult=-1)[1].requires_grad
+    with pytest.raises(NetError, match=r"lr_mult \(blobs_lr\) must be finite, got inf"):
+        make("momentum: 0.5", lr_mult=float("inf"))
 
 
 def test_l1_by_hand() -> None:
