@@ -54,6 +54,7 @@ class Dialect:
             that uses it.
         data_decodes_in_colour: Data decodes encoded grey images to three equal channels; else to one channel.
         data_reseeds_per_batch: data layers seed a generator for each batch; else one for all.
+        snapshots_before_iterations: a solver's snapshots are due before an iteration, so none is at the last one's end.
         pads_in_pairs: a convolution has both pad_h and pad_w, or neither; else one is enough, and the other is 0.
     """
 
@@ -73,6 +74,7 @@ class Dialect:
     updates_shared_once: bool
     data_decodes_in_colour: bool
     data_reseeds_per_batch: bool
+    snapshots_before_iterations: bool
     pads_in_pairs: bool
 
     def scalar(self) -> tuple[int, ...]:
@@ -101,6 +103,7 @@ V1 = Dialect(
     updates_shared_once=False,
     data_decodes_in_colour=True,
     data_reseeds_per_batch=True,
+    snapshots_before_iterations=True,
     pads_in_pairs=True,
 )
 V2 = Dialect(
@@ -120,6 +123,7 @@ V2 = Dialect(
     updates_shared_once=True,
     data_decodes_in_colour=False,
     data_reseeds_per_batch=False,
+    snapshots_before_iterations=False,
     pads_in_pairs=False,
 )
 DIALECTS = {dialect.name: dialect for dialect in (V1, V2)}

@@ -177,6 +177,7 @@ class Solver:
     def start_from(self, iteration: int) -> None:
         """Set the next iteration."""
         self.iteration = self._start = iteration
+        self._written = -1
 
     def request_stop(self, status: int = 1) -> None:
         """Make :meth:`solve` or :meth:`step` end before the next iteration; safe to call from a signal handler."""
@@ -215,18 +216,23 @@ class Solver:
         self._check_snapshots(param.max_iter, afterwards=True)
         self.log.line(f"Solving {self.net.name}")
         if self._iterate(param.max_iter):
-            self.snapshot()
+            self._last_snapshot()
             self.log.line("Optimization stopped early.")
             self.log.record("stopped", self.iteration)
             return
         if param.snapshot_after_train:
-            self.snapshot()
+            self._last_snapshot()
         if param.display and self.iteration % param.display == 0:
             self.log.line(f"Iteration {self.iteration}, loss = {self.engine.forward():g}")
         if param.test_interval and self.iteration % param.test_interval == 0:
             self.test_all()
         self.log.line("Optimization Done.")
         self.log.record("done", self.iteration)
+
+    def _last_snapshot(self) -> None:
+        """Write the snapshot of the last iteration, unless it was due at its end and is written."""
+        if self._written != self.iteration:
+            self.snapshot()
 
     def _check_snapshots(self, last: int, *, afterwards: bool) -> None:
         """Fail early if snapshots cannot be written."""
@@ -255,8 +261,7 @@ class Solver:
                 self._stop = stop
                 return True
             n = self.iteration
-            due = bool(param.snapshot) and n > self._start and n % param.snapshot == 0
-            if due or asked:
+            if asked or (self.net.dialect.snapshots_before_iterations and self._snapshot_due()):
                 self.snapshot()
             if param.test_interval and n % param.test_interval == 0 and (n > 0 or param.test_initialization):
                 before, parameters = self._data_state(), self._parameters_of_states()
@@ -270,7 +275,14 @@ class Solver:
             self.iteration += 1
             if self.after_iteration is not None:
                 self.after_iteration()
+            if not self.net.dialect.snapshots_before_iterations and self._snapshot_due():
+                self.snapshot()
         return False
+
+    def _snapshot_due(self) -> bool:
+        """Return whether ``snapshot`` asks for one of this iteration."""
+        n, every = self.iteration, self.param.snapshot
+        return bool(every) and n > self._start and n % every == 0
 
     def _parameters_of_states(self) -> list[tuple[Tensor, Tensor]]:
         """Return the parameters that a test's forward passes may change, such as BatchNorm's statistics, and copies.
@@ -379,6 +391,7 @@ class Solver:
         files = SnapshotFiles.of(self.param.snapshot_prefix, self.iteration, hdf5=self._hdf5)
         state = self.state_dict()
         self.world.run_on_first(lambda: self._write_snapshot(files, state))
+        self._written = self.iteration
         return files.state
 
     def _write_snapshot(self, files: SnapshotFiles, state: dict[str, Any]) -> None:

@@ -54,6 +54,28 @@ def test_order_of_a_run(tmp_path: Path) -> None:
     }
 
 
+def test_v2_snapshots_at_the_end_of_an_iteration(tmp_path: Path) -> None:
+    """As Caffe since 2015: step() ends with the snapshot, and snapshot_after_train: false keeps what is due."""
+
+    def make_v2(extra: str, log: TrainingLog, max_iter: int) -> Solver:
+        path, net = write_problem(tmp_path, f"snapshot: 2 {extra}", max_iter=max_iter), tmp_path / "net.prototxt"
+        net.write_text(net.read_text().replace("softmaxloss_param", "loss_param"))
+        return Solver(path, log=log, dialect="v2", **QUIET)
+
+    log = Recorder()
+    test = "test_iter: 1 test_interval: 2 test_initialization: false"
+    solver = make_v2(f"{test} snapshot_after_train: false", log, 4)
+    solver.step(2)
+    first = [("train", 0), ("train", 1), ("snapshot", 2)]
+    assert log.events() == first
+    solver.solve()
+    second = [("test", 2), ("train", 2), ("train", 3), ("snapshot", 4), ("test", 4), ("done", 4)]
+    assert log.events() == first + second
+    log = Recorder()
+    make_v2("", log, 3).solve()
+    assert [n for event, n in log.events() if event == "snapshot"] == [2, 3]
+
+
 def test_what_can_be_turned_off(tmp_path: Path) -> None:
     log = Recorder()
     extra = "test_iter: 1 test_interval: 2 test_initialization: false snapshot_after_train: false"
