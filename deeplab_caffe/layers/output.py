@@ -47,7 +47,7 @@ class WriterLayer(Layer):
 
 @register
 class MatWrite(WriterLayer):
-    """Writes each bottom into a MAT file per forward pass (layers/mat_write_layer.cpp)."""
+    """Writes each bottom into a MAT file per forward pass, with four axes (layers/mat_write_layer.cpp)."""
 
     TYPE = "MatWrite"
     BOTTOMS = (1, math.inf)
@@ -60,11 +60,12 @@ class MatWrite(WriterLayer):
         self.writer = MatWriter.from_param(param)
 
     def top_shapes(self, bottom_shapes: list[Shape]) -> list[Shape]:
+        self.images(bottom_shapes)
         return []
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         with self._lock:
-            self.writer.write([_array(blob) for blob in bottoms])
+            self.writer.write([_array(blob) for blob in self.as_images(*bottoms)])
         return ()
 
 

@@ -79,6 +79,16 @@ def test_mat_write_and_read(tmp_path: Path) -> None:
         assert all(torch.equal(a, b) for a, b in zip(reader(), blobs, strict=True))
 
 
+def test_mat_write_fills_up_to_four_axes(tmp_path: Path) -> None:
+    """As blob.hpp's num(), channels(), height() and width(): an InnerProduct's top of v2 is (N, C, 1, 1)."""
+    params, shapes = f'mat_write_param {{ prefix: "{tmp_path}/" }}', [(2, 3), (4,), ()]
+    make("MatWrite", params, shapes, tops=0)(*(noise(*shape) for shape in shapes))
+    found = [read_blob_mat(tmp_path / f"iter_0_blob_{i}.mat").shape for i in range(3)]
+    assert found == [(2, 3, 1, 1), (4, 1, 1, 1), (1, 1, 1, 1)]
+    with pytest.raises(NetError, match=r"must be \(N, C, H, W\)"):
+        make("MatWrite", params, [(1, 1, 1, 1, 2)], tops=0)
+
+
 def test_mat_write_takes_gradients_and_half_precision(tmp_path: Path) -> None:
     writer = make("MatWrite", f'mat_write_param {{ prefix: "{tmp_path}/" }}', tops=0)
     writer(noise(1, 1, 2, 2).requires_grad_())
