@@ -241,7 +241,8 @@ class SegAccuracy(Layer):
 
     Recall is averaged over the classes that occur in the labels. IoU is averaged over all classes; a class that occurs
     neither in the labels nor in the predictions has an IoU of 1. Among equal scores the larger class is the prediction.
-    With ``reset: false`` the counts add up over the forward passes.
+    Without any pixel that counts, accuracy and recall are 0. With ``reset: false`` the counts add up over the forward
+    passes.
     """
 
     TYPE = "SegAccuracy"
@@ -281,6 +282,9 @@ class SegAccuracy(Layer):
             self.confusion.accumulate(labels, predicted)
         except EvaluationError as error:
             raise self.error(str(error)) from None
+        if not self.confusion.matrix.any():
+            # The original's divisions by nothing give 0, and a class that is absent an IoU of 1.
+            return [0.0, 0.0, 1.0]
         return [
             self.confusion.pixel_accuracy(),
             self.confusion.mean_recall(),

@@ -138,6 +138,12 @@ def test_seg_accuracy_begins_anew_with_another_number_of_classes() -> None:
     assert [layer(x, labels)[0][0, 0, 0, 0].item() for x in (wrong, right, wrong)] == [0, 1, 0]
 
 
+def test_seg_accuracy_of_ignored_pixels_only() -> None:
+    scores, labels = noise(1, 3, 2, 2), torch.full((1, 1, 2, 2), 255.0)
+    found = run("SegAccuracy", "seg_accuracy_param { ignore_label: 255 }", scores, labels)
+    assert found.flatten().tolist() == [0, 0, 1]
+
+
 def test_seg_accuracy_ties_and_many_classes() -> None:
     labels = torch.full((1, 1, 1, 1), 299.0)
     assert run("SegAccuracy", "", torch.zeros(1, 300, 1, 1), labels)[0, 0, 0, 0].item() == 1
