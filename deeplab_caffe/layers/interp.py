@@ -51,10 +51,17 @@ class Interp(Layer):
             raise self.error(f"its second bottom gives the size: leave out {', '.join(self.options)}, or the bottom")
         self.options |= {"pad_beg": message.pad_beg, "pad_end": message.pad_end}
         self.align_corners = message.align_corners
-        if ("height" in self.options) != ("width" in self.options):
-            raise self.error("height and width go together: one of them is not set")
+        self._drop_half_size()
         if not context.dialect.interp_takes_one_form:
             self._drop_overridden()
+
+    def _drop_half_size(self) -> None:
+        """Drop a height without a width, or the reverse: the original looks at both or at a factor."""
+        half = {"height", "width"} & self.options.keys()
+        if len(half) == 1:
+            if not {"zoom_factor", "shrink_factor"} & self.options.keys():
+                raise self.error("height and width go together: one of them is not set")
+            del self.options[half.pop()]
 
     def _drop_overridden(self) -> None:
         factors = [name for name in ("shrink_factor", "zoom_factor") if name in self.options]

@@ -78,6 +78,15 @@ def test_what_a_second_bottom_excludes() -> None:
         make("Interp", "", [(1, 1, 4, 4), (1, 3)])
 
 
+@pytest.mark.parametrize("dialect", [V1, V2])
+@pytest.mark.parametrize(
+    ("params", "size"), [("zoom_factor: 2 height: 3", (7, 9)), ("shrink_factor: 2 width: 9", (2, 3))]
+)
+def test_half_a_size_beside_a_factor_counts_for_nothing(params: str, size: tuple[int, int], dialect: Dialect) -> None:
+    layer = make("Interp", f"interp_param {{ {params} }}", [(1, 1, 4, 5)], dialect=dialect)
+    assert layer.top_shapes([(1, 1, 4, 5)]) == [(1, 1, *size)]
+
+
 @pytest.mark.parametrize(
     ("params", "message"),
     [
