@@ -61,16 +61,20 @@ class ModelBlob:
         return np.array(self.data, dtype=np.result_type(self.data, np.float32), order="C")
 
 
-def read_blob_message(buffer: memoryview, start: int, end: int) -> ModelBlob:
+def read_blob_message(buffer: memoryview, start: int, end: int, scalars: bool = False) -> ModelBlob:
     """Read the BlobProto in ``buffer[start:end]``.
+
+    With ``scalars``, numbers without dimensions are a blob of no axes: BVLC's Caffe writes no BlobShape for it, as of a
+    PReLU's shared slope. Without, they are malformed: DeepLab v1's blobs have four axes.
 
     Raises:
         WireError: it is malformed, or its shape does not fit the count of its numbers.
     """
     found = _read_fields(buffer, start, end)
-    shape, arrays = found.shape(), found.arrays(buffer)
+    arrays = found.arrays(buffer)
     # As Blob::FromProto of blob.cpp, BVLC's and NVIDIA's: doubles take precedence over floats, and both over raw bytes.
     data = _first_filled(arrays, "double_data", "data", "raw_data")
+    shape = found.shape(scalar=scalars and data is not None)
     diff = _first_filled(arrays, "double_diff", "diff", "raw_diff")
     count = math.prod(shape)
     if data is None:
@@ -104,10 +108,15 @@ class _BlobFields:
     raw: dict[str, Field] = field(default_factory=dict)
     raw_types: dict[str, int] = field(default_factory=dict)
 
-    def shape(self) -> tuple[int, ...]:
-        """Return the shape: the old dimensions are used if any is given, as by Blob::FromProto."""
-        if self.legacy or self.dims is None:
+    def shape(self, scalar: bool) -> tuple[int, ...]:
+        """Return the shape: the old dimensions are used if any is given, as by Blob::FromProto.
+
+        Without any dimensions it is that of no axes for a ``scalar``, and otherwise four zeros.
+        """
+        if self.legacy or (self.dims is None and not scalar):
             return tuple(self.legacy.get(name, 0) for name in _LEGACY.values())
+        if self.dims is None:
+            return ()
         return tuple(self.dims)
 
     def arrays(self, buffer: memoryview) -> dict[str, np.ndarray]:

@@ -153,7 +153,7 @@ class CaffeModel:
             elif name == "blobs":
                 expect(part, BYTES, "blobs")
                 self._count_part(part)
-                layer.blobs.append(self._read_blob(part, len(layer.blobs)))
+                layer.blobs.append(self._read_blob(part, len(layer.blobs), scalars=names is _V2))
             elif name == "v1_type":
                 expect(part, VARINT, "type")
                 number = part.value
@@ -165,9 +165,9 @@ class CaffeModel:
                 self.dialect = _telling_parameters().get((layer.type, part.number), self.dialect)
         return number
 
-    def _read_blob(self, part: Field, index: int) -> ModelBlob:
+    def _read_blob(self, part: Field, index: int, scalars: bool) -> ModelBlob:
         try:
-            return read_blob_message(self._buffer, part.start, part.end)
+            return read_blob_message(self._buffer, part.start, part.end, scalars)
         except WireError as error:
             raise WireError(f"blob {index}: {error}", error.offset) from error
 

@@ -67,7 +67,7 @@ def read_solverstate(path: str | os.PathLike[str]) -> SolverSnapshot:
                 if len(state.history) == MAX_PARTS:
                     raise WireError(f"has more than {MAX_PARTS} blobs", part.offset)
                 try:
-                    state.history.append(read_blob_message(buffer, part.start, part.end))
+                    state.history.append(read_blob_message(buffer, part.start, part.end, scalars=True))
                 except WireError as error:
                     raise WireError(f"history {len(state.history)}: {error}", error.offset) from error
     if not seen:

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from deeplab_caffe.proto import CaffeModel, caffe_pb2
+from deeplab_caffe.errors import CaffeModelError
+from deeplab_caffe.proto import CaffeModel, caffe_pb2, read_solverstate
 from tests.proto.encode import blob_4d, chunk, doubles, floats, number, open_model, tag, v1_layer, v2_layer, varint
 from tests.proto.oracle import assert_same, bvlc_schema, deeplab_schema
 from tests.proto.originals import file_id, original_files
@@ -92,6 +93,18 @@ def test_unaligned_blobs(tmp_path, name_length):
     assert copy.flags.writeable
     assert copy.shape == (1, 1, 3, 11)
     assert torch.equal(torch.from_numpy(copy).flatten(), torch.from_numpy(values))
+
+
+def test_a_blob_without_axes(tmp_path):
+    # Blob::ToProto writes no shape for it: a shared PReLU, Scale and Bias with num_axes 0.
+    (layer,) = open_model(tmp_path, v2_layer("a", chunk(5, floats(3)))).layers
+    assert layer.blobs[0].shape == ()
+    assert layer.blobs[0].data == 3
+    with pytest.raises(CaffeModelError, match=r"the shape \(\) wants 1 numbers, data has 2"):
+        open_model(tmp_path, v2_layer("a", chunk(5, floats(3, 4))))
+    state = number(1, 7) + chunk(3, chunk(5, floats(2)))
+    (tmp_path / "s").write_bytes(state)
+    assert read_solverstate(tmp_path / "s").history[0].shape == ()
 
 
 def test_empty_and_shapeless_blobs(tmp_path):
