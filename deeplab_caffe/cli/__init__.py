@@ -253,7 +253,7 @@ def _main(args: list[str] | None) -> None:
         sys.exit(130)
     except click.ClickException as error:
         # It quotes words of the command line, which may be names of a stranger's files.
-        error.message = "\n".join(map(printable, error.message.split("\n")))
+        vars(error)["message"] = "\n".join(map(printable, error.message.split("\n")))
         error.show()
         sys.exit(error.exit_code)
     except DeepLabCaffeError as error:

@@ -19,8 +19,8 @@ from deeplab_caffe.ops.packed_conv import Geometry, takes_dtype
 # they are faster whatever the channels.
 _LARGEST_SHARE = 0.7
 _ALWAYS_BELOW = 0.4
-# With fewer channels copying the windows takes longer than multiplying them: of both input and output in float32, of one
-# of them in bfloat16, which oneDNN multiplies more slowly than it could.
+# With fewer channels copying the windows takes longer than multiplying them: input and output channels in float32, one
+# of both in bfloat16, which oneDNN multiplies more slowly than it could.
 _LEAST_CHANNELS = 512
 
 Window = tuple[slice, slice]

@@ -210,7 +210,8 @@ def to_proto(*tops: Top) -> caffe_pb2.NetParameter:
     Raises:
         NetSpecError: an argument is no blob, a layer has a parameter that does not exist, or a value does not fit.
     """
-    for number, top in enumerate(tops):
+    given: tuple[object, ...] = tops
+    for number, top in enumerate(given):
         if not isinstance(top, (Top, Function)):
             hint = ": give each by itself, to_proto(*tops)" if isinstance(top, (list, tuple)) else ""
             raise NetSpecError(f"argument {number} of to_proto is no blob but {type(top).__name__}{hint}")
