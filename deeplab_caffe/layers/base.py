@@ -167,7 +167,7 @@ class Layer(nn.Module):
         self.inplace = False
         self.bottom_is_spare = False
         self.stopped_bottoms = tuple(i for i, down in enumerate(param.propagate_down) if not down)
-        self.training = context.training
+        self.training = self.in_training
         for role, names, (low, high) in (("bottom", param.bottom, self.BOTTOMS), ("top", param.top, self.TOPS)):
             if not low <= len(names) <= high:
                 wanted = str(low) if low == high else f"at least {low}" if high == math.inf else f"{low} to {high}"
@@ -179,6 +179,20 @@ class Layer(nn.Module):
     def error(self, message: str) -> NetError:
         """Return an error that names this layer."""
         return NetError(message, layer=self.name)
+
+    @property
+    def phase(self) -> int:
+        """Return the phase that the layer runs in: its own ``phase``, or else the net's (net.cpp, Init)."""
+        return self.param.phase if self.param.HasField("phase") else self.context.phase
+
+    @property
+    def in_training(self) -> bool:
+        """Return whether the layer's phase is TRAIN."""
+        return self.phase == caffe_pb2.TRAIN
+
+    def train(self, mode: bool = True) -> Layer:
+        """Set the mode, as torch's modules do; a layer with a ``phase`` of its own stays in that phase."""
+        return super().train(self.in_training if self.param.HasField("phase") else mode)
 
     def axis(self, axis: int, shape: Shape, name: str = "axis") -> int:
         """Return an axis of a shape counted from 0; negative ones count from the end.

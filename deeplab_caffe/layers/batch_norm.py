@@ -56,8 +56,8 @@ class BatchNorm(Layer):
         options = param.batch_norm_param
         if not options.eps >= 0:
             raise self.error(f"eps must be at least 0, got {options.eps:g}")
-        stored = options.use_global_stats if options.HasField("use_global_stats") else not context.training
-        updates = options.update_global_stats and context.training
+        stored = options.use_global_stats if options.HasField("use_global_stats") else not self.in_training
+        updates = options.update_global_stats and self.in_training
         self.uses_batch = not stored
         self.updates = updates and stored
         # With stored statistics the layer is a factor and a summand for each number, and keeps no state.

@@ -101,7 +101,7 @@ class ItemSourceLayer(SourceLayer):
     source: ItemSource[Any, Any]
 
     def make_source(self, param: caffe_pb2.LayerParameter, context: NetContext) -> Source:
-        phase = "TRAIN" if context.training else "TEST"
+        phase = "TRAIN" if self.in_training else "TEST"
         common: SourceOptions = {
             "rng": context.rng,
             "shard": Shard(*context.shard),

@@ -61,7 +61,7 @@ class Dropout(Layer):
     def __init__(self, param: caffe_pb2.LayerParameter, context: NetContext) -> None:
         super().__init__(param, context)
         self.ratio = param.dropout_param.dropout_ratio
-        self._check_ratio(self.context.training)
+        self._check_ratio(self.in_training)
 
     def _check_ratio(self, training: bool) -> None:
         # The original accepts a ratio of 1 in phase TEST, where it only copies.
@@ -93,7 +93,7 @@ class Dropout(Layer):
         return width * math.prod(top_shapes[0])
 
     def to_onnx(self, graph: OnnxGraph, bottoms: list[str], tops: tuple[str, ...]) -> list[str]:
-        if self.context.training:
+        if self.in_training:
             raise graph.unsupported("DROPOUT in phase TRAIN")
         return bottoms
 

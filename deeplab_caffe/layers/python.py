@@ -64,7 +64,7 @@ class PythonLayer(Layer):
         self.is_source = not param.bottom
         if self.is_source and context.shard[1] > 1:
             raise self.error(f"{context.shard[1]} processes would all read the same data: a Python layer is not shared")
-        self.code = UserCode(param, context.phase, self._add_parameter, unchanged=context.python_layers == "unchanged")
+        self.code = UserCode(param, self.phase, self._add_parameter, unchanged=context.python_layers == "unchanged")
 
     def _add_parameter(self, shape: Shape) -> ParameterBlob:
         role = f"blob{len(self.roles)}"

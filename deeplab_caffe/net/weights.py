@@ -221,7 +221,7 @@ def save_weights(
     saved.dialect = net.dialect.name
     for written, layer in zip(saved.layer, net.layers, strict=True):
         if (dialect or net.dialect.name) != "v1":
-            written.phase = net.context.phase
+            written.phase = layer.phase
         if layer.default_loss_weight and not written.loss_weight:
             # The original's loss layers write their weight into the message when they are set up (loss_layer.cpp).
             written.loss_weight.append(layer.default_loss_weight)

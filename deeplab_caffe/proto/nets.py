@@ -1,4 +1,4 @@
-"""The layers that a net has in a given phase: Caffe's ``include`` and ``exclude`` rules and ``phase``."""
+"""The layers that a net has in a given state: Caffe's ``include`` and ``exclude`` rules."""
 
 from __future__ import annotations
 
@@ -64,16 +64,14 @@ def state_meets_rule(state: caffe_pb2.NetState, rule: caffe_pb2.NetStateRule) ->
 def layer_is_included(layer: caffe_pb2.LayerParameter, state: caffe_pb2.NetState) -> bool:
     """Return whether a layer is part of a net in this state.
 
-    If the layer has a ``phase``, it must be the state's. With ``include`` rules, the layer is part of the net if any of
-    them is met; otherwise, unless an ``exclude`` rule is met.
+    With ``include`` rules, the layer is part of the net if any of them is met; otherwise, unless an ``exclude`` rule is
+    met. A ``phase`` of the layer's own decides nothing here: the layer runs in that phase (net.cpp, FilterNet).
 
     Raises:
         NetError: the layer has both ``include`` and ``exclude`` rules.
     """
     if layer.include and layer.exclude:
         raise NetError("has both include and exclude rules; give one kind or the other", layer=layer.name)
-    if layer.HasField("phase") and layer.phase != state.phase:
-        return False
     if layer.include:
         return any(state_meets_rule(state, rule) for rule in layer.include)
     return not any(state_meets_rule(state, rule) for rule in layer.exclude)

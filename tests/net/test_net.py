@@ -18,7 +18,8 @@ import deeplab_caffe.pycaffe as caffe
 from deeplab_caffe import NetError
 from deeplab_caffe.errors import PrototxtError
 from deeplab_caffe.layers import LAYERS
-from deeplab_caffe.proto import format_message, parse_net
+from deeplab_caffe.proto import caffe_pb2, format_message, parse_net
+from deeplab_caffe.proto.schema.tables import dialect_schema
 from tests.goldens import relative_error
 from tests.nets import INTERP, SMALL, build, conv, inputs, layer, noise, parse, relu
 
@@ -202,6 +203,44 @@ def test_phase_level_and_stage() -> None:
         assert set(build(text, **options).outputs) == expected
     with pytest.raises(NetError, match="phase"):
         build(text, phase="VALIDATE")
+
+
+@torch.no_grad()
+def test_a_layer_runs_in_its_own_phase(tmp_path: Path) -> None:
+    # As in BVLC's Caffe, which lists such layers in nets of either phase.
+    text = inputs(data=(1, 2, 8, 8)) + "".join(
+        f'layer {{ name: "{name}" type: "{kind}" bottom: "data" top: "{name}" {phase} }}'
+        for name, kind, phase in (
+            ("drop", "Dropout", "phase: TRAIN"),
+            ("copy", "Dropout", "phase: TEST"),
+            ("norm", "BatchNorm", "phase: TRAIN"),
+            ("stored", "BatchNorm", "phase: TEST"),
+            ("free", "Dropout", ""),
+        )
+    )
+    x = 3 + noise(1, 2, 8, 8)
+    for phase, mode in (("TEST", False), ("TRAIN", True)):
+        net = build(text, phase=phase, dialect="v2")
+        for blob, value in zip(net.stored.blobs, (1, 4, 1), strict=True):
+            blob.fill_(value)
+        for _ in range(2):
+            found = net(x)
+            assert (found["drop"] == 0).any()
+            assert torch.equal(found["copy"], x)
+            assert found["norm"].mean().abs() < 1e-4
+            torch.testing.assert_close(found["stored"], (x - 1) / 2, atol=1e-4, rtol=1e-4)
+            assert bool((found["free"] == 0).any()) == mode
+            net.train(mode)
+        net.save(tmp_path / "m.caffemodel")
+        saved = {layer.name: layer.phase for layer in _layers_of(tmp_path / "m.caffemodel")}
+        own = caffe_pb2.TRAIN if mode else caffe_pb2.TEST
+        assert [saved[name] for name in ("drop", "copy", "free")] == [caffe_pb2.TRAIN, caffe_pb2.TEST, own]
+
+
+def _layers_of(path: Path):
+    message = dialect_schema("v2").new("NetParameter")
+    message.ParseFromString(path.read_bytes())
+    return message.layer
 
 
 def test_variables_fill_the_prototxt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,6 +29,13 @@ def test_phase():
     assert kept(*rules) == "023"
 
 
+def test_a_layers_own_phase_removes_nothing():
+    # A saved caffemodel, and a prototxt that was made of one, has a phase in every layer (net.cpp, FilterNet).
+    net = parse_net('layer { name: "a" type: "ReLU" phase: TRAIN } layer { name: "b" type: "ReLU" phase: TEST }')
+    for phase in (TRAIN, TEST):
+        assert [layer.name for layer in filter_net(net, phase).layer] == ["a", "b"]
+
+
 def test_levels():
     rules = ("include { min_level: 2 }", "include { max_level: 2 }", "include { min_level: 1 max_level: 1 }")
     assert kept(*rules, level=0) == "1"

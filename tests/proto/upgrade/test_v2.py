@@ -96,7 +96,8 @@ def test_input_layers_with_rules_wait_for_the_phase():
 def test_a_layers_own_phase():
     net = parse_net(v2("ReLU", "phase: TRAIN"))
     assert len(filter_net(net, "TRAIN").layer) == 1
-    assert len(filter_net(net, "TEST").layer) == 0
+    # It stays in a net of the other phase, as in net.cpp, FilterNet.
+    assert len(filter_net(net, "TEST").layer) == 1
 
 
 def test_rules_and_loss_weight():
