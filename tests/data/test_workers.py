@@ -39,3 +39,12 @@ def test_without_a_number_as_many_threads_as_usable_cores(
     monkeypatch.setattr(workers, "usable_cores", lambda: 3)
     with worker_pool(jobs, "w") as pool:
         assert pool._max_workers == threads
+
+
+def test_no_memory_for_a_thread_is_a_memory_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with pytest.raises(MemoryError, match="no thread can be started"), worker_pool(2, "x") as pool:
+        pool.submit(int)
