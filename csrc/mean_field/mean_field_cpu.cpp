@@ -17,7 +17,7 @@ using lattice::Lattice;
 
 constexpr int64_t kPointGrain = 512;
 constexpr int64_t kVertexGrain = 1024;
-constexpr int64_t kAhead = 16;  // points whose vertices are fetched before they are interleaved
+constexpr int64_t kAhead = 16;  // points whose vertices are fetched before they are sliced
 
 struct Slice {
   const Lattice* lattice;
