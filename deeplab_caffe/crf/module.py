@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -100,8 +101,9 @@ class MeanField(nn.Module):
         sse_padding: bool = True,
     ) -> None:
         super().__init__()
-        if isinstance(num_classes, bool) or not isinstance(num_classes, int) or num_classes < 1:
+        if isinstance(num_classes, bool) or not isinstance(num_classes, (int, np.integer)) or num_classes < 1:
             raise CRFError(f"num_classes must be a positive whole number, got {num_classes!r}")
+        num_classes = int(num_classes)
         for name, value, known in (
             ("weight_form", weight_form, WeightForm),
             ("compatibility_form", compatibility_form, CompatibilityForm),

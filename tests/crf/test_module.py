@@ -284,6 +284,10 @@ def test_bad_arguments(arguments: dict, message: str) -> None:
         MeanField(**{"num_classes": CLASSES, **arguments})
 
 
+def test_numpys_number_of_classes() -> None:
+    assert type(MeanField(np.int64(CLASSES)).num_classes) is int
+
+
 def test_torch_is_imported_with_the_module_alone() -> None:
     code = (
         "import sys\n"
