@@ -211,8 +211,8 @@ class Solver:
             PrototxtError: ``max_iter`` is not set.
         """
         param = self.param
-        if param.max_iter < 1:
-            raise self.config.error(SolverError("max_iter must be set, and positive", field="max_iter"))
+        if not param.HasField("max_iter"):
+            raise self.config.error(SolverError("max_iter must be set; 0 trains nothing", field="max_iter"))
         self._check_snapshots(param.max_iter, afterwards=True)
         self.log.line(f"Solving {self.net.name}")
         if self._iterate(param.max_iter):

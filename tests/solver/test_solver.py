@@ -551,6 +551,18 @@ def test_max_iter_must_be_set_to_solve(tmp_path: Path) -> None:
         solver.solve()
 
 
+def test_max_iter_0_trains_nothing_and_writes_the_weights(tmp_path: Path) -> None:
+    log, path = Recorder(), write_problem(tmp_path)
+    text = path.read_text()
+    path.write_text(re.sub(r"lr_policy.*", 'lr_policy: "fixed" max_iter: 0', text))
+    Solver(path, log=log, **QUIET).solve()
+    assert log.events() == [("snapshot", 0), ("done", 0)]
+    assert (tmp_path / "snap_iter_0.caffemodel").exists()
+    path.write_text(re.sub(r"lr_policy.*", 'lr_policy: "fixed" max_iter: -1', text))
+    with pytest.raises(PrototxtError, match="must not be negative"):
+        Solver(path, log=log, **QUIET).solve()
+
+
 def test_labels_beyond_the_classes_name_the_pixel(tmp_path: Path) -> None:
     from PIL import Image
 
