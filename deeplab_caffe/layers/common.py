@@ -313,6 +313,7 @@ class Split(Layer):
 class Flatten(Layer):
     """Joins axes ``axis`` to ``end_axis`` into one: (N, C * H * W), or (N, C * H * W, 1, 1) where blobs have four axes.
 
+    With ``end_axis`` just before ``axis`` there is nothing to join: the top has an axis of 1 more, before ``axis``.
     Source: layers/flatten_layer.cpp.
     """
 
@@ -332,13 +333,13 @@ class Flatten(Layer):
         return [self.filled_up(top)]
 
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
-        top = bottoms[0].flatten(*self._axes(bottoms[0].shape))
-        return (top[(...,) + (None,) * (4 - top.dim())] if self.context.dialect.four_axes else top,)
+        (top,) = self.top_shapes([tuple(bottoms[0].shape)])
+        return (bottoms[0].reshape(top),)
 
     def _axes(self, shape: Shape) -> tuple[int, int]:
         param = self.param.flatten_param
         first, last = self.axis(param.axis, shape), self.axis(param.end_axis, shape, "end_axis")
-        if last < first:
+        if last < first - 1:
             raise self.error(f"end_axis {param.end_axis} lies before axis {param.axis} for {tuple(shape)}")
         return first, last
 
