@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -12,7 +11,7 @@ from deeplab_caffe.data.io.database import DATABASES
 from deeplab_caffe.data.io.images import load_grey, load_image, load_native
 from deeplab_caffe.data.sources.base import Blobs, ItemSource, Shape4, SourceOptions
 from deeplab_caffe.data.sources.transform import Phase, SegTransform, bgr_planes
-from deeplab_caffe.errors import DataError, NetError
+from deeplab_caffe.errors import DataError, NetError, warn
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -105,10 +104,9 @@ class DatabaseSource(ItemSource[bytes, Datum]):
             self._draw(self._rng.rand(param.rand_skip))
         elif param.rand_skip:
             # data_layer.cpp has not read it since 2015; a word drawn here would change all numbers after it.
-            warnings.warn(
+            warn(
                 f"data_param: rand_skip: {param.rand_skip} is ignored, as in Caffe since 2015 and DeepLab v2: reading "
-                "begins with the first record; dialect v1 skips records",
-                stacklevel=2,
+                "begins with the first record; dialect v1 skips records"
             )
         order = self._order()
         self._first = self._draw(1)[0]
