@@ -222,9 +222,6 @@ def _lacking(error: ModuleNotFoundError) -> str:
 def main(args: list[str] | None = None) -> None:
     """Run a command; an error that bad input causes becomes one line on stderr and exit status 1."""
     warnings.showwarning = _one_line_warning
-    # torch's own switch, which it reads when it first allocates: large blobs lie on huge pages then, and the system
-    # clears their memory in a fraction of the time (docs/performance.md). Whoever sets it decides.
-    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     for stream in (sys.stdout, sys.stderr):
         # Names of files and classes may have characters that the terminal cannot show, or bytes that are not text.
         if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":

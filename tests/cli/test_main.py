@@ -8,8 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 import deeplab_caffe
 from deeplab_caffe.cli import GROUPS, VERBS
 from deeplab_caffe.zoo import CAMVID_MODEL
@@ -21,15 +19,6 @@ def test_version_and_help(run) -> None:
     outcome = run("--help")
     for verb in ("crf", "net", "segment", "test", "time"):
         assert f"\n  {verb} " in outcome.out
-
-
-def test_huge_pages_unless_the_user_says_otherwise(run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("THP_MEM_ALLOC_ENABLE", "0")
-    run("--version")
-    assert os.environ["THP_MEM_ALLOC_ENABLE"] == "0"
-    monkeypatch.delenv("THP_MEM_ALLOC_ENABLE")
-    run("--version")
-    assert os.environ["THP_MEM_ALLOC_ENABLE"] == "1"
 
 
 def test_unknown_verb(run) -> None:
