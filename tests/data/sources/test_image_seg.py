@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ from PIL import Image
 
 from deeplab_caffe import proto
 from deeplab_caffe.data import CaffeRNG, ImageSegDataConfig, ImageSegSource
+from deeplab_caffe.data.sources.transform import Phase
 from deeplab_caffe.errors import DataError, NetError
 from tests.goldens import case_dir, case_names, load_case
 
@@ -157,16 +159,18 @@ def test_exif_orientation_is_left_alone_as_label_maps_fit_the_stored_pixels(tmp_
     assert turned.next_batch()[0].shape == (1, 3, 3, 2)
 
 
+def words_drawn(folder: Path, reseeds: bool, phase: Phase, batches: int, **options) -> int:
+    """Return how many words a source has drawn after some batches."""
+    rng = CaffeRNG(5)
+    source = ImageSegSource(config(folder, **options), phase, rng=rng, reseeds=reseeds)
+    for _ in range(batches):
+        source.next_batch()
+    return CaffeRNG(5).words(20).index(rng.word())
+
+
 def test_words_are_drawn_when_the_original_draws_them(tmp_path: Path) -> None:
     images(tmp_path, [(9, 9)] * 3)
-
-    def drawn_after(phase: str, batches: int, **options) -> int:
-        rng = CaffeRNG(5)
-        source = ImageSegSource(config(tmp_path, **options), phase, rng=rng)  # type: ignore[arg-type]
-        for _ in range(batches):
-            source.next_batch()
-        return CaffeRNG(5).words(20).index(rng.word())
-
+    drawn_after = partial(words_drawn, tmp_path, True)
     assert drawn_after("TEST", 2, crop_size=4) == 0
     assert drawn_after("TRAIN", 2) == 0
     assert drawn_after("TRAIN", 0, crop_size=4) == 2
@@ -177,14 +181,7 @@ def test_words_are_drawn_when_the_original_draws_them(tmp_path: Path) -> None:
 
 def test_v2_draws_a_word_more_for_its_thread(tmp_path: Path) -> None:
     images(tmp_path, [(9, 9)] * 3)
-
-    def drawn_after(phase: str, batches: int, **options) -> int:
-        rng = CaffeRNG(5)
-        source = ImageSegSource(config(tmp_path, **options), phase, rng=rng, reseeds=False)  # type: ignore[arg-type]
-        for _ in range(batches):
-            source.next_batch()
-        return CaffeRNG(5).words(20).index(rng.word())
-
+    drawn_after = partial(words_drawn, tmp_path, False)
     # Counted on DeepLab v2's program, by the masks of a Dropout layer after the data.
     assert drawn_after("TEST", 2, crop_size=4) == 1
     assert drawn_after("TRAIN", 2) == 1
