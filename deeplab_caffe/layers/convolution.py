@@ -197,9 +197,8 @@ class Convolution(BaseConvolution):
 
     def setup(self, bottom_shapes: list[Shape]) -> None:
         super().setup(bottom_shapes)
-        fact = self.fact
-        if fact is not None:
-            self.packed = PackedConv2d(PackedGeometry(fact.stride, fact.pad, fact.dilation, fact.groups))
+        if self.fact is not None:
+            self.packed = PackedConv2d(self._packed_geometry())
 
     def weight_shape(self, channels: int) -> Shape:
         return (self.num_output, channels // self.groups, *self.geometry.kernel)

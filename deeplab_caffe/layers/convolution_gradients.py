@@ -95,6 +95,11 @@ class HoleConvolution(torch.autograd.Function):
         return (*_gradients(grad, x, weight, ctx.biases, ctx.geometry, ctx.needs_input_grad[:3]), None)
 
 
+def _is_for_torch(grad: Tensor) -> bool:
+    """Return whether the backward pass is differentiated again, or is of several gradients: torch computes it then."""
+    return torch.is_grad_enabled() or transforms_are_active() or is_batched(grad)
+
+
 def _gradients(
     grad: Tensor, x: Tensor, weight: Tensor, biases: list[int] | None, geometry: PackedGeometry, wanted: Sequence[bool]
 ) -> tuple[Tensor | None, ...]:
@@ -102,13 +107,7 @@ def _gradients(
     stride, pad, dilation, groups = geometry
     numbers = (biases, stride, pad, dilation, False, [0, 0], groups)
     of_x, of_weight, of_bias = wanted
-    if (
-        not of_weight
-        or torch.is_grad_enabled()
-        or transforms_are_active()
-        or is_batched(grad)
-        or not is_faster(x, weight, grad.shape[2:], geometry)
-    ):
+    if not of_weight or _is_for_torch(grad) or not is_faster(x, weight, grad.shape[2:], geometry):
         found: tuple[Tensor | None, ...] = torch.ops.aten.convolution_backward(grad, x, weight, *numbers, list(wanted))
         return found
     grad_x, _, _ = torch.ops.aten.convolution_backward(grad, x, weight, *numbers, [of_x, False, False])
@@ -153,7 +152,7 @@ class WinogradConvolution(torch.autograd.Function):
         grad = _before_rectifier(grad, *rectified) if rectified else grad
         wanted = list(ctx.needs_input_grad[:3])
         rest = (ctx.biases, [1, 1], pad, dilation, False, [0, 0], 1)
-        if torch.is_grad_enabled() or not wanted[0] or transforms_are_active() or is_batched(grad):
+        if not wanted[0] or _is_for_torch(grad):
             return (*torch.ops.aten.convolution_backward(grad, x, weight, *rest, wanted), None, None, None)
         # The input's gradient is a convolution of the output's gradient, with mirrored kernels, and with input and
         # output channels exchanged.
