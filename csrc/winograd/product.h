@@ -11,20 +11,24 @@ namespace deeplab::winograd {
 constexpr int64_t kPanel = 16;
 
 // The part of a product that the registers of a processor hold: rows, and panels; and the number of channels of those
-// panels that stay in its first-level cache during the loop over the rows.
+// panels that stay in its first-level cache during the loop over the rows. kAhead: whether the weights that follow are
+// asked for meanwhile, which pays where products are as fast as the third-level cache.
 template <int kLanes>
 struct Registers;
 template <>
 struct Registers<16> {
   static constexpr int kRows = 12, kPanels = 2, kDepth = 256;
+  static constexpr bool kAhead = true;
 };
 template <>
 struct Registers<8> {
   static constexpr int kRows = 6, kPanels = 1, kDepth = 128;
+  static constexpr bool kAhead = false;
 };
 template <>
 struct Registers<4> {
   static constexpr int kRows = 3, kPanels = 1, kDepth = 128;
+  static constexpr bool kAhead = false;
 };
 
 // Rows of a product, A (rows, depth) by panels (depth, kPanel) each.
@@ -36,7 +40,8 @@ struct Product {
   int64_t depth;
   float* c;
   int64_t c_row;
-  bool add;  // to what is in c
+  bool add;                      // to what is in c
+  const float* ahead = nullptr;  // a panel's weights that are multiplied soon
 };
 
 template <typename L, int kRows, int kPanels>
@@ -57,6 +62,7 @@ DEEPLAB_ALWAYS_INLINE void multiply(const Product& product) {
     }
   }
   for (int64_t k = 0; k < product.depth; ++k) {
+    if (Registers<L::kLanes>::kAhead) __builtin_prefetch(product.ahead + k * kPanel, 0, 2);
     Float weights[kVectors];
 #pragma GCC unroll 16
     for (int v = 0; v < kVectors; ++v) {

@@ -164,9 +164,10 @@ DEEPLAB_ALWAYS_INLINE void transform_products(const Job& job, const Tile& tile, 
   }
 }
 
-// Panels of a product for all tiles of one frequency.
+// Panels of a product for all tiles of one frequency. `next` are the weights of the next call.
 template <typename L>
-DEEPLAB_ALWAYS_INLINE void multiply_panels(Product product, int64_t tiles, int64_t depth, int64_t panels) {
+DEEPLAB_ALWAYS_INLINE void multiply_panels(Product product, int64_t tiles, int64_t depth, int64_t panels,
+                                           const float* next) {
   constexpr int kRows = Registers<L::kLanes>::kRows, kPanels = Registers<L::kLanes>::kPanels;
   constexpr int64_t kDepth = Registers<L::kLanes>::kDepth;
   // Blocks of about the same number of rows: a block of few rows would not keep the processor's units busy.
@@ -178,10 +179,15 @@ DEEPLAB_ALWAYS_INLINE void multiply_panels(Product product, int64_t tiles, int64
     product.add = k > 0;
     for (int64_t panel = 0; panel < panels; panel += kPanels) {
       product.panels = weights + panel * product.panel_size + k * kPanel;
+      const float* following = panel + kPanels < panels ? product.panels + kPanels * product.panel_size
+                               : k + kDepth < depth     ? weights + (k + kDepth) * kPanel
+                                                        : next;
       for (int64_t block = 0; block < blocks; ++block) {
         const int64_t tile = block * tiles / blocks, rows = (block + 1) * tiles / blocks - tile;
         product.a = a + tile * product.a_row + k;
         product.c = c + tile * product.c_row + panel * kPanel;
+        // The first block asks for one of the next panels, the others for the second.
+        product.ahead = block == 0 ? following : following + product.panel_size;
         if (kPanels == 1 || panel + kPanels <= panels) {
           multiply_rows<L, kRows, kPanels>(product, rows);
         } else {
@@ -224,11 +230,11 @@ DEEPLAB_ALWAYS_INLINE void compute_panels(const Job& job, const Group& group, in
   constexpr int kFrequencies = R::kIn * R::kIn;
   const int64_t tiles = group.tiles, pitch = job.pitch(), width = job.panels_together * kPanel;
   const int64_t panel_size = job.channels * kPanel, panels = std::min(job.panels_together, job.panels - panel);
+  const auto weights_of = [&](int f) { return job.weight + (f * job.panels + panel) * panel_size; };
   for (int f = 0; f < kFrequencies; ++f) {
-    multiply_panels<L>(
-        {group.pixels + f * group.slots * pitch, pitch, job.weight + (f * job.panels + panel) * panel_size, panel_size,
-         0, products + f * tiles * width, width, false},
-        tiles, job.channels, panels);
+    multiply_panels<L>({group.pixels + f * group.slots * pitch, pitch, weights_of(f), panel_size, 0,
+                        products + f * tiles * width, width, false},
+                       tiles, job.channels, panels, weights_of(std::min(f + 1, kFrequencies - 1)));
   }
   const int64_t first = panel * kPanel, count = std::min(panels * kPanel, job.outputs - first);
   for (int64_t tile = 0; tile < tiles; ++tile) {
