@@ -77,6 +77,7 @@ std::unique_ptr<TensorView> make_view(uintptr_t data, std::vector<int64_t> sizes
 PYBIND11_MODULE(_C, module) {
   using deeplab::TensorView;
   using deeplab::Workspace;
+  using deeplab::WorkspaceBuffer;
   module.doc() = "Kernels of deeplab_caffe. Knows no torch: it sees pointers, sizes, strides, a device and a stream.";
 #ifdef DEEPLAB_WITH_CUDA
   module.attr("with_cuda") = true;
@@ -89,13 +90,24 @@ PYBIND11_MODULE(_C, module) {
       .def(py::init(&deeplab::make_view), py::arg("data"), py::arg("sizes"), py::arg("strides"), py::arg("dtype"),
            py::arg("device"))
       .def("__repr__", &TensorView::describe);
+  py::class_<WorkspaceBuffer>(module, "WorkspaceBuffer", py::buffer_protocol(), "Bytes of a Workspace's block.")
+      .def_buffer([](const WorkspaceBuffer& self) {
+        return py::buffer_info(static_cast<uint8_t*>(self.data()), static_cast<py::ssize_t>(self.bytes()));
+      });
   py::class_<Workspace, std::shared_ptr<Workspace>>(module, "Workspace",
                                                     "Large buffers of CPU computations, kept for their next use.")
-      .def(py::init([](size_t limit) { return std::make_shared<Workspace>(limit); }),
-           py::arg("limit") = +Workspace::kDefaultLimit)
+      .def(py::init([](size_t limit, bool any_larger) { return std::make_shared<Workspace>(limit, any_larger); }),
+           py::arg("limit") = +Workspace::kDefaultLimit, py::arg("any_larger") = false)
       .def_property("limit", &Workspace::limit, &Workspace::set_limit, "The most bytes that are kept.")
       .def_property_readonly("nbytes", &Workspace::bytes, "The bytes that are kept now.")
-      .def("clear", &Workspace::clear, "Free what is kept.");
+      .def("clear", &Workspace::clear, "Free what is kept.")
+      .def(
+          "buffer",
+          [](std::shared_ptr<Workspace> self, size_t bytes) {
+            DEEPLAB_CHECK(bytes <= PTRDIFF_MAX, "Workspace.buffer: ", bytes, " bytes are more than there can be");
+            return std::unique_ptr<WorkspaceBuffer>(::new WorkspaceBuffer(std::move(self), bytes));
+          },
+          py::arg("bytes"), "Return memory of a kept or new block, which is kept again when nothing refers to it.");
   module.def("set_num_threads", &deeplab::set_num_threads, py::arg("threads"),
              "Set the number of threads of all CPU loops; 0 restores torch's or the environment's.");
   module.def("set_num_threads_here", &deeplab::set_num_threads_here, py::arg("threads"),

@@ -114,7 +114,7 @@ void Workspace::add(Block block) {
 const Block* Workspace::find(size_t wanted) const {
   const Block* best = nullptr;
   for (const Block* block = blocks_.data(); block != blocks_.data() + count_; ++block) {
-    const bool fits = block->bytes >= wanted && block->bytes - wanted <= wanted / 4;
+    const bool fits = block->bytes >= wanted && (any_larger_ || block->bytes - wanted <= wanted / 4);
     if (fits && (!best || block->bytes < best->bytes)) best = block;
   }
   return best;

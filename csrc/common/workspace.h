@@ -37,12 +37,14 @@ class Workspace {
   static constexpr size_t kDefaultLimit = size_t{256} << 20;
 #endif
 
-  explicit Workspace(size_t limit) : limit_(limit) {}
+  // With `any_larger`, blocks may be larger than asked for by any amount: for buffers that are soon given back.
+  explicit Workspace(size_t limit, bool any_larger = false) : any_larger_(any_larger), limit_(limit) {}
   ~Workspace() { evict(bytes_); }
   Workspace(const Workspace&) = delete;
   Workspace& operator=(const Workspace&) = delete;
 
-  // Returns a block of at least this many bytes, and at most a quarter more. Throws std::bad_alloc.
+  // Returns a block of at least this many bytes, and without `any_larger` at most a quarter more. Throws
+  // std::bad_alloc.
   Block take(size_t bytes);
   void give(Block block);
 
@@ -59,11 +61,32 @@ class Workspace {
   void add(Block block);
   const Block* find(size_t wanted) const;
 
+  const bool any_larger_;
   std::mutex mutex_;
   std::array<Block, 64> blocks_;  // oldest first
   size_t count_ = 0;
   std::atomic<size_t> bytes_{0};
   std::atomic<size_t> limit_;
+};
+
+// A block of a workspace, returned to it at the end.
+class WorkspaceBuffer {
+ public:
+  DEEPLAB_NEEDS_INIT(WorkspaceBuffer)
+
+  WorkspaceBuffer(std::shared_ptr<Workspace> workspace, size_t bytes)
+      : workspace_(std::move(workspace)), block_(workspace_->take(bytes)), bytes_(bytes) {}
+  ~WorkspaceBuffer() { workspace_->give(block_); }
+  WorkspaceBuffer(const WorkspaceBuffer&) = delete;
+  WorkspaceBuffer& operator=(const WorkspaceBuffer&) = delete;
+
+  void* data() const { return block_.data; }
+  size_t bytes() const { return bytes_; }
+
+ private:
+  std::shared_ptr<Workspace> workspace_;
+  Block block_;
+  size_t bytes_;
 };
 
 // During its lifetime, the calling thread's buffers come from this workspace, or from the system if it is null.

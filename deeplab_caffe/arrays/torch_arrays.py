@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
@@ -14,6 +16,29 @@ from deeplab_caffe.arrays.interface import Array, Arrays, Shape
 # By name, because a lookup in a dictionary is faster than one of torch's attributes.
 _DTYPES: dict[str, Any] = {}
 _NAMES: dict[Any, str] = {}
+# Smaller tensors come from memory that malloc has kept anyway.
+_LEAST_KEPT_BYTES = 1 << 20
+
+
+class _Here(threading.local):
+    workspace: _C.Workspace | None = None
+
+
+_HERE = _Here()
+
+
+@contextmanager
+def kept_memory(workspace: _C.Workspace) -> Iterator[None]:
+    """Take the memory of new CPU tensors of this thread from a workspace: those that :meth:`TorchArrays.empty` makes.
+
+    For tensors that are soon freed. The memory returns to the workspace with the last tensor that refers to it; the
+    system would give new memory page by page, and clear it. Small tensors are made as usual.
+    """
+    before, _HERE.workspace = _HERE.workspace, workspace
+    try:
+        yield
+    finally:
+        _HERE.workspace = before
 
 
 class TorchArrays(Arrays):
@@ -62,6 +87,14 @@ class TorchArrays(Arrays):
     def empty(self, shape: Shape, dtype: Any, *, channels_last: bool = False) -> Array:
         """See :class:`Arrays`."""
         own = self.as_dtype(dtype)
+        if _HERE.workspace is not None and self.torch_device.type == "cpu":
+            count = shape if isinstance(shape, int) else math.prod(shape)
+            if count * own.itemsize >= _LEAST_KEPT_BYTES:
+                memory = self.torch.frombuffer(_HERE.workspace.buffer(count * own.itemsize), dtype=own, count=count)
+                if not channels_last:
+                    return memory.view(shape)
+                n, c, h, w = shape  # type: ignore[misc]  # (N, C, H, W)
+                return memory.view(n, h, w, c).permute(0, 3, 1, 2)
         if channels_last:
             layout = self.torch.channels_last
             return self.torch.empty(shape, dtype=own, device=self.torch_device, memory_format=layout)

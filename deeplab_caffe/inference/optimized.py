@@ -14,9 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from deeplab_caffe import _C
 from deeplab_caffe.arguments import truth, whole_number
 from deeplab_caffe.arrays import nvrtc
 from deeplab_caffe.arrays.stays import Stays
+from deeplab_caffe.arrays.torch_arrays import kept_memory
 from deeplab_caffe.crf import CRFParams
 from deeplab_caffe.crf.inputs import Kind
 from deeplab_caffe.errors import NetError
@@ -128,6 +130,8 @@ class OptimizedNet(Stays):
         self._kernels: dict[int, Kernel] = {}
         self.mean_value = net.mean_value
         self._runner: HeadRunner | None = None
+        # The blobs between input and output, on the CPU: the same memory in each call.
+        self._workspace = None if on_gpu else _C.Workspace(any_larger=True)
         self._lock = threading.Lock()
         self._fitting: set[tuple[Shape, ...]] = set()
         self._cache: LRUCache[CapturedFunction] = LRUCache(
@@ -270,10 +274,16 @@ class OptimizedNet(Stays):
         return self._runner
 
     def _forward(self, *inputs: Tensor, graph: Graph | None = None) -> dict[str, Tensor]:
-        def run(step: Step, bottoms: list[Tensor]) -> Sequence[Tensor]:
-            return self._kernels[step.makes[0]](bottoms)
-
         graph = graph or self.graph
+
+        def run(step: Step, bottoms: list[Tensor]) -> Sequence[Tensor]:
+            kernel = self._kernels[step.makes[0]]
+            # Callers may keep an output for as long as they like.
+            if self._workspace is None or not graph.returned.isdisjoint(step.makes):
+                return kernel(bottoms)
+            with kept_memory(self._workspace):
+                return kernel(bottoms)
+
         items = _CPU_ITEMS_AT_ONCE
         # Inputs whose batch sizes differ cannot be split into items together.
         together = {x.shape[:1] for x in inputs} == {inputs[0].shape[:1]}

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from torch import Tensor
 
@@ -116,6 +117,15 @@ class Graph:
     def per_item(self) -> bool:
         """Return whether each batch item is computed by itself, so that a batch may be split."""
         return all(layer.per_item for step in self.steps for layer in step.layers)
+
+    @cached_property
+    def returned(self) -> frozenset[int]:
+        """Return the numbers of the outputs' values, and of those whose memory an output may have."""
+        found = set(self.outputs.values())
+        for step in reversed(self.steps):
+            if found.intersection(step.makes):
+                found.add(step.aliased)
+        return frozenset(found)
 
     def wanted(self, names: Iterable[str]) -> dict[str, int]:
         """Return the numbers of blobs' last values, by name.

@@ -81,6 +81,33 @@ def test_other_batches_and_sizes_run_too(small: dc.Net) -> None:
 
 
 @torch.no_grad()
+def test_blobs_memory_is_used_again_and_outputs_are_the_callers() -> None:
+    net, x = narrow("deeplab_largefov", width=4), photo_like(2, 3, 161, 145)
+    fast = net.optimize(batch=2, size=(161, 145), blobs=["conv1_1", "pool1"])
+    first = fast(x)
+    kept = {name: blob.clone() for name, blob in first.items()}
+    del first["pool1"]
+    fast(photo_like(2, 3, 161, 145, seed=3))
+    assert torch.equal(first["conv1_1"], kept["conv1_1"])
+    again = fast(x)
+    assert all(torch.equal(again[name], kept[name]) for name in kept)
+
+
+@torch.no_grad()
+def test_large_blobs_go_back_to_the_nets_workspace() -> None:
+    net = narrow("deeplab_largefov", width=4)
+    fast, x = net.optimize(size=321), photo_like(1, 3, 321, 321)
+    assert fast._workspace.nbytes == 0
+    expected = fast(x)
+    kept = fast._workspace.nbytes
+    assert kept >= 2 * 4 * 16 * 321 * 321  # of conv1_1 and conv1_2, which are alive at the same time
+    assert torch.equal(fast(x), expected)
+    assert fast._workspace.nbytes == kept
+    fast(photo_like(1, 3, 161, 201))  # in the same blocks
+    assert fast._workspace.nbytes == kept
+
+
+@torch.no_grad()
 def test_engine_caffe() -> None:
     net, x = narrow("deeplab_largefov", engine="CAFFE"), photo_like(1, 3, 65, 65)
     fast = net.optimize(batch=1, size=65)
