@@ -112,6 +112,8 @@ PYBIND11_MODULE(_C, module) {
              "Set the number of threads of all CPU loops; 0 restores torch's or the environment's.");
   module.def("set_num_threads_here", &deeplab::set_num_threads_here, py::arg("threads"),
              "Set the same for what the calling thread calls; 0 restores the default.");
+  module.def("use_openmp_here", &deeplab::use_openmp_here, py::arg("wanted"),
+             "Let OpenMP's threads run the loops that the calling thread starts, or not; return what held before.");
   module.def("num_threads", &deeplab::num_threads);
   module.def("use_run_time_kernels", &deeplab::use_run_time_kernels,
              "Return whether deeplab_caffe.arrays.nvrtc compiles the kernels that are launched.");

@@ -19,6 +19,7 @@
 #ifndef _WIN32
 #include <dlfcn.h>
 #include <pthread.h>
+#include <unistd.h>
 #endif
 #ifdef __linux__
 #include <sched.h>
@@ -30,12 +31,44 @@ namespace {
 std::atomic<int> requested_threads{0};
 thread_local int requested_threads_here = 0;
 thread_local bool inside_loop = false;
+thread_local bool openmp_here = false;
+
+#ifdef _WIN32
+bool is_forked() { return false; }
+#else
+const pid_t loading_process = getpid();
+bool is_forked() { return getpid() != loading_process; }
+#endif
 std::atomic<int> most_threads{0};
 
 struct InsideLoop {
   InsideLoop() { inside_loop = true; }
   ~InsideLoop() { inside_loop = false; }
 };
+
+// OpenMP's functions, null if nothing has loaded them; GCC's interface, which Intel's and LLVM's libraries have too.
+struct OpenMP {
+  using Body = void (*)(void*);
+  using Parallel = void (*)(Body body, void* data, unsigned threads, unsigned flags);
+  using ThreadNumber = int (*)();
+  Parallel parallel = nullptr;
+  ThreadNumber thread_number = nullptr;
+};
+
+OpenMP find_openmp() {
+#ifndef _WIN32
+  static std::atomic<void*> parallel{nullptr}, thread_number{nullptr};  // torch may be imported later
+  if (!parallel) {
+    thread_number = dlsym(RTLD_DEFAULT, "omp_get_thread_num");
+    parallel = dlsym(RTLD_DEFAULT, "GOMP_parallel");
+  }
+  if (parallel && thread_number) {
+    return {reinterpret_cast<OpenMP::Parallel>(parallel.load()),
+            reinterpret_cast<OpenMP::ThreadNumber>(thread_number.load())};
+  }
+#endif
+  return {};
+}
 
 // Number of polls for work before a thread goes to sleep: about ten microseconds, which is about the time between two
 // loops of one operation.
@@ -80,14 +113,31 @@ class Pool {
   bool run(int threads, int64_t chunks, detail::ChunkFunction function, const void* body) {
     const std::unique_lock<std::mutex> owner(owner_, std::try_to_lock);
     if (!owner) return false;
-    hire(threads - 1);
+    // A forked process has none of the threads that its parent's OpenMP waits for.
+    const OpenMP openmp = openmp_here && !is_forked() ? find_openmp() : OpenMP{};
+    if (!openmp.parallel) hire(threads - 1);
     function_ = function;
     body_ = body;
-    threads_ = std::min(threads, helpers_ + 1);
+    threads_ = openmp.parallel ? threads : std::min(threads, helpers_ + 1);
     if (static_cast<int>(spans_.size()) < threads_) spans_ = std::vector<Span>(threads_);
     // Each thread gets the same part of every loop with as many chunks, so that its caches still have what it wrote in
     // the loop before.
     for (int i = 0; i < threads_; ++i) spans_[i].set(chunks * i / threads_, chunks * (i + 1) / threads_);
+    if (openmp.parallel) {
+      thread_number_ = openmp.thread_number;
+      openmp.parallel([](void* pool) { static_cast<Pool*>(pool)->work_as_team(); }, this, threads_, 0);
+    } else {
+      work_with_helpers();
+    }
+    if (failed_) {
+      failed_ = false;
+      std::rethrow_exception(std::exchange(error_, nullptr));
+    }
+    return true;
+  }
+
+ private:
+  void work_with_helpers() {
     open_ = true;
     ++loop_;
     if (sleeping_ > 0) {
@@ -104,14 +154,15 @@ class Pool {
         std::this_thread::yield();
       }
     }
-    if (failed_) {
-      failed_ = false;
-      std::rethrow_exception(std::exchange(error_, nullptr));
-    }
-    return true;
   }
 
- private:
+  // A thread of OpenMP's in its region. There may be fewer than asked for: each takes all chunks that are left.
+  void work_as_team() {
+    const bool before = std::exchange(inside_loop, true);
+    work(thread_number_());
+    inside_loop = before;
+  }
+
   void hire(int helpers) {
     for (; helpers_ < helpers; ++helpers_) {
       try {
@@ -171,6 +222,7 @@ class Pool {
   const void* body_ = nullptr;
   int threads_ = 0;
   std::vector<Span> spans_;  // by thread
+  OpenMP::ThreadNumber thread_number_ = nullptr;
   std::exception_ptr error_;
 
   alignas(64) std::atomic<uint64_t> loop_{0};
@@ -231,6 +283,8 @@ int default_threads() {
 void set_num_threads(int threads) { requested_threads = std::max(threads, 0); }
 
 void set_num_threads_here(int threads) { requested_threads_here = std::max(threads, 0); }
+
+bool use_openmp_here(bool wanted) { return std::exchange(openmp_here, wanted); }
 
 int num_threads() {
   if (requested_threads_here > 0) return requested_threads_here;

@@ -3,7 +3,7 @@
 //
 // OpenMP's loops are not used: they end at a barrier that every thread must reach, even a thread that has nothing to do
 // but waits for a processor. Here the caller works on chunks too, other threads help if they can, and the caller waits
-// only for threads that are inside a chunk.
+// only for threads that are inside a chunk. The exception are loops between torch's operators; see use_openmp_here.
 #pragma once
 
 #include <algorithm>
@@ -17,6 +17,11 @@ void set_num_threads(int threads);
 // The number of threads of loops that the calling thread starts; 0 restores the default.
 void set_num_threads_here(int threads);
 int num_threads();
+
+// Lets OpenMP's threads run the loops that the calling thread starts, if torch has loaded OpenMP. Returns what held
+// before. For loops between operators of torch: behind each of them OpenMP's threads spin for some milliseconds, and
+// would take the cores from other threads.
+bool use_openmp_here(bool wanted);
 
 namespace detail {
 

@@ -145,7 +145,7 @@ class OptimizedNet(Stays):
         if unknown:
             raise NetError(f"algorithms for unknown convolutions {', '.join(sorted(unknown))}")
         known = graph.shapes(shapes)
-        with self._memory_errors(shapes), switched(self.precision, self.device):
+        with self._memory_errors(shapes), switched(self.precision, self.device), _torchs_threads():
             for step in _by_weights(graph.steps):
                 bottoms = [known[number] for number in step.reads]
                 self._kernels[step.makes[0]] = prepare(
@@ -288,10 +288,13 @@ class OptimizedNet(Stays):
         # Inputs whose batch sizes differ cannot be split into items together.
         together = {x.shape[:1] for x in inputs} == {inputs[0].shape[:1]}
         if self.device.type != "cpu" or not graph.per_item or not together or inputs[0].shape[:1] <= (items,):
-            return graph.execute(inputs, run)
+            with _torchs_threads():
+                return graph.execute(inputs, run)
         found: dict[str, Tensor] = {}
         for begin in range(0, inputs[0].shape[0], items):
-            for name, part in graph.execute([x[begin : begin + items] for x in inputs], run).items():
+            with _torchs_threads():
+                parts = graph.execute([x[begin : begin + items] for x in inputs], run)
+            for name, part in parts.items():
                 if begin == 0:
                     found[name] = part.new_empty((inputs[0].shape[0], *part.shape[1:]))
                 found[name][begin : begin + items] = part
@@ -371,6 +374,16 @@ class OptimizedNet(Stays):
     def __repr__(self) -> str:
         how = f"not one graph: {self.graph_break_reason}" if self.graph_break_reason else "one CUDA graph"
         return f"OptimizedNet({self.precision.name} on {self.device}, {len(self.graph.steps)} steps, {how})"
+
+
+@contextmanager
+def _torchs_threads() -> Iterator[None]:
+    """Run the package's loops on the CPU by OpenMP's threads, which spin after each of torch's operators."""
+    before = _C.use_openmp_here(True)
+    try:
+        yield
+    finally:
+        _C.use_openmp_here(before)
 
 
 def _by_weights(steps: Sequence[Step]) -> list[Step]:

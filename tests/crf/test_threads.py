@@ -33,6 +33,19 @@ def test_loops_that_python_threads_start_at_the_same_time(for_threads) -> None:
         np.testing.assert_array_equal(found, expected)
 
 
+def test_openmps_threads_compute_the_same_bits(for_threads) -> None:
+    pytest.importorskip("torch")  # which loads OpenMP
+    expected = work(0)
+    assert _C.use_openmp_here(True) is False
+    try:
+        for found in for_threads(lambda: work(0)):
+            np.testing.assert_array_equal(found, expected)
+        with ThreadPoolExecutor(1) as pool:  # of this thread alone
+            assert pool.submit(_C.use_openmp_here, False).result() is False
+    finally:
+        assert _C.use_openmp_here(False) is True
+
+
 def test_the_number_of_threads_of_one_python_thread() -> None:
     _C.set_num_threads(3)
     try:

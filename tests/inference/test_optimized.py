@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -105,6 +107,27 @@ def test_large_blobs_go_back_to_the_nets_workspace() -> None:
     assert fast._workspace.nbytes == kept
     fast(photo_like(1, 3, 161, 201))  # in the same blocks
     assert fast._workspace.nbytes == kept
+
+
+@torch.no_grad()
+def test_a_forked_process_computes_the_same() -> None:
+    code = """
+import os, signal, torch
+from deeplab_caffe import _C
+from tests.inference.narrow import narrow, photo_like
+net = narrow("deeplab_largefov", width=4)
+fast, x = net.optimize(size=97), photo_like(1, 3, 97, 97)
+torch.set_num_threads(1)  # torch's own loops do not survive a fork
+_C.set_num_threads(2)
+expected = fast(x)
+child = os.fork()
+if child == 0:
+    signal.alarm(60)
+    os._exit(0 if torch.equal(fast(x), expected) else 1)
+print(os.waitpid(child, 0)[1])
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=False)
+    assert ran.stdout.strip() == "0", ran.stderr
 
 
 @torch.no_grad()

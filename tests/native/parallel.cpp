@@ -1,12 +1,13 @@
 // Stress of csrc/common/parallel.cpp: loops of all sizes from several threads at once, loops inside of loops, loops
 // that throw, naps between loops so that helpers go to sleep, and a fork
-// (with any argument: none).
+// (with any argument: none). With the argument "openmp", OpenMP's threads run the loops.
 #include "../../csrc/common/parallel.h"
 
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstdio>
+#include <cstring>
 #include <new>
 #include <thread>
 #include <vector>
@@ -33,10 +34,12 @@ static bool throwing(int64_t n, int64_t bad) {
   }
   return false;
 }
-int main(int argc, char**) {
+int main(int argc, char** argv) {
+  const bool by_openmp = argc > 1 && std::strcmp(argv[1], "openmp") == 0;
   detail::set_most_threads(4);
   set_num_threads(4);
-  auto work = [](int seed) {
+  auto work = [=](int seed) {
+    use_openmp_here(by_openmp);
     for (int k = 0; k < 3000; ++k) {
       const int64_t n = 1 + (k * 7919 + seed) % 300;
       if (loop(n, 1 + k % 9) != n * (n - 1) / 2 || !throwing(n, 1 + k % 5)) {
