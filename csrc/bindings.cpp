@@ -50,6 +50,9 @@ void bind(py::module_& module);
 namespace softmax_loss {
 void bind(py::module_& module);
 }
+namespace stem {
+void bind(py::module_& module);
+}
 namespace winograd {
 void bind(py::module_& module);
 }
@@ -135,5 +138,6 @@ PYBIND11_MODULE(_C, module) {
   deeplab::preprocess::bind(module);
   deeplab::resize::bind(module);
   deeplab::softmax_loss::bind(module);
+  deeplab::stem::bind(module);
   deeplab::winograd::bind(module);
 }

@@ -6,6 +6,7 @@ from typing import ClassVar, SupportsFloat, SupportsIndex, overload
 cuda_architectures: str
 lattice_max_dims: int
 softmax_loss_chunk: int
+stem_panel: int
 winograd_panel: int
 with_cuda: bool
 
@@ -325,6 +326,16 @@ def softmax_loss_forward(
     stats: TensorView,
     totals: TensorView,
     stream: SupportsIndex = 0,
+) -> None: ...
+def stem_forward(
+    x: TensorView,
+    panels: TensorView,
+    bias: TensorView | None,
+    y: TensorView,
+    stride: Sequence[SupportsIndex],
+    pad: Sequence[SupportsIndex],
+    relu: bool,
+    ceiling: SupportsFloat,
 ) -> None: ...
 def use_openmp_here(wanted: bool) -> bool: ...
 def use_run_time_kernels() -> bool: ...

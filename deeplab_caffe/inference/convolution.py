@@ -23,6 +23,7 @@ from deeplab_caffe.ops.hole import conv2d
 from deeplab_caffe.ops.onednn_limits import HALF, is_narrow, is_usual, pads_beyond_kernel
 from deeplab_caffe.ops.packed_conv import Geometry, operators_exist, pack_weight, packed_conv2d, same_order
 from deeplab_caffe.ops.sizes import output_hw
+from deeplab_caffe.ops.stem import MOST_CHANNELS, stem_conv2d, stem_panels
 from deeplab_caffe.ops.winograd import LARGEST_HOLES, TILES, fits, winograd_conv2d, winograd_weight
 
 # A function of the input; with a sum also of the other summand, and of whether the result may overwrite it.
@@ -290,6 +291,15 @@ def winograd(spec: ConvSpec, tile: int) -> Run:
     return run
 
 
+def stem(spec: ConvSpec) -> Run:
+    """Use this package's convolution for few channels, with ReLU and upper bound applied as outputs are written."""
+    if spec.adds:
+        return added(spec, stem)
+    panels, outputs, bias = stem_panels(spec.weight), spec.weight.shape[0], spec.bias
+    stride, pad, relu, ceiling = spec.stride, spec.pad, spec.relu, spec.ceiling
+    return lambda x: stem_conv2d(x, panels, outputs, bias, stride, pad, relu=relu, ceiling=ceiling)
+
+
 def depthwise(spec: ConvSpec) -> Run:
     """Use this package's depthwise convolution, with ReLU and upper bound applied as outputs are written."""
     if spec.adds:
@@ -382,6 +392,8 @@ def _ours(spec: ConvSpec) -> dict[str, tuple[bool, Callable[[], Run]]]:
     if spec.groups == spec.weight.shape[0] and spec.weight.shape[1] == 1:
         preferred = spec.dilated and max(spec.pad) > _LARGEST_DEPTHWISE_PADDING
         return {"depthwise": (preferred, partial(depthwise, spec))}
+    if spec.groups == 1 and spec.weight.shape[1] <= MOST_CHANNELS and not spec.dilated:
+        return {"stem": (True, partial(stem, spec))}
     if not fits(spec.weight, spec.stride, spec.groups):
         return {}
     hole = max(spec.dilation)

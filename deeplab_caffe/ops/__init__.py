@@ -18,5 +18,6 @@ __all__ = [
     "max_pool",
     "preprocess",
     "softmax_loss",
+    "stem",
     "winograd",
 ]

@@ -19,6 +19,7 @@ from deeplab_caffe.inference.convolution import (
     on_sub_grids,
     padded_channels,
     pointwise_product,
+    stem,
     winograd,
 )
 from tests.inference.narrow import error, photo_like
@@ -195,6 +196,41 @@ def test_winograd_comes_first_but_for_large_holes() -> None:
         replace(wide(), weight=wide(channels=16).weight, groups=2),
     ):
         assert not any(name.startswith("winograd") for name in algorithms(other, shape))
+
+
+def first_layer(kernel: int = 3, stride: int = 1, *, relu: bool = True) -> ConvSpec:
+    generator = torch.Generator().manual_seed(6)
+    weight = torch.randn((24, 3, kernel, kernel), generator=generator)
+    bias = torch.randn(24, generator=generator)
+    return ConvSpec(weight, bias, (stride,) * 2, (kernel // 2,) * 2, (1, 1), 1, relu)
+
+
+def test_our_kernel_for_images_comes_first_for_few_channels() -> None:
+    for s in (first_layer(), first_layer(7, 2), replace(first_layer(1), dilation=(2, 2))):
+        found = algorithms(s, (1, 3, 41, 41))
+        assert next(iter(found)) == "stem"
+        assert "onednn_packed" in found
+    for other in (
+        wide(),
+        replace(first_layer(), dilation=(2, 2)),
+        replace(first_layer(), weight=first_layer().weight.double()),
+        replace(first_layer(), weight=first_layer().weight[:, :1], groups=3),
+    ):
+        assert "stem" not in algorithms(other, (1, 3, 41, 41))
+
+
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize(("kernel", "stride"), [(3, 1), (7, 2)])
+def test_our_kernel_for_images_adds_rectifies_and_stops_at_the_ceiling(kernel: int, stride: int, relu: bool) -> None:
+    s, x = first_layer(kernel, stride, relu=relu), image(2, 3, 21, 17)
+    plain = F.conv2d(x, s.weight, s.bias, stride, kernel // 2)
+    other = photo_like(*plain.shape, seed=9)
+    assert error(algorithms(s, x.shape)["stem"]()(x), plain.relu() if relu else plain) < 1e-6
+    summed = stem(replace(s, adds=True))(x, other, True)
+    assert error(summed, (plain + other).relu() if relu else plain + other) < 1e-6
+    if relu:
+        capped = replace(s, ceiling=6.0)
+        assert error(algorithms(capped, x.shape)["stem"]()(x), plain.clamp(0, 6)) < 1e-6
 
 
 def each(hole: int, *, channels: int = 40, relu: bool = True) -> ConvSpec:
