@@ -97,7 +97,8 @@ def read_geometry(layer: Layer, message: Message, axes: int | None = None, lone_
     Args:
         layer: the layer, for error messages.
         message: the parameters.
-        axes: number of spatial axes; None: the number of values given, or two if a single value holds for all axes.
+        axes: number of spatial axes; None: the number of values given, two if a single value holds for all axes, or
+            none without a kernel, which no axes need.
         lone_pad: ``pad_h`` or ``pad_w`` may be given alone; the other is 0.
 
     Raises:
@@ -108,7 +109,7 @@ def read_geometry(layer: Layer, message: Message, axes: int | None = None, lone_
     given = {field: _given(layer, message, field, lone=lone_pad and field == "pad") for field in defaults}
     if axes is None:
         counts = [len(values) for _, values in given.values() if len(values) > 1]
-        axes = max(counts, default=2)
+        axes = max(counts, default=2 if given["kernel"][1] else 0)
     found = []
     for field, default in defaults.items():
         name, values = given[field]
