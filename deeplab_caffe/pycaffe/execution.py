@@ -272,16 +272,34 @@ class Execution:
         for step in self._steps:
             layer = step.layer
             asked = list(layer.param.propagate_down)
+            needs = [needed.get(name, False) for name in step.bottoms]
             down = [
-                (asked[i] if asked else needed.get(name, False)) or (force and layer.allows_gradient(i))
-                for i, name in enumerate(step.bottoms)
+                (asked[i] if asked else need) or (force and layer.allows_gradient(i)) for i, need in enumerate(needs)
             ]
-            runs = any(down) or any(self._learning(layer))
-            needed.update(dict.fromkeys(step.tops, runs))
+            learning = any(self._learning(layer))
+            # propagate_down chooses among the bottoms of a layer that runs backwards; whether it runs, and whether its
+            # tops need gradients, depends on what is below it.
+            passes = any(needs) or learning or (force and any(down))
+            needed.update(dict.fromkeys(step.tops, passes))
+            runs = passes and (any(down) or learning)
             if layer.code is not None:
                 runs = force or (runs and not under_loss.isdisjoint(step.tops))
             found.append((runs and layer.differentiable, down))
-        return found
+        return found if force else self._without_stopped(found)
+
+    def _without_stopped(self, found: list[tuple[bool, list[bool]]]) -> list[tuple[bool, list[bool]]]:
+        """Return what :meth:`_find_backward` found, without layers all of whose tops get no gradient (net.cpp, Init).
+
+        By names, as in Caffe: a layer in place that passes nothing down stops the layers that wrote its blob before.
+        """
+        stopped: set[str] = set()
+        kept = []
+        for step, (runs, down) in zip(reversed(self._steps), reversed(found), strict=True):
+            if step.tops and stopped.issuperset(step.tops):
+                runs, down = False, [False] * len(down)
+            stopped.update(name for name, passes in zip(step.bottoms, down, strict=True) if not passes)
+            kept.append((runs, down))
+        return kept[::-1]
 
     def _under_loss(self) -> set[str]:
         """Return the blobs that a loss depends on; all blobs in a net without a loss."""

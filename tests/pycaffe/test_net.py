@@ -496,6 +496,49 @@ def test_force_backward_gives_frozen_parameters_a_gradient(dialect: str) -> None
         assert blob.diff.any()
 
 
+def v2_net(*layers: str) -> caffe.Net:
+    """Return a net of the inputs a and b, (2, 3), and layers of three fields: type, bottoms and top, the rest."""
+    text = 'input: "a" input: "b" input_shape { dim: 2 dim: 3 } input_shape { dim: 2 dim: 3 } '
+    for number, each in enumerate(layers):
+        kind, blobs, rest = each.split(" | ")
+        *bottoms, top = blobs.split()
+        text += f'layer {{ name: "l{number}" type: "{kind}" {rest} top: "{top}" '
+        text += "".join(f'bottom: "{name}" ' for name in bottoms) + "} "
+    net = make(text)
+    for name, values in (("a", [1, -2, 3]), ("b", [4, 4, -4])):
+        net.blobs[name].data[...] = values
+    for blobs in net.params.values():
+        blobs[0].data[...] = 1
+    net.forward()
+    return net
+
+
+INNER = "inner_product_param { num_output: 3 bias_term: false }"
+
+
+def test_propagate_down_does_not_make_a_layer_run() -> None:
+    both = "propagate_down: true propagate_down: true"
+    net = v2_net(f"EuclideanLoss | a b l | {both}")
+    assert not net.backward()["a"].any()  # a net without weights and without force_backward has no gradients
+    net = v2_net(f"InnerProduct | a y | propagate_down: true {INNER}", "EuclideanLoss | y b l | ")
+    assert net.backward()["a"].any()  # this layer runs for its weights, and the gradient of a is asked for
+
+
+def test_no_gradient_passes_a_layer_in_place_that_stops_it() -> None:
+    for stop, learns in (("", True), ("propagate_down: false", False)):
+        net = v2_net(f"InnerProduct | a y | {INNER}", f"ReLU | y y | {stop}", "EuclideanLoss | y b l | ")
+        net.backward()
+        assert net.blobs["y"].diff.any()
+        assert net.params["l0"][0].diff.any() == learns
+
+
+def test_a_layer_above_a_stopped_one_has_its_gradients() -> None:
+    net = v2_net(f"InnerProduct | a y | {INNER}", "TanH | y z | propagate_down: false", "EuclideanLoss | z b l | ")
+    net.backward()
+    assert not net.params["l0"][0].diff.any()
+    assert net.blobs["z"].diff.any()
+
+
 def test_force_backward_finds_no_gradient_of_stored_statistics() -> None:
     text = 'input: "x" input_shape { dim: 2 dim: 3 } force_backward: true '
     net = make(text + 'layer { name: "b" type: "BatchNorm" bottom: "x" top: "y" }', caffe.TRAIN, dialect="v2")
