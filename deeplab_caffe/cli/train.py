@@ -37,7 +37,6 @@ from deeplab_caffe.solver import (
     Solver,
     TrainingLog,
     WandbCallback,
-    World,
     join_world,
     latest_snapshot,
     leave_world,
@@ -138,7 +137,7 @@ def train(
     state = _snapshot_path(snapshot, config.param.snapshot_prefix)
     with progress("training", config.param.max_iter, to_stderr=True, hidden=not world.is_first) as advance:
         echo = _like_glog(advance.log) if glog else advance.log
-        log = _log(world, echo, log_path, tensorboard, wandb)
+        lines = _lines(echo) if world.is_first else None
         trainer = Solver(
             solver,
             device=place,
@@ -154,15 +153,18 @@ def train(
             stages=stages,
             python_layers=python_layers,
             world=world,
-            log=log,
+            log=TrainingLog(lines),
         )
         _begin(trainer, state, split_list(weights))
+        if world.is_first:
+            # A training that cannot begin leaves no files.
+            trainer.log = TrainingLog(lines, log_path, tensorboard, [WandbCallback(wandb)] if wandb else [])
         _describe(trainer, dtype)
         advance(trainer.iteration)
         trainer.after_iteration = advance
         with _signals(trainer, sigint_effect, sighup_effect):
             trainer.solve()
-        log.close()
+        trainer.log.close()
     # Not after an error: the other processes may wait for this one until torchrun ends them.
     leave_world(world)
     if trainer.stopped:
@@ -266,18 +268,14 @@ def _like_glog(echo: Callable[[str], None]) -> Callable[[str], None]:
     return line
 
 
-def _log(
-    world: World, echo: Callable[[str], None], path: Path | None, tensorboard: Path | None, wandb: str | None
-) -> TrainingLog:
-    if not world.is_first:
-        return TrainingLog(None)
+def _lines(echo: Callable[[str], None]) -> Callable[[str], None]:
+    """Return a function that writes a line; a closed terminal does not end the training."""
 
     def line(text: str) -> None:
-        # A closed terminal must not end the training.
         with suppress(OSError):
             echo(text)
 
-    return TrainingLog(line, path, tensorboard, [WandbCallback(wandb)] if wandb else [])
+    return line
 
 
 def _describe(trainer: Solver, dtype: str) -> None:

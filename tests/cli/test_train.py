@@ -302,3 +302,24 @@ def test_a_log_over_what_is_read_is_refused(run, case: Path, name: str) -> None:
         line = run("train", *words, "--log-file", case / name).error_line()
     assert f"{case / name}: --log would be written over " in line
     assert (case / name).read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--weights", "none.caffemodel"), "none.caffemodel: cannot be read"),
+        (("--snapshot", "none.solverstate"), "none.solverstate: "),
+        (("--weights", "train.prototxt"), "train.prototxt at byte 0: is not a binary caffemodel"),
+    ],
+)
+def test_a_training_that_cannot_begin_leaves_no_log(
+    run, case: Path, words: tuple[str, str], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = FakeWandb()
+    monkeypatch.setitem(sys.modules, "wandb", fake)
+    before = sorted(case.iterdir())
+    with inside(case):
+        line = run("train", "--solver", "solver.prototxt", *words, "--log", "logs/l", "--wandb", "voc").error_line()
+    assert message in line
+    assert sorted(case.iterdir()) == before
+    assert not fake.calls
