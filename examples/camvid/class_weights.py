@@ -3,7 +3,8 @@
     python examples/camvid/class_weights.py DATA_ROOT weights.binaryproto
 
 A class with the share f of the labelled training pixels gets sqrt(median / f) (the median of all shares), but from 0.4
-to 3; then all are scaled so that a training pixel weighs 1 on average.
+to 3; then all are scaled so that a training pixel weighs 1 on average. The median is over the classes that occur; the
+others get the largest weight.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from deeplab_caffe.data import load_label
 from deeplab_caffe.proto import write_blob
 
 CLASSES = 11
+SMALLEST, LARGEST = 0.4, 3.0
 
 
 def class_weights(root: Path) -> np.ndarray:
@@ -24,8 +26,13 @@ def class_weights(root: Path) -> np.ndarray:
     pixels = np.zeros(256)
     for line in (root / "list" / "train.txt").read_text(encoding="utf-8").splitlines():
         pixels += np.bincount(load_label(root / line.split()[1].lstrip("/")).ravel(), minlength=256)
-    share = pixels[:CLASSES] / pixels[:CLASSES].sum()
-    weights = np.sqrt(np.median(share) / share).clip(0.4, 3)
+    labelled = pixels[:CLASSES].sum()
+    if not labelled:
+        sys.exit(f"{root / 'list' / 'train.txt'}: no label map has a pixel of the classes 0 to {CLASSES - 1}")
+    share = pixels[:CLASSES] / labelled
+    occurs = share > 0
+    weights = np.full(CLASSES, LARGEST)
+    weights[occurs] = np.sqrt(np.median(share[occurs]) / share[occurs]).clip(SMALLEST, LARGEST)
     return weights / (share * weights).sum()
 
 

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import runpy
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from deeplab_caffe import proto
 from deeplab_caffe.proto.text.templates import fill_template
@@ -35,6 +37,22 @@ def test_camvids_templates_are_the_examples_network(kind: str) -> None:
     learned = [[layer for layer in one.layer if layer.HasField("convolution_param")] for one in (net, example)]
     assert len(learned[0]) == 16
     assert learned[0] == learned[1]
+
+
+def test_class_weights_of_classes_that_do_not_occur(tmp_path: Path) -> None:
+    program = runpy.run_path(str(ROOT / "examples" / "camvid" / "class_weights.py"))
+    (tmp_path / "list").mkdir()
+    (tmp_path / "list" / "train.txt").write_text("/a.png /a_labels.png\n")
+    labels = np.array([[0] * 4, [0] * 4, [3, 3, 3, 3], [5, 255, 255, 255]], np.uint8)
+    Image.fromarray(labels).save(tmp_path / "a_labels.png")
+    weights = program["class_weights"](tmp_path)
+    # 8, 4 and 1 of 13 pixels: the median is 4 / 13.
+    expected = np.full(11, 3.0)
+    expected[[0, 3, 5]] = np.sqrt([0.5, 1, 4])
+    np.testing.assert_allclose(weights, expected / (expected[[0, 3, 5]] @ [8, 4, 1] / 13))
+    Image.fromarray(np.full((4, 4), 255, np.uint8)).save(tmp_path / "a_labels.png")
+    with pytest.raises(SystemExit, match="train.txt: no label map has a pixel of the classes 0 to 10"):
+        program["class_weights"](tmp_path)
 
 
 def test_camvids_solver_writes_where_the_flow_looks() -> None:
