@@ -387,7 +387,7 @@ def _warn_of_other_kinds(energies: Any, on_host: Callable[[Any], NDArray]) -> No
     elif apparent_kind(-rows, on_host) == "energies":
         advice = "are logarithms of probabilities: take minus them"
     if advice is not None:
-        warn(f"unary energies {advice}; or say what they are: kind=...")
+        warn(f"unary energies {advice}, or say what they are: kind=...")
 
 
 def _normalization(kernel: int, normalization: int) -> Any:
