@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -151,7 +152,8 @@ class MeanField(nn.Module):
             Marginals Q ``(N, C, H, W)``, contiguous, on the device of the scores.
 
         Raises:
-            CRFError: shapes do not fit, colours are not finite, or there are no lattices for the device.
+            CRFError: shapes do not fit, scores are NaN or infinite (except -inf beside a finite score of the pixel:
+                the label is excluded), colours are not finite, or there are no lattices for the device.
         """
         if not isinstance(scores, Tensor):
             raise CRFError(f"scores must be a torch tensor, got {type(scores).__name__}: take torch.from_numpy(scores)")
@@ -168,7 +170,8 @@ class MeanField(nn.Module):
         with torch.autocast(scores.device.type, enabled=False):
             scores = scores.float() if scores.dtype in (torch.float16, torch.bfloat16) else scores
             self._inspect(scores)
-            scores = self._as_scores(scores)
+            given, scores = scores, self._as_scores(scores)
+            self._validate_finite(scores, given)
             if filters is None:
                 filters = self.filters(image, count, (height, width), scores.device)
             unary = scores.permute(0, 2, 3, 1).reshape(count, height * width, channels)
@@ -203,6 +206,36 @@ class MeanField(nn.Module):
         with suppress(RuntimeError):  # under torch.func the values cannot be read
             for one in values.detach():
                 refuse_other_kinds(-one if self.kind == "energies" else one, lambda some: some.cpu().numpy(), self.kind)
+
+    def _validate_finite(self, scores: Tensor, given: Tensor) -> None:
+        """Validate that the softmax of scores ``(N, C, H, W)`` exists at each pixel, if their values can be read.
+
+        Args:
+            scores: the scores.
+            given: what the caller gave: the scores, or probabilities or energies.
+
+        Raises:
+            CRFError: a score is NaN or inf, or all of a pixel are -inf.
+        """
+        if is_recorded(scores):
+            return
+        with suppress(RuntimeError):  # under torch.func the values cannot be read
+            scores = scores.detach()
+            low, high = torch.stack(torch.aminmax(scores)).tolist()  # NaN if there is one
+            name = self.kind or "scores"
+            if not high < math.inf:
+                wrong = scores.isnan() | scores.isposinf()
+                number, channel, y, x = wrong.nonzero()[0].tolist()
+                raise CRFError(
+                    f"{name} must be finite, got {int(wrong.sum())} of {wrong.numel()} that are not: the first is "
+                    f"{given[number, channel, y, x].item()} at [{number}, {channel}, {y}, {x}]"
+                )
+            if low == -math.inf and (empty := scores.amax(1).isneginf()).any():
+                number, y, x = empty.nonzero()[0].tolist()
+                raise CRFError(
+                    f"{name} exclude all labels at {int(empty.sum())} of {empty.numel()} pixels, the first at row {y}, "
+                    f"column {x} of item {number}: keep one of them finite"
+                )
 
     def _compatibility(self, like: Tensor) -> Tensor:
         return -like.new_ones(()) if self.compatibility is None else self.compatibility.to(like)

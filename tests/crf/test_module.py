@@ -269,6 +269,40 @@ def test_bad_input(scores: torch.Tensor, image: torch.Tensor | None, message: st
 
 
 @pytest.mark.parametrize(
+    ("kind", "wrong", "got"),
+    [
+        (None, float("nan"), "nan"),
+        ("scores", float("inf"), "inf"),
+        ("scores", float("nan"), "nan"),
+        ("energies", float("-inf"), "-inf"),
+        ("probabilities", float("nan"), "nan"),
+    ],
+)
+def test_scores_that_are_not_finite_are_counted(kind: str | None, wrong: float, got: str) -> None:
+    scores = torch.rand(2, CLASSES, 10, 13, generator=torch.Generator().manual_seed(1))
+    scores[1, 2, 3, 4] = scores[1, 2, 5, 6] = wrong
+    name, many = kind or "scores", scores.numel()
+    message = rf"^{name} must be finite, got 2 of {many} that are not: the first is {got} at \[1, 2, 3, 4\]$"
+    module = MeanField(CLASSES, PARAMS, kind=kind)
+    for one in (scores, scores.clone().requires_grad_()):
+        with pytest.raises(CRFError, match=message):
+            module(one, torch.zeros(2, 3, 10, 13, dtype=torch.uint8))
+
+
+def test_a_score_of_minus_infinity_excludes_a_label() -> None:
+    scores = torch.rand(1, CLASSES, 10, 13, generator=torch.Generator().manual_seed(1))
+    image = torch.zeros(1, 3, 10, 13, dtype=torch.uint8)
+    scores[0, 0, 3, 4] = -torch.inf
+    found = MeanField(CLASSES, PARAMS, kind="scores")(scores, image)
+    assert found.isfinite().all()
+    assert found[0, 0, 3, 4] == 0
+    scores[0, :, 3, 4] = -torch.inf
+    message = "^scores exclude all labels at 1 of 130 pixels, the first at row 3, column 4 of item 0: keep one"
+    with pytest.raises(CRFError, match=message):
+        MeanField(CLASSES, PARAMS, kind="scores")(scores, image)
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({"num_classes": 0}, "num_classes"),
