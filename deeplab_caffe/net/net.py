@@ -13,7 +13,9 @@ from torch import Tensor, nn
 
 from deeplab_caffe import proto
 from deeplab_caffe.arguments import truth, whole_number
+from deeplab_caffe.data.io.images import LABEL_READINGS
 from deeplab_caffe.data.sources.rng import CaffeRNG
+from deeplab_caffe.data.sources.sharding import Shard
 from deeplab_caffe.data.sources.transform import IMAGENET_MEAN_BGR
 from deeplab_caffe.errors import DeepLabCaffeError, NetError
 from deeplab_caffe.layers import Layer, NetContext, Shape
@@ -156,6 +158,9 @@ class Net(nn.Module):
         workers = whole_number("workers", workers, NetError, least=0)
         if seed is not None:
             seed = whole_number("seed", seed, NetError, least=0, most=2**32 - 1)
+        if label_reading not in LABEL_READINGS:
+            raise NetError(f"label_reading must be one of {', '.join(LABEL_READINGS)}, got {label_reading!r}")
+        part = Shard.of(shard)
         path = None if isinstance(prototxt, caffe_pb2.NetParameter) else prototxt
         net = prototxt if isinstance(prototxt, caffe_pb2.NetParameter) else proto.read_net(prototxt, variables)
         net = proto.filter_net(net, phase, level=level, stages=stages)
@@ -172,7 +177,7 @@ class Net(nn.Module):
             crf_image_of_first=crf_image_of_first,
             channels_last=channels_last,
             workers=workers,
-            shard=shard,
+            shard=(part.rank, part.world),
             python_layers=python_layers,
         )
         self.dtype = floating_dtype(dtype)

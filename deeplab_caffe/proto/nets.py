@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from reprlib import repr as short_repr
 
+from deeplab_caffe.arguments import whole_number
 from deeplab_caffe.errors import NetError
 from deeplab_caffe.proto import caffe_pb2
 from deeplab_caffe.proto.upgrade.net import fold_inputs, upgrade_net
@@ -24,18 +26,27 @@ def resolve_state(
         stages: names of stages.
 
     Raises:
-        NetError: ``phase`` is neither TRAIN nor TEST.
+        NetError: ``phase`` is neither TRAIN nor TEST, the level is no whole number, or a stage is no text.
     """
+    level = whole_number("level", 0 if level is None else level, NetError, least=-(2**31), most=2**31 - 1)
     state = caffe_pb2.NetState()
     state.CopyFrom(net.state)
     if not state.HasField("phase"):
         state.phase = _phase_number(phase)
     if not state.HasField("level"):
-        state.level = level or 0
-    for stage in [stages] if isinstance(stages, str) else stages:
+        state.level = level
+    for stage in _stage_names(stages):
         if stage not in state.stage:
             state.stage.append(stage)
     return state
+
+
+def _stage_names(stages: Iterable[str]) -> list[str]:
+    names = [stages] if isinstance(stages, str) or not isinstance(stages, Iterable) else list(stages)
+    for name in names:
+        if not isinstance(name, str):
+            raise NetError(f"stages must be names, each a text, got {short_repr(name)}")
+    return names
 
 
 def _phase_number(phase: int | str | None) -> int:

@@ -417,6 +417,14 @@ def test_inputs_of_the_prototxt_that_make_no_sense() -> None:
         ({"channels_last": "no"}, "channels_last must be True or False, got 'no'"),
         ({"crf_image_of_first": None}, "crf_image_of_first must be True or False, got None"),
         ({"workers": "2"}, "workers must be a whole number, got '2'"),
+        ({"label_reading": "x"}, "label_reading must be one of index, luminance, got 'x'"),
+        ({"shard": (2, 1)}, r"shard must be \(rank, world\) with 0 <= rank < world, got \(2, 1\)"),
+        ({"shard": 1}, r"shard must be \(rank, world\), two whole numbers, got 1"),
+        ({"shard": (0.5, 2)}, "shard's rank must be a whole number, got 0.5"),
+        ({"level": "a"}, "level must be a whole number, got 'a'"),
+        ({"level": 2**31}, r"level must be at most 2\^31 - 1, got 2147483648"),
+        ({"stages": 3}, "stages must be names, each a text, got 3"),
+        ({"stages": ["deploy", 1]}, "stages must be names, each a text, got 1"),
     ],
 )
 def test_options_that_make_no_sense(options: dict, message: str) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from reprlib import repr as short_repr
 
+from deeplab_caffe.arguments import whole_number
 from deeplab_caffe.errors import NetError
 
 
@@ -25,6 +27,18 @@ class Shard:
     def __post_init__(self) -> None:
         if self.world < 1 or not 0 <= self.rank < self.world:
             raise NetError(f"shard must be (rank, world) with 0 <= rank < world, got ({self.rank}, {self.world})")
+
+    @classmethod
+    def of(cls, pair: object) -> Shard:
+        """Return the shard of a pair (rank, world) of whole numbers.
+
+        Raises:
+            NetError: it is none, or not one with 0 <= rank < world.
+        """
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+            raise NetError(f"shard must be (rank, world), two whole numbers, got {short_repr(pair)}")
+        rank, world = pair
+        return cls(whole_number("shard's rank", rank, NetError), whole_number("shard's world", world, NetError))
 
     def before(self, batch_size: int) -> int:
         """Return the number of entries of the global batch before this process's part."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from reprlib import repr as short_repr
 
 from deeplab_caffe.errors import PrototxtError
 
@@ -64,7 +65,10 @@ def fill_template(
     Raises:
         PrototxtError: variables have no value (the message names all of them), a value has a line break, or a ``${`` is
             not followed by a name and ``}``.
+        TypeError: ``variables`` is no mapping.
     """
+    if not isinstance(variables, Mapping | None):
+        raise TypeError(f"variables must be a dict of values by name, got {short_repr(variables)}")
     given = variables or {}
 
     def value_of(name: str) -> str | None:

@@ -80,3 +80,9 @@ def test_strip_comments(line, code):
 def test_comment_stripping_is_linear():
     # Nested quantifiers would take longer than the age of the universe here.
     assert strip_comments("a" * 100_000 + '"' * 9_999) == "a" * 100_000 + '"' * 9_999
+
+
+@pytest.mark.parametrize("variables", [3, "A=b", [("A", "b")]])
+def test_variables_are_a_mapping(variables: object) -> None:
+    with pytest.raises(TypeError, match="variables must be a dict of values by name, got "):
+        fill_template("${A}", variables)
