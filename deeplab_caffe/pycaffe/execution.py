@@ -18,6 +18,7 @@ from deeplab_caffe.layers import Blob, BlobVec, Layer, NetContext, ParameterBlob
 from deeplab_caffe.net.build import AUTOMATIC_TOP
 from deeplab_caffe.net.graph import Step
 from deeplab_caffe.proto import caffe_pb2
+from deeplab_caffe.proto.splits import split_layer_name
 from deeplab_caffe.pycaffe import mode
 
 _V = TypeVar("_V", bound=Blob | BlobVec)
@@ -85,8 +86,11 @@ class Execution:
         for layer in module.layers:
             # Each blob has its own memory here, because scripts may read it.
             layer.inplace = False
-        self.blobs = _ByName((name, Blob(shape)) for name, shape in module.blob_shapes.items())
-        self._steps = (*self._input_steps(), *module.steps)
+        blobs = {name: Blob(shape) for name, shape in module.blob_shapes.items()}
+        self._steps = self._ordered_steps(blobs)
+        made = {top: blobs[top] for step in self._steps for top in step.tops}
+        # DeepLab v1 has no Input layers: the inputs come first.
+        self.blobs = _ByName(blobs if module.dialect.four_axes else made | blobs)
         self._layer_names = [step.layer.name for step in self._steps]
         self.params: OrderedDict[str, BlobVec] = _ByName()
         shared: dict[int, ParameterBlob] = {}
@@ -123,15 +127,25 @@ class Execution:
         """
         return [name for name in self.module.outputs if not name.startswith(AUTOMATIC_TOP)]
 
-    def _input_steps(self) -> list[Step]:
+    def _ordered_steps(self, blobs: Mapping[str, Blob]) -> tuple[Step, ...]:
+        """Return the net's steps in Caffe's order: each Input layer is followed by the splits of its tops."""
+        steps = self.module.steps
+        ordered = []
+        for each in self._input_steps(blobs):
+            splits = {split_layer_name(top, each.layer.name, index) for index, top in enumerate(each.tops)}
+            ordered += [each, *(step for step in steps if step.layer.name in splits)]
+        placed = {id(step) for step in ordered}
+        return (*ordered, *(step for step in steps if id(step) not in placed))
+
+    def _input_steps(self, blobs: Mapping[str, Blob]) -> list[Step]:
         """Return the Input layers of a net's inputs, as in later Caffe; DeepLab v1 has no such layers."""
         param = self.module.param
         if self.module.dialect.four_axes:
             return []
-        blobs: dict[str, dict[str, Blob]] = {}
+        tops: dict[str, dict[str, Blob]] = {}
         for top, name in zip_longest(param.input, param.input_layer, fillvalue="input"):
-            blobs.setdefault(name, {})[top] = self.blobs[top]
-        layers = [_Input(name, tops, self.module.context) for name, tops in blobs.items()]
+            tops.setdefault(name, {})[top] = blobs[top]
+        layers = [_Input(name, each, self.module.context) for name, each in tops.items()]
         return [Step(each, (), tuple(each.param.top), (0.0,) * len(each.param.top), (), ()) for each in layers]
 
     def _parameters_of(self, layer: Layer, shared: dict[int, ParameterBlob]) -> BlobVec:

@@ -539,6 +539,20 @@ def test_a_layer_above_a_stopped_one_has_its_gradients() -> None:
     assert net.blobs["z"].diff.any()
 
 
+def test_splits_of_inputs_follow_their_own_input_layer() -> None:
+    """The order of blobs and layers beside a real pycaffe."""
+    shape = "input_param { shape { dim: 1 dim: 2 } }"
+    text = "".join(f'layer {{ name: "{n}" type: "Input" top: "{n[-1]}" {shape} }} ' for n in ("in_a", "in_b"))
+    for name in ("a1", "a2", "b1", "b2"):
+        text += f'layer {{ name: "{name}" type: "TanH" bottom: "{name[0]}" top: "{name}" }} '
+    net = make(text)
+    assert net._layer_names == ["in_a", "a_in_a_0_split", "in_b", "b_in_b_0_split", "a1", "a2", "b1", "b2"]
+    splits = {name: [f"{name}_in_{name}_0_split_{k}" for k in range(2)] for name in "ab"}
+    assert list(net.blobs) == ["a", *splits["a"], "b", *splits["b"], "a1", "a2", "b1", "b2"]
+    assert (net.inputs, net.outputs) == (["a", "b"], ["a1", "a2", "b1", "b2"])
+    assert net.top_names["b_in_b_0_split"] == splits["b"]
+
+
 def test_force_backward_finds_no_gradient_of_stored_statistics() -> None:
     text = 'input: "x" input_shape { dim: 2 dim: 3 } force_backward: true '
     net = make(text + 'layer { name: "b" type: "BatchNorm" bottom: "x" top: "y" }', caffe.TRAIN, dialect="v2")
