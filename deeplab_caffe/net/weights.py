@@ -56,7 +56,12 @@ class CaffeNet(WeightedNet, Protocol):
 
 
 def load_weights(
-    net: WeightedNet, path: str | PathLike[str], *, missing: str = "error", of_any_network: bool = False
+    net: WeightedNet,
+    path: str | PathLike[str],
+    *,
+    missing: str = "error",
+    of_any_network: bool = False,
+    with_diff: Callable[[Layer, str, np.ndarray], object] | None = None,
 ) -> None:
     """Copy weights into the layers of the same name (net.cpp:690-740, CopyTrainedLayersFrom).
 
@@ -71,6 +76,7 @@ def load_weights(
         path: the file.
         missing: ``"error"`` or ``"warn"``: what to do about layers with parameters that the file has no weights for.
         of_any_network: do not raise a separate error for a caffemodel that has weights for none of the layers.
+        with_diff: function that gets layer, role and gradient of each blob that a caffemodel has a gradient of.
 
     Raises:
         CaffeModelError: a caffemodel cannot be read.
@@ -100,6 +106,8 @@ def load_weights(
     copies, differing = _chosen(own, sources, path)
     for copy in copies:
         copy.layer.load_blob(copy.role, torch.from_numpy(copy.found.copy()).view(copy.shape))
+        if with_diff is not None and copy.found.diff is not None:
+            with_diff(copy.layer, copy.role, copy.found.diff)
     if differing:
         warn(
             f"{path}: layers that share a parameter in net '{net.name}' have different numbers for {some(differing)}: "

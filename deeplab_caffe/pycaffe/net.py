@@ -13,6 +13,7 @@ from torch import Tensor
 
 from deeplab_caffe import net as core
 from deeplab_caffe.errors import NetError
+from deeplab_caffe.layers import Layer
 from deeplab_caffe.net.weights import load_hdf5, load_weights, save_hdf5, save_weights
 from deeplab_caffe.proto import caffe_pb2
 from deeplab_caffe.pycaffe import mode
@@ -69,9 +70,16 @@ class Net(Names, Batches, Preprocessing):
             self.copy_from(weights)
 
     def copy_from(self, weights: AnyPath) -> None:
-        """Load a caffemodel by layer names; layers that it lacks keep their values, with a warning."""
+        """Load a caffemodel by layer names; layers that it lacks keep their values, with a warning.
+
+        Gradients that it has, of ``snapshot_diff`` or ``save(path, True)``, are loaded too, as in Caffe.
+        """
         self._sync_parameters()
-        load_weights(self.module, text_path(weights), missing="warn", of_any_network=True)
+        load_weights(self.module, text_path(weights), missing="warn", of_any_network=True, with_diff=self._set_diff)
+
+    def _set_diff(self, layer: Layer, role: str, values: np.ndarray) -> None:
+        blob = self.params[layer.name][list(layer.named_blobs).index(role)]
+        blob.diff[...] = values.reshape(blob.diff.shape)
 
     def save(self, path: AnyPath, write_diff: bool = False) -> None:
         """Write a caffemodel."""

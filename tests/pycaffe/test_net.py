@@ -673,6 +673,23 @@ def test_save_and_copy_from(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("dialect", ["v1", "v2"])
+def test_copy_from_loads_gradients(tmp_path: Path, dialect: str) -> None:
+    """As Caffe: so the gradients of a snapshot with snapshot_diff are looked at."""
+    net = make(FORCED, seed=1, dialect=dialect)
+    net.forward(data=X)
+    net.backward(up=np.ones((1, 5, 9, 11)))
+    net.save(tmp_path / "with.caffemodel", True)
+    net.save(tmp_path / "without.caffemodel")
+    other = make(FORCED, seed=2, dialect=dialect)
+    for name in ("with", "without"):
+        other.copy_from(tmp_path / f"{name}.caffemodel")
+        assert net.params["fc"][0].diff.any()
+        for key, blobs in net.params.items():
+            for mine, found in zip(blobs, other.params[key], strict=True):
+                np.testing.assert_array_equal(found.diff, mine.diff)  # a file without gradients leaves them
+
+
+@pytest.mark.parametrize("dialect", ["v1", "v2"])
 def test_reshaped_parameters(tmp_path: Path, dialect: str) -> None:
     """The net surgery that gives a last layer another number of classes."""
     net = make(dialect=dialect)
