@@ -15,8 +15,7 @@ from torch import Tensor
 from deeplab_caffe.layers.base import Layer, NetContext, ReceptiveWindow, Shape, is_channels_last, register
 from deeplab_caffe.layers.convolution_gradients import (
     TILE,
-    HoleConvolution,
-    RectifiedConvolution,
+    DirectConvolution,
     WinogradConvolution,
     depthwise,
     fits_own_kernels,
@@ -260,7 +259,7 @@ class Convolution(BaseConvolution):
             y: Tensor = WinogradConvolution.apply(x, weight, bias, pair(g.pad), pair(g.hole), False)
             return y
         if algorithm == "windows":
-            y = HoleConvolution.apply(x, weight, bias, self._packed_geometry())
+            y = DirectConvolution.apply(x, weight, bias, self._packed_geometry(), False)
             return y
         if x.device.type == "cpu" and self._pads_beyond_kernel():
             x, weight = x.contiguous(), weight.contiguous()
@@ -361,7 +360,7 @@ class Convolution(BaseConvolution):
             return y
         if algorithm == "depthwise" or not is_channels_last(x) or not takes_dtype(x) or self._pads_beyond_kernel():
             return None
-        y = RectifiedConvolution.apply(x, weight, bias, self._packed_geometry())
+        y = DirectConvolution.apply(x, weight, bias, self._packed_geometry(), True)
         return y
 
     @property

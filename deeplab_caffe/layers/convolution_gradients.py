@@ -59,40 +59,28 @@ def fits_own_kernels(x: Tensor, weight: Tensor) -> bool:
     return not (torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu") or transforms_are_active())
 
 
-class RectifiedConvolution(torch.autograd.Function):
-    """A convolution whose result is rectified before it is written: a pass over memory less than a ReLU behind it."""
+class DirectConvolution(torch.autograd.Function):
+    """A convolution of channels-last images; the kernel's taps give the gradient of the weights where that is faster.
+
+    With ``relu`` the result is rectified before it is written: a pass over memory less than a ReLU behind it.
+    """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, geometry: PackedGeometry) -> Tensor:
-        """Return max(y, 0) of the convolution of channels-last x: (N, O, OH, OW), channels-last."""
-        y = packed_conv2d(x, weight, bias, geometry, relu=True)
-        ctx.save_for_backward(x, weight, y)
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, geometry: PackedGeometry, relu: bool
+    ) -> Tensor:
+        """Return the convolution (N, O, OH, OW), or with ``relu`` max(y, 0) of it, channels-last."""
+        y = packed_conv2d(x, weight, bias, geometry, relu=True) if relu else conv2d(x, weight, bias, *geometry)
+        ctx.save_for_backward(x, weight, *([y] if relu else []))
         ctx.geometry, ctx.biases = geometry, None if bias is None else list(bias.shape)
         return y
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradients of x, weight and bias."""
-        x, weight, y = ctx.saved_tensors
-        grad = _before_rectifier(grad, y)
-        return (*_gradients(grad, x, weight, ctx.biases, ctx.geometry, ctx.needs_input_grad[:3]), None)
-
-
-class HoleConvolution(torch.autograd.Function):
-    """torch's convolution; the gradient of the weights is computed by the windows of the kernel's taps."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, geometry: PackedGeometry) -> Tensor:
-        """Return the convolution of channels-last x: (N, O, OH, OW), channels-last."""
-        ctx.save_for_backward(x, weight)
-        ctx.geometry, ctx.biases = geometry, None if bias is None else list(bias.shape)
-        return conv2d(x, weight, bias, *geometry)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        """Return the gradients of x, weight and bias."""
-        x, weight = ctx.saved_tensors
-        return (*_gradients(grad, x, weight, ctx.biases, ctx.geometry, ctx.needs_input_grad[:3]), None)
+        x, weight, *rectified = ctx.saved_tensors
+        grad = _before_rectifier(grad, *rectified) if rectified else grad
+        return (*_gradients(grad, x, weight, ctx.biases, ctx.geometry, ctx.needs_input_grad[:3]), None, None)
 
 
 def _is_for_torch(grad: Tensor) -> bool:
