@@ -33,7 +33,7 @@ _MODEL = DEFAULT_MODEL
 
 
 def command(files: list[str], engine: str) -> dict[str, float]:
-    """Runs the command and gives its seconds, and the photographs a second that it tells."""
+    """Run the command; return its seconds, and the photographs a second that it tells."""
     with tempfile.TemporaryDirectory() as folder:
         words = [sys.executable, "-m", "deeplab_caffe", "segment", *files, "--out", folder, "--engine", engine, "--crf"]
         start = perf_counter()
@@ -49,7 +49,7 @@ def command(files: list[str], engine: str) -> dict[str, float]:
 
 
 def stages(files: list[str]) -> dict[str, Any]:
-    """Processor seconds of a photograph in each stage, with one thread, and mean bytes between the stages."""
+    """Return processor seconds of a photograph in each stage, with one thread, and mean bytes between the stages."""
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         callables = {

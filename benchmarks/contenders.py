@@ -41,14 +41,14 @@ Run = Callable[[], torch.Tensor]
 
 
 def names(dtype: str, engines: list[str], *, plain: bool, compiled: bool) -> list[str]:
-    """The contenders of a case, ours first."""
+    """List the contenders of a case, ours first."""
     only = {"CAFFE": ("float32", "tf32"), "rough": ("float32",)}
     ours = [OURS[engine] for engine in engines if dtype in only.get(engine, (dtype,))]
     return [*ours, *(PLAIN if plain else ()), *([COMPILED] if plain and compiled else ())]
 
 
 def network_path(model: str) -> Path:
-    """The deploy prototxt of one of the package's networks, of a folder, or the file itself."""
+    """Return the deploy prototxt of one of the package's networks, of a folder, or the file itself."""
     path = Path(model)
     if path.is_dir() and (path / "deploy.prototxt").is_file():
         return path / "deploy.prototxt"
@@ -56,14 +56,14 @@ def network_path(model: str) -> Path:
 
 
 def network(model: str) -> proto.NetParameter:
-    """The network of one of these names, or of a folder or file."""
+    """Return the network of one of these names, or of a folder or file."""
     alone = model in TOWERS and TOWERS[model] == 1
     param = proto.read_net(network_path(model.partition(",")[0] if alone else model))
     return one_tower(param) if alone else param
 
 
 def plain_network(model: str) -> PlainDeepLab | PlainResNet | PlainLite0:
-    """The same network in plain PyTorch."""
+    """Return the same network in plain PyTorch."""
     if Path(model).name == plain_lite0.NAME:
         return PlainLite0()
     return PlainResNet(model) if model in TOWERS else PlainDeepLab(model)
@@ -71,7 +71,7 @@ def plain_network(model: str) -> PlainDeepLab | PlainResNet | PlainLite0:
 
 @lru_cache(maxsize=1)
 def random_weights(model: str) -> Net:
-    """The network with weights that keep activations at one size from layer to layer."""
+    """Return the network with weights that keep activations at one size from layer to layer."""
     net = Net(network(model))
     generator = torch.Generator().manual_seed(2015)
     with torch.no_grad():
@@ -91,19 +91,19 @@ def random_weights(model: str) -> Net:
 
 
 def has_plain(model: str) -> bool:
-    """Whether the network is written in plain PyTorch as well."""
+    """Return whether the network is written in plain PyTorch as well."""
     return model in HEADS or model in TOWERS or Path(model).name == plain_lite0.NAME
 
 
 def tolerance(name: str, dtype: str, device: torch.device) -> float:
-    """The largest relative error of a contender's result that is right."""
+    """Return the largest relative error of a contender's result that is right."""
     if name == OURS["rough"]:
         return 5e-5
     return FLOAT32_TOLERANCE_ON_CUDA if (dtype, device.type) == ("float32", "cuda") else TOLERANCES[dtype]
 
 
 def float64_scores(model: str, x: torch.Tensor, weights: Net) -> torch.Tensor:
-    """What plain PyTorch computes in float64, up to the upsampling; image by image, which bounds the memory."""
+    """Return what plain PyTorch computes in float64, up to the upsampling; image by image, which bounds the memory."""
     plain = plain_network(model).eval()
     plain.copy_weights(weights)
     plain = plain.to(x.device, torch.float64)
@@ -113,7 +113,7 @@ def float64_scores(model: str, x: torch.Tensor, weights: Net) -> torch.Tensor:
 
 
 def contender(name: str, model: str, dtype: str, x: torch.Tensor, weights: Net | None) -> Run:
-    """One way to run the network on one input; without ``weights`` they stay as they come (for peak memory)."""
+    """Return one way to run the network on one input; without ``weights`` they stay as they come (for peak memory)."""
     number = DTYPES[dtype]
     if name in (*PLAIN, COMPILED):
         plain = plain_network(model).eval()
@@ -161,7 +161,7 @@ def switches(dtype: str) -> Iterator[None]:
 
 
 def cpu_peak_mib(name: str, model: str, dtype: str, batch: int, size: int, threads: int) -> float:
-    """Peak resident memory of a process that does nothing but build this contender and run it."""
+    """Return peak resident memory of a process that does nothing but build this contender and run it."""
     command = [sys.executable, __file__, "--name", name, "--model", model, "--dtype", dtype]
     command += ["--batch", str(batch), "--size", str(size), "--threads", str(threads)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)

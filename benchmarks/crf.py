@@ -45,7 +45,7 @@ LINEAR_SIZES = ((250, 188), (500, 375), (707, 530), (1000, 750), (1414, 1060))
 
 
 def inputs(size: tuple[int, int], labels: int) -> tuple[np.ndarray, np.ndarray]:
-    """A photograph, and scores as smooth as a network's that are enlarged eightfold: (C, H, W), (H, W, 3)."""
+    """Return a photograph, and scores as smooth as a network's that are enlarged eightfold: (C, H, W), (H, W, 3)."""
     from PIL import Image
 
     width, height = size
@@ -95,7 +95,7 @@ class Peer:
         )
 
     def ask(self, **question: Any) -> dict[str, Any]:
-        """One question, one answer."""
+        """Ask one question and return the answer."""
         print(json.dumps({"folder": str(self.folder), **question}), file=self.process.stdin, flush=True)
         answer = self.process.stdout.readline()
         if not answer:
@@ -104,7 +104,7 @@ class Peer:
 
 
 def worker() -> None:
-    """The other end of Peer: reads inputs, times one run, writes the marginals where asked."""
+    """Serve as the other end of Peer: read inputs, time one run, write the marginals where asked."""
     for line in sys.stdin:
         question = json.loads(line)
         folder = Path(question["folder"])
@@ -118,7 +118,7 @@ def worker() -> None:
 
 
 def peak_of(name: str, folder: Path, bilateral: tuple, options: argparse.Namespace) -> dict[str, float]:
-    """Peak memory of a process that loads the inputs and infers once, and what of it was there before."""
+    """Return the peak memory of a process that loads the inputs and infers once, and what of it was there before."""
     python = options.pydensecrf_python if name == "pydensecrf" else sys.executable
     question = {"folder": str(folder), "bilateral": bilateral, "iterations": options.iterations, "name": name}
     command = [python, __file__, "--peak", json.dumps(question)]

@@ -59,22 +59,22 @@ class Traffic:
         return Traffic(self.cache + other.cache, self.memory + other.memory, self.operations + other.operations)
 
     def times(self, count: int) -> Traffic:
-        """So many times as much."""
+        """Return so many times as much."""
         return Traffic(self.cache * count, self.memory * count, self.operations * count)
 
     def floor_ms(self, gpu: Gpu = H100) -> float:
-        """Milliseconds that the busiest of the GPU's parts needs."""
+        """Return milliseconds that the busiest of the GPU's parts needs."""
         rates = (self.cache / gpu.cache, self.memory / gpu.memory, self.operations / gpu.operations)
         return 1e3 * max(rates)
 
 
 def row_floats(labels: int) -> int:
-    """Floats of a pixel's or a vertex' row."""
+    """Return floats of a pixel's or a vertex' row."""
     return (labels + 3) // 4 * 4
 
 
 def splat(points: int, lattice: LatticeSize, width: int, value_bytes: int, ones: bool = False) -> Traffic:
-    """The sums of the points' rows on the vertices, and the joining of those that segments cut."""
+    """Return the traffic of summing the points' rows on the vertices, and of joining those that segments cut."""
     entries = points * (lattice.dims + 1)
     rows = 0 if ones else entries * 4 * width
     cut = 2 * math.ceil(entries / SEGMENT) * 4 * width  # a sum at each end of a segment, written and read again
@@ -83,13 +83,13 @@ def splat(points: int, lattice: LatticeSize, width: int, value_bytes: int, ones:
 
 
 def blur(lattice: LatticeSize, width: int, value_bytes: int) -> Traffic:
-    """All axes: a vertex and its two neighbours are read, one is written."""
+    """Return the traffic of all axes: a vertex and its two neighbours are read, one is written."""
     axes = (lattice.dims + 1) * lattice.vertices
     return Traffic(cache=axes * (_PAIR + 4 * value_bytes * width), operations=4 * axes * width)
 
 
 def slicing(points: int, lattice: LatticeSize, width: int, value_bytes: int) -> Traffic:
-    """A kernel's message at every point."""
+    """Return the traffic of a kernel's message at every point."""
     corners = points * (lattice.dims + 1)
     return Traffic(
         cache=corners * (_INDEX + 4 + value_bytes * width) + points * 4,
@@ -98,7 +98,7 @@ def slicing(points: int, lattice: LatticeSize, width: int, value_bytes: int) -> 
 
 
 def iteration(points: int, labels: int, lattices: Sequence[LatticeSize], half: bool = False) -> Traffic:
-    """One mean field iteration with Potts compatibilities."""
+    """Return the traffic of one mean field iteration with Potts compatibilities."""
     width, value_bytes = row_floats(labels), 2 if half else 4
     # The scores are read and Q is written; softmax' exp is some 40 operations.
     total = Traffic(cache=2 * points * 4 * width, operations=43 * points * width)
@@ -109,7 +109,7 @@ def iteration(points: int, labels: int, lattices: Sequence[LatticeSize], half: b
 
 
 def build(points: int, lattice: LatticeSize) -> Traffic:
-    """A lattice from an image: keys, their sort, both lists, the neighbours, and the norms."""
+    """Return the traffic of a lattice from an image: keys, their sort, both lists, the neighbours, and the norms."""
     entries, corners = points * (lattice.dims + 1), lattice.dims + 1
     word = 8 if lattice.key_bits <= 64 else 16
     located = points * 3 + entries * (word + 4 + 4 + 4)  # key, order, weight, share
@@ -126,7 +126,10 @@ def build(points: int, lattice: LatticeSize) -> Traffic:
 def inference(
     points: int, labels: int, lattices: Sequence[LatticeSize], iterations: int, half: bool = False
 ) -> Traffic:
-    """One image from scores ``(labels, points)`` and uint8 colours to marginals; lattices are built unless kept."""
+    """Return the traffic of one image from scores ``(labels, points)`` and uint8 colours to marginals.
+
+    Lattices are built unless they are kept.
+    """
     width = row_floats(labels)
     # Rows are made of the planes, the first softmax reads and writes them, and planes of the last.
     ends = 2 * points * 4 * labels + 4 * points * 4 * width

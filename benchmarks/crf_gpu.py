@@ -31,7 +31,7 @@ HALF_TOLERANCE = 0.1
 
 
 def features(kernel: PairwiseKernel, image: np.ndarray) -> np.ndarray:
-    """Features (H * W, 2 or 5) of a kernel on an image (H, W, 3)."""
+    """Return features (H * W, 2 or 5) of a kernel on an image (H, W, 3)."""
     height, width = image.shape[:2]
     y, x = np.mgrid[:height, :width].astype(np.float32)
     columns = [x.ravel() / np.float32(kernel.xy_std[0]), y.ravel() / np.float32(kernel.xy_std[1])]
@@ -41,7 +41,7 @@ def features(kernel: PairwiseKernel, image: np.ndarray) -> np.ndarray:
 
 
 def neighbours(keys: np.ndarray) -> np.ndarray:
-    """Rows of each vertex' neighbours along each axis, counted from 1, 0 for none: (d + 1, 2, V)."""
+    """Return rows of each vertex' neighbours along each axis, counted from 1, 0 for none: (d + 1, 2, V)."""
     count, dims = keys.shape
     low = keys.min(axis=0) - dims - 1
     spans = (keys.max(axis=0) - low + dims + 2).astype(object)  # Python's integers, which do not overflow
@@ -72,7 +72,7 @@ class OriginalFilter:
         self.norm = 1 / (self(torch.ones(len(self.rows), 1, device=device)) + 1e-20)
 
     def __call__(self, values: torch.Tensor) -> torch.Tensor:
-        """Filters (N, C)."""
+        """Filter (N, C)."""
         sums = values.new_zeros(self.vertices + 1, values.shape[1])
         for corner in range(self.rows.shape[1]):
             sums.index_add_(0, self.rows[:, corner], self.weights[:, corner] * values)
@@ -85,7 +85,7 @@ class OriginalFilter:
 
 
 def original(scores: torch.Tensor, filters: list[tuple[OriginalFilter, float]], iterations: int) -> torch.Tensor:
-    """Marginals (C, H, W) of scores (C, H, W), step by step."""
+    """Return marginals (C, H, W) of scores (C, H, W), step by step."""
     unary = scores.reshape(len(scores), -1).T.contiguous()
     q = unary.softmax(1)
     for _ in range(iterations):
@@ -99,7 +99,7 @@ def original(scores: torch.Tensor, filters: list[tuple[OriginalFilter, float]], 
 def original_run(
     scores: np.ndarray, image: np.ndarray, params: CRFParams, iterations: int, device: torch.device
 ) -> Callable[[], torch.Tensor]:
-    """Its iterations, on lattices built here."""
+    """Return the original's iterations, on lattices built here."""
     filters = [
         (OriginalFilter(Lattice.build(features(kernel, image)), device), kernel.weight) for kernel in params.kernels
     ]
@@ -110,7 +110,7 @@ def original_run(
 def runs(
     scores: np.ndarray, image: np.ndarray, bilateral: tuple, iterations: int, names: list[str]
 ) -> dict[str, Callable[[], Any]]:
-    """What is timed, by name: each waits for the GPU, and gives marginals (C, H, W)."""
+    """Return what is timed, by name: each waits for the GPU, and gives marginals (C, H, W)."""
     from deeplab_caffe.crf.captured import CapturedCRF
 
     params = CRFParams(3, 3, *bilateral, iterations=iterations)
@@ -153,12 +153,12 @@ def runs(
 
 
 def images_of(name: str) -> int:
-    """Images of one run."""
+    """Return images of one run."""
     return BATCH if name == BATCHED else 1
 
 
 def floors(labels: int, image: np.ndarray, bilateral: tuple, iterations: int) -> dict[str, Traffic]:
-    """The traffic of each of our ways of use, of one image: see crf_floor.py."""
+    """Return the traffic of each of our ways of use, of one image: see crf_floor.py."""
     lattices = []
     for kernel in CRFParams(3, 3, *bilateral).kernels:
         lattice = Lattice.build(features(kernel, image))

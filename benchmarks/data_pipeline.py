@@ -36,7 +36,7 @@ from deeplab_caffe.environment import usable_cores
 
 
 def make_photographs(folder: Path, count: int) -> Path:
-    """JPEGs of 375 x 500 with some texture, palette-free label maps, and their list."""
+    """Write JPEGs of 375 x 500 with some texture, palette-free label maps, and their list."""
     rng = np.random.default_rng(0)
     lines = []
     for k in range(count):
@@ -52,7 +52,7 @@ def make_photographs(folder: Path, count: int) -> Path:
 
 
 def run(source: ImageSegSource, seconds: float) -> tuple[float, float]:
-    """Images a second over ``seconds`` or two batches, and milliseconds of processor time per image."""
+    """Return images a second over ``seconds`` or two batches, and milliseconds of processor time per image."""
     source.next_batch()
     batches, start, used = 0, time.perf_counter(), time.process_time()
     while (passed := time.perf_counter() - start) < seconds or batches < 2:
@@ -63,7 +63,7 @@ def run(source: ImageSegSource, seconds: float) -> tuple[float, float]:
 
 
 def run_alone(config: ImageSegDataConfig, seconds: float) -> float:
-    """What a process by itself gives, without workers."""
+    """Return what a process by itself gives, without workers."""
     return run(ImageSegSource(config, "TRAIN", rng=CaffeRNG(1)), seconds)[0]
 
 

@@ -60,7 +60,7 @@ def both_ways(convolve: Convolution, x: Tensor, weight: Tensor, grad: Tensor) ->
 
 
 def check(ours: Convolution, torchs: Convolution, x: Tensor, weight: Tensor, grad: Tensor) -> None:
-    """Raises WrongResult where ours differs from torch's in double precision, on one image."""
+    """Raise WrongResult where ours differs from torch's in double precision, on one image."""
     single = [t.detach()[: 1 if t is not weight else None].requires_grad_() for t in (x, weight, grad)]
     double = [t.detach().double().requires_grad_() for t in single]
     for one, other in zip(both_ways(ours, *single), both_ways(torchs, *double), strict=True):
@@ -70,7 +70,7 @@ def check(ours: Convolution, torchs: Convolution, x: Tensor, weight: Tensor, gra
 
 
 def measure(layer: tuple[int, ...], batch: int, repeats: int, slow_repeats: int) -> dict[str, Any]:
-    """Median times of a layer by contender, forward alone and both ways."""
+    """Return median times of a layer by contender, forward alone and both ways."""
     _, channels, size, kernel, stride, pad, dilation = layer
     generator = torch.Generator().manual_seed(2015)
     x = torch.randn((batch, channels, size, size), generator=generator).requires_grad_()
@@ -109,7 +109,7 @@ def measure(layer: tuple[int, ...], batch: int, repeats: int, slow_repeats: int)
 
 
 def measure_inference(layer: tuple[int, ...], repeats: int) -> dict[str, Any]:
-    """Median times of a layer by contender."""
+    """Return median times of a layer by contender."""
     _, channels, size, kernel, stride, pad, dilation = layer
     generator = torch.Generator().manual_seed(2015)
     x = torch.randn((1, channels, size, size), generator=generator).contiguous(memory_format=torch.channels_last)

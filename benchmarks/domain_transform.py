@@ -44,7 +44,7 @@ Run = Callable[[], Any]
 
 
 def edges_of(image: np.ndarray) -> Tensor:
-    """How much each pixel differs from its left and upper neighbours, 0 to 1: (1, 1, H, W)."""
+    """Return how much each pixel differs from its left and upper neighbours, 0 to 1: (1, 1, H, W)."""
     grey = torch.from_numpy(image).float().mean(2)[None, None] / 255
     edges = torch.zeros_like(grey)
     edges[..., 1:] += (grey[..., 1:] - grey[..., :-1]).abs()
@@ -53,7 +53,7 @@ def edges_of(image: np.ndarray) -> Tensor:
 
 
 def filter_lines(x: Tensor, weights: Tensor) -> Tensor:
-    """Each row there and back, column by column: what one writes without an extension."""
+    """Filter each row there and back, column by column: what one writes without an extension."""
     columns, weight = list(x.unbind(3)), weights.unbind(3)
     for i in range(1, len(columns)):
         columns[i] = columns[i] + weight[i] * (columns[i - 1] - columns[i])
@@ -63,7 +63,7 @@ def filter_lines(x: Tensor, weights: Tensor) -> Tensor:
 
 
 def torch_loop(x: Tensor, edges: Tensor) -> Tensor:
-    """The rule in torch's operations."""
+    """Compute the rule in torch's operations."""
     count, spatial = OPTIONS["iterations"], OPTIONS["spatial_sigma"]
     ratio = spatial / OPTIONS["range_sigma"]
     for k in range(count):
@@ -74,7 +74,7 @@ def torch_loop(x: Tensor, edges: Tensor) -> Tensor:
 
 
 def opencv_filter(folder: Path | None) -> Any | None:
-    """The module cv2 with its contributed filters, of a folder or of this Python; None where it is not there."""
+    """Return the module cv2 with its contributed filters, of a folder or of this Python; None where it is not there."""
     if folder is not None:
         sys.path.append(str(folder))
     try:
@@ -104,7 +104,7 @@ def ours(x: Tensor, edges: Tensor) -> Tensor:
 def contenders(
     size: tuple[int, int], labels: int, device: torch.device, cv2: Any | None, *, loop: bool
 ) -> dict[str, Run]:
-    """What is timed, by name; each is checked that can be."""
+    """Return what is timed, by name; each is checked that can be."""
     scores, image = inputs(size, labels)
     x, edges, photo = (t.to(device) for t in (torch.from_numpy(scores)[None], edges_of(image), torch.from_numpy(image)))
     grad = torch.randn(x.shape, generator=torch.Generator().manual_seed(1)).to(device)
@@ -125,7 +125,7 @@ def contenders(
 
 
 def check(what: str, found: Any, expected: Any) -> None:
-    """Raises WrongResult where two results differ."""
+    """Raise WrongResult where two results differ."""
     for one, other in zip(found, expected, strict=True):
         error = float((one - other).norm() / other.norm())
         if not error < TOLERANCE:
@@ -148,7 +148,7 @@ def set_threads(threads: int, cv2: Any | None) -> None:
 
 
 def measure(runs: dict[str, Run], device: torch.device, cv2: Any | None, repeats: int) -> dict[str, Any]:
-    """Times in milliseconds by contender and number of threads."""
+    """Return times in milliseconds by contender and number of threads."""
     threads = THREADS if device.type == "cpu" else THREADS[-1:]
     before = torch.get_num_threads()
     times: dict[str, list[tuple[float, float]]] = {}

@@ -46,7 +46,7 @@ Run = Callable[[], Tensor]
 
 
 def scores_like_a_nets(batch: int, classes: int, side: int) -> Tensor:
-    """Smooth areas of one class each, a sixth of the image wide, with some noise on them."""
+    """Return smooth areas of one class each, a sixth of the image wide, with some noise on them."""
     generator = torch.Generator().manual_seed(2015)
     areas = torch.randn((batch, classes, 6, 6), generator=generator)
     noise = torch.randn((batch, classes, side, side), generator=generator)
@@ -54,13 +54,13 @@ def scores_like_a_nets(batch: int, classes: int, side: int) -> Tensor:
 
 
 def photos(batch: int, size: int) -> list[np.ndarray]:
-    """Photographs of PASCAL VOC's usual size, or as large as fits."""
+    """Return photographs of PASCAL VOC's usual size, or as large as fits."""
     height, width = min(375, size), min(500, size)
     return list(np.random.default_rng(2015).integers(0, 256, (batch, height, width, 3), dtype=np.uint8))
 
 
 def contenders(end: str, batch: int, classes: int, size: int, device: torch.device) -> dict[str, Run]:
-    """The ways to do one thing, unfused first."""
+    """List the ways to do one thing, unfused first."""
     if end.startswith("input"):
         dtype = torch.bfloat16 if "bfloat16" in end else torch.float32
         layout = torch.channels_last if "channels_last" in end else torch.contiguous_format
@@ -99,7 +99,7 @@ ENDS = ("labels", "labels of noise", "probabilities", "input float32", "input bf
 
 
 def check(end: str, runs: dict[str, Run]) -> None:
-    """Raises WrongResult where the contenders do not agree."""
+    """Raise WrongResult where the contenders do not agree."""
     unfused, fused = (run() for run in runs.values())
     if end == "probabilities":
         error = float((unfused - fused).abs().max())
@@ -123,7 +123,7 @@ def timed(run: Run, device: torch.device) -> float:
 
 
 def growth_mib(run: Run) -> float:
-    """Memory that a run takes in this process, after one on nothing to speak of has loaded the code."""
+    """Return the memory that a run takes in this process, after one on nearly nothing has loaded the code."""
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
     before = memory_mib("VmRSS")
     run()

@@ -23,7 +23,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 
 
 def processor() -> str:
-    """The processor's name as the system gives it."""
+    """Return the processor's name as the system gives it."""
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):
@@ -34,7 +34,7 @@ def processor() -> str:
 
 
 def commit(checkout: Path = ROOT) -> str:
-    """A checkout's commit, with ``+changes`` where files differ from it."""
+    """Return a checkout's commit, with ``+changes`` where files differ from it."""
 
     def git(*words: str) -> str:
         return subprocess.run(["git", *words], cwd=checkout, capture_output=True, text=True, check=True).stdout.strip()
@@ -46,7 +46,7 @@ def commit(checkout: Path = ROOT) -> str:
 
 
 def describe(device: torch.device) -> dict[str, Any]:
-    """Device, versions and commit."""
+    """Return device, versions and commit."""
     found: dict[str, Any] = {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else processor(),
         "cpu": processor(),
@@ -68,14 +68,14 @@ def describe(device: torch.device) -> dict[str, Any]:
 
 
 def told_rate(said: str) -> float:
-    """The photographs a second that the command `segment` tells at its end, imports left out."""
+    """Return the photographs a second that the command `segment` tells at its end, imports left out."""
     told = re.findall(r"([\d.]+) a second", said)
     assert told, said
     return float(told[-1])
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Writes a result file in one step."""
+    """Write a result file in one step."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".json", delete=False) as file:
         json.dump(content, file, indent=1)

@@ -12,7 +12,7 @@ class WrongResult(Exception):  # noqa: N818
 
 
 def first_line(error: BaseException) -> str:
-    """An exception in one line, as JSON rows have it."""
+    """Return an exception in one line, as JSON rows have it."""
     return f"{type(error).__name__}: {error}".strip().partition("\n")[0][:300]
 
 
@@ -27,13 +27,13 @@ class Failures:
         self.lines: list[str] = []
 
     def add(self, name: str, reason: str) -> None:
-        """Notes and prints a failure."""
+        """Note and print a failure."""
         self.lines.append(f"{name}: {reason}")
         print(f"\n{self.lines[-1]}")
 
     @contextmanager
     def caught(self, name: str) -> Iterator[dict[str, Any]]:
-        """Notes an exception of the block and goes on behind it.
+        """Note an exception of the block and go on behind it.
 
         Yields:
             A dictionary for the block to fill; it gets ``failed``, the reason, where the block fails.
@@ -46,7 +46,7 @@ class Failures:
             self.add(name, found["failed"])
 
     def end(self) -> None:
-        """Exits with status 1 where anything failed.
+        """Exit with status 1 where anything failed.
 
         Raises:
             SystemExit: saying what.

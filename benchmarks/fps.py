@@ -62,7 +62,7 @@ def gflop(model: str, batch: int, size: int) -> float:
 
 
 def performed_gflop(model: str, batch: int, size: int, algorithms: Mapping[str, str]) -> float:
-    """What is multiplied and added on the CPU, with the algorithm of each convolution; a direct one if it is not told.
+    """Return the operations on the CPU, with the algorithm of each convolution; a direct one if it is not told.
 
     It is less than :func:`gflop`: that counts the paddings' zeros too, and a direct convolution where Winograd's
     algorithm takes fewer products.
@@ -89,7 +89,7 @@ def performed_gflop(model: str, batch: int, size: int, algorithms: Mapping[str, 
 
 @lru_cache(maxsize=4)
 def problem(model: str, batch: int, size: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """An input and the scores that it should have; kept for the next dtype."""
+    """Return an input and the scores that it should have; keep them for the next dtype."""
     x = torch.randn((batch, 3, size, size), generator=torch.Generator().manual_seed(1)).mul_(50).to(device)
     weights = random_weights(model)
     if has_plain(model) and device.type == "cuda":
@@ -102,7 +102,7 @@ def problem(model: str, batch: int, size: int, device: torch.device) -> tuple[to
 def build(
     case: list[str], model: str, dtype: str, x: torch.Tensor, reference: torch.Tensor
 ) -> tuple[dict[str, Run], dict[str, dict[str, Any]]]:
-    """The contenders that run and are right, and what is known of each."""
+    """Return the contenders that run and are right, and what is known of each."""
     weights, rows, runs = random_weights(model), {}, {}
     reference = reference.double()
     for name in case:
@@ -136,7 +136,7 @@ def build(
 
 
 def measure(model: str, dtype: str, batch: int, size: int, device: torch.device, options: Any, peaks: dict) -> dict:
-    """One case: all contenders at one network, dtype, batch and size."""
+    """Measure one case: all contenders at one network, dtype, batch and size."""
     work = gflop(model, batch, size)
     case = names(dtype, options.engine, plain=has_plain(model), compiled=options.compile)
     x, reference = problem(model, batch, size, device)

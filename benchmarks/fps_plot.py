@@ -10,7 +10,7 @@ _SIZE = 321
 
 
 def plot(content: dict[str, Any], path: Path) -> bool:
-    """Draws frames per second by network and contender, each dtype its own panel; False if there is nothing to draw.
+    """Draw frames per second by network and contender, a panel for each dtype; False if there is nothing to draw.
 
     Drawn is the largest batch measured at 321 x 321, or at the first size where that was not measured.
     """

@@ -55,7 +55,7 @@ class Scores:
     notes: list[str] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
-        """All numbers."""
+        """Return all numbers."""
 
         def numbers(counts: ConfusionMatrix, *, boundary: bool = False) -> dict[str, Any]:
             found = measure(counts, boundary=boundary)
@@ -119,7 +119,7 @@ class Bench:
         return ids[: self.limit]
 
     def scores(self, method: Method, set_name: str) -> Scores | None:
-        """A method's counts on a set, or None where something is missing."""
+        """Return a method's counts on a set, or None where something is missing."""
         key = method.key, set_name
         if key not in self._found:
             found = self._weights(method, "train2" if set_name == "test" else "train")
@@ -128,7 +128,7 @@ class Bench:
         return self._found[key]
 
     def deploy(self, method: Method) -> Path | None:
-        """The prototxt of a method's network: the user's, or else the package's."""
+        """Return the prototxt of a method's network: the user's, or else the package's."""
         own = self.weights / method.key / "deploy.prototxt"
         try:
             return own if own.is_file() else prototxt_path(method.key)
@@ -202,7 +202,7 @@ class Bench:
 
 
 def table_1(bench: Bench) -> str:
-    """Mean IoU on val, the DCNN alone and with the dense CRF; on test with it."""
+    """Return mean IoU on val, the DCNN alone and with the dense CRF; on test with it."""
     rows = []
     for method in METHODS:
         val, test = bench.scores(method, "val"), bench.scores(method, "test")
@@ -217,7 +217,7 @@ def table_1(bench: Bench) -> str:
 
 
 def table_2(bench: Bench, speed: int) -> str:
-    """Field of view: kernel, input stride, parameters, mean IoU on val with the dense CRF, training speed."""
+    """Return the field of view: kernel, stride, parameters, mean IoU on val with the dense CRF, training speed."""
     from deeplab_caffe.net import Net
     from deeplab_caffe.net.summary import receptive_fields
 
@@ -252,7 +252,7 @@ def table_2(bench: Bench, speed: int) -> str:
 
 
 def table_3(bench: Bench) -> str:
-    """IoU of every class on test, with the dense CRF."""
+    """Return IoU of every class on test, with the dense CRF."""
     rows = []
     for method in METHODS:
         if method.key in PER_CLASS:
@@ -265,7 +265,7 @@ def table_3(bench: Bench) -> str:
 
 
 def figure_5(bench: Bench) -> str:
-    """Accuracy and mean IoU near the boundaries, of the classes that are there; the paper has the curves alone."""
+    """Return accuracy and mean IoU near the boundaries, of the classes that are there; the paper has only curves."""
     rows = []
     widths = [width for width in SHOWN_WIDTHS if width in bench.widths]
     for method in METHODS:
@@ -281,7 +281,7 @@ def figure_5(bench: Bench) -> str:
 
 
 def draw_figure_5(bench: Bench, path: Path) -> None:
-    """Figure 5 as a picture, of what was measured."""
+    """Draw figure 5 of what was measured."""
     from deeplab_caffe.evaluation.plot import draw_curves, new_figure
 
     figure = new_figure((11, 4.5))
@@ -300,7 +300,7 @@ def draw_figure_5(bench: Bench, path: Path) -> None:
 
 
 def training_speed(network: str, iterations: int, device: str) -> float:
-    """Images/s of forward, backward and update at 321 x 321, batch 1, on labels and images drawn at random."""
+    """Return images/s of forward, backward and update at 321 x 321, batch 1, on random labels and images."""
     from deeplab_caffe.net import Net
 
     place = resolve_device(device)
@@ -323,7 +323,7 @@ def training_speed(network: str, iterations: int, device: str) -> float:
 
 
 def main(words: list[str] | None = None) -> None:
-    """Command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
         "--data-root", type=Path, required=True, help="VOC2012: JPEGImages, SegmentationClass, ImageSets"

@@ -66,7 +66,7 @@ class Case:
 
 
 def holes(batch: int, device: torch.device) -> Iterator[Case]:
-    """Layers of LargeFOV at 321 x 321: the widest columns, those with the largest hole, a strided one."""
+    """Return layers of LargeFOV at 321 x 321: the widest columns, the largest hole, a strided one."""
     shapes = {
         "conv1_2": ((batch, 64, 161, 161), 3, 1, 1, 1),
         "conv5_1, hole 2": ((batch, 512, 41, 41), 3, 1, 2, 2),
@@ -94,7 +94,7 @@ def holes(batch: int, device: torch.device) -> Iterator[Case]:
 
 
 def ends(batch: int, device: torch.device) -> Iterator[Case]:
-    """From coarse scores to what a net is asked for, fused and in steps; and its input."""
+    """Return the ways from coarse scores to what a net is asked for, fused and in steps; and their input."""
     generator = torch.Generator().manual_seed(2)
     coarse = torch.randn((batch, CLASSES, COARSE, COARSE), generator=generator).to(device)
     scores = interp(coarse, height=SIDE, width=SIDE)
@@ -147,7 +147,7 @@ def ends(batch: int, device: torch.device) -> Iterator[Case]:
 
 
 def poolings(batch: int, device: torch.device) -> Iterator[Case]:
-    """The first and the last maximum pooling of LargeFOV at 321 x 321."""
+    """Return the first and the last maximum pooling of LargeFOV at 321 x 321."""
     for name, dtype in DTYPES.items():
         for shape, stride_ in (((batch, 64, 321, 321), 2), ((batch, 512, 41, 41), 1)):
             x = torch.randn(shape, generator=torch.Generator().manual_seed(4)).to(device, dtype)
@@ -162,7 +162,7 @@ def poolings(batch: int, device: torch.device) -> Iterator[Case]:
 
 
 def losses(batch: int, device: torch.device) -> Iterator[Case]:
-    """The training loss at the scores' own size (41 x 41) and at an image's."""
+    """Return the training loss at the scores' own size (41 x 41) and at an image's."""
     for side in (41, 321):
         generator = torch.Generator().manual_seed(3)
         scores = torch.randn((batch, CLASSES, side, side), generator=generator).to(device)
@@ -191,7 +191,7 @@ def losses(batch: int, device: torch.device) -> Iterator[Case]:
 
 
 def check(case: Case, found: Tensor) -> float:
-    """Relative error; WrongResult where it is too large. Labels must be equal."""
+    """Return the relative error; raise WrongResult where it is too large. Labels must be equal."""
     expected = case.reference()
     if not found.is_floating_point():
         error = float((found != expected).double().mean())
@@ -209,7 +209,7 @@ def size_of(tensors: tuple[Tensor, ...]) -> int:
 
 
 def seconds(runs: list[Callable[[], Any]], device: torch.device, repeats: int) -> list[float]:
-    """Least time of each run; they take turns. On a GPU by its own clock, with so much ahead that launching is free."""
+    """Return the least time of each run; they take turns. On a GPU by its own clock, its queue filled ahead."""
     for run in runs:
         run()
     if device.type != "cuda":
@@ -233,7 +233,7 @@ def seconds(runs: list[Callable[[], Any]], device: torch.device, repeats: int) -
 
 
 def copy_of(size: int, device: torch.device) -> Callable[[], Any]:
-    """A copy that reads and writes ``size`` bytes in all; on the CPU one thread's, which waits for no other."""
+    """Return a copy that reads and writes ``size`` bytes in all; on the CPU one thread's, which waits for no other."""
     source = torch.ones(max(size // 2, 1), dtype=torch.uint8, device=device)
     if device.type == "cuda":
         return source.clone

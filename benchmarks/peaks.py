@@ -16,7 +16,7 @@ _REPEATS = 5
 
 
 def synchronize(device: torch.device) -> None:
-    """Waits for a GPU."""
+    """Wait for a GPU."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
@@ -34,7 +34,7 @@ def _seconds(run, device: torch.device) -> float:
 
 
 def matrix_peaks(dtype: torch.dtype, device: torch.device) -> dict[str, float]:
-    """Operations per second of a square matrix product, by each library that torch has for it.
+    """Return operations per second of a square matrix product, by each library that torch has for it.
 
     On the CPU torch.mm is MKL's, which on some of AMD's processors is half as fast as oneDNN's; a convolution of 1 x 1
     asks for the latter. One of 3 x 3 that stays in the caches is faster still by some per cent.
@@ -57,19 +57,19 @@ def matrix_peaks(dtype: torch.dtype, device: torch.device) -> dict[str, float]:
 
 
 def matrix_peak(dtype: torch.dtype, device: torch.device) -> float:
-    """Operations per second of a matrix product or direct convolution, by the library that is fastest."""
+    """Return operations per second of a matrix product or direct convolution, by the fastest library."""
     return max(matrix_peaks(dtype, device).values())
 
 
 def copy_peak(device: torch.device) -> float:
-    """Bytes per second, read and written, of a copy within the device's memory."""
+    """Return bytes per second, read and written, of a copy within the device's memory."""
     source = torch.ones(_GPU_COPY_BYTES if device.type == "cuda" else _CPU_COPY_BYTES, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
     return 2 * source.numel() / _seconds(lambda: target.copy_(source), device)
 
 
 def time_blocks(runs: dict, device: torch.device, repeats: int, inner: int) -> dict[str, list[float]]:
-    """Seconds a call, taking turns: each of ``repeats`` figures is the mean over a block of ``inner`` calls."""
+    """Return seconds a call, taking turns: each of ``repeats`` figures is the mean over ``inner`` calls."""
     times: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(repeats):
         for name, run in runs.items():

@@ -31,7 +31,7 @@ _QUALITY = 92
 
 
 def rate(checkout: Path, words: list[str]) -> float:
-    """The photographs a second that a checkout's command tells."""
+    """Return the photographs a second that a checkout's command tells."""
     with tempfile.TemporaryDirectory() as out:
         command = [sys.executable, "-m", "deeplab_caffe", "segment", *words, "--out", out]
         environment = os.environ | {"PYTHONPATH": str(checkout)}
@@ -40,7 +40,7 @@ def rate(checkout: Path, words: list[str]) -> float:
 
 
 def networks(folder: Path) -> dict[str, list[str]]:
-    """The words that choose each network; what they need is written into the folder."""
+    """Return the words that choose each network; what they need is written into the folder."""
     weights = folder / "largefov.caffemodel"
     random_weights(_LARGEFOV).save(weights)
     return {"default": [], _LARGEFOV: ["--model", str(network_path(_LARGEFOV)), "--weights", str(weights)]}

@@ -90,7 +90,7 @@ class PlainDeepLab(nn.Module):
         self.blocks, self.sides, self.top = nn.ModuleList(blocks), nn.ModuleList(sides), nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Scores (N, C, H, W) in float32."""
+        """Return scores (N, C, H, W) in float32."""
         sides = []
         for number, block in enumerate(self.blocks):
             if number < len(self.sides):
@@ -104,14 +104,14 @@ class PlainDeepLab(nn.Module):
 
     @property
     def features(self) -> nn.Sequential:
-        """From the image to the scores at their own resolution, for networks without multi-scale scores."""
+        """Go from the image to the scores at their own resolution, for networks without multi-scale scores."""
         if self.head.scales:
             raise ValueError("the scores of a multi-scale network are sums of several resolutions")
         return nn.Sequential(*self.blocks, self.top)
 
     @torch.no_grad()
     def copy_weights(self, net: Net) -> None:
-        """Takes the weights of the same network built from its prototxt."""
+        """Take the weights of the same network built from its prototxt."""
         # Both nets' side branches stand before the block that reads the same blob.
         modules: list[nn.Module] = []
         for number, block in enumerate(self.blocks):

@@ -76,14 +76,14 @@ class PlainLite0(nn.Module):
         self.scores = nn.Conv2d(_WIDTH, classes, 1)
 
     def features(self, x: Tensor) -> Tensor:
-        """Scores at a sixteenth of the size."""
+        """Return scores at a sixteenth of the size."""
         x = self.trunk(x)
         pooled = self.pool(x).expand(-1, -1, *x.shape[2:])
         parts = [self.point(x), *(branch(x) for branch in self.branches), pooled]
         return self.scores(self.project(torch.cat(parts, 1)))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Scores (N, C, H, W) in float32."""
+        """Return scores (N, C, H, W) in float32."""
         scores = self.features(x)
         scores = scores if scores.dtype == torch.float64 else scores.float()
         size = [16 * (side - 1) + 1 for side in scores.shape[2:]]
@@ -91,7 +91,7 @@ class PlainLite0(nn.Module):
 
     @torch.no_grad()
     def copy_weights(self, net: Net) -> None:
-        """Takes the weights of the network built from its prototxt, whose layers come in the same order."""
+        """Take the weights of the network built from its prototxt, whose layers come in the same order."""
         ours = iter(layer for layer in net.layers if layer.blobs)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):

@@ -20,7 +20,7 @@ TOWERS = {"deeplab_aspp_resnet101": 3, "deeplab_aspp_resnet101, one tower": 1}
 
 
 def one_tower(param: caffe_pb2.NetParameter) -> caffe_pb2.NetParameter:
-    """The released network without the towers for the smaller images and the maximum over the three."""
+    """Return the released network without the towers for the smaller images and the maximum over the three."""
     alone = caffe_pb2.NetParameter()
     alone.CopyFrom(param)
     (fusion,) = (layer for layer in param.layer if layer.name == "fc_fusion")
@@ -84,7 +84,7 @@ class PlainResNet(nn.Module):
         self.heads = nn.ModuleList(nn.Conv2d(channels, classes, 3, 1, rate, rate) for rate in _HEADS)
 
     def tower(self, x: Tensor) -> Tensor:
-        """Scores at an eighth of the size."""
+        """Return scores at an eighth of the size."""
         features = self.trunk(x)
         first, *others = (head(features) for head in self.heads)
         for scores in others:
@@ -92,7 +92,7 @@ class PlainResNet(nn.Module):
         return first
 
     def forward(self, x: Tensor) -> Tensor:
-        """Scores (N, C, H, W) in float32."""
+        """Return scores (N, C, H, W) in float32."""
         scores = self.tower(x)
         if self.towers > 1:
             half, most = self.tower(_resized(x, 1, 2)), self.tower(_resized(x, 3, 4))
@@ -101,7 +101,7 @@ class PlainResNet(nn.Module):
 
     @torch.no_grad()
     def copy_weights(self, net: Net) -> None:
-        """Takes the weights of the network built from its prototxt: those of its first tower, which all share."""
+        """Take the weights of the network built from its prototxt: those of its first tower, which all share."""
         theirs = iter(module for module in self.modules() if isinstance(module, nn.Conv2d | nn.BatchNorm2d))
         ours = iter(layer for layer in net.layers if layer.blobs and not any(word in layer.name for word in _SCALED))
         for module in theirs:

@@ -6,7 +6,10 @@ from pathlib import Path
 
 
 def memory_mib(what: str = "VmHWM") -> float:
-    """``VmHWM`` (peak) or ``VmRSS`` (now) in MiB. Not getrusage's peak: that begins with the parent's at the fork."""
+    """Return ``VmHWM`` (peak) or ``VmRSS`` (now) in MiB.
+
+    Not getrusage's peak: that begins with the parent's at the fork.
+    """
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(f"{what}:"):
             return int(line.split()[1]) / 1024

@@ -6,7 +6,7 @@ from deeplab_caffe.ops.sizes import conv_output_size
 
 
 def products(length: int, pad: int, dilation: int, tile: int, *, kernel: int = 3, stride: int = 1) -> int:
-    """The products along an axis of ``length`` pixels, for each channel and output.
+    """Return the products along an axis of ``length`` pixels, for each channel and output.
 
     Of a direct convolution, ``tile`` 1, taps that lie in the padding are left out; Winograd's algorithm, of so many
     outputs a tile, has a kernel of three and a stride of one.

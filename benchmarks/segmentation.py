@@ -44,13 +44,13 @@ _SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
 def photos(count: int, path: Path = DEMO_PHOTO) -> np.ndarray:
-    """So many versions of a photograph, each shifted: uint8 (count, 375, 500, 3)."""
+    """Return so many versions of a photograph, each shifted: uint8 (count, 375, 500, 3)."""
     image = np.asarray(Image.open(path).convert("RGB").resize(_PHOTO_SIZE, Image.Resampling.BICUBIC))
     return np.stack([np.roll(image, 7 * shift, axis=1) for shift in range(count)])
 
 
 def input_size(net: dc.Net) -> tuple[int, int]:
-    """Height and width of what the network sees of a photograph."""
+    """Return height and width of what the network sees of a photograph."""
 
     def output_side(side: int) -> int:
         return net.infer_shapes(**{net.inputs[0]: (1, 3, side, side)})[net.outputs[0]][2]
@@ -60,7 +60,7 @@ def input_size(net: dc.Net) -> tuple[int, int]:
 
 
 def optimized(model: str, dtype: str, device: torch.device, batch: int) -> OptimizedNet:
-    """The network with random weights, ready for VOC images."""
+    """Return the network with random weights, ready for VOC images."""
     net = dc.Net(network_path(model))
     net.load_state_dict(random_weights(model).state_dict())
     size = input_size(net)
@@ -72,7 +72,7 @@ def _best_dtype(dtypes: Sequence[str]) -> str:
 
 
 def crf_case(device: torch.device, dtypes: Sequence[str], batch: int, options: argparse.Namespace) -> dict[str, Any]:
-    """Images in memory to labels, without and with the CRF."""
+    """Measure images in memory to labels, without and with the CRF."""
     dtype, model = _best_dtype(dtypes), options.model[0]
     fast = optimized(model, dtype, device, batch)
     images = torch.from_numpy(photos(batch)).to(device)
@@ -92,13 +92,13 @@ def crf_case(device: torch.device, dtypes: Sequence[str], batch: int, options: a
 
 
 def decode(path: Path) -> np.ndarray:
-    """uint8 RGB (H, W, 3)."""
+    """Return uint8 RGB (H, W, 3)."""
     with Image.open(path) as image:
         return np.asarray(image.convert("RGB"))
 
 
 def decoded(paths: Sequence[Path], workers: int, ahead: int) -> Iterator[np.ndarray]:
-    """The images in order, decoded ahead by threads: Pillow decodes without the interpreter's lock."""
+    """Yield the images in order, decoded ahead by threads: Pillow decodes without the interpreter's lock."""
     rest = iter(paths)
     with ThreadPoolExecutor(workers) as pool:
         waiting = [pool.submit(decode, path) for path in islice(rest, ahead)]
@@ -110,7 +110,7 @@ def decoded(paths: Sequence[Path], workers: int, ahead: int) -> Iterator[np.ndar
 def segment_files(
     fast: OptimizedNet, paths: Sequence[Path], batch: int, workers: int, crf: dc.CRFParams | None
 ) -> Iterator[np.ndarray]:
-    """Labels (n, H, W) of each batch of files of one size; the device works on one while the next is decoded."""
+    """Return labels (n, H, W) of each batch of files of one size; the device works on one while the next is decoded."""
     images = decoded(paths, workers, 2 * batch + workers)
     on_gpu = fast.device.type == "cuda"
     pending: tuple[torch.Tensor, torch.cuda.Event | None] | None = None
@@ -139,7 +139,7 @@ def _ready(labels: torch.Tensor, event: torch.cuda.Event | None) -> np.ndarray:
 
 
 def end_to_end(device: torch.device, dtypes: Sequence[str], options: argparse.Namespace) -> dict[str, Any]:
-    """JPEG files to labels with the CRF."""
+    """Measure JPEG files to labels with the CRF."""
     dtype, model, batch = _best_dtype(dtypes), options.model[0], min(max(options.batch), _MOST_FILES)
     workers = options.workers or os.cpu_count() or 1
     fast = optimized(model, dtype, device, batch)
@@ -173,7 +173,7 @@ def end_to_end(device: torch.device, dtypes: Sequence[str], options: argparse.Na
 
 
 def label_agreement(device: torch.device, dtypes: Sequence[str], options: argparse.Namespace) -> dict[str, Any]:
-    """The CamVid network's labels in each dtype against float32's by direct convolutions, on a folder of images.
+    """Compare the CamVid network's labels in each dtype with float32's by direct convolutions, on a folder of images.
 
     A VOC-shaped folder with list/test.txt gives its test images, any other all it has.
     """
@@ -207,7 +207,7 @@ def label_agreement(device: torch.device, dtypes: Sequence[str], options: argpar
 
 
 def test_images(folder: Path) -> list[Path]:
-    """The images of a folder, or the test images of a VOC-shaped one."""
+    """Return the images of a folder, or the test images of a VOC-shaped one."""
     images = folder / "JPEGImages" if (folder / "JPEGImages").is_dir() else folder
     lists = [folder / "list" / name for name in ("test_id.txt", "test.txt")]
     wanted = next((set(path.read_text().split()) for path in lists if path.is_file()), None)
@@ -221,7 +221,7 @@ def test_images(folder: Path) -> list[Path]:
 
 
 def segmenter_rows(segmenter: dc.Segmenter, image: np.ndarray, device: torch.device, repeats: int) -> dict[str, Any]:
-    """Time of the Segmenter on one image, without and with the CRF."""
+    """Measure the Segmenter on one image, without and with the CRF."""
     crfs = {"labels": None, "labels after the CRF": segmenter.crf}
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in crfs}
     # The first turn prepares the net.

@@ -40,7 +40,7 @@ HEAD = ("point", "branches", "pool", "project", "scores")
 
 
 def ours(batch: tuple[Tensor, Tensor], device: torch.device, channels_last: bool) -> tuple[Contender, Solver]:
-    """The solver on the network's files, with one batch from memory for its data layer, and random weights."""
+    """Return the solver on the network's files, with one batch from memory for its data layer, and random weights."""
     variables = {name: name for name in ("NET_ID", "EXP", "DATA_ROOT", "TRAIN_SET")} | {"NUM_LABELS": str(CLASSES)}
     param = proto.read_solver(FOLDER / "solver.prototxt", variables)
     net = proto.read_net(FOLDER / "train.prototxt", variables)
@@ -71,7 +71,7 @@ def ours(batch: tuple[Tensor, Tensor], device: torch.device, channels_last: bool
 def plain(
     batch: tuple[Tensor, Tensor], device: torch.device, channels_last: bool, solver: Solver, dtype: torch.dtype
 ) -> Contender:
-    """The same in plain PyTorch: autograd and torch.optim.SGD."""
+    """Return the same in plain PyTorch: autograd and torch.optim.SGD."""
     data, labels = batch[0].to(dtype), batch[1]
     net = PlainLite0(CLASSES).train()
     net.copy_weights(solver.net)
@@ -97,7 +97,7 @@ def plain(
 
 
 def checked(device: torch.device, channels_last: bool) -> dict[str, float]:
-    """How far a step of each is from float64's, on small images: torch's float64 takes minutes on large ones."""
+    """Return how far a step of each is from float64's, on small images: torch's float64 takes minutes on large ones."""
     batch = make_batch(CHECKED_SIZE, CHECKED_BATCH, device)
     mine, solver = ours(batch, device, channels_last)
     exact, peer = (plain(batch, device, channels_last, solver, dtype) for dtype in (torch.float64, torch.float32))

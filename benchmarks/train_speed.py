@@ -56,7 +56,7 @@ class Contender:
 def ours(
     batch: tuple[Tensor, Tensor], device: torch.device, dtype: str, channels_last: bool
 ) -> tuple[Contender, Solver]:
-    """The solver on the released files, with a data layer that hands out one batch from memory."""
+    """Return the solver on the released files, with a data layer that hands out one batch from memory."""
     data, labels = batch
     variables = {name: name for name in ("NET_ID", "EXP", "DATA_ROOT", "TRAIN_SET")} | {"NUM_LABELS": str(CLASSES)}
     param = proto.read_solver(prototxt_path(MODEL, "solver"), variables)
@@ -91,7 +91,7 @@ def ours(
 def plain(
     batch: tuple[Tensor, Tensor], device: torch.device, dtype: str, channels_last: bool, weights: list[nn.Parameter]
 ) -> Contender:
-    """The same in plain PyTorch: autograd, torch.optim.SGD, autocast."""
+    """Return the same in plain PyTorch: autograd, torch.optim.SGD, autocast."""
     data, labels = batch
     targets = labels[:, 0, ::8, ::8].long()
     net = PlainDeepLab(MODEL, CLASSES).train().to(device)
@@ -131,7 +131,7 @@ def plain(
 
 
 def make_batch(size: int, count: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Noise as bright as photographs minus their mean, and labels of 8 x 8 patches, a tenth of them to be ignored."""
+    """Return noise as bright as photographs minus their mean, and labels of 8 x 8 patches, a tenth of them ignored."""
     generator = torch.Generator().manual_seed(1)
     data = torch.randn((count, 3, size, size), generator=generator) * 50
     side = (size + 7) // 8
@@ -143,7 +143,7 @@ def make_batch(size: int, count: int, device: torch.device) -> tuple[Tensor, Ten
 
 @torch.no_grad()
 def randomize(weights: list[nn.Parameter]) -> None:
-    """The same weights each time, which keep activations at one size from layer to layer; the prototxt leaves 0."""
+    """Set the same weights each time, which keep activations at one size; the prototxt leaves 0."""
     generator = torch.Generator().manual_seed(2015)
     for weight, bias in zip(weights[::2], weights[1::2], strict=True):
         weight.copy_(torch.randn(weight.shape, generator=generator) * (2 / weight[0].numel()) ** 0.5)
@@ -156,7 +156,7 @@ def randomize(weights: list[nn.Parameter]) -> None:
 def check(
     contenders: dict[str, Contender], dtype: str, device: torch.device, limit: float | None = None
 ) -> dict[str, float]:
-    """One step of each without dropout: how far loss and update are from the plain network's."""
+    """Return how far loss and update of one step without dropout are from the plain network's."""
     results: dict[str, tuple[float, Tensor]] = {}
     for name, contender in contenders.items():
         before = [weight.detach().clone() for weight in contender.weights]
@@ -182,7 +182,7 @@ def synchronize(device: torch.device) -> None:
 
 
 def timed(contender: Contender, steps: int, device: torch.device) -> tuple[float, float]:
-    """Seconds a step by the clock, and of processor time, which other programs on the machine disturb less."""
+    """Return seconds a step by the clock, and of processor time, which other programs on the machine disturb less."""
     synchronize(device)
     begin, used = perf_counter(), process_time()
     for _ in range(steps):

@@ -70,7 +70,7 @@ def as_markdown(table: Table, ours: Mapping[str, float]) -> str:
 
 
 def main(words: list[str] | None = None) -> None:
-    """Command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data-root", type=Path, help="VOC2012: JPEGImages, SegmentationClass, ImageSets")
     parser.add_argument("--weights", type=Path, help="folder of caffemodels")

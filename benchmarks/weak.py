@@ -102,7 +102,7 @@ CHOICES: dict[str, list[dict[str, Any]]] = {
 
 @contextmanager
 def one_core() -> Iterator[None]:
-    """One thread, so that the time means something beside other work."""
+    """Use one thread, so that the time means something beside other work."""
     before = torch.get_num_threads(), _C.num_threads()
     torch.set_num_threads(1)
     _C.set_num_threads(1)
@@ -114,7 +114,7 @@ def one_core() -> Iterator[None]:
 
 
 def make_task(root: Path, out: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """Writes the crops and lists, if they are not there from an earlier call; returns what they are like."""
+    """Write the crops and lists, if they are not there from an earlier call; return what they are like."""
     facts = out / "task.json"
     wanted = {"per_class": options.per_class, "few": options.few, "side": SIDE, "crf": asdict(CRF), "centre": CENTRE}
     if facts.is_file():
@@ -130,7 +130,7 @@ def make_task(root: Path, out: Path, options: argparse.Namespace) -> dict[str, A
 
 
 def task_facts(out: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """Lists the few crops with label maps; what the crops show, and how true the label maps made from boxes are."""
+    """List the few crops that have label maps; return what crops show, and how true label maps made from boxes are."""
     names = {subset: read_id_list(out / "list" / f"{subset}_id.txt") for subset in ("train", "val", "test")}
     few = [name for name in names["train"] if int(name.split("_")[-1]) < options.few]
     lines = [f"/JPEGImages/{name}.png /{FOLDERS['strong']}/{name}.png\n" for name in few]
@@ -154,7 +154,7 @@ def task_facts(out: Path, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def test(folder: Path, subset: str, weights: Path, size: Size) -> Metrics:
-    """Evaluates on a whole split."""
+    """Evaluate on a whole split."""
     segmenter = Segmenter(deploy_net(size, len(CLASSES)), weights, device="cpu")
     confusion = ConfusionMatrix(len(CLASSES), [255])
     for name in read_id_list(folder / "list" / f"{subset}_id.txt"):
@@ -166,7 +166,7 @@ def test(folder: Path, subset: str, weights: Path, size: Size) -> Metrics:
 def run_method(
     method: Method, seed: int, start: Path | None, folder: Path, subset: str, options: argparse.Namespace
 ) -> dict[str, Any]:
-    """One training and its test; without ``start`` from :func:`fill_start`'s weights."""
+    """Train once and test; without ``start`` from :func:`fill_start`'s weights."""
     begin = process_time()
     size = Size(**options.size)
     param = training_net(
@@ -206,12 +206,12 @@ def weights_path(folder: Path, method: Method, seed: int) -> Path:
 
 
 def spread(values: list[float]) -> str:
-    """Mean and standard deviation."""
+    """Return mean and standard deviation."""
     return f"{mean(values):.1f} ± {stdev(values):.1f}" if len(values) > 1 else f"{mean(values):.1f}"
 
 
 def claims(runs: list[dict[str, Any]], pairs: Iterable[tuple[str, str]] = CLAIMS) -> list[dict[str, Any]]:
-    """The differences that must be positive, seed by seed; of each pair, the first is to beat the second."""
+    """Return the differences that must be positive, seed by seed; of each pair, the first is to beat the second."""
     by = {(run["method"], run["seed"]): run["mean_iou"] for run in runs}
     found = []
     for better, worse in pairs:
@@ -230,7 +230,7 @@ def claims(runs: list[dict[str, Any]], pairs: Iterable[tuple[str, str]] = CLAIMS
 
 
 def table(runs: list[dict[str, Any]], methods: list[Method], classes: Sequence[str] = CLASSES) -> str:
-    """The runs as Markdown: mean and standard deviation over the seeds, in per cent."""
+    """Return the runs as Markdown: mean and standard deviation over the seeds, in per cent."""
     head = ["given", "trained by", "mean IoU", *classes, "pixel accuracy"]
     lines = [" | ".join(head), " | ".join([":---", ":---"] + ["---:"] * (len(head) - 2))]
     for method in methods:
@@ -247,7 +247,7 @@ def table(runs: list[dict[str, Any]], methods: list[Method], classes: Sequence[s
 
 
 def candidates(methods: Iterable[Method], choices: Mapping[str, list[dict[str, Any]]], keys: list[str]) -> list[Method]:
-    """The methods with each of their parameters, named after them."""
+    """Return the methods with each of their parameters, named after them."""
     found = []
     for method in methods:
         if method.key in keys:
@@ -283,7 +283,7 @@ def parse(words: list[str] | None) -> argparse.Namespace:
 def run_seed(
     seed: int, methods: list[Method], folder: Path, subset: str, options: argparse.Namespace
 ) -> list[dict[str, Any]]:
-    """The start, then all methods from it."""
+    """Run the start, then all methods from it."""
     with one_core():
         runs = [run_method(START, seed, None, folder, subset, options)]
         start = weights_path(folder, START, seed)
@@ -291,7 +291,7 @@ def run_seed(
 
 
 def measure_all(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Makes the task and runs everything."""
+    """Make the task and run everything."""
     task = make_task(options.data_root, folder, options)
     print(json.dumps(task), flush=True)
     methods = (

@@ -42,7 +42,7 @@ class Size:
 
 
 def variables(exp: str, num_labels: int, bias: tuple[float, float] = (1, 2)) -> dict[str, str]:
-    """What the recipes' ``${NAME}`` are filled with; data layers get their lists from :func:`training_net`."""
+    """Return what the recipes' ``${NAME}`` are filled with; :func:`training_net` gives data layers their lists."""
     unused = {name: name for name in ("NET_ID", "DATA_ROOT", "TRAIN_SET", "TRAIN_SET_STRONG", "TRAIN_SET_WEAK")}
     return {
         **unused,
@@ -65,7 +65,7 @@ def training_net(
     bias: tuple[float, float] = (1, 2),
     portions: tuple[float, float] | None = None,
 ) -> caffe_pb2.NetParameter:
-    """A recipe's train.prototxt on a narrow LargeFOV: its labels, E-step and loss are left as they are.
+    """Return a recipe's train.prototxt on a narrow LargeFOV; its labels, E-step and loss stay as they are.
 
     Args:
         recipe: a name that :func:`prototxt_path` knows.
@@ -95,7 +95,7 @@ def training_net(
 
 
 def deploy_net(size: Size, num_labels: int = 5) -> caffe_pb2.NetParameter:
-    """LargeFOV's deploy.prototxt, as narrow, its score layer called as in training."""
+    """Return LargeFOV's deploy.prototxt, as narrow, its score layer called as in training."""
     net = proto.read_net(prototxt_path(BODY, "deploy"))
     _narrow(net, size, num_labels)
     for layer in net.layer:
@@ -106,7 +106,7 @@ def deploy_net(size: Size, num_labels: int = 5) -> caffe_pb2.NetParameter:
 
 
 def _narrow(net: caffe_pb2.NetParameter, size: Size, num_labels: int) -> None:
-    """Fewer filters, msra fillers for what VGG's weights would have filled, LargeFOV's fc6 for all recipes."""
+    """Give fewer filters, msra fillers for what VGG's weights would have filled, LargeFOV's fc6 for all recipes."""
     released = next(x for x in proto.read_net(prototxt_path(BODY, "deploy")).layer if x.name == "pool5a")
     names = [layer.name for layer in net.layer]
     if "pool5a" not in names:
@@ -136,7 +136,7 @@ def _narrow(net: caffe_pb2.NetParameter, size: Size, num_labels: int) -> None:
 
 @torch.no_grad()
 def fill_start(net: Net) -> None:
-    """What training begins with in place of ImageNet's weights; the score layer keeps its filler's values.
+    """Set what training begins with in place of ImageNet's weights; the score layer keeps its filler's values.
 
     They are those of the package's own network (:data:`deeplab_caffe.zoo.default.CAMVID_MODEL`), where it is as wide.
     Otherwise they are the fillers', scaled on a batch of the net's data such that each filter's outputs have mean 0 and
@@ -161,7 +161,7 @@ def fill_start(net: Net) -> None:
 
 
 def solver(net: caffe_pb2.NetParameter, iterations: int, base_lr: float, seed: int) -> caffe_pb2.SolverParameter:
-    """SGD with a polynomial fall of the rate."""
+    """Return SGD with a polynomial fall of the rate."""
     param = caffe_pb2.SolverParameter(
         base_lr=base_lr,
         lr_policy="poly",

@@ -39,7 +39,7 @@ Item = tuple[str, np.ndarray, np.ndarray]
 
 
 def object_table() -> np.ndarray:
-    """CamVid's labels as the task's: uint8 ``(256,)``."""
+    """Return CamVid's labels as the task's: uint8 ``(256,)``."""
     table = np.zeros(256, np.uint8)
     table[255] = 255
     for name, label in OBJECTS.items():
@@ -48,7 +48,7 @@ def object_table() -> np.ndarray:
 
 
 def window(box: Box, shape: tuple[int, int], rng: np.random.Generator) -> tuple[int, int, int, int]:
-    """A square around a box, somewhat larger than it, inside the image: left, top, right, bottom."""
+    """Return a square around a box, somewhat larger than it, inside the image: left, top, right, bottom."""
     longest = max(box.right - box.left, box.bottom - box.top)
     side = int(min(max(longest * rng.uniform(SMALLEST, LARGEST), 48), *shape))
     corner = []
@@ -59,7 +59,7 @@ def window(box: Box, shape: tuple[int, int], rng: np.random.Generator) -> tuple[
 
 
 def cut(image: np.ndarray, labels: np.ndarray, place: tuple[int, int, int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """The square at the side that crops have; pieces of objects too small to tell become 255."""
+    """Return the square at the side that crops have; pieces of objects too small to tell become 255."""
     photo = Image.fromarray(image).resize((SIDE, SIDE), Image.Resampling.BILINEAR, box=place)
     found = np.asarray(Image.fromarray(labels).crop(place).resize((SIDE, SIDE), Image.Resampling.NEAREST)).copy()
     kept = np.zeros(found.shape, bool)
@@ -70,7 +70,7 @@ def cut(image: np.ndarray, labels: np.ndarray, place: tuple[int, int, int, int])
 
 
 def camvid_crops(root: Path, subset: str, per_class: int, seed: int) -> Iterator[Item]:
-    """Crops around objects of each class, as many of each as there are objects for, up to ``per_class``."""
+    """Return crops around objects of each class, as many of each as there are objects for, up to ``per_class``."""
     rng = np.random.default_rng(seed)
     table = object_table()
     found: dict[int, list[tuple[str, Box]]] = {label: [] for label in OBJECTS.values()}
@@ -92,7 +92,7 @@ def camvid_crops(root: Path, subset: str, per_class: int, seed: int) -> Iterator
 
 
 def image_label_map(labels: np.ndarray, *, background: bool, rng: np.random.Generator) -> np.ndarray:
-    """Image-level labels as a label map: every pixel has one of the image's labels, drawn at random.
+    """Return image-level labels as a label map: every pixel has one of the image's labels, drawn at random.
 
     The mean of the loss over such maps is that of a pixel that has all the image's labels at once, so this is what it
     means to take the image-level labels for the truth at every pixel.
@@ -103,7 +103,7 @@ def image_label_map(labels: np.ndarray, *, background: bool, rng: np.random.Gene
 
 
 def write_split(items: Iterator[Item], out: Path, subset: str, seed: int) -> dict[str, list[int]]:
-    """Writes images, true labels and all kinds of weak labels, and the lists.
+    """Write images, true labels and all kinds of weak labels, and the lists.
 
     Returns:
         The classes of each crop.

@@ -88,7 +88,7 @@ CHOICES: dict[str, list[dict[str, Any]]] = {
 
 
 def head(recipe: str, kind: str, bias: tuple[float, float] = (1, 2)) -> caffe_pb2.NetParameter:
-    """A recipe's train.prototxt or deploy.prototxt without the layers below fc6, which reads the features."""
+    """Return a recipe's train.prototxt or deploy.prototxt without the layers below fc6, which reads the features."""
     net = proto.read_net(prototxt_path(recipe, kind), variables(EXP, len(CLASSES), bias))
     kept = [
         layer for layer in net.layer if not layer.name.startswith(("conv", "pool", *(f"relu{i}_" for i in range(1, 6))))
@@ -113,7 +113,7 @@ def head(recipe: str, kind: str, bias: tuple[float, float] = (1, 2)) -> caffe_pb
 
 
 def training_net(method: Method, lists: dict[str, Path], batch: int) -> caffe_pb2.NetParameter:
-    """The recipe on features: its labels, E-step and loss are left as they are, its scores zoomed to their stride of 8.
+    """Return the recipe on features, scores zoomed to their stride of 8; its labels, E-step and loss stay as they are.
 
     Args:
         method: with the recipe.
@@ -145,7 +145,7 @@ def training_net(method: Method, lists: dict[str, Path], batch: int) -> caffe_pb
 
 
 def deploy_net() -> caffe_pb2.NetParameter:
-    """From the features of a picture to scores at stride 16, the blob ``fc8_EXP``."""
+    """Return the net from the features of a picture to scores at stride 16, the blob ``fc8_EXP``."""
     net = head(BODY, "deploy")
     place = next(i for i, layer in enumerate(net.layer) if layer.name.startswith("fc8"))
     del net.layer[place + 1 :]
@@ -160,7 +160,7 @@ def deploy_net() -> caffe_pb2.NetParameter:
 
 
 def write_list(path: Path, names: list[str], work: Path, count: int, seed: int) -> Path:
-    """Writes the items of ``count`` pictures: all of them in an order drawn anew, again and again."""
+    """Write the items of ``count`` pictures: all of them in an order drawn anew, again and again."""
     rng = np.random.default_rng(seed)
     rounds = -(-count // len(names))
     order = np.concatenate([rng.permutation(len(names)) for _ in range(rounds)])[:count]
@@ -171,7 +171,7 @@ def write_list(path: Path, names: list[str], work: Path, count: int, seed: int) 
 def write_lists(
     folder: Path, method: Method, train: list[str], iterations: int, seed: int, options: argparse.Namespace
 ) -> dict[str, Path]:
-    """Writes the lists of a method's data layers, by their names; the first pictures are those with label maps."""
+    """Write the lists of a method's data layers, by their names; the first pictures are those with label maps."""
     sources = {"data": train[: options.few] if method.labels == "few" else train}
     if method.recipe.startswith("deeplab_semi"):
         weak = "data_bbox" if method.labels == "rect" else "data_weak"
@@ -183,7 +183,7 @@ def write_lists(
 
 @torch.inference_mode()
 def test(root: Path, work: Path, names: list[str], weights: Path) -> dict[str, Any]:
-    """Evaluates at the pictures' own sizes, against VOC's label maps with all of its classes."""
+    """Evaluate at the pictures' own sizes, against VOC's label maps with all of its classes."""
     net = Net(deploy_net(), weights, "TEST")
     confusion = ConfusionMatrix(len(VOC_CLASSES), [255])
     for name in names:
@@ -201,7 +201,7 @@ def test(root: Path, work: Path, names: list[str], weights: Path) -> dict[str, A
 
 
 def run_method(job: tuple[Method, int], subsets: dict[str, list[str]], options: argparse.Namespace) -> dict[str, Any]:
-    """One training from a new head and its test."""
+    """Train once from a new head and test."""
     method, seed = job
     begin = process_time()
     with one_core(), tempfile.TemporaryDirectory() as temporary:
@@ -235,7 +235,7 @@ def run_method(job: tuple[Method, int], subsets: dict[str, list[str]], options: 
 def run_all(
     jobs: list[tuple[Method, int]], subsets: dict[str, list[str]], options: argparse.Namespace
 ) -> list[dict[str, Any]]:
-    """Runs what an earlier call has not, and notes each run as it ends."""
+    """Run what an earlier call has not, and note each run as it ends."""
     noted = options.work / ("choice.json" if options.choose else "progress.json")
     budget = {
         name: getattr(options, name) for name in ("train", "choosing", "few", "batch", "iterations", "warm", "rate")

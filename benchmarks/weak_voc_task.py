@@ -42,14 +42,14 @@ LINKS = {
 
 
 def own_labels(labels: np.ndarray) -> np.ndarray:
-    """VOC's ids as the task's labels 0 to 6, all others 255."""
+    """Return VOC's ids as the task's labels 0 to 6, all others 255."""
     table = np.full(256, 255, np.uint8)
     table[IDS] = np.arange(len(IDS))
     return table[labels]
 
 
 def choose_pictures(root: Path, wanted: int, seed: int) -> list[str]:
-    """Pictures of train_aug with objects of these classes only, each class as often in turn as there are pictures."""
+    """Return pictures of train_aug with objects of these classes only, each class in turn as long as there are any."""
     names = read_id_list(root / "list" / "train_aug_id.txt")
     order = np.random.default_rng(seed).permutation(len(names))
     having: dict[int, list[str]] = {label: [] for label in range(1, len(CLASSES))}
@@ -70,7 +70,7 @@ def choose_pictures(root: Path, wanted: int, seed: int) -> list[str]:
 
 
 def trunk(init: Path) -> Net:
-    """The convolutions before the head, with ImageNet's weights and statistics."""
+    """Return the convolutions before the head, with ImageNet's weights and statistics."""
     param = proto.read_net(prototxt_path(TRUNK, "deploy"))
     end = [layer.name for layer in param.layer].index(f"scale_{TRUNK_END}")
     del param.layer[end + 1 :]
@@ -82,7 +82,7 @@ def trunk(init: Path) -> Net:
 
 @torch.inference_mode()
 def write_features(net: Net, root: Path, names: Iterable[str], out: Path) -> None:
-    """Writes ``out/<id>.npy``, float16 ``(320, 21, 21)``; those that are there stay."""
+    """Write ``out/<id>.npy``, float16 ``(320, 21, 21)``; those that are there stay."""
     for name in names:
         path = out / f"{name}.npy"
         if path.is_file():
@@ -96,7 +96,7 @@ def write_features(net: Net, root: Path, names: Iterable[str], out: Path) -> Non
 
 
 def write_boxes(root: Path, ids: Path, out: Path) -> None:
-    """Makes label maps of the boxes around the true objects, by ``deeplab-caffe boxes``; those there stay."""
+    """Make label maps of the boxes around the true objects, by ``deeplab-caffe boxes``; those there stay."""
     for kind, method in KINDS.items():
         if method:
             words = ["--labels", root / "SegmentationClassAug", "--images", root / "JPEGImages", "--list", ids]
@@ -105,12 +105,12 @@ def write_boxes(root: Path, ids: Path, out: Path) -> None:
 
 
 def label_path(root: Path, work: Path, kind: str, name: str) -> Path:
-    """Where a picture's label map of a kind is."""
+    """Return where a picture's label map of a kind is."""
     return (work / kind if KINDS[kind] else root / "SegmentationClassAug") / f"{name}.png"
 
 
 def write_item(root: Path, work: Path, name: str) -> None:
-    """Writes ``work/items/<id>.h5``: features, label maps of SIDE x SIDE, and the recipes' own names of them."""
+    """Write ``work/items/<id>.h5``: features, label maps of SIDE x SIDE, and the recipes' own names of them."""
     import h5py
 
     path = work / "items" / f"{name}.h5"
@@ -131,7 +131,7 @@ def write_item(root: Path, work: Path, name: str) -> None:
 
 
 def labels_worth(root: Path, work: Path, kind: str, names: Sequence[str]) -> float:
-    """Mean IoU of label maps made from boxes to the true ones, at the pictures' own sizes."""
+    """Return mean IoU of label maps made from boxes to the true ones, at the pictures' own sizes."""
     confusion = ConfusionMatrix(len(CLASSES), [255])
     for name in names:
         truth = own_labels(load_label(label_path(root, work, "strong", name)))
@@ -140,7 +140,7 @@ def labels_worth(root: Path, work: Path, kind: str, names: Sequence[str]) -> flo
 
 
 def make_task(root: Path, init: Path, work: Path, train: int, choosing: int) -> dict[str, list[str]]:
-    """Writes features, label maps and items, as far as an earlier call has not; returns the ids by subset."""
+    """Write features, label maps and items, as far as an earlier call has not; return the ids by subset."""
     chosen = choose_pictures(root, train + choosing, seed=0)
     subsets = {
         "train": chosen[:-choosing],

@@ -63,13 +63,13 @@ OTHERS = ("oneDNN, packed", "torch, channels-last")
 
 
 def contenders(spec: ConvSpec, shape: tuple[int, ...]) -> dict[str, Run]:
-    """The ways to compute a layer, each with its weights prepared."""
+    """List the ways to compute a layer, each with its weights prepared."""
     ours = {name: winograd(spec, tile) for name, tile in WINOGRADS.items()}
     return ours | dict(zip(OTHERS, (onednn_packed(spec, shape), direct(spec)), strict=True))
 
 
 def errors(runs: dict[str, Run], spec: ConvSpec, x: Tensor) -> dict[str, float]:
-    """Relative errors, by norms; raises WrongResult where one is too large."""
+    """Return relative errors, by norms; raise WrongResult where one is too large."""
     assert spec.bias is not None
     expected = F.conv2d(x.double(), spec.weight.double(), spec.bias.double(), 1, spec.pad, spec.dilation).relu_()
     found = {name: float((run(x).double() - expected).norm() / expected.norm()) for name, run in runs.items()}
@@ -84,7 +84,7 @@ def mib(floats: int) -> float:
 
 
 def take_turns(runs: dict[str, Callable[[], object]], repeats: int) -> dict[str, list[float]]:
-    """Seconds of each, by turn; the first turn warms up."""
+    """Measure the seconds of each, by turn; the first turn warms up."""
     times: dict[str, list[float]] = {name: [] for name in runs}
     for turn in range(repeats + 1):
         for name, run in runs.items():
@@ -96,7 +96,7 @@ def take_turns(runs: dict[str, Callable[[], object]], repeats: int) -> dict[str,
 
 
 def measure(layer: tuple[Any, ...], repeats: int, peak: float) -> dict[str, Any]:
-    """A layer's figures by contender."""
+    """Return a layer's figures by contender."""
     _, _, channels, outputs, size, hole = layer
     generator = torch.Generator().manual_seed(2015)
     x = torch.randn((1, channels, size, size), generator=generator).mul_(50).relu_()

@@ -53,7 +53,7 @@ def worst(checks: list[Check]) -> Check:
 
 
 def row(name: str, checks: list[Check]) -> str:
-    """One line of the table."""
+    """Return one line of the table."""
     check = worst(checks)
     verdict = "passes" if all(one.passed for one in checks) else "FAILS"
     note = NOTES.get(name, "")

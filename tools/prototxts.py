@@ -215,7 +215,7 @@ def shown(found: dict[str, Any], most: int) -> str:
 
 
 def main(words: list[str] | None = None) -> int:
-    """Command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--json", type=Path, metavar="OUT", help="write the whole report here")

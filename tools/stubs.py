@@ -103,7 +103,7 @@ def _signatures(docstring: str | None, where: str) -> list[str]:
 
 
 def _functions(name: str, docstring: str | None, where: str, decorator: str = "") -> Iterator[str]:
-    """``def`` lines of one function or method, an overload each."""
+    """Return ``def`` lines of one function or method, an overload each."""
     signatures = _signatures(docstring, where)
     for signature in signatures:
         # A default that is no literal has no repr that parses.
