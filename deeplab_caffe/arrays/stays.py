@@ -19,7 +19,7 @@ class Stays:
         return new
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
-        raise TypeError(f"{type(self).__name__} cannot be pickled or copied by copy.deepcopy: {self.instead}")
+        raise TypeError(f"{_public_name(self)} cannot be pickled or copied by copy.deepcopy: {self.instead}")
 
 
 class StaysSharing(Stays):
@@ -29,4 +29,9 @@ class StaysSharing(Stays):
         return self.__copy__()
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
-        raise TypeError(f"{type(self).__name__} cannot be pickled: {self.instead}")
+        raise TypeError(f"{_public_name(self)} cannot be pickled: {self.instead}")
+
+
+def _public_name(one: object) -> str:
+    """Return the name of an object's class; a private class computes for the public one of its name."""
+    return type(one).__name__.removeprefix("_")

@@ -12,27 +12,11 @@ from torch import Tensor
 
 from deeplab_caffe.errors import NetError
 from deeplab_caffe.inference.convolution import ConvSpec, Run, algorithms, allowed, caffe_engine, direct
+from deeplab_caffe.net.optimized import TuningResult
 
 _ROUNDS = 3
 _RUNS_ON_GPU = 5
 _CYCLES_TO_QUEUE_RUNS = 4_000_000  # about 2 ms
-
-
-@dataclass(frozen=True)
-class TuningResult:
-    """The algorithm of one layer, and how it was found.
-
-    Attributes:
-        layer: the layer's name.
-        algorithm: the algorithm that is used.
-        milliseconds: measured time of each algorithm; empty if there was no choice.
-        failures: why algorithms were rejected, by name.
-    """
-
-    layer: str
-    algorithm: str
-    milliseconds: dict[str, float] = field(default_factory=dict)
-    failures: dict[str, str] = field(default_factory=dict)
 
 
 def seconds(runs: Mapping[str, Callable[[], object]], device: torch.device) -> dict[str, float]:

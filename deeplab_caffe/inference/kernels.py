@@ -11,9 +11,9 @@ from torch import Tensor
 from deeplab_caffe.errors import DeepLabCaffeError
 from deeplab_caffe.inference.autotune import Autotuner
 from deeplab_caffe.inference.convolution import spec_of
-from deeplab_caffe.inference.precision import Precision
 from deeplab_caffe.layers import AffineFact, ConvolutionFact, Layer, MaxPoolingFact, RectifierFact, Shape
 from deeplab_caffe.net.graph import Step
+from deeplab_caffe.net.optimized import Precision
 from deeplab_caffe.ops.max_pool import max_pool
 from deeplab_caffe.ops.onednn_limits import HALF
 

@@ -1,4 +1,4 @@
-"""Optimized nets for fast inference: :func:`optimize` and :class:`OptimizedNet`."""
+"""Optimized nets for fast inference: :func:`optimize`."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from torch import Tensor
 from deeplab_caffe import _C
 from deeplab_caffe.arguments import truth, whole_number
 from deeplab_caffe.arrays import nvrtc
-from deeplab_caffe.arrays.stays import Stays
 from deeplab_caffe.arrays.torch_arrays import kept_memory
 from deeplab_caffe.crf import CRFParams
 from deeplab_caffe.crf.inputs import Kind
 from deeplab_caffe.errors import NetError
-from deeplab_caffe.inference.autotune import Autotuner, TuningResult
+from deeplab_caffe.inference.autotune import Autotuner
 from deeplab_caffe.inference.graphs import CapturedFunction, LRUCache
 from deeplab_caffe.inference.kernels import Kernel, prepare
 from deeplab_caffe.inference.precision import precision_of, switched
 from deeplab_caffe.layers import ConvolutionFact, Shape
-from deeplab_caffe.net import Net, OptimizeOptions
+from deeplab_caffe.net import Net
 from deeplab_caffe.net.graph import Graph, Step
 from deeplab_caffe.net.head import HeadRunner, Output, checked_images
 from deeplab_caffe.net.net import lacks_memory
+from deeplab_caffe.net.optimized import OptimizedNet, OptimizeOptions
 from deeplab_caffe.net.passes import lower
 from deeplab_caffe.net.sizes import checked_shapes
 from deeplab_caffe.ops.sizes import channels_last_advice
@@ -76,28 +76,10 @@ def optimize(net: Net, **options: Unpack[OptimizeOptions]) -> OptimizedNet:
         NetError: the net is in phase TRAIN, has data layers, or its weights were freed; the dtype is not supported;
             there is no such blob or algorithm; or there is not enough memory.
     """
-    return OptimizedNet(net, **options)
+    return _OptimizedNet(net, **options)
 
 
-class OptimizedNet(Stays):
-    """A net for inference only, made by :func:`optimize`; the arguments are the same.
-
-    It has its own weights, prepared for the device; later changes of the net do not affect it, except through layers of
-    type Python, whose objects it shares with the net, parameters included. Inputs may have any size; the algorithms are
-    those chosen for the size that it was optimized for. Several threads may call it; on a GPU they take turns.
-
-    Attributes:
-        device: the device that it runs on.
-        precision: the precision that it computes in.
-        graph: the graph that it runs.
-        input_shapes: shapes of the inputs that it was prepared for, by name.
-        mean_value: the mean that its image must have had subtracted from B, G and R.
-        tuning: the algorithm of each convolution, and the measured times of the alternatives.
-        graph_break_reason: why the forward pass is not one CUDA graph; None: it is.
-    """
-
-    instead = "send or copy the net that it was made of, and optimize that again"
-
+class _OptimizedNet(OptimizedNet):
     def __init__(self, net: Net, **options: Unpack[OptimizeOptions]) -> None:
         if not isinstance(net, Net):
             raise NetError(f"optimize takes a net, got {type(net).__name__}: build one, dc.Net(prototxt, weights)")
@@ -126,7 +108,7 @@ class OptimizedNet(Stays):
             fixed=algorithms,
             verify=on_gpu,
         )
-        self.tuning: list[TuningResult] = autotuner.results
+        self.tuning = autotuner.results
         self._kernels: dict[int, Kernel] = {}
         self.mean_value = net.mean_value
         self._runner: HeadRunner | None = None
@@ -161,24 +143,11 @@ class OptimizedNet(Stays):
         return self.graph.graph_break_reason if graphs else "not asked for"
 
     def __call__(self, *args: Tensor, **inputs: Tensor) -> Tensor | dict[str, Tensor]:
-        """Return the blobs that the net was optimized for: a tensor if there is one, else a dict, as calling the net.
-
-        Raises:
-            NetError: inputs do not fit, are on another device, or are too large for the GPU's memory.
-        """
         given = self._inputs(args, inputs)
         found = self._run("scores", given, self._forward)
         return next(iter(found.values())) if len(found) == 1 else found
 
     def labels(self, x: Tensor) -> Tensor:
-        """Return the best class of each pixel of the output, the largest class on ties: uint8 (N, H, W).
-
-        Args:
-            x: the input blob (N, C, H, W).
-
-        Raises:
-            NetError: as for calling the net, or it was optimized for several blobs.
-        """
         return self._run("labels", self._inputs((x,), {}), self._label)["labels"]
 
     def label_images(
@@ -189,20 +158,6 @@ class OptimizedNet(Stays):
         mean: tuple[float, float, float] | None = None,
         kind: Kind | None = None,
     ) -> Tensor:
-        """Return labels of photographs of one size, like :class:`deeplab_caffe.Segmenter`, computed on the device.
-
-        Args:
-            images: uint8 RGB (N, H, W, 3), numpy's or torch's, on the CPU or on the device.
-            crf: parameters of the dense CRF; None for none.
-            mean: values to subtract from B, G and R; None: the net's, :attr:`deeplab_caffe.Net.mean_value`.
-            kind: what the net's output is, for the CRF: see :class:`deeplab_caffe.Segmenter`.
-
-        Returns:
-            uint8 (N, H, W), on the device.
-
-        Raises:
-            NetError: the images are invalid, or the net does not give scores at the size of its single input.
-        """
         images = checked_images(images)
         runner = self.head_runner
         for axis, least in enumerate(images.shape[1:3]):
@@ -222,19 +177,6 @@ class OptimizedNet(Stays):
         crop_size: int = 1,
         kind: Kind | None = None,
     ) -> dict[str, Tensor]:
-        """Return the requested results for photographs of one size: :meth:`deeplab_caffe.net.head.HeadRunner.results`.
-
-        Args:
-            images: uint8 RGB (N, H, W, 3), on the CPU or on the device.
-            wanted: ``"labels"``, ``"scores"``, ``"probabilities"``, ``"marginals"``.
-            crf: parameters of the dense CRF; None for none.
-            mean: values to subtract from B, G and R; None: the net's, :attr:`deeplab_caffe.Net.mean_value`.
-            crop_size: pad images to at least this side, in pixels.
-            kind: as for :meth:`label_images`.
-
-        Raises:
-            NetError: the net does not accept the images, or they are too large for the memory.
-        """
         runner, wanted = self.head_runner, tuple(wanted)
         mean = self.mean_value if mean is None else mean
         for axis, least in enumerate(images.shape[1:3]):
@@ -248,20 +190,11 @@ class OptimizedNet(Stays):
     def image_output(
         self, images: Tensor, *, mean: tuple[float, float, float], crop_size: int = 1, kind: Kind | None = None
     ) -> Output:
-        """Return the net's output for photographs of one size, not yet resized to full size.
-
-        Arguments and errors are those of :meth:`segment_images`. No CUDA graph is captured.
-        """
         with torch.no_grad(), self._memory_errors([tuple(images.shape)]), switched(self.precision, self.device):
             return self.head_runner.output(images.to(self.device), mean=mean, crop_size=crop_size, kind=kind)
 
     @property
     def head_runner(self) -> HeadRunner:
-        """Return the runner that takes photographs to the net and its output to labels.
-
-        Raises:
-            NetError: the net has several inputs or outputs.
-        """
         if self._runner is None:
             if len(self.input_shapes) != 1:
                 raise NetError(f"images are for nets of one input, this one has {', '.join(self.input_shapes)}")

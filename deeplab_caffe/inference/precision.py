@@ -4,34 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import get_args
 
 import torch
 
 from deeplab_caffe.errors import NetError
-from deeplab_caffe.net import PrecisionName
+from deeplab_caffe.net.optimized import Precision, PrecisionName
 from deeplab_caffe.ops.packed_conv import bfloat16_is_fast, operators_exist
-
-
-@dataclass(frozen=True)
-class Precision:
-    """The precision of a net's computation.
-
-    Attributes:
-        name: ``"float32"``, ``"tf32"``, ``"bfloat16"`` or ``"float16"``.
-        dtype: dtype of the weights and of the layers that support it.
-        tf32: whether float32 products may be rounded to 10 bits of mantissa.
-        tolerance: largest relative error between two correct algorithms for a convolution.
-        fast: whether algorithms with larger rounding errors are allowed.
-    """
-
-    name: str
-    dtype: torch.dtype
-    tf32: bool
-    tolerance: float
-    fast: bool = False
-
 
 _ALL = {
     "float32": Precision("float32", torch.float32, False, 1e-5),

@@ -6,7 +6,7 @@ import pkgutil
 from collections.abc import Iterable, Mapping
 from functools import partial
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,7 @@ from deeplab_caffe.errors import DeepLabCaffeError, NetError
 from deeplab_caffe.layers import Layer, NetContext, Shape
 from deeplab_caffe.net.build import build_graph, input_shapes, with_lines
 from deeplab_caffe.net.graph import Graph, Step, blob_names
+from deeplab_caffe.net.optimized import OptimizedNet, OptimizeOptions
 from deeplab_caffe.net.passes import fuse_activations, fuse_for_training
 from deeplab_caffe.net.sizes import checked_shapes
 from deeplab_caffe.net.weights import load_weights, save
@@ -32,26 +33,6 @@ if TYPE_CHECKING:
 
 # In a room above this one, so it is imported by name when it is needed: running a net needs nothing of inference.
 _OPTIMIZE = "deeplab_caffe.inference:optimize"
-
-
-# How much convolutions may round: "strict", as float32 does, or "fast", more on the CPU, for speed.
-PrecisionName = Literal["strict", "fast"]
-
-
-class OptimizeOptions(TypedDict, total=False):
-    """The options of :func:`deeplab_caffe.optimize`, which says what they mean."""
-
-    dtype: torch.dtype | str | None
-    precision: PrecisionName
-    batch: int | None
-    size: int | tuple[int, int] | None
-    blobs: Iterable[str] | None
-    autotune: bool | None
-    algorithms: Mapping[str, str] | None
-    graphs: bool
-    cache_size: int
-    copy_outputs: bool
-    release: bool
 
 
 def floating_dtype(dtype: torch.dtype | str) -> torch.dtype:
@@ -503,12 +484,10 @@ class Net(nn.Module):
             x = x.contiguous(memory_format=torch.channels_last)
         return x
 
-    def optimize(self, **options: Unpack[OptimizeOptions]) -> Any:
-        """Return an optimized net for inference on the net's device; see :func:`deeplab_caffe.optimize`.
-
-        Type checkers know more of what that function returns: its class is in a room above this one.
-        """
-        return pkgutil.resolve_name(_OPTIMIZE)(self, **options)
+    def optimize(self, **options: Unpack[OptimizeOptions]) -> OptimizedNet:
+        """Return an optimized net for inference on the net's device; see :func:`deeplab_caffe.optimize`."""
+        found: OptimizedNet = pkgutil.resolve_name(_OPTIMIZE)(self, **options)
+        return found
 
     def parameter_count(self) -> int:
         """Return the number of values in all parameter blobs; shared blobs count once."""

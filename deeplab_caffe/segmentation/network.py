@@ -13,7 +13,7 @@ from torch import Tensor
 
 from deeplab_caffe.arrays.devices import resolve_device
 from deeplab_caffe.errors import NetError, listed
-from deeplab_caffe.inference import OptimizedNet
+from deeplab_caffe.inference import OptimizedNet, optimize
 from deeplab_caffe.inference.precision import check_precision, precision_of
 from deeplab_caffe.layers import Shape
 from deeplab_caffe.net import Net, PrecisionName
@@ -127,7 +127,7 @@ class Network:
                     self.net = self._again().to(self.device)
                 elif _versions(self.net) == self._as_built:  # with the files' weights: nobody has put in others
                     self._again = self._build_anew
-                self.optimized = OptimizedNet(
+                self.optimized = optimize(
                     self.net,
                     precision=self._precision,
                     batch=1,
