@@ -215,6 +215,30 @@ def test_a_rate_multiplier_of_0_rests() -> None:
     assert (weight, history) == (START, [0, 0])
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('type: "AdaGrad"', [[0.25, 1]]),
+        ('type: "RMSProp" rms_decay: 0.75', [[0.0625, 0.25]]),
+        ('type: "AdaDelta" momentum: 0.5 delta: 1', [[0.125, 0.5], [0.125 / 1.125, 0.5 / 1.5]]),
+        ('type: "Adam" momentum: 0.5 momentum2: 0.75', [[0.25, -0.5], [0.0625, 0.25]]),
+    ],
+)
+def test_a_rate_multiplier_of_0_has_the_history_of_its_decay(text: str, expected: list) -> None:
+    # As the original, whose loop over the parameters leaves none out: the gradient is 0.5 * (1, -2).
+    rule, weight = make(f"weight_decay: 0.5 {text}", lr_mult=0)
+    rule.apply([None], 0.1)
+    assert weight.flatten().tolist() == START
+    assert [history.flatten().tolist() for history in rule.history] == [pytest.approx(one) for one in expected]
+
+
+@pytest.mark.parametrize("kind", ["SGD", "NESTEROV", "ADAGRAD", "RMSPROP", "ADADELTA", "ADAM"])
+def test_the_memory_of_an_update_is_what_its_estimate_counts(kind: str) -> None:
+    rule, _ = make(f"momentum: {MOMENTUM.get(kind, 0.9)} solver_type: {kind}")
+    rule.apply([torch.ones(1, 2, 1, 1)], 0.1)
+    assert rule.buffers == len({one.data_ptr() for one in [*rule.history, *rule.values]})
+
+
 def test_a_rate_multiplier_of_0_runs_out_what_momentum_there_is() -> None:
     # As the original: V = m V + 0, W -= V.
     rule, weight = make("momentum: 0.5", lr_mult=0)
