@@ -29,6 +29,19 @@ def test_by_hand(text: str, expected: list[float]) -> None:
     np.testing.assert_allclose(rates(text), np.float32(expected), rtol=2e-7)
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('base_lr: 0 lr_policy: "fixed"', [0, 0, 0]),
+        ('base_lr: 1 lr_policy: "step" gamma: 0.5 stepsize: 1', [1, 0.5, 0.25]),
+        ('base_lr: 1 lr_policy: "poly" power: 2 max_iter: 1', [1, 0, 0]),
+    ],
+)
+def test_the_least_that_is_accepted(text: str, expected: list[float]) -> None:
+    rate = LearningRate(parse_solver(text))
+    assert [rate(iteration) for iteration in range(3)] == expected
+
+
 def test_a_sigmoid_far_below_its_step_is_zero() -> None:
     param = parse_solver('lr_policy: "sigmoid" base_lr: 1 gamma: 1 stepsize: 800')
     assert [LearningRate(param)(iteration) for iteration in (0, 99, 800)] == [0, 0, 0.5]
@@ -64,6 +77,7 @@ def test_poly_beyond_the_end_is_zero() -> None:
         ('lr_policy: "fixed"', "base_lr is not set"),
         ('base_lr: -1 lr_policy: "fixed"', "base_lr must be finite and not negative, got -1"),
         ('base_lr: nan lr_policy: "fixed"', "base_lr must be finite"),
+        ('base_lr: inf lr_policy: "fixed"', "base_lr must be finite"),
         ('base_lr: 1 lr_policy: "step" stepsize: 3', '"step" needs gamma'),
         ('base_lr: 1 lr_policy: "step" gamma: 0.1', '"step" needs stepsize'),
         ('base_lr: 1 lr_policy: "step" gamma: 0.1 stepsize: 0', "stepsize must be positive, got 0"),
