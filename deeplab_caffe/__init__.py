@@ -31,6 +31,27 @@ from deeplab_caffe.errors import (
 )
 
 if TYPE_CHECKING:
+    from deeplab_caffe import arrays as arrays
+    from deeplab_caffe import convert as convert
+    from deeplab_caffe import crf as crf
+    from deeplab_caffe import crf_search as crf_search
+    from deeplab_caffe import data as data
+    from deeplab_caffe import errors as errors
+    from deeplab_caffe import evaluation as evaluation
+    from deeplab_caffe import experiment as experiment
+    from deeplab_caffe import inference as inference
+    from deeplab_caffe import layers as layers
+    from deeplab_caffe import net as net
+    from deeplab_caffe import ops as ops
+    from deeplab_caffe import proto as proto
+    from deeplab_caffe import pycaffe as pycaffe
+    from deeplab_caffe import pydensecrf as pydensecrf
+    from deeplab_caffe import reference as reference
+    from deeplab_caffe import segmentation as segmentation
+    from deeplab_caffe import solver as solver
+    from deeplab_caffe import viz as viz
+    from deeplab_caffe import weak as weak
+    from deeplab_caffe import zoo as zoo
     from deeplab_caffe.crf import CRFParams, DenseCRF2D, dense_crf
     from deeplab_caffe.inference import optimize
     from deeplab_caffe.net import Net
@@ -101,7 +122,8 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
+def _imported(name: str) -> Any:
+    """Return a name of the package, imported at its first use."""
     if name in _NAMES:
         try:
             return getattr(importlib.import_module(_NAMES[name]), name)
@@ -113,6 +135,11 @@ def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return importlib.import_module(f"deeplab_caffe.{name}")
     raise AttributeError(f"module 'deeplab_caffe' has no attribute '{name}'")
+
+
+# Type checkers read the imports above: by this one any misspelt name would be one of the package.
+if not TYPE_CHECKING:
+    __getattr__ = _imported
 
 
 def __dir__() -> list[str]:

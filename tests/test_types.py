@@ -87,3 +87,13 @@ def test_an_optimized_net_has_its_type_by_the_method_too(tmp_path: Path) -> None
         'net.optimize().label_images(photos, crf="voc")': "arg-type",
         "net.optimize().labelled(photos)": "attr-defined",
     }, said
+
+
+def test_the_packages_names_have_types_and_no_others_are_there(tmp_path: Path) -> None:
+    names = [*dir(deeplab_caffe), "crf.MeanField", "evaluation.evaluate"]
+    wrong_names = ["dc.optimise", "dc.Nett", "dc.crf.MeanFild"]
+    lines = ["import deeplab_caffe as dc", *(f"reveal_type(dc.{name})" for name in names), *wrong_names]
+    types, wrong, said = types_and_errors("\n".join(lines), tmp_path)
+    assert len(types) == len(names), said
+    assert [name for name, one in zip(names, types, strict=True) if one == "Any"] == [], said
+    assert wrong == dict.fromkeys(wrong_names, "attr-defined"), said

@@ -40,11 +40,16 @@ if TYPE_CHECKING:
     from deeplab_caffe.crf.module import MeanField as MeanField
 
 
-def __getattr__(name: str) -> Any:
-    # Not in __all__: importing everything must not import torch.
+def _imported(name: str) -> Any:
+    """Return MeanField, which is not in __all__: importing everything must not import torch."""
     if name == "MeanField":
         import deeplab_caffe.arrays.needs_torch  # noqa: F401
         from deeplab_caffe.crf.module import MeanField
 
         return MeanField
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+# Type checkers read the import above: by this one any misspelt name would be one of the room.
+if not TYPE_CHECKING:
+    __getattr__ = _imported
