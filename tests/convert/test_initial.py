@@ -78,6 +78,12 @@ def test_decimation_by_hand() -> None:
     found = decimate(fc6, (2, 1, 4, 4))
     assert found is not None
     assert found.values[0, 0, 1].tolist() == [14, 16, 18, 20]
+    # One of an odd number is the middle one; an even number has none.
+    found = decimate(fc6, (2, 1, 1, 1))
+    assert found is not None
+    assert found.values.flatten().tolist() == [24, 49 + 24]
+    assert found.note == "kept rows 3, columns 3"
+    assert decimate(torch.zeros(1, 1, 6, 7), (1, 1, 1, 1)) is None
     fc7 = torch.arange(16.0).view(4, 4, 1, 1)
     found = decimate(fc7, (2, 2, 1, 1))
     assert found is not None

@@ -6,6 +6,7 @@ import torch
 
 from deeplab_caffe.data import CaffeRNG
 from deeplab_caffe.errors import NetError
+from deeplab_caffe.proto.dialect import V1, V2, Dialect
 from tests.layers.build import make, noise, run
 
 ZEROS = torch.zeros(1, 3, 1, 2)
@@ -28,6 +29,33 @@ def test_bias_channel_of_pixel_labels() -> None:
     scores, labels = torch.zeros(1, 3, 2, 2), torch.tensor([[0.0, 2], [255, 1]])[None, None]
     found = run("BiasChannel", params, scores, labels)
     assert found.tolist() == [[[[1, 1], [0, 1]], [[0, 0], [0, 2]], [[0, 2], [0, 0]]]]
+
+
+@pytest.mark.parametrize(
+    ("dialect", "params", "expected"),
+    [
+        (V1, "fg_bias: 3", [[1, 1], [0, 0], [0, 3]]),
+        (V2, "fg_bias: 3", [[3, 0], [0, 0], [0, 3]]),
+        (V2, "bg_bias: 1 fg_bias: 3", [[1, 1], [0, 0], [0, 3]]),
+        (V2, "bg_bias: 1 fg_bias: 3 background_label: 2", [[3, 0], [0, 0], [1, 1]]),
+        (V2, "fg_bias: 3 background_label: 2", [[3, 0], [0, 0], [1, 1]]),
+    ],
+)
+def test_the_background_of_pixel_labels(dialect: Dialect, params: str, expected: list[list[float]]) -> None:
+    # v1's is class 0; v2's is background_label, and there is none unless that or bg_bias, by default 1, is set.
+    labels = torch.tensor([0.0, 2])[None, None, None]
+    params = f"bias_channel_param {{ {params} label_type: PIXEL }}"
+    found = run("BiasChannel", params, ZEROS, labels, layout="V2", dialect=dialect)
+    assert found[0, :, 0].tolist() == expected
+
+
+def test_the_background_is_a_channel() -> None:
+    params = "bias_channel_param { background_label: %d label_type: PIXEL }"
+    shapes = [(1, 3, 1, 2), (1, 1, 1, 2)]
+    make("BiasChannel", params % 2, shapes, layout="V2", dialect=V2)
+    for label in (3, -1):
+        with pytest.raises(NetError, match=f"background_label must lie between 0 and 2, got {label}"):
+            make("BiasChannel", params % label, shapes, layout="V2", dialect=V2)
 
 
 @pytest.mark.parametrize(("kind", "labels"), [("IMAGE", image_labels([3])), ("PIXEL", torch.full((1, 1, 1, 2), 3.0))])
@@ -56,6 +84,8 @@ def test_adaptive_bias_by_hand() -> None:
     scores = torch.tensor([[[[5.0, 0, 0, 0]], [[1, 2, 3, 4]]]])
     found = run("AdaptiveBiasChannel", "adaptive_bias_channel_param { margin_others: 0.5 }", scores, image_labels([1]))
     assert found.tolist() == [[[[0.5, 0, 0, 0]], [[1, 2, 3, 4]]]]
+    found = run("AdaptiveBiasChannel", "adaptive_bias_channel_param { margin_others: 0 }", scores, image_labels([1]))
+    assert found.tolist() == [[[[1, 0, 0, 0]], [[1, 2, 3, 4]]]]
 
 
 def test_adaptive_bias_gives_each_class_its_share() -> None:
@@ -125,6 +155,8 @@ def test_unique_label() -> None:
     labels = torch.tensor([[[3.0, 255], [1, 3]], [[255, 255], [255, 255]]])[:, None]
     params = "unique_label_param { max_labels: 4 ignore_label: 255 force_label: 0 }"
     assert run("UniqueLabel", params, labels).squeeze().tolist() == [[0, 1, 3, -1], [0, -1, -1, -1]]
+    one = run("UniqueLabel", "unique_label_param { max_labels: 1 }", torch.full((1, 1, 2, 2), 7.0, dtype=torch.float64))
+    assert (one.tolist(), one.dtype) == ([[[[7]]]], torch.float64)
     bare = "unique_label_param { max_labels: 3 }"
     assert run("UniqueLabel", bare, labels).squeeze().tolist() == [[1, 3, 255], [255, -1, -1]]
     with pytest.raises(NetError, match="layer 'l': item 0 has 3 labels, max_labels is 2"):

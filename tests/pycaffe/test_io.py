@@ -30,6 +30,8 @@ def test_load_image(tmp_path: Path) -> None:
     assert np.allclose(io.load_image(tmp_path / "grey.png", color=False), np.full((2, 3, 1), 0.4))
     # scikit-image's rgb2gray.
     assert io.load_image(tmp_path / "a.png", color=False).ravel() == pytest.approx([0.2125 + 0.2 * 0.0721])
+    Image.fromarray(np.array([[[0, 255, 0]]], np.uint8)).save(tmp_path / "green.png")
+    assert io.load_image(tmp_path / "green.png", color=False).ravel() == pytest.approx([0.7154])
     with pytest.raises(DataError, match=r"none\.png"):
         io.load_image(tmp_path / "none.png")
 

@@ -43,6 +43,8 @@ def test_the_mean_of_each_channel() -> None:
     mean[1] = [[1, 2], [3, 6]]
     net.set_mean("data", mean, mode="channel")
     assert net.mean["data"].tolist() == [[[0]], [[3]], [[0]]]
+    net.set_mean("data", np.array([1, 2, 3]), mode="channel")  # that it is already
+    assert net.mean["data"].tolist() == [[[1]], [[2]], [[3]]]
 
 
 def test_a_mean_of_another_size_and_from_a_file(tmp_path: Path) -> None:
