@@ -179,6 +179,9 @@ def test_oversample() -> None:
         assert np.array_equal(crops[k], crop)
         assert np.array_equal(crops[5 + k], crop[:, ::-1])
     assert np.array_equal(crops[10], images[1][:2, :3])
+    whole = io.oversample(images[:1], (4, 5))  # as large as the image
+    assert whole.shape == (10, 4, 5, 1)
+    assert (whole[:5] == first).all()
 
 
 @pytest.mark.parametrize(
@@ -276,7 +279,12 @@ def test_one_channel_comes_back() -> None:
     ("call", "message"),
     [
         (lambda t: t.preprocess("image", numbers(4, 5, 3)), r"'image' is not one of the net's inputs: \['data'\]"),
+        (lambda t: t.deprocess("image", numbers(3, 4, 5)), "'image' is not one"),
         (lambda t: t.set_raw_scale("image", 1), "'image' is not one"),
+        (lambda t: t.set_input_scale("image", 1), "'image' is not one"),
+        (lambda t: t.set_transpose("image", (2, 0, 1)), "'image' is not one"),
+        (lambda t: t.set_channel_swap("image", (2, 1, 0)), "'image' is not one"),
+        (lambda t: t.set_mean("image", np.zeros(3)), "'image' is not one"),
         (lambda t: t.set_transpose("data", (2, 0)), "transpose of 'data' must order 3 axes"),
         (lambda t: t.set_transpose("data", (2, 0, 0)), "transpose of 'data' must order 3 axes"),
         (lambda t: t.set_channel_swap("data", (1, 0)), "channel_swap of 'data' needs 3 channels"),
