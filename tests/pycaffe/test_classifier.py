@@ -61,7 +61,7 @@ def test_the_centre_crop_and_the_ten_crops_differ(files: tuple[str, str]) -> Non
 
 def test_the_inputs_size_is_the_default(files: tuple[str, str]) -> None:
     classifier = caffe.Classifier(*files)
-    assert classifier.image_dims == (4, 4)
+    assert classifier.image_dims == caffe.Classifier(*files, image_dims=[]).image_dims == (4, 4)
     assert isinstance(classifier, caffe.Net)
     assert classifier.predict([photo((0, 0, 5), (9, 3))], oversample=False).argmax() == 2
 

@@ -93,6 +93,38 @@ def test_a_certain_view_has_finite_scores() -> None:
     assert found.argmax(0).item() == 0
 
 
+def test_the_views_of_arguments_of_other_types() -> None:
+    views = Views([np.float32(0.5), 2], np.True_, 9.0, np.int64(4))
+    assert views == Views((0.5, 2.0), True, 9, 4)
+    assert [type(one) for one in (views.flip, views.window, views.stride)] == [bool, int, int]
+    assert Views() == Views((1.0,), False, None, None)
+    assert Views((100,)).scales == (100,)
+
+
+def test_sizes_and_steps_by_hand() -> None:
+    # Rounded, halves to even, and one pixel at least.
+    assert Views((0.5, 0.01, 2)).sizes(30, 41) == [(15, 20), (1, 1), (60, 82)]
+    # A stride of two thirds of the window by default.
+    assert [Views(window=window).step for window in (9, 16, 1)] == [6, 10, 1]
+    assert Views(window=9, stride=9).step == 9
+
+
+@pytest.mark.parametrize(
+    ("options", "size", "single"),
+    [
+        ({}, (700, 900), True),
+        ({"scales": (0.5,)}, (7, 9), False),
+        ({"scales": (1, 1)}, (7, 9), False),
+        ({"flip": True}, (7, 9), False),
+        ({"window": 9}, (9, 9), True),
+        ({"window": 9}, (9, 10), False),
+        ({"window": 9}, (10, 9), False),
+    ],
+)
+def test_which_images_have_one_view(options: dict, size: tuple[int, int], single: bool) -> None:
+    assert Views(**options).is_single(*size) is single
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -101,7 +133,11 @@ def test_a_certain_view_has_finite_scores() -> None:
         ({"scales": (float("nan"),)}, "scales must be positive"),
         ({"scales": (1, 1e9)}, r"scales must be positive numbers up to 100, got \(1.0, 1000000000.0\)"),
         ({"stride": 3}, "no window"),
+        ({"scales": (float("inf"),)}, "scales must be positive"),
+        ({"scales": "12"}, r"scales must be several numbers, \(1.0,\) for one, got '12'"),
+        ({"flip": "no"}, "flip must be True or False, got 'no'"),
         ({"window": 0}, "window must be positive"),
+        ({"window": 2.5}, "the window must be a whole number of pixels, got 2.5"),
         ({"window": 5, "stride": 6}, "from 1 to the window, 5, got 6"),
     ],
 )
