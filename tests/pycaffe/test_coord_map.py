@@ -98,6 +98,17 @@ def test_crop():
     assert (axis, offset.tolist()) == (2, [0])
 
 
+def test_the_first_axis_that_a_crop_crops() -> None:
+    # Behind the axis that the maps count from; 2 where they leave all pixels where they are.
+    for top, bottom, axis, offset in (
+        (L.ReLU(DATA), DATA, 2, 0),
+        (DATA, L.Convolution(DATA, kernel_size=3), 2, 1),
+        (DATA, L.Convolution(DATA, kernel_size=5, axis=2), 3, 2),
+    ):
+        param = maps.crop(top, bottom).to_proto().layer[-1].crop_param
+        assert (param.axis, list(param.offset)) == (axis, [offset])
+
+
 def test_crop_of_a_third_is_whole_in_spite_of_rounding():
     # 1 / 3 is no binary fraction. conv: x + 99; pool: x / 3 - 1 / 3; up, with kernel 5: 3 x + 2. Together: x + 100.
     layer = maps.crop(fcn(3, 3, pad=100), DATA).to_proto().layer[-1]
@@ -126,6 +137,11 @@ def test_second_bottom_of_a_crop_is_not_where_it_lies():
             lambda: maps.coord_map(L.Convolution(DATA, kernel_h=3, kernel_w=3).fn),
             AssertionError,
             "got kernel_h, kernel_w",
+        ),
+        (
+            lambda: maps.coord_map(L.Convolution(DATA, kernel_size=3, pad_h=1).fn),
+            AssertionError,
+            "needs kernel_size .* got pad_h",
         ),
         (lambda: maps.coord_map(L.Convolution(DATA).fn), AssertionError, "needs kernel_size"),
         (
