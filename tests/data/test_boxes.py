@@ -30,6 +30,12 @@ def test_centre_by_hand() -> None:
     assert Box(0, 0, 10, 300, 1).centre(0.001) == Box(4, 4, 6, 296, 1)
 
 
+def test_the_places_of_a_box_in_the_middle() -> None:
+    box = Box(3, 5, 7, 11, 254)
+    assert box.area == 4 * 6
+    assert box.place == (slice(5, 11), slice(3, 7))
+
+
 def test_boxes_of_a_label_map() -> None:
     labels = np.array([[1, 1, 0, 2], [0, 0, 1, 0], [255, 0, 0, 2]], np.uint8)
     assert label_map_boxes(labels) == [Box(0, 0, 3, 2, 1), Box(3, 0, 4, 1, 2), Box(3, 2, 4, 3, 2)]

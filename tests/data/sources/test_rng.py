@@ -64,6 +64,29 @@ def test_uniform_int_reaches_both_ends() -> None:
     assert rng.state_dict()["pos"] == before
 
 
+@pytest.mark.parametrize(
+    ("high", "words", "expected"),
+    [
+        # Buckets of 2^31 words: where they fit exactly, boost makes them one larger than (2^32 - 1) / 2 rounded down.
+        (1, [2**31 - 1], 0),
+        (1, [2**31], 1),
+        (1, [2**32 - 1], 1),
+        # Three buckets of 1431655765 leave one word over, and another one is drawn for it.
+        (2, [1431655764], 0),
+        (2, [1431655765], 1),
+        (2, [2**32 - 2], 2),
+        (2, [2**32 - 1, 7], 0),
+    ],
+)
+def test_uniform_int_at_the_ends_of_its_buckets(
+    high: int, words: list[int], expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = iter(words)
+    monkeypatch.setattr(CaffeRNG, "word", lambda self: next(drawn))
+    assert CaffeRNG(1).uniform_int(high) == expected
+    assert list(drawn) == []
+
+
 def test_state_goes_round() -> None:
     rng = CaffeRNG(11)
     rng.words(1000)
@@ -103,6 +126,13 @@ def test_bernoulli_takes_a_word_each() -> None:
     assert rng.word() == CaffeRNG(5489).words(5)[4]
     assert rng.bernoulli(1000, 1).all()
     assert not rng.bernoulli(1000, 0).any()
+
+
+def test_bernoulli_rounds_a_word_to_float() -> None:
+    # The first word, 3499211612, becomes 13668795 * 2^8 as a float, which is less.
+    p = 13668795 / 2**24
+    assert CaffeRNG(5489).bernoulli(1, p).tolist() == [True]
+    assert CaffeRNG(5489).bernoulli(1, p - 2**-24).tolist() == [False]
 
 
 @pytest.mark.parametrize("p", [0.5, 0.1, 0.825, 1 / 3, 1e-9, 1 - 1e-7])
