@@ -10,6 +10,7 @@ import pytest
 
 from deeplab_caffe.data import HDF5Source, HDF5Writer, Shard
 from deeplab_caffe.errors import DataError, NetError
+from deeplab_caffe.proto import parse_net
 from tests.goldens import case_dir, load_case
 
 h5py = pytest.importorskip("h5py")
@@ -89,6 +90,15 @@ def test_a_shuffle_has_each_row_once_a_round_and_files_whole(files: Path) -> Non
         assert len(set(rounds)) > 1
         seen.add(rounds[0])
     assert len(seen) > 4
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_the_prototxt_says_whether_rows_are_shuffled(files: Path, shuffle: bool) -> None:
+    param = f'hdf5_data_param {{ source: "{files}/list.txt" batch_size: 5 shuffle: {str(shuffle).lower()} }}'
+    (layer,) = parse_net(f'layer {{ name: "d" type: "HDF5Data" top: "data" top: "label" {param} }}').layer
+    found = [rows(HDF5Source.from_param(layer, seed=seed).next_batch()) for seed in range(8)]
+    expected = [rows(shuffled(files, seed).next_batch()) if shuffle else [0, 1, 2, 3, 4] for seed in range(8)]
+    assert found == expected
 
 
 def test_a_shuffle_goes_on_where_it_was(files: Path) -> None:

@@ -116,3 +116,25 @@ def test_what_is_no_image_makes_no_blob(image: np.ndarray) -> None:
 def test_a_blob_smaller_than_its_image() -> None:
     with pytest.raises(ValueError, match="an image of 4 x 5 does not fit into 4 x 4"):
         image_to_blob(np.zeros((4, 5, 3), np.uint8), size=(4, 4))
+
+
+@pytest.mark.parametrize(
+    ("transform", "words", "factor", "placement"),
+    [
+        # Mirror, factor, row, column: odd, number 5 % 3, 4 % (5 - 3 + 1), 9 % (7 - 3 + 1).
+        (SegTransform("TRAIN", 3, True, scale_factors=(0.5, 1, 2)), [1, 5, 4, 9], 2, Placement(True, 1, 4)),
+        (SegTransform("TRAIN", 3, True), [2, 4, 9], 1, Placement(False, 1, 4)),
+        (SegTransform("TRAIN", 3, scale_factors=(0.5, 1)), [2, 4, 9], 0.5, Placement(False, 1, 4)),
+        # Nothing is drawn for the place in the middle.
+        (SegTransform("TEST", 3, True, scale_factors=(0.5, 1)), [3, 3], 1, Placement(True, 1, 2)),
+        (SegTransform("TRAIN", 0, scale_factors=(0.5, 1)), [3], 1, Placement(False)),
+        (SegTransform("TEST", 3), [], 1, Placement(False, 1, 2)),
+    ],
+)
+def test_the_order_of_the_random_words(
+    transform: SegTransform, words: list[int], factor: float, placement: Placement
+) -> None:
+    assert transform.words_per_image == len(words)
+    assert transform.needs_rand == bool(words)
+    assert transform.factor(words) == factor
+    assert transform.place(5, 7, words) == placement
