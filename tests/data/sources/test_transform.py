@@ -138,3 +138,19 @@ def test_the_order_of_the_random_words(
     assert transform.needs_rand == bool(words)
     assert transform.factor(words) == factor
     assert transform.place(5, 7, words) == placement
+
+
+@pytest.mark.parametrize("size", [(5, 6), (9, 5), (6, 6)])
+def test_an_image_is_as_large_as_the_crop_or_padded(size: tuple[int, int]) -> None:
+    transform = SegTransform("TRAIN", 6)
+    transform.check((3, *size), pads=True)
+    if min(size) == 6:
+        transform.check((3, *size), pads=False)
+        return
+    message = rf"the image is {size[0]} x {size[1]} \(height x width\), crop_size is 6"
+    with pytest.raises(ValueError, match=message):
+        transform.check((3, *size), pads=False)
+    # Pixels beyond the mean image have no mean.
+    mean = SegTransform("TRAIN", 6, mean_image=np.zeros((3, *size), np.float32))
+    with pytest.raises(ValueError, match=message):
+        mean.check((3, *size), pads=True)
