@@ -101,6 +101,14 @@ def test_grey_has_no_color():
     np.testing.assert_array_equal(distortion.apply(image, words(brightness=ALMOST_ONE, hue=ZERO)), [[20, 110]])
 
 
+def test_a_probability_of_0_is_never_and_of_1_always():
+    # The least word is a chance of 0.
+    never = Distortion(brightness_delta=255, hue_delta=180, contrast_prob=1, contrast_lower=1, contrast_upper=1)
+    assert pixel(never, words(brightness=ZERO, contrast=ZERO, hue=ALMOST_ONE), 10, 100, 250) == [10, 100, 250]
+    always = Distortion(brightness_prob=1, brightness_delta=255)
+    assert pixel(always, [CONTRAST_SECOND, ALMOST_ONE, ZERO, *words()[3:]], 10, 100, 250) == [0, 0, 0]
+
+
 def test_how_often_and_how_much():
     distortion = Distortion(brightness_prob=0.25, brightness_delta=100)
     rng = CaffeRNG(3)

@@ -6,7 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deeplab_caffe.data import SegTransform, image_to_blob
-from deeplab_caffe.data.sources.transform import Placement
+from deeplab_caffe.data.sources.transform import Placement, crop_of
+from deeplab_caffe.errors import NetError
+from deeplab_caffe.proto import caffe_pb2
 
 
 def by_hand(
@@ -154,3 +156,15 @@ def test_an_image_is_as_large_as_the_crop_or_padded(size: tuple[int, int]) -> No
     mean = SegTransform("TRAIN", 6, mean_image=np.zeros((3, *size), np.float32))
     with pytest.raises(ValueError, match=message):
         mean.check((3, *size), pads=True)
+
+
+def test_the_crop_of_a_prototxt() -> None:
+    def crop(**sizes: int) -> tuple[int, int]:
+        return crop_of(caffe_pb2.TransformationParameter(**sizes))
+
+    assert (crop(), crop(crop_size=5), crop(crop_height=1, crop_width=7)) == ((0, 0), (5, 5), (1, 7))
+    for side in ("crop_height", "crop_width"):
+        with pytest.raises(NetError, match="crop_size and crop_height, crop_width exclude each other"):
+            crop(crop_size=5, **{side: 5})
+        with pytest.raises(NetError, match="crop_height and crop_width go together"):
+            crop(**{side: 1})
