@@ -36,6 +36,11 @@ def test_lists_of_names() -> None:
         find_classes([])
 
 
+def test_a_misspelt_name_is_no_list_of_one_class() -> None:
+    with pytest.raises(EvaluationError, match=r"expected voc12, .* or names with commas, got 'voc13'"):
+        find_classes("voc13")
+
+
 def test_a_model_has_the_classes_of_the_file_beside_it(tmp_path: Path) -> None:
     (tmp_path / "classes.txt").write_text("road\ncar\n")
     weights, prototxt = tmp_path / "x.caffemodel", tmp_path / "elsewhere" / "deploy.prototxt"

@@ -35,7 +35,8 @@ def test_vocs_colours() -> None:
 
 
 def test_a_part_is_the_start_of_the_whole() -> None:
-    np.testing.assert_array_equal(voc_colormap(21), VOC_COLORMAP[:21])
+    for count in (1, 21, 256):
+        np.testing.assert_array_equal(voc_colormap(count), VOC_COLORMAP[:count])
     for count in (0, 257):
         with pytest.raises(ValueError, match="count must be"):
             voc_colormap(count)
@@ -46,8 +47,20 @@ def test_names_and_colours_fit() -> None:
     assert VOC_CLASSES[15] == "person"
     assert len(CAMVID_CLASSES) == len(CAMVID_COLORMAP) == 11
     assert CAMVID_CLASSES[3] == "Road"
-    assert CAMVID_COLORMAP[3].tolist() == [128, 64, 128]
-    assert len({tuple(colour) for colour in CAMVID_COLORMAP.tolist()}) == 11
+    # As SegNet's page has them.
+    assert dict(zip(CAMVID_CLASSES, map(tuple, CAMVID_COLORMAP.tolist()), strict=True)) == {
+        "Sky": (128, 128, 128),
+        "Building": (128, 0, 0),
+        "Pole": (192, 192, 128),
+        "Road": (128, 64, 128),
+        "Pavement": (60, 40, 222),
+        "Tree": (128, 128, 0),
+        "SignSymbol": (192, 128, 128),
+        "Fence": (64, 64, 128),
+        "Car": (64, 0, 128),
+        "Pedestrian": (64, 64, 0),
+        "Bicyclist": (0, 128, 192),
+    }
 
 
 def test_the_maps_cannot_be_changed_by_mistake() -> None:
