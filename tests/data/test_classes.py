@@ -20,6 +20,13 @@ def test_names_and_colours_of_a_file(tmp_path: Path) -> None:
     assert found.colormap[5].tolist() == [2, 3, 4]
 
 
+def test_three_numbers_are_a_name_and_255_classes_the_most() -> None:
+    assert find_classes(["1 2 3", "a 1 2 3"]).names == ("1 2 3", "a")
+    assert len(find_classes([f"class {label}" for label in range(255)])) == 255
+    with pytest.raises(EvaluationError, match="expected 1 to 255 names .*, got 256"):
+        find_classes([f"class {label}" for label in range(256)])
+
+
 def test_file_in_utf_16(tmp_path: Path) -> None:
     path = tmp_path / "classes.txt"
     path.write_bytes("stra\u00dfe 1 2 3\r\nhaus\r\n".encode("utf-16"))

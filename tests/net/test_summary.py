@@ -131,3 +131,19 @@ def test_a_zoom_keeps_exact_fractions() -> None:
     field = receptive_fields(build(text))["up"]
     assert field.step == (Fraction(1, 3), Fraction(1, 3))
     assert field.size == (2, 2)
+
+
+def test_fields_count_from_a_data_layers_tops_and_end_at_what_sees_all() -> None:
+    text = """
+        layer { name: "d" type: "DummyData" top: "data" dummy_data_param { shape { dim: 1 dim: 2 dim: 9 dim: 9 } } }
+        layer { name: "c" type: "Convolution" bottom: "data" top: "c"
+                convolution_param { num_output: 2 kernel_size: 3 } }
+        layer { name: "whole" type: "Pooling" bottom: "c" top: "whole" pooling_param { global_pooling: true } }
+        layer { name: "one" type: "Convolution" bottom: "whole" top: "one"
+                convolution_param { num_output: 2 kernel_size: 1 } }
+        layer { name: "p" type: "Parameter" top: "p" parameter_param { shape { dim: 1 dim: 2 dim: 7 dim: 7 } } }
+        layer { name: "sum" type: "Eltwise" bottom: "c" bottom: "p" top: "sum" }
+    """
+    fields = {name: field for name, field in receptive_fields(build(text)).items() if "split" not in name}
+    assert {name: field.size for name, field in fields.items() if field is not None} == {"data": (1, 1), "c": (3, 3)}
+    assert [name for name, field in fields.items() if field is None] == ["whole", "one", "p", "sum"]
