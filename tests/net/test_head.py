@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import pickle
+
 import pytest
 import torch
 
 import deeplab_caffe as dc
 from deeplab_caffe.errors import NetError
 from deeplab_caffe.net.graph import run_layer
-from deeplab_caffe.net.head import Head, activated, split_head
+from deeplab_caffe.net.head import Head, Output, activated, split_head
 from deeplab_caffe.net.passes import lower
 from deeplab_caffe.ops.argmax import argmax_labels
 from tests import nets
@@ -81,6 +83,51 @@ def test_a_crop_of_something_else_and_padding_stay() -> None:
     more = nets.layer("PADDING", "more", "up", "more", "padding_param { pad_beg: 1 }")
     net = nets.build(nets.SMALL + nets.INTERP + more)
     assert head_of(net).resize is None
+
+
+def test_an_output_by_hand() -> None:
+    # Four corners become 3 x 5 pixels, of which the last two rows are asked for.
+    values = torch.tensor([[[[0.0, 2], [4, 6]], [[3, 3], [3, 3]]]])
+    output = Output(values, (3, 5), (1, 0), (2, 5), "softmax")
+    scores = [[2, 2.5, 3, 3.5, 4], [4, 4.5, 5, 5.5, 6]]
+    assert output.scores().tolist() == [[scores, [[3] * 5] * 2]]
+    # The larger class on ties.
+    assert output.labels().tolist() == output.labels(output.scores()).tolist() == [[[1, 1, 1, 0, 0], [0] * 5]]
+    expected = torch.softmax(output.scores(), 1)
+    torch.testing.assert_close(output.probabilities(), expected)
+
+
+def test_the_results_are_those_asked_for() -> None:
+    scores = torch.tensor([[[[2.0, 0, 1]], [[1.0, 3, 1]]]])
+    output, image = Output(scores, None, (0, 0), (1, 3), "softmax"), torch.zeros(1, 1, 3, 3, dtype=torch.uint8)
+    found = output.results(("labels", "scores", "finite"), image, None)
+    assert list(found) == ["labels", "scores", "finite"]
+    assert found["labels"].tolist() == [[[0, 1, 1]]]  # of equal scores the larger class, as ARGMAX has it
+    assert torch.equal(found["scores"], scores)
+    nothing = dc.CRFParams(pos_w=0, bi_w=0)
+    assert list(output.results(("probabilities",), image, nothing)) == ["probabilities"]
+    found = output.results(("marginals", "labels"), image, nothing)
+    torch.testing.assert_close(found["marginals"], scores.softmax(1), atol=1e-4, rtol=0)
+    assert found["labels"].tolist() == [[[0, 1, 0]]]  # of equal marginals the smaller one, as the densecrf programs
+    assert list(output.results(("marginals",), image, None)) == []
+
+
+def test_scores_are_finite_where_each_pixel_has_a_class() -> None:
+    inf, nan = float("inf"), float("nan")
+    values = torch.tensor([[[[1, -inf]], [[-inf, 2]]], [[[1, -inf]], [[1, -inf]]], [[[1, 2]], [[1, nan]]]])
+    assert Output(values, None, (0, 0), (1, 2), "softmax").finite().tolist() == [True, False, False]
+
+
+@pytest.mark.parametrize("interp", INTERPS)
+@torch.no_grad()
+def test_an_output_elsewhere_is_resized_by_the_nets_own_layer(interp: str) -> None:
+    net, x = nets.build(nets.SMALL + nets.layer("INTERP", "up", "score", "up", interp)), photo_like(2, 3, 9, 11)
+    found = net(x, blobs=["score", "up"])
+    output = head_of(net).output(found["score"], tuple(found["up"].shape[2:]))
+    assert output.resize is not None
+    other = pickle.loads(pickle.dumps(output.to("cpu")))
+    assert torch.equal(other.scores(), found["up"])
+    assert torch.equal(other.labels(), argmax_labels(found["up"], ties="last"))
 
 
 @torch.no_grad()
