@@ -257,6 +257,29 @@ def test_a_clip_from_zero_is_taken_along_as_a_relu_is() -> None:
             assert error(last.optimize()(x), expected) < 1e-5
 
 
+@pytest.mark.parametrize(
+    "ends",
+    [
+        clip("c", "min: 0 max: 0.5") + relu("c"),
+        relu("c") + clip("c", "min: 0 max: 0.5"),
+        relu("c") + scale("s", "c"),
+        layer("Dropout", "d", "c", "end"),
+        relu("c") + layer("Dropout", "d", "c", "c"),
+    ],
+    ids=["clip-relu", "relu-clip", "relu-scale", "dropout", "dropout in place"],
+)
+@torch.no_grad()
+def test_what_comes_behind_an_activation_or_at_the_end_counts(ends: str) -> None:
+    # One activation goes along with a convolution; a second one must not take its place.
+    net, x = build(conv("c", "x") + ends), photo_like(2, 3, 11, 9)
+    expected = net(x)
+    assert float(expected.abs().max()) > 0
+    found = net.optimize()(x)
+    assert error(found, expected) < 1e-5
+    if "Clip" in ends:
+        assert float(expected.max()) == float(found.max()) == 0.5
+
+
 def test_other_clips_and_those_behind_an_affine_layer() -> None:
     text = conv("a", "x") + clip("a", "min: -1 max: 1") + layer("BatchNorm", "b", "a") + clip("b")
     net = build(text)

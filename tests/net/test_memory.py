@@ -7,7 +7,7 @@ import torch
 
 from deeplab_caffe import Net
 from deeplab_caffe.proto import parse_net
-from deeplab_caffe.solver import training_memory
+from deeplab_caffe.solver import TrainingMemory, training_memory
 from deeplab_caffe.solver.parameters import collect_parameters
 from deeplab_caffe.zoo.paths import prototxt_path
 from tests.solver.toy import net_text, write_images
@@ -47,6 +47,28 @@ def test_activations_of_the_toy_by_hand(tmp_path: Path) -> None:
     pixels = 4 * 9 * 9
     # The data, the ReLU's result, scores and labels, and two numbers a pixel of the softmax.
     assert memory.activations == 4 * pixels * (3 + 6 + 3 + 1 + 2)
+
+
+def test_what_lies_below_the_first_layer_that_learns_is_not_kept() -> None:
+    text = """
+        input: "x" input_shape { dim: 1 dim: 2 dim: 5 dim: 7 } input: "z" input_shape { dim: 1 dim: 3 dim: 5 dim: 7 }
+        layer { name: "a" type: "Convolution" bottom: "x" top: "a" %s
+                convolution_param { num_output: 4 kernel_size: 1 } }
+        layer { name: "r" type: "Sigmoid" bottom: "a" top: "r" }
+        layer { name: "b" type: "Convolution" bottom: "r" top: "b"
+                convolution_param { num_output: 3 kernel_size: 1 } }
+        layer { name: "l" type: "EuclideanLoss" bottom: "b" bottom: "z" top: "l" }
+    """
+
+    def memory(params: str) -> TrainingMemory:
+        net = Net(parse_net(text % params), phase="TRAIN")
+        collect_parameters(net)
+        return training_memory(net)
+
+    whole, frozen = memory(""), memory("param { lr_mult: 0 } param { lr_mult: 0 }")
+    # The data, and the Sigmoid's result, which b needs in any case.
+    assert whole.activations - frozen.activations == 4 * 35 * 2
+    assert (whole.gradients - frozen.gradients, whole.parameters) == (4 * (8 + 4), frozen.parameters)
 
 
 def test_half_of_it_in_bfloat16(tmp_path: Path) -> None:
