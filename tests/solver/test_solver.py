@@ -33,6 +33,11 @@ def test_the_loss_falls(tmp_path: Path) -> None:
     assert np.mean(solver.losses[-10:]) < 0.5 * np.mean(solver.losses[:10])
 
 
+def test_the_default_seed_is_for_solvers_without_one(tmp_path: Path) -> None:
+    for said, expected in ((7, 7), (None, 3)):
+        assert make(tmp_path, options={"default_seed": 3}, seed=said).seed == expected
+
+
 def test_order_of_a_run(tmp_path: Path) -> None:
     """As 2014 Caffe: snapshot, test and training before the iteration counts on; at the end snapshot, then test."""
     log = Recorder()

@@ -50,6 +50,15 @@ def test_context_beyond_the_image(mirror: bool) -> None:
     assert (found.top, found.left) == (2, 0 if mirror else 2)
 
 
+@pytest.mark.parametrize("mirror", [False, True])
+def test_context_beyond_the_other_end_of_the_image(mirror: bool) -> None:
+    # 4 x 4 around (10, 8): to 14 and 12, 9 pixels of which 6 are there; 6 * 8 / 9 is about 5, 3 * 8 / 9 about 3.
+    found = warp_window(IMAGE, window(8, 6, 11, 9), 8, context_pad=2, mirror=mirror)
+    pixels = resize_bilinear(IMAGE[4:10, 6:12], 5, 5)
+    np.testing.assert_array_equal(found.pixels, pixels[:, ::-1] if mirror else pixels)
+    assert (found.top, found.left) == (0, 3 if mirror else 0)
+
+
 def test_the_square_around_a_window() -> None:
     # 4 wide, 2 high around (4, 5): from 2 to 6 and from 3 to 7.
     found = warp_window(IMAGE, window(2, 4, 5, 5), 5, square=True)
@@ -145,6 +154,14 @@ def test_the_share_of_foreground_is_rounded_down_in_float(folder: Path) -> None:
             param(folder, f"fg_fraction: {fraction}", batch_size=batch_size), "TRAIN", rng=CaffeRNG(1)
         )
         assert (source.next_batch()[1] > 0).sum() == expected
+
+
+@pytest.mark.parametrize("shape", [(3, 6, 12), (3, 12, 3), (1, 9, 9)])
+def test_a_mean_file_without_the_crop_is_refused(folder: Path, shape: tuple[int, int, int]) -> None:
+    # The original counts the rows' offset from the width: (12 - 4) / 2 + 4 of 6 rows are too many.
+    proto.write_blob(folder / "mean", np.zeros((1, *shape), np.float32))
+    with pytest.raises(NetError, match=r"has no crop \(3, 4, 4\) in its middle"):
+        WindowSource(param(folder, "", f'crop_size: 4 mean_file: "{folder}/mean"'), "TEST")
 
 
 def test_a_mean_file_counts_in_its_middle_and_padding_stays_zero(folder: Path) -> None:
