@@ -18,7 +18,7 @@ from deeplab_caffe.errors import CaffeModelError, DataError, SolverError
 from deeplab_caffe.net.hdf5 import write_tree
 from deeplab_caffe.proto import CaffeModel, caffe_pb2, read_solverstate, write_solverstate
 from deeplab_caffe.solver import SnapshotFiles, SnapshotWarning, Solver, TrainingLog, latest_snapshot
-from deeplab_caffe.solver.snapshot import check_prefix, read_snapshot, remove_leftovers
+from deeplab_caffe.solver.snapshot import check_prefix, read_snapshot, remove_leftovers, write_snapshot
 from deeplab_caffe.solver.statefile import read_state, write_state
 from tests.solver.test_solver import make, weights
 from tests.solver.toy import Recorder, solver_text, write_images, write_problem
@@ -44,6 +44,24 @@ def assert_same(ours: tuple, theirs: tuple) -> None:
     assert ours[0] == theirs[0]
     for mine, other in zip((*ours[1], *ours[2]), (*theirs[1], *theirs[2]), strict=True):
         np.testing.assert_array_equal(mine, other)
+
+
+def test_files_are_written_beside_their_places(tmp_path: Path) -> None:
+    # A folder for temporary files may be on another disk, from which nothing can be renamed.
+    seen: list[Path] = []
+    state = {"iteration": 3, "current_step": 0, "history": [np.ones(2, np.float32)], "run": {}}
+
+    def save(path: Path) -> None:
+        seen.append(path)
+        path.write_bytes(b"weights")
+
+    write_snapshot(files(tmp_path, 3), state, save, "v1")
+    assert [path.parent.parent for path in seen] == [tmp_path]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "snap_iter_3.caffemodel",
+        "snap_iter_3.resume",
+        "snap_iter_3.solverstate",
+    ]
 
 
 def test_names() -> None:

@@ -38,6 +38,40 @@ def test_the_default_seed_is_for_solvers_without_one(tmp_path: Path) -> None:
         assert make(tmp_path, options={"default_seed": 3}, seed=said).seed == expected
 
 
+def test_callbacks_are_called_before_the_batch_and_before_the_update(tmp_path: Path) -> None:
+    log = Recorder()
+    solver = make(tmp_path, log=log)
+    seen: list[tuple[str, int, bool, bool]] = []
+
+    def note(name: str) -> None:
+        blob, begun = solver.blobs[0].parameter, weights(solver)
+        unchanged = all(np.array_equal(a, b) for a, b in zip(begun, before, strict=True))
+        seen.append((name, len(log.records), blob.grad is None, unchanged))
+
+    solver.callbacks.append((lambda: note("start"), lambda: note("gradients")))
+    before = weights(solver)
+    solver.step(1)
+    assert seen == [("start", 0, True, True), ("gradients", 0, False, True)]
+    ((event, iteration, numbers),) = log.records
+    assert (event, iteration, numbers["loss"], numbers["lr"]) == ("train", 0, solver.losses[0], float(np.float32(0.05)))
+    assert 0 <= numbers["seconds"] < 60
+
+
+def test_a_run_without_snapshots_needs_no_folder_for_them(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    def without_folder(extra: str, max_iter: int) -> Solver:
+        solver = make(tmp_path, extra, max_iter=max_iter)
+        solver.param.snapshot_prefix = f"{tmp_path}/file/snap"
+        return solver
+
+    without_folder("snapshot_after_train: false", 1).solve()
+    without_folder("snapshot: 2", 2).step(1)
+    for extra in ("", "snapshot_after_train: false snapshot: 1"):
+        with pytest.raises(SolverError, match="snapshot_prefix: no files can be written there"):
+            without_folder(extra, 1).solve()
+
+
 def test_order_of_a_run(tmp_path: Path) -> None:
     """As 2014 Caffe: snapshot, test and training before the iteration counts on; at the end snapshot, then test."""
     log = Recorder()
