@@ -105,6 +105,7 @@ def read_cocostuff_mat(path: Path) -> np.ndarray:
             categories = found.values().reshape(found.dims[::-1]).T.astype(np.int64)
     except (MatFormatError, OSError) as error:
         raise DataError(str(getattr(error, "strerror", None) or error), path) from error
-    if categories.min() < 0 or categories.max() > IGNORED:
-        raise DataError(f"categories must be from 0 to {IGNORED}, got up to {categories.max()}", path)
+    least, most = int(categories.min()), int(categories.max())
+    if least < 0 or most > IGNORED:
+        raise DataError(f"categories must be from 0 to {IGNORED}, got {least} to {most}", path)
     return ((categories - 1) & 255).astype(np.uint8)

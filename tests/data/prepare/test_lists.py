@@ -12,6 +12,7 @@ from deeplab_caffe.data import load_label, read_image_list, save_image, save_lab
 from deeplab_caffe.data.classes import KNOWN, find_classes
 from deeplab_caffe.data.colormap import VOC_COLORMAP
 from deeplab_caffe.data.prepare import lists
+from deeplab_caffe.data.prepare.labels import read_cocostuff_mat
 from deeplab_caffe.data.prepare.layouts import find_layout
 from deeplab_caffe.data.prepare.lists import check_pairs, write_lists
 from deeplab_caffe.errors import DataError
@@ -175,6 +176,21 @@ def test_cocostuff_10k(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:150])
     with pytest.raises(DataError, match=r"x\.mat"):
         check_pairs(find_layout("cocostuff", tmp_path))
+
+
+def test_the_annotations_of_cocostuff_10k(tmp_path: Path) -> None:
+    savemat, path = pytest.importorskip("scipy.io").savemat, tmp_path / "x.mat"
+    # Rows first; category 0, of no class, becomes 255.
+    savemat(path, {"S": np.array([[0, 1, 182], [2, 254, 255]], np.float64)})
+    assert read_cocostuff_mat(path).tolist() == [[255, 0, 181], [1, 253, 254]]
+    for wrong, said in ((-1, "-1 to 5"), (256, "5 to 256")):
+        savemat(path, {"S": np.array([[wrong, 5]], np.int16)})
+        with pytest.raises(DataError, match=rf"x\.mat: categories must be from 0 to 255, got {said}"):
+            read_cocostuff_mat(path)
+    for empty in (np.zeros((0, 3)), np.zeros((2, 2, 2))):
+        savemat(path, {"S": empty})
+        with pytest.raises(DataError, match="has no matrix 'S'"):
+            read_cocostuff_mat(path)
 
 
 def test_own_folders(tmp_path: Path) -> None:
