@@ -41,3 +41,11 @@ def test_losses_are_summed_once() -> None:
     reader.add(torch.tensor(2.5))
     assert reader.read() == 4
     assert reader.read() == 0
+
+
+def test_the_losses_of_an_iteration_that_was_broken_off_are_dropped() -> None:
+    reader = LossReader(torch.device("cpu"))
+    reader.add(torch.tensor(4.0))
+    reader.clear()
+    reader.add(torch.tensor(1.0))
+    assert reader.read() == 1
