@@ -90,3 +90,17 @@ def test_refusals() -> None:
     data = "dummy_data_param { num: 1 channels: 1 height: 1 width: 1 }"
     with pytest.raises(NetError, match=r"layer 'd': data layers cannot be optimized"):
         inference_graph(nets.build(nets.layer("DUMMY_DATA", "d", "", "d", data)), ["d"])
+
+
+def test_the_memory_of_activations_by_hand() -> None:
+    def peak(ends: str) -> int:
+        text = nets.inputs(data=(1, 1, 2, 2)) + nets.conv("a", "data", out=2, kernel=1) + ends
+        return nets.build(text).activation_bytes()
+
+    # Four numbers of the data and eight of a; in place, then four of b beside them.
+    assert peak(nets.relu("r", "a") + nets.conv("b", "a", out=1, kernel=1)) == 4 * 12
+    # A Sigmoid's eight lie beside a's, which b needs no more.
+    sigmoid = nets.layer("SIGMOID", "s", "a", "s")
+    assert peak(sigmoid + nets.conv("b", "s", out=1, kernel=1)) == 4 * 16
+    # A sum keeps a until it has been read: a, its Sigmoid, and the sum.
+    assert peak(sigmoid + nets.layer("ELTWISE", "sum", "a s", "sum")) == 4 * 24
