@@ -295,6 +295,10 @@ def test_torchvisions_resnet_and_deeplab(tmp_path: Path) -> None:
     assert torch.equal(weight(other, "res5c_branch2c"), weight(net, "res5c_branch2c"))
     assert "not used: fc" in initial.lines
     assert any(line.startswith("head: the net's fillers") for line in initial.lines)
+    other.by_name["bn_conv1"].param.batch_norm_param.eps = 1e-3
+    message = "its BatchNorm has eps 1e-05, layer 'bn_conv1' of net 'n' has 0.001: write eps: 1e-05 into the prototxt"
+    with pytest.raises(ConversionError, match=message):
+        initial_model(tmp_path / "x.pth", other)
     with torch.device("meta"):
         larger = image_part(prototxt_path("deeplab_v3_resnet101", "train"), VALUES)
         vgg = image_part(prototxt_path("deeplab_largefov", "train"), VALUES)

@@ -133,6 +133,13 @@ def test_image_labels_are_atois(tmp_path: Path) -> None:
             source.next_batch()
 
 
+def test_a_line_without_a_label_map_is_named_when_the_list_is_read(tmp_path: Path) -> None:
+    images(tmp_path, [(2, 3)])
+    (tmp_path / "list.txt").write_text("0.png 0_label.png\n0.png\n")
+    with pytest.raises(DataError, match=r"list\.txt:2: expected 'image label', got '0\.png' alone"):
+        ImageSegSource(config(tmp_path, batch_size=1), "TEST")
+
+
 def test_no_labels(tmp_path: Path) -> None:
     images(tmp_path, [(2, 2)])
     (tmp_path / "list.txt").write_text("0.png\n")
