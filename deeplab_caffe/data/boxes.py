@@ -60,6 +60,10 @@ class Box:
         width, height = self.right - self.left, self.bottom - self.top
         if share >= 1 or self.area < MIN_AREA or min(width, height) < MIN_SIDE:
             return self
+        return self._cut(share)
+
+    def _cut(self, share: float) -> Box:
+        width, height = self.right - self.left, self.bottom - self.top
         border = 1
         while (width - 2 * border) * (height - 2 * border) >= (share + CENTRE_MARGIN) * self.area:
             border += 1
@@ -211,6 +215,16 @@ def rectangles(boxes: Iterable[Box], shape: tuple[int, int]) -> np.ndarray:
     return labels
 
 
+def _centre_in_image(box: Box, share: float, shape: tuple[int, int]) -> Box:
+    """Return the centre of a box; as in the authors' script, of its part off the image's outermost pixels."""
+    if box.centre(share) == box:
+        return box
+    height, width = shape
+    left, top = max(box.left, 1), max(box.top, 1)
+    right, bottom = min(box.right, width - 1), min(box.bottom, height - 1)
+    return Box(left, top, right, bottom, box.label)._cut(share)
+
+
 def box_probabilities(
     boxes: Iterable[Box],
     shape: tuple[int, int],
@@ -223,10 +237,10 @@ def box_probabilities(
 
     Pixels outside of all boxes are certainly background. In its centre a box's class is certain; in the rest of the box
     its class and the background are equally likely. Where boxes overlap, their probabilities are averaged. The class of
-    a box that overlaps larger boxes gets an extra ``occluder_bias`` in the box's centre for each of them, because the
-    smaller object tends to be in front. This is the authors' script for bboxErode20, with one difference: it gives
-    impossible labels 1e-12, which its CRF's pairwise terms (60 in all) outweigh. Here they get 0, so that what the
-    paper calls constrained stays constrained.
+    the n-th box from the largest gets an extra n times ``occluder_bias`` in the box's centre, because the smaller of
+    two objects tends to be in front. This is the authors' script for bboxErode20 (PasteSoftSegmentBboxByArea.m), with
+    one difference: it gives impossible labels 1e-12, which its CRF's pairwise terms (60 in all) outweigh. Here they get
+    0, so that what the paper calls constrained stays constrained.
 
     Args:
         boxes: boxes inside the image, with labels below ``num_classes``.
@@ -244,12 +258,10 @@ def box_probabilities(
     said = np.zeros((num_classes, *shape))
     bonus = np.zeros((num_classes, *shape))
     count = np.zeros((num_classes, *shape), np.int64)
-    occluders = 0
-    for box in ordered:
+    for number, box in enumerate(ordered, 1):
         if box.label >= num_classes:
             raise BoxError(f"{box}: the classes are 0 to {num_classes - 1}")
-        middle = box.centre(centre).place
-        overlaps = count[0][middle] > 0
+        middle = _centre_in_image(box, centre, shape).place
         own = np.zeros(shape)
         own[box.place] = 0.5
         own[middle] = 1
@@ -258,9 +270,7 @@ def box_probabilities(
         said[0] += np.where(inside, 1 - own, 0)
         count[box.label] += inside
         count[0] += inside
-        if overlaps.any():
-            occluders += 1
-            bonus[box.label][middle] += overlaps * occluders * occluder_bias
+        bonus[box.label][middle] += number * occluder_bias
     outside = count[0] == 0
     said[0][outside] = count[0][outside] = 1
     found = np.where(count > 0, (said + bonus) / np.maximum(count, 1), 0)

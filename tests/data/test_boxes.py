@@ -72,7 +72,7 @@ def test_probabilities_of_one_box() -> None:
     assert found.dtype == np.float32
     assert found.sum(axis=0) == pytest.approx(np.ones((30, 30)))
     sure = np.zeros((30, 30), bool)
-    sure[6:14, 11:19] = True
+    sure[6:15, 10:20] = True  # of the 19 x 20 pixels below the image's first row
     inside = np.zeros((30, 30), bool)
     inside[:20, 5:25] = True
     assert found[2][sure] == pytest.approx(1)
@@ -83,13 +83,34 @@ def test_probabilities_of_one_box() -> None:
 
 
 def test_the_smaller_object_is_in_front() -> None:
-    # Both too small for erosion: 100 and 9 pixels, all centre. Where they overlap the votes are 1 and 1, and the
-    # smaller has 0.1 more: 1.1 of 2.1, since the background has none.
+    # Both too small for erosion: 100 and 9 pixels, all centre. Where they overlap the votes are 1 and 1, and 0.1 more
+    # for the larger, 0.2 for the smaller: 1.2 of 2.3, since the background has none.
     found = box_probabilities([Box(2, 2, 5, 5, 1), Box(0, 0, 10, 10, 2)], (10, 10), 3)
-    assert found[:, 3, 3] == pytest.approx([0, 1.1 / 2.1, 1 / 2.1], abs=1e-6)
+    assert found[:, 3, 3] == pytest.approx([0, 1.2 / 2.3, 1.1 / 2.3], abs=1e-6)
     assert found[:, 8, 8] == pytest.approx([0, 0, 1], abs=1e-6)
     even = box_probabilities([Box(2, 2, 5, 5, 1), Box(0, 0, 10, 10, 2)], (10, 10), 3, occluder_bias=0)
     assert even[:, 3, 3] == pytest.approx([0, 0.5, 0.5], abs=1e-6)
+
+
+def test_the_bias_counts_boxes_that_overlap_none() -> None:
+    # Three boxes of 100, 25 and 9 pixels, of which the first two lie apart: the third has three tenths.
+    boxes = [Box(0, 0, 10, 10, 1), Box(12, 0, 17, 5, 2), Box(1, 1, 4, 4, 3)]
+    found = box_probabilities(boxes, (12, 20), 4)
+    assert found[:, 2, 2] == pytest.approx([0, 1.1 / 2.4, 0, 1.3 / 2.4], abs=1e-6)
+    assert found[:, 2, 14] == pytest.approx([0, 0, 1, 0], abs=1e-6)
+    # Two of one class: the mean of 1.1 and 1.2, beside no background.
+    found = box_probabilities([Box(0, 0, 10, 10, 1), Box(1, 1, 4, 4, 1), Box(2, 2, 4, 4, 2)], (12, 20), 3)
+    assert found[:, 3, 3] == pytest.approx([0, 1.15 / 2.45, 1.3 / 2.45], abs=1e-6)
+
+
+def test_the_outermost_pixels_of_an_image_are_no_centre() -> None:
+    # The script clears them first: of a box of 20 x 20 in a corner, 19 x 19 are left, then 9 x 9.
+    found = box_probabilities([Box(0, 0, 20, 20, 1)], (30, 30), 2)[1]
+    rows, columns = np.nonzero(found > 0.9)
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (6, 14, 6, 14)
+    found = box_probabilities([Box(10, 10, 30, 30, 1)], (30, 30), 2)[1]
+    rows, columns = np.nonzero(found > 0.9)
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (15, 23, 15, 23)
 
 
 XML = """<annotation><object><name>cat</name><bndbox><xmin>1</xmin><ymin>2</ymin><xmax>3</xmax><ymax>4.0</ymax>
