@@ -136,6 +136,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     _C.set_num_threads(options.threads)
+    _C.use_openmp_here(True)  # as in an optimized net; oneDNN's threads, which spin after its turn, would take a core
     cpu = torch.device("cpu")
     content = {"benchmark": "winograd", **describe(cpu), "unit": "ms", "repeats": options.repeats, "cases": []}
     failures = Failures()

@@ -393,7 +393,7 @@ def _ours(spec: ConvSpec) -> dict[str, tuple[bool, Callable[[], Run]]]:
         preferred = spec.dilated and max(spec.pad) > _LARGEST_DEPTHWISE_PADDING
         return {"depthwise": (preferred, partial(depthwise, spec))}
     if spec.groups == 1 and spec.weight.shape[1] <= MOST_CHANNELS and not spec.dilated:
-        return {"stem": (True, partial(stem, spec))}
+        return {"stem": (not spec.adds, partial(stem, spec))}
     if not fits(spec.weight, spec.stride, spec.groups):
         return {}
     hole = max(spec.dilation)

@@ -210,6 +210,8 @@ def test_our_kernel_for_images_comes_first_for_few_channels() -> None:
         found = algorithms(s, (1, 3, 41, 41))
         assert next(iter(found)) == "stem"
         assert "onednn_packed" in found
+    # oneDNN adds as it writes.
+    assert next(iter(algorithms(replace(first_layer(), adds=True), (1, 3, 41, 41)))) == "onednn_added"
     for other in (
         wide(),
         replace(first_layer(), dilation=(2, 2)),
