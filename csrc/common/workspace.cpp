@@ -26,9 +26,16 @@ void* allocate(size_t bytes) {
 
 void free_block(Block block) { ::operator delete(block.data, std::align_val_t(kHugePage)); }
 
-// If another thread holds the lock, the caller does without the workspace: in a forked process that thread may not
-// exist. For optional work: waits longer than any thread holds the lock, and then gives up.
-std::unique_lock<std::mutex> try_lock(std::mutex& mutex) { return std::unique_lock(mutex, std::try_to_lock); }
+// Waits for as long as another thread usually holds the lock: the threads of a loop often come at the same time. If it
+// is not free then, the caller does without the workspace: in a forked process that thread may not exist.
+std::unique_lock<std::mutex> try_lock(std::mutex& mutex) {
+  std::unique_lock lock(mutex, std::try_to_lock);
+  for (int turn = 0; !lock && turn < 100; ++turn) {
+    std::this_thread::yield();
+    lock = std::unique_lock(mutex, std::try_to_lock);
+  }
+  return lock;
+}
 
 // For what is to be done where it can be: waits longer than a thread that is there stays.
 std::unique_lock<std::mutex> lock_patiently(std::mutex& mutex) {

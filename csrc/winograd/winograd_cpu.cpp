@@ -315,7 +315,8 @@ DEEPLAB_TARGET_VERSIONS(DEEPLAB_DEFINE_STEPS)
 
 // Memory of the threads, kept for the next call. Never destroyed: threads may outlive main.
 Workspace& kept() {
-  static Workspace* workspace = ::new Workspace(Workspace::kDefaultLimit);
+  // Layers need buffers of many sizes, each for a few milliseconds: one block for each thread serves them all.
+  static Workspace* workspace = ::new Workspace(Workspace::kDefaultLimit, true);
   return *workspace;
 }
 

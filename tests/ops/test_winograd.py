@@ -248,3 +248,18 @@ def test_memory_is_kept_for_the_next_call_and_given_back() -> None:
     assert 0 < _C.winograd_kept_bytes() <= 1 << 28
     clear_cache()
     assert _C.winograd_kept_bytes() == 0
+
+
+def test_one_buffer_for_each_thread_serves_layers_of_all_sizes() -> None:
+    clear_cache()
+    weights = [winograd_weight(torch.ones(16, channels, 3, 3), 2) for channels in (16, 40, 100, 64)]
+    _C.set_num_threads(2)
+    try:
+        for _ in range(50):
+            for weight in weights:
+                winograd_conv2d(torch.ones(1, weight.shape[2], 90, 90), weight, 16)
+        # 192 tiles' numbers of 100 channels and more are below a megabyte; threads that come at the same time wait.
+        assert _C.winograd_kept_bytes() <= 16 << 20
+    finally:
+        _C.set_num_threads(0)
+        clear_cache()
