@@ -99,6 +99,10 @@ void check_channels_last(const TensorView& tensor, const char* name) {
   }
 }
 
+void check_on_cpu(const char* operation, const TensorView& tensor, const char* name) {
+  DEEPLAB_CHECK(tensor.on_cpu(), operation, ": expected ", name, " on the CPU, got ", tensor.describe());
+}
+
 void check_dtype(const TensorView& tensor, const char* name, DType dtype) {
   DEEPLAB_CHECK(tensor.dtype == dtype, name, ": expected ", dtype_name(dtype), ", got ", tensor.describe());
 }

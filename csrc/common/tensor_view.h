@@ -56,6 +56,7 @@ void check_sizes(const TensorView& tensor, const char* name, const std::vector<i
 void check_contiguous(const TensorView& tensor, const char* name);
 // Checks that the second of four axes is innermost in memory, without gaps.
 void check_channels_last(const TensorView& tensor, const char* name);
+void check_on_cpu(const char* operation, const TensorView& tensor, const char* name);
 void check_dtype(const TensorView& tensor, const char* name, DType dtype);
 void check_same_dtype_and_device(const TensorView& a, const char* a_name, const TensorView& b, const char* b_name);
 

@@ -20,7 +20,7 @@ Geometry check_geometry(const TensorView& x, const TensorView& weight, const Ten
                         const Pair& stride, const Pair& pad, const Pair& dilation) {
   check_dim(x, "x", 4);
   check_contiguous(x, "x");
-  DEEPLAB_CHECK(x.on_cpu(), "depthwise_conv2d: expected x on the CPU, got ", x.describe());
+  check_on_cpu("depthwise_conv2d", x, "x");
   check_dim(weight, "weight", 4);
   check_like(weight, "weight", x, {x.size(1), 1, weight.size(2), weight.size(3)});
   const Geometry geometry =
@@ -42,7 +42,7 @@ void forward_channels_last(const TensorView& x, const TensorView& taps, const Op
                            const Pair& stride, const Pair& pad, const Pair& dilation, bool relu, double ceiling) {
   check_dim(x, "x", 4);
   check_dtype(x, "x", DType::kFloat32);
-  DEEPLAB_CHECK(x.on_cpu(), "depthwise_conv2d: expected x on the CPU, got ", x.describe());
+  check_on_cpu("depthwise_conv2d", x, "x");
   check_channels_last(x, "x");
   check_dim(taps, "taps", 3);
   check_like(taps, "taps", x, {taps.size(0), taps.size(1), x.size(1)});

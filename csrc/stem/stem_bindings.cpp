@@ -9,16 +9,16 @@ namespace {
 using hole::Pair;
 using Optional = std::optional<TensorView>;
 
-void check_on_cpu(const TensorView& tensor, const char* name) {
+void check(const TensorView& tensor, const char* name) {
   check_dtype(tensor, name, DType::kFloat32);
-  DEEPLAB_CHECK(tensor.on_cpu(), "stem: expected ", name, " on the CPU, got ", tensor.describe());
+  check_on_cpu("stem", tensor, name);
 }
 
 void forward(const TensorView& x, const TensorView& panels, const Optional& bias, const TensorView& y,
              const Pair& stride, const Pair& pad, bool relu, double ceiling) {
-  check_on_cpu(x, "x");
-  check_on_cpu(panels, "panels");
-  check_on_cpu(y, "y");
+  check(x, "x");
+  check(panels, "panels");
+  check(y, "y");
   check_dim(x, "x", 4);
   check_dim(panels, "panels", 5);
   check_contiguous(panels, "panels");
@@ -28,7 +28,7 @@ void forward(const TensorView& x, const TensorView& panels, const Optional& bias
   const Geometry geometry = hole::make_geometry("stem", x, kernel, stride, pad, {1, 1});
   check_sizes(y, "y", {x.size(0), y.size(1), geometry.y.out, geometry.x.out});
   if (bias) {
-    check_on_cpu(*bias, "bias");
+    check(*bias, "bias");
     check_sizes(*bias, "bias", {y.size(1)});
     check_contiguous(*bias, "bias");
   }

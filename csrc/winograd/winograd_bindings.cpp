@@ -11,9 +11,9 @@ namespace {
 using hole::Pair;
 using Optional = std::optional<TensorView>;
 
-void check_on_cpu(const TensorView& tensor, const char* name) {
+void check(const TensorView& tensor, const char* name) {
   check_dtype(tensor, name, DType::kFloat32);
-  DEEPLAB_CHECK(tensor.on_cpu(), "winograd: expected ", name, " on the CPU, got ", tensor.describe());
+  check_on_cpu("winograd", tensor, name);
 }
 
 void check_tile(int64_t tile) { DEEPLAB_CHECK(tile == 2 || tile == 4, "winograd: expected tile 2 or 4, got ", tile); }
@@ -24,8 +24,8 @@ std::vector<int64_t> transformed_sizes(int64_t tile, int64_t outputs, int64_t ch
 
 void transform_weight(const TensorView& weight, const TensorView& transformed, int64_t tile) {
   check_tile(tile);
-  check_on_cpu(weight, "weight");
-  check_on_cpu(transformed, "transformed");
+  check(weight, "weight");
+  check(transformed, "transformed");
   check_dim(weight, "weight", 4);
   check_sizes(weight, "weight", {weight.size(0), weight.size(1), kKernel, kKernel});
   check_sizes(transformed, "transformed", transformed_sizes(tile, weight.size(0), weight.size(1)));
@@ -37,9 +37,9 @@ void transform_weight(const TensorView& weight, const TensorView& transformed, i
 void forward(const TensorView& x, const TensorView& transformed, const Optional& bias, const Optional& other,
              const TensorView& y, int64_t tile, const Pair& pad, const Pair& dilation, bool relu, double ceiling) {
   check_tile(tile);
-  check_on_cpu(x, "x");
-  check_on_cpu(transformed, "transformed");
-  check_on_cpu(y, "y");
+  check(x, "x");
+  check(transformed, "transformed");
+  check(y, "y");
   check_channels_last(x, "x");
   check_channels_last(y, "y");
   const int64_t channels = x.size(1), outputs = y.size(1);
@@ -49,12 +49,12 @@ void forward(const TensorView& x, const TensorView& transformed, const Optional&
   const hole::Geometry geometry = hole::make_geometry("winograd", x, {kKernel, kKernel}, {1, 1}, pad, dilation);
   check_sizes(y, "y", {x.size(0), outputs, geometry.y.out, geometry.x.out});
   if (bias) {
-    check_on_cpu(*bias, "bias");
+    check(*bias, "bias");
     check_sizes(*bias, "bias", {outputs});
     check_contiguous(*bias, "bias");
   }
   if (other) {
-    check_on_cpu(*other, "other");
+    check(*other, "other");
     check_sizes(*other, "other", y.sizes);
     check_channels_last(*other, "other");
   }
