@@ -7,6 +7,7 @@
 #endif
 
 #include <algorithm>
+#include <memory>
 #include <vector>
 
 #include "../common/parallel.h"
@@ -314,22 +315,15 @@ DEEPLAB_ALWAYS_INLINE void transform_panel(const float* weight, float* target, i
 DEEPLAB_TARGET_VERSIONS(DEEPLAB_DEFINE_STEPS)
 
 // Memory of the threads, kept for the next call. Never destroyed: threads may outlive main.
-Workspace& kept() {
+const std::shared_ptr<Workspace>& kept() {
   // Layers need buffers of many sizes, each for a few milliseconds: one block for each thread serves them all.
-  static Workspace* workspace = ::new Workspace(Workspace::kDefaultLimit, true);
+  static const auto* workspace = new auto(std::make_shared<Workspace>(Workspace::kDefaultLimit, true));
   return *workspace;
 }
 
-class Scratch {
- public:
-  explicit Scratch(int64_t floats) : block_(kept().take(floats * sizeof(float))) {}
-  ~Scratch() { kept().give(block_); }
-  Scratch(const Scratch&) = delete;
-  Scratch& operator=(const Scratch&) = delete;
-  float* data() const { return static_cast<float*>(block_.data); }
-
- private:
-  Block block_;
+struct Scratch : WorkspaceBuffer {
+  explicit Scratch(int64_t floats) : WorkspaceBuffer(kept(), floats * sizeof(float)) {}
+  float* data() const { return static_cast<float*>(WorkspaceBuffer::data()); }
 };
 
 // Each thread takes groups of tiles through all steps, so that transformed pixels stay in its caches.
@@ -400,11 +394,9 @@ void dispatch_tile(int64_t tile, const Body& body) {
 
 }  // namespace
 
-size_t kept_bytes() { return kept().bytes(); }
+size_t kept_bytes() { return kept()->bytes(); }
 
-void clear_kept() { kept().clear(); }
-
-int64_t panels_of(int64_t outputs) { return (outputs + kPanel - 1) / kPanel; }
+void clear_kept() { kept()->clear(); }
 
 void transform_weight_cpu(const TensorView& weight, const TensorView& transformed, int64_t tile) {
   // Every group of tiles reads all of them, one frequency after the other.
