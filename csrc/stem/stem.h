@@ -14,13 +14,8 @@ namespace deeplab::stem {
 
 using hole::Geometry;
 
-// Outputs whose weights are adjacent in memory.
-constexpr int64_t kPanel = 16;
-
-inline int64_t panels_of(int64_t outputs) { return (outputs + kPanel - 1) / kPanel; }
-
-// x (N, C, H, W) with any strides and y (N, O, OH, OW) channels-last without gaps; panels (O / kPanel rounded up, KH,
-// KW, C, kPanel) contiguous, zeros beyond the outputs; bias (O,) contiguous or null; all float32. With `relu`, y is
+// x (N, C, H, W) with any strides and y (N, O, OH, OW) channels-last without gaps; panels (those of
+// common/panels.h, KH, KW, C, kPanel) contiguous; bias (O,) contiguous or null; all float32. With `relu`, y is
 // max(sum, 0), and at most `ceiling`.
 void forward_cpu(const TensorView& x, const TensorView& panels, const TensorView* bias, const TensorView& y,
                  const Geometry& geometry, bool relu, float ceiling);

@@ -1,6 +1,7 @@
 #include <optional>
 
 #include "../common/bindings.h"
+#include "../common/panels.h"
 #include "stem.h"
 
 namespace deeplab::stem {

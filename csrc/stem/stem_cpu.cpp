@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "../common/panels.h"
 #include "../common/parallel.h"
 #include "../common/rectify.h"
 #include "../common/simd.h"
@@ -19,22 +20,6 @@ namespace {
 
 // Rows of outputs that a thread computes from one copy of the input's rows, which stays in its nearer caches.
 constexpr int64_t kRowsTogether = 8;
-
-// Neighbouring outputs and panels whose sums the registers of a processor hold.
-template <int kLanes>
-struct Registers;
-template <>
-struct Registers<16> {
-  static constexpr int kPixels = 12, kPanels = 2;
-};
-template <>
-struct Registers<8> {
-  static constexpr int kPixels = 6, kPanels = 1;
-};
-template <>
-struct Registers<4> {
-  static constexpr int kPixels = 3, kPanels = 1;
-};
 
 // The arguments of a call.
 struct Job {
@@ -131,7 +116,7 @@ DEEPLAB_ALWAYS_INLINE void convolve_pixels(const Job& job, const float* rows, in
 // Computes a row of outputs, `y`, from the copied rows that its taps read.
 template <typename L>
 DEEPLAB_ALWAYS_INLINE void convolve_row(const Job& job, const float* rows, float* y) {
-  constexpr int kPixels = Registers<L::kLanes>::kPixels, kPanels = Registers<L::kLanes>::kPanels;
+  constexpr int kPixels = PanelRegisters<L::kLanes>::kRows, kPanels = PanelRegisters<L::kLanes>::kPanels;
   const int64_t width = job.geometry.x.out, panels = panels_of(job.outputs);
   const int64_t step = job.geometry.x.stride * job.channels;
   // Blocks of about the same size: a block of few outputs would not keep the processor's units busy.

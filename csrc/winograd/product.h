@@ -3,32 +3,18 @@
 
 #include <cstdint>
 
+#include "../common/panels.h"
 #include "../common/simd.h"
 
 namespace deeplab::winograd {
 
-// Outputs whose weights are contiguous: as many as the widest vector of any processor has lanes.
-constexpr int64_t kPanel = 16;
-
-// The part of a product that the registers of a processor hold: rows, and panels; and the number of channels of those
-// panels that stay in its first-level cache during the loop over the rows. kAhead: whether the weights that follow are
-// asked for meanwhile, which pays where products are as fast as the third-level cache.
+// kDepth: the number of channels of the panels in registers that stay in the first-level cache during the loop over the
+// rows. kAhead: whether the weights that follow are asked for meanwhile, which pays where products are as fast as the
+// third-level cache.
 template <int kLanes>
-struct Registers;
-template <>
-struct Registers<16> {
-  static constexpr int kRows = 12, kPanels = 2, kDepth = 256;
-  static constexpr bool kAhead = true;
-};
-template <>
-struct Registers<8> {
-  static constexpr int kRows = 6, kPanels = 1, kDepth = 128;
-  static constexpr bool kAhead = false;
-};
-template <>
-struct Registers<4> {
-  static constexpr int kRows = 3, kPanels = 1, kDepth = 128;
-  static constexpr bool kAhead = false;
+struct Registers : PanelRegisters<kLanes> {
+  static constexpr int64_t kDepth = kLanes == 16 ? 256 : 128;
+  static constexpr bool kAhead = kLanes == 16;
 };
 
 // Rows of a product, A (rows, depth) by panels (depth, kPanel) each.

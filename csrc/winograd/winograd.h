@@ -28,10 +28,9 @@ constexpr int64_t kKernel = 3;
 
 // Inputs along an axis of a tile of `tile` outputs: 2 or 4.
 inline int64_t tile_inputs(int64_t tile) { return tile + kKernel - 1; }
-// Panels of outputs; see product.h.
-int64_t panels_of(int64_t outputs);
 
-// weight (O, C, 3, 3) contiguous float32; transformed ((tile + 2)^2, panels, C, kPanel) float32 contiguous.
+// weight (O, C, 3, 3) contiguous float32; transformed ((tile + 2)^2, panels of common/panels.h, C, kPanel) float32
+// contiguous.
 void transform_weight_cpu(const TensorView& weight, const TensorView& transformed, int64_t tile);
 // x (N, C, H, W) and y (N, O, OH, OW) channels-last without gaps, float32. C is at least kPanel.
 void forward_cpu(const TensorView& x, const TensorView& transformed, const TensorView& y, const Axis& rows,
