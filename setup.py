@@ -139,7 +139,7 @@ class BuildExtension(build_ext):
         includes = [*self.compiler.include_dirs, *ext.include_dirs, pybind11.get_include()]
         flags = ["-std=c++17", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra"]
         # No contraction into FMA: the same bits on every processor, and the original's rounding (it had none either).
-        # csrc/winograd, which is no algorithm of the original's, allows it for itself.
+        # csrc/stem and csrc/winograd, which are no algorithms of the original's, allow it for themselves.
         flags += ["-O0", "-g"] if DEBUG else ["-O3", "-g0"]
         flags += ["-ffp-contract=off", "-fno-math-errno"]
         if WERROR:

@@ -1,6 +1,6 @@
 // For hot loops over channels: a float vector type that every compiler supports, and functions that are compiled for
 // several processors, the best of which is chosen when the library is loaded. setup.py forbids contraction into FMA, so
-// all versions give the same bits; only winograd/ allows it.
+// all versions give the same bits; only stem/ and winograd/ allow it.
 #pragma once
 
 #include <cstdint>
