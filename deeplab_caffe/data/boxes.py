@@ -51,25 +51,26 @@ class Box:
         """Return the rows and columns as slices, to index an array ``(H, W, ...)``."""
         return slice(self.top, self.bottom), slice(self.left, self.right)
 
-    def centre(self, share: float) -> Box:
+    def centre(self, share: float, image: tuple[int, int] | None = None) -> Box:
         """Return the centre of the box: the same number of pixels is cut on all sides, leaving ``share`` of the area.
 
         As in the authors' script, the cut grows until less than ``share`` + 0.05 of the area is left, and boxes of less
-        than 121 pixels or with a side below 10 are not cut.
+        than 121 pixels or with a side below 10 are not cut. With ``image``, (H, W), the outermost pixels of the image
+        are cut off first, as there too.
         """
         width, height = self.right - self.left, self.bottom - self.top
         if share >= 1 or self.area < MIN_AREA or min(width, height) < MIN_SIDE:
             return self
-        return self._cut(share)
-
-    def _cut(self, share: float) -> Box:
-        width, height = self.right - self.left, self.bottom - self.top
+        left, top, right, bottom = self.left, self.top, self.right, self.bottom
+        if image is not None:
+            left, top, right, bottom = max(left, 1), max(top, 1), min(right, image[1] - 1), min(bottom, image[0] - 1)
+            width, height = right - left, bottom - top
         border = 1
-        while (width - 2 * border) * (height - 2 * border) >= (share + CENTRE_MARGIN) * self.area:
+        while (width - 2 * border) * (height - 2 * border) >= (share + CENTRE_MARGIN) * width * height:
             border += 1
         # Keep at least a pixel of a long, thin box, which would vanish before its area is small enough.
         border = min(border, (min(width, height) - 1) // 2)
-        return Box(self.left + border, self.top + border, self.right - border, self.bottom - border, self.label)
+        return Box(left + border, top + border, right - border, bottom - border, self.label)
 
 
 def label_map_boxes(labels: np.ndarray, instances: np.ndarray | None = None, *, min_area: int = 1) -> list[Box]:
@@ -215,16 +216,6 @@ def rectangles(boxes: Iterable[Box], shape: tuple[int, int]) -> np.ndarray:
     return labels
 
 
-def _centre_in_image(box: Box, share: float, shape: tuple[int, int]) -> Box:
-    """Return the centre of a box; as in the authors' script, of its part off the image's outermost pixels."""
-    if box.centre(share) == box:
-        return box
-    height, width = shape
-    left, top = max(box.left, 1), max(box.top, 1)
-    right, bottom = min(box.right, width - 1), min(box.bottom, height - 1)
-    return Box(left, top, right, bottom, box.label)._cut(share)
-
-
 def box_probabilities(
     boxes: Iterable[Box],
     shape: tuple[int, int],
@@ -261,7 +252,7 @@ def box_probabilities(
     for number, box in enumerate(ordered, 1):
         if box.label >= num_classes:
             raise BoxError(f"{box}: the classes are 0 to {num_classes - 1}")
-        middle = _centre_in_image(box, centre, shape).place
+        middle = box.centre(centre, shape).place
         own = np.zeros(shape)
         own[box.place] = 0.5
         own[middle] = 1
