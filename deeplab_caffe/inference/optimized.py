@@ -79,6 +79,16 @@ def optimize(net: Net, **options: Unpack[OptimizeOptions]) -> OptimizedNet:
     return _OptimizedNet(net, **options)
 
 
+@contextmanager
+def _torchs_threads() -> Iterator[None]:
+    """Run the package's loops on the CPU by OpenMP's threads, which spin after each of torch's operators."""
+    before = _C.use_openmp_here(True)
+    try:
+        yield
+    finally:
+        _C.use_openmp_here(before)
+
+
 class _OptimizedNet(OptimizedNet):
     def __init__(self, net: Net, **options: Unpack[OptimizeOptions]) -> None:
         if not isinstance(net, Net):
@@ -206,6 +216,7 @@ class _OptimizedNet(OptimizedNet):
             self._runner = HeadRunner(self.graph, channels, run, self.precision.dtype, channels_last=True)
         return self._runner
 
+    @_torchs_threads()
     def _forward(self, *inputs: Tensor, graph: Graph | None = None) -> dict[str, Tensor]:
         graph = graph or self.graph
 
@@ -221,13 +232,10 @@ class _OptimizedNet(OptimizedNet):
         # Inputs whose batch sizes differ cannot be split into items together.
         together = {x.shape[:1] for x in inputs} == {inputs[0].shape[:1]}
         if self.device.type != "cpu" or not graph.per_item or not together or inputs[0].shape[:1] <= (items,):
-            with _torchs_threads():
-                return graph.execute(inputs, run)
+            return graph.execute(inputs, run)
         found: dict[str, Tensor] = {}
         for begin in range(0, inputs[0].shape[0], items):
-            with _torchs_threads():
-                parts = graph.execute([x[begin : begin + items] for x in inputs], run)
-            for name, part in parts.items():
+            for name, part in graph.execute([x[begin : begin + items] for x in inputs], run).items():
                 if begin == 0:
                     found[name] = part.new_empty((inputs[0].shape[0], *part.shape[1:]))
                 found[name][begin : begin + items] = part
@@ -307,16 +315,6 @@ class _OptimizedNet(OptimizedNet):
     def __repr__(self) -> str:
         how = f"not one graph: {self.graph_break_reason}" if self.graph_break_reason else "one CUDA graph"
         return f"OptimizedNet({self.precision.name} on {self.device}, {len(self.graph.steps)} steps, {how})"
-
-
-@contextmanager
-def _torchs_threads() -> Iterator[None]:
-    """Run the package's loops on the CPU by OpenMP's threads, which spin after each of torch's operators."""
-    before = _C.use_openmp_here(True)
-    try:
-        yield
-    finally:
-        _C.use_openmp_here(before)
 
 
 def _by_weights(steps: Sequence[Step]) -> list[Step]:
