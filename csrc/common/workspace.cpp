@@ -30,7 +30,7 @@ void free_block(Block block) { ::operator delete(block.data, std::align_val_t(kH
 // is not free then, the caller does without the workspace: in a forked process that thread may not exist.
 std::unique_lock<std::mutex> try_lock(std::mutex& mutex) {
   std::unique_lock lock(mutex, std::try_to_lock);
-  for (int turn = 0; !lock && turn < 100; ++turn) {
+  for (int turn = 0; !lock && turn < 1000; ++turn) {
     std::this_thread::yield();
     lock = std::unique_lock(mutex, std::try_to_lock);
   }
