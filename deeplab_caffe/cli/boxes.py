@@ -13,10 +13,11 @@ from deeplab_caffe import _C
 from deeplab_caffe.cli.options import ShareRange, path_option
 from deeplab_caffe.cli.progress import progress
 from deeplab_caffe.crf import CRFParams
-from deeplab_caffe.data import load_image, load_label, save_labels_png
+from deeplab_caffe.data import load_label, save_labels_png
 from deeplab_caffe.data.boxes import Box, label_map_boxes, read_voc_boxes, rectangles
 from deeplab_caffe.data.classes import KNOWN, Classes
 from deeplab_caffe.data.io.folders import find_images
+from deeplab_caffe.data.io.images import load_stored_image
 from deeplab_caffe.errors import BoxError, DataError, DeepLabCaffeError
 from deeplab_caffe.evaluation import find_classes, read_ids
 from deeplab_caffe.files.apart import validate_outputs
@@ -145,7 +146,7 @@ class _Maker:
         Raises:
             DataError: something cannot be read, or does not fit.
         """
-        image = load_image(photograph, exif_orientation=False)
+        image = load_stored_image(photograph, "label maps")
         try:
             shape = (image.shape[0], image.shape[1])
             boxes = self._boxes(name, shape)

@@ -12,7 +12,7 @@ import numpy as np
 
 from deeplab_caffe.crf.inputs import Kind, as_kind, two_channels, validate_score_values
 from deeplab_caffe.data.io.folders import find_images, folder_names, id_folders, validate_pairs
-from deeplab_caffe.data.io.images import load_image, load_label
+from deeplab_caffe.data.io.images import load_label, load_stored_image
 from deeplab_caffe.data.io.lists import read_id_list
 from deeplab_caffe.data.io.scores import ASSUMED_KIND, SUFFIXES, ScoreFormat, read_scores, score_format
 from deeplab_caffe.errors import CRFError, DataError
@@ -63,8 +63,7 @@ class SearchSample:
         Raises:
             DataError: a file is missing or damaged, sizes do not fit, or the scores are not of their kind.
         """
-        # Without EXIF rotation, because scores and labels are for the pixels as they are stored.
-        image = load_image(self.image, exif_orientation=False)
+        image = load_stored_image(self.image, "scores and labels")
         label = load_label(self.label)
         size = image.shape[:2]
         if label.shape != size:

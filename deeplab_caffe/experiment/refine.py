@@ -20,7 +20,7 @@ from deeplab_caffe.crf import CRFParams, dense_crf
 from deeplab_caffe.crf.inputs import Kind
 from deeplab_caffe.data.io.bin import write_labels_bin
 from deeplab_caffe.data.io.folders import find_images, folder_names, id_folders
-from deeplab_caffe.data.io.images import load_image, save_labels_png
+from deeplab_caffe.data.io.images import load_stored_image, save_labels_png
 from deeplab_caffe.data.io.scores import ASSUMED_KIND, SUFFIXES, ScoreFormat, read_scores
 from deeplab_caffe.errors import CRFError, DataError, DeepLabCaffeError
 from deeplab_caffe.viz import VOC_COLORMAP
@@ -160,8 +160,7 @@ def refine(job: Job, form: ScoreFormat, params: CRFParams, kind: Kind | None = N
     """
     if job.image is None:
         raise DataError(f"no image of the name '{job.name}' belongs to these scores", job.scores)
-    # Without EXIF rotation, because the scores were computed for the pixels as they are stored.
-    image = load_image(job.image, exif_orientation=False)
+    image = load_stored_image(job.image, "scores")
     scores = read_scores(job.scores, form, image.shape[:2])
     try:
         marginals: np.ndarray = dense_crf(scores, image, params, kind=kind or ASSUMED_KIND[form])

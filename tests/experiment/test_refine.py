@@ -337,3 +337,13 @@ def test_golden_pipeline(tmp_path: Path) -> None:
         expected = read_blob_mat(golden / "crf" / f"{name}_blob_0.mat")
         assert np.abs(marginals - expected).max() < CRF_TOLERANCE
         np.testing.assert_array_equal(marginals.argmax(axis=1), expected.argmax(axis=1))
+
+
+def test_an_image_is_not_turned_and_the_user_is_told(folder: Path) -> None:
+    """Of a square image turned scores would fit, but on other pixels."""
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    with Image.open(folder / "img" / "a.png") as image:
+        image.save(folder / "img" / "a.png", exif=exif)
+    with pytest.warns(UserWarning, match="a.png: EXIF orientation 3 is not applied: scores fit the photo's stored"):
+        assert run(folder).exit_code == 0

@@ -14,7 +14,7 @@ from PIL import Image, UnidentifiedImageError
 from deeplab_caffe.data.io.atomic import atomic_write
 from deeplab_caffe.data.io.label_samples import (
     SampleScale,
-    has_orientation,
+    has_exif,
     is_jpeg,
     orientation,
     sample_scale,
@@ -73,6 +73,27 @@ def load_image(
     with _open(path, max_pixels, content) as image:
         pixels = _colour(_decoded(image, path), path, exif_orientation)
     return pixels if view else _own(pixels)
+
+
+def load_stored_image(path: str | PathLike[str], what: str) -> np.ndarray:
+    """Read a photograph as :func:`load_image` does, not turned, for results of its pixels as they are stored.
+
+    Args:
+        path: the image file.
+        what: the results, for the warning of an EXIF orientation that is not applied: ``"scores"``. Results of a turned
+            photograph, ``extract`` makes such, would be put on other pixels.
+
+    Returns:
+        uint8 RGB ``(H, W, 3)``.
+
+    Raises:
+        DataError: as :func:`load_image`.
+    """
+    with _open(path, MAX_PIXELS) as image:
+        pixels = _colour(_decoded(image, path), path, exif_orientation=False)
+        if has_exif(image):
+            warn_of_orientation(orientation(image), path, what)
+    return _own(pixels)
 
 
 def pixels_of(image: Image.Image, *, exif_orientation: bool = True) -> np.ndarray:
@@ -191,7 +212,7 @@ def load_label(
             return load_grey(path, exif_orientation=False, max_pixels=max_pixels, view=view)
         scale = sample_scale(image, path)
         found = _samples(_decoded(image, path), scale)
-        if has_orientation(image):
+        if has_exif(image):
             warn_of_orientation(orientation(image), path)
         if found is not None:
             if found.dtype == np.uint8:

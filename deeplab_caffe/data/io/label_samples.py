@@ -61,7 +61,7 @@ def is_jpeg(image: Image.Image) -> bool:
     return image.format in ("JPEG", "MPO")
 
 
-def has_orientation(image: Image.Image) -> bool:
+def has_exif(image: Image.Image) -> bool:
     """Return whether an image has EXIF data; reading them takes time, and label maps rarely have any."""
     return "exif" in image.info or "Raw profile type exif" in image.info
 
@@ -81,7 +81,7 @@ def warn_of_jpeg(image: Image.Image, path: str | PathLike[str]) -> None:
         warn(f"{path}: a label map in JPEG, whose compression changes labels: save them as PNG")
 
 
-def warn_of_orientation(turned: int, path: str | PathLike[str]) -> None:
-    """Warn of a label map with an EXIF orientation, which is not applied."""
+def warn_of_orientation(turned: int, path: str | PathLike[str], what: str = "label maps") -> None:
+    """Warn of an image with an EXIF orientation, which is not applied, because ``what`` is for the stored pixels."""
     if turned != 1:
-        warn(f"{path}: EXIF orientation {turned} is not applied: label maps fit the photo's stored pixels")
+        warn(f"{path}: EXIF orientation {turned} is not applied: {what} fit the photo's stored pixels")

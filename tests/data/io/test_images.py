@@ -16,7 +16,7 @@ from PIL import Image
 
 from deeplab_caffe.data import MAX_PIXELS, load_grey, load_image, load_label, pixels_of, save_image, save_labels_png
 from deeplab_caffe.data.io import label_samples
-from deeplab_caffe.data.io.images import image_size, load_image_samples, load_native
+from deeplab_caffe.data.io.images import image_size, load_image_samples, load_native, load_stored_image
 from deeplab_caffe.errors import DataError
 from deeplab_caffe.viz import VOC_COLORMAP
 
@@ -536,6 +536,19 @@ def test_an_orientation_of_labels_is_not_applied_but_said(tmp_path: Path) -> Non
     path = saved(tmp_path, Image.fromarray(np.array([[1, 2, 3]], np.uint8)), exif=exif)
     with pytest.warns(UserWarning, match="EXIF orientation 6 is not applied"):
         assert load_label(path).tolist() == [[1, 2, 3]]
+
+
+def test_an_orientation_of_a_stored_image_is_not_applied_but_said(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    pixels = np.arange(12, dtype=np.uint8).reshape(1, 4, 3)
+    path = saved(tmp_path, Image.fromarray(pixels), exif=exif)
+    with pytest.warns(UserWarning, match="x.png: EXIF orientation 3 is not applied: scores fit the photo's stored"):
+        assert np.array_equal(load_stored_image(path, "scores"), pixels)
+    assert np.array_equal(load_image(path), pixels[:, ::-1])
+    exif[0x0112] = 1
+    saved(tmp_path, Image.fromarray(pixels), exif=exif)
+    assert load_stored_image(path, "scores").flags.writeable  # and no warning, which would fail the test
 
 
 def test_formats_are_opened_by_name(tmp_path: Path) -> None:
