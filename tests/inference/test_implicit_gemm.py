@@ -54,7 +54,9 @@ def compare(geometry: tuple, dtype: torch.dtype, device: str, pixels: int, outpu
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_in_the_interpreter(dtype: str) -> None:
-    pytest.importorskip("triton", reason="triton is not installed: it comes with torch's CUDA builds")
+    triton = pytest.importorskip("triton", reason="triton is not installed: it comes with torch's CUDA builds")
+    if tuple(map(int, triton.__version__.split(".")[:2])) < (3, 2):
+        pytest.skip("its interpreter does not see constants whose annotations are strings; its compiler does")
     # It decides when the kernel is defined.
     code = (
         "import torch; from tests.inference.test_implicit_gemm import *\n"
