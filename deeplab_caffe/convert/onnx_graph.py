@@ -134,15 +134,15 @@ class Graph:
     def _inputs(self) -> list[Any]:
         value_info, kind = self._onnx.helper.make_tensor_value_info, self._onnx.TensorProto.FLOAT
         if self._ends.image_input:
-            n, channels, *sides = self._dims(self._net.inputs[0], "")
+            n, channels, *sides = self._input_dims(self._net.inputs[0])
             return [value_info(IMAGE, UINT8, [n, *sides, channels])]
-        return [value_info(blob, kind, self._dims(blob, "")) for blob in self._net.inputs]
+        return [value_info(blob, kind, self._input_dims(blob)) for blob in self._net.inputs]
 
     def _labels(self) -> list[Any]:
         (blob,) = self._net.outputs
         self._layer = LABELS
         kind = labels_of_scores(self, self._current[blob], self.shapes[blob][1])
-        n, _, *sides = self._dims(blob, LABELS)
+        n, _, *sides = self._output_dims(blob, LABELS)
         return [self._onnx.helper.make_tensor_value_info(LABELS, kind, [n, *sides])]
 
     def _outputs(self) -> list[Any]:
@@ -154,15 +154,37 @@ class Graph:
                     raise ConversionError(f"output '{blob}' is an input too")
                 self._names.add(blob)
                 self._nodes.append(helper.make_node("Identity", [self._current[blob]], [blob], name=f"{blob}/output"))
-            outputs.append(helper.make_tensor_value_info(blob, kind, self._dims(blob, blob)))
+            outputs.append(helper.make_tensor_value_info(blob, kind, self._output_dims(blob, blob)))
         return outputs
 
-    def _dims(self, blob: str, prefix: str) -> list[int | str]:
-        if not self.shapes[blob]:
-            return []
-        n, *sizes = self.shapes[blob]
-        rest: list[int | str] = [*sizes]
-        if self.fixed_size is None and len(rest) == 3:
-            rest[1:] = [f"{prefix}{'_' if prefix else ''}{axis}" for axis in ("height", "width")]
-        varies = self.fixed_batch is None and (n,) == self.shapes[self._net.inputs[0]][:1]
-        return ["batch" if varies else n, *rest]
+    def _input_dims(self, blob: str) -> list[int | str]:
+        """Return an input's sizes: numbers, and names where they may vary.
+
+        onnxruntime lets blobs with the same names share memory, so a name stands for one size in all blobs.
+        """
+        shape, images = self.shapes[blob], self._images()
+        dims: list[int | str] = [*shape]
+        if shape and self._batch_varies(blob):
+            dims[0] = "batch"
+        if self.fixed_size is None and blob in images:
+            prefix = "" if shape[2:] == self.shapes[images[0]][2:] else f"{blob}_"
+            dims[2:] = [f"{prefix}height", f"{prefix}width"]
+        return dims
+
+    def _output_dims(self, blob: str, prefix: str) -> list[int | str]:
+        """Return an output's sizes: numbers, and names, which begin with ``prefix``, where they may vary."""
+        shape = self.shapes[blob]
+        dims: list[int | str] = [*shape]
+        if shape and self.fixed_batch is None:
+            # Another number than that of the inputs may depend on theirs.
+            dims[0] = "batch" if self._batch_varies(blob) else f"{prefix}_batch"
+        if self.fixed_size is None and self._images():
+            names = ("height", "width") if len(shape) == 4 else [f"axis{axis}" for axis in range(2, len(shape))]
+            dims[2:] = [f"{prefix}_{name}" for name in names]
+        return dims
+
+    def _images(self) -> list[str]:
+        return [blob for blob in self._net.inputs if len(self.shapes[blob]) == 4]
+
+    def _batch_varies(self, blob: str) -> bool:
+        return self.fixed_batch is None and self.shapes[blob][:1] == self.shapes[self._net.inputs[0]][:1]

@@ -70,6 +70,8 @@ class InnerProduct(Layer):
         inner, top = self.param.inner_product_param, graph.shapes[tops[0]]
         axis = self.axis(inner.axis, graph.shapes[self.param.bottom[0]])
         graph.fixed_size = self.name
+        if axis == 0:
+            graph.fixed_batch = self.name
         inputs = [graph.node("Flatten", bottoms, axis=axis), *self.onnx_blobs(graph)]
         transposed = int(not inner.transpose)
         if axis == 1 and len(top) == 2:

@@ -106,6 +106,11 @@ class AlongAxes(Layer):
         """
         x = graph.shapes[top]
         if blob is not None:
+            first = self.first_axis(x, tuple(blob.shape))
+            if blob.dim() and first == 0:
+                graph.fixed_batch = self.name
+            if first + blob.dim() > 2:
+                graph.fixed_size = self.name
             return graph.constant(role, np.asarray(self.aligned(blob.detach().float().cpu(), x)))
         other = graph.shapes[self.param.bottom[1]]
         behind = self.axes_behind(x, other)

@@ -20,24 +20,30 @@ onnx = pytest.importorskip("onnx", reason="the package onnx is not installed")
 onnxruntime = pytest.importorskip("onnxruntime", reason="the package onnxruntime is not installed")
 
 
-def run(net: dc.Net, folder: Path, x: torch.Tensor) -> dict[str, np.ndarray]:
-    """What onnxruntime makes of ``x``, by the outputs' names."""
+def session_of(net: dc.Net, folder: Path) -> onnxruntime.InferenceSession:
     path = folder / "net.onnx"
     if not path.exists():
         to_onnx(net, path)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    names = [output.name for output in session.get_outputs()]
-    assert names == net.outputs
-    return dict(zip(names, session.run(None, {net.inputs[0]: x.numpy()}), strict=True))
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
-def assert_same(net: dc.Net, folder: Path, x: torch.Tensor, tolerance: float = 1e-4) -> None:
+def assert_same(net: dc.Net, folder: Path, *x: torch.Tensor, tolerance: float = 1e-4) -> None:
+    """Compare what the net and onnxruntime make of the inputs, numbers, shapes and sizes that the model names."""
+    session = session_of(net, folder)
+    given = dict(zip(net.inputs, x, strict=True))
     with torch.no_grad():
-        found = net(x)
+        found = net(**given)
     expected = found if isinstance(found, dict) else {net.outputs[0]: found}
-    for name, came in run(net, folder, x).items():
+    outputs = session.get_outputs()
+    assert [output.name for output in outputs] == net.outputs
+    numbers = session.run(None, {name: blob.numpy() for name, blob in given.items()})
+    sizes: dict[str, int] = {}
+    for blob, came in [*zip(session.get_inputs(), given.values(), strict=True), *zip(outputs, numbers, strict=True)]:
+        assert all(sizes.setdefault(str(name), size) == size for name, size in zip(blob.shape, came.shape, strict=True))
+        assert all(name == size for name, size in zip(blob.shape, came.shape, strict=True) if isinstance(name, int))
+    for name, came in zip(net.outputs, numbers, strict=True):
         assert came.dtype == np.float32
         assert came.shape == tuple(expected[name].shape)
         np.testing.assert_allclose(came, expected[name].numpy(), rtol=0, atol=tolerance)
@@ -64,6 +70,42 @@ def test_every_network_with_narrow_layers(name: str, tmp_path: Path) -> None:
     side = 2 if name == "deeplab" else 1
     assert_same(net, tmp_path, noise(1, 3, 64 + side, 64 + side))
     assert_same(net, tmp_path, noise(2, 3, 72 + side, 48 + side))
+
+
+def test_inputs_of_different_sizes(tmp_path: Path) -> None:
+    # onnxruntime keeps blobs whose sizes have the same names in the same memory.
+    text = inputs(a=(1, 3, 8, 8), b=(1, 3, 4, 4), c=(1, 2, 8, 8))
+    for blob in "ab":
+        text += layer("TANH", f"{blob}1", blob, f"{blob}1")
+        text += layer("POWER", f"{blob}2", f"{blob}1", f"{blob}2", "power_param { scale: 2 }")
+        text += layer("TANH", f"{blob}3", f"{blob}2", f"{blob}3")
+    net = build(text + layer("SIGMOID", "c1", "c", "c1"))
+    for a, b in (((8, 8), (4, 4)), ((9, 5), (3, 11))):
+        assert_same(net, tmp_path, noise(1, 3, *a), noise(1, 3, *b), noise(1, 2, *a), tolerance=1e-6)
+    shapes = {blob.name: blob.shape[2:] for blob in session_of(net, tmp_path).get_inputs()}
+    assert shapes == {"a": ["height", "width"], "b": ["b_height", "b_width"], "c": ["height", "width"]}
+
+
+@pytest.mark.parametrize(
+    ("kind", "params", "batch", "sizes"),
+    [
+        ("Tile", "tile_param { axis: 0 tiles: 2 }", "any", "any"),
+        ("Flatten", "flatten_param { axis: 0 end_axis: 1 }", "any", "fixed"),
+        ("Reduction", "reduction_param { axis: 3 }", "any", "any"),
+        ("Scale", "scale_param { axis: 2 num_axes: 1 filler { type: 'xavier' } }", "any", "fixed"),
+        ("Scale", "scale_param { axis: 0 num_axes: 2 filler { type: 'xavier' } }", "fixed", "any"),
+        ("Bias", "bias_param { axis: -1 filler { type: 'xavier' } }", "any", "fixed"),
+        ("InnerProduct", "inner_product_param { axis: 0 num_output: 2 }", "fixed", "fixed"),
+    ],
+)
+def test_sizes_that_a_layer_fixes_or_changes(kind: str, params: str, batch: str, sizes: str, tmp_path: Path) -> None:
+    text = 'input: "x" input_shape { dim: 2 dim: 3 dim: 4 dim: 5 }'
+    net = build(f'{text} layer {{ name: "l" type: "{kind}" bottom: "x" top: "y" {params} }}')
+    assert_same(net, tmp_path, noise(2, 3, 4, 5))
+    x = session_of(net, tmp_path).get_inputs()[0].shape
+    assert x[:1] == (["batch"] if batch == "any" else [2])
+    assert x[2:] == (["height", "width"] if sizes == "any" else [4, 5])
+    assert_same(net, tmp_path, noise(3 if batch == "any" else 2, 3, *((6, 7) if sizes == "any" else (4, 5))))
 
 
 def test_layers_that_share_a_parameter_share_its_numbers(tmp_path: Path) -> None:
@@ -101,9 +143,9 @@ def test_layers_that_share_a_parameter_share_its_numbers(tmp_path: Path) -> None
 def test_pooling(params: str, fixed: bool, size: tuple[int, int], tmp_path: Path) -> None:
     text = inputs(data=(2, 3, *size)) + layer("POOLING", "p", "data", "p", f"pooling_param {{ {params} }}")
     net = build(text)
-    assert_same(net, tmp_path, noise(2, 3, *size) - 3, 1e-6)
+    assert_same(net, tmp_path, noise(2, 3, *size) - 3, tolerance=1e-6)
     if not fixed:
-        assert_same(net, tmp_path, noise(1, 3, size[0] + 1, size[1] + 2) - 3, 1e-6)
+        assert_same(net, tmp_path, noise(1, 3, size[0] + 1, size[1] + 2) - 3, tolerance=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -138,8 +180,8 @@ def test_pooling(params: str, fixed: bool, size: tuple[int, int], tmp_path: Path
 )
 def test_layer(kind: str, params: str, tmp_path: Path) -> None:
     net = build(inputs(data=(2, 4, 7, 9)) + layer(kind, "x", "data", "x", params))
-    assert_same(net, tmp_path, noise(2, 4, 7, 9), 1e-5)
-    assert_same(net, tmp_path, noise(3, 4, 7, 9), 1e-5)
+    assert_same(net, tmp_path, noise(2, 4, 7, 9), tolerance=1e-5)
+    assert_same(net, tmp_path, noise(3, 4, 7, 9), tolerance=1e-5)
 
 
 @pytest.mark.parametrize("corners", ["", "align_corners: false"])
@@ -149,13 +191,13 @@ def test_interp_to_the_size_of_a_second_bottom(corners: str, tmp_path: Path) -> 
     )
     text = text.replace("stride: 2 }", "kernel_size: 2 stride: 2 }")
     net = build(text + layer("INTERP", "x", "p data", "x", f"interp_param {{ {corners} }}"))
-    assert_same(net, tmp_path, noise(1, 3, 8, 9), 1e-5)
-    assert_same(net, tmp_path, noise(2, 3, 11, 7), 1e-5)
+    assert_same(net, tmp_path, noise(1, 3, 8, 9), tolerance=1e-5)
+    assert_same(net, tmp_path, noise(2, 3, 11, 7), tolerance=1e-5)
 
 
 def test_interp_of_a_single_pixel(tmp_path: Path) -> None:
     net = build(inputs(data=(1, 2, 1, 1)) + layer("INTERP", "x", "data", "x", "interp_param { height: 3 width: 4 }"))
-    assert_same(net, tmp_path, noise(1, 2, 1, 1), 0)
+    assert_same(net, tmp_path, noise(1, 2, 1, 1), tolerance=0)
 
 
 @pytest.mark.parametrize(
@@ -166,7 +208,7 @@ def test_eltwise(params: str, tmp_path: Path) -> None:
     text = (
         inputs(data=(1, 2, 6, 5)) + branches + layer("ELTWISE", "e", "c0 c1 c2", "e", f"eltwise_param {{ {params} }}")
     )
-    assert_same(build(text), tmp_path, noise(2, 2, 6, 5), 1e-5)
+    assert_same(build(text), tmp_path, noise(2, 2, 6, 5), tolerance=1e-5)
 
 
 def test_slice_concat_and_several_outputs(tmp_path: Path) -> None:
@@ -176,7 +218,7 @@ def test_slice_concat_and_several_outputs(tmp_path: Path) -> None:
     text += layer("SIGMOID", "g", "c", "g")
     net = build(text)
     assert net.outputs == ["cat", "g"]
-    assert_same(net, tmp_path, noise(2, 6, 5, 4), 1e-5)
+    assert_same(net, tmp_path, noise(2, 6, 5, 4), tolerance=1e-5)
 
 
 @pytest.mark.parametrize("axis", [2, 3])
@@ -188,7 +230,7 @@ def test_slices_of_rows_and_columns_at_another_size(axis: int, points: str, tmp_
         f'layer {{ name: "s" type: "Slice" bottom: "data" {tops} slice_param {{ axis: {axis} {points} }} }}'
     )
     for height, width in ((6, 6), (9, 12)):
-        assert_same(net, tmp_path, noise(2, 2, height, width), 0)
+        assert_same(net, tmp_path, noise(2, 2, height, width), tolerance=0)
 
 
 def test_a_reshape_that_mixes_images_keeps_their_number(tmp_path: Path) -> None:
@@ -196,7 +238,7 @@ def test_a_reshape_that_mixes_images_keeps_their_number(tmp_path: Path) -> None:
         'input: "data" input_shape { dim: 2 dim: 3 } '
         'layer { name: "l" type: "Reshape" bottom: "data" top: "y" reshape_param { shape { dim: -1 dim: 2 } } }'
     )
-    assert_same(net, tmp_path, noise(2, 3), 0)
+    assert_same(net, tmp_path, noise(2, 3), tolerance=0)
     session = onnxruntime.InferenceSession(tmp_path / "net.onnx", providers=["CPUExecutionProvider"])
     assert session.get_inputs()[0].shape == [2, 3]
 
@@ -211,13 +253,13 @@ def test_holes_groups_and_no_bias(tmp_path: Path) -> None:
         f"convolution_param {{ num_output: 6 group: 2 bias_term: false kernel_h: 3 kernel_w: 2 hole_h: 2 hole_w: 3 "
         f"stride: 2 pad_h: 2 pad_w: 1 {fill} }}",
     )
-    assert_same(build(text), tmp_path, noise(2, 4, 12, 11), 1e-5)
+    assert_same(build(text), tmp_path, noise(2, 4, 12, 11), tolerance=1e-5)
 
 
 def test_the_output_has_its_blobs_name_though_written_in_place(tmp_path: Path) -> None:
     net = build(SMALL + INTERP + layer("DROPOUT", "last", "up", "up"))
     assert net.outputs == ["up"]
-    assert_same(net, tmp_path, noise(1, 3, 9, 11), 1e-5)
+    assert_same(net, tmp_path, noise(1, 3, 9, 11), tolerance=1e-5)
 
 
 def test_batch_norm_with_stored_statistics(tmp_path: Path) -> None:
@@ -350,8 +392,8 @@ def test_layers_of_any_number_of_axes(
     dims = " ".join(f"dim: {size}" for size in shape)
     text = f'input: "x" input_shape {{ {dims} }} layer {{ name: "l" type: "{kind}" bottom: "x" top: "y" {params} }}'
     net = build(text, dialect=dialect)
-    assert_same(net, tmp_path, noise(*shape), 1e-4)
-    assert_same(net, tmp_path, noise(3, *shape[1:]), 1e-4)
+    assert_same(net, tmp_path, noise(*shape), tolerance=1e-4)
+    assert_same(net, tmp_path, noise(3, *shape[1:]), tolerance=1e-4)
 
 
 @pytest.mark.parametrize("bias", ["true", "false"])
@@ -360,8 +402,8 @@ def test_embed(bias: str, tmp_path: Path) -> None:
     filled = f"{params} bias_filler {{ type: 'gaussian' }}"
     text = 'input: "x" input_shape { dim: 2 dim: 3 } layer { name: "e" type: "Embed" bottom: "x" top: "y" '
     net = build(f"{text} embed_param {{ {filled} }} }}")
-    assert_same(net, tmp_path, torch.tensor([[0.0, 3, 1], [2, 2, 0]]), 0)
-    assert_same(net, tmp_path, torch.tensor([[1.0, 1, 2]]), 0)
+    assert_same(net, tmp_path, torch.tensor([[0.0, 3, 1], [2, 2, 0]]), tolerance=0)
+    assert_same(net, tmp_path, torch.tensor([[1.0, 1, 2]]), tolerance=0)
 
 
 def test_spatial_product(tmp_path: Path) -> None:
