@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from deeplab_caffe.layers.base import Layer, NetContext, ReceptiveWindow, Shape, register
-from deeplab_caffe.layers.onnx import OnnxGraph
+from deeplab_caffe.layers.onnx import OnnxGraph, fill_up, int64
 from deeplab_caffe.proto import caffe_pb2
 
 
@@ -51,9 +52,15 @@ class LRN(Layer):
         return ReceptiveWindow(kernel=(self.size, self.size), pad=(self.size // 2, self.size // 2))
 
     def to_onnx(self, graph: OnnxGraph, bottoms: list[str], tops: tuple[str, ...]) -> list[str]:
-        if self.within:
-            raise graph.unsupported("LRN WITHIN_CHANNEL")
         p = self.param.lrn_param
+        if self.within:
+            square = graph.node("Mul", [*bottoms, *bottoms])
+            window: dict[str, Any] = {"kernel_shape": [self.size] * 2, "pads": [self.size // 2] * 4}
+            mean = graph.node("AveragePool", [square], count_include_pad=1, **window)
+            scaled = graph.node("Mul", [mean, graph.constant("alpha", np.float32(p.alpha))])
+            base = graph.node("Add", [scaled, graph.constant("one", np.float32(1))])
+            factor = graph.node("Pow", [base, graph.constant("beta", np.float32(-p.beta))])
+            return [graph.node("Mul", [*bottoms, factor], tops[0])]
         return [graph.node("LRN", bottoms, tops[0], alpha=p.alpha, beta=p.beta, bias=p.k, size=p.local_size)]
 
 
@@ -106,17 +113,32 @@ class MVN(Layer):
         shape = tuple(bottom_shapes[0])
         return [shape + (1,) * (4 - len(shape))]
 
+    @property
+    def epsilon(self) -> float:
+        """Return what is added to the standard deviation."""
+        param = self.param.mvn_param
+        return param.eps if param.HasField("eps") else self.context.dialect.mvn_epsilon
+
     def forward(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
         x, param = bottoms[0], self.param.mvn_param
         x = x.reshape(self.top_shapes([x.shape])[0])
         kept = 1 if param.across_channels else 2
         rows = x.reshape(math.prod(x.shape[:kept]), math.prod(x.shape[kept:]))
         if param.normalize_variance:
-            epsilon = param.eps if param.HasField("eps") else self.context.dialect.mvn_epsilon
-            return (_Normalized.apply(rows, epsilon).reshape(x.shape),)
+            return (_Normalized.apply(rows, self.epsilon).reshape(x.shape),)
         if self.context.dialect.mvn_copies_mean_gradient:
             return (_MinusMean.apply(rows).reshape(x.shape),)
         return ((rows - rows.mean(dim=1, keepdim=True)).reshape(x.shape),)
 
     def receptive_window(self) -> ReceptiveWindow | None:
         return None
+
+    def to_onnx(self, graph: OnnxGraph, bottoms: list[str], tops: tuple[str, ...]) -> list[str]:
+        param, x = self.param.mvn_param, fill_up(graph, bottoms[0], len(graph.shapes[self.param.bottom[0]]))
+        axes = graph.constant("axes", int64(*range(1 if param.across_channels else 2, len(graph.shapes[tops[0]]))))
+        if not param.normalize_variance:
+            return [graph.node("Sub", [x, graph.node("ReduceMean", [x, axes])], tops[0])]
+        centred = graph.node("Sub", [x, graph.node("ReduceMean", [x, axes])])
+        variance = graph.node("ReduceMean", [graph.node("Mul", [centred, centred]), axes])
+        epsilon = graph.constant("eps", np.float32(self.epsilon))
+        return [graph.node("Div", [centred, graph.node("Add", [graph.node("Sqrt", [variance]), epsilon])], tops[0])]

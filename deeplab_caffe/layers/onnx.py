@@ -58,6 +58,13 @@ def int64(*values: int) -> np.ndarray:
     return np.array(values, np.int64)
 
 
+def fill_up(graph: OnnxGraph, x: str, axes: int) -> str:
+    """Add trailing axes of length 1 to a blob that has fewer than four ``axes``."""
+    if axes >= 4:
+        return x
+    return graph.node("Unsqueeze", [x, graph.constant("axes", int64(*range(axes, 4)))])
+
+
 def crop(graph: OnnxGraph, x: str, begin: int, end: int) -> str:
     """Crop ``-begin`` rows and columns at the top and left, and ``-end`` at the bottom and right."""
     if begin == end == 0:

@@ -172,6 +172,9 @@ def test_pooling(params: str, fixed: bool, size: tuple[int, int], tmp_path: Path
         ("POWER", "power_param { power: 2 scale: 0.5 shift: -1 }"),
         ("POWER", "power_param { scale: 3 }"),
         ("LRN", "lrn_param { local_size: 3 alpha: 0.7 beta: 0.75 k: 2 }"),
+        ("LRN", "lrn_param { norm_region: WITHIN_CHANNEL local_size: 5 alpha: 0.7 beta: 0.75 k: 2 }"),
+        ("LRN", "lrn_param { norm_region: WITHIN_CHANNEL local_size: 1 alpha: 2 beta: -0.5 }"),
+        ("MVN", ""),
         ("FLATTEN", ""),
         ("DROPOUT", ""),
         ("INNER_PRODUCT", 'inner_product_param { num_output: 5 weight_filler { type: "xavier" } }'),
@@ -182,6 +185,8 @@ def test_layer(kind: str, params: str, tmp_path: Path) -> None:
     net = build(inputs(data=(2, 4, 7, 9)) + layer(kind, "x", "data", "x", params))
     assert_same(net, tmp_path, noise(2, 4, 7, 9), tolerance=1e-5)
     assert_same(net, tmp_path, noise(3, 4, 7, 9), tolerance=1e-5)
+    if "height" in session_of(net, tmp_path).get_inputs()[0].shape:
+        assert_same(net, tmp_path, noise(1, 4, 10, 8), tolerance=1e-5)
 
 
 @pytest.mark.parametrize("corners", ["", "align_corners: false"])
@@ -378,6 +383,9 @@ def test_a_parameter_becomes_a_constant(tmp_path: Path) -> None:
         ("Reduction", "reduction_param { operation: MEAN axis: -1 }"),
         ("Reduction", "reduction_param { operation: ASUM axis: 2 }"),
         ("Reduction", "reduction_param { operation: SUMSQ }"),
+        ("MVN", ""),
+        ("MVN", "mvn_param { across_channels: true eps: 0.1 }"),
+        ("MVN", "mvn_param { normalize_variance: false }"),
         ("Tile", "tile_param { tiles: 3 }"),
         ("Tile", "tile_param { axis: -1 tiles: 2 }"),
     ],
@@ -419,7 +427,7 @@ def test_spatial_product(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (layer("MVN", "m", "data", "m"), "layer 'm': MVN has no counterpart"),
+        (layer("DOMINANT_CHANNEL", "m", "data", "m"), "layer 'm': DominantChannel has no counterpart"),
         (layer("ARGMAX", "a", "data", "a", "argmax_param { top_k: 2 }"), "layer 'a': ARGMAX with top_k over 1"),
         (layer("SLICE", "s", "data", "a b", "slice_param { slice_dim: 0 }"), "layer 's': SLICE of the batch"),
         (layer("POOLING", "p", "data", "a b", "pooling_param { kernel_size: 2 }"), "POOLING with a mask"),
