@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import Tensor
 from deeplab_caffe._version import __version__
 from deeplab_caffe.convert.onnx_ends import IMAGE, LABELS, UINT8, Ends, blob_of_image, labels_of_scores
 from deeplab_caffe.errors import ConversionError, how_to_install
+from deeplab_caffe.layers import OnnxStep as LoopStep
 from deeplab_caffe.layers import Shape
 from deeplab_caffe.net import Net
 from deeplab_caffe.net.graph import Step
@@ -37,6 +39,7 @@ class Graph:
         self._net = net
         self._ends = ends
         self._nodes: list[Any] = []
+        self._numbers = itertools.count()
         self._initializers: list[Any] = []
         self._parameters: dict[int, tuple[Tensor, str]] = {}
         self._names: set[str] = {*net.inputs, *[IMAGE] * ends.image_input, *[LABELS] * ends.label_output}
@@ -104,8 +107,41 @@ class Graph:
 
     def nodes(self, op: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: Any) -> None:
         """Add a node with given outputs."""
-        name = f"{self._layer}/{op}/{len(self._nodes)}"
+        name = f"{self._layer}/{op}/{next(self._numbers)}"
         self._nodes.append(self._onnx.helper.make_node(op, inputs, outputs, name=name, **attributes))
+
+    def scan(
+        self, states: Sequence[str], inputs: Sequence[str], step: LoopStep, *, axis: int = 0, backwards: bool = False
+    ) -> tuple[list[str], list[str]]:
+        """Add a loop along an axis of float32 inputs; return names of the last states and of the stacked results."""
+        before = [self._unique(f"{self._layer}/state") for _ in states]
+        slices = [self._unique(f"{self._layer}/slice") for _ in inputs]
+        outside, self._nodes = self._nodes, []
+        try:
+            after, results = step(before, slices)
+            # An output of the body has one name, and no input's.
+            ends = [self.node("Identity", [name]) for name in (*after, *results)]
+            body = self._nodes
+        finally:
+            self._nodes = outside
+        helper, kind = self._onnx.helper, self._onnx.TensorProto.FLOAT
+        given, found = (
+            [helper.make_tensor_value_info(name, kind, None) for name in names] for names in ([*before, *slices], ends)
+        )
+        last = [self._unique(f"{self._layer}/last") for _ in states]
+        stacked = [self._unique(f"{self._layer}/Scan") for _ in results]
+        self.nodes(
+            "Scan",
+            [*states, *inputs],
+            [*last, *stacked],
+            body=helper.make_graph(body, f"{self._layer}/step", given, found),
+            num_scan_inputs=len(inputs),
+            scan_input_axes=[axis] * len(inputs),
+            scan_input_directions=[int(backwards)] * len(inputs),
+            scan_output_axes=[axis] * len(results),
+            scan_output_directions=[int(backwards)] * len(results),
+        )
+        return last, stacked
 
     def model(self) -> Any:
         """Return the checked ModelProto.

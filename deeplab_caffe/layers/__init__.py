@@ -66,6 +66,7 @@ from deeplab_caffe.layers.fillers import fill
 from deeplab_caffe.layers.onnx import FLOAT as ONNX_FLOAT
 from deeplab_caffe.layers.onnx import INT64 as ONNX_INT64
 from deeplab_caffe.layers.onnx import OnnxGraph
+from deeplab_caffe.layers.onnx import Step as OnnxStep
 from deeplab_caffe.layers.user_code import BlobVec, UserLayer
 
 __all__ = [
@@ -84,6 +85,7 @@ __all__ = [
     "MaxPoolingFact",
     "NetContext",
     "OnnxGraph",
+    "OnnxStep",
     "Pair",
     "ParameterBlob",
     "ProbabilityFact",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 from torch import Tensor
 
+# Adds one step of a loop: from the names of the states and slices to those of the next states and of the results.
+Step = Callable[[list[str], list[str]], tuple[list[str], list[str]]]
 END = np.iinfo(np.int64).max  # end of a Slice: the end of the axis
 # Values of TensorProto.DataType, for Cast.
 FLOAT = 1
@@ -50,6 +52,20 @@ class OnnxGraph(Protocol):
 
     def nodes(self, op: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: Any) -> None:
         """Add a node with given outputs."""
+        ...
+
+    def scan(
+        self, states: Sequence[str], inputs: Sequence[str], step: Step, *, axis: int = 0, backwards: bool = False
+    ) -> tuple[list[str], list[str]]:
+        """Add a loop along an axis of float32 inputs; return names of the last states and of the stacked results.
+
+        Args:
+            states: the states before the first step.
+            inputs: each step gets a slice of each, without the axis.
+            step: adds the nodes of a step.
+            axis: the inputs' axis, along which the results are stacked too.
+            backwards: from the end to the beginning; the results have the inputs' order.
+        """
         ...
 
 
