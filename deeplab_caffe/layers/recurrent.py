@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from deeplab_caffe.errors import warn
 from deeplab_caffe.layers.base import Layer, NetContext, ReceptiveWindow, Shape, register
+from deeplab_caffe.layers.onnx import OnnxGraph, int64
 from deeplab_caffe.proto import caffe_pb2
 
 _GATES = 4
@@ -31,6 +34,23 @@ def lstm_step(cell: Tensor, gates: Tensor, cont: Tensor) -> tuple[Tensor, Tensor
     enter, forget, leave, value = gates.chunk(_GATES, dim=1)
     cell = _continued(forget.sigmoid() * cell, cont) + enter.sigmoid() * value.tanh()
     return cell, leave.sigmoid() * cell.tanh()
+
+
+def _onnx_continued(graph: OnnxGraph, state: str, cont: str) -> str:
+    """Add a state times the indicators, which are 0 where a sequence begins."""
+    zero = graph.constant("zero", np.float32(0))
+    begins = graph.node("Equal", [cont, zero])
+    return graph.node("Where", [begins, zero, graph.node("Mul", [state, cont])])
+
+
+def _onnx_lstm_step(graph: OnnxGraph, cell: str, gates: str, cont: str, axis: int) -> tuple[str, str]:
+    """Add :func:`lstm_step`, with the gates along ``axis``; return the next cell and hidden state."""
+    names = [graph.top(f"{gates}/{gate}") for gate in ("enter", "forget", "leave", "value")]
+    graph.nodes("Split", [gates], names, axis=axis, num_outputs=_GATES)
+    enter, forget, leave = (graph.node("Sigmoid", [name]) for name in names[:3])
+    kept = _onnx_continued(graph, graph.node("Mul", [forget, cell]), cont)
+    cell = graph.node("Add", [kept, graph.node("Mul", [enter, graph.node("Tanh", names[3:])])])
+    return cell, graph.node("Mul", [leave, graph.node("Tanh", [cell])])
 
 
 class Recurrent(Layer):
@@ -161,6 +181,69 @@ class Recurrent(Layer):
     def receptive_window(self) -> ReceptiveWindow | None:
         return None
 
+    def to_onnx(self, graph: OnnxGraph, bottoms: list[str], tops: tuple[str, ...]) -> list[str]:
+        x, cont = bottoms[:2]
+        steps, streams = graph.shapes[self.param.bottom[0]][:2]
+        graph.fixed_size = self.name
+        if (self.exposed and steps == 1) or (self.has_static and steps == streams):
+            # A blob whose first axis has another meaning must not get the name of the number of steps.
+            graph.fixed_batch = self.name
+        if not self.exposed:
+            warn(
+                f"layer '{self.name}': an ONNX model keeps nothing from run to run, so each of its runs begins with "
+                "states of 0; with expose_hidden the states are inputs and outputs"
+            )
+        weights = {role: graph.parameter(role, blob) for role, blob in self.named_blobs.items()}
+        inputs = self._onnx_linear(graph, x, (0, streams, -1), weights["weight_x"], weights["bias"])
+        if self.has_static:
+            static = self._onnx_linear(graph, bottoms[2], (streams, -1), weights["weight_static"])
+            inputs = graph.node("Add", [inputs, static])
+        indicators = graph.node("Reshape", [cont, graph.constant("indicators", int64(0, streams, 1))])
+        if self.exposed:
+            shape = graph.constant("state", int64(streams, self.size))
+            states = [graph.node("Reshape", [state, shape]) for state in bottoms[2 + self.has_static :]]
+        else:
+            states = [graph.constant("states", np.zeros((streams, self.size), np.float32))] * self.states
+
+        def step(states: list[str], slices: list[str]) -> tuple[list[str], list[str]]:
+            after = self.onnx_step(graph, weights["weight_h"], states, *slices)
+            return after, after[:1]
+
+        last, (hidden,) = graph.scan(states, [inputs, indicators], step)
+        found = [self.onnx_outputs(graph, hidden, weights), *last[: self.exposed]]
+        return [
+            graph.node("Reshape", [name, graph.constant("shape", int64(*shape))], top)
+            for name, top, shape in zip(found, tops, self._onnx_shapes(graph, tops), strict=True)
+        ]
+
+    def _onnx_shapes(self, graph: OnnxGraph, tops: tuple[str, ...]) -> list[Shape]:
+        """Return the tops' shapes, with -1 for the number of steps."""
+        shapes = [tuple(graph.shapes[top]) for top in tops]
+        return [(-1, *shapes[0][1:]), *shapes[1:]]
+
+    @staticmethod
+    def _onnx_linear(graph: OnnxGraph, x: str, shape: Shape, weight: str, bias: str | None = None) -> str:
+        """Add the product of ``x``, in this shape, with a transposed weight, plus the bias."""
+        rows = graph.node("Reshape", [x, graph.constant("shape", int64(*shape))])
+        product = graph.node("MatMul", [rows, graph.node("Transpose", [weight])])
+        return product if bias is None else graph.node("Add", [product, bias])
+
+    def onnx_step(self, graph: OnnxGraph, weight: str, states: list[str], inputs: str, cont: str) -> list[str]:
+        """Add what :meth:`step` computes; return the names of the next states.
+
+        Args:
+            graph: the graph.
+            weight: name of ``weight_h``.
+            states: names of the states, the hidden one first.
+            inputs: as for :meth:`step`.
+            cont: the indicators, (N, 1).
+        """
+        raise NotImplementedError
+
+    def onnx_outputs(self, graph: OnnxGraph, hidden: str, weights: dict[str, str]) -> str:
+        """Add what :meth:`outputs` computes; ``weights`` has the parameters' names by their roles."""
+        return hidden
+
 
 @register
 class RNN(Recurrent):
@@ -186,6 +269,14 @@ class RNN(Recurrent):
     def outputs(self, hidden: Tensor) -> Tensor:
         return F.linear(hidden, self.weight_o, self.bias_o).tanh()
 
+    def onnx_step(self, graph: OnnxGraph, weight: str, states: list[str], inputs: str, cont: str) -> list[str]:
+        kept = _onnx_continued(graph, states[0], cont)
+        return [graph.node("Tanh", [graph.node("Gemm", [kept, weight, inputs], transB=1)])]
+
+    def onnx_outputs(self, graph: OnnxGraph, hidden: str, weights: dict[str, str]) -> str:
+        product = graph.node("MatMul", [hidden, graph.node("Transpose", [weights["weight_o"]])])
+        return graph.node("Tanh", [graph.node("Add", [product, weights["bias_o"]])])
+
 
 @register
 class LSTM(Recurrent):
@@ -203,6 +294,11 @@ class LSTM(Recurrent):
         hidden, cell = states
         gates = inputs + F.linear(_continued(hidden, cont), self.weight_h)
         cell, hidden = lstm_step(cell, gates, cont)
+        return [hidden, cell]
+
+    def onnx_step(self, graph: OnnxGraph, weight: str, states: list[str], inputs: str, cont: str) -> list[str]:
+        gates = graph.node("Gemm", [_onnx_continued(graph, states[0], cont), weight, inputs], transB=1)
+        cell, hidden = _onnx_lstm_step(graph, states[1], gates, cont, axis=1)
         return [hidden, cell]
 
 
@@ -243,3 +339,11 @@ class LSTMUnit(Layer):
 
     def receptive_window(self) -> ReceptiveWindow | None:
         return None
+
+    def to_onnx(self, graph: OnnxGraph, bottoms: list[str], tops: tuple[str, ...]) -> list[str]:
+        cell, gates, cont = bottoms
+        shape = graph.shapes[tops[0]]
+        graph.fixed_size = graph.fixed_batch = self.name
+        indicators = graph.node("Reshape", [cont, graph.constant("shape", int64(*shape[:2], *(1,) * (len(shape) - 2)))])
+        found = _onnx_lstm_step(graph, cell, gates, indicators, axis=2)
+        return [graph.node("Identity", [name], top) for name, top in zip(found, tops, strict=True)]

@@ -145,6 +145,80 @@ def test_domain_transform_of_padded_images(tmp_path: Path) -> None:
     assert np.isnan(y).all()
 
 
+def recurrent_net(kind: str, dialect: str, *, exposed: bool, static: bool, steps: int = 3) -> dc.Net:
+    """RNN or LSTM: steps of 2 sequences of 4 numbers, 5 units, static inputs of 3 numbers."""
+    states = (["h", "c"] if kind == "LSTM" else ["h"]) if exposed else []
+    shapes = {"x": (steps, 2, 4), "cont": (steps, 2)} | ({"s": (2, 3)} if static else {})
+    shapes |= dict.fromkeys(states, (1, 2, 5))
+    if dialect == "v1":
+        shapes = {name: (*shape, 1, 1)[:4] for name, shape in shapes.items()}
+    heads = [
+        f'input: "{name}" input_shape {{ {" ".join(f"dim: {n}" for n in shape)} }}' for name, shape in shapes.items()
+    ]
+    blobs = [f'bottom: "{name}"' for name in shapes] + [
+        f'top: "{name}"' for name in ["y", *(f"{state}_T" for state in states)]
+    ]
+    fill = "filler { type: 'uniform' min: -0.8 max: 0.8 }"
+    params = f"num_output: 5 expose_hidden: {str(exposed).lower()} weight_{fill} bias_{fill}"
+    return build(
+        f'{" ".join(heads)} layer {{ name: "l" type: "{kind}" {" ".join(blobs)} recurrent_param {{ {params} }} }}',
+        dialect=dialect,
+    )
+
+
+def sequences(net: dc.Net, steps: int) -> list[torch.Tensor]:
+    """Bottoms for a number of steps; a sequence begins somewhere within."""
+    found = []
+    for seed, (name, shape) in enumerate(net.blob_shapes.items()):
+        if name in net.inputs:
+            shape = (steps, *shape[1:]) if name in ("x", "cont") else shape
+            found.append((noise(*shape, seed=seed) > -0.7).float() if name == "cont" else noise(*shape, seed=seed))
+    return found
+
+
+@pytest.mark.parametrize("kind", ["RNN", "LSTM"])
+@pytest.mark.parametrize("dialect", ["v1", "v2"])
+@pytest.mark.parametrize("static", [False, True])
+def test_recurrent_layers(kind: str, dialect: str, static: bool, tmp_path: Path) -> None:
+    net = recurrent_net(kind, dialect, exposed=True, static=static)
+    for steps in (3, 8, 1):
+        assert_same(net, tmp_path, *sequences(net, steps), tolerance=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["RNN", "LSTM"])
+def test_recurrent_layers_begin_each_run_anew(kind: str, tmp_path: Path) -> None:
+    for steps in (3, 5):
+        net = recurrent_net(kind, "v2", exposed=False, static=True)
+        with pytest.warns(UserWarning, match="layer 'l': an ONNX model keeps nothing .* expose_hidden"):
+            to_onnx(net, tmp_path / "net.onnx")
+        x = sequences(net, steps)
+        assert_same(net, tmp_path, *x, tolerance=1e-6)
+        x[1][0] = 0  # where all sequences begin, the batch before does not matter
+        assert_same(net, tmp_path, *x, tolerance=1e-6)
+
+
+def test_one_step_of_a_recurrent_layer(tmp_path: Path) -> None:
+    net = recurrent_net("LSTM", "v2", exposed=True, static=False, steps=1)
+    assert_same(net, tmp_path, *sequences(net, 1), tolerance=1e-6)
+    assert [blob.shape for blob in session_of(net, tmp_path).get_inputs()][::2] == [[1, 2, 4], [1, 2, 5]]
+
+
+@pytest.mark.parametrize("dialect", ["v1", "v2"])
+def test_lstm_unit(dialect: str, tmp_path: Path) -> None:
+    shapes = {"c": (1, 2, 3), "g": (1, 2, 12), "cont": (1, 2)}
+    if dialect == "v1":
+        shapes = {name: (*shape, 1, 1)[:4] for name, shape in shapes.items()}
+    text = "".join(
+        f'input: "{name}" input_shape {{ {" ".join(f"dim: {n}" for n in shape)} }}' for name, shape in shapes.items()
+    )
+    bottoms = 'bottom: "c" bottom: "g" bottom: "cont"'
+    for name in "ab":
+        text += f'layer {{ name: "{name}" type: "LSTMUnit" {bottoms} top: "{name}c" top: "{name}h" }}'
+    cell, gates, cont = (noise(*shape) for shape in shapes.values())
+    cont[0, :, ...] = torch.tensor([0.0, 1.0]).reshape(cont[0].shape)
+    assert_same(build(text, dialect=dialect), tmp_path, cell, gates, cont, tolerance=1e-6)
+
+
 def test_layers_that_share_a_parameter_share_its_numbers(tmp_path: Path) -> None:
     shared = "param: 'w' param: 'b'"
     both = conv("a", "x", more=shared) + conv("b", "x", more=shared)
