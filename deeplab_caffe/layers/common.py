@@ -181,12 +181,27 @@ class ArgMax(Layer):
         return ArgMaxFact() if self.along in (1, -3) and not values_alone else None
 
     def to_onnx(self, graph: OnnxGraph, bottoms: list[str], tops: tuple[str, ...]) -> list[str]:
-        if self.along not in (1, -3):
-            raise graph.unsupported("ARGMAX of another axis than the channels")
-        if not self.gives_labels:
-            raise graph.unsupported("ARGMAX with top_k over 1, or with out_max_val,")
-        index = graph.node("ArgMax", bottoms, axis=1, keepdims=1, select_last_index=1)
-        return [graph.node("Cast", [index], tops[0], to=FLOAT)]
+        if self.gives_labels:
+            index = graph.node("ArgMax", bottoms, axis=1, keepdims=1, select_last_index=1)
+            return [graph.node("Cast", [index], tops[0], to=FLOAT)]
+        param, top = self.param.argmax_param, graph.shapes[tops[0]]
+        axis = 1 if self.along is None else self.axis(self.along, graph.shapes[self.param.bottom[0]])
+        if axis == 0:
+            graph.fixed_batch = self.name
+        x = graph.node("Flatten", bottoms, axis=1) if self.along is None else bottoms[0]
+        # Among equal values TopK takes the first, so it gets the values in reverse order.
+        bounds = [("starts", -1), ("ends", -END), ("axes", axis), ("steps", -1)]
+        reverse = graph.node("Slice", [x, *(graph.constant(name, int64(value)) for name, value in bounds)])
+        values, places = (graph.top(f"{tops[0]}/{name}") for name in ("values", "places"))
+        graph.nodes("TopK", [reverse, graph.constant("top_k", int64(param.top_k))], [values, places], axis=axis)
+        last = graph.node("Sub", [graph.node("Shape", [x], start=axis, end=axis + 1), graph.constant("one", int64(1))])
+        found = [graph.node("Cast", [graph.node("Sub", [last, places])], to=FLOAT)]
+        if param.out_max_val:
+            found = [values] if self.along is not None and not self.appends_values else [*found, values]
+        if self.along is not None:
+            return [graph.node("Concat", found, tops[0], axis=axis)]
+        both = graph.node("Concat", found, axis=1)
+        return [graph.node("Reshape", [both, graph.constant("shape", int64(0, *top[1:]))], tops[0])]
 
 
 @register

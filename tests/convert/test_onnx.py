@@ -337,6 +337,24 @@ def test_slice_concat_and_several_outputs(tmp_path: Path) -> None:
     assert_same(net, tmp_path, noise(2, 6, 5, 4), tolerance=1e-5)
 
 
+@pytest.mark.parametrize("dialect", ["v1", "v2"])
+@pytest.mark.parametrize("axis", ["", "axis: 0", "axis: 1", "axis: 2", "axis: -1"])
+@pytest.mark.parametrize("params", ["", "top_k: 2", "out_max_val: true", "top_k: 2 out_max_val: true"])
+@pytest.mark.parametrize("shape", [(2, 3, 4, 5), (2, 3, 4)])
+def test_argmax(dialect: str, axis: str, params: str, shape: tuple[int, ...], tmp_path: Path) -> None:
+    if dialect == "v1" and (len(shape) < 4 or axis not in ("", "axis: 1")):
+        return
+    text = f'input: "x" input_shape {{ {" ".join(f"dim: {n}" for n in shape)} }}'
+    text += f'layer {{ name: "l" type: "ArgMax" bottom: "x" top: "y" argmax_param {{ {axis} {params} }} }}'
+    net = build(text, dialect=dialect)
+    ties = torch.randint(0, 3, shape, generator=torch.Generator().manual_seed(1)).float()
+    for x in (noise(*shape), ties):
+        assert_same(net, tmp_path, x, tolerance=0)
+    if axis != "axis: 0":
+        sizes = (7, 3) if len(shape) == 4 else (4,)
+        assert_same(net, tmp_path, noise(3, 3, *sizes), tolerance=0)
+
+
 @pytest.mark.parametrize("axis", [2, 3])
 @pytest.mark.parametrize("points", ["", "slice_point: 1 slice_point: 3"])
 def test_slices_of_rows_and_columns_at_another_size(axis: int, points: str, tmp_path: Path) -> None:
@@ -539,7 +557,6 @@ def test_spatial_product(tmp_path: Path) -> None:
     ("text", "message"),
     [
         (layer("DOMINANT_CHANNEL", "m", "data", "m"), "layer 'm': DominantChannel has no counterpart"),
-        (layer("ARGMAX", "a", "data", "a", "argmax_param { top_k: 2 }"), "layer 'a': ARGMAX with top_k over 1"),
         (layer("SLICE", "s", "data", "a b", "slice_param { slice_dim: 0 }"), "layer 's': SLICE of the batch"),
         (layer("POOLING", "p", "data", "a b", "pooling_param { kernel_size: 2 }"), "POOLING with a mask"),
     ],
