@@ -285,7 +285,7 @@ class Slice(Layer):
     def to_onnx(self, graph: OnnxGraph, bottoms: list[str], tops: tuple[str, ...]) -> list[str]:
         axis = self.axis(self.param.slice_param.axis, graph.shapes[tops[0]])
         if axis == 0:
-            raise graph.unsupported("SLICE of the batch, whose size is to vary,")
+            graph.fixed_batch = self.name
         points = self.param.slice_param.slice_point
         if axis > 1 and points:  # a later image may have more rows or columns: the last top takes the rest
             bounds = itertools.pairwise([0, *points, END])

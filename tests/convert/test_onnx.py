@@ -355,6 +355,17 @@ def test_argmax(dialect: str, axis: str, params: str, shape: tuple[int, ...], tm
         assert_same(net, tmp_path, noise(3, 3, *sizes), tolerance=0)
 
 
+def test_slices_of_the_batch(tmp_path: Path) -> None:
+    for points in ("", "slice_point: 1 slice_point: 4"):
+        text = inputs(data=(6, 2, 5, 4)) + layer(
+            "SLICE", "s", "data", "a b c", f"slice_param {{ slice_dim: 0 {points} }}"
+        )
+        net = build(text)
+        (tmp_path / "net.onnx").unlink(missing_ok=True)
+        assert_same(net, tmp_path, noise(6, 2, 5, 4), tolerance=0)
+        assert_same(net, tmp_path, noise(6, 2, 3, 7), tolerance=0)
+
+
 @pytest.mark.parametrize("axis", [2, 3])
 @pytest.mark.parametrize("points", ["", "slice_point: 1 slice_point: 3"])
 def test_slices_of_rows_and_columns_at_another_size(axis: int, points: str, tmp_path: Path) -> None:
@@ -557,7 +568,6 @@ def test_spatial_product(tmp_path: Path) -> None:
     ("text", "message"),
     [
         (layer("DOMINANT_CHANNEL", "m", "data", "m"), "layer 'm': DominantChannel has no counterpart"),
-        (layer("SLICE", "s", "data", "a b", "slice_param { slice_dim: 0 }"), "layer 's': SLICE of the batch"),
         (layer("POOLING", "p", "data", "a b", "pooling_param { kernel_size: 2 }"), "POOLING with a mask"),
     ],
 )
